@@ -1,0 +1,31 @@
+"""Entry point: page config, language, navigation and the shared filters. `streamlit run dashboard/app.py` or `backhaul dashboard`."""
+
+import streamlit as st
+
+from dashboard import blocks, filters
+from pipelines.errors import WarehouseMissing
+from pipelines.settings import Settings
+
+PAGES = {
+    "overview": ":material/monitoring:",
+    "returns": ":material/assignment_return:",
+    "products": ":material/apparel:",
+    "promises": ":material/schedule:",
+    "margin": ":material/payments:",
+    "emissions": ":material/eco:",
+    "data": ":material/database:",
+}
+
+st.set_page_config(page_title="Backhaul", page_icon=":material/u_turn_left:", layout="wide")
+words = filters.language()
+pages = [
+    st.Page(f"app_pages/{name}.py", title=words(f"page.{name}"), icon=icon, help=words(f"question.{name}"), default=name == "overview", url_path=name)
+    for name, icon in PAGES.items()
+]  # fmt: skip
+page = st.navigation(pages)
+try:
+    st.session_state["view"] = filters.sidebar(Settings().warehouse, words)
+except WarehouseMissing:
+    blocks.no_warehouse(words)
+else:
+    page.run()

@@ -1,0 +1,154 @@
+"""Pieces that pages share: the heading with its badge, a tile, a chart, a table, and the empty states. Streamlit lives here and in
+the pages; what is asked lives in `queries`, what is said in `findings` and `i18n`.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from dashboard import findings, queries
+from dashboard.filters import View
+from dashboard.i18n import Words
+from pipelines.settings import Settings
+
+
+def heading(view: View, finding: str, page: str, keys: Sequence[str]) -> None:
+    """Show a page's finding as its title, its question, and how far the numbers can be trusted; stop where there is nothing to show."""
+    words = view.words
+    st.title(finding, anchor=False)
+    st.caption(words(f"question.{page}"))
+    trust = queries.trust(view.source)
+    with st.container(horizontal=True, gap="small"):
+        st.badge(words("badge.until", day=words.day(trust.last_day)), icon=":material/update:", color="gray")
+        st.badge(words("badge.span", since=words.day(view.since), until=words.day(view.last_day)), icon=":material/date_range:", color="gray")
+        if trust.failed_checks:
+            st.badge(words("badge.failed", n=words.number(trust.failed_checks)), icon=":material/error:", color="orange")
+        else:
+            st.badge(words("badge.passed"), icon=":material/check:", color="green")
+        if trust.greyed:
+            st.badge(words("badge.greyed", n=words.number(trust.greyed)), icon=":material/visibility_off:", color="gray", help=words("badge.greyed_help"))
+    ignored = sorted({dimension for key in keys for dimension in queries.ignored(view.asked, key)})
+    if ignored:
+        names = ", ".join(words(f"filter.{dimension}").lower() for dimension in ignored)
+        st.caption(":material/info: " + words("filter.ignored", names=names))
+    if not queries.has_rows(view.asked):
+        no_rows(view)
+        st.stop()
+
+
+def definition(words: Words, key: str) -> str:
+    """Give a metric's sentence, formula, unit and date basis as help text."""
+    metric = queries.metric(key)
+    parts = [words.either(*metric.sentence), f"`{metric.formula}`", words(f"basis.{metric.basis}")]
+    return "\n\n".join(parts)
+
+
+def name(words: Words, key: str) -> str:
+    """Give a metric's name."""
+    return words.either(*queries.metric(key).name)
+
+
+def tile(view: View, key: str, extra: str = "") -> None:
+    """Show one number with its change, whether the change is noise, its months and its definition; grey where a source is missing."""
+    words = view.words
+    found = queries.number(view.asked, key)
+    label = name(words, key)
+    if found.status != "ok":
+        st.metric(label, words("tile.unknown"), border=True, height="stretch", help=definition(words, key), delta=findings.reason(words, found.reason), delta_color="off", delta_arrow="off")
+        return
+    change = queries.change(view.asked, key)
+    months = queries.by_month(view.asked, key)["value"].dropna().tolist()
+    delta, colour, arrow = findings.change(words, change, queries.metric(key).good)
+    st.metric(
+        label, words.quantity(found.value, found.unit), border=True, height="stretch", help=definition(words, key) + interval(words, found),
+        delta=delta, delta_color=colour, delta_arrow=arrow, delta_description=extra or None, chart_data=months if len(months) > 1 else None,
+    )  # fmt: skip
+
+
+def interval(words: Words, found: queries.Number) -> str:
+    """Give the interval as a line of help, or nothing."""
+    if found.low != found.low or found.high != found.high:
+        return ""
+    return "\n\n" + words("tile.interval", low=words.quantity(found.low, found.unit), high=words.quantity(found.high, found.unit))
+
+
+def section(title: str, words: Words, key: str = "", note: str = "") -> None:
+    """Start a section: its finding, and the definition of the metric it shows."""
+    st.subheader(title, anchor=False, help=definition(words, key) if key else None)
+    if note:
+        st.caption(note)
+
+
+def chart(figure: go.Figure, alt: str, key: str) -> None:
+    """Show a figure without tools that a telephone has no room for."""
+    st.plotly_chart(figure, key=key, alt=alt, config={"displayModeBar": False, "locale": "en"})
+
+
+def table(frame: pd.DataFrame, words: Words, alt: str, columns: dict[str, Any], *, key: str = "", rows: int = 10) -> Any:
+    """Show a table under its own column names; with a key, one row can be chosen and its position is given back."""
+    height = 38 + 35 * min(max(len(frame), 1), rows)
+    shown = frame[[c for c in columns if c in frame]]
+    config = {c: columns[c] for c in shown}
+    if not key:
+        st.dataframe(shown, hide_index=True, column_config=config, height=height, alt=alt)
+        return None
+    event = st.dataframe(shown, hide_index=True, column_config=config, height=height, alt=alt, key=key, on_select="rerun", selection_mode="single-row")
+    chosen = event["selection"]["rows"]
+    return chosen[0] if chosen else None
+
+
+def text(label: str, **options: Any) -> Any:
+    """A column of text."""
+    return st.column_config.TextColumn(label, **options)
+
+
+def amount(label: str, digits: int = 0, **options: Any) -> Any:
+    """A column of numbers."""
+    return st.column_config.NumberColumn(label, format=f"%.{digits}f" if digits else "localized", **options)
+
+
+def share(label: str, **options: Any) -> Any:
+    """A column of shares (0-1), shown as percent."""
+    return st.column_config.NumberColumn(label, format="percent", **options)
+
+
+def greyed(words: Words, found_reason: str) -> None:
+    """Say what a number that cannot be given is waiting for."""
+    st.info(findings.reason(words, found_reason), icon=":material/visibility_off:", title=words("greyed.title"))
+
+
+def no_rows(view: View) -> None:
+    """Say that nothing is left, and offer to relax the filter that takes the rows away."""
+    words = view.words
+    st.info(words("empty.rows"), icon=":material/filter_alt:", title=words("empty.rows_title"))
+    for dimension in queries.to_relax(view.asked):
+        st.button(
+            words("empty.relax", name=words(f"filter.{dimension}").lower()), key=f"relax_{dimension}",
+            on_click=lambda d=dimension: st.session_state.update({d: []}), icon=":material/filter_alt_off:",
+        )  # fmt: skip
+
+
+def no_warehouse(words: Words) -> None:
+    """Say which command to run, and offer to load the demo shop."""
+    warehouse = Settings().warehouse
+    st.title(words("empty.title"), anchor=False)
+    st.markdown(words("empty.own", folder=str(warehouse)))
+    st.code("backhaul load PATH", language="bash")
+    st.markdown(words("empty.demo"))
+    st.code("backhaul demo", language="bash")
+    if st.button(words("empty.button"), type="primary", icon=":material/storefront:", key="load_demo"):
+        with st.spinner(words("empty.loading"), show_time=True):
+            done = subprocess.run(
+                [sys.executable, "-c", "from pipelines.cli import main; main()", "demo", "--no-dashboard"],
+                env={**os.environ, "BACKHAUL_WAREHOUSE": str(warehouse)}, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+        if done.returncode == 0:
+            st.rerun()
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        st.error(lines[-1] if lines else words("empty.failed"), title=words("empty.failed"))

@@ -1,0 +1,320 @@
+"""Frames in, Plotly figures out. No Streamlit, no query, no sum: a chart draws the numbers it is given.
+
+Colours carry meaning and hold on light and dark grounds alike: solid is measured or certain, hatched is not yet. Long labels run
+down the page, never across it, so that the same figure reads on a telephone.
+"""
+
+import math
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.i18n import Words
+
+MAIN, ACCENT, GOOD, BAD, QUIET, LINE = "#3A8FAE", "#DB9337", "#43A574", "#D1605D", "#93A1AD", "rgba(128,140,150,.25)"
+SERIES = (MAIN, ACCENT, GOOD, "#9480CE", BAD, "#6E93A8", "#B8779F", "#98973F")
+STATES = {"kept": (GOOD, ""), "broken": (BAD, ""), "undetermined": (MAIN, "/"), "expired": (QUIET, "")}
+STATUSES = {"measured": "", "imputed": "/", "assumed": "."}
+_CERTAIN = 0.9
+
+
+def _figure(height: int, words: Words, *, legend: bool = False, unit: str = "x", title: str = "", suffix: str = "") -> go.Figure:
+    """Give an empty figure with the shared look; `unit` is the axis that carries the unit."""
+    figure = go.Figure()
+    figure.update_layout(
+        height=height,
+        margin={"l": 0, "r": 8, "t": 34 if legend else 8, "b": 0},
+        showlegend=legend,
+        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "xanchor": "left", "title_text": "", "traceorder": "normal"},
+        separators=",\u202f" if words.language == "fr" else ".,",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        bargap=0.28,
+        hovermode="closest",
+        dragmode=False,
+    )
+    value = {"title_text": title, "ticksuffix": suffix, "gridcolor": LINE, "zerolinecolor": LINE, "nticks": 6, "fixedrange": True, "automargin": True, "title_standoff": 8}
+    label = {"showgrid": False, "fixedrange": True, "automargin": True, "title_text": "", "zeroline": False}
+    figure.update_xaxes(**(value if unit == "x" else label))
+    figure.update_yaxes(**(value if unit == "y" else label))
+    return figure
+
+
+def _percent(words: Words) -> str:
+    return "\u00a0%" if words.language == "fr" else "%"
+
+
+def _wrapped(labels: Sequence[str], width: int = 18) -> list[str]:
+    return ["<br>".join(wrap(str(label), width)) or "–" for label in labels]
+
+
+def _scale(values: pd.Series, unit: str) -> pd.Series:
+    return values.astype(float) * (100 if unit == "share" else 1)
+
+
+def _axis(words: Words, unit: str, what: str = "") -> dict[str, str]:
+    """Title and tick suffix of a value axis: shares as percent, everything else names its unit."""
+    if unit == "share":
+        return {"title": what, "suffix": _percent(words)}
+    name = words.unit(unit)
+    return {"title": f"{what} ({name})" if what and name else what or name, "suffix": ""}
+
+
+def _month_ticks(figure: go.Figure, months: Sequence[Any], words: Words) -> None:
+    """Write at most seven months under the axis, in the reader's language."""
+    step = max(1, math.ceil(len(months) / 7))
+    shown = list(months)[::-1][::step][::-1]
+    names = [words.month(month).replace(" ", "<br>") for month in shown]
+    figure.update_xaxes(tickvals=shown, ticktext=names, type="date")
+
+
+def rates_by_cohort(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw a month's observed rate as a bar and its expected final rate as a point with its interval.
+
+    Columns: month, observed, value, low, high, maturity (shares). A bar is hatched while less than 90% of the month's returns are
+    back; a month without a projection has no point.
+    """
+    young = frame["maturity"].fillna(0) < _CERTAIN
+    figure = _figure(380, words, legend=True, unit="y", **_axis(words, "share", words("chart.share_of_sold")))
+    hover = [
+        words("chart.cohort_hover", month=words.month(r.month), observed=words.percent(r.observed), value=words.percent(r.value), low=words.percent(r.low), high=words.percent(r.high), maturity=words.percent(r.maturity, 0))
+        for r in frame.itertuples()
+    ]  # fmt: skip
+    for is_young, name in ((False, "chart.observed"), (True, "chart.observed_young")):
+        part = frame[young == is_young]
+        pattern = {"shape": "/", "fillmode": "replace", "solidity": 0.35, "size": 7} if is_young else {"shape": ""}
+        figure.add_bar(
+            x=part["month"], y=part["observed"] * 100, name=words(name), marker={"color": MAIN, "pattern": pattern, "line": {"color": MAIN, "width": 1}},
+            hovertext=[hover[i] for i in range(len(frame)) if young.iloc[i] == is_young], hoverinfo="text",
+        )  # fmt: skip
+    figure.add_scatter(
+        x=frame["month"], y=frame["value"] * 100, mode="markers", name=words("chart.projected"), hovertext=hover, hoverinfo="text",
+        marker={"color": ACCENT, "size": 9, "symbol": ["diamond-open" if y else "diamond" for y in young], "line": {"width": 2, "color": ACCENT}},
+        error_y={"type": "data", "symmetric": False, "array": (frame["high"] - frame["value"]) * 100, "arrayminus": (frame["value"] - frame["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
+    )  # fmt: skip
+    figure.update_layout(barmode="overlay")
+    figure.update_yaxes(rangemode="tozero")
+    _month_ticks(figure, list(frame["month"]), words)
+    return figure
+
+
+def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
+    """Draw one value a month with its interval as a band. Columns: month, value, low, high."""
+    figure = _figure(300, words, unit="y", **_axis(words, unit, what))
+    if frame["low"].notna().any():
+        banded = frame.dropna(subset=["low", "high"])
+        figure.add_scatter(x=banded["month"], y=_scale(banded["high"], unit), mode="lines", line={"width": 0}, hoverinfo="skip")
+        figure.add_scatter(x=banded["month"], y=_scale(banded["low"], unit), mode="lines", line={"width": 0}, fill="tonexty", fillcolor="rgba(58,143,174,.2)", hoverinfo="skip")
+    hover = [f"{words.month(r.month)}: {words.quantity(r.value, unit)}" for r in frame.itertuples()]
+    figure.add_scatter(x=frame["month"], y=_scale(frame["value"], unit), mode="lines+markers", line={"color": MAIN}, marker={"size": 6}, hovertext=hover, hoverinfo="text")
+    figure.update_yaxes(rangemode="tozero")
+    _month_ticks(figure, list(frame["month"]), words)
+    return figure
+
+
+def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = "") -> go.Figure:
+    """Draw one horizontal bar a group, largest on top, with its interval. Columns: label, value, low, high, n."""
+    shown = frame.dropna(subset=["value"]).sort_values("value").tail(12)
+    labels = _wrapped([words.value(kind, label) for label in shown["label"]])
+    figure = _figure(60 + 34 * max(len(shown), 1), words, **_axis(words, unit, what))
+    error = None
+    if "low" in shown and shown["low"].notna().any():
+        error = {"type": "data", "symmetric": False, "array": _scale(shown["high"] - shown["value"], unit).fillna(0), "arrayminus": _scale(shown["value"] - shown["low"], unit).fillna(0), "color": ACCENT, "thickness": 1.5, "width": 4}  # fmt: skip
+    hover = [f"{label.replace('<br>', ' ')}: {words.quantity(value, unit)}" for label, value in zip(labels, shown["value"], strict=True)]
+    figure.add_bar(y=labels, x=_scale(shown["value"], unit), orientation="h", marker_color=MAIN, error_x=error, hovertext=hover, hoverinfo="text")
+    return figure
+
+
+def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: str = "share") -> go.Figure:
+    """Draw a table as colours with the number in each cell. Columns: `rows`, `columns`, value; the rows run down."""
+    table = frame.pivot_table(index=rows, columns=columns, values="value", aggfunc="first", observed=True)
+    table = table.loc[table.sum(axis=1).sort_values().index, table.sum().sort_values(ascending=False).index]
+    text = [[("" if cell != cell else words.percent(cell, 0) if unit == "share" else words.number(cell)) for cell in line] for line in table.to_numpy()]
+    across = [words.value(columns, name) for name in table.columns]
+    down = [words.value(rows, name) for name in table.index]
+    figure = _figure(110 + 30 * len(table), words)
+    figure.add_heatmap(
+        z=table.to_numpy(), x=_wrapped(across, 10), y=_wrapped(down, 20), text=text, texttemplate="%{text}", showscale=False,
+        colorscale=[[0, "rgba(58,143,174,.06)"], [1, "rgba(58,143,174,.95)"]], xgap=2, ygap=2, hoverinfo="x+y+text",
+    )  # fmt: skip
+    figure.update_xaxes(side="top", showgrid=False, tickangle=0 if len(across) < 7 else -45)
+    return figure
+
+
+def development(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw how fast returns come back. Columns: category, day, share."""
+    figure = _figure(340, words, legend=True, unit="y", **_axis(words, "share", words("chart.share_of_final")))
+    for number, (category, part) in enumerate(frame.groupby("category", sort=False, observed=True)):
+        figure.add_scatter(x=part["day"], y=part["share"] * 100, mode="lines", name=words.value("category", category), line={"color": SERIES[number % len(SERIES)], "width": 2})
+    figure.update_xaxes(title_text=words("chart.days_since_start"), nticks=8)
+    figure.update_yaxes(range=[0, 102])
+    figure.update_layout(margin_t=70 if frame["category"].nunique() > 4 else 34)
+    return figure
+
+
+def promise_states(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Stack kept, broken, running and expired per promise as shares of the returns under promise. Columns: promise, state, n."""
+    total = frame.groupby("promise", observed=True)["n"].transform("sum")
+    shares = frame.assign(share=frame["n"] / total.where(total > 0))
+    order = list(dict.fromkeys(frame["promise"]))[::-1]
+    figure = _figure(90 + 46 * len(order), words, legend=True, **_axis(words, "share", words("chart.share_of_promises")))
+    for state, (colour, shape) in STATES.items():
+        part = shares[shares["state"] == state].set_index("promise").reindex(order)
+        pattern = {"shape": shape, "fillmode": "replace", "solidity": 0.4, "size": 7}
+        hover = [f"{words.value('promise', p)}, {words.value('state', state)}: {words.number(n)} ({words.percent(s)})" for p, n, s in zip(order, part["n"], part["share"], strict=True)]
+        figure.add_bar(
+            y=_wrapped([words.value("promise", p) for p in order]), x=part["share"] * 100, orientation="h", name=words.value("state", state),
+            marker={"color": colour, "pattern": pattern, "line": {"color": colour, "width": 1 if shape else 0}}, hovertext=hover, hoverinfo="text",
+        )  # fmt: skip
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(range=[0, 100])
+    return figure
+
+
+def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw the median and the ninth decile of each stage, and the promise on it. Columns: stage, p50, p90, low, high, promised (days)."""
+    shown = frame[::-1]
+    labels = _wrapped([words.value("stage", s) for s in shown["stage"]], 20)
+    figure = _figure(96 + 36 * len(shown), words, legend=True, title=words("chart.days"))
+    hover = [words("chart.stage_hover", stage=words.value("stage", r.stage), p50=words.number(r.p50, 1), p90=words.number(r.p90, 1)) for r in shown.itertuples()]
+    figure.add_bar(y=labels, x=shown["p90"] - shown["p50"], base=shown["p50"], orientation="h", width=0.28, marker_color="rgba(58,143,174,.35)", showlegend=False, hovertext=hover, hoverinfo="text")
+    figure.add_scatter(y=labels, x=shown["p50"], mode="markers", name=words("chart.median"), marker={"color": MAIN, "size": 10}, hovertext=hover, hoverinfo="text")
+    figure.add_scatter(
+        y=labels, x=shown["p90"], mode="markers", name=words("chart.p90"), marker={"color": MAIN, "size": 10, "symbol": "circle-open", "line": {"width": 2}}, hovertext=hover, hoverinfo="text",
+        error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["p90"]).fillna(0), "arrayminus": (shown["p90"] - shown["low"]).fillna(0), "color": MAIN, "thickness": 1.2, "width": 4},
+    )  # fmt: skip
+    if shown["promised"].notna().any():
+        figure.add_scatter(y=labels, x=shown["promised"], mode="markers", name=words("chart.promise"), marker={"color": BAD, "size": 20, "symbol": "line-ns-open", "line": {"width": 3}}, hoverinfo="x")
+    figure.update_xaxes(rangemode="tozero")
+    return figure
+
+
+def waterfall(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:
+    """Draw the way from the margin booked to the margin left, each step marked measured, imputed or assumed.
+
+    Columns: step, amount, status, is_total. A total starts at nought; a step starts where the one before ended.
+    """
+    ends, starts, level = [], [], 0.0
+    for row in frame.itertuples():
+        starts.append(0.0 if row.is_total else level)
+        level = float(row.amount) if row.is_total else level + float(row.amount)
+        ends.append(level)
+    labels = _wrapped([words.value("step", s) for s in frame["step"]], 20)
+    figure = _figure(80 + 36 * len(frame), words, legend=True, title=words("chart.money_ex_vat", currency=words.unit(currency)))
+    shown: set[str] = set()
+    for position, row in enumerate(frame.itertuples()):
+        amount = float(row.amount)
+        colour = MAIN if row.is_total else GOOD if amount > 0 else BAD
+        status = "total" if row.is_total else str(row.status)
+        figure.add_bar(
+            y=[labels[position]], x=[ends[position] - starts[position]], base=[starts[position]], orientation="h", showlegend=False,
+            marker={"color": colour, "line": {"color": colour, "width": 1}, "pattern": {"shape": STATUSES.get(status, ""), "fillmode": "replace" if STATUSES.get(status) else "overlay", "solidity": 0.45, "size": 7}},
+            hovertext=[f"{words.value('step', row.step)}: {words.money(amount, currency)} ({words.value('status', status)})"], hoverinfo="text",
+            text=[words.money(amount, currency)], textposition="outside", cliponaxis=False,
+        )  # fmt: skip
+        shown.add(status)
+    for status, shape in STATUSES.items():
+        if status in shown:
+            figure.add_bar(y=[None], x=[None], orientation="h", name=words.value("status", status), marker={"color": QUIET, "line": {"color": QUIET, "width": 1}, "pattern": {"shape": shape, "fillmode": "replace" if shape else "overlay", "solidity": 0.45, "size": 7}})
+    figure.update_layout(barmode="overlay", margin_r=70)
+    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=labels)
+    return figure
+
+
+def by_status(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str) -> go.Figure:
+    """Stack measured, imputed and assumed per group. Columns: label, status, value."""
+    order = list(frame.groupby("label", observed=True)["value"].sum().sort_values().index)[-12:]
+    figure = _figure(84 + 34 * len(order), words, legend=True, **_axis(words, unit, what))
+    for status, shape in STATUSES.items():
+        part = frame[frame["status"] == status].set_index("label")["value"].reindex(order)
+        if part.notna().any():
+            hover = [f"{words.value(kind, g)}, {words.value('status', status)}: {words.quantity(v, unit)}" for g, v in zip(order, part, strict=True)]
+            figure.add_bar(
+                y=_wrapped([words.value(kind, g) for g in order]), x=part, orientation="h", name=words.value("status", status), hovertext=hover, hoverinfo="text",
+                marker={"color": MAIN, "line": {"color": MAIN, "width": 1}, "pattern": {"shape": shape, "fillmode": "replace" if shape else "overlay", "solidity": 0.4, "size": 7}},
+            )  # fmt: skip
+    figure.update_layout(barmode="stack")
+    return figure
+
+
+def stacked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, part_kind: str) -> go.Figure:
+    """Stack the parts of each group. Columns: label, part, value."""
+    order = list(frame.groupby("label", observed=True)["value"].sum().sort_values().index)[-10:]
+    figure = _figure(100 + 34 * len(order), words, legend=True, **_axis(words, unit, what))
+    for number, name in enumerate(dict.fromkeys(frame["part"])):
+        part = frame[frame["part"] == name].groupby("label", observed=True)["value"].first().reindex(order)
+        hover = [f"{words.value(kind, g)}, {words.value(part_kind, name)}: {words.quantity(v, unit)}" for g, v in zip(order, part, strict=True)]
+        figure.add_bar(y=_wrapped([words.value(kind, g) for g in order]), x=_scale(part, unit), orientation="h", name=words.value(part_kind, name), marker_color=SERIES[number % len(SERIES)], hovertext=hover, hoverinfo="text")
+    figure.update_layout(barmode="relative", margin_t=70)
+    return figure
+
+
+def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw units from sold to what became of them. Columns: source, target, units."""
+    names = list(dict.fromkeys([*frame["source"], *frame["target"]]))
+    colours = {"sold": MAIN, "kept": GOOD, "returned": ACCENT, "resold_as_new": GOOD, "destroyed": BAD, "recycled": "#9480CE", "pending": QUIET}
+    held = {name: max(frame.loc[frame["target"] == name, "units"].sum(), frame.loc[frame["source"] == name, "units"].sum()) for name in names}
+    figure = _figure(420, words)
+    figure.add_sankey(
+        arrangement="snap",
+        textfont={"size": 13, "shadow": "none"},
+        node={
+            "label": [f"{words.value('flow', name)}<br>{words.number(held[name])}" for name in names],
+            "color": [colours.get(name, "#6E93A8") for name in names], "pad": 22, "thickness": 14, "line": {"width": 0},
+            "hovertemplate": "%{label}<extra></extra>",
+        },
+        link={
+            "source": [names.index(name) for name in frame["source"]], "target": [names.index(name) for name in frame["target"]], "value": frame["units"],
+            "color": "rgba(140,155,168,.28)", "hovertemplate": "%{source.label} → %{target.label}: %{value:,.0f}<extra></extra>",
+        },
+    )  # fmt: skip
+    figure.update_layout(margin={"l": 2, "r": 2, "t": 14, "b": 14})
+    return figure
+
+
+def lanes(frame: pd.DataFrame, outlines: Sequence[Sequence[Sequence[float]]], words: Words) -> go.Figure:
+    """Draw lanes as arcs over country outlines, thicker with more kilograms; nothing is fetched.
+
+    Columns: from_longitude, from_latitude, to_longitude, to_latitude, from_name, to_name, kg_co2e, parcels.
+    """
+    longitudes = pd.concat([frame["from_longitude"], frame["to_longitude"]]).astype(float)
+    latitudes = pd.concat([frame["from_latitude"], frame["to_latitude"]]).astype(float)
+    west, east = longitudes.min() - 2, longitudes.max() + 2
+    south, north = latitudes.min() - 1.5, latitudes.max() + 1.5
+    stretch = 1 / max(math.cos(math.radians((south + north) / 2)), 0.2)
+    figure = _figure(460, words)
+    edge_x: list[float | None] = []
+    edge_y: list[float | None] = []
+    for line in outlines:
+        if any(west - 8 < x < east + 8 and south - 8 < y < north + 8 for x, y in line):
+            edge_x += [x for x, _ in line] + [None]
+            edge_y += [y for _, y in line] + [None]
+    figure.add_scatter(x=edge_x, y=edge_y, mode="lines", line={"color": QUIET, "width": 0.8}, hoverinfo="skip")
+    top = frame["kg_co2e"].max() or 1
+    for row in frame.sort_values("kg_co2e").itertuples():
+        x, y = _arc(row.from_longitude, row.from_latitude, row.to_longitude, row.to_latitude, stretch)
+        weight = math.sqrt(max(row.kg_co2e, 0) / top)
+        hover = words("chart.lane_hover", origin=str(row.from_name), destination=str(row.to_name), kg=words.number(row.kg_co2e), parcels=words.number(row.parcels))
+        figure.add_scatter(x=x, y=y, mode="lines", line={"color": ACCENT, "width": 0.8 + 6 * weight}, opacity=0.35 + 0.55 * weight, hovertext=hover, hoverinfo="text")
+    hubs = frame.groupby(["to_name", "to_longitude", "to_latitude"], observed=True)["kg_co2e"].sum().reset_index().nlargest(4, "kg_co2e")
+    figure.add_scatter(
+        x=hubs["to_longitude"], y=hubs["to_latitude"], mode="markers+text", text=hubs["to_name"], textposition="top center",
+        marker={"color": MAIN, "size": 9, "line": {"width": 1, "color": "white"}}, hoverinfo="text",
+    )  # fmt: skip
+    hidden = {"visible": False, "fixedrange": True, "showgrid": False, "zeroline": False}
+    figure.update_xaxes(**hidden, range=[west, east])
+    figure.update_yaxes(**hidden, range=[south, north], scaleanchor="x", scaleratio=stretch)
+    return figure
+
+
+def _arc(x0: float, y0: float, x1: float, y1: float, stretch: float) -> tuple[list[float], list[float]]:
+    """Bend a line to its left by a tenth of its length: a quadratic curve of thirteen points."""
+    across, up = x1 - x0, (y1 - y0) * stretch
+    middle_x, middle_y = (x0 + x1) / 2 - up * 0.1, (y0 + y1) / 2 + across * 0.1 / stretch
+    steps = [i / 12 for i in range(13)]
+    curve_x = [(1 - t) ** 2 * x0 + 2 * t * (1 - t) * middle_x + t**2 * x1 for t in steps]
+    curve_y = [(1 - t) ** 2 * y0 + 2 * t * (1 - t) * middle_y + t**2 * y1 for t in steps]
+    return curve_x, curve_y

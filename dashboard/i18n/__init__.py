@@ -1,0 +1,157 @@
+"""Words and numbers on screen, in English and in French.
+
+One TOML catalogue a language beside this file; nothing here knows a page. A `Words` is called with a key and formatted parts
+and gives the sentence; its methods write numbers, money and days the way the language does.
+"""
+
+import datetime as dt
+import math
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+LANGUAGES = {"en": "English", "fr": "Français"}
+MISSING = "–"
+_SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
+_NARROW = "\u202f"
+_NO_BREAK = "\u00a0"
+
+
+@cache
+def catalogue(language: str) -> dict[str, str]:
+    """Every string of a language by dotted key.
+
+    >>> catalogue("fr")["page.returns"]
+    'Retours'
+    """
+    text = Path(__file__).with_name(f"{language}.toml").read_text(encoding="utf-8")
+    return dict(_flat(tomllib.loads(text), ""))
+
+
+def _flat(branch: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
+    leaves: list[tuple[str, str]] = []
+    for name, value in branch.items():
+        leaves += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+    return leaves
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, float) and math.isinf(value))
+
+
+@dataclass(frozen=True)
+class Words:
+    """The catalogue of one language, with its way of writing numbers."""
+
+    language: str
+
+    def __call__(self, key: str, **parts: str) -> str:
+        """Give the sentence of a key, its parts filled in; an unknown key raises KeyError.
+
+        >>> Words("en")("data.rows", rows="1,234")
+        '1,234 rows'
+        """
+        return catalogue(self.language)[key].format(**parts)
+
+    def value(self, kind: str, code: Any) -> str:
+        """Name a coded value ("reason", "size_small"), or give the code itself when it has no name.
+
+        >>> Words("fr").value("reason", "size_small"), Words("fr").value("brand", "Lumen")
+        ('Trop petit', 'Lumen')
+        """
+        if _is_missing(code) or code == "":
+            return self("value.unknown")
+        return catalogue(self.language).get(f"value.{kind}.{code}", str(code))
+
+    def number(self, value: Any, digits: int = 0) -> str:
+        """Write a number with the language's separators.
+
+        >>> Words("en").number(1234.5, 1), Words("fr").number(1234.5, 1).replace("\u202f", " ")
+        ('1,234.5', '1 234,5')
+        """
+        if _is_missing(value):
+            return MISSING
+        text = f"{float(value):,.{digits}f}"
+        if self.language == "fr":
+            text = text.replace(",", _NARROW).replace(".", ",")
+        return text.replace("-", "−")
+
+    def percent(self, share: Any, digits: int = 1) -> str:
+        """Write a share (0-1) as a percentage.
+
+        >>> Words("en").percent(0.283), Words("fr").percent(0.283).replace("\u00a0", " ")
+        ('28.3%', '28,3 %')
+        """
+        if _is_missing(share):
+            return MISSING
+        return self.number(float(share) * 100, digits) + (_NO_BREAK if self.language == "fr" else "") + "%"
+
+    def money(self, amount: Any, currency: str, digits: int = 0) -> str:
+        """Write an amount of a currency.
+
+        >>> Words("en").money(-1234, "EUR"), Words("fr").money(1234, "EUR").split()
+        ('−€1,234', ['1', '234', '€'])
+        """
+        if _is_missing(amount):
+            return MISSING
+        symbol = _SYMBOLS.get(currency, currency)
+        text = self.number(abs(float(amount)), digits)
+        sign = "−" if round(float(amount), digits) < 0 else ""
+        if self.language == "fr":
+            return f"{sign}{text}{_NO_BREAK}{symbol}"
+        return f"{sign}{symbol}{text}" if symbol != currency else f"{sign}{text}{_NO_BREAK}{symbol}"
+
+    def quantity(self, value: Any, unit: str) -> str:
+        """Write a value in the unit its metric declares: a share as a percentage, money with its currency, else with the unit."""
+        if _is_missing(value):
+            return MISSING
+        if unit == "share":
+            return self.percent(value)
+        if unit.isupper() and len(unit) == 3:
+            return self.money(value, unit, 2 if abs(float(value)) < 100 else 0)
+        digits = 0 if abs(float(value)) >= 100 or float(value).is_integer() else 1
+        return f"{self.number(value, digits)}{_NO_BREAK}{self.unit(unit)}".rstrip()
+
+    def unit(self, unit: str) -> str:
+        """Name a unit for an axis."""
+        return catalogue(self.language).get(f"unit.{unit}", unit.replace("_", " "))
+
+    def signed(self, text: str, value: Any) -> str:
+        """Put a plus before the text of a positive value; a minus is there already.
+
+        >>> Words("en").signed("1.2", 1.2), Words("en").signed("−1.2", -1.2)
+        ('+1.2', '−1.2')
+        """
+        return f"+{text}" if not _is_missing(value) and value > 0 else text
+
+    def day(self, day: Any) -> str:
+        """Write a day.
+
+        >>> Words("en").day(dt.date(2026, 1, 31)), Words("fr").day(dt.date(2026, 1, 1))
+        ('31 Jan 2026', '1er janv. 2026')
+        """
+        if _is_missing(day):
+            return MISSING
+        number = "1er" if self.language == "fr" and day.day == 1 else str(day.day)
+        return f"{number} {self._month_name(day.month)} {day.year}"
+
+    def month(self, day: Any) -> str:
+        """Write the month of a day.
+
+        >>> Words("en").month(dt.date(2026, 1, 31)), Words("fr").month(dt.date(2026, 8, 1))
+        ('Jan 2026', 'août 2026')
+        """
+        return MISSING if _is_missing(day) else f"{self._month_name(day.month)} {day.year}"
+
+    def hour(self, instant: Any) -> str:
+        """Write an instant (UTC) to the minute."""
+        return MISSING if _is_missing(instant) else f"{self.day(instant)} {instant:%H:%M} UTC"
+
+    def _month_name(self, month: int) -> str:
+        return self("date.months").split()[month - 1]
+
+    def either(self, english: str, french: str) -> str:
+        """Choose between two texts declared elsewhere, such as a metric's names."""
+        return french if self.language == "fr" else english

@@ -1,0 +1,110 @@
+"""Checks: SELECTs over a build that must come back empty.
+
+A check blocks publishing, or warns. Each says in a sentence what is wrong and what to do; the first five rows go with it.
+Add one by adding an entry and a planted fault in its test.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+
+
+@dataclass(frozen=True)
+class Check:
+    """One SELECT that must be empty."""
+
+    name: str
+    sentence: str
+    sql: str
+    is_blocking: bool = True
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found: `rows` offenders and a sample of at most five, as JSON."""
+
+    check: Check
+    rows: int
+    sample: str
+
+
+def _unique(table: str, key: str) -> Check:
+    return Check(
+        f"{table}_{key}_unique", f"Every row of {table} has its own {key}; two ids with one key would be a hash collision.",
+        f"SELECT {key}, count(*) AS rows FROM {table} GROUP BY 1 HAVING count(*) > 1",
+    )  # fmt: skip
+
+
+CHECKS = (
+    _unique("fact_order_line", "order_line_key"),
+    _unique("fact_return_line", "return_lot_key"),
+    _unique("fact_return_event", "event_key"),
+    _unique("fact_return_leg", "leg_key"),
+    _unique("fact_refund", "refund_key"),
+    _unique("fact_recovery", "recovery_key"),
+    Check("units_add_up", "Sold, exchanged and cancelled units never exceed the units ordered.",
+          "SELECT order_line_id, units_ordered, units_sold, units_cancelled FROM fact_order_line WHERE line_type = 'goods' AND units_sold + units_exchanged_in + units_cancelled > units_ordered"),
+    Check("lots_positive", "Every lot has at least one unit.", "SELECT return_line_id, lot_no, units FROM fact_return_line WHERE units <= 0"),
+    Check("leg_carbon_per_leg", "Every leg has one estimate of its emissions.",
+          "SELECT l.element_id FROM fact_return_leg l LEFT JOIN estimate_leg_carbon e USING (leg_key) GROUP BY l.element_id HAVING count(e.leg_key) <> 1"),
+    Check("carbon_wtw", "Well to wheel is energy provision plus operation.",
+          "SELECT leg_key, kg_co2e, kg_co2e_wtt, kg_co2e_ttw FROM estimate_leg_carbon WHERE abs(kg_co2e - kg_co2e_wtt - kg_co2e_ttw) > 1e-9 * greatest(1, kg_co2e)"),
+    Check("carbon_allocated", "What the lots of parcels carry is what their legs emitted.",
+          """SELECT a.kg AS legs, b.kg AS lots FROM (SELECT coalesce(sum(kg_co2e), 0) AS kg FROM estimate_leg_carbon JOIN fact_return_leg USING (leg_key)
+             WHERE parcel_key IN (SELECT parcel_key FROM fact_return_line)) a, (SELECT coalesce(sum(kg_co2e), 0) AS kg FROM estimate_return_carbon) b
+             WHERE abs(a.kg - b.kg) > 1e-6 * greatest(1, a.kg)"""),
+    Check("probability_range", "A probability lies between 0 and 1.",
+          "SELECT order_line_key, probability FROM estimate_return_probability WHERE NOT probability BETWEEN 0 AND 1"),
+    Check("curve_rises", "A development curve rises from 0 to 1.",
+          """SELECT * FROM (SELECT *, lag(share) OVER (PARTITION BY source, category, channel, window_days ORDER BY day) AS before FROM estimate_development_curve)
+             WHERE share < before - 1e-9 OR NOT share BETWEEN 0 AND 1 + 1e-9"""),
+    # -- warnings: the build is right about what it was given, and what it was given is odd
+    Check("more_returned_than_sold", "More units came back than were sold on these lines: look for a return entered twice.",
+          """SELECT r.order_line_key, sum(r.units) AS returned, any_value(o.units_sold + o.units_exchanged_in) AS sold FROM fact_return_line r JOIN fact_order_line o USING (order_line_key)
+             WHERE r.confirmed_at IS NOT NULL GROUP BY 1 HAVING sum(r.units) > any_value(o.units_sold + o.units_exchanged_in)""", False),
+    Check("return_without_order", "These returns name no order we know; they bind when the order is loaded.",
+          "SELECT return_line_id, product_id, units FROM fact_return_line WHERE order_line_key IS NULL AND return_line_key NOT IN (SELECT return_line_key FROM estimate_credit_match)", False),
+    Check("return_before_order", "These returns happened before their order: look at the clocks of the two systems.",
+          "SELECT r.return_line_id, o.ordered_at, r.first_at FROM (SELECT *, least(requested_at, handed_over_at, carrier_scan_at, received_at, refunded_at) AS first_at FROM fact_return_line) r JOIN fact_order_line o USING (order_line_key) WHERE r.first_at < o.ordered_at", False),
+    Check("refund_before_receipt", "Money went back before the goods arrived. Some shops do so on purpose; others pay for empty parcels.",
+          "SELECT return_line_id, refunded_at, received_at FROM fact_return_line WHERE refunded_at < received_at", False),
+    Check("stages_in_order", "Inspected before received: look at the returns centre's clock.",
+          "SELECT return_line_id, received_at, inspected_at FROM fact_return_line WHERE inspected_at < received_at", False),
+    Check("refund_discrepancy", "The money paid differs from the sum of the refund's lines.",
+          "SELECT refund_id, amount, lines_amount, discrepancy_amount FROM fact_refund WHERE abs(discrepancy_amount) > 0.01", False),
+    Check("no_exchange_rate", "No exchange rate within seven days: load fx_rate for these days. Their money is left out.",
+          "SELECT currency, ordered_on, count(*) AS lines FROM fact_order_line WHERE fx_rate IS NULL GROUP BY ALL", False),
+    Check("leg_without_factor", "No emission factor fits these legs: add one to data/factors. Their carbon is missing, not zero.",
+          "SELECT l.mode, l.vehicle, l.role, count(*) AS legs FROM fact_return_leg l JOIN estimate_leg_carbon e USING (leg_key) WHERE e.kg_co2e IS NULL GROUP BY ALL", False),
+    Check("parcel_carbon_plausible", "These parcels emitted less than 20 g or more than 10 kg: look at their weights and distances.",
+          """SELECT parcel_id, sum(kg_co2e) AS kg_co2e FROM fact_return_leg JOIN estimate_leg_carbon USING (leg_key) GROUP BY 1
+             HAVING (sum(kg_co2e) < 0.02 AND count(*) > 2) OR sum(kg_co2e) > 10""", False),
+    Check("destroyed_without_reason", "Units were destroyed without a derogation reason (Regulation (EU) 2024/1781).",
+          "SELECT recovery_id, units FROM fact_recovery WHERE disposition = 'destroyed' AND derogation_reason IS NULL", False),
+)  # fmt: skip
+
+
+def run(connection: duckdb.DuckDBPyConnection) -> list[Result]:
+    """Run every check on an open build."""
+    results = []
+    for check in CHECKS:
+        rows = int(connection.execute(f"SELECT count(*) FROM ({check.sql})").fetchall()[0][0])
+        sample = []
+        if rows:
+            found = connection.execute(f"SELECT * FROM ({check.sql}) ORDER BY ALL LIMIT 5")
+            names = [d[0] for d in found.description or []]
+            sample = [{n: _plain(v) for n, v in zip(names, r, strict=True)} for r in found.fetchall()]
+        results.append(Result(check, rows, json.dumps(sample)))
+    return results
+
+
+def _plain(value: object) -> object:
+    return (
+        value.isoformat()
+        if isinstance(value, datetime)
+        else value
+        if isinstance(value, (int, float, str, type(None)))
+        else str(value)
+    )

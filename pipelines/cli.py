@@ -1,0 +1,471 @@
+"""The command line: one verb a command. Help text is the reference; each verb shows an example.
+
+Only `BackhaulError` is caught: one line on standard error, exit 1. Results go to standard output, progress to standard error.
+"""
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipelines.errors import BackhaulError, SourceError
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.warehouse.engine import Build
+
+app = typer.Typer(
+    name="backhaul",
+    help="See what comes back, why, whether the promise was kept, what it did to the margin and what it emitted.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+errors = Console(stderr=True)
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+Warehouse = Annotated[
+    str,
+    typer.Option(
+        "--warehouse",
+        envvar="BACKHAUL_WAREHOUSE",
+        metavar="URL",
+        help="Warehouse folder, or postgresql:// URL of a copied build (reading only).",
+    ),
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
+
+
+def _example(text: str) -> str:
+    return f"Example: [bold]{text}[/bold]"
+
+
+def _settings(warehouse: str) -> Settings:
+    if "://" in warehouse and not warehouse.startswith(("duckdb:///", "file://")):
+        raise SourceError(
+            f"{warehouse.split('://')[0]} warehouses can be read, not written: DuckDB alone loads. Give a folder as --warehouse."
+        )
+    path = Path(warehouse.removeprefix("duckdb:///").removeprefix("file://"))
+    if path.is_file():
+        raise SourceError(f"{path} is a file; a warehouse is a folder. Give another --warehouse.")
+    return Settings(warehouse=path)
+
+
+@contextmanager
+def _open(warehouse: str) -> Iterator["Build"]:
+    """Open the warehouse for reading."""
+    if warehouse.startswith("postgresql"):
+        from pipelines.warehouse.engine import open_postgresql
+
+        build = open_postgresql(warehouse)
+    else:
+        from pipelines.warehouse.build import current_build
+
+        build = current_build(_settings(warehouse).warehouse)
+    try:
+        yield build
+    finally:
+        build.close()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Show what is going on and for how long, on standard error when it is a screen."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    ) as bar:
+        task = bar.add_task("starting")
+        yield lambda text: bar.update(task, description=text)
+
+
+def _plain(value: Any) -> Any:
+    """Turn a cell into something JSON and CSV can carry; not a number becomes empty."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if hasattr(value, "item"):
+        return _plain(value.item())
+    return value
+
+
+def _print(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None) -> None:
+    rows = [{k: _plain(v) for k, v in row.items()} for row in rows]
+    if how is Format.json:
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    names = list(rows[0]) if rows else []
+    if how is Format.csv:
+        writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    if not rows:
+        console.print(f"{title + ': ' if title else ''}nothing to show")
+        return
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in names:
+        numeric = all(isinstance(r[name], (int, float)) or r[name] is None for r in rows)
+        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[_cell(v) for v in row.values()])
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    if isinstance(value, float):
+        return f"{value:,.4g}".replace(",", "\u202f") if abs(value) < 1000 else f"{value:,.0f}".replace(",", "\u202f")
+    return str(value)
+
+
+def _day(text: str | None, name: str) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is not a day; write it as 2026-01-31.", param_hint=name) from None
+
+
+@app.command(epilog=_example("backhaul sample --out shop-files --orders 20000 --seed 7"))
+def sample(
+    out: Annotated[Path, typer.Option(help="Folder to write the files to.")],
+    orders: Annotated[int, typer.Option(min=100, help="Order lines to simulate.")] = 200_000,
+    seed: Annotated[int, typer.Option(help="Same seed, same shop.")] = 7,
+    truth: Annotated[
+        Path | None, typer.Option(help="Also write what is really true, for tests, to this folder.")
+    ] = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """Write the raw files of a believable shop: a fashion retailer selling from France into Europe."""
+    from pipelines.sample import write_sample
+
+    with _progress() as say:
+        rows = write_sample(out, orders, seed, truth=truth, progress=lambda text, _share: say(text))
+    _print([{"file": name, "rows": count} for name, count in rows.items()], output, f"Sample shop in {out}")
+    if output is Format.table:
+        typer.echo(f"Next: backhaul load {out}")
+
+
+@app.command(
+    epilog=_example("backhaul load exports/2026-01 --source shopify")
+    + "\n\n"
+    + _example("backhaul load orders.csv --source my-mapping.yaml")
+)
+def load(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH...", help="Files or folders; none finishes what has landed.", show_default=False),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="Source that wrote the files (canonical, online_retail, shopify) or a mapping file (YAML); recognised when left out."
+        ),
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="Prefix of this source's ids, when two shops use one system.")
+    ] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Take files in: land, name, judge, shape, estimate, check, publish. Running it twice changes nothing."""
+    from pipelines.load import load as run
+
+    settings = _settings(warehouse)
+    with _progress() as say:
+        report = run(settings, paths or [], source=source, namespace=namespace, progress=say)
+    if output is Format.json:
+        typer.echo(json.dumps({
+            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "skipped": report.skipped,
+            "ignored_columns": report.ignored, "changes": report.changes, "warnings": report.warnings,
+        }, indent=2))  # fmt: skip
+        return
+    if output is Format.csv:
+        _print(report.counts, output)
+        return
+    if report.counts:
+        _print(
+            [{k: v for k, v in c.items() if k != "is_derived"} for c in report.counts],
+            output,
+            "Rows read, and how they were judged",
+        )
+    for thing, columns in report.ignored.items():
+        typer.echo(f"{thing}: columns not used: {', '.join(sorted(set(columns)))}")
+    if report.skipped:
+        typer.echo(f"{len(report.skipped)} files were loaded before and are skipped.")
+    if not report.is_new_build:
+        typer.echo(
+            f"Nothing new: the warehouse stays at build {report.build_id}."
+            if report.build_id
+            else "Nothing has landed: give a file or a folder, see backhaul load --help."
+        )
+        return
+    changed = [
+        {"table": t, "rows": c["rows"], "change": c["change"]}
+        for t, c in report.changes.items()
+        if c["change"] and t.startswith(("fact_", "dim_"))
+    ]
+    _print(changed, output, "What changed")
+    _print(report.warnings, output, "Warnings") if report.warnings else None
+    quarantined = sum(c["quarantined"] for c in report.counts)
+    if quarantined:
+        typer.echo(f"{quarantined} rows are in quarantine: backhaul status shows which rule each broke.")
+    typer.echo(f"Published build {report.build_id} ({report.kind}). Next: backhaul dashboard")
+
+
+@app.command(epilog=_example("backhaul status --format json"))
+def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
+    """Show builds, freshness, row counts, quarantine and failed checks."""
+    from pipelines import state
+    from pipelines.warehouse.build import current_id
+    from pipelines.warehouse.engine import raw_query
+
+    settings = _settings(warehouse)
+    with _open(warehouse) as build:
+        sources = raw_query(
+            build,
+            "SELECT source, system, thing, rows, last_occurred_at, last_recorded_at FROM build_source ORDER BY ALL",
+        )
+        info = {r["name"]: r["value"] for r in raw_query(build, "SELECT name, value FROM build_info")}
+    builds = state.builds(settings)
+    checks = state.check_results(settings)
+    parts: dict[str, list[dict[str, Any]]] = {
+        "builds": [
+            {"build_id": b, "created_at": g.created_at.iloc[0], "kind": g.kind.iloc[0], "order_lines": int(g[g.table == "fact_order_line"].rows.sum()),
+             "return_lots": int(g[g.table == "fact_return_line"].rows.sum()), "is_current": b == current_id(settings.warehouse)}
+            for b, g in builds.groupby("build_id", sort=False)
+        ],
+        "freshness": sources,
+        "tables": [{"table": r.table, "rows": r.rows, "change": r.change} for r in builds[builds.build_id == info["build_id"]].itertuples()],
+        "quarantine": [dict(r) for r in state.quarantine_by_rule(settings).to_dict("records")],
+        "failed_checks": [{"check": r.name, "blocks": bool(r.is_blocking), "rows": r.rows, "sentence": r.sentence} for r in checks[checks["rows"] > 0][["name", "is_blocking", "rows", "sentence"]].itertuples(index=False)],
+    }  # fmt: skip
+    if output is Format.json:
+        typer.echo(json.dumps({"build_id": info["build_id"], "observed_until": info["observed_until"], "reporting_currency": info["reporting_currency"],
+            **{n: [{k: _plain(v) for k, v in row.items()} for row in rows] for n, rows in parts.items()}}, indent=2, default=str))  # fmt: skip
+        return
+    for name, rows in parts.items():
+        if output is Format.csv:
+            typer.echo(f"# {name}")
+        _print(rows, output, name.replace("_", " ").capitalize())
+    if output is Format.table:
+        typer.echo(
+            f"Build {info['build_id']}, observed until {info['observed_until']} UTC, money in {info['reporting_currency']}."
+        )
+
+
+@app.command(epilog=_example("backhaul check"))
+def check(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
+    """Run every check on the current build. Exit 1 when a blocking one finds rows."""
+    from pipelines import checks
+    from pipelines.warehouse.build import build_path, connect, current_build, current_id
+
+    settings = _settings(warehouse)
+    current_build(settings.warehouse).close()
+    connection = connect(":memory:")
+    connection.execute(
+        f"ATTACH '{build_path(settings.warehouse, current_id(settings.warehouse) or '')}' AS b (READ_ONLY); USE b"
+    )
+    results = checks.run(connection)
+    connection.close()
+    rows = [
+        {
+            "check": r.check.name,
+            "blocks": r.check.is_blocking,
+            "rows": r.rows,
+            "sentence": r.check.sentence,
+            "sample": r.sample if r.rows else None,
+        }
+        for r in results
+    ]
+    if output is Format.table:
+        rows = [{k: v for k, v in r.items() if k != "sample"} for r in rows]
+    _print(sorted(rows, key=lambda r: -r["rows"]), output, "Checks: rows found")
+    if any(r.rows and r.check.is_blocking for r in results):
+        raise typer.Exit(1)
+
+
+@app.command(epilog=_example("backhaul metrics --format json"))
+def metrics(output: FormatOption = Format.table) -> None:
+    """List the catalogue: every number a person sees, with its sentence, formula, unit and date basis."""
+    from pipelines.metrics import catalogue
+
+    _print(
+        [
+            {"key": m.key, "sentence": m.sentence[0], "formula": m.formula, "unit": m.unit, "date_basis": m.basis}
+            for m in catalogue()
+        ],
+        output,
+        "Metrics",
+    )
+
+
+@app.command(
+    epilog=_example("backhaul metric ultimate_return_rate --by category --from 2025-10-01 --to 2025-12-31")
+    + "\n\n"
+    + _example("backhaul metric promise_kept --by promise --where country=FR --format json")
+)
+def metric(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key from `backhaul metrics`.")],
+    by: Annotated[
+        list[str] | None, typer.Option(metavar="DIM", help="Cut by a dimension or month, week, quarter; repeatable.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="First day, on the metric's own date basis.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, included.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="DIM=VALUE", help="Keep one value; repeat a dimension for several.")
+    ] = None,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="DAY", help="Answer as it would have been at the end of this day.")
+    ] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Answer one metric: value, interval, how many it rests on, and why when there is no answer."""
+    from pipelines import metrics as declared
+
+    chosen: dict[str, list[str]] = {}
+    for pair in where or []:
+        name, _, value = pair.partition("=")
+        if not value:
+            raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint="--where")
+        chosen.setdefault(name, []).append(value)
+    found = declared.metric(key)
+    with _open(warehouse) as build:
+        answer = declared.answer(
+            build, key, by=tuple(by or ()), where=chosen, since=_day(since, "--from"), until=_day(until, "--to"), as_of=_day(as_of, "--as-of"),
+        )  # fmt: skip
+    rows = [{str(k): v for k, v in row.items()} for row in answer.to_dict("records")]
+    if output is Format.table:
+        empty = not any(row["reason"] for row in rows)
+        rows = [
+            {k: v for k, v in row.items() if k not in ("unit", "basis") and not (empty and k in ("status", "reason"))}
+            for row in rows
+        ]
+        unit = answer["unit"].iloc[0] if len(answer) else found.unit
+        _print(rows, output, f"{found.name[0]} ({unit}, by {found.basis} date): {found.sentence[0]}")
+    else:
+        _print(rows, output)
+
+
+@app.command(name="map", epilog=_example("backhaul map export.csv > mapping.yaml"))
+def map_file(
+    file: Annotated[Path, typer.Argument(help="A CSV, Excel, Parquet or NDJSON file.")],
+    output: FormatOption = Format.table,
+) -> None:
+    """Propose a mapping for a table that is no known system's, and show what it would fill."""
+    from pipelines.sources.mapping import propose
+
+    if not file.is_file():
+        raise SourceError(f"There is no file at {file}. Check the path.")
+    proposal = propose(file)
+    if output is Format.json:
+        typer.echo(
+            json.dumps(
+                {
+                    "mapping": proposal.yaml,
+                    "columns": proposal.columns,
+                    "pages": proposal.pages,
+                    "unlocks": proposal.unlocks,
+                },
+                indent=2,
+                default=str,
+            )
+        )
+        return
+    typer.echo(proposal.yaml, nl=False)
+    errors.print(proposal.text())
+
+
+@app.command(epilog=_example("backhaul dashboard --port 8501"))
+def dashboard(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8501,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Open the pages in a browser on this machine. Ctrl-C stops them."""
+    from importlib import import_module
+
+    # the command line starts the pages but must not import them: imports run dashboard -> pipelines
+    import_module("dashboard.run").serve(_settings(warehouse).warehouse, port)
+
+
+@app.command(epilog=_example("backhaul demo --orders 20000"))
+def demo(
+    dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard", help="Open the pages at the end.")] = True,
+    orders: Annotated[int, typer.Option(min=100, help="Order lines of the sample shop.")] = 200_000,
+    seed: Annotated[int, typer.Option(help="Same seed, same shop.")] = 7,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8501,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Make a sample shop, load it and open the pages: `sample`, `load` and `dashboard` in one."""
+    import tempfile
+    from importlib import import_module
+
+    from pipelines.load import load as run
+    from pipelines.sample import write_sample
+
+    settings = _settings(warehouse)
+    with tempfile.TemporaryDirectory(prefix="backhaul-sample-") as folder, _progress() as say:
+        say(f"simulating a shop of {orders:,} order lines")
+        write_sample(Path(folder), orders, seed, progress=lambda text, _share: say(text))
+        report = run(settings, [Path(folder)], source="canonical", progress=say)
+    rows = {t: c["rows"] for t, c in report.changes.items() if t.startswith("fact_")}
+    _print(
+        [{"table": t, "rows": n} for t, n in rows.items()], Format.table, f"Demo shop in {settings.warehouse}"
+    ) if rows else None
+    if dashboard:
+        typer.echo(f"Opening http://localhost:{port}")
+        import_module("dashboard.run").serve(settings.warehouse, port)
+    else:
+        typer.echo("Next: backhaul dashboard")
+
+
+def main() -> None:
+    """Run the command line; a BackhaulError is one line and exit 1."""
+    try:
+        app()
+    except BackhaulError as error:
+        errors.print(f"[red]backhaul:[/red] {error}", soft_wrap=True, highlight=False)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        errors.print(
+            f"[red]backhaul:[/red] {error.strerror}: {error.filename or ''}. Nothing was published; readers keep the last build.",
+            soft_wrap=True,
+        )
+        sys.exit(1)

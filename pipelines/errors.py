@@ -1,0 +1,64 @@
+"""The exceptions a user may meet. Each message says what is wrong, where, and the next thing to do.
+
+    BackhaulError
+    ├── SourceError          a file cannot be read or recognised
+    │   └── MappingError     a mapping file is wrong; names its line
+    ├── ContractError        a canonical table is not what the contract says
+    ├── CheckFailed          a blocking check found rows; carries the first five
+    ├── FactorMissing        an emission factor or cost parameter is not in data/
+    ├── WarehouseMissing     nothing has been published yet
+    ├── WarehouseLocked      another load is writing
+    ├── UnknownMetric        no metric has that key
+    └── UnknownDimension     a metric cannot be cut that way
+
+The command line prints one line and exits with 1; the dashboard turns `WarehouseMissing` into a page.
+"""
+
+from typing import Any
+
+
+class BackhaulError(Exception):
+    """Base of everything a user may meet."""
+
+
+class SourceError(BackhaulError):
+    """A file cannot be read or recognised."""
+
+
+class MappingError(SourceError):
+    """A mapping file is wrong; the message names its line."""
+
+
+class ContractError(BackhaulError):
+    """A canonical table is not what the contract says."""
+
+
+class CheckFailed(BackhaulError):
+    """A blocking check found rows.
+
+    `rows` holds the first five.
+    """
+
+    def __init__(self, message: str, rows: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(message)
+        self.rows = rows or []
+
+
+class FactorMissing(BackhaulError):
+    """An emission factor or cost parameter is not in data/."""
+
+
+class WarehouseMissing(BackhaulError):
+    """Nothing has been published yet."""
+
+
+class WarehouseLocked(BackhaulError):
+    """Another load is writing."""
+
+
+class UnknownMetric(BackhaulError):
+    """No metric has that key."""
+
+
+class UnknownDimension(BackhaulError):
+    """A metric cannot be cut that way."""

@@ -1,0 +1,359 @@
+"""Loading: land, name, judge, log, shape, estimate, check, publish.
+
+A load is a state machine in `state.sqlite`: landed (files copied, untouched), logged (rows judged and in the logs), published (in the
+build readers see). Whatever kills it, the next load sweeps what is half-written and goes on from the last of these.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from sqlalchemy import delete, insert
+
+from pipelines import checks, estimate, state
+from pipelines.errors import CheckFailed, SourceError
+from pipelines.settings import Settings
+from pipelines.sources import Source, recognise, source_named
+from pipelines.warehouse import build, contracts, schema, shape
+
+SCHEMA_VERSION = "1"
+Progress = Callable[[str], None]
+
+
+@dataclass
+class Report:
+    """What a load did: how each log's rows were judged, what changed in each table, which checks found rows."""
+
+    build_id: str | None
+    is_new_build: bool = False
+    kind: str = "none"
+    counts: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    ignored: dict[str, list[str]] = field(default_factory=dict)
+    changes: dict[str, dict[str, int]] = field(default_factory=dict)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+
+
+def load(
+    settings: Settings,
+    paths: Sequence[Path] = (),
+    *,
+    source: str | None = None,
+    namespace: str | None = None,
+    progress: Progress = lambda _: None,
+) -> Report:
+    """Take files in and publish a build that holds them; without paths, finish what has landed.
+
+    Raises SourceError for files that cannot be read, CheckFailed when a blocking check finds rows, WarehouseLocked when
+    another load is writing.
+    """
+    with build.writing(settings.warehouse):
+        memory = state.State(settings.warehouse)
+        try:
+            build.sweep(settings.warehouse)
+            _sweep_logs(settings, memory)
+            report = Report(build.current_id(settings.warehouse))
+            if paths:
+                progress("landing files")
+                _land(settings, memory, [Path(p) for p in paths], source, namespace, report)
+            for landed in memory.loads_with("landed"):
+                _log(settings, memory, landed, report, progress)
+            logged = memory.loads_with("logged")
+            if logged or (report.build_id is None and memory.loads_with("published")):
+                _build(settings, memory, logged, report, progress)
+            return report
+        finally:
+            memory.close()
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise SourceError(f"There is no file or folder at {path}. Check the path and load again.")
+    if not files:
+        raise SourceError(
+            f"There are no files in {', '.join(map(str, paths))}. Give a folder with data files, or a file."
+        )
+    return files
+
+
+def _land(
+    settings: Settings, memory: state.State, paths: list[Path], name: str | None, namespace: str | None, report: Report
+) -> None:
+    """Copy new files to the raw folder and remember them; files already taken in are skipped."""
+    files = _files(paths)
+    origin: Source = source_named(name) if name else recognise(files)
+    files = [f for f in files if f.suffix not in (".yaml", ".yml", ".md", ".txt")] or files
+    prefix = namespace or ("shop" if origin.name == "canonical" else origin.name)
+    known = memory.known_files(origin.name, prefix, origin.version)
+    settings.raw.mkdir(parents=True, exist_ok=True, mode=0o700)
+    load_id = f"{state.now():%Y%m%dT%H%M%S%f}"
+    rows = []
+    for file in files:
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        if digest in known:
+            report.skipped.append(file.name)
+            continue
+        known.add(digest)
+        kept = settings.raw / load_id / f"{len(rows):04d}" / file.name
+        kept.parent.mkdir(parents=True, mode=0o700)
+        shutil.copyfile(file, kept)
+        kept.chmod(0o600)
+        rows.append(
+            {
+                "load_id": load_id,
+                "name": file.name,
+                "raw": str(kept.relative_to(settings.raw)),
+                "sha256": digest,
+                "bytes": file.stat().st_size,
+            }
+        )
+    if not rows:
+        return
+    mapping = None
+    if name and Path(name).suffix in (".yaml", ".yml") and Path(name).is_file():
+        mapping = str(Path(load_id) / Path(name).name)
+        shutil.copyfile(name, settings.raw / mapping)
+    with memory.transaction() as connection:
+        connection.execute(
+            insert(state.load),
+            {
+                "load_id": load_id,
+                "started_at": state.now(),
+                "status": "landed",
+                "source": origin.name,
+                "namespace": prefix,
+                "version": origin.version,
+                "mapping": mapping,
+            },
+        )
+        connection.execute(insert(state.load_file), rows)
+
+
+def _hashing_key(settings: Settings) -> bytes:
+    """Read the key customers are hashed with; make it on first use."""
+    path = settings.key_file
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+    key = path.read_bytes()
+    if len(key) < 16:
+        raise SourceError(
+            f"The hashing key {path} is damaged. Restore it from a copy: with another key, known customers become new ones."
+        )
+    return key
+
+
+def _sweep_logs(settings: Settings, memory: state.State) -> None:
+    """Remove log files of loads that were killed before they were logged, and raw copies nobody remembers."""
+    whole = {row["load_id"] for row in memory.loads_with("logged", "published")}
+    for file in (settings.warehouse / "log").glob("*/*/*"):
+        if file.stem not in whole or file.suffix != ".parquet":
+            file.unlink()
+    remembered = whole | {row["load_id"] for row in memory.loads_with("landed")}
+    if settings.raw.exists():
+        for folder in settings.raw.iterdir():
+            if folder.name not in remembered:
+                shutil.rmtree(folder)
+
+
+def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report: Report, progress: Progress) -> None:
+    """Name and judge the rows of one landed load and append the accepted ones to the logs."""
+    load_id: str = landed["load_id"]
+    mapping = settings.raw / landed["mapping"] if landed["mapping"] else None
+    origin = source_named(str(mapping) if mapping else landed["source"])
+    key = _hashing_key(settings)
+    log = settings.warehouse / "log"
+    earlier = [row["load_id"] for row in memory.loads_with("logged", "published")]
+    counts: list[dict[str, Any]] = []
+    quarantined: list[dict[str, Any]] = []
+    connection = build.connect(":memory:", settings.threads)
+    try:
+        for named in origin.name_rows(
+            connection, [settings.raw / f["raw"] for f in landed["files"]], landed["namespace"]
+        ):
+            progress(f"judging {named.thing}")
+            target = log / named.thing / load_id[:6] / f"{load_id}.parquet"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            judged, bad = contracts.judge(
+                connection, named, source=origin.name, namespace=landed["namespace"], load_id=load_id, landed_at=landed["started_at"],
+                key=key, log_files=shape.log_files(log, named.thing, earlier), target=str(target),
+            )  # fmt: skip
+            counts.append({"load_id": load_id, "source": landed["namespace"], **asdict(judged)})
+            quarantined += [
+                {
+                    "load_id": load_id,
+                    "source": landed["namespace"],
+                    "thing": t,
+                    "file": Path(f).name,
+                    "line": n,
+                    "rules": r,
+                    "value": v,
+                }
+                for t, f, n, r, v in bad
+            ]
+            if named.ignored_columns:
+                report.ignored.setdefault(named.thing, []).extend(named.ignored_columns)
+    except duckdb.Error as error:
+        raise SourceError(
+            f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0]} Correct the file and load it again."
+        ) from error
+    finally:
+        connection.close()
+    with memory.transaction() as connection_:
+        for table in (state.load_count, state.quarantine):
+            connection_.execute(delete(table).where(table.c.load_id == load_id))
+        if counts:
+            connection_.execute(insert(state.load_count), counts)
+        if quarantined:
+            connection_.execute(insert(state.quarantine), quarantined)
+        connection_.execute(state.load.update().where(state.load.c.load_id == load_id).values(status="logged"))
+    report.counts += [{k: v for k, v in c.items() if k != "load_id"} for c in counts]
+
+
+def _build(
+    settings: Settings, memory: state.State, logged: list[dict[str, Any]], report: Report, progress: Progress
+) -> None:
+    """Shape, estimate, check and publish one build over everything logged."""
+    warehouse = settings.warehouse
+    loads = [row["load_id"] for row in memory.loads_with("logged", "published")]
+    previous = build.current_id(warehouse)
+    build_id = build.new_id(warehouse, state.now())
+    connection = build.start(warehouse, build_id, previous, settings.threads)
+    before = _row_counts(connection) if previous else {}
+    try:
+        progress("reading the logs")
+        shape.open_logs(connection, warehouse / "log", loads)
+        found = shape.flags(connection, settings.reporting_currency)
+        is_increment = False
+        if (
+            previous
+            and _info(connection).get("flags") == found.text()
+            and _info(connection).get("schema_version") == SCHEMA_VERSION
+        ):
+            shape.touch(connection, [row["load_id"] for row in logged])
+            is_increment = shape.touched_share(connection) <= shape.SHARE_TO_REBUILD
+        if previous and not is_increment:
+            connection.close()
+            build.sweep(warehouse)
+            connection = build.start(warehouse, build_id, None, settings.threads)
+            shape.open_logs(connection, warehouse / "log", loads)
+        progress("shaping facts")
+        _shape(connection, found, is_increment)
+        _write_info(connection, build_id, found, is_increment, loads)
+        progress("estimating cost, carbon, promises and probabilities")
+        estimate.run(connection, settings, is_increment=is_increment)
+        progress("checking")
+        results = checks.run(connection)
+        at = state.now()
+        memory.write(state.check_result, [
+            {"build_id": build_id, "name": r.check.name, "is_blocking": int(r.check.is_blocking), "rows": r.rows, "sample": r.sample, "sentence": r.check.sentence, "checked_at": at} for r in results
+        ])  # fmt: skip
+        failed = [r for r in results if r.rows and r.check.is_blocking]
+        if failed:
+            first = failed[0]
+            raise CheckFailed(
+                f"The check {first.check.name} found {first.rows} rows, so nothing was published and readers keep the last build. {first.check.sentence} First rows: {first.sample}",
+                json.loads(first.sample),
+            )
+        after = _row_counts(connection)
+        progress("publishing")
+        build.publish(warehouse, build_id, connection, settings.keep_builds)
+    finally:
+        connection.close()
+    memory.write(state.build, [
+        {"build_id": build_id, "created_at": at, "kind": "increment" if is_increment else "full", "table": t, "rows": n, "change": n - before.get(t, 0)} for t, n in after.items()
+    ])  # fmt: skip
+    memory.set_status([row["load_id"] for row in logged], "published", build_id=build_id, finished_at=at)
+    report.build_id, report.is_new_build, report.kind = build_id, True, "increment" if is_increment else "full"
+    report.changes = {t: {"rows": n, "change": n - before.get(t, 0)} for t, n in after.items()}
+    report.warnings = [{"check": r.check.name, "rows": r.rows, "sentence": r.check.sentence} for r in results if r.rows]
+
+
+def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increment: bool) -> None:
+    if not is_increment:
+        shape.create_tables(connection)
+        shape.shape_dimensions(connection, found.currency)
+        shape.shape_order_lines(connection, found)
+        shape.shape_return_lines(connection, found)
+        shape.shape_legs(connection, found)
+        shape.shape_refunds(connection, found)
+        shape.shape_recoveries(connection, found)
+    else:
+        line, of_return = (
+            "order_line_key IN (SELECT order_line_key FROM touched_order_line)",
+            "return_line_key IN (SELECT return_line_key FROM touched_return_line)",
+        )
+        parcel, refund = (
+            "parcel_key IN (SELECT parcel_key FROM touched_parcel)",
+            "refund_key IN (SELECT refund_key FROM touched_refund)",
+        )
+        lots = f"return_lot_key IN (SELECT return_lot_key FROM fact_return_line WHERE {of_return} OR {parcel})"
+        connection.execute(f"""
+            DELETE FROM estimate_return_probability WHERE {line};
+            DELETE FROM estimate_promise WHERE return_key IN (SELECT return_key FROM fact_return_line WHERE {of_return});
+            DELETE FROM estimate_return_carbon WHERE {lots}; DELETE FROM estimate_return_cost WHERE {lots};
+            DELETE FROM estimate_leg_carbon WHERE leg_key IN (SELECT leg_key FROM fact_return_leg WHERE {parcel});
+            DELETE FROM estimate_leg_cost WHERE leg_key IN (SELECT leg_key FROM fact_return_leg WHERE {parcel});
+            DELETE FROM fact_order_line WHERE {line}; DELETE FROM fact_return_line WHERE {of_return}; DELETE FROM fact_return_event WHERE {of_return};
+            DELETE FROM fact_return_leg WHERE {parcel}; DELETE FROM fact_recovery WHERE {of_return}; DELETE FROM fact_refund WHERE {refund};
+            DELETE FROM fact_refund_line WHERE {refund} OR (refund_key IS NULL AND {of_return});
+            DELETE FROM build_info;
+        """)  # fmt: skip
+        shape.shape_dimensions(connection, found.currency)
+        shape.shape_order_lines(connection, found, line)
+        shape.shape_return_lines(connection, found, of_return)
+        shape.shape_legs(connection, found, parcel)
+        shape.shape_refunds(connection, found, refund, of_return)
+        shape.shape_recoveries(connection, found, of_return)
+    shape.shape_seen(connection)
+
+
+def _write_info(
+    connection: duckdb.DuckDBPyConnection, build_id: str, found: shape.Flags, is_increment: bool, loads: list[str]
+) -> None:
+    observed = connection.execute(
+        "SELECT max(last_occurred_at) FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund', 'refund_line', 'recovery')"
+    ).fetchall()[0][0]
+    info = {
+        "build_id": build_id, "schema_version": SCHEMA_VERSION, "flags": found.text(), "reporting_currency": found.currency,
+        "observed_until": observed.isoformat() if observed else "", "created_at": state.now().isoformat(), "kind": "increment" if is_increment else "full", "loads": " ".join(loads),
+    }  # fmt: skip
+    connection.executemany("INSERT INTO build_info VALUES (?, ?)", list(info.items()))
+
+
+def _info(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    return dict(connection.execute("SELECT name, value FROM build_info").fetchall())
+
+
+def _row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    union = " UNION ALL ".join(
+        f"SELECT '{t}', count(*) FROM {t}" for t in schema.STAR.tables if t.startswith(("fact_", "dim_", "estimate_"))
+    )
+    return dict(connection.execute(union).fetchall())
+
+
+def observed_until(settings: Settings) -> datetime | None:
+    """Give the observation time T of the current build: the latest time something happened in it (UTC)."""
+    current = build.current_id(settings.warehouse)
+    if current is None:
+        return None
+    with duckdb.connect(str(build.build_path(settings.warehouse, current)), read_only=True) as connection:
+        value = _info(connection).get("observed_until")
+    return datetime.fromisoformat(value) if value else None

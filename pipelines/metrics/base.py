@@ -1,0 +1,340 @@
+"""What a metric is made of, and how its statistics become one SELECT.
+
+A `Base` is a fact table with its days (one per date basis) and the dimensions it knows. A `Measure` is an additive sum over one or
+more bases, with alternatives when different bases know different dimensions. A `Metric` names its measures and, if it is not itself
+a sum, a `finish`: a function from statistics per group to value and interval, resting on `models/`. The SELECT groups each base by
+the asked dimensions in one pass and lays the bases under each other; nothing else is joined. No metric is declared here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from typing import Any, NamedTuple
+
+import pandas as pd
+from sqlalchemy import Select, and_, case, false, func, literal_column, null, or_, select, union_all
+from sqlalchemy.sql.expression import FromClause
+
+from pipelines.errors import UnknownDimension
+from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
+from pipelines.warehouse.schema import STAR
+
+Values = Mapping[str, Sequence[Any]]
+ALIASES = {
+    "market": "country", "shop": "shop_id", "product": "product_id", "style": "style_id", "promise": "promise_id", "place": "place_id",
+    "site": "place_id", "several_sizes": "has_several_sizes",
+}  # fmt: skip
+
+
+class Text(NamedTuple):
+    """A text in the two languages of the screens."""
+
+    en: str
+    fr: str
+
+
+class Time:
+    """The observation time of one question, as SQL.
+
+    Without `as_of` everything recorded has happened, and T of a row is the latest event of its source. With it, only what happened
+    by then has, and T is the earlier of the two.
+    """
+
+    def __init__(self, source: Expression, as_of: datetime | None) -> None:
+        self._source = source
+        self.as_of = as_of
+        table = STAR.tables["build_source"]
+        latest: Expression = func.max(table.c.last_occurred_at)
+        if as_of is not None:
+            latest = func.least(latest, literal_instant(as_of))
+        things = table.c.thing.in_([literal_column(f"'{t}'") for t in ("order_line", "return_event", "chain_element", "refund", "refund_line", "recovery")])
+        self.table = select(table.c.source, latest.label("at")).where(things).group_by(table.c.source).subquery("observed")
+        self.is_used = False
+
+    @property
+    def at(self) -> Expression:
+        """T of the row's source."""
+        self.is_used = True
+        return self.table.c.at
+
+    def happened(self, instant: Expression) -> Expression:
+        """Say whether something happened by the observation time."""
+        return instant.is_not(None) if self.as_of is None else instant <= literal_instant(self.as_of)
+
+    def open(self, instant: Expression) -> Expression:
+        """Say whether something has not happened by the observation time."""
+        return instant.is_(None) if self.as_of is None else or_(instant.is_(None), instant > literal_instant(self.as_of))
+
+
+Sql = Callable[[Time], Expression]
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A fact table (or a join) with the days, dimensions and details it knows.
+
+    `seen` is the instant a row came to exist; `details` are further groupings a finish needs, made from T.
+    """
+
+    name: str
+    table: FromClause
+    days: Mapping[str, Expression]
+    dimensions: Mapping[str, Expression]
+    seen: Expression | None = None
+    details: Mapping[str, Sql] = field(default_factory=dict)
+    ids: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """A sum over one base: of `amount`, where `when` holds; `distinct` counts distinct values instead."""
+
+    base: Base
+    amount: Sql
+    when: Sql | None = None
+    distinct: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """A named additive statistic: the first alternative whose bases all know the asked dimensions."""
+
+    name: str
+    alternatives: tuple[tuple[Sum, ...], ...]
+
+
+def measure(name: str, *alternatives: Sum | Sequence[Sum]) -> Measure:
+    """Name a measure; each alternative is a sum, or several added up."""
+    return Measure(name, tuple((a,) if isinstance(a, Sum) else tuple(a) for a in alternatives))
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the reader may see: values allowed per dimension; empty is everything."""
+
+    allowed: Values = field(default_factory=dict)
+
+
+EVERYTHING = Scope()
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question: a metric's parameter, groups, filters, period, observation time and level of its intervals."""
+
+    metric: "Metric"
+    parameter: float | None = None
+    by: tuple[str, ...] = ()
+    where: Values = field(default_factory=dict)
+    since: date | None = None
+    until: date | None = None
+    as_of: datetime | None = None
+    level: float = 0.9
+    scope: Scope = EVERYTHING
+    sources: tuple[str, ...] | None = None
+    basis: str | None = None
+
+    @property
+    def on(self) -> str:
+        """Date basis of the question."""
+        return self.basis or self.metric.basis
+
+
+Finish = Callable[[pd.DataFrame, Ask, Build], pd.DataFrame]
+Wrap = Callable[[Select[Any], Ask, list[str]], Select[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """One number, declared once: what it is called, what it means, what it is made of.
+
+    `needs` are kinds of fact as `build_coverage` names them ("a|b": one of the two). `unit` is share, units, money, days, kg CO2e,
+    count or one of them per something. `good` says which way is good: up, down or none.
+    """
+
+    key: str
+    name: Text
+    sentence: Text
+    numerator: str
+    denominator: str
+    formula: str
+    unit: str
+    basis: str
+    good: str
+    needs: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    finish: Finish | None = None
+    parameter: float | None = None
+    details: tuple[str, ...] = ()
+    wrap: Wrap | None = None
+    required: tuple[str, ...] = ()
+    family: str = ""
+    first: str | None = None  # measure whose rows `rows` shows; the first one unless said
+
+
+class PartlyKnown(Exception):
+    """Dimensions are known to one part of a metric only; the message is the reason shown on screen."""
+
+
+def time_grain(name: str) -> bool:
+    """Say whether a dimension is a time grain."""
+    return name in period_start.grains
+
+
+def dimension(base: Base, name: str, basis: str) -> Expression | None:
+    """Give a base's expression of a dimension, or None where it does not know it."""
+    if name in period_start.grains:
+        return period_start(name, base.days[basis]) if basis in base.days else None
+    return base.dimensions.get(ALIASES.get(name, name))
+
+
+def known_dimensions(metric: Metric) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the dimensions that every part of the metric knows, and those that only some part knows."""
+    parts = [[set.intersection(*(set(s.base.dimensions) for s in sums)) for sums in m.alternatives] for m in metric.measures]
+    whole: list[set[str]] = [set.union(*alternatives) for alternatives in parts]
+    every, some = set.intersection(*whole), set.union(*whole)
+    return (*period_start.grains, *sorted(every)), tuple(sorted(some - every))
+
+
+def check_dimensions(metric: Metric, names: Sequence[str]) -> None:
+    """Raise UnknownDimension for a name no part knows, PartlyKnown for one that only a part knows."""
+    every, some = known_dimensions(metric)
+    for name in names:
+        canonical = ALIASES.get(name, name)
+        if canonical in every:
+            continue
+        if canonical not in some:
+            raise UnknownDimension(f"{metric.key} cannot be cut by {name!r}. It can be cut by: {', '.join(every)}.")
+        raise PartlyKnown(f"{name} is known of {metric.numerator} but not of {metric.denominator}: the ratio would be wrong")
+    canonical_names = {ALIASES.get(n, n) for n in names if not time_grain(n)}
+    for m in metric.measures:
+        if not any(all(canonical_names <= set(s.base.dimensions) for s in sums) for sums in m.alternatives):
+            raise PartlyKnown(f"{', '.join(sorted(canonical_names))} are not known of the same rows: ask for one at a time")
+
+
+def _chosen(m: Measure, names: set[str]) -> tuple[Sum, ...]:
+    return next(sums for sums in m.alternatives if all(names <= set(s.base.dimensions) for s in sums))
+
+
+def _condition(base: Base, name: str, values: Sequence[Any], basis: str) -> Expression:
+    expression = dimension(base, name, basis)
+    assert expression is not None
+    if isinstance(values, str):
+        values = [values]
+    if time_grain(name):
+        days = [literal_day(pd.Timestamp(v).date()) for v in values]
+        return or_(*(expression == d for d in days)) if days else false()
+    if ALIASES.get(name, name).startswith(("is_", "has_")):
+        values = [v if isinstance(v, bool) or v is None else str(v).lower() in ("true", "1", "yes") for v in values]
+        return or_(false(), *(expression.is_(v) if v is None else expression == literal_column(str(v).upper()) for v in values))
+    known = [v for v in values if v is not None and v != ""]
+    if str(expression.type).upper() in ("INTEGER", "BIGINT"):
+        known = [int(v) for v in known]
+    tests = [expression.in_(known)] if known else []
+    return or_(false(), *tests, *([expression.is_(None)] if len(known) < len(values) else []))
+
+
+def filters(base: Base, ask: Ask, seen: bool = True) -> list[Expression]:
+    """Give the conditions of a question on one base: period, filters, scope, sources, what existed by then."""
+    found = [_condition(base, name, values, ask.on) for chosen in (ask.where, ask.scope.allowed) for name, values in chosen.items()]
+    day = base.days[ask.on]
+    if ask.since is not None:
+        found.append(day >= literal_day(ask.since))
+    if ask.until is not None:
+        found.append(day <= literal_day(ask.until))
+    if ask.since is None and ask.until is None and ask.on == "order" and base.name != "orders":
+        found.append(day.is_not(None))
+    if ask.sources is not None:
+        found.append(base.dimensions["source"].in_(list(ask.sources)))
+    if seen and ask.as_of is not None and base.seen is not None:
+        found.append(base.seen <= literal_instant(ask.as_of))
+    return found
+
+
+def as_instant(day: date | datetime | None) -> datetime | None:
+    """Give the observation time meant by a day: its end; an instant is itself."""
+    if day is None or isinstance(day, datetime):
+        return day
+    return datetime.combine(day, time.max)
+
+
+def statement(ask: Ask) -> Select[Any]:
+    """Build the one SELECT of a question's statistics: group columns, details, then one column a measure.
+
+    Without groups it gives exactly one row. Raises UnknownDimension and PartlyKnown.
+    """
+    metric = ask.metric
+    check_dimensions(metric, [*ask.by, *ask.where])
+    names = {ALIASES.get(n, n) for n in (*ask.by, *ask.where, *ask.scope.allowed) if not time_grain(n)}
+    groups = [*ask.by, *metric.details]
+    by_base: dict[str, tuple[Base, list[tuple[str, Sum]]]] = {}
+    for m in metric.measures:
+        for s in _chosen(m, names):
+            by_base.setdefault(s.base.name, (s.base, []))[1].append((m.name, s))
+    parts = [_part(base, sums, ask) for base, sums in by_base.values()]
+    columns = [m.name for m in metric.measures]
+    if len(parts) == 1:
+        chosen = parts[0]
+    else:
+        inner = union_all(*(_padded(p, groups, columns) for p in parts)).subquery("part")
+        keys = [inner.c[g] for g in groups]
+        chosen = select(*keys, *(func.sum(inner.c[c]).label(c) for c in columns)).group_by(*keys)
+    return metric.wrap(chosen, ask, columns) if metric.wrap else chosen
+
+
+def _part(base: Base, sums: list[tuple[str, Sum]], ask: Ask) -> Select[Any]:
+    """Group one base: every measure of it in one pass, its common condition in WHERE."""
+    now = Time(base.dimensions["source"], ask.as_of)
+    keys = {name: dimension(base, name, ask.on) for name in ask.by}
+    keys |= {name: base.details[name](now) if name in base.details else null() for name in ask.metric.details}
+    conditions = [s.when(now) if s.when else None for _, s in sums]
+    texts = {str(c) for c in conditions}
+    where = filters(base, ask)
+    is_common = len(texts) == 1
+    if is_common and conditions[0] is not None:
+        where.append(conditions[0])
+    totals: dict[str, list[Expression]] = {}
+    for (name, s), condition in zip(sums, conditions, strict=True):
+        amount = s.amount(now)
+        value = amount if is_common or condition is None else case((condition, amount))
+        total = func.count(value.distinct()) if s.distinct else func.sum(double(value) if not _is_whole(amount) else value)
+        totals.setdefault(name, []).append(total)
+    columns = [_added(t).label(name) for name, t in totals.items()]
+    labelled = [e.label(n) for n, e in keys.items() if e is not None]
+    query = select(*labelled, *columns).where(*where)
+    source = base.table
+    if now.is_used:
+        source = source.join(now.table, now.table.c.source == base.dimensions["source"])
+    query = query.select_from(source)
+    constant = [e for n, e in keys.items() if n in base.details or n in ask.by]
+    return query.group_by(*constant) if constant else query
+
+
+def _added(totals: list[Expression]) -> Expression:
+    if len(totals) == 1:
+        return totals[0]
+    found = func.coalesce(totals[0], 0)
+    for t in totals[1:]:
+        found = found + func.coalesce(t, 0)
+    return found
+
+
+def _is_whole(amount: Expression) -> bool:
+    return str(amount.type).upper() in ("INTEGER", "BIGINT")
+
+
+def _padded(part: Select[Any], groups: list[str], columns: list[str]) -> Select[Any]:
+    inner = part.subquery()
+    have = set(inner.c.keys())
+    padded = [inner.c[c].label(c) if c in have else double(null()).label(c) for c in columns]
+    return select(*(inner.c[g].label(g) for g in groups), *padded)
+
+
+def always(_: Time) -> Expression:
+    """Count every row."""
+    return literal_column("1")
+
+
+def both(*conditions: Sql) -> Sql:
+    """Require several conditions."""
+    return lambda t: and_(*(c(t) for c in conditions))

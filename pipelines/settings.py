@@ -1,0 +1,44 @@
+"""Where things are and what a run may choose: one frozen dataclass, and the way to the data files we ship.
+
+Nothing is read from the environment anywhere else.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+
+
+def data_path(name: str) -> Path:
+    """Find a shipped data file, in the repository's `data/` or inside the installed package.
+
+    >>> data_path("factors/emission_factors.csv").name
+    'emission_factors.csv'
+    """
+    packaged = _HERE / "_data"
+    return (packaged if packaged.is_dir() else _HERE.parent / "data") / name
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of one run.
+
+    `warehouse` is a folder; raw inputs and the hashing key lie beside it, never in it. `reporting_currency` "auto" is the
+    currency with the largest sales.
+    """
+
+    warehouse: Path = field(default_factory=lambda: Path(os.environ.get("BACKHAUL_WAREHOUSE", "warehouse")))
+    reporting_currency: str = field(default_factory=lambda: os.environ.get("BACKHAUL_CURRENCY", "auto"))
+    keep_builds: int = 3
+    threads: int | None = None
+
+    @property
+    def raw(self) -> Path:
+        """Folder of untouched inputs, beside the warehouse."""
+        return self.warehouse.with_name(self.warehouse.name + ".raw")
+
+    @property
+    def key_file(self) -> Path:
+        """The key customers are hashed with, beside the warehouse, mode 0600."""
+        return self.warehouse.with_name(self.warehouse.name + ".key")

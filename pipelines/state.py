@@ -1,0 +1,195 @@
+"""What people and loads write: small, transactional, never inside a build.
+
+One SQLite file beside the builds (WAL), reached through SQLAlchemy by this module alone. It remembers loads, the files they
+landed, how every row was judged, checks and builds. What sources say lives in the logs, not here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    Engine,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from pipelines.settings import Settings
+
+STATE = MetaData()
+VERSION = 1
+
+load = Table(
+    "load", STATE,
+    Column("load_id", String, primary_key=True),
+    Column("started_at", DateTime), Column("finished_at", DateTime),
+    Column("status", String, comment="landed, logged, published"),
+    Column("source", String, comment="Source as the registry or the mapping names it"), Column("namespace", String, comment="Prefix of the source's ids"),
+    Column("version", String, comment="Parser version, and hash of the mapping"), Column("mapping", String, comment="Landed copy of the mapping, if any"),
+    Column("build_id", String, comment="First build that holds the load"),
+    comment="One load: the files of one source given at once.",
+)  # fmt: skip
+load_file = Table(
+    "load_file", STATE,
+    Column("load_id", String), Column("name", String), Column("raw", String, comment="Untouched copy, relative to the raw folder"),
+    Column("sha256", String), Column("bytes", BigInteger),
+    comment="One landed file.",
+)  # fmt: skip
+load_count = Table(
+    "load_count", STATE,
+    Column("load_id", String), Column("source", String), Column("thing", String), Column("is_derived", Integer), Column("read", BigInteger),
+    Column("accepted", BigInteger), Column("duplicate", BigInteger), Column("quarantined", BigInteger),
+    comment="One load x log: read = accepted + duplicate + quarantined.",
+)  # fmt: skip
+quarantine = Table(
+    "quarantine", STATE,
+    Column("load_id", String), Column("source", String), Column("thing", String), Column("file", String), Column("line", BigInteger),
+    Column("rules", String, comment="Every rule the row breaks"), Column("value", String, comment="The first offending value, unless personal"),
+    comment="One quarantined row; the row itself stays in its landed file.",
+)  # fmt: skip
+check_result = Table(
+    "check_result", STATE,
+    Column("build_id", String), Column("name", String), Column("is_blocking", Integer), Column("rows", BigInteger), Column("sample", String),
+    Column("sentence", String), Column("checked_at", DateTime),
+    comment="One check of one build; rows = 0 is a pass.",
+)  # fmt: skip
+build = Table(
+    "build", STATE,
+    Column("build_id", String, primary_key=True), Column("created_at", DateTime), Column("kind", String, comment="full or increment"),
+    Column("table", String, primary_key=True), Column("rows", BigInteger), Column("change", BigInteger, comment="Rows more than in the build before"),
+    comment="One table of one build.",
+)  # fmt: skip
+
+
+def now() -> datetime:
+    """Give the time of writing, UTC and naive like every time in the warehouse."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class State:
+    """The state file of one warehouse folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._engine: Engine = create_engine(f"sqlite:///{folder / 'state.sqlite'}")
+
+        @event.listens_for(self._engine, "connect")
+        def _pragmas(connection: Any, _record: Any) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA busy_timeout=10000")
+
+        STATE.create_all(self._engine)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Give a connection whose writes become visible together, or not at all."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    def write(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows to a table."""
+        if rows:
+            with self.transaction() as connection:
+                connection.execute(insert(table), list(rows))
+
+    def read(self, statement: Any) -> pd.DataFrame:
+        """Run a select over the state tables."""
+        with self._engine.connect() as connection:
+            result = connection.execute(statement)
+            return pd.DataFrame(result.fetchall(), columns=list(result.keys()))
+
+    def loads_with(self, *statuses: str) -> list[dict[str, Any]]:
+        """List loads in one of the statuses, oldest first, each with its `files`."""
+        found = self.read(select(load).where(load.c.status.in_(statuses)).order_by(load.c.load_id))
+        files = self.read(
+            select(load_file).where(load_file.c.load_id.in_(list(found.load_id))).order_by(load_file.c.name)
+        )
+        return [
+            {**row, "files": [dict(f) for f in files[files.load_id == row["load_id"]].to_dict("records")]}
+            for row in found.to_dict("records")
+        ]
+
+    def known_files(self, source: str, namespace: str, version: str) -> set[str]:
+        """Give the content hashes already taken in from a source by the same parser and mapping."""
+        statement = (
+            select(load_file.c.sha256)
+            .join(load, load.c.load_id == load_file.c.load_id)
+            .where(load.c.source == source, load.c.namespace == namespace, load.c.version == version)
+        )
+        return set(self.read(statement).sha256)
+
+    def set_status(self, load_ids: Sequence[str], status: str, **values: Any) -> None:
+        """Move loads on."""
+        with self.transaction() as connection:
+            connection.execute(update(load).where(load.c.load_id.in_(list(load_ids))).values(status=status, **values))
+
+
+def _read(settings: Settings, statement: Any) -> pd.DataFrame:
+    state = State(settings.warehouse)
+    try:
+        return state.read(statement)
+    finally:
+        state.close()
+
+
+def loads(settings: Settings) -> pd.DataFrame:
+    """List loads with their counts, newest first: one row per load and log."""
+    return _read(
+        settings,
+        select(
+            load.c.load_id, load.c.started_at, load.c.status, load.c.build_id, load_count.c.source, load_count.c.thing,
+            load_count.c.is_derived, load_count.c.read, load_count.c.accepted, load_count.c.duplicate, load_count.c.quarantined,
+        )
+        .join(load_count, load_count.c.load_id == load.c.load_id, isouter=True)
+        .order_by(load.c.load_id.desc(), load_count.c.thing),
+    )  # fmt: skip
+
+
+def quarantine_by_rule(settings: Settings) -> pd.DataFrame:
+    """Count quarantined rows by source, log and rule, with one place to look at."""
+    statement = (
+        select(
+            quarantine.c.source,
+            quarantine.c.thing,
+            quarantine.c.rules,
+            func.count().label("rows"),
+            func.min(quarantine.c.file).label("file"),
+            func.min(quarantine.c.line).label("line"),
+            func.min(quarantine.c.value).label("value"),
+        )
+        .group_by(quarantine.c.source, quarantine.c.thing, quarantine.c.rules)
+        .order_by(func.count().desc())
+    )
+    return _read(settings, statement)
+
+
+def check_results(settings: Settings) -> pd.DataFrame:
+    """Give the checks of the newest build that was checked, failed ones first."""
+    newest = select(check_result.c.build_id).order_by(check_result.c.checked_at.desc()).limit(1).scalar_subquery()
+    statement = select(check_result).where(check_result.c.build_id == newest)
+    return _read(settings, statement.order_by(check_result.c.rows.desc(), check_result.c.name))
+
+
+def builds(settings: Settings) -> pd.DataFrame:
+    """List builds with the rows of each table and what changed, newest first."""
+    return _read(settings, select(build).order_by(build.c.build_id.desc(), build.c.table))

@@ -1,0 +1,334 @@
+"""Engines: how one SQLAlchemy expression runs on DuckDB, PostgreSQL and Spark. What differs between them lives here alone.
+
+A `Build` is a finished, readable build whatever engine holds it. Constructs below compile to each engine's own words: a timestamp
+difference, a truncated day, a safe ratio, a key. No metric and no table is declared here. Bulk rows travel as Arrow, never
+through `read_sql`.
+"""
+
+import re
+import threading
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+from duckdb_sqlalchemy import Dialect as DuckDBDialect
+from sqlalchemy import Date, DateTime, Double, Select, String, cast, create_engine, func, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateTable
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.expression import FunctionElement
+
+from pipelines.warehouse.schema import STAR
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+Expression = ColumnElement[Any]
+
+
+# -- constructs --------------------------------------------------------------------------------------------------------
+
+
+class seconds_between(FunctionElement[float]):  # noqa: N801
+    """Seconds from the first timestamp to the second, as Double; a missing one gives NULL."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(seconds_between)
+def _seconds_between(element: Any, compiler: Any, **kw: Any) -> str:
+    start, end = (compiler.process(c, **kw) for c in element.clauses)
+    return f"CAST(EXTRACT(epoch FROM ({end} - {start})) AS DOUBLE PRECISION)"
+
+
+@compiles(seconds_between, "duckdb")
+def _seconds_between_duckdb(element: Any, compiler: Any, **kw: Any) -> str:
+    start, end = (compiler.process(c, **kw) for c in element.clauses)
+    return f"(date_diff('microsecond', {start}, {end}) / 1000000.0::DOUBLE)"
+
+
+@compiles(seconds_between, "databricks")
+def _seconds_between_spark(element: Any, compiler: Any, **kw: Any) -> str:
+    start, end = (compiler.process(c, **kw) for c in element.clauses)
+    return f"(CAST(unix_micros(CAST({end} AS TIMESTAMP)) - unix_micros(CAST({start} AS TIMESTAMP)) AS DOUBLE) / CAST(1000000 AS DOUBLE))"
+
+
+class period_start(FunctionElement[date]):  # noqa: N801
+    """First day of the week, month, quarter or year a day lies in; `day` is the day itself.
+
+    The unit is written into the SQL: a bound parameter would make GROUP BY and SELECT two expressions.
+    """
+
+    type = Date()
+    inherit_cache = False
+    grains = ("day", "week", "month", "quarter", "year")
+
+    def __init__(self, grain: str, day: Expression) -> None:
+        if grain not in self.grains:
+            raise ValueError(f"{grain!r} is no time grain; one of {', '.join(self.grains)}.")
+        self.grain = grain
+        super().__init__(day)
+
+
+@compiles(period_start)
+def _period_start(element: Any, compiler: Any, **kw: Any) -> str:
+    day = compiler.process(element.clauses, **kw)
+    return day if element.grain == "day" else f"CAST(date_trunc('{element.grain}', {day}) AS DATE)"
+
+
+class literal_day(FunctionElement[date]):  # noqa: N801
+    """A day written into the SQL; takes a `date` and nothing else, so it needs no escaping."""
+
+    type = Date()
+    inherit_cache = False
+
+    def __init__(self, day: date) -> None:
+        self.text = date(day.year, day.month, day.day).isoformat()
+        super().__init__()
+
+
+@compiles(literal_day)
+def _literal_day(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"DATE '{element.text}'"
+
+
+class literal_instant(FunctionElement[datetime]):  # noqa: N801
+    """A naive UTC instant written into the SQL; takes a `datetime` and nothing else."""
+
+    type = DateTime()
+    inherit_cache = False
+
+    def __init__(self, at: datetime) -> None:
+        self.text = at.replace(tzinfo=None).isoformat(sep=" ")
+        super().__init__()
+
+
+@compiles(literal_instant)
+def _literal_instant(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"TIMESTAMP '{element.text}'"
+
+
+@compiles(literal_instant, "databricks")
+def _literal_instant_spark(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"CAST('{element.text}' AS TIMESTAMP_NTZ)"
+
+
+class key_of(FunctionElement[int]):  # noqa: N801
+    """The 63-bit key of an id: the upper half of its md5, shifted right by one."""
+
+    inherit_cache = True
+
+
+@compiles(key_of)
+def _key_of(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"(('x' || left(md5({compiler.process(element.clauses, **kw)}), 16))::bit(64)::bigint >> 1) & 9223372036854775807"
+
+
+@compiles(key_of, "duckdb")
+def _key_of_duckdb(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"CAST(md5_number_upper({compiler.process(element.clauses, **kw)}) >> 1 AS BIGINT)"
+
+
+def double(value: Any) -> Expression:
+    """Give a number or column as Double, whatever decimal the engine would read it as."""
+    return cast(value, Double)
+
+
+def ratio(numerator: Any, denominator: Any) -> Expression:
+    """Divide in Double; NULL where the denominator is 0 or missing."""
+    return double(numerator) / cast(func.nullif(denominator, 0), Double)
+
+
+def days_between(start: Any, end: Any) -> Expression:
+    """Days from start to end, as Double."""
+    return seconds_between(start, end) / double(86400)
+
+
+# -- a finished build --------------------------------------------------------------------------------------------------
+
+
+class _Connection(Protocol):
+    dialect: str
+
+    def fetch(self, statement: Select[Any]) -> pd.DataFrame: ...
+
+    def close(self) -> None: ...
+
+
+class Build:
+    """A finished build that can be read: `fetch` runs a SELECT and gives a frame.
+
+    `build_id` names it, `label` says it in words (id and when it was made), `info` holds `build_info`.
+    """
+
+    def __init__(self, connection: _Connection, label: str | None = None) -> None:
+        self._connection = connection
+        self.dialect = connection.dialect
+        table = STAR.tables["build_info"]
+        rows = self.fetch(select(table.c.name, table.c.value))
+        self.info: dict[str, str] = dict(zip(rows["name"], rows["value"], strict=True))
+        self.build_id = self.info.get("build_id") or label or "unnamed"
+        self.label = label or " ".join(v for v in (self.build_id, self.info.get("created_at")) if v)
+        self.memory: dict[str, Any] = {}  # what readers of this build worked out once; it never changes
+
+    def fetch(self, statement: Select[Any]) -> pd.DataFrame:
+        """Run a SELECT and give its rows; days and instants come as pandas datetimes, decimals as floats."""
+        return self._connection.fetch(statement)
+
+    def close(self) -> None:
+        """Let go of the build."""
+        self._connection.close()
+
+
+def statement_sql(statement: Select[Any], dialect: str = "duckdb") -> str:
+    """Write a statement out for people, literals included."""
+    dialects: dict[str, Dialect] = {"duckdb": DuckDBDialect(), "postgresql": postgresql.dialect()}
+    chosen = dialects.get(dialect) or _spark_dialect()
+    return str(statement.compile(dialect=chosen, compile_kwargs={"literal_binds": True}))
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Give Arrow rows as pandas: decimals as floats, days as datetimes."""
+    for i, field in enumerate(table.schema):
+        wanted = pa.float64() if pa.types.is_decimal(field.type) else pa.timestamp("us") if pa.types.is_date(field.type) else None
+        if wanted is not None:
+            table = table.set_column(i, field.name, table.column(i).cast(wanted))
+    return table.to_pandas()
+
+
+class _DuckDB:
+    dialect = "duckdb"
+
+    def __init__(self, path: Path) -> None:
+        self._base = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+        self._base.execute("SET TimeZone = 'UTC'")
+        quoted = str(path).replace("'", "''")
+        self._base.execute(f"ATTACH '{quoted}' AS build (READ_ONLY)")
+        self._dialect = DuckDBDialect()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor = self._base.cursor()
+        cursor.execute("USE build")
+        return cursor
+
+    def fetch(self, statement: Select[Any]) -> pd.DataFrame:
+        compiled = statement.compile(dialect=self._dialect, compile_kwargs={"render_postcompile": True})
+        names = {name: f"${name}" for name in compiled.params}
+        text = str(compiled)
+        sql = text % names if names else text.replace("%%", "%")
+        with self.cursor() as cursor:
+            return _frame(cursor.execute(sql, compiled.params).to_arrow_table())
+
+    def close(self) -> None:
+        self._base.close()
+
+
+class _PostgreSQL:
+    dialect = "postgresql"
+
+    def __init__(self, url: str, schema: str) -> None:
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*", schema):
+            raise ValueError(f"{schema!r} is no schema name: small letters, digits and underscores.")
+        url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+        self._engine = create_engine(url, connect_args={"options": f"-c search_path={schema} -c timezone=UTC"})
+
+    def fetch(self, statement: Select[Any]) -> pd.DataFrame:
+        with self._engine.connect() as connection:
+            result = connection.execute(statement)
+            names, rows = list(result.keys()), result.fetchall()
+        columns = list(zip(*rows, strict=True)) if rows else [() for _ in names]
+        return _frame(pa.table({n: pa.array(c) for n, c in zip(names, columns, strict=True)}))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+class _Spark:
+    dialect = "spark"
+
+    def __init__(self, session: "SparkSession") -> None:
+        self._session = session
+        self._dialect = _spark_dialect()
+
+    def fetch(self, statement: Select[Any]) -> pd.DataFrame:
+        sql = str(statement.compile(dialect=self._dialect, compile_kwargs={"literal_binds": True}))
+        return _frame(self._session.sql(sql).toArrow())
+
+    def close(self) -> None:
+        """Leave the session to whoever made it."""
+
+
+def _spark_dialect() -> Dialect:
+    from databricks.sqlalchemy import DatabricksDialect
+
+    dialect: Dialect = DatabricksDialect()
+    return dialect
+
+
+def open_duckdb(path: Path) -> Build:
+    """Open a build file for reading: attached read-only to a DuckDB in memory, nothing fetched from outside.
+
+    Every fetch has its own cursor, so threads may share the build.
+    """
+    return Build(_DuckDB(Path(path)), None)
+
+
+def open_postgresql(url: str, schema: str) -> Build:
+    """Open the build that lies in a schema of a PostgreSQL server."""
+    return Build(_PostgreSQL(url, schema))
+
+
+def open_spark(session: "SparkSession") -> Build:
+    """Open the build whose tables are views of a Spark session (Spark Connect or Sail)."""
+    return Build(_Spark(session))
+
+
+# -- copying a finished build ------------------------------------------------------------------------------------------
+
+
+def copy_to_postgresql(path: Path, url: str, schema: str) -> Build:
+    """Copy a finished DuckDB build into a schema of a PostgreSQL server with COPY, and open it there.
+
+    A schema of that name is replaced.
+    """
+    import psycopg
+
+    target = open_postgresql.__wrapped__(url, schema) if hasattr(open_postgresql, "__wrapped__") else None
+    del target
+    source = _DuckDB(path)
+    dialect = postgresql.dialect()
+    with psycopg.connect(re.sub(r"^postgresql\+psycopg://", "postgresql://", url)) as connection, source.cursor() as cursor:
+        connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')  # type: ignore[call-overload]
+        connection.execute(f'CREATE SCHEMA "{schema}"')  # type: ignore[call-overload]
+        connection.execute(f'SET search_path = "{schema}"')  # type: ignore[call-overload]
+        for table in STAR.sorted_tables:
+            connection.execute(str(CreateTable(table).compile(dialect=dialect)))  # type: ignore[call-overload]
+            names = ", ".join(c.name for c in table.columns)
+            rows = cursor.execute(f"SELECT {names} FROM {table.name}")
+            with connection.cursor() as writer, writer.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:  # type: ignore[arg-type]
+                while batch := rows.fetchmany(10_000):
+                    for row in batch:
+                        copy.write_row(row)
+    source.close()
+    return open_postgresql(url, schema)
+
+
+def copy_to_spark(path: Path, session: "SparkSession") -> Build:
+    """Copy a finished DuckDB build into a Spark session as temporary views, through Arrow, and open it there."""
+    source = _DuckDB(path)
+    with source.cursor() as cursor:
+        for table in STAR.sorted_tables:
+            rows = cursor.execute(f"SELECT {', '.join(c.name for c in table.columns)} FROM {table.name}").to_arrow_table()
+            session.createDataFrame(rows).createOrReplaceTempView(table.name)
+    source.close()
+    return open_spark(session)
+
+
+_STRING = String  # the only bound type besides numbers: days and instants are literals above
+_lock = threading.Lock()

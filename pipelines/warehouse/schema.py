@@ -1,0 +1,546 @@
+"""The warehouse's tables: the logs that sources fill and the star schema that readers query.
+
+Two MetaData: `LOG` (one typed, append-only log per thing; also the canonical file format, column for column) and `STAR`
+(dimensions, facts, estimates; one finished build). Every table states its grain and every column its meaning and unit. What
+happened is in `fact_`; what a model or rule thinks is in `estimate_`; they never share a table. No query lives here.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Double, Integer, MetaData, Numeric, String, Table
+
+LOG = MetaData()
+STAR = MetaData()
+
+Money = Numeric(18, 4)
+
+EVENTS = (
+    "requested", "approved", "rejected", "label_issued", "handed_over", "carrier_scan", "received", "inspected",
+    "refunded", "credited", "exchanged", "restocked", "disposed", "cancelled", "expired", "lost", "delivery_refused",
+    "uncollected", "returned_to_sender",
+)  # fmt: skip
+RETURN_TYPES = (
+    "withdrawal", "commercial", "exchange", "conformity", "seller_error", "refused", "uncollected", "price_adjustment",
+)  # fmt: skip
+HEADLINE_RETURN_TYPES = ("withdrawal", "commercial", "exchange")
+DISPOSITIONS = (
+    "as_new", "b_stock", "marked_down", "repaired", "refurbished", "donated", "recycled", "return_to_supplier", "destroyed",
+)  # fmt: skip
+REASONS = (
+    "size_small", "size_large", "fit_other", "colour_style", "not_as_described", "quality_defect", "damaged_transit",
+    "wrong_item", "late", "changed_mind", "bracketing", "gift", "fraud_abuse", "other", "unknown",
+)  # fmt: skip
+LINE_TYPES = ("goods", "shipping", "fee", "discount", "gift_card", "adjustment", "write_off")
+PLACE_KINDS = (
+    "store", "drop_off", "locker", "hub", "returns_centre", "warehouse", "refurbisher", "recycler", "landfill", "customer_area",
+)  # fmt: skip
+METHODS = ("drop_off", "locker", "home_pickup", "store", "mail")
+ELEMENT_TYPES = ("transport", "hub", "activity")
+ROLES = ("customer_trip", "packaging", "first_mile", "hub", "trunk", "treatment", "onward")
+MODES = ("foot", "bike", "car", "bus", "van", "truck", "rail", "sea", "air", "site")
+STAGES = (
+    "requested", "approved", "label_issued", "handed_over", "carrier_scan", "received", "inspected", "refunded", "restocked",
+)  # fmt: skip
+DURATION_UNITS = ("clock_hours", "calendar_days", "business_days")
+
+
+def _col(name, kind, comment, *, required=False, default=None, values=None, personal=None):
+    info = {"required": required, "default": default, "values": values, "personal": personal}
+    return Column(name, kind, comment=comment, nullable=not required, info=info)
+
+
+def _log(name, grain, key, time, *columns):
+    """Declare a log. `key` are the columns that identify a thing, `time` the column that says when it happened."""
+    common = (
+        _col("system", String, "System that recorded the row, for freshness; the source when a file does not say"),
+        _col("recorded_at", DateTime, "When the source recorded this version (UTC); the time it happened when absent"),
+        _col("is_deleted", Boolean, "True when the source took the row back", default=False),
+    )
+    return Table(name, LOG, *columns, *common, comment=grain, info={"key": key, "time": time})
+
+
+order_line = _log(
+    "order_line", "One line of an order: one SKU, its units and its price.", ("order_line_id",), "ordered_at",
+    _col("order_line_id", String, "Id of the line, unique in the source", required=True),
+    _col("order_id", String, "Id of the order", required=True),
+    _col("ordered_at", DateTime, "When the order was placed (UTC)", required=True),
+    _col("product_id", String, "SKU; empty for lines that are not goods"),
+    _col("units", Integer, "Units ordered", required=True),
+    _col("units_cancelled", Integer, "Units cancelled before shipping: neither sold nor returned", default=0),
+    _col("line_type", String, "What the line is; only goods are sold units", default="goods", values=LINE_TYPES),
+    _col("net_amount", Money, "Price of the line after discounts, excluding VAT, all units", required=True),
+    _col("vat_amount", Money, "VAT of the line; empty when the tax basis is unknown"),
+    _col("discount_amount", Money, "Discount given on the line, excluding VAT"),
+    _col("currency", String, "ISO 4217 currency of the amounts", required=True),
+    _col("unit_cost", Money, "Purchase cost of one unit, excluding VAT, when the order system knows it"),
+    _col("outbound_cost", Money, "Cost of shipping the line to the customer, excluding VAT"),
+    _col("payment_fee", Money, "Payment fee of the line, excluding VAT"),
+    _col("customer_id", String, "Customer in the source; a keyed hash in the log", personal="hash"),
+    _col("customer_area", String, "Postcode in a file; country and first two characters in the log", personal="area"),
+    _col("country", String, "ISO 3166 alpha-2 country the goods go to (the market)", required=True),
+    _col("shop_id", String, "Shop of the order"),
+    _col("channel", String, "Sales channel: web, app, store, marketplace or phone", default="web"),
+    _col("carrier", String, "Carrier of the outbound delivery"),
+    _col("shipped_at", DateTime, "When the goods left (UTC)"),
+    _col("delivered_at", DateTime, "When the goods reached the customer (UTC)"),
+    _col("exchanged_from_line_id", String, "Order line this one replaces, for exchanges"),
+    _col("seller", String, "Seller, on a marketplace"),
+    _col("sold_on", String, "Marketplace the line was sold on"),
+    _col("fulfilled_by", String, "Who shipped it"),
+    _col("loyalty_tier", String, "Loyalty tier of the customer at order time"),
+    _col("is_gift", Boolean, "True when ordered as a gift"),
+    _col("policy_id", String, "Return policy shown at order time; else found by market, channel, category and day"),
+)  # fmt: skip
+
+return_event = _log(
+    "return_event", "One thing that happened to units of a return line.", ("event_id",), "occurred_at",
+    _col("event_id", String, "Id of the event, unique in the source", required=True),
+    _col("return_line_id", String, "Id of the return line: one order line in one return", required=True),
+    _col("return_id", String, "Id of the return (the customer's request)", required=True),
+    _col("order_line_id", String, "Order line that comes back; empty when the source does not know it"),
+    _col("parcel_id", String, "Parcel the units travel in"),
+    _col("event", String, "What happened", required=True, values=EVENTS),
+    _col("occurred_at", DateTime, "When it happened (UTC)", required=True),
+    _col("units", Integer, "Units it happened to", default=1),
+    _col("amount", Money, "Money of a credit without a refund record, including VAT"),
+    _col("currency", String, "ISO 4217 currency of the amount"),
+    _col("place_id", String, "Where it happened"),
+    _col("carrier", String, "Carrier of the return"),
+    _col("method", String, "How the customer hands the parcel over", values=METHODS),
+    _col("condition", String, "Condition found at inspection: a, b, c or d"),
+    _col("disposition", String, "What is done with the units", values=DISPOSITIONS),
+    _col("reason_raw", String, "Reason as the source words it; normalised by data/reasons.csv"),
+    _col("note_theme", String, "Free note of the customer in a file; its theme in the log", personal="theme"),
+    _col("return_type", String, "Legal or commercial nature of the return", values=RETURN_TYPES),
+    _col("product_id", String, "SKU, when the order line is unknown"),
+    _col("customer_id", String, "Customer, when the order line is unknown; a keyed hash in the log", personal="hash"),
+    _col("country", String, "Market, when the order line is unknown"),
+    _col("shop_id", String, "Shop, when the order line is unknown"),
+)  # fmt: skip
+
+chain_element = _log(
+    "chain_element", "One element of a parcel's way back: a transport, a stay in a hub, or an activity beside the chain.",
+    ("element_id",), "started_at",
+    _col("element_id", String, "Id of the element, unique in the source", required=True),
+    _col("parcel_id", String, "Parcel", required=True),
+    _col("element_no", Integer, "Position in the chain, from 1", required=True),
+    _col("element_type", String, "Transport, hub, or activity outside ISO 14083's chain", required=True, values=ELEMENT_TYPES),
+    _col("role", String, "Part of the way back it plays", required=True, values=ROLES),
+    _col("from_place_id", String, "Where it starts"),
+    _col("to_place_id", String, "Where it ends"),
+    _col("started_at", DateTime, "When it started (UTC)", required=True),
+    _col("ended_at", DateTime, "When it ended (UTC)"),
+    _col("carrier", String, "Carrier"),
+    _col("service", String, "Carrier's service"),
+    _col("mode", String, "Mode of transport; `site` for hubs and treatment", values=MODES),
+    _col("vehicle", String, "Vehicle class as in data/factors, when known"),
+    _col("fuel", String, "Energy carrier"),
+    _col("mass_kg", Double, "Gross mass of the parcel on this element (kg), when weighed"),
+    _col("distance_km", Double, "Distance driven (km), when the carrier reports it"),
+    _col("trip_share", Double, "Share of a customer trip due to the return (0-1)"),
+    _col("cost_amount", Money, "Amount invoiced for the element, excluding VAT"),
+    _col("currency", String, "ISO 4217 currency of the cost"),
+    _col("movement_id", String, "Vehicle movement shared with other parcels"),
+    _col("movement_parcels", Integer, "Items or parcels that shared the movement, for per-item allocation"),
+)  # fmt: skip
+
+refund = _log(
+    "refund", "One movement of money to a customer.", ("refund_id",), "refunded_at",
+    _col("refund_id", String, "Id of the refund, unique in the source", required=True),
+    _col("order_id", String, "Order"),
+    _col("return_id", String, "Return it settles"),
+    _col("refunded_at", DateTime, "When money moved (UTC)", required=True),
+    _col("amount", Money, "Amount paid, including VAT", required=True),
+    _col("currency", String, "ISO 4217 currency", required=True),
+    _col("kind", String, "original (payment method), store_credit, voucher or manual", default="original"),
+)  # fmt: skip
+
+refund_line = _log(
+    "refund_line", "One line of a refund: what the money was for.", ("refund_line_id",), "refunded_at",
+    _col("refund_line_id", String, "Id of the refund line, unique in the source", required=True),
+    _col("refund_id", String, "Refund", required=True),
+    _col("order_line_id", String, "Order line refunded; empty for shipping and adjustments"),
+    _col("return_line_id", String, "Return line refunded, when known"),
+    _col("refunded_at", DateTime, "When money moved (UTC)", required=True),
+    _col("units", Integer, "Units refunded; 0 for money without goods", default=0),
+    _col("amount", Money, "Amount, including VAT", required=True),
+    _col("vat_amount", Money, "VAT within the amount"),
+    _col("currency", String, "ISO 4217 currency", required=True),
+    _col("restock_type", String, "return, cancel, no_restock, legacy_restock, shipping or adjustment"),
+)  # fmt: skip
+
+recovery = _log(
+    "recovery", "What was got for returned units after treatment.", ("recovery_id",), "recovered_at",
+    _col("recovery_id", String, "Id of the recovery, unique in the source", required=True),
+    _col("return_line_id", String, "Return line", required=True),
+    _col("recovered_at", DateTime, "When the value was realised (UTC)", required=True),
+    _col("units", Integer, "Units", required=True),
+    _col("disposition", String, "What was done with them", required=True, values=DISPOSITIONS),
+    _col("grade", String, "Grade when sold: a, b, c or d"),
+    _col("amount", Money, "Value recovered, excluding VAT, all units; 0 when given away", required=True),
+    _col("treatment_cost", Money, "Cost of repair, cleaning or disposal, excluding VAT"),
+    _col("currency", String, "ISO 4217 currency", required=True),
+    _col("place_id", String, "Where"),
+    _col("derogation_reason", String, "Why units were destroyed (Regulation (EU) 2024/1781)"),
+)  # fmt: skip
+
+product = _log(
+    "product", "One version of a SKU, valid from a time on.", ("product_id", "valid_from"), "valid_from",
+    _col("product_id", String, "SKU", required=True),
+    _col("valid_from", DateTime, "When this version began (UTC)", required=True),
+    _col("style_id", String, "Style: the article in all sizes and colours"),
+    _col("name", String, "Name of the style"),
+    _col("category", String, "Category"),
+    _col("brand", String, "Brand"),
+    _col("supplier", String, "Supplier"),
+    _col("season", String, "Season"),
+    _col("size", String, "Size"),
+    _col("colour", String, "Colour"),
+    _col("size_note", String, "Size advice shown on the product page in this version"),
+    _col("weight_kg", Double, "Net weight of one unit (kg)"),
+    _col("list_price", Money, "List price of one unit, excluding VAT"),
+    _col("unit_cost", Money, "Purchase cost of one unit, excluding VAT"),
+    _col("currency", String, "ISO 4217 currency of price and cost"),
+    _col("hs_chapter", String, "First two digits of the customs code"),
+    _col("footprint_class", String, "Product class in data/factors/product_footprints.csv"),
+    _col("launched_on", Date, "First day on sale"),
+)  # fmt: skip
+
+place = _log(
+    "place", "One version of a place of the return network.", ("place_id", "valid_from"), "valid_from",
+    _col("place_id", String, "Id of the place, unique in the source", required=True),
+    _col("valid_from", DateTime, "When this version began (UTC)", required=True),
+    _col("kind", String, "What the place is", required=True, values=PLACE_KINDS),
+    _col("name", String, "Name of the site; never of a person"),
+    _col("country", String, "ISO 3166 alpha-2 country"),
+    _col("area", String, "Area: country and first two characters of the postcode"),
+    _col("latitude", Double, "Latitude (degrees, WGS 84), rounded to .1"),
+    _col("longitude", Double, "Longitude (degrees, WGS 84), rounded to .1"),
+    _col("time_zone", String, "IANA time zone"),
+)  # fmt: skip
+
+policy = _log(
+    "policy", "One promise of one version of a return policy.", ("policy_id", "valid_from", "promise_id"), "valid_from",
+    _col("policy_id", String, "Policy", required=True),
+    _col("valid_from", DateTime, "When this version began to apply to new orders (UTC)", required=True),
+    _col("market", String, "ISO country the policy applies to; empty for all"),
+    _col("channel", String, "Channel it applies to; empty for all"),
+    _col("category", String, "Category it applies to; empty for all"),
+    _col("window_days", Integer, "Days the customer has to ask for a return, from delivery", required=True),
+    _col("fee_amount", Money, "Fee taken from the customer per return, excluding VAT"),
+    _col("currency", String, "ISO 4217 currency of the fee"),
+    _col("methods", String, "Hand-over methods offered, separated by blanks"),
+    _col("promise_id", String, "Name of the promise, unique in the policy", required=True),
+    _col("from_stage", String, "Stage that starts the clock", required=True, values=STAGES),
+    _col("to_stage", String, "Stage that stops it", required=True, values=STAGES),
+    _col("duration", Double, "Promised duration, in `duration_unit`", required=True),
+    _col("duration_unit", String, "Calendar of the promise", required=True, values=DURATION_UNITS),
+    _col("responsible", String, "Who keeps it: customer, carrier or retailer", default="retailer"),
+)  # fmt: skip
+
+shop = _log(
+    "shop", "One version of a shop.", ("shop_id", "valid_from"), "valid_from",
+    _col("shop_id", String, "Shop", required=True),
+    _col("valid_from", DateTime, "When this version began (UTC)", required=True),
+    _col("legal_entity", String, "Legal entity that sells"),
+    _col("brand", String, "Brand of the shop"),
+    _col("market", String, "ISO 3166 alpha-2 home market"),
+    _col("channel", String, "Main channel"),
+    _col("currency", String, "ISO 4217 home currency"),
+    _col("time_zone", String, "IANA time zone of its days", required=True),
+)  # fmt: skip
+
+fx_rate = _log(
+    "fx_rate", "One exchange rate of one day.", ("day", "currency", "quote_currency"), "day",
+    _col("day", DateTime, "Day of the rate", required=True),
+    _col("currency", String, "Currency of one unit", required=True),
+    _col("quote_currency", String, "Currency the rate is expressed in", required=True),
+    _col("rate", Double, "Units of the quote currency for one unit of the currency", required=True),
+)  # fmt: skip
+
+
+def _star(name, grain, *columns):
+    return Table(name, STAR, *columns, comment=grain)
+
+
+def _c(name, kind, comment):
+    return Column(name, kind, comment=comment)
+
+
+def _key(name, what):
+    return Column(name, BigInteger, comment=f"Key of {what}: first 63 bits of its id's md5", autoincrement=False)
+
+
+# -- dimensions ------------------------------------------------------------------------------------------------------
+
+dim_day = _star(
+    "dim_day", "One calendar day of one country's business calendar.",
+    _c("day", Date, "Day"), _c("country", String, "ISO country whose public holidays count"),
+    _c("is_business_day", Boolean, "Monday to Friday and no public holiday"),
+    _c("business_day_no", Integer, "Business days up to and including this day, since the calendar's start"),
+)  # fmt: skip
+dim_product = _star(
+    "dim_product", "One version of a SKU; the latest has is_current.",
+    _key("product_key", "the SKU"), _c("product_id", String, "SKU, source first"), _c("valid_from", DateTime, "Version begins (UTC)"),
+    _c("valid_to", DateTime, "Version ends (UTC), empty while current"), _c("is_current", Boolean, "True for the latest version"),
+    *(_c(c.name, c.type, c.comment) for c in product.columns if c.name in (
+        "style_id", "name", "category", "brand", "supplier", "season", "size", "colour", "size_note", "weight_kg", "list_price",
+        "unit_cost", "currency", "hs_chapter", "footprint_class", "launched_on")),
+)  # fmt: skip
+dim_customer = _star(
+    "dim_customer", "One customer as a keyed hash: no name, no e-mail, no address.",
+    _key("customer_key", "the customer"), _c("customer_id", String, "Source and HMAC of the source's id"),
+    _c("country", String, "Country of the first order"), _c("area", String, "Coarse area of the first order"),
+    _c("first_ordered_on", Date, "Day of the first order"),
+)  # fmt: skip
+dim_place = _star(
+    "dim_place", "One place of the return network, latest version.",
+    _key("place_key", "the place"), _c("place_id", String, "Id, source first"), _c("kind", String, "What the place is"),
+    _c("name", String, "Name of the site"), _c("country", String, "ISO country"), _c("area", String, "Coarse area"),
+    _c("latitude", Double, "Degrees, rounded to .1"), _c("longitude", Double, "Degrees, rounded to .1"), _c("time_zone", String, "IANA zone"),
+)  # fmt: skip
+dim_carrier_service = _star(
+    "dim_carrier_service", "One carrier, service, mode, vehicle and fuel seen on a leg.",
+    _key("carrier_service_key", "the combination"), _c("carrier", String, "Carrier"), _c("service", String, "Service"),
+    _c("mode", String, "Mode"), _c("vehicle", String, "Vehicle class"), _c("fuel", String, "Energy carrier"),
+)  # fmt: skip
+dim_policy = _star(
+    "dim_policy", "One version of a return policy.",
+    _key("policy_key", "the policy and its valid_from"), _c("policy_id", String, "Policy, source first"),
+    _c("valid_from", DateTime, "Version begins (UTC)"), _c("valid_to", DateTime, "Version ends (UTC), empty while current"),
+    _c("market", String, "ISO country, empty for all"), _c("channel", String, "Channel, empty for all"),
+    _c("category", String, "Category, empty for all"), _c("window_days", Integer, "Days to ask for a return"),
+    _c("fee_amount", Money, "Fee per return, excluding VAT"), _c("currency", String, "Currency of the fee"),
+    _c("methods", String, "Methods offered"),
+)  # fmt: skip
+dim_policy_promise = _star(
+    "dim_policy_promise", "One stage promise of one policy version; `legal_refund` is added for EU markets.",
+    _key("promise_key", "the policy version and promise"), _key("policy_key", "the policy version"),
+    _c("promise_id", String, "Promise"), _c("from_stage", String, "Stage that starts the clock"),
+    _c("to_stage", String, "Stage that stops it"), _c("duration", Double, "In duration_unit"),
+    _c("duration_unit", String, "clock_hours, calendar_days or business_days"), _c("responsible", String, "Who keeps it"),
+)  # fmt: skip
+dim_reason = _star(
+    "dim_reason", "One normalised return reason.",
+    _c("reason", String, "Reason"), _c("family", String, "size, product, delivery, customer or unknown"),
+    _c("preventable_by", String, "Who can prevent it"),
+)  # fmt: skip
+dim_disposition = _star(
+    "dim_disposition", "One disposition.",
+    _c("disposition", String, "Disposition"), _c("outcome", String, "resold_as_new, refurbished, donated, recycled, destroyed or returned"),
+    _c("is_discarded", Boolean, "Counts as discarded in Regulation (EU) 2024/1781 Art. 24"),
+)  # fmt: skip
+dim_lane = _star(
+    "dim_lane", "One origin and destination of a transport.",
+    _key("lane_key", "the pair"), _key("from_place_key", "the origin"), _key("to_place_key", "the destination"),
+    _c("distance_km", Double, "Distance used when the carrier reports none (km)"),
+    _c("method", String, "How it was found: geodesic x circuity, or same area"),
+)  # fmt: skip
+dim_shop = _star(
+    "dim_shop", "One shop, latest version.",
+    _key("shop_key", "the shop"), _c("shop_id", String, "Shop, source first"), _c("legal_entity", String, "Seller"), _c("brand", String, "Brand"),
+    _c("market", String, "Home market"), _c("channel", String, "Main channel"), _c("currency", String, "Home currency"),
+    _c("time_zone", String, "IANA zone of its days"),
+)  # fmt: skip
+
+# -- facts -----------------------------------------------------------------------------------------------------------
+
+_STAMPED = (
+    ("source", String, "Source the row came from"),
+    ("shop_id", String, "Shop, source first"),
+    ("country", String, "Market: ISO country the goods went to"),
+    ("channel", String, "Sales channel"),
+    ("category", String, "Category of the product version sold"),
+    ("brand", String, "Brand"),
+    ("style_id", String, "Style"),
+    ("size", String, "Size"),
+    ("colour", String, "Colour"),
+    ("supplier", String, "Supplier"),
+    ("season", String, "Season"),
+)
+_FX = ("fx_rate", Double, "Reporting currency for one unit of `currency` on the day; empty when no rate within 7 days")
+
+
+def _stamped():
+    return [_c(*c) for c in _STAMPED]
+
+
+fact_order_line = _star(
+    "fact_order_line", "One order line.",
+    _key("order_line_key", "the order line"), _c("order_line_id", String, "Order line, source first"),
+    _key("order_key", "the order"), _c("order_id", String, "Order, source first"), _key("customer_key", "the customer"),
+    _key("product_key", "the SKU"), _c("product_id", String, "SKU, source first"), _key("shop_key", "the shop"), _key("policy_key", "the policy version"),
+    *_stamped(),
+    _c("line_type", String, "goods, or what else the line is"), _c("is_exchange", Boolean, "Replaces a returned line: outside sold units"),
+    _c("has_several_sizes", Boolean, "The order holds the style in two or more sizes"),
+    _c("ordered_at", DateTime, "UTC"), _c("ordered_on", Date, "Shop's local day"), _c("shipped_at", DateTime, "UTC"),
+    _c("delivered_at", DateTime, "UTC"), _c("clock_started_at", DateTime, "UTC start of the return clock: delivery where the source reports deliveries, else the order; empty when not delivered"),
+    _c("window_days", Integer, "Return window of the policy (days)"),
+    _c("units_ordered", Integer, "Units"), _c("units_cancelled", Integer, "Units cancelled before shipping"),
+    _c("units_sold", Integer, "Goods shipped, exchanges left out (units)"),
+    _c("units_exchanged_in", Integer, "Goods shipped as replacement (units)"),
+    _c("net_amount", Money, "Sold units after discount, excluding VAT"), _c("vat_amount", Money, "VAT; empty when the tax basis is unknown"),
+    _c("discount_amount", Money, "Discount, excluding VAT"), _c("cost_amount", Money, "Purchase cost of the sold units, excluding VAT"),
+    _c("outbound_cost", Money, "Shipping to the customer, excluding VAT"), _c("payment_fee", Money, "Payment fee, excluding VAT"),
+    _c("currency", String, "ISO 4217"), _c(*_FX),
+    _c("weight_kg", Double, "Net weight of one unit (kg)"),
+    _c("carrier", String, "Outbound carrier"), _c("seller", String, "Marketplace seller"), _c("sold_on", String, "Marketplace"),
+    _c("fulfilled_by", String, "Who shipped"), _c("loyalty_tier", String, "Tier at order time"), _c("is_gift", Boolean, "Ordered as a gift"),
+)  # fmt: skip
+
+STAGE_TIMES = (
+    "requested_at", "approved_at", "rejected_at", "label_issued_at", "handed_over_at", "carrier_scan_at", "received_at", "inspected_at",
+    "refunded_at", "exchanged_at", "restocked_at", "disposed_at", "cancelled_at", "expired_at", "lost_at",
+)  # fmt: skip
+
+fact_return_line = _star(
+    "fact_return_line", "One lot: the units of one return line that share every stage and the disposition.",
+    _key("return_lot_key", "the lot"), _key("return_line_key", "the return line"), _c("return_line_id", String, "Return line, source first"),
+    _c("lot_no", Integer, "Number of the lot in its line, from 1"), _key("return_key", "the return"), _c("return_id", String, "Return, source first"),
+    _key("order_line_key", "the order line; empty when unknown"), _key("order_key", "the order; empty when unknown"),
+    _key("parcel_key", "the parcel"), _c("parcel_id", String, "Parcel, source first"),
+    _key("customer_key", "the customer"), _key("product_key", "the SKU"), _c("product_id", String, "SKU, source first"), _key("shop_key", "the shop"),
+    _key("policy_key", "the policy version of the order line"),
+    *_stamped(),
+    _c("has_several_sizes", Boolean, "The order held the style in two or more sizes"),
+    _c("ordered_on", Date, "Local day of the order line; empty when unknown"),
+    _c("clock_started_at", DateTime, "UTC start of the order line's return clock"), _c("window_days", Integer, "Return window (days)"),
+    _c("return_type", String, "Nature of the return"), _c("is_headline", Boolean, "Counts in headline rates"),
+    _c("reason", String, "Normalised reason"), _c("note_theme", String, "Theme of the customer's note"),
+    _c("method", String, "How it was handed over"), _c("carrier", String, "Carrier of the return"),
+    _c("place_id", String, "Site that received the units, or where they wait"), _c("condition", String, "Condition found"), _c("disposition", String, "What was done"),
+    _c("outcome", String, "Outcome of the disposition"),
+    _c("units", Integer, "Units of the lot"),
+    *(_c(name, DateTime, "UTC; empty until it happens") for name in STAGE_TIMES),
+    _c("requested_on", Date, "Return date: shop's local day of the request, else of the first event"),
+    _c("confirmed_at", DateTime, "First of store acceptance, first scan, receipt, inspection, refund with units (UTC); empty while only requested and for cancelled, rejected and expired"),
+    _c("confirmed_on", Date, "Local day of confirmation"),
+    _c("net_amount", Money, "Net sales value of the units, excluding VAT"), _c("vat_amount", Money, "Their VAT"),
+    _c("cost_amount", Money, "Their purchase cost"), _c("refund_amount", Money, "Refunded for the units, including VAT"),
+    _c("currency", String, "ISO 4217"), _c(*_FX), _c("weight_kg", Double, "Net weight of one unit (kg)"),
+)  # fmt: skip
+fact_return_event = _star(
+    "fact_return_event", "One event of a return line, newest version.",
+    _key("event_key", "the event"), _c("event_id", String, "Event, source first"), _key("return_line_key", "the return line"),
+    _key("return_key", "the return"), _c("event", String, "What happened"), _c("occurred_at", DateTime, "UTC"), _c("recorded_at", DateTime, "UTC"),
+    _c("units", Integer, "Units"), _c("amount", Money, "Credit, including VAT"), _c("currency", String, "ISO 4217"), _c("place_id", String, "Where, source first"),
+    _c("system", String, "System that recorded it"), _c("source", String, "Source"),
+)  # fmt: skip
+fact_return_leg = _star(
+    "fact_return_leg", "One parcel x chain element.",
+    _key("leg_key", "the element"), _c("element_id", String, "Element, source first"), _key("parcel_key", "the parcel"), _c("parcel_id", String, "Parcel, source first"),
+    _c("element_no", Integer, "Position in the chain"), _c("element_type", String, "transport, hub or activity"), _c("role", String, "Part of the way back"),
+    _key("from_place_key", "the origin"), _key("to_place_key", "the destination"), _key("lane_key", "the lane"),
+    _c("movement_id", String, "Shared vehicle movement"), _c("movement_parcels", Integer, "Parcels or items that shared it"),
+    _c("started_at", DateTime, "UTC"), _c("ended_at", DateTime, "UTC"), _c("started_on", Date, "Local day it started"),
+    _c("carrier", String, "Carrier"), _c("service", String, "Service"), _c("mode", String, "Mode"), _c("vehicle", String, "Vehicle class"), _c("fuel", String, "Energy carrier"),
+    _c("mass_kg", Double, "Gross mass when weighed (kg)"), _c("distance_km", Double, "Distance when reported (km)"), _c("trip_share", Double, "Share of a customer trip (0-1)"),
+    _c("cost_amount", Money, "Invoiced, excluding VAT"), _c("currency", String, "ISO 4217"), _c(*_FX),
+    _c("source", String, "Source"), _c("shop_id", String, "Shop of the parcel's return"), _c("country", String, "Market of the return"), _c("channel", String, "Channel of the order"),
+    _c("method", String, "Hand-over method of the return"), _c("requested_on", Date, "Return date of the parcel"), _c("ordered_on", Date, "Day of the parcel's first order line"),
+)  # fmt: skip
+fact_refund = _star(
+    "fact_refund", "One movement of money to a customer.",
+    _key("refund_key", "the refund"), _c("refund_id", String, "Refund, source first"), _key("order_key", "the order"), _key("return_key", "the return"),
+    _c("refunded_at", DateTime, "UTC"), _c("refunded_on", Date, "Shop's local day"), _c("amount", Money, "Paid, including VAT"), _c("currency", String, "ISO 4217"), _c(*_FX),
+    _c("kind", String, "original, store_credit, voucher or manual"), _c("lines_amount", Money, "Sum of its lines, including VAT; empty without lines"),
+    _c("discrepancy_amount", Money, "Amount less the sum of its lines; empty without lines"), _c("source", String, "Source"),
+    _c("shop_id", String, "Shop of the order"), _c("country", String, "Market"), _c("channel", String, "Channel"),
+)  # fmt: skip
+fact_refund_line = _star(
+    "fact_refund_line", "One line of a refund, or one credited return line where the source keeps no refunds.",
+    _key("refund_line_key", "the refund line"), _c("refund_line_id", String, "Refund line, source first"), _key("refund_key", "the refund"), _key("order_line_key", "the order line"),
+    _key("return_line_key", "the return line"), _c("refunded_at", DateTime, "UTC"), _c("refunded_on", Date, "Shop's local day"), _c("units", Integer, "Units; 0 for money without goods"),
+    _c("amount", Money, "Including VAT"), _c("vat_amount", Money, "VAT within"), _c("currency", String, "ISO 4217"), _c(*_FX), _c("restock_type", String, "return, cancel, no_restock, legacy_restock, shipping, adjustment or credit"),
+    *_stamped(), _c("ordered_on", Date, "Day of the order line"), _c("requested_on", Date, "Return date"),
+)  # fmt: skip
+fact_recovery = _star(
+    "fact_recovery", "What was got for returned units after treatment.",
+    _key("recovery_key", "the recovery"), _c("recovery_id", String, "Recovery, source first"), _key("return_line_key", "the return line"), _c("recovered_at", DateTime, "UTC"),
+    _c("recovered_on", Date, "Local day"), _c("units", Integer, "Units"), _c("disposition", String, "What was done"), _c("outcome", String, "Its outcome"), _c("grade", String, "Grade"),
+    _c("amount", Money, "Recovered, excluding VAT"), _c("treatment_cost", Money, "Cost of treatment, excluding VAT"), _c("cost_amount", Money, "Purchase cost of the units"),
+    _c("currency", String, "ISO 4217"), _c(*_FX), _c("derogation_reason", String, "Why destroyed"), _c("weight_kg", Double, "Net weight of the units (kg)"), _c("hs_chapter", String, "Customs chapter"),
+    *_stamped(), _c("requested_on", Date, "Return date"), _c("ordered_on", Date, "Day of the order line"),
+)  # fmt: skip
+fact_fx_rate = _star(
+    "fact_fx_rate", "One exchange rate of one day.",
+    _c("day", Date, "Day"), _c("currency", String, "One unit of"), _c("quote_currency", String, "In"), _c("rate", Double, "Rate"),
+)  # fmt: skip
+
+# -- estimates -------------------------------------------------------------------------------------------------------
+
+estimate_return_probability = _star(
+    "estimate_return_probability", "One order line: its probability to come back, from what was known when it was ordered.",
+    _key("order_line_key", "the order line"), _c("probability", Double, "0-1"), _c("base_rate", Double, "Rate of its product before the order (0-1)"), _c("model_id", String, "model_version"),
+)  # fmt: skip
+estimate_leg_carbon = _star(
+    "estimate_leg_carbon", "One leg: its emissions.",
+    _key("leg_key", "the leg"), _c("factor_id", String, "Row of data/factors"), _c("distance_km", Double, "Used (km)"), _c("distance_status", String, "measured, imputed or assumed"),
+    _c("mass_kg", Double, "Used (kg)"), _c("mass_status", String, "measured, imputed or assumed"), _c("kg_co2e_wtt", Double, "Energy provision (kg)"), _c("kg_co2e_ttw", Double, "Operation (kg)"),
+    _c("kg_co2e", Double, "Well to wheel (kg)"), _c("status", String, "measured, imputed or assumed: the worst of its inputs"), _c("scope3_category", String, "GHG Protocol scope 3 category"),
+    _c("method", String, "per_tonne_km, per_vehicle_km, per_parcel, per_tonne or per_kg"),
+)  # fmt: skip
+estimate_leg_cost = _star(
+    "estimate_leg_cost", "One leg: its cost in the reporting currency.",
+    _key("leg_key", "the leg"), _c("amount", Money, "Excluding VAT"), _c("status", String, "measured, imputed or assumed"), _c("method", String, "Invoice or rule"),
+)  # fmt: skip
+estimate_return_carbon = _star(
+    "estimate_return_carbon", "One lot: its share of its parcel's emissions, by mass.",
+    _key("return_lot_key", "the lot"), _c("kg_co2e", Double, "Well to wheel (kg)"), _c("kg_co2e_measured", Double, "Part resting on measured inputs only (kg)"),
+)  # fmt: skip
+estimate_return_cost = _star(
+    "estimate_return_cost", "One component of the cost of one lot, in the reporting currency.",
+    _key("return_lot_key", "the lot"), _c("component", String, "outbound_shipping, payment_fee, return_freight, handling, value_loss, disposal, fee_charged"),
+    _c("amount", Money, "Cost positive, income negative, excluding VAT"), _c("status", String, "measured, imputed or assumed"), _c("method", String, "Invoice, rule or parameter"),
+)  # fmt: skip
+estimate_promise = _star(
+    "estimate_promise", "One return x promise: when its clock starts, is due and stops. The state follows from the time of observation.",
+    _key("return_key", "the return"), _c("return_id", String, "Return, source first"), _key("promise_key", "the promise"), _c("promise_id", String, "Promise"),
+    _c("responsible", String, "Who keeps it"), _c("started_at", DateTime, "UTC; empty until the first stage happens"), _c("due_at", DateTime, "UTC"), _c("ended_at", DateTime, "UTC; the last unit"),
+    _c("handed_over_at", DateTime, "UTC; hand-over or first scan"), _c("stopped_at", DateTime, "UTC; cancelled, rejected or expired"), _c("stopped_by", String, "cancelled, rejected, expired or lost"),
+    _c("lost_at", DateTime, "UTC"), _c("requested_at", DateTime, "UTC"), _c("requested_on", Date, "Return date"), _c("amount", Double, "Net value of the return in the reporting currency"), _c("units", Integer, "Units"),
+    _c("source", String, "Source"), _c("shop_id", String, "Shop"), _c("country", String, "Market"), _c("channel", String, "Channel"), _c("category", String, "Category of the first line"), _c("brand", String, "Brand of the first line"),
+    _c("method", String, "Hand-over method"), _c("carrier", String, "Carrier"), _c("place_id", String, "Site"), _c("policy_key", BigInteger, "Policy version"),
+)  # fmt: skip
+estimate_breach_risk = _star(
+    "estimate_breach_risk", "One open return x promise: the probability that it breaks.",
+    _key("return_key", "the return"), _c("promise_id", String, "Promise"), _c("probability", Double, "0-1"), _c("stage", String, "Last stage reached"), _c("model_id", String, "model_version"),
+)  # fmt: skip
+estimate_development_curve = _star(
+    "estimate_development_curve", "One cell x day since the clock's start: share of the final returns confirmed by then.",
+    _c("source", String, "Source"), _c("category", String, "Category"), _c("channel", String, "Channel"), _c("window_days", Integer, "Return window (days)"),
+    _c("day", Integer, "Days since the clock's start"), _c("share", Double, "G(day), 0-1"), _c("returned", Integer, "Returned units behind the cell"),
+)  # fmt: skip
+estimate_rate_prior = _star(
+    "estimate_rate_prior", "One prior fitted once a build: a category's beta-binomial, or a cohort's logit-normal.",
+    _c("kind", String, "product (a, b) or cohort (mean, sd)"), _c("category", String, "Category"), _c("a", Double, "a, or the mean of the logit"), _c("b", Double, "b, or the sd of the logit"),
+    _c("deff", Double, "Design effect of orders"),
+)  # fmt: skip
+estimate_credit_match = _star(
+    "estimate_credit_match", "One credited return line without an order line, bound by rule to a purchase.",
+    _key("return_line_key", "the return line"), _key("order_line_key", "the purchase"), _c("units", Integer, "Units bound"), _c("rule", String, "Rule that bound it"),
+    _c("hours_apart", Double, "Hours from purchase to credit"), _c("is_cancellation", Boolean, "Credited within the hour: an order-entry cancellation, not a return"),
+    _c("ordered_on", Date, "Day of the purchase"),
+)  # fmt: skip
+model_version = _star(
+    "model_version", "One fitted model with its score out of time beside its base rate's.",
+    _c("model_id", String, "Model and fit"), _c("model", String, "Model"), _c("fitted_at", DateTime, "Observation time it was fitted at (UTC)"), _c("rows", BigInteger, "Training rows"),
+    _c("score_name", String, "Score"), _c("score", Double, "Out of time"), _c("base_score", Double, "Of the base rate"), _c("is_used", Boolean, "Beats its base rate"), _c("parameters", String, "JSON"),
+)  # fmt: skip
+factor_set = _star(
+    "factor_set", "One emission factor, cost parameter or rule used by this build.",
+    _c("factor_id", String, "Row id"), _c("kind", String, "emission, cost, distance, allocation"), _c("description", String, "What it is"), _c("unit", String, "Unit"),
+    _c("wtt", Double, "Energy provision"), _c("ttw", Double, "Operation"), _c("value", Double, "Total, or the parameter"), _c("year", Integer, "Year"), _c("source", String, "Publisher"),
+    _c("source_address", String, "Address"), _c("quality", String, "verified, derived or assumed"),
+)  # fmt: skip
+
+# -- the build itself ------------------------------------------------------------------------------------------------
+
+build_source = _star(
+    "build_source", "One source and system: what it delivered up to when.",
+    _c("source", String, "Source"), _c("system", String, "System"), _c("thing", String, "Log"), _c("rows", BigInteger, "Rows in the log"),
+    _c("last_occurred_at", DateTime, "Latest time something happened (UTC)"), _c("last_recorded_at", DateTime, "Latest time something was recorded (UTC)"),
+)  # fmt: skip
+build_coverage = _star(
+    "build_coverage", "One source x kind of fact: how much of it the source fills.",
+    _c("source", String, "Source"), _c("fact", String, "Kind of fact, as metrics ask for it"), _c("share", Double, "Share of the rows that carry it (0-1)"), _c("rows", BigInteger, "Rows that could"),
+)  # fmt: skip
+build_info = _star("build_info", "One property of the build.", _c("name", String, "Name"), _c("value", String, "Value"))

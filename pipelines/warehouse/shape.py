@@ -1,0 +1,562 @@
+"""Shaping: dimensions and facts as a function of the logs, in set-based SQL run by DuckDB.
+
+The logs hold every version of every row; `current_<thing>` views keep the survivor of each (the greatest recorded_at, then
+payload_hash), so arrival order never decides. A full build shapes everything; an increment deletes and inserts only touched keys,
+with the same statements. Load ids stay out of facts. Nothing is estimated here.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from sqlalchemy.schema import CreateTable
+
+from pipelines.settings import data_path
+from pipelines.warehouse import schema
+from pipelines.warehouse.contracts import KEYED, key_sql
+
+SHARE_TO_REBUILD = 0.2  # with more than this share of lines touched a full build is cheaper than an increment
+DIMENSION_LOGS = ("product", "place", "policy", "shop", "fx_rate")
+NEGATIVE = "('cancelled', 'rejected', 'expired', 'lost')"
+
+
+@dataclass
+class Flags:
+    """What the shape of every row depends on beside its own log rows; a change asks for a full build."""
+
+    currency: str = ""
+    shipping: tuple[str, ...] = ()
+    delivering: tuple[str, ...] = ()
+    dimension_rows: dict[str, int] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """Give the flags as one line to compare builds by."""
+        return f"{self.currency}|{','.join(self.shipping)}|{','.join(self.delivering)}|{sorted(self.dimension_rows.items())}"
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create every table of the star schema, with its comments."""
+    from duckdb_sqlalchemy import Dialect
+
+    dialect = Dialect()
+    for table in schema.STAR.sorted_tables:
+        connection.execute(str(CreateTable(table).compile(dialect=dialect)))
+        comments = [f"COMMENT ON TABLE {table.name} IS {_quote(table.comment or '')}"]
+        comments += [f"COMMENT ON COLUMN {table.name}.{c.name} IS {_quote(c.comment or '')}" for c in table.columns]
+        connection.execute("; ".join(comments))
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def log_files(log: Path, thing: str, loads: list[str]) -> list[str]:
+    """List the Parquet files of a log that the given loads wrote, oldest first."""
+    wanted = set(loads)
+    return [str(f) for f in sorted((log / thing).glob("*/*.parquet")) if f.stem in wanted]
+
+
+def _identity(thing: str) -> str:
+    key = schema.LOG.tables[thing].info["key"]
+    return f"{key[0].removesuffix('_id')}_key" if len(key) == 1 else "source_id"
+
+
+def open_logs(connection: duckdb.DuckDBPyConnection, log: Path, loads: list[str]) -> None:
+    """Create `all_<thing>` (every version) and `current_<thing>` (survivors) over the logs of the given loads."""
+    for thing, table in schema.LOG.tables.items():
+        files = log_files(log, thing, loads)
+        if files:
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW all_{thing} AS SELECT * FROM read_parquet({files!r})")
+        else:
+            columns = [f"NULL::{_duck(c)} AS {c.name}" for c in table.columns]
+            columns += [f"NULL::BIGINT AS {c.name.removesuffix('_id')}_key" for c in table.columns if c.name in KEYED]
+            columns += [
+                "NULL::VARCHAR AS source",
+                "NULL::VARCHAR AS source_id",
+                "NULL::BIGINT AS payload_hash",
+                "NULL::VARCHAR AS load_id",
+            ]
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW all_{thing} AS SELECT {', '.join(columns)} WHERE false")
+        identity = _identity(thing)
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE versioned_{thing} AS SELECT {identity} FROM all_{thing} GROUP BY 1 HAVING count(*) > 1"
+        )
+        has_versions = bool(connection.execute(f"SELECT count(*) FROM versioned_{thing}").fetchall()[0][0])
+        if has_versions:
+            statement = f"""
+                SELECT * FROM all_{thing} ANTI JOIN versioned_{thing} USING ({identity}) WHERE NOT is_deleted
+                UNION ALL
+                SELECT * FROM (SELECT a.* FROM all_{thing} a SEMI JOIN versioned_{thing} USING ({identity})
+                    QUALIFY row_number() OVER (PARTITION BY {identity} ORDER BY recorded_at DESC, payload_hash DESC) = 1) WHERE NOT is_deleted
+            """
+        else:
+            statement = f"SELECT * FROM all_{thing} WHERE NOT is_deleted"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW current_{thing} AS {statement}")
+
+
+def _duck(column: Any) -> str:
+    from pipelines.warehouse.contracts import _sql_type
+
+    return _sql_type(column)
+
+
+def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str) -> Flags:
+    """Read what every row's shape depends on: reporting currency, which sources report shipments and deliveries."""
+
+    def column(sql: str) -> tuple[str, ...]:
+        return tuple(r[0] for r in connection.execute(sql).fetchall())
+
+    currency = reporting_currency
+    if currency == "auto":
+        sales = "SELECT currency FROM current_order_line WHERE line_type = 'goods' GROUP BY 1 ORDER BY sum(net_amount) DESC, 1 LIMIT 1"
+        currency = next(iter(column(sales)), "EUR")
+    rows = {t: connection.execute(f"SELECT count(*) FROM all_{t}").fetchall()[0][0] for t in DIMENSION_LOGS}
+    return Flags(
+        currency,
+        column("SELECT DISTINCT source FROM all_order_line WHERE shipped_at IS NOT NULL ORDER BY 1"),
+        column("SELECT DISTINCT source FROM all_order_line WHERE delivered_at IS NOT NULL ORDER BY 1"),
+        rows,
+    )
+
+
+def touch(connection: duckdb.DuckDBPyConnection, new_loads: list[str]) -> None:
+    """Fill touched_order_line, touched_return_line, touched_parcel and touched_refund with the keys that new loads change.
+
+    An order line is touched with its whole order (several sizes), a return line with its order line or refund, a parcel with its
+    return lines.
+    """
+    new = f"load_id IN ({', '.join(_quote(i) for i in new_loads)})"
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE touched_order_line AS
+        SELECT DISTINCT order_line_key FROM all_order_line WHERE order_key IN (SELECT order_key FROM all_order_line WHERE {new});
+        CREATE OR REPLACE TEMP TABLE touched_refund AS
+        SELECT DISTINCT refund_key FROM (
+            SELECT refund_key FROM all_refund WHERE {new} UNION ALL SELECT refund_key FROM all_refund_line WHERE {new}
+            UNION ALL SELECT refund_key FROM all_refund_line WHERE order_line_key IN (SELECT order_line_key FROM touched_order_line)
+            UNION ALL SELECT refund_key FROM all_refund WHERE order_key IN (SELECT order_key FROM all_order_line WHERE {new}));
+        CREATE OR REPLACE TEMP TABLE touched_return_line AS
+        SELECT DISTINCT return_line_key FROM (
+            SELECT return_line_key FROM all_return_event WHERE {new}
+            UNION ALL SELECT return_line_key FROM all_return_event WHERE order_line_key IN (SELECT order_line_key FROM touched_order_line)
+            UNION ALL SELECT return_line_key FROM all_refund_line WHERE {new} AND return_line_key IS NOT NULL
+            UNION ALL SELECT e.return_line_key FROM all_return_event e WHERE e.order_line_key IN (
+                SELECT order_line_key FROM all_refund_line WHERE {new} AND order_line_key IS NOT NULL)
+            UNION ALL SELECT return_line_key FROM all_recovery WHERE {new});
+        INSERT INTO touched_refund SELECT DISTINCT refund_key FROM all_refund_line
+            WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line) AND refund_key NOT IN (SELECT refund_key FROM touched_refund);
+        CREATE OR REPLACE TEMP TABLE touched_parcel AS
+        SELECT DISTINCT parcel_key FROM (
+            SELECT parcel_key FROM all_chain_element WHERE {new}
+            UNION ALL SELECT parcel_key FROM all_return_event WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line) AND parcel_key IS NOT NULL);
+    """)  # fmt: skip
+
+
+def touched_share(connection: duckdb.DuckDBPyConnection) -> float:
+    """Share of order and return lines that are touched."""
+    row = connection.execute("""
+        SELECT greatest((SELECT count(*) FROM touched_order_line) / greatest((SELECT count(*) FROM fact_order_line), 1),
+            (SELECT count(*) FROM touched_return_line) / greatest((SELECT count(*) FROM fact_return_line), 1))
+    """).fetchall()[0]
+    return float(row[0])
+
+
+def shape_dimensions(connection: duckdb.DuckDBPyConnection, reporting: str) -> None:
+    """Fill the dimensions and the exchange rates from their whole logs."""
+    versions = "valid_from, lead(valid_from) OVER w AS valid_to, lead(valid_from) OVER w IS NULL AS is_current"
+    attributes = ", ".join(
+        c.name
+        for c in schema.dim_product.columns
+        if c.name in schema.product.columns and c.name not in ("product_id", "valid_from")
+    )
+    latest = "QUALIFY row_number() OVER (PARTITION BY {0} ORDER BY valid_from DESC) = 1"
+    connection.execute(f"""
+        DELETE FROM dim_product; DELETE FROM dim_place; DELETE FROM dim_shop; DELETE FROM dim_policy; DELETE FROM dim_policy_promise;
+        DELETE FROM fact_fx_rate; DELETE FROM dim_reason; DELETE FROM dim_disposition;
+        INSERT INTO dim_product BY NAME SELECT product_key, product_id, {versions}, {attributes} FROM current_product
+            WINDOW w AS (PARTITION BY product_key ORDER BY valid_from) ORDER BY product_id, valid_from;
+        INSERT INTO dim_place BY NAME SELECT place_key, place_id, kind, name, country, area, latitude, longitude, time_zone
+            FROM current_place {latest.format("place_key")} ORDER BY place_id;
+        INSERT INTO dim_shop BY NAME SELECT shop_key, shop_id, legal_entity, brand, market, channel, currency, time_zone
+            FROM current_shop {latest.format("shop_key")} ORDER BY shop_id;
+        INSERT INTO fact_fx_rate BY NAME SELECT day::DATE AS day, currency, quote_currency, rate FROM current_fx_rate ORDER BY ALL;
+        INSERT INTO dim_policy BY NAME
+            SELECT *, lead(valid_from) OVER (PARTITION BY policy_id ORDER BY valid_from) AS valid_to FROM (
+                SELECT DISTINCT ON (policy_id, valid_from) {key_sql("policy_id || '|' || valid_from::VARCHAR")} AS policy_key, policy_id, valid_from, market, channel,
+                    category, window_days, fee_amount, currency, methods FROM current_policy ORDER BY policy_id, valid_from, promise_id);
+        INSERT INTO dim_policy_promise BY NAME
+            SELECT {key_sql("policy_id || '|' || valid_from::VARCHAR || '|' || promise_id")} AS promise_key,
+                {key_sql("policy_id || '|' || valid_from::VARCHAR")} AS policy_key, promise_id, from_stage, to_stage, duration, duration_unit, responsible
+            FROM current_policy ORDER BY policy_id, valid_from, promise_id;
+        INSERT INTO dim_reason BY NAME SELECT DISTINCT reason, family, preventable_by FROM read_csv('{data_path("reasons.csv")}', header = true, all_varchar = true) ORDER BY ALL;
+        INSERT INTO dim_disposition BY NAME SELECT disposition, outcome, is_discarded::BOOLEAN AS is_discarded
+            FROM read_csv('{data_path("dispositions.csv")}', header = true, all_varchar = true) ORDER BY ALL;
+    """)  # fmt: skip
+    _exchange_rates(connection, reporting)
+    _zone_hours(connection)
+
+
+def _exchange_rates(connection: duckdb.DuckDBPyConnection, reporting: str) -> None:
+    """Make day_rate: reporting currency for one unit of a currency, on each day with a rate at most 7 days old."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE day_rate AS
+        WITH direct AS (
+            SELECT day, currency, quote_currency, rate FROM fact_fx_rate UNION ALL SELECT day, quote_currency, currency, 1 / rate FROM fact_fx_rate),
+        one AS (
+            SELECT day, currency, rate, 1 AS hops FROM direct WHERE quote_currency = '{reporting}'
+            UNION ALL
+            SELECT a.day, a.currency, a.rate * b.rate, 2 FROM direct a JOIN direct b ON a.day = b.day AND a.quote_currency = b.currency
+                WHERE b.quote_currency = '{reporting}' AND a.currency <> '{reporting}' AND a.quote_currency <> '{reporting}'),
+        best AS (SELECT day, currency, arg_min(rate, hops) AS rate FROM one GROUP BY ALL),
+        days AS (SELECT DISTINCT day + CAST(n AS INTEGER) AS day, currency FROM best, range(8) r(n))
+        SELECT d.day, d.currency, b.rate FROM days d ASOF JOIN best b ON d.currency = b.currency AND d.day >= b.day
+        WHERE d.currency <> '{reporting}';
+    """)
+
+
+def rate_sql(currency: str, joined: str, reporting: str) -> str:
+    """Give the rate of an amount: 1 in the reporting currency, else the joined day_rate's."""
+    return f"CASE WHEN {currency} = '{reporting}' THEN 1.0 ELSE {joined}.rate END"
+
+
+def _zone_hours(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make zone_hour: what to add to a UTC time of an hour to get each shop's local time."""
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE zone_hour AS
+        WITH span AS (
+            SELECT date_trunc('hour', min(a)) AS a, max(b) AS b FROM (
+                SELECT min(ordered_at) AS a, greatest(max(ordered_at), max(recorded_at)) AS b FROM all_order_line
+                UNION ALL SELECT min(occurred_at), max(occurred_at) FROM all_return_event
+                UNION ALL SELECT min(refunded_at), max(refunded_at) FROM all_refund UNION ALL SELECT min(refunded_at), max(refunded_at) FROM all_refund_line
+                UNION ALL SELECT min(recovered_at), max(recovered_at) FROM all_recovery UNION ALL SELECT min(started_at), max(started_at) FROM all_chain_element)),
+        hours AS (SELECT unnest(generate_series(a, b, INTERVAL 1 HOUR)) AS hour FROM span WHERE a IS NOT NULL),
+        zones AS (SELECT DISTINCT time_zone FROM dim_shop WHERE time_zone <> 'UTC')
+        SELECT time_zone, hour, timezone(time_zone, timezone('UTC', hour)) - hour AS ahead FROM hours, zones;
+        CREATE OR REPLACE TEMP VIEW shop_zone AS SELECT shop_key, time_zone FROM dim_shop;
+        CREATE OR REPLACE TEMP TABLE only_shop AS
+            SELECT split_part(shop_id, ':', 1) AS source, min(shop_id) AS shop_id, min(shop_key) AS shop_key FROM dim_shop GROUP BY 1 HAVING count(*) = 1;
+    """)
+
+
+def _local_day(time: str, hour: str) -> str:
+    return f"({time} + coalesce({hour}.ahead, INTERVAL 0 HOUR))::DATE"
+
+
+def _hour_join(alias: str, time: str, zone: str) -> str:
+    return f"LEFT JOIN zone_hour {alias} ON {alias}.time_zone = {zone} AND {alias}.hour = date_trunc('hour', {time})"
+
+
+def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
+    """Insert fact_order_line for current order lines matching `where` (a predicate on order_line_key)."""
+    shipping = ", ".join(_quote(s) for s in found.shipping) or "''"
+    delivering = ", ".join(_quote(s) for s in found.delivering) or "''"
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE policy_period AS
+            SELECT start, row_number() OVER (ORDER BY start) AS period FROM (SELECT TIMESTAMP '0001-01-01' AS start UNION SELECT valid_from FROM dim_policy);
+        CREATE OR REPLACE TEMP TABLE policy_of AS
+            WITH combination AS (SELECT DISTINCT o.country, o.channel, p.category, split_part(o.order_line_id, ':', 1) AS source
+                FROM current_order_line o LEFT JOIN (SELECT product_key, category FROM dim_product WHERE is_current) p USING (product_key) WHERE {where})
+            SELECT c.source, c.country, c.channel, c.category, e.period,
+                arg_max(p.policy_key, (((p.category IS NOT NULL)::INT * 4 + (p.market IS NOT NULL)::INT * 2 + (p.channel IS NOT NULL)::INT), p.valid_from, p.policy_id)) AS policy_key
+            FROM combination c JOIN dim_policy p ON (p.market IS NULL OR p.market = c.country) AND (p.channel IS NULL OR p.channel = c.channel)
+                AND (p.category IS NULL OR p.category = c.category) AND split_part(p.policy_id, ':', 1) = c.source
+            JOIN policy_period e ON e.start >= p.valid_from AND (p.valid_to IS NULL OR e.start < p.valid_to)
+            GROUP BY ALL;
+        CREATE OR REPLACE TEMP TABLE several_sizes AS
+            SELECT DISTINCT order_key, style_id FROM (
+                SELECT o.order_key, p.style_id FROM current_order_line o JOIN (SELECT product_key, style_id, size FROM dim_product WHERE is_current) p USING (product_key)
+                WHERE ({where}) AND o.exchanged_from_line_id IS NULL AND p.style_id IS NOT NULL AND p.size IS NOT NULL GROUP BY 1, 2 HAVING count(DISTINCT p.size) > 1);
+        CREATE OR REPLACE TEMP TABLE product_version AS
+            SELECT * REPLACE (CASE WHEN row_number() OVER (PARTITION BY product_key ORDER BY valid_from) = 1 THEN TIMESTAMP '0001-01-01' ELSE valid_from END AS valid_from) FROM dim_product;
+        INSERT INTO fact_order_line BY NAME
+        SELECT o.order_line_key, o.order_line_id, o.order_key, o.order_id, o.customer_key, o.product_key, o.product_id,
+            coalesce(o.shop_key, s.shop_key) AS shop_key, coalesce(f.policy_key, g.policy_key) AS policy_key,
+            o.source, coalesce(o.shop_id, s.shop_id) AS shop_id, o.country, o.channel, p.category, p.brand, p.style_id, p.size, p.colour, p.supplier, p.season,
+            o.line_type, o.is_exchange, b.order_key IS NOT NULL AS has_several_sizes,
+            o.ordered_at, {_local_day("o.ordered_at", "h")} AS ordered_on, o.shipped_at, o.delivered_at, o.clock_started_at,
+            d.window_days, o.units AS units_ordered, o.units_cancelled,
+            CASE WHEN o.is_exchange THEN 0 ELSE o.units_gone END AS units_sold, CASE WHEN o.is_exchange THEN o.units_gone ELSE 0 END AS units_exchanged_in,
+            o.net_amount * o.part AS net_amount, o.vat_amount * o.part AS vat_amount, o.discount_amount * o.part AS discount_amount,
+            coalesce(o.unit_cost, CASE WHEN p.currency = o.currency THEN p.unit_cost
+                ELSE p.unit_cost * {rate_sql("p.currency", "rp", found.currency)} / {rate_sql("o.currency", "r", found.currency)} END) * o.units_gone AS cost_amount,
+            o.outbound_cost, o.payment_fee, o.currency, {rate_sql("o.currency", "r", found.currency)} AS fx_rate, p.weight_kg,
+            o.carrier, o.seller, o.sold_on, o.fulfilled_by, o.loyalty_tier, o.is_gift
+        FROM (SELECT *, line_type = 'goods' AND exchanged_from_line_id IS NOT NULL AS is_exchange,
+                CASE WHEN line_type = 'goods' AND (channel = 'store' OR source NOT IN ({shipping}) OR shipped_at IS NOT NULL) THEN units - units_cancelled ELSE 0 END AS units_gone,
+                CASE WHEN line_type <> 'goods' OR units = 0 THEN 1.0 ELSE units_gone / units END AS part,
+                CASE WHEN channel = 'store' OR source NOT IN ({delivering}) THEN ordered_at ELSE delivered_at END AS clock_started_at
+            FROM current_order_line WHERE {where}) o
+        LEFT JOIN only_shop s ON o.shop_key IS NULL AND s.source = o.source
+        LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, s.shop_key)
+        {_hour_join("h", "o.ordered_at", "z.time_zone")}
+        ASOF LEFT JOIN product_version p ON p.product_key = o.product_key AND o.ordered_at >= p.valid_from
+        LEFT JOIN several_sizes b ON b.order_key = o.order_key AND b.style_id = p.style_id
+        ASOF LEFT JOIN policy_period e ON o.ordered_at >= e.start
+        LEFT JOIN policy_of g ON g.source = o.source AND g.country = o.country AND g.channel = o.channel AND g.category IS NOT DISTINCT FROM p.category AND g.period = e.period
+        ASOF LEFT JOIN dim_policy f ON f.policy_id = o.policy_id AND o.ordered_at >= f.valid_from
+        LEFT JOIN dim_policy d ON d.policy_key = coalesce(f.policy_key, g.policy_key)
+        LEFT JOIN day_rate r ON r.currency = o.currency AND r.day = o.ordered_at::DATE
+        LEFT JOIN day_rate rp ON rp.currency = p.currency AND rp.day = o.ordered_at::DATE
+        ;
+    """)  # fmt: skip
+
+
+_STAGE_EVENTS = {
+    "requested_at": "event = 'requested'",
+    "approved_at": "event = 'approved'",
+    "rejected_at": "event = 'rejected'",
+    "label_issued_at": "event = 'label_issued'",
+    "handed_over_at": "event = 'handed_over'",
+    "carrier_scan_at": "event = 'carrier_scan'",
+    "received_at": "event = 'received'",
+    "inspected_at": "event = 'inspected'",
+    "refunded_at": "event IN ('refunded', 'credited')",
+    "exchanged_at": "event = 'exchanged'",
+    "restocked_at": "event = 'restocked'",
+    "disposed_at": "event = 'disposed'",
+    "cancelled_at": "event = 'cancelled'",
+    "expired_at": "event = 'expired'",
+    "lost_at": "event = 'lost'",
+}
+_LOT_ATTRIBUTES = {
+    "condition": "coalesce(min(condition) FILTER (event = 'inspected'), min(condition))",
+    "disposition": "coalesce(min(disposition) FILTER (event IN ('restocked', 'disposed')), min(disposition))",
+    "place_id": "coalesce(min(place_id) FILTER (event = 'received'), min(place_id) FILTER (event = 'inspected'))",
+    "parcel_key": "max(parcel_key)",
+    "refused_at": "min(occurred_at) FILTER (event IN ('delivery_refused', 'uncollected', 'returned_to_sender'))",
+    "first_at": "min(occurred_at)",
+}
+
+
+def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
+    """Insert fact_return_line and fact_return_event for return lines matching `where` (a predicate on return_line_key).
+
+    A line whose events all concern all its units is one lot. Else events are laid over the units 1..n in order of time (taken
+    back from the end for units that stop) and cut where any of them ends: the pieces that agree in everything are the lots.
+    """
+    stages = ", ".join(f"min(occurred_at) FILTER ({condition}) AS {name}" for name, condition in _STAGE_EVENTS.items())
+    attributes = ", ".join(f"{expression} AS {name}" for name, expression in _LOT_ATTRIBUTES.items())
+    names = [*_STAGE_EVENTS, *_LOT_ATTRIBUTES]
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE return_line AS
+        SELECT return_line_key, any_value(return_line_id) AS return_line_id, any_value(source) AS source, max(return_key) AS return_key, min(return_id) AS return_id,
+            max(order_line_key) AS order_line_key, min(reason_raw) AS reason_raw, min(note_theme) AS note_theme, min(return_type) AS return_type,
+            coalesce(min(method) FILTER (event = 'handed_over'), min(method) FILTER (event = 'received'), min(method)) AS method,
+            coalesce(min(carrier) FILTER (event = 'carrier_scan'), min(carrier)) AS carrier,
+            min(product_id) AS product_id, max(product_key) AS product_key, max(customer_key) AS customer_key, min(country) AS country, min(shop_id) AS shop_id, max(shop_key) AS shop_key,
+            bool_or(event = 'delivery_refused' OR event = 'returned_to_sender') AS is_refused, bool_or(event = 'uncollected') AS is_uncollected,
+            sum(amount) FILTER (event = 'credited') AS credited_amount, min(currency) FILTER (event = 'credited') AS credited_currency, min(units) AS fewest,
+            coalesce(sum(units) FILTER (event = 'requested'), greatest(sum(units) FILTER (event = 'received'), sum(units) FILTER (event = 'inspected'),
+                sum(units) FILTER (event IN ('credited', 'refunded')), max(units)))::INTEGER AS line_units,
+            {stages}, {attributes}
+        FROM current_return_event WHERE {where} GROUP BY return_line_key;
+        CREATE OR REPLACE TEMP TABLE lot AS
+        WITH split AS (SELECT return_line_key, line_units FROM return_line WHERE fewest < line_units),
+        spread AS (
+            SELECT e.*, s.line_units, sum(units) OVER (PARTITION BY e.return_line_key, event ORDER BY occurred_at, event_key) AS upto
+            FROM current_return_event e JOIN split s USING (return_line_key)),
+        laid AS (
+            SELECT *, CASE WHEN event IN {NEGATIVE} THEN greatest(line_units - upto, 0) ELSE least(upto - units, line_units) END AS low,
+                CASE WHEN event IN {NEGATIVE} THEN greatest(line_units - upto + units, 0) ELSE least(upto, line_units) END AS high FROM spread),
+        cut AS (SELECT return_line_key, low AS edge FROM laid UNION SELECT return_line_key, high FROM laid
+            UNION SELECT return_line_key, 0 FROM split UNION SELECT return_line_key, line_units FROM split),
+        piece AS (SELECT return_line_key, edge AS low, lead(edge) OVER (PARTITION BY return_line_key ORDER BY edge) AS high FROM cut),
+        staged AS (
+            SELECT return_line_key, low, piece_units AS units, {stages}, {attributes} FROM (
+                SELECT p.return_line_key, p.low, p.high - p.low AS piece_units, l.* EXCLUDE (return_line_key, low, high, units)
+                FROM (SELECT * FROM piece WHERE high IS NOT NULL) p JOIN laid l ON l.return_line_key = p.return_line_key AND l.low <= p.low AND l.high >= p.high)
+            GROUP BY return_line_key, low, piece_units)
+        SELECT return_line_key, row_number() OVER (PARTITION BY return_line_key ORDER BY low) AS lot_no, * EXCLUDE (return_line_key, low) FROM (
+            SELECT return_line_key, min(low) AS low, sum(units)::INTEGER AS units, {", ".join(names)} FROM staged GROUP BY ALL)
+        UNION ALL BY NAME
+        SELECT return_line_key, 1 AS lot_no, line_units AS units, {", ".join(names)} FROM return_line WHERE fewest >= line_units;
+        CREATE OR REPLACE TEMP TABLE paid AS
+        WITH line AS (SELECT * FROM current_refund_line WHERE units > 0 OR restock_type = 'return'),
+        of_order AS (SELECT order_line_key, sum(line_units) AS units FROM return_line WHERE order_line_key IS NOT NULL GROUP BY 1)
+        SELECT return_line_key, sum(amount) AS amount, min(refunded_at) AS refunded_at FROM (
+            SELECT return_line_key, amount, CASE WHEN units > 0 THEN refunded_at END AS refunded_at FROM line WHERE return_line_key IS NOT NULL
+            UNION ALL
+            SELECT r.return_line_key, l.amount * r.line_units / o.units, CASE WHEN l.units > 0 THEN l.refunded_at END FROM line l JOIN return_line r ON l.order_line_key = r.order_line_key
+                JOIN of_order o ON o.order_line_key = r.order_line_key WHERE l.return_line_key IS NULL)
+        SEMI JOIN return_line USING (return_line_key) GROUP BY 1;
+        CREATE OR REPLACE TEMP TABLE reason_of AS
+            SELECT lower(trim(raw)) AS raw, min(reason) AS reason FROM read_csv('{data_path("reasons.csv")}', header = true, all_varchar = true) GROUP BY 1;
+        CREATE OR REPLACE TEMP TABLE parcel_name AS
+            SELECT parcel_key, min(parcel_id) AS parcel_id FROM current_return_event WHERE ({where}) AND parcel_key IS NOT NULL GROUP BY 1;
+        INSERT INTO fact_return_line BY NAME
+        SELECT {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key, l.* EXCLUDE (first_at, any_confirmed_at, time_zone),
+            {_local_day("coalesce(l.requested_at, l.first_at)", "hr")} AS requested_on,
+            CASE WHEN l.confirmed_at IS NOT NULL THEN {_local_day("l.confirmed_at", "hc")} END AS confirmed_on
+        FROM (
+            SELECT t.return_line_key, r.return_line_id, t.lot_no, r.return_key, r.return_id, o.order_line_key, o.order_key, t.parcel_key, n.parcel_id,
+                coalesce(o.customer_key, r.customer_key) AS customer_key, coalesce(o.product_key, r.product_key) AS product_key, coalesce(o.product_id, r.product_id) AS product_id,
+                coalesce(o.shop_key, r.shop_key, s.shop_key) AS shop_key, o.policy_key, r.source, coalesce(o.shop_id, r.shop_id, s.shop_id) AS shop_id,
+                coalesce(o.country, r.country) AS country, coalesce(o.channel, 'web') AS channel, coalesce(o.category, p.category) AS category, coalesce(o.brand, p.brand) AS brand,
+                coalesce(o.style_id, p.style_id) AS style_id, coalesce(o.size, p.size) AS size, coalesce(o.colour, p.colour) AS colour,
+                coalesce(o.supplier, p.supplier) AS supplier, coalesce(o.season, p.season) AS season, o.has_several_sizes, o.ordered_on, o.clock_started_at, o.window_days,
+                CASE WHEN r.is_refused THEN 'refused' WHEN r.is_uncollected THEN 'uncollected' WHEN r.return_type IS NOT NULL THEN r.return_type
+                    WHEN t.exchanged_at IS NOT NULL THEN 'exchange' ELSE 'withdrawal' END AS return_type,
+                return_type IN ({", ".join(_quote(v) for v in schema.HEADLINE_RETURN_TYPES)}) AND NOT coalesce(o.is_exchange, false) AS is_headline,
+                coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_theme, r.method, r.carrier, t.place_id, t.condition, t.disposition, q.outcome,
+                t.units, {", ".join("coalesce(t.refunded_at, f.refunded_at) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
+                least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, f.refunded_at, t.restocked_at, t.disposed_at, t.refused_at) AS any_confirmed_at,
+                CASE WHEN t.cancelled_at IS NULL AND t.rejected_at IS NULL AND t.expired_at IS NULL THEN any_confirmed_at END AS confirmed_at,
+                coalesce(o.net_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units, r.credited_amount * t.units / r.line_units) AS net_amount,
+                o.vat_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units AS vat_amount,
+                coalesce(o.cost_amount / nullif(o.units_sold + o.units_exchanged_in, 0), CASE WHEN o.order_line_key IS NULL THEN p.unit_cost END) * t.units AS cost_amount,
+                coalesce(f.amount, r.credited_amount) * t.units / r.line_units AS refund_amount,
+                coalesce(o.currency, r.credited_currency, p.currency) AS currency, coalesce(o.fx_rate, {rate_sql("coalesce(r.credited_currency, p.currency)", "x", found.currency)}) AS fx_rate,
+                coalesce(o.weight_kg, p.weight_kg) AS weight_kg, z.time_zone
+            FROM lot t JOIN return_line r USING (return_line_key)
+            LEFT JOIN fact_order_line o ON o.order_line_key = r.order_line_key
+            LEFT JOIN dim_product p ON p.product_key = r.product_key AND p.is_current AND o.order_line_key IS NULL
+            LEFT JOIN only_shop s ON o.order_line_key IS NULL AND r.shop_key IS NULL AND s.source = r.source
+            LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, r.shop_key, s.shop_key)
+            LEFT JOIN paid f USING (return_line_key)
+            LEFT JOIN reason_of y ON y.raw = lower(trim(r.reason_raw))
+            LEFT JOIN dim_disposition q ON q.disposition = t.disposition
+            LEFT JOIN parcel_name n ON n.parcel_key = t.parcel_key
+            LEFT JOIN day_rate x ON o.order_line_key IS NULL AND x.currency = coalesce(r.credited_currency, p.currency) AND x.day = t.first_at::DATE
+        ) l
+        {_hour_join("hr", "coalesce(l.requested_at, l.first_at)", "l.time_zone")}
+        {_hour_join("hc", "l.any_confirmed_at", "l.time_zone")};
+        INSERT INTO fact_return_event BY NAME
+        SELECT event_key, event_id, return_line_key, return_key, event, occurred_at, recorded_at, units, amount, currency, place_id, system, source
+        FROM current_return_event WHERE {where};
+    """)  # fmt: skip
+
+
+def shape_legs(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
+    """Insert fact_return_leg for parcels matching `where` (a predicate on parcel_key)."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE parcel AS
+        SELECT parcel_key, min(shop_id) AS shop_id, max(shop_key) AS shop_key, min(country) AS country, min(channel) AS channel, min(method) AS method,
+            min(requested_on) AS requested_on, min(ordered_on) AS ordered_on FROM fact_return_line WHERE parcel_key IS NOT NULL AND ({where}) GROUP BY 1;
+        INSERT INTO fact_return_leg BY NAME
+        SELECT e.element_key AS leg_key, e.element_id, e.parcel_key, e.parcel_id, e.element_no, e.element_type, e.role, e.from_place_key, e.to_place_key,
+            CASE WHEN e.from_place_id IS NOT NULL AND e.to_place_id IS NOT NULL THEN {key_sql("e.from_place_id || '|' || e.to_place_id")} END AS lane_key,
+            e.movement_id, e.movement_parcels, e.started_at, e.ended_at, {_local_day("e.started_at", "h")} AS started_on, e.carrier, e.service, e.mode, e.vehicle, e.fuel,
+            e.mass_kg, e.distance_km, e.trip_share, e.cost_amount, e.currency, {rate_sql("e.currency", "r", found.currency)} AS fx_rate,
+            e.source, p.shop_id, p.country, p.channel, p.method, coalesce(p.requested_on, {_local_day("e.started_at", "h")}) AS requested_on, p.ordered_on
+        FROM (SELECT * FROM current_chain_element WHERE {where}) e
+        LEFT JOIN parcel p USING (parcel_key)
+        LEFT JOIN dim_shop z ON z.shop_key = p.shop_key
+        {_hour_join("h", "e.started_at", "z.time_zone")}
+        LEFT JOIN day_rate r ON r.currency = e.currency AND r.day = e.started_at::DATE;
+    """)  # fmt: skip
+
+
+def shape_refunds(
+    connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE", where_line: str = "TRUE"
+) -> None:
+    """Insert fact_refund and fact_refund_line for refunds matching `where` (on refund_key) and credited return lines matching `where_line`."""
+    connection.execute(f"""
+        INSERT INTO fact_refund_line BY NAME
+        SELECT t.refund_line_key, t.refund_line_id, t.refund_key, coalesce(t.order_line_key, l.order_line_key) AS order_line_key, t.return_line_key, t.refunded_at,
+            {_local_day("t.refunded_at", "h")} AS refunded_on, t.units, t.amount, t.vat_amount, t.currency, {rate_sql("t.currency", "r", found.currency)} AS fx_rate, t.restock_type,
+            t.source, coalesce(o.shop_id, l.shop_id, s.shop_id) AS shop_id, coalesce(o.country, l.country) AS country, coalesce(o.channel, l.channel) AS channel,
+            coalesce(o.category, l.category) AS category, coalesce(o.brand, l.brand) AS brand, coalesce(o.style_id, l.style_id) AS style_id, coalesce(o.size, l.size) AS size,
+            coalesce(o.colour, l.colour) AS colour, coalesce(o.supplier, l.supplier) AS supplier, coalesce(o.season, l.season) AS season,
+            coalesce(o.ordered_on, l.ordered_on) AS ordered_on, l.requested_on
+        FROM (
+            SELECT refund_line_key, refund_line_id, refund_key, order_line_key, return_line_key, refunded_at, units, amount, vat_amount, currency, restock_type, source
+            FROM current_refund_line WHERE {where}
+            UNION ALL
+            SELECT event_key, event_id, NULL, order_line_key, return_line_key, occurred_at, units, amount, NULL, currency, 'credit', source
+            FROM current_return_event WHERE event = 'credited' AND amount IS NOT NULL AND ({where_line})) t
+        LEFT JOIN (SELECT return_line_key, max(order_line_key) AS order_line_key, min(shop_id) AS shop_id, min(country) AS country, min(channel) AS channel, min(category) AS category,
+                min(brand) AS brand, min(style_id) AS style_id, min(size) AS size, min(colour) AS colour, min(supplier) AS supplier, min(season) AS season,
+                min(ordered_on) AS ordered_on, min(requested_on) AS requested_on FROM fact_return_line GROUP BY 1) l USING (return_line_key)
+        LEFT JOIN fact_order_line o ON o.order_line_key = coalesce(t.order_line_key, l.order_line_key)
+        LEFT JOIN only_shop s ON o.order_line_key IS NULL AND l.shop_id IS NULL AND s.source = t.source
+        LEFT JOIN dim_shop z ON z.shop_id = coalesce(o.shop_id, l.shop_id, s.shop_id)
+        {_hour_join("h", "t.refunded_at", "z.time_zone")}
+        LEFT JOIN day_rate r ON r.currency = t.currency AND r.day = t.refunded_at::DATE;
+        INSERT INTO fact_refund BY NAME
+        SELECT f.refund_key, f.refund_id, f.order_key, f.return_key, f.refunded_at, {_local_day("f.refunded_at", "h")} AS refunded_on, f.amount, f.currency,
+            {rate_sql("f.currency", "r", found.currency)} AS fx_rate, f.kind, n.amount AS lines_amount, f.amount - n.amount AS discrepancy_amount, f.source,
+            coalesce(o.shop_id, s.shop_id) AS shop_id, o.country, o.channel
+        FROM (SELECT * FROM current_refund WHERE {where}) f
+        LEFT JOIN (SELECT refund_key, sum(amount) AS amount FROM current_refund_line WHERE {where} GROUP BY 1) n USING (refund_key)
+        LEFT JOIN (SELECT order_key, min(shop_id) AS shop_id, min(country) AS country, min(channel) AS channel FROM fact_order_line
+            WHERE order_key IN (SELECT order_key FROM current_refund WHERE {where}) GROUP BY 1) o USING (order_key)
+        LEFT JOIN only_shop s ON o.shop_id IS NULL AND s.source = f.source
+        LEFT JOIN dim_shop z ON z.shop_id = coalesce(o.shop_id, s.shop_id)
+        {_hour_join("h", "f.refunded_at", "z.time_zone")}
+        LEFT JOIN day_rate r ON r.currency = f.currency AND r.day = f.refunded_at::DATE;
+    """)  # fmt: skip
+
+
+def shape_recoveries(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
+    """Insert fact_recovery for return lines matching `where` (a predicate on return_line_key)."""
+    connection.execute(f"""
+        INSERT INTO fact_recovery BY NAME
+        SELECT v.recovery_key, v.recovery_id, v.return_line_key, v.recovered_at, {_local_day("v.recovered_at", "h")} AS recovered_on, v.units, v.disposition, q.outcome, v.grade,
+            v.amount, v.treatment_cost, l.unit_cost * v.units AS cost_amount, v.currency, {rate_sql("v.currency", "r", found.currency)} AS fx_rate, v.derogation_reason,
+            l.weight_kg * v.units AS weight_kg, p.hs_chapter, v.source, l.shop_id, l.country, l.channel, l.category, l.brand, l.style_id, l.size, l.colour, l.supplier, l.season,
+            l.requested_on, l.ordered_on
+        FROM (SELECT * FROM current_recovery WHERE {where}) v
+        LEFT JOIN (SELECT return_line_key, min(source) AS source, min(shop_id) AS shop_id, min(country) AS country, min(channel) AS channel, min(category) AS category, min(brand) AS brand,
+                min(style_id) AS style_id, min(size) AS size, min(colour) AS colour, min(supplier) AS supplier, min(season) AS season, min(requested_on) AS requested_on,
+                min(ordered_on) AS ordered_on, max(cost_amount / units) AS unit_cost, max(weight_kg) AS weight_kg, max(product_key) AS product_key
+            FROM fact_return_line WHERE {where} GROUP BY 1) l USING (return_line_key)
+        LEFT JOIN (SELECT product_key, hs_chapter FROM dim_product WHERE is_current) p ON p.product_key = l.product_key
+        LEFT JOIN dim_disposition q ON q.disposition = v.disposition
+        LEFT JOIN dim_shop z ON z.shop_id = l.shop_id
+        {_hour_join("h", "v.recovered_at", "z.time_zone")}
+        LEFT JOIN day_rate r ON r.currency = v.currency AND r.day = v.recovered_at::DATE;
+    """)  # fmt: skip
+
+
+def shape_seen(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill what follows from the facts: customers, carrier services, freshness and coverage."""
+    share = "count({0}) / nullif(count(*), 0)"
+    of_line = {
+        "delivery": "delivered_at", "unit_cost": "cost_amount", "vat": "vat_amount", "outbound_cost": "outbound_cost",
+        "payment_fee": "payment_fee", "customer": "customer_key", "policy": "policy_key", "size": "size", "fx": "fx_rate", "product": "category",
+    }  # fmt: skip
+    of_return = {
+        "reason": "nullif(reason, 'unknown')", "disposition": "disposition", **{f"stage_{s}": f"{s}_at" for s in schema.STAGES},
+        "method": "method", "carrier": "carrier",
+    }  # fmt: skip
+    of_leg = {"leg_cost": "cost_amount", "mass": "mass_kg", "distance": "distance_km"}
+    selects = [
+        f"SELECT source, '{n}' AS fact, {share.format(c)} AS share, count(*) AS rows FROM fact_order_line WHERE units_sold > 0 GROUP BY 1"
+        for n, c in of_line.items()
+    ]
+    selects += [
+        f"SELECT source, '{n}', {share.format(c)}, count(*) FROM fact_return_line GROUP BY 1"
+        for n, c in of_return.items()
+    ]
+    selects += [
+        f"SELECT source, '{n}', {share.format(c)}, count(*) FROM fact_return_leg GROUP BY 1" for n, c in of_leg.items()
+    ]
+    selects += [
+        f"SELECT source, '{n}', 1.0, count(*) FROM {t} GROUP BY 1"
+        for n, t in {
+            "order": "fact_order_line",
+            "return": "fact_return_line",
+            "leg": "fact_return_leg",
+            "refund": "fact_refund",
+            "refund_line": "fact_refund_line",
+            "recovery": "fact_recovery",
+        }.items()
+    ]
+    times = {"order_line": "ordered_at", "return_event": "occurred_at", "chain_element": "started_at", "refund": "refunded_at", "refund_line": "refunded_at", "recovery": "recovered_at",
+             "product": "valid_from", "place": "valid_from", "policy": "valid_from", "shop": "valid_from", "fx_rate": "day"}  # fmt: skip
+    fresh = " UNION ALL ".join(
+        f"SELECT source, system, '{t}' AS thing, count(*) AS rows, max({c}) AS last_occurred_at, max(recorded_at) AS last_recorded_at FROM all_{t} GROUP BY 1, 2"
+        for t, c in times.items()
+    )
+    connection.execute(f"""
+        DELETE FROM dim_customer; DELETE FROM dim_carrier_service; DELETE FROM build_source; DELETE FROM build_coverage;
+        INSERT INTO dim_customer BY NAME
+            SELECT customer_key, min(customer_id) AS customer_id, arg_min(country, (ordered_at, order_line_key)) AS country,
+                arg_min(customer_area, (ordered_at, order_line_key)) AS area, min(ordered_at)::DATE AS first_ordered_on
+            FROM current_order_line WHERE customer_key IS NOT NULL GROUP BY 1;
+        INSERT INTO dim_carrier_service BY NAME
+            SELECT {key_sql("concat_ws('|', carrier, service, mode, vehicle, fuel)")} AS carrier_service_key, * FROM (SELECT DISTINCT carrier, service, mode, vehicle, fuel FROM fact_return_leg);
+        INSERT INTO build_source BY NAME {fresh};
+        INSERT INTO build_coverage BY NAME {" UNION ALL ".join(selects)};
+    """)  # fmt: skip

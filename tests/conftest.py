@@ -1,0 +1,183 @@
+"""`tiny_shop`: a shop small enough to check by hand, and the warehouse made of it.
+
+Six orders, four returns, one refund without goods, one exchange, one lost parcel. Prices exclude 20% VAT.
+
+| line  | product  | sold | net | returned                                                                      |
+|-------|----------|------|-----|-------------------------------------------------------------------------------|
+| O1-1  | DRESS-S  | 1    |  50 | R1: asked 5 Dec, scanned 7th, received 10th, inspected 11th, paid 12th, restocked |
+| O1-2  | DRESS-M  | 1    |  50 | kept (the order holds two sizes of the dress)                                  |
+| O2-1  | SHOE-42  | 2    | 160 | R2: both units, inspected apart: one as new, one b_stock, so two lots          |
+| O3-1  | DRESS-M  | 1    |  50 | R3: exchanged in the store, replaced by O3-2 (not a sold unit)                 |
+| O4-1  | SHOE-42  | 1    |  80 | R4: scanned 22 Dec, lost on 5 Jan                                              |
+| O5-1  | DRESS-S  | 1    |  50 | kept; shipping of 5.00 paid back                                               |
+| O6-1  | DRESS-M  | 2    | 100 | kept; a third unit was cancelled before shipping                               |
+
+9 units sold for 540; 5 came back: 5/9 = .5556.
+"""
+
+import csv
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from pipelines.warehouse.engine import Build
+
+
+def _rows(names: str, *rows: str) -> list[dict[str, str]]:
+    """Read rows written as text, values separated by blanks; `-` is empty."""
+    columns = names.split()
+    return [dict(zip(columns, ["" if v == "-" else v for v in row.split()], strict=True)) for row in rows]
+
+
+TINY_SHOP: dict[str, list[dict[str, str]]] = {
+    "shop": _rows(
+        "shop_id valid_from brand market channel currency time_zone",
+        "FR 2025-01-01T00:00:00Z Tilleul FR web EUR Europe/Paris",
+    ),
+    "product": _rows(
+        "product_id valid_from style_id name category brand size weight_kg list_price unit_cost currency",
+        "DRESS-S 2025-01-01T00:00:00Z DRESS Dress dresses Tilleul S 0.4 50 20 EUR",
+        "DRESS-M 2025-01-01T00:00:00Z DRESS Dress dresses Tilleul M 0.4 50 20 EUR",
+        "SHOE-42 2025-01-01T00:00:00Z SHOE Shoe footwear Tilleul 42 0.9 80 30 EUR",
+    ),
+    "place": _rows(
+        "place_id valid_from kind name country area latitude longitude time_zone",
+        "DROP 2025-01-01T00:00:00Z drop_off Paris FR FR-75 48.86 2.35 Europe/Paris",
+        "HUB 2025-01-01T00:00:00Z hub Orly FR FR-94 48.74 2.39 Europe/Paris",
+        "RC 2025-01-01T00:00:00Z returns_centre Lille FR FR-59 50.63 3.06 Europe/Paris",
+        "STORE 2025-01-01T00:00:00Z store Lyon FR FR-69 45.76 4.84 Europe/Paris",
+    ),
+    "policy": _rows(
+        "policy_id valid_from window_days promise_id from_stage to_stage duration duration_unit responsible",
+        "P 2025-01-01T00:00:00Z 30 refund received refunded 5 business_days retailer",
+        "P 2025-01-01T00:00:00Z 30 whole requested refunded 14 calendar_days retailer",
+    ),
+    "order_line": _rows(
+        "order_line_id order_id ordered_at product_id units units_cancelled net_amount vat_amount currency customer_id "
+        "customer_area country shop_id channel shipped_at delivered_at exchanged_from_line_id outbound_cost payment_fee",
+        "O1-1 O1 2025-12-01T10:00:00Z DRESS-S 1 0 50 10 EUR anne@example.org 75011 FR FR web 2025-12-02T08:00:00Z 2025-12-03T10:00:00Z - 3 1",
+        "O1-2 O1 2025-12-01T10:00:00Z DRESS-M 1 0 50 10 EUR anne@example.org 75011 FR FR web 2025-12-02T08:00:00Z 2025-12-03T10:00:00Z - 3 1",
+        "O2-1 O2 2025-12-05T23:30:00Z SHOE-42 2 0 160 32 EUR c2 69003 FR FR web 2025-12-06T08:00:00Z 2025-12-08T10:00:00Z - 4 2",
+        "O3-1 O3 2025-12-10T10:00:00Z DRESS-M 1 0 50 10 EUR c3 69003 FR FR web 2025-12-11T08:00:00Z 2025-12-12T10:00:00Z - 3 1",
+        "O3-2 O3 2025-12-20T10:00:00Z DRESS-S 1 0 50 10 EUR c3 69003 FR FR web 2025-12-20T12:00:00Z 2025-12-22T10:00:00Z O3-1 3 0",
+        "O4-1 O4 2025-12-15T10:00:00Z SHOE-42 1 0 80 16 EUR c4 59000 FR FR web 2025-12-16T08:00:00Z 2025-12-17T10:00:00Z - 4 1",
+        "O5-1 O5 2025-12-20T10:00:00Z DRESS-S 1 0 50 10 EUR c5 13001 FR FR web 2025-12-21T08:00:00Z 2025-12-22T10:00:00Z - 3 1",
+        "O6-1 O6 2026-01-10T10:00:00Z DRESS-M 3 1 150 30 EUR c6 75011 FR FR web 2026-01-12T08:00:00Z 2026-01-13T10:00:00Z - 3 1",
+    ),
+    "return_event": _rows(
+        "event_id return_line_id return_id order_line_id parcel_id event occurred_at units place_id carrier method condition disposition reason_raw return_type",
+        "1 R1-1 R1 O1-1 P1 requested 2025-12-05T09:00:00Z 1 - - drop_off - - size_small withdrawal",
+        "2 R1-1 R1 O1-1 P1 handed_over 2025-12-07T09:00:00Z 1 DROP Relais drop_off - - - -",
+        "3 R1-1 R1 O1-1 P1 carrier_scan 2025-12-07T18:00:00Z 1 HUB Relais - - - - -",
+        "4 R1-1 R1 O1-1 P1 received 2025-12-10T09:00:00Z 1 RC - - - - - -",
+        "5 R1-1 R1 O1-1 P1 inspected 2025-12-11T09:00:00Z 1 RC - - a as_new - -",
+        "6 R1-1 R1 O1-1 P1 refunded 2025-12-12T09:00:00Z 1 - - - - - - -",
+        "7 R1-1 R1 O1-1 P1 restocked 2025-12-12T10:00:00Z 1 RC - - - as_new - -",
+        "8 R2-1 R2 O2-1 P2 requested 2025-12-12T09:00:00Z 2 - - drop_off - - quality_defect withdrawal",
+        "9 R2-1 R2 O2-1 P2 carrier_scan 2025-12-13T09:00:00Z 2 HUB Relais drop_off - - - -",
+        "10 R2-1 R2 O2-1 P2 received 2025-12-16T09:00:00Z 2 RC - - - - - -",
+        "11 R2-1 R2 O2-1 P2 inspected 2025-12-17T09:00:00Z 1 RC - - a as_new - -",
+        "12 R2-1 R2 O2-1 P2 inspected 2025-12-18T09:00:00Z 1 RC - - c b_stock - -",
+        "13 R2-1 R2 O2-1 P2 refunded 2025-12-19T09:00:00Z 2 - - - - - - -",
+        "14 R3-1 R3 O3-1 - requested 2025-12-15T14:00:00Z 1 STORE - store - - size_large exchange",
+        "15 R3-1 R3 O3-1 - received 2025-12-15T14:00:00Z 1 STORE - store - - - -",
+        "16 R3-1 R3 O3-1 - inspected 2025-12-15T14:00:00Z 1 STORE - store a as_new - -",
+        "17 R3-1 R3 O3-1 - exchanged 2025-12-20T10:00:00Z 1 - - - - - - -",
+        "18 R3-1 R3 O3-1 - restocked 2025-12-16T10:00:00Z 1 STORE - - - as_new - -",
+        "19 R4-1 R4 O4-1 P4 requested 2025-12-20T09:00:00Z 1 - - drop_off - - changed_mind withdrawal",
+        "20 R4-1 R4 O4-1 P4 carrier_scan 2025-12-22T09:00:00Z 1 HUB Relais drop_off - - - -",
+        "21 R4-1 R4 O4-1 P4 lost 2026-01-05T09:00:00Z 1 - - - - - - -",
+    ),
+    "chain_element": _rows(
+        "element_id parcel_id element_no element_type role from_place_id to_place_id started_at carrier mode vehicle mass_kg distance_km trip_share cost_amount currency",
+        "E1 P1 1 transport first_mile DROP HUB 2025-12-07T10:00:00Z Relais van van_diesel 0.8 20 - - -",
+        "E2 P1 2 transport trunk HUB RC 2025-12-08T10:00:00Z Relais truck truck_artic 0.8 250 - 4 EUR",
+        "E3 P2 1 transport trunk HUB RC 2025-12-14T10:00:00Z Relais truck truck_artic 2 - - 5 EUR",
+        "E4 P4 1 transport first_mile DROP HUB 2025-12-22T10:00:00Z Relais van van_diesel - - - - -",
+    ),
+    "refund": _rows(
+        "refund_id order_id return_id refunded_at amount currency kind",
+        "F1 O1 R1 2025-12-12T09:00:00Z 60 EUR original",
+        "F2 O2 R2 2025-12-19T09:00:00Z 190 EUR original",
+        "F3 O5 - 2025-12-24T09:00:00Z 5 EUR original",
+    ),
+    "refund_line": _rows(
+        "refund_line_id refund_id order_line_id return_line_id refunded_at units amount vat_amount currency restock_type",
+        "F1-1 F1 O1-1 R1-1 2025-12-12T09:00:00Z 1 60 10 EUR return",
+        "F2-1 F2 O2-1 R2-1 2025-12-19T09:00:00Z 2 192 32 EUR return",
+        "F3-1 F3 - - 2025-12-24T09:00:00Z 0 5 0.83 EUR shipping",
+    ),
+    "recovery": _rows(
+        "recovery_id return_line_id recovered_at units disposition grade amount treatment_cost currency",
+        "V1 R1-1 2025-12-20T09:00:00Z 1 as_new a 48 0 EUR",
+        "V2 R2-1 2026-01-20T09:00:00Z 1 b_stock c 15 2 EUR",
+    ),
+}
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_shop(folder: Path, shop: dict[str, list[dict[str, str]]] = TINY_SHOP) -> Path:
+    """Write a shop's rows as one canonical CSV a log."""
+    for thing, rows in shop.items():
+        write_rows(folder / f"{thing}.csv", rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shop(tmp_path_factory.mktemp("tiny_files"))
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(tmp_path_factory: pytest.TempPathFactory, tiny_files: Path) -> Settings:
+    """The tiny shop, loaded."""
+    settings = Settings(warehouse=tmp_path_factory.mktemp("tiny") / "warehouse")
+    load(settings, [tiny_files])
+    return settings
+
+
+@pytest.fixture(scope="session")
+def tiny_build(tiny_settings: Settings) -> Iterator[Build]:
+    build = current_build(tiny_settings.warehouse)
+    yield build
+    build.close()
+
+
+@pytest.fixture(scope="session")
+def third_party() -> Path:
+    """The folder of third-party data, where there is one."""
+    folder = os.environ.get("BACKHAUL_TEST_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("missing data: set BACKHAUL_TEST_DATA to the folder of third-party data")
+    return Path(folder)
+
+
+@pytest.fixture()
+def settings(tmp_path: Path) -> Settings:
+    """A warehouse that does not exist yet."""
+    return Settings(warehouse=tmp_path / "warehouse")
+
+
+@pytest.fixture()
+def copy_of_tiny(tmp_path: Path, tiny_settings: Settings) -> Settings:
+    """A warehouse with the tiny shop that a test may change."""
+    target = Settings(warehouse=tmp_path / "warehouse")
+    for given, copied in ((tiny_settings.warehouse, target.warehouse), (tiny_settings.raw, target.raw)):
+        shutil.copytree(given, copied)
+    shutil.copyfile(tiny_settings.key_file, target.key_file)
+    return target
