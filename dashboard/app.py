@@ -1,5 +1,7 @@
 """Entry point: page config, language, navigation and the shared filters. `streamlit run dashboard/app.py` or `backhaul dashboard`."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from dashboard import blocks, filters
@@ -16,7 +18,7 @@ PAGES = {
     "data": ":material/database:",
 }
 
-st.set_page_config(page_title="Backhaul", page_icon=":material/u_turn_left:", layout="wide")
+st.set_page_config(page_title="Backhaul", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
 words = filters.language()
 pages = [
     st.Page(f"app_pages/{name}.py", title=words(f"page.{name}"), icon=icon, help=words(f"question.{name}"), default=name == "overview", url_path=name)

@@ -18,7 +18,7 @@ from dashboard.i18n import Words
 from pipelines.settings import Settings
 
 
-def heading(view: View, finding: str, page: str, keys: Sequence[str]) -> None:
+def heading(view: View, finding: str, page: str, keys: Sequence[str], *, needs_rows: bool = True) -> None:
     """Show a page's finding as its title, its question, and how far the numbers can be trusted; stop where there is nothing to show."""
     words = view.words
     st.title(finding, anchor=False)
@@ -26,7 +26,7 @@ def heading(view: View, finding: str, page: str, keys: Sequence[str]) -> None:
     trust = queries.trust(view.source)
     with st.container(horizontal=True, gap="small"):
         st.badge(words("badge.until", day=words.day(trust.last_day)), icon=":material/update:", color="gray")
-        st.badge(words("badge.span", since=words.day(view.since), until=words.day(view.last_day)), icon=":material/date_range:", color="gray")
+        st.badge(words("badge.span", since=words.day(view.since), until=words.day(view.until)), icon=":material/date_range:", color="gray")
         if trust.failed_checks:
             st.badge(words("badge.failed", n=words.number(trust.failed_checks)), icon=":material/error:", color="orange")
         else:
@@ -37,7 +37,7 @@ def heading(view: View, finding: str, page: str, keys: Sequence[str]) -> None:
     if ignored:
         names = ", ".join(words(f"filter.{dimension}").lower() for dimension in ignored)
         st.caption(":material/info: " + words("filter.ignored", names=names))
-    if not queries.has_rows(view.asked):
+    if needs_rows and not queries.has_rows(view.asked):
         no_rows(view)
         st.stop()
 
@@ -60,7 +60,7 @@ def tile(view: View, key: str, extra: str = "") -> None:
     found = queries.number(view.asked, key)
     label = name(words, key)
     if found.status != "ok":
-        st.metric(label, words("tile.unknown"), border=True, height="stretch", help=definition(words, key), delta=findings.reason(words, found.reason), delta_color="off", delta_arrow="off")
+        st.metric(label, words("tile.unknown"), border=True, height="stretch", help=definition(words, key), delta=findings.reason(words, found), delta_color="off", delta_arrow="off")
         return
     change = queries.change(view.asked, key)
     months = queries.by_month(view.asked, key)["value"].dropna().tolist()
@@ -69,6 +69,13 @@ def tile(view: View, key: str, extra: str = "") -> None:
         label, words.quantity(found.value, found.unit), border=True, height="stretch", help=definition(words, key) + interval(words, found),
         delta=delta, delta_color=colour, delta_arrow=arrow, delta_description=extra or None, chart_data=months if len(months) > 1 else None,
     )  # fmt: skip
+
+
+def tiles(view: View, *keys: str) -> None:
+    """Show a row of numbers that wraps on narrow screens."""
+    with st.grid(min(len(keys), 4), min_column_width=210):
+        for key in keys:
+            tile(view, key)
 
 
 def interval(words: Words, found: queries.Number) -> str:
@@ -90,37 +97,80 @@ def chart(figure: go.Figure, alt: str, key: str) -> None:
     st.plotly_chart(figure, key=key, alt=alt, config={"displayModeBar": False, "locale": "en"})
 
 
-def table(frame: pd.DataFrame, words: Words, alt: str, columns: dict[str, Any], *, key: str = "", rows: int = 10) -> Any:
-    """Show a table under its own column names; with a key, one row can be chosen and its position is given back."""
+def table(frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int = 10, key: str = "") -> int | None:
+    """Show a table's named columns in their order; with a key, a row can be chosen and its position is given back."""
+    present = [column for column in shown if column in frame]
+    config = {column: shown[column] for column in present}
     height = 38 + 35 * min(max(len(frame), 1), rows)
-    shown = frame[[c for c in columns if c in frame]]
-    config = {c: columns[c] for c in shown}
     if not key:
-        st.dataframe(shown, hide_index=True, column_config=config, height=height, alt=alt)
+        st.dataframe(frame[present], hide_index=True, column_config=config, height=height, alt=alt)
         return None
-    event = st.dataframe(shown, hide_index=True, column_config=config, height=height, alt=alt, key=key, on_select="rerun", selection_mode="single-row")
+    event = st.dataframe(
+        frame[present], hide_index=True, column_config=config, height=height, alt=alt, key=key, on_select="rerun", selection_mode="single-row"
+    )
     chosen = event["selection"]["rows"]
     return chosen[0] if chosen else None
 
 
-def text(label: str, **options: Any) -> Any:
-    """A column of text."""
-    return st.column_config.TextColumn(label, **options)
+def linked(finding: findings.Finding) -> None:
+    """Show a sentence that leads to the page that says more; the filters go with it."""
+    st.page_link(f"app_pages/{finding.page}.py", label=finding.sentence, icon=":material/arrow_forward:")
 
 
-def amount(label: str, digits: int = 0, **options: Any) -> Any:
-    """A column of numbers."""
-    return st.column_config.NumberColumn(label, format=f"%.{digits}f" if digits else "localized", **options)
+def links(found: list[findings.Finding], otherwise: str) -> None:
+    """Show sentences that lead to their pages, or what to say when there are none."""
+    for finding in found:
+        linked(finding)
+    if not found:
+        st.caption(otherwise)
 
 
-def share(label: str, **options: Any) -> Any:
-    """A column of shares (0-1), shown as percent."""
-    return st.column_config.NumberColumn(label, format="percent", **options)
+def pick(label: str, key: str, options: dict[str, str]) -> str:
+    """Let the reader pick one of a few; the choice is in the link."""
+    chosen = st.segmented_control(
+        label, list(options), default=next(iter(options)), required=True, format_func=options.__getitem__, key=key, bind="query-params",
+        label_visibility="collapsed", wrap=True,
+    )  # fmt: skip
+    return chosen or next(iter(options))
 
 
-def greyed(words: Words, found_reason: str) -> None:
+def choose(words: Words, page: str, *parts: str) -> str:
+    """Let the reader choose a part of the page; only that part is asked for and drawn."""
+    return pick(words(f"page.{page}"), f"{page}_part", {part: words(f"{page}.tab_{part}") for part in parts})
+
+
+def greyed(view: View, key: str) -> None:
     """Say what a number that cannot be given is waiting for."""
-    st.info(findings.reason(words, found_reason), icon=":material/visibility_off:", title=words("greyed.title"))
+    found = queries.number(view.asked, key)
+    st.info(findings.reason(view.words, found), icon=":material/visibility_off:", title=f"{name(view.words, key)}: {view.words('greyed.title').lower()}")
+
+
+def traced(words: Words, steps: pd.DataFrame) -> None:
+    """Show how one leg's number was made."""
+    st.table(steps.set_index(steps.columns[0]))
+
+
+def waiting(words: Words, found: Sequence[tuple[str, tuple[str, ...]]]) -> pd.DataFrame:
+    """Lay out the numbers that wait for data: name, and what they need."""
+    rows = [{"name": name(words, key), "reason": ", ".join(words.fact(fact) for fact in facts)} for key, facts in found]
+    return pd.DataFrame(rows, columns=["name", "reason"])
+
+
+def facts(words: Words, coverage: pd.DataFrame) -> pd.DataFrame:
+    """Name the kinds of fact of a coverage table."""
+    return coverage.assign(fact=[words.fact(fact) for fact in coverage["fact"]]).sort_values(["source", "share"])
+
+
+def definitions(words: Words) -> pd.DataFrame:
+    """Lay out the catalogue of numbers."""
+    rows = [
+        {
+            "name": name(words, one.key), "sentence": words.either(*one.sentence), "formula": one.formula, "unit": words.unit(one.unit),
+            "basis": words(f"basis.{one.basis}"), "key": one.key,
+        }
+        for one in queries.catalogue()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def no_rows(view: View) -> None:
@@ -141,7 +191,6 @@ def no_warehouse(words: Words) -> None:
     st.markdown(words("empty.own", folder=str(warehouse)))
     st.code("backhaul load PATH", language="bash")
     st.markdown(words("empty.demo"))
-    st.code("backhaul demo", language="bash")
     if st.button(words("empty.button"), type="primary", icon=":material/storefront:", key="load_demo"):
         with st.spinner(words("empty.loading"), show_time=True):
             done = subprocess.run(

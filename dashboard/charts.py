@@ -48,7 +48,7 @@ def _percent(words: Words) -> str:
 
 
 def _wrapped(labels: Sequence[str], width: int = 18) -> list[str]:
-    return ["<br>".join(wrap(str(label), width)) or "–" for label in labels]
+    return ["<br>".join(wrap(str(label), width, break_long_words=False)) or "–" for label in labels]
 
 
 def _scale(values: pd.Series, unit: str) -> pd.Series:
@@ -140,7 +140,7 @@ def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: st
         z=table.to_numpy(), x=_wrapped(across, 10), y=_wrapped(down, 20), text=text, texttemplate="%{text}", showscale=False,
         colorscale=[[0, "rgba(58,143,174,.06)"], [1, "rgba(58,143,174,.95)"]], xgap=2, ygap=2, hoverinfo="x+y+text",
     )  # fmt: skip
-    figure.update_xaxes(side="top", showgrid=False, tickangle=0 if len(across) < 7 else -45)
+    figure.update_xaxes(side="top", showgrid=False, tickangle=0 if len(across) < 4 else -40)
     return figure
 
 
@@ -213,13 +213,13 @@ def waterfall(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:
             y=[labels[position]], x=[ends[position] - starts[position]], base=[starts[position]], orientation="h", showlegend=False,
             marker={"color": colour, "line": {"color": colour, "width": 1}, "pattern": {"shape": STATUSES.get(status, ""), "fillmode": "replace" if STATUSES.get(status) else "overlay", "solidity": 0.45, "size": 7}},
             hovertext=[f"{words.value('step', row.step)}: {words.money(amount, currency)} ({words.value('status', status)})"], hoverinfo="text",
-            text=[words.money(amount, currency)], textposition="outside", cliponaxis=False,
         )  # fmt: skip
+        figure.add_annotation(xref="paper", x=1, xanchor="left", xshift=6, y=labels[position], text=words.money(amount, currency), showarrow=False)
         shown.add(status)
     for status, shape in STATUSES.items():
         if status in shown:
             figure.add_bar(y=[None], x=[None], orientation="h", name=words.value("status", status), marker={"color": QUIET, "line": {"color": QUIET, "width": 1}, "pattern": {"shape": shape, "fillmode": "replace" if shape else "overlay", "solidity": 0.45, "size": 7}})
-    figure.update_layout(barmode="overlay", margin_r=70)
+    figure.update_layout(barmode="overlay", margin_r=88)
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=labels)
     return figure
 
@@ -257,13 +257,13 @@ def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
     names = list(dict.fromkeys([*frame["source"], *frame["target"]]))
     colours = {"sold": MAIN, "kept": GOOD, "returned": ACCENT, "resold_as_new": GOOD, "destroyed": BAD, "recycled": "#9480CE", "pending": QUIET}
     held = {name: max(frame.loc[frame["target"] == name, "units"].sum(), frame.loc[frame["source"] == name, "units"].sum()) for name in names}
-    figure = _figure(420, words)
+    figure = _figure(460, words)
     figure.add_sankey(
         arrangement="snap",
         textfont={"size": 13, "shadow": "none"},
         node={
-            "label": [f"{words.value('flow', name)}<br>{words.number(held[name])}" for name in names],
-            "color": [colours.get(name, "#6E93A8") for name in names], "pad": 22, "thickness": 14, "line": {"width": 0},
+            "label": [f"{words.value('flow', name)} {words.number(held[name])}" for name in names],
+            "color": [colours.get(name, "#6E93A8") for name in names], "pad": 26, "thickness": 12, "line": {"width": 0},
             "hovertemplate": "%{label}<extra></extra>",
         },
         link={

@@ -1,8 +1,9 @@
 """The sidebar: language, period, comparison and the shared filters, every widget bound to the URL, so that a link is the view.
 
-What was chosen leaves as one frozen `View`; pages read it and nothing else. Days run from `since` to the day before `until`.
+What was chosen leaves as one frozen `View`; pages read it and nothing else. Days run from `since` to `until`, both included.
 """
 
+import calendar
 import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ PERIODS = ("months_12", "months_6", "days_90", "days_30", "year", "all", "custom
 COMPARISONS = ("before", "year_before", "none")
 
 Span = tuple[dt.date, dt.date]
+_DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class View:
     against: Span | None
     where: tuple[tuple[str, tuple[str, ...]], ...]
     words: Words
+
+    @property
+    def currency(self) -> str:
+        """The currency money is shown in."""
+        return queries.currency(self.source)
 
     @property
     def asked(self) -> queries.Asked:
@@ -52,7 +59,7 @@ def sidebar(warehouse: Path, words: Words) -> View:
     first, last = queries.days(source)
     with st.sidebar:
         period = st.selectbox(words("filter.period"), PERIODS, format_func=lambda p: words(f"period.{p}"), key="period", bind="query-params")
-        since, until = _span(period, first, last)
+        since, until = span(period, first, last)
         if period == "custom":
             since, until = _custom(words, first, last)
         comparison = st.selectbox(
@@ -70,7 +77,7 @@ def sidebar(warehouse: Path, words: Words) -> View:
                     where.append((dimension, tuple(chosen)))
         if where:
             st.button(words("filter.clear"), icon=":material/filter_alt_off:", on_click=_clear, width="stretch")
-    return View(source, since, until, _against(comparison, since, until), tuple(where), words)
+    return View(source, since, until, compared(comparison, since, until), tuple(where), words)
 
 
 def _clear() -> None:
@@ -80,10 +87,12 @@ def _clear() -> None:
 
 
 def _custom(words: Words, first: dt.date, last: dt.date) -> Span:
-    chosen = st.date_input(words("filter.days"), (max(first, last - dt.timedelta(days=89)), last), min_value=first, max_value=last, key="days", bind="query-params", format="DD/MM/YYYY")
-    days = chosen if isinstance(chosen, tuple) else (chosen,)
-    start, end = (days[0], days[-1]) if days and days[0] and days[-1] else (first, last)
-    return start, end + dt.timedelta(days=1)
+    start = max(first, last - dt.timedelta(days=89))
+    chosen = st.date_input(
+        words("filter.days"), (start, last), min_value=first, max_value=last, key="days", bind="query-params", format="DD/MM/YYYY"
+    )
+    days = [day for day in (chosen if isinstance(chosen, tuple) else (chosen,)) if day]
+    return (days[0], days[-1]) if days else (start, last)
 
 
 def months_before(day: dt.date, months: int) -> dt.date:
@@ -92,37 +101,36 @@ def months_before(day: dt.date, months: int) -> dt.date:
     >>> months_before(dt.date(2026, 3, 31), 1)
     datetime.date(2026, 2, 28)
     """
-    index = day.year * 12 + day.month - 1 - months
-    year, month = divmod(index, 12)
-    following = dt.date(year + (month == 11), (month + 1) % 12 + 1, 1)
-    return dt.date(year, month + 1, min(day.day, (following - dt.timedelta(days=1)).day))
+    year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
+    return dt.date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
-def _span(period: str, first: dt.date, last: dt.date) -> Span:
-    """Days of a period that ends on the last observed day.
+def span(period: str, first: dt.date, last: dt.date) -> Span:
+    """Give the days of a period that ends on the last observed day and starts no earlier than the first.
 
-    >>> _span("months_12", dt.date(2024, 2, 1), dt.date(2026, 1, 31))
-    (datetime.date(2025, 2, 1), datetime.date(2026, 2, 1))
+    >>> span("months_12", dt.date(2024, 2, 1), dt.date(2026, 1, 31))
+    (datetime.date(2025, 2, 1), datetime.date(2026, 1, 31))
     """
-    end = last + dt.timedelta(days=1)
-    if period.startswith("months_"):
-        return max(months_before(end, int(period.removeprefix("months_"))), first), end
-    if period.startswith("days_"):
-        return max(end - dt.timedelta(days=int(period.removeprefix("days_"))), first), end
-    return (max(dt.date(last.year, 1, 1), first) if period == "year" else first), end
+    starts = {
+        "months_12": months_before(last + _DAY, 12), "months_6": months_before(last + _DAY, 6), "days_90": last - 89 * _DAY,
+        "days_30": last - 29 * _DAY, "year": last.replace(month=1, day=1),
+    }  # fmt: skip
+    return max(starts.get(period, first), first), last
 
 
-def _against(comparison: str, since: dt.date, until: dt.date) -> Span | None:
-    """Days to compare with.
+def compared(comparison: str, since: dt.date, until: dt.date) -> Span | None:
+    """Give the days to compare with; a period of whole months is compared with as many months.
 
-    >>> _against("before", dt.date(2025, 2, 1), dt.date(2026, 2, 1))
-    (datetime.date(2024, 2, 1), datetime.date(2025, 2, 1))
+    >>> compared("before", dt.date(2025, 2, 1), dt.date(2026, 1, 31))
+    (datetime.date(2024, 2, 1), datetime.date(2025, 1, 31))
+    >>> compared("before", dt.date(2026, 1, 2), dt.date(2026, 1, 31))
+    (datetime.date(2025, 12, 3), datetime.date(2026, 1, 1))
     """
+    if comparison == "none":
+        return None
+    following = until + _DAY
     if comparison == "year_before":
-        return months_before(since, 12), months_before(until, 12)
-    if comparison == "before":
-        months = (until.year - since.year) * 12 + until.month - since.month
-        if since.day == until.day and months:
-            return months_before(since, months), since
-        return since - (until - since), since
-    return None
+        return months_before(since, 12), months_before(following, 12) - _DAY
+    months = (following.year - since.year) * 12 + following.month - since.month
+    is_whole = since.day == following.day and months > 0
+    return (months_before(since, months) if is_whole else since - (following - since)), since - _DAY

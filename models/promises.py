@@ -30,7 +30,7 @@ def life_table(
     g, c = np.asarray(group, dtype=np.int64), np.asarray(cause, dtype=np.int64)
     b = np.clip(np.asarray(duration_bin, dtype=np.int64), 0, bins - 1)
     flat = np.bincount((g * 4 + c) * bins + b, np.asarray(units, dtype=np.float64), groups * 4 * bins)
-    return flat.reshape(groups, 4, bins)
+    return flat.astype(np.float64).reshape(groups, 4, bins)
 
 
 def incidence(counts: ArrayLike) -> tuple[Array, Array]:
@@ -68,10 +68,9 @@ def _completing(survival: Array, ends: Array, against: tuple[int, ...] = ()) -> 
     total = final.sum(-1)
     share = np.divide(final, total[..., None], out=np.zeros_like(final), where=total[..., None] > 0)
     final = final + survival[..., -1:] * share
-    whole = final[..., COMPLETED] + sum((final[..., k] for k in against), np.zeros_like(total))
-    return np.divide(
-        ends[..., COMPLETED, :], whole[..., None], out=np.full_like(survival, np.nan), where=whole[..., None] > 0
-    )
+    whole = final[..., (COMPLETED, *against)].sum(-1)[..., None]
+    unknown: Array = np.full(survival.shape, np.nan)
+    return np.asarray(np.divide(ends[..., COMPLETED, :], whole, out=unknown, where=whole > 0), dtype=np.float64)
 
 
 def _with_interval(

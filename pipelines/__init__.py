@@ -1,0 +1,1 @@
+"""What touches the world: sources, the warehouse, checks, metrics, estimates, the command line."""

@@ -19,7 +19,7 @@ import duckdb
 from sqlalchemy import delete, insert
 
 from pipelines import checks, estimate, state
-from pipelines.errors import CheckFailed, SourceError
+from pipelines.errors import BackhaulError, CheckFailed, SourceError
 from pipelines.settings import Settings
 from pipelines.sources import Source, recognise, source_named
 from pipelines.warehouse import build, contracts, schema, shape
@@ -65,7 +65,11 @@ def load(
                 progress("landing files")
                 _land(settings, memory, [Path(p) for p in paths], source, namespace, report)
             for landed in memory.loads_with("landed"):
-                _log(settings, memory, landed, report, progress)
+                try:
+                    _log(settings, memory, landed, report, progress)
+                except BackhaulError:  # the files are at fault: they are not tried again, later loads go on
+                    memory.set_status([landed["load_id"]], "failed")
+                    raise
             logged = memory.loads_with("logged")
             if logged or (report.build_id is None and memory.loads_with("published")):
                 _build(settings, memory, logged, report, progress)
@@ -101,7 +105,7 @@ def _land(
     known = memory.known_files(origin.name, prefix, origin.version)
     settings.raw.mkdir(parents=True, exist_ok=True, mode=0o700)
     load_id = f"{state.now():%Y%m%dT%H%M%S%f}"
-    rows = []
+    rows: list[dict[str, Any]] = []
     for file in files:
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()

@@ -38,7 +38,7 @@ load = Table(
     "load", STATE,
     Column("load_id", String, primary_key=True),
     Column("started_at", DateTime), Column("finished_at", DateTime),
-    Column("status", String, comment="landed, logged, published"),
+    Column("status", String, comment="landed, logged, published; failed when its files cannot be read"),
     Column("source", String, comment="Source as the registry or the mapping names it"), Column("namespace", String, comment="Prefix of the source's ids"),
     Column("version", String, comment="Parser version, and hash of the mapping"), Column("mapping", String, comment="Landed copy of the mapping, if any"),
     Column("build_id", String, comment="First build that holds the load"),
@@ -125,7 +125,7 @@ class State:
             select(load_file).where(load_file.c.load_id.in_(list(found.load_id))).order_by(load_file.c.name)
         )
         return [
-            {**row, "files": [dict(f) for f in files[files.load_id == row["load_id"]].to_dict("records")]}
+            {**{str(k): v for k, v in row.items()}, "files": [dict(f) for f in files[files.load_id == row["load_id"]].to_dict("records")]}
             for row in found.to_dict("records")
         ]
 
@@ -134,7 +134,12 @@ class State:
         statement = (
             select(load_file.c.sha256)
             .join(load, load.c.load_id == load_file.c.load_id)
-            .where(load.c.source == source, load.c.namespace == namespace, load.c.version == version)
+            .where(
+                load.c.source == source,
+                load.c.namespace == namespace,
+                load.c.version == version,
+                load.c.status != "failed",
+            )
         )
         return set(self.read(statement).sha256)
 

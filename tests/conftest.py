@@ -167,13 +167,13 @@ def third_party() -> Path:
     return Path(folder)
 
 
-@pytest.fixture()
+@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A warehouse that does not exist yet."""
     return Settings(warehouse=tmp_path / "warehouse")
 
 
-@pytest.fixture()
+@pytest.fixture
 def copy_of_tiny(tmp_path: Path, tiny_settings: Settings) -> Settings:
     """A warehouse with the tiny shop that a test may change."""
     target = Settings(warehouse=tmp_path / "warehouse")

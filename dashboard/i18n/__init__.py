@@ -6,6 +6,7 @@ and gives the sentence; its methods write numbers, money and days the way the la
 
 import datetime as dt
 import math
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +38,13 @@ def _flat(branch: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
     return leaves
 
 
+@cache
+def _reasons() -> list[tuple[str, str]]:
+    """Patterns of the reasons in the English catalogue; `{a}` stands for any text."""
+    english = {key: text for key, text in catalogue("en").items() if key.startswith("reason.")}
+    return [(key, re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(text))) for key, text in english.items()]
+
+
 def _is_missing(value: Any) -> bool:
     return value is None or value != value or (isinstance(value, float) and math.isinf(value))
 
@@ -50,8 +58,8 @@ class Words:
     def __call__(self, key: str, **parts: str) -> str:
         """Give the sentence of a key, its parts filled in; an unknown key raises KeyError.
 
-        >>> Words("en")("data.rows", rows="1,234")
-        '1,234 rows'
+        >>> Words("fr")("finding.rate", rate="29 %")
+        '29 % de ce qui a été vendu reviendra'
         """
         return catalogue(self.language)[key].format(**parts)
 
@@ -114,6 +122,11 @@ class Words:
         digits = 0 if abs(float(value)) >= 100 or float(value).is_integer() else 1
         return f"{self.number(value, digits)}{_NO_BREAK}{self.unit(unit)}".rstrip()
 
+    def fact(self, code: str) -> str:
+        """Name a kind of fact a metric needs ("a|b": one of the two)."""
+        known = catalogue(self.language)
+        return " / ".join(known.get(f"fact.{part}", part) for part in code.strip().split("|"))
+
     def unit(self, unit: str) -> str:
         """Name a unit for an axis."""
         return catalogue(self.language).get(f"unit.{unit}", unit.replace("_", " "))
@@ -151,6 +164,20 @@ class Words:
 
     def _month_name(self, month: int) -> str:
         return self("date.months").split()[month - 1]
+
+    def translated(self, sentence: str) -> str:
+        """Give a reason that `pipelines.metrics` writes in English in this language; an unknown one stays as it is.
+
+        >>> Words("fr").translated("nothing sold in this selection")
+        'rien de vendu dans cette sélection'
+        >>> Words("fr").translated("too young: 31% of the expected returns have come, 50% are needed")
+        'trop récent : 31% des retours attendus sont revenus, il en faut 50%'
+        """
+        for key, pattern in _reasons():
+            found = re.fullmatch(pattern, sentence)
+            if found:
+                return self(key, **found.groupdict())
+        return sentence
 
     def either(self, english: str, french: str) -> str:
         """Choose between two texts declared elsewhere, such as a metric's names."""

@@ -12,7 +12,7 @@ from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
 import pandas as pd
-from sqlalchemy import Select, and_, case, false, func, literal_column, null, or_, select, union_all
+from sqlalchemy import Integer, Select, and_, case, cast, false, func, literal_column, null, or_, select, union_all
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.errors import UnknownDimension
@@ -22,7 +22,7 @@ from pipelines.warehouse.schema import STAR
 Values = Mapping[str, Sequence[Any]]
 ALIASES = {
     "market": "country", "shop": "shop_id", "product": "product_id", "style": "style_id", "promise": "promise_id", "place": "place_id",
-    "site": "place_id", "several_sizes": "has_several_sizes",
+    "site": "place_id", "reason": "return_reason", "several_sizes": "has_several_sizes",
 }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ class Time:
         latest: Expression = func.max(table.c.last_occurred_at)
         if as_of is not None:
             latest = func.least(latest, literal_instant(as_of))
-        things = table.c.thing.in_([literal_column(f"'{t}'") for t in ("order_line", "return_event", "chain_element", "refund", "refund_line", "recovery")])
+        things = table.c.thing.in_([literal_column(f"'{t}'") for t in ("order_line", "return_event", "chain_element", "refund")])
         self.table = select(table.c.source, latest.label("at")).where(things).group_by(table.c.source).subquery("observed")
         self.is_used = False
 
@@ -73,7 +73,8 @@ Sql = Callable[[Time], Expression]
 class Base:
     """A fact table (or a join) with the days, dimensions and details it knows.
 
-    `seen` is the instant a row came to exist; `details` are further groupings a finish needs, made from T.
+    `seen` is the instant a row came to exist; `details` are further groupings a finish needs, `timed` are dimensions; both are
+    made from the observation time. `ids` are what `rows` shows.
     """
 
     name: str
@@ -82,7 +83,16 @@ class Base:
     dimensions: Mapping[str, Expression]
     seen: Expression | None = None
     details: Mapping[str, Sql] = field(default_factory=dict)
+    timed: Mapping[str, Sql] = field(default_factory=dict)
     ids: tuple[Expression, ...] = ()
+
+    @property
+    def table_name(self) -> str:
+        """Name of the base's first table."""
+        first: Any = self.table
+        while hasattr(first, "left"):
+            first = first.left
+        return str(getattr(first, "name", ""))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +130,10 @@ EVERYTHING = Scope()
 
 @dataclass(frozen=True)
 class Ask:
-    """One question: a metric's parameter, groups, filters, period, observation time and level of its intervals."""
+    """One question: a metric's parameter, groups, filters, period, observation time and level of its intervals.
+
+    `sources` are those that fill what the metric needs, when not all do; `empty` names bases without a row in the build.
+    """
 
     metric: "Metric"
     parameter: float | None = None
@@ -132,6 +145,7 @@ class Ask:
     level: float = 0.9
     scope: Scope = EVERYTHING
     sources: tuple[str, ...] | None = None
+    empty: frozenset[str] = frozenset()
     basis: str | None = None
 
     @property
@@ -181,16 +195,22 @@ def time_grain(name: str) -> bool:
     return name in period_start.grains
 
 
-def dimension(base: Base, name: str, basis: str) -> Expression | None:
-    """Give a base's expression of a dimension, or None where it does not know it."""
+def knows(base: Base) -> set[str]:
+    """Give the names of a base's dimensions, time grains left out."""
+    return {*base.dimensions, *base.timed}
+
+
+def dimension(base: Base, name: str, basis: str, now: Time) -> Expression:
+    """Give a base's expression of a dimension it knows."""
     if name in period_start.grains:
-        return period_start(name, base.days[basis]) if basis in base.days else None
-    return base.dimensions.get(ALIASES.get(name, name))
+        return period_start(name, base.days[basis])
+    canonical = ALIASES.get(name, name)
+    return base.timed[canonical](now) if canonical in base.timed else base.dimensions[canonical]
 
 
 def known_dimensions(metric: Metric) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Give the dimensions that every part of the metric knows, and those that only some part knows."""
-    parts = [[set.intersection(*(set(s.base.dimensions) for s in sums)) for sums in m.alternatives] for m in metric.measures]
+    parts = [[set.intersection(*(knows(s.base) for s in sums)) for sums in m.alternatives] for m in metric.measures]
     whole: list[set[str]] = [set.union(*alternatives) for alternatives in parts]
     every, some = set.intersection(*whole), set.union(*whole)
     return (*period_start.grains, *sorted(every)), tuple(sorted(some - every))
@@ -208,17 +228,16 @@ def check_dimensions(metric: Metric, names: Sequence[str]) -> None:
         raise PartlyKnown(f"{name} is known of {metric.numerator} but not of {metric.denominator}: the ratio would be wrong")
     canonical_names = {ALIASES.get(n, n) for n in names if not time_grain(n)}
     for m in metric.measures:
-        if not any(all(canonical_names <= set(s.base.dimensions) for s in sums) for sums in m.alternatives):
+        if not any(all(canonical_names <= knows(s.base) for s in sums) for sums in m.alternatives):
             raise PartlyKnown(f"{', '.join(sorted(canonical_names))} are not known of the same rows: ask for one at a time")
 
 
 def _chosen(m: Measure, names: set[str]) -> tuple[Sum, ...]:
-    return next(sums for sums in m.alternatives if all(names <= set(s.base.dimensions) for s in sums))
+    return next(sums for sums in m.alternatives if all(names <= knows(s.base) for s in sums))
 
 
-def _condition(base: Base, name: str, values: Sequence[Any], basis: str) -> Expression:
-    expression = dimension(base, name, basis)
-    assert expression is not None
+def _condition(base: Base, name: str, values: Sequence[Any], basis: str, now: Time) -> Expression:
+    expression = dimension(base, name, basis, now)
     if isinstance(values, str):
         values = [values]
     if time_grain(name):
@@ -234,9 +253,9 @@ def _condition(base: Base, name: str, values: Sequence[Any], basis: str) -> Expr
     return or_(false(), *tests, *([expression.is_(None)] if len(known) < len(values) else []))
 
 
-def filters(base: Base, ask: Ask, seen: bool = True) -> list[Expression]:
+def filters(base: Base, ask: Ask, now: Time) -> list[Expression]:
     """Give the conditions of a question on one base: period, filters, scope, sources, what existed by then."""
-    found = [_condition(base, name, values, ask.on) for chosen in (ask.where, ask.scope.allowed) for name, values in chosen.items()]
+    found = [_condition(base, name, values, ask.on, now) for chosen in (ask.where, ask.scope.allowed) for name, values in chosen.items()]
     day = base.days[ask.on]
     if ask.since is not None:
         found.append(day >= literal_day(ask.since))
@@ -246,7 +265,7 @@ def filters(base: Base, ask: Ask, seen: bool = True) -> list[Expression]:
         found.append(day.is_not(None))
     if ask.sources is not None:
         found.append(base.dimensions["source"].in_(list(ask.sources)))
-    if seen and ask.as_of is not None and base.seen is not None:
+    if ask.as_of is not None and base.seen is not None:
         found.append(base.seen <= literal_instant(ask.as_of))
     return found
 
@@ -269,7 +288,7 @@ def statement(ask: Ask) -> Select[Any]:
     groups = [*ask.by, *metric.details]
     by_base: dict[str, tuple[Base, list[tuple[str, Sum]]]] = {}
     for m in metric.measures:
-        for s in _chosen(m, names):
+        for s in (x for x in _chosen(m, names) if x.base.table_name not in ask.empty):
             by_base.setdefault(s.base.name, (s.base, []))[1].append((m.name, s))
     parts = [_part(base, sums, ask) for base, sums in by_base.values()]
     columns = [m.name for m in metric.measures]
@@ -285,11 +304,12 @@ def statement(ask: Ask) -> Select[Any]:
 def _part(base: Base, sums: list[tuple[str, Sum]], ask: Ask) -> Select[Any]:
     """Group one base: every measure of it in one pass, its common condition in WHERE."""
     now = Time(base.dimensions["source"], ask.as_of)
-    keys = {name: dimension(base, name, ask.on) for name in ask.by}
-    keys |= {name: base.details[name](now) if name in base.details else null() for name in ask.metric.details}
+    keys = {name: dimension(base, name, ask.on, now) for name in ask.by}
+    details = {name: base.details[name](now) for name in ask.metric.details if name in base.details}
+    absent = {name: cast(null(), _detail_type(ask, name)) for name in ask.metric.details if name not in base.details}
     conditions = [s.when(now) if s.when else None for _, s in sums]
     texts = {str(c) for c in conditions}
-    where = filters(base, ask)
+    where = filters(base, ask, now)
     is_common = len(texts) == 1
     if is_common and conditions[0] is not None:
         where.append(conditions[0])
@@ -300,14 +320,19 @@ def _part(base: Base, sums: list[tuple[str, Sum]], ask: Ask) -> Select[Any]:
         total = func.count(value.distinct()) if s.distinct else func.sum(double(value) if not _is_whole(amount) else value)
         totals.setdefault(name, []).append(total)
     columns = [_added(t).label(name) for name, t in totals.items()]
-    labelled = [e.label(n) for n, e in keys.items() if e is not None]
+    labelled = [e.label(n) for n, e in {**keys, **details, **absent}.items()]
     query = select(*labelled, *columns).where(*where)
     source = base.table
     if now.is_used:
         source = source.join(now.table, now.table.c.source == base.dimensions["source"])
     query = query.select_from(source)
-    constant = [e for n, e in keys.items() if n in base.details or n in ask.by]
-    return query.group_by(*constant) if constant else query
+    grouped = [*keys.values(), *details.values()]
+    return query.group_by(*grouped) if grouped else query
+
+
+def _detail_type(ask: Ask, name: str) -> Any:
+    bases = (s.base for m in ask.metric.measures for sums in m.alternatives for s in sums)
+    return next(b.details[name](Time(b.dimensions["source"], None)).type for b in bases if name in b.details)
 
 
 def _added(totals: list[Expression]) -> Expression:
@@ -332,7 +357,7 @@ def _padded(part: Select[Any], groups: list[str], columns: list[str]) -> Select[
 
 def always(_: Time) -> Expression:
     """Count every row."""
-    return literal_column("1")
+    return literal_column("1", Integer)
 
 
 def both(*conditions: Sql) -> Sql:

@@ -1,0 +1,63 @@
+"""Sources: the parsers there are, found by name, by mapping file, or by what the files look like.
+
+To add a source write one module with a class that answers `base.Source` and give it a line in `registry`; a table that needs no
+code is a mapping file in `data/mappings/`.
+"""
+
+from pathlib import Path
+
+from pipelines.errors import SourceError
+from pipelines.settings import data_path
+from pipelines.sources.base import Named, Source
+from pipelines.sources.canonical import Canonical
+from pipelines.sources.notes import note_theme_sql
+from pipelines.sources.online_retail import OnlineRetail
+from pipelines.sources.shopify import Shopify
+
+__all__ = ["Named", "Source", "mapping_source", "note_theme_sql", "recognise", "registry", "source_named"]
+
+
+def registry() -> dict[str, Source]:
+    """Give the sources that are code, in the order they are asked to recognise files."""
+    sources: list[Source] = [Canonical(), OnlineRetail(), Shopify()]
+    return {source.name: source for source in sources}
+
+
+def mappings() -> dict[str, Path]:
+    """Give the mapping files that come with the product, by name."""
+    return {path.stem: path for path in sorted(data_path("mappings").glob("*.yaml"))}
+
+
+def mapping_source(path_or_name: str | Path) -> Source:
+    """Open a mapping file, by path or by the name of one that comes with the product."""
+    raise SourceError(f"There is no mapping {path_or_name}.")
+
+
+def source_named(name: str) -> Source:
+    """Find a source by its name, or by the path of a mapping file.
+
+    Raises SourceError, naming the sources there are, when there is none.
+    """
+    sources = registry()
+    if name in sources:
+        return sources[name]
+    if name in mappings() or Path(name).suffix in (".yaml", ".yml"):
+        return mapping_source(name)
+    raise SourceError(
+        f"There is no source {name!r}. Sources: {', '.join([*sources, *mappings()])}; or give a mapping file (.yaml)."
+    )
+
+
+def recognise(files: list[Path]) -> Source:
+    """Find the source of files by their names and columns.
+
+    Raises SourceError when no source knows them.
+    """
+    for source in registry().values():
+        if source.recognises(files):
+            return source
+    names = ", ".join(f.name for f in files[:3]) + ("..." if len(files) > 3 else "")
+    raise SourceError(
+        f"No source recognises {names}. Name one with --source ({', '.join(registry())}), or make a mapping with "
+        f"backhaul map {files[0].name}."
+    )

@@ -1,0 +1,1 @@
+"""The warehouse: its tables, engines, builds, contracts and the shaping of facts."""

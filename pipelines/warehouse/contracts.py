@@ -74,9 +74,8 @@ def _typed(name: str, target: str, given: str) -> str:
 
 
 def _has_zone(name: str) -> str:
-    """Tell whether a text time ends in Z or an offset."""
-    value = f'trim("{name}")'
-    return f"(right({value}, 1) IN ('Z', 'z') OR (length({value}) > 16 AND ({value}[-6] IN ('+', '-') OR {value}[-5] IN ('+', '-') OR {value}[-3] IN ('+', '-'))))"
+    """Tell whether a text time has a time of day and ends in Z or an offset."""
+    return f"regexp_matches(\"{name}\", ':[0-9]{{2}}([.,][0-9]+)?[ ]*(Z|z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)[ ]*$')"
 
 
 def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tuple[str, str, str]]:
@@ -174,10 +173,12 @@ def judge(
     broken = '"_broken"' if "_broken" in given else "NULL::VARCHAR AS _broken"
     raw_needed = [n for n, k in given.items() if n in table.columns and k != _sql_type(table.columns[n])]
     rules = _rules(table, given, landed_at)
-    faults = " + ".join(
+    # a clean row pays for the conditions alone; only a faulty one has its faults listed
+    any_fault = " OR ".join(f"coalesce({condition}, false)" for _, _, condition in rules)
+    listed = " + ".join(
         f"(CASE WHEN {condition} THEN {1 << i} ELSE 0 END)::UBIGINT" for i, (_, _, condition) in enumerate(rules)
     )
-    raw_columns = "".join(f', n."{n}"' for n in raw_needed)
+    faults = f"CASE WHEN {any_fault} THEN {listed} ELSE 0::UBIGINT END"
     time = table.info["time"]
     identity = " || '|' || ".join(f"coalesce({c}::VARCHAR, '')" for c in table.info["key"])
 
@@ -215,7 +216,6 @@ def judge(
             (md5_number_lower(concat_ws('|', {payload})) >> 1)::BIGINT AS payload_hash
         FROM o
     """)  # fmt: skip
-    _ = raw_columns
     read = int(connection.execute("SELECT count(*) FROM judged").fetchall()[0][0])
     bad = connection.execute(f"""
         SELECT '{named.thing}', _file, _line, faults, {_first_value(rules, raw_needed, table)} FROM judged WHERE faults > 0 ORDER BY _file, _line
@@ -230,7 +230,7 @@ def judge(
         if log_files
         else "SELECT NULL::VARCHAR AS source_id, NULL::BIGINT AS payload_hash WHERE false"
     )
-    connection.execute(f"""
+    connection.execute("""
         CREATE TEMP TABLE repeated AS
         SELECT source_id, payload_hash, min(_line) AS first_line, min(_file) AS first_file, false AS is_known
         FROM judged WHERE faults = 0 GROUP BY 1, 2 HAVING count(*) > 1

@@ -6,7 +6,6 @@ through `read_sql`.
 """
 
 import re
-import threading
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +14,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 from duckdb_sqlalchemy import Dialect as DuckDBDialect
-from sqlalchemy import Date, DateTime, Double, Select, String, cast, create_engine, func, select
+from sqlalchemy import Date, DateTime, Double, Integer, Select, cast, create_engine, func, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -57,6 +56,31 @@ def _seconds_between_duckdb(element: Any, compiler: Any, **kw: Any) -> str:
 def _seconds_between_spark(element: Any, compiler: Any, **kw: Any) -> str:
     start, end = (compiler.process(c, **kw) for c in element.clauses)
     return f"(CAST(unix_micros(CAST({end} AS TIMESTAMP)) - unix_micros(CAST({start} AS TIMESTAMP)) AS DOUBLE) / CAST(1000000 AS DOUBLE))"
+
+
+class calendar_days(FunctionElement[int]):  # noqa: N801
+    """Whole calendar days from the day of the first timestamp to the day of the second."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(calendar_days)
+def _calendar_days(element: Any, compiler: Any, **kw: Any) -> str:
+    start, end = (compiler.process(c, **kw) for c in element.clauses)
+    return f"(CAST({end} AS DATE) - CAST({start} AS DATE))"
+
+
+@compiles(calendar_days, "duckdb")
+def _calendar_days_duckdb(element: Any, compiler: Any, **kw: Any) -> str:
+    start, end = (compiler.process(c, **kw) for c in element.clauses)
+    return f"date_diff('day', {start}, {end})"
+
+
+@compiles(calendar_days, "databricks")
+def _calendar_days_spark(element: Any, compiler: Any, **kw: Any) -> str:
+    start, end = (compiler.process(c, **kw) for c in element.clauses)
+    return f"datediff({end}, {start})"
 
 
 class period_start(FunctionElement[date]):  # noqa: N801
@@ -185,6 +209,12 @@ class Build:
         """Let go of the build."""
         self._connection.close()
 
+    def __enter__(self) -> "Build":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
 
 def statement_sql(statement: Select[Any], dialect: str = "duckdb") -> str:
     """Write a statement out for people, literals included."""
@@ -196,7 +226,13 @@ def statement_sql(statement: Select[Any], dialect: str = "duckdb") -> str:
 def _frame(table: pa.Table) -> pd.DataFrame:
     """Give Arrow rows as pandas: decimals as floats, days as datetimes."""
     for i, field in enumerate(table.schema):
-        wanted = pa.float64() if pa.types.is_decimal(field.type) else pa.timestamp("us") if pa.types.is_date(field.type) else None
+        wanted = (
+            pa.float64()
+            if pa.types.is_decimal(field.type)
+            else pa.timestamp("us")
+            if pa.types.is_date(field.type)
+            else None
+        )
         if wanted is not None:
             table = table.set_column(i, field.name, table.column(i).cast(wanted))
     return table.to_pandas()
@@ -206,7 +242,9 @@ class _DuckDB:
     dialect = "duckdb"
 
     def __init__(self, path: Path) -> None:
-        self._base = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+        self._base = duckdb.connect(
+            ":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+        )
         self._base.execute("SET TimeZone = 'UTC'")
         quoted = str(path).replace("'", "''")
         self._base.execute(f"ATTACH '{quoted}' AS build (READ_ONLY)")
@@ -299,11 +337,12 @@ def copy_to_postgresql(path: Path, url: str, schema: str) -> Build:
     """
     import psycopg
 
-    target = open_postgresql.__wrapped__(url, schema) if hasattr(open_postgresql, "__wrapped__") else None
-    del target
     source = _DuckDB(path)
     dialect = postgresql.dialect()
-    with psycopg.connect(re.sub(r"^postgresql\+psycopg://", "postgresql://", url)) as connection, source.cursor() as cursor:
+    with (
+        psycopg.connect(re.sub(r"^postgresql\+psycopg://", "postgresql://", url)) as connection,
+        source.cursor() as cursor,
+    ):
         connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')  # type: ignore[call-overload]
         connection.execute(f'CREATE SCHEMA "{schema}"')  # type: ignore[call-overload]
         connection.execute(f'SET search_path = "{schema}"')  # type: ignore[call-overload]
@@ -324,11 +363,9 @@ def copy_to_spark(path: Path, session: "SparkSession") -> Build:
     source = _DuckDB(path)
     with source.cursor() as cursor:
         for table in STAR.sorted_tables:
-            rows = cursor.execute(f"SELECT {', '.join(c.name for c in table.columns)} FROM {table.name}").to_arrow_table()
+            rows = cursor.execute(
+                f"SELECT {', '.join(c.name for c in table.columns)} FROM {table.name}"
+            ).to_arrow_table()
             session.createDataFrame(rows).createOrReplaceTempView(table.name)
     source.close()
     return open_spark(session)
-
-
-_STRING = String  # the only bound type besides numbers: days and instants are literals above
-_lock = threading.Lock()

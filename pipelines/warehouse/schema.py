@@ -5,12 +5,16 @@ Two MetaData: `LOG` (one typed, append-only log per thing; also the canonical fi
 happened is in `fact_`; what a model or rule thinks is in `estimate_`; they never share a table. No query lives here.
 """
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Double, Integer, MetaData, Numeric, String, Table
+from sqlalchemy.types import TypeEngine
 
 LOG = MetaData()
 STAR = MetaData()
 
 Money = Numeric(18, 4)
+Kind = TypeEngine[Any] | type[TypeEngine[Any]]
 
 EVENTS = (
     "requested", "approved", "rejected", "label_issued", "handed_over", "carrier_scan", "received", "inspected",
@@ -42,12 +46,21 @@ STAGES = (
 DURATION_UNITS = ("clock_hours", "calendar_days", "business_days")
 
 
-def _col(name, kind, comment, *, required=False, default=None, values=None, personal=None):
+def _col(
+    name: str,
+    kind: Kind,
+    comment: str,
+    *,
+    required: bool = False,
+    default: object = None,
+    values: tuple[str, ...] | None = None,
+    personal: str | None = None,
+) -> Column[Any]:
     info = {"required": required, "default": default, "values": values, "personal": personal}
     return Column(name, kind, comment=comment, nullable=not required, info=info)
 
 
-def _log(name, grain, key, time, *columns):
+def _log(name: str, grain: str, key: tuple[str, ...], time: str, *columns: Column[Any]) -> Table:
     """Declare a log. `key` are the columns that identify a thing, `time` the column that says when it happened."""
     common = (
         _col("system", String, "System that recorded the row, for freshness; the source when a file does not say"),
@@ -114,6 +127,7 @@ return_event = _log(
     _col("customer_id", String, "Customer, when the order line is unknown; a keyed hash in the log", personal="hash"),
     _col("country", String, "Market, when the order line is unknown"),
     _col("shop_id", String, "Shop, when the order line is unknown"),
+    _col("policy_id", String, "Return policy whose promises hold, when the order line is unknown"),
 )  # fmt: skip
 
 chain_element = _log(
@@ -257,15 +271,15 @@ fx_rate = _log(
 )  # fmt: skip
 
 
-def _star(name, grain, *columns):
+def _star(name: str, grain: str, *columns: Column[Any]) -> Table:
     return Table(name, STAR, *columns, comment=grain)
 
 
-def _c(name, kind, comment):
+def _c(name: str, kind: Kind, comment: str) -> Column[Any]:
     return Column(name, kind, comment=comment)
 
 
-def _key(name, what):
+def _key(name: str, what: str) -> Column[Any]:
     return Column(name, BigInteger, comment=f"Key of {what}: first 63 bits of its id's md5", autoincrement=False)
 
 
@@ -281,7 +295,7 @@ dim_product = _star(
     "dim_product", "One version of a SKU; the latest has is_current.",
     _key("product_key", "the SKU"), _c("product_id", String, "SKU, source first"), _c("valid_from", DateTime, "Version begins (UTC)"),
     _c("valid_to", DateTime, "Version ends (UTC), empty while current"), _c("is_current", Boolean, "True for the latest version"),
-    *(_c(c.name, c.type, c.comment) for c in product.columns if c.name in (
+    *(_c(c.name, c.type, c.comment or "") for c in product.columns if c.name in (
         "style_id", "name", "category", "brand", "supplier", "season", "size", "colour", "size_note", "weight_kg", "list_price",
         "unit_cost", "currency", "hs_chapter", "footprint_class", "launched_on")),
 )  # fmt: skip
@@ -359,7 +373,7 @@ _STAMPED = (
 _FX = ("fx_rate", Double, "Reporting currency for one unit of `currency` on the day; empty when no rate within 7 days")
 
 
-def _stamped():
+def _stamped() -> list[Column[Any]]:
     return [_c(*c) for c in _STAMPED]
 
 

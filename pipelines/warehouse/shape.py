@@ -6,7 +6,6 @@ with the same statements. Load ids stay out of facts. Nothing is estimated here.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -252,23 +251,24 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
     shipping = ", ".join(_quote(s) for s in found.shipping) or "''"
     delivering = ", ".join(_quote(s) for s in found.delivering) or "''"
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE policy_period AS
-            SELECT start, row_number() OVER (ORDER BY start) AS period FROM (SELECT TIMESTAMP '0001-01-01' AS start UNION SELECT valid_from FROM dim_policy);
         CREATE OR REPLACE TEMP TABLE policy_of AS
             WITH combination AS (SELECT DISTINCT o.country, o.channel, p.category, split_part(o.order_line_id, ':', 1) AS source
-                FROM current_order_line o LEFT JOIN (SELECT product_key, category FROM dim_product WHERE is_current) p USING (product_key) WHERE {where})
-            SELECT c.source, c.country, c.channel, c.category, e.period,
+                FROM current_order_line o LEFT JOIN (SELECT product_key, category FROM dim_product WHERE is_current) p USING (product_key) WHERE {where}),
+            edge AS (SELECT TIMESTAMP '0001-01-01' AS start UNION SELECT valid_from FROM dim_policy),
+            period AS (SELECT start, coalesce(lead(start) OVER (ORDER BY start), TIMESTAMP '9999-01-01') AS stop FROM edge)
+            SELECT c.source, c.country, c.channel, c.category, e.start, e.stop,
                 arg_max(p.policy_key, (((p.category IS NOT NULL)::INT * 4 + (p.market IS NOT NULL)::INT * 2 + (p.channel IS NOT NULL)::INT), p.valid_from, p.policy_id)) AS policy_key
             FROM combination c JOIN dim_policy p ON (p.market IS NULL OR p.market = c.country) AND (p.channel IS NULL OR p.channel = c.channel)
                 AND (p.category IS NULL OR p.category = c.category) AND split_part(p.policy_id, ':', 1) = c.source
-            JOIN policy_period e ON e.start >= p.valid_from AND (p.valid_to IS NULL OR e.start < p.valid_to)
+            JOIN period e ON e.start >= p.valid_from AND (p.valid_to IS NULL OR e.start < p.valid_to)
             GROUP BY ALL;
         CREATE OR REPLACE TEMP TABLE several_sizes AS
             SELECT DISTINCT order_key, style_id FROM (
                 SELECT o.order_key, p.style_id FROM current_order_line o JOIN (SELECT product_key, style_id, size FROM dim_product WHERE is_current) p USING (product_key)
                 WHERE ({where}) AND o.exchanged_from_line_id IS NULL AND p.style_id IS NOT NULL AND p.size IS NOT NULL GROUP BY 1, 2 HAVING count(DISTINCT p.size) > 1);
         CREATE OR REPLACE TEMP TABLE product_version AS
-            SELECT * REPLACE (CASE WHEN row_number() OVER (PARTITION BY product_key ORDER BY valid_from) = 1 THEN TIMESTAMP '0001-01-01' ELSE valid_from END AS valid_from) FROM dim_product;
+            SELECT * REPLACE (CASE WHEN row_number() OVER (PARTITION BY product_key ORDER BY valid_from) = 1 THEN TIMESTAMP '0001-01-01' ELSE valid_from END AS valid_from,
+                coalesce(valid_to, TIMESTAMP '9999-01-01') AS valid_to) FROM dim_product;
         INSERT INTO fact_order_line BY NAME
         SELECT o.order_line_key, o.order_line_id, o.order_key, o.order_id, o.customer_key, o.product_key, o.product_id,
             coalesce(o.shop_key, s.shop_key) AS shop_key, coalesce(f.policy_key, g.policy_key) AS policy_key,
@@ -287,14 +287,14 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
                 CASE WHEN line_type <> 'goods' OR units = 0 THEN 1.0 ELSE units_gone / units END AS part,
                 CASE WHEN channel = 'store' OR source NOT IN ({delivering}) THEN ordered_at ELSE delivered_at END AS clock_started_at
             FROM current_order_line WHERE {where}) o
-        LEFT JOIN only_shop s ON o.shop_key IS NULL AND s.source = o.source
+        LEFT JOIN only_shop s ON s.source = CASE WHEN o.shop_key IS NULL THEN o.source END
         LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, s.shop_key)
         {_hour_join("h", "o.ordered_at", "z.time_zone")}
-        ASOF LEFT JOIN product_version p ON p.product_key = o.product_key AND o.ordered_at >= p.valid_from
+        LEFT JOIN product_version p ON p.product_key = o.product_key AND o.ordered_at >= p.valid_from AND o.ordered_at < p.valid_to
         LEFT JOIN several_sizes b ON b.order_key = o.order_key AND b.style_id = p.style_id
-        ASOF LEFT JOIN policy_period e ON o.ordered_at >= e.start
-        LEFT JOIN policy_of g ON g.source = o.source AND g.country = o.country AND g.channel = o.channel AND g.category IS NOT DISTINCT FROM p.category AND g.period = e.period
-        ASOF LEFT JOIN dim_policy f ON f.policy_id = o.policy_id AND o.ordered_at >= f.valid_from
+        LEFT JOIN policy_of g ON g.source = o.source AND g.country = o.country AND g.channel = o.channel AND g.category IS NOT DISTINCT FROM p.category
+            AND o.ordered_at >= g.start AND o.ordered_at < g.stop
+        LEFT JOIN dim_policy f ON f.policy_id = o.policy_id AND o.ordered_at >= f.valid_from AND (f.valid_to IS NULL OR o.ordered_at < f.valid_to)
         LEFT JOIN dim_policy d ON d.policy_key = coalesce(f.policy_key, g.policy_key)
         LEFT JOIN day_rate r ON r.currency = o.currency AND r.day = o.ordered_at::DATE
         LEFT JOIN day_rate rp ON rp.currency = p.currency AND rp.day = o.ordered_at::DATE
@@ -410,14 +410,14 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                 coalesce(o.weight_kg, p.weight_kg) AS weight_kg, z.time_zone
             FROM lot t JOIN return_line r USING (return_line_key)
             LEFT JOIN fact_order_line o ON o.order_line_key = r.order_line_key
-            LEFT JOIN dim_product p ON p.product_key = r.product_key AND p.is_current AND o.order_line_key IS NULL
-            LEFT JOIN only_shop s ON o.order_line_key IS NULL AND r.shop_key IS NULL AND s.source = r.source
+            LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p ON p.product_key = CASE WHEN o.order_line_key IS NULL THEN r.product_key END
+            LEFT JOIN only_shop s ON s.source = CASE WHEN o.order_line_key IS NULL AND r.shop_key IS NULL THEN r.source END
             LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, r.shop_key, s.shop_key)
             LEFT JOIN paid f USING (return_line_key)
             LEFT JOIN reason_of y ON y.raw = lower(trim(r.reason_raw))
             LEFT JOIN dim_disposition q ON q.disposition = t.disposition
             LEFT JOIN parcel_name n ON n.parcel_key = t.parcel_key
-            LEFT JOIN day_rate x ON o.order_line_key IS NULL AND x.currency = coalesce(r.credited_currency, p.currency) AND x.day = t.first_at::DATE
+            LEFT JOIN day_rate x ON x.currency = CASE WHEN o.order_line_key IS NULL THEN coalesce(r.credited_currency, p.currency) END AND x.day = t.first_at::DATE
         ) l
         {_hour_join("hr", "coalesce(l.requested_at, l.first_at)", "l.time_zone")}
         {_hour_join("hc", "l.any_confirmed_at", "l.time_zone")};
@@ -469,7 +469,7 @@ def shape_refunds(
                 min(brand) AS brand, min(style_id) AS style_id, min(size) AS size, min(colour) AS colour, min(supplier) AS supplier, min(season) AS season,
                 min(ordered_on) AS ordered_on, min(requested_on) AS requested_on FROM fact_return_line GROUP BY 1) l USING (return_line_key)
         LEFT JOIN fact_order_line o ON o.order_line_key = coalesce(t.order_line_key, l.order_line_key)
-        LEFT JOIN only_shop s ON o.order_line_key IS NULL AND l.shop_id IS NULL AND s.source = t.source
+        LEFT JOIN only_shop s ON s.source = CASE WHEN o.order_line_key IS NULL AND l.shop_id IS NULL THEN t.source END
         LEFT JOIN dim_shop z ON z.shop_id = coalesce(o.shop_id, l.shop_id, s.shop_id)
         {_hour_join("h", "t.refunded_at", "z.time_zone")}
         LEFT JOIN day_rate r ON r.currency = t.currency AND r.day = t.refunded_at::DATE;
@@ -481,7 +481,7 @@ def shape_refunds(
         LEFT JOIN (SELECT refund_key, sum(amount) AS amount FROM current_refund_line WHERE {where} GROUP BY 1) n USING (refund_key)
         LEFT JOIN (SELECT order_key, min(shop_id) AS shop_id, min(country) AS country, min(channel) AS channel FROM fact_order_line
             WHERE order_key IN (SELECT order_key FROM current_refund WHERE {where}) GROUP BY 1) o USING (order_key)
-        LEFT JOIN only_shop s ON o.shop_id IS NULL AND s.source = f.source
+        LEFT JOIN only_shop s ON s.source = CASE WHEN o.shop_id IS NULL THEN f.source END
         LEFT JOIN dim_shop z ON z.shop_id = coalesce(o.shop_id, s.shop_id)
         {_hour_join("h", "f.refunded_at", "z.time_zone")}
         LEFT JOIN day_rate r ON r.currency = f.currency AND r.day = f.refunded_at::DATE;

@@ -1,0 +1,39 @@
+"""Are we better or worse, where, and what should we do?"""
+
+import streamlit as st
+
+from dashboard import blocks, charts, findings, queries
+
+TILES = ("ultimate_return_rate", "promise_kept", "days_to_refund", "margin_erosion_share", "kg_co2e_per_100_sold", "resold_as_new_share")
+
+view = st.session_state["view"]
+words, asked = view.words, view.asked
+answers = queries.answers(asked, *TILES, "observed_return_rate", "return_cost", "kg_co2e")
+first, *others = findings.overview(words, answers)
+blocks.heading(view, first.sentence, "overview", TILES)
+for other in others:
+    blocks.linked(other)
+
+running = queries.number(asked, "promise_undetermined")
+beside = {
+    "promise_kept": words("overview.undetermined", n=words.number(running.value)),
+    "margin_erosion_share": words.quantity(queries.number(asked, "margin_erosion").value, view.currency),
+}
+with st.grid(3, min_column_width=250):
+    for key in TILES:
+        blocks.tile(view, key, beside.get(key, ""))
+
+moved, do = st.columns(2, gap="large")
+with moved:
+    blocks.section(words("overview.moved"), words)
+    changes = queries.moved(asked)
+    blocks.links(findings.moved(words, changes, {key: blocks.name(words, key) for key, *_ in changes}), words("overview.moved_none"))
+with do:
+    blocks.section(words("overview.do"), words)
+    work = queries.due(asked), queries.at_risk(asked), queries.ranking(asked)
+    blocks.links(findings.actions(words, *work, view.currency), words("do.nothing"))
+
+flow = queries.flow(asked)
+blocks.section(findings.flow(words, flow), words, note=words("overview.flow"))
+if not flow.empty:
+    blocks.chart(charts.flow(flow, words), words("overview.flow"), "flow")

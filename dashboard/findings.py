@@ -1,0 +1,269 @@
+"""Sentences from numbers: what a page's title, a section's title and a change say. No query, no Streamlit.
+
+A sentence carries at most two numbers; a number that is not known says what it needs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from dashboard.i18n import Words
+from dashboard.queries import Change, Number
+
+Colour = Literal["green", "red", "gray"]
+Arrow = Literal["up", "down", "off"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence, the page that says more, and how much it matters today (0: nothing moved)."""
+
+    page: str
+    sentence: str
+    weight: float
+
+
+def reason(words: Words, found: Number) -> str:
+    """Say why a number is not known, in the reader's words: the facts it lacks, or the metric's own sentence."""
+    if found.lacks:
+        return words("greyed.needs", facts=", ".join(words.fact(fact) for fact in found.lacks))
+    return words.translated(found.reason) or words("greyed.none")
+
+
+def change(words: Words, found: Change | None, good: str) -> tuple[str, Colour, Arrow]:
+    """Write a change with its colour and arrow: grey within noise, else green or red by which way is good."""
+    if found is None:
+        return words("tile.alone"), "gray", "off"
+    text = difference(words, found)
+    if found.is_within_noise:
+        return f"{text} · {words('tile.noise')}", "gray", "off"
+    up = found.difference > 0
+    colour: Colour = "gray" if good not in ("up", "down") else "green" if (good == "up") == up else "red"
+    return text, colour, "up" if up else "down"
+
+
+def difference(words: Words, found: Change) -> str:
+    """Write a signed difference: points for shares, percent of the previous value for the rest."""
+    if found.unit == "share":
+        return words("tile.points", points=words.signed(words.number(found.difference * 100, 1), found.difference))
+    if found.previous:
+        return words.signed(words.percent(found.difference / abs(found.previous)), found.difference)
+    return words.signed(words.quantity(found.difference, found.unit), found.difference)
+
+
+def with_change(words: Words, sentence: str, found: Change | None) -> str:
+    """Add the change to a sentence, in words."""
+    if found is None:
+        return sentence
+    if found.is_within_noise:
+        return words("finding.and_change", sentence=sentence, change=words("finding.same"))
+    amount = (
+        words("tile.points", points=words.number(abs(found.difference) * 100, 1))
+        if found.unit == "share"
+        else words.percent(abs(found.difference / found.previous))
+        if found.previous
+        else words.quantity(abs(found.difference), found.unit)
+    )
+    return words("finding.and_change", sentence=sentence, change=words("finding.more" if found.difference > 0 else "finding.less", change=amount))
+
+
+def weight(found: Change | None) -> float:
+    """How far a change stands out of its noise; nothing when it does not."""
+    if found is None or found.is_within_noise:
+        return 0.0
+    half = (found.high - found.low) / 2
+    if half > 0:
+        return abs(found.difference) / half
+    return abs(found.difference / found.previous) if found.previous else 0.0
+
+
+def number(words: Words, key: str, unknown: str, found: Number, **parts: str) -> str:
+    """Say one number, or that it is not known."""
+    return words(key, **parts) if found.status == "ok" else words(unknown)
+
+
+def rate(words: Words, final: Number, observed: Number) -> str:
+    """Say what share of the sold units will come back, or what has come back where no projection holds."""
+    if final.status == "ok":
+        return words("finding.rate", rate=words.percent(final.value))
+    return number(words, "finding.rate_so_far", "finding.rate_unknown", observed, rate=words.percent(observed.value))
+
+
+def kept(words: Words, found: Number) -> str:
+    """Say what share of the promises was kept."""
+    return number(words, "finding.kept", "finding.kept_unknown", found, rate=words.percent(found.value))
+
+
+def margin(words: Words, share: Number, cost: Number) -> str:
+    """Say what returns took of the margin, or what they cost."""
+    if share.status == "ok":
+        return words("finding.margin", share=words.percent(share.value))
+    return number(words, "finding.margin_amount", "finding.margin_unknown", cost, amount=words.quantity(cost.value, cost.unit))
+
+
+def carbon(words: Words, total: Number) -> str:
+    """Say what returns emitted."""
+    return number(words, "finding.carbon", "finding.carbon_unknown", total, kg=mass(words, total.value))
+
+
+def mass(words: Words, kg: Any) -> str:
+    """Write a mass in tonnes from one tonne on."""
+    if kg == kg and kg is not None and abs(kg) >= 1000:
+        return f"{words.number(kg / 1000, 1)}\u00a0t"
+    return f"{words.number(kg)}\u00a0kg"
+
+
+def top(words: Words, key: str, frame: pd.DataFrame, kind: str, part: str, **formats: Any) -> str:
+    """Name the first group of a ranked frame with its number; nothing when the frame is empty."""
+    ranked = frame.dropna(subset=["value"]).sort_values("value", ascending=False)
+    if ranked.empty:
+        return ""
+    first = ranked.iloc[0]
+    ((name, write),) = formats.items()
+    return words(key, **{part: words.value(kind, first["label"]), name: write(first["value"])})
+
+
+def still_to_come(words: Words, units: Number, value: Number) -> str:
+    """Say what is still expected back, in units and money."""
+    if units.status != "ok":
+        return reason(words, units)
+    return words("returns.still", units=words.number(units.value), amount=words.quantity(value.value, value.unit))
+
+
+def speed(words: Words, curve: pd.DataFrame) -> str:
+    """Say after how many days half of what comes back is back; nothing without a curve."""
+    half = curve.loc[curve["share"] >= 0.5].groupby("category", observed=True)["day"].min()
+    return words("finding.development", days=words.number(half.median())) if len(half) else words("returns.tab_speed")
+
+
+def products(words: Words, ranking: pd.DataFrame) -> str:
+    """Name the product that stands out most."""
+    if ranking.empty:
+        return words("finding.products_none")
+    first = ranking.iloc[0]
+    return words("finding.products", name=str(first["name"]), rate=words.percent(first["value"]))
+
+
+def states(words: Words, frame: pd.DataFrame) -> str:
+    """Say how many promises were kept, broken and still run."""
+    total = frame.groupby("state", observed=True)["n"].sum()
+    parts = {"kept": "kept", "broken": "broken", "running": "undetermined"}
+    return words("finding.states", **{name: words.number(total.get(state, 0)) for name, state in parts.items()})
+
+
+def slowest(words: Words, stages: pd.DataFrame) -> str:
+    """Name the stage that takes longest."""
+    if stages.empty:
+        return words("promises.tab_stages")
+    last = stages.sort_values("p90").iloc[-1]
+    return words("finding.worst_stage", stage=words.value("stage", last["stage"]), days=words.number(last["p90"], 1))
+
+
+def at_risk(words: Words, risk: pd.DataFrame) -> str:
+    """Say how many open returns will probably break a promise."""
+    likely = int((risk["probability"] >= 0.5).sum()) if len(risk) else 0
+    return words("finding.at_risk", n=words.number(likely)) if likely else words("finding.no_risk")
+
+
+def due(words: Words, refunds: pd.DataFrame) -> str:
+    """Say how many refunds fall due by law."""
+    return words("do.refund", n=words.number(len(refunds))) if len(refunds) else words("do.nothing")
+
+
+def left(words: Words, steps: pd.DataFrame) -> str:
+    """Say what share of the margin booked on returned goods is left."""
+    amounts = steps.set_index("step")["amount"] if len(steps) else {}
+    if "booked" not in amounts or not amounts["booked"]:
+        return words("margin.tab_steps")
+    return words("finding.left", share=words.percent(amounts["left"] / amounts["booked"], 0))
+
+
+def heaviest(words: Words, parts: pd.DataFrame, kind: str) -> str:
+    """Name the group that emits most."""
+    total = parts.groupby("label", observed=True)["value"].sum()
+    if total.empty or total.sum() <= 0:
+        return words("emissions.tab_parts")
+    return words("finding.carbon_role", role=words.value(kind, total.idxmax()), share=words.percent(total.max() / total.sum(), 0))
+
+
+def lane(words: Words, lanes: pd.DataFrame) -> str:
+    """Name the heaviest lane."""
+    if lanes.empty:
+        return words("emissions.tab_map")
+    first = lanes.sort_values("kg_co2e", ascending=False).iloc[0]
+    return words("finding.lane", origin=str(first["from_name"]), destination=str(first["to_name"]), kg=mass(words, first["kg_co2e"]))
+
+
+def flow(words: Words, frame: pd.DataFrame) -> str:
+    """Say how many of the returned units were sold again as new."""
+    if frame.empty:
+        return words("overview.flow")
+    returned = frame.loc[frame["target"] == "returned", "units"].sum()
+    resold = frame.loc[frame["target"] == "resold_as_new", "units"].sum()
+    return words("finding.flow", resold=words.number(resold), returned=words.number(returned))
+
+
+def moved(words: Words, changes: Sequence[tuple[str, str, str, str, Change]], names: dict[str, str]) -> list[Finding]:
+    """Say the three changes that stand out most; `names` are the metrics' names."""
+    found = [
+        Finding(page, words("finding.moved", metric=names[key], group=words.value(kind, group), change=difference(words, change_of)), weight(change_of))
+        for key, kind, group, page, change_of in changes
+    ]
+    return most_important(found)
+
+
+def data(words: Words, set_aside: int, failed: int) -> str:
+    """Say whether the data can be trusted."""
+    if failed:
+        return words("finding.data_checks", n=words.number(failed))
+    return words("finding.data_rows", n=words.number(set_aside)) if set_aside else words("finding.data_good")
+
+
+Answers = dict[str, tuple[Number, Change | None]]
+
+
+def overview(words: Words, answers: Answers) -> list[Finding]:
+    """Say the three things that matter most today, each with the page that says more."""
+    final, moved_rate = answers["ultimate_return_rate"]
+    observed, _ = answers["observed_return_rate"]
+    promise, moved_promise = answers["promise_kept"]
+    erosion, moved_erosion = answers["margin_erosion_share"]
+    cost, _ = answers["return_cost"]
+    emitted, moved_emitted = answers["kg_co2e_per_100_sold"]
+    kilograms, _ = answers["kg_co2e"]
+    resold, moved_resold = answers["resold_as_new_share"]
+    found = [
+        Finding("returns", with_change(words, rate(words, final, observed), moved_rate), weight(moved_rate)),
+        Finding("promises", with_change(words, kept(words, promise), moved_promise), weight(moved_promise)),
+        Finding("margin", with_change(words, margin(words, erosion, cost), moved_erosion), weight(moved_erosion)),
+        Finding("emissions", with_change(words, carbon(words, kilograms), moved_emitted), weight(moved_emitted)),
+    ]
+    if resold.status == "ok":
+        sentence = words("finding.resold", share=words.percent(resold.value))
+        found.append(Finding("emissions", with_change(words, sentence, moved_resold), weight(moved_resold)))
+    return most_important(found)
+
+
+def actions(words: Words, due_refunds: pd.DataFrame, risk: pd.DataFrame, ranking: pd.DataFrame, currency: str) -> list[Finding]:
+    """Say what waits to be done, dearest first, with the money at stake."""
+    found = []
+    likely = risk[risk["probability"] >= 0.5] if len(risk) else risk
+    for page, key, rows in (("promises", "do.refund", due_refunds), ("promises", "do.risk", likely)):
+        if len(rows):
+            money = float(rows["amount"].sum())
+            found.append(Finding(page, _worth(words, words(key, n=words.number(len(rows))), money, currency), money))
+    for row in ranking.head(2).itertuples():
+        sentence = words("do.product", name=str(row.name), rate=words.percent(row.value, 0), usual=words.percent(row.category_rate, 0))
+        found.append(Finding("products", _worth(words, sentence, float(row.money), currency), float(row.money)))
+    return most_important(found, 5)
+
+
+def _worth(words: Words, sentence: str, money: float, currency: str) -> str:
+    return f"{sentence}: {words('do.worth', amount=words.money(money, currency))}"
+
+
+def most_important(found: Sequence[Finding], count: int = 3) -> list[Finding]:
+    """Choose the findings that stand out most, in the order given where nothing moved."""
+    return sorted(found, key=lambda f: -f.weight)[:count]

@@ -1,0 +1,535 @@
+"""Carbon and cost: distance of each lane, emissions and cost of each leg, and each lot's part of both.
+
+The arithmetic is in `models` and is called here with SQL columns: the warehouse runs what the tests check on numbers. This module
+holds the rules around it: which distance and mass are used and how sure they are, which factor fits a leg in its year, what the
+retailer pays, and how a parcel's total falls to its lots. A factor that is missing gives a missing answer.
+"""
+
+import csv
+from functools import cache
+from itertools import groupby
+from typing import Any
+
+import duckdb
+import pandas as pd
+from duckdb_sqlalchemy import Dialect
+from sqlalchemy import Date, Double, Integer, Select, and_, case, cast, column, extract, func, insert, literal, null, or_, select, table, text, union_all
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.expression import FromClause, TableClause
+
+from models import carbon, cost, distance
+from pipelines.errors import FactorMissing
+from pipelines.settings import Settings, data_path
+from pipelines.warehouse.schema import STAR
+
+Expression = ColumnElement[Any]
+Connection = duckdb.DuckDBPyConnection
+
+MEASURED, IMPUTED, ASSUMED = 0, 1, 2
+COORDINATE_STEP = 0.1  # places are rounded to it (degrees); no distance is read from places this close
+TREATMENTS = {
+    "as_new": "treatment_none", "b_stock": "treatment_none", "marked_down": "treatment_none", "return_to_supplier": "treatment_none",
+    "repaired": "treatment_reuse", "refurbished": "treatment_reuse", "donated": "treatment_reuse",
+    "recycled": "treatment_recycling", "destroyed": "treatment_energy_recovery",
+}  # fmt: skip
+PRICE_UNITS = 10  # units of a style sold in a month, at least, for its selling price to be read
+
+t = STAR.tables
+
+
+# -- factors and parameters --------------------------------------------------------------------------------------------
+
+
+@cache
+def factors() -> tuple[dict[str, str], ...]:
+    """Read the rows of data/factors/emission_factors.csv."""
+    with data_path("factors/emission_factors.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(csv.DictReader(file))
+
+
+@cache
+def parameters() -> dict[tuple[str, str], dict[str, str]]:
+    """Read the rows of data/costs.csv by parameter and what it applies to."""
+    with data_path("costs.csv").open(encoding="utf-8", newline="") as file:
+        return {(row["parameter"], row["applies_to"]): row for row in csv.DictReader(file)}
+
+
+def parameter(name: str, applies_to: str = "") -> float:
+    """Give one parameter of data/costs.csv; raises FactorMissing when the file has no such row.
+
+    >>> parameter("disposal")
+    0.85
+    """
+    row = parameters().get((name, applies_to))
+    if row is None:
+        what = f"{name} for {applies_to}" if applies_to else name
+        raise FactorMissing(f"data/costs.csv has no row for {what}: add one with its source.")
+    return float(row["value"])
+
+
+def vintage(rows: list[dict[str, str]], year: int) -> dict[str, str]:
+    """Choose the factor for an activity's year among the vintages of one factor.
+
+    The latest not after the year; for an earlier year the earliest there is, which `factor_set` labels vintage_substituted.
+
+    >>> vintage([{"valid_from_year": "2023"}, {"valid_from_year": "2025"}], 2024)
+    {'valid_from_year': '2023'}
+    """
+    known = sorted(rows, key=lambda row: int(row["valid_from_year"]))
+    return ([row for row in known if int(row["valid_from_year"]) <= year] or known[:1])[-1]
+
+
+def _factor_table(connection: Connection) -> TableClause:
+    """Store the factor of each vehicle, unit and year that legs were travelled in."""
+    first, last = connection.execute("SELECT min(year(started_on)), max(year(started_on)) FROM fact_return_leg").fetchall()[0]
+    years = range(first, last + 1) if first is not None else range(2025, 2026)
+
+    def by(row: dict[str, str]) -> tuple[str, str]:
+        return row["vehicle"], row["unit"]
+
+    chosen = [vintage(list(rows), year) | {"for_year": str(year)} for _, rows in groupby(sorted(factors(), key=by), by) for year in years for rows in [list(rows)]]
+    names = ("factor_id", "vehicle", "unit", "fuel", "wtt", "ttw", "wtw", "for_year")
+    given = pd.DataFrame([{n: row[n] or None for n in names} for row in chosen], dtype="str")
+    connection.register("given_factor", given)
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE leg_factor AS SELECT factor_id, vehicle, unit, fuel, wtt::DOUBLE AS wtt, ttw::DOUBLE AS ttw, wtw::DOUBLE AS wtw,
+            for_year::BIGINT AS year FROM given_factor
+    """)
+    connection.unregister("given_factor")
+    doubles = (column(n, Double) for n in ("wtt", "ttw", "wtw"))
+    return table("leg_factor", column("factor_id"), column("vehicle"), column("unit"), column("fuel"), column("year"), *doubles)
+
+
+# -- small pieces of SQL -----------------------------------------------------------------------------------------------
+
+
+def _sql(statement: Any) -> str:
+    return str(statement.compile(dialect=Dialect(), compile_kwargs={"literal_binds": True}))
+
+
+def _fill(connection: Connection, name: str, rows: Any) -> None:
+    connection.execute(_sql(insert(t[name]).from_select([c.name for c in rows.selected_columns], rows)))
+
+
+def _keep(connection: Connection, name: str, rows: Select[Any]) -> TableClause:
+    """Store a SELECT as a temporary table and give it back with its columns."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {_sql(rows)}")
+    return table(name, *(column(c.name, c.type) for c in rows.selected_columns))
+
+
+def _double(value: Any) -> Expression:
+    return cast(value, Double)
+
+
+def _status(rank: Expression) -> Expression:
+    return case((rank == MEASURED, "measured"), (rank == IMPUTED, "imputed"), (rank == ASSUMED, "assumed"))
+
+
+def _euro_rate(connection: Connection) -> Expression:
+    """Give the latest rate from the euro, in which parameters are, to the reporting currency; NULL without one."""
+    row = connection.execute("""
+        WITH reporting AS (SELECT value AS name FROM build_info WHERE name = 'reporting_currency')
+        SELECT rate FROM (
+            SELECT DATE '9999-01-01' AS day, 1.0 AS rate FROM reporting WHERE name = 'EUR'
+            UNION ALL SELECT day, rate FROM fact_fx_rate, reporting WHERE currency = 'EUR' AND quote_currency = name
+            UNION ALL SELECT day, 1 / rate FROM fact_fx_rate, reporting WHERE quote_currency = 'EUR' AND currency = name)
+        ORDER BY day DESC LIMIT 1
+    """).fetchone()
+    return _double(literal(float(row[0]))) if row else _double(null())
+
+
+# -- lanes -------------------------------------------------------------------------------------------------------------
+
+
+def lanes(connection: Connection, settings: Settings) -> None:
+    """Fill dim_lane for origins and destinations of legs not known yet, both with coordinates: geopy once per pair of points.
+
+    Places of one area, or no further apart than the rounding of coordinates, get the labelled default.
+    """
+    new = connection.execute(f"""
+        SELECT l.lane_key, l.from_place_key, l.to_place_key, a.latitude, a.longitude, b.latitude AS to_latitude, b.longitude AS to_longitude,
+            coalesce(a.area = b.area, false) OR greatest(abs(a.latitude - b.latitude), abs(a.longitude - b.longitude)) <= {COORDINATE_STEP} + 1e-9 AS is_same_area
+        FROM (SELECT lane_key, min(from_place_key) AS from_place_key, min(to_place_key) AS to_place_key FROM fact_return_leg
+            WHERE lane_key IS NOT NULL AND (element_type = 'transport' OR role = 'customer_trip') GROUP BY 1) l
+        ANTI JOIN dim_lane USING (lane_key)
+        JOIN dim_place a ON a.place_key = l.from_place_key JOIN dim_place b ON b.place_key = l.to_place_key
+        WHERE a.latitude IS NOT NULL AND a.longitude IS NOT NULL AND b.latitude IS NOT NULL AND b.longitude IS NOT NULL ORDER BY 1
+    """).df()  # fmt: skip
+    if new.empty:
+        return
+    ends = new[["latitude", "longitude", "to_latitude", "to_longitude"]].to_numpy()
+    known: dict[tuple[float, ...], float] = {}
+    for is_same, pair in zip(new["is_same_area"], map(tuple, ends), strict=True):
+        if not is_same and pair not in known:
+            known[pair] = known[pair[2:] + pair[:2]] = distance.geodesic_km(*pair)
+    circuity, near = parameter("circuity"), parameter("same_area_distance")
+    new["distance_km"] = [distance.road_km(known[p], circuity) if not s else near for s, p in zip(new["is_same_area"], map(tuple, ends), strict=True)]
+    new["method"] = ["same area" if s else f"geodesic x {circuity:g}" for s in new["is_same_area"]]
+    connection.register("given_lane", new)
+    connection.execute("INSERT INTO dim_lane BY NAME SELECT lane_key, from_place_key, to_place_key, distance_km, method FROM given_lane")
+    connection.unregister("given_lane")
+
+
+# -- legs --------------------------------------------------------------------------------------------------------------
+
+
+def legs(connection: Connection, settings: Settings, where_leg: str) -> None:
+    """Fill estimate_leg_carbon and estimate_leg_cost for the legs matching `where_leg`, a predicate on fact_return_leg."""
+    factor = _factor_table(connection)
+    leg = select(t["fact_return_leg"]).where(text(where_leg)).subquery("leg")
+    goods = _goods()
+    _fill(connection, "estimate_leg_carbon", _transport_carbon(leg, goods, factor))
+    _fill(connection, "estimate_leg_carbon", _treatment_carbon(leg, goods, factor))
+    _fill(connection, "estimate_leg_cost", _leg_cost(leg, _euro_rate(connection)))
+
+
+def _is_live(lot: Any) -> Expression:
+    return and_(lot.c.cancelled_at.is_(None), lot.c.rejected_at.is_(None), lot.c.expired_at.is_(None))
+
+
+def _goods() -> FromClause:
+    """Net mass of each parcel's goods (kg), where every lot's product has a weight."""
+    lot = t["fact_return_line"]
+    whole = func.count() == func.count(lot.c.weight_kg)
+    mass = func.sum(lot.c.weight_kg * _double(lot.c.units))
+    parcels = select(lot.c.parcel_key, _double(case((whole, mass))).label("goods_kg")).where(lot.c.parcel_key.is_not(None), _is_live(lot))
+    return parcels.group_by(lot.c.parcel_key).subquery("goods")
+
+
+def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
+    """Name the factor's vehicle for a leg; NULL where none can be told. A named vehicle is taken at its word."""
+    words = func.lower(func.coalesce(leg.c.service, ""))
+    electric = leg.c.fuel == "electricity"
+    return case(
+        (leg.c.role == "packaging", case((words.regexp_match("bag|film|plastic|poly"), "packaging_film"), (words.regexp_match("box|board|carton|corrugated"), "packaging_board"))),
+        (leg.c.element_type == "hub", case((to_kind.in_(("returns_centre", "warehouse")), "hub_returns_centre"), (or_(to_kind.is_not(None), leg.c.carrier.is_not(None)), "hub_sorting"))),
+        (leg.c.vehicle.is_not(None), leg.c.vehicle),
+        (leg.c.mode == "van", case((electric, "van_electric"), (leg.c.fuel.is_(None), "van_average"), else_=func.concat("van_", leg.c.fuel))),
+        (leg.c.mode == "car", case((electric, "car_electric"), else_="car_average")),
+        (leg.c.mode == "air", case((km > parameter("air_long_from"), "air_long"), else_="air_short")),
+        *((leg.c.mode == mode, vehicle) for mode, vehicle in (("truck", "truck_average"), ("bus", "bus_local"), ("rail", "rail_freight"), ("foot", "foot"), ("bike", "bike"))),
+    )  # fmt: skip
+
+
+def _transport_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
+    """Emissions of every leg but treatment.
+
+    A collection round that says how many parcels shared it is divided by them; a customer's trip counts its share; hubs count per
+    parcel; packaging by its mass; everything else by tonne-kilometres.
+    """
+    lane, place = t["dim_lane"], t["dim_place"]
+    is_trip = leg.c.role == "customer_trip"
+    is_shared = and_(leg.c.role == "first_mile", leg.c.movement_parcels > 0, leg.c.distance_km.is_not(None), leg.c.element_type == "transport")
+    lane_km = case((is_trip, lane.c.distance_km * 2), (leg.c.mode == "air", lane.c.distance_km / parameter("circuity")), else_=lane.c.distance_km)
+    usual_km = case(
+        (is_trip, parameter("trip_distance")), (leg.c.role == "first_mile", parameter("first_mile_distance")),
+        (leg.c.role == "onward", parameter("onward_distance")), else_=parameter("trunk_distance"),
+    )  # fmt: skip
+    km = _double(func.coalesce(leg.c.distance_km, lane_km, usual_km))
+    distance_rank = case((leg.c.distance_km.is_not(None), MEASURED), (lane.c.method != "same area", IMPUTED), else_=ASSUMED)
+    vehicle = _vehicle(leg, place.c.kind, km)
+    method = case(
+        (leg.c.role == "packaging", "per_tonne"), (or_(leg.c.element_type == "hub", is_shared), "per_parcel"),
+        (or_(is_trip, vehicle.in_(("foot", "bike"))), "per_vehicle_km"), else_="per_tonne_km",
+    )  # fmt: skip
+    gross_kg = goods.c.goods_kg + parameter("packaging_mass")
+    pack_kg = case(*((vehicle == name, parameter("packaging_mass", name)) for name in ("packaging_board", "packaging_film")))
+    mass_rank = case((leg.c.mass_kg.is_not(None), MEASURED), (and_(leg.c.role != "packaging", goods.c.goods_kg.is_not(None)), IMPUTED), else_=ASSUMED)
+    mass = case((leg.c.role == "packaging", func.coalesce(leg.c.mass_kg, pack_kg)), else_=func.coalesce(leg.c.mass_kg, gross_kg, parameter("parcel_mass")))
+    unit = case(
+        (leg.c.role == "packaging", "kgCO2e/t"), (leg.c.element_type == "hub", "kgCO2e/parcel"),
+        (vehicle.in_(("foot", "bike", "bus_local")), "kgCO2e/passenger.km"), (or_(is_trip, is_shared), "kgCO2e/vehicle.km"), else_="kgCO2e/t.km",
+    )  # fmt: skip
+    used = (
+        select(
+            leg.c.leg_key, leg.c.role, leg.c.element_type, leg.c.fuel, extract("year", leg.c.started_on).label("year"), _double(leg.c.movement_parcels).label("parcels"), is_shared.label("is_shared"),
+            func.coalesce(leg.c.trip_share, parameter("trip_share")).label("trip_share"), vehicle.label("vehicle"), unit.label("unit"), method.label("method"),
+            case((method.in_(("per_tonne_km", "per_vehicle_km")) | is_shared, km)).label("distance_km"), distance_rank.label("distance_rank"),
+            case((method.in_(("per_tonne_km", "per_tonne")), _double(mass))).label("mass_kg"), mass_rank.label("mass_rank"),
+            case((is_trip & leg.c.trip_share.is_(None), ASSUMED), (leg.c.element_type == "hub", IMPUTED), else_=MEASURED).label("other_rank"),
+        )
+        .select_from(leg)
+        .outerjoin(lane, lane.c.lane_key == leg.c.lane_key)
+        .outerjoin(place, place.c.place_key == leg.c.to_place_key)
+        .outerjoin(goods, goods.c.parcel_key == leg.c.parcel_key)
+        .where(leg.c.role != "treatment")
+        .subquery("used")
+    )  # fmt: skip
+    fits = or_(factor.c.fuel.is_(None), used.c.fuel.is_(None), factor.c.fuel == used.c.fuel)
+
+    def kilograms(rate: Any) -> Expression:
+        rate = case((fits, rate))
+        return case(
+            (used.c.is_shared, carbon.shared_trip_carbon(used.c.distance_km, used.c.parcels, rate)), (used.c.method == "per_parcel", rate),
+            (used.c.method == "per_vehicle_km", carbon.trip_carbon(used.c.distance_km, used.c.trip_share, rate)),
+            (used.c.method == "per_tonne", carbon.mass_carbon(used.c.mass_kg, rate)), else_=carbon.leg_carbon(used.c.distance_km, used.c.mass_kg, rate),
+        )  # fmt: skip
+
+    worst = func.greatest(case((used.c.distance_km.is_not(None), used.c.distance_rank), else_=0), case((used.c.mass_kg.is_not(None), used.c.mass_rank), else_=0), used.c.other_rank)
+    scope3 = case((used.c.role == "customer_trip", "9"), (used.c.role == "packaging", "1"), else_="4")
+    return (
+        select(
+            used.c.leg_key, case((fits, factor.c.factor_id)).label("factor_id"), used.c.distance_km, case((used.c.distance_km.is_not(None), _status(used.c.distance_rank))).label("distance_status"),
+            used.c.mass_kg, case((used.c.mass_kg.is_not(None), _status(used.c.mass_rank))).label("mass_status"), kilograms(factor.c.wtt).label("kg_co2e_wtt"),
+            kilograms(factor.c.ttw).label("kg_co2e_ttw"), kilograms(factor.c.wtw).label("kg_co2e"), _status(worst).label("status"), scope3.label("scope3_category"), used.c.method,
+        )
+        .select_from(used)
+        .outerjoin(factor, and_(factor.c.vehicle == used.c.vehicle, factor.c.unit == used.c.unit, factor.c.year == used.c.year))
+    )  # fmt: skip
+
+
+def _treatment_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
+    """Emissions of treatment: the parcel's goods by what is done with them, each kind with its factor.
+
+    A parcel with a lot whose treatment is not decided or has no factor gets no answer yet.
+    """
+    lot, place = t["fact_return_line"], t["dim_place"]
+    kind = case(*((lot.c.disposition == name, vehicle) for name, vehicle in TREATMENTS.items()))
+    treated = (
+        select(lot.c.parcel_key, kind.label("kind"), func.sum(_double(lot.c.units)).label("units"), func.sum(lot.c.weight_kg * _double(lot.c.units)).label("weight_kg"))
+        .where(lot.c.parcel_key.is_not(None), _is_live(lot)).group_by(lot.c.parcel_key, kind).subquery("treated")
+    )  # fmt: skip
+    of_parcel = select(treated.c.parcel_key, func.sum(treated.c.units).label("units")).group_by(treated.c.parcel_key).subquery("of_parcel")
+    to_landfill = and_(treated.c.kind == "treatment_energy_recovery", place.c.kind == "landfill")
+    mass = _double(func.coalesce(leg.c.mass_kg, goods.c.goods_kg, parameter("parcel_mass")))
+    share = case((goods.c.goods_kg > 0, carbon.allocate(mass, treated.c.weight_kg, goods.c.goods_kg)), else_=carbon.allocate(mass, treated.c.units, of_parcel.c.units))
+    rank = case((leg.c.mass_kg.is_not(None), MEASURED), (goods.c.goods_kg.is_not(None), IMPUTED), else_=ASSUMED)
+    whole = func.count() == func.count(factor.c.wtw)
+
+    def kilograms(rate: Any) -> Expression:
+        return case((whole & (func.count(rate) == func.count()), func.sum(carbon.mass_carbon(share, rate))))
+
+    first, last = func.min(factor.c.factor_id), func.max(factor.c.factor_id)
+    trace = case((first == last, first), else_=func.concat(first, " + ", last))
+    scope3 = case((func.bool_or(treated.c.kind.in_(("treatment_recycling", "treatment_energy_recovery"))), "5"), (func.bool_or(treated.c.kind == "treatment_reuse"), "1"), else_="4")
+    return (
+        select(
+            leg.c.leg_key, trace.label("factor_id"), func.any_value(mass).label("mass_kg"), _status(func.any_value(rank)).label("mass_status"),
+            kilograms(factor.c.wtt).label("kg_co2e_wtt"), kilograms(factor.c.ttw).label("kg_co2e_ttw"), kilograms(factor.c.wtw).label("kg_co2e"), _status(func.any_value(rank)).label("status"),
+            scope3.label("scope3_category"), literal("per_tonne").label("method"),
+        )
+        .select_from(leg)
+        .outerjoin(treated, treated.c.parcel_key == leg.c.parcel_key)
+        .outerjoin(of_parcel, of_parcel.c.parcel_key == leg.c.parcel_key)
+        .outerjoin(goods, goods.c.parcel_key == leg.c.parcel_key)
+        .outerjoin(place, place.c.place_key == leg.c.to_place_key)
+        .outerjoin(factor, and_(factor.c.vehicle == case((to_landfill, "treatment_landfill"), else_=treated.c.kind), factor.c.unit == "kgCO2e/t", factor.c.year == extract("year", leg.c.started_on)))
+        .where(leg.c.role == "treatment").group_by(leg.c.leg_key)
+    )  # fmt: skip
+
+
+def _leg_cost(leg: Any, euro: Expression) -> Select[Any]:
+    """Cost of every leg: its invoice; else nothing where the retailer does not pay it as a leg; else the usual rate."""
+    start, end = t["dim_place"].alias("start"), t["dim_place"].alias("finish")
+    methods = [name for parameter_name, name in parameters() if parameter_name == "freight_first_mile"]
+    first_mile = case(*((leg.c.method == m, parameter("freight_first_mile", m)) for m in methods), else_=parameter("freight_first_mile", "unknown"))
+    trunk = case((start.c.country != end.c.country, parameter("freight_trunk", "cross_border")), else_=parameter("freight_trunk", "domestic"))
+    rate = case((leg.c.role == "first_mile", first_mile), (leg.c.element_type == "hub", parameter("freight_hub", "carrier")), (leg.c.role == "onward", parameter("freight_onward")), else_=trunk)
+    customer = leg.c.role.in_(("customer_trip", "packaging"))
+    handling = or_(leg.c.role == "treatment", and_(leg.c.element_type == "hub", leg.c.carrier.is_(None)))
+    invoiced = leg.c.cost_amount.is_not(None)
+    return (
+        select(
+            leg.c.leg_key,
+            case((invoiced, cost.leg_cost(_double(leg.c.cost_amount), leg.c.fx_rate)), (customer | handling, 0.0), else_=cost.leg_cost(_double(rate), euro)).label("amount"),
+            case((invoiced, "measured"), (customer | handling, "imputed"), else_="assumed").label("status"),
+            case((invoiced, "invoice"), (customer, "the customer pays"), (handling, "part of handling"), else_="usual rate").label("method"),
+        )
+        .select_from(leg)
+        .outerjoin(start, start.c.place_key == leg.c.from_place_key)
+        .outerjoin(end, end.c.place_key == leg.c.to_place_key)
+    )  # fmt: skip
+
+
+# -- returns -----------------------------------------------------------------------------------------------------------
+
+
+def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
+    """Fill estimate_return_carbon and estimate_return_cost for lots matching `where_lot`, a predicate on fact_return_line.
+
+    `where_lot` takes whole parcels. A lot that was cancelled, rejected or expired carries nothing of a parcel that others
+    travelled in. Then list in factor_set what this build used.
+    """
+    basis = _keep(connection, "lot_basis", _lot_basis(where_lot))
+    carried = basis.c.kg_co2e.is_not(None)
+    _fill(connection, "estimate_return_carbon", select(
+        basis.c.return_lot_key, carbon.allocate(basis.c.kg_co2e, basis.c.weight, basis.c.total_weight).label("kg_co2e"),
+        carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"),
+    ).where(carried))  # fmt: skip
+    _fill(connection, "estimate_return_cost", union_all(*_components(basis, _euro_rate(connection))))
+    connection.execute("DROP TABLE lot_basis")
+    _list_factors(connection)
+
+
+def _lot_basis(where_lot: str) -> Select[Any]:
+    """All that a lot's carbon and cost follow from, one row a lot."""
+    lot = select(t["fact_return_line"]).where(text(where_lot)).subquery("lot")
+    order, policy = t["fact_order_line"], t["dim_policy"]
+    leg, leg_carbon, leg_cost = t["fact_return_leg"], t["estimate_leg_carbon"], t["estimate_leg_cost"]
+    mass = lot.c.weight_kg * _double(lot.c.units)
+    live = _is_live(lot)
+    parcel = (
+        select(
+            lot.c.parcel_key, func.sum(_double(lot.c.units)).label("units"), func.sum(case((live, _double(lot.c.units)))).label("live_units"),
+            case((func.count(case((live, 1))) == func.count(case((live, mass))), func.sum(case((live, mass))))).label("live_kg"),
+        )
+        .where(lot.c.parcel_key.is_not(None)).group_by(lot.c.parcel_key).subquery("parcel")
+    )  # fmt: skip
+    rank = case((leg_cost.c.status == "measured", MEASURED), (leg_cost.c.status == "imputed", IMPUTED), else_=ASSUMED)
+    measured = case((leg_carbon.c.status == "measured", leg_carbon.c.kg_co2e), else_=0.0)
+    parts = union_all(
+        select(leg_carbon.c.leg_key, leg_carbon.c.kg_co2e, measured.label("kg_co2e_measured"), _double(null()).label("freight"), cast(null(), Integer).label("freight_rank")),
+        select(leg_cost.c.leg_key, null(), null(), _double(leg_cost.c.amount), rank).where(leg_cost.c.amount != 0),
+    ).subquery("parts")  # fmt: skip
+    sums = (func.sum(parts.c[n]).label(n) for n in ("kg_co2e", "kg_co2e_measured", "freight"))
+    chain_rows = select(leg.c.parcel_key, *sums, func.max(parts.c.freight_rank).label("freight_rank")).join(parts, parts.c.leg_key == leg.c.leg_key)
+    if where_lot != "TRUE":
+        chain_rows = chain_rows.where(leg.c.parcel_key.in_(select(lot.c.parcel_key)))
+    chain = chain_rows.group_by(leg.c.parcel_key).subquery("chain")
+    recovery = t["fact_recovery"]
+    recovered = (
+        select(
+            recovery.c.return_line_key, recovery.c.disposition, func.sum(_double(recovery.c.units)).label("units"), func.sum(_double(recovery.c.amount) * recovery.c.fx_rate).label("amount"),
+            func.sum(_double(func.coalesce(recovery.c.treatment_cost, 0)) * recovery.c.fx_rate).label("treatment_cost"),
+        )
+        .where(recovery.c.units > 0).group_by(recovery.c.return_line_key, recovery.c.disposition).subquery("recovered")
+    )  # fmt: skip
+    whole = t["fact_return_line"].alias("whole")
+    pays_fee = whole.c.return_type.in_(("withdrawal", "commercial"))
+    of_return = (
+        select(whole.c.return_key, func.sum(_double(whole.c.units)).label("units")).where(pays_fee, _is_live(whole), whole.c.confirmed_at.is_not(None))
+        .group_by(whole.c.return_key).subquery("of_return")
+    )  # fmt: skip
+    prices = [_style_price().alias(name) for name in ("price_then", "price_now")]
+    months = [func.date_trunc("month", day) for day in (lot.c.ordered_on, cast(func.coalesce(lot.c.restocked_at, lot.c.inspected_at), Date))]
+    weight = case((parcel.c.live_kg > 0, case((live, mass), else_=0.0)), (parcel.c.live_units > 0, case((live, _double(lot.c.units)), else_=0.0)), else_=_double(lot.c.units))
+    total = case((parcel.c.live_kg > 0, parcel.c.live_kg), (parcel.c.live_units > 0, parcel.c.live_units), else_=parcel.c.units)
+    sold = _double(order.c.units_sold + order.c.units_exchanged_in)
+    units = _double(lot.c.units)
+
+    def of_line(amount: Any) -> Expression:
+        return case((sold > 0, cost.share_of(_double(amount), units, sold) * order.c.fx_rate))
+
+    def of_recovery(amount: Any) -> Expression:
+        return cost.share_of(amount, units, recovered.c.units)
+
+    fee_rate = case((policy.c.currency == lot.c.currency, lot.c.fx_rate), (policy.c.currency == select(t["build_info"].c.value).where(t["build_info"].c.name == "reporting_currency").scalar_subquery(), 1.0))
+    fee = case((lot.c.return_type.in_(("withdrawal", "commercial")), cost.share_of(_double(policy.c.fee_amount), units, of_return.c.units) * fee_rate))
+    is_costed = and_(lot.c.confirmed_at.is_not(None), live, lot.c.return_type != "price_adjustment")
+    return (
+        select(
+            lot.c.return_lot_key, is_costed.label("is_costed"), lot.c.return_type, lot.c.disposition, units.label("units"), lot.c.received_at, lot.c.inspected_at, lot.c.restocked_at, lot.c.lost_at,
+            (_double(lot.c.net_amount) * lot.c.fx_rate).label("net"), (_double(lot.c.cost_amount) * lot.c.fx_rate).label("cost"), of_line(order.c.outbound_cost).label("outbound"),
+            of_line(order.c.payment_fee).label("payment_fee"), of_recovery(recovered.c.amount).label("recovered"), of_recovery(recovered.c.treatment_cost).label("treatment_cost"),
+            prices[0].c.price.label("price_then"), prices[1].c.price.label("price_now"), fee.label("fee"), weight.label("weight"), total.label("total_weight"),
+            chain.c.kg_co2e, chain.c.kg_co2e_measured, chain.c.freight, chain.c.freight_rank,
+        )
+        .select_from(lot)
+        .outerjoin(parcel, parcel.c.parcel_key == lot.c.parcel_key)
+        .outerjoin(chain, chain.c.parcel_key == lot.c.parcel_key)
+        .outerjoin(order, order.c.order_line_key == lot.c.order_line_key)
+        .outerjoin(recovered, and_(recovered.c.return_line_key == lot.c.return_line_key, recovered.c.disposition == lot.c.disposition))
+        .outerjoin(policy, policy.c.policy_key == lot.c.policy_key)
+        .outerjoin(of_return, of_return.c.return_key == lot.c.return_key)
+        .outerjoin(prices[0], and_(prices[0].c.style_id == lot.c.style_id, prices[0].c.source == lot.c.source, prices[0].c.month == months[0]))
+        .outerjoin(prices[1], and_(prices[1].c.style_id == lot.c.style_id, prices[1].c.source == lot.c.source, prices[1].c.month == months[1]))
+    )  # fmt: skip
+
+
+def _style_price() -> Select[Any]:
+    """Mean selling price of a style in a month, in the reporting currency, where enough units were sold."""
+    order = t["fact_order_line"]
+    sold = func.sum(_double(order.c.units_sold))
+    month = func.date_trunc("month", order.c.ordered_on)
+    return (
+        select(order.c.source, order.c.style_id, month.label("month"), (func.sum(_double(order.c.net_amount) * order.c.fx_rate) / sold).label("price"))
+        .where(order.c.units_sold > 0, order.c.line_type == "goods", order.c.style_id.is_not(None)).group_by(order.c.source, order.c.style_id, month).having(sold >= PRICE_UNITS)
+    )  # fmt: skip
+
+
+def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
+    """Give one SELECT per component: lot, component, amount, status and how it was found; rows of nothing are left out."""
+
+    def usual(name: str, applies_to: str = "") -> Expression:
+        return parameter(name, applies_to) * euro
+
+    def rows(component: str, amount: Expression, status: Any, method: Any, *where: Expression) -> Select[Any]:
+        given = select(lot.c.return_lot_key, literal(component).label("component"), amount.label("amount"), _word(status).label("status"), _word(method).label("method")).where(lot.c.is_costed, *where)
+        inner = given.subquery(component)
+        return select(*inner.c).where(func.round(inner.c.amount, 4) != 0)
+
+    c = lot.c
+    came = or_(c.received_at.is_not(None), c.inspected_at.is_not(None), c.restocked_at.is_not(None))
+    checked = or_(c.inspected_at.is_not(None), c.restocked_at.is_not(None))
+    repacked = checked & c.disposition.in_(("as_new", "b_stock", "marked_down"))
+    discarded = c.disposition.in_(("recycled", "destroyed"))
+    treatment = case((discarded, 0.0), else_=func.coalesce(c.treatment_cost, 0.0))
+    handling = cost.handling_cost(
+        c.units, case((came, usual("handling_receipt")), else_=0.0), case((checked, usual("handling_inspection")), else_=0.0), case((repacked, usual("handling_repacking")), else_=0.0), treatment
+    )  # fmt: skip
+    is_lost = c.lost_at.is_not(None) & c.received_at.is_(None)
+    as_new = c.disposition == "as_new"
+    priced = (c.price_then > 0) & c.price_now.is_not(None)
+    known = c.recovered.is_not(None)
+    supplied = c.disposition == "return_to_supplier"
+    rates = [name for parameter_name, name in parameters() if parameter_name == "recovery" and name != "return_to_supplier"]
+    usual_share = case(*((c.disposition == name, parameter("recovery", name)) for name in rates))
+    loss = case(
+        (is_lost, c.cost), (as_new & known, func.greatest(cost.value_loss(c.net, c.recovered), 0.0)),
+        (as_new & priced, func.greatest(cost.markdown(c.net, c.price_then, c.price_now), 0.0)), (as_new, 0.0), (known, cost.value_loss(c.cost, c.recovered)),
+        (supplied, cost.value_loss(c.cost, c.cost * parameter("recovery", "return_to_supplier"))), (c.disposition.is_(None), c.cost * parameter("expected_loss")),
+        else_=cost.value_loss(c.cost, c.net * usual_share),
+    )  # fmt: skip
+    loss_status = case((is_lost, "imputed"), (known, "measured"), (as_new, "imputed"), (c.disposition == "destroyed", "imputed"), else_="assumed")
+    loss_method = case(
+        (is_lost, "lost on the way"), (known, "recovered value"), (as_new, "selling price of the style"), (c.disposition.is_(None), "treatment not decided"), else_="usual recovery",
+    )  # fmt: skip
+    disposal_known = c.treatment_cost.is_not(None)
+    return [
+        rows("outbound_shipping", c.outbound, "measured", "order line"),
+        rows("payment_fee", c.payment_fee * parameter("payment_fee_lost"), "imputed", "fee kept by the processor", c.return_type != "exchange"),
+        rows("return_freight", carbon.allocate(c.freight, c.weight, c.total_weight), _status(c.freight_rank), "legs of the parcel"),
+        rows("handling", handling, "assumed", "usual rates"),
+        rows("value_loss", loss, loss_status, loss_method),
+        rows("disposal", func.coalesce(c.treatment_cost, c.units * usual("disposal")), case((disposal_known, "measured"), else_="assumed"),
+             case((disposal_known, "treatment cost"), else_="usual rate"), discarded),
+        rows("fee_charged", -c.fee, "imputed", "return policy"),
+    ]  # fmt: skip
+
+
+def _word(value: Any) -> Expression:
+    return literal(value) if isinstance(value, str) else value
+
+
+# -- what was used -----------------------------------------------------------------------------------------------------
+
+
+def _list_factors(connection: Connection) -> None:
+    """Fill factor_set with the factors, parameters and rules this build used."""
+    used = connection.execute("""
+        SELECT factor_id, min(year(started_on)) AS first_year, max(year(started_on)) AS last_year
+        FROM (SELECT unnest(string_split(factor_id, ' + ')) AS factor_id, started_on FROM (
+            SELECT factor_id, started_on FROM estimate_leg_carbon JOIN (SELECT leg_key, date_trunc('year', started_on) AS started_on FROM fact_return_leg) USING (leg_key) GROUP BY ALL)) GROUP BY 1
+    """).fetchall()
+    years = {factor_id: (first, last) for factor_id, first, last in used if factor_id}
+    rows: list[tuple[Any, ...]] = []
+    for row in factors():
+        if row["factor_id"] in years:
+            first, last = years[row["factor_id"]]
+            is_late = first < int(row["valid_from_year"])
+            note = f"{row['vehicle'].replace('_', ' ')}, {row['activity'].replace('_', ' ')}, {first}-{last}"
+            note += ", vintage_substituted" if is_late else ""
+            numbers = [float(row[n]) if row[n] else None for n in ("wtt", "ttw", "wtw")]
+            rows.append((row["factor_id"], "emission", f"{note}. {row['notes']}".strip(), row["unit"], *numbers, int(row["year"]), row["source"], row["source_address"], row["quality"]))
+    if years:
+        rules = {"circuity": "distance", "same_area_distance": "distance", "parcel_mass": "allocation", "packaging_mass": "allocation"}
+        for (name, applies_to), row in parameters().items():
+            if name in ("displacement", "air_long_from"):
+                continue
+            kind = rules.get(name) or ("distance" if row["unit"].startswith("km") or name == "trip_share" else "cost")
+            what = f"{name} {applies_to}".strip().replace("_", " ")
+            rows.append((f"{name}.{applies_to}".strip("."), kind, f"{what}. {row['notes']}".strip(), row["unit"], None, None, float(row["value"]), int(row["year"]), row["source"], row["address"], row["quality"]))
+        rows.append(("allocation.mass", "allocation", "A parcel's total falls to its lots by mass where all are weighed, else by units", "share", None, None, None, None, "ISO 14083", "", "assumed"))
+    connection.execute("DELETE FROM factor_set")
+    if rows:
+        connection.executemany("INSERT INTO factor_set VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)

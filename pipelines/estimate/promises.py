@@ -1,0 +1,272 @@
+"""Promises as dates: when each return's clocks start, are due and stop, and what may still break.
+
+Here: the business calendar, one row a return x promise, the state at a time of observation, the risk of open returns. Not
+here: life tables and quantiles (models/promises.py) and what a page shows (pipelines/metrics). The one idea: dates are stored
+and the state follows from them and the time of observation, so a build answers for any day.
+
+Promises are those of the order line's policy version, and `legal_refund` for withdrawals from distance sales in the
+countries of data/legal.csv: Directive 2011/83/EU Art. 13 asks for the refund within 14 days of the customer's notice, but the
+seller may wait for the goods or proof that they were sent, whichever is earlier; so it is due at the later of the two. (A
+seller who offers to collect the goods may not wait; logs do not say who offered, so that is not applied.) It stands beside
+any policy, which cannot replace it. Days end at midnight in the shop's time zone and the first day does not count, as in
+Regulation (EEC, Euratom) 1182/71 Art. 3; its extension over weekends is left out, which is the stricter reading.
+"""
+
+from datetime import date
+from typing import Any
+
+import duckdb
+import holidays
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import ColumnElement, and_, case, literal, or_
+
+from models.promises import LOST, breach_probability, incidence, life_table
+from pipelines.settings import Settings, data_path
+
+NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types that no promise to the customer covers
+_STAGES = (
+    "requested", "approved", "label_issued", "handed_over", "carrier_scan", "received", "inspected", "refunded", "restocked",
+)  # fmt: skip
+_BIN_DAYS = 0.25
+_BINS = 480  # 120 days
+_BORROWED = 30.0  # returns of the whole promise that a lane's own life table is eked out with
+OBSERVED_SQL = """
+    SELECT source, max(last_occurred_at) AS observed_until FROM build_source
+    WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund') GROUP BY source
+"""
+
+
+def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Fill dim_day: every day of the facts and 60 after, for each country sold to or from, with its public holidays.
+
+    Countries that the `holidays` library does not know have weekends only.
+    """
+    del settings
+    first, last = connection.execute("""
+        SELECT min(a)::DATE, max(b)::DATE + 60 FROM (
+            SELECT min(ordered_at) AS a, max(ordered_at) AS b FROM fact_order_line
+            UNION ALL SELECT min(requested_on), max(greatest(requested_on, confirmed_at, refunded_at, restocked_at)) FROM fact_return_line
+            UNION ALL SELECT NULL, max(last_occurred_at) FROM build_source)
+    """).fetchall()[0]
+    connection.execute("DELETE FROM dim_day")
+    if first is None:
+        return
+    countries = [r[0] for r in connection.execute("""
+        SELECT DISTINCT country FROM (SELECT country FROM fact_order_line UNION ALL SELECT country FROM fact_return_line
+            UNION ALL SELECT market FROM dim_shop) WHERE country IS NOT NULL ORDER BY 1
+    """).fetchall()]  # fmt: skip
+    rows = [(c, day) for c in countries for day in _public_holidays(c, first, last)]
+    found = pa.table({
+        "country": pa.array([c for c, _ in rows], pa.string()), "day": pa.array([d for _, d in rows], pa.date32())
+    })  # fmt: skip
+    connection.register("public_holiday", found)
+    connection.execute(
+        """
+        INSERT INTO dim_day BY NAME
+        SELECT day, country, is_business_day,
+            sum(is_business_day::INTEGER) OVER (PARTITION BY country ORDER BY day)::INTEGER AS business_day_no
+        FROM (
+            SELECT d.day, c.country, isodow(d.day) < 6 AND h.day IS NULL AS is_business_day
+            FROM (SELECT range::DATE AS day FROM range(?::TIMESTAMP, ?::TIMESTAMP + INTERVAL 1 DAY, INTERVAL 1 DAY)) d
+            CROSS JOIN (SELECT unnest(?::VARCHAR[]) AS country) c
+            LEFT JOIN public_holiday h ON h.country = c.country AND h.day = d.day)
+        ORDER BY country, day
+        """,
+        [first, last, countries],
+    )
+    connection.unregister("public_holiday")
+
+
+def _public_holidays(country: str, first: date, last: date) -> list[date]:
+    if country not in holidays.list_supported_countries(include_aliases=False):
+        return []
+    return sorted(holidays.country_holidays(country, years=range(first.year, last.year + 1)))
+
+
+def _lot_stages() -> str:
+    """Give each stage's time of a lot; a physical stage nobody recorded was reached at the latest when the next one was.
+
+    A return handed in at a store is requested, received and inspected at the till. A rejection answers a request.
+    """
+    at_till = "CASE WHEN method = 'store' THEN least(requested_at, received_at, inspected_at) END"
+    return f"""
+        least(restocked_at, disposed_at) AS restocked, least(refunded_at, exchanged_at) AS refunded,
+        coalesce(inspected_at, {at_till}, restocked) AS inspected, coalesce(received_at, {at_till}, inspected) AS received,
+        coalesce(carrier_scan_at, received) AS carrier_scan, coalesce(handed_over_at, carrier_scan) AS handed_over,
+        coalesce(label_issued_at, handed_over) AS label_issued, coalesce(approved_at, rejected_at, label_issued) AS approved,
+        coalesce(requested_at, approved) AS requested
+    """
+
+
+def _of_stage(column: str, prefix: str) -> str:
+    cases = " ".join(f"WHEN '{s}' THEN {prefix}{s}" for s in _STAGES)
+    return f"CASE {column} {cases} END"
+
+
+def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_return: str) -> None:
+    """Insert estimate_promise for returns matching `where_return` (a predicate on return_key).
+
+    A return's clock starts when its last unit reaches the first stage and stops when its last unit reaches the end; units
+    cancelled, rejected or expired are left aside unless all are. A promise whose stage the source never records gives no row;
+    one kept before its clock started is due at once. `handed_over_at` says when the customer had done their part: for a
+    promise that does not wait for the hand-over (or is the customer's own), the request.
+    """
+    del settings
+    reached = ", ".join(
+        f"""coalesce(max({s}) FILTER (is_active), CASE WHEN count(*) FILTER (is_active) = 0 THEN max({s}) END) AS start_{s},
+        CASE WHEN count(*) FILTER (is_active) = 0 AND count(*) = count({s}) THEN max({s})
+            WHEN count(*) FILTER (is_active) = count({s}) FILTER (is_active) THEN max({s}) FILTER (is_active) END AS end_{s}"""
+        for s in _STAGES
+    )
+    recorded = ", ".join(f"count({s}_at) > 0 AS has_{s}" for s in _STAGES)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE promised_return AS
+        WITH lot AS (
+            SELECT return_key, return_lot_key, return_line_id, policy_key, units, requested_on, net_amount * fx_rate AS amount,
+                {_lot_stages()}, lost_at, least(cancelled_at, rejected_at, expired_at) AS stopped_at,
+                CASE stopped_at WHEN cancelled_at THEN 'cancelled' WHEN rejected_at THEN 'rejected' WHEN expired_at THEN 'expired' END AS stopped_by,
+                stopped_at IS NULL AS is_active
+            FROM fact_return_line WHERE ({where_return}) AND return_key IS NOT NULL AND return_type NOT IN {NOT_PROMISED})
+        SELECT return_key, arg_min(return_lot_key, return_line_id) AS first_lot_key, arg_min(policy_key, return_line_id) AS promise_policy_key,
+            sum(units)::INTEGER AS units, sum(amount)::DOUBLE AS amount, min(requested_on) AS requested_on,
+            {reached},
+            CASE WHEN count(*) FILTER (is_active) = 0 THEN max(stopped_at) END AS stopped_at,
+            CASE WHEN count(*) FILTER (is_active) = 0 THEN arg_max(stopped_by, stopped_at) END AS stopped_by,
+            min(lost_at) FILTER (is_active) AS lost_at
+        FROM lot GROUP BY return_key;
+
+        CREATE OR REPLACE TEMP TABLE zone_hour_day AS
+        WITH zone AS (SELECT DISTINCT coalesce(time_zone, 'UTC') AS zone FROM dim_shop UNION SELECT 'UTC'),
+        span AS (SELECT min(day)::TIMESTAMP - INTERVAL 60 DAY AS first, max(day)::TIMESTAMP + INTERVAL 400 DAY AS last FROM dim_day)
+        SELECT zone, hour, timezone(zone, timezone('UTC', hour))::DATE AS day
+        FROM zone, (SELECT unnest(range(first, last, INTERVAL 1 HOUR)) AS hour FROM span);
+        CREATE OR REPLACE TEMP TABLE legal_refund AS
+        SELECT country, days::DOUBLE AS days, valid_from::DATE AS valid_from, valid_to::DATE AS valid_to
+        FROM read_csv('{data_path("legal.csv")}', header = true, all_varchar = true) WHERE rule = 'legal_refund';
+        CREATE OR REPLACE TEMP TABLE due_day AS
+        WITH length AS (
+            SELECT DISTINCT duration_unit, duration, ceil(duration)::INTEGER AS days FROM dim_policy_promise WHERE duration_unit <> 'clock_hours'
+            UNION SELECT DISTINCT 'legal', days, days::INTEGER FROM legal_refund),
+        day_end AS (SELECT zone, day, max(hour) + INTERVAL 1 HOUR AS ends_at FROM zone_hour_day GROUP BY ALL),
+        due AS (
+            SELECT d.country, d.day, l.duration_unit, l.duration, CASE l.duration_unit WHEN 'business_days' THEN b.day ELSE d.day + l.days END AS due_on
+            FROM dim_day d CROSS JOIN length l
+            LEFT JOIN dim_day b ON b.country = d.country AND b.is_business_day AND b.business_day_no = d.business_day_no + l.days)
+        SELECT due.*, e.zone, e.ends_at FROM due JOIN day_end e ON e.day = due.due_on;
+
+        INSERT INTO estimate_promise BY NAME
+        WITH seen AS (SELECT source, {recorded} FROM fact_return_line GROUP BY source),
+        described AS (
+            SELECT r.*, f.return_id, f.source, f.shop_id, f.country, f.channel, f.category, f.brand, f.method, f.carrier, f.place_id, f.return_type,
+                coalesce(f.ordered_on, r.requested_on) AS sold_on, coalesce(z.time_zone, 'UTC') AS zone, s.* EXCLUDE (source)
+            FROM promised_return r JOIN fact_return_line f ON f.return_lot_key = r.first_lot_key
+            LEFT JOIN dim_shop z ON z.shop_key = f.shop_key JOIN seen s ON s.source = f.source),
+        promised AS (
+            SELECT d.*, p.promise_key, p.promise_id, p.responsible, p.duration, p.duration_unit, p.policy_key,
+                {_of_stage("p.from_stage", "start_")} AS started_at, {_of_stage("p.to_stage", "end_")} AS ended_at,
+                p.to_stage IN ('requested', 'approved', 'label_issued', 'handed_over') OR p.responsible = 'customer' AS is_before_hand_over
+            FROM described d JOIN dim_policy_promise p ON p.policy_key = d.promise_policy_key
+            WHERE p.promise_id <> 'legal_refund' AND {_of_stage("p.from_stage", "has_")} AND {_of_stage("p.to_stage", "has_")}
+                AND NOT (d.method IS NOT DISTINCT FROM 'store' AND (p.from_stage IN ('label_issued', 'carrier_scan') OR p.to_stage IN ('label_issued', 'carrier_scan')))
+            UNION ALL BY NAME
+            SELECT d.*, (md5_number_upper('legal_refund') >> 1)::BIGINT AS promise_key, 'legal_refund' AS promise_id, 'retailer' AS responsible,
+                l.days AS duration, 'legal' AS duration_unit, d.promise_policy_key AS policy_key,
+                start_requested AS started_at, end_refunded AS ended_at, false AS is_before_hand_over
+            FROM described d JOIN legal_refund l ON l.country = d.country AND d.sold_on >= l.valid_from AND (l.valid_to IS NULL OR d.sold_on < l.valid_to)
+            WHERE d.return_type = 'withdrawal' AND d.channel IS DISTINCT FROM 'store'),
+        dated AS (
+            SELECT p.*, CASE p.duration_unit WHEN 'clock_hours' THEN p.started_at + to_microseconds((p.duration * 3600000000)::BIGINT) ELSE e.ends_at END AS promised_at
+            FROM promised p LEFT JOIN zone_hour_day h ON h.zone = p.zone AND h.hour = date_trunc('hour', p.started_at)
+            LEFT JOIN due_day e ON e.zone = p.zone AND e.country = p.country AND e.day = h.day AND e.duration_unit = p.duration_unit AND e.duration = p.duration)
+        SELECT return_key, return_id, promise_key, promise_id, responsible, started_at,
+            coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at WHEN start_handed_over IS NOT NULL THEN greatest(promised_at, start_handed_over)
+                WHEN ended_at IS NOT NULL THEN promised_at END, ended_at) AS due_at,
+            ended_at, CASE WHEN is_before_hand_over THEN start_requested ELSE start_handed_over END AS handed_over_at, stopped_at, stopped_by, lost_at,
+            start_requested AS requested_at, requested_on, amount, units, source, shop_id, country, channel, category, brand, method, carrier, place_id, policy_key
+        FROM dated;
+        DROP TABLE promised_return; DROP TABLE zone_hour_day; DROP TABLE due_day; DROP TABLE legal_refund;
+    """)  # fmt: skip
+
+
+def promise_state(columns: Any, at: Any) -> ColumnElement[str]:
+    """Give the state of a promise at the time `at`, as a SQL expression.
+
+    `columns` holds the columns of estimate_promise (`table.c` of the table, an alias or a subquery), `at` is an expression or a
+    UTC datetime. One of 'kept', 'broken', 'undetermined' (not yet due: running, or kept early), 'expired' (the customer never
+    handed the parcel over) and 'not_under_promise' (cancelled or rejected before due, lost before the clock started, or not
+    yet requested at `at`). Kept + broken + undetermined + expired are the returns under promise.
+    """
+    c = columns
+    has_ended = and_(c.ended_at.is_not(None), c.ended_at <= at, c.due_at.is_not(None))
+    has_stopped = and_(
+        c.stopped_at.is_not(None),
+        c.stopped_at <= at,
+        or_(c.due_at.is_(None), c.stopped_at <= c.due_at, c.handed_over_at.is_(None)),
+    )
+    return case(
+        (c.requested_at > at, literal("not_under_promise")),
+        (and_(has_ended, c.ended_at > c.due_at), literal("broken")),
+        (and_(has_ended, c.due_at <= at), literal("kept")),
+        (has_ended, literal("undetermined")),
+        (and_(has_stopped, c.stopped_by == literal("expired")), literal("expired")),
+        (has_stopped, literal("not_under_promise")),
+        (and_(c.due_at <= at, c.handed_over_at <= at), literal("broken")),
+        (and_(c.due_at.is_(None), c.lost_at <= at), literal("not_under_promise")),
+        else_=literal("undetermined"),
+    )
+
+
+def breach_risk(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Fill estimate_breach_risk: P(promise broken | still open at its age) for every open return not yet due.
+
+    One life table a promise x method x carrier of the last 180 days, starts weighted by half every 28 days, eked out with 30
+    returns' worth of the promise as a whole. Losses count as breaches; cancelled ones end without one.
+    """
+    del settings
+    connection.execute(f"""
+        DELETE FROM estimate_breach_risk;
+        CREATE OR REPLACE TEMP TABLE promise_wait AS
+        SELECT p.return_key, p.promise_id, coalesce(p.method, '') AS method, coalesce(p.carrier, '') AS carrier, t.observed_until,
+            (epoch(t.observed_until) - epoch(p.started_at)) / 86400 AS age_days, (epoch(p.due_at) - epoch(p.started_at)) / 86400 AS due_days,
+            CASE WHEN p.ended_at <= t.observed_until THEN 0 WHEN p.stopped_at <= t.observed_until THEN 1 WHEN p.lost_at <= t.observed_until THEN 2 ELSE 3 END AS cause,
+            greatest((epoch(CASE cause WHEN 0 THEN p.ended_at WHEN 1 THEN p.stopped_at WHEN 2 THEN p.lost_at ELSE t.observed_until END) - epoch(p.started_at)) / 86400, 0) AS wait_days
+        FROM estimate_promise p JOIN ({OBSERVED_SQL}) t ON t.source = p.source
+        WHERE p.started_at <= t.observed_until AND p.started_at >= t.observed_until - INTERVAL 180 DAY;
+    """)  # fmt: skip
+    rows = connection.execute(f"""
+        SELECT promise_id, method, carrier, cause, least(floor(wait_days / {_BIN_DAYS}), {_BINS - 1})::INTEGER AS bin, sum(power(0.5, age_days / 28)) AS weight
+        FROM promise_wait GROUP BY ALL ORDER BY ALL
+    """).fetchnumpy()  # fmt: skip
+    open_rows = connection.execute("""
+        SELECT return_key, promise_id, method, carrier, age_days, due_days FROM promise_wait
+        WHERE cause = 3 AND due_days > age_days ORDER BY promise_id, method, carrier
+    """).fetchnumpy()
+    if len(open_rows["return_key"]):
+        names = list(zip(rows["promise_id"], rows["method"], rows["carrier"], strict=True))
+        number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        lane = np.array([number[n] for n in names])
+        counts = life_table(lane, rows["bin"], rows["cause"], rows["weight"], len(number), _BINS)
+        durations = (np.arange(_BINS) + 1) * _BIN_DAYS
+        chance = np.ones(len(open_rows["return_key"]))
+        open_lane = np.array([number[n] for n in zip(open_rows["promise_id"], open_rows["method"], open_rows["carrier"], strict=True)])  # fmt: skip
+        for (promise, _, _), i in number.items():
+            mine = open_lane == i
+            if mine.any():
+                whole = counts[[j for name, j in number.items() if name[0] == promise]].sum(0)
+                survival, ends = incidence(counts[i] + whole * (_BORROWED / whole.sum()))
+                chance[mine] = breach_probability(
+                    durations, survival, open_rows["age_days"][mine], open_rows["due_days"][mine], ends[LOST]
+                )
+        risk = pa.table({
+            "return_key": open_rows["return_key"], "promise_id": pa.array(open_rows["promise_id"].tolist(), pa.string()), "probability": chance,
+        })  # fmt: skip
+        connection.register("open_risk", risk)
+        stage = " ".join(f"WHEN count({s}_at) > 0 THEN '{s}'" for s in reversed(_STAGES))
+        connection.execute(f"""
+            INSERT INTO estimate_breach_risk BY NAME
+            WITH reached AS (SELECT return_key, CASE {stage} END AS stage FROM fact_return_line SEMI JOIN open_risk USING (return_key) GROUP BY return_key)
+            SELECT return_key, promise_id, probability, stage, 'life_table' AS model_id FROM open_risk JOIN reached USING (return_key)
+        """)  # fmt: skip
+        connection.unregister("open_risk")
+    connection.execute("DROP TABLE promise_wait")

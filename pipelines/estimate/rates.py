@@ -1,0 +1,353 @@
+"""Return rates' estimates: development curves, priors, and each line's probability to come back.
+
+Here: the SQL that sums counts, the hand-over to models/rates.py and models/return_probability.py, and the rows written. Not
+here: the arithmetic, and the rates themselves (pipelines/metrics). The one idea: what changes by the mere passing of days is
+a curve, stored once a cell and joined by age.
+
+Age and delay are calendar days (UTC) from the return clock's start. A source's observation time is its latest event.
+"""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.rates import (
+    PRIOR_UNTIL,
+    assumed_curve,
+    cohort_prior,
+    development_curve,
+    fit_beta_binomial,
+    stretched_curve,
+)
+from models.return_probability import FEATURES, fit
+from pipelines.estimate.promises import OBSERVED_SQL
+from pipelines.settings import Settings
+
+NO_WINDOW_DAYS = 140  # a source without policies: curves run to 200 days
+AFTER_WINDOW_DAYS = 60  # requests end with the window, confirmations later
+_RECENT_DAYS = 120  # beyond the last day, how far back returned lines count
+_ASSUMED, _STRETCHED = 30.0, 100.0  # returns that an assumed and a stretched curve are worth
+LABEL_LAG_DAYS = 35
+_REFIT_DAYS = 28
+_SAMPLE = 150_000
+_FEWEST_RETURNS = 500
+
+# Confirmed headline returns by order line, credits bound by rule included, order-entry cancellations left out.
+RETURNED_SQL = """
+    SELECT coalesce(r.order_line_key, m.order_line_key) AS order_line_key, coalesce(m.units, r.units) AS units, r.confirmed_at
+    FROM fact_return_line r LEFT JOIN estimate_credit_match m ON r.order_line_key IS NULL AND m.return_line_key = r.return_line_key
+    WHERE r.is_headline AND r.confirmed_at IS NOT NULL AND coalesce(r.order_line_key, m.order_line_key) IS NOT NULL
+        AND NOT coalesce(m.is_cancellation, false)
+"""
+_CELL = "source, category, channel, window_days"
+_Cell = tuple[str, str | None, str | None, int | None]
+_Sums = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]  # delay days, units, truncation days
+
+
+def last_day(window_days: int | None) -> int:
+    """Give the last day of a cell's curve.
+
+    >>> last_day(30), last_day(None)
+    (90, 200)
+    """
+    return (NO_WINDOW_DAYS if window_days is None else window_days) + AFTER_WINDOW_DAYS
+
+
+def development_curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Fill estimate_development_curve: a curve for every source x category x channel x window that has sold.
+
+    Each cell is shrunk to its window's curve over all categories. In a source, the window with most returns leads (itself
+    shrunk a little to an assumed curve); any other window's curve starts from the leading one stretched to its length, so
+    that a window too young to have shown its late returns is not taken for mature: days beyond the oldest line stay
+    stretched until seen.
+    """
+    del settings
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE returned_cell AS
+        WITH returned AS ({RETURNED_SQL})
+        SELECT o.source, o.category, o.channel, o.window_days, greatest(b.confirmed_at::DATE - o.clock_started_at::DATE, 0)::INTEGER AS delay_days,
+            (t.observed_until::DATE - o.clock_started_at::DATE)::INTEGER AS truncation_days, sum(b.units)::DOUBLE AS units
+        FROM returned b JOIN fact_order_line o USING (order_line_key) JOIN ({OBSERVED_SQL}) t ON t.source = o.source
+        WHERE o.units_sold > 0 AND b.confirmed_at <= t.observed_until AND o.clock_started_at <= t.observed_until
+            AND truncation_days <= coalesce(o.window_days, {NO_WINDOW_DAYS}) + {AFTER_WINDOW_DAYS + _RECENT_DAYS}
+        GROUP BY ALL
+    """)  # fmt: skip
+    cells: list[_Cell] = connection.execute(
+        f"SELECT DISTINCT {_CELL} FROM fact_order_line WHERE units_sold > 0 ORDER BY ALL"
+    ).fetchall()
+    rows = connection.execute(f"""
+        SELECT {_CELL}, list(delay_days), list(units), list(truncation_days) FROM (SELECT * FROM returned_cell ORDER BY ALL) GROUP BY ALL
+    """).fetchall()  # fmt: skip
+    connection.execute("DROP TABLE returned_cell")
+    counts: dict[_Cell, _Sums] = {row[:4]: (np.array(row[4]), np.array(row[5]), np.array(row[6])) for row in rows}
+    nothing: _Sums = (np.zeros(0), np.zeros(0), np.zeros(0))
+    by_window: dict[tuple[str, int | None], list[_Cell]] = {}
+    for cell in cells:
+        by_window.setdefault((cell[0], cell[3]), []).append(cell)
+
+    def pooled(members: list[_Cell]) -> _Sums:
+        delay, units, truncation = zip(*(counts.get(m, nothing) for m in members), strict=True)
+        return np.concatenate(delay), np.concatenate(units), np.concatenate(truncation)
+
+    found: dict[_Cell, NDArray[np.float64]] = {}
+    for source in sorted({c[0] for c in cells}):
+        windows = {w: pooled(members) for (s, w), members in by_window.items() if s == source}
+        leading = max(windows, key=lambda w: (windows[w][1].sum(), -(w or 0)))
+        assumed = assumed_curve(leading or 30, last_day(leading))
+        first = development_curve(*windows[leading], last_day(leading), assumed, _ASSUMED)
+        for window, sums in windows.items():
+            end = last_day(window)
+            if window == leading:
+                whole = first
+            else:
+                start = stretched_curve(first, leading or NO_WINDOW_DAYS, window or NO_WINDOW_DAYS, end)
+                whole = development_curve(*sums, end, start, _STRETCHED)
+            for cell in by_window[source, window]:
+                found[cell] = development_curve(*counts.get(cell, nothing), end, whole)
+    _write_curves(connection, found, {c: float(counts[c][1].sum()) for c in counts})
+
+
+def _write_curves(
+    connection: duckdb.DuckDBPyConnection, found: dict[_Cell, NDArray[np.float64]], returned: dict[_Cell, float]
+) -> None:
+    connection.execute("DELETE FROM estimate_development_curve")
+    if not found:
+        return
+    sizes = [curve.size for curve in found.values()]
+    number = np.repeat(np.arange(len(found)), sizes)
+    names = pa.table({
+        "cell_no": np.arange(len(found)), "source": pa.array([c[0] for c in found], pa.string()), "category": pa.array([c[1] for c in found], pa.string()),
+        "channel": pa.array([c[2] for c in found], pa.string()), "window_days": pa.array([c[3] for c in found], pa.int32()),
+        "returned": pa.array([round(returned.get(c, 0.0)) for c in found], pa.int32()),
+    })  # fmt: skip
+    points = pa.table({
+        "cell_no": number, "day": np.concatenate([np.arange(n, dtype=np.int32) for n in sizes]), "share": np.concatenate(list(found.values())),
+    })  # fmt: skip
+    connection.register("curve_cell", names)
+    connection.register("curve_point", points)
+    connection.execute(f"""
+        INSERT INTO estimate_development_curve BY NAME
+        SELECT {_CELL}, day, share, returned FROM curve_point JOIN curve_cell USING (cell_no) ORDER BY cell_no, day
+    """)
+    connection.unregister("curve_cell")
+    connection.unregister("curve_point")
+
+
+def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Fill estimate_rate_prior from the development curves, unfiltered.
+
+    `product`: how styles' rates vary within a category (counts over the design effect); `cohort`: what to expect of the next
+    month's rate, from mature months. The row without category is all of them together; its design effect fits any slice.
+    """
+    del settings
+    connection.execute(f"""
+        DELETE FROM estimate_rate_prior;
+        CREATE OR REPLACE TEMP TABLE exposed_line AS
+        WITH returned AS (
+            SELECT order_line_key, sum(units) AS units FROM ({RETURNED_SQL}) r GROUP BY 1),
+        cell AS (SELECT row_number() OVER () AS cell_no, * FROM (SELECT DISTINCT {_CELL} FROM estimate_development_curve)),
+        curve AS (SELECT cell_no, day, share FROM estimate_development_curve e JOIN cell c ON {_same("c", "e")}),
+        line AS (
+            SELECT o.order_line_key, o.order_key, o.category, coalesce(o.style_id, o.product_id) AS style, date_trunc('month', o.ordered_on)::DATE AS month, o.units_sold, c.cell_no,
+                (t.observed_until::DATE - o.clock_started_at::DATE)::INTEGER AS age
+            FROM fact_order_line o JOIN ({OBSERVED_SQL}) t ON t.source = o.source JOIN cell c ON {_same("c", "o")} WHERE o.units_sold > 0)
+        SELECT l.order_key, l.category, l.style, l.month, l.units_sold AS units, least(coalesce(b.units, 0), l.units_sold) AS returned,
+            coalesce(v.share, CASE WHEN l.age > 0 THEN 1 ELSE 0 END)::DOUBLE AS share
+        FROM line l LEFT JOIN returned b USING (order_line_key) LEFT JOIN curve v ON v.cell_no = l.cell_no AND v.day = l.age;
+        CREATE OR REPLACE TEMP TABLE exposed_cohort AS
+        SELECT category, month, sum(returned)::DOUBLE AS returned, sum(units * share)::DOUBLE AS exposure, sum(units)::DOUBLE AS units,
+            least(sum(returned) / greatest(sum(units * share), 1e-9), 0.999) AS rate
+        FROM exposed_line GROUP BY ALL;
+    """)  # fmt: skip
+    effects = connection.execute("""
+        WITH line AS (
+            SELECT l.order_key, l.category, l.returned - c.rate * l.share * l.units AS residual, l.units * c.rate * l.share * (1 - c.rate * l.share) AS variance
+            FROM exposed_line l JOIN exposed_cohort c ON c.category IS NOT DISTINCT FROM l.category AND c.month = l.month WHERE l.share > 0),
+        basket AS (SELECT category, GROUPING(category) AS is_all, sum(residual) AS residual, sum(variance) AS variance FROM line GROUP BY GROUPING SETS ((order_key, category), (order_key)))
+        SELECT category, is_all, greatest(sum(residual * residual) / nullif(sum(variance), 0), 1) FROM basket GROUP BY ALL
+    """).fetchall()  # fmt: skip
+    deff = {(c, bool(is_all)): float(value or 1.0) for c, is_all, value in effects}
+    styles = connection.execute("""
+        SELECT category, style, sum(returned)::DOUBLE AS returned, sum(units * share)::DOUBLE AS exposure FROM exposed_line WHERE style IS NOT NULL GROUP BY ALL ORDER BY ALL
+    """).fetchnumpy()  # fmt: skip
+    cohorts = connection.execute(
+        "SELECT category, month, returned, exposure, units FROM exposed_cohort ORDER BY ALL"
+    ).fetchall()
+    connection.execute("DROP TABLE exposed_line; DROP TABLE exposed_cohort")
+    overall = deff.get((None, True))
+    if overall is None:
+        return
+    style_category = np.array(["" if c is None or c is np.ma.masked else c for c in styles["category"]], dtype=object)
+    came, exposure = np.asarray(styles["returned"], dtype=np.float64), np.asarray(styles["exposure"], dtype=np.float64)
+    rows: list[tuple[str, str | None, float, float, float]] = []
+    for category in [None, *sorted(c for c, is_all in deff if c is not None and not is_all)]:
+        mine = np.ones(style_category.size, dtype=np.bool_) if category is None else style_category == category
+        effect = overall if category is None else deff[category, False]
+        a, b = fit_beta_binomial(came[mine] / effect, exposure[mine] / effect)
+        rows.append(("product", category, a, b, effect))
+        months: dict[Any, NDArray[np.float64]] = {}
+        for name, month, *sums in cohorts:
+            if category is None or name == category:
+                months[month] = months.get(month, np.zeros(3)) + np.array(sums)
+        prior = _cohort_prior(months, effect)
+        if prior is not None:
+            rows.append(("cohort", category, *prior, effect))
+    connection.executemany("INSERT INTO estimate_rate_prior (kind, category, a, b, deff) VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def _same(left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{c.strip()} IS NOT DISTINCT FROM {right}.{c.strip()}" for c in _CELL.split(","))
+
+
+def _cohort_prior(months: dict[Any, NDArray[np.float64]], deff: float) -> tuple[float, float] | None:
+    mature = sorted(m for m, (_, exposure, units) in months.items() if exposure >= PRIOR_UNTIL * units and exposure > 0)
+    if not mature:
+        return None
+    after = mature[-1].year * 12 + mature[-1].month + 1
+    sums = np.array([months[m] for m in mature])
+    return cohort_prior(sums[:, 0], sums[:, 1], [after - m.year * 12 - m.month for m in mature], deff)
+
+
+# -- probability -------------------------------------------------------------------------------------------------------
+
+
+def probability(connection: duckdb.DuckDBPyConnection, settings: Settings, where_line: str) -> None:
+    """Insert estimate_return_probability for sold lines matching `where_line` (a predicate on order_line_key).
+
+    One model a source, refitted when none is younger than 28 days of observed time, else scored with its stored coefficients
+    (model_version.parameters). A source without customers or with too few returns has none. A model that does not beat the
+    product's own rate on later orders is recorded as not used and writes no rows.
+    """
+    del settings
+    sources = connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL}) t ORDER BY source").fetchall()
+    for source, observed_until in sources:
+        (known,) = connection.execute(
+            "SELECT count(customer_key) FROM fact_order_line WHERE source = ? AND units_sold > 0", [source]
+        ).fetchall()[0]
+        if not known or observed_until is None:
+            continue
+        model = _recent_model(connection, source, observed_until)
+        features(connection, source, observed_until, where_line if model is not None else "TRUE")
+        if model is None:
+            model = _fit(connection, source, observed_until)
+        if model is not None and model["is_used"]:
+            terms = " + ".join(f"({model['coefficients'][f]!r}::DOUBLE) * {f}" for f in FEATURES)
+            connection.execute(
+                f"""
+                INSERT INTO estimate_return_probability BY NAME
+                SELECT order_line_key, 1 / (1 + exp(-(({model["intercept"]!r}::DOUBLE) + {terms}))) AS probability, base_rate, ? AS model_id
+                FROM probability_feature WHERE {where_line}
+                """,
+                [model["model_id"]],
+            )
+        connection.execute("DROP TABLE probability_feature")
+
+
+def _recent_model(connection: duckdb.DuckDBPyConnection, source: str, until: datetime) -> dict[str, Any] | None:
+    rows = connection.execute(
+        f"""
+        SELECT model_id, is_used, parameters FROM model_version
+        WHERE model = 'return_probability' AND json_extract_string(parameters, '$.source') = ? AND fitted_at > ?::TIMESTAMP - INTERVAL {_REFIT_DAYS} DAY
+        ORDER BY fitted_at DESC LIMIT 1
+        """,
+        [source, until],
+    ).fetchall()
+    return {**json.loads(rows[0][2]), "model_id": rows[0][0], "is_used": rows[0][1]} if rows else None
+
+
+def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until: datetime, where_line: str) -> None:
+    """Make the temporary table probability_feature: FEATURES, base_rate and labels of sold lines, point in time.
+
+    A line sees only lines ordered more than 35 days before it, each with what was confirmed within 35 days of its own order:
+    nothing that was not known at order time. `where_line` (a predicate on order_line_key) limits the lines
+    answered for, never the history they see. `returned` is the share of units that came back so far; `is_complete` says that the window and three
+    weeks have passed.
+    """
+    lag = f"RANGE BETWEEN UNBOUNDED PRECEDING AND {LABEL_LAG_DAYS + 1} PRECEDING"
+    is_all = where_line == "TRUE"
+    related = "" if is_all else "WHERE item IN (SELECT item FROM wanted_line) OR customer_key IN (SELECT customer_key FROM wanted_line)"  # fmt: skip
+    same_order = "" if is_all else "SEMI JOIN wanted_line USING (order_key)"
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE sold_line AS
+        WITH returned AS (
+            SELECT r.order_line_key, sum(r.units) AS units, sum(r.units) FILTER (r.confirmed_at::DATE <= l.ordered_at::DATE + {LABEL_LAG_DAYS}) AS early
+            FROM ({RETURNED_SQL}) r JOIN fact_order_line l USING (order_line_key) GROUP BY 1)
+        SELECT o.order_line_key, o.order_key, o.customer_key, hash(coalesce(o.style_id, o.product_id)) AS item, hash(coalesce(o.style_id, o.product_id), o.size) AS item_size,
+            hash(o.category, o.country) AS market, (o.ordered_at::DATE - DATE '2000-01-01')::INTEGER AS day,
+            (1e6 * least(coalesce(b.early, 0) / o.units_sold, 1))::BIGINT AS early, least(coalesce(b.units, 0) / o.units_sold, 1)::DOUBLE AS returned
+        FROM fact_order_line o LEFT JOIN returned b USING (order_line_key)
+        WHERE o.source = '{source.replace("'", "''")}' AND o.units_sold > 0;
+        CREATE OR REPLACE TEMP TABLE wanted_line AS SELECT order_key, item, customer_key FROM sold_line WHERE {where_line};
+        CREATE OR REPLACE TEMP TABLE market_day AS
+        WITH per_day AS (SELECT market, day, sum(early)::BIGINT AS y, count(*) AS n FROM sold_line GROUP BY ALL),
+        every AS (SELECT DISTINCT day, sum(y) OVER w AS y, sum(n) OVER w AS n FROM per_day WINDOW w AS (ORDER BY day {lag})),
+        own AS (SELECT market, day, sum(y) OVER w AS y, sum(n) OVER w AS n FROM per_day WINDOW w AS (PARTITION BY market ORDER BY day {lag}))
+        SELECT o.market, o.day, (coalesce(e.y, 0) / 1e6 + 10) / (coalesce(e.n, 0) + 50) AS shop_rate, (coalesce(o.y, 0) / 1e6 + 100 * shop_rate) / (coalesce(o.n, 0) + 100) AS rate
+        FROM own o JOIN every e USING (day);
+        CREATE OR REPLACE TEMP TABLE line_history AS
+        SELECT order_line_key, order_key, item, customer_key, returned, day, market_share, shop_rate, sum(early) OVER i / 1e6 AS item_y, count(*) OVER i AS item_n, sum(early) OVER s / 1e6 AS size_y, count(*) OVER s AS size_n,
+            sum(early) OVER c / 1e6 AS customer_y, sum(expected) OVER c / 1e6 AS customer_e, count(*) OVER c AS customer_n
+        FROM (
+            SELECT l.*, m.rate AS market_share, m.shop_rate, (1e6 * m.rate)::BIGINT AS expected
+            FROM sold_line l JOIN market_day m ON m.market = l.market AND m.day = l.day {related})
+        WINDOW i AS (PARTITION BY item ORDER BY day {lag}), s AS (PARTITION BY item_size ORDER BY day {lag}), c AS (PARTITION BY customer_key ORDER BY day {lag});
+        CREATE OR REPLACE TEMP TABLE probability_feature AS
+        WITH in_order AS (SELECT order_key, item, count(*) AS style_lines FROM sold_line {same_order} GROUP BY ALL),
+        basket AS (SELECT order_key, sum(style_lines) AS lines FROM in_order GROUP BY 1),
+        rated AS (
+            SELECT h.order_line_key, h.customer_key, h.day, h.returned, b.style_lines, a.lines, market_share, shop_rate,
+                (coalesce(item_y, 0) + 15 * market_share) / (item_n + 15) AS base_rate, (coalesce(size_y, 0) + 10 * base_rate) / (size_n + 10) AS size_share,
+                coalesce(customer_y, 0) AS customer_y, coalesce(customer_e, 0) AS customer_e, customer_n
+            FROM line_history h JOIN in_order b ON b.order_key = h.order_key AND b.item = h.item JOIN basket a ON a.order_key = h.order_key
+            WHERE {where_line})
+        SELECT r.order_line_key, r.day, r.returned, r.base_rate, ln(base_rate / (1 - base_rate)) AS item_rate,
+            coalesce(o.clock_started_at + to_days(coalesce(o.window_days, {NO_WINDOW_DAYS}) + 21) <= TIMESTAMP '{observed_until}', false) AS is_complete,
+            ln(size_share / (1 - size_share)) - item_rate AS size_rate, ln(market_share / (1 - market_share)) AS market_rate,
+            CASE WHEN r.customer_key IS NULL THEN 0 ELSE ln((customer_y + 4 * shop_rate) / (customer_e + 4 * shop_rate)) END AS customer_rate,
+            CASE WHEN r.customer_key IS NULL THEN 0 ELSE ln(1 + customer_n) END AS customer_lines,
+            coalesce(o.has_several_sizes, false)::DOUBLE AS several_sizes, ln(style_lines) AS same_style, ln(lines) AS basket,
+            ln(1 + greatest(o.net_amount::DOUBLE, 0) / o.units_sold) AS price,
+            coalesce(o.discount_amount::DOUBLE / nullif(o.discount_amount::DOUBLE + o.net_amount::DOUBLE, 0), 0) AS discount,
+            coalesce(o.is_gift, false)::DOUBLE AS is_gift, (o.channel IS NOT DISTINCT FROM 'store')::DOUBLE AS is_store,
+            sin(2 * pi() * month(o.ordered_on) / 12) AS month_sin, cos(2 * pi() * month(o.ordered_on) / 12) AS month_cos
+        FROM rated r JOIN fact_order_line o USING (order_line_key);
+        DROP TABLE sold_line; DROP TABLE wanted_line; DROP TABLE market_day; DROP TABLE line_history;
+    """)  # fmt: skip
+
+
+def _fit(connection: duckdb.DuckDBPyConnection, source: str, observed_until: datetime) -> dict[str, Any] | None:
+    """Fit on a fixed sample of label-complete lines, two label lags after the first; record it in model_version."""
+    usable = f"is_complete AND day >= (SELECT min(day) FROM probability_feature) + {2 * LABEL_LAG_DAYS}"
+    lines, returned = connection.execute(
+        f"SELECT count(*), coalesce(sum(returned), 0) FROM probability_feature WHERE {usable}"
+    ).fetchall()[0]
+    if returned < _FEWEST_RETURNS or lines - returned < _FEWEST_RETURNS:
+        return None
+    sample = connection.execute(f"""
+        SELECT day, returned, base_rate, {", ".join(FEATURES)} FROM probability_feature
+        WHERE {usable} AND hash(order_line_key) % {-(-lines // _SAMPLE)} = 0 ORDER BY order_line_key
+    """).fetchnumpy()
+    model = fit(sample, sample["returned"], sample["day"], sample["base_rate"])
+    model_id = f"return_probability:{source}:{observed_until:%Y-%m-%d}"
+    parameters = {
+        "source": source,
+        "intercept": model.intercept,
+        "coefficients": model.coefficients,
+        "calibration_error": model.calibration_error,
+        "test_rows": model.test_rows,
+    }
+    is_used = model.beats_base_rate()
+    connection.execute("DELETE FROM model_version WHERE model_id = ?", [model_id])
+    connection.execute(
+        """
+        INSERT INTO model_version (model_id, model, fitted_at, rows, score_name, score, base_score, is_used, parameters)
+        VALUES (?, 'return_probability', ?, ?, 'auc', ?, ?, ?, ?)
+        """,
+        [model_id, observed_until, model.rows, model.auc, model.base_auc, is_used, json.dumps(parameters)],
+    )
+    return {**parameters, "model_id": model_id, "is_used": is_used}

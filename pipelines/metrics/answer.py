@@ -1,0 +1,303 @@
+"""Ask a metric: the catalogue, an answer with interval and reason, a comparison, the rows behind a number.
+
+What the sources do not deliver is greyed with the reason, never guessed: a metric names the kinds of fact it needs, a build says
+what each source fills. Sources that lack a fact are left out of numerator and denominator alike, and the reason says so.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Select, literal_column, select
+
+from models import rates as rate_models
+from pipelines.errors import UnknownDimension, UnknownMetric
+from pipelines.metrics import carbon, money, promises, returns
+from pipelines.metrics.base import (
+    ALIASES,
+    EVERYTHING,
+    Ask,
+    Metric,
+    PartlyKnown,
+    Scope,
+    Text,
+    Time,
+    as_instant,
+    dimension,
+    filters,
+    known_dimensions,
+    knows,
+    statement,
+    time_grain,
+)
+from pipelines.metrics.finish import total
+from pipelines.warehouse.engine import Build
+from pipelines.warehouse.schema import STAR
+
+FILLED = 0.01
+FACTS = {
+    "order": "orders", "return": "returns", "product": "product categories", "unit_cost": "purchase costs", "vat": "VAT of the order lines",
+    "outbound_cost": "shipping costs", "payment_fee": "payment fees", "reason": "return reasons", "policy": "return policies", "leg": "transport legs of returns",
+    "leg_cost": "freight costs", "mass": "parcel weights", "refund": "refunds", "refund_line": "refund lines", "recovery": "what returned goods fetched",
+    "disposition": "dispositions", "delivery": "delivery dates", "customer": "customers", "size": "sizes", "fx": "exchange rates",
+}  # fmt: skip
+_CATALOGUE = (*returns.METRICS, *promises.METRICS, *money.METRICS, *carbon.METRICS)
+_BY_KEY = {m.key: m for m in _CATALOGUE}
+Day = date | datetime | None
+
+
+def catalogue() -> tuple[Metric, ...]:
+    """Give every metric at its default parameter, in the order pages show them."""
+    return tuple(metric(m.key) for m in _CATALOGUE)
+
+
+def _parsed(key: str) -> tuple[Metric, float | None]:
+    found = re.fullmatch(r"\s*(\w+)\s*(?:\(\s*([\d.]+)\s*\))?\s*", key)
+    name = found[1] if found else key
+    if found is None or name not in _BY_KEY:
+        near = difflib.get_close_matches(name, _BY_KEY, 3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`backhaul metrics` lists them."
+        raise UnknownMetric(f"There is no metric {name!r}. {hint}")
+    chosen = _BY_KEY[name]
+    if found[2] is not None and chosen.parameter is None:
+        raise UnknownMetric(f"{name} takes no parameter; ask for {name!r}.")
+    return chosen, float(found[2]) if found[2] is not None else chosen.parameter
+
+
+def metric(key: str) -> Metric:
+    """Give a metric by its key, with its parameter written into name and default.
+
+    Raises UnknownMetric with near names.
+
+    >>> metric("days_to_refund(0.5)").name.en
+    'Days to refund, p50'
+    """
+    chosen, parameter = _parsed(key)
+    if parameter is None:
+        return chosen
+    words = {"parameter": f"{parameter:g}", "percent": f"{100 * parameter:g}"}
+    return replace(chosen, parameter=parameter, name=Text(*(t.format(**words) for t in chosen.name)))
+
+
+def dimensions(key: str) -> tuple[str, ...]:
+    """Give what a metric can be cut by, time grains first."""
+    return known_dimensions(_parsed(key)[0])[0]
+
+
+def ask(
+    key: str, *, by: Sequence[str] = (), where: Mapping[str, Sequence[Any]] | None = None, since: Day = None, until: Day = None,
+    as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9,
+) -> Ask:  # fmt: skip
+    """Put a question into one frozen value.
+
+    The dimension `reason` is answered as `return_reason`: `reason` says why a number is missing.
+    """
+    chosen, parameter = _parsed(key)
+    days = [d.date() if isinstance(d, datetime) else d for d in (since, until)]
+    groups = tuple("return_reason" if b == "reason" else b for b in ((by,) if isinstance(by, str) else by))
+    return Ask(chosen, parameter, groups, where or {}, days[0], days[1], as_instant(as_of), level, scope)
+
+
+def statistics(build: Build, key: str, **question: Any) -> Select[Any]:
+    """Give the SELECT of additive statistics that `answer` runs: groups, details, then one column a measure.
+
+    Takes what `answer` takes. The same on every engine that holds the build; engines are compared on it and the benchmark times
+    it. Raises UnknownMetric and UnknownDimension.
+    """
+    try:
+        return statement(_of_build(build, ask(key, **question)))
+    except PartlyKnown as reason:
+        raise UnknownDimension(f"{key}: {reason}.") from None
+
+
+def _of_build(build: Build, question: Ask) -> Ask:
+    """Leave out what this build cannot contribute: bases without rows, sources without the facts the metric needs."""
+    if "empty" not in build.memory:
+        matches = STAR.tables["estimate_credit_match"]
+        has_matches = len(build.fetch(select(matches.c.units).limit(1)))
+        build.memory["empty"] = frozenset() if has_matches else frozenset({matches.name})
+    lacks = lacking(build, question.metric.needs)
+    filled = tuple(s for s, missing in lacks.items() if not missing)
+    return replace(question, empty=build.memory["empty"], sources=filled if 0 < len(filled) < len(lacks) else None)
+
+
+def measure_names(key: str) -> tuple[str, ...]:
+    """Give the columns of `statistics` that are sums, so that engines can be compared by name."""
+    return tuple(m.name for m in _parsed(key)[0].measures)
+
+
+# -- coverage ----------------------------------------------------------------------------------------------------------
+
+
+def coverage(build: Build) -> pd.DataFrame:
+    """Read what each source fills, once a build: source, fact, share, rows."""
+    if "coverage" not in build.memory:
+        build.memory["coverage"] = build.fetch(select(STAR.tables["build_coverage"]))
+    found: pd.DataFrame = build.memory["coverage"]
+    return found
+
+
+def lacking(build: Build, needs: Sequence[str]) -> dict[str, list[str]]:
+    """Give, for each source of orders or returns, which of these kinds of fact it does not fill."""
+    found = coverage(build)
+    filled = {(s, f) for s, f, share, rows in found[["source", "fact", "share", "rows"]].itertuples(index=False) if rows > 0 and share >= FILLED}
+    sources = sorted({s for s, f in zip(found["source"], found["fact"], strict=True) if f in ("order", "return")})
+    return {s: [n for n in needs if not any((s, f) in filled for f in n.split("|"))] for s in sources}
+
+
+def _wanted(missing: Sequence[str]) -> str:
+    def word(fact: str) -> str:
+        return FACTS.get(fact) or (f"the time of {fact.removeprefix('stage_').replace('_', ' ')}" if fact.startswith("stage_") else fact)
+
+    return ", ".join(dict.fromkeys(" or ".join(word(f) for f in need.split("|")) for need in missing))
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+def answer(
+    build: Build, key: str, *, by: Sequence[str] = (), where: Mapping[str, Sequence[Any]] | None = None, since: Day = None, until: Day = None,
+    as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9,
+) -> pd.DataFrame:  # fmt: skip
+    """Answer a metric per group.
+
+    `by` are dimensions or time grains (day, week, month, quarter, year) of the metric's own date basis; `where` maps dimensions to
+    allowed values; `since` and `until` are days on that basis, `until` included; `as_of` is the time of observation. Gives the
+    groups' columns, then value, low, high (a `level` interval, NaN where there is none), n, unit, basis, status ("ok" or
+    "greyed") and reason. Without `by` there is exactly one row. Raises UnknownMetric and UnknownDimension.
+    """
+    question = ask(key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
+    chosen = question.metric
+    note = ""
+    lacks = lacking(build, chosen.needs)
+    asked = {str(v) for name, values in question.where.items() if name == "source" for v in ([values] if isinstance(values, str) else values)}
+    lacks = {s: missing for s, missing in lacks.items() if not asked or s in asked}
+    without = {s: missing for s, missing in lacks.items() if missing}
+    try:
+        if not lacks or len(without) == len(lacks):
+            statement(question)  # a question that makes no sense is refused before coverage is looked at
+            missing = sorted({m for found in without.values() for m in found}) or list(chosen.needs)
+            return _finished(build, question, _grey(question, f"needs {_wanted(missing)}; load a source that has it"))
+        question = _of_build(build, question)
+        if without:
+            note = "; ".join(f"without {s}: no {_wanted(missing)}" for s, missing in without.items())
+        absent = [d for d in chosen.required if d not in {ALIASES.get(n, n) for n in (*question.by, *question.where)}]
+        if absent:
+            statement(question)
+            return _finished(build, question, _grey(question, f"different things are not mixed: cut or filter by {', '.join(absent)}"))
+        frame = build.fetch(statement(question))
+    except PartlyKnown as reason:
+        return _finished(build, question, _grey(question, str(reason)))
+    if question.by and not len(frame):
+        return _finished(build, question, _grey(question, "")).iloc[:0]
+    found = (chosen.finish or total)(frame, question, build)
+    if "source" in question.by and without:
+        left = pd.DataFrame([{"source": s, "reason": f"needs {_wanted(m)}; load a source that has it"} for s, m in without.items()])
+        found = pd.concat([found, left], ignore_index=True)
+    elif note:
+        found["reason"] = [note if not r else r for r in found["reason"]]
+    return _finished(build, question, found)
+
+
+def _grey(question: Ask, reason: str) -> pd.DataFrame:
+    row: dict[str, Any] = {**dict.fromkeys(question.by), "value": np.nan, "low": np.nan, "high": np.nan, "n": np.nan, "reason": reason}
+    return pd.DataFrame([row])
+
+
+def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
+    columns = [*question.by, "value", "low", "high", "n", "unit", "basis", "status", "reason"]
+    notes = found["reason"].fillna("")
+    value = found["value"].astype(float)
+    is_note = notes.str.startswith("without ")
+    grey = ~np.isfinite(value) | ((notes != "") & ~is_note)
+    found = found.assign(unit=unit(build, question.metric), basis=question.on, status=np.where(grey, "greyed", "ok"), reason=notes)
+    found[["value", "low", "high"]] = found[["value", "low", "high"]].astype(float).mask(grey)
+    found["n"] = found["n"].astype(float)
+    return found[columns].reset_index(drop=True)
+
+
+def unit(build: Build, chosen: Metric) -> str:
+    """Give a metric's unit on this build: money is in its reporting currency."""
+    return chosen.unit.replace("money", build.info.get("reporting_currency", "EUR"))
+
+
+def compare(
+    build: Build, key: str, *, period: tuple[Day, Day], against: tuple[Day, Day], by: Sequence[str] = (),
+    where: Mapping[str, Sequence[Any]] | None = None, as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9,
+) -> pd.DataFrame:  # fmt: skip
+    """Compare a metric over two periods (first and last day of each) per group.
+
+    Gives value, previous, difference, its interval low and high, is_within_noise (None where the metric has no interval), n,
+    n_previous, unit, basis, status and reason. The intervals of both periods make the difference's (MOVER).
+    """
+    both = [
+        answer(build, key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level) for since, until in (period, against)
+    ]
+    names = list(ask(key, by=by).by)
+    now, before = both
+    if names:
+        joined = now.merge(before, on=names, how="outer", suffixes=("", "_previous"))
+    else:
+        joined = now.join(before, rsuffix="_previous")
+    gap, low, high, noise = rate_models.difference(
+        *(joined[c].to_numpy(float) for c in ("value", "low", "high", "value_previous", "low_previous", "high_previous"))
+    )
+    has_interval = np.isfinite(low) & np.isfinite(high)
+    reason = joined["reason"].fillna("no number in this period").where(joined["status"].ne("ok"), "")
+    previous = "compared period: " + joined["reason_previous"].fillna("nothing there")
+    reason = reason.where(reason.ne("") | joined["status_previous"].eq("ok"), previous)
+    is_within_noise = [bool(x) if known else None for x, known in zip(noise, has_interval, strict=True)]
+    result = joined[names].assign(
+        value=joined["value"], previous=joined["value_previous"], difference=gap, low=low, high=high,
+        is_within_noise=pd.array(is_within_noise, dtype="boolean"), n=joined["n"], n_previous=joined["n_previous"],
+        unit=unit(build, _parsed(key)[0]), basis=_parsed(key)[0].basis, status=np.where(np.isfinite(gap), "ok", "greyed"), reason=reason,
+    )  # fmt: skip
+    return result.reset_index(drop=True)
+
+
+def rows(
+    build: Build, key: str, *, where: Mapping[str, Sequence[Any]] | None = None, since: Day = None, until: Day = None, as_of: Day = None,
+    scope: Scope = EVERYTHING, limit: int = 1000,
+) -> pd.DataFrame:  # fmt: skip
+    """Give the fact rows behind a metric's numerator, with their ids, newest first, at most `limit`."""
+    question = ask(key, where=where, since=since, until=until, as_of=as_of, scope=scope)
+    chosen = next(m for m in question.metric.measures if m.name == (question.metric.first or question.metric.measures[0].name))
+    names = {ALIASES.get(n, n) for n in question.where if not time_grain(n)}
+    known = [sums for sums in chosen.alternatives if all(names <= knows(s.base) for s in sums)]
+    if not known:
+        unknown = names - set.union(*(knows(s.base) for sums in chosen.alternatives for s in sums))
+        raise UnknownDimension(f"The rows of {question.metric.key} cannot be filtered by {', '.join(sorted(unknown or names))}.")
+    frames = []
+    for s in (x for x in known[0] if x.base.table_name not in _of_build(build, question).empty):
+        now = Time(s.base.dimensions["source"], question.as_of)
+        conditions = filters(s.base, question, now) + ([s.when(now)] if s.when else [])
+        if not s.distinct:
+            conditions.append(s.amount(now) != literal_column("0"))
+        query = select(s.base.dimensions["source"].label("source"), *s.base.ids).where(*conditions)
+        source = s.base.table.join(now.table, now.table.c.source == s.base.dimensions["source"]) if now.is_used else s.base.table
+        day = s.base.days[question.on]
+        frames.append(build.fetch(query.select_from(source).order_by(day.desc(), s.base.ids[0]).limit(limit)))
+    filled = [f for f in frames if len(f)]
+    return pd.concat(filled, ignore_index=True).head(limit) if filled else frames[0]
+
+
+def dimension_values(build: Build, name: str) -> list[str]:
+    """Give the values of a dimension in this build, for filters; empty ones left out."""
+    canonical = ALIASES.get(name, name)
+    if ("values", canonical) not in build.memory:
+        bases = {s.base.name: s.base for m in _CATALOGUE for x in m.measures for sums in x.alternatives for s in sums}
+        of = next((b for b in bases.values() if canonical in knows(b)), None)
+        if of is None or time_grain(canonical):
+            known = sorted(set.union(*(knows(b) for b in bases.values())))
+            raise UnknownDimension(f"There is no dimension {name!r}. There are: {', '.join(known)}.")
+        now = Time(of.dimensions["source"], None)
+        column = dimension(of, canonical, next(iter(of.days)), now)
+        source = of.table.join(now.table, now.table.c.source == of.dimensions["source"]) if now.is_used else of.table
+        found = build.fetch(select(column.label("value")).select_from(source).where(column.is_not(None)).distinct())
+        build.memory["values", canonical] = sorted(str(v) for v in found["value"])
+    return list(build.memory["values", canonical])

@@ -1,0 +1,292 @@
+"""The bases metrics are summed over: fact tables with their days and dimensions. No metric lives here.
+
+A credited return line without an order line is bound to a purchase by `estimate_credit_match`; it enters order-cohort numbers
+through `CREDITS`, with the purchase's own day and dimensions, so that the big tables need no join for it.
+"""
+
+from typing import Any
+
+from sqlalchemy import Date, DateTime, Integer, and_, case, cast, func, literal_column, null, or_, select, union_all
+from sqlalchemy.sql.expression import FromClause
+
+from pipelines.estimate.promises import promise_state
+from pipelines.metrics.base import Base, Sql, Sum, Time, both
+from pipelines.warehouse.engine import Expression, double, ratio, seconds_between
+from pipelines.warehouse.schema import HEADLINE_RETURN_TYPES, STAR
+
+t = STAR.tables
+_PRODUCT = ("source", "shop_id", "country", "channel", "category", "brand", "style_id", "size", "colour", "supplier", "season")
+_RETURN = (
+    "product_id", "has_several_sizes", "window_days", "return_type", "note_theme", "method", "carrier", "place_id", "condition",
+    "disposition", "outcome", "currency",
+)  # fmt: skip
+
+
+def _named(table: FromClause, *names: str) -> dict[str, Expression]:
+    return {n: table.c[n] for n in names}
+
+
+orders, lots, refunds, refund_lines, legs, recoveries = (
+    t[f"fact_{n}"] for n in ("order_line", "return_line", "refund", "refund_line", "return_leg", "recovery")
+)
+matches, promises, risks = t["estimate_credit_match"], t["estimate_promise"], t["estimate_breach_risk"]
+leg_carbon, leg_cost, lot_carbon, lot_cost = (t[f"estimate_{n}"] for n in ("leg_carbon", "leg_cost", "return_carbon", "return_cost"))
+chances = t["estimate_return_probability"]
+
+
+def _clock(table: FromClause) -> dict[str, Sql]:
+    """Give what a unit's development depends on: day its clock started, and the cell of its curve."""
+    return {
+        "clock_on": lambda _: cast(table.c.clock_started_at, Date),
+        "cell_source": lambda _: table.c.source,
+        "cell_category": lambda _: table.c.category,
+        "cell_channel": lambda _: table.c.channel,
+        "cell_window": lambda _: table.c.window_days,
+    }
+
+
+_ORDER = (*_PRODUCT, "product_id", "has_several_sizes", "window_days", "currency", "seller", "sold_on", "fulfilled_by", "loyalty_tier", "is_gift")
+ORDERS = Base(
+    "orders", orders, {"order": orders.c.ordered_on}, _named(orders, *_ORDER), orders.c.ordered_at, _clock(orders), {},
+    (orders.c.order_line_id, orders.c.order_id, orders.c.ordered_on, orders.c.product_id, orders.c.units_sold, orders.c.net_amount, orders.c.currency),
+)  # fmt: skip
+
+
+
+def _waiting(now: Time) -> Expression:
+    """Say where a lot that is not finished waits at the observation time."""
+    return case(
+        (now.happened(lots.c.inspected_at), literal_column("'inspected'")), (now.happened(lots.c.received_at), literal_column("'received'")),
+        (or_(now.happened(lots.c.handed_over_at), now.happened(lots.c.carrier_scan_at)), literal_column("'under_way'")),
+        else_=literal_column("'requested'"),
+    )  # fmt: skip
+
+
+first_event = func.coalesce(lots.c.requested_at, lots.c.received_at, lots.c.refunded_at, lots.c.confirmed_at)
+LOT_IDS = (lots.c.return_line_id, lots.c.return_id, lots.c.requested_on, lots.c.product_id, lots.c.units, lots.c.reason, lots.c.confirmed_on)
+LOT_DIMENSIONS: dict[str, Any] = {**_named(lots, *_PRODUCT, *_RETURN), "return_reason": lots.c.reason}
+LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on}
+LOTS = Base("lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS)
+
+credited = lots.alias("credited")
+bought = orders.alias("bought")
+_CREDITS = matches.join(
+    credited, and_(credited.c.return_line_key == matches.c.return_line_key, credited.c.lot_no == 1)
+).join(bought, bought.c.order_line_key == matches.c.order_line_key)
+CREDITS = Base(
+    "credits", _CREDITS, {"order": matches.c.ordered_on, "return": credited.c.requested_on},
+    {**_named(credited, *_RETURN), **_named(bought, *_ORDER), "return_reason": credited.c.reason}, credited.c.confirmed_at, _clock(bought), {},
+    (credited.c.return_line_id, credited.c.return_id, credited.c.requested_on, credited.c.product_id, matches.c.units, credited.c.reason, credited.c.confirmed_on),
+)  # fmt: skip
+
+_SCORED = orders.join(chances, chances.c.order_line_key == orders.c.order_line_key)
+SCORED = Base("scored", _SCORED, ORDERS.days, ORDERS.dimensions, ORDERS.seen, _clock(orders))
+
+_LEGS = legs.outerjoin(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key)
+_LEG_DIMENSIONS = {
+    **_named(legs, "source", "shop_id", "country", "channel", "method", "carrier", "role", "mode", "element_type", "service"),
+    **_named(leg_carbon, "status", "scope3_category", "factor_id"),
+}
+_LEG_IDS = (legs.c.element_id, legs.c.parcel_id, legs.c.element_no, legs.c.role, legs.c.mode, legs.c.carrier, legs.c.started_on)
+LEGS = Base(
+    "legs", legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key), {"order": legs.c.ordered_on, "return": legs.c.requested_on},
+    _LEG_DIMENSIONS, legs.c.started_at, {}, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status),
+)  # fmt: skip
+LOT_CARBON = Base(
+    "lot_carbon", lots.join(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {},
+    (*LOT_IDS, lot_carbon.c.kg_co2e),
+)  # fmt: skip
+LOT_COST = Base(
+    "lot_cost", lots.join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS,
+    {**LOT_DIMENSIONS, "component": lot_cost.c.component, "status": lot_cost.c.status}, first_event, {}, {},
+    (*LOT_IDS, lot_cost.c.component, lot_cost.c.amount, lot_cost.c.status, lot_cost.c.method.label("how")),
+)  # fmt: skip
+
+REFUNDS = Base(
+    "refunds", refunds, {"refund": refunds.c.refunded_on}, _named(refunds, "source", "shop_id", "country", "channel", "kind", "currency"),
+    refunds.c.refunded_at, {}, {}, (refunds.c.refund_id, refunds.c.refunded_on, refunds.c.amount, refunds.c.currency, refunds.c.lines_amount, refunds.c.discrepancy_amount),
+)  # fmt: skip
+CREDIT_LINES = Base(
+    "credit_lines", refund_lines, {"refund": refund_lines.c.refunded_on},
+    {**_named(refund_lines, *_PRODUCT, "restock_type", "currency"), "kind": literal_column("'credit'")}, refund_lines.c.refunded_at, {}, {},
+    (refund_lines.c.refund_line_id, refund_lines.c.refunded_on, refund_lines.c.amount, refund_lines.c.currency, refund_lines.c.restock_type),
+)  # fmt: skip
+
+_RECOVERY_DAYS = {"order": recoveries.c.ordered_on, "return": recoveries.c.requested_on}
+RECOVERIES = Base(
+    "recoveries", recoveries, _RECOVERY_DAYS, _named(recoveries, *_PRODUCT, "disposition", "outcome", "grade", "currency"), recoveries.c.recovered_at, {}, {},
+    (recoveries.c.recovery_id, recoveries.c.recovered_on, recoveries.c.units, recoveries.c.disposition, recoveries.c.amount, recoveries.c.cost_amount, recoveries.c.currency),
+)  # fmt: skip
+
+_PROMISE = ("source", "shop_id", "country", "channel", "category", "brand", "method", "carrier", "place_id", "promise_id", "responsible")
+
+
+def _promise_cause(now: Time) -> Expression:
+    c = promises.c
+    return case((now.happened(c.ended_at), 0), (now.happened(c.stopped_at), 1), (now.happened(c.lost_at), 2), else_=3)
+
+
+def _promise_end(now: Time) -> Expression:
+    c = promises.c
+    return case((now.happened(c.ended_at), c.ended_at), (now.happened(c.stopped_at), c.stopped_at), (now.happened(c.lost_at), c.lost_at), else_=now.at)
+
+
+def whole_hours(start: Expression, end: Expression) -> Expression:
+    """Round a wait to whole hours, never negative."""
+    return double(func.floor(func.greatest(seconds_between(start, end), double(0)) / double(3600) + double(0.5)))
+
+
+_PROMISE_WAIT: dict[str, Sql] = {"cause": _promise_cause, "hours": lambda now: whole_hours(promises.c.started_at, _promise_end(now))}
+PROMISES = Base(
+    "promises", promises, {"return": promises.c.requested_on}, _named(promises, *_PROMISE), promises.c.requested_at,
+    {**_PROMISE_WAIT, "state": lambda now: promise_state(promises.c, now.at)}, {"state": lambda now: promise_state(promises.c, now.at)},
+    (promises.c.return_id, promises.c.promise_id, promises.c.requested_on, promises.c.started_at, promises.c.due_at, promises.c.ended_at, promises.c.stopped_by, promises.c.units),
+)  # fmt: skip
+_RISKS = promises.join(risks, and_(risks.c.return_key == promises.c.return_key, risks.c.promise_id == promises.c.promise_id))
+RISKS = Base("risks", _RISKS, PROMISES.days, {**PROMISES.dimensions, "stage": risks.c.stage}, promises.c.requested_at, {}, {}, (*PROMISES.ids, risks.c.probability))
+
+
+# -- conditions and amounts --------------------------------------------------------------------------------------------
+
+
+def money(table: FromClause, name: str) -> Sql:
+    """Give an amount in the reporting currency, at the rate of its own day; missing where no rate is."""
+    return lambda _: double(table.c[name]) * table.c.fx_rate
+
+
+def units(table: FromClause = lots) -> Sql:
+    """Count units."""
+    return lambda _: table.c.units
+
+
+def is_confirmed(table: FromClause = lots) -> Sql:
+    """Say whether units came back: confirmed by the observation time.
+
+    A return cancelled after `as_of` was still under way then, so its stages speak.
+    """
+
+    def condition(now: Time) -> Expression:
+        confirmed = now.happened(table.c.confirmed_at)
+        if now.as_of is None:
+            return confirmed
+        stopped = func.coalesce(table.c.cancelled_at, table.c.rejected_at, table.c.expired_at)
+        came = [now.happened(table.c[c]) for c in ("carrier_scan_at", "received_at", "inspected_at", "refunded_at")]
+        return or_(confirmed, and_(stopped.is_not(None), now.open(stopped), or_(*came)))
+
+    return condition
+
+
+def is_headline(table: FromClause = lots) -> Sql:
+    """Say whether the return counts in headline rates."""
+    return lambda _: table.c.is_headline
+
+
+def of_type(*types: str, table: FromClause = lots) -> Sql:
+    """Say whether the return is of one of these natures."""
+    return lambda _: table.c.return_type.in_([literal_column(f"'{x}'") for x in types])
+
+
+def is_bound(_: Time) -> Expression:
+    """Say whether a credit was matched to a purchase as a return, not an order-entry cancellation."""
+    return matches.c.is_cancellation.is_(False)
+
+
+def is_cancellation(_: Time) -> Expression:
+    """Say whether a credit undid an order entry within the hour."""
+    return matches.c.is_cancellation
+
+
+def has_order(_: Time) -> Expression:
+    """Say whether the lot's order line is known."""
+    return lots.c.ordered_on.is_not(None)
+
+
+def _share_of_credit(column: Expression) -> Expression:
+    return ratio(column, credited.c.units) * double(matches.c.units)
+
+
+def returned(amount: str = "units", *conditions: Sql, headline: bool = True, basis: str = "order") -> tuple[Sum, ...]:
+    """Sum over confirmed returns: `units`, or an amount of the lot in the reporting currency.
+
+    On the order basis bound credits count on their purchase's day; on the return basis cancelled order entries do not count.
+    """
+    own = [is_confirmed(), *([is_headline()] if headline else []), *conditions]
+    through = [is_confirmed(credited), *([is_headline(credited)] if headline else [])]
+    of_lot = units() if amount == "units" else money(lots, amount)
+    of_credit: Sql = (
+        (lambda _: matches.c.units) if amount == "units" else (lambda _: _share_of_credit(credited.c[amount]) * credited.c.fx_rate)
+    )
+    if basis == "order":
+        return (Sum(LOTS, of_lot, both(*own, has_order)), Sum(CREDITS, of_credit, both(*through, is_bound)))
+    return (Sum(LOTS, of_lot, both(*own)), Sum(CREDITS, lambda now: -of_credit(now), both(*through, is_cancellation)))
+
+
+def sold(amount: str = "units_sold", *conditions: Sql) -> tuple[Sum, ...]:
+    """Sum over sold goods, exchanges and cancelled order entries left out."""
+    cancelled: Sql
+    if amount == "units_sold":
+        whole: Sql = lambda _: orders.c.units_sold  # noqa: E731
+        cancelled = lambda _: -matches.c.units  # noqa: E731
+        return (Sum(ORDERS, whole, both(*conditions) if conditions else None), Sum(CREDITS, cancelled, is_cancellation))
+    goods: Sql = lambda _: orders.c.units_sold != 0  # noqa: E731
+    cancelled = lambda _: -ratio(bought.c[amount], bought.c.units_sold) * double(matches.c.units) * bought.c.fx_rate  # noqa: E731
+    return (Sum(ORDERS, money(orders, amount), both(goods, *conditions)), Sum(CREDITS, cancelled, is_cancellation))
+
+
+# -- stages ------------------------------------------------------------------------------------------------------------
+
+STAGE_PAIRS = {
+    "requested-approved": ("requested_at", "approved_at"),
+    "requested-handed_over": ("requested_at", "handed_over_at"),
+    "handed_over-carrier_scan": ("handed_over_at", "carrier_scan_at"),
+    "carrier_scan-received": ("carrier_scan_at", "received_at"),
+    "received-inspected": ("received_at", "inspected_at"),
+    "inspected-refunded": ("inspected_at", "refunded_at"),
+    "inspected-restocked": ("inspected_at", "restocked_at"),
+}
+
+
+def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
+    """Give one row a lot and pair of stages: hours waited and how the wait ended, as a life table counts them.
+
+    Hours are rounded to whole ones; a wait still open at T counts at its age. A pair whose first stage never happened gives no
+    row; nor does a lot whose end is not applicable (a refund without receipt ends a wait for receipt: see `passed`).
+    """
+    arms = []
+    for stage, (start, end) in pairs.items():
+        names = ["requested_on", "ordered_on", "requested_at", *(d.name for d in LOT_DIMENSIONS.values())]
+        stopped = func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at)
+        arms.append(
+            select(
+                *(lots.c[n] for n in dict.fromkeys(names)), lots.c.return_line_id, lots.c.return_id, lots.c.units, literal_column(f"'{stage}'").label("stage"),
+                lots.c[start].label("begun_at"), lots.c[end].label("done_at"), stopped.label("stopped_at"), lots.c.lost_at,
+                passed(end).label("passed_at"),
+            ).where(lots.c[start].is_not(None))
+        )  # fmt: skip
+    chosen: Any = union_all(*arms) if len(arms) > 1 else arms[0]
+    table = chosen.subquery(name)
+    c = table.c
+
+    def ended(now: Time) -> tuple[Expression, Expression]:
+        done = and_(now.happened(c.done_at), c.done_at >= c.begun_at)
+        cause = case(
+            (done, 0), (now.happened(c.stopped_at), 1), (now.happened(c.lost_at), 2), (now.happened(c.passed_at), -1), else_=3
+        )
+        return cast(cause, Integer), case((done, c.done_at), (now.happened(c.stopped_at), c.stopped_at), (now.happened(c.lost_at), c.lost_at), else_=now.at)
+
+    dimensions = {**{n: c[d.name] for n, d in LOT_DIMENSIONS.items()}, "stage": c.stage}
+    details: dict[str, Sql] = {
+        "cause": lambda now: ended(now)[0],
+        "hours": lambda now: whole_hours(c.begun_at, ended(now)[1]),
+    }
+    ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
+    return Base(name, table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.begun_at, details, {}, ids)
+
+
+def passed(end: str) -> Expression:
+    """Give when a lot went past a stage it never recorded: a later stage happened, so the wait is not open."""
+    order = ("requested_at", "approved_at", "handed_over_at", "carrier_scan_at", "received_at", "inspected_at", "refunded_at")
+    later = {"restocked_at": ("disposed_at",), "refunded_at": ("exchanged_at",)}.get(end) or order[order.index(end) + 1 :]
+    if not later:
+        return cast(null(), DateTime)
+    return lots.c[later[0]] if len(later) == 1 else func.coalesce(*(lots.c[n] for n in later))

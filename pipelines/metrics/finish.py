@@ -1,0 +1,368 @@
+"""From statistics to answers: value, interval and the reason when there is none. Pure arithmetic comes from `models/`.
+
+Each function takes the frame of a metric's statistics (one row a group and detail), the question and the build, and gives one row a
+group: the group's columns, value, low, high, n and, where it must, a reason why no number is shown.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import select
+
+from models import promises as promise_models
+from models import rates as rate_models
+from pipelines.metrics.base import ALIASES, Ask, Finish, time_grain
+from pipelines.warehouse.engine import Build
+from pipelines.warehouse.schema import STAR
+
+MATURE = 0.5
+
+
+def groups_of(frame: pd.DataFrame, by: tuple[str, ...]) -> tuple[np.ndarray[Any, Any], pd.DataFrame]:
+    """Number the groups from 0 in order of their keys, and give one row of keys a group; no `by` is one group."""
+    if not by:
+        return np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=[0])
+    grouped = frame.groupby(list(by), dropna=False, sort=True)
+    number = grouped.ngroup().to_numpy()
+    keys = frame[list(by)].assign(_group=number).drop_duplicates("_group").sort_values("_group").drop(columns="_group")
+    return number, keys.reset_index(drop=True)
+
+
+def summed(frame: pd.DataFrame, by: tuple[str, ...], columns: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sum columns per group: (keys, sums); a missing sum is 0."""
+    number, keys = groups_of(frame, by)
+    values = {c: np.bincount(number, frame[c].fillna(0).to_numpy(float), len(keys)) for c in columns}
+    return keys, pd.DataFrame(values)
+
+
+def answer_frame(keys: pd.DataFrame, value: Any, low: Any = np.nan, high: Any = np.nan, n: Any = np.nan, reason: Any = "") -> pd.DataFrame:
+    """Lay value, interval, count and reason beside the keys."""
+    return keys.assign(value=value, low=low, high=high, n=n, reason=reason)
+
+
+def total(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the only measure as it is; n is it too when it counts."""
+    name = ask.metric.measures[0].name
+    columns = [m.name for m in ask.metric.measures]
+    keys, sums = summed(frame, ask.by, columns)
+    counts = ask.metric.unit in ("units", "count")
+    return answer_frame(keys, sums[name], n=sums["n"] if "n" in sums else sums[name] if counts else np.nan)
+
+
+def ratio_of(numerator: str, denominator: str, *, interval: bool = False, clustered: bool = True, per: float = 1.0, counted: bool = True, nothing: str) -> Finish:
+    """Divide two measures; `interval` adds Wilson's, on orders' design effect when `clustered`.
+
+    n is the denominator when it is `counted`, or a measure named n.
+    """
+
+    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        keys, sums = summed(frame, ask.by, list(dict.fromkeys([numerator, denominator, *(["n"] if "n" in frame else [])])))
+        top, bottom = sums[numerator].to_numpy(), sums[denominator].to_numpy()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = np.where(bottom != 0, per * top / bottom, np.nan)
+        low = high = np.full(len(keys), np.nan)
+        if interval:
+            effect = design_effect(build) if clustered else 1.0
+            low, high = rate_models.wilson(np.clip(top, 0, np.maximum(bottom, 0)), np.maximum(bottom, 0), ask.level, effect)
+            low, high = np.minimum(low, value), np.maximum(high, value)
+        n = sums["n"] if "n" in sums else bottom if counted else np.nan
+        return answer_frame(keys, value, low, high, n, np.where(bottom != 0, "", nothing))
+
+    return finish
+
+
+def share_of_whole(name: str, of: tuple[str, ...] | None, nothing: str) -> Finish:
+    """Give each group's part of the whole: of the groups that differ only in `of` (in everything but time when None)."""
+
+    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        keys, sums = summed(frame, ask.by, [name])
+        split = [b for b in ask.by if (not time_grain(b) if of is None else ALIASES.get(b, b) in of)]
+        fixed = [b for b in ask.by if b not in split]
+        whole = keys.assign(x=sums[name]).groupby(fixed, dropna=False)["x"].transform("sum") if fixed else sums[name].sum()
+        if not split:
+            wanted = "a dimension" if of is None else " or ".join(of)
+            return answer_frame(keys, np.nan, n=sums[name], reason=f"a share of the whole: cut it by {wanted}")
+        whole_array = np.broadcast_to(np.asarray(whole, dtype=float), (len(keys),))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = np.where(whole_array > 0, sums[name] / whole_array, np.nan)
+        low, high = rate_models.wilson(np.clip(sums[name], 0, None), whole_array, ask.level, design_effect(build))
+        return answer_frame(keys, value, low, high, whole_array, np.where(whole_array > 0, "", nothing))
+
+    return finish
+
+
+def balance(small: str, large: str, nothing: str) -> Finish:
+    """Give (small - large) / (small + large), with Wilson's interval of the share moved to -1..1."""
+
+    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        keys, sums = summed(frame, ask.by, [small, large])
+        a, n = sums[small].to_numpy(), (sums[small] + sums[large]).to_numpy()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = np.where(n > 0, 2 * a / n - 1, np.nan)
+        low, high = rate_models.wilson(a, n, ask.level, design_effect(build))
+        return answer_frame(keys, value, 2 * low - 1, 2 * high - 1, n, np.where(n > 0, "", nothing))
+
+    return finish
+
+
+# -- priors of the build -----------------------------------------------------------------------------------------------
+
+
+def priors(build: Build) -> pd.DataFrame:
+    """Read the build's priors once."""
+    if "priors" not in build.memory:
+        build.memory["priors"] = build.fetch(select(STAR.tables["estimate_rate_prior"]))
+    found: pd.DataFrame = build.memory["priors"]
+    return found
+
+
+def design_effect(build: Build) -> float:
+    """Give the build's design effect of orders, all categories together; 1 when none was fitted."""
+    found = priors(build)
+    fitted = found.loc[found["category"].isna(), "deff"].dropna()
+    return float(max(fitted.iloc[0], 1.0)) if len(fitted) else 1.0
+
+
+def has_curves(build: Build) -> bool:
+    """Say whether the build knows how returns develop."""
+    if "has_curves" not in build.memory:
+        table = STAR.tables["estimate_development_curve"]
+        build.memory["has_curves"] = bool(len(build.fetch(select(table.c.day).limit(1))))
+    return bool(build.memory["has_curves"])
+
+
+def product_prior(build: Build, category: pd.Series) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Give a and b of each category's beta prior; NaN where none was fitted."""
+    found = priors(build)
+    found = found[found["kind"] == "product"].drop_duplicates("category").set_index("category")
+    at = found.index.get_indexer(category)
+    if not len(found):
+        nothing = np.full(len(category), np.nan)
+        return nothing, nothing
+    a, b = found["a"].to_numpy(float)[at], found["b"].to_numpy(float)[at]
+    return np.where(at >= 0, a, np.nan), np.where(at >= 0, b, np.nan)
+
+
+def _cohort_prior(build: Build, keys: pd.DataFrame, ask: Ask) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """Give mean and sd of the logit per group: a prior speaks for a category, or for all sales, and for no other slice."""
+    found = priors(build)
+    found = found[found["kind"] == "cohort"]
+    others = [b for b in ask.by if not time_grain(b)]
+    filtered = {name: values for name, values in ask.where.items() if name != "category"}
+    if filtered or any(o != "category" for o in others) or ask.scope.allowed:
+        return None
+    chosen = ask.where.get("category", ())
+    if "category" in others:
+        categories = list(keys["category"])
+    elif not chosen:
+        categories = [None] * len(keys)
+    elif len(chosen) == 1:
+        categories = list(chosen) * len(keys)
+    else:
+        return None
+    table = {(None if pd.isna(c) else c): (a, b) for c, a, b in zip(found["category"], found["a"], found["b"], strict=True)}
+    pairs = [table.get(None if pd.isna(c) else c, (np.nan, np.nan)) for c in categories]
+    mean, sd = np.array([p[0] for p in pairs], dtype=float), np.array([p[1] for p in pairs], dtype=float)
+    return (mean, sd) if np.isfinite(mean).any() else None
+
+
+# -- final rates -------------------------------------------------------------------------------------------------------
+
+
+def final(frame: pd.DataFrame, ask: Ask, build: Build) -> tuple[pd.DataFrame, rate_models.Ultimate, pd.DataFrame]:
+    """Project the final rates of the groups: (keys, rates, sums of sold and returned)."""
+    number, keys = groups_of(frame, ask.by)
+    sold = frame["sold"].fillna(0).to_numpy(float)
+    came = frame["returned"].fillna(0).to_numpy(float)
+    share = frame["share"].fillna(0).to_numpy(float)
+    rates = rate_models.ultimate_rates(
+        number, share, np.maximum(sold, 0), came, groups=len(keys), deff=design_effect(build), prior=_cohort_prior(build, keys, ask), level=ask.level
+    )  # fmt: skip
+    sums = pd.DataFrame({"sold": np.bincount(number, sold, len(keys)), "returned": np.bincount(number, came, len(keys))})
+    return keys, rates, sums
+
+
+def _young(build: Build, rates: rate_models.Ultimate, sums: pd.DataFrame, limit: float = MATURE) -> np.ndarray[Any, Any]:
+    reasons = []
+    for maturity, sold in zip(rates.maturity, sums["sold"], strict=True):
+        if sold <= 0:
+            reasons.append("nothing sold in this selection")
+        elif not has_curves(build):
+            reasons.append("no development curve yet: too few returns to know how they arrive")
+        elif maturity < limit:
+            reasons.append(f"too young: {maturity:.0%} of the expected returns have come, {limit:.0%} are needed")
+        else:
+            reasons.append("")
+    return np.array(reasons, dtype=object)
+
+
+def ultimate(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the expected final rate; greyed under half maturity."""
+    keys, rates, sums = final(frame, ask, build)
+    return answer_frame(keys, rates.rate, rates.low, rates.high, sums["sold"], _young(build, rates, sums))
+
+
+def maturity(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the share of the expected returns that is already back."""
+    keys, rates, sums = final(frame, ask, build)
+    return answer_frame(keys, rates.maturity, n=sums["sold"], reason=_young(build, rates, sums, 0.0))
+
+
+def to_come(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the units still expected back."""
+    keys, rates, sums = final(frame, ask, build)
+    return answer_frame(keys, rates.to_come, rates.to_come_low, rates.to_come_high, sums["sold"], _young(build, rates, sums, 0.05))
+
+
+def to_come_value(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the net value still expected back: each kept unit's value times its chance to come yet."""
+    keys, rates, sums = final(frame, ask, build)
+    number, _ = groups_of(frame, ask.by)
+    kept = (frame["sold_value"].fillna(0) - frame["returned_value"].fillna(0)).clip(lower=0).to_numpy(float)
+    g = frame["share"].fillna(1).to_numpy(float)
+    p = np.nan_to_num(rates.rate)[number]
+    value = np.bincount(number, kept * p * (1 - g) / np.maximum(1 - p * g, 1e-12), len(keys))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        per_unit = np.where(rates.to_come > 0, value / rates.to_come, 0.0)
+    return answer_frame(keys, value, rates.to_come_low * per_unit, rates.to_come_high * per_unit, sums["sold"], _young(build, rates, sums, 0.05))
+
+
+def window(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the share returned within a number of days, from units of mixed ages (Kaplan-Meier)."""
+    days = int(ask.parameter or 30)
+    number, keys = groups_of(frame, ask.by)
+    counts = np.zeros((2, len(keys), days + 2))
+    day = frame["clock_day"].fillna(-1).to_numpy(float)
+    came = frame["returned"].fillna(0).to_numpy(float)
+    sold = frame["sold"].fillna(0).to_numpy(float)
+    inside = day >= 0
+    at = np.minimum(day[inside], days + 1).astype(int)
+    np.add.at(counts[0], (number[inside], at), came[inside])
+    np.add.at(counts[1], (number[inside], at), sold[inside])
+    kept = np.maximum(counts[1], 0)
+    value, low, high = rate_models.window_rate(counts[0], kept, days, ask.level, design_effect(build))
+    n = np.bincount(number, np.where(inside, sold + came, 0), len(keys))
+    return answer_frame(keys, value, low, high, n, np.where(np.isfinite(value), "", f"nothing sold in this selection is {days} days old"))
+
+
+# -- products ----------------------------------------------------------------------------------------------------------
+
+
+def exposed(frame: pd.DataFrame, ask: Ask) -> pd.DataFrame:
+    """Give one row a group and category: sold, returned and exposure (units weighed by the share of their returns expected by now)."""
+    by = (*ask.by, *(["family"] if "family" in frame else []))
+    weighed = frame.assign(exposure=frame["sold"].fillna(0) * frame["share"].fillna(1))
+    keys, sums = summed(weighed, by, ["sold", "returned", "exposure"])
+    sums["exposure"] = np.maximum(sums["exposure"], sums["returned"])
+    return pd.concat([keys, sums], axis=1)
+
+
+def product(of: Callable[..., Any]) -> Finish:
+    """Pull each group's rate towards its category's; `of` gives (value, low, high) from r, n, a, b, level."""
+
+    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        rows = exposed(frame, ask)
+        a, b = product_prior(build, rows["family"])
+        effect = design_effect(build)
+        r, n = rows["returned"].to_numpy() / effect, rows["exposure"].to_numpy() / effect
+        value, low, high = of(r, n, a, b, ask.level)
+        rows = rows.assign(value=value, low=low, high=high)
+        best = rows.sort_values("sold", ascending=False)
+        number, keys = groups_of(best, ask.by)
+        first = best.assign(_group=number).drop_duplicates("_group").sort_values("_group").reset_index(drop=True)
+        shared = np.bincount(number, minlength=len(keys)) > 1
+        missing = np.where(np.isfinite(first["value"]), "", "no rate of its category to compare with yet")
+        reason = np.where(shared, "several categories: a product's own rate needs one product or style a row", missing)
+        return answer_frame(keys, first["value"], first["low"], first["high"], first["sold"], reason)
+
+    return finish
+
+
+def shrunk(r: Any, n: Any, a: Any, b: Any, level: float) -> Any:
+    """Give the adjusted rate and its interval."""
+    return rate_models.shrunk_rate(r, n, a, b, level)
+
+
+def above(r: Any, n: Any, a: Any, b: Any, level: float) -> Any:
+    """Give the probability that the rate is above the category's."""
+    nothing = np.full(len(r), np.nan)
+    return rate_models.probability_above(r, n, a, b, a / (a + b)), nothing, nothing
+
+
+def own_part(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the final rate less the rate expected from what was known at order time."""
+    keys, rates, sums = final(frame, ask, build)
+    number, _ = groups_of(frame, ask.by)
+    expected = np.bincount(number, frame["expected"].fillna(0).to_numpy(float), len(keys))
+    scored = np.bincount(number, frame["scored"].fillna(0).to_numpy(float), len(keys))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        base = np.where(scored > 0, expected / scored, np.nan)
+    reason = np.where(np.isfinite(base), _young(build, rates, sums), "no expected rate for these sales")
+    return answer_frame(keys, rates.rate - base, rates.low - base, rates.high - base, sums["sold"], reason)
+
+
+# -- promises ----------------------------------------------------------------------------------------------------------
+
+STATES = ("kept", "broken", "undetermined", "expired")
+
+
+def by_state(frame: pd.DataFrame, ask: Ask) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give returns under promise per group, one column a state."""
+    wide = frame.assign(**{s: np.where(frame["state"] == s, frame["returns"].fillna(0), 0.0) for s in STATES})
+    return summed(wide, ask.by, list(STATES))
+
+
+def kept(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give kept / (kept + broken), with Wilson's interval."""
+    keys, sums = by_state(frame, ask)
+    n = (sums["kept"] + sums["broken"]).to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.where(n > 0, sums["kept"] / n, np.nan)
+    low, high = rate_models.wilson(sums["kept"], n, ask.level)
+    return answer_frame(keys, value, low, high, n, np.where(n > 0, "", "no promise of this selection is due yet"))
+
+
+def in_state(state: str) -> Finish:
+    """Count the returns under promise in one state; n is all under promise."""
+
+    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        keys, sums = by_state(frame, ask)
+        return answer_frame(keys, sums[state], n=sums.sum(axis=1))
+
+    return finish
+
+
+def _table_of_waits(frame: pd.DataFrame, ask: Ask) -> tuple[pd.DataFrame, np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    number, keys = groups_of(frame, ask.by)
+    cause = frame["cause"].fillna(-1).to_numpy(int)
+    used = cause >= 0
+    hours, bins = np.unique(frame["hours"].fillna(0).to_numpy(float)[used], return_inverse=True)
+    if not len(hours):
+        hours = np.zeros(1)
+    table = promise_models.life_table(number[used], bins, cause[used], frame["waits"].to_numpy(float)[used], len(keys), len(hours))
+    return keys, hours / 24, table, number
+
+
+def wait_quantile(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give a quantile of the days waited by those that complete (Aalen-Johansen), with its interval."""
+    return _waited(frame, ask, lambda days, table: promise_models.completion_quantiles(days, table, [ask.parameter or 0.9], ask.level)[:, 0, :])
+
+
+def promise_that_holds(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the shortest duration kept with a probability, in days; a lost return breaks any."""
+    return _waited(frame, ask, lambda days, table: promise_models.promise_at(days, table, ask.parameter or 0.95, ask.level))
+
+
+def _waited(frame: pd.DataFrame, ask: Ask, estimate: Callable[..., Any]) -> pd.DataFrame:
+    keys, days, table, _ = _table_of_waits(frame, ask)
+    found = np.asarray(estimate(days, table), dtype=float)
+    completed = table[:, promise_models.COMPLETED, :].sum(-1)
+    longest = days[-1]
+    found[:, 2] = np.where(np.isinf(found[:, 2]), np.nan, found[:, 2])
+    reason = np.where(
+        completed == 0, "nothing of this selection has completed yet",
+        np.where(np.isinf(found[:, 0]), f"longer than anything followed so far ({longest:.0f} days)", ""),
+    )  # fmt: skip
+    return answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason)

@@ -1,0 +1,332 @@
+"""Lists that pages show beside numbers: work lists, the product ranking, lanes, flows, waterfalls, one leg traced.
+
+They read the same declarations and conditions as metrics; sums in them agree with the metrics of the same filters. No number is
+defined here that a metric defines.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import and_, case, func, literal_column, or_, select
+
+from models import rates as rate_models
+from pipelines.errors import UnknownDimension
+from pipelines.metrics import finish
+from pipelines.metrics.answer import Day, _of_build, answer, ask, lacking, metric
+from pipelines.metrics.base import EVERYTHING, Ask, Base, Metric, Scope, Time, filters, measure, statement
+from pipelines.metrics.bases import LEGS, LOTS, PROMISES, RISKS, leg_carbon, leg_cost, legs, lots, promises, returned, risks
+from pipelines.metrics.money import COST, MARGIN, REVERSED
+from pipelines.warehouse.engine import Build, Expression, days_between, double
+from pipelines.warehouse.schema import STAR
+
+Where = Mapping[str, Sequence[Any]] | None
+t = STAR.tables
+
+
+def _asked(build: Build, key: str, **question: Any) -> Ask:
+    return _of_build(build, ask(key, **question))
+
+
+def _base_rows(build: Build, base: Base, question: Ask, columns: dict[str, Any], *conditions: Any) -> pd.DataFrame:
+    now = Time(base.dimensions["source"], question.as_of)
+    chosen = [c(now) if callable(c) else c for c in columns.values()]
+    wanted = [c(now) for c in conditions]
+    query = select(*(c.label(n) for n, c in zip(columns, chosen, strict=True))).where(*filters(base, question, now), *wanted)
+    source = base.table.join(now.table, now.table.c.source == base.dimensions["source"]) if now.is_used else base.table
+    return build.fetch(query.select_from(source))
+
+
+# -- promises ----------------------------------------------------------------------------------------------------------
+
+
+def _open_promise(now: Time) -> Expression:
+    c = promises.c
+    return and_(now.open(c.ended_at), now.open(c.stopped_at), c.due_at.is_not(None))
+
+
+_PROMISE_ROW: dict[str, Any] = {
+    **{n: promises.c[n] for n in ("return_id", "promise_id", "country", "method", "carrier", "place_id", "started_at", "due_at", "amount", "units")},
+    "age_days": lambda now: days_between(promises.c.started_at, now.at),
+    "days_left": lambda now: days_between(now.at, promises.c.due_at),
+}  # fmt: skip
+
+
+def worklist_at_risk(build: Build, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING, limit: int = 200) -> pd.DataFrame:
+    """List open returns by the probability that they break a promise: return, promise, stage, age and days left, money, probability."""
+    question = _asked(build, "breach_risk", where=where, as_of=as_of, scope=scope)
+    columns = {**_PROMISE_ROW, "stage": risks.c.stage, "probability": risks.c.probability}
+    found = _base_rows(build, RISKS, question, columns, _open_promise)
+    return found.sort_values(["probability", "amount", "return_id", "promise_id"], ascending=[False, False, True, True]).head(limit).reset_index(drop=True)
+
+
+def refunds_due(build: Build, days: float = 5, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING, limit: int = 1000) -> pd.DataFrame:
+    """List open withdrawals whose legal refund date falls within so many days, overdue ones first (`days_left` below 0)."""
+    question = _asked(build, "refunds_due_soon", where=where, as_of=as_of, scope=scope)
+
+    def due(now: Time) -> Expression:
+        is_legal = promises.c.promise_id == literal_column("'legal_refund'")
+        left = days_between(now.at, promises.c.due_at)
+        return and_(is_legal, left <= double(days), or_(left > double(0), now.happened(promises.c.handed_over_at)))
+
+    found = _base_rows(build, PROMISES, question, _PROMISE_ROW, _open_promise, due)
+    return found.sort_values(["due_at", "return_id"]).head(limit).reset_index(drop=True)
+
+
+def promise_states(
+    build: Build, *, by: Sequence[str] = ("promise_id",), where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING
+) -> pd.DataFrame:  # fmt: skip
+    """Count returns under promise per group: kept, broken, undetermined (running, on time), expired."""
+    question = _asked(build, "promise_kept", by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)
+    keys, sums = finish.by_state(build.fetch(statement(question)), question)
+    return pd.concat([keys, sums.astype(int)], axis=1)
+
+
+# -- products ----------------------------------------------------------------------------------------------------------
+
+
+def product_ranking(
+    build: Build, *, by: str = "style_id", where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING,
+    level: float = 0.9, limit: int = 100,
+) -> pd.DataFrame:  # fmt: skip
+    """Rank products by the money their excess of returns puts at stake, weighed by how sure the excess is.
+
+    One row a style (or product_id): name, category, sold, returned, rate (adjusted) with low and high, category_rate,
+    probability_above, is_flagged (false discovery rate held at 10%), at_stake (expected excess units x what one return of it
+    loses; its net value where costs are unknown), kg_co2e, return_reason (the leading known one). Flagged first, then by probability x
+    money, so that 2 returned of 3 sold never leads.
+    """
+    period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
+    question = _asked(build, "product_return_rate", by=(by,), **period)
+    if lacking(build, question.metric.needs) and all(lacking(build, question.metric.needs).values()):
+        return pd.DataFrame(columns=[by, "name", "category", "sold", "returned", "rate", "low", "high", "category_rate", "probability_above", "is_flagged", "at_stake", "kg_co2e", "return_reason", "score"])
+    found = finish.exposed(build.fetch(statement(question)), question)
+    found = found.sort_values("sold", ascending=False).drop_duplicates(by)
+    found = found[found[by].notna() & (found["sold"] > 0)].rename(columns={"family": "category"}).reset_index(drop=True)
+    a, b = finish.product_prior(build, found["category"])
+    effect = finish.design_effect(build)
+    r, n = found["returned"].to_numpy() / effect, found["exposure"].to_numpy() / effect
+    usual = a / (a + b)
+    rate, low, high = rate_models.shrunk_rate(r, n, a, b, level)
+    above = np.nan_to_num(rate_models.probability_above(r, n, a, b, usual))
+    excess = np.nan_to_num(rate_models.expected_excess(r, n, a, b, usual)) * found["exposure"].to_numpy()
+    each = _loss_per_return(build, by, period).reindex(found[by]).to_numpy(float)
+    each = np.where(np.isfinite(each), each, np.nanmedian(each) if np.isfinite(each).any() else 1.0)
+    found = found.assign(rate=rate, low=low, high=high, category_rate=usual, probability_above=above, is_flagged=rate_models.flagged(above), at_stake=excess * each)
+    kg = answer(build, "kg_co2e", by=(by,), where=where, as_of=as_of, scope=scope) if _is_known(build, "kg_co2e") else None
+    found["kg_co2e"] = found[by].map(kg.dropna(subset=["value"]).set_index(by)["value"]) if kg is not None else np.nan
+    found["return_reason"] = found[by].map(_leading_reason(build, by, period))
+    names = build.fetch(select(t["dim_product"].c[by].label(by), func.min(t["dim_product"].c.name).label("name")).where(t["dim_product"].c.is_current).group_by(t["dim_product"].c[by]))
+    found["name"] = found[by].map(names.set_index(by)["name"]).fillna(found[by].str.split(":").str[-1])
+    found["score"] = found["probability_above"] * found["at_stake"]
+    ranked = found.sort_values(["is_flagged", "score", by], ascending=[False, False, True]).head(limit).reset_index(drop=True)
+    return ranked.drop(columns=["exposure"])
+
+
+def _is_known(build: Build, key: str) -> bool:
+    lacks = lacking(build, metric(key).needs)
+    return bool(lacks) and not all(lacks.values())
+
+
+def _loss_per_return(build: Build, by: str, period: dict[str, Any]) -> "pd.Series[float]":
+    key = "margin_erosion" if _is_known(build, "margin_erosion") else "value_return_rate"
+    question = _asked(build, key, by=(by,), **period)
+    sums = build.fetch(statement(question)).groupby(by)[["erosion" if key == "margin_erosion" else "returned_value"]].sum().iloc[:, 0]
+    units = build.fetch(statement(_asked(build, "returned_units", by=(by,), **period))).groupby(by)["returned"].sum()
+    per_unit = (sums / units.where(units > 0)).astype(float)
+    return per_unit.where(per_unit > 0)
+
+
+def _leading_reason(build: Build, by: str, period: dict[str, Any]) -> "pd.Series[str]":
+    if not _is_known(build, "reason_share"):
+        return pd.Series(dtype=str)
+    found = answer(build, "reason_share", by=(by, "return_reason"), **period)
+    found = found[found["return_reason"].notna() & found["return_reason"].ne("unknown") & (found["value"] > 0)]
+    return found.sort_values("value", ascending=False).drop_duplicates(by).set_index(by)["return_reason"]
+
+
+# -- emissions ---------------------------------------------------------------------------------------------------------
+
+
+def lanes(build: Build, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING) -> pd.DataFrame:
+    """List the lanes of the way back, heaviest emissions first: both places with coordinates, mode, legs, parcels, km and kg CO2e."""
+    question = _asked(build, "kg_co2e", where=where, since=since, until=until, as_of=as_of, scope=scope)
+    start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
+    now = Time(LEGS.dimensions["source"], question.as_of)
+    ends = [start.c[n].label(f"from_{n}") for n in ("place_id", "name", "kind", "latitude", "longitude")]
+    ends += [end.c[n].label(f"to_{n}") for n in ("place_id", "name", "kind", "latitude", "longitude")]
+    group = [*(start.c[n] for n in ("place_id", "name", "kind", "latitude", "longitude")), *(end.c[n] for n in ("place_id", "name", "kind", "latitude", "longitude"))]
+    query = (
+        select(
+            *ends, legs.c.mode, func.count().label("legs"), func.count(legs.c.parcel_key.distinct()).label("parcels"),
+            func.avg(leg_carbon.c.distance_km).label("distance_km"), func.sum(leg_carbon.c.kg_co2e).label("kg_co2e"),
+        )
+        .select_from(LEGS.table.join(start, start.c.place_key == legs.c.from_place_key).join(end, end.c.place_key == legs.c.to_place_key))
+        .where(*filters(LEGS, question, now), legs.c.element_type == literal_column("'transport'"))
+        .group_by(*group, legs.c.mode)
+    )  # fmt: skip
+    return build.fetch(query).sort_values(["kg_co2e", "from_place_id", "to_place_id"], ascending=[False, True, True]).reset_index(drop=True)
+
+
+def trace(build: Build, leg_id: str) -> dict[str, Any]:
+    """Trace one leg (its element_id): what it was, the formula with its numbers, the factor and where the factor comes from."""
+    factors, start, end = t["factor_set"], t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
+    query = (
+        select(
+            *(legs.c[n] for n in ("element_id", "parcel_id", "element_no", "role", "carrier", "mode", "vehicle", "fuel", "started_at", "ended_at", "trip_share", "movement_parcels", "source")),
+            start.c.name.label("from_name"), end.c.name.label("to_name"),
+            *(leg_carbon.c[n] for n in ("distance_km", "distance_status", "mass_kg", "mass_status", "kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw", "status", "method", "scope3_category", "factor_id")),
+            leg_cost.c.amount.label("cost_amount"), leg_cost.c.status.label("cost_status"), leg_cost.c.method.label("cost_method"),
+            *(factors.c[n].label(f"factor_{n}") for n in ("description", "unit", "value", "year", "source", "source_address", "quality")),
+        )
+        .select_from(
+            legs.outerjoin(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key).outerjoin(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)
+            .outerjoin(factors, factors.c.factor_id == leg_carbon.c.factor_id)
+            .outerjoin(start, start.c.place_key == legs.c.from_place_key).outerjoin(end, end.c.place_key == legs.c.to_place_key)
+        )
+        .where(legs.c.element_id == leg_id)
+    )  # fmt: skip
+    found = build.fetch(query)
+    if not len(found):
+        raise UnknownDimension(f"There is no leg {leg_id!r} in this build. `backhaul metric kg_co2e` and its rows name the legs.")
+    row: dict[str, Any] = {str(k): (None if pd.isna(v) else v) for k, v in found.iloc[0].items()}
+    return {**row, "formula": _formula(row)}
+
+
+def _formula(row: dict[str, Any]) -> str:
+    def number(name: str) -> str:
+        return "?" if row[name] is None else f"{row[name]:g}"
+
+    factor, result = f"{number('factor_value')} {row['factor_unit'] or ''}".strip(), f"{number('kg_co2e')} kg CO2e"
+    written = {
+        "per_tonne_km": f"{number('distance_km')} km x {number('mass_kg')} kg / 1000 x {factor} = {result}",
+        "per_vehicle_km": f"{number('distance_km')} km x {number('trip_share') if row['trip_share'] is not None else '1 / ' + number('movement_parcels')} x {factor} = {result}",
+        "per_tonne": f"{number('mass_kg')} kg / 1000 x {factor} = {result}",
+        "per_kg": f"{number('mass_kg')} kg x {factor} = {result}",
+        "per_parcel": f"1 parcel x {factor} = {result}",
+    }  # fmt: skip
+    return written.get(str(row["method"]), result)
+
+
+# -- flow and margin ---------------------------------------------------------------------------------------------------
+
+
+def flow(build: Build, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING) -> pd.DataFrame:
+    """Give the links of the flow from sold to what became of it, by order day: start, end, units.
+
+    sold -> kept or returned; returned -> refunded, exchanged or open; those -> an outcome, or waiting. Units in equal units out.
+    """
+    period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
+    question = _asked(build, "returned_units", **period)
+    now = Time(LOTS.dimensions["source"], question.as_of)
+    settled = case(
+        (now.happened(lots.c.exchanged_at), literal_column("'exchanged'")), (now.happened(lots.c.refunded_at), literal_column("'refunded'")), else_=literal_column("'open'")
+    )
+    decided = or_(now.happened(lots.c.inspected_at), now.happened(lots.c.restocked_at), now.happened(lots.c.disposed_at))
+    outcome = case((decided, func.coalesce(lots.c.outcome, literal_column("'waiting'"))), else_=literal_column("'waiting'"))
+    counted = returned()[0]
+    assert counted.when is not None
+    query = select(settled.label("settled"), outcome.label("outcome"), func.sum(lots.c.units).label("units")).where(*filters(LOTS, question, now), counted.when(now)).group_by(settled, outcome)
+    found = build.fetch(query).astype({"units": float})
+    numbers = {key: float(np.nan_to_num(answer(build, key, **period)["value"].iloc[0])) for key in ("sold_units", "returned_units")}
+    credited = numbers["returned_units"] - found["units"].sum()
+    if credited > 0:
+        found = pd.concat([found, pd.DataFrame([{"settled": "refunded", "outcome": "waiting", "units": credited}])], ignore_index=True)
+    links = [("sold", "kept", numbers["sold_units"] - numbers["returned_units"]), ("sold", "returned", numbers["returned_units"])]
+    links += [("returned", s, u) for s, u in found.groupby("settled")["units"].sum().items()]
+    links += [(s, o, u) for (s, o), u in found.groupby(["settled", "outcome"])["units"].sum().items()]
+    return pd.DataFrame([link for link in links if link[2] > 0], columns=["start", "end", "units"])
+
+
+def _order_basis(chosen: Metric, by: tuple[str, ...], build: Build, period: dict[str, Any]) -> pd.DataFrame:
+    question = _asked(build, chosen.key, by=by, **period)
+    return build.fetch(statement(Ask(**{**question.__dict__, "basis": "order"})))
+
+
+def waterfall(build: Build, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING) -> pd.DataFrame:
+    """Give the steps from the gross margin of sales to what returns leave of it, by order day, in the reporting currency without VAT.
+
+    Rows: booked (total), margin_reversed, one a cost component, left (total). `amount` is signed, rounded to the cent, and adds
+    up exactly; measured, imputed and assumed split each step. Empty where margin or cost is not known.
+    """
+    if not (_is_known(build, "gross_margin") and _is_known(build, "margin_erosion")):
+        return pd.DataFrame(columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
+    period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
+    booked = round(float(np.nan_to_num(build.fetch(statement(_asked(build, "gross_margin", **period)))[MARGIN.name].sum())), 2)
+    undone = -round(float(np.nan_to_num(build.fetch(statement(_asked(build, "margin_reversed", **period)))[REVERSED.name].sum())), 2)
+    costs = _order_basis(metric("return_cost"), ("component", "status"), build, period)
+    steps: list[dict[str, Any]] = [
+        {"step": "booked", "kind": "total", "amount": booked, "measured": booked},
+        {"step": "margin_reversed", "kind": "step", "amount": undone, "measured": undone},
+    ]
+    order = ("outbound_shipping", "payment_fee", "return_freight", "handling", "value_loss", "disposal", "fee_charged")
+    for component in sorted(costs["component"].dropna().unique(), key=lambda c: (order.index(c) if c in order else len(order), c)):
+        mine = costs[costs["component"] == component]
+        parts = {s: -round(float(mine.loc[mine["status"] == s, COST.name].sum()), 2) for s in ("measured", "imputed", "assumed")}
+        steps.append({"step": component, "kind": "step", "amount": round(sum(parts.values()), 2), **parts})
+    left = round(sum(round(s["amount"] * 100) for s in steps) / 100, 2)
+    steps.append({"step": "left", "kind": "total", "amount": left})
+    return pd.DataFrame(steps, columns=["step", "kind", "amount", "measured", "imputed", "assumed"]).fillna({"measured": 0.0, "imputed": 0.0, "assumed": 0.0}).replace({-0.0: 0.0})
+
+
+def rate_change(
+    build: Build, period: tuple[Day, Day], against: tuple[Day, Day], *, by: str = "category", where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING
+) -> pd.DataFrame:  # fmt: skip
+    """Explain why the figure of a shop system (returns asked for in a period / units sold in it) moved: effect, points, exactly adding up.
+
+    older_orders: returns of orders placed before the period; volume: more or fewer sales to divide them by; mix: sales moving
+    between groups of `by`; rate: returns of the period's own orders at equal mix. Rows previous and current are the figures.
+    """
+    parts = []
+    for since, until in (period, against):
+        common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope, "since": since, "until": until}
+        came = build.fetch(statement(_asked(build, "confirmed_units", **common)))["confirmed"].sum()
+        sold = build.fetch(statement(_asked(build, "sold_units", by=(by,), **common))).set_index(by)["sold"].astype(float)
+        own_metric = _own_cohort(since, until)
+        own = build.fetch(statement(_of_build(build, Ask(own_metric, by=(by,), where=where or {}, since=_day(since), until=_day(until), as_of=ask("sold_units", as_of=as_of).as_of, scope=scope))))
+        parts.append((float(np.nan_to_num(came)), sold, own.set_index(by)["own"].astype(float)))
+    groups = parts[0][1].index.union(parts[1][1].index)
+    (came, sold, own), (came_before, sold_before, own_before) = ((c, s.reindex(groups).fillna(0.0), o.reindex(groups).fillna(0.0)) for c, s, o in parts)
+    total, total_before = sold.sum(), sold_before.sum()
+    if total <= 0 or total_before <= 0:
+        return pd.DataFrame(columns=["effect", "points"])
+    older, older_before = came - own.sum(), came_before - own_before.sum()
+    weight, weight_before = sold / total, sold_before / total_before
+    rate = (own / sold.where(sold > 0)).fillna(own_before / sold_before.where(sold_before > 0)).fillna(0.0)
+    rate_before = (own_before / sold_before.where(sold_before > 0)).fillna(rate).fillna(0.0)
+    rows = [
+        ("previous", came_before / total_before),
+        ("older_orders", (older - older_before) * (1 / total + 1 / total_before) / 2),
+        ("volume", (1 / total - 1 / total_before) * (older + older_before) / 2),
+        ("mix", float(((weight - weight_before) * (rate + rate_before)).sum() / 2)),
+        ("rate", float(((rate - rate_before) * (weight + weight_before)).sum() / 2)),
+        ("current", came / total),
+    ]
+    return pd.DataFrame(rows, columns=["effect", "points"])
+
+
+def _day(day: Day) -> Any:
+    return day.date() if hasattr(day, "hour") and day is not None else day
+
+
+def _own_cohort(since: Day, until: Day) -> Metric:
+    """Count returns asked for in a period whose order was placed in it too."""
+    from dataclasses import replace
+
+    from pipelines.metrics.base import Sum
+    from pipelines.warehouse.engine import literal_day
+
+    counted = returned(basis="return")
+    first, last = _day(since), _day(until)
+
+    def inside(day: Expression) -> Expression:
+        return and_(day >= literal_day(first), day <= literal_day(last))
+
+    days = (lots.c.ordered_on, t["estimate_credit_match"].c.ordered_on)
+    sums = []
+    for s, day in zip(counted, days, strict=True):
+        when = s.when
+        assert when is not None
+        sums.append(Sum(s.base, s.amount, lambda now, w=when, d=day: and_(w(now), inside(d))))  # type: ignore[misc]
+    return replace(metric("confirmed_units"), measures=(measure("own", sums),))

@@ -1,0 +1,228 @@
+"""Writing the raw files, with their dirt: which rows come twice, late, out of order, or broken.
+
+What the rows say is decided elsewhere. The one idea: dirt is planted on positions, before any text exists; DuckDB then
+formats whole columns. Whatever a loader must reject is an extra row under an id of its own, so the facts stay the truth
+and the quarantine can be counted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from pipelines.sample.draws import DAY, Array, Rng
+
+CLEAN, DUPLICATE, LATE_EDIT, NAIVE, IMPOSSIBLE, BAD_NUMBER = range(6)
+"""What a written row is; a LATE_EDIT row is the first version, the corrected one stays CLEAN."""
+SPLIT_ROWS = 500_000
+ISO = "'%Y-%m-%dT%H:%M:%S'"
+
+
+def words(positions: Array, names: Sequence[str]) -> pa.Array:
+    """Words of positions; -1 is empty."""
+    positions = np.asarray(positions, dtype=np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(positions, mask=positions < 0), pa.array(list(names), pa.string()))
+
+
+def times(seconds: Array, until: float = np.inf) -> pa.Array:
+    """Timestamps (UTC, microseconds) of seconds; infinity, NaN and times after `until` are empty."""
+    empty = ~np.isfinite(seconds) | ((seconds > until) & (seconds < 2e10))
+    return pa.array(np.where(empty, 0, seconds).astype(np.int64) * 1_000_000, pa.timestamp("us"), mask=empty)
+
+
+def numbers(values: Array) -> pa.Array:
+    """Numbers; NaN is empty."""
+    return pa.array(values, mask=np.isnan(values))
+
+
+def iso(column: str, *, text: bool = True) -> str:
+    """Write the SQL of a time as the file has it: ISO 8601 with Z in text (without it on NAIVE rows), TIMESTAMPTZ in Parquet."""
+    if not text:
+        return f"{column}::TIMESTAMPTZ AS {column}"
+    return f"strftime({column}, {ISO}) || CASE kind WHEN {NAIVE} THEN '' ELSE 'Z' END AS {column}"
+
+
+def number(column: str, sql: str | None = None) -> str:
+    """Write the SQL of a number in a CSV file, spoiled on BAD_NUMBER rows."""
+    return f"CASE kind WHEN {BAD_NUMBER} THEN '1O,x' ELSE ({sql or column})::VARCHAR END AS {column}"
+
+
+def money(column: str) -> str:
+    """Write the SQL of an amount with two decimals."""
+    return f"round({column}, 2)::DECIMAL(14, 2) AS {column}"
+
+
+@dataclass
+class Plan:
+    """The rows of a file in the order they are written: source row, what they are, when recorded, part of the split."""
+
+    row: Array
+    kind: Array
+    recorded: Array
+    part: Array
+
+
+@dataclass
+class Writer:
+    """Writes files under `out`, counting their rows and their dirt."""
+
+    out: Path
+    end: float
+    shares: dict[str, float]
+    rows: dict[str, int] = field(default_factory=dict)
+    planted: list[tuple[str, str, int]] = field(default_factory=list)
+    connection: duckdb.DuckDBPyConnection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.connection = duckdb.connect(
+            config={"threads": "1", "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+        )
+        self.connection.execute("SET TimeZone = 'UTC'")
+
+    def plan(
+        self,
+        rng: Rng,
+        when: Array,
+        recorded: Array,
+        part: Array,
+        *,
+        text: bool,
+        can_edit: bool = True,
+        has_bad_number: bool = True,
+    ) -> Plan:
+        """Decide which rows are written again, spoiled, edited or moved. All shares are of the clean rows."""
+        n = len(when)
+        counts = {
+            DUPLICATE: self.shares["duplicate"],
+            LATE_EDIT: self.shares["late_edit"] if can_edit else 0.0,
+            NAIVE: self.shares["naive_time"] if text else 0.0,
+            IMPOSSIBLE: self.shares["impossible_date"],
+            BAD_NUMBER: self.shares["bad_number"] if text and has_bad_number else 0.0,
+        }
+        order = rng.permutation(n) if n else np.empty(0, np.int64)
+        extra, kinds, at = [], [], 0
+        recorded = recorded.copy()
+        for kind, share in counts.items():
+            chosen = order[at : at + round(n * share)]
+            at += len(chosen)
+            if kind == LATE_EDIT:
+                chosen = chosen[recorded[chosen] < self.end - 11 * DAY]
+            extra.append(chosen)
+            kinds.append(np.full(len(chosen), kind))
+        row = np.concatenate([np.arange(n), *extra])
+        kind_of = np.concatenate([np.zeros(n, np.int64), *kinds])
+        times_recorded = recorded[row]
+        times_recorded[extra[1]] += np.floor(rng.uniform(1, 10, len(extra[1])) * DAY)  # the correction
+        key = when[row].copy()
+        key[kind_of == DUPLICATE] += np.floor(rng.uniform(0, 3, len(extra[0])) * DAY)
+        moved = rng.permutation(len(row))[: round(n * self.shares["disorder"])]
+        key[moved] += np.floor(rng.uniform(-10, 10, len(moved)) * DAY)
+        part_of = part[row]
+        ordered = np.lexsort((key, part_of))
+        is_moved = np.zeros(len(row), dtype=bool)
+        is_moved[moved] = True
+        self._moved = is_moved[ordered]
+        return Plan(row[ordered], kind_of[ordered], times_recorded[ordered], part_of[ordered])
+
+    def write(
+        self,
+        name: str,
+        columns: dict[str, Any],
+        select: list[str],
+        plan: Plan | None = None,
+        labels: Sequence[str] = ("",),
+    ) -> None:
+        """Write one table to `name` (its `{}` takes the part's label), one file a part; `select` is SQL per column."""
+        table = pa.table(columns)
+        kind = "csv" if name.endswith(".csv") else "json" if name.endswith(".ndjson") else "parquet"
+        options = {
+            "csv": "FORMAT csv, HEADER true",
+            "json": "FORMAT json",
+            "parquet": "FORMAT parquet, COMPRESSION zstd",
+        }[kind]
+        edges = [0, table.num_rows] if plan is None else np.searchsorted(plan.part, np.arange(len(labels) + 1)).tolist()
+        moved = self._moved if plan is not None else None
+        for part, label in enumerate(labels):
+            begin, finish = edges[part], edges[part + 1]
+            if begin == finish and len(labels) > 1:
+                continue
+            path = self.out / name.format(label)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection.register("rows_to_write", table.slice(begin, finish - begin))
+            self.connection.execute(
+                f"COPY (SELECT {', '.join(select)} FROM rows_to_write) TO '{str(path).replace(chr(39), chr(39) * 2)}' ({options})"
+            )
+            self.connection.unregister("rows_to_write")
+            written = finish - begin
+            relative = path.relative_to(self.out).as_posix()
+            if plan is not None:
+                counts = np.bincount(plan.kind[begin:finish], minlength=6)
+                for code, dirt in (
+                    (DUPLICATE, "duplicate"),
+                    (LATE_EDIT, "late_edit"),
+                    (NAIVE, "naive_time"),
+                    (IMPOSSIBLE, "impossible_date"),
+                    (BAD_NUMBER, "bad_number"),
+                ):
+                    self.note(relative, dirt, int(counts[code]))
+                self.note(relative, "disorder", int(moved[begin:finish].sum()) if moved is not None else 0)
+                if kind != "parquet":
+                    torn = self._tear(path, round(written * self.shares["torn_row"] + 0.4999), is_csv=kind == "csv")
+                    self.note(relative, "torn_row", torn)
+                    written += torn
+            self.rows[relative] = self.rows.get(relative, 0) + written
+
+    def note(self, file: str, dirt: str, count: int) -> None:
+        """Remember dirt planted in a file."""
+        if count:
+            self.planted.append((file, dirt, count))
+
+    def _tear(self, path: Path, count: int, *, is_csv: bool) -> int:
+        """Write the file's first lines again at its end, each cut after a third."""
+        if not count:
+            return 0
+        lines: list[bytes] = []
+        with path.open("rb") as file:
+            if is_csv:
+                file.readline()
+            for line in file:
+                if len(lines) == count:
+                    break
+                lines.append(line.rstrip(b"\r\n"))
+        with path.open("ab") as file:
+            file.write(b"".join(line[: len(line) // 3] + b"\n" for line in lines))
+        return len(lines)
+
+
+def spoiled(plan: Plan, seconds: Array) -> Array:
+    """Give the times of the planned rows: IMPOSSIBLE ones in 1970, in 2999 or five years early, one after the other."""
+    when = seconds[plan.row].astype(float)
+    rows = np.flatnonzero(plan.kind == IMPOSSIBLE)
+    turn = np.arange(len(rows)) % 3
+    when[rows] = np.where(turn == 0, 3600.0, np.where(turn == 1, 32_503_593_600.0, when[rows] - 5 * 365 * DAY))
+    return when
+
+
+def months(when: Array) -> tuple[Array, list[str]]:
+    """Month of each time as a position, and the labels `.2025-01`."""
+    month = when.astype("M8[s]").astype("M8[M]").astype(np.int64)
+    if not len(month):
+        return month, [""]
+    first, last = int(month.min()), int(month.max())
+    labels = [f".{np.datetime64(first + i, 'M')}" for i in range(last - first + 1)]
+    return month - first, labels
+
+
+def parts(when: Array) -> tuple[Array, list[str]]:
+    """One part for a file of ordinary size, quarters of the year above `SPLIT_ROWS` rows."""
+    if len(when) <= SPLIT_ROWS:
+        return np.zeros(len(when), np.int64), [""]
+    month = when.astype("M8[s]").astype("M8[M]").astype(np.int64)
+    quarter = month // 3
+    first, last = int(quarter.min()), int(quarter.max())
+    labels = [f".{1970 + q // 4}-q{q % 4 + 1}" for q in range(first, last + 1)]
+    return quarter - first, labels

@@ -1,0 +1,75 @@
+"""What a source is: the shape every parser answers in, and the few SQL helpers they share.
+
+A source names columns and types them loosely; it judges nothing and keeps nothing personal but what the log will hash. Which
+sources exist is in `pipelines.sources`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+
+
+@dataclass(frozen=True)
+class Named:
+    """The rows a source gives for one log.
+
+    `sql` is a SELECT for the connection that `name_rows` was given, good until the next Named is asked for. Its columns are
+    canonical columns of the log `thing` (a subset), text or typed, beside `_file` (the file's name), `_line` (the row in the
+    file, from 1) and, where a row may be broken, `_broken` (why, or NULL). Rows of a derived Named were already read under
+    another log and are not counted again.
+    """
+
+    thing: str
+    sql: str
+    is_derived: bool = False
+    ignored_columns: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """A parser: knows its files and gives their rows log by log."""
+
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+
+    @property
+    def version(self) -> str:
+        """Version of the parser: files are taken in again when it changes."""
+
+    def recognises(self, files: list[Path]) -> bool:
+        """Tell from names and columns whether these files are this source's."""
+
+    def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterable[Named]:
+        """Give the rows of the files, one Named a log."""
+
+
+def quote(text: object) -> str:
+    """Write a text as an SQL literal.
+
+    >>> quote("l'été")
+    "'l''été'"
+    """
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def name(identifier: str) -> str:
+    """Write a column's name as an SQL identifier.
+
+    >>> name("Order no")
+    '"Order no"'
+    """
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def in_order(connection: duckdb.DuckDBPyConnection, statements: Iterable[str]) -> None:
+    """Run statements with rows kept in the order of their files, so that a row's number is its line."""
+    kept = connection.execute("SELECT current_setting('preserve_insertion_order')").fetchall()[0][0]
+    connection.execute("SET preserve_insertion_order = true")
+    try:
+        for statement in statements:
+            connection.execute(statement)
+    finally:
+        connection.execute(f"SET preserve_insertion_order = {str(kept).lower()}")

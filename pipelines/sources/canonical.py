@@ -1,0 +1,278 @@
+"""The canonical format: one file a log, named after it, in CSV, NDJSON or Parquet; its columns are the log's columns.
+
+The declaration of a log in `pipelines.warehouse.schema` is the format; `json_schema` writes it down for others. Every row of a
+file is given, a broken one too, with the reason in `_broken`. Values stay text: judging them is the loader's work.
+
+CSV and NDJSON are staged once in the order of the file, so that the row number is the line and everything after runs on all
+cores.
+"""
+
+import csv
+import gzip
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import duckdb
+from sqlalchemy import BigInteger, Boolean, Date, DateTime, Double, Integer, Numeric, Table
+
+from pipelines.errors import SourceError
+from pipelines.sources.base import Named, in_order, name, quote
+from pipelines.warehouse import schema
+
+CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
+KINDS = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET}
+SAMPLE_LINES = 1000  # NDJSON lines looked at for keys that are not columns
+
+
+def kind_of(file: Path) -> str | None:
+    """Tell a file's format from its ending; `.gz` may follow it.
+
+    >>> kind_of(Path("order_line.2025-01.csv.gz"))
+    'csv'
+    """
+    path = file.with_suffix("") if file.suffix == ".gz" else file
+    return KINDS.get(path.suffix.lower())
+
+
+def thing_of(file: Path) -> str:
+    """Tell a file's log: its name up to the first dot.
+
+    >>> thing_of(Path("return_event.carrier.ndjson"))
+    'return_event'
+    """
+    return file.name.split(".", 1)[0].lower()
+
+
+def opened(file: Path, encoding: str = "utf-8-sig") -> TextIO:
+    """Open a text file, packed or not, as it is: line ends untouched, broken bytes replaced."""
+    if file.suffix == ".gz":
+        return io.TextIOWrapper(gzip.open(file, "rb"), encoding=encoding, errors="replace", newline="")
+    return file.open(encoding=encoding, errors="replace", newline="")
+
+
+class Canonical:
+    """Files in our own format."""
+
+    name = "canonical"
+    version = "1"
+
+    def recognises(self, files: list[Path]) -> bool:
+        """Tell whether any file is named after a log."""
+        return any(kind_of(f) and thing_of(f) in schema.LOG.tables for f in files)
+
+    def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterator[Named]:
+        """Give one Named a log, its files one after the other in the order of their names.
+
+        Raises SourceError for a file whose name is no log's, whose format is unknown, that lacks a required column or
+        that is not UTF-8.
+        """
+        by_thing: dict[str, list[Path]] = {}
+        for file in sorted(files, key=lambda f: f.name):
+            if thing_of(file) not in schema.LOG.tables:
+                raise SourceError(
+                    f"{file.name}: no log is named {thing_of(file)!r}. The name of a file begins with one of: "
+                    f"{', '.join(schema.LOG.tables)}; or load it with a mapping (backhaul map {file.name})."
+                )
+            if kind_of(file) is None:
+                raise SourceError(f"{file.name}: unknown format. Files are .csv, .ndjson, .jsonl or .parquet.")
+            by_thing.setdefault(thing_of(file), []).append(file)
+        for thing in schema.LOG.tables:
+            if thing in by_thing:
+                yield from _named(connection, schema.LOG.tables[thing], by_thing[thing])
+
+
+def _named(connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> Iterator[Named]:
+    selects: list[str] = []
+    ignored: dict[str, None] = {}
+    staged: list[str] = []
+    for file in files:
+        if file.stat().st_size == 0:
+            continue
+        kind = kind_of(file)
+        columns = {CSV: csv_columns, NDJSON: ndjson_keys, PARQUET: parquet_columns}[kind or CSV](connection, file)
+        known = _known(table, file, columns)
+        ignored.update(dict.fromkeys(c for c in columns if c and c not in known.values()))
+        picked = ", ".join(f"{name(given)} AS {column}" for column, given in known.items())
+        if kind == PARQUET:
+            selects.append(
+                f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line, NULL::VARCHAR AS _broken "
+                f"FROM read_parquet({quote(file)}, file_row_number = true)"
+            )
+            continue
+        stage = f"staged_{table.name}_{len(staged)}"
+        staged.append(stage)
+        if kind == CSV:
+            broken = stage_csv(connection, stage, file, columns)
+        else:
+            broken = stage_ndjson(connection, stage, file, list(known.values()))
+        selects.append(
+            f"SELECT {picked}, {quote(file.name)} AS _file, rowid + 1 AS _line, {broken} AS _broken FROM {stage}"
+        )
+    if selects:
+        yield Named(table.name, " UNION ALL BY NAME ".join(selects), ignored_columns=tuple(ignored))
+    for stage in staged:
+        connection.execute(f"DROP TABLE {stage}")
+
+
+def _known(table: Table, file: Path, columns: list[str]) -> dict[str, str]:
+    """Give canonical column -> column of the file; raise when a required one is missing or one is there twice."""
+    known: dict[str, str] = {}
+    for given in columns:
+        lower = given.strip().lower()
+        if lower in table.columns:
+            if lower in known:
+                raise SourceError(f"{file.name}: the column {lower} is there twice. Name one of them differently.")
+            known[lower] = given
+    for column in table.columns:
+        if column.info["required"] and column.name not in known:
+            hint = ""
+            if len(columns) == 1 and any(s in columns[0] for s in ";\t|"):
+                hint = " The columns are not separated by commas: load it with a mapping."
+            raise SourceError(
+                f"{file.name}: the required column {column.name} is missing ({column.comment}).{hint} "
+                f"docs/sources.md lists the columns of {table.name}."
+            )
+    if kind_of(file) == NDJSON:  # a key may come late in the file
+        known |= {c.name: c.name for c in table.columns if c.name not in known}
+    return known
+
+
+def csv_columns(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    with opened(file) as text:
+        return next(csv.reader(text), [])
+
+
+def ndjson_keys(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    keys: dict[str, None] = {}
+    with opened(file) as text:
+        for line in itertools.islice(text, SAMPLE_LINES):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                keys.update(dict.fromkeys(row))
+    return list(keys)
+
+
+def parquet_columns(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    try:
+        return [r[0] for r in connection.execute(f"DESCRIBE FROM read_parquet({quote(file)})").fetchall()]
+    except duckdb.Error as error:
+        raise SourceError(f"{file.name} is not a Parquet file. Export it again.") from error
+
+
+def stage_csv(
+    connection: duckdb.DuckDBPyConnection,
+    stage: str,
+    file: Path,
+    columns: list[str],
+    *,
+    separator: str = ",",
+    quotes: str = '"',
+    skip: int = 0,
+    encoding: str = "utf-8",
+) -> str:
+    """Stage a CSV file as text; give the SQL of its `_broken`.
+
+    A missing field is NULL (an empty one is ''), one field too many lands in `_extra`: so both are seen without a second pass.
+    """
+    declared = ", ".join(f"{quote(c or f'_unnamed_{i}')}: 'VARCHAR'" for i, c in enumerate([*columns, "_extra"]))
+    read = (
+        f"CREATE TEMP TABLE {stage} AS FROM read_csv({quote(file)}, columns = {{{declared}}}, header = true, auto_detect = false, "
+        f"delim = {quote(separator)}, quote = {quote(quotes)}, escape = {quote(quotes)}, skip = {skip}, encoding = {quote(encoding)}, "
+        "null_padding = true, strict_mode = false, nullstr = '\x01', max_line_size = 8388608"
+    )
+    try:
+        try:
+            in_order(connection, [f"{read})"])
+        except duckdb.Error as error:
+            if "parallel=false" not in str(error):  # a line break inside quotes asks for one thread
+                raise
+            in_order(connection, [f"{read}, parallel = false)"])
+    except duckdb.Error as error:
+        raise _unreadable(file, error) from error
+    last = name(columns[-1] or f"_unnamed_{len(columns) - 1}")
+    return f"CASE WHEN {last} IS NULL THEN 'too few fields' WHEN _extra IS NOT NULL THEN 'too many fields' END"
+
+
+def _unreadable(file: Path, error: duckdb.Error) -> SourceError:
+    """Say where a file cannot be read, without showing its content."""
+    text = str(error)
+    line = text.split("CSV Error on Line: ", 1)[1].split("\n", 1)[0].strip() if "CSV Error on Line: " in text else ""
+    where = f"{file.name} line {line}" if line else file.name
+    if "utf-8" in text or "unicode" in text.lower():
+        return SourceError(
+            f"{where} is not UTF-8. Save the file as UTF-8, or load it with a mapping that says `encoding:`."
+        )
+    if "line size" in text.lower():
+        return SourceError(
+            f"{where}: a line is longer than 8 MB, often for want of a closing quote. Correct it and load again."
+        )
+    return SourceError(f"{where} cannot be read as CSV. Check its quotes and separators and load it again.")
+
+
+def stage_ndjson(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, columns: list[str]) -> str:
+    """Stage an NDJSON file as text; give the SQL of its `_broken`. A line that is no object is a row of NULLs."""
+    declared = ", ".join(f"{quote(c)}: 'VARCHAR'" for c in columns)
+    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as content:
+        has_mark = content.read(3) == b"\xef\xbb\xbf"
+    if has_mark:  # the CSV reader knows the byte-order mark, the JSON reader does not
+        values = ", ".join(
+            f"CASE WHEN json_valid(line) THEN line ->> {quote('$.' + name(c))} END AS {name(c)}" for c in columns
+        )
+        lines = f"read_csv({quote(file)}, columns = {{'line': 'VARCHAR'}}, header = false, auto_detect = false, delim = '\x01', quote = '', escape = '', strict_mode = false, max_line_size = 8388608)"
+        read = f"SELECT {values} FROM {lines}"
+    else:
+        read = f"FROM read_ndjson({quote(file)}, columns = {{{declared}}}, ignore_errors = true, maximum_object_size = 8388608)"
+    try:
+        in_order(connection, [f"CREATE TEMP TABLE {stage} AS {read}"])
+    except duckdb.Error as error:
+        raise SourceError(
+            f"{file.name} cannot be read as NDJSON: one object a line, UTF-8. Correct it and load it again."
+        ) from error
+    return f"CASE WHEN coalesce({', '.join(name(c) for c in columns)}) IS NULL THEN 'not a JSON object' END"
+
+
+def json_schema(thing: str) -> dict[str, Any]:
+    """Describe one row of a log as a JSON schema (2020-12), from its declaration.
+
+    >>> json_schema("refund")["required"]
+    ['refund_id', 'refunded_at', 'amount', 'currency']
+    """
+    table = schema.LOG.tables[thing]
+    properties: dict[str, Any] = {}
+    for column in table.columns:
+        entry: dict[str, Any] = _json_type(column.type)
+        if column.info["values"]:
+            entry["enum"] = list(column.info["values"])
+        if column.info["default"] is not None:
+            entry["default"] = column.info["default"]
+        properties[column.name] = entry | {"description": column.comment}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": thing,
+        "description": f"{table.comment} Identified by {', '.join(table.info['key'])}.",
+        "type": "object",
+        "properties": properties,
+        "required": [c.name for c in table.columns if c.info["required"]],
+        "additionalProperties": True,
+    }
+
+
+def _json_type(kind: object) -> dict[str, Any]:
+    if isinstance(kind, DateTime):
+        return {"type": "string", "format": "date-time"}
+    if isinstance(kind, Date):
+        return {"type": "string", "format": "date"}
+    if isinstance(kind, Boolean):
+        return {"type": "boolean"}
+    if isinstance(kind, (Integer, BigInteger)):
+        return {"type": "integer"}
+    if isinstance(kind, (Numeric, Double)):
+        return {"type": "number"}
+    return {"type": "string"}

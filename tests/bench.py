@@ -1,0 +1,146 @@
+"""`make bench`: ratios measured in one run, each against a named yardstick. Not a test: nothing here passes or fails by itself.
+
+    load            a whole `backhaul load` / DuckDB's own read-and-store of the same files        bar 4
+    new events      a load of 1% new return events / the full load                                bar 0.10
+    metrics         each metric's additive statistics / hand-written DuckDB SQL, median           bar 1.3
+
+Each figure is the wall time of a whole process (load) or the median of repeated runs in one process (metrics). The largest memory
+of the load is printed beside.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from pipelines.sample import write_sample
+
+READ = {".csv": "read_csv({0}, all_varchar = true)", ".parquet": "read_parquet({0})", ".ndjson": "read_ndjson({0})"}
+STORE = """
+import sys, duckdb
+from pathlib import Path
+read = {".csv": "read_csv('{}')", ".parquet": "read_parquet('{}')", ".ndjson": "read_ndjson('{}')"}
+connection = duckdb.connect(sys.argv[2])
+for number, file in enumerate(sorted(f for f in Path(sys.argv[1]).rglob("*") if f.is_file())):
+    connection.execute(f"CREATE TABLE t{number} AS SELECT * FROM {read[file.suffix].format(file)}")
+connection.execute("CHECKPOINT")
+"""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One measured ratio against its bar."""
+
+    name: str
+    yardstick: str
+    value: float
+    bar: float
+
+    @property
+    def holds(self) -> bool:
+        return self.value <= self.bar
+
+    def __str__(self) -> str:
+        return f"{self.name:<32} {self.value:6.2f}x of {self.yardstick} (bar {self.bar}x): {'holds' if self.holds else 'falls short'}"
+
+
+def _timed(*command: str) -> tuple[float, float]:
+    """Run a command; give wall seconds and its largest memory in GiB."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, code, usage = os.wait4(process.pid, 0)
+    if code:
+        raise SystemExit(f"{' '.join(command[:4])} failed")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024**2
+
+
+def hold_out(files: Path, first: Path, later: Path, share: float) -> int:
+    """Split the latest `share` of return events off; give their number."""
+    connection = duckdb.connect()
+    events = [f for f in sorted(files.rglob("return_event*")) if f.is_file()]
+    times = " UNION ALL ".join(f"SELECT occurred_at::VARCHAR AS t FROM {READ[f.suffix].format(repr(str(f)))}" for f in events)
+    cut = connection.execute(f"SELECT quantile_cont(epoch(try_cast(t AS TIMESTAMPTZ)), {1 - share}) FROM ({times}) WHERE t < '2900'").fetchall()[0][0]
+    held = 0
+    for file in (f for f in files.rglob("*") if f.is_file()):
+        kept, moved = first / file.relative_to(files), later / file.relative_to(files)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        if file not in events:
+            kept.hardlink_to(file)
+            continue
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        read = READ[file.suffix].format(repr(str(file)))
+        form = {".csv": "csv", ".parquet": "parquet", ".ndjson": "json"}[file.suffix]
+        late = f"coalesce(epoch(try_cast(occurred_at::VARCHAR AS TIMESTAMPTZ)) > {cut}, false)"
+        connection.execute(f"COPY (SELECT * FROM {read} WHERE NOT {late}) TO '{kept}' (FORMAT {form})")
+        held += int(connection.execute(f"COPY (SELECT * FROM {read} WHERE {late}) TO '{moved}' (FORMAT {form})").fetchall()[0][0])
+    connection.close()
+    return held
+
+
+def bench_load(folder: Path, orders: int) -> Iterator[Ratio]:
+    """Compare loads of a simulated shop with DuckDB's own read-and-store."""
+    files, first, later = folder / "files", folder / "first", folder / "later"
+    write_sample(files, orders, 7)
+    backhaul = (sys.executable, "-m", "pipelines.cli", "load")
+    store, _ = _timed(sys.executable, "-c", STORE, str(files), str(folder / "yardstick.duckdb"))
+    whole, memory = _timed(*backhaul, str(files), "--source", "canonical", "--warehouse", str(folder / "whole"))
+    yield Ratio("load", f"read-and-store ({store:.1f} s; load {whole:.1f} s, peak {memory:.1f} GiB)", whole / store, 4.0)
+    held = hold_out(files, first, later, 0.01)
+    full, _ = _timed(*backhaul, str(first), "--source", "canonical", "--warehouse", str(folder / "split"))
+    new, _ = _timed(*backhaul, str(later), "--source", "canonical", "--warehouse", str(folder / "split"))
+    yield Ratio("load of 1% new events", f"the full load ({held:,} events in {new:.1f} s; full {full:.1f} s)", new / full, 0.10)
+
+
+def bench_metrics(warehouse: Path, repeats: int = 5) -> Iterator[Ratio]:
+    """Compare each metric's statistics with hand-written SQL on the same build."""
+    from handwritten import HANDWRITTEN
+
+    from pipelines.metrics import statistics as declared
+    from pipelines.warehouse.build import build_path, current_build, current_id
+
+    build = current_build(warehouse)
+    by_hand = duckdb.connect(str(build_path(warehouse, current_id(warehouse) or "")), read_only=True)
+    ratios = []
+    for key, (by, sql) in HANDWRITTEN.items():
+        statement = declared(build, key, by=by)
+        ours, theirs = [], []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            build.fetch(statement)
+            ours.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            by_hand.execute(sql).df()
+            theirs.append(time.perf_counter() - started)
+        ratios.append(Ratio(f"  {key} by {', '.join(by) or 'nothing'}", f"by hand ({statistics.median(theirs) * 1000:.0f} ms)", statistics.median(ours) / statistics.median(theirs), 1.3))
+        yield ratios[-1]
+    by_hand.close()
+    build.close()
+    yield Ratio("metrics, median", f"hand-written SQL over {len(ratios)} metrics", statistics.median(r.value for r in ratios), 1.3)
+
+
+def main() -> None:
+    """Print every ratio; `--json` for the evidence."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--orders", type=int, default=1_000_000)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    ratios = []
+    with tempfile.TemporaryDirectory(prefix="backhaul-bench-") as folder:
+        for ratio in (*bench_load(Path(folder), options.orders), *bench_metrics(Path(folder) / "whole")):
+            print(ratio, flush=True)
+            ratios.append(ratio)
+    if options.json:
+        options.json.write_text(json.dumps([{"name": r.name.strip(), "yardstick": r.yardstick, "value": r.value, "bar": r.bar, "holds": r.holds} for r in ratios]))
+
+
+if __name__ == "__main__":
+    main()

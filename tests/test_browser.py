@@ -1,0 +1,147 @@
+"""The app in a real browser: every page, wide and narrow, in both languages, and nothing asked from outside this machine."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+
+import dashboard
+from dashboard.run import command, environment
+from pipelines.settings import Settings
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is not installed")
+FOUND = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+CHROMIUM = os.environ.get("BACKHAUL_CHROMIUM") or next(filter(None, FOUND), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+    "--disable-quic",
+]  # fmt: skip
+PAGES = sorted(path.stem for path in Path(dashboard.__file__).parent.glob("app_pages/*.py"))
+PATIENCE = 60_000
+HARMLESS = ("preload", "Permissions-Policy", "Unrecognized feature")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def address(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app, served from the tiny shop."""
+    port = free_port()
+    log = tmp_path_factory.mktemp("server") / "log"
+    with log.open("w") as output, subprocess.Popen(command(port), env=environment(tiny_settings.warehouse), stdout=output, stderr=output) as server:
+        for _ in range(300):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1) as answer:
+                    assert answer.status == 200
+                break
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+        server.terminate()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """One visitor: what the pages asked for and complained about."""
+
+    def __init__(self, browser: Any, address: str, width: int) -> None:
+        self.address, self.asked, self.complaints = address, set[str](), list[str]()
+        self.page = browser.new_page(viewport={"width": width, "height": 900}, locale="en-GB")
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("request", lambda request: self.asked.add(urlparse(request.url).hostname or ""))
+        self.page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self, path: str) -> None:
+        self.page.goto(f"{self.address}/{path}")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the script has run and its charts are drawn."""
+        self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+        self.page.wait_for_selector("h1")
+        self.page.wait_for_function("document.querySelectorAll('[data-testid=\"stPlotlyChart\"]:not(:has(.main-svg))').length === 0")
+
+    def title(self) -> str:
+        return str(self.page.locator("h1").first.inner_text())
+
+    def exceptions(self) -> list[str]:
+        return list(self.page.locator('[data-testid="stException"]').all_inner_texts())
+
+    def overflow(self) -> int:
+        """Pixels by which the page is wider than the window."""
+        script = "(() => { const m = document.querySelector('[data-testid=\"stMain\"]'); return Math.max(m.scrollWidth - m.clientWidth, document.documentElement.scrollWidth - innerWidth); })()"
+        return int(self.page.evaluate(script))
+
+
+@pytest.fixture
+def visit(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    found = Visit(browser, address, getattr(request, "param", 1440))
+    yield found
+    found.page.close()
+    assert found.asked - {"127.0.0.1", ""} == set(), "something was asked from outside"
+    assert [c for c in found.complaints if not any(h in c for h in HARMLESS)] == []
+
+
+@pytest.mark.parametrize("visit", [1440, 390], indirect=True)
+def test_every_page_fits_the_window(visit: Visit) -> None:
+    for name in PAGES:
+        visit.open(name if name != "overview" else "")
+        assert visit.exceptions() == [], name
+        assert visit.title(), name
+        assert visit.overflow() <= 0, name
+
+
+def test_a_link_restores_the_view(visit: Visit) -> None:
+    visit.open("returns?lang=fr&period=90+derniers+jours&category=footwear&returns_tab=Motifs")
+    text = visit.page.locator("body").inner_text()
+    assert "90 derniers jours" in text
+    assert "footwear" in text
+    assert visit.page.get_by_role("tab", name="Motifs").get_attribute("aria-selected") == "true"
+
+
+def test_a_filter_goes_into_the_link_and_to_the_next_page(visit: Visit) -> None:
+    visit.open("returns")
+    visit.page.get_by_label("Category").click()
+    visit.page.get_by_role("option", name="dresses").click()
+    visit.page.keyboard.press("Escape")
+    visit.page.wait_for_url("**category=dresses**")
+    visit.page.get_by_test_id("stSidebarNav").get_by_text("Margin").click()
+    visit.page.wait_for_url("**/margin**category=dresses**")
+    visit.settle()
+    assert visit.exceptions() == []
+
+
+def test_the_language_switch_keeps_the_filters(visit: Visit) -> None:
+    visit.open("?period=Last+90+days")
+    before = visit.title()
+    visit.page.get_by_role("radio", name="FR").click()
+    visit.page.wait_for_url("**lang=**")
+    visit.page.wait_for_function("title => document.querySelector('h1').innerText !== title", arg=before)
+    visit.settle()
+    visit.page.reload()
+    visit.settle()
+    assert "90 derniers jours" in visit.page.locator("body").inner_text()

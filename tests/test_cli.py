@@ -1,0 +1,132 @@
+"""The command line as a newcomer meets it: help with examples, one line and exit 1 for what goes wrong, three formats."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines import cli
+from pipelines.settings import Settings
+
+VERBS = ("sample", "load", "status", "check", "metrics", "metric", "map", "dashboard", "demo")
+runner = CliRunner()
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = runner.invoke(cli.app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    if result.exit_code == 1 and result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def at(tiny_settings: Settings) -> tuple[str, str]:
+    return ("--warehouse", str(tiny_settings.warehouse))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_with_an_example(verb: str) -> None:
+    text = run(verb, "--help")
+    assert f"backhaul {verb}" in text.split("Example:")[1]
+
+
+def test_help_lists_every_verb() -> None:
+    text = run("--help")
+    assert [verb for verb in VERBS if verb not in text] == []
+
+
+def test_a_metric_as_json_has_one_object_a_group(at: tuple[str, str]) -> None:
+    rows = json.loads(run("metric", "observed_return_rate", "--by", "category", "--format", "json", *at))
+    assert [set(row) for row in rows] == [{"category", "value", "low", "high", "n", "unit", "basis", "status", "reason"}] * 2
+    found = {row["category"]: (row["value"], row["n"]) for row in rows}
+    assert found["dresses"] == (pytest.approx(2 / 6), 6)
+    assert found["footwear"] == (pytest.approx(3 / 3), 3)
+
+
+def test_a_metric_without_cut_is_one_object(at: tuple[str, str]) -> None:
+    [row] = json.loads(run("metric", "sold_units", "--format", "json", *at))
+    assert (row["value"], row["basis"], row["status"]) == (9, "order", "ok")
+
+
+def test_from_to_and_where_narrow_the_answer(at: tuple[str, str]) -> None:
+    [row] = json.loads(run("metric", "sold_units", "--from", "2025-12-06", "--to", "2025-12-15", "--where", "category=footwear", "--format", "json", *at))
+    assert row["value"] == 3  # O2-1 falls on the 6th in Paris, O4-1 on the 15th
+
+
+def test_as_of_answers_as_it_was(at: tuple[str, str]) -> None:
+    [row] = json.loads(run("metric", "returned_units", "--as-of", "2025-12-10", "--format", "json", *at))
+    assert row["value"] == 1
+
+
+def test_metrics_lists_key_sentence_formula_unit_and_basis() -> None:
+    rows = json.loads(run("metrics", "--format", "json"))
+    assert {"key", "sentence", "formula", "unit", "date_basis"} == set(rows[0])
+    assert {"observed_return_rate", "promise_kept", "kg_co2e", "return_cost"} <= {row["key"] for row in rows}
+    assert len(list(csv.DictReader(io.StringIO(run("metrics", "--format", "csv"))))) == len(rows)
+
+
+def test_load_as_json_accounts_for_every_row(tmp_path: Path, tiny_files: Path) -> None:
+    told = json.loads(run("load", str(tiny_files), "--warehouse", str(tmp_path / "w"), "--format", "json"))
+    assert told["build_id"]
+    assert all(t["read"] == t["accepted"] + t["duplicate"] + t["quarantined"] for t in told["tables"])
+    again = json.loads(run("load", str(tiny_files), "--warehouse", str(tmp_path / "w"), "--format", "json"))
+    assert (again["is_new_build"], again["build_id"]) == (False, told["build_id"])
+    assert "Nothing new" in run("load", str(tiny_files), "--warehouse", str(tmp_path / "w"))
+
+
+def test_status_tells_builds_freshness_quarantine_and_failed_checks(at: tuple[str, str]) -> None:
+    told = json.loads(run("status", "--format", "json", *at))
+    assert {"builds", "freshness", "tables", "quarantine", "failed_checks"} <= set(told)
+    assert told["observed_until"].startswith("2026-01-20")
+    assert "Build" in run("status", *at)
+
+
+def test_check_runs_every_check(at: tuple[str, str]) -> None:
+    rows = json.loads(run("check", "--format", "json", *at))
+    assert {row["check"]: row["rows"] for row in rows}["refund_discrepancy"] == 1
+    assert all(row["rows"] == 0 for row in rows if row["blocks"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("status",), "backhaul demo"),
+        (("metric", "return_rat"), "return_rate"),
+        (("load", "no-such-folder"), "no file or folder"),
+        (("map", "no-such-file"), "no file at"),
+        (("load", ".", "--warehouse", "oracle://db"), "can be read, not written"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_exit_1(arguments: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["backhaul", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    message = capsys.readouterr().err
+    assert says in message
+    assert len(message.strip().splitlines()) == 1
+
+
+def test_an_unknown_dimension_lists_the_ones_there_are(at: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["backhaul", "metric", "sold_units", "--by", "colourr", *at])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "colour" in capsys.readouterr().err
+
+
+def test_demo_without_dashboard_makes_a_warehouse(tmp_path: Path) -> None:
+    told = run("demo", "--no-dashboard", "--orders", "2000", "--warehouse", str(tmp_path / "w"))
+    assert "backhaul dashboard" in told
+    [row] = json.loads(run("metric", "sold_units", "--format", "json", "--warehouse", str(tmp_path / "w")))
+    assert 1500 < row["value"] < 4000
+
+
+def test_sample_writes_files_that_load(tmp_path: Path) -> None:
+    rows = json.loads(run("sample", "--out", str(tmp_path / "files"), "--orders", "1000", "--format", "json"))
+    written = {str(f.relative_to(tmp_path / "files")) for f in (tmp_path / "files").rglob("*") if f.is_file()}
+    assert {row["file"] for row in rows} == written

@@ -1,0 +1,129 @@
+"""Pages, words and charts without a browser: each page runs on the tiny shop, in both languages, and says what it lacks."""
+
+import ast
+import inspect
+import string
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import dashboard
+from dashboard import charts, columns
+from dashboard.i18n import LANGUAGES, Words, catalogue
+from dashboard.run import command, environment
+from pipelines.settings import Settings
+from pipelines.warehouse import schema
+
+HOME = Path(dashboard.__file__).parent
+PAGES = sorted(path.stem for path in HOME.glob("app_pages/*.py"))
+LOOKED_UP = ("value", "unit", "fact", "date")
+EN = Words("en")
+
+
+def app(warehouse: Path, monkeypatch: pytest.MonkeyPatch, **link: str) -> AppTest:
+    """Open the app on a warehouse by a link."""
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(warehouse))
+    opened = AppTest.from_file(str(HOME / "app.py"), default_timeout=60)
+    for name, value in link.items():
+        opened.query_params[name] = value
+    return opened
+
+
+def said(opened: AppTest) -> str:
+    """Everything written on a page."""
+    kinds = ("title", "caption", "markdown", "subheader", "info", "success", "warning", "error")
+    return "\n".join(str(element.value) for kind in kinds for element in getattr(opened, kind))
+
+
+def literals() -> tuple[set[str], set[str]]:
+    """Strings of the code, whole and as the fixed beginning of an f-string."""
+    whole, beginnings = set(), set()
+    for path in HOME.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                whole.add(node.value)
+            if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+                beginnings.add(str(node.values[0].value))
+    return whole, {b for b in beginnings if "." in b}
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def test_both_languages_have_every_string_with_the_same_parts() -> None:
+    english, french = catalogue("en"), catalogue("fr")
+    assert english.keys() == french.keys()
+    for key in english:
+        parts = [{name for _, name, _, _ in string.Formatter().parse(text[key]) if name} for text in (english, french)]
+        assert parts[0] == parts[1], key
+        assert english[key].strip(), key
+        assert french[key].strip(), key
+
+
+def test_every_string_is_used() -> None:
+    whole, beginnings = literals()
+    in_columns = {node.value for node in ast.walk(ast.parse(inspect.getsource(columns))) if isinstance(node, ast.Constant)}
+    for key in catalogue("en"):
+        section, last = key.split(".")[0], key.split(".")[-1]
+        used = key in whole or any(key.startswith(b) for b in beginnings) or section in LOOKED_UP or last in in_columns
+        assert used, f"{key} is in the catalogue but on no page"
+
+
+def test_every_string_asked_for_exists() -> None:
+    whole, beginnings = literals()
+    sections = {key.split(".")[0] for key in catalogue("en")}
+    for key in whole:
+        if key.count(".") == 1 and key.split(".")[0] in sections and key.replace(".", "").replace("_", "").isalnum():
+            assert key in catalogue("en") or not key.islower(), key
+    for beginning in beginnings:
+        if beginning.split(".")[0] in sections:
+            assert any(key.startswith(beginning) for key in catalogue("en")), beginning
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_coded_value_has_a_name(language: str) -> None:
+    codes = {"reason": schema.REASONS, "disposition": schema.DISPOSITIONS, "stage": schema.STAGES, "method": schema.METHODS, "role": schema.ROLES, "mode": schema.MODES}
+    for kind, values in codes.items():
+        assert {f"value.{kind}.{value}" for value in values} <= catalogue(language).keys()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_table_has_its_columns_named(language: str) -> None:
+    makers = [maker for name, maker in inspect.getmembers(columns, inspect.isfunction) if "words" in inspect.signature(maker).parameters and not name.startswith("_")]
+    assert len(makers) > 8
+    for maker in makers:
+        extra = {"currency": "EUR"} if "currency" in inspect.signature(maker).parameters else {}
+        assert all(column["label"] for column in maker(Words(language), **extra).values())
+
+
+# -- the server --------------------------------------------------------------------------------------------------------
+
+
+def test_the_server_listens_on_the_loopback_address_only(tmp_path: Path) -> None:
+    assert "--server.address=127.0.0.1" in command(8501)
+    assert "--server.port=8501" in command(8501)
+    assert environment(tmp_path)["BACKHAUL_WAREHOUSE"] == str(tmp_path)
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_without_a_warehouse_the_page_says_what_to_run(settings: Settings, monkeypatch: pytest.MonkeyPatch, language: str) -> None:
+    opened = app(settings.warehouse, monkeypatch, lang=language).run()
+    assert not opened.exception
+    assert opened.code[0].value == "backhaul load PATH"
+    assert opened.button(key="load_demo").label == Words(language)("empty.button")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_runs(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, language: str) -> None:
+    opened = app(tiny_settings.warehouse, monkeypatch, lang=language).run()
+    opened.switch_page(f"app_pages/{page}.py").run()
+    assert not opened.exception
+    assert opened.title[0].value
+    assert Words(language)(f"question.{page}") in [caption.value for caption in opened.caption]

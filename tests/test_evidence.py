@@ -1,0 +1,73 @@
+"""The runner of the long proofs: a line a claim, the exit code, and a page that keeps what was not run."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.evidence import run
+
+HOLDS = '''"""Times of a load.
+
+More words.
+"""
+from tests.evidence import Claim
+
+def claims():
+    yield Claim("A load is quick", "at most 4x", "2.1x | median", True)
+'''
+FALLS_SHORT = """from tests.evidence import Claim
+
+def claims():
+    yield Claim("Intervals cover", "87 to 93%", "71%", False)
+    raise ValueError("out of seeds")
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package of two subjects, named after the test so that none is imported twice."""
+    name = f"subjects_of_{tmp_path.name}"
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "run.py").write_text("raise AssertionError('the runner is not a subject')")
+    (folder / "first_load.py").write_text(HOLDS)
+    (folder / "intervals.py").write_text(FALLS_SHORT)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+def test_every_claim_is_a_line_and_one_that_falls_short_decides(
+    package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "evidence.md"
+    assert run.main(package, page) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "A load is quick: 2.1x | median (bar: at most 4x): holds",
+        "Intervals cover: 71% (bar: 87 to 93%): falls short",
+        "The subject runs to its end: ValueError after 1 claims (bar: no error): falls short",
+    ]
+    text = page.read_text()
+    assert "## First load\n\nTimes of a load.\n\nMeasured on 20" in text
+    assert "| A load is quick | at most 4x | 2.1x \\| median | holds |" in text
+    assert "| Intervals cover | 87 to 93% | 71% | falls short |" in text
+    assert " cores, " in text
+
+
+def test_one_subject_alone_leaves_the_other_sections_as_they_were(package: str, tmp_path: Path) -> None:
+    page = tmp_path / "evidence.md"
+    page.write_text("# Evidence\n\n## Gone\n\nold\n\n## Intervals\n\nas it was\n")
+    assert run.main(package, page, only="first_load") == 0
+    text = page.read_text()
+    assert text.index("## First load") < text.index("## Intervals\n\nas it was\n")
+    assert "## Gone" not in text
+    assert run.main(package, page, only="first_load") == 0
+    assert page.read_text() == text
+
+
+def test_an_unknown_subject_is_refused_with_the_names(
+    package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.main(package, tmp_path / "evidence.md", only="nothing") == 2
+    assert "There are: first_load, intervals." in capsys.readouterr().err
+    assert not (tmp_path / "evidence.md").exists()

@@ -1,0 +1,401 @@
+"""The way of the data: landed, judged, logged, shaped, published; the same facts whatever the order of arrival."""
+
+import copy
+import hashlib
+import hmac
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+from conftest import TINY_SHOP, write_rows, write_shop
+
+from pipelines import state
+from pipelines.errors import CheckFailed, SourceError, WarehouseLocked, WarehouseMissing
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse import build, contracts, schema
+
+Shop = dict[str, list[dict[str, str]]]
+
+
+def tables(settings: Settings, prefixes: tuple[str, ...] = ("fact_", "dim_")) -> dict[str, pd.DataFrame]:
+    """Every fact and dimension of the current build, in a fixed order of rows."""
+    path = build.build_path(settings.warehouse, build.current_id(settings.warehouse) or "")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return {
+            t: connection.execute(f"SELECT * FROM {t} ORDER BY ALL").df()
+            for t in schema.STAR.tables
+            if t.startswith(prefixes)
+        }
+
+
+def assert_same(left: dict[str, pd.DataFrame], right: dict[str, pd.DataFrame]) -> None:
+    assert left.keys() == right.keys()
+    for name in left:
+        pd.testing.assert_frame_equal(left[name], right[name], obj=name)
+
+
+def part(shop: Shop, orders: set[str], *, dimensions: bool = True) -> Shop:
+    """The rows of some orders, with everything that hangs on them."""
+    lines = {r["order_line_id"] for r in shop["order_line"] if r["order_id"] in orders}
+    returns = {r["return_id"] for r in shop["return_event"] if r["order_line_id"] in lines}
+    parcels = {r["parcel_id"] for r in shop["return_event"] if r["return_id"] in returns}
+    chosen = {
+        "order_line": [r for r in shop["order_line"] if r["order_id"] in orders],
+        "return_event": [r for r in shop["return_event"] if r["return_id"] in returns],
+        "chain_element": [r for r in shop["chain_element"] if r["parcel_id"] in parcels],
+        "refund": [r for r in shop["refund"] if r["order_id"] in orders],
+        "recovery": [r for r in shop["recovery"] if r["return_line_id"].split("-")[0] in returns],
+    }
+    refunds = {r["refund_id"] for r in chosen["refund"]}
+    chosen["refund_line"] = [r for r in shop["refund_line"] if r["refund_id"] in refunds]
+    if dimensions:
+        chosen |= {t: shop[t] for t in ("shop", "product", "place", "policy")}
+    return {t: rows for t, rows in chosen.items() if rows}
+
+
+def quarantined(settings: Settings) -> dict[tuple[str, str], int]:
+    found = state.quarantine_by_rule(settings)
+    return {(r.thing, r.rules): r.rows for r in found[["thing", "rules", "rows"]].itertuples(index=False)}
+
+
+def test_the_tiny_shop_has_the_numbers_worked_out_by_hand(tiny_settings: Settings) -> None:
+    facts = tables(tiny_settings)
+    lines, lots = facts["fact_order_line"], facts["fact_return_line"]
+    assert lines.units_sold.sum() == 9
+    assert lines.units_exchanged_in.sum() == 1
+    assert lines.units_cancelled.sum() == 1
+    assert float(lines[lines.units_sold > 0].net_amount.sum()) == 540
+    assert lots[lots.is_headline & lots.confirmed_at.notna()].units.sum() == 5
+    assert lots.groupby("return_id").size().to_dict() == {"shop:R1": 1, "shop:R2": 2, "shop:R3": 1, "shop:R4": 1}
+    assert set(lines[lines.has_several_sizes].order_line_id) == {"shop:O1-1", "shop:O1-2"}
+    # ordered 5 December 23:30 UTC is the 6th in Paris
+    assert str(lines.set_index("order_line_id").ordered_on["shop:O2-1"])[:10] == "2025-12-06"
+    assert float(facts["fact_refund"].set_index("refund_id").discrepancy_amount["shop:F2"]) == -2
+
+
+def test_a_second_load_of_the_same_files_changes_nothing_and_says_so(copy_of_tiny: Settings, tiny_files: Path) -> None:
+    before = tables(copy_of_tiny, ("fact_", "dim_", "estimate_"))
+    report = load(copy_of_tiny, [tiny_files])
+    assert not report.is_new_build
+    assert len(report.skipped) == len(TINY_SHOP)
+    assert_same(before, tables(copy_of_tiny, ("fact_", "dim_", "estimate_")))
+
+
+def test_the_same_rows_in_other_files_are_duplicates(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    before = tables(copy_of_tiny)
+    again = {
+        "order_line": list(reversed(TINY_SHOP["order_line"])),
+        "return_event": list(reversed(TINY_SHOP["return_event"])),
+    }
+    report = load(copy_of_tiny, [write_shop(tmp_path / "again", again)])
+    assert all(c["duplicate"] == c["read"] > 0 and c["accepted"] == 0 for c in report.counts)
+    assert_same(before, tables(copy_of_tiny))
+
+
+@pytest.mark.parametrize("first", [{"O1", "O2", "O3"}, {"O4", "O5", "O6"}, {"O2"}])
+def test_two_halves_give_the_facts_of_the_whole(
+    settings: Settings, tiny_settings: Settings, tmp_path: Path, first: set[str]
+) -> None:
+    everything = {r["order_id"] for r in TINY_SHOP["order_line"]}
+    load(settings, [write_shop(tmp_path / "one", part(TINY_SHOP, first))])
+    load(settings, [write_shop(tmp_path / "two", part(TINY_SHOP, everything - first, dimensions=False))])
+    assert_same(tables(tiny_settings), tables(settings))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shuffled_events_give_the_same_facts(
+    settings: Settings, tiny_settings: Settings, tmp_path: Path, seed: int
+) -> None:
+    shop = copy.deepcopy(TINY_SHOP)
+    for rows in shop.values():
+        random.Random(seed).shuffle(rows)
+    load(settings, [write_shop(tmp_path / "shuffled", shop)])
+    assert_same(tables(tiny_settings), tables(settings))
+
+
+def test_returns_before_their_orders_bind_when_the_orders_come(
+    settings: Settings, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    orders = {t: TINY_SHOP[t] for t in ("order_line",)}
+    rest = {t: rows for t, rows in TINY_SHOP.items() if t != "order_line"}
+    load(settings, [write_shop(tmp_path / "rest", rest)])
+    assert tables(settings)["fact_return_line"].order_line_key.isna().all()
+    load(settings, [write_shop(tmp_path / "orders", orders)])
+    assert_same(tables(tiny_settings), tables(settings))
+
+
+def big_shop(count: int) -> Shop:
+    """The tiny shop's orders repeated, so that few of many can be touched."""
+    shop = {t: TINY_SHOP[t] for t in ("shop", "product", "place", "policy")}
+    names = (
+        "order_line_id",
+        "order_id",
+        "event_id",
+        "return_line_id",
+        "return_id",
+        "parcel_id",
+        "element_id",
+        "refund_id",
+        "refund_line_id",
+        "recovery_id",
+    )
+    for thing in ("order_line", "return_event", "chain_element", "refund", "refund_line", "recovery"):
+        shop[thing] = [
+            {k: f"{v}x{n}" if v and k in (*names, "exchanged_from_line_id") else v for k, v in row.items()}
+            for n in range(count)
+            for row in TINY_SHOP[thing]
+        ]
+    return shop
+
+
+def test_an_increment_gives_what_a_full_build_gives(settings: Settings, tmp_path: Path) -> None:
+    whole = big_shop(30)
+    late = {r["event_id"] for r in whole["return_event"] if r["event_id"] in ("7x3", "13x4", "12x5", "21x6")} | {
+        r["event_id"] for r in whole["return_event"] if r["return_id"] == "R3x7"
+    }
+    last_order = "O6x29"
+    first = {**whole, "return_event": [r for r in whole["return_event"] if r["event_id"] not in late], "order_line": [r for r in whole["order_line"] if r["order_id"] != last_order],
+             "refund_line": whole["refund_line"][:-1], "chain_element": whole["chain_element"][:-1], "recovery": whole["recovery"][:-1]}  # fmt: skip
+    second = {"return_event": [r for r in whole["return_event"] if r["event_id"] in late], "order_line": [r for r in whole["order_line"] if r["order_id"] == last_order],
+              "refund_line": whole["refund_line"][-1:], "chain_element": whole["chain_element"][-1:], "recovery": whole["recovery"][-1:]}  # fmt: skip
+    load(settings, [write_shop(tmp_path / "first", first)])
+    report = load(settings, [write_shop(tmp_path / "second", second)])
+    assert report.kind == "increment"
+    at_once = Settings(warehouse=tmp_path / "at_once" / "warehouse")
+    at_once.warehouse.parent.mkdir()
+    at_once.key_file.write_bytes(settings.key_file.read_bytes())
+    assert load(at_once, [write_shop(tmp_path / "whole", whole)]).kind == "full"
+    assert_same(tables(at_once), tables(settings))
+    left, right = (
+        tables(at_once, ("estimate_promise", "estimate_leg", "estimate_return_c")),
+        tables(settings, ("estimate_promise", "estimate_leg", "estimate_return_c")),
+    )
+    assert_same(left, right)
+
+
+def test_the_latest_version_wins_whatever_arrives_last(settings: Settings, tmp_path: Path) -> None:
+    line = TINY_SHOP["order_line"][0]
+    newer = {**line, "net_amount": "45", "recorded_at": "2025-12-02T00:00:00Z"}
+    older = {**line, "net_amount": "50", "recorded_at": "2025-12-01T12:00:00Z"}
+    base = {t: TINY_SHOP[t] for t in ("shop", "product")}
+    load(settings, [write_shop(tmp_path / "a", {**base, "order_line": [newer]})])
+    load(settings, [write_shop(tmp_path / "b", {"order_line": [older]})])
+    assert float(tables(settings)["fact_order_line"].net_amount.iloc[0]) == 45
+
+
+def test_a_row_taken_back_leaves_the_facts(settings: Settings, tmp_path: Path) -> None:
+    load(settings, [write_shop(tmp_path / "a")])
+    gone = {**TINY_SHOP["return_event"][-1], "recorded_at": "2026-01-19T00:00:00Z", "is_deleted": "true"}
+    load(settings, [write_shop(tmp_path / "b", {"return_event": [gone]})])
+    assert tables(settings)["fact_return_line"].lost_at.isna().all()
+
+
+BAD_ROWS = [
+    ("order_line", {"units": "two"}, "bad_number units"),
+    ("order_line", {"units": "2.5"}, "bad_number units"),
+    ("order_line", {"units": "-1"}, "negative_units units"),
+    ("order_line", {"net_amount": "-5"}, "negative_amount net_amount"),
+    ("order_line", {"ordered_at": "2025-12-01T10:00:00"}, "naive_time ordered_at"),
+    ("order_line", {"ordered_at": "2025-12-01"}, "naive_time ordered_at"),
+    ("order_line", {"ordered_at": "yesterday"}, "bad_time ordered_at"),
+    ("order_line", {"ordered_at": "1970-01-01T00:00:00Z"}, "impossible_time ordered_at"),
+    ("order_line", {"ordered_at": "2999-01-01T00:00:00Z"}, "future_time ordered_at"),
+    ("order_line", {"order_id": ""}, "missing order_id"),
+    ("order_line", {"product_id": ""}, "missing product_id"),
+    ("order_line", {"units_cancelled": "9"}, "cancelled_too_many units_cancelled"),
+    ("order_line", {"units": "x", "currency": ""}, "bad_number units, missing currency"),
+    ("return_event", {"event": "teleported"}, "unknown_value event"),
+    ("return_event", {"units": "0"}, "no_units units"),
+    ("refund", {"amount": "-1"}, "negative_amount amount"),
+]
+
+
+@pytest.mark.parametrize(("thing", "change", "rules"), BAD_ROWS, ids=[f"{t}-{r}" for t, _, r in BAD_ROWS])
+def test_a_bad_row_is_quarantined_with_every_rule_it_breaks(
+    settings: Settings, tmp_path: Path, thing: str, change: dict[str, str], rules: str
+) -> None:
+    shop = copy.deepcopy(TINY_SHOP)
+    shop[thing][0] |= change
+    files = write_shop(tmp_path / "files", shop)
+    memory = state.State(settings.warehouse)
+    memory.close()
+    connection = build.connect(":memory:")
+    from pipelines.sources import recognise
+
+    [named] = [
+        n
+        for n in recognise([files / f"{thing}.csv"]).name_rows(connection, [files / f"{thing}.csv"], "shop")
+        if n.thing == thing
+    ]
+    judged, bad = contracts.judge(
+        connection, named, source="canonical", namespace="shop", load_id="1", landed_at=state.now(), key=b"k" * 32, log_files=[], target=str(tmp_path / "out.parquet"),
+    )  # fmt: skip
+    assert (judged.read, judged.accepted, judged.duplicate, judged.quarantined) == (
+        len(shop[thing]),
+        len(shop[thing]) - 1,
+        0,
+        1,
+    )
+    assert [r for _, _, _, r, _ in bad] == [rules]
+
+
+def test_nothing_is_lost_and_quarantine_shows_where(settings: Settings, tmp_path: Path) -> None:
+    shop = copy.deepcopy(TINY_SHOP)
+    shop["order_line"][4]["units"] = "one"
+    shop["return_event"].append(dict(shop["return_event"][0]))
+    report = load(settings, [write_shop(tmp_path / "files", shop)])
+    assert all(c["read"] == c["accepted"] + c["duplicate"] + c["quarantined"] for c in report.counts)
+    counts = {c["thing"]: c for c in report.counts}
+    assert counts["return_event"]["duplicate"] == 1
+    row = state.quarantine_by_rule(settings).iloc[0]
+    assert (row["rules"], row["file"], row["line"], row["value"]) == ("bad_number units", "order_line.csv", 5, "one")
+
+
+def test_customers_are_hashed_with_hmac_and_nothing_personal_is_kept(tiny_settings: Settings) -> None:
+    key = tiny_settings.key_file.read_bytes()
+    expected = hmac.new(key, b"anne@example.org", hashlib.sha256).hexdigest()[:32]
+    assert f"shop:{expected}" in set(tables(tiny_settings)["dim_customer"].customer_id)
+    kept = [*tiny_settings.warehouse.rglob("*")]
+    assert kept
+    assert not [f for f in kept if f.is_file() and b"anne@example" in f.read_bytes()]
+    assert not [f for f in kept if f.is_file() and b"75011" in f.read_bytes()]
+    assert stat.S_IMODE(tiny_settings.key_file.stat().st_mode) == 0o600
+    assert {stat.S_IMODE(f.stat().st_mode) for f in tiny_settings.raw.rglob("*.csv")} == {0o600}
+
+
+def test_a_missing_warehouse_names_the_command_to_run(settings: Settings) -> None:
+    with pytest.raises(WarehouseMissing, match="backhaul demo"):
+        build.current_build(settings.warehouse)
+
+
+def test_a_second_writer_is_refused_with_a_sentence(settings: Settings, tiny_files: Path) -> None:
+    with build.writing(settings.warehouse), pytest.raises(WarehouseLocked, match="Another load is writing"):
+        load(settings, [tiny_files])
+
+
+def test_a_reader_keeps_its_build_while_another_is_published(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    reader = build.current_build(copy_of_tiny.warehouse)
+    old = build.current_id(copy_of_tiny.warehouse)
+    extra = {**TINY_SHOP["order_line"][0], "order_line_id": "O9-1", "order_id": "O9"}
+    load(copy_of_tiny, [write_shop(tmp_path / "more", {"order_line": [extra]})])
+    assert build.current_id(copy_of_tiny.warehouse) != old
+    from sqlalchemy import func, select
+
+    assert reader.fetch(select(func.count()).select_from(schema.fact_order_line)).iloc[0, 0] == 8
+    reader.close()
+
+
+def test_three_builds_are_kept_and_the_pointer_can_go_back(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    for n in range(4):
+        extra = {**TINY_SHOP["order_line"][0], "order_line_id": f"N{n}-1", "order_id": f"N{n}"}
+        load(copy_of_tiny, [write_shop(tmp_path / str(n), {"order_line": [extra]})])
+    kept = sorted(f.stem for f in (copy_of_tiny.warehouse / "builds").glob("*.duckdb"))
+    assert len(kept) == 3
+    build.point_at(copy_of_tiny.warehouse, kept[0])
+    assert len(tables(copy_of_tiny)["fact_order_line"]) == 8 + 2
+
+
+def test_a_blocking_check_keeps_readers_on_the_last_build(
+    copy_of_tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines import checks
+
+    old = build.current_id(copy_of_tiny.warehouse)
+    planted = checks.Check("no_orders_at_all", "There must be no orders.", "SELECT order_line_id FROM fact_order_line")
+    monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS, planted))
+    extra = {**TINY_SHOP["order_line"][0], "order_line_id": "O9-1", "order_id": "O9", "units": "many"}
+    with pytest.raises(CheckFailed, match="no_orders_at_all") as failure:
+        load(copy_of_tiny, [write_shop(tmp_path / "more", {"order_line": [extra, {**extra, "units": "1"}]})])
+    assert len(failure.value.rows) == 5
+    assert build.current_id(copy_of_tiny.warehouse) == old
+    # the failed load's quarantine is visible though nothing was published, and a later load without a path publishes it
+    assert ("order_line", "bad_number units") in quarantined(copy_of_tiny)
+    monkeypatch.undo()
+    assert load(copy_of_tiny).is_new_build
+    assert len(tables(copy_of_tiny)["fact_order_line"]) == 9
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\x00\xff\xfe broken", b"order_line_id\nonly-one-column\n"])
+def test_a_file_that_is_no_table_is_a_source_error(settings: Settings, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "order_line.csv").write_bytes(content)
+    from pipelines.errors import BackhaulError
+
+    with pytest.raises(BackhaulError):
+        load(settings, [tmp_path / "order_line.csv"])
+
+
+def test_an_unknown_path_or_file_is_a_source_error(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no file or folder"):
+        load(settings, [tmp_path / "nowhere"])
+    write_rows(tmp_path / "what_is_this.csv", [{"a": 1}])
+    with pytest.raises(SourceError):
+        load(settings, [tmp_path / "what_is_this.csv"])
+
+
+def test_a_file_that_cannot_be_read_does_not_block_later_loads(
+    settings: Settings, tmp_path: Path, tiny_files: Path
+) -> None:
+    (tmp_path / "order_line.csv").write_bytes(b"order_line_id\nonly-one-column\n")
+    from pipelines.errors import BackhaulError
+
+    with pytest.raises(BackhaulError):
+        load(settings, [tmp_path / "order_line.csv"])
+    assert load(settings, [tiny_files]).is_new_build
+
+
+LOAD = "import sys; from pathlib import Path; from pipelines.load import load; from pipelines.settings import Settings; load(Settings(warehouse=Path(sys.argv[1])), [Path(p) for p in sys.argv[2:]])"
+
+
+@pytest.mark.parametrize("share", [0.35, 0.6, 0.8, 0.95])
+def test_a_killed_load_leaves_readers_on_the_previous_build_and_the_next_completes_it(
+    copy_of_tiny: Settings, tmp_path: Path, share: float
+) -> None:
+    old = build.current_id(copy_of_tiny.warehouse)
+    files = write_shop(
+        tmp_path / "more",
+        {
+            t: rows
+            for t, rows in big_shop(200).items()
+            if t in ("order_line", "return_event", "chain_element", "refund", "refund_line", "recovery")
+        },
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    marker = copy_of_tiny.warehouse / "state.sqlite-wal"
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOAD, str(copy_of_tiny.warehouse), str(files)],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    while not marker.exists() and process.poll() is None:  # the load has begun
+        time.sleep(0.01)
+    time.sleep(3 * share)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    current = build.current_id(copy_of_tiny.warehouse)
+    if current == old:
+        assert len(tables(copy_of_tiny)["fact_order_line"]) == 8
+    load(
+        copy_of_tiny,
+        [files] if not state.State(copy_of_tiny.warehouse).loads_with("landed", "logged", "published")[1:] else [],
+    )
+    assert len(tables(copy_of_tiny)["fact_order_line"]) == 8 * 201
+    assert not list((copy_of_tiny.warehouse / "builds").glob(f"*{build.UNFINISHED}*"))
+
+
+def test_counts_and_changes_of_a_load_are_remembered(tiny_settings: Settings) -> None:
+    loads = state.loads(tiny_settings)
+    assert set(loads.status) == {"published"}
+    assert loads.set_index("thing").accepted["return_event"] == 21
+    assert state.builds(tiny_settings).set_index("table").change["fact_return_line"] == 5
+    results = state.check_results(tiny_settings)
+    assert "refund_discrepancy" in set(results[results["rows"] > 0].name)
+    assert not results[(results["rows"] > 0) & (results.is_blocking == 1)].size

@@ -1,0 +1,329 @@
+"""Promises: life tables against lifelines and simulated truth, dates and states worked out by hand."""
+
+import warnings
+from collections.abc import Iterator
+from datetime import date, datetime
+from itertools import pairwise
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import DateTime, cast, literal, select
+
+from models import promises as model
+from pipelines.estimate.promises import breach_risk, calendar, promise_state, promises
+from pipelines.settings import Settings
+from pipelines.warehouse.engine import statement_sql
+from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.shape import create_tables
+
+# -- life tables -------------------------------------------------------------------------------------------------------
+
+
+def waits(generator: np.random.Generator, count: int, width: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Simulate bins (`width` days) and causes: lognormal of median 6, entered over 40 days, 5% cancelled, 2% lost."""
+    age = generator.uniform(0, 40, count)
+    time = generator.lognormal(np.log(6), 0.8, count)
+    cause = generator.choice([0, 1, 2], count, p=[0.93, 0.05, 0.02])
+    cause = np.where(time > age, model.OPEN, cause)
+    return np.floor(np.minimum(time, age) / width), cause
+
+
+def table_of(day: np.ndarray, cause: np.ndarray, bins: int = 60) -> np.ndarray:
+    return model.life_table(np.zeros(day.size, int), day, cause, np.ones(day.size), 1, bins)[0]
+
+
+def test_incidence_agrees_with_lifelines() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lifelines import AalenJohansenFitter, KaplanMeierFitter
+
+        day, cause = waits(np.random.default_rng(1), 600)
+        event = np.where(cause == model.OPEN, 0, cause + 1)
+        survival, ends = model.incidence(table_of(day, cause))
+        oracle = KaplanMeierFitter().fit(day, event > 0).survival_function_at_times(np.arange(40)).to_numpy()
+        assert np.allclose(survival[:40], oracle, atol=1e-12)
+        for k in range(3):
+            # lifelines moves tied times apart at random unless told otherwise; it refuses ties, so days are spread a little.
+            spread = day + np.where(event > 0, 0.2, 0.9) + np.random.default_rng(2).uniform(0, 0.05, day.size)
+            found = AalenJohansenFitter(calculate_variance=False).fit(spread, event, event_of_interest=k + 1)
+            assert float(found.cumulative_density_.iloc[-1, 0]) == pytest.approx(ends[k, -1], abs=0.004)
+
+
+def test_quantiles_are_those_of_returns_that_complete_and_the_finished_alone_are_not() -> None:
+    generator = np.random.default_rng(3)
+    truth = np.exp(np.log(6) + 0.8 * 1.2815515655446004)
+    tables, finished = [], []
+    for _ in range(40):
+        quarter, cause = waits(generator, 1_500, 0.25)
+        tables.append(table_of(quarter, cause, 240))
+        finished.append(np.quantile(quarter[cause == model.COMPLETED], 0.9) / 4)
+    durations = (np.arange(240) + 1) / 4  # the upper edge, so an eighth of a day late on average
+    found = model.completion_quantiles(durations, np.stack(tables), [0.5, 0.9], draws=60)
+    assert found.shape == (40, 2, 3)
+    assert np.mean(found[:, 0, 0]) == pytest.approx(6.125, abs=0.1)
+    assert np.mean(found[:, 1, 0]) == pytest.approx(truth + 0.125, abs=0.4)
+    assert np.mean(finished) < truth - 2
+    covered = np.mean((found[:, 1, 1] - 0.25 <= truth) & (truth <= found[:, 1, 2]))
+    assert covered >= 0.78  # 40 worlds at 90%: one in a hundred sets would fall below
+    assert np.array_equal(found, model.completion_quantiles(durations, np.stack(tables), [0.5, 0.9], draws=60))
+
+
+def test_what_cannot_be_known_says_so() -> None:
+    nobody = np.zeros((4, 3))
+    assert np.isnan(model.completion_quantiles([1, 2, 3], nobody, [0.5], draws=5)).all()
+    young = [[5, 0, 0], [0, 0, 0], [0, 0, 0], [0, 20, 0]]
+    assert np.isinf(model.completion_quantiles([1, 2, 3], young, [0.9], draws=5)[0, 0])
+    lost = [[80, 0, 0], [0, 0, 0], [0, 0, 20], [0, 0, 0]]
+    assert np.isinf(model.promise_at([1, 2, 3], lost, 0.95, draws=5)[0])
+
+
+def test_breach_probability_is_calibrated() -> None:
+    generator = np.random.default_rng(4)
+    day, cause = waits(generator, 20_000)
+    survival, _ = model.incidence(table_of(day, cause))
+    entry, time = generator.uniform(0, 14, 20_000), generator.lognormal(np.log(6), 0.8, 20_000)
+    is_open = time > entry
+    chance = model.breach_probability(np.arange(60) + 1.0, survival, np.floor(entry[is_open]), 14)
+    assert np.mean(chance) == pytest.approx(np.mean(time[is_open] > 14), abs=0.02)
+    assert model.breach_probability([1.0], [0.5], 3, 2) == 1
+
+
+counts = st.lists(st.lists(st.integers(0, 50), min_size=6, max_size=6), min_size=4, max_size=4)
+
+
+@given(counts)
+@settings(max_examples=60, deadline=None)
+def test_laws_of_a_life_table(table: list[list[int]]) -> None:
+    survival, ends = model.incidence(table)
+    assert (np.diff(survival) <= 1e-12).all()
+    assert (np.diff(ends, axis=-1) >= -1e-12).all()
+    assert np.allclose(survival + ends.sum(0), 1)
+    durations = np.arange(6) + 1.0
+    shares = [float(model.kept_share(durations, table, d)) for d in durations]
+    if sum(table[0]):
+        assert all(a <= b + 1e-12 for a, b in pairwise(shares))
+        tau = model.promise_at(durations, table, 0.6, draws=3)[0]
+        assert np.isinf(tau) or model.kept_share(durations, table, tau) >= 0.6 - 1e-9
+    chance = model.breach_probability(durations, survival, [0, 1, 2], [5, 5, 5])
+    assert ((chance >= 0) & (chance <= 1)).all()
+
+
+# -- dates and states --------------------------------------------------------------------------------------------------
+
+STATE = STAR.tables["estimate_promise"]
+
+
+@pytest.fixture
+def build() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give an empty shop in Paris that promises four things, observed until 30 June 2025, 22:00 UTC."""
+    connection = duckdb.connect(config={"threads": 1})
+    create_tables(connection)
+    connection.execute("""
+        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'return_event' AS thing, TIMESTAMP '2025-06-30 22:00' AS last_occurred_at;
+        INSERT INTO dim_shop BY NAME SELECT 1 AS shop_key, 'FR' AS market, 'Europe/Paris' AS time_zone;
+        INSERT INTO dim_policy_promise VALUES
+            (1, 7, 'answer', 'requested', 'approved', 24, 'clock_hours', 'retailer'),
+            (2, 7, 'scan', 'handed_over', 'carrier_scan', 2, 'business_days', 'carrier'),
+            (3, 7, 'refund', 'received', 'refunded', 5, 'business_days', 'retailer'),
+            (4, 7, 'whole', 'requested', 'refunded', 10, 'calendar_days', 'retailer');
+        INSERT INTO fact_return_line BY NAME SELECT -1 AS return_lot_key, -1 AS return_line_key, 'shop' AS source, 'price_adjustment' AS return_type, 'FR' AS country, DATE '2025-01-02' AS requested_on,
+            TIMESTAMP '2025-01-02' AS requested_at, TIMESTAMP '2025-01-02' AS approved_at, TIMESTAMP '2025-01-02' AS handed_over_at, TIMESTAMP '2025-01-02' AS carrier_scan_at,
+            TIMESTAMP '2025-01-02' AS received_at, TIMESTAMP '2025-01-02' AS refunded_at;
+    """)  # fmt: skip
+    calendar(connection, Settings())
+    yield connection
+    connection.close()
+
+
+def add(build: duckdb.DuckDBPyConnection, return_key: int, lot: int = 0, **stages: Any) -> None:
+    """Add one lot; stages are texts of UTC times, other columns as they are."""
+    row: dict[str, Any] = {
+        "return_lot_key": return_key * 10 + lot, "return_line_key": return_key * 10 + lot, "return_line_id": f"shop:{return_key}:{lot}", "return_key": return_key, "policy_key": 7,
+        "shop_key": 1, "source": "shop", "country": "FR", "channel": "web", "return_type": "withdrawal", "method": "mail", "units": 1, "net_amount": 40, "fx_rate": 1.0,
+        "ordered_on": "2025-03-01", "requested_on": str(stages.get("requested_at", "2025-04-01"))[:10], **stages,
+    }  # fmt: skip
+    build.execute(
+        f"INSERT INTO fact_return_line ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()]
+    )
+
+
+def filled(build: duckdb.DuckDBPyConnection) -> dict[tuple[int, str], dict[str, Any]]:
+    promises(build, Settings(), "TRUE")
+    names = [c.name for c in STATE.columns]
+    rows = [dict(zip(names, row, strict=True)) for row in build.execute(f"SELECT {', '.join(names)} FROM estimate_promise").fetchall()]  # fmt: skip
+    answer = {(r["return_key"], r["promise_id"]): r for r in rows}
+    assert len(answer) == len(rows)
+    return answer
+
+
+def states(build: duckdb.DuckDBPyConnection, at: str) -> dict[tuple[int, str], str]:
+    when = cast(literal(at), DateTime)
+    query = select(STATE.c.return_key, STATE.c.promise_id, promise_state(STATE.c, when))
+    return {(key, promise): state for key, promise, state in build.execute(statement_sql(query)).fetchall()}
+
+
+def test_calendar_knows_french_holidays_and_counts_business_days(build: duckdb.DuckDBPyConnection) -> None:
+    days = dict(build.execute("SELECT day, business_day_no FROM dim_day WHERE country = 'FR'").fetchall())
+    off = {
+        d for (d,) in build.execute("SELECT day FROM dim_day WHERE country = 'FR' AND NOT is_business_day").fetchall()
+    }
+    assert {date(2025, 5, 1), date(2025, 5, 8), date(2025, 4, 21), date(2025, 5, 3)} <= off
+    assert date(2025, 5, 2) not in off
+    assert max(days) == date(2025, 8, 29)
+    # 28 Apr 2025 is a Monday; that week has four business days.
+    assert days[date(2025, 5, 4)] - days[date(2025, 4, 27)] == 4
+
+
+def test_dates_worked_out_by_hand(build: duckdb.DuckDBPyConnection) -> None:
+    # Asked Mon 28 April 09:00 UTC, sent Tue 29th 15:00, scanned Wed 30th, received Fri 2 May 10:00, paid Wed 7 May.
+    add(build, 1, requested_at="2025-04-28 09:00", approved_at="2025-04-28 10:00", handed_over_at="2025-04-29 15:00",
+        carrier_scan_at="2025-04-30 08:00", received_at="2025-05-02 10:00", inspected_at="2025-05-05 10:00", refunded_at="2025-05-07 12:00")  # fmt: skip
+    found = filled(build)
+    assert found[1, "answer"]["due_at"] == datetime(2025, 4, 29, 9)
+    # Two business days after 29 April: 30 April, then 2 May (1 May is a holiday); midnight in Paris is 22:00 UTC.
+    assert found[1, "scan"]["due_at"] == datetime(2025, 5, 2, 22)
+    # Five after 2 May: 5, 6, 7, 9 (8 May is a holiday), 12.
+    assert found[1, "refund"]["due_at"] == datetime(2025, 5, 12, 22)
+    assert found[1, "whole"]["due_at"] == datetime(2025, 5, 8, 22)
+    assert found[1, "legal_refund"]["due_at"] == datetime(2025, 5, 12, 22)
+    assert found[1, "refund"]["amount"] == 40
+    assert set(states(build, "2025-06-30").values()) == {"kept"}
+    # Paid on 7 May: on the 8th nothing is due for the refund yet.
+    assert states(build, "2025-05-08 10:00")[1, "refund"] == "undetermined"
+    assert states(build, "2025-04-28 08:59")[1, "answer"] == "not_under_promise"
+
+
+def test_winter_midnight_in_paris_is_an_hour_later(build: duckdb.DuckDBPyConnection) -> None:
+    # Asked on 20 October at 22:30 UTC, which is the 21st in Paris; ten days on, clocks have gone back.
+    add(build, 1, requested_at="2025-01-20 23:30")
+    assert filled(build)[1, "whole"]["due_at"] == datetime(2025, 1, 31, 23)
+
+
+@pytest.mark.parametrize(
+    ("sent", "received", "due"),
+    [
+        ("2025-04-03 12:00", None, datetime(2025, 4, 15, 22)),  # sent early: 14 days from notice on 1 April
+        ("2025-04-25 12:00", None, datetime(2025, 4, 25, 12)),  # sent late: proof of dispatch
+        (None, "2025-04-25 12:00", datetime(2025, 4, 25, 12)),  # no proof: receipt
+        ("2025-04-20 12:00", "2025-04-25 12:00", datetime(2025, 4, 20, 12)),  # the earlier of both
+        (None, None, None),  # may be withheld
+    ],
+)
+def test_legal_refund_is_due_at_the_later_of_fourteen_days_and_dispatch(
+    build: duckdb.DuckDBPyConnection, sent: str | None, received: str | None, due: datetime | None
+) -> None:
+    add(build, 1, requested_at="2025-04-01 09:00", handed_over_at=sent, received_at=received)
+    found = filled(build)[1, "legal_refund"]
+    assert found["due_at"] == due
+    assert states(build, "2025-06-30")[1, "legal_refund"] == ("broken" if due else "undetermined")
+
+
+def test_legal_refund_is_for_withdrawals_from_distance_sales_in_the_union(build: duckdb.DuckDBPyConnection) -> None:
+    asked = {"requested_at": "2025-04-01 09:00"}
+    add(build, 1, **asked)
+    add(build, 2, **asked, country="GB")
+    add(build, 3, **asked, return_type="conformity")
+    add(build, 4, **asked, channel="store")
+    add(build, 5, **asked, ordered_on="2014-06-13")
+    add(build, 6, **asked, policy_key=None)  # no policy can take it away
+    assert {key for key, promise in filled(build) if promise == "legal_refund"} == {1, 6}
+
+
+def test_each_state(build: duckdb.DuckDBPyConnection) -> None:
+    asked = {"requested_at": "2025-04-01 09:00", "approved_at": "2025-04-01 10:00"}
+    sent = {**asked, "handed_over_at": "2025-04-02 09:00", "carrier_scan_at": "2025-04-02 18:00"}
+    back = {**sent, "received_at": "2025-04-04 09:00", "inspected_at": "2025-04-05 09:00"}
+    add(build, 1, **back, refunded_at="2025-04-08 09:00")  # in time
+    add(build, 2, **back, refunded_at="2025-04-28 09:00")  # late
+    add(build, 3, **back)  # open past its time
+    add(build, 4, **sent, lost_at="2025-04-20 09:00")  # lost on the way
+    add(build, 5, **asked, cancelled_at="2025-04-03 09:00")
+    add(build, 6, **asked, expired_at="2025-04-28 09:00")  # never handed over; the whole promise was due on the 11th
+    add(build, 7, requested_at="2025-04-01 09:00", rejected_at="2025-04-05 09:00")  # answered late
+    add(build, 8, **back, cancelled_at="2025-05-20 09:00")  # cancelled long after it was due
+    add(build, 9, requested_at="2025-06-29 09:00")  # running
+    add(build, 10, **asked)  # not handed over yet
+    add(build, 11, **sent, refunded_at="2025-04-03 09:00")  # paid before receipt
+    filled(build)
+    found = states(build, "2025-06-30 22:00")
+    expected = {1: "kept", 2: "broken", 3: "broken", 4: "not_under_promise", 5: "not_under_promise", 6: "expired", 7: "not_under_promise",
+        8: "broken", 9: "undetermined", 10: "undetermined", 11: "kept"}  # fmt: skip
+    assert {key: state for (key, promise), state in found.items() if promise == "refund"} == expected
+    whole = {key: state for (key, promise), state in found.items() if promise == "whole"}
+    assert whole == {**expected, 4: "broken"}
+    assert found[7, "answer"] == "broken"
+    assert found[5, "answer"] == "kept"
+    assert found[10, "answer"] == "kept"
+    early = states(build, "2025-04-10 12:00")
+    assert early[2, "whole"] == early[3, "whole"] == early[6, "whole"] == "undetermined"
+    assert early[5, "whole"] == "not_under_promise"
+    # The law is late only once goods were sent: 15 April for those.
+    assert {k: v for (k, p), v in found.items() if p == "legal_refund"} == {
+        1: "kept", 2: "broken", 3: "broken", 4: "broken", 5: "not_under_promise", 6: "expired", 7: "not_under_promise", 8: "broken",
+        9: "undetermined", 10: "undetermined", 11: "kept"}  # fmt: skip
+
+
+def test_a_return_ends_with_its_last_unit_and_ignores_cancelled_ones(build: duckdb.DuckDBPyConnection) -> None:
+    asked = {"requested_at": "2025-04-01 09:00", "received_at": "2025-04-04 09:00"}
+    add(build, 1, **asked, refunded_at="2025-04-05 09:00")
+    add(build, 1, 1, **asked, refunded_at="2025-04-09 09:00")
+    add(build, 1, 2, requested_at="2025-04-01 09:00", cancelled_at="2025-04-02 09:00")
+    add(build, 2, **asked, refunded_at="2025-04-05 09:00")
+    add(build, 2, 1, **asked)
+    found = filled(build)
+    assert found[1, "refund"]["ended_at"] == datetime(2025, 4, 9, 9)
+    assert found[1, "refund"]["stopped_at"] is None
+    assert found[1, "refund"]["units"] == 3
+    assert found[2, "refund"]["ended_at"] is None
+
+
+def test_a_missing_scan_was_made_at_the_latest_on_receipt_and_a_store_needs_none(
+    build: duckdb.DuckDBPyConnection,
+) -> None:
+    add(build, 1, requested_at="2025-04-01 09:00", handed_over_at="2025-04-02 09:00", received_at="2025-04-09 09:00")
+    add(build, 2, received_at="2025-04-02 09:00", refunded_at="2025-04-02 09:05", method="store")
+    found = filled(build)
+    assert found[1, "scan"]["ended_at"] == datetime(2025, 4, 9, 9)
+    assert states(build, "2025-06-30")[1, "scan"] == "broken"
+    assert {promise for key, promise in found if key == 2} == {"answer", "refund", "whole", "legal_refund"}
+    assert found[2, "whole"]["started_at"] == datetime(2025, 4, 2, 9)
+    assert {state for (key, _), state in states(build, "2025-06-30").items() if key == 2} == {"kept"}
+
+
+def test_a_stage_that_the_source_never_records_makes_no_promise(build: duckdb.DuckDBPyConnection) -> None:
+    build.execute("UPDATE fact_return_line SET carrier_scan_at = NULL")
+    add(build, 1, requested_at="2025-04-01 09:00", handed_over_at="2025-04-02 09:00", received_at="2025-04-09 09:00")
+    assert (1, "scan") not in filled(build)
+
+
+def test_only_the_returns_asked_for_are_filled(build: duckdb.DuckDBPyConnection) -> None:
+    add(build, 1, requested_at="2025-04-01 09:00")
+    add(build, 2, requested_at="2025-04-01 09:00")
+    promises(build, Settings(), "return_key IN (SELECT 2)")
+    assert build.execute("SELECT DISTINCT return_key FROM estimate_promise").fetchall() == [(2,)]
+
+
+def test_risk_rises_with_age_and_is_given_for_open_returns_only(build: duckdb.DuckDBPyConnection) -> None:
+    # Two hundred refunds took 1 to 10 days, evenly; three are open at 0, 2 and 4 days of five business days.
+    build.execute("""
+        INSERT INTO fact_return_line BY NAME
+        SELECT 100 + i AS return_lot_key, 100 + i AS return_line_key, 'shop:h' || i AS return_line_id, 100 + i AS return_key, 7 AS policy_key, 1 AS shop_key, 'shop' AS source, 'FR' AS country, 'web' AS channel,
+            'withdrawal' AS return_type, 'mail' AS method, 1 AS units, TIMESTAMP '2025-05-01' + to_hours(i) AS requested_at, requested_at AS handed_over_at, requested_at AS received_at,
+            received_at + to_hours(24 + 24 * (i % 10)) AS refunded_at, requested_at::DATE AS requested_on FROM range(200) t(i)
+    """)  # fmt: skip
+    for key, received in ((1, "2025-06-30 10:00"), (2, "2025-06-26 10:00"), (3, "2025-06-24 10:00")):
+        add(build, key, requested_at=received, handed_over_at=received, received_at=received)
+    filled(build)
+    breach_risk(build, Settings())
+    rows = build.execute("SELECT return_key, promise_id, probability, stage FROM estimate_breach_risk").fetchall()
+    risk = {key: p for key, promise, p, _ in rows if promise == "refund"}
+    assert set(risk) == {1, 2, 3}
+    assert risk[1] < risk[2]
+    # Received Thu 26th, due the end of 3 July, 7.5 days on; open at 4.5 of 1..10 days: 3 of 6 are longer than 7.
+    assert risk[2] == pytest.approx(0.5, abs=0.03)
+    assert {stage for *_, stage in rows} == {"received"}
+    assert all(0 <= p <= 1 for _, _, p, _ in rows)

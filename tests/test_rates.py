@@ -1,0 +1,346 @@
+"""Rates against published numbers, closed forms, a slow re-implementation and simulated truth."""
+
+import warnings
+from collections.abc import Iterator
+from datetime import datetime
+
+import duckdb
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from models import rates
+from pipelines.estimate import rates as estimate
+from pipelines.settings import Settings
+from pipelines.warehouse.shape import create_tables
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_gives_newcombes_published_intervals(successes: int, trials: int, low: float, high: float) -> None:
+    # R. G. Newcombe, Statistics in Medicine 17 (1998) 857-872, table I, method 3.
+    found = rates.wilson(successes, trials, level=0.95)
+    assert np.allclose(found, (low, high), atol=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"), [((56, 70, 48, 80), 0.0524, 0.3339), ((9, 10, 3, 10), 0.1705, 0.8090)]
+)
+def test_rate_difference_gives_newcombes_published_intervals(counts: tuple[int, ...], low: float, high: float) -> None:
+    # R. G. Newcombe, Statistics in Medicine 17 (1998) 873-890, table II, method 10.
+    _, found_low, found_high, is_noise = rates.rate_difference(*counts, level=0.95)
+    assert np.allclose((found_low, found_high), (low, high), atol=6e-5)
+    assert not is_noise
+
+
+def test_a_point_more_on_300_units_is_noise_and_on_30000_is_not() -> None:
+    assert rates.rate_difference(22, 300, 19, 300)[3]
+    assert not rates.rate_difference(2_200, 30_000, 1_900, 30_000)[3]
+    assert rates.rate_difference(2_200, 30_000, 1_900, 30_000, deff=40)[3]
+
+
+def test_window_rate_agrees_with_lifelines_and_with_wilson_without_censoring() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lifelines import KaplanMeierFitter
+
+    generator = np.random.default_rng(1)
+    age = generator.integers(5, 60, 500)
+    delay = np.where(generator.random(500) < 0.4, generator.integers(0, 40, 500), 10_000)
+    is_back = delay <= age
+    day = np.minimum(delay, age)
+    returned = np.bincount(day[is_back], minlength=60)
+    kept = np.bincount(day[~is_back], minlength=60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        oracle = 1 - float(KaplanMeierFitter().fit(day, is_back).survival_function_at_times(30).iloc[0])
+    rate, low, high = rates.window_rate(returned, kept, 30)
+    assert rate == pytest.approx(oracle, abs=1e-12)
+    assert low < rate < high
+    full = rates.window_rate([0, 3, 2, 0], [0, 0, 0, 15], 3)
+    assert np.allclose(full, (0.25, *rates.wilson(5, 20)))
+    assert np.isnan(rates.window_rate([0, 1], [0, 5], 30)[0])
+
+
+def slow_curve(delay: list[int], age: list[int], last_day: int) -> list[float]:
+    """Work out the development curve by its definition, one returned unit at a time."""
+    curve = [1.0] * (last_day + 1)
+    for day in range(last_day - 1, -1, -1):
+        at_risk = sum(d <= day + 1 <= a for d, a in zip(delay, age, strict=True))
+        events = sum(d == day + 1 for d in delay)
+        curve[day] = curve[day + 1] * (1 - (events / at_risk if at_risk else 0))
+    return curve
+
+
+returned_units = st.lists(
+    st.tuples(st.integers(0, 20), st.integers(0, 20)).map(lambda x: (min(x), max(x))), min_size=1, max_size=40
+)
+
+
+@given(returned_units, st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_development_curve_follows_its_definition_in_any_order(rows: list[tuple[int, int]], order) -> None:
+    curve = rates.development_curve([d for d, _ in rows], np.ones(len(rows)), [a for _, a in rows], 20)
+    assert np.allclose(curve, slow_curve([d for d, _ in rows], [a for _, a in rows], 20))
+    assert (np.diff(curve) >= 0).all()
+    assert curve[-1] == 1
+    shuffled = order.sample(rows, len(rows))
+    again = rates.development_curve([d for d, _ in shuffled], np.full(len(rows), 3), [a for _, a in shuffled], 20)
+    assert np.allclose(again, curve)
+
+
+def test_development_curve_sees_through_truncation_and_a_drifting_rate() -> None:
+    generator = np.random.default_rng(2)
+    age = generator.integers(0, 120, 200_000)
+    rate = 0.2 + 0.3 * (120 - age) / 120  # the young return more: a naive curve is far too fast
+    delay = np.floor(generator.lognormal(np.log(8), 0.7, age.size)).astype(int)
+    is_seen = (generator.random(age.size) < rate) & (delay <= age)
+    curve = rates.development_curve(delay[is_seen], np.ones(is_seen.sum()), age[is_seen], 90)
+    truth = stats.lognorm.cdf(np.arange(1, 92), 0.7, scale=8)
+    assert np.abs(curve - truth).max() < 0.02
+    naive = np.cumsum(np.bincount(delay[is_seen], minlength=91)[:91]) / is_seen.sum()
+    assert np.abs(naive - truth).max() > 0.025
+
+
+def test_a_curve_beyond_the_oldest_line_is_the_priors() -> None:
+    prior = rates.assumed_curve(30, 90)
+    curve = rates.development_curve([1, 2, 5], [100, 100, 100], [10, 10, 10], 90, prior)
+    assert np.allclose(curve[10:], prior[10:])
+    assert np.isnan(rates.development_curve([], [], [], 5)).all()
+
+
+@given(st.integers(0, 400), st.integers(1, 400))
+@settings(max_examples=50, deadline=None)
+def test_a_mature_cohort_has_jeffreys_closed_form(returned: int, more: int) -> None:
+    sold = returned + more
+    rate, low, high, maturity = rates.ultimate_rate([1.0], [sold], [returned])
+    closed = stats.beta(returned + 0.5, more + 0.5).ppf([0.05, 0.95])
+    assert rate == pytest.approx(returned / sold)
+    assert maturity == 1
+    assert low == pytest.approx(min(closed[0], rate), abs=6e-3)
+    assert high == pytest.approx(max(closed[1], rate), abs=6e-3)
+
+
+def test_many_groups_at_once_are_each_group_alone_and_rows_add_up() -> None:
+    generator = np.random.default_rng(3)
+    group, share = np.repeat(np.arange(30), 8), generator.random(240)
+    sold = generator.integers(1, 200, 240)
+    returned = generator.binomial(sold, 0.3 * share)
+    together = rates.ultimate_rates(group, share, sold, returned, deff=1.3, groups=31)
+    for g in range(30):
+        alone = rates.ultimate_rate(share[group == g], sold[group == g], returned[group == g], deff=1.3)
+        assert np.allclose(alone, (together.rate[g], together.low[g], together.high[g], together.maturity[g]))
+    assert np.isnan(together.rate[30])
+    twice = rates.ultimate_rates(
+        np.tile(group, 2), np.tile(share, 2), np.repeat(sold, 1).tolist() * 2, np.tile(returned, 2)
+    )
+    assert np.all(twice.high - twice.low < together.high[:30] - together.low[:30])
+
+
+def shop(generator: np.random.Generator, cells: int) -> tuple[np.ndarray, ...]:
+    """Simulate cells of clustered orders: true rate, group, G, returned of each line, and its order."""
+    rate = generator.uniform(0.1, 0.5, cells)
+    lines = generator.integers(400, 900, cells)
+    group = np.repeat(np.arange(cells), lines)
+    order = np.cumsum(generator.random(group.size) < 0.6)
+    mood = generator.normal(0, 1, order.max() + 1)[order]
+    # A Gaussian copula: lines of one order share part of what decides.
+    score = np.sqrt(0.35) * mood + np.sqrt(0.65) * generator.normal(0, 1, group.size)
+    share = np.repeat(generator.uniform(0.5, 0.98, cells), lines)
+    is_back = stats.norm.cdf(score) < rate[group]
+    return rate, group, share, is_back & (generator.random(group.size) < share), order, is_back
+
+
+def test_intervals_cover_the_true_rate_and_the_returns_to_come() -> None:
+    generator = np.random.default_rng(4)
+    cells = 400
+    rate, group, share, came, order, is_back = shop(generator, cells)
+    exposure = np.bincount(group, share)
+    p = (np.bincount(group, came) / exposure)[group] * share
+    deff = rates.design_effect(np.bincount(order, came - p), np.bincount(order, p * (1 - p)))
+    assert 1.05 < deff < 1.4
+    final = rates.ultimate_rates(group, share, np.ones(group.size), came, deff=deff)
+    covered = np.mean((final.low <= rate) & (rate <= final.high))
+    band = 3 * np.sqrt(0.9 * 0.1 / cells)
+    assert 0.9 - band <= covered <= 0.9 + band
+    assert abs(np.mean(final.rate - rate)) < 0.004
+    still = np.bincount(group, is_back & ~came)
+    assert 0.9 - band <= np.mean((final.to_come_low <= still) & (still <= final.to_come_high)) <= 1
+    naive_low, naive_high = rates.wilson(np.bincount(group, came), np.bincount(group))
+    assert np.mean((naive_low <= rate) & (rate <= naive_high)) < 0.5
+
+
+def test_a_prior_speaks_for_the_young_and_is_silent_for_the_mature() -> None:
+    prior = (float(np.log(0.3 / 0.7)), 0.05)
+    young = rates.ultimate_rate([0.2], [200], [30], prior=prior)
+    assert young[0] == pytest.approx(0.37, abs=0.01)  # 30 came, 170 x .26 still do; without prior 75%
+    assert young[1] == pytest.approx(0.29, abs=0.02)
+    assert rates.ultimate_rate([0.99], [200], [100], prior=prior) == rates.ultimate_rate([0.99], [200], [100])
+
+
+def test_returns_to_come_agree_with_the_posterior_when_the_rate_is_sure() -> None:
+    final = rates.ultimate_rates([0], [0.5], [1_000_000], [200_000])
+    units, low, high = rates.returns_to_come(0.4, [0.5], [800_000])
+    assert units == pytest.approx(200_000)
+    assert final.to_come[0] == pytest.approx(units, rel=1e-3)
+    assert low < units < high
+
+
+def test_cohort_prior_follows_the_level_and_knows_how_it_moves() -> None:
+    generator = np.random.default_rng(5)
+    level = -1 + np.cumsum(generator.normal(0, 0.1, 24))
+    sold = np.full(24, 20_000)
+    returned = generator.binomial(sold, 1 / (1 + np.exp(-level)))
+    prior = rates.cohort_prior(returned, sold, np.arange(24, 0, -1))
+    assert prior is not None
+    assert abs(prior[0] - level[-1]) < 0.2
+    assert 0.06 < prior[1] < 0.25
+    assert rates.cohort_prior([3], [10], [1]) is None
+
+
+def test_products_two_of_three_returned_never_tops_the_list() -> None:
+    generator = np.random.default_rng(6)
+    theta = generator.beta(6, 14, 800)
+    sold = np.maximum(generator.lognormal(np.log(40), 1.3, 800).astype(int), 1)
+    returned = generator.binomial(sold, theta)
+    sold, returned = np.append(sold, 3), np.append(returned, 2)
+    a, b = rates.fit_beta_binomial(returned, sold)
+    assert a / (a + b) == pytest.approx(0.3, abs=0.02)
+    assert 13 < a + b < 30
+    above = rates.probability_above(returned, sold, a, b, 1.25 * a / (a + b))
+    assert (above > above[-1]).sum() > 40
+    mean, low, high = rates.shrunk_rate(returned, sold, a, b)
+    assert np.mean((low[:-1] <= theta) & (theta <= high[:-1])) == pytest.approx(0.9, abs=0.035)
+    assert mean[-1] < 0.4
+
+
+def test_flags_keep_their_false_share() -> None:
+    generator = np.random.default_rng(7)
+    false_shares, found = [], 0
+    for _ in range(12):
+        theta = generator.beta(6, 14, 1_000)
+        sold = np.maximum(generator.lognormal(np.log(40), 1.3, 1_000).astype(int), 1)
+        returned = generator.binomial(sold, theta)
+        a, b = rates.fit_beta_binomial(returned, sold)
+        flags = rates.flagged(rates.probability_above(returned, sold, a, b, 0.375))
+        false_shares.append(np.mean(theta[flags] <= 0.375))
+        found += int(flags.sum())
+    assert np.mean(false_shares) < 0.13
+    assert found > 12 * 30
+
+
+@given(st.lists(st.floats(0, 1), max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_flags_are_the_surest_and_keep_the_bar(probability: list[float]) -> None:
+    flags = rates.flagged(probability)
+    chosen, left = np.array(probability)[flags], np.array(probability)[~flags]
+    if chosen.size:
+        assert np.mean(1 - chosen) <= 0.1 + 1e-9
+        assert left.size == 0 or chosen.min() >= left.max()
+
+
+# -- estimates on a build ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def build() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give two years of a shop: a 30-day window, and in Germany 100 days for the last six weeks only."""
+    connection = duckdb.connect(config={"threads": 2})
+    create_tables(connection)
+    connection.execute("""
+        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'order_line' AS thing, TIMESTAMP '2025-12-31 23:00' AS last_occurred_at;
+        INSERT INTO fact_order_line BY NAME
+        SELECT i AS order_line_key, i // 2 AS order_key, 'shop' AS source, ['dresses', 'shoes'][1 + i % 2] AS category, 'web' AS channel, ['FR', 'DE'][1 + i // 2 % 2] AS country,
+            'style' || (i % 50) AS style_id, TIMESTAMP '2024-01-01' + to_hours(i) AS ordered_at, ordered_at::DATE AS ordered_on, ordered_at + INTERVAL 2 DAY AS clock_started_at,
+            CASE WHEN country = 'DE' AND ordered_at >= TIMESTAMP '2025-11-19' THEN 100 ELSE 30 END AS window_days, 1 AS units_sold, 50 AS net_amount
+        FROM range(17540) t(i);
+        INSERT INTO fact_return_line BY NAME
+        SELECT * FROM (SELECT order_line_key AS return_lot_key, order_line_key AS return_line_key, order_line_key, source, 1 AS units, true AS is_headline,
+            clock_started_at + to_days((3 + hash(order_line_key) % 20)::INTEGER) AS confirmed_at FROM fact_order_line WHERE hash(order_line_key + 1) % 100 < 30)
+        WHERE confirmed_at <= TIMESTAMP '2025-12-31 23:00';
+    """)
+    yield connection
+    connection.close()
+
+
+def curve_of(build: duckdb.DuckDBPyConnection, window: int, category: str) -> np.ndarray:
+    return build.execute(
+        "SELECT share FROM estimate_development_curve WHERE window_days = ? AND category = ? ORDER BY day",
+        [window, category],
+    ).fetchnumpy()["share"]
+
+
+def test_a_young_long_window_does_not_claim_the_short_ones_maturity(build: duckdb.DuckDBPyConnection) -> None:
+    estimate.development_curves(build, Settings())
+    short, long = curve_of(build, 30, "dresses"), curve_of(build, 100, "dresses")
+    assert short.size == 91
+    assert long.size == 161
+    assert short[12] == pytest.approx(0.5, abs=0.04)  # delays of 3 to 22 days, evenly
+    assert short[22] > 0.98
+    # Lines of at most six weeks: nothing seen of days 41 to 160, where it goes on as the short curve stretched.
+    stretched = rates.stretched_curve(short, 30, 100, 160)
+    assert long[45] == pytest.approx(stretched[45], abs=0.03)
+    assert long[42] < 0.7
+    assert (np.diff(long) >= 0).all()
+
+
+def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duckdb.DuckDBPyConnection) -> None:
+    build.execute("""
+        INSERT INTO build_source BY NAME SELECT 'till' AS source, 'order_line' AS thing, TIMESTAMP '2025-12-31' AS last_occurred_at;
+        INSERT INTO fact_order_line BY NAME SELECT 10000000 + i AS order_line_key, 10000000 + i AS order_key, 'till' AS source, TIMESTAMP '2025-01-01' AS ordered_at,
+            DATE '2025-01-01' AS ordered_on, TIMESTAMP '2025-01-01' AS clock_started_at, 1 AS units_sold FROM range(2000) t(i);
+        INSERT INTO fact_return_line BY NAME SELECT 10000000 + i AS return_lot_key, 10000000 + i AS return_line_key, 'till' AS source, 1 AS units, true AS is_headline,
+            TIMESTAMP '2025-01-11' AS confirmed_at FROM range(1000) t(i);
+        INSERT INTO estimate_credit_match BY NAME SELECT 10000000 + i AS return_line_key, 10000000 + i AS order_line_key, 1 AS units, i >= 900 AS is_cancellation FROM range(1000) t(i);
+    """)
+    estimate.development_curves(build, Settings())
+    rows = build.execute("""
+        SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10) FROM estimate_development_curve
+        WHERE source = 'till' AND category IS NULL AND window_days IS NULL
+    """).fetchall()  # fmt: skip
+    assert rows[0][:2] == (201, 0)  # a year old: outside the days that count, so the assumed curve
+    build.execute("UPDATE fact_order_line SET clock_started_at = TIMESTAMP '2025-06-01' WHERE source = 'till'")
+    build.execute("UPDATE fact_return_line SET confirmed_at = TIMESTAMP '2025-06-11' WHERE source = 'till'")
+    estimate.development_curves(build, Settings())
+    count, returned, before, after = build.execute("""
+        SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10) FROM estimate_development_curve WHERE source = 'till'
+    """).fetchall()[0]  # fmt: skip
+    assert (count, returned) == (201, 900)
+    assert before < 0.03
+    assert after > 0.98
+
+
+def test_priors_know_the_categories_rate_and_that_orders_are_independent_here(build: duckdb.DuckDBPyConnection) -> None:
+    estimate.development_curves(build, Settings())
+    estimate.priors(build, Settings())
+    rows = {(k, c): (a, b, d) for k, c, a, b, d in build.execute("FROM estimate_rate_prior").fetchall()}
+    assert set(rows) == {(k, c) for k in ("product", "cohort") for c in (None, "dresses", "shoes")}
+    for category in (None, "dresses", "shoes"):
+        a, b, deff = rows["product", category]
+        assert a / (a + b) == pytest.approx(0.3, abs=0.02)
+        assert 1 <= deff < 1.1
+        mean, sd, _ = rows["cohort", category]
+        assert 1 / (1 + np.exp(-mean)) == pytest.approx(0.3, abs=0.02)
+        assert sd >= 0.03
+
+
+def test_an_empty_build_has_no_estimates() -> None:
+    with duckdb.connect() as connection:
+        create_tables(connection)
+        estimate.development_curves(connection, Settings())
+        estimate.priors(connection, Settings())
+        estimate.probability(connection, Settings(), "TRUE")
+        for table in (
+            "estimate_development_curve",
+            "estimate_rate_prior",
+            "estimate_return_probability",
+            "model_version",
+        ):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]
+        connection.execute("INSERT INTO build_source (source, thing, last_occurred_at) VALUES ('s', 'order_line', ?)", [datetime(2025, 1, 1)])  # fmt: skip
+        estimate.probability(connection, Settings(), "TRUE")
+        assert connection.execute("SELECT count(*) FROM model_version").fetchall() == [(0,)]

@@ -1,0 +1,187 @@
+"""What the repository promises of itself: locked dependencies, sourced figures, commands and links in the docs that work."""
+
+import csv
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from pipelines import cli
+
+ROOT = Path(__file__).parents[1]
+LOCKS = ["requirements.lock", "requirements-dev.lock"]
+OWN_WORDS = {"reasons.csv", "dispositions.csv"}  # our vocabulary, not figures
+
+
+def locked(name: str) -> dict[str, set[str]]:
+    """Read a lock: each pinned package to the versions it is pinned at (one a Python version)."""
+    pins: dict[str, set[str]] = {}
+    for line in (ROOT / name).read_text().splitlines():
+        if pin := re.match(r"([a-z0-9.-]+)==([^ ;]+)", line):
+            pins.setdefault(pin[1], set()).add(pin[2])
+    return pins
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_holds_names_versions_and_hashes_only(name: str) -> None:
+    entries = re.split(r"\n(?=\S)", (ROOT / name).read_text().strip())
+    pin = re.compile(r"[a-z0-9.-]+==[\w.!+-]+( ; [^\\\n]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+")
+    assert [e for e in entries if not pin.fullmatch(e.strip())] == []
+
+
+@pytest.mark.parametrize(("name", "extras"), [("requirements.lock", []), ("requirements-dev.lock", ["postgres", "spark", "dev"])])  # fmt: skip
+def test_a_lock_satisfies_what_is_declared(name: str, extras: list[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = project["dependencies"] + [r for e in extras for r in project["optional-dependencies"][e]]
+    pins = locked(name)
+    for requirement in map(Requirement, declared):
+        if requirement.name == project["name"]:
+            continue
+        versions = pins.get(canonicalize_name(requirement.name), set())
+        assert versions, f"{name} lacks {requirement.name}: run make lock"
+        assert all(v in requirement.specifier for v in versions), f"{name} has {requirement.name} {versions}: run make lock"  # fmt: skip
+
+
+def test_tests_run_on_the_versions_that_users_get() -> None:
+    dev = locked("requirements-dev.lock")
+    assert {n: v for n, v in locked("requirements.lock").items() if dev.get(n) != v} == {}
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[Path]:
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        pytest.skip("missing tool: git, and a clone")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_no_tracked_file_is_large(tracked: list[Path]) -> None:
+    assert [p.name for p in tracked if p.stat().st_size > 2 * 2**20] == []
+
+
+def test_no_tracked_file_names_a_place_on_a_machine_or_a_download(tracked: list[Path]) -> None:
+    place = re.compile(r"(?<![\w.~*-])/(home|root|tmp|work|Users|mnt)/[\w.-]+")
+    download = re.compile(r"https?://[^\"' ]+\.(whl|tar\.gz|tgz|deb)\b|--(extra-)?index" + r"-url|--find" + r"-links")
+    found = []
+    for path in tracked:
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [f"{path.relative_to(ROOT)}: {m[0]}" for rule in (place, download) for m in rule.finditer(text)]
+    assert found == []
+
+
+def test_what_is_ignored_is_anchored_so_that_the_package_is_whole() -> None:
+    lines = [line for line in (ROOT / ".gitignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert [line for line in lines if not line.startswith("/")] == ["__pycache__/", ".DS_Store"]
+
+
+# -- documents ---------------------------------------------------------------------------------------------------------
+
+
+def commands(document: str) -> Iterator[list[str]]:
+    """Give the commands in a document's shell blocks, as words."""
+    for block in re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text("utf-8"), re.DOTALL):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words:
+                yield words[: words.index(">")] if ">" in words else words
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_command_in_the_documents_exists(document: str) -> None:
+    verbs = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    program: Any = typer.main.get_command(cli.app)
+    seen = 0
+    for words in commands(document):
+        seen += 1
+        if words[0] == "make":
+            assert set(words[1:]) <= verbs, words
+        elif words[0] == "backhaul":
+            assert words[1] in program.commands, words
+            verb = program.commands[words[1]]
+            verb.make_context(words[1], words[2:], parent=None)  # raises on an unknown option or a missing argument
+        else:
+            assert words[:3] == ["python3", "-m", "pip"], words
+    assert seen >= 3
+
+
+def test_the_makefile_explains_every_verb() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    explained = set(re.findall(r"^([a-z]+):.*## \w", makefile, re.MULTILINE))
+    declared = next(re.finditer(r"^\.PHONY: (.*)$", makefile, re.MULTILINE))[1].split()
+    assert explained == set(declared)
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    assert broken == []
+
+
+def test_the_map_of_the_tree_is_the_tree(tracked: list[Path]) -> None:
+    named = set(re.findall(r"^(\w+)/ ", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
+    parts = [p.relative_to(ROOT).parts for p in tracked]
+    assert named == {p[0] for p in parts if len(p) > 1 and not p[0].startswith(".")}
+
+
+def test_decisions_are_numbered_listed_and_complete() -> None:
+    folder = ROOT / "docs" / "decisions"
+    pages = sorted(folder.glob("[0-9]*.md"))
+    assert [p.name[:4] for p in pages] == [f"{n:04d}" for n in range(1, len(pages) + 1)]
+    index = (folder / "README.md").read_text("utf-8")
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "What it costs", "What would change our mind"], page.name  # fmt: skip
+        assert f"]({page.name})" in index
+
+
+# -- figures -----------------------------------------------------------------------------------------------------------
+
+
+def unsourced(rows: list[dict[str, str]]) -> list[str]:
+    """List rows without source, year and address. An assumption says so in its source and needs no address."""
+    faults = []
+    for number, row in enumerate(rows, start=2):
+        source = row.get("source") or ""
+        address = row.get("address") or row.get("source_address") or ""
+        year = str(row.get("year") or "")
+        is_assumption = re.match(r"(backhaul )?(assumption|rule)|invented|our own", source.lower())
+        if not source or not (is_assumption or (re.fullmatch(r"(19|20)\d\d", year) and address.startswith("https://"))):
+            faults.append(f"line {number}: source {source!r}, year {year!r}, address {address!r}")
+    return faults
+
+
+def test_every_figure_in_data_has_its_source_year_and_address() -> None:
+    tables = [p for p in [*(ROOT / "data").glob("*.csv"), *(ROOT / "data" / "factors").glob("*.csv")] if p.name not in OWN_WORDS]  # fmt: skip
+    assert tables
+    for path in tables:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert rows, path.name
+        assert unsourced(rows)[:5] == [], path.name
+
+
+def test_every_parameter_of_the_sample_shop_has_its_source() -> None:
+    parameters = yaml.safe_load((ROOT / "data" / "sample" / "parameters.yaml").read_text("utf-8"))
+    assert {k: unsourced([v]) for k, v in parameters.items() if not isinstance(v, dict) or "value" not in v or unsourced([v])} == {}  # fmt: skip
+
+
+def test_the_source_check_has_teeth() -> None:
+    good = {"source": "DESNZ", "year": "2025", "address": "https://www.gov.uk/x"}
+    assert unsourced([good, {"source": "assumption: a guess"}]) == []
+    assert len(unsourced([{**good, "year": ""}, {**good, "address": ""}, {**good, "source": ""}])) == 3
