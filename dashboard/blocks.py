@@ -1,5 +1,6 @@
-"""Pieces that pages share: the heading with its badge, a tile, a chart, a table, and the empty states. Streamlit lives here and in
-the pages; what is asked lives in `queries`, what is said in `findings` and `i18n`.
+"""Pieces that pages share: the heading with its badge, a tile, a chart, a table, and the empty states.
+
+Streamlit lives here and in the pages; what is asked lives in `queries`, what is said in `findings` and `i18n`.
 """
 
 import os
@@ -14,7 +15,7 @@ import streamlit as st
 
 from dashboard import findings, queries
 from dashboard.filters import View
-from dashboard.i18n import Words
+from dashboard.i18n import MISSING, Words
 from pipelines.settings import Settings
 
 
@@ -26,13 +27,24 @@ def heading(view: View, finding: str, page: str, keys: Sequence[str], *, needs_r
     trust = queries.trust(view.source)
     with st.container(horizontal=True, gap="small"):
         st.badge(words("badge.until", day=words.day(trust.last_day)), icon=":material/update:", color="gray")
-        st.badge(words("badge.span", since=words.day(view.since), until=words.day(view.until)), icon=":material/date_range:", color="gray")
+        st.badge(
+            words("badge.span", since=words.day(view.since), until=words.day(view.until)),
+            icon=":material/date_range:",
+            color="gray",
+        )
         if trust.failed_checks:
-            st.badge(words("badge.failed", n=words.number(trust.failed_checks)), icon=":material/error:", color="orange")
+            st.badge(
+                words("badge.failed", n=words.number(trust.failed_checks)), icon=":material/error:", color="orange"
+            )
         else:
             st.badge(words("badge.passed"), icon=":material/check:", color="green")
         if trust.greyed:
-            st.badge(words("badge.greyed", n=words.number(trust.greyed)), icon=":material/visibility_off:", color="gray", help=words("badge.greyed_help"))
+            st.badge(
+                words("badge.greyed", n=words.number(trust.greyed)),
+                icon=":material/visibility_off:",
+                color="gray",
+                help=words("badge.greyed_help"),
+            )
     ignored = sorted({dimension for key in keys for dimension in queries.ignored(view.asked, key)})
     if ignored:
         names = ", ".join(words(f"filter.{dimension}").lower() for dimension in ignored)
@@ -60,7 +72,16 @@ def tile(view: View, key: str, extra: str = "") -> None:
     found = queries.number(view.asked, key)
     label = name(words, key)
     if found.status != "ok":
-        st.metric(label, words("tile.unknown"), border=True, height="stretch", help=definition(words, key), delta=findings.reason(words, found), delta_color="off", delta_arrow="off")
+        st.metric(
+            label,
+            words("tile.unknown"),
+            border=True,
+            height="stretch",
+            help=definition(words, key),
+            delta=findings.reason(words, found),
+            delta_color="off",
+            delta_arrow="off",
+        )
         return
     change = queries.change(view.asked, key)
     months = queries.by_month(view.asked, key)["value"].dropna().tolist()
@@ -82,7 +103,9 @@ def interval(words: Words, found: queries.Number) -> str:
     """Give the interval as a line of help, or nothing."""
     if found.low != found.low or found.high != found.high:
         return ""
-    return "\n\n" + words("tile.interval", low=words.quantity(found.low, found.unit), high=words.quantity(found.high, found.unit))
+    return "\n\n" + words(
+        "tile.interval", low=words.quantity(found.low, found.unit), high=words.quantity(found.high, found.unit)
+    )
 
 
 def section(title: str, words: Words, key: str = "", note: str = "") -> None:
@@ -97,16 +120,43 @@ def chart(figure: go.Figure, alt: str, key: str) -> None:
     st.plotly_chart(figure, key=key, alt=alt, config={"displayModeBar": False, "locale": "en"})
 
 
-def table(frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int = 10, key: str = "") -> int | None:
+_CODED = {
+    "country": "country", "method": "method", "stage": "stage", "promise_id": "promise", "return_reason": "return_reason", "category": "category",
+    "role": "role", "mode": "mode", "status": "status",
+}  # fmt: skip
+
+
+def _worded(words: Words, frame: pd.DataFrame) -> pd.DataFrame:
+    """Put coded values into the reader's words."""
+    coded = {column: kind for column, kind in _CODED.items() if column in frame}
+    return frame.assign(
+        **{
+            column: ["" if pd.isna(code) else words.value(kind, code) for code in frame[column]]
+            for column, kind in coded.items()
+        }
+    )
+
+
+def table(
+    words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int = 10, key: str = ""
+) -> int | None:
     """Show a table's named columns in their order; with a key, a row can be chosen and its position is given back."""
     present = [column for column in shown if column in frame]
     config = {column: shown[column] for column in present}
     height = 38 + 35 * min(max(len(frame), 1), rows)
+    frame = _worded(words, frame)
     if not key:
         st.dataframe(frame[present], hide_index=True, column_config=config, height=height, alt=alt)
         return None
     event = st.dataframe(
-        frame[present], hide_index=True, column_config=config, height=height, alt=alt, key=key, on_select="rerun", selection_mode="single-row"
+        frame[present],
+        hide_index=True,
+        column_config=config,
+        height=height,
+        alt=alt,
+        key=key,
+        on_select="rerun",
+        selection_mode="single-row",
     )
     chosen = event["selection"]["rows"]
     return chosen[0] if chosen else None
@@ -142,12 +192,44 @@ def choose(words: Words, page: str, *parts: str) -> str:
 def greyed(view: View, key: str) -> None:
     """Say what a number that cannot be given is waiting for."""
     found = queries.number(view.asked, key)
-    st.info(findings.reason(view.words, found), icon=":material/visibility_off:", title=f"{name(view.words, key)}: {view.words('greyed.title').lower()}")
+    st.info(
+        findings.reason(view.words, found),
+        icon=":material/visibility_off:",
+        title=f"{name(view.words, key)}: {view.words('greyed.title').lower()}",
+    )
 
 
-def traced(words: Words, steps: pd.DataFrame) -> None:
-    """Show how one leg's number was made."""
-    st.table(steps.set_index(steps.columns[0]))
+def traced(words: Words, leg: dict[str, Any]) -> None:
+    """Show how one leg's number was made: formula with its numbers, what each rests on, the factor and its source."""
+    st.code(leg["formula"], language=None, wrap_lines=True)
+    status = {
+        part: words.value("status", leg[f"{part}_status"]) if leg[f"{part}_status"] else MISSING
+        for part in ("distance", "mass")
+    }
+    source = (
+        f"[{leg['factor_source']}]({leg['factor_source_address']})"
+        if leg["factor_source_address"]
+        else str(leg["factor_source"] or MISSING)
+    )
+    rows = {
+        words("emissions.leg"): leg["element_id"],
+        words("emissions.role"): f"{words.value('role', leg['role'])}, {words.value('mode', leg['mode'])}",
+        words("emissions.from"): leg["from_name"] or MISSING,
+        words("emissions.to"): leg["to_name"] or MISSING,
+        words("emissions.distance"): f"{words.number(leg['distance_km'], 1)} ({status['distance']})",
+        words("emissions.mass"): f"{words.number(leg['mass_kg'], 3)} ({status['mass']})",
+        words("emissions.kg"): words.number(leg["kg_co2e"], 4),
+        words(
+            "emissions.factor"
+        ): f"{leg['factor_description'] or MISSING} {leg['factor_value'] or ''} {leg['factor_unit'] or ''}",
+        words("emissions.source"): f"{source}, {leg['factor_year'] or MISSING}",
+    }
+    st.table(
+        pd.DataFrame(
+            {words("emissions.item"): list(rows), words("emissions.value"): [str(value) for value in rows.values()]}
+        ),
+        hide_index=True,
+    )
 
 
 def waiting(words: Words, found: Sequence[tuple[str, tuple[str, ...]]]) -> pd.DataFrame:

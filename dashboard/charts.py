@@ -21,14 +21,24 @@ STATUSES = {"measured": "", "imputed": "/", "assumed": "."}
 _CERTAIN = 0.9
 
 
-def _figure(height: int, words: Words, *, legend: bool = False, unit: str = "x", title: str = "", suffix: str = "") -> go.Figure:
+def _figure(
+    height: int, words: Words, *, legend: bool = False, unit: str = "x", title: str = "", suffix: str = ""
+) -> go.Figure:
     """Give an empty figure with the shared look; `unit` is the axis that carries the unit."""
     figure = go.Figure()
     figure.update_layout(
         height=height,
         margin={"l": 0, "r": 8, "t": 34 if legend else 8, "b": 0},
         showlegend=legend,
-        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "xanchor": "left", "title_text": "", "traceorder": "normal"},
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 1,
+            "yanchor": "bottom",
+            "xanchor": "left",
+            "title_text": "",
+            "traceorder": "normal",
+        },
         separators=",\u202f" if words.language == "fr" else ".,",
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
@@ -36,7 +46,16 @@ def _figure(height: int, words: Words, *, legend: bool = False, unit: str = "x",
         hovermode="closest",
         dragmode=False,
     )
-    value = {"title_text": title, "ticksuffix": suffix, "gridcolor": LINE, "zerolinecolor": LINE, "nticks": 6, "fixedrange": True, "automargin": True, "title_standoff": 8}
+    value = {
+        "title_text": title,
+        "ticksuffix": suffix,
+        "gridcolor": LINE,
+        "zerolinecolor": LINE,
+        "nticks": 6,
+        "fixedrange": True,
+        "automargin": True,
+        "title_standoff": 8,
+    }
     label = {"showgrid": False, "fixedrange": True, "automargin": True, "title_text": "", "zeroline": False}
     figure.update_xaxes(**(value if unit == "x" else label))
     figure.update_yaxes(**(value if unit == "y" else label))
@@ -55,7 +74,7 @@ def _scale(values: pd.Series, unit: str) -> pd.Series:
     return values.astype(float) * (100 if unit == "share" else 1)
 
 
-def _axis(words: Words, unit: str, what: str = "") -> dict[str, str]:
+def _axis(words: Words, unit: str, what: str = "") -> dict[str, Any]:
     """Title and tick suffix of a value axis: shares as percent, everything else names its unit."""
     if unit == "share":
         return {"title": what, "suffix": _percent(words)}
@@ -85,9 +104,8 @@ def rates_by_cohort(frame: pd.DataFrame, words: Words) -> go.Figure:
     ]  # fmt: skip
     for is_young, name in ((False, "chart.observed"), (True, "chart.observed_young")):
         part = frame[young == is_young]
-        pattern = {"shape": "/", "fillmode": "replace", "solidity": 0.35, "size": 7} if is_young else {"shape": ""}
         figure.add_bar(
-            x=part["month"], y=part["observed"] * 100, name=words(name), marker={"color": MAIN, "pattern": pattern, "line": {"color": MAIN, "width": 1}},
+            x=part["month"], y=part["observed"] * 100, name=words(name), marker=_marker(MAIN, "/" if is_young else ""),
             hovertext=[hover[i] for i in range(len(frame)) if young.iloc[i] == is_young], hoverinfo="text",
         )  # fmt: skip
     figure.add_scatter(
@@ -106,10 +124,28 @@ def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
     figure = _figure(300, words, unit="y", **_axis(words, unit, what))
     if frame["low"].notna().any():
         banded = frame.dropna(subset=["low", "high"])
-        figure.add_scatter(x=banded["month"], y=_scale(banded["high"], unit), mode="lines", line={"width": 0}, hoverinfo="skip")
-        figure.add_scatter(x=banded["month"], y=_scale(banded["low"], unit), mode="lines", line={"width": 0}, fill="tonexty", fillcolor="rgba(58,143,174,.2)", hoverinfo="skip")
+        figure.add_scatter(
+            x=banded["month"], y=_scale(banded["high"], unit), mode="lines", line={"width": 0}, hoverinfo="skip"
+        )
+        figure.add_scatter(
+            x=banded["month"],
+            y=_scale(banded["low"], unit),
+            mode="lines",
+            line={"width": 0},
+            fill="tonexty",
+            fillcolor="rgba(58,143,174,.2)",
+            hoverinfo="skip",
+        )
     hover = [f"{words.month(r.month)}: {words.quantity(r.value, unit)}" for r in frame.itertuples()]
-    figure.add_scatter(x=frame["month"], y=_scale(frame["value"], unit), mode="lines+markers", line={"color": MAIN}, marker={"size": 6}, hovertext=hover, hoverinfo="text")
+    figure.add_scatter(
+        x=frame["month"],
+        y=_scale(frame["value"], unit),
+        mode="lines+markers",
+        line={"color": MAIN},
+        marker={"size": 6},
+        hovertext=hover,
+        hoverinfo="text",
+    )
     figure.update_yaxes(rangemode="tozero")
     _month_ticks(figure, list(frame["month"]), words)
     return figure
@@ -123,8 +159,19 @@ def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = 
     error = None
     if "low" in shown and shown["low"].notna().any():
         error = {"type": "data", "symmetric": False, "array": _scale(shown["high"] - shown["value"], unit).fillna(0), "arrayminus": _scale(shown["value"] - shown["low"], unit).fillna(0), "color": ACCENT, "thickness": 1.5, "width": 4}  # fmt: skip
-    hover = [f"{label.replace('<br>', ' ')}: {words.quantity(value, unit)}" for label, value in zip(labels, shown["value"], strict=True)]
-    figure.add_bar(y=labels, x=_scale(shown["value"], unit), orientation="h", marker_color=MAIN, error_x=error, hovertext=hover, hoverinfo="text")
+    hover = [
+        f"{label.replace('<br>', ' ')}: {words.quantity(value, unit)}"
+        for label, value in zip(labels, shown["value"], strict=True)
+    ]
+    figure.add_bar(
+        y=labels,
+        x=_scale(shown["value"], unit),
+        orientation="h",
+        marker_color=MAIN,
+        error_x=error,
+        hovertext=hover,
+        hoverinfo="text",
+    )
     return figure
 
 
@@ -132,7 +179,10 @@ def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: st
     """Draw a table as colours with the number in each cell. Columns: `rows`, `columns`, value; the rows run down."""
     table = frame.pivot_table(index=rows, columns=columns, values="value", aggfunc="first", observed=True)
     table = table.loc[table.sum(axis=1).sort_values().index, table.sum().sort_values(ascending=False).index]
-    text = [[("" if cell != cell else words.percent(cell, 0) if unit == "share" else words.number(cell)) for cell in line] for line in table.to_numpy()]
+    text = [
+        [("" if cell != cell else words.percent(cell, 0) if unit == "share" else words.number(cell)) for cell in line]
+        for line in table.to_numpy()
+    ]
     across = [words.value(columns, name) for name in table.columns]
     down = [words.value(rows, name) for name in table.index]
     figure = _figure(110 + 30 * len(table), words)
@@ -148,7 +198,13 @@ def development(frame: pd.DataFrame, words: Words) -> go.Figure:
     """Draw how fast returns come back. Columns: category, day, share."""
     figure = _figure(340, words, legend=True, unit="y", **_axis(words, "share", words("chart.share_of_final")))
     for number, (category, part) in enumerate(frame.groupby("category", sort=False, observed=True)):
-        figure.add_scatter(x=part["day"], y=part["share"] * 100, mode="lines", name=words.value("category", category), line={"color": SERIES[number % len(SERIES)], "width": 2})
+        figure.add_scatter(
+            x=part["day"],
+            y=part["share"] * 100,
+            mode="lines",
+            name=words.value("category", category),
+            line={"color": SERIES[number % len(SERIES)], "width": 2},
+        )
     figure.update_xaxes(title_text=words("chart.days_since_start"), nticks=8)
     figure.update_yaxes(range=[0, 102])
     figure.update_layout(margin_t=70 if frame["category"].nunique() > 4 else 34)
@@ -160,14 +216,18 @@ def promise_states(frame: pd.DataFrame, words: Words) -> go.Figure:
     total = frame.groupby("promise", observed=True)["n"].transform("sum")
     shares = frame.assign(share=frame["n"] / total.where(total > 0))
     order = list(dict.fromkeys(frame["promise"]))[::-1]
-    figure = _figure(90 + 46 * len(order), words, legend=True, **_axis(words, "share", words("chart.share_of_promises")))
+    figure = _figure(
+        90 + 46 * len(order), words, legend=True, **_axis(words, "share", words("chart.share_of_promises"))
+    )
     for state, (colour, shape) in STATES.items():
         part = shares[shares["state"] == state].set_index("promise").reindex(order)
-        pattern = {"shape": shape, "fillmode": "replace", "solidity": 0.4, "size": 7}
-        hover = [f"{words.value('promise', p)}, {words.value('state', state)}: {words.number(n)} ({words.percent(s)})" for p, n, s in zip(order, part["n"], part["share"], strict=True)]
+        hover = [
+            f"{words.value('promise', p)}, {words.value('state', state)}: {words.number(n)} ({words.percent(s)})"
+            for p, n, s in zip(order, part["n"], part["share"], strict=True)
+        ]
         figure.add_bar(
             y=_wrapped([words.value("promise", p) for p in order]), x=part["share"] * 100, orientation="h", name=words.value("state", state),
-            marker={"color": colour, "pattern": pattern, "line": {"color": colour, "width": 1 if shape else 0}}, hovertext=hover, hoverinfo="text",
+            marker=_marker(colour, shape), hovertext=hover, hoverinfo="text",
         )  # fmt: skip
     figure.update_layout(barmode="stack")
     figure.update_xaxes(range=[0, 100])
@@ -175,52 +235,148 @@ def promise_states(frame: pd.DataFrame, words: Words) -> go.Figure:
 
 
 def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
-    """Draw the median and the ninth decile of each stage, and the promise on it. Columns: stage, p50, p90, low, high, promised (days)."""
+    """Draw the median and the ninth decile of each stage, with its interval, and the promise on it. Columns: stage, p50, p90, low, high, promised (days)."""
     shown = frame[::-1]
     labels = _wrapped([words.value("stage", s) for s in shown["stage"]], 20)
     figure = _figure(96 + 36 * len(shown), words, legend=True, title=words("chart.days"))
-    hover = [words("chart.stage_hover", stage=words.value("stage", r.stage), p50=words.number(r.p50, 1), p90=words.number(r.p90, 1)) for r in shown.itertuples()]
-    figure.add_bar(y=labels, x=shown["p90"] - shown["p50"], base=shown["p50"], orientation="h", width=0.28, marker_color="rgba(58,143,174,.35)", showlegend=False, hovertext=hover, hoverinfo="text")
-    figure.add_scatter(y=labels, x=shown["p50"], mode="markers", name=words("chart.median"), marker={"color": MAIN, "size": 10}, hovertext=hover, hoverinfo="text")
+    hover = [
+        words(
+            "chart.stage_hover",
+            stage=words.value("stage", r.stage),
+            p50=words.number(r.p50, 1),
+            p90=words.number(r.p90, 1),
+        )
+        for r in shown.itertuples()
+    ]
+    figure.add_bar(
+        y=labels,
+        x=shown["p90"] - shown["p50"],
+        base=shown["p50"],
+        orientation="h",
+        width=0.28,
+        marker_color="rgba(58,143,174,.35)",
+        showlegend=False,
+        hovertext=hover,
+        hoverinfo="text",
+    )
+    figure.add_scatter(
+        y=labels,
+        x=shown["p50"],
+        mode="markers",
+        name=words("chart.median"),
+        marker={"color": MAIN, "size": 10},
+        hovertext=hover,
+        hoverinfo="text",
+    )
     figure.add_scatter(
         y=labels, x=shown["p90"], mode="markers", name=words("chart.p90"), marker={"color": MAIN, "size": 10, "symbol": "circle-open", "line": {"width": 2}}, hovertext=hover, hoverinfo="text",
         error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["p90"]).fillna(0), "arrayminus": (shown["p90"] - shown["low"]).fillna(0), "color": MAIN, "thickness": 1.2, "width": 4},
     )  # fmt: skip
     if shown["promised"].notna().any():
-        figure.add_scatter(y=labels, x=shown["promised"], mode="markers", name=words("chart.promise"), marker={"color": BAD, "size": 20, "symbol": "line-ns-open", "line": {"width": 3}}, hoverinfo="x")
+        figure.add_scatter(
+            y=labels, x=shown["promised"], mode="markers", name=words("chart.promise"), hovertext=[words("chart.promise_hover", days=words.number(d, 1)) for d in shown["promised"]], hoverinfo="text",
+            marker={"color": BAD, "size": 20, "symbol": "line-ns-open", "line": {"width": 3}},
+        )  # fmt: skip
     figure.update_xaxes(rangemode="tozero")
     return figure
 
 
-def waterfall(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:
-    """Draw the way from the margin booked to the margin left, each step marked measured, imputed or assumed.
+def waterfall(frame: pd.DataFrame, words: Words, unit: str) -> go.Figure:
+    """Draw the way from one total to another; a step's measured, imputed and assumed parts are told apart where they are known.
 
-    Columns: step, amount, status, is_total. A total starts at nought; a step starts where the one before ended.
+    Columns: step, kind ("total" or "step"), amount, and perhaps measured, imputed, assumed. A step starts where the one before ended.
     """
-    ends, starts, level = [], [], 0.0
-    for row in frame.itertuples():
-        starts.append(0.0 if row.is_total else level)
-        level = float(row.amount) if row.is_total else level + float(row.amount)
-        ends.append(level)
     labels = _wrapped([words.value("step", s) for s in frame["step"]], 20)
-    figure = _figure(80 + 36 * len(frame), words, legend=True, title=words("chart.money_ex_vat", currency=words.unit(currency)))
-    shown: set[str] = set()
-    for position, row in enumerate(frame.itertuples()):
-        amount = float(row.amount)
-        colour = MAIN if row.is_total else GOOD if amount > 0 else BAD
-        status = "total" if row.is_total else str(row.status)
+    title = words("chart.money_ex_vat", currency=words.unit(unit)) if unit != "share" else words("chart.share_of_sold")
+    parted = [status for status in STATUSES if status in frame]
+    figure = _figure(
+        70 + 36 * len(frame) + (26 if parted else 0),
+        words,
+        legend=bool(parted),
+        title=title,
+        suffix=_percent(words) if unit == "share" else "",
+    )
+    scale = 100 if unit == "share" else 1
+    seen: set[str] = set()
+    level = 0.0
+    for position, row in enumerate(frame.to_dict("records")):
+        amount, is_total = float(row["amount"]), row["kind"] == "total"
+        text = (
+            words.quantity(amount, unit)
+            if unit != "share" or is_total
+            else words("tile.points", points=words.number(amount * 100, 1))
+        )
+        colour = MAIN if is_total else GOOD if (amount > 0) == (unit != "share") else BAD
+        start = 0.0 if is_total else level
+        parts = (
+            [("measured", amount)]
+            if is_total or not parted
+            else [(status, float(row[status])) for status in parted if row[status]]
+        )
+        for status, part in parts:
+            figure.add_bar(
+                y=[labels[position]], x=[part * scale], base=[start * scale], orientation="h", showlegend=False, marker=_marker(colour, STATUSES[status]),
+                hovertext=[f"{words.value('step', row['step'])}: {text}" + (f" ({words.value('status', status)})" if parted and not is_total else "")], hoverinfo="text",
+            )  # fmt: skip
+            start += part
+            seen |= set() if is_total else {status}
+        level = amount if is_total else level + amount
+        figure.add_annotation(
+            xref="paper",
+            x=1,
+            xanchor="left",
+            xshift=6,
+            y=labels[position],
+            text=words.signed(text, None if is_total else amount),
+            showarrow=False,
+        )
+    for status in [status for status in parted if status in seen]:
         figure.add_bar(
-            y=[labels[position]], x=[ends[position] - starts[position]], base=[starts[position]], orientation="h", showlegend=False,
-            marker={"color": colour, "line": {"color": colour, "width": 1}, "pattern": {"shape": STATUSES.get(status, ""), "fillmode": "replace" if STATUSES.get(status) else "overlay", "solidity": 0.45, "size": 7}},
-            hovertext=[f"{words.value('step', row.step)}: {words.money(amount, currency)} ({words.value('status', status)})"], hoverinfo="text",
-        )  # fmt: skip
-        figure.add_annotation(xref="paper", x=1, xanchor="left", xshift=6, y=labels[position], text=words.money(amount, currency), showarrow=False)
-        shown.add(status)
-    for status, shape in STATUSES.items():
-        if status in shown:
-            figure.add_bar(y=[None], x=[None], orientation="h", name=words.value("status", status), marker={"color": QUIET, "line": {"color": QUIET, "width": 1}, "pattern": {"shape": shape, "fillmode": "replace" if shape else "overlay", "solidity": 0.45, "size": 7}})
+            y=[None],
+            x=[None],
+            orientation="h",
+            name=words.value("status", status),
+            marker=_marker(QUIET, STATUSES[status]),
+        )
     figure.update_layout(barmode="overlay", margin_r=88)
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=labels)
+    return figure
+
+
+def _marker(colour: str, shape: str) -> dict[str, Any]:
+    """Fill a bar, or hatch it in its colour."""
+    pattern = {"shape": shape, "fillmode": "replace" if shape else "overlay", "solidity": 0.42, "size": 7}
+    return {"color": colour, "line": {"color": colour, "width": 1}, "pattern": pattern}
+
+
+def products(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw the adjusted rate of the first twelve products with its interval, and what is usual in their category.
+
+    Columns: name, rate, low, high, category_rate, is_flagged.
+    """
+    shown = frame.head(12)[::-1]
+    labels = _wrapped(list(shown["name"]), 22)
+    figure = _figure(96 + 30 * len(shown), words, legend=True, **_axis(words, "share", words("chart.share_of_sold")))
+    hover = [
+        words(
+            "chart.product_hover",
+            name=str(r["name"]),
+            rate=words.percent(r["rate"]),
+            low=words.percent(r["low"]),
+            high=words.percent(r["high"]),
+            usual=words.percent(r["category_rate"]),
+        )
+        for r in shown.to_dict("records")
+    ]
+    figure.add_scatter(
+        y=labels, x=shown["rate"] * 100, mode="markers", name=words("products.rate"), hovertext=hover, hoverinfo="text",
+        marker={"color": ACCENT, "size": 11, "symbol": ["circle" if flagged else "circle-open" for flagged in shown["is_flagged"]], "line": {"width": 2, "color": ACCENT}},
+        error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["rate"]) * 100, "arrayminus": (shown["rate"] - shown["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
+    )  # fmt: skip
+    figure.add_scatter(
+        y=labels, x=shown["category_rate"] * 100, mode="markers", name=words("products.category_rate"), hovertext=hover, hoverinfo="text",
+        marker={"color": MAIN, "size": 18, "symbol": "line-ns-open", "line": {"width": 3}},
+    )  # fmt: skip
     return figure
 
 
@@ -231,10 +387,13 @@ def by_status(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str
     for status, shape in STATUSES.items():
         part = frame[frame["status"] == status].set_index("label")["value"].reindex(order)
         if part.notna().any():
-            hover = [f"{words.value(kind, g)}, {words.value('status', status)}: {words.quantity(v, unit)}" for g, v in zip(order, part, strict=True)]
+            hover = [
+                f"{words.value(kind, g)}, {words.value('status', status)}: {words.quantity(v, unit)}"
+                for g, v in zip(order, part, strict=True)
+            ]
             figure.add_bar(
                 y=_wrapped([words.value(kind, g) for g in order]), x=part, orientation="h", name=words.value("status", status), hovertext=hover, hoverinfo="text",
-                marker={"color": MAIN, "line": {"color": MAIN, "width": 1}, "pattern": {"shape": shape, "fillmode": "replace" if shape else "overlay", "solidity": 0.4, "size": 7}},
+                marker=_marker(MAIN, shape),
             )  # fmt: skip
     figure.update_layout(barmode="stack")
     return figure
@@ -246,8 +405,19 @@ def stacked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, 
     figure = _figure(100 + 34 * len(order), words, legend=True, **_axis(words, unit, what))
     for number, name in enumerate(dict.fromkeys(frame["part"])):
         part = frame[frame["part"] == name].groupby("label", observed=True)["value"].first().reindex(order)
-        hover = [f"{words.value(kind, g)}, {words.value(part_kind, name)}: {words.quantity(v, unit)}" for g, v in zip(order, part, strict=True)]
-        figure.add_bar(y=_wrapped([words.value(kind, g) for g in order]), x=_scale(part, unit), orientation="h", name=words.value(part_kind, name), marker_color=SERIES[number % len(SERIES)], hovertext=hover, hoverinfo="text")
+        hover = [
+            f"{words.value(kind, g)}, {words.value(part_kind, name)}: {words.quantity(v, unit)}"
+            for g, v in zip(order, part, strict=True)
+        ]
+        figure.add_bar(
+            y=_wrapped([words.value(kind, g) for g in order]),
+            x=_scale(part, unit),
+            orientation="h",
+            name=words.value(part_kind, name),
+            marker_color=SERIES[number % len(SERIES)],
+            hovertext=hover,
+            hoverinfo="text",
+        )
     figure.update_layout(barmode="relative", margin_t=70)
     return figure
 
@@ -255,8 +425,19 @@ def stacked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, 
 def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
     """Draw units from sold to what became of them. Columns: source, target, units."""
     names = list(dict.fromkeys([*frame["source"], *frame["target"]]))
-    colours = {"sold": MAIN, "kept": GOOD, "returned": ACCENT, "resold_as_new": GOOD, "destroyed": BAD, "recycled": "#9480CE", "pending": QUIET}
-    held = {name: max(frame.loc[frame["target"] == name, "units"].sum(), frame.loc[frame["source"] == name, "units"].sum()) for name in names}
+    colours = {
+        "sold": MAIN,
+        "kept": GOOD,
+        "returned": ACCENT,
+        "resold_as_new": GOOD,
+        "destroyed": BAD,
+        "recycled": "#9480CE",
+        "waiting": QUIET,
+    }
+    held = {
+        name: max(frame.loc[frame["target"] == name, "units"].sum(), frame.loc[frame["source"] == name, "units"].sum())
+        for name in names
+    }
     figure = _figure(460, words)
     figure.add_sankey(
         arrangement="snap",
@@ -293,13 +474,32 @@ def lanes(frame: pd.DataFrame, outlines: Sequence[Sequence[Sequence[float]]], wo
             edge_x += [x for x, _ in line] + [None]
             edge_y += [y for _, y in line] + [None]
     figure.add_scatter(x=edge_x, y=edge_y, mode="lines", line={"color": QUIET, "width": 0.8}, hoverinfo="skip")
-    top = frame["kg_co2e"].max() or 1
-    for row in frame.sort_values("kg_co2e").itertuples():
-        x, y = _arc(row.from_longitude, row.from_latitude, row.to_longitude, row.to_latitude, stretch)
-        weight = math.sqrt(max(row.kg_co2e, 0) / top)
-        hover = words("chart.lane_hover", origin=str(row.from_name), destination=str(row.to_name), kg=words.number(row.kg_co2e), parcels=words.number(row.parcels))
-        figure.add_scatter(x=x, y=y, mode="lines", line={"color": ACCENT, "width": 0.8 + 6 * weight}, opacity=0.35 + 0.55 * weight, hovertext=hover, hoverinfo="text")
-    hubs = frame.groupby(["to_name", "to_longitude", "to_latitude"], observed=True)["kg_co2e"].sum().reset_index().nlargest(4, "kg_co2e")
+    top = float(frame["kg_co2e"].max()) or 1.0
+    for row in frame.sort_values("kg_co2e").to_dict("records"):
+        x, y = _arc(row["from_longitude"], row["from_latitude"], row["to_longitude"], row["to_latitude"], stretch)
+        weight = math.sqrt(max(row["kg_co2e"], 0) / top)
+        hover = words(
+            "chart.lane_hover",
+            origin=str(row["from_name"]),
+            destination=str(row["to_name"]),
+            kg=words.number(row["kg_co2e"]),
+            parcels=words.number(row["parcels"]),
+        )
+        figure.add_scatter(
+            x=x,
+            y=y,
+            mode="lines",
+            line={"color": ACCENT, "width": 0.8 + 6 * weight},
+            opacity=0.35 + 0.55 * weight,
+            hovertext=hover,
+            hoverinfo="text",
+        )
+    hubs = (
+        frame.groupby(["to_name", "to_longitude", "to_latitude"], observed=True)["kg_co2e"]
+        .sum()
+        .reset_index()
+        .nlargest(4, "kg_co2e")
+    )
     figure.add_scatter(
         x=hubs["to_longitude"], y=hubs["to_latitude"], mode="markers+text", text=hubs["to_name"], textposition="top center",
         marker={"color": MAIN, "size": 9, "line": {"width": 1, "color": "white"}}, hoverinfo="text",

@@ -40,7 +40,7 @@ def _of(words: Words, page: str, **columns: tuple[str, Callable[..., Any]]) -> C
 
 
 def cohorts(words: Words) -> Columns:
-    """A month's observed and expected final rate."""
+    """Show a month's observed and expected final rate."""
     return {
         "month": day(words("returns.month"), "YYYY-MM"), "n": number(words("returns.sold")), "observed": percent(words("returns.observed")),
         "value": percent(words("returns.projected")), "low": percent(words("products.low")), "high": percent(words("products.high")),
@@ -49,7 +49,7 @@ def cohorts(words: Words) -> Columns:
 
 
 def loads(words: Words) -> Columns:
-    """Rows read, accepted, duplicate and set aside of each load and table."""
+    """Show rows read, accepted, duplicate and set aside of each load and table."""
     return _of(
         words, "data", started_at=("loaded_at", instant), source=("source", text), thing=("thing", text), read=("read", number),
         accepted=("accepted", number), duplicate=("duplicate", number), quarantined=("quarantined", number), status=("status", text),
@@ -57,42 +57,87 @@ def loads(words: Words) -> Columns:
 
 
 def freshness(words: Words) -> Columns:
-    """What each system delivered up to when."""
-    return _of(words, "data", source=("source", text), system=("system", text), thing=("thing", text), rows=("of_rows", number), last_occurred_at=("last", instant))
+    """Show what each system delivered up to when."""
+    return _of(
+        words,
+        "data",
+        source=("source", text),
+        system=("system", text),
+        thing=("thing", text),
+        rows=("of_rows", number),
+        last_occurred_at=("last", instant),
+    )
 
 
 def quarantine(words: Words) -> Columns:
-    """Rows set aside by rule, with one place to look at."""
-    return _of(words, "data", rules=("rule", text), rows=("found", number), source=("source", text), thing=("thing", text), value=("example", text), file=("place", text), line=("line", number))
+    """Show rows set aside by rule, with one place to look at."""
+    return _of(
+        words,
+        "data",
+        rules=("rule", text),
+        rows=("found", number),
+        source=("source", text),
+        thing=("thing", text),
+        value=("example", text),
+        file=("place", text),
+        line=("line", number),
+    )
 
 
 def checks(words: Words) -> Columns:
-    """What each check found."""
-    return _of(words, "data", rows=("found", number), sentence=("check", text), is_blocking=("blocking", st.column_config.CheckboxColumn), sample=("example", text))
+    """Show what each check found."""
+    return _of(
+        words,
+        "data",
+        rows=("found", number),
+        sentence=("check", text),
+        is_blocking=("blocking", st.column_config.CheckboxColumn),
+        sample=("example", text),
+    )
 
 
 def waiting(words: Words) -> Columns:
-    """Numbers that wait for data."""
+    """Show numbers that wait for data."""
     return _of(words, "data", name=("number", text), reason=("needs", text))
 
 
 def coverage(words: Words) -> Columns:
-    """How much of each kind of fact the sources fill."""
-    return _of(words, "data", source=("source", text), fact=("fact", text), share=("share", percent), rows=("of_rows", number))
+    """Show how much of each kind of fact the sources fill."""
+    return _of(
+        words, "data", source=("source", text), fact=("fact", text), share=("share", percent), rows=("of_rows", number)
+    )
 
 
 def builds(words: Words) -> Columns:
-    """Rows of each table of each build and what changed."""
-    return _of(words, "data", build_id=("build", text), created_at=("built_at", instant), kind=("kind", text), table=("thing", text), rows=("of_rows", number), change=("change", number))
+    """Show rows of each table of each build and what changed."""
+    return _of(
+        words,
+        "data",
+        build_id=("build", text),
+        created_at=("built_at", instant),
+        kind=("kind", text),
+        table=("thing", text),
+        rows=("of_rows", number),
+        change=("change", number),
+    )
 
 
 def definitions(words: Words) -> Columns:
-    """What each number says and how it is made."""
-    return _of(words, "data", name=("number", text), sentence=("sentence", text), formula=("formula", text), unit=("unit", text), basis=("basis", text), key=("key", text))
+    """Show what each number says and how it is made."""
+    return _of(
+        words,
+        "data",
+        name=("number", text),
+        sentence=("sentence", text),
+        formula=("formula", text),
+        unit=("unit", text),
+        basis=("basis", text),
+        key=("key", text),
+    )
 
 
 def factors(words: Words) -> Columns:
-    """Factors and parameters with where they come from."""
+    """Show factors and parameters with where they come from."""
     return _of(
         words, "data", factor_id=("factor", text), description=("description", text), value=("value", lambda label: number(label, 4)), unit=("unit", text),
         quality=("quality", text), source=("publisher", text), year=("year", lambda label: st.column_config.NumberColumn(label, format="%d")),
@@ -101,8 +146,74 @@ def factors(words: Words) -> Columns:
 
 
 def models(words: Words) -> Columns:
-    """Models with their score out of time beside their base rate's."""
+    """Show models with their score out of time beside their base rate's."""
     return _of(
         words, "data", model=("model", text), score_name=("score_name", text), score=("score", lambda label: number(label, 4)),
         base_score=("base_score", lambda label: number(label, 4)), is_used=("used", st.column_config.CheckboxColumn), fitted_at=("built_at", instant),
+    )  # fmt: skip
+
+
+def bases(words: Words, currency: str) -> Columns:
+    """Show a month's returns as the three days count them."""
+    unit = words("returns.units").lower()
+    return {
+        "month": day(words("returns.month"), "YYYY-MM"), "ordered": number(f"{words('value.basis.order')} ({unit})"),
+        "requested": number(f"{words('value.basis.return')} ({unit})"), "refunded": number(f"{words('value.basis.refund')} ({words.unit(currency)})"),
+    }  # fmt: skip
+
+
+def products(words: Words, currency: str) -> Columns:
+    """Show a product's adjusted rate against its category's, and what is at stake."""
+    shown = _of(
+        words, "products", name=("name", text), category=("category", text), sold=("sold", number), returned=("returned", number), rate=("rate", percent),
+        low=("low", percent), high=("high", percent), category_rate=("category_rate", percent), probability_above=("above", percent),
+    )  # fmt: skip
+    money = {"at_stake": number(f"{words('products.money')} ({words.unit(currency)})")}
+    return shown | money | _of(words, "products", kg_co2e=("kg", number), return_reason=("reason", text))
+
+
+def due(words: Words, currency: str) -> Columns:
+    """Show open returns with a promise: whose, where, how long, how much."""
+    shown = _of(
+        words, "promises", return_id=("return", text), promise_id=("promise", text), due_at=("due", instant), days_left=("days_left", lambda label: number(label, 1)),
+        age_days=("age", lambda label: number(label, 1)),
+    )  # fmt: skip
+    money = {"amount": number(f"{words('promises.amount')} ({words.unit(currency)})")}
+    return (
+        shown
+        | money
+        | _of(
+            words,
+            "promises",
+            country=("country", text),
+            method=("method", text),
+            carrier=("carrier", text),
+            place_id=("place", text),
+        )
+    )
+
+
+def risk(words: Words, currency: str) -> Columns:
+    """Show open returns by the probability that they break a promise."""
+    return _of(words, "promises", probability=("probability", percent), stage=("stage", text)) | due(words, currency)
+
+
+def lanes(words: Words) -> Columns:
+    """Show lanes with what they carried and emitted."""
+    return _of(
+        words,
+        "emissions",
+        from_name=("from", text),
+        to_name=("to", text),
+        parcels=("parcels", number),
+        kg_co2e=("kg", lambda label: number(label, 1)),
+    )
+
+
+def legs(words: Words) -> Columns:
+    """Show legs with the numbers their emissions are made of."""
+    return _of(
+        words, "emissions", element_id=("leg", text), role=("role", text), mode=("mode", text), carrier=("carrier", text),
+        distance_km=("distance", lambda label: number(label, 1)), mass_kg=("mass", lambda label: number(label, 2)),
+        kg_co2e=("kg", lambda label: number(label, 3)), status=("status", text), started_on=("started", day),
     )  # fmt: skip

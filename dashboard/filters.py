@@ -6,6 +6,7 @@ What was chosen leaves as one frozen `View`; pages read it and nothing else. Day
 import calendar
 import datetime as dt
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -46,11 +47,12 @@ class View:
 def language() -> Words:
     """Show the language switch; the first visit without a link follows the browser."""
     if "lang" not in st.session_state and not st.query_params and (st.context.locale or "").startswith("fr"):
-        st.session_state.lang = "fr"
+        st.session_state.lang = "FR"
     chosen = st.sidebar.segmented_control(
-        "Language · Langue", list(LANGUAGES), default="en", required=True, format_func=str.upper, key="lang", bind="query-params", label_visibility="collapsed",
+        "Language · Langue", [name.upper() for name in LANGUAGES], default="EN", required=True, key="lang", bind="query-params",
+        label_visibility="collapsed",
     )  # fmt: skip
-    return Words(chosen or "en")
+    return Words((chosen or "EN").lower())
 
 
 def sidebar(warehouse: Path, words: Words) -> View:
@@ -58,19 +60,29 @@ def sidebar(warehouse: Path, words: Words) -> View:
     source = queries.source(warehouse)
     first, last = queries.days(source)
     with st.sidebar:
-        period = st.selectbox(words("filter.period"), PERIODS, format_func=lambda p: words(f"period.{p}"), key="period", bind="query-params")
+        period = st.selectbox(
+            words("filter.period"),
+            PERIODS,
+            format_func=lambda p: words(f"period.{p}"),
+            key="period",
+            bind="query-params",
+        )
         since, until = span(period, first, last)
         if period == "custom":
             since, until = _custom(words, first, last)
         comparison = st.selectbox(
-            words("filter.comparison"), COMPARISONS, format_func=lambda c: words(f"comparison.{c}"), key="against", bind="query-params"
+            words("filter.comparison"),
+            COMPARISONS,
+            format_func=lambda c: words(f"comparison.{c}"),
+            key="against",
+            bind="query-params",
         )
         where = []
         for dimension in DIMENSIONS:
             values = queries.values(source, dimension)
             if len(values) > 1:
                 chosen = st.multiselect(
-                    words(f"filter.{dimension}"), values, format_func=lambda v, d=dimension: words.value(d, v),
+                    words(f"filter.{dimension}"), values, format_func=partial(words.value, dimension),
                     placeholder=words("filter.every"), key=dimension, bind="query-params",
                 )  # fmt: skip
                 if chosen:
@@ -89,7 +101,13 @@ def _clear() -> None:
 def _custom(words: Words, first: dt.date, last: dt.date) -> Span:
     start = max(first, last - dt.timedelta(days=89))
     chosen = st.date_input(
-        words("filter.days"), (start, last), min_value=first, max_value=last, key="days", bind="query-params", format="DD/MM/YYYY"
+        words("filter.days"),
+        (start, last),
+        min_value=first,
+        max_value=last,
+        key="days",
+        bind="query-params",
+        format="DD/MM/YYYY",
     )
     days = [day for day in (chosen if isinstance(chosen, tuple) else (chosen,)) if day]
     return (days[0], days[-1]) if days else (start, last)

@@ -66,7 +66,11 @@ def with_change(words: Words, sentence: str, found: Change | None) -> str:
         if found.previous
         else words.quantity(abs(found.difference), found.unit)
     )
-    return words("finding.and_change", sentence=sentence, change=words("finding.more" if found.difference > 0 else "finding.less", change=amount))
+    return words(
+        "finding.and_change",
+        sentence=sentence,
+        change=words("finding.more" if found.difference > 0 else "finding.less", change=amount),
+    )
 
 
 def weight(found: Change | None) -> float:
@@ -100,7 +104,9 @@ def margin(words: Words, share: Number, cost: Number) -> str:
     """Say what returns took of the margin, or what they cost."""
     if share.status == "ok":
         return words("finding.margin", share=words.percent(share.value))
-    return number(words, "finding.margin_amount", "finding.margin_unknown", cost, amount=words.quantity(cost.value, cost.unit))
+    return number(
+        words, "finding.margin_amount", "finding.margin_unknown", cost, amount=words.quantity(cost.value, cost.unit)
+    )
 
 
 def carbon(words: Words, total: Number) -> str:
@@ -140,10 +146,11 @@ def speed(words: Words, curve: pd.DataFrame) -> str:
 
 def products(words: Words, ranking: pd.DataFrame) -> str:
     """Name the product that stands out most."""
-    if ranking.empty:
+    standing_out = ranking[ranking["is_flagged"].astype(bool)] if len(ranking) else ranking
+    if standing_out.empty:
         return words("finding.products_none")
-    first = ranking.iloc[0]
-    return words("finding.products", name=str(first["name"]), rate=words.percent(first["value"]))
+    first = standing_out.iloc[0]
+    return words("finding.products", name=str(first["name"]), rate=words.percent(first["rate"]))
 
 
 def states(words: Words, frame: pd.DataFrame) -> str:
@@ -168,14 +175,17 @@ def at_risk(words: Words, risk: pd.DataFrame) -> str:
 
 
 def due(words: Words, refunds: pd.DataFrame) -> str:
-    """Say how many refunds fall due by law."""
-    return words("do.refund", n=words.number(len(refunds))) if len(refunds) else words("do.nothing")
+    """Say how many refunds fall due by law, and how many are late already."""
+    if refunds.empty:
+        return words("do.nothing")
+    late = int((refunds["days_left"] <= 0).sum())
+    return words("finding.due", n=words.number(len(refunds) - late), late=words.number(late))
 
 
 def left(words: Words, steps: pd.DataFrame) -> str:
     """Say what share of the margin booked on returned goods is left."""
-    amounts = steps.set_index("step")["amount"] if len(steps) else {}
-    if "booked" not in amounts or not amounts["booked"]:
+    amounts = dict(zip(steps["step"], steps["amount"], strict=True))
+    if not amounts.get("booked"):
         return words("margin.tab_steps")
     return words("finding.left", share=words.percent(amounts["left"] / amounts["booked"], 0))
 
@@ -185,7 +195,9 @@ def heaviest(words: Words, parts: pd.DataFrame, kind: str) -> str:
     total = parts.groupby("label", observed=True)["value"].sum()
     if total.empty or total.sum() <= 0:
         return words("emissions.tab_parts")
-    return words("finding.carbon_role", role=words.value(kind, total.idxmax()), share=words.percent(total.max() / total.sum(), 0))
+    return words(
+        "finding.carbon_role", role=words.value(kind, total.idxmax()), share=words.percent(total.max() / total.sum(), 0)
+    )
 
 
 def lane(words: Words, lanes: pd.DataFrame) -> str:
@@ -193,7 +205,12 @@ def lane(words: Words, lanes: pd.DataFrame) -> str:
     if lanes.empty:
         return words("emissions.tab_map")
     first = lanes.sort_values("kg_co2e", ascending=False).iloc[0]
-    return words("finding.lane", origin=str(first["from_name"]), destination=str(first["to_name"]), kg=mass(words, first["kg_co2e"]))
+    return words(
+        "finding.lane",
+        origin=str(first["from_name"]),
+        destination=str(first["to_name"]),
+        kg=mass(words, first["kg_co2e"]),
+    )
 
 
 def flow(words: Words, frame: pd.DataFrame) -> str:
@@ -208,7 +225,13 @@ def flow(words: Words, frame: pd.DataFrame) -> str:
 def moved(words: Words, changes: Sequence[tuple[str, str, str, str, Change]], names: dict[str, str]) -> list[Finding]:
     """Say the three changes that stand out most; `names` are the metrics' names."""
     found = [
-        Finding(page, words("finding.moved", metric=names[key], group=words.value(kind, group), change=difference(words, change_of)), weight(change_of))
+        Finding(
+            page,
+            words(
+                "finding.moved", metric=names[key], group=words.value(kind, group), change=difference(words, change_of)
+            ),
+            weight(change_of),
+        )
         for key, kind, group, page, change_of in changes
     ]
     return most_important(found)
@@ -231,7 +254,7 @@ def overview(words: Words, answers: Answers) -> list[Finding]:
     promise, moved_promise = answers["promise_kept"]
     erosion, moved_erosion = answers["margin_erosion_share"]
     cost, _ = answers["return_cost"]
-    emitted, moved_emitted = answers["kg_co2e_per_100_sold"]
+    _, moved_emitted = answers["kg_co2e_per_100_sold"]
     kilograms, _ = answers["kg_co2e"]
     resold, moved_resold = answers["resold_as_new_share"]
     found = [
@@ -246,7 +269,9 @@ def overview(words: Words, answers: Answers) -> list[Finding]:
     return most_important(found)
 
 
-def actions(words: Words, due_refunds: pd.DataFrame, risk: pd.DataFrame, ranking: pd.DataFrame, currency: str) -> list[Finding]:
+def actions(
+    words: Words, due_refunds: pd.DataFrame, risk: pd.DataFrame, ranking: pd.DataFrame, currency: str
+) -> list[Finding]:
     """Say what waits to be done, dearest first, with the money at stake."""
     found = []
     likely = risk[risk["probability"] >= 0.5] if len(risk) else risk
@@ -254,9 +279,14 @@ def actions(words: Words, due_refunds: pd.DataFrame, risk: pd.DataFrame, ranking
         if len(rows):
             money = float(rows["amount"].sum())
             found.append(Finding(page, _worth(words, words(key, n=words.number(len(rows))), money, currency), money))
-    for row in ranking.head(2).itertuples():
-        sentence = words("do.product", name=str(row.name), rate=words.percent(row.value, 0), usual=words.percent(row.category_rate, 0))
-        found.append(Finding("products", _worth(words, sentence, float(row.money), currency), float(row.money)))
+    for row in ranking[ranking["is_flagged"].astype(bool)].head(3).to_dict("records") if len(ranking) else ():
+        sentence = words(
+            "do.product",
+            name=str(row["name"]),
+            rate=words.percent(row["rate"], 0),
+            usual=words.percent(row["category_rate"], 0),
+        )
+        found.append(Finding("products", _worth(words, sentence, row["at_stake"], currency), row["at_stake"]))
     return most_important(found, 5)
 
 

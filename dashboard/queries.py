@@ -15,8 +15,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from pipelines import metrics, state
-from pipelines.errors import UnknownDimension
-from pipelines.metrics import Metric, lists
+from pipelines.metrics import Metric
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build, current_id
 from pipelines.warehouse.engine import Build
@@ -124,10 +123,13 @@ def ignored(asked: Asked, key: str) -> list[str]:
     return [dimension for dimension, _ in asked.where if dimension not in possible]
 
 
-def _question(asked: Asked, key: str) -> dict[str, Any]:
+def _where(asked: Asked, key: str) -> dict[str, Any]:
     skipped = ignored(asked, key)
-    where = {dimension: list(values) for dimension, values in asked.where if dimension not in skipped}
-    return {"where": where, "since": asked.since, "until": asked.until}
+    return {dimension: list(chosen) for dimension, chosen in asked.where if dimension not in skipped}
+
+
+def _question(asked: Asked, key: str) -> dict[str, Any]:
+    return {"where": _where(asked, key), "since": asked.since, "until": asked.until}
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -143,20 +145,31 @@ def number(asked: Asked, key: str) -> Number:
     if row["status"] != "ok" and str(row["reason"]).startswith("needs "):
         missing = metrics.lacking(_open(asked.source), metric(key).needs)
         lacks = tuple(dict.fromkeys(fact for facts in missing.values() for fact in facts))
-    return Number(*(float(row[c]) for c in ("value", "low", "high", "n")), str(row["unit"]), str(row["status"]), str(row["reason"]), lacks)
+    return Number(
+        *(float(row[c]) for c in ("value", "low", "high", "n")),
+        str(row["unit"]),
+        str(row["status"]),
+        str(row["reason"]),
+        lacks,
+    )
 
 
 @lru_cache(maxsize=ENTRIES)
 def changes(asked: Asked, key: str, *by: str) -> pd.DataFrame:
     """Compare a metric with the earlier days, per group."""
-    question = _question(asked, key)
-    period = (question.pop("since"), question.pop("until"))
-    return metrics.compare(_open(asked.source), key, period=period, against=asked.against or period, by=by, **question)
+    period = (asked.since, asked.until)
+    return metrics.compare(
+        _open(asked.source), key, period=period, against=asked.against or period, by=by, where=_where(asked, key)
+    )
+
+
+def _can_compare(asked: Asked) -> bool:
+    return asked.against is not None and asked.against[0] >= days(asked.source)[0]
 
 
 def change(asked: Asked, key: str) -> Change | None:
     """Compare a metric with the earlier days; None where there is nothing to compare with."""
-    if asked.against is None or asked.against[1] < days(asked.source)[0]:
+    if not _can_compare(asked):
         return None
     return as_change(changes(asked, key).iloc[0])
 
@@ -171,7 +184,8 @@ def as_change(row: Any) -> Change | None:
     if row["status"] != "ok":
         return None
     noise = None if pd.isna(row["is_within_noise"]) else bool(row["is_within_noise"])
-    return Change(*(float(row[c]) for c in ("value", "previous", "difference", "low", "high")), noise, str(row["unit"]))
+    value, previous, difference, low, high = (float(row[c]) for c in ("value", "previous", "difference", "low", "high"))
+    return Change(value, previous, difference, low, high, noise, str(row["unit"]))
 
 
 def by(asked: Asked, key: str, dimension: str) -> pd.DataFrame:
@@ -184,8 +198,7 @@ def by(asked: Asked, key: str, dimension: str) -> pd.DataFrame:
 
 def by_month(asked: Asked, key: str) -> pd.DataFrame:
     """Answer a metric per month: month, value, low, high, n, status; NaN where it is not known."""
-    found = cut(asked, key, "month").rename(columns={"month": "month"})
-    return found.sort_values("month", ignore_index=True)
+    return cut(asked, key, "month").sort_values("month", ignore_index=True)
 
 
 def crossed(asked: Asked, key: str, *dimensions: str) -> pd.DataFrame:
@@ -201,7 +214,10 @@ def has_rows(asked: Asked) -> bool:
 
 def to_relax(asked: Asked) -> list[str]:
     """List the filters without which rows would be left."""
-    fewer = {dimension: replace(asked, where=tuple(w for w in asked.where if w[0] != dimension)) for dimension, _ in asked.where}
+    fewer = {
+        dimension: replace(asked, where=tuple(w for w in asked.where if w[0] != dimension))
+        for dimension, _ in asked.where
+    }
     return [dimension for dimension, rest in fewer.items() if has_rows(rest)]
 
 
@@ -214,15 +230,152 @@ def cohorts(asked: Asked) -> pd.DataFrame:
     final = by_month(asked, "ultimate_return_rate")[["month", "value", "low", "high", "n"]]
     so_far = by_month(asked, "observed_return_rate")[["month", "value"]].rename(columns={"value": "observed"})
     back = by_month(asked, "maturity")[["month", "value"]].rename(columns={"value": "maturity"})
-    return final.merge(so_far, on="month", how="outer").merge(back, on="month", how="outer").sort_values("month", ignore_index=True)
+    return (
+        final.merge(so_far, on="month", how="outer")
+        .merge(back, on="month", how="outer")
+        .sort_values("month", ignore_index=True)
+    )
 
 
 @lru_cache(maxsize=ENTRIES)
 def stages(asked: Asked) -> pd.DataFrame:
-    """Give each stage's waits in days: stage, p50, p90, low, high."""
+    """Give each stage's waits in days and the promise on it: stage, p50, p90, low, high, promised (median over policies, 5 business days as 7)."""
     half = by(asked, "stage_days(0.5)", "stage")[["label", "value"]].rename(columns={"label": "stage", "value": "p50"})
-    most = by(asked, "stage_days(0.9)", "stage")[["label", "value", "low", "high"]].rename(columns={"label": "stage", "value": "p90"})
-    return half.merge(most, on="stage")
+    most = by(asked, "stage_days(0.9)", "stage")[["label", "value", "low", "high"]].rename(
+        columns={"label": "stage", "value": "p90"}
+    )
+    order = {"requested": 0, "handed_over": 1, "carrier_scan": 2, "received": 3, "inspected": 4}
+    promises = table(asked.source, "dim_policy_promise")
+    in_days = promises["duration"] * promises["duration_unit"].map(
+        {"clock_hours": 1 / 24, "calendar_days": 1.0, "business_days": 7 / 5}
+    )
+    promised = in_days.groupby(promises["from_stage"] + "-" + promises["to_stage"]).median().rename("promised")
+    found = half.merge(most, on="stage").join(promised, on="stage")
+    return found.sort_values("stage", key=lambda stage: stage.str.split("-").str[0].map(order), ignore_index=True)
+
+
+@lru_cache(maxsize=ENTRIES)
+def three_bases(asked: Asked) -> pd.DataFrame:
+    """Give each month's returns as the three days count them: month, ordered (units), requested (units), refunded (money)."""
+    keys = {"ordered": "returned_units", "requested": "confirmed_units", "refunded": "refund_amount"}
+    found = [by_month(asked, key).set_index("month")["value"].rename(name) for name, key in keys.items()]
+    return pd.concat(found, axis=1).sort_index().reset_index()
+
+
+@lru_cache(maxsize=ENTRIES)
+def rate_change(asked: Asked) -> pd.DataFrame:
+    """Explain the change of a shop system's own figure: step, kind (total or step), amount (share)."""
+    if asked.against is None or not _can_compare(asked):
+        return pd.DataFrame(columns=["step", "kind", "amount"])
+    found = metrics.rate_change(
+        _open(asked.source), (asked.since, asked.until), asked.against, where=_where(asked, "ultimate_return_rate")
+    )
+    kind = ["total" if effect in ("previous", "current") else "step" for effect in found["effect"]]
+    return found.rename(columns={"effect": "step", "points": "amount"}).assign(kind=kind)
+
+
+@lru_cache(maxsize=ENTRIES)
+def development(asked: Source) -> pd.DataFrame:
+    """Give each category's best known development curve: category, day, share."""
+    curves = table(asked, "estimate_development_curve")
+    cell = ["source", "category", "channel", "window_days"]
+    largest = (
+        curves.groupby(cell, dropna=False, as_index=False)["returned"]
+        .max()
+        .sort_values("returned", ascending=False)
+        .drop_duplicates("category")
+    )
+    shown = curves.merge(largest[cell].head(8), on=cell)
+    return shown[shown["day"] <= 100].sort_values(["category", "day"])
+
+
+@lru_cache(maxsize=ENTRIES)
+def flow(asked: Asked) -> pd.DataFrame:
+    """Give the links from sold to what became of it: source, target, units."""
+    found = metrics.flow(_open(asked.source), **_question(asked, "returned_units")).rename(
+        columns={"start": "source", "end": "target"}
+    )
+    to_supplier = (found["target"] == "returned") & (found["source"] != "sold")
+    return found.assign(target=found["target"].mask(to_supplier, "supplier"))
+
+
+@lru_cache(maxsize=ENTRIES)
+def ranking(asked: Asked) -> pd.DataFrame:
+    """Rank styles by how surely they come back more than their category and by the money at stake."""
+    return metrics.product_ranking(_open(asked.source), **_question(asked, "product_return_rate"))
+
+
+@lru_cache(maxsize=ENTRIES)
+def promise_states(asked: Asked) -> pd.DataFrame:
+    """Count returns under promise: promise, state, n; the least kept promise first."""
+    if number(asked, "promise_kept").lacks:
+        return pd.DataFrame(columns=["promise", "state", "n"])
+    found = metrics.promise_states(_open(asked.source), **_question(asked, "promise_kept")).rename(
+        columns={"promise_id": "promise"}
+    )
+    order = (found["kept"] / (found["kept"] + found["broken"]).clip(lower=1)).sort_values().index
+    return found.loc[order].melt("promise", var_name="state", value_name="n")
+
+
+@lru_cache(maxsize=ENTRIES)
+def at_risk(asked: Asked) -> pd.DataFrame:
+    """List open returns by the probability that they break a promise; the days of the view do not matter."""
+    return metrics.worklist_at_risk(_open(asked.source), where=_where(asked, "breach_risk"))
+
+
+@lru_cache(maxsize=ENTRIES)
+def due(asked: Asked) -> pd.DataFrame:
+    """List open withdrawals due by law within five days or overdue; the days of the view do not matter."""
+    return metrics.refunds_due(_open(asked.source), where=_where(asked, "refunds_due_soon"))
+
+
+@lru_cache(maxsize=ENTRIES)
+def waterfall(asked: Asked) -> pd.DataFrame:
+    """Give the steps from the gross margin of sales to what returns leave of it."""
+    return metrics.waterfall(_open(asked.source), **_question(asked, "margin_erosion"))
+
+
+STATUSES = ("measured", "imputed", "assumed")
+
+
+@lru_cache(maxsize=ENTRIES)
+def by_status(asked: Asked, dimension: str) -> pd.DataFrame:
+    """Give emissions per group and what they rest on: label, status, value (kg CO2e)."""
+    parts = []
+    for status in STATUSES:
+        found = by(replace(asked, where=(*asked.where, ("status", (status,)))), "kg_co2e", dimension)
+        parts.append(found.assign(status=status)[["label", "status", "value"]])
+    return pd.concat(parts, ignore_index=True).dropna(subset=["label"])
+
+
+@lru_cache(maxsize=ENTRIES)
+def lanes(asked: Asked) -> pd.DataFrame:
+    """List lanes between places with coordinates, heaviest first; modes of one lane together."""
+    where = {
+        name: chosen
+        for name, chosen in _where(asked, "kg_co2e").items()
+        if name in ("country", "channel", "carrier", "method")
+    }
+    found = metrics.lanes(_open(asked.source), where=where, since=asked.since, until=asked.until)
+    ends = [f"{end}_{part}" for end in ("from", "to") for part in ("name", "longitude", "latitude")]
+    sums = found.groupby(ends, as_index=False)[["kg_co2e", "parcels", "legs"]].sum()
+    return sums.sort_values("kg_co2e", ascending=False, ignore_index=True)
+
+
+@lru_cache(maxsize=ENTRIES)
+def legs(asked: Asked) -> pd.DataFrame:
+    """List the newest legs behind the emissions, with their ids."""
+    where = {
+        name: chosen
+        for name, chosen in _where(asked, "kg_co2e").items()
+        if name in ("country", "channel", "carrier", "method")
+    }
+    return metrics.rows(_open(asked.source), "kg_co2e", where=where, since=asked.since, until=asked.until, limit=200)
+
+
+def trace(asked: Source, leg_id: str) -> dict[str, Any]:
+    """Trace one leg: formula, numbers, factor, source."""
+    return metrics.trace(_open(asked), leg_id)
 
 
 MOVEMENTS = (
@@ -239,7 +392,7 @@ MOVEMENTS = (
 @lru_cache(maxsize=ENTRIES)
 def moved(asked: Asked) -> tuple[tuple[str, str, str, str, Change], ...]:
     """List the changes beyond noise, most certain first: metric, dimension, group, page, change."""
-    if asked.against is None or asked.against[1] < days(asked.source)[0]:
+    if not _can_compare(asked):
         return ()
     found = []
     for key, dimension, page in MOVEMENTS:
@@ -253,7 +406,9 @@ def moved(asked: Asked) -> tuple[tuple[str, str, str, str, Change], ...]:
 @lru_cache(maxsize=1)
 def outlines() -> list[list[list[float]]]:
     """Read the outlines of countries: lines of longitude and latitude."""
-    lines: list[list[list[float]]] = json.loads(Path(__file__).with_name("outlines.json").read_text(encoding="utf-8"))["lines"]
+    lines: list[list[list[float]]] = json.loads(Path(__file__).with_name("outlines.json").read_text(encoding="utf-8"))[
+        "lines"
+    ]
     return lines
 
 
@@ -265,8 +420,14 @@ def days(asked: Source) -> tuple[dt.date, dt.date]:
     """Give the first day of orders and the last day anything was heard of."""
     build = _open(asked)
     orders = STAR.tables["fact_order_line"]
-    row = build.fetch(select(func.min(orders.c.ordered_on).label("first"), func.max(orders.c.ordered_on).label("last"))).iloc[0]
-    known = [pd.Timestamp(day) for day in (row["last"], build.info.get("observed_until")) if day is not None and not pd.isna(day)]
+    row = build.fetch(
+        select(func.min(orders.c.ordered_on).label("first"), func.max(orders.c.ordered_on).label("last"))
+    ).iloc[0]
+    known = [
+        pd.Timestamp(day)
+        for day in (row["last"], build.info.get("observed_until"))
+        if day is not None and not pd.isna(day)
+    ]
     last = max(known) if known else pd.Timestamp(dt.date.today())
     first = row["first"] if not pd.isna(row["first"]) else last - pd.Timedelta(days=364)
     return pd.Timestamp(first).date(), last.date()
@@ -279,12 +440,11 @@ def currency(asked: Source) -> str:
 
 @lru_cache(maxsize=ENTRIES)
 def values(asked: Source, dimension: str) -> list[str]:
-    """List the values of a dimension, for a filter."""
-    try:
-        found = metrics.dimension_values(_open(asked), dimension)
-    except UnknownDimension:
-        return []
-    return sorted(found, key=int) if all(v.isdigit() for v in found) else found
+    """List the values of a dimension that sales or returns have, for a filter."""
+    key = next(key for key in ("sold_units", "confirmed_units") if dimension in metrics.dimensions(key))
+    found = metrics.answer(_open(asked), key, by=(dimension,))
+    names = {str(value) for value in found.loc[found["n"] > 0, dimension] if not pd.isna(value) and value != ""}
+    return sorted(names, key=lambda name: (int(name) if name.isdigit() else 0, name))
 
 
 @lru_cache(maxsize=ENTRIES)

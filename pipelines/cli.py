@@ -128,7 +128,9 @@ def _print(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None
     if not rows:
         console.print(f"{title + ': ' if title else ''}nothing to show")
         return
-    table = Table(title=title, title_justify="left", header_style="bold")
+    if title:
+        console.print(f"[bold]{title}[/bold]", highlight=False)
+    table = Table(header_style="bold")
     for name in names:
         numeric = all(isinstance(r[name], (int, float)) or r[name] is None for r in rows)
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
@@ -208,7 +210,7 @@ def load(
         report = run(settings, paths or [], source=source, namespace=namespace, progress=say)
     if output is Format.json:
         typer.echo(json.dumps({
-            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "skipped": report.skipped,
+            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "skipped": report.skipped,
             "ignored_columns": report.ignored, "changes": report.changes, "warnings": report.warnings,
         }, indent=2))  # fmt: skip
         return
@@ -217,7 +219,7 @@ def load(
         return
     if report.counts:
         _print(
-            [{k: v for k, v in c.items() if k != "is_derived"} for c in report.counts],
+            report.counts,
             output,
             "Rows read, and how they were judged",
         )

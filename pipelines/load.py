@@ -30,12 +30,16 @@ Progress = Callable[[str], None]
 
 @dataclass
 class Report:
-    """What a load did: how each log's rows were judged, what changed in each table, which checks found rows."""
+    """What a load did: how each log's rows were judged, what changed in each table, which checks found rows.
+
+    Every row read stands in `counts` once; `derived` rows were made from rows counted there.
+    """
 
     build_id: str | None
     is_new_build: bool = False
     kind: str = "none"
     counts: list[dict[str, Any]] = field(default_factory=list)
+    derived: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=dict)
     changes: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -220,6 +224,8 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
         ) from error
     finally:
         connection.close()
+    if not counts:
+        raise SourceError(f"{landed['source']}: the files are empty: {', '.join(f['name'] for f in landed['files'])}. Export them again.")
     with memory.transaction() as connection_:
         for table in (state.load_count, state.quarantine):
             connection_.execute(delete(table).where(table.c.load_id == load_id))
@@ -228,7 +234,9 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
         if quarantined:
             connection_.execute(insert(state.quarantine), quarantined)
         connection_.execute(state.load.update().where(state.load.c.load_id == load_id).values(status="logged"))
-    report.counts += [{k: v for k, v in c.items() if k != "load_id"} for c in counts]
+    for count in counts:
+        told = {"source": count["source"], "table": count["thing"], **{k: count[k] for k in ("read", "accepted", "duplicate", "quarantined")}}
+        (report.derived if count["is_derived"] else report.counts).append(told)
 
 
 def _build(

@@ -143,10 +143,19 @@ def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shop(tmp_path_factory.mktemp("tiny_files"))
 
 
+def fresh(folder: Path) -> Settings:
+    """A warehouse that does not exist yet, with the key all tests share: hashes are comparable between warehouses."""
+    settings = Settings(warehouse=folder / "warehouse")
+    settings.key_file.parent.mkdir(parents=True, exist_ok=True)
+    settings.key_file.write_bytes(b"a key for tests, 32 bytes long..")
+    settings.key_file.chmod(0o600)
+    return settings
+
+
 @pytest.fixture(scope="session")
 def tiny_settings(tmp_path_factory: pytest.TempPathFactory, tiny_files: Path) -> Settings:
     """The tiny shop, loaded."""
-    settings = Settings(warehouse=tmp_path_factory.mktemp("tiny") / "warehouse")
+    settings = fresh(tmp_path_factory.mktemp("tiny"))
     load(settings, [tiny_files])
     return settings
 
@@ -169,15 +178,13 @@ def third_party() -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """A warehouse that does not exist yet."""
-    return Settings(warehouse=tmp_path / "warehouse")
+    return fresh(tmp_path)
 
 
 @pytest.fixture
 def copy_of_tiny(tmp_path: Path, tiny_settings: Settings) -> Settings:
     """A warehouse with the tiny shop that a test may change."""
-    target = Settings(warehouse=tmp_path / "warehouse")
+    target = fresh(tmp_path)
     for given, copied in ((tiny_settings.warehouse, target.warehouse), (tiny_settings.raw, target.raw)):
         shutil.copytree(given, copied)
-    shutil.copyfile(tiny_settings.key_file, target.key_file)
     return target

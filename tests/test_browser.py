@@ -28,7 +28,7 @@ ARGUMENTS = [
 ]  # fmt: skip
 PAGES = sorted(path.stem for path in Path(dashboard.__file__).parent.glob("app_pages/*.py"))
 PATIENCE = 60_000
-HARMLESS = ("preload", "Permissions-Policy", "Unrecognized feature")
+HARMLESS = ("preload", "_stcore")
 
 
 def free_port() -> int:
@@ -42,7 +42,12 @@ def address(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
     """The app, served from the tiny shop."""
     port = free_port()
     log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("w") as output, subprocess.Popen(command(port), env=environment(tiny_settings.warehouse), stdout=output, stderr=output) as server:
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            command(port), env=environment(tiny_settings.warehouse), stdout=output, stderr=output
+        ) as server,
+    ):
         for _ in range(300):
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1) as answer:
@@ -72,7 +77,9 @@ class Visit:
         self.page = browser.new_page(viewport={"width": width, "height": 900}, locale="en-GB")
         self.page.set_default_timeout(PATIENCE)
         self.page.on("request", lambda request: self.asked.add(urlparse(request.url).hostname or ""))
-        self.page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
+        self.page.on(
+            "console", lambda message: self.complaints.append(message.text) if message.type == "error" else None
+        )
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def open(self, path: str) -> None:
@@ -83,7 +90,9 @@ class Visit:
         """Wait until the script has run and its charts are drawn."""
         self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
         self.page.wait_for_selector("h1")
-        self.page.wait_for_function("document.querySelectorAll('[data-testid=\"stPlotlyChart\"]:not(:has(.main-svg))').length === 0")
+        self.page.wait_for_function(
+            "document.querySelectorAll('[data-testid=\"stPlotlyChart\"]:not(:has(.main-svg))').length === 0"
+        )
 
     def title(self) -> str:
         return str(self.page.locator("h1").first.inner_text())

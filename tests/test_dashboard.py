@@ -4,14 +4,12 @@ import ast
 import inspect
 import string
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard import charts, columns
+from dashboard import columns
 from dashboard.i18n import LANGUAGES, Words, catalogue
 from dashboard.run import command, environment
 from pipelines.settings import Settings
@@ -65,7 +63,9 @@ def test_both_languages_have_every_string_with_the_same_parts() -> None:
 
 def test_every_string_is_used() -> None:
     whole, beginnings = literals()
-    in_columns = {node.value for node in ast.walk(ast.parse(inspect.getsource(columns))) if isinstance(node, ast.Constant)}
+    in_columns = {
+        node.value for node in ast.walk(ast.parse(inspect.getsource(columns))) if isinstance(node, ast.Constant)
+    }
     for key in catalogue("en"):
         section, last = key.split(".")[0], key.split(".")[-1]
         used = key in whole or any(key.startswith(b) for b in beginnings) or section in LOOKED_UP or last in in_columns
@@ -85,14 +85,25 @@ def test_every_string_asked_for_exists() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_coded_value_has_a_name(language: str) -> None:
-    codes = {"reason": schema.REASONS, "disposition": schema.DISPOSITIONS, "stage": schema.STAGES, "method": schema.METHODS, "role": schema.ROLES, "mode": schema.MODES}
+    codes = {
+        "reason": schema.REASONS,
+        "disposition": schema.DISPOSITIONS,
+        "stage": schema.STAGES,
+        "method": schema.METHODS,
+        "role": schema.ROLES,
+        "mode": schema.MODES,
+    }
     for kind, values in codes.items():
         assert {f"value.{kind}.{value}" for value in values} <= catalogue(language).keys()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_table_has_its_columns_named(language: str) -> None:
-    makers = [maker for name, maker in inspect.getmembers(columns, inspect.isfunction) if "words" in inspect.signature(maker).parameters and not name.startswith("_")]
+    makers = [
+        maker
+        for name, maker in inspect.getmembers(columns, inspect.isfunction)
+        if "words" in inspect.signature(maker).parameters and not name.startswith("_")
+    ]
     assert len(makers) > 8
     for maker in makers:
         extra = {"currency": "EUR"} if "currency" in inspect.signature(maker).parameters else {}
@@ -112,7 +123,9 @@ def test_the_server_listens_on_the_loopback_address_only(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_without_a_warehouse_the_page_says_what_to_run(settings: Settings, monkeypatch: pytest.MonkeyPatch, language: str) -> None:
+def test_without_a_warehouse_the_page_says_what_to_run(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, language: str
+) -> None:
     opened = app(settings.warehouse, monkeypatch, lang=language).run()
     assert not opened.exception
     assert opened.code[0].value == "backhaul load PATH"

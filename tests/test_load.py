@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pytest
-from conftest import TINY_SHOP, write_rows, write_shop
+from conftest import TINY_SHOP, fresh, write_rows, write_shop
 
 from pipelines import state
 from pipelines.errors import CheckFailed, SourceError, WarehouseLocked, WarehouseMissing
@@ -170,9 +170,7 @@ def test_an_increment_gives_what_a_full_build_gives(settings: Settings, tmp_path
     load(settings, [write_shop(tmp_path / "first", first)])
     report = load(settings, [write_shop(tmp_path / "second", second)])
     assert report.kind == "increment"
-    at_once = Settings(warehouse=tmp_path / "at_once" / "warehouse")
-    at_once.warehouse.parent.mkdir()
-    at_once.key_file.write_bytes(settings.key_file.read_bytes())
+    at_once = fresh(tmp_path / "at_once")
     assert load(at_once, [write_shop(tmp_path / "whole", whole)]).kind == "full"
     assert_same(tables(at_once), tables(settings))
     left, right = (
@@ -231,11 +229,9 @@ def test_a_bad_row_is_quarantined_with_every_rule_it_breaks(
     connection = build.connect(":memory:")
     from pipelines.sources import recognise
 
-    [named] = [
-        n
-        for n in recognise([files / f"{thing}.csv"]).name_rows(connection, [files / f"{thing}.csv"], "shop")
-        if n.thing == thing
-    ]
+    table = files / f"{thing}.csv"
+    rows = recognise([table]).name_rows(connection, [table], "shop")
+    named = next(iter(rows))
     judged, bad = contracts.judge(
         connection, named, source="canonical", namespace="shop", load_id="1", landed_at=state.now(), key=b"k" * 32, log_files=[], target=str(tmp_path / "out.parquet"),
     )  # fmt: skip
@@ -254,7 +250,7 @@ def test_nothing_is_lost_and_quarantine_shows_where(settings: Settings, tmp_path
     shop["return_event"].append(dict(shop["return_event"][0]))
     report = load(settings, [write_shop(tmp_path / "files", shop)])
     assert all(c["read"] == c["accepted"] + c["duplicate"] + c["quarantined"] for c in report.counts)
-    counts = {c["thing"]: c for c in report.counts}
+    counts = {c["table"]: c for c in report.counts}
     assert counts["return_event"]["duplicate"] == 1
     row = state.quarantine_by_rule(settings).iloc[0]
     assert (row["rules"], row["file"], row["line"], row["value"]) == ("bad_number units", "order_line.csv", 5, "one")

@@ -1,4 +1,4 @@
-"""Can we trust it?"""
+"""Answer: can we trust it."""
 
 import streamlit as st
 
@@ -13,33 +13,35 @@ shown = blocks.choose(words, "data", "sources", "quarantine", "checks", "coverag
 title = words(f"data.tab_{shown}")
 if shown == "sources":
     blocks.section(title, words, note=words("data.sources_note"))
-    blocks.table(queries.loads(source), title, columns.loads(words), rows=15)
+    blocks.table(words, queries.loads(source), title, columns.loads(words), rows=15)
     blocks.section(words("data.last"), words)
-    blocks.table(queries.table(source, "build_source"), words("data.last"), columns.freshness(words), rows=15)
+    blocks.table(words, queries.table(source, "build_source"), words("data.last"), columns.freshness(words), rows=15)
 elif shown == "quarantine":
     aside = queries.quarantine(source)
     blocks.section(title, words, note=words("data.sources_note") if len(aside) else words("data.quarantine_none"))
     if len(aside):
-        blocks.table(aside, title, columns.quarantine(words), rows=15)
+        blocks.table(words, aside, title, columns.quarantine(words), rows=15)
 elif shown == "checks":
     checks = queries.checks(source)
     blocks.section(title, words, note="" if len(checks) else words("data.checks_none"))
-    blocks.table(checks, title, columns.checks(words), rows=20)
+    blocks.table(words, checks, title, columns.checks(words), rows=20)
 elif shown == "coverage":
     waiting = blocks.waiting(words, queries.waiting(source))
     blocks.section(words("data.coverage_waiting") if len(waiting) else words("data.coverage_full"), words)
     if len(waiting):
-        blocks.table(waiting, words("data.coverage_waiting"), columns.waiting(words), rows=12)
+        blocks.table(words, waiting, words("data.coverage_waiting"), columns.waiting(words), rows=12)
     blocks.section(title, words, note=words("data.coverage_note"))
-    blocks.table(blocks.facts(words, queries.table(source, "build_coverage")), title, columns.coverage(words), rows=25)
+    blocks.table(
+        words, blocks.facts(words, queries.table(source, "build_coverage")), title, columns.coverage(words), rows=25
+    )
 elif shown == "builds":
     blocks.section(title, words)
-    blocks.table(queries.builds(source), title, columns.builds(words), rows=20)
+    blocks.table(words, queries.builds(source), title, columns.builds(words), rows=20)
 elif shown == "definitions":
     blocks.section(title, words)
-    blocks.table(blocks.definitions(words), title, columns.definitions(words), rows=25)
+    blocks.table(words, blocks.definitions(words), title, columns.definitions(words), rows=25)
 else:
     blocks.section(title, words)
-    blocks.table(queries.table(source, "factor_set"), title, columns.factors(words), rows=15)
+    blocks.table(words, queries.table(source, "factor_set"), title, columns.factors(words), rows=15)
     blocks.section(words("data.models"), words)
-    blocks.table(queries.table(source, "model_version"), words("data.models"), columns.models(words))
+    blocks.table(words, queries.table(source, "model_version"), words("data.models"), columns.models(words))

@@ -1,4 +1,4 @@
-"""What does it emit, how sure are we, and what would lower it?"""
+"""Answer: what does it emit, how sure are we, and what would lower it."""
 
 import streamlit as st
 
@@ -31,18 +31,26 @@ elif shown == "map":
         blocks.greyed(view, "kg_co2e")
     else:
         blocks.chart(charts.lanes(lanes, queries.outlines(), words), title, "lanes")
-        blocks.table(lanes, title, columns.lanes(words))
+        blocks.table(words, lanes, title, columns.lanes(words))
 elif shown == "trace":
     legs = queries.legs(asked)
     blocks.section(words("emissions.tab_trace"), words, "kg_co2e", words("emissions.trace_note"))
     if legs.empty:
         blocks.greyed(view, "kg_co2e")
     else:
-        row = blocks.table(legs, words("emissions.tab_trace"), columns.legs(words), rows=8, key="leg")
+        row = blocks.table(words, legs, words("emissions.tab_trace"), columns.legs(words), rows=8, key="leg")
         if row is None:
             st.caption(words("emissions.pick"))
         else:
             blocks.traced(words, queries.trace(asked.source, str(legs.iloc[row]["element_id"])))
 else:
     blocks.section(words("emissions.fates"), words, "resold_as_new_share")
-    blocks.tiles(view, "resold_as_new_share", "refurbished_share", "donated_share", "recycled_share", "destroyed_share", "pending_inspection_units")
+    blocks.tiles(
+        view,
+        "resold_as_new_share",
+        "refurbished_share",
+        "donated_share",
+        "recycled_share",
+        "destroyed_share",
+        "pending_inspection_units",
+    )

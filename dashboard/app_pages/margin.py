@@ -1,4 +1,4 @@
-"""Where did the margin go?"""
+"""Answer: where did the margin go."""
 
 import streamlit as st
 
@@ -22,13 +22,21 @@ if shown == "steps":
         blocks.chart(charts.waterfall(steps, words, view.currency), title, "waterfall")
 elif shown == "goods":
     lost = queries.by(asked, "margin_erosion", "category")
-    title = findings.top(words, "finding.erosion", lost, "category", "category", amount=lambda a: words.money(a, view.currency))
+    title = findings.top(
+        words, "finding.erosion", lost, "category", "category", amount=lambda a: words.money(a, view.currency)
+    )
     blocks.section(title or words("margin.by_category"), words, "margin_erosion", words("margin.erosion"))
     if lost.empty:
         blocks.greyed(view, "margin_erosion")
     else:
-        parts = queries.crossed(asked, "margin_erosion", "category", "disposition")
-        blocks.chart(charts.stacked(parts, words, view.currency, words("margin.by_category"), "category", "disposition"), title, "erosion")
+        parts = queries.crossed(asked, "margin_erosion", "category", "disposition").rename(
+            columns={"category": "label", "disposition": "part"}
+        )
+        blocks.chart(
+            charts.stacked(parts, words, view.currency, words("margin.by_category"), "category", "disposition"),
+            title,
+            "erosion",
+        )
 else:
     for kind in ("carrier", "method"):
         costs = queries.by(asked, "return_cost", kind)
@@ -36,4 +44,8 @@ else:
         if costs.empty:
             blocks.greyed(view, "return_cost")
         else:
-            blocks.chart(charts.ranked(costs, words, view.currency, blocks.name(words, "return_cost"), kind), words(f"margin.by_{kind}"), f"cost_{kind}")
+            blocks.chart(
+                charts.ranked(costs, words, view.currency, blocks.name(words, "return_cost"), kind),
+                words(f"margin.by_{kind}"),
+                f"cost_{kind}",
+            )

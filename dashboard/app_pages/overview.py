@@ -1,10 +1,17 @@
-"""Are we better or worse, where, and what should we do?"""
+"""Answer: are we better or worse, where, and what should we do."""
 
 import streamlit as st
 
 from dashboard import blocks, charts, findings, queries
 
-TILES = ("ultimate_return_rate", "promise_kept", "days_to_refund", "margin_erosion_share", "kg_co2e_per_100_sold", "resold_as_new_share")
+TILES = (
+    "ultimate_return_rate",
+    "promise_kept",
+    "days_to_refund",
+    "margin_erosion_share",
+    "kg_co2e_per_100_sold",
+    "resold_as_new_share",
+)
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
@@ -27,7 +34,10 @@ moved, do = st.columns(2, gap="large")
 with moved:
     blocks.section(words("overview.moved"), words)
     changes = queries.moved(asked)
-    blocks.links(findings.moved(words, changes, {key: blocks.name(words, key) for key, *_ in changes}), words("overview.moved_none"))
+    blocks.links(
+        findings.moved(words, changes, {key: blocks.name(words, key) for key, *_ in changes}),
+        words("overview.moved_none"),
+    )
 with do:
     blocks.section(words("overview.do"), words)
     work = queries.due(asked), queries.at_risk(asked), queries.ranking(asked)

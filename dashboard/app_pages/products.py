@@ -1,4 +1,4 @@
-"""Which products deserve attention today?"""
+"""Answer: which products deserve attention today."""
 
 import streamlit as st
 
@@ -14,4 +14,4 @@ if ranking.empty:
     blocks.greyed(view, "product_return_rate")
 else:
     blocks.chart(charts.products(ranking, words), title, "products")
-    blocks.table(ranking, title, columns.products(words, view.currency), rows=15)
+    blocks.table(words, ranking, title, columns.products(words, view.currency), rows=15)

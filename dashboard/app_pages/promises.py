@@ -1,4 +1,4 @@
-"""Do we keep what we promise, and what will we break tomorrow?"""
+"""Answer: do we keep what we promise, and what will we break tomorrow."""
 
 import streamlit as st
 
@@ -6,7 +6,9 @@ from dashboard import blocks, charts, columns, findings, queries
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
-title = findings.with_change(words, findings.kept(words, queries.number(asked, "promise_kept")), queries.change(asked, "promise_kept"))
+title = findings.with_change(
+    words, findings.kept(words, queries.number(asked, "promise_kept")), queries.change(asked, "promise_kept")
+)
 blocks.heading(view, title, "promises", ("promise_kept", "days_to_refund"))
 blocks.tiles(view, "promise_kept", "legal_refund_kept", "days_to_refund", "days_to_restock")
 
@@ -21,7 +23,11 @@ if shown == "states":
         blocks.chart(charts.promise_states(states, words), title, "states")
         blocks.section(words("promises.months"), words, "promise_kept")
         kept = queries.by_month(asked, "promise_kept")
-        blocks.chart(charts.trend(kept, words, "share", words("chart.share_of_promises")), words("promises.months"), "kept_by_month")
+        blocks.chart(
+            charts.trend(kept, words, "share", words("chart.share_of_promises")),
+            words("promises.months"),
+            "kept_by_month",
+        )
 elif shown == "stages":
     stages = queries.stages(asked)
     title = findings.slowest(words, stages)
@@ -34,9 +40,9 @@ elif shown == "risk":
     risk = queries.at_risk(asked)
     blocks.section(findings.at_risk(words, risk), words, "breach_risk")
     if not risk.empty:
-        blocks.table(risk, words("promises.tab_risk"), columns.risk(words, view.currency), rows=15)
+        blocks.table(words, risk, words("promises.tab_risk"), columns.risk(words, view.currency), rows=15)
 else:
     due = queries.due(asked)
     blocks.section(findings.due(words, due), words, "refunds_due_soon", words("promises.law_note"))
     if not due.empty:
-        blocks.table(due, words("promises.tab_law"), columns.due(words, view.currency), rows=15)
+        blocks.table(words, due, words("promises.tab_law"), columns.due(words, view.currency), rows=15)

@@ -1,4 +1,4 @@
-"""What comes back, how fast, and why?"""
+"""Answer: what comes back, how fast, and why."""
 
 import streamlit as st
 
@@ -7,32 +7,47 @@ from dashboard import blocks, charts, columns, findings, queries
 view = st.session_state["view"]
 words, asked = view.words, view.asked
 final, observed = queries.number(asked, "ultimate_return_rate"), queries.number(asked, "observed_return_rate")
-title = findings.with_change(words, findings.rate(words, final, observed), queries.change(asked, "ultimate_return_rate"))
+title = findings.with_change(
+    words, findings.rate(words, final, observed), queries.change(asked, "ultimate_return_rate")
+)
 blocks.heading(view, title, "returns", ("ultimate_return_rate", "reason_share"))
 blocks.tiles(view, "observed_return_rate", "ultimate_return_rate", "returns_to_come", "order_return_rate")
 
 shown = blocks.choose(words, "returns", "cohorts", "reasons", "places", "speed", "bases")
 if shown == "cohorts":
     months = queries.cohorts(asked)
-    to_come = findings.still_to_come(words, queries.number(asked, "returns_to_come"), queries.number(asked, "returns_to_come_value"))
+    to_come = findings.still_to_come(
+        words, queries.number(asked, "returns_to_come"), queries.number(asked, "returns_to_come_value")
+    )
     blocks.section(to_come, words, "ultimate_return_rate", words("returns.cohorts_note"))
     blocks.chart(charts.rates_by_cohort(months, words), to_come, "cohorts")
-    blocks.table(months, to_come, columns.cohorts(words), rows=12)
+    blocks.table(words, months, to_come, columns.cohorts(words), rows=12)
 elif shown == "reasons":
-    reasons = queries.by(asked, "reason_share", "reason")
-    title = findings.top(words, "finding.top_reason", reasons, "reason", "reason", share=words.percent)
+    reasons = queries.by(asked, "reason_share", "return_reason")
+    title = findings.top(words, "finding.top_reason", reasons, "return_reason", "reason", share=words.percent)
     blocks.section(title or words("returns.tab_reasons"), words, "reason_share", words("returns.reasons_note"))
     if reasons.empty:
         blocks.greyed(view, "reason_share")
     else:
-        blocks.chart(charts.heat(queries.crossed(asked, "reason_share", "reason", "category"), words, "reason", "category"), title, "reasons")
+        blocks.chart(
+            charts.heat(
+                queries.crossed(asked, "reason_share", "return_reason", "category"), words, "return_reason", "category"
+            ),
+            title,
+            "reasons",
+        )
 elif shown == "places":
-    for kind, key, part in (("country", "finding.top_market", "country"), ("category", "finding.top_category", "category")):
+    for kind, key, part in (
+        ("country", "finding.top_market", "country"),
+        ("category", "finding.top_category", "category"),
+    ):
         rates = queries.by(asked, "ultimate_return_rate", kind)
         title = findings.top(words, key, rates, kind, part, rate=words.percent)
         if title:
             blocks.section(title, words, "ultimate_return_rate")
-            blocks.chart(charts.ranked(rates, words, "share", words("chart.share_of_sold"), kind), title, f"rate_{kind}")
+            blocks.chart(
+                charts.ranked(rates, words, "share", words("chart.share_of_sold"), kind), title, f"rate_{kind}"
+            )
         else:
             blocks.greyed(view, "ultimate_return_rate")
 elif shown == "speed":
@@ -45,4 +60,10 @@ elif shown == "speed":
         blocks.chart(charts.development(curve, words), title, "development")
 else:
     blocks.section(words("returns.tab_bases"), words, note=words("returns.bases_note"))
-    blocks.table(queries.three_bases(asked), words("returns.tab_bases"), columns.bases(words, view.currency), rows=14)
+    blocks.table(
+        words, queries.three_bases(asked), words("returns.tab_bases"), columns.bases(words, view.currency), rows=14
+    )
+    change = queries.rate_change(asked)
+    if not change.empty:
+        blocks.section(words("returns.change"), words, note=words("returns.change_note"))
+        blocks.chart(charts.waterfall(change, words, "share"), words("returns.change"), "rate_change")

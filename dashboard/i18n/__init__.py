@@ -4,7 +4,6 @@ One TOML catalogue a language beside this file; nothing here knows a page. A `Wo
 and gives the sentence; its methods write numbers, money and days the way the language does.
 """
 
-import datetime as dt
 import math
 import re
 import tomllib
@@ -142,6 +141,7 @@ class Words:
     def day(self, day: Any) -> str:
         """Write a day.
 
+        >>> import datetime as dt
         >>> Words("en").day(dt.date(2026, 1, 31)), Words("fr").day(dt.date(2026, 1, 1))
         ('31 Jan 2026', '1er janv. 2026')
         """
@@ -153,6 +153,7 @@ class Words:
     def month(self, day: Any) -> str:
         """Write the month of a day.
 
+        >>> import datetime as dt
         >>> Words("en").month(dt.date(2026, 1, 31)), Words("fr").month(dt.date(2026, 8, 1))
         ('Jan 2026', 'août 2026')
         """

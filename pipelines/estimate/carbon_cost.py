@@ -13,7 +13,26 @@ from typing import Any
 import duckdb
 import pandas as pd
 from duckdb_sqlalchemy import Dialect
-from sqlalchemy import Date, Double, Integer, Select, and_, case, cast, column, extract, func, insert, literal, null, or_, select, table, text, union_all
+from sqlalchemy import (
+    Date,
+    Double,
+    Integer,
+    Select,
+    and_,
+    case,
+    cast,
+    column,
+    extract,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    table,
+    text,
+    union_all,
+)
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FromClause, TableClause
 
@@ -81,13 +100,16 @@ def vintage(rows: list[dict[str, str]], year: int) -> dict[str, str]:
 
 def _factor_table(connection: Connection) -> TableClause:
     """Store the factor of each vehicle, unit and year that legs were travelled in."""
-    first, last = connection.execute("SELECT min(year(started_on)), max(year(started_on)) FROM fact_return_leg").fetchall()[0]
+    first, last = connection.execute(
+        "SELECT min(year(started_on)), max(year(started_on)) FROM fact_return_leg"
+    ).fetchall()[0]
     years = range(first, last + 1) if first is not None else range(2025, 2026)
 
     def by(row: dict[str, str]) -> tuple[str, str]:
         return row["vehicle"], row["unit"]
 
-    chosen = [vintage(list(rows), year) | {"for_year": str(year)} for _, rows in groupby(sorted(factors(), key=by), by) for year in years for rows in [list(rows)]]
+    vintages = [list(rows) for _, rows in groupby(sorted(factors(), key=by), by)]
+    chosen = [vintage(rows, year) | {"for_year": str(year)} for rows in vintages for year in years]
     names = ("factor_id", "vehicle", "unit", "fuel", "wtt", "ttw", "wtw", "for_year")
     given = pd.DataFrame([{n: row[n] or None for n in names} for row in chosen], dtype="str")
     connection.register("given_factor", given)
@@ -97,7 +119,9 @@ def _factor_table(connection: Connection) -> TableClause:
     """)
     connection.unregister("given_factor")
     doubles = (column(n, Double) for n in ("wtt", "ttw", "wtw"))
-    return table("leg_factor", column("factor_id"), column("vehicle"), column("unit"), column("fuel"), column("year"), *doubles)
+    return table(
+        "leg_factor", column("factor_id"), column("vehicle"), column("unit"), column("fuel"), column("year"), *doubles
+    )
 
 
 # -- small pieces of SQL -----------------------------------------------------------------------------------------------
@@ -163,10 +187,15 @@ def lanes(connection: Connection, settings: Settings) -> None:
         if not is_same and pair not in known:
             known[pair] = known[pair[2:] + pair[:2]] = distance.geodesic_km(*pair)
     circuity, near = parameter("circuity"), parameter("same_area_distance")
-    new["distance_km"] = [distance.road_km(known[p], circuity) if not s else near for s, p in zip(new["is_same_area"], map(tuple, ends), strict=True)]
+    new["distance_km"] = [
+        distance.road_km(known[p], circuity) if not s else near
+        for s, p in zip(new["is_same_area"], map(tuple, ends), strict=True)
+    ]
     new["method"] = ["same area" if s else f"geodesic x {circuity:g}" for s in new["is_same_area"]]
     connection.register("given_lane", new)
-    connection.execute("INSERT INTO dim_lane BY NAME SELECT lane_key, from_place_key, to_place_key, distance_km, method FROM given_lane")
+    connection.execute(
+        "INSERT INTO dim_lane BY NAME SELECT lane_key, from_place_key, to_place_key, distance_km, method FROM given_lane"
+    )
     connection.unregister("given_lane")
 
 
@@ -192,18 +221,20 @@ def _goods() -> FromClause:
     lot = t["fact_return_line"]
     whole = func.count() == func.count(lot.c.weight_kg)
     mass = func.sum(lot.c.weight_kg * _double(lot.c.units))
-    parcels = select(lot.c.parcel_key, _double(case((whole, mass))).label("goods_kg")).where(lot.c.parcel_key.is_not(None), _is_live(lot))
+    parcels = select(lot.c.parcel_key, _double(case((whole, mass))).label("goods_kg")).where(
+        lot.c.parcel_key.is_not(None), _is_live(lot)
+    )
     return parcels.group_by(lot.c.parcel_key).subquery("goods")
 
 
 def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
-    """Name the factor's vehicle for a leg; NULL where none can be told. A named vehicle is taken at its word."""
+    """Name the factor's vehicle for a leg; NULL where none can be told. A vehicle that is named is taken at its word."""
     words = func.lower(func.coalesce(leg.c.service, ""))
     electric = leg.c.fuel == "electricity"
     return case(
+        (leg.c.vehicle.is_not(None), leg.c.vehicle),
         (leg.c.role == "packaging", case((words.regexp_match("bag|film|plastic|poly"), "packaging_film"), (words.regexp_match("box|board|carton|corrugated"), "packaging_board"))),
         (leg.c.element_type == "hub", case((to_kind.in_(("returns_centre", "warehouse")), "hub_returns_centre"), (or_(to_kind.is_not(None), leg.c.carrier.is_not(None)), "hub_sorting"))),
-        (leg.c.vehicle.is_not(None), leg.c.vehicle),
         (leg.c.mode == "van", case((electric, "van_electric"), (leg.c.fuel.is_(None), "van_average"), else_=func.concat("van_", leg.c.fuel))),
         (leg.c.mode == "car", case((electric, "car_electric"), else_="car_average")),
         (leg.c.mode == "air", case((km > parameter("air_long_from"), "air_long"), else_="air_short")),
@@ -219,23 +250,48 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
     """
     lane, place = t["dim_lane"], t["dim_place"]
     is_trip = leg.c.role == "customer_trip"
-    is_shared = and_(leg.c.role == "first_mile", leg.c.movement_parcels > 0, leg.c.distance_km.is_not(None), leg.c.element_type == "transport")
-    lane_km = case((is_trip, lane.c.distance_km * 2), (leg.c.mode == "air", lane.c.distance_km / parameter("circuity")), else_=lane.c.distance_km)
+    far_trip = and_(is_trip, lane.c.distance_km > parameter("trip_lane_limit"))
+    is_shared = and_(
+        leg.c.role == "first_mile",
+        leg.c.movement_parcels > 0,
+        leg.c.distance_km.is_not(None),
+        leg.c.element_type == "transport",
+    )
+    lane_km = case(
+        (far_trip, null()),
+        (is_trip, lane.c.distance_km * 2),
+        (leg.c.mode == "air", lane.c.distance_km / parameter("circuity")),
+        else_=lane.c.distance_km,
+    )
     usual_km = case(
         (is_trip, parameter("trip_distance")), (leg.c.role == "first_mile", parameter("first_mile_distance")),
         (leg.c.role == "onward", parameter("onward_distance")), else_=parameter("trunk_distance"),
     )  # fmt: skip
     km = _double(func.coalesce(leg.c.distance_km, lane_km, usual_km))
-    distance_rank = case((leg.c.distance_km.is_not(None), MEASURED), (lane.c.method != "same area", IMPUTED), else_=ASSUMED)
+    distance_rank = case(
+        (leg.c.distance_km.is_not(None), MEASURED),
+        (far_trip, ASSUMED),
+        (lane.c.method != "same area", IMPUTED),
+        else_=ASSUMED,
+    )
     vehicle = _vehicle(leg, place.c.kind, km)
     method = case(
         (leg.c.role == "packaging", "per_tonne"), (or_(leg.c.element_type == "hub", is_shared), "per_parcel"),
         (or_(is_trip, vehicle.in_(("foot", "bike"))), "per_vehicle_km"), else_="per_tonne_km",
     )  # fmt: skip
     gross_kg = goods.c.goods_kg + parameter("packaging_mass")
-    pack_kg = case(*((vehicle == name, parameter("packaging_mass", name)) for name in ("packaging_board", "packaging_film")))
-    mass_rank = case((leg.c.mass_kg.is_not(None), MEASURED), (and_(leg.c.role != "packaging", goods.c.goods_kg.is_not(None)), IMPUTED), else_=ASSUMED)
-    mass = case((leg.c.role == "packaging", func.coalesce(leg.c.mass_kg, pack_kg)), else_=func.coalesce(leg.c.mass_kg, gross_kg, parameter("parcel_mass")))
+    pack_kg = case(
+        *((vehicle == name, parameter("packaging_mass", name)) for name in ("packaging_board", "packaging_film"))
+    )
+    mass_rank = case(
+        (leg.c.mass_kg.is_not(None), MEASURED),
+        (and_(leg.c.role != "packaging", goods.c.goods_kg.is_not(None)), IMPUTED),
+        else_=ASSUMED,
+    )
+    mass = case(
+        (leg.c.role == "packaging", func.coalesce(leg.c.mass_kg, pack_kg)),
+        else_=func.coalesce(leg.c.mass_kg, gross_kg, parameter("parcel_mass")),
+    )
     unit = case(
         (leg.c.role == "packaging", "kgCO2e/t"), (leg.c.element_type == "hub", "kgCO2e/parcel"),
         (vehicle.in_(("foot", "bike", "bus_local")), "kgCO2e/passenger.km"), (or_(is_trip, is_shared), "kgCO2e/vehicle.km"), else_="kgCO2e/t.km",
@@ -265,7 +321,11 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
             (used.c.method == "per_tonne", carbon.mass_carbon(used.c.mass_kg, rate)), else_=carbon.leg_carbon(used.c.distance_km, used.c.mass_kg, rate),
         )  # fmt: skip
 
-    worst = func.greatest(case((used.c.distance_km.is_not(None), used.c.distance_rank), else_=0), case((used.c.mass_kg.is_not(None), used.c.mass_rank), else_=0), used.c.other_rank)
+    worst = func.greatest(
+        case((used.c.distance_km.is_not(None), used.c.distance_rank), else_=0),
+        case((used.c.mass_kg.is_not(None), used.c.mass_rank), else_=0),
+        used.c.other_rank,
+    )
     scope3 = case((used.c.role == "customer_trip", "9"), (used.c.role == "packaging", "1"), else_="4")
     return (
         select(
@@ -289,10 +349,17 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
         select(lot.c.parcel_key, kind.label("kind"), func.sum(_double(lot.c.units)).label("units"), func.sum(lot.c.weight_kg * _double(lot.c.units)).label("weight_kg"))
         .where(lot.c.parcel_key.is_not(None), _is_live(lot)).group_by(lot.c.parcel_key, kind).subquery("treated")
     )  # fmt: skip
-    of_parcel = select(treated.c.parcel_key, func.sum(treated.c.units).label("units")).group_by(treated.c.parcel_key).subquery("of_parcel")
+    of_parcel = (
+        select(treated.c.parcel_key, func.sum(treated.c.units).label("units"))
+        .group_by(treated.c.parcel_key)
+        .subquery("of_parcel")
+    )
     to_landfill = and_(treated.c.kind == "treatment_energy_recovery", place.c.kind == "landfill")
     mass = _double(func.coalesce(leg.c.mass_kg, goods.c.goods_kg, parameter("parcel_mass")))
-    share = case((goods.c.goods_kg > 0, carbon.allocate(mass, treated.c.weight_kg, goods.c.goods_kg)), else_=carbon.allocate(mass, treated.c.units, of_parcel.c.units))
+    share = case(
+        (goods.c.goods_kg > 0, carbon.allocate(mass, treated.c.weight_kg, goods.c.goods_kg)),
+        else_=carbon.allocate(mass, treated.c.units, of_parcel.c.units),
+    )
     rank = case((leg.c.mass_kg.is_not(None), MEASURED), (goods.c.goods_kg.is_not(None), IMPUTED), else_=ASSUMED)
     whole = func.count() == func.count(factor.c.wtw)
 
@@ -301,7 +368,11 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
 
     first, last = func.min(factor.c.factor_id), func.max(factor.c.factor_id)
     trace = case((first == last, first), else_=func.concat(first, " + ", last))
-    scope3 = case((func.bool_or(treated.c.kind.in_(("treatment_recycling", "treatment_energy_recovery"))), "5"), (func.bool_or(treated.c.kind == "treatment_reuse"), "1"), else_="4")
+    scope3 = case(
+        (func.bool_or(treated.c.kind.in_(("treatment_recycling", "treatment_energy_recovery"))), "5"),
+        (func.bool_or(treated.c.kind == "treatment_reuse"), "1"),
+        else_="4",
+    )
     return (
         select(
             leg.c.leg_key, trace.label("factor_id"), func.any_value(mass).label("mass_kg"), _status(func.any_value(rank)).label("mass_status"),
@@ -313,7 +384,7 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
         .outerjoin(of_parcel, of_parcel.c.parcel_key == leg.c.parcel_key)
         .outerjoin(goods, goods.c.parcel_key == leg.c.parcel_key)
         .outerjoin(place, place.c.place_key == leg.c.to_place_key)
-        .outerjoin(factor, and_(factor.c.vehicle == case((to_landfill, "treatment_landfill"), else_=treated.c.kind), factor.c.unit == "kgCO2e/t", factor.c.year == extract("year", leg.c.started_on)))
+        .outerjoin(factor, and_(factor.c.vehicle == case((to_landfill, "treatment_landfill"), else_=func.coalesce(treated.c.kind, leg.c.vehicle)), factor.c.unit == "kgCO2e/t", factor.c.year == extract("year", leg.c.started_on)))
         .where(leg.c.role == "treatment").group_by(leg.c.leg_key)
     )  # fmt: skip
 
@@ -322,9 +393,20 @@ def _leg_cost(leg: Any, euro: Expression) -> Select[Any]:
     """Cost of every leg: its invoice; else nothing where the retailer does not pay it as a leg; else the usual rate."""
     start, end = t["dim_place"].alias("start"), t["dim_place"].alias("finish")
     methods = [name for parameter_name, name in parameters() if parameter_name == "freight_first_mile"]
-    first_mile = case(*((leg.c.method == m, parameter("freight_first_mile", m)) for m in methods), else_=parameter("freight_first_mile", "unknown"))
-    trunk = case((start.c.country != end.c.country, parameter("freight_trunk", "cross_border")), else_=parameter("freight_trunk", "domestic"))
-    rate = case((leg.c.role == "first_mile", first_mile), (leg.c.element_type == "hub", parameter("freight_hub", "carrier")), (leg.c.role == "onward", parameter("freight_onward")), else_=trunk)
+    first_mile = case(
+        *((leg.c.method == m, parameter("freight_first_mile", m)) for m in methods),
+        else_=parameter("freight_first_mile", "unknown"),
+    )
+    trunk = case(
+        (start.c.country != end.c.country, parameter("freight_trunk", "cross_border")),
+        else_=parameter("freight_trunk", "domestic"),
+    )
+    rate = case(
+        (leg.c.role == "first_mile", first_mile),
+        (leg.c.element_type == "hub", parameter("freight_hub", "carrier")),
+        (leg.c.role == "onward", parameter("freight_onward")),
+        else_=trunk,
+    )
     customer = leg.c.role.in_(("customer_trip", "packaging"))
     handling = or_(leg.c.role == "treatment", and_(leg.c.element_type == "hub", leg.c.carrier.is_(None)))
     invoiced = leg.c.cost_amount.is_not(None)
@@ -382,7 +464,9 @@ def _lot_basis(where_lot: str) -> Select[Any]:
         select(leg_cost.c.leg_key, null(), null(), _double(leg_cost.c.amount), rank).where(leg_cost.c.amount != 0),
     ).subquery("parts")  # fmt: skip
     sums = (func.sum(parts.c[n]).label(n) for n in ("kg_co2e", "kg_co2e_measured", "freight"))
-    chain_rows = select(leg.c.parcel_key, *sums, func.max(parts.c.freight_rank).label("freight_rank")).join(parts, parts.c.leg_key == leg.c.leg_key)
+    chain_rows = select(leg.c.parcel_key, *sums, func.max(parts.c.freight_rank).label("freight_rank")).join(
+        parts, parts.c.leg_key == leg.c.leg_key
+    )
     if where_lot != "TRUE":
         chain_rows = chain_rows.where(leg.c.parcel_key.in_(select(lot.c.parcel_key)))
     chain = chain_rows.group_by(leg.c.parcel_key).subquery("chain")
@@ -401,9 +485,18 @@ def _lot_basis(where_lot: str) -> Select[Any]:
         .group_by(whole.c.return_key).subquery("of_return")
     )  # fmt: skip
     prices = [_style_price().alias(name) for name in ("price_then", "price_now")]
-    months = [func.date_trunc("month", day) for day in (lot.c.ordered_on, cast(func.coalesce(lot.c.restocked_at, lot.c.inspected_at), Date))]
-    weight = case((parcel.c.live_kg > 0, case((live, mass), else_=0.0)), (parcel.c.live_units > 0, case((live, _double(lot.c.units)), else_=0.0)), else_=_double(lot.c.units))
-    total = case((parcel.c.live_kg > 0, parcel.c.live_kg), (parcel.c.live_units > 0, parcel.c.live_units), else_=parcel.c.units)
+    months = [
+        func.date_trunc("month", day)
+        for day in (lot.c.ordered_on, cast(func.coalesce(lot.c.restocked_at, lot.c.inspected_at), Date))
+    ]
+    weight = case(
+        (parcel.c.live_kg > 0, case((live, mass), else_=0.0)),
+        (parcel.c.live_units > 0, case((live, _double(lot.c.units)), else_=0.0)),
+        else_=_double(lot.c.units),
+    )
+    total = case(
+        (parcel.c.live_kg > 0, parcel.c.live_kg), (parcel.c.live_units > 0, parcel.c.live_units), else_=parcel.c.units
+    )
     sold = _double(order.c.units_sold + order.c.units_exchanged_in)
     units = _double(lot.c.units)
 
@@ -413,8 +506,20 @@ def _lot_basis(where_lot: str) -> Select[Any]:
     def of_recovery(amount: Any) -> Expression:
         return cost.share_of(amount, units, recovered.c.units)
 
-    fee_rate = case((policy.c.currency == lot.c.currency, lot.c.fx_rate), (policy.c.currency == select(t["build_info"].c.value).where(t["build_info"].c.name == "reporting_currency").scalar_subquery(), 1.0))
-    fee = case((lot.c.return_type.in_(("withdrawal", "commercial")), cost.share_of(_double(policy.c.fee_amount), units, of_return.c.units) * fee_rate))
+    fee_rate = case(
+        (policy.c.currency == lot.c.currency, lot.c.fx_rate),
+        (
+            policy.c.currency
+            == select(t["build_info"].c.value).where(t["build_info"].c.name == "reporting_currency").scalar_subquery(),
+            1.0,
+        ),
+    )
+    fee = case(
+        (
+            lot.c.return_type.in_(("withdrawal", "commercial")),
+            cost.share_of(_double(policy.c.fee_amount), units, of_return.c.units) * fee_rate,
+        )
+    )
     is_costed = and_(lot.c.confirmed_at.is_not(None), live, lot.c.return_type != "price_adjustment")
     return (
         select(
@@ -453,8 +558,16 @@ def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
     def usual(name: str, applies_to: str = "") -> Expression:
         return parameter(name, applies_to) * euro
 
-    def rows(component: str, amount: Expression, status: Any, method: Any, *where: Expression) -> Select[Any]:
-        given = select(lot.c.return_lot_key, literal(component).label("component"), amount.label("amount"), _word(status).label("status"), _word(method).label("method")).where(lot.c.is_costed, *where)
+    def rows(
+        component: str, amount: Expression, status: str | Expression, method: str | Expression, *where: Expression
+    ) -> Select[Any]:
+        given = select(
+            lot.c.return_lot_key,
+            literal(component).label("component"),
+            amount.label("amount"),
+            _word(status).label("status"),
+            _word(method).label("method"),
+        ).where(lot.c.is_costed, *where)
         inner = given.subquery(component)
         return select(*inner.c).where(func.round(inner.c.amount, 4) != 0)
 
@@ -472,7 +585,9 @@ def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
     priced = (c.price_then > 0) & c.price_now.is_not(None)
     known = c.recovered.is_not(None)
     supplied = c.disposition == "return_to_supplier"
-    rates = [name for parameter_name, name in parameters() if parameter_name == "recovery" and name != "return_to_supplier"]
+    rates = [
+        name for parameter_name, name in parameters() if parameter_name == "recovery" and name != "return_to_supplier"
+    ]
     usual_share = case(*((c.disposition == name, parameter("recovery", name)) for name in rates))
     loss = case(
         (is_lost, c.cost), (as_new & known, func.greatest(cost.value_loss(c.net, c.recovered), 0.0)),
@@ -480,7 +595,13 @@ def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
         (supplied, cost.value_loss(c.cost, c.cost * parameter("recovery", "return_to_supplier"))), (c.disposition.is_(None), c.cost * parameter("expected_loss")),
         else_=cost.value_loss(c.cost, c.net * usual_share),
     )  # fmt: skip
-    loss_status = case((is_lost, "imputed"), (known, "measured"), (as_new, "imputed"), (c.disposition == "destroyed", "imputed"), else_="assumed")
+    loss_status = case(
+        (is_lost, "imputed"),
+        (known, "measured"),
+        (as_new, "imputed"),
+        (c.disposition == "destroyed", "imputed"),
+        else_="assumed",
+    )
     loss_method = case(
         (is_lost, "lost on the way"), (known, "recovered value"), (as_new, "selling price of the style"), (c.disposition.is_(None), "treatment not decided"), else_="usual recovery",
     )  # fmt: skip
@@ -497,7 +618,7 @@ def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
     ]  # fmt: skip
 
 
-def _word(value: Any) -> Expression:
+def _word(value: str | Expression) -> Expression:
     return literal(value) if isinstance(value, str) else value
 
 
@@ -520,16 +641,61 @@ def _list_factors(connection: Connection) -> None:
             note = f"{row['vehicle'].replace('_', ' ')}, {row['activity'].replace('_', ' ')}, {first}-{last}"
             note += ", vintage_substituted" if is_late else ""
             numbers = [float(row[n]) if row[n] else None for n in ("wtt", "ttw", "wtw")]
-            rows.append((row["factor_id"], "emission", f"{note}. {row['notes']}".strip(), row["unit"], *numbers, int(row["year"]), row["source"], row["source_address"], row["quality"]))
+            rows.append(
+                (
+                    row["factor_id"],
+                    "emission",
+                    f"{note}. {row['notes']}".strip(),
+                    row["unit"],
+                    *numbers,
+                    int(row["year"]),
+                    row["source"],
+                    row["source_address"],
+                    row["quality"],
+                )
+            )
     if years:
-        rules = {"circuity": "distance", "same_area_distance": "distance", "parcel_mass": "allocation", "packaging_mass": "allocation"}
+        rules = {
+            "circuity": "distance",
+            "same_area_distance": "distance",
+            "parcel_mass": "allocation",
+            "packaging_mass": "allocation",
+        }
         for (name, applies_to), row in parameters().items():
             if name in ("displacement", "air_long_from"):
                 continue
             kind = rules.get(name) or ("distance" if row["unit"].startswith("km") or name == "trip_share" else "cost")
             what = f"{name} {applies_to}".strip().replace("_", " ")
-            rows.append((f"{name}.{applies_to}".strip("."), kind, f"{what}. {row['notes']}".strip(), row["unit"], None, None, float(row["value"]), int(row["year"]), row["source"], row["address"], row["quality"]))
-        rows.append(("allocation.mass", "allocation", "A parcel's total falls to its lots by mass where all are weighed, else by units", "share", None, None, None, None, "ISO 14083", "", "assumed"))
+            rows.append(
+                (
+                    f"{name}.{applies_to}".strip("."),
+                    kind,
+                    f"{what}. {row['notes']}".strip(),
+                    row["unit"],
+                    None,
+                    None,
+                    float(row["value"]),
+                    int(row["year"]),
+                    row["source"],
+                    row["address"],
+                    row["quality"],
+                )
+            )
+        rows.append(
+            (
+                "allocation.mass",
+                "allocation",
+                "A parcel's total falls to its lots by mass where all are weighed, else by units",
+                "share",
+                None,
+                None,
+                None,
+                None,
+                "ISO 14083",
+                "",
+                "assumed",
+            )
+        )
     connection.execute("DELETE FROM factor_set")
     if rows:
         connection.executemany("INSERT INTO factor_set VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)

@@ -61,7 +61,7 @@ def credit_match(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
             bound.add(credit)
             chosen.append(position)
     matched = pairs.iloc[chosen]
-    hours = (matched.credited_at - matched.ordered_at) / pd.Timedelta(hours=1)
+    hours = (matched.credited_at - matched.ordered_at).dt.total_seconds() / 3600
     rows = pd.DataFrame(
         {
             "return_line_key": matched.return_line_key,

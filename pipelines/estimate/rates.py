@@ -64,7 +64,7 @@ def development_curves(connection: duckdb.DuckDBPyConnection, settings: Settings
     Each cell is shrunk to its window's curve over all categories. In a source, the window with most returns leads (itself
     shrunk a little to an assumed curve); any other window's curve starts from the leading one stretched to its length, so
     that a window too young to have shown its late returns is not taken for mature: days beyond the oldest line stay
-    stretched until seen.
+    stretched until seen. Lines without a window start from the leading curve as it is.
     """
     del settings
     connection.execute(f"""
@@ -105,7 +105,7 @@ def development_curves(connection: duckdb.DuckDBPyConnection, settings: Settings
             if window == leading:
                 whole = first
             else:
-                start = stretched_curve(first, leading or NO_WINDOW_DAYS, window or NO_WINDOW_DAYS, end)
+                start = stretched_curve(first, leading or window or 1, window or leading or 1, end)
                 whole = development_curve(*sums, end, start, _STRETCHED)
             for cell in by_window[source, window]:
                 found[cell] = development_curve(*counts.get(cell, nothing), end, whole)

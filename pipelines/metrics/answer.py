@@ -21,6 +21,7 @@ from pipelines.metrics import carbon, money, promises, returns
 from pipelines.metrics.base import (
     ALIASES,
     EVERYTHING,
+    TAKEN,
     Ask,
     Metric,
     PartlyKnown,
@@ -95,11 +96,11 @@ def ask(
 ) -> Ask:  # fmt: skip
     """Put a question into one frozen value.
 
-    The dimension `reason` is answered as `return_reason`: `reason` says why a number is missing.
+    The dimensions `reason` and `status` are answered as `return_reason` and `data_status`: an answer has columns of those names.
     """
     chosen, parameter = _parsed(key)
     days = [d.date() if isinstance(d, datetime) else d for d in (since, until)]
-    groups = tuple("return_reason" if b == "reason" else b for b in ((by,) if isinstance(by, str) else by))
+    groups = tuple(ALIASES[b] if b in TAKEN else b for b in ((by,) if isinstance(by, str) else by))
     return Ask(chosen, parameter, groups, where or {}, days[0], days[1], as_instant(as_of), level, scope)
 
 

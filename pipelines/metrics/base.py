@@ -12,7 +12,7 @@ from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
 import pandas as pd
-from sqlalchemy import Integer, Select, and_, case, cast, false, func, literal_column, null, or_, select, union_all
+from sqlalchemy import Float, Integer, Numeric, Select, and_, case, cast, false, func, literal_column, null, or_, select, union_all
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.errors import UnknownDimension
@@ -22,8 +22,10 @@ from pipelines.warehouse.schema import STAR
 Values = Mapping[str, Sequence[Any]]
 ALIASES = {
     "market": "country", "shop": "shop_id", "product": "product_id", "style": "style_id", "promise": "promise_id", "place": "place_id",
-    "site": "place_id", "reason": "return_reason", "several_sizes": "has_several_sizes",
+    "site": "place_id", "reason": "return_reason", "status": "data_status", "several_sizes": "has_several_sizes",
 }  # fmt: skip
+
+TAKEN = ("reason", "status")  # columns of an answer: these two dimensions are answered under their full names
 
 
 class Text(NamedTuple):
@@ -247,7 +249,7 @@ def _condition(base: Base, name: str, values: Sequence[Any], basis: str, now: Ti
         values = [v if isinstance(v, bool) or v is None else str(v).lower() in ("true", "1", "yes") for v in values]
         return or_(false(), *(expression.is_(v) if v is None else expression == literal_column(str(v).upper()) for v in values))
     known = [v for v in values if v is not None and v != ""]
-    if str(expression.type).upper() in ("INTEGER", "BIGINT"):
+    if isinstance(expression.type, Integer):
         known = [int(v) for v in known]
     tests = [expression.in_(known)] if known else []
     return or_(false(), *tests, *([expression.is_(None)] if len(known) < len(values) else []))
@@ -317,7 +319,7 @@ def _part(base: Base, sums: list[tuple[str, Sum]], ask: Ask) -> Select[Any]:
     for (name, s), condition in zip(sums, conditions, strict=True):
         amount = s.amount(now)
         value = amount if is_common or condition is None else case((condition, amount))
-        total = func.count(value.distinct()) if s.distinct else func.sum(double(value) if not _is_whole(amount) else value)
+        total = func.count(value.distinct()) if s.distinct else _sum(value, amount)
         totals.setdefault(name, []).append(total)
     columns = [_added(t).label(name) for name, t in totals.items()]
     labelled = [e.label(n) for n, e in {**keys, **details, **absent}.items()]
@@ -344,8 +346,12 @@ def _added(totals: list[Expression]) -> Expression:
     return found
 
 
-def _is_whole(amount: Expression) -> bool:
-    return str(amount.type).upper() in ("INTEGER", "BIGINT")
+def _sum(value: Expression, amount: Expression) -> Expression:
+    """Sum whole numbers as they are, money as decimals, everything else in Double."""
+    if isinstance(amount.type, Integer):
+        return func.sum(value)
+    is_decimal = isinstance(amount.type, Numeric) and not isinstance(amount.type, Float)
+    return double(func.sum(value)) if is_decimal else func.sum(double(value))
 
 
 def _padded(part: Select[Any], groups: list[str], columns: list[str]) -> Select[Any]:

@@ -85,7 +85,7 @@ SCORED = Base("scored", _SCORED, ORDERS.days, ORDERS.dimensions, ORDERS.seen, _c
 _LEGS = legs.outerjoin(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key)
 _LEG_DIMENSIONS = {
     **_named(legs, "source", "shop_id", "country", "channel", "method", "carrier", "role", "mode", "element_type", "service"),
-    **_named(leg_carbon, "status", "scope3_category", "factor_id"),
+    **_named(leg_carbon, "scope3_category", "factor_id"), "data_status": leg_carbon.c.status,
 }
 _LEG_IDS = (legs.c.element_id, legs.c.parcel_id, legs.c.element_no, legs.c.role, legs.c.mode, legs.c.carrier, legs.c.started_on)
 LEGS = Base(
@@ -98,7 +98,7 @@ LOT_CARBON = Base(
 )  # fmt: skip
 LOT_COST = Base(
     "lot_cost", lots.join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS,
-    {**LOT_DIMENSIONS, "component": lot_cost.c.component, "status": lot_cost.c.status}, first_event, {}, {},
+    {**LOT_DIMENSIONS, "component": lot_cost.c.component, "data_status": lot_cost.c.status}, first_event, {}, {},
     (*LOT_IDS, lot_cost.c.component, lot_cost.c.amount, lot_cost.c.status, lot_cost.c.method.label("how")),
 )  # fmt: skip
 

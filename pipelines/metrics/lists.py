@@ -255,7 +255,7 @@ def waterfall(build: Build, *, where: Where = None, since: Day = None, until: Da
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     booked = round(float(np.nan_to_num(build.fetch(statement(_asked(build, "gross_margin", **period)))[MARGIN.name].sum())), 2)
     undone = -round(float(np.nan_to_num(build.fetch(statement(_asked(build, "margin_reversed", **period)))[REVERSED.name].sum())), 2)
-    costs = _order_basis(metric("return_cost"), ("component", "status"), build, period)
+    costs = _order_basis(metric("return_cost"), ("component", "data_status"), build, period)
     steps: list[dict[str, Any]] = [
         {"step": "booked", "kind": "total", "amount": booked, "measured": booked},
         {"step": "margin_reversed", "kind": "step", "amount": undone, "measured": undone},
@@ -263,7 +263,7 @@ def waterfall(build: Build, *, where: Where = None, since: Day = None, until: Da
     order = ("outbound_shipping", "payment_fee", "return_freight", "handling", "value_loss", "disposal", "fee_charged")
     for component in sorted(costs["component"].dropna().unique(), key=lambda c: (order.index(c) if c in order else len(order), c)):
         mine = costs[costs["component"] == component]
-        parts = {s: -round(float(mine.loc[mine["status"] == s, COST.name].sum()), 2) for s in ("measured", "imputed", "assumed")}
+        parts = {s: -round(float(mine.loc[mine["data_status"] == s, COST.name].sum()), 2) for s in ("measured", "imputed", "assumed")}
         steps.append({"step": component, "kind": "step", "amount": round(sum(parts.values()), 2), **parts})
     left = round(sum(round(s["amount"] * 100) for s in steps) / 100, 2)
     steps.append({"step": "left", "kind": "total", "amount": left})

@@ -3,7 +3,7 @@
 Margin and costs are without VAT, what customers get back is with VAT; each metric says which.
 """
 
-from sqlalchemy import and_, func, literal_column
+from sqlalchemy import and_, case, func, literal_column
 
 from pipelines.metrics import finish
 from pipelines.metrics.base import Metric, Sql, Sum, Text, Time, always, both, measure
@@ -33,13 +33,14 @@ from pipelines.metrics.bases import (
 )
 
 from pipelines.warehouse.engine import Expression, double, ratio
+from pipelines.warehouse.schema import Money
 
 CENT = 0.005
 
 
 def _margin(table: object) -> Sql:
     c = table.c  # type: ignore[attr-defined]
-    return lambda _: (double(c.net_amount) - double(c.cost_amount)) * c.fx_rate
+    return lambda _: double(c.net_amount - c.cost_amount) * c.fx_rate
 
 
 def _undone(table: object) -> Sql:
@@ -59,7 +60,7 @@ REVERSED = measure("reversed", [
     Sum(LOTS, _margin(lots), both(is_confirmed(), has_order, _undone(lots))),
     Sum(CREDITS, lambda now: _margin(credited)(now) * ratio(matches.c.units, credited.c.units), both(is_confirmed(credited), _undone(credited), is_bound)),
 ])  # fmt: skip
-COST = measure("cost", Sum(LOT_COST, lambda _: double(lot_cost.c.amount)))
+COST = measure("cost", Sum(LOT_COST, lambda _: lot_cost.c.amount))
 CONFIRMED = measure("confirmed", returned(basis="return"))
 MARGIN_NEEDS = ("order", "return", "unit_cost", "vat", "fx")
 COST_NEEDS = ("return", "unit_cost", "leg")
@@ -68,6 +69,13 @@ EROSION_NEEDS = (*MARGIN_NEEDS, "leg")
 
 def _paid(_: Time) -> Expression:
     return double(refunds.c.amount) * refunds.c.fx_rate
+
+
+def _recovered(now: Time) -> Expression:
+    """Value what goes back on sale as new at its cost: it will be sold again at a price of its own."""
+    as_new = recoveries.c.outcome == literal_column("'resold_as_new'")
+    at_cost = func.least(recoveries.c.amount, recoveries.c.cost_amount, type_=Money)
+    return double(case((as_new, at_cost), else_=recoveries.c.amount)) * recoveries.c.fx_rate
 
 
 def _is_credit(_: Time) -> Expression:
@@ -115,10 +123,10 @@ METRICS = (
     ),
     Metric(
         "recovery_rate", Text("Value recovered", "Valeur récupérée"),
-        Text("What was got for returned goods, as a share of their purchase cost, without VAT.", "Ce qu'on a tiré des articles retournés, rapporté à leur coût d'achat, hors TVA."),
+        Text("What was got for returned goods, as a share of their purchase cost, without VAT; what is resold as new counts at cost.", "Ce qu'on a tiré des articles retournés, rapporté à leur coût d'achat, hors TVA ; le revendu comme neuf compte à son coût."),
         "value recovered", "purchase cost of the units", "recovered / cost", "share", "return", "up", ("return", "recovery", "unit_cost", "fx"),
         (
-            measure("recovered", Sum(RECOVERIES, money(recoveries, "amount"), lambda _: recoveries.c.cost_amount.is_not(None))),
+            measure("recovered", Sum(RECOVERIES, _recovered, lambda _: recoveries.c.cost_amount.is_not(None))),
             measure("cost", Sum(RECOVERIES, money(recoveries, "cost_amount"))),
             measure("n", Sum(RECOVERIES, lambda _: recoveries.c.units)),
         ), finish.ratio_of("recovered", "cost", nothing="nothing recovered in this selection"), family="money",
@@ -157,8 +165,8 @@ METRICS = (
         Text("Share of the cost of returns that rests on invoices and records, not on rules or assumptions.", "Part du coût des retours qui repose sur des factures et relevés, et non sur des règles ou hypothèses."),
         "measured amounts", "all amounts, signs left out", "measured / all", "share", "return", "up", COST_NEEDS,
         (
-            measure("measured", Sum(LOT_COST, lambda _: func.abs(double(lot_cost.c.amount)), lambda _: lot_cost.c.status == literal_column("'measured'"))),
-            measure("all", Sum(LOT_COST, lambda _: func.abs(double(lot_cost.c.amount)))),
+            measure("measured", Sum(LOT_COST, lambda _: func.abs(lot_cost.c.amount, type_=Money), lambda _: lot_cost.c.status == literal_column("'measured'"))),
+            measure("all", Sum(LOT_COST, lambda _: func.abs(lot_cost.c.amount, type_=Money))),
         ), finish.ratio_of("measured", "all", counted=False, nothing="no cost in this selection"), family="money",
     ),
 )  # fmt: skip

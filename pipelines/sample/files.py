@@ -198,12 +198,12 @@ class Writer:
         return len(lines)
 
 
-def spoiled(plan: Plan, seconds: Array) -> Array:
-    """Give the times of the planned rows: IMPOSSIBLE ones in 1970, in 2999 or five years early, one after the other."""
+def spoiled(plan: Plan, seconds: Array, *, is_early: bool = False) -> Array:
+    """Give the times of the planned rows: IMPOSSIBLE ones in 1970 and 2999, and with `is_early` also five years before."""
     when = seconds[plan.row].astype(float)
     rows = np.flatnonzero(plan.kind == IMPOSSIBLE)
-    turn = np.arange(len(rows)) % 3
-    when[rows] = np.where(turn == 0, 3600.0, np.where(turn == 1, 32_503_593_600.0, when[rows] - 5 * 365 * DAY))
+    turn = np.arange(len(rows)) % (3 if is_early else 2)
+    when[rows] = np.select([turn == 0, turn == 1], [3600.0, 32_503_593_600.0], when[rows] - 5 * 365 * DAY)
     return when
 
 

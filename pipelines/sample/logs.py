@@ -494,7 +494,7 @@ def _portal(rng: Rng, s: Simulation, writer: Writer) -> None:
     reason = np.where((plan.kind == LATE_EDIT) & asked, np.where(is_french, *other), reason)
     note = np.where(asked & rows["has_note"][row], of_words(note_start, note_variants), -1)
     carrier_names = [*p["carriers"], p["trunk_carrier"]]
-    when = spoiled(plan, when)
+    when = spoiled(plan, when, is_early=True)
     when = np.where((plan.kind == LATE_EDIT) & ~asked, when - 60, when)
     columns = _return_columns(s, row, plan.kind) | {
         "event": words(event, PORTAL), "lot_no": np.ones(len(row), np.int64), "occurred_at": times(when), "recorded_at": times(plan.recorded), "units": rows["units"][row],
@@ -540,7 +540,7 @@ def _carriers(rng: Rng, s: Simulation, writer: Writer) -> None:
     point = s.network.point_of[inside, np.maximum(method, 0), market, area]
     place = np.where(event == 0, point, np.where(event == 1, hub, -1))
     late = plan.kind == LATE_EDIT
-    when = np.where(late, spoiled(plan, when) - 3600, spoiled(plan, when))
+    when = np.where(late, spoiled(plan, when, is_early=True) - 3600, spoiled(plan, when, is_early=True))
     columns = _return_columns(s, row, plan.kind) | {
         "event": words(event, CARRIER), "lot_no": np.ones(len(row), np.int64), "occurred_at": times(when), "recorded_at": times(plan.recorded), "units": rows["units"][row], "place_id": words(place, s.network.column("place_id").tolist()),
         "carrier": words(carrier, [*p["carriers"], p["trunk_carrier"]]), "method": words(method, METHODS), "return_type": words(np.where(event >= 3, _types(s, row), -1), RETURN_TYPES),

@@ -10,6 +10,7 @@ from pipelines.errors import SourceError
 from pipelines.settings import data_path
 from pipelines.sources.base import Named, Source
 from pipelines.sources.canonical import Canonical
+from pipelines.sources.mapping import Mapping
 from pipelines.sources.notes import note_theme_sql
 from pipelines.sources.online_retail import OnlineRetail
 from pipelines.sources.shopify import Shopify
@@ -30,7 +31,8 @@ def mappings() -> dict[str, Path]:
 
 def mapping_source(path_or_name: str | Path) -> Source:
     """Open a mapping file, by path or by the name of one that comes with the product."""
-    raise SourceError(f"There is no mapping {path_or_name}.")
+    path = mappings().get(str(path_or_name), Path(path_or_name))
+    return Mapping(path)
 
 
 def source_named(name: str) -> Source:

@@ -141,12 +141,29 @@ def _known(table: Table, file: Path, columns: list[str]) -> dict[str, str]:
     return known
 
 
+def distinct(columns: list[str]) -> list[str]:
+    """Make the names of columns distinct: an empty or repeated one gets its position.
+
+    >>> distinct(["Date", "", "date"])
+    ['Date', 'column 2', 'date 3']
+    """
+    seen: set[str] = set()
+    names = []
+    for position, column in enumerate(columns, start=1):
+        plain = column or "column"
+        names.append(plain if column and plain.lower() not in seen else f"{plain} {position}")
+        seen.add(names[-1].lower())
+    return names
+
+
 def csv_columns(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    """Read the header of a CSV file."""
     with opened(file) as text:
         return next(csv.reader(text), [])
 
 
 def ndjson_keys(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    """List the keys of the first lines of an NDJSON file."""
     keys: dict[str, None] = {}
     with opened(file) as text:
         for line in itertools.islice(text, SAMPLE_LINES):
@@ -160,6 +177,7 @@ def ndjson_keys(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
 
 
 def parquet_columns(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    """List the columns of a Parquet file."""
     try:
         return [r[0] for r in connection.execute(f"DESCRIBE FROM read_parquet({quote(file)})").fetchall()]
     except duckdb.Error as error:
@@ -181,7 +199,8 @@ def stage_csv(
 
     A missing field is NULL (an empty one is ''), one field too many lands in `_extra`: so both are seen without a second pass.
     """
-    declared = ", ".join(f"{quote(c or f'_unnamed_{i}')}: 'VARCHAR'" for i, c in enumerate([*columns, "_extra"]))
+    names = distinct(columns)
+    declared = ", ".join(f"{quote(c)}: 'VARCHAR'" for c in [*names, "_extra"])
     read = (
         f"CREATE TEMP TABLE {stage} AS FROM read_csv({quote(file)}, columns = {{{declared}}}, header = true, auto_detect = false, "
         f"delim = {quote(separator)}, quote = {quote(quotes)}, escape = {quote(quotes)}, skip = {skip}, encoding = {quote(encoding)}, "
@@ -196,8 +215,9 @@ def stage_csv(
             in_order(connection, [f"{read}, parallel = false)"])
     except duckdb.Error as error:
         raise _unreadable(file, error) from error
-    last = name(columns[-1] or f"_unnamed_{len(columns) - 1}")
-    return f"CASE WHEN {last} IS NULL THEN 'too few fields' WHEN _extra IS NOT NULL THEN 'too many fields' END"
+    return (
+        f"CASE WHEN {name(names[-1])} IS NULL THEN 'too few fields' WHEN _extra IS NOT NULL THEN 'too many fields' END"
+    )
 
 
 def _unreadable(file: Path, error: duckdb.Error) -> SourceError:

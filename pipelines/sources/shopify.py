@@ -166,7 +166,7 @@ class _Pages:
         elif one == "fulfillment":
             self._note_sent(thing)
         elif one == "fulfillment_event" and thing.get("status") == "delivered":
-            self.delivered[thing.get("fulfillment_id")] = thing.get("happened_at") or thing.get("created_at")
+            self.delivered[thing.get("fulfillment_id")] = str(thing.get("happened_at") or thing.get("created_at"))
         elif one == "inventory_item" and thing.get("cost"):
             self.costs[thing.get("id")] = thing["cost"]
 

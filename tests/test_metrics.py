@@ -1,0 +1,371 @@
+"""Metrics against numbers worked out by hand on the build of hand_build.py."""
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import hand_build
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines import metrics
+from pipelines.errors import UnknownDimension, UnknownMetric
+from pipelines.warehouse.engine import Build, open_duckdb
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
+    path = hand_build.write(tmp_path_factory.mktemp("hand") / "hand.duckdb")
+    with open_duckdb(path) as opened:
+        yield opened
+
+
+def rebuilt(folder: Path, **tables: list[dict[str, Any]]) -> Build:
+    return open_duckdb(hand_build.write(folder / "other.duckdb", tables))
+
+
+def value(build: Build, key: str, **question: Any) -> float:
+    found = metrics.answer(build, key, **question)
+    assert len(found) == 1
+    assert found["status"].iloc[0] == "ok", found["reason"].iloc[0]
+    return float(found["value"].iloc[0])
+
+
+BY_HAND: dict[str, float] = {
+    "sold_units": 9,  # 2+1+1+1+1+1+2; line 8 is an exchange, line 9 is cancelled by credit i
+    "returned_units": 5,  # lots a b c d, credit g
+    "net_sales": 520,  # 100+50+80+60+1.2*50+50+120
+    "observed_return_rate": 5 / 9,
+    "maturity": 6.95 / 9,  # G: lines 1-5 six units at 1, line 6 at 19 days .95, line 7 two units not delivered 0
+    "value_return_rate": (50 + 50 + 80 + 50 + 60) / 520,
+    "order_return_rate": 4 / 7,  # orders 1, 2, 3, 5 of 1 2 3 4 5 6 8
+    "request_rate": 6 / 9,  # a b c d e f
+    "refused_rate": 0,
+    "exchange_rate": 1 / 9,  # b
+    "conformity_rate": 0,
+    "expected_return_rate": (3 * 0.5 + 6 * 0.25) / 9,
+    "several_sizes_share": 3 / 9,  # order 1
+    "size_balance": 0,  # a too small, b too large
+    "requested_units": 6,
+    "confirmed_units": 8,  # a b c d, g, h 3; i is no return
+    "received_units": 3,  # a b c
+    "open_returns": 1,  # d
+    "dock_backlog": 0,
+    "missing_scan_share": 1 / 3,  # c of a b c
+    "lost_share": 0,
+    "approval_rate": 1,
+    "cancelled_share": 1 / 6,  # e
+    "expired_share": 1 / 6,  # f
+    "unmatched_credits": 3,  # h; g and i are matched
+    "unmatched_credit_value": 30,
+    "cancellations": 2,  # one unit of line 7, credit i
+    "promise_kept": 2 / 4,  # kept a a, broken c c
+    "promise_broken": 2,
+    "promise_undetermined": 2,  # d d
+    "promise_expired": 1,  # f
+    "legal_refund_kept": 1 / 2,
+    "refunds_due_soon": 1,  # d on 3 February
+    "days_to_refund": 26,  # a after 8 days, c after 26; e cancelled, d and f open: F1 = .375 of .75 at 8, all at 26
+    "days_to_refund(0.5)": 8,
+    "days_to_refund_from_receipt": 17,  # a 3, c 17
+    "days_to_restock": 13,  # a 9, b 13; c was disposed of
+    "days_to_restock_from_receipt": 8,  # a 4, b 8
+    "breach_risk": (0.1 + 0.7) / 2,
+    "gross_margin": 290,  # 520 - 230
+    "margin_reversed": 30 + 50 + 30 + 30,  # a c d g; b is an exchange
+    "return_cost": (4 + 2 + 3) + (4 + 2 + 8) + (6 + 2 + 30 - 5) + 3,  # 59
+    "return_cost_per_unit": 59 / 8,
+    "margin_erosion": 140 + 59,
+    "margin_erosion_share": 199 / 290,
+    "recovery_rate": (20 + 12 + 0) / (20 + 20 + 30),
+    "refund_amount": 60 + 90 + 60 + 30 + 10,
+    "refund_discrepancy": -6,
+    "refund_accuracy": 1 / 2,
+    "value_in_flow": 20,  # d; a b restocked, c disposed, e and f stopped, credits were never asked for
+    "measured_cost_share": (4 + 3 + 4 + 6 + 30 + 5) / (9 + 14 + 43 + 3),
+    "kg_co2e": 3,  # .5 + .1 + 2 + .4
+    "kg_co2e_per_100_sold": 300 / 9,
+    "kg_co2e_per_return": 3 / 8,
+    "primary_data_share": 2.5 / 3,
+    "resold_as_new_share": 1 / 3,  # a of a b c
+    "refurbished_share": 1 / 3,  # b
+    "donated_share": 0,
+    "recycled_share": 0,
+    "destroyed_share": 1 / 3,  # c
+    "pending_inspection_units": 0,
+}
+IN_GROUPS: list[tuple[str, tuple[str, ...], dict[tuple[Any, ...], float]]] = [
+    ("observed_return_rate", ("category",), {("dress",): 4 / 7, ("shoes",): 1 / 2}),
+    ("sales_share", ("category",), {("dress",): 7 / 9, ("shoes",): 2 / 9}),
+    ("reason_share", ("reason",), {("size_small",): 0.2, ("size_large",): 0.2, ("quality_defect",): 0.2, ("unknown",): 0.4}),
+    ("kg_co2e", ("role", "mode"), {("trunk", "truck"): 2.5, ("hub", "site"): 0.1, ("first_mile", "van"): 0.4}),
+    ("kg_co2e", ("category",), {("dress",): 1.0, ("shoes",): 2.0}),  # from the lots: legs know no product
+    ("return_cost", ("component",), {("outbound_shipping",): 3, ("return_freight",): 17, ("handling",): 6, ("value_loss",): 38, ("fee_charged",): -5}),
+    ("return_cost", ("status",), {("measured",): 42, ("assumed",): 6, ("imputed",): 11}),
+    ("stage_days(0.5)", ("stage",), {
+        ("requested-approved",): 1 / 24, ("requested-handed_over",): 1, ("handed_over-carrier_scan",): 1, ("carrier_scan-received",): 3, ("received-inspected",): 1,
+        ("inspected-refunded",): 2, ("inspected-restocked",): 3}),
+    ("promise_at", ("promise_id",), {("refund",): 24, ("legal_refund",): 26}),
+    ("value_in_flow", ("stage",), {("under_way",): 20}),
+    # shrunk: (r + a) / (n + a + b), n in expected units: alba 3 of 2+1+.95, gala 1 of 1 (line 7 is not delivered), runner 1 of 2
+    ("product_return_rate", ("style_id",), {("shop:alba",): 7 / 13.95, ("shop:gala",): 5 / 11, ("shop:runner",): 3 / 12}),
+    ("refund_amount", ("month",), {("2025-11-01",): 60, ("2025-12-01",): 100, ("2026-01-01",): 90}),
+    ("refund_amount", ("category",), {("dress",): 160, ("shoes",): 96}),  # from the refund lines
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", BY_HAND)
+def test_number_by_hand(build: Build, key: str) -> None:
+    assert value(build, key) == pytest.approx(BY_HAND[key], abs=1e-9)
+
+
+@pytest.mark.parametrize(("key", "by", "expected"), IN_GROUPS, ids=[f"{k} by {'-'.join(b)}" for k, b, _ in IN_GROUPS])
+def test_groups_by_hand(build: Build, key: str, by: tuple[str, ...], expected: dict[tuple[Any, ...], float]) -> None:
+    found = metrics.answer(build, key, by=by)
+    groups = found.drop(columns=["value", "low", "high", "n", "unit", "basis", "status", "reason"])
+    names = [tuple(str(v.date()) if isinstance(v, pd.Timestamp) else v for v in row) for row in groups.itertuples(index=False)]
+    assert dict(zip(names, found["value"], strict=True)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_every_metric_has_a_number_by_hand() -> None:
+    elsewhere = {"ultimate_return_rate", "returns_to_come", "returns_to_come_value", "window_return_rate", "own_part", "probability_above_category"}
+    checked = {k.split("(")[0] for k in BY_HAND} | {k.split("(")[0] for k, _, _ in IN_GROUPS} | elsewhere
+    assert {m.key for m in metrics.catalogue()} == checked
+
+
+# -- final rates -------------------------------------------------------------------------------------------------------
+
+
+def test_final_rate_is_what_came_and_what_is_to_come(build: Build) -> None:
+    found = metrics.answer(build, "ultimate_return_rate").iloc[0]
+    to_come = value(build, "returns_to_come")
+    assert found["value"] == pytest.approx((5 + to_come) / 9)
+    assert found["low"] < found["value"] < found["high"]
+    # two units not delivered and .05 of one: at a rate around 5 / 6.95 they bring between one and two
+    assert 1 < to_come < 2
+    # those units are worth 60 each: line 7 is 120 for two
+    assert value(build, "returns_to_come_value") == pytest.approx(60 * to_come, rel=0.05)
+
+
+def test_final_rate_of_a_young_month_is_greyed(build: Build) -> None:
+    found = metrics.answer(build, "ultimate_return_rate", by=("month",)).set_index("month")
+    january = found.loc["2026-01-01"]  # G = .95 of three units: .95 / 3 = 32%
+    assert january["status"] == "greyed"
+    assert "32%" in january["reason"]
+    assert np.isnan(january["value"])
+    assert found.loc["2025-11-01", "value"] == pytest.approx(3 / 4)
+
+
+def test_window_rate_counts_only_what_is_old_enough(build: Build) -> None:
+    # 30 days after the clock: lines 1 to 5 are old enough, six units. Confirmed within 30 days: a, b (9 days), g (12 days).
+    # c came after 47 days, d after 18 days while line 6 is 19 days old: Kaplan-Meier, hazard 1 / 4 at day 18.
+    # day 9: 2 of 7, day 12: 1 of 5, day 18: 1 of 4, so 1 - 5/7 * 4/5 * 3/4
+    assert value(build, "window_return_rate") == pytest.approx(1 - 5 / 7 * 4 / 5 * 3 / 4)
+
+
+def test_own_part_is_final_less_expected(build: Build) -> None:
+    assert value(build, "own_part") == pytest.approx(value(build, "ultimate_return_rate") - 1 / 3)
+
+
+# -- filters, periods, time of observation -----------------------------------------------------------------------------
+
+
+def test_until_is_included_and_filters_hold(build: Build) -> None:
+    assert value(build, "sold_units", since=date(2025, 12, 1), until=date(2025, 12, 5)) == 2
+    assert value(build, "sold_units", since=date(2025, 12, 1), until=date(2025, 12, 4)) == 1
+    assert value(build, "sold_units", where={"country": ["DE", "GB"]}) == 2
+    assert value(build, "sold_units", where={"has_several_sizes": ["true"]}) == 3
+    assert value(build, "sold_units", where={"market": ["FR"]}, by=()) == 7
+    assert value(build, "sold_units", scope=metrics.Scope({"country": ["DE"]})) == 1
+    assert value(build, "sold_units", where={"brand": ["x' OR 1=1 --"]}) == 0
+
+
+def test_as_of_forgets_what_came_later(build: Build) -> None:
+    # at the end of 2025-12-12: a, b confirmed; c, d, g not yet; lines 6, 7 not yet ordered; f's request known
+    as_of = date(2025, 12, 12)
+    assert value(build, "returned_units", as_of=as_of) == 2
+    assert value(build, "sold_units", as_of=as_of) == 6
+    assert value(build, "open_returns", as_of=as_of) == 1  # f, which expires in January; e was cancelled on the 11th
+    assert value(build, "promise_kept", as_of=as_of) == 1
+    # c was received on 29 December and inspected on the 30th
+    assert value(build, "dock_backlog", as_of=date(2025, 12, 29)) == 1
+
+
+def test_as_of_a_cancelled_return_was_still_open(build: Build) -> None:
+    assert value(build, "open_returns", as_of=date(2025, 12, 10)) == 1  # e, cancelled on the 11th
+
+
+# -- what is not known -------------------------------------------------------------------------------------------------
+
+
+def test_missing_facts_grey_with_the_wanted_source(tmp_path: Path) -> None:
+    coverage = [row for row in hand_build.TABLES["build_coverage"] if row["fact"] not in ("unit_cost", "leg")]
+    coverage.append({"source": "shop", "fact": "unit_cost", "share": 0.005, "rows": 9})
+    with rebuilt(tmp_path, build_coverage=coverage) as build:
+        margin = metrics.answer(build, "gross_margin", by=("category",))
+        assert margin["status"].tolist() == ["greyed"]
+        assert margin["reason"].tolist() == ["needs purchase costs; load a source that has it"]
+        assert metrics.answer(build, "kg_co2e")["reason"].iloc[0] == "needs transport legs of returns; load a source that has it"
+        assert metrics.waterfall(build).empty
+        assert value(build, "observed_return_rate") == pytest.approx(5 / 9)
+
+
+def test_a_source_without_the_fact_is_left_out_of_both_sides(tmp_path: Path) -> None:
+    other = [{**row, "source": "till", "fact": row["fact"]} for row in hand_build.TABLES["build_coverage"] if row["fact"] != "return"]
+    orders = [*hand_build.ORDERS, {**hand_build.ORDERS[3], "source": "till", "order_line_key": 99, "units_sold": 100}]
+    coverage = [*hand_build.TABLES["build_coverage"], *other]
+    with rebuilt(tmp_path, build_coverage=coverage, fact_order_line=orders) as build:
+        found = metrics.answer(build, "observed_return_rate").iloc[0]
+        assert found["value"] == pytest.approx(5 / 9)
+        assert found["reason"] == "without till: no returns"
+        assert value(build, "sold_units") == 109
+        by_source = metrics.answer(build, "observed_return_rate", by=("source",)).set_index("source")
+        assert by_source["status"].to_dict() == {"shop": "ok", "till": "greyed"}
+
+
+def test_a_dimension_only_one_side_knows_is_greyed(build: Build) -> None:
+    found = metrics.answer(build, "observed_return_rate", by=("carrier",))
+    assert found["status"].tolist() == ["greyed"]
+    assert "units sold" in found["reason"].iloc[0]
+    assert metrics.answer(build, "kg_co2e", by=("role", "category"))["status"].tolist() == ["greyed"]
+    assert "carrier" not in metrics.dimensions("observed_return_rate")
+
+
+def test_different_stages_are_not_mixed(build: Build) -> None:
+    assert metrics.answer(build, "stage_days")["status"].tolist() == ["greyed"]
+    assert value(build, "stage_days(0.5)", where={"stage": ["received-inspected"]}) == 1
+
+
+def test_unknown_names_say_what_there_is(build: Build) -> None:
+    with pytest.raises(UnknownMetric, match="observed_return_rate"):
+        metrics.answer(build, "observed_retrun_rate")
+    with pytest.raises(UnknownMetric, match="takes no parameter"):
+        metrics.answer(build, "sold_units(3)")
+    with pytest.raises(UnknownDimension, match="category"):
+        metrics.answer(build, "sold_units", by=("colr",))
+    with pytest.raises(UnknownDimension, match="category"):
+        metrics.dimension_values(build, "colr")
+
+
+def test_nothing_in_the_selection_is_no_number(build: Build) -> None:
+    found = metrics.answer(build, "observed_return_rate", where={"country": ["XX"]})
+    assert found[["status", "reason"]].to_numpy().tolist() == [["greyed", "nothing sold in this selection"]]
+
+
+# -- the catalogue -----------------------------------------------------------------------------------------------------
+
+
+def test_catalogue_is_complete_in_both_languages() -> None:
+    keys = [m.key for m in metrics.catalogue()]
+    assert len(keys) == len(set(keys))
+    for m in metrics.catalogue():
+        for text in (m.name, m.sentence):
+            assert text.en and text.fr and text.en != text.fr, m.key
+            assert "{" not in text.en + text.fr, m.key
+        assert m.sentence.en.endswith(".") and m.sentence.fr.endswith("."), m.key
+        assert m.numerator and m.formula and m.unit, m.key
+        assert m.basis in ("order", "return", "refund"), m.key
+        assert m.good in ("up", "down", "none"), m.key
+        assert m.needs, m.key
+
+
+def test_every_dimension_of_every_metric_answers(build: Build) -> None:
+    for m in metrics.catalogue():
+        for name in metrics.dimensions(m.key):
+            assert set(metrics.answer(build, m.key, by=(name,))["status"]) <= {"ok", "greyed"}
+
+
+def test_dimension_values(build: Build) -> None:
+    assert metrics.dimension_values(build, "country") == ["DE", "FR", "GB"]
+    assert metrics.dimension_values(build, "promise") == ["legal_refund", "refund"]
+    assert metrics.dimension_values(build, "role") == ["first_mile", "hub", "trunk"]
+
+
+# -- comparisons, rows, lists ------------------------------------------------------------------------------------------
+
+
+def test_compare_says_what_is_noise(build: Build) -> None:
+    november, later = (date(2025, 11, 1), date(2025, 11, 30)), (date(2025, 12, 1), date(2026, 1, 31))
+    found = metrics.compare(build, "observed_return_rate", period=later, against=november).iloc[0]
+    assert found["value"] == pytest.approx(2 / 5)
+    assert found["previous"] == pytest.approx(3 / 4)
+    assert found["difference"] == pytest.approx(2 / 5 - 3 / 4)
+    assert bool(found["is_within_noise"])
+    money = metrics.compare(build, "net_sales", period=later, against=november).iloc[0]
+    assert money["difference"] == pytest.approx(290 - 230)
+    assert pd.isna(money["is_within_noise"])
+
+
+def test_rows_are_the_numerator(build: Build) -> None:
+    found = metrics.rows(build, "observed_return_rate")
+    assert sorted(found["return_line_id"]) == ["shop:a", "shop:b", "shop:c", "shop:d", "shop:g"]
+    assert metrics.rows(build, "kg_co2e", where={"role": ["trunk"]})["kg_co2e"].sum() == pytest.approx(2.5)
+    assert len(metrics.rows(build, "sold_units", limit=2)) == 2
+
+
+def test_work_lists(build: Build) -> None:
+    risk = metrics.worklist_at_risk(build)
+    assert risk[["return_id", "promise_id", "probability"]].to_numpy().tolist() == [["shop:r-d", "legal_refund", 0.7], ["shop:r-d", "refund", 0.1]]
+    due = metrics.refunds_due(build, 5)
+    assert due["return_id"].tolist() == ["shop:r-d"]
+    assert due["days_left"].iloc[0] == pytest.approx(2.5)  # 31 January 12:00 to 3 February 00:00
+    assert metrics.refunds_due(build, 2).empty
+    states = metrics.promise_states(build).set_index("promise_id")
+    assert states.loc["legal_refund"].tolist() == [1, 1, 1, 1]
+    assert states.loc["refund"].tolist() == [1, 1, 1, 0]
+
+
+def test_waterfall_adds_up_to_the_cent(build: Build) -> None:
+    found = metrics.waterfall(build).set_index("step")
+    assert found.loc["booked", "amount"] == 290
+    assert found.loc["margin_reversed", "amount"] == -140
+    assert found.loc["left", "amount"] == 91  # 290 - 140 - 59
+    assert found["amount"].drop("left").sum() == pytest.approx(found.loc["left", "amount"], abs=1e-9)
+    assert found.loc["value_loss", ["measured", "imputed"]].tolist() == [-30, -8]
+
+
+def test_flow_loses_no_unit(build: Build) -> None:
+    links = metrics.flow(build)
+    leaving, arriving = links.groupby("start")["units"].sum(), links.groupby("end")["units"].sum()
+    assert leaving["sold"] == 9
+    for name in ("returned", "refunded", "exchanged", "open"):
+        assert leaving[name] == arriving[name]
+
+
+def test_rate_change_adds_up(build: Build) -> None:
+    november, later = (date(2025, 11, 1), date(2025, 11, 30)), (date(2025, 12, 1), date(2026, 1, 31))
+    found = metrics.rate_change(build, later, november).set_index("effect")["points"]
+    assert found["previous"] == pytest.approx(2 / 4)  # a, b asked for in November of 4 sold
+    assert found["current"] == pytest.approx(6 / 5)  # c d g h of 5 sold: what a shop system would show
+    assert found.drop("current").sum() == pytest.approx(found["current"])
+
+
+def test_lanes_and_trace(build: Build) -> None:
+    lanes = metrics.lanes(build)
+    assert lanes["kg_co2e"].tolist() == pytest.approx([2.5, 0.4, 0.1])
+    assert lanes["from_name"].iloc[0] == "Relais Nantes"
+    leg = metrics.trace(build, "shop:leg-3")
+    assert leg["formula"] == "100 km x 0.5 kg / 1000 x 0.1 kg/t.km = 2 kg CO2e"
+    assert leg["factor_source_address"] == "https://example.org"
+    with pytest.raises(UnknownDimension, match="no leg"):
+        metrics.trace(build, "shop:leg-99")
+
+
+def test_two_of_three_never_tops(tmp_path: Path) -> None:
+    # a dress sold 400 with 240 returned against a decoy sold 3 with 2 returned, at ten times the price
+    orders, lots = [], []
+    for key, style, units, net in ((1, "alba", 400, 20_000), (2, "gala", 3, 1_500), (3, "runner", 600, 30_000)):
+        orders.append({**hand_build.ORDERS[0], "order_line_key": key, "style_id": f"shop:{style}", "category": "dress", "units_sold": units, "net_amount": net, "cost_amount": net / 2})
+    for key, style, units, net in ((1, "alba", 240, 12_000), (2, "gala", 2, 1_000), (3, "runner", 180, 9_000)):
+        lots.append({**hand_build.LOTS[0], "return_lot_key": key, "return_line_key": key, "order_line_key": key, "style_id": f"shop:{style}", "category": "dress", "units": units,
+                     "net_amount": net, "cost_amount": net / 2})  # fmt: skip
+    with rebuilt(tmp_path, fact_order_line=orders, fact_return_line=lots, estimate_credit_match=[], estimate_return_cost=[]) as build:
+        ranked = metrics.product_ranking(build)
+        assert ranked["style_id"].tolist() == ["shop:alba", "shop:gala", "shop:runner"]
+        assert ranked["is_flagged"].tolist() == [True, False, False]
+        assert ranked["name"].tolist()[0] == "Robe Alba"
+        decoy = ranked.set_index("style_id").loc["shop:gala"]
+        assert decoy["returned"] / decoy["sold"] > ranked["returned"].iloc[0] / ranked["sold"].iloc[0]  # its raw rate is higher
+        assert value(build, "probability_above_category", where={"style_id": ["shop:alba"]}) > 0.99
