@@ -83,11 +83,18 @@ def tile(view: View, key: str, extra: str = "") -> None:
             delta_arrow="off",
         )
         return
-    change = queries.change(view.asked, key)
+    change = None if key in queries.GROWING else queries.change(view.asked, key)
     months = queries.by_month(view.asked, key)["value"].dropna().tolist()
     delta, colour, arrow = findings.change(words, change, queries.metric(key).good)
+    if key in queries.GROWING:
+        delta = words("tile.growing")
+    about = (
+        definition(words, key)
+        + interval(words, found)
+        + ("\n\n" + words("tile.same_age") if change and key in queries.SAME_AGE else "")
+    )
     st.metric(
-        label, words.quantity(found.value, found.unit), border=True, height="stretch", help=definition(words, key) + interval(words, found),
+        label, words.quantity(found.value, found.unit), border=True, height="stretch", help=about,
         delta=delta, delta_color=colour, delta_arrow=arrow, delta_description=extra or None, chart_data=months if len(months) > 1 else None,
     )  # fmt: skip
 
@@ -144,7 +151,7 @@ def table(
     present = [column for column in shown if column in frame]
     config = {column: shown[column] for column in present}
     height = 38 + 35 * min(max(len(frame), 1), rows)
-    frame = _worded(words, frame)
+    frame = _rounded(_worded(words, frame), config)
     if not key:
         st.dataframe(frame[present], hide_index=True, column_config=config, height=height, alt=alt)
         return None
@@ -162,15 +169,19 @@ def table(
     return chosen[0] if chosen else None
 
 
-def linked(finding: findings.Finding) -> None:
-    """Show a sentence that leads to the page that says more; the filters go with it."""
-    st.page_link(f"app_pages/{finding.page}.py", label=finding.sentence, icon=":material/arrow_forward:")
+def linked(words: Words, finding: findings.Finding) -> None:
+    """Show a sentence and a link to the page that says more; the filters go with it."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(finding.sentence, width="stretch")
+        st.page_link(
+            f"app_pages/{finding.page}.py", label=words(f"page.{finding.page}"), icon=":material/arrow_forward:"
+        )
 
 
-def links(found: list[findings.Finding], otherwise: str) -> None:
+def links(words: Words, found: list[findings.Finding], otherwise: str) -> None:
     """Show sentences that lead to their pages, or what to say when there are none."""
     for finding in found:
-        linked(finding)
+        linked(words, finding)
     if not found:
         st.caption(otherwise)
 

@@ -54,7 +54,7 @@ def _figure(
         "nticks": 6,
         "fixedrange": True,
         "automargin": True,
-        "title_standoff": 8,
+        "title_standoff": 14,
     }
     label = {"showgrid": False, "fixedrange": True, "automargin": True, "title_text": "", "zeroline": False}
     figure.update_xaxes(**(value if unit == "x" else label))
@@ -230,7 +230,7 @@ def promise_states(frame: pd.DataFrame, words: Words) -> go.Figure:
             marker=_marker(colour, shape), hovertext=hover, hoverinfo="text",
         )  # fmt: skip
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(range=[0, 100])
+    figure.update_xaxes(range=[0, 100], dtick=25)
     return figure
 
 

@@ -117,7 +117,7 @@ def builds(words: Words) -> Columns:
         created_at=("built_at", instant),
         kind=("kind", text),
         table=("thing", text),
-        rows=("of_rows", number),
+        rows=("rows", number),
         change=("change", number),
     )
 
@@ -188,7 +188,7 @@ def due(words: Words, currency: str) -> Columns:
             country=("country", text),
             method=("method", text),
             carrier=("carrier", text),
-            place_id=("place", text),
+            place=("place", text),
         )
     )
 

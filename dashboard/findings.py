@@ -114,6 +114,15 @@ def carbon(words: Words, total: Number) -> str:
     return number(words, "finding.carbon", "finding.carbon_unknown", total, kg=mass(words, total.value))
 
 
+def carbon_per_sold(words: Words, per_hundred: Number, total: Number) -> str:
+    """Say what returns emit per 100 units sold, or in all where sales are not known."""
+    return (
+        words("finding.carbon_per", kg=mass(words, per_hundred.value))
+        if per_hundred.status == "ok"
+        else carbon(words, total)
+    )
+
+
 def mass(words: Words, kg: Any) -> str:
     """Write a mass in tonnes from one tonne on."""
     if kg == kg and kg is not None and abs(kg) >= 1000:
@@ -254,14 +263,18 @@ def overview(words: Words, answers: Answers) -> list[Finding]:
     promise, moved_promise = answers["promise_kept"]
     erosion, moved_erosion = answers["margin_erosion_share"]
     cost, _ = answers["return_cost"]
-    _, moved_emitted = answers["kg_co2e_per_100_sold"]
+    emitted, moved_emitted = answers["kg_co2e_per_100_sold"]
     kilograms, _ = answers["kg_co2e"]
     resold, moved_resold = answers["resold_as_new_share"]
     found = [
         Finding("returns", with_change(words, rate(words, final, observed), moved_rate), weight(moved_rate)),
         Finding("promises", with_change(words, kept(words, promise), moved_promise), weight(moved_promise)),
         Finding("margin", with_change(words, margin(words, erosion, cost), moved_erosion), weight(moved_erosion)),
-        Finding("emissions", with_change(words, carbon(words, kilograms), moved_emitted), weight(moved_emitted)),
+        Finding(
+            "emissions",
+            with_change(words, carbon_per_sold(words, emitted, kilograms), moved_emitted),
+            weight(moved_emitted),
+        ),
     ]
     if resold.status == "ok":
         sentence = words("finding.resold", share=words.percent(resold.value))

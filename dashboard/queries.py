@@ -23,6 +23,29 @@ from pipelines.warehouse.schema import STAR
 
 ENTRIES = 512
 BUILDS = 3
+GROWING = frozenset(
+    {
+        "observed_return_rate",
+        "order_return_rate",
+        "value_return_rate",
+        "returned_units",
+        "returns_to_come",
+        "returns_to_come_value",
+    }
+)
+"""Numbers that grow with age: they are shown without a comparison."""
+SAME_AGE = frozenset(
+    {
+        "margin_erosion",
+        "margin_erosion_share",
+        "return_cost",
+        "return_cost_per_unit",
+        "kg_co2e",
+        "kg_co2e_per_100_sold",
+        "kg_co2e_per_return",
+    }
+)
+"""Numbers without an interval that grow with age: compared with the earlier days as they were seen at the same age."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +194,22 @@ def change(asked: Asked, key: str) -> Change | None:
     """Compare a metric with the earlier days; None where there is nothing to compare with."""
     if not _can_compare(asked):
         return None
-    return as_change(changes(asked, key).iloc[0])
+    return _same_age(asked, key) if key in SAME_AGE else as_change(changes(asked, key).iloc[0])
+
+
+@lru_cache(maxsize=ENTRIES)
+def _same_age(asked: Asked, key: str) -> Change | None:
+    """Compare with the earlier days as they were seen when they were as old as these days are now."""
+    assert asked.against is not None
+    now = number(asked, key)
+    seen = asked.against[1] + (days(asked.source)[1] - asked.until)
+    row = metrics.answer(
+        _open(asked.source), key, where=_where(asked, key), since=asked.against[0], until=asked.against[1], as_of=seen
+    ).iloc[0]
+    if now.status != "ok" or row["status"] != "ok":
+        return None
+    previous, nothing = float(row["value"]), float("nan")
+    return Change(now.value, previous, now.value - previous, nothing, nothing, None, now.unit)
 
 
 def answers(asked: Asked, *keys: str) -> dict[str, tuple[Number, Change | None]]:
@@ -302,7 +340,10 @@ def flow(asked: Asked) -> pd.DataFrame:
 @lru_cache(maxsize=ENTRIES)
 def ranking(asked: Asked) -> pd.DataFrame:
     """Rank styles by how surely they come back more than their category and by the money at stake."""
-    return metrics.product_ranking(_open(asked.source), **_question(asked, "product_return_rate"))
+    found = metrics.product_ranking(_open(asked.source), **_question(asked, "product_return_rate"))
+    shared = found["name"].duplicated(keep=False)
+    number_of = found["style_id"].str.split(":").str[-1]
+    return found.assign(name=found["name"].mask(shared, found["name"] + " " + number_of))
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -320,13 +361,21 @@ def promise_states(asked: Asked) -> pd.DataFrame:
 @lru_cache(maxsize=ENTRIES)
 def at_risk(asked: Asked) -> pd.DataFrame:
     """List open returns by the probability that they break a promise; the days of the view do not matter."""
-    return metrics.worklist_at_risk(_open(asked.source), where=_where(asked, "breach_risk"))
+    return _with_places(
+        asked, metrics.worklist_at_risk(_open(asked.source), where=_where(asked, "breach_risk"), limit=2000)
+    )
+
+
+def _with_places(asked: Asked, work: pd.DataFrame) -> pd.DataFrame:
+    """Name the site beside its id."""
+    places = table(asked.source, "dim_place").drop_duplicates("place_id").set_index("place_id")["name"]
+    return work.assign(place=work["place_id"].map(places).fillna(work["place_id"]))
 
 
 @lru_cache(maxsize=ENTRIES)
 def due(asked: Asked) -> pd.DataFrame:
     """List open withdrawals due by law within five days or overdue; the days of the view do not matter."""
-    return metrics.refunds_due(_open(asked.source), where=_where(asked, "refunds_due_soon"))
+    return _with_places(asked, metrics.refunds_due(_open(asked.source), where=_where(asked, "refunds_due_soon")))
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -335,17 +384,11 @@ def waterfall(asked: Asked) -> pd.DataFrame:
     return metrics.waterfall(_open(asked.source), **_question(asked, "margin_erosion"))
 
 
-STATUSES = ("measured", "imputed", "assumed")
-
-
 @lru_cache(maxsize=ENTRIES)
 def by_status(asked: Asked, dimension: str) -> pd.DataFrame:
     """Give emissions per group and what they rest on: label, status, value (kg CO2e)."""
-    parts = []
-    for status in STATUSES:
-        found = by(replace(asked, where=(*asked.where, ("status", (status,)))), "kg_co2e", dimension)
-        parts.append(found.assign(status=status)[["label", "status", "value"]])
-    return pd.concat(parts, ignore_index=True).dropna(subset=["label"])
+    found = crossed(asked, "kg_co2e", dimension, "data_status")[[dimension, "data_status", "value"]]
+    return found.set_axis(["label", "status", "value"], axis=1).dropna(subset=["label"])
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -384,7 +427,7 @@ MOVEMENTS = (
     ("promise_kept", "carrier", "promises"),
     ("promise_kept", "country", "promises"),
     ("days_to_refund", "carrier", "promises"),
-    ("sales_share", "category", "overview"),
+    ("sales_share", "category", "returns"),
     ("resold_as_new_share", "category", "emissions"),
 )
 

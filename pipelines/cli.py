@@ -250,17 +250,16 @@ def load(
 @app.command(epilog=_example("backhaul status --format json"))
 def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
     """Show builds, freshness, row counts, quarantine and failed checks."""
+    from sqlalchemy import select
+
     from pipelines import state
+    from pipelines.warehouse import schema
     from pipelines.warehouse.build import current_id
-    from pipelines.warehouse.engine import raw_query
 
     settings = _settings(warehouse)
     with _open(warehouse) as build:
-        sources = raw_query(
-            build,
-            "SELECT source, system, thing, rows, last_occurred_at, last_recorded_at FROM build_source ORDER BY ALL",
-        )
-        info = {r["name"]: r["value"] for r in raw_query(build, "SELECT name, value FROM build_info")}
+        sources = build.fetch(select(schema.build_source).order_by(*schema.build_source.columns)).to_dict("records")
+        info = dict(build.fetch(select(schema.build_info)).itertuples(index=False, name=None))
     builds = state.builds(settings)
     checks = state.check_results(settings)
     parts: dict[str, list[dict[str, Any]]] = {
@@ -269,7 +268,7 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
              "return_lots": int(g[g.table == "fact_return_line"].rows.sum()), "is_current": b == current_id(settings.warehouse)}
             for b, g in builds.groupby("build_id", sort=False)
         ],
-        "freshness": sources,
+        "freshness": [{str(k): v for k, v in row.items()} for row in sources],
         "tables": [{"table": r.table, "rows": r.rows, "change": r.change} for r in builds[builds.build_id == info["build_id"]].itertuples()],
         "quarantine": [dict(r) for r in state.quarantine_by_rule(settings).to_dict("records")],
         "failed_checks": [{"check": r.name, "blocks": bool(r.is_blocking), "rows": r.rows, "sentence": r.sentence} for r in checks[checks["rows"] > 0][["name", "is_blocking", "rows", "sentence"]].itertuples(index=False)],

@@ -225,7 +225,9 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
     finally:
         connection.close()
     if not counts:
-        raise SourceError(f"{landed['source']}: the files are empty: {', '.join(f['name'] for f in landed['files'])}. Export them again.")
+        raise SourceError(
+            f"{landed['source']}: the files are empty: {', '.join(f['name'] for f in landed['files'])}. Export them again."
+        )
     with memory.transaction() as connection_:
         for table in (state.load_count, state.quarantine):
             connection_.execute(delete(table).where(table.c.load_id == load_id))
@@ -235,7 +237,11 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
             connection_.execute(insert(state.quarantine), quarantined)
         connection_.execute(state.load.update().where(state.load.c.load_id == load_id).values(status="logged"))
     for count in counts:
-        told = {"source": count["source"], "table": count["thing"], **{k: count[k] for k in ("read", "accepted", "duplicate", "quarantined")}}
+        told = {
+            "source": count["source"],
+            "table": count["thing"],
+            **{k: count[k] for k in ("read", "accepted", "duplicate", "quarantined")},
+        }
         (report.derived if count["is_derived"] else report.counts).append(told)
 
 

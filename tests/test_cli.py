@@ -41,7 +41,9 @@ def test_help_lists_every_verb() -> None:
 
 def test_a_metric_as_json_has_one_object_a_group(at: tuple[str, str]) -> None:
     rows = json.loads(run("metric", "observed_return_rate", "--by", "category", "--format", "json", *at))
-    assert [set(row) for row in rows] == [{"category", "value", "low", "high", "n", "unit", "basis", "status", "reason"}] * 2
+    assert [set(row) for row in rows] == [
+        {"category", "value", "low", "high", "n", "unit", "basis", "status", "reason"}
+    ] * 2
     found = {row["category"]: (row["value"], row["n"]) for row in rows}
     assert found["dresses"] == (pytest.approx(2 / 6), 6)
     assert found["footwear"] == (pytest.approx(3 / 3), 3)
@@ -53,7 +55,21 @@ def test_a_metric_without_cut_is_one_object(at: tuple[str, str]) -> None:
 
 
 def test_from_to_and_where_narrow_the_answer(at: tuple[str, str]) -> None:
-    [row] = json.loads(run("metric", "sold_units", "--from", "2025-12-06", "--to", "2025-12-15", "--where", "category=footwear", "--format", "json", *at))
+    [row] = json.loads(
+        run(
+            "metric",
+            "sold_units",
+            "--from",
+            "2025-12-06",
+            "--to",
+            "2025-12-15",
+            "--where",
+            "category=footwear",
+            "--format",
+            "json",
+            *at,
+        )
+    )
     assert row["value"] == 3  # O2-1 falls on the 6th in Paris, O4-1 on the 15th
 
 
@@ -101,7 +117,13 @@ def test_check_runs_every_check(at: tuple[str, str]) -> None:
         (("load", ".", "--warehouse", "oracle://db"), "can be read, not written"),
     ],
 )
-def test_what_goes_wrong_is_one_line_and_exit_1(arguments: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_goes_wrong_is_one_line_and_exit_1(
+    arguments: tuple[str, ...],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["backhaul", *arguments])
     with pytest.raises(SystemExit) as stopped:
@@ -112,7 +134,9 @@ def test_what_goes_wrong_is_one_line_and_exit_1(arguments: tuple[str, ...], says
     assert len(message.strip().splitlines()) == 1
 
 
-def test_an_unknown_dimension_lists_the_ones_there_are(at: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_dimension_lists_the_ones_there_are(
+    at: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.argv", ["backhaul", "metric", "sold_units", "--by", "colourr", *at])
     with pytest.raises(SystemExit):
         cli.main()

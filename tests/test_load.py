@@ -207,12 +207,14 @@ BAD_ROWS = [
     ("order_line", {"ordered_at": "yesterday"}, "bad_time ordered_at"),
     ("order_line", {"ordered_at": "1970-01-01T00:00:00Z"}, "impossible_time ordered_at"),
     ("order_line", {"ordered_at": "2999-01-01T00:00:00Z"}, "future_time ordered_at"),
+    ("refund", {"refunded_at": "2020-12-12T09:00:00Z", "recorded_at": "2025-12-12T09:00:00Z"}, "recorded_years_later refunded_at"),
     ("order_line", {"order_id": ""}, "missing order_id"),
     ("order_line", {"product_id": ""}, "missing product_id"),
     ("order_line", {"units_cancelled": "9"}, "cancelled_too_many units_cancelled"),
     ("order_line", {"units": "x", "currency": ""}, "bad_number units, missing currency"),
     ("return_event", {"event": "teleported"}, "unknown_value event"),
     ("return_event", {"units": "0"}, "no_units units"),
+    ("return_event", {"units": "1O"}, "bad_number units"),
     ("refund", {"amount": "-1"}, "negative_amount amount"),
 ]
 

@@ -19,7 +19,7 @@ answers = queries.answers(asked, *TILES, "observed_return_rate", "return_cost", 
 first, *others = findings.overview(words, answers)
 blocks.heading(view, first.sentence, "overview", TILES)
 for other in others:
-    blocks.linked(other)
+    blocks.linked(words, other)
 
 running = queries.number(asked, "promise_undetermined")
 beside = {
@@ -35,13 +35,14 @@ with moved:
     blocks.section(words("overview.moved"), words)
     changes = queries.moved(asked)
     blocks.links(
+        words,
         findings.moved(words, changes, {key: blocks.name(words, key) for key, *_ in changes}),
         words("overview.moved_none"),
     )
 with do:
     blocks.section(words("overview.do"), words)
     work = queries.due(asked), queries.at_risk(asked), queries.ranking(asked)
-    blocks.links(findings.actions(words, *work, view.currency), words("do.nothing"))
+    blocks.links(words, findings.actions(words, *work, view.currency), words("do.nothing"))
 
 flow = queries.flow(asked)
 blocks.section(findings.flow(words, flow), words, note=words("overview.flow"))

@@ -11,7 +11,7 @@ title = findings.with_change(
     words, findings.rate(words, final, observed), queries.change(asked, "ultimate_return_rate")
 )
 blocks.heading(view, title, "returns", ("ultimate_return_rate", "reason_share"))
-blocks.tiles(view, "observed_return_rate", "ultimate_return_rate", "returns_to_come", "order_return_rate")
+blocks.tiles(view, "observed_return_rate", "ultimate_return_rate", "returns_to_come", "window_return_rate")
 
 shown = blocks.choose(words, "returns", "cohorts", "reasons", "places", "speed", "bases")
 if shown == "cohorts":

@@ -116,8 +116,9 @@ class Words:
             return MISSING
         if unit == "share":
             return self.percent(value)
-        if unit.isupper() and len(unit) == 3:
-            return self.money(value, unit, 2 if abs(float(value)) < 100 else 0)
+        currency = unit.removesuffix(" per unit")
+        if currency.isupper() and len(currency) == 3:
+            return self.money(value, currency, 2 if abs(float(value)) < 100 else 0)
         digits = 0 if abs(float(value)) >= 100 or float(value).is_integer() else 1
         return f"{self.number(value, digits)}{_NO_BREAK}{self.unit(unit)}".rstrip()
 

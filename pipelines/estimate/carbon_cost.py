@@ -367,7 +367,7 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
         return case((whole & (func.count(rate) == func.count()), func.sum(carbon.mass_carbon(share, rate))))
 
     first, last = func.min(factor.c.factor_id), func.max(factor.c.factor_id)
-    trace = case((first == last, first), else_=func.concat(first, " + ", last))
+    trace = case((first == last, first), else_=first + literal(" + ") + last)
     scope3 = case(
         (func.bool_or(treated.c.kind.in_(("treatment_recycling", "treatment_energy_recovery"))), "5"),
         (func.bool_or(treated.c.kind == "treatment_reuse"), "1"),
@@ -504,7 +504,7 @@ def _lot_basis(where_lot: str) -> Select[Any]:
         return case((sold > 0, cost.share_of(_double(amount), units, sold) * order.c.fx_rate))
 
     def of_recovery(amount: Any) -> Expression:
-        return cost.share_of(amount, units, recovered.c.units)
+        return _double(cost.share_of(amount, units, recovered.c.units))
 
     fee_rate = case(
         (policy.c.currency == lot.c.currency, lot.c.fx_rate),
@@ -619,7 +619,9 @@ def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
 
 
 def _word(value: str | Expression) -> Expression:
-    return literal(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return literal(value)
+    return value
 
 
 # -- what was used -----------------------------------------------------------------------------------------------------
@@ -654,7 +656,8 @@ def _list_factors(connection: Connection) -> None:
                     row["quality"],
                 )
             )
-    if years:
+    has_costs = connection.execute("SELECT count(*) > 0 FROM estimate_return_cost").fetchall()[0][0]
+    if years or has_costs:
         rules = {
             "circuity": "distance",
             "same_area_distance": "distance",

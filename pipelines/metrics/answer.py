@@ -244,7 +244,7 @@ def compare(
     if names:
         joined = now.merge(before, on=names, how="outer", suffixes=("", "_previous"))
     else:
-        joined = now.join(before, rsuffix="_previous")
+        joined = now.join(before.add_suffix("_previous"))
     gap, low, high, noise = rate_models.difference(
         *(joined[c].to_numpy(float) for c in ("value", "low", "high", "value_previous", "low_previous", "high_previous"))
     )

@@ -92,7 +92,7 @@ def build_network(world: World, methods: tuple[str, ...]) -> Network:
                 f"area-{market}-{postcode[:2]}", "customer_area", "", market, lat, lon, f"{market}-{postcode[:2]}"
             )
 
-    def nearest(candidates: list[tuple[int, str]]) -> Array:
+    def nearest(candidates: list[tuple[int, str]], within_km: float = np.inf) -> Array:
         found = np.full((len(markets), widest), -1)
         for m, market in enumerate(markets):
             own = [at for at, country in candidates if country == market]
@@ -108,7 +108,7 @@ def build_network(world: World, methods: tuple[str, ...]) -> Network:
                         )
                         for at in own
                     ]
-                    found[m, a] = own[int(np.argmin(gap))]
+                    found[m, a] = own[int(np.argmin(gap))] if min(gap) <= within_km else -1
         return found
 
     stores = [
@@ -138,11 +138,11 @@ def build_network(world: World, methods: tuple[str, ...]) -> Network:
                             kind,
                             f"{carrier} {label} {town}",
                             market,
-                            lat + 0.1 * (k % 2),
+                            lat,
                             lon,
                             f"{market}-{postcode[:2]}",
                         )
-    return Network(places, area, nearest(stores), nearest(hubs), point, site)
+    return Network(places, area, nearest(stores, p["store_reach"]), nearest(hubs), point, site)
 
 
 def chain(

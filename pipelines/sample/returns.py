@@ -405,9 +405,10 @@ def reasons(rng: Rng, world: World, styles: Columns, lines: Columns, rows: Colum
         noted = lines["ordered_at"][line] >= world.since("robe_alba", story["note_weeks"])
         of = np.where(lines["style"][line] == alba, len(kinds) + noted, of)
     reason = pick_by(rng, of, shares)
-    several = (lines["pair"][line] >= 0) & (rng.random(n) < 0.35)
+    plain = lines["style"][line] != alba  # a story states its own reasons
+    several = (lines["pair"][line] >= 0) & (rng.random(n) < p["several_sizes"]["stated"]) & plain
     reason = np.where(several, names.index("bracketing"), reason)
-    reason = np.where(lines["is_gift"][line] & (rng.random(n) < 0.3), names.index("gift"), reason)
+    reason = np.where(lines["is_gift"][line] & plain & (rng.random(n) < p["gift_stated"]), names.index("gift"), reason)
     reason = np.where(rows["kind"] == CONFORMITY, names.index("quality_defect"), reason)
     reason = np.where(rows["kind"] == SELLER_ERROR, names.index("wrong_item"), reason)
     rows["reason"] = np.where(

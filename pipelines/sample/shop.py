@@ -213,8 +213,8 @@ def _plant_styles(rng: Rng, world: World, styles: Columns, lines: Columns) -> No
         lines["style"][rows], lines["units"][rows], lines["forced"][rows] = decoy, 1, 1
 
 
-def sell(rng: Rng, world: World, styles: Columns) -> tuple[Columns, Columns]:
-    """Draw the order lines and the customers behind them.
+def sell(rng: Rng, world: World, styles: Columns, has_store: Array) -> tuple[Columns, Columns]:
+    """Draw the order lines and the customers behind them; `has_store` tells, by market and area, who buys in a store.
 
     Returns the lines (one array a column, lines of an order together, orders by time) and the customers. `pair` is the
     position of the other size of a several-size order, else -1; `forced` is 1 or 0 where a story fixes the outcome.
@@ -231,7 +231,13 @@ def sell(rng: Rng, world: World, styles: Columns) -> tuple[Columns, Columns]:
     of = pick(rng, count, who["activity"])
     when = _order_times(rng, world, count)
     market = who["market"][of]
-    channel = pick(rng, count, [p["channels"][name] for name in CHANNELS])
+    near = has_store[market, who["area"][of]]
+    share = np.array([p["channels"][name] for name in CHANNELS])
+    afar = np.where(np.arange(len(share)) == STORE, 0.0, share)
+    close = afar.copy()
+    close[STORE] = min(share[STORE] * share.sum() / max(near.mean(), 1e-9), share.sum())
+    close *= np.where(np.arange(len(share)) == STORE, 1.0, (share.sum() - close[STORE]) / afar.sum())
+    channel = pick_by(rng, near.astype(int), np.stack([afar, close]))
     at_home = market == world.markets.index("FR")
     shipping = delay(rng, count, **p["ship_delay"])
     carriage = np.where(

@@ -25,6 +25,7 @@ from pipelines.warehouse import schema
 
 CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
 KINDS = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET}
+BEGIN_TABLES, END_TABLES = "<!-- columns: written by canonical.write_reference -->", "<!-- end of columns -->"
 SAMPLE_LINES = 1000  # NDJSON lines looked at for keys that are not columns
 
 
@@ -296,3 +297,42 @@ def _json_type(kind: object) -> dict[str, Any]:
     if isinstance(kind, (Numeric, Double)):
         return {"type": "number"}
     return {"type": "string"}
+
+
+def columns_table(thing: str) -> str:
+    """List a log's columns as a Markdown table."""
+    table = schema.LOG.tables[thing]
+    rows = []
+    for column in table.columns:
+        kind = _json_type(column.type)
+        type_ = kind.get("format", kind["type"])
+        must = "yes" if column.info["required"] else ""
+        notes = str(column.comment)
+        if column.info["values"]:
+            notes += f": {', '.join(f'`{v}`' for v in column.info['values'])}"
+        if column.info["default"] is not None:
+            notes += f" (default `{str(column.info['default']).lower()}`)"
+        rows.append(f"| `{column.name}` | {type_} | {must} | {notes} |")
+    return "\n".join(["| column | type | required | meaning |", "|---|---|---|---|", *rows])
+
+
+def write_reference(docs: Path) -> None:
+    """Write docs/schema/*.json and the column tables of docs/sources.md from the declarations."""
+    (docs / "schema").mkdir(parents=True, exist_ok=True)
+    for thing in schema.LOG.tables:
+        text = json.dumps(json_schema(thing), indent=2, ensure_ascii=False) + "\n"
+        (docs / "schema" / f"{thing}.json").write_text(text, encoding="utf-8")
+    page = docs / "sources.md"
+    written = page.read_text(encoding="utf-8")
+    head, _, rest = written.partition(BEGIN_TABLES)
+    tail = rest.partition(END_TABLES)[2]
+    page.write_text(head + BEGIN_TABLES + "\n\n" + reference() + "\n\n" + END_TABLES + tail, encoding="utf-8")
+
+
+def reference() -> str:
+    """Give the column tables of every log, as they stand in docs/sources.md."""
+    sections = []
+    for thing, table in schema.LOG.tables.items():
+        key = ", ".join(f"`{k}`" for k in table.info["key"])
+        sections.append(f"### {thing}\n{table.comment} Identified by {key}.\n\n{columns_table(thing)}")
+    return "\n\n".join(sections)

@@ -35,7 +35,10 @@ from pipelines.sources.canonical import (
     stage_csv,
     stage_ndjson,
 )
+from pipelines.sources.propose import Proposal, propose
 from pipelines.warehouse import schema
+
+__all__ = ["Mapping", "Proposal", "propose"]
 
 BEGINS = "2000-01-01"  # validity of what a mapping makes up: its shop, products without history, promises
 NO_WORDS = ("", "no", "non", "n", "0", "false", "faux", "-", "kept", "gardé", "none")

@@ -107,6 +107,15 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
         if name == "units" or name == "units_cancelled":
             allowed_negative = " AND t.line_type = 'goods'" if table.name == "order_line" else ""
             rules.append(("negative_units", name, f"t.{name} < 0{allowed_negative}"))
+    time = table.info["time"]
+    if "recorded_at" in given and time not in ("valid_from", "day"):
+        rules.append(
+            (
+                "recorded_years_later",
+                time,
+                f"t.{time} < t.recorded_at - INTERVAL 2 YEAR AND t.{time} >= TIMESTAMP '{EARLIEST}'",
+            )
+        )
     if table.name == "order_line":
         rules.append(("negative_amount", "net_amount", "t.net_amount < 0 AND t.line_type = 'goods'"))
         rules.append(("missing", "product_id", "t.product_id IS NULL AND t.line_type = 'goods'"))
@@ -168,7 +177,15 @@ def judge(
         default = column.info["default"]
         if default is not None:
             literal = str(default).lower() if isinstance(default, (bool, int)) else f"'{default}'"
-            expression = f"coalesce({expression}, {literal})"
+            # the default fills what was left empty, never what could not be read
+            empty = (
+                "true"
+                if name not in given
+                else f"nullif(trim(\"{name}\"), '') IS NULL"
+                if given[name] == "VARCHAR"
+                else f'"{name}" IS NULL'
+            )
+            expression = f"CASE WHEN {empty} THEN {literal} ELSE {expression} END"
         typed.append(f'{expression} AS "{name}"')
     broken = '"_broken"' if "_broken" in given else "NULL::VARCHAR AS _broken"
     raw_needed = [n for n, k in given.items() if n in table.columns and k != _sql_type(table.columns[n])]

@@ -14,7 +14,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 from duckdb_sqlalchemy import Dialect as DuckDBDialect
-from sqlalchemy import Date, DateTime, Double, Integer, Select, cast, create_engine, func, select
+from sqlalchemy import BigInteger, Date, DateTime, Double, Integer, Numeric, Select, cast, create_engine, func, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -144,14 +144,17 @@ def _literal_instant_spark(element: Any, compiler: Any, **kw: Any) -> str:
 
 
 class key_of(FunctionElement[int]):  # noqa: N801
-    """The 63-bit key of an id: the upper half of its md5, shifted right by one."""
+    """The 63-bit key of an id: the first eight bytes of its md5, least byte first, shifted right by one."""
 
+    type = BigInteger()
     inherit_cache = True
 
 
 @compiles(key_of)
 def _key_of(element: Any, compiler: Any, **kw: Any) -> str:
-    return f"(('x' || left(md5({compiler.process(element.clauses, **kw)}), 16))::bit(64)::bigint >> 1) & 9223372036854775807"
+    digest = f"md5({compiler.process(element.clauses, **kw)})"
+    swapped = " || ".join(f"substr({digest}, {i}, 2)" for i in range(15, 0, -2))
+    return f"((('x' || {swapped})::bit(64)::bigint >> 1) & 9223372036854775807)"
 
 
 @compiles(key_of, "duckdb")
@@ -281,7 +284,13 @@ class _PostgreSQL:
             result = connection.execute(statement)
             names, rows = list(result.keys()), result.fetchall()
         columns = list(zip(*rows, strict=True)) if rows else [() for _ in names]
-        return _frame(pa.table({n: pa.array(c) for n, c in zip(names, columns, strict=True)}))
+        found = pa.table({n: pa.array(c) for n, c in zip(names, columns, strict=True)})
+        for i, (name, wanted) in enumerate(zip(names, statement.selected_columns, strict=True)):
+            if pa.types.is_null(found.schema.field(i).type):  # nothing but NULL: the driver cannot say of what
+                number = isinstance(wanted.type, Integer | Numeric)
+                kind = pa.float64() if number else pa.timestamp("us") if isinstance(wanted.type, Date | DateTime) else pa.string()
+                found = found.set_column(i, name, found.column(i).cast(kind))
+        return _frame(found)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -366,6 +375,13 @@ def copy_to_spark(path: Path, session: "SparkSession") -> Build:
             rows = cursor.execute(
                 f"SELECT {', '.join(c.name for c in table.columns)} FROM {table.name}"
             ).to_arrow_table()
-            session.createDataFrame(rows).createOrReplaceTempView(table.name)
+            _spark_frame(session, rows).createOrReplaceTempView(table.name)
     source.close()
     return open_spark(session)
+
+
+def _spark_frame(session: "SparkSession", rows: pa.Table) -> Any:
+    if rows.num_rows:
+        return session.createDataFrame(rows)
+    nothing = pa.table({f.name: pa.nulls(1, f.type) for f in rows.schema}, schema=rows.schema)  # an empty table has no schema to infer
+    return session.createDataFrame(nothing).limit(0)

