@@ -101,7 +101,7 @@ def tile(view: View, key: str, extra: str = "") -> None:
 
 def tiles(view: View, *keys: str) -> None:
     """Show a row of numbers that wraps on narrow screens."""
-    with st.grid(min(len(keys), 4), min_column_width=210):
+    with st.grid(min(len(keys), 4), min_column_width=155):
         for key in keys:
             tile(view, key)
 
@@ -141,6 +141,15 @@ def _worded(words: Words, frame: pd.DataFrame) -> pd.DataFrame:
             column: ["" if pd.isna(code) else words.value(kind, code) for code in frame[column]]
             for column, kind in coded.items()
         }
+    )
+
+
+def _rounded(frame: pd.DataFrame, config: dict[str, Any]) -> pd.DataFrame:
+    """Round what a column shows: tenths of a percent, whole amounts."""
+    digits = {"percent": 3, "localized": 0}
+    forms = {column: digits.get(str(settings["type_config"].get("format")), -1) for column, settings in config.items()}
+    return frame.assign(
+        **{column: frame[column].astype(float).round(places) for column, places in forms.items() if places >= 0}
     )
 
 

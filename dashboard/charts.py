@@ -105,7 +105,7 @@ def rates_by_cohort(frame: pd.DataFrame, words: Words) -> go.Figure:
     for is_young, name in ((False, "chart.observed"), (True, "chart.observed_young")):
         part = frame[young == is_young]
         figure.add_bar(
-            x=part["month"], y=part["observed"] * 100, name=words(name), marker=_marker(MAIN, "/" if is_young else ""),
+            x=part["month"], y=part["observed"] * 100, name=words(name), marker=_marker(MAIN, "/" if is_young else ""), width=20 * 86_400_000,
             hovertext=[hover[i] for i in range(len(frame)) if young.iloc[i] == is_young], hoverinfo="text",
         )  # fmt: skip
     figure.add_scatter(
@@ -188,9 +188,9 @@ def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: st
     figure = _figure(110 + 30 * len(table), words)
     figure.add_heatmap(
         z=table.to_numpy(), x=_wrapped(across, 10), y=_wrapped(down, 20), text=text, texttemplate="%{text}", showscale=False,
-        colorscale=[[0, "rgba(58,143,174,.06)"], [1, "rgba(58,143,174,.95)"]], xgap=2, ygap=2, hoverinfo="x+y+text",
+        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]], xgap=2, ygap=2, hoverinfo="x+y+text",
     )  # fmt: skip
-    figure.update_xaxes(side="top", showgrid=False, tickangle=0 if len(across) < 4 else -40)
+    figure.update_xaxes(side="top", showgrid=False, tickangle=0 if len(across) < 4 else -40, dtick=1)
     return figure
 
 
@@ -422,8 +422,11 @@ def stacked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, 
     return figure
 
 
+_LAYERS = (("sold",), ("returned",), ("refunded", "exchanged", "open"))
+
+
 def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
-    """Draw units from sold to what became of them. Columns: source, target, units."""
+    """Draw units from sold to what became of them, in four layers. Columns: source, target, units."""
     names = list(dict.fromkeys([*frame["source"], *frame["target"]]))
     colours = {
         "sold": MAIN,
@@ -433,27 +436,50 @@ def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
         "destroyed": BAD,
         "recycled": "#9480CE",
         "waiting": QUIET,
+        "open": QUIET,
     }
     held = {
-        name: max(frame.loc[frame["target"] == name, "units"].sum(), frame.loc[frame["source"] == name, "units"].sum())
+        name: float(
+            max(frame.loc[frame["target"] == name, "units"].sum(), frame.loc[frame["source"] == name, "units"].sum())
+        )
         for name in names
     }
-    figure = _figure(460, words)
+    layer = {name: next((i for i, members in enumerate(_LAYERS) if name in members), 3) for name in names}
+    names.sort(key=lambda name: (layer[name], name != "kept", -held[name]))
+    height = _heights(names, layer, held)
+    labels = [
+        words.value("flow", name) + ("" if layer[name] == 2 else f" {words.number(held[name])}") for name in names
+    ]
+    figure = _figure(480, words)
     figure.add_sankey(
         arrangement="snap",
-        textfont={"size": 13, "shadow": "none"},
+        textfont={"size": 12, "shadow": "none"},
         node={
-            "label": [f"{words.value('flow', name)} {words.number(held[name])}" for name in names],
-            "color": [colours.get(name, "#6E93A8") for name in names], "pad": 26, "thickness": 12, "line": {"width": 0},
-            "hovertemplate": "%{label}<extra></extra>",
+            "label": labels, "color": [colours.get(name, "#6E93A8") for name in names], "pad": 20, "thickness": 12, "line": {"width": 0},
+            "x": [(0.001, 0.2, 0.5, 0.999)[layer[name]] for name in names], "y": [height[name] for name in names],
+            "customdata": [words.number(held[name]) for name in names], "hovertemplate": "%{label}: %{customdata}<extra></extra>",
         },
         link={
             "source": [names.index(name) for name in frame["source"]], "target": [names.index(name) for name in frame["target"]], "value": frame["units"],
-            "color": "rgba(140,155,168,.28)", "hovertemplate": "%{source.label} → %{target.label}: %{value:,.0f}<extra></extra>",
+            "color": "rgba(140,155,168,.28)", "customdata": [words.number(units) for units in frame["units"]],
+            "hovertemplate": "%{source.label} → %{target.label}: %{customdata}<extra></extra>",
         },
     )  # fmt: skip
     figure.update_layout(margin={"l": 2, "r": 2, "t": 14, "b": 14})
     return figure
+
+
+def _heights(names: Sequence[str], layer: dict[str, int], held: dict[str, float]) -> dict[str, float]:
+    """Give each node's middle (0 top, 1 bottom): layers are stacked, what returned stands below what was kept."""
+    whole = max(held.values()) or 1.0
+    kept = held.get("kept", 0.0) / whole
+    used = {0: 0.0, 1: kept * 0.62, 2: kept * 0.62, 3: 0.0}
+    middle = {}
+    for name in names:
+        share = held[name] / whole * 0.62
+        middle[name] = min(max(used[layer[name]] + share / 2, 0.001), 0.999)
+        used[layer[name]] += share + (0.055 if layer[name] > 1 else 0)
+    return middle
 
 
 def lanes(frame: pd.DataFrame, outlines: Sequence[Sequence[Sequence[float]]], words: Words) -> go.Figure:
@@ -494,20 +520,33 @@ def lanes(frame: pd.DataFrame, outlines: Sequence[Sequence[Sequence[float]]], wo
             hovertext=hover,
             hoverinfo="text",
         )
-    hubs = (
+    sites = (
         frame.groupby(["to_name", "to_longitude", "to_latitude"], observed=True)["kg_co2e"]
         .sum()
         .reset_index()
         .nlargest(4, "kg_co2e")
     )
+    named = _apart(sites, (east - west) / 4)
     figure.add_scatter(
-        x=hubs["to_longitude"], y=hubs["to_latitude"], mode="markers+text", text=hubs["to_name"], textposition="top center",
+        x=sites["to_longitude"], y=sites["to_latitude"], mode="markers+text", text=named, textposition="top center", hovertext=sites["to_name"],
         marker={"color": MAIN, "size": 9, "line": {"width": 1, "color": "white"}}, hoverinfo="text",
     )  # fmt: skip
     hidden = {"visible": False, "fixedrange": True, "showgrid": False, "zeroline": False}
     figure.update_xaxes(**hidden, range=[west, east])
     figure.update_yaxes(**hidden, range=[south, north], scaleanchor="x", scaleratio=stretch)
     return figure
+
+
+def _apart(sites: pd.DataFrame, gap: float) -> list[str]:
+    """Give the names of sites, left out where a heavier one stands closer than `gap` degrees."""
+    placed: list[tuple[float, float]] = []
+    names = []
+    for site in sites.to_dict("records"):
+        here = float(site["to_longitude"]), float(site["to_latitude"])
+        is_free = all(math.dist(here, other) > gap for other in placed)
+        names.append(str(site["to_name"]) if is_free else "")
+        placed += [here] if is_free else []
+    return names
 
 
 def _arc(x0: float, y0: float, x1: float, y1: float, stretch: float) -> tuple[list[float], list[float]]:

@@ -64,7 +64,7 @@ def freshness(words: Words) -> Columns:
         source=("source", text),
         system=("system", text),
         thing=("thing", text),
-        rows=("of_rows", number),
+        rows=("rows", number),
         last_occurred_at=("last", instant),
     )
 

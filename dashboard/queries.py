@@ -385,6 +385,15 @@ def waterfall(asked: Asked) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=ENTRIES)
+def erosion(asked: Asked) -> pd.DataFrame:
+    """Give the margin lost per category and what became of the goods: label, part, value."""
+    found = crossed(asked, "margin_erosion", "category", "outcome")[["category", "outcome", "value"]].set_axis(
+        ["label", "part", "value"], axis=1
+    )
+    return found.assign(part=found["part"].fillna("waiting").replace("returned", "supplier"))
+
+
+@lru_cache(maxsize=ENTRIES)
 def by_status(asked: Asked, dimension: str) -> pd.DataFrame:
     """Give emissions per group and what they rest on: label, status, value (kg CO2e)."""
     found = crossed(asked, "kg_co2e", dimension, "data_status")[[dimension, "data_status", "value"]]

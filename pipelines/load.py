@@ -322,7 +322,7 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
             "parcel_key IN (SELECT parcel_key FROM touched_parcel)",
             "refund_key IN (SELECT refund_key FROM touched_refund)",
         )
-        lots = f"return_lot_key IN (SELECT return_lot_key FROM fact_return_line WHERE {of_return} OR {parcel})"
+        lots = f"return_lot_key IN (SELECT return_lot_key FROM fact_return_line WHERE {shape.SHARES_COST})"
         connection.execute(f"""
             DELETE FROM estimate_return_probability WHERE {line};
             DELETE FROM estimate_promise WHERE return_key IN (SELECT return_key FROM fact_return_line WHERE {of_return});

@@ -38,7 +38,18 @@ def at(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%d %H")
 
 
-def _order(key: int, order: int, day: str, country: str, style: str, size: str, units: int, net: float, cost: float, **more: Any) -> dict[str, Any]:
+def _order(
+    key: int,
+    order: int,
+    day: str,
+    country: str,
+    style: str,
+    size: str,
+    units: int,
+    net: float,
+    cost: float,
+    **more: Any,
+) -> dict[str, Any]:
     ordered = at(f"{day} 10")
     return {
         "order_line_key": key, "order_line_id": f"shop:{order}:{key}", "order_key": order, "order_id": f"shop:{order}", "product_id": f"shop:{style}-{size}",
@@ -56,7 +67,9 @@ ORDERS = [
     _order(4, 3, "2025-12-01", "FR", "gala", "S", 1, 60, 30),
     _order(5, 4, "2025-12-05", "GB", "runner", "43", 1, 50, 25, currency="GBP", fx_rate=1.2),
     _order(6, 5, "2026-01-10", "FR", "alba", "S", 1, 50, 20),
-    _order(7, 6, "2026-01-20", "FR", "gala", "M", 2, 120, 60, clock_started_at=None, units_ordered=3, units_cancelled=1),
+    _order(
+        7, 6, "2026-01-20", "FR", "gala", "M", 2, 120, 60, clock_started_at=None, units_ordered=3, units_cancelled=1
+    ),
     _order(8, 7, "2025-11-25", "FR", "alba", "L", 0, 50, 20, units_exchanged_in=1, is_exchange=True),
     _order(9, 8, "2025-12-10", "FR", "gala", "S", 1, 10, 4),
 ]
@@ -66,7 +79,21 @@ def _lot(name: str, line: int | None, stages: dict[str, str], units: int = 1, **
     order: dict[str, Any] = next((o for o in ORDERS if o["order_line_key"] == line), {})
     times = {f"{k}_at": at(v) for k, v in stages.items()}
     number = ord(name)
-    stamped = ("order_key", "country", "category", "brand", "style_id", "size", "product_id", "has_several_sizes", "ordered_on", "clock_started_at", "window_days", "fx_rate", "currency")
+    stamped = (
+        "order_key",
+        "country",
+        "category",
+        "brand",
+        "style_id",
+        "size",
+        "product_id",
+        "has_several_sizes",
+        "ordered_on",
+        "clock_started_at",
+        "window_days",
+        "fx_rate",
+        "currency",
+    )
     sold = order.get("units_sold", 1)
     stopped = {"cancelled_at", "rejected_at", "expired_at"} & set(times)
     came = [times[f"{s}_at"] for s in ("carrier_scan", "received", "inspected", "refunded") if f"{s}_at" in times]
@@ -80,7 +107,16 @@ def _lot(name: str, line: int | None, stages: dict[str, str], units: int = 1, **
     }  # fmt: skip
 
 
-CREDIT = {"country": "FR", "category": "dress", "style_id": "shop:gala", "product_id": "shop:gala-S", "currency": "EUR", "fx_rate": 1.0, "method": None, "carrier": None}
+CREDIT = {
+    "country": "FR",
+    "category": "dress",
+    "style_id": "shop:gala",
+    "product_id": "shop:gala-S",
+    "currency": "EUR",
+    "fx_rate": 1.0,
+    "method": None,
+    "carrier": None,
+}
 LOTS = [
     _lot("a", 1, {"requested": "2025-11-12 09", "approved": "2025-11-12 10", "handed_over": "2025-11-13 09", "carrier_scan": "2025-11-14 09", "received": "2025-11-17 09",
          "inspected": "2025-11-18 09", "refunded": "2025-11-20 09", "restocked": "2025-11-21 09"}, reason="size_small", disposition="as_new", outcome="resold_as_new", refund_amount=60),
@@ -130,7 +166,20 @@ COSTS = [
 
 def _promise(lot: str, promise: str, start: str, due: str | None, end: str | None, **more: Any) -> dict[str, Any]:
     parent = next(x for x in LOTS if x["return_line_id"] == f"shop:{lot}")
-    columns = ("return_key", "return_id", "requested_at", "requested_on", "source", "shop_id", "country", "channel", "category", "brand", "method", "carrier")
+    columns = (
+        "return_key",
+        "return_id",
+        "requested_at",
+        "requested_on",
+        "source",
+        "shop_id",
+        "country",
+        "channel",
+        "category",
+        "brand",
+        "method",
+        "carrier",
+    )
     return {
         **{c: parent[c] for c in columns}, "promise_key": len(promise), "promise_id": promise, "responsible": "retailer", "started_at": at(start), "due_at": due and at(due), "ended_at": end and at(end),
         "handed_over_at": parent.get("handed_over_at"), "amount": parent["net_amount"], "units": parent["units"], **more,
@@ -144,8 +193,12 @@ PROMISES = [
     _promise("a", "legal_refund", "2025-11-12 09", "2025-11-27 00", "2025-11-20 09"),  # kept
     _promise("c", "legal_refund", "2025-12-20 12", "2026-01-04 00", "2026-01-15 12"),  # broken
     _promise("d", "legal_refund", "2026-01-28 10", "2026-02-03 00", None),  # running, due in 2.5 days
-    _promise("e", "legal_refund", "2025-12-10 09", None, None, stopped_at=at("2025-12-11 09"), stopped_by="cancelled"),  # not under promise
-    _promise("f", "legal_refund", "2025-12-12 09", None, None, stopped_at=at("2026-01-10 09"), stopped_by="expired"),  # expired
+    _promise(
+        "e", "legal_refund", "2025-12-10 09", None, None, stopped_at=at("2025-12-11 09"), stopped_by="cancelled"
+    ),  # not under promise
+    _promise(
+        "f", "legal_refund", "2025-12-12 09", None, None, stopped_at=at("2026-01-10 09"), stopped_by="expired"
+    ),  # expired
 ]
 REFUNDS = [
     {"refund_key": 1, "refund_id": "shop:f1", "return_key": ord("a"), "refunded_at": at("2025-11-20 09"), "refunded_on": date(2025, 11, 20), "amount": 60, "currency": "EUR", "fx_rate": 1.0,
@@ -172,17 +225,53 @@ REFUND_LINES = [
 
 def _recovery(key: int, lot: str, day: str, amount: float) -> dict[str, Any]:
     parent = next(x for x in LOTS if x["return_line_id"] == f"shop:{lot}")
-    same = ("source", "shop_id", "country", "channel", "category", "style_id", "size", "requested_on", "ordered_on", "disposition", "outcome", "cost_amount", "units")
+    same = (
+        "source",
+        "shop_id",
+        "country",
+        "channel",
+        "category",
+        "style_id",
+        "size",
+        "requested_on",
+        "ordered_on",
+        "disposition",
+        "outcome",
+        "cost_amount",
+        "units",
+    )
     return {
         **{c: parent[c] for c in same}, "recovery_key": key, "recovery_id": f"shop:v{key}", "return_line_key": ord(lot), "recovered_at": at(f"{day} 09"), "recovered_on": at(f"{day} 09").date(),
         "grade": "a", "amount": amount, "currency": "EUR", "fx_rate": 1.0,
     }  # fmt: skip
 
 
-RECOVERIES = [_recovery(1, "a", "2025-11-21", 20), _recovery(2, "b", "2025-11-25", 12), _recovery(3, "c", "2025-12-31", 0)]
+RECOVERIES = [
+    _recovery(1, "a", "2025-11-21", 20),
+    _recovery(2, "b", "2025-11-25", 12),
+    _recovery(3, "c", "2025-12-31", 0),
+]
 PLACES = [
-    {"place_key": 1, "place_id": "shop:relais", "kind": "drop_off", "name": "Relais Nantes", "country": "FR", "area": "FR-44", "latitude": 47.2, "longitude": -1.6},
-    {"place_key": 2, "place_id": "shop:centre", "kind": "returns_centre", "name": "Centre Lille", "country": "FR", "area": "FR-59", "latitude": 50.6, "longitude": 3.1},
+    {
+        "place_key": 1,
+        "place_id": "shop:relais",
+        "kind": "drop_off",
+        "name": "Relais Nantes",
+        "country": "FR",
+        "area": "FR-44",
+        "latitude": 47.2,
+        "longitude": -1.6,
+    },
+    {
+        "place_key": 2,
+        "place_id": "shop:centre",
+        "kind": "returns_centre",
+        "name": "Centre Lille",
+        "country": "FR",
+        "area": "FR-59",
+        "latitude": 50.6,
+        "longitude": 3.1,
+    },
 ]
 TABLES: dict[str, list[dict[str, Any]]] = {
     "fact_order_line": ORDERS,
@@ -229,6 +318,8 @@ def write(path: Path, tables: dict[str, list[dict[str, Any]]] | None = None) -> 
     for name, rows in {**TABLES, **(tables or {})}.items():
         for columns in {tuple(r) for r in rows}:
             values = [list(r.values()) for r in rows if tuple(r) == columns]
-            connection.executemany(f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", values)
+            connection.executemany(
+                f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", values
+            )
     connection.close()
     return path

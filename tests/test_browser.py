@@ -125,11 +125,11 @@ def test_every_page_fits_the_window(visit: Visit) -> None:
 
 
 def test_a_link_restores_the_view(visit: Visit) -> None:
-    visit.open("returns?lang=fr&period=90+derniers+jours&category=footwear&returns_tab=Motifs")
+    visit.open("returns?lang=FR&period=90+derniers+jours&category=footwear&returns_part=Motifs")
     text = visit.page.locator("body").inner_text()
     assert "90 derniers jours" in text
     assert "footwear" in text
-    assert visit.page.get_by_role("tab", name="Motifs").get_attribute("aria-selected") == "true"
+    assert visit.page.get_by_role("radio", name="Motifs").get_attribute("aria-checked") == "true"
 
 
 def test_a_filter_goes_into_the_link_and_to_the_next_page(visit: Visit) -> None:

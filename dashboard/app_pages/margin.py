@@ -29,11 +29,9 @@ elif shown == "goods":
     if lost.empty:
         blocks.greyed(view, "margin_erosion")
     else:
-        parts = queries.crossed(asked, "margin_erosion", "category", "disposition").rename(
-            columns={"category": "label", "disposition": "part"}
-        )
+        parts = queries.erosion(asked)
         blocks.chart(
-            charts.stacked(parts, words, view.currency, words("margin.by_category"), "category", "disposition"),
+            charts.stacked(parts, words, view.currency, blocks.name(words, "margin_erosion"), "category", "flow"),
             title,
             "erosion",
         )

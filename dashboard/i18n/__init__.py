@@ -63,9 +63,9 @@ class Words:
         return catalogue(self.language)[key].format(**parts)
 
     def value(self, kind: str, code: Any) -> str:
-        """Name a coded value ("reason", "size_small"), or give the code itself when it has no name.
+        """Name a coded value ("return_reason", "size_small"), or give the code itself when it has no name.
 
-        >>> Words("fr").value("reason", "size_small"), Words("fr").value("brand", "Lumen")
+        >>> Words("fr").value("return_reason", "size_small"), Words("fr").value("brand", "Lumen")
         ('Trop petit', 'Lumen')
         """
         if _is_missing(code) or code == "":
@@ -119,6 +119,9 @@ class Words:
         currency = unit.removesuffix(" per unit")
         if currency.isupper() and len(currency) == 3:
             return self.money(value, currency, 2 if abs(float(value)) < 100 else 0)
+        if unit == "kg CO2e" and abs(float(value)) >= 1000:
+            return f"{self.number(float(value) / 1000, 1)}{_NO_BREAK}t"
+        unit = "kg" if unit == "kg CO2e" else unit
         digits = 0 if abs(float(value)) >= 100 or float(value).is_integer() else 1
         return f"{self.number(value, digits)}{_NO_BREAK}{self.unit(unit)}".rstrip()
 

@@ -8,6 +8,7 @@ import duckdb
 
 from pipelines.estimate import carbon_cost, credit_match, promises, rates
 from pipelines.settings import Settings
+from pipelines.warehouse.shape import SHARES_COST
 
 
 def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increment: bool) -> None:
@@ -19,7 +20,7 @@ def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increme
     def where(key: str, select: str) -> str:
         return f"{key} IN ({select})" if is_increment else "TRUE"
 
-    lot = where("return_lot_key", "SELECT return_lot_key FROM fact_return_line WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line) OR parcel_key IN (SELECT parcel_key FROM touched_parcel)")  # fmt: skip
+    lot = where("return_lot_key", f"SELECT return_lot_key FROM fact_return_line WHERE {SHARES_COST}")
     leg = where("leg_key", "SELECT leg_key FROM fact_return_leg WHERE parcel_key IN (SELECT parcel_key FROM touched_parcel)")  # fmt: skip
     returns = where("return_key", "SELECT return_key FROM fact_return_line WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line)")  # fmt: skip
     line = where("order_line_key", "SELECT order_line_key FROM touched_order_line")

@@ -18,6 +18,7 @@ from pipelines.metrics.answer import (
     rows,
     statistics,
 )
+from pipelines.metrics.base import EVERYTHING, Metric, Scope, Text
 from pipelines.metrics.lists import (
     flow,
     lanes,
@@ -29,7 +30,6 @@ from pipelines.metrics.lists import (
     waterfall,
     worklist_at_risk,
 )
-from pipelines.metrics.base import EVERYTHING, Metric, Scope, Text
 
 __all__ = [
     "EVERYTHING", "Metric", "Scope", "Text", "answer", "catalogue", "compare", "coverage", "dimension_values", "dimensions", "flow", "lacking",

@@ -146,14 +146,20 @@ def coverage(build: Build) -> pd.DataFrame:
 def lacking(build: Build, needs: Sequence[str]) -> dict[str, list[str]]:
     """Give, for each source of orders or returns, which of these kinds of fact it does not fill."""
     found = coverage(build)
-    filled = {(s, f) for s, f, share, rows in found[["source", "fact", "share", "rows"]].itertuples(index=False) if rows > 0 and share >= FILLED}
+    filled = {
+        (s, f)
+        for s, f, share, rows in found[["source", "fact", "share", "rows"]].itertuples(index=False)
+        if rows > 0 and share >= FILLED
+    }
     sources = sorted({s for s, f in zip(found["source"], found["fact"], strict=True) if f in ("order", "return")})
     return {s: [n for n in needs if not any((s, f) in filled for f in n.split("|"))] for s in sources}
 
 
 def _wanted(missing: Sequence[str]) -> str:
     def word(fact: str) -> str:
-        return FACTS.get(fact) or (f"the time of {fact.removeprefix('stage_').replace('_', ' ')}" if fact.startswith("stage_") else fact)
+        return FACTS.get(fact) or (
+            f"the time of {fact.removeprefix('stage_').replace('_', ' ')}" if fact.startswith("stage_") else fact
+        )
 
     return ", ".join(dict.fromkeys(" or ".join(word(f) for f in need.split("|")) for need in missing))
 
@@ -176,7 +182,12 @@ def answer(
     chosen = question.metric
     note = ""
     lacks = lacking(build, chosen.needs)
-    asked = {str(v) for name, values in question.where.items() if name == "source" for v in ([values] if isinstance(values, str) else values)}
+    asked = {
+        str(v)
+        for name, values in question.where.items()
+        if name == "source"
+        for v in ([values] if isinstance(values, str) else values)
+    }
     lacks = {s: missing for s, missing in lacks.items() if not asked or s in asked}
     without = {s: missing for s, missing in lacks.items() if missing}
     try:
@@ -190,7 +201,11 @@ def answer(
         absent = [d for d in chosen.required if d not in {ALIASES.get(n, n) for n in (*question.by, *question.where)}]
         if absent:
             statement(question)
-            return _finished(build, question, _grey(question, f"different things are not mixed: cut or filter by {', '.join(absent)}"))
+            return _finished(
+                build,
+                question,
+                _grey(question, f"different things are not mixed: cut or filter by {', '.join(absent)}"),
+            )
         frame = build.fetch(statement(question))
     except PartlyKnown as reason:
         return _finished(build, question, _grey(question, str(reason)))
@@ -198,15 +213,24 @@ def answer(
         return _finished(build, question, _grey(question, "")).iloc[:0]
     found = (chosen.finish or total)(frame, question, build)
     if "source" in question.by and without:
-        left = pd.DataFrame([{"source": s, "reason": f"needs {_wanted(m)}; load a source that has it"} for s, m in without.items()])
+        left = pd.DataFrame(
+            [{"source": s, "reason": f"needs {_wanted(m)}; load a source that has it"} for s, m in without.items()]
+        )
         found = pd.concat([found, left], ignore_index=True)
     elif note:
-        found["reason"] = [note if not r else r for r in found["reason"]]
+        found["reason"] = [r or note for r in found["reason"]]
     return _finished(build, question, found)
 
 
 def _grey(question: Ask, reason: str) -> pd.DataFrame:
-    row: dict[str, Any] = {**dict.fromkeys(question.by), "value": np.nan, "low": np.nan, "high": np.nan, "n": np.nan, "reason": reason}
+    row: dict[str, Any] = {
+        **dict.fromkeys(question.by),
+        "value": np.nan,
+        "low": np.nan,
+        "high": np.nan,
+        "n": np.nan,
+        "reason": reason,
+    }
     return pd.DataFrame([row])
 
 
@@ -216,7 +240,9 @@ def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
     value = found["value"].astype(float)
     is_note = notes.str.startswith("without ")
     grey = ~np.isfinite(value) | ((notes != "") & ~is_note)
-    found = found.assign(unit=unit(build, question.metric), basis=question.on, status=np.where(grey, "greyed", "ok"), reason=notes)
+    found = found.assign(
+        unit=unit(build, question.metric), basis=question.on, status=np.where(grey, "greyed", "ok"), reason=notes
+    )
     found[["value", "low", "high"]] = found[["value", "low", "high"]].astype(float).mask(grey)
     found["n"] = found["n"].astype(float)
     return found[columns].reset_index(drop=True)
@@ -237,7 +263,8 @@ def compare(
     n_previous, unit, basis, status and reason. The intervals of both periods make the difference's (MOVER).
     """
     both = [
-        answer(build, key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level) for since, until in (period, against)
+        answer(build, key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
+        for since, until in (period, against)
     ]
     names = list(ask(key, by=by).by)
     now, before = both
@@ -246,7 +273,10 @@ def compare(
     else:
         joined = now.join(before.add_suffix("_previous"))
     gap, low, high, noise = rate_models.difference(
-        *(joined[c].to_numpy(float) for c in ("value", "low", "high", "value_previous", "low_previous", "high_previous"))
+        *(
+            joined[c].to_numpy(float)
+            for c in ("value", "low", "high", "value_previous", "low_previous", "high_previous")
+        )
     )
     has_interval = np.isfinite(low) & np.isfinite(high)
     reason = joined["reason"].fillna("no number in this period").where(joined["status"].ne("ok"), "")
@@ -267,12 +297,16 @@ def rows(
 ) -> pd.DataFrame:  # fmt: skip
     """Give the fact rows behind a metric's numerator, with their ids, newest first, at most `limit`."""
     question = ask(key, where=where, since=since, until=until, as_of=as_of, scope=scope)
-    chosen = next(m for m in question.metric.measures if m.name == (question.metric.first or question.metric.measures[0].name))
+    chosen = next(
+        m for m in question.metric.measures if m.name == (question.metric.first or question.metric.measures[0].name)
+    )
     names = {ALIASES.get(n, n) for n in question.where if not time_grain(n)}
     known = [sums for sums in chosen.alternatives if all(names <= knows(s.base) for s in sums)]
     if not known:
-        unknown = names - set.union(*(knows(s.base) for sums in chosen.alternatives for s in sums))
-        raise UnknownDimension(f"The rows of {question.metric.key} cannot be filtered by {', '.join(sorted(unknown or names))}.")
+        unknown = names - {n for sums in chosen.alternatives for s in sums for n in knows(s.base)}
+        raise UnknownDimension(
+            f"The rows of {question.metric.key} cannot be filtered by {', '.join(sorted(unknown or names))}."
+        )
     frames = []
     for s in (x for x in known[0] if x.base.table_name not in _of_build(build, question).empty):
         now = Time(s.base.dimensions["source"], question.as_of)
@@ -280,7 +314,11 @@ def rows(
         if not s.distinct:
             conditions.append(s.amount(now) != literal_column("0"))
         query = select(s.base.dimensions["source"].label("source"), *s.base.ids).where(*conditions)
-        source = s.base.table.join(now.table, now.table.c.source == s.base.dimensions["source"]) if now.is_used else s.base.table
+        source = (
+            s.base.table.join(now.table, now.table.c.source == s.base.dimensions["source"])
+            if now.is_used
+            else s.base.table
+        )
         day = s.base.days[question.on]
         frames.append(build.fetch(query.select_from(source).order_by(day.desc(), s.base.ids[0]).limit(limit)))
     filled = [f for f in frames if len(f)]
@@ -290,15 +328,15 @@ def rows(
 def dimension_values(build: Build, name: str) -> list[str]:
     """Give the values of a dimension in this build, for filters; empty ones left out."""
     canonical = ALIASES.get(name, name)
-    if ("values", canonical) not in build.memory:
+    if f"values of {canonical}" not in build.memory:
         bases = {s.base.name: s.base for m in _CATALOGUE for x in m.measures for sums in x.alternatives for s in sums}
         of = next((b for b in bases.values() if canonical in knows(b)), None)
         if of is None or time_grain(canonical):
-            known = sorted(set.union(*(knows(b) for b in bases.values())))
+            known = sorted({n for b in bases.values() for n in knows(b)})
             raise UnknownDimension(f"There is no dimension {name!r}. There are: {', '.join(known)}.")
         now = Time(of.dimensions["source"], None)
         column = dimension(of, canonical, next(iter(of.days)), now)
         source = of.table.join(now.table, now.table.c.source == of.dimensions["source"]) if now.is_used else of.table
         found = build.fetch(select(column.label("value")).select_from(source).where(column.is_not(None)).distinct())
-        build.memory["values", canonical] = sorted(str(v) for v in found["value"])
-    return list(build.memory["values", canonical])
+        build.memory[f"values of {canonical}"] = sorted(str(v) for v in found["value"])
+    return list(build.memory[f"values of {canonical}"])

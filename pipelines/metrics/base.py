@@ -12,7 +12,22 @@ from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
 import pandas as pd
-from sqlalchemy import Float, Integer, Numeric, Select, and_, case, cast, false, func, literal_column, null, or_, select, union_all
+from sqlalchemy import (
+    Float,
+    Integer,
+    Numeric,
+    Select,
+    and_,
+    case,
+    cast,
+    false,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.errors import UnknownDimension
@@ -49,8 +64,12 @@ class Time:
         latest: Expression = func.max(table.c.last_occurred_at)
         if as_of is not None:
             latest = func.least(latest, literal_instant(as_of))
-        things = table.c.thing.in_([literal_column(f"'{t}'") for t in ("order_line", "return_event", "chain_element", "refund")])
-        self.table = select(table.c.source, latest.label("at")).where(things).group_by(table.c.source).subquery("observed")
+        things = table.c.thing.in_(
+            [literal_column(f"'{t}'") for t in ("order_line", "return_event", "chain_element", "refund")]
+        )
+        self.table = (
+            select(table.c.source, latest.label("at")).where(things).group_by(table.c.source).subquery("observed")
+        )
         self.is_used = False
 
     @property
@@ -65,7 +84,9 @@ class Time:
 
     def open(self, instant: Expression) -> Expression:
         """Say whether something has not happened by the observation time."""
-        return instant.is_(None) if self.as_of is None else or_(instant.is_(None), instant > literal_instant(self.as_of))
+        return (
+            instant.is_(None) if self.as_of is None else or_(instant.is_(None), instant > literal_instant(self.as_of))
+        )
 
 
 Sql = Callable[[Time], Expression]
@@ -227,11 +248,15 @@ def check_dimensions(metric: Metric, names: Sequence[str]) -> None:
             continue
         if canonical not in some:
             raise UnknownDimension(f"{metric.key} cannot be cut by {name!r}. It can be cut by: {', '.join(every)}.")
-        raise PartlyKnown(f"{name} is known of {metric.numerator} but not of {metric.denominator}: the ratio would be wrong")
+        raise PartlyKnown(
+            f"{name} is known of {metric.numerator} but not of {metric.denominator}: the ratio would be wrong"
+        )
     canonical_names = {ALIASES.get(n, n) for n in names if not time_grain(n)}
     for m in metric.measures:
         if not any(all(canonical_names <= knows(s.base) for s in sums) for sums in m.alternatives):
-            raise PartlyKnown(f"{', '.join(sorted(canonical_names))} are not known of the same rows: ask for one at a time")
+            raise PartlyKnown(
+                f"{', '.join(sorted(canonical_names))} are not known of the same rows: ask for one at a time"
+            )
 
 
 def _chosen(m: Measure, names: set[str]) -> tuple[Sum, ...]:
@@ -247,7 +272,9 @@ def _condition(base: Base, name: str, values: Sequence[Any], basis: str, now: Ti
         return or_(*(expression == d for d in days)) if days else false()
     if ALIASES.get(name, name).startswith(("is_", "has_")):
         values = [v if isinstance(v, bool) or v is None else str(v).lower() in ("true", "1", "yes") for v in values]
-        return or_(false(), *(expression.is_(v) if v is None else expression == literal_column(str(v).upper()) for v in values))
+        return or_(
+            false(), *(expression.is_(v) if v is None else expression == literal_column(str(v).upper()) for v in values)
+        )
     known = [v for v in values if v is not None and v != ""]
     if isinstance(expression.type, Integer):
         known = [int(v) for v in known]
@@ -257,7 +284,11 @@ def _condition(base: Base, name: str, values: Sequence[Any], basis: str, now: Ti
 
 def filters(base: Base, ask: Ask, now: Time) -> list[Expression]:
     """Give the conditions of a question on one base: period, filters, scope, sources, what existed by then."""
-    found = [_condition(base, name, values, ask.on, now) for chosen in (ask.where, ask.scope.allowed) for name, values in chosen.items()]
+    found = [
+        _condition(base, name, values, ask.on, now)
+        for chosen in (ask.where, ask.scope.allowed)
+        for name, values in chosen.items()
+    ]
     day = base.days[ask.on]
     if ask.since is not None:
         found.append(day >= literal_day(ask.since))
@@ -340,7 +371,7 @@ def _detail_type(ask: Ask, name: str) -> Any:
 def _added(totals: list[Expression]) -> Expression:
     if len(totals) == 1:
         return totals[0]
-    found = func.coalesce(totals[0], 0)
+    found: Expression = func.coalesce(totals[0], 0)
     for t in totals[1:]:
         found = found + func.coalesce(t, 0)
     return found

@@ -12,10 +12,22 @@ from sqlalchemy.sql.expression import FromClause
 from pipelines.estimate.promises import promise_state
 from pipelines.metrics.base import Base, Sql, Sum, Time, both
 from pipelines.warehouse.engine import Expression, double, ratio, seconds_between
-from pipelines.warehouse.schema import HEADLINE_RETURN_TYPES, STAR
+from pipelines.warehouse.schema import STAR
 
 t = STAR.tables
-_PRODUCT = ("source", "shop_id", "country", "channel", "category", "brand", "style_id", "size", "colour", "supplier", "season")
+_PRODUCT = (
+    "source",
+    "shop_id",
+    "country",
+    "channel",
+    "category",
+    "brand",
+    "style_id",
+    "size",
+    "colour",
+    "supplier",
+    "season",
+)
 _RETURN = (
     "product_id", "has_several_sizes", "window_days", "return_type", "note_theme", "method", "carrier", "place_id", "condition",
     "disposition", "outcome", "currency",
@@ -30,7 +42,9 @@ orders, lots, refunds, refund_lines, legs, recoveries = (
     t[f"fact_{n}"] for n in ("order_line", "return_line", "refund", "refund_line", "return_leg", "recovery")
 )
 matches, promises, risks = t["estimate_credit_match"], t["estimate_promise"], t["estimate_breach_risk"]
-leg_carbon, leg_cost, lot_carbon, lot_cost = (t[f"estimate_{n}"] for n in ("leg_carbon", "leg_cost", "return_carbon", "return_cost"))
+leg_carbon, leg_cost, lot_carbon, lot_cost = (
+    t[f"estimate_{n}"] for n in ("leg_carbon", "leg_cost", "return_carbon", "return_cost")
+)
 chances = t["estimate_return_probability"]
 
 
@@ -45,12 +59,22 @@ def _clock(table: FromClause) -> dict[str, Sql]:
     }
 
 
-_ORDER = (*_PRODUCT, "product_id", "has_several_sizes", "window_days", "currency", "seller", "sold_on", "fulfilled_by", "loyalty_tier", "is_gift")
+_ORDER = (
+    *_PRODUCT,
+    "product_id",
+    "has_several_sizes",
+    "window_days",
+    "currency",
+    "seller",
+    "sold_on",
+    "fulfilled_by",
+    "loyalty_tier",
+    "is_gift",
+)
 ORDERS = Base(
     "orders", orders, {"order": orders.c.ordered_on}, _named(orders, *_ORDER), orders.c.ordered_at, _clock(orders), {},
     (orders.c.order_line_id, orders.c.order_id, orders.c.ordered_on, orders.c.product_id, orders.c.units_sold, orders.c.net_amount, orders.c.currency),
 )  # fmt: skip
-
 
 
 def _waiting(now: Time) -> Expression:
@@ -63,7 +87,15 @@ def _waiting(now: Time) -> Expression:
 
 
 first_event = func.coalesce(lots.c.requested_at, lots.c.received_at, lots.c.refunded_at, lots.c.confirmed_at)
-LOT_IDS = (lots.c.return_line_id, lots.c.return_id, lots.c.requested_on, lots.c.product_id, lots.c.units, lots.c.reason, lots.c.confirmed_on)
+LOT_IDS = (
+    lots.c.return_line_id,
+    lots.c.return_id,
+    lots.c.requested_on,
+    lots.c.product_id,
+    lots.c.units,
+    lots.c.reason,
+    lots.c.confirmed_on,
+)
 LOT_DIMENSIONS: dict[str, Any] = {**_named(lots, *_PRODUCT, *_RETURN), "return_reason": lots.c.reason}
 LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on}
 LOTS = Base("lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS)
@@ -84,10 +116,21 @@ SCORED = Base("scored", _SCORED, ORDERS.days, ORDERS.dimensions, ORDERS.seen, _c
 
 _LEGS = legs.outerjoin(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key)
 _LEG_DIMENSIONS = {
-    **_named(legs, "source", "shop_id", "country", "channel", "method", "carrier", "role", "mode", "element_type", "service"),
-    **_named(leg_carbon, "scope3_category", "factor_id"), "data_status": leg_carbon.c.status,
+    **_named(
+        legs, "source", "shop_id", "country", "channel", "method", "carrier", "role", "mode", "element_type", "service"
+    ),
+    **_named(leg_carbon, "scope3_category", "factor_id"),
+    "data_status": leg_carbon.c.status,
 }
-_LEG_IDS = (legs.c.element_id, legs.c.parcel_id, legs.c.element_no, legs.c.role, legs.c.mode, legs.c.carrier, legs.c.started_on)
+_LEG_IDS = (
+    legs.c.element_id,
+    legs.c.parcel_id,
+    legs.c.element_no,
+    legs.c.role,
+    legs.c.mode,
+    legs.c.carrier,
+    legs.c.started_on,
+)
 LEGS = Base(
     "legs", legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key), {"order": legs.c.ordered_on, "return": legs.c.requested_on},
     _LEG_DIMENSIONS, legs.c.started_at, {}, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status),
@@ -118,7 +161,19 @@ RECOVERIES = Base(
     (recoveries.c.recovery_id, recoveries.c.recovered_on, recoveries.c.units, recoveries.c.disposition, recoveries.c.amount, recoveries.c.cost_amount, recoveries.c.currency),
 )  # fmt: skip
 
-_PROMISE = ("source", "shop_id", "country", "channel", "category", "brand", "method", "carrier", "place_id", "promise_id", "responsible")
+_PROMISE = (
+    "source",
+    "shop_id",
+    "country",
+    "channel",
+    "category",
+    "brand",
+    "method",
+    "carrier",
+    "place_id",
+    "promise_id",
+    "responsible",
+)
 
 
 def _promise_cause(now: Time) -> Expression:
@@ -128,7 +183,12 @@ def _promise_cause(now: Time) -> Expression:
 
 def _promise_end(now: Time) -> Expression:
     c = promises.c
-    return case((now.happened(c.ended_at), c.ended_at), (now.happened(c.stopped_at), c.stopped_at), (now.happened(c.lost_at), c.lost_at), else_=now.at)
+    return case(
+        (now.happened(c.ended_at), c.ended_at),
+        (now.happened(c.stopped_at), c.stopped_at),
+        (now.happened(c.lost_at), c.lost_at),
+        else_=now.at,
+    )
 
 
 def whole_hours(start: Expression, end: Expression) -> Expression:
@@ -136,14 +196,28 @@ def whole_hours(start: Expression, end: Expression) -> Expression:
     return double(func.floor(func.greatest(seconds_between(start, end), double(0)) / double(3600) + double(0.5)))
 
 
-_PROMISE_WAIT: dict[str, Sql] = {"cause": _promise_cause, "hours": lambda now: whole_hours(promises.c.started_at, _promise_end(now))}
+_PROMISE_WAIT: dict[str, Sql] = {
+    "cause": _promise_cause,
+    "hours": lambda now: whole_hours(promises.c.started_at, _promise_end(now)),
+}
 PROMISES = Base(
     "promises", promises, {"return": promises.c.requested_on}, _named(promises, *_PROMISE), promises.c.requested_at,
     {**_PROMISE_WAIT, "state": lambda now: promise_state(promises.c, now.at)}, {"state": lambda now: promise_state(promises.c, now.at)},
     (promises.c.return_id, promises.c.promise_id, promises.c.requested_on, promises.c.started_at, promises.c.due_at, promises.c.ended_at, promises.c.stopped_by, promises.c.units),
 )  # fmt: skip
-_RISKS = promises.join(risks, and_(risks.c.return_key == promises.c.return_key, risks.c.promise_id == promises.c.promise_id))
-RISKS = Base("risks", _RISKS, PROMISES.days, {**PROMISES.dimensions, "stage": risks.c.stage}, promises.c.requested_at, {}, {}, (*PROMISES.ids, risks.c.probability))
+_RISKS = promises.join(
+    risks, and_(risks.c.return_key == promises.c.return_key, risks.c.promise_id == promises.c.promise_id)
+)
+RISKS = Base(
+    "risks",
+    _RISKS,
+    PROMISES.days,
+    {**PROMISES.dimensions, "stage": risks.c.stage},
+    promises.c.requested_at,
+    {},
+    {},
+    (*PROMISES.ids, risks.c.probability),
+)
 
 
 # -- conditions and amounts --------------------------------------------------------------------------------------------
@@ -214,7 +288,9 @@ def returned(amount: str = "units", *conditions: Sql, headline: bool = True, bas
     through = [is_confirmed(credited), *([is_headline(credited)] if headline else [])]
     of_lot = units() if amount == "units" else money(lots, amount)
     of_credit: Sql = (
-        (lambda _: matches.c.units) if amount == "units" else (lambda _: _share_of_credit(credited.c[amount]) * credited.c.fx_rate)
+        (lambda _: matches.c.units)
+        if amount == "units"
+        else (lambda _: _share_of_credit(credited.c[amount]) * credited.c.fx_rate)
     )
     if basis == "order":
         return (Sum(LOTS, of_lot, both(*own, has_order)), Sum(CREDITS, of_credit, both(*through, is_bound)))
@@ -270,9 +346,18 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
     def ended(now: Time) -> tuple[Expression, Expression]:
         done = and_(now.happened(c.done_at), c.done_at >= c.begun_at)
         cause = case(
-            (done, 0), (now.happened(c.stopped_at), 1), (now.happened(c.lost_at), 2), (now.happened(c.passed_at), -1), else_=3
+            (done, 0),
+            (now.happened(c.stopped_at), 1),
+            (now.happened(c.lost_at), 2),
+            (now.happened(c.passed_at), -1),
+            else_=3,
         )
-        return cast(cause, Integer), case((done, c.done_at), (now.happened(c.stopped_at), c.stopped_at), (now.happened(c.lost_at), c.lost_at), else_=now.at)
+        return cast(cause, Integer), case(
+            (done, c.done_at),
+            (now.happened(c.stopped_at), c.stopped_at),
+            (now.happened(c.lost_at), c.lost_at),
+            else_=now.at,
+        )
 
     dimensions = {**{n: c[d.name] for n, d in LOT_DIMENSIONS.items()}, "stage": c.stage}
     details: dict[str, Sql] = {
@@ -280,13 +365,25 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
         "hours": lambda now: whole_hours(c.begun_at, ended(now)[1]),
     }
     ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
-    return Base(name, table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.begun_at, details, {}, ids)
+    return Base(
+        name, table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.begun_at, details, {}, ids
+    )
 
 
 def passed(end: str) -> Expression:
     """Give when a lot went past a stage it never recorded: a later stage happened, so the wait is not open."""
-    order = ("requested_at", "approved_at", "handed_over_at", "carrier_scan_at", "received_at", "inspected_at", "refunded_at")
-    later = {"restocked_at": ("disposed_at",), "refunded_at": ("exchanged_at",)}.get(end) or order[order.index(end) + 1 :]
+    order = (
+        "requested_at",
+        "approved_at",
+        "handed_over_at",
+        "carrier_scan_at",
+        "received_at",
+        "inspected_at",
+        "refunded_at",
+    )
+    later = {"restocked_at": ("disposed_at",), "refunded_at": ("exchanged_at",)}.get(end) or order[
+        order.index(end) + 1 :
+    ]
     if not later:
         return cast(null(), DateTime)
     return lots.c[later[0]] if len(later) == 1 else func.coalesce(*(lots.c[n] for n in later))

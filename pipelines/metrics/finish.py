@@ -21,7 +21,7 @@ MATURE = 0.5
 
 
 def groups_of(frame: pd.DataFrame, by: tuple[str, ...]) -> tuple[np.ndarray[Any, Any], pd.DataFrame]:
-    """Number the groups from 0 in order of their keys, and give one row of keys a group; no `by` is one group."""
+    """Give each row its group's number, from 0 in order of the keys, and the keys of each group; no `by` is one group."""
     if not by:
         return np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=[0])
     grouped = frame.groupby(list(by), dropna=False, sort=True)
@@ -37,7 +37,9 @@ def summed(frame: pd.DataFrame, by: tuple[str, ...], columns: list[str]) -> tupl
     return keys, pd.DataFrame(values)
 
 
-def answer_frame(keys: pd.DataFrame, value: Any, low: Any = np.nan, high: Any = np.nan, n: Any = np.nan, reason: Any = "") -> pd.DataFrame:
+def answer_frame(
+    keys: pd.DataFrame, value: Any, low: Any = np.nan, high: Any = np.nan, n: Any = np.nan, reason: Any = ""
+) -> pd.DataFrame:
     """Lay value, interval, count and reason beside the keys."""
     return keys.assign(value=value, low=low, high=high, n=n, reason=reason)
 
@@ -51,23 +53,36 @@ def total(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     return answer_frame(keys, sums[name], n=sums["n"] if "n" in sums else sums[name] if counts else np.nan)
 
 
-def ratio_of(numerator: str, denominator: str, *, interval: bool = False, clustered: bool = True, per: float = 1.0, counted: bool = True, nothing: str) -> Finish:
+def ratio_of(
+    numerator: str,
+    denominator: str,
+    *,
+    interval: bool = False,
+    clustered: bool = True,
+    per: float = 1.0,
+    counted: bool = True,
+    nothing: str,
+) -> Finish:
     """Divide two measures; `interval` adds Wilson's, on orders' design effect when `clustered`.
 
     n is the denominator when it is `counted`, or a measure named n.
     """
 
     def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
-        keys, sums = summed(frame, ask.by, list(dict.fromkeys([numerator, denominator, *(["n"] if "n" in frame else [])])))
+        keys, sums = summed(
+            frame, ask.by, list(dict.fromkeys([numerator, denominator, *(["n"] if "n" in frame else [])]))
+        )
         top, bottom = sums[numerator].to_numpy(), sums[denominator].to_numpy()
         with np.errstate(invalid="ignore", divide="ignore"):
             value = np.where(bottom != 0, per * top / bottom, np.nan)
         low = high = np.full(len(keys), np.nan)
         if interval:
             effect = design_effect(build) if clustered else 1.0
-            low, high = rate_models.wilson(np.clip(top, 0, np.maximum(bottom, 0)), np.maximum(bottom, 0), ask.level, effect)
+            low, high = rate_models.wilson(
+                np.clip(top, 0, np.maximum(bottom, 0)), np.maximum(bottom, 0), ask.level, effect
+            )
             low, high = np.minimum(low, value), np.maximum(high, value)
-        n = sums["n"] if "n" in sums else bottom if counted else np.nan
+        n = sums.get("n", bottom if counted else np.nan)
         return answer_frame(keys, value, low, high, n, np.where(bottom != 0, "", nothing))
 
     return finish
@@ -80,7 +95,9 @@ def share_of_whole(name: str, of: tuple[str, ...] | None, nothing: str) -> Finis
         keys, sums = summed(frame, ask.by, [name])
         split = [b for b in ask.by if (not time_grain(b) if of is None else ALIASES.get(b, b) in of)]
         fixed = [b for b in ask.by if b not in split]
-        whole = keys.assign(x=sums[name]).groupby(fixed, dropna=False)["x"].transform("sum") if fixed else sums[name].sum()
+        whole = (
+            keys.assign(x=sums[name]).groupby(fixed, dropna=False)["x"].transform("sum") if fixed else sums[name].sum()
+        )
         if not split:
             wanted = "a dimension" if of is None else " or ".join(of)
             return answer_frame(keys, np.nan, n=sums[name], reason=f"a share of the whole: cut it by {wanted}")
@@ -137,7 +154,7 @@ def product_prior(build: Build, category: pd.Series) -> tuple[np.ndarray[Any, An
     """Give a and b of each category's beta prior; NaN where none was fitted."""
     found = priors(build)
     found = found[found["kind"] == "product"].drop_duplicates("category").set_index("category")
-    at = found.index.get_indexer(category)
+    at = found.index.get_indexer(pd.Index(category))
     if not len(found):
         nothing = np.full(len(category), np.nan)
         return nothing, nothing
@@ -145,7 +162,9 @@ def product_prior(build: Build, category: pd.Series) -> tuple[np.ndarray[Any, An
     return np.where(at >= 0, a, np.nan), np.where(at >= 0, b, np.nan)
 
 
-def _cohort_prior(build: Build, keys: pd.DataFrame, ask: Ask) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+def _cohort_prior(
+    build: Build, keys: pd.DataFrame, ask: Ask
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
     """Give mean and sd of the logit per group: a prior speaks for a category, or for all sales, and for no other slice."""
     found = priors(build)
     found = found[found["kind"] == "cohort"]
@@ -162,7 +181,9 @@ def _cohort_prior(build: Build, keys: pd.DataFrame, ask: Ask) -> tuple[np.ndarra
         categories = list(chosen) * len(keys)
     else:
         return None
-    table = {(None if pd.isna(c) else c): (a, b) for c, a, b in zip(found["category"], found["a"], found["b"], strict=True)}
+    table = {
+        (None if pd.isna(c) else c): (a, b) for c, a, b in zip(found["category"], found["a"], found["b"], strict=True)
+    }
     pairs = [table.get(None if pd.isna(c) else c, (np.nan, np.nan)) for c in categories]
     mean, sd = np.array([p[0] for p in pairs], dtype=float), np.array([p[1] for p in pairs], dtype=float)
     return (mean, sd) if np.isfinite(mean).any() else None
@@ -180,11 +201,15 @@ def final(frame: pd.DataFrame, ask: Ask, build: Build) -> tuple[pd.DataFrame, ra
     rates = rate_models.ultimate_rates(
         number, share, np.maximum(sold, 0), came, groups=len(keys), deff=design_effect(build), prior=_cohort_prior(build, keys, ask), level=ask.level
     )  # fmt: skip
-    sums = pd.DataFrame({"sold": np.bincount(number, sold, len(keys)), "returned": np.bincount(number, came, len(keys))})
+    sums = pd.DataFrame(
+        {"sold": np.bincount(number, sold, len(keys)), "returned": np.bincount(number, came, len(keys))}
+    )
     return keys, rates, sums
 
 
-def _young(build: Build, rates: rate_models.Ultimate, sums: pd.DataFrame, limit: float = MATURE) -> np.ndarray[Any, Any]:
+def _young(
+    build: Build, rates: rate_models.Ultimate, sums: pd.DataFrame, limit: float = MATURE
+) -> np.ndarray[Any, Any]:
     reasons = []
     for maturity, sold in zip(rates.maturity, sums["sold"], strict=True):
         if sold <= 0:
@@ -213,7 +238,9 @@ def maturity(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
 def to_come(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     """Give the units still expected back."""
     keys, rates, sums = final(frame, ask, build)
-    return answer_frame(keys, rates.to_come, rates.to_come_low, rates.to_come_high, sums["sold"], _young(build, rates, sums, 0.05))
+    return answer_frame(
+        keys, rates.to_come, rates.to_come_low, rates.to_come_high, sums["sold"], _young(build, rates, sums, 0.05)
+    )
 
 
 def to_come_value(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
@@ -226,7 +253,14 @@ def to_come_value(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     value = np.bincount(number, kept * p * (1 - g) / np.maximum(1 - p * g, 1e-12), len(keys))
     with np.errstate(invalid="ignore", divide="ignore"):
         per_unit = np.where(rates.to_come > 0, value / rates.to_come, 0.0)
-    return answer_frame(keys, value, rates.to_come_low * per_unit, rates.to_come_high * per_unit, sums["sold"], _young(build, rates, sums, 0.05))
+    return answer_frame(
+        keys,
+        value,
+        rates.to_come_low * per_unit,
+        rates.to_come_high * per_unit,
+        sums["sold"],
+        _young(build, rates, sums, 0.05),
+    )
 
 
 def window(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
@@ -244,7 +278,14 @@ def window(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     kept = np.maximum(counts[1], 0)
     value, low, high = rate_models.window_rate(counts[0], kept, days, ask.level, design_effect(build))
     n = np.bincount(number, np.where(inside, sold + came, 0), len(keys))
-    return answer_frame(keys, value, low, high, n, np.where(np.isfinite(value), "", f"nothing sold in this selection is {days} days old"))
+    return answer_frame(
+        keys,
+        value,
+        low,
+        high,
+        n,
+        np.where(np.isfinite(value), "", f"nothing sold in this selection is {days} days old"),
+    )
 
 
 # -- products ----------------------------------------------------------------------------------------------------------
@@ -334,25 +375,37 @@ def in_state(state: str) -> Finish:
     return finish
 
 
-def _table_of_waits(frame: pd.DataFrame, ask: Ask) -> tuple[pd.DataFrame, np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _table_of_waits(
+    frame: pd.DataFrame, ask: Ask
+) -> tuple[pd.DataFrame, np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     number, keys = groups_of(frame, ask.by)
     cause = frame["cause"].fillna(-1).to_numpy(int)
     used = cause >= 0
     hours, bins = np.unique(frame["hours"].fillna(0).to_numpy(float)[used], return_inverse=True)
     if not len(hours):
         hours = np.zeros(1)
-    table = promise_models.life_table(number[used], bins, cause[used], frame["waits"].to_numpy(float)[used], len(keys), len(hours))
+    table = promise_models.life_table(
+        number[used], bins, cause[used], frame["waits"].to_numpy(float)[used], len(keys), len(hours)
+    )
     return keys, hours / 24, table, number
 
 
 def wait_quantile(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     """Give a quantile of the days waited by those that complete (Aalen-Johansen), with its interval."""
-    return _waited(frame, ask, lambda days, table: promise_models.completion_quantiles(days, table, [ask.parameter or 0.9], ask.level)[:, 0, :])
+    return _waited(
+        frame,
+        ask,
+        lambda days, table: promise_models.completion_quantiles(days, table, [ask.parameter or 0.9], ask.level)[
+            :, 0, :
+        ],
+    )
 
 
 def promise_that_holds(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     """Give the shortest duration kept with a probability, in days; a lost return breaks any."""
-    return _waited(frame, ask, lambda days, table: promise_models.promise_at(days, table, ask.parameter or 0.95, ask.level))
+    return _waited(
+        frame, ask, lambda days, table: promise_models.promise_at(days, table, ask.parameter or 0.95, ask.level)
+    )
 
 
 def _waited(frame: pd.DataFrame, ask: Ask, estimate: Callable[..., Any]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ defined here that a metric defines.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,35 @@ from models import rates as rate_models
 from pipelines.errors import UnknownDimension
 from pipelines.metrics import finish
 from pipelines.metrics.answer import Day, _of_build, answer, ask, lacking, metric
-from pipelines.metrics.base import EVERYTHING, Ask, Base, Metric, Scope, Time, filters, measure, statement
-from pipelines.metrics.bases import LEGS, LOTS, PROMISES, RISKS, leg_carbon, leg_cost, legs, lots, promises, returned, risks
+from pipelines.metrics.base import (
+    EVERYTHING,
+    Ask,
+    Base,
+    Metric,
+    Scope,
+    Sql,
+    Sum,
+    Time,
+    always,
+    filters,
+    measure,
+    statement,
+)
+from pipelines.metrics.bases import (
+    LEGS,
+    LOTS,
+    PROMISES,
+    RISKS,
+    leg_carbon,
+    leg_cost,
+    legs,
+    lots,
+    promises,
+    returned,
+    risks,
+)
 from pipelines.metrics.money import COST, MARGIN, REVERSED
-from pipelines.warehouse.engine import Build, Expression, days_between, double
+from pipelines.warehouse.engine import Build, Expression, days_between, double, literal_day
 from pipelines.warehouse.schema import STAR
 
 Where = Mapping[str, Sequence[Any]] | None
@@ -33,7 +59,9 @@ def _base_rows(build: Build, base: Base, question: Ask, columns: dict[str, Any],
     now = Time(base.dimensions["source"], question.as_of)
     chosen = [c(now) if callable(c) else c for c in columns.values()]
     wanted = [c(now) for c in conditions]
-    query = select(*(c.label(n) for n, c in zip(columns, chosen, strict=True))).where(*filters(base, question, now), *wanted)
+    query = select(*(c.label(n) for n, c in zip(columns, chosen, strict=True))).where(
+        *filters(base, question, now), *wanted
+    )
     source = base.table.join(now.table, now.table.c.source == base.dimensions["source"]) if now.is_used else base.table
     return build.fetch(query.select_from(source))
 
@@ -53,15 +81,29 @@ _PROMISE_ROW: dict[str, Any] = {
 }  # fmt: skip
 
 
-def worklist_at_risk(build: Build, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING, limit: int = 200) -> pd.DataFrame:
+def worklist_at_risk(
+    build: Build, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING, limit: int = 200
+) -> pd.DataFrame:
     """List open returns by the probability that they break a promise: return, promise, stage, age and days left, money, probability."""
     question = _asked(build, "breach_risk", where=where, as_of=as_of, scope=scope)
     columns = {**_PROMISE_ROW, "stage": risks.c.stage, "probability": risks.c.probability}
     found = _base_rows(build, RISKS, question, columns, _open_promise)
-    return found.sort_values(["probability", "amount", "return_id", "promise_id"], ascending=[False, False, True, True]).head(limit).reset_index(drop=True)
+    return (
+        found.sort_values(["probability", "amount", "return_id", "promise_id"], ascending=[False, False, True, True])
+        .head(limit)
+        .reset_index(drop=True)
+    )
 
 
-def refunds_due(build: Build, days: float = 5, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING, limit: int = 1000) -> pd.DataFrame:
+def refunds_due(
+    build: Build,
+    days: float = 5,
+    *,
+    where: Where = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    limit: int = 1000,
+) -> pd.DataFrame:
     """List open withdrawals whose legal refund date falls within so many days, overdue ones first (`days_left` below 0)."""
     question = _asked(build, "refunds_due_soon", where=where, as_of=as_of, scope=scope)
 
@@ -100,7 +142,25 @@ def product_ranking(
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     question = _asked(build, "product_return_rate", by=(by,), **period)
     if lacking(build, question.metric.needs) and all(lacking(build, question.metric.needs).values()):
-        return pd.DataFrame(columns=[by, "name", "category", "sold", "returned", "rate", "low", "high", "category_rate", "probability_above", "is_flagged", "at_stake", "kg_co2e", "return_reason", "score"])
+        return pd.DataFrame(
+            columns=[
+                by,
+                "name",
+                "category",
+                "sold",
+                "returned",
+                "rate",
+                "low",
+                "high",
+                "category_rate",
+                "probability_above",
+                "is_flagged",
+                "at_stake",
+                "kg_co2e",
+                "return_reason",
+                "score",
+            ]
+        )
     found = finish.exposed(build.fetch(statement(question)), question)
     found = found.sort_values("sold", ascending=False).drop_duplicates(by)
     found = found[found[by].notna() & (found["sold"] > 0)].rename(columns={"family": "category"}).reset_index(drop=True)
@@ -113,14 +173,32 @@ def product_ranking(
     excess = np.nan_to_num(rate_models.expected_excess(r, n, a, b, usual)) * found["exposure"].to_numpy()
     each = _loss_per_return(build, by, period).reindex(found[by]).to_numpy(float)
     each = np.where(np.isfinite(each), each, np.nanmedian(each) if np.isfinite(each).any() else 1.0)
-    found = found.assign(rate=rate, low=low, high=high, category_rate=usual, probability_above=above, is_flagged=rate_models.flagged(above), at_stake=excess * each)
-    kg = answer(build, "kg_co2e", by=(by,), where=where, as_of=as_of, scope=scope) if _is_known(build, "kg_co2e") else None
-    found["kg_co2e"] = found[by].map(kg.dropna(subset=["value"]).set_index(by)["value"]) if kg is not None else np.nan
+    found = found.assign(
+        rate=rate,
+        low=low,
+        high=high,
+        category_rate=usual,
+        probability_above=above,
+        is_flagged=rate_models.flagged(above),
+        at_stake=excess * each,
+    )
+    found["kg_co2e"] = np.nan
+    if _is_known(build, "kg_co2e"):
+        emitted = build.fetch(statement(replace(_asked(build, "kg_co2e", by=(by,), **period), basis="order")))
+        found["kg_co2e"] = found[by].map(emitted.dropna(subset=[by]).set_index(by)["kg"])
     found["return_reason"] = found[by].map(_leading_reason(build, by, period))
-    names = build.fetch(select(t["dim_product"].c[by].label(by), func.min(t["dim_product"].c.name).label("name")).where(t["dim_product"].c.is_current).group_by(t["dim_product"].c[by]))
+    names = build.fetch(
+        select(t["dim_product"].c[by].label(by), func.min(t["dim_product"].c.name).label("name"))
+        .where(t["dim_product"].c.is_current)
+        .group_by(t["dim_product"].c[by])
+    )
     found["name"] = found[by].map(names.set_index(by)["name"]).fillna(found[by].str.split(":").str[-1])
     found["score"] = found["probability_above"] * found["at_stake"]
-    ranked = found.sort_values(["is_flagged", "score", by], ascending=[False, False, True]).head(limit).reset_index(drop=True)
+    ranked = (
+        found.sort_values(["is_flagged", "score", by], ascending=[False, False, True])
+        .head(limit)
+        .reset_index(drop=True)
+    )
     return ranked.drop(columns=["exposure"])
 
 
@@ -132,7 +210,12 @@ def _is_known(build: Build, key: str) -> bool:
 def _loss_per_return(build: Build, by: str, period: dict[str, Any]) -> "pd.Series[float]":
     key = "margin_erosion" if _is_known(build, "margin_erosion") else "value_return_rate"
     question = _asked(build, key, by=(by,), **period)
-    sums = build.fetch(statement(question)).groupby(by)[["erosion" if key == "margin_erosion" else "returned_value"]].sum().iloc[:, 0]
+    sums = (
+        build.fetch(statement(question))
+        .groupby(by)[["erosion" if key == "margin_erosion" else "returned_value"]]
+        .sum()
+        .iloc[:, 0]
+    )
     units = build.fetch(statement(_asked(build, "returned_units", by=(by,), **period))).groupby(by)["returned"].sum()
     per_unit = (sums / units.where(units > 0)).astype(float)
     return per_unit.where(per_unit > 0)
@@ -142,21 +225,34 @@ def _leading_reason(build: Build, by: str, period: dict[str, Any]) -> "pd.Series
     if not _is_known(build, "reason_share"):
         return pd.Series(dtype=str)
     found = answer(build, "reason_share", by=(by, "return_reason"), **period)
-    found = found[found["return_reason"].notna() & found["return_reason"].ne("unknown") & (found["value"] > 0)]
+    found = found[
+        found["return_reason"].notna() & ~found["return_reason"].isin(["unknown", "other"]) & (found["value"] > 0)
+    ]
     return found.sort_values("value", ascending=False).drop_duplicates(by).set_index(by)["return_reason"]
 
 
 # -- emissions ---------------------------------------------------------------------------------------------------------
 
 
-def lanes(build: Build, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING) -> pd.DataFrame:
+def lanes(
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """List the lanes of the way back, heaviest emissions first: both places with coordinates, mode, legs, parcels, km and kg CO2e."""
     question = _asked(build, "kg_co2e", where=where, since=since, until=until, as_of=as_of, scope=scope)
     start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
     now = Time(LEGS.dimensions["source"], question.as_of)
     ends = [start.c[n].label(f"from_{n}") for n in ("place_id", "name", "kind", "latitude", "longitude")]
     ends += [end.c[n].label(f"to_{n}") for n in ("place_id", "name", "kind", "latitude", "longitude")]
-    group = [*(start.c[n] for n in ("place_id", "name", "kind", "latitude", "longitude")), *(end.c[n] for n in ("place_id", "name", "kind", "latitude", "longitude"))]
+    group = [
+        *(start.c[n] for n in ("place_id", "name", "kind", "latitude", "longitude")),
+        *(end.c[n] for n in ("place_id", "name", "kind", "latitude", "longitude")),
+    ]
     query = (
         select(
             *ends, legs.c.mode, func.count().label("legs"), func.count(legs.c.parcel_key.distinct()).label("parcels"),
@@ -166,7 +262,11 @@ def lanes(build: Build, *, where: Where = None, since: Day = None, until: Day = 
         .where(*filters(LEGS, question, now), legs.c.element_type == literal_column("'transport'"))
         .group_by(*group, legs.c.mode)
     )  # fmt: skip
-    return build.fetch(query).sort_values(["kg_co2e", "from_place_id", "to_place_id"], ascending=[False, True, True]).reset_index(drop=True)
+    return (
+        build.fetch(query)
+        .sort_values(["kg_co2e", "from_place_id", "to_place_id"], ascending=[False, True, True])
+        .reset_index(drop=True)
+    )
 
 
 def trace(build: Build, leg_id: str) -> dict[str, Any]:
@@ -189,7 +289,9 @@ def trace(build: Build, leg_id: str) -> dict[str, Any]:
     )  # fmt: skip
     found = build.fetch(query)
     if not len(found):
-        raise UnknownDimension(f"There is no leg {leg_id!r} in this build. `backhaul metric kg_co2e` and its rows name the legs.")
+        raise UnknownDimension(
+            f"There is no leg {leg_id!r} in this build. `backhaul metric kg_co2e` and its rows name the legs."
+        )
     row: dict[str, Any] = {str(k): (None if pd.isna(v) else v) for k, v in found.iloc[0].items()}
     return {**row, "formula": _formula(row)}
 
@@ -212,7 +314,15 @@ def _formula(row: dict[str, Any]) -> str:
 # -- flow and margin ---------------------------------------------------------------------------------------------------
 
 
-def flow(build: Build, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING) -> pd.DataFrame:
+def flow(
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """Give the links of the flow from sold to what became of it, by order day: start, end, units.
 
     sold -> kept or returned; returned -> refunded, exchanged or open; those -> an outcome, or waiting. Units in equal units out.
@@ -221,30 +331,65 @@ def flow(build: Build, *, where: Where = None, since: Day = None, until: Day = N
     question = _asked(build, "returned_units", **period)
     now = Time(LOTS.dimensions["source"], question.as_of)
     settled = case(
-        (now.happened(lots.c.exchanged_at), literal_column("'exchanged'")), (now.happened(lots.c.refunded_at), literal_column("'refunded'")), else_=literal_column("'open'")
+        (now.happened(lots.c.exchanged_at), literal_column("'exchanged'")),
+        (now.happened(lots.c.refunded_at), literal_column("'refunded'")),
+        else_=literal_column("'open'"),
     )
-    decided = or_(now.happened(lots.c.inspected_at), now.happened(lots.c.restocked_at), now.happened(lots.c.disposed_at))
-    outcome = case((decided, func.coalesce(lots.c.outcome, literal_column("'waiting'"))), else_=literal_column("'waiting'"))
+    decided = or_(
+        now.happened(lots.c.inspected_at), now.happened(lots.c.restocked_at), now.happened(lots.c.disposed_at)
+    )
+    outcome = case(
+        (
+            decided,
+            case(
+                (lots.c.outcome == literal_column("'returned'"), literal_column("'to_supplier'")),
+                else_=func.coalesce(lots.c.outcome, literal_column("'waiting'")),
+            ),
+        ),
+        else_=literal_column("'waiting'"),
+    )
     counted = returned()[0]
     assert counted.when is not None
-    query = select(settled.label("settled"), outcome.label("outcome"), func.sum(lots.c.units).label("units")).where(*filters(LOTS, question, now), counted.when(now)).group_by(settled, outcome)
+    query = (
+        select(settled.label("settled"), outcome.label("outcome"), func.sum(lots.c.units).label("units"))
+        .where(*filters(LOTS, question, now), counted.when(now))
+        .group_by(settled, outcome)
+    )
     found = build.fetch(query).astype({"units": float})
-    numbers = {key: float(np.nan_to_num(answer(build, key, **period)["value"].iloc[0])) for key in ("sold_units", "returned_units")}
+    numbers = {
+        key: float(np.nan_to_num(answer(build, key, **period)["value"].iloc[0]))
+        for key in ("sold_units", "returned_units")
+    }
     credited = numbers["returned_units"] - found["units"].sum()
     if credited > 0:
-        found = pd.concat([found, pd.DataFrame([{"settled": "refunded", "outcome": "waiting", "units": credited}])], ignore_index=True)
-    links = [("sold", "kept", numbers["sold_units"] - numbers["returned_units"]), ("sold", "returned", numbers["returned_units"])]
-    links += [("returned", s, u) for s, u in found.groupby("settled")["units"].sum().items()]
-    links += [(s, o, u) for (s, o), u in found.groupby(["settled", "outcome"])["units"].sum().items()]
+        found = pd.concat(
+            [found, pd.DataFrame([{"settled": "refunded", "outcome": "waiting", "units": credited}])], ignore_index=True
+        )
+    links = [
+        ("sold", "kept", numbers["sold_units"] - numbers["returned_units"]),
+        ("sold", "returned", numbers["returned_units"]),
+    ]
+    settlements = found.groupby("settled", as_index=False)["units"].sum()
+    outcomes = found.groupby(["settled", "outcome"], as_index=False)["units"].sum()
+    links += [("returned", str(s), float(u)) for s, u in settlements.itertuples(index=False)]
+    links += [(str(s), str(o), float(u)) for s, o, u in outcomes.itertuples(index=False)]
     return pd.DataFrame([link for link in links if link[2] > 0], columns=["start", "end", "units"])
 
 
 def _order_basis(chosen: Metric, by: tuple[str, ...], build: Build, period: dict[str, Any]) -> pd.DataFrame:
     question = _asked(build, chosen.key, by=by, **period)
-    return build.fetch(statement(Ask(**{**question.__dict__, "basis": "order"})))
+    return build.fetch(statement(replace(question, basis="order")))
 
 
-def waterfall(build: Build, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING) -> pd.DataFrame:
+def waterfall(
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """Give the steps from the gross margin of sales to what returns leave of it, by order day, in the reporting currency without VAT.
 
     Rows: booked (total), margin_reversed, one a cost component, left (total). `amount` is signed, rounded to the cent, and adds
@@ -253,21 +398,34 @@ def waterfall(build: Build, *, where: Where = None, since: Day = None, until: Da
     if not (_is_known(build, "gross_margin") and _is_known(build, "margin_erosion")):
         return pd.DataFrame(columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
-    booked = round(float(np.nan_to_num(build.fetch(statement(_asked(build, "gross_margin", **period)))[MARGIN.name].sum())), 2)
-    undone = -round(float(np.nan_to_num(build.fetch(statement(_asked(build, "margin_reversed", **period)))[REVERSED.name].sum())), 2)
+    booked = round(
+        float(np.nan_to_num(build.fetch(statement(_asked(build, "gross_margin", **period)))[MARGIN.name].sum())), 2
+    )
+    undone = -round(
+        float(np.nan_to_num(build.fetch(statement(_asked(build, "margin_reversed", **period)))[REVERSED.name].sum())), 2
+    )
     costs = _order_basis(metric("return_cost"), ("component", "data_status"), build, period)
     steps: list[dict[str, Any]] = [
         {"step": "booked", "kind": "total", "amount": booked, "measured": booked},
         {"step": "margin_reversed", "kind": "step", "amount": undone, "measured": undone},
     ]
     order = ("outbound_shipping", "payment_fee", "return_freight", "handling", "value_loss", "disposal", "fee_charged")
-    for component in sorted(costs["component"].dropna().unique(), key=lambda c: (order.index(c) if c in order else len(order), c)):
+    for component in sorted(
+        costs["component"].dropna().unique(), key=lambda c: (order.index(c) if c in order else len(order), c)
+    ):
         mine = costs[costs["component"] == component]
-        parts = {s: -round(float(mine.loc[mine["data_status"] == s, COST.name].sum()), 2) for s in ("measured", "imputed", "assumed")}
+        parts = {
+            s: -round(float(mine.loc[mine["data_status"] == s, COST.name].sum()), 2)
+            for s in ("measured", "imputed", "assumed")
+        }
         steps.append({"step": component, "kind": "step", "amount": round(sum(parts.values()), 2), **parts})
     left = round(sum(round(s["amount"] * 100) for s in steps) / 100, 2)
     steps.append({"step": "left", "kind": "total", "amount": left})
-    return pd.DataFrame(steps, columns=["step", "kind", "amount", "measured", "imputed", "assumed"]).fillna({"measured": 0.0, "imputed": 0.0, "assumed": 0.0}).replace({-0.0: 0.0})
+    return (
+        pd.DataFrame(steps, columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
+        .fillna({"measured": 0.0, "imputed": 0.0, "assumed": 0.0})
+        .replace({-0.0: 0.0})
+    )
 
 
 def rate_change(
@@ -278,55 +436,53 @@ def rate_change(
     older_orders: returns of orders placed before the period; volume: more or fewer sales to divide them by; mix: sales moving
     between groups of `by`; rate: returns of the period's own orders at equal mix. Rows previous and current are the figures.
     """
-    parts = []
-    for since, until in (period, against):
-        common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope, "since": since, "until": until}
-        came = build.fetch(statement(_asked(build, "confirmed_units", **common)))["confirmed"].sum()
-        sold = build.fetch(statement(_asked(build, "sold_units", by=(by,), **common))).set_index(by)["sold"].astype(float)
-        own_metric = _own_cohort(since, until)
-        own = build.fetch(statement(_of_build(build, Ask(own_metric, by=(by,), where=where or {}, since=_day(since), until=_day(until), as_of=ask("sold_units", as_of=as_of).as_of, scope=scope))))
-        parts.append((float(np.nan_to_num(came)), sold, own.set_index(by)["own"].astype(float)))
-    groups = parts[0][1].index.union(parts[1][1].index)
-    (came, sold, own), (came_before, sold_before, own_before) = ((c, s.reindex(groups).fillna(0.0), o.reindex(groups).fillna(0.0)) for c, s, o in parts)
-    total, total_before = sold.sum(), sold_before.sum()
+    (came, sold, own), (came_before, sold_before, own_before) = (
+        _landed(build, since, until, by, {"where": where, "as_of": as_of, "scope": scope})
+        for since, until in (period, against)
+    )
+    groups = sold.index.union(sold_before.index)
+    sold, own, sold_before, own_before = (x.reindex(groups).fillna(0.0) for x in (sold, own, sold_before, own_before))
+    total, total_before = float(sold.sum()), float(sold_before.sum())
     if total <= 0 or total_before <= 0:
         return pd.DataFrame(columns=["effect", "points"])
-    older, older_before = came - own.sum(), came_before - own_before.sum()
+    older, older_before = came - float(own.sum()), came_before - float(own_before.sum())
     weight, weight_before = sold / total, sold_before / total_before
-    rate = (own / sold.where(sold > 0)).fillna(own_before / sold_before.where(sold_before > 0)).fillna(0.0)
-    rate_before = (own_before / sold_before.where(sold_before > 0)).fillna(rate).fillna(0.0)
+    rate, rate_before = own / sold.where(sold > 0), own_before / sold_before.where(sold_before > 0)
+    rate, rate_before = rate.fillna(rate_before).fillna(0.0), rate_before.fillna(rate).fillna(0.0)
     rows = [
         ("previous", came_before / total_before),
         ("older_orders", (older - older_before) * (1 / total + 1 / total_before) / 2),
         ("volume", (1 / total - 1 / total_before) * (older + older_before) / 2),
-        ("mix", float(((weight - weight_before) * (rate + rate_before)).sum() / 2)),
-        ("rate", float(((rate - rate_before) * (weight + weight_before)).sum() / 2)),
+        ("mix", ((weight - weight_before) * (rate + rate_before)).sum() / 2),
+        ("rate", ((rate - rate_before) * (weight + weight_before)).sum() / 2),
         ("current", came / total),
     ]
     return pd.DataFrame(rows, columns=["effect", "points"])
 
 
-def _day(day: Day) -> Any:
-    return day.date() if hasattr(day, "hour") and day is not None else day
+def _landed(
+    build: Build, since: Day, until: Day, by: str, common: dict[str, Any]
+) -> tuple[float, "pd.Series[float]", "pd.Series[float]"]:
+    """Give the returns asked for in a period, and per group the sales of the period and how many of the returns are theirs."""
+    period = {**common, "since": since, "until": until}
+    came = build.fetch(statement(_asked(build, "confirmed_units", **period)))["confirmed"].sum()
+    sold = build.fetch(statement(_asked(build, "sold_units", by=(by,), **period))).set_index(by)["sold"]
+    question = _asked(build, "confirmed_units", by=(by,), **period)
+    own = build.fetch(statement(replace(question, metric=_own_cohort(question)))).set_index(by)["own"]
+    return float(np.nan_to_num(came)), sold.fillna(0.0).astype(float), own.fillna(0.0).astype(float)
 
 
-def _own_cohort(since: Day, until: Day) -> Metric:
-    """Count returns asked for in a period whose order was placed in it too."""
-    from dataclasses import replace
+def _own_cohort(question: Ask) -> Metric:
+    """Count returns asked for in the question's period whose order was placed in it too."""
 
-    from pipelines.metrics.base import Sum
-    from pipelines.warehouse.engine import literal_day
-
-    counted = returned(basis="return")
-    first, last = _day(since), _day(until)
-
-    def inside(day: Expression) -> Expression:
-        return and_(day >= literal_day(first), day <= literal_day(last))
+    def inside(when: Sql, day: Expression) -> Sql:
+        since, until = question.since, question.until
+        bounds = [day >= literal_day(since)] if since else []
+        return lambda now: and_(when(now), *bounds, *([day <= literal_day(until)] if until else []))
 
     days = (lots.c.ordered_on, t["estimate_credit_match"].c.ordered_on)
-    sums = []
-    for s, day in zip(counted, days, strict=True):
-        when = s.when
-        assert when is not None
-        sums.append(Sum(s.base, s.amount, lambda now, w=when, d=day: and_(w(now), inside(d))))  # type: ignore[misc]
-    return replace(metric("confirmed_units"), measures=(measure("own", sums),))
+    sums = [
+        Sum(s.base, s.amount, inside(s.when or always, day))
+        for s, day in zip(returned(basis="return"), days, strict=True)
+    ]
+    return replace(question.metric, measures=(measure("own", sums),))

@@ -31,7 +31,6 @@ from pipelines.metrics.bases import (
     refunds,
     returned,
 )
-
 from pipelines.warehouse.engine import Expression, double, ratio
 from pipelines.warehouse.schema import Money
 

@@ -48,7 +48,9 @@ def develop(chosen: Select[Any], ask: Ask, columns: list[str], family: bool = Fa
     curve = STAR.tables["estimate_development_curve"]
     age = calendar_days(cohort.c.clock_on, now.at)
     hundredths = double(func.floor(curve.c.share * double(100) + double(0.5))) / double(100)
-    share = case((or_(cohort.c.clock_on.is_(None), age < 0), double(0)), else_=func.coalesce(hundredths, double(1))).label("share")
+    share = case(
+        (or_(cohort.c.clock_on.is_(None), age < 0), double(0)), else_=func.coalesce(hundredths, double(1))
+    ).label("share")
     same = [func.coalesce(curve.c[n], "") == func.coalesce(cohort.c[f"cell_{n}"], "") for n in ("category", "channel")]
     same.append(func.coalesce(curve.c.window_days, -1) == func.coalesce(cohort.c.cell_window, -1))
     groups = [cohort.c[b] for b in ask.by] + ([cohort.c.cell_category.label("family")] if family else [])
@@ -80,7 +82,11 @@ ORDERS_BY_AGE = replace(ORDERS, name="orders_by_age", details={"clock_day": _age
 LOTS_BY_AGE = replace(LOTS, name="lots_by_age", details={"clock_day": _age(lots)})
 LOTS_BY_DELAY = replace(LOTS, name="lots_by_delay", details={"clock_day": _delay(lots)})
 CREDITS_BY_AGE = replace(CREDITS, name="credits_by_age", details={"clock_day": _age(bought)})
-CREDITS_BY_DELAY = replace(CREDITS, name="credits_by_delay", details={"clock_day": lambda _: calendar_days(bought.c.clock_started_at, credited.c.confirmed_at)})
+CREDITS_BY_DELAY = replace(
+    CREDITS,
+    name="credits_by_delay",
+    details={"clock_day": lambda _: calendar_days(bought.c.clock_started_at, credited.c.confirmed_at)},
+)
 _counted = both(is_confirmed(), is_headline(), has_order)
 _counted_credit = both(is_confirmed(credited), is_headline(credited))
 KEPT_BY_AGE = measure("sold", [

@@ -7,6 +7,7 @@ customers hashed, places coarsened and keys made; nothing personal passes. What 
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import duckdb
 from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric, Table
@@ -44,7 +45,8 @@ class Judged:
     is_derived: bool = False
 
 
-def _sql_type(column: Column[object]) -> str:
+def sql_type(column: Column[Any]) -> str:
+    """Give the DuckDB type of a log's column."""
     kind = column.type
     if isinstance(kind, Numeric) and not isinstance(kind, Double):
         return "DECIMAL(18, 4)"
@@ -64,13 +66,24 @@ def _typed(name: str, target: str, given: str) -> str:
         if given == "VARCHAR":
             return f"try_cast(try_cast({quoted} AS TIMESTAMPTZ) AS TIMESTAMP)"
         return f"try_cast({quoted} AS TIMESTAMP)"
-    if target == "BIGINT" and given in ("VARCHAR", "DOUBLE", "FLOAT"):
-        # "2.0" is two units; "2.5" is a fault
+    if target == "BIGINT" and given in (
+        "VARCHAR",
+        "DOUBLE",
+        "FLOAT",
+    ):  # "2.0" is two units; "2.5" is a fault, not three
+        number = f"try_cast({quoted} AS DOUBLE)"
+        whole = f"CASE WHEN {number} = floor({number}) THEN try_cast({quoted} AS BIGINT) END"
         return (
-            f"CASE WHEN try_cast({quoted} AS DOUBLE) = floor(try_cast({quoted} AS DOUBLE)) "
-            f"THEN try_cast({quoted} AS BIGINT) END"
+            f"CASE WHEN contains({quoted}, '.') THEN {whole} ELSE try_cast({quoted} AS BIGINT) END"
+            if given == "VARCHAR"
+            else whole
         )
     return f"try_cast({quoted} AS {target})"
+
+
+def _is_filled(name: str, given: str) -> str:
+    """Tell whether a named column holds anything."""
+    return f"(nullif(trim(\"{name}\"), '') IS NOT NULL)" if given == "VARCHAR" else f'("{name}" IS NOT NULL)'
 
 
 def _has_zone(name: str) -> str:
@@ -87,15 +100,21 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
         name, info = column.name, column.info
         if name not in given:
             continue
-        target, source = _sql_type(column), given[name]
+        target, source = sql_type(column), given[name]
         raw = f'"{name}"'
-        filled = f"nullif(trim({raw}), '') IS NOT NULL" if source == "VARCHAR" else f"{raw} IS NOT NULL"
+        filled = _is_filled(name, source)
         if target != "VARCHAR" and source != target:
             kind = "bad_time" if target in ("TIMESTAMP", "DATE") else "bad_number"
-            rules.append((kind, name, f"t.{name} IS NULL AND {filled}"))
+            rules.append((kind, name, f"CASE WHEN t.{name} IS NULL THEN {filled} ELSE false END"))
         if target == "TIMESTAMP":
             if source == "VARCHAR":
-                rules.append(("naive_time", name, f"t.{name} IS NOT NULL AND NOT {_has_zone(name)}"))
+                rules.append(
+                    (
+                        "naive_time",
+                        name,
+                        f"CASE WHEN t.{name} IS NULL OR suffix({raw}, 'Z') THEN false ELSE NOT {_has_zone(name)} END",
+                    )
+                )
             rules.append(("impossible_time", name, f"t.{name} < TIMESTAMP '{EARLIEST}'"))
             if name not in ("valid_from", "day"):
                 rules.append(("future_time", name, f"t.{name} > TIMESTAMP '{landed_at}'"))
@@ -172,34 +191,84 @@ def judge(
         )
     typed = []
     for column in table.columns:
-        name, kind = column.name, _sql_type(column)
+        name, kind = column.name, sql_type(column)
         expression = _typed(name, kind, given[name]) if name in given else f"NULL::{kind}"
         default = column.info["default"]
         if default is not None:
             literal = str(default).lower() if isinstance(default, (bool, int)) else f"'{default}'"
             # the default fills what was left empty, never what could not be read
-            empty = (
-                "true"
-                if name not in given
-                else f"nullif(trim(\"{name}\"), '') IS NULL"
-                if given[name] == "VARCHAR"
-                else f'"{name}" IS NULL'
-            )
+            empty = f"NOT {_is_filled(name, given[name])}" if name in given else "true"
             expression = f"CASE WHEN {empty} THEN {literal} ELSE {expression} END"
         typed.append(f'{expression} AS "{name}"')
     broken = '"_broken"' if "_broken" in given else "NULL::VARCHAR AS _broken"
-    raw_needed = [n for n, k in given.items() if n in table.columns and k != _sql_type(table.columns[n])]
+    raw = [n for n, k in given.items() if n in table.columns and k != sql_type(table.columns[n])]
     rules = _rules(table, given, landed_at)
     # a clean row pays for the conditions alone; only a faulty one has its faults listed
     any_fault = " OR ".join(f"coalesce({condition}, false)" for _, _, condition in rules)
     listed = " + ".join(
         f"(CASE WHEN {condition} THEN {1 << i} ELSE 0 END)::UBIGINT" for i, (_, _, condition) in enumerate(rules)
     )
-    faults = f"CASE WHEN {any_fault} THEN {listed} ELSE 0::UBIGINT END"
-    time = table.info["time"]
-    identity = " || '|' || ".join(f"coalesce({c}::VARCHAR, '')" for c in table.info["key"])
+    faults = _rewrite(f"CASE WHEN {any_fault} THEN {listed} ELSE 0::UBIGINT END", raw)
+    kept = _kept(table, namespace, key)
+    ids = [c.name for c in table.columns if c.name in KEYED]
+    keys = {f"{i.removesuffix('_id')}_key": key_sql(i) for i in ids}
+    identity = table.info["key"]
+    if len(identity) > 1:
+        keys["identity_key"] = key_sql(" || '|' || ".join(f"coalesce({c}::VARCHAR, '')" for c in identity))
+    payload = ", ".join(c.name for c in table.columns if c.name != "system")
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE judged AS
+        WITH named AS ({named.sql}),
+        t AS (SELECT {", ".join(typed)}, _file, _line, {broken}{"".join(f', "{n}" AS "raw_{n}"' for n in raw)} FROM named),
+        f AS (SELECT *, {faults} AS faults FROM t),
+        o AS (SELECT {", ".join(f"{value} AS {name}" for name, value in kept.items())}, _file, _line, faults,
+            CASE WHEN faults > 0 THEN {_first_value(rules, raw, table)} END AS _value FROM f AS t)
+        SELECT *, {", ".join(f"{sql} AS {name}" for name, sql in keys.items())}, (md5_number_lower(concat_ws('|', {payload})) >> 1)::BIGINT AS payload_hash FROM o
+    """)  # fmt: skip
+    read = int(connection.execute("SELECT count(*) FROM judged").fetchall()[0][0])
+    bad = connection.execute(
+        "SELECT _file, _line, faults, _value FROM judged WHERE faults > 0 ORDER BY _file, _line"
+    ).fetchall()
+    quarantined = [
+        (table.name, str(file), int(line or 0), ", ".join(f"{r} {c}" if c != "_broken" else r for i, (r, c, _) in enumerate(rules) if mask >> i & 1), str(value or ""))
+        for file, line, mask, value in bad
+    ]  # fmt: skip
+    same = identity_of(table)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {same}, payload_hash FROM judged WHERE faults = 0 GROUP BY ALL HAVING count(*) > 1"
+    )
+    new = "faults = 0"
+    if log_files:
+        new += f" AND ({same}, payload_hash) NOT IN (SELECT ({same}, payload_hash) FROM read_parquet({log_files!r}) WHERE source = '{namespace}')"
+    columns = ", ".join([*kept, *keys, "payload_hash"])
+    accepted = connection.execute(f"""
+        COPY (
+            SELECT {columns}, '{namespace}' AS source, '{load_id}' AS load_id FROM (
+                SELECT * FROM judged ANTI JOIN repeated USING ({same}, payload_hash) WHERE {new}
+                UNION ALL
+                SELECT * FROM judged SEMI JOIN repeated USING ({same}, payload_hash) WHERE {new}
+                    QUALIFY row_number() OVER (PARTITION BY {same}, payload_hash ORDER BY _file, _line) = 1)
+        ) TO '{target}' (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 200000)
+    """).fetchall()[0][0]
+    connection.execute("DROP TABLE judged; DROP TABLE repeated")
+    return Judged(
+        table.name, read, accepted, read - accepted - len(quarantined), len(quarantined), named.is_derived
+    ), quarantined
 
-    out = []  # the accepted row as the log keeps it
+
+def identity_of(table: Table) -> str:
+    """Name the column that tells a log's things apart.
+
+    >>> identity_of(schema.refund), identity_of(schema.product)
+    ('refund_key', 'identity_key')
+    """
+    key: tuple[str, ...] = table.info["key"]
+    return f"{key[0].removesuffix('_id')}_key" if len(key) == 1 else "identity_key"
+
+
+def _kept(table: Table, namespace: str, key: bytes) -> dict[str, str]:
+    """Give each column as the log keeps it: ids prefixed, customers hashed, places coarsened, notes as themes."""
+    kept = {}
     for column in table.columns:
         name, personal = column.name, column.info["personal"]
         value = f"t.{name}"
@@ -212,71 +281,15 @@ def judge(
         elif name in ("latitude", "longitude"):
             value = f"round({value}, 1)"
         elif name == "recorded_at":
-            value = f"coalesce({value}, t.{time})"
+            value = f"coalesce({value}, t.{table.info['time']})"
         elif name == "system":
             value = f"coalesce({value}, '{namespace}')"
         if name in PREFIXED:
             value = f"'{namespace}:' || {value}"
         if name in ("currency", "quote_currency", "country", "market"):
             value = f"upper({value})"
-        out.append(f"{value} AS {name}")
-    ids = [c.name for c in table.columns if c.name in KEYED]
-    payload = ", ".join(c.name for c in table.columns if c.name != "system")
-    connection.execute("DROP TABLE IF EXISTS judged")
-    connection.execute(f"""
-        CREATE TEMP TABLE judged AS
-        WITH named AS ({named.sql}),
-        t AS (SELECT {", ".join(typed)}, _file, _line, {broken}{"".join(f', "{n}" AS "raw_{n}"' for n in raw_needed)} FROM named),
-        f AS (SELECT t.*, {_rewrite(faults, raw_needed) or "0::UBIGINT"} AS faults FROM t),
-        o AS (SELECT {", ".join(out)}, _file, _line, faults{"".join(f", raw_{n}" for n in raw_needed)} FROM f AS t)
-        SELECT o.*, {identity} AS source_id, {", ".join(f"{key_sql(i)} AS {i.removesuffix('_id')}_key" for i in ids) or "0 AS no_key"},
-            (md5_number_lower(concat_ws('|', {payload})) >> 1)::BIGINT AS payload_hash
-        FROM o
-    """)  # fmt: skip
-    read = int(connection.execute("SELECT count(*) FROM judged").fetchall()[0][0])
-    bad = connection.execute(f"""
-        SELECT '{named.thing}', _file, _line, faults, {_first_value(rules, raw_needed, table)} FROM judged WHERE faults > 0 ORDER BY _file, _line
-    """).fetchall()  # fmt: skip
-    quarantined = [
-        (t, str(f), int(line or 0), ", ".join(f"{r} {c}" if c != "_broken" else r for i, (r, c, _) in enumerate(rules) if mask >> i & 1), str(value or ""))
-        for t, f, line, mask, value in bad
-    ]  # fmt: skip
-    connection.execute("DROP TABLE IF EXISTS repeated")
-    earlier = (
-        f"SELECT source_id, payload_hash FROM read_parquet({log_files!r}) WHERE source = '{namespace}'"
-        if log_files
-        else "SELECT NULL::VARCHAR AS source_id, NULL::BIGINT AS payload_hash WHERE false"
-    )
-    connection.execute("""
-        CREATE TEMP TABLE repeated AS
-        SELECT source_id, payload_hash, min(_line) AS first_line, min(_file) AS first_file, false AS is_known
-        FROM judged WHERE faults = 0 GROUP BY 1, 2 HAVING count(*) > 1
-    """)
-    known = ""
-    if log_files:
-        known = f"AND NOT EXISTS (SELECT 1 FROM ({earlier}) e WHERE e.source_id = j.source_id AND e.payload_hash = j.payload_hash)"
-    columns = ", ".join(
-        [f"j.{c.name}" for c in table.columns]
-        + [f"j.{i.removesuffix('_id')}_key" for i in ids]
-        + ["j.source_id", "j.payload_hash"]
-    )
-    unique = f"SELECT {columns} FROM judged j WHERE faults = 0 {known}"
-    if connection.execute("SELECT count(*) FROM repeated").fetchall()[0][0]:
-        unique = f"""
-            SELECT {columns} FROM judged j ANTI JOIN repeated USING (source_id, payload_hash) WHERE faults = 0 {known}
-            UNION ALL
-            SELECT {columns.replace("j.", "")} FROM (
-                SELECT j.* FROM judged j SEMI JOIN repeated USING (source_id, payload_hash) WHERE faults = 0 {known}
-                QUALIFY row_number() OVER (PARTITION BY source_id, payload_hash ORDER BY _file, _line) = 1)
-        """
-    connection.execute(f"""
-        COPY (SELECT *, '{namespace}' AS source, '{load_id}' AS load_id FROM ({unique}))
-        TO '{target}' (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 200000)
-    """)
-    accepted = int(connection.execute(f"SELECT count(*) FROM read_parquet('{target}')").fetchall()[0][0])
-    connection.execute("DROP TABLE judged; DROP TABLE repeated")
-    counts = Judged(named.thing, read, accepted, read - accepted - len(quarantined), len(quarantined), named.is_derived)
-    return counts, quarantined
+        kept[name] = value
+    return kept
 
 
 def _rewrite(condition: str, raw: list[str]) -> str:
@@ -288,9 +301,9 @@ def _rewrite(condition: str, raw: list[str]) -> str:
 
 def _first_value(rules: list[tuple[str, str, str]], raw: list[str], table: Table) -> str:
     """Give the first offending value of a row as SQL, never a personal one."""
-    whens = []
-    for i, (_, column, _) in enumerate(rules):
-        if column in table.columns and not table.columns[column].info["personal"]:
-            value = f"raw_{column}" if column in raw else column
-            whens.append(f"WHEN faults & {1 << i} > 0 THEN left({value}::VARCHAR, 60)")
+    whens = [
+        f"WHEN faults & {1 << i} > 0 THEN left({f'raw_{column}' if column in raw else f't.{column}'}::VARCHAR, 60)"
+        for i, (_, column, _) in enumerate(rules)
+        if column in table.columns and not table.columns[column].info["personal"]
+    ]
     return f"CASE {' '.join(whens)} END" if whens else "NULL"

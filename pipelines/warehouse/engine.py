@@ -14,7 +14,20 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 from duckdb_sqlalchemy import Dialect as DuckDBDialect
-from sqlalchemy import BigInteger, Date, DateTime, Double, Integer, Numeric, Select, cast, create_engine, func, select
+from sqlalchemy import (
+    BigInteger,
+    Date,
+    DateTime,
+    Double,
+    Float,
+    Integer,
+    Numeric,
+    Select,
+    cast,
+    create_engine,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -28,6 +41,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 Expression = ColumnElement[Any]
+_POSTGRESQL: Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 
 
 # -- constructs --------------------------------------------------------------------------------------------------------
@@ -221,7 +235,7 @@ class Build:
 
 def statement_sql(statement: Select[Any], dialect: str = "duckdb") -> str:
     """Write a statement out for people, literals included."""
-    dialects: dict[str, Dialect] = {"duckdb": DuckDBDialect(), "postgresql": postgresql.dialect()}
+    dialects: dict[str, Dialect] = {"duckdb": DuckDBDialect(), "postgresql": _POSTGRESQL}
     chosen = dialects.get(dialect) or _spark_dialect()
     return str(statement.compile(dialect=chosen, compile_kwargs={"literal_binds": True}))
 
@@ -238,7 +252,8 @@ def _frame(table: pa.Table) -> pd.DataFrame:
         )
         if wanted is not None:
             table = table.set_column(i, field.name, table.column(i).cast(wanted))
-    return table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 class _DuckDB:
@@ -287,8 +302,14 @@ class _PostgreSQL:
         found = pa.table({n: pa.array(c) for n, c in zip(names, columns, strict=True)})
         for i, (name, wanted) in enumerate(zip(names, statement.selected_columns, strict=True)):
             if pa.types.is_null(found.schema.field(i).type):  # nothing but NULL: the driver cannot say of what
-                number = isinstance(wanted.type, Integer | Numeric)
-                kind = pa.float64() if number else pa.timestamp("us") if isinstance(wanted.type, Date | DateTime) else pa.string()
+                number = isinstance(wanted.type, Integer | Numeric | Float)
+                kind = (
+                    pa.float64()
+                    if number
+                    else pa.timestamp("us")
+                    if isinstance(wanted.type, Date | DateTime)
+                    else pa.string()
+                )
                 found = found.set_column(i, name, found.column(i).cast(kind))
         return _frame(found)
 
@@ -312,7 +333,7 @@ class _Spark:
 
 
 def _spark_dialect() -> Dialect:
-    from databricks.sqlalchemy import DatabricksDialect
+    from databricks.sqlalchemy import DatabricksDialect  # type: ignore[attr-defined]
 
     dialect: Dialect = DatabricksDialect()
     return dialect
@@ -347,19 +368,18 @@ def copy_to_postgresql(path: Path, url: str, schema: str) -> Build:
     import psycopg
 
     source = _DuckDB(path)
-    dialect = postgresql.dialect()
     with (
         psycopg.connect(re.sub(r"^postgresql\+psycopg://", "postgresql://", url)) as connection,
         source.cursor() as cursor,
     ):
-        connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')  # type: ignore[call-overload]
-        connection.execute(f'CREATE SCHEMA "{schema}"')  # type: ignore[call-overload]
-        connection.execute(f'SET search_path = "{schema}"')  # type: ignore[call-overload]
+        connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+        connection.execute(f'CREATE SCHEMA "{schema}"')
+        connection.execute(f'SET search_path = "{schema}"')
         for table in STAR.sorted_tables:
-            connection.execute(str(CreateTable(table).compile(dialect=dialect)))  # type: ignore[call-overload]
+            connection.execute(str(CreateTable(table).compile(dialect=_POSTGRESQL)))
             names = ", ".join(c.name for c in table.columns)
             rows = cursor.execute(f"SELECT {names} FROM {table.name}")
-            with connection.cursor() as writer, writer.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:  # type: ignore[arg-type]
+            with connection.cursor() as writer, writer.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
                 while batch := rows.fetchmany(10_000):
                     for row in batch:
                         copy.write_row(row)
@@ -383,5 +403,7 @@ def copy_to_spark(path: Path, session: "SparkSession") -> Build:
 def _spark_frame(session: "SparkSession", rows: pa.Table) -> Any:
     if rows.num_rows:
         return session.createDataFrame(rows)
-    nothing = pa.table({f.name: pa.nulls(1, f.type) for f in rows.schema}, schema=rows.schema)  # an empty table has no schema to infer
+    nothing = pa.table(
+        {f.name: pa.nulls(1, f.type) for f in rows.schema}, schema=rows.schema
+    )  # an empty table has no schema to infer
     return session.createDataFrame(nothing).limit(0)

@@ -7,17 +7,19 @@ with the same statements. Load ids stay out of facts. Nothing is estimated here.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import duckdb
 from sqlalchemy.schema import CreateTable
 
 from pipelines.settings import data_path
 from pipelines.warehouse import schema
-from pipelines.warehouse.contracts import KEYED, key_sql
+from pipelines.warehouse.contracts import KEYED, identity_of, key_sql, sql_type
 
 SHARE_TO_REBUILD = 0.2  # with more than this share of lines touched a full build is cheaper than an increment
 DIMENSION_LOGS = ("product", "place", "policy", "shop", "fx_rate")
+# lots whose cost or carbon may change: those of touched returns (a fee is shared by a return) and of touched parcels
+SHARES_COST = """(parcel_key IN (SELECT parcel_key FROM touched_parcel) OR return_key IN (
+    SELECT return_key FROM fact_return_line WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line)))"""
 NEGATIVE = "('cancelled', 'rejected', 'expired', 'lost')"
 
 
@@ -57,11 +59,6 @@ def log_files(log: Path, thing: str, loads: list[str]) -> list[str]:
     return [str(f) for f in sorted((log / thing).glob("*/*.parquet")) if f.stem in wanted]
 
 
-def _identity(thing: str) -> str:
-    key = schema.LOG.tables[thing].info["key"]
-    return f"{key[0].removesuffix('_id')}_key" if len(key) == 1 else "source_id"
-
-
 def open_logs(connection: duckdb.DuckDBPyConnection, log: Path, loads: list[str]) -> None:
     """Create `all_<thing>` (every version) and `current_<thing>` (survivors) over the logs of the given loads."""
     for thing, table in schema.LOG.tables.items():
@@ -69,16 +66,16 @@ def open_logs(connection: duckdb.DuckDBPyConnection, log: Path, loads: list[str]
         if files:
             connection.execute(f"CREATE OR REPLACE TEMP VIEW all_{thing} AS SELECT * FROM read_parquet({files!r})")
         else:
-            columns = [f"NULL::{_duck(c)} AS {c.name}" for c in table.columns]
+            columns = [f"NULL::{sql_type(c)} AS {c.name}" for c in table.columns]
             columns += [f"NULL::BIGINT AS {c.name.removesuffix('_id')}_key" for c in table.columns if c.name in KEYED]
             columns += [
                 "NULL::VARCHAR AS source",
-                "NULL::VARCHAR AS source_id",
+                "NULL::BIGINT AS identity_key",
                 "NULL::BIGINT AS payload_hash",
                 "NULL::VARCHAR AS load_id",
             ]
             connection.execute(f"CREATE OR REPLACE TEMP VIEW all_{thing} AS SELECT {', '.join(columns)} WHERE false")
-        identity = _identity(thing)
+        identity = identity_of(table)
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE versioned_{thing} AS SELECT {identity} FROM all_{thing} GROUP BY 1 HAVING count(*) > 1"
         )
@@ -93,12 +90,6 @@ def open_logs(connection: duckdb.DuckDBPyConnection, log: Path, loads: list[str]
         else:
             statement = f"SELECT * FROM all_{thing} WHERE NOT is_deleted"
         connection.execute(f"CREATE OR REPLACE TEMP VIEW current_{thing} AS {statement}")
-
-
-def _duck(column: Any) -> str:
-    from pipelines.warehouse.contracts import _sql_type
-
-    return _sql_type(column)
 
 
 def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str) -> Flags:

@@ -1,0 +1,383 @@
+"""Mappings: tables of any writing load by a YAML file alone, and errors name its line."""
+
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import openpyxl
+import pytest
+
+from pipelines.errors import MappingError, SourceError
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.sources import mapping_source, source_named
+from pipelines.sources.base import Named
+from pipelines.sources.mapping import Mapping, propose
+from pipelines.warehouse.build import build_path, connect, current_id
+
+ONE_TABLE = (
+    "N° commande;Ligne;Date commande;Référence;Article;Taille;Quantité;Montant TTC;E-mail;Code postal;Retourné;Motif;Date retour;Date remboursement;Montant remboursé;Prénom\r\n"
+    "A1;1;03/02/2025 10:15;R1;Robe Été;M;1;1 200,00 €;x@y.fr;75011;Oui;Trop petit;10/02/2025;12/02/2025;1 200,00;Zoé\r\n"
+    "A1;2;03/02/2025 10:15;R2;Jupe;S;2;60,00;x@y.fr;75011;Non;;;;;Zoé\r\n"
+    "A2;1;04/07/2025;R1;Robe Été;L;1;99,90;z@y.fr;69003;Oui;;;;;Léa\r\n"
+    "A3;1;pas une date;R1;Robe Été;L;1;99,90;z@y.fr;69003;Non;;;;;Léa\r\n"
+    "A4;1;04/02/2025\r\n"
+)  # fmt: skip
+SHIPMENTS = (
+    "Tracking,RMA,SKU,Origin,Destination,Carrier,Picked up,Promised,Delivered,Mode,Weight g,Freight\n"
+    "T1,M1,S1,DE-B,DE-L,DHL,2025-05-01 10:00,2025-05-04 18:00,2025-05-03 09:00,road,850,4.2\n"
+    "T2,M2,S2,DE-B,DE-L,DHL,2025-05-02 10:00,2025-05-05 18:00,2025-05-09 09:00,train,1250,5.0\n"
+    "T3,M3,S2,DE-M,DE-L,DHL,2025-05-02 10:00,,,road,1250,5.0\n"
+)
+
+
+def one_table(folder: Path) -> Path:
+    file = folder / "commandes 2025.csv"
+    file.write_bytes(ONE_TABLE.encode("cp1252"))
+    return file
+
+
+def two_sheets(folder: Path) -> Path:
+    book = openpyxl.Workbook()
+    orders, returns = book.active, book.create_sheet("Returns")
+    assert orders is not None
+    orders.title = "Orders"
+    for row in (
+        ["Line", "Order", "Ordered", "Delivered", "SKU", "Qty", "Unit price", "Customer"],
+        ["L1", "O1", datetime(2025, 6, 1, 10), datetime(2025, 6, 3), "S1", 2, 10.5, "c1"],
+        ["L2", "O1", datetime(2025, 6, 1, 10), None, "S2", 1, 20, "c1"],
+    ):
+        orders.append(row)
+    for row in (
+        ["Return no", "Line", "Qty", "Reason", "Requested", "Received", "Refunded", "Amount"],
+        ["R1", "L1", 1, "too small", datetime(2025, 6, 5), datetime(2025, 6, 9), datetime(2025, 6, 11), 12.6],
+        ["R2", "L2", 1, "faulty", datetime(2025, 6, 6), None, None, None],
+    ):
+        returns.append(row)
+    file = folder / "shop.xlsx"
+    book.save(file)
+    return file
+
+
+def shipments(folder: Path) -> Path:
+    file = folder / "shipments.csv"
+    file.write_text(SHIPMENTS)
+    return file
+
+
+def rows(source: Mapping, *files: Path) -> dict[str, list[dict[str, Any]]]:
+    connection = connect(":memory:", 2)
+    return {n.thing: rows_of(n, connection) for n in source.name_rows(connection, list(files), "m")}
+
+
+def rows_of(named: Named, connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    result = connection.execute(f"SELECT * FROM ({named.sql}) ORDER BY ALL")
+    names = [d[0] for d in result.description or []]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def mapping(folder: Path, text: str) -> Mapping:
+    (folder / "mapping.yaml").write_text(text, encoding="utf-8")
+    return Mapping(folder / "mapping.yaml")
+
+
+# -- the three that come with the product, loaded whole ---------------------------------------------------------------
+
+
+def counts(settings: Settings, *files: Path, source: str) -> dict[str, tuple[int, int, int]]:
+    report = load(settings, list(files), source=source)
+    assert all(c["read"] == c["accepted"] + c["duplicate"] + c["quarantined"] for c in report.counts + report.derived)
+    return {c["table"]: (c["read"], c["accepted"], c["quarantined"]) for c in report.counts + report.derived}
+
+
+def published(settings: Settings) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
+
+
+def test_a_one_table_file_loads_with_a_mapping_alone(tmp_path: Path, settings: Settings) -> None:
+    found = counts(settings, one_table(tmp_path), source="one_table")
+    assert found["order_line"] == (5, 3, 2)  # one impossible date, one row with too few fields
+    assert found["return_event"] == (3, 2, 1)  # one returned without a date
+    build = published(settings)
+    lines = build.execute("SELECT order_line_id, ordered_on::VARCHAR, units_sold, net_amount::DOUBLE, vat_amount::DOUBLE, size FROM fact_order_line ORDER BY 1").fetchall()  # fmt: skip
+    assert lines == [
+        ("one_table:A1-1", "2025-02-03", 1, 1000.0, 200.0, "L"),  # a SKU has one size: the file gives R1 two
+        ("one_table:A1-2", "2025-02-03", 2, 50.0, 10.0, "S"),
+        ("one_table:A2-1", "2025-07-04", 1, 83.25, 16.65, "L"),
+    ]
+    returned = build.execute("SELECT order_line_key IS NOT NULL, units, reason, requested_on::VARCHAR, refund_amount::DOUBLE FROM fact_return_line").fetchall()  # fmt: skip
+    assert returned == [(True, 1, "size_small", "2025-02-10", 1200.0)]
+    build.close()
+
+
+def test_two_sheets_load_with_a_mapping_alone(tmp_path: Path, settings: Settings) -> None:
+    found = counts(settings, two_sheets(tmp_path), source="two_sheets")
+    assert (found["order_line"], found["return_event"], found["refund"]) == ((2, 2, 0), (4, 4, 0), (1, 1, 0))
+    build = published(settings)
+    returned = build.execute("SELECT return_line_id, product_id, reason, confirmed_at IS NOT NULL, refund_amount::DOUBLE FROM fact_return_line ORDER BY 1").fetchall()  # fmt: skip
+    assert returned == [
+        ("two_sheets:R1", "two_sheets:S1", "size_small", True, 12.6),
+        ("two_sheets:R2", "two_sheets:S2", "quality_defect", False, None),
+    ]
+    build.close()
+
+
+def test_a_shipment_log_loads_with_a_mapping_alone(tmp_path: Path, settings: Settings) -> None:
+    found = counts(settings, shipments(tmp_path), source="shipment_log")
+    assert (found["chain_element"], found["return_event"], found["place"]) == ((3, 3, 0), (5, 5, 0), (3, 3, 0))
+    build = published(settings)
+    legs = build.execute(
+        "SELECT parcel_id, mode, mass_kg, cost_amount::DOUBLE FROM fact_return_leg ORDER BY 1"
+    ).fetchall()
+    assert legs == [("shipment_log:T1", "truck", 0.85, 4.2), ("shipment_log:T2", "rail", 1.25, 5.0), ("shipment_log:T3", "truck", 1.25, 5.0)]  # fmt: skip
+    promised = build.execute("SELECT from_stage, to_stage, duration, duration_unit, responsible FROM dim_policy_promise WHERE promise_id = 'delivery'").fetchall()  # fmt: skip
+    assert promised == [("handed_over", "received", 3.0, "calendar_days", "carrier")]  # 1 to 4 May and 2 to 5 May
+    build.close()
+
+
+def test_the_same_file_again_changes_nothing(tmp_path: Path, settings: Settings) -> None:
+    file = one_table(tmp_path)
+    first = load(settings, [file], source="one_table")
+    second = load(settings, [file], source="one_table")
+    assert (second.skipped, second.is_new_build, second.build_id) == ([file.name], False, first.build_id)
+
+
+def test_a_mapping_of_ones_own_is_given_by_its_path(tmp_path: Path, settings: Settings) -> None:
+    own = mapping(tmp_path, propose(shipments(tmp_path)).yaml).path
+    assert counts(settings, tmp_path / "shipments.csv", source=str(own))["chain_element"] == (3, 3, 0)
+
+
+# -- writing and expressions ----------------------------------------------------------------------------------------
+
+ORDERS = """
+time_zone: Europe/Paris
+constants: {currency: EUR, country: FR}
+tables:
+  - file: "*.csv"
+    to:
+      order_line:
+        order_line_id: id
+        ordered_at: at
+        product_id: sku
+        units: qty
+        net_amount: {expression}
+"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("price", "12.50"),
+        ("{times: [qty, price]}", "25"),
+        ("{sum: [price, tax, 1]}", "16"),
+        ("{minus: [price, tax]}", "10"),
+        ("{divide: [price, qty]}", "6.25"),
+        ("{divide: [price, nothing]}", None),
+        ("{first: [nothing, price]}", "12.50"),
+        ("{value: 3}", "3"),
+        ("{column: word, map: {Cher: 99}, otherwise: 1}", "99"),
+        ("{minus: [price, {times: [tax, 2]}]}", "7.5"),
+    ],
+)
+def test_expressions(tmp_path: Path, expression: str, expected: str | None) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("id,at,sku,qty,price,tax,nothing,word\n1,2026-01-10,S,2,12.50,2.50,,cher\n")
+    found = rows(mapping(tmp_path, ORDERS.replace("{expression}", expression)), file)["order_line"][0]["net_amount"]
+    assert (None if found is None else float(found)) == (None if expected is None else float(expected))
+
+
+def test_text_expressions_and_zones(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(
+        "id,at,sku,qty,price,other\n1,2026-07-10 12:00,S-M,2,1,07/11/2026\n1,2026-07-10T12:00:00-04:00,S-M,2,1,\n"
+    )
+    text = ORDERS.replace("{expression}", "price") + (
+        "        order_id: {join: [id, sku], with: /}\n        channel: {start: [sku, 1]}\n"
+        "        shipped_at: {column: other, date: '%m/%d/%Y'}\n        delivered_at: {column: other, date: '%m/%d/%Y', plus_days: 2}\n"
+    )
+    first, second = sorted(rows(mapping(tmp_path, text), file)["order_line"], key=lambda r: r["_line"])
+    assert [first[c] for c in ("ordered_at", "order_id", "channel", "shipped_at", "delivered_at")] == [
+        "2026-07-10T10:00:00Z", "1/S-M", "S", "2026-07-10T22:00:00Z", "2026-07-12T22:00:00Z",
+    ]  # fmt: skip
+    assert second["ordered_at"] == "2026-07-10T12:00:00-04:00"
+
+
+@pytest.mark.parametrize(
+    ("read", "content"),
+    [
+        ("{separator: ';', decimal: ','}", "id;at;sku;qty;price\n1;2026-01-10;S;2;12,50\n"),
+        ("{separator: tab, encoding: utf-16}", "\ufeffid\tat\tsku\tqty\tprice\n1\t2026-01-10\tS\t2\t12.50\n"),
+        ("{separator: '|', quote: \"'\", encoding: latin-1}", "id|at|sku|qty|price\n1|2026-01-10|'S'|2|12.50\n"),
+        ("{header_row: 3, thousands: ','}", "report\nof today\nid,at,sku,qty,price\n1,2026-01-10,S,2,12.50\n"),
+        (
+            "{decimal: ',', thousands: '.', separator: ';', encoding: mac_roman}",
+            "id;at;sku;qty;price\r1;2026-01-10;S;2;€ 12,50\r",
+        ),
+    ],
+)
+def test_any_writing_is_read(tmp_path: Path, read: str, content: str) -> None:
+    file = tmp_path / "a.csv"
+    encoding = read.split("encoding: ")[1].split("}")[0] if "encoding" in read else "utf-8"
+    file.write_bytes(content.encode("utf-16-le" if encoding == "utf-16" else encoding))
+    text = ORDERS.replace("tables:", f"read: {read}\ntables:").replace("{expression}", "price")
+    (row,) = rows(mapping(tmp_path, text), file)["order_line"]
+    assert (row["order_line_id"], float(row["net_amount"]), row["_broken"], row["_line"]) == ("1", 12.5, None, 1)
+
+
+def test_ndjson_and_parquet_tables(tmp_path: Path) -> None:
+    source = mapping(tmp_path, ORDERS.replace('"*.csv"', '"a.*"').replace("{expression}", "price"))
+    (tmp_path / "a.ndjson").write_text('{"id": 1, "at": "2026-01-10", "sku": "S", "qty": 2, "price": 12.5}\n{"id": \n')
+    found = rows(source, tmp_path / "a.ndjson")["order_line"]
+    assert sorted((r["order_line_id"] or "", r["_broken"] or "") for r in found) == [
+        ("", "not a JSON object"),
+        ("1", ""),
+    ]
+    duckdb.sql(
+        f"COPY (SELECT 1 AS id, TIMESTAMP '2026-01-10' AS at, 'S' AS sku, 2 AS qty, 12.5 AS price) TO '{tmp_path / 'a.parquet'}'"
+    )
+    (row,) = rows(source, tmp_path / "a.parquet")["order_line"]
+    assert (row["ordered_at"], float(row["net_amount"])) == ("2026-01-09T23:00:00Z", 12.5)
+
+
+def test_a_query_by_sqlalchemy_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = sqlite3.connect(tmp_path / "shop.db")
+    base.execute("CREATE TABLE orders AS SELECT 1 AS id, '2026-01-10' AS at, 'S' AS sku, 2 AS qty, 12.5 AS price")
+    base.commit()
+    base.close()
+    text = ORDERS.replace('file: "*.csv"', 'sql: {url: SHOP_DATABASE, query: "select * from orders"}').replace("{expression}", "price")  # fmt: skip
+    source = mapping(tmp_path, text)
+    with pytest.raises(MappingError, match=r"mapping\.yaml line 5: the environment variable SHOP_DATABASE is not set"):
+        rows(source)
+    monkeypatch.setenv("SHOP_DATABASE", f"sqlite:///{tmp_path / 'shop.db'}")
+    assert [r["order_line_id"] for r in rows(source)["order_line"]] == ["1"]
+    assert source.version != source.version  # what a query gives may have changed
+
+
+def test_side_files_join_on_a_key_without_making_rows(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("id,at,sku,qty,price\n1,2026-01-10,S,2,5\n2,2026-01-10,T,1,6\n")
+    (tmp_path / "costs.csv").write_text("SKU,Cost\nS,2.5\nS,9\n")
+    text = ORDERS.replace('"*.csv"', '"orders.csv"').replace("{expression}", "price\n        unit_cost: cost.Cost")
+    text = text.replace("    to:\n", "    join:\n      - {as: cost, file: costs.csv, on: {sku: SKU}}\n    to:\n")
+    source = mapping(tmp_path, text)
+    found = rows(source, tmp_path / "orders.csv", tmp_path / "costs.csv")["order_line"]
+    assert [(r["order_line_id"], r["unit_cost"] and float(r["unit_cost"])) for r in found] == [("1", 2.5), ("2", None)]
+    assert source.side_files([tmp_path / "orders.csv", tmp_path / "costs.csv"]) == [tmp_path / "costs.csv"]
+    with pytest.raises(MappingError, match=r"line 7: no file is named costs\.csv"):
+        rows(source, tmp_path / "orders.csv")
+
+
+def test_rows_without_ids_get_natural_ones(tmp_path: Path) -> None:
+    lines = ["A,2026-01-10,S,1,5,2026-01-20", "A,2026-01-10,S,1,5,", "B,2026-01-10,S,1,5,2026-01-21"]
+    text = ORDERS.replace("order_line_id: id", "order_line_id: {key: [id, sku]}").replace("{expression}", "price")
+    text += "      return_event:\n        events: {received: back}\n"
+    file, turned = tmp_path / "a.csv", tmp_path / "turned.csv"
+    file.write_text("\n".join(["id,at,sku,qty,price,back", *lines]) + "\n")
+    turned.write_text("\n".join(["id,at,sku,qty,price,back", *reversed(lines)]) + "\n")
+    source = mapping(tmp_path, text)
+    found, other = rows(source, file), rows(source, turned)
+    assert [r["order_line_id"] for r in found["order_line"]] == ["A/S/1", "A/S/2", "B/S/1"]
+    events = [(r["order_line_id"], r["occurred_at"]) for r in found["return_event"]]
+    assert events == [(r["order_line_id"], r["occurred_at"]) for r in other["return_event"]]
+    assert {e[0] for e in events} <= {r["order_line_id"] for r in found["order_line"]}
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("product_id: sku", "product_id: skuu"), r"line 9: the table has no column `skuu`\. Did you mean `sku`\?"),
+        (("units: qty", "unit: qty"), r"line 10: `unit` is not known in `order_line`\. Did you mean `units`\?"),
+        (("order_line:", "orderline:"), r"line 6: there is no log `orderline`\. Did you mean `order_line`\?"),
+        (("        units: qty\n", ""), r"line 7: `order_line` needs `units`"),
+        (("units: qty", "units: {tims: [qty, 2]}"), r"line 10: `tims` is not known in an expression\. Did you mean `times`\?"),
+        (("units: qty", "units: {times: qty}"), r"line 10: `times:` takes a list"),
+        (("currency: EUR, ", ""), r"line 7: `order_line` needs `currency` .* `constants:`"),
+        (("tables:", "table:"), r"line 3: `table` is not known"),
+        (("units: qty", "units: [qty"), r"line 1\d: not YAML"),
+        (("file:", "read: {sheets: A}\n    file:"), r"line 4: `sheets` is not known under `read:`"),
+        (("      order_line:", "      return_event:\n        order_line_id: id\n        events: {recieved: at}\n      order_line:"), r"line 8: `recieved` is not known under `events:`\. Did you mean `received`\?"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_line(tmp_path: Path, change: tuple[str, str], sentence: str) -> None:
+    (tmp_path / "a.csv").write_text("id,at,sku,qty,price\n1,2026-01-10,S,2,5\n")
+    text = ORDERS.lstrip("\n").replace("{expression}", "price")
+    assert change[0] in text
+    with pytest.raises(MappingError, match=r"^mapping\.yaml " + sentence):
+        rows(mapping(tmp_path, text.replace(*change)), tmp_path / "a.csv")
+
+
+def test_a_file_nobody_takes_is_named(tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("x")
+    with pytest.raises(SourceError, match=r"b\.txt: no table of mapping\.yaml takes a file of this name"):
+        rows(mapping(tmp_path, ORDERS.replace("{expression}", "price")), tmp_path / "b.txt")
+
+
+def test_a_mapping_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match="backhaul map FILE"):
+        mapping_source(tmp_path / "none.yaml")
+
+
+# -- proposing -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [one_table, two_sheets, shipments])
+def test_a_proposal_loads_as_it_stands(tmp_path: Path, make: Any) -> None:
+    file = make(tmp_path)
+    found = rows(mapping(tmp_path, propose(file).yaml), file)
+    shipped = {one_table: "one_table", two_sheets: "two_sheets", shipments: "shipment_log"}[make]
+    wanted = rows(source_named(shipped), file)  # type: ignore[arg-type]
+    for thing in ("order_line", "return_event", "refund", "chain_element"):
+        assert len(found.get(thing, [])) == len(wanted.get(thing, [])), thing
+
+
+def test_a_proposal_says_what_it_found_and_what_is_missing(tmp_path: Path) -> None:
+    proposal = propose(one_table(tmp_path))
+    assert proposal.columns["ordered_at"] == "Date commande"
+    assert proposal.columns["refund_amount"] == "Montant remboursé"
+    assert proposal.unused == ["Prénom"]
+    assert [page for page, is_filled in proposal.pages.items() if is_filled] == [
+        "Overview",
+        "Returns",
+        "Products",
+        "Promises",
+    ]
+    assert "a unit cost (pages Margin)" in proposal.unlocks
+    assert "encoding: cp1252" in proposal.yaml
+    assert 'decimal: ","' in proposal.yaml
+
+
+@pytest.mark.parametrize(
+    ("header", "unlocks"),
+    [
+        ("order_id,order_date,sku,qty,price", "a return date (pages Returns, Products)"),
+        ("order_id,order_date,qty,price,return_date,refund_date", "a SKU (pages Overview, Returns, Products)"),
+        ("order_id,order_date,sku,qty,price,cost", "a return date (pages Returns, Products, Margin)"),
+    ],
+)
+def test_the_one_missing_column_that_unlocks_most(tmp_path: Path, header: str, unlocks: str) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(header + "\n")
+    assert unlocks in propose(file).unlocks
+
+
+def test_american_dates_and_thousands_are_seen(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('order_id,order_date,sku,qty,price\n1,12/31/2025,S,1,"$1,200.50"\n2,01/02/2026,S,1,$5.00\n')
+    proposal = propose(file)
+    assert 'dates: ["%m/%d/%Y"]' in proposal.yaml
+    assert "currency: USD" in proposal.yaml
+    (first, _) = sorted(rows(mapping(tmp_path, proposal.yaml), file)["order_line"], key=lambda r: r["_line"])
+    assert (float(first["net_amount"]), first["ordered_at"]) == (1200.5, "2025-12-31T00:00:00Z")
+
+
+def test_an_empty_or_unknown_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(SourceError, match=r"a\.csv is empty"):
+        propose(tmp_path / "a.csv")
+    (tmp_path / "a.pdf").write_text("x")
+    with pytest.raises(SourceError, match=r"give a CSV, Excel"):
+        propose(tmp_path / "a.pdf")
