@@ -101,7 +101,7 @@ def tile(view: View, key: str, extra: str = "") -> None:
 
 def tiles(view: View, *keys: str) -> None:
     """Show a row of numbers that wraps on narrow screens."""
-    with st.grid(min(len(keys), 4), min_column_width=155):
+    with st.grid(min(len(keys), 4), min_column_width=210):
         for key in keys:
             tile(view, key)
 
@@ -162,7 +162,7 @@ def table(
     height = 38 + 35 * min(max(len(frame), 1), rows)
     frame = _rounded(_worded(words, frame), config)
     if not key:
-        st.dataframe(frame[present], hide_index=True, column_config=config, height=height, alt=alt)
+        st.dataframe(frame[present], hide_index=True, column_config=config, height=height, alt=alt, placeholder=MISSING)
         return None
     event = st.dataframe(
         frame[present],
@@ -179,12 +179,12 @@ def table(
 
 
 def linked(words: Words, finding: findings.Finding) -> None:
-    """Show a sentence and a link to the page that says more; the filters go with it."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(finding.sentence, width="stretch")
+    """Show a sentence with a link to the page that says more; the filters go with it."""
+    with st.container(horizontal=True, wrap=False, gap="small"):
         st.page_link(
-            f"app_pages/{finding.page}.py", label=words(f"page.{finding.page}"), icon=":material/arrow_forward:"
+            f"app_pages/{finding.page}.py", label=":material/arrow_forward:", help=words(f"page.{finding.page}")
         )
+        st.markdown(finding.sentence)
 
 
 def links(words: Words, found: list[findings.Finding], otherwise: str) -> None:

@@ -422,6 +422,7 @@ def stacked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, 
     return figure
 
 
+_FLOW_HEIGHT, _FLOW_MARGIN, _PAD = 480, 14, 20
 _LAYERS = (("sold",), ("returned",), ("refunded", "exchanged", "open"))
 
 
@@ -450,12 +451,12 @@ def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
     labels = [
         words.value("flow", name) + ("" if layer[name] == 2 else f" {words.number(held[name])}") for name in names
     ]
-    figure = _figure(480, words)
+    figure = _figure(_FLOW_HEIGHT, words)
     figure.add_sankey(
         arrangement="snap",
         textfont={"size": 12, "shadow": "none"},
         node={
-            "label": labels, "color": [colours.get(name, "#6E93A8") for name in names], "pad": 20, "thickness": 12, "line": {"width": 0},
+            "label": labels, "color": [colours.get(name, "#6E93A8") for name in names], "pad": _PAD, "thickness": 12, "line": {"width": 0},
             "x": [(0.001, 0.2, 0.5, 0.999)[layer[name]] for name in names], "y": [height[name] for name in names],
             "customdata": [words.number(held[name]) for name in names], "hovertemplate": "%{label}: %{customdata}<extra></extra>",
         },
@@ -465,20 +466,22 @@ def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
             "hovertemplate": "%{source.label} → %{target.label}: %{customdata}<extra></extra>",
         },
     )  # fmt: skip
-    figure.update_layout(margin={"l": 2, "r": 2, "t": 14, "b": 14})
+    figure.update_layout(margin={"l": 2, "r": 2, "t": _FLOW_MARGIN, "b": _FLOW_MARGIN})
     return figure
 
 
 def _heights(names: Sequence[str], layer: dict[str, int], held: dict[str, float]) -> dict[str, float]:
     """Give each node's middle (0 top, 1 bottom): layers are stacked, what returned stands below what was kept."""
     whole = max(held.values()) or 1.0
-    kept = held.get("kept", 0.0) / whole
-    used = {0: 0.0, 1: kept * 0.62, 2: kept * 0.62, 3: 0.0}
+    gap = _PAD / (_FLOW_HEIGHT - 2 * _FLOW_MARGIN)
+    scale = 1 - gap * (sum(layer[name] == 3 for name in names) - 1)
+    below_kept = held.get("kept", 0.0) / whole * scale + gap
+    used = {0: 0.0, 1: below_kept, 2: below_kept, 3: 0.0}
     middle = {}
     for name in names:
-        share = held[name] / whole * 0.62
+        share = held[name] / whole * scale
         middle[name] = min(max(used[layer[name]] + share / 2, 0.001), 0.999)
-        used[layer[name]] += share + (0.055 if layer[name] > 1 else 0)
+        used[layer[name]] += share + gap
     return middle
 
 

@@ -49,10 +49,22 @@ def language() -> Words:
     if "lang" not in st.session_state and not st.query_params and (st.context.locale or "").startswith("fr"):
         st.session_state.lang = "FR"
     chosen = st.sidebar.segmented_control(
-        "Language · Langue", [name.upper() for name in LANGUAGES], default="EN", required=True, key="lang", bind="query-params",
+        "Language · Langue", [name.upper() for name in LANGUAGES], default="EN", required=True, key="lang", bind="query-params", on_change=_keep,
         label_visibility="collapsed",
     )  # fmt: skip
     return Words((chosen or "EN").lower())
+
+
+def _keep() -> None:
+    """Write every choice anew: the link holds the words of the language, and they have just changed."""
+    for key in (
+        "period",
+        "against",
+        *DIMENSIONS,
+        *(key for key in st.session_state if str(key).endswith(("_part", "_by"))),
+    ):
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
 
 
 def sidebar(warehouse: Path, words: Words) -> View:

@@ -304,7 +304,7 @@ def actions(
 
 
 def _worth(words: Words, sentence: str, money: float, currency: str) -> str:
-    return f"{sentence}: {words('do.worth', amount=words.money(money, currency))}"
+    return words("do.worth", sentence=sentence, amount=words.money(money, currency))
 
 
 def most_important(found: Sequence[Finding], count: int = 3) -> list[Finding]:

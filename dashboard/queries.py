@@ -330,11 +330,9 @@ def development(asked: Source) -> pd.DataFrame:
 @lru_cache(maxsize=ENTRIES)
 def flow(asked: Asked) -> pd.DataFrame:
     """Give the links from sold to what became of it: source, target, units."""
-    found = metrics.flow(_open(asked.source), **_question(asked, "returned_units")).rename(
+    return metrics.flow(_open(asked.source), **_question(asked, "returned_units")).rename(
         columns={"start": "source", "end": "target"}
     )
-    to_supplier = (found["target"] == "returned") & (found["source"] != "sold")
-    return found.assign(target=found["target"].mask(to_supplier, "supplier"))
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -390,7 +388,7 @@ def erosion(asked: Asked) -> pd.DataFrame:
     found = crossed(asked, "margin_erosion", "category", "outcome")[["category", "outcome", "value"]].set_axis(
         ["label", "part", "value"], axis=1
     )
-    return found.assign(part=found["part"].fillna("waiting").replace("returned", "supplier"))
+    return found.assign(part=found["part"].fillna("waiting").replace("returned", "to_supplier"))
 
 
 @lru_cache(maxsize=ENTRIES)

@@ -49,7 +49,7 @@ Warehouse = Annotated[
         "--warehouse",
         envvar="BACKHAUL_WAREHOUSE",
         metavar="URL",
-        help="Warehouse folder, or postgresql:// URL of a copied build (reading only).",
+        help="Warehouse folder, or the postgresql:// URL of a copied build, with #SCHEMA when it is not backhaul (reading only).",
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
@@ -76,7 +76,8 @@ def _open(warehouse: str) -> Iterator["Build"]:
     if warehouse.startswith("postgresql"):
         from pipelines.warehouse.engine import open_postgresql
 
-        build = open_postgresql(warehouse)
+        address, _, schema = warehouse.partition("#")
+        build = open_postgresql(address, schema or "backhaul")
     else:
         from pipelines.warehouse.build import current_build
 

@@ -22,6 +22,7 @@ from pipelines import checks, estimate, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError
 from pipelines.settings import Settings
 from pipelines.sources import Source, recognise, source_named
+from pipelines.sources.mapping import Mapping
 from pipelines.warehouse import build, contracts, schema, shape
 
 SCHEMA_VERSION = "1"
@@ -66,14 +67,14 @@ def load(
             _sweep_logs(settings, memory)
             report = Report(build.current_id(settings.warehouse))
             if paths:
-                progress("landing files")
-                _land(settings, memory, [Path(p) for p in paths], source, namespace, report)
-            for landed in memory.loads_with("landed"):
-                try:
-                    _log(settings, memory, landed, report, progress)
-                except BackhaulError:  # the files are at fault: they are not tried again, later loads go on
-                    memory.set_status([landed["load_id"]], "failed")
-                    raise
+                _begin(memory, _files([Path(p) for p in paths]), source, namespace)
+            for step, status in ((_land, "landing"), (_log, "landed")):
+                for row in memory.loads_with(status):
+                    try:
+                        step(settings, memory, row, report, progress)
+                    except BackhaulError:  # the files are at fault: they are not tried again, later loads go on
+                        memory.set_status([row["load_id"]], "failed")
+                        raise
             logged = memory.loads_with("logged")
             if logged or (report.build_id is None and memory.loads_with("published")):
                 _build(settings, memory, logged, report, progress)
@@ -98,22 +99,47 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-def _land(
-    settings: Settings, memory: state.State, paths: list[Path], name: str | None, namespace: str | None, report: Report
-) -> None:
+def _begin(memory: state.State, files: list[Path], name: str | None, namespace: str | None) -> None:
+    """Remember what was asked for before anything else, so that a load killed while landing can be taken up."""
+    asked = json.dumps(
+        {
+            "files": [str(f.absolute()) for f in files],
+            "source": str(Path(name).absolute()) if name and Path(name).is_file() else name,
+        }
+    )
+    memory.write(
+        state.load,
+        [
+            {
+                "load_id": f"{state.now():%Y%m%dT%H%M%S%f}",
+                "started_at": state.now(),
+                "status": "landing",
+                "namespace": namespace,
+                "asked": asked,
+            }
+        ],
+    )
+
+
+def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report: Report, progress: Progress) -> None:
     """Copy new files to the raw folder and remember them; files already taken in are skipped."""
-    files = _files(paths)
+    progress("landing files")
+    load_id: str = begun["load_id"]
+    asked = json.loads(begun["asked"])
+    name: str | None = asked["source"]
+    files = _files(Path(f) for f in asked["files"])
     origin: Source = source_named(name) if name else recognise(files)
     files = [f for f in files if f.suffix not in (".yaml", ".yml", ".md", ".txt")] or files
-    prefix = namespace or ("shop" if origin.name == "canonical" else origin.name)
+    prefix = begun["namespace"] or ("shop" if origin.name == "canonical" else origin.name)
+    shutil.rmtree(settings.raw / load_id, ignore_errors=True)
     known = memory.known_files(origin.name, prefix, origin.version)
     settings.raw.mkdir(parents=True, exist_ok=True, mode=0o700)
-    load_id = f"{state.now():%Y%m%dT%H%M%S%f}"
+    joined = set(origin.side_files(files)) if isinstance(origin, Mapping) else set()  # needed again by every load
     rows: list[dict[str, Any]] = []
     for file in files:
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        if digest in known:
+        if digest in known and file not in joined:
             report.skipped.append(file.name)
             continue
         known.add(digest)
@@ -130,26 +156,24 @@ def _land(
                 "bytes": file.stat().st_size,
             }
         )
-    if not rows:
+    if all(file in joined for file in files) or {r["name"] for r in rows} <= {f.name for f in joined}:
+        memory.forget(load_id)
         return
     mapping = None
     if name and Path(name).suffix in (".yaml", ".yml") and Path(name).is_file():
         mapping = str(Path(load_id) / Path(name).name)
         shutil.copyfile(name, settings.raw / mapping)
     with memory.transaction() as connection:
-        connection.execute(
-            insert(state.load),
-            {
-                "load_id": load_id,
-                "started_at": state.now(),
-                "status": "landed",
-                "source": origin.name,
-                "namespace": prefix,
-                "version": origin.version,
-                "mapping": mapping,
-            },
-        )
         connection.execute(insert(state.load_file), rows)
+        landed = {
+            "status": "landed",
+            "source": origin.name,
+            "namespace": prefix,
+            "version": origin.version,
+            "mapping": mapping,
+            "asked": None,
+        }
+        connection.execute(state.load.update().where(state.load.c.load_id == load_id).values(landed))
 
 
 def _hashing_key(settings: Settings) -> bytes:
@@ -174,7 +198,7 @@ def _sweep_logs(settings: Settings, memory: state.State) -> None:
     for file in (settings.warehouse / "log").glob("*/*/*"):
         if file.stem not in whole or file.suffix != ".parquet":
             file.unlink()
-    remembered = whole | {row["load_id"] for row in memory.loads_with("landed")}
+    remembered = whole | {row["load_id"] for row in memory.loads_with("landing", "landed")}
     if settings.raw.exists():
         for folder in settings.raw.iterdir():
             if folder.name not in remembered:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     create_engine,
+    delete,
     event,
     func,
     insert,
@@ -38,9 +39,9 @@ load = Table(
     "load", STATE,
     Column("load_id", String, primary_key=True),
     Column("started_at", DateTime), Column("finished_at", DateTime),
-    Column("status", String, comment="landed, logged, published; failed when its files cannot be read"),
+    Column("status", String, comment="landing, landed, logged, published; failed when its files cannot be read"),
     Column("source", String, comment="Source as the registry or the mapping names it"), Column("namespace", String, comment="Prefix of the source's ids"),
-    Column("version", String, comment="Parser version, and hash of the mapping"), Column("mapping", String, comment="Landed copy of the mapping, if any"),
+    Column("version", String, comment="Parser version, and hash of the mapping"), Column("mapping", String, comment="Landed copy of the mapping, if any"), Column("asked", String, comment="While landing: files and source asked for, as JSON"),
     Column("build_id", String, comment="First build that holds the load"),
     comment="One load: the files of one source given at once.",
 )  # fmt: skip
@@ -125,7 +126,10 @@ class State:
             select(load_file).where(load_file.c.load_id.in_(list(found.load_id))).order_by(load_file.c.name)
         )
         return [
-            {**{str(k): v for k, v in row.items()}, "files": [dict(f) for f in files[files.load_id == row["load_id"]].to_dict("records")]}
+            {
+                **{str(k): v for k, v in row.items()},
+                "files": [dict(f) for f in files[files.load_id == row["load_id"]].to_dict("records")],
+            }
             for row in found.to_dict("records")
         ]
 
@@ -142,6 +146,11 @@ class State:
             )
         )
         return set(self.read(statement).sha256)
+
+    def forget(self, load_id: str) -> None:
+        """Drop a load that turned out to hold nothing new."""
+        with self.transaction() as connection:
+            connection.execute(delete(load).where(load.c.load_id == load_id))
 
     def set_status(self, load_ids: Sequence[str], status: str, **values: Any) -> None:
         """Move loads on."""

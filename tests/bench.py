@@ -67,8 +67,12 @@ def hold_out(files: Path, first: Path, later: Path, share: float) -> int:
     """Split the latest `share` of return events off; give their number."""
     connection = duckdb.connect()
     events = [f for f in sorted(files.rglob("return_event*")) if f.is_file()]
-    times = " UNION ALL ".join(f"SELECT occurred_at::VARCHAR AS t FROM {READ[f.suffix].format(repr(str(f)))}" for f in events)
-    cut = connection.execute(f"SELECT quantile_cont(epoch(try_cast(t AS TIMESTAMPTZ)), {1 - share}) FROM ({times}) WHERE t < '2900'").fetchall()[0][0]
+    times = " UNION ALL ".join(
+        f"SELECT occurred_at::VARCHAR AS t FROM {READ[f.suffix].format(repr(str(f)))}" for f in events
+    )
+    cut = connection.execute(
+        f"SELECT quantile_cont(epoch(try_cast(t AS TIMESTAMPTZ)), {1 - share}) FROM ({times}) WHERE t < '2900'"
+    ).fetchall()[0][0]
     held = 0
     for file in (f for f in files.rglob("*") if f.is_file()):
         kept, moved = first / file.relative_to(files), later / file.relative_to(files)
@@ -81,7 +85,11 @@ def hold_out(files: Path, first: Path, later: Path, share: float) -> int:
         form = {".csv": "csv", ".parquet": "parquet", ".ndjson": "json"}[file.suffix]
         late = f"coalesce(epoch(try_cast(occurred_at::VARCHAR AS TIMESTAMPTZ)) > {cut}, false)"
         connection.execute(f"COPY (SELECT * FROM {read} WHERE NOT {late}) TO '{kept}' (FORMAT {form})")
-        held += int(connection.execute(f"COPY (SELECT * FROM {read} WHERE {late}) TO '{moved}' (FORMAT {form})").fetchall()[0][0])
+        held += int(
+            connection.execute(f"COPY (SELECT * FROM {read} WHERE {late}) TO '{moved}' (FORMAT {form})").fetchall()[0][
+                0
+            ]
+        )
     connection.close()
     return held
 
@@ -93,16 +101,20 @@ def bench_load(folder: Path, orders: int) -> Iterator[Ratio]:
     backhaul = (sys.executable, "-m", "pipelines.cli", "load")
     store, _ = _timed(sys.executable, "-c", STORE, str(files), str(folder / "yardstick.duckdb"))
     whole, memory = _timed(*backhaul, str(files), "--source", "canonical", "--warehouse", str(folder / "whole"))
-    yield Ratio("load", f"read-and-store ({store:.1f} s; load {whole:.1f} s, peak {memory:.1f} GiB)", whole / store, 4.0)
+    yield Ratio(
+        "load", f"read-and-store ({store:.1f} s; load {whole:.1f} s, peak {memory:.1f} GiB)", whole / store, 4.0
+    )
     held = hold_out(files, first, later, 0.01)
     full, _ = _timed(*backhaul, str(first), "--source", "canonical", "--warehouse", str(folder / "split"))
     new, _ = _timed(*backhaul, str(later), "--source", "canonical", "--warehouse", str(folder / "split"))
-    yield Ratio("load of 1% new events", f"the full load ({held:,} events in {new:.1f} s; full {full:.1f} s)", new / full, 0.10)
+    yield Ratio(
+        "load of 1% new events", f"the full load ({held:,} events in {new:.1f} s; full {full:.1f} s)", new / full, 0.10
+    )
 
 
 def bench_metrics(warehouse: Path, repeats: int = 5) -> Iterator[Ratio]:
     """Compare each metric's statistics with hand-written SQL on the same build."""
-    from handwritten import HANDWRITTEN
+    from tests.handwritten import HANDWRITTEN
 
     from pipelines.metrics import statistics as declared
     from pipelines.warehouse.build import build_path, current_build, current_id
@@ -120,11 +132,23 @@ def bench_metrics(warehouse: Path, repeats: int = 5) -> Iterator[Ratio]:
             started = time.perf_counter()
             by_hand.execute(sql).df()
             theirs.append(time.perf_counter() - started)
-        ratios.append(Ratio(f"  {key} by {', '.join(by) or 'nothing'}", f"by hand ({statistics.median(theirs) * 1000:.0f} ms)", statistics.median(ours) / statistics.median(theirs), 1.3))
+        ratios.append(
+            Ratio(
+                f"  {key} by {', '.join(by) or 'nothing'}",
+                f"by hand ({statistics.median(theirs) * 1000:.0f} ms)",
+                statistics.median(ours) / statistics.median(theirs),
+                1.3,
+            )
+        )
         yield ratios[-1]
     by_hand.close()
     build.close()
-    yield Ratio("metrics, median", f"hand-written SQL over {len(ratios)} metrics", statistics.median(r.value for r in ratios), 1.3)
+    yield Ratio(
+        "metrics, median",
+        f"hand-written SQL over {len(ratios)} metrics",
+        statistics.median(r.value for r in ratios),
+        1.3,
+    )
 
 
 def main() -> None:
@@ -139,7 +163,14 @@ def main() -> None:
             print(ratio, flush=True)
             ratios.append(ratio)
     if options.json:
-        options.json.write_text(json.dumps([{"name": r.name.strip(), "yardstick": r.yardstick, "value": r.value, "bar": r.bar, "holds": r.holds} for r in ratios]))
+        options.json.write_text(
+            json.dumps(
+                [
+                    {"name": r.name.strip(), "yardstick": r.yardstick, "value": r.value, "bar": r.bar, "holds": r.holds}
+                    for r in ratios
+                ]
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -1,73 +1,302 @@
-"""Metrics as somebody would write them straight in DuckDB SQL: what `make bench` measures ours against, column for column.
+"""Metrics as somebody would write them straight in DuckDB SQL: what `make bench` measures ours against, and an oracle of their sums.
 
-Each is what the declared statistics give on a build without credits to match: groups, details, then the measures in their order.
+For each metric a typical cut and a query over the build's tables that gives the groups, the details and the measures of its
+declared statistics, under the same names. Written for a shop whose returns name their order line, so nothing is bound by
+`estimate_credit_match`; everything recorded has happened, so only due times are held against the observation time.
 """
 
+# T of a source: its latest event.
 _OBSERVED = """(SELECT source, max(last_occurred_at) AS t FROM build_source
-    WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund') GROUP BY 1)"""
+    WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund') GROUP BY source)"""
+# Units that came back from known sales and count in headline rates.
 _BACK = "is_headline AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL"
+_ASKED = "requested_at IS NOT NULL AND return_type IN ('withdrawal', 'commercial', 'exchange')"
+_UNDONE = "confirmed_at IS NOT NULL AND ordered_on IS NOT NULL AND return_type NOT IN ('exchange', 'price_adjustment')"
+_ORDER_MONTH = "date_trunc('month', ordered_on)::DATE AS month"
+_RETURN_MONTH = "date_trunc('month', requested_on)::DATE AS month"
+_REFUND_MONTH = "date_trunc('month', refunded_on)::DATE AS month"
+_MARGIN = "(net_amount - cost_amount)::DOUBLE * fx_rate"
+
+# A promise's state at T.
+_STATE = """CASE WHEN ended_at > due_at THEN 'broken'
+    WHEN ended_at IS NOT NULL AND due_at <= t THEN 'kept'
+    WHEN ended_at IS NOT NULL AND due_at IS NOT NULL THEN 'undetermined'
+    WHEN stopped_at IS NOT NULL AND (due_at IS NULL OR stopped_at <= due_at OR handed_over_at IS NULL)
+        THEN if(stopped_by = 'expired', 'expired', 'not_under_promise')
+    WHEN due_at <= t AND handed_over_at IS NOT NULL THEN 'broken'
+    WHEN due_at IS NULL AND lost_at IS NOT NULL THEN 'not_under_promise'
+    ELSE 'undetermined' END AS state"""
+_PROMISES = f"estimate_promise JOIN {_OBSERVED} USING (source)"
+
+
+def _per_sold(
+    by: str,
+    group: str,
+    name: str,
+    returned: str,
+    sold: str = "units_sold",
+    sold_name: str = "sold",
+    units: str = "units",
+) -> str:
+    """Lay something summed over return lines beside something summed over order lines."""
+    return f"""SELECT {by}, {name}, {sold_name}
+        FROM (SELECT {group}, sum({sold}) AS {sold_name} FROM fact_order_line GROUP BY 1)
+        FULL JOIN (SELECT {group}, sum({units}) AS {name} FROM fact_return_line WHERE {returned} GROUP BY 1) USING ({by})"""
+
+
+def _developed(
+    by: str, group: str, more: dict[str, tuple[str, str]] | None = None, family: str = "", scored: bool = False
+) -> str:
+    """Weigh units by the share of their returns that should be back at their age (in hundredths); `more` are further sums."""
+    extra = more or {}
+    names = ["sold", "returned", *extra]
+    of_orders = ["sum(units_sold) AS sold", "NULL AS returned", *(f"{o} AS {n}" for n, (o, _) in extra.items())]
+    of_lots = ["NULL", "sum(units)", *(r for _, r in extra.values())]
+    cell = "clock_started_at::DATE AS d, source, category, channel, window_days"
+    sales = (
+        "fact_order_line LEFT JOIN estimate_return_probability USING (order_line_key)" if scored else "fact_order_line"
+    )
+    return f"""WITH cohort AS (
+            SELECT {group}, {cell}, {", ".join(of_orders)} FROM {sales} GROUP BY ALL
+            UNION ALL
+            SELECT {group}, {cell}, {", ".join(of_lots)} FROM fact_return_line WHERE {_BACK} GROUP BY ALL)
+        SELECT c.{by}, if(d IS NULL OR d > t, 0, coalesce(floor(e.share * 100 + 0.5) / 100, 1)) AS share, {family}
+            {", ".join(f"sum(c.{n}) AS {n}" for n in names)}
+        FROM cohort c JOIN {_OBSERVED} o USING (source) LEFT JOIN estimate_development_curve e
+            ON e.source = c.source AND e.category IS NOT DISTINCT FROM c.category AND e.channel IS NOT DISTINCT FROM c.channel
+            AND e.window_days IS NOT DISTINCT FROM c.window_days AND e.day = date_diff('day', d, t)
+        GROUP BY ALL"""
+
+
+def _waits(by: str, start: str, end: str, table: str, where: str, passed: str = "NULL") -> str:
+    """Count waits by how they ended (0 done, 1 stopped, 2 lost, -1 passed over, 3 open) and whole hours."""
+    done = f"{end} >= {start}" if table == "fact_return_line" else f"{end} IS NOT NULL"
+    stopped = "least(cancelled_at, rejected_at, expired_at)" if table == "fact_return_line" else "stopped_at"
+    cause = f"CASE WHEN {done} THEN 0 WHEN {stopped} IS NOT NULL THEN 1 WHEN lost_at IS NOT NULL THEN 2 WHEN {passed} IS NOT NULL THEN -1 ELSE 3 END"
+    return f"""SELECT {by}, cause, (greatest(epoch_us(stop) - epoch_us({start}), 0) + 1800000000) // 3600000000 AS hours, count(*) AS waits
+        FROM (SELECT {by.split(" AS ")[-1]}, {start}, {cause} AS cause,
+                CASE cause WHEN 0 THEN {end} WHEN 1 THEN {stopped} WHEN 2 THEN lost_at ELSE t END AS stop
+            FROM {table} JOIN {_OBSERVED} USING (source) WHERE {where})
+        GROUP BY ALL"""
+
+
+def _stages(*stages: tuple[str, str, str]) -> str:
+    """Count the waits of several stages, each named after its two ends, in one query."""
+    arms = []
+    for start, end, passed in stages:
+        name = f"{start}-{end}"
+        arms.append(_waits(f"'{name}' AS stage", f"{start}_at", f"{end}_at", "fact_return_line", f"{start}_at IS NOT NULL", passed).replace(
+            "(SELECT stage, ", "(SELECT "
+        ))  # fmt: skip
+    return " UNION ALL ".join(arms)
+
+
+def _fate(by: str, group: str, outcome: str) -> str:
+    return f"""SELECT {group}, sum(units) FILTER (outcome = '{outcome}') AS fate, sum(units) AS inspected FROM fact_return_line
+        WHERE inspected_at IS NOT NULL AND outcome IS NOT NULL GROUP BY {by}"""
+
+
+def _share(by: str, part: str, of: str, of_name: str, name: str) -> str:
+    """Sum units of return lines twice: all that hold `of`, and those of them that hold `part`."""
+    return f"SELECT {by}, sum(units) FILTER ({part}) AS {name}, sum(units) AS {of_name} FROM fact_return_line WHERE {of} GROUP BY 1"
+
+
+_LOT_COST = "fact_return_line JOIN estimate_return_cost USING (return_lot_key)"
+_LEG_CARBON = "fact_return_leg JOIN estimate_leg_carbon USING (leg_key)"
+_PASSED_RECEIPT = "coalesce(inspected_at, refunded_at)"
+_VALUES = {
+    "sold_value": ("sum(net_amount * fx_rate) FILTER (units_sold <> 0)", "NULL"),
+    "returned_value": ("NULL", "sum(net_amount * fx_rate)"),
+}
+_EXPECTED = {
+    "expected": ("sum(units_sold * probability)", "NULL"),
+    "scored": ("sum(units_sold) FILTER (probability IS NOT NULL)", "NULL"),
+}
 
 HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
-    "sold_units": (("month",), "SELECT date_trunc('month', ordered_on)::DATE AS month, sum(units_sold) FROM fact_order_line GROUP BY 1"),
-    "returned_units": (("month", "category"), f"SELECT date_trunc('month', ordered_on)::DATE, category, sum(units) FROM fact_return_line WHERE {_BACK} GROUP BY ALL"),
-    "net_sales": (
-        ("month", "country"), "SELECT date_trunc('month', ordered_on)::DATE, country, sum(net_amount * fx_rate) FROM fact_order_line WHERE units_sold <> 0 GROUP BY ALL"
-    ),
-    "observed_return_rate": (
+    # -- what was sold and came back
+    "sold_units": (("month",), f"SELECT {_ORDER_MONTH}, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1"),
+    "returned_units": (("month", "category"), f"SELECT {_ORDER_MONTH}, category, sum(units) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY ALL"),
+    "net_sales": (("month", "country"), f"SELECT {_ORDER_MONTH}, country, sum(net_amount * fx_rate) AS sold_value FROM fact_order_line WHERE units_sold <> 0 GROUP BY ALL"),
+    "observed_return_rate": (("category",), _per_sold("category", "category", "returned", _BACK)),
+    "maturity": (("channel",), _developed("channel", "channel")),
+    "ultimate_return_rate": (("month",), _developed("month", _ORDER_MONTH)),
+    "returns_to_come": (("country",), _developed("country", "country")),
+    "returns_to_come_value": (("month",), _developed("month", _ORDER_MONTH, _VALUES)),
+    "window_return_rate": (
         ("category",),
-        f"""SELECT category, r.units, s.units FROM (SELECT category, sum(units_sold) AS units FROM fact_order_line GROUP BY 1) s
-            FULL JOIN (SELECT category, sum(units) AS units FROM fact_return_line WHERE {_BACK} GROUP BY 1) r USING (category)""",
-    ),
-    "ultimate_return_rate": (
-        ("month",),
-        f"""WITH cohort AS (
-                SELECT month, d, source, category, channel, window_days, sum(n) AS n, sum(r) AS r FROM (
-                    SELECT date_trunc('month', ordered_on)::DATE AS month, clock_started_at::DATE AS d, source, category, channel, window_days, sum(units_sold) AS n, 0 AS r
-                    FROM fact_order_line GROUP BY ALL
-                    UNION ALL
-                    SELECT date_trunc('month', ordered_on)::DATE, clock_started_at::DATE, source, category, channel, window_days, 0, sum(units) FROM fact_return_line WHERE {_BACK} GROUP BY ALL)
-                GROUP BY ALL)
-            SELECT month, CASE WHEN d IS NULL OR date_diff('day', d, t) < 0 THEN 0 ELSE coalesce(floor(share * 100 + 0.5) / 100, 1) END AS g, sum(n), sum(r)
-            FROM cohort c JOIN {_OBSERVED} o USING (source) LEFT JOIN estimate_development_curve e ON e.source = c.source AND e.category IS NOT DISTINCT FROM c.category
-                AND e.channel IS NOT DISTINCT FROM c.channel AND e.window_days IS NOT DISTINCT FROM c.window_days AND e.day = date_diff('day', d, t)
+        f"""SELECT category, clock_day, sum(sold) AS sold, sum(returned) AS returned FROM (
+                SELECT category, date_diff('day', clock_started_at, t) AS clock_day, sum(units_sold) AS sold, 0 AS returned
+                FROM fact_order_line JOIN {_OBSERVED} USING (source) GROUP BY ALL
+                UNION ALL
+                SELECT category, date_diff('day', clock_started_at, t), -sum(units), 0
+                FROM fact_return_line JOIN {_OBSERVED} USING (source) WHERE {_BACK} GROUP BY ALL
+                UNION ALL
+                SELECT category, date_diff('day', clock_started_at, confirmed_at), 0, sum(units) FROM fact_return_line WHERE {_BACK} GROUP BY ALL)
             GROUP BY ALL""",
     ),
-    "order_return_rate": (
-        (), f"SELECT (SELECT count(DISTINCT order_key) FROM fact_return_line WHERE {_BACK}), (SELECT count(DISTINCT order_key) FROM fact_order_line WHERE units_sold > 0)"
-    ),
-    "expected_return_rate": (
-        ("style_id",), "SELECT style_id, sum(units_sold * probability), sum(units_sold) FROM fact_order_line JOIN estimate_return_probability USING (order_line_key) GROUP BY 1"
-    ),
-    "reason_share": (("category", "return_reason"), f"SELECT category, reason, sum(units) FROM fact_return_line WHERE {_BACK} GROUP BY ALL"),
-    "requested_units": (
-        ("day",), "SELECT requested_on, sum(units) FROM fact_return_line WHERE requested_at IS NOT NULL AND return_type IN ('withdrawal', 'commercial', 'exchange') GROUP BY 1"
-    ),
-    "promise_broken": (
-        ("promise_id",),
-        f"""SELECT promise_id, CASE WHEN requested_at > t THEN 'not_under_promise' WHEN ended_at <= t AND ended_at > due_at THEN 'broken' WHEN ended_at <= t AND due_at <= t THEN 'kept'
-                WHEN ended_at <= t AND due_at IS NOT NULL THEN 'undetermined'
-                WHEN stopped_at <= t AND (due_at IS NULL OR stopped_at <= due_at OR handed_over_at IS NULL) THEN CASE WHEN stopped_by = 'expired' THEN 'expired' ELSE 'not_under_promise' END
-                WHEN due_at <= t AND handed_over_at <= t THEN 'broken' WHEN due_at IS NULL AND lost_at <= t THEN 'not_under_promise' ELSE 'undetermined' END AS state, count(*)
-            FROM estimate_promise JOIN {_OBSERVED} o USING (source) GROUP BY ALL""",
-    ),
-    "gross_margin": (("category",), "SELECT category, sum((net_amount - cost_amount) * fx_rate) FROM fact_order_line WHERE units_sold <> 0 GROUP BY 1"),
-    "margin_reversed": (
+    "value_return_rate": (
         ("month",),
-        """SELECT date_trunc('month', ordered_on)::DATE, sum((net_amount - cost_amount) * fx_rate) FROM fact_return_line
-            WHERE confirmed_at IS NOT NULL AND ordered_on IS NOT NULL AND return_type NOT IN ('exchange', 'price_adjustment') GROUP BY 1""",
+        f"""SELECT month, returned_value, sold_value
+            FROM (SELECT {_ORDER_MONTH}, sum(net_amount * fx_rate) AS sold_value FROM fact_order_line WHERE units_sold <> 0 GROUP BY 1)
+            FULL JOIN (SELECT {_ORDER_MONTH}, sum(net_amount * fx_rate) AS returned_value FROM fact_return_line WHERE {_BACK} GROUP BY 1) USING (month)""",
     ),
-    "return_cost": (("component",), "SELECT component, sum(amount) FROM fact_return_line JOIN estimate_return_cost USING (return_lot_key) GROUP BY 1"),
-    "refund_discrepancy": (("month",), "SELECT date_trunc('month', refunded_on)::DATE, sum(discrepancy_amount * fx_rate) FROM fact_refund GROUP BY 1"),
-    "kg_co2e": (("role", "mode"), "SELECT role, mode, sum(kg_co2e) FROM fact_return_leg JOIN estimate_leg_carbon USING (leg_key) GROUP BY ALL"),
+    "order_return_rate": (
+        ("country",),
+        f"""SELECT country, returned, sold
+            FROM (SELECT country, count(DISTINCT order_key) AS sold FROM fact_order_line WHERE units_sold > 0 GROUP BY 1)
+            FULL JOIN (SELECT country, count(DISTINCT order_key) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY 1) USING (country)""",
+    ),
+    "request_rate": (("channel",), _per_sold("channel", "channel", "requested", f"{_ASKED} AND ordered_on IS NOT NULL")),
+    "refused_rate": (("country",), _per_sold("country", "country", "refused", "return_type IN ('refused', 'uncollected') AND ordered_on IS NOT NULL")),
+    "exchange_rate": (("category",), _per_sold("category", "category", "exchanged", "return_type = 'exchange' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),
+    "conformity_rate": (("brand",), _per_sold("brand", "brand", "conformity", "return_type = 'conformity' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),
+    "product_return_rate": (("style_id",), _developed("style_id", "style_id", family="c.category AS family,")),
+    "probability_above_category": (("product_id",), _developed("product_id", "product_id", family="c.category AS family,")),
+    "expected_return_rate": (
+        ("style_id",),
+        """SELECT style_id, sum(units_sold * probability) AS expected, sum(units_sold) AS scored
+            FROM fact_order_line JOIN estimate_return_probability USING (order_line_key) GROUP BY 1""",
+    ),
+    "own_part": (("style_id",), _developed("style_id", "style_id", _EXPECTED, scored=True)),
+    "several_sizes_share": (("category",), "SELECT category, sum(units_sold) FILTER (has_several_sizes) AS several, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1"),
+    "sales_share": (("month", "channel"), f"SELECT {_ORDER_MONTH}, channel, sum(units_sold) AS sold FROM fact_order_line GROUP BY ALL"),
+    "reason_share": (("category", "return_reason"), f"SELECT category, reason AS return_reason, sum(units) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY ALL"),
+    "size_balance": (
+        ("style_id",),
+        f"""SELECT style_id, sum(units) FILTER (reason = 'size_small') AS small, sum(units) FILTER (reason = 'size_large') AS large
+            FROM fact_return_line WHERE reason IN ('size_small', 'size_large') AND {_BACK} GROUP BY 1""",
+    ),
+    # -- workload
+    "requested_units": (("day",), f"SELECT requested_on AS day, sum(units) AS requested FROM fact_return_line WHERE {_ASKED} GROUP BY 1"),
+    "confirmed_units": (
+        ("week",),
+        "SELECT date_trunc('week', requested_on)::DATE AS week, sum(units) AS confirmed FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1",
+    ),
+    "received_units": (("place_id",), "SELECT place_id, sum(units) AS received FROM fact_return_line WHERE received_at IS NOT NULL GROUP BY 1"),
+    "open_returns": (
+        ("stage",),
+        """SELECT CASE WHEN inspected_at IS NOT NULL THEN 'inspected' WHEN received_at IS NOT NULL THEN 'received'
+                WHEN handed_over_at IS NOT NULL OR carrier_scan_at IS NOT NULL THEN 'under_way' ELSE 'requested' END AS stage, sum(units) AS open
+            FROM fact_return_line WHERE requested_at IS NOT NULL AND refunded_at IS NULL AND exchanged_at IS NULL AND cancelled_at IS NULL
+                AND rejected_at IS NULL AND expired_at IS NULL AND lost_at IS NULL AND return_type <> 'price_adjustment' GROUP BY 1""",
+    ),
+    "dock_backlog": (
+        ("place_id",),
+        """SELECT place_id, sum(units) AS waiting FROM fact_return_line
+            WHERE received_at IS NOT NULL AND inspected_at IS NULL AND restocked_at IS NULL AND disposed_at IS NULL AND lost_at IS NULL GROUP BY 1""",
+    ),
+    "missing_scan_share": (("carrier",), _share("carrier", "carrier_scan_at IS NULL", "received_at IS NOT NULL AND method <> 'store'", "received", "missing")),
+    "lost_share": (
+        ("carrier",), _share("carrier", "lost_at IS NOT NULL", "handed_over_at IS NOT NULL OR carrier_scan_at IS NOT NULL OR lost_at IS NOT NULL", "handed_over", "lost")
+    ),
+    "approval_rate": (("month",), _share(_RETURN_MONTH, "rejected_at IS NULL", "approved_at IS NOT NULL OR rejected_at IS NOT NULL", "decided", "approved")),
+    "cancelled_share": (("method",), _share("method", "cancelled_at IS NOT NULL", _ASKED, "requested", "cancelled")),
+    "expired_share": (("country",), _share("country", "expired_at IS NOT NULL", _ASKED, "requested", "expired")),
+    # -- data
+    "unmatched_credits": (("country",), "SELECT country, sum(units) AS unmatched FROM fact_return_line WHERE order_line_key IS NULL GROUP BY 1"),
+    "unmatched_credit_value": (
+        ("month",), f"SELECT {_RETURN_MONTH}, sum(net_amount * fx_rate) AS unmatched_value FROM fact_return_line WHERE order_line_key IS NULL GROUP BY 1"
+    ),
+    "cancellations": (("country",), "SELECT country, sum(units_cancelled) AS cancelled FROM fact_order_line GROUP BY 1"),
+    # -- promises
+    "promise_kept": (("promise_id",), f"SELECT promise_id, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
+    "promise_broken": (("carrier",), f"SELECT carrier, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
+    "promise_undetermined": (("country",), f"SELECT country, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
+    "promise_expired": (("month",), f"SELECT {_RETURN_MONTH}, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
+    "legal_refund_kept": (("country",), f"SELECT country, {_STATE}, count(*) AS returns FROM {_PROMISES} WHERE promise_id = 'legal_refund' GROUP BY ALL"),
+    "refunds_due_soon": (
+        ("country",),
+        f"""SELECT country, count(*) AS due FROM {_PROMISES}
+            WHERE promise_id = 'legal_refund' AND ended_at IS NULL AND stopped_at IS NULL AND due_at > t AND due_at <= t + INTERVAL 5 DAY GROUP BY 1""",
+    ),
+    "stage_days": (
+        ("stage",),
+        _stages(
+            ("requested", "approved", "coalesce(handed_over_at, carrier_scan_at, received_at, inspected_at, refunded_at)"),
+            ("requested", "handed_over", "coalesce(carrier_scan_at, received_at, inspected_at, refunded_at)"),
+            ("handed_over", "carrier_scan", "coalesce(received_at, inspected_at, refunded_at)"),
+            ("carrier_scan", "received", _PASSED_RECEIPT),
+            ("received", "inspected", "refunded_at"),
+            ("inspected", "refunded", "exchanged_at"),
+            ("inspected", "restocked", "disposed_at"),
+        ),
+    ),
+    "days_to_refund": (("carrier",), _waits("carrier", "requested_at", "refunded_at", "fact_return_line", "requested_at IS NOT NULL", "exchanged_at")),
+    "days_to_refund_from_receipt": (("place_id",), _waits("place_id", "received_at", "refunded_at", "fact_return_line", "received_at IS NOT NULL", "exchanged_at")),
+    "days_to_restock": (("category",), _waits("category", "requested_at", "restocked_at", "fact_return_line", "requested_at IS NOT NULL", "disposed_at")),
+    "days_to_restock_from_receipt": (("place_id",), _waits("place_id", "received_at", "restocked_at", "fact_return_line", "received_at IS NOT NULL", "disposed_at")),
+    "promise_at": (("promise_id",), _waits("promise_id", "started_at", "ended_at", "estimate_promise", "started_at IS NOT NULL")),
+    "breach_risk": (
+        ("carrier",),
+        "SELECT carrier, sum(probability) AS expected, count(*) AS open FROM estimate_promise JOIN estimate_breach_risk USING (return_key, promise_id) GROUP BY 1",
+    ),
+    # -- money
+    "gross_margin": (("category",), f"SELECT category, sum({_MARGIN}) AS margin FROM fact_order_line WHERE units_sold <> 0 GROUP BY 1"),
+    "margin_reversed": (("month",), f"SELECT {_ORDER_MONTH}, sum({_MARGIN}) AS reversed FROM fact_return_line WHERE {_UNDONE} GROUP BY 1"),
+    "return_cost": (("month", "component"), f"SELECT {_RETURN_MONTH}, component, sum(amount) AS cost FROM {_LOT_COST} GROUP BY ALL"),
+    "return_cost_per_unit": (
+        ("category",),
+        f"""SELECT category, cost, confirmed FROM (SELECT category, sum(amount) AS cost FROM {_LOT_COST} GROUP BY 1)
+            FULL JOIN (SELECT category, sum(units) AS confirmed FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1) USING (category)""",
+    ),
+    "margin_erosion": (
+        ("month",),
+        f"""SELECT month, coalesce(reversed, 0) + coalesce(cost, 0) AS erosion
+            FROM (SELECT {_ORDER_MONTH}, sum({_MARGIN}) AS reversed FROM fact_return_line WHERE {_UNDONE} GROUP BY 1)
+            FULL JOIN (SELECT {_ORDER_MONTH}, sum(amount)::DOUBLE AS cost FROM {_LOT_COST} WHERE ordered_on IS NOT NULL GROUP BY 1) USING (month)""",
+    ),
+    "margin_erosion_share": (
+        ("category",),
+        f"""SELECT category, coalesce(reversed, 0) + coalesce(cost, 0) AS erosion, margin
+            FROM (SELECT category, sum({_MARGIN}) AS margin FROM fact_order_line WHERE units_sold <> 0 GROUP BY 1)
+            FULL JOIN (SELECT category, sum({_MARGIN}) AS reversed FROM fact_return_line WHERE {_UNDONE} GROUP BY 1) USING (category)
+            FULL JOIN (SELECT category, sum(amount)::DOUBLE AS cost FROM {_LOT_COST} WHERE ordered_on IS NOT NULL GROUP BY 1) USING (category)""",
+    ),
+    "recovery_rate": (
+        ("disposition",),
+        """SELECT disposition, sum(if(outcome = 'resold_as_new', least(amount, cost_amount), amount) * fx_rate) FILTER (cost_amount IS NOT NULL) AS recovered,
+                sum(cost_amount * fx_rate) AS cost, sum(units) AS n FROM fact_recovery GROUP BY 1""",
+    ),
+    "refund_amount": (
+        ("month",),
+        f"""SELECT month, sum(paid) AS paid FROM (
+                SELECT {_REFUND_MONTH}, sum(amount * fx_rate) AS paid FROM fact_refund GROUP BY 1
+                UNION ALL SELECT {_REFUND_MONTH}, sum(amount * fx_rate) FROM fact_refund_line WHERE restock_type = 'credit' GROUP BY 1)
+            GROUP BY 1""",
+    ),
+    "refund_discrepancy": (("month",), f"SELECT {_REFUND_MONTH}, sum(discrepancy_amount * fx_rate) AS gap FROM fact_refund GROUP BY 1"),
+    "refund_accuracy": (
+        ("country",), "SELECT country, count(*) FILTER (abs(discrepancy_amount) < 0.005) AS exact, count(discrepancy_amount) AS refunds FROM fact_refund GROUP BY 1"
+    ),
+    "value_in_flow": (
+        ("place_id",),
+        """SELECT place_id, sum(cost_amount * fx_rate) AS value FROM fact_return_line
+            WHERE requested_at IS NOT NULL AND restocked_at IS NULL AND disposed_at IS NULL AND cancelled_at IS NULL
+                AND rejected_at IS NULL AND expired_at IS NULL AND lost_at IS NULL GROUP BY 1""",
+    ),
+    "measured_cost_share": (
+        ("component",), 'SELECT component, sum(abs(amount)) FILTER (status = \'measured\') AS measured, sum(abs(amount)) AS "all" FROM estimate_return_cost GROUP BY 1'
+    ),
+    # -- carbon and what becomes of goods
+    "kg_co2e": (("role", "mode"), f"SELECT role, mode, sum(kg_co2e) AS kg FROM {_LEG_CARBON} GROUP BY ALL"),
     "kg_co2e_per_100_sold": (
         ("month",),
-        """SELECT month, kg, sold FROM (SELECT date_trunc('month', ordered_on)::DATE AS month, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1)
-            FULL JOIN (SELECT date_trunc('month', ordered_on)::DATE AS month, sum(kg_co2e) AS kg FROM fact_return_leg JOIN estimate_leg_carbon USING (leg_key)
-                WHERE ordered_on IS NOT NULL GROUP BY 1) USING (month)""",
+        f"""SELECT month, kg, sold FROM (SELECT {_ORDER_MONTH}, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1)
+            FULL JOIN (SELECT {_ORDER_MONTH}, sum(kg_co2e) AS kg FROM {_LEG_CARBON} WHERE ordered_on IS NOT NULL GROUP BY 1) USING (month)""",
     ),
-    "destroyed_share": (
-        ("month",),
-        """SELECT date_trunc('month', requested_on)::DATE, sum(units) FILTER (outcome = 'destroyed'), sum(units) FROM fact_return_line
-            WHERE inspected_at IS NOT NULL AND outcome IS NOT NULL GROUP BY 1""",
+    "kg_co2e_per_return": (
+        ("country",),
+        f"""SELECT country, kg, confirmed FROM (SELECT country, sum(kg_co2e) AS kg FROM {_LEG_CARBON} GROUP BY 1)
+            FULL JOIN (SELECT country, sum(units) AS confirmed FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1) USING (country)""",
+    ),
+    "primary_data_share": (("carrier",), f"SELECT carrier, sum(kg_co2e) FILTER (status = 'measured') AS primary, sum(kg_co2e) AS kg FROM {_LEG_CARBON} GROUP BY 1"),
+    "resold_as_new_share": (("category",), _fate("category", "category", "resold_as_new")),
+    "refurbished_share": (("place_id",), _fate("place_id", "place_id", "refurbished")),
+    "donated_share": (("country",), _fate("country", "country", "donated")),
+    "recycled_share": (("category",), _fate("category", "category", "recycled")),
+    "destroyed_share": (("month",), _fate("month", _RETURN_MONTH, "destroyed")),
+    "pending_inspection_units": (
+        ("place_id",), "SELECT place_id, sum(units) AS pending FROM fact_return_line WHERE received_at IS NOT NULL AND (inspected_at IS NULL OR outcome IS NULL) GROUP BY 1"
     ),
 }  # fmt: skip

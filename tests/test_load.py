@@ -207,7 +207,11 @@ BAD_ROWS = [
     ("order_line", {"ordered_at": "yesterday"}, "bad_time ordered_at"),
     ("order_line", {"ordered_at": "1970-01-01T00:00:00Z"}, "impossible_time ordered_at"),
     ("order_line", {"ordered_at": "2999-01-01T00:00:00Z"}, "future_time ordered_at"),
-    ("refund", {"refunded_at": "2020-12-12T09:00:00Z", "recorded_at": "2025-12-12T09:00:00Z"}, "recorded_years_later refunded_at"),
+    (
+        "refund",
+        {"refunded_at": "2020-12-12T09:00:00Z", "recorded_at": "2025-12-12T09:00:00Z"},
+        "recorded_years_later refunded_at",
+    ),
     ("order_line", {"order_id": ""}, "missing order_id"),
     ("order_line", {"product_id": ""}, "missing product_id"),
     ("order_line", {"units_cancelled": "9"}, "cancelled_too_many units_cancelled"),
@@ -353,7 +357,7 @@ def test_a_file_that_cannot_be_read_does_not_block_later_loads(
 LOAD = "import sys; from pathlib import Path; from pipelines.load import load; from pipelines.settings import Settings; load(Settings(warehouse=Path(sys.argv[1])), [Path(p) for p in sys.argv[2:]])"
 
 
-@pytest.mark.parametrize("share", [0.35, 0.6, 0.8, 0.95])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9])
 def test_a_killed_load_leaves_readers_on_the_previous_build_and_the_next_completes_it(
     copy_of_tiny: Settings, tmp_path: Path, share: float
 ) -> None:
@@ -367,24 +371,21 @@ def test_a_killed_load_leaves_readers_on_the_previous_build_and_the_next_complet
         },
     )
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    marker = copy_of_tiny.warehouse / "state.sqlite-wal"
     process = subprocess.Popen(
         [sys.executable, "-c", LOAD, str(copy_of_tiny.warehouse), str(files)],
         env=environment,
         stderr=subprocess.DEVNULL,
     )
-    while not marker.exists() and process.poll() is None:  # the load has begun
-        time.sleep(0.01)
+    memory = state.State(copy_of_tiny.warehouse)
+    while len(memory.loads_with("landing", "landed", "logged", "published")) == 1 and process.poll() is None:
+        time.sleep(0.01)  # until the load has written down what it was asked for
     time.sleep(3 * share)
     process.send_signal(signal.SIGKILL)
     process.wait()
     current = build.current_id(copy_of_tiny.warehouse)
     if current == old:
         assert len(tables(copy_of_tiny)["fact_order_line"]) == 8
-    load(
-        copy_of_tiny,
-        [files] if not state.State(copy_of_tiny.warehouse).loads_with("landed", "logged", "published")[1:] else [],
-    )
+    load(copy_of_tiny)  # without a path
     assert len(tables(copy_of_tiny)["fact_order_line"]) == 8 * 201
     assert not list((copy_of_tiny.warehouse / "builds").glob(f"*{build.UNFINISHED}*"))
 

@@ -5,12 +5,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import hand_build
 import numpy as np
 import pandas as pd
 import pytest
-from handwritten import HANDWRITTEN
 
 from pipelines import metrics
 from pipelines.errors import UnknownDimension, UnknownMetric
@@ -145,29 +143,6 @@ def test_every_metric_has_a_number_by_hand() -> None:
     }
     checked = {k.split("(")[0] for k in BY_HAND} | {k.split("(")[0] for k, _, _ in IN_GROUPS} | elsewhere
     assert {m.key for m in metrics.catalogue()} == checked
-
-
-@pytest.mark.parametrize("key", HANDWRITTEN)
-def test_statistics_are_what_one_would_write_by_hand(tmp_path_factory: pytest.TempPathFactory, key: str) -> None:
-    path = tmp_path_factory.getbasetemp() / "uncredited.duckdb"
-    if not path.exists():
-        hand_build.write(path, {"estimate_credit_match": []})
-    by, sql = HANDWRITTEN[key]
-    with open_duckdb(path) as build, duckdb.connect(str(path), read_only=True) as plain:
-        ours = build.fetch(metrics.statistics(build, key, by=by))
-        theirs = plain.execute(sql).df()
-    theirs.columns = ours.columns
-    assert _rows(ours, key) == _rows(theirs, key)
-
-
-def _rows(frame: pd.DataFrame, key: str) -> list[tuple[str, ...]]:
-    sums = list(metrics.measure_names(key))
-    frame = frame.astype(dict.fromkeys(sums, float))
-    frame = frame[frame[sums].fillna(0).ne(0).any(axis=1)].fillna(dict.fromkeys(sums, 0.0))
-    return sorted(
-        tuple("" if pd.isna(v) else f"{v:.9g}" if isinstance(v, float | int) else str(v) for v in row)
-        for row in frame.itertuples(index=False)
-    )
 
 
 # -- final rates -------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ beside = {
     "promise_kept": words("overview.undetermined", n=words.number(running.value)),
     "margin_erosion_share": words.quantity(queries.number(asked, "margin_erosion").value, view.currency),
 }
-with st.grid(3, min_column_width=155):
+with st.grid(3, min_column_width=210):
     for key in TILES:
         blocks.tile(view, key, beside.get(key, ""))
 

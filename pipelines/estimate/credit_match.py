@@ -67,7 +67,9 @@ def credit_match(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
             "return_line_key": matched.return_line_key,
             "order_line_key": matched.order_line_key,
             "units": matched.units,
-            "rule": matched.is_same_price.map({True: "latest purchase, same price", False: "latest purchase, other price"}),
+            "rule": matched.is_same_price.map(
+                {True: "latest purchase, same price", False: "latest purchase, other price"}
+            ),
             "hours_apart": hours,
             "is_cancellation": hours <= CANCELLATION_HOURS,
             "ordered_on": matched.ordered_on,

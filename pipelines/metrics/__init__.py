@@ -22,6 +22,7 @@ from pipelines.metrics.base import EVERYTHING, Metric, Scope, Text
 from pipelines.metrics.lists import (
     flow,
     lanes,
+    product_changes,
     product_ranking,
     promise_states,
     rate_change,
@@ -33,6 +34,6 @@ from pipelines.metrics.lists import (
 
 __all__ = [
     "EVERYTHING", "Metric", "Scope", "Text", "answer", "catalogue", "compare", "coverage", "dimension_values", "dimensions", "flow", "lacking",
-    "lanes", "measure_names", "metric", "product_ranking", "promise_states", "rate_change", "refunds_due", "rows", "statistics", "trace",
+    "lanes", "measure_names", "metric", "product_changes", "product_ranking", "promise_states", "rate_change", "refunds_due", "rows", "statistics", "trace",
     "waterfall", "worklist_at_risk",
 ]  # fmt: skip

@@ -330,7 +330,8 @@ def dimension_values(build: Build, name: str) -> list[str]:
     canonical = ALIASES.get(name, name)
     if f"values of {canonical}" not in build.memory:
         bases = {s.base.name: s.base for m in _CATALOGUE for x in m.measures for sums in x.alternatives for s in sums}
-        of = next((b for b in bases.values() if canonical in knows(b)), None)
+        knowing = sorted((b for b in bases.values() if canonical in knows(b)), key=lambda b: b.name == "credits")
+        of = knowing[0] if knowing else None
         if of is None or time_grain(canonical):
             known = sorted({n for b in bases.values() for n in knows(b)})
             raise UnknownDimension(f"There is no dimension {name!r}. There are: {', '.join(known)}.")

@@ -1,5 +1,7 @@
 """Metrics of emissions and of what becomes of goods. Declarations only."""
 
+from dataclasses import replace
+
 from sqlalchemy import and_, literal_column, or_
 
 from pipelines.metrics import finish
@@ -8,6 +10,12 @@ from pipelines.metrics.bases import LEGS, LOT_CARBON, LOTS, leg_carbon, lot_carb
 from pipelines.warehouse.engine import Expression
 
 KG = measure("kg", Sum(LEGS, lambda _: leg_carbon.c.kg_co2e), Sum(LOT_CARBON, lambda _: lot_carbon.c.kg_co2e))
+_BY_RETURN = replace(
+    LEGS, dimensions={n: d for n, d in LEGS.dimensions.items() if n != "carrier"}
+)  # a leg's is not the return's
+KG_OF_RETURNS = measure(
+    "kg", Sum(_BY_RETURN, lambda _: leg_carbon.c.kg_co2e), Sum(LOT_CARBON, lambda _: lot_carbon.c.kg_co2e)
+)
 PRIMARY = measure(
     "primary",
     Sum(LEGS, lambda _: leg_carbon.c.kg_co2e, lambda _: leg_carbon.c.status == literal_column("'measured'")),
@@ -48,7 +56,7 @@ METRICS = (
         "kg_co2e_per_return", Text("Emissions per unit returned", "Émissions par unité retournée"),
         Text("Emissions per unit that came back; it falls when people send more back in one parcel.", "Émissions par unité revenue ; baisse quand un colis en contient davantage."),
         "kg CO2e of the legs", "units that came back", "kg / units", "kg CO2e per unit", "return", "down", ("return", "leg"),
-        (KG, measure("confirmed", returned(basis="return"))), finish.ratio_of("kg", "confirmed", nothing="nothing came back in this selection"), family="carbon",
+        (KG_OF_RETURNS, measure("confirmed", returned(basis="return"))), finish.ratio_of("kg", "confirmed", nothing="nothing came back in this selection"), family="carbon",
     ),
     Metric(
         "primary_data_share", Text("Share from measured data", "Part issue de mesures"),

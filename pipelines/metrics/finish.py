@@ -151,15 +151,14 @@ def has_curves(build: Build) -> bool:
 
 
 def product_prior(build: Build, category: pd.Series) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Give a and b of each category's beta prior; NaN where none was fitted."""
+    """Give a and b of each category's beta prior (without a category, of all sales); NaN where none was fitted."""
     found = priors(build)
-    found = found[found["kind"] == "product"].drop_duplicates("category").set_index("category")
-    at = found.index.get_indexer(pd.Index(category))
-    if not len(found):
-        nothing = np.full(len(category), np.nan)
-        return nothing, nothing
-    a, b = found["a"].to_numpy(float)[at], found["b"].to_numpy(float)[at]
-    return np.where(at >= 0, a, np.nan), np.where(at >= 0, b, np.nan)
+    found = found[found["kind"] == "product"]
+    table = {
+        (None if pd.isna(c) else c): (a, b) for c, a, b in zip(found["category"], found["a"], found["b"], strict=True)
+    }
+    pairs = [table.get(None if pd.isna(c) else c, (np.nan, np.nan)) for c in category]
+    return np.array([p[0] for p in pairs], dtype=float), np.array([p[1] for p in pairs], dtype=float)
 
 
 def _cohort_prior(

@@ -202,6 +202,34 @@ def product_ranking(
     return ranked.drop(columns=["exposure"])
 
 
+_TOLD = ("size_note", "name", "category", "brand", "supplier", "season", "weight_kg", "list_price")
+
+
+def product_changes(build: Build) -> pd.DataFrame:
+    """List what the catalogue changed of a style: style_id, changed_at (UTC), what, before, after, products; newest first.
+
+    A first version changes nothing. Sizes and colours of a style that change alike are one row, `products` counts them.
+    """
+    c = t["dim_product"].c
+    several = select(c.product_id).group_by(c.product_id).having(func.count() > 1)
+    versions = build.fetch(
+        select(c.product_id, c.style_id, c.valid_from, *(c[n] for n in _TOLD)).where(c.product_id.in_(several))
+    ).sort_values(["product_id", "valid_from"], ignore_index=True)
+    now = versions.melt(["product_id", "style_id", "valid_from"], list(_TOLD), "what", "after")
+    now["before"] = now.groupby(["product_id", "what"], sort=False)["after"].shift()
+    is_first = ~now.duplicated(["product_id", "what"])
+    is_same = now["after"].eq(now["before"]) | (now["after"].isna() & now["before"].isna())
+    keys = ["style_id", "valid_from", "what", "before", "after"]
+    found = (
+        now[~is_first & ~is_same].groupby(keys, dropna=False, as_index=False).agg(products=("product_id", "nunique"))
+    )
+    return (
+        found.rename(columns={"valid_from": "changed_at"})
+        .sort_values(["changed_at", "style_id", "what"], ascending=[False, True, True])
+        .reset_index(drop=True)
+    )
+
+
 def _is_known(build: Build, key: str) -> bool:
     lacks = lacking(build, metric(key).needs)
     return bool(lacks) and not all(lacks.values())

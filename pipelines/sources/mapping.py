@@ -11,6 +11,7 @@ import hashlib
 import os
 import tempfile
 import time
+import zoneinfo
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -131,6 +132,11 @@ class Mapping:
         for key in ("constants", "read"):
             if not isinstance(self.content.get(key, Section()), Section):
                 raise self.wrong(self.content.lines[key], f"`{key}` holds keys and values.")
+        zone = self.content.get("time_zone")
+        if zone is not None and str(zone) not in zoneinfo.available_timezones():
+            raise self.wrong(
+                self.content.lines["time_zone"], f"there is no time zone `{zone}`. Write it as Europe/Paris."
+            )
         tables = self.content.get("tables")
         if not isinstance(tables, Items) or not tables:
             raise self.wrong(self.content.lines.get("tables", 1), "`tables:` lists the tables to read, at least one.")
@@ -172,8 +178,10 @@ class Mapping:
         if not isinstance(table, Section):
             raise self.wrong(line, "a table has `file:` (or `sql:`) and `to:`.")
         self._allow(table, ("file", "sql", "read", "dates", "join", "to"), "in a table")
-        self._allow(table.get("read") or Section(), READ_KEYS, "under `read:`")
-        self._allow(self.content.get("read") or Section(), READ_KEYS, "under `read:`")
+        for read in (table.get("read") or Section(), self.content.get("read") or Section()):
+            self._allow(read, READ_KEYS, "under `read:`")
+            if not isinstance(read.get("header_row", 1), int) or read.get("header_row", 1) < 1:
+                raise self.wrong(read.lines["header_row"], "`header_row:` is the number of the header's line, from 1.")
         if "sql" in table:
             self.has_query = True
             if not isinstance(table["sql"], Section) or not {"url", "query"} <= set(table["sql"]):
@@ -711,17 +719,19 @@ class _Compiler:
     def expression(self, given: Any, thing: str, column: str, line: int) -> str:
         """Compile what stands behind a canonical column into SQL that gives text."""
         kind = schema.LOG.tables[thing].columns[column].type
+        plus = given.get("plus_days") if isinstance(given, Section) else None
+        if isinstance(given, Section) and not isinstance(given.get("plus_days", 0), int):
+            raise self.mapping.wrong(given.lines["plus_days"], "`plus_days:` is a whole number of days.")
         if isinstance(given, Section) and "date" in given:
             return self._time(
                 self._value(given, line),
                 [str(given["date"])],
                 is_day=isinstance(kind, Date),
-                plus=given.get("plus_days"),
+                plus=plus,
             )
         value = self._value(given, line)
         if isinstance(given, Section) and "value" in given:
             return value
-        plus = given.get("plus_days") if isinstance(given, Section) else None
         if isinstance(kind, (DateTime, Date)):
             return self._time(value, self.formats, is_day=isinstance(kind, Date), plus=plus)
         if isinstance(kind, (Integer, Numeric, Double)):

@@ -81,10 +81,10 @@ class OnlineRetail:
         )
         yield Named(
             "product",
-            f"""SELECT product_id, TIMESTAMP '{BEGINS}' AS valid_from, product_id AS style_id,
-                arg_max(description, (described, description)) AS name, 'GBP' AS currency, min(_file) AS _file, min(_line) AS _line
-            FROM (SELECT product_id, description, count(*) AS described, min(_file) AS _file, min(_line) AS _line FROM retail
-                WHERE product_id IS NOT NULL GROUP BY product_id, description) GROUP BY product_id""",
+            f"""SELECT product_id, TIMESTAMP '{BEGINS}' AS valid_from, product_id AS style_id, 'GBP' AS currency,
+                arg_max(description, (booked_at, description)) AS name, max(booked_at) AS recorded_at,
+                min(_file) AS _file, min(_line) AS _line
+            FROM retail WHERE product_id IS NOT NULL AND description IS NOT NULL GROUP BY product_id""",
             is_derived=True,
         )
         yield Named(

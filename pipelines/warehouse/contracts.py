@@ -127,7 +127,7 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
             allowed_negative = " AND t.line_type = 'goods'" if table.name == "order_line" else ""
             rules.append(("negative_units", name, f"t.{name} < 0{allowed_negative}"))
     time = table.info["time"]
-    if "recorded_at" in given and time not in ("valid_from", "day"):
+    if "recorded_at" in given and table.name in ("return_event", "chain_element", "refund", "refund_line", "recovery"):
         rules.append(
             (
                 "recorded_years_later",

@@ -335,7 +335,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             max(order_line_key) AS order_line_key, min(reason_raw) AS reason_raw, min(note_theme) AS note_theme, min(return_type) AS return_type,
             coalesce(min(method) FILTER (event = 'handed_over'), min(method) FILTER (event = 'received'), min(method)) AS method,
             coalesce(min(carrier) FILTER (event = 'carrier_scan'), min(carrier)) AS carrier,
-            min(product_id) AS product_id, max(product_key) AS product_key, max(customer_key) AS customer_key, min(country) AS country, min(shop_id) AS shop_id, max(shop_key) AS shop_key,
+            min(product_id) AS product_id, max(product_key) AS product_key, max(customer_key) AS customer_key, min(policy_id) AS policy_id, min(country) AS country, min(shop_id) AS shop_id, max(shop_key) AS shop_key,
             bool_or(event = 'delivery_refused' OR event = 'returned_to_sender') AS is_refused, bool_or(event = 'uncollected') AS is_uncollected,
             sum(amount) FILTER (event = 'credited') AS credited_amount, min(currency) FILTER (event = 'credited') AS credited_currency, min(units) AS fewest,
             coalesce(sum(units) FILTER (event = 'requested'), greatest(sum(units) FILTER (event = 'received'), sum(units) FILTER (event = 'inspected'),
@@ -376,19 +376,21 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
         CREATE OR REPLACE TEMP TABLE parcel_name AS
             SELECT parcel_key, min(parcel_id) AS parcel_id FROM current_return_event WHERE ({where}) AND parcel_key IS NOT NULL GROUP BY 1;
         INSERT INTO fact_return_line BY NAME
-        SELECT {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key, l.* EXCLUDE (first_at, any_confirmed_at, time_zone),
+        SELECT {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key, l.* EXCLUDE (first_at, any_confirmed_at, time_zone, of_exchange),
+            l.return_type IN ({", ".join(_quote(v) for v in schema.HEADLINE_RETURN_TYPES)}) AND NOT l.of_exchange AS is_headline,
             {_local_day("coalesce(l.requested_at, l.first_at)", "hr")} AS requested_on,
             CASE WHEN l.confirmed_at IS NOT NULL THEN {_local_day("l.confirmed_at", "hc")} END AS confirmed_on
         FROM (
             SELECT t.return_line_key, r.return_line_id, t.lot_no, r.return_key, r.return_id, o.order_line_key, o.order_key, t.parcel_key, n.parcel_id,
                 coalesce(o.customer_key, r.customer_key) AS customer_key, coalesce(o.product_key, r.product_key) AS product_key, coalesce(o.product_id, r.product_id) AS product_id,
-                coalesce(o.shop_key, r.shop_key, s.shop_key) AS shop_key, o.policy_key, r.source, coalesce(o.shop_id, r.shop_id, s.shop_id) AS shop_id,
+                coalesce(o.shop_key, r.shop_key, s.shop_key) AS shop_key, coalesce(o.policy_key, own.policy_key) AS policy_key, r.source, coalesce(o.shop_id, r.shop_id, s.shop_id) AS shop_id,
                 coalesce(o.country, r.country) AS country, coalesce(o.channel, 'web') AS channel, coalesce(o.category, p.category) AS category, coalesce(o.brand, p.brand) AS brand,
                 coalesce(o.style_id, p.style_id) AS style_id, coalesce(o.size, p.size) AS size, coalesce(o.colour, p.colour) AS colour,
-                coalesce(o.supplier, p.supplier) AS supplier, coalesce(o.season, p.season) AS season, o.has_several_sizes, o.ordered_on, o.clock_started_at, o.window_days,
+                coalesce(o.supplier, p.supplier) AS supplier, coalesce(o.season, p.season) AS season, o.has_several_sizes, o.ordered_on, o.clock_started_at,
+                coalesce(o.window_days, own.window_days) AS window_days,
                 CASE WHEN r.is_refused THEN 'refused' WHEN r.is_uncollected THEN 'uncollected' WHEN r.return_type IS NOT NULL THEN r.return_type
                     WHEN t.exchanged_at IS NOT NULL THEN 'exchange' ELSE 'withdrawal' END AS return_type,
-                return_type IN ({", ".join(_quote(v) for v in schema.HEADLINE_RETURN_TYPES)}) AND NOT coalesce(o.is_exchange, false) AS is_headline,
+                coalesce(o.is_exchange, false) AS of_exchange,
                 coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_theme, r.method, r.carrier, t.place_id, t.condition, t.disposition, q.outcome,
                 t.units, {", ".join("coalesce(t.refunded_at, f.refunded_at) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
                 least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, f.refunded_at, t.restocked_at, t.disposed_at, t.refused_at) AS any_confirmed_at,
@@ -404,6 +406,8 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p ON p.product_key = CASE WHEN o.order_line_key IS NULL THEN r.product_key END
             LEFT JOIN only_shop s ON s.source = CASE WHEN o.order_line_key IS NULL AND r.shop_key IS NULL THEN r.source END
             LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, r.shop_key, s.shop_key)
+            LEFT JOIN dim_policy own ON own.policy_id = CASE WHEN o.policy_key IS NULL THEN r.policy_id END AND t.first_at >= own.valid_from
+                AND (own.valid_to IS NULL OR t.first_at < own.valid_to)
             LEFT JOIN paid f USING (return_line_key)
             LEFT JOIN reason_of y ON y.raw = lower(trim(r.reason_raw))
             LEFT JOIN dim_disposition q ON q.disposition = t.disposition
