@@ -127,7 +127,6 @@ return_event = _log(
     _col("customer_id", String, "Customer, when the order line is unknown; a keyed hash in the log", personal="hash"),
     _col("country", String, "Market, when the order line is unknown"),
     _col("shop_id", String, "Shop, when the order line is unknown"),
-    _col("policy_id", String, "Return policy the parcel was promised, when the order line is unknown"),
     _col("policy_id", String, "Return policy whose promises hold, when the order line is unknown"),
 )  # fmt: skip
 
