@@ -168,8 +168,12 @@ def number(asked: Asked, key: str) -> Number:
     if row["status"] != "ok" and str(row["reason"]).startswith("needs "):
         missing = metrics.lacking(_open(asked.source), metric(key).needs)
         lacks = tuple(dict.fromkeys(fact for facts in missing.values() for fact in facts))
+    value, low, high, n = (float(row[c]) for c in ("value", "low", "high", "n"))
     return Number(
-        *(float(row[c]) for c in ("value", "low", "high", "n")),
+        value,
+        low,
+        high,
+        n,
         str(row["unit"]),
         str(row["status"]),
         str(row["reason"]),
@@ -317,12 +321,8 @@ def development(asked: Source) -> pd.DataFrame:
     """Give each category's best known development curve: category, day, share."""
     curves = table(asked, "estimate_development_curve")
     cell = ["source", "category", "channel", "window_days"]
-    largest = (
-        curves.groupby(cell, dropna=False, as_index=False)["returned"]
-        .max()
-        .sort_values("returned", ascending=False)
-        .drop_duplicates("category")
-    )
+    cells: pd.DataFrame = curves.groupby(cell, dropna=False)["returned"].max().reset_index()
+    largest = cells.sort_values(by="returned", ascending=False).drop_duplicates("category")
     shown = curves.merge(largest[cell].head(8), on=cell)
     return shown[shown["day"] <= 100].sort_values(["category", "day"])
 

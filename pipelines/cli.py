@@ -271,7 +271,7 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
         ],
         "freshness": [{str(k): v for k, v in row.items()} for row in sources],
         "tables": [{"table": r.table, "rows": r.rows, "change": r.change} for r in builds[builds.build_id == info["build_id"]].itertuples()],
-        "quarantine": [dict(r) for r in state.quarantine_by_rule(settings).to_dict("records")],
+        "quarantine": [{str(k): v for k, v in row.items()} for row in state.quarantine_by_rule(settings).to_dict("records")],
         "failed_checks": [{"check": r.name, "blocks": bool(r.is_blocking), "rows": r.rows, "sentence": r.sentence} for r in checks[checks["rows"] > 0][["name", "is_blocking", "rows", "sentence"]].itertuples(index=False)],
     }  # fmt: skip
     if output is Format.json:

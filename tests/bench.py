@@ -114,10 +114,9 @@ def bench_load(folder: Path, orders: int) -> Iterator[Ratio]:
 
 def bench_metrics(warehouse: Path, repeats: int = 5) -> Iterator[Ratio]:
     """Compare each metric's statistics with hand-written SQL on the same build."""
-    from tests.handwritten import HANDWRITTEN
-
     from pipelines.metrics import statistics as declared
     from pipelines.warehouse.build import build_path, current_build, current_id
+    from tests.handwritten import HANDWRITTEN
 
     build = current_build(warehouse)
     by_hand = duckdb.connect(str(build_path(warehouse, current_id(warehouse) or "")), read_only=True)

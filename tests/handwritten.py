@@ -14,7 +14,6 @@ _ASKED = "requested_at IS NOT NULL AND return_type IN ('withdrawal', 'commercial
 _UNDONE = "confirmed_at IS NOT NULL AND ordered_on IS NOT NULL AND return_type NOT IN ('exchange', 'price_adjustment')"
 _ORDER_MONTH = "date_trunc('month', ordered_on)::DATE AS month"
 _RETURN_MONTH = "date_trunc('month', requested_on)::DATE AS month"
-_REFUND_MONTH = "date_trunc('month', refunded_on)::DATE AS month"
 _MARGIN = "(net_amount - cost_amount)::DOUBLE * fx_rate"
 
 # A promise's state at T.
@@ -44,28 +43,54 @@ def _per_sold(
         FULL JOIN (SELECT {group}, sum({units}) AS {name} FROM fact_return_line WHERE {returned} GROUP BY 1) USING ({by})"""
 
 
-def _developed(
-    by: str, group: str, more: dict[str, tuple[str, str]] | None = None, family: str = "", scored: bool = False
-) -> str:
-    """Weigh units by the share of their returns that should be back at their age (in hundredths); `more` are further sums."""
+_CURVE = """estimate_development_curve e ON e.source = c.source AND e.category IS NOT DISTINCT FROM c.category
+            AND e.channel IS NOT DISTINCT FROM c.channel AND e.window_days IS NOT DISTINCT FROM c.window_days AND e.day = date_diff('day', clock, t)"""
+_SHARE = "if(clock IS NULL OR clock::DATE > t, 0, coalesce(floor(e.share * 100 + 0.5) / 100, 1)) AS share"
+
+
+def _developed(by: str, group: str, more: dict[str, tuple[str, str]] | None = None) -> str:
+    """Weigh units by the share of their returns that should be back at their age (in hundredths); `more` are further sums.
+
+    Few groups: units are counted by the day their clock started before the curve is joined.
+    """
     extra = more or {}
-    names = ["sold", "returned", *extra]
+    cell = "clock_started_at::DATE AS clock, source, category, channel, window_days"
     of_orders = ["sum(units_sold) AS sold", "NULL AS returned", *(f"{o} AS {n}" for n, (o, _) in extra.items())]
     of_lots = ["NULL", "sum(units)", *(r for _, r in extra.values())]
-    cell = "clock_started_at::DATE AS d, source, category, channel, window_days"
-    sales = (
-        "fact_order_line LEFT JOIN estimate_return_probability USING (order_line_key)" if scored else "fact_order_line"
+    return f"""SELECT c.{by}, {_SHARE}, {", ".join(f"sum(c.{n}) AS {n}" for n in ("sold", "returned", *extra))}
+        FROM (SELECT {group}, {cell}, {", ".join(of_orders)} FROM fact_order_line GROUP BY ALL
+            UNION ALL SELECT {group}, {cell}, {", ".join(of_lots)} FROM fact_return_line WHERE {_BACK} GROUP BY ALL) c
+        JOIN {_OBSERVED} o USING (source) LEFT JOIN {_CURVE} GROUP BY ALL"""
+
+
+def _developed_finely(by: str, family: bool = False, expected: bool = False) -> str:
+    """Do the same for many groups: the curve is joined to each line, for there is little to count before.
+
+    `family` keeps categories apart, `expected` adds the returns expected at order time and the units they were expected of.
+    """
+    keys = f"c.{by}, {_SHARE}" + (", c.category AS family" if family else "")
+    names = ["sold", "returned", *(("expected", "scored") if expected else ())]
+    of_orders = ["sum(units_sold) AS sold", "NULL AS returned"]
+    of_orders += (
+        ["sum(units_sold * probability) AS expected", "sum(units_sold) FILTER (probability IS NOT NULL) AS scored"]
+        if expected
+        else []
     )
-    return f"""WITH cohort AS (
-            SELECT {group}, {cell}, {", ".join(of_orders)} FROM {sales} GROUP BY ALL
-            UNION ALL
-            SELECT {group}, {cell}, {", ".join(of_lots)} FROM fact_return_line WHERE {_BACK} GROUP BY ALL)
-        SELECT c.{by}, if(d IS NULL OR d > t, 0, coalesce(floor(e.share * 100 + 0.5) / 100, 1)) AS share, {family}
-            {", ".join(f"sum(c.{n}) AS {n}" for n in names)}
-        FROM cohort c JOIN {_OBSERVED} o USING (source) LEFT JOIN estimate_development_curve e
-            ON e.source = c.source AND e.category IS NOT DISTINCT FROM c.category AND e.channel IS NOT DISTINCT FROM c.channel
-            AND e.window_days IS NOT DISTINCT FROM c.window_days AND e.day = date_diff('day', d, t)
+    chances = "LEFT JOIN estimate_return_probability USING (order_line_key)" if expected else ""
+    curve = _CURVE.replace("clock", "clock_started_at")
+    keys = keys.replace("clock", "clock_started_at")
+    return f"""SELECT {by}, share, {"family," if family else ""} {", ".join(f"sum({n}) AS {n}" for n in names)}
+        FROM (SELECT {keys}, {", ".join(of_orders)} FROM fact_order_line c {chances} JOIN {_OBSERVED} o USING (source) LEFT JOIN {curve} GROUP BY ALL
+            UNION ALL SELECT {keys}, NULL, sum(units){", NULL, NULL" if expected else ""}
+            FROM fact_return_line c JOIN {_OBSERVED} o USING (source) LEFT JOIN {curve} WHERE {_BACK} GROUP BY ALL)
         GROUP BY ALL"""
+
+
+def _monthly(day: str, what: str, name: str, table: str, by: str = "") -> str:
+    """Sum by month, and by `by`: counted by day first, for days are cheaper to group by than months."""
+    also = f", {by}" if by else ""
+    return f"""SELECT date_trunc('month', {day})::DATE AS month{also}, sum({name}) AS {name}
+        FROM (SELECT {day}{also}, sum({what}) AS {name} FROM {table} GROUP BY ALL) GROUP BY ALL"""
 
 
 def _waits(by: str, start: str, end: str, table: str, where: str, passed: str = "NULL") -> str:
@@ -108,16 +133,12 @@ _VALUES = {
     "sold_value": ("sum(net_amount * fx_rate) FILTER (units_sold <> 0)", "NULL"),
     "returned_value": ("NULL", "sum(net_amount * fx_rate)"),
 }
-_EXPECTED = {
-    "expected": ("sum(units_sold * probability)", "NULL"),
-    "scored": ("sum(units_sold) FILTER (probability IS NOT NULL)", "NULL"),
-}
 
 HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     # -- what was sold and came back
-    "sold_units": (("month",), f"SELECT {_ORDER_MONTH}, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1"),
-    "returned_units": (("month", "category"), f"SELECT {_ORDER_MONTH}, category, sum(units) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY ALL"),
-    "net_sales": (("month", "country"), f"SELECT {_ORDER_MONTH}, country, sum(net_amount * fx_rate) AS sold_value FROM fact_order_line WHERE units_sold <> 0 GROUP BY ALL"),
+    "sold_units": (("month",), _monthly("ordered_on", "units_sold", "sold", "fact_order_line")),
+    "returned_units": (("month", "category"), _monthly("ordered_on", "units", "returned", f"fact_return_line WHERE {_BACK}", "category")),
+    "net_sales": (("month", "country"), _monthly("ordered_on", "net_amount * fx_rate", "sold_value", "fact_order_line WHERE units_sold <> 0", "country")),
     "observed_return_rate": (("category",), _per_sold("category", "category", "returned", _BACK)),
     "maturity": (("channel",), _developed("channel", "channel")),
     "ultimate_return_rate": (("month",), _developed("month", _ORDER_MONTH)),
@@ -126,20 +147,18 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "window_return_rate": (
         ("category",),
         f"""SELECT category, clock_day, sum(sold) AS sold, sum(returned) AS returned FROM (
-                SELECT category, date_diff('day', clock_started_at, t) AS clock_day, sum(units_sold) AS sold, 0 AS returned
-                FROM fact_order_line JOIN {_OBSERVED} USING (source) GROUP BY ALL
-                UNION ALL
-                SELECT category, date_diff('day', clock_started_at, t), -sum(units), 0
-                FROM fact_return_line JOIN {_OBSERVED} USING (source) WHERE {_BACK} GROUP BY ALL
-                UNION ALL
-                SELECT category, date_diff('day', clock_started_at, confirmed_at), 0, sum(units) FROM fact_return_line WHERE {_BACK} GROUP BY ALL)
+                SELECT category, date_diff('day', clock, t) AS clock_day, sold, 0 AS returned FROM (
+                    SELECT source, category, clock_started_at::DATE AS clock, sum(units_sold) AS sold FROM fact_order_line GROUP BY ALL
+                    UNION ALL SELECT source, category, clock_started_at::DATE, -sum(units) FROM fact_return_line WHERE {_BACK} GROUP BY ALL)
+                JOIN {_OBSERVED} USING (source)
+                UNION ALL SELECT category, date_diff('day', clock_started_at, confirmed_at), 0, sum(units) FROM fact_return_line WHERE {_BACK} GROUP BY ALL)
             GROUP BY ALL""",
     ),
     "value_return_rate": (
         ("month",),
         f"""SELECT month, returned_value, sold_value
-            FROM (SELECT {_ORDER_MONTH}, sum(net_amount * fx_rate) AS sold_value FROM fact_order_line WHERE units_sold <> 0 GROUP BY 1)
-            FULL JOIN (SELECT {_ORDER_MONTH}, sum(net_amount * fx_rate) AS returned_value FROM fact_return_line WHERE {_BACK} GROUP BY 1) USING (month)""",
+            FROM ({_monthly("ordered_on", "net_amount * fx_rate", "sold_value", "fact_order_line WHERE units_sold <> 0")})
+            FULL JOIN ({_monthly("ordered_on", "net_amount * fx_rate", "returned_value", f"fact_return_line WHERE {_BACK}")}) USING (month)""",
     ),
     "order_return_rate": (
         ("country",),
@@ -151,16 +170,16 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "refused_rate": (("country",), _per_sold("country", "country", "refused", "return_type IN ('refused', 'uncollected') AND ordered_on IS NOT NULL")),
     "exchange_rate": (("category",), _per_sold("category", "category", "exchanged", "return_type = 'exchange' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),
     "conformity_rate": (("brand",), _per_sold("brand", "brand", "conformity", "return_type = 'conformity' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),
-    "product_return_rate": (("style_id",), _developed("style_id", "style_id", family="c.category AS family,")),
-    "probability_above_category": (("product_id",), _developed("product_id", "product_id", family="c.category AS family,")),
+    "product_return_rate": (("style_id",), _developed_finely("style_id", family=True)),
+    "probability_above_category": (("product_id",), _developed_finely("product_id", family=True)),
     "expected_return_rate": (
         ("style_id",),
         """SELECT style_id, sum(units_sold * probability) AS expected, sum(units_sold) AS scored
             FROM fact_order_line JOIN estimate_return_probability USING (order_line_key) GROUP BY 1""",
     ),
-    "own_part": (("style_id",), _developed("style_id", "style_id", _EXPECTED, scored=True)),
+    "own_part": (("style_id",), _developed_finely("style_id", expected=True)),
     "several_sizes_share": (("category",), "SELECT category, sum(units_sold) FILTER (has_several_sizes) AS several, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1"),
-    "sales_share": (("month", "channel"), f"SELECT {_ORDER_MONTH}, channel, sum(units_sold) AS sold FROM fact_order_line GROUP BY ALL"),
+    "sales_share": (("month", "channel"), _monthly("ordered_on", "units_sold", "sold", "fact_order_line", "channel")),
     "reason_share": (("category", "return_reason"), f"SELECT category, reason AS return_reason, sum(units) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY ALL"),
     "size_balance": (
         ("style_id",),
@@ -233,8 +252,8 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     # -- money
     "gross_margin": (("category",), f"SELECT category, sum({_MARGIN}) AS margin FROM fact_order_line WHERE units_sold <> 0 GROUP BY 1"),
-    "margin_reversed": (("month",), f"SELECT {_ORDER_MONTH}, sum({_MARGIN}) AS reversed FROM fact_return_line WHERE {_UNDONE} GROUP BY 1"),
-    "return_cost": (("month", "component"), f"SELECT {_RETURN_MONTH}, component, sum(amount) AS cost FROM {_LOT_COST} GROUP BY ALL"),
+    "margin_reversed": (("month",), _monthly("ordered_on", _MARGIN, "reversed", f"fact_return_line WHERE {_UNDONE}")),
+    "return_cost": (("month", "component"), _monthly("requested_on", "amount", "cost", _LOT_COST, "component")),
     "return_cost_per_unit": (
         ("category",),
         f"""SELECT category, cost, confirmed FROM (SELECT category, sum(amount) AS cost FROM {_LOT_COST} GROUP BY 1)
@@ -243,8 +262,8 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "margin_erosion": (
         ("month",),
         f"""SELECT month, coalesce(reversed, 0) + coalesce(cost, 0) AS erosion
-            FROM (SELECT {_ORDER_MONTH}, sum({_MARGIN}) AS reversed FROM fact_return_line WHERE {_UNDONE} GROUP BY 1)
-            FULL JOIN (SELECT {_ORDER_MONTH}, sum(amount)::DOUBLE AS cost FROM {_LOT_COST} WHERE ordered_on IS NOT NULL GROUP BY 1) USING (month)""",
+            FROM ({_monthly("ordered_on", _MARGIN, "reversed", f"fact_return_line WHERE {_UNDONE}")})
+            FULL JOIN ({_monthly("ordered_on", "amount::DOUBLE", "cost", f"{_LOT_COST} WHERE ordered_on IS NOT NULL")}) USING (month)""",
     ),
     "margin_erosion_share": (
         ("category",),
@@ -261,11 +280,11 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "refund_amount": (
         ("month",),
         f"""SELECT month, sum(paid) AS paid FROM (
-                SELECT {_REFUND_MONTH}, sum(amount * fx_rate) AS paid FROM fact_refund GROUP BY 1
-                UNION ALL SELECT {_REFUND_MONTH}, sum(amount * fx_rate) FROM fact_refund_line WHERE restock_type = 'credit' GROUP BY 1)
+                {_monthly("refunded_on", "amount * fx_rate", "paid", "fact_refund")}
+                UNION ALL {_monthly("refunded_on", "amount * fx_rate", "paid", "fact_refund_line WHERE restock_type = 'credit'")})
             GROUP BY 1""",
     ),
-    "refund_discrepancy": (("month",), f"SELECT {_REFUND_MONTH}, sum(discrepancy_amount * fx_rate) AS gap FROM fact_refund GROUP BY 1"),
+    "refund_discrepancy": (("month",), _monthly("refunded_on", "discrepancy_amount * fx_rate", "gap", "fact_refund")),
     "refund_accuracy": (
         ("country",), "SELECT country, count(*) FILTER (abs(discrepancy_amount) < 0.005) AS exact, count(discrepancy_amount) AS refunds FROM fact_refund GROUP BY 1"
     ),
@@ -282,8 +301,8 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "kg_co2e": (("role", "mode"), f"SELECT role, mode, sum(kg_co2e) AS kg FROM {_LEG_CARBON} GROUP BY ALL"),
     "kg_co2e_per_100_sold": (
         ("month",),
-        f"""SELECT month, kg, sold FROM (SELECT {_ORDER_MONTH}, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1)
-            FULL JOIN (SELECT {_ORDER_MONTH}, sum(kg_co2e) AS kg FROM {_LEG_CARBON} WHERE ordered_on IS NOT NULL GROUP BY 1) USING (month)""",
+        f"""SELECT month, kg, sold FROM ({_monthly("ordered_on", "units_sold", "sold", "fact_order_line")})
+            FULL JOIN ({_monthly("ordered_on", "kg_co2e", "kg", f"{_LEG_CARBON} WHERE ordered_on IS NOT NULL")}) USING (month)""",
     ),
     "kg_co2e_per_return": (
         ("country",),

@@ -7,8 +7,8 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-
 from handwritten import HANDWRITTEN
+
 from pipelines.metrics import catalogue, measure_names, statistics
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id
