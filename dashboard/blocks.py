@@ -18,6 +18,8 @@ from dashboard.filters import View
 from dashboard.i18n import MISSING, Words
 from pipelines.settings import Settings
 
+SHOWN_ROWS = 500
+
 
 def heading(view: View, finding: str, page: str, keys: Sequence[str], *, needs_rows: bool = True) -> None:
     """Show a page's finding as its title, its question, and how far the numbers can be trusted; stop where there is nothing to show."""
@@ -77,8 +79,8 @@ def tile(view: View, key: str, extra: str = "") -> None:
             words("tile.unknown"),
             border=True,
             height="stretch",
-            help=definition(words, key),
-            delta=findings.reason(words, found),
+            help=definition(words, key) + "\n\n" + findings.reason(words, found),
+            delta=findings.reason(words, found, short=True),
             delta_color="off",
             delta_arrow="off",
         )
@@ -157,6 +159,7 @@ def table(
     words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int = 10, key: str = ""
 ) -> int | None:
     """Show a table's named columns in their order; with a key, a row can be chosen and its position is given back."""
+    frame = frame.head(SHOWN_ROWS)
     present = [column for column in shown if column in frame]
     config = {column: shown[column] for column in present}
     height = 38 + 35 * min(max(len(frame), 1), rows)

@@ -25,10 +25,12 @@ class Finding:
     weight: float
 
 
-def reason(words: Words, found: Number) -> str:
+def reason(words: Words, found: Number, *, short: bool = False) -> str:
     """Say why a number is not known, in the reader's words: the facts it lacks, or the metric's own sentence."""
     if found.lacks:
-        return words("greyed.needs", facts=", ".join(words.fact(fact) for fact in found.lacks))
+        return words(
+            "tile.needs" if short else "greyed.needs", facts=", ".join(words.fact(fact) for fact in found.lacks)
+        )
     return words.translated(found.reason) or words("greyed.none")
 
 
@@ -164,6 +166,8 @@ def products(words: Words, ranking: pd.DataFrame) -> str:
 
 def states(words: Words, frame: pd.DataFrame) -> str:
     """Say how many promises were kept, broken and still run."""
+    if frame.empty:
+        return words("promises.tab_states")
     total = frame.groupby("state", observed=True)["n"].sum()
     parts = {"kept": "kept", "broken": "broken", "running": "undetermined"}
     return words("finding.states", **{name: words.number(total.get(state, 0)) for name, state in parts.items()})
@@ -179,8 +183,13 @@ def slowest(words: Words, stages: pd.DataFrame) -> str:
 
 def at_risk(words: Words, risk: pd.DataFrame) -> str:
     """Say how many open returns will probably break a promise."""
-    likely = int((risk["probability"] >= 0.5).sum()) if len(risk) else 0
+    likely = len(_likely(risk))
     return words("finding.at_risk", n=words.number(likely)) if likely else words("finding.no_risk")
+
+
+def _likely(risk: pd.DataFrame) -> pd.DataFrame:
+    """Keep one row a return that breaks some promise more likely than not."""
+    return risk[risk["probability"] >= 0.5].drop_duplicates("return_id") if len(risk) else risk
 
 
 def due(words: Words, refunds: pd.DataFrame) -> str:
@@ -228,6 +237,8 @@ def flow(words: Words, frame: pd.DataFrame) -> str:
         return words("overview.flow")
     returned = frame.loc[frame["target"] == "returned", "units"].sum()
     resold = frame.loc[frame["target"] == "resold_as_new", "units"].sum()
+    if not resold:
+        return words("overview.flow")
     return words("finding.flow", resold=words.number(resold), returned=words.number(returned))
 
 
@@ -287,7 +298,7 @@ def actions(
 ) -> list[Finding]:
     """Say what waits to be done, dearest first, with the money at stake."""
     found = []
-    likely = risk[risk["probability"] >= 0.5] if len(risk) else risk
+    likely = _likely(risk)
     for page, key, rows in (("promises", "do.refund", due_refunds), ("promises", "do.risk", likely)):
         if len(rows):
             money = float(rows["amount"].sum())

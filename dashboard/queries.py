@@ -23,6 +23,7 @@ from pipelines.warehouse.schema import STAR
 
 ENTRIES = 512
 BUILDS = 3
+EVERY_ROW = 1_000_000
 GROWING = frozenset(
     {
         "observed_return_rate",
@@ -360,7 +361,7 @@ def promise_states(asked: Asked) -> pd.DataFrame:
 def at_risk(asked: Asked) -> pd.DataFrame:
     """List open returns by the probability that they break a promise; the days of the view do not matter."""
     return _with_places(
-        asked, metrics.worklist_at_risk(_open(asked.source), where=_where(asked, "breach_risk"), limit=2000)
+        asked, metrics.worklist_at_risk(_open(asked.source), where=_where(asked, "breach_risk"), limit=EVERY_ROW)
     )
 
 
@@ -373,7 +374,9 @@ def _with_places(asked: Asked, work: pd.DataFrame) -> pd.DataFrame:
 @lru_cache(maxsize=ENTRIES)
 def due(asked: Asked) -> pd.DataFrame:
     """List open withdrawals due by law within five days or overdue; the days of the view do not matter."""
-    return _with_places(asked, metrics.refunds_due(_open(asked.source), where=_where(asked, "refunds_due_soon")))
+    return _with_places(
+        asked, metrics.refunds_due(_open(asked.source), where=_where(asked, "refunds_due_soon"), limit=EVERY_ROW)
+    )
 
 
 @lru_cache(maxsize=ENTRIES)

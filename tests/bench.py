@@ -24,14 +24,19 @@ import duckdb
 
 from pipelines.sample import write_sample
 
-READ = {".csv": "read_csv({0}, all_varchar = true)", ".parquet": "read_parquet({0})", ".ndjson": "read_ndjson({0})"}
-STORE = """
+# broken rows are planted in the files: DuckDB is told to bear them
+READ = {
+    ".csv": "read_csv({}, strict_mode = false, null_padding = true)",
+    ".parquet": "read_parquet({})",
+    ".ndjson": "read_ndjson({}, ignore_errors = true)",
+}
+STORE = f"""
 import sys, duckdb
 from pathlib import Path
-read = {".csv": "read_csv('{}')", ".parquet": "read_parquet('{}')", ".ndjson": "read_ndjson('{}')"}
+read = {READ!r}
 connection = duckdb.connect(sys.argv[2])
 for number, file in enumerate(sorted(f for f in Path(sys.argv[1]).rglob("*") if f.is_file())):
-    connection.execute(f"CREATE TABLE t{number} AS SELECT * FROM {read[file.suffix].format(file)}")
+    connection.execute("CREATE TABLE t%d AS SELECT * FROM " % number + read[file.suffix].format(repr(str(file))))
 connection.execute("CHECKPOINT")
 """
 

@@ -28,19 +28,10 @@ _STATE = """CASE WHEN ended_at > due_at THEN 'broken'
 _PROMISES = f"estimate_promise JOIN {_OBSERVED} USING (source)"
 
 
-def _per_sold(
-    by: str,
-    group: str,
-    name: str,
-    returned: str,
-    sold: str = "units_sold",
-    sold_name: str = "sold",
-    units: str = "units",
-) -> str:
-    """Lay something summed over return lines beside something summed over order lines."""
-    return f"""SELECT {by}, {name}, {sold_name}
-        FROM (SELECT {group}, sum({sold}) AS {sold_name} FROM fact_order_line GROUP BY 1)
-        FULL JOIN (SELECT {group}, sum({units}) AS {name} FROM fact_return_line WHERE {returned} GROUP BY 1) USING ({by})"""
+def _per_sold(by: str, name: str, returned: str) -> str:
+    """Lay units of return lines beside units sold."""
+    return f"""SELECT {by}, {name}, sold FROM (SELECT {by}, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1)
+        FULL JOIN (SELECT {by}, sum(units) AS {name} FROM fact_return_line WHERE {returned} GROUP BY 1) USING ({by})"""
 
 
 _CURVE = """estimate_development_curve e ON e.source = c.source AND e.category IS NOT DISTINCT FROM c.category
@@ -93,32 +84,30 @@ def _monthly(day: str, what: str, name: str, table: str, by: str = "") -> str:
         FROM (SELECT {day}{also}, sum({what}) AS {name} FROM {table} GROUP BY ALL) GROUP BY ALL"""
 
 
-def _waits(by: str, start: str, end: str, table: str, where: str, passed: str = "NULL") -> str:
+def _waits(by: str, start: str, end: str, passed: str = "NULL", table: str = "fact_return_line") -> str:
     """Count waits by how they ended (0 done, 1 stopped, 2 lost, -1 passed over, 3 open) and whole hours."""
-    done = f"{end} >= {start}" if table == "fact_return_line" else f"{end} IS NOT NULL"
-    stopped = "least(cancelled_at, rejected_at, expired_at)" if table == "fact_return_line" else "stopped_at"
-    cause = f"CASE WHEN {done} THEN 0 WHEN {stopped} IS NOT NULL THEN 1 WHEN lost_at IS NOT NULL THEN 2 WHEN {passed} IS NOT NULL THEN -1 ELSE 3 END"
-    return f"""SELECT {by}, cause, (greatest(epoch_us(stop) - epoch_us({start}), 0) + 1800000000) // 3600000000 AS hours, count(*) AS waits
-        FROM (SELECT {by.split(" AS ")[-1]}, {start}, {cause} AS cause,
+    is_lot = table == "fact_return_line"
+    done = f"{end} >= {start}" if is_lot else f"{end} IS NOT NULL"
+    stopped = "least(cancelled_at, rejected_at, expired_at)" if is_lot else "stopped_at"
+    by = f"{by}, " if by else ""
+    return f"""SELECT {by} cause, (greatest(epoch_us(stop) - epoch_us({start}), 0) + 1800000000) // 3600000000 AS hours, count(*) AS waits
+        FROM (SELECT {by} {start}, CASE WHEN {done} THEN 0 WHEN {stopped} IS NOT NULL THEN 1 WHEN lost_at IS NOT NULL THEN 2
+                WHEN {passed} IS NOT NULL THEN -1 ELSE 3 END AS cause,
                 CASE cause WHEN 0 THEN {end} WHEN 1 THEN {stopped} WHEN 2 THEN lost_at ELSE t END AS stop
-            FROM {table} JOIN {_OBSERVED} USING (source) WHERE {where})
+            FROM {table} JOIN {_OBSERVED} USING (source) WHERE {start} IS NOT NULL)
         GROUP BY ALL"""
 
 
 def _stages(*stages: tuple[str, str, str]) -> str:
-    """Count the waits of several stages, each named after its two ends, in one query."""
-    arms = []
-    for start, end, passed in stages:
-        name = f"{start}-{end}"
-        arms.append(_waits(f"'{name}' AS stage", f"{start}_at", f"{end}_at", "fact_return_line", f"{start}_at IS NOT NULL", passed).replace(
-            "(SELECT stage, ", "(SELECT "
-        ))  # fmt: skip
-    return " UNION ALL ".join(arms)
+    """Count the waits of several stages: start, end and what passes over the end."""
+    return " UNION ALL ".join(
+        f"SELECT '{a}-{b}' AS stage, * FROM ({_waits('', f'{a}_at', f'{b}_at', passed)})" for a, b, passed in stages
+    )
 
 
-def _fate(by: str, group: str, outcome: str) -> str:
-    return f"""SELECT {group}, sum(units) FILTER (outcome = '{outcome}') AS fate, sum(units) AS inspected FROM fact_return_line
-        WHERE inspected_at IS NOT NULL AND outcome IS NOT NULL GROUP BY {by}"""
+def _fate(by: str, outcome: str) -> str:
+    """Sum the units inspected and decided, and those of one outcome."""
+    return _share(by, f"outcome = '{outcome}'", "inspected_at IS NOT NULL AND outcome IS NOT NULL", "inspected", "fate")
 
 
 def _share(by: str, part: str, of: str, of_name: str, name: str) -> str:
@@ -139,7 +128,7 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "sold_units": (("month",), _monthly("ordered_on", "units_sold", "sold", "fact_order_line")),
     "returned_units": (("month", "category"), _monthly("ordered_on", "units", "returned", f"fact_return_line WHERE {_BACK}", "category")),
     "net_sales": (("month", "country"), _monthly("ordered_on", "net_amount * fx_rate", "sold_value", "fact_order_line WHERE units_sold <> 0", "country")),
-    "observed_return_rate": (("category",), _per_sold("category", "category", "returned", _BACK)),
+    "observed_return_rate": (("category",), _per_sold("category", "returned", _BACK)),
     "maturity": (("channel",), _developed("channel", "channel")),
     "ultimate_return_rate": (("month",), _developed("month", _ORDER_MONTH)),
     "returns_to_come": (("country",), _developed("country", "country")),
@@ -166,10 +155,10 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
             FROM (SELECT country, count(DISTINCT order_key) AS sold FROM fact_order_line WHERE units_sold > 0 GROUP BY 1)
             FULL JOIN (SELECT country, count(DISTINCT order_key) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY 1) USING (country)""",
     ),
-    "request_rate": (("channel",), _per_sold("channel", "channel", "requested", f"{_ASKED} AND ordered_on IS NOT NULL")),
-    "refused_rate": (("country",), _per_sold("country", "country", "refused", "return_type IN ('refused', 'uncollected') AND ordered_on IS NOT NULL")),
-    "exchange_rate": (("category",), _per_sold("category", "category", "exchanged", "return_type = 'exchange' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),
-    "conformity_rate": (("brand",), _per_sold("brand", "brand", "conformity", "return_type = 'conformity' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),
+    "request_rate": (("channel",), _per_sold("channel", "requested", f"{_ASKED} AND ordered_on IS NOT NULL")),
+    "refused_rate": (("country",), _per_sold("country", "refused", "return_type IN ('refused', 'uncollected') AND ordered_on IS NOT NULL")),
+    "exchange_rate": (("category",), _per_sold("category", "exchanged", "return_type = 'exchange' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),
+    "conformity_rate": (("brand",), _per_sold("brand", "conformity", "return_type = 'conformity' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),
     "product_return_rate": (("style_id",), _developed_finely("style_id", family=True)),
     "probability_above_category": (("product_id",), _developed_finely("product_id", family=True)),
     "expected_return_rate": (
@@ -241,11 +230,11 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
             ("inspected", "restocked", "disposed_at"),
         ),
     ),
-    "days_to_refund": (("carrier",), _waits("carrier", "requested_at", "refunded_at", "fact_return_line", "requested_at IS NOT NULL", "exchanged_at")),
-    "days_to_refund_from_receipt": (("place_id",), _waits("place_id", "received_at", "refunded_at", "fact_return_line", "received_at IS NOT NULL", "exchanged_at")),
-    "days_to_restock": (("category",), _waits("category", "requested_at", "restocked_at", "fact_return_line", "requested_at IS NOT NULL", "disposed_at")),
-    "days_to_restock_from_receipt": (("place_id",), _waits("place_id", "received_at", "restocked_at", "fact_return_line", "received_at IS NOT NULL", "disposed_at")),
-    "promise_at": (("promise_id",), _waits("promise_id", "started_at", "ended_at", "estimate_promise", "started_at IS NOT NULL")),
+    "days_to_refund": (("carrier",), _waits("carrier", "requested_at", "refunded_at", "exchanged_at")),
+    "days_to_refund_from_receipt": (("place_id",), _waits("place_id", "received_at", "refunded_at", "exchanged_at")),
+    "days_to_restock": (("category",), _waits("category", "requested_at", "restocked_at", "disposed_at")),
+    "days_to_restock_from_receipt": (("place_id",), _waits("place_id", "received_at", "restocked_at", "disposed_at")),
+    "promise_at": (("promise_id",), _waits("promise_id", "started_at", "ended_at", table="estimate_promise")),
     "breach_risk": (
         ("carrier",),
         "SELECT carrier, sum(probability) AS expected, count(*) AS open FROM estimate_promise JOIN estimate_breach_risk USING (return_key, promise_id) GROUP BY 1",
@@ -310,11 +299,11 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
             FULL JOIN (SELECT country, sum(units) AS confirmed FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1) USING (country)""",
     ),
     "primary_data_share": (("carrier",), f"SELECT carrier, sum(kg_co2e) FILTER (status = 'measured') AS primary, sum(kg_co2e) AS kg FROM {_LEG_CARBON} GROUP BY 1"),
-    "resold_as_new_share": (("category",), _fate("category", "category", "resold_as_new")),
-    "refurbished_share": (("place_id",), _fate("place_id", "place_id", "refurbished")),
-    "donated_share": (("country",), _fate("country", "country", "donated")),
-    "recycled_share": (("category",), _fate("category", "category", "recycled")),
-    "destroyed_share": (("month",), _fate("month", _RETURN_MONTH, "destroyed")),
+    "resold_as_new_share": (("category",), _fate("category", "resold_as_new")),
+    "refurbished_share": (("place_id",), _fate("place_id", "refurbished")),
+    "donated_share": (("country",), _fate("country", "donated")),
+    "recycled_share": (("category",), _fate("category", "recycled")),
+    "destroyed_share": (("month",), _fate(_RETURN_MONTH, "destroyed")),
     "pending_inspection_units": (
         ("place_id",), "SELECT place_id, sum(units) AS pending FROM fact_return_line WHERE received_at IS NOT NULL AND (inspected_at IS NULL OR outcome IS NULL) GROUP BY 1"
     ),

@@ -7,11 +7,12 @@ import inspect
 import string
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard import columns
+from dashboard import charts, columns
 from dashboard.i18n import LANGUAGES, Words, catalogue
 from dashboard.run import command, environment
 from pipelines.settings import Settings
@@ -157,3 +158,64 @@ def test_every_page_runs(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatc
     assert not opened.exception
     assert opened.title[0].value
     assert Words(language)(f"question.{page}") in [caption.value for caption in opened.caption]
+
+
+def test_nothing_under_the_filters_says_which_one_to_relax(
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = {"category": "Shoes", "period": "Last 30 days"}
+    opened = app(tiny_settings.warehouse, monkeypatch, **link).run()
+    assert not opened.exception
+    assert EN("empty.rows") in said(opened)
+    opened.button(key="relax_category").click().run()
+    assert not opened.exception
+    assert EN("empty.rows") not in said(opened)
+
+
+def test_a_page_shows_the_numbers_of_the_tiny_shop(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = app(tiny_settings.warehouse, monkeypatch).run()
+    opened.switch_page("app_pages/returns.py").run()
+    shown = {metric.label: metric.value for metric in opened.metric}
+    assert shown["Returned so far"] == "55.6%"  # 5 of 9 units
+
+
+# -- charts ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_value_axis_says_its_unit() -> None:
+    rates = pd.DataFrame(
+        {"label": ["FR", "DE"], "value": [0.3, 0.4], "low": [0.2, 0.3], "high": [0.4, 0.5], "n": [10, 10]}
+    )
+    figure = charts.ranked(rates, EN, "share", EN("chart.share_of_sold"), "country")
+    assert figure.layout.xaxis.ticksuffix == "%"
+    assert figure.layout.xaxis.title.text == "Share of units sold"
+    assert list(figure.data[0].x) == [30.0, 40.0]
+
+
+def test_a_young_month_is_hatched() -> None:
+    days = pd.to_datetime(["2025-11-01", "2025-12-01"])
+    months = pd.DataFrame(
+        {
+            "month": days,
+            "observed": [0.3, 0.1],
+            "value": [0.3, float("nan")],
+            "low": [0.2, float("nan")],
+            "high": [0.4, float("nan")],
+            "maturity": [1.0, 0.3],
+        }
+    )
+    solid, young, _ = charts.rates_by_cohort(months, EN).data
+    assert (list(solid.x), solid.marker.pattern.shape) == ([days[0]], "")
+    assert (list(young.x), young.marker.pattern.shape) == ([days[1]], "/")
+
+
+def test_a_waterfall_step_starts_where_the_one_before_ended() -> None:
+    steps = pd.DataFrame(
+        {"step": ["booked", "handling", "left"], "kind": ["total", "step", "total"], "amount": [100.0, -30.0, 70.0], "measured": [100.0, -10.0, 0.0], "imputed": [0.0] * 3, "assumed": [0.0, -20.0, 0.0]}
+    )  # fmt: skip
+    bars = [
+        (bar.base[0], bar.x[0], bar.marker.pattern.shape)
+        for bar in charts.waterfall(steps, EN, "EUR").data
+        if bar.base is not None
+    ]
+    assert bars == [(0.0, 100.0, ""), (100.0, -10.0, ""), (90.0, -20.0, "."), (0.0, 70.0, "")]

@@ -39,15 +39,15 @@ class Shop:
 
     def day(self, weeks: float) -> dt.date:
         """The first day of a story that began so many weeks before the end."""
-        return self.end + DAY - weeks * WEEK
+        return self.end - round(7 * weeks) * DAY
 
 
 @pytest.fixture(scope="module")
 def demo_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    warehouse = Path(os.environ.get("BACKHAUL_DEMO_WAREHOUSE", ""))
-    if not os.environ.get("BACKHAUL_DEMO_WAREHOUSE"):
-        folder = tmp_path_factory.mktemp("demo")
-        warehouse = folder / "warehouse"
+    given = os.environ.get("BACKHAUL_DEMO_WAREHOUSE")
+    folder = tmp_path_factory.mktemp("demo")
+    warehouse = Path(given) if given else folder / "warehouse"
+    if not given:
         write_sample(folder / "raw", 200_000, 7)
         load(Settings(warehouse=warehouse), [folder / "raw"])
     build = current_build(warehouse)
@@ -151,8 +151,8 @@ def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
     assert [flagged.loc[style, "name"] for style in found] == [told["style"]]
     ((style, shift),) = found.items()
     assert flagged.loc[style, "return_reason"] == "size_small"
-    # The step of .25 is half the sd of one return, .48: the cut is known to some 40 returns, three weeks of them.
-    assert near(shift.on, demo_shop.day(told["note_weeks"]), 21)
+    # A step of .25 at an sd of .48 a return: in 98% of shops the best cut lies within some 50 returns of it, four weeks.
+    assert near(shift.on, demo_shop.day(told["note_weeks"]), 28)
 
     # The catalogue says what was done about it, that day.
     changes = metrics.product_changes(build)
@@ -171,7 +171,9 @@ def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
     assert not small["is_within_noise"]
     rate = metrics.compare(build, "ultimate_return_rate", **period).iloc[0]
     assert rate["previous"] == pytest.approx(told["rate"], abs=0.065)  # 3 se of .62 among 560 units
-    assert rate["value"] == pytest.approx(told["rate_after"], abs=0.07)  # 3 se of .52 among 730, a third not back yet
+    assert rate["value"] == pytest.approx(
+        told["rate_after"], abs=0.07
+    )  # 3 se of .52 among 730, one return in seven yet to come
     assert rate["difference"] < 0
     assert not rate["is_within_noise"]
 
@@ -201,17 +203,18 @@ def test_relais_atlantique_slows_down_skips_scans_and_loses_parcels(demo_shop: S
         assert set(found) == {name}
         # Weeks are weeks of request, which comes some three days before the hand-over, cut on Mondays.
         assert near(found[name].on, began, 7)
-    # A median keeps the ratio of the means; 4 se: 1.25 x sd of a wait / median / sqrt(1,300 parcels) = 3% of it.
+    # Medians keep the ratio of the means. A week's is known to .25 days of 3.2 (its interval), the mean of nine to 2.6%: 3 se,
+    # and 3% for the week the change falls in, which counts as after it.
     mean_before, mean_after = told["first_scan_days"]
-    assert slow[name].after / slow[name].before == pytest.approx(mean_after / mean_before, rel=0.13)
-    # 3 se among 1,700 units of 1,300 parcels; before there are 10,000.
+    assert slow[name].after / slow[name].before == pytest.approx(mean_after / mean_before, rel=0.11)
+    # 3 se among 1,150 units in parcels of 1.4: .014 each; before there are 10,600 units.
     before, after = told["missing_scans"]
     assert missing[name].before == pytest.approx(before, abs=0.006)
-    assert missing[name].after == pytest.approx(after, abs=0.035)
-    # 3 se among 1,100 units, which get lost by parcels of 1.4: .0048 each.
+    assert missing[name].after == pytest.approx(after, abs=0.042)
+    # 3 se among 900 units, lost by the parcel too: .0049 each; before there are 10,600.
     before, after = told["lost_parcels"]
     assert lost[name].before == pytest.approx(before, abs=0.0025)
-    assert lost[name].after == pytest.approx(after, abs=0.0145)
+    assert lost[name].after == pytest.approx(after, abs=0.015)
 
 
 def test_the_january_backlog_is_at_the_returns_centre_and_open(demo_shop: Shop) -> None:
@@ -233,19 +236,22 @@ def test_the_january_backlog_is_at_the_returns_centre_and_open(demo_shop: Shop) 
     ((place, shift),) = found.items()
     assert place.endswith("returns-centre")
     assert near(shift.on, began, 7)  # weeks are compared, and Christmas parcels arrive the week before
-    assert abs(shift.before) < 25  # in balance: the scatter of a week's growth, 30 units, over thirty weeks, 4 times
+    assert (
+        abs(shift.before) < 25
+    )  # in balance: a week's growth scatters by 35 units, the mean of 36 weeks by 6; 4 of them
     assert waiting[place].iloc[-1] == waiting.max().max()
     assert waiting[place].iloc[-1] > 5 * waiting.loc[: shift.on, place].iloc[:-1].mean()
 
-    # Why: inspection lags inflow. Weeks of 1,100 units of 800 parcels scatter by 4%, the mean of four by 2%, that of thirteen
-    # before by 1.5%; the backlog then is what waited at its beginning too, which the capacity worked off (.1 of it).
+    # Why: inspection lags inflow. A week's 500 units in parcels of 1.4 scatter by 5%, so the mean of the thirteen weeks before,
+    # Christmas growth in them, is known to 2%, as is that of four weeks of 1,100: 3 se of the ratio are .15. What waited at the
+    # beginning, 330 units, is inspected in these weeks too: .1 more at the capacity.
     inflow = received[place].diff()
     done = inflow - waiting[place].diff()
     base = inflow[inflow.index < began].iloc[-13:].mean()
     during = inflow.index >= began + 6 * DAY
     assert during.sum() == 4
     assert inflow[during].mean() / base == pytest.approx(told["inflow"], abs=0.15)
-    assert done[during].mean() / base == pytest.approx(told["capacity"], abs=0.2)
+    assert done[during].mean() / base == pytest.approx(told["capacity"], abs=0.25)
     assert (inflow[during] > done[during]).all()
 
     # No other stage takes longer by as much as half a day.
@@ -265,8 +271,10 @@ def test_germanys_window_brings_more_sizes_and_later_returns(demo_shop: Shop) ->
     shift = sizes[market]
     assert near(shift.on, began, 7)  # 400 units a week know a step of .07 to less than a week
     before, after = told["several_sizes"]
-    assert shift.before == pytest.approx(before, abs=0.012)  # 3 se among 18,000 units in pairs of them
-    assert shift.after == pytest.approx(after, abs=0.016)  # among 15,000
+    assert shift.before == pytest.approx(
+        before, abs=0.012
+    )  # 4 se of .003, pairs counting once; planted by order, seen by unit
+    assert shift.after == pytest.approx(after, abs=0.016)  # 4 se of .004
 
     # The cause: the window of new orders, in this country alone, from that day on.
     windows = metrics.answer(build, "sold_units", by=("country", "window_days", "day"))
@@ -322,9 +330,8 @@ def test_totes_carry_a_third_of_french_returns_later_and_lighter(demo_shop: Shop
     assert {country for country, _ in ways} == {market}  # the other ways back lose what the store gains, there alone
     shift = risen[market, "store"]
     assert near(shift.on, began, 7)
-    assert shift.after - shift.before == pytest.approx(
-        told["share"], abs=0.04
-    )  # 3 se of .5 among 9,000 units in threes
+    # 3 se of .007 (9,000 units in parcels of 1.4), and .005 for counting units where returns were planted.
+    assert shift.after - shift.before == pytest.approx(told["share"], abs=0.025)
 
     # Kilograms and transit of all French returns move that very week, and nobody else's.
     kilograms = shifts(weekly(demo_shop, "kg_co2e_per_return", ("country",)), ["country"])
@@ -350,7 +357,7 @@ def test_totes_carry_a_third_of_french_returns_later_and_lighter(demo_shop: Shop
     days = metrics.answer(build, "stage_days(0.5)", by=("method",), since=shift.on, where={**since["where"], **stage})
     by_parcel = days[days["method"] != "store"]
     later = only(days, method="store")["value"] - np.average(by_parcel["value"], weights=by_parcel["n"])
-    assert later == pytest.approx(told["extra_days"], abs=0.25)  # both medians are known to .08 days (their intervals)
+    assert later == pytest.approx(told["extra_days"], abs=0.2)  # 3 se: both medians are known to .08 days (90%)
 
 
 def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) -> None:
@@ -362,8 +369,8 @@ def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) ->
     ((category, shift),) = [(name, s) for name, s in shares.items() if s.after > s.before]
     assert category == told["category"]  # the others give way, so that shares add up
     assert near(shift.on, began, 7)
-    assert shift.before == pytest.approx(told["share"][0], abs=0.006)  # 3 se among 165,000 units, styles in pairs
-    assert shift.after == pytest.approx(told["share"][1], abs=0.01)  # among 44,000
+    assert shift.before == pytest.approx(told["share"][0], abs=0.005)  # 4 se of .0012, orders of two counting once
+    assert shift.after == pytest.approx(told["share"][1], abs=0.01)  # 4 se of .0024
 
     # Four weeks against the four before, through the year: mix stands out once.
     four = 4 * WEEK
@@ -376,19 +383,21 @@ def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) ->
     mix = pd.Series({start: points["mix"] for start, points in effects.items()})
     assert len(mix) == 12
     assert mix.idxmax() == shift.on
-    # A point of dresses more is worth .13 points here (their own four weeks' rate less the others'), six of them .8; weekly
-    # shares scatter by .7 points, so those of four weeks by .35, and the mix of two such by .05 x categories' spread: under .4.
-    assert mix[shift.on] > 0.005
-    assert mix.drop(shift.on).abs().max() < 0.005
-    assert mix[shift.on] > abs(effects[shift.on]["rate"])
+
+    # What is usual is how an effect scatters over the other eleven months; three times that comes by chance in 1% of shops
+    # (t of 11). Six points of dresses are worth .7 here: .12 each, their rate within the four weeks less the others'.
+    def times_usual(effect: str) -> float:
+        others = [points[effect] for start, points in effects.items() if start != shift.on]
+        return float(effects[shift.on][effect] / np.sqrt(np.mean(np.square(others))))
+
+    assert times_usual("mix") > 3
+    assert abs(times_usual("rate")) < 3
+    assert abs(times_usual("older_orders")) < 3
 
     # Final rates by category: nothing moved, at a level that errs for one of the seven in 10% of such looks.
-    level = 1 - 0.1 / len(categories)
-    own = metrics.compare(build, "ultimate_return_rate", by=("category",), period=(shift.on, shift.on + four - DAY), against=(shift.on - four, shift.on - DAY))  # fmt: skip
-    quarter = metrics.compare(build, "ultimate_return_rate", by=("category",), period=(shift.on, shift.on + 9 * WEEK), against=(shift.on - 9 * WEEK, shift.on - DAY), level=level)  # fmt: skip
-    assert own["category"].nunique() == len(categories)
+    own = metrics.compare(build, "ultimate_return_rate", by=("category",), period=(shift.on, shift.on + 9 * WEEK - DAY), against=(shift.on - 9 * WEEK, shift.on - DAY), level=1 - 0.1 / len(categories))  # fmt: skip
+    assert set(own["category"]) == set(categories)
     assert own["is_within_noise"].all()
-    assert quarter["is_within_noise"].all()
 
 
 def test_a_point_more_on_three_hundred_units_is_noise(demo_shop: Shop) -> None:
@@ -396,13 +405,10 @@ def test_a_point_more_on_three_hundred_units_is_noise(demo_shop: Shop) -> None:
     oldest, middle, newest = (demo_shop.day(weeks) for weeks in told["weeks"])
     brands = metrics.compare(demo_shop.build, "ultimate_return_rate", by=("brand",), period=(middle, newest - DAY), against=(oldest, middle - DAY))  # fmt: skip
     small = only(brands, brand=told["brand"])
-    assert (small["n_previous"], small["n"]) == pytest.approx(
-        told["units"], abs=3
-    )  # an order at midnight, a line cancelled
+    assert (small["n_previous"], small["n"]) == pytest.approx(told["units"], abs=2)  # midnight here is not UTC's
     points = told["returned"][1] / told["units"][1] - told["returned"][0] / told["units"][0]
     assert small["difference"] == pytest.approx(points, abs=0.004)  # one return more or less is .0033
     assert small["is_within_noise"]
     assert small["low"] < 0 < small["high"]
-    assert not brands[
-        "is_within_noise"
-    ].all()  # larger brands do move, by their seasons' styles: the word means something
+    # Brands ten times larger do move, with the styles of their season: "within noise" is not said of everything.
+    assert not brands["is_within_noise"].all()

@@ -38,11 +38,17 @@ elif shown == "stages":
         blocks.chart(charts.stage_ladder(stages, words), title, "stages")
 elif shown == "risk":
     risk = queries.at_risk(asked)
-    blocks.section(findings.at_risk(words, risk), words, "breach_risk")
+    if queries.number(asked, "breach_risk").lacks:
+        blocks.greyed(view, "breach_risk")
+    else:
+        blocks.section(findings.at_risk(words, risk), words, "breach_risk")
     if not risk.empty:
         blocks.table(words, risk, words("promises.tab_risk"), columns.risk(words, view.currency), rows=15)
 else:
     due = queries.due(asked)
-    blocks.section(findings.due(words, due), words, "refunds_due_soon", words("promises.law_note"))
+    if queries.number(asked, "refunds_due_soon").lacks:
+        blocks.greyed(view, "refunds_due_soon")
+    else:
+        blocks.section(findings.due(words, due), words, "refunds_due_soon", words("promises.law_note"))
     if not due.empty:
         blocks.table(words, due, words("promises.tab_law"), columns.due(words, view.currency), rows=15)
