@@ -90,13 +90,11 @@ def run(connection: duckdb.DuckDBPyConnection) -> list[Result]:
     """Run every check on an open build."""
     results = []
     for check in CHECKS:
-        rows = int(connection.execute(f"SELECT count(*) FROM ({check.sql})").fetchall()[0][0])
-        sample = []
-        if rows:
-            found = connection.execute(f"SELECT * FROM ({check.sql}) ORDER BY ALL LIMIT 5")
-            names = [d[0] for d in found.description or []]
-            sample = [{n: _plain(v) for n, v in zip(names, r, strict=True)} for r in found.fetchall()]
-        results.append(Result(check, rows, json.dumps(sample)))
+        found = connection.execute(f"SELECT count(*) OVER (), c.* FROM ({check.sql}) c ORDER BY ALL LIMIT 5")
+        names = [d[0] for d in found.description or []][1:]
+        rows = found.fetchall()
+        sample = [{n: _plain(v) for n, v in zip(names, row[1:], strict=True)} for row in rows]
+        results.append(Result(check, int(rows[0][0]) if rows else 0, json.dumps(sample)))
     return results
 
 

@@ -338,14 +338,8 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
         shape.shape_refunds(connection, found)
         shape.shape_recoveries(connection, found)
     else:
-        line, of_return = (
-            "order_line_key IN (SELECT order_line_key FROM touched_order_line)",
-            "return_line_key IN (SELECT return_line_key FROM touched_return_line)",
-        )
-        parcel, refund = (
-            "parcel_key IN (SELECT parcel_key FROM touched_parcel)",
-            "refund_key IN (SELECT refund_key FROM touched_refund)",
-        )
+        line, of_return, parcel, refund = shape.TOUCHED.values()
+        shape.narrow(connection)
         lots = f"return_lot_key IN (SELECT return_lot_key FROM fact_return_line WHERE {shape.SHARES_COST})"
         connection.execute(f"""
             DELETE FROM estimate_return_probability WHERE {line};
@@ -364,7 +358,7 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
         shape.shape_legs(connection, found, parcel)
         shape.shape_refunds(connection, found, refund, of_return)
         shape.shape_recoveries(connection, found, of_return)
-    shape.shape_seen(connection)
+    shape.shape_seen(connection, *([line] if is_increment else []))
 
 
 def _write_info(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Select, literal_column, select
+from sqlalchemy import Select, func, literal_column, select
 
 from models import rates as rate_models
 from pipelines.errors import UnknownDimension, UnknownMetric
@@ -29,6 +29,7 @@ from pipelines.metrics.base import (
     Text,
     Time,
     as_instant,
+    check_dimensions,
     dimension,
     filters,
     known_dimensions,
@@ -41,6 +42,7 @@ from pipelines.warehouse.engine import Build
 from pipelines.warehouse.schema import STAR
 
 FILLED = 0.01
+REMEMBERED = 500  # statements kept of a build
 FACTS = {
     "order": "orders", "return": "returns", "product": "product categories", "unit_cost": "purchase costs", "vat": "VAT of the order lines",
     "outbound_cost": "shipping costs", "payment_fee": "payment fees", "reason": "return reasons", "policy": "return policies", "leg": "transport legs of returns",
@@ -111,7 +113,7 @@ def statistics(build: Build, key: str, **question: Any) -> Select[Any]:
     it. Raises UnknownMetric and UnknownDimension.
     """
     try:
-        return statement(_of_build(build, ask(key, **question)))
+        return _statement(build, _of_build(build, ask(key, **question)))
     except PartlyKnown as reason:
         raise UnknownDimension(f"{key}: {reason}.") from None
 
@@ -124,7 +126,32 @@ def _of_build(build: Build, question: Ask) -> Ask:
         build.memory["empty"] = frozenset() if has_matches else frozenset({matches.name})
     lacks = lacking(build, question.metric.needs)
     filled = tuple(s for s, missing in lacks.items() if not missing)
-    return replace(question, empty=build.memory["empty"], sources=filled if 0 < len(filled) < len(lacks) else None)
+    sources = filled if 0 < len(filled) < len(lacks) else None
+    return replace(question, empty=build.memory["empty"], observed=observed(build), sources=sources)
+
+
+def observed(build: Build) -> dict[str, datetime]:
+    """Give T of each source, its latest event, once a build."""
+    if "observed" not in build.memory:
+        c = STAR.tables["build_source"].c
+        happenings = c.thing.in_(["order_line", "return_event", "chain_element", "refund"])
+        latest = func.max(c.last_occurred_at).label("at")
+        found = build.fetch(select(c.source, latest).where(happenings).group_by(c.source)).dropna()
+        build.memory["observed"] = {s: pd.Timestamp(t).to_pydatetime() for s, t in found.itertuples(index=False)}
+    times: dict[str, datetime] = build.memory["observed"]
+    return times
+
+
+def _statement(build: Build, question: Ask) -> Select[Any]:
+    """Build the statement of a question, or take the one built before."""
+    known: dict[Any, Select[Any]] = build.memory.setdefault("statements", {})
+    q = question
+    key = (q.metric.key, q.parameter, q.by, repr(q.where), q.since, q.until, q.as_of, repr(q.scope), q.basis)
+    if key not in known:
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known[key] = statement(question)
+    return known[key]
 
 
 def measure_names(key: str) -> tuple[str, ...]:
@@ -192,7 +219,7 @@ def answer(
     without = {s: missing for s, missing in lacks.items() if missing}
     try:
         if not lacks or len(without) == len(lacks):
-            statement(question)  # a question that makes no sense is refused before coverage is looked at
+            check_dimensions(chosen, [*question.by, *question.where])  # before coverage is looked at
             missing = sorted({m for found in without.values() for m in found}) or list(chosen.needs)
             return _finished(build, question, _grey(question, f"needs {_wanted(missing)}; load a source that has it"))
         question = _of_build(build, question)
@@ -200,13 +227,13 @@ def answer(
             note = "; ".join(f"without {s}: no {_wanted(missing)}" for s, missing in without.items())
         absent = [d for d in chosen.required if d not in {ALIASES.get(n, n) for n in (*question.by, *question.where)}]
         if absent:
-            statement(question)
+            check_dimensions(chosen, [*question.by, *question.where])
             return _finished(
                 build,
                 question,
                 _grey(question, f"different things are not mixed: cut or filter by {', '.join(absent)}"),
             )
-        frame = build.fetch(statement(question))
+        frame = build.fetch(_statement(build, question))
     except PartlyKnown as reason:
         return _finished(build, question, _grey(question, str(reason)))
     if question.by and not len(frame):
@@ -308,19 +335,15 @@ def rows(
             f"The rows of {question.metric.key} cannot be filtered by {', '.join(sorted(unknown or names))}."
         )
     frames = []
-    for s in (x for x in known[0] if x.base.table_name not in _of_build(build, question).empty):
-        now = Time(s.base.dimensions["source"], question.as_of)
+    question = _of_build(build, question)
+    for s in (x for x in known[0] if x.base.table_name not in question.empty):
+        now = s.base.time(question)
         conditions = filters(s.base, question, now) + ([s.when(now)] if s.when else [])
         if not s.distinct:
             conditions.append(s.amount(now) != literal_column("0"))
         query = select(s.base.dimensions["source"].label("source"), *s.base.ids).where(*conditions)
-        source = (
-            s.base.table.join(now.table, now.table.c.source == s.base.dimensions["source"])
-            if now.is_used
-            else s.base.table
-        )
         day = s.base.days[question.on]
-        frames.append(build.fetch(query.select_from(source).order_by(day.desc(), s.base.ids[0]).limit(limit)))
+        frames.append(build.fetch(query.select_from(s.base.table).order_by(day.desc(), s.base.ids[0]).limit(limit)))
     filled = [f for f in frames if len(f)]
     return pd.concat(filled, ignore_index=True).head(limit) if filled else frames[0]
 
@@ -335,9 +358,8 @@ def dimension_values(build: Build, name: str) -> list[str]:
         if of is None or time_grain(canonical):
             known = sorted({n for b in bases.values() for n in knows(b)})
             raise UnknownDimension(f"There is no dimension {name!r}. There are: {', '.join(known)}.")
-        now = Time(of.dimensions["source"], None)
+        now = Time(of.dimensions["source"], None, observed(build))
         column = dimension(of, canonical, next(iter(of.days)), now)
-        source = of.table.join(now.table, now.table.c.source == of.dimensions["source"]) if now.is_used else of.table
-        found = build.fetch(select(column.label("value")).select_from(source).where(column.is_not(None)).distinct())
+        found = build.fetch(select(column.label("value")).select_from(of.table).where(column.is_not(None)).distinct())
         build.memory[f"values of {canonical}"] = sorted(str(v) for v in found["value"])
     return list(build.memory[f"values of {canonical}"])

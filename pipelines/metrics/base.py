@@ -3,16 +3,18 @@
 A `Base` is a fact table with its days (one per date basis) and the dimensions it knows. A `Measure` is an additive sum over one or
 more bases, with alternatives when different bases know different dimensions. A `Metric` names its measures and, if it is not itself
 a sum, a `finish`: a function from statistics per group to value and interval, resting on `models/`. The SELECT groups each base by
-the asked dimensions in one pass and lays the bases under each other; nothing else is joined. No metric is declared here.
+the asked dimensions in one pass and lays the bases under each other; nothing else is joined. Weeks to years are rolled up from
+days, and the observation times of the sources are written into the SQL: both spare work on every row. No metric is declared here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
 import pandas as pd
 from sqlalchemy import (
+    DateTime,
     Float,
     Integer,
     Numeric,
@@ -22,6 +24,7 @@ from sqlalchemy import (
     cast,
     false,
     func,
+    literal,
     literal_column,
     null,
     or_,
@@ -29,10 +32,10 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.sql.expression import FromClause
+from sqlalchemy.sql.operators import and_ as joined_by_and
 
 from pipelines.errors import UnknownDimension
 from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
-from pipelines.warehouse.schema import STAR
 
 Values = Mapping[str, Sequence[Any]]
 ALIASES = {
@@ -40,6 +43,7 @@ ALIASES = {
     "site": "place_id", "reason": "return_reason", "status": "data_status", "several_sizes": "has_several_sizes",
 }  # fmt: skip
 
+FINE = ("product_id", "style_id", "size")  # so many groups that counting by them and days first saves little
 TAKEN = ("reason", "status")  # columns of an answer: these two dimensions are answered under their full names
 
 
@@ -54,29 +58,33 @@ class Time:
     """The observation time of one question, as SQL.
 
     Without `as_of` everything recorded has happened, and T of a row is the latest event of its source. With it, only what happened
-    by then has, and T is the earlier of the two.
+    by then has, and T is the earlier of the two. `observed` gives T of each source of the build: it is written into the SQL,
+    for a build never changes and a join would cost every row.
     """
 
-    def __init__(self, source: Expression, as_of: datetime | None) -> None:
+    def __init__(
+        self, source: Expression, as_of: datetime | None = None, observed: Mapping[str, datetime] | None = None
+    ) -> None:
         self._source = source
         self.as_of = as_of
-        table = STAR.tables["build_source"]
-        latest: Expression = func.max(table.c.last_occurred_at)
-        if as_of is not None:
-            latest = func.least(latest, literal_instant(as_of))
-        things = table.c.thing.in_(
-            [literal_column(f"'{t}'") for t in ("order_line", "return_event", "chain_element", "refund")]
-        )
-        self.table = (
-            select(table.c.source, latest.label("at")).where(things).group_by(table.c.source).subquery("observed")
-        )
-        self.is_used = False
+        self._observed = observed or {}
 
     @property
     def at(self) -> Expression:
         """T of the row's source."""
-        self.is_used = True
-        return self.table.c.at
+        return self.after(0)
+
+    def after(self, days: int) -> Expression:
+        """Give the instant so many days after T of the row's source."""
+        ends = {
+            s: literal_instant((t if self.as_of is None else min(t, self.as_of.replace(tzinfo=None))) + timedelta(days))
+            for s, t in sorted(self._observed.items())
+        }
+        if not ends:
+            return cast(null(), DateTime)
+        if len(ends) == 1:
+            return next(iter(ends.values()))
+        return case(*((self._source == literal(s, literal_execute=True), t) for s, t in ends.items()))
 
     def happened(self, instant: Expression) -> Expression:
         """Say whether something happened by the observation time."""
@@ -97,7 +105,8 @@ class Base:
     """A fact table (or a join) with the days, dimensions and details it knows.
 
     `seen` is the instant a row came to exist; `details` are further groupings a finish needs, `timed` are dimensions; both are
-    made from the observation time. `ids` are what `rows` shows.
+    made from the observation time. `ids` are what `rows` shows. `alone` is the one table of a join that suffices as long as no
+    column of another is asked for. `joins` names the table that a detail needs beside, each row finding one of it or none.
     """
 
     name: str
@@ -108,6 +117,12 @@ class Base:
     details: Mapping[str, Sql] = field(default_factory=dict)
     timed: Mapping[str, Sql] = field(default_factory=dict)
     ids: tuple[Expression, ...] = ()
+    alone: FromClause | None = None
+    joins: Mapping[str, tuple[FromClause, Sql]] = field(default_factory=dict)
+
+    def time(self, ask: "Ask") -> Time:
+        """Give the observation time of a question for this base's rows."""
+        return Time(self.dimensions["source"], ask.as_of, ask.observed)
 
     @property
     def table_name(self) -> str:
@@ -155,7 +170,8 @@ EVERYTHING = Scope()
 class Ask:
     """One question: a metric's parameter, groups, filters, period, observation time and level of its intervals.
 
-    `sources` are those that fill what the metric needs, when not all do; `empty` names bases without a row in the build.
+    `sources` are those that fill what the metric needs, when not all do; `empty` names bases without a row in the build and
+    `observed` is T of each of its sources.
     """
 
     metric: "Metric"
@@ -169,12 +185,23 @@ class Ask:
     scope: Scope = EVERYTHING
     sources: tuple[str, ...] | None = None
     empty: frozenset[str] = frozenset()
+    observed: Mapping[str, datetime] = field(default_factory=dict)
     basis: str | None = None
 
     @property
     def on(self) -> str:
         """Date basis of the question."""
         return self.basis or self.metric.basis
+
+    @property
+    def is_fine(self) -> bool:
+        """Say whether it is cut into very many groups."""
+        return any(ALIASES.get(b, b) in FINE for b in self.by)
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """Details that its parts are grouped by."""
+        return self.metric.fine_details if self.is_fine and self.metric.fine_details else self.metric.details
 
 
 Finish = Callable[[pd.DataFrame, Ask, Build], pd.DataFrame]
@@ -186,7 +213,8 @@ class Metric:
     """One number, declared once: what it is called, what it means, what it is made of.
 
     `needs` are kinds of fact as `build_coverage` names them ("a|b": one of the two). `unit` is share, units, money, days, kg CO2e,
-    count or one of them per something. `good` says which way is good: up, down or none.
+    count or one of them per something. `good` says which way is good: up, down or none. `wrap` makes the last SELECT of one that
+    is grouped by `details`; a question cut finely is grouped by `fine_details` at once, where there are any.
     """
 
     key: str
@@ -203,6 +231,7 @@ class Metric:
     finish: Finish | None = None
     parameter: float | None = None
     details: tuple[str, ...] = ()
+    fine_details: tuple[str, ...] = ()
     wrap: Wrap | None = None
     required: tuple[str, ...] = ()
     family: str = ""
@@ -313,59 +342,82 @@ def as_instant(day: date | datetime | None) -> datetime | None:
 def statement(ask: Ask) -> Select[Any]:
     """Build the one SELECT of a question's statistics: group columns, details, then one column a measure.
 
-    Without groups it gives exactly one row. Raises UnknownDimension and PartlyKnown.
+    Without groups it gives exactly one row; groups whose sums have no row at all are left out. Raises UnknownDimension and
+    PartlyKnown.
     """
     metric = ask.metric
     check_dimensions(metric, [*ask.by, *ask.where])
     names = {ALIASES.get(n, n) for n in (*ask.by, *ask.where, *ask.scope.allowed) if not time_grain(n)}
-    groups = [*ask.by, *metric.details]
     by_base: dict[str, tuple[Base, list[tuple[str, Sum]]]] = {}
     for m in metric.measures:
         for s in (x for x in _chosen(m, names) if x.base.table_name not in ask.empty):
             by_base.setdefault(s.base.name, (s.base, []))[1].append((m.name, s))
-    parts = [_part(base, sums, ask) for base, sums in by_base.values()]
-    columns = [m.name for m in metric.measures]
-    if len(parts) == 1:
-        chosen = parts[0]
-    else:
-        inner = union_all(*(_padded(p, groups, columns) for p in parts)).subquery("part")
-        keys = [inner.c[g] for g in groups]
-        chosen = select(*keys, *(func.sum(inner.c[c]).label(c) for c in columns)).group_by(*keys)
-    return metric.wrap(chosen, ask, columns) if metric.wrap else chosen
+    is_wrapped = metric.wrap is not None and ask.details == metric.details
+    additive = not any(s.distinct for _, sums in by_base.values() for _, s in sums)
+    grains = tuple(b for b in ask.by if time_grain(b) and b != "day" and additive and not ask.is_fine and not is_wrapped)
+    parts = [_part(base, sums, ask, grains) for base, sums in by_base.values()]
+    groups, columns = [*ask.by, *ask.details], [m.name for m in metric.measures]
+    chosen = parts[0]
+    if len(parts) > 1 or grains:
+        together = union_all(*(_padded(p, groups, columns) for p in parts)) if len(parts) > 1 else chosen
+        inner = together.subquery("part")
+        keys = {g: period_start(g, inner.c[g]) if g in grains else inner.c[g] for g in groups}
+        sums_ = (func.sum(inner.c[c]).label(c) for c in columns)
+        chosen = select(*(k.label(g) for g, k in keys.items()), *sums_).group_by(*keys.values())
+    return metric.wrap(chosen, ask, columns) if metric.wrap and is_wrapped else chosen
 
 
-def _part(base: Base, sums: list[tuple[str, Sum]], ask: Ask) -> Select[Any]:
-    """Group one base: every measure of it in one pass, its common condition in WHERE."""
-    now = Time(base.dimensions["source"], ask.as_of)
-    keys = {name: dimension(base, name, ask.on, now) for name in ask.by}
-    details = {name: base.details[name](now) for name in ask.metric.details if name in base.details}
-    absent = {name: cast(null(), _detail_type(ask, name)) for name in ask.metric.details if name not in base.details}
-    conditions = [s.when(now) if s.when else None for _, s in sums]
-    texts = {str(c) for c in conditions}
-    where = filters(base, ask, now)
-    is_common = len(texts) == 1
-    if is_common and conditions[0] is not None:
-        where.append(conditions[0])
+def _part(base: Base, sums: list[tuple[str, Sum]], ask: Ask, grains: Sequence[str]) -> Select[Any]:
+    """Group one base: every measure of it in one pass, what they have in common in WHERE. `grains` are left at the plain day."""
+    now = base.time(ask)
+    keys = {name: dimension(base, "day" if name in grains else name, ask.on, now) for name in ask.by}
+    details = {name: base.details[name](now) for name in ask.details if name in base.details}
+    absent = {name: cast(null(), _detail_type(ask, name)) for name in ask.details if name not in base.details}
+    common, own = _shared([_parts_of(s.when(now)) if s.when else {} for _, s in sums])
     totals: dict[str, list[Expression]] = {}
-    for (name, s), condition in zip(sums, conditions, strict=True):
+    for (name, s), condition in zip(sums, own, strict=True):
         amount = s.amount(now)
-        value = amount if is_common or condition is None else case((condition, amount))
+        value = amount if condition is None else case((condition, amount))
         total = func.count(value.distinct()) if s.distinct else _sum(value, amount)
         totals.setdefault(name, []).append(total)
     columns = [_added(t).label(name) for name, t in totals.items()]
     labelled = [e.label(n) for n, e in {**keys, **details, **absent}.items()]
-    query = select(*labelled, *columns).where(*where)
+    query = select(*labelled, *columns).where(*filters(base, ask, now), *common)
     source = base.table
-    if now.is_used:
-        source = source.join(now.table, now.table.c.source == base.dimensions["source"])
-    query = query.select_from(source)
+    if base.alone is not None and set(query.get_final_froms()) <= {base.alone}:
+        source = base.alone
+    for table, on in (base.joins[d] for d in details if d in base.joins):
+        source = source.outerjoin(table, on(now))
     grouped = [*keys.values(), *details.values()]
+    query = query.select_from(source)
     return query.group_by(*grouped) if grouped else query
+
+
+def _parts_of(condition: Expression) -> dict[str, Expression]:
+    """Give the conditions that all must hold, by their text."""
+    is_and = getattr(condition, "operator", None) is joined_by_and
+    parts: Sequence[Expression] = condition.clauses if is_and else [condition]  # type: ignore[attr-defined]
+    return {str(p.compile(compile_kwargs={"literal_binds": True})): p for p in parts}
+
+
+def _shared(conditions: list[dict[str, Expression]]) -> tuple[list[Expression], list[Expression | None]]:
+    """Part conditions into those of WHERE and what is left to each sum (None: nothing).
+
+    Those in common go to WHERE; when something is left to every sum, a row must also be of use to one of them.
+    """
+    shared = set.intersection(*(set(c) for c in conditions))
+    common = [condition for text, condition in conditions[0].items() if text in shared]
+    left = [{text: c for text, c in found.items() if text not in shared} for found in conditions]
+    own = {" AND ".join(found): and_(*found.values()) for found in left if found}
+    if own and all(left):
+        common.append(or_(*own.values()))
+    is_same = all(left) and len(own) == 1
+    return common, [None if is_same or not found else own[" AND ".join(found)] for found in left]
 
 
 def _detail_type(ask: Ask, name: str) -> Any:
     bases = (s.base for m in ask.metric.measures for sums in m.alternatives for s in sums)
-    return next(b.details[name](Time(b.dimensions["source"], None)).type for b in bases if name in b.details)
+    return next(b.details[name](Time(b.dimensions["source"])).type for b in bases if name in b.details)
 
 
 def _added(totals: list[Expression]) -> Expression:
@@ -378,7 +430,9 @@ def _added(totals: list[Expression]) -> Expression:
 
 
 def _sum(value: Expression, amount: Expression) -> Expression:
-    """Sum whole numbers as they are, money as decimals, everything else in Double."""
+    """Count rows; sum whole numbers as they are, money as decimals, everything else in Double."""
+    if str(amount) == "1":
+        return func.count(value)
     if isinstance(amount.type, Integer):
         return func.sum(value)
     is_decimal = isinstance(amount.type, Numeric) and not isinstance(amount.type, Float)

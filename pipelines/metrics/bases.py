@@ -4,6 +4,8 @@ A credited return line without an order line is bound to a purchase by `estimate
 through `CREDITS`, with the purchase's own day and dimensions, so that the big tables need no join for it.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Date, DateTime, Integer, and_, case, cast, func, literal_column, null, or_, select, union_all
@@ -11,7 +13,7 @@ from sqlalchemy.sql.expression import FromClause
 
 from pipelines.estimate.promises import promise_state
 from pipelines.metrics.base import Base, Sql, Sum, Time, both
-from pipelines.warehouse.engine import Expression, double, ratio, seconds_between
+from pipelines.warehouse.engine import Expression, calendar_days, double, ratio, seconds_between
 from pipelines.warehouse.schema import STAR
 
 t = STAR.tables
@@ -45,18 +47,39 @@ matches, promises, risks = t["estimate_credit_match"], t["estimate_promise"], t[
 leg_carbon, leg_cost, lot_carbon, lot_cost = (
     t[f"estimate_{n}"] for n in ("leg_carbon", "leg_cost", "return_carbon", "return_cost")
 )
-chances = t["estimate_return_probability"]
+chances, curves = t["estimate_return_probability"], t["estimate_development_curve"]
+
+
+def curve_share(clock: Expression, now: Time) -> Expression:
+    """Give G at the age of units, in hundredths: 0 without a clock or before it starts, 1 when older than the curve."""
+    hundredths = double(func.floor(curves.c.share * double(100) + double(0.5))) / double(100)
+    is_early = or_(clock.is_(None), calendar_days(clock, now.at) < 0)
+    return case((is_early, double(0)), else_=func.coalesce(hundredths, double(1)))
+
+
+def on_curve(clock: Expression, cell: Mapping[str, Expression], now: Time) -> Expression:
+    """Join the development curve of a cell (source, category, channel, window_days) at the age of its units."""
+    same = [func.coalesce(curves.c[n], "") == func.coalesce(cell[n], "") for n in ("category", "channel")]
+    same.append(func.coalesce(curves.c.window_days, -1) == func.coalesce(cell["window_days"], -1))
+    return and_(curves.c.source == cell["source"], *same, curves.c.day == calendar_days(clock, now.at))
 
 
 def _clock(table: FromClause) -> dict[str, Sql]:
-    """Give what a unit's development depends on: day its clock started, and the cell of its curve."""
+    """Give what a unit's development depends on: day its clock started and the cell of its curve; or the share itself."""
     return {
         "clock_on": lambda _: cast(table.c.clock_started_at, Date),
         "cell_source": lambda _: table.c.source,
         "cell_category": lambda _: table.c.category,
         "cell_channel": lambda _: table.c.channel,
         "cell_window": lambda _: table.c.window_days,
+        "share": lambda now: curve_share(table.c.clock_started_at, now),
+        "family": lambda _: table.c.category,
     }
+
+
+def _curve(table: FromClause) -> dict[str, tuple[FromClause, Sql]]:
+    cell = {n: table.c[n] for n in ("source", "category", "channel", "window_days")}
+    return {"share": (curves, lambda now: on_curve(table.c.clock_started_at, cell, now))}
 
 
 _ORDER = (
@@ -73,7 +96,7 @@ _ORDER = (
 )
 ORDERS = Base(
     "orders", orders, {"order": orders.c.ordered_on}, _named(orders, *_ORDER), orders.c.ordered_at, _clock(orders), {},
-    (orders.c.order_line_id, orders.c.order_id, orders.c.ordered_on, orders.c.product_id, orders.c.units_sold, orders.c.net_amount, orders.c.currency),
+    (orders.c.order_line_id, orders.c.order_id, orders.c.ordered_on, orders.c.product_id, orders.c.units_sold, orders.c.net_amount, orders.c.currency), joins=_curve(orders),
 )  # fmt: skip
 
 
@@ -98,7 +121,7 @@ LOT_IDS = (
 )
 LOT_DIMENSIONS: dict[str, Any] = {**_named(lots, *_PRODUCT, *_RETURN), "return_reason": lots.c.reason}
 LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on}
-LOTS = Base("lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS)
+LOTS = Base("lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS, joins=_curve(lots))
 
 credited = lots.alias("credited")
 bought = orders.alias("bought")
@@ -108,11 +131,11 @@ _CREDITS = matches.join(
 CREDITS = Base(
     "credits", _CREDITS, {"order": matches.c.ordered_on, "return": credited.c.requested_on},
     {**_named(credited, *_RETURN), **_named(bought, *_ORDER), "return_reason": credited.c.reason}, credited.c.confirmed_at, _clock(bought), {},
-    (credited.c.return_line_id, credited.c.return_id, credited.c.requested_on, credited.c.product_id, matches.c.units, credited.c.reason, credited.c.confirmed_on),
+    (credited.c.return_line_id, credited.c.return_id, credited.c.requested_on, credited.c.product_id, matches.c.units, credited.c.reason, credited.c.confirmed_on), joins=_curve(bought),
 )  # fmt: skip
 
-_SCORED = orders.join(chances, chances.c.order_line_key == orders.c.order_line_key)
-SCORED = Base("scored", _SCORED, ORDERS.days, ORDERS.dimensions, ORDERS.seen, _clock(orders))
+_SCORED = orders.outerjoin(chances, chances.c.order_line_key == orders.c.order_line_key)
+SCORED = replace(ORDERS, name="scored", table=_SCORED, alone=orders)
 
 _LEGS = legs.outerjoin(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key)
 _LEG_DIMENSIONS = {
@@ -133,16 +156,16 @@ _LEG_IDS = (
 )
 LEGS = Base(
     "legs", legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key), {"order": legs.c.ordered_on, "return": legs.c.requested_on},
-    _LEG_DIMENSIONS, legs.c.started_at, {}, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status),
+    _LEG_DIMENSIONS, legs.c.started_at, {}, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status), alone=leg_carbon,
 )  # fmt: skip
 LOT_CARBON = Base(
     "lot_carbon", lots.join(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {},
-    (*LOT_IDS, lot_carbon.c.kg_co2e),
+    (*LOT_IDS, lot_carbon.c.kg_co2e), alone=lot_carbon,
 )  # fmt: skip
 LOT_COST = Base(
     "lot_cost", lots.join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS,
     {**LOT_DIMENSIONS, "component": lot_cost.c.component, "data_status": lot_cost.c.status}, first_event, {}, {},
-    (*LOT_IDS, lot_cost.c.component, lot_cost.c.amount, lot_cost.c.status, lot_cost.c.method.label("how")),
+    (*LOT_IDS, lot_cost.c.component, lot_cost.c.amount, lot_cost.c.status, lot_cost.c.method.label("how")), alone=lot_cost,
 )  # fmt: skip
 
 REFUNDS = Base(
@@ -297,16 +320,16 @@ def returned(amount: str = "units", *conditions: Sql, headline: bool = True, bas
     return (Sum(LOTS, of_lot, both(*own)), Sum(CREDITS, lambda now: -of_credit(now), both(*through, is_cancellation)))
 
 
-def sold(amount: str = "units_sold", *conditions: Sql) -> tuple[Sum, ...]:
-    """Sum over sold goods, exchanges and cancelled order entries left out."""
+def sold(amount: str = "units_sold", *conditions: Sql, base: Base = ORDERS) -> tuple[Sum, ...]:
+    """Sum over sold goods, exchanges and cancelled order entries left out; `base` is one that knows all of them."""
     cancelled: Sql
     if amount == "units_sold":
         whole: Sql = lambda _: orders.c.units_sold  # noqa: E731
         cancelled = lambda _: -matches.c.units  # noqa: E731
-        return (Sum(ORDERS, whole, both(*conditions) if conditions else None), Sum(CREDITS, cancelled, is_cancellation))
+        return (Sum(base, whole, both(*conditions) if conditions else None), Sum(CREDITS, cancelled, is_cancellation))
     goods: Sql = lambda _: orders.c.units_sold != 0  # noqa: E731
     cancelled = lambda _: -ratio(bought.c[amount], bought.c.units_sold) * double(matches.c.units) * bought.c.fx_rate  # noqa: E731
-    return (Sum(ORDERS, money(orders, amount), both(goods, *conditions)), Sum(CREDITS, cancelled, is_cancellation))
+    return (Sum(base, money(orders, amount), both(goods, *conditions)), Sum(CREDITS, cancelled, is_cancellation))
 
 
 # -- stages ------------------------------------------------------------------------------------------------------------

@@ -56,14 +56,13 @@ def _asked(build: Build, key: str, **question: Any) -> Ask:
 
 
 def _base_rows(build: Build, base: Base, question: Ask, columns: dict[str, Any], *conditions: Any) -> pd.DataFrame:
-    now = Time(base.dimensions["source"], question.as_of)
+    now = base.time(question)
     chosen = [c(now) if callable(c) else c for c in columns.values()]
     wanted = [c(now) for c in conditions]
     query = select(*(c.label(n) for n, c in zip(columns, chosen, strict=True))).where(
         *filters(base, question, now), *wanted
     )
-    source = base.table.join(now.table, now.table.c.source == base.dimensions["source"]) if now.is_used else base.table
-    return build.fetch(query.select_from(source))
+    return build.fetch(query.select_from(base.table))
 
 
 # -- promises ----------------------------------------------------------------------------------------------------------
@@ -274,7 +273,7 @@ def lanes(
     """List the lanes of the way back, heaviest emissions first: both places with coordinates, mode, legs, parcels, km and kg CO2e."""
     question = _asked(build, "kg_co2e", where=where, since=since, until=until, as_of=as_of, scope=scope)
     start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
-    now = Time(LEGS.dimensions["source"], question.as_of)
+    now = LEGS.time(question)
     ends = [start.c[n].label(f"from_{n}") for n in ("place_id", "name", "kind", "latitude", "longitude")]
     ends += [end.c[n].label(f"to_{n}") for n in ("place_id", "name", "kind", "latitude", "longitude")]
     group = [
@@ -357,7 +356,7 @@ def flow(
     """
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     question = _asked(build, "returned_units", **period)
-    now = Time(LOTS.dimensions["source"], question.as_of)
+    now = LOTS.time(question)
     settled = case(
         (now.happened(lots.c.exchanged_at), literal_column("'exchanged'")),
         (now.happened(lots.c.refunded_at), literal_column("'refunded'")),

@@ -66,6 +66,11 @@ COST_NEEDS = ("return", "unit_cost", "leg")
 EROSION_NEEDS = (*MARGIN_NEEDS, "leg")
 
 
+def _is_customers(_: Time) -> Expression:
+    """Leave out a marketplace's fee given back: no customer's money."""
+    return func.coalesce(refund_lines.c.restock_type, "") != literal_column("'fee'")
+
+
 def _paid(_: Time) -> Expression:
     return double(refunds.c.amount) * refunds.c.fx_rate
 
@@ -136,7 +141,7 @@ METRICS = (
         "amounts refunded, with VAT", "", "sum of refunds and credits", "money", "refund", "down", ("refund|refund_line|stage_refunded", "fx"),
         (measure("paid",
             [Sum(REFUNDS, _paid), Sum(CREDIT_LINES, money(refund_lines, "amount"), _is_credit)],
-            Sum(CREDIT_LINES, money(refund_lines, "amount")),
+            Sum(CREDIT_LINES, money(refund_lines, "amount"), _is_customers),
         ),), family="money",
     ),
     Metric(

@@ -5,7 +5,7 @@ from sqlalchemy import and_, literal_column
 from pipelines.metrics import finish
 from pipelines.metrics.base import Measure, Metric, Sum, Text, Time, always, measure
 from pipelines.metrics.bases import PROMISES, RISKS, STAGE_PAIRS, promises, risks, stage_base
-from pipelines.warehouse.engine import Expression, double, seconds_between
+from pipelines.warehouse.engine import Expression
 
 
 def _legal(_: Time) -> Expression:
@@ -13,9 +13,9 @@ def _legal(_: Time) -> Expression:
 
 
 def _due_soon(now: Time) -> Expression:
-    left = seconds_between(now.at, promises.c.due_at)
+    due = promises.c.due_at
     running = [now.open(promises.c[c]) for c in ("ended_at", "stopped_at")]
-    return and_(_legal(now), left > 0, left <= double(5 * 86400), *running)
+    return and_(_legal(now), due > now.at, due <= now.after(5), *running)
 
 
 RETURNS = measure("returns", Sum(PROMISES, always))

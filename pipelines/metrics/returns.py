@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, and_, case, func, literal_column, or_, select
+from sqlalchemy import Select, and_, func, literal_column, or_, select
 
 from pipelines.metrics import finish
 from pipelines.metrics.base import Ask, Measure, Metric, Sql, Sum, Text, Time, both, measure
@@ -15,6 +15,8 @@ from pipelines.metrics.bases import (
     bought,
     chances,
     credited,
+    curve_share,
+    curves,
     has_order,
     is_bound,
     is_cancellation,
@@ -24,41 +26,41 @@ from pipelines.metrics.bases import (
     matches,
     money,
     of_type,
+    on_curve,
     orders,
     returned,
     sold,
     units,
 )
 from pipelines.warehouse.engine import Expression, calendar_days, double
-from pipelines.warehouse.schema import HEADLINE_RETURN_TYPES, STAR
+from pipelines.warehouse.schema import HEADLINE_RETURN_TYPES
 
 CELL = ("clock_on", "cell_source", "cell_category", "cell_channel", "cell_window")
+FINE_CELL = ("share",)
 NOTHING_SOLD = "nothing sold in this selection"
 SOLD = measure("sold", sold())
 RETURNED = measure("returned", returned())
 
 
-def develop(chosen: Select[Any], ask: Ask, columns: list[str], family: bool = False) -> Select[Any]:
-    """Join the development curve to units grouped by the day their clock started: groups, `share` (G at their age, in hundredths), sums.
+def _is_scored(_: Time) -> Expression:
+    return chances.c.probability.is_not(None)
 
-    Units without a clock, or whose clock starts later, have share 0; units older than the curve, 1.
-    """
+
+EXPECTED = measure("expected", Sum(SCORED, lambda _: orders.c.units_sold * chances.c.probability, _is_scored))
+SCORED_UNITS = measure("scored", Sum(SCORED, lambda _: orders.c.units_sold, _is_scored))
+
+
+def develop(chosen: Select[Any], ask: Ask, columns: list[str], family: bool = False) -> Select[Any]:
+    """Join the development curve to units grouped by the day their clock started: groups, `share` (see curve_share), sums."""
     cohort = chosen.subquery("cohort")
-    now = Time(cohort.c.cell_source, ask.as_of)
-    curve = STAR.tables["estimate_development_curve"]
-    age = calendar_days(cohort.c.clock_on, now.at)
-    hundredths = double(func.floor(curve.c.share * double(100) + double(0.5))) / double(100)
-    share = case(
-        (or_(cohort.c.clock_on.is_(None), age < 0), double(0)), else_=func.coalesce(hundredths, double(1))
-    ).label("share")
-    same = [func.coalesce(curve.c[n], "") == func.coalesce(cohort.c[f"cell_{n}"], "") for n in ("category", "channel")]
-    same.append(func.coalesce(curve.c.window_days, -1) == func.coalesce(cohort.c.cell_window, -1))
+    now = Time(cohort.c.cell_source, ask.as_of, ask.observed)
+    names = {"source": "source", "category": "category", "channel": "channel", "window_days": "window"}
+    cell = {n: cohort.c[f"cell_{c}"] for n, c in names.items()}
     groups = [cohort.c[b] for b in ask.by] + ([cohort.c.cell_category.label("family")] if family else [])
     aged = (
-        select(*groups, share, *(cohort.c[c] for c in columns))
+        select(*groups, curve_share(cohort.c.clock_on, now).label("share"), *(cohort.c[c] for c in columns))
         .select_from(cohort)
-        .join(now.table, now.table.c.source == cohort.c.cell_source)
-        .outerjoin(curve, and_(curve.c.source == cohort.c.cell_source, *same, curve.c.day == age))
+        .outerjoin(curves, on_curve(cohort.c.clock_on, cell, now))
         .subquery("aged")
     )
     keys = [aged.c[g.name] for g in groups] + [aged.c.share]
@@ -148,25 +150,25 @@ METRICS = (
     Metric(
         "maturity", Text("Share already back", "Part déjà revenue"),
         Text("Of all returns these sales will bring, the share that should be back by now.", "Sur tous les retours que ces ventes entraîneront, la part qui devrait déjà être revenue."),
-        "units weighed by G at their age", "units sold", "mean of G(age)", "share", "order", "none", R, (SOLD, RETURNED), finish.maturity, None, CELL, develop, family="returns",
+        "units weighed by G at their age", "units sold", "mean of G(age)", "share", "order", "none", R, (SOLD, RETURNED), finish.maturity, None, CELL, FINE_CELL, develop, family="returns",
     ),
     Metric(
         "ultimate_return_rate", Text("Expected final rate", "Taux final estimé"),
         Text("Share of the units sold that will have come back once every return has arrived.", "Part des unités vendues qui sera revenue une fois tous les retours arrivés."),
         "returns so far and to come", "units sold", "returned so far / sum of G(age), with a prior while young", "share", "order", "down", R,
-        (SOLD, RETURNED), finish.ultimate, None, CELL, develop, family="returns", first="returned",
+        (SOLD, RETURNED), finish.ultimate, None, CELL, FINE_CELL, develop, family="returns", first="returned",
     ),
     Metric(
         "returns_to_come", Text("Returns still to come", "Retours encore à venir"),
         Text("Units of these sales expected back that have not arrived yet.", "Unités de ces ventes attendues en retour et pas encore revenues."),
         "units kept so far x chance to come", "", "sum of p (1 - G) / (1 - p G)", "units", "order", "down", R,
-        (SOLD, RETURNED), finish.to_come, None, CELL, develop, family="returns",
+        (SOLD, RETURNED), finish.to_come, None, CELL, FINE_CELL, develop, family="returns",
     ),
     Metric(
         "returns_to_come_value", Text("Value of returns still to come", "Valeur des retours encore à venir"),
         Text("Net sales expected to be undone by returns that have not arrived yet, without VAT.", "Ventes nettes que les retours pas encore arrivés devraient annuler, hors TVA."),
         "net value kept so far x chance to come", "", "sum of value x p (1 - G) / (1 - p G)", "money", "order", "down", (*R, "fx"),
-        (SOLD, RETURNED, measure("sold_value", sold("net_amount")), measure("returned_value", returned("net_amount"))), finish.to_come_value, None, CELL, develop, family="returns",
+        (SOLD, RETURNED, measure("sold_value", sold("net_amount")), measure("returned_value", returned("net_amount"))), finish.to_come_value, None, CELL, FINE_CELL, develop, family="returns",
     ),
     Metric(
         "window_return_rate", Text("Returned within {parameter} days", "Retourné en {parameter} jours"),
@@ -216,27 +218,27 @@ METRICS = (
         "product_return_rate", Text("Adjusted return rate", "Taux de retour corrigé"),
         Text("Return rate of a product, pulled towards its category as long as few units were sold.", "Taux de retour d'un produit, rapproché de sa catégorie tant que peu d'unités sont vendues."),
         "returned units + a of the category", "exposed units + a + b", "(r + a) / (n + a + b)", "share", "order", "down", R,
-        (SOLD, RETURNED), finish.product(finish.shrunk), None, CELL, develop_families, family="products", first="returned",
+        (SOLD, RETURNED), finish.product(finish.shrunk), None, CELL, (*FINE_CELL, "family"), develop_families, family="products", first="returned",
     ),
     Metric(
         "probability_above_category", Text("Surely above its category", "Sûrement au-dessus de sa catégorie"),
         Text("How sure we are that a product comes back more than its category.", "Notre certitude qu'un produit revient plus que sa catégorie."),
         "posterior above the category's rate", "", "P(rate > a / (a + b))", "share", "order", "down", R,
-        (SOLD, RETURNED), finish.product(finish.above), None, CELL, develop_families, family="products", first="returned",
+        (SOLD, RETURNED), finish.product(finish.above), None, CELL, (*FINE_CELL, "family"), develop_families, family="products", first="returned",
     ),
     Metric(
         "expected_return_rate", Text("Rate expected at order time", "Taux attendu à la commande"),
         Text("Return rate that was to be expected of these sales from what was known when they were ordered.", "Taux de retour qu'on pouvait attendre de ces ventes d'après ce qui était connu à la commande."),
         "sum of predicted probabilities", "units sold", "mean probability", "share", "order", "none", R,
-        (measure("expected", Sum(SCORED, lambda _: orders.c.units_sold * chances.c.probability)), measure("scored", Sum(SCORED, lambda _: orders.c.units_sold))),
+        (EXPECTED, SCORED_UNITS),
         finish.ratio_of("expected", "scored", nothing="no expected rate for these sales"), family="products",
     ),
     Metric(
         "own_part", Text("The product's own part", "La part propre au produit"),
         Text("Final return rate less the rate expected at order time: what the product adds by itself, in points.", "Taux final moins le taux attendu à la commande : ce que le produit ajoute de lui-même, en points."),
         "final rate - expected rate", "", "final - expected", "share", "order", "down", R,
-        (SOLD, RETURNED, measure("expected", Sum(SCORED, lambda _: orders.c.units_sold * chances.c.probability)), measure("scored", Sum(SCORED, lambda _: orders.c.units_sold))),
-        finish.own_part, None, CELL, develop, family="products", first="returned",
+        (measure("sold", sold(base=SCORED)), RETURNED, EXPECTED, SCORED_UNITS),
+        finish.own_part, None, CELL, FINE_CELL, develop, family="products", first="returned",
     ),
     Metric(
         "several_sizes_share", Text("Several sizes ordered", "Commande de plusieurs tailles"),

@@ -204,7 +204,7 @@ def judge(
     raw = [n for n, k in given.items() if n in table.columns and k != sql_type(table.columns[n])]
     rules = _rules(table, given, landed_at)
     # a clean row pays for the conditions alone; only a faulty one has its faults listed
-    any_fault = " OR ".join(f"coalesce({condition}, false)" for _, _, condition in rules)
+    any_fault = " OR ".join(f"({condition})" for _, _, condition in rules)
     listed = " + ".join(
         f"(CASE WHEN {condition} THEN {1 << i} ELSE 0 END)::UBIGINT" for i, (_, _, condition) in enumerate(rules)
     )

@@ -7,6 +7,7 @@ through `read_sql`.
 
 import re
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -257,6 +258,8 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 
 class _DuckDB:
+    """Cursors are handed from one fetch to the next, one at a time each, so threads may share the build."""
+
     dialect = "duckdb"
 
     def __init__(self, path: Path) -> None:
@@ -267,21 +270,33 @@ class _DuckDB:
         quoted = str(path).replace("'", "''")
         self._base.execute(f"ATTACH '{quoted}' AS build (READ_ONLY)")
         self._dialect = DuckDBDialect()
+        self._idle: list[duckdb.DuckDBPyConnection] = []
+        self._written = lru_cache(500)(self._write)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        cursor = self._base.cursor()
-        cursor.execute("USE build")
-        return cursor
+        try:
+            return self._idle.pop()
+        except IndexError:
+            cursor = self._base.cursor()
+            cursor.execute("USE build")
+            return cursor
 
-    def fetch(self, statement: Select[Any]) -> pd.DataFrame:
+    def _write(self, statement: Select[Any]) -> tuple[str, dict[str, Any]]:
         compiled = statement.compile(dialect=self._dialect, compile_kwargs={"render_postcompile": True})
         names = {name: f"${name}" for name in compiled.params}
         text = str(compiled)
-        sql = text % names if names else text.replace("%%", "%")
-        with self.cursor() as cursor:
-            return _frame(cursor.execute(sql, compiled.params).to_arrow_table())
+        return text % names if names else text.replace("%%", "%"), dict(compiled.params)
+
+    def fetch(self, statement: Select[Any]) -> pd.DataFrame:
+        cursor = self.cursor()
+        try:
+            return cursor.execute(*self._written(statement)).df()
+        finally:
+            self._idle.append(cursor)
 
     def close(self) -> None:
+        for cursor in self._idle:
+            cursor.close()
         self._base.close()
 
 

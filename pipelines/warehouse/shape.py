@@ -17,6 +17,10 @@ from pipelines.warehouse.contracts import KEYED, identity_of, key_sql, sql_type
 
 SHARE_TO_REBUILD = 0.2  # with more than this share of lines touched a full build is cheaper than an increment
 DIMENSION_LOGS = ("product", "place", "policy", "shop", "fx_rate")
+TOUCHED = {
+    key: f"{key} IN (SELECT {key} FROM touched_{key.removesuffix('_key')})"
+    for key in ("order_line_key", "return_line_key", "parcel_key", "refund_key")
+}
 # lots whose cost or carbon may change: those of touched returns (a fee is shared by a return) and of touched parcels
 SHARES_COST = """(parcel_key IN (SELECT parcel_key FROM touched_parcel) OR return_key IN (
     SELECT return_key FROM fact_return_line WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line)))"""
@@ -141,6 +145,21 @@ def touch(connection: duckdb.DuckDBPyConnection, new_loads: list[str]) -> None:
             SELECT parcel_key FROM all_chain_element WHERE {new}
             UNION ALL SELECT parcel_key FROM all_return_event WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line) AND parcel_key IS NOT NULL);
     """)  # fmt: skip
+
+
+def narrow(connection: duckdb.DuckDBPyConnection) -> None:
+    """Point current_return_event, current_chain_element and current_refund_line at copies of their touched rows, read once."""
+    of_return, parcel, refund = TOUCHED["return_line_key"], TOUCHED["parcel_key"], TOUCHED["refund_key"]
+    wanted = {
+        "return_event": of_return,
+        "chain_element": parcel,
+        "refund_line": f"{refund} OR {of_return} OR order_line_key IN (SELECT order_line_key FROM all_return_event WHERE {of_return})",
+    }
+    for thing, predicate in wanted.items():
+        connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE narrowed_{thing} AS SELECT * FROM current_{thing} WHERE {predicate};
+            CREATE OR REPLACE TEMP VIEW current_{thing} AS SELECT * FROM narrowed_{thing};
+        """)
 
 
 def touched_share(connection: duckdb.DuckDBPyConnection) -> float:
@@ -504,8 +523,8 @@ def shape_recoveries(connection: duckdb.DuckDBPyConnection, found: Flags, where:
     """)  # fmt: skip
 
 
-def shape_seen(connection: duckdb.DuckDBPyConnection) -> None:
-    """Fill what follows from the facts: customers, carrier services, freshness and coverage."""
+def shape_seen(connection: duckdb.DuckDBPyConnection, where: str = "customer_key IS NOT NULL") -> None:
+    """Fill what follows from the facts: customers of order lines matching `where`, carrier services, freshness and coverage."""
     share = "count({0}) / nullif(count(*), 0)"
     of_line = {
         "delivery": "delivered_at", "unit_cost": "cost_amount", "vat": "vat_amount", "outbound_cost": "outbound_cost",
@@ -545,11 +564,12 @@ def shape_seen(connection: duckdb.DuckDBPyConnection) -> None:
         for t, c in times.items()
     )
     connection.execute(f"""
-        DELETE FROM dim_customer; DELETE FROM dim_carrier_service; DELETE FROM build_source; DELETE FROM build_coverage;
+        DELETE FROM dim_carrier_service; DELETE FROM build_source; DELETE FROM build_coverage;
+        DELETE FROM dim_customer WHERE customer_key IN (SELECT customer_key FROM all_order_line WHERE {where});
         INSERT INTO dim_customer BY NAME
             SELECT customer_key, min(customer_id) AS customer_id, arg_min(country, (ordered_at, order_line_key)) AS country,
                 arg_min(customer_area, (ordered_at, order_line_key)) AS area, min(ordered_at)::DATE AS first_ordered_on
-            FROM current_order_line WHERE customer_key IS NOT NULL GROUP BY 1;
+            FROM current_order_line WHERE customer_key IN (SELECT customer_key FROM all_order_line WHERE {where}) GROUP BY 1;
         INSERT INTO dim_carrier_service BY NAME
             SELECT {key_sql("concat_ws('|', carrier, service, mode, vehicle, fuel)")} AS carrier_service_key, * FROM (SELECT DISTINCT carrier, service, mode, vehicle, fuel FROM fact_return_leg);
         INSERT INTO build_source BY NAME {fresh};
