@@ -454,7 +454,7 @@ def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
     figure = _figure(_FLOW_HEIGHT, words)
     figure.add_sankey(
         arrangement="snap",
-        textfont={"size": 12, "shadow": "none"},
+        textfont={"size": 12, "shadow": "auto"},
         node={
             "label": labels, "color": [colours.get(name, "#6E93A8") for name in names], "pad": _PAD, "thickness": 12, "line": {"width": 0},
             "x": [(0.001, 0.2, 0.5, 0.999)[layer[name]] for name in names], "y": [height[name] for name in names],
