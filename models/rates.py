@@ -212,8 +212,9 @@ def assumed_curve(window_days: int, last_day: int) -> Array:
 class Ultimate:
     """Final rates of groups, one entry a group; NaN for groups without units.
 
-    `rate` is the expected final share: what has come plus what is to come, over units sold. `low` and `high` bound the true
-    rate behind it. `maturity` is the mean of G over units sold. `to_come` are the units still expected, with their interval.
+    `rate` is the expected final share: what has come plus what is to come, over units sold. `low` and `high` lie around it: what
+    is still to come and the chance in so many units both count, so that they bound the rate behind these sales too.
+    `maturity` is the mean of G over units sold. `to_come` are the units still expected, with their interval.
     """
 
     rate: Array
@@ -271,16 +272,20 @@ def ultimate_rates(
     mean, sd = (np.broadcast_to(_floats(x), (size,)) for x in (prior if prior is not None else (np.nan, np.nan)))
     with np.errstate(invalid="ignore"):
         has_prior = np.isfinite(mean) & (sd > 0) & (maturity < PRIOR_UNTIL)
-    out = np.full((6, size), np.nan)
+    out = np.full((2, size), np.nan)
     for start in range(0, size, 256):
         part = slice(start, start + 256)
         out[:, part] = _posterior(
-            came[part], pending[part], effect[part], np.where(has_prior, mean, np.nan)[part], sd[part], level
+            came[part], pending[part], effect[part], np.where(has_prior, mean, np.nan)[part], sd[part]
         )
-    to_come, spread, low, high = out[0], out[1], out[2], out[3]
+    to_come, spread = out
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = (came + to_come) / n
         half = _z(level) * np.sqrt(spread)
+        # Var(rate - p) = Var(final - p) + Var(rate - final): chance in n units, and what is not known of those to come.
+        chance = effect * rate * (1 - rate) / n
+        effective = n / effect * np.where(chance > 0, chance / (chance + spread / n**2), 1.0)
+        low, high = _jeffreys(rate, effective, level)
     waiting = pending.sum(1)
     is_empty = n <= 0
     answer = (
@@ -295,8 +300,15 @@ def ultimate_rates(
     return Ultimate(*(np.where(is_empty, np.nan, x) for x in answer))
 
 
-def _posterior(came: Array, pending: Array, deff: Array, mean: Array, sd: Array, level: float) -> Array:
-    """Give to_come, its variance, low, high (and the logit's mean and sd) for a block of groups."""
+def _jeffreys(rate: Array, effective: Array, level: float) -> tuple[Array, Array]:
+    """Bound a rate by Jeffreys' interval on an effective number of units."""
+    tail = (1 - level) / 2
+    a, b = rate * effective + 0.5, (1 - rate) * effective + 0.5
+    return betaincinv(a, b, tail), betaincinv(a, b, 1 - tail)
+
+
+def _posterior(came: Array, pending: Array, deff: Array, mean: Array, sd: Array) -> Array:
+    """Give the units to come and their variance for a block of groups."""
     steps = np.linspace(0, 1, _LEVELS + 1)
     used = np.flatnonzero(pending.any(0))
     g, waiting = steps[used], pending[:, used]
@@ -322,11 +334,7 @@ def _posterior(came: Array, pending: Array, deff: Array, mean: Array, sd: Array,
     noise = np.matmul(waiting[:, None, :], chance * (1 - chance))[:, 0, :]
     expected = np.sum(density * coming, 1)
     variance = np.sum(density * ((coming - expected[:, None]) ** 2 + deff[:, None] * noise), 1)
-    cumulative = np.cumsum(density, 1) - density / 2
-    tail = (1 - level) / 2
-    low = np.array([np.interp(tail, c, values) for c, values in zip(cumulative, x, strict=True)])
-    high = np.array([np.interp(1 - tail, c, values) for c, values in zip(cumulative, x, strict=True)])
-    return np.vstack([expected, variance, expit(low), expit(high), centre, deviation])
+    return np.vstack([expected, variance])
 
 
 def ultimate_rate(

@@ -303,6 +303,58 @@ def test_dimension_values(build: Build) -> None:
     assert metrics.dimension_values(build, "country") == ["DE", "FR", "GB"]
     assert metrics.dimension_values(build, "promise") == ["legal_refund", "refund"]
     assert metrics.dimension_values(build, "role") == ["first_mile", "hub", "trunk"]
+    assert metrics.dimension_values(build, "carrier") == ["Relais"]
+    assert metrics.dimension_values(build, "method") == ["drop_off"]
+
+
+def test_places_are_those_that_took_returns_in(tmp_path: Path) -> None:
+    lots = [
+        {**lot, "place_id": p} for lot, p in zip(hand_build.LOTS, ("shop:b", "shop:a", "shop:b", None), strict=False)
+    ]
+    with rebuilt(tmp_path, fact_return_line=lots) as build:
+        assert (
+            metrics.dimension_values(build, "place") == metrics.dimension_values(build, "site") == ["shop:a", "shop:b"]
+        )
+
+
+def test_emissions_per_return_by_the_carrier_of_the_return(build: Build) -> None:
+    found = metrics.answer(build, "kg_co2e_per_return", by=("carrier",)).set_index("carrier")
+    kg = (found["value"] * found["n"]).sum()
+    assert kg == pytest.approx(value(build, "kg_co2e"))
+    assert found.loc["Relais", "value"] == pytest.approx(3 / 4)  # all of it, for a b c d
+
+
+def test_what_the_catalogue_changed(tmp_path: Path) -> None:
+    first, other = hand_build.TABLES["dim_product"][:2]
+    later = {**first, "product_key": 90, "valid_from": pd.Timestamp("2025-06-01").to_pydatetime(), "category": "shoes"}
+    assert first["category"] != "shoes"
+    with rebuilt(tmp_path, dim_product=[{**first, "is_current": False}, later, other]) as build:
+        found = metrics.product_changes(build)
+    assert found[["style_id", "changed_at", "what", "before", "after", "products"]].to_numpy().tolist() == [
+        [first["style_id"], pd.Timestamp("2025-06-01"), "category", first["category"], "shoes", 1]
+    ]
+
+
+def test_a_fee_given_back_is_no_money_of_a_customer(tmp_path: Path) -> None:
+    fee = {**hand_build.REFUND_LINES[0], "refund_line_key": 90, "restock_type": "fee", "amount": 1000}
+    with rebuilt(tmp_path, fact_refund_line=[*hand_build.REFUND_LINES, fee]) as build:
+        found = metrics.answer(build, "refund_amount", by=("category",)).set_index("category")["value"]
+    assert found.to_dict() == pytest.approx({"dress": 160, "shoes": 96})
+
+
+def test_each_source_has_its_own_time_of_observation(tmp_path: Path) -> None:
+    # the till's last event lies two days before d's legal refund date, the shop's two and a half: both see it; a year later neither
+    sources = hand_build.TABLES["build_source"]
+    late = [{**sources[0], "source": "till", "last_occurred_at": sources[0]["last_occurred_at"].replace(year=2027)}]
+    promises = hand_build.PROMISES
+    moved = [{**row, "source": "till", "return_key": row["return_key"] + 1000} for row in promises]
+    coverage = [{**row, "source": s} for s in ("shop", "till") for row in hand_build.TABLES["build_coverage"]]
+    with rebuilt(
+        tmp_path, build_source=[*sources, *late], estimate_promise=[*promises, *moved], build_coverage=coverage
+    ) as build:
+        found = metrics.answer(build, "promise_undetermined", by=("source",)).set_index("source")["value"]
+        assert found.to_dict() == {"shop": 2, "till": 0}
+        assert value(build, "refunds_due_soon") == 1
 
 
 # -- comparisons, rows, lists ------------------------------------------------------------------------------------------

@@ -179,6 +179,7 @@ def test_a_prior_speaks_for_the_young_and_is_silent_for_the_mature() -> None:
     young = rates.ultimate_rate([0.2], [200], [30], prior=prior)
     assert young[0] == pytest.approx(0.37, abs=0.01)  # 30 came, 170 x .26 still do; without prior 75%
     assert young[1] == pytest.approx(0.29, abs=0.02)
+    assert young[1] < young[0] < young[2]  # also where the prior pulls what is to come away from what came
     assert rates.ultimate_rate([0.99], [200], [100], prior=prior) == rates.ultimate_rate([0.99], [200], [100])
 
 

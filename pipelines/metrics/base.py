@@ -354,7 +354,9 @@ def statement(ask: Ask) -> Select[Any]:
             by_base.setdefault(s.base.name, (s.base, []))[1].append((m.name, s))
     is_wrapped = metric.wrap is not None and ask.details == metric.details
     additive = not any(s.distinct for _, sums in by_base.values() for _, s in sums)
-    grains = tuple(b for b in ask.by if time_grain(b) and b != "day" and additive and not ask.is_fine and not is_wrapped)
+    grains = tuple(
+        b for b in ask.by if time_grain(b) and b != "day" and additive and not ask.is_fine and not is_wrapped
+    )
     parts = [_part(base, sums, ask, grains) for base, sums in by_base.values()]
     groups, columns = [*ask.by, *ask.details], [m.name for m in metric.measures]
     chosen = parts[0]
@@ -396,7 +398,7 @@ def _part(base: Base, sums: list[tuple[str, Sum]], ask: Ask, grains: Sequence[st
 def _parts_of(condition: Expression) -> dict[str, Expression]:
     """Give the conditions that all must hold, by their text."""
     is_and = getattr(condition, "operator", None) is joined_by_and
-    parts: Sequence[Expression] = condition.clauses if is_and else [condition]  # type: ignore[attr-defined]
+    parts: Sequence[Expression] = condition.clauses if is_and else [condition]
     return {str(p.compile(compile_kwargs={"literal_binds": True})): p for p in parts}
 
 
@@ -409,10 +411,9 @@ def _shared(conditions: list[dict[str, Expression]]) -> tuple[list[Expression], 
     common = [condition for text, condition in conditions[0].items() if text in shared]
     left = [{text: c for text, c in found.items() if text not in shared} for found in conditions]
     own = {" AND ".join(found): and_(*found.values()) for found in left if found}
-    if own and all(left):
+    if all(left):
         common.append(or_(*own.values()))
-    is_same = all(left) and len(own) == 1
-    return common, [None if is_same or not found else own[" AND ".join(found)] for found in left]
+    return common, [own[" AND ".join(found)] if found else None for found in left]
 
 
 def _detail_type(ask: Ask, name: str) -> Any:

@@ -121,7 +121,9 @@ LOT_IDS = (
 )
 LOT_DIMENSIONS: dict[str, Any] = {**_named(lots, *_PRODUCT, *_RETURN), "return_reason": lots.c.reason}
 LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on}
-LOTS = Base("lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS, joins=_curve(lots))
+LOTS = Base(
+    "lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS, joins=_curve(lots)
+)
 
 credited = lots.alias("credited")
 bought = orders.alias("bought")

@@ -738,6 +738,8 @@ class _Compiler:
             return value if _is_arithmetic(given) else f"coalesce({self._number(value)}::VARCHAR, {value})"
         if isinstance(kind, Boolean):
             return f"CASE WHEN lower(trim({value})) IN ({', '.join(map(quote, YES_WORDS))}) THEN 'true' WHEN lower(trim({value})) IN ({', '.join(map(quote, NO_WORDS))}) THEN 'false' ELSE {value} END"  # fmt: skip
+        if schema.LOG.tables[thing].columns[column].info["values"]:  # our own words, however the file capitalises them
+            value = f"lower({value})"
         return f"nullif(trim({value}), '')"
 
     def _value(self, given: Any, line: int) -> str:

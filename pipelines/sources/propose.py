@@ -37,7 +37,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "size": ("size", "taille", "pointure"),
     "colour": ("colour", "color", "couleur", "coloris"),
     "units": ("units", "quantity", "qty", "quantite", "qte", "nombre", "pieces"),
-    "unit_price": ("unit price", "price", "unitprice", "item price", "prix unitaire", "prix", "pu", "pu ht"),
+    "units_returned": ("units returned", "returned units", "quantity returned", "returned quantity", "qty returned", "returned qty", "quantite retournee", "qte retournee"),
+    "unit_price": ("unit price", "price", "unitprice", "item price", "unit price excl vat", "unit net price", "prix unitaire", "prix unitaire ht", "prix ht", "prix", "pu", "pu ht"),
     "net_amount": ("net amount", "net price", "line total", "net", "amount", "total", "revenue", "sales", "montant ht", "total ht", "prix net", "montant", "ca ht"),
     "gross_amount": ("gross amount", "total incl vat", "montant ttc", "total ttc", "prix ttc"),
     "vat_amount": ("vat", "vat amount", "tax", "tax amount", "tva", "montant tva"),
@@ -67,11 +68,12 @@ WORDS: dict[str, tuple[str, ...]] = {
     "mode": ("mode", "transport mode", "mode of shipment", "mode de transport"),
     "carrier": ("carrier", "courier", "transporteur"),
     "freight": ("freight", "freight cost", "shipping cost", "transport cost", "cout transport", "frais de transport", "fret"),
+    "distance_km": ("distance km", "distance", "km", "kilometres", "kilometers"),
     "origin": ("origin", "from", "ship from", "origine", "depart", "lieu de depart"),
     "destination": ("destination", "to", "ship to", "arrivee", "lieu d arrivee"),
 }  # fmt: skip
 TIMES = ("ordered_at", "shipped_at", "delivered_at", "requested_at", "handed_over_at", "received_at", "inspected_at", "refunded_at", "promised_at")  # fmt: skip
-NUMBERS = ("units", "unit_price", "net_amount", "gross_amount", "vat_amount", "refund_amount", "unit_cost", "weight_kg", "weight_g", "freight")  # fmt: skip
+NUMBERS = ("units", "units_returned", "unit_price", "net_amount", "gross_amount", "vat_amount", "refund_amount", "unit_cost", "weight_kg", "weight_g", "distance_km", "freight")  # fmt: skip
 STAGES = ("requested_at", "handed_over_at", "received_at", "inspected_at", "refunded_at")
 ORDER = (
     "shipped_at",
@@ -127,12 +129,14 @@ def propose(file: Path) -> Proposal:
     columns: dict[str, str] = {}
     unused: list[str] = []
     roles: set[str] = set()
+    is_joined = False  # lines are numbered within their order: every sheet names a line by both
     is_french = False
     for sheet, (read, header, rows) in sheets.items():
         found = _roles(header, rows)
         is_french = is_french or any(_plain(c).split(" ")[0] in ("date", "n", "numero", "montant", "commande", "quantite", "motif", "retourne", "pays", "taille") and re.search("[éèà°]|commande|retour|montant", c.lower()) for c in header)  # fmt: skip
         samples = {role: [row[header.index(column)] for row in rows] for role, column in found.items()}
-        tables.append(_table(file, sheet, read, found, samples))
+        is_joined |= {"ordered_at", "order_id", "order_line_id"} <= set(found) and _repeats(samples["order_line_id"])
+        tables.append(_table(file, sheet, read, found, samples, is_joined=is_joined))
         columns |= {role: column for role, column in found.items() if role not in columns}
         unused += [c for c in header if c not in found.values()]
         roles |= set(found)
@@ -333,7 +337,7 @@ def _word(value: str) -> str:
     return value if re.fullmatch(r"[A-Za-zÀ-ÿ][\wÀ-ÿ° '/.-]*", value) and value.lower() not in ("yes", "no", "true", "false", "null", "y", "n", "on", "off") else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'  # fmt: skip
 
 
-def _table(file: Path, sheet: str, read: dict[str, str], found: dict[str, str], samples: dict[str, Any]) -> str:
+def _table(file: Path, sheet: str, read: dict[str, str], found: dict[str, str], samples: dict[str, Any], *, is_joined: bool) -> str:
     """Write one table of the mapping."""
     lines = [f"  - file: {_word('*' + file.suffix)}"]
     if read:
@@ -345,15 +349,13 @@ def _table(file: Path, sheet: str, read: dict[str, str], found: dict[str, str], 
     c = {role: _word(column) for role, column in found.items()}
     is_order = "ordered_at" in c and bool({"order_id", "order_line_id"} & set(c))
     is_parcel = not is_order and "tracking" in c
+    if is_joined and {"order_id", "order_line_id"} <= set(c):
+        c["order_line_id"] = f'{{join: [{c["order_id"]}, {c["order_line_id"]}], with: "-"}}'
     made = False
     if is_order:
         lines.append("      order_line:")
         made = True
-        if "order_line_id" in c and "order_id" in c and _repeats(samples["order_line_id"]):
-            lines.append(f'        order_line_id: {{join: [{c["order_id"]}, {c["order_line_id"]}], with: "-"}}')
-        elif "order_line_id" in c:
-            lines.append(f"        order_line_id: {c['order_line_id']}")
-        lines += [f"        {role}: {c[role]}" for role in ("order_id", "ordered_at", "product_id") if role in c]
+        lines += [f"        {role}: {c[role]}" for role in ("order_line_id", "order_id", "ordered_at", "product_id") if role in c]
         lines.append(f"        units: {c.get('units', '{value: 1}  # assumed: one unit a row')}")
         if "net_amount" in c:
             lines.append(f"        net_amount: {c['net_amount']}  # must exclude VAT and count all units")
@@ -371,7 +373,7 @@ def _table(file: Path, sheet: str, read: dict[str, str], found: dict[str, str], 
         start = c.get("handed_over_at") or c.get("shipped_at") or c.get("ordered_at") or c.get("received_at")
         if start:
             lines.append(f"        started_at: {start}")
-        for column, role in (("ended_at", "delivered_at"), ("from_place_id", "origin"), ("to_place_id", "destination"), ("carrier", "carrier"), ("mass_kg", "weight_kg"), ("cost_amount", "freight")):  # fmt: skip
+        for column, role in (("ended_at", "delivered_at"), ("from_place_id", "origin"), ("to_place_id", "destination"), ("carrier", "carrier"), ("mass_kg", "weight_kg"), ("distance_km", "distance_km"), ("cost_amount", "freight")):  # fmt: skip
             if role in c:
                 lines.append(f"        {column}: {c[role]}")
         if "mass_kg" not in c and "weight_g" in c:
@@ -388,9 +390,10 @@ def _table(file: Path, sheet: str, read: dict[str, str], found: dict[str, str], 
         lines.append("      return_event:")
         if "returned" in c:
             lines.append(f"        when: {c['returned']}")
-        ids = []
+        ids = [("units", "units_returned")]
         if not is_order:
-            ids = [("return_line_id", "return_id"), ("return_id", "return_id"), ("order_line_id", "order_line_id"), ("units", "units"), ("product_id", "product_id")]  # fmt: skip
+            units = "units_returned" if "units_returned" in c else "units"
+            ids = [("return_line_id", "return_id"), ("return_id", "return_id"), ("order_line_id", "order_line_id"), ("units", units), ("product_id", "product_id")]  # fmt: skip
             if "return_id" not in c and is_parcel:
                 ids = [("return_line_id", "tracking"), *ids]
         lines += [f"        {column}: {c[role]}" for column, role in [*ids, ("reason_raw", "reason_raw")] if role in c]

@@ -357,7 +357,7 @@ def _spark_dialect() -> Dialect:
 def open_duckdb(path: Path) -> Build:
     """Open a build file for reading: attached read-only to a DuckDB in memory, nothing fetched from outside.
 
-    Every fetch has its own cursor, so threads may share the build.
+    Fetches at the same time have cursors of their own, so threads may share the build.
     """
     return Build(_DuckDB(Path(path)), None)
 
