@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from geopy.distance import geodesic
 
 Number = Any
 
@@ -14,6 +13,8 @@ def geodesic_km(latitude: Number, longitude: Number, to_latitude: Number, to_lon
     >>> round(geodesic_km(48.9, 2.4, 45.8, 4.8))
     389
     """
+    from geopy.distance import geodesic  # only when a lane is new: it brings geocoders along
+
     places = np.broadcast_arrays(latitude, longitude, to_latitude, to_longitude)
     pairs = zip(*(np.ravel(p) for p in places), strict=True)
     km = np.array([geodesic((a, b), (c, d)).km for a, b, c, d in pairs]).reshape(places[0].shape)

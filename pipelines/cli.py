@@ -103,6 +103,19 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield lambda text: bar.update(task, description=text)
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn Ctrl-C into a sentence; DuckDB tells of it as a RuntimeError."""
+    try:
+        yield
+    except (KeyboardInterrupt, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "interrupted" not in str(error).lower():
+            raise
+        raise BackhaulError(
+            "Stopped. Nothing was published; readers keep the last build. `backhaul load` without a path finishes what has landed."
+        ) from error
+
+
 def _plain(value: Any) -> Any:
     """Turn a cell into something JSON and CSV can carry; not a number becomes empty."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
@@ -207,7 +220,7 @@ def load(
     from pipelines.load import load as run
 
     settings = _settings(warehouse)
-    with _progress() as say:
+    with _progress() as say, _stoppable():
         report = run(settings, paths or [], source=source, namespace=namespace, progress=say)
     if output is Format.json:
         typer.echo(json.dumps({
@@ -366,10 +379,13 @@ def metric(
         if not value:
             raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint="--where")
         chosen.setdefault(name, []).append(value)
+    first, last = _day(since, "--from"), _day(until, "--to")
+    if first and last and first > last:
+        raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
     found = declared.metric(key)
     with _open(warehouse) as build:
         answer = declared.answer(
-            build, key, by=tuple(by or ()), where=chosen, since=_day(since, "--from"), until=_day(until, "--to"), as_of=_day(as_of, "--as-of"),
+            build, key, by=tuple(dict.fromkeys(by or ())), where=chosen, since=first, until=last, as_of=_day(as_of, "--as-of"),
         )  # fmt: skip
     rows = [{str(k): v for k, v in row.items()} for row in answer.to_dict("records")]
     if output is Format.table:
@@ -441,7 +457,7 @@ def demo(
     from pipelines.sample import write_sample
 
     settings = _settings(warehouse)
-    with tempfile.TemporaryDirectory(prefix="backhaul-sample-") as folder, _progress() as say:
+    with tempfile.TemporaryDirectory(prefix="backhaul-sample-") as folder, _progress() as say, _stoppable():
         say(f"simulating a shop of {orders:,} order lines")
         write_sample(Path(folder), orders, seed, progress=lambda text, _share: say(text))
         report = run(settings, [Path(folder)], source="canonical", progress=say)

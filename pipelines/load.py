@@ -4,6 +4,7 @@ A load is a state machine in `state.sqlite`: landed (files copied, untouched), l
 build readers see). Whatever kills it, the next load sweeps what is half-written and goes on from the last of these.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Any
 
 import duckdb
 from sqlalchemy import delete, insert
+from sqlalchemy.exc import OperationalError
 
 from pipelines import checks, estimate, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError
@@ -79,8 +81,16 @@ def load(
             if logged or (report.build_id is None and memory.loads_with("published")):
                 _build(settings, memory, logged, report, progress)
             return report
+        except (duckdb.Error, OperationalError) as error:
+            if _is_disk_full(error):
+                raise OSError(errno.ENOSPC, "No space left on device", str(settings.warehouse)) from error
+            raise
         finally:
             memory.close()
+
+
+def _is_disk_full(error: Exception) -> bool:
+    return "no space left" in str(error).lower() or "disk is full" in str(error).lower()
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
@@ -243,6 +253,8 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
             if named.ignored_columns:
                 report.ignored.setdefault(named.thing, []).extend(named.ignored_columns)
     except duckdb.Error as error:
+        if _is_disk_full(error):  # the files are not at fault: the load stays landed
+            raise
         raise SourceError(
             f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0]} Correct the file and load it again."
         ) from error

@@ -133,6 +133,8 @@ def _known(table: Table, file: Path, columns: list[str]) -> dict[str, str]:
             hint = ""
             if len(columns) == 1 and any(s in columns[0] for s in ";\t|"):
                 hint = " The columns are not separated by commas: load it with a mapping."
+            if any(mark in c for c in columns for mark in "\0\ufffd"):
+                raise SourceError(f"{file.name} is not UTF-8. Save it as UTF-8, or load it with a mapping.")
             raise SourceError(
                 f"{file.name}: the required column {column.name} is missing ({column.comment}).{hint} "
                 f"docs/sources.md lists the columns of {table.name}."

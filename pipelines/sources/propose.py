@@ -72,6 +72,14 @@ WORDS: dict[str, tuple[str, ...]] = {
     "origin": ("origin", "from", "ship from", "origine", "depart", "lieu de depart"),
     "destination": ("destination", "to", "ship to", "arrivee", "lieu d arrivee"),
 }  # fmt: skip
+# country names of exports, compared like headers -> ISO 3166; a name that is not here stays, and is quarantined
+COUNTRIES = {
+    "allemagne": "DE", "angleterre": "GB", "austria": "AT", "autriche": "AT", "belgique": "BE", "belgium": "BE", "canada": "CA", "danemark": "DK",
+    "denmark": "DK", "deutschland": "DE", "espagne": "ES", "etats unis": "US", "finland": "FI", "finlande": "FI", "france": "FR", "germany": "DE",
+    "great britain": "GB", "greece": "GR", "grece": "GR", "ireland": "IE", "irlande": "IE", "italie": "IT", "italy": "IT", "luxembourg": "LU",
+    "netherlands": "NL", "norvege": "NO", "norway": "NO", "pays bas": "NL", "poland": "PL", "pologne": "PL", "portugal": "PT", "royaume uni": "GB",
+    "spain": "ES", "suede": "SE", "suisse": "CH", "sweden": "SE", "switzerland": "CH", "uk": "GB", "united kingdom": "GB", "united states": "US", "usa": "US",
+}  # fmt: skip
 TIMES = ("ordered_at", "shipped_at", "delivered_at", "requested_at", "handed_over_at", "received_at", "inspected_at", "refunded_at", "promised_at")  # fmt: skip
 NUMBERS = ("units", "units_returned", "unit_price", "net_amount", "gross_amount", "vat_amount", "refund_amount", "unit_cost", "weight_kg", "weight_g", "distance_km", "freight")  # fmt: skip
 STAGES = ("requested_at", "handed_over_at", "received_at", "inspected_at", "refunded_at")
@@ -237,6 +245,8 @@ def _csv(file: Path) -> tuple[dict[str, str], list[str], list[list[str]]]:
             start[: start.rfind(b"\n") + 1 or None].decode("utf-8")
         except UnicodeDecodeError:
             encoding = "cp1252"
+        if b"\0" in start:
+            raise SourceError(f"{file.name} is not a text file. Export it as CSV again.")
     text = start.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace")
     first = text.splitlines()[0] if text.strip() else ""
     separator = max(SEPARATORS, key=lambda s: first.count(s))
@@ -337,7 +347,9 @@ def _word(value: str) -> str:
     return value if re.fullmatch(r"[A-Za-zÀ-ÿ][\wÀ-ÿ° '/.-]*", value) and value.lower() not in ("yes", "no", "true", "false", "null", "y", "n", "on", "off") else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'  # fmt: skip
 
 
-def _table(file: Path, sheet: str, read: dict[str, str], found: dict[str, str], samples: dict[str, Any], *, is_joined: bool) -> str:
+def _table(
+    file: Path, sheet: str, read: dict[str, str], found: dict[str, str], samples: dict[str, Any], *, is_joined: bool
+) -> str:
     """Write one table of the mapping."""
     lines = [f"  - file: {_word('*' + file.suffix)}"]
     if read:
@@ -347,6 +359,11 @@ def _table(file: Path, sheet: str, read: dict[str, str], found: dict[str, str], 
         lines.append("    dates: [" + ", ".join(f'"{f}"' for f in formats) + "]")
     lines.append("    to:")
     c = {role: _word(column) for role, column in found.items()}
+    if named := {v.strip() for v in samples.get("country", []) if _plain(v) in COUNTRIES}:
+        codes = {v.lower(): COUNTRIES[_plain(v)] for v in sorted(named)}
+        c["country"] = (
+            f"{{column: {c['country']}, map: {{{', '.join(f'{_word(v)}: {code}' for v, code in codes.items())}}}}}"
+        )
     is_order = "ordered_at" in c and bool({"order_id", "order_line_id"} & set(c))
     is_parcel = not is_order and "tracking" in c
     if is_joined and {"order_id", "order_line_id"} <= set(c):
@@ -355,7 +372,11 @@ def _table(file: Path, sheet: str, read: dict[str, str], found: dict[str, str], 
     if is_order:
         lines.append("      order_line:")
         made = True
-        lines += [f"        {role}: {c[role]}" for role in ("order_line_id", "order_id", "ordered_at", "product_id") if role in c]
+        lines += [
+            f"        {role}: {c[role]}"
+            for role in ("order_line_id", "order_id", "ordered_at", "product_id")
+            if role in c
+        ]
         lines.append(f"        units: {c.get('units', '{value: 1}  # assumed: one unit a row')}")
         if "net_amount" in c:
             lines.append(f"        net_amount: {c['net_amount']}  # must exclude VAT and count all units")
@@ -393,7 +414,7 @@ def _table(file: Path, sheet: str, read: dict[str, str], found: dict[str, str], 
         ids = [("units", "units_returned")]
         if not is_order:
             units = "units_returned" if "units_returned" in c else "units"
-            ids = [("return_line_id", "return_id"), ("return_id", "return_id"), ("order_line_id", "order_line_id"), ("units", units), ("product_id", "product_id")]  # fmt: skip
+            ids = [("return_line_id", "return_id"), ("return_id", "return_id"), ("order_line_id", "order_line_id"), ("units", units), ("product_id", "product_id"), ("country", "country")]  # fmt: skip
             if "return_id" not in c and is_parcel:
                 ids = [("return_line_id", "tracking"), *ids]
         lines += [f"        {column}: {c[role]}" for column, role in [*ids, ("reason_raw", "reason_raw")] if role in c]

@@ -7,6 +7,7 @@ named by the pointer, in one rename. Readers hold the file they opened; writers 
 import contextlib
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -76,6 +77,8 @@ def start(warehouse: Path, build_id: str, clone_of: str | None, threads: int | N
     if clone_of is not None:
         shutil.copyfile(build_path(warehouse, clone_of), path)
         path.chmod(0o644)
+        # what the copy shares with the last build goes to disk while the rest is worked out
+        threading.Thread(target=_sync, args=(path,), daemon=True).start()
     return connect(path, threads)
 
 
@@ -108,8 +111,7 @@ def publish(warehouse: Path, build_id: str, connection: duckdb.DuckDBPyConnectio
             raise OSError(
                 f"The build {build_id} reads back differently from what was written. Check the disk and load again."
             )
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
+    _sync(unfinished)
     path = build_path(warehouse, build_id)
     unfinished.rename(path)
     path.chmod(0o444)
@@ -137,8 +139,9 @@ def sweep(warehouse: Path) -> None:
         leftover.unlink()
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Flush a file or folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

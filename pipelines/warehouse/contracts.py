@@ -123,6 +123,8 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
         if info["values"]:
             allowed = ", ".join(f"'{v}'" for v in info["values"])
             rules.append(("unknown_value", name, f"t.{name} NOT IN ({allowed})"))
+        if name in ("country", "market"):
+            rules.append(("no_country_code", name, f"length(t.{name}) <> 2"))
         if name == "units" or name == "units_cancelled":
             allowed_negative = " AND t.line_type = 'goods'" if table.name == "order_line" else ""
             rules.append(("negative_units", name, f"t.{name} < 0{allowed_negative}"))
