@@ -67,7 +67,7 @@ def load(
         try:
             build.sweep(settings.warehouse)
             _sweep_logs(settings, memory)
-            report = Report(build.current_id(settings.warehouse))
+            report = Report(build.readable_id(settings.warehouse))
             if paths:
                 _begin(memory, _files([Path(p) for p in paths]), source, namespace)
             for step, status in ((_land, "landing"), (_log, "landed")):
@@ -287,7 +287,7 @@ def _build(
     """Shape, estimate, check and publish one build over everything logged."""
     warehouse = settings.warehouse
     loads = [row["load_id"] for row in memory.loads_with("logged", "published")]
-    previous = build.current_id(warehouse)
+    previous = build.readable_id(warehouse)
     build_id = build.new_id(warehouse, state.now())
     connection = build.start(warehouse, build_id, previous, settings.threads)
     before = _row_counts(connection) if previous else {}

@@ -4,6 +4,7 @@ One SQLite file beside the builds (WAL), reached through SQLAlchemy by this modu
 landed, how every row was judged, checks and builds. What sources say lives in the logs, not here.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -86,8 +87,12 @@ class State:
     """The state file of one warehouse folder."""
 
     def __init__(self, folder: Path) -> None:
+        file = folder / "state.sqlite"
+        if file.exists() and not os.access(folder, os.W_OK):  # a read-only warehouse can still be asked
+            self._engine: Engine = create_engine(f"sqlite:///file:{file.absolute()}?mode=ro&immutable=1&uri=true")
+            return
         folder.mkdir(parents=True, exist_ok=True)
-        self._engine: Engine = create_engine(f"sqlite:///{folder / 'state.sqlite'}")
+        self._engine = create_engine(f"sqlite:///{file}")
 
         @event.listens_for(self._engine, "connect")
         def _pragmas(connection: Any, _record: Any) -> None:

@@ -134,6 +134,27 @@ def test_what_goes_wrong_is_one_line_and_exit_1(
     assert len(message.strip().splitlines()) == 1
 
 
+def test_ctrl_c_in_a_load_is_one_line(
+    tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise RuntimeError("Query interrupted")  # what DuckDB makes of Ctrl-C
+
+    monkeypatch.setattr("pipelines.load.load", interrupted)
+    monkeypatch.setattr("sys.argv", ["backhaul", "load", str(tiny_files), "--warehouse", str(tmp_path / "w")])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.startswith("backhaul: Stopped.")
+
+
+def test_a_cut_named_twice_is_one_cut_and_days_must_be_in_order(at: tuple[str, str]) -> None:
+    once = run("metric", "sold_units", "--by", "country", "--format", "csv", *at)
+    assert run("metric", "sold_units", "--by", "country", "--by", "country", "--format", "csv", *at) == once
+    told = runner.invoke(cli.app, ["metric", "sold_units", "--from", "2026-01-02", "--to", "2026-01-01", *at])
+    assert told.exit_code == 2
+
+
 def test_an_unknown_dimension_lists_the_ones_there_are(
     at: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -216,6 +216,7 @@ BAD_ROWS = [
     ("order_line", {"product_id": ""}, "missing product_id"),
     ("order_line", {"units_cancelled": "9"}, "cancelled_too_many units_cancelled"),
     ("order_line", {"units": "x", "currency": ""}, "bad_number units, missing currency"),
+    ("order_line", {"country": "France"}, "no_country_code country"),
     ("return_event", {"event": "teleported"}, "unknown_value event"),
     ("return_event", {"units": "0"}, "no_units units"),
     ("return_event", {"units": "1O"}, "bad_number units"),
@@ -277,6 +278,34 @@ def test_customers_are_hashed_with_hmac_and_nothing_personal_is_kept(tiny_settin
 def test_a_missing_warehouse_names_the_command_to_run(settings: Settings) -> None:
     with pytest.raises(WarehouseMissing, match="backhaul demo"):
         build.current_build(settings.warehouse)
+
+
+def test_a_full_disk_keeps_what_landed(settings: Settings, tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise duckdb.IOException("Could not write file: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(contracts, "judge", full)
+        with pytest.raises(OSError, match="No space left"):
+            load(settings, [tiny_files])
+    assert load(settings).is_new_build
+
+
+def test_a_damaged_build_is_told_and_made_again_from_the_logs(copy_of_tiny: Settings) -> None:
+    damaged = build.build_path(copy_of_tiny.warehouse, build.current_id(copy_of_tiny.warehouse) or "")
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"not a database" * 1000)
+    with pytest.raises(WarehouseMissing, match="damaged"):
+        build.current_build(copy_of_tiny.warehouse)
+    assert load(copy_of_tiny).kind == "full"
+    build.current_build(copy_of_tiny.warehouse).close()
+
+
+def test_a_warehouse_that_cannot_be_written_can_be_asked(
+    copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert len(state.builds(copy_of_tiny)) > 0
 
 
 def test_a_second_writer_is_refused_with_a_sentence(settings: Settings, tiny_files: Path) -> None:

@@ -377,10 +377,48 @@ def test_american_dates_and_thousands_are_seen(tmp_path: Path) -> None:
     assert (float(first["net_amount"]), first["ordered_at"]) == (1200.5, "2025-12-31T00:00:00Z")
 
 
+def test_lines_numbered_within_their_order_are_named_by_both_in_every_sheet(tmp_path: Path, settings: Settings) -> None:
+    book = openpyxl.Workbook()
+    orders, returns = book.active, book.create_sheet("Returns")
+    assert orders is not None
+    orders.title = "Orders"
+    for row in (
+        ["Order No", "Line", "Order date", "SKU", "Qty", "Prix unitaire HT", "Country"],
+        ["A1", 1, datetime(2025, 6, 1), "S1", 2, 10, "Allemagne"],
+        ["A2", 1, datetime(2025, 6, 2), "S2", 3, 20, "FR"],
+    ):
+        orders.append(row)
+    for row in (
+        ["Return No", "Order No", "Line", "Units returned", "Received on"],
+        ["R1", "A2", 1, 2, datetime(2025, 6, 9)],
+    ):
+        returns.append(row)
+    file = tmp_path / "shop.xlsx"
+    book.save(file)
+    load(settings, [file], source=str(mapping(tmp_path, propose(file).yaml).path))
+    build = published(settings)
+    bound = "SELECT o.order_line_id, r.units FROM fact_return_line r JOIN fact_order_line o USING (order_line_key)"
+    assert build.execute(bound).fetchall() == [("shop:A2-1", 2)]
+    sold = build.execute("SELECT country, net_amount::DOUBLE FROM fact_order_line ORDER BY 1").fetchall()
+    assert sold == [("DE", 20.0), ("FR", 60.0)]  # the price of a unit, times the units
+    build.close()
+
+
+def test_modes_are_known_however_they_are_capitalised(tmp_path: Path) -> None:
+    file = tmp_path / "shipments.csv"
+    file.write_text("Tracking,Ship date,Mode,Distance km,Country\nT1,2025-05-01,Air,450,FR\nT2,2025-05-01,Road,9,FR\n")
+    found = rows(mapping(tmp_path, propose(file).yaml), file)
+    assert [(r["mode"], float(r["distance_km"])) for r in found["chain_element"]] == [("air", 450), ("truck", 9)]
+    assert {r["country"] for r in found["return_event"]} == {"FR"}
+
+
 def test_an_empty_or_unknown_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("")
     with pytest.raises(SourceError, match=r"a\.csv is empty"):
         propose(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_bytes(b"\xff\x00\x01\n\x00")
+    with pytest.raises(SourceError, match="not a text file"):
+        propose(tmp_path / "b.csv")
     (tmp_path / "a.pdf").write_text("x")
     with pytest.raises(SourceError, match=r"give a CSV, Excel"):
         propose(tmp_path / "a.pdf")

@@ -35,14 +35,28 @@ def current_id(warehouse: Path) -> str | None:
 def current_build(warehouse: Path) -> Build:
     """Open the build readers see.
 
-    Raises WarehouseMissing when nothing has been published.
+    Raises WarehouseMissing when nothing has been published or the build cannot be opened.
     """
     build_id = current_id(warehouse)
     if build_id is None or not build_path(warehouse, build_id).exists():
         raise WarehouseMissing(
             f"There is no warehouse in {warehouse}. Run `backhaul demo` to make one from a sample shop, or `backhaul load PATH` with your files."
         )
-    return open_duckdb(build_path(warehouse, build_id))
+    try:
+        return open_duckdb(build_path(warehouse, build_id))
+    except duckdb.Error as error:
+        raise WarehouseMissing(
+            f"The build {build_id} in {warehouse} is damaged. Run `backhaul load` without a path: it is made again from the logs."
+        ) from error
+
+
+def readable_id(warehouse: Path) -> str | None:
+    """Give the id of the build readers see, or None when there is none or it cannot be opened."""
+    try:
+        current_build(warehouse).close()
+    except WarehouseMissing:
+        return None
+    return current_id(warehouse)
 
 
 @contextlib.contextmanager
