@@ -190,6 +190,10 @@ def _hashing_key(settings: Settings) -> bytes:
     """Read the key customers are hashed with; make it on first use."""
     path = settings.key_file
     if not path.exists():
+        if any((settings.warehouse / "log").glob("order_line/*/*.parquet")):
+            raise SourceError(
+                f"The hashing key {path} is gone. Restore it from a copy: with another key, known customers become new ones."
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:

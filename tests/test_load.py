@@ -427,3 +427,11 @@ def test_counts_and_changes_of_a_load_are_remembered(tiny_settings: Settings) ->
     results = state.check_results(tiny_settings)
     assert "refund_discrepancy" in set(results[results["rows"] > 0].name)
     assert not results[(results["rows"] > 0) & (results.is_blocking == 1)].size
+
+
+def test_a_lost_hashing_key_is_not_replaced_in_silence(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    copy_of_tiny.key_file.unlink()
+    extra = {**TINY_SHOP["order_line"][0], "order_line_id": "O9-1", "order_id": "O9"}
+    with pytest.raises(SourceError, match="Restore it from a copy"):
+        load(copy_of_tiny, [write_shop(tmp_path / "more", {"order_line": [extra]})])
+    assert len(tables(copy_of_tiny)["fact_order_line"]) == 8

@@ -11,11 +11,12 @@ import pytest
 
 from pipelines.errors import MappingError, SourceError
 from pipelines.load import load
+from pipelines.metrics import answer
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source, source_named
 from pipelines.sources.base import Named
 from pipelines.sources.mapping import Mapping, propose
-from pipelines.warehouse.build import build_path, connect, current_id
+from pipelines.warehouse.build import build_path, connect, current_build, current_id
 
 ONE_TABLE = (
     "N° commande;Ligne;Date commande;Référence;Article;Taille;Quantité;Montant TTC;E-mail;Code postal;Retourné;Motif;Date retour;Date remboursement;Montant remboursé;Prénom\r\n"
@@ -135,6 +136,9 @@ def test_a_shipment_log_loads_with_a_mapping_alone(tmp_path: Path, settings: Set
     promised = build.execute("SELECT from_stage, to_stage, duration, duration_unit, responsible FROM dim_policy_promise WHERE promise_id = 'delivery'").fetchall()  # fmt: skip
     assert promised == [("handed_over", "received", 3.0, "calendar_days", "carrier")]  # 1 to 4 May and 2 to 5 May
     build.close()
+    with current_build(settings.warehouse) as opened:  # a parcel's own policy is enough to judge its promise
+        told = answer(opened, "promise_kept", where={"promise": ["delivery"]}).iloc[0]
+    assert (told["status"], told["n"]) == ("ok", 2)
 
 
 def test_the_same_file_again_changes_nothing(tmp_path: Path, settings: Settings) -> None:

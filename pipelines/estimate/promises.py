@@ -40,7 +40,7 @@ OBSERVED_SQL = """
 def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """Fill dim_day: every day of the facts and 60 after, for each country sold to or from, with its public holidays.
 
-    Countries that the `holidays` library does not know have weekends only.
+    Countries that the `holidays` library does not know, and the empty one of returns without a country, have weekends only.
     """
     del settings
     first, last = connection.execute("""
@@ -53,8 +53,8 @@ def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     if first is None:
         return
     countries = [r[0] for r in connection.execute("""
-        SELECT DISTINCT country FROM (SELECT country FROM fact_order_line UNION ALL SELECT country FROM fact_return_line
-            UNION ALL SELECT market FROM dim_shop) WHERE country IS NOT NULL ORDER BY 1
+        SELECT DISTINCT coalesce(country, '') AS country FROM (SELECT country FROM fact_order_line UNION ALL SELECT country FROM fact_return_line
+            UNION ALL SELECT market FROM dim_shop) ORDER BY 1
     """).fetchall()]  # fmt: skip
     rows = [(c, day) for c in countries for day in _public_holidays(c, first, last)]
     found = pa.table({
@@ -178,7 +178,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         dated AS (
             SELECT p.*, CASE p.duration_unit WHEN 'clock_hours' THEN p.started_at + to_microseconds((p.duration * 3600000000)::BIGINT) ELSE e.ends_at END AS promised_at
             FROM promised p LEFT JOIN zone_hour_day h ON h.zone = p.zone AND h.hour = date_trunc('hour', p.started_at)
-            LEFT JOIN due_day e ON e.zone = p.zone AND e.country = p.country AND e.day = h.day AND e.duration_unit = p.duration_unit AND e.duration = p.duration)
+            LEFT JOIN due_day e ON e.zone = p.zone AND e.country = coalesce(p.country, '') AND e.day = h.day AND e.duration_unit = p.duration_unit AND e.duration = p.duration)
         SELECT return_key, return_id, promise_key, promise_id, responsible, started_at,
             coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at WHEN start_handed_over IS NOT NULL THEN greatest(promised_at, start_handed_over)
                 WHEN ended_at IS NOT NULL THEN promised_at END, ended_at) AS due_at,

@@ -539,6 +539,11 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, where: str = "customer_key
         f"SELECT source, '{n}' AS fact, {share.format(c)} AS share, count(*) AS rows FROM fact_order_line WHERE units_sold > 0 GROUP BY 1"
         for n, c in of_line.items()
     ]
+    # parcels of a shipment log bring their own policy, without an order line
+    selects.append(
+        f"SELECT source, 'policy', {share.format('policy_key')}, count(*) FROM fact_return_line "
+        "WHERE source NOT IN (SELECT source FROM fact_order_line WHERE units_sold > 0) GROUP BY 1"
+    )
     selects += [
         f"SELECT source, '{n}', {share.format(c)}, count(*) FROM fact_return_line GROUP BY 1"
         for n, c in of_return.items()
