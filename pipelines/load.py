@@ -12,7 +12,6 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -399,13 +398,3 @@ def _row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
         f"SELECT '{t}', count(*) FROM {t}" for t in schema.STAR.tables if t.startswith(("fact_", "dim_", "estimate_"))
     )
     return dict(connection.execute(union).fetchall())
-
-
-def observed_until(settings: Settings) -> datetime | None:
-    """Give the observation time T of the current build: the latest time something happened in it (UTC)."""
-    current = build.current_id(settings.warehouse)
-    if current is None:
-        return None
-    with duckdb.connect(str(build.build_path(settings.warehouse, current)), read_only=True) as connection:
-        value = _info(connection).get("observed_until")
-    return datetime.fromisoformat(value) if value else None
