@@ -174,6 +174,17 @@ def _day(text: str | None, name: str) -> date | None:
         raise typer.BadParameter(f"{text} is not a day; write it as 2026-01-31.", param_hint=name) from None
 
 
+def _filters(where: list[str] | None) -> dict[str, list[str]]:
+    """Read --where options."""
+    chosen: dict[str, list[str]] = {}
+    for pair in where or []:
+        name, _, value = pair.partition("=")
+        if not value:
+            raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint="--where")
+        chosen.setdefault(name, []).append(value)
+    return chosen
+
+
 @app.command(epilog=_example("backhaul sample --out shop-files --orders 20000 --seed 7"))
 def sample(
     out: Annotated[Path, typer.Option(help="Folder to write the files to.")],
@@ -373,12 +384,7 @@ def metric(
     """Answer one metric: value, interval, how many it rests on, and why when there is no answer."""
     from pipelines import metrics as declared
 
-    chosen: dict[str, list[str]] = {}
-    for pair in where or []:
-        name, _, value = pair.partition("=")
-        if not value:
-            raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint="--where")
-        chosen.setdefault(name, []).append(value)
+    chosen = _filters(where)
     first, last = _day(since, "--from"), _day(until, "--to")
     if first and last and first > last:
         raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
@@ -398,6 +404,42 @@ def metric(
         _print(rows, output, f"{found.name[0]} ({unit}, by {found.basis} date): {found.sentence[0]}")
     else:
         _print(rows, output)
+
+
+@app.command(epilog=_example("backhaul accrual --as-of 2025-12-31 --by month --by category --format csv"))
+def accrual(
+    by: Annotated[
+        list[str] | None, typer.Option(metavar="DIM", help="Cut by month, category, country ...; repeatable.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="DIM=VALUE", help="Keep one value; repeat a dimension for several.")
+    ] = None,
+    as_of: Annotated[str | None, typer.Option(metavar="DAY", help="Closing day; the latest day when left out.")] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Give what to book for returns not settled yet: refund liability and right to recover goods (IFRS 15), without VAT."""
+    from pipelines.metrics import accrual as booked
+
+    with _open(warehouse) as build:
+        found = booked(build, by=tuple(dict.fromkeys(by or ("month",))), where=_filters(where), as_of=_day(as_of, "--as-of"))  # fmt: skip
+        currency = build.info.get("reporting_currency", "EUR")
+    _print(
+        found.to_dict("records"), output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum"
+    )
+
+
+@app.command(epilog=_example("backhaul reasons --unknown"))
+def reasons(
+    unknown: Annotated[bool, typer.Option("--unknown", help="Only wordings that no reason is known for.")] = False,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """List how the sources word return reasons, and what each is taken for; add missing ones to data/reasons.csv."""
+    from pipelines.load import reason_wordings
+
+    rows = reason_wordings(_settings(warehouse))
+    _print([r for r in rows if not (unknown and r["reason"] is not None)], output, "Wordings of return reasons")
 
 
 @app.command(name="map", epilog=_example("backhaul map export.csv > mapping.yaml"))

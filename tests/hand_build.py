@@ -28,7 +28,7 @@ T = datetime(2026, 1, 31, 12)
 STYLES = {"alba": ("dress", "Robe Alba"), "gala": ("dress", "Robe Gala"), "runner": ("shoes", "Runner")}
 FACTS = (
     "order", "product", "unit_cost", "vat", "outbound_cost", "return", "reason", "policy", "leg", "leg_cost", "mass", "refund", "refund_line",
-    "recovery", "disposition", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
+    "recovery", "disposition", "inspection", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
     "stage_received", "stage_inspected", "stage_refunded", "stage_restocked",
 )  # fmt: skip
 
@@ -102,7 +102,7 @@ def _lot(name: str, line: int | None, stages: dict[str, str], units: int = 1, **
         "return_lot_key": number, "return_line_key": number, "return_line_id": f"shop:{name}", "lot_no": 1, "return_key": number, "return_id": f"shop:r-{name}",
         "order_line_key": line, "parcel_key": number, "parcel_id": f"shop:p-{name}", "source": "shop", "shop_id": "shop:fr", "channel": "web",
         **{s: order.get(s) for s in stamped}, "return_type": "withdrawal", "is_headline": True, "reason": "unknown", "method": "drop_off", "carrier": "Relais", "units": units,
-        **times, "requested_on": min(times.values()).date(), "confirmed_at": confirmed, "confirmed_on": confirmed and confirmed.date(),
+        **times, "requested_on": min(times.values()).date(), "confirmed_at": confirmed, "confirmed_on": confirmed and confirmed.date(), "refunded_on": times["refunded_at"].date() if "refunded_at" in times else None,
         "net_amount": order["net_amount"] / sold * units if order else None, "cost_amount": order["cost_amount"] / sold * units if order else None, "weight_kg": 0.4, **more,
     }  # fmt: skip
 
@@ -119,12 +119,12 @@ CREDIT = {
 }
 LOTS = [
     _lot("a", 1, {"requested": "2025-11-12 09", "approved": "2025-11-12 10", "handed_over": "2025-11-13 09", "carrier_scan": "2025-11-14 09", "received": "2025-11-17 09",
-         "inspected": "2025-11-18 09", "refunded": "2025-11-20 09", "restocked": "2025-11-21 09"}, reason="size_small", disposition="as_new", outcome="resold_as_new", refund_amount=60),
+         "inspected": "2025-11-18 09", "refunded": "2025-11-20 09", "restocked": "2025-11-21 09"}, reason="size_small", inspection_outcome="match", disposition="as_new", outcome="resold_as_new", refund_amount=60),
     _lot("b", 2, {"requested": "2025-11-12 09", "approved": "2025-11-12 10", "handed_over": "2025-11-13 09", "carrier_scan": "2025-11-14 09", "received": "2025-11-17 09",
          "inspected": "2025-11-18 09", "exchanged": "2025-11-19 09", "restocked": "2025-11-25 09"}, reason="size_large", return_type="exchange", disposition="marked_down", outcome="refurbished",
          return_key=ord("a"), return_id="shop:r-a", parcel_key=ord("a"), parcel_id="shop:p-a"),
     _lot("c", 3, {"requested": "2025-12-20 12", "approved": "2025-12-20 13", "handed_over": "2025-12-22 12", "received": "2025-12-29 12", "inspected": "2025-12-30 12",
-         "disposed": "2025-12-31 12", "refunded": "2026-01-15 12"}, reason="quality_defect", disposition="destroyed", outcome="destroyed", refund_amount=96),
+         "disposed": "2025-12-31 12", "refunded": "2026-01-15 12"}, reason="quality_defect", inspection_outcome="worn", disposition="destroyed", outcome="destroyed", refund_amount=96),
     _lot("d", 6, {"requested": "2026-01-28 10", "approved": "2026-01-28 11", "handed_over": "2026-01-29 10", "carrier_scan": "2026-01-30 10"}),
     _lot("e", 4, {"requested": "2025-12-10 09", "cancelled": "2025-12-11 09"}),
     _lot("f", 5, {"requested": "2025-12-12 09", "approved": "2025-12-12 10", "expired": "2026-01-10 09"}),

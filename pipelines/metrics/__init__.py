@@ -5,6 +5,7 @@ lists, rankings, flows) stand beside them in `lists`. Declarations are in return
 becomes SQL is in base, how statistics become answers in finish.
 """
 
+from pipelines.metrics.accrual import accrual
 from pipelines.metrics.answer import (
     answer,
     catalogue,
@@ -19,13 +20,14 @@ from pipelines.metrics.answer import (
     statistics,
 )
 from pipelines.metrics.base import EVERYTHING, Metric, Scope, Text
+from pipelines.metrics.change import rate_change, reconciliation, same_window
+from pipelines.metrics.customers import Concentration, customer_concentration
 from pipelines.metrics.lists import (
     flow,
     lanes,
     product_changes,
     product_ranking,
     promise_states,
-    rate_change,
     refunds_due,
     trace,
     waterfall,
@@ -33,7 +35,34 @@ from pipelines.metrics.lists import (
 )
 
 __all__ = [
-    "EVERYTHING", "Metric", "Scope", "Text", "answer", "catalogue", "compare", "coverage", "dimension_values", "dimensions", "flow", "lacking",
-    "lanes", "measure_names", "metric", "product_changes", "product_ranking", "promise_states", "rate_change", "refunds_due", "rows", "statistics", "trace",
-    "waterfall", "worklist_at_risk",
+    "EVERYTHING",
+    "Concentration",
+    "Metric",
+    "Scope",
+    "Text",
+    "accrual",
+    "answer",
+    "catalogue",
+    "compare",
+    "coverage",
+    "customer_concentration",
+    "dimension_values",
+    "dimensions",
+    "flow",
+    "lacking",
+    "lanes",
+    "measure_names",
+    "metric",
+    "product_changes",
+    "product_ranking",
+    "promise_states",
+    "rate_change",
+    "reconciliation",
+    "refunds_due",
+    "rows",
+    "same_window",
+    "statistics",
+    "trace",
+    "waterfall",
+    "worklist_at_risk",
 ]  # fmt: skip

@@ -242,24 +242,32 @@ def to_come(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     )
 
 
-def to_come_value(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
-    """Give the net value still expected back: each kept unit's value times its chance to come yet."""
-    keys, rates, sums = final(frame, ask, build)
-    number, _ = groups_of(frame, ask.by)
-    kept = (frame["sold_value"].fillna(0) - frame["returned_value"].fillna(0)).clip(lower=0).to_numpy(float)
-    g = frame["share"].fillna(1).to_numpy(float)
-    p = np.nan_to_num(rates.rate)[number]
-    value = np.bincount(number, kept * p * (1 - g) / np.maximum(1 - p * g, 1e-12), len(keys))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        per_unit = np.where(rates.to_come > 0, value / rates.to_come, 0.0)
-    return answer_frame(
-        keys,
-        value,
-        rates.to_come_low * per_unit,
-        rates.to_come_high * per_unit,
-        sums["sold"],
-        _young(build, rates, sums, 0.05),
-    )
+def to_come_amount(of_sold: str, of_returned: str) -> Finish:
+    """Give the part of an amount still expected back: units to come times what one of them is worth.
+
+    Which of the kept units come is weighed by the usual rate of their category, for dear categories are often those that come
+    back most; so a month is worth about the same whole or by category.
+    """
+
+    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        keys, rates, sums = final(frame, ask, build)
+        number, _ = groups_of(frame, ask.by)
+        kept = {
+            n: (frame[s].fillna(0) - frame[r].fillna(0)).clip(lower=0).to_numpy(float)
+            for n, s, r in (("units", "sold", "returned"), ("amount", of_sold, of_returned))
+        }
+        g = frame["share"].fillna(1).to_numpy(float)
+        a, b = product_prior(build, frame["family"])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            usual = np.where(np.isfinite(a), a / (a + b), np.nan_to_num(rates.rate)[number])
+            chance = usual * (1 - g) / np.maximum(1 - usual * g, 1e-12)
+            coming = {n: np.bincount(number, x * chance, len(keys)) for n, x in kept.items()}
+            per_unit = np.where(coming["units"] > 0, coming["amount"] / coming["units"], 0.0)
+        amount = rates.to_come * per_unit
+        low, high = rates.to_come_low * per_unit, rates.to_come_high * per_unit
+        return answer_frame(keys, amount, low, high, sums["sold"], _young(build, rates, sums, 0.05))
+
+    return finish
 
 
 def window(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:

@@ -621,7 +621,7 @@ def _sites(rng: Rng, s: Simulation, writer: Writer) -> None:
         wordings = _wording(s, row)
         columns = _return_columns(s, row, plan.kind) | {
             "event": words(event, names), "lot_no": np.where(has_lot, lot["lot_no"][safe], 1), "occurred_at": times(when), "recorded_at": times(plan.recorded), "units": np.where(has_lot, lot["units"][safe], rows["units"][row]),
-            "place_id": words(place, s.network.column("place_id").tolist()), "condition": words(grade, "abcd"), "disposition": words(np.where(has_lot, lot["disposition"][safe], -1), DISPOSITIONS),
+            "place_id": words(place, s.network.column("place_id").tolist()), "condition": words(grade, "abcd"), "inspection_outcome": words(np.where(graded, lot["found"][safe], -1), list(s.world.parameters["inspection_outcomes"])), "disposition": words(np.where(has_lot, lot["disposition"][safe], -1), DISPOSITIONS),
         }  # fmt: skip
         select = [
             *_event_ids(system),
@@ -642,6 +642,7 @@ def _sites(rng: Rng, s: Simulation, writer: Writer) -> None:
             select += ["method", "reason_raw", "return_type"]
         select += [
             "condition",
+            "inspection_outcome",
             "disposition",
             "product AS product_id",
             "country",

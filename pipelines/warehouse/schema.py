@@ -28,6 +28,7 @@ HEADLINE_RETURN_TYPES = ("withdrawal", "commercial", "exchange")
 DISPOSITIONS = (
     "as_new", "b_stock", "marked_down", "repaired", "refurbished", "donated", "recycled", "return_to_supplier", "destroyed",
 )  # fmt: skip
+INSPECTION_OUTCOMES = ("match", "empty", "swapped", "worn", "missing_part")
 REASONS = (
     "size_small", "size_large", "fit_other", "colour_style", "not_as_described", "quality_defect", "damaged_transit",
     "wrong_item", "late", "changed_mind", "bracketing", "gift", "fraud_abuse", "other", "unknown",
@@ -119,6 +120,7 @@ return_event = _log(
     _col("carrier", String, "Carrier of the return"),
     _col("method", String, "How the customer hands the parcel over", values=METHODS),
     _col("condition", String, "Condition found at inspection: a, b, c or d"),
+    _col("inspection_outcome", String, "What inspection found against what was asked back", values=INSPECTION_OUTCOMES),
     _col("disposition", String, "What is done with the units", values=DISPOSITIONS),
     _col("reason_raw", String, "Reason as the source words it; normalised by data/reasons.csv"),
     _col("note_theme", String, "Free note of the customer in a file; its theme in the log", personal="theme"),
@@ -420,13 +422,13 @@ fact_return_line = _star(
     _c("return_type", String, "Nature of the return"), _c("is_headline", Boolean, "Counts in headline rates"),
     _c("reason", String, "Normalised reason"), _c("note_theme", String, "Theme of the customer's note"),
     _c("method", String, "How it was handed over"), _c("carrier", String, "Carrier of the return"),
-    _c("place_id", String, "Site that received the units, or where they wait"), _c("condition", String, "Condition found"), _c("disposition", String, "What was done"),
+    _c("place_id", String, "Site that received the units, or where they wait"), _c("condition", String, "Condition found"), _c("inspection_outcome", String, "match, empty, swapped, worn or missing_part"), _c("disposition", String, "What was done"),
     _c("outcome", String, "Outcome of the disposition"),
     _c("units", Integer, "Units of the lot"),
     *(_c(name, DateTime, "UTC; empty until it happens") for name in STAGE_TIMES),
     _c("requested_on", Date, "Return date: shop's local day of the request, else of the first event"),
     _c("confirmed_at", DateTime, "First of store acceptance, first scan, receipt, inspection, refund with units (UTC); empty while only requested and for cancelled, rejected and expired"),
-    _c("confirmed_on", Date, "Local day of confirmation"),
+    _c("confirmed_on", Date, "Local day of confirmation"), _c("refunded_on", Date, "Local day of the refund"),
     _c("net_amount", Money, "Net sales value of the units, excluding VAT"), _c("vat_amount", Money, "Their VAT"),
     _c("cost_amount", Money, "Their purchase cost"), _c("refund_amount", Money, "Refunded for the units, including VAT"),
     _c("currency", String, "ISO 4217"), _c(*_FX), _c("weight_kg", Double, "Net weight of one unit (kg)"),

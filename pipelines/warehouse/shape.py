@@ -331,6 +331,7 @@ _STAGE_EVENTS = {
 }
 _LOT_ATTRIBUTES = {
     "condition": "coalesce(min(condition) FILTER (event = 'inspected'), min(condition))",
+    "inspection_outcome": "coalesce(min(inspection_outcome) FILTER (event = 'inspected'), min(inspection_outcome))",
     "disposition": "coalesce(min(disposition) FILTER (event IN ('restocked', 'disposed')), min(disposition))",
     "place_id": "coalesce(min(place_id) FILTER (event = 'received'), min(place_id) FILTER (event = 'inspected'))",
     "parcel_key": "max(parcel_key)",
@@ -398,7 +399,8 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
         SELECT {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key, l.* EXCLUDE (first_at, any_confirmed_at, time_zone, of_exchange),
             l.return_type IN ({", ".join(_quote(v) for v in schema.HEADLINE_RETURN_TYPES)}) AND NOT l.of_exchange AS is_headline,
             {_local_day("coalesce(l.requested_at, l.first_at)", "hr")} AS requested_on,
-            CASE WHEN l.confirmed_at IS NOT NULL THEN {_local_day("l.confirmed_at", "hc")} END AS confirmed_on
+            CASE WHEN l.confirmed_at IS NOT NULL THEN {_local_day("l.confirmed_at", "hc")} END AS confirmed_on,
+            CASE WHEN l.refunded_at IS NOT NULL THEN {_local_day("l.refunded_at", "hf")} END AS refunded_on
         FROM (
             SELECT t.return_line_key, r.return_line_id, t.lot_no, r.return_key, r.return_id, o.order_line_key, o.order_key, t.parcel_key, n.parcel_id,
                 coalesce(o.customer_key, r.customer_key) AS customer_key, coalesce(o.product_key, r.product_key) AS product_key, coalesce(o.product_id, r.product_id) AS product_id,
@@ -410,7 +412,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                 CASE WHEN r.is_refused THEN 'refused' WHEN r.is_uncollected THEN 'uncollected' WHEN r.return_type IS NOT NULL THEN r.return_type
                     WHEN t.exchanged_at IS NOT NULL THEN 'exchange' ELSE 'withdrawal' END AS return_type,
                 coalesce(o.is_exchange, false) AS of_exchange,
-                coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_theme, r.method, r.carrier, t.place_id, t.condition, t.disposition, q.outcome,
+                coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_theme, r.method, r.carrier, t.place_id, t.condition, t.inspection_outcome, t.disposition, q.outcome,
                 t.units, {", ".join("coalesce(t.refunded_at, f.refunded_at) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
                 least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, f.refunded_at, t.restocked_at, t.disposed_at, t.refused_at) AS any_confirmed_at,
                 CASE WHEN t.cancelled_at IS NULL AND t.rejected_at IS NULL AND t.expired_at IS NULL THEN any_confirmed_at END AS confirmed_at,
@@ -434,7 +436,8 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             LEFT JOIN day_rate x ON x.currency = CASE WHEN o.order_line_key IS NULL THEN coalesce(r.credited_currency, p.currency) END AND x.day = t.first_at::DATE
         ) l
         {_hour_join("hr", "coalesce(l.requested_at, l.first_at)", "l.time_zone")}
-        {_hour_join("hc", "l.any_confirmed_at", "l.time_zone")};
+        {_hour_join("hc", "l.any_confirmed_at", "l.time_zone")}
+        {_hour_join("hf", "l.refunded_at", "l.time_zone")};
         INSERT INTO fact_return_event BY NAME
         SELECT event_key, event_id, return_line_key, return_key, event, occurred_at, recorded_at, units, amount, currency, place_id, system, source
         FROM current_return_event WHERE {where};
@@ -532,7 +535,7 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, where: str = "customer_key
     }  # fmt: skip
     of_return = {
         "reason": "nullif(reason, 'unknown')", "disposition": "disposition", **{f"stage_{s}": f"{s}_at" for s in schema.STAGES},
-        "method": "method", "carrier": "carrier",
+        "method": "method", "carrier": "carrier", "inspection": "inspection_outcome",
     }  # fmt: skip
     of_leg = {"leg_cost": "cost_amount", "mass": "mass_kg", "distance": "distance_km"}
     selects = [
