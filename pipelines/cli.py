@@ -424,9 +424,8 @@ def accrual(
     with _open(warehouse) as build:
         found = booked(build, by=tuple(dict.fromkeys(by or ("month",))), where=_filters(where), as_of=_day(as_of, "--as-of"))  # fmt: skip
         currency = build.info.get("reporting_currency", "EUR")
-    _print(
-        found.to_dict("records"), output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum"
-    )
+    rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
+    _print(rows, output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum")
 
 
 @app.command(epilog=_example("backhaul reasons --unknown"))
