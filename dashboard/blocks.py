@@ -212,6 +212,11 @@ def choose(words: Words, page: str, *parts: str) -> str:
     return pick(words(f"page.{page}"), f"{page}_part", {part: words(f"{page}.tab_{part}") for part in parts})
 
 
+def nothing(why: str) -> None:
+    """Say why there is nothing to show here."""
+    st.info(why, icon=":material/visibility_off:")
+
+
 def greyed(view: View, key: str) -> None:
     """Say what a number that cannot be given is waiting for."""
     found = queries.number(view.asked, key)

@@ -194,6 +194,45 @@ def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: st
     return figure
 
 
+def concentration(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw what share of returns the customers with most of them bring, beside what chance alone would give.
+
+    Columns: customers, returned, by_chance (shares).
+    """
+    figure = _figure(340, words, legend=True, unit="y", **_axis(words, "share", words("chart.share_of_returned")))
+    labels = [words("chart.top_customers", share=words.percent(s, 0 if s >= 0.01 else 1)) for s in frame["customers"]]
+    for column, colour, shape in (("returned", MAIN, ""), ("by_chance", QUIET, "/")):
+        hover = [f"{label}: {words.percent(v)}" for label, v in zip(labels, frame[column], strict=True)]
+        figure.add_bar(
+            x=_wrapped(labels, 9), y=frame[column] * 100, name=words(f"chart.{column}"), marker=_marker(colour, shape), hovertext=hover, hoverinfo="text",
+        )  # fmt: skip
+    figure.update_layout(barmode="group")
+    figure.update_yaxes(range=[0, 100])
+    return figure
+
+
+def compared(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
+    """Draw how far each group's rate moved, with its interval; grey within noise. Columns: label, difference, low, high, is_within_noise."""
+    shown = frame.dropna(subset=["difference"]).sort_values("difference").tail(12)
+    labels = _wrapped([words.value(kind, label) for label in shown["label"]])
+    figure = _figure(60 + 34 * max(len(shown), 1), words, title=words("chart.points"))
+    hover = [
+        f"{label.replace('<br>', ' ')}: {words('tile.points', points=words.signed(words.number(d * 100, 1), d))}"
+        + (f" · {words('tile.noise')}" if noise else "")
+        for label, d, noise in zip(labels, shown["difference"], shown["is_within_noise"].fillna(True), strict=True)
+    ]
+    colours = [
+        QUIET if noise else BAD if d > 0 else GOOD
+        for d, noise in zip(shown["difference"], shown["is_within_noise"].fillna(True), strict=True)
+    ]
+    figure.add_scatter(
+        y=labels, x=shown["difference"] * 100, mode="markers", marker={"color": colours, "size": 11}, hovertext=hover, hoverinfo="text", showlegend=False,
+        error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["difference"]) * 100, "arrayminus": (shown["difference"] - shown["low"]) * 100, "color": QUIET, "thickness": 1.5, "width": 4},
+    )  # fmt: skip
+    figure.update_xaxes(zeroline=True, zerolinewidth=2)
+    return figure
+
+
 def development(frame: pd.DataFrame, words: Words) -> go.Figure:
     """Draw how fast returns come back. Columns: category, day, share."""
     figure = _figure(340, words, legend=True, unit="y", **_axis(words, "share", words("chart.share_of_final")))
@@ -287,7 +326,9 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str) -> go.Figure:
     Columns: step, kind ("total" or "step"), amount, and perhaps measured, imputed, assumed. A step starts where the one before ended.
     """
     labels = _wrapped([words.value("step", s) for s in frame["step"]], 20)
-    title = words("chart.money_ex_vat", currency=words.unit(unit)) if unit != "share" else words("chart.share_of_sold")
+    title = {"share": words("chart.share_of_sold"), "units": words("returns.units")}.get(unit) or words(
+        "chart.money_ex_vat", currency=words.unit(unit)
+    )
     parted = [status for status in STATUSES if status in frame]
     figure = _figure(
         70 + 36 * len(frame) + (26 if parted else 0),

@@ -158,8 +158,26 @@ def bases(words: Words, currency: str) -> Columns:
     unit = words("returns.units").lower()
     return {
         "month": day(words("returns.month"), "YYYY-MM"), "ordered": number(f"{words('value.basis.order')} ({unit})"),
-        "requested": number(f"{words('value.basis.return')} ({unit})"), "refunded": number(f"{words('value.basis.refund')} ({words.unit(currency)})"),
+        "requested": number(f"{words('value.basis.return')} ({unit})"), "refunded": number(f"{words('value.basis.refund')} ({unit})"),
+        "paid": number(f"{words('accounts.paid')} ({words.unit(currency)})"),
     }  # fmt: skip
+
+
+def accrual(words: Words, currency: str) -> Columns:
+    """Show what to book for a month's or category's returns not settled yet."""
+    groups = {"month": day(words("returns.month"), "YYYY-MM"), "category": text(words("returns.category"))}
+    amounts = ("owed", "to_come", "liability", "low", "high", "cost_of_goods", "cost_to_recover", "asset")
+    return groups | {"units_to_come": number(words("accounts.units_to_come"))} | {
+        name: number(f"{words(f'accounts.{name}')} ({words.unit(currency)})") for name in amounts
+    } | {"reason": text(words("accounts.reason"))}  # fmt: skip
+
+
+def patterns(words: Words) -> Columns:
+    """Show buying patterns as shares of the crowd."""
+    return _of(
+        words, "customers", pattern=("pattern", text), customers=("of_customers", percent), by_chance=("by_chance", percent), sold=("of_sold", percent),
+        returned=("of_returned", percent), rate=("rate", percent), low=("low", percent), high=("high", percent),
+    )  # fmt: skip
 
 
 def products(words: Words, currency: str) -> Columns:

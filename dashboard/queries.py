@@ -299,8 +299,8 @@ def stages(asked: Asked) -> pd.DataFrame:
 
 @lru_cache(maxsize=ENTRIES)
 def three_bases(asked: Asked) -> pd.DataFrame:
-    """Give each month's returns as the three days count them: month, ordered (units), requested (units), refunded (money)."""
-    keys = {"ordered": "returned_units", "requested": "confirmed_units", "refunded": "refund_amount"}
+    """Give each month's returns as the three days count them: month, ordered, requested, refunded (units), paid (money)."""
+    keys = {"ordered": "returned_units", "requested": "confirmed_units", "refunded": "refunded_units", "paid": "refund_amount"}  # fmt: skip
     found = [by_month(asked, key).set_index("month")["value"].rename(name) for name, key in keys.items()]
     return pd.concat(found, axis=1).sort_index().reset_index()
 
@@ -315,6 +315,45 @@ def rate_change(asked: Asked) -> pd.DataFrame:
     )
     kind = ["total" if effect in ("previous", "current") else "step" for effect in found["effect"]]
     return found.rename(columns={"effect": "step", "points": "amount"}).assign(kind=kind)
+
+
+@lru_cache(maxsize=ENTRIES)
+def same_window(asked: Asked, *by: str) -> pd.DataFrame:
+    """Compare both periods within the window both have lived through: label, value, previous, difference, low, high, is_within_noise, window_days."""
+    if asked.against is None or not _can_compare(asked):
+        return pd.DataFrame()
+    found = metrics.same_window(
+        _open(asked.source), (asked.since, asked.until), asked.against, by=by, where=_where(asked, "window_return_rate")
+    )
+    return found.rename(columns={by[0]: "label"}) if by and len(found) else found
+
+
+@lru_cache(maxsize=ENTRIES)
+def bridge(asked: Asked, name: str, column: str) -> pd.DataFrame:
+    """Give the steps of one bridge of the reconciliation: step, kind, amount (units or value)."""
+    found = _reconciliation(asked)
+    mine = found[found["bridge"].eq(name) & found[column].notna()]
+    kept = mine[mine["kind"].eq("total") | mine[column].ne(0)]
+    return kept[["step", "kind", column]].rename(columns={column: "amount"}).reset_index(drop=True)
+
+
+@lru_cache(maxsize=ENTRIES)
+def _reconciliation(asked: Asked) -> pd.DataFrame:
+    where = _where(asked, "confirmed_units")
+    return metrics.reconciliation(_open(asked.source), (asked.since, asked.until), where=where)
+
+
+@lru_cache(maxsize=ENTRIES)
+def accrual(asked: Asked, *by: str) -> pd.DataFrame:
+    """Give what to book at the last day of the view for returns not settled: the columns of metrics.accrual, the sum last."""
+    where = _where(asked, "returns_to_come_value")
+    return metrics.accrual(_open(asked.source), by=by, where=where, as_of=asked.until)
+
+
+@lru_cache(maxsize=ENTRIES)
+def customers(asked: Asked) -> metrics.Concentration:
+    """Say how returns gather on customers."""
+    return metrics.customer_concentration(_open(asked.source), **_question(asked, "returned_units"))
 
 
 @lru_cache(maxsize=ENTRIES)

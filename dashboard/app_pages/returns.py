@@ -13,7 +13,7 @@ title = findings.with_change(
 blocks.heading(view, title, "returns", ("ultimate_return_rate", "reason_share"))
 blocks.tiles(view, "observed_return_rate", "ultimate_return_rate", "returns_to_come", "window_return_rate")
 
-shown = blocks.choose(words, "returns", "cohorts", "reasons", "places", "speed", "bases")
+shown = blocks.choose(words, "returns", "cohorts", "change", "reasons", "customers", "places", "speed")
 if shown == "cohorts":
     months = queries.cohorts(asked)
     to_come = findings.still_to_come(
@@ -22,6 +22,18 @@ if shown == "cohorts":
     blocks.section(to_come, words, "ultimate_return_rate", words("returns.cohorts_note"))
     blocks.chart(charts.rates_by_cohort(months, words), to_come, "cohorts")
     blocks.table(words, months, to_come, columns.cohorts(words), rows=12)
+elif shown == "change":
+    same = queries.same_window(asked)
+    blocks.section(findings.same_age(words, same), words, "window_return_rate", words("returns.same_note"))
+    by_category = queries.same_window(asked, "category")
+    if len(by_category):
+        blocks.chart(charts.compared(by_category, words, "category"), words("returns.same_note"), "same_window")
+    change = queries.rate_change(asked)
+    if change.empty:
+        blocks.nothing(words("returns.change_none"))
+    else:
+        blocks.section(findings.shop_figure(words, change), words, note=words("returns.change_note"))
+        blocks.chart(charts.waterfall(change, words, "share"), words("returns.change"), "rate_change")
 elif shown == "reasons":
     reasons = queries.by(asked, "reason_share", "return_reason")
     title = findings.top(words, "finding.top_reason", reasons, "return_reason", "reason", share=words.percent)
@@ -36,6 +48,29 @@ elif shown == "reasons":
             title,
             "reasons",
         )
+        who = queries.by(asked, "reason_share", "preventable_by")
+        title = findings.top(words, "finding.top_preventable", who, "preventable_by", "who", share=words.percent)
+        blocks.section(title, words, "reason_share", words("returns.preventable_note"))
+        blocks.chart(
+            charts.ranked(who, words, "share", words("chart.share_of_returned"), "preventable_by"), title, "who"
+        )
+    types = queries.by(asked, "confirmed_units", "return_type")
+    blocks.section(words("returns.types"), words, "confirmed_units", words("returns.types_note"))
+    blocks.chart(
+        charts.ranked(types, words, "units", words("returns.units"), "return_type"), words("returns.types"), "types"
+    )
+    blocks.section(words("returns.inspection"), words, "inspection_mismatch_rate", words("returns.inspection_note"))
+    blocks.tiles(view, "inspection_mismatch_rate", "refunded_before_inspection", "reason_known_share")
+elif shown == "customers":
+    crowd = queries.customers(asked)
+    if crowd.slices.empty:
+        blocks.nothing(words.translated(crowd.reason))
+    else:
+        title = findings.gathered(words, crowd)
+        blocks.section(title, words, note=words("customers.note"))
+        blocks.chart(charts.concentration(crowd.slices, words), title, "customers")
+        blocks.section(words("customers.patterns"), words, note=words("customers.patterns_note"))
+        blocks.table(words, crowd.patterns, words("customers.patterns"), columns.patterns(words), rows=4)
 elif shown == "places":
     for kind, key, part in (
         ("country", "finding.top_market", "country"),
@@ -50,7 +85,7 @@ elif shown == "places":
             )
         else:
             blocks.greyed(view, "ultimate_return_rate")
-elif shown == "speed":
+else:
     curve = queries.development(asked.source)
     title = findings.speed(words, curve)
     blocks.section(title, words, "maturity", words("returns.speed_note"))
@@ -58,12 +93,3 @@ elif shown == "speed":
         blocks.greyed(view, "maturity")
     else:
         blocks.chart(charts.development(curve, words), title, "development")
-else:
-    blocks.section(words("returns.tab_bases"), words, note=words("returns.bases_note"))
-    blocks.table(
-        words, queries.three_bases(asked), words("returns.tab_bases"), columns.bases(words, view.currency), rows=14
-    )
-    change = queries.rate_change(asked)
-    if not change.empty:
-        blocks.section(words("returns.change"), words, note=words("returns.change_note"))
-        blocks.chart(charts.waterfall(change, words, "share"), words("returns.change"), "rate_change")
