@@ -131,7 +131,7 @@ def chart(figure: go.Figure, alt: str, key: str) -> None:
 
 _CODED = {
     "country": "country", "method": "method", "stage": "stage", "promise_id": "promise", "return_reason": "return_reason", "category": "category",
-    "role": "role", "mode": "mode", "status": "status",
+    "role": "role", "mode": "mode", "status": "status", "pattern": "pattern",
 }  # fmt: skip
 
 

@@ -79,7 +79,8 @@ def _axis(words: Words, unit: str, what: str = "") -> dict[str, Any]:
     if unit == "share":
         return {"title": what, "suffix": _percent(words)}
     name = words.unit(unit)
-    return {"title": f"{what} ({name})" if what and name else what or name, "suffix": ""}
+    is_said = not what or not name or what.casefold() == name.casefold()
+    return {"title": what or name if is_said else f"{what} ({name})", "suffix": ""}
 
 
 def _month_ticks(figure: go.Figure, months: Sequence[Any], words: Words) -> None:
@@ -320,14 +321,16 @@ def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
     return figure
 
 
-def waterfall(frame: pd.DataFrame, words: Words, unit: str) -> go.Figure:
+def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> go.Figure:
     """Draw the way from one total to another; a step's measured, imputed and assumed parts are told apart where they are known.
 
     Columns: step, kind ("total" or "step"), amount, and perhaps measured, imputed, assumed. A step starts where the one before ended.
     """
     labels = _wrapped([words.value("step", s) for s in frame["step"]], 20)
-    title = {"share": words("chart.share_of_sold"), "units": words("returns.units")}.get(unit) or words(
-        "chart.money_ex_vat", currency=words.unit(unit)
+    title = (
+        title
+        or {"share": words("chart.share_of_sold"), "units": words("returns.units")}.get(unit)
+        or words("chart.money_ex_vat", currency=words.unit(unit))
     )
     parted = [status for status in STATUSES if status in frame]
     figure = _figure(
@@ -379,6 +382,12 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str) -> go.Figure:
             name=words.value("status", status),
             marker=_marker(QUIET, STATUSES[status]),
         )
+    steps = frame.loc[frame["kind"] == "step", "amount"].abs().max()
+    totals = frame.loc[frame["kind"] == "total", "amount"]
+    if len(totals) and steps < totals.min() / 5:  # steps too small to be seen beside whole bars
+        span = max(float(totals.max() - totals.min()), float(steps)) * 2
+        figure.update_xaxes(range=[(totals.min() - span) * scale, (totals.max() + span / 2) * scale])
+        figure.update_xaxes(title_text=f"{title} · {words('chart.cut_axis')}")
     figure.update_layout(barmode="overlay", margin_r=88)
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=labels)
     return figure

@@ -183,7 +183,7 @@ def gathered(words: Words, found: Any) -> str:
 
 def booked(words: Words, table: pd.DataFrame, currency: str) -> str:
     """Say what to book for returns not settled yet."""
-    whole = table.iloc[-1]
+    whole = table.iloc[0]
     if whole["status"] != "ok":
         return words("finding.booked_unknown")
     return words(

@@ -37,6 +37,8 @@ GROWING = frozenset(
 """Numbers that grow with age: they are shown without a comparison."""
 SAME_AGE = frozenset(
     {
+        "refunds_owed",
+        "returns_to_come_cost",
         "margin_erosion",
         "margin_erosion_share",
         "return_cost",
@@ -345,9 +347,10 @@ def _reconciliation(asked: Asked) -> pd.DataFrame:
 
 @lru_cache(maxsize=ENTRIES)
 def accrual(asked: Asked, *by: str) -> pd.DataFrame:
-    """Give what to book at the last day of the view for returns not settled: the columns of metrics.accrual, the sum last."""
+    """Give what to book at the last day of the view for returns not settled: the columns of metrics.accrual, the sum first, then the newest."""
     where = _where(asked, "returns_to_come_value")
-    return metrics.accrual(_open(asked.source), by=by, where=where, as_of=asked.until)
+    found = metrics.accrual(_open(asked.source), by=by, where=where, as_of=asked.until)
+    return pd.concat([found.tail(1), found.iloc[:-1].sort_values(list(by), ascending=by[0] != "month")])
 
 
 @lru_cache(maxsize=ENTRIES)

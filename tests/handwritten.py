@@ -193,6 +193,7 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
         ("week",),
         "SELECT date_trunc('week', requested_on)::DATE AS week, sum(units) AS confirmed FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1",
     ),
+    "all_returned_units": (("return_type",), "SELECT return_type, sum(units) AS \"all\" FROM fact_return_line WHERE confirmed_at IS NOT NULL GROUP BY 1"),
     "refunded_units": (
         ("month",), _monthly("refunded_on", "units", "refunded", "fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL AND refunded_at IS NOT NULL")
     ),

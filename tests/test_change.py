@@ -155,7 +155,7 @@ def test_customers_are_a_crowd(sample_build: Build, build: Build) -> None:
     assert found.reason == ""
     slices = found.slices
     assert slices["returned"].is_monotonic_increasing
-    assert slices["returned"].iloc[-1] == pytest.approx(1)
+    assert slices["returned"].iloc[-1] > 0.5  # half of the customers bring more than half of the returns
     assert found.gini > found.gini_by_chance  # customers of the sample shop differ in their propensity
     assert (slices["customers"] * found.customers >= 10).all()
     serial = found.patterns.set_index("pattern").loc["serial"]

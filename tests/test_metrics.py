@@ -54,6 +54,7 @@ BY_HAND: dict[str, float] = {
     "size_balance": 0,  # a too small, b too large
     "requested_units": 6,
     "confirmed_units": 8,  # a b c d, g, h 3; i is no return
+    "all_returned_units": 8,
     "refunded_units": 6,  # a c, g, h 3; i is no return
     "inspection_mismatch_rate": 1 / 2,  # c of a c
     "refunded_before_inspection": 0,  # a and c were inspected first; credits were never asked for

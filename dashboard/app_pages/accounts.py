@@ -34,7 +34,9 @@ elif shown == "bases":
     if len(steps):
         blocks.section(words("accounts.refund_to_money"), words, note=words("accounts.refund_to_money_note"))
         blocks.chart(
-            charts.waterfall(steps, words, view.currency), words("accounts.refund_to_money"), "refund_to_money"
+            charts.waterfall(steps, words, view.currency, words.unit(view.currency)),
+            words("accounts.refund_to_money"),
+            "refund_to_money",
         )
     blocks.section(words("accounts.months"), words, note=words("accounts.months_note"))
     blocks.table(

@@ -54,8 +54,8 @@ elif shown == "reasons":
         blocks.chart(
             charts.ranked(who, words, "share", words("chart.share_of_returned"), "preventable_by"), title, "who"
         )
-    types = queries.by(asked, "confirmed_units", "return_type")
-    blocks.section(words("returns.types"), words, "confirmed_units", words("returns.types_note"))
+    types = queries.by(asked, "all_returned_units", "return_type")
+    blocks.section(words("returns.types"), words, "all_returned_units", words("returns.types_note"))
     blocks.chart(
         charts.ranked(types, words, "units", words("returns.units"), "return_type"), words("returns.types"), "types"
     )

@@ -22,7 +22,7 @@ from pipelines.warehouse.engine import Build, Expression
 
 FEWEST = 200  # customers, under which nothing is said of any
 SMALLEST_SLICE = 10  # customers in the smallest slice that is shown
-SLICES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+SLICES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 OFTEN = (5, 0.8)  # serial: at least so many units bought, and at least this share of them returned
 
 

@@ -194,7 +194,7 @@ METRICS = (
         (SOLD, RETURNED, measure("sold_value", sold("net_amount")), measure("returned_value", returned("net_amount"))), finish.to_come_amount("sold_value", "returned_value"), None, CELL, (*FINE_CELL, "family"), develop_families, family="returns",
     ),
     Metric(
-        "returns_to_come_cost", Text("Cost of goods still to come back", "Coût des articles encore à revenir"),
+        "returns_to_come_cost", Text("Goods to come, at cost", "Articles à revenir, au coût"),
         Text("Purchase cost of the goods expected back that have not arrived yet, without VAT.", "Coût d'achat des articles attendus en retour et pas encore arrivés, hors TVA."),
         "purchase cost of the units to come", "", "units to come x mean cost of a coming unit", "money", "order", "none", (*R, "unit_cost", "fx"),
         (SOLD, RETURNED, measure("sold_cost", sold("cost_amount")), measure("returned_cost", returned("cost_amount"))), finish.to_come_amount("sold_cost", "returned_cost"), None, CELL, (*FINE_CELL, "family"), develop_families, family="returns",
@@ -324,6 +324,11 @@ METRICS = (
         "confirmed_units", Text("Units that came back", "Unités revenues"),
         Text("Units asked back on these days that have come back.", "Unités demandées ces jours-là et revenues depuis."),
         "confirmed units", "", "sum of confirmed units", "units", "return", "down", ("return",), (measure("confirmed", returned(basis="return")),), family="workload",
+    ),
+    Metric(
+        "all_returned_units", Text("Units that came back, every kind", "Unités revenues, toutes natures"),
+        Text("Units asked back on these days that have come back, faulty goods and failed deliveries included.", "Unités demandées ces jours-là et revenues depuis, défauts et livraisons échouées compris."),
+        "confirmed units of every kind", "", "sum of confirmed units", "units", "return", "down", ("return",), (measure("all", returned(headline=False, basis="return")),), family="workload",
     ),
     Metric(
         "refunded_units", Text("Units refunded", "Unités remboursées"),

@@ -388,7 +388,7 @@ fact_order_line = _star(
     _c("line_type", String, "goods, or what else the line is"), _c("is_exchange", Boolean, "Replaces a returned line: outside sold units"),
     _c("has_several_sizes", Boolean, "The order holds the style in two or more sizes"),
     _c("ordered_at", DateTime, "UTC"), _c("ordered_on", Date, "Shop's local day"), _c("shipped_at", DateTime, "UTC"),
-    _c("delivered_at", DateTime, "UTC"), _c("clock_started_at", DateTime, "UTC start of the return clock: delivery where the source reports deliveries, else the order; empty when not delivered"),
+    _c("delivered_at", DateTime, "UTC"), _c("clock_started_at", DateTime, "UTC start of the return clock: delivery where the source reports deliveries (30 days after shipping where one is not reported), else the order; empty when not shipped"),
     _c("window_days", Integer, "Return window of the policy (days)"),
     _c("units_ordered", Integer, "Units"), _c("units_cancelled", Integer, "Units cancelled before shipping"),
     _c("units_sold", Integer, "Goods shipped, exchanges left out (units)"),

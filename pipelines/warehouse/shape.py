@@ -16,6 +16,7 @@ from pipelines.warehouse import schema
 from pipelines.warehouse.contracts import KEYED, identity_of, key_sql, sql_type
 
 SHARE_TO_REBUILD = 0.2  # with more than this share of lines touched a full build is cheaper than an increment
+UNREPORTED_DAYS = 30  # after so many days on the way a line is taken for delivered: its delivery was not reported
 DIMENSION_LOGS = ("product", "place", "policy", "shop", "fx_rate")
 TOUCHED = {
     key: f"{key} IN (SELECT {key} FROM touched_{key.removesuffix('_key')})"
@@ -295,7 +296,7 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
         FROM (SELECT *, line_type = 'goods' AND exchanged_from_line_id IS NOT NULL AS is_exchange,
                 CASE WHEN line_type = 'goods' AND (channel = 'store' OR source NOT IN ({shipping}) OR shipped_at IS NOT NULL) THEN units - units_cancelled ELSE 0 END AS units_gone,
                 CASE WHEN line_type <> 'goods' OR units = 0 THEN 1.0 ELSE units_gone / units END AS part,
-                CASE WHEN channel = 'store' OR source NOT IN ({delivering}) THEN ordered_at ELSE delivered_at END AS clock_started_at
+                CASE WHEN channel = 'store' OR source NOT IN ({delivering}) THEN ordered_at ELSE coalesce(delivered_at, shipped_at + INTERVAL {UNREPORTED_DAYS} DAY) END AS clock_started_at
             FROM current_order_line WHERE {where}) o
         LEFT JOIN only_shop s ON s.source = CASE WHEN o.shop_key IS NULL THEN o.source END
         LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, s.shop_key)
