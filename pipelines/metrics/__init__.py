@@ -1,6 +1,6 @@
 """Metrics: every number a person sees, declared once.
 
-`answer` asks one, `compare` asks it twice, `rows` shows what is behind it, `statistics` is its SQL; lists that pages show (work
+`answer` asks one, `compare` asks it twice, `rows` shows what is behind its numerator or denominator, `statistics` is its SQL; lists that pages show (work
 lists, rankings, flows) stand beside them in `lists`. Declarations are in returns, promises, money and carbon; how a declaration
 becomes SQL is in base, how statistics become answers in finish.
 """
@@ -16,9 +16,10 @@ from pipelines.metrics.answer import (
     measure_names,
     metric,
     rows,
+    rows_total,
     statistics,
 )
-from pipelines.metrics.base import EVERYTHING, Metric, Scope, Text
+from pipelines.metrics.base import EVERYTHING, PARTS, Metric, Scope, Text
 from pipelines.metrics.lists import (
     flow,
     lanes,
@@ -33,7 +34,7 @@ from pipelines.metrics.lists import (
 )
 
 __all__ = [
-    "EVERYTHING", "Metric", "Scope", "Text", "answer", "catalogue", "compare", "coverage", "dimension_values", "dimensions", "flow", "lacking",
-    "lanes", "measure_names", "metric", "product_changes", "product_ranking", "promise_states", "rate_change", "refunds_due", "rows", "statistics", "trace",
+    "EVERYTHING", "PARTS", "Metric", "Scope", "Text", "answer", "catalogue", "compare", "coverage", "dimension_values", "dimensions", "flow", "lacking",
+    "lanes", "measure_names", "metric", "product_changes", "product_ranking", "promise_states", "rate_change", "refunds_due", "rows", "rows_total", "statistics", "trace",
     "waterfall", "worklist_at_risk",
 ]  # fmt: skip

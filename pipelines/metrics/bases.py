@@ -8,7 +8,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Date, DateTime, Integer, and_, case, cast, func, literal_column, null, or_, select, union_all
+from sqlalchemy import (
+    Date,
+    DateTime,
+    Integer,
+    String,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.estimate.promises import promise_state
@@ -176,7 +190,7 @@ REFUNDS = Base(
 )  # fmt: skip
 CREDIT_LINES = Base(
     "credit_lines", refund_lines, {"refund": refund_lines.c.refunded_on},
-    {**_named(refund_lines, *_PRODUCT, "restock_type", "currency"), "kind": literal_column("'credit'")}, refund_lines.c.refunded_at, {}, {},
+    {**_named(refund_lines, *_PRODUCT, "restock_type", "currency"), "kind": cast(literal_column("'credit'"), String)}, refund_lines.c.refunded_at, {}, {},
     (refund_lines.c.refund_line_id, refund_lines.c.refunded_on, refund_lines.c.amount, refund_lines.c.currency, refund_lines.c.restock_type),
 )  # fmt: skip
 
