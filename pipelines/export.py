@@ -58,7 +58,7 @@ _WORDS = {
     "lines": Text("{n} lines of context before the header", "{n} lignes de contexte avant l'en-tête"),
     "title": Text("what it shows", "contenu"), "made_at": Text("made at (UTC)", "créé le (UTC)"), "build": Text("build", "version des données"),
     "as_of": Text("as of (UTC)", "observé au (UTC)"), "period": Text("period", "période"), "span": Text("{since} to {until}, both included", "du {since} au {until} inclus"),
-    "everything": Text("everything", "tout"), "filters": Text("filters", "filtres"), "none": Text("none", "aucun"), "empty": Text("(empty)", "(vide)"),
+    "everything": Text("everything", "tout"), "filters": Text("filters", "filtres"), "none": Text("none", "aucun"), "against": Text("compared with", "comparé à"), "unfiltered": Text("cannot be filtered by", "ne se filtre pas par"), "empty": Text("(empty)", "(vide)"),
     "by": Text("cut by", "découpé par"), "currency": Text("reporting currency", "devise"), "factors": Text("factor set", "jeu de facteurs"),
     "factors_are": Text("{n} factors and parameters, SHA-256 {digest}", "{n} facteurs et paramètres, SHA-256 {digest}"),
     "part": Text("rows of the", "lignes du"), "numerator": Text("numerator", "numérateur"), "denominator": Text("denominator", "dénominateur"),
@@ -76,7 +76,7 @@ _WORDS = {
 class About:
     """What was asked: the context of a file.
 
-    `metrics` are keys; `part` is numerator or denominator when the rows behind the first of them are exported, else empty. `total`
+    `metrics` are keys; `against` are the days compared with; `part` is numerator or denominator when the rows behind the first of them are exported, else empty. `total`
     counts the rows there are when they were cut. `language` is that of the names and of the context, en or fr.
     """
 
@@ -87,6 +87,7 @@ class About:
     where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     since: date | None = None
     until: date | None = None
+    against: tuple[date, date] | None = None
     as_of: date | datetime | None = None
     basis: str | None = None
     total: int | None = None
@@ -147,6 +148,7 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
         word("build"): build.label,
         word("as_of"): str(about.as_of or build.info.get("observed_until", "")).replace("T", " "),
         word("period"): period,
+        **({word("against"): word("span", since=about.against[0], until=about.against[1])} if about.against else {}),
         word("filters"): filters or word("none"),
         word("by"): ", ".join(about.by) or word("none"),
         word("currency"): build.info.get("reporting_currency", ""),
@@ -160,6 +162,8 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
             "name": chosen.name[about.language == "fr"], "sentence": chosen.sentence[about.language == "fr"], "formula": chosen.formula,
             "unit": chosen.unit.replace("money", build.info.get("reporting_currency", "money")), "basis": word(about.basis or chosen.basis),
         }  # fmt: skip
+        ignored = set() if about.part else {*about.where} - {*metrics.dimensions(key)}
+        facts |= {"unfiltered": ", ".join(sorted(ignored))} if ignored else {}
         found |= {f"{key}: {word(name)}": value for name, value in facts.items()}
     found[word("rows")] = word(
         "cut" if is_cut else "whole", n=count, total=f"{about.total or rows:,}".replace(",", " ")
@@ -430,11 +434,16 @@ def _read_xlsx(path: Path) -> tuple[str, str, int]:
     try:
         rows = book.worksheets[0].iter_rows(values_only=True)
         names = [str(v) for v in next(rows, ())]
-        body = [(*row, *[None] * (len(names) - len(row))) for row in rows]
+        body = [(*map(_from_sheet, row), *[None] * (len(names) - len(row))) for row in rows]
     finally:
         book.close()
     frame = pd.DataFrame({n: pd.Series([row[i] for row in body], dtype=object) for i, n in enumerate(names)})
     return stated, checksum(frame), len(body)
+
+
+def _from_sheet(value: Any) -> Any:
+    """Give a sheet's number as what it is: a double, however it is written."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _about_parquet(path: Path) -> dict[str, str]:

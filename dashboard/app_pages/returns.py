@@ -20,8 +20,9 @@ if shown == "cohorts":
         words, queries.number(asked, "returns_to_come"), queries.number(asked, "returns_to_come_value")
     )
     blocks.section(to_come, words, "ultimate_return_rate", words("returns.cohorts_note"))
-    blocks.chart(charts.rates_by_cohort(months, words), to_come, "cohorts")
-    blocks.table(words, months, to_come, columns.cohorts(words), rows=12)
+    behind = queries.Behind("ultimate_return_rate", ("month",), months, ("observed_return_rate", "maturity"))
+    blocks.chart(charts.rates_by_cohort(months, words), to_come, "cohorts", behind)
+    blocks.table(words, months, to_come, columns.cohorts(words), rows=12, behind=behind)
 elif shown == "reasons":
     reasons = queries.by(asked, "reason_share", "return_reason")
     title = findings.top(words, "finding.top_reason", reasons, "return_reason", "reason", share=words.percent)
@@ -29,13 +30,9 @@ elif shown == "reasons":
     if reasons.empty:
         blocks.greyed(view, "reason_share")
     else:
-        blocks.chart(
-            charts.heat(
-                queries.crossed(asked, "reason_share", "return_reason", "category"), words, "return_reason", "category"
-            ),
-            title,
-            "reasons",
-        )
+        shares = queries.crossed(asked, "reason_share", "return_reason", "category")
+        figure = charts.heat(shares, words, "return_reason", "category")
+        blocks.chart(figure, title, "reasons", queries.Behind("reason_share", ("return_reason", "category"), shares))
 elif shown == "places":
     for kind, key, part in (
         ("country", "finding.top_market", "country"),
@@ -45,9 +42,8 @@ elif shown == "places":
         title = findings.top(words, key, rates, kind, part, rate=words.percent)
         if title:
             blocks.section(title, words, "ultimate_return_rate")
-            blocks.chart(
-                charts.ranked(rates, words, "share", words("chart.share_of_sold"), kind), title, f"rate_{kind}"
-            )
+            figure = charts.ranked(rates, words, "share", words("chart.share_of_sold"), kind)
+            blocks.chart(figure, title, f"rate_{kind}", queries.Behind("ultimate_return_rate", (kind,), rates))
         else:
             blocks.greyed(view, "ultimate_return_rate")
 elif shown == "speed":
@@ -57,13 +53,16 @@ elif shown == "speed":
     if curve.empty:
         blocks.greyed(view, "maturity")
     else:
-        blocks.chart(charts.development(curve, words), title, "development")
+        blocks.chart(
+            charts.development(curve, words), title, "development", queries.Behind("maturity", ("category",), curve)
+        )
 else:
     blocks.section(words("returns.tab_bases"), words, note=words("returns.bases_note"))
-    blocks.table(
-        words, queries.three_bases(asked), words("returns.tab_bases"), columns.bases(words, view.currency), rows=14
-    )
+    months = queries.three_bases(asked)
+    behind = queries.Behind("returned_units", ("month",), months, ("confirmed_units", "refund_amount"))
+    blocks.table(words, months, words("returns.tab_bases"), columns.bases(words, view.currency), rows=14, behind=behind)
     change = queries.rate_change(asked)
     if not change.empty:
         blocks.section(words("returns.change"), words, note=words("returns.change_note"))
-        blocks.chart(charts.waterfall(change, words, "share"), words("returns.change"), "rate_change")
+        behind = queries.Behind("confirmed_units", seen=change, also=("sold_units",))
+        blocks.chart(charts.waterfall(change, words, "share"), words("returns.change"), "rate_change", behind)

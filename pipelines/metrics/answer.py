@@ -40,7 +40,7 @@ from pipelines.metrics.base import (
     time_grain,
 )
 from pipelines.metrics.finish import total
-from pipelines.warehouse.engine import Build, double
+from pipelines.warehouse.engine import Build, Expression, double
 from pipelines.warehouse.schema import STAR
 
 FILLED = 0.01
@@ -346,7 +346,8 @@ def rows_total(build: Build, key: str, *, part: str = "numerator", basis: str | 
     number, total = 0, 0.0
     for query in queries:
         inner = query.subquery("behind")
-        row = build.fetch(select(func.count().label("number"), func.sum(inner.c.counted).label("total")).select_from(inner)).iloc[0]  # fmt: skip
+        both: Select[Any] = select(literal_column("count(*)").label("number"), func.sum(inner.c.counted).label("total"))  # fmt: skip
+        row = build.fetch(both.select_from(inner)).iloc[0]
         number += int(row["number"])
         total += 0.0 if pd.isna(row["total"]) else float(row["total"])
     return number, total
@@ -383,7 +384,7 @@ def _rows_of(s: Sum, sign: int, part: str, question: Ask) -> Select[Any]:
     if s.distinct:
         conditions.append(amount.is_not(None))
         place = func.row_number().over(partition_by=amount, order_by=base.ids[0])
-        counted = case((place == literal_column("1"), double(1)), else_=double(0))
+        counted: Expression = case((place == literal_column("1"), double(1)), else_=double(0))
     else:
         conditions.append(amount != literal_column("0"))
         counted = double(amount)
