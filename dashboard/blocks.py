@@ -16,7 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard import columns, findings, queries
+from dashboard import charts, columns, findings, queries
 from dashboard.filters import View
 from dashboard.i18n import MISSING, Words
 from pipelines.settings import Settings
@@ -138,31 +138,44 @@ def chart(figure: go.Figure, alt: str, key: str, behind: queries.Behind) -> None
 @st.fragment
 def _chart(view: View, figure: go.Figure, alt: str, key: str, behind: queries.Behind) -> None:
     config = {"displayModeBar": False, "locale": "en"}
-    shown = f"{key}_{st.session_state.get(f'{key}_turn', 0)}"
-    at: queries.At = ()
-    if behind.by:
-        event: Any = st.plotly_chart(
-            figure, key=shown, alt=alt, config=config, on_select="rerun", selection_mode="points"
+    marks = charts.marks(figure) if behind.by else []
+    codes = st.session_state.get(f"{key}_mark", [])
+    codes = codes if codes in marks else []
+    if marks and not _is_telephone():
+        figure = charts.chosen(figure, codes)
+        st.plotly_chart(
+            figure, key=key, alt=alt, config=config, on_select=partial(_choose, key), selection_mode="points"
         )
-        points = [p for p in event["selection"]["points"] if p.get("customdata")]
-        at = tuple(zip(behind.by, _listed(points[-1]["customdata"]), strict=False)) if points else ()
     else:
-        st.plotly_chart(figure, key=shown, alt=alt, config=config)
+        st.plotly_chart(figure, key=key, alt=alt, config=config)
     seen = queries.cut(view.asked, behind.key, *behind.by) if behind.seen is None else behind.seen
-    _controls(view, alt, key, behind, seen, at)
+    _controls(view, alt, key, behind, seen, _at(behind, codes), [_at(behind, mark) for mark in marks])
 
 
-def _listed(codes: Any) -> list[str | None]:
-    return list(codes.values()) if isinstance(codes, dict) else list(codes)
+def _at(behind: queries.Behind, codes: Sequence[str | None]) -> queries.At:
+    return tuple(zip(behind.by, codes, strict=False))
+
+
+def _is_telephone() -> bool:
+    """Say whether a finger scrolls the page: a chart that can be clicked would hold it fast; there a mark is chosen from a list."""
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
+
+
+def _choose(key: str) -> None:
+    """Keep the codes of the mark that was clicked: a chart that is drawn anew forgets its own choice."""
+    points = [p["customdata"] for p in st.session_state[key]["selection"]["points"] if p.get("customdata")]
+    if points:
+        last = points[-1]
+        st.session_state[f"{key}_mark"] = list(last.values()) if isinstance(last, dict) else list(last)
 
 
 # -- the rows behind, and files ----------------------------------------------------------------------------------------
 
 
 def _controls(
-    view: View, title: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame, at: queries.At = ()
-) -> None:
-    """Show the way to the rows and to the files, small, under what they belong to."""
+    view: View, title: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame, at: queries.At = (), marks: Sequence[queries.At] = (),
+) -> None:  # fmt: skip
+    """Show the way to the rows and to the files, small, under what they belong to; `at` is the mark chosen of `marks`."""
     words = view.words
     with st.container(horizontal=True, gap="small", vertical_alignment="center", key=f"{key}_controls"):
         if behind is not None:
@@ -170,7 +183,7 @@ def _controls(
             if st.button(
                 label, icon=":material/table_rows:", type="tertiary", key=f"{key}_rows", help=words("rows.help")
             ):
-                _open_rows(view, behind, at)
+                _open_rows(view, behind, at, marks)
             if at:
                 st.button(
                     words("rows.clear"), icon=":material/close:", type="tertiary", key=f"{key}_clear", on_click=_clear, args=(key,),
@@ -187,7 +200,8 @@ def _controls(
 
 
 def _clear(key: str) -> None:
-    """Forget the mark that was chosen: its chart is drawn anew."""
+    """Forget the mark or the row that was chosen."""
+    st.session_state.pop(f"{key}_mark", None)
     st.session_state[f"{key}_turn"] = st.session_state.get(f"{key}_turn", 0) + 1
 
 
@@ -215,28 +229,32 @@ def _named(words: Words, behind: queries.Behind, dimension: str, value: str | No
     return words.value(_CODED.get(dimension, dimension), value)
 
 
-def _open_rows(view: View, behind: queries.Behind, at: queries.At) -> None:
+def _open_rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[queries.At]) -> None:
     words = view.words
-    title = words("rows.behind") if behind.also else f"{words('rows.behind')}: {name(words, behind.key)}"
-    st.dialog(title, width="large", icon=":material/table_rows:")(_rows)(view, behind, at)
+    named = name(words, queries.key_of(view.asked, behind.key, at))
+    title = words("rows.behind") if behind.also else f"{words('rows.behind')}: {named}"
+    st.dialog(title, width="large", icon=":material/table_rows:")(_rows)(view, behind, at, marks)
 
 
-def _rows(view: View, behind: queries.Behind, at: queries.At) -> None:
+def _rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[queries.At]) -> None:
     """Show the rows behind a number: which, how many, what they add up to, and the files of all of them."""
     words, key = view.words, behind.key
     if behind.also:
-        key = st.selectbox(
-            words("rows.number"), (behind.key, *behind.also), format_func=partial(name, words), key="rows_number"
-        )
-    part = queries.parts(key)[0]
-    if len(queries.parts(key)) > 1:
+        key = st.selectbox(words("rows.number"), (behind.key, *behind.also), format_func=partial(name, words))
+    if marks:
+        options = [(), *marks]
+        at = st.selectbox(
+            words("rows.of"), options, options.index(at), format_func=lambda one: _said(words, behind, one) or words("filter.every"),
+        )  # fmt: skip
+    counted = queries.key_of(view.asked, key, at)
+    part = queries.parts(counted)[0]
+    if len(queries.parts(counted)) > 1:
         part = st.segmented_control(
-            words("rows.part"), queries.parts(key), default=part, required=True, format_func=lambda p: words(f"rows.{p}"), key="rows_part_of", label_visibility="collapsed",
+            words("rows.part"), queries.parts(counted), default=part, required=True, format_func=lambda p: words(f"rows.{p}"), label_visibility="collapsed",
         ) or part  # fmt: skip
     asked = (view.asked, key, part, at, behind.is_dated)
     count, total = queries.rows_total(*asked)
-    limits = [_said(words, behind, at)] if at else []
-    limits += [f"{words(f'filter.{n}')}: {', '.join(words.value(n, v) for v in vs)}" for n, vs in view.where if n not in queries.ignored(view.asked, key)]  # fmt: skip
+    limits = [f"{words(f'filter.{n}')}: {', '.join(words.value(n, v) for v in vs)}" for n, vs in view.where if n not in queries.ignored(view.asked, counted)]  # fmt: skip
     span = [words("badge.span", since=words.day(view.since), until=words.day(view.until))] if behind.is_dated else []
     st.caption(" · ".join([*limits, *span]))
     if not count:
@@ -249,7 +267,10 @@ def _rows(view: View, behind: queries.Behind, at: queries.At) -> None:
     found = queries.rows(*asked, SHOWN_ROWS)
     _frame(words, found, words("rows.behind"), columns.rows(words, found), rows=12)
     _files(
-        words, "rows_files", f"{key}_{part}", partial(queries.file_of_rows, view.asked, name(words, key), *asked[1:])
+        words,
+        "rows_files",
+        f"{counted}_{part}",
+        partial(queries.file_of_rows, view.asked, name(words, counted), *asked[1:]),
     )
 
 
@@ -306,11 +327,13 @@ def _table(
     turn = f"{key}_{st.session_state.get(f'{key}_turn', 0)}"
     by = behind.by if behind is not None and all(name in frame for name in behind.by) else ()
     chosen = _frame(view.words, frame, alt, shown, rows=rows, key=turn if by else "")
-    at: queries.At = ()
-    if chosen is not None:
-        at = tuple(zip(by, queries.codes(frame.iloc[[chosen]], *by), strict=True))
-        behind = behind and replace(behind, seen=frame)
-    _controls(view, alt, key, behind, frame[[column for column in shown if column in frame]], at)
+    present = frame[[column for column in shown if column in frame]]
+    if behind is None or not by:
+        _controls(view, alt, key, behind, present)
+        return
+    behind = replace(behind, seen=frame)
+    marks = [_at(behind, codes) for codes in charts.codes(frame.head(SHOWN_ROWS), *by)]
+    _controls(view, alt, key, behind, present, () if chosen is None else marks[chosen], list(dict.fromkeys(marks)))
 
 
 def _frame(

@@ -106,10 +106,10 @@ def rates_by_cohort(frame: pd.DataFrame, words: Words) -> go.Figure:
         part = frame[young == is_young]
         figure.add_bar(
             x=part["month"], y=part["observed"] * 100, name=words(name), marker=_marker(MAIN, "/" if is_young else ""), width=20 * 86_400_000,
-            hovertext=[hover[i] for i in range(len(frame)) if young.iloc[i] == is_young], hoverinfo="text", customdata=_codes(part, "month"),
+            hovertext=[hover[i] for i in range(len(frame)) if young.iloc[i] == is_young], hoverinfo="text", customdata=codes(part, "month"),
         )  # fmt: skip
     figure.add_scatter(
-        x=frame["month"], y=frame["value"] * 100, mode="markers", name=words("chart.projected"), hovertext=hover, hoverinfo="text", customdata=_codes(frame, "month"),
+        x=frame["month"], y=frame["value"] * 100, mode="markers", name=words("chart.projected"), hovertext=hover, hoverinfo="text", customdata=codes(frame, "month"),
         marker={"color": ACCENT, "size": 9, "symbol": ["diamond-open" if y else "diamond" for y in young], "line": {"width": 2, "color": ACCENT}},
         error_y={"type": "data", "symmetric": False, "array": (frame["high"] - frame["value"]) * 100, "arrayminus": (frame["value"] - frame["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
     )  # fmt: skip
@@ -145,7 +145,7 @@ def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
         marker={"size": 6},
         hovertext=hover,
         hoverinfo="text",
-        customdata=_codes(frame, "month"),
+        customdata=codes(frame, "month"),
     )
     figure.update_yaxes(rangemode="tozero")
     _month_ticks(figure, list(frame["month"]), words)
@@ -172,7 +172,7 @@ def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = 
         error_x=error,
         hovertext=hover,
         hoverinfo="text",
-        customdata=_codes(shown, "label"),
+        customdata=codes(shown, "label"),
     )
     return figure
 
@@ -192,12 +192,16 @@ def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: st
         z=table.to_numpy(), x=_wrapped(across, 10), y=_wrapped(down, 20), text=text, texttemplate="%{text}", showscale=False,
         colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]], xgap=2, ygap=2, hoverinfo="skip",
     )  # fmt: skip
-    # cells of a heat map cannot be chosen: a clear mark on each can
-    codes = [[row, column] for row in table.index for column in table.columns]
-    clear = {"size": 26, "symbol": "square", "color": "rgba(0,0,0,0)"}
+    # the cells of a heat map cannot be chosen: on each that has a number lies a clear mark that can
+    cells = [
+        (x, y, label, [code, other])
+        for y, code, line in zip(_wrapped(down, 20), table.index, text, strict=True)
+        for x, other, label in zip(_wrapped(across, 10), table.columns, line, strict=True)
+        if label
+    ]
     figure.add_scatter(
-        x=_wrapped(across, 10) * len(down), y=[name for name in _wrapped(down, 20) for _ in across], mode="markers", marker=clear, customdata=codes,
-        hovertext=[cell for line in text for cell in line], hoverinfo="x+y+text", selected={"marker": {"opacity": 1, "color": "rgba(219,147,55,.45)"}}, unselected={"marker": {"opacity": 0}},
+        x=[x for x, *_ in cells], y=[y for _, y, *_ in cells], hovertext=[label for *_, label, _ in cells], customdata=[codes for *_, codes in cells], mode="markers",
+        hoverinfo="x+y+text", marker={"size": 26, "symbol": "square", "color": "rgba(0,0,0,0)"}, selected={"marker": {"color": "rgba(219,147,55,.5)"}}, unselected={"marker": {"opacity": 0}},
     )  # fmt: skip
     figure.update_xaxes(side="top", showgrid=False, tickangle=0 if len(across) < 4 else -40, dtick=1)
     return figure
@@ -214,7 +218,7 @@ def development(frame: pd.DataFrame, words: Words) -> go.Figure:
             marker={"opacity": 0, "size": 9},
             selected={"marker": {"opacity": 1}},
             unselected={"marker": {"opacity": 0}},
-            customdata=_codes(part, "category"),
+            customdata=codes(part, "category"),
             name=words.value("category", category),
             line={"color": SERIES[number % len(SERIES)], "width": 2},
         )
@@ -271,7 +275,7 @@ def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
         showlegend=False,
         hovertext=hover,
         hoverinfo="text",
-        customdata=_codes(shown, "stage"),
+        customdata=codes(shown, "stage"),
     )
     figure.add_scatter(
         y=labels,
@@ -281,15 +285,15 @@ def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
         marker={"color": MAIN, "size": 10},
         hovertext=hover,
         hoverinfo="text",
-        customdata=_codes(shown, "stage"),
+        customdata=codes(shown, "stage"),
     )
     figure.add_scatter(
-        y=labels, x=shown["p90"], mode="markers", name=words("chart.p90"), marker={"color": MAIN, "size": 10, "symbol": "circle-open", "line": {"width": 2}}, hovertext=hover, hoverinfo="text", customdata=_codes(shown, "stage"),
+        y=labels, x=shown["p90"], mode="markers", name=words("chart.p90"), marker={"color": MAIN, "size": 10, "symbol": "circle-open", "line": {"width": 2}}, hovertext=hover, hoverinfo="text", customdata=codes(shown, "stage"),
         error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["p90"]).fillna(0), "arrayminus": (shown["p90"] - shown["low"]).fillna(0), "color": MAIN, "thickness": 1.2, "width": 4},
     )  # fmt: skip
     if shown["promised"].notna().any():
         figure.add_scatter(
-            y=labels, x=shown["promised"], mode="markers", name=words("chart.promise"), hovertext=[words("chart.promise_hover", days=words.number(d, 1)) for d in shown["promised"]], hoverinfo="text", customdata=_codes(shown, "stage"),
+            y=labels, x=shown["promised"], mode="markers", name=words("chart.promise"), hovertext=[words("chart.promise_hover", days=words.number(d, 1)) for d in shown["promised"]], hoverinfo="text", customdata=codes(shown, "stage"),
             marker={"color": BAD, "size": 20, "symbol": "line-ns-open", "line": {"width": 3}},
         )  # fmt: skip
     figure.update_xaxes(rangemode="tozero")
@@ -358,7 +362,7 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str) -> go.Figure:
     return figure
 
 
-def _codes(frame: pd.DataFrame, *columns: str) -> list[list[str | None]]:
+def codes(frame: pd.DataFrame, *columns: str) -> list[list[str | None]]:
     """Give the codes a row's mark stands for; a day as 2026-01-31, nothing known as None."""
     text = [
         [
@@ -368,6 +372,26 @@ def _codes(frame: pd.DataFrame, *columns: str) -> list[list[str | None]]:
         for c in columns
     ]
     return [list(codes) for codes in zip(*text, strict=True)]
+
+
+def marks(figure: go.Figure) -> list[list[str | None]]:
+    """List the codes of a figure's marks, each once, in the order they are drawn."""
+    return [list(codes) for codes in dict.fromkeys(tuple(c) for own in _own(figure) for c in own)]
+
+
+def _own(figure: go.Figure) -> list[list[list[str | None]]]:
+    return [
+        [list(codes) for codes in trace["customdata"] or ()] if trace.type != "sankey" else [] for trace in figure.data
+    ]
+
+
+def chosen(figure: go.Figure, codes: Sequence[str | None]) -> go.Figure:
+    """Give the figure with the marks of these codes standing out; none does without codes."""
+    found = go.Figure(figure)
+    for trace, own in zip(found.data, _own(figure), strict=True):
+        if codes and own:
+            trace.selectedpoints = [number for number, mark in enumerate(own) if mark == list(codes)]
+    return found
 
 
 def _marker(colour: str, shape: str) -> dict[str, Any]:
@@ -396,12 +420,12 @@ def products(frame: pd.DataFrame, words: Words) -> go.Figure:
         for r in shown.to_dict("records")
     ]
     figure.add_scatter(
-        y=labels, x=shown["rate"] * 100, mode="markers", name=words("products.rate"), hovertext=hover, hoverinfo="text", customdata=_codes(shown, "style_id"),
+        y=labels, x=shown["rate"] * 100, mode="markers", name=words("products.rate"), hovertext=hover, hoverinfo="text", customdata=codes(shown, "style_id"),
         marker={"color": ACCENT, "size": 11, "symbol": ["circle" if flagged else "circle-open" for flagged in shown["is_flagged"]], "line": {"width": 2, "color": ACCENT}},
         error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["rate"]) * 100, "arrayminus": (shown["rate"] - shown["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
     )  # fmt: skip
     figure.add_scatter(
-        y=labels, x=shown["category_rate"] * 100, mode="markers", name=words("products.category_rate"), hovertext=hover, hoverinfo="text", customdata=_codes(shown, "style_id"),
+        y=labels, x=shown["category_rate"] * 100, mode="markers", name=words("products.category_rate"), hovertext=hover, hoverinfo="text", customdata=codes(shown, "style_id"),
         marker={"color": MAIN, "size": 18, "symbol": "line-ns-open", "line": {"width": 3}},
     )  # fmt: skip
     return figure

@@ -461,12 +461,6 @@ _STEPS: dict[str, tuple[str, dict[str, Any], str | None]] = {
 _OUTCOMES = {"waiting": None, "to_supplier": "returned"}
 
 
-def codes(frame: pd.DataFrame, *columns: str) -> list[str | None]:
-    """Give the codes of a frame's first row in these columns, as marks carry them."""
-    row = [frame[c].iloc[0] for c in columns]
-    return [None if pd.isna(v) or v == "" else f"{v:%Y-%m-%d}" if isinstance(v, pd.Timestamp) else str(v) for v in row]
-
-
 def parts(key: str) -> tuple[str, ...]:
     """List the parts of a metric that have rows."""
     return metrics.PARTS if metric(key).denominator else metrics.PARTS[:1]
@@ -489,6 +483,11 @@ def _rows_of(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple
         chosen = {n: v for n, v in chosen.items() if n == "month" or (whole and n not in whole)}
     question: dict[str, Any] = {"part": part, "basis": basis, "where": {**_where(asked, key), **chosen}}
     return key, question | ({"since": asked.since, "until": asked.until} if is_dated else {})
+
+
+def key_of(asked: Asked, key: str, at: At) -> str:
+    """Give the metric whose rows are those of a mark: a promise's state and a step of the margin are metrics of their own."""
+    return _rows_of(asked, key, metrics.PARTS[0], at, True)[0]
 
 
 @lru_cache(maxsize=ENTRIES // 8)

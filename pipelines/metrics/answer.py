@@ -346,8 +346,11 @@ def rows_total(build: Build, key: str, *, part: str = "numerator", basis: str | 
     number, total = 0, 0.0
     for query in queries:
         inner = query.subquery("behind")
-        both: Select[Any] = select(literal_column("count(*)").label("number"), func.sum(inner.c.counted).label("total"))  # fmt: skip
-        row = build.fetch(both.select_from(inner)).iloc[0]
+        columns: list[Expression] = [
+            literal_column("count(*)").label("number"),
+            func.sum(inner.c.counted).label("total"),
+        ]
+        row = build.fetch(select(*columns).select_from(inner)).iloc[0]
         number += int(row["number"])
         total += 0.0 if pd.isna(row["total"]) else float(row["total"])
     return number, total
