@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from dashboard.i18n import Words
@@ -235,3 +236,20 @@ def legs(words: Words) -> Columns:
         distance_km=("distance", lambda label: number(label, 1)), mass_kg=("mass", lambda label: number(label, 2)),
         kg_co2e=("kg", lambda label: number(label, 3)), status=("status", text), started_on=("started", day),
     )  # fmt: skip
+
+
+def rows(words: Words, frame: pd.DataFrame) -> Columns:
+    """Show the rows behind a number: whatever columns their table has, each by its kind."""
+
+    def made(column: str) -> Any:
+        label = words.value("column", column)
+        values = frame[column]
+        if pd.api.types.is_datetime64_any_dtype(values):
+            return day(label) if column.endswith("_on") or column == "month" else instant(label)
+        if column == "cause" or pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
+            return text(label)
+        whole = (values.dropna() % 1 == 0).all()
+        return number(label, 0 if whole else 3 if column in ("counted", "kg_co2e", "mass_kg", "probability") else 2)
+
+    first = ["counted_on", "counted"]
+    return {column: made(column) for column in [*first, *(str(c) for c in frame if c not in first)]}

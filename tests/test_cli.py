@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from pipelines import cli
 from pipelines.settings import Settings
 
-VERBS = ("sample", "load", "status", "check", "metrics", "metric", "map", "dashboard", "demo")
+VERBS = ("sample", "load", "status", "check", "metrics", "metric", "export", "verify", "map", "dashboard", "demo")
 runner = CliRunner()
 
 

@@ -4,6 +4,8 @@ import streamlit as st
 
 from dashboard import blocks, charts, columns, findings, queries
 
+BRIDGES = {"order_to_return": ("confirmed_units", "returned_units"), "return_to_refund": ("refunded_units", "confirmed_units")}  # fmt: skip
+
 view = st.session_state["view"]
 words, asked = view.words, view.asked
 by_month = queries.accrual(asked, "month")
@@ -13,39 +15,35 @@ blocks.tiles(view, "refunds_owed", "returns_to_come_value", "returns_to_come_cos
 
 shown = blocks.choose(words, "accounts", "booked", "bases", "shop")
 if shown == "booked":
-    by = blocks.pick(
-        words("accounts.cut"), "accounts_by", {b: words(f"accounts.by_{b}") for b in ("month", "category")}
-    )
+    cuts = {name: words(f"accounts.by_{name}") for name in ("month", "category")}
+    by = blocks.pick(words("accounts.cut"), "accounts_by", cuts)
     table = by_month if by == "month" else queries.accrual(asked, by)
-    blocks.section(
-        words("accounts.booked", day=words.day(asked.until)),
-        words,
-        "returns_to_come_value",
-        words("accounts.booked_note"),
-    )
-    blocks.table(words, table, title, columns.accrual(words, view.currency), rows=14)
+    heading = words("accounts.booked", day=words.day(asked.until))
+    blocks.section(heading, words, "returns_to_come_value", words("accounts.booked_note"))
+    behind = queries.Behind("refunds_owed", (by,), table, is_dated=False)
+    blocks.table(words, table, title, columns.accrual(words, view.currency), rows=14, behind=behind)
 elif shown == "bases":
-    for name in ("order_to_return", "return_to_refund"):
+    for name, (key, other) in BRIDGES.items():
         steps = queries.bridge(asked, name, "units")
         if len(steps):
             blocks.section(words(f"accounts.{name}"), words, note=words(f"accounts.{name}_note"))
-            blocks.chart(charts.waterfall(steps, words, "units"), words(f"accounts.{name}"), name)
+            behind = queries.Behind(key, seen=steps, also=(other,))
+            blocks.chart(charts.waterfall(steps, words, "units"), words(f"accounts.{name}"), name, behind)
     steps = queries.bridge(asked, "refund_to_money", "value")
     if len(steps):
         blocks.section(words("accounts.refund_to_money"), words, note=words("accounts.refund_to_money_note"))
-        blocks.chart(
-            charts.waterfall(steps, words, view.currency, words.unit(view.currency)),
-            words("accounts.refund_to_money"),
-            "refund_to_money",
-        )
+        figure = charts.waterfall(steps, words, view.currency, words.unit(view.currency))
+        behind = queries.Behind("refund_amount", seen=steps)
+        blocks.chart(figure, words("accounts.refund_to_money"), "refund_to_money", behind)
     blocks.section(words("accounts.months"), words, note=words("accounts.months_note"))
-    blocks.table(
-        words, queries.three_bases(asked), words("accounts.months"), columns.bases(words, view.currency), rows=14
-    )
+    months = queries.three_bases(asked)
+    behind = queries.Behind("returned_units", ("month",), months, ("confirmed_units", "refunded_units", "refund_amount"))  # fmt: skip
+    blocks.table(words, months, words("accounts.months"), columns.bases(words, view.currency), rows=14, behind=behind)
 else:
     steps = queries.bridge(asked, "return_to_shop", "value")
     blocks.section(words("accounts.shop"), words, note=words("accounts.shop_note"))
     if steps.empty:
         blocks.greyed(view, "requested_units")
     else:
-        blocks.chart(charts.waterfall(steps, words, view.currency), words("accounts.shop"), "shop")
+        behind = queries.Behind("requested_units", seen=steps)
+        blocks.chart(charts.waterfall(steps, words, view.currency), words("accounts.shop"), "shop", behind)

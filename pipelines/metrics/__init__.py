@@ -1,6 +1,6 @@
 """Metrics: every number a person sees, declared once.
 
-`answer` asks one, `compare` asks it twice, `rows` shows what is behind it, `statistics` is its SQL; lists that pages show (work
+`answer` asks one, `compare` asks it twice, `rows` shows what is behind its numerator or denominator, `statistics` is its SQL; lists that pages show (work
 lists, rankings, flows) stand beside them in `lists`. Declarations are in returns, promises, money and carbon; how a declaration
 becomes SQL is in base, how statistics become answers in finish.
 """
@@ -17,9 +17,10 @@ from pipelines.metrics.answer import (
     measure_names,
     metric,
     rows,
+    rows_total,
     statistics,
 )
-from pipelines.metrics.base import EVERYTHING, Metric, Scope, Text
+from pipelines.metrics.base import EVERYTHING, PARTS, Metric, Scope, Text
 from pipelines.metrics.change import rate_change, reconciliation, same_window
 from pipelines.metrics.customers import Concentration, customer_concentration
 from pipelines.metrics.lists import (
@@ -35,34 +36,8 @@ from pipelines.metrics.lists import (
 )
 
 __all__ = [
-    "EVERYTHING",
-    "Concentration",
-    "Metric",
-    "Scope",
-    "Text",
-    "accrual",
-    "answer",
-    "catalogue",
-    "compare",
-    "coverage",
-    "customer_concentration",
-    "dimension_values",
-    "dimensions",
-    "flow",
-    "lacking",
-    "lanes",
-    "measure_names",
-    "metric",
-    "product_changes",
-    "product_ranking",
-    "promise_states",
-    "rate_change",
-    "reconciliation",
-    "refunds_due",
-    "rows",
-    "same_window",
-    "statistics",
-    "trace",
-    "waterfall",
-    "worklist_at_risk",
+    "EVERYTHING", "PARTS", "Concentration", "Metric", "Scope", "Text", "accrual", "answer", "catalogue", "compare", "coverage",
+    "customer_concentration", "dimension_values", "dimensions", "flow", "lacking", "lanes", "measure_names", "metric", "product_changes",
+    "product_ranking", "promise_states", "rate_change", "reconciliation", "refunds_due", "rows", "rows_total", "same_window", "statistics",
+    "trace", "waterfall", "worklist_at_risk",
 ]  # fmt: skip

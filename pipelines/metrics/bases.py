@@ -14,6 +14,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Integer,
+    String,
     and_,
     case,
     cast,
@@ -220,7 +221,7 @@ REFUNDS = Base(
 )  # fmt: skip
 CREDIT_LINES = Base(
     "credit_lines", refund_lines, {"refund": refund_lines.c.refunded_on},
-    {**_named(refund_lines, *_PRODUCT, "restock_type", "currency"), "kind": literal_column("'credit'")}, refund_lines.c.refunded_at, {}, {},
+    {**_named(refund_lines, *_PRODUCT, "restock_type", "currency"), "kind": cast(literal_column("'credit'"), String)}, refund_lines.c.refunded_at, {}, {},
     (refund_lines.c.refund_line_id, refund_lines.c.refunded_on, refund_lines.c.amount, refund_lines.c.currency, refund_lines.c.restock_type),
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Select, and_, func, literal_column, or_, select
 
 from pipelines.metrics import finish
-from pipelines.metrics.base import Ask, Measure, Metric, Sql, Sum, Text, Time, both, measure
+from pipelines.metrics.base import Ask, Base, Measure, Metric, Sql, Sum, Text, Time, both, measure
 from pipelines.metrics.bases import (
     CREDITS,
     LOTS,
@@ -90,6 +90,13 @@ CREDITS_BY_DELAY = replace(
     name="credits_by_delay",
     details={"clock_day": lambda _: calendar_days(bought.c.clock_started_at, credited.c.confirmed_at)},
 )
+
+
+def _within(base: Base, ask: Ask, now: Time) -> Expression:
+    """Keep what came back within the days asked for."""
+    return base.details["clock_day"](now).between(0, int(ask.parameter or 30))
+
+
 _counted = both(is_confirmed(), is_headline(), has_order)
 _counted_credit = both(is_confirmed(credited), is_headline(credited))
 KEPT_BY_AGE = measure("sold", [
@@ -173,7 +180,7 @@ METRICS = (
     Metric(
         "maturity", Text("Share already back", "Part déjà revenue"),
         Text("Of all returns these sales will bring, the share that should be back by now.", "Sur tous les retours que ces ventes entraîneront, la part qui devrait déjà être revenue."),
-        "units weighed by G at their age", "units sold", "mean of G(age)", "share", "order", "none", R, (SOLD, RETURNED), finish.maturity, None, CELL, FINE_CELL, develop, family="returns",
+        "units weighed by G at their age", "units sold", "mean of G(age)", "share", "order", "none", R, (SOLD, RETURNED), finish.maturity, None, CELL, FINE_CELL, develop, family="returns", parts={"denominator": ("sold",)},
     ),
     Metric(
         "ultimate_return_rate", Text("Expected final rate", "Taux final estimé"),
@@ -218,6 +225,7 @@ METRICS = (
         "window_return_rate", Text("Returned within {parameter} days", "Retourné en {parameter} jours"),
         Text("Share of units back within so many days of delivery; compares periods of different age fairly.", "Part des unités revenues dans ce nombre de jours après livraison ; compare équitablement des périodes d'âges différents."),
         "units returned within the days", "units sold", "Kaplan-Meier at that day", "share", "order", "down", R, (KEPT_BY_AGE, RETURNED_BY_DELAY), finish.window, 30, ("clock_day",), family="returns", first="returned",
+        only={"numerator": _within},
     ),
     Metric(
         "value_return_rate", Text("Returned so far, by value", "Déjà retourné, en valeur"),
@@ -293,13 +301,13 @@ METRICS = (
     Metric(
         "sales_share", Text("Share of sales", "Part des ventes"),
         Text("Share of the units sold that each group makes up: the mix.", "Part des unités vendues que représente chaque groupe : le mix."),
-        "units sold of the group", "units sold", "sold / all sold", "share", "order", "none", ("order",), (SOLD,), finish.share_of_whole("sold", None, NOTHING_SOLD), family="returns",
+        "units sold of the group", "units sold", "sold / all sold", "share", "order", "none", ("order",), (SOLD,), finish.share_of_whole("sold", None, NOTHING_SOLD), family="returns", whole=(),
     ),
     Metric(
         "reason_share", Text("Share of the reason", "Part du motif"),
         Text("Share of the returned units that each reason makes up, unknown ones included.", "Part des unités retournées que représente chaque motif, motifs inconnus compris."),
         "returned units of the reason", "returned units", "returned for the reason / returned", "share", "order", "none", (*R, "reason"), (RETURNED,),
-        finish.share_of_whole("returned", OF_REASONS, "nothing returned in this selection"), family="returns",
+        finish.share_of_whole("returned", OF_REASONS, "nothing returned in this selection"), family="returns", whole=OF_REASONS,
     ),
     Metric(
         "reason_known_share", Text("Reasons known", "Motifs connus"),
@@ -313,6 +321,7 @@ METRICS = (
         "too small - too large", "too small + too large", "(small - large) / (small + large)", "share", "order", "none", (*R, "reason"),
         (measure("small", returned("units", _reason("size_small"))[:1]), measure("large", returned("units", _reason("size_large"))[:1])),
         finish.balance("small", "large", "no size reasons in this selection"), family="products",
+        parts={"numerator": ("small", "-large"), "denominator": ("small", "large")},
     ),
     # -- workload, on the return date
     Metric(
