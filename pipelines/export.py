@@ -17,12 +17,12 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -195,26 +195,59 @@ def _number(value: float) -> float | None:
     return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
 
 
-def _column(column: "pd.Series[Any]") -> list[Any]:
-    """Give a column's cells as None, bool, int, float, text, day or instant, one kind a column."""
+class _Column(NamedTuple):
+    """A column's cells: the number of each cell's value, and the values; the last one, None, has number -1 as well."""
+
+    codes: np.ndarray[Any, Any]
+    values: list[Any]
+
+    def cells(self) -> list[Any]:
+        """Give each cell as None, bool, int, float, text, day or instant."""
+        found = np.empty(len(self.values), dtype=object)
+        found[:] = self.values
+        return list(found[self.codes])
+
+    def part(self, start: int, stop: int) -> "_Column":
+        """Give some of the cells."""
+        return _Column(self.codes[start:stop], self.values)
+
+
+def _column(column: "pd.Series[Any]") -> _Column:
+    """Read a column as cells of one kind; equal cells are worked out once."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind in ("datetime64", "datetime", "date"):
-        instants = pd.to_datetime(column, utc=True).dt.tz_localize(None).dt.round("s")
-        days = bool((instants.dropna() == instants.dropna().dt.normalize()).all())
-        return [None if pd.isna(v) else v.date() if days else v.to_pydatetime() for v in instants]
-    if kind == "boolean":
-        return [None if pd.isna(v) else bool(v) for v in column]
-    if kind in ("integer", "integer-na", "floating", "mixed-integer-float", "decimal"):
-        if kind == "integer" and column.dropna().abs().max() >= 10**_DIGITS:
-            return [None if pd.isna(v) else str(v) for v in column]
-        return [None if v is None or v is pd.NA else int(v) if kind == "integer" and v == v else _number(float(v)) for v in column]  # fmt: skip
-    return [_text(v) for v in column]
+        column = pd.to_datetime(column, utc=True).dt.tz_localize(None).dt.round("s")
+    elif kind in ("floating", "mixed-integer-float", "decimal", "integer-na"):
+        column = column.astype(float)
+    elif kind not in ("integer", "boolean", "string", "empty"):
+        return _Column(np.arange(len(column)), [*map(_text, column), None])
+    codes, unique = pd.factorize(column)
+    values = unique.tolist()
+    if kind in ("datetime64", "datetime", "date"):
+        instants = pd.DatetimeIndex(unique)
+        days = bool((instants == instants.normalize()).all())
+        values = [v.date() if days else v.to_pydatetime() for v in instants]
+    elif kind == "integer":
+        values = [int(v) for v in values]
+        if any(abs(v) >= 10**_DIGITS for v in values):  # more digits than a spreadsheet keeps: text
+            values = [str(v) for v in values]
+    elif kind == "boolean":
+        values = [bool(v) for v in values]
+    elif kind in ("string", "empty"):
+        values = [_text(v) for v in values]
+    else:
+        values = [_number(float(v)) for v in values]
+    return _Column(codes, [*values, None])
 
 
-def _cells(frame: pd.DataFrame) -> dict[str, list[Any]]:
+def _cells(frame: pd.DataFrame) -> dict[str, _Column]:
     return {str(name): _column(frame.iloc[:, place]) for place, name in enumerate(frame.columns)}
+
+
+def _length(cells: Mapping[str, _Column]) -> int:
+    return len(next(iter(cells.values())).codes) if cells else 0
 
 
 def guarded(text: str) -> str:
@@ -246,18 +279,18 @@ def _as_csv(value: Any) -> str:
     return str(int(value))
 
 
-def _chunks(cells: Mapping[str, Sequence[Any]]) -> Iterator[bytes]:
+def _chunks(cells: Mapping[str, _Column]) -> Iterator[bytes]:
     """Give the rows as CSV, header first, in pieces."""
     yield (",".join(_quoted(name) for name in cells) + "\n").encode()
-    rows = len(next(iter(cells.values()), ()))
-    for start in range(0, rows, _CHUNK):
-        columns = ([_as_csv(v) for v in column[start : start + _CHUNK]] for column in cells.values())
+    texts = [_Column(c.codes, [_as_csv(v) for v in c.values]) for c in cells.values()]
+    for start in range(0, _length(cells), _CHUNK):
+        columns = (c.part(start, start + _CHUNK).cells() for c in texts)
         yield "".join(",".join(row) + "\n" for row in zip(*columns, strict=True)).encode()
 
 
-def _digest(cells: Mapping[str, Sequence[Any]]) -> str:
+def _digest(chunks: Iterable[bytes]) -> str:
     found = hashlib.sha256()
-    for chunk in _chunks(cells):
+    for chunk in chunks:
         found.update(chunk)
     return found.hexdigest()
 
@@ -268,7 +301,7 @@ def checksum(frame: pd.DataFrame) -> str:
     >>> checksum(pd.DataFrame({"n": [1.0]})) == hashlib.sha256(b'"n"\n1\n').hexdigest()
     True
     """
-    return _digest(_cells(frame))
+    return _digest(_chunks(_cells(frame)))
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -282,8 +315,11 @@ def to_bytes(frame: pd.DataFrame, about: Mapping[str, str], form: str, language:
     if form not in MIME:
         raise ExportError(f"{form or 'A file without an ending'} is no format of an export. Name the file .{', .'.join(MIME)}.")  # fmt: skip
     cells = _cells(frame)
-    about = {**about, _CHECKSUM: _digest(cells)}
-    return {"csv": _csv, "xlsx": _xlsx, "parquet": _parquet}[form](cells, about, language)
+    if form == "csv":
+        body = list(_chunks(cells))
+        return _csv_head({**about, _CHECKSUM: _digest(body)}, language) + b"".join(body)
+    about = {**about, _CHECKSUM: _digest(_chunks(cells))}
+    return _xlsx(cells, about, language) if form == "xlsx" else _parquet(cells, about)
 
 
 def write(frame: pd.DataFrame, about: Mapping[str, str], path: Path) -> None:
@@ -291,19 +327,19 @@ def write(frame: pd.DataFrame, about: Mapping[str, str], path: Path) -> None:
     path.write_bytes(to_bytes(frame, about, path.suffix.removeprefix(".").lower()))
 
 
-def _csv(cells: Mapping[str, list[Any]], about: Mapping[str, str], language: str) -> bytes:
+def _csv_head(about: Mapping[str, str], language: str) -> bytes:
     lines = {"Backhaul": f"{about.get('Backhaul', '')}: {_word('lines', language, n=len(about))}", **{k: v for k, v in about.items() if k != "Backhaul"}}  # fmt: skip
     plain = {_line(name): _line(value) for name, value in lines.items()}
     head = "".join(f"# {name},{_quoted(value)}\n" for name, value in plain.items())
-    return _BOM + head.encode() + b"".join(_chunks(cells))
+    return _BOM + head.encode()
 
 
 def _line(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-def _xlsx(cells: Mapping[str, list[Any]], about: Mapping[str, str], language: str) -> bytes:
-    rows = len(next(iter(cells.values()), ()))
+def _xlsx(cells: Mapping[str, _Column], about: Mapping[str, str], language: str) -> bytes:
+    rows = _length(cells)
     if rows >= _SHEET_ROWS:
         raise ExportError(f"{rows:,} rows do not fit on an Excel sheet. Export CSV or Parquet, or filter.")
     book = Workbook(write_only=True)
@@ -311,7 +347,7 @@ def _xlsx(cells: Mapping[str, list[Any]], about: Mapping[str, str], language: st
     sheet.freeze_panes = "A2"
     for number, (name, column) in enumerate(cells.items(), start=1):
         letters = sheet.column_dimensions[_letters(number)]
-        longest = max((len(str(v)) for v in column[:200] if v is not None), default=0)
+        longest = max((len(str(v)) for v in column.part(0, 200).cells() if v is not None), default=0)
         letters.width = min(max(longest, len(name)) + 2, 60)
 
     def cell(value: Any) -> Any:
@@ -328,7 +364,7 @@ def _xlsx(cells: Mapping[str, list[Any]], about: Mapping[str, str], language: st
         return value
 
     sheet.append([cell(name) for name in cells])
-    for row in zip(*cells.values(), strict=True):
+    for row in zip(*(column.cells() for column in cells.values()), strict=True):
         sheet.append([cell(v) for v in row])
     sheet.auto_filter.ref = f"A1:{_letters(max(len(cells), 1))}{rows + 1}"
     second = book.create_sheet(_word("about_sheet", language))
@@ -353,11 +389,12 @@ def _letters(number: int) -> str:
     return letters
 
 
-def _parquet(cells: Mapping[str, list[Any]], about: Mapping[str, str], language: str) -> bytes:
-    def array(column: list[Any]) -> pa.Array:
-        first = next((v for v in column if v is not None), None)
-        kind = pa.timestamp("s", "UTC") if isinstance(first, datetime) else pa.float64() if isinstance(first, float) else None  # fmt: skip
-        return pa.array(column, type=kind or (pa.string() if first is None else None))
+def _parquet(cells: Mapping[str, _Column], about: Mapping[str, str]) -> bytes:
+    def array(column: _Column) -> pa.Array:
+        first = next((v for v in column.values if v is not None), None)
+        kind = pa.timestamp("ms", "UTC") if isinstance(first, datetime) else pa.float64() if isinstance(first, float) else None  # fmt: skip
+        values = pa.array(column.values, type=kind or (pa.string() if first is None else None))
+        return values.take(pa.array(np.where(column.codes < 0, len(values) - 1, column.codes)))
 
     table = pa.table({name: array(column) for name, column in cells.items()})
     out = io.BytesIO()
@@ -453,5 +490,5 @@ def _about_parquet(path: Path) -> dict[str, str]:
 
 def _read_parquet(path: Path) -> tuple[str, str, int]:
     table = pq.read_table(path)
-    frame = pd.DataFrame({n: pd.Series(table.column(n).to_pylist(), dtype=object) for n in table.column_names})
+    frame = table.to_pandas()
     return _about_parquet(path).get(_CHECKSUM, ""), checksum(frame), table.num_rows
