@@ -297,7 +297,7 @@ TABLES: dict[str, list[dict[str, Any]]] = {
     ],
     "estimate_return_probability": [{"order_line_key": k, "probability": 0.5 if k in (1, 2) else 0.25, "base_rate": 0.4, "model_id": "m"} for k in range(1, 8)],
     "estimate_development_curve": [
-        {"source": "shop", "category": c, "channel": "web", "window_days": 30, "day": d, "share": min(d / 20, 1.0), "returned": 4} for c in ("dress", "shoes") for d in range(91)
+        {"source": "shop", "category": c, "channel": "web", "window_days": 30, "is_dated": False, "day": d, "share": min(d / 20, 1.0), "returned": 4} for c in ("dress", "shoes") for d in range(91)
     ],
     "estimate_rate_prior": [
         {"kind": "product", "category": None, "a": 3.0, "b": 7.0, "deff": 1.0},

@@ -276,7 +276,7 @@ def curve_of(build: duckdb.DuckDBPyConnection, window: int, category: str) -> np
 
 
 def test_a_young_long_window_does_not_claim_the_short_ones_maturity(build: duckdb.DuckDBPyConnection) -> None:
-    estimate.development_curves(build, Settings())
+    estimate.curves(build, Settings())
     short, long = curve_of(build, 30, "dresses"), curve_of(build, 100, "dresses")
     assert short.size == 91
     assert long.size == 161
@@ -298,7 +298,7 @@ def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duck
             TIMESTAMP '2025-01-11' AS confirmed_at FROM range(1000) t(i);
         INSERT INTO estimate_credit_match BY NAME SELECT 10000000 + i AS return_line_key, 10000000 + i AS order_line_key, 1 AS units, i >= 900 AS is_cancellation FROM range(1000) t(i);
     """)
-    estimate.development_curves(build, Settings())
+    estimate.curves(build, Settings())
     rows = build.execute("""
         SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10) FROM estimate_development_curve
         WHERE source = 'till' AND category IS NULL AND window_days IS NULL
@@ -306,7 +306,7 @@ def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duck
     assert rows[0][:2] == (201, 0)  # a year old: outside the days that count, so the assumed curve
     build.execute("UPDATE fact_order_line SET clock_started_at = TIMESTAMP '2025-06-01' WHERE source = 'till'")
     build.execute("UPDATE fact_return_line SET confirmed_at = TIMESTAMP '2025-06-11' WHERE source = 'till'")
-    estimate.development_curves(build, Settings())
+    estimate.curves(build, Settings())
     count, returned, before, after = build.execute("""
         SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10) FROM estimate_development_curve WHERE source = 'till'
     """).fetchall()[0]  # fmt: skip
@@ -316,7 +316,7 @@ def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duck
 
 
 def test_priors_know_the_categories_rate_and_that_orders_are_independent_here(build: duckdb.DuckDBPyConnection) -> None:
-    estimate.development_curves(build, Settings())
+    estimate.curves(build, Settings())
     estimate.priors(build, Settings())
     rows = {(k, c): (a, b, d) for k, c, a, b, d in build.execute("FROM estimate_rate_prior").fetchall()}
     assert set(rows) == {(k, c) for k in ("product", "cohort") for c in (None, "dresses", "shoes")}
@@ -332,7 +332,7 @@ def test_priors_know_the_categories_rate_and_that_orders_are_independent_here(bu
 def test_an_empty_build_has_no_estimates() -> None:
     with duckdb.connect() as connection:
         create_tables(connection)
-        estimate.development_curves(connection, Settings())
+        estimate.curves(connection, Settings())
         estimate.priors(connection, Settings())
         estimate.probability(connection, Settings(), "TRUE")
         for table in (
