@@ -36,8 +36,9 @@ def _per_sold(by: str, name: str, returned: str) -> str:
 
 _CURVE = """estimate_development_curve e ON e.source = c.source AND e.category IS NOT DISTINCT FROM c.category
             AND e.channel IS NOT DISTINCT FROM c.channel AND e.window_days IS NOT DISTINCT FROM c.window_days AND e.is_dated = (c.window_ends_on IS NOT NULL)
-            AND e.day = CASE WHEN c.window_ends_on IS NULL THEN date_diff('day', clock, t) WHEN t::DATE <= c.window_ends_on
-                THEN date_diff('day', clock, t) * 100 // date_diff('day', clock, c.window_ends_on) ELSE 100 + date_diff('day', c.window_ends_on, t) END"""
+            AND e.day = CASE WHEN c.window_ends_on IS NULL OR date_diff('day', clock, t) <= c.window_days THEN date_diff('day', clock, t) WHEN t::DATE <= c.window_ends_on
+                THEN c.window_days + (date_diff('day', clock, t) - c.window_days) * 70 // (date_diff('day', clock, c.window_ends_on) - c.window_days)
+                ELSE c.window_days + 70 + date_diff('day', c.window_ends_on, t) END"""
 _SHARE = "if(clock IS NULL OR clock::DATE > t, 0, coalesce(floor(e.share * 100 + 0.5) / 100, 1)) AS share"
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.rates import (
     AFTER_WINDOW_DAYS,
-    DATED_WINDOW_DAYS,
+    DATED_STEPS,
     DRIFT_DAYS,
     NO_WINDOW_DAYS,
     RECENT_DAYS,
@@ -57,9 +57,9 @@ _SETTLED_SQL = f"""
 
 def curve_day_sql(age: str, line: str) -> str:
     """Give the day on its curve of a line so many days after its clock's start: see `models.rates.development_day`."""
-    length = f"({line}.window_ends_on - {line}.clock_started_at::DATE)"
-    return f"""(CASE WHEN {line}.window_ends_on IS NULL THEN {age} WHEN {age} <= {length}
-        THEN ({age} * {DATED_WINDOW_DAYS}) // {length} ELSE {age} - {length} + {DATED_WINDOW_DAYS} END)::INTEGER"""
+    length, usual = f"({line}.window_ends_on - {line}.clock_started_at::DATE)", f"{line}.window_days"
+    return f"""(CASE WHEN {line}.window_ends_on IS NULL OR {age} <= {usual} THEN {age} WHEN {age} <= {length}
+        THEN {usual} + (({age} - {usual}) * {DATED_STEPS}) // ({length} - {usual}) ELSE {usual} + {DATED_STEPS} + {age} - {length} END)::INTEGER"""
 
 
 def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:

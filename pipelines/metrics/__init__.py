@@ -18,8 +18,10 @@ from pipelines.metrics.answer import (
     rows,
     statistics,
 )
+from pipelines.metrics.backtest import backtest
 from pipelines.metrics.base import EVERYTHING, Metric, Scope, Text
 from pipelines.metrics.lists import (
+    drift,
     flow,
     lanes,
     product_changes,
@@ -33,7 +35,7 @@ from pipelines.metrics.lists import (
 )
 
 __all__ = [
-    "EVERYTHING", "Metric", "Scope", "Text", "answer", "catalogue", "compare", "coverage", "dimension_values", "dimensions", "flow", "lacking",
+    "EVERYTHING", "Metric", "Scope", "Text", "answer", "backtest", "catalogue", "compare", "coverage", "dimension_values", "dimensions", "drift", "flow", "lacking",
     "lanes", "measure_names", "metric", "product_changes", "product_ranking", "promise_states", "rate_change", "refunds_due", "rows", "statistics", "trace",
     "waterfall", "worklist_at_risk",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Date, DateTime, Integer, and_, case, cast, func, literal_column, null, or_, select, union_all
 from sqlalchemy.sql.expression import FromClause
 
-from models.rates import DATED_WINDOW_DAYS
+from models.rates import DATED_STEPS
 from pipelines.estimate.promises import promise_state
 from pipelines.metrics.base import Base, Sql, Sum, Time, both
 from pipelines.warehouse.engine import Expression, calendar_days, double, ratio, seconds_between
@@ -58,11 +58,13 @@ def curve_share(clock: Expression, now: Time) -> Expression:
     return case((is_early, double(0)), else_=func.coalesce(hundredths, double(1)))
 
 
-def curve_day(clock: Expression, ends_on: Expression, until: Expression) -> Expression:
+def curve_day(clock: Expression, ends_on: Expression, window: Expression, until: Expression) -> Expression:
     """Give the day on its curve of units whose clock runs until an instant: `models.rates.development_day` in SQL."""
     age, length = calendar_days(clock, until), calendar_days(clock, ends_on)
-    inside = cast(func.floor(double(age) * double(DATED_WINDOW_DAYS) / double(length)), Integer)
-    return case((ends_on.is_(None), age), (age <= length, inside), else_=age - length + DATED_WINDOW_DAYS)
+    steps = cast(func.floor(double(age - window) * double(DATED_STEPS) / double(length - window)), Integer)
+    return case(
+        (or_(ends_on.is_(None), age <= window), age), (age <= length, window + steps), else_=window + DATED_STEPS + age - length
+    )  # fmt: skip
 
 
 def on_curve(clock: Expression, cell: Mapping[str, Expression], now: Time) -> Expression:
@@ -71,7 +73,9 @@ def on_curve(clock: Expression, cell: Mapping[str, Expression], now: Time) -> Ex
     same.append(func.coalesce(curves.c.window_days, -1) == func.coalesce(cell["window_days"], -1))
     same.append(curves.c.is_dated == cell["window_ends_on"].is_not(None))
     return and_(
-        curves.c.source == cell["source"], *same, curves.c.day == curve_day(clock, cell["window_ends_on"], now.at)
+        curves.c.source == cell["source"],
+        *same,
+        curves.c.day == curve_day(clock, cell["window_ends_on"], cell["window_days"], now.at),
     )
 
 
