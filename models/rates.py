@@ -247,10 +247,13 @@ class Cell(NamedTuple):
 
 
 class Delays(NamedTuple):
-    """Returned units of a cell as additive counts: delay and age of their line at observation (curve days), and units."""
+    """Returns of a cell as additive counts: delay and age of their line at observation (curve days), and how many.
+
+    A returned lot counts once, whatever its units: else one wholesale credit of thousands would be the curve.
+    """
 
     delay_days: Array
-    units: Array
+    returns: Array
     truncation_days: Array
 
 
@@ -293,7 +296,7 @@ def development_curves(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> 
         for cell in (c for c in cells if c.source == source):
             windows.setdefault(Cell(source, None, None, cell.window_days, cell.is_dated), []).append(cell)
         pooled = {w: _pooled([counts[m] for m in members if m in counts]) for w, members in windows.items()}
-        leading = max(windows, key=lambda w: (not w.is_dated, float(pooled[w].units.sum()), -(w.window_days or 0)))
+        leading = max(windows, key=lambda w: (not w.is_dated, float(pooled[w].returns.sum()), -(w.window_days or 0)))
         assumed = assumed_curve(leading.window_days or 30, leading.last_day)
         first = development_curve(*pooled[leading], leading.last_day, assumed, _ASSUMED)
         for window, members in windows.items():
@@ -310,7 +313,7 @@ def development_curves(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> 
 class Drift:
     """How the delays of recent returns compare with the curve's: `factor` times as long, `z` standard errors from none.
 
-    `is_drifting` when both are large: more than DRIFT_FACTOR either way and beyond DRIFT_Z. `returned` are the recent units compared.
+    `is_drifting` when both are large: more than DRIFT_FACTOR either way and beyond DRIFT_Z. `returned` are the recent returns compared.
     """
 
     factor: float
@@ -341,16 +344,16 @@ def delay_drift(parts: Sequence[tuple[Delays, ArrayLike]], recent_days: int = DR
     factors = np.exp(np.linspace(np.log(0.5), np.log(2.0), 57))
     expected, score, variance, total = np.zeros(factors.size), 0.0, 0.0, 0.0
     by_day, ago = np.zeros(recent_days), np.arange(recent_days)
-    for (delay_days, units, truncation_days), curve in ((d, _floats(c)) for d, c in parts):
+    for (delay_days, returns, truncation_days), curve in ((d, _floats(c)) for d, c in parts):
         delay, age = np.asarray(delay_days, dtype=np.int64), np.asarray(truncation_days, dtype=np.int64)
         last = curve.size - 2  # the curve's last day gathers all later ones
         recent = (age >= delay) & (age - delay < recent_days) & (delay <= last)
         if not recent.any():
             continue
-        # seen[a, c]: units of lines aged a confirmed c days ago, delay a - c; fair: what the curve gives of each age's units
+        # seen[a, c]: returns of lines aged a confirmed c days ago, delay a - c; fair: what the curve gives of each age's
         oldest = int(age[recent].max())
         seen = np.bincount(
-            age[recent] * recent_days + (age - delay)[recent], _floats(units)[recent], (oldest + 1) * recent_days
+            age[recent] * recent_days + (age - delay)[recent], _floats(returns)[recent], (oldest + 1) * recent_days
         )
         seen = seen.reshape(-1, recent_days)
         day = np.arange(oldest + 1)[:, None] - ago

@@ -74,7 +74,7 @@ def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         CREATE OR REPLACE TEMP TABLE returned_cell AS
         WITH returned AS ({RETURNED_SQL}), settled AS ({_SETTLED_SQL})
         SELECT o.source, o.category, o.channel, o.window_days, o.window_ends_on IS NOT NULL AS is_dated, {curve_day_sql(delay, "o")} AS delay_days, {curve_day_sql(age, "o")} AS truncation_days,
-            o.window_ends_on IS NULL AND coalesce(s.settled_at <= t.observed_until, true) AS is_settled, sum(b.units)::DOUBLE AS units
+            o.window_ends_on IS NULL AND coalesce(s.settled_at <= t.observed_until, true) AS is_settled, count(*)::DOUBLE AS returns
         FROM returned b JOIN fact_order_line o USING (order_line_key) JOIN ({OBSERVED_SQL}) t ON t.source = o.source LEFT JOIN settled s ON s.policy_key = o.policy_key
         WHERE o.units_sold > 0 AND b.confirmed_at <= t.observed_until AND o.clock_started_at <= t.observed_until
             AND ({age} <= coalesce(o.window_days, {NO_WINDOW_DAYS}) + {AFTER_WINDOW_DAYS + RECENT_DAYS} OR o.window_ends_on IS NOT NULL)
@@ -85,14 +85,14 @@ def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """).fetchall()]  # fmt: skip
     counts = _counts(connection, "TRUE")
     found = development_curves(cells, counts)
-    _write_curves(connection, found, {c: float(d.units.sum()) for c, d in counts.items()})
+    _write_curves(connection, found, {c: float(d.returns.sum()) for c, d in counts.items()})
     _write_drift(connection, found, _counts(connection, f"is_settled AND truncation_days - delay_days < {DRIFT_DAYS}"))
     connection.execute("DROP TABLE returned_cell")
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, where: str) -> dict[Cell, Delays]:
     rows = connection.execute(f"""
-        SELECT {_CELL}, list(delay_days), list(units), list(truncation_days) FROM (SELECT * FROM returned_cell WHERE {where} ORDER BY ALL) GROUP BY ALL ORDER BY ALL
+        SELECT {_CELL}, list(delay_days), list(returns), list(truncation_days) FROM (SELECT * FROM returned_cell WHERE {where} ORDER BY ALL) GROUP BY ALL ORDER BY ALL
     """).fetchall()  # fmt: skip
     return {Cell(*row[:5]): Delays(*(np.array(x, dtype=np.float64) for x in row[5:])) for row in rows}
 

@@ -17,7 +17,7 @@ from sqlalchemy import Integer, and_, case, cast, func, literal_column, or_, sel
 from models import rates as rate_models
 from pipelines.metrics import finish
 from pipelines.metrics.answer import _of_build, ask, lacking, observed
-from pipelines.metrics.base import EVERYTHING, Ask, Metric, Scope, Sql, Sum, both, filters, measure, statement
+from pipelines.metrics.base import EVERYTHING, Ask, Metric, Scope, Sql, Sum, always, both, filters, measure, statement
 from pipelines.metrics.bases import (
     CREDITS,
     LOTS,
@@ -189,7 +189,8 @@ def _curves(build: Build, at: datetime) -> dict[rate_models.Cell, rate_models.Ar
         }
 
     cell = ("cell_source", "cell_category", "cell_channel", "cell_window", "is_dated")
-    sums = _returned(build, at, days(lots, lots.c.confirmed_at), days(bought, credited.c.confirmed_at))
+    units = _returned(build, at, days(lots, lots.c.confirmed_at), days(bought, credited.c.confirmed_at))
+    sums = [replace(s, amount=always) for s in units]
     chosen = replace(ask(KEY).metric, measures=(measure("returned", sums),), wrap=None, details=(*cell, "delay_day", "age_day"), fine_details=())  # fmt: skip
     frame = build.fetch(statement(_of_build(build, replace(ask(KEY, as_of=at), metric=chosen))))
     frame = frame.dropna(subset=["delay_day", "age_day", "returned"])
@@ -202,9 +203,9 @@ def _curves(build: Build, at: datetime) -> dict[rate_models.Cell, rate_models.Ar
     counts = {}
     for key, rows in frame.groupby(list(cell), dropna=False):
         of = _cell(*key)
-        delay, units, age = (rows[n].to_numpy(float) for n in ("delay_day", "returned", "age_day"))
+        delay, returns, age = (rows[n].to_numpy(float) for n in ("delay_day", "returned", "age_day"))
         recent = (age >= 0) & (of.is_dated | (age <= of.last_day + rate_models.RECENT_DAYS))
-        counts[of] = rate_models.Delays(np.maximum(delay, 0)[recent], units[recent], age[recent])
+        counts[of] = rate_models.Delays(np.maximum(delay, 0)[recent], returns[recent], age[recent])
     return rate_models.development_curves(sorted(cells, key=str), counts)
 
 

@@ -131,7 +131,7 @@ def drift(build: Build, *, scope: Scope = EVERYTHING) -> pd.DataFrame:
     """Say per source and category whether returns still arrive as the curve says; without a category, the whole source.
 
     Columns: source, category, since_on and until_on (the days of confirmation compared), factor (recent delays over the
-    curve's), z, returned (units compared), is_drifting. Windows that end on a date, and windows that are newer than their curve
+    curve's), z, returned (lots compared), is_drifting. Windows that end on a date, and windows that are newer than their curve
     is long, are left out: a change of policy is no drift. Answers that rest on a drifting curve carry `caution`.
     """
     found = finish.drifts(build)

@@ -526,12 +526,12 @@ estimate_development_curve = _star(
     "estimate_development_curve", "One cell x day since the clock's start: share of the final returns confirmed by then.",
     _c("source", String, "Source"), _c("category", String, "Category"), _c("channel", String, "Channel"), _c("window_days", Integer, "Return window (days)"),
     _c("is_dated", Boolean, "The window ends on a date: lines of one cell differ in length"),
-    _c("day", Integer, "Days since the clock's start; of a dated window the usual window's days, then 70 steps to its end, then days after it"), _c("share", Double, "G(day), 0-1"), _c("returned", Integer, "Returned units behind the cell"),
+    _c("day", Integer, "Days since the clock's start; of a dated window the usual window's days, then 70 steps to its end, then days after it"), _c("share", Double, "G(day), 0-1"), _c("returned", Integer, "Returned lots behind the cell"),
 )  # fmt: skip
 estimate_delay_drift = _star(
     "estimate_delay_drift", "One source x category: how the delays of the last 30 days' returns compare with the curve's; without a category all of the source.",
     _c("source", String, "Source"), _c("category", String, "Category"), _c("since_on", Date, "First day compared"), _c("until_on", Date, "Last day compared"),
-    _c("factor", Double, "Recent delays over the curve's"), _c("z", Double, "Standard errors from no drift"), _c("returned", Integer, "Returned units compared"),
+    _c("factor", Double, "Recent delays over the curve's"), _c("z", Double, "Standard errors from no drift"), _c("returned", Integer, "Returned lots compared"),
     _c("is_drifting", Boolean, "Large and sure: intervals resting on the curve may not cover"),
 )  # fmt: skip
 estimate_rate_prior = _star(
