@@ -323,7 +323,7 @@ class Drift:
     @property
     def is_drifting(self) -> bool:
         """Say whether the curve no longer fits."""
-        return abs(self.z) >= DRIFT_Z and abs(np.log(self.factor)) >= np.log(DRIFT_FACTOR)
+        return abs(self.z) >= DRIFT_Z and bool(abs(np.log(self.factor)) >= np.log(DRIFT_FACTOR))
 
 
 def delay_drift(parts: Sequence[tuple[Delays, ArrayLike]], recent_days: int = DRIFT_DAYS) -> Drift:

@@ -7,7 +7,7 @@ cancelled after that day are left out of both, for a build keeps no history of a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -61,21 +61,21 @@ def backtest(
 ) -> pd.DataFrame:  # fmt: skip
     """Lay what would have been said `days_ago` of each month of orders beside what has come; `by` None or "category".
 
-    One row a days_ago x month (x category) of the last six months before that day: as_of, sold (units ordered by then); maturity,
+    One row a days_ago x month (x category) of the last six months before the end of that day (UTC): as_of, sold (units ordered by then); maturity,
     observed and projected rate with low and high as said then; observed_now, maturity_now and projected_now of the same sales;
     error (projected less projected_now, in shares), is_covered (the interval holds projected_now; missing while fewer than
     `finish.MATURE` of the returns have come now); to_come with its interval as said then, came_since and still_to_come (units).
-    status and reason say what would have been greyed. Empty without order lines and returns.
+    What would have been greyed is: status and reason say so. Empty without order lines and returns.
     """
     if by not in (None, "category"):
         raise ValueError(f"by is None or 'category', not {by!r}.")
     columns = ["days_ago", "as_of", "month", *([by] if by else []), *_COLUMNS]
     if not observed(build) or all(lacking(build, ask(KEY).metric.needs).values()):
         return pd.DataFrame(columns=columns)
-    latest = max(observed(build).values())
+    latest = max(observed(build).values()).date()
     parts = []
     for days in days_ago:
-        parts.append(_said(build, latest - timedelta(days), by, where, scope, level).assign(days_ago=days))
+        parts.append(_said(build, datetime.combine(latest - timedelta(days), time.max), by, where, scope, level).assign(days_ago=days))
     found = pd.concat(parts, ignore_index=True)
     return found[columns]
 
@@ -117,6 +117,9 @@ def _said(build: Build, at: datetime, by: str | None, where: Any, scope: Scope, 
     held = (told["low"] <= told["projected_now"]) & (told["projected_now"] <= told["high"])
     told["is_covered"] = held.astype("boolean").mask(~(told["maturity_now"] >= finish.MATURE))
     told["came_since"] = told["returned_now"] - told["returned_then"]
+    grey = told["status"] != "ok"
+    told[["projected", "low", "high", "error"]] = told[["projected", "low", "high", "error"]].mask(grey)
+    told["is_covered"] = told["is_covered"].mask(grey)
     return told
 
 
