@@ -265,8 +265,7 @@ def development_day(age_days: ArrayLike, length_days: ArrayLike, window_days: Ar
 
     `length_days` is the line's own window, from its clock's start to the date; `window_days` the usual one, shorter. Most send
     back as soon as ever, whatever the date, so the usual window keeps its days; what the date adds differs in length from line
-    to line and is cut into DATED_STEPS. (Progress from the first day on mistook maturity by 4 to 6 points in a simulation
-    where one return in seven was put off, this by 1; where all were, by 2 against 5.)
+    to line and is cut into DATED_STEPS. What it was measured against: docs/decisions/0008.
 
     >>> development_day([20, 30, 45, 60, 63], 60, 30).tolist()
     [20.0, 30.0, 65.0, 100.0, 103.0]

@@ -75,7 +75,11 @@ def backtest(
     latest = max(observed(build).values()).date()
     parts = []
     for days in days_ago:
-        parts.append(_said(build, datetime.combine(latest - timedelta(days), time.max), by, where, scope, level).assign(days_ago=days))
+        parts.append(
+            _said(build, datetime.combine(latest - timedelta(days), time.max), by, where, scope, level).assign(
+                days_ago=days
+            )
+        )
     found = pd.concat(parts, ignore_index=True)
     return found[columns]
 
