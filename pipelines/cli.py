@@ -409,7 +409,11 @@ def metric(
     if output is Format.table:
         empty = not any(row["reason"] for row in rows)
         rows = [
-            {k: v for k, v in row.items() if k not in ("unit", "basis") and not (empty and k in ("status", "reason"))}
+            {
+                k: v
+                for k, v in row.items()
+                if k not in ("unit", "basis", "caution") and not (empty and k in ("status", "reason"))
+            }
             for row in rows
         ]
         unit = answer["unit"].iloc[0] if len(answer) else found.unit
@@ -514,6 +518,28 @@ def verify(
             f"The rows of {file} are not those that were written: the file says {checked.stated[:12]}…, its rows give {checked.found[:12]}…. Export it again."
         )
     errors.print(f"{checked.rows:,} rows, as they were written.")
+
+
+@app.command(epilog=_example("backhaul backtest --days 30 --days 90 --by-category"))
+def backtest(
+    days: Annotated[
+        list[int] | None, typer.Option(min=1, help="So many days ago; repeatable. Default 30, 60, 90.")
+    ] = None,
+    by_category: Annotated[bool, typer.Option("--by-category", help="One row a category too.")] = False,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Show what would have been said of final return rates some days ago, and what came."""
+    from pipelines import metrics as declared
+
+    with _open(warehouse) as build:
+        found = declared.backtest(build, days_ago=days or (30, 60, 90), by="category" if by_category else None)
+    if output is Format.table:
+        shown = ["days_ago", "month", *(["category"] if by_category else []), "maturity_then", "observed_then", "projected", "low", "high", "observed_now", "maturity_now", "error", "is_covered"]  # fmt: skip
+        found = found[shown].assign(**found[[c for c in shown if found[c].dtype == float]].round(4))
+    found = found.assign(month=found["month"].astype(str).str[:7])
+    rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
+    _print(rows, output, "Final return rate by month of order: said then, come by now")
 
 
 @app.command(name="map", epilog=_example("backhaul map export.csv > mapping.yaml"))

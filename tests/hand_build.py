@@ -63,7 +63,7 @@ def _order(
 ORDERS = [
     _order(1, 1, "2025-11-03", "FR", "alba", "S", 2, 100, 40),
     _order(2, 1, "2025-11-03", "FR", "alba", "M", 1, 50, 20),
-    _order(3, 2, "2025-11-10", "DE", "runner", "42", 1, 80, 30),
+    _order(3, 2, "2025-11-10", "DE", "runner", "42", 1, 80, 30, window_ends_on=date(2026, 1, 31)),
     _order(4, 3, "2025-12-01", "FR", "gala", "S", 1, 60, 30),
     _order(5, 4, "2025-12-05", "GB", "runner", "43", 1, 50, 25, currency="GBP", fx_rate=1.2),
     _order(6, 5, "2026-01-10", "FR", "alba", "S", 1, 50, 20),
@@ -91,6 +91,7 @@ def _lot(name: str, line: int | None, stages: dict[str, str], units: int = 1, **
         "ordered_on",
         "clock_started_at",
         "window_days",
+        "window_ends_on",
         "fx_rate",
         "currency",
     )
@@ -297,7 +298,9 @@ TABLES: dict[str, list[dict[str, Any]]] = {
     ],
     "estimate_return_probability": [{"order_line_key": k, "probability": 0.5 if k in (1, 2) else 0.25, "base_rate": 0.4, "model_id": "m"} for k in range(1, 8)],
     "estimate_development_curve": [
-        {"source": "shop", "category": c, "channel": "web", "window_days": 30, "day": d, "share": min(d / 20, 1.0), "returned": 4} for c in ("dress", "shoes") for d in range(91)
+        {"source": "shop", "category": c, "channel": "web", "window_days": 30, "is_dated": False, "day": d, "share": min(d / 20, 1.0), "returned": 4} for c in ("dress", "shoes") for d in range(91)
+    ] + [
+        {"source": "shop", "category": "shoes", "channel": "web", "window_days": 30, "is_dated": True, "day": d, "share": min(d / 100, 1.0), "returned": 1} for d in range(161)
     ],
     "estimate_rate_prior": [
         {"kind": "product", "category": None, "a": 3.0, "b": 7.0, "deff": 1.0},

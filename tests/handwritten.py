@@ -35,7 +35,10 @@ def _per_sold(by: str, name: str, returned: str) -> str:
 
 
 _CURVE = """estimate_development_curve e ON e.source = c.source AND e.category IS NOT DISTINCT FROM c.category
-            AND e.channel IS NOT DISTINCT FROM c.channel AND e.window_days IS NOT DISTINCT FROM c.window_days AND e.day = date_diff('day', clock, t)"""
+            AND e.channel IS NOT DISTINCT FROM c.channel AND e.window_days IS NOT DISTINCT FROM c.window_days AND e.is_dated = (c.window_ends_on IS NOT NULL)
+            AND e.day = CASE WHEN c.window_ends_on IS NULL OR date_diff('day', clock, t) <= c.window_days THEN date_diff('day', clock, t) WHEN t::DATE <= c.window_ends_on
+                THEN c.window_days + (date_diff('day', clock, t) - c.window_days) * 70 // (date_diff('day', clock, c.window_ends_on) - c.window_days)
+                ELSE c.window_days + 70 + date_diff('day', c.window_ends_on, t) END"""
 _SHARE = "if(clock IS NULL OR clock::DATE > t, 0, coalesce(floor(e.share * 100 + 0.5) / 100, 1)) AS share"
 
 
@@ -45,7 +48,7 @@ def _developed(by: str, group: str, more: dict[str, tuple[str, str]] | None = No
     Few groups: units are counted by the day their clock started before the curve is joined.
     """
     extra = more or {}
-    cell = "clock_started_at::DATE AS clock, source, category, channel, window_days"
+    cell = "clock_started_at::DATE AS clock, source, category, channel, window_days, window_ends_on"
     of_orders = ["sum(units_sold) AS sold", "NULL AS returned", *(f"{o} AS {n}" for n, (o, _) in extra.items())]
     of_lots = ["NULL", "sum(units)", *(r for _, r in extra.values())]
     family = "c.category AS family, " if extra else ""

@@ -132,7 +132,7 @@ def test_number_by_hand(build: Build, key: str) -> None:
 @pytest.mark.parametrize(("key", "by", "expected"), IN_GROUPS, ids=[f"{k} by {'-'.join(b)}" for k, b, _ in IN_GROUPS])
 def test_groups_by_hand(build: Build, key: str, by: tuple[str, ...], expected: dict[tuple[Any, ...], float]) -> None:
     found = metrics.answer(build, key, by=by)
-    groups = found.drop(columns=["value", "low", "high", "n", "unit", "basis", "status", "reason"])
+    groups = found.drop(columns=["value", "low", "high", "n", "unit", "basis", "status", "reason", "caution"])
     names = [
         tuple(str(v.date()) if isinstance(v, pd.Timestamp) else v for v in row)
         for row in groups.itertuples(index=False)

@@ -20,10 +20,12 @@ from pipelines.metrics.answer import (
     rows_total,
     statistics,
 )
+from pipelines.metrics.backtest import backtest
 from pipelines.metrics.base import EVERYTHING, PARTS, Metric, Scope, Text
 from pipelines.metrics.change import rate_change, reconciliation, same_window
 from pipelines.metrics.customers import Concentration, customer_concentration
 from pipelines.metrics.lists import (
+    drift,
     flow,
     lanes,
     product_changes,
@@ -36,8 +38,8 @@ from pipelines.metrics.lists import (
 )
 
 __all__ = [
-    "EVERYTHING", "PARTS", "Concentration", "Metric", "Scope", "Text", "accrual", "answer", "catalogue", "compare", "coverage",
-    "customer_concentration", "dimension_values", "dimensions", "flow", "lacking", "lanes", "measure_names", "metric", "product_changes",
+    "EVERYTHING", "PARTS", "Concentration", "Metric", "Scope", "Text", "accrual", "answer", "backtest", "catalogue", "compare", "coverage",
+    "customer_concentration", "dimension_values", "dimensions", "drift", "flow", "lacking", "lanes", "measure_names", "metric", "product_changes",
     "product_ranking", "promise_states", "rate_change", "reconciliation", "refunds_due", "rows", "rows_total", "same_window", "statistics",
     "trace", "waterfall", "worklist_at_risk",
 ]  # fmt: skip

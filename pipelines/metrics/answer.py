@@ -139,7 +139,8 @@ def observed(build: Build) -> dict[str, datetime]:
         happenings = c.thing.in_(["order_line", "return_event", "chain_element", "refund"])
         latest = func.max(c.last_occurred_at).label("at")
         found = build.fetch(select(c.source, latest).where(happenings).group_by(c.source)).dropna()
-        build.memory["observed"] = {s: pd.Timestamp(t).to_pydatetime() for s, t in found.itertuples(index=False)}
+        plain = pd.to_datetime(found["at"], utc=True).dt.tz_localize(None)  # Spark's times carry a zone
+        build.memory["observed"] = {s: t.to_pydatetime() for s, t in zip(found["source"], plain, strict=True)}
     times: dict[str, datetime] = build.memory["observed"]
     return times
 
@@ -205,7 +206,7 @@ def answer(
     `by` are dimensions or time grains (day, week, month, quarter, year) of the metric's own date basis; `where` maps dimensions to
     allowed values; `since` and `until` are days on that basis, `until` included; `as_of` is the time of observation. Gives the
     groups' columns, then value, low, high (a `level` interval, NaN where there is none), n, unit, basis, status ("ok" or
-    "greyed") and reason. Without `by` there is exactly one row. Raises UnknownMetric and UnknownDimension.
+    "greyed"), reason, and caution: "" or what weakens the interval ("delay_drift"; `reason` then says how). Without `by` there is exactly one row. Raises UnknownMetric and UnknownDimension.
     """
     question = ask(key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
     chosen = question.metric
@@ -247,7 +248,8 @@ def answer(
         )
         found = pd.concat([found, left], ignore_index=True)
     elif note:
-        found["reason"] = [r or note for r in found["reason"]]
+        notes = zip(found["reason"], found["caution"], strict=True)
+        found["reason"] = [f"{note}; {r}" if r and caution else r or note for r, caution in notes]
     return _finished(build, question, found)
 
 
@@ -259,18 +261,23 @@ def _grey(question: Ask, reason: str) -> pd.DataFrame:
         "high": np.nan,
         "n": np.nan,
         "reason": reason,
+        "caution": "",
     }
     return pd.DataFrame([row])
 
 
 def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
-    columns = [*question.by, "value", "low", "high", "n", "unit", "basis", "status", "reason"]
-    notes = found["reason"].fillna("")
+    columns = [*question.by, "value", "low", "high", "n", "unit", "basis", "status", "reason", "caution"]
+    notes, caution = found["reason"].fillna(""), found["caution"].fillna("")
     value = found["value"].astype(float)
-    is_note = notes.str.startswith("without ")
+    is_note = notes.str.startswith("without ") | (caution != "")
     grey = ~np.isfinite(value) | ((notes != "") & ~is_note)
     found = found.assign(
-        unit=unit(build, question.metric), basis=question.on, status=np.where(grey, "greyed", "ok"), reason=notes
+        unit=unit(build, question.metric),
+        basis=question.on,
+        status=np.where(grey, "greyed", "ok"),
+        reason=notes,
+        caution=caution,
     )
     found[["value", "low", "high"]] = found[["value", "low", "high"]].astype(float).mask(grey)
     found["n"] = found["n"].astype(float)

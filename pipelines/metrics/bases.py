@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import FromClause
 
+from models.rates import DATED_STEPS
 from pipelines.estimate.promises import promise_state
 from pipelines.metrics.base import Base, Sql, Sum, Time, both
 from pipelines.settings import data_path
@@ -75,11 +76,25 @@ def curve_share(clock: Expression, now: Time) -> Expression:
     return case((is_early, double(0)), else_=func.coalesce(hundredths, double(1)))
 
 
+def curve_day(clock: Expression, ends_on: Expression, window: Expression, until: Expression) -> Expression:
+    """Give the day on its curve of units whose clock runs until an instant: `models.rates.development_day` in SQL."""
+    age, length = calendar_days(clock, until), calendar_days(clock, ends_on)
+    steps = cast(func.floor(double(age - window) * double(DATED_STEPS) / double(length - window)), Integer)
+    return case(
+        (or_(ends_on.is_(None), age <= window), age), (age <= length, window + steps), else_=window + DATED_STEPS + age - length
+    )  # fmt: skip
+
+
 def on_curve(clock: Expression, cell: Mapping[str, Expression], now: Time) -> Expression:
-    """Join the development curve of a cell (source, category, channel, window_days) at the age of its units."""
+    """Join the development curve of a cell (source, category, channel, window_days, window_ends_on) at the age of its units."""
     same = [func.coalesce(curves.c[n], "") == func.coalesce(cell[n], "") for n in ("category", "channel")]
     same.append(func.coalesce(curves.c.window_days, -1) == func.coalesce(cell["window_days"], -1))
-    return and_(curves.c.source == cell["source"], *same, curves.c.day == calendar_days(clock, now.at))
+    same.append(curves.c.is_dated == cell["window_ends_on"].is_not(None))
+    return and_(
+        curves.c.source == cell["source"],
+        *same,
+        curves.c.day == curve_day(clock, cell["window_ends_on"], cell["window_days"], now.at),
+    )
 
 
 def _clock(table: FromClause) -> dict[str, Sql]:
@@ -90,13 +105,14 @@ def _clock(table: FromClause) -> dict[str, Sql]:
         "cell_category": lambda _: table.c.category,
         "cell_channel": lambda _: table.c.channel,
         "cell_window": lambda _: table.c.window_days,
+        "cell_ends_on": lambda _: table.c.window_ends_on,
         "share": lambda now: curve_share(table.c.clock_started_at, now),
         "family": lambda _: table.c.category,
     }
 
 
 def _curve(table: FromClause) -> dict[str, tuple[FromClause, Sql]]:
-    cell = {n: table.c[n] for n in ("source", "category", "channel", "window_days")}
+    cell = {n: table.c[n] for n in ("source", "category", "channel", "window_days", "window_ends_on")}
     return {"share": (curves, lambda now: on_curve(table.c.clock_started_at, cell, now))}
 
 

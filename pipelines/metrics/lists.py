@@ -120,6 +120,25 @@ def promise_states(
     return pd.concat([keys, sums.astype(int)], axis=1)
 
 
+# -- delays ------------------------------------------------------------------------------------------------------------
+
+
+def drift(build: Build, *, scope: Scope = EVERYTHING) -> pd.DataFrame:
+    """Say per source and category whether returns still arrive as the curve says; without a category, the whole source.
+
+    Columns: source, category, since_on and until_on (the days of confirmation compared), factor (recent delays over the
+    curve's), z, returned (lots compared), is_drifting. Windows that end on a date, and windows that are newer than their curve
+    is long, are left out: a change of policy is no drift. Answers that rest on a drifting curve carry `caution`.
+    """
+    found = finish.drifts(build)
+    for name in ("source", "category"):
+        if name in scope.allowed:
+            found = found[found[name].isin(list(scope.allowed[name]))]
+    if set(scope.allowed) - {"source", "category"}:
+        found = found.iloc[:0]  # nothing is known of a smaller slice
+    return found.sort_values(["source", "category"], na_position="first", ignore_index=True)
+
+
 # -- products ----------------------------------------------------------------------------------------------------------
 
 

@@ -35,7 +35,7 @@ from pipelines.metrics.bases import (
 from pipelines.warehouse.engine import Expression, calendar_days, double
 from pipelines.warehouse.schema import HEADLINE_RETURN_TYPES
 
-CELL = ("clock_on", "cell_source", "cell_category", "cell_channel", "cell_window")
+CELL = ("clock_on", "cell_source", "cell_category", "cell_channel", "cell_window", "cell_ends_on")
 FINE_CELL = ("share",)
 OF_REASONS = ("return_reason", "reason_family", "preventable_by", "return_type", "note_theme")
 NOTHING_SOLD = "nothing sold in this selection"
@@ -55,7 +55,13 @@ def develop(chosen: Select[Any], ask: Ask, columns: list[str], family: bool = Fa
     """Join the development curve to units grouped by the day their clock started: groups, `share` (see curve_share), sums."""
     cohort = chosen.subquery("cohort")
     now = Time(cohort.c.cell_source, ask.as_of, ask.observed)
-    names = {"source": "source", "category": "category", "channel": "channel", "window_days": "window"}
+    names = {
+        "source": "source",
+        "category": "category",
+        "channel": "channel",
+        "window_days": "window",
+        "window_ends_on": "ends_on",
+    }
     cell = {n: cohort.c[f"cell_{c}"] for n, c in names.items()}
     groups = [cohort.c[b] for b in ask.by] + ([cohort.c.cell_category.label("family")] if family else [])
     aged = (

@@ -130,6 +130,11 @@ def outcomes(rng: Rng, world: World, lines: Columns, chance: Array, extra: Array
         story = world.stories["germany_window"]
         begin, finish = story["extra_from_day"], story["window_days"][1]
         wait = np.where(is_extra, begin + (finish - begin) * rng.beta(1.1, 2.2, n), wait)
+    is_postponed = rng.random(n) < p["christmas_window"]["postponed"]
+    for first, after, until in world.christmas():  # asked for as late in a longer window as in the usual one
+        length = (until - lines["delivered_at"]) / DAY
+        able = (lines["ordered_at"] >= first) & (lines["ordered_at"] < after) & (length > window) & ~is_extra
+        wait = np.where(is_postponed & able, wait * length / window, wait)
     years = p["conformity_delay"]
     wait = np.where(
         kind == CONFORMITY, np.minimum(years["median"] * np.exp(years["sigma"] * rng.standard_normal(n)), 729), wait

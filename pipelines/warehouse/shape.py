@@ -69,7 +69,11 @@ def open_logs(connection: duckdb.DuckDBPyConnection, log: Path, loads: list[str]
     for thing, table in schema.LOG.tables.items():
         files = log_files(log, thing, loads)
         if files:
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW all_{thing} AS SELECT * FROM read_parquet({files!r})")
+            rows = f"SELECT * FROM read_parquet({files!r})"
+            if thing in DIMENSION_LOGS:  # small, and written before a column was added they lack it
+                typed = ", ".join(f"NULL::{sql_type(c)} AS {c.name}" for c in table.columns)
+                rows = f"SELECT {typed} WHERE false UNION ALL BY NAME SELECT * FROM read_parquet({files!r}, union_by_name = true)"
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW all_{thing} AS {rows}")
         else:
             columns = [f"NULL::{sql_type(c)} AS {c.name}" for c in table.columns]
             columns += [f"NULL::BIGINT AS {c.name.removesuffix('_id')}_key" for c in table.columns if c.name in KEYED]
@@ -194,7 +198,7 @@ def shape_dimensions(connection: duckdb.DuckDBPyConnection, reporting: str) -> N
         INSERT INTO dim_policy BY NAME
             SELECT *, lead(valid_from) OVER (PARTITION BY policy_id ORDER BY valid_from) AS valid_to FROM (
                 SELECT DISTINCT ON (policy_id, valid_from) {key_sql("policy_id || '|' || valid_from::VARCHAR")} AS policy_key, policy_id, valid_from, market, channel,
-                    category, window_days, fee_amount, currency, methods FROM current_policy ORDER BY policy_id, valid_from, promise_id);
+                    category, window_days, window_until, fee_amount, currency, methods FROM current_policy ORDER BY policy_id, valid_from, promise_id);
         INSERT INTO dim_policy_promise BY NAME
             SELECT {key_sql("policy_id || '|' || valid_from::VARCHAR || '|' || promise_id")} AS promise_key,
                 {key_sql("policy_id || '|' || valid_from::VARCHAR")} AS policy_key, promise_id, from_stage, to_stage, duration, duration_unit, responsible
@@ -286,7 +290,8 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
             o.source, coalesce(o.shop_id, s.shop_id) AS shop_id, o.country, o.channel, p.category, p.brand, p.style_id, p.size, p.colour, p.supplier, p.season,
             o.line_type, o.is_exchange, b.order_key IS NOT NULL AS has_several_sizes,
             o.ordered_at, {_local_day("o.ordered_at", "h")} AS ordered_on, o.shipped_at, o.delivered_at, o.clock_started_at,
-            d.window_days, o.units AS units_ordered, o.units_cancelled,
+            d.window_days, CASE WHEN d.window_until > coalesce(o.clock_started_at, o.ordered_at)::DATE + d.window_days::INTEGER THEN d.window_until END AS window_ends_on,
+            o.units AS units_ordered, o.units_cancelled,
             CASE WHEN o.is_exchange THEN 0 ELSE o.units_gone END AS units_sold, CASE WHEN o.is_exchange THEN o.units_gone ELSE 0 END AS units_exchanged_in,
             o.net_amount * o.part AS net_amount, o.vat_amount * o.part AS vat_amount, o.discount_amount * o.part AS discount_amount,
             coalesce(o.unit_cost, CASE WHEN p.currency = o.currency THEN p.unit_cost
@@ -409,7 +414,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                 coalesce(o.country, r.country) AS country, coalesce(o.channel, 'web') AS channel, coalesce(o.category, p.category) AS category, coalesce(o.brand, p.brand) AS brand,
                 coalesce(o.style_id, p.style_id) AS style_id, coalesce(o.size, p.size) AS size, coalesce(o.colour, p.colour) AS colour,
                 coalesce(o.supplier, p.supplier) AS supplier, coalesce(o.season, p.season) AS season, o.has_several_sizes, o.ordered_on, o.clock_started_at,
-                coalesce(o.window_days, own.window_days) AS window_days,
+                coalesce(o.window_days, own.window_days) AS window_days, o.window_ends_on,
                 CASE WHEN r.is_refused THEN 'refused' WHEN r.is_uncollected THEN 'uncollected' WHEN r.return_type IS NOT NULL THEN r.return_type
                     WHEN t.exchanged_at IS NOT NULL THEN 'exchange' ELSE 'withdrawal' END AS return_type,
                 coalesce(o.is_exchange, false) AS of_exchange,
