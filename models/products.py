@@ -74,7 +74,7 @@ def block_effect(product: ArrayLike, returned: ArrayLike, exposure: ArrayLike, f
     over its degrees of freedom, within products of at least `fewest` units.
 
     >>> block_effect([0, 0], [20, 0], [20, 20])
-    20.0
+    40.0
     """
     which = np.asarray(product, dtype=np.int64)
     n = _floats(exposure)

@@ -26,7 +26,7 @@ from pipelines.sources import Source, recognise, source_named
 from pipelines.sources.mapping import Mapping
 from pipelines.warehouse import build, contracts, schema, shape
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 Progress = Callable[[str], None]
 
 

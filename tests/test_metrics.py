@@ -176,7 +176,7 @@ def test_window_rate_counts_only_what_is_old_enough(build: Build) -> None:
 
 
 def test_own_part_is_final_less_expected(build: Build) -> None:
-    assert value(build, "own_part") == pytest.approx(value(build, "ultimate_return_rate") - 1 / 3)
+    assert value(build, "own_part") == pytest.approx(value(build, "ultimate_return_rate") - (3 * 0.4 + 6 * 0.2) / 9)
 
 
 # -- filters, periods, time of observation -----------------------------------------------------------------------------
@@ -452,7 +452,7 @@ def test_two_of_three_never_tops(tmp_path: Path) -> None:
         tmp_path, fact_order_line=orders, fact_return_line=lots, estimate_credit_match=[], estimate_return_cost=[]
     ) as build:
         ranked = metrics.product_ranking(build)
-        assert ranked["style_id"].tolist() == ["shop:alba", "shop:gala", "shop:runner"]
+        assert ranked["style_id"].tolist() == ["shop:alba", "shop:runner", "shop:gala"]  # few units stand last
         assert ranked["is_flagged"].tolist() == [True, False, False]
         assert ranked["name"].tolist()[0] == "Robe Alba"
         decoy = ranked.set_index("style_id").loc["shop:gala"]

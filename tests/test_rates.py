@@ -278,10 +278,9 @@ def test_priors_know_the_categories_rate_and_that_orders_are_independent_here(bu
     estimate.development_curves(build, Settings())
     estimate.priors(build, Settings())
     rows = {(k, c): (a, b, d) for k, c, a, b, d in build.execute("FROM estimate_rate_prior").fetchall()}
-    assert set(rows) == {(k, c) for k in ("product", "cohort") for c in (None, "dresses", "shoes")}
+    assert set(rows) == {(k, c) for k in ("order", "cohort") for c in (None, "dresses", "shoes")}
     for category in (None, "dresses", "shoes"):
-        a, b, deff = rows["product", category]
-        assert a / (a + b) == pytest.approx(0.3, abs=0.02)
+        _, _, deff = rows["order", category]
         assert 1 <= deff < 1.1
         mean, sd, _ = rows["cohort", category]
         assert 1 / (1 + np.exp(-mean)) == pytest.approx(0.3, abs=0.02)

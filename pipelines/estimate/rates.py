@@ -8,6 +8,7 @@ Age and delay are calendar days (UTC) from the return clock's start. A source's 
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,10 +22,10 @@ from models.rates import (
     assumed_curve,
     cohort_prior,
     development_curve,
-    fit_beta_binomial,
     stretched_curve,
 )
 from models.return_probability import FEATURES, fit
+from pipelines.estimate.products import product_priors
 from pipelines.estimate.promises import OBSERVED_SQL
 from pipelines.settings import Settings
 
@@ -139,10 +140,10 @@ def _write_curves(
 
 
 def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Fill estimate_rate_prior from the development curves, unfiltered.
+    """Fill estimate_rate_prior from the development curves, unfiltered, and the priors of products with it.
 
-    `product`: how styles' rates vary within a category (counts over the design effect); `cohort`: what to expect of the next
-    month's rate, from mature months. The row without category is all of them together; its design effect fits any slice.
+    `cohort`: what to expect of the next month's rate, from mature months; `order` holds the design effect alone. The row without
+    category is all of them together; its design effect fits any slice.
     """
     del settings
     connection.execute(f"""
@@ -153,10 +154,10 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         cell AS (SELECT row_number() OVER () AS cell_no, * FROM (SELECT DISTINCT {_CELL} FROM estimate_development_curve)),
         curve AS (SELECT cell_no, day, share FROM estimate_development_curve e JOIN cell c ON {_same("c", "e")}),
         line AS (
-            SELECT o.order_line_key, o.order_key, o.category, coalesce(o.style_id, o.product_id) AS style, date_trunc('month', o.ordered_on)::DATE AS month, o.units_sold, c.cell_no,
+            SELECT o.order_line_key, o.order_key, o.product_key, o.ordered_on, o.category, coalesce(o.style_id, o.product_id) AS style, date_trunc('month', o.ordered_on)::DATE AS month, o.units_sold, c.cell_no,
                 (t.observed_until::DATE - o.clock_started_at::DATE)::INTEGER AS age
             FROM fact_order_line o JOIN ({OBSERVED_SQL}) t ON t.source = o.source JOIN cell c ON {_same("c", "o")} WHERE o.units_sold > 0)
-        SELECT l.order_key, l.category, l.style, l.month, l.units_sold AS units, least(coalesce(b.units, 0), l.units_sold) AS returned,
+        SELECT l.order_key, l.product_key, l.ordered_on, l.category, l.style, l.month, l.units_sold AS units, least(coalesce(b.units, 0), l.units_sold) AS returned,
             coalesce(v.share, CASE WHEN l.age > 0 THEN 1 ELSE 0 END)::DOUBLE AS share
         FROM line l LEFT JOIN returned b USING (order_line_key) LEFT JOIN curve v ON v.cell_no = l.cell_no AND v.day = l.age;
         CREATE OR REPLACE TEMP TABLE exposed_cohort AS
@@ -172,24 +173,18 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         SELECT category, is_all, greatest(sum(residual * residual) / nullif(sum(variance), 0), 1) FROM basket GROUP BY ALL
     """).fetchall()  # fmt: skip
     deff = {(c, bool(is_all)): float(value or 1.0) for c, is_all, value in effects}
-    styles = connection.execute("""
-        SELECT category, style, sum(returned)::DOUBLE AS returned, sum(units * share)::DOUBLE AS exposure FROM exposed_line WHERE style IS NOT NULL GROUP BY ALL ORDER BY ALL
-    """).fetchnumpy()  # fmt: skip
     cohorts = connection.execute(
         "SELECT category, month, returned, exposure, units FROM exposed_cohort ORDER BY ALL"
     ).fetchall()
+    product_priors(connection)
     connection.execute("DROP TABLE exposed_line; DROP TABLE exposed_cohort")
     overall = deff.get((None, True))
     if overall is None:
         return
-    style_category = np.array(["" if c is None or c is np.ma.masked else c for c in styles["category"]], dtype=object)
-    came, exposure = np.asarray(styles["returned"], dtype=np.float64), np.asarray(styles["exposure"], dtype=np.float64)
-    rows: list[tuple[str, str | None, float, float, float]] = []
+    rows: list[tuple[str, str | None, float | None, float | None, float]] = []
     for category in [None, *sorted(c for c, is_all in deff if c is not None and not is_all)]:
-        mine = np.ones(style_category.size, dtype=np.bool_) if category is None else style_category == category
         effect = overall if category is None else deff[category, False]
-        a, b = fit_beta_binomial(came[mine] / effect, exposure[mine] / effect)
-        rows.append(("product", category, a, b, effect))
+        rows.append(("order", category, None, None, effect))
         months: dict[Any, NDArray[np.float64]] = {}
         for name, month, *sums in cohorts:
             if category is None or name == category:
@@ -236,11 +231,15 @@ def probability(connection: duckdb.DuckDBPyConnection, settings: Settings, where
         if model is None:
             model = _fit(connection, source, observed_until)
         if model is not None and model["is_used"]:
-            terms = " + ".join(f"({model['coefficients'][f]!r}::DOUBLE) * {f}" for f in FEATURES)
+            def chance(usual: Mapping[str, str]) -> str:
+                terms = " + ".join(f"({model['coefficients'][f]!r}::DOUBLE) * {usual.get(f, f)}" for f in FEATURES)
+                return f"1 / (1 + exp(-(({model['intercept']!r}::DOUBLE) + {terms})))"
+
             connection.execute(
                 f"""
                 INSERT INTO estimate_return_probability BY NAME
-                SELECT order_line_key, 1 / (1 + exp(-(({model["intercept"]!r}::DOUBLE) + {terms}))) AS probability, base_rate, ? AS model_id
+                SELECT order_line_key, {chance({})} AS probability, {chance({"item_rate": "market_rate", "size_rate": "0"})} AS buyer_probability,
+                    base_rate, ? AS model_id
                 FROM probability_feature WHERE {where_line}
                 """,
                 [model["model_id"]],

@@ -31,7 +31,7 @@ _PRODUCT = (
     "season",
 )
 _RETURN = (
-    "product_id", "has_several_sizes", "window_days", "return_type", "note_theme", "method", "carrier", "place_id", "condition",
+    "product_id", "has_several_sizes", "window_days", "return_type", "note_terms", "method", "carrier", "place_id", "condition",
     "disposition", "outcome", "currency",
 )  # fmt: skip
 
