@@ -32,8 +32,21 @@ from pipelines.metrics.lists import (
     worklist_at_risk,
 )
 
+from pipelines.metrics.product import (
+    ProductProfile,
+    product_costs,
+    product_notes,
+    product_profile,
+    product_rates,
+    product_reasons,
+    rate_since_launch,
+    related_products,
+    size_curve,
+)
+
 __all__ = [
-    "EVERYTHING", "Metric", "Scope", "Text", "answer", "catalogue", "compare", "coverage", "dimension_values", "dimensions", "flow", "lacking",
-    "lanes", "measure_names", "metric", "product_changes", "product_ranking", "promise_states", "rate_change", "refunds_due", "rows", "statistics", "trace",
+    "EVERYTHING", "Metric", "ProductProfile", "Scope", "Text", "answer", "catalogue", "compare", "coverage", "dimension_values", "dimensions", "flow", "lacking",
+    "lanes", "measure_names", "metric", "product_changes", "product_costs", "product_notes", "product_profile", "product_ranking",
+    "product_rates", "product_reasons", "promise_states", "rate_change", "rate_since_launch", "refunds_due", "related_products", "rows", "size_curve", "statistics", "trace",
     "waterfall", "worklist_at_risk",
 ]  # fmt: skip

@@ -147,7 +147,7 @@ def product_ranking(
     expected_rate), probability_above (its category), probability_well_above (1.25 x its category, the more doubtful of two
     opinions), is_flagged (by the latter, false discovery rate held at 10% over all products of the selection), at_stake (expected
     excess units x what one return of it loses; its net value where costs are unknown), kg_co2e, return_reason (the leading known
-    one). Flagged first, small ones last, else by score = probability_above x at_stake: 2 returned of 3 sold never leads.
+    one). By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads.
     """
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     question = _asked(build, "product_return_rate", by=(by,), **period)
@@ -191,7 +191,7 @@ def product_ranking(
     found["return_reason"] = found[by].map(_leading_reason(build, by, period))
     found["name"] = product_names(build, by, found[by])
     found["score"] = found["probability_above"] * found["at_stake"]
-    ranked = found.sort_values(["is_flagged", "is_small", "score", by], ascending=[False, True, False, True])
+    ranked = found.sort_values(["is_small", "score", by], ascending=[True, False, True])
     return ranked.head(limit).reset_index(drop=True)[[by, *_RANKED]]
 
 
@@ -224,13 +224,15 @@ def _of_buyers(build: Build, by: str, period: dict[str, Any], found: pd.DataFram
 _TOLD = ("size_note", "name", "category", "brand", "supplier", "season", "weight_kg", "list_price")
 
 
-def product_changes(build: Build) -> pd.DataFrame:
-    """List what the catalogue changed of a style: style_id, changed_at (UTC), what, before, after, products; newest first.
+def product_changes(build: Build, style_id: str | None = None) -> pd.DataFrame:
+    """List what the catalogue changed of each style or of one: style_id, changed_at (UTC), what, before, after, products; newest first.
 
     A first version changes nothing. Sizes and colours of a style that change alike are one row, `products` counts them.
     """
     c = t["dim_product"].c
     several = select(c.product_id).group_by(c.product_id).having(func.count() > 1)
+    if style_id is not None:
+        several = several.where(c.style_id == style_id)
     versions = build.fetch(
         select(c.product_id, c.style_id, c.valid_from, *(c[n] for n in _TOLD)).where(c.product_id.in_(several))
     ).sort_values(["product_id", "valid_from"], ignore_index=True)
