@@ -16,21 +16,28 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
-from scipy.special import betaincc, betaincinv, betaln, expit, logit, xlog1py, xlogy
+from scipy.special import betaincc, betaincinv, betaln, expit, log_expit, logit
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
+FEWEST_UNITS = 20  # of a product whose weeks tell how much a rate moves
 WELL_ABOVE = 1.25  # a product stands out when its rate is above so many times its category's
 GRID = np.linspace(-2.5, 2.5, 101)  # log odds ratio of a product to its category
 _SMOOTH = 0.12  # standard deviation of the kernel that keeps the fitted distribution from collapsing onto points
 _STEPS = 60
-_FITTED = 5_000  # products a distribution is fitted on at most
+_FITTED = 4_000  # products a distribution is fitted on at most, evenly chosen
 _WIDEST, _NARROWEST = 1.5, 0.02  # bounds of a spread, on the log odds
 
 
 def _floats(values: ArrayLike) -> Array:
     return np.asarray(values, dtype=np.float64)
+
+
+def _some(usable: NDArray[np.bool_]) -> Codes:
+    """Give the places of at most _FITTED usable entries, evenly chosen."""
+    places = np.flatnonzero(usable)
+    return places[:: max(1, -(-places.size // _FITTED))]
 
 
 # -- a category's products ---------------------------------------------------------------------------------------------
@@ -39,7 +46,7 @@ def _floats(values: ArrayLike) -> Array:
 def fit_beta_binomial(returned: ArrayLike, exposure: ArrayLike) -> tuple[float, float]:
     """Fit how rates vary between products of a category: a, b of a beta prior, by marginal likelihood.
 
-    Fewer than three products with units: the mean with a prior worth 20 units.
+    Of very many products an even sample decides. Fewer than three with units: the mean with a prior worth 20 units.
 
     >>> a, b = fit_beta_binomial([30] * 50, [100] * 50)
     >>> round(a / (a + b), 2)
@@ -47,7 +54,8 @@ def fit_beta_binomial(returned: ArrayLike, exposure: ArrayLike) -> tuple[float, 
     """
     r = _floats(returned)
     n = np.maximum(_floats(exposure), r)
-    r, n = r[n > 0], n[n > 0]
+    used = _some(n > 0)
+    r, n = r[used], n[used]
     mean = (r.sum() + 0.5) / (n.sum() + 1.0)
     if r.size < 3:
         return float(20 * mean), float(20 * (1 - mean))
@@ -67,7 +75,7 @@ def fit_beta_binomial(returned: ArrayLike, exposure: ArrayLike) -> tuple[float, 
     return m * kappa, (1 - m) * kappa
 
 
-def block_effect(product: ArrayLike, returned: ArrayLike, exposure: ArrayLike, fewest: float = 20.0) -> float:
+def block_effect(product: ArrayLike, returned: ArrayLike, exposure: ArrayLike, fewest: float = FEWEST_UNITS) -> float:
     """Measure how much more a product's rate moves from week to week than independent units would: at least 1.
 
     One entry a block (a week of a product, or an order in it): the product's number from 0 and the block's sums. Pearson's chi2
@@ -93,8 +101,10 @@ def block_effect(product: ArrayLike, returned: ArrayLike, exposure: ArrayLike, f
 
 
 def _log_likelihood(returned: Array, exposure: Array, usual: Array) -> Array:
-    p = expit(logit(np.clip(usual, 1e-6, 1 - 1e-6))[:, None] + GRID)
-    return np.asarray(xlogy(returned[:, None], p) + xlog1py((exposure - returned)[:, None], -p), dtype=np.float64)
+    rates, of = np.unique(usual, return_inverse=True)  # a category's products share one
+    log_odds = logit(np.clip(rates, 1e-6, 1 - 1e-6))[:, None] + GRID
+    came, kept = (np.asarray(log_expit(x), dtype=np.float64)[of] for x in (log_odds, -log_odds))
+    return returned[:, None] * came + (exposure - returned)[:, None] * kept
 
 
 def _posterior(returned: ArrayLike, exposure: ArrayLike, usual: ArrayLike, weight: ArrayLike) -> Array:
@@ -117,8 +127,7 @@ def fit_spread(returned: ArrayLike, exposure: ArrayLike, usual: ArrayLike) -> Ar
     """
     r = _floats(returned)
     n, m = np.maximum(_floats(exposure), r), _floats(usual)
-    is_used = np.flatnonzero((n > 0) & np.isfinite(m))
-    is_used = is_used[:: max(1, -(-is_used.size // _FITTED))]
+    is_used = _some((n > 0) & np.isfinite(m))
     kernel = np.exp(-0.5 * ((GRID[:, None] - GRID) / _SMOOTH) ** 2)
     kernel /= kernel.sum(0)
     weight = np.exp(-0.5 * (GRID / 0.5) ** 2)
@@ -248,7 +257,7 @@ def _marginal(eta: Array, variance: ArrayLike) -> tuple[Array, Array]:
 
 
 def fit_levels(
-    returned: ArrayLike, exposure: ArrayLike, family: ArrayLike, levels: Mapping[str, ArrayLike], steps: int = 30
+    returned: ArrayLike, exposure: ArrayLike, family: ArrayLike, levels: Mapping[str, ArrayLike], steps: int = 15
 ) -> Levels:
     """Fit what categories and crossed levels (size, colour, supplier, season, style) do to a rate, each partially pooled.
 
@@ -267,8 +276,8 @@ def fit_levels(
     size = {k: int(v.max(initial=-1)) + 1 for k, v in which.items()}
     has = {k: v >= 0 for k, v in which.items()}
     slot = {k: np.where(has[k], v, size[k]) for k, v in which.items()}  # rows of no group go to one more, left at 0
-    effect = {k: np.zeros(s + 1) for k, s in size.items()}
-    weight = {k: np.zeros(s + 1) for k, s in size.items()}
+    effect: dict[str, Array] = {k: np.zeros(s + 1) for k, s in size.items()}
+    weight: dict[str, Array] = {k: np.zeros(s + 1) for k, s in size.items()}
     spread = dict.fromkeys(levels, 0.3)
     own = 0.3
     total, came = np.bincount(slot[""], n, size[""] + 1), np.bincount(slot[""], r, size[""] + 1)
@@ -282,7 +291,7 @@ def fit_levels(
             slope = n * chance * flat
             variance = np.maximum(n * chance + n * np.maximum(n - 1, 0) * chance**2 * own**2, 1e-9)
             score = np.bincount(slot[name], slope * (r - n * p) / variance, size[name] + 1)
-            weight[name] = np.bincount(slot[name], slope**2 / variance, size[name] + 1)
+            weight[name] = _floats(np.bincount(slot[name], slope**2 / variance, size[name] + 1))
             information = np.maximum(weight[name], 1e-12)
             if name:
                 raw = effect[name] + score / information

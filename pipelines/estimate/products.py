@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from models.products import GRID, Levels, block_effect, fit_beta_binomial, fit_levels, fit_spread
+from models.products import FEWEST_UNITS, GRID, Levels, block_effect, fit_beta_binomial, fit_levels, fit_spread
 
 KINDS = ("style", "product")
 CUTS: dict[str, tuple[str, ...]] = {
@@ -28,36 +28,38 @@ def product_priors(connection: duckdb.DuckDBPyConnection) -> None:
     """Fill estimate_product_prior, estimate_product_spread and estimate_rate_level from `exposed_line`.
 
     A product's counts are divided by how much its own weeks move beyond chance (weeks of which nine returns in ten must be
-    back). Products without style are their own.
+    back). Products are what the catalogue calls them now; one without style is its own.
     """
     for table in _TABLES:
         connection.execute(f"DELETE FROM {table}")
-    weeks = connection.execute("""
-        SELECT product_key, date_trunc('week', ordered_on) AS week, any_value(category) AS category, any_value(style) AS style, sum(returned)::DOUBLE AS returned,
-            sum(units * share)::DOUBLE AS exposure, coalesce(sum(returned) FILTER (share >= 0.9), 0)::DOUBLE AS back, coalesce(sum(units * share) FILTER (share >= 0.9), 0)::DOUBLE AS old
-        FROM exposed_line WHERE product_key IS NOT NULL GROUP BY ALL ORDER BY ALL
-    """).df()  # fmt: skip
-    if not len(weeks):
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE product_week AS
+        SELECT product_key, (ordered_on - DATE '2000-01-03') // 7 AS week, sum(returned)::DOUBLE AS returned, sum(units * share)::DOUBLE AS exposure,
+            coalesce(sum(returned) FILTER (share >= 0.9), 0)::DOUBLE AS back, coalesce(sum(units * share) FILTER (share >= 0.9), 0)::DOUBLE AS old
+        FROM exposed_line WHERE product_key IS NOT NULL GROUP BY ALL;
+        CREATE OR REPLACE TEMP TABLE exposed_product AS
+        SELECT w.product_key, coalesce(p.style_id, p.product_id, w.product_key::VARCHAR) AS style, category, size, colour, supplier, season, w.returned, w.exposure
+        FROM (SELECT product_key, sum(returned) AS returned, sum(exposure) AS exposure FROM product_week GROUP BY 1) w
+        LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p USING (product_key);
+    """)  # fmt: skip
+    products = connection.execute("FROM exposed_product ORDER BY product_key").df()
+    effect = {kind: _week_effect(connection, kind) for kind in KINDS}
+    connection.execute("DROP TABLE product_week; DROP TABLE exposed_product")
+    if not len(products):
         return
-    named = connection.execute(
-        "SELECT product_key, size, colour, supplier, season FROM dim_product WHERE is_current"
-    ).df()
-    code = {kind: pd.factorize(weeks[f"{kind}_key" if kind == "product" else kind])[0] for kind in KINDS}
-    effect = {}
-    for kind in KINDS:
-        if kind == "style":
-            of = weeks.groupby(["style", "week"], sort=False)[["back", "old"]].sum()
-            blocks = (pd.factorize(of.index.get_level_values(0))[0], of["back"], of["old"])
-        else:
-            blocks = (code[kind], weeks["back"], weeks["old"])
-        effect[kind] = block_effect(*blocks)
-    keys = ["product_key", "style", "category"]
-    products = weeks.groupby(keys, dropna=False, sort=True, as_index=False)[["returned", "exposure"]].sum()
-    products = products.merge(named.drop_duplicates("product_key"), on="product_key", how="left")
     _write(connection, "estimate_product_prior", _priors(products, effect))
     _write(connection, "estimate_product_spread", _spreads(products, effect, connection))
     levels = pd.concat(_levels(cut, products, effect["product" if cut == "product" else "style"]) for cut in CUTS)
     _write(connection, "estimate_rate_level", levels)
+
+
+def _week_effect(connection: duckdb.DuckDBPyConnection, kind: str) -> float:
+    of_style = "(SELECT hash(style) AS key, * FROM product_week JOIN exposed_product USING (product_key))"
+    weeks = connection.execute(f"""
+        SELECT key, sum(back) AS back, sum(old) AS old FROM {of_style if kind == "style" else "(SELECT product_key AS key, * FROM product_week)"}
+        GROUP BY key, week HAVING sum(old) > 0 QUALIFY sum(sum(old)) OVER (PARTITION BY key) >= {FEWEST_UNITS} ORDER BY ALL
+    """).fetchnumpy()  # fmt: skip
+    return block_effect(np.unique(weeks["key"], return_inverse=True)[1], weeks["back"], weeks["old"])
 
 
 def _write(connection: duckdb.DuckDBPyConnection, table: str, rows: pd.DataFrame) -> None:
@@ -83,9 +85,7 @@ def _priors(products: pd.DataFrame, effect: dict[str, float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["kind", "category", "a", "b", "deff"]).astype({"category": object})
 
 
-def _spreads(
-    products: pd.DataFrame, effect: dict[str, float], connection: duckdb.DuckDBPyConnection
-) -> pd.DataFrame:
+def _spreads(products: pd.DataFrame, effect: dict[str, float], connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     found = connection.execute("SELECT kind, category, a / (a + b) AS usual FROM estimate_product_prior").df()
     rows = []
     for kind in KINDS:
@@ -112,7 +112,7 @@ def _levels(cut: str, products: pd.DataFrame, effect: float) -> pd.DataFrame:
         number, values = pd.factorize(pairs)
         is_known = rows[level].notna().to_numpy()
         coded[level] = np.where(is_known, number, -1)
-        names[level] = values.to_frame(index=False, name=["family", "value"])
+        names[level] = pd.DataFrame(list(values), columns=["family", "value"])
     groups = {"style": pd.factorize(rows["style"])[0]} if own else {}
     found = fit_levels(rows["returned"] / effect, rows["exposure"] / effect, family, {**coded, **groups})
     return _level_rows(cut, _told(found, categories, names))

@@ -36,6 +36,7 @@ _ASSUMED, _STRETCHED = 30.0, 100.0  # returns that an assumed and a stretched cu
 LABEL_LAG_DAYS = 35
 _REFIT_DAYS = 28
 _SAMPLE = 150_000
+_USUAL = {"item_rate": "market_rate", "size_rate": "0"}  # features of a product that is usual for its category
 _FEWEST_RETURNS = 500
 
 # Confirmed headline returns by order line, credits bound by rule included, order-entry cancellations left out.
@@ -231,20 +232,22 @@ def probability(connection: duckdb.DuckDBPyConnection, settings: Settings, where
         if model is None:
             model = _fit(connection, source, observed_until)
         if model is not None and model["is_used"]:
-            def chance(usual: Mapping[str, str]) -> str:
-                terms = " + ".join(f"({model['coefficients'][f]!r}::DOUBLE) * {usual.get(f, f)}" for f in FEATURES)
-                return f"1 / (1 + exp(-(({model['intercept']!r}::DOUBLE) + {terms})))"
-
             connection.execute(
                 f"""
                 INSERT INTO estimate_return_probability BY NAME
-                SELECT order_line_key, {chance({})} AS probability, {chance({"item_rate": "market_rate", "size_rate": "0"})} AS buyer_probability,
+                SELECT order_line_key, {_chance_sql(model, {})} AS probability, {_chance_sql(model, _USUAL)} AS buyer_probability,
                     base_rate, ? AS model_id
                 FROM probability_feature WHERE {where_line}
                 """,
                 [model["model_id"]],
             )
         connection.execute("DROP TABLE probability_feature")
+
+
+def _chance_sql(model: Mapping[str, Any], instead: Mapping[str, str]) -> str:
+    """Give a line's probability as SQL over its features, some of them replaced."""
+    terms = " + ".join(f"({model['coefficients'][f]!r}::DOUBLE) * {instead.get(f, f)}" for f in FEATURES)
+    return f"1 / (1 + exp(-(({model['intercept']!r}::DOUBLE) + {terms})))"
 
 
 def _recent_model(connection: duckdb.DuckDBPyConnection, source: str, until: datetime) -> dict[str, Any] | None:

@@ -31,7 +31,6 @@ from pipelines.metrics.lists import (
     waterfall,
     worklist_at_risk,
 )
-
 from pipelines.metrics.product import (
     ProductProfile,
     product_costs,

@@ -69,7 +69,18 @@ def attributes(build: Build) -> pd.DataFrame:
     """Give each product's current product_id, style_id, name, category, brand, supplier, season, size, colour and launched_on, once a build."""
     if "attributes" not in build.memory:
         c = STAR.tables["dim_product"].c
-        names = ("product_id", "style_id", "name", "category", "brand", "supplier", "season", "size", "colour", "launched_on")
+        names = (
+            "product_id",
+            "style_id",
+            "name",
+            "category",
+            "brand",
+            "supplier",
+            "season",
+            "size",
+            "colour",
+            "launched_on",
+        )
         found = build.fetch(select(*(c[n] for n in names)).where(c.is_current))
         build.memory["attributes"] = found.sort_values("product_id").drop_duplicates("product_id", ignore_index=True)
     known: pd.DataFrame = build.memory["attributes"]
@@ -116,7 +127,9 @@ def row_prior(
         base[i] = levels.get((cut, "category", family, None), (np.nan, 0.0))[0]
     for level in ("supplier", "season", "size", "colour"):
         values = named[level] if level in named else found[level]
-        unknown = levels.get((cut, level, None, None), (0.0, 0.0))[1]  # a value not met yet may be anywhere in the spread
+        unknown = levels.get((cut, level, None, None), (0.0, 0.0))[
+            1
+        ]  # a value not met yet may be anywhere in the spread
         for i, (family, value) in enumerate(zip(families, values, strict=True)):
             if not pd.isna(value):
                 offset, sd = levels.get((cut, level, family, str(value)), (0.0, unknown))
@@ -134,9 +147,7 @@ def row_prior(
     return a, b
 
 
-def rates(
-    build: Build, rows: pd.DataFrame, by: tuple[str, ...], level: float = 0.9
-) -> tuple[Array, Array, Array]:
+def rates(build: Build, rows: pd.DataFrame, by: tuple[str, ...], level: float = 0.9) -> tuple[Array, Array, Array]:
     """Give the adjusted rate of each row with its interval; `rows` hold `by`, family, returned and exposure."""
     effect = week_effect(build, kind_of(by))
     r, n = rows["returned"].to_numpy(float) / effect, rows["exposure"].to_numpy(float) / effect

@@ -216,7 +216,9 @@ def product_reasons(
         build, "reason_share", ("return_reason",), ["returned"], _of(where, style_id), _of_category(build, where, style_id), period
     )  # fmt: skip
     names = own.index.union(others.index, sort=True)
-    found = _compared(own["returned"].reindex(names), others["returned"].reindex(names), level, finish.design_effect(build))
+    found = _compared(
+        own["returned"].reindex(names), others["returned"].reindex(names), level, finish.design_effect(build)
+    )
     found = found.rename_axis("return_reason").reset_index().rename(columns={"own": "returned"})
     found = found.sort_values(["returned", "category_share", "return_reason"], ascending=[False, False, True])
     return found[columns].reset_index(drop=True)
@@ -261,7 +263,9 @@ def rate_since_launch(
         since_launch = months
     else:
         length = {"day": 1, "week": 7, "quarter": 91, "year": 365}[grain]
-        since_launch = (own[grain] - (start - pd.Timedelta(days=start.weekday() if grain == "week" else 0))).dt.days // length
+        since_launch = (
+            own[grain] - (start - pd.Timedelta(days=start.weekday() if grain == "week" else 0))
+        ).dt.days // length
     found = own.assign(
         periods_since_launch=since_launch.clip(lower=0), is_provisional=own["maturity"] < finish.MATURE, category_rate=own[grain].map(usual.set_index(grain)["rate"])
     )  # fmt: skip
@@ -336,8 +340,7 @@ def product_notes(
     columns = ["theme", "notes", "share", "category_share", "difference", "low", "high", "is_within_noise"]
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
     counts = [
-        _notes(build, {"where": w, **period})
-        for w in (_of(where, style_id), _of_category(build, where, style_id))
+        _notes(build, {"where": w, **period}) for w in (_of(where, style_id), _of_category(build, where, style_id))
     ]
     own, all_ = counts
     texts = all_.index.union(own.index, sort=True)
@@ -405,7 +408,7 @@ def _same_problem(build: Build, style_id: str, asked: dict[str, Any]) -> pd.Data
     leading = reasons.sort_values(["returned", "return_reason"], ascending=[False, True]).drop_duplicates("style_id").set_index("style_id")  # fmt: skip
     if style_id not in leading.index:
         return pd.DataFrame()
-    reason = leading.loc[style_id, "return_reason"]
+    reason = str(leading["return_reason"][style_id])
     sold = build.fetch(statement(_asked(build, "sold_units", by=("style_id",), **asked))).set_index("style_id")["sold"]
     known = pooled.attributes(build).drop_duplicates("style_id").set_index("style_id")
     table = known.assign(
@@ -420,7 +423,8 @@ def _same_problem(build: Build, style_id: str, asked: dict[str, Any]) -> pd.Data
     table["through"], table["near"] = "", 3
     for near, link in reversed(list(enumerate(("supplier", "brand", "category")))):
         same = table[link].notna() & (table[link] == known.loc[style_id, link])
-        table.loc[same, ["through", "near"]] = [link, near]
+        table["through"] = table["through"].mask(same, link)
+        table["near"] = table["near"].mask(same, near)
     table = table[table.index.isin(leading.index[leading["return_reason"] == reason]) & (table.index != style_id)]
     table = table[(table["near"] < 3) & (table["strength"] > 1) & (table["sold"] > 0)]
     table = table.sort_values(["near", "count"], ascending=[True, False])

@@ -71,7 +71,9 @@ def open_logs(connection: duckdb.DuckDBPyConnection, log: Path, loads: list[str]
             read = f"SELECT * FROM read_parquet({files!r}, union_by_name = true)"
             held = {row[0] for row in connection.execute(f"DESCRIBE {read}").fetchall()}
             later = "".join(f", NULL::{sql_type(c)} AS {c.name}" for c in table.columns if c.name not in held)
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW all_{thing} AS SELECT *{later} {read.removeprefix('SELECT *')}")
+            connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW all_{thing} AS SELECT *{later} {read.removeprefix('SELECT *')}"
+            )
         else:
             columns = [f"NULL::{sql_type(c)} AS {c.name}" for c in table.columns]
             columns += [f"NULL::BIGINT AS {c.name.removesuffix('_id')}_key" for c in table.columns if c.name in KEYED]

@@ -66,7 +66,9 @@ def world(name: str, seed: int) -> World:
     if name == "batches":
         p = np.clip(truth, 1e-4, 1 - 1e-4)[:, None]
         chance = generator.beta(p * 19, (1 - p) * 19, (PRODUCTS, WEEKS))  # correlation 1 / 20
-    return World(category, truth, rate, generator.lognormal(np.log(30), 0.6, PRODUCTS), sold, generator.binomial(sold, chance))
+    return World(
+        category, truth, rate, generator.lognormal(np.log(30), 0.6, PRODUCTS), sold, generator.binomial(sold, chance)
+    )
 
 
 def found_by(shop: World) -> dict[str, Array]:
@@ -151,7 +153,9 @@ def _draw(generator: np.random.Generator) -> dict[str, Array]:
     base = logit(RATES[category]) + generator.normal(0, 0.2, 25)[supplier] + generator.normal(0, 0.12, 8)[season]
     base = base + generator.normal(0, 0.35, styles)
     size_effect, colour_effect = generator.normal(0, 0.2, (6, sizes)), generator.normal(0, 0.15, (6, colours))
-    style, size, colour = (x.ravel() for x in np.meshgrid(np.arange(styles), np.arange(sizes), np.arange(2), indexing="ij"))
+    style, size, colour = (
+        x.ravel() for x in np.meshgrid(np.arange(styles), np.arange(sizes), np.arange(2), indexing="ij")
+    )
     colour = generator.integers(0, 7, styles)[style] + colour
     own = generator.normal(0, 0.2, (styles, sizes))[style, size] + generator.normal(0, 0.15, style.size)
     log_odds = base[style] + size_effect[category[style], size] + colour_effect[category[style], colour] + own
@@ -186,7 +190,12 @@ def _coverage(shop: dict[str, Array], cut: tuple[str, ...]) -> tuple[Array, Arra
 
 def intervals() -> Iterator[Claim]:
     """Check the intervals of partially pooled rates."""
-    for cut, name in (((), "style"), (("size",), "style x size"), (("colour",), "style x colour"), (("size", "colour"), "SKU")):
+    for cut, name in (
+        ((), "style"),
+        (("size",), "style x size"),
+        (("colour",), "style x colour"),
+        (("size", "colour"), "SKU"),
+    ):
         found = [_coverage(_draw(np.random.default_rng([seed, 9])), cut) for seed in range(FIRST_SEED, FIRST_SEED + 12)]
         covered, units = (np.concatenate(x) for x in zip(*found, strict=True))
         few, many = covered[units < 10].mean(), covered[units >= 10].mean()
