@@ -137,7 +137,9 @@ def observed(build: Build) -> dict[str, datetime]:
         happenings = c.thing.in_(["order_line", "return_event", "chain_element", "refund"])
         latest = func.max(c.last_occurred_at).label("at")
         found = build.fetch(select(c.source, latest).where(happenings).group_by(c.source)).dropna()
-        build.memory["observed"] = {s: pd.Timestamp(t).to_pydatetime() for s, t in found.itertuples(index=False)}
+        build.memory["observed"] = {
+            s: pd.Timestamp(t).to_pydatetime().replace(tzinfo=None) for s, t in found.itertuples(index=False)
+        }
     times: dict[str, datetime] = build.memory["observed"]
     return times
 
