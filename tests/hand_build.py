@@ -296,16 +296,15 @@ TABLES: dict[str, list[dict[str, Any]]] = {
         {"product_key": i, "product_id": o["product_id"], "is_current": True, "valid_from": at("2025-01-01 00"), "style_id": o["style_id"], "name": STYLES[o["style_id"].split(":")[1]][1], "category": o["category"]}
         for i, o in enumerate({o["product_id"]: o for o in ORDERS}.values())
     ],
-    "estimate_return_probability": [{"order_line_key": k, "probability": 0.5 if k in (1, 2) else 0.25, "base_rate": 0.4, "model_id": "m"} for k in range(1, 8)],
+    "estimate_return_probability": [{"order_line_key": k, "probability": 0.5 if k in (1, 2) else 0.25, "buyer_probability": 0.4 if k in (1, 2) else 0.2, "base_rate": 0.4, "model_id": "m"} for k in range(1, 8)],
     "estimate_development_curve": [
         {"source": "shop", "category": c, "channel": "web", "window_days": 30, "is_dated": False, "day": d, "share": min(d / 20, 1.0), "returned": 4} for c in ("dress", "shoes") for d in range(91)
     ] + [
         {"source": "shop", "category": "shoes", "channel": "web", "window_days": 30, "is_dated": True, "day": d, "share": min(d / 100, 1.0), "returned": 1} for d in range(161)
     ],
-    "estimate_rate_prior": [
-        {"kind": "product", "category": None, "a": 3.0, "b": 7.0, "deff": 1.0},
-        {"kind": "product", "category": "dress", "a": 4.0, "b": 6.0, "deff": 1.0},
-        {"kind": "product", "category": "shoes", "a": 2.0, "b": 8.0, "deff": 1.0},
+    "estimate_rate_prior": [{"kind": "order", "category": c, "a": None, "b": None, "deff": 1.0} for c in (None, "dress", "shoes")],
+    "estimate_product_prior": [
+        {"kind": kind, "category": c, "a": a, "b": 10.0 - a, "deff": 1.0} for kind in ("style", "product") for c, a in ((None, 3.0), ("dress", 4.0), ("shoes", 2.0))
     ],
     "factor_set": [{"factor_id": "truck_fr", "kind": "emission", "description": "Truck", "unit": "kg/t.km", "wtt": 0.02, "ttw": 0.08, "value": 0.1, "year": 2024, "source": "Test", "source_address": "https://example.org", "quality": "verified"}],
     "build_source": [{"source": "shop", "system": "shop", "thing": "return_event", "rows": 9, "last_occurred_at": T, "last_recorded_at": T}],

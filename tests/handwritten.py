@@ -67,7 +67,10 @@ def _developed_finely(by: str, family: bool = False, expected: bool = False) -> 
     names = ["sold", "returned", *(("expected", "scored") if expected else ())]
     of_orders = ["sum(units_sold) AS sold", "NULL AS returned"]
     of_orders += (
-        ["sum(units_sold * probability) AS expected", "sum(units_sold) FILTER (probability IS NOT NULL) AS scored"]
+        [
+            "sum(units_sold * buyer_probability) AS expected",
+            "sum(units_sold) FILTER (probability IS NOT NULL) AS scored",
+        ]
         if expected
         else []
     )

@@ -36,10 +36,22 @@ from pipelines.metrics.lists import (
     waterfall,
     worklist_at_risk,
 )
+from pipelines.metrics.product import (
+    ProductProfile,
+    product_costs,
+    product_notes,
+    product_profile,
+    product_rates,
+    product_reasons,
+    rate_since_launch,
+    related_products,
+    size_curve,
+)
 
 __all__ = [
-    "EVERYTHING", "PARTS", "Concentration", "Metric", "Scope", "Text", "accrual", "answer", "backtest", "catalogue", "compare", "coverage",
-    "customer_concentration", "dimension_values", "dimensions", "drift", "flow", "lacking", "lanes", "measure_names", "metric", "product_changes",
-    "product_ranking", "promise_states", "rate_change", "reconciliation", "refunds_due", "rows", "rows_total", "same_window", "statistics",
-    "trace", "waterfall", "worklist_at_risk",
+    "EVERYTHING", "PARTS", "Concentration", "Metric", "ProductProfile", "Scope", "Text", "accrual", "answer", "backtest", "catalogue", "compare",
+    "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "flow", "lacking", "lanes", "measure_names", "metric",
+    "product_changes", "product_costs", "product_notes", "product_profile", "product_ranking", "product_rates", "product_reasons",
+    "promise_states", "rate_change", "rate_since_launch", "reconciliation", "refunds_due", "related_products", "rows", "rows_total",
+    "same_window", "size_curve", "statistics", "trace", "waterfall", "worklist_at_risk",
 ]  # fmt: skip

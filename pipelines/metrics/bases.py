@@ -50,7 +50,7 @@ _PRODUCT = (
     "season",
 )
 _RETURN = (
-    "product_id", "has_several_sizes", "window_days", "return_type", "note_theme", "method", "carrier", "place_id", "condition",
+    "product_id", "has_several_sizes", "window_days", "return_type", "note_terms", "method", "carrier", "place_id", "condition",
     "inspection_outcome", "disposition", "outcome", "currency",
 )  # fmt: skip
 

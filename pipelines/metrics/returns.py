@@ -37,7 +37,7 @@ from pipelines.warehouse.schema import HEADLINE_RETURN_TYPES
 
 CELL = ("clock_on", "cell_source", "cell_category", "cell_channel", "cell_window", "cell_ends_on")
 FINE_CELL = ("share",)
-OF_REASONS = ("return_reason", "reason_family", "preventable_by", "return_type", "note_theme")
+OF_REASONS = ("return_reason", "reason_family", "preventable_by", "return_type")
 NOTHING_SOLD = "nothing sold in this selection"
 SOLD = measure("sold", sold())
 RETURNED = measure("returned", returned())
@@ -48,6 +48,7 @@ def _is_scored(_: Time) -> Expression:
 
 
 EXPECTED = measure("expected", Sum(SCORED, lambda _: orders.c.units_sold * chances.c.probability, _is_scored))
+OF_BUYERS = measure("expected", Sum(SCORED, lambda _: orders.c.units_sold * chances.c.buyer_probability, _is_scored))
 SCORED_UNITS = measure("scored", Sum(SCORED, lambda _: orders.c.units_sold, _is_scored))
 
 
@@ -274,8 +275,8 @@ METRICS = (
     ),
     Metric(
         "product_return_rate", Text("Adjusted return rate", "Taux de retour corrigé"),
-        Text("Return rate of a product, pulled towards its category as long as few units were sold.", "Taux de retour d'un produit, rapproché de sa catégorie tant que peu d'unités sont vendues."),
-        "returned units + a of the category", "exposed units + a + b", "(r + a) / (n + a + b)", "share", "order", "down", R,
+        Text("Return rate of a product, pulled towards products like it as long as few units were sold.", "Taux de retour d'un produit, rapproché de ses semblables tant que peu d'unités sont vendues."),
+        "returned units + a of its likes", "exposed units + a + b", "(r + a) / (n + a + b)", "share", "order", "down", R,
         (SOLD, RETURNED), finish.product(finish.shrunk), None, CELL, (*FINE_CELL, "family"), develop_families, family="products", first="returned",
     ),
     Metric(
@@ -293,9 +294,9 @@ METRICS = (
     ),
     Metric(
         "own_part", Text("The product's own part", "La part propre au produit"),
-        Text("Final return rate less the rate expected at order time: what the product adds by itself, in points.", "Taux final moins le taux attendu à la commande : ce que le produit ajoute de lui-même, en points."),
-        "final rate - expected rate", "", "final - expected", "share", "order", "down", R,
-        (measure("sold", sold(base=SCORED)), RETURNED, EXPECTED, SCORED_UNITS),
+        Text("Final return rate less what usual products would see from the same buyers: what the product adds by itself, in points.", "Taux final moins celui de produits ordinaires chez les mêmes acheteurs : ce que le produit ajoute de lui-même, en points."),
+        "final rate - rate expected of its buyers", "", "final - expected", "share", "order", "down", R,
+        (measure("sold", sold(base=SCORED)), RETURNED, OF_BUYERS, SCORED_UNITS),
         finish.own_part, None, CELL, FINE_CELL, develop, family="products", first="returned",
     ),
     Metric(

@@ -123,7 +123,7 @@ return_event = _log(
     _col("inspection_outcome", String, "What inspection found against what was asked back", values=INSPECTION_OUTCOMES),
     _col("disposition", String, "What is done with the units", values=DISPOSITIONS),
     _col("reason_raw", String, "Reason as the source words it; normalised by data/reasons.csv"),
-    _col("note_theme", String, "Free note of the customer in a file; its theme in the log", personal="theme"),
+    _col("note_terms", String, "Free note of the customer in a file; the concepts it speaks of in the log", personal="terms"),
     _col("return_type", String, "Legal or commercial nature of the return", values=RETURN_TYPES),
     _col("product_id", String, "SKU, when the order line is unknown"),
     _col("customer_id", String, "Customer, when the order line is unknown; a keyed hash in the log", personal="hash"),
@@ -424,7 +424,7 @@ fact_return_line = _star(
     _c("clock_started_at", DateTime, "UTC start of the order line's return clock"), _c("window_days", Integer, "Return window (days)"),
     _c("window_ends_on", Date, "Last day of the order line's window where a date ends it"),
     _c("return_type", String, "Nature of the return"), _c("is_headline", Boolean, "Counts in headline rates"),
-    _c("reason", String, "Normalised reason"), _c("note_theme", String, "Theme of the customer's note"),
+    _c("reason", String, "Normalised reason"), _c("note_terms", String, "Concepts of the customer's note, of data/note_words.csv, blanks between"),
     _c("method", String, "How it was handed over"), _c("carrier", String, "Carrier of the return"),
     _c("place_id", String, "Site that received the units, or where they wait"), _c("condition", String, "Condition found"), _c("inspection_outcome", String, "match, empty, swapped, worn or missing_part"), _c("disposition", String, "What was done"),
     _c("outcome", String, "Outcome of the disposition"),
@@ -489,7 +489,7 @@ fact_fx_rate = _star(
 
 estimate_return_probability = _star(
     "estimate_return_probability", "One order line: its probability to come back, from what was known when it was ordered.",
-    _key("order_line_key", "the order line"), _c("probability", Double, "0-1"), _c("base_rate", Double, "Rate of its product before the order (0-1)"), _c("model_id", String, "model_version"),
+    _key("order_line_key", "the order line"), _c("probability", Double, "0-1"), _c("buyer_probability", Double, "The same had the product been usual for its category (0-1)"), _c("base_rate", Double, "Rate of its product before the order (0-1)"), _c("model_id", String, "model_version"),
 )  # fmt: skip
 estimate_leg_carbon = _star(
     "estimate_leg_carbon", "One leg: its emissions.",
@@ -537,9 +537,24 @@ estimate_delay_drift = _star(
     _c("is_drifting", Boolean, "Large and sure: intervals resting on the curve may not cover"),
 )  # fmt: skip
 estimate_rate_prior = _star(
-    "estimate_rate_prior", "One prior fitted once a build: a category's beta-binomial, or a cohort's logit-normal.",
-    _c("kind", String, "product (a, b) or cohort (mean, sd)"), _c("category", String, "Category"), _c("a", Double, "a, or the mean of the logit"), _c("b", Double, "b, or the sd of the logit"),
+    "estimate_rate_prior", "One prior fitted once a build: a cohort's logit-normal; or the design effect of orders alone.",
+    _c("kind", String, "cohort (mean, sd) or order (neither)"), _c("category", String, "Category"), _c("a", Double, "Mean of the logit"), _c("b", Double, "Sd of the logit"),
     _c("deff", Double, "Design effect of orders"),
+)  # fmt: skip
+estimate_product_prior = _star(
+    "estimate_product_prior", "One category: the beta prior of its styles' or products' return rates; the row without category is all together.",
+    _c("kind", String, "style or product"), _c("category", String, "Category"), _c("a", Double, "Like returned units"), _c("b", Double, "Like kept units"),
+    _c("deff", Double, "Design effect of weeks within a product"),
+)  # fmt: skip
+estimate_product_spread = _star(
+    "estimate_product_spread", "One point of how styles or products lie around their category's rate, without assuming a shape.",
+    _c("kind", String, "style or product"), _c("log_odds", Double, "Log odds ratio to the category"), _c("weight", Double, "0-1, summing to 1 a kind"),
+)  # fmt: skip
+estimate_rate_level = _star(
+    "estimate_rate_level", "One value of a level that products share: what it adds to the log odds of a return; the row of a level without value is the spread between its values.",
+    _c("cut", String, "What rows the level was fitted on: style, size (style x size), colour (style x colour) or product"), _c("level", String, "category, supplier, season, size, colour, style or own"),
+    _c("category", String, "Category"), _c("value", String, "Supplier, season, size or colour"), _c("log_odds", Double, "Adds to the log odds; the category's own log odds"),
+    _c("log_odds_sd", Double, "Uncertainty of log_odds, or the spread"),
 )  # fmt: skip
 estimate_credit_match = _star(
     "estimate_credit_match", "One credited return line without an order line, bound by rule to a purchase.",

@@ -69,11 +69,12 @@ def open_logs(connection: duckdb.DuckDBPyConnection, log: Path, loads: list[str]
     for thing, table in schema.LOG.tables.items():
         files = log_files(log, thing, loads)
         if files:
-            rows = f"SELECT * FROM read_parquet({files!r})"
-            if thing in DIMENSION_LOGS:  # small, and written before a column was added they lack it
-                typed = ", ".join(f"NULL::{sql_type(c)} AS {c.name}" for c in table.columns)
-                rows = f"SELECT {typed} WHERE false UNION ALL BY NAME SELECT * FROM read_parquet({files!r}, union_by_name = true)"
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW all_{thing} AS {rows}")
+            read = f"SELECT * FROM read_parquet({files!r}, union_by_name = true)"
+            held = {row[0] for row in connection.execute(f"DESCRIBE {read}").fetchall()}
+            later = "".join(f", NULL::{sql_type(c)} AS {c.name}" for c in table.columns if c.name not in held)
+            connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW all_{thing} AS SELECT *{later} {read.removeprefix('SELECT *')}"
+            )
         else:
             columns = [f"NULL::{sql_type(c)} AS {c.name}" for c in table.columns]
             columns += [f"NULL::BIGINT AS {c.name.removesuffix('_id')}_key" for c in table.columns if c.name in KEYED]
@@ -358,7 +359,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE return_line AS
         SELECT return_line_key, any_value(return_line_id) AS return_line_id, any_value(source) AS source, max(return_key) AS return_key, min(return_id) AS return_id,
-            max(order_line_key) AS order_line_key, min(reason_raw) AS reason_raw, min(note_theme) AS note_theme, min(return_type) AS return_type,
+            max(order_line_key) AS order_line_key, min(reason_raw) AS reason_raw, min(note_terms) AS note_terms, min(return_type) AS return_type,
             coalesce(min(method) FILTER (event = 'handed_over'), min(method) FILTER (event = 'received'), min(method)) AS method,
             coalesce(min(carrier) FILTER (event = 'carrier_scan'), min(carrier)) AS carrier,
             min(product_id) AS product_id, max(product_key) AS product_key, max(customer_key) AS customer_key, min(policy_id) AS policy_id, min(country) AS country, min(shop_id) AS shop_id, max(shop_key) AS shop_key,
@@ -418,7 +419,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                 CASE WHEN r.is_refused THEN 'refused' WHEN r.is_uncollected THEN 'uncollected' WHEN r.return_type IS NOT NULL THEN r.return_type
                     WHEN t.exchanged_at IS NOT NULL THEN 'exchange' ELSE 'withdrawal' END AS return_type,
                 coalesce(o.is_exchange, false) AS of_exchange,
-                coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_theme, r.method, r.carrier, t.place_id, t.condition, t.inspection_outcome, t.disposition, q.outcome,
+                coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_terms, r.method, r.carrier, t.place_id, t.condition, t.inspection_outcome, t.disposition, q.outcome,
                 t.units, {", ".join("coalesce(t.refunded_at, f.refunded_at) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
                 least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, f.refunded_at, t.restocked_at, t.disposed_at, t.refused_at) AS any_confirmed_at,
                 CASE WHEN t.cancelled_at IS NULL AND t.rejected_at IS NULL AND t.expired_at IS NULL THEN any_confirmed_at END AS confirmed_at,
