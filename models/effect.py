@@ -215,7 +215,7 @@ def compare(counts: Counts, wanted: Index, controls: Index) -> Compared:
         spread = of_controls(np.where(n0 > 0, n1**2 / n0, 0.0)) / of_controls(n1) ** 2
         odds = (1 - p[wanted]) / p[wanted]
         before, after = odds * (1 / n0[wanted] + spread), odds * (1 / n1[wanted] + 1 / of_controls(n1))
-        variance = np.nan_to_num((before + after) * (n1[wanted] * p[wanted] * moved) ** 2)
+        variance = np.nan_to_num((before + after) * (n1[wanted] * p[wanted] * moved) ** 2, posinf=0.0)
     return Compared(r1[wanted], own[wanted] * moved, variance, before, after)
 
 
@@ -363,7 +363,9 @@ def _followed(rows: Index, ends: Index, starts: Index, actions: Index, n: Array)
     stops = np.minimum(np.minimum(following, starts + LONGEST), last)
     is_before = (column >= ends[:, None] - BEFORE) & (column < ends[:, None])
     is_after = (column >= starts[:, None]) & (column < stops[:, None])
-    has_other = ((own > 0) & is_before).any(1) | (own[np.arange(rows.size), np.minimum(ends, last - 1)] > 1)
+    has_other = ((own > 0) & is_before).any(1) | (own[np.arange(rows.size), np.minimum(ends, last - 1)] > 1) & (
+        ends < last
+    )
     why = np.full(rows.size, "", dtype="U16")
     for reason, holds in (
         ("no_sales_after", ~((n[rows] > 0) & is_after).any(1)),
