@@ -417,8 +417,10 @@ def _start(
 
 
 def _refused(left_out: tuple[tuple[str, int], ...]) -> Effect:
-    """Say why nothing could be compared: what left most products out."""
-    reason = left_out[0][0] if left_out else "no_sales_before"
+    """Say why nothing could be compared: of the reasons that left products out, the one that leaves most hope."""
+    met = {name for name, _ in left_out}
+    hopes = ("not_yet", "no_equals", "other_action", "no_sales_after", "no_sales_before")
+    reason = next(name for name in hopes if name in met)
     verdict = {"not_yet": "too_early", "no_equals": "no_overlap"}.get(reason, "cannot_know")
     return Effect(verdict, reason, left_out=left_out)
 

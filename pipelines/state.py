@@ -97,6 +97,7 @@ PRODUCT_KINDS = ("size_note", "photo", "description", "supplier", "policy", "del
 OPERATION_KINDS = ("claim", "extra_shift", "carrier_call", "refund_now", "supplier_credit")
 ACTION_KINDS = PRODUCT_KINDS + OPERATION_KINDS
 ACTION_STATUSES = ("open", "done", "withdrawn")
+_OWN = {"action_id", "created_at", "updated_at"}  # given here, by nobody else
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,8 @@ def update_action(settings: Settings, action_id: int, **values: Any) -> Action:
     Raises ActionError when there is no such action or field.
     """
     known = find_action(settings, action_id)
-    merged = _checked({"kind": known.kind, "scope": known.scope, "status": known.status, **values})
+    kept = {f.name: getattr(known, f.name) for f in fields(Action) if f.name not in _OWN}
+    merged = _checked({**kept, **values})
     state = State(settings.warehouse)
     try:
         with state.transaction() as connection:
@@ -326,9 +328,7 @@ def find_action(settings: Settings, action_id: int) -> Action:
 
 def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     """Give the columns of an action, or raise ActionError."""
-    unknown = sorted(
-        set(values) - {f.name for f in fields(Action)} | set(values) & {"action_id", "created_at", "updated_at"}
-    )
+    unknown = sorted((set(values) - {f.name for f in fields(Action)}) | (set(values) & _OWN))
     if unknown:
         raise ActionError(f"An action has no {', '.join(unknown)} to give.")
     kind, status = values["kind"], values["status"]
@@ -341,6 +341,6 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     }
     if kind in PRODUCT_KINDS and not any(scope.values()):
         raise ActionError(f"A {kind.replace('_', ' ')} is done to something: say to what, for example style_id.")
-    if status == "done" and not values.get("effective_on", True):
+    if status == "done" and not values.get("effective_on"):
         raise ActionError("An action that is done has a day it took effect on: give effective_on.")
     return {**values, "scope": json.dumps({k: v for k, v in scope.items() if v}, sort_keys=True)}
