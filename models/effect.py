@@ -41,7 +41,7 @@ WIDEST_TRIGGER = 0.5  # gap between the treated and their controls' trigger from
 WIDEST_RETURN_TO_MEAN = 0.05  # the same for the change of the rate that return to the mean alone brings
 NOT_PARALLEL = 0.01  # p under which treated and controls went different ways before the action
 SIGNIFICANT = 0.05
-REHEARSAL = 8  # weeks over which an action is rehearsed that was only just taken
+REHEARSAL = 4  # weeks over which an action is rehearsed that was only just taken
 DRAWS = 500
 
 
@@ -67,7 +67,8 @@ class Effect:
     not_parallel; whoever asks may give others. `left_out` counts treated products left out, by the same reasons.
 
     `change` = `rate` / `expected_rate` - 1 with its interval `low` to `high`, `points` = `rate` - `expected_rate` with its own; all
-    shares. `returns_avoided` are units, negative when more came. `units` are treated units after the action that could have come
+    shares, and means over products weighed by what each tells (see `weighed`). `returns_avoided` = -`change` x the returns that all
+    treated units would have brought, negative when more came. `units` are treated units after the action that could have come
     back by now, over at most `weeks` weeks; `controls` counts distinct products. `se` is of log(1 + change), the larger of
     `se_bootstrap` (treated products drawn again) and `se_placebo` (scatter of products left alone) with their t.
 
@@ -122,12 +123,15 @@ class Counts(NamedTuple):
 class Compared(NamedTuple):
     """Products against their controls: what came, what was expected, the binomial variance of the difference.
 
-    `before` and `after` are what that variance is made of, relative to expected^2: more weeks lower the second only.
+    That variance is expected^2 x `odds` ((1 - rate) / rate) x (`before` + `after`), what units before and after bring to it: more
+    weeks lower the second only. `units` are the product's own after.
     """
 
     came: Array
     expected: Array
     variance: Array
+    units: Array
+    odds: Array
     before: Array
     after: Array
 
@@ -214,9 +218,9 @@ def compare(counts: Counts, wanted: Index, controls: Index) -> Compared:
         moved = (of_controls(r1) + 0.5) / (of_controls(own) + 0.5)
         spread = of_controls(np.where(n0 > 0, n1**2 / n0, 0.0)) / of_controls(n1) ** 2
         odds = (1 - p[wanted]) / p[wanted]
-        before, after = odds * (1 / n0[wanted] + spread), odds * (1 / n1[wanted] + 1 / of_controls(n1))
-        variance = np.nan_to_num((before + after) * (n1[wanted] * p[wanted] * moved) ** 2, posinf=0.0)
-    return Compared(r1[wanted], own[wanted] * moved, variance, before, after)
+        before, after = 1 / n0[wanted] + spread, 1 / n1[wanted] + 1 / of_controls(n1)
+        variance = np.nan_to_num(odds * (before + after) * (n1[wanted] * p[wanted] * moved) ** 2, posinf=0.0)
+    return Compared(r1[wanted], own[wanted] * moved, variance, n1[wanted], odds, before, after)
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
@@ -245,6 +249,22 @@ def placebo_se(compared: Compared, factor: float, drift: float) -> float:
     """Give the standard error of the log ratio of all rows together, from how products left alone scatter (see `noise`)."""
     scatter = factor * compared.variance + drift * compared.expected**2
     return float(np.sqrt(scatter.sum()) / max(float(compared.expected.sum()), 1e-9))
+
+
+def weighed(compared: Compared, factor: float, drift: float) -> Compared:
+    """Weigh products by how much they tell: one that sells ten times as much drifts no less.
+
+    Sums of came and expected are taken with weight expected / variance of came - expected (quasi-likelihood), both at the mean
+    rate of all: a weight made of the product's own rate would fall where that rate was high by chance, and bias the sums.
+    """
+    has = compared.units > 0
+    sold = np.where(has, compared.units, 1.0)
+    mean_odds = float(sold @ compared.odds) / float(sold.sum())
+    parts = np.where(has, compared.before + compared.after, 0.0)
+    weight = np.where(has, 1 / (sold * (factor * mean_odds * parts + drift)), 0.0)
+    weight *= float(compared.units.sum()) / max(float(weight @ compared.units), 1e-300)  # 1 on average
+    came, expected, units = (x * weight for x in (compared.came, compared.expected, compared.units))
+    return compared._replace(came=came, expected=expected, units=units, variance=compared.variance * weight**2)
 
 
 def log_ratio(came: Array, expected: Array) -> Array:
@@ -328,7 +348,7 @@ def measure(
     rows, ends, starts = (np.asarray(x, dtype=np.int64) for x in (treated, until, since))
     actions = np.zeros(r.shape, dtype=np.int64) if touched is None else np.asarray(touched, dtype=np.int64)
     if touched is None:
-        actions[rows, np.minimum(ends, r.shape[1] - 1)] = 1
+        actions[rows[ends < r.shape[1]], ends[ends < r.shape[1]]] = 1
     stops, why = _followed(rows, ends, starts, actions, n)
     groups: list[_Start] = []
     for key in sorted({(int(a), int(b), int(c)) for a, b, c in zip(ends, starts, stops, strict=True)}):
@@ -435,6 +455,8 @@ def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: 
     r0, n0, n1 = (np.concatenate([getattr(g, name) for g in groups]) for name in ("r0", "n0", "n1"))
     k, others = whole.came.size, placebos.came.size
     factor, drift = noise(placebos)
+    expected = float(whole.expected.sum())
+    whole, placebos = weighed(whole, factor, drift), weighed(placebos, factor, drift)
     away = float(log_ratio(whole.came, whole.expected))
     errors = [(placebo_se(whole, factor, drift), float(others - 1))]
     if k >= LEAST_CLUSTERS:
@@ -443,6 +465,7 @@ def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: 
     p_value = max(2 * float(student.sf(abs(away) / s, d)) for s, d in errors)
 
     before_factor, before_drift = noise(placebos_early)
+    early = weighed(early, before_factor, before_drift)
     before = float(log_ratio(early.came, early.expected))
     before_se = placebo_se(early, before_factor, before_drift)
     before_p = 2 * float(student.sf(abs(before) / before_se, others - 1))
@@ -453,19 +476,19 @@ def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: 
     units, weeks = float(n1.sum()), max(g.weeks for g in groups)
     # The error after 1, 2, ... weeks: what comes from the weeks before and from drift stays.
     stretch = np.arange(1, LONGEST + 1) / weeks
-    stays, shrinks = factor * whole.before + drift, factor * whole.after
+    stays, shrinks = factor * whole.odds * whole.before + drift, factor * whole.odds * whole.after
     later = np.sqrt(share**2 @ (stays[:, None] + shrinks[:, None] / stretch))
     later *= se / later[weeks - 1]
     is_enough = (power(later, df, looked_for) >= ENOUGH_POWER) & (units * stretch >= TOO_EARLY)
     seen = float(student.ppf(1 - SIGNIFICANT / 2, df) + student.ppf(ENOUGH_POWER, df))
 
-    expected_rate = float(whole.expected.sum()) / units
+    expected_rate, rate = float(whole.expected.sum()) / units, float(whole.came.sum()) / units
     change, low, high = (float(np.expm1(x)) for x in (away, away - half, away + half))
     found = Effect(
         "", "", change, low, high, expected_rate * change, expected_rate * low, expected_rate * high, p_value=p_value, se=se,
         se_bootstrap=errors[1][0] if len(errors) > 1 else np.nan, se_placebo=errors[0][0],
-        rate_before=float((n1 * r0 / n0).sum()) / units, rate=float(whole.came.sum()) / units, expected_rate=expected_rate,
-        returns_avoided=float((whole.expected - whole.came).sum()), units=units, products=k,
+        rate_before=float((whole.units * r0 / n0).sum()) / units, rate=rate, expected_rate=expected_rate,
+        returns_avoided=-change * expected, units=units, products=k,
         controls=int(np.unique(np.concatenate([g.controls[g.controls >= 0] for g in groups])).size), weeks=weeks,
         weeks_needed=max(int(is_enough.argmax()) + 1 - weeks, 0) if is_enough.any() else None, power=float(power(se, df, looked_for)), detectable=float(np.expm1(-seen * se)),
         before_change=float(np.expm1(before)), before_p=before_p, trigger_gap=trigger_gap, return_gap=return_gap,
