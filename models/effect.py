@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import nct
 from scipy.stats import t as student
 
-from models.rates import fit_beta_binomial, shrunk_rate
+from models.rates import fit_beta_binomial
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -155,7 +155,7 @@ def shrunk_rates(returned: ArrayLike, exposure: ArrayLike, category: ArrayLike) 
     for c in np.unique(which):
         mine = which == c
         a, b = fit_beta_binomial(r[mine], n[mine])
-        rate[mine] = shrunk_rate(r[mine], n[mine], a, b)[0]
+        rate[mine] = (r[mine] + a) / (np.maximum(n[mine], r[mine]) + a + b)
     return rate
 
 

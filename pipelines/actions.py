@@ -8,7 +8,7 @@ Weeks run from Monday. The week an action came in is left out unless it came on 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
@@ -56,13 +56,11 @@ class Measured:
 
     def row(self) -> dict[str, Any]:
         """Lay everything in one flat row, for tables and files."""
-        found = asdict(self.effect)
-        placebo = found.pop("placebo") or dict.fromkeys(effect.Placebo._fields)
-        if not isinstance(placebo, dict):
-            placebo = effect.Placebo(*placebo)._asdict()
-        left_out = ", ".join(f"{name}: {count}" for name, count in found.pop("left_out"))
+        found = {n: v for n, v in vars(self.effect).items() if n not in ("placebo", "left_out")}
+        placebo = self.effect.placebo or effect.Placebo(*[np.nan] * 4, 0)
+        left_out = ", ".join(f"{name}: {count}" for name, count in self.effect.left_out)
         return {
-            "kind": self.kind, "actions": len(self.action_ids), **found, **{f"placebo_{k}": v for k, v in placebo.items()}, "left_out": left_out,
+            "kind": self.kind, "actions": len(self.action_ids), **found, **{f"placebo_{k}": v for k, v in placebo._asdict().items()}, "left_out": left_out,
             "before_from": self.before_from, "after_from": self.after_from, "after_until": self.after_until,
         }  # fmt: skip
 
