@@ -20,8 +20,6 @@ from scipy.spatial import cKDTree
 from scipy.stats import nct
 from scipy.stats import t as student
 
-from models.rates import fit_beta_binomial
-
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -145,18 +143,23 @@ class Compared(NamedTuple):
 
 
 def shrunk_rates(returned: ArrayLike, exposure: ArrayLike, category: ArrayLike) -> Array:
-    """Pull products' rates towards their category's, one entry a product.
+    """Pull products' rates towards their category's, one entry a product; categories are whole numbers from 0.
 
-    >>> round(float(shrunk_rates([30] * 50, [100] * 50, [0] * 50)[0]), 2)
-    0.3
+    How much rates differ within a category is told by moments (Williams, Applied Statistics 31, 1982): good enough to match on,
+    and quick enough to do for every week something was done in.
+
+    >>> shrunk_rates([30, 30, 30, 0], [100, 100, 100, 0], [0, 0, 0, 0]).round(2).tolist()
+    [0.3, 0.3, 0.3, 0.3]
     """
-    r, n, which = np.asarray(returned, float), np.asarray(exposure, float), np.asarray(category)
-    rate = np.full(r.size, np.nan)
-    for c in np.unique(which):
-        mine = which == c
-        a, b = fit_beta_binomial(r[mine], n[mine])
-        rate[mine] = (r[mine] + a) / (np.maximum(n[mine], r[mine]) + a + b)
-    return rate
+    r, which = np.asarray(returned, float), np.asarray(category, dtype=np.int64)
+    n = np.maximum(np.asarray(exposure, float), r)
+    mean = ((np.bincount(which, r) + 0.5) / (np.bincount(which, n) + 1))[which]
+    chance = mean * (1 - mean)
+    excess = np.bincount(which, (r - n * mean) ** 2 - n * chance)
+    pairs = np.bincount(which, n * np.maximum(n - 1, 0) * chance)
+    alike = np.clip(excess / np.maximum(pairs, 1e-9), 0.002, 0.2)  # correlation of two units of one product
+    kappa = (1 / alike - 1)[which]
+    return np.asarray((r + kappa * mean) / (n + kappa), dtype=np.float64)
 
 
 def trigger(returned: ArrayLike, exposure: ArrayLike, rate: ArrayLike) -> Array:

@@ -28,10 +28,7 @@ from pipelines.warehouse.engine import Build
 from pipelines.warehouse.schema import STAR
 
 CHOOSING = ("style_id", "product_id", "category", "brand", "supplier", "season")
-TOLD_BY_CATALOGUE = {
-    "size_note": "size_note",
-    "supplier": "supplier",
-}  # what `product_changes` calls it: kind of action
+TOLD_BY_CATALOGUE = ("size_note", "supplier")  # kinds of action that `product_changes` shows
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 KEPT_PANELS = 8
 Where = tuple[tuple[str, tuple[str, ...]], ...]
@@ -57,7 +54,7 @@ class Measured:
     def row(self) -> dict[str, Any]:
         """Lay everything in one flat row, for tables and files."""
         found = {n: v for n, v in vars(self.effect).items() if n not in ("placebo", "left_out")}
-        placebo = self.effect.placebo or effect.Placebo(*[np.nan] * 4, 0)
+        placebo = self.effect.placebo or effect.Placebo(np.nan, np.nan, np.nan, np.nan, 0)
         left_out = ", ".join(f"{name}: {count}" for name, count in self.effect.left_out)
         return {
             "kind": self.kind, "actions": len(self.action_ids), **found, **{f"placebo_{k}": v for k, v in placebo._asdict().items()}, "left_out": left_out,
@@ -182,16 +179,14 @@ def suggested_actions(build: Build, among: Sequence[Action] = ()) -> pd.DataFram
     """
     columns = ["style_id", "kind", "effective_on", "before", "after", "products"]
     found = metrics.product_changes(build)
-    found = found[found["what"].isin(list(TOLD_BY_CATALOGUE)) & found["after"].notna()]
+    found = found[found["what"].isin(TOLD_BY_CATALOGUE) & found["after"].notna()]
     if not len(found):
         return pd.DataFrame(columns=columns)
-    found = found.assign(
-        kind=found["what"].map(TOLD_BY_CATALOGUE), effective_on=pd.to_datetime(found["changed_at"]).dt.ceil("D").dt.date
-    )
+    found = found.assign(kind=found["what"], effective_on=pd.to_datetime(found["changed_at"]).dt.ceil("D").dt.date)
     logged = {
         (style, a.kind, a.effective_on)
         for a in among
-        if a.effective_on and a.kind in TOLD_BY_CATALOGUE.values()
+        if a.effective_on and a.kind in TOLD_BY_CATALOGUE
         for style in _products(build, a.scope, "style_id")
     }
     is_logged = [

@@ -15,7 +15,7 @@ import numpy as np
 from models import effect
 from tests.evidence import Claim
 
-SEEDS = range(50_000, 50_250)
+SEEDS = range(50_000, 50_500)
 PRODUCTS, CATEGORIES = 2000, 8
 
 
