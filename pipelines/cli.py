@@ -23,6 +23,7 @@ from pipelines.errors import BackhaulError, SourceError
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.state import Action
     from pipelines.warehouse.engine import Build
 
 app = typer.Typer(
@@ -32,6 +33,13 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
+action_app = typer.Typer(
+    name="action",
+    help="Log what was done about returns, and measure what followed.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(action_app)
 errors = Console(stderr=True)
 
 
@@ -174,14 +182,14 @@ def _day(text: str | None, name: str) -> date | None:
         raise typer.BadParameter(f"{text} is not a day; write it as 2026-01-31.", param_hint=name) from None
 
 
-def _filters(where: list[str] | None) -> dict[str, list[str]]:
-    """Read --where options."""
+def _pairs(given: Sequence[str] | None, name: str = "--where") -> dict[str, list[str]]:
+    """Read options of the form DIM=VALUE."""
     chosen: dict[str, list[str]] = {}
-    for pair in where or []:
-        name, _, value = pair.partition("=")
+    for pair in given or []:
+        dimension, _, value = pair.partition("=")
         if not value:
-            raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint="--where")
-        chosen.setdefault(name, []).append(value)
+            raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint=name)
+        chosen.setdefault(dimension, []).append(value)
     return chosen
 
 
@@ -374,7 +382,7 @@ def _question(
     by: list[str] | None, since: str | None, until: str | None, where: list[str] | None, as_of: str | None
 ) -> dict[str, Any]:
     """Read the options of a question."""
-    chosen = _filters(where)
+    chosen = _pairs(where)
     first, last = _day(since, "--from"), _day(until, "--to")
     if first and last and first > last:
         raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
@@ -436,7 +444,7 @@ def accrual(
     from pipelines.metrics import accrual as booked
 
     with _open(warehouse) as build:
-        found = booked(build, by=tuple(dict.fromkeys(by or ("month",))), where=_filters(where), as_of=_day(as_of, "--as-of"))  # fmt: skip
+        found = booked(build, by=tuple(dict.fromkeys(by or ("month",))), where=_pairs(where), as_of=_day(as_of, "--as-of"))  # fmt: skip
         currency = build.info.get("reporting_currency", "EUR")
     rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
     _print(rows, output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum")
@@ -540,6 +548,122 @@ def backtest(
     found = found.assign(month=found["month"].astype(str).str[:7])
     rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
     _print(rows, output, "Final return rate by month of order: said then, come by now")
+
+
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on", metavar="DIM=VALUE", help="What it is done to: style_id=ID, category=dresses, country=DE; repeatable."
+    ),
+]
+Owner = Annotated[str | None, typer.Option(help="Who sees to it.")]
+Due = Annotated[str | None, typer.Option(metavar="DAY", help="Day it is due.")]
+Money = Annotated[float | None, typer.Option(help="Money expected of it a year, in the reporting currency.")]
+Carbon = Annotated[float | None, typer.Option(help="kg CO2e it is expected to save a year.")]
+Note = Annotated[str | None, typer.Option(help="Your own words.")]
+Effective = Annotated[
+    str | None, typer.Option("--effective", metavar="DAY", help="First day it was in force; makes it done.")
+]
+
+
+def _action_row(found: "Action") -> dict[str, Any]:
+    row = {n: getattr(found, n) for n in ("action_id", "kind", "status", "effective_on", "owner", "due_on", "expected_money", "expected_kg_co2e", "note")}  # fmt: skip
+    return {**row, "on": "; ".join(f"{k}={','.join(v)}" for k, v in found.scope.items())}
+
+
+@action_app.command(
+    name="add",
+    epilog=_example("backhaul action add size_note --on style_id=shop:DR0501 --effective 2025-09-13")
+    + "\n\n"
+    + _example("backhaul action add carrier_call --owner Nadia --due 2026-02-06"),
+)
+def action_add(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="size_note, photo, description, supplier, policy, delisting, claim, extra_shift, carrier_call, refund_now or supplier_credit.")],
+    on: On = None, effective: Effective = None, owner: Owner = None, due: Due = None, money: Money = None, carbon: Carbon = None, note: Note = None,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Log an action: what was done, or is to be done, to which products."""
+    from pipelines import actions, state
+
+    scope = _pairs(on, "--on")
+    values = {"owner": owner, "expected_money": money, "expected_kg_co2e": carbon, "note": note, "effective_on": _day(effective, "--effective"), "due_on": _day(due, "--due")}  # fmt: skip
+    settings = _settings(warehouse)
+    with _open(warehouse) as build:
+        actions.check_scope(build, kind, scope)
+    found = state.log_action(settings, kind, scope, **values)
+    _print([_action_row(found)], output, f"Logged action {found.action_id}")
+
+
+@action_app.command(name="update", epilog=_example("backhaul action update 3 --effective 2026-02-01 --status done"))
+def action_update(
+    number: Annotated[int, typer.Argument(metavar="ID", help="Number from `backhaul action list`.")],
+    status: Annotated[str | None, typer.Option(help="open, done or withdrawn; a withdrawn action stays on record.")] = None,
+    effective: Effective = None, owner: Owner = None, due: Due = None, money: Money = None, carbon: Carbon = None, note: Note = None,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Change what is said of an action, or withdraw it."""
+    from pipelines import state
+
+    given = {"status": status or ("done" if effective else None), "owner": owner, "expected_money": money, "expected_kg_co2e": carbon, "note": note, "effective_on": _day(effective, "--effective"), "due_on": _day(due, "--due")}  # fmt: skip
+    found = state.update_action(_settings(warehouse), number, **{k: v for k, v in given.items() if v is not None})
+    _print([_action_row(found)], output, f"Action {number}")
+
+
+@action_app.command(name="list", epilog=_example("backhaul action list --kind size_note --format csv"))
+def action_list(
+    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
+    withdrawn: Annotated[bool, typer.Option("--withdrawn", help="Withdrawn ones too.")] = False,
+    suggested: Annotated[bool, typer.Option("--suggested", help="What the catalogue shows was done and nobody logged, instead.")] = False,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """List logged actions, newest first."""
+    from pipelines import actions, state
+
+    settings = _settings(warehouse)
+    if suggested:
+        with _open(warehouse) as build:
+            found = actions.suggested_actions(build, state.actions(settings))
+        rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records") if kind in (None, row["kind"])]
+        _print(rows, output, "Seen in the catalogue, not logged")
+        return
+    listed = state.actions(settings, kind=kind, with_withdrawn=withdrawn)
+    _print([_action_row(a) for a in listed], output, "Actions")
+
+
+_MEASURED = (
+    "kind", "actions", "verdict", "reason", "change", "low", "high", "rate", "expected_rate", "units", "products", "controls", "weeks", "weeks_needed", "power",
+)  # fmt: skip
+
+
+@action_app.command(
+    name="measure",
+    epilog=_example("backhaul action measure 3")
+    + "\n\n"
+    + _example("backhaul action measure --kind size_note --format json"),
+)
+def action_measure(
+    number: Annotated[int | None, typer.Argument(metavar="[ID]", help="One action; all of each kind together when left out.")] = None,
+    kind: Annotated[str | None, typer.Option(help="All actions of this kind together.")] = None,
+    as_of: Annotated[str | None, typer.Option(metavar="DAY", help="Answer as it would have been at the end of this day.")] = None,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Measure what followed: the rate against matched products, with its interval, or why that cannot be said."""
+    from pipelines import actions, state
+
+    settings = _settings(warehouse)
+    among = state.actions(settings)
+    day = _day(as_of, "--as-of")
+    with _open(warehouse) as build:
+        if number is not None:
+            chosen = state.find_action(settings, number)
+            found = [actions.measure_action(build, chosen, among, as_of=day)]
+        else:
+            kinds = [kind] if kind else sorted({a.kind for a in among})
+            found = [actions.measure_kind(build, k, among, as_of=day) for k in kinds]
+    rows = [m.row() for m in found]
+    if output is Format.table:
+        rows = [{k: row[k] for k in _MEASURED} for row in rows]
+    _print(rows, output, "What followed, against matched products left alone")
 
 
 @app.command(name="map", epilog=_example("backhaul map export.csv > mapping.yaml"))

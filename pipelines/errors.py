@@ -10,7 +10,8 @@
     ├── WarehouseLocked      another load is writing
     ├── UnknownMetric        no metric has that key
     ├── UnknownDimension     a metric cannot be cut that way
-    └── ExportError          a file cannot be exported, or is no export
+    ├── ExportError          a file cannot be exported, or is no export
+    └── ActionError          an action cannot be logged, or there is none of that number
 
 The command line prints one line and exits with 1; the dashboard turns `WarehouseMissing` into a page.
 """
@@ -67,3 +68,7 @@ class UnknownDimension(BackhaulError):
 
 class ExportError(BackhaulError):
     """A file cannot be exported, or is no export."""
+
+
+class ActionError(BackhaulError):
+    """An action cannot be logged, or there is none of that number."""

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from pipelines import metrics
+from pipelines import actions, metrics, state
 from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.sample.draws import stories
@@ -186,6 +186,26 @@ def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
     )  # 3 se of .52 among 730, one return in seven yet to come
     assert rate["difference"] < 0
     assert not rate["is_within_noise"]
+
+
+def test_the_size_note_helped_but_one_dress_alone_cannot_tell(demo_shop: Shop, settings: Settings) -> None:
+    build, told = demo_shop.build, demo_shop.told["robe_alba"]
+    suggested = only(actions.suggested_actions(build), kind="size_note")
+    logged = state.log_action(settings, "size_note", {"style_id": [suggested["style_id"]]}, effective_on=suggested["effective_on"])  # fmt: skip
+    assert near(logged.effective_on, demo_shop.day(told["note_weeks"]), 1)
+    found = actions.measure_action(build, logged, state.actions(settings)).effect
+    # 582 units since: fewer than 800. What is seen is a fall, what was planted lies in the interval, and so does no change:
+    # a fall of 15% would have been seen in a third of such shops, and no wait makes one dress suffice.
+    assert (found.verdict, found.reason, found.products) == ("too_early", "too_few_units", 1)
+    planted = told["rate_after"] / told["rate"] - 1
+    assert found.low < planted < 0 < found.high
+    assert found.change < 0
+    assert found.returns_avoided > 0
+    assert found.units < 800
+    assert found.power < 0.5
+    assert found.weeks_needed is None
+    assert found.controls == 10
+    assert found.before_p > 0.05
 
 
 def test_three_of_three_is_no_finding(demo_shop: Shop) -> None:
