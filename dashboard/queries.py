@@ -382,6 +382,7 @@ def customers(asked: Asked) -> metrics.Concentration:
 def development(asked: Source) -> pd.DataFrame:
     """Give each category's best known development curve: category, day, share."""
     curves = table(asked, "estimate_development_curve")
+    curves = curves[~curves["is_dated"].astype(bool)]  # its days are not all days
     cell = ["source", "category", "channel", "window_days"]
     cells: pd.DataFrame = curves.groupby(cell, dropna=False)["returned"].max().reset_index()
     largest = cells.sort_values(by="returned", ascending=False).drop_duplicates("category")

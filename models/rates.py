@@ -474,12 +474,13 @@ def ultimate_rates(
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = (came + to_come) / n
         half = _z(level) * np.sqrt(spread)
+        low, high = np.minimum(low, rate - half / n), np.maximum(high, rate + half / n)
     waiting = pending.sum(1)
     is_empty = n <= 0
     answer = (
         rate,
-        np.clip(np.minimum(low, rate - half / n), 0.0, 1.0),
-        np.clip(np.maximum(high, rate + half / n), 0.0, 1.0),
+        np.clip(low, 0.0, 1.0),
+        np.clip(high, 0.0, 1.0),
         maturity,
         to_come,
         np.maximum(to_come - half, 0.0),
