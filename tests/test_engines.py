@@ -163,6 +163,20 @@ def test_other_engines_show_a_product_alike(engine: str, hand_path: Path, reques
     assert len(ours.by_size) == 2
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("engine", ["postgresql", "spark"])
+def test_the_rows_behind_are_the_same_on_other_engines(
+    engine: str, hand_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with open_duckdb(hand_path) as here, request.getfixturevalue(engine)(hand_path) as there:
+        for m in metrics.catalogue():
+            for part in metrics.PARTS if m.denominator else metrics.PARTS[:1]:
+                number, total = metrics.rows_total(here, m.key, part=part)
+                assert metrics.rows_total(there, m.key, part=part) == (number, pytest.approx(total)), (m.key, part)
+            found = metrics.rows(there, m.key, limit=3)
+            assert len(found) == min(3, len(metrics.rows(here, m.key))), m.key
+
+
 CONSTRUCTS = {
     "seconds": (
         seconds_between(
