@@ -19,6 +19,7 @@ import streamlit as st
 from dashboard import charts, columns, findings, queries
 from dashboard.filters import View
 from dashboard.i18n import MISSING, Words
+from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
 
 SHOWN_ROWS = 500
@@ -137,7 +138,13 @@ def chart(
 
     A figure without rows behind it says what is seen.
     """
-    _chart(st.session_state["view"], figure, alt, key, behind, seen)
+    _chart(_narrowed(behind), figure, alt, key, behind, seen)
+
+
+def _narrowed(behind: queries.Behind | None) -> View:
+    """Give the view, with the filters of what lies behind added to its own."""
+    view: View = st.session_state["view"]
+    return replace(view, where=(*view.where, *behind.where)) if behind is not None and behind.where else view
 
 
 @st.fragment
@@ -290,7 +297,7 @@ def _rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[qu
 _CODED = {
     "country": "country", "method": "method", "stage": "stage", "promise_id": "promise", "return_reason": "return_reason", "category": "category",
     "role": "role", "mode": "mode", "status": "status", "pattern": "pattern", "data_status": "status", "reason": "return_reason", "state": "state", "disposition": "disposition",
-    "component": "step", "outcome": "flow", "cause": "cause",
+    "component": "step", "outcome": "flow", "cause": "cause", "kind": "kind", "relation": "relation", "through": "through", "what": "what",
 }  # fmt: skip
 
 
@@ -327,7 +334,7 @@ def table(
         chosen = _frame(words, frame, alt, shown, rows=rows, key=key)
         _controls(view, alt, key, behind, frame[present])
         return chosen
-    _table(view, frame, alt, shown, rows, "table_" + "_".join(present), behind)
+    _table(_narrowed(behind), frame, alt, shown, rows, "table_" + "_".join(present), behind)
     return None
 
 
@@ -402,6 +409,111 @@ def pick(label: str, key: str, options: dict[str, str]) -> str:
 def choose(words: Words, page: str, *parts: str) -> str:
     """Let the reader choose a part of the page; only that part is asked for and drawn."""
     return pick(words(f"page.{page}"), f"{page}_part", {part: words(f"{page}.tab_{part}") for part in parts})
+
+
+def figures(words: Words, *shown: tuple[str, str, str]) -> None:
+    """Show a row of numbers that are no metric of the view: the key of the name, the value, what it means."""
+    with st.grid(min(len(shown), 4), min_column_width=210):
+        for key, value, about in shown:
+            st.metric(words(key), value, border=True, height="stretch", help=about)
+
+
+def pick_one(label: str, key: str, names: dict[str, str]) -> str:
+    """Let the reader pick one of many by name; the choice is in the link."""
+    chosen = st.selectbox(label, list(names), format_func=names.__getitem__, key=key, bind="query-params")
+    return chosen if chosen in names else next(iter(names))
+
+
+def actions(view: View) -> None:
+    """Show what people did and what followed, what the catalogue says was done, and the form to log an action."""
+    words, source = view.words, view.source
+    listed = queries.action_list(source)
+    section(words("actions.title"), words, note=words("actions.note"))
+    if listed.empty:
+        nothing(words("actions.none"))
+    else:
+        table(words, listed, words("actions.title"), columns.actions(words, view.currency), rows=8)
+        labels = {
+            str(r.action_id): f"{r.action_id} · {words.value('kind', r.kind)} · {r.about}" for r in listed.itertuples()
+        }
+        kinds = [kind for kind in listed["kind"].unique() if (listed["kind"] == kind).sum() > 1]
+        labels |= {kind: words("actions.all_of", kind=words.value("kind", kind)) for kind in kinds}
+        chosen = pick_one(words("actions.measure"), "action", labels)
+        _measured(view, chosen)
+    found = queries.suggested(source)
+    if len(found):
+        section(words("actions.suggested"), words, note=words("actions.suggested_note"))
+        for position, row in enumerate(found.head(5).itertuples()):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                said = words(
+                    "actions.suggestion",
+                    kind=words.value("kind", row.kind),
+                    name=str(row.name),
+                    day=words.day(row.effective_on),
+                )
+                st.markdown(said + (f": *{row.after!s}*" if row.after else ""))
+                st.button(
+                    words("actions.log"), key=f"suggestion_{position}", icon=":material/add_task:", on_click=_log, args=(view, str(row.kind), [str(row.style_id)], row.effective_on),
+                )  # fmt: skip
+    if problem := st.session_state.pop("action_problem", None):
+        st.error(problem)
+    _log_form(view)
+
+
+def _measured(view: View, chosen: str) -> None:
+    """Show what followed one action, or all of a kind: the verdict, and the numbers it rests on."""
+    words = view.words
+    one = int(chosen) if chosen.isdigit() else None
+    kind = chosen if one is None else next(a.kind for a in queries.actions(view.source) if a.action_id == one)
+    found = queries.measured(view.source, kind, one)
+    e = found.effect
+    st.markdown(f"**{findings.effect(words, found)}**")
+    known = [
+        ("actions.change", words.percent(e.change), words("products.between", low=words.percent(e.low), high=words.percent(e.high))),
+        ("actions.avoided", words.number(e.returns_avoided), words("actions.avoided_note")),
+        ("actions.units", words.number(e.units), words("actions.units_note", products=words.number(e.products), controls=words.number(e.controls), weeks=words.number(e.weeks))),
+        ("actions.power", words.percent(e.power, 0), words("actions.power_note", detectable=words.percent(e.detectable, 0))),
+    ]  # fmt: skip
+    figures(words, *known)
+    if one is not None:
+        st.button(
+            words("actions.withdraw"),
+            icon=":material/undo:",
+            type="tertiary",
+            key="withdraw",
+            on_click=queries.withdraw_action,
+            args=(view.source, one),
+        )
+
+
+def _log(view: View, kind: str, styles: list[str], effective_on: Any, **values: Any) -> None:
+    """Log an action, or keep what is wrong to say it on the page."""
+    try:
+        queries.log_action(view.source, kind, styles, effective_on=effective_on, **values)
+    except BackhaulError as error:
+        st.session_state["action_problem"] = str(error)
+
+
+def _log_form(view: View) -> None:
+    words = view.words
+    names = queries.styles(view.source)
+    section(words("actions.form"), words, note=words("actions.form_note"))
+    with st.form("log_action", border=True):
+        left, right = st.columns(2)
+        kind = left.selectbox(
+            words("actions.kind"), queries.PRODUCT_KINDS, format_func=lambda k: words.value("kind", k)
+        )
+        styles = right.multiselect(words("actions.about"), list(names), format_func=lambda s: f"{names[s]} ({s})")
+        day = left.date_input(words("actions.effective_on"), None, format="DD/MM/YYYY", help=words("actions.open_note"))
+        due = right.date_input(words("actions.due_on"), None, format="DD/MM/YYYY")
+        owner = left.text_input(words("actions.owner"))
+        money = right.number_input(
+            f"{words('actions.expected_money')} ({words.unit(view.currency)})", value=None, min_value=0.0
+        )
+        note = st.text_input(words("actions.note_field"))
+        if st.form_submit_button(words("actions.log"), icon=":material/add_task:"):
+            _log(view, kind, styles, day, due_on=due, owner=owner or None, expected_money=money, note=note or None)
+            st.rerun()
 
 
 def nothing(why: str) -> None:

@@ -121,7 +121,7 @@ def rates_by_cohort(frame: pd.DataFrame, words: Words) -> go.Figure:
 
 
 def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
-    """Draw one value a month with its interval as a band. Columns: month, value, low, high."""
+    """Draw one value a month with its interval as a band. Columns: month, value, low, high, and perhaps usual, a second line."""
     figure = _figure(300, words, unit="y", **_axis(words, unit, what))
     if frame["low"].notna().any():
         banded = frame.dropna(subset=["low", "high"])
@@ -148,6 +148,10 @@ def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
         hoverinfo="text",
         customdata=codes(frame, "month"),
     )
+    if "usual" in frame:
+        figure.add_scatter(
+            x=frame["month"], y=_scale(frame["usual"], unit), mode="lines", line={"color": QUIET, "dash": "dot"}, name=words("chart.usual"), hoverinfo="skip",
+        )  # fmt: skip
     figure.update_yaxes(rangemode="tozero")
     _month_ticks(figure, list(frame["month"]), words)
     return figure
@@ -222,6 +226,61 @@ def concentration(frame: pd.DataFrame, words: Words) -> go.Figure:
         )  # fmt: skip
     figure.update_layout(barmode="group")
     figure.update_yaxes(range=[0, 100])
+    return figure
+
+
+def against(
+    frame: pd.DataFrame, words: Words, what: str, usual: str, kind: str = "", *, first: str = "", signed: bool = False
+) -> go.Figure:
+    """Draw a share a row with its interval, and what is usual beside it, in the order given. Columns: label, value, low, high, usual, n.
+
+    `what` names the axis, `first` the points, `usual` the mark; a balance is `signed`, from -100 to 100.
+    """
+    shown = frame.dropna(subset=["value"])[::-1]
+    names = [words.value(kind, label) for label in shown["label"]]
+    labels = [f"{name} ({words.number(n)})" for name, n in zip(names, shown["n"], strict=True)]
+    labels = _wrapped(labels, 24)
+    figure = _figure(80 + 32 * max(len(shown), 1), words, legend=True, **_axis(words, "share", what))
+    hover = [
+        words("chart.against_hover", name=name, value=words.percent(r.value), low=words.percent(r.low), high=words.percent(r.high), usual=words.percent(r.usual))
+        for name, r in zip(names, shown.itertuples(), strict=True)
+    ]  # fmt: skip
+    figure.add_scatter(
+        y=labels, x=shown["value"] * 100, mode="markers", name=first or words("chart.this_product"), marker={"color": ACCENT, "size": 10}, hovertext=hover, hoverinfo="text", customdata=codes(shown, "label"),
+        error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["value"]) * 100, "arrayminus": (shown["value"] - shown["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
+    )  # fmt: skip
+    figure.add_scatter(
+        y=labels, x=shown["usual"] * 100, mode="markers", name=usual, hovertext=hover, hoverinfo="text", customdata=codes(shown, "label"),
+        marker={"color": MAIN, "size": 16, "symbol": "line-ns-open", "line": {"width": 3}},
+    )  # fmt: skip
+    figure.update_yaxes(categoryorder="array", categoryarray=labels)
+    if signed:
+        figure.update_xaxes(range=[-105, 105], zeroline=True, zerolinewidth=2)
+    else:
+        figure.update_xaxes(rangemode="tozero")
+    return figure
+
+
+def size_grid(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw the adjusted rate of each size and colour with units sold under it, sizes in their order. Columns: size, colour, rate, sold."""
+    sizes, colours = list(dict.fromkeys(frame["size"])), sorted({str(c) for c in frame["colour"].dropna()})
+    cell = {(r.size, r.colour): (r.rate, r.sold) for r in frame.itertuples(index=False)}
+    rates = [[cell.get((s, c), (math.nan, 0))[0] for s in sizes] for c in colours]
+    text = [
+        [
+            f"{words.percent(cell[s, c][0], 0)}<br>{words('chart.sold_n', n=words.number(cell[s, c][1]))}"
+            if (s, c) in cell
+            else ""
+            for s in sizes
+        ]
+        for c in colours
+    ]
+    figure = _figure(90 + 46 * max(len(colours), 1), words)
+    figure.add_heatmap(
+        z=rates, x=[str(s) for s in sizes], y=_wrapped(colours, 12), text=text, texttemplate="%{text}", showscale=False,
+        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]], xgap=2, ygap=2, hoverinfo="skip",
+    )  # fmt: skip
+    figure.update_xaxes(side="top", showgrid=False, type="category")
     return figure
 
 

@@ -191,6 +191,45 @@ def products(words: Words, currency: str) -> Columns:
     return shown | money | _of(words, "products", kg_co2e=("kg", number), return_reason=("reason", text))
 
 
+def costs(words: Words) -> Columns:
+    """Show what a product's returns cost and emit, in all and a returned unit."""
+    two = lambda label: number(label, 2)  # noqa: E731
+    return _of(
+        words, "products", what=("what", text), amount=("amount", number), unit=("unit", text), per_unit=("per_unit", two), category_per_unit=("category_per_unit", two),
+    )  # fmt: skip
+
+
+def related(words: Words) -> Columns:
+    """Show products that share a product's problem, or are bought or returned with it."""
+    return _of(
+        words, "products", relation=("relation", text), name=("name", text), through=("through", text), return_reason=("reason", text), count=("count", number),
+        strength=("strength", lambda label: number(label, 1)),
+    )  # fmt: skip
+
+
+def changes(words: Words) -> Columns:
+    """Show what the catalogue changed of a product."""
+    return _of(words, "products", changed_at=("changed_at", day), what=("what", text), before=("before", text), after=("after", text))  # fmt: skip
+
+
+def actions(words: Words, currency: str) -> Columns:
+    """Show what people did."""
+    shown = _of(
+        words, "actions", action_id=("number", number), kind=("kind", text), about=("about", text), effective_on=("effective_on", day), status=("status", text), owner=("owner", text),
+        due_on=("due_on", day),
+    )  # fmt: skip
+    money = {"expected_money": number(f"{words('actions.expected_money')} ({words.unit(currency)})")}
+    return shown | money | _of(words, "actions", note=("note", text))
+
+
+def backtest(words: Words) -> Columns:
+    """Show what was said of a month's final rate and what came."""
+    return {"month": day(words("returns.month"), "YYYY-MM")} | _of(
+        words, "backtest", maturity_then=("maturity_then", percent), observed_then=("observed_then", percent), projected=("projected", percent), low=("low", percent), high=("high", percent),
+        projected_now=("projected_now", percent), error=("error", percent), is_covered=("is_covered", st.column_config.CheckboxColumn), to_come=("to_come", number), came_since=("came_since", number),
+    )  # fmt: skip
+
+
 def due(words: Words, currency: str) -> Columns:
     """Show open returns with a promise: whose, where, how long, how much."""
     shown = _of(

@@ -14,6 +14,7 @@ from dashboard.queries import Change, Number
 
 Colour = Literal["green", "red", "gray"]
 Arrow = Literal["up", "down", "off"]
+SURE = 0.95
 
 
 @dataclass(frozen=True)
@@ -202,9 +203,62 @@ def products(words: Words, ranking: pd.DataFrame) -> str:
     """Name the product that stands out most."""
     standing_out = ranking[ranking["is_flagged"].astype(bool)] if len(ranking) else ranking
     if standing_out.empty:
+        if len(ranking) and ranking["probability_above"].iloc[0] >= SURE:
+            return most_at_stake(words, ranking.iloc[0])
         return words("finding.products_none")
     first = standing_out.iloc[0]
     return words("finding.products", name=str(first["name"]), rate=words.percent(first["rate"]))
+
+
+def most_at_stake(words: Words, row: Any) -> str:
+    """Say of one product how much of it comes back, and how much is usual."""
+    rate, usual = words.percent(row["rate"]), words.percent(row["category_rate"])
+    return words("finding.product", name=str(row["name"]), rate=rate, usual=usual)
+
+
+def launched(words: Words, profile: Any) -> str:
+    """Say what a product is: category, brand, supplier, season, first day sold."""
+    parts = [words.value("category", profile.category), profile.brand, profile.supplier, profile.season]
+    first = words("products.since", day=words.day(profile.first_sold_on)) if profile.first_sold_on is not None else ""
+    return " · ".join(str(p) for p in [*parts, first] if p)
+
+
+def effect(words: Words, found: Any) -> str:
+    """Say what an action did, or why that cannot be said and how long to wait."""
+    e = found.effect
+    if e.verdict in ("fell", "rose", "no_clear_change"):
+        sentence = words(
+            f"effect.{e.verdict}",
+            change=words.percent(abs(e.change)),
+            low=words.percent(e.low),
+            high=words.percent(e.high),
+        )
+    else:
+        sentence = words(f"effect.{e.verdict}", reason=words(f"effect.reason_{e.reason}") if e.reason else "")
+    weeks = words("effect.weeks", n=words.number(e.weeks_needed)) if e.weeks_needed else ""
+    return " ".join(filter(None, [sentence, weeks]))
+
+
+def backtested(words: Words, frame: pd.DataFrame, days: int) -> str:
+    """Say how far off the projections of some days ago were, in points, and how many held."""
+    known = frame.dropna(subset=["error"])
+    if known.empty:
+        return words("finding.backtest_unknown", days=words.number(days))
+    held = known["is_covered"].dropna()
+    return words(
+        "finding.backtest", days=words.number(days), points=words.number(known["error"].abs().mean() * 100, 1),
+        held=words.number(int(held.sum())), of=words.number(len(held)),
+    )  # fmt: skip
+
+
+def drifting(words: Words, frame: pd.DataFrame) -> str:
+    """Say whether returns still arrive as fast as they used to."""
+    off = frame[frame["is_drifting"].astype(bool)] if len(frame) else frame
+    if off.empty:
+        return words("finding.drift_none")
+    row = off.sort_values("z", key=abs).iloc[-1]
+    where = words.value("category", row["category"]) if not pd.isna(row["category"]) else words("finding.everywhere")
+    return words("finding.drift", where=where, factor=words.percent(abs(row["factor"] - 1), 0), way=words("finding.later" if row["factor"] > 1 else "finding.earlier"))  # fmt: skip
 
 
 def states(words: Words, frame: pd.DataFrame) -> str:

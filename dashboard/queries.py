@@ -14,14 +14,18 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import func, select
 
+from pipelines import actions as pipelines_actions
 from pipelines import export, metrics, state
 from pipelines.metrics import Metric
 from pipelines.settings import Settings
+from pipelines.sources import note_label
 from pipelines.warehouse.build import current_build, current_id
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.schema import STAR
 
 ENTRIES = 512
+PRODUCT_KINDS = state.PRODUCT_KINDS
+BACK = 0.995  # share of the returns back, from which a month is no test of a projection
 BUILDS = 3
 EVERY_ROW = 1_000_000
 GROWING = frozenset(
@@ -75,7 +79,7 @@ class Behind:
     """What lies behind a chart or table: the metric, the dimensions of its marks, the numbers it shows.
 
     A mark carries the values of `by` in this order; `also` are further metrics shown; `is_dated` is False where the days of the
-    view do not matter. Two names are no dimensions of the metric: the state of a promise and the step of the margin.
+    view do not matter; `where` narrows the view further. Two names are no dimensions of the metric: the state of a promise and the step of the margin.
     """
 
     key: str
@@ -83,6 +87,7 @@ class Behind:
     seen: pd.DataFrame | None = None
     also: tuple[str, ...] = ()
     is_dated: bool = True
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 At = tuple[tuple[str, str | None], ...]
@@ -405,6 +410,99 @@ def ranking(asked: Asked) -> pd.DataFrame:
     shared = found["name"].duplicated(keep=False)
     number_of = found["style_id"].str.split(":").str[-1]
     return found.assign(name=found["name"].mask(shared, found["name"] + " " + number_of))
+
+
+@lru_cache(maxsize=ENTRIES // 8)
+def product(asked: Asked, style_id: str) -> metrics.ProductProfile:
+    """Gather what the page of one style shows."""
+    return metrics.product_profile(_open(asked.source), style_id, **_question(asked, "product_return_rate"))
+
+
+def beside_category(frame: pd.DataFrame, label: str, value: str, usual: str, n: str) -> pd.DataFrame:
+    """Name the columns of a part of a product's profile as a chart of it wants them: label, value, low, high, usual, n."""
+    return frame.rename(columns={label: "label", value: "value", usual: "usual", n: "n"})
+
+
+def noted(frame: pd.DataFrame, language: str) -> pd.DataFrame:
+    """Say the themes of customers' notes in a language."""
+    return frame.assign(theme=[note_label(theme, language) for theme in frame["theme"]])
+
+
+@lru_cache(maxsize=ENTRIES)
+def drift(asked: Source) -> pd.DataFrame:
+    """Say per category whether returns still arrive as the curve says."""
+    return metrics.drift(_open(asked))
+
+
+@lru_cache(maxsize=ENTRIES // 8)
+def backtest(asked: Asked, days_ago: int) -> pd.DataFrame:
+    """Lay what would have been said so many days ago beside what has come, a month a row: the columns of metrics.backtest and label."""
+    where = _where(asked, "ultimate_return_rate")
+    found = metrics.backtest(_open(asked.source), days_ago=(days_ago,), where=where)
+    return found[found["status"].eq("ok") & (found["maturity_then"] < BACK)].reset_index(drop=True)
+
+
+# -- actions -----------------------------------------------------------------------------------------------------------
+
+
+def actions(asked: Source) -> list[state.Action]:
+    """List what people did, newest first; read anew each time."""
+    return state.actions(Settings(warehouse=asked.warehouse))
+
+
+def styles(asked: Source) -> dict[str, str]:
+    """Give the names of styles, as `ranking` writes them."""
+    products = table(asked, "dim_product")
+    now = products[products["is_current"].astype(bool)].dropna(subset=["style_id"])
+    return {str(k): str(v) for k, v in now.groupby("style_id")["name"].min().dropna().items()}
+
+
+def action_list(asked: Source) -> pd.DataFrame:
+    """Lay out what people did: action_id, kind, about, effective_on, owner, due_on, status, expected_money, note."""
+    names = styles(asked)
+    rows = [
+        {
+            "action_id": a.action_id, "kind": a.kind, "about": ", ".join(names.get(v, v) for values in a.scope.values() for v in values),
+            "effective_on": a.effective_on, "owner": a.owner, "due_on": a.due_on, "status": a.status, "expected_money": a.expected_money, "note": a.note,
+        }
+        for a in actions(asked)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["action_id", "kind", "about", "effective_on", "owner", "due_on", "status", "expected_money", "note"])  # fmt: skip
+
+
+def measured(asked: Source, kind: str, action_id: int | None = None) -> pipelines_actions.Measured:
+    """Measure what followed one action, or all actions of a kind together."""
+    logged = actions(asked)
+    return _measured(asked, tuple((a.action_id, a.updated_at) for a in logged), kind, action_id)
+
+
+@lru_cache(maxsize=ENTRIES // 8)
+def _measured(
+    asked: Source, logged: tuple[tuple[int, dt.datetime], ...], kind: str, action_id: int | None
+) -> pipelines_actions.Measured:
+    among = actions(asked)
+    if action_id is None:
+        return pipelines_actions.measure_kind(_open(asked), kind, among)
+    one = next(a for a in among if a.action_id == action_id)
+    return pipelines_actions.measure_action(_open(asked), one, among)
+
+
+def suggested(asked: Source) -> pd.DataFrame:
+    """List what the catalogue says was done and nobody logged: style_id, kind, effective_on, before, after, products, name."""
+    found = pipelines_actions.suggested_actions(_open(asked), actions(asked))
+    return found.assign(name=found["style_id"].map(styles(asked)))
+
+
+def log_action(asked: Source, kind: str, style_ids: list[str], **values: Any) -> None:
+    """Log what was done to styles; raises BackhaulError with what is wrong."""
+    scope = {"style_id": style_ids}
+    pipelines_actions.check_scope(_open(asked), kind, scope)
+    state.log_action(Settings(warehouse=asked.warehouse), kind, scope, **values)
+
+
+def withdraw_action(asked: Source, action_id: int) -> None:
+    """Take an action back: it is kept, and neither listed nor measured."""
+    state.withdraw_action(Settings(warehouse=asked.warehouse), action_id)
 
 
 @lru_cache(maxsize=ENTRIES)

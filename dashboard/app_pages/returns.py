@@ -13,7 +13,7 @@ title = findings.with_change(
 blocks.heading(view, title, "returns", ("ultimate_return_rate", "reason_share"))
 blocks.tiles(view, "observed_return_rate", "ultimate_return_rate", "returns_to_come", "window_return_rate")
 
-shown = blocks.choose(words, "returns", "cohorts", "change", "reasons", "customers", "places", "speed")
+shown = blocks.choose(words, "returns", "cohorts", "change", "reasons", "customers", "places", "speed", "proof")
 if shown == "cohorts":
     months = queries.cohorts(asked)
     to_come = findings.still_to_come(
@@ -83,13 +83,28 @@ elif shown == "places":
             blocks.chart(figure, title, f"rate_{kind}", queries.Behind("ultimate_return_rate", (kind,), rates))
         else:
             blocks.greyed(view, "ultimate_return_rate")
-else:
+elif shown == "speed":
     curve = queries.development(asked.source)
     title = findings.speed(words, curve)
     blocks.section(title, words, "maturity", words("returns.speed_note"))
     if curve.empty:
         blocks.greyed(view, "maturity")
     else:
-        blocks.chart(
-            charts.development(curve, words), title, "development", queries.Behind("maturity", ("category",), curve)
+        behind = queries.Behind("maturity", ("category",), curve)
+        blocks.chart(charts.development(curve, words), title, "development", behind)
+        drift = queries.drift(asked.source)
+        blocks.section(findings.drifting(words, drift), words, note=words("returns.drift_note"))
+else:
+    ago = {str(n): words("returns.days_ago", n=words.number(n)) for n in (30, 60, 90)}
+    days = int(blocks.pick(words("returns.tab_proof"), "proof_by", ago))
+    said = queries.backtest(asked, days)
+    title = findings.backtested(words, said, days)
+    blocks.section(title, words, "ultimate_return_rate", words("returns.proof_note"))
+    if len(said):
+        shown_months = queries.beside_category(said, "month", "projected", "projected_now", "sold")
+        shown_months = shown_months.assign(label=[words.month(month) for month in said["month"]])
+        figure = charts.against(
+            shown_months, words, words("chart.share_of_sold"), words("backtest.now"), first=words("backtest.then")
         )
+        blocks.chart(figure, title, "backtest", None, said)
+        blocks.table(words, said, title, columns.backtest(words), rows=7)
