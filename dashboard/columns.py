@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from dashboard.i18n import Words
@@ -158,8 +159,26 @@ def bases(words: Words, currency: str) -> Columns:
     unit = words("returns.units").lower()
     return {
         "month": day(words("returns.month"), "YYYY-MM"), "ordered": number(f"{words('value.basis.order')} ({unit})"),
-        "requested": number(f"{words('value.basis.return')} ({unit})"), "refunded": number(f"{words('value.basis.refund')} ({words.unit(currency)})"),
+        "requested": number(f"{words('value.basis.return')} ({unit})"), "refunded": number(f"{words('value.basis.refund')} ({unit})"),
+        "paid": number(f"{words('accounts.paid')} ({words.unit(currency)})"),
     }  # fmt: skip
+
+
+def accrual(words: Words, currency: str) -> Columns:
+    """Show what to book for a month's or category's returns not settled yet."""
+    groups = {"month": day(words("returns.month"), "YYYY-MM"), "category": text(words("returns.category"))}
+    amounts = ("owed", "to_come", "liability", "low", "high", "cost_of_goods", "cost_to_recover", "asset")
+    return groups | {"units_to_come": number(words("accounts.units_to_come"))} | {
+        name: number(f"{words(f'accounts.{name}')} ({words.unit(currency)})") for name in amounts
+    } | {"reason": text(words("accounts.reason"))}  # fmt: skip
+
+
+def patterns(words: Words) -> Columns:
+    """Show buying patterns as shares of the crowd."""
+    return _of(
+        words, "customers", pattern=("pattern", text), customers=("of_customers", percent), by_chance=("by_chance", percent), sold=("of_sold", percent),
+        returned=("of_returned", percent), rate=("rate", percent), low=("low", percent), high=("high", percent),
+    )  # fmt: skip
 
 
 def products(words: Words, currency: str) -> Columns:
@@ -217,3 +236,20 @@ def legs(words: Words) -> Columns:
         distance_km=("distance", lambda label: number(label, 1)), mass_kg=("mass", lambda label: number(label, 2)),
         kg_co2e=("kg", lambda label: number(label, 3)), status=("status", text), started_on=("started", day),
     )  # fmt: skip
+
+
+def rows(words: Words, frame: pd.DataFrame) -> Columns:
+    """Show the rows behind a number: whatever columns their table has, each by its kind."""
+
+    def made(column: str) -> Any:
+        label = words.value("column", column)
+        values = frame[column]
+        if pd.api.types.is_datetime64_any_dtype(values):
+            return day(label) if column.endswith("_on") or column == "month" else instant(label)
+        if column == "cause" or pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
+            return text(label)
+        whole = (values.dropna() % 1 == 0).all()
+        return number(label, 0 if whole else 3 if column in ("counted", "kg_co2e", "mass_kg", "probability") else 2)
+
+    first = ["counted_on", "counted"]
+    return {column: made(column) for column in [*first, *(str(c) for c in frame if c not in first)]}

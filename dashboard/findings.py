@@ -149,6 +149,49 @@ def still_to_come(words: Words, units: Number, value: Number) -> str:
     return words("returns.still", units=words.number(units.value), amount=words.quantity(value.value, value.unit))
 
 
+def shop_figure(words: Words, steps: pd.DataFrame) -> str:
+    """Say what moved a shop system's figure most: the largest step of its change."""
+    parts = steps[steps["kind"] == "step"]
+    if parts.empty:
+        return words("returns.change")
+    step, amount = parts.sort_values("amount", key=abs)[["step", "amount"]].iloc[-1]
+    points = words("tile.points", points=words.signed(words.number(amount * 100, 1), amount))
+    return words("finding.shop_figure", step=words.value("step", step).lower(), points=points)
+
+
+def same_age(words: Words, found: pd.DataFrame) -> str:
+    """Say how the rate changed within the window both periods have lived through."""
+    if found.empty or found["status"].iloc[0] != "ok":
+        return words("finding.same_age_unknown")
+    row = found.iloc[0]
+    value, previous, difference, low, high = (float(row[c]) for c in ("value", "previous", "difference", "low", "high"))
+    change = Change(value, previous, difference, low, high, bool(row["is_within_noise"]), "share")
+    sentence = words("finding.same_age", rate=words.percent(row["value"]), days=words.number(row["window_days"]))
+    return with_change(words, sentence, change)
+
+
+def gathered(words: Words, found: Any) -> str:
+    """Say what share of returns a tenth of the customers brings, and what chance would make of it."""
+    tenth = found.slices[found.slices["customers"] == 0.1]
+    if tenth.empty:
+        return words("finding.customers_unknown")
+    row = tenth.iloc[0]
+    return words(
+        "finding.customers", share=words.percent(row["returned"], 0), chance=words.percent(row["by_chance"], 0)
+    )
+
+
+def booked(words: Words, table: pd.DataFrame, currency: str) -> str:
+    """Say what to book for returns not settled yet."""
+    whole = table.iloc[0]
+    if whole["status"] != "ok":
+        return words("finding.booked_unknown")
+    return words(
+        "finding.booked", liability=words.money(whole["liability"], currency),
+        low=words.money(whole["low"], currency), high=words.money(whole["high"], currency),
+    )  # fmt: skip
+
+
 def speed(words: Words, curve: pd.DataFrame) -> str:
     """Say after how many days half of what comes back is back; nothing without a curve."""
     half = curve.loc[curve["share"] >= 0.5].groupby("category", observed=True)["day"].min()

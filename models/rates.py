@@ -1,23 +1,33 @@
 """Return rates that stay honest when data are young and samples small.
 
 Here: how returns develop with age, the final rate of a cohort and what is still to come, and when a difference is noise. Not
-here: rates of small products (models/products.py), SQL, files, what counts as a return. The one idea: every function takes additive counts
-(units by group, by day, by share G), so that any engine can sum them and the arithmetic is done once, on sums.
+here: rates of small products (models/products.py), SQL, files, what counts as a return. The one idea: every function takes
+additive counts (units by group, by day, by share G), so that any engine can sum them and the arithmetic is done once, on sums.
 
 Days are whole calendar days since the return clock's start. G(d) is the development curve: the share of a cohort's final
 returns that are confirmed by day d. Intervals are 90% unless told, and widen with `deff`, the design effect of orders
 (lines of one order come back together, so n lines are worth n / deff).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv, expit, logit, ndtr, ndtri
+from scipy.special import expit, logit, ndtr, ndtri
 
 Array = NDArray[np.float64]
 
 PRIOR_UNTIL = 0.95  # a prior speaks for young cohorts only: from this maturity on, data speak alone
+NO_WINDOW_DAYS = 140  # a source without policies: curves run to 200 days
+AFTER_WINDOW_DAYS = 60  # requests end with the window, confirmations later
+DATED_STEPS = 70  # what a date adds to a window is counted in so many steps
+_DATED_DAYS = 65  # what to take such a window for before its own returns are seen
+RECENT_DAYS = 120  # beyond a curve's last day, how far back returned lines count
+_ASSUMED, _STRETCHED = 30.0, 100.0  # returns that an assumed and a stretched curve are worth
+DRIFT_DAYS = 30  # the confirmations that the alarm compares with the curve
+DRIFT_FACTOR, DRIFT_Z = 1.1, 3.5  # delays this much longer or shorter, this surely: the curve no longer fits
 _LEVELS = 100  # shares G are spread linearly over this many steps
 _POINTS = (33, 33, 33, 97)  # of the logit grid, as it narrows in
 
@@ -207,12 +217,195 @@ def assumed_curve(window_days: int, last_day: int) -> Array:
     return np.asarray(curve / curve[-1], dtype=np.float64)
 
 
+class Cell(NamedTuple):
+    """What a development curve is fitted for. `is_dated`: the window ends on a date, so lines of one policy differ in length.
+
+    Time in a dated cell runs relative to the end of the line's own window (`development_day`).
+    """
+
+    source: str
+    category: str | None = None
+    channel: str | None = None
+    window_days: int | None = None
+    is_dated: bool = False
+
+    @property
+    def window(self) -> int:
+        """Length of the window on the curve's own axis."""
+        days = NO_WINDOW_DAYS if self.window_days is None else self.window_days
+        return days + DATED_STEPS if self.is_dated else days
+
+    @property
+    def last_day(self) -> int:
+        """Last day of the curve: confirmations come later than the requests that the window ends.
+
+        >>> Cell("shop", window_days=30).last_day, Cell("shop").last_day, Cell("shop", window_days=30, is_dated=True).last_day
+        (90, 200, 160)
+        """
+        return self.window + AFTER_WINDOW_DAYS
+
+
+class Delays(NamedTuple):
+    """Returns of a cell as additive counts: delay and age of their line at observation (curve days), and how many.
+
+    A returned lot counts once, whatever its units: else one wholesale credit of thousands would be the curve.
+    """
+
+    delay_days: Array
+    returns: Array
+    truncation_days: Array
+
+
+_NOTHING = Delays(np.zeros(0), np.zeros(0), np.zeros(0))
+
+
+def development_day(age_days: ArrayLike, length_days: ArrayLike, window_days: ArrayLike) -> Array:
+    """Place an age on the axis of a window that ends on a date: usual window in days, then progress to the end, then days after it.
+
+    `length_days` is the line's own window, from its clock's start to the date; `window_days` the usual one, shorter. Most send
+    back as soon as ever, whatever the date, so the usual window keeps its days; what the date adds differs in length from line
+    to line and is cut into DATED_STEPS. What it was measured against: docs/decisions/0008.
+
+    >>> development_day([20, 30, 45, 60, 63], 60, 30).tolist()
+    [20.0, 30.0, 65.0, 100.0, 103.0]
+    """
+    age, length, usual = _floats(age_days), _floats(length_days), _floats(window_days)
+    inside = usual + np.floor((age - usual) * DATED_STEPS / np.maximum(length - usual, 1.0))
+    after = usual + DATED_STEPS + age - length
+    return np.asarray(np.where(age <= usual, age, np.where(age <= length, inside, after)), dtype=np.float64)
+
+
+def development_curves(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> dict[Cell, Array]:
+    """Fit a development curve for every cell, small ones pooled: cell, then its window, then the source's leading window.
+
+    Each cell is shrunk to its window's curve over all categories and channels. In a source, the window with most returns leads
+    (itself shrunk a little to an assumed curve); any other window's curve starts from the leading one stretched to its length,
+    so that a window too young to have shown its late returns is not taken for mature: days beyond the oldest line stay
+    stretched until seen. Cells without returns get their window's curve.
+
+    >>> half = Delays(np.array([2, 8]), np.array([5e6, 5e6]), np.array([99, 99]))
+    >>> curves = development_curves([Cell("shop", "shoes", None, 30), Cell("shop", "hats", None, 30)], {Cell("shop", "shoes", None, 30): half})
+    >>> [round(float(curve[5]), 3) for curve in curves.values()]
+    [0.5, 0.5]
+    """
+    found: dict[Cell, Array] = {}
+    for source in sorted({c.source for c in cells}):
+        windows: dict[Cell, list[Cell]] = {}
+        for cell in (c for c in cells if c.source == source):
+            windows.setdefault(Cell(source, None, None, cell.window_days, cell.is_dated), []).append(cell)
+        pooled = {w: _pooled([counts[m] for m in members if m in counts]) for w, members in windows.items()}
+        leading = max(windows, key=lambda w: (not w.is_dated, float(pooled[w].returns.sum()), -(w.window_days or 0)))
+        assumed = assumed_curve(leading.window_days or 30, leading.last_day)
+        first = development_curve(*pooled[leading], leading.last_day, assumed, _ASSUMED)
+        for window, members in windows.items():
+            whole = first
+            if window != leading:
+                start = _carried(first, leading, window)
+                whole = development_curve(*pooled[window], window.last_day, start, _STRETCHED)
+            for cell in members:
+                found[cell] = development_curve(*counts.get(cell, _NOTHING), cell.last_day, whole)
+    return found
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How the delays of recent returns compare with the curve's: `factor` times as long, `z` standard errors from none.
+
+    `is_drifting` when both are large: more than DRIFT_FACTOR either way and beyond DRIFT_Z. `returned` are the recent returns compared.
+    """
+
+    factor: float
+    z: float
+    returned: float
+
+    @property
+    def is_drifting(self) -> bool:
+        """Say whether the curve no longer fits."""
+        return abs(self.z) >= DRIFT_Z and bool(abs(np.log(self.factor)) >= np.log(DRIFT_FACTOR))
+
+
+def delay_drift(parts: Sequence[tuple[Delays, ArrayLike]], recent_days: int = DRIFT_DAYS) -> Drift:
+    """Compare the delays of the returns confirmed in the last `recent_days` with their cells' curves.
+
+    One part a cell whose curve is settled: its counts and its curve. A return of a line aged a that was confirmed in those days
+    has a delay d in (a - recent_days, a]; given that, its chance is g(d) over the curve's rise in between: neither the rate nor
+    sales enter. `z` is the score of log(1 + d), its variance the larger of the curve's own and the one between days
+    (lines of an order come back together, a strike is one event); `factor` is the time stretch of the curve that explains the recent mean of log(1 + d).
+    Without recent returns: factor 1, z 0.
+
+    >>> curve = assumed_curve(30, 90)
+    >>> age = np.repeat(np.arange(30), 40)
+    >>> slow = np.minimum(np.tile(np.arange(40), 30) * 30 // 40, age)
+    >>> delay_drift([(Delays(slow, np.ones(age.size), age), curve)]).factor > 1.1
+    True
+    """
+    factors = np.exp(np.linspace(np.log(0.5), np.log(2.0), 57))
+    expected, score, variance, total = np.zeros(factors.size), 0.0, 0.0, 0.0
+    by_day, ago = np.zeros(recent_days), np.arange(recent_days)
+    for (delay_days, returns, truncation_days), curve in ((d, _floats(c)) for d, c in parts):
+        delay, age = np.asarray(delay_days, dtype=np.int64), np.asarray(truncation_days, dtype=np.int64)
+        last = curve.size - 2  # the curve's last day gathers all later ones
+        recent = (age >= delay) & (age - delay < recent_days) & (delay <= last)
+        if not recent.any():
+            continue
+        # seen[a, c]: returns of lines aged a confirmed c days ago, delay a - c; fair: what the curve gives of each age's
+        oldest = int(age[recent].max())
+        seen = np.bincount(
+            age[recent] * recent_days + (age - delay)[recent], _floats(returns)[recent], (oldest + 1) * recent_days
+        )
+        seen = seen.reshape(-1, recent_days)
+        day = np.arange(oldest + 1)[:, None] - ago
+        possible = (day >= 0) & (day <= last)
+        day = np.clip(day, 0, last)
+        of_age = seen.sum(1, keepdims=True)
+
+        def chances(upto: Array, day: NDArray[np.int64] = day, possible: NDArray[np.bool_] = possible) -> Array:
+            mass = np.where(possible, np.diff(upto, prepend=0.0)[day] + 1e-12, 0.0)
+            fair: Array = mass / np.maximum(mass.sum(1, keepdims=True), 1e-300)
+            return fair
+
+        fair, h = chances(curve), np.log1p(day)
+        centred = h - np.sum(fair * h, 1, keepdims=True)
+        gap = (seen - of_age * fair) * centred
+        score += float(gap.sum())
+        variance += float(np.sum(of_age * fair * centred**2))
+        by_day += gap.sum(0)
+        total += float(seen.sum())
+        axis = np.arange(curve.size + 1)
+        smooth = np.concatenate([[0.0], curve])
+        for k, factor in enumerate(factors):
+            stretched = chances(np.interp(axis / factor, axis, smooth)[1:])
+            expected[k] += float(np.sum((of_age * stretched - seen) * h))
+    between = float(np.sum((by_day - by_day.mean()) ** 2)) * recent_days / max(recent_days - 1, 1)
+    error = np.sqrt(max(variance, between))
+    if error <= 0:
+        return Drift(1.0, 0.0, total)
+    return Drift(float(np.interp(0.0, np.maximum.accumulate(expected), factors)), score / float(error), total)
+
+
+def _carried(curve: Array, leading: Cell, window: Cell) -> Array:
+    """Carry the leading window's curve to another's axis; a source's lines without a window have it as it is, in days."""
+    if window.window_days is None or leading.window_days is None:
+        return stretched_curve(curve, 1, 1, window.last_day)
+    if not window.is_dated:
+        return stretched_curve(curve, leading.window, window.window, window.last_day)
+    longer = max(_DATED_DAYS, window.window_days + 1)
+    stretched = stretched_curve(curve, leading.window, longer, longer + AFTER_WINDOW_DAYS)
+    placed = development_day(np.arange(stretched.size), longer, window.window_days)
+    return np.asarray(np.interp(np.arange(window.last_day + 1), placed, stretched), dtype=np.float64)
+
+
+def _pooled(counts: list[Delays]) -> Delays:
+    return Delays(*(np.concatenate(parts) for parts in zip(*counts, strict=True))) if counts else _NOTHING
+
+
 @dataclass(frozen=True)
 class Ultimate:
     """Final rates of groups, one entry a group; NaN for groups without units.
 
-    `rate` is the expected final share: what has come plus what is to come, over units sold. `low` and `high` lie around it: what
-    is still to come and the chance in so many units both count, so that they bound the rate behind these sales too.
+    `rate` is the expected final share: what has come plus what is to come, over units sold. `low` and `high` hold that share and
+    the rate behind these sales, each at their level: the wider bound of the two, so that chance in what came and doubt about
+    what comes both count.
     `maturity` is the mean of G over units sold. `to_come` are the units still expected, with their interval.
     """
 
@@ -271,26 +464,23 @@ def ultimate_rates(
     mean, sd = (np.broadcast_to(_floats(x), (size,)) for x in (prior if prior is not None else (np.nan, np.nan)))
     with np.errstate(invalid="ignore"):
         has_prior = np.isfinite(mean) & (sd > 0) & (maturity < PRIOR_UNTIL)
-    out = np.full((2, size), np.nan)
+    out = np.full((4, size), np.nan)
     for start in range(0, size, 256):
         part = slice(start, start + 256)
         out[:, part] = _posterior(
-            came[part], pending[part], effect[part], np.where(has_prior, mean, np.nan)[part], sd[part]
+            came[part], pending[part], effect[part], np.where(has_prior, mean, np.nan)[part], sd[part], level
         )
-    to_come, spread = out
+    to_come, spread, low, high = out
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = (came + to_come) / n
         half = _z(level) * np.sqrt(spread)
-        # Var(rate - p) = Var(final - p) + Var(rate - final): chance in n units, and what is not known of those to come.
-        chance = effect * rate * (1 - rate) / n
-        effective = n / effect * np.where(chance > 0, chance / (chance + spread / n**2), 1.0)
-        low, high = _jeffreys(rate, effective, level)
+        around = half / n
     waiting = pending.sum(1)
     is_empty = n <= 0
     answer = (
         rate,
-        np.minimum(low, rate),
-        np.maximum(high, rate),
+        np.clip(np.minimum(low, rate - around), 0.0, 1.0),
+        np.clip(np.maximum(high, rate + around), 0.0, 1.0),
         maturity,
         to_come,
         np.maximum(to_come - half, 0.0),
@@ -299,15 +489,8 @@ def ultimate_rates(
     return Ultimate(*(np.where(is_empty, np.nan, x) for x in answer))
 
 
-def _jeffreys(rate: Array, effective: Array, level: float) -> tuple[Array, Array]:
-    """Bound a rate by Jeffreys' interval on an effective number of units."""
-    tail = (1 - level) / 2
-    a, b = rate * effective + 0.5, (1 - rate) * effective + 0.5
-    return betaincinv(a, b, tail), betaincinv(a, b, 1 - tail)
-
-
-def _posterior(came: Array, pending: Array, deff: Array, mean: Array, sd: Array) -> Array:
-    """Give the units to come and their variance for a block of groups."""
+def _posterior(came: Array, pending: Array, deff: Array, mean: Array, sd: Array, level: float) -> Array:
+    """Give the units to come, their variance and the bounds of the rate for a block of groups."""
     steps = np.linspace(0, 1, _LEVELS + 1)
     used = np.flatnonzero(pending.any(0))
     g, waiting = steps[used], pending[:, used]
@@ -333,7 +516,21 @@ def _posterior(came: Array, pending: Array, deff: Array, mean: Array, sd: Array)
     noise = np.matmul(waiting[:, None, :], chance * (1 - chance))[:, 0, :]
     expected = np.sum(density * coming, 1)
     variance = np.sum(density * ((coming - expected[:, None]) ** 2 + deff[:, None] * noise), 1)
-    return np.vstack([expected, variance])
+    # Bounds of p: a normal on the logit scale would miss the skew of small counts, so the grid's own quantiles are taken.
+    upto = np.cumsum(density, 1) - density / 2
+    tail = (1 - level) / 2
+    bounds = [expit(_crossing(x, upto, share)) for share in (tail, 1 - tail)]
+    return np.vstack([expected, variance, *bounds])
+
+
+def _crossing(x: Array, upto: Array, share: float) -> Array:
+    """Give, per row, the x at which a rising `upto` reaches a share, between points linearly."""
+    at = np.clip((upto < share).sum(1), 1, upto.shape[1] - 1)[:, None]
+    before, after = np.take_along_axis(upto, at - 1, 1), np.take_along_axis(upto, at, 1)
+    left, right = np.take_along_axis(x, at - 1, 1), np.take_along_axis(x, at, 1)
+    part = np.clip((share - before) / np.maximum(after - before, 1e-300), 0, 1)
+    found: Array = (left + part * (right - left))[:, 0]
+    return found
 
 
 def ultimate_rate(
@@ -375,29 +572,54 @@ def returns_to_come(
 
 
 def cohort_prior(
-    returned: ArrayLike, exposure: ArrayLike, lag: ArrayLike, deff: float = 1.0, floor: float = 0.03
+    returned: ArrayLike, exposure: ArrayLike, lag: ArrayLike, deff: float = 1.0
 ) -> tuple[float, float] | None:
     """Expect the next cohort's rate from past mature ones: mean and sd of its logit; None under two cohorts.
 
-    One entry a mature cohort of one category, `lag` 1 for the latest; `exposure` = sum of G over its units. Mean: precision x
-    .6^lag weighted mean of the last six. Variance: mean over the past of one-step-ahead error^2 less what sampling explains,
-    at least `floor`^2.
+    One entry a mature cohort of one category, `lag` 1 for the latest; `exposure` = sum of G over its units. Mean: of the last
+    six, each weighing its units x .6^lag. Sd: the posterior root mean square of what one-step-ahead errors of the past show
+    beyond sampling, a month's change being lognormal around 12% (a factor 2 either way) before any was seen. Errors are
+    weighed by what their counts can tell, so that months with few returns do not make the next one look sure.
 
     >>> mean, sd = cohort_prior([300, 300, 300], [1000, 1000, 1000], [1, 2, 3])
-    >>> round(mean, 2), sd
-    (-0.85, 0.03)
+    >>> round(mean, 2), round(sd, 2)
+    (-0.85, 0.11)
     """
-    r, n, back = _floats(returned) + 0.5, _floats(exposure) + 1.0, _floats(lag)
+    r, n, back = _floats(returned), np.maximum(_floats(exposure), _floats(returned)), _floats(lag)
     order = np.argsort(-back)
-    rate, n, back = np.clip(r / n, 1e-6, 1 - 1e-6)[order], n[order], back[order]
-    if rate.size < 2:
+    r, n, back = r[order], n[order], back[order]
+    if r.size < 2:
         return None
-    x, noise = logit(rate), deff / (n * rate * (1 - rate))
 
     def ahead(end: int) -> float:
         recent = slice(max(0, end - 6), end)
-        w = 0.6 ** (back[recent] - back[end - 1]) / noise[recent]
-        return float(np.sum(w * x[recent]) / w.sum())
+        w = 0.6 ** (back[recent] - back[end - 1])
+        return float((np.sum(w * r[recent]) + 0.5) / (np.sum(w * n[recent]) + 1.0))
 
-    surprise = [(x[k] - ahead(k)) ** 2 - noise[k] for k in range(1, rate.size)]
-    return ahead(rate.size), float(np.sqrt(max(float(np.mean(surprise)), floor**2)))
+    expected = np.array([ahead(k) for k in range(1, r.size)])
+    error = logit((r[1:] + 0.5) / (n[1:] + 1.0)) - logit(expected)
+    noise = deff / (n[1:] * expected * (1 - expected))
+    change = np.exp(np.linspace(np.log(0.03), np.log(0.6), 40))
+    spread = change[:, None] ** 2 + noise
+    belief = -0.5 * np.sum(np.log(spread) + error**2 / spread, 1) - 0.5 * (np.log(change / 0.12) / np.log(2)) ** 2
+    weight = np.exp(belief - belief.max())
+    return float(logit(ahead(r.size))), float(np.sqrt(np.sum(weight * change**2) / weight.sum()))
+
+
+def month_prior(
+    month_no: ArrayLike, returned: ArrayLike, exposure: ArrayLike, units: ArrayLike, deff: float = 1.0
+) -> tuple[float, float] | None:
+    """Expect the rate of months to come from the counts of a category's months: mean and sd of its logit, or None.
+
+    One entry a row, `month_no` any running number of months; rows of a month add up. Only mature months count (`exposure`, the
+    sum of G, at least PRIOR_UNTIL of `units`); see `cohort_prior`.
+
+    >>> month_prior([1, 2, 3], [300, 300, 90], [1000, 1000, 400], [1000, 1000, 1000]) == cohort_prior([300, 300], [1000, 1000], [2, 1])
+    True
+    """
+    month, at = np.unique(np.asarray(month_no, dtype=np.int64), return_inverse=True)
+    r, e, n = (np.bincount(at, _floats(x), month.size) for x in (returned, exposure, units))
+    mature = (e >= PRIOR_UNTIL * n) & (e > 0)
+    if not mature.any():
+        return None
+    return cohort_prior(r[mature], e[mature], month[mature].max() + 1 - month[mature], deff)

@@ -58,7 +58,7 @@ CHECKS = (
     Check("probability_range", "A probability lies between 0 and 1.",
           "SELECT order_line_key, probability FROM estimate_return_probability WHERE NOT probability BETWEEN 0 AND 1"),
     Check("curve_rises", "A development curve rises from 0 to 1.",
-          """SELECT * FROM (SELECT *, lag(share) OVER (PARTITION BY source, category, channel, window_days ORDER BY day) AS before FROM estimate_development_curve)
+          """SELECT * FROM (SELECT *, lag(share) OVER (PARTITION BY source, category, channel, window_days, is_dated ORDER BY day) AS before FROM estimate_development_curve)
              WHERE share < before - 1e-9 OR NOT share BETWEEN 0 AND 1 + 1e-9"""),
     # -- warnings: the build is right about what it was given, and what it was given is odd
     Check("more_returned_than_sold", "More units came back than were sold on these lines: look for a return entered twice.",

@@ -174,6 +174,17 @@ def _day(text: str | None, name: str) -> date | None:
         raise typer.BadParameter(f"{text} is not a day; write it as 2026-01-31.", param_hint=name) from None
 
 
+def _filters(where: list[str] | None) -> dict[str, list[str]]:
+    """Read --where options."""
+    chosen: dict[str, list[str]] = {}
+    for pair in where or []:
+        name, _, value = pair.partition("=")
+        if not value:
+            raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint="--where")
+        chosen.setdefault(name, []).append(value)
+    return chosen
+
+
 @app.command(epilog=_example("backhaul sample --out shop-files --orders 20000 --seed 7"))
 def sample(
     out: Annotated[Path, typer.Option(help="Folder to write the files to.")],
@@ -347,57 +358,188 @@ def metrics(output: FormatOption = Format.table) -> None:
     )
 
 
+Key = Annotated[str, typer.Argument(metavar="KEY", help="Key from `backhaul metrics`.")]
+By = Annotated[
+    list[str] | None, typer.Option(metavar="DIM", help="Cut by a dimension or month, week, quarter; repeatable.")
+]
+Since = Annotated[str | None, typer.Option("--from", metavar="DAY", help="First day, on the metric's own date basis.")]
+Until = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, included.")]
+Where = Annotated[
+    list[str] | None, typer.Option(metavar="DIM=VALUE", help="Keep one value; repeat a dimension for several.")
+]
+AsOf = Annotated[str | None, typer.Option(metavar="DAY", help="Answer as it would have been at the end of this day.")]
+
+
+def _question(
+    by: list[str] | None, since: str | None, until: str | None, where: list[str] | None, as_of: str | None
+) -> dict[str, Any]:
+    """Read the options of a question."""
+    chosen = _filters(where)
+    first, last = _day(since, "--from"), _day(until, "--to")
+    if first and last and first > last:
+        raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
+    return {
+        "by": tuple(dict.fromkeys(by or ())), "where": chosen, "since": first, "until": last, "as_of": _day(as_of, "--as-of"),
+    }  # fmt: skip
+
+
 @app.command(
     epilog=_example("backhaul metric ultimate_return_rate --by category --from 2025-10-01 --to 2025-12-31")
     + "\n\n"
     + _example("backhaul metric promise_kept --by promise --where country=FR --format json")
 )
 def metric(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Key from `backhaul metrics`.")],
-    by: Annotated[
-        list[str] | None, typer.Option(metavar="DIM", help="Cut by a dimension or month, week, quarter; repeatable.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--from", metavar="DAY", help="First day, on the metric's own date basis.")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, included.")] = None,
-    where: Annotated[
-        list[str] | None, typer.Option(metavar="DIM=VALUE", help="Keep one value; repeat a dimension for several.")
-    ] = None,
-    as_of: Annotated[
-        str | None, typer.Option(metavar="DAY", help="Answer as it would have been at the end of this day.")
-    ] = None,
+    key: Key,
+    by: By = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    as_of: AsOf = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
     """Answer one metric: value, interval, how many it rests on, and why when there is no answer."""
     from pipelines import metrics as declared
 
-    chosen: dict[str, list[str]] = {}
-    for pair in where or []:
-        name, _, value = pair.partition("=")
-        if not value:
-            raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint="--where")
-        chosen.setdefault(name, []).append(value)
-    first, last = _day(since, "--from"), _day(until, "--to")
-    if first and last and first > last:
-        raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
+    question = _question(by, since, until, where, as_of)
     found = declared.metric(key)
     with _open(warehouse) as build:
-        answer = declared.answer(
-            build, key, by=tuple(dict.fromkeys(by or ())), where=chosen, since=first, until=last, as_of=_day(as_of, "--as-of"),
-        )  # fmt: skip
+        answer = declared.answer(build, key, **question)
     rows = [{str(k): v for k, v in row.items()} for row in answer.to_dict("records")]
     if output is Format.table:
         empty = not any(row["reason"] for row in rows)
         rows = [
-            {k: v for k, v in row.items() if k not in ("unit", "basis") and not (empty and k in ("status", "reason"))}
+            {
+                k: v
+                for k, v in row.items()
+                if k not in ("unit", "basis", "caution") and not (empty and k in ("status", "reason"))
+            }
             for row in rows
         ]
         unit = answer["unit"].iloc[0] if len(answer) else found.unit
         _print(rows, output, f"{found.name[0]} ({unit}, by {found.basis} date): {found.sentence[0]}")
     else:
         _print(rows, output)
+
+
+@app.command(epilog=_example("backhaul accrual --as-of 2025-12-31 --by month --by category --format csv"))
+def accrual(
+    by: Annotated[
+        list[str] | None, typer.Option(metavar="DIM", help="Cut by month, category, country ...; repeatable.")
+    ] = None,
+    where: Where = None,
+    as_of: Annotated[str | None, typer.Option(metavar="DAY", help="Closing day; the latest day when left out.")] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Give what to book for returns not settled yet: refund liability and right to recover goods (IFRS 15), without VAT."""
+    from pipelines.metrics import accrual as booked
+
+    with _open(warehouse) as build:
+        found = booked(build, by=tuple(dict.fromkeys(by or ("month",))), where=_filters(where), as_of=_day(as_of, "--as-of"))  # fmt: skip
+        currency = build.info.get("reporting_currency", "EUR")
+    rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
+    _print(rows, output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum")
+
+
+@app.command(epilog=_example("backhaul reasons --unknown"))
+def reasons(
+    unknown: Annotated[bool, typer.Option("--unknown", help="Only wordings that no reason is known for.")] = False,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """List how the sources word return reasons, and what each is taken for; add missing ones to data/reasons.csv."""
+    from pipelines.load import reason_wordings
+
+    rows = reason_wordings(_settings(warehouse))
+    _print([r for r in rows if not (unknown and r["reason"] is not None)], output, "Wordings of return reasons")
+
+
+class Part(StrEnum):
+    """Which rows behind a metric."""
+
+    numerator = "numerator"
+    denominator = "denominator"
+
+
+@app.command(
+    epilog=_example("backhaul export observed_return_rate --by category --out rates.xlsx")
+    + "\n\n"
+    + _example("backhaul export observed_return_rate --rows numerator --where category=dresses --out rows.csv")
+)
+def export(
+    key: Key,
+    out: Annotated[Path, typer.Option(help="File to write; .csv, .xlsx or .parquet says the format.")],
+    rows: Annotated[
+        Part | None, typer.Option(help="Write the rows behind the metric instead of its answer; --by adds columns.")
+    ] = None,
+    by: By = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    as_of: AsOf = None,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Write a metric's answer, or the rows behind it, to a file that carries its context and a checksum.
+
+    A file of rows holds the newest 1 000 000 at most, and says so when there are more.
+    """
+    from pipelines import export as files
+    from pipelines import metrics as declared
+
+    question = _question(by, since, until, where, as_of)
+    found = declared.metric(key)
+    total = None
+    with _open(warehouse) as build:
+        if rows is None:
+            frame = declared.answer(build, key, **question)
+        else:
+            frame = declared.rows(build, key, part=rows.value, limit=files.LIMIT, **question)
+            if len(frame) == files.LIMIT:
+                total, _ = declared.rows_total(build, key, part=rows.value, **question)
+        about = files.About(found.name.en, (key,), rows.value if rows else "", total=total, **question)
+        files.write(frame, files.context(build, about, len(frame)), out)
+    cut = f", the newest of {total:,}" if total and total > len(frame) else ""
+    typer.echo(f"{out}: {len(frame):,} rows{cut}. Next: backhaul verify {out}")
+
+
+@app.command(epilog=_example("backhaul verify rates.xlsx"))
+def verify(
+    file: Annotated[Path, typer.Argument(help="A file that `backhaul export` or a page wrote.")],
+    output: FormatOption = Format.table,
+) -> None:
+    """Recompute the checksum of an exported file's rows, and show its context. Exit 1 when the rows are not those written."""
+    from pipelines import export as files
+
+    checked = files.verify(file)
+    _print([{"name": name, "value": value} for name, value in files.read_about(file).items()], output, str(file))
+    if not checked.holds:
+        raise BackhaulError(
+            f"The rows of {file} are not those that were written: the file says {checked.stated[:12]}…, its rows give {checked.found[:12]}…. Export it again."
+        )
+    errors.print(f"{checked.rows:,} rows, as they were written.")
+
+
+@app.command(epilog=_example("backhaul backtest --days 30 --days 90 --by-category"))
+def backtest(
+    days: Annotated[
+        list[int] | None, typer.Option(min=1, help="So many days ago; repeatable. Default 30, 60, 90.")
+    ] = None,
+    by_category: Annotated[bool, typer.Option("--by-category", help="One row a category too.")] = False,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Show what would have been said of final return rates some days ago, and what came."""
+    from pipelines import metrics as declared
+
+    with _open(warehouse) as build:
+        found = declared.backtest(build, days_ago=days or (30, 60, 90), by="category" if by_category else None)
+    if output is Format.table:
+        shown = ["days_ago", "month", *(["category"] if by_category else []), "maturity_then", "observed_then", "projected", "low", "high", "observed_now", "maturity_now", "error", "is_covered"]  # fmt: skip
+        found = found[shown].assign(**found[[c for c in shown if found[c].dtype == float]].round(4))
+    found = found.assign(month=found["month"].astype(str).str[:7])
+    rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
+    _print(rows, output, "Final return rate by month of order: said then, come by now")
 
 
 @app.command(name="map", epilog=_example("backhaul map export.csv > mapping.yaml"))

@@ -9,7 +9,8 @@
     ├── WarehouseMissing     nothing has been published yet
     ├── WarehouseLocked      another load is writing
     ├── UnknownMetric        no metric has that key
-    └── UnknownDimension     a metric cannot be cut that way
+    ├── UnknownDimension     a metric cannot be cut that way
+    └── ExportError          a file cannot be exported, or is no export
 
 The command line prints one line and exits with 1; the dashboard turns `WarehouseMissing` into a page.
 """
@@ -62,3 +63,7 @@ class UnknownMetric(BackhaulError):
 
 class UnknownDimension(BackhaulError):
     """A metric cannot be cut that way."""
+
+
+class ExportError(BackhaulError):
+    """A file cannot be exported, or is no export."""

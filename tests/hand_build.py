@@ -28,7 +28,7 @@ T = datetime(2026, 1, 31, 12)
 STYLES = {"alba": ("dress", "Robe Alba"), "gala": ("dress", "Robe Gala"), "runner": ("shoes", "Runner")}
 FACTS = (
     "order", "product", "unit_cost", "vat", "outbound_cost", "return", "reason", "policy", "leg", "leg_cost", "mass", "refund", "refund_line",
-    "recovery", "disposition", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
+    "recovery", "disposition", "inspection", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
     "stage_received", "stage_inspected", "stage_refunded", "stage_restocked",
 )  # fmt: skip
 
@@ -63,7 +63,7 @@ def _order(
 ORDERS = [
     _order(1, 1, "2025-11-03", "FR", "alba", "S", 2, 100, 40),
     _order(2, 1, "2025-11-03", "FR", "alba", "M", 1, 50, 20),
-    _order(3, 2, "2025-11-10", "DE", "runner", "42", 1, 80, 30),
+    _order(3, 2, "2025-11-10", "DE", "runner", "42", 1, 80, 30, window_ends_on=date(2026, 1, 31)),
     _order(4, 3, "2025-12-01", "FR", "gala", "S", 1, 60, 30),
     _order(5, 4, "2025-12-05", "GB", "runner", "43", 1, 50, 25, currency="GBP", fx_rate=1.2),
     _order(6, 5, "2026-01-10", "FR", "alba", "S", 1, 50, 20),
@@ -91,6 +91,7 @@ def _lot(name: str, line: int | None, stages: dict[str, str], units: int = 1, **
         "ordered_on",
         "clock_started_at",
         "window_days",
+        "window_ends_on",
         "fx_rate",
         "currency",
     )
@@ -102,7 +103,7 @@ def _lot(name: str, line: int | None, stages: dict[str, str], units: int = 1, **
         "return_lot_key": number, "return_line_key": number, "return_line_id": f"shop:{name}", "lot_no": 1, "return_key": number, "return_id": f"shop:r-{name}",
         "order_line_key": line, "parcel_key": number, "parcel_id": f"shop:p-{name}", "source": "shop", "shop_id": "shop:fr", "channel": "web",
         **{s: order.get(s) for s in stamped}, "return_type": "withdrawal", "is_headline": True, "reason": "unknown", "method": "drop_off", "carrier": "Relais", "units": units,
-        **times, "requested_on": min(times.values()).date(), "confirmed_at": confirmed, "confirmed_on": confirmed and confirmed.date(),
+        **times, "requested_on": min(times.values()).date(), "confirmed_at": confirmed, "confirmed_on": confirmed and confirmed.date(), "refunded_on": times["refunded_at"].date() if "refunded_at" in times else None,
         "net_amount": order["net_amount"] / sold * units if order else None, "cost_amount": order["cost_amount"] / sold * units if order else None, "weight_kg": 0.4, **more,
     }  # fmt: skip
 
@@ -119,12 +120,12 @@ CREDIT = {
 }
 LOTS = [
     _lot("a", 1, {"requested": "2025-11-12 09", "approved": "2025-11-12 10", "handed_over": "2025-11-13 09", "carrier_scan": "2025-11-14 09", "received": "2025-11-17 09",
-         "inspected": "2025-11-18 09", "refunded": "2025-11-20 09", "restocked": "2025-11-21 09"}, reason="size_small", disposition="as_new", outcome="resold_as_new", refund_amount=60),
+         "inspected": "2025-11-18 09", "refunded": "2025-11-20 09", "restocked": "2025-11-21 09"}, reason="size_small", inspection_outcome="match", disposition="as_new", outcome="resold_as_new", refund_amount=60),
     _lot("b", 2, {"requested": "2025-11-12 09", "approved": "2025-11-12 10", "handed_over": "2025-11-13 09", "carrier_scan": "2025-11-14 09", "received": "2025-11-17 09",
          "inspected": "2025-11-18 09", "exchanged": "2025-11-19 09", "restocked": "2025-11-25 09"}, reason="size_large", return_type="exchange", disposition="marked_down", outcome="refurbished",
          return_key=ord("a"), return_id="shop:r-a", parcel_key=ord("a"), parcel_id="shop:p-a"),
     _lot("c", 3, {"requested": "2025-12-20 12", "approved": "2025-12-20 13", "handed_over": "2025-12-22 12", "received": "2025-12-29 12", "inspected": "2025-12-30 12",
-         "disposed": "2025-12-31 12", "refunded": "2026-01-15 12"}, reason="quality_defect", disposition="destroyed", outcome="destroyed", refund_amount=96),
+         "disposed": "2025-12-31 12", "refunded": "2026-01-15 12"}, reason="quality_defect", inspection_outcome="worn", disposition="destroyed", outcome="destroyed", refund_amount=96),
     _lot("d", 6, {"requested": "2026-01-28 10", "approved": "2026-01-28 11", "handed_over": "2026-01-29 10", "carrier_scan": "2026-01-30 10"}),
     _lot("e", 4, {"requested": "2025-12-10 09", "cancelled": "2025-12-11 09"}),
     _lot("f", 5, {"requested": "2025-12-12 09", "approved": "2025-12-12 10", "expired": "2026-01-10 09"}),
@@ -297,7 +298,9 @@ TABLES: dict[str, list[dict[str, Any]]] = {
     ],
     "estimate_return_probability": [{"order_line_key": k, "probability": 0.5 if k in (1, 2) else 0.25, "buyer_probability": 0.4 if k in (1, 2) else 0.2, "base_rate": 0.4, "model_id": "m"} for k in range(1, 8)],
     "estimate_development_curve": [
-        {"source": "shop", "category": c, "channel": "web", "window_days": 30, "day": d, "share": min(d / 20, 1.0), "returned": 4} for c in ("dress", "shoes") for d in range(91)
+        {"source": "shop", "category": c, "channel": "web", "window_days": 30, "is_dated": False, "day": d, "share": min(d / 20, 1.0), "returned": 4} for c in ("dress", "shoes") for d in range(91)
+    ] + [
+        {"source": "shop", "category": "shoes", "channel": "web", "window_days": 30, "is_dated": True, "day": d, "share": min(d / 100, 1.0), "returned": 1} for d in range(161)
     ],
     "estimate_rate_prior": [{"kind": "order", "category": c, "a": None, "b": None, "deff": 1.0} for c in (None, "dress", "shoes")],
     "estimate_product_prior": [

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from pipelines import cli
 from pipelines.settings import Settings
 
-VERBS = ("sample", "load", "status", "check", "metrics", "metric", "map", "dashboard", "demo")
+VERBS = (
+    "sample", "load", "status", "check", "metrics", "metric", "accrual", "reasons", "backtest", "export", "verify", "map", "dashboard", "demo",
+)  # fmt: skip
 runner = CliRunner()
 
 
@@ -42,7 +44,7 @@ def test_help_lists_every_verb() -> None:
 def test_a_metric_as_json_has_one_object_a_group(at: tuple[str, str]) -> None:
     rows = json.loads(run("metric", "observed_return_rate", "--by", "category", "--format", "json", *at))
     assert [set(row) for row in rows] == [
-        {"category", "value", "low", "high", "n", "unit", "basis", "status", "reason"}
+        {"category", "value", "low", "high", "n", "unit", "basis", "status", "reason", "caution"}
     ] * 2
     found = {row["category"]: (row["value"], row["n"]) for row in rows}
     assert found["dresses"] == (pytest.approx(2 / 6), 6)

@@ -153,6 +153,16 @@ def test_other_engines_show_a_product_alike(engine: str, hand_path: Path, reques
     assert len(ours.by_size) == 2
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("engine", ["postgresql", "spark"])
+def test_other_engines_say_the_same_of_the_past(engine: str, hand_path: Path, request: pytest.FixtureRequest) -> None:
+    with open_duckdb(hand_path) as here, request.getfixturevalue(engine)(hand_path) as there:
+        for by in (None, "category"):
+            ours, theirs = (metrics.backtest(b, days_ago=(30, 60), by=by) for b in (here, there))
+            assert (ours["status"] == "ok").any()
+            pd.testing.assert_frame_equal(_sorted(ours), _sorted(theirs), rtol=1e-9, atol=1e-9, check_dtype=False)
+
+
 CONSTRUCTS = {
     "seconds": (
         seconds_between(

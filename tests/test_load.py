@@ -83,6 +83,35 @@ def test_the_tiny_shop_has_the_numbers_worked_out_by_hand(tiny_settings: Setting
     assert float(facts["fact_refund"].set_index("refund_id").discrepancy_amount["shop:F2"]) == -2
 
 
+def test_a_window_ends_on_a_date_where_that_is_later_than_its_days(settings: Settings, tmp_path: Path) -> None:
+    shop = copy.deepcopy(TINY_SHOP)
+    for row in shop["policy"]:
+        row["window_until"] = "2026-01-31"
+    load(settings, [write_shop(tmp_path / "shop", shop)])
+    facts = tables(settings)
+    ends = facts["fact_order_line"].set_index("order_line_id").window_ends_on
+    # delivered 3 December: 30 days end on 2 January; delivered 13 January: on 12 February
+    assert str(ends["shop:O1-1"])[:10] == "2026-01-31"
+    assert pd.isna(ends["shop:O6-1"])
+    lots = facts["fact_return_line"]
+    assert lots.window_ends_on.notna().all()
+    assert (lots.window_days == 30).all()
+
+
+def test_a_log_written_before_a_column_was_added_is_read(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    before = tables(copy_of_tiny)
+    for file in (copy_of_tiny.warehouse / "log" / "policy").rglob("*.parquet"):
+        duckdb.execute(f"COPY (SELECT * EXCLUDE window_until FROM '{file}') TO '{tmp_path / 'older.parquet'}'")
+        file.chmod(0o600)
+        file.write_bytes((tmp_path / "older.parquet").read_bytes())
+    load(
+        copy_of_tiny,
+        [write_shop(tmp_path / "more", {"shop": [{**TINY_SHOP["shop"][0], "valid_from": "2025-06-01T00:00:00Z"}]})],
+    )
+    after = tables(copy_of_tiny)
+    assert_same({"policy": before["dim_policy"]}, {"policy": after["dim_policy"]})
+
+
 def test_a_second_load_of_the_same_files_changes_nothing_and_says_so(copy_of_tiny: Settings, tiny_files: Path) -> None:
     before = tables(copy_of_tiny, ("fact_", "dim_", "estimate_"))
     report = load(copy_of_tiny, [tiny_files])

@@ -47,9 +47,17 @@ BY_HAND: dict[str, float] = {
     "conformity_rate": 0,
     "expected_return_rate": (3 * 0.5 + 6 * 0.25) / 9,
     "several_sizes_share": 3 / 9,  # order 1
+    "reason_known_share": 3 / 5,  # a b c of a b c d g
+    "units_owed": 1,  # d: a c g are paid, b is exchanged
+    "refunds_owed": 50,
+    "refunds_owed_cost": 20,
     "size_balance": 0,  # a too small, b too large
     "requested_units": 6,
     "confirmed_units": 8,  # a b c d, g, h 3; i is no return
+    "all_returned_units": 8,
+    "refunded_units": 6,  # a c, g, h 3; i is no return
+    "inspection_mismatch_rate": 1 / 2,  # c of a c
+    "refunded_before_inspection": 0,  # a and c were inspected first; credits were never asked for
     "received_units": 3,  # a b c
     "open_returns": 1,  # d
     "dock_backlog": 0,
@@ -124,7 +132,7 @@ def test_number_by_hand(build: Build, key: str) -> None:
 @pytest.mark.parametrize(("key", "by", "expected"), IN_GROUPS, ids=[f"{k} by {'-'.join(b)}" for k, b, _ in IN_GROUPS])
 def test_groups_by_hand(build: Build, key: str, by: tuple[str, ...], expected: dict[tuple[Any, ...], float]) -> None:
     found = metrics.answer(build, key, by=by)
-    groups = found.drop(columns=["value", "low", "high", "n", "unit", "basis", "status", "reason"])
+    groups = found.drop(columns=["value", "low", "high", "n", "unit", "basis", "status", "reason", "caution"])
     names = [
         tuple(str(v.date()) if isinstance(v, pd.Timestamp) else v for v in row)
         for row in groups.itertuples(index=False)
@@ -137,6 +145,7 @@ def test_every_metric_has_a_number_by_hand() -> None:
         "ultimate_return_rate",
         "returns_to_come",
         "returns_to_come_value",
+        "returns_to_come_cost",
         "window_return_rate",
         "own_part",
         "probability_above_category",

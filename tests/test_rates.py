@@ -2,18 +2,22 @@
 
 import warnings
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 
 import duckdb
 import numpy as np
 import pytest
+from duckdb_sqlalchemy import Dialect
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sqlalchemy import literal_column
 
 from models import rates
 from pipelines.estimate import rates as estimate
+from pipelines.metrics.bases import curve_day
 from pipelines.settings import Settings
+from pipelines.warehouse.engine import literal_instant
 from pipelines.warehouse.shape import create_tables
 
 
@@ -203,6 +207,72 @@ def test_cohort_prior_follows_the_level_and_knows_how_it_moves() -> None:
     assert rates.cohort_prior([3], [10], [1]) is None
 
 
+@given(st.integers(0, 200), st.integers(31, 120))
+@settings(max_examples=60, deadline=None)
+def test_a_dated_windows_day_is_the_same_in_arrays_and_in_both_sqls(age: int, length: int) -> None:
+    clock = date(2025, 11, 1)
+    line = f"(SELECT DATE '{clock}' AS clock_started_at, DATE '{clock + timedelta(length)}' AS window_ends_on, 30 AS window_days) o"
+    instant = literal_instant(datetime.combine(clock + timedelta(age), time(12)))
+    column = {n: literal_column(f"o.{n}") for n in ("clock_started_at", "window_ends_on", "window_days")}
+    portable = curve_day(column["clock_started_at"], column["window_ends_on"], column["window_days"], instant)
+    sql = portable.compile(dialect=Dialect(), compile_kwargs={"literal_binds": True})
+    found = duckdb.execute(f"SELECT {estimate.curve_day_sql(str(age), 'o')}, {sql} FROM {line}").fetchall()[0]
+    assert found == (rates.development_day(age, length, 30),) * 2
+
+
+def test_a_dated_window_is_the_usual_one_for_those_who_return_as_ever_and_pools_lines_of_any_length() -> None:
+    generator = np.random.default_rng(8)
+    start = generator.integers(0, 60, 60_000)
+    length, today = 90 - start, 62
+    wait = np.minimum(generator.lognormal(np.log(6), 0.6, start.size), 29)
+    is_late = generator.random(start.size) < 0.1
+    delay = np.floor(np.where(is_late, wait * length / 30, wait)).astype(int)
+    dated = rates.Cell("shop", "dresses", "web", 30, True)
+    usual = rates.Cell("shop", "dresses", "web", 30)
+    last_year = rates.Delays(rates.development_day(delay, length, 30), np.ones(start.size), np.full(start.size, 160.0))
+    plain = rates.Delays(np.floor(wait), np.ones(start.size), np.full(start.size, 90.0))
+    curve = rates.development_curves([usual, dated], {usual: plain, dated: last_year})[dated]
+    for first in range(0, 60, 15):
+        mine = (start >= first) & (start < first + 15)
+        age = today - start[mine]
+        maturity = curve[rates.development_day(age, length[mine], 30).astype(int)].mean()
+        assert maturity == pytest.approx(np.mean(delay[mine] <= age), abs=0.02)
+
+
+def recent_returns(generator: np.random.Generator, stretch: float) -> tuple[rates.Delays, np.ndarray]:
+    age = generator.integers(0, 90, 30_000)
+    slower = np.where(age < 45, stretch, 1.0)
+    delay = np.floor(generator.lognormal(np.log(9), 0.6, age.size) * slower)
+    seen = delay <= age
+    curve = stats.lognorm.cdf(np.arange(1, 92), 0.6, scale=9)
+    curve[-1] = 1.0
+    return rates.Delays(delay[seen], np.ones(seen.sum()), age[seen]), curve
+
+
+def test_drift_knows_slower_and_faster_returns_from_chance_and_from_more_sales() -> None:
+    generator = np.random.default_rng(9)
+    steady = [rates.delay_drift([recent_returns(generator, 1.0)]) for _ in range(30)]
+    assert not any(d.is_drifting for d in steady)
+    assert 0.6 < np.std([d.z for d in steady]) < 1.4
+    for stretch in (0.75, 1.3):
+        drift = rates.delay_drift([recent_returns(generator, stretch)])
+        assert drift.is_drifting
+        assert drift.factor == pytest.approx(stretch, abs=0.08)
+    counts, curve = recent_returns(generator, 1.0)
+    young = counts.truncation_days < 20
+    more = rates.Delays(*(np.concatenate([x, np.repeat(x[young], 3)]) for x in counts))
+    assert not rates.delay_drift([(more, curve)]).is_drifting
+    assert rates.delay_drift([]) == rates.Drift(1.0, 0.0, 0.0)
+
+
+def test_a_lot_of_thousands_of_units_is_one_return(build: duckdb.DuckDBPyConnection) -> None:
+    estimate.curves(build, Settings())
+    before = curve_of(build, 30, "dresses")
+    build.execute("UPDATE fact_return_line SET units = 100000 WHERE return_lot_key = (SELECT min(return_lot_key) FROM fact_return_line WHERE confirmed_at > TIMESTAMP '2025-09-01' AND category IS NULL)")  # fmt: skip
+    estimate.curves(build, Settings())
+    assert np.array_equal(before, curve_of(build, 30, "dresses"))
+
+
 # -- estimates on a build ----------------------------------------------------------------------------------------------
 
 
@@ -235,7 +305,7 @@ def curve_of(build: duckdb.DuckDBPyConnection, window: int, category: str) -> np
 
 
 def test_a_young_long_window_does_not_claim_the_short_ones_maturity(build: duckdb.DuckDBPyConnection) -> None:
-    estimate.development_curves(build, Settings())
+    estimate.curves(build, Settings())
     short, long = curve_of(build, 30, "dresses"), curve_of(build, 100, "dresses")
     assert short.size == 91
     assert long.size == 161
@@ -257,7 +327,7 @@ def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duck
             TIMESTAMP '2025-01-11' AS confirmed_at FROM range(1000) t(i);
         INSERT INTO estimate_credit_match BY NAME SELECT 10000000 + i AS return_line_key, 10000000 + i AS order_line_key, 1 AS units, i >= 900 AS is_cancellation FROM range(1000) t(i);
     """)
-    estimate.development_curves(build, Settings())
+    estimate.curves(build, Settings())
     rows = build.execute("""
         SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10) FROM estimate_development_curve
         WHERE source = 'till' AND category IS NULL AND window_days IS NULL
@@ -265,7 +335,7 @@ def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duck
     assert rows[0][:2] == (201, 0)  # a year old: outside the days that count, so the assumed curve
     build.execute("UPDATE fact_order_line SET clock_started_at = TIMESTAMP '2025-06-01' WHERE source = 'till'")
     build.execute("UPDATE fact_return_line SET confirmed_at = TIMESTAMP '2025-06-11' WHERE source = 'till'")
-    estimate.development_curves(build, Settings())
+    estimate.curves(build, Settings())
     count, returned, before, after = build.execute("""
         SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10) FROM estimate_development_curve WHERE source = 'till'
     """).fetchall()[0]  # fmt: skip
@@ -275,7 +345,7 @@ def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duck
 
 
 def test_priors_know_the_categories_rate_and_that_orders_are_independent_here(build: duckdb.DuckDBPyConnection) -> None:
-    estimate.development_curves(build, Settings())
+    estimate.curves(build, Settings())
     estimate.priors(build, Settings())
     rows = {(k, c): (a, b, d) for k, c, a, b, d in build.execute("FROM estimate_rate_prior").fetchall()}
     assert set(rows) == {(k, c) for k in ("order", "cohort") for c in (None, "dresses", "shoes")}
@@ -287,14 +357,46 @@ def test_priors_know_the_categories_rate_and_that_orders_are_independent_here(bu
         assert sd >= 0.03
 
 
+def drift_of(build: duckdb.DuckDBPyConnection) -> dict[str | None, bool]:
+    rows = build.execute("SELECT category, is_drifting FROM estimate_delay_drift").fetchall()
+    return dict(rows)
+
+
+def test_the_alarm_tells_late_returns_from_a_new_window(build: duckdb.DuckDBPyConnection) -> None:
+    estimate.curves(build, Settings())
+    assert drift_of(build) == {None: False, "dresses": False, "shoes": False}
+    # From 19 November returns take twice as long: a drift, as long as nothing says that the policy changed that day.
+    since = "ordered_at >= TIMESTAMP '2025-11-19'"
+    late = f"order_line_key IN (SELECT order_line_key FROM fact_order_line WHERE {since})"
+    build.execute(f"UPDATE fact_return_line SET confirmed_at = began + 2 * (confirmed_at - began) FROM (SELECT order_line_key AS k, clock_started_at AS began FROM fact_order_line) WHERE k = order_line_key AND {late}")  # fmt: skip
+    build.execute("DELETE FROM fact_return_line WHERE confirmed_at > TIMESTAMP '2025-12-31 23:00'")
+    build.execute("UPDATE fact_order_line SET window_days = 30")
+    estimate.curves(build, Settings())
+    assert drift_of(build)[None]
+    build.execute(f"""
+        UPDATE fact_order_line SET window_days = 100, policy_key = 2 WHERE {since};
+        UPDATE fact_order_line SET policy_key = 1 WHERE policy_key IS NULL;
+        INSERT INTO dim_policy (policy_key, policy_id, valid_from, window_days) VALUES (1, 'P', TIMESTAMP '2023-01-01', 30), (2, 'P', TIMESTAMP '2025-11-19', 100);
+    """)  # fmt: skip
+    estimate.curves(build, Settings())
+    assert not any(drift_of(build).values())
+    # So does a date at Christmas: its lines are a cell of their own, and no drift of the others'.
+    build.execute("UPDATE fact_order_line SET window_days = 30, window_ends_on = DATE '2026-01-31', policy_key = 1 WHERE policy_key = 2")  # fmt: skip
+    build.execute("DELETE FROM dim_policy WHERE policy_key = 2")
+    estimate.curves(build, Settings())
+    assert not any(drift_of(build).values())
+    assert build.execute("SELECT count(*) FROM (SELECT DISTINCT category, is_dated FROM estimate_development_curve)").fetchall() == [(4,)]  # fmt: skip
+
+
 def test_an_empty_build_has_no_estimates() -> None:
     with duckdb.connect() as connection:
         create_tables(connection)
-        estimate.development_curves(connection, Settings())
+        estimate.curves(connection, Settings())
         estimate.priors(connection, Settings())
         estimate.probability(connection, Settings(), "TRUE")
         for table in (
             "estimate_development_curve",
+            "estimate_delay_drift",
             "estimate_rate_prior",
             "estimate_return_probability",
             "model_version",

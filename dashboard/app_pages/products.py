@@ -13,5 +13,6 @@ blocks.section(words("products.chart"), words, "product_return_rate", words("pro
 if ranking.empty:
     blocks.greyed(view, "product_return_rate")
 else:
-    blocks.chart(charts.products(ranking, words), title, "products")
-    blocks.table(words, ranking, title, columns.products(words, view.currency), rows=15)
+    behind = queries.Behind("product_return_rate", ("style_id",), ranking)
+    blocks.chart(charts.products(ranking, words), title, "products", behind)
+    blocks.table(words, ranking, title, columns.products(words, view.currency), rows=15, behind=behind)

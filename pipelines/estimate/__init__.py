@@ -31,6 +31,6 @@ def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increme
     carbon_cost.lanes(connection, settings)
     carbon_cost.legs(connection, settings, leg)
     carbon_cost.returns(connection, settings, lot)
-    rates.development_curves(connection, settings)
+    rates.curves(connection, settings)
     rates.priors(connection, settings)
     rates.probability(connection, settings, line)

@@ -9,7 +9,7 @@ Age and delay are calendar days (UTC) from the return clock's start. A source's 
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -18,21 +18,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.rates import (
-    PRIOR_UNTIL,
-    assumed_curve,
-    cohort_prior,
-    development_curve,
-    stretched_curve,
+    AFTER_WINDOW_DAYS,
+    DATED_STEPS,
+    DRIFT_DAYS,
+    NO_WINDOW_DAYS,
+    RECENT_DAYS,
+    Cell,
+    Delays,
+    delay_drift,
+    development_curves,
+    month_prior,
 )
 from models.return_probability import FEATURES, fit
 from pipelines.estimate.products import product_priors
 from pipelines.estimate.promises import OBSERVED_SQL
 from pipelines.settings import Settings
 
-NO_WINDOW_DAYS = 140  # a source without policies: curves run to 200 days
-AFTER_WINDOW_DAYS = 60  # requests end with the window, confirmations later
-_RECENT_DAYS = 120  # beyond the last day, how far back returned lines count
-_ASSUMED, _STRETCHED = 30.0, 100.0  # returns that an assumed and a stretched curve are worth
 LABEL_LAG_DAYS = 35
 _REFIT_DAYS = 28
 _SAMPLE = 150_000
@@ -46,76 +47,74 @@ RETURNED_SQL = """
     WHERE r.is_headline AND r.confirmed_at IS NOT NULL AND coalesce(r.order_line_key, m.order_line_key) IS NOT NULL
         AND NOT coalesce(m.is_cancellation, false)
 """
-_CELL = "source, category, channel, window_days"
-_Cell = tuple[str, str | None, str | None, int | None]
-_Sums = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]  # delay days, units, truncation days
+_CELL = "source, category, channel, window_days, is_dated"
+_Array = NDArray[np.float64]
+# The window a line's policy gives, and since when it has been so: what is younger than its curve cannot tell a drift.
+_SETTLED_SQL = f"""
+    SELECT policy_key, max(CASE WHEN is_new THEN valid_from END) OVER (PARTITION BY policy_id ORDER BY valid_from)
+        + to_days((window_days + {AFTER_WINDOW_DAYS + DRIFT_DAYS})::INTEGER) AS settled_at
+    FROM (SELECT policy_key, policy_id, valid_from, window_days, lag(window_days) OVER (PARTITION BY policy_id ORDER BY valid_from) IS DISTINCT FROM window_days AS is_new FROM dim_policy)
+"""
 
 
-def last_day(window_days: int | None) -> int:
-    """Give the last day of a cell's curve.
-
-    >>> last_day(30), last_day(None)
-    (90, 200)
-    """
-    return (NO_WINDOW_DAYS if window_days is None else window_days) + AFTER_WINDOW_DAYS
+def curve_day_sql(age: str, line: str) -> str:
+    """Give the day on its curve of a line so many days after its clock's start: see `models.rates.development_day`."""
+    length, usual = f"({line}.window_ends_on - {line}.clock_started_at::DATE)", f"{line}.window_days"
+    return f"""(CASE WHEN {line}.window_ends_on IS NULL OR {age} <= {usual} THEN {age} WHEN {age} <= {length}
+        THEN {usual} + (({age} - {usual}) * {DATED_STEPS}) // ({length} - {usual}) ELSE {usual} + {DATED_STEPS} + {age} - {length} END)::INTEGER"""
 
 
-def development_curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Fill estimate_development_curve: a curve for every source x category x channel x window that has sold.
+def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Fill estimate_development_curve, a curve for every cell that has sold, and estimate_delay_drift.
 
-    Each cell is shrunk to its window's curve over all categories. In a source, the window with most returns leads (itself
-    shrunk a little to an assumed curve); any other window's curve starts from the leading one stretched to its length, so
-    that a window too young to have shown its late returns is not taken for mature: days beyond the oldest line stay
-    stretched until seen. Lines without a window start from the leading curve as it is.
+    The arithmetic is `models.rates.development_curves`: cells shrink to their window, windows to the leading one. Windows that end
+    on a date keep all their returns, for they come once a year; the others those of lines not much older than the curve.
     """
     del settings
+    delay, age = "greatest(b.confirmed_at::DATE - o.clock_started_at::DATE, 0)", "(t.observed_until::DATE - o.clock_started_at::DATE)"  # fmt: skip
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE returned_cell AS
-        WITH returned AS ({RETURNED_SQL})
-        SELECT o.source, o.category, o.channel, o.window_days, greatest(b.confirmed_at::DATE - o.clock_started_at::DATE, 0)::INTEGER AS delay_days,
-            (t.observed_until::DATE - o.clock_started_at::DATE)::INTEGER AS truncation_days, sum(b.units)::DOUBLE AS units
-        FROM returned b JOIN fact_order_line o USING (order_line_key) JOIN ({OBSERVED_SQL}) t ON t.source = o.source
+        WITH returned AS ({RETURNED_SQL}), settled AS ({_SETTLED_SQL})
+        SELECT o.source, o.category, o.channel, o.window_days, o.window_ends_on IS NOT NULL AS is_dated, {curve_day_sql(delay, "o")} AS delay_days, {curve_day_sql(age, "o")} AS truncation_days,
+            o.window_ends_on IS NULL AND coalesce(s.settled_at <= t.observed_until, true) AS is_settled, count(*)::DOUBLE AS returns
+        FROM returned b JOIN fact_order_line o USING (order_line_key) JOIN ({OBSERVED_SQL}) t ON t.source = o.source LEFT JOIN settled s ON s.policy_key = o.policy_key
         WHERE o.units_sold > 0 AND b.confirmed_at <= t.observed_until AND o.clock_started_at <= t.observed_until
-            AND truncation_days <= coalesce(o.window_days, {NO_WINDOW_DAYS}) + {AFTER_WINDOW_DAYS + _RECENT_DAYS}
+            AND ({age} <= coalesce(o.window_days, {NO_WINDOW_DAYS}) + {AFTER_WINDOW_DAYS + RECENT_DAYS} OR o.window_ends_on IS NOT NULL)
         GROUP BY ALL
     """)  # fmt: skip
-    cells: list[_Cell] = connection.execute(
-        f"SELECT DISTINCT {_CELL} FROM fact_order_line WHERE units_sold > 0 ORDER BY ALL"
-    ).fetchall()
-    rows = connection.execute(f"""
-        SELECT {_CELL}, list(delay_days), list(units), list(truncation_days) FROM (SELECT * FROM returned_cell ORDER BY ALL) GROUP BY ALL
-    """).fetchall()  # fmt: skip
+    cells = [Cell(*row) for row in connection.execute("""
+        SELECT DISTINCT source, category, channel, window_days, window_ends_on IS NOT NULL AS is_dated FROM fact_order_line WHERE units_sold > 0 ORDER BY ALL
+    """).fetchall()]  # fmt: skip
+    counts = _counts(connection, "TRUE")
+    found = development_curves(cells, counts)
+    _write_curves(connection, found, {c: float(d.returns.sum()) for c, d in counts.items()})
+    _write_drift(connection, found, _counts(connection, f"is_settled AND truncation_days - delay_days < {DRIFT_DAYS}"))
     connection.execute("DROP TABLE returned_cell")
-    counts: dict[_Cell, _Sums] = {row[:4]: (np.array(row[4]), np.array(row[5]), np.array(row[6])) for row in rows}
-    nothing: _Sums = (np.zeros(0), np.zeros(0), np.zeros(0))
-    by_window: dict[tuple[str, int | None], list[_Cell]] = {}
-    for cell in cells:
-        by_window.setdefault((cell[0], cell[3]), []).append(cell)
 
-    def pooled(members: list[_Cell]) -> _Sums:
-        delay, units, truncation = zip(*(counts.get(m, nothing) for m in members), strict=True)
-        return np.concatenate(delay), np.concatenate(units), np.concatenate(truncation)
 
-    found: dict[_Cell, NDArray[np.float64]] = {}
-    for source in sorted({c[0] for c in cells}):
-        windows = {w: pooled(members) for (s, w), members in by_window.items() if s == source}
-        leading = max(windows, key=lambda w: (windows[w][1].sum(), -(w or 0)))
-        assumed = assumed_curve(leading or 30, last_day(leading))
-        first = development_curve(*windows[leading], last_day(leading), assumed, _ASSUMED)
-        for window, sums in windows.items():
-            end = last_day(window)
-            if window == leading:
-                whole = first
-            else:
-                start = stretched_curve(first, leading or window or 1, window or leading or 1, end)
-                whole = development_curve(*sums, end, start, _STRETCHED)
-            for cell in by_window[source, window]:
-                found[cell] = development_curve(*counts.get(cell, nothing), end, whole)
-    _write_curves(connection, found, {c: float(counts[c][1].sum()) for c in counts})
+def _counts(connection: duckdb.DuckDBPyConnection, where: str) -> dict[Cell, Delays]:
+    rows = connection.execute(f"""
+        SELECT {_CELL}, list(delay_days), list(returns), list(truncation_days) FROM (SELECT * FROM returned_cell WHERE {where} ORDER BY ALL) GROUP BY ALL ORDER BY ALL
+    """).fetchall()  # fmt: skip
+    return {Cell(*row[:5]): Delays(*(np.array(x, dtype=np.float64) for x in row[5:])) for row in rows}
+
+
+def _write_drift(connection: duckdb.DuckDBPyConnection, found: dict[Cell, _Array], recent: dict[Cell, Delays]) -> None:
+    observed = dict(connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL}) t").fetchall())
+    connection.execute("DELETE FROM estimate_delay_drift")
+    groups: dict[tuple[str, str | None], list[Cell]] = {}
+    for cell in recent:
+        for category in dict.fromkeys((None, cell.category)):
+            groups.setdefault((cell.source, category), []).append(cell)
+    for (source, category), members in groups.items():
+        drift = delay_drift([(recent[c], found[c]) for c in members])
+        until = observed[source].date()
+        row = [source, category, until - timedelta(DRIFT_DAYS - 1), until, drift.factor, drift.z, round(drift.returned), drift.is_drifting]  # fmt: skip
+        connection.execute(f"INSERT INTO estimate_delay_drift VALUES ({', '.join('?' * len(row))})", row)
 
 
 def _write_curves(
-    connection: duckdb.DuckDBPyConnection, found: dict[_Cell, NDArray[np.float64]], returned: dict[_Cell, float]
+    connection: duckdb.DuckDBPyConnection, found: dict[Cell, _Array], returned: dict[Cell, float]
 ) -> None:
     connection.execute("DELETE FROM estimate_development_curve")
     if not found:
@@ -124,7 +123,7 @@ def _write_curves(
     number = np.repeat(np.arange(len(found)), sizes)
     names = pa.table({
         "cell_no": np.arange(len(found)), "source": pa.array([c[0] for c in found], pa.string()), "category": pa.array([c[1] for c in found], pa.string()),
-        "channel": pa.array([c[2] for c in found], pa.string()), "window_days": pa.array([c[3] for c in found], pa.int32()),
+        "channel": pa.array([c[2] for c in found], pa.string()), "window_days": pa.array([c[3] for c in found], pa.int32()), "is_dated": pa.array([c[4] for c in found], pa.bool_()),
         "returned": pa.array([round(returned.get(c, 0.0)) for c in found], pa.int32()),
     })  # fmt: skip
     points = pa.table({
@@ -156,8 +155,8 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         curve AS (SELECT cell_no, day, share FROM estimate_development_curve e JOIN cell c ON {_same("c", "e")}),
         line AS (
             SELECT o.order_line_key, o.order_key, o.product_key, o.ordered_on, o.category, coalesce(o.style_id, o.product_id) AS style, date_trunc('month', o.ordered_on)::DATE AS month, o.units_sold, c.cell_no,
-                (t.observed_until::DATE - o.clock_started_at::DATE)::INTEGER AS age
-            FROM fact_order_line o JOIN ({OBSERVED_SQL}) t ON t.source = o.source JOIN cell c ON {_same("c", "o")} WHERE o.units_sold > 0)
+                {curve_day_sql("(t.observed_until::DATE - o.clock_started_at::DATE)", "o")} AS age
+            FROM (SELECT *, window_ends_on IS NOT NULL AS is_dated FROM fact_order_line) o JOIN ({OBSERVED_SQL}) t ON t.source = o.source JOIN cell c ON {_same("c", "o")} WHERE o.units_sold > 0)
         SELECT l.order_key, l.product_key, l.ordered_on, l.category, l.style, l.month, l.units_sold AS units, least(coalesce(b.units, 0), l.units_sold) AS returned,
             coalesce(v.share, CASE WHEN l.age > 0 THEN 1 ELSE 0 END)::DOUBLE AS share
         FROM line l LEFT JOIN returned b USING (order_line_key) LEFT JOIN curve v ON v.cell_no = l.cell_no AND v.day = l.age;
@@ -174,23 +173,22 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         SELECT category, is_all, greatest(sum(residual * residual) / nullif(sum(variance), 0), 1) FROM basket GROUP BY ALL
     """).fetchall()  # fmt: skip
     deff = {(c, bool(is_all)): float(value or 1.0) for c, is_all, value in effects}
-    cohorts = connection.execute(
-        "SELECT category, month, returned, exposure, units FROM exposed_cohort ORDER BY ALL"
-    ).fetchall()
+    cohorts = connection.execute("""
+        SELECT category, year(month) * 12 + month(month) AS month_no, returned, exposure, units FROM exposed_cohort ORDER BY ALL
+    """).fetchnumpy()  # fmt: skip
     product_priors(connection)
     connection.execute("DROP TABLE exposed_line; DROP TABLE exposed_cohort")
     overall = deff.get((None, True))
     if overall is None:
         return
+    month_category = np.array(np.ma.filled(cohorts["category"], ""), dtype=object)
     rows: list[tuple[str, str | None, float | None, float | None, float]] = []
     for category in [None, *sorted(c for c, is_all in deff if c is not None and not is_all)]:
         effect = overall if category is None else deff[category, False]
         rows.append(("order", category, None, None, effect))
-        months: dict[Any, NDArray[np.float64]] = {}
-        for name, month, *sums in cohorts:
-            if category is None or name == category:
-                months[month] = months.get(month, np.zeros(3)) + np.array(sums)
-        prior = _cohort_prior(months, effect)
+        of = np.ones(month_category.size, dtype=np.bool_) if category is None else month_category == category
+        month_no, back, exposed, units = (cohorts[n][of] for n in ("month_no", "returned", "exposure", "units"))
+        prior = month_prior(month_no, back, exposed, units, effect)
         if prior is not None:
             rows.append(("cohort", category, *prior, effect))
     connection.executemany("INSERT INTO estimate_rate_prior (kind, category, a, b, deff) VALUES (?, ?, ?, ?, ?)", rows)
@@ -198,15 +196,6 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
 
 def _same(left: str, right: str) -> str:
     return " AND ".join(f"{left}.{c.strip()} IS NOT DISTINCT FROM {right}.{c.strip()}" for c in _CELL.split(","))
-
-
-def _cohort_prior(months: dict[Any, NDArray[np.float64]], deff: float) -> tuple[float, float] | None:
-    mature = sorted(m for m, (_, exposure, units) in months.items() if exposure >= PRIOR_UNTIL * units and exposure > 0)
-    if not mature:
-        return None
-    after = mature[-1].year * 12 + mature[-1].month + 1
-    sums = np.array([months[m] for m in mature])
-    return cohort_prior(sums[:, 0], sums[:, 1], [after - m.year * 12 - m.month for m in mature], deff)
 
 
 # -- probability -------------------------------------------------------------------------------------------------------
@@ -308,7 +297,7 @@ def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until:
             FROM line_history h JOIN in_order b ON b.order_key = h.order_key AND b.item = h.item JOIN basket a ON a.order_key = h.order_key
             WHERE {where_line})
         SELECT r.order_line_key, r.day, r.returned, r.base_rate, ln(base_rate / (1 - base_rate)) AS item_rate,
-            coalesce(o.clock_started_at + to_days(coalesce(o.window_days, {NO_WINDOW_DAYS}) + 21) <= TIMESTAMP '{observed_until}', false) AS is_complete,
+            coalesce(greatest(o.clock_started_at + to_days(coalesce(o.window_days, {NO_WINDOW_DAYS})), o.window_ends_on) + INTERVAL 21 DAY <= TIMESTAMP '{observed_until}', false) AS is_complete,
             ln(size_share / (1 - size_share)) - item_rate AS size_rate, ln(market_share / (1 - market_share)) AS market_rate,
             CASE WHEN r.customer_key IS NULL THEN 0 ELSE ln((customer_y + 4 * shop_rate) / (customer_e + 4 * shop_rate)) END AS customer_rate,
             CASE WHEN r.customer_key IS NULL THEN 0 ELSE ln(1 + customer_n) END AS customer_lines,

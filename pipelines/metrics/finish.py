@@ -43,7 +43,7 @@ def answer_frame(
     keys: pd.DataFrame, value: Any, low: Any = np.nan, high: Any = np.nan, n: Any = np.nan, reason: Any = ""
 ) -> pd.DataFrame:
     """Lay value, interval, count and reason beside the keys."""
-    return keys.assign(value=value, low=low, high=high, n=n, reason=reason)
+    return keys.assign(value=value, low=low, high=high, n=n, reason=reason, caution="")
 
 
 def total(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
@@ -152,31 +152,63 @@ def has_curves(build: Build) -> bool:
     return bool(build.memory["has_curves"])
 
 
+def _categories(keys: pd.DataFrame, ask: Ask) -> list[str | None]:
+    """Give the one category that each group is about; None where it is about several."""
+    if "category" in ask.by:
+        return [None if pd.isna(c) else c for c in keys["category"]]
+    chosen = ask.where.get("category", ())
+    chosen = (chosen,) if isinstance(chosen, str) else tuple(chosen)
+    return [chosen[0] if len(chosen) == 1 else None] * len(keys)
+
+
+def _effects(build: Build, keys: pd.DataFrame, ask: Ask) -> np.ndarray[Any, Any]:
+    """Give the design effect of each group: its category's, else that of all orders."""
+    found, whole = priors(build).dropna(subset=["category", "deff"]), design_effect(build)
+    known = dict(zip(found["category"], found["deff"], strict=True))
+    return np.array([whole if c is None else max(float(known.get(c, whole)), 1.0) for c in _categories(keys, ask)])
+
+
 def _cohort_prior(
     build: Build, keys: pd.DataFrame, ask: Ask
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
     """Give mean and sd of the logit per group: a prior speaks for a category, or for all sales, and for no other slice."""
     found = priors(build)
     found = found[found["kind"] == "cohort"]
-    others = [b for b in ask.by if not time_grain(b)]
-    filtered = {name: values for name, values in ask.where.items() if name != "category"}
-    if filtered or any(o != "category" for o in others) or ask.scope.allowed:
-        return None
     chosen = ask.where.get("category", ())
-    if "category" in others:
-        categories = list(keys["category"])
-    elif not chosen:
-        categories = [None] * len(keys)
-    elif len(chosen) == 1:
-        categories = list(chosen) * len(keys)
-    else:
+    is_other = any(name != "category" for name in ask.where) or any(
+        not time_grain(b) and b != "category" for b in ask.by
+    )
+    if is_other or ask.scope.allowed or (not isinstance(chosen, str) and len(chosen) > 1 and "category" not in ask.by):
         return None
     table = {
         (None if pd.isna(c) else c): (a, b) for c, a, b in zip(found["category"], found["a"], found["b"], strict=True)
     }
-    pairs = [table.get(None if pd.isna(c) else c, (np.nan, np.nan)) for c in categories]
+    pairs = [table.get(c, (np.nan, np.nan)) for c in _categories(keys, ask)]
     mean, sd = np.array([p[0] for p in pairs], dtype=float), np.array([p[1] for p in pairs], dtype=float)
     return (mean, sd) if np.isfinite(mean).any() else None
+
+
+def drifts(build: Build) -> pd.DataFrame:
+    """Read once a build how the delays of recent returns compare with the curves."""
+    if "drifts" not in build.memory:
+        build.memory["drifts"] = build.fetch(select(STAR.tables["estimate_delay_drift"]))
+    found: pd.DataFrame = build.memory["drifts"]
+    return found
+
+
+def _drifting(found: pd.DataFrame, build: Build, ask: Ask) -> pd.DataFrame:
+    """Mark the answers whose returns no longer arrive as the curve says: `caution` "delay_drift" and the sentence in `reason`."""
+    on = drifts(build)
+    on = on[on["is_drifting"].astype(bool)].sort_values("z", key=abs)
+    said = {
+        None if pd.isna(category) else category: f"returns arrive {'later' if factor > 1 else 'earlier'} than the curve says since {pd.Timestamp(since).date()} ({factor:.2f} times the delay): the interval may not cover"
+        for category, factor, since in zip(on["category"], on["factor"], on["since_on"], strict=True)
+    }  # fmt: skip
+    own = [said.get(c, "") if not r else "" for c, r in zip(_categories(found, ask), found["reason"], strict=True)]
+    return found.assign(
+        caution=["delay_drift" if x else "" for x in own],
+        reason=[x or r for x, r in zip(own, found["reason"], strict=True)],
+    )
 
 
 # -- final rates -------------------------------------------------------------------------------------------------------
@@ -189,7 +221,7 @@ def final(frame: pd.DataFrame, ask: Ask, build: Build) -> tuple[pd.DataFrame, ra
     came = frame["returned"].fillna(0).to_numpy(float)
     share = frame["share"].fillna(0).to_numpy(float)
     rates = rate_models.ultimate_rates(
-        number, share, np.maximum(sold, 0), came, groups=len(keys), deff=design_effect(build), prior=_cohort_prior(build, keys, ask), level=ask.level
+        number, share, np.maximum(sold, 0), came, groups=len(keys), deff=_effects(build, keys, ask), prior=_cohort_prior(build, keys, ask), level=ask.level
     )  # fmt: skip
     sums = pd.DataFrame(
         {"sold": np.bincount(number, sold, len(keys)), "returned": np.bincount(number, came, len(keys))}
@@ -216,7 +248,8 @@ def _young(
 def ultimate(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     """Give the expected final rate; greyed under half maturity."""
     keys, rates, sums = final(frame, ask, build)
-    return answer_frame(keys, rates.rate, rates.low, rates.high, sums["sold"], _young(build, rates, sums))
+    found = answer_frame(keys, rates.rate, rates.low, rates.high, sums["sold"], _young(build, rates, sums))
+    return _drifting(found, build, ask)
 
 
 def maturity(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
@@ -228,29 +261,38 @@ def maturity(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
 def to_come(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     """Give the units still expected back."""
     keys, rates, sums = final(frame, ask, build)
-    return answer_frame(
-        keys, rates.to_come, rates.to_come_low, rates.to_come_high, sums["sold"], _young(build, rates, sums, 0.05)
-    )
+    reason = _young(build, rates, sums, 0.05)
+    found = answer_frame(keys, rates.to_come, rates.to_come_low, rates.to_come_high, sums["sold"], reason)
+    return _drifting(found, build, ask)
 
 
-def to_come_value(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
-    """Give the net value still expected back: each kept unit's value times its chance to come yet."""
-    keys, rates, sums = final(frame, ask, build)
-    number, _ = groups_of(frame, ask.by)
-    kept = (frame["sold_value"].fillna(0) - frame["returned_value"].fillna(0)).clip(lower=0).to_numpy(float)
-    g = frame["share"].fillna(1).to_numpy(float)
-    p = np.nan_to_num(rates.rate)[number]
-    value = np.bincount(number, kept * p * (1 - g) / np.maximum(1 - p * g, 1e-12), len(keys))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        per_unit = np.where(rates.to_come > 0, value / rates.to_come, 0.0)
-    return answer_frame(
-        keys,
-        value,
-        rates.to_come_low * per_unit,
-        rates.to_come_high * per_unit,
-        sums["sold"],
-        _young(build, rates, sums, 0.05),
-    )
+def to_come_amount(of_sold: str, of_returned: str) -> Finish:
+    """Give the part of an amount still expected back: units to come times what one of them is worth.
+
+    Which of the kept units come is weighed by the usual rate of their category, for dear categories are often those that come
+    back most; so a month is worth about the same whole or by category.
+    """
+
+    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        keys, rates, sums = final(frame, ask, build)
+        number, _ = groups_of(frame, ask.by)
+        kept = {
+            n: (frame[s].fillna(0) - frame[r].fillna(0)).clip(lower=0).to_numpy(float)
+            for n, s, r in (("units", "sold", "returned"), ("amount", of_sold, of_returned))
+        }
+        g = frame["share"].fillna(1).to_numpy(float)
+        a, b = pooled.category_prior(build, frame["family"], "style")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            usual = np.where(np.isfinite(a), a / (a + b), np.nan_to_num(rates.rate)[number])
+            chance = usual * (1 - g) / np.maximum(1 - usual * g, 1e-12)
+            coming = {n: np.bincount(number, x * chance, len(keys)) for n, x in kept.items()}
+            per_unit = np.where(coming["units"] > 0, coming["amount"] / coming["units"], 0.0)
+        amount = rates.to_come * per_unit
+        low, high = rates.to_come_low * per_unit, rates.to_come_high * per_unit
+        found = answer_frame(keys, amount, low, high, sums["sold"], _young(build, rates, sums, 0.05))
+        return _drifting(found, build, ask)
+
+    return finish
 
 
 def window(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
@@ -331,7 +373,8 @@ def own_part(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     with np.errstate(invalid="ignore", divide="ignore"):
         base = np.where(scored > 0, expected / scored, np.nan)
     reason = np.where(np.isfinite(base), _young(build, rates, sums), "no expected rate for these sales")
-    return answer_frame(keys, rates.rate - base, rates.low - base, rates.high - base, sums["sold"], reason)
+    found = answer_frame(keys, rates.rate - base, rates.low - base, rates.high - base, sums["sold"], reason)
+    return _drifting(found, build, ask)
 
 
 # -- promises ----------------------------------------------------------------------------------------------------------

@@ -22,12 +22,8 @@ from pipelines.metrics.base import (
     Base,
     Metric,
     Scope,
-    Sql,
-    Sum,
     Time,
-    always,
     filters,
-    measure,
     statement,
 )
 from pipelines.metrics.bases import (
@@ -44,7 +40,7 @@ from pipelines.metrics.bases import (
     risks,
 )
 from pipelines.metrics.money import COST, MARGIN, REVERSED
-from pipelines.warehouse.engine import Build, Expression, days_between, double, literal_day
+from pipelines.warehouse.engine import Build, Expression, days_between, double
 from pipelines.warehouse.schema import STAR
 
 Where = Mapping[str, Sequence[Any]] | None
@@ -122,6 +118,25 @@ def promise_states(
     question = _asked(build, "promise_kept", by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)
     keys, sums = finish.by_state(build.fetch(statement(question)), question)
     return pd.concat([keys, sums.astype(int)], axis=1)
+
+
+# -- delays ------------------------------------------------------------------------------------------------------------
+
+
+def drift(build: Build, *, scope: Scope = EVERYTHING) -> pd.DataFrame:
+    """Say per source and category whether returns still arrive as the curve says; without a category, the whole source.
+
+    Columns: source, category, since_on and until_on (the days of confirmation compared), factor (recent delays over the
+    curve's), z, returned (lots compared), is_drifting. Windows that end on a date, and windows that are newer than their curve
+    is long, are left out: a change of policy is no drift. Answers that rest on a drifting curve carry `caution`.
+    """
+    found = finish.drifts(build)
+    for name in ("source", "category"):
+        if name in scope.allowed:
+            found = found[found[name].isin(list(scope.allowed[name]))]
+    if set(scope.allowed) - {"source", "category"}:
+        found = found.iloc[:0]  # nothing is known of a smaller slice
+    return found.sort_values(["source", "category"], na_position="first", ignore_index=True)
 
 
 # -- products ----------------------------------------------------------------------------------------------------------
@@ -475,63 +490,3 @@ def waterfall(
         .fillna({"measured": 0.0, "imputed": 0.0, "assumed": 0.0})
         .replace({-0.0: 0.0})
     )
-
-
-def rate_change(
-    build: Build, period: tuple[Day, Day], against: tuple[Day, Day], *, by: str = "category", where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
-    """Explain why the figure of a shop system (returns asked for in a period / units sold in it) moved: effect, points, exactly adding up.
-
-    older_orders: returns of orders placed before the period; volume: more or fewer sales to divide them by; mix: sales moving
-    between groups of `by`; rate: returns of the period's own orders at equal mix. Rows previous and current are the figures.
-    """
-    (came, sold, own), (came_before, sold_before, own_before) = (
-        _landed(build, since, until, by, {"where": where, "as_of": as_of, "scope": scope})
-        for since, until in (period, against)
-    )
-    groups = sold.index.union(sold_before.index)
-    sold, own, sold_before, own_before = (x.reindex(groups).fillna(0.0) for x in (sold, own, sold_before, own_before))
-    total, total_before = float(sold.sum()), float(sold_before.sum())
-    if total <= 0 or total_before <= 0:
-        return pd.DataFrame(columns=["effect", "points"])
-    older, older_before = came - float(own.sum()), came_before - float(own_before.sum())
-    weight, weight_before = sold / total, sold_before / total_before
-    rate, rate_before = own / sold.where(sold > 0), own_before / sold_before.where(sold_before > 0)
-    rate, rate_before = rate.fillna(rate_before).fillna(0.0), rate_before.fillna(rate).fillna(0.0)
-    rows = [
-        ("previous", came_before / total_before),
-        ("older_orders", (older - older_before) * (1 / total + 1 / total_before) / 2),
-        ("volume", (1 / total - 1 / total_before) * (older + older_before) / 2),
-        ("mix", ((weight - weight_before) * (rate + rate_before)).sum() / 2),
-        ("rate", ((rate - rate_before) * (weight + weight_before)).sum() / 2),
-        ("current", came / total),
-    ]
-    return pd.DataFrame(rows, columns=["effect", "points"])
-
-
-def _landed(
-    build: Build, since: Day, until: Day, by: str, common: dict[str, Any]
-) -> tuple[float, "pd.Series[float]", "pd.Series[float]"]:
-    """Give the returns asked for in a period, and per group the sales of the period and how many of the returns are theirs."""
-    period = {**common, "since": since, "until": until}
-    came = build.fetch(statement(_asked(build, "confirmed_units", **period)))["confirmed"].sum()
-    sold = build.fetch(statement(_asked(build, "sold_units", by=(by,), **period))).set_index(by)["sold"]
-    question = _asked(build, "confirmed_units", by=(by,), **period)
-    own = build.fetch(statement(replace(question, metric=_own_cohort(question)))).set_index(by)["own"]
-    return float(np.nan_to_num(came)), sold.fillna(0.0).astype(float), own.fillna(0.0).astype(float)
-
-
-def _own_cohort(question: Ask) -> Metric:
-    """Count returns asked for in the question's period whose order was placed in it too."""
-
-    def inside(when: Sql, day: Expression) -> Sql:
-        since, until = question.since, question.until
-        bounds = [day >= literal_day(since)] if since else []
-        return lambda now: and_(when(now), *bounds, *([day <= literal_day(until)] if until else []))
-
-    days = (lots.c.ordered_on, t["estimate_credit_match"].c.ordered_on)
-    sums = [
-        Sum(s.base, s.amount, inside(s.when or always, day))
-        for s, day in zip(returned(basis="return"), days, strict=True)
-    ]
-    return replace(question.metric, measures=(measure("own", sums),))

@@ -273,18 +273,24 @@ def _catalogue(rng: Rng, s: Simulation, writer: Writer) -> None:
     )
 
     rows_out = []
+    told_market = world.stories["germany_window"]["market"] if "germany_window" in world.stories else None
     for at, name_of in enumerate(world.markets):
-        versions = [(world.start - 400 * DAY, int(p["window_days"]))]
-        if "germany_window" in world.stories and name_of == world.stories["germany_window"]["market"]:
-            versions.append((world.since("germany_window"), world.stories["germany_window"]["window_days"][1]))
-        for begin, window in versions:
-            rows_out += [(at, begin, window, promise, *promised) for promise, promised in p["promises"].items()]
+        changed = world.since("germany_window") if name_of == told_market else np.inf
+        dates = {
+            world.start - 400 * DAY,
+            changed,
+            *(d for first, after, _ in world.christmas() for d in (first, after)),
+        }
+        for begin in sorted(d for d in dates if world.start - 400 * DAY <= d <= world.end):
+            within = [until for first, after, until in world.christmas() if first <= begin < after]
+            days = world.stories["germany_window"]["window_days"][1] if begin >= changed else int(p["window_days"])
+            rows_out += [(at, begin, days, promise, *promised, within[0] // DAY if within else None) for promise, promised in p["promises"].items()]  # fmt: skip
     has = {
         m: sorted({k for row in p["carriers"].values() if m in row["markets"] for k in row["methods"]} | {"store"})
         for m in world.markets
     }
     columns = {
-        "kind": np.zeros(len(rows_out), np.int64), "market": words(np.array([r[0] for r in rows_out]), world.markets), "valid_from": times(np.floor(np.array([r[1] for r in rows_out]) / DAY) * DAY), "window_days": pa.array([r[2] for r in rows_out]),
+        "kind": np.zeros(len(rows_out), np.int64), "market": words(np.array([r[0] for r in rows_out]), world.markets), "valid_from": times(np.floor(np.array([r[1] for r in rows_out]) / DAY) * DAY), "window_days": pa.array([r[2] for r in rows_out]), "window_until": pa.array([None if r[9] is None else int(r[9]) for r in rows_out], pa.int32()).cast(pa.date32()),
         "methods": words(np.array([r[0] for r in rows_out]), [" ".join(has[m]) for m in world.markets]), "currency": words(np.array([r[0] for r in rows_out]), world.market("currency").tolist()),
         "promise_id": pa.array([r[3] for r in rows_out]), "from_stage": pa.array([r[4] for r in rows_out]), "to_stage": pa.array([r[5] for r in rows_out]), "duration": pa.array([float(r[6]) for r in rows_out]),
         "duration_unit": pa.array([r[7] for r in rows_out]), "responsible": pa.array([r[8] for r in rows_out]),
@@ -297,6 +303,7 @@ def _catalogue(rng: Rng, s: Simulation, writer: Writer) -> None:
             iso("valid_from"),
             "market",
             "window_days",
+            "window_until",
             "0.00 AS fee_amount",
             "currency",
             "methods",
@@ -621,7 +628,7 @@ def _sites(rng: Rng, s: Simulation, writer: Writer) -> None:
         wordings = _wording(s, row)
         columns = _return_columns(s, row, plan.kind) | {
             "event": words(event, names), "lot_no": np.where(has_lot, lot["lot_no"][safe], 1), "occurred_at": times(when), "recorded_at": times(plan.recorded), "units": np.where(has_lot, lot["units"][safe], rows["units"][row]),
-            "place_id": words(place, s.network.column("place_id").tolist()), "condition": words(grade, "abcd"), "disposition": words(np.where(has_lot, lot["disposition"][safe], -1), DISPOSITIONS),
+            "place_id": words(place, s.network.column("place_id").tolist()), "condition": words(grade, "abcd"), "inspection_outcome": words(np.where(graded, lot["found"][safe], -1), list(s.world.parameters["inspection_outcomes"])), "disposition": words(np.where(has_lot, lot["disposition"][safe], -1), DISPOSITIONS),
         }  # fmt: skip
         select = [
             *_event_ids(system),
@@ -642,6 +649,7 @@ def _sites(rng: Rng, s: Simulation, writer: Writer) -> None:
             select += ["method", "reason_raw", "return_type"]
         select += [
             "condition",
+            "inspection_outcome",
             "disposition",
             "product AS product_id",
             "country",

@@ -48,6 +48,20 @@ class World:
         back = round((self.stories[story]["weeks"] if weeks is None else weeks) * 7)
         return float(np.floor(self.end / DAY) - back) * DAY
 
+    def christmas(self) -> list[tuple[float, float, float]]:
+        """List the orders of each winter that may come back until a date: their first second, the first after them, the date's."""
+        window = self.parameters["christmas_window"]
+
+        def at(year: int, day: str) -> float:
+            return float(np.datetime64(f"{year}-{day}", "s").astype(np.int64))
+
+        first_year, last_year = (1970 + int(np.int64(t) // (365.2425 * DAY)) for t in (self.start, self.end))
+        winters = [
+            (at(y, window["first"]), at(y, window["last"]) + DAY, at(y + 1, window["until"]))
+            for y in range(first_year - 1, last_year + 1)
+        ]
+        return [(first, after, until) for first, after, until in winters if after > self.start and first <= self.end]
+
     def scaled(self, count: float) -> int:
         """Scale a count stated for 200,000 order lines to this run; at least one."""
         return max(1, round(count * self.orders / 200_000))

@@ -28,6 +28,7 @@ HEADLINE_RETURN_TYPES = ("withdrawal", "commercial", "exchange")
 DISPOSITIONS = (
     "as_new", "b_stock", "marked_down", "repaired", "refurbished", "donated", "recycled", "return_to_supplier", "destroyed",
 )  # fmt: skip
+INSPECTION_OUTCOMES = ("match", "empty", "swapped", "worn", "missing_part")
 REASONS = (
     "size_small", "size_large", "fit_other", "colour_style", "not_as_described", "quality_defect", "damaged_transit",
     "wrong_item", "late", "changed_mind", "bracketing", "gift", "fraud_abuse", "other", "unknown",
@@ -119,6 +120,7 @@ return_event = _log(
     _col("carrier", String, "Carrier of the return"),
     _col("method", String, "How the customer hands the parcel over", values=METHODS),
     _col("condition", String, "Condition found at inspection: a, b, c or d"),
+    _col("inspection_outcome", String, "What inspection found against what was asked back", values=INSPECTION_OUTCOMES),
     _col("disposition", String, "What is done with the units", values=DISPOSITIONS),
     _col("reason_raw", String, "Reason as the source words it; normalised by data/reasons.csv"),
     _col("note_terms", String, "Free note of the customer in a file; the concepts it speaks of in the log", personal="terms"),
@@ -239,6 +241,7 @@ policy = _log(
     _col("channel", String, "Channel it applies to; empty for all"),
     _col("category", String, "Category it applies to; empty for all"),
     _col("window_days", Integer, "Days the customer has to ask for a return, from delivery", required=True),
+    _col("window_until", Date, "Last day to ask for a return, where that is later than `window_days` allow (orders from November may come back until 31 January); empty for a window of days alone"),
     _col("fee_amount", Money, "Fee taken from the customer per return, excluding VAT"),
     _col("currency", String, "ISO 4217 currency of the fee"),
     _col("methods", String, "Hand-over methods offered, separated by blanks"),
@@ -322,6 +325,7 @@ dim_policy = _star(
     _c("valid_from", DateTime, "Version begins (UTC)"), _c("valid_to", DateTime, "Version ends (UTC), empty while current"),
     _c("market", String, "ISO country, empty for all"), _c("channel", String, "Channel, empty for all"),
     _c("category", String, "Category, empty for all"), _c("window_days", Integer, "Days to ask for a return"),
+    _c("window_until", Date, "Last day to ask for a return where later; empty for a window of days alone"),
     _c("fee_amount", Money, "Fee per return, excluding VAT"), _c("currency", String, "Currency of the fee"),
     _c("methods", String, "Methods offered"),
 )  # fmt: skip
@@ -386,8 +390,9 @@ fact_order_line = _star(
     _c("line_type", String, "goods, or what else the line is"), _c("is_exchange", Boolean, "Replaces a returned line: outside sold units"),
     _c("has_several_sizes", Boolean, "The order holds the style in two or more sizes"),
     _c("ordered_at", DateTime, "UTC"), _c("ordered_on", Date, "Shop's local day"), _c("shipped_at", DateTime, "UTC"),
-    _c("delivered_at", DateTime, "UTC"), _c("clock_started_at", DateTime, "UTC start of the return clock: delivery where the source reports deliveries, else the order; empty when not delivered"),
+    _c("delivered_at", DateTime, "UTC"), _c("clock_started_at", DateTime, "UTC start of the return clock: delivery where the source reports deliveries (30 days after shipping where one is not reported), else the order; empty when not shipped"),
     _c("window_days", Integer, "Return window of the policy (days)"),
+    _c("window_ends_on", Date, "Last day of the window where the policy's date is later than its days; empty: the clock's start and window_days end it"),
     _c("units_ordered", Integer, "Units"), _c("units_cancelled", Integer, "Units cancelled before shipping"),
     _c("units_sold", Integer, "Goods shipped, exchanges left out (units)"),
     _c("units_exchanged_in", Integer, "Goods shipped as replacement (units)"),
@@ -417,16 +422,17 @@ fact_return_line = _star(
     _c("has_several_sizes", Boolean, "The order held the style in two or more sizes"),
     _c("ordered_on", Date, "Local day of the order line; empty when unknown"),
     _c("clock_started_at", DateTime, "UTC start of the order line's return clock"), _c("window_days", Integer, "Return window (days)"),
+    _c("window_ends_on", Date, "Last day of the order line's window where a date ends it"),
     _c("return_type", String, "Nature of the return"), _c("is_headline", Boolean, "Counts in headline rates"),
     _c("reason", String, "Normalised reason"), _c("note_terms", String, "Concepts of the customer's note, of data/note_words.csv, blanks between"),
     _c("method", String, "How it was handed over"), _c("carrier", String, "Carrier of the return"),
-    _c("place_id", String, "Site that received the units, or where they wait"), _c("condition", String, "Condition found"), _c("disposition", String, "What was done"),
+    _c("place_id", String, "Site that received the units, or where they wait"), _c("condition", String, "Condition found"), _c("inspection_outcome", String, "match, empty, swapped, worn or missing_part"), _c("disposition", String, "What was done"),
     _c("outcome", String, "Outcome of the disposition"),
     _c("units", Integer, "Units of the lot"),
     *(_c(name, DateTime, "UTC; empty until it happens") for name in STAGE_TIMES),
     _c("requested_on", Date, "Return date: shop's local day of the request, else of the first event"),
     _c("confirmed_at", DateTime, "First of store acceptance, first scan, receipt, inspection, refund with units (UTC); empty while only requested and for cancelled, rejected and expired"),
-    _c("confirmed_on", Date, "Local day of confirmation"),
+    _c("confirmed_on", Date, "Local day of confirmation"), _c("refunded_on", Date, "Local day of the refund"),
     _c("net_amount", Money, "Net sales value of the units, excluding VAT"), _c("vat_amount", Money, "Their VAT"),
     _c("cost_amount", Money, "Their purchase cost"), _c("refund_amount", Money, "Refunded for the units, including VAT"),
     _c("currency", String, "ISO 4217"), _c(*_FX), _c("weight_kg", Double, "Net weight of one unit (kg)"),
@@ -521,7 +527,14 @@ estimate_breach_risk = _star(
 estimate_development_curve = _star(
     "estimate_development_curve", "One cell x day since the clock's start: share of the final returns confirmed by then.",
     _c("source", String, "Source"), _c("category", String, "Category"), _c("channel", String, "Channel"), _c("window_days", Integer, "Return window (days)"),
-    _c("day", Integer, "Days since the clock's start"), _c("share", Double, "G(day), 0-1"), _c("returned", Integer, "Returned units behind the cell"),
+    _c("is_dated", Boolean, "The window ends on a date: lines of one cell differ in length"),
+    _c("day", Integer, "Days since the clock's start; of a dated window the usual window's days, then 70 steps to its end, then days after it"), _c("share", Double, "G(day), 0-1"), _c("returned", Integer, "Returned lots behind the cell"),
+)  # fmt: skip
+estimate_delay_drift = _star(
+    "estimate_delay_drift", "One source x category: how the delays of the last 30 days' returns compare with the curve's; without a category all of the source.",
+    _c("source", String, "Source"), _c("category", String, "Category"), _c("since_on", Date, "First day compared"), _c("until_on", Date, "Last day compared"),
+    _c("factor", Double, "Recent delays over the curve's"), _c("z", Double, "Standard errors from no drift"), _c("returned", Integer, "Returned lots compared"),
+    _c("is_drifting", Boolean, "Large and sure: intervals resting on the curve may not cover"),
 )  # fmt: skip
 estimate_rate_prior = _star(
     "estimate_rate_prior", "One prior fitted once a build: a cohort's logit-normal; or the design effect of orders alone.",

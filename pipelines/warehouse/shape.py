@@ -16,6 +16,7 @@ from pipelines.warehouse import schema
 from pipelines.warehouse.contracts import KEYED, identity_of, key_sql, sql_type
 
 SHARE_TO_REBUILD = 0.2  # with more than this share of lines touched a full build is cheaper than an increment
+UNREPORTED_DAYS = 30  # after so many days on the way a line is taken for delivered: its delivery was not reported
 DIMENSION_LOGS = ("product", "place", "policy", "shop", "fx_rate")
 TOUCHED = {
     key: f"{key} IN (SELECT {key} FROM touched_{key.removesuffix('_key')})"
@@ -198,7 +199,7 @@ def shape_dimensions(connection: duckdb.DuckDBPyConnection, reporting: str) -> N
         INSERT INTO dim_policy BY NAME
             SELECT *, lead(valid_from) OVER (PARTITION BY policy_id ORDER BY valid_from) AS valid_to FROM (
                 SELECT DISTINCT ON (policy_id, valid_from) {key_sql("policy_id || '|' || valid_from::VARCHAR")} AS policy_key, policy_id, valid_from, market, channel,
-                    category, window_days, fee_amount, currency, methods FROM current_policy ORDER BY policy_id, valid_from, promise_id);
+                    category, window_days, window_until, fee_amount, currency, methods FROM current_policy ORDER BY policy_id, valid_from, promise_id);
         INSERT INTO dim_policy_promise BY NAME
             SELECT {key_sql("policy_id || '|' || valid_from::VARCHAR || '|' || promise_id")} AS promise_key,
                 {key_sql("policy_id || '|' || valid_from::VARCHAR")} AS policy_key, promise_id, from_stage, to_stage, duration, duration_unit, responsible
@@ -290,7 +291,8 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
             o.source, coalesce(o.shop_id, s.shop_id) AS shop_id, o.country, o.channel, p.category, p.brand, p.style_id, p.size, p.colour, p.supplier, p.season,
             o.line_type, o.is_exchange, b.order_key IS NOT NULL AS has_several_sizes,
             o.ordered_at, {_local_day("o.ordered_at", "h")} AS ordered_on, o.shipped_at, o.delivered_at, o.clock_started_at,
-            d.window_days, o.units AS units_ordered, o.units_cancelled,
+            d.window_days, CASE WHEN d.window_until > coalesce(o.clock_started_at, o.ordered_at)::DATE + d.window_days::INTEGER THEN d.window_until END AS window_ends_on,
+            o.units AS units_ordered, o.units_cancelled,
             CASE WHEN o.is_exchange THEN 0 ELSE o.units_gone END AS units_sold, CASE WHEN o.is_exchange THEN o.units_gone ELSE 0 END AS units_exchanged_in,
             o.net_amount * o.part AS net_amount, o.vat_amount * o.part AS vat_amount, o.discount_amount * o.part AS discount_amount,
             coalesce(o.unit_cost, CASE WHEN p.currency = o.currency THEN p.unit_cost
@@ -300,7 +302,7 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
         FROM (SELECT *, line_type = 'goods' AND exchanged_from_line_id IS NOT NULL AS is_exchange,
                 CASE WHEN line_type = 'goods' AND (channel = 'store' OR source NOT IN ({shipping}) OR shipped_at IS NOT NULL) THEN units - units_cancelled ELSE 0 END AS units_gone,
                 CASE WHEN line_type <> 'goods' OR units = 0 THEN 1.0 ELSE units_gone / units END AS part,
-                CASE WHEN channel = 'store' OR source NOT IN ({delivering}) THEN ordered_at ELSE delivered_at END AS clock_started_at
+                CASE WHEN channel = 'store' OR source NOT IN ({delivering}) THEN ordered_at ELSE coalesce(delivered_at, shipped_at + INTERVAL {UNREPORTED_DAYS} DAY) END AS clock_started_at
             FROM current_order_line WHERE {where}) o
         LEFT JOIN only_shop s ON s.source = CASE WHEN o.shop_key IS NULL THEN o.source END
         LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, s.shop_key)
@@ -336,6 +338,7 @@ _STAGE_EVENTS = {
 }
 _LOT_ATTRIBUTES = {
     "condition": "coalesce(min(condition) FILTER (event = 'inspected'), min(condition))",
+    "inspection_outcome": "coalesce(min(inspection_outcome) FILTER (event = 'inspected'), min(inspection_outcome))",
     "disposition": "coalesce(min(disposition) FILTER (event IN ('restocked', 'disposed')), min(disposition))",
     "place_id": "coalesce(min(place_id) FILTER (event = 'received'), min(place_id) FILTER (event = 'inspected'))",
     "parcel_key": "max(parcel_key)",
@@ -403,7 +406,8 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
         SELECT {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key, l.* EXCLUDE (first_at, any_confirmed_at, time_zone, of_exchange),
             l.return_type IN ({", ".join(_quote(v) for v in schema.HEADLINE_RETURN_TYPES)}) AND NOT l.of_exchange AS is_headline,
             {_local_day("coalesce(l.requested_at, l.first_at)", "hr")} AS requested_on,
-            CASE WHEN l.confirmed_at IS NOT NULL THEN {_local_day("l.confirmed_at", "hc")} END AS confirmed_on
+            CASE WHEN l.confirmed_at IS NOT NULL THEN {_local_day("l.confirmed_at", "hc")} END AS confirmed_on,
+            CASE WHEN l.refunded_at IS NOT NULL THEN {_local_day("l.refunded_at", "hf")} END AS refunded_on
         FROM (
             SELECT t.return_line_key, r.return_line_id, t.lot_no, r.return_key, r.return_id, o.order_line_key, o.order_key, t.parcel_key, n.parcel_id,
                 coalesce(o.customer_key, r.customer_key) AS customer_key, coalesce(o.product_key, r.product_key) AS product_key, coalesce(o.product_id, r.product_id) AS product_id,
@@ -411,11 +415,11 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                 coalesce(o.country, r.country) AS country, coalesce(o.channel, 'web') AS channel, coalesce(o.category, p.category) AS category, coalesce(o.brand, p.brand) AS brand,
                 coalesce(o.style_id, p.style_id) AS style_id, coalesce(o.size, p.size) AS size, coalesce(o.colour, p.colour) AS colour,
                 coalesce(o.supplier, p.supplier) AS supplier, coalesce(o.season, p.season) AS season, o.has_several_sizes, o.ordered_on, o.clock_started_at,
-                coalesce(o.window_days, own.window_days) AS window_days,
+                coalesce(o.window_days, own.window_days) AS window_days, o.window_ends_on,
                 CASE WHEN r.is_refused THEN 'refused' WHEN r.is_uncollected THEN 'uncollected' WHEN r.return_type IS NOT NULL THEN r.return_type
                     WHEN t.exchanged_at IS NOT NULL THEN 'exchange' ELSE 'withdrawal' END AS return_type,
                 coalesce(o.is_exchange, false) AS of_exchange,
-                coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_terms, r.method, r.carrier, t.place_id, t.condition, t.disposition, q.outcome,
+                coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_terms, r.method, r.carrier, t.place_id, t.condition, t.inspection_outcome, t.disposition, q.outcome,
                 t.units, {", ".join("coalesce(t.refunded_at, f.refunded_at) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
                 least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, f.refunded_at, t.restocked_at, t.disposed_at, t.refused_at) AS any_confirmed_at,
                 CASE WHEN t.cancelled_at IS NULL AND t.rejected_at IS NULL AND t.expired_at IS NULL THEN any_confirmed_at END AS confirmed_at,
@@ -439,7 +443,8 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             LEFT JOIN day_rate x ON x.currency = CASE WHEN o.order_line_key IS NULL THEN coalesce(r.credited_currency, p.currency) END AND x.day = t.first_at::DATE
         ) l
         {_hour_join("hr", "coalesce(l.requested_at, l.first_at)", "l.time_zone")}
-        {_hour_join("hc", "l.any_confirmed_at", "l.time_zone")};
+        {_hour_join("hc", "l.any_confirmed_at", "l.time_zone")}
+        {_hour_join("hf", "l.refunded_at", "l.time_zone")};
         INSERT INTO fact_return_event BY NAME
         SELECT event_key, event_id, return_line_key, return_key, event, occurred_at, recorded_at, units, amount, currency, place_id, system, source
         FROM current_return_event WHERE {where};
@@ -537,7 +542,7 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, where: str = "customer_key
     }  # fmt: skip
     of_return = {
         "reason": "nullif(reason, 'unknown')", "disposition": "disposition", **{f"stage_{s}": f"{s}_at" for s in schema.STAGES},
-        "method": "method", "carrier": "carrier",
+        "method": "method", "carrier": "carrier", "inspection": "inspection_outcome",
     }  # fmt: skip
     of_leg = {"leg_cost": "cost_amount", "mass": "mass_kg", "distance": "distance_km"}
     selects = [
