@@ -169,7 +169,7 @@ def fitted() -> Iterator[duckdb.DuckDBPyConnection]:
         SELECT order_line_key AS return_lot_key, order_line_key AS return_line_key, order_line_key, source, 1 AS units, true AS is_headline, ordered_at + INTERVAL 9 DAY AS confirmed_at
         FROM fact_order_line WHERE hash(order_line_key + 1) % 1000 < CASE category WHEN 'shoes' THEN 200 ELSE 400 END + CASE size WHEN 'S' THEN 100 ELSE 0 END + CASE supplier WHEN 'u3' THEN 100 ELSE 0 END;
     """)
-    estimate.development_curves(connection, Settings())
+    estimate.curves(connection, Settings())
     estimate.priors(connection, Settings())
     yield connection
     connection.close()
