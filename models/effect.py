@@ -348,7 +348,8 @@ def measure(
     ('fell', -0.33, -0.1)
     """
     r, n, which = np.asarray(returned, float), np.asarray(exposure, float), np.asarray(category, dtype=np.int64)
-    rows, ends, starts = (np.asarray(x, dtype=np.int64) for x in (treated, until, since))
+    given = np.array([treated, until, since], dtype=np.int64)
+    rows, ends, starts = given[:, np.lexsort(given[::-1])]  # the order they are named in has no say in what is drawn
     actions = np.zeros(r.shape, dtype=np.int64) if touched is None else np.asarray(touched, dtype=np.int64)
     if touched is None:
         actions[rows[ends < r.shape[1]], ends[ends < r.shape[1]]] = 1

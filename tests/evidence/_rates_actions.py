@@ -7,7 +7,10 @@ products are treated. "Spike": drawn from the products whose last 4 weeks stood 
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ import numpy as np
 from models import effect
 from tests.evidence import Claim
 
-SEEDS = range(50_000, 50_500)
+SEEDS = range(50_000, 50_400)
 PRODUCTS, CATEGORIES = 2000, 8
 
 
@@ -79,9 +82,14 @@ def drawn(world: World, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _one(world: World, seed: int) -> effect.Effect:
+    return effect.measure(**drawn(world, seed))
+
+
 def measured(world: World) -> list[effect.Effect]:
     """Measure the action in every seed's shop."""
-    return [effect.measure(**drawn(world, seed)) for seed in SEEDS]
+    with ProcessPoolExecutor(mp_context=get_context("forkserver")) as pool:
+        return list(pool.map(partial(_one, world), SEEDS, chunksize=20))
 
 
 def covered(found: list[effect.Effect], change: float) -> float:
