@@ -192,7 +192,8 @@ def _text(value: Any) -> str | None:
 
 
 def _number(value: float) -> float | None:
-    return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
+    rounded = float(f"{value:.{_DIGITS}g}")
+    return rounded if np.isfinite(rounded) else None
 
 
 class _Column(NamedTuple):
