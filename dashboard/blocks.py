@@ -297,7 +297,7 @@ def _rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[qu
 _CODED = {
     "country": "country", "method": "method", "stage": "stage", "promise_id": "promise", "return_reason": "return_reason", "category": "category",
     "role": "role", "mode": "mode", "status": "status", "pattern": "pattern", "data_status": "status", "reason": "return_reason", "state": "state", "disposition": "disposition",
-    "component": "step", "outcome": "flow", "cause": "cause", "kind": "kind", "relation": "relation", "through": "through", "what": "what",
+    "component": "step", "outcome": "flow", "cause": "cause", "kind": "kind", "action": "kind", "action_status": "action_status", "relation": "relation", "through": "through", "what": "what",
 }  # fmt: skip
 
 

@@ -188,7 +188,12 @@ def products(words: Words, currency: str) -> Columns:
         low=("low", percent), high=("high", percent), category_rate=("category_rate", percent), probability_above=("above", percent),
     )  # fmt: skip
     money = {"at_stake": number(f"{words('products.money')} ({words.unit(currency)})")}
-    return shown | money | _of(words, "products", kg_co2e=("kg", number), return_reason=("reason", text))
+    return (
+        shown
+        | money
+        | _of(words, "products", kg_co2e=("kg", number), return_reason=("reason", text), action=("action", text))
+        | {"action_status": text(words("actions.status"))}
+    )
 
 
 def costs(words: Words) -> Columns:
@@ -215,7 +220,7 @@ def changes(words: Words) -> Columns:
 def actions(words: Words, currency: str) -> Columns:
     """Show what people did."""
     shown = _of(
-        words, "actions", action_id=("number", number), kind=("kind", text), about=("about", text), effective_on=("effective_on", day), status=("status", text), owner=("owner", text),
+        words, "actions", action_id=("number", number), kind=("kind", text), about=("about", text), effective_on=("effective_on", day), action_status=("status", text), owner=("owner", text),
         due_on=("due_on", day),
     )  # fmt: skip
     money = {"expected_money": number(f"{words('actions.expected_money')} ({words.unit(currency)})")}

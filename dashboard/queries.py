@@ -25,6 +25,7 @@ from pipelines.warehouse.schema import STAR
 
 ENTRIES = 512
 PRODUCT_KINDS = state.PRODUCT_KINDS
+ALMOST = 0.999  # nothing is shown as certain
 BACK = 0.995  # share of the returns back, from which a month is no test of a projection
 BUILDS = 3
 EVERY_ROW = 1_000_000
@@ -409,7 +410,19 @@ def ranking(asked: Asked) -> pd.DataFrame:
     found = metrics.product_ranking(_open(asked.source), **_question(asked, "product_return_rate"))
     shared = found["name"].duplicated(keep=False)
     number_of = found["style_id"].str.split(":").str[-1]
+    found["probability_above"] = found["probability_above"].clip(upper=ALMOST)
     return found.assign(name=found["name"].mask(shared, found["name"] + " " + number_of))
+
+
+def acted_on(asked: Source, ranked: pd.DataFrame) -> pd.DataFrame:
+    """Lay the newest action about each style beside a ranking: action (its kind) and action_status, empty without one."""
+    newest: dict[str, state.Action] = {}
+    for action in actions(asked):
+        for style in action.scope.get("style_id", ()):
+            newest.setdefault(style, action)
+    kinds = {style: action.kind for style, action in newest.items()}
+    statuses = {style: action.status for style, action in newest.items()}
+    return ranked.assign(action=ranked["style_id"].map(kinds), action_status=ranked["style_id"].map(statuses))
 
 
 @lru_cache(maxsize=ENTRIES // 8)
@@ -458,16 +471,16 @@ def styles(asked: Source) -> dict[str, str]:
 
 
 def action_list(asked: Source) -> pd.DataFrame:
-    """Lay out what people did: action_id, kind, about, effective_on, owner, due_on, status, expected_money, note."""
+    """Lay out what people did: action_id, kind, about, effective_on, owner, due_on, action_status, expected_money, note."""
     names = styles(asked)
     rows = [
         {
             "action_id": a.action_id, "kind": a.kind, "about": ", ".join(names.get(v, v) for values in a.scope.values() for v in values),
-            "effective_on": a.effective_on, "owner": a.owner, "due_on": a.due_on, "status": a.status, "expected_money": a.expected_money, "note": a.note,
+            "effective_on": a.effective_on, "owner": a.owner, "due_on": a.due_on, "action_status": a.status, "expected_money": a.expected_money, "note": a.note,
         }
         for a in actions(asked)
     ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["action_id", "kind", "about", "effective_on", "owner", "due_on", "status", "expected_money", "note"])  # fmt: skip
+    return pd.DataFrame(rows, columns=["action_id", "kind", "about", "effective_on", "owner", "due_on", "action_status", "expected_money", "note"])  # fmt: skip
 
 
 def measured(asked: Source, kind: str, action_id: int | None = None) -> pipelines_actions.Measured:

@@ -17,7 +17,8 @@ if shown == "ranking":
     else:
         behind = queries.Behind("product_return_rate", ("style_id",), ranking)
         blocks.chart(charts.products(ranking, words), title, "products", behind)
-        blocks.table(words, ranking, title, columns.products(words, view.currency), rows=15, behind=behind)
+        table = queries.acted_on(asked.source, ranking)
+        blocks.table(words, table, title, columns.products(words, view.currency), rows=15, behind=behind)
 elif shown == "one" and not ranking.empty:
     names = dict(zip(ranking["style_id"], ranking["name"], strict=True))
     style = blocks.pick_one(words("products.pick"), "product", names)

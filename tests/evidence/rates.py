@@ -5,10 +5,10 @@ Figures are pooled over many simulated shops with known truth, never read off on
 
 from collections.abc import Iterator
 
-from tests.evidence import Claim, _rates_change, _rates_products
+from tests.evidence import Claim, _rates_actions, _rates_change, _rates_online_retail, _rates_products, _rates_ultimate
 
 
 def claims() -> Iterator[Claim]:
     """Prove the claims of each part one after the other."""
-    yield from _rates_change.claims()
-    yield from _rates_products.claims()
+    for part in (_rates_ultimate, _rates_products, _rates_change, _rates_online_retail, _rates_actions):
+        yield from part.claims()
