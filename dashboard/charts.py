@@ -280,7 +280,7 @@ def size_grid(frame: pd.DataFrame, words: Words) -> go.Figure:
         z=rates, x=[str(s) for s in sizes], y=_wrapped(colours, 12), text=text, texttemplate="%{text}", showscale=False,
         colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]], xgap=2, ygap=2, hoverinfo="skip",
     )  # fmt: skip
-    figure.update_xaxes(side="top", showgrid=False, type="category")
+    figure.update_xaxes(side="top", showgrid=False, type="category", tickmode="linear", dtick=1)
     return figure
 
 

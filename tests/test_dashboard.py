@@ -5,6 +5,7 @@ import datetime as dt
 import doctest
 import importlib
 import inspect
+import shutil
 import string
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import dashboard
 from dashboard import charts, columns, queries
 from dashboard.i18n import LANGUAGES, Words, catalogue
 from dashboard.run import command, environment
-from pipelines import export, metrics
+from pipelines import export, metrics, state
 from pipelines.settings import Settings
 from pipelines.warehouse import schema
 from pipelines.warehouse.engine import Build
@@ -334,3 +335,65 @@ def test_a_waterfall_step_starts_where_the_one_before_ended() -> None:
         if bar.base is not None
     ]
     assert bars == [(0.0, 100.0, ""), (100.0, -10.0, ""), (90.0, -20.0, "."), (0.0, 70.0, "")]
+
+
+# -- returns, products and accounts on a sample shop -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("page", "part"),
+    [("returns", p) for p in ("cohorts", "change", "reasons", "customers", "places", "speed", "proof")]
+    + [("products", p) for p in ("ranking", "one", "actions")]
+    + [("accounts", p) for p in ("booked", "bases", "shop")],
+)
+def test_every_part_of_a_page_has_something_to_show(
+    sample_settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, part: str, language: str
+) -> None:
+    words = Words(language)
+    link = {"lang": language.upper(), f"{page}_part": words(f"{page}.tab_{part}")}
+    opened = app(sample_settings.warehouse, monkeypatch, **link).run()
+    opened.switch_page(f"app_pages/{page}.py").run()
+    assert not opened.exception
+    assert opened.title[0].value
+    chosen = next(control for control in opened.segmented_control if control.key == f"{page}_part")
+    assert chosen.value == part
+    assert len(opened.get("plotly_chart")) + len(opened.dataframe) + len(opened.subheader) > 0
+
+
+def test_an_action_is_logged_from_the_catalogue_measured_and_withdrawn(
+    tmp_path: Path, sample_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(sample_settings.warehouse, warehouse)
+    opened = app(warehouse, monkeypatch, products_part=EN("products.tab_actions")).run()
+    opened.switch_page("app_pages/products.py").run()
+    assert EN("actions.none") in said(opened)
+    opened.button(key="suggestion_0").click().run()
+    assert not opened.exception
+    assert EN("actions.none") not in said(opened)
+    listed = state.actions(Settings(warehouse=warehouse))
+    assert [a.kind for a in listed] == ["size_note"]
+    assert len(opened.metric) == 4  # change, returns avoided, units, power
+    verdicts = [
+        catalogue("en")[f"effect.{v}"].split("{")[0]
+        for v in ("fell", "rose", "no_clear_change", "too_early", "no_overlap", "cannot_know")
+    ]
+    assert any(v in said(opened) for v in verdicts)
+    opened.button(key="withdraw").click().run()
+    assert EN("actions.none") in said(opened)
+    assert state.actions(Settings(warehouse=warehouse)) == []
+
+
+def test_an_action_about_nothing_is_refused_with_a_sentence(
+    tmp_path: Path, sample_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(sample_settings.warehouse, warehouse)
+    opened = app(warehouse, monkeypatch, products_part=EN("products.tab_actions")).run()
+    opened.switch_page("app_pages/products.py").run()
+    submit = next(b for b in opened.button if b.label == EN("actions.log") and not str(b.key).startswith("suggestion"))
+    submit.click().run()
+    assert not opened.exception
+    assert opened.error
+    assert state.actions(Settings(warehouse=warehouse)) == []

@@ -41,12 +41,14 @@ elif shown == "one" and not ranking.empty:
         blocks.section(words("products.sizes"), words, note=words("products.sizes_note"))
         figure = charts.size_grid(profile.by_size_and_colour, words)
         blocks.chart(figure, words("products.sizes"), "size_grid", None, profile.by_size_and_colour)
-    if len(profile.by_size):
-        by_size = queries.beside_category(profile.by_size, "size", "rate", "category_rate", "sold")
-        behind = queries.Behind("product_return_rate", ("size",), by_size, where=(("style_id", (style,)),))
-        blocks.section(words("products.by_size"), words, "product_return_rate", words("products.by_size_note"))
-        figure = charts.against(by_size, words, words("chart.share_of_sold"), usual)
-        blocks.chart(figure, words("products.by_size"), "by_size", behind)
+    for cut in ("size", "colour"):
+        rates = getattr(profile, f"by_{cut}")
+        if len(rates):
+            rates = queries.beside_category(rates, cut, "rate", "category_rate", "sold")
+            behind = queries.Behind("product_return_rate", (cut,), rates, where=(("style_id", (style,)),))
+            blocks.section(words(f"products.by_{cut}"), words, "product_return_rate", words("products.by_note"))
+            figure = charts.against(rates, words, words("chart.share_of_sold"), usual)
+            blocks.chart(figure, words(f"products.by_{cut}"), f"by_{cut}", behind)
     if len(profile.size_curve):
         curve = queries.beside_category(profile.size_curve, "size", "balance", "category_balance", "small")
         curve = curve.assign(n=profile.size_curve["small"] + profile.size_curve["large"])
