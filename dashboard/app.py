@@ -12,6 +12,7 @@ PAGES = {
     "overview": ":material/monitoring:",
     "returns": ":material/assignment_return:",
     "products": ":material/apparel:",
+    "accounts": ":material/balance:",
     "promises": ":material/schedule:",
     "margin": ":material/payments:",
     "emissions": ":material/eco:",

@@ -1,21 +1,25 @@
-"""Pieces that pages share: the heading with its badge, a tile, a chart, a table, and the empty states.
+"""Pieces that pages share: the heading with its badge, a tile, a chart, a table, the rows behind them, and the empty states.
 
-Streamlit lives here and in the pages; what is asked lives in `queries`, what is said in `findings` and `i18n`.
+Under each chart, table and row of tiles stand the same two controls: the rows behind it (of the mark that was chosen, when one
+was) and files of what is shown and of those rows; a file is made when it is asked for. Streamlit lives here and in the pages; what is asked lives in `queries`, what is said in `findings` and `i18n`.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard import findings, queries
+from dashboard import charts, columns, findings, queries
 from dashboard.filters import View
 from dashboard.i18n import MISSING, Words
+from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
 
 SHOWN_ROWS = 500
@@ -101,11 +105,14 @@ def tile(view: View, key: str, extra: str = "") -> None:
     )  # fmt: skip
 
 
-def tiles(view: View, *keys: str) -> None:
-    """Show a row of numbers that wraps on narrow screens."""
-    with st.grid(min(len(keys), 4), min_column_width=210):
+def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
+    """Show numbers in rows that wrap on narrow screens; `beside` stands beside a number's change."""
+    with st.grid(len(keys) if len(keys) < 5 else 3, min_column_width=210):
         for key in keys:
-            tile(view, key)
+            tile(view, key, (beside or {}).get(key, ""))
+    words = view.words
+    behind = queries.Behind(keys[0], also=keys[1:])
+    _controls(view, words("rows.numbers"), f"tiles_{keys[0]}", behind, queries.numbers(view.asked, *keys))
 
 
 def interval(words: Words, found: queries.Number) -> str:
@@ -124,14 +131,173 @@ def section(title: str, words: Words, key: str = "", note: str = "") -> None:
         st.caption(note)
 
 
-def chart(figure: go.Figure, alt: str, key: str) -> None:
-    """Show a figure without tools that a telephone has no room for."""
-    st.plotly_chart(figure, key=key, alt=alt, config={"displayModeBar": False, "locale": "en"})
+def chart(
+    figure: go.Figure, alt: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame | None = None
+) -> None:
+    """Show a figure without tools that a telephone has no room for, and the way to the rows behind it.
 
+    A figure without rows behind it says what is seen.
+    """
+    _chart(_narrowed(behind), figure, alt, key, behind, seen)
+
+
+def _narrowed(behind: queries.Behind | None) -> View:
+    """Give the view, with the filters of what lies behind added to its own."""
+    view: View = st.session_state["view"]
+    return replace(view, where=(*view.where, *behind.where)) if behind is not None and behind.where else view
+
+
+@st.fragment
+def _chart(
+    view: View, figure: go.Figure, alt: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame | None
+) -> None:
+    config = {"displayModeBar": False, "locale": "en"}
+    if behind is None:
+        st.plotly_chart(figure, key=key, alt=alt, config=config)
+        _controls(view, alt, key, None, pd.DataFrame() if seen is None else seen)
+        return
+    marks = charts.marks(figure) if behind.by else []
+    codes = st.session_state.get(f"{key}_mark", [])
+    codes = codes if codes in marks else []
+    if marks and not _is_telephone():
+        figure = charts.chosen(figure, codes)
+        st.plotly_chart(
+            figure, key=key, alt=alt, config=config, on_select=partial(_choose, key), selection_mode="points"
+        )
+    else:
+        st.plotly_chart(figure, key=key, alt=alt, config=config)
+    seen = queries.cut(view.asked, behind.key, *behind.by) if behind.seen is None else behind.seen
+    _controls(view, alt, key, behind, seen, _at(behind, codes), [_at(behind, mark) for mark in marks])
+
+
+def _at(behind: queries.Behind, codes: Sequence[str | None]) -> queries.At:
+    return tuple(zip(behind.by, codes, strict=False))
+
+
+def _is_telephone() -> bool:
+    """Say whether a finger scrolls the page: a chart that can be clicked would hold it fast; there a mark is chosen from a list."""
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
+
+
+def _choose(key: str) -> None:
+    """Keep the codes of the mark that was clicked: a chart that is drawn anew forgets its own choice."""
+    points = [p["customdata"] for p in st.session_state[key]["selection"]["points"] if p.get("customdata")]
+    if points:
+        last = points[-1]
+        st.session_state[f"{key}_mark"] = list(last.values()) if isinstance(last, dict) else list(last)
+
+
+# -- the rows behind, and files ----------------------------------------------------------------------------------------
+
+
+def _controls(
+    view: View, title: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame, at: queries.At = (), marks: Sequence[queries.At] = (),
+) -> None:  # fmt: skip
+    """Show the way to the rows and to the files, small, under what they belong to; `at` is the mark chosen of `marks`."""
+    words = view.words
+    with st.container(horizontal=True, gap="small", vertical_alignment="center", key=f"{key}_controls"):
+        if behind is not None:
+            label = words("rows.open_of", what=_said(words, behind, at)) if at else words("rows.open")
+            if st.button(
+                label, icon=":material/table_rows:", type="tertiary", key=f"{key}_rows", help=words("rows.help")
+            ):
+                _open_rows(view, behind, at, marks)
+            if at:
+                st.button(
+                    words("rows.clear"), icon=":material/close:", type="tertiary", key=f"{key}_clear", on_click=_clear, args=(key,),
+                )  # fmt: skip
+        with st.popover(words("rows.export"), icon=":material/download:", type="tertiary", key=f"{key}_export"):
+            st.caption(words("rows.seen"))
+            make = partial(queries.file_of_seen, view.asked, title, behind, seen)
+            _files(words, f"{key}_seen", behind.key if behind else key, make)
+            if behind is not None:
+                st.caption(words("rows.behind"))
+                part = queries.parts(behind.key)[0]
+                make = partial(queries.file_of_rows, view.asked, title, behind.key, part, at, behind.is_dated)
+                _files(words, f"{key}_behind", f"{behind.key}_rows", make)
+
+
+def _clear(key: str) -> None:
+    """Forget the mark or the row that was chosen."""
+    st.session_state.pop(f"{key}_mark", None)
+    st.session_state[f"{key}_turn"] = st.session_state.get(f"{key}_turn", 0) + 1
+
+
+def _files(words: Words, key: str, name: str, make: Callable[[str, str], bytes]) -> None:
+    """Show one button a format; a file is made when its button is pressed."""
+    with st.container(horizontal=True, gap="small"):
+        for form in queries.FILES:
+            st.download_button(
+                words(f"rows.{form}"), partial(make, form, words.language), f"backhaul-{name}.{form}", queries.MIME[form], key=f"{key}_{form}", on_click="ignore",
+            )  # fmt: skip
+
+
+def _said(words: Words, behind: queries.Behind, at: queries.At) -> str:
+    """Name the mark that was chosen."""
+    return " · ".join(_named(words, behind, name, value) for name, value in at)
+
+
+def _named(words: Words, behind: queries.Behind, dimension: str, value: str | None) -> str:
+    if dimension == "month" and value:
+        return words.month(pd.Timestamp(value))
+    seen = behind.seen
+    if seen is not None and "name" in seen and dimension in seen:
+        found = seen.loc[seen[dimension] == value, "name"]
+        return str(found.iloc[0]) if len(found) else str(value)
+    return words.value(_CODED.get(dimension, dimension), value)
+
+
+def _open_rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[queries.At]) -> None:
+    words = view.words
+    named = name(words, queries.key_of(view.asked, behind.key, at))
+    title = words("rows.behind") if behind.also else f"{words('rows.behind')}: {named}"
+    st.dialog(title, width="large", icon=":material/table_rows:")(_rows)(view, behind, at, marks)
+
+
+def _rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[queries.At]) -> None:
+    """Show the rows behind a number: which, how many, what they add up to, and the files of all of them."""
+    words, key = view.words, behind.key
+    if behind.also:
+        key = st.selectbox(words("rows.number"), (behind.key, *behind.also), format_func=partial(name, words))
+    if marks:
+        options = [(), *marks]
+        at = st.selectbox(
+            words("rows.of"), options, options.index(at), format_func=lambda one: _said(words, behind, one) or words("filter.every"),
+        )  # fmt: skip
+    counted = queries.key_of(view.asked, key, at)
+    part = queries.parts(counted)[0]
+    if len(queries.parts(counted)) > 1:
+        part = st.segmented_control(
+            words("rows.part"), queries.parts(counted), default=part, required=True, format_func=lambda p: words(f"rows.{p}"), label_visibility="collapsed",
+        ) or part  # fmt: skip
+    asked = (view.asked, key, part, at, behind.is_dated)
+    count, total = queries.rows_total(*asked)
+    limits = [f"{words(f'filter.{n}')}: {', '.join(words.value(n, v) for v in vs)}" for n, vs in view.where if n not in queries.ignored(view.asked, counted)]  # fmt: skip
+    span = [words("badge.span", since=words.day(view.since), until=words.day(view.until))] if behind.is_dated else []
+    st.caption(" · ".join([*limits, *span]))
+    if not count:
+        st.info(words("rows.none"), icon=":material/filter_alt:")
+        return
+    sentence = words("rows.total", n=words.number(count), total=words.number(total, 0 if float(total).is_integer() else 2))  # fmt: skip
+    newest = words("rows.newest", n=words.number(SHOWN_ROWS)) if count > SHOWN_ROWS else ""
+    cut = words("rows.cut", n=words.number(queries.FILE_ROWS)) if count > queries.FILE_ROWS else ""
+    st.markdown(" ".join(filter(None, [sentence, newest, cut])))
+    found = queries.rows(*asked, SHOWN_ROWS)
+    _frame(words, found, words("rows.behind"), columns.rows(words, found), rows=12)
+    _files(
+        words,
+        "rows_files",
+        f"{counted}_{part}",
+        partial(queries.file_of_rows, view.asked, name(words, counted), *asked[1:]),
+    )
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
 
 _CODED = {
     "country": "country", "method": "method", "stage": "stage", "promise_id": "promise", "return_reason": "return_reason", "category": "category",
-    "role": "role", "mode": "mode", "status": "status",
+    "role": "role", "mode": "mode", "status": "status", "pattern": "pattern", "data_status": "status", "reason": "return_reason", "state": "state", "disposition": "disposition",
+    "component": "step", "outcome": "flow", "cause": "cause", "kind": "kind", "action": "kind", "action_status": "action_status", "relation": "relation", "through": "through", "what": "what",
 }  # fmt: skip
 
 
@@ -156,9 +322,42 @@ def _rounded(frame: pd.DataFrame, config: dict[str, Any]) -> pd.DataFrame:
 
 
 def table(
-    words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int = 10, key: str = ""
+    words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int = 10, key: str = "", behind: queries.Behind | None = None
+) -> int | None:  # fmt: skip
+    """Show a table's named columns in their order, and the way to its files and to the rows behind it.
+
+    With a key, a row can be chosen and its position is given back; with dimensions behind, a row can be chosen for its rows.
+    """
+    view: View = st.session_state["view"]
+    present = [column for column in shown if column in frame]
+    if key:
+        chosen = _frame(words, frame, alt, shown, rows=rows, key=key)
+        _controls(view, alt, key, behind, frame[present])
+        return chosen
+    _table(_narrowed(behind), frame, alt, shown, rows, "table_" + "_".join(present), behind)
+    return None
+
+
+@st.fragment
+def _table(
+    view: View, frame: pd.DataFrame, alt: str, shown: dict[str, Any], rows: int, key: str, behind: queries.Behind | None
+) -> None:
+    turn = f"{key}_{st.session_state.get(f'{key}_turn', 0)}"
+    by = behind.by if behind is not None and all(name in frame for name in behind.by) else ()
+    chosen = _frame(view.words, frame, alt, shown, rows=rows, key=turn if by else "")
+    present = frame[[column for column in shown if column in frame]]
+    if behind is None or not by:
+        _controls(view, alt, key, behind, present)
+        return
+    behind = replace(behind, seen=frame)
+    marks = [_at(behind, codes) for codes in charts.codes(frame.head(SHOWN_ROWS), *by)]
+    _controls(view, alt, key, behind, present, () if chosen is None else marks[chosen], list(dict.fromkeys(marks)))
+
+
+def _frame(
+    words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int, key: str = ""
 ) -> int | None:
-    """Show a table's named columns in their order; with a key, a row can be chosen and its position is given back."""
+    """Show the first rows of a frame; with a key, one can be chosen and its position is given back."""
     frame = frame.head(SHOWN_ROWS)
     present = [column for column in shown if column in frame]
     config = {column: shown[column] for column in present}
@@ -210,6 +409,116 @@ def pick(label: str, key: str, options: dict[str, str]) -> str:
 def choose(words: Words, page: str, *parts: str) -> str:
     """Let the reader choose a part of the page; only that part is asked for and drawn."""
     return pick(words(f"page.{page}"), f"{page}_part", {part: words(f"{page}.tab_{part}") for part in parts})
+
+
+def figures(words: Words, *shown: tuple[str, str, str]) -> None:
+    """Show a row of numbers that are no metric of the view: the key of the name, the value, what it means."""
+    with st.grid(min(len(shown), 4), min_column_width=210):
+        for key, value, about in shown:
+            st.metric(words(key), value, border=True, height="stretch", help=about)
+
+
+def pick_one(label: str, key: str, names: dict[str, str]) -> str:
+    """Let the reader pick one of many by name; the choice is in the link."""
+    chosen = st.selectbox(label, list(names), format_func=names.__getitem__, key=key, bind="query-params")
+    return chosen if chosen in names else next(iter(names))
+
+
+def actions(view: View) -> None:
+    """Show what people did and what followed, what the catalogue says was done, and the form to log an action."""
+    words, source = view.words, view.source
+    listed = queries.action_list(source)
+    section(words("actions.title"), words, note=words("actions.note"))
+    if listed.empty:
+        nothing(words("actions.none"))
+    else:
+        table(words, listed, words("actions.title"), columns.actions(words, view.currency), rows=8)
+        labels = {
+            str(r.action_id): f"{r.action_id} · {words.value('kind', r.kind)} · {r.about}" for r in listed.itertuples()
+        }
+        kinds = [kind for kind in listed["kind"].unique() if (listed["kind"] == kind).sum() > 1]
+        labels |= {kind: words("actions.all_of", kind=words.value("kind", kind)) for kind in kinds}
+        chosen = pick_one(words("actions.measure"), "action", labels)
+        _measured(view, chosen)
+    found = queries.suggested(source)
+    if len(found):
+        section(words("actions.suggested"), words, note=words("actions.suggested_note"))
+        for position, row in enumerate(found.head(5).itertuples()):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                said = words(
+                    "actions.suggestion",
+                    kind=words.value("kind", row.kind),
+                    name=str(row.name),
+                    day=words.day(row.effective_on),
+                )
+                st.markdown(said + (f": *{row.after!s}*" if row.after else ""))
+                st.button(
+                    words("actions.log"), key=f"suggestion_{position}", icon=":material/add_task:", on_click=_log, args=(view, str(row.kind), [str(row.style_id)], row.effective_on),
+                )  # fmt: skip
+    if problem := st.session_state.pop("action_problem", None):
+        st.error(problem)
+    _log_form(view)
+
+
+def _measured(view: View, chosen: str) -> None:
+    """Show what followed one action, or all of a kind: the verdict, and the numbers it rests on."""
+    words = view.words
+    one = int(chosen) if chosen.isdigit() else None
+    kind = chosen if one is None else next(a.kind for a in queries.actions(view.source) if a.action_id == one)
+    found = queries.measured(view.source, kind, one)
+    e = found.effect
+    st.markdown(f"**{findings.effect(words, found)}**")
+    known = [
+        ("actions.change", words.percent(e.change), words("products.between", low=words.percent(e.low), high=words.percent(e.high))),
+        ("actions.avoided", words.number(e.returns_avoided), words("actions.avoided_note")),
+        ("actions.units", words.number(e.units), words("actions.units_note", products=words.number(e.products), controls=words.number(e.controls), weeks=words.number(e.weeks))),
+        ("actions.power", words.percent(e.power, 0), words("actions.power_note", detectable=words.percent(e.detectable, 0))),
+    ]  # fmt: skip
+    figures(words, *known)
+    if one is not None:
+        st.button(
+            words("actions.withdraw"),
+            icon=":material/undo:",
+            type="tertiary",
+            key="withdraw",
+            on_click=queries.withdraw_action,
+            args=(view.source, one),
+        )
+
+
+def _log(view: View, kind: str, styles: list[str], effective_on: Any, **values: Any) -> None:
+    """Log an action, or keep what is wrong to say it on the page."""
+    try:
+        queries.log_action(view.source, kind, styles, effective_on=effective_on, **values)
+    except BackhaulError as error:
+        st.session_state["action_problem"] = str(error)
+
+
+def _log_form(view: View) -> None:
+    words = view.words
+    names = queries.styles(view.source)
+    section(words("actions.form"), words, note=words("actions.form_note"))
+    with st.form("log_action", border=True):
+        left, right = st.columns(2)
+        kind = left.selectbox(
+            words("actions.kind"), queries.PRODUCT_KINDS, format_func=lambda k: words.value("kind", k)
+        )
+        styles = right.multiselect(words("actions.about"), list(names), format_func=lambda s: f"{names[s]} ({s})")
+        day = left.date_input(words("actions.effective_on"), None, format="DD/MM/YYYY", help=words("actions.open_note"))
+        due = right.date_input(words("actions.due_on"), None, format="DD/MM/YYYY")
+        owner = left.text_input(words("actions.owner"))
+        money = right.number_input(
+            f"{words('actions.expected_money')} ({words.unit(view.currency)})", value=None, min_value=0.0
+        )
+        note = st.text_input(words("actions.note_field"))
+        if st.form_submit_button(words("actions.log"), icon=":material/add_task:"):
+            _log(view, kind, styles, day, due_on=due, owner=owner or None, expected_money=money, note=note or None)
+            st.rerun()
+
+
+def nothing(why: str) -> None:
+    """Say why there is nothing to show here."""
+    st.info(why, icon=":material/visibility_off:")
 
 
 def greyed(view: View, key: str) -> None:

@@ -1,6 +1,6 @@
 """Frames in, Plotly figures out. No Streamlit, no query, no sum: a chart draws the numbers it is given.
 
-Colours carry meaning and hold on light and dark grounds alike: solid is measured or certain, hatched is not yet. Long labels run
+A mark carries the codes it stands for (`customdata`), so that a click on it can be answered with its rows. Colours carry meaning and hold on light and dark grounds alike: solid is measured or certain, hatched is not yet. Long labels run
 down the page, never across it, so that the same figure reads on a telephone.
 """
 
@@ -79,7 +79,8 @@ def _axis(words: Words, unit: str, what: str = "") -> dict[str, Any]:
     if unit == "share":
         return {"title": what, "suffix": _percent(words)}
     name = words.unit(unit)
-    return {"title": f"{what} ({name})" if what and name else what or name, "suffix": ""}
+    is_said = not what or not name or what.casefold() == name.casefold()
+    return {"title": what or name if is_said else f"{what} ({name})", "suffix": ""}
 
 
 def _month_ticks(figure: go.Figure, months: Sequence[Any], words: Words) -> None:
@@ -106,10 +107,10 @@ def rates_by_cohort(frame: pd.DataFrame, words: Words) -> go.Figure:
         part = frame[young == is_young]
         figure.add_bar(
             x=part["month"], y=part["observed"] * 100, name=words(name), marker=_marker(MAIN, "/" if is_young else ""), width=20 * 86_400_000,
-            hovertext=[hover[i] for i in range(len(frame)) if young.iloc[i] == is_young], hoverinfo="text",
+            hovertext=[hover[i] for i in range(len(frame)) if young.iloc[i] == is_young], hoverinfo="text", customdata=codes(part, "month"),
         )  # fmt: skip
     figure.add_scatter(
-        x=frame["month"], y=frame["value"] * 100, mode="markers", name=words("chart.projected"), hovertext=hover, hoverinfo="text",
+        x=frame["month"], y=frame["value"] * 100, mode="markers", name=words("chart.projected"), hovertext=hover, hoverinfo="text", customdata=codes(frame, "month"),
         marker={"color": ACCENT, "size": 9, "symbol": ["diamond-open" if y else "diamond" for y in young], "line": {"width": 2, "color": ACCENT}},
         error_y={"type": "data", "symmetric": False, "array": (frame["high"] - frame["value"]) * 100, "arrayminus": (frame["value"] - frame["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
     )  # fmt: skip
@@ -120,7 +121,7 @@ def rates_by_cohort(frame: pd.DataFrame, words: Words) -> go.Figure:
 
 
 def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
-    """Draw one value a month with its interval as a band. Columns: month, value, low, high."""
+    """Draw one value a month with its interval as a band. Columns: month, value, low, high, and perhaps usual, a second line."""
     figure = _figure(300, words, unit="y", **_axis(words, unit, what))
     if frame["low"].notna().any():
         banded = frame.dropna(subset=["low", "high"])
@@ -145,7 +146,12 @@ def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
         marker={"size": 6},
         hovertext=hover,
         hoverinfo="text",
+        customdata=codes(frame, "month"),
     )
+    if "usual" in frame:
+        figure.add_scatter(
+            x=frame["month"], y=_scale(frame["usual"], unit), mode="lines", line={"color": QUIET, "dash": "dot"}, name=words("chart.usual"), hoverinfo="skip",
+        )  # fmt: skip
     figure.update_yaxes(rangemode="tozero")
     _month_ticks(figure, list(frame["month"]), words)
     return figure
@@ -171,6 +177,7 @@ def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = 
         error_x=error,
         hovertext=hover,
         hoverinfo="text",
+        customdata=codes(shown, "label"),
     )
     return figure
 
@@ -188,9 +195,114 @@ def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: st
     figure = _figure(110 + 30 * len(table), words)
     figure.add_heatmap(
         z=table.to_numpy(), x=_wrapped(across, 10), y=_wrapped(down, 20), text=text, texttemplate="%{text}", showscale=False,
-        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]], xgap=2, ygap=2, hoverinfo="x+y+text",
+        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]], xgap=2, ygap=2, hoverinfo="skip",
+    )  # fmt: skip
+    # the cells of a heat map cannot be chosen: on each that has a number lies a clear mark that can
+    cells = [
+        (x, y, label, [code, other])
+        for y, code, line in zip(_wrapped(down, 20), table.index, text, strict=True)
+        for x, other, label in zip(_wrapped(across, 10), table.columns, line, strict=True)
+        if label
+    ]
+    figure.add_scatter(
+        x=[x for x, *_ in cells], y=[y for _, y, *_ in cells], hovertext=[label for *_, label, _ in cells], customdata=[codes for *_, codes in cells], mode="markers",
+        hoverinfo="x+y+text", marker={"size": 26, "symbol": "square", "color": "rgba(0,0,0,0)"}, selected={"marker": {"color": "rgba(219,147,55,.5)"}}, unselected={"marker": {"opacity": 0}},
     )  # fmt: skip
     figure.update_xaxes(side="top", showgrid=False, tickangle=0 if len(across) < 4 else -40, dtick=1)
+    return figure
+
+
+def concentration(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw what share of returns the customers with most of them bring, beside what chance alone would give.
+
+    Columns: customers, returned, by_chance (shares).
+    """
+    figure = _figure(340, words, legend=True, unit="y", **_axis(words, "share", words("chart.share_of_returned")))
+    labels = [words("chart.top_customers", share=words.percent(s, 0 if s >= 0.01 else 1)) for s in frame["customers"]]
+    for column, colour, shape in (("returned", MAIN, ""), ("by_chance", QUIET, "/")):
+        hover = [f"{label}: {words.percent(v)}" for label, v in zip(labels, frame[column], strict=True)]
+        figure.add_bar(
+            x=_wrapped(labels, 9), y=frame[column] * 100, name=words(f"chart.{column}"), marker=_marker(colour, shape), hovertext=hover, hoverinfo="text",
+        )  # fmt: skip
+    figure.update_layout(barmode="group")
+    figure.update_yaxes(range=[0, 100])
+    return figure
+
+
+def against(
+    frame: pd.DataFrame, words: Words, what: str, usual: str, kind: str = "", *, first: str = "", signed: bool = False
+) -> go.Figure:
+    """Draw a share a row with its interval, and what is usual beside it, in the order given. Columns: label, value, low, high, usual, n.
+
+    `what` names the axis, `first` the points, `usual` the mark; a balance is `signed`, from -100 to 100.
+    """
+    shown = frame.dropna(subset=["value"])[::-1]
+    names = [words.value(kind, label) for label in shown["label"]]
+    labels = [f"{name} ({words.number(n)})" for name, n in zip(names, shown["n"], strict=True)]
+    labels = _wrapped(labels, 24)
+    figure = _figure(80 + 32 * max(len(shown), 1), words, legend=True, **_axis(words, "share", what))
+    hover = [
+        words("chart.against_hover", name=name, value=words.percent(r.value), low=words.percent(r.low), high=words.percent(r.high), usual=words.percent(r.usual))
+        for name, r in zip(names, shown.itertuples(), strict=True)
+    ]  # fmt: skip
+    figure.add_scatter(
+        y=labels, x=shown["value"] * 100, mode="markers", name=first or words("chart.this_product"), marker={"color": ACCENT, "size": 10}, hovertext=hover, hoverinfo="text", customdata=codes(shown, "label"),
+        error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["value"]) * 100, "arrayminus": (shown["value"] - shown["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
+    )  # fmt: skip
+    figure.add_scatter(
+        y=labels, x=shown["usual"] * 100, mode="markers", name=usual, hovertext=hover, hoverinfo="text", customdata=codes(shown, "label"),
+        marker={"color": MAIN, "size": 16, "symbol": "line-ns-open", "line": {"width": 3}},
+    )  # fmt: skip
+    figure.update_yaxes(categoryorder="array", categoryarray=labels)
+    if signed:
+        figure.update_xaxes(range=[-105, 105], zeroline=True, zerolinewidth=2)
+    else:
+        figure.update_xaxes(rangemode="tozero")
+    return figure
+
+
+def size_grid(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw the adjusted rate of each size and colour with units sold under it, sizes in their order. Columns: size, colour, rate, sold."""
+    sizes, colours = list(dict.fromkeys(frame["size"])), sorted({str(c) for c in frame["colour"].dropna()})
+    cell = {(r.size, r.colour): (r.rate, r.sold) for r in frame.itertuples(index=False)}
+    rates = [[cell.get((s, c), (math.nan, 0))[0] for s in sizes] for c in colours]
+    text = [
+        [
+            f"{words.percent(cell[s, c][0], 0)}<br>{words('chart.sold_n', n=words.number(cell[s, c][1]))}"
+            if (s, c) in cell
+            else ""
+            for s in sizes
+        ]
+        for c in colours
+    ]
+    figure = _figure(90 + 46 * max(len(colours), 1), words)
+    figure.add_heatmap(
+        z=rates, x=[str(s) for s in sizes], y=_wrapped(colours, 12), text=text, texttemplate="%{text}", showscale=False,
+        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]], xgap=2, ygap=2, hoverinfo="skip",
+    )  # fmt: skip
+    figure.update_xaxes(side="top", showgrid=False, type="category")
+    return figure
+
+
+def compared(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
+    """Draw how far each group's rate moved, with its interval; grey within noise. Columns: label, difference, low, high, is_within_noise."""
+    shown = frame.dropna(subset=["difference"]).sort_values("difference").tail(12)
+    labels = _wrapped([words.value(kind, label) for label in shown["label"]])
+    figure = _figure(60 + 34 * max(len(shown), 1), words, title=words("chart.points"))
+    hover = [
+        f"{label.replace('<br>', ' ')}: {words('tile.points', points=words.signed(words.number(d * 100, 1), d))}"
+        + (f" · {words('tile.noise')}" if noise else "")
+        for label, d, noise in zip(labels, shown["difference"], shown["is_within_noise"].fillna(True), strict=True)
+    ]
+    colours = [
+        QUIET if noise else BAD if d > 0 else GOOD
+        for d, noise in zip(shown["difference"], shown["is_within_noise"].fillna(True), strict=True)
+    ]
+    figure.add_scatter(
+        y=labels, x=shown["difference"] * 100, mode="markers", marker={"color": colours, "size": 11}, hovertext=hover, hoverinfo="text", showlegend=False, customdata=codes(shown, "label"),
+        error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["difference"]) * 100, "arrayminus": (shown["difference"] - shown["low"]) * 100, "color": QUIET, "thickness": 1.5, "width": 4},
+    )  # fmt: skip
+    figure.update_xaxes(zeroline=True, zerolinewidth=2)
     return figure
 
 
@@ -201,7 +313,11 @@ def development(frame: pd.DataFrame, words: Words) -> go.Figure:
         figure.add_scatter(
             x=part["day"],
             y=part["share"] * 100,
-            mode="lines",
+            mode="lines+markers",  # a line cannot be chosen, a mark can
+            marker={"opacity": 0, "size": 9},
+            selected={"marker": {"opacity": 1}},
+            unselected={"marker": {"opacity": 0}},
+            customdata=codes(part, "category"),
             name=words.value("category", category),
             line={"color": SERIES[number % len(SERIES)], "width": 2},
         )
@@ -227,7 +343,7 @@ def promise_states(frame: pd.DataFrame, words: Words) -> go.Figure:
         ]
         figure.add_bar(
             y=_wrapped([words.value("promise", p) for p in order]), x=part["share"] * 100, orientation="h", name=words.value("state", state),
-            marker=_marker(colour, shape), hovertext=hover, hoverinfo="text",
+            marker=_marker(colour, shape), hovertext=hover, hoverinfo="text", customdata=[[p, state] for p in order],
         )  # fmt: skip
     figure.update_layout(barmode="stack")
     figure.update_xaxes(range=[0, 100], dtick=25)
@@ -258,6 +374,7 @@ def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
         showlegend=False,
         hovertext=hover,
         hoverinfo="text",
+        customdata=codes(shown, "stage"),
     )
     figure.add_scatter(
         y=labels,
@@ -267,27 +384,32 @@ def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
         marker={"color": MAIN, "size": 10},
         hovertext=hover,
         hoverinfo="text",
+        customdata=codes(shown, "stage"),
     )
     figure.add_scatter(
-        y=labels, x=shown["p90"], mode="markers", name=words("chart.p90"), marker={"color": MAIN, "size": 10, "symbol": "circle-open", "line": {"width": 2}}, hovertext=hover, hoverinfo="text",
+        y=labels, x=shown["p90"], mode="markers", name=words("chart.p90"), marker={"color": MAIN, "size": 10, "symbol": "circle-open", "line": {"width": 2}}, hovertext=hover, hoverinfo="text", customdata=codes(shown, "stage"),
         error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["p90"]).fillna(0), "arrayminus": (shown["p90"] - shown["low"]).fillna(0), "color": MAIN, "thickness": 1.2, "width": 4},
     )  # fmt: skip
     if shown["promised"].notna().any():
         figure.add_scatter(
-            y=labels, x=shown["promised"], mode="markers", name=words("chart.promise"), hovertext=[words("chart.promise_hover", days=words.number(d, 1)) for d in shown["promised"]], hoverinfo="text",
+            y=labels, x=shown["promised"], mode="markers", name=words("chart.promise"), hovertext=[words("chart.promise_hover", days=words.number(d, 1)) for d in shown["promised"]], hoverinfo="text", customdata=codes(shown, "stage"),
             marker={"color": BAD, "size": 20, "symbol": "line-ns-open", "line": {"width": 3}},
         )  # fmt: skip
     figure.update_xaxes(rangemode="tozero")
     return figure
 
 
-def waterfall(frame: pd.DataFrame, words: Words, unit: str) -> go.Figure:
+def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> go.Figure:
     """Draw the way from one total to another; a step's measured, imputed and assumed parts are told apart where they are known.
 
     Columns: step, kind ("total" or "step"), amount, and perhaps measured, imputed, assumed. A step starts where the one before ended.
     """
     labels = _wrapped([words.value("step", s) for s in frame["step"]], 20)
-    title = words("chart.money_ex_vat", currency=words.unit(unit)) if unit != "share" else words("chart.share_of_sold")
+    title = (
+        title
+        or {"share": words("chart.share_of_sold"), "units": words("returns.units")}.get(unit)
+        or words("chart.money_ex_vat", currency=words.unit(unit))
+    )
     parted = [status for status in STATUSES if status in frame]
     figure = _figure(
         70 + 36 * len(frame) + (26 if parted else 0),
@@ -316,7 +438,7 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str) -> go.Figure:
         for status, part in parts:
             figure.add_bar(
                 y=[labels[position]], x=[part * scale], base=[start * scale], orientation="h", showlegend=False, marker=_marker(colour, STATUSES[status]),
-                hovertext=[f"{words.value('step', row['step'])}: {text}" + (f" ({words.value('status', status)})" if parted and not is_total else "")], hoverinfo="text",
+                hovertext=[f"{words.value('step', row['step'])}: {text}" + (f" ({words.value('status', status)})" if parted and not is_total else "")], hoverinfo="text", customdata=[[row["step"]]],
             )  # fmt: skip
             start += part
             seen |= set() if is_total else {status}
@@ -338,9 +460,47 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str) -> go.Figure:
             name=words.value("status", status),
             marker=_marker(QUIET, STATUSES[status]),
         )
+    steps = frame.loc[frame["kind"] == "step", "amount"].abs().max()
+    totals = frame.loc[frame["kind"] == "total", "amount"]
+    if len(totals) and steps < totals.min() / 5:  # steps too small to be seen beside whole bars
+        span = max(float(totals.max() - totals.min()), float(steps)) * 2
+        figure.update_xaxes(range=[(totals.min() - span) * scale, (totals.max() + span / 2) * scale])
+        figure.update_xaxes(title_text=f"{title} · {words('chart.cut_axis')}")
     figure.update_layout(barmode="overlay", margin_r=88)
     figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=labels)
     return figure
+
+
+def codes(frame: pd.DataFrame, *columns: str) -> list[list[str | None]]:
+    """Give the codes a row's mark stands for; a day as 2026-01-31, nothing known as None."""
+    text = [
+        [
+            None if pd.isna(v) or v == "" else f"{v:%Y-%m-%d}" if isinstance(v, pd.Timestamp) else str(v)
+            for v in frame[c]
+        ]
+        for c in columns
+    ]
+    return [list(codes) for codes in zip(*text, strict=True)]
+
+
+def marks(figure: go.Figure) -> list[list[str | None]]:
+    """List the codes of a figure's marks, each once, in the order they are drawn."""
+    return [list(codes) for codes in dict.fromkeys(tuple(c) for own in _own(figure) for c in own)]
+
+
+def _own(figure: go.Figure) -> list[list[list[str | None]]]:
+    return [
+        [list(codes) for codes in trace["customdata"] or ()] if trace.type != "sankey" else [] for trace in figure.data
+    ]
+
+
+def chosen(figure: go.Figure, codes: Sequence[str | None]) -> go.Figure:
+    """Give the figure with the marks of these codes standing out; none does without codes."""
+    found = go.Figure(figure)
+    for trace, own in zip(found.data, _own(figure), strict=True):
+        if codes and own:
+            trace.selectedpoints = [number for number, mark in enumerate(own) if mark == list(codes)]
+    return found
 
 
 def _marker(colour: str, shape: str) -> dict[str, Any]:
@@ -352,7 +512,7 @@ def _marker(colour: str, shape: str) -> dict[str, Any]:
 def products(frame: pd.DataFrame, words: Words) -> go.Figure:
     """Draw the adjusted rate of the first twelve products with its interval, and what is usual in their category.
 
-    Columns: name, rate, low, high, category_rate, is_flagged.
+    Columns: style_id, name, rate, low, high, category_rate, is_flagged.
     """
     shown = frame.head(12)[::-1]
     labels = _wrapped(list(shown["name"]), 22)
@@ -369,12 +529,12 @@ def products(frame: pd.DataFrame, words: Words) -> go.Figure:
         for r in shown.to_dict("records")
     ]
     figure.add_scatter(
-        y=labels, x=shown["rate"] * 100, mode="markers", name=words("products.rate"), hovertext=hover, hoverinfo="text",
+        y=labels, x=shown["rate"] * 100, mode="markers", name=words("products.rate"), hovertext=hover, hoverinfo="text", customdata=codes(shown, "style_id"),
         marker={"color": ACCENT, "size": 11, "symbol": ["circle" if flagged else "circle-open" for flagged in shown["is_flagged"]], "line": {"width": 2, "color": ACCENT}},
         error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["rate"]) * 100, "arrayminus": (shown["rate"] - shown["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
     )  # fmt: skip
     figure.add_scatter(
-        y=labels, x=shown["category_rate"] * 100, mode="markers", name=words("products.category_rate"), hovertext=hover, hoverinfo="text",
+        y=labels, x=shown["category_rate"] * 100, mode="markers", name=words("products.category_rate"), hovertext=hover, hoverinfo="text", customdata=codes(shown, "style_id"),
         marker={"color": MAIN, "size": 18, "symbol": "line-ns-open", "line": {"width": 3}},
     )  # fmt: skip
     return figure
@@ -393,7 +553,7 @@ def by_status(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str
             ]
             figure.add_bar(
                 y=_wrapped([words.value(kind, g) for g in order]), x=part, orientation="h", name=words.value("status", status), hovertext=hover, hoverinfo="text",
-                marker=_marker(MAIN, shape),
+                marker=_marker(MAIN, shape), customdata=[[g, status] for g in order],
             )  # fmt: skip
     figure.update_layout(barmode="stack")
     return figure
@@ -417,6 +577,7 @@ def stacked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, 
             marker_color=SERIES[number % len(SERIES)],
             hovertext=hover,
             hoverinfo="text",
+            customdata=[[g, name] for g in order],
         )
     figure.update_layout(barmode="relative", margin_t=70)
     return figure

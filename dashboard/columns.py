@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from dashboard.i18n import Words
@@ -158,8 +159,26 @@ def bases(words: Words, currency: str) -> Columns:
     unit = words("returns.units").lower()
     return {
         "month": day(words("returns.month"), "YYYY-MM"), "ordered": number(f"{words('value.basis.order')} ({unit})"),
-        "requested": number(f"{words('value.basis.return')} ({unit})"), "refunded": number(f"{words('value.basis.refund')} ({words.unit(currency)})"),
+        "requested": number(f"{words('value.basis.return')} ({unit})"), "refunded": number(f"{words('value.basis.refund')} ({unit})"),
+        "paid": number(f"{words('accounts.paid')} ({words.unit(currency)})"),
     }  # fmt: skip
+
+
+def accrual(words: Words, currency: str) -> Columns:
+    """Show what to book for a month's or category's returns not settled yet."""
+    groups = {"month": day(words("returns.month"), "YYYY-MM"), "category": text(words("returns.category"))}
+    amounts = ("owed", "to_come", "liability", "low", "high", "cost_of_goods", "cost_to_recover", "asset")
+    return groups | {"units_to_come": number(words("accounts.units_to_come"))} | {
+        name: number(f"{words(f'accounts.{name}')} ({words.unit(currency)})") for name in amounts
+    } | {"reason": text(words("accounts.reason"))}  # fmt: skip
+
+
+def patterns(words: Words) -> Columns:
+    """Show buying patterns as shares of the crowd."""
+    return _of(
+        words, "customers", pattern=("pattern", text), customers=("of_customers", percent), by_chance=("by_chance", percent), sold=("of_sold", percent),
+        returned=("of_returned", percent), rate=("rate", percent), low=("low", percent), high=("high", percent),
+    )  # fmt: skip
 
 
 def products(words: Words, currency: str) -> Columns:
@@ -169,7 +188,51 @@ def products(words: Words, currency: str) -> Columns:
         low=("low", percent), high=("high", percent), category_rate=("category_rate", percent), probability_above=("above", percent),
     )  # fmt: skip
     money = {"at_stake": number(f"{words('products.money')} ({words.unit(currency)})")}
-    return shown | money | _of(words, "products", kg_co2e=("kg", number), return_reason=("reason", text))
+    return (
+        shown
+        | money
+        | _of(words, "products", kg_co2e=("kg", number), return_reason=("reason", text), action=("action", text))
+        | {"action_status": text(words("actions.status"))}
+    )
+
+
+def costs(words: Words) -> Columns:
+    """Show what a product's returns cost and emit, in all and a returned unit."""
+    two = lambda label: number(label, 2)  # noqa: E731
+    return _of(
+        words, "products", what=("what", text), amount=("amount", number), unit=("unit", text), per_unit=("per_unit", two), category_per_unit=("category_per_unit", two),
+    )  # fmt: skip
+
+
+def related(words: Words) -> Columns:
+    """Show products that share a product's problem, or are bought or returned with it."""
+    return _of(
+        words, "products", relation=("relation", text), name=("name", text), through=("through", text), return_reason=("reason", text), count=("count", number),
+        strength=("strength", lambda label: number(label, 1)),
+    )  # fmt: skip
+
+
+def changes(words: Words) -> Columns:
+    """Show what the catalogue changed of a product."""
+    return _of(words, "products", changed_at=("changed_at", day), what=("what", text), before=("before", text), after=("after", text))  # fmt: skip
+
+
+def actions(words: Words, currency: str) -> Columns:
+    """Show what people did."""
+    shown = _of(
+        words, "actions", action_id=("number", number), kind=("kind", text), about=("about", text), effective_on=("effective_on", day), action_status=("status", text), owner=("owner", text),
+        due_on=("due_on", day),
+    )  # fmt: skip
+    money = {"expected_money": number(f"{words('actions.expected_money')} ({words.unit(currency)})")}
+    return shown | money | _of(words, "actions", note=("note", text))
+
+
+def backtest(words: Words) -> Columns:
+    """Show what was said of a month's final rate and what came."""
+    return {"month": day(words("returns.month"), "YYYY-MM")} | _of(
+        words, "backtest", maturity_then=("maturity_then", percent), observed_then=("observed_then", percent), projected=("projected", percent), low=("low", percent), high=("high", percent),
+        projected_now=("projected_now", percent), error=("error", percent), is_covered=("is_covered", st.column_config.CheckboxColumn), to_come=("to_come", number), came_since=("came_since", number),
+    )  # fmt: skip
 
 
 def due(words: Words, currency: str) -> Columns:
@@ -217,3 +280,20 @@ def legs(words: Words) -> Columns:
         distance_km=("distance", lambda label: number(label, 1)), mass_kg=("mass", lambda label: number(label, 2)),
         kg_co2e=("kg", lambda label: number(label, 3)), status=("status", text), started_on=("started", day),
     )  # fmt: skip
+
+
+def rows(words: Words, frame: pd.DataFrame) -> Columns:
+    """Show the rows behind a number: whatever columns their table has, each by its kind."""
+
+    def made(column: str) -> Any:
+        label = words.value("column", column)
+        values = frame[column]
+        if pd.api.types.is_datetime64_any_dtype(values):
+            return day(label) if column.endswith("_on") or column == "month" else instant(label)
+        if column == "cause" or pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
+            return text(label)
+        whole = (values.dropna() % 1 == 0).all()
+        return number(label, 0 if whole else 3 if column in ("counted", "kg_co2e", "mass_kg", "probability") else 2)
+
+    first = ["counted_on", "counted"]
+    return {column: made(column) for column in [*first, *(str(c) for c in frame if c not in first)]}

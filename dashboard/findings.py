@@ -14,6 +14,7 @@ from dashboard.queries import Change, Number
 
 Colour = Literal["green", "red", "gray"]
 Arrow = Literal["up", "down", "off"]
+SURE = 0.95
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,49 @@ def still_to_come(words: Words, units: Number, value: Number) -> str:
     return words("returns.still", units=words.number(units.value), amount=words.quantity(value.value, value.unit))
 
 
+def shop_figure(words: Words, steps: pd.DataFrame) -> str:
+    """Say what moved a shop system's figure most: the largest step of its change."""
+    parts = steps[steps["kind"] == "step"]
+    if parts.empty:
+        return words("returns.change")
+    step, amount = parts.sort_values("amount", key=abs)[["step", "amount"]].iloc[-1]
+    points = words("tile.points", points=words.signed(words.number(amount * 100, 1), amount))
+    return words("finding.shop_figure", step=words.value("step", step).lower(), points=points)
+
+
+def same_age(words: Words, found: pd.DataFrame) -> str:
+    """Say how the rate changed within the window both periods have lived through."""
+    if found.empty or found["status"].iloc[0] != "ok":
+        return words("finding.same_age_unknown")
+    row = found.iloc[0]
+    value, previous, difference, low, high = (float(row[c]) for c in ("value", "previous", "difference", "low", "high"))
+    change = Change(value, previous, difference, low, high, bool(row["is_within_noise"]), "share")
+    sentence = words("finding.same_age", rate=words.percent(row["value"]), days=words.number(row["window_days"]))
+    return with_change(words, sentence, change)
+
+
+def gathered(words: Words, found: Any) -> str:
+    """Say what share of returns a tenth of the customers brings, and what chance would make of it."""
+    tenth = found.slices[found.slices["customers"] == 0.1]
+    if tenth.empty:
+        return words("finding.customers_unknown")
+    row = tenth.iloc[0]
+    return words(
+        "finding.customers", share=words.percent(row["returned"], 0), chance=words.percent(row["by_chance"], 0)
+    )
+
+
+def booked(words: Words, table: pd.DataFrame, currency: str) -> str:
+    """Say what to book for returns not settled yet."""
+    whole = table.iloc[0]
+    if whole["status"] != "ok":
+        return words("finding.booked_unknown")
+    return words(
+        "finding.booked", liability=words.money(whole["liability"], currency),
+        low=words.money(whole["low"], currency), high=words.money(whole["high"], currency),
+    )  # fmt: skip
+
+
 def speed(words: Words, curve: pd.DataFrame) -> str:
     """Say after how many days half of what comes back is back; nothing without a curve."""
     half = curve.loc[curve["share"] >= 0.5].groupby("category", observed=True)["day"].min()
@@ -159,9 +203,62 @@ def products(words: Words, ranking: pd.DataFrame) -> str:
     """Name the product that stands out most."""
     standing_out = ranking[ranking["is_flagged"].astype(bool)] if len(ranking) else ranking
     if standing_out.empty:
+        if len(ranking) and ranking["probability_above"].iloc[0] >= SURE:
+            return most_at_stake(words, ranking.iloc[0])
         return words("finding.products_none")
     first = standing_out.iloc[0]
     return words("finding.products", name=str(first["name"]), rate=words.percent(first["rate"]))
+
+
+def most_at_stake(words: Words, row: Any) -> str:
+    """Say of one product how much of it comes back, and how much is usual."""
+    rate, usual = words.percent(row["rate"]), words.percent(row["category_rate"])
+    return words("finding.product", name=str(row["name"]), rate=rate, usual=usual)
+
+
+def launched(words: Words, profile: Any) -> str:
+    """Say what a product is: category, brand, supplier, season, first day sold."""
+    parts = [words.value("category", profile.category), profile.brand, profile.supplier, profile.season]
+    first = words("products.since", day=words.day(profile.first_sold_on)) if profile.first_sold_on is not None else ""
+    return " · ".join(str(p) for p in [*parts, first] if p)
+
+
+def effect(words: Words, found: Any) -> str:
+    """Say what an action did, or why that cannot be said and how long to wait."""
+    e = found.effect
+    if e.verdict in ("fell", "rose", "no_clear_change"):
+        sentence = words(
+            f"effect.{e.verdict}",
+            change=words.percent(abs(e.change)),
+            low=words.percent(e.low),
+            high=words.percent(e.high),
+        )
+    else:
+        sentence = words(f"effect.{e.verdict}", reason=words(f"effect.reason_{e.reason}") if e.reason else "")
+    weeks = words("effect.weeks", n=words.number(e.weeks_needed)) if e.weeks_needed else ""
+    return " ".join(filter(None, [sentence, weeks]))
+
+
+def backtested(words: Words, frame: pd.DataFrame, days: int) -> str:
+    """Say how far off the projections of some days ago were, in points, and how many held."""
+    known = frame.dropna(subset=["error"])
+    if known.empty:
+        return words("finding.backtest_unknown", days=words.number(days))
+    held = known["is_covered"].dropna()
+    return words(
+        "finding.backtest", days=words.number(days), points=words.number(known["error"].abs().mean() * 100, 1),
+        held=words.number(int(held.sum())), of=words.number(len(held)),
+    )  # fmt: skip
+
+
+def drifting(words: Words, frame: pd.DataFrame) -> str:
+    """Say whether returns still arrive as fast as they used to."""
+    off = frame[frame["is_drifting"].astype(bool)] if len(frame) else frame
+    if off.empty:
+        return words("finding.drift_none")
+    row = off.sort_values("z", key=abs).iloc[-1]
+    where = words.value("category", row["category"]) if not pd.isna(row["category"]) else words("finding.everywhere")
+    return words("finding.drift", where=where, factor=words.percent(abs(row["factor"] - 1), 0), way=words("finding.later" if row["factor"] > 1 else "finding.earlier"))  # fmt: skip
 
 
 def states(words: Words, frame: pd.DataFrame) -> str:

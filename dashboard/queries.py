@@ -14,14 +14,19 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import func, select
 
-from pipelines import metrics, state
+from pipelines import actions as pipelines_actions
+from pipelines import export, metrics, state
 from pipelines.metrics import Metric
 from pipelines.settings import Settings
+from pipelines.sources import note_label
 from pipelines.warehouse.build import current_build, current_id
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.schema import STAR
 
 ENTRIES = 512
+PRODUCT_KINDS = state.PRODUCT_KINDS
+ALMOST = 0.999  # nothing is shown as certain
+BACK = 0.995  # share of the returns back, from which a month is no test of a projection
 BUILDS = 3
 EVERY_ROW = 1_000_000
 GROWING = frozenset(
@@ -37,6 +42,8 @@ GROWING = frozenset(
 """Numbers that grow with age: they are shown without a comparison."""
 SAME_AGE = frozenset(
     {
+        "refunds_owed",
+        "returns_to_come_cost",
         "margin_erosion",
         "margin_erosion_share",
         "return_cost",
@@ -66,6 +73,26 @@ class Asked:
     until: dt.date
     against: tuple[dt.date, dt.date] | None = None
     where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Behind:
+    """What lies behind a chart or table: the metric, the dimensions of its marks, the numbers it shows.
+
+    A mark carries the values of `by` in this order; `also` are further metrics shown; `is_dated` is False where the days of the
+    view do not matter; `where` narrows the view further. Two names are no dimensions of the metric: the state of a promise and the step of the margin.
+    """
+
+    key: str
+    by: tuple[str, ...] = ()
+    seen: pd.DataFrame | None = None
+    also: tuple[str, ...] = ()
+    is_dated: bool = True
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+At = tuple[tuple[str, str | None], ...]
+"""The mark that was chosen: dimension and value."""
 
 
 @dataclass(frozen=True)
@@ -299,8 +326,8 @@ def stages(asked: Asked) -> pd.DataFrame:
 
 @lru_cache(maxsize=ENTRIES)
 def three_bases(asked: Asked) -> pd.DataFrame:
-    """Give each month's returns as the three days count them: month, ordered (units), requested (units), refunded (money)."""
-    keys = {"ordered": "returned_units", "requested": "confirmed_units", "refunded": "refund_amount"}
+    """Give each month's returns as the three days count them: month, ordered, requested, refunded (units), paid (money)."""
+    keys = {"ordered": "returned_units", "requested": "confirmed_units", "refunded": "refunded_units", "paid": "refund_amount"}  # fmt: skip
     found = [by_month(asked, key).set_index("month")["value"].rename(name) for name, key in keys.items()]
     return pd.concat(found, axis=1).sort_index().reset_index()
 
@@ -315,6 +342,46 @@ def rate_change(asked: Asked) -> pd.DataFrame:
     )
     kind = ["total" if effect in ("previous", "current") else "step" for effect in found["effect"]]
     return found.rename(columns={"effect": "step", "points": "amount"}).assign(kind=kind)
+
+
+@lru_cache(maxsize=ENTRIES)
+def same_window(asked: Asked, *by: str) -> pd.DataFrame:
+    """Compare both periods within the window both have lived through: label, value, previous, difference, low, high, is_within_noise, window_days."""
+    if asked.against is None or not _can_compare(asked):
+        return pd.DataFrame()
+    found = metrics.same_window(
+        _open(asked.source), (asked.since, asked.until), asked.against, by=by, where=_where(asked, "window_return_rate")
+    )
+    return found.rename(columns={by[0]: "label"}) if by and len(found) else found
+
+
+@lru_cache(maxsize=ENTRIES)
+def bridge(asked: Asked, name: str, column: str) -> pd.DataFrame:
+    """Give the steps of one bridge of the reconciliation: step, kind, amount (units or value)."""
+    found = _reconciliation(asked)
+    mine = found[found["bridge"].eq(name) & found[column].notna()]
+    kept = mine[mine["kind"].eq("total") | mine[column].ne(0)]
+    return kept[["step", "kind", column]].rename(columns={column: "amount"}).reset_index(drop=True)
+
+
+@lru_cache(maxsize=ENTRIES)
+def _reconciliation(asked: Asked) -> pd.DataFrame:
+    where = _where(asked, "confirmed_units")
+    return metrics.reconciliation(_open(asked.source), (asked.since, asked.until), where=where)
+
+
+@lru_cache(maxsize=ENTRIES)
+def accrual(asked: Asked, *by: str) -> pd.DataFrame:
+    """Give what to book at the last day of the view for returns not settled: the columns of metrics.accrual, the sum first, then the newest."""
+    where = _where(asked, "returns_to_come_value")
+    found = metrics.accrual(_open(asked.source), by=by, where=where, as_of=asked.until)
+    return pd.concat([found.tail(1), found.iloc[:-1].sort_values(list(by), ascending=by[0] != "month")])
+
+
+@lru_cache(maxsize=ENTRIES)
+def customers(asked: Asked) -> metrics.Concentration:
+    """Say how returns gather on customers."""
+    return metrics.customer_concentration(_open(asked.source), **_question(asked, "returned_units"))
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -343,7 +410,112 @@ def ranking(asked: Asked) -> pd.DataFrame:
     found = metrics.product_ranking(_open(asked.source), **_question(asked, "product_return_rate"))
     shared = found["name"].duplicated(keep=False)
     number_of = found["style_id"].str.split(":").str[-1]
+    found["probability_above"] = found["probability_above"].clip(upper=ALMOST)
     return found.assign(name=found["name"].mask(shared, found["name"] + " " + number_of))
+
+
+def acted_on(asked: Source, ranked: pd.DataFrame) -> pd.DataFrame:
+    """Lay the newest action about each style beside a ranking: action (its kind) and action_status, empty without one."""
+    newest: dict[str, state.Action] = {}
+    for action in actions(asked):
+        for style in action.scope.get("style_id", ()):
+            newest.setdefault(style, action)
+    kinds = {style: action.kind for style, action in newest.items()}
+    statuses = {style: action.status for style, action in newest.items()}
+    return ranked.assign(action=ranked["style_id"].map(kinds), action_status=ranked["style_id"].map(statuses))
+
+
+@lru_cache(maxsize=ENTRIES // 8)
+def product(asked: Asked, style_id: str) -> metrics.ProductProfile:
+    """Gather what the page of one style shows."""
+    return metrics.product_profile(_open(asked.source), style_id, **_question(asked, "product_return_rate"))
+
+
+def beside_category(frame: pd.DataFrame, label: str, value: str, usual: str, n: str) -> pd.DataFrame:
+    """Name the columns of a part of a product's profile as a chart of it wants them: label, value, low, high, usual, n."""
+    return frame.rename(columns={label: "label", value: "value", usual: "usual", n: "n"})
+
+
+def noted(frame: pd.DataFrame, language: str) -> pd.DataFrame:
+    """Say the themes of customers' notes in a language."""
+    return frame.assign(theme=[note_label(theme, language) for theme in frame["theme"]])
+
+
+@lru_cache(maxsize=ENTRIES)
+def drift(asked: Source) -> pd.DataFrame:
+    """Say per category whether returns still arrive as the curve says."""
+    return metrics.drift(_open(asked))
+
+
+@lru_cache(maxsize=ENTRIES // 8)
+def backtest(asked: Asked, days_ago: int) -> pd.DataFrame:
+    """Lay what would have been said so many days ago beside what has come, a month a row: the columns of metrics.backtest and label."""
+    where = _where(asked, "ultimate_return_rate")
+    found = metrics.backtest(_open(asked.source), days_ago=(days_ago,), where=where)
+    return found[found["status"].eq("ok") & (found["maturity_then"] < BACK)].reset_index(drop=True)
+
+
+# -- actions -----------------------------------------------------------------------------------------------------------
+
+
+def actions(asked: Source) -> list[state.Action]:
+    """List what people did, newest first; read anew each time."""
+    return state.actions(Settings(warehouse=asked.warehouse))
+
+
+def styles(asked: Source) -> dict[str, str]:
+    """Give the names of styles, as `ranking` writes them."""
+    products = table(asked, "dim_product")
+    now = products[products["is_current"].astype(bool)].dropna(subset=["style_id"])
+    return {str(k): str(v) for k, v in now.groupby("style_id")["name"].min().dropna().items()}
+
+
+def action_list(asked: Source) -> pd.DataFrame:
+    """Lay out what people did: action_id, kind, about, effective_on, owner, due_on, action_status, expected_money, note."""
+    names = styles(asked)
+    rows = [
+        {
+            "action_id": a.action_id, "kind": a.kind, "about": ", ".join(names.get(v, v) for values in a.scope.values() for v in values),
+            "effective_on": a.effective_on, "owner": a.owner, "due_on": a.due_on, "action_status": a.status, "expected_money": a.expected_money, "note": a.note,
+        }
+        for a in actions(asked)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["action_id", "kind", "about", "effective_on", "owner", "due_on", "action_status", "expected_money", "note"])  # fmt: skip
+
+
+def measured(asked: Source, kind: str, action_id: int | None = None) -> pipelines_actions.Measured:
+    """Measure what followed one action, or all actions of a kind together."""
+    logged = actions(asked)
+    return _measured(asked, tuple((a.action_id, a.updated_at) for a in logged), kind, action_id)
+
+
+@lru_cache(maxsize=ENTRIES // 8)
+def _measured(
+    asked: Source, logged: tuple[tuple[int, dt.datetime], ...], kind: str, action_id: int | None
+) -> pipelines_actions.Measured:
+    among = actions(asked)
+    if action_id is None:
+        return pipelines_actions.measure_kind(_open(asked), kind, among)
+    one = next(a for a in among if a.action_id == action_id)
+    return pipelines_actions.measure_action(_open(asked), one, among)
+
+
+def suggested(asked: Source) -> pd.DataFrame:
+    """List what the catalogue says was done and nobody logged: style_id, kind, effective_on, before, after, products, name."""
+    found = pipelines_actions.suggested_actions(_open(asked), actions(asked))
+    return found.assign(name=found["style_id"].map(styles(asked)))
+
+
+def log_action(asked: Source, kind: str, style_ids: list[str], **values: Any) -> None:
+    """Log what was done to styles; raises BackhaulError with what is wrong."""
+    scope = {"style_id": style_ids}
+    pipelines_actions.check_scope(_open(asked), kind, scope)
+    state.log_action(Settings(warehouse=asked.warehouse), kind, scope, **values)
+
+
+def withdraw_action(asked: Source, action_id: int) -> None:
+    """Take an action back: it is kept, and neither listed nor measured."""
+    state.withdraw_action(Settings(warehouse=asked.warehouse), action_id)
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -430,6 +602,90 @@ def legs(asked: Asked) -> pd.DataFrame:
 def trace(asked: Source, leg_id: str) -> dict[str, Any]:
     """Trace one leg: formula, numbers, factor, source."""
     return metrics.trace(_open(asked), leg_id)
+
+
+# -- the rows behind, and files ----------------------------------------------------------------------------------------
+
+MIME = export.MIME
+FILES = tuple(MIME)
+FILE_ROWS = export.LIMIT
+_STEPS: dict[str, tuple[str, dict[str, Any], str | None]] = {
+    "booked": ("gross_margin", {}, None), "margin_reversed": ("margin_reversed", {}, None), "left": ("margin_erosion", {}, None),
+}  # fmt: skip
+_OUTCOMES = {"waiting": None, "to_supplier": "returned"}
+
+
+def parts(key: str) -> tuple[str, ...]:
+    """List the parts of a metric that have rows."""
+    return metrics.PARTS if metric(key).denominator else metrics.PARTS[:1]
+
+
+def _rows_of(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple[str, dict[str, Any]]:
+    """Give the metric and the question whose rows are those of a mark."""
+    chosen: dict[str, Any] = {name: [value] for name, value in at}
+    basis = None
+    if "state" in chosen and key == "promise_kept":
+        key, part = f"promise_{chosen.pop('state')[0]}", metrics.PARTS[0]
+    if "step" in chosen:
+        step = chosen.pop("step")[0]
+        key, more, basis = _STEPS.get(step, ("return_cost", {"component": [step]}, "order"))
+        chosen |= more
+    if "outcome" in chosen:
+        chosen["outcome"] = [_OUTCOMES.get(v, v) for v in chosen["outcome"]]
+    whole = metric(key).whole
+    if part == metrics.PARTS[1] and whole is not None:
+        chosen = {n: v for n, v in chosen.items() if n == "month" or (whole and n not in whole)}
+    question: dict[str, Any] = {"part": part, "basis": basis, "where": {**_where(asked, key), **chosen}}
+    return key, question | ({"since": asked.since, "until": asked.until} if is_dated else {})
+
+
+def key_of(asked: Asked, key: str, at: At) -> str:
+    """Give the metric whose rows are those of a mark: a promise's state and a step of the margin are metrics of their own."""
+    return _rows_of(asked, key, metrics.PARTS[0], at, True)[0]
+
+
+@lru_cache(maxsize=ENTRIES // 8)
+def rows(asked: Asked, key: str, part: str, at: At, is_dated: bool, limit: int) -> pd.DataFrame:
+    """List the newest rows behind a part of a metric, or behind one mark of a chart of it."""
+    key, question = _rows_of(asked, key, part, at, is_dated)
+    return metrics.rows(_open(asked.source), key, limit=limit, **question)
+
+
+@lru_cache(maxsize=ENTRIES)
+def rows_total(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple[int, float]:
+    """Count those rows and add up what they count."""
+    key, question = _rows_of(asked, key, part, at, is_dated)
+    return metrics.rows_total(_open(asked.source), key, **question)
+
+
+def file_of_rows(asked: Asked, title: str, key: str, part: str, at: At, is_dated: bool, form: str, language: str) -> bytes:  # fmt: skip
+    """Write those rows to a file of a format, with their context and checksum."""
+    build = _open(asked.source)
+    total, _ = rows_total(asked, key, part, at, is_dated)
+    key, question = _rows_of(asked, key, part, at, is_dated)
+    found = metrics.rows(build, key, limit=FILE_ROWS, **question)
+    about = export.About(title, (key,), total=total, language=language, **question)
+    return export.to_bytes(found, export.context(build, about, len(found)), form, language)
+
+
+def file_of_seen(asked: Asked, title: str, behind: Behind | None, frame: pd.DataFrame, form: str, language: str) -> bytes:  # fmt: skip
+    """Write what a chart or table shows to a file of a format, with its context and checksum; numbers are not rounded."""
+    build = _open(asked.source)
+    about = export.About(title, language=language)
+    if behind is not None:
+        about = replace(about, metrics=(behind.key, *behind.also), by=behind.by, where=dict(asked.where))
+        if behind.is_dated:
+            about = replace(about, since=asked.since, until=asked.until, against=asked.against)
+        if behind.by and "label" in frame and behind.by[0] not in frame:
+            frame = frame.rename(columns={"label": behind.by[0]})
+    return export.to_bytes(frame, export.context(build, about, len(frame)), form, language)
+
+
+def numbers(asked: Asked, *keys: str) -> pd.DataFrame:
+    """Lay out several metrics over the period: metric, value, low, high, n, unit, status, reason."""
+    found = [number(asked, key) for key in keys]
+    rows_ = [{"metric": key, **{c: getattr(n, c) for c in ("value", "low", "high", "n", "unit", "status", "reason")}} for key, n in zip(keys, found, strict=True)]  # fmt: skip
+    return pd.DataFrame(rows_)
 
 
 MOVEMENTS = (

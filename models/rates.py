@@ -1,7 +1,7 @@
 """Return rates that stay honest when data are young and samples small.
 
-Here: how returns develop with age, the final rate of a cohort and what is still to come, rates of small products, and when
-a difference is noise. Not here: SQL, files, what counts as a return. The one idea: every function takes additive counts
+Here: how returns develop with age, the final rate of a cohort and what is still to come, and when a difference is noise. Not
+here: rates of small products (models/products.py), SQL, files, what counts as a return. The one idea: every function takes additive counts
 (units by group, by day, by share G), so that any engine can sum them and the arithmetic is done once, on sums.
 
 Days are whole calendar days since the return clock's start. G(d) is the development curve: the share of a cohort's final
@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
-from scipy.special import betaincc, betaincinv, betaln, expit, logit, ndtr, ndtri
+from scipy.special import expit, logit, ndtr, ndtri
 
 Array = NDArray[np.float64]
 
@@ -624,100 +623,3 @@ def month_prior(
     if not mature.any():
         return None
     return cohort_prior(r[mature], e[mature], month[mature].max() + 1 - month[mature], deff)
-
-
-# -- products ----------------------------------------------------------------------------------------------------------
-
-
-def fit_beta_binomial(returned: ArrayLike, exposure: ArrayLike) -> tuple[float, float]:
-    """Fit how rates vary between products of a category: a, b of a beta prior, by marginal likelihood.
-
-    `exposure` = sum of G over the product's units, so young products count for what could have come. Counts may be divided by
-    a design effect. Fewer than three products with units: the mean with a prior worth 20 units.
-
-    >>> a, b = fit_beta_binomial([30] * 50, [100] * 50)
-    >>> round(a / (a + b), 2)
-    0.3
-    """
-    r = _floats(returned)
-    n = np.maximum(_floats(exposure), r)
-    r, n = r[n > 0], n[n > 0]
-    mean = (r.sum() + 0.5) / (n.sum() + 1.0)
-    if r.size < 3:
-        return float(20 * mean), float(20 * (1 - mean))
-
-    def loss(x: Array) -> float:
-        kappa = np.exp(np.clip(x[1], 0.0, 9.0))
-        m = expit(np.clip(x[0], -12, 12))
-        a, b = m * kappa, (1 - m) * kappa
-        outside = max(0.0, abs(x[1] - 4.5) - 4.5)
-        return float(-np.sum(betaln(r + a, n - r + b) - betaln(a, b)) + outside**2)
-
-    best = minimize(
-        loss, np.array([logit(mean), np.log(20.0)]), method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-3}
-    )
-    kappa = float(np.exp(np.clip(best.x[1], 0.0, 9.0)))
-    m = float(expit(np.clip(best.x[0], -12, 12)))
-    return m * kappa, (1 - m) * kappa
-
-
-def _beta(returned: ArrayLike, exposure: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
-    r = _floats(returned)
-    return _floats(a) + r, _floats(b) + np.maximum(_floats(exposure) - r, 0.0)
-
-
-def shrunk_rate(
-    returned: ArrayLike, exposure: ArrayLike, a: ArrayLike, b: ArrayLike, level: float = 0.9
-) -> tuple[Array, Array, Array]:
-    """Pull a product's rate towards its category: (mean, low, high) of the posterior beta.
-
-    >>> [round(float(x), 2) for x in shrunk_rate(2, 3, 6, 14)]
-    [0.35, 0.2, 0.52]
-    """
-    alpha, beta = _beta(returned, exposure, a, b)
-    tail = (1 - level) / 2
-    return alpha / (alpha + beta), betaincinv(alpha, beta, tail), betaincinv(alpha, beta, 1 - tail)
-
-
-def probability_above(
-    returned: ArrayLike, exposure: ArrayLike, a: ArrayLike, b: ArrayLike, threshold: ArrayLike
-) -> Array:
-    """Give the posterior probability that a product's rate is above `threshold`.
-
-    >>> round(float(probability_above(2, 3, 6, 14, 0.3)), 2)
-    0.67
-    """
-    alpha, beta = _beta(returned, exposure, a, b)
-    return np.asarray(betaincc(alpha, beta, np.clip(_floats(threshold), 0, 1)), dtype=np.float64)
-
-
-def expected_excess(
-    returned: ArrayLike, exposure: ArrayLike, a: ArrayLike, b: ArrayLike, threshold: ArrayLike
-) -> Array:
-    """Give E[(rate - threshold)+] of a product: times units and unit cost, the money at stake that lists rank by.
-
-    >>> round(float(expected_excess(0, 0, 1, 1, 0.5)), 3)
-    0.125
-    """
-    alpha, beta = _beta(returned, exposure, a, b)
-    m = np.clip(_floats(threshold), 0, 1)
-    return np.asarray(
-        alpha / (alpha + beta) * betaincc(alpha + 1, beta, m) - m * betaincc(alpha, beta, m), dtype=np.float64
-    )
-
-
-def flagged(probability: ArrayLike, false_share: float = 0.1) -> NDArray[np.bool_]:
-    """Flag as many as possible while the expected share of false flags stays at most `false_share`.
-
-    Bayesian false discovery rate: the longest list, surest first, whose mean of 1 - probability keeps the bar.
-
-    >>> flagged([.99, .5, .85, .2]).tolist()
-    [True, False, True, False]
-    """
-    doubt = 1 - _floats(probability)
-    order = np.argsort(doubt, kind="stable")
-    ranked = np.cumsum(doubt[order]) / np.arange(1, doubt.size + 1)
-    count = int(np.max(np.flatnonzero(ranked <= false_share), initial=-1)) + 1
-    mask = np.zeros(doubt.size, dtype=np.bool_)
-    mask[order[:count]] = True
-    return mask

@@ -23,6 +23,7 @@ from pipelines.errors import BackhaulError, SourceError
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.state import Action
     from pipelines.warehouse.engine import Build
 
 app = typer.Typer(
@@ -32,6 +33,13 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
+action_app = typer.Typer(
+    name="action",
+    help="Log what was done about returns, and measure what followed.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(action_app)
 errors = Console(stderr=True)
 
 
@@ -172,6 +180,17 @@ def _day(text: str | None, name: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text} is not a day; write it as 2026-01-31.", param_hint=name) from None
+
+
+def _pairs(given: Sequence[str] | None, name: str = "--where") -> dict[str, list[str]]:
+    """Read options of the form DIM=VALUE."""
+    chosen: dict[str, list[str]] = {}
+    for pair in given or []:
+        dimension, _, value = pair.partition("=")
+        if not value:
+            raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint=name)
+        chosen.setdefault(dimension, []).append(value)
+    return chosen
 
 
 @app.command(epilog=_example("backhaul sample --out shop-files --orders 20000 --seed 7"))
@@ -347,46 +366,53 @@ def metrics(output: FormatOption = Format.table) -> None:
     )
 
 
+Key = Annotated[str, typer.Argument(metavar="KEY", help="Key from `backhaul metrics`.")]
+By = Annotated[
+    list[str] | None, typer.Option(metavar="DIM", help="Cut by a dimension or month, week, quarter; repeatable.")
+]
+Since = Annotated[str | None, typer.Option("--from", metavar="DAY", help="First day, on the metric's own date basis.")]
+Until = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, included.")]
+Where = Annotated[
+    list[str] | None, typer.Option(metavar="DIM=VALUE", help="Keep one value; repeat a dimension for several.")
+]
+AsOf = Annotated[str | None, typer.Option(metavar="DAY", help="Answer as it would have been at the end of this day.")]
+
+
+def _question(
+    by: list[str] | None, since: str | None, until: str | None, where: list[str] | None, as_of: str | None
+) -> dict[str, Any]:
+    """Read the options of a question."""
+    chosen = _pairs(where)
+    first, last = _day(since, "--from"), _day(until, "--to")
+    if first and last and first > last:
+        raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
+    return {
+        "by": tuple(dict.fromkeys(by or ())), "where": chosen, "since": first, "until": last, "as_of": _day(as_of, "--as-of"),
+    }  # fmt: skip
+
+
 @app.command(
     epilog=_example("backhaul metric ultimate_return_rate --by category --from 2025-10-01 --to 2025-12-31")
     + "\n\n"
     + _example("backhaul metric promise_kept --by promise --where country=FR --format json")
 )
 def metric(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Key from `backhaul metrics`.")],
-    by: Annotated[
-        list[str] | None, typer.Option(metavar="DIM", help="Cut by a dimension or month, week, quarter; repeatable.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--from", metavar="DAY", help="First day, on the metric's own date basis.")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, included.")] = None,
-    where: Annotated[
-        list[str] | None, typer.Option(metavar="DIM=VALUE", help="Keep one value; repeat a dimension for several.")
-    ] = None,
-    as_of: Annotated[
-        str | None, typer.Option(metavar="DAY", help="Answer as it would have been at the end of this day.")
-    ] = None,
+    key: Key,
+    by: By = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    as_of: AsOf = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
     """Answer one metric: value, interval, how many it rests on, and why when there is no answer."""
     from pipelines import metrics as declared
 
-    chosen: dict[str, list[str]] = {}
-    for pair in where or []:
-        name, _, value = pair.partition("=")
-        if not value:
-            raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint="--where")
-        chosen.setdefault(name, []).append(value)
-    first, last = _day(since, "--from"), _day(until, "--to")
-    if first and last and first > last:
-        raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
+    question = _question(by, since, until, where, as_of)
     found = declared.metric(key)
     with _open(warehouse) as build:
-        answer = declared.answer(
-            build, key, by=tuple(dict.fromkeys(by or ())), where=chosen, since=first, until=last, as_of=_day(as_of, "--as-of"),
-        )  # fmt: skip
+        answer = declared.answer(build, key, **question)
     rows = [{str(k): v for k, v in row.items()} for row in answer.to_dict("records")]
     if output is Format.table:
         empty = not any(row["reason"] for row in rows)
@@ -402,6 +428,104 @@ def metric(
         _print(rows, output, f"{found.name[0]} ({unit}, by {found.basis} date): {found.sentence[0]}")
     else:
         _print(rows, output)
+
+
+@app.command(epilog=_example("backhaul accrual --as-of 2025-12-31 --by month --by category --format csv"))
+def accrual(
+    by: Annotated[
+        list[str] | None, typer.Option(metavar="DIM", help="Cut by month, category, country ...; repeatable.")
+    ] = None,
+    where: Where = None,
+    as_of: Annotated[str | None, typer.Option(metavar="DAY", help="Closing day; the latest day when left out.")] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Give what to book for returns not settled yet: refund liability and right to recover goods (IFRS 15), without VAT."""
+    from pipelines.metrics import accrual as booked
+
+    with _open(warehouse) as build:
+        found = booked(build, by=tuple(dict.fromkeys(by or ("month",))), where=_pairs(where), as_of=_day(as_of, "--as-of"))  # fmt: skip
+        currency = build.info.get("reporting_currency", "EUR")
+    rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
+    _print(rows, output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum")
+
+
+@app.command(epilog=_example("backhaul reasons --unknown"))
+def reasons(
+    unknown: Annotated[bool, typer.Option("--unknown", help="Only wordings that no reason is known for.")] = False,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """List how the sources word return reasons, and what each is taken for; add missing ones to data/reasons.csv."""
+    from pipelines.load import reason_wordings
+
+    rows = reason_wordings(_settings(warehouse))
+    _print([r for r in rows if not (unknown and r["reason"] is not None)], output, "Wordings of return reasons")
+
+
+class Part(StrEnum):
+    """Which rows behind a metric."""
+
+    numerator = "numerator"
+    denominator = "denominator"
+
+
+@app.command(
+    epilog=_example("backhaul export observed_return_rate --by category --out rates.xlsx")
+    + "\n\n"
+    + _example("backhaul export observed_return_rate --rows numerator --where category=dresses --out rows.csv")
+)
+def export(
+    key: Key,
+    out: Annotated[Path, typer.Option(help="File to write; .csv, .xlsx or .parquet says the format.")],
+    rows: Annotated[
+        Part | None, typer.Option(help="Write the rows behind the metric instead of its answer; --by adds columns.")
+    ] = None,
+    by: By = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    as_of: AsOf = None,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Write a metric's answer, or the rows behind it, to a file that carries its context and a checksum.
+
+    A file of rows holds the newest 1 000 000 at most, and says so when there are more.
+    """
+    from pipelines import export as files
+    from pipelines import metrics as declared
+
+    question = _question(by, since, until, where, as_of)
+    found = declared.metric(key)
+    total = None
+    with _open(warehouse) as build:
+        if rows is None:
+            frame = declared.answer(build, key, **question)
+        else:
+            frame = declared.rows(build, key, part=rows.value, limit=files.LIMIT, **question)
+            if len(frame) == files.LIMIT:
+                total, _ = declared.rows_total(build, key, part=rows.value, **question)
+        about = files.About(found.name.en, (key,), rows.value if rows else "", total=total, **question)
+        files.write(frame, files.context(build, about, len(frame)), out)
+    cut = f", the newest of {total:,}" if total and total > len(frame) else ""
+    typer.echo(f"{out}: {len(frame):,} rows{cut}. Next: backhaul verify {out}")
+
+
+@app.command(epilog=_example("backhaul verify rates.xlsx"))
+def verify(
+    file: Annotated[Path, typer.Argument(help="A file that `backhaul export` or a page wrote.")],
+    output: FormatOption = Format.table,
+) -> None:
+    """Recompute the checksum of an exported file's rows, and show its context. Exit 1 when the rows are not those written."""
+    from pipelines import export as files
+
+    checked = files.verify(file)
+    _print([{"name": name, "value": value} for name, value in files.read_about(file).items()], output, str(file))
+    if not checked.holds:
+        raise BackhaulError(
+            f"The rows of {file} are not those that were written: the file says {checked.stated[:12]}…, its rows give {checked.found[:12]}…. Export it again."
+        )
+    errors.print(f"{checked.rows:,} rows, as they were written.")
 
 
 @app.command(epilog=_example("backhaul backtest --days 30 --days 90 --by-category"))
@@ -424,6 +548,122 @@ def backtest(
     found = found.assign(month=found["month"].astype(str).str[:7])
     rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
     _print(rows, output, "Final return rate by month of order: said then, come by now")
+
+
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on", metavar="DIM=VALUE", help="What it is done to: style_id=ID, category=dresses, country=DE; repeatable."
+    ),
+]
+Owner = Annotated[str | None, typer.Option(help="Who sees to it.")]
+Due = Annotated[str | None, typer.Option(metavar="DAY", help="Day it is due.")]
+Money = Annotated[float | None, typer.Option(help="Money expected of it a year, in the reporting currency.")]
+Carbon = Annotated[float | None, typer.Option(help="kg CO2e it is expected to save a year.")]
+Note = Annotated[str | None, typer.Option(help="Your own words.")]
+Effective = Annotated[
+    str | None, typer.Option("--effective", metavar="DAY", help="First day it was in force; makes it done.")
+]
+
+
+def _action_row(found: "Action") -> dict[str, Any]:
+    row = {n: getattr(found, n) for n in ("action_id", "kind", "status", "effective_on", "owner", "due_on", "expected_money", "expected_kg_co2e", "note")}  # fmt: skip
+    return {**row, "on": "; ".join(f"{k}={','.join(v)}" for k, v in found.scope.items())}
+
+
+@action_app.command(
+    name="add",
+    epilog=_example("backhaul action add size_note --on style_id=shop:DR0501 --effective 2025-09-13")
+    + "\n\n"
+    + _example("backhaul action add carrier_call --owner Nadia --due 2026-02-06"),
+)
+def action_add(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="size_note, photo, description, supplier, policy, delisting, claim, extra_shift, carrier_call, refund_now or supplier_credit.")],
+    on: On = None, effective: Effective = None, owner: Owner = None, due: Due = None, money: Money = None, carbon: Carbon = None, note: Note = None,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Log an action: what was done, or is to be done, to which products."""
+    from pipelines import actions, state
+
+    scope = _pairs(on, "--on")
+    values = {"owner": owner, "expected_money": money, "expected_kg_co2e": carbon, "note": note, "effective_on": _day(effective, "--effective"), "due_on": _day(due, "--due")}  # fmt: skip
+    settings = _settings(warehouse)
+    with _open(warehouse) as build:
+        actions.check_scope(build, kind, scope)
+    found = state.log_action(settings, kind, scope, **values)
+    _print([_action_row(found)], output, f"Logged action {found.action_id}")
+
+
+@action_app.command(name="update", epilog=_example("backhaul action update 3 --effective 2026-02-01 --status done"))
+def action_update(
+    number: Annotated[int, typer.Argument(metavar="ID", help="Number from `backhaul action list`.")],
+    status: Annotated[str | None, typer.Option(help="open, done or withdrawn; a withdrawn action stays on record.")] = None,
+    effective: Effective = None, owner: Owner = None, due: Due = None, money: Money = None, carbon: Carbon = None, note: Note = None,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Change what is said of an action, or withdraw it."""
+    from pipelines import state
+
+    given = {"status": status or ("done" if effective else None), "owner": owner, "expected_money": money, "expected_kg_co2e": carbon, "note": note, "effective_on": _day(effective, "--effective"), "due_on": _day(due, "--due")}  # fmt: skip
+    found = state.update_action(_settings(warehouse), number, **{k: v for k, v in given.items() if v is not None})
+    _print([_action_row(found)], output, f"Action {number}")
+
+
+@action_app.command(name="list", epilog=_example("backhaul action list --kind size_note --format csv"))
+def action_list(
+    kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
+    withdrawn: Annotated[bool, typer.Option("--withdrawn", help="Withdrawn ones too.")] = False,
+    suggested: Annotated[bool, typer.Option("--suggested", help="What the catalogue shows was done and nobody logged, instead.")] = False,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """List logged actions, newest first."""
+    from pipelines import actions, state
+
+    settings = _settings(warehouse)
+    if suggested:
+        with _open(warehouse) as build:
+            found = actions.suggested_actions(build, state.actions(settings))
+        rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records") if kind in (None, row["kind"])]
+        _print(rows, output, "Seen in the catalogue, not logged")
+        return
+    listed = state.actions(settings, kind=kind, with_withdrawn=withdrawn)
+    _print([_action_row(a) for a in listed], output, "Actions")
+
+
+_MEASURED = (
+    "kind", "actions", "verdict", "reason", "change", "low", "high", "rate", "expected_rate", "units", "products", "controls", "weeks", "weeks_needed", "power",
+)  # fmt: skip
+
+
+@action_app.command(
+    name="measure",
+    epilog=_example("backhaul action measure 3")
+    + "\n\n"
+    + _example("backhaul action measure --kind size_note --format json"),
+)
+def action_measure(
+    number: Annotated[int | None, typer.Argument(metavar="[ID]", help="One action; all of each kind together when left out.")] = None,
+    kind: Annotated[str | None, typer.Option(help="All actions of this kind together.")] = None,
+    as_of: Annotated[str | None, typer.Option(metavar="DAY", help="Answer as it would have been at the end of this day.")] = None,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Measure what followed: the rate against matched products, with its interval, or why that cannot be said."""
+    from pipelines import actions, state
+
+    settings = _settings(warehouse)
+    among = state.actions(settings)
+    day = _day(as_of, "--as-of")
+    with _open(warehouse) as build:
+        if number is not None:
+            chosen = state.find_action(settings, number)
+            found = [actions.measure_action(build, chosen, among, as_of=day)]
+        else:
+            kinds = [kind] if kind else sorted({a.kind for a in among})
+            found = [actions.measure_kind(build, k, among, as_of=day) for k in kinds]
+    rows = [m.row() for m in found]
+    if output is Format.table:
+        rows = [{k: row[k] for k in _MEASURED} for row in rows]
+    _print(rows, output, "What followed, against matched products left alone")
 
 
 @app.command(name="map", epilog=_example("backhaul map export.csv > mapping.yaml"))

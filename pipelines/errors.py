@@ -9,7 +9,9 @@
     ├── WarehouseMissing     nothing has been published yet
     ├── WarehouseLocked      another load is writing
     ├── UnknownMetric        no metric has that key
-    └── UnknownDimension     a metric cannot be cut that way
+    ├── UnknownDimension     a metric cannot be cut that way
+    ├── ExportError          a file cannot be exported, or is no export
+    └── ActionError          an action cannot be logged, or there is none of that number
 
 The command line prints one line and exits with 1; the dashboard turns `WarehouseMissing` into a page.
 """
@@ -62,3 +64,11 @@ class UnknownMetric(BackhaulError):
 
 class UnknownDimension(BackhaulError):
     """A metric cannot be cut that way."""
+
+
+class ExportError(BackhaulError):
+    """A file cannot be exported, or is no export."""
+
+
+class ActionError(BackhaulError):
+    """An action cannot be logged, or there is none of that number."""

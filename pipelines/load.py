@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from pipelines import checks, estimate, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError
-from pipelines.settings import Settings
+from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, recognise, source_named
 from pipelines.sources.mapping import Mapping
 from pipelines.warehouse import build, contracts, schema, shape
@@ -398,3 +398,36 @@ def _row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
         f"SELECT '{t}', count(*) FROM {t}" for t in schema.STAR.tables if t.startswith(("fact_", "dim_", "estimate_"))
     )
     return dict(connection.execute(union).fetchall())
+
+
+FEWEST_LINES = 5  # a rarer wording may be somebody's own words
+
+
+def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
+    """List how sources word return reasons, most frequent first: source, wording, reason (None when unknown), return_lines.
+
+    Read from the logs; wordings of fewer than FEWEST_LINES return lines are summed up as one row without wording.
+    """
+    memory = state.State(settings.warehouse)
+    loads = [row["load_id"] for row in memory.loads_with("logged", "published")]
+    memory.close()
+    files = shape.log_files(settings.warehouse / "log", "return_event", loads)
+    if not files:
+        return []
+    connection = build.connect(":memory:", settings.threads)
+    try:
+        found = connection.execute(
+            f"""
+            WITH known AS (SELECT lower(trim(raw)) AS raw, min(reason) AS reason FROM read_csv('{data_path("reasons.csv")}', header = true, all_varchar = true) GROUP BY 1),
+            worded AS (
+                SELECT source, trim(reason_raw) AS wording, count(DISTINCT return_line_key) AS return_lines
+                FROM read_parquet({files!r}) WHERE trim(reason_raw) <> '' GROUP BY ALL)
+            SELECT source, CASE WHEN return_lines >= {FEWEST_LINES} THEN wording END AS shown, CASE WHEN shown IS NOT NULL THEN k.reason END AS reason,
+                sum(return_lines)::BIGINT AS return_lines
+            FROM worded w LEFT JOIN known k ON k.raw = lower(w.wording) GROUP BY ALL ORDER BY return_lines DESC, source, shown
+            """
+        )  # fmt: skip
+        names = ("source", "wording", "reason", "return_lines")
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    finally:
+        connection.close()

@@ -1,13 +1,15 @@
 """What people and loads write: small, transactional, never inside a build.
 
 One SQLite file beside the builds (WAL), reached through SQLAlchemy by this module alone. It remembers loads, the files they
-landed, how every row was judged, checks and builds. What sources say lives in the logs, not here.
+landed, how every row was judged, checks and builds, and the actions that people log. What sources say lives in the logs, not here.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Date,
     DateTime,
+    Double,
     Engine,
     Integer,
     MetaData,
@@ -27,10 +31,12 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    inspect,
     select,
     update,
 )
 
+from pipelines.errors import ActionError
 from pipelines.settings import Settings
 
 STATE = MetaData()
@@ -76,6 +82,40 @@ build = Table(
     Column("table", String, primary_key=True), Column("rows", BigInteger), Column("change", BigInteger, comment="Rows more than in the build before"),
     comment="One table of one build.",
 )  # fmt: skip
+action = Table(
+    "action", STATE,
+    Column("action_id", Integer, primary_key=True), Column("created_at", DateTime), Column("updated_at", DateTime),
+    Column("kind", String, comment="What was done: one of ACTION_KINDS"),
+    Column("scope", String, comment="What it was done to, as JSON: dimension to values; more dimensions narrow it"),
+    Column("effective_on", Date, comment="First day it was in force; empty until done"), Column("owner", String), Column("due_on", Date),
+    Column("expected_money", Double, comment="Expected a year, reporting currency"), Column("expected_kg_co2e", Double, comment="Expected less a year (kg)"),
+    Column("status", String, comment="open, done or withdrawn"), Column("note", String, comment="Words of whoever logged it"),
+    comment="One action taken on returns. Never deleted: withdrawn.",
+)  # fmt: skip
+
+PRODUCT_KINDS = ("size_note", "photo", "description", "supplier", "policy", "delisting")
+OPERATION_KINDS = ("claim", "extra_shift", "carrier_call", "refund_now", "supplier_credit")
+ACTION_KINDS = PRODUCT_KINDS + OPERATION_KINDS
+ACTION_STATUSES = ("open", "done", "withdrawn")
+_OWN = {"action_id", "created_at", "updated_at"}  # given here, by nobody else
+
+
+@dataclass(frozen=True)
+class Action:
+    """One logged action. `scope` maps dimensions (style_id, category, country, ...) to values; all of them hold together."""
+
+    action_id: int
+    created_at: datetime
+    updated_at: datetime
+    kind: str
+    scope: Mapping[str, tuple[str, ...]]
+    effective_on: date | None = None
+    owner: str | None = None
+    due_on: date | None = None
+    expected_money: float | None = None
+    expected_kg_co2e: float | None = None
+    status: str = "open"
+    note: str | None = None
 
 
 def now() -> datetime:
@@ -212,3 +252,95 @@ def check_results(settings: Settings) -> pd.DataFrame:
 def builds(settings: Settings) -> pd.DataFrame:
     """List builds with the rows of each table and what changed, newest first."""
     return _read(settings, select(build).order_by(build.c.build_id.desc(), build.c.table))
+
+
+# -- actions -----------------------------------------------------------------------------------------------------------
+
+
+def log_action(settings: Settings, kind: str, scope: Mapping[str, Sequence[str]], **values: Any) -> Action:
+    """Log an action: `values` are the other fields of `Action`. Done when it has a day it took effect on, else open.
+
+    Raises ActionError for a kind, status or field that does not exist, and for an action on products that names none. Whether the
+    products exist is for `pipelines.actions.check_scope` to say.
+    """
+    at = now()
+    status = "done" if values.get("effective_on") else "open"
+    row = _checked({"status": status, **values, "kind": kind, "scope": scope}) | {"created_at": at, "updated_at": at}
+    state = State(settings.warehouse)
+    try:
+        with state.transaction() as connection:
+            number = connection.execute(insert(action).values(**row).returning(action.c.action_id)).scalar_one()
+    finally:
+        state.close()
+    return find_action(settings, int(number))
+
+
+def update_action(settings: Settings, action_id: int, **values: Any) -> Action:
+    """Change fields of an action; a status of withdrawn takes it out of lists and measurements, and keeps it.
+
+    Raises ActionError when there is no such action or field.
+    """
+    known = find_action(settings, action_id)
+    kept = {f.name: getattr(known, f.name) for f in fields(Action) if f.name not in _OWN}
+    merged = _checked({**kept, **values})
+    state = State(settings.warehouse)
+    try:
+        with state.transaction() as connection:
+            changed = update(action).where(action.c.action_id == action_id).values(**merged, updated_at=now())
+            connection.execute(changed)
+    finally:
+        state.close()
+    return find_action(settings, action_id)
+
+
+def withdraw_action(settings: Settings, action_id: int) -> Action:
+    """Take an action back: it stays on record and is neither listed nor measured."""
+    return update_action(settings, action_id, status="withdrawn")
+
+
+def actions(settings: Settings, *, kind: str | None = None, with_withdrawn: bool = False) -> list[Action]:
+    """List actions, newest first; none where there is no warehouse yet."""
+    if not (settings.warehouse / "state.sqlite").exists():
+        return []
+    state = State(settings.warehouse)
+    try:
+        if not inspect(state._engine).has_table("action"):  # a read-only warehouse from before there were actions
+            return []
+        statement = select(action).order_by(action.c.action_id.desc())
+        if kind is not None:
+            statement = statement.where(action.c.kind == kind)
+        if not with_withdrawn:
+            statement = statement.where(action.c.status != "withdrawn")
+        with state._engine.connect() as connection:
+            rows = connection.execute(statement).mappings().all()
+    finally:
+        state.close()
+    return [Action(**{**row, "scope": {k: tuple(v) for k, v in json.loads(row["scope"]).items()}}) for row in rows]
+
+
+def find_action(settings: Settings, action_id: int) -> Action:
+    """Give one action, withdrawn or not. Raises ActionError when there is none of that number."""
+    for found in actions(settings, with_withdrawn=True):
+        if found.action_id == action_id:
+            return found
+    raise ActionError(f"There is no action {action_id}. `backhaul action list` shows them.")
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the columns of an action, or raise ActionError."""
+    unknown = sorted((set(values) - {f.name for f in fields(Action)}) | (set(values) & _OWN))
+    if unknown:
+        raise ActionError(f"An action has no {', '.join(unknown)} to give.")
+    kind, status = values["kind"], values["status"]
+    if kind not in ACTION_KINDS:
+        raise ActionError(f"{kind!r} is no kind of action; one of {', '.join(ACTION_KINDS)}.")
+    if status not in ACTION_STATUSES:
+        raise ActionError(f"{status!r} is no status of an action; one of {', '.join(ACTION_STATUSES)}.")
+    scope = {
+        str(k): [str(v) for v in ([given] if isinstance(given, str) else given)] for k, given in values["scope"].items()
+    }
+    if kind in PRODUCT_KINDS and not any(scope.values()):
+        raise ActionError(f"A {kind.replace('_', ' ')} is done to something: say to what, for example style_id.")
+    if status == "done" and not values.get("effective_on"):
+        raise ActionError("An action that is done has a day it took effect on: give effective_on.")
+    return {**values, "scope": json.dumps({k: v for k, v in scope.items() if v}, sort_keys=True)}

@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 
 from pipelines.load import load
+from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
@@ -163,6 +164,23 @@ def tiny_settings(tmp_path_factory: pytest.TempPathFactory, tiny_files: Path) ->
 @pytest.fixture(scope="session")
 def tiny_build(tiny_settings: Settings) -> Iterator[Build]:
     build = current_build(tiny_settings.warehouse)
+    yield build
+    build.close()
+
+
+@pytest.fixture(scope="session")
+def sample_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A sample shop of 20,000 order lines, loaded."""
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder / "raw", 20_000, 3)
+    settings = fresh(folder)
+    load(settings, [folder / "raw"])
+    return settings
+
+
+@pytest.fixture(scope="session")
+def sample_build(sample_settings: Settings) -> Iterator[Build]:
+    build = current_build(sample_settings.warehouse)
     yield build
     build.close()
 

@@ -28,7 +28,7 @@ T = datetime(2026, 1, 31, 12)
 STYLES = {"alba": ("dress", "Robe Alba"), "gala": ("dress", "Robe Gala"), "runner": ("shoes", "Runner")}
 FACTS = (
     "order", "product", "unit_cost", "vat", "outbound_cost", "return", "reason", "policy", "leg", "leg_cost", "mass", "refund", "refund_line",
-    "recovery", "disposition", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
+    "recovery", "disposition", "inspection", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
     "stage_received", "stage_inspected", "stage_refunded", "stage_restocked",
 )  # fmt: skip
 
@@ -103,7 +103,7 @@ def _lot(name: str, line: int | None, stages: dict[str, str], units: int = 1, **
         "return_lot_key": number, "return_line_key": number, "return_line_id": f"shop:{name}", "lot_no": 1, "return_key": number, "return_id": f"shop:r-{name}",
         "order_line_key": line, "parcel_key": number, "parcel_id": f"shop:p-{name}", "source": "shop", "shop_id": "shop:fr", "channel": "web",
         **{s: order.get(s) for s in stamped}, "return_type": "withdrawal", "is_headline": True, "reason": "unknown", "method": "drop_off", "carrier": "Relais", "units": units,
-        **times, "requested_on": min(times.values()).date(), "confirmed_at": confirmed, "confirmed_on": confirmed and confirmed.date(),
+        **times, "requested_on": min(times.values()).date(), "confirmed_at": confirmed, "confirmed_on": confirmed and confirmed.date(), "refunded_on": times["refunded_at"].date() if "refunded_at" in times else None,
         "net_amount": order["net_amount"] / sold * units if order else None, "cost_amount": order["cost_amount"] / sold * units if order else None, "weight_kg": 0.4, **more,
     }  # fmt: skip
 
@@ -120,12 +120,12 @@ CREDIT = {
 }
 LOTS = [
     _lot("a", 1, {"requested": "2025-11-12 09", "approved": "2025-11-12 10", "handed_over": "2025-11-13 09", "carrier_scan": "2025-11-14 09", "received": "2025-11-17 09",
-         "inspected": "2025-11-18 09", "refunded": "2025-11-20 09", "restocked": "2025-11-21 09"}, reason="size_small", disposition="as_new", outcome="resold_as_new", refund_amount=60),
+         "inspected": "2025-11-18 09", "refunded": "2025-11-20 09", "restocked": "2025-11-21 09"}, reason="size_small", inspection_outcome="match", disposition="as_new", outcome="resold_as_new", refund_amount=60),
     _lot("b", 2, {"requested": "2025-11-12 09", "approved": "2025-11-12 10", "handed_over": "2025-11-13 09", "carrier_scan": "2025-11-14 09", "received": "2025-11-17 09",
          "inspected": "2025-11-18 09", "exchanged": "2025-11-19 09", "restocked": "2025-11-25 09"}, reason="size_large", return_type="exchange", disposition="marked_down", outcome="refurbished",
          return_key=ord("a"), return_id="shop:r-a", parcel_key=ord("a"), parcel_id="shop:p-a"),
     _lot("c", 3, {"requested": "2025-12-20 12", "approved": "2025-12-20 13", "handed_over": "2025-12-22 12", "received": "2025-12-29 12", "inspected": "2025-12-30 12",
-         "disposed": "2025-12-31 12", "refunded": "2026-01-15 12"}, reason="quality_defect", disposition="destroyed", outcome="destroyed", refund_amount=96),
+         "disposed": "2025-12-31 12", "refunded": "2026-01-15 12"}, reason="quality_defect", inspection_outcome="worn", disposition="destroyed", outcome="destroyed", refund_amount=96),
     _lot("d", 6, {"requested": "2026-01-28 10", "approved": "2026-01-28 11", "handed_over": "2026-01-29 10", "carrier_scan": "2026-01-30 10"}),
     _lot("e", 4, {"requested": "2025-12-10 09", "cancelled": "2025-12-11 09"}),
     _lot("f", 5, {"requested": "2025-12-12 09", "approved": "2025-12-12 10", "expired": "2026-01-10 09"}),
@@ -296,16 +296,15 @@ TABLES: dict[str, list[dict[str, Any]]] = {
         {"product_key": i, "product_id": o["product_id"], "is_current": True, "valid_from": at("2025-01-01 00"), "style_id": o["style_id"], "name": STYLES[o["style_id"].split(":")[1]][1], "category": o["category"]}
         for i, o in enumerate({o["product_id"]: o for o in ORDERS}.values())
     ],
-    "estimate_return_probability": [{"order_line_key": k, "probability": 0.5 if k in (1, 2) else 0.25, "base_rate": 0.4, "model_id": "m"} for k in range(1, 8)],
+    "estimate_return_probability": [{"order_line_key": k, "probability": 0.5 if k in (1, 2) else 0.25, "buyer_probability": 0.4 if k in (1, 2) else 0.2, "base_rate": 0.4, "model_id": "m"} for k in range(1, 8)],
     "estimate_development_curve": [
         {"source": "shop", "category": c, "channel": "web", "window_days": 30, "is_dated": False, "day": d, "share": min(d / 20, 1.0), "returned": 4} for c in ("dress", "shoes") for d in range(91)
     ] + [
         {"source": "shop", "category": "shoes", "channel": "web", "window_days": 30, "is_dated": True, "day": d, "share": min(d / 100, 1.0), "returned": 1} for d in range(161)
     ],
-    "estimate_rate_prior": [
-        {"kind": "product", "category": None, "a": 3.0, "b": 7.0, "deff": 1.0},
-        {"kind": "product", "category": "dress", "a": 4.0, "b": 6.0, "deff": 1.0},
-        {"kind": "product", "category": "shoes", "a": 2.0, "b": 8.0, "deff": 1.0},
+    "estimate_rate_prior": [{"kind": "order", "category": c, "a": None, "b": None, "deff": 1.0} for c in (None, "dress", "shoes")],
+    "estimate_product_prior": [
+        {"kind": kind, "category": c, "a": a, "b": 10.0 - a, "deff": 1.0} for kind in ("style", "product") for c, a in ((None, 3.0), ("dress", 4.0), ("shoes", 2.0))
     ],
     "factor_set": [{"factor_id": "truck_fr", "kind": "emission", "description": "Truck", "unit": "kg/t.km", "wtt": 0.02, "ttw": 0.08, "value": 0.1, "year": 2024, "source": "Test", "source_address": "https://example.org", "quality": "verified"}],
     "build_source": [{"source": "shop", "system": "shop", "thing": "return_event", "rows": 9, "last_occurred_at": T, "last_recorded_at": T}],

@@ -51,7 +51,8 @@ def _developed(by: str, group: str, more: dict[str, tuple[str, str]] | None = No
     cell = "clock_started_at::DATE AS clock, source, category, channel, window_days, window_ends_on"
     of_orders = ["sum(units_sold) AS sold", "NULL AS returned", *(f"{o} AS {n}" for n, (o, _) in extra.items())]
     of_lots = ["NULL", "sum(units)", *(r for _, r in extra.values())]
-    return f"""SELECT c.{by}, {_SHARE}, {", ".join(f"sum(c.{n}) AS {n}" for n in ("sold", "returned", *extra))}
+    family = "c.category AS family, " if extra else ""
+    return f"""SELECT c.{by}, {family}{_SHARE}, {", ".join(f"sum(c.{n}) AS {n}" for n in ("sold", "returned", *extra))}
         FROM (SELECT {group}, {cell}, {", ".join(of_orders)} FROM fact_order_line GROUP BY ALL
             UNION ALL SELECT {group}, {cell}, {", ".join(of_lots)} FROM fact_return_line WHERE {_BACK} GROUP BY ALL) c
         JOIN {_OBSERVED} o USING (source) LEFT JOIN {_CURVE} GROUP BY ALL"""
@@ -66,7 +67,10 @@ def _developed_finely(by: str, family: bool = False, expected: bool = False) -> 
     names = ["sold", "returned", *(("expected", "scored") if expected else ())]
     of_orders = ["sum(units_sold) AS sold", "NULL AS returned"]
     of_orders += (
-        ["sum(units_sold * probability) AS expected", "sum(units_sold) FILTER (probability IS NOT NULL) AS scored"]
+        [
+            "sum(units_sold * buyer_probability) AS expected",
+            "sum(units_sold) FILTER (probability IS NOT NULL) AS scored",
+        ]
         if expected
         else []
     )
@@ -126,6 +130,12 @@ _VALUES = {
     "returned_value": ("NULL", "sum(net_amount * fx_rate)"),
 }
 
+_COSTS = {
+    "sold_cost": ("sum(cost_amount * fx_rate) FILTER (units_sold <> 0)", "NULL"),
+    "returned_cost": ("NULL", "sum(cost_amount * fx_rate)"),
+}
+_OWED = f"{_BACK} AND refunded_at IS NULL AND exchanged_at IS NULL"
+
 HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     # -- what was sold and came back
     "sold_units": (("month",), _monthly("ordered_on", "units_sold", "sold", "fact_order_line")),
@@ -136,6 +146,10 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "ultimate_return_rate": (("month",), _developed("month", _ORDER_MONTH)),
     "returns_to_come": (("country",), _developed("country", "country")),
     "returns_to_come_value": (("month",), _developed("month", _ORDER_MONTH, _VALUES)),
+    "returns_to_come_cost": (("month",), _developed("month", _ORDER_MONTH, _COSTS)),
+    "units_owed": (("month",), _monthly("ordered_on", "units", "units_owed", f"fact_return_line WHERE {_OWED}")),
+    "refunds_owed": (("month",), _monthly("ordered_on", "net_amount * fx_rate", "owed", f"fact_return_line WHERE {_OWED}")),
+    "refunds_owed_cost": (("country",), f"SELECT country, sum(cost_amount * fx_rate) AS owed_cost FROM fact_return_line WHERE {_OWED} GROUP BY 1"),
     "window_return_rate": (
         ("category",),
         f"""SELECT category, clock_day, sum(sold) AS sold, sum(returned) AS returned FROM (
@@ -173,6 +187,7 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "several_sizes_share": (("category",), "SELECT category, sum(units_sold) FILTER (has_several_sizes) AS several, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1"),
     "sales_share": (("month", "channel"), _monthly("ordered_on", "units_sold", "sold", "fact_order_line", "channel")),
     "reason_share": (("category", "return_reason"), f"SELECT category, reason AS return_reason, sum(units) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY ALL"),
+    "reason_known_share": (("channel",), f"SELECT channel, sum(units) FILTER (reason NOT IN ('unknown', 'other')) AS known, sum(units) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY 1"),
     "size_balance": (
         ("style_id",),
         f"""SELECT style_id, sum(units) FILTER (reason = 'size_small') AS small, sum(units) FILTER (reason = 'size_large') AS large
@@ -183,6 +198,10 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "confirmed_units": (
         ("week",),
         "SELECT date_trunc('week', requested_on)::DATE AS week, sum(units) AS confirmed FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1",
+    ),
+    "all_returned_units": (("return_type",), "SELECT return_type, sum(units) AS \"all\" FROM fact_return_line WHERE confirmed_at IS NOT NULL GROUP BY 1"),
+    "refunded_units": (
+        ("month",), _monthly("refunded_on", "units", "refunded", "fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL AND refunded_at IS NOT NULL")
     ),
     "received_units": (("place_id",), "SELECT place_id, sum(units) AS received FROM fact_return_line WHERE received_at IS NOT NULL GROUP BY 1"),
     "open_returns": (
@@ -196,6 +215,14 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
         ("place_id",),
         """SELECT place_id, sum(units) AS waiting FROM fact_return_line
             WHERE received_at IS NOT NULL AND inspected_at IS NULL AND restocked_at IS NULL AND disposed_at IS NULL AND lost_at IS NULL GROUP BY 1""",
+    ),
+    "inspection_mismatch_rate": (
+        ("category",), _share("category", "inspection_outcome <> 'match'", "inspected_at IS NOT NULL AND inspection_outcome IS NOT NULL", "inspected", "mismatched")
+    ),
+    "refunded_before_inspection": (
+        ("country",),
+        """SELECT country, sum(refund_amount * fx_rate) AS early FROM fact_return_line
+            WHERE requested_at IS NOT NULL AND refunded_at IS NOT NULL AND (inspected_at IS NULL OR inspected_at > refunded_at) GROUP BY 1""",
     ),
     "missing_scan_share": (("carrier",), _share("carrier", "carrier_scan_at IS NULL", "received_at IS NOT NULL AND method <> 'store'", "received", "missing")),
     "lost_share": (

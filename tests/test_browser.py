@@ -16,6 +16,7 @@ import pytest
 
 import dashboard
 from dashboard.run import command, environment
+from pipelines import export
 from pipelines.settings import Settings
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is not installed")
@@ -160,3 +161,34 @@ def test_the_language_switch_keeps_the_filters(visit: Visit) -> None:
     visit.page.reload()
     visit.settle()
     assert visit.chosen("Période") == "90 derniers jours"
+
+
+def test_a_bar_leads_to_its_rows_and_to_a_file_that_verifies(visit: Visit, tmp_path: Path) -> None:
+    visit.open("emissions")
+    bar = visit.page.locator(".stPlotlyChart .barlayer .point path").last
+    bar.scroll_into_view_if_needed()
+    box = bar.bounding_box()
+    assert box
+    visit.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    rows = visit.page.locator(".st-key-emissions_parts_rows button")
+    visit.page.wait_for_function("document.querySelector('.st-key-emissions_parts_rows button').innerText.includes('Rows:')")  # fmt: skip
+    chosen = rows.first.inner_text().split("Rows:")[1].strip()
+    rows.first.click()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_test_id("stDataFrame").wait_for()
+    assert dialog.get_by_label("Of", exact=True).input_value() == chosen
+    with visit.page.expect_download() as download:
+        dialog.get_by_role("button", name="CSV", exact=True).click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    checked = export.verify(path)
+    assert checked.holds
+    assert checked.rows > 0
+    assert "role = " in export.read_about(path)["filters"]
+    dialog.get_by_label("Of", exact=True).click()
+    visit.page.get_by_role("option", name="All", exact=True).click()
+    dialog.get_by_text("Rows: 4").wait_for()  # legs E1 to E4
+    visit.page.keyboard.press("Escape")
+    visit.page.locator(".st-key-emissions_parts_clear button").first.click()
+    visit.page.wait_for_function("!document.querySelector('.st-key-emissions_parts_rows button').innerText.includes('Rows:')")  # fmt: skip
+    assert visit.exceptions() == []

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from pipelines import cli
 from pipelines.settings import Settings
 
-VERBS = ("sample", "load", "status", "check", "metrics", "metric", "backtest", "map", "dashboard", "demo")
+VERBS = (
+    "sample", "load", "status", "check", "metrics", "metric", "accrual", "reasons", "backtest", "export", "verify", "map", "dashboard", "demo",
+)  # fmt: skip
 runner = CliRunner()
 
 

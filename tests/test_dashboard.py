@@ -1,6 +1,7 @@
 """Pages, words and charts without a browser: each page runs on the tiny shop, in both languages, and says what it lacks."""
 
 import ast
+import datetime as dt
 import doctest
 import importlib
 import inspect
@@ -12,11 +13,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard import charts, columns
+from dashboard import charts, columns, queries
 from dashboard.i18n import LANGUAGES, Words, catalogue
 from dashboard.run import command, environment
+from pipelines import export, metrics
 from pipelines.settings import Settings
 from pipelines.warehouse import schema
+from pipelines.warehouse.engine import Build
 
 HOME = Path(dashboard.__file__).parent
 PAGES = sorted(path.stem for path in HOME.glob("app_pages/*.py"))
@@ -119,7 +122,11 @@ def test_every_table_has_its_columns_named(language: str) -> None:
     ]
     assert len(makers) > 8
     for maker in makers:
-        extra = {"currency": "EUR"} if "currency" in inspect.signature(maker).parameters else {}
+        wanted = {
+            "currency": "EUR",
+            "frame": pd.DataFrame({"counted_on": [pd.Timestamp("2026-01-31")], "counted": [1.0]}),
+        }
+        extra = {name: value for name, value in wanted.items() if name in inspect.signature(maker).parameters}
         assert all(column["label"] for column in maker(Words(language), **extra).values())
 
 
@@ -177,6 +184,114 @@ def test_a_page_shows_the_numbers_of_the_tiny_shop(tiny_settings: Settings, monk
     opened.switch_page("app_pages/returns.py").run()
     shown = {metric.label: metric.value for metric in opened.metric}
     assert shown["Returned so far"] == "55.6%"  # 5 of 9 units
+
+
+# -- the rows behind -------------------------------------------------------------------------------------------------
+
+
+def test_the_rows_behind_a_chart_open_and_add_up(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = app(tiny_settings.warehouse, monkeypatch).run()
+    opened.switch_page("app_pages/emissions.py").run()
+    before = len(opened.dataframe)
+    opened.button(key="emissions_parts_rows").click().run()
+    assert not opened.exception
+    of = next(box for box in opened.selectbox if box.label == EN("rows.of"))
+    assert of.options[0] == EN("filter.every")
+    shown = opened.dataframe[before].value
+    assert len(shown) == 4  # legs E1 to E4
+    assert EN("rows.total", n="4", total=EN.number(shown["counted"].sum(), 2)) in said(opened)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_numbers_of_a_page_lead_to_their_rows(
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, language: str
+) -> None:
+    words = Words(language)
+    opened = app(tiny_settings.warehouse, monkeypatch, lang=language.upper()).run()
+    opened.switch_page("app_pages/returns.py").run()
+    before = len(opened.dataframe)
+    opened.button(key="tiles_observed_return_rate_rows").click().run()
+    assert opened.dataframe[before].value["counted"].sum() == 5  # 5 of 9 units
+    parts = next(control for control in opened.get("button_group") if control.label == words("rows.part"))
+    assert list(parts.options) == [words("rows.numerator"), words("rows.denominator")]
+
+
+def test_every_chart_and_table_of_every_page_has_a_way_to_a_file(
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for page in PAGES:
+        opened = app(tiny_settings.warehouse, monkeypatch).run()
+        opened.switch_page(f"app_pages/{page}.py").run()
+        drawn = len(opened.get("plotly_chart")) + len(opened.dataframe) + (1 if len(opened.metric) else 0)
+        files = [b for b in opened.get("download_button") if b.key.endswith("_seen_xlsx")]
+        assert len(files) == drawn, page
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_column_of_the_rows_behind_has_a_name(tiny_build: Build, language: str) -> None:
+    for metric in metrics.catalogue():
+        for part in queries.parts(metric.key):
+            for column in metrics.rows(tiny_build, metric.key, part=part):
+                assert f"value.column.{column}" in catalogue(language), (metric.key, column)
+
+
+@pytest.fixture
+def asked(tiny_settings: Settings) -> queries.Asked:
+    source = queries.source(tiny_settings.warehouse)
+    return queries.Asked(source, dt.date(2025, 12, 1), dt.date(2026, 1, 31))
+
+
+def test_a_step_of_the_margin_has_the_rows_that_make_it(asked: queries.Asked) -> None:
+    steps = queries.waterfall(asked)
+    assert len(steps) > 4
+    left = steps["step"] == "left"
+    for step, amount in steps.loc[~left, ["step", "amount"]].itertuples(index=False):
+        _, total = queries.rows_total(asked, "margin_erosion", "numerator", (("step", step),), True)
+        assert (total if step == "booked" else -total) == pytest.approx(amount, abs=0.01), step
+
+
+def test_a_bar_of_a_promise_has_as_many_rows_as_it_says(asked: queries.Asked) -> None:
+    for row in queries.promise_states(asked).itertuples():
+        at = (("promise_id", str(row.promise)), ("state", str(row.state)))
+        assert queries.rows_total(asked, "promise_kept", "numerator", at, True)[0] == row.n, at
+
+
+def test_a_share_of_the_whole_is_out_of_all_of_it(asked: queries.Asked) -> None:
+    at = (("return_reason", "size_small"), ("category", "dresses"))
+    of = {part: queries.rows_total(asked, "reason_share", part, at, True)[1] for part in ("numerator", "denominator")}
+    shares = queries.crossed(asked, "reason_share", "return_reason", "category").set_index(
+        ["return_reason", "category"]
+    )
+    assert of["numerator"] / of["denominator"] == pytest.approx(shares.loc[("size_small", "dresses"), "value"])
+
+
+@pytest.mark.parametrize("form", queries.FILES)
+def test_files_of_what_is_seen_and_of_the_rows_verify(asked: queries.Asked, tmp_path: Path, form: str) -> None:
+    seen = queries.by(asked, "kg_co2e", "role")
+    behind = queries.Behind("kg_co2e", ("role",), seen)
+    made = {
+        "seen": queries.file_of_seen(asked, "Émissions", behind, seen, form, "fr"),
+        "rows": queries.file_of_rows(
+            asked, "Émissions", "kg_co2e", "numerator", (("role", "trunk"),), True, form, "fr"
+        ),
+    }
+    for name, content in made.items():
+        path = tmp_path / f"{name}.{form}"
+        path.write_bytes(content)
+        assert export.verify(path).holds
+        context = export.read_about(path)
+        assert (context["contenu"], context["période"]) == ("Émissions", "du 2025-12-01 au 2026-01-31 inclus")
+    assert export.verify(tmp_path / f"rows.{form}").rows == 2  # E2 and E3
+    assert export.read_about(tmp_path / f"rows.{form}")["filtres"] == "role = trunk"
+
+
+def test_a_mark_that_was_chosen_stands_out() -> None:
+    rates = pd.DataFrame({"label": ["FR", "DE"], "value": [0.3, 0.4], "low": [0.2, 0.3], "high": [0.4, 0.5]})
+    figure = charts.ranked(rates, EN, "share", "", "country")
+    assert charts.marks(figure) == [["FR"], ["DE"]]
+    assert list(charts.chosen(figure, ["DE"]).data[0].selectedpoints) == [1]
+    assert charts.chosen(figure, []).data[0].selectedpoints is None
+    assert figure.data[0].selectedpoints is None
 
 
 # -- charts ------------------------------------------------------------------------------------------------------------

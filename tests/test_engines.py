@@ -5,6 +5,7 @@ Compared on the build written by hand and on the tiny shop as the loader makes i
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,34 @@ def test_other_engines_say_the_same_of_the_past(engine: str, hand_path: Path, re
             ours, theirs = (metrics.backtest(b, days_ago=(30, 60), by=by) for b in (here, there))
             assert (ours["status"] == "ok").any()
             pd.testing.assert_frame_equal(_sorted(ours), _sorted(theirs), rtol=1e-9, atol=1e-9, check_dtype=False)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("engine", ["postgresql", "spark"])
+def test_other_engines_show_a_product_alike(engine: str, hand_path: Path, request: pytest.FixtureRequest) -> None:
+    asked: dict[str, Any] = {"where": {"country": ["FR"]}, "as_of": date(2026, 1, 31)}
+    with open_duckdb(hand_path) as here, request.getfixturevalue(engine)(hand_path) as there:
+        ours, theirs = (metrics.product_profile(b, "shop:alba", **asked) for b in (here, there))
+        ranked = [metrics.product_ranking(b, by="product_id") for b in (here, there)]
+    frames = [f.name for f in fields(ours) if isinstance(getattr(ours, f.name), pd.DataFrame)]
+    for one, other in [*((getattr(ours, f), getattr(theirs, f)) for f in frames), ranked]:
+        one, other = (f.dropna(axis=1, how="all") for f in (one, other))
+        pd.testing.assert_frame_equal(_sorted(one), _sorted(other), rtol=1e-9, atol=1e-9, check_dtype=False)
+    assert len(ours.by_size) == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("engine", ["postgresql", "spark"])
+def test_the_rows_behind_are_the_same_on_other_engines(
+    engine: str, hand_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with open_duckdb(hand_path) as here, request.getfixturevalue(engine)(hand_path) as there:
+        for m in metrics.catalogue():
+            for part in metrics.PARTS if m.denominator else metrics.PARTS[:1]:
+                number, total = metrics.rows_total(here, m.key, part=part)
+                assert metrics.rows_total(there, m.key, part=part) == (number, pytest.approx(total)), (m.key, part)
+            found = metrics.rows(there, m.key, limit=3)
+            assert len(found) == min(3, len(metrics.rows(here, m.key))), m.key
 
 
 CONSTRUCTS = {

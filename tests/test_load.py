@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -302,6 +303,32 @@ def test_customers_are_hashed_with_hmac_and_nothing_personal_is_kept(tiny_settin
     assert not [f for f in kept if f.is_file() and b"75011" in f.read_bytes()]
     assert stat.S_IMODE(tiny_settings.key_file.stat().st_mode) == 0o600
     assert {stat.S_IMODE(f.stat().st_mode) for f in tiny_settings.raw.rglob("*.csv")} == {0o600}
+
+
+def test_a_note_leaves_its_concepts_and_nothing_else(settings: Settings, tmp_path: Path) -> None:
+    said = "Trop petit à la taille, rappelez Marie Dupont au 0612345678"
+    noted = [{**row, "note_terms": said if row["event_id"] == "1" else ""} for row in TINY_SHOP["return_event"]]
+    bad = {**noted[0], "event_id": "99", "event": "vanished"}  # a quarantined row shows no note either
+    load(settings, [write_shop(tmp_path / "a", {**TINY_SHOP, "return_event": [*noted, bad]})])
+    lines = tables(settings)["fact_return_line"].set_index("return_line_id")
+    assert lines.loc["shop:R1-1", "note_terms"] == "size small"
+    assert lines["note_terms"].notna().sum() == 1
+    kept = [f for f in settings.warehouse.rglob("*") if f.is_file()]
+    assert not [f for f in kept for word in (b"Dupont", b"dupont", b"0612345678") if word in f.read_bytes()]
+
+
+def test_logs_written_before_a_column_was_added_still_load(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    (log,) = (copy_of_tiny.warehouse / "log" / "return_event").glob("*/*.parquet")
+    older = tmp_path / "older.parquet"
+    duckdb.execute(f"COPY (SELECT * EXCLUDE (note_terms) FROM '{log}') TO '{older}'")
+    log.unlink()
+    shutil.copyfile(older, log)
+    before = tables(copy_of_tiny)["fact_return_line"]
+    event = {**TINY_SHOP["return_event"][0], "event_id": "50", "return_line_id": "R9-1", "return_id": "R9", "note_terms": "Too small"}  # fmt: skip
+    load(copy_of_tiny, [write_shop(tmp_path / "new", {"return_event": [event]})], namespace="shop")
+    after = tables(copy_of_tiny)["fact_return_line"]
+    assert set(after["return_line_id"]) == {*before["return_line_id"], "shop:R9-1"}
+    assert after["note_terms"].dropna().tolist() == ["small"]
 
 
 def test_a_missing_warehouse_names_the_command_to_run(settings: Settings) -> None:

@@ -207,47 +207,6 @@ def test_cohort_prior_follows_the_level_and_knows_how_it_moves() -> None:
     assert rates.cohort_prior([3], [10], [1]) is None
 
 
-def test_products_two_of_three_returned_never_tops_the_list() -> None:
-    generator = np.random.default_rng(6)
-    theta = generator.beta(6, 14, 800)
-    sold = np.maximum(generator.lognormal(np.log(40), 1.3, 800).astype(int), 1)
-    returned = generator.binomial(sold, theta)
-    sold, returned = np.append(sold, 3), np.append(returned, 2)
-    a, b = rates.fit_beta_binomial(returned, sold)
-    assert a / (a + b) == pytest.approx(0.3, abs=0.02)
-    assert 13 < a + b < 30
-    above = rates.probability_above(returned, sold, a, b, 1.25 * a / (a + b))
-    assert (above > above[-1]).sum() > 40
-    mean, low, high = rates.shrunk_rate(returned, sold, a, b)
-    assert np.mean((low[:-1] <= theta) & (theta <= high[:-1])) == pytest.approx(0.9, abs=0.035)
-    assert mean[-1] < 0.4
-
-
-def test_flags_keep_their_false_share() -> None:
-    generator = np.random.default_rng(7)
-    false_shares, found = [], 0
-    for _ in range(12):
-        theta = generator.beta(6, 14, 1_000)
-        sold = np.maximum(generator.lognormal(np.log(40), 1.3, 1_000).astype(int), 1)
-        returned = generator.binomial(sold, theta)
-        a, b = rates.fit_beta_binomial(returned, sold)
-        flags = rates.flagged(rates.probability_above(returned, sold, a, b, 0.375))
-        false_shares.append(np.mean(theta[flags] <= 0.375))
-        found += int(flags.sum())
-    assert np.mean(false_shares) < 0.13
-    assert found > 12 * 30
-
-
-@given(st.lists(st.floats(0, 1), max_size=30))
-@settings(max_examples=50, deadline=None)
-def test_flags_are_the_surest_and_keep_the_bar(probability: list[float]) -> None:
-    flags = rates.flagged(probability)
-    chosen, left = np.array(probability)[flags], np.array(probability)[~flags]
-    if chosen.size:
-        assert np.mean(1 - chosen) <= 0.1 + 1e-9
-        assert left.size == 0 or chosen.min() >= left.max()
-
-
 @given(st.integers(0, 200), st.integers(31, 120))
 @settings(max_examples=60, deadline=None)
 def test_a_dated_windows_day_is_the_same_in_arrays_and_in_both_sqls(age: int, length: int) -> None:
@@ -389,10 +348,9 @@ def test_priors_know_the_categories_rate_and_that_orders_are_independent_here(bu
     estimate.curves(build, Settings())
     estimate.priors(build, Settings())
     rows = {(k, c): (a, b, d) for k, c, a, b, d in build.execute("FROM estimate_rate_prior").fetchall()}
-    assert set(rows) == {(k, c) for k in ("product", "cohort") for c in (None, "dresses", "shoes")}
+    assert set(rows) == {(k, c) for k in ("order", "cohort") for c in (None, "dresses", "shoes")}
     for category in (None, "dresses", "shoes"):
-        a, b, deff = rows["product", category]
-        assert a / (a + b) == pytest.approx(0.3, abs=0.02)
+        _, _, deff = rows["order", category]
         assert 1 <= deff < 1.1
         mean, sd, _ = rows["cohort", category]
         assert 1 / (1 + np.exp(-mean)) == pytest.approx(0.3, abs=0.02)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from pipelines.errors import SourceError
 from pipelines.settings import data_path
-from pipelines.sources import Named, note_theme_sql, recognise, source_named
+from pipelines.sources import Named, note_label, note_terms_sql, recognise, source_named
 from pipelines.sources.canonical import Canonical, json_schema, reference
+from pipelines.sources.notes import concepts
 from pipelines.warehouse import schema
 from pipelines.warehouse.build import connect
 
@@ -211,19 +212,33 @@ def test_dispositions_cover_the_vocabulary() -> None:
 
 
 @pytest.mark.parametrize(
-    ("note", "theme"),
+    ("note", "terms"),
     [
-        ("La robe est trop petite", "size_small"),
-        ("Way too big on me", "size_large"),
-        ("Arrivé cassé", "damaged"),
-        ("It broke during shipping", "damaged"),
-        ("La couleur ne va pas", "colour"),
-        ("hello", "other"),
-        ("size_small", "size_small"),
+        ("La robe est trop petite, à la taille", "size small"),
+        ("Way too BIG on me", "large"),
+        ("Arrivé cassé", "broken wait"),
+        ("The box was crushed", "box broken"),
+        ("La couleur ne va pas", "colour look"),
+        ("Marie Dupont, 06 12 34 56 78, marie@example.org, 12 rue des Lilas", None),
+        ("late sheer", "late sheer"),
         ("", None),
         (None, None),
     ],
 )
-def test_notes_become_themes(note: str | None, theme: str | None) -> None:
-    found = duckdb.execute(f"SELECT {note_theme_sql('note')} FROM (SELECT ?::VARCHAR AS note)", [note]).fetchall()
-    assert found == [(theme,)]
+def test_notes_become_concepts(note: str | None, terms: str | None) -> None:
+    found = duckdb.execute(f"SELECT {note_terms_sql('note')} FROM (SELECT ?::VARCHAR AS note)", [note]).fetchall()
+    assert found == [(terms,)]
+
+
+def test_every_concept_is_said_in_both_languages_and_stays_what_it_is() -> None:
+    said = [(note_label(c, "en"), note_label(c, "fr")) for c in concepts()]
+    assert all(en and fr for en, fr in said)
+    kept = duckdb.execute(f"SELECT note, {note_terms_sql('note')} FROM (SELECT unnest(?) AS note)", [list(concepts())])
+    assert all(given == found for given, found in kept.fetchall())
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_nothing_of_a_note_passes_but_concepts(note: str) -> None:
+    terms = duckdb.execute(f"SELECT {note_terms_sql('note')} FROM (SELECT ?::VARCHAR AS note)", [note]).fetchall()[0][0]
+    assert set((terms or "").split()) <= set(concepts())

@@ -22,7 +22,8 @@ if shown == "parts":
     if parts.empty:
         blocks.greyed(view, "kg_co2e")
     else:
-        blocks.chart(charts.by_status(parts, words, "kg CO2e", "", kind), title, "emissions_parts")
+        behind = queries.Behind("kg_co2e", (kind, "data_status"), parts)
+        blocks.chart(charts.by_status(parts, words, "kg CO2e", "", kind), title, "emissions_parts", behind)
 elif shown == "map":
     lanes = queries.lanes(asked)
     title = findings.lane(words, lanes)
@@ -30,15 +31,25 @@ elif shown == "map":
     if lanes.empty:
         blocks.greyed(view, "kg_co2e")
     else:
-        blocks.chart(charts.lanes(lanes, queries.outlines(), words), title, "lanes")
-        blocks.table(words, lanes, title, columns.lanes(words))
+        blocks.chart(
+            charts.lanes(lanes, queries.outlines(), words), title, "lanes", queries.Behind("kg_co2e", seen=lanes)
+        )
+        blocks.table(words, lanes, title, columns.lanes(words), behind=queries.Behind("kg_co2e"))
 elif shown == "trace":
     legs = queries.legs(asked)
     blocks.section(words("emissions.tab_trace"), words, "kg_co2e", words("emissions.trace_note"))
     if legs.empty:
         blocks.greyed(view, "kg_co2e")
     else:
-        row = blocks.table(words, legs, words("emissions.tab_trace"), columns.legs(words), rows=8, key="leg")
+        row = blocks.table(
+            words,
+            legs,
+            words("emissions.tab_trace"),
+            columns.legs(words),
+            rows=8,
+            key="leg",
+            behind=queries.Behind("kg_co2e"),
+        )
         if row is None:
             st.caption(words("emissions.pick"))
         else:

@@ -19,7 +19,12 @@ if shown == "steps":
     if steps.empty:
         blocks.greyed(view, "margin_erosion")
     else:
-        blocks.chart(charts.waterfall(steps, words, view.currency), title, "waterfall")
+        blocks.chart(
+            charts.waterfall(steps, words, view.currency),
+            title,
+            "waterfall",
+            queries.Behind("margin_erosion", ("step",), steps),
+        )
 elif shown == "goods":
     lost = queries.by(asked, "margin_erosion", "category")
     title = findings.top(
@@ -34,6 +39,7 @@ elif shown == "goods":
             charts.stacked(parts, words, view.currency, blocks.name(words, "margin_erosion"), "category", "flow"),
             title,
             "erosion",
+            queries.Behind("margin_erosion", ("category", "outcome"), parts),
         )
 else:
     for kind in ("carrier", "method"):
@@ -46,4 +52,5 @@ else:
                 charts.ranked(costs, words, view.currency, blocks.name(words, "return_cost"), kind),
                 words(f"margin.by_{kind}"),
                 f"cost_{kind}",
+                queries.Behind("return_cost", (kind,), costs),
             )

@@ -26,9 +26,7 @@ beside = {
     "promise_kept": words("overview.undetermined", n=words.number(running.value)),
     "margin_erosion_share": words.quantity(queries.number(asked, "margin_erosion").value, view.currency),
 }
-with st.grid(3, min_column_width=210):
-    for key in TILES:
-        blocks.tile(view, key, beside.get(key, ""))
+blocks.tiles(view, *TILES, beside=beside)
 
 moved, do = st.columns(2, gap="large")
 with moved:
@@ -47,4 +45,4 @@ with do:
 flow = queries.flow(asked)
 blocks.section(findings.flow(words, flow), words, note=words("overview.flow"))
 if not flow.empty:
-    blocks.chart(charts.flow(flow, words), words("overview.flow"), "flow")
+    blocks.chart(charts.flow(flow, words), words("overview.flow"), "flow", queries.Behind("returned_units", seen=flow))

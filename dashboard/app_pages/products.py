@@ -9,9 +9,75 @@ words, asked = view.words, view.asked
 ranking = queries.ranking(asked)
 title = findings.products(words, ranking)
 blocks.heading(view, title, "products", ("product_return_rate",))
-blocks.section(words("products.chart"), words, "product_return_rate", words("products.ranking"))
-if ranking.empty:
-    blocks.greyed(view, "product_return_rate")
+shown = blocks.choose(words, "products", "ranking", "one", "actions")
+if shown == "ranking":
+    blocks.section(words("products.chart"), words, "product_return_rate", words("products.ranking"))
+    if ranking.empty:
+        blocks.greyed(view, "product_return_rate")
+    else:
+        behind = queries.Behind("product_return_rate", ("style_id",), ranking)
+        blocks.chart(charts.products(ranking, words), title, "products", behind)
+        table = queries.acted_on(asked.source, ranking)
+        blocks.table(words, table, title, columns.products(words, view.currency), rows=15, behind=behind)
+elif shown == "one" and not ranking.empty:
+    names = dict(zip(ranking["style_id"], ranking["name"], strict=True))
+    style = blocks.pick_one(words("products.pick"), "product", names)
+    row = ranking.set_index("style_id").loc[style]
+    profile = queries.product(asked, style)
+    usual = words("products.category_rate")
+    blocks.section(findings.most_at_stake(words, row), words, "product_return_rate", findings.launched(words, profile))
+    blocks.figures(
+        words,
+        (
+            "products.rate",
+            words.percent(row["rate"]),
+            words("products.between", low=words.percent(row["low"]), high=words.percent(row["high"])),
+        ),
+        ("products.expected", words.percent(row["expected_rate"]), words("products.expected_note")),
+        ("products.money", words.money(row["at_stake"], view.currency), words("products.money_note")),
+        ("products.kg", words.number(row["kg_co2e"]), words("products.kg_note")),
+    )
+    if len(profile.by_size_and_colour):
+        blocks.section(words("products.sizes"), words, note=words("products.sizes_note"))
+        figure = charts.size_grid(profile.by_size_and_colour, words)
+        blocks.chart(figure, words("products.sizes"), "size_grid", None, profile.by_size_and_colour)
+    if len(profile.by_size):
+        by_size = queries.beside_category(profile.by_size, "size", "rate", "category_rate", "sold")
+        behind = queries.Behind("product_return_rate", ("size",), by_size, where=(("style_id", (style,)),))
+        blocks.section(words("products.by_size"), words, "product_return_rate", words("products.by_size_note"))
+        figure = charts.against(by_size, words, words("chart.share_of_sold"), usual)
+        blocks.chart(figure, words("products.by_size"), "by_size", behind)
+    if len(profile.size_curve):
+        curve = queries.beside_category(profile.size_curve, "size", "balance", "category_balance", "small")
+        curve = curve.assign(n=profile.size_curve["small"] + profile.size_curve["large"])
+        blocks.section(words("products.balance"), words, "size_balance", words("products.balance_note"))
+        figure = charts.against(curve, words, words("products.balance_axis"), words("chart.usual"), "size", signed=True)
+        blocks.chart(figure, words("products.balance"), "balance", None, curve)
+    if len(profile.reasons):
+        reasons = queries.beside_category(profile.reasons, "return_reason", "share", "category_share", "returned")
+        reasons = reasons.assign(low=reasons["value"] - (profile.reasons["difference"] - profile.reasons["low"]), high=reasons["value"] + (profile.reasons["high"] - profile.reasons["difference"]))  # fmt: skip
+        behind = queries.Behind("returned_units", ("return_reason",), reasons, where=(("style_id", (style,)),))
+        blocks.section(words("products.reasons"), words, "reason_share", words("products.reasons_note"))
+        figure = charts.against(reasons, words, words("chart.share_of_returned"), words("chart.usual"), "return_reason")
+        blocks.chart(figure, words("products.reasons"), "product_reasons", behind)
+    if len(profile.notes):
+        notes = queries.noted(profile.notes, words.language)
+        notes = queries.beside_category(notes, "theme", "share", "category_share", "notes")
+        notes = notes.assign(low=notes["value"] - (profile.notes["difference"] - profile.notes["low"]), high=notes["value"] + (profile.notes["high"] - profile.notes["difference"]))  # fmt: skip
+        blocks.section(words("products.notes"), words, note=words("products.notes_note"))
+        figure = charts.against(notes, words, words("products.notes_axis"), words("chart.usual"))
+        blocks.chart(figure, words("products.notes"), "notes", None, notes)
+    if len(profile.since_launch):
+        months = profile.since_launch.rename(columns={"rate": "value", "category_rate": "usual"})
+        behind = queries.Behind("ultimate_return_rate", ("month",), months, where=(("style_id", (style,)),))
+        blocks.section(words("products.launch"), words, "ultimate_return_rate", words("products.launch_note"))
+        blocks.chart(charts.trend(months, words, "share", words("chart.share_of_sold")), words("products.launch"), "launch", behind)  # fmt: skip
+    for name in ("costs", "related", "changes"):
+        frame = getattr(profile, name)
+        if len(frame):
+            blocks.section(words(f"products.{name}"), words, note=words(f"products.{name}_note"))
+            blocks.table(words, frame, words(f"products.{name}"), getattr(columns, name)(words), rows=10)
+elif shown == "actions":
+    blocks.actions(view)
 else:
-    blocks.chart(charts.products(ranking, words), title, "products")
-    blocks.table(words, ranking, title, columns.products(words, view.currency), rows=15)
+    blocks.greyed(view, "product_return_rate")

@@ -20,13 +20,15 @@ if shown == "states":
     if states.empty:
         blocks.greyed(view, "promise_kept")
     else:
-        blocks.chart(charts.promise_states(states, words), title, "states")
+        behind = queries.Behind("promise_kept", ("promise_id", "state"), states)
+        blocks.chart(charts.promise_states(states, words), title, "states", behind)
         blocks.section(words("promises.months"), words, "promise_kept")
         kept = queries.by_month(asked, "promise_kept")
         blocks.chart(
             charts.trend(kept, words, "share", words("chart.share_of_promises")),
             words("promises.months"),
             "kept_by_month",
+            queries.Behind("promise_kept", ("month",), kept),
         )
 elif shown == "stages":
     stages = queries.stages(asked)
@@ -35,7 +37,9 @@ elif shown == "stages":
     if stages.empty:
         blocks.greyed(view, "days_to_refund")
     else:
-        blocks.chart(charts.stage_ladder(stages, words), title, "stages")
+        blocks.chart(
+            charts.stage_ladder(stages, words), title, "stages", queries.Behind("stage_days(0.9)", ("stage",), stages)
+        )
 elif shown == "risk":
     risk = queries.at_risk(asked)
     if queries.number(asked, "breach_risk").lacks:
@@ -43,7 +47,10 @@ elif shown == "risk":
     else:
         blocks.section(findings.at_risk(words, risk), words, "breach_risk")
     if not risk.empty:
-        blocks.table(words, risk, words("promises.tab_risk"), columns.risk(words, view.currency), rows=15)
+        behind = queries.Behind("breach_risk", is_dated=False)
+        blocks.table(
+            words, risk, words("promises.tab_risk"), columns.risk(words, view.currency), rows=15, behind=behind
+        )
 else:
     due = queries.due(asked)
     if queries.number(asked, "refunds_due_soon").lacks:
@@ -51,4 +58,5 @@ else:
     else:
         blocks.section(findings.due(words, due), words, "refunds_due_soon", words("promises.law_note"))
     if not due.empty:
-        blocks.table(words, due, words("promises.tab_law"), columns.due(words, view.currency), rows=15)
+        behind = queries.Behind("refunds_due_soon", also=("legal_refund_kept",), is_dated=False)
+        blocks.table(words, due, words("promises.tab_law"), columns.due(words, view.currency), rows=15, behind=behind)

@@ -13,15 +13,31 @@ title = findings.with_change(
 blocks.heading(view, title, "returns", ("ultimate_return_rate", "reason_share"))
 blocks.tiles(view, "observed_return_rate", "ultimate_return_rate", "returns_to_come", "window_return_rate")
 
-shown = blocks.choose(words, "returns", "cohorts", "reasons", "places", "speed", "bases")
+shown = blocks.choose(words, "returns", "cohorts", "change", "reasons", "customers", "places", "speed", "proof")
 if shown == "cohorts":
     months = queries.cohorts(asked)
     to_come = findings.still_to_come(
         words, queries.number(asked, "returns_to_come"), queries.number(asked, "returns_to_come_value")
     )
     blocks.section(to_come, words, "ultimate_return_rate", words("returns.cohorts_note"))
-    blocks.chart(charts.rates_by_cohort(months, words), to_come, "cohorts")
-    blocks.table(words, months, to_come, columns.cohorts(words), rows=12)
+    behind = queries.Behind("ultimate_return_rate", ("month",), months, ("observed_return_rate", "maturity"))
+    blocks.chart(charts.rates_by_cohort(months, words), to_come, "cohorts", behind)
+    blocks.table(words, months, to_come, columns.cohorts(words), rows=12, behind=behind)
+elif shown == "change":
+    same = queries.same_window(asked)
+    blocks.section(findings.same_age(words, same), words, "window_return_rate", words("returns.same_note"))
+    by_category = queries.same_window(asked, "category")
+    if len(by_category):
+        behind = queries.Behind("window_return_rate", ("category",), by_category)
+        figure = charts.compared(by_category, words, "category")
+        blocks.chart(figure, words("returns.same_note"), "same_window", behind)
+    change = queries.rate_change(asked)
+    if change.empty:
+        blocks.nothing(words("returns.change_none"))
+    else:
+        blocks.section(findings.shop_figure(words, change), words, note=words("returns.change_note"))
+        behind = queries.Behind("confirmed_units", seen=change, also=("sold_units",))
+        blocks.chart(charts.waterfall(change, words, "share"), words("returns.change"), "rate_change", behind)
 elif shown == "reasons":
     reasons = queries.by(asked, "reason_share", "return_reason")
     title = findings.top(words, "finding.top_reason", reasons, "return_reason", "reason", share=words.percent)
@@ -29,13 +45,31 @@ elif shown == "reasons":
     if reasons.empty:
         blocks.greyed(view, "reason_share")
     else:
-        blocks.chart(
-            charts.heat(
-                queries.crossed(asked, "reason_share", "return_reason", "category"), words, "return_reason", "category"
-            ),
-            title,
-            "reasons",
-        )
+        shares = queries.crossed(asked, "reason_share", "return_reason", "category")
+        figure = charts.heat(shares, words, "return_reason", "category")
+        blocks.chart(figure, title, "reasons", queries.Behind("reason_share", ("return_reason", "category"), shares))
+        who = queries.by(asked, "reason_share", "preventable_by")
+        title = findings.top(words, "finding.top_preventable", who, "preventable_by", "who", share=words.percent)
+        blocks.section(title, words, "reason_share", words("returns.preventable_note"))
+        figure = charts.ranked(who, words, "share", words("chart.share_of_returned"), "preventable_by")
+        blocks.chart(figure, title, "who", queries.Behind("reason_share", ("preventable_by",), who))
+    types = queries.by(asked, "all_returned_units", "return_type")
+    blocks.section(words("returns.types"), words, "all_returned_units", words("returns.types_note"))
+    figure = charts.ranked(types, words, "units", words("returns.units"), "return_type")
+    blocks.chart(figure, words("returns.types"), "types", queries.Behind("all_returned_units", ("return_type",), types))
+    blocks.section(words("returns.inspection"), words, "inspection_mismatch_rate", words("returns.inspection_note"))
+    blocks.tiles(view, "inspection_mismatch_rate", "refunded_before_inspection", "reason_known_share")
+elif shown == "customers":
+    crowd = queries.customers(asked)
+    if crowd.slices.empty:
+        blocks.nothing(words.translated(crowd.reason))
+    else:
+        title = findings.gathered(words, crowd)
+        blocks.section(title, words, note=words("customers.note"))
+        # no rows here: they would be a list of people
+        blocks.chart(charts.concentration(crowd.slices, words), title, "customers", None, crowd.slices)
+        blocks.section(words("customers.patterns"), words, note=words("customers.patterns_note"))
+        blocks.table(words, crowd.patterns, words("customers.patterns"), columns.patterns(words), rows=4)
 elif shown == "places":
     for kind, key, part in (
         ("country", "finding.top_market", "country"),
@@ -45,9 +79,8 @@ elif shown == "places":
         title = findings.top(words, key, rates, kind, part, rate=words.percent)
         if title:
             blocks.section(title, words, "ultimate_return_rate")
-            blocks.chart(
-                charts.ranked(rates, words, "share", words("chart.share_of_sold"), kind), title, f"rate_{kind}"
-            )
+            figure = charts.ranked(rates, words, "share", words("chart.share_of_sold"), kind)
+            blocks.chart(figure, title, f"rate_{kind}", queries.Behind("ultimate_return_rate", (kind,), rates))
         else:
             blocks.greyed(view, "ultimate_return_rate")
 elif shown == "speed":
@@ -57,13 +90,21 @@ elif shown == "speed":
     if curve.empty:
         blocks.greyed(view, "maturity")
     else:
-        blocks.chart(charts.development(curve, words), title, "development")
+        behind = queries.Behind("maturity", ("category",), curve)
+        blocks.chart(charts.development(curve, words), title, "development", behind)
+        drift = queries.drift(asked.source)
+        blocks.section(findings.drifting(words, drift), words, note=words("returns.drift_note"))
 else:
-    blocks.section(words("returns.tab_bases"), words, note=words("returns.bases_note"))
-    blocks.table(
-        words, queries.three_bases(asked), words("returns.tab_bases"), columns.bases(words, view.currency), rows=14
-    )
-    change = queries.rate_change(asked)
-    if not change.empty:
-        blocks.section(words("returns.change"), words, note=words("returns.change_note"))
-        blocks.chart(charts.waterfall(change, words, "share"), words("returns.change"), "rate_change")
+    ago = {str(n): words("returns.days_ago", n=words.number(n)) for n in (30, 60, 90)}
+    days = int(blocks.pick(words("returns.tab_proof"), "proof_by", ago))
+    said = queries.backtest(asked, days)
+    title = findings.backtested(words, said, days)
+    blocks.section(title, words, "ultimate_return_rate", words("returns.proof_note"))
+    if len(said):
+        shown_months = queries.beside_category(said, "month", "projected", "projected_now", "sold")
+        shown_months = shown_months.assign(label=[words.month(month) for month in said["month"]])
+        figure = charts.against(
+            shown_months, words, words("chart.share_of_sold"), words("backtest.now"), first=words("backtest.then")
+        )
+        blocks.chart(figure, title, "backtest", None, said)
+        blocks.table(words, said, title, columns.backtest(words), rows=7)

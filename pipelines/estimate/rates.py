@@ -8,6 +8,7 @@ Age and delay are calendar days (UTC) from the return clock's start. A source's 
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,16 +27,17 @@ from models.rates import (
     Delays,
     delay_drift,
     development_curves,
-    fit_beta_binomial,
     month_prior,
 )
 from models.return_probability import FEATURES, fit
+from pipelines.estimate.products import product_priors
 from pipelines.estimate.promises import OBSERVED_SQL
 from pipelines.settings import Settings
 
 LABEL_LAG_DAYS = 35
 _REFIT_DAYS = 28
 _SAMPLE = 150_000
+_USUAL = {"item_rate": "market_rate", "size_rate": "0"}  # features of a product that is usual for its category
 _FEWEST_RETURNS = 500
 
 # Confirmed headline returns by order line, credits bound by rule included, order-entry cancellations left out.
@@ -138,10 +140,10 @@ def _write_curves(
 
 
 def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Fill estimate_rate_prior from the development curves, unfiltered.
+    """Fill estimate_rate_prior from the development curves, unfiltered, and the priors of products with it.
 
-    `product`: how styles' rates vary within a category (counts over the design effect); `cohort`: what to expect of the next
-    month's rate, from mature months. The row without category is all of them together; its design effect fits any slice.
+    `cohort`: what to expect of the next month's rate, from mature months; `order` holds the design effect alone. The row without
+    category is all of them together; its design effect fits any slice.
     """
     del settings
     connection.execute(f"""
@@ -152,10 +154,10 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         cell AS (SELECT row_number() OVER () AS cell_no, * FROM (SELECT DISTINCT {_CELL} FROM estimate_development_curve)),
         curve AS (SELECT cell_no, day, share FROM estimate_development_curve e JOIN cell c ON {_same("c", "e")}),
         line AS (
-            SELECT o.order_line_key, o.order_key, o.category, coalesce(o.style_id, o.product_id) AS style, date_trunc('month', o.ordered_on)::DATE AS month, o.units_sold, c.cell_no,
+            SELECT o.order_line_key, o.order_key, o.product_key, o.ordered_on, o.category, coalesce(o.style_id, o.product_id) AS style, date_trunc('month', o.ordered_on)::DATE AS month, o.units_sold, c.cell_no,
                 {curve_day_sql("(t.observed_until::DATE - o.clock_started_at::DATE)", "o")} AS age
             FROM (SELECT *, window_ends_on IS NOT NULL AS is_dated FROM fact_order_line) o JOIN ({OBSERVED_SQL}) t ON t.source = o.source JOIN cell c ON {_same("c", "o")} WHERE o.units_sold > 0)
-        SELECT l.order_key, l.category, l.style, l.month, l.units_sold AS units, least(coalesce(b.units, 0), l.units_sold) AS returned,
+        SELECT l.order_key, l.product_key, l.ordered_on, l.category, l.style, l.month, l.units_sold AS units, least(coalesce(b.units, 0), l.units_sold) AS returned,
             coalesce(v.share, CASE WHEN l.age > 0 THEN 1 ELSE 0 END)::DOUBLE AS share
         FROM line l LEFT JOIN returned b USING (order_line_key) LEFT JOIN curve v ON v.cell_no = l.cell_no AND v.day = l.age;
         CREATE OR REPLACE TEMP TABLE exposed_cohort AS
@@ -171,26 +173,19 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         SELECT category, is_all, greatest(sum(residual * residual) / nullif(sum(variance), 0), 1) FROM basket GROUP BY ALL
     """).fetchall()  # fmt: skip
     deff = {(c, bool(is_all)): float(value or 1.0) for c, is_all, value in effects}
-    styles = connection.execute("""
-        SELECT category, style, sum(returned)::DOUBLE AS returned, sum(units * share)::DOUBLE AS exposure FROM exposed_line WHERE style IS NOT NULL GROUP BY ALL ORDER BY ALL
-    """).fetchnumpy()  # fmt: skip
     cohorts = connection.execute("""
         SELECT category, year(month) * 12 + month(month) AS month_no, returned, exposure, units FROM exposed_cohort ORDER BY ALL
     """).fetchnumpy()  # fmt: skip
+    product_priors(connection)
     connection.execute("DROP TABLE exposed_line; DROP TABLE exposed_cohort")
     overall = deff.get((None, True))
     if overall is None:
         return
-    style_category, month_category = (
-        np.array(np.ma.filled(x["category"], ""), dtype=object) for x in (styles, cohorts)
-    )
-    came, exposure = np.asarray(styles["returned"], dtype=np.float64), np.asarray(styles["exposure"], dtype=np.float64)
-    rows: list[tuple[str, str | None, float, float, float]] = []
+    month_category = np.array(np.ma.filled(cohorts["category"], ""), dtype=object)
+    rows: list[tuple[str, str | None, float | None, float | None, float]] = []
     for category in [None, *sorted(c for c, is_all in deff if c is not None and not is_all)]:
-        mine = np.ones(style_category.size, dtype=np.bool_) if category is None else style_category == category
         effect = overall if category is None else deff[category, False]
-        a, b = fit_beta_binomial(came[mine] / effect, exposure[mine] / effect)
-        rows.append(("product", category, a, b, effect))
+        rows.append(("order", category, None, None, effect))
         of = np.ones(month_category.size, dtype=np.bool_) if category is None else month_category == category
         month_no, back, exposed, units = (cohorts[n][of] for n in ("month_no", "returned", "exposure", "units"))
         prior = month_prior(month_no, back, exposed, units, effect)
@@ -226,16 +221,22 @@ def probability(connection: duckdb.DuckDBPyConnection, settings: Settings, where
         if model is None:
             model = _fit(connection, source, observed_until)
         if model is not None and model["is_used"]:
-            terms = " + ".join(f"({model['coefficients'][f]!r}::DOUBLE) * {f}" for f in FEATURES)
             connection.execute(
                 f"""
                 INSERT INTO estimate_return_probability BY NAME
-                SELECT order_line_key, 1 / (1 + exp(-(({model["intercept"]!r}::DOUBLE) + {terms}))) AS probability, base_rate, ? AS model_id
+                SELECT order_line_key, {_chance_sql(model, {})} AS probability, {_chance_sql(model, _USUAL)} AS buyer_probability,
+                    base_rate, ? AS model_id
                 FROM probability_feature WHERE {where_line}
                 """,
                 [model["model_id"]],
             )
         connection.execute("DROP TABLE probability_feature")
+
+
+def _chance_sql(model: Mapping[str, Any], instead: Mapping[str, str]) -> str:
+    """Give a line's probability as SQL over its features, some of them replaced."""
+    terms = " + ".join(f"({model['coefficients'][f]!r}::DOUBLE) * {instead.get(f, f)}" for f in FEATURES)
+    return f"1 / (1 + exp(-(({model['intercept']!r}::DOUBLE) + {terms})))"
 
 
 def _recent_model(connection: duckdb.DuckDBPyConnection, source: str, until: datetime) -> dict[str, Any] | None:

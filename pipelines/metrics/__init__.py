@@ -1,10 +1,11 @@
 """Metrics: every number a person sees, declared once.
 
-`answer` asks one, `compare` asks it twice, `rows` shows what is behind it, `statistics` is its SQL; lists that pages show (work
+`answer` asks one, `compare` asks it twice, `rows` shows what is behind its numerator or denominator, `statistics` is its SQL; lists that pages show (work
 lists, rankings, flows) stand beside them in `lists`. Declarations are in returns, promises, money and carbon; how a declaration
 becomes SQL is in base, how statistics become answers in finish.
 """
 
+from pipelines.metrics.accrual import accrual
 from pipelines.metrics.answer import (
     answer,
     catalogue,
@@ -16,10 +17,13 @@ from pipelines.metrics.answer import (
     measure_names,
     metric,
     rows,
+    rows_total,
     statistics,
 )
 from pipelines.metrics.backtest import backtest
-from pipelines.metrics.base import EVERYTHING, Metric, Scope, Text
+from pipelines.metrics.base import EVERYTHING, PARTS, Metric, Scope, Text
+from pipelines.metrics.change import rate_change, reconciliation, same_window
+from pipelines.metrics.customers import Concentration, customer_concentration
 from pipelines.metrics.lists import (
     drift,
     flow,
@@ -27,15 +31,27 @@ from pipelines.metrics.lists import (
     product_changes,
     product_ranking,
     promise_states,
-    rate_change,
     refunds_due,
     trace,
     waterfall,
     worklist_at_risk,
 )
+from pipelines.metrics.product import (
+    ProductProfile,
+    product_costs,
+    product_notes,
+    product_profile,
+    product_rates,
+    product_reasons,
+    rate_since_launch,
+    related_products,
+    size_curve,
+)
 
 __all__ = [
-    "EVERYTHING", "Metric", "Scope", "Text", "answer", "backtest", "catalogue", "compare", "coverage", "dimension_values", "dimensions", "drift", "flow", "lacking",
-    "lanes", "measure_names", "metric", "product_changes", "product_ranking", "promise_states", "rate_change", "refunds_due", "rows", "statistics", "trace",
-    "waterfall", "worklist_at_risk",
+    "EVERYTHING", "PARTS", "Concentration", "Metric", "ProductProfile", "Scope", "Text", "accrual", "answer", "backtest", "catalogue", "compare",
+    "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "flow", "lacking", "lanes", "measure_names", "metric",
+    "product_changes", "product_costs", "product_notes", "product_profile", "product_ranking", "product_rates", "product_reasons",
+    "promise_states", "rate_change", "rate_since_launch", "reconciliation", "refunds_due", "related_products", "rows", "rows_total",
+    "same_window", "size_curve", "statistics", "trace", "waterfall", "worklist_at_risk",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Select, func, literal_column, select
+from sqlalchemy import Select, case, func, literal_column, select
 
 from models import rates as rate_models
 from pipelines.errors import UnknownDimension, UnknownMetric
@@ -26,6 +26,7 @@ from pipelines.metrics.base import (
     Metric,
     PartlyKnown,
     Scope,
+    Sum,
     Text,
     Time,
     as_instant,
@@ -34,11 +35,12 @@ from pipelines.metrics.base import (
     filters,
     known_dimensions,
     knows,
+    part_measures,
     statement,
     time_grain,
 )
 from pipelines.metrics.finish import total
-from pipelines.warehouse.engine import Build
+from pipelines.warehouse.engine import Build, Expression, double
 from pipelines.warehouse.schema import STAR
 
 FILLED = 0.01
@@ -47,7 +49,7 @@ FACTS = {
     "order": "orders", "return": "returns", "product": "product categories", "unit_cost": "purchase costs", "vat": "VAT of the order lines",
     "outbound_cost": "shipping costs", "payment_fee": "payment fees", "reason": "return reasons", "policy": "return policies", "leg": "transport legs of returns",
     "leg_cost": "freight costs", "mass": "parcel weights", "refund": "refunds", "refund_line": "refund lines", "recovery": "what returned goods fetched",
-    "disposition": "dispositions", "delivery": "delivery dates", "customer": "customers", "size": "sizes", "fx": "exchange rates",
+    "disposition": "dispositions", "inspection": "what inspection found", "delivery": "delivery dates", "customer": "customers", "size": "sizes", "fx": "exchange rates",
 }  # fmt: skip
 _CATALOGUE = (*returns.METRICS, *promises.METRICS, *money.METRICS, *carbon.METRICS)
 _BY_KEY = {m.key: m for m in _CATALOGUE}
@@ -326,33 +328,82 @@ def compare(
 
 
 def rows(
-    build: Build, key: str, *, where: Mapping[str, Sequence[Any]] | None = None, since: Day = None, until: Day = None, as_of: Day = None,
-    scope: Scope = EVERYTHING, limit: int = 1000,
+    build: Build, key: str, *, part: str = "numerator", by: Sequence[str] = (), where: Mapping[str, Sequence[Any]] | None = None, since: Day = None,
+    until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING, basis: str | None = None, limit: int | None = 1000,
 ) -> pd.DataFrame:  # fmt: skip
-    """Give the fact rows behind a metric's numerator, with their ids, newest first, at most `limit`."""
-    question = ask(key, where=where, since=since, until=until, as_of=as_of, scope=scope)
-    chosen = next(
-        m for m in question.metric.measures if m.name == (question.metric.first or question.metric.measures[0].name)
-    )
-    names = {ALIASES.get(n, n) for n in question.where if not time_grain(n)}
-    known = [sums for sums in chosen.alternatives if all(names <= knows(s.base) for s in sums)]
-    if not known:
-        unknown = names - {n for sums in chosen.alternatives for s in sums for n in knows(s.base)}
-        raise UnknownDimension(
-            f"The rows of {question.metric.key} cannot be filtered by {', '.join(sorted(unknown or names))}."
-        )
-    frames = []
-    question = _of_build(build, question)
-    for s in (x for x in known[0] if x.base.table_name not in question.empty):
-        now = s.base.time(question)
-        conditions = filters(s.base, question, now) + ([s.when(now)] if s.when else [])
-        if not s.distinct:
-            conditions.append(s.amount(now) != literal_column("0"))
-        query = select(s.base.dimensions["source"].label("source"), *s.base.ids).where(*conditions)
-        day = s.base.days[question.on]
-        frames.append(build.fetch(query.select_from(s.base.table).order_by(day.desc(), s.base.ids[0]).limit(limit)))
-    filled = [f for f in frames if len(f)]
-    return pd.concat(filled, ignore_index=True).head(limit) if filled else frames[0]
+    """Give the fact rows behind a metric's numerator or denominator, newest first, at most `limit` (None: all of them).
+
+    Columns: counted_on (day on the metric's date basis), source, the ids and numbers of the row, the dimensions of `by`, and counted:
+    what the row adds to the part, so that the column's sum is the part's statistic. Bases with other columns leave cells empty.
+    `basis` counts by another of the rows' days. Raises UnknownMetric and UnknownDimension.
+    """
+    queries = _behind(build, key, part, basis, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)  # fmt: skip
+    newest = [q.order_by(literal_column("counted_on").desc().nulls_last(), literal_column("2"), literal_column("3")) for q in queries]  # fmt: skip
+    frames = [build.fetch(q if limit is None else q.limit(limit)) for q in newest]
+    filled = [f for f in frames if len(f)] or frames[:1]
+    found = pd.concat(filled, ignore_index=True) if len(filled) > 1 else filled[0]
+    if len(filled) > 1:
+        found = found.sort_values("counted_on", ascending=False, kind="stable", ignore_index=True)
+    return found[[*(c for c in found if c != "counted"), "counted"]].head(len(found) if limit is None else limit)
+
+
+def rows_total(build: Build, key: str, *, part: str = "numerator", basis: str | None = None, **question: Any) -> tuple[int, float]:  # fmt: skip
+    """Count the rows behind a part of a metric and add up what they count, without fetching them. Takes what `rows` takes."""
+    queries = _behind(build, key, part, basis, **question)
+    number, total = 0, 0.0
+    for query in queries:
+        inner = query.subquery("behind")
+        columns: list[Expression] = [
+            literal_column("count(*)").label("number"),
+            func.sum(inner.c.counted).label("total"),
+        ]
+        row = build.fetch(select(*columns).select_from(inner)).iloc[0]
+        number += int(row["number"])
+        total += 0.0 if pd.isna(row["total"]) else float(row["total"])
+    return number, total
+
+
+def _behind(build: Build, key: str, part: str, basis: str | None, **asked: Any) -> list[Select[Any]]:
+    """Build one SELECT of rows for each base that a part of a metric is summed over."""
+    question = replace(_of_build(build, ask(key, **asked)), basis=basis)
+    chosen = question.metric
+    names = {ALIASES.get(n, n) for n in (*question.by, *question.where, *question.scope.allowed) if not time_grain(n)}
+    found = []
+    for measured, sign in part_measures(chosen, part):
+        known = [sums for sums in measured.alternatives if all(names <= knows(s.base) for s in sums)]
+        if not known:
+            unknown = names - {n for sums in measured.alternatives for s in sums for n in knows(s.base)}
+            raise UnknownDimension(
+                f"The rows of {chosen.key} cannot be filtered by {', '.join(sorted(unknown or names))}."
+            )
+        sums = [s for s in known[0] if s.base.table_name not in question.empty] or known[0]
+        found += [_rows_of(s, sign, part, question) for s in sums]
+    return found
+
+
+_SHOWN_DETAILS = ("state", "cause", "hours", "clock_day")
+
+
+def _rows_of(s: Sum, sign: int, part: str, question: Ask) -> Select[Any]:
+    """Select the rows of one sum with what each adds to it; of equal values that count once, one row counts."""
+    base, now = s.base, s.base.time(question)
+    amount = s.amount(now)
+    conditions = filters(base, question, now) + ([s.when(now)] if s.when else [])
+    if part in question.metric.only:
+        conditions.append(question.metric.only[part](base, question, now))
+    if s.distinct:
+        conditions.append(amount.is_not(None))
+        place = func.row_number().over(partition_by=amount, order_by=base.ids[0])
+        counted: Expression = case((place == literal_column("1"), double(1)), else_=double(0))
+    else:
+        conditions.append(amount != literal_column("0"))
+        counted = double(amount)
+    shown = {"source": base.dimensions["source"], **{c.name: c for c in base.ids}}
+    shown |= {n: dimension(base, n, question.on, now) for n in question.by if n not in shown}
+    shown |= {n: base.details[n](now) for n in _SHOWN_DETAILS if n in question.metric.details and n in base.details}
+    columns = [e.label(n) for n, e in shown.items()]
+    day = base.days[question.on].label("counted_on")
+    return select(day, *columns, (counted * literal_column(str(sign))).label("counted")).select_from(base.table).where(*conditions)  # fmt: skip
 
 
 def dimension_values(build: Build, name: str) -> list[str]:

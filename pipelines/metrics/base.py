@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import FromClause
 from sqlalchemy.sql.operators import and_ as joined_by_and
 
-from pipelines.errors import UnknownDimension
+from pipelines.errors import UnknownDimension, UnknownMetric
 from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
 
 Values = Mapping[str, Sequence[Any]]
@@ -205,6 +205,8 @@ class Ask:
 
 
 Finish = Callable[[pd.DataFrame, Ask, Build], pd.DataFrame]
+Only = Callable[[Base, Ask, Time], Expression]
+PARTS = ("numerator", "denominator")
 Wrap = Callable[[Select[Any], Ask, list[str]], Select[Any]]
 
 
@@ -235,7 +237,31 @@ class Metric:
     wrap: Wrap | None = None
     required: tuple[str, ...] = ()
     family: str = ""
-    first: str | None = None  # measure whose rows `rows` shows; the first one unless said
+    first: str | None = None  # measure of the numerator; the first one unless said
+    parts: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # measures of a part where it is more, or another; "-x" subtracts
+    only: Mapping[str, Only] = field(
+        default_factory=dict
+    )  # what else a row must be to count in a part, where its finish chooses
+    whole: tuple[str, ...] | None = (
+        None  # of a share of the whole: dimensions whose groups share it; () is every one but time
+    )
+
+
+def part_measures(metric: Metric, part: str) -> list[tuple[Measure, int]]:
+    """Give the measures that add up to the numerator or denominator, each with its sign.
+
+    Without a word of its own the numerator is the metric's first measure and the denominator its second, or the same one for a share
+    of the whole. Raises UnknownMetric for a part that the metric has not.
+    """
+    if part not in PARTS or (part == "denominator" and not metric.denominator):
+        raise UnknownMetric(f"{metric.key} has no {part}; its rows are those of its numerator.")
+    top = metric.first or metric.measures[0].name
+    bottom = next((m.name for m in metric.measures if m.name != top), top)
+    names = metric.parts.get(part) or ((top if part == "numerator" else bottom),)
+    by_name = {m.name: m for m in metric.measures}
+    return [(by_name[n.removeprefix("-")], -1 if n.startswith("-") else 1) for n in names]
 
 
 class PartlyKnown(Exception):

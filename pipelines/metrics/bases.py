@@ -4,16 +4,34 @@ A credited return line without an order line is bound to a purchase by `estimate
 through `CREDITS`, with the purchase's own day and dimensions, so that the big tables need no join for it.
 """
 
+import csv
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Date, DateTime, Integer, and_, case, cast, func, literal_column, null, or_, select, union_all
+from sqlalchemy import (
+    Date,
+    DateTime,
+    Integer,
+    String,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.sql.expression import FromClause
 
 from models.rates import DATED_STEPS
 from pipelines.estimate.promises import promise_state
 from pipelines.metrics.base import Base, Sql, Sum, Time, both
+from pipelines.settings import data_path
 from pipelines.warehouse.engine import Expression, calendar_days, double, ratio, seconds_between
 from pipelines.warehouse.schema import STAR
 
@@ -32,8 +50,8 @@ _PRODUCT = (
     "season",
 )
 _RETURN = (
-    "product_id", "has_several_sizes", "window_days", "return_type", "note_theme", "method", "carrier", "place_id", "condition",
-    "disposition", "outcome", "currency",
+    "product_id", "has_several_sizes", "window_days", "return_type", "note_terms", "method", "carrier", "place_id", "condition",
+    "inspection_outcome", "disposition", "outcome", "currency",
 )  # fmt: skip
 
 
@@ -125,6 +143,32 @@ def _waiting(now: Time) -> Expression:
     )  # fmt: skip
 
 
+@cache
+def _taxonomy(column: str) -> dict[str, str]:
+    """Read who can prevent each normalised reason, or its family, from data/reasons.csv."""
+    with data_path("reasons.csv").open(encoding="utf-8", newline="") as file:
+        return {row["reason"]: row[column] for row in csv.DictReader(file)}
+
+
+def _reasons(table: FromClause) -> dict[str, Expression]:
+    """Give the reason and what it says of: its family, and who can prevent it."""
+
+    def of(column: str) -> Expression:
+        found: dict[str, list[str]] = {}
+        for reason, said in _taxonomy(column).items():
+            found.setdefault(said, []).append(reason)
+        whens = [
+            (
+                table.c.reason.in_([literal(r, literal_execute=True) for r in reasons]),
+                literal(said, literal_execute=True),
+            )
+            for said, reasons in found.items()
+        ]
+        return case(*whens, else_=literal("unknown", literal_execute=True))
+
+    return {"return_reason": table.c.reason, "reason_family": of("family"), "preventable_by": of("preventable_by")}
+
+
 first_event = func.coalesce(lots.c.requested_at, lots.c.received_at, lots.c.refunded_at, lots.c.confirmed_at)
 LOT_IDS = (
     lots.c.return_line_id,
@@ -135,8 +179,9 @@ LOT_IDS = (
     lots.c.reason,
     lots.c.confirmed_on,
 )
-LOT_DIMENSIONS: dict[str, Any] = {**_named(lots, *_PRODUCT, *_RETURN), "return_reason": lots.c.reason}
-LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on}
+LOT_COLUMNS = (*_PRODUCT, *_RETURN)
+LOT_DIMENSIONS: dict[str, Any] = {**_named(lots, *LOT_COLUMNS), **_reasons(lots)}
+LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on, "refund": lots.c.refunded_on}
 LOTS = Base(
     "lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS, joins=_curve(lots)
 )
@@ -147,8 +192,8 @@ _CREDITS = matches.join(
     credited, and_(credited.c.return_line_key == matches.c.return_line_key, credited.c.lot_no == 1)
 ).join(bought, bought.c.order_line_key == matches.c.order_line_key)
 CREDITS = Base(
-    "credits", _CREDITS, {"order": matches.c.ordered_on, "return": credited.c.requested_on},
-    {**_named(credited, *_RETURN), **_named(bought, *_ORDER), "return_reason": credited.c.reason}, credited.c.confirmed_at, _clock(bought), {},
+    "credits", _CREDITS, {"order": matches.c.ordered_on, "return": credited.c.requested_on, "refund": credited.c.refunded_on},
+    {**_named(credited, *_RETURN), **_named(bought, *_ORDER), **_reasons(credited)}, credited.c.confirmed_at, _clock(bought), {},
     (credited.c.return_line_id, credited.c.return_id, credited.c.requested_on, credited.c.product_id, matches.c.units, credited.c.reason, credited.c.confirmed_on), joins=_curve(bought),
 )  # fmt: skip
 
@@ -192,7 +237,7 @@ REFUNDS = Base(
 )  # fmt: skip
 CREDIT_LINES = Base(
     "credit_lines", refund_lines, {"refund": refund_lines.c.refunded_on},
-    {**_named(refund_lines, *_PRODUCT, "restock_type", "currency"), "kind": literal_column("'credit'")}, refund_lines.c.refunded_at, {}, {},
+    {**_named(refund_lines, *_PRODUCT, "restock_type", "currency"), "kind": cast(literal_column("'credit'"), String)}, refund_lines.c.refunded_at, {}, {},
     (refund_lines.c.refund_line_id, refund_lines.c.refunded_on, refund_lines.c.amount, refund_lines.c.currency, refund_lines.c.restock_type),
 )  # fmt: skip
 
@@ -371,7 +416,7 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
     """
     arms = []
     for stage, (start, end) in pairs.items():
-        names = ["requested_on", "ordered_on", "requested_at", *(d.name for d in LOT_DIMENSIONS.values())]
+        names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
         stopped = func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at)
         arms.append(
             select(
@@ -400,7 +445,7 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
             else_=now.at,
         )
 
-    dimensions = {**{n: c[d.name] for n, d in LOT_DIMENSIONS.items()}, "stage": c.stage}
+    dimensions = {**_named(table, *LOT_COLUMNS), **_reasons(table), "stage": c.stage}
     details: dict[str, Sql] = {
         "cause": lambda now: ended(now)[0],
         "hours": lambda now: whole_hours(c.begun_at, ended(now)[1]),

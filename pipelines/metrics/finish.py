@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import select
 
+from models import products as product_models
 from models import promises as promise_models
 from models import rates as rate_models
+from pipelines.metrics import pooled
 from pipelines.metrics.base import ALIASES, Ask, Finish, time_grain
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.schema import STAR
@@ -150,17 +152,6 @@ def has_curves(build: Build) -> bool:
     return bool(build.memory["has_curves"])
 
 
-def product_prior(build: Build, category: pd.Series) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Give a and b of each category's beta prior (without a category, of all sales); NaN where none was fitted."""
-    found = priors(build)
-    found = found[found["kind"] == "product"]
-    table = {
-        (None if pd.isna(c) else c): (a, b) for c, a, b in zip(found["category"], found["a"], found["b"], strict=True)
-    }
-    pairs = [table.get(None if pd.isna(c) else c, (np.nan, np.nan)) for c in category]
-    return np.array([p[0] for p in pairs], dtype=float), np.array([p[1] for p in pairs], dtype=float)
-
-
 def _categories(keys: pd.DataFrame, ask: Ask) -> list[str | None]:
     """Give the one category that each group is about; None where it is about several."""
     if "category" in ask.by:
@@ -275,19 +266,33 @@ def to_come(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     return _drifting(found, build, ask)
 
 
-def to_come_value(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
-    """Give the net value still expected back: each kept unit's value times its chance to come yet."""
-    keys, rates, sums = final(frame, ask, build)
-    number, _ = groups_of(frame, ask.by)
-    kept = (frame["sold_value"].fillna(0) - frame["returned_value"].fillna(0)).clip(lower=0).to_numpy(float)
-    g = frame["share"].fillna(1).to_numpy(float)
-    p = np.nan_to_num(rates.rate)[number]
-    value = np.bincount(number, kept * p * (1 - g) / np.maximum(1 - p * g, 1e-12), len(keys))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        per_unit = np.where(rates.to_come > 0, value / rates.to_come, 0.0)
-    low, high = rates.to_come_low * per_unit, rates.to_come_high * per_unit
-    found = answer_frame(keys, value, low, high, sums["sold"], _young(build, rates, sums, 0.05))
-    return _drifting(found, build, ask)
+def to_come_amount(of_sold: str, of_returned: str) -> Finish:
+    """Give the part of an amount still expected back: units to come times what one of them is worth.
+
+    Which of the kept units come is weighed by the usual rate of their category, for dear categories are often those that come
+    back most; so a month is worth about the same whole or by category.
+    """
+
+    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        keys, rates, sums = final(frame, ask, build)
+        number, _ = groups_of(frame, ask.by)
+        kept = {
+            n: (frame[s].fillna(0) - frame[r].fillna(0)).clip(lower=0).to_numpy(float)
+            for n, s, r in (("units", "sold", "returned"), ("amount", of_sold, of_returned))
+        }
+        g = frame["share"].fillna(1).to_numpy(float)
+        a, b = pooled.category_prior(build, frame["family"], "style")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            usual = np.where(np.isfinite(a), a / (a + b), np.nan_to_num(rates.rate)[number])
+            chance = usual * (1 - g) / np.maximum(1 - usual * g, 1e-12)
+            coming = {n: np.bincount(number, x * chance, len(keys)) for n, x in kept.items()}
+            per_unit = np.where(coming["units"] > 0, coming["amount"] / coming["units"], 0.0)
+        amount = rates.to_come * per_unit
+        low, high = rates.to_come_low * per_unit, rates.to_come_high * per_unit
+        found = answer_frame(keys, amount, low, high, sums["sold"], _young(build, rates, sums, 0.05))
+        return _drifting(found, build, ask)
+
+    return finish
 
 
 def window(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
@@ -328,14 +333,11 @@ def exposed(frame: pd.DataFrame, ask: Ask) -> pd.DataFrame:
 
 
 def product(of: Callable[..., Any]) -> Finish:
-    """Pull each group's rate towards its category's; `of` gives (value, low, high) from r, n, a, b, level."""
+    """Pull each group's rate towards its likes; `of` gives (value, low, high) from the build, the rows and the question."""
 
     def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
         rows = exposed(frame, ask)
-        a, b = product_prior(build, rows["family"])
-        effect = design_effect(build)
-        r, n = rows["returned"].to_numpy() / effect, rows["exposure"].to_numpy() / effect
-        value, low, high = of(r, n, a, b, ask.level)
+        value, low, high = of(build, rows, ask)
         rows = rows.assign(value=value, low=low, high=high)
         best = rows.sort_values("sold", ascending=False)
         number, keys = groups_of(best, ask.by)
@@ -348,15 +350,18 @@ def product(of: Callable[..., Any]) -> Finish:
     return finish
 
 
-def shrunk(r: Any, n: Any, a: Any, b: Any, level: float) -> Any:
+def shrunk(build: Build, rows: pd.DataFrame, ask: Ask) -> Any:
     """Give the adjusted rate and its interval."""
-    return rate_models.shrunk_rate(r, n, a, b, level)
+    return pooled.rates(build, rows, ask.by, ask.level)
 
 
-def above(r: Any, n: Any, a: Any, b: Any, level: float) -> Any:
+def above(build: Build, rows: pd.DataFrame, ask: Ask) -> Any:
     """Give the probability that the rate is above the category's."""
-    nothing = np.full(len(r), np.nan)
-    return rate_models.probability_above(r, n, a, b, a / (a + b)), nothing, nothing
+    kind, nothing = pooled.kind_of(ask.by), np.full(len(rows), np.nan)
+    a, b = pooled.category_prior(build, rows["family"], kind)
+    effect = pooled.week_effect(build, kind)
+    r, n = rows["returned"].to_numpy(float) / effect, rows["exposure"].to_numpy(float) / effect
+    return product_models.probability_above(r, n, a, b, a / (a + b)), nothing, nothing
 
 
 def own_part(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:

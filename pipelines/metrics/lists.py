@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import and_, case, func, literal_column, or_, select
 
-from models import rates as rate_models
+from models import products as product_models
 from pipelines.errors import UnknownDimension
-from pipelines.metrics import finish
+from pipelines.metrics import finish, pooled
 from pipelines.metrics.answer import Day, _of_build, answer, ask, lacking, metric
 from pipelines.metrics.base import (
     EVERYTHING,
@@ -22,12 +22,8 @@ from pipelines.metrics.base import (
     Base,
     Metric,
     Scope,
-    Sql,
-    Sum,
     Time,
-    always,
     filters,
-    measure,
     statement,
 )
 from pipelines.metrics.bases import (
@@ -44,7 +40,7 @@ from pipelines.metrics.bases import (
     risks,
 )
 from pipelines.metrics.money import COST, MARGIN, REVERSED
-from pipelines.warehouse.engine import Build, Expression, days_between, double, literal_day
+from pipelines.warehouse.engine import Build, Expression, days_between, double
 from pipelines.warehouse.schema import STAR
 
 Where = Mapping[str, Sequence[Any]] | None
@@ -146,90 +142,112 @@ def drift(build: Build, *, scope: Scope = EVERYTHING) -> pd.DataFrame:
 # -- products ----------------------------------------------------------------------------------------------------------
 
 
+_RANKED = (
+    "name", "category", "sold", "returned", "maturity", "is_new", "is_small", "rate", "low", "high", "category_rate", "expected_rate", "own_part",
+    "probability_above", "probability_well_above", "is_flagged", "at_stake", "kg_co2e", "return_reason", "score",
+)  # fmt: skip
+FEW_UNITS = 10  # below so many exposed units a product is never named: it stands behind all others and is not flagged
+NEW_DAYS = 56
+
+
 def product_ranking(
     build: Build, *, by: str = "style_id", where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING,
     level: float = 0.9, limit: int = 100,
 ) -> pd.DataFrame:  # fmt: skip
     """Rank products by the money their excess of returns puts at stake, weighed by how sure the excess is.
 
-    One row a style (or product_id): name, category, sold, returned, rate (adjusted) with low and high, category_rate,
-    probability_above, is_flagged (false discovery rate held at 10%), at_stake (expected excess units x what one return of it
-    loses; its net value where costs are unknown), kg_co2e, return_reason (the leading known one). Flagged first, then by probability x
-    money, so that 2 returned of 3 sold never leads.
+    One row a style (or product_id): name, category, sold, returned, maturity (share of the returns that should be back), is_new
+    (on sale for at most NEW_DAYS), is_small (under FEW_UNITS exposed units), rate (adjusted; the metric product_return_rate) with
+    low and high, category_rate, expected_rate (the category's, moved by who bought it; NaN without a model), own_part (rate -
+    expected_rate), probability_above (its category), probability_well_above (1.25 x its category, the more doubtful of two
+    opinions), is_flagged (by the latter, false discovery rate held at 10% over all products of the selection), at_stake (expected
+    excess units x what one return of it loses; its net value where costs are unknown), kg_co2e, return_reason (the leading known
+    one). By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads.
     """
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     question = _asked(build, "product_return_rate", by=(by,), **period)
     if lacking(build, question.metric.needs) and all(lacking(build, question.metric.needs).values()):
-        return pd.DataFrame(
-            columns=[
-                by,
-                "name",
-                "category",
-                "sold",
-                "returned",
-                "rate",
-                "low",
-                "high",
-                "category_rate",
-                "probability_above",
-                "is_flagged",
-                "at_stake",
-                "kg_co2e",
-                "return_reason",
-                "score",
-            ]
-        )
+        return pd.DataFrame(columns=[by, *_RANKED])
     found = finish.exposed(build.fetch(statement(question)), question)
     found = found.sort_values("sold", ascending=False).drop_duplicates(by)
-    found = found[found[by].notna() & (found["sold"] > 0)].rename(columns={"family": "category"}).reset_index(drop=True)
-    a, b = finish.product_prior(build, found["category"])
-    effect = finish.design_effect(build)
-    r, n = found["returned"].to_numpy() / effect, found["exposure"].to_numpy() / effect
+    found = found[found[by].notna() & (found["sold"] > 0)].reset_index(drop=True)
+    kind = pooled.kind_of((by,))
+    a, b = pooled.category_prior(build, found["family"], kind)
+    effect = pooled.week_effect(build, kind)
+    r, n = found["returned"].to_numpy(float) / effect, found["exposure"].to_numpy(float) / effect
     usual = a / (a + b)
-    rate, low, high = rate_models.shrunk_rate(r, n, a, b, level)
-    above = np.nan_to_num(rate_models.probability_above(r, n, a, b, usual))
-    excess = np.nan_to_num(rate_models.expected_excess(r, n, a, b, usual)) * found["exposure"].to_numpy()
+    rate, low, high = pooled.rates(build, found, (by,), level)
+    well_above = np.nan_to_num(product_models.probability_well_above(r, n, a, b, pooled.spread(build, kind)))
+    excess = np.nan_to_num(product_models.expected_excess(r, n, a, b, usual)) * found["exposure"].to_numpy()
     each = _loss_per_return(build, by, period).reindex(found[by]).to_numpy(float)
     each = np.where(np.isfinite(each), each, np.nanmedian(each) if np.isfinite(each).any() else 1.0)
-    found = found.assign(
+    is_small = found["exposure"].to_numpy() < FEW_UNITS
+    is_flagged = np.zeros(len(found), dtype=bool)
+    is_flagged[~is_small] = product_models.flagged(well_above[~is_small])
+    found = found.rename(columns={"family": "category"}).assign(
         rate=rate,
         low=low,
         high=high,
+        maturity=found["exposure"] / found["sold"],
+        is_small=is_small,
         category_rate=usual,
-        probability_above=above,
-        is_flagged=rate_models.flagged(above),
+        probability_above=np.nan_to_num(product_models.probability_above(r, n, a, b, usual)),
+        probability_well_above=well_above,
+        is_flagged=is_flagged,
         at_stake=excess * each,
     )
+    found["is_new"] = _is_new(build, by, found[by], question)
+    found["expected_rate"] = usual * _of_buyers(build, by, period, found)
+    found["own_part"] = found["rate"] - found["expected_rate"]
     found["kg_co2e"] = np.nan
     if _is_known(build, "kg_co2e"):
         emitted = build.fetch(statement(replace(_asked(build, "kg_co2e", by=(by,), **period), basis="order")))
         found["kg_co2e"] = found[by].map(emitted.dropna(subset=[by]).set_index(by)["kg"])
     found["return_reason"] = found[by].map(_leading_reason(build, by, period))
-    names = build.fetch(
-        select(t["dim_product"].c[by].label(by), func.min(t["dim_product"].c.name).label("name"))
-        .where(t["dim_product"].c.is_current)
-        .group_by(t["dim_product"].c[by])
-    )
-    found["name"] = found[by].map(names.set_index(by)["name"]).fillna(found[by].str.split(":").str[-1])
+    found["name"] = product_names(build, by, found[by])
     found["score"] = found["probability_above"] * found["at_stake"]
-    ranked = (
-        found.sort_values(["is_flagged", "score", by], ascending=[False, False, True])
-        .head(limit)
-        .reset_index(drop=True)
-    )
-    return ranked.drop(columns=["exposure"])
+    ranked = found.sort_values(["is_small", "score", by], ascending=[True, False, True])
+    return ranked.head(limit).reset_index(drop=True)[[by, *_RANKED]]
+
+
+def product_names(build: Build, by: str, ids: pd.Series) -> pd.Series:
+    """Name styles or products: as the catalogue does now, else by the end of their id."""
+    names = pooled.attributes(build).groupby(by)["name"].min()
+    return ids.map(names).fillna(ids.str.split(":").str[-1])
+
+
+def _is_new(build: Build, by: str, ids: pd.Series, question: Ask) -> "pd.Series[bool]":
+    latest = max(question.observed.values(), default=None)
+    seen = min((t for t in (latest, question.as_of) if t is not None), default=None)
+    if seen is None:
+        return pd.Series(False, index=ids.index)
+    since = pd.Timestamp(seen.replace(tzinfo=None)).normalize() - pd.Timedelta(days=NEW_DAYS)
+    return ids.map(pooled.first_sold(build, by)) > since
+
+
+def _of_buyers(build: Build, by: str, period: dict[str, Any], found: pd.DataFrame) -> Any:
+    """Give how many times as often as usual a category's buyers the buyers of each product return; NaN without a model."""
+    question = _asked(build, "own_part", by=(by,), **period)
+    sums = build.fetch(statement(question)).groupby(by)[["expected", "scored"]].sum().reindex(found[by])
+    expected, scored = (sums[c].fillna(0).to_numpy(float) for c in ("expected", "scored"))
+    whole = pd.DataFrame({"category": found["category"].to_numpy(), "expected": expected, "scored": scored})
+    usual = whole.groupby("category", dropna=False)[["expected", "scored"]].transform("sum")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (expected / scored) / (usual["expected"] / usual["scored"]).to_numpy(float)
 
 
 _TOLD = ("size_note", "name", "category", "brand", "supplier", "season", "weight_kg", "list_price")
 
 
-def product_changes(build: Build) -> pd.DataFrame:
-    """List what the catalogue changed of a style: style_id, changed_at (UTC), what, before, after, products; newest first.
+def product_changes(build: Build, style_id: str | None = None) -> pd.DataFrame:
+    """List what the catalogue changed of each style or of one: style_id, changed_at (UTC), what, before, after, products; newest first.
 
     A first version changes nothing. Sizes and colours of a style that change alike are one row, `products` counts them.
     """
     c = t["dim_product"].c
     several = select(c.product_id).group_by(c.product_id).having(func.count() > 1)
+    if style_id is not None:
+        several = several.where(c.style_id == style_id)
     versions = build.fetch(
         select(c.product_id, c.style_id, c.valid_from, *(c[n] for n in _TOLD)).where(c.product_id.in_(several))
     ).sort_values(["product_id", "valid_from"], ignore_index=True)
@@ -472,63 +490,3 @@ def waterfall(
         .fillna({"measured": 0.0, "imputed": 0.0, "assumed": 0.0})
         .replace({-0.0: 0.0})
     )
-
-
-def rate_change(
-    build: Build, period: tuple[Day, Day], against: tuple[Day, Day], *, by: str = "category", where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
-    """Explain why the figure of a shop system (returns asked for in a period / units sold in it) moved: effect, points, exactly adding up.
-
-    older_orders: returns of orders placed before the period; volume: more or fewer sales to divide them by; mix: sales moving
-    between groups of `by`; rate: returns of the period's own orders at equal mix. Rows previous and current are the figures.
-    """
-    (came, sold, own), (came_before, sold_before, own_before) = (
-        _landed(build, since, until, by, {"where": where, "as_of": as_of, "scope": scope})
-        for since, until in (period, against)
-    )
-    groups = sold.index.union(sold_before.index)
-    sold, own, sold_before, own_before = (x.reindex(groups).fillna(0.0) for x in (sold, own, sold_before, own_before))
-    total, total_before = float(sold.sum()), float(sold_before.sum())
-    if total <= 0 or total_before <= 0:
-        return pd.DataFrame(columns=["effect", "points"])
-    older, older_before = came - float(own.sum()), came_before - float(own_before.sum())
-    weight, weight_before = sold / total, sold_before / total_before
-    rate, rate_before = own / sold.where(sold > 0), own_before / sold_before.where(sold_before > 0)
-    rate, rate_before = rate.fillna(rate_before).fillna(0.0), rate_before.fillna(rate).fillna(0.0)
-    rows = [
-        ("previous", came_before / total_before),
-        ("older_orders", (older - older_before) * (1 / total + 1 / total_before) / 2),
-        ("volume", (1 / total - 1 / total_before) * (older + older_before) / 2),
-        ("mix", ((weight - weight_before) * (rate + rate_before)).sum() / 2),
-        ("rate", ((rate - rate_before) * (weight + weight_before)).sum() / 2),
-        ("current", came / total),
-    ]
-    return pd.DataFrame(rows, columns=["effect", "points"])
-
-
-def _landed(
-    build: Build, since: Day, until: Day, by: str, common: dict[str, Any]
-) -> tuple[float, "pd.Series[float]", "pd.Series[float]"]:
-    """Give the returns asked for in a period, and per group the sales of the period and how many of the returns are theirs."""
-    period = {**common, "since": since, "until": until}
-    came = build.fetch(statement(_asked(build, "confirmed_units", **period)))["confirmed"].sum()
-    sold = build.fetch(statement(_asked(build, "sold_units", by=(by,), **period))).set_index(by)["sold"]
-    question = _asked(build, "confirmed_units", by=(by,), **period)
-    own = build.fetch(statement(replace(question, metric=_own_cohort(question)))).set_index(by)["own"]
-    return float(np.nan_to_num(came)), sold.fillna(0.0).astype(float), own.fillna(0.0).astype(float)
-
-
-def _own_cohort(question: Ask) -> Metric:
-    """Count returns asked for in the question's period whose order was placed in it too."""
-
-    def inside(when: Sql, day: Expression) -> Sql:
-        since, until = question.since, question.until
-        bounds = [day >= literal_day(since)] if since else []
-        return lambda now: and_(when(now), *bounds, *([day <= literal_day(until)] if until else []))
-
-    days = (lots.c.ordered_on, t["estimate_credit_match"].c.ordered_on)
-    sums = [
-        Sum(s.base, s.amount, inside(s.when or always, day))
-        for s, day in zip(returned(basis="return"), days, strict=True)
-    ]
-    return replace(question.metric, measures=(measure("own", sums),))

@@ -145,7 +145,7 @@ METRICS = (
         ),), family="money",
     ),
     Metric(
-        "refund_discrepancy", Text("Refunds that do not match their lines", "Écart des remboursements"),
+        "refund_discrepancy", Text("Refund discrepancy", "Écart des remboursements"),
         Text("Money moved less the sum of the refund's lines, with VAT; negative when less was paid than the lines say.", "Argent versé moins la somme des lignes du remboursement, TVA comprise ; négatif si l'on a versé moins."),
         "refund - its lines", "", "sum of (amount - lines)", "money", "refund", "none", ("refund", "fx"), (measure("gap", Sum(REFUNDS, money(refunds, "discrepancy_amount"))),), family="money",
     ),

@@ -3,7 +3,7 @@
 from sqlalchemy import and_, literal_column
 
 from pipelines.metrics import finish
-from pipelines.metrics.base import Measure, Metric, Sum, Text, Time, always, measure
+from pipelines.metrics.base import Measure, Metric, Only, Sum, Text, Time, always, measure
 from pipelines.metrics.bases import PROMISES, RISKS, STAGE_PAIRS, promises, risks, stage_base
 from pipelines.warehouse.engine import Expression
 
@@ -31,10 +31,17 @@ def _started(now: Time) -> Expression:
     return now.happened(promises.c.started_at)
 
 
+def _in(*states: str) -> Only:
+    return lambda base, _, now: base.details["state"](now).in_([literal_column(f"'{s}'") for s in states])
+
+
+_KEPT = {"numerator": _in("kept"), "denominator": _in("kept", "broken")}
+
+
 def _state(key: str, state: str, name: Text, sentence: Text, good: str) -> Metric:
     return Metric(
         key, name, sentence, f"returns x promises {state}", "", f"count of state {state}", "count", "return", good, ("return", "policy"), (RETURNS,), finish.in_state(state),
-        None, ("state",), family="promises",
+        None, ("state",), family="promises", only={"numerator": _in(state)},
     )  # fmt: skip
 
 
@@ -49,7 +56,7 @@ METRICS = (
     Metric(
         "promise_kept", Text("Promise kept", "Promesse tenue"),
         Text("Share of the promises already due that were kept; one row a return and promise.", "Part des promesses déjà échues qui ont été tenues ; une par retour et promesse."),
-        "promises kept", "promises due", "kept / (kept + broken)", "share", "return", "up", ("return", "policy"), (RETURNS,), finish.kept, None, ("state",), family="promises",
+        "promises kept", "promises due", "kept / (kept + broken)", "share", "return", "up", ("return", "policy"), (RETURNS,), finish.kept, None, ("state",), family="promises", only=_KEPT,
     ),
     _state("promise_broken", "broken", Text("Promises broken", "Promesses non tenues"),
         Text("Promises past their time, still open and lost ones included.", "Promesses dépassées, y compris encore ouvertes ou perdues."), "down"),
@@ -60,7 +67,7 @@ METRICS = (
     Metric(
         "legal_refund_kept", Text("Legal refund date kept", "Délai légal de remboursement tenu"),
         Text("Share of the withdrawals already due that were refunded within the 14 days of Directive 2011/83/EU.", "Part des rétractations échues remboursées dans les 14 jours de la directive 2011/83/UE."),
-        "withdrawals refunded in time", "withdrawals due", "kept / (kept + broken) of legal_refund", "share", "return", "up", ("return", "stage_requested", "stage_refunded"), (LEGAL,), finish.kept, None, ("state",), family="promises",
+        "withdrawals refunded in time", "withdrawals due", "kept / (kept + broken) of legal_refund", "share", "return", "up", ("return", "stage_requested", "stage_refunded"), (LEGAL,), finish.kept, None, ("state",), family="promises", only=_KEPT,
     ),
     Metric(
         "refunds_due_soon", Text("Refunds due within 5 days", "Remboursements dus sous 5 jours"),

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Select, and_, func, literal_column, or_, select
 
 from pipelines.metrics import finish
-from pipelines.metrics.base import Ask, Measure, Metric, Sql, Sum, Text, Time, both, measure
+from pipelines.metrics.base import Ask, Base, Measure, Metric, Sql, Sum, Text, Time, both, measure
 from pipelines.metrics.bases import (
     CREDITS,
     LOTS,
@@ -37,6 +37,7 @@ from pipelines.warehouse.schema import HEADLINE_RETURN_TYPES
 
 CELL = ("clock_on", "cell_source", "cell_category", "cell_channel", "cell_window", "cell_ends_on")
 FINE_CELL = ("share",)
+OF_REASONS = ("return_reason", "reason_family", "preventable_by", "return_type")
 NOTHING_SOLD = "nothing sold in this selection"
 SOLD = measure("sold", sold())
 RETURNED = measure("returned", returned())
@@ -47,6 +48,7 @@ def _is_scored(_: Time) -> Expression:
 
 
 EXPECTED = measure("expected", Sum(SCORED, lambda _: orders.c.units_sold * chances.c.probability, _is_scored))
+OF_BUYERS = measure("expected", Sum(SCORED, lambda _: orders.c.units_sold * chances.c.buyer_probability, _is_scored))
 SCORED_UNITS = measure("scored", Sum(SCORED, lambda _: orders.c.units_sold, _is_scored))
 
 
@@ -95,6 +97,13 @@ CREDITS_BY_DELAY = replace(
     name="credits_by_delay",
     details={"clock_day": lambda _: calendar_days(bought.c.clock_started_at, credited.c.confirmed_at)},
 )
+
+
+def _within(base: Base, ask: Ask, now: Time) -> Expression:
+    """Keep what came back within the days asked for."""
+    return base.details["clock_day"](now).between(0, int(ask.parameter or 30))
+
+
 _counted = both(is_confirmed(), is_headline(), has_order)
 _counted_credit = both(is_confirmed(credited), is_headline(credited))
 KEPT_BY_AGE = measure("sold", [
@@ -110,6 +119,23 @@ _headline_type = of_type(*HEADLINE_RETURN_TYPES)
 
 def _reason(*names: str) -> Sql:
     return lambda _: lots.c.reason.in_([literal_column(f"'{n}'") for n in names])
+
+
+def _is_known_reason(_: Time) -> Expression:
+    return lots.c.reason.not_in([literal_column("'unknown'"), literal_column("'other'")])
+
+
+def _mismatched(_: Time) -> Expression:
+    return lots.c.inspection_outcome != literal_column("'match'")
+
+
+def _outcome_known(_: Time) -> Expression:
+    return lots.c.inspection_outcome.is_not(None)
+
+
+def _before_inspection(now: Time) -> Expression:
+    seen = or_(now.open(lots.c.inspected_at), lots.c.inspected_at > lots.c.refunded_at)
+    return and_(now.happened(lots.c.requested_at), now.happened(lots.c.refunded_at), seen)
 
 
 def _happened(name: str) -> Sql:
@@ -128,6 +154,11 @@ def _several(_: Time) -> Expression:
     return orders.c.has_several_sizes
 
 
+def _not_settled(now: Time) -> Expression:
+    return and_(*(now.open(lots.c[n]) for n in ("refunded_at", "exchanged_at")))
+
+
+_unpaid = both(is_confirmed(), is_headline(), has_order, _not_settled)
 R = ("order", "return")
 _requested = both(_headline_type, _happened("requested_at"))
 
@@ -156,7 +187,7 @@ METRICS = (
     Metric(
         "maturity", Text("Share already back", "Part déjà revenue"),
         Text("Of all returns these sales will bring, the share that should be back by now.", "Sur tous les retours que ces ventes entraîneront, la part qui devrait déjà être revenue."),
-        "units weighed by G at their age", "units sold", "mean of G(age)", "share", "order", "none", R, (SOLD, RETURNED), finish.maturity, None, CELL, FINE_CELL, develop, family="returns",
+        "units weighed by G at their age", "units sold", "mean of G(age)", "share", "order", "none", R, (SOLD, RETURNED), finish.maturity, None, CELL, FINE_CELL, develop, family="returns", parts={"denominator": ("sold",)},
     ),
     Metric(
         "ultimate_return_rate", Text("Expected final rate", "Taux final estimé"),
@@ -173,13 +204,35 @@ METRICS = (
     Metric(
         "returns_to_come_value", Text("Value of returns still to come", "Valeur des retours encore à venir"),
         Text("Net sales expected to be undone by returns that have not arrived yet, without VAT.", "Ventes nettes que les retours pas encore arrivés devraient annuler, hors TVA."),
-        "net value kept so far x chance to come", "", "sum of value x p (1 - G) / (1 - p G)", "money", "order", "down", (*R, "fx"),
-        (SOLD, RETURNED, measure("sold_value", sold("net_amount")), measure("returned_value", returned("net_amount"))), finish.to_come_value, None, CELL, FINE_CELL, develop, family="returns",
+        "net value of the units to come", "", "units to come x mean value of a coming unit", "money", "order", "down", (*R, "fx"),
+        (SOLD, RETURNED, measure("sold_value", sold("net_amount")), measure("returned_value", returned("net_amount"))), finish.to_come_amount("sold_value", "returned_value"), None, CELL, (*FINE_CELL, "family"), develop_families, family="returns",
+    ),
+    Metric(
+        "returns_to_come_cost", Text("Goods to come, at cost", "Articles à revenir, au coût"),
+        Text("Purchase cost of the goods expected back that have not arrived yet, without VAT.", "Coût d'achat des articles attendus en retour et pas encore arrivés, hors TVA."),
+        "purchase cost of the units to come", "", "units to come x mean cost of a coming unit", "money", "order", "none", (*R, "unit_cost", "fx"),
+        (SOLD, RETURNED, measure("sold_cost", sold("cost_amount")), measure("returned_cost", returned("cost_amount"))), finish.to_come_amount("sold_cost", "returned_cost"), None, CELL, (*FINE_CELL, "family"), develop_families, family="returns",
+    ),
+    Metric(
+        "units_owed", Text("Units back and not paid", "Unités revenues et non remboursées"),
+        Text("Units of these sales that are back and whose money has not been given back yet.", "Unités de ces ventes déjà revenues et pas encore remboursées."),
+        "confirmed units not settled", "", "sum of units", "units", "order", "down", (*R, "stage_refunded"), (measure("units_owed", Sum(LOTS, units(), _unpaid)),), family="returns",
+    ),
+    Metric(
+        "refunds_owed", Text("Refunds owed", "Remboursements dus"),
+        Text("Net value of the units of these sales that are back and whose money has not been given back yet, without VAT.", "Valeur nette des unités de ces ventes déjà revenues et pas encore remboursées, hors TVA."),
+        "net value back and not paid", "", "sum of net values", "money", "order", "down", (*R, "stage_refunded", "fx"), (measure("owed", Sum(LOTS, money(lots, "net_amount"), _unpaid)),), family="returns",
+    ),
+    Metric(
+        "refunds_owed_cost", Text("Cost of goods back and not paid", "Coût des articles revenus et non remboursés"),
+        Text("Purchase cost of the units that are back and whose money has not been given back yet, without VAT.", "Coût d'achat des unités déjà revenues et pas encore remboursées, hors TVA."),
+        "purchase cost back and not paid", "", "sum of purchase costs", "money", "order", "none", (*R, "stage_refunded", "unit_cost", "fx"), (measure("owed_cost", Sum(LOTS, money(lots, "cost_amount"), _unpaid)),), family="returns",
     ),
     Metric(
         "window_return_rate", Text("Returned within {parameter} days", "Retourné en {parameter} jours"),
         Text("Share of units back within so many days of delivery; compares periods of different age fairly.", "Part des unités revenues dans ce nombre de jours après livraison ; compare équitablement des périodes d'âges différents."),
         "units returned within the days", "units sold", "Kaplan-Meier at that day", "share", "order", "down", R, (KEPT_BY_AGE, RETURNED_BY_DELAY), finish.window, 30, ("clock_day",), family="returns", first="returned",
+        only={"numerator": _within},
     ),
     Metric(
         "value_return_rate", Text("Returned so far, by value", "Déjà retourné, en valeur"),
@@ -222,8 +275,8 @@ METRICS = (
     ),
     Metric(
         "product_return_rate", Text("Adjusted return rate", "Taux de retour corrigé"),
-        Text("Return rate of a product, pulled towards its category as long as few units were sold.", "Taux de retour d'un produit, rapproché de sa catégorie tant que peu d'unités sont vendues."),
-        "returned units + a of the category", "exposed units + a + b", "(r + a) / (n + a + b)", "share", "order", "down", R,
+        Text("Return rate of a product, pulled towards products like it as long as few units were sold.", "Taux de retour d'un produit, rapproché de ses semblables tant que peu d'unités sont vendues."),
+        "returned units + a of its likes", "exposed units + a + b", "(r + a) / (n + a + b)", "share", "order", "down", R,
         (SOLD, RETURNED), finish.product(finish.shrunk), None, CELL, (*FINE_CELL, "family"), develop_families, family="products", first="returned",
     ),
     Metric(
@@ -241,9 +294,9 @@ METRICS = (
     ),
     Metric(
         "own_part", Text("The product's own part", "La part propre au produit"),
-        Text("Final return rate less the rate expected at order time: what the product adds by itself, in points.", "Taux final moins le taux attendu à la commande : ce que le produit ajoute de lui-même, en points."),
-        "final rate - expected rate", "", "final - expected", "share", "order", "down", R,
-        (measure("sold", sold(base=SCORED)), RETURNED, EXPECTED, SCORED_UNITS),
+        Text("Final return rate less what usual products would see from the same buyers: what the product adds by itself, in points.", "Taux final moins celui de produits ordinaires chez les mêmes acheteurs : ce que le produit ajoute de lui-même, en points."),
+        "final rate - rate expected of its buyers", "", "final - expected", "share", "order", "down", R,
+        (measure("sold", sold(base=SCORED)), RETURNED, OF_BUYERS, SCORED_UNITS),
         finish.own_part, None, CELL, FINE_CELL, develop, family="products", first="returned",
     ),
     Metric(
@@ -255,13 +308,19 @@ METRICS = (
     Metric(
         "sales_share", Text("Share of sales", "Part des ventes"),
         Text("Share of the units sold that each group makes up: the mix.", "Part des unités vendues que représente chaque groupe : le mix."),
-        "units sold of the group", "units sold", "sold / all sold", "share", "order", "none", ("order",), (SOLD,), finish.share_of_whole("sold", None, NOTHING_SOLD), family="returns",
+        "units sold of the group", "units sold", "sold / all sold", "share", "order", "none", ("order",), (SOLD,), finish.share_of_whole("sold", None, NOTHING_SOLD), family="returns", whole=(),
     ),
     Metric(
         "reason_share", Text("Share of the reason", "Part du motif"),
         Text("Share of the returned units that each reason makes up, unknown ones included.", "Part des unités retournées que représente chaque motif, motifs inconnus compris."),
         "returned units of the reason", "returned units", "returned for the reason / returned", "share", "order", "none", (*R, "reason"), (RETURNED,),
-        finish.share_of_whole("returned", ("return_reason",), "nothing returned in this selection"), family="returns",
+        finish.share_of_whole("returned", OF_REASONS, "nothing returned in this selection"), family="returns", whole=OF_REASONS,
+    ),
+    Metric(
+        "reason_known_share", Text("Reasons known", "Motifs connus"),
+        Text("Share of the returned units whose reason was given in words we know; the others are shown as unknown.", "Part des unités retournées dont le motif est donné en termes connus ; les autres figurent comme inconnus."),
+        "returned units with a known reason", "returned units", "known / returned", "share", "order", "up", (*R, "reason"),
+        (measure("known", returned("units", _is_known_reason)[:1]), RETURNED), finish.ratio_of("known", "returned", interval=True, nothing="nothing returned in this selection"), family="returns",
     ),
     Metric(
         "size_balance", Text("Too small or too large", "Trop petit ou trop grand"),
@@ -269,6 +328,7 @@ METRICS = (
         "too small - too large", "too small + too large", "(small - large) / (small + large)", "share", "order", "none", (*R, "reason"),
         (measure("small", returned("units", _reason("size_small"))[:1]), measure("large", returned("units", _reason("size_large"))[:1])),
         finish.balance("small", "large", "no size reasons in this selection"), family="products",
+        parts={"numerator": ("small", "-large"), "denominator": ("small", "large")},
     ),
     # -- workload, on the return date
     Metric(
@@ -280,6 +340,16 @@ METRICS = (
         "confirmed_units", Text("Units that came back", "Unités revenues"),
         Text("Units asked back on these days that have come back.", "Unités demandées ces jours-là et revenues depuis."),
         "confirmed units", "", "sum of confirmed units", "units", "return", "down", ("return",), (measure("confirmed", returned(basis="return")),), family="workload",
+    ),
+    Metric(
+        "all_returned_units", Text("Units that came back, every kind", "Unités revenues, toutes natures"),
+        Text("Units asked back on these days that have come back, faulty goods and failed deliveries included.", "Unités demandées ces jours-là et revenues depuis, défauts et livraisons échouées compris."),
+        "confirmed units of every kind", "", "sum of confirmed units", "units", "return", "down", ("return",), (measure("all", returned(headline=False, basis="return")),), family="workload",
+    ),
+    Metric(
+        "refunded_units", Text("Units refunded", "Unités remboursées"),
+        Text("Units that came back and whose money was given back on these days.", "Unités revenues dont l'argent a été rendu ces jours-là."),
+        "confirmed units refunded", "", "sum of confirmed units refunded", "units", "refund", "none", ("return", "stage_refunded"), (measure("refunded", returned("units", _happened("refunded_at"), basis="refund")),), family="workload",
     ),
     Metric(
         "received_units", Text("Units received", "Unités reçues"),
@@ -315,6 +385,19 @@ METRICS = (
             _lots("lost", _happened("lost_at")),
             _lots("handed_over", lambda now: or_(now.happened(lots.c.handed_over_at), now.happened(lots.c.carrier_scan_at), now.happened(lots.c.lost_at))),
         ), finish.ratio_of("lost", "handed_over", interval=True, nothing="nothing handed over in this selection"), family="workload",
+    ),
+    Metric(
+        "inspection_mismatch_rate", Text("Not what was asked back", "Retour non conforme"),
+        Text("Share of the inspected units that were not what the customer announced: empty, swapped, worn or with a part missing.", "Part des unités contrôlées qui n'étaient pas ce que le client annonçait : colis vide, article échangé, porté ou incomplet."),
+        "inspected units that do not match", "inspected units", "not matching / inspected", "share", "return", "down", ("return", "stage_inspected", "inspection"),
+        (_lots("mismatched", _happened("inspected_at"), _mismatched), _lots("inspected", _happened("inspected_at"), _outcome_known)),
+        finish.ratio_of("mismatched", "inspected", interval=True, nothing="nothing inspected in this selection"), family="workload",
+    ),
+    Metric(
+        "refunded_before_inspection", Text("Refunded before inspection", "Remboursé avant contrôle"),
+        Text("Money given back, with VAT, for goods that nobody had looked at when it was paid.", "Argent rendu, TVA comprise, pour des articles que personne n'avait contrôlés au moment du paiement."),
+        "refunds paid before inspection, with VAT", "", "sum of refunds where inspection came later or not at all", "money", "return", "none", ("return", "stage_requested", "stage_refunded", "stage_inspected", "fx"),
+        (measure("early", Sum(LOTS, money(lots, "refund_amount"), _before_inspection)),), family="workload",
     ),
     Metric(
         "approval_rate", Text("Approved", "Acceptés"),

@@ -505,11 +505,11 @@ def _portal(rng: Rng, s: Simulation, writer: Writer) -> None:
     when = np.where((plan.kind == LATE_EDIT) & ~asked, when - 60, when)
     columns = _return_columns(s, row, plan.kind) | {
         "event": words(event, PORTAL), "lot_no": np.ones(len(row), np.int64), "occurred_at": times(when), "recorded_at": times(plan.recorded), "units": rows["units"][row],
-        "carrier": words(np.where(asked, back["carrier"][rows["of"][row]], -1), carrier_names), "method": words(np.where(asked, back["method"][rows["of"][row]], -1), METHODS), "reason_raw": words(reason, wordings), "note_theme": words(note, note_words),
+        "carrier": words(np.where(asked, back["carrier"][rows["of"][row]], -1), carrier_names), "method": words(np.where(asked, back["method"][rows["of"][row]], -1), METHODS), "reason_raw": words(reason, wordings), "note_terms": words(note, note_words),
         "return_type": words(np.where(asked, _types(s, row), -1), RETURN_TYPES), "has_parcel": (s.rows["kind"][row] != VOID),
         "customer": pa.array(s.lines["customer"][rows["line"][row]] + 100000, mask=rows["stray"][row] == 0),
     }  # fmt: skip
-    select = [*_event_ids("portal"), f"CASE WHEN has_parcel THEN {PARCEL_ID} END AS parcel_id", "event", iso("occurred_at"), f"CASE kind WHEN {BAD_NUMBER} THEN '\"deux\"'::JSON ELSE units::VARCHAR::JSON END AS units", "carrier", "method", "reason_raw", "note_theme",
+    select = [*_event_ids("portal"), f"CASE WHEN has_parcel THEN {PARCEL_ID} END AS parcel_id", "event", iso("occurred_at"), f"CASE kind WHEN {BAD_NUMBER} THEN '\"deux\"'::JSON ELSE units::VARCHAR::JSON END AS units", "carrier", "method", "reason_raw", "note_terms",
               "return_type", "product AS product_id", "'C' || customer AS customer_id", "country", "shop AS shop_id", "'portal' AS system", iso("recorded_at")]  # fmt: skip
     writer.write("portal/return_event.portal{}.ndjson", columns, select, plan, labels)
     writer.note("portal/return_event.portal.ndjson", "without_order", seen)
@@ -628,7 +628,7 @@ def _sites(rng: Rng, s: Simulation, writer: Writer) -> None:
         wordings = _wording(s, row)
         columns = _return_columns(s, row, plan.kind) | {
             "event": words(event, names), "lot_no": np.where(has_lot, lot["lot_no"][safe], 1), "occurred_at": times(when), "recorded_at": times(plan.recorded), "units": np.where(has_lot, lot["units"][safe], rows["units"][row]),
-            "place_id": words(place, s.network.column("place_id").tolist()), "condition": words(grade, "abcd"), "disposition": words(np.where(has_lot, lot["disposition"][safe], -1), DISPOSITIONS),
+            "place_id": words(place, s.network.column("place_id").tolist()), "condition": words(grade, "abcd"), "inspection_outcome": words(np.where(graded, lot["found"][safe], -1), list(s.world.parameters["inspection_outcomes"])), "disposition": words(np.where(has_lot, lot["disposition"][safe], -1), DISPOSITIONS),
         }  # fmt: skip
         select = [
             *_event_ids(system),
@@ -649,6 +649,7 @@ def _sites(rng: Rng, s: Simulation, writer: Writer) -> None:
             select += ["method", "reason_raw", "return_type"]
         select += [
             "condition",
+            "inspection_outcome",
             "disposition",
             "product AS product_id",
             "country",

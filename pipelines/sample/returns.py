@@ -444,6 +444,10 @@ def lots(
     )
     beauty = lines["category"][rows["line"][row]] == world.categories.index("beauty")
     grade = np.where(beauty & (rng.random(n) < p["beauty_opened"]), 3, grade)
+    outcomes = list(p["inspection_outcomes"].values())
+    as_said = faulty | (back["way"][of] == TILL)  # a fault is no mismatch; at the till the assistant looks first
+    found = pick_by(rng, as_said.astype(int), [outcomes, [1.0] + [0.0] * (len(outcomes) - 1)])
+    grade = np.where(found == list(p["inspection_outcomes"]).index("worn"), np.maximum(grade, 2), grade)
     done = pick_by(rng, grade, [[p["dispositions"][g].get(name, 0.0) for name in dispositions] for g in "abcd"])
     inspected = back["inspected"][of] + np.where(second, np.floor(rng.uniform(0.05, 0.6, n) * DAY), 0.0)
     kept_in_store = back["way"][of] == TILL
@@ -455,6 +459,7 @@ def lots(
         "lot_no": 1 + second.astype(np.int64),
         "units": units,
         "grade": grade,
+        "found": found,
         "disposition": done,
         "inspected": inspected,
         "finished": finished,

@@ -11,11 +11,11 @@ from pipelines.settings import data_path
 from pipelines.sources.base import Named, Source
 from pipelines.sources.canonical import Canonical
 from pipelines.sources.mapping import Mapping
-from pipelines.sources.notes import note_theme_sql
+from pipelines.sources.notes import note_label, note_terms_sql
 from pipelines.sources.online_retail import OnlineRetail
 from pipelines.sources.shopify import Shopify
 
-__all__ = ["Named", "Source", "mapping_source", "note_theme_sql", "recognise", "registry", "source_named"]
+__all__ = ["Named", "Source", "mapping_source", "note_label", "note_terms_sql", "recognise", "registry", "source_named"]
 
 
 def registry() -> dict[str, Source]:

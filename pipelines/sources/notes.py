@@ -1,35 +1,56 @@
-"""Themes of customers' notes: a free note becomes one word and is forgotten.
+"""Customers' notes: a free note becomes the concepts it speaks of, and is forgotten.
 
-The rule is a list of word stems, French and English, first match wins; no text of the note is kept.
+The vocabulary is data/note_words.csv: French and English words of a concept; a `*` ends the beginning of a word. Only concepts
+leave this module, never a word of the note: no name, no number, no address can pass. What a note becomes depends on the note
+alone.
 """
 
+import csv
+from functools import cache
+
+from pipelines.settings import data_path
 from pipelines.sources.base import quote
 
-THEMES = {
-    "size_small": r"too (small|tight|short|narrow)|runs? small|trop (petit|serre|court|etroit|juste)|taille petit",
-    "size_large": r"too (large|big|long|loose|wide)|runs? (large|big)|trop (grand|large|long|ample)|taille grand",
-    "fit": r"\bfit(s|ting|ted)?\b|\bsize|\bcut\b|\bcoupe\b|taille|tombe mal",
-    "damaged": r"damage|\bbroke|crush|torn|casse|abime|dechire|endommage|ecrase",
-    "quality": r"quality|defect|faulty|fault|stain|\bhole|seam|zip|stopped working|qualite|defaut|tache|\btrou|couture|fermeture",
-    "fabric": r"fabric|material|cotton|wool|itch|tissu|matiere|coton|laine|gratte|transparent|see.?through",
-    "colour": r"colou?r|shade|couleur|teinte|nuance",
-    "wrong_item": r"wrong (item|product|article|size|one)|not what i ordered|mauvais (article|produit)|pas (le bon|ce que)|erreur",
-    "late": r"\blate\b|delay|too long to arrive|retard|trop tard|en retard",
-    "price": r"price|cheaper|expensive|\bprix|moins cher|trop cher",
-    "gift": r"\bgift|present for|cadeau",
-    "changed_mind": r"changed? (my )?mind|no longer|don.?t (need|like|want)|change d.?avis|plus besoin|ne (me )?plait|aime pas",
-}  # fmt: skip
+
+@cache
+def _vocabulary() -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    words: dict[str, str] = {}
+    labels: dict[str, dict[str, str]] = {}
+    with data_path("note_words.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            labels.setdefault(row["concept"], {})[row["language"]] = row["label"]
+            words.update(dict.fromkeys(row["words"].split(), row["concept"]))
+    return words, labels
 
 
-def note_theme_sql(expression: str) -> str:
-    """Give the theme of a note as a DuckDB SQL expression: one of THEMES, `other`, or NULL for no note.
+def concepts() -> tuple[str, ...]:
+    """Give every concept a note can become."""
+    return tuple(_vocabulary()[1])
 
-    A value that already is a theme stays.
+
+def note_label(terms: str, language: str = "en") -> str:
+    """Say concepts (a text, blanks between them) in `en` or `fr`.
+
+    >>> note_label("size small", "fr")
+    'taille, petit'
     """
-    text = f"lower(strip_accents({expression}))"
-    known = ", ".join(quote(t) for t in (*THEMES, "other"))
-    cases = " ".join(f"WHEN regexp_matches({text}, {quote(pattern)}) THEN {quote(t)}" for t, pattern in THEMES.items())
-    return (
-        f"CASE WHEN {expression} IS NULL OR trim({expression}) = '' THEN NULL WHEN {expression} IN ({known}) THEN {expression} "
-        f"{cases} ELSE 'other' END"
-    )
+    labels = _vocabulary()[1]
+    return ", ".join(labels[t][language] if t in labels else t for t in terms.split())
+
+
+def note_terms_sql(expression: str) -> str:
+    """Give the concepts of a note as a DuckDB SQL expression: in order of the alphabet, blanks between; NULL for none.
+
+    Concepts themselves, as a log holds them, stay what they are.
+    """
+    words = _vocabulary()[0] | {c: c for c in concepts()}
+    starts = sorted(words, key=lambda w: (-len(w), w))  # the longest first: the first that fits is taken
+    either = "|".join(w[:-1] if w.endswith("*") else rf"{w}\b" for w in starts)
+    pattern = quote(rf"\b({either})")
+    of: dict[str, list[str]] = {}
+    for word, concept in words.items():
+        of.setdefault(concept, []).append(quote(word.rstrip("*")))
+    cases = " ".join(f"WHEN w IN ({', '.join(spelled)}) THEN {quote(c)}" for c, spelled in of.items())
+    found = f"regexp_extract_all(lower(strip_accents({expression})), {pattern}, 1)"
+    spoken = f"list_sort(list_distinct(list_transform({found}, lambda w: CASE {cases} END)))"
+    return f"CASE WHEN {expression} IS NOT NULL THEN nullif(array_to_string({spoken}, ' '), '') END"

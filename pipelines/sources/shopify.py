@@ -246,7 +246,7 @@ class _Pages:
                 "event_id": f"refund-line-{line.get('id')}", "return_line_id": f"{return_id}-{line.get('line_item_id')}", "return_id": return_id,
                 "order_line_id": line.get("line_item_id"), "event": "refunded" if paid else "received",
                 "occurred_at": refund.get("processed_at") or refund.get("created_at"), "units": line.get("quantity"),
-                "place_id": line.get("location_id"), "note_theme": refund.get("note"),
+                "place_id": line.get("location_id"), "note_terms": refund.get("note"),
                 "return_type": "withdrawal" if kind in RETURNED or amount > 0 else "price_adjustment",
                 "recorded_at": refund.get("_updated_at"), "product_id": _sku(line.get("line_item") or {}),
             }  # fmt: skip
@@ -357,7 +357,7 @@ def _return_events(returned: Object) -> Iterator[Object]:
                 yield {
                     "event_id": f"{event}-{_plain(line.get('id'))}", "return_line_id": f"{return_id}-{_plain(order_line)}", "return_id": return_id,
                     "order_line_id": _plain(order_line), "event": event, "occurred_at": returned[at], "units": line.get("quantity"),
-                    "reason_raw": line.get("returnReason"), "note_theme": line.get("customerNote"),
+                    "reason_raw": line.get("returnReason"), "note_terms": line.get("customerNote"),
                 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import duckdb
 from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric, Table
 
 from pipelines.errors import ContractError
-from pipelines.sources import Named, note_theme_sql
+from pipelines.sources import Named, note_terms_sql
 from pipelines.warehouse import schema
 
 EARLIEST = (
@@ -269,7 +269,7 @@ def identity_of(table: Table) -> str:
 
 
 def _kept(table: Table, namespace: str, key: bytes) -> dict[str, str]:
-    """Give each column as the log keeps it: ids prefixed, customers hashed, places coarsened, notes as themes."""
+    """Give each column as the log keeps it: ids prefixed, customers hashed, places coarsened, notes as concepts."""
     kept = {}
     for column in table.columns:
         name, personal = column.name, column.info["personal"]
@@ -278,8 +278,8 @@ def _kept(table: Table, namespace: str, key: bytes) -> dict[str, str]:
             value = hmac_sql(value, key)
         elif personal == "area":
             value = f"CASE WHEN {value} IS NOT NULL THEN coalesce(t.country, '') || '-' || left(upper(replace({value}, ' ', '')), 2) END"
-        elif personal == "theme":
-            value = note_theme_sql(value)
+        elif personal == "terms":
+            value = note_terms_sql(value)
         elif name in ("latitude", "longitude"):
             value = f"round({value}, 1)"
         elif name == "recorded_at":

@@ -28,6 +28,7 @@ HEADLINE_RETURN_TYPES = ("withdrawal", "commercial", "exchange")
 DISPOSITIONS = (
     "as_new", "b_stock", "marked_down", "repaired", "refurbished", "donated", "recycled", "return_to_supplier", "destroyed",
 )  # fmt: skip
+INSPECTION_OUTCOMES = ("match", "empty", "swapped", "worn", "missing_part")
 REASONS = (
     "size_small", "size_large", "fit_other", "colour_style", "not_as_described", "quality_defect", "damaged_transit",
     "wrong_item", "late", "changed_mind", "bracketing", "gift", "fraud_abuse", "other", "unknown",
@@ -119,9 +120,10 @@ return_event = _log(
     _col("carrier", String, "Carrier of the return"),
     _col("method", String, "How the customer hands the parcel over", values=METHODS),
     _col("condition", String, "Condition found at inspection: a, b, c or d"),
+    _col("inspection_outcome", String, "What inspection found against what was asked back", values=INSPECTION_OUTCOMES),
     _col("disposition", String, "What is done with the units", values=DISPOSITIONS),
     _col("reason_raw", String, "Reason as the source words it; normalised by data/reasons.csv"),
-    _col("note_theme", String, "Free note of the customer in a file; its theme in the log", personal="theme"),
+    _col("note_terms", String, "Free note of the customer in a file; the concepts it speaks of in the log", personal="terms"),
     _col("return_type", String, "Legal or commercial nature of the return", values=RETURN_TYPES),
     _col("product_id", String, "SKU, when the order line is unknown"),
     _col("customer_id", String, "Customer, when the order line is unknown; a keyed hash in the log", personal="hash"),
@@ -388,7 +390,7 @@ fact_order_line = _star(
     _c("line_type", String, "goods, or what else the line is"), _c("is_exchange", Boolean, "Replaces a returned line: outside sold units"),
     _c("has_several_sizes", Boolean, "The order holds the style in two or more sizes"),
     _c("ordered_at", DateTime, "UTC"), _c("ordered_on", Date, "Shop's local day"), _c("shipped_at", DateTime, "UTC"),
-    _c("delivered_at", DateTime, "UTC"), _c("clock_started_at", DateTime, "UTC start of the return clock: delivery where the source reports deliveries, else the order; empty when not delivered"),
+    _c("delivered_at", DateTime, "UTC"), _c("clock_started_at", DateTime, "UTC start of the return clock: delivery where the source reports deliveries (30 days after shipping where one is not reported), else the order; empty when not shipped"),
     _c("window_days", Integer, "Return window of the policy (days)"),
     _c("window_ends_on", Date, "Last day of the window where the policy's date is later than its days; empty: the clock's start and window_days end it"),
     _c("units_ordered", Integer, "Units"), _c("units_cancelled", Integer, "Units cancelled before shipping"),
@@ -422,15 +424,15 @@ fact_return_line = _star(
     _c("clock_started_at", DateTime, "UTC start of the order line's return clock"), _c("window_days", Integer, "Return window (days)"),
     _c("window_ends_on", Date, "Last day of the order line's window where a date ends it"),
     _c("return_type", String, "Nature of the return"), _c("is_headline", Boolean, "Counts in headline rates"),
-    _c("reason", String, "Normalised reason"), _c("note_theme", String, "Theme of the customer's note"),
+    _c("reason", String, "Normalised reason"), _c("note_terms", String, "Concepts of the customer's note, of data/note_words.csv, blanks between"),
     _c("method", String, "How it was handed over"), _c("carrier", String, "Carrier of the return"),
-    _c("place_id", String, "Site that received the units, or where they wait"), _c("condition", String, "Condition found"), _c("disposition", String, "What was done"),
+    _c("place_id", String, "Site that received the units, or where they wait"), _c("condition", String, "Condition found"), _c("inspection_outcome", String, "match, empty, swapped, worn or missing_part"), _c("disposition", String, "What was done"),
     _c("outcome", String, "Outcome of the disposition"),
     _c("units", Integer, "Units of the lot"),
     *(_c(name, DateTime, "UTC; empty until it happens") for name in STAGE_TIMES),
     _c("requested_on", Date, "Return date: shop's local day of the request, else of the first event"),
     _c("confirmed_at", DateTime, "First of store acceptance, first scan, receipt, inspection, refund with units (UTC); empty while only requested and for cancelled, rejected and expired"),
-    _c("confirmed_on", Date, "Local day of confirmation"),
+    _c("confirmed_on", Date, "Local day of confirmation"), _c("refunded_on", Date, "Local day of the refund"),
     _c("net_amount", Money, "Net sales value of the units, excluding VAT"), _c("vat_amount", Money, "Their VAT"),
     _c("cost_amount", Money, "Their purchase cost"), _c("refund_amount", Money, "Refunded for the units, including VAT"),
     _c("currency", String, "ISO 4217"), _c(*_FX), _c("weight_kg", Double, "Net weight of one unit (kg)"),
@@ -487,7 +489,7 @@ fact_fx_rate = _star(
 
 estimate_return_probability = _star(
     "estimate_return_probability", "One order line: its probability to come back, from what was known when it was ordered.",
-    _key("order_line_key", "the order line"), _c("probability", Double, "0-1"), _c("base_rate", Double, "Rate of its product before the order (0-1)"), _c("model_id", String, "model_version"),
+    _key("order_line_key", "the order line"), _c("probability", Double, "0-1"), _c("buyer_probability", Double, "The same had the product been usual for its category (0-1)"), _c("base_rate", Double, "Rate of its product before the order (0-1)"), _c("model_id", String, "model_version"),
 )  # fmt: skip
 estimate_leg_carbon = _star(
     "estimate_leg_carbon", "One leg: its emissions.",
@@ -535,9 +537,24 @@ estimate_delay_drift = _star(
     _c("is_drifting", Boolean, "Large and sure: intervals resting on the curve may not cover"),
 )  # fmt: skip
 estimate_rate_prior = _star(
-    "estimate_rate_prior", "One prior fitted once a build: a category's beta-binomial, or a cohort's logit-normal.",
-    _c("kind", String, "product (a, b) or cohort (mean, sd)"), _c("category", String, "Category"), _c("a", Double, "a, or the mean of the logit"), _c("b", Double, "b, or the sd of the logit"),
+    "estimate_rate_prior", "One prior fitted once a build: a cohort's logit-normal; or the design effect of orders alone.",
+    _c("kind", String, "cohort (mean, sd) or order (neither)"), _c("category", String, "Category"), _c("a", Double, "Mean of the logit"), _c("b", Double, "Sd of the logit"),
     _c("deff", Double, "Design effect of orders"),
+)  # fmt: skip
+estimate_product_prior = _star(
+    "estimate_product_prior", "One category: the beta prior of its styles' or products' return rates; the row without category is all together.",
+    _c("kind", String, "style or product"), _c("category", String, "Category"), _c("a", Double, "Like returned units"), _c("b", Double, "Like kept units"),
+    _c("deff", Double, "Design effect of weeks within a product"),
+)  # fmt: skip
+estimate_product_spread = _star(
+    "estimate_product_spread", "One point of how styles or products lie around their category's rate, without assuming a shape.",
+    _c("kind", String, "style or product"), _c("log_odds", Double, "Log odds ratio to the category"), _c("weight", Double, "0-1, summing to 1 a kind"),
+)  # fmt: skip
+estimate_rate_level = _star(
+    "estimate_rate_level", "One value of a level that products share: what it adds to the log odds of a return; the row of a level without value is the spread between its values.",
+    _c("cut", String, "What rows the level was fitted on: style, size (style x size), colour (style x colour) or product"), _c("level", String, "category, supplier, season, size, colour, style or own"),
+    _c("category", String, "Category"), _c("value", String, "Supplier, season, size or colour"), _c("log_odds", Double, "Adds to the log odds; the category's own log odds"),
+    _c("log_odds_sd", Double, "Uncertainty of log_odds, or the spread"),
 )  # fmt: skip
 estimate_credit_match = _star(
     "estimate_credit_match", "One credited return line without an order line, bound by rule to a purchase.",

@@ -16,6 +16,7 @@ from pipelines.warehouse import schema
 from pipelines.warehouse.contracts import KEYED, identity_of, key_sql, sql_type
 
 SHARE_TO_REBUILD = 0.2  # with more than this share of lines touched a full build is cheaper than an increment
+UNREPORTED_DAYS = 30  # after so many days on the way a line is taken for delivered: its delivery was not reported
 DIMENSION_LOGS = ("product", "place", "policy", "shop", "fx_rate")
 TOUCHED = {
     key: f"{key} IN (SELECT {key} FROM touched_{key.removesuffix('_key')})"
@@ -68,11 +69,12 @@ def open_logs(connection: duckdb.DuckDBPyConnection, log: Path, loads: list[str]
     for thing, table in schema.LOG.tables.items():
         files = log_files(log, thing, loads)
         if files:
-            rows = f"SELECT * FROM read_parquet({files!r})"
-            if thing in DIMENSION_LOGS:  # small, and written before a column was added they lack it
-                typed = ", ".join(f"NULL::{sql_type(c)} AS {c.name}" for c in table.columns)
-                rows = f"SELECT {typed} WHERE false UNION ALL BY NAME SELECT * FROM read_parquet({files!r}, union_by_name = true)"
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW all_{thing} AS {rows}")
+            read = f"SELECT * FROM read_parquet({files!r}, union_by_name = true)"
+            held = {row[0] for row in connection.execute(f"DESCRIBE {read}").fetchall()}
+            later = "".join(f", NULL::{sql_type(c)} AS {c.name}" for c in table.columns if c.name not in held)
+            connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW all_{thing} AS SELECT *{later} {read.removeprefix('SELECT *')}"
+            )
         else:
             columns = [f"NULL::{sql_type(c)} AS {c.name}" for c in table.columns]
             columns += [f"NULL::BIGINT AS {c.name.removesuffix('_id')}_key" for c in table.columns if c.name in KEYED]
@@ -300,7 +302,7 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
         FROM (SELECT *, line_type = 'goods' AND exchanged_from_line_id IS NOT NULL AS is_exchange,
                 CASE WHEN line_type = 'goods' AND (channel = 'store' OR source NOT IN ({shipping}) OR shipped_at IS NOT NULL) THEN units - units_cancelled ELSE 0 END AS units_gone,
                 CASE WHEN line_type <> 'goods' OR units = 0 THEN 1.0 ELSE units_gone / units END AS part,
-                CASE WHEN channel = 'store' OR source NOT IN ({delivering}) THEN ordered_at ELSE delivered_at END AS clock_started_at
+                CASE WHEN channel = 'store' OR source NOT IN ({delivering}) THEN ordered_at ELSE coalesce(delivered_at, shipped_at + INTERVAL {UNREPORTED_DAYS} DAY) END AS clock_started_at
             FROM current_order_line WHERE {where}) o
         LEFT JOIN only_shop s ON s.source = CASE WHEN o.shop_key IS NULL THEN o.source END
         LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, s.shop_key)
@@ -336,6 +338,7 @@ _STAGE_EVENTS = {
 }
 _LOT_ATTRIBUTES = {
     "condition": "coalesce(min(condition) FILTER (event = 'inspected'), min(condition))",
+    "inspection_outcome": "coalesce(min(inspection_outcome) FILTER (event = 'inspected'), min(inspection_outcome))",
     "disposition": "coalesce(min(disposition) FILTER (event IN ('restocked', 'disposed')), min(disposition))",
     "place_id": "coalesce(min(place_id) FILTER (event = 'received'), min(place_id) FILTER (event = 'inspected'))",
     "parcel_key": "max(parcel_key)",
@@ -356,7 +359,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE return_line AS
         SELECT return_line_key, any_value(return_line_id) AS return_line_id, any_value(source) AS source, max(return_key) AS return_key, min(return_id) AS return_id,
-            max(order_line_key) AS order_line_key, min(reason_raw) AS reason_raw, min(note_theme) AS note_theme, min(return_type) AS return_type,
+            max(order_line_key) AS order_line_key, min(reason_raw) AS reason_raw, min(note_terms) AS note_terms, min(return_type) AS return_type,
             coalesce(min(method) FILTER (event = 'handed_over'), min(method) FILTER (event = 'received'), min(method)) AS method,
             coalesce(min(carrier) FILTER (event = 'carrier_scan'), min(carrier)) AS carrier,
             min(product_id) AS product_id, max(product_key) AS product_key, max(customer_key) AS customer_key, min(policy_id) AS policy_id, min(country) AS country, min(shop_id) AS shop_id, max(shop_key) AS shop_key,
@@ -403,7 +406,8 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
         SELECT {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key, l.* EXCLUDE (first_at, any_confirmed_at, time_zone, of_exchange),
             l.return_type IN ({", ".join(_quote(v) for v in schema.HEADLINE_RETURN_TYPES)}) AND NOT l.of_exchange AS is_headline,
             {_local_day("coalesce(l.requested_at, l.first_at)", "hr")} AS requested_on,
-            CASE WHEN l.confirmed_at IS NOT NULL THEN {_local_day("l.confirmed_at", "hc")} END AS confirmed_on
+            CASE WHEN l.confirmed_at IS NOT NULL THEN {_local_day("l.confirmed_at", "hc")} END AS confirmed_on,
+            CASE WHEN l.refunded_at IS NOT NULL THEN {_local_day("l.refunded_at", "hf")} END AS refunded_on
         FROM (
             SELECT t.return_line_key, r.return_line_id, t.lot_no, r.return_key, r.return_id, o.order_line_key, o.order_key, t.parcel_key, n.parcel_id,
                 coalesce(o.customer_key, r.customer_key) AS customer_key, coalesce(o.product_key, r.product_key) AS product_key, coalesce(o.product_id, r.product_id) AS product_id,
@@ -415,7 +419,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                 CASE WHEN r.is_refused THEN 'refused' WHEN r.is_uncollected THEN 'uncollected' WHEN r.return_type IS NOT NULL THEN r.return_type
                     WHEN t.exchanged_at IS NOT NULL THEN 'exchange' ELSE 'withdrawal' END AS return_type,
                 coalesce(o.is_exchange, false) AS of_exchange,
-                coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_theme, r.method, r.carrier, t.place_id, t.condition, t.disposition, q.outcome,
+                coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_terms, r.method, r.carrier, t.place_id, t.condition, t.inspection_outcome, t.disposition, q.outcome,
                 t.units, {", ".join("coalesce(t.refunded_at, f.refunded_at) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
                 least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, f.refunded_at, t.restocked_at, t.disposed_at, t.refused_at) AS any_confirmed_at,
                 CASE WHEN t.cancelled_at IS NULL AND t.rejected_at IS NULL AND t.expired_at IS NULL THEN any_confirmed_at END AS confirmed_at,
@@ -439,7 +443,8 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             LEFT JOIN day_rate x ON x.currency = CASE WHEN o.order_line_key IS NULL THEN coalesce(r.credited_currency, p.currency) END AND x.day = t.first_at::DATE
         ) l
         {_hour_join("hr", "coalesce(l.requested_at, l.first_at)", "l.time_zone")}
-        {_hour_join("hc", "l.any_confirmed_at", "l.time_zone")};
+        {_hour_join("hc", "l.any_confirmed_at", "l.time_zone")}
+        {_hour_join("hf", "l.refunded_at", "l.time_zone")};
         INSERT INTO fact_return_event BY NAME
         SELECT event_key, event_id, return_line_key, return_key, event, occurred_at, recorded_at, units, amount, currency, place_id, system, source
         FROM current_return_event WHERE {where};
@@ -537,7 +542,7 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, where: str = "customer_key
     }  # fmt: skip
     of_return = {
         "reason": "nullif(reason, 'unknown')", "disposition": "disposition", **{f"stage_{s}": f"{s}_at" for s in schema.STAGES},
-        "method": "method", "carrier": "carrier",
+        "method": "method", "carrier": "carrier", "inspection": "inspection_outcome",
     }  # fmt: skip
     of_leg = {"leg_cost": "cost_amount", "mass": "mass_kg", "distance": "distance_km"}
     selects = [

@@ -27,9 +27,8 @@ What is promised, the bar it must clear, and what was measured. `make evidence` 
 
 def main(package: str = "tests.evidence", page: Path = PAGE, only: str | None = None) -> int:
     """Run one subject of the package or all of them, and give the exit code."""
-    subjects = [
-        m.name for m in pkgutil.iter_modules(import_module(package).__path__) if m.name != "run" and m.name[0] != "_"
-    ]
+    modules = pkgutil.iter_modules(import_module(package).__path__)
+    subjects = [m.name for m in modules if m.name != "run" and not m.name.startswith("_")]
     if only and only not in subjects:
         print(f"There is no subject {only}. There are: {', '.join(subjects) or 'none yet'}.", file=sys.stderr)
         return 2

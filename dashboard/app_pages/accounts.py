@@ -1,0 +1,49 @@
+"""Answer: what do we book for returns, and do the figures of different systems agree."""
+
+import streamlit as st
+
+from dashboard import blocks, charts, columns, findings, queries
+
+BRIDGES = {"order_to_return": ("confirmed_units", "returned_units"), "return_to_refund": ("refunded_units", "confirmed_units")}  # fmt: skip
+
+view = st.session_state["view"]
+words, asked = view.words, view.asked
+by_month = queries.accrual(asked, "month")
+title = findings.booked(words, by_month, view.currency)
+blocks.heading(view, title, "accounts", ("returns_to_come_value", "refund_amount"))
+blocks.tiles(view, "refunds_owed", "returns_to_come_value", "returns_to_come_cost", "refund_discrepancy")
+
+shown = blocks.choose(words, "accounts", "booked", "bases", "shop")
+if shown == "booked":
+    cuts = {name: words(f"accounts.by_{name}") for name in ("month", "category")}
+    by = blocks.pick(words("accounts.cut"), "accounts_by", cuts)
+    table = by_month if by == "month" else queries.accrual(asked, by)
+    heading = words("accounts.booked", day=words.day(asked.until))
+    blocks.section(heading, words, "returns_to_come_value", words("accounts.booked_note"))
+    behind = queries.Behind("refunds_owed", (by,), table, is_dated=False)
+    blocks.table(words, table, title, columns.accrual(words, view.currency), rows=14, behind=behind)
+elif shown == "bases":
+    for name, (key, other) in BRIDGES.items():
+        steps = queries.bridge(asked, name, "units")
+        if len(steps):
+            blocks.section(words(f"accounts.{name}"), words, note=words(f"accounts.{name}_note"))
+            behind = queries.Behind(key, seen=steps, also=(other,))
+            blocks.chart(charts.waterfall(steps, words, "units"), words(f"accounts.{name}"), name, behind)
+    steps = queries.bridge(asked, "refund_to_money", "value")
+    if len(steps):
+        blocks.section(words("accounts.refund_to_money"), words, note=words("accounts.refund_to_money_note"))
+        figure = charts.waterfall(steps, words, view.currency, words.unit(view.currency))
+        behind = queries.Behind("refund_amount", seen=steps)
+        blocks.chart(figure, words("accounts.refund_to_money"), "refund_to_money", behind)
+    blocks.section(words("accounts.months"), words, note=words("accounts.months_note"))
+    months = queries.three_bases(asked)
+    behind = queries.Behind("returned_units", ("month",), months, ("confirmed_units", "refunded_units", "refund_amount"))  # fmt: skip
+    blocks.table(words, months, words("accounts.months"), columns.bases(words, view.currency), rows=14, behind=behind)
+else:
+    steps = queries.bridge(asked, "return_to_shop", "value")
+    blocks.section(words("accounts.shop"), words, note=words("accounts.shop_note"))
+    if steps.empty:
+        blocks.greyed(view, "requested_units")
+    else:
+        behind = queries.Behind("requested_units", seen=steps)
+        blocks.chart(charts.waterfall(steps, words, view.currency), words("accounts.shop"), "shop", behind)

@@ -1,0 +1,536 @@
+"""What an action did to return rates: matched controls, difference in differences, and when no verdict is possible.
+
+Here: controls for products that were treated, the log rate ratio against them with its error, power, and the verdict. Not here:
+SQL, the clock, which products an action meant. The one idea: the products that were left alone say twice what would have
+happened, once as controls and once as placebos: measured as if they had been treated, their scatter is the noise of the answer.
+
+Counts are weekly, one row a product: returned units, and exposure (units sold weighed by G at their age), so that young weeks
+count for what could have come. Before is always the BEFORE weeks up to the action. A shorter one that equals the weeks which
+called for the action would report mere return to the mean as success.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import nnls
+from scipy.spatial import cKDTree
+from scipy.stats import nct
+from scipy.stats import t as student
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+BEFORE = 12  # weeks before the action that are compared with
+LATE = 4  # last weeks of them, whose contrast with the others is what calls for an action: the trigger
+CONTROLS = 10  # controls of each treated product
+LEAST_CONTROLS = 5  # under it a product has no equals
+LEAST_UNITS = 20.0  # units before the action under which a product's rate says nothing
+TOO_EARLY = 800.0  # treated units after the action under which no verdict is given
+LONGEST = 26  # weeks after the action that are looked at: later, other things have happened
+LOOKED_FOR = -0.15  # change of the rate that an action should bring to be worth it, for power
+ENOUGH_POWER = 0.75
+LEAST_CLUSTERS = 5  # treated products from which a bootstrap of them tells anything
+TRIGGER_WEIGHT = 2.0  # of the trigger in distances, beside rate and volume
+WIDEST_TRIGGER = 0.5  # gap between the treated and their controls' trigger from which they are no equals
+WIDEST_RETURN_TO_MEAN = 0.05  # the same for the change of the rate that return to the mean alone brings
+NOT_PARALLEL = 0.01  # p under which treated and controls went different ways before the action
+SIGNIFICANT = 0.05
+REHEARSAL = 4  # weeks over which an action is rehearsed that was only just taken
+DRAWS = 500
+
+
+class Placebo(NamedTuple):
+    """What is measured where nothing was done, at the size of the treated: 5%, 50% and 95% of the changes (shares).
+
+    `as_extreme` is the share of them at least as far from none as the action's, `products` how many were measured.
+    """
+
+    low: float
+    median: float
+    high: float
+    as_extreme: float
+    products: int
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What an action did, or why that cannot be said. Numbers that are not known are NaN.
+
+    `verdict` is fell, rose or no_clear_change (two-sided test at 5%), or too_early, no_overlap, cannot_know. `reason` says why
+    there is none: not_yet (no week after is old enough), too_few_units, no_equals, no_sales_before, no_sales_after, other_action,
+    not_parallel; whoever asks may give others. `left_out` counts treated products left out, by the same reasons.
+
+    `change` = `rate` / `expected_rate` - 1 with its interval `low` to `high`, `points` = `rate` - `expected_rate` with its own; all
+    shares, and means over products weighed by what each tells (see `weighed`). `returns_avoided` = -`change` x the returns that all
+    treated units would have brought, negative when more came. `units` are treated units after the action that could have come
+    back by now, over at most `weeks` weeks; `controls` counts distinct products. `se` is of log(1 + change), the larger of
+    `se_bootstrap` (treated products drawn again) and `se_placebo` (scatter of products left alone) with their t.
+
+    `power` is the chance to have seen a change of LOOKED_FOR, `detectable` the fall (a negative share) that is seen with
+    ENOUGH_POWER, `weeks_needed` the weeks still to wait until units and power suffice; None when no wait will do.
+    `before_change` compares the LATE weeks before the action with the ones before them in the same way: near 0, or the two went
+    different ways all along (`before_p`). `trigger_gap` and `return_gap` say how far the controls are from equals: in the trigger,
+    and in the change that mere return to the mean brings.
+    """
+
+    verdict: str
+    reason: str = ""
+    change: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    points: float = np.nan
+    points_low: float = np.nan
+    points_high: float = np.nan
+    p_value: float = np.nan
+    se: float = np.nan
+    se_bootstrap: float = np.nan
+    se_placebo: float = np.nan
+    rate_before: float = np.nan
+    rate: float = np.nan
+    expected_rate: float = np.nan
+    returns_avoided: float = np.nan
+    units: float = 0.0
+    products: int = 0
+    controls: int = 0
+    weeks: int = 0
+    weeks_needed: int | None = None
+    power: float = np.nan
+    detectable: float = np.nan
+    before_change: float = np.nan
+    before_p: float = np.nan
+    trigger_gap: float = np.nan
+    return_gap: float = np.nan
+    placebo: Placebo | None = None
+    left_out: tuple[tuple[str, int], ...] = ()
+
+
+class Counts(NamedTuple):
+    """Returned and exposed units of every product before and after, and its rate pulled towards its category's."""
+
+    r0: Array
+    n0: Array
+    r1: Array
+    n1: Array
+    rate: Array
+
+
+class Compared(NamedTuple):
+    """Products against their controls: what came, what was expected, the binomial variance of the difference.
+
+    That variance is expected^2 x `odds` ((1 - rate) / rate) x (`before` + `after`), what units before and after bring to it: more
+    weeks lower the second only. `units` are the product's own after.
+    """
+
+    came: Array
+    expected: Array
+    variance: Array
+    units: Array
+    odds: Array
+    before: Array
+    after: Array
+
+    @staticmethod
+    def joined(parts: "Sequence[Compared]") -> "Compared":
+        """Lay several under each other."""
+        return Compared(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+# -- controls ----------------------------------------------------------------------------------------------------------
+
+
+def shrunk_rates(returned: ArrayLike, exposure: ArrayLike, category: ArrayLike) -> Array:
+    """Pull products' rates towards their category's, one entry a product; categories are whole numbers from 0.
+
+    How much rates differ within a category is told by moments (Williams, Applied Statistics 31, 1982): good enough to match on,
+    and quick enough to do for every week something was done in.
+
+    >>> shrunk_rates([30, 30, 30, 0], [100, 100, 100, 0], [0, 0, 0, 0]).round(2).tolist()
+    [0.3, 0.3, 0.3, 0.3]
+    """
+    r, which = np.asarray(returned, float), np.asarray(category, dtype=np.int64)
+    n = np.maximum(np.asarray(exposure, float), r)
+    mean = ((np.bincount(which, r) + 0.5) / (np.bincount(which, n) + 1))[which]
+    chance = mean * (1 - mean)
+    excess = np.bincount(which, (r - n * mean) ** 2 - n * chance)
+    pairs = np.bincount(which, n * np.maximum(n - 1, 0) * chance)
+    alike = np.clip(excess / np.maximum(pairs, 1e-9), 0.002, 0.2)  # correlation of two units of one product
+    kappa = (1 / alike - 1)[which]
+    return np.asarray((r + kappa * mean) / (n + kappa), dtype=np.float64)
+
+
+def trigger(returned: ArrayLike, exposure: ArrayLike, rate: ArrayLike) -> Array:
+    """Contrast the LATE weeks before an action with the ones before them, in standard errors; 0 where nothing was sold.
+
+    `returned` and `exposure` have one row a product and BEFORE columns. The error is that of two binomial rates and of a drift of
+    10% a product, so that triggers of large and small products compare.
+
+    >>> weeks = np.full((1, 12), 10.0)
+    >>> trigger(np.hstack([np.full((1, 8), 3.0), np.full((1, 4), 6.0)]), weeks, [0.4]).round(1).tolist()
+    [2.9]
+    """
+    r, n, p = np.asarray(returned, float), np.asarray(exposure, float), np.asarray(rate, float)
+    late, early = n[:, -LATE:].sum(1), n[:, :-LATE].sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gap = r[:, -LATE:].sum(1) / late - r[:, :-LATE].sum(1) / early
+        error = np.sqrt(p * (1 - p) * (1 / late + 1 / early) + (0.1 * p) ** 2)
+        return np.where((late > 0) & (early > 0), gap / error, 0.0)
+
+
+def nearest(
+    features: ArrayLike, category: ArrayLike, pool: ArrayLike, wanted: ArrayLike, count: int = CONTROLS
+) -> Index:
+    """Find each wanted product's nearest in the pool, of its own category: one row a wanted product, -1 where there is none.
+
+    `features` has one row a product, in units that make distances comparable; a product is not its own neighbour.
+
+    >>> nearest([[0.0], [1.0], [3.0], [9.0]], [0, 0, 0, 1], [True] * 4, [0, 3], count=2).tolist()
+    [[1, 2], [-1, -1]]
+    """
+    x, which = np.asarray(features, float), np.asarray(category)
+    asked, is_pool = np.asarray(wanted, dtype=np.int64), np.asarray(pool, dtype=np.bool_)
+    found = np.full((asked.size, count), -1, dtype=np.int64)
+    for c in np.unique(which[asked]):
+        members, rows = np.flatnonzero(is_pool & (which == c)), np.flatnonzero(which[asked] == c)
+        if not members.size:
+            continue
+        _, near = cKDTree(x[members]).query(x[asked[rows]], k=np.arange(1, min(count + 1, members.size) + 1))
+        near = members[near]
+        near[near == asked[rows, None]] = -1
+        near = np.take_along_axis(near, np.argsort(near < 0, axis=1, kind="stable"), 1)[:, :count]
+        found[rows[:, None], np.arange(near.shape[1])] = near
+    return found
+
+
+def compare(counts: Counts, wanted: Index, controls: Index) -> Compared:
+    """Set products against their controls (a row each, -1 for none): what came after, and what would have come.
+
+    Expected is the product's own rate before, on the units sold after, times how its controls' rate moved.
+    """
+    has, j = controls >= 0, np.maximum(controls, 0)
+
+    def of_controls(values: Array) -> Array:
+        return np.asarray((values[j] * has).sum(1), dtype=np.float64)
+
+    r0, n0, r1, n1, p = counts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        own = np.where(n0 > 0, n1 * r0 / n0, 0.0)
+        moved = (of_controls(r1) + 0.5) / (of_controls(own) + 0.5)
+        spread = of_controls(np.where(n0 > 0, n1**2 / n0, 0.0)) / of_controls(n1) ** 2
+        odds = (1 - p[wanted]) / p[wanted]
+        before, after = 1 / n0[wanted] + spread, 1 / n1[wanted] + 1 / of_controls(n1)
+        variance = np.nan_to_num(odds * (before + after) * (n1[wanted] * p[wanted] * moved) ** 2, posinf=0.0)
+    return Compared(r1[wanted], own[wanted] * moved, variance, n1[wanted], odds, before, after)
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+def noise(placebo: Compared) -> tuple[float, float]:
+    """Fit how products left alone scatter: (variance as a multiple of the binomial's, variance of a product's own drift).
+
+    (came - expected)^2 is on average factor x variance + drift x expected^2: least squares with coefficients not below 0. Two
+    terms, because the drift of large products is not made smaller by their units.
+    """
+    is_known = (placebo.variance > 0) & np.isfinite(placebo.variance)
+    v, e = placebo.variance[is_known], placebo.expected[is_known]
+    surprise = (placebo.came[is_known] - e) ** 2 / v
+    design = np.column_stack([np.ones(v.size), e**2 / v])
+    found = np.array([1.0, 0.005])
+    for _ in range(
+        3 if v.size > 1 else 0
+    ):  # a surprise scatters like its mean: each is weighed by the last guess of it
+        weight = 1 / np.maximum(design @ found, 0.5)
+        found = nnls(design * weight[:, None], surprise * weight)[0]
+    return max(float(found[0]), 0.5), float(found[1])
+
+
+def placebo_se(compared: Compared, factor: float, drift: float) -> float:
+    """Give the standard error of the log ratio of all rows together, from how products left alone scatter (see `noise`)."""
+    scatter = factor * compared.variance + drift * compared.expected**2
+    return float(np.sqrt(scatter.sum()) / max(float(compared.expected.sum()), 1e-9))
+
+
+def weighed(compared: Compared, factor: float, drift: float) -> Compared:
+    """Weigh products by how much they tell: one that sells ten times as much drifts no less.
+
+    Sums of came and expected are taken with weight expected / variance of came - expected (quasi-likelihood), both at the mean
+    rate of all: a weight made of the product's own rate would fall where that rate was high by chance, and bias the sums.
+    """
+    has = compared.units > 0
+    sold = np.where(has, compared.units, 1.0)
+    mean_odds = float(sold @ compared.odds) / float(sold.sum())
+    parts = np.where(has, compared.before + compared.after, 0.0)
+    weight = np.where(has, 1 / (sold * (factor * mean_odds * parts + drift)), 0.0)
+    weight *= float(compared.units.sum()) / max(float(weight @ compared.units), 1e-300)  # 1 on average
+    came, expected, units = (x * weight for x in (compared.came, compared.expected, compared.units))
+    return compared._replace(came=came, expected=expected, units=units, variance=compared.variance * weight**2)
+
+
+def log_ratio(came: Array, expected: Array) -> Array:
+    """Give log(came / expected) of sums over the last axis; half an event more each, so that none is not minus infinity."""
+    return np.asarray(np.log((came.sum(-1) + 0.5) / (expected.sum(-1) + 0.5)), dtype=np.float64)
+
+
+def bootstrap_se(compared: Compared, rng: np.random.Generator) -> float:
+    """Give the standard error of the log ratio from drawing the products again; NaN under LEAST_CLUSTERS of them."""
+    k = compared.came.size
+    if k < LEAST_CLUSTERS:
+        return float("nan")
+    times = rng.multinomial(k, np.full(k, 1 / k), DRAWS)
+    return float(np.std(log_ratio(times * compared.came, times * compared.expected)))
+
+
+def power(se: ArrayLike, df: float, change: float = LOOKED_FOR, significant: float = SIGNIFICANT) -> Array:
+    """Give the chance that a two-sided t test sees a change of a rate (a share), from the standard error of its log ratio.
+
+    >>> power([0.5, 0.05, 0.01], 19).round(2).tolist()
+    [0.06, 0.87, 1.0]
+    """
+    away = np.log1p(change) / np.asarray(se, float)
+    limit = student.ppf(1 - significant / 2, df)
+    wrong_way = np.nan_to_num(nct.cdf(-limit, df, np.abs(away)))  # too small to be computed when the error is small
+    return np.asarray(nct.sf(limit, df, np.abs(away)) + wrong_way, dtype=np.float64)
+
+
+# -- the measurement ---------------------------------------------------------------------------------------------------
+
+
+class _Start(NamedTuple):
+    """Products treated in the same weeks: how they and the products left alone compare."""
+
+    treated: Compared
+    treated_early: Compared
+    placebos: Compared
+    placebos_early: Compared
+    stand_ins: Index  # rows of `placebos` that stand in for each treated product, -1 for none
+    controls: Index
+    trigger_gap: Array
+    return_gap: Array
+    r0: Array
+    n0: Array
+    n1: Array
+    weeks: int
+
+
+def measure(
+    returned: ArrayLike,
+    exposure: ArrayLike,
+    category: ArrayLike,
+    treated: ArrayLike,
+    until: ArrayLike,
+    since: ArrayLike,
+    touched: ArrayLike | None = None,
+    *,
+    level: float = 0.9,
+    looked_for: float = LOOKED_FOR,
+) -> Effect:
+    """Measure what an action did to the return rate of the treated products, all together.
+
+    `returned` and `exposure`: a row a product, a column a week, the last week being the last old enough to count; `category`: a
+    whole number a product. One entry a treated product in `treated` (row), `until` (column the weeks before end at: the week of
+    the action) and `since` (first column after; the same unless the action came within a week). `touched`: how many actions of
+    whatever kind began on a product in a week, this one included; a product is no control around another action, and is followed
+    until its next one.
+
+    Each product gets CONTROLS of its category, nearest in shrunk rate, volume and trigger over the weeks before. The change is the
+    treated's sum of returns over the sum of what was expected; its error the larger of a bootstrap over treated products, with t
+    of k - 1, and of the scatter of all products left alone, measured the same way. Difference in differences as in Angrist and
+    Pischke, Mostly Harmless Econometrics (2009), ch. 5; placebos as in Abadie, Diamond and Hainmueller, JASA 105 (2010).
+
+    >>> rate, sold = np.full((60, 24), 3.0), np.full((60, 24), 10.0)
+    >>> rate[:10, 12:] = 2.0
+    >>> found = measure(rate, sold, np.zeros(60, int), range(10), [12] * 10, [12] * 10)
+    >>> found.verdict, round(found.change, 2), round(found.points, 2)
+    ('fell', -0.33, -0.1)
+    """
+    r, n, which = np.asarray(returned, float), np.asarray(exposure, float), np.asarray(category, dtype=np.int64)
+    given = np.array([treated, until, since], dtype=np.int64)
+    rows, ends, starts = given[:, np.lexsort(given[::-1])]  # the order they are named in has no say in what is drawn
+    actions = np.zeros(r.shape, dtype=np.int64) if touched is None else np.asarray(touched, dtype=np.int64)
+    if touched is None:
+        actions[rows[ends < r.shape[1]], ends[ends < r.shape[1]]] = 1
+    stops, why = _followed(rows, ends, starts, actions, n)
+    groups: list[_Start] = []
+    for key in sorted({(int(a), int(b), int(c)) for a, b, c in zip(ends, starts, stops, strict=True)}):
+        mine = (ends == key[0]) & (starts == key[1]) & (stops == key[2]) & (why == "")
+        if mine.any():
+            found, has_equals = _start(r, n, which, rows[mine], *key, actions)
+            why[np.flatnonzero(mine)[~has_equals]] = "no_equals"
+            if found is not None:
+                groups.append(found)
+    kinds, counted = np.unique(why[why != ""], return_counts=True)
+    left_out = tuple(sorted(zip(map(str, kinds), map(int, counted), strict=True), key=lambda x: (-x[1], x[0])))
+    if not groups:
+        refused = _refused(left_out)
+        if refused.reason != "not_yet" or r.shape[1] < BEFORE + REHEARSAL:
+            return refused
+        # As if it had been done some weeks ago: nothing happened then, but it tells what can be seen, and when.
+        ago = np.full(rows.size, r.shape[1] - REHEARSAL)
+        tried = measure(r, n, which, rows, ago, ago, level=level, looked_for=looked_for)
+        wait = int((starts - r.shape[1]).min())
+        needed = None if tried.weeks_needed is None else wait + tried.weeks + tried.weeks_needed
+        return replace(refused, weeks_needed=needed)
+    return _judged(groups, left_out, level, looked_for)
+
+
+def _followed(rows: Index, ends: Index, starts: Index, actions: Index, n: Array) -> tuple[Index, NDArray[np.str_]]:
+    """Give the column each treated product is followed to, and why it is left out, if it is."""
+    last = n.shape[1]
+    column = np.arange(last)
+    own = actions[rows]
+    is_later = (own > 0) & (column > ends[:, None])
+    following = np.where(is_later.any(1), is_later.argmax(1), last)
+    stops = np.minimum(np.minimum(following, starts + LONGEST), last)
+    is_before = (column >= ends[:, None] - BEFORE) & (column < ends[:, None])
+    is_after = (column >= starts[:, None]) & (column < stops[:, None])
+    has_other = ((own > 0) & is_before).any(1) | (own[np.arange(rows.size), np.minimum(ends, last - 1)] > 1) & (
+        ends < last
+    )
+    why = np.full(rows.size, "", dtype="U16")
+    for reason, holds in (
+        ("no_sales_after", ~((n[rows] > 0) & is_after).any(1)),
+        ("not_yet", starts >= last),
+        ("other_action", has_other | (following <= starts) & (starts < last)),
+        ("no_sales_before", (ends < BEFORE) | ((n[rows] * is_before).sum(1) < LEAST_UNITS)),
+    ):  # the last that holds is the one that is said
+        why[holds] = reason
+    return stops, why
+
+
+def _start(
+    r: Array, n: Array, which: Index, rows: Index, end: int, start: int, stop: int, actions: Index
+) -> tuple[_Start | None, Mask]:
+    before, after = slice(end - BEFORE, end), slice(start, stop)
+    early, late = slice(end - BEFORE, end - LATE), slice(end - LATE, end)
+    r0, n0, r1, n1 = r[:, before].sum(1), n[:, before].sum(1), r[:, after].sum(1), n[:, after].sum(1)
+    has_rate = np.isin(which, which[rows]) & (n0 >= LEAST_UNITS)
+    pool = has_rate & (n1 > 0) & (actions[:, end - BEFORE : stop].sum(1) == 0)
+    rate = np.full(len(r), np.nan)
+    rate[has_rate] = shrunk_rates(r0[has_rate], n0[has_rate], which[has_rate])
+    called = trigger(r[:, before], n[:, before], rate)
+    features = np.column_stack([np.log(rate), np.log(np.maximum(n0, 1.0)), called])
+    sd = features[pool].std(0) if pool.any() else np.ones(3)
+    features = features / np.where(sd > 0, sd, 1.0) * np.array([1.0, 1.0, TRIGGER_WEIGHT])
+    others = np.flatnonzero(pool)
+    controls, of_others = (nearest(features, which, pool, wanted) for wanted in (rows, others))
+    has_equals = (controls >= 0).sum(1) >= LEAST_CONTROLS
+    usable = (of_others >= 0).sum(1) >= LEAST_CONTROLS
+    rows, controls, others, of_others = rows[has_equals], controls[has_equals], others[usable], of_others[usable]
+    if not rows.size or not others.size:
+        return None, has_equals & bool(others.size)
+    counts = Counts(r0, n0, r1, n1, rate)
+    apart = Counts(r[:, early].sum(1), n[:, early].sum(1), r[:, late].sum(1), n[:, late].sum(1), rate)
+    number = np.full(len(r) + 1, -1, dtype=np.int64)  # the last entry is that of "none"
+    number[others] = np.arange(others.size)
+    returning = np.log(rate) - np.log(np.maximum(r0, 0.5) / np.maximum(n0, 1.0))
+
+    def gap(values: Array) -> Array:
+        has = controls >= 0
+        mean = np.where(has, values[np.maximum(controls, 0)], 0.0).sum(1) / has.sum(1)
+        return np.asarray(values[rows] - mean, dtype=np.float64)
+
+    found = _Start(
+        compare(counts, rows, controls), compare(apart, rows, controls), compare(counts, others, of_others), compare(apart, others, of_others),
+        number[controls], controls, gap(called), gap(returning), r0[rows], n0[rows], n1[rows], stop - start,
+    )  # fmt: skip
+    return found, has_equals
+
+
+def _refused(left_out: tuple[tuple[str, int], ...]) -> Effect:
+    """Say why nothing could be compared: of the reasons that left products out, the one that leaves most hope."""
+    met = {name for name, _ in left_out}
+    hopes = ("not_yet", "no_equals", "other_action", "no_sales_after", "no_sales_before")
+    reason = next(name for name in hopes if name in met)
+    verdict = {"not_yet": "too_early", "no_equals": "no_overlap"}.get(reason, "cannot_know")
+    return Effect(verdict, reason, left_out=left_out)
+
+
+def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: float, looked_for: float) -> Effect:
+    rng = np.random.default_rng(0)  # the same data, the same answer
+    whole, placebos = Compared.joined([g.treated for g in groups]), Compared.joined([g.placebos for g in groups])
+    early, placebos_early = (
+        Compared.joined([g.treated_early for g in groups]),
+        Compared.joined([g.placebos_early for g in groups]),
+    )
+    r0, n0, n1 = (np.concatenate([getattr(g, name) for g in groups]) for name in ("r0", "n0", "n1"))
+    k, others = whole.came.size, placebos.came.size
+    factor, drift = noise(placebos)
+    expected = float(whole.expected.sum())
+    whole, placebos = weighed(whole, factor, drift), weighed(placebos, factor, drift)
+    away = float(log_ratio(whole.came, whole.expected))
+    errors = [(placebo_se(whole, factor, drift), float(others - 1))]
+    if k >= LEAST_CLUSTERS:
+        errors.append((bootstrap_se(whole, rng), float(k - 1)))
+    half, (se, df) = max((float(student.ppf(0.5 + level / 2, d)) * s, (s, d)) for s, d in errors)
+    p_value = max(2 * float(student.sf(abs(away) / s, d)) for s, d in errors)
+
+    before_factor, before_drift = noise(placebos_early)
+    early = weighed(early, before_factor, before_drift)
+    before = float(log_ratio(early.came, early.expected))
+    before_se = placebo_se(early, before_factor, before_drift)
+    before_p = 2 * float(student.sf(abs(before) / before_se, others - 1))
+
+    share = whole.expected / max(float(whole.expected.sum()), 1e-9)
+    trigger_gap = float(share @ np.concatenate([g.trigger_gap for g in groups]))
+    return_gap = float(share @ np.concatenate([g.return_gap for g in groups]))
+    units, weeks = float(n1.sum()), max(g.weeks for g in groups)
+    # The error after 1, 2, ... weeks: what comes from the weeks before and from drift stays.
+    stretch = np.arange(1, LONGEST + 1) / weeks
+    stays, shrinks = factor * whole.odds * whole.before + drift, factor * whole.odds * whole.after
+    later = np.sqrt(share**2 @ (stays[:, None] + shrinks[:, None] / stretch))
+    later *= se / later[weeks - 1]
+    is_enough = (power(later, df, looked_for) >= ENOUGH_POWER) & (units * stretch >= TOO_EARLY)
+    seen = float(student.ppf(1 - SIGNIFICANT / 2, df) + student.ppf(ENOUGH_POWER, df))
+
+    expected_rate, rate = float(whole.expected.sum()) / units, float(whole.came.sum()) / units
+    change, low, high = (float(np.expm1(x)) for x in (away, away - half, away + half))
+    found = Effect(
+        "", "", change, low, high, expected_rate * change, expected_rate * low, expected_rate * high, p_value=p_value, se=se,
+        se_bootstrap=errors[1][0] if len(errors) > 1 else np.nan, se_placebo=errors[0][0],
+        rate_before=float((whole.units * r0 / n0).sum()) / units, rate=rate, expected_rate=expected_rate,
+        returns_avoided=-change * expected, units=units, products=k,
+        controls=int(np.unique(np.concatenate([g.controls[g.controls >= 0] for g in groups])).size), weeks=weeks,
+        weeks_needed=max(int(is_enough.argmax()) + 1 - weeks, 0) if is_enough.any() else None, power=float(power(se, df, looked_for)), detectable=float(np.expm1(-seen * se)),
+        before_change=float(np.expm1(before)), before_p=before_p, trigger_gap=trigger_gap, return_gap=return_gap,
+        placebo=_placebo(groups, whole, placebos, factor, drift, away, rng), left_out=left_out,
+    )  # fmt: skip
+    verdict, reason = "no_clear_change", ""
+    if units < TOO_EARLY:
+        verdict, reason = "too_early" if units / weeks * LONGEST >= TOO_EARLY else "cannot_know", "too_few_units"
+    elif abs(trigger_gap) > WIDEST_TRIGGER or abs(return_gap) > WIDEST_RETURN_TO_MEAN:
+        verdict, reason = "no_overlap", "no_equals"
+    elif before_p < NOT_PARALLEL:
+        verdict, reason = "cannot_know", "not_parallel"
+    elif p_value < SIGNIFICANT:
+        verdict = "fell" if away < 0 else "rose"
+    return replace(found, verdict=verdict, reason=reason)
+
+
+def _placebo(
+    groups: list[_Start], whole: Compared, placebos: Compared, factor: float, drift: float, away: float, rng: np.random.Generator
+) -> Placebo:  # fmt: skip
+    """Draw sets of stand-ins for the treated, in their own standard errors, brought to the size of the treated."""
+    first = np.cumsum([0, *(g.placebos.came.size for g in groups)])
+    drawn = []
+    for g, at in zip(groups, first[:-1], strict=True):
+        for mine in g.stand_ins:
+            known = mine[mine >= 0]
+            enough = (
+                known
+                if known.size >= LEAST_CONTROLS and whole.came.size >= LEAST_CLUSTERS
+                else np.arange(g.placebos.came.size)
+            )
+            drawn.append(at + rng.choice(enough, DRAWS))
+    chosen = np.stack(drawn, 1)
+    came, expected = placebos.came[chosen], placebos.expected[chosen]
+    scatter = factor * placebos.variance + drift * placebos.expected**2
+    error = np.sqrt(scatter[chosen].sum(1)) / np.maximum(expected.sum(1), 0.5)
+    size = placebo_se(whole, factor, drift)
+    seen = log_ratio(came, expected) / error * size
+    as_extreme = float((1 + np.count_nonzero(np.abs(seen) >= abs(away))) / (1 + DRAWS))
+    low, median, high = (float(np.expm1(x)) for x in np.quantile(seen, [0.05, 0.5, 0.95]))
+    return Placebo(low, median, high, as_extreme, placebos.came.size)

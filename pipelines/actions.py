@@ -1,0 +1,263 @@
+"""What followed logged actions: which products an action meant, their weekly counts, and the measurement. Arithmetic is models.effect.
+
+Here: from a build and actions to an `Effect` with its days; actions the catalogue suggests. Not here: writing actions (state),
+words for a verdict (pages). The one idea: an action's products are its scope's style, category, brand, supplier or season; what
+else its scope says (country, channel, size) narrows the sales of treated and controls alike.
+
+Weeks run from Monday. The week an action came in is left out unless it came on a Monday; weeks count once half their returns have come.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import select
+
+from models import effect
+from pipelines import metrics
+from pipelines.errors import ActionError
+from pipelines.metrics import EVERYTHING, Scope
+from pipelines.metrics.answer import Day, observed
+from pipelines.metrics.base import ALIASES, as_instant
+from pipelines.metrics.finish import MATURE, has_curves, summed
+from pipelines.state import PRODUCT_KINDS, Action
+from pipelines.warehouse.engine import Build
+from pipelines.warehouse.schema import STAR
+
+CHOOSING = ("style_id", "product_id", "category", "brand", "supplier", "season")
+TOLD_BY_CATALOGUE = ("size_note", "supplier")  # kinds of action that `product_changes` shows
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
+KEPT_PANELS = 8
+Where = tuple[tuple[str, tuple[str, ...]], ...]
+Key = tuple[str, Where]  # the unit that is treated, and what narrows the sales
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measurement: the actions it pools, their products, the days compared, and the `Effect`.
+
+    `before_from`, `after_from` and `after_until` span all of them; empty where nothing was compared. `effect.reason` may also be
+    not_done, not_about_products, delisted or no_curve.
+    """
+
+    kind: str
+    action_ids: tuple[int, ...]
+    products: tuple[str, ...]
+    before_from: date | None
+    after_from: date | None
+    after_until: date | None
+    effect: effect.Effect
+
+    def row(self) -> dict[str, Any]:
+        """Lay everything in one flat row, for tables and files."""
+        found = {n: v for n, v in vars(self.effect).items() if n not in ("placebo", "left_out")}
+        placebo = self.effect.placebo or effect.Placebo(np.nan, np.nan, np.nan, np.nan, 0)
+        left_out = ", ".join(f"{name}: {count}" for name, count in self.effect.left_out)
+        return {
+            "kind": self.kind, "actions": len(self.action_ids), **found, **{f"placebo_{k}": v for k, v in placebo._asdict().items()}, "left_out": left_out,
+            "before_from": self.before_from, "after_from": self.after_from, "after_until": self.after_until,
+        }  # fmt: skip
+
+
+class _Panel(NamedTuple):
+    """Weekly counts of products: a row a product, a column a week from `first`, the last one old enough to count."""
+
+    first: date
+    ids: dict[str, int]
+    category: "np.ndarray[Any, np.dtype[np.int64]]"
+    returned: "np.ndarray[Any, np.dtype[np.float64]]"
+    exposure: "np.ndarray[Any, np.dtype[np.float64]]"
+
+
+def measure_action(
+    build: Build, action: Action, among: Sequence[Action] = (), *, as_of: Day = None, scope: Scope = EVERYTHING
+) -> Measured:
+    """Measure what followed one action. `among` are all logged actions: others on the same products end or spoil the comparison."""
+    return _measured(build, action.kind, [action], among, as_of, scope)
+
+
+def measure_kind(
+    build: Build, kind: str, among: Sequence[Action], *, as_of: Day = None, scope: Scope = EVERYTHING
+) -> Measured:
+    """Measure what followed all actions of one kind together: single products are mostly too small to tell."""
+    return _measured(build, kind, [a for a in among if a.kind == kind], among, as_of, scope)
+
+
+def _measured(
+    build: Build, kind: str, chosen: Sequence[Action], among: Sequence[Action], as_of: Day, scope: Scope
+) -> Measured:
+    ids = tuple(a.action_id for a in chosen)
+    done = [a for a in chosen if a.status == "done" and a.effective_on is not None]
+    reason = (
+        "not_about_products" if kind not in PRODUCT_KINDS else "delisted" if kind == "delisting"
+        else "not_done" if not done else "no_curve" if not has_curves(build) else ""
+    )  # fmt: skip
+    if reason:
+        return Measured(kind, ids, (), None, None, None, effect.Effect("cannot_know", reason))
+    panels = {key: _panel(build, *key, as_of, scope) for key in dict.fromkeys(_split(a.scope) for a in done)}
+    filled = {key: p for key, p in panels.items() if p is not None}
+    if not filled:
+        return Measured(kind, ids, (), None, None, None, effect.Effect("cannot_know", "no_sales_before"))
+    whole, offset = _stacked(filled)
+    treated, touched = _treated(build, whole, offset, filled, done, among)
+    if not treated:
+        return Measured(kind, ids, (), None, None, None, effect.Effect("cannot_know", "no_sales_before"))
+    rows, until, since = (np.array(x, dtype=np.int64) for x in zip(*treated, strict=True))
+    found = effect.measure(whole.returned, whole.exposure, whole.category, rows, until, since, touched)
+    products = tuple(dict.fromkeys(treated.values()))
+    if not found.weeks:
+        return Measured(kind, ids, products, None, None, None, found)
+    stop = min(int(since.max()) + found.weeks, whole.returned.shape[1])
+    start = whole.first + int(until.min() - effect.BEFORE) * WEEK
+    return Measured(
+        kind, ids, products, start, whole.first + int(since.min()) * WEEK, whole.first + stop * WEEK - DAY, found
+    )
+
+
+def _treated(
+    build: Build, whole: _Panel, offset: Mapping[Key, int], panels: Mapping[Key, _Panel], done: Sequence[Action], among: Sequence[Action]
+) -> tuple[dict[tuple[int, int, int], str], Any]:  # fmt: skip
+    """Give (row, week of the action, first whole week after) of each treated product, and how many actions began where and when."""
+    touched = np.zeros(whole.returned.shape, dtype=np.int64)
+    treated: dict[tuple[int, int, int], str] = {}
+    seen: set[tuple[int, int, str]] = set()
+    own = {a.action_id for a in done}
+    others = [a for a in among if a.status == "done" and a.kind in PRODUCT_KINDS and a.action_id not in own]
+    for a in [*done, *others]:
+        if a.effective_on is None:
+            continue
+        week = max((_monday(a.effective_on) - whole.first) // WEEK, 0)
+        for key, panel in panels.items():
+            if a.action_id in own and key != _split(a.scope):
+                continue
+            rows = {offset[key] + panel.ids[p]: p for p in _products(build, a.scope, key[0]) if p in panel.ids}
+            if a.action_id in own:
+                treated |= {(row, week, week + (a.effective_on.weekday() > 0)): p for row, p in rows.items()}
+            fresh = {(row, week, a.kind) for row in rows} - seen
+            seen |= fresh
+            for row, at, _ in fresh:
+                if at < touched.shape[1]:
+                    touched[row, at] += 1
+    return treated, touched
+
+
+def _split(scope: Mapping[str, Sequence[str]]) -> Key:
+    """Part a scope into the unit that is treated and what narrows the sales of everyone."""
+    named = {ALIASES.get(k, k): tuple(v) for k, v in scope.items()}
+    return "product_id" if "product_id" in named else "style_id", tuple(
+        sorted((k, v) for k, v in named.items() if k not in CHOOSING)
+    )
+
+
+def _products(build: Build, scope: Mapping[str, Sequence[str]], unit: str) -> list[str]:
+    """List the products a scope means, as styles or SKUs; all of them when it names none."""
+    c = STAR.tables["dim_product"].c
+    named = {ALIASES.get(k, k): list(v) for k, v in scope.items()}
+    conditions = [c[k].in_(v) for k, v in named.items() if k in CHOOSING]
+    found = build.fetch(select(c[unit].label("id")).where(c.is_current, c[unit].is_not(None), *conditions).distinct())
+    return sorted(found["id"])
+
+
+def check_scope(build: Build, kind: str, scope: Mapping[str, Sequence[str]]) -> None:
+    """Raise UnknownDimension for a dimension sales cannot be cut by, ActionError when an action's scope means no product."""
+    if kind not in PRODUCT_KINDS:
+        return
+    unit, where = _split(scope)
+    metrics.statistics(build, "product_return_rate", by=(unit,), where={k: list(v) for k, v in where})
+    if not _products(build, scope, unit):
+        told = "; ".join(f"{k} {', '.join(v)}" for k, v in scope.items())
+        raise ActionError(f"No product is {told}. Ids are written source first, as `backhaul metric sold_units --by style_id` shows them.")  # fmt: skip
+
+
+def suggested_actions(build: Build, among: Sequence[Action] = ()) -> pd.DataFrame:
+    """List what the catalogue says was done and nobody logged: style_id, kind, effective_on (first whole day), before, after, products.
+
+    A size note or supplier that changed is taken as logged when an action of its kind means the style within two weeks of it.
+    """
+    columns = ["style_id", "kind", "effective_on", "before", "after", "products"]
+    found = metrics.product_changes(build)
+    found = found[found["what"].isin(TOLD_BY_CATALOGUE) & found["after"].notna()]
+    if not len(found):
+        return pd.DataFrame(columns=columns)
+    found = found.assign(kind=found["what"], effective_on=pd.to_datetime(found["changed_at"]).dt.ceil("D").dt.date)
+    logged = {
+        (style, a.kind, a.effective_on)
+        for a in among
+        if a.effective_on and a.kind in TOLD_BY_CATALOGUE
+        for style in _products(build, a.scope, "style_id")
+    }
+    is_logged = [
+        any(s == style and k == kind and abs(day - on) <= 2 * WEEK for s, k, day in logged)
+        for style, kind, on in zip(found["style_id"], found["kind"], found["effective_on"], strict=True)
+    ]
+    return found.loc[~np.array(is_logged, dtype=bool), columns].reset_index(drop=True)
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+def _panel(build: Build, unit: str, where: Where, as_of: Day, scope: Scope) -> _Panel | None:
+    """Sum a build's sales and returns by product and week, as the product return rate declares them; None without sales."""
+    kept: dict[Any, _Panel | None] = build.memory.setdefault("panels", {})
+    key = (unit, where, as_of, repr(scope))
+    if key not in kept:
+        if len(kept) >= KEPT_PANELS:
+            kept.clear()
+        kept[key] = _summed_panel(build, unit, where, as_of, scope)
+    return kept[key]
+
+
+def _summed_panel(build: Build, unit: str, where: Where, as_of: Day, scope: Scope) -> _Panel | None:
+    question = metrics.statistics(
+        build, "product_return_rate", by=(unit, "week"), where={k: list(v) for k, v in where}, as_of=as_of, scope=scope
+    )
+    rows = build.fetch(question)
+    rows = rows[rows[unit].notna() & rows["week"].notna()]
+    rows = rows.assign(exposure=rows["sold"].fillna(0) * rows["share"].fillna(1), family=rows["family"].fillna(""))
+    if not len(rows):
+        return None
+    keys, sums = summed(rows, (unit, "week"), ["sold", "returned", "exposure"])
+    weeks = pd.to_datetime(keys["week"])
+    ends = min(t for t in (max(observed(build).values()), as_instant(as_of)) if t is not None)
+    by_week = sums.groupby(weeks)[["sold", "exposure"]].sum()
+    is_old = by_week["exposure"] >= MATURE * by_week["sold"]
+    is_whole = by_week.index <= pd.Timestamp(ends) - WEEK
+    old = by_week.index[is_old & is_whole & (by_week["sold"] > 0)]
+    if not len(old):
+        return None
+    first, last = weeks.min().date(), old.max().date()
+    family = rows.groupby([unit, "family"])["sold"].sum().reset_index().sort_values("sold", kind="stable")
+    family = family.drop_duplicates(unit, keep="last").sort_values(unit)
+    ids = {str(p): row for row, p in enumerate(family[unit])}
+    width = (last - first) // WEEK + 1
+    at = ((weeks - pd.Timestamp(first)) // WEEK).to_numpy(int)
+    inside = at < width
+    cell = (keys[unit].map(ids).to_numpy(int) * width + at)[inside]
+
+    def laid(column: str) -> Any:
+        return np.bincount(cell, sums[column].to_numpy(float)[inside], len(ids) * width).reshape(len(ids), width)
+
+    category = pd.factorize(family["family"], sort=True)[0].astype(np.int64)
+    return _Panel(first, ids, category, laid("returned"), laid("exposure"))
+
+
+def _stacked(panels: Mapping[Key, _Panel]) -> tuple[_Panel, dict[Key, int]]:
+    """Lay panels under each other on the same weeks, their categories kept apart: (panel, first row of each)."""
+    first = min(p.first for p in panels.values())
+    width = min((p.first - first) // WEEK + p.returned.shape[1] for p in panels.values())
+    offset: dict[Key, int] = {}
+    parts: list[tuple[Any, ...]] = []
+    rows = families = 0
+    for key, p in panels.items():
+        early = ((p.first - first) // WEEK, 0)
+        parts.append(
+            (p.category + families, *(np.pad(x, ((0, 0), early))[:, :width] for x in (p.returned, p.exposure)))
+        )
+        offset[key] = rows
+        rows, families = rows + len(p.ids), families + int(p.category.max()) + 1
+    category, returned, exposure = (np.concatenate(x) for x in zip(*parts, strict=True))
+    return _Panel(first, {}, category, returned, exposure), offset

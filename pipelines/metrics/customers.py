@@ -1,0 +1,140 @@
+"""How returns gather on customers, as shares of a crowd: never a list, never a score, never one person.
+
+Customers are counted by how much they bought and how much came back; only those counts leave the warehouse. Each figure stands
+beside what chance alone would make of the same purchases, for a few customers always return most.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import func, literal_column, select, union_all
+
+from models import concentration
+from models import rates as rate_models
+from pipelines.metrics import finish
+from pipelines.metrics.answer import Day, _of_build, answer, ask, lacking
+from pipelines.metrics.base import EVERYTHING, Scope, both, filters
+from pipelines.metrics.bases import LOTS, ORDERS, has_order, is_confirmed, is_headline, lots, orders
+from pipelines.warehouse.engine import Build, Expression
+
+FEWEST = 200  # customers, under which nothing is said of any
+SMALLEST_SLICE = 10  # customers in the smallest slice that is shown
+SLICES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+OFTEN = (5, 0.8)  # serial: at least so many units bought, and at least this share of them returned
+
+
+@dataclass(frozen=True)
+class Concentration:
+    """How returns gather on customers.
+
+    `slices`: customers (share, most returns first), returned (share of the returned units that is theirs) and by_chance (the share
+    were everybody equally likely to return). `gini` and `gini_by_chance` sum each curve up, 0 = everybody alike. `patterns`:
+    one row a pattern (serial, several_sizes, one_time) with customers, sold and returned as shares, rate, low, high and by_chance (the
+    share of customers chance would make; NaN where chance says nothing). `reason` says why both are empty.
+    """
+
+    customers: int
+    slices: pd.DataFrame
+    gini: float
+    gini_by_chance: float
+    patterns: pd.DataFrame
+    reason: str = ""
+
+
+def customer_concentration(
+    build: Build,
+    *,
+    where: Mapping[str, Sequence[Any]] | None = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> Concentration:
+    """Say how far the returned units of these sales gather on few customers, and which buying patterns they come with.
+
+    Sales without a customer are left out. Nothing is said of fewer than FEWEST customers, and no slice of fewer than
+    SMALLEST_SLICE.
+    """
+    question = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
+    nothing = pd.DataFrame()
+    lacks = lacking(build, ("order", "return", "customer"))
+    if not lacks or all(lacks.values()):
+        return Concentration(0, nothing, np.nan, np.nan, nothing, "needs customers; load a source that has it")
+    crowd = _crowd(build, question)
+    customers = int(crowd["customers"].sum())
+    if customers < FEWEST or crowd["returned"].max() < 1:
+        reason = f"only {customers} customers in this selection, {FEWEST} are needed"
+        return Concentration(customers, nothing, np.nan, np.nan, nothing, reason)
+    bought, back, count = (crowd[c].to_numpy(float) for c in ("bought", "returned", "customers"))
+    chance = concentration.by_chance(bought, count, float((back * count).sum() / (bought * count).sum()))
+    shares = [s for s in SLICES if s * customers >= SMALLEST_SLICE]
+    own, random = concentration.lorenz(back, count), concentration.lorenz(np.arange(len(chance)), chance)
+    slices = pd.DataFrame({"customers": shares, "returned": own.at(shares), "by_chance": random.at(shares)})
+    return Concentration(customers, slices, own.gini, random.gini, _patterns(build, question, crowd))
+
+
+def _crowd(build: Build, question: dict[str, Any]) -> pd.DataFrame:
+    """Count customers by units bought and units returned."""
+    asked = _of_build(build, ask("observed_return_rate", **question))
+    of_orders, of_lots = ORDERS.time(asked), LOTS.time(asked)
+    counted = both(is_confirmed(), is_headline(), has_order)
+    zero: Expression = literal_column("0")
+    lines = union_all(
+        select(orders.c.customer_key, orders.c.units_sold.label("bought"), zero.label("returned")).where(
+            *filters(ORDERS, asked, of_orders), orders.c.customer_key.is_not(None), orders.c.units_sold > 0
+        ),
+        select(lots.c.customer_key, zero, lots.c.units).where(
+            *filters(LOTS, asked, of_lots), counted(of_lots), lots.c.customer_key.is_not(None)
+        ),
+    ).subquery("customer_line")
+    each = (
+        select(func.sum(lines.c.bought).label("bought"), func.sum(lines.c.returned).label("returned"))
+        .group_by(lines.c.customer_key)
+        .subquery("one_customer")
+    )
+    grouped = select(each.c.bought, each.c.returned, func.count().label("customers")).group_by(
+        each.c.bought, each.c.returned
+    )
+    found = build.fetch(grouped.where(each.c.bought > 0)).astype(float)
+    found["returned"] = np.minimum(found["returned"], found["bought"])
+    return found.sort_values(["bought", "returned"], ignore_index=True)
+
+
+def _patterns(build: Build, question: dict[str, Any], crowd: pd.DataFrame) -> pd.DataFrame:
+    least, share = OFTEN
+    rate = float((crowd["returned"] * crowd["customers"]).sum() / (crowd["bought"] * crowd["customers"]).sum())
+    is_serial = (crowd["bought"] >= least) & (crowd["returned"] >= share * crowd["bought"])
+    tails = concentration.tail_by_chance(crowd["bought"].to_numpy(float), share, rate)
+    by_chance = float((tails * crowd["customers"] * (crowd["bought"] >= least)).sum() / crowd["customers"].sum())
+    rows = [
+        _pattern("serial", crowd, is_serial, finish.design_effect(build)) | {"by_chance": by_chance},
+        _pattern("one_time", crowd, crowd["bought"] == 1, finish.design_effect(build)),
+    ]
+    sizes = answer(build, "observed_return_rate", by=("has_several_sizes",), **question)
+    mine = sizes[sizes["has_several_sizes"].eq(True) & sizes["status"].eq("ok")]
+    if len(mine):
+        one = mine.iloc[0]
+        everything = float(sizes["n"].sum()), float((sizes["value"] * sizes["n"]).sum())
+        rows.append({
+            "pattern": "several_sizes", "customers": np.nan, "sold": one["n"] / everything[0],
+            "returned": one["value"] * one["n"] / everything[1] if everything[1] else np.nan,
+            "rate": one["value"], "low": one["low"], "high": one["high"], "by_chance": np.nan,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _pattern(name: str, crowd: pd.DataFrame, mask: "pd.Series[bool]", deff: float) -> dict[str, Any]:
+    mine = crowd[mask]
+    sums = {c: float((mine[c] * mine["customers"]).sum()) for c in ("bought", "returned")}
+    every = {c: float((crowd[c] * crowd["customers"]).sum()) for c in ("bought", "returned")}
+    is_few = mine["customers"].sum() < SMALLEST_SLICE
+    low, high = rate_models.wilson(sums["returned"], sums["bought"], deff=deff)
+    figures = {
+        "customers": mine["customers"].sum() / crowd["customers"].sum(), "sold": sums["bought"] / every["bought"],
+        "returned": sums["returned"] / every["returned"], "rate": sums["returned"] / sums["bought"] if sums["bought"] else np.nan,
+        "low": float(low), "high": float(high),
+    }  # fmt: skip
+    return {"pattern": name, **{k: np.nan if is_few else v for k, v in figures.items()}, "by_chance": np.nan}
