@@ -339,7 +339,7 @@ def delay_drift(parts: Sequence[tuple[Delays, ArrayLike]], recent_days: int = DR
     >>> delay_drift([(Delays(slow, np.ones(age.size), age), curve)]).factor > 1.1
     True
     """
-    factors = np.exp(np.linspace(np.log(0.5), np.log(2.0), 57))
+    factors = np.exp(np.linspace(np.log(0.5), np.log(2.0), 9))
     expected, score, variance, total = np.zeros(factors.size), 0.0, 0.0, 0.0
     by_day, ago = np.zeros(recent_days), np.arange(recent_days)
     for (delay_days, returns, truncation_days), curve in ((d, _floats(c)) for d, c in parts):
