@@ -2,7 +2,12 @@
 
 Simulated shops whose true rates are known. 3,000 products in eight categories, units lognormal (median 40, sigma 1.3), cost
 lognormal; four worlds: rates vary within a category as assumed (beta, kappa 20), hardly (kappa 60), not as assumed (one product
-in ten at twice the rate of the others), and as assumed but moving from week to week within a product (correlation .05).
+in ten at twice the rate of the others, which differ as in the second), and as assumed but moving from week to week within a
+product (correlation .05).
+
+Two choices bear on the bars. Categories return 12 to 45% of units: from 8% on, the raw relative rate is right so often that 1.3x
+as precise would be more than all of 20. And "no worse than raw with n >= 30" allows .01, for where both are near 99% the strict
+order is chance: the first 40 shops drawn had 98.9% against 99.2% in one world, 40 others 99.6% against 99.4%.
 """
 
 from collections.abc import Iterator
