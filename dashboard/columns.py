@@ -173,6 +173,14 @@ def accrual(words: Words, currency: str) -> Columns:
     } | {"reason": text(words("accounts.reason"))}  # fmt: skip
 
 
+def booked(words: Words, currency: str) -> Columns:
+    """Show what would have been booked some days ago and what came."""
+    shown = {"days_ago": number(words("accounts.days_ago")), "units_booked": number(words("accounts.units_booked")), "units_came": number(words("accounts.units_came"))}  # fmt: skip
+    names = {"booked": "booked_amount", "came": "came", "open": "open"}
+    money = {name: number(f"{words(f'accounts.{key}')} ({words.unit(currency)})") for name, key in names.items()}
+    return shown | money | {"error": percent(words("accounts.error"))}
+
+
 def patterns(words: Words) -> Columns:
     """Show buying patterns as shares of the crowd."""
     return _of(

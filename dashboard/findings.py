@@ -193,6 +193,12 @@ def booked(words: Words, table: pd.DataFrame, currency: str) -> str:
     )  # fmt: skip
 
 
+def booked_before(words: Words, proof: pd.DataFrame) -> str:
+    """Say how far off the amounts booked some days ago were."""
+    worst = proof.sort_values("error", key=abs)["error"].iloc[-1]
+    return words("finding.booked_before", share=words.percent(abs(worst)))
+
+
 def speed(words: Words, curve: pd.DataFrame) -> str:
     """Say after how many days half of what comes back is back; nothing without a curve."""
     half = curve.loc[curve["share"] >= 0.5].groupby("category", observed=True)["day"].min()

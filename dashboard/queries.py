@@ -378,6 +378,12 @@ def accrual(asked: Asked, *by: str) -> pd.DataFrame:
     return pd.concat([found.tail(1), found.iloc[:-1].sort_values(list(by), ascending=by[0] != "month")])
 
 
+@lru_cache(maxsize=ENTRIES // 8)
+def accrual_backtest(asked: Asked) -> pd.DataFrame:
+    """Lay what would have been booked some days ago beside what has come: the columns of metrics.accrual_backtest."""
+    return metrics.accrual_backtest(_open(asked.source), where=_where(asked, "returns_to_come_value"))
+
+
 @lru_cache(maxsize=ENTRIES)
 def customers(asked: Asked) -> metrics.Concentration:
     """Say how returns gather on customers."""

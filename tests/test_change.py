@@ -143,6 +143,17 @@ def test_accrual_adds_up_and_rests_on_the_metrics(sample_build: Build) -> None:
     assert by_month["to_come"] == pytest.approx(whole["to_come"], rel=0.1)  # the cut does not move the sum
 
 
+def test_what_would_have_been_booked_is_near_what_came(sample_build: Build) -> None:
+    found = metrics.accrual_backtest(sample_build).set_index("days_ago")
+    assert list(found.index) == [30, 60, 90]
+    for row in found.itertuples():
+        assert abs(row.error) < 0.3  # a shop of 20,000 lines
+        assert row.low < row.units_booked < row.high
+    assert (found["units_came"] > 0).all()
+    later = metrics.accrual_backtest(sample_build, days_ago=(60,), where={"category": ["dresses"]})
+    assert 0 < later["booked"].iloc[0] < found.loc[60, "booked"]
+
+
 def test_accrual_by_hand(build: Build) -> None:
     # d (50, cost 20) is back and not paid; line 7 is not delivered, so all its returns are still to come
     found = metrics.accrual(build, by=()).iloc[0]

@@ -22,6 +22,10 @@ if shown == "booked":
     blocks.section(heading, words, "returns_to_come_value", words("accounts.booked_note"))
     behind = queries.Behind("refunds_owed", (by,), table, is_dated=False)
     blocks.table(words, table, title, columns.accrual(words, view.currency), rows=14, behind=behind)
+    proof = queries.accrual_backtest(asked)
+    if len(proof):
+        blocks.section(findings.booked_before(words, proof), words, note=words("accounts.proof_note"))
+        blocks.table(words, proof, words("accounts.proof_note"), columns.booked(words, view.currency), rows=3)
 elif shown == "bases":
     for name, (key, other) in BRIDGES.items():
         steps = queries.bridge(asked, name, "units")

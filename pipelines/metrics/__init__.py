@@ -5,7 +5,7 @@ lists, rankings, flows) stand beside them in `lists`. Declarations are in return
 becomes SQL is in base, how statistics become answers in finish.
 """
 
-from pipelines.metrics.accrual import accrual
+from pipelines.metrics.accrual import accrual, accrual_backtest
 from pipelines.metrics.answer import (
     answer,
     catalogue,
@@ -49,7 +49,7 @@ from pipelines.metrics.product import (
 )
 
 __all__ = [
-    "EVERYTHING", "PARTS", "Concentration", "Metric", "ProductProfile", "Scope", "Text", "accrual", "answer", "backtest", "catalogue", "compare",
+    "EVERYTHING", "PARTS", "Concentration", "Metric", "ProductProfile", "Scope", "Text", "accrual", "accrual_backtest", "answer", "backtest", "catalogue", "compare",
     "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "flow", "lacking", "lanes", "measure_names", "metric",
     "product_changes", "product_costs", "product_notes", "product_profile", "product_ranking", "product_rates", "product_reasons",
     "promise_states", "rate_change", "rate_since_launch", "reconciliation", "refunds_due", "related_products", "rows", "rows_total",

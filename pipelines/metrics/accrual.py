@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.metrics.answer import Day, answer, lacking, metric, observed
+from pipelines.metrics.backtest import backtest
 from pipelines.metrics.base import EVERYTHING, Scope, as_instant
 from pipelines.metrics.bases import returned
 from pipelines.metrics.change import total
@@ -96,3 +97,40 @@ def _cost_to_recover(build: Build, question: dict[str, Any]) -> tuple[float, flo
     goods = total(build, "confirmed_units", returned("cost_amount", basis="return"), "return", **days).iloc[0]
     paid, lost = (float(costs.reindex(names).sum()) for names in (TO_RECOVER, (VALUE_LOSS,)))
     return paid / units if units > 0 else 0.0, lost / goods if goods > 0 else 0.0
+
+
+def accrual_backtest(
+    build: Build, *, days_ago: Sequence[int] = (30, 60, 90), where: Mapping[str, Sequence[Any]] | None = None, scope: Scope = EVERYTHING
+) -> pd.DataFrame:  # fmt: skip
+    """Lay what would have been booked for returns to come some days ago beside what has come of the same orders, without VAT.
+
+    One row a day: days_ago, as_of, units_booked with low and high, units_came (by now), units_open (still expected), booked (net
+    value: units times what a returned unit of that month was worth by then), came, open, error (booked less came and open, as a
+    share of them). Counted over the months of orders of `backtest`, with nothing that was not recorded by then.
+    """
+    said = backtest(build, days_ago=days_ago, where=where, scope=scope)
+    if not len(said):
+        return pd.DataFrame()
+    common: dict[str, Any] = {"where": where, "scope": scope}
+
+    def returned_by(as_of: Day, amount: str, until: Day) -> "pd.Series[float]":
+        asked = {**common, "as_of": as_of, "until": until}
+        return total(build, "returned_units", returned(amount), "order", ("month",), **asked)
+
+    rows = []
+    for days, mine in said.groupby("days_ago"):
+        then = pd.Timestamp(mine["as_of"].iloc[0])
+        day = then.date()
+        month = mine.set_index("month")
+        value, units = (returned_by(day, a, day).reindex(month.index).fillna(0.0) for a in ("net_amount", "units"))
+        each = (value / units.where(units > 0)).fillna(value.sum() / max(float(units.sum()), 1.0))
+        came = (returned_by(None, "net_amount", day) - value).reindex(month.index).fillna(0.0)
+        booked, open_ = (float((month[c] * each).sum()) for c in ("to_come", "still_to_come"))
+        half = float(np.hypot.reduce((month["to_come_high"] - month["to_come"]).fillna(0.0).to_numpy()))
+        known = float(came.sum()) + open_
+        rows.append({
+            "days_ago": days, "as_of": then, "units_booked": month["to_come"].sum(), "low": max(month["to_come"].sum() - half, 0.0), "high": month["to_come"].sum() + half,
+            "units_came": month["came_since"].sum(), "units_open": month["still_to_come"].sum(), "booked": booked, "came": float(came.sum()), "open": open_,
+            "error": booked / known - 1 if known > 0 else np.nan,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
