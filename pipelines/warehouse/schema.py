@@ -439,7 +439,7 @@ fact_return_line = _star(
 )  # fmt: skip
 fact_return_event = _star(
     "fact_return_event", "One event of a return line, newest version.",
-    _key("event_key", "the event"), _c("event_id", String, "Event, source first"), _key("return_line_key", "the return line"),
+    _key("event_key", "the event"), _key("return_line_key", "the return line"),
     _key("return_key", "the return"), _c("event", String, "What happened"), _c("occurred_at", DateTime, "UTC"), _c("recorded_at", DateTime, "UTC"),
     _c("units", Integer, "Units"), _c("amount", Money, "Credit, including VAT"), _c("currency", String, "ISO 4217"), _c("place_id", String, "Where, source first"),
     _c("system", String, "System that recorded it"), _c("source", String, "Source"),
