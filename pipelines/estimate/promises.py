@@ -9,7 +9,8 @@ countries of data/legal.csv: Directive 2011/83/EU Art. 13 asks for the refund wi
 seller may wait for the goods or proof that they were sent, whichever is earlier; so it is due at the later of the two. (A
 seller who offers to collect the goods may not wait; logs do not say who offered, so that is not applied.) It stands beside
 any policy, which cannot replace it. Days end at midnight in the shop's time zone and the first day does not count, as in
-Regulation (EEC, Euratom) 1182/71 Art. 3; its extension over weekends is left out, which is the stricter reading.
+Regulation (EEC, Euratom) 1182/71 Art. 3; the last instant of the last day is in time, the midnight after it, where a date
+without a time of day falls, is a day late. The article's extension over weekends is left out, which is the stricter reading.
 """
 
 from datetime import date
@@ -158,7 +159,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             SELECT d.country, d.day, l.duration_unit, l.duration, CASE l.duration_unit WHEN 'business_days' THEN b.day ELSE d.day + l.days END AS due_on
             FROM dim_day d CROSS JOIN length l
             LEFT JOIN dim_day b ON b.country = d.country AND b.is_business_day AND b.business_day_no = d.business_day_no + l.days)
-        SELECT due.*, e.zone, e.ends_at FROM due JOIN day_end e ON e.day = due.due_on;
+        SELECT due.*, e.zone, e.ends_at - INTERVAL 1 MICROSECOND AS ends_at FROM due JOIN day_end e ON e.day = due.due_on;
 
         INSERT INTO estimate_promise BY NAME
         WITH seen AS (SELECT source, {recorded} FROM fact_return_line GROUP BY source),
