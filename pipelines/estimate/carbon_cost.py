@@ -101,10 +101,7 @@ def vintage(rows: list[dict[str, str]], year: int) -> dict[str, str]:
 
 def _factor_table(connection: Connection) -> TableClause:
     """Store the factor of each vehicle, unit and year that legs were travelled in."""
-    first, last = connection.execute(
-        "SELECT min(year(started_on)), max(year(started_on)) FROM fact_return_leg"
-    ).fetchall()[0]
-    years = range(first, last + 1) if first is not None else range(2025, 2026)
+    years = [y for (y,) in connection.execute("SELECT DISTINCT year(started_on) FROM fact_return_leg").fetchall() if y]
 
     def by(row: dict[str, str]) -> tuple[str, str]:
         return row["vehicle"], row["unit"]
@@ -448,11 +445,10 @@ def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
     lot = _wanted(connection, "fact_return_line", where_lot)
     price = _keep(connection, "style_price", _style_price())
     basis = _keep(connection, "lot_basis", _lot_basis(lot, price, is_whole=where_lot == "TRUE"))
-    carried = basis.c.kg_co2e.is_not(None)
     _fill(connection, "estimate_return_carbon", select(
         basis.c.return_lot_key, carbon.allocate(basis.c.kg_co2e, basis.c.weight, basis.c.total_weight).label("kg_co2e"),
-        carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"),
-    ).where(carried))  # fmt: skip
+        carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"), (basis.c.unknown_legs == 0).label("is_whole"),
+    ).where(basis.c.unknown_legs.is_not(None)))  # fmt: skip
     _fill(connection, "estimate_return_cost", union_all(*_components(basis, _euro_rate(connection))))
     connection.execute("DROP TABLE lot_basis; DROP TABLE style_price")
     _list_factors(connection)
@@ -478,10 +474,11 @@ def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
     rank = case((leg_cost.c.status == "measured", MEASURED), (leg_cost.c.status == "imputed", IMPUTED), else_=ASSUMED)
     measured = case((leg_carbon.c.status == "measured", leg_carbon.c.kg_co2e), else_=0.0)
     parts = union_all(
-        select(leg_carbon.c.leg_key, leg_carbon.c.kg_co2e, measured.label("kg_co2e_measured"), _double(null()).label("freight"), cast(null(), Integer).label("freight_rank")),
-        select(leg_cost.c.leg_key, null(), null(), _double(leg_cost.c.amount), rank).where(leg_cost.c.amount != 0),
+        select(leg_carbon.c.leg_key, leg_carbon.c.kg_co2e, measured.label("kg_co2e_measured"), case((leg_carbon.c.kg_co2e.is_(None), 1), else_=0).label("unknown_legs"),
+               _double(null()).label("freight"), cast(null(), Integer).label("freight_rank")),
+        select(leg_cost.c.leg_key, null(), null(), null(), _double(leg_cost.c.amount), rank).where(leg_cost.c.amount != 0),
     ).subquery("parts")  # fmt: skip
-    sums = (func.sum(parts.c[n]).label(n) for n in ("kg_co2e", "kg_co2e_measured", "freight"))
+    sums = (func.sum(parts.c[n]).label(n) for n in ("kg_co2e", "kg_co2e_measured", "unknown_legs", "freight"))
     chain = (
         select(leg.c.parcel_key, *sums, func.max(parts.c.freight_rank).label("freight_rank"))
         .join(parts, parts.c.leg_key == leg.c.leg_key).where(of_lots(leg.c.parcel_key)).group_by(leg.c.parcel_key).subquery("chain")
@@ -543,7 +540,7 @@ def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
             (_double(lot.c.net_amount) * lot.c.fx_rate).label("net"), (_double(lot.c.cost_amount) * lot.c.fx_rate).label("cost"), of_line(order.c.outbound_cost).label("outbound"),
             of_line(order.c.payment_fee).label("payment_fee"), of_recovery(recovered.c.amount).label("recovered"), of_recovery(recovered.c.treatment_cost).label("treatment_cost"),
             prices[0].c.price.label("price_then"), prices[1].c.price.label("price_now"), fee.label("fee"), weight.label("weight"), total.label("total_weight"),
-            chain.c.kg_co2e, chain.c.kg_co2e_measured, chain.c.freight, chain.c.freight_rank,
+            chain.c.kg_co2e, chain.c.kg_co2e_measured, chain.c.unknown_legs, chain.c.freight, chain.c.freight_rank,
         )
         .select_from(lot)
         .outerjoin(parcel, parcel.c.parcel_key == lot.c.parcel_key)

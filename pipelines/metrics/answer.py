@@ -21,6 +21,7 @@ from pipelines.metrics import carbon, money, promises, returns
 from pipelines.metrics.base import (
     ALIASES,
     EVERYTHING,
+    ONLY,
     TAKEN,
     Ask,
     Metric,
@@ -282,7 +283,9 @@ def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
         reason=notes,
         caution=caution,
     )
-    found[["value", "low", "high"]] = found[["value", "low", "high"]].astype(float).mask(grey)
+    found[["value", "low", "high"]] = (
+        found[["value", "low", "high"]].astype(float).mask(grey & ~notes.str.startswith(ONLY))
+    )
     found["n"] = found["n"].astype(float)
     return found[columns].reset_index(drop=True)
 

@@ -503,8 +503,9 @@ estimate_leg_cost = _star(
     _key("leg_key", "the leg"), _c("amount", Money, "Excluding VAT"), _c("status", String, "measured, imputed or assumed"), _c("method", String, "Invoice or rule"),
 )  # fmt: skip
 estimate_return_carbon = _star(
-    "estimate_return_carbon", "One lot: its share of its parcel's emissions, by mass.",
+    "estimate_return_carbon", "One lot whose parcel has legs: its share of the parcel's emissions, by mass.",
     _key("return_lot_key", "the lot"), _c("kg_co2e", Double, "Well to wheel (kg)"), _c("kg_co2e_measured", Double, "Part resting on measured inputs only (kg)"),
+    _c("is_whole", Boolean, "Every leg of its parcel has an answer; kg_co2e is of those that have"),
 )  # fmt: skip
 estimate_return_cost = _star(
     "estimate_return_cost", "One component of the cost of one lot, in the reporting currency.",
