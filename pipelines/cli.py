@@ -412,8 +412,12 @@ def metric(
     question = _question(by, since, until, where, as_of)
     found = declared.metric(key)
     with _open(warehouse) as build:
+        declared.check_values(build, key, question["where"])
         answer = declared.answer(build, key, **question)
-    rows = [{str(k): v for k, v in row.items()} for row in answer.to_dict("records")]
+    rows = [
+        {str(k): v.date() if isinstance(v, datetime) else v for k, v in row.items()}  # a month is a day, not a time
+        for row in answer.to_dict("records")
+    ]
     if output is Format.table:
         empty = not any(row["reason"] for row in rows)
         rows = [
@@ -499,6 +503,7 @@ def export(
     found = declared.metric(key)
     total = None
     with _open(warehouse) as build:
+        declared.check_values(build, key, question["where"])
         if rows is None:
             frame = declared.answer(build, key, **question)
         else:

@@ -10,6 +10,7 @@
     ├── WarehouseLocked      another load is writing
     ├── UnknownMetric        no metric has that key
     ├── UnknownDimension     a metric cannot be cut that way
+    ├── UnknownValue         nothing has the value a filter asks for
     ├── ExportError          a file cannot be exported, or is no export
     └── ActionError          an action cannot be logged, or there is none of that number
 
@@ -64,6 +65,10 @@ class UnknownMetric(BackhaulError):
 
 class UnknownDimension(BackhaulError):
     """A metric cannot be cut that way."""
+
+
+class UnknownValue(BackhaulError):
+    """Nothing has the value a filter asks for."""
 
 
 class ExportError(BackhaulError):

@@ -26,7 +26,8 @@ from pipelines.sources import Source, recognise, source_named
 from pipelines.sources.mapping import Mapping
 from pipelines.warehouse import build, contracts, schema, shape
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
+COMPACT_EVERY = 10  # increments after which the rows that were replaced are cleared out of the file
 Progress = Callable[[str], None]
 
 
@@ -63,6 +64,7 @@ def load(
     """
     with build.writing(settings.warehouse):
         memory = state.State(settings.warehouse)
+        draft: build.Draft | None = None
         try:
             build.sweep(settings.warehouse)
             _sweep_logs(settings, memory)
@@ -71,6 +73,8 @@ def load(
                 _begin(memory, _files([Path(p) for p in paths]), source, namespace)
             for step, status in ((_land, "landing"), (_log, "landed")):
                 for row in memory.loads_with(status):
+                    if step is _log and draft is None:  # the last build is copied while new rows are judged
+                        draft = build.Draft(settings.warehouse, state.now(), report.build_id)
                     try:
                         step(settings, memory, row, report, progress)
                     except BackhaulError:  # the files are at fault: they are not tried again, later loads go on
@@ -78,13 +82,16 @@ def load(
                         raise
             logged = memory.loads_with("logged")
             if logged or (report.build_id is None and memory.loads_with("published")):
-                _build(settings, memory, logged, report, progress)
+                draft = draft or build.Draft(settings.warehouse, state.now(), report.build_id)
+                _build(settings, memory, draft, logged, report, progress)
             return report
         except (duckdb.Error, OperationalError) as error:
             if _is_disk_full(error):
                 raise OSError(errno.ENOSPC, "No space left on device", str(settings.warehouse)) from error
             raise
         finally:
+            if draft is not None:
+                draft.discard()
             memory.close()
 
 
@@ -285,39 +292,45 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
 
 
 def _build(
-    settings: Settings, memory: state.State, logged: list[dict[str, Any]], report: Report, progress: Progress
+    settings: Settings,
+    memory: state.State,
+    draft: build.Draft,
+    logged: list[dict[str, Any]],
+    report: Report,
+    progress: Progress,
 ) -> None:
     """Shape, estimate, check and publish one build over everything logged."""
-    warehouse = settings.warehouse
+    log, build_id = settings.warehouse / "log", draft.build_id
     loads = [row["load_id"] for row in memory.loads_with("logged", "published")]
-    previous = build.readable_id(warehouse)
-    build_id = build.new_id(warehouse, state.now())
-    connection = build.start(warehouse, build_id, previous, settings.threads)
-    before = _row_counts(connection) if previous else {}
+    new = [row["load_id"] for row in logged]
+    connection = draft.open(settings.threads)
+    before = _row_counts(connection) if draft.is_copy else {}
     try:
         progress("reading the logs")
-        shape.open_logs(connection, warehouse / "log", loads)
-        found = shape.flags(connection, settings.reporting_currency)
+        shape.open_logs(connection, log, loads, new)
+        last = _info(connection) if draft.is_copy else {}
+        is_known = last.get("schema_version") == SCHEMA_VERSION
+        known = shape.Flags.of(last["flags"]) if is_known else None
+        found = shape.flags(connection, settings.reporting_currency, known)
         is_increment = False
-        if (
-            previous
-            and _info(connection).get("flags") == found.text()
-            and _info(connection).get("schema_version") == SCHEMA_VERSION
-        ):
-            shape.touch(connection, [row["load_id"] for row in logged])
+        if found == known:
+            shape.touch(connection)
             is_increment = shape.touched_share(connection) <= shape.SHARE_TO_REBUILD
-        if previous and not is_increment:
-            connection.close()
-            build.sweep(warehouse)
-            connection = build.start(warehouse, build_id, None, settings.threads)
-            shape.open_logs(connection, warehouse / "log", loads)
+        if not is_increment:
+            last = {}
+            if draft.is_copy:
+                connection.close()
+                draft.empty()
+                connection = draft.open(settings.threads)
+                shape.open_logs(connection, log, loads, new)
+            shape.survivors(connection)
         progress("shaping facts")
         _shape(connection, found, is_increment)
-        _write_info(connection, build_id, found, is_increment, loads)
+        _write_info(connection, build_id, found, last, loads)
         progress("estimating cost, carbon, promises and probabilities")
         estimate.run(connection, settings, is_increment=is_increment)
         progress("checking")
-        results = checks.run(connection)
+        results = checks.run(connection, is_increment=is_increment)
         at = state.now()
         memory.write(state.check_result, [
             {"build_id": build_id, "name": r.check.name, "is_blocking": int(r.check.is_blocking), "rows": r.rows, "sample": r.sample, "sentence": r.check.sentence, "checked_at": at} for r in results
@@ -331,7 +344,8 @@ def _build(
             )
         after = _row_counts(connection)
         progress("publishing")
-        build.publish(warehouse, build_id, connection, settings.keep_builds)
+        increments = int(_info(connection)["increments"])
+        draft.publish(connection, settings.keep_builds, compact=increments % COMPACT_EVERY == 0)
     finally:
         connection.close()
     memory.write(state.build, [
@@ -346,7 +360,9 @@ def _build(
 def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increment: bool) -> None:
     if not is_increment:
         shape.create_tables(connection)
-        shape.shape_dimensions(connection, found.currency)
+        shape.shape_dimensions(connection)
+        shape.look_up(connection, found.currency, is_increment=False)
+        shape.relate(connection, is_increment=False)
         shape.shape_order_lines(connection, found)
         shape.shape_return_lines(connection, found)
         shape.shape_legs(connection, found)
@@ -355,38 +371,41 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
     else:
         line, of_return, parcel, refund = shape.TOUCHED.values()
         shape.narrow(connection)
-        lots = f"return_lot_key IN (SELECT return_lot_key FROM fact_return_line WHERE {shape.SHARES_COST})"
+        shape.touch_estimated(connection)
+        leg, lot, returned = shape.ESTIMATED.values()
         connection.execute(f"""
-            DELETE FROM estimate_return_probability WHERE {line};
-            DELETE FROM estimate_promise WHERE return_key IN (SELECT return_key FROM fact_return_line WHERE {of_return});
-            DELETE FROM estimate_return_carbon WHERE {lots}; DELETE FROM estimate_return_cost WHERE {lots};
-            DELETE FROM estimate_leg_carbon WHERE leg_key IN (SELECT leg_key FROM fact_return_leg WHERE {parcel});
-            DELETE FROM estimate_leg_cost WHERE leg_key IN (SELECT leg_key FROM fact_return_leg WHERE {parcel});
+            DELETE FROM estimate_return_probability WHERE {line}; DELETE FROM estimate_promise WHERE {returned};
+            DELETE FROM estimate_return_carbon WHERE {lot}; DELETE FROM estimate_return_cost WHERE {lot};
+            DELETE FROM estimate_leg_carbon WHERE {leg}; DELETE FROM estimate_leg_cost WHERE {leg};
             DELETE FROM fact_order_line WHERE {line}; DELETE FROM fact_return_line WHERE {of_return}; DELETE FROM fact_return_event WHERE {of_return};
             DELETE FROM fact_return_leg WHERE {parcel}; DELETE FROM fact_recovery WHERE {of_return}; DELETE FROM fact_refund WHERE {refund};
             DELETE FROM fact_refund_line WHERE {refund} OR (refund_key IS NULL AND {of_return});
             DELETE FROM build_info;
         """)  # fmt: skip
-        shape.shape_dimensions(connection, found.currency)
+        shape.look_up(connection, found.currency, is_increment=True)
         shape.shape_order_lines(connection, found, line)
+        shape.relate(connection, is_increment=True)
         shape.shape_return_lines(connection, found, of_return)
         shape.shape_legs(connection, found, parcel)
         shape.shape_refunds(connection, found, refund, of_return)
         shape.shape_recoveries(connection, found, of_return)
-    shape.shape_seen(connection, *([line] if is_increment else []))
+        shape.touch_estimated(connection)
+    shape.shape_seen(connection, is_increment=is_increment)
 
 
 def _write_info(
-    connection: duckdb.DuckDBPyConnection, build_id: str, found: shape.Flags, is_increment: bool, loads: list[str]
+    connection: duckdb.DuckDBPyConnection, build_id: str, found: shape.Flags, last: dict[str, str], loads: list[str]
 ) -> None:
+    """Describe the build; `last` is the description of the one it was copied from, if any."""
     observed = connection.execute(
         "SELECT max(last_occurred_at) FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund', 'refund_line', 'recovery')"
     ).fetchall()[0][0]
-    info = {
+    info = last | {
         "build_id": build_id, "schema_version": SCHEMA_VERSION, "flags": found.text(), "reporting_currency": found.currency,
-        "observed_until": observed.isoformat() if observed else "", "created_at": state.now().isoformat(), "kind": "increment" if is_increment else "full", "loads": " ".join(loads),
+        "observed_until": observed.isoformat() if observed else "", "created_at": state.now().isoformat(), "kind": "increment" if last else "full", "loads": " ".join(loads),
+        "increments": str(int(last["increments"]) + 1 if last else 0),
     }  # fmt: skip
-    connection.executemany("INSERT INTO build_info VALUES (?, ?)", list(info.items()))
+    connection.execute("INSERT INTO build_info SELECT unnest(?), unnest(?)", [list(info), list(info.values())])
 
 
 def _info(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:

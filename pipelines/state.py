@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -39,8 +38,10 @@ from sqlalchemy import (
 from pipelines.errors import ActionError
 from pipelines.settings import Settings
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 STATE = MetaData()
-VERSION = 1
 
 load = Table(
     "load", STATE,
@@ -158,25 +159,25 @@ class State:
             with self.transaction() as connection:
                 connection.execute(insert(table), list(rows))
 
-    def read(self, statement: Any) -> pd.DataFrame:
-        """Run a select over the state tables."""
+    def rows(self, statement: Any) -> list[dict[str, Any]]:
+        """Run a select over the state tables; one dict a row."""
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def read(self, statement: Any) -> "pd.DataFrame":
+        """Run a select over the state tables, for people to look at."""
+        import pandas as pd  # a load never needs it
+
         with self._engine.connect() as connection:
             result = connection.execute(statement)
             return pd.DataFrame(result.fetchall(), columns=list(result.keys()))
 
     def loads_with(self, *statuses: str) -> list[dict[str, Any]]:
         """List loads in one of the statuses, oldest first, each with its `files`."""
-        found = self.read(select(load).where(load.c.status.in_(statuses)).order_by(load.c.load_id))
-        files = self.read(
-            select(load_file).where(load_file.c.load_id.in_(list(found.load_id))).order_by(load_file.c.name)
-        )
-        return [
-            {
-                **{str(k): v for k, v in row.items()},
-                "files": [dict(f) for f in files[files.load_id == row["load_id"]].to_dict("records")],
-            }
-            for row in found.to_dict("records")
-        ]
+        found = self.rows(select(load).where(load.c.status.in_(statuses)).order_by(load.c.load_id))
+        wanted = [row["load_id"] for row in found]
+        files = self.rows(select(load_file).where(load_file.c.load_id.in_(wanted)).order_by(load_file.c.name))
+        return [{**row, "files": [f for f in files if f["load_id"] == row["load_id"]]} for row in found]
 
     def known_files(self, source: str, namespace: str, version: str) -> set[str]:
         """Give the content hashes already taken in from a source by the same parser and mapping."""
@@ -190,7 +191,7 @@ class State:
                 load.c.status != "failed",
             )
         )
-        return set(self.read(statement).sha256)
+        return {row["sha256"] for row in self.rows(statement)}
 
     def forget(self, load_id: str) -> None:
         """Drop a load that turned out to hold nothing new."""
@@ -203,7 +204,7 @@ class State:
             connection.execute(update(load).where(load.c.load_id.in_(list(load_ids))).values(status=status, **values))
 
 
-def _read(settings: Settings, statement: Any) -> pd.DataFrame:
+def _read(settings: Settings, statement: Any) -> "pd.DataFrame":
     state = State(settings.warehouse)
     try:
         return state.read(statement)
@@ -211,7 +212,7 @@ def _read(settings: Settings, statement: Any) -> pd.DataFrame:
         state.close()
 
 
-def loads(settings: Settings) -> pd.DataFrame:
+def loads(settings: Settings) -> "pd.DataFrame":
     """List loads with their counts, newest first: one row per load and log."""
     return _read(
         settings,
@@ -224,7 +225,7 @@ def loads(settings: Settings) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def quarantine_by_rule(settings: Settings) -> pd.DataFrame:
+def quarantine_by_rule(settings: Settings) -> "pd.DataFrame":
     """Count quarantined rows by source, log and rule, with one place to look at."""
     statement = (
         select(
@@ -242,14 +243,14 @@ def quarantine_by_rule(settings: Settings) -> pd.DataFrame:
     return _read(settings, statement)
 
 
-def check_results(settings: Settings) -> pd.DataFrame:
+def check_results(settings: Settings) -> "pd.DataFrame":
     """Give the checks of the newest build that was checked, failed ones first."""
     newest = select(check_result.c.build_id).order_by(check_result.c.checked_at.desc()).limit(1).scalar_subquery()
     statement = select(check_result).where(check_result.c.build_id == newest)
     return _read(settings, statement.order_by(check_result.c.rows.desc(), check_result.c.name))
 
 
-def builds(settings: Settings) -> pd.DataFrame:
+def builds(settings: Settings) -> "pd.DataFrame":
     """List builds with the rows of each table and what changed, newest first."""
     return _read(settings, select(build).order_by(build.c.build_id.desc(), build.c.table))
 

@@ -281,7 +281,7 @@ TABLES: dict[str, list[dict[str, Any]]] = {
     "fact_return_leg": [leg for leg, _ in LEGS],
     "estimate_leg_carbon": [carbon for _, carbon in LEGS],
     "estimate_leg_cost": [{"leg_key": 1, "amount": 4, "status": "measured", "method": "invoice"}, {"leg_key": 3, "amount": 6, "status": "measured", "method": "invoice"}],
-    "estimate_return_carbon": [{"return_lot_key": ord(n), "kg_co2e": kg, "kg_co2e_measured": m} for n, kg, m in LOT_CARBON],
+    "estimate_return_carbon": [{"return_lot_key": ord(n), "kg_co2e": kg, "kg_co2e_measured": m, "is_whole": True} for n, kg, m in LOT_CARBON],
     "estimate_return_cost": [{"return_lot_key": ord(n), "component": c, "amount": a, "status": s, "method": "rule"} for n, c, a, s in COSTS],
     "estimate_promise": PROMISES,
     "estimate_breach_risk": [

@@ -124,6 +124,7 @@ def _share(by: str, part: str, of: str, of_name: str, name: str) -> str:
 
 _LOT_COST = "fact_return_line JOIN estimate_return_cost USING (return_lot_key)"
 _LEG_CARBON = "fact_return_leg JOIN estimate_leg_carbon USING (leg_key)"
+_COVERED = "count(*) AS legs, count(*) FILTER (kg_co2e IS NULL) AS unknown"
 _PASSED_RECEIPT = "coalesce(inspected_at, refunded_at)"
 _VALUES = {
     "sold_value": ("sum(net_amount * fx_rate) FILTER (units_sold <> 0)", "NULL"),
@@ -317,18 +318,19 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
         ("component",), 'SELECT component, sum(abs(amount)) FILTER (status = \'measured\') AS measured, sum(abs(amount)) AS "all" FROM estimate_return_cost GROUP BY 1'
     ),
     # -- carbon and what becomes of goods
-    "kg_co2e": (("role", "mode"), f"SELECT role, mode, sum(kg_co2e) AS kg FROM {_LEG_CARBON} GROUP BY ALL"),
+    "kg_co2e": (("role", "mode"), f"SELECT role, mode, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY ALL"),
     "kg_co2e_per_100_sold": (
         ("month",),
-        f"""SELECT month, kg, sold FROM ({_monthly("ordered_on", "units_sold", "sold", "fact_order_line")})
-            FULL JOIN ({_monthly("ordered_on", "kg_co2e", "kg", f"{_LEG_CARBON} WHERE ordered_on IS NOT NULL")}) USING (month)""",
+        f"""SELECT month, kg, sold, legs, unknown FROM ({_monthly("ordered_on", "units_sold", "sold", "fact_order_line")})
+            FULL JOIN (SELECT date_trunc('month', ordered_on)::DATE AS month, sum(kg) AS kg, sum(legs) AS legs, sum(unknown) AS unknown FROM (
+                SELECT ordered_on, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} WHERE ordered_on IS NOT NULL GROUP BY 1) GROUP BY 1) USING (month)""",
     ),
     "kg_co2e_per_return": (
         ("country",),
-        f"""SELECT country, kg, confirmed FROM (SELECT country, sum(kg_co2e) AS kg FROM {_LEG_CARBON} GROUP BY 1)
+        f"""SELECT country, kg, confirmed, legs, unknown FROM (SELECT country, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1)
             FULL JOIN (SELECT country, sum(units) AS confirmed FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1) USING (country)""",
     ),
-    "primary_data_share": (("carrier",), f"SELECT carrier, sum(kg_co2e) FILTER (status = 'measured') AS primary, sum(kg_co2e) AS kg FROM {_LEG_CARBON} GROUP BY 1"),
+    "primary_data_share": (("carrier",), f"SELECT carrier, sum(kg_co2e) FILTER (status = 'measured') AS primary, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1"),
     "resold_as_new_share": (("category",), _fate("category", "resold_as_new")),
     "refurbished_share": (("place_id",), _fate("place_id", "refurbished")),
     "donated_share": (("country",), _fate("country", "donated")),

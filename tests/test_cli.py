@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines import cli
+from pipelines.errors import UnknownValue
 from pipelines.settings import Settings
 
 VERBS = (
@@ -73,6 +74,22 @@ def test_from_to_and_where_narrow_the_answer(at: tuple[str, str]) -> None:
         )
     )
     assert row["value"] == 3  # O2-1 falls on the 6th in Paris, O4-1 on the 15th
+
+
+def test_a_value_nobody_has_names_those_there_are(at: tuple[str, str]) -> None:
+    with pytest.raises(UnknownValue, match=r"No row of sold_units has country 'ZZ'\. There are: FR\."):
+        run("metric", "sold_units", "--where", "country=ZZ", *at)
+    with pytest.raises(UnknownValue, match=r"market 'fr'\. There are: .*FR"):
+        run("metric", "kg_co2e", "--where", "market=fr", *at)
+    [row] = json.loads(run("metric", "sold_units", "--where", "month=2031-01-01", "--format", "json", *at))
+    assert row["value"] == 0
+    [row] = json.loads(run("metric", "sold_units", "--where", "several_sizes=true", "--format", "json", *at))
+    assert row["status"] == "ok"
+
+
+def test_a_month_is_printed_as_a_day(at: tuple[str, str]) -> None:
+    rows = list(csv.DictReader(io.StringIO(run("metric", "sold_units", "--by", "month", "--format", "csv", *at))))
+    assert [row["month"] for row in rows] == ["2025-12-01", "2026-01-01"]
 
 
 def test_as_of_answers_as_it_was(at: tuple[str, str]) -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from conftest import TINY_SHOP, fresh, write_rows, write_shop
 
-from pipelines import state
+from pipelines import checks, state
 from pipelines.errors import CheckFailed, SourceError, WarehouseLocked, WarehouseMissing
 from pipelines.load import load
 from pipelines.settings import Settings
@@ -187,7 +187,11 @@ def big_shop(count: int) -> Shop:
     return shop
 
 
-def test_an_increment_gives_what_a_full_build_gives(settings: Settings, tmp_path: Path) -> None:
+def test_an_increment_gives_what_a_full_build_gives(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [checks.Check(k, "Rows looked at.", f"SELECT 1 FROM {t} WHERE {{{k}}}", False) for t, k in (("fact_return_line", "return_line_key"), ("fact_return_leg", "shaped_leg"))]  # fmt: skip
+    monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS, *asked))
     whole = big_shop(30)
     late = {r["event_id"] for r in whole["return_event"] if r["event_id"] in ("7x3", "13x4", "12x5", "21x6")} | {
         r["event_id"] for r in whole["return_event"] if r["return_id"] == "R3x7"
@@ -200,6 +204,9 @@ def test_an_increment_gives_what_a_full_build_gives(settings: Settings, tmp_path
     load(settings, [write_shop(tmp_path / "first", first)])
     report = load(settings, [write_shop(tmp_path / "second", second)])
     assert report.kind == "increment"
+    looked_at = {w["check"]: w["rows"] for w in report.warnings}
+    assert 0 < looked_at["return_line_key"] < report.changes["fact_return_line"]["rows"] / 4
+    assert 0 < looked_at["shaped_leg"] < report.changes["fact_return_leg"]["rows"] / 4
     at_once = fresh(tmp_path / "at_once")
     assert load(at_once, [write_shop(tmp_path / "whole", whole)]).kind == "full"
     assert_same(tables(at_once), tables(settings))
@@ -208,6 +215,41 @@ def test_an_increment_gives_what_a_full_build_gives(settings: Settings, tmp_path
         tables(settings, ("estimate_promise", "estimate_leg", "estimate_return_c")),
     )
     assert_same(left, right)
+
+
+def moved(whole: Shop, thing: str, key: str, changes: dict[str, dict[str, object]]) -> list[dict[str, object]]:
+    """Later versions of rows, with something in them changed."""
+    rows = {r[key]: r for r in whole[thing]}
+    return [{**rows[i], **change, "recorded_at": "2026-01-25T00:00:00Z"} for i, change in changes.items()]
+
+
+def test_a_row_that_moves_leaves_nothing_where_it_was(settings: Settings, tmp_path: Path) -> None:
+    whole = big_shop(30)
+    line, event, element, refund_line = (
+        whole[t][-1] for t in ("order_line", "return_event", "chain_element", "refund_line")
+    )
+    other = {t: next(r for r in whole[t] if r[k] != moving[k]) for t, k, moving in (
+        ("return_event", "return_line_id", event), ("chain_element", "parcel_id", element), ("refund_line", "refund_id", refund_line))}  # fmt: skip
+    edits: Shop = {
+        "order_line": moved(whole, "order_line", "order_line_id", {line["order_line_id"]: {"customer_id": "somebody else", "order_id": "O1x3"}}),
+        "return_event": moved(whole, "return_event", "event_id", {event["event_id"]: {k: other["return_event"][k] for k in ("return_line_id", "return_id", "order_line_id", "parcel_id")}}),
+        "chain_element": moved(whole, "chain_element", "element_id", {element["element_id"]: {"parcel_id": other["chain_element"]["parcel_id"]}}),
+        "refund_line": moved(whole, "refund_line", "refund_line_id", {refund_line["refund_line_id"]: {"refund_id": other["refund_line"]["refund_id"]}}),
+    }  # fmt: skip
+    # touches again where the rows were
+    after: Shop = {
+        "return_event": [{**event, "event_id": "late", "event": "inspected", "occurred_at": "2026-01-26T09:00:00Z"}],
+        "chain_element": [{**element, "element_id": "late", "element_no": 9}],
+        "order_line": [{**line, "order_line_id": "late"}],
+    }
+    load(settings, [write_shop(tmp_path / "first", whole)])
+    for name, rows in (("edits", edits), ("after", after)):
+        assert load(settings, [write_shop(tmp_path / name, rows)]).kind == "increment"
+    at_once = fresh(tmp_path / "at_once")
+    load(at_once, [write_shop(tmp_path / "whole", {t: whole[t] + edits.get(t, []) + after.get(t, []) for t in whole})])
+    assert_same(tables(at_once), tables(settings))
+    estimates = ("estimate_promise", "estimate_leg", "estimate_return_c")
+    assert_same(tables(at_once, estimates), tables(settings, estimates))
 
 
 def test_the_latest_version_wins_whatever_arrives_last(settings: Settings, tmp_path: Path) -> None:

@@ -251,6 +251,34 @@ def test_a_source_without_the_fact_is_left_out_of_both_sides(tmp_path: Path) -> 
         assert by_source["status"].to_dict() == {"shop": "ok", "till": "greyed"}
 
 
+@pytest.mark.parametrize(
+    ("more", "status", "reason"),
+    [
+        (0, "greyed", "only 3 of 4 legs have an emission factor: the value is of these alone"),
+        (96, "ok", "without 1 of 100 legs: no emission factor"),
+    ],
+)
+def test_legs_without_a_factor_are_counted(tmp_path: Path, more: int, status: str, reason: str) -> None:
+    legs, carbon = hand_build.TABLES["fact_return_leg"], hand_build.TABLES["estimate_leg_carbon"]
+    unknown = [{**carbon[0], "factor_id": None, "kg_co2e": None}, *carbon[1:]]
+    lots = [{**r, "is_whole": i > 0} for i, r in enumerate(hand_build.TABLES["estimate_return_carbon"])]
+    others = range(100, 100 + more)
+    legs = [*legs, *({**legs[1], "leg_key": key} for key in others)]
+    unknown += [{**carbon[1], "leg_key": key, "kg_co2e": 0.0} for key in others]
+    with rebuilt(tmp_path, fact_return_leg=legs, estimate_leg_carbon=unknown, estimate_return_carbon=lots) as build:
+        for key, value in (("kg_co2e", 2.5), ("kg_co2e_per_100_sold", 250 / 9), ("kg_co2e_per_return", 2.5 / 8), ("primary_data_share", 2 / 2.5)):  # fmt: skip
+            found = metrics.answer(build, key).iloc[0]
+            assert (found["value"], found["status"], found["reason"]) == (pytest.approx(value), status, reason)
+        by_role = metrics.answer(build, "kg_co2e", by=("role",)).set_index("role")
+        assert by_role["reason"]["first_mile"] == ""
+        assert by_role["status"]["trunk"] == "greyed"
+        by_category = metrics.answer(build, "kg_co2e", by=("category",)).set_index("category")
+        assert by_category["status"].to_dict() == {"dress": "greyed", "shoes": "ok"}
+        assert by_category["reason"]["dress"].startswith("only 2 of 3 returned lots with all their legs have")
+        periods = {"period": (date(2025, 10, 1), date(2026, 1, 31)), "against": (date(2025, 10, 1), date(2026, 1, 31))}
+        assert metrics.compare(build, "kg_co2e", **periods)["status"].tolist() == [status]
+
+
 def test_a_dimension_only_one_side_knows_is_greyed(build: Build) -> None:
     found = metrics.answer(build, "observed_return_rate", by=("carrier",))
     assert found["status"].tolist() == ["greyed"]

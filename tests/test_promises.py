@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -160,6 +160,11 @@ def filled(build: duckdb.DuckDBPyConnection) -> dict[tuple[int, str], dict[str, 
     return answer
 
 
+def end_of(midnight: datetime) -> datetime:
+    """The last instant of the day that ends then."""
+    return midnight - timedelta(microseconds=1)
+
+
 def states(build: duckdb.DuckDBPyConnection, at: str) -> dict[tuple[int, str], str]:
     when = cast(literal(at), DateTime)
     query = select(STATE.c.return_key, STATE.c.promise_id, promise_state(STATE.c, when))
@@ -185,11 +190,11 @@ def test_dates_worked_out_by_hand(build: duckdb.DuckDBPyConnection) -> None:
     found = filled(build)
     assert found[1, "answer"]["due_at"] == datetime(2025, 4, 29, 9)
     # Two business days after 29 April: 30 April, then 2 May (1 May is a holiday); midnight in Paris is 22:00 UTC.
-    assert found[1, "scan"]["due_at"] == datetime(2025, 5, 2, 22)
+    assert found[1, "scan"]["due_at"] == end_of(datetime(2025, 5, 2, 22))
     # Five after 2 May: 5, 6, 7, 9 (8 May is a holiday), 12.
-    assert found[1, "refund"]["due_at"] == datetime(2025, 5, 12, 22)
-    assert found[1, "whole"]["due_at"] == datetime(2025, 5, 8, 22)
-    assert found[1, "legal_refund"]["due_at"] == datetime(2025, 5, 12, 22)
+    assert found[1, "refund"]["due_at"] == end_of(datetime(2025, 5, 12, 22))
+    assert found[1, "whole"]["due_at"] == end_of(datetime(2025, 5, 8, 22))
+    assert found[1, "legal_refund"]["due_at"] == end_of(datetime(2025, 5, 12, 22))
     assert found[1, "refund"]["amount"] == 40
     assert set(states(build, "2025-06-30").values()) == {"kept"}
     # Paid on 7 May: on the 8th nothing is due for the refund yet.
@@ -197,16 +202,26 @@ def test_dates_worked_out_by_hand(build: duckdb.DuckDBPyConnection) -> None:
     assert states(build, "2025-04-28 08:59")[1, "answer"] == "not_under_promise"
 
 
+@pytest.mark.parametrize(("paid", "state"), [("2025-05-07 22:00", "kept"), ("2025-05-08 22:00", "broken")])
+def test_a_date_without_a_time_is_in_time_on_the_last_day_and_late_on_the_next(
+    build: duckdb.DuckDBPyConnection, paid: str, state: str
+) -> None:
+    # Due by the end of 8 May in Paris; a date alone is its midnight there: of the 8th (22:00 UTC on the 7th), of the 9th.
+    add(build, 1, requested_at="2025-04-28 09:00", received_at="2025-05-02 10:00", refunded_at=paid)
+    filled(build)
+    assert states(build, "2025-06-30")[1, "whole"] == state
+
+
 def test_winter_midnight_in_paris_is_an_hour_later(build: duckdb.DuckDBPyConnection) -> None:
     # Asked on 20 October at 22:30 UTC, which is the 21st in Paris; ten days on, clocks have gone back.
     add(build, 1, requested_at="2025-01-20 23:30")
-    assert filled(build)[1, "whole"]["due_at"] == datetime(2025, 1, 31, 23)
+    assert filled(build)[1, "whole"]["due_at"] == end_of(datetime(2025, 1, 31, 23))
 
 
 @pytest.mark.parametrize(
     ("sent", "received", "due"),
     [
-        ("2025-04-03 12:00", None, datetime(2025, 4, 15, 22)),  # sent early: 14 days from notice on 1 April
+        ("2025-04-03 12:00", None, end_of(datetime(2025, 4, 15, 22))),  # sent early: 14 days from notice on 1 April
         ("2025-04-25 12:00", None, datetime(2025, 4, 25, 12)),  # sent late: proof of dispatch
         (None, "2025-04-25 12:00", datetime(2025, 4, 25, 12)),  # no proof: receipt
         ("2025-04-20 12:00", "2025-04-25 12:00", datetime(2025, 4, 20, 12)),  # the earlier of both

@@ -388,6 +388,31 @@ def test_the_alarm_tells_late_returns_from_a_new_window(build: duckdb.DuckDBPyCo
     assert build.execute("SELECT count(*) FROM (SELECT DISTINCT category, is_dated FROM estimate_development_curve)").fetchall() == [(4,)]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("change", "is_fitted_again"),
+    [
+        ("SELECT 1", False),
+        ("DELETE FROM fact_return_line WHERE hash(return_line_key) % 100 < 2", False),
+        ("DELETE FROM fact_return_line WHERE hash(return_line_key) % 100 < 8", True),
+        ("UPDATE build_source SET last_occurred_at = last_occurred_at + INTERVAL 6 DAY", False),
+        ("UPDATE build_source SET last_occurred_at = last_occurred_at + INTERVAL 7 DAY", True),
+        ("UPDATE fact_order_line SET category = 'hats' WHERE order_line_key = 9", True),
+    ],
+)
+def test_an_increment_fits_again_what_is_stale_or_drifting(
+    build: duckdb.DuckDBPyConnection, change: str, is_fitted_again: bool
+) -> None:
+    estimate.rates(build, Settings(), is_increment=False)
+    build.execute("UPDATE estimate_development_curve SET returned = -1; UPDATE estimate_rate_prior SET deff = -1")
+    build.execute(change)
+    estimate.rates(build, Settings(), is_increment=True)
+    marked = "SELECT count(*) FILTER ({0} = -1) = 0, count(*) > 0 FROM {1}"
+    for column, table in (("returned", "estimate_development_curve"), ("deff", "estimate_rate_prior")):
+        assert build.execute(marked.format(column, table)).fetchall() == [(is_fitted_again, True)]
+    estimate.rates(build, Settings(), is_increment=False)
+    assert build.execute(marked.format("returned", "estimate_development_curve")).fetchall() == [(True, True)]
+
+
 def test_an_empty_build_has_no_estimates() -> None:
     with duckdb.connect() as connection:
         create_tables(connection)

@@ -8,7 +8,7 @@ import duckdb
 
 from pipelines.estimate import carbon_cost, credit_match, promises, rates
 from pipelines.settings import Settings
-from pipelines.warehouse.shape import SHARES_COST
+from pipelines.warehouse.shape import ESTIMATED, SHAPED_LEG, TOUCHED
 
 
 def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increment: bool) -> None:
@@ -17,20 +17,16 @@ def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increme
     The touched keys' earlier estimates must be gone.
     """
 
-    def where(key: str, select: str) -> str:
-        return f"{key} IN ({select})" if is_increment else "TRUE"
+    def where(predicate: str) -> str:
+        return predicate if is_increment else "TRUE"
 
-    lot = where("return_lot_key", f"SELECT return_lot_key FROM fact_return_line WHERE {SHARES_COST}")
-    leg = where("leg_key", "SELECT leg_key FROM fact_return_leg WHERE parcel_key IN (SELECT parcel_key FROM touched_parcel)")  # fmt: skip
-    returns = where("return_key", "SELECT return_key FROM fact_return_line WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line)")  # fmt: skip
-    line = where("order_line_key", "SELECT order_line_key FROM touched_order_line")
+    leg, lot, returned = (where(p) for p in (SHAPED_LEG, ESTIMATED["return_lot_key"], ESTIMATED["return_key"]))
     credit_match.credit_match(connection, settings)
     promises.calendar(connection, settings)
-    promises.promises(connection, settings, returns)
+    promises.promises(connection, settings, returned)
     promises.breach_risk(connection, settings)
-    carbon_cost.lanes(connection, settings)
+    carbon_cost.lanes(connection, settings, leg)
     carbon_cost.legs(connection, settings, leg)
     carbon_cost.returns(connection, settings, lot)
-    rates.curves(connection, settings)
-    rates.priors(connection, settings)
-    rates.probability(connection, settings, line)
+    rates.rates(connection, settings, is_increment=is_increment)
+    rates.probability(connection, settings, where(TOUCHED["order_line_key"]))

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 import duckdb
-import pandas as pd
+import pyarrow as pa
 from duckdb_sqlalchemy import Dialect
 from sqlalchemy import (
     Date,
@@ -31,6 +31,7 @@ from sqlalchemy import (
     select,
     table,
     text,
+    true,
     union_all,
 )
 from sqlalchemy.sql.elements import ColumnElement
@@ -100,10 +101,7 @@ def vintage(rows: list[dict[str, str]], year: int) -> dict[str, str]:
 
 def _factor_table(connection: Connection) -> TableClause:
     """Store the factor of each vehicle, unit and year that legs were travelled in."""
-    first, last = connection.execute(
-        "SELECT min(year(started_on)), max(year(started_on)) FROM fact_return_leg"
-    ).fetchall()[0]
-    years = range(first, last + 1) if first is not None else range(2025, 2026)
+    years = [y for (y,) in connection.execute("SELECT DISTINCT year(started_on) FROM fact_return_leg").fetchall() if y]
 
     def by(row: dict[str, str]) -> tuple[str, str]:
         return row["vehicle"], row["unit"]
@@ -111,7 +109,7 @@ def _factor_table(connection: Connection) -> TableClause:
     vintages = [list(rows) for _, rows in groupby(sorted(factors(), key=by), by)]
     chosen = [vintage(rows, year) | {"for_year": str(year)} for rows in vintages for year in years]
     names = ("factor_id", "vehicle", "unit", "fuel", "wtt", "ttw", "wtw", "for_year")
-    given = pd.DataFrame([{n: row[n] or None for n in names} for row in chosen], dtype="str")
+    given = pa.table({n: pa.array([row[n] or None for row in chosen], pa.string()) for n in names})
     connection.register("given_factor", given)
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE leg_factor AS SELECT factor_id, vehicle, unit, fuel, wtt::DOUBLE AS wtt, ttw::DOUBLE AS ttw, wtw::DOUBLE AS wtw,
@@ -141,6 +139,12 @@ def _keep(connection: Connection, name: str, rows: Select[Any]) -> TableClause:
     return table(name, *(column(c.name, c.type) for c in rows.selected_columns))
 
 
+def _wanted(connection: Connection, name: str, where: str) -> Any:
+    """Give the rows of a fact that match `where`; a few of many are copied once, since several statements read them."""
+    rows = select(t[name]).where(text(where))
+    return rows.subquery("wanted") if where == "TRUE" else _keep(connection, f"wanted_{name}", rows)
+
+
 def _double(value: Any) -> Expression:
     return cast(value, Double)
 
@@ -165,8 +169,8 @@ def _euro_rate(connection: Connection) -> Expression:
 # -- lanes -------------------------------------------------------------------------------------------------------------
 
 
-def lanes(connection: Connection, settings: Settings) -> None:
-    """Fill dim_lane for origins and destinations of legs not known yet, both with coordinates: geopy once per pair of points.
+def lanes(connection: Connection, settings: Settings, where_leg: str = "TRUE") -> None:
+    """Fill dim_lane for origins and destinations not known yet of legs matching `where_leg`, both with coordinates: geopy once per pair of points.
 
     Places of one area, or no further apart than the rounding of coordinates, get the labelled default.
     """
@@ -174,29 +178,31 @@ def lanes(connection: Connection, settings: Settings) -> None:
         SELECT l.lane_key, l.from_place_key, l.to_place_key, a.latitude, a.longitude, b.latitude AS to_latitude, b.longitude AS to_longitude,
             coalesce(a.area = b.area, false) OR greatest(abs(a.latitude - b.latitude), abs(a.longitude - b.longitude)) <= {COORDINATE_STEP} + 1e-9 AS is_same_area
         FROM (SELECT lane_key, min(from_place_key) AS from_place_key, min(to_place_key) AS to_place_key FROM fact_return_leg
-            WHERE lane_key IS NOT NULL AND (element_type = 'transport' OR role = 'customer_trip') GROUP BY 1) l
+            WHERE lane_key IS NOT NULL AND (element_type = 'transport' OR role = 'customer_trip') AND ({where_leg}) GROUP BY 1) l
         ANTI JOIN dim_lane USING (lane_key)
         JOIN dim_place a ON a.place_key = l.from_place_key JOIN dim_place b ON b.place_key = l.to_place_key
         WHERE a.latitude IS NOT NULL AND a.longitude IS NOT NULL AND b.latitude IS NOT NULL AND b.longitude IS NOT NULL ORDER BY 1
-    """).df()  # fmt: skip
-    if new.empty:
+    """).fetchall()  # fmt: skip
+    if not new:
         return
-    ends = new[["latitude", "longitude", "to_latitude", "to_longitude"]].to_numpy()
     known: dict[tuple[float, ...], float] = {}
-    for is_same, pair in zip(new["is_same_area"], map(tuple, ends), strict=True):
-        if not is_same and pair not in known:
-            known[pair] = known[pair[2:] + pair[:2]] = distance.geodesic_km(*pair)
     circuity, near = parameter("circuity"), parameter("same_area_distance")
-    new["distance_km"] = [
-        distance.road_km(known[p], circuity) if not s else near
-        for s, p in zip(new["is_same_area"], map(tuple, ends), strict=True)
-    ]
-    new["method"] = ["same area" if s else f"geodesic x {circuity:g}" for s in new["is_same_area"]]
-    connection.register("given_lane", new)
-    connection.execute(
-        "INSERT INTO dim_lane BY NAME SELECT lane_key, from_place_key, to_place_key, distance_km, method FROM given_lane"
-    )
-    connection.unregister("given_lane")
+    rows = []
+    for *keys, latitude, longitude, to_latitude, to_longitude, is_same_area in new:
+        pair = (latitude, longitude, to_latitude, to_longitude)
+        if not is_same_area and pair not in known:
+            known[pair] = known[pair[2:] + pair[:2]] = distance.geodesic_km(*pair)
+        rows.append((*keys, near, "same area") if is_same_area else (*keys, distance.road_km(known[pair], circuity), f"geodesic x {circuity:g}"))  # fmt: skip
+    _append(connection, "dim_lane", rows)
+
+
+def _append(connection: Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
+    """Append rows that hold every column of a table, in its order."""
+    columns = zip(*rows, strict=True)
+    given = pa.table({c.name: pa.array(values) for c, values in zip(t[name].columns, columns, strict=True)})
+    connection.register("given_row", given)
+    connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM given_row")
+    connection.unregister("given_row")
 
 
 # -- legs --------------------------------------------------------------------------------------------------------------
@@ -205,10 +211,11 @@ def lanes(connection: Connection, settings: Settings) -> None:
 def legs(connection: Connection, settings: Settings, where_leg: str) -> None:
     """Fill estimate_leg_carbon and estimate_leg_cost for the legs matching `where_leg`, a predicate on fact_return_leg."""
     factor = _factor_table(connection)
-    leg = select(t["fact_return_leg"]).where(text(where_leg)).subquery("leg")
-    goods = _goods()
+    leg = _wanted(connection, "fact_return_leg", where_leg)
+    of_parcel = None if where_leg == "TRUE" else select(leg.c.parcel_key)
+    goods = _goods(of_parcel)
     _fill(connection, "estimate_leg_carbon", _transport_carbon(leg, goods, factor))
-    _fill(connection, "estimate_leg_carbon", _treatment_carbon(leg, goods, factor))
+    _fill(connection, "estimate_leg_carbon", _treatment_carbon(leg, goods, factor, of_parcel))
     _fill(connection, "estimate_leg_cost", _leg_cost(leg, _euro_rate(connection)))
 
 
@@ -216,15 +223,18 @@ def _is_live(lot: Any) -> Expression:
     return and_(lot.c.cancelled_at.is_(None), lot.c.rejected_at.is_(None), lot.c.expired_at.is_(None))
 
 
-def _goods() -> FromClause:
-    """Net mass of each parcel's goods (kg), where every lot's product has a weight."""
+def _goods(parcels: Select[Any] | None) -> FromClause:
+    """Net mass of the goods (kg) of parcels, all or some, where every lot's product has a weight."""
     lot = t["fact_return_line"]
     whole = func.count() == func.count(lot.c.weight_kg)
     mass = func.sum(lot.c.weight_kg * _double(lot.c.units))
-    parcels = select(lot.c.parcel_key, _double(case((whole, mass))).label("goods_kg")).where(
-        lot.c.parcel_key.is_not(None), _is_live(lot)
-    )
-    return parcels.group_by(lot.c.parcel_key).subquery("goods")
+    goods = select(lot.c.parcel_key, _double(case((whole, mass))).label("goods_kg"))
+    goods = goods.where(_is_live(lot), _is_of(lot, parcels)).group_by(lot.c.parcel_key)
+    return goods.subquery("goods")
+
+
+def _is_of(lot: FromClause, parcels: Select[Any] | None) -> Expression:
+    return lot.c.parcel_key.is_not(None) if parcels is None else lot.c.parcel_key.in_(parcels)
 
 
 def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
@@ -338,7 +348,7 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
     )  # fmt: skip
 
 
-def _treatment_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
+def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | None) -> Select[Any]:
     """Emissions of treatment: the parcel's goods by what is done with them, each kind with its factor.
 
     A parcel with a lot whose treatment is not decided or has no factor gets no answer yet.
@@ -347,7 +357,7 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
     kind = case(*((lot.c.disposition == name, vehicle) for name, vehicle in TREATMENTS.items()))
     treated = (
         select(lot.c.parcel_key, kind.label("kind"), func.sum(_double(lot.c.units)).label("units"), func.sum(lot.c.weight_kg * _double(lot.c.units)).label("weight_kg"))
-        .where(lot.c.parcel_key.is_not(None), _is_live(lot)).group_by(lot.c.parcel_key, kind).subquery("treated")
+        .where(_is_live(lot), _is_of(lot, parcels)).group_by(lot.c.parcel_key, kind).subquery("treated")
     )  # fmt: skip
     of_parcel = (
         select(treated.c.parcel_key, func.sum(treated.c.units).label("units"))
@@ -430,22 +440,26 @@ def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
     """Fill estimate_return_carbon and estimate_return_cost for lots matching `where_lot`, a predicate on fact_return_line.
 
     `where_lot` takes whole parcels. A lot that was cancelled, rejected or expired carries nothing of a parcel that others
-    travelled in. Then list in factor_set what this build used.
+    travelled in. Then list in factor_set what this build used; legs come first.
     """
-    basis = _keep(connection, "lot_basis", _lot_basis(where_lot))
-    carried = basis.c.kg_co2e.is_not(None)
+    lot = _wanted(connection, "fact_return_line", where_lot)
+    price = _keep(connection, "style_price", _style_price())
+    basis = _keep(connection, "lot_basis", _lot_basis(lot, price, is_whole=where_lot == "TRUE"))
     _fill(connection, "estimate_return_carbon", select(
         basis.c.return_lot_key, carbon.allocate(basis.c.kg_co2e, basis.c.weight, basis.c.total_weight).label("kg_co2e"),
-        carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"),
-    ).where(carried))  # fmt: skip
+        carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"), (basis.c.unknown_legs == 0).label("is_whole"),
+    ).where(basis.c.unknown_legs.is_not(None)))  # fmt: skip
     _fill(connection, "estimate_return_cost", union_all(*_components(basis, _euro_rate(connection))))
-    connection.execute("DROP TABLE lot_basis")
+    connection.execute("DROP TABLE lot_basis; DROP TABLE style_price")
     _list_factors(connection)
 
 
-def _lot_basis(where_lot: str) -> Select[Any]:
-    """All that a lot's carbon and cost follow from, one row a lot."""
-    lot = select(t["fact_return_line"]).where(text(where_lot)).subquery("lot")
+def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
+    """All that a lot's carbon and cost follow from, one row a lot; `is_whole` says that it is of every lot."""
+
+    def of_lots(key: Any) -> Expression:
+        return true() if is_whole else key.in_(select(lot.c[key.name]))
+
     order, policy = t["fact_order_line"], t["dim_policy"]
     leg, leg_carbon, leg_cost = t["fact_return_leg"], t["estimate_leg_carbon"], t["estimate_leg_cost"]
     mass = lot.c.weight_kg * _double(lot.c.units)
@@ -460,31 +474,30 @@ def _lot_basis(where_lot: str) -> Select[Any]:
     rank = case((leg_cost.c.status == "measured", MEASURED), (leg_cost.c.status == "imputed", IMPUTED), else_=ASSUMED)
     measured = case((leg_carbon.c.status == "measured", leg_carbon.c.kg_co2e), else_=0.0)
     parts = union_all(
-        select(leg_carbon.c.leg_key, leg_carbon.c.kg_co2e, measured.label("kg_co2e_measured"), _double(null()).label("freight"), cast(null(), Integer).label("freight_rank")),
-        select(leg_cost.c.leg_key, null(), null(), _double(leg_cost.c.amount), rank).where(leg_cost.c.amount != 0),
+        select(leg_carbon.c.leg_key, leg_carbon.c.kg_co2e, measured.label("kg_co2e_measured"), case((leg_carbon.c.kg_co2e.is_(None), 1), else_=0).label("unknown_legs"),
+               _double(null()).label("freight"), cast(null(), Integer).label("freight_rank")),
+        select(leg_cost.c.leg_key, null(), null(), null(), _double(leg_cost.c.amount), rank).where(leg_cost.c.amount != 0),
     ).subquery("parts")  # fmt: skip
-    sums = (func.sum(parts.c[n]).label(n) for n in ("kg_co2e", "kg_co2e_measured", "freight"))
-    chain_rows = select(leg.c.parcel_key, *sums, func.max(parts.c.freight_rank).label("freight_rank")).join(
-        parts, parts.c.leg_key == leg.c.leg_key
-    )
-    if where_lot != "TRUE":
-        chain_rows = chain_rows.where(leg.c.parcel_key.in_(select(lot.c.parcel_key)))
-    chain = chain_rows.group_by(leg.c.parcel_key).subquery("chain")
+    sums = (func.sum(parts.c[n]).label(n) for n in ("kg_co2e", "kg_co2e_measured", "unknown_legs", "freight"))
+    chain = (
+        select(leg.c.parcel_key, *sums, func.max(parts.c.freight_rank).label("freight_rank"))
+        .join(parts, parts.c.leg_key == leg.c.leg_key).where(of_lots(leg.c.parcel_key)).group_by(leg.c.parcel_key).subquery("chain")
+    )  # fmt: skip
     recovery = t["fact_recovery"]
     recovered = (
         select(
             recovery.c.return_line_key, recovery.c.disposition, func.sum(_double(recovery.c.units)).label("units"), func.sum(_double(recovery.c.amount) * recovery.c.fx_rate).label("amount"),
             func.sum(_double(func.coalesce(recovery.c.treatment_cost, 0)) * recovery.c.fx_rate).label("treatment_cost"),
         )
-        .where(recovery.c.units > 0).group_by(recovery.c.return_line_key, recovery.c.disposition).subquery("recovered")
+        .where(recovery.c.units > 0, of_lots(recovery.c.return_line_key)).group_by(recovery.c.return_line_key, recovery.c.disposition).subquery("recovered")
     )  # fmt: skip
     whole = t["fact_return_line"].alias("whole")
     pays_fee = whole.c.return_type.in_(("withdrawal", "commercial"))
     of_return = (
-        select(whole.c.return_key, func.sum(_double(whole.c.units)).label("units")).where(pays_fee, _is_live(whole), whole.c.confirmed_at.is_not(None))
+        select(whole.c.return_key, func.sum(_double(whole.c.units)).label("units")).where(pays_fee, _is_live(whole), whole.c.confirmed_at.is_not(None), of_lots(whole.c.return_key))
         .group_by(whole.c.return_key).subquery("of_return")
     )  # fmt: skip
-    prices = [_style_price().alias(name) for name in ("price_then", "price_now")]
+    prices = [price.alias(name) for name in ("price_then", "price_now")]
     months = [
         func.date_trunc("month", day)
         for day in (lot.c.ordered_on, cast(func.coalesce(lot.c.restocked_at, lot.c.inspected_at), Date))
@@ -527,7 +540,7 @@ def _lot_basis(where_lot: str) -> Select[Any]:
             (_double(lot.c.net_amount) * lot.c.fx_rate).label("net"), (_double(lot.c.cost_amount) * lot.c.fx_rate).label("cost"), of_line(order.c.outbound_cost).label("outbound"),
             of_line(order.c.payment_fee).label("payment_fee"), of_recovery(recovered.c.amount).label("recovered"), of_recovery(recovered.c.treatment_cost).label("treatment_cost"),
             prices[0].c.price.label("price_then"), prices[1].c.price.label("price_now"), fee.label("fee"), weight.label("weight"), total.label("total_weight"),
-            chain.c.kg_co2e, chain.c.kg_co2e_measured, chain.c.freight, chain.c.freight_rank,
+            chain.c.kg_co2e, chain.c.kg_co2e_measured, chain.c.unknown_legs, chain.c.freight, chain.c.freight_rank,
         )
         .select_from(lot)
         .outerjoin(parcel, parcel.c.parcel_key == lot.c.parcel_key)
@@ -630,9 +643,8 @@ def _word(value: str | Expression) -> Expression:
 def _list_factors(connection: Connection) -> None:
     """Fill factor_set with the factors, parameters and rules this build used."""
     used = connection.execute("""
-        SELECT factor_id, min(year(started_on)) AS first_year, max(year(started_on)) AS last_year
-        FROM (SELECT unnest(string_split(factor_id, ' + ')) AS factor_id, started_on FROM (
-            SELECT factor_id, started_on FROM estimate_leg_carbon JOIN (SELECT leg_key, date_trunc('year', started_on) AS started_on FROM fact_return_leg) USING (leg_key) GROUP BY ALL)) GROUP BY 1
+        SELECT factor_id, min(year) AS first_year, max(year) AS last_year FROM leg_factor
+        WHERE factor_id IN (SELECT unnest(string_split(factor_id, ' + ')) FROM (SELECT DISTINCT factor_id FROM estimate_leg_carbon)) GROUP BY 1
     """).fetchall()
     years = {factor_id: (first, last) for factor_id, first, last in used if factor_id}
     rows: list[tuple[Any, ...]] = []
@@ -701,4 +713,4 @@ def _list_factors(connection: Connection) -> None:
         )
     connection.execute("DELETE FROM factor_set")
     if rows:
-        connection.executemany("INSERT INTO factor_set VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        _append(connection, "factor_set", rows)

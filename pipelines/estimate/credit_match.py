@@ -9,7 +9,6 @@ unmatched. Credited within the hour, a purchase was never sold: an order-entry c
 from collections import defaultdict
 
 import duckdb
-import pandas as pd
 
 from pipelines.settings import Settings
 
@@ -47,6 +46,10 @@ def credit_match(connection: duckdb.DuckDBPyConnection, settings: Settings) -> N
     """
     connection.execute("DELETE FROM estimate_credit_match")
     connection.execute(_CREDITS)
+    if not connection.execute("SELECT 1 FROM credit LIMIT 1").fetchall():
+        return
+    import pandas as pd  # only for a source of credits
+
     pairs = connection.execute(_CANDIDATES).df()
     connection.execute("DROP TABLE credit")
     if pairs.empty:

@@ -9,14 +9,14 @@ countries of data/legal.csv: Directive 2011/83/EU Art. 13 asks for the refund wi
 seller may wait for the goods or proof that they were sent, whichever is earlier; so it is due at the later of the two. (A
 seller who offers to collect the goods may not wait; logs do not say who offered, so that is not applied.) It stands beside
 any policy, which cannot replace it. Days end at midnight in the shop's time zone and the first day does not count, as in
-Regulation (EEC, Euratom) 1182/71 Art. 3; its extension over weekends is left out, which is the stricter reading.
+Regulation (EEC, Euratom) 1182/71 Art. 3; the last instant of the last day is in time, the midnight after it, where a date
+without a time of day falls, is a day late. The article's extension over weekends is left out, which is the stricter reading.
 """
 
 from datetime import date
 from typing import Any
 
 import duckdb
-import holidays
 import numpy as np
 import pyarrow as pa
 from sqlalchemy import ColumnElement, and_, case, literal, or_
@@ -49,13 +49,17 @@ def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
             UNION ALL SELECT min(requested_on), max(greatest(requested_on, confirmed_at, refunded_at, restocked_at)) FROM fact_return_line
             UNION ALL SELECT NULL, max(last_occurred_at) FROM build_source)
     """).fetchall()[0]
-    connection.execute("DELETE FROM dim_day")
     if first is None:
+        connection.execute("DELETE FROM dim_day")
         return
     countries = [r[0] for r in connection.execute("""
         SELECT DISTINCT coalesce(country, '') AS country FROM (SELECT country FROM fact_order_line UNION ALL SELECT country FROM fact_return_line
             UNION ALL SELECT market FROM dim_shop) ORDER BY 1
     """).fetchall()]  # fmt: skip
+    known = connection.execute("SELECT min(day), max(day), list_sort(list(DISTINCT country)) FROM dim_day").fetchall()
+    if known == [(first, last, countries)]:
+        return
+    connection.execute("DELETE FROM dim_day")
     rows = [(c, day) for c in countries for day in _public_holidays(c, first, last)]
     found = pa.table({
         "country": pa.array([c for c, _ in rows], pa.string()), "day": pa.array([d for _, d in rows], pa.date32())
@@ -79,6 +83,8 @@ def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
 
 
 def _public_holidays(country: str, first: date, last: date) -> list[date]:
+    import holidays  # only when there is a calendar to make
+
     if country not in holidays.list_supported_countries(include_aliases=False):
         return []
     return sorted(holidays.country_holidays(country, years=range(first.year, last.year + 1)))
@@ -153,14 +159,14 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             SELECT d.country, d.day, l.duration_unit, l.duration, CASE l.duration_unit WHEN 'business_days' THEN b.day ELSE d.day + l.days END AS due_on
             FROM dim_day d CROSS JOIN length l
             LEFT JOIN dim_day b ON b.country = d.country AND b.is_business_day AND b.business_day_no = d.business_day_no + l.days)
-        SELECT due.*, e.zone, e.ends_at FROM due JOIN day_end e ON e.day = due.due_on;
+        SELECT due.*, e.zone, e.ends_at - INTERVAL 1 MICROSECOND AS ends_at FROM due JOIN day_end e ON e.day = due.due_on;
 
         INSERT INTO estimate_promise BY NAME
         WITH seen AS (SELECT source, {recorded} FROM fact_return_line GROUP BY source),
         described AS (
             SELECT r.*, f.return_id, f.source, f.shop_id, f.country, f.channel, f.category, f.brand, f.method, f.carrier, f.place_id, f.return_type,
                 coalesce(f.ordered_on, r.requested_on) AS sold_on, coalesce(z.time_zone, 'UTC') AS zone, s.* EXCLUDE (source)
-            FROM promised_return r JOIN fact_return_line f ON f.return_lot_key = r.first_lot_key
+            FROM promised_return r JOIN (SELECT * FROM fact_return_line WHERE {where_return}) f ON f.return_lot_key = r.first_lot_key
             LEFT JOIN dim_shop z ON z.shop_key = f.shop_key JOIN seen s ON s.source = f.source),
         promised AS (
             SELECT d.*, p.promise_key, p.promise_id, p.responsible, p.duration, p.duration_unit, p.policy_key,

@@ -30,12 +30,13 @@ from models.rates import (
     month_prior,
 )
 from models.return_probability import FEATURES, fit
-from pipelines.estimate.products import product_priors
 from pipelines.estimate.promises import OBSERVED_SQL
 from pipelines.settings import Settings
 
 LABEL_LAG_DAYS = 35
 _REFIT_DAYS = 28
+_RATES_REFIT_DAYS = 7
+_DRIFT = 0.05  # change in the number of confirmed returns that asks for new curves and priors before their time
 _SAMPLE = 150_000
 _USUAL = {"item_rate": "market_rate", "size_rate": "0"}  # features of a product that is usual for its category
 _FEWEST_RETURNS = 500
@@ -48,6 +49,7 @@ RETURNED_SQL = """
         AND NOT coalesce(m.is_cancellation, false)
 """
 _CELL = "source, category, channel, window_days, is_dated"
+_SOLD_SQL = "SELECT DISTINCT source, category, channel, window_days, window_ends_on IS NOT NULL AS is_dated FROM fact_order_line WHERE units_sold > 0"
 _Array = NDArray[np.float64]
 # The window a line's policy gives, and since when it has been so: what is younger than its curve cannot tell a drift.
 _SETTLED_SQL = f"""
@@ -62,6 +64,37 @@ def curve_day_sql(age: str, line: str) -> str:
     length, usual = f"({line}.window_ends_on - {line}.clock_started_at::DATE)", f"{line}.window_days"
     return f"""(CASE WHEN {line}.window_ends_on IS NULL OR {age} <= {usual} THEN {age} WHEN {age} <= {length}
         THEN {usual} + (({age} - {usual}) * {DATED_STEPS}) // ({length} - {usual}) ELSE {usual} + {DATED_STEPS} + {age} - {length} END)::INTEGER"""
+
+
+def rates(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increment: bool) -> None:
+    """Fill the development curves and priors; an increment keeps those it has while they are fresh.
+
+    They are stale when observed time has gone on by 7 days since the fit, when the number of confirmed returns has changed by 5%,
+    and when a cell that has sold has no curve.
+    """
+    until, returned = connection.execute(f"""
+        SELECT (SELECT max(observed_until) FROM ({OBSERVED_SQL}) t), (SELECT count(confirmed_at) FROM fact_return_line WHERE is_headline)
+    """).fetchall()[0]
+    if is_increment and until is not None and _is_fresh(connection, until, returned):
+        return
+    curves(connection, settings)
+    priors(connection, settings)
+    connection.execute("DELETE FROM build_info WHERE name IN ('rates_fitted_at', 'rates_returned')")
+    if until is not None:
+        connection.execute(
+            "INSERT INTO build_info VALUES ('rates_fitted_at', ?), ('rates_returned', ?)", [until.isoformat(), str(returned)]
+        )  # fmt: skip
+
+
+def _is_fresh(connection: duckdb.DuckDBPyConnection, until: datetime, returned: int) -> bool:
+    info = dict(connection.execute("SELECT name, value FROM build_info").fetchall())
+    fitted_at, before = info.get("rates_fitted_at"), int(info.get("rates_returned", 0))
+    if not fitted_at or abs(until - datetime.fromisoformat(fitted_at)) >= timedelta(days=_RATES_REFIT_DAYS):
+        return False
+    if abs(returned - before) >= _DRIFT * before:
+        return False
+    without = f"SELECT 1 FROM ({_SOLD_SQL}) o WHERE NOT EXISTS (FROM estimate_development_curve c WHERE c.day = 0 AND {_same('c', 'o')})"
+    return not connection.execute(without).fetchall()
 
 
 def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
@@ -82,9 +115,7 @@ def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
             AND ({age} <= coalesce(o.window_days, {NO_WINDOW_DAYS}) + {AFTER_WINDOW_DAYS + RECENT_DAYS} OR o.window_ends_on IS NOT NULL)
         GROUP BY ALL
     """)  # fmt: skip
-    cells = [Cell(*row) for row in connection.execute("""
-        SELECT DISTINCT source, category, channel, window_days, window_ends_on IS NOT NULL AS is_dated FROM fact_order_line WHERE units_sold > 0 ORDER BY ALL
-    """).fetchall()]  # fmt: skip
+    cells = [Cell(*row) for row in connection.execute(f"{_SOLD_SQL} ORDER BY ALL").fetchall()]
     counts = _counts(connection, "TRUE")
     found = development_curves(cells, counts)
     _write_curves(connection, found, {c: float(d.returns.sum()) for c, d in counts.items()})
@@ -145,6 +176,8 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     `cohort`: what to expect of the next month's rate, from mature months; `order` holds the design effect alone. The row without
     category is all of them together; its design effect fits any slice.
     """
+    from pipelines.estimate.products import product_priors  # half a second to import; only fits need it
+
     del settings
     connection.execute(f"""
         DELETE FROM estimate_rate_prior;
@@ -211,12 +244,15 @@ def probability(connection: duckdb.DuckDBPyConnection, settings: Settings, where
     del settings
     sources = connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL}) t ORDER BY source").fetchall()
     for source, observed_until in sources:
-        (known,) = connection.execute(
-            "SELECT count(customer_key) FROM fact_order_line WHERE source = ? AND units_sold > 0", [source]
+        known, wanted = connection.execute(
+            f"SELECT count(customer_key), count(*) FILTER ({where_line}) FROM fact_order_line WHERE source = ? AND units_sold > 0",
+            [source],
         ).fetchall()[0]
         if not known or observed_until is None:
             continue
         model = _recent_model(connection, source, observed_until)
+        if model is not None and not wanted:
+            continue
         features(connection, source, observed_until, where_line if model is not None else "TRUE")
         if model is None:
             model = _fit(connection, source, observed_until)

@@ -9,6 +9,7 @@ from pipelines.metrics.accrual import accrual, accrual_backtest
 from pipelines.metrics.answer import (
     answer,
     catalogue,
+    check_values,
     compare,
     coverage,
     dimension_values,
@@ -49,7 +50,7 @@ from pipelines.metrics.product import (
 )
 
 __all__ = [
-    "EVERYTHING", "PARTS", "Concentration", "Metric", "ProductProfile", "Scope", "Text", "accrual", "accrual_backtest", "answer", "backtest", "catalogue", "compare",
+    "EVERYTHING", "PARTS", "Concentration", "Metric", "ProductProfile", "Scope", "Text", "accrual", "accrual_backtest", "answer", "backtest", "catalogue", "check_values", "compare",
     "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "flow", "lacking", "lanes", "measure_names", "metric",
     "product_changes", "product_costs", "product_notes", "product_profile", "product_ranking", "product_rates", "product_reasons",
     "promise_states", "rate_change", "rate_since_launch", "reconciliation", "refunds_due", "related_products", "rows", "rows_total",

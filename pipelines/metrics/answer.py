@@ -16,11 +16,12 @@ import pandas as pd
 from sqlalchemy import Select, case, func, literal_column, select
 
 from models import rates as rate_models
-from pipelines.errors import UnknownDimension, UnknownMetric
+from pipelines.errors import UnknownDimension, UnknownMetric, UnknownValue
 from pipelines.metrics import carbon, money, promises, returns
 from pipelines.metrics.base import (
     ALIASES,
     EVERYTHING,
+    ONLY,
     TAKEN,
     Ask,
     Metric,
@@ -31,6 +32,7 @@ from pipelines.metrics.base import (
     Time,
     as_instant,
     check_dimensions,
+    chosen_sums,
     dimension,
     filters,
     known_dimensions,
@@ -44,6 +46,7 @@ from pipelines.warehouse.engine import Build, Expression, double
 from pipelines.warehouse.schema import STAR
 
 FILLED = 0.01
+SHOWN = 12  # values of a dimension named when somebody asks for one that nobody has
 REMEMBERED = 500  # statements kept of a build
 FACTS = {
     "order": "orders", "return": "returns", "product": "product categories", "unit_cost": "purchase costs", "vat": "VAT of the order lines",
@@ -206,7 +209,8 @@ def answer(
     `by` are dimensions or time grains (day, week, month, quarter, year) of the metric's own date basis; `where` maps dimensions to
     allowed values; `since` and `until` are days on that basis, `until` included; `as_of` is the time of observation. Gives the
     groups' columns, then value, low, high (a `level` interval, NaN where there is none), n, unit, basis, status ("ok" or
-    "greyed"), reason, and caution: "" or what weakens the interval ("delay_drift"; `reason` then says how). Without `by` there is exactly one row. Raises UnknownMetric and UnknownDimension.
+    "greyed": no value, or one that its reason says is of a part only), reason, and caution: "" or what weakens the interval
+    ("delay_drift"; `reason` then says how). Without `by` there is exactly one row. Raises UnknownMetric and UnknownDimension.
     """
     question = ask(key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
     chosen = question.metric
@@ -279,9 +283,39 @@ def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
         reason=notes,
         caution=caution,
     )
-    found[["value", "low", "high"]] = found[["value", "low", "high"]].astype(float).mask(grey)
+    found[["value", "low", "high"]] = (
+        found[["value", "low", "high"]].astype(float).mask(grey & ~notes.str.startswith(ONLY))
+    )
     found["n"] = found["n"].astype(float)
     return found[columns].reset_index(drop=True)
+
+
+def check_values(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> None:
+    """Raise UnknownValue for a filter on a value that no row of the metric has; UnknownDimension as `answer` does.
+
+    Time grains are left alone: a month without rows is a month. So is what is true or false.
+    """
+    question = _of_build(build, ask(key, where=where))
+    try:
+        check_dimensions(question.metric, list(where))
+    except PartlyKnown:
+        return  # answered, greyed
+    for name, values in where.items():
+        if time_grain(name):
+            continue
+        found: set[str] = set()
+        for base in {s.base.name: s.base for s in chosen_sums(question)}.values():
+            known = dimension(base, name, question.on, base.time(question)).label("known")
+            found |= {str(v) for v in build.fetch(select(known).select_from(base.table).distinct())["known"].dropna()}
+        if found and found <= {"True", "False"}:
+            continue
+        for value in [values] if isinstance(values, str) else values:
+            if value not in found:
+                near = sorted(found) if len(found) <= SHOWN else difflib.get_close_matches(value, found, SHOWN, 0.0)
+                more = f" and {len(found) - len(near):,} more" if len(found) > len(near) else ""
+                raise UnknownValue(
+                    f"No row of {key} has {name} {value!r}. There are: {', '.join(near) or 'none'}{more}."
+                )
 
 
 def unit(build: Build, chosen: Metric) -> str:
@@ -318,11 +352,12 @@ def compare(
     reason = joined["reason"].fillna("no number in this period").where(joined["status"].ne("ok"), "")
     previous = "compared period: " + joined["reason_previous"].fillna("nothing there")
     reason = reason.where(reason.ne("") | joined["status_previous"].eq("ok"), previous)
+    is_known = joined["status"].eq("ok") & joined["status_previous"].eq("ok")
     is_within_noise = [bool(x) if known else None for x, known in zip(noise, has_interval, strict=True)]
     result = joined[names].assign(
         value=joined["value"], previous=joined["value_previous"], difference=gap, low=low, high=high,
         is_within_noise=pd.array(is_within_noise, dtype="boolean"), n=joined["n"], n_previous=joined["n_previous"],
-        unit=unit(build, _parsed(key)[0]), basis=_parsed(key)[0].basis, status=np.where(np.isfinite(gap), "ok", "greyed"), reason=reason,
+        unit=unit(build, _parsed(key)[0]), basis=_parsed(key)[0].basis, status=np.where(np.isfinite(gap) & is_known, "ok", "greyed"), reason=reason,
     )  # fmt: skip
     return result.reset_index(drop=True)
 

@@ -44,6 +44,7 @@ ALIASES = {
 }  # fmt: skip
 
 FINE = ("product_id", "style_id", "size")  # so many groups that counting by them and days first saves little
+ONLY = "only "  # begins the reason of a greyed value that stands, for a part of what was asked
 TAKEN = ("reason", "status")  # columns of an answer: these two dimensions are answered under their full names
 
 
@@ -316,6 +317,12 @@ def check_dimensions(metric: Metric, names: Sequence[str]) -> None:
 
 def _chosen(m: Measure, names: set[str]) -> tuple[Sum, ...]:
     return next(sums for sums in m.alternatives if all(names <= knows(s.base) for s in sums))
+
+
+def chosen_sums(ask: Ask, name: str | None = None) -> list[Sum]:
+    """Give the sums that a question is answered with, those of one measure or of all."""
+    names = {ALIASES.get(n, n) for n in (*ask.by, *ask.where, *ask.scope.allowed) if not time_grain(n)}
+    return [s for m in ask.metric.measures if name in (None, m.name) for s in _chosen(m, names)]
 
 
 def _condition(base: Base, name: str, values: Sequence[Any], basis: str, now: Time) -> Expression:

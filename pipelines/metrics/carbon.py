@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from sqlalchemy import and_, literal_column, or_
+from sqlalchemy import and_, literal_column, or_, true
 
 from pipelines.metrics import finish
-from pipelines.metrics.base import Metric, Sql, Sum, Text, Time, both, measure
+from pipelines.metrics.base import Base, Measure, Metric, Sql, Sum, Text, Time, always, both, measure
 from pipelines.metrics.bases import LEGS, LOT_CARBON, LOTS, leg_carbon, lot_carbon, lots, returned, sold, units
 from pipelines.warehouse.engine import Expression
 
@@ -21,6 +21,21 @@ PRIMARY = measure(
     Sum(LEGS, lambda _: leg_carbon.c.kg_co2e, lambda _: leg_carbon.c.status == literal_column("'measured'")),
     Sum(LOT_CARBON, lambda _: lot_carbon.c.kg_co2e_measured),
 )
+
+
+def _coverage(base: Base) -> tuple[Measure, Measure]:
+    """Count the legs (or lots of parcels, where legs do not know a dimension), and those whose emissions are not or not wholly known."""
+    return (
+        measure("legs", Sum(base, always), Sum(LOT_CARBON, always)),
+        measure(
+            "unknown",
+            Sum(base, always, lambda _: leg_carbon.c.kg_co2e.is_(None)),
+            Sum(LOT_CARBON, always, lambda _: lot_carbon.c.is_whole.is_not(true())),
+        ),
+    )
+
+
+COVERAGE, COVERAGE_OF_RETURNS = _coverage(LEGS), _coverage(_BY_RETURN)
 
 
 def _decided(now: Time) -> Expression:
@@ -44,25 +59,25 @@ METRICS = (
     Metric(
         "kg_co2e", Text("Emissions of returns", "Émissions des retours"),
         Text("Greenhouse gases of the way back of the returns asked for on these days, energy supply included.", "Gaz à effet de serre du trajet retour des retours demandés ces jours-là, amont énergétique compris."),
-        "kg CO2e of the legs", "", "sum of leg emissions", "kg CO2e", "return", "down", ("return", "leg"), (KG,), family="carbon",
+        "kg CO2e of the legs", "", "sum of leg emissions", "kg CO2e", "return", "down", ("return", "leg"), (KG, *COVERAGE), finish.covered(finish.total), family="carbon",
     ),
     Metric(
         "kg_co2e_per_100_sold", Text("Emissions per 100 units sold", "Émissions pour 100 unités vendues"),
         Text("Emissions of the returns of these sales, per 100 units sold.", "Émissions des retours de ces ventes, pour 100 unités vendues."),
         "kg CO2e of the legs", "units sold", "100 x kg / sold", "kg CO2e per 100 units", "order", "down", ("order", "return", "leg"),
-        (KG, measure("sold", sold())), finish.ratio_of("kg", "sold", per=100.0, nothing="nothing sold in this selection"), family="carbon",
+        (KG, measure("sold", sold()), *COVERAGE), finish.covered(finish.ratio_of("kg", "sold", per=100.0, nothing="nothing sold in this selection")), family="carbon",
     ),
     Metric(
         "kg_co2e_per_return", Text("Emissions per unit returned", "Émissions par unité retournée"),
         Text("Emissions per unit that came back; it falls when people send more back in one parcel.", "Émissions par unité revenue ; baisse quand un colis en contient davantage."),
         "kg CO2e of the legs", "units that came back", "kg / units", "kg CO2e per unit", "return", "down", ("return", "leg"),
-        (KG_OF_RETURNS, measure("confirmed", returned(basis="return"))), finish.ratio_of("kg", "confirmed", nothing="nothing came back in this selection"), family="carbon",
+        (KG_OF_RETURNS, measure("confirmed", returned(basis="return")), *COVERAGE_OF_RETURNS), finish.covered(finish.ratio_of("kg", "confirmed", nothing="nothing came back in this selection")), family="carbon",
     ),
     Metric(
         "primary_data_share", Text("Share from measured data", "Part issue de mesures"),
         Text("Share of the emissions that rests on measured distance and weight, not on defaults.", "Part des émissions qui repose sur des distances et poids mesurés, et non sur des valeurs par défaut."),
-        "kg CO2e from measured inputs", "kg CO2e", "measured / all", "share", "return", "up", ("return", "leg"), (PRIMARY, KG),
-        finish.ratio_of("primary", "kg", counted=False, nothing="no emissions in this selection"), family="carbon",
+        "kg CO2e from measured inputs", "kg CO2e", "measured / all", "share", "return", "up", ("return", "leg"), (PRIMARY, KG, *COVERAGE),
+        finish.covered(finish.ratio_of("primary", "kg", counted=False, nothing="no emissions in this selection")), family="carbon",
     ),
     _fate("resold_as_new_share", "resold_as_new", Text("Resold as new", "Revendu comme neuf"),
         Text("Share of the inspected units that go back on sale as new.", "Part des unités contrôlées remises en vente comme neuves."), "up"),

@@ -15,11 +15,12 @@ from models import products as product_models
 from models import promises as promise_models
 from models import rates as rate_models
 from pipelines.metrics import pooled
-from pipelines.metrics.base import ALIASES, Ask, Finish, time_grain
+from pipelines.metrics.base import ALIASES, ONLY, Ask, Finish, chosen_sums, time_grain
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.schema import STAR
 
 MATURE = 0.5
+PARTIAL = 0.01  # share of legs without an answer above which a total of emissions is greyed
 
 
 def groups_of(frame: pd.DataFrame, by: tuple[str, ...]) -> tuple[np.ndarray[Any, Any], pd.DataFrame]:
@@ -88,6 +89,33 @@ def ratio_of(
         return answer_frame(keys, value, low, high, n, np.where(bottom != 0, "", nothing))
 
     return finish
+
+
+def covered(finish: Finish) -> Finish:
+    """Say of how many legs the emissions are not known; a missing factor is a missing answer, never zero.
+
+    The value is of the legs that are covered. Beyond `PARTIAL` of them missing it is greyed, and stands for what it is.
+    """
+
+    def covering(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        found = finish(frame, ask, build)
+        _, sums = summed(frame, ask.by, ["legs", "unknown"])
+        what = {"legs": "legs", "lot_carbon": "returned lots with all their legs"}[
+            chosen_sums(ask, "legs")[0].base.name
+        ]
+        counts = zip(found["reason"], sums["legs"], sums["unknown"], strict=True)
+        found["reason"] = [reason or _missing(int(legs), int(unknown), what) for reason, legs, unknown in counts]
+        return found
+
+    return covering
+
+
+def _missing(legs: int, unknown: int, what: str) -> str:
+    if not unknown:
+        return ""
+    if unknown <= PARTIAL * legs:
+        return f"without {unknown:,} of {legs:,} {what}: no emission factor"
+    return f"{ONLY}{legs - unknown:,} of {legs:,} {what} have an emission factor: the value is of these alone"
 
 
 def share_of_whole(name: str, of: tuple[str, ...] | None, nothing: str) -> Finish:

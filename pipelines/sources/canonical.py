@@ -26,6 +26,9 @@ from pipelines.warehouse import schema
 CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
 KINDS = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET}
 BEGIN_TABLES, END_TABLES = "<!-- columns: written by canonical.write_reference -->", "<!-- end of columns -->"
+FEW_BYTES = (
+    64 << 20
+)  # a log's files up to this size are put together before they are judged: every part of a union is planned anew
 SAMPLE_LINES = 1000  # NDJSON lines looked at for keys that are not columns
 
 
@@ -114,7 +117,13 @@ def _named(connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path
             f"SELECT {picked}, {quote(file.name)} AS _file, rowid + 1 AS _line, {broken} AS _broken FROM {stage}"
         )
     if selects:
-        yield Named(table.name, " UNION ALL BY NAME ".join(selects), ignored_columns=tuple(ignored))
+        rows = " UNION ALL BY NAME ".join(selects)
+        if len(selects) > 1 and sum(f.stat().st_size for f in files) <= FEW_BYTES:
+            stage = f"staged_{table.name}"
+            staged.append(stage)
+            connection.execute(f"CREATE TEMP TABLE {stage} AS {rows}")
+            rows = f"SELECT * FROM {stage}"
+        yield Named(table.name, rows, ignored_columns=tuple(ignored))
     for stage in staged:
         connection.execute(f"DROP TABLE {stage}")
 

@@ -7,8 +7,8 @@ named by the pointer, in one rename. Readers hold the file they opened; writers 
 import contextlib
 import os
 import shutil
-import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from pathlib import Path
 
@@ -52,11 +52,15 @@ def current_build(warehouse: Path) -> Build:
 
 def readable_id(warehouse: Path) -> str | None:
     """Give the id of the build readers see, or None when there is none or it cannot be opened."""
-    try:
-        current_build(warehouse).close()
-    except WarehouseMissing:
+    build_id = current_id(warehouse)
+    if build_id is None or not build_path(warehouse, build_id).exists():
         return None
-    return current_id(warehouse)
+    try:
+        with duckdb.connect(str(build_path(warehouse, build_id)), read_only=True) as connection:
+            connection.execute("SELECT count(*) FROM build_info")
+    except duckdb.Error:
+        return None
+    return build_id
 
 
 @contextlib.contextmanager
@@ -84,16 +88,63 @@ def new_id(warehouse: Path, at: datetime) -> str:
     return f"{max(numbers, default=0) + 1:06d}-{at:%Y%m%dT%H%M%S}"
 
 
-def start(warehouse: Path, build_id: str, clone_of: str | None, threads: int | None) -> duckdb.DuckDBPyConnection:
-    """Open a new build for writing: empty, or a copy of an earlier one."""
-    path = build_path(warehouse, build_id + UNFINISHED)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if clone_of is not None:
-        shutil.copyfile(build_path(warehouse, clone_of), path)
-        path.chmod(0o644)
-        # what the copy shares with the last build goes to disk while the rest is worked out
-        threading.Thread(target=_sync, args=(path,), daemon=True).start()
-    return connect(path, threads)
+class Draft:
+    """The file of the next build: empty, or a copy of the last one, made while its new rows are still judged."""
+
+    def __init__(self, warehouse: Path, at: datetime, clone_of: str | None) -> None:
+        self.build_id = new_id(warehouse, at)
+        self.is_copy = clone_of is not None
+        self._warehouse = warehouse
+        self._path = build_path(warehouse, self.build_id + UNFINISHED)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._copied: Future[None] | None = None
+        if clone_of is not None:
+            pool = ThreadPoolExecutor(1)
+            self._copied = pool.submit(_copy, build_path(warehouse, clone_of), self._path)
+            pool.submit(_sync, self._path)  # what both share goes to disk while the rest is worked out
+            pool.shutdown(wait=False)
+
+    def open(self, threads: int | None) -> duckdb.DuckDBPyConnection:
+        """Open it for writing, once the copy stands."""
+        if self._copied is not None:
+            self._copied.result()
+        return connect(self._path, threads)
+
+    def empty(self) -> None:
+        """Begin again with nothing in it; it must be closed."""
+        sweep(self._warehouse)
+        self.is_copy = False
+
+    def discard(self) -> None:
+        """Drop the file, unless it was published; it must be closed."""
+        if self._copied is not None:
+            wait([self._copied])
+        self._path.unlink(missing_ok=True)
+
+    def publish(self, connection: duckdb.DuckDBPyConnection, keep: int, *, compact: bool) -> None:
+        """Make the finished build the one readers see, at once and whole, and drop builds beyond the last `keep`.
+
+        Clearing out replaced rows rewrites what lies around them: `compact` says whether this build does.
+        """
+        tables = "SELECT table_name, estimated_size FROM duckdb_tables() WHERE NOT temporary ORDER BY 1"
+        if not compact:
+            connection.execute("SET max_vacuum_tasks = 0")
+        connection.execute("CHECKPOINT")
+        written = connection.execute(tables).fetchall()
+        connection.close()
+        with duckdb.connect(str(self._path), read_only=True) as again:
+            if again.execute(tables).fetchall() != written:
+                raise OSError(
+                    f"The build {self.build_id} reads back differently from what was written. Check the disk and load again."
+                )
+        _sync(self._path)
+        path = build_path(self._warehouse, self.build_id)
+        self._path.rename(path)
+        path.chmod(0o444)
+        _sync(path.parent)
+        point_at(self._warehouse, self.build_id)
+        for old in sorted((self._warehouse / "builds").glob("*.duckdb"))[:-keep]:
+            old.unlink()
 
 
 def connect(path: Path | str, threads: int | None = None) -> duckdb.DuckDBPyConnection:
@@ -113,28 +164,6 @@ def connect(path: Path | str, threads: int | None = None) -> duckdb.DuckDBPyConn
     return connection
 
 
-def publish(warehouse: Path, build_id: str, connection: duckdb.DuckDBPyConnection, keep: int) -> None:
-    """Make a finished build the one readers see, at once and whole, and drop builds beyond the last `keep`."""
-    tables = "SELECT table_name, estimated_size FROM duckdb_tables() WHERE NOT temporary ORDER BY 1"
-    connection.execute("CHECKPOINT")
-    written = connection.execute(tables).fetchall()
-    connection.close()
-    unfinished = build_path(warehouse, build_id + UNFINISHED)
-    with duckdb.connect(str(unfinished), read_only=True) as again:
-        if again.execute(tables).fetchall() != written:
-            raise OSError(
-                f"The build {build_id} reads back differently from what was written. Check the disk and load again."
-            )
-    _sync(unfinished)
-    path = build_path(warehouse, build_id)
-    unfinished.rename(path)
-    path.chmod(0o444)
-    _sync(path.parent)
-    point_at(warehouse, build_id)
-    for old in sorted((warehouse / "builds").glob("*.duckdb"))[:-keep]:
-        old.unlink()
-
-
 def point_at(warehouse: Path, build_id: str) -> None:
     """Move the pointer; rolling back is pointing at an earlier build."""
     pointer = warehouse / "current"
@@ -151,6 +180,11 @@ def sweep(warehouse: Path) -> None:
     """Remove what a killed load left unfinished."""
     for leftover in (warehouse / "builds").glob(f"*{UNFINISHED}*"):
         leftover.unlink()
+
+
+def _copy(path: Path, to: Path) -> None:
+    shutil.copyfile(path, to)
+    to.chmod(0o644)
 
 
 def _sync(path: Path) -> None:

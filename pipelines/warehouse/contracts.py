@@ -241,7 +241,11 @@ def judge(
     )
     new = "faults = 0"
     if log_files:
-        new += f" AND ({same}, payload_hash) NOT IN (SELECT ({same}, payload_hash) FROM read_parquet({log_files!r}) WHERE source = '{namespace}')"
+        connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE known AS SELECT {same}, payload_hash FROM read_parquet({log_files!r})
+            WHERE source = '{namespace}' AND {same} IN (SELECT {same} FROM judged)
+        """)
+        new += f" AND ({same}, payload_hash) NOT IN (SELECT ({same}, payload_hash) FROM known)"
     columns = ", ".join([*kept, *keys, "payload_hash"])
     accepted = connection.execute(f"""
         COPY (

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
-import pandas as pd
 import pyarrow as pa
 from duckdb_sqlalchemy import Dialect as DuckDBDialect
 from sqlalchemy import (
@@ -39,6 +38,7 @@ from sqlalchemy.sql.expression import FunctionElement
 from pipelines.warehouse.schema import STAR
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyspark.sql import SparkSession
 
 Expression = ColumnElement[Any]
@@ -198,7 +198,7 @@ def days_between(start: Any, end: Any) -> Expression:
 class _Connection(Protocol):
     dialect: str
 
-    def fetch(self, statement: Select[Any]) -> pd.DataFrame: ...
+    def fetch(self, statement: Select[Any]) -> "pd.DataFrame": ...
 
     def close(self) -> None: ...
 
@@ -219,7 +219,7 @@ class Build:
         self.label = label or " ".join(v for v in (self.build_id, self.info.get("created_at")) if v)
         self.memory: dict[str, Any] = {}  # what readers of this build worked out once; it never changes
 
-    def fetch(self, statement: Select[Any]) -> pd.DataFrame:
+    def fetch(self, statement: Select[Any]) -> "pd.DataFrame":
         """Run a SELECT and give its rows; days and instants come as pandas datetimes, decimals as floats."""
         return self._connection.fetch(statement)
 
@@ -241,7 +241,7 @@ def statement_sql(statement: Select[Any], dialect: str = "duckdb") -> str:
     return str(statement.compile(dialect=chosen, compile_kwargs={"literal_binds": True}))
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
+def _frame(table: pa.Table) -> "pd.DataFrame":
     """Give Arrow rows as pandas: decimals as floats, days as datetimes."""
     for i, field in enumerate(table.schema):
         wanted = (
@@ -287,7 +287,7 @@ class _DuckDB:
         text = str(compiled)
         return text % names if names else text.replace("%%", "%"), dict(compiled.params)
 
-    def fetch(self, statement: Select[Any]) -> pd.DataFrame:
+    def fetch(self, statement: Select[Any]) -> "pd.DataFrame":
         cursor = self.cursor()
         try:
             return cursor.execute(*self._written(statement)).df()
@@ -309,7 +309,7 @@ class _PostgreSQL:
         url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
         self._engine = create_engine(url, connect_args={"options": f"-c search_path={schema} -c timezone=UTC"})
 
-    def fetch(self, statement: Select[Any]) -> pd.DataFrame:
+    def fetch(self, statement: Select[Any]) -> "pd.DataFrame":
         with self._engine.connect() as connection:
             result = connection.execute(statement)
             names, rows = list(result.keys()), result.fetchall()
@@ -339,7 +339,7 @@ class _Spark:
         self._session = session
         self._dialect = _spark_dialect()
 
-    def fetch(self, statement: Select[Any]) -> pd.DataFrame:
+    def fetch(self, statement: Select[Any]) -> "pd.DataFrame":
         sql = str(statement.compile(dialect=self._dialect, compile_kwargs={"literal_binds": True}))
         return _frame(self._session.sql(sql).toArrow())
 

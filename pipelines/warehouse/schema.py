@@ -439,7 +439,7 @@ fact_return_line = _star(
 )  # fmt: skip
 fact_return_event = _star(
     "fact_return_event", "One event of a return line, newest version.",
-    _key("event_key", "the event"), _c("event_id", String, "Event, source first"), _key("return_line_key", "the return line"),
+    _key("event_key", "the event"), _key("return_line_key", "the return line"),
     _key("return_key", "the return"), _c("event", String, "What happened"), _c("occurred_at", DateTime, "UTC"), _c("recorded_at", DateTime, "UTC"),
     _c("units", Integer, "Units"), _c("amount", Money, "Credit, including VAT"), _c("currency", String, "ISO 4217"), _c("place_id", String, "Where, source first"),
     _c("system", String, "System that recorded it"), _c("source", String, "Source"),
@@ -503,8 +503,9 @@ estimate_leg_cost = _star(
     _key("leg_key", "the leg"), _c("amount", Money, "Excluding VAT"), _c("status", String, "measured, imputed or assumed"), _c("method", String, "Invoice or rule"),
 )  # fmt: skip
 estimate_return_carbon = _star(
-    "estimate_return_carbon", "One lot: its share of its parcel's emissions, by mass.",
+    "estimate_return_carbon", "One lot whose parcel has legs: its share of the parcel's emissions, by mass.",
     _key("return_lot_key", "the lot"), _c("kg_co2e", Double, "Well to wheel (kg)"), _c("kg_co2e_measured", Double, "Part resting on measured inputs only (kg)"),
+    _c("is_whole", Boolean, "Every leg of its parcel has an answer; kg_co2e is of those that have"),
 )  # fmt: skip
 estimate_return_cost = _star(
     "estimate_return_cost", "One component of the cost of one lot, in the reporting currency.",

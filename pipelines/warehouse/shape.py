@@ -2,13 +2,17 @@
 
 The logs hold every version of every row; `current_<thing>` views keep the survivor of each (the greatest recorded_at, then
 payload_hash), so arrival order never decides. A full build shapes everything; an increment deletes and inserts only touched keys,
-with the same statements. Load ids stay out of facts. Nothing is estimated here.
+with the same statements, over the rows that `touch` and `narrow` picked: what it costs follows from what is new. Load ids stay out
+of facts. Nothing is estimated here.
 """
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import duckdb
+from sqlalchemy import Table
 from sqlalchemy.schema import CreateTable
 
 from pipelines.settings import data_path
@@ -22,9 +26,23 @@ TOUCHED = {
     key: f"{key} IN (SELECT {key} FROM touched_{key.removesuffix('_key')})"
     for key in ("order_line_key", "return_line_key", "parcel_key", "refund_key")
 }
-# lots whose cost or carbon may change: those of touched returns (a fee is shared by a return) and of touched parcels
-SHARES_COST = """(parcel_key IN (SELECT parcel_key FROM touched_parcel) OR return_key IN (
-    SELECT return_key FROM fact_return_line WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line)))"""
+ESTIMATED = {
+    "leg_key": "leg_key IN (SELECT leg_key FROM touched_leg)",
+    "return_lot_key": "return_lot_key IN (SELECT return_lot_key FROM touched_lot)",
+    "return_key": "return_key IN (SELECT return_key FROM touched_return)",
+}
+SHAPED_LEG = (
+    "rowid > (SELECT coalesce(max(row), -1) FROM last_leg)"  # the touched legs of fact_return_leg: all at its end
+)
+AMONG = (
+    TOUCHED
+    | ESTIMATED
+    | {  # what a check may ask about
+        "event_key": "event_key IN (SELECT event_key FROM narrowed_return_event)",
+        "recovery_key": "recovery_key IN (SELECT recovery_key FROM narrowed_recovery)",
+        "shaped_leg": SHAPED_LEG,
+    }
+)
 NEGATIVE = "('cancelled', 'rejected', 'expired', 'lost')"
 
 
@@ -33,13 +51,26 @@ class Flags:
     """What the shape of every row depends on beside its own log rows; a change asks for a full build."""
 
     currency: str = ""
+    asked: str = field(default="", compare=False)
     shipping: tuple[str, ...] = ()
     delivering: tuple[str, ...] = ()
     dimension_rows: dict[str, int] = field(default_factory=dict)
 
     def text(self) -> str:
-        """Give the flags as one line to compare builds by."""
-        return f"{self.currency}|{','.join(self.shipping)}|{','.join(self.delivering)}|{sorted(self.dimension_rows.items())}"
+        """Give the flags as one line, as a build keeps them."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of(cls, text: str) -> "Flags":
+        """Read them back.
+
+        >>> Flags.of(Flags("EUR", "auto", ("shop",)).text()).shipping
+        ('shop',)
+        """
+        kept = json.loads(text)
+        for name in ("shipping", "delivering"):
+            kept[name] = tuple(kept[name])
+        return cls(**kept)
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
@@ -64,108 +95,175 @@ def log_files(log: Path, thing: str, loads: list[str]) -> list[str]:
     return [str(f) for f in sorted((log / thing).glob("*/*.parquet")) if f.stem in wanted]
 
 
-def open_logs(connection: duckdb.DuckDBPyConnection, log: Path, loads: list[str]) -> None:
-    """Create `all_<thing>` (every version) and `current_<thing>` (survivors) over the logs of the given loads."""
+def open_logs(connection: duckdb.DuckDBPyConnection, log: Path, loads: list[str], new_loads: list[str]) -> None:
+    """Create `all_<thing>` (every version) over the logs of the given loads, and `new_<thing>` over those of the new ones."""
     for thing, table in schema.LOG.tables.items():
-        files = log_files(log, thing, loads)
-        if files:
-            read = f"SELECT * FROM read_parquet({files!r}, union_by_name = true)"
-            held = {row[0] for row in connection.execute(f"DESCRIBE {read}").fetchall()}
-            later = "".join(f", NULL::{sql_type(c)} AS {c.name}" for c in table.columns if c.name not in held)
-            connection.execute(
-                f"CREATE OR REPLACE TEMP VIEW all_{thing} AS SELECT *{later} {read.removeprefix('SELECT *')}"
-            )
-        else:
-            columns = [f"NULL::{sql_type(c)} AS {c.name}" for c in table.columns]
-            columns += [f"NULL::BIGINT AS {c.name.removesuffix('_id')}_key" for c in table.columns if c.name in KEYED]
-            columns += [
-                "NULL::VARCHAR AS source",
-                "NULL::BIGINT AS identity_key",
-                "NULL::BIGINT AS payload_hash",
-                "NULL::VARCHAR AS load_id",
-            ]
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW all_{thing} AS SELECT {', '.join(columns)} WHERE false")
-        identity = identity_of(table)
+        for prefix, wanted in (("all", loads), ("new", new_loads)):
+            rows = _log_rows(connection, table, log_files(log, thing, wanted))
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {prefix}_{thing} AS {rows}")
+
+
+def _log_rows(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str]) -> str:
+    """Select the rows of a log's files; what an older file does not hold is NULL."""
+    if files:
+        read = f"read_parquet({files!r}, union_by_name = true)"
+        held = {row[0] for row in connection.execute(f"DESCRIBE FROM {read}").fetchall()}
+        later = "".join(f", NULL::{sql_type(c)} AS {c.name}" for c in table.columns if c.name not in held)
+        return f"SELECT *{later} FROM {read}"
+    columns = [f"NULL::{sql_type(c)} AS {c.name}" for c in table.columns]
+    columns += [f"NULL::BIGINT AS {c.name.removesuffix('_id')}_key" for c in table.columns if c.name in KEYED]
+    columns += ["NULL::VARCHAR AS source", "NULL::BIGINT AS identity_key", "NULL::BIGINT AS payload_hash", "NULL::VARCHAR AS load_id"]  # fmt: skip
+    return f"SELECT {', '.join(columns)} WHERE false"
+
+
+def survivors(
+    connection: duckdb.DuckDBPyConnection, things: Iterable[str] = tuple(schema.LOG.tables), rows: str = "all"
+) -> None:
+    """Create `current_<thing>`, the survivor of each thing's versions, over the views or tables `<rows>_<thing>`."""
+    for thing in things:
+        identity = identity_of(schema.LOG.tables[thing])
         connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE versioned_{thing} AS SELECT {identity} FROM all_{thing} GROUP BY 1 HAVING count(*) > 1"
+            f"CREATE OR REPLACE TEMP TABLE versioned_{thing} AS SELECT {identity} FROM {rows}_{thing} GROUP BY 1 HAVING count(*) > 1"
         )
         has_versions = bool(connection.execute(f"SELECT count(*) FROM versioned_{thing}").fetchall()[0][0])
         if has_versions:
             statement = f"""
-                SELECT * FROM all_{thing} ANTI JOIN versioned_{thing} USING ({identity}) WHERE NOT is_deleted
+                SELECT * FROM {rows}_{thing} ANTI JOIN versioned_{thing} USING ({identity}) WHERE NOT is_deleted
                 UNION ALL
-                SELECT * FROM (SELECT a.* FROM all_{thing} a SEMI JOIN versioned_{thing} USING ({identity})
+                SELECT * FROM (SELECT a.* FROM {rows}_{thing} a SEMI JOIN versioned_{thing} USING ({identity})
                     QUALIFY row_number() OVER (PARTITION BY {identity} ORDER BY recorded_at DESC, payload_hash DESC) = 1) WHERE NOT is_deleted
             """
         else:
-            statement = f"SELECT * FROM all_{thing} WHERE NOT is_deleted"
+            statement = f"SELECT * FROM {rows}_{thing} WHERE NOT is_deleted"
         connection.execute(f"CREATE OR REPLACE TEMP VIEW current_{thing} AS {statement}")
 
 
-def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str) -> Flags:
-    """Read what every row's shape depends on: reporting currency, which sources report shipments and deliveries."""
+def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: Flags | None = None) -> Flags:
+    """Read what every row's shape depends on: reporting currency, which sources report shipments and deliveries.
+
+    Without new order lines, what they tell is what the `last` build knew.
+    """
 
     def column(sql: str) -> tuple[str, ...]:
         return tuple(r[0] for r in connection.execute(sql).fetchall())
 
+    rows = {t: connection.execute(f"SELECT count(*) FROM all_{t}").fetchall()[0][0] for t in DIMENSION_LOGS}
+    if last is not None and last.asked == reporting_currency and not column("SELECT 1 FROM new_order_line LIMIT 1"):
+        return replace(last, dimension_rows=rows)
+    survivors(connection, ("order_line",))
     currency = reporting_currency
     if currency == "auto":
         sales = "SELECT currency FROM current_order_line WHERE line_type = 'goods' GROUP BY 1 ORDER BY sum(net_amount) DESC, 1 LIMIT 1"
         currency = next(iter(column(sales)), "EUR")
-    rows = {t: connection.execute(f"SELECT count(*) FROM all_{t}").fetchall()[0][0] for t in DIMENSION_LOGS}
     return Flags(
         currency,
+        reporting_currency,
         column("SELECT DISTINCT source FROM all_order_line WHERE shipped_at IS NOT NULL ORDER BY 1"),
         column("SELECT DISTINCT source FROM all_order_line WHERE delivered_at IS NOT NULL ORDER BY 1"),
         rows,
     )
 
 
-def touch(connection: duckdb.DuckDBPyConnection, new_loads: list[str]) -> None:
+def touch(connection: duckdb.DuckDBPyConnection) -> None:
     """Fill touched_order_line, touched_return_line, touched_parcel and touched_refund with the keys that new loads change.
 
     An order line is touched with its whole order (several sizes), a return line with its order line or refund, a parcel with its
-    return lines.
+    return lines; what an earlier version of a row named is touched too.
     """
-    new = f"load_id IN ({', '.join(_quote(i) for i in new_loads)})"
+
+    def given(thing: str, key: str) -> str:
+        """Select a key of every version of the things that new loads name."""
+        identity = identity_of(schema.LOG.tables[thing])
+        return f"SELECT {key} FROM all_{thing} WHERE {key} IS NOT NULL AND {identity} IN (SELECT {identity} FROM new_{thing})"
+
+    of_line = "order_line_key IN (SELECT order_line_key FROM touched_order_line)"
     connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE touched_order AS SELECT DISTINCT order_key FROM ({given("order_line", "order_key")});
         CREATE OR REPLACE TEMP TABLE touched_order_line AS
-        SELECT DISTINCT order_line_key FROM all_order_line WHERE order_key IN (SELECT order_key FROM all_order_line WHERE {new});
+        SELECT DISTINCT order_line_key FROM all_order_line WHERE order_key IN (SELECT order_key FROM touched_order);
         CREATE OR REPLACE TEMP TABLE touched_refund AS
         SELECT DISTINCT refund_key FROM (
-            SELECT refund_key FROM all_refund WHERE {new} UNION ALL SELECT refund_key FROM all_refund_line WHERE {new}
-            UNION ALL SELECT refund_key FROM all_refund_line WHERE order_line_key IN (SELECT order_line_key FROM touched_order_line)
-            UNION ALL SELECT refund_key FROM all_refund WHERE order_key IN (SELECT order_key FROM all_order_line WHERE {new}));
+            SELECT refund_key FROM new_refund UNION ALL {given("refund_line", "refund_key")}
+            UNION ALL SELECT refund_key FROM all_refund_line WHERE {of_line}
+            UNION ALL SELECT refund_key FROM all_refund WHERE order_key IN (SELECT order_key FROM touched_order));
         CREATE OR REPLACE TEMP TABLE touched_return_line AS
         SELECT DISTINCT return_line_key FROM (
-            SELECT return_line_key FROM all_return_event WHERE {new}
-            UNION ALL SELECT return_line_key FROM all_return_event WHERE order_line_key IN (SELECT order_line_key FROM touched_order_line)
-            UNION ALL SELECT return_line_key FROM all_refund_line WHERE {new} AND return_line_key IS NOT NULL
-            UNION ALL SELECT e.return_line_key FROM all_return_event e WHERE e.order_line_key IN (
-                SELECT order_line_key FROM all_refund_line WHERE {new} AND order_line_key IS NOT NULL)
-            UNION ALL SELECT return_line_key FROM all_recovery WHERE {new});
+            {given("return_event", "return_line_key")}
+            UNION ALL SELECT return_line_key FROM all_return_event WHERE {of_line}
+            UNION ALL {given("refund_line", "return_line_key")}
+            UNION ALL SELECT return_line_key FROM all_return_event WHERE order_line_key IN ({given("refund_line", "order_line_key")})
+            UNION ALL {given("recovery", "return_line_key")});
         INSERT INTO touched_refund SELECT DISTINCT refund_key FROM all_refund_line
             WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line) AND refund_key NOT IN (SELECT refund_key FROM touched_refund);
         CREATE OR REPLACE TEMP TABLE touched_parcel AS
         SELECT DISTINCT parcel_key FROM (
-            SELECT parcel_key FROM all_chain_element WHERE {new}
+            {given("chain_element", "parcel_key")}
             UNION ALL SELECT parcel_key FROM all_return_event WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line) AND parcel_key IS NOT NULL);
     """)  # fmt: skip
 
 
 def narrow(connection: duckdb.DuckDBPyConnection) -> None:
-    """Point current_return_event, current_chain_element and current_refund_line at copies of their touched rows, read once."""
-    of_return, parcel, refund = TOUCHED["return_line_key"], TOUCHED["parcel_key"], TOUCHED["refund_key"]
+    """Point every current_<thing> an increment shapes from at a copy of the rows that touched keys need, read once.
+
+    Every version of a row comes along, even one that belongs elsewhere: the survivor is chosen among all of them.
+    """
+    line, of_return, parcel, refund = TOUCHED.values()
     wanted = {
+        "order_line": f"""order_key IN (SELECT order_key FROM all_order_line WHERE {line}) OR customer_key IN (
+            SELECT customer_key FROM all_order_line WHERE {line} AND customer_key IS NOT NULL)""",
         "return_event": of_return,
         "chain_element": parcel,
-        "refund_line": f"{refund} OR {of_return} OR order_line_key IN (SELECT order_line_key FROM all_return_event WHERE {of_return})",
+        "refund": refund,
+        "refund_line": f"{refund} OR {of_return} OR order_line_key IN (SELECT order_line_key FROM narrowed_return_event)",
+        "recovery": of_return,
     }
     for thing, predicate in wanted.items():
-        connection.execute(f"""
-            CREATE OR REPLACE TEMP TABLE narrowed_{thing} AS SELECT * FROM current_{thing} WHERE {predicate};
-            CREATE OR REPLACE TEMP VIEW current_{thing} AS SELECT * FROM narrowed_{thing};
-        """)
+        identity = identity_of(schema.LOG.tables[thing])
+        touched = f"{identity} IN (SELECT {identity} FROM all_{thing} WHERE {predicate})"
+        rows = f"SELECT * EXCLUDE (load_id) FROM all_{thing} WHERE {touched}"
+        if (
+            thing == "return_event"
+        ):  # only credits need their id: the widest column of the log stays unread without them
+            rows = f"""
+                SELECT e.*, c.event_id FROM (SELECT * EXCLUDE (load_id, event_id, order_line_id) FROM all_return_event WHERE {touched}) e
+                LEFT JOIN (SELECT event_key, event_id, payload_hash FROM all_return_event WHERE event = 'credited' AND {touched}) c
+                    USING (event_key, payload_hash)
+            """
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE narrowed_{thing} AS {rows}")
+    survivors(connection, wanted, "narrowed")
+    survivors(connection, DIMENSION_LOGS)
+
+
+def touch_estimated(connection: duckdb.DuckDBPyConnection) -> None:
+    """Add to touched_leg, touched_lot and touched_return from the facts as they stand: whose estimates go and are made anew.
+
+    Asked before the facts change and after. Lots are those of touched returns (a fee is shared by a return), with whole parcels, and of touched parcels.
+    """
+    of_return, parcel = TOUCHED["return_line_key"], TOUCHED["parcel_key"]
+    connection.execute(f"""
+        CREATE TEMP TABLE IF NOT EXISTS last_leg AS SELECT max(rowid) AS row FROM fact_return_leg;
+        CREATE TEMP TABLE IF NOT EXISTS touched_leg (leg_key BIGINT);
+        CREATE TEMP TABLE IF NOT EXISTS touched_return (return_key BIGINT);
+        CREATE TEMP TABLE IF NOT EXISTS touched_lot (return_lot_key BIGINT);
+        INSERT INTO touched_leg SELECT leg_key FROM fact_return_leg WHERE {parcel};
+        INSERT INTO touched_return SELECT DISTINCT return_key FROM fact_return_line WHERE return_key IS NOT NULL AND {of_return};
+        INSERT INTO touched_lot SELECT return_lot_key FROM fact_return_line WHERE {of_return} OR {parcel} OR return_key IN (SELECT return_key FROM touched_return)
+            OR parcel_key IN (SELECT parcel_key FROM fact_return_line WHERE return_key IN (SELECT return_key FROM touched_return));
+    """)  # fmt: skip
+
+
+def relate(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> None:
+    """Make order_row: the rows of fact_order_line that return lines and refunds to be shaped look at."""
+    if not is_increment:
+        connection.execute("CREATE OR REPLACE TEMP VIEW order_row AS SELECT * FROM fact_order_line")
+        return
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE order_row AS SELECT * EXCLUDE (order_line_id, order_id) FROM fact_order_line
+        WHERE rowid IN (SELECT rowid FROM fact_order_line WHERE order_line_key IN (
+            SELECT order_line_key FROM narrowed_return_event UNION SELECT order_line_key FROM narrowed_refund_line
+            UNION SELECT order_line_key FROM fact_return_line WHERE return_line_key IN (SELECT return_line_key FROM narrowed_refund_line)
+            UNION SELECT order_line_key FROM fact_order_line WHERE order_key IN (SELECT order_key FROM narrowed_refund)))
+    """)
 
 
 def touched_share(connection: duckdb.DuckDBPyConnection) -> float:
@@ -177,8 +275,8 @@ def touched_share(connection: duckdb.DuckDBPyConnection) -> float:
     return float(row[0])
 
 
-def shape_dimensions(connection: duckdb.DuckDBPyConnection, reporting: str) -> None:
-    """Fill the dimensions and the exchange rates from their whole logs."""
+def shape_dimensions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill the dimensions and the exchange rates from their whole logs. An increment leaves them as they are: a new row asks for a full build."""
     versions = "valid_from, lead(valid_from) OVER w AS valid_to, lead(valid_from) OVER w IS NULL AS is_current"
     attributes = ", ".join(
         c.name
@@ -208,8 +306,12 @@ def shape_dimensions(connection: duckdb.DuckDBPyConnection, reporting: str) -> N
         INSERT INTO dim_disposition BY NAME SELECT disposition, outcome, is_discarded::BOOLEAN AS is_discarded
             FROM read_csv('{data_path("dispositions.csv")}', header = true, all_varchar = true) ORDER BY ALL;
     """)  # fmt: skip
+
+
+def look_up(connection: duckdb.DuckDBPyConnection, reporting: str, *, is_increment: bool) -> None:
+    """Make what facts look up by day and hour: exchange rates and local time."""
     _exchange_rates(connection, reporting)
-    _zone_hours(connection)
+    _zone_hours(connection, "narrowed" if is_increment else "all")
 
 
 def _exchange_rates(connection: duckdb.DuckDBPyConnection, reporting: str) -> None:
@@ -235,16 +337,16 @@ def rate_sql(currency: str, joined: str, reporting: str) -> str:
     return f"CASE WHEN {currency} = '{reporting}' THEN 1.0 ELSE {joined}.rate END"
 
 
-def _zone_hours(connection: duckdb.DuckDBPyConnection) -> None:
+def _zone_hours(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
     """Make zone_hour: what to add to a UTC time of an hour to get each shop's local time."""
-    connection.execute("""
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE zone_hour AS
         WITH span AS (
             SELECT date_trunc('hour', min(a)) AS a, max(b) AS b FROM (
-                SELECT min(ordered_at) AS a, greatest(max(ordered_at), max(recorded_at)) AS b FROM all_order_line
-                UNION ALL SELECT min(occurred_at), max(occurred_at) FROM all_return_event
-                UNION ALL SELECT min(refunded_at), max(refunded_at) FROM all_refund UNION ALL SELECT min(refunded_at), max(refunded_at) FROM all_refund_line
-                UNION ALL SELECT min(recovered_at), max(recovered_at) FROM all_recovery UNION ALL SELECT min(started_at), max(started_at) FROM all_chain_element)),
+                SELECT min(ordered_at) AS a, greatest(max(ordered_at), max(recorded_at)) AS b FROM {rows}_order_line
+                UNION ALL SELECT min(occurred_at), max(occurred_at) FROM {rows}_return_event
+                UNION ALL SELECT min(refunded_at), max(refunded_at) FROM {rows}_refund UNION ALL SELECT min(refunded_at), max(refunded_at) FROM {rows}_refund_line
+                UNION ALL SELECT min(recovered_at), max(recovered_at) FROM {rows}_recovery UNION ALL SELECT min(started_at), max(started_at) FROM {rows}_chain_element)),
         hours AS (SELECT unnest(generate_series(a, b, INTERVAL 1 HOUR)) AS hour FROM span WHERE a IS NOT NULL),
         zones AS (SELECT DISTINCT time_zone FROM dim_shop WHERE time_zone <> 'UTC')
         SELECT time_zone, hour, timezone(time_zone, timezone('UTC', hour)) - hour AS ahead FROM hours, zones;
@@ -266,6 +368,7 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
     """Insert fact_order_line for current order lines matching `where` (a predicate on order_line_key)."""
     shipping = ", ".join(_quote(s) for s in found.shipping) or "''"
     delivering = ", ".join(_quote(s) for s in found.delivering) or "''"
+    of_order = "TRUE" if where == "TRUE" else f"o.order_key IN (SELECT order_key FROM current_order_line WHERE {where})"
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE policy_of AS
             WITH combination AS (SELECT DISTINCT o.country, o.channel, p.category, split_part(o.order_line_id, ':', 1) AS source
@@ -281,7 +384,7 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
         CREATE OR REPLACE TEMP TABLE several_sizes AS
             SELECT DISTINCT order_key, style_id FROM (
                 SELECT o.order_key, p.style_id FROM current_order_line o JOIN (SELECT product_key, style_id, size FROM dim_product WHERE is_current) p USING (product_key)
-                WHERE ({where}) AND o.exchanged_from_line_id IS NULL AND p.style_id IS NOT NULL AND p.size IS NOT NULL GROUP BY 1, 2 HAVING count(DISTINCT p.size) > 1);
+                WHERE ({of_order}) AND o.exchanged_from_line_id IS NULL AND p.style_id IS NOT NULL AND p.size IS NOT NULL GROUP BY 1, 2 HAVING count(DISTINCT p.size) > 1);
         CREATE OR REPLACE TEMP TABLE product_version AS
             SELECT * REPLACE (CASE WHEN row_number() OVER (PARTITION BY product_key ORDER BY valid_from) = 1 THEN TIMESTAMP '0001-01-01' ELSE valid_from END AS valid_from,
                 coalesce(valid_to, TIMESTAMP '9999-01-01') AS valid_to) FROM dim_product;
@@ -430,7 +533,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                 coalesce(o.currency, r.credited_currency, p.currency) AS currency, coalesce(o.fx_rate, {rate_sql("coalesce(r.credited_currency, p.currency)", "x", found.currency)}) AS fx_rate,
                 coalesce(o.weight_kg, p.weight_kg) AS weight_kg, z.time_zone
             FROM lot t JOIN return_line r USING (return_line_key)
-            LEFT JOIN fact_order_line o ON o.order_line_key = r.order_line_key
+            LEFT JOIN order_row o ON o.order_line_key = r.order_line_key
             LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p ON p.product_key = CASE WHEN o.order_line_key IS NULL THEN r.product_key END
             LEFT JOIN only_shop s ON s.source = CASE WHEN o.order_line_key IS NULL AND r.shop_key IS NULL THEN r.source END
             LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, r.shop_key, s.shop_key)
@@ -446,7 +549,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
         {_hour_join("hc", "l.any_confirmed_at", "l.time_zone")}
         {_hour_join("hf", "l.refunded_at", "l.time_zone")};
         INSERT INTO fact_return_event BY NAME
-        SELECT event_key, event_id, return_line_key, return_key, event, occurred_at, recorded_at, units, amount, currency, place_id, system, source
+        SELECT event_key, return_line_key, return_key, event, occurred_at, recorded_at, units, amount, currency, place_id, system, source
         FROM current_return_event WHERE {where};
     """)  # fmt: skip
 
@@ -476,6 +579,9 @@ def shape_refunds(
 ) -> None:
     """Insert fact_refund and fact_refund_line for refunds matching `where` (on refund_key) and credited return lines matching `where_line`."""
     connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE refunded_line AS
+            SELECT DISTINCT return_line_key FROM (SELECT return_line_key FROM current_refund_line WHERE {where}
+                UNION ALL SELECT return_line_key FROM current_return_event WHERE event = 'credited' AND amount IS NOT NULL AND ({where_line})) WHERE return_line_key IS NOT NULL;
         INSERT INTO fact_refund_line BY NAME
         SELECT t.refund_line_key, t.refund_line_id, t.refund_key, coalesce(t.order_line_key, l.order_line_key) AS order_line_key, t.return_line_key, t.refunded_at,
             {_local_day("t.refunded_at", "h")} AS refunded_on, t.units, t.amount, t.vat_amount, t.currency, {rate_sql("t.currency", "r", found.currency)} AS fx_rate, t.restock_type,
@@ -491,8 +597,8 @@ def shape_refunds(
             FROM current_return_event WHERE event = 'credited' AND amount IS NOT NULL AND ({where_line})) t
         LEFT JOIN (SELECT return_line_key, max(order_line_key) AS order_line_key, min(shop_id) AS shop_id, min(country) AS country, min(channel) AS channel, min(category) AS category,
                 min(brand) AS brand, min(style_id) AS style_id, min(size) AS size, min(colour) AS colour, min(supplier) AS supplier, min(season) AS season,
-                min(ordered_on) AS ordered_on, min(requested_on) AS requested_on FROM fact_return_line GROUP BY 1) l USING (return_line_key)
-        LEFT JOIN fact_order_line o ON o.order_line_key = coalesce(t.order_line_key, l.order_line_key)
+                min(ordered_on) AS ordered_on, min(requested_on) AS requested_on FROM fact_return_line SEMI JOIN refunded_line USING (return_line_key) GROUP BY 1) l USING (return_line_key)
+        LEFT JOIN order_row o ON o.order_line_key = coalesce(t.order_line_key, l.order_line_key)
         LEFT JOIN only_shop s ON s.source = CASE WHEN o.order_line_key IS NULL AND l.shop_id IS NULL THEN t.source END
         LEFT JOIN dim_shop z ON z.shop_id = coalesce(o.shop_id, l.shop_id, s.shop_id)
         {_hour_join("h", "t.refunded_at", "z.time_zone")}
@@ -503,7 +609,7 @@ def shape_refunds(
             coalesce(o.shop_id, s.shop_id) AS shop_id, o.country, o.channel
         FROM (SELECT * FROM current_refund WHERE {where}) f
         LEFT JOIN (SELECT refund_key, sum(amount) AS amount FROM current_refund_line WHERE {where} GROUP BY 1) n USING (refund_key)
-        LEFT JOIN (SELECT order_key, min(shop_id) AS shop_id, min(country) AS country, min(channel) AS channel FROM fact_order_line
+        LEFT JOIN (SELECT order_key, min(shop_id) AS shop_id, min(country) AS country, min(channel) AS channel FROM order_row
             WHERE order_key IN (SELECT order_key FROM current_refund WHERE {where}) GROUP BY 1) o USING (order_key)
         LEFT JOIN only_shop s ON s.source = CASE WHEN o.shop_id IS NULL THEN f.source END
         LEFT JOIN dim_shop z ON z.shop_id = coalesce(o.shop_id, s.shop_id)
@@ -533,60 +639,61 @@ def shape_recoveries(connection: duckdb.DuckDBPyConnection, found: Flags, where:
     """)  # fmt: skip
 
 
-def shape_seen(connection: duckdb.DuckDBPyConnection, where: str = "customer_key IS NOT NULL") -> None:
-    """Fill what follows from the facts: customers of order lines matching `where`, carrier services, freshness and coverage."""
-    share = "count({0}) / nullif(count(*), 0)"
+def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> None:
+    """Fill what follows from the facts: customers, carrier services, freshness and coverage.
+
+    An increment looks at the customers of touched order lines only, and adds what new loads brought to the freshness there was.
+    """
     of_line = {
         "delivery": "delivered_at", "unit_cost": "cost_amount", "vat": "vat_amount", "outbound_cost": "outbound_cost",
         "payment_fee": "payment_fee", "customer": "customer_key", "policy": "policy_key", "size": "size", "fx": "fx_rate", "product": "category",
     }  # fmt: skip
     of_return = {
         "reason": "nullif(reason, 'unknown')", "disposition": "disposition", **{f"stage_{s}": f"{s}_at" for s in schema.STAGES},
-        "method": "method", "carrier": "carrier", "inspection": "inspection_outcome",
+        "method": "method", "carrier": "carrier", "inspection": "inspection_outcome", "return": "1",
     }  # fmt: skip
-    of_leg = {"leg_cost": "cost_amount", "mass": "mass_kg", "distance": "distance_km"}
-    selects = [
-        f"SELECT source, '{n}' AS fact, {share.format(c)} AS share, count(*) AS rows FROM fact_order_line WHERE units_sold > 0 GROUP BY 1"
-        for n, c in of_line.items()
-    ]
-    # parcels of a shipment log bring their own policy, without an order line
-    selects.append(
-        f"SELECT source, 'policy', {share.format('policy_key')}, count(*) FROM fact_return_line "
-        "WHERE source NOT IN (SELECT source FROM fact_order_line WHERE units_sold > 0) GROUP BY 1"
-    )
-    selects += [
-        f"SELECT source, '{n}', {share.format(c)}, count(*) FROM fact_return_line GROUP BY 1"
-        for n, c in of_return.items()
-    ]
-    selects += [
-        f"SELECT source, '{n}', {share.format(c)}, count(*) FROM fact_return_leg GROUP BY 1" for n, c in of_leg.items()
-    ]
-    selects += [
-        f"SELECT source, '{n}', 1.0, count(*) FROM {t} GROUP BY 1"
-        for n, t in {
-            "order": "fact_order_line",
-            "return": "fact_return_line",
-            "leg": "fact_return_leg",
-            "refund": "fact_refund",
-            "refund_line": "fact_refund_line",
-            "recovery": "fact_recovery",
-        }.items()
+    of_leg = {"leg_cost": "cost_amount", "mass": "mass_kg", "distance": "distance_km", "leg": "1"}
+    sold = "fact_order_line WHERE units_sold > 0"
+    coverage = [
+        _coverage(sold, of_line),
+        # parcels of a shipment log bring their own policy, without an order line
+        _coverage(
+            f"fact_return_line WHERE source NOT IN (SELECT DISTINCT source FROM {sold})", {"policy": "policy_key"}
+        ),
+        _coverage("fact_return_line", of_return),
+        _coverage("fact_return_leg", of_leg),
+        *(_coverage(f"fact_{n}", {n: "1"}) for n in ("refund", "refund_line", "recovery")),
+        _coverage("fact_order_line", {"order": "1"}),
     ]
     times = {"order_line": "ordered_at", "return_event": "occurred_at", "chain_element": "started_at", "refund": "refunded_at", "refund_line": "refunded_at", "recovery": "recovered_at",
              "product": "valid_from", "place": "valid_from", "policy": "valid_from", "shop": "valid_from", "fx_rate": "day"}  # fmt: skip
+    rows = "new" if is_increment else "all"
     fresh = " UNION ALL ".join(
-        f"SELECT source, system, '{t}' AS thing, count(*) AS rows, max({c}) AS last_occurred_at, max(recorded_at) AS last_recorded_at FROM all_{t} GROUP BY 1, 2"
+        f"SELECT source, system, '{t}' AS thing, count(*) AS rows, max({c}) AS last_occurred_at, max(recorded_at) AS last_recorded_at FROM {rows}_{t} GROUP BY 1, 2"
         for t, c in times.items()
     )
+    of_touched = f"WHERE {TOUCHED['order_line_key']}" if is_increment else ""
     connection.execute(f"""
-        DELETE FROM dim_carrier_service; DELETE FROM build_source; DELETE FROM build_coverage;
-        DELETE FROM dim_customer WHERE customer_key IN (SELECT customer_key FROM all_order_line WHERE {where});
+        CREATE OR REPLACE TEMP TABLE seen_customer AS SELECT DISTINCT customer_key FROM all_order_line {of_touched};
+        DELETE FROM dim_customer WHERE customer_key IN (SELECT customer_key FROM seen_customer);
         INSERT INTO dim_customer BY NAME
             SELECT customer_key, min(customer_id) AS customer_id, arg_min(country, (ordered_at, order_line_key)) AS country,
                 arg_min(customer_area, (ordered_at, order_line_key)) AS area, min(ordered_at)::DATE AS first_ordered_on
-            FROM current_order_line WHERE customer_key IN (SELECT customer_key FROM all_order_line WHERE {where}) GROUP BY 1;
+            FROM current_order_line WHERE customer_key IN (SELECT customer_key FROM seen_customer) GROUP BY 1;
+        DELETE FROM dim_carrier_service;
         INSERT INTO dim_carrier_service BY NAME
             SELECT {key_sql("concat_ws('|', carrier, service, mode, vehicle, fuel)")} AS carrier_service_key, * FROM (SELECT DISTINCT carrier, service, mode, vehicle, fuel FROM fact_return_leg);
-        INSERT INTO build_source BY NAME {fresh};
-        INSERT INTO build_coverage BY NAME {" UNION ALL ".join(selects)};
+        CREATE OR REPLACE TEMP TABLE seen_source AS
+            SELECT source, system, thing, sum(rows)::BIGINT AS rows, max(last_occurred_at) AS last_occurred_at, max(last_recorded_at) AS last_recorded_at
+            FROM (SELECT source, system, thing, rows, last_occurred_at, last_recorded_at FROM build_source UNION ALL {fresh}) GROUP BY 1, 2, 3;
+        DELETE FROM build_source;
+        INSERT INTO build_source BY NAME SELECT * FROM seen_source;
+        DELETE FROM build_coverage;
+        INSERT INTO build_coverage BY NAME {" UNION ALL ".join(coverage)};
     """)  # fmt: skip
+
+
+def _coverage(rows: str, facts: dict[str, str]) -> str:
+    """Select the share of `rows` that carry each fact, by source, in one pass."""
+    shares = ", ".join(f"{{fact: '{n}', share: count({c}) / count(*)}}" for n, c in facts.items())
+    return f"SELECT source, f.fact, f.share, rows FROM (SELECT source, unnest([{shares}]) AS f, count(*) AS rows FROM {rows} GROUP BY source)"
