@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # loads its parts when they are first asked for
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, ndtr, ndtri
 
 Array = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ def _floats(values: ArrayLike) -> Array:
 
 
 def _z(level: float) -> float:
-    return float(ndtri(0.5 + level / 2))
+    return float(scipy.special.ndtri(0.5 + level / 2))
 
 
 # -- shares ------------------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def assumed_curve(window_days: int, last_day: int) -> Array:
     (True, 1.0)
     """
     day = np.arange(last_day + 1, dtype=np.float64)
-    asked = ndtr(np.log(np.minimum(day + 0.5, window_days + 0.5) / 5.0) / 0.8)
+    asked = scipy.special.ndtr(np.log(np.minimum(day + 0.5, window_days + 0.5) / 5.0) / 0.8)
     wait = 0.25 * 0.75**day
     curve: Array = np.cumsum(np.convolve(np.diff(asked, prepend=0.0), wait)[: last_day + 1])
     return np.asarray(curve / curve[-1], dtype=np.float64)
@@ -498,7 +498,7 @@ def _posterior(came: Array, pending: Array, deff: Array, mean: Array, sd: Array,
     centre, half = np.zeros(came.size), np.full(came.size, 12.0)
     for points in _POINTS:
         x = np.clip(centre[:, None] + half[:, None] * np.linspace(-1, 1, points), -14.0, 14.0)
-        p = expit(x)
+        p = scipy.special.expit(x)
         thinned = np.log1p(-p[:, None, :] * g[:, None])
         log_likelihood = came[:, None] * np.log(p) + np.matmul(waiting[:, None, :], thinned)[:, 0, :]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -519,7 +519,7 @@ def _posterior(came: Array, pending: Array, deff: Array, mean: Array, sd: Array,
     # Bounds of p: a normal on the logit scale would miss the skew of small counts, so the grid's own quantiles are taken.
     upto = np.cumsum(density, 1) - density / 2
     tail = (1 - level) / 2
-    bounds = [expit(_crossing(x, upto, share)) for share in (tail, 1 - tail)]
+    bounds = [scipy.special.expit(_crossing(x, upto, share)) for share in (tail, 1 - tail)]
     return np.vstack([expected, variance, *bounds])
 
 
@@ -597,13 +597,13 @@ def cohort_prior(
         return float((np.sum(w * r[recent]) + 0.5) / (np.sum(w * n[recent]) + 1.0))
 
     expected = np.array([ahead(k) for k in range(1, r.size)])
-    error = logit((r[1:] + 0.5) / (n[1:] + 1.0)) - logit(expected)
+    error = scipy.special.logit((r[1:] + 0.5) / (n[1:] + 1.0)) - scipy.special.logit(expected)
     noise = deff / (n[1:] * expected * (1 - expected))
     change = np.exp(np.linspace(np.log(0.03), np.log(0.6), 40))
     spread = change[:, None] ** 2 + noise
     belief = -0.5 * np.sum(np.log(spread) + error**2 / spread, 1) - 0.5 * (np.log(change / 0.12) / np.log(2)) ** 2
     weight = np.exp(belief - belief.max())
-    return float(logit(ahead(r.size))), float(np.sqrt(np.sum(weight * change**2) / weight.sum()))
+    return float(scipy.special.logit(ahead(r.size))), float(np.sqrt(np.sum(weight * change**2) / weight.sum()))
 
 
 def month_prior(

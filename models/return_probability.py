@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # loads its parts when they are first asked for
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,9 @@ class ReturnProbability:
 
     def score(self, frame: Mapping[str, ArrayLike]) -> Array:
         """Give the probability of each row; `frame` holds a column per feature."""
-        return np.asarray(expit(self.intercept + _matrix(frame) @ np.array([self.coefficients[f] for f in FEATURES])))
+        return np.asarray(
+            scipy.special.expit(self.intercept + _matrix(frame) @ np.array([self.coefficients[f] for f in FEATURES]))
+        )
 
     def beats_base_rate(self, margin: float = 0.005) -> bool:
         """Tell whether it orders later lines better than the product's own past rate does."""
@@ -128,13 +130,13 @@ def fit(
         slope = float(platt.coef_[0][0])
         if slope > 0:
             weight, intercept = weight * slope, float(platt.intercept_[0]) + intercept * slope
-    predicted = expit(intercept + x[test] @ weight)
+    predicted = scipy.special.expit(intercept + x[test] @ weight)
     return ReturnProbability(
         intercept=intercept,
         coefficients=dict(zip(FEATURES, map(float, weight), strict=True)),
         rows=int(train.sum()),
         test_rows=int(test.sum()),
         auc=area_under_curve(share[test], predicted),
-        base_auc=area_under_curve(share[test], logit(np.clip(base[test], 1e-6, 1 - 1e-6))),
+        base_auc=area_under_curve(share[test], scipy.special.logit(np.clip(base[test], 1e-6, 1 - 1e-6))),
         calibration_error=calibration_error(share[test], predicted) if test.any() else float("nan"),
     )

@@ -405,7 +405,9 @@ def _write_info(
         "observed_until": observed.isoformat() if observed else "", "created_at": state.now().isoformat(), "kind": "increment" if last else "full", "loads": " ".join(loads),
         "increments": str(int(last["increments"]) + 1 if last else 0),
     }  # fmt: skip
-    connection.execute("INSERT INTO build_info SELECT unnest(?), unnest(?)", [list(info), list(info.values())])
+    connection.execute(
+        f"INSERT INTO build_info {build.rows_sql({'name': 'VARCHAR', 'value': 'VARCHAR'}, info.items())}"
+    )
 
 
 def _info(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,3 +136,22 @@ def test_the_purity_check_has_teeth() -> None:
 def test_the_sql_check_has_teeth() -> None:
     assert sql_texts("x = 'SELECT 1 FROM t'\ny = f'DELETE FROM {x}'\n") != []
     assert sql_texts("st.selectbox('Select from the list')") == []
+
+
+def test_a_load_imports_no_more_than_it_uses() -> None:
+    """What only fits, pages or people need comes when it is needed: an increment is shorter than importing it all."""
+    listed = "import sys, pipelines.cli, pipelines.load; print(*sys.modules)"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert "pipelines.load" in loaded
+    assert not loaded & {
+        "pandas",
+        "scipy.special",
+        "scipy.optimize",
+        "sklearn",
+        "holidays",
+        "geopy",
+        "plotly",
+        "streamlit",
+    }

@@ -11,7 +11,6 @@ from itertools import groupby
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 from duckdb_sqlalchemy import Dialect
 from sqlalchemy import (
     Date,
@@ -40,6 +39,7 @@ from sqlalchemy.sql.expression import FromClause, TableClause
 from models import carbon, cost, distance
 from pipelines.errors import FactorMissing
 from pipelines.settings import Settings, data_path
+from pipelines.warehouse.build import rows_sql
 from pipelines.warehouse.schema import STAR
 
 Expression = ColumnElement[Any]
@@ -107,15 +107,10 @@ def _factor_table(connection: Connection) -> TableClause:
         return row["vehicle"], row["unit"]
 
     vintages = [list(rows) for _, rows in groupby(sorted(factors(), key=by), by)]
-    chosen = [vintage(rows, year) | {"for_year": str(year)} for rows in vintages for year in years]
-    names = ("factor_id", "vehicle", "unit", "fuel", "wtt", "ttw", "wtw", "for_year")
-    given = pa.table({n: pa.array([row[n] or None for row in chosen], pa.string()) for n in names})
-    connection.register("given_factor", given)
-    connection.execute("""
-        CREATE OR REPLACE TEMP TABLE leg_factor AS SELECT factor_id, vehicle, unit, fuel, wtt::DOUBLE AS wtt, ttw::DOUBLE AS ttw, wtw::DOUBLE AS wtw,
-            for_year::BIGINT AS year FROM given_factor
-    """)
-    connection.unregister("given_factor")
+    chosen = [vintage(rows, year) | {"year": str(year)} for rows in vintages for year in years]
+    types = dict.fromkeys(("factor_id", "vehicle", "unit", "fuel"), "VARCHAR") | dict.fromkeys(("wtt", "ttw", "wtw"), "DOUBLE") | {"year": "BIGINT"}  # fmt: skip
+    given = rows_sql(types, ([row[n] or None for n in types] for row in chosen))
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE leg_factor AS {given}")
     doubles = (column(n, Double) for n in ("wtt", "ttw", "wtw"))
     return table(
         "leg_factor", column("factor_id"), column("vehicle"), column("unit"), column("fuel"), column("year"), *doubles
@@ -198,11 +193,8 @@ def lanes(connection: Connection, settings: Settings, where_leg: str = "TRUE") -
 
 def _append(connection: Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
     """Append rows that hold every column of a table, in its order."""
-    columns = zip(*rows, strict=True)
-    given = pa.table({c.name: pa.array(values) for c, values in zip(t[name].columns, columns, strict=True)})
-    connection.register("given_row", given)
-    connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM given_row")
-    connection.unregister("given_row")
+    types = {c.name: str(c.type.compile(Dialect())) for c in t[name].columns}
+    connection.execute(f"INSERT INTO {name} BY NAME {rows_sql(types, rows)}")
 
 
 # -- legs --------------------------------------------------------------------------------------------------------------

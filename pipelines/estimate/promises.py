@@ -23,6 +23,7 @@ from sqlalchemy import ColumnElement, and_, case, literal, or_
 
 from models.promises import LOST, breach_probability, incidence, life_table
 from pipelines.settings import Settings, data_path
+from pipelines.warehouse.build import rows_sql
 
 NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types that no promise to the customer covers
 _STAGES = (
@@ -264,15 +265,14 @@ def breach_risk(connection: duckdb.DuckDBPyConnection, settings: Settings) -> No
                 chance[mine] = breach_probability(
                     durations, survival, open_rows["age_days"][mine], open_rows["due_days"][mine], ends[LOST]
                 )
-        risk = pa.table({
-            "return_key": open_rows["return_key"], "promise_id": pa.array(open_rows["promise_id"].tolist(), pa.string()), "probability": chance,
-        })  # fmt: skip
-        connection.register("open_risk", risk)
+        risk = zip(*(open_rows[n].tolist() for n in ("return_key", "promise_id")), chance.tolist(), strict=True)
+        given = rows_sql({"return_key": "BIGINT", "promise_id": "VARCHAR", "probability": "DOUBLE"}, risk)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE open_risk AS {given}")
         stage = " ".join(f"WHEN count({s}_at) > 0 THEN '{s}'" for s in reversed(_STAGES))
         connection.execute(f"""
             INSERT INTO estimate_breach_risk BY NAME
             WITH reached AS (SELECT return_key, CASE {stage} END AS stage FROM fact_return_line SEMI JOIN open_risk USING (return_key) GROUP BY return_key)
             SELECT return_key, promise_id, probability, stage, 'life_table' AS model_id FROM open_risk JOIN reached USING (return_key)
         """)  # fmt: skip
-        connection.unregister("open_risk")
+        connection.execute("DROP TABLE open_risk")
     connection.execute("DROP TABLE promise_wait")

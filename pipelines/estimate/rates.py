@@ -32,6 +32,7 @@ from models.rates import (
 from models.return_probability import FEATURES, fit
 from pipelines.estimate.promises import OBSERVED_SQL
 from pipelines.settings import Settings
+from pipelines.sources.base import quote
 
 LABEL_LAG_DAYS = 35
 _REFIT_DAYS = 28
@@ -82,8 +83,8 @@ def rates(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_incre
     connection.execute("DELETE FROM build_info WHERE name IN ('rates_fitted_at', 'rates_returned')")
     if until is not None:
         connection.execute(
-            "INSERT INTO build_info VALUES ('rates_fitted_at', ?), ('rates_returned', ?)", [until.isoformat(), str(returned)]
-        )  # fmt: skip
+            f"INSERT INTO build_info VALUES ('rates_fitted_at', '{until.isoformat()}'), ('rates_returned', '{returned}')"
+        )
 
 
 def _is_fresh(connection: duckdb.DuckDBPyConnection, until: datetime, returned: int) -> bool:
@@ -245,8 +246,7 @@ def probability(connection: duckdb.DuckDBPyConnection, settings: Settings, where
     sources = connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL}) t ORDER BY source").fetchall()
     for source, observed_until in sources:
         known, wanted = connection.execute(
-            f"SELECT count(customer_key), count(*) FILTER ({where_line}) FROM fact_order_line WHERE source = ? AND units_sold > 0",
-            [source],
+            f"SELECT count(customer_key), count(*) FILTER ({where_line}) FROM fact_order_line WHERE source = {quote(source)} AND units_sold > 0"
         ).fetchall()[0]
         if not known or observed_until is None:
             continue
@@ -279,10 +279,9 @@ def _recent_model(connection: duckdb.DuckDBPyConnection, source: str, until: dat
     rows = connection.execute(
         f"""
         SELECT model_id, is_used, parameters FROM model_version
-        WHERE model = 'return_probability' AND json_extract_string(parameters, '$.source') = ? AND fitted_at > ?::TIMESTAMP - INTERVAL {_REFIT_DAYS} DAY
+        WHERE model = 'return_probability' AND json_extract_string(parameters, '$.source') = {quote(source)} AND fitted_at > TIMESTAMP '{until}' - INTERVAL {_REFIT_DAYS} DAY
         ORDER BY fitted_at DESC LIMIT 1
-        """,
-        [source, until],
+        """
     ).fetchall()
     return {**json.loads(rows[0][2]), "model_id": rows[0][0], "is_used": rows[0][1]} if rows else None
 
@@ -308,7 +307,7 @@ def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until:
             hash(o.category, o.country) AS market, (o.ordered_at::DATE - DATE '2000-01-01')::INTEGER AS day,
             (1e6 * least(coalesce(b.early, 0) / o.units_sold, 1))::BIGINT AS early, least(coalesce(b.units, 0) / o.units_sold, 1)::DOUBLE AS returned
         FROM fact_order_line o LEFT JOIN returned b USING (order_line_key)
-        WHERE o.source = '{source.replace("'", "''")}' AND o.units_sold > 0;
+        WHERE o.source = {quote(source)} AND o.units_sold > 0;
         CREATE OR REPLACE TEMP TABLE wanted_line AS SELECT order_key, item, customer_key FROM sold_line WHERE {where_line};
         CREATE OR REPLACE TEMP TABLE market_day AS
         WITH per_day AS (SELECT market, day, sum(early)::BIGINT AS y, count(*) AS n FROM sold_line GROUP BY ALL),
