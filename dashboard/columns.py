@@ -175,10 +175,11 @@ def accrual(words: Words, currency: str) -> Columns:
 
 def booked(words: Words, currency: str) -> Columns:
     """Show what would have been booked some days ago and what came."""
-    shown = {"days_ago": number(words("accounts.days_ago")), "units_booked": number(words("accounts.units_booked")), "units_came": number(words("accounts.units_came"))}  # fmt: skip
-    names = {"booked": "booked_amount", "came": "came", "open": "open"}
+    names = {"booked": "booked_amount", "low": "low", "high": "high", "came": "came", "open": "open"}
     money = {name: number(f"{words(f'accounts.{key}')} ({words.unit(currency)})") for name, key in names.items()}
-    return shown | money | {"error": percent(words("accounts.error"))}
+    first = {"days_ago": number(words("accounts.days_ago")), "as_of": day(words("accounts.as_of"))}
+    last = {"error": percent(words("accounts.error")), "is_covered": st.column_config.CheckboxColumn(words("backtest.is_covered"))}  # fmt: skip
+    return first | money | last
 
 
 def patterns(words: Words) -> Columns:

@@ -184,9 +184,9 @@ def gathered(words: Words, found: Any) -> str:
 
 def booked(words: Words, table: pd.DataFrame, currency: str) -> str:
     """Say what to book for returns not settled yet."""
-    whole = table.iloc[0]
-    if whole["status"] != "ok":
+    if table.empty or table["status"].iloc[0] != "ok":
         return words("finding.booked_unknown")
+    whole = table.iloc[0]
     return words(
         "finding.booked", liability=words.money(whole["liability"], currency),
         low=words.money(whole["low"], currency), high=words.money(whole["high"], currency),
@@ -196,7 +196,8 @@ def booked(words: Words, table: pd.DataFrame, currency: str) -> str:
 def booked_before(words: Words, proof: pd.DataFrame) -> str:
     """Say how far off the amounts booked some days ago were."""
     worst = proof.sort_values("error", key=abs)["error"].iloc[-1]
-    return words("finding.booked_before", share=words.percent(abs(worst)))
+    held = words.number(int(proof["is_covered"].sum()))
+    return words("finding.booked_before", share=words.percent(abs(worst)), held=held, of=words.number(len(proof)))
 
 
 def speed(words: Words, curve: pd.DataFrame) -> str:

@@ -375,6 +375,8 @@ def accrual(asked: Asked, *by: str) -> pd.DataFrame:
     """Give what to book at the last day of the view for returns not settled: the columns of metrics.accrual, the sum first, then the newest."""
     where = _where(asked, "returns_to_come_value")
     found = metrics.accrual(_open(asked.source), by=by, where=where, as_of=asked.until)
+    if found.empty:
+        return found
     return pd.concat([found.tail(1), found.iloc[:-1].sort_values(list(by), ascending=by[0] != "month")])
 
 

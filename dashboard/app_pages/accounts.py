@@ -11,7 +11,11 @@ words, asked = view.words, view.asked
 by_month = queries.accrual(asked, "month")
 title = findings.booked(words, by_month, view.currency)
 blocks.heading(view, title, "accounts", ("returns_to_come_value", "refund_amount"))
-blocks.tiles(view, "refunds_owed", "returns_to_come_value", "returns_to_come_cost", "refund_discrepancy")
+if len(by_month):
+    whole = by_month.iloc[0]
+    between = words("products.between", low=words.money(whole["low"], view.currency), high=words.money(whole["high"], view.currency))  # fmt: skip
+    notes = {"liability": between, "owed": words("accounts.owed_note"), "to_come": words("accounts.to_come_note"), "asset": words("accounts.asset_note")}  # fmt: skip
+    blocks.figures(words, *((f"accounts.{n}", words.money(whole[n], view.currency), note) for n, note in notes.items()))
 
 shown = blocks.choose(words, "accounts", "booked", "bases", "shop")
 if shown == "booked":
@@ -20,8 +24,11 @@ if shown == "booked":
     table = by_month if by == "month" else queries.accrual(asked, by)
     heading = words("accounts.booked", day=words.day(asked.until))
     blocks.section(heading, words, "returns_to_come_value", words("accounts.booked_note"))
-    behind = queries.Behind("refunds_owed", (by,), table, is_dated=False)
-    blocks.table(words, table, title, columns.accrual(words, view.currency), rows=14, behind=behind)
+    if table.empty:
+        blocks.greyed(view, "returns_to_come_value")
+    else:
+        behind = queries.Behind("refunds_owed", (by,), table, is_dated=False)
+        blocks.table(words, table, title, columns.accrual(words, view.currency), rows=14, behind=behind)
     proof = queries.accrual_backtest(asked)
     if len(proof):
         blocks.section(findings.booked_before(words, proof), words, note=words("accounts.proof_note"))
@@ -39,6 +46,7 @@ elif shown == "bases":
         figure = charts.waterfall(steps, words, view.currency, words.unit(view.currency))
         behind = queries.Behind("refund_amount", seen=steps)
         blocks.chart(figure, words("accounts.refund_to_money"), "refund_to_money", behind)
+    blocks.tiles(view, "refund_discrepancy", "refund_accuracy")
     blocks.section(words("accounts.months"), words, note=words("accounts.months_note"))
     months = queries.three_bases(asked)
     behind = queries.Behind("returned_units", ("month",), months, ("confirmed_units", "refunded_units", "refund_amount"))  # fmt: skip

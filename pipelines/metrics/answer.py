@@ -188,6 +188,12 @@ def lacking(build: Build, needs: Sequence[str]) -> dict[str, list[str]]:
     return {s: [n for n in needs if not any((s, f) in filled for f in n.split("|"))] for s in sources}
 
 
+def is_known(build: Build, key: str) -> bool:
+    """Say whether some source fills what a metric needs."""
+    lacks = lacking(build, metric(key).needs)
+    return bool(lacks) and not all(lacks.values())
+
+
 def _wanted(missing: Sequence[str]) -> str:
     def word(fact: str) -> str:
         return FACTS.get(fact) or (

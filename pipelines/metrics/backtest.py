@@ -85,12 +85,12 @@ def backtest(
 
 
 def _said(build: Build, at: datetime, by: str | None, where: Any, scope: Scope, level: float) -> pd.DataFrame:
-    then = _then(build, at)
+    then = known_then(build, at)
     first = (pd.Timestamp(at).to_period("M") - COHORTS + 1).to_timestamp().date()
     keys = ("month", *([by] if by else []))
     question = _of_build(build, ask(KEY, by=keys, where=where, since=first, until=at.date(), as_of=at, scope=scope, level=level))  # fmt: skip
     frame = build.fetch(statement(replace(question, metric=_by_cell(build, at))))
-    frame = frame.assign(share=_shares(frame, then, at, question))
+    frame = frame.assign(share=shares_then(frame, then, at, question))
     number, groups = finish.groups_of(frame, keys)
     sold, came = (frame[c].fillna(0).to_numpy(float) for c in ("sold", "returned"))
     categories = [None if by is None or pd.isna(c) else c for c in groups.get("category", [None] * len(groups))]
@@ -130,7 +130,7 @@ def _said(build: Build, at: datetime, by: str | None, where: Any, scope: Scope, 
 # -- what was known then -----------------------------------------------------------------------------------------------
 
 
-def _then(build: Build, at: datetime) -> Then:
+def known_then(build: Build, at: datetime) -> Then:
     """Refit curves, design effects and priors as of a time, once a build."""
     name = f"then {at}"
     if name not in build.memory:
@@ -139,7 +139,7 @@ def _then(build: Build, at: datetime) -> Then:
         bare = Then(curves, deff, {})
         question = _of_build(build, ask(KEY, by=("month", "category"), as_of=at, until=at.date()))
         frame = build.fetch(statement(replace(question, metric=_by_cell(build, at))))
-        exposed = frame["sold"].fillna(0) * _shares(frame, bare, at, question)
+        exposed = frame["sold"].fillna(0) * shares_then(frame, bare, at, question)
         months = pd.DatetimeIndex(frame["month"])
         counts = pd.DataFrame({
             "category": frame["category"], "month_no": months.year * 12 + months.month, "returned": frame["returned"].fillna(0), "exposure": exposed, "units": frame["sold"].fillna(0),
@@ -181,9 +181,14 @@ def _returned(build: Build, at: datetime, details: Mapping[str, Sql] | None = No
 
 def _by_cell(build: Build, at: datetime) -> Metric:
     """Count units sold and returned by what their development depends on, the curve left aside."""
-    chosen = ask(KEY).metric
-    measures = (chosen.measures[0], measure("returned", _returned(build, at)))
-    return replace(chosen, measures=measures, wrap=None, details=CELL, fine_details=())
+    return replace(recorded(build, ask(KEY).metric, at), wrap=None, details=CELL, fine_details=())
+
+
+def recorded(build: Build, chosen: Metric, at: datetime) -> Metric:
+    """Count as returned, the second measure of a metric of final rates, what had been recorded as such by a time."""
+    return replace(
+        chosen, measures=(chosen.measures[0], measure("returned", _returned(build, at)), *chosen.measures[2:])
+    )
 
 
 def _curves(build: Build, at: datetime) -> dict[rate_models.Cell, rate_models.Array]:
@@ -221,7 +226,7 @@ def _cell(source: Any, category: Any, channel: Any, window: Any, is_dated: Any) 
     return rate_models.Cell(str(source), category, channel, None if pd.isna(window) else int(window), bool(is_dated))
 
 
-def _shares(frame: pd.DataFrame, then: Then, at: datetime, question: Ask) -> "pd.Series[float]":
+def shares_then(frame: pd.DataFrame, then: Then, at: datetime, question: Ask) -> "pd.Series[float]":
     """Give G at the age that units had, in hundredths, as `bases.curve_share` does in SQL."""
     share = pd.Series(0.0, index=frame.index)
     clock, ends = pd.to_datetime(frame["clock_on"]), pd.to_datetime(frame["cell_ends_on"])

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import and_, literal_column, or_
 
-from pipelines.metrics.answer import Day, _of_build, answer, ask, compare, lacking, metric, observed
+from pipelines.metrics.answer import Day, _of_build, answer, ask, compare, is_known, observed
 from pipelines.metrics.base import EVERYTHING, Ask, Scope, Sql, Sum, Time, always, both, measure, statement
 from pipelines.metrics.bases import LOTS, credited, is_confirmed, lots, money, returned, units
 from pipelines.warehouse.engine import Build, Expression, literal_day
@@ -94,9 +94,11 @@ def rate_change(
     """Explain why the figure of a shop system (returns asked for in a period / units sold in it) moved: effect, points, exactly adding up.
 
     older_orders: returns of orders placed before the period; volume: more or fewer sales to divide them by; mix_<dimension>:
-    sales moving between groups, one row a dimension of `by`; rate: returns of the period's own orders at equal mix. Mix and rate
-    take the mean of both periods as weights; mix is shared among the dimensions by the mean over their orders (Shapley's value),
-    each dimension's weights taken within those before it. Rows previous and current are the figures.
+    sales moving between groups, one row a dimension of `by`; rate: the final rate of the period's own orders at equal mix, as
+    `ultimate_return_rate` gives it by category; timing: the share of those returns that landed inside the period, which moves with
+    when in the period sales fall. Where a final rate is not known yet, all of it is timing. Mix, rate and timing take the mean of
+    both periods as weights; mix is shared among the dimensions by the mean over their orders (Shapley's value), each dimension's
+    weights taken within those before it. Rows previous and current are the figures.
     """
     dimensions = (by,) if isinstance(by, str) else tuple(by)
     common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope}
@@ -115,15 +117,37 @@ def rate_change(
     rate, rate_before = rate.fillna(rate_before).fillna(0.0), rate_before.fillna(rate).fillna(0.0)
     lost = float((own / all_sold - weight * rate).sum() - (own_before / all_before - weight_before * rate_before).sum())
     parts = _mix(weight, weight_before, (rate + rate_before) / 2)
+    final, final_before = (_final_rates(build, p, cells, dimensions, common) for p in (period, against))
+    is_known = np.isfinite(final) & np.isfinite(final_before) & (final > 0) & (final_before > 0)
+    final, final_before = np.where(is_known, final, 1.0), np.where(is_known, final_before, 1.0)
+    landed: pd.Series[float] = rate / final
+    landed_before: pd.Series[float] = rate_before / final_before
+    both_weights = (weight + weight_before) / 2
+    own_rate = float((both_weights * (final - final_before) * (landed + landed_before) / 2).sum())
+    timing = float((both_weights * (landed - landed_before) * (final + final_before) / 2).sum())
     rows = [
         ("previous", came_before / all_before),
         ("older_orders", (older - older_before) * (1 / all_sold + 1 / all_before) / 2),
         ("volume", (1 / all_sold - 1 / all_before) * (older + older_before) / 2),
         *((f"mix_{name}", points) for name, points in zip(dimensions, parts, strict=True)),
-        ("rate", float(((rate - rate_before) * (weight + weight_before)).sum()) / 2 + lost),
+        ("rate", own_rate),
+        ("timing", timing + lost),
         ("current", came / all_sold),
     ]
     return pd.DataFrame(rows, columns=["effect", "points"])
+
+
+def _final_rates(
+    build: Build, period: Period, cells: pd.Index, by: tuple[str, ...], common: dict[str, Any]
+) -> np.ndarray[Any, Any]:
+    """Give the expected final rate of each cell's category (of all sales where cells know none); NaN where it is not known."""
+    cut = ("category",) if "category" in by else ()
+    found = answer(build, "ultimate_return_rate", by=cut, since=period[0], until=period[1], **common)
+    if not cut:
+        return np.full(len(cells), float(found["value"].iloc[0]))
+    known = dict(zip(found["category"].where(found["category"].notna(), None), found["value"], strict=True))
+    categories = cells.get_level_values("category")
+    return np.array([known.get(None if pd.isna(c) else c, np.nan) for c in categories], dtype=float)
 
 
 def _landed(
@@ -219,7 +243,7 @@ def reconciliation(
     refund_to_money: from their net value to the money that moved; return_to_shop: to what a shop system subtracts from
     sales on the day a return is created, whatever becomes of it. Value is missing where no exchange rate is known at all.
     """
-    if not _is_known(build, "confirmed_units"):
+    if not is_known(build, "confirmed_units"):
         return pd.DataFrame(columns=["bridge", "step", "kind", "units", "value"])
     question: dict[str, Any] = {"where": where, "since": period[0], "until": period[1], "as_of": as_of, "scope": scope}
 
@@ -247,7 +271,7 @@ def reconciliation(
         ("order_to_return", "without_order", "step", by_return - known),
         ("order_to_return", "by_return", "total", by_return),
     ]
-    if _is_known(build, "refunded_units"):
+    if is_known(build, "refunded_units"):
         by_refund, at_once = back("refund", _is_paid), back("return", paid_in_period)
         never = back("return", lambda c: lambda now: now.open(c.refunded_at))
         steps += [
@@ -257,9 +281,9 @@ def reconciliation(
             ("return_to_refund", "asked_other_days", "step", by_refund - at_once),
             ("return_to_refund", "by_refund", "total", by_refund),
         ]
-        if _is_known(build, "refund_amount"):
+        if is_known(build, "refund_amount"):
             steps += _money_steps(build, question, by_refund)
-    if _is_known(build, "requested_units"):
+    if is_known(build, "requested_units"):
         came, other, stopped, created = (asked_for(c) for c in (_counts, _came_otherwise, _is_stopped, _has_goods))
         steps += [
             ("return_to_shop", "by_return", "total", by_return),
@@ -321,8 +345,3 @@ def _counts(now: Time) -> Expression:
 
 def _came_otherwise(now: Time) -> Expression:
     return and_(is_confirmed()(now), lots.c.is_headline.is_(False), _has_goods(now))
-
-
-def _is_known(build: Build, key: str) -> bool:
-    lacks = lacking(build, metric(key).needs)
-    return bool(lacks) and not all(lacks.values())
