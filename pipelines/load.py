@@ -26,7 +26,6 @@ from pipelines.sources import Source, recognise, source_named
 from pipelines.sources.mapping import Mapping
 from pipelines.warehouse import build, contracts, schema, shape
 
-SCHEMA_VERSION = "3"
 COMPACT_EVERY = 10  # increments after which the rows that were replaced are cleared out of the file
 Progress = Callable[[str], None]
 
@@ -309,7 +308,7 @@ def _build(
         progress("reading the logs")
         shape.open_logs(connection, log, loads, new)
         last = _info(connection) if draft.is_copy else {}
-        is_known = last.get("schema_version") == SCHEMA_VERSION
+        is_known = last.get("schema_version") == schema.VERSION
         known = shape.Flags.of(last["flags"]) if is_known else None
         found = shape.flags(connection, settings.reporting_currency, known)
         is_increment = False
@@ -401,7 +400,7 @@ def _write_info(
         "SELECT max(last_occurred_at) FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund', 'refund_line', 'recovery')"
     ).fetchall()[0][0]
     info = last | {
-        "build_id": build_id, "schema_version": SCHEMA_VERSION, "flags": found.text(), "reporting_currency": found.currency,
+        "build_id": build_id, "schema_version": schema.VERSION, "flags": found.text(), "reporting_currency": found.currency,
         "observed_until": observed.isoformat() if observed else "", "created_at": state.now().isoformat(), "kind": "increment" if last else "full", "loads": " ".join(loads),
         "increments": str(int(last["increments"]) + 1 if last else 0),
     }  # fmt: skip

@@ -533,3 +533,15 @@ def test_a_lost_hashing_key_is_not_replaced_in_silence(copy_of_tiny: Settings, t
     with pytest.raises(SourceError, match="Restore it from a copy"):
         load(copy_of_tiny, [write_shop(tmp_path / "more", {"order_line": [extra]})])
     assert len(tables(copy_of_tiny)["fact_order_line"]) == 8
+
+
+def test_a_build_of_another_version_is_named_and_made_again(copy_of_tiny: Settings) -> None:
+    name = build.current_id(copy_of_tiny.warehouse)
+    with duckdb.connect(str(build.build_path(copy_of_tiny.warehouse, str(name)))) as connection:
+        connection.execute("UPDATE build_info SET value = '0' WHERE name = 'schema_version'")
+    with pytest.raises(WarehouseMissing, match="made by another version of Backhaul"):
+        build.current_build(copy_of_tiny.warehouse)
+    report = load(copy_of_tiny)
+    assert report.is_new_build
+    with build.current_build(copy_of_tiny.warehouse) as again:
+        assert again.build_id != name

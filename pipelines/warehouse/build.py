@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from pipelines.errors import WarehouseLocked, WarehouseMissing
 from pipelines.warehouse.engine import Build, open_duckdb
+from pipelines.warehouse.schema import VERSION
 
 UNFINISHED = ".unfinished"
 
@@ -44,25 +45,28 @@ def current_build(warehouse: Path) -> Build:
         raise WarehouseMissing(
             f"There is no warehouse in {warehouse}. Run `backhaul demo` to make one from a sample shop, or `backhaul load PATH` with your files."
         )
+    again = "Run `backhaul load` without a path: it is made again from the logs."
     try:
-        return open_duckdb(build_path(warehouse, build_id))
+        found = open_duckdb(build_path(warehouse, build_id))
     except duckdb.Error as error:
-        raise WarehouseMissing(
-            f"The build {build_id} in {warehouse} is damaged. Run `backhaul load` without a path: it is made again from the logs."
-        ) from error
+        raise WarehouseMissing(f"The build {build_id} in {warehouse} is damaged. {again}") from error
+    if found.info.get("schema_version") != VERSION:
+        found.close()
+        raise WarehouseMissing(f"The build {build_id} in {warehouse} was made by another version of Backhaul. {again}")
+    return found
 
 
 def readable_id(warehouse: Path) -> str | None:
-    """Give the id of the build readers see, or None when there is none or it cannot be opened."""
+    """Give the id of the build readers see, or None when there is none, it cannot be opened or another version made it."""
     build_id = current_id(warehouse)
     if build_id is None or not build_path(warehouse, build_id).exists():
         return None
     try:
         with duckdb.connect(str(build_path(warehouse, build_id)), read_only=True) as connection:
-            connection.execute("SELECT count(*) FROM build_info")
+            found = connection.execute("SELECT value FROM build_info WHERE name = 'schema_version'").fetchone()
     except duckdb.Error:
         return None
-    return build_id
+    return build_id if found and found[0] == VERSION else None
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ Two MetaData: `LOG` (one typed, append-only log per thing; also the canonical fi
 happened is in `fact_`; what a model or rule thinks is in `estimate_`; they never share a table. No query lives here.
 """
 
+import hashlib
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Double, Integer, MetaData, Numeric, String, Table
@@ -587,3 +588,9 @@ build_coverage = _star(
     _c("source", String, "Source"), _c("fact", String, "Kind of fact, as metrics ask for it"), _c("share", Double, "Share of the rows that carry it (0-1)"), _c("rows", BigInteger, "Rows that could"),
 )  # fmt: skip
 build_info = _star("build_info", "One property of the build.", _c("name", String, "Name"), _c("value", String, "Value"))
+
+REVISION = 3  # raise it when rows are shaped or estimated otherwise while the tables stay what they are
+VERSION = f"{REVISION}-" + hashlib.md5(
+    repr([(t.name, [(c.name, str(c.type)) for c in t.columns]) for t in STAR.sorted_tables]).encode(), usedforsecurity=False
+).hexdigest()[:8]  # fmt: skip
+"""What a build must have been made as to be read; one made otherwise is made again from the logs."""
