@@ -125,7 +125,7 @@ class Draft:
         """Drop the file, unless it was published; it must be closed."""
         if self._copied is not None:
             wait([self._copied])
-        self._path.unlink(missing_ok=True)
+        sweep(self._warehouse)
 
     def publish(self, connection: duckdb.DuckDBPyConnection, keep: int, *, compact: bool) -> None:
         """Make the finished build the one readers see, at once and whole, and drop builds beyond the last `keep`.
