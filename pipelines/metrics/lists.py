@@ -213,7 +213,7 @@ def product_ranking(
     found["name"] = product_names(build, by, found[by])
     found["score"] = found["probability_above"] * found["at_stake"]
     ranked = found.sort_values(["is_small", "score", by], ascending=[True, False, True])
-    return ranked.head(limit).reset_index(drop=True)[[by, *_RANKED]]
+    return ranked[:limit].reset_index(drop=True)[[by, *_RANKED]]
 
 
 def product_names(build: Build, by: str, ids: pd.Series) -> pd.Series:

@@ -137,9 +137,9 @@ def row_prior(
         wanted = pd.MultiIndex.from_arrays([np.full(len(rows), level, dtype=object), families, values])
         return np.asarray(levels.reindex(wanted).to_numpy(float))
 
-    def spread_of(level: str, otherwise: float) -> float:
-        key = (level, _NONE, _NONE)
-        return float(levels.loc[[key], "log_odds_sd"].iloc[0]) if key in levels.index else otherwise
+    nothing = levels.reset_index()
+    nothing = nothing[(nothing["category"] == _NONE) & (nothing["value"] == _NONE)]
+    spread_of = {str(k): float(v) for k, v in zip(nothing["level"], nothing["log_odds_sd"], strict=True)}
 
     base, variance = of("category", np.full(len(rows), _NONE, dtype=object))[:, 0], np.zeros(len(rows))
     if usual is not None:
@@ -149,10 +149,10 @@ def row_prior(
         values = _texts(named[level] if level in named else found[level])
         offset, sd = of(level, values).T
         is_met = np.isfinite(offset)
-        sd = np.where(is_met, sd, spread_of(level, 0.0))  # a value not met yet may be anywhere in the spread
+        sd = np.where(is_met, sd, spread_of.get(level, 0.0))  # a value not met yet may be anywhere in the spread
         base = base + np.where(is_met & (values != _NONE), offset, 0.0)
         variance += np.where(values != _NONE, sd**2, 0.0)
-    own, between = spread_of("own", np.nan), spread_of("style", 0.0)
+    own, between = spread_of.get("own", np.nan), spread_of.get("style", 0.0)
     usable = np.flatnonzero(np.isfinite(base))
     if not usable.size or not np.isfinite(own):
         return a, b
