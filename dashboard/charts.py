@@ -528,15 +528,20 @@ def products(frame: pd.DataFrame, words: Words) -> go.Figure:
         )
         for r in shown.to_dict("records")
     ]
-    figure.add_scatter(
-        y=labels, x=shown["rate"] * 100, mode="markers", name=words("products.rate"), hovertext=hover, hoverinfo="text", customdata=codes(shown, "style_id"),
-        marker={"color": ACCENT, "size": 11, "symbol": ["circle" if flagged else "circle-open" for flagged in shown["is_flagged"]], "line": {"width": 2, "color": ACCENT}},
-        error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["rate"]) * 100, "arrayminus": (shown["rate"] - shown["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
-    )  # fmt: skip
+    drawn = shown.assign(label=labels, hover=hover)
+    is_flagged = shown["is_flagged"].astype(bool)
+    for part, symbol, name in ((drawn[~is_flagged], "circle-open", "products.rate"), (drawn[is_flagged], "circle", "products.rate_flagged")):  # fmt: skip
+        if len(part):
+            figure.add_scatter(
+                y=part["label"], x=part["rate"] * 100, mode="markers", name=words(name), hovertext=part["hover"], hoverinfo="text", customdata=codes(part, "style_id"),
+                marker={"color": ACCENT, "size": 11, "symbol": symbol, "line": {"width": 2, "color": ACCENT}},
+                error_x={"type": "data", "symmetric": False, "array": (part["high"] - part["rate"]) * 100, "arrayminus": (part["rate"] - part["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
+            )  # fmt: skip
     figure.add_scatter(
         y=labels, x=shown["category_rate"] * 100, mode="markers", name=words("products.category_rate"), hovertext=hover, hoverinfo="text", customdata=codes(shown, "style_id"),
         marker={"color": MAIN, "size": 18, "symbol": "line-ns-open", "line": {"width": 3}},
     )  # fmt: skip
+    figure.update_yaxes(categoryorder="array", categoryarray=labels)
     return figure
 
 

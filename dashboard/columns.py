@@ -21,9 +21,9 @@ def number(label: str, digits: int = 0) -> Any:
     return st.column_config.NumberColumn(label, format=f"%.{digits}f" if digits else "localized")
 
 
-def percent(label: str) -> Any:
+def percent(label: str, about: str | None = None) -> Any:
     """Give a column of shares (0-1), shown as percent."""
-    return st.column_config.NumberColumn(label, format="percent")
+    return st.column_config.NumberColumn(label, format="percent", help=about)
 
 
 def instant(label: str) -> Any:
@@ -191,11 +191,23 @@ def patterns(words: Words) -> Columns:
 
 
 def products(words: Words, currency: str) -> Columns:
-    """Show a product's adjusted rate against its category's, and what is at stake."""
-    shown = _of(
-        words, "products", name=("name", text), category=("category", text), sold=("sold", number), returned=("returned", number), rate=("rate", percent),
-        low=("low", percent), high=("high", percent), category_rate=("category_rate", percent), probability_above=("above", percent),
+    """Show a product's adjusted rate against its category's and its buyers', and what is at stake."""
+    shown = _of(words, "products", name=("name", text))
+    shown["is_flagged"] = st.column_config.CheckboxColumn(
+        words("products.flagged"), help=words("products.flagged_note")
+    )
+    shown |= _of(
+        words, "products", category=("category", text), sold=("sold", number), returned=("returned", number), rate=("rate", percent), low=("low", percent), high=("high", percent),
+        category_rate=("category_rate", percent),
     )  # fmt: skip
+    shown |= {
+        "relative": st.column_config.NumberColumn(words("products.relative"), format="%.2f", help=words("products.relative_note")),
+        "buyers_rate": percent(words("products.expected"), words("products.expected_note")),
+        "own_part": percent(words("products.own_part"), words("products.own_part_note")),
+        "maturity": percent(words("products.maturity"), words("products.maturity_note")),
+        "is_new": st.column_config.CheckboxColumn(words("products.new"), help=words("products.new_note")),
+    }  # fmt: skip
+    shown |= _of(words, "products", probability_above=("above", percent))
     money = {"at_stake": number(f"{words('products.money')} ({words.unit(currency)})")}
     return (
         shown

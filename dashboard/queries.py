@@ -25,6 +25,7 @@ from pipelines.warehouse.schema import STAR
 
 ENTRIES = 512
 PRODUCT_KINDS = state.PRODUCT_KINDS
+SHOWN_STYLES = 100  # of a ranking, in its chart and table; the list to pick one from holds them all
 ALMOST = 0.999  # nothing is shown as certain
 BACK = 0.995  # share of the returns back, from which a month is no test of a projection
 BUILDS = 3
@@ -414,12 +415,19 @@ def flow(asked: Asked) -> pd.DataFrame:
 
 @lru_cache(maxsize=ENTRIES)
 def ranking(asked: Asked) -> pd.DataFrame:
-    """Rank styles by how surely they come back more than their category and by the money at stake."""
-    found = metrics.product_ranking(_open(asked.source), **_question(asked, "product_return_rate"))
+    """Rank all styles by how surely they come back more than their category and by the money at stake."""
+    found = metrics.product_ranking(_open(asked.source), **_question(asked, "product_return_rate"), limit=None)
     shared = found["name"].duplicated(keep=False)
     number_of = found["style_id"].str.split(":").str[-1]
     found["probability_above"] = found["probability_above"].clip(upper=ALMOST)
     return found.assign(name=found["name"].mask(shared, found["name"] + " " + number_of))
+
+
+def first_ranked(ranked: pd.DataFrame, order: str) -> pd.DataFrame:
+    """Give the first SHOWN_STYLES by "money" at stake, as they come, or by "relative" rate; products of few units last in both."""
+    if order == "relative":
+        ranked = ranked.sort_values(["is_small", "relative"], ascending=[True, False], kind="stable", ignore_index=True)
+    return ranked.head(SHOWN_STYLES)
 
 
 def acted_on(asked: Source, ranked: pd.DataFrame) -> pd.DataFrame:

@@ -184,7 +184,7 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
         """SELECT style_id, sum(units_sold * probability) AS expected, sum(units_sold) AS scored
             FROM fact_order_line JOIN estimate_return_probability USING (order_line_key) GROUP BY 1""",
     ),
-    "own_part": (("style_id",), _developed_finely("style_id", expected=True)),
+    "own_part": (("style_id",), _developed_finely("style_id", family=True, expected=True)),
     "several_sizes_share": (("category",), "SELECT category, sum(units_sold) FILTER (has_several_sizes) AS several, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1"),
     "sales_share": (("month", "channel"), _monthly("ordered_on", "units_sold", "sold", "fact_order_line", "channel")),
     "reason_share": (("category", "return_reason"), f"SELECT category, reason AS return_reason, sum(units) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY ALL"),

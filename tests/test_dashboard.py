@@ -340,6 +340,43 @@ def test_a_waterfall_step_starts_where_the_one_before_ended() -> None:
 # -- returns, products and accounts on a sample shop -------------------------------------------------------------------
 
 
+def test_a_flagged_product_is_filled_and_the_legend_says_so() -> None:
+    ranked = pd.DataFrame(
+        {"style_id": ["a", "b", "c"], "name": ["A", "B", "C"], "rate": [0.5, 0.3, 0.2], "low": 0.1, "high": 0.6, "category_rate": 0.3, "is_flagged": [False, True, False]}
+    )  # fmt: skip
+    marks = {t.name: (list(t.y), t.marker.symbol) for t in charts.products(ranked, EN).data}
+    assert marks[EN("products.rate_flagged")] == (["B"], "circle")
+    assert marks[EN("products.rate")] == (["C", "A"], "circle-open")
+    assert list(charts.products(ranked, EN).layout.yaxis.categoryarray) == ["C", "B", "A"]  # first on top
+    plain = charts.products(ranked.assign(is_flagged=False), EN)
+    assert EN("products.rate_flagged") not in [t.name for t in plain.data]
+
+
+def test_products_are_listed_by_money_or_by_relative_rate_and_few_units_stand_last() -> None:
+    ranked = pd.DataFrame({"style_id": [f"s{i}" for i in range(150)], "relative": [1 + i / 100 for i in range(150)], "is_small": [False] * 149 + [True]})  # fmt: skip
+    assert queries.first_ranked(ranked, "money")["style_id"].tolist() == [f"s{i}" for i in range(100)]
+    assert queries.first_ranked(ranked, "relative")["style_id"].tolist() == [f"s{i}" for i in range(148, 48, -1)]
+
+
+def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = metrics.product_ranking
+    monkeypatch.setattr(metrics, "product_ranking", lambda build, limit=2, **asked: whole(build, limit=limit, **asked))
+    queries.ranking.cache_clear()
+    monkeypatch.setattr(queries, "SHOWN_STYLES", 2)
+    opened = app(sample_settings.warehouse, monkeypatch, products_part=EN("products.tab_one")).run()
+    opened.switch_page("app_pages/products.py").run()
+    assert len(opened.selectbox(key="product").options) > 40
+    opened.switch_page("app_pages/products.py")
+    opened.segmented_control(key="products_part").set_value("ranking").run()
+    table = opened.dataframe[0].value
+    assert len(table) == 2
+    assert {"is_flagged", "relative", "buyers_rate", "own_part", "maturity", "is_new"} <= set(table)
+    opened.segmented_control(key="products_order").set_value("relative").run()
+    assert not opened.exception
+    assert opened.dataframe[0].value["relative"].is_monotonic_decreasing
+    assert opened.dataframe[0].value["relative"].max() >= table["relative"].max()
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize(
     ("page", "part"),

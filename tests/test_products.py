@@ -244,16 +244,77 @@ def test_ranking_says_how_sure_it_is_and_what_it_expected(tmp_path: Path) -> Non
         assert (alba["is_flagged"], runner["is_flagged"]) == (True, False)
         assert alba["rate"] == pytest.approx((240 + 4) / (400 + 10))
         assert alba["category_rate"] == pytest.approx(0.4)
-        # order line 1 was scored at .4 for usual products, 2 and 3 at .4 and .2: alba's 400 and gala's 3 against runner's 600
-        usual = (403 * 0.4 + 600 * 0.2) / 1003
-        assert alba["expected_rate"] == pytest.approx(0.4 * 0.4 / usual)
-        assert alba["own_part"] == pytest.approx(alba["rate"] - alba["expected_rate"])
+        assert (alba["buyers_rate"], runner["buyers_rate"]) == pytest.approx((0.4, 0.2))  # lines 1 and 3 as scored
+        assert alba["relative"] == pytest.approx(alba["rate"] / 0.4)
         assert ranked["probability_well_above"].le(ranked["probability_above"]).all()
         assert not ranked["is_new"].any()  # three months old
         answer = metrics.answer(build, "product_return_rate", by=("style_id",)).set_index("style_id")
         assert answer["value"].to_dict() == pytest.approx(ranked["rate"].to_dict())  # one number, one definition
+        own = metrics.answer(build, "own_part", by=("style_id",)).set_index("style_id")["value"]
+        assert own.to_dict() == pytest.approx(ranked["own_part"].to_dict())
+        parts = ranked["category_rate"] + (ranked["buyers_rate"] - ranked["category_rate"]) + ranked["own_part"]
+        assert parts.to_dict() == pytest.approx(ranked["rate"].to_dict())
         assert metrics.answer(build, "probability_above_category", by=("style_id",), where={"style_id": ["shop:alba"]})["value"].iloc[0] > 0.99  # fmt: skip
         assert metrics.product_ranking(build, as_of=dt.date(2025, 12, 1))["is_new"].all()
+
+
+def two_markets() -> dict[str, list[dict[str, Any]]]:
+    """Sell thirty dresses of two brands in two markets: in DE 60% come back and 95% of the last one's, in FR 30% of all."""
+    shop = small_shop(*[(f"s{i:02}", 200, 120 if i < 29 else 190, 50) for i in range(30)], *[(f"s{i:02}", 1000, 300, 50) for i in range(30)])  # fmt: skip
+    for rows in (shop["fact_order_line"], shop["fact_return_line"]):
+        for i, row in enumerate(rows):
+            row.update(country="DE" if i < 30 else "FR", brand="A" if i % 30 < 28 else "B")
+    return shop
+
+
+def test_a_product_is_compared_with_its_category_in_the_selection(tmp_path: Path) -> None:
+    with rebuilt(tmp_path, **two_markets()) as build:
+        ranked = metrics.product_ranking(build, where={"country": ["DE"]}).set_index("style_id")
+        usual = (29 * 120 + 190 + 4) / (30 * 200 + 10)  # the selection's rate, pulled by the prior of 4 and 6
+        assert ranked["category_rate"].tolist() == pytest.approx([usual] * 30)
+        assert ranked.index[ranked["is_flagged"]].tolist() == ["shop:s29"]
+        alike = ranked.drop("shop:s29")
+        assert alike["probability_above"].between(0.2, 0.8).all()
+        assert alike["rate"].tolist() == pytest.approx([(120 + 10 * usual) / 210] * 29)
+        for same in ({"scope": metrics.Scope({"country": ["DE"]})}, {"where": {"market": ["DE"]}}):
+            again = metrics.product_ranking(build, **same).set_index("style_id")  # type: ignore[arg-type]
+            pd.testing.assert_frame_equal(again, ranked)
+        for key, column in (("product_return_rate", "rate"), ("probability_above_category", "probability_above"), ("own_part", "own_part")):  # fmt: skip
+            found = metrics.answer(build, key, by=("style_id",), where={"country": ["DE"]}).set_index("style_id")
+            cut = metrics.answer(build, key, by=("style_id", "country")).set_index(["country", "style_id"]).loc["DE"]
+            assert found["value"].to_dict() == pytest.approx(ranked[column].to_dict(), nan_ok=True)
+            assert cut["value"].to_dict() == pytest.approx(ranked[column].to_dict(), nan_ok=True)  # filtered or cut by
+        sizes = metrics.product_rates(build, "shop:s03", where={"country": ["DE"]})
+        assert sizes["category_rate"].tolist() == pytest.approx([usual])
+
+
+@pytest.mark.parametrize("where", [{"style_id": ["shop:s29"]}, {"product_id": ["shop:s29-S"]}, {"brand": ["B"]}, {"category": ["dress"], "brand": ["B"]}])  # fmt: skip
+def test_a_product_alone_is_not_compared_with_itself(tmp_path: Path, where: dict[str, list[str]]) -> None:
+    with rebuilt(tmp_path, **two_markets()) as build:
+        alone = metrics.product_ranking(build, where={**where, "country": ["DE"]}).set_index("style_id").loc["shop:s29"]
+        whole = metrics.product_ranking(build, where={"country": ["DE"]}).set_index("style_id").loc["shop:s29"]
+        assert alone[["rate", "category_rate", "probability_above", "at_stake"]].tolist() == pytest.approx(whole[["rate", "category_rate", "probability_above", "at_stake"]].tolist())  # fmt: skip
+        assert metrics.product_ranking(build, where=where).set_index("style_id").loc["shop:s29", "category_rate"] == pytest.approx(0.4)  # fmt: skip
+
+
+def test_a_scope_of_one_brand_is_read_no_further(tmp_path: Path) -> None:
+    with rebuilt(tmp_path, **two_markets()) as build:
+        scope = metrics.Scope({"brand": ["B"]})
+        found = metrics.product_ranking(build, scope=scope, where={"country": ["DE"]})
+        assert found["category_rate"].tolist() == pytest.approx([(120 + 190 + 4) / 410] * 2)
+
+
+def test_a_style_that_changed_its_category_keeps_all_its_units(tmp_path: Path) -> None:
+    shop = small_shop(("alba", 300, 150, 50), ("gala", 500, 100, 50), ("alba", 200, 40, 50))
+    for row in (shop["fact_order_line"][2], shop["fact_return_line"][2]):
+        row["category"] = "shoes"
+    with rebuilt(tmp_path, **shop) as build:
+        ranked = metrics.product_ranking(build).set_index("style_id")
+        assert ranked.loc["shop:alba", ["category", "sold", "returned"]].tolist() == ["dress", 500, 190]
+        answer = metrics.answer(build, "product_return_rate", by=("style_id",)).set_index("style_id")
+        assert answer.loc["shop:alba", "value"] == pytest.approx(194 / 510)
+        assert ranked.loc["shop:alba", "rate"] == pytest.approx(194 / 510)
+        assert metrics.product_rates(build, "shop:alba")["sold"].tolist() == [500]
 
 
 @pytest.fixture(scope="module")

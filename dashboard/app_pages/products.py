@@ -11,13 +11,17 @@ title = findings.products(words, ranking)
 blocks.heading(view, title, "products", ("product_return_rate",))
 shown = blocks.choose(words, "products", "ranking", "one", "actions")
 if shown == "ranking":
-    blocks.section(words("products.chart"), words, "product_return_rate", words("products.ranking"))
+    orders = {name: words(f"products.by_{name}") for name in ("money", "relative")}
+    order = blocks.pick(words("products.order"), "products_order", orders)
+    first = queries.first_ranked(ranking, order)
+    note = words(f"products.ranking_{order}", n=words.number(len(first)), all=words.number(len(ranking)))
+    blocks.section(words("products.chart"), words, "product_return_rate", note)
     if ranking.empty:
         blocks.greyed(view, "product_return_rate")
     else:
-        behind = queries.Behind("product_return_rate", ("style_id",), ranking)
-        blocks.chart(charts.products(ranking, words), title, "products", behind)
-        table = queries.acted_on(asked.source, ranking)
+        behind = queries.Behind("product_return_rate", ("style_id",), first)
+        blocks.chart(charts.products(first, words), title, "products", behind)
+        table = queries.acted_on(asked.source, first)
         blocks.table(words, table, title, columns.products(words, view.currency), rows=15, behind=behind)
 elif shown == "one" and not ranking.empty:
     names = dict(zip(ranking["style_id"], ranking["name"], strict=True))
@@ -33,7 +37,7 @@ elif shown == "one" and not ranking.empty:
             words.percent(row["rate"]),
             words("products.between", low=words.percent(row["low"]), high=words.percent(row["high"])),
         ),
-        ("products.expected", words.percent(row["expected_rate"]), words("products.expected_note")),
+        ("products.expected", words.percent(row["buyers_rate"]), words("products.expected_note")),
         ("products.money", words.money(row["at_stake"], view.currency), words("products.money_note")),
         ("products.kg", words.number(row["kg_co2e"]), words("products.kg_note")),
     )

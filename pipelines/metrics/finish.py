@@ -5,6 +5,7 @@ group: the group's columns, value, low, high, n and, where it must, a reason why
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from models import products as product_models
 from models import promises as promise_models
 from models import rates as rate_models
 from pipelines.metrics import pooled
-from pipelines.metrics.base import ALIASES, ONLY, Ask, Finish, chosen_sums, time_grain
+from pipelines.metrics.base import ALIASES, ONLY, Ask, Finish, chosen_sums, statement, time_grain
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.schema import STAR
 
 MATURE = 0.5
+NO_CATEGORY = "no rate of its category to compare with yet"
+NO_BUYERS = "no expected rate for these sales"
 PARTIAL = 0.01  # share of legs without an answer above which a total of emissions is greyed
 
 
@@ -355,9 +358,62 @@ def exposed(frame: pd.DataFrame, ask: Ask) -> pd.DataFrame:
     """Give one row a group and category: sold, returned and exposure (units weighed by the share of their returns expected by now)."""
     by = (*ask.by, *(["family"] if "family" in frame else []))
     weighed = frame.assign(exposure=frame["sold"].fillna(0) * frame["share"].fillna(1))
-    keys, sums = summed(weighed, by, ["sold", "returned", "exposure"])
+    keys, sums = summed(weighed, by, ["sold", "returned", "exposure", *(c for c in _OF_BUYERS if c in frame)])
     sums["exposure"] = np.maximum(sums["exposure"], sums["returned"])
     return pd.concat([keys, sums], axis=1)
+
+
+_OF_BUYERS = ("expected", "scored")
+_OF_PRODUCTS = frozenset({"product_id", "style_id", "category", "brand", "supplier", "season"})
+_OF_LEVELS = frozenset({"size", "colour"})
+
+
+def has_products(by: tuple[str, ...]) -> bool:
+    """Say whether each group is of one product or style."""
+    return any(ALIASES.get(b, b) in ("product_id", "style_id") for b in by)
+
+
+def one_family(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
+    """Add up the rows of a group that changed its category, under the category that sold most."""
+    best = rows.sort_values(["sold", "family"], ascending=[False, True]).reset_index(drop=True)
+    number, keys = groups_of(best, by)
+    columns = [c for c in ("sold", "returned", "exposure", *_OF_BUYERS) if c in rows]
+    _, sums = summed(best, by, columns)
+    first = best.assign(_group=number).drop_duplicates("_group").sort_values("_group")
+    return pd.concat([keys, sums], axis=1).assign(family=first["family"].to_numpy())
+
+
+def usual_rates(build: Build, rows: pd.DataFrame, ask: Ask) -> np.ndarray[Any, Any]:
+    """Give the usual rate of each row's category in the selection; the build's where nothing but products is selected.
+
+    A product is compared with its category in the same markets, channels and days: filters, scope, period and time groups move the
+    prior's mean, its spread stays the build's. Filters on what a product is (style, brand, supplier, season) do not, for then the
+    selection is the product itself; nor do size and colour where rows are cut by them, for their levels say what they add. Only
+    rows inside the scope are read. The selection's rate is pulled towards the build's with the prior itself, as a product's is:
+    few units change little.
+    """
+    kind = pooled.kind_of(ask.by)
+    a, b = pooled.category_prior(build, rows["family"], kind)
+    usual = np.asarray(a / (a + b))
+    own = _OF_PRODUCTS | (_OF_LEVELS if pooled.cut_of(ask.by) in ("product", "size", "colour") else frozenset())
+    where = {k: v for k, v in ask.where.items() if k == "category" or ALIASES.get(k, k) not in own}
+    others = tuple(b for b in ask.by if ALIASES.get(b, b) not in own) if has_products(ask.by) else ()
+    chosen = [k for k in (*where, *ask.scope.allowed) if ALIASES.get(k, k) not in own]
+    if not chosen and not others and ask.since is None and ask.until is None:
+        return usual
+    question = replace(ask, by=("category", *others), where=where)
+    key = (question.by, repr(where), ask.since, ask.until, ask.as_of, repr(ask.scope))
+    if build.memory.get("usual", (None,))[0] != key:
+        build.memory["usual"] = (
+            key,
+            exposed(build.fetch(statement(question)), replace(question, by=("category", *others))),
+        )
+    found = build.memory["usual"][1].drop(columns="family", errors="ignore").groupby(["category", *others], dropna=False, as_index=False)[["returned", "exposure"]].sum()  # fmt: skip
+    wanted = rows[["family", *others]].rename(columns={"family": "category"})
+    sums = wanted.merge(found, how="left", on=["category", *others])[["returned", "exposure"]].fillna(0.0)
+    effect = pooled.week_effect(build, kind)
+    r, n = (sums[c].to_numpy(float) / effect for c in ("returned", "exposure"))
+    return np.asarray((r + a) / (n + a + b))
 
 
 def product(of: Callable[..., Any]) -> Finish:
@@ -365,13 +421,15 @@ def product(of: Callable[..., Any]) -> Finish:
 
     def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
         rows = exposed(frame, ask)
+        if has_products(ask.by):
+            rows = one_family(rows, ask.by)
         value, low, high = of(build, rows, ask)
         rows = rows.assign(value=value, low=low, high=high)
         best = rows.sort_values("sold", ascending=False)
         number, keys = groups_of(best, ask.by)
         first = best.assign(_group=number).drop_duplicates("_group").sort_values("_group").reset_index(drop=True)
         shared = np.bincount(number, minlength=len(keys)) > 1
-        missing = np.where(np.isfinite(first["value"]), "", "no rate of its category to compare with yet")
+        missing = np.where(np.isfinite(first["value"]), "", NO_CATEGORY)
         reason = np.where(shared, "several categories: a product's own rate needs one product or style a row", missing)
         return answer_frame(keys, first["value"], first["low"], first["high"], first["sold"], reason)
 
@@ -380,27 +438,43 @@ def product(of: Callable[..., Any]) -> Finish:
 
 def shrunk(build: Build, rows: pd.DataFrame, ask: Ask) -> Any:
     """Give the adjusted rate and its interval."""
-    return pooled.rates(build, rows, ask.by, ask.level)
+    return pooled.rates(build, rows, ask.by, ask.level, usual_rates(build, rows, ask))
 
 
 def above(build: Build, rows: pd.DataFrame, ask: Ask) -> Any:
-    """Give the probability that the rate is above the category's."""
+    """Give the probability that the rate is above the category's in the selection."""
     kind, nothing = pooled.kind_of(ask.by), np.full(len(rows), np.nan)
-    a, b = pooled.category_prior(build, rows["family"], kind)
+    usual = usual_rates(build, rows, ask)
+    a, b = pooled.category_prior(build, rows["family"], kind, usual)
     effect = pooled.week_effect(build, kind)
     r, n = rows["returned"].to_numpy(float) / effect, rows["exposure"].to_numpy(float) / effect
-    return product_models.probability_above(r, n, a, b, a / (a + b)), nothing, nothing
+    return product_models.probability_above(r, n, a, b, usual), nothing, nothing
+
+
+def of_buyers(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """Give the rate that usual products would see from the buyers of each row; NaN without a model."""
+    scored = rows["scored"].to_numpy(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(scored > 0, rows["expected"].to_numpy(float) / scored, np.nan)
 
 
 def own_part(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
-    """Give the final rate less the rate expected from what was known at order time."""
+    """Give the final rate less the rate expected of the buyers; of one product or style a row it is the adjusted rate's."""
+    if has_products(ask.by):
+        rows = one_family(exposed(frame, ask), ask.by)
+        rate, low, high = shrunk(build, rows, ask)
+        base = of_buyers(rows)
+        reason = np.where(np.isfinite(base), np.where(np.isfinite(rate), "", NO_CATEGORY), NO_BUYERS)
+        return _drifting(
+            answer_frame(rows[list(ask.by)], rate - base, low - base, high - base, rows["sold"], reason), build, ask
+        )
     keys, rates, sums = final(frame, ask, build)
     number, _ = groups_of(frame, ask.by)
     expected = np.bincount(number, frame["expected"].fillna(0).to_numpy(float), len(keys))
     scored = np.bincount(number, frame["scored"].fillna(0).to_numpy(float), len(keys))
     with np.errstate(invalid="ignore", divide="ignore"):
         base = np.where(scored > 0, expected / scored, np.nan)
-    reason = np.where(np.isfinite(base), _young(build, rates, sums), "no expected rate for these sales")
+    reason = np.where(np.isfinite(base), _young(build, rates, sums), NO_BUYERS)
     found = answer_frame(keys, rates.rate - base, rates.low - base, rates.high - base, sums["sold"], reason)
     return _drifting(found, build, ask)
 

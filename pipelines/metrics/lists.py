@@ -143,7 +143,7 @@ def drift(build: Build, *, scope: Scope = EVERYTHING) -> pd.DataFrame:
 
 
 _RANKED = (
-    "name", "category", "sold", "returned", "maturity", "is_new", "is_small", "rate", "low", "high", "category_rate", "expected_rate", "own_part",
+    "name", "category", "sold", "returned", "maturity", "is_new", "is_small", "rate", "low", "high", "category_rate", "relative", "buyers_rate", "own_part",
     "probability_above", "probability_well_above", "is_flagged", "at_stake", "kg_co2e", "return_reason", "score",
 )  # fmt: skip
 FEW_UNITS = 10  # below so many exposed units a product is never named: it stands behind all others and is not flagged
@@ -152,31 +152,36 @@ NEW_DAYS = 56
 
 def product_ranking(
     build: Build, *, by: str = "style_id", where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING,
-    level: float = 0.9, limit: int = 100,
+    level: float = 0.9, limit: int | None = 100,
 ) -> pd.DataFrame:  # fmt: skip
     """Rank products by the money their excess of returns puts at stake, weighed by how sure the excess is.
 
     One row a style (or product_id): name, category, sold, returned, maturity (share of the returns that should be back), is_new
     (on sale for at most NEW_DAYS), is_small (under FEW_UNITS exposed units), rate (adjusted; the metric product_return_rate) with
-    low and high, category_rate, expected_rate (the category's, moved by who bought it; NaN without a model), own_part (rate -
-    expected_rate), probability_above (its category), probability_well_above (1.25 x its category, the more doubtful of two
-    opinions), is_flagged (by the latter, false discovery rate held at 10% over all products of the selection), at_stake (expected
-    excess units x what one return of it loses; its net value where costs are unknown), kg_co2e, return_reason (the leading known
-    one). By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads.
+    low and high, category_rate (what is usual for its category in this selection: finish.usual_rates), relative (rate over
+    category_rate), buyers_rate (what usual products would see from the same buyers; NaN without a model), own_part (the metric: rate - buyers_rate, so that
+    rate = category_rate + (buyers_rate - category_rate) + own_part), probability_above (its category), probability_well_above
+    (1.25 x its category, the more doubtful of two opinions), is_flagged (by the latter, false discovery rate held at 10% over all
+    products of the selection), at_stake (expected excess units x what one return of it loses; its net value where costs are
+    unknown), kg_co2e, return_reason (the leading known one). A style that changed its category stands under the one that sold most.
+    By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads. At most
+    `limit` rows (None: all).
     """
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
-    question = _asked(build, "product_return_rate", by=(by,), **period)
+    question = _asked(
+        build, "own_part", by=(by,), **period
+    )  # its sums are those of product_return_rate and the buyers'
     if lacking(build, question.metric.needs) and all(lacking(build, question.metric.needs).values()):
         return pd.DataFrame(columns=[by, *_RANKED])
     found = finish.exposed(build.fetch(statement(question)), question)
-    found = found.sort_values("sold", ascending=False).drop_duplicates(by)
+    found = finish.one_family(found, (by,))
     found = found[found[by].notna() & (found["sold"] > 0)].reset_index(drop=True)
     kind = pooled.kind_of((by,))
-    a, b = pooled.category_prior(build, found["family"], kind)
+    usual = finish.usual_rates(build, found, question)
+    a, b = pooled.category_prior(build, found["family"], kind, usual)
     effect = pooled.week_effect(build, kind)
     r, n = found["returned"].to_numpy(float) / effect, found["exposure"].to_numpy(float) / effect
-    usual = a / (a + b)
-    rate, low, high = pooled.rates(build, found, (by,), level)
+    rate, low, high = pooled.rates(build, found, (by,), level, usual)
     well_above = np.nan_to_num(product_models.probability_well_above(r, n, a, b, pooled.spread(build, kind)))
     excess = np.nan_to_num(product_models.expected_excess(r, n, a, b, usual)) * found["exposure"].to_numpy()
     each = _loss_per_return(build, by, period).reindex(found[by]).to_numpy(float)
@@ -191,14 +196,15 @@ def product_ranking(
         maturity=found["exposure"] / found["sold"],
         is_small=is_small,
         category_rate=usual,
+        relative=rate / usual,
         probability_above=np.nan_to_num(product_models.probability_above(r, n, a, b, usual)),
         probability_well_above=well_above,
         is_flagged=is_flagged,
         at_stake=excess * each,
     )
     found["is_new"] = _is_new(build, by, found[by], question)
-    found["expected_rate"] = usual * _of_buyers(build, by, period, found)
-    found["own_part"] = found["rate"] - found["expected_rate"]
+    found["buyers_rate"] = finish.of_buyers(found)
+    found["own_part"] = found["rate"] - found["buyers_rate"]
     found["kg_co2e"] = np.nan
     if _is_known(build, "kg_co2e"):
         emitted = build.fetch(statement(replace(_asked(build, "kg_co2e", by=(by,), **period), basis="order")))
@@ -207,7 +213,7 @@ def product_ranking(
     found["name"] = product_names(build, by, found[by])
     found["score"] = found["probability_above"] * found["at_stake"]
     ranked = found.sort_values(["is_small", "score", by], ascending=[True, False, True])
-    return ranked.head(limit).reset_index(drop=True)[[by, *_RANKED]]
+    return ranked[:limit].reset_index(drop=True)[[by, *_RANKED]]
 
 
 def product_names(build: Build, by: str, ids: pd.Series) -> pd.Series:
@@ -223,17 +229,6 @@ def _is_new(build: Build, by: str, ids: pd.Series, question: Ask) -> "pd.Series[
         return pd.Series(False, index=ids.index)
     since = pd.Timestamp(seen.replace(tzinfo=None)).normalize() - pd.Timedelta(days=NEW_DAYS)
     return ids.map(pooled.first_sold(build, by)) > since
-
-
-def _of_buyers(build: Build, by: str, period: dict[str, Any], found: pd.DataFrame) -> Any:
-    """Give how many times as often as usual a category's buyers the buyers of each product return; NaN without a model."""
-    question = _asked(build, "own_part", by=(by,), **period)
-    sums = build.fetch(statement(question)).groupby(by)[["expected", "scored"]].sum().reindex(found[by])
-    expected, scored = (sums[c].fillna(0).to_numpy(float) for c in ("expected", "scored"))
-    whole = pd.DataFrame({"category": found["category"].to_numpy(), "expected": expected, "scored": scored})
-    usual = whole.groupby("category", dropna=False)[["expected", "scored"]].transform("sum")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (expected / scored) / (usual["expected"] / usual["scored"]).to_numpy(float)
 
 
 _TOLD = ("size_note", "name", "category", "brand", "supplier", "season", "weight_kg", "list_price")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import logit
 from sqlalchemy import func, select
 
 from models.products import pooled_prior, shrunk_rate
@@ -42,13 +43,19 @@ def kind_of(by: tuple[str, ...]) -> str:
     return "product" if cut_of(by) == "product" else "style"
 
 
-def category_prior(build: Build, category: pd.Series, kind: str) -> tuple[Array, Array]:
-    """Give a and b of each category's beta prior (without a category, of all sales); NaN where none was fitted."""
+def category_prior(build: Build, category: pd.Series, kind: str, usual: Array | None = None) -> tuple[Array, Array]:
+    """Give a and b of each category's beta prior (without a category, of all sales); NaN where none was fitted.
+
+    The spread (a + b) is the build's, always. `usual` moves the mean to the category's rate in a selection (finish.usual_rates).
+    """
     found = _read(build, "estimate_product_prior")
     mine = found[found["kind"] == kind]
-    table = {_text(c): (a, b) for c, a, b in mine[["category", "a", "b"]].itertuples(index=False)}
-    pairs = np.array([table.get(_text(c), (np.nan, np.nan)) for c in category], dtype=float).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
+    table = (
+        mine.assign(category=_texts(mine["category"])).drop_duplicates("category", keep="last").set_index("category")
+    )
+    pairs = table[["a", "b"]].reindex(_texts(category)).to_numpy(float)
+    a, b = pairs[:, 0], pairs[:, 1]
+    return (a, b) if usual is None else (usual * (a + b), (1 - usual) * (a + b))
 
 
 def week_effect(build: Build, kind: str) -> float:
@@ -87,55 +94,65 @@ def attributes(build: Build) -> pd.DataFrame:
     return known
 
 
-def _text(value: Any) -> str | None:
-    return None if pd.isna(value) else str(value)
+_NONE = "\0"  # stands for no category or no value in keys of tables, where a missing one would match nothing
 
 
-def _levels(build: Build) -> dict[tuple[str, str, str | None, str | None], tuple[float, float]]:
-    """Give log odds and sd by cut, level, category and value; the spread of a level under no category and no value."""
+def _texts(values: Any) -> Any:
+    return pd.Series(np.asarray(values, dtype=object)).astype("string").fillna(_NONE).to_numpy(object)
+
+
+def _levels(build: Build, cut: str) -> pd.DataFrame:
+    """Give log_odds and log_odds_sd of a cut by level, category and value; the spread of a level under no category and no value."""
     if "levels" not in build.memory:
         found = build.fetch(select(STAR.tables["estimate_rate_level"]))
-        columns = ["cut", "level", "category", "value", "log_odds", "log_odds_sd"]
-        build.memory["levels"] = {
-            (cut, level, _text(category), _text(value)): (log_odds, sd)
-            for cut, level, category, value, log_odds, sd in found[columns].itertuples(index=False)
-        }
-    known: dict[tuple[str, str, str | None, str | None], tuple[float, float]] = build.memory["levels"]
-    return known
+        build.memory["levels"] = found.assign(**{n: _texts(found[n]) for n in ("category", "value")})
+    known: pd.DataFrame = build.memory["levels"]
+    keys = ["level", "category", "value"]
+    return known[known["cut"] == cut].drop_duplicates(keys, keep="last").set_index(keys)[["log_odds", "log_odds_sd"]]
 
 
 def row_prior(
-    build: Build, rows: pd.DataFrame, by: tuple[str, ...], returned: Array, exposure: Array
+    build: Build, rows: pd.DataFrame, by: tuple[str, ...], returned: Array, exposure: Array, usual: Array | None = None
 ) -> tuple[Array, Array]:
     """Give a and b of each row's prior: its category's, moved by supplier, season, size and colour, and by the style's other rows.
 
     `rows` hold the dimensions of `by` and `family`, the category; the counts are over the design effect. Where no levels were
-    fitted for a row it is the category's prior.
+    fitted for a row it is the category's prior. `usual`, the category's rate in the selection, moves the category by as many log
+    odds as it differs from the build's.
     """
-    a, b = category_prior(build, rows["family"], kind_of(by))
-    cut, levels = cut_of(by), _levels(build)
-    if cut is None or not levels or not len(rows):
+    kind, cut = kind_of(by), cut_of(by)
+    a, b = category_prior(build, rows["family"], kind, usual)
+    levels = pd.DataFrame() if cut is None else _levels(build, cut)
+    if not len(levels) or not len(rows):
         return a, b
     named = rows.rename(columns={n: ALIASES.get(n, n) for n in rows.columns})
     known = attributes(build)
     key = "product_id" if "product_id" in named else "style_id"
     found = known.drop_duplicates(key).set_index(key).reindex(named[key])
     style = found["style_id"].fillna(pd.Series(named[key].to_numpy(), index=found.index)) if key == "product_id" else named[key]  # fmt: skip
-    base, variance = np.full(len(rows), np.nan), np.zeros(len(rows))
-    families = [_text(f) for f in named["family"]]
-    for i, family in enumerate(families):
-        base[i] = levels.get((cut, "category", family, None), (np.nan, 0.0))[0]
+    families = _texts(named["family"])
+
+    def of(level: str, values: Any) -> Array:
+        """Give log odds and sd of a level, a row each; NaN where it was not fitted."""
+        wanted = pd.MultiIndex.from_arrays([np.full(len(rows), level, dtype=object), families, values])
+        return np.asarray(levels.reindex(wanted).to_numpy(float))
+
+    nothing = levels.reset_index()
+    nothing = nothing[(nothing["category"] == _NONE) & (nothing["value"] == _NONE)]
+    spread_of = {str(k): float(v) for k, v in zip(nothing["level"], nothing["log_odds_sd"], strict=True)}
+
+    base, variance = of("category", np.full(len(rows), _NONE, dtype=object))[:, 0], np.zeros(len(rows))
+    if usual is not None:
+        before = category_prior(build, rows["family"], kind)
+        base = base + logit(np.clip(usual, 1e-6, 1 - 1e-6)) - logit(np.clip(before[0] / (before[0] + before[1]), 1e-6, 1 - 1e-6))  # fmt: skip
     for level in ("supplier", "season", "size", "colour"):
-        values = named[level] if level in named else found[level]
-        unknown = levels.get((cut, level, None, None), (0.0, 0.0))[
-            1
-        ]  # a value not met yet may be anywhere in the spread
-        for i, (family, value) in enumerate(zip(families, values, strict=True)):
-            if not pd.isna(value):
-                offset, sd = levels.get((cut, level, family, str(value)), (0.0, unknown))
-                base[i], variance[i] = base[i] + offset, variance[i] + sd**2
-    own = levels.get((cut, "own", None, None), (0.0, np.nan))[1]
-    between = levels.get((cut, "style", None, None), (0.0, 0.0))[1]
+        values = _texts(named[level] if level in named else found[level])
+        offset, sd = of(level, values).T
+        is_met = np.isfinite(offset)
+        sd = np.where(is_met, sd, spread_of.get(level, 0.0))  # a value not met yet may be anywhere in the spread
+        base = base + np.where(is_met & (values != _NONE), offset, 0.0)
+        variance += np.where(values != _NONE, sd**2, 0.0)
+    own, between = spread_of.get("own", np.nan), spread_of.get("style", 0.0)
     usable = np.flatnonzero(np.isfinite(base))
     if not usable.size or not np.isfinite(own):
         return a, b
@@ -147,11 +164,16 @@ def row_prior(
     return a, b
 
 
-def rates(build: Build, rows: pd.DataFrame, by: tuple[str, ...], level: float = 0.9) -> tuple[Array, Array, Array]:
-    """Give the adjusted rate of each row with its interval; `rows` hold `by`, family, returned and exposure."""
+def rates(
+    build: Build, rows: pd.DataFrame, by: tuple[str, ...], level: float = 0.9, usual: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Give the adjusted rate of each row with its interval; `rows` hold `by`, family, returned and exposure.
+
+    `usual` is the rate of each row's category in the selection (None: the build's).
+    """
     effect = week_effect(build, kind_of(by))
     r, n = rows["returned"].to_numpy(float) / effect, rows["exposure"].to_numpy(float) / effect
-    return shrunk_rate(r, n, *row_prior(build, rows, by, r, n), level)
+    return shrunk_rate(r, n, *row_prior(build, rows, by, r, n, usual), level)
 
 
 def first_sold(build: Build, by: str) -> pd.Series:

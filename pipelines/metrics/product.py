@@ -134,23 +134,16 @@ def product_rates(
         return pd.DataFrame(columns=columns)
     question = _asked(build, "product_return_rate", by=groups, where=_of(where, style_id), **period)
     found = finish.exposed(build.fetch(statement(question)), question)
-    found = found[found["sold"] > 0].sort_values("sold", ascending=False)
-    found = _one_family(found, groups)
+    found = finish.one_family(found[found["sold"] > 0], groups)
     if not len(found):
         return pd.DataFrame(columns=columns)
-    rate, low, high = pooled.rates(build, found, groups, level)
-    a, b = pooled.category_prior(build, found["family"], "style")
+    usual = finish.usual_rates(build, found, question)
+    rate, low, high = pooled.rates(build, found, groups, level, usual)
     found = found.assign(
-        rate=rate, low=low, high=high, category_rate=a / (a + b), maturity=found["exposure"] / found["sold"],
+        rate=rate, low=low, high=high, category_rate=usual, maturity=found["exposure"] / found["sold"],
         raw_rate=found["returned"] / found["exposure"].where(found["exposure"] > 0),
     )  # fmt: skip
     return _in_order(found)[columns]
-
-
-def _one_family(rows: pd.DataFrame, groups: tuple[str, ...]) -> pd.DataFrame:
-    """Add up rows of a group that changed its category, under the category that sold most."""
-    sums = rows.groupby(list(groups), dropna=False, as_index=False, sort=False)[["sold", "returned", "exposure"]].sum()
-    return sums.assign(family=rows.drop_duplicates(list(groups))["family"].to_numpy())
 
 
 def size_curve(

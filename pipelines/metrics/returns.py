@@ -297,7 +297,7 @@ METRICS = (
         Text("Final return rate less what usual products would see from the same buyers: what the product adds by itself, in points.", "Taux final moins celui de produits ordinaires chez les mêmes acheteurs : ce que le produit ajoute de lui-même, en points."),
         "final rate - rate expected of its buyers", "", "final - expected", "share", "order", "down", R,
         (measure("sold", sold(base=SCORED)), RETURNED, OF_BUYERS, SCORED_UNITS),
-        finish.own_part, None, CELL, FINE_CELL, develop, family="products", first="returned",
+        finish.own_part, None, CELL, (*FINE_CELL, "family"), develop_families, family="products", first="returned",
     ),
     Metric(
         "several_sizes_share", Text("Several sizes ordered", "Commande de plusieurs tailles"),
