@@ -73,7 +73,7 @@ def name(words: Words, key: str) -> str:
 
 
 def tile(view: View, key: str, extra: str = "") -> None:
-    """Show one number with its change, whether the change is noise, its months and its definition; grey where a source is missing."""
+    """Show one number with its change and interval, whether the change is noise, its months and its definition; grey where a source is missing."""
     words = view.words
     found = queries.number(view.asked, key)
     label = name(words, key)
@@ -98,10 +98,14 @@ def tile(view: View, key: str, extra: str = "") -> None:
         definition(words, key)
         + interval(words, found)
         + ("\n\n" + words("tile.same_age") if change and key in queries.SAME_AGE else "")
+        + ("\n\n" + findings.caution(words, found) if found.caution else "")
     )
+    if found.caution:
+        label = f":orange[:material/warning:] {label}"
+    beside = " · ".join(filter(None, [between(words, found), words("tile.caution") if found.caution else "", extra]))
     st.metric(
         label, words.quantity(found.value, found.unit), border=True, height="stretch", help=about,
-        delta=delta, delta_color=colour, delta_arrow=arrow, delta_description=extra or None, chart_data=months if len(months) > 1 else None,
+        delta=delta, delta_color=colour, delta_arrow=arrow, delta_description=beside or None, chart_data=months if len(months) > 1 else None,
     )  # fmt: skip
 
 
@@ -115,9 +119,22 @@ def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
     _controls(view, words("rows.numbers"), f"tiles_{keys[0]}", behind, queries.numbers(view.asked, *keys))
 
 
+def between(words: Words, found: queries.Number) -> str:
+    """Write the interval short, for a tile, or nothing."""
+    if found.low != found.low or found.high != found.high:
+        return ""
+    return f"{words.quantity(found.low, found.unit)} – {words.quantity(found.high, found.unit)}"
+
+
+def caution(said: str) -> None:
+    """Warn of what is known against an interval; nothing when nothing is."""
+    if said:
+        st.warning(said, icon=":material/warning:")
+
+
 def interval(words: Words, found: queries.Number) -> str:
     """Give the interval as a line of help, or nothing."""
-    if found.low != found.low or found.high != found.high:
+    if not between(words, found):
         return ""
     return "\n\n" + words(
         "tile.interval", low=words.quantity(found.low, found.unit), high=words.quantity(found.high, found.unit)
@@ -298,6 +315,7 @@ _CODED = {
     "country": "country", "method": "method", "stage": "stage", "promise_id": "promise", "return_reason": "return_reason", "category": "category",
     "role": "role", "mode": "mode", "status": "status", "pattern": "pattern", "data_status": "status", "reason": "return_reason", "state": "state", "disposition": "disposition",
     "component": "step", "outcome": "flow", "cause": "cause", "kind": "kind", "action": "kind", "action_status": "action_status", "relation": "relation", "through": "through", "what": "what",
+    "inspection_outcome": "inspection_outcome",
 }  # fmt: skip
 
 
@@ -468,22 +486,35 @@ def _measured(view: View, chosen: str) -> None:
     found = queries.measured(view.source, kind, one)
     e = found.effect
     st.markdown(f"**{findings.effect(words, found)}**")
-    known = [
+    told = [
         ("actions.change", words.percent(e.change), words("products.between", low=words.percent(e.low), high=words.percent(e.high))),
         ("actions.avoided", words.number(e.returns_avoided), words("actions.avoided_note")),
+    ] if e.verdict in queries.TOLD else []  # fmt: skip
+    waits = [("actions.weeks", words.number(e.weeks_needed), words("actions.weeks_note"))] if e.weeks_needed else []
+    known = [
+        *told,
         ("actions.units", words.number(e.units), words("actions.units_note", products=words.number(e.products), controls=words.number(e.controls), weeks=words.number(e.weeks))),
         ("actions.power", words.percent(e.power, 0), words("actions.power_note", detectable=words.percent(e.detectable, 0))),
+        *waits,
     ]  # fmt: skip
     figures(words, *known)
-    if one is not None:
+    if one is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        if next(a.status for a in queries.actions(view.source) if a.action_id == one) == "open":
+            st.date_input(words("actions.done_on"), None, format="DD/MM/YYYY", key=f"done_on_{one}", help=words("actions.open_note"), width=180)  # fmt: skip
+            st.button(words("actions.done"), icon=":material/check:", key="done", on_click=_done, args=(view, one))
         st.button(
-            words("actions.withdraw"),
-            icon=":material/undo:",
-            type="tertiary",
-            key="withdraw",
-            on_click=queries.withdraw_action,
-            args=(view.source, one),
-        )
+            words("actions.withdraw"), icon=":material/undo:", type="tertiary", key="withdraw", on_click=queries.withdraw_action, args=(view.source, one),
+        )  # fmt: skip
+
+
+def _done(view: View, action_id: int) -> None:
+    """Finish an open action on the day that was chosen, or keep what is wrong to say it on the page."""
+    try:
+        queries.finish_action(view.source, action_id, st.session_state[f"done_on_{action_id}"])
+    except BackhaulError as error:
+        st.session_state["action_problem"] = str(error)
 
 
 def _log(view: View, kind: str, styles: list[str], effective_on: Any, **values: Any) -> None:

@@ -242,7 +242,7 @@ def against(
     labels = _wrapped(labels, 24)
     figure = _figure(80 + 32 * max(len(shown), 1), words, legend=True, **_axis(words, "share", what))
     hover = [
-        words("chart.against_hover", name=name, value=words.percent(r.value), low=words.percent(r.low), high=words.percent(r.high), usual=words.percent(r.usual))
+        words("chart.against_hover", name=name, value=words.percent(r.value), low=words.percent(r.low), high=words.percent(r.high), label=usual, usual=words.percent(r.usual))
         for name, r in zip(names, shown.itertuples(), strict=True)
     ]  # fmt: skip
     figure.add_scatter(
@@ -290,7 +290,7 @@ def compared(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
     labels = _wrapped([words.value(kind, label) for label in shown["label"]])
     figure = _figure(60 + 34 * max(len(shown), 1), words, title=words("chart.points"))
     hover = [
-        f"{label.replace('<br>', ' ')}: {words('tile.points', points=words.signed(words.number(d * 100, 1), d))}"
+        f"{label.replace('<br>', ' ')}: {words.signed(words.points(d), d)}"
         + (f" · {words('tile.noise')}" if noise else "")
         for label, d, noise in zip(labels, shown["difference"], shown["is_within_noise"].fillna(True), strict=True)
     ]
@@ -423,11 +423,7 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> 
     level = 0.0
     for position, row in enumerate(frame.to_dict("records")):
         amount, is_total = float(row["amount"]), row["kind"] == "total"
-        text = (
-            words.quantity(amount, unit)
-            if unit != "share" or is_total
-            else words("tile.points", points=words.number(amount * 100, 1))
-        )
+        text = words.quantity(amount, unit) if unit != "share" or is_total else words.points(amount)
         colour = MAIN if is_total else GOOD if (amount > 0) == (unit != "share") else BAD
         start = 0.0 if is_total else level
         parts = (

@@ -1,6 +1,6 @@
 """Sentences from numbers: what a page's title, a section's title and a change say. No query, no Streamlit.
 
-A sentence carries at most two numbers; a number that is not known says what it needs.
+A sentence carries at most two numbers, with the interval of the first; a number that is not known says what it needs.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def change(words: Words, found: Change | None, good: str) -> tuple[str, Colour, 
 def difference(words: Words, found: Change) -> str:
     """Write a signed difference: points for shares, percent of the previous value for the rest."""
     if found.unit == "share":
-        return words("tile.points", points=words.signed(words.number(found.difference * 100, 1), found.difference))
+        return words.signed(words.points(found.difference), found.difference)
     if found.previous:
         return words.signed(words.percent(found.difference / abs(found.previous)), found.difference)
     return words.signed(words.quantity(found.difference, found.unit), found.difference)
@@ -63,7 +63,7 @@ def with_change(words: Words, sentence: str, found: Change | None) -> str:
     if found.is_within_noise:
         return words("finding.and_change", sentence=sentence, change=words("finding.same"))
     amount = (
-        words("tile.points", points=words.number(abs(found.difference) * 100, 1))
+        words.points(abs(found.difference))
         if found.unit == "share"
         else words.percent(abs(found.difference / found.previous))
         if found.previous
@@ -94,7 +94,8 @@ def number(words: Words, key: str, unknown: str, found: Number, **parts: str) ->
 def rate(words: Words, final: Number, observed: Number) -> str:
     """Say what share of the sold units will come back, or what has come back where no projection holds."""
     if final.status == "ok":
-        return words("finding.rate", rate=words.percent(final.value))
+        rate_, low, high = (words.percent(x) for x in (final.value, final.low, final.high))
+        return words("finding.rate", rate=rate_, low=low, high=high)
     return number(words, "finding.rate_so_far", "finding.rate_unknown", observed, rate=words.percent(observed.value))
 
 
@@ -150,13 +151,19 @@ def still_to_come(words: Words, units: Number, value: Number) -> str:
     return words("returns.still", units=words.number(units.value), amount=words.quantity(value.value, value.unit))
 
 
-def shop_figure(words: Words, steps: pd.DataFrame) -> str:
-    """Say what moved a shop system's figure most: the largest step of its change."""
+def shop_figure(words: Words, steps: pd.DataFrame, same: pd.DataFrame) -> str:
+    """Say what moved a shop system's figure most: the largest step of its change.
+
+    No step is named where the rate at equal age (`same`, one row) moved within noise: the step would be noise too.
+    """
     parts = steps[steps["kind"] == "step"]
     if parts.empty:
         return words("returns.change")
+    if len(same) and same["status"].iloc[0] == "ok" and bool(same["is_within_noise"].iloc[0]):
+        amount = float(parts["amount"].sum())
+        return words("finding.shop_figure_noise", points=words.signed(words.points(amount), amount))
     step, amount = parts.sort_values("amount", key=abs)[["step", "amount"]].iloc[-1]
-    points = words("tile.points", points=words.signed(words.number(amount * 100, 1), amount))
+    points = words.signed(words.points(amount), amount)
     return words("finding.shop_figure", step=words.value("step", step).lower(), points=points)
 
 
@@ -231,30 +238,71 @@ def launched(words: Words, profile: Any) -> str:
 
 
 def effect(words: Words, found: Any) -> str:
-    """Say what an action did, or why that cannot be said and how long to wait."""
+    """Say what an action did, or why that cannot be said, and how long to wait or that no wait will do."""
     e = found.effect
-    if e.verdict in ("fell", "rose", "no_clear_change"):
-        sentence = words(
-            f"effect.{e.verdict}",
-            change=words.percent(abs(e.change)),
-            low=words.percent(e.low),
-            high=words.percent(e.high),
-        )
+    if e.verdict in ("fell", "rose"):
+        low, high = sorted(abs(x) for x in (e.low, e.high))
+        parts = {
+            "change": words.percent(abs(e.change), 0),
+            "low": words.percent(low, 0),
+            "high": words.percent(high, 0),
+        }
+        return words(f"effect.{e.verdict}", **parts)
+    if e.verdict == "no_clear_change":
+        signed = {n: words.signed(words.percent(getattr(e, n), 0), getattr(e, n)) for n in ("change", "low", "high")}
+        sentence = words("effect.no_clear_change", **signed)
     else:
         sentence = words(f"effect.{e.verdict}", reason=words(f"effect.reason_{e.reason}") if e.reason else "")
-    weeks = words("effect.weeks", n=words.number(e.weeks_needed)) if e.weeks_needed else ""
-    return " ".join(filter(None, [sentence, weeks]))
+    waits = e.verdict in ("too_early", "no_clear_change") or e.reason == "too_few_units"
+    if not waits or e.weeks_needed == 0:
+        return sentence
+    if e.weeks_needed is not None:
+        return f"{sentence} {words('effect.weeks', n=words.number(e.weeks_needed))}"
+    never = words("effect.no_wait" if len(found.action_ids) < 2 else "effect.no_wait_together")
+    return never if e.verdict == "too_early" else f"{sentence} {never}"
+
+
+def caution(words: Words, found: Number) -> str:
+    """Say why an interval may not cover; nothing when nothing is known against it."""
+    said = words.translated(found.reason) if found.caution else ""
+    return said[:1].upper() + said[1:]
+
+
+def cautions(words: Words, months: pd.DataFrame) -> str:
+    """Say how many months' intervals may not cover; nothing when none."""
+    n = int(months["caution"].fillna("").ne("").sum())
+    return words("returns.cohorts_caution", n=words.number(n), of=words.number(len(months))) if n else ""
+
+
+def pointed(words: Words, who: pd.DataFrame) -> str:
+    """Say whom most returns point at, by their reasons."""
+    ranked = who.dropna(subset=["value"]).sort_values("value", ascending=False)
+    if ranked.empty:
+        return words("returns.tab_reasons")
+    first = ranked.iloc[0]
+    named = words.value("preventable_by", first["label"]).lower()
+    return words("finding.top_preventable", who=named, share=words.percent(first["value"]))
+
+
+def inspected(words: Words, outcomes: pd.DataFrame) -> str:
+    """Say what inspection found most where goods were not as announced."""
+    other = outcomes[outcomes["label"] != "match"].sort_values("value", ascending=False)
+    if other.empty or other["value"].iloc[0] <= 0:
+        return words("returns.inspection")
+    first = words.value("inspection_outcome", other["label"].iloc[0]).lower()
+    total = float(outcomes["value"].sum())
+    return words("finding.inspected", n=words.number(other["value"].sum()), of=words.number(total), outcome=first)
 
 
 def backtested(words: Words, frame: pd.DataFrame, days: int) -> str:
-    """Say how far off the projections of some days ago were, in points, and how many held."""
+    """Say how far off the projections of some days ago were, in points, and how many held; a row a month, or a month and category."""
     known = frame.dropna(subset=["error"])
     if known.empty:
         return words("finding.backtest_unknown", days=words.number(days))
     held = known["is_covered"].dropna()
     return words(
-        "finding.backtest", days=words.number(days), points=words.number(known["error"].abs().mean() * 100, 1),
-        held=words.number(int(held.sum())), of=words.number(len(held)),
+        "finding.backtest_cells" if "category" in frame else "finding.backtest", days=words.number(days),
+        points=words.points(known["error"].abs().mean()), n=words.number(len(known)), held=words.number(int(held.sum())), of=words.number(len(held)),
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from pipelines.warehouse.schema import STAR
 ENTRIES = 512
 PRODUCT_KINDS = state.PRODUCT_KINDS
 SHOWN_STYLES = 100  # of a ranking, in its chart and table; the list to pick one from holds them all
+TOLD = pipelines_actions.TOLD
 ALMOST = 0.999  # nothing is shown as certain
 BACK = 0.995  # share of the returns back, from which a month is no test of a projection
 BUILDS = 3
@@ -98,7 +99,10 @@ At = tuple[tuple[str, str | None], ...]
 
 @dataclass(frozen=True)
 class Number:
-    """One answer: a value with its interval and count, or why it is not known: a reason, and the kinds of fact it lacks."""
+    """One answer: a value with its interval and count, or why it is not known: a reason, and the kinds of fact it lacks.
+
+    A `caution` is a code when the interval may not cover; `reason` then says why.
+    """
 
     value: float
     low: float
@@ -108,6 +112,7 @@ class Number:
     status: str
     reason: str
     lacks: tuple[str, ...] = ()
+    caution: str = ""
 
 
 @dataclass(frozen=True)
@@ -207,6 +212,7 @@ def number(asked: Asked, key: str) -> Number:
         str(row["status"]),
         str(row["reason"]),
         lacks,
+        str(row["caution"]),
     )
 
 
@@ -297,8 +303,8 @@ def to_relax(asked: Asked) -> list[str]:
 
 @lru_cache(maxsize=ENTRIES)
 def cohorts(asked: Asked) -> pd.DataFrame:
-    """Give each month's observed and expected final rate: month, n, observed, value, low, high, maturity."""
-    final = by_month(asked, "ultimate_return_rate")[["month", "value", "low", "high", "n"]]
+    """Give each month's observed and expected final rate: month, n, observed, value, low, high, caution, maturity."""
+    final = by_month(asked, "ultimate_return_rate")[["month", "value", "low", "high", "n", "caution"]]
     so_far = by_month(asked, "observed_return_rate")[["month", "value"]].rename(columns={"value": "observed"})
     back = by_month(asked, "maturity")[["month", "value"]].rename(columns={"value": "maturity"})
     return (
@@ -464,10 +470,10 @@ def drift(asked: Source) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=ENTRIES // 8)
-def backtest(asked: Asked, days_ago: int) -> pd.DataFrame:
-    """Lay what would have been said so many days ago beside what has come, a month a row: the columns of metrics.backtest and label."""
+def backtest(asked: Asked, days_ago: int, by: str | None = None) -> pd.DataFrame:
+    """Lay what would have been said so many days ago beside what has come, a month (and category) a row: the columns of metrics.backtest."""
     where = _where(asked, "ultimate_return_rate")
-    found = metrics.backtest(_open(asked.source), days_ago=(days_ago,), where=where)
+    found = metrics.backtest(_open(asked.source), days_ago=(days_ago,), by=by, where=where)
     return found[found["status"].eq("ok") & (found["maturity_then"] < BACK)].reset_index(drop=True)
 
 
@@ -527,6 +533,11 @@ def log_action(asked: Source, kind: str, style_ids: list[str], **values: Any) ->
     scope = {"style_id": style_ids}
     pipelines_actions.check_scope(_open(asked), kind, scope)
     state.log_action(Settings(warehouse=asked.warehouse), kind, scope, **values)
+
+
+def finish_action(asked: Source, action_id: int, effective_on: dt.date | None) -> None:
+    """Say that an open action is done, and since when; raises BackhaulError without a day."""
+    state.update_action(Settings(warehouse=asked.warehouse), action_id, status="done", effective_on=effective_on)
 
 
 def withdraw_action(asked: Source, action_id: int) -> None:

@@ -39,6 +39,7 @@ WIDEST_TRIGGER = 0.5  # gap between the treated and their controls' trigger from
 WIDEST_RETURN_TO_MEAN = 0.05  # the same for the change of the rate that return to the mean alone brings
 NOT_PARALLEL = 0.01  # p under which treated and controls went different ways before the action
 SIGNIFICANT = 0.05
+TOLD = ("fell", "rose", "no_clear_change")  # verdicts; the others are refusals, and their change is no answer
 REHEARSAL = 4  # weeks over which an action is rehearsed that was only just taken
 DRAWS = 500
 

@@ -31,6 +31,8 @@ CHOOSING = ("style_id", "product_id", "category", "brand", "supplier", "season")
 TOLD_BY_CATALOGUE = ("size_note", "supplier")  # kinds of action that `product_changes` shows
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 KEPT_PANELS = 8
+TOLD = effect.TOLD
+_OF_A_VERDICT = ("change", "low", "high", "points", "points_low", "points_high", "p_value", "rate", "expected_rate", "returns_avoided")  # fmt: skip
 Where = tuple[tuple[str, tuple[str, ...]], ...]
 Key = tuple[str, Where]  # the unit that is treated, and what narrows the sales
 
@@ -52,9 +54,12 @@ class Measured:
     effect: effect.Effect
 
     def row(self) -> dict[str, Any]:
-        """Lay everything in one flat row, for tables and files."""
+        """Lay everything in one flat row, for tables and files; where no verdict is given, what would be read as one is missing."""
         found = {n: v for n, v in vars(self.effect).items() if n not in ("placebo", "left_out")}
         placebo = self.effect.placebo or effect.Placebo(np.nan, np.nan, np.nan, np.nan, 0)
+        if self.effect.verdict not in TOLD:
+            found |= dict.fromkeys(_OF_A_VERDICT, np.nan)
+            placebo = placebo._replace(as_extreme=np.nan)
         left_out = ", ".join(f"{name}: {count}" for name, count in self.effect.left_out)
         return {
             "kind": self.kind, "actions": len(self.action_ids), **found, **{f"placebo_{k}": v for k, v in placebo._asdict().items()}, "left_out": left_out,

@@ -375,7 +375,13 @@ Until = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day
 Where = Annotated[
     list[str] | None, typer.Option(metavar="DIM=VALUE", help="Keep one value; repeat a dimension for several.")
 ]
-AsOf = Annotated[str | None, typer.Option(metavar="DAY", help="Answer as it would have been at the end of this day.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DAY",
+        help="Only facts known by the end of this day, read with today's curves and priors; `backhaul backtest` is the honest look back.",
+    ),
+]
 
 
 def _question(
@@ -649,7 +655,7 @@ _MEASURED = (
 def action_measure(
     number: Annotated[int | None, typer.Argument(metavar="[ID]", help="One action; all of each kind together when left out.")] = None,
     kind: Annotated[str | None, typer.Option(help="All actions of this kind together.")] = None,
-    as_of: Annotated[str | None, typer.Option(metavar="DAY", help="Answer as it would have been at the end of this day.")] = None,
+    as_of: AsOf = None,
     warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
 ) -> None:  # fmt: skip
     """Measure what followed: the rate against matched products, with its interval, or why that cannot be said."""

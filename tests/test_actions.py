@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
+from models import effect
 from pipelines import actions, cli, metrics, state
 from pipelines.errors import ActionError, UnknownDimension
 from pipelines.load import load
@@ -243,6 +244,23 @@ def test_the_size_note_in_the_catalogue_is_suggested_logged_and_measured(shop: B
     found = actions.measure_action(shop, logged, state.actions(settings)).effect
     # A tenth of the demonstration shop has four dresses: nothing to compare with. tests/test_stories.py asks the whole one.
     assert (found.verdict, found.reason) == ("no_overlap", "no_equals")
+
+
+def test_a_refusal_gives_no_number_that_reads_as_a_verdict() -> None:
+    numbers = {
+        "change": -0.2,
+        "low": -0.3,
+        "high": -0.1,
+        "rate": 0.2,
+        "returns_avoided": 40.0,
+        "units": 300.0,
+        "power": 0.3,
+    }
+    for verdict in ("too_early", "no_overlap", "cannot_know", *actions.TOLD):
+        row = actions.Measured("photo", (1,), (), None, None, None, effect.Effect(verdict, **numbers)).row()
+        is_told = verdict in ("fell", "rose", "no_clear_change")
+        assert [pd.notna(row[n]) for n in ("change", "low", "high", "rate", "returns_avoided")] == [is_told] * 5
+        assert (row["units"], row["power"]) == (300.0, 0.3)
 
 
 # -- the command line --------------------------------------------------------------------------------------------------

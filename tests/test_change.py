@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from pipelines import metrics
+from pipelines.metrics import customers
+from pipelines.metrics.answer import observed
 from pipelines.warehouse.engine import Build, open_duckdb
 
 DECEMBER = (date(2025, 12, 1), date(2025, 12, 31))
@@ -184,17 +186,46 @@ def test_accrual_by_hand(build: Build) -> None:
     assert found["liability"] == pytest.approx(50 + found["to_come"], abs=0.01)
 
 
+def sample_end(build: Build) -> date:
+    return max(observed(build).values()).date()
+
+
+def test_chance_among_customers_is_that_of_what_they_bought(sample_build: Build) -> None:
+    question = {"where": None, "since": None, "until": None, "as_of": None, "scope": metrics.EVERYTHING}
+    crowd = customers._crowd(sample_build, question)
+    whole = (crowd["chance"] * crowd["bought"] * crowd["customers"]).sum()
+    assert whole == pytest.approx(
+        (crowd["returned"] * crowd["customers"]).sum(), rel=0.01
+    )  # chance moves returns, it makes none
+    rates = metrics.answer(sample_build, "observed_return_rate", by=("category",)).set_index("category")["value"]
+    once = crowd[crowd["bought"] == 1]
+    assert once["chance"].min() == pytest.approx(rates.min(), abs=0.02)
+    assert once["chance"].max() == pytest.approx(rates.max(), abs=0.02)
+    one = metrics.customer_concentration(sample_build, where={"category": ["dresses"]})
+    assert one.slices["by_chance"].notna().all()
+
+
+def test_a_pattern_of_a_handful_of_orders_is_not_shown(sample_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "several_sizes" in set(metrics.customer_concentration(sample_build).patterns["pattern"])
+    monkeypatch.setattr(customers, "_is_crowd", lambda *_: False)
+    assert "several_sizes" not in set(metrics.customer_concentration(sample_build).patterns["pattern"])
+
+
 def test_customers_are_a_crowd(sample_build: Build, build: Build) -> None:
     found = metrics.customer_concentration(sample_build)
     assert found.reason == ""
     slices = found.slices
     assert slices["returned"].is_monotonic_increasing
     assert slices["returned"].iloc[-1] > 0.5  # half of the customers bring more than half of the returns
-    assert found.gini > found.gini_by_chance  # customers of the sample shop differ in their propensity
+    assert (slices["returned"] > slices["by_chance"]).all()  # customers of the sample shop differ in their propensity
     assert (slices["customers"] * found.customers >= 10).all()
     serial = found.patterns.set_index("pattern").loc["serial"]
     assert serial["customers"] > serial["by_chance"]
     assert not any("customer_key" in str(c) or "customer_id" in str(c) for c in (*slices, *found.patterns))
+    young = metrics.customer_concentration(sample_build, since=sample_end(sample_build) - timedelta(days=12))
+    assert young.slices.empty
+    assert young.patterns.empty
+    assert young.reason.startswith("too young")
     few = metrics.customer_concentration(build)
     assert few.slices.empty
     assert few.reason.startswith("needs customers")

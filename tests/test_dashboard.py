@@ -8,16 +8,20 @@ import inspect
 import shutil
 import string
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard import charts, columns, queries
+from dashboard import charts, columns, findings, queries
 from dashboard.i18n import LANGUAGES, Words, catalogue
 from dashboard.run import command, environment
+from models.effect import Effect
 from pipelines import export, metrics, state
+from pipelines.actions import Measured
+from pipelines.metrics import finish
 from pipelines.settings import Settings
 from pipelines.warehouse import schema
 from pipelines.warehouse.engine import Build
@@ -134,6 +138,62 @@ def test_every_table_has_its_columns_named(language: str) -> None:
 @pytest.mark.parametrize("name", ["i18n", "filters", "findings", "charts"])
 def test_the_examples_in_the_docstrings_hold(name: str) -> None:
     assert doctest.testmod(importlib.import_module(f"dashboard.{name}")).failed == 0
+
+
+def measured(verdict: str, *action_ids: int, **values: Any) -> Measured:
+    """A measurement of actions, as far as a sentence needs it."""
+    return Measured("photo", action_ids, (), None, None, None, Effect(verdict, **values))
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (measured("fell", 1, change=-0.13, low=-0.26, high=-0.01), "The rate fell by 13% (between 1% and 26%)."),
+        (measured("rose", 1, change=0.13, low=0.01, high=0.26, weeks_needed=3), "The rate rose by 13% (between 1% and 26%)."),
+        (measured("no_clear_change", 1, change=-0.05, low=-0.2, high=0.1, weeks_needed=0), "No clear change: −5%, anything from −20% to +10%."),
+        (measured("no_clear_change", 1, change=0.05, low=-0.1, high=0.2, weeks_needed=6), "No clear change: +5%, anything from −10% to +20%. This needs 6 more weeks."),
+        (measured("too_early", 1, reason="not_yet", weeks_needed=9), "Too early to tell: no week after it is old enough. This needs 9 more weeks."),
+        (measured("too_early", 1, reason="not_yet"), EN("effect.no_wait")),
+        (measured("too_early", 1, 2, reason="not_yet"), EN("effect.no_wait_together")),
+        (measured("no_overlap", 1, reason="no_equals", weeks_needed=4), "No verdict: no product left alone is like these."),
+    ],
+)  # fmt: skip
+def test_an_effect_is_said_with_its_sign_and_the_wait(found: Measured, sentence: str) -> None:
+    assert findings.effect(EN, found) == sentence
+
+
+def test_a_shop_figure_names_no_step_within_noise() -> None:
+    steps = pd.DataFrame({"step": ["previous", "volume", "rate", "current"], "kind": ["total", "step", "step", "total"], "amount": [0.3, 0.001, 0.008, 0.309]})  # fmt: skip
+    same = pd.DataFrame({"status": ["ok"], "is_within_noise": [True]})
+    quiet = findings.shop_figure(EN, steps, same)
+    assert EN.value("step", "rate").lower() not in quiet
+    assert "+0.9 pts" in quiet
+    for other in (same.assign(is_within_noise=False), pd.DataFrame()):
+        assert "rate itself, +0.8 pts" in findings.shop_figure(EN, steps, other)
+
+
+def test_a_rate_is_said_with_its_interval() -> None:
+    final = queries.Number(0.283, 0.27, 0.3, 900, "share", "ok", "")
+    assert findings.rate(EN, final, final) == "28.3% (27.0%–30.0%) of what was sold will come back"
+
+
+def test_an_inspection_names_what_was_found_most() -> None:
+    outcomes = pd.DataFrame({"label": ["match", "worn", "empty"], "value": [90.0, 7.0, 3.0]})
+    assert findings.inspected(EN, outcomes) == "10 of 100 inspected units were not as announced, mostly worn"
+    assert findings.inspected(EN, outcomes.iloc[:1]) == EN("returns.inspection")
+
+
+def test_a_back_test_by_category_says_how_many_cells() -> None:
+    said = pd.DataFrame({"error": [0.01, -0.02, None], "is_covered": pd.array([True, False, None], dtype="boolean")})
+    assert "2 months were off by 1.5 pts on average; 1 of 2" in findings.backtested(EN, said, 60)
+    by_category = findings.backtested(EN, said.assign(category=["a", "b", "c"]), 60)
+    assert "2 months and categories" in by_category
+
+
+def test_the_hover_of_a_comparison_says_what_is_compared() -> None:
+    rates = pd.DataFrame({"label": ["a"], "value": [0.3], "low": [0.2], "high": [0.4], "usual": [0.25], "n": [10]})
+    drawn = charts.against(rates, EN, "", EN("backtest.now"))
+    assert "Known now: 25.0%" in drawn.data[0].hovertext[0]
 
 
 # -- the server --------------------------------------------------------------------------------------------------------
@@ -411,7 +471,7 @@ def test_an_action_is_logged_from_the_catalogue_measured_and_withdrawn(
     assert EN("actions.none") not in said(opened)
     listed = state.actions(Settings(warehouse=warehouse))
     assert [a.kind for a in listed] == ["size_note"]
-    assert len(opened.metric) == 4  # change, returns avoided, units, power
+    assert [m.label for m in opened.metric] == [EN("actions.units"), EN("actions.power")]  # no verdict, so no change
     verdicts = [
         catalogue("en")[f"effect.{v}"].split("{")[0]
         for v in ("fell", "rose", "no_clear_change", "too_early", "no_overlap", "cannot_know")
@@ -420,6 +480,58 @@ def test_an_action_is_logged_from_the_catalogue_measured_and_withdrawn(
     opened.button(key="withdraw").click().run()
     assert EN("actions.none") in said(opened)
     assert state.actions(Settings(warehouse=warehouse)) == []
+
+
+def test_an_open_action_is_finished_on_the_page(
+    tmp_path: Path, sample_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(sample_settings.warehouse, warehouse)
+    settings = Settings(warehouse=warehouse)
+    style = next(iter(queries.styles(queries.source(warehouse))))
+    logged = state.log_action(settings, "photo", {"style_id": [style]})
+    opened = app(warehouse, monkeypatch, products_part=EN("products.tab_actions")).run()
+    opened.switch_page("app_pages/products.py").run()
+    opened.button(key="done").click().run()
+    assert opened.error  # it needs a day
+    assert state.find_action(settings, logged.action_id).status == "open"
+    day = queries.days(queries.source(warehouse))[1] - dt.timedelta(days=70)
+    opened.date_input(key=f"done_on_{logged.action_id}").set_value(day).run()
+    opened.button(key="done").click().run()
+    assert not opened.exception
+    done = state.find_action(settings, logged.action_id)
+    assert (done.status, done.effective_on) == ("done", day)
+    assert "done" not in [b.key for b in opened.button]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_drift_is_said_where_its_intervals_are_shown(
+    tmp_path: Path, sample_settings: Settings, monkeypatch: pytest.MonkeyPatch, language: str
+) -> None:
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(sample_settings.warehouse, warehouse)
+    words = Words(language)
+    drifting = pd.DataFrame({"category": [None], "factor": [1.27], "z": [9.0], "since_on": [pd.Timestamp("2026-01-01")], "is_drifting": [True]})  # fmt: skip
+    monkeypatch.setattr(finish, "drifts", lambda build: drifting)
+    opened = app(warehouse, monkeypatch, lang=language.upper()).run()
+    opened.switch_page("app_pages/returns.py").run()
+    assert not opened.exception
+    sentence = words("reason.drift_later", day="2026-01-01", factor="1.27")
+    warned = [str(w.value) for w in opened.warning]
+    assert warned[0] == sentence[0].upper() + sentence[1:]
+    months = queries.cohorts(queries.Asked(queries.source(warehouse), *queries.days(queries.source(warehouse))))
+    assert (months["caution"] == "delay_drift").any()
+    assert len(warned) == 2
+    marked = [m.label for m in opened.metric if "material/warning" in m.label]
+    assert len(marked) == 2  # the final rate and what is still to come
+
+
+def test_tiles_show_their_interval(sample_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = app(sample_settings.warehouse, monkeypatch, returns_part=EN("returns.tab_reasons")).run()
+    opened.switch_page("app_pages/returns.py").run()
+    shown = {m.label: m.proto.delta_description for m in opened.metric}
+    assert shown["Not as announced"].count("%") == 2
+    assert shown["Expected final rate"].count("%") == 2
 
 
 def test_an_action_about_nothing_is_refused_with_a_sentence(

@@ -4,6 +4,8 @@ import streamlit as st
 
 from dashboard import blocks, charts, columns, findings, queries
 
+ENOUGH_MONTHS = 5  # under so many the sentence rests on months and categories instead
+
 view = st.session_state["view"]
 words, asked = view.words, view.asked
 final, observed = queries.number(asked, "ultimate_return_rate"), queries.number(asked, "observed_return_rate")
@@ -11,6 +13,7 @@ title = findings.with_change(
     words, findings.rate(words, final, observed), queries.change(asked, "ultimate_return_rate")
 )
 blocks.heading(view, title, "returns", ("ultimate_return_rate", "reason_share"))
+blocks.caution(findings.caution(words, final))
 blocks.tiles(view, "observed_return_rate", "ultimate_return_rate", "returns_to_come", "window_return_rate")
 
 shown = blocks.choose(words, "returns", "cohorts", "change", "reasons", "customers", "places", "speed", "proof")
@@ -20,6 +23,7 @@ if shown == "cohorts":
         words, queries.number(asked, "returns_to_come"), queries.number(asked, "returns_to_come_value")
     )
     blocks.section(to_come, words, "ultimate_return_rate", words("returns.cohorts_note"))
+    blocks.caution(findings.cautions(words, months))
     behind = queries.Behind("ultimate_return_rate", ("month",), months, ("observed_return_rate", "maturity"))
     blocks.chart(charts.rates_by_cohort(months, words), to_come, "cohorts", behind)
     blocks.table(words, months, to_come, columns.cohorts(words), rows=12, behind=behind)
@@ -35,7 +39,7 @@ elif shown == "change":
     if change.empty:
         blocks.nothing(words("returns.change_none"))
     else:
-        blocks.section(findings.shop_figure(words, change), words, note=words("returns.change_note"))
+        blocks.section(findings.shop_figure(words, change, same), words, note=words("returns.change_note"))
         behind = queries.Behind("confirmed_units", seen=change, also=("sold_units",))
         blocks.chart(charts.waterfall(change, words, "share"), words("returns.change"), "rate_change", behind)
 elif shown == "reasons":
@@ -45,11 +49,12 @@ elif shown == "reasons":
     if reasons.empty:
         blocks.greyed(view, "reason_share")
     else:
-        shares = queries.crossed(asked, "reason_share", "return_reason", "category")
-        figure = charts.heat(shares, words, "return_reason", "category")
-        blocks.chart(figure, title, "reasons", queries.Behind("reason_share", ("return_reason", "category"), shares))
+        by = blocks.pick(words("returns.reasons_by"), "reasons_by", {cut: words(f"returns.by_{cut}") for cut in ("category", "return_type")})  # fmt: skip
+        shares = queries.crossed(asked, "reason_share", "return_reason", by)
+        figure = charts.heat(shares, words, "return_reason", by)
+        blocks.chart(figure, title, f"reasons_{by}", queries.Behind("reason_share", ("return_reason", by), shares))
         who = queries.by(asked, "reason_share", "preventable_by")
-        title = findings.top(words, "finding.top_preventable", who, "preventable_by", "who", share=words.percent)
+        title = findings.pointed(words, who)
         blocks.section(title, words, "reason_share", words("returns.preventable_note"))
         figure = charts.ranked(who, words, "share", words("chart.share_of_returned"), "preventable_by")
         blocks.chart(figure, title, "who", queries.Behind("reason_share", ("preventable_by",), who))
@@ -57,7 +62,14 @@ elif shown == "reasons":
     blocks.section(words("returns.types"), words, "all_returned_units", words("returns.types_note"))
     figure = charts.ranked(types, words, "units", words("returns.units"), "return_type")
     blocks.chart(figure, words("returns.types"), "types", queries.Behind("all_returned_units", ("return_type",), types))
-    blocks.section(words("returns.inspection"), words, "inspection_mismatch_rate", words("returns.inspection_note"))
+    outcomes = queries.by(asked, "all_returned_units", "inspection_outcome").dropna(subset=["label"])
+    title = findings.inspected(words, outcomes)
+    blocks.section(title, words, "inspection_mismatch_rate", words("returns.inspection_note"))
+    other = outcomes[outcomes["label"] != "match"]
+    if len(other):
+        figure = charts.ranked(other, words, "units", words("returns.units"), "inspection_outcome")
+        behind = queries.Behind("all_returned_units", ("inspection_outcome",), other)
+        blocks.chart(figure, title, "inspection", behind)
     blocks.tiles(view, "inspection_mismatch_rate", "refunded_before_inspection", "reason_known_share")
 elif shown == "customers":
     crowd = queries.customers(asked)
@@ -98,7 +110,8 @@ else:
     ago = {str(n): words("returns.days_ago", n=words.number(n)) for n in (30, 60, 90)}
     days = int(blocks.pick(words("returns.tab_proof"), "proof_by", ago))
     said = queries.backtest(asked, days)
-    title = findings.backtested(words, said, days)
+    cells = said if len(said) >= ENOUGH_MONTHS else queries.backtest(asked, days, "category")
+    title = findings.backtested(words, cells, days)
     blocks.section(title, words, "ultimate_return_rate", words("returns.proof_note"))
     if len(said):
         shown_months = queries.beside_category(said, "month", "projected", "projected_now", "sold")

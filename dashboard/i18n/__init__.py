@@ -57,8 +57,8 @@ class Words:
     def __call__(self, key: str, **parts: str) -> str:
         """Give the sentence of a key, its parts filled in; an unknown key raises KeyError.
 
-        >>> Words("fr")("finding.rate", rate="29 %")
-        '29 % de ce qui a été vendu reviendra'
+        >>> Words("fr")("finding.rate_so_far", rate="29 %")
+        '29 % de ce qui a été vendu est déjà revenu'
         """
         return catalogue(self.language)[key].format(**parts)
 
@@ -80,7 +80,7 @@ class Words:
         """
         if _is_missing(value):
             return MISSING
-        text = f"{float(value):,.{digits}f}"
+        text = f"{round(float(value), digits) + 0.0:,.{digits}f}"  # no minus before a zero
         if self.language == "fr":
             text = text.replace(",", _NARROW).replace(".", ",")
         return text.replace("-", "−")
@@ -94,6 +94,16 @@ class Words:
         if _is_missing(share):
             return MISSING
         return self.number(float(share) * 100, digits) + (_NO_BREAK if self.language == "fr" else "") + "%"
+
+    def points(self, share: Any) -> str:
+        """Write a difference of shares in points; French has a plural from two on.
+
+        >>> Words("en").points(0.009), Words("fr").points(0.009), Words("fr").points(-0.02)
+        ('0.9 pts', '0,9 pt', '−2,0 pts')
+        """
+        text = self.number(float(share) * 100, 1)
+        is_one = abs(round(float(share) * 100, 1)) < 2 if self.language == "fr" else text.lstrip("−") == "1.0"
+        return self("tile.point" if is_one else "tile.points", points=text)
 
     def money(self, amount: Any, currency: str, digits: int = 0) -> str:
         """Write an amount of a currency.

@@ -177,6 +177,7 @@ LOT_IDS = (
     lots.c.product_id,
     lots.c.units,
     lots.c.reason,
+    lots.c.inspection_outcome,
     lots.c.confirmed_on,
 )
 LOT_COLUMNS = (*_PRODUCT, *_RETURN)
@@ -194,7 +195,7 @@ _CREDITS = matches.join(
 CREDITS = Base(
     "credits", _CREDITS, {"order": matches.c.ordered_on, "return": credited.c.requested_on, "refund": credited.c.refunded_on},
     {**_named(credited, *_RETURN), **_named(bought, *_ORDER), **_reasons(credited)}, credited.c.confirmed_at, _clock(bought), {},
-    (credited.c.return_line_id, credited.c.return_id, credited.c.requested_on, credited.c.product_id, matches.c.units, credited.c.reason, credited.c.confirmed_on), joins=_curve(bought),
+    (credited.c.return_line_id, credited.c.return_id, credited.c.requested_on, credited.c.product_id, matches.c.units, credited.c.reason, credited.c.inspection_outcome, credited.c.confirmed_on), joins=_curve(bought),
 )  # fmt: skip
 
 _SCORED = orders.outerjoin(chances, chances.c.order_line_key == orders.c.order_line_key)

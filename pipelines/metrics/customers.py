@@ -1,7 +1,8 @@
 """How returns gather on customers, as shares of a crowd: never a list, never a score, never one person.
 
 Customers are counted by how much they bought and how much came back; only those counts leave the warehouse. Each figure stands
-beside what chance alone would make of the same purchases, for a few customers always return most.
+beside what chance alone would make of the same purchases, for a few customers always return most: each unit comes back as often as
+its category does in the selection, whoever buys it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import func, literal_column, select, union_all
+from sqlalchemy import Select, case, func, literal, literal_column, select, union_all
 
 from models import concentration
 from models import rates as rate_models
@@ -18,8 +19,9 @@ from pipelines.metrics import finish
 from pipelines.metrics.answer import Day, _of_build, answer, ask, lacking
 from pipelines.metrics.base import EVERYTHING, Scope, both, filters
 from pipelines.metrics.bases import LOTS, ORDERS, has_order, is_confirmed, is_headline, lots, orders
-from pipelines.warehouse.engine import Build, Expression
+from pipelines.warehouse.engine import Build, Expression, double
 
+SHARE_STEP = 0.05  # customers are counted by the share expected back of what they bought, to so much
 FEWEST = 200  # customers, under which nothing is said of any
 SMALLEST_SLICE = 10  # customers in the smallest slice that is shown
 SLICES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -31,15 +33,12 @@ class Concentration:
     """How returns gather on customers.
 
     `slices`: customers (share, most returns first), returned (share of the returned units that is theirs) and by_chance (the share
-    were everybody equally likely to return). `gini` and `gini_by_chance` sum each curve up, 0 = everybody alike. `patterns`:
-    one row a pattern (serial, several_sizes, one_time) with customers, sold and returned as shares, rate, low, high and by_chance (the
+    were every unit as likely to come back as its category's). `patterns`: one row a pattern (serial, several_sizes, one_time) with customers, sold and returned as shares, rate, low, high and by_chance (the
     share of customers chance would make; NaN where chance says nothing). `reason` says why both are empty.
     """
 
     customers: int
     slices: pd.DataFrame
-    gini: float
-    gini_by_chance: float
     patterns: pd.DataFrame
     reason: str = ""
 
@@ -55,59 +54,80 @@ def customer_concentration(
 ) -> Concentration:
     """Say how far the returned units of these sales gather on few customers, and which buying patterns they come with.
 
-    Sales without a customer are left out. Nothing is said of fewer than FEWEST customers, and no slice of fewer than
-    SMALLEST_SLICE.
+    Sales without a customer are left out. Nothing is said of fewer than FEWEST customers, no slice of fewer than SMALLEST_SLICE,
+    and nothing before half of the returns that are expected have come: who returns late would look like who keeps.
     """
-    question = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
+    question: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     nothing = pd.DataFrame()
     lacks = lacking(build, ("order", "return", "customer"))
     if not lacks or all(lacks.values()):
-        return Concentration(0, nothing, np.nan, np.nan, nothing, "needs customers; load a source that has it")
+        return Concentration(0, nothing, nothing, "needs customers; load a source that has it")
     crowd = _crowd(build, question)
     customers = int(crowd["customers"].sum())
     if customers < FEWEST or crowd["returned"].max() < 1:
         reason = f"only {customers} customers in this selection, {FEWEST} are needed"
-        return Concentration(customers, nothing, np.nan, np.nan, nothing, reason)
+        return Concentration(customers, nothing, nothing, reason)
+    age = answer(build, "maturity", **question).iloc[0]
+    if age["status"] != "ok" or age["value"] < finish.MATURE:
+        young = f"too young: {age['value']:.0%} of the expected returns have come, {finish.MATURE:.0%} are needed"
+        return Concentration(customers, nothing, nothing, str(age["reason"]) or young)
     bought, back, count = (crowd[c].to_numpy(float) for c in ("bought", "returned", "customers"))
-    chance = concentration.by_chance(bought, count, float((back * count).sum() / (bought * count).sum()))
+    chance = concentration.by_chance(bought, count, crowd["chance"])
     shares = [s for s in SLICES if s * customers >= SMALLEST_SLICE]
     own, random = concentration.lorenz(back, count), concentration.lorenz(np.arange(len(chance)), chance)
     slices = pd.DataFrame({"customers": shares, "returned": own.at(shares), "by_chance": random.at(shares)})
-    return Concentration(customers, slices, own.gini, random.gini, _patterns(build, question, crowd))
+    return Concentration(customers, slices, _patterns(build, question, crowd))
 
 
 def _crowd(build: Build, question: dict[str, Any]) -> pd.DataFrame:
-    """Count customers by units bought and units returned."""
+    """Count customers by units bought, units returned and `chance`: the share expected back of what they bought."""
     asked = _of_build(build, ask("observed_return_rate", **question))
     of_orders, of_lots = ORDERS.time(asked), LOTS.time(asked)
     counted = both(is_confirmed(), is_headline(), has_order)
     zero: Expression = literal_column("0")
     lines = union_all(
-        select(orders.c.customer_key, orders.c.units_sold.label("bought"), zero.label("returned")).where(
-            *filters(ORDERS, asked, of_orders), orders.c.customer_key.is_not(None), orders.c.units_sold > 0
-        ),
-        select(lots.c.customer_key, zero, lots.c.units).where(
+        select(
+            orders.c.customer_key, orders.c.category, orders.c.units_sold.label("bought"), zero.label("returned")
+        ).where(*filters(ORDERS, asked, of_orders), orders.c.customer_key.is_not(None), orders.c.units_sold > 0),
+        select(lots.c.customer_key, lots.c.category, zero, lots.c.units).where(
             *filters(LOTS, asked, of_lots), counted(of_lots), lots.c.customer_key.is_not(None)
         ),
     ).subquery("customer_line")
+    sums = (func.sum(lines.c.bought).label("bought"), func.sum(lines.c.returned).label("returned"))
+    categories = build.fetch(select(lines.c.category, *sums).group_by(lines.c.category))
     each = (
-        select(func.sum(lines.c.bought).label("bought"), func.sum(lines.c.returned).label("returned"))
+        select(*sums, func.sum(double(lines.c.bought) * _usual(lines.c.category, categories)).label("expected"))
         .group_by(lines.c.customer_key)
         .subquery("one_customer")
     )
-    grouped = select(each.c.bought, each.c.returned, func.count().label("customers")).group_by(
-        each.c.bought, each.c.returned
-    )
-    found = build.fetch(grouped.where(each.c.bought > 0)).astype(float)
+    step = double(1 / SHARE_STEP)
+    people = (
+        select(each.c.bought, each.c.returned, each.c.expected, func.floor(double(each.c.expected) / double(each.c.bought) * step + double(0.5)).label("step"))
+        .where(each.c.bought > 0).subquery("customer")
+    )  # fmt: skip
+    keys = (people.c.bought, people.c.returned, people.c.step)
+    grouped = select(*keys, func.count().label("customers"), func.sum(people.c.expected).label("expected")).group_by(*keys)  # fmt: skip
+    found = build.fetch(grouped).astype(float)
     found["returned"] = np.minimum(found["returned"], found["bought"])
-    return found.sort_values(["bought", "returned"], ignore_index=True)
+    found["chance"] = np.clip(found["expected"] / (found["bought"] * found["customers"]), 0, 1)
+    return found.sort_values(["bought", "returned", "step"], ignore_index=True)
+
+
+def _usual(category: Expression, sums: pd.DataFrame) -> Expression:
+    """Give the share of a category's units in the selection that came back; 0 where it sold none."""
+    rates = (
+        (sums["returned"].astype(float) / sums["bought"].astype(float).where(sums["bought"] > 0)).clip(0, 1).fillna(0)
+    )
+    named = [(c, r) for c, r in zip(sums["category"], rates, strict=True) if not pd.isna(c)]
+    rest = next((r for c, r in zip(sums["category"], rates, strict=True) if pd.isna(c)), 0.0)
+    whens = [(category == literal(str(c), literal_execute=True), double(float(r))) for c, r in named]
+    return case(*whens, else_=double(float(rest))) if whens else double(float(rest))
 
 
 def _patterns(build: Build, question: dict[str, Any], crowd: pd.DataFrame) -> pd.DataFrame:
     least, share = OFTEN
-    rate = float((crowd["returned"] * crowd["customers"]).sum() / (crowd["bought"] * crowd["customers"]).sum())
     is_serial = (crowd["bought"] >= least) & (crowd["returned"] >= share * crowd["bought"])
-    tails = concentration.tail_by_chance(crowd["bought"].to_numpy(float), share, rate)
+    tails = concentration.tail_by_chance(crowd["bought"].to_numpy(float), share, crowd["chance"].to_numpy(float))
     by_chance = float((tails * crowd["customers"] * (crowd["bought"] >= least)).sum() / crowd["customers"].sum())
     rows = [
         _pattern("serial", crowd, is_serial, finish.design_effect(build)) | {"by_chance": by_chance},
@@ -115,7 +135,7 @@ def _patterns(build: Build, question: dict[str, Any], crowd: pd.DataFrame) -> pd
     ]
     sizes = answer(build, "observed_return_rate", by=("has_several_sizes",), **question)
     mine = sizes[sizes["has_several_sizes"].eq(True) & sizes["status"].eq("ok")]
-    if len(mine):
+    if len(mine) and _is_crowd(build, question):
         one = mine.iloc[0]
         everything = float(sizes["n"].sum()), float((sizes["value"] * sizes["n"]).sum())
         rows.append({
@@ -124,6 +144,16 @@ def _patterns(build: Build, question: dict[str, Any], crowd: pd.DataFrame) -> pd
             "rate": one["value"], "low": one["low"], "high": one["high"], "by_chance": np.nan,
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _is_crowd(build: Build, question: dict[str, Any]) -> bool:
+    """Say whether enough orders of enough customers hold several sizes for a rate of theirs to be of nobody in particular."""
+    asked = _of_build(build, ask("observed_return_rate", **question))
+    counts = [func.count(c.distinct()).label(c.name) for c in (orders.c.order_id, orders.c.customer_key)]
+    held: Select[Any] = select(*counts).where(
+        *filters(ORDERS, asked, ORDERS.time(asked)), orders.c.has_several_sizes.is_(True), orders.c.units_sold > 0
+    )  # fmt: skip
+    return bool(build.fetch(held).iloc[0].min() >= SMALLEST_SLICE)
 
 
 def _pattern(name: str, crowd: pd.DataFrame, mask: "pd.Series[bool]", deff: float) -> dict[str, Any]:

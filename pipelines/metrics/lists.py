@@ -15,7 +15,7 @@ from sqlalchemy import and_, case, func, literal_column, or_, select
 from models import products as product_models
 from pipelines.errors import UnknownDimension
 from pipelines.metrics import finish, pooled
-from pipelines.metrics.answer import Day, _of_build, answer, ask, lacking, metric
+from pipelines.metrics.answer import Day, _of_build, answer, ask, is_known, lacking, metric
 from pipelines.metrics.base import (
     EVERYTHING,
     Ask,
@@ -206,7 +206,7 @@ def product_ranking(
     found["buyers_rate"] = finish.of_buyers(found)
     found["own_part"] = found["rate"] - found["buyers_rate"]
     found["kg_co2e"] = np.nan
-    if _is_known(build, "kg_co2e"):
+    if is_known(build, "kg_co2e"):
         emitted = build.fetch(statement(replace(_asked(build, "kg_co2e", by=(by,), **period), basis="order")))
         found["kg_co2e"] = found[by].map(emitted.dropna(subset=[by]).set_index(by)["kg"])
     found["return_reason"] = found[by].map(_leading_reason(build, by, period))
@@ -261,13 +261,8 @@ def product_changes(build: Build, style_id: str | None = None) -> pd.DataFrame:
     )
 
 
-def _is_known(build: Build, key: str) -> bool:
-    lacks = lacking(build, metric(key).needs)
-    return bool(lacks) and not all(lacks.values())
-
-
 def _loss_per_return(build: Build, by: str, period: dict[str, Any]) -> "pd.Series[float]":
-    key = "margin_erosion" if _is_known(build, "margin_erosion") else "value_return_rate"
+    key = "margin_erosion" if is_known(build, "margin_erosion") else "value_return_rate"
     question = _asked(build, key, by=(by,), **period)
     sums = (
         build.fetch(statement(question))
@@ -281,7 +276,7 @@ def _loss_per_return(build: Build, by: str, period: dict[str, Any]) -> "pd.Serie
 
 
 def _leading_reason(build: Build, by: str, period: dict[str, Any]) -> "pd.Series[str]":
-    if not _is_known(build, "reason_share"):
+    if not is_known(build, "reason_share"):
         return pd.Series(dtype=str)
     found = answer(build, "reason_share", by=(by, "return_reason"), **period)
     found = found[
@@ -454,7 +449,7 @@ def waterfall(
     Rows: booked (total), margin_reversed, one a cost component, left (total). `amount` is signed, rounded to the cent, and adds
     up exactly; measured, imputed and assumed split each step. Empty where margin or cost is not known.
     """
-    if not (_is_known(build, "gross_margin") and _is_known(build, "margin_erosion")):
+    if not (is_known(build, "gross_margin") and is_known(build, "margin_erosion")):
         return pd.DataFrame(columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     booked = round(

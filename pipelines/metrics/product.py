@@ -15,10 +15,10 @@ from sqlalchemy import func, select
 from models import rates as rate_models
 from models.notes import note_themes
 from pipelines.metrics import finish, pooled
-from pipelines.metrics.answer import Day, unit
+from pipelines.metrics.answer import Day, is_known, unit
 from pipelines.metrics.base import EVERYTHING, Scope, filters, statement
 from pipelines.metrics.bases import LOTS, ORDERS, is_confirmed, is_headline, lots, orders
-from pipelines.metrics.lists import Where, _asked, _is_known, product_changes, product_names
+from pipelines.metrics.lists import Where, _asked, product_changes, product_names
 from pipelines.warehouse.engine import Build
 
 SIZES = ("XXXS", "XXS", "XS", "S", "M", "L", "XL", "XXL", "2XL", "XXXL", "3XL", "4XL", "5XL")
@@ -130,7 +130,7 @@ def product_rates(
     columns = [*by, "sold", "returned", "maturity", "rate", "low", "high", "raw_rate", "category_rate"]
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
     groups = ("style_id", *by)
-    if not _is_known(build, "product_return_rate"):
+    if not is_known(build, "product_return_rate"):
         return pd.DataFrame(columns=columns)
     question = _asked(build, "product_return_rate", by=groups, where=_of(where, style_id), **period)
     found = finish.exposed(build.fetch(statement(question)), question)
@@ -156,7 +156,7 @@ def size_curve(
     is_within_noise.
     """
     columns = ["size", "small", "large", "balance", "low", "high", "category_balance", "difference", "difference_low", "difference_high", "is_within_noise"]  # fmt: skip
-    if not _is_known(build, "size_balance"):
+    if not is_known(build, "size_balance"):
         return pd.DataFrame(columns=columns)
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
     own, others = _own_and_others(
@@ -202,7 +202,7 @@ def product_reasons(
     row like any other.
     """
     columns = ["return_reason", "returned", "share", "category_share", "difference", "low", "high", "is_within_noise"]
-    if not _is_known(build, "reason_share"):
+    if not is_known(build, "reason_share"):
         return pd.DataFrame(columns=columns)
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
     own, others = _own_and_others(
@@ -239,7 +239,7 @@ def rate_since_launch(
     is_provisional (under half of the expected returns are back), category_rate (the expected final rate of its category then).
     """
     columns = [grain, "periods_since_launch", "sold", "returned", "rate", "low", "high", "maturity", "is_provisional", "category_rate"]  # fmt: skip
-    if not _is_known(build, "ultimate_return_rate"):
+    if not is_known(build, "ultimate_return_rate"):
         return pd.DataFrame(columns=columns)
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope, "level": level}
     own, usual = (
@@ -295,7 +295,7 @@ def product_costs(
     rows: list[tuple[Any, ...]] = []
     wanted = {"return_cost": "cost", "margin_reversed": "reversed", "kg_co2e": "kg"}
     for key, sum_ in wanted.items():
-        if not _is_known(build, key):
+        if not is_known(build, key):
             continue
         by = ("component",) if key == "return_cost" else ()
         question = _asked(build, key, where=chosen[0], **period)
@@ -393,7 +393,7 @@ def related_products(
 
 
 def _same_problem(build: Build, style_id: str, asked: dict[str, Any]) -> pd.DataFrame:
-    if not _is_known(build, "reason_share"):
+    if not is_known(build, "reason_share"):
         return pd.DataFrame()
     question = _asked(build, "reason_share", by=("style_id", "return_reason"), **asked)
     reasons = build.fetch(statement(question)).dropna(subset=["style_id", "return_reason"])

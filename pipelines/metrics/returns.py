@@ -387,7 +387,7 @@ METRICS = (
         ), finish.ratio_of("lost", "handed_over", interval=True, nothing="nothing handed over in this selection"), family="workload",
     ),
     Metric(
-        "inspection_mismatch_rate", Text("Not what was asked back", "Retour non conforme"),
+        "inspection_mismatch_rate", Text("Not as announced", "Retour non conforme"),
         Text("Share of the inspected units that were not what the customer announced: empty, swapped, worn or with a part missing.", "Part des unités contrôlées qui n'étaient pas ce que le client annonçait : colis vide, article échangé, porté ou incomplet."),
         "inspected units that do not match", "inspected units", "not matching / inspected", "share", "return", "down", ("return", "stage_inspected", "inspection"),
         (_lots("mismatched", _happened("inspected_at"), _mismatched), _lots("inspected", _happened("inspected_at"), _outcome_known)),
