@@ -169,7 +169,7 @@ def test_a_shop_figure_names_no_step_within_noise() -> None:
     assert EN.value("step", "rate").lower() not in quiet
     assert "+0.9 pts" in quiet
     for other in (same.assign(is_within_noise=False), pd.DataFrame()):
-        assert "rate itself, +0.8 pts" in findings.shop_figure(EN, steps, other)
+        assert "final rate, +0.8 pts" in findings.shop_figure(EN, steps, other)
 
 
 def test_a_rate_is_said_with_its_interval() -> None:
