@@ -19,6 +19,7 @@ from models import products
 from models.notes import note_themes
 from pipelines import metrics
 from pipelines.estimate import rates as estimate
+from pipelines.metrics import pooled
 from pipelines.metrics.product import size_rank
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build, open_duckdb
@@ -194,6 +195,26 @@ def test_a_build_knows_its_categories_products_and_levels(fitted: duckdb.DuckDBP
     spread = fitted.execute("SELECT level, log_odds_sd FROM estimate_rate_level WHERE cut = 'size' AND value IS NULL AND category IS NULL").df()  # fmt: skip
     assert set(spread["level"]) == {"supplier", "season", "size", "style", "own"}
     assert spread.set_index("level").loc["style", "log_odds_sd"] < 0.12  # styles differ by their supplier alone
+
+
+def test_a_row_is_expected_what_its_category_and_levels_say(tmp_path: Path) -> None:
+    levels = [
+        {"cut": "size", "level": level, "category": category, "value": value, "log_odds": log_odds, "log_odds_sd": sd}
+        for level, category, value, log_odds, sd in (
+            ("category", "dress", None, -1.0, 0.0), ("category", None, None, -2.0, 0.0), ("size", "dress", "S", 0.5, 0.01), ("size", None, None, 0.0, 0.3), ("own", None, None, 0.0, 0.1),
+        )
+    ]  # fmt: skip
+    rows = pd.DataFrame(
+        {"style_id": list("abcd"), "size": ["S", "XXL", None, None], "family": ["dress", "dress", "dress", None]}
+    )
+    with rebuilt(tmp_path, estimate_rate_level=levels) as build:
+        nothing, usual = np.zeros(4), np.array([0.5, 0.5, 0.5, 0.3])
+        for moved, offset in ((None, 0.0), (usual, logit(0.5) - logit(0.4))):  # the prior's dresses are 4 of 10
+            a, b = pooled.row_prior(build, rows, ("style_id", "size"), nothing, nothing, moved)
+            log_odds = np.array([-0.5, -1.0, -1.0, -2.0]) + offset * np.array([1, 1, 1, 0])
+            assert a / (a + b) == pytest.approx(expit(log_odds), abs=0.01)
+            assert (a + b)[0] > 2 * (a + b)[1]  # a size not met yet may add anything
+            assert (a + b)[2] > 2 * (a + b)[1]
 
 
 def test_pooling_twice_gives_the_same(fitted: duckdb.DuckDBPyConnection) -> None:

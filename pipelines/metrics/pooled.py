@@ -94,7 +94,7 @@ def attributes(build: Build) -> pd.DataFrame:
     return known
 
 
-_NONE = "\0"  # stands for no category or no value in keys of tables, where a missing one would match nothing
+_NONE = "\x1f"  # stands for no category or no value in keys of tables, where a missing one would match nothing
 
 
 def _texts(values: Any) -> Any:
