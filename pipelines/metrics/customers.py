@@ -149,11 +149,13 @@ def _patterns(build: Build, question: dict[str, Any], crowd: pd.DataFrame) -> pd
 def _is_crowd(build: Build, question: dict[str, Any]) -> bool:
     """Say whether enough orders of enough customers hold several sizes for a rate of theirs to be of nobody in particular."""
     asked = _of_build(build, ask("observed_return_rate", **question))
-    held = select(
-        func.count(orders.c.order_id.distinct()).label("orders"), func.count(orders.c.customer_key.distinct()).label("customers")
-    ).where(
-        *filters(ORDERS, asked, ORDERS.time(asked)), orders.c.has_several_sizes.is_(True), orders.c.units_sold > 0
-    )  # fmt: skip
+    counts: list[Any] = [func.count(c.distinct()).label(c.name) for c in (orders.c.order_id, orders.c.customer_key)]
+    conditions = [
+        *filters(ORDERS, asked, ORDERS.time(asked)),
+        orders.c.has_several_sizes.is_(True),
+        orders.c.units_sold > 0,
+    ]
+    held: Any = select(*counts).where(*conditions)
     return bool(build.fetch(held).iloc[0].min() >= SMALLEST_SLICE)
 
 
