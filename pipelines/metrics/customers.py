@@ -149,7 +149,7 @@ def _patterns(build: Build, question: dict[str, Any], crowd: pd.DataFrame) -> pd
 def _is_crowd(build: Build, question: dict[str, Any]) -> bool:
     """Say whether enough orders of enough customers hold several sizes for a rate of theirs to be of nobody in particular."""
     asked = _of_build(build, ask("observed_return_rate", **question))
-    counts = [func.count(c.distinct()).label(c.name) for c in (orders.c.order_id, orders.c.customer_key)]
+    counts: list[Any] = [func.count(c.distinct()).label(c.name) for c in (orders.c.order_id, orders.c.customer_key)]
     held = select(*counts).where(
         *filters(ORDERS, asked, ORDERS.time(asked)), orders.c.has_several_sizes.is_(True), orders.c.units_sold > 0
     )  # fmt: skip
