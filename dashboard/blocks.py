@@ -103,10 +103,13 @@ def tile(view: View, key: str, extra: str = "") -> None:
     if found.caution:
         label = f":orange[:material/warning:] {label}"
     beside = " · ".join(filter(None, [between(words, found), words("tile.caution") if found.caution else "", extra]))
-    st.metric(
-        label, words.quantity(found.value, found.unit), border=True, height="stretch", help=about,
-        delta=delta, delta_color=colour, delta_arrow=arrow, delta_description=beside or None, chart_data=months if len(months) > 1 else None,
-    )  # fmt: skip
+    with st.container(border=True, height="stretch", gap="small"):
+        st.metric(
+            label, words.quantity(found.value, found.unit), help=about,
+            delta=delta, delta_color=colour, delta_arrow=arrow, chart_data=months if len(months) > 1 else None,
+        )  # fmt: skip
+        if beside:
+            st.caption(beside)  # a description beside the change is cut off where the tile is narrow
 
 
 def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
