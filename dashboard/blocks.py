@@ -432,11 +432,13 @@ def choose(words: Words, page: str, *parts: str) -> str:
     return pick(words(f"page.{page}"), f"{page}_part", {part: words(f"{page}.tab_{part}") for part in parts})
 
 
-def figures(words: Words, *shown: tuple[str, str, str]) -> None:
-    """Show a row of numbers that are no metric of the view: the key of the name, the value, what it means."""
+def figures(words: Words, *shown: tuple[str, str, str], behind: queries.Behind | None = None) -> None:
+    """Show a row of numbers that are no metric of the view: the key of the name, the value, what it means; and what lies behind."""
     with st.grid(min(len(shown), 4), min_column_width=210):
         for key, value, about in shown:
             st.metric(words(key), value, border=True, height="stretch", help=about)
+    if behind is not None and behind.seen is not None:
+        _controls(_narrowed(behind), words(shown[0][0]), f"figures_{behind.key}", behind, behind.seen)
 
 
 def pick_one(label: str, key: str, names: dict[str, str]) -> str:

@@ -15,7 +15,7 @@ if len(by_month):
     whole = by_month.iloc[0]
     between = words("products.between", low=words.money(whole["low"], view.currency), high=words.money(whole["high"], view.currency))  # fmt: skip
     notes = {"liability": between, "owed": words("accounts.owed_note"), "to_come": words("accounts.to_come_note"), "asset": words("accounts.asset_note")}  # fmt: skip
-    blocks.figures(words, *((f"accounts.{n}", words.money(whole[n], view.currency), note) for n, note in notes.items()))
+    blocks.figures(words, *((f"accounts.{n}", words.money(whole[n], view.currency), note) for n, note in notes.items()), behind=queries.Behind("refunds_owed", seen=by_month.head(1), is_dated=False))  # fmt: skip
 
 shown = blocks.choose(words, "accounts", "booked", "bases", "shop")
 if shown == "booked":

@@ -40,6 +40,9 @@ elif shown == "one" and not ranking.empty:
         ("products.expected", words.percent(row["buyers_rate"]), words("products.expected_note")),
         ("products.money", words.money(row["at_stake"], view.currency), words("products.money_note")),
         ("products.kg", words.number(row["kg_co2e"]), words("products.kg_note")),
+        behind=queries.Behind(
+            "product_return_rate", seen=ranking[ranking["style_id"] == style], where=(("style_id", (style,)),)
+        ),
     )
     if len(profile.by_size_and_colour):
         blocks.section(words("products.sizes"), words, note=words("products.sizes_note"))
