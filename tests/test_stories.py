@@ -408,9 +408,9 @@ def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) ->
     for step in range(-9, 3):
         start = shift.on + step * four
         if start + four - DAY <= demo_shop.end:
-            change = metrics.rate_change(build, (start, start + four - DAY), (start - four, start - DAY))
+            change = metrics.rate_change(build, (start, start + four - DAY), (start - four, start - DAY), by="category")
             effects[start] = change.set_index("effect")["points"]
-    mix = pd.Series({start: points["mix"] for start, points in effects.items()})
+    mix = pd.Series({start: points["mix_category"] for start, points in effects.items()})
     assert len(mix) == 12
     assert mix.idxmax() == shift.on
 
@@ -420,7 +420,7 @@ def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) ->
         others = [points[effect] for start, points in effects.items() if start != shift.on]
         return float(effects[shift.on][effect] / np.sqrt(np.mean(np.square(others))))
 
-    assert times_usual("mix") > 3
+    assert times_usual("mix_category") > 3
     assert abs(times_usual("rate")) < 3
     assert abs(times_usual("older_orders")) < 3
 
