@@ -28,6 +28,7 @@ elif shown == "one" and not ranking.empty:
     style = blocks.pick_one(words("products.pick"), "product", names)
     row = ranking.set_index("style_id").loc[style]
     profile = queries.product(asked, style)
+    of_style = (("style_id", (style,)),)
     usual = words("products.category_rate")
     blocks.section(findings.most_at_stake(words, row), words, "product_return_rate", findings.launched(words, profile))
     blocks.figures(
@@ -40,19 +41,22 @@ elif shown == "one" and not ranking.empty:
         ("products.expected", words.percent(row["buyers_rate"]), words("products.expected_note")),
         ("products.money", words.money(row["at_stake"], view.currency), words("products.money_note")),
         ("products.kg", words.number(row["kg_co2e"]), words("products.kg_note")),
-        behind=queries.Behind(
-            "product_return_rate", seen=ranking[ranking["style_id"] == style], where=(("style_id", (style,)),)
-        ),
+        behind=queries.Behind("product_return_rate", seen=ranking[ranking["style_id"] == style], where=of_style),
     )
     if len(profile.by_size_and_colour):
         blocks.section(words("products.sizes"), words, note=words("products.sizes_note"))
         figure = charts.size_grid(profile.by_size_and_colour, words)
-        blocks.chart(figure, words("products.sizes"), "size_grid", None, profile.by_size_and_colour)
+        blocks.chart(
+            figure,
+            words("products.sizes"),
+            "size_grid",
+            queries.Behind("product_return_rate", seen=profile.by_size_and_colour, where=of_style),
+        )
     for cut in ("size", "colour"):
         rates = getattr(profile, f"by_{cut}")
         if len(rates):
             rates = queries.beside_category(rates, cut, "rate", "category_rate", "sold")
-            behind = queries.Behind("product_return_rate", (cut,), rates, where=(("style_id", (style,)),))
+            behind = queries.Behind("product_return_rate", (cut,), rates, where=of_style)
             blocks.section(words(f"products.by_{cut}"), words, "product_return_rate", words("products.by_note"))
             figure = charts.against(rates, words, words("chart.share_of_sold"), usual)
             blocks.chart(figure, words(f"products.by_{cut}"), f"by_{cut}", behind)
@@ -61,11 +65,13 @@ elif shown == "one" and not ranking.empty:
         curve = curve.assign(n=profile.size_curve["small"] + profile.size_curve["large"])
         blocks.section(words("products.balance"), words, "size_balance", words("products.balance_note"))
         figure = charts.against(curve, words, words("products.balance_axis"), words("chart.usual"), "size", signed=True)
-        blocks.chart(figure, words("products.balance"), "balance", None, curve)
+        blocks.chart(
+            figure, words("products.balance"), "balance", queries.Behind("size_balance", seen=curve, where=of_style)
+        )
     if len(profile.reasons):
         reasons = queries.beside_category(profile.reasons, "return_reason", "share", "category_share", "returned")
         reasons = reasons.assign(low=reasons["value"] - (profile.reasons["difference"] - profile.reasons["low"]), high=reasons["value"] + (profile.reasons["high"] - profile.reasons["difference"]))  # fmt: skip
-        behind = queries.Behind("returned_units", ("return_reason",), reasons, where=(("style_id", (style,)),))
+        behind = queries.Behind("returned_units", ("return_reason",), reasons, where=of_style)
         blocks.section(words("products.reasons"), words, "reason_share", words("products.reasons_note"))
         figure = charts.against(reasons, words, words("chart.share_of_returned"), words("chart.usual"), "return_reason")
         blocks.chart(figure, words("products.reasons"), "product_reasons", behind)
@@ -75,10 +81,12 @@ elif shown == "one" and not ranking.empty:
         notes = notes.assign(low=notes["value"] - (profile.notes["difference"] - profile.notes["low"]), high=notes["value"] + (profile.notes["high"] - profile.notes["difference"]))  # fmt: skip
         blocks.section(words("products.notes"), words, note=words("products.notes_note"))
         figure = charts.against(notes, words, words("products.notes_axis"), words("chart.usual"))
-        blocks.chart(figure, words("products.notes"), "notes", None, notes)
+        blocks.chart(
+            figure, words("products.notes"), "notes", queries.Behind("returned_units", seen=notes, where=of_style)
+        )
     if len(profile.since_launch):
         months = profile.since_launch.rename(columns={"rate": "value", "category_rate": "usual"})
-        behind = queries.Behind("ultimate_return_rate", ("month",), months, where=(("style_id", (style,)),))
+        behind = queries.Behind("ultimate_return_rate", ("month",), months, where=of_style)
         blocks.section(words("products.launch"), words, "ultimate_return_rate", words("products.launch_note"))
         blocks.chart(charts.trend(months, words, "share", words("chart.share_of_sold")), words("products.launch"), "launch", behind)  # fmt: skip
     for name in ("costs", "related", "changes"):

@@ -119,5 +119,5 @@ else:
         figure = charts.against(
             shown_months, words, words("chart.share_of_sold"), words("backtest.now"), first=words("backtest.then")
         )
-        blocks.chart(figure, title, "backtest", None, said)
+        blocks.chart(figure, title, "backtest", queries.Behind("ultimate_return_rate", seen=said, is_dated=False))
         blocks.table(words, said, title, columns.backtest(words), rows=7)
