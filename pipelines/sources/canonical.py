@@ -26,9 +26,8 @@ from pipelines.warehouse import schema
 CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
 KINDS = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET}
 BEGIN_TABLES, END_TABLES = "<!-- columns: written by canonical.write_reference -->", "<!-- end of columns -->"
-FEW_BYTES = (
-    64 << 20
-)  # a log's files up to this size are put together before they are judged: every part of a union is planned anew
+# a log's files up to this size are put together before they are judged: every part of a union is planned anew
+FEW_BYTES = 8 << 20
 SAMPLE_LINES = 1000  # NDJSON lines looked at for keys that are not columns
 
 
