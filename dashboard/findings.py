@@ -3,7 +3,7 @@
 A sentence carries at most two numbers, with the interval of the first; a number that is not known says what it needs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from dashboard.i18n import Words
 from dashboard.queries import Change, Number
+from pipelines.metrics import Metric
 
 Colour = Literal["green", "red", "gray"]
 Arrow = Literal["up", "down", "off"]
@@ -407,6 +408,30 @@ def moved(words: Words, changes: Sequence[tuple[str, str, str, str, Change]], na
         for key, kind, group, page, change_of in changes
     ]
     return most_important(found)
+
+
+PAGE_OF = {
+    "returns": "returns", "workload": "returns", "products": "products", "promises": "promises", "money": "margin", "carbon": "emissions",
+    "circularity": "emissions", "data": "data",
+}  # fmt: skip
+"""The page that says more of a family of metrics."""
+
+
+def alerts(words: Words, frame: pd.DataFrame, of: Callable[[str], Metric]) -> list[Finding]:
+    """Say each alert that lasts, newest first; `of` gives the metric of a key."""
+    found = []
+    for row in frame.to_dict("records"):
+        rule, chosen, unit = row["rule"], of(row["rule"].metric), str(row["unit"])
+        limits = [(k, v) for k, vs in rule.where.items() for v in vs] + list(row["cell"].items())
+        where = ", ".join(words.value(kind, v) for kind, v in limits)
+        name = words.either(*chosen.name) + (f" ({where})" if where else "")
+        other = row["previous"] if rule.test in ("worse", "better") else rule.bound
+        said = words(
+            f"alerts.{rule.test}", metric=name, value=words.quantity(row["value"], unit), other=words.quantity(other, unit),
+            days=words.number(rule.days), since=words.day(row["since_at"]),
+        )  # fmt: skip
+        found.append(Finding(PAGE_OF.get(chosen.family, "overview"), said, 0.0))
+    return found
 
 
 def data(words: Words, set_aside: int, failed: int) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from pipelines import actions as pipelines_actions
-from pipelines import export, metrics, state
+from pipelines import alerts, export, metrics, state
 from pipelines.metrics import Metric
 from pipelines.settings import Settings
 from pipelines.sources import note_label
@@ -823,6 +823,11 @@ def quarantine(asked: Source) -> pd.DataFrame:
 def checks(asked: Source) -> pd.DataFrame:
     """List what each check found."""
     return state.check_results(Settings(warehouse=asked.warehouse))
+
+
+def lasting_alerts(asked: Source) -> pd.DataFrame:
+    """List the alerts that last, newest first, with their rules."""
+    return alerts.alerts(Settings(warehouse=asked.warehouse))
 
 
 def builds(asked: Source) -> pd.DataFrame:

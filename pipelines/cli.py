@@ -23,6 +23,7 @@ from pipelines.errors import BackhaulError, SourceError
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.alerts import Rule, Verdict
     from pipelines.state import Action
     from pipelines.warehouse.engine import Build
 
@@ -40,6 +41,13 @@ action_app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(action_app)
+alert_app = typer.Typer(
+    name="alert",
+    help="Rules on metrics, looked at after each load; who is to be told is told once.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(alert_app)
 errors = Console(stderr=True)
 
 
@@ -244,7 +252,7 @@ def load(
     if output is Format.json:
         typer.echo(json.dumps({
             "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "skipped": report.skipped,
-            "ignored_columns": report.ignored, "changes": report.changes, "warnings": report.warnings,
+            "ignored_columns": report.ignored, "changes": report.changes, "warnings": report.warnings, "alerts": report.alerts, "untold": report.untold,
         }, indent=2))  # fmt: skip
         return
     if output is Format.csv:
@@ -274,6 +282,10 @@ def load(
     ]
     _print(changed, output, "What changed")
     _print(report.warnings, output, "Warnings") if report.warnings else None
+    for sentence in report.alerts:
+        typer.echo(f"Alert: {sentence}")
+    for sentence in report.untold:
+        errors.print(sentence, soft_wrap=True, highlight=False)
     quarantined = sum(c["quarantined"] for c in report.counts)
     if quarantined:
         typer.echo(f"{quarantined} rows are in quarantine: backhaul status shows which rule each broke.")
@@ -675,6 +687,117 @@ def action_measure(
     if output is Format.table:
         rows = [{k: row[k] for k in _MEASURED} for row in rows]
     _print(rows, output, "What followed, against matched products left alone")
+
+
+def _rule_row(rule: "Rule", lasting: int = 0) -> dict[str, Any]:
+    return {
+        "rule_id": rule.rule_id, "metric": rule.metric, "test": rule.test, "bound": rule.bound, "by": " ".join(rule.by), "where": "; ".join(f"{k}={','.join(v)}" for k, v in rule.where.items()),
+        "days": rule.days, "to": " ".join(rule.to), "lasting": lasting,
+    }  # fmt: skip
+
+
+def _verdict_row(found: "Verdict") -> dict[str, Any]:
+    said = {True: "alert", False: "quiet", None: "not known"}[found.fires]
+    return {"rule_id": found.rule.rule_id, "verdict": said, "sentence": found.sentence()}
+
+
+@alert_app.command(
+    name="add",
+    epilog=_example("backhaul alert add promise_kept --below 0.9 --where country=FR --to mailto:returns@example.org")
+    + "\n\n"
+    + _example("backhaul alert add days_to_refund --worse --by carrier --days 14 --to https://chat.example.org/hook"),
+)
+def alert_add(
+    key: Key,
+    above: Annotated[float | None, typer.Option(help="Alert above this, in the metric's unit; a share is 0-1.")] = None,
+    below: Annotated[float | None, typer.Option(help="Alert below this.")] = None,
+    worse: Annotated[bool, typer.Option("--worse", help="Alert when worse than the days before, beyond noise.")] = False,
+    better: Annotated[bool, typer.Option("--better", help="Alert when better than the days before, beyond noise.")] = False,
+    by: By = None, where: Where = None,
+    days: Annotated[int, typer.Option(min=0, help="Latest days to look at; 0 is all of them, as for what is open now.")] = 28,
+    to: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Who is told: mailto:NAME@HOST (needs BACKHAUL_SMTP) or https://HOST/PATH; repeatable.")] = None,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Add a rule: a metric, and what is worth an alert."""
+    from pipelines import alerts
+
+    given = {"above": above is not None, "below": below is not None, "worse": worse, "better": better}
+    tests = [name for name, is_given in given.items() if is_given]
+    if len(tests) != 1:
+        raise typer.BadParameter("give one of --above, --below, --worse and --better.", param_hint="--above")
+    rule = alerts.Rule(0, key, tests[0], above if above is not None else below, tuple(by or ()), {k: tuple(v) for k, v in _pairs(where).items()}, days, tuple(to or ()))  # fmt: skip
+    with _open(warehouse) as build:
+        rule = alerts.add_rule(_settings(warehouse), build, rule)
+        found = alerts.evaluate(build, rule)
+    _print([_rule_row(rule, sum(bool(v.fires) for v in found))], output, f"Rule {rule.rule_id}; today it says")
+    if output is Format.table:
+        for one in found[:12]:
+            typer.echo(one.sentence())
+
+
+@alert_app.command(name="list", epilog=_example("backhaul alert list"))
+def alert_list(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
+    """List the rules, and how many alerts of each last."""
+    from pipelines import alerts
+
+    settings = _settings(warehouse)
+    with _open(warehouse):
+        found = alerts.alerts(settings)["rule_id"].value_counts()
+    rows = [_rule_row(r, int(found.get(r.rule_id, 0))) for r in alerts.rules(settings)]
+    _print(rows, output, "Alert rules")
+
+
+@alert_app.command(name="withdraw", epilog=_example("backhaul alert withdraw 3"))
+def alert_withdraw(
+    number: Annotated[int, typer.Argument(metavar="ID", help="Number from `backhaul alert list`.")],
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Stop looking at a rule; it stays on record."""
+    from pipelines import alerts
+
+    alerts.withdraw_rule(_settings(warehouse), number)
+    typer.echo(f"Rule {number} is withdrawn.")
+
+
+@alert_app.command(name="check", epilog=_example("backhaul alert check --dry-run"))
+def alert_check(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what each rule says, keep nothing and tell nobody.")] = False,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Look at every rule now, keep what is new and tell who is to be told; a load does the same at its end."""
+    from pipelines import alerts
+    from pipelines.warehouse.build import writing
+
+    settings = _settings(warehouse)
+    if dry_run:
+        found = alerts.check(settings)
+        _print([_verdict_row(v) for v in found], output, "What each rule says; nobody is told")
+        return
+    with _open(warehouse), writing(settings.warehouse):
+        fresh = alerts.record(settings)
+    untold = alerts.tell(settings)
+    _print([_verdict_row(v) for v in fresh], output, "New alerts")
+    for sentence in untold:
+        errors.print(sentence, soft_wrap=True, highlight=False)
+
+
+@alert_app.command(name="log", epilog=_example("backhaul alert log --all --format csv"))
+def alert_log(
+    every: Annotated[bool, typer.Option("--all", help="Those that are over too.")] = False,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """List alerts that last: since when, what they say, who was told."""
+    from pipelines import alerts
+
+    settings = _settings(warehouse)
+    with _open(warehouse):
+        found = alerts.alerts(settings, lasting=not every)
+    rows = [
+        {"alert_id": r["alert_id"], "rule_id": r["rule_id"], "since": r["since_at"], "over": None if r["cleared_at"] is None or r["cleared_at"] != r["cleared_at"] else r["cleared_at"],
+         "sentence": alerts.verdict_of(r).sentence(), "told": " ".join(json.loads(r["told"]))}
+        for r in found.to_dict("records")
+    ]  # fmt: skip
+    _print(rows, output, "Alerts")
 
 
 @app.command(name="map", epilog=_example("backhaul map export.csv > mapping.yaml"))

@@ -12,7 +12,8 @@
     ├── UnknownDimension     a metric cannot be cut that way
     ├── UnknownValue         nothing has the value a filter asks for
     ├── ExportError          a file cannot be exported, or is no export
-    └── ActionError          an action cannot be logged, or there is none of that number
+    ├── ActionError          an action cannot be logged, or there is none of that number
+    └── AlertError           a rule cannot speak, or an address cannot be told
 
 The command line prints one line and exits with 1; the dashboard turns `WarehouseMissing` into a page.
 """
@@ -77,3 +78,7 @@ class ExportError(BackhaulError):
 
 class ActionError(BackhaulError):
     """An action cannot be logged, or there is none of that number."""
+
+
+class AlertError(BackhaulError):
+    """A rule cannot speak, or an address cannot be told."""

@@ -32,7 +32,7 @@ Progress = Callable[[str], None]
 
 @dataclass
 class Report:
-    """What a load did: how each log's rows were judged, what changed in each table, which checks found rows.
+    """What a load did: how each log's rows were judged, what changed in each table, which checks found rows, which alerts are new, who could not be told of them.
 
     Every row read stands in `counts` once; `derived` rows were made from rows counted there.
     """
@@ -46,6 +46,8 @@ class Report:
     ignored: dict[str, list[str]] = field(default_factory=dict)
     changes: dict[str, dict[str, int]] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    alerts: list[str] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)
 
 
 def load(
@@ -58,9 +60,21 @@ def load(
 ) -> Report:
     """Take files in and publish a build that holds them; without paths, finish what has landed.
 
-    Raises SourceError for files that cannot be read, CheckFailed when a blocking check finds rows, WarehouseLocked when
-    another load is writing.
+    Then the alert rules are evaluated, and who is to be told is told. Raises SourceError for files that cannot be read, CheckFailed
+    when a blocking check finds rows, WarehouseLocked when another load is writing.
     """
+    report = _load(settings, paths, source, namespace, progress)
+    if report.is_new_build:
+        from pipelines import alerts  # metrics are read only when there is something new
+
+        progress("telling of alerts")
+        report.untold = alerts.tell(settings)
+    return report
+
+
+def _load(
+    settings: Settings, paths: Sequence[Path], source: str | None, namespace: str | None, progress: Progress
+) -> Report:
     with build.writing(settings.warehouse):
         memory = state.State(settings.warehouse)
         draft: build.Draft | None = None
@@ -83,6 +97,10 @@ def load(
             if logged or (report.build_id is None and memory.loads_with("published")):
                 draft = draft or build.Draft(settings.warehouse, state.now(), report.build_id)
                 _build(settings, memory, draft, logged, report, progress)
+                from pipelines import alerts  # metrics are read only when there is something new
+
+                progress("looking for alerts")
+                report.alerts = [v.sentence() for v in alerts.record(settings)]
             return report
         except (duckdb.Error, OperationalError) as error:
             if _is_disk_full(error):

@@ -25,11 +25,14 @@ class Settings:
     """The choices of one run.
 
     `warehouse` is a folder; raw inputs and the hashing key lie beside it, never in it. `reporting_currency` "auto" is the
-    currency with the largest sales.
+    currency with the largest sales. `smtp` is the mail server alerts are sent through (smtp:// or smtps://, with user and password
+    where it wants them), `mail_from` the sender.
     """
 
     warehouse: Path = field(default_factory=lambda: Path(os.environ.get("BACKHAUL_WAREHOUSE", "warehouse")))
     reporting_currency: str = field(default_factory=lambda: os.environ.get("BACKHAUL_CURRENCY", "auto"))
+    smtp: str = field(default_factory=lambda: os.environ.get("BACKHAUL_SMTP", ""), repr=False)
+    mail_from: str = field(default_factory=lambda: os.environ.get("BACKHAUL_MAIL_FROM", ""))
     keep_builds: int = 3
     threads: int | None = None
 

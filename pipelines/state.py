@@ -1,7 +1,8 @@
 """What people and loads write: small, transactional, never inside a build.
 
 One SQLite file beside the builds (WAL), reached through SQLAlchemy by this module alone. It remembers loads, the files they
-landed, how every row was judged, checks and builds, and the actions that people log. What sources say lives in the logs, not here.
+landed, how every row was judged, checks and builds, the actions that people log, and the alerts and their rules. What sources say
+lives in the logs, not here.
 """
 
 import json
@@ -21,6 +22,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     Engine,
+    Index,
     Integer,
     MetaData,
     String,
@@ -94,6 +96,26 @@ action = Table(
     comment="One action taken on returns. Never deleted: withdrawn.",
 )  # fmt: skip
 
+alert_rule = Table(
+    "alert_rule", STATE,
+    Column("rule_id", Integer, primary_key=True), Column("created_at", DateTime), Column("withdrawn_at", DateTime, comment="Empty while it is evaluated"),
+    Column("metric", String, comment="Key, with its parameter"), Column("test", String, comment="One of ALERT_TESTS"), Column("bound", Double, comment="Of above and below, in the metric's unit"),
+    Column("by", String, comment="Dimensions it is evaluated for one by one, as JSON"), Column("where", String, comment="Filters, as JSON"),
+    Column("days", Integer, comment="Latest days looked at; 0: all, as for a stock"), Column("to", String, comment="Who is told, as JSON: mailto:, http: or https: addresses"),
+    comment="One rule: a metric and what is worth an alert. Never deleted: withdrawn.",
+)  # fmt: skip
+alert = Table(
+    "alert", STATE,
+    Column("alert_id", Integer, primary_key=True), Column("rule_id", Integer), Column("cell", String, comment="Values of the rule's dimensions, as JSON"),
+    Column("since_at", DateTime, comment="Observation time it was first seen at (UTC)"), Column("since_build", String), Column("seen_at", DateTime, comment="Observation time it was last seen at (UTC)"), Column("seen_build", String),
+    Column("cleared_at", DateTime, comment="Observation time it was gone at (UTC); empty while it lasts"),
+    Column("value", Double), Column("low", Double), Column("high", Double), Column("previous", Double, comment="What it is compared with"), Column("unit", String), Column("since", Date), Column("until", Date),
+    Column("told", String, comment="Addresses that have been told, as JSON; the others are tried again"),
+    comment="One alert: a cell of a rule for as long as it lasts; told once.",
+)  # fmt: skip
+Index("alert_lasting", alert.c.rule_id, alert.c.cell, unique=True, sqlite_where=alert.c.cleared_at.is_(None))
+
+ALERT_TESTS = ("above", "below", "worse", "better")
 PRODUCT_KINDS = ("size_note", "photo", "description", "supplier", "policy", "delisting")
 OPERATION_KINDS = ("claim", "extra_shift", "carrier_call", "refund_now", "supplier_credit")
 ACTION_KINDS = PRODUCT_KINDS + OPERATION_KINDS
@@ -129,7 +151,8 @@ class State:
 
     def __init__(self, folder: Path) -> None:
         file = folder / "state.sqlite"
-        if file.exists() and not os.access(folder, os.W_OK):  # a read-only warehouse can still be asked
+        self.is_writable = not file.exists() or os.access(folder, os.W_OK)
+        if not self.is_writable:  # a read-only warehouse can still be asked
             self._engine: Engine = create_engine(f"sqlite:///file:{file.absolute()}?mode=ro&immutable=1&uri=true")
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,6 +175,10 @@ class State:
         """Give a connection whose writes become visible together, or not at all."""
         with self._engine.begin() as connection:
             yield connection
+
+    def has(self, table: Table) -> bool:
+        """Say whether the file has a table: one that is only read may be from before there was such a thing."""
+        return inspect(self._engine).has_table(table.name)
 
     def write(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows to a table."""
@@ -305,7 +332,7 @@ def actions(settings: Settings, *, kind: str | None = None, with_withdrawn: bool
         return []
     state = State(settings.warehouse)
     try:
-        if not inspect(state._engine).has_table("action"):  # a read-only warehouse from before there were actions
+        if not state.has(action):
             return []
         statement = select(action).order_by(action.c.action_id.desc())
         if kind is not None:

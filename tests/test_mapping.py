@@ -141,6 +141,55 @@ def test_a_shipment_log_loads_with_a_mapping_alone(tmp_path: Path, settings: Set
     assert (told["status"], told["n"]) == ("ok", 2)
 
 
+TWO_DATES = """
+name: two_dates
+time_zone: Europe/London
+constants: {currency: GBP, country: GB}
+tables:
+  - file: "log.csv"
+    to:
+      return_event:
+        return_line_id: Row
+        return_id: Row
+        product_id: Article
+        events: {received: In, refunded: Out}
+        promise: {name: credit, from: received, to: refunded, within: 5, unit: business_days}
+"""
+
+
+def test_any_log_with_two_dates_is_judged_by_a_promise_of_so_much_time(tmp_path: Path, settings: Settings) -> None:
+    """Five business days from Friday 6 June end on Friday 13 June, from Friday 2 May over a bank holiday on Monday 12 May."""
+    (tmp_path / "log.csv").write_text(
+        "Row,Article,In,Out\n"
+        "kept,A,2025-06-06 10:00,2025-06-13 23:59\n"
+        "late,A,2025-06-06 10:00,2025-06-14 00:10\n"
+        "holiday,A,2025-05-02 10:00,2025-05-12 18:00\n"
+        "open,A,2025-06-06 10:00,\n"
+        "young,A,2025-09-05 10:00,\n"
+    )
+    own = mapping(tmp_path, TWO_DATES).path
+    assert counts(settings, tmp_path / "log.csv", source=str(own))["return_event"] == (8, 8, 0)
+    with current_build(settings.warehouse) as build:
+        told = {s: answer(build, f"promise_{s}", where={"promise": ["credit"]})["value"].iloc[0] for s in ("broken", "undetermined")}  # fmt: skip
+        kept = answer(build, "promise_kept", where={"promise": ["credit"]}).iloc[0]
+    assert (kept["value"], kept["n"], told) == (0.5, 4, {"broken": 2, "undetermined": 1})
+
+
+@pytest.mark.parametrize(
+    ("promise", "why"),
+    [
+        ("{from: received, to: refunded}", "`by:`"),
+        ("{from: received, to: refunded, within: 5, by: Out}", "`within:`"),
+        ("{from: received, to: refunded, within: -1}", "is no time"),
+        ("{from: received, to: refunded, within: 5, unit: weeks}", "`weeks` is no unit"),
+    ],
+)
+def test_a_promise_of_no_time_names_its_line(tmp_path: Path, promise: str, why: str) -> None:
+    wrong = TWO_DATES.replace("{name: credit, from: received, to: refunded, within: 5, unit: business_days}", promise)
+    with pytest.raises(MappingError, match=f"line 13.*{why}"):
+        mapping(tmp_path, wrong)
+
+
 def test_the_same_file_again_changes_nothing(tmp_path: Path, settings: Settings) -> None:
     file = one_table(tmp_path)
     first = load(settings, [file], source="one_table")

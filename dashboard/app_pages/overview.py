@@ -13,6 +13,8 @@ TILES = (
     "resold_as_new_share",
 )
 
+SHOWN_ALERTS = 5
+
 view = st.session_state["view"]
 words, asked = view.words, view.asked
 answers = queries.answers(asked, *TILES, "observed_return_rate", "return_cost", "kg_co2e")
@@ -27,6 +29,13 @@ beside = {
     "margin_erosion_share": words.quantity(queries.number(asked, "margin_erosion").value, view.currency),
 }
 blocks.tiles(view, *TILES, beside=beside)
+
+lasting = findings.alerts(words, queries.lasting_alerts(view.source), queries.metric)
+if lasting:
+    blocks.section(words("overview.alerts"), words, note=words("overview.alerts_note"))
+    blocks.links(words, lasting[:SHOWN_ALERTS], "")
+    if len(lasting) > SHOWN_ALERTS:
+        st.caption(words("overview.alerts_more", n=words.number(len(lasting) - SHOWN_ALERTS)))
 
 moved, do = st.columns(2, gap="large")
 with moved:

@@ -222,11 +222,27 @@ class Mapping:
         if promise is None:
             return
         line = spec.lines["promise"]
-        if not isinstance(promise, Section) or not {"from", "to", "by"} <= set(promise):
+        if (
+            not isinstance(promise, Section)
+            or not {"from", "to"} <= set(promise)
+            or ("by" in promise) == ("within" in promise)
+        ):
             raise self.wrong(
-                line, "`promise:` has `from:` and `to:` (stages) and `by:` (the column with the promised date)."
+                line,
+                "`promise:` has `from:` and `to:` (stages) and `by:` (the column with the promised date) or `within:` (so much time, in `unit:`).",
             )
-        self._allow(promise, ("name", "from", "to", "by", "responsible", "window_days"), "in a promise")
+        self._allow(
+            promise, ("name", "from", "to", "by", "within", "unit", "responsible", "window_days"), "in a promise"
+        )
+        unit = promise.get("unit", "calendar_days")
+        if unit not in schema.DURATION_UNITS:
+            raise self.wrong(
+                promise.lines["unit"], f"`{unit}` is no unit of a promise. Units: {', '.join(schema.DURATION_UNITS)}."
+            )
+        if "within" in promise and (not isinstance(promise["within"], (int, float)) or not promise["within"] >= 0):
+            raise self.wrong(
+                promise.lines["within"], f"`within: {promise['within']}` is no time; write a number of {unit}."
+            )
         for end in ("from", "to"):
             if promise[end] not in schema.STAGES:
                 raise self.wrong(
@@ -675,23 +691,29 @@ class _Compiler:
         yield "return_event", f"SELECT * FROM (WITH events AS ({rows}) {' UNION ALL BY NAME '.join(parts)})", False
 
     def _promise(self, spec: Section, times: dict[str, str]) -> tuple[str, str]:
-        """Give a parcel's promise as a policy of so many calendar days: (policy id, SELECT of the policy rows)."""
+        """Give a row's promise, by a date or within a time, as a policy: (policy id, SELECT of the policy rows)."""
         promise: Section = spec["promise"]
-        by = self.expression(promise["by"], "return_event", "occurred_at", promise.lines["by"])
 
         def local_day(text: str) -> str:
             return f"timezone({quote(self.zone or 'UTC')}, try_cast({text} AS TIMESTAMPTZ))::DATE"
 
-        days = f"({local_day(by)} - {local_day(times[promise['from']])})"
+        unit = "calendar_days"
+        named = f"promised-{promise['from']}-{promise['to']}-"
+        if "within" in promise:
+            unit, days = promise.get("unit", unit), str(float(promise["within"]))
+            policy = quote(f"{named}{promise['within']}-{unit}")
+        else:
+            by = self.expression(promise["by"], "return_event", "occurred_at", promise.lines["by"])
+            days = f"({local_day(by)} - {local_day(times[promise['from']])})"
+            policy = f"CASE WHEN {days} >= 0 THEN '{named}' || {days} || '-days' END"
         title = str(promise.get("name", promise["to"]))
-        policy = f"CASE WHEN {days} >= 0 THEN 'promised-{promise['from']}-{promise['to']}-' || {days} || '-days' END"
         responsible = promise.get("responsible") or (
             "carrier" if promise["to"] in ("received", "carrier_scan") else "retailer"
         )
         select = (
             f"SELECT {policy} AS policy_id, TIMESTAMP '{BEGINS}' AS valid_from, {quote(BY_DATE)} AS channel, "
             f"{int(promise.get('window_days', 30))} AS window_days, {quote(title)} AS promise_id, {quote(promise['from'])} AS from_stage, "
-            f"{quote(promise['to'])} AS to_stage, {days} AS duration, 'calendar_days' AS duration_unit, {quote(responsible)} AS responsible, "
+            f"{quote(promise['to'])} AS to_stage, {days} AS duration, {quote(unit)} AS duration_unit, {quote(responsible)} AS responsible, "
             "min(t._file) AS _file, min(t._line) AS _line"
         )
         return policy, select

@@ -1,0 +1,310 @@
+"""Alerts: what a rule says, that it is said once, to whom, and what happens when nobody listens."""
+
+import email
+import json
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import create_engine, text
+from typer.testing import CliRunner
+
+from pipelines import alerts, cli, metrics, state
+from pipelines.alerts import Rule, Verdict
+from pipelines.errors import AlertError, UnknownDimension, UnknownMetric, UnknownValue
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from pipelines.warehouse.engine import Build
+from tests.conftest import TINY_SHOP, write_shop
+
+runner = CliRunner()
+HIGH = Rule(0, "observed_return_rate", "above", 0.5, days=0)  # 5 of 9 units came back in the tiny shop
+
+
+def say(settings: Settings, rule: Rule) -> list[Verdict]:
+    with current_build(settings.warehouse) as build:
+        return alerts.evaluate(build, rule)
+
+
+def add(settings: Settings, rule: Rule) -> Rule:
+    with current_build(settings.warehouse) as build:
+        return alerts.add_rule(settings, build, rule)
+
+
+# -- what a rule says ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("test", "bound", "fires"), [("above", 0.55, True), ("above", 0.56, False), ("below", 0.56, True), ("below", 0.55, False)])  # fmt: skip
+def test_a_bound_is_crossed_or_not(tiny_settings: Settings, test: str, bound: float, fires: bool) -> None:
+    (found,) = say(tiny_settings, replace(HIGH, test=test, bound=bound))
+    assert (found.fires, round(found.value, 4)) == (fires, 0.5556)
+    assert found.sentence() == f"Returned so far: 55.6% (30.3% to 78.2%), {'' if fires else 'not '}{test} {bound:.1%}"
+
+
+def test_a_rule_speaks_of_the_latest_days_and_of_each_value(tiny_settings: Settings) -> None:
+    found = say(tiny_settings, Rule(0, "confirmed_units", "above", 1, by=("category",), where={"country": ("FR",)}, days=30))  # fmt: skip
+    until, since = found[0].until, found[0].since
+    assert until is not None
+    assert since is not None
+    assert (until - since).days == 29
+    assert {v.cell["category"] for v in found} <= {"dresses", "footwear"}
+    assert "country FR" in found[0].sentence()
+    assert "category " in found[0].sentence()
+
+
+def test_what_is_not_known_is_no_alert(tiny_settings: Settings) -> None:
+    (young,) = say(tiny_settings, Rule(0, "ultimate_return_rate", "above", 0.0, days=1))
+    assert young.fires is None
+    assert young.reason
+    assert "not known" in young.sentence()
+    (plain,) = say(tiny_settings, Rule(0, "return_cost", "worse", days=20))
+    assert plain.fires is None
+
+
+def test_a_change_beyond_noise_fires_and_noise_does_not(sample_settings: Settings) -> None:
+    """In January parcels wait for inspection, not for approval."""
+    found = say(sample_settings, Rule(0, "promise_kept", "worse", by=("promise_id",), days=28))
+    by_promise = {v.cell["promise_id"]: v for v in found}
+    assert by_promise["inspect"].fires is True
+    assert by_promise["inspect"].value < by_promise["inspect"].previous
+    assert by_promise["approve"].fires is False
+    better = say(sample_settings, Rule(0, "promise_kept", "better", by=("promise_id",), days=28))
+    assert not any(v.fires for v in better if v.cell["promise_id"] == "inspect")
+    (slower,) = say(sample_settings, Rule(0, "days_to_refund(0.5)", "worse", days=28))
+    assert slower.fires is True
+    assert "worse than" in slower.sentence()
+
+
+def test_false_alarms_are_as_rare_as_promised(monkeypatch: pytest.MonkeyPatch, tiny_build: Build) -> None:
+    """Two periods of one truth, 12 cells a rule: at most about FALSE_ALARMS of the rules fire; a real change of 8 points does."""
+    from models.rates import wilson
+
+    rng = np.random.default_rng(5)
+    frame = metrics.answer(tiny_build, "observed_return_rate").iloc[[0] * 12].reset_index(drop=True)
+    truth = np.array([0.9])
+
+    def drawn(*_: Any, level: float = 0.9, as_of: Any = None, **__: Any) -> Any:
+        kept = rng.binomial(800, truth if as_of is None else 0.9, 12)
+        low, high = wilson(kept, np.full(12, 800), level)
+        return frame.assign(
+            carrier=[str(i) for i in range(12)], value=kept / 800, low=low, high=high, status="ok", reason=""
+        )
+
+    monkeypatch.setattr(metrics, "answer", drawn)
+    rule = Rule(0, "promise_kept", "worse", by=("carrier",), days=28)
+    fired = [any(v.fires for v in alerts.evaluate(tiny_build, rule)) for _ in range(400)]
+    assert np.mean(fired) <= 0.02
+    truth[0] = 0.82
+    assert np.mean([v.fires for _ in range(40) for v in alerts.evaluate(tiny_build, rule)]) >= 0.85
+
+
+@pytest.mark.parametrize(
+    ("rule", "error"),
+    [
+        (Rule(0, "no_such_metric", "above", 1.0), UnknownMetric),
+        (Rule(0, "promise_kept", "above"), AlertError),
+        (Rule(0, "promise_kept", "sideways", 1.0), AlertError),
+        (Rule(0, "promise_kept", "worse", days=0), AlertError),
+        (Rule(0, "promise_kept", "below", 0.9, by=("colour",)), AlertError),
+        (Rule(0, "promise_kept", "below", 0.9, where={"country": ("XX",)}), UnknownValue),
+        (Rule(0, "promise_kept", "below", 0.9, where={"moon": ("XX",)}), UnknownDimension),
+        (Rule(0, "promise_kept", "below", 0.9, to=("ftp://example.org",)), AlertError),
+        (Rule(0, "promise_kept", "below", 0.9, to=("mailto:nobody",)), AlertError),
+    ],
+)
+def test_a_rule_that_can_never_speak_is_refused(tiny_settings: Settings, rule: Rule, error: type[Exception]) -> None:
+    with current_build(tiny_settings.warehouse) as build, pytest.raises(error):
+        alerts.check_rule(build, rule)
+
+
+# -- kept, told once ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def hook(status: int = 200) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Listen on loopback and keep what is posted."""
+    got: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/hook", got
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Mailbox(socketserver.StreamRequestHandler):
+    """As much of SMTP as a message needs."""
+
+    def handle(self) -> None:
+        def reply(line: str) -> None:
+            self.wfile.write(line.encode() + b"\r\n")
+
+        reply("220 here")
+        while line := self.rfile.readline().decode().strip():
+            verb = line.split(":")[0].split()[0].upper()
+            if verb == "DATA":
+                reply("354 go")
+                text_ = b""
+                while not text_.endswith(b"\r\n.\r\n"):
+                    text_ += self.rfile.readline()
+                self.server.got.append(email.message_from_bytes(text_[:-5]))  # type: ignore[attr-defined]
+            if verb == "QUIT":
+                reply("221 bye")
+                return
+            reply("250 fine")
+
+
+@contextmanager
+def mailbox() -> Iterator[tuple[str, list[Any]]]:
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mailbox)
+    server.got = []  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"smtp://127.0.0.1:{server.server_address[1]}", server.got  # type: ignore[attr-defined]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def another_order(folder: Path, number: int) -> Path:
+    line = TINY_SHOP["order_line"][0] | {"order_line_id": f"N{number}", "order_id": f"N{number}", "units": "40"}
+    return write_shop(folder / str(number), {"order_line": [line]})
+
+
+def test_an_alert_is_told_once_and_again_only_when_it_comes_back(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    with hook() as (address, got):
+        add(copy_of_tiny, replace(HIGH, bound=0.3, to=(address,)))
+        alerts.record(copy_of_tiny)
+        assert alerts.tell(copy_of_tiny) == []
+        assert len(got) == 1
+        assert got[0]["text"].startswith("Backhaul: Returned so far: 55.6% (30.3% to 78.2%), above 30.0%")
+        assert got[0]["alerts"][0] | {"low": None, "high": None} == {
+            "sentence": "Returned so far: 55.6% (30.3% to 78.2%), above 30.0%", "metric": "observed_return_rate", "test": "above", "bound": 0.3, "where": {}, "cell": {},
+            "value": pytest.approx(5 / 9), "low": None, "high": None, "previous": None, "unit": "share", "since": None, "until": None,
+        }  # fmt: skip
+        assert alerts.record(copy_of_tiny) == []
+        assert alerts.tell(copy_of_tiny) == []
+        assert len(got) == 1
+        lasting = alerts.alerts(copy_of_tiny)
+        assert lasting.loc[lasting["since_build"].notna(), "since_build"].iloc[0] == lasting["seen_build"].iloc[0]
+        report = load(copy_of_tiny, [another_order(tmp_path, 1)])  # 5 of 49 now: it is over
+        assert report.is_new_build
+        assert report.untold == []
+        assert len(got) == 1
+        mine = alerts.alerts(copy_of_tiny, lasting=False)
+        assert mine[mine["rule_id"] == mine["rule_id"].max()]["cleared_at"].notna().all()
+        add(copy_of_tiny, replace(HIGH, test="below", bound=0.3, to=(address,)))
+        fresh = load(copy_of_tiny, [another_order(tmp_path, 2)])
+        assert any("below 30.0%" in s for s in fresh.alerts)
+        assert len(got) == 2
+
+
+def test_who_cannot_be_reached_is_tried_again_and_a_load_goes_on(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    with hook(500) as (broken, refused), hook() as (address, got):
+        add(copy_of_tiny, replace(HIGH, bound=0.0, to=(broken, address, "http://127.0.0.1:9/none")))
+        report = load(copy_of_tiny, [another_order(tmp_path, 1)])
+        assert report.is_new_build
+        assert len(report.untold) == 2
+        assert len(got) == 1
+        assert len(refused) == 1
+        assert "it answered 500" in " ".join(report.untold)
+        assert "/hook" not in " ".join(report.untold)
+        assert len(alerts.tell(copy_of_tiny)) == 2  # again, but not the one who knows
+        assert len(got) == 1
+        assert len(refused) == 2
+
+
+def test_mail_goes_through_the_server_that_is_set(copy_of_tiny: Settings) -> None:
+    with mailbox() as (server, got):
+        settings = replace(copy_of_tiny, smtp=server, mail_from="backhaul@shop.example")
+        add(settings, replace(HIGH, to=("mailto:nadia@shop.example",)))
+        alerts.record(settings)
+        assert alerts.tell(settings) == []
+        (mail,) = got
+        assert (mail["To"], mail["From"]) == ("nadia@shop.example", "backhaul@shop.example")
+        assert mail["Subject"] == "Backhaul: Returned so far: 55.6% (30.3% to 78.2%), above 50.0%"
+        assert mail.get_payload().strip() == "- Returned so far: 55.6% (30.3% to 78.2%), above 50.0%"
+
+
+def test_mail_without_a_server_or_with_a_password_in_the_clear_is_refused(copy_of_tiny: Settings) -> None:
+    add(copy_of_tiny, replace(HIGH, to=("mailto:nadia@shop.example",)))
+    alerts.record(copy_of_tiny)
+    (why,) = alerts.tell(replace(copy_of_tiny, smtp=""))
+    assert "BACKHAUL_SMTP" in why
+    with mailbox() as (server, got):
+        (why,) = alerts.tell(replace(copy_of_tiny, smtp=server.replace("//", "//me:secret@")))
+        assert "no encryption" in why
+        assert "secret" not in why
+        assert not got
+
+
+def test_a_withdrawn_rule_is_silent_and_stays_on_record(copy_of_tiny: Settings) -> None:
+    rule = add(copy_of_tiny, HIGH)
+    alerts.record(copy_of_tiny)
+    assert rule.rule_id in set(alerts.alerts(copy_of_tiny)["rule_id"])
+    alerts.withdraw_rule(copy_of_tiny, rule.rule_id)
+    assert rule.rule_id not in set(alerts.alerts(copy_of_tiny)["rule_id"])
+    assert rule.rule_id in set(alerts.alerts(copy_of_tiny, lasting=False)["rule_id"])
+    with pytest.raises(AlertError, match="no rule"):
+        alerts.withdraw_rule(copy_of_tiny, rule.rule_id)
+
+
+def test_every_shipped_rule_can_speak(sample_settings: Settings) -> None:
+    with current_build(sample_settings.warehouse) as build:
+        for shipped in alerts.SHIPPED:
+            rule = Rule(0, **shipped)  # type: ignore[arg-type]
+            alerts.check_rule(build, rule)
+            assert all(v.fires is not None for v in alerts.evaluate(build, rule))
+
+
+def test_two_alerts_of_one_cell_cannot_last(copy_of_tiny: Settings) -> None:
+    add(copy_of_tiny, HIGH)
+    alerts.record(copy_of_tiny)
+    engine = create_engine(f"sqlite:///{copy_of_tiny.warehouse / 'state.sqlite'}")
+    with engine.begin() as connection, pytest.raises(Exception, match="UNIQUE"):
+        connection.execute(text("INSERT INTO alert (rule_id, cell) SELECT rule_id, cell FROM alert WHERE cleared_at IS NULL LIMIT 1"))  # fmt: skip
+    engine.dispose()
+
+
+# -- the command line --------------------------------------------------------------------------------------------------
+
+
+def run(settings: Settings, *words: str) -> Any:
+    return runner.invoke(cli.app, ["alert", *words, "--warehouse", str(settings.warehouse)], catch_exceptions=True)
+
+
+def test_the_command_line_goes_all_the_way(copy_of_tiny: Settings) -> None:
+    added = run(copy_of_tiny, "add", "observed_return_rate", "--above", "0.5", "--days", "0")
+    assert added.exit_code == 0
+    assert "above 50.0%" in added.output
+    dry = run(copy_of_tiny, "check", "--dry-run", "--format", "json")
+    assert {"alert"} <= {row["verdict"] for row in json.loads(dry.output)}
+    number = len(alerts.SHIPPED) + 1
+    assert number not in set(alerts.alerts(copy_of_tiny)["rule_id"])  # the dry run kept nothing
+    done = run(copy_of_tiny, "check", "--format", "json")
+    assert any("55.6%" in row["sentence"] for row in json.loads(done.output))
+    listed = json.loads(run(copy_of_tiny, "list", "--format", "json").output)
+    assert [row["lasting"] for row in listed if row["rule_id"] == number] == [1]
+    logged = json.loads(run(copy_of_tiny, "log", "--format", "json").output)
+    assert any(row["rule_id"] == number and row["over"] is None for row in logged)
+    assert run(copy_of_tiny, "withdraw", str(number)).exit_code == 0
+    assert run(copy_of_tiny, "add", "promise_kept").exit_code == 2
+    assert state.ALERT_TESTS == ("above", "below", "worse", "better")
