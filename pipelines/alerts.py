@@ -27,7 +27,7 @@ from sqlalchemy import insert, select, update
 
 from models import rates as rate_models
 from pipelines import metrics, state
-from pipelines.errors import AlertError
+from pipelines.errors import AlertError, BackhaulError, UnknownMetric
 from pipelines.metrics.answer import observed as observed_until
 from pipelines.metrics.base import ALIASES, TAKEN
 from pipelines.settings import Settings
@@ -77,14 +77,17 @@ class Verdict:
 
     def sentence(self) -> str:
         """Say it in English, as mails and the command line do."""
-        chosen = metrics.metric(self.rule.metric)
+        try:
+            name = metrics.metric(self.rule.metric).name.en
+        except UnknownMetric:  # a rule from before the metric was renamed
+            name = self.rule.metric
         limits = [f"{k} {', '.join(v)}" for k, v in self.rule.where.items()] + [f"{k} {v or 'none'}" for k, v in self.cell.items()]  # fmt: skip
         of = f" ({'; '.join(limits)})" if limits else ""
         span = f", {self.since} to {self.until}" if self.since else ""
         if self.fires is None:
-            return f"{chosen.name.en}{of}{span}: not known: {self.reason}"
+            return f"{name}{of}{span}: not known: {self.reason}"
         between = "" if np.isnan(self.low) or np.isnan(self.high) else f" ({quantity(self.low, self.unit)} to {quantity(self.high, self.unit)})"  # fmt: skip
-        said = f"{chosen.name.en}{of}{span}: {quantity(self.value, self.unit)}{between}"
+        said = f"{name}{of}{span}: {quantity(self.value, self.unit)}{between}"
         if self.rule.test in ("above", "below"):
             side = self.rule.test if self.fires else f"not {self.rule.test}"
             return f"{said}, {side} {quantity(self.rule.bound or 0.0, self.unit)}"
@@ -250,10 +253,18 @@ def _verdict(rule: Rule, row: Mapping[Any, Any], fires: bool, since: date | None
     )  # fmt: skip
 
 
+def _verdicts(build: Build, rule: Rule) -> list[Verdict]:
+    """Evaluate a rule; one that cannot be asked any more says so instead of stopping a load."""
+    try:
+        return evaluate(build, rule)
+    except BackhaulError as error:
+        return [Verdict(rule, {}, None, reason=str(error))]
+
+
 def check(settings: Settings) -> list[Verdict]:
     """Evaluate every rule on the current build and write nothing: the dry run."""
     with current_build(settings.warehouse) as build:
-        return [v for rule in rules(settings) for v in evaluate(build, rule)]
+        return [v for rule in rules(settings) for v in _verdicts(build, rule)]
 
 
 def record(settings: Settings) -> list[Verdict]:
@@ -268,7 +279,7 @@ def record(settings: Settings) -> list[Verdict]:
         with current_build(settings.warehouse) as build:
             at = max(observed_until(build).values(), default=state.now())
             build_id = str(build.info["build_id"])
-            verdicts = [v for rule in _rules(memory) for v in evaluate(build, rule)]
+            verdicts = [v for rule in _rules(memory) for v in _verdicts(build, rule)]
         lasting = {(r["rule_id"], r["cell"]): r["alert_id"] for r in memory.rows(select(a).where(a.c.cleared_at.is_(None)))}  # fmt: skip
         with memory.transaction() as connection:
             for v in verdicts:

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -163,7 +164,7 @@ def main() -> None:
     options = parser.parse_args()
     ratios = []
     with tempfile.TemporaryDirectory(prefix="backhaul-bench-") as folder:
-        for ratio in (*bench_load(Path(folder), options.orders), *bench_metrics(Path(folder) / "whole")):
+        for ratio in chain(bench_load(Path(folder), options.orders), bench_metrics(Path(folder) / "whole")):
             print(ratio, flush=True)
             ratios.append(ratio)
     if options.json:

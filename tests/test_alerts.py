@@ -275,6 +275,16 @@ def test_every_shipped_rule_can_speak(sample_settings: Settings) -> None:
             assert all(v.fires is not None for v in alerts.evaluate(build, rule))
 
 
+def test_a_rule_that_cannot_be_asked_any_more_stops_no_load(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    memory = state.State(copy_of_tiny.warehouse)
+    memory.write(state.alert_rule, [{"metric": "gone_by_now", "test": "above", "bound": 1.0, "by": "[]", "where": "{}", "days": 0, "to": "[]"}])  # fmt: skip
+    memory.close()
+    assert load(copy_of_tiny, [another_order(tmp_path, 1)]).is_new_build
+    (mine,) = [v for v in alerts.check(copy_of_tiny) if v.rule.metric == "gone_by_now"]
+    assert mine.fires is None
+    assert mine.sentence().startswith("gone_by_now: not known: There is no metric 'gone_by_now'")
+
+
 def test_two_alerts_of_one_cell_cannot_last(copy_of_tiny: Settings) -> None:
     add(copy_of_tiny, HIGH)
     alerts.record(copy_of_tiny)
