@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -19,6 +20,8 @@ from pipelines.settings import Settings
 from pipelines.warehouse.engine import statement_sql
 from pipelines.warehouse.schema import STAR
 from pipelines.warehouse.shape import create_tables
+from tests.evidence import _promises_calendar as slow
+from tests.evidence import _promises_legal as legal
 
 # -- life tables -------------------------------------------------------------------------------------------------------
 
@@ -222,9 +225,9 @@ def test_winter_midnight_in_paris_is_an_hour_later(build: duckdb.DuckDBPyConnect
     ("sent", "received", "due"),
     [
         ("2025-04-03 12:00", None, end_of(datetime(2025, 4, 15, 22))),  # sent early: 14 days from notice on 1 April
-        ("2025-04-25 12:00", None, datetime(2025, 4, 25, 12)),  # sent late: proof of dispatch
-        (None, "2025-04-25 12:00", datetime(2025, 4, 25, 12)),  # no proof: receipt
-        ("2025-04-20 12:00", "2025-04-25 12:00", datetime(2025, 4, 20, 12)),  # the earlier of both
+        ("2025-04-25 12:00", None, end_of(datetime(2025, 4, 25, 22))),  # sent late: the day of the proof of dispatch
+        (None, "2025-04-25 12:00", end_of(datetime(2025, 4, 25, 22))),  # no proof: receipt
+        ("2025-04-20 12:00", "2025-04-25 12:00", end_of(datetime(2025, 4, 20, 22))),  # the earlier of both
         (None, None, None),  # may be withheld
     ],
 )
@@ -342,3 +345,18 @@ def test_risk_rises_with_age_and_is_given_for_open_returns_only(build: duckdb.Du
     assert risk[2] == pytest.approx(0.5, abs=0.03)
     assert {stage for *_, stage in rows} == {"received"}
     assert all(0 <= p <= 1 for _, _, p, _ in rows)
+
+
+# -- the law, through a whole load -------------------------------------------------------------------------------------
+
+
+def test_legal_dates_and_their_work_list_are_those_worked_out_by_hand(tmp_path: Path) -> None:
+    settings = legal.loaded(tmp_path)
+    assert legal.wrong(settings) == []
+    by_hand = legal.due_soon(legal.AS_OF)
+    assert len(by_hand) >= 3
+    assert legal.listed(settings, legal.AS_OF) == (by_hand, len(by_hand))
+
+
+def test_due_instants_agree_with_a_slow_reference() -> None:
+    assert slow.mismatches(2_000, 7) == (2_000, 0, [])

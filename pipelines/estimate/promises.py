@@ -9,8 +9,10 @@ countries of data/legal.csv: Directive 2011/83/EU Art. 13 asks for the refund wi
 seller may wait for the goods or proof that they were sent, whichever is earlier; so it is due at the later of the two. (A
 seller who offers to collect the goods may not wait; logs do not say who offered, so that is not applied.) It stands beside
 any policy, which cannot replace it. Days end at midnight in the shop's time zone and the first day does not count, as in
-Regulation (EEC, Euratom) 1182/71 Art. 3; the last instant of the last day is in time, the midnight after it, where a date
-without a time of day falls, is a day late. The article's extension over weekends is left out, which is the stricter reading.
+Regulation (EEC, Euratom) 1182/71 Art. 3, which recital 41 of the directive applies to its periods; the last instant of the last
+day is in time, the midnight after it, where a date without a time of day falls, is a day late. Art. 3(4) lets a period that
+would end on a Saturday, Sunday or public holiday of the country end with the next working day (`rolls` in data/legal.csv). Goods or
+proof that come later still make the refund due within the day they come.
 """
 
 from datetime import date
@@ -39,7 +41,7 @@ OBSERVED_SQL = """
 
 
 def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Fill dim_day: every day of the facts and 60 after, for each country sold to or from, with its public holidays.
+    """Fill dim_day: every day of the facts and 60 after, for each country sold to or from, with its public holidays, and for each carrier's calendar.
 
     Countries that the `holidays` library does not know, and the empty one of returns without a country, have weekends only.
     """
@@ -55,31 +57,42 @@ def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         return
     countries = [r[0] for r in connection.execute("""
         SELECT DISTINCT coalesce(country, '') AS country FROM (SELECT country FROM fact_order_line UNION ALL SELECT country FROM fact_return_line
-            UNION ALL SELECT market FROM dim_shop) ORDER BY 1
+            UNION ALL SELECT market FROM dim_shop UNION ALL SELECT country FROM dim_carrier_calendar) ORDER BY 1
     """).fetchall()]  # fmt: skip
     known = connection.execute("SELECT min(day), max(day), list_sort(list(DISTINCT country)) FROM dim_day").fetchall()
     if known == [(first, last, countries)]:
-        return
+        return  # another calendar of a carrier asks for a full build
     connection.execute("DELETE FROM dim_day")
     rows = [(c, day) for c in countries for day in _public_holidays(c, first, last)]
     found = pa.table({
         "country": pa.array([c for c, _ in rows], pa.string()), "day": pa.array([d for _, d in rows], pa.date32())
     })  # fmt: skip
     connection.register("public_holiday", found)
+    listed = "list_contains(string_split(trim({0}), ' '), {1})"
     connection.execute(
-        """
+        f"""
         INSERT INTO dim_day BY NAME
-        SELECT day, country, is_business_day,
-            sum(is_business_day::INTEGER) OVER (PARTITION BY country ORDER BY day)::INTEGER AS business_day_no
-        FROM (
-            SELECT d.day, c.country, isodow(d.day) < 6 AND h.day IS NULL AS is_business_day
+        WITH grid AS (
+            SELECT d.day, c.country, h.day IS NOT NULL AS is_holiday
             FROM (SELECT range::DATE AS day FROM range(?::TIMESTAMP, ?::TIMESTAMP + INTERVAL 1 DAY, INTERVAL 1 DAY)) d
             CROSS JOIN (SELECT unnest(?::VARCHAR[]) AS country) c
-            LEFT JOIN public_holiday h ON h.country = c.country AND h.day = d.day)
-        ORDER BY country, day
+            LEFT JOIN public_holiday h ON h.country = c.country AND h.day = d.day),
+        own AS (SELECT DISTINCT carrier, country FROM dim_carrier_calendar),
+        days AS (
+            SELECT day, country, '' AS carrier, isodow(day) < 6 AND NOT is_holiday AS is_business_day FROM grid
+            UNION ALL
+            SELECT g.day, g.country, o.carrier, coalesce({listed.format("c.open_days", "g.day::VARCHAR")}, false) OR coalesce(
+                {listed.format("c.weekdays", "isodow(g.day)::VARCHAR")} AND (c.works_holidays OR NOT g.is_holiday)
+                    AND NOT coalesce({listed.format("c.closed_days", "g.day::VARCHAR")}, false),
+                isodow(g.day) < 6 AND NOT g.is_holiday)
+            FROM grid g JOIN own o ON o.country = g.country
+            LEFT JOIN dim_carrier_calendar c ON c.carrier = o.carrier AND c.country = g.country AND g.day >= c.valid_from::DATE AND (c.valid_to IS NULL OR g.day < c.valid_to::DATE))
+        SELECT day, country, carrier, is_business_day,
+            sum(is_business_day::INTEGER) OVER (PARTITION BY country, carrier ORDER BY day)::INTEGER AS business_day_no
+        FROM days ORDER BY country, carrier, day
         """,
         [first, last, countries],
-    )
+    )  # fmt: skip
     connection.unregister("public_holiday")
 
 
@@ -143,24 +156,31 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             min(lost_at) FILTER (is_active) AS lost_at
         FROM lot GROUP BY return_key;
 
-        CREATE OR REPLACE TEMP TABLE zone_hour_day AS
+        CREATE OR REPLACE TEMP TABLE promise_zone AS
         WITH zone AS (SELECT DISTINCT coalesce(time_zone, 'UTC') AS zone FROM dim_shop UNION SELECT 'UTC'),
         span AS (SELECT min(day)::TIMESTAMP - INTERVAL 60 DAY AS first, max(day)::TIMESTAMP + INTERVAL 400 DAY AS last FROM dim_day)
-        SELECT zone, hour, timezone(zone, timezone('UTC', hour))::DATE AS day
+        SELECT zone, hour, timezone(zone, timezone('UTC', hour)) - hour AS ahead
         FROM zone, (SELECT unnest(range(first, last, INTERVAL 1 HOUR)) AS hour FROM span);
+        CREATE OR REPLACE TEMP TABLE day_end AS
+        WITH span AS (SELECT zone, min(hour)::DATE AS first, max(hour)::DATE AS last FROM promise_zone GROUP BY zone)
+        SELECT zone, day, timezone('UTC', timezone(zone, (day + 1)::TIMESTAMP)) - INTERVAL 1 MICROSECOND AS ends_at
+        FROM (SELECT zone, unnest(range(first::TIMESTAMP, last::TIMESTAMP, INTERVAL 1 DAY))::DATE AS day FROM span);
         CREATE OR REPLACE TEMP TABLE legal_refund AS
-        SELECT country, days::DOUBLE AS days, valid_from::DATE AS valid_from, valid_to::DATE AS valid_to
+        SELECT country, days::DOUBLE AS days, rolls = 'yes' AS rolls, valid_from::DATE AS valid_from, valid_to::DATE AS valid_to
         FROM read_csv('{data_path("legal.csv")}', header = true, all_varchar = true) WHERE rule = 'legal_refund';
         CREATE OR REPLACE TEMP TABLE due_day AS
         WITH length AS (
-            SELECT DISTINCT duration_unit, duration, ceil(duration)::INTEGER AS days FROM dim_policy_promise WHERE duration_unit <> 'clock_hours'
-            UNION SELECT DISTINCT 'legal', days, days::INTEGER FROM legal_refund),
-        day_end AS (SELECT zone, day, max(hour) + INTERVAL 1 HOUR AS ends_at FROM zone_hour_day GROUP BY ALL),
+            SELECT DISTINCT duration_unit, duration, ceil(duration)::INTEGER AS days, NULL AS country, false AS rolls FROM dim_policy_promise WHERE duration_unit <> 'clock_hours'
+            UNION SELECT DISTINCT 'legal', days, days::INTEGER, country, rolls FROM legal_refund),
         due AS (
-            SELECT d.country, d.day, l.duration_unit, l.duration, CASE l.duration_unit WHEN 'business_days' THEN b.day ELSE d.day + l.days END AS due_on
-            FROM dim_day d CROSS JOIN length l
-            LEFT JOIN dim_day b ON b.country = d.country AND b.is_business_day AND b.business_day_no = d.business_day_no + l.days)
-        SELECT due.*, e.zone, e.ends_at - INTERVAL 1 MICROSECOND AS ends_at FROM due JOIN day_end e ON e.day = due.due_on;
+            SELECT d.country, d.carrier, d.day, l.duration_unit, l.duration,
+                CASE WHEN l.duration_unit IN ('business_days', 'carrier_days') THEN b.day WHEN l.rolls AND NOT x.is_business_day THEN n.day ELSE d.day + l.days END AS due_on
+            FROM dim_day d JOIN length l ON (l.duration_unit = 'carrier_days' OR d.carrier = '') AND (l.country IS NULL OR l.country = d.country)
+            LEFT JOIN dim_day b ON b.country = d.country AND b.carrier = d.carrier AND b.is_business_day AND b.business_day_no = d.business_day_no + l.days
+            LEFT JOIN dim_day x ON l.rolls AND x.country = d.country AND x.carrier = d.carrier AND x.day = d.day + l.days
+            LEFT JOIN dim_day n ON n.country = d.country AND n.carrier = d.carrier AND n.is_business_day AND n.business_day_no = x.business_day_no + 1)
+        SELECT due.*, e.zone, e.ends_at FROM due JOIN day_end e ON e.day = due.due_on;
+        CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> '';
 
         INSERT INTO estimate_promise BY NAME
         WITH seen AS (SELECT source, {recorded} FROM fact_return_line GROUP BY source),
@@ -182,17 +202,26 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
                 start_requested AS started_at, end_refunded AS ended_at, false AS is_before_hand_over
             FROM described d JOIN legal_refund l ON l.country = d.country AND d.sold_on >= l.valid_from AND (l.valid_to IS NULL OR d.sold_on < l.valid_to)
             WHERE d.return_type = 'withdrawal' AND d.channel IS DISTINCT FROM 'store'),
+        placed AS (
+            SELECT p.*, least(start_handed_over, start_received) AS sent_at, CASE WHEN p.duration_unit = 'carrier_days' THEN coalesce(k.carrier, '') ELSE '' END AS calendar_carrier, (p.started_at + h.ahead)::DATE AS started_on
+            FROM promised p LEFT JOIN carrier_days k ON k.carrier = p.carrier AND k.country = p.country AND p.duration_unit = 'carrier_days'
+            LEFT JOIN promise_zone h ON h.zone = p.zone AND h.hour = date_trunc('hour', p.started_at)),
         dated AS (
-            SELECT p.*, CASE p.duration_unit WHEN 'clock_hours' THEN p.started_at + to_microseconds((p.duration * 3600000000)::BIGINT) ELSE e.ends_at END AS promised_at
-            FROM promised p LEFT JOIN zone_hour_day h ON h.zone = p.zone AND h.hour = date_trunc('hour', p.started_at)
-            LEFT JOIN due_day e ON e.zone = p.zone AND e.country = coalesce(p.country, '') AND e.day = h.day AND e.duration_unit = p.duration_unit AND e.duration = p.duration)
+            SELECT p.*, CASE p.duration_unit WHEN 'clock_hours' THEN p.started_at + to_microseconds((p.duration * 3600000000)::BIGINT) ELSE e.ends_at END AS promised_at,
+                CASE WHEN p.duration_unit = 'legal' THEN s.ends_at END AS sent_by
+            FROM placed p
+            LEFT JOIN due_day e ON e.zone = p.zone AND e.country = coalesce(p.country, '') AND e.carrier = p.calendar_carrier AND e.day = p.started_on
+                AND e.duration_unit = p.duration_unit AND e.duration = p.duration
+            LEFT JOIN promise_zone hs ON hs.zone = p.zone AND hs.hour = CASE WHEN p.duration_unit = 'legal' THEN date_trunc('hour', p.sent_at) END
+            LEFT JOIN day_end s ON s.zone = p.zone AND s.day = (p.sent_at + hs.ahead)::DATE)
         SELECT return_key, return_id, promise_key, promise_id, responsible, started_at,
-            coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at WHEN start_handed_over IS NOT NULL THEN greatest(promised_at, start_handed_over)
+            coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at WHEN sent_at IS NOT NULL THEN greatest(promised_at, sent_by)
                 WHEN ended_at IS NOT NULL THEN promised_at END, ended_at) AS due_at,
             ended_at, CASE WHEN is_before_hand_over THEN start_requested ELSE start_handed_over END AS handed_over_at, stopped_at, stopped_by, lost_at,
+            duration, duration_unit, started_on, calendar_carrier,
             start_requested AS requested_at, requested_on, amount, units, source, shop_id, country, channel, category, brand, method, carrier, place_id, policy_key
         FROM dated;
-        DROP TABLE promised_return; DROP TABLE zone_hour_day; DROP TABLE due_day; DROP TABLE legal_refund;
+        DROP TABLE promised_return; DROP TABLE promise_zone; DROP TABLE day_end; DROP TABLE due_day; DROP TABLE carrier_days; DROP TABLE legal_refund;
     """)  # fmt: skip
 
 

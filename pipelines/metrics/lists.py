@@ -105,7 +105,7 @@ def refunds_due(
     def due(now: Time) -> Expression:
         is_legal = promises.c.promise_id == literal_column("'legal_refund'")
         left = days_between(now.at, promises.c.due_at)
-        return and_(is_legal, left <= double(days), or_(left > double(0), now.happened(promises.c.handed_over_at)))
+        return and_(is_legal, left <= double(days), now.happened(promises.c.handed_over_at))
 
     found = _base_rows(build, PROMISES, question, _PROMISE_ROW, _open_promise, due)
     return found.sort_values(["due_at", "return_id"]).head(limit).reset_index(drop=True)

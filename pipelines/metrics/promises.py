@@ -15,7 +15,7 @@ def _legal(_: Time) -> Expression:
 def _due_soon(now: Time) -> Expression:
     due = promises.c.due_at
     running = [now.open(promises.c[c]) for c in ("ended_at", "stopped_at")]
-    return and_(_legal(now), due > now.at, due <= now.after(5), *running)
+    return and_(_legal(now), due > now.at, due <= now.after(5), now.happened(promises.c.handed_over_at), *running)
 
 
 RETURNS = measure("returns", Sum(PROMISES, always))

@@ -284,7 +284,9 @@ def _catalogue(rng: Rng, s: Simulation, writer: Writer) -> None:
         for begin in sorted(d for d in dates if world.start - 400 * DAY <= d <= world.end):
             within = [until for first, after, until in world.christmas() if first <= begin < after]
             days = world.stories["germany_window"]["window_days"][1] if begin >= changed else int(p["window_days"])
-            rows_out += [(at, begin, days, promise, *promised, within[0] // DAY if within else None) for promise, promised in p["promises"].items()]  # fmt: skip
+            until = within[0] // DAY if within else None
+            for tier, told in ((None, p["promises"]), ("gold", p["promises"] | p["gold_promises"])):
+                rows_out += [(at, begin, days, promise, *promised, until, tier) for promise, promised in told.items()]
     has = {
         m: sorted({k for row in p["carriers"].values() if m in row["markets"] for k in row["methods"]} | {"store"})
         for m in world.markets
@@ -293,20 +295,22 @@ def _catalogue(rng: Rng, s: Simulation, writer: Writer) -> None:
         "kind": np.zeros(len(rows_out), np.int64), "market": words(np.array([r[0] for r in rows_out]), world.markets), "valid_from": times(np.floor(np.array([r[1] for r in rows_out]) / DAY) * DAY), "window_days": pa.array([r[2] for r in rows_out]), "window_until": pa.array([None if r[9] is None else int(r[9]) for r in rows_out], pa.int32()).cast(pa.date32()),
         "methods": words(np.array([r[0] for r in rows_out]), [" ".join(has[m]) for m in world.markets]), "currency": words(np.array([r[0] for r in rows_out]), world.market("currency").tolist()),
         "promise_id": pa.array([r[3] for r in rows_out]), "from_stage": pa.array([r[4] for r in rows_out]), "to_stage": pa.array([r[5] for r in rows_out]), "duration": pa.array([float(r[6]) for r in rows_out]),
-        "duration_unit": pa.array([r[7] for r in rows_out]), "responsible": pa.array([r[8] for r in rows_out]),
+        "duration_unit": pa.array([r[7] for r in rows_out]), "responsible": pa.array([r[8] for r in rows_out]), "tier": pa.array([r[10] for r in rows_out], pa.string()),
     }  # fmt: skip
     writer.write(
         "catalogue/policy.csv",
         columns,
         [
-            "'policy-' || market AS policy_id",
+            "concat_ws('-', 'policy', market, tier) AS policy_id",
             iso("valid_from"),
             "market",
+            "tier AS loyalty_tier",
             "window_days",
             "window_until",
             "0.00 AS fee_amount",
             "currency",
             "methods",
+            f"'{p['refund_trigger']}' AS refund_trigger",
             "promise_id",
             "from_stage",
             "to_stage",
@@ -315,6 +319,16 @@ def _catalogue(rng: Rng, s: Simulation, writer: Writer) -> None:
             "responsible",
             "'catalogue' AS system",
         ],
+    )
+
+    days_of = [(c, m, d["weekdays"], d["works_holidays"]) for c, d in p["carrier_calendars"].items() for m in p["carriers"][c]["markets"]]  # fmt: skip
+    n = len(days_of)
+    columns = {"kind": np.zeros(n, np.int64), "valid_from": times(np.full(n, world.start - 400 * DAY))}
+    columns |= {name: pa.array([row[i] for row in days_of]) for i, name in enumerate(("carrier", "country", "weekdays", "works_holidays"))}  # fmt: skip
+    writer.write(
+        "catalogue/carrier_calendar.csv",
+        columns,
+        ["carrier", "country", iso("valid_from"), "weekdays", "works_holidays", "'catalogue' AS system"],
     )
 
 

@@ -39,13 +39,15 @@ PLACE_KINDS = (
     "store", "drop_off", "locker", "hub", "returns_centre", "warehouse", "refurbisher", "recycler", "landfill", "customer_area",
 )  # fmt: skip
 METHODS = ("drop_off", "locker", "home_pickup", "store", "mail")
+REFUND_TRIGGERS = ("carrier_scan", "received", "inspected")
+EXCEPTIONS = ("final_sale", "hygiene")
 ELEMENT_TYPES = ("transport", "hub", "activity")
 ROLES = ("customer_trip", "packaging", "first_mile", "hub", "trunk", "treatment", "onward")
 MODES = ("foot", "bike", "car", "bus", "van", "truck", "rail", "sea", "air", "site")
 STAGES = (
     "requested", "approved", "label_issued", "handed_over", "carrier_scan", "received", "inspected", "refunded", "restocked",
 )  # fmt: skip
-DURATION_UNITS = ("clock_hours", "calendar_days", "business_days")
+DURATION_UNITS = ("clock_hours", "calendar_days", "business_days", "carrier_days")
 
 
 def _col(
@@ -241,17 +243,31 @@ policy = _log(
     _col("market", String, "ISO country the policy applies to; empty for all"),
     _col("channel", String, "Channel it applies to; empty for all"),
     _col("category", String, "Category it applies to; empty for all"),
+    _col("loyalty_tier", String, "Loyalty tier it applies to; empty for all"),
+    _col("exception", String, "Why these goods may not come back: final sale or hygiene; empty where they may", values=EXCEPTIONS),
     _col("window_days", Integer, "Days the customer has to ask for a return, from delivery", required=True),
     _col("window_until", Date, "Last day to ask for a return, where that is later than `window_days` allow (orders from November may come back until 31 January); empty for a window of days alone"),
     _col("fee_amount", Money, "Fee taken from the customer per return, excluding VAT"),
     _col("currency", String, "ISO 4217 currency of the fee"),
-    _col("methods", String, "Hand-over methods offered, separated by blanks"),
+    _col("methods", String, "Hand-over methods offered, separated by blanks; `keep` lets the customer keep the goods"),
+    _col("refund_trigger", String, "Stage at which the refund is given", values=REFUND_TRIGGERS),
     _col("promise_id", String, "Name of the promise, unique in the policy", required=True),
     _col("from_stage", String, "Stage that starts the clock", required=True, values=STAGES),
     _col("to_stage", String, "Stage that stops it", required=True, values=STAGES),
     _col("duration", Double, "Promised duration, in `duration_unit`", required=True),
     _col("duration_unit", String, "Calendar of the promise", required=True, values=DURATION_UNITS),
     _col("responsible", String, "Who keeps it: customer, carrier or retailer", default="retailer"),
+)  # fmt: skip
+
+carrier_calendar = _log(
+    "carrier_calendar", "One version of the days a carrier works in a country, for promises in carrier_days.", ("carrier", "country", "valid_from"), "valid_from",
+    _col("carrier", String, "Carrier", required=True),
+    _col("country", String, "ISO 3166 alpha-2 country", required=True),
+    _col("valid_from", DateTime, "When this version began (UTC)", required=True),
+    _col("weekdays", String, "Weekdays worked, 1 (Monday) to 7, separated by blanks", default="1 2 3 4 5"),
+    _col("works_holidays", Boolean, "True when public holidays are worked", default=False),
+    _col("closed_days", String, "Further days not worked (2026-12-24), separated by blanks"),
+    _col("open_days", String, "Further days worked, separated by blanks"),
 )  # fmt: skip
 
 shop = _log(
@@ -290,9 +306,9 @@ def _key(name: str, what: str) -> Column[Any]:
 # -- dimensions ------------------------------------------------------------------------------------------------------
 
 dim_day = _star(
-    "dim_day", "One calendar day of one country's business calendar.",
-    _c("day", Date, "Day"), _c("country", String, "ISO country whose public holidays count"),
-    _c("is_business_day", Boolean, "Monday to Friday and no public holiday"),
+    "dim_day", "One calendar day of one business calendar: a country's, or a carrier's in a country.",
+    _c("day", Date, "Day"), _c("country", String, "ISO country whose public holidays count"), _c("carrier", String, "Carrier whose working days count; '' is the country's own calendar"),
+    _c("is_business_day", Boolean, "Monday to Friday and no public holiday; or a day the carrier works"),
     _c("business_day_no", Integer, "Business days up to and including this day, since the calendar's start"),
 )  # fmt: skip
 dim_product = _star(
@@ -325,17 +341,23 @@ dim_policy = _star(
     _key("policy_key", "the policy and its valid_from"), _c("policy_id", String, "Policy, source first"),
     _c("valid_from", DateTime, "Version begins (UTC)"), _c("valid_to", DateTime, "Version ends (UTC), empty while current"),
     _c("market", String, "ISO country, empty for all"), _c("channel", String, "Channel, empty for all"),
-    _c("category", String, "Category, empty for all"), _c("window_days", Integer, "Days to ask for a return"),
+    _c("category", String, "Category, empty for all"), _c("loyalty_tier", String, "Loyalty tier, empty for all"), _c("exception", String, "final_sale or hygiene where goods may not come back"),
+    _c("window_days", Integer, "Days to ask for a return"),
     _c("window_until", Date, "Last day to ask for a return where later; empty for a window of days alone"),
     _c("fee_amount", Money, "Fee per return, excluding VAT"), _c("currency", String, "Currency of the fee"),
-    _c("methods", String, "Methods offered"),
+    _c("methods", String, "Methods offered"), _c("refund_trigger", String, "Stage at which the refund is given"),
 )  # fmt: skip
 dim_policy_promise = _star(
     "dim_policy_promise", "One stage promise of one policy version; `legal_refund` is added for EU markets.",
     _key("promise_key", "the policy version and promise"), _key("policy_key", "the policy version"),
     _c("promise_id", String, "Promise"), _c("from_stage", String, "Stage that starts the clock"),
     _c("to_stage", String, "Stage that stops it"), _c("duration", Double, "In duration_unit"),
-    _c("duration_unit", String, "clock_hours, calendar_days or business_days"), _c("responsible", String, "Who keeps it"),
+    _c("duration_unit", String, "clock_hours, calendar_days, business_days or carrier_days"), _c("responsible", String, "Who keeps it"),
+)  # fmt: skip
+dim_carrier_calendar = _star(
+    "dim_carrier_calendar", "One version of the days a carrier works in a country.",
+    _c("carrier", String, "Carrier"), _c("country", String, "ISO country"), _c("valid_from", DateTime, "Version begins (UTC)"), _c("valid_to", DateTime, "Version ends (UTC), empty while current"),
+    _c("weekdays", String, "Weekdays worked, 1 to 7"), _c("works_holidays", Boolean, "Public holidays are worked"), _c("closed_days", String, "Further days not worked"), _c("open_days", String, "Further days worked"),
 )  # fmt: skip
 dim_reason = _star(
     "dim_reason", "One normalised return reason.",
@@ -518,7 +540,9 @@ estimate_promise = _star(
     _key("return_key", "the return"), _c("return_id", String, "Return, source first"), _key("promise_key", "the promise"), _c("promise_id", String, "Promise"),
     _c("responsible", String, "Who keeps it"), _c("started_at", DateTime, "UTC; empty until the first stage happens"), _c("due_at", DateTime, "UTC"), _c("ended_at", DateTime, "UTC; the last unit"),
     _c("handed_over_at", DateTime, "UTC; hand-over or first scan"), _c("stopped_at", DateTime, "UTC; cancelled, rejected or expired"), _c("stopped_by", String, "cancelled, rejected, expired or lost"),
-    _c("lost_at", DateTime, "UTC"), _c("requested_at", DateTime, "UTC"), _c("requested_on", Date, "Return date"), _c("amount", Double, "Net value of the return in the reporting currency"), _c("units", Integer, "Units"),
+    _c("lost_at", DateTime, "UTC"), _c("duration", Double, "Promised, in duration_unit"), _c("duration_unit", String, "clock_hours, calendar_days, business_days, carrier_days or legal"),
+    _c("started_on", Date, "Day the clock starts, in the shop's zone"), _c("calendar_carrier", String, "Carrier of the dim_day calendar it is counted on; '' is the country's own"),
+    _c("requested_at", DateTime, "UTC"), _c("requested_on", Date, "Return date"), _c("amount", Double, "Net value of the return in the reporting currency"), _c("units", Integer, "Units"),
     _c("source", String, "Source"), _c("shop_id", String, "Shop"), _c("country", String, "Market"), _c("channel", String, "Channel"), _c("category", String, "Category of the first line"), _c("brand", String, "Brand of the first line"),
     _c("method", String, "Hand-over method"), _c("carrier", String, "Carrier"), _c("place_id", String, "Site"), _c("policy_key", BigInteger, "Policy version"),
 )  # fmt: skip
@@ -589,7 +613,7 @@ build_coverage = _star(
 )  # fmt: skip
 build_info = _star("build_info", "One property of the build.", _c("name", String, "Name"), _c("value", String, "Value"))
 
-REVISION = 3  # raise it when rows are shaped or estimated otherwise while the tables stay what they are
+REVISION = 4  # raise it when rows are shaped or estimated otherwise while the tables stay what they are
 VERSION = f"{REVISION}-" + hashlib.md5(
     repr([(t.name, [(c.name, str(c.type)) for c in t.columns]) for t in STAR.sorted_tables]).encode(), usedforsecurity=False
 ).hexdigest()[:8]  # fmt: skip

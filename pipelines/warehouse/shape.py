@@ -21,7 +21,7 @@ from pipelines.warehouse.contracts import KEYED, identity_of, key_sql, sql_type
 
 SHARE_TO_REBUILD = 0.2  # with more than this share of lines touched a full build is cheaper than an increment
 UNREPORTED_DAYS = 30  # after so many days on the way a line is taken for delivered: its delivery was not reported
-DIMENSION_LOGS = ("product", "place", "policy", "shop", "fx_rate")
+DIMENSION_LOGS = ("product", "place", "policy", "carrier_calendar", "shop", "fx_rate")
 TOUCHED = {
     key: f"{key} IN (SELECT {key} FROM touched_{key.removesuffix('_key')})"
     for key in ("order_line_key", "return_line_key", "parcel_key", "refund_key")
@@ -285,7 +285,7 @@ def shape_dimensions(connection: duckdb.DuckDBPyConnection) -> None:
     )
     latest = "QUALIFY row_number() OVER (PARTITION BY {0} ORDER BY valid_from DESC) = 1"
     connection.execute(f"""
-        DELETE FROM dim_product; DELETE FROM dim_place; DELETE FROM dim_shop; DELETE FROM dim_policy; DELETE FROM dim_policy_promise;
+        DELETE FROM dim_product; DELETE FROM dim_place; DELETE FROM dim_shop; DELETE FROM dim_policy; DELETE FROM dim_policy_promise; DELETE FROM dim_carrier_calendar;
         DELETE FROM fact_fx_rate; DELETE FROM dim_reason; DELETE FROM dim_disposition;
         INSERT INTO dim_product BY NAME SELECT product_key, product_id, {versions}, {attributes} FROM current_product
             WINDOW w AS (PARTITION BY product_key ORDER BY valid_from) ORDER BY product_id, valid_from;
@@ -297,11 +297,14 @@ def shape_dimensions(connection: duckdb.DuckDBPyConnection) -> None:
         INSERT INTO dim_policy BY NAME
             SELECT *, lead(valid_from) OVER (PARTITION BY policy_id ORDER BY valid_from) AS valid_to FROM (
                 SELECT DISTINCT ON (policy_id, valid_from) {key_sql("policy_id || '|' || valid_from::VARCHAR")} AS policy_key, policy_id, valid_from, market, channel,
-                    category, window_days, window_until, fee_amount, currency, methods FROM current_policy ORDER BY policy_id, valid_from, promise_id);
+                    category, loyalty_tier, exception, window_days, window_until, fee_amount, currency, methods, refund_trigger FROM current_policy ORDER BY policy_id, valid_from, promise_id);
         INSERT INTO dim_policy_promise BY NAME
             SELECT {key_sql("policy_id || '|' || valid_from::VARCHAR || '|' || promise_id")} AS promise_key,
                 {key_sql("policy_id || '|' || valid_from::VARCHAR")} AS policy_key, promise_id, from_stage, to_stage, duration, duration_unit, responsible
             FROM current_policy ORDER BY policy_id, valid_from, promise_id;
+        INSERT INTO dim_carrier_calendar BY NAME
+            SELECT carrier, country, valid_from, lead(valid_from) OVER (PARTITION BY carrier, country ORDER BY valid_from) AS valid_to, weekdays, works_holidays, closed_days, open_days
+            FROM current_carrier_calendar ORDER BY carrier, country, valid_from;
         INSERT INTO dim_reason BY NAME SELECT DISTINCT reason, family, preventable_by FROM read_csv('{data_path("reasons.csv")}', header = true, all_varchar = true) ORDER BY ALL;
         INSERT INTO dim_disposition BY NAME SELECT disposition, outcome, is_discarded::BOOLEAN AS is_discarded
             FROM read_csv('{data_path("dispositions.csv")}', header = true, all_varchar = true) ORDER BY ALL;
@@ -371,14 +374,14 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
     of_order = "TRUE" if where == "TRUE" else f"o.order_key IN (SELECT order_key FROM current_order_line WHERE {where})"
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE policy_of AS
-            WITH combination AS (SELECT DISTINCT o.country, o.channel, p.category, split_part(o.order_line_id, ':', 1) AS source
+            WITH combination AS (SELECT DISTINCT o.country, o.channel, p.category, o.loyalty_tier, split_part(o.order_line_id, ':', 1) AS source
                 FROM current_order_line o LEFT JOIN (SELECT product_key, category FROM dim_product WHERE is_current) p USING (product_key) WHERE {where}),
             edge AS (SELECT TIMESTAMP '0001-01-01' AS start UNION SELECT valid_from FROM dim_policy),
             period AS (SELECT start, coalesce(lead(start) OVER (ORDER BY start), TIMESTAMP '9999-01-01') AS stop FROM edge)
-            SELECT c.source, c.country, c.channel, c.category, e.start, e.stop,
-                arg_max(p.policy_key, (((p.category IS NOT NULL)::INT * 4 + (p.market IS NOT NULL)::INT * 2 + (p.channel IS NOT NULL)::INT), p.valid_from, p.policy_id)) AS policy_key
+            SELECT c.source, c.country, c.channel, c.category, c.loyalty_tier, e.start, e.stop,
+                arg_max(p.policy_key, (((p.loyalty_tier IS NOT NULL)::INT * 8 + (p.category IS NOT NULL)::INT * 4 + (p.market IS NOT NULL)::INT * 2 + (p.channel IS NOT NULL)::INT), p.valid_from, p.policy_id)) AS policy_key
             FROM combination c JOIN dim_policy p ON (p.market IS NULL OR p.market = c.country) AND (p.channel IS NULL OR p.channel = c.channel)
-                AND (p.category IS NULL OR p.category = c.category) AND split_part(p.policy_id, ':', 1) = c.source
+                AND (p.category IS NULL OR p.category = c.category) AND (p.loyalty_tier IS NULL OR p.loyalty_tier = c.loyalty_tier) AND split_part(p.policy_id, ':', 1) = c.source
             JOIN period e ON e.start >= p.valid_from AND (p.valid_to IS NULL OR e.start < p.valid_to)
             GROUP BY ALL;
         CREATE OR REPLACE TEMP TABLE several_sizes AS
@@ -413,7 +416,7 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
         LEFT JOIN product_version p ON p.product_key = o.product_key AND o.ordered_at >= p.valid_from AND o.ordered_at < p.valid_to
         LEFT JOIN several_sizes b ON b.order_key = o.order_key AND b.style_id = p.style_id
         LEFT JOIN policy_of g ON g.source = o.source AND g.country = o.country AND g.channel = o.channel AND g.category IS NOT DISTINCT FROM p.category
-            AND o.ordered_at >= g.start AND o.ordered_at < g.stop
+            AND g.loyalty_tier IS NOT DISTINCT FROM o.loyalty_tier AND o.ordered_at >= g.start AND o.ordered_at < g.stop
         LEFT JOIN dim_policy f ON f.policy_id = o.policy_id AND o.ordered_at >= f.valid_from AND (f.valid_to IS NULL OR o.ordered_at < f.valid_to)
         LEFT JOIN dim_policy d ON d.policy_key = coalesce(f.policy_key, g.policy_key)
         LEFT JOIN day_rate r ON r.currency = o.currency AND r.day = o.ordered_at::DATE
@@ -666,7 +669,7 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
         _coverage("fact_order_line", {"order": "1"}),
     ]
     times = {"order_line": "ordered_at", "return_event": "occurred_at", "chain_element": "started_at", "refund": "refunded_at", "refund_line": "refunded_at", "recovery": "recovered_at",
-             "product": "valid_from", "place": "valid_from", "policy": "valid_from", "shop": "valid_from", "fx_rate": "day"}  # fmt: skip
+             "product": "valid_from", "place": "valid_from", "policy": "valid_from", "carrier_calendar": "valid_from", "shop": "valid_from", "fx_rate": "day"}  # fmt: skip
     rows = "new" if is_increment else "all"
     fresh = " UNION ALL ".join(
         f"SELECT source, system, '{t}' AS thing, count(*) AS rows, max({c}) AS last_occurred_at, max(recorded_at) AS last_recorded_at FROM {rows}_{t} GROUP BY 1, 2"
