@@ -169,16 +169,22 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         SELECT country, days::DOUBLE AS days, rolls = 'yes' AS rolls, valid_from::DATE AS valid_from, valid_to::DATE AS valid_to
         FROM read_csv('{data_path("legal.csv")}', header = true, all_varchar = true) WHERE rule = 'legal_refund';
         CREATE OR REPLACE TEMP TABLE due_day AS
-        WITH length AS (
-            SELECT DISTINCT duration_unit, duration, ceil(duration)::INTEGER AS days, NULL AS country, false AS rolls FROM dim_policy_promise WHERE duration_unit <> 'clock_hours'
-            UNION SELECT DISTINCT 'legal', days, days::INTEGER, country, rolls FROM legal_refund),
+        WITH length AS (SELECT DISTINCT duration_unit, duration, ceil(duration)::INTEGER AS days FROM dim_policy_promise WHERE duration_unit <> 'clock_hours'),
+        worked AS (SELECT country, carrier, business_day_no, day FROM dim_day WHERE is_business_day),
         due AS (
-            SELECT d.country, d.carrier, d.day, l.duration_unit, l.duration,
-                CASE WHEN l.duration_unit IN ('business_days', 'carrier_days') THEN b.day WHEN l.rolls AND NOT x.is_business_day THEN n.day ELSE d.day + l.days END AS due_on
-            FROM dim_day d JOIN length l ON (l.duration_unit = 'carrier_days' OR d.carrier = '') AND (l.country IS NULL OR l.country = d.country)
-            LEFT JOIN dim_day b ON b.country = d.country AND b.carrier = d.carrier AND b.is_business_day AND b.business_day_no = d.business_day_no + l.days
-            LEFT JOIN dim_day x ON l.rolls AND x.country = d.country AND x.carrier = d.carrier AND x.day = d.day + l.days
-            LEFT JOIN dim_day n ON n.country = d.country AND n.carrier = d.carrier AND n.is_business_day AND n.business_day_no = x.business_day_no + 1)
+            SELECT d.country, d.carrier, d.day, l.duration_unit, l.duration, d.day + l.days AS due_on
+            FROM dim_day d CROSS JOIN length l WHERE d.carrier = '' AND l.duration_unit = 'calendar_days'
+            UNION ALL
+            SELECT d.country, d.carrier, d.day, d.duration_unit, d.duration, w.day
+            FROM (SELECT d.*, l.duration_unit, l.duration, d.business_day_no + l.days AS no FROM dim_day d CROSS JOIN length l
+                WHERE l.duration_unit = 'carrier_days' OR l.duration_unit = 'business_days' AND d.carrier = '') d
+            JOIN worked w ON w.country = d.country AND w.carrier = d.carrier AND w.business_day_no = d.no
+            UNION ALL
+            SELECT d.country, '', d.day, 'legal', l.days, CASE WHEN l.rolls AND NOT x.is_business_day THEN n.day ELSE x.day END
+            FROM dim_day d JOIN legal_refund l ON l.country = d.country
+            JOIN dim_day x ON x.country = d.country AND x.carrier = '' AND x.day = d.day + l.days::INTEGER
+            LEFT JOIN worked n ON n.country = x.country AND n.carrier = '' AND n.business_day_no = x.business_day_no + 1
+            WHERE d.carrier = '')
         SELECT due.*, e.zone, e.ends_at FROM due JOIN day_end e ON e.day = due.due_on;
         CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> '';
 
