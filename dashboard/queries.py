@@ -324,7 +324,7 @@ def stages(asked: Asked) -> pd.DataFrame:
     order = {"requested": 0, "handed_over": 1, "carrier_scan": 2, "received": 3, "inspected": 4}
     promises = table(asked.source, "dim_policy_promise")
     in_days = promises["duration"] * promises["duration_unit"].map(
-        {"clock_hours": 1 / 24, "calendar_days": 1.0, "business_days": 7 / 5}
+        {"clock_hours": 1 / 24, "calendar_days": 1.0, "business_days": 7 / 5, "carrier_days": 7 / 5}
     )
     promised = in_days.groupby(promises["from_stage"] + "-" + promises["to_stage"]).median().rename("promised")
     found = half.merge(most, on="stage").join(promised, on="stage")

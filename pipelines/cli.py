@@ -48,6 +48,13 @@ alert_app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(alert_app)
+policy_app = typer.Typer(
+    name="policy",
+    help="Return policies: what is promised to whom, checked and published as new versions.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(policy_app)
 errors = Console(stderr=True)
 
 
@@ -798,6 +805,110 @@ def alert_log(
         for r in found.to_dict("records")
     ]  # fmt: skip
     _print(rows, output, "Alerts")
+
+
+PolicyId = Annotated[str, typer.Argument(metavar="ID", help="Policy from `backhaul policy list`.")]
+PolicyFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="YAML as `policy show` writes it, or a canonical CSV.")
+]
+
+
+@policy_app.command(name="list", epilog=_example("backhaul policy list --format csv"))
+def policy_list(
+    current: Annotated[bool, typer.Option("--current", help="Only the versions in force.")] = False,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """List every version: for whom, since when, the window, the promises, and how many order lines and returns fall under it."""
+    from pipelines import policies
+
+    with _open(warehouse) as build:
+        found = policies.versions(build)
+    names = ["policy_id", "valid_from", "valid_to", "market", "channel", "category", "loyalty_tier", "exception", "window_days", "window_until", "fee_amount", "currency", "methods", "refund_trigger", "promises", "order_lines", "returns"]  # fmt: skip
+    if current:
+        found = found[found["valid_to"].isna()]
+    rows = [{n: None if row[n] is None or row[n] != row[n] else row[n] for n in names} for row in found.to_dict("records")]  # fmt: skip
+    if output is Format.table:
+        empty = {n for n in names if all(row[n] in (None, "") for row in rows)}
+        rows = [{k: v for k, v in row.items() if k not in empty} for row in rows]
+    _print(rows, output, "Return policies, newest first")
+
+
+@policy_app.command(name="show", epilog=_example("backhaul policy show policy-FR > policy-FR.yaml"))
+def policy_show(
+    policy: PolicyId,
+    on: Annotated[str | None, typer.Option(metavar="DAY", help="The version in force on this day; the latest when left out.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="As a new version: it begins on the first day it may.")] = False,
+    warehouse: Warehouse = "warehouse",
+) -> None:  # fmt: skip
+    """Write a version as YAML, to read or to edit and publish."""
+    from pipelines import policies
+
+    with _open(warehouse) as build:
+        found = policies.published(build, policy, _day(on, "--on"))
+        typer.echo(policies.text(policies.renewed(found, build) if new else found), nl=False)
+
+
+@policy_app.command(name="compare", epilog=_example("backhaul policy compare policy-DE 2025-01-31 2026-01-31"))
+def policy_compare(
+    policy: PolicyId,
+    first: Annotated[str, typer.Argument(metavar="DAY|ID|FILE", help="A day of the same policy, another policy, or a file.")],
+    second: Annotated[str | None, typer.Argument(metavar="[DAY]", help="Another day; the latest version when left out.")] = None,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """List what differs between two versions, two policies, or a policy and a file."""
+    from pipelines import policies
+
+    with _open(warehouse) as build:
+        day = second if second is not None else None
+        if Path(first).suffix in (".yaml", ".yml", ".csv"):
+            pair = (policies.published(build, policy, _day(day, "DAY")), policies.read(Path(first))[0])
+        elif first[:4].isdigit():
+            pair = (policies.published(build, policy, _day(first, "DAY")), policies.published(build, policy, _day(day, "DAY")))  # fmt: skip
+        else:
+            pair = (policies.published(build, policy, _day(day, "DAY")), policies.published(build, first, _day(day, "DAY")))  # fmt: skip
+    names = [f"{p.policy_id} since {p.valid_from}" for p in pair]
+    rows = [{"what": what, "first": a, "second": b} for what, a, b in policies.compare(*pair)]
+    _print(rows, output, " against ".join(names))
+
+
+@policy_app.command(name="check", epilog=_example("backhaul policy check policy-FR.yaml"))
+def policy_check(file: PolicyFile, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
+    """Say what is wrong with the policies of a file, and from which day they may begin. Exit 1 when one cannot be published."""
+    from pipelines import policies
+
+    given = policies.read(file)
+    with _open(warehouse) as build:
+        found = [(p, policies.check(build, p), policies.earliest(build, p)) for p in given]
+    rows = [
+        {"policy_id": p.policy_id, "earliest_day": first, "where": x.where, "stops": x.is_error, "problem": x.sentence}
+        for p, wrong, first in found for x in (wrong or [policies.Problem("", "nothing is wrong", is_error=False)])
+    ]  # fmt: skip
+    _print(rows, output, str(file))
+    if any(x.is_error for _, wrong, _ in found for x in wrong):
+        raise typer.Exit(1)
+
+
+@policy_app.command(name="publish", epilog=_example("backhaul policy publish policy-FR.yaml"))
+def policy_publish(
+    file: PolicyFile,
+    namespace: Annotated[
+        str | None, typer.Option(help="Source whose orders the policy is for, when there are several.")
+    ] = None,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Publish the policies of a file as new versions: orders placed from then on fall under them, earlier ones keep theirs."""
+    from pipelines import policies
+
+    given = policies.read(file)
+    with _open(warehouse) as build, _progress() as say, _stoppable():
+        report = policies.publish(_settings(warehouse), given, build, namespace=namespace, progress=say)
+    if not report.is_new_build:
+        typer.echo(f"Nothing new: these versions are published already, in build {report.build_id}.")
+        return
+    for policy in given:
+        typer.echo(
+            f"{policy.policy_id} is in force for orders from {policy.valid_from} on, in build {report.build_id}."
+        )
 
 
 @app.command(name="map", epilog=_example("backhaul map export.csv > mapping.yaml"))

@@ -13,7 +13,8 @@
     ├── UnknownValue         nothing has the value a filter asks for
     ├── ExportError          a file cannot be exported, or is no export
     ├── ActionError          an action cannot be logged, or there is none of that number
-    └── AlertError           a rule cannot speak, or an address cannot be told
+    ├── AlertError           a rule cannot speak, or an address cannot be told
+    └── PolicyError          a policy cannot be read, found or published
 
 The command line prints one line and exits with 1; the dashboard turns `WarehouseMissing` into a page.
 """
@@ -82,3 +83,7 @@ class ActionError(BackhaulError):
 
 class AlertError(BackhaulError):
     """A rule cannot speak, or an address cannot be told."""
+
+
+class PolicyError(BackhaulError):
+    """A policy cannot be read, found or published."""

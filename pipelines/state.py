@@ -1,7 +1,7 @@
 """What people and loads write: small, transactional, never inside a build.
 
 One SQLite file beside the builds (WAL), reached through SQLAlchemy by this module alone. It remembers loads, the files they
-landed, how every row was judged, checks and builds, the actions that people log, and the alerts and their rules. What sources say
+landed, how every row was judged, checks and builds, the actions that people log, drafts of policies, and the alerts and their rules. What sources say
 lives in the logs, not here.
 """
 
@@ -114,6 +114,13 @@ alert = Table(
     comment="One alert: a cell of a rule for as long as it lasts; told once.",
 )  # fmt: skip
 Index("alert_lasting", alert.c.rule_id, alert.c.cell, unique=True, sqlite_where=alert.c.cleared_at.is_(None))
+
+policy_draft = Table(
+    "policy_draft", STATE,
+    Column("draft_id", Integer, primary_key=True), Column("created_at", DateTime), Column("updated_at", DateTime),
+    Column("text", String, comment="The policy as YAML, right or not"), Column("status", String, comment="draft, published or withdrawn"), Column("build_id", String, comment="Build it was published in"),
+    comment="One policy somebody is writing. Never deleted: withdrawn or published.",
+)  # fmt: skip
 
 ALERT_TESTS = ("above", "below", "worse", "better")
 PRODUCT_KINDS = ("size_note", "photo", "description", "supplier", "policy", "delisting")
@@ -372,3 +379,38 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     if status == "done" and not values.get("effective_on"):
         raise ActionError("An action that is done has a day it took effect on: give effective_on.")
     return {**values, "scope": json.dumps({k: v for k, v in scope.items() if v}, sort_keys=True)}
+
+
+# -- drafts of policies ------------------------------------------------------------------------------------------------
+
+
+def save_draft(settings: Settings, text: str, draft_id: int | None = None) -> int:
+    """Keep the text of a policy somebody is writing; gives the draft's number."""
+    state = State(settings.warehouse)
+    try:
+        with state.transaction() as connection:
+            if draft_id is not None:
+                mine = update(policy_draft).where(policy_draft.c.draft_id == draft_id)
+                connection.execute(mine.values(text=text, updated_at=now()))
+                return draft_id
+            row = {"text": text, "status": "draft", "created_at": now(), "updated_at": now()}
+            return int(connection.execute(insert(policy_draft).values(**row).returning(policy_draft.c.draft_id)).scalar_one())  # fmt: skip
+    finally:
+        state.close()
+
+
+def end_draft(settings: Settings, draft_id: int, status: str, build_id: str | None = None) -> None:
+    """Mark a draft as published or withdrawn; it stays on record."""
+    state = State(settings.warehouse)
+    try:
+        with state.transaction() as connection:
+            mine = update(policy_draft).where(policy_draft.c.draft_id == draft_id)
+            connection.execute(mine.values(status=status, build_id=build_id, updated_at=now()))
+    finally:
+        state.close()
+
+
+def drafts(settings: Settings) -> "pd.DataFrame":
+    """List the drafts that are still written on, newest first."""
+    chosen = select(policy_draft).where(policy_draft.c.status == "draft").order_by(policy_draft.c.draft_id.desc())
+    return _read(settings, chosen)
