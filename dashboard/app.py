@@ -14,6 +14,7 @@ PAGES = {
     "products": ":material/apparel:",
     "accounts": ":material/balance:",
     "promises": ":material/schedule:",
+    "policies": ":material/gavel:",
     "margin": ":material/payments:",
     "emissions": ":material/eco:",
     "data": ":material/database:",

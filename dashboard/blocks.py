@@ -318,7 +318,7 @@ _CODED = {
     "country": "country", "method": "method", "stage": "stage", "promise_id": "promise", "return_reason": "return_reason", "category": "category",
     "role": "role", "mode": "mode", "status": "status", "pattern": "pattern", "data_status": "status", "reason": "return_reason", "state": "state", "disposition": "disposition",
     "component": "step", "outcome": "flow", "cause": "cause", "kind": "kind", "action": "kind", "action_status": "action_status", "relation": "relation", "through": "through", "what": "what",
-    "inspection_outcome": "inspection_outcome",
+    "inspection_outcome": "inspection_outcome", "from_stage": "stage", "to_stage": "stage", "duration_unit": "duration_unit", "responsible": "responsible",
 }  # fmt: skip
 
 
@@ -550,6 +550,95 @@ def _log_form(view: View) -> None:
         if st.form_submit_button(words("actions.log"), icon=":material/add_task:"):
             _log(view, kind, styles, day, due_on=due, owner=owner or None, expected_money=money, note=note or None)
             st.rerun()
+
+
+def _term(words: Words, name: str) -> str:
+    """Name a term of a policy; a promise by its own name."""
+    return words.value("promise", name.removeprefix("promise ")) if name.startswith("promise ") else words(f"policies.field_{name}")  # fmt: skip
+
+
+def policy(words: Words, source: queries.Source, version: str) -> pd.DataFrame:
+    """Lay out the terms of a version beside the promises: name, value."""
+    chosen = queries.policy(source, version)
+    fee = words.money(chosen.fee_amount, chosen.currency or "", 2) if chosen.fee_amount else words("policies.free")
+    said = {
+        "valid_from": words.day(chosen.valid_from), "market": words.value("country", chosen.market) if chosen.market else words("filter.every"),
+        "channel": words.value("channel", chosen.channel) if chosen.channel else words("filter.every"), "category": words.value("category", chosen.category) if chosen.category else words("filter.every"),
+        "loyalty_tier": chosen.loyalty_tier or words("filter.every"), "exception": words.value("exception", chosen.exception) if chosen.exception else MISSING,
+        "window_days": words.quantity(chosen.window_days, "days"), "window_until": words.day(chosen.window_until) if chosen.window_until else MISSING, "fee_amount": fee,
+        "methods": ", ".join(words.value("method", m) for m in chosen.methods), "refund_trigger": words.value("stage", chosen.refund_trigger) if chosen.refund_trigger else MISSING,
+    }  # fmt: skip
+    return pd.DataFrame([{"name": _term(words, k), "value": v} for k, v in said.items()])
+
+
+def policy_changes(words: Words, changes: pd.DataFrame) -> pd.DataFrame:
+    """Name the terms that differ."""
+    return changes.assign(name=[_term(words, f) for f in changes["field"]])
+
+
+def draft(view: View, names: dict[str, str]) -> None:
+    """Write a policy: begin from a version or a draft, edit, see what is wrong, keep or publish it."""
+    words, source = view.words, view.source
+    kept = queries.drafts(source)
+    begin = {f"draft {n}": words("policies.draft_no", n=words.number(n)) for n in kept} | names | {"": words("policies.empty")}  # fmt: skip
+    section(words("policies.tab_draft"), words, note=words("policies.draft_note"))
+    chosen = pick_one(words("policies.begin"), "draft", begin)
+    number = int(chosen.removeprefix("draft ")) if chosen.startswith("draft ") else None
+    given = queries.policy_of_text(kept[number]) if number is not None else queries.new_policy(source, chosen or None)
+    if done := st.session_state.pop("policy_done", None):
+        st.success(done)
+    with st.form(f"policy_{chosen}", border=True):
+        left, right = st.columns(2)
+        options = {
+            "policy_id": left.text_input(words("policies.field_policy_id"), given.policy_id),
+            "valid_from": right.date_input(words("policies.field_valid_from"), given.valid_from, format="DD/MM/YYYY", help=words("policies.valid_from_help")),
+            "market": left.text_input(words("policies.field_market"), given.market or "", help=words("policies.scope_help")) or None,
+            "channel": right.text_input(words("policies.field_channel"), given.channel or "", help=words("policies.scope_help")) or None,
+            "category": left.text_input(words("policies.field_category"), given.category or "", help=words("policies.scope_help")) or None,
+            "loyalty_tier": right.text_input(words("policies.field_loyalty_tier"), given.loyalty_tier or "", help=words("policies.scope_help")) or None,
+            "window_days": int(left.number_input(words("policies.field_window_days"), value=given.window_days, step=1)),
+            "window_until": right.date_input(words("policies.field_window_until"), given.window_until, format="DD/MM/YYYY"),
+            "fee_amount": left.number_input(words("policies.field_fee_amount"), value=given.fee_amount, min_value=0.0),
+            "currency": right.text_input(words("policies.field_currency"), given.currency or view.currency) or None,
+            "refund_trigger": left.selectbox(words("policies.field_refund_trigger"), queries.POLICY_TRIGGERS, _place(queries.POLICY_TRIGGERS, given.refund_trigger), format_func=lambda s: words.value("stage", s)),
+            "exception": right.selectbox(words("policies.field_exception"), queries.POLICY_EXCEPTIONS, _place(queries.POLICY_EXCEPTIONS, given.exception), format_func=lambda s: words.value("exception", s), placeholder=MISSING),
+            "methods": tuple(st.multiselect(words("policies.field_methods"), queries.POLICY_METHODS, list(given.methods), format_func=lambda m: words.value("method", m))),
+        }  # fmt: skip
+        st.caption(words("policies.promises"))
+        edited = st.data_editor(
+            queries.promise_frame(given), column_config=columns.promise_editor(words), num_rows="dynamic", hide_index=True, key=f"promises_{chosen}"
+        )  # fmt: skip
+        keep, publish = st.columns(2)
+        is_kept = keep.form_submit_button(words("policies.keep"), icon=":material/save:", width="stretch")
+        is_published = publish.form_submit_button(words("policies.publish"), icon=":material/publish:", type="primary", width="stretch")  # fmt: skip
+    written = queries.written_policy(options, edited)
+    problems = queries.policy_problems(source, written)
+    for problem in problems:
+        (st.error if problem.is_error else st.warning)(f"**{problem.where}**: {problem.sentence}")
+    if number is not None:
+        st.button(words("policies.withdraw"), icon=":material/undo:", type="tertiary", on_click=queries.withdraw_draft, args=(source, number))  # fmt: skip
+    if is_kept:
+        queries.save_draft(source, written, number)
+        st.session_state["policy_done"] = words("policies.kept")
+        st.rerun()
+    if is_published and not any(p.is_error for p in problems):
+        _publish(view, written, number)
+
+
+def _place(options: Sequence[str], chosen: str | None) -> int | None:
+    return options.index(chosen) if chosen in options else None
+
+
+def _publish(view: View, written: Any, number: int | None) -> None:
+    words = view.words
+    try:
+        with st.spinner(words("policies.publishing"), show_time=True):
+            queries.publish_policy(view.source, written, number)
+    except BackhaulError as error:
+        st.error(str(error))
+        return
+    st.session_state["policy_done"] = words("policies.published", day=words.day(written.valid_from))
+    st.rerun()
 
 
 def nothing(why: str) -> None:

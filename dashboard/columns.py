@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboard import queries
 from dashboard.i18n import Words
 
 Columns = dict[str, Any]
@@ -47,6 +48,46 @@ def cohorts(words: Words) -> Columns:
         "value": percent(words("returns.projected")), "low": percent(words("products.low")), "high": percent(words("products.high")),
         "maturity": percent(words("returns.maturity")),
     }  # fmt: skip
+
+
+def policies(words: Words) -> Columns:
+    """Show the versions of policies."""
+    return _of(
+        words, "policies", policy_id=("policy", text), valid_from=("since", day), valid_to=("until", day), country=("market", text), loyalty_tier=("tier", text),
+        window_days=("window", number), order_lines=("orders", number), returns=("returns", number),
+    )  # fmt: skip
+
+
+def terms(words: Words) -> Columns:
+    """Show the terms of one version."""
+    return _of(words, "policies", name=("term", text), value=("says", text))
+
+
+def promised(words: Words) -> Columns:
+    """Show the promises of one version."""
+    return _of(
+        words, "policies", promise_id=("promise", text), from_stage=("from", text), to_stage=("to", text), duration=("within", number),
+        duration_unit=("unit", text), responsible=("keeper", text),
+    )  # fmt: skip
+
+
+def promise_editor(words: Words) -> Columns:
+    """Let the promises of a policy be edited; every cell is wanted."""
+
+    def one_of(name: str, kind: str, options: tuple[str, ...]) -> Any:
+        return st.column_config.SelectboxColumn(words(f"policies.{name}"), options=options, format_func=lambda o: words.value(kind, o), required=True)  # fmt: skip
+
+    return {
+        "promise_id": st.column_config.TextColumn(words("policies.promise"), required=True),
+        "from_stage": one_of("from", "stage", queries.POLICY_STAGES), "to_stage": one_of("to", "stage", queries.POLICY_STAGES),
+        "duration": st.column_config.NumberColumn(words("policies.within"), min_value=0, required=True),
+        "duration_unit": one_of("unit", "duration_unit", queries.POLICY_UNITS), "responsible": one_of("keeper", "responsible", queries.POLICY_KEEPERS),
+    }  # fmt: skip
+
+
+def policy_changes(words: Words, one: str, other: str) -> Columns:
+    """Show what differs between two versions, under their names."""
+    return {"name": text(words("policies.term")), "first": text(one), "second": text(other)}
 
 
 def loads(words: Words) -> Columns:

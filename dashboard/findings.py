@@ -410,6 +410,20 @@ def moved(words: Words, changes: Sequence[tuple[str, str, str, str, Change]], na
     return most_important(found)
 
 
+def policies(words: Words, versions: pd.DataFrame) -> str:
+    """Say how many policies are in force, and since when the newest."""
+    current = versions[versions["valid_to"].isna()] if len(versions) else versions
+    if current.empty:
+        return words("finding.policies_none")
+    return words("finding.policies", n=words.number(current["policy_id"].nunique()), day=words.day(max(current["valid_from"])))  # fmt: skip
+
+
+def compared(words: Words, changes: pd.DataFrame) -> str:
+    """Say how many terms differ between two versions."""
+    terms = changes[changes["field"] != "valid_from"]
+    return words("finding.compared", n=words.number(len(terms))) if len(terms) else words("finding.compared_same")
+
+
 PAGE_OF = {
     "returns": "returns", "workload": "returns", "products": "products", "promises": "promises", "money": "margin", "carbon": "emissions",
     "circularity": "emissions", "data": "data",

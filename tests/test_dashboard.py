@@ -129,6 +129,8 @@ def test_every_table_has_its_columns_named(language: str) -> None:
     for maker in makers:
         wanted = {
             "currency": "EUR",
+            "one": "A",
+            "other": "B",
             "frame": pd.DataFrame({"counted_on": [pd.Timestamp("2026-01-31")], "counted": [1.0]}),
         }
         extra = {name: value for name, value in wanted.items() if name in inspect.signature(maker).parameters}
@@ -442,7 +444,8 @@ def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest
     ("page", "part"),
     [("returns", p) for p in ("cohorts", "change", "reasons", "customers", "places", "speed", "proof")]
     + [("products", p) for p in ("ranking", "one", "actions")]
-    + [("accounts", p) for p in ("booked", "bases", "shop")],
+    + [("accounts", p) for p in ("booked", "bases", "shop")]
+    + [("policies", p) for p in ("versions", "compare", "draft")],
 )
 def test_every_part_of_a_page_has_something_to_show(
     sample_settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, part: str, language: str
@@ -456,6 +459,30 @@ def test_every_part_of_a_page_has_something_to_show(
     chosen = next(control for control in opened.segmented_control if control.key == f"{page}_part")
     assert chosen.value == part
     assert len(opened.get("plotly_chart")) + len(opened.dataframe) + len(opened.subheader) > 0
+
+
+def test_a_policy_is_kept_as_a_draft_checked_and_published(
+    tmp_path: Path, tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = tmp_path / "warehouse"
+    for given in (tiny_settings.warehouse, tiny_settings.raw):
+        shutil.copytree(given, tmp_path / given.name)
+    shutil.copy(tiny_settings.key_file, tmp_path)
+    opened = app(warehouse, monkeypatch, policies_part=EN("policies.tab_draft")).run()
+    opened.switch_page("app_pages/policies.py").run()
+    window = next(n for n in opened.number_input if n.label == EN("policies.field_window_days"))
+    window.set_value(7)
+    opened.button[0].click().run()  # keep
+    assert EN("policies.kept") in said(opened)
+    assert next(iter(queries.drafts(queries.source(warehouse)).values())).count("window_days: 7") == 1
+    opened.selectbox(key="draft").select("draft 1").run()
+    assert "fewer than the 14" in said(opened)
+    window = next(n for n in opened.number_input if n.label == EN("policies.field_window_days"))
+    window.set_value(60)
+    next(b for b in opened.button if b.label == EN("policies.publish")).click().run(timeout=60)
+    assert not opened.exception
+    assert list(queries.policy_versions(queries.source(warehouse))["window_days"]) == [60, 30]
+    assert queries.drafts(queries.source(warehouse)) == {}
 
 
 def test_an_action_is_logged_from_the_catalogue_measured_and_withdrawn(
