@@ -29,7 +29,7 @@ STYLES = {"alba": ("dress", "Robe Alba"), "gala": ("dress", "Robe Gala"), "runne
 FACTS = (
     "order", "product", "unit_cost", "vat", "outbound_cost", "return", "reason", "policy", "leg", "leg_cost", "mass", "refund", "refund_line",
     "recovery", "disposition", "inspection", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
-    "stage_received", "stage_inspected", "stage_refunded", "stage_restocked",
+    "stage_received", "stage_inspected", "stage_refunded", "stage_restocked", "touch", "decline",
 )  # fmt: skip
 
 
@@ -104,7 +104,8 @@ def _lot(name: str, line: int | None, stages: dict[str, str], units: int = 1, **
         "order_line_key": line, "parcel_key": number, "parcel_id": f"shop:p-{name}", "source": "shop", "shop_id": "shop:fr", "channel": "web",
         **{s: order.get(s) for s in stamped}, "return_type": "withdrawal", "is_headline": True, "reason": "unknown", "method": "drop_off", "carrier": "Relais", "units": units,
         **times, "requested_on": min(times.values()).date(), "confirmed_at": confirmed, "confirmed_on": confirmed and confirmed.date(), "refunded_on": times["refunded_at"].date() if "refunded_at" in times else None,
-        "net_amount": order["net_amount"] / sold * units if order else None, "cost_amount": order["cost_amount"] / sold * units if order else None, "weight_kg": 0.4, **more,
+        "net_amount": order["net_amount"] / sold * units if order else None, "cost_amount": order["cost_amount"] / sold * units if order else None, "weight_kg": 0.4,
+        "vat_amount": order["vat_amount"] / sold * units if order else None, "manual_touches": {"a": 1, "b": 0, "c": 2, "d": 0, "e": 0, "f": 1}.get(name), **more,
     }  # fmt: skip
 
 

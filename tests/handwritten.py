@@ -125,6 +125,19 @@ def _share(by: str, part: str, of: str, of_name: str, name: str) -> str:
 _LOT_COST = "fact_return_line JOIN estimate_return_cost USING (return_lot_key)"
 _LEG_CARBON = "fact_return_leg JOIN estimate_leg_carbon USING (leg_key)"
 _COVERED = "count(*) AS legs, count(*) FILTER (kg_co2e IS NULL) AS unknown"
+_IN_FLOW = """requested_at IS NOT NULL AND restocked_at IS NULL AND disposed_at IS NULL AND cancelled_at IS NULL AND rejected_at IS NULL AND expired_at IS NULL
+    AND lost_at IS NULL AND return_type <> 'price_adjustment'"""
+# The way from request to refund in six pieces, each with the days spent in it until it ended, was stopped or T came.
+_SEGMENTS = f"""SELECT requested_on, stage, greatest(epoch_us(least(coalesce(done, t), coalesce(paid, t), coalesce(stop, t), t)) - epoch_us(begun), 0) / 86400e6 AS days
+    FROM (SELECT requested_on, t, paid, least(cancelled_at, rejected_at, expired_at, lost_at) AS stop, unnest([
+            {{stage: 'requested-approved', begun: requested_at, done: answered}}, {{stage: 'approved-handed_over', begun: answered, done: sent}},
+            {{stage: 'handed_over-carrier_scan', begun: sent, done: scanned}}, {{stage: 'carrier_scan-received', begun: scanned, done: came}},
+            {{stage: 'received-inspected', begun: came, done: looked}}, {{stage: 'inspected-refunded', begun: looked, done: paid}}], recursive := true)
+        FROM (SELECT *, least(refunded_at, exchanged_at) AS paid, coalesce(inspected_at, restocked_at, disposed_at) AS looked, coalesce(received_at, looked) AS came,
+                coalesce(carrier_scan_at, came) AS scanned, coalesce(handed_over_at, scanned) AS sent,
+                coalesce(approved_at, rejected_at, CASE WHEN coalesce(sent, paid) IS NOT NULL THEN requested_at END) AS answered
+            FROM fact_return_line JOIN {_OBSERVED} USING (source) WHERE requested_at IS NOT NULL))
+    WHERE begun IS NOT NULL"""
 _PASSED_RECEIPT = "coalesce(inspected_at, refunded_at)"
 _VALUES = {
     "sold_value": ("sum(net_amount * fx_rate) FILTER (units_sold <> 0)", "NULL"),
@@ -270,6 +283,29 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
         ("carrier",),
         "SELECT carrier, sum(probability) AS expected, count(*) AS open FROM estimate_promise JOIN estimate_breach_risk USING (return_key, promise_id) GROUP BY 1",
     ),
+    "days_waited": (("month",), f"SELECT {_RETURN_MONTH}, sum(days) AS days FROM ({_SEGMENTS}) GROUP BY 1"),
+    "stage_time_share": (("stage",), f"SELECT stage, sum(days) AS days FROM ({_SEGMENTS}) GROUP BY 1"),
+    "stage_reached": (
+        ("stage",),
+        """SELECT column_name.replace('_at', '') AS stage, sum(units) AS reached FROM (UNPIVOT (SELECT units, requested_at, approved_at, handed_over_at, carrier_scan_at, received_at,
+                inspected_at, refunded_at, restocked_at, cancelled_at, rejected_at, expired_at, lost_at FROM fact_return_line WHERE requested_at IS NOT NULL)
+            ON COLUMNS(* EXCLUDE units) INTO NAME column_name VALUE reached_at) GROUP BY 1""",
+    ),
+    "decline_share": (("decline_reason",), "SELECT decline_reason, sum(units) AS declined FROM fact_return_line WHERE rejected_at IS NOT NULL GROUP BY 1"),
+    "manual_touches": (("month",), f"SELECT {_RETURN_MONTH}, sum(manual_touches) AS touches, count(*) AS lines FROM fact_return_line WHERE lot_no = 1 AND manual_touches IS NOT NULL GROUP BY 1"),
+    "no_touch_share": (("country",), "SELECT country, count(*) FILTER (manual_touches = 0) AS untouched, count(*) AS lines FROM fact_return_line WHERE lot_no = 1 AND manual_touches IS NOT NULL GROUP BY 1"),
+    "stock_gap": (
+        ("place_id",),
+        f"""SELECT place_id, sum(units) FILTER (restocked_at IS NULL OR restocked_at > inspected_at + INTERVAL 48 HOUR) AS gap, sum(units) AS fit
+            FROM fact_return_line JOIN {_OBSERVED} USING (source) WHERE outcome = 'resold_as_new' AND inspected_at <= t - INTERVAL 48 HOUR GROUP BY 1""",
+    ),
+    "refund_as_due": (
+        ("month",),
+        f"""SELECT {_RETURN_MONTH}, count(*) FILTER (abs(refund_amount::DOUBLE - net_amount::DOUBLE - vat_amount::DOUBLE) < 0.02) AS "right", count(*) AS paid FROM fact_return_line
+            WHERE refunded_at IS NOT NULL AND refund_amount IS NOT NULL AND net_amount IS NOT NULL AND vat_amount IS NOT NULL GROUP BY 1""",
+    ),
+    "units_waiting": (("place_id",), f"SELECT place_id, sum(units) AS waiting FROM fact_return_line WHERE {_IN_FLOW} GROUP BY 1"),
+    "margin_waiting": (("place_id",), f"SELECT place_id, sum((net_amount::DOUBLE - cost_amount::DOUBLE) * fx_rate) AS margin FROM fact_return_line WHERE {_IN_FLOW} GROUP BY 1"),
     # -- money
     "gross_margin": (("category",), f"SELECT category, sum({_MARGIN}) AS margin FROM fact_order_line WHERE units_sold <> 0 GROUP BY 1"),
     "margin_reversed": (("month",), _monthly("ordered_on", _MARGIN, "reversed", f"fact_return_line WHERE {_UNDONE}")),

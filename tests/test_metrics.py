@@ -81,6 +81,13 @@ BY_HAND: dict[str, float] = {
     "days_to_restock": 13,  # a 9, b 13; c was disposed of
     "days_to_restock_from_receipt": 8,  # a 4, b 8
     "breach_risk": (0.1 + 0.7) / 2,
+    "days_waited": 8 + 7 + 26 + (3 + 2 / 24) + 1 + 29,  # a b c to the refund, d to T, e and f to their stop
+    "manual_touches": 4 / 6,  # a 1, c 2, f 1
+    "no_touch_share": 3 / 6,  # b d e
+    "stock_gap": 1,  # a: inspected on the 18th, on sale on the 21st
+    "refund_as_due": 1,  # a 50 + 10, c 80 + 16
+    "units_waiting": 1,  # d
+    "margin_waiting": 30,
     "gross_margin": 290,  # 520 - 230
     "margin_reversed": 30 + 50 + 30 + 30,  # a c d g; b is an exchange
     "return_cost": (4 + 2 + 3) + (4 + 2 + 8) + (6 + 2 + 30 - 5) + 3,  # 59
@@ -115,6 +122,13 @@ IN_GROUPS: list[tuple[str, tuple[str, ...], dict[tuple[Any, ...], float]]] = [
     ("stage_days(0.5)", ("stage",), {
         ("requested-approved",): 1 / 24, ("requested-handed_over",): 1, ("handed_over-carrier_scan",): 1, ("carrier_scan-received",): 3, ("received-inspected",): 1,
         ("inspected-refunded",): 2, ("inspected-restocked",): 3}),
+    ("stage_time_share", ("stage",), {
+        ("requested-approved",): 29 / 1778, ("approved-handed_over",): 811 / 1778, ("handed_over-carrier_scan",): 240 / 1778, ("carrier_scan-received",): 170 / 1778,
+        ("received-inspected",): 72 / 1778, ("inspected-refunded",): 456 / 1778}),
+    ("stage_time_share", ("responsible",), {("customer",): 811 / 1778, ("carrier",): 410 / 1778, ("retailer",): 557 / 1778}),
+    ("stage_reached", ("stage",), {("requested",): 6, ("approved",): 5, ("handed_over",): 4, ("carrier_scan",): 3, ("received",): 3, ("inspected",): 3, ("refunded",): 2,
+        ("restocked",): 2, ("cancelled",): 1, ("expired",): 1}),
+    ("promise_broken", ("lane",), {("FR / drop_off / Relais",): 0, ("DE / drop_off / Relais",): 2, ("GB / drop_off / Relais",): 0}),
     ("promise_at", ("promise_id",), {("refund",): 24, ("legal_refund",): 26}),
     ("value_in_flow", ("stage",), {("under_way",): 20}),
     # shrunk: (r + a) / (n + a + b), n in expected units: alba 3 of 2+1+.95, gala 1 of 1 (line 7 is not delivered), runner 1 of 2
@@ -140,6 +154,23 @@ def test_groups_by_hand(build: Build, key: str, by: tuple[str, ...], expected: d
     assert dict(zip(names, found["value"], strict=True)) == pytest.approx(expected, abs=1e-9)
 
 
+def test_what_is_wrong_with_a_request_a_refund_and_a_shelf(tmp_path: Path) -> None:
+    """e is declined as used; c is paid 90 instead of 96; a is on sale 40 hours after inspection."""
+    lots = [dict(lot) for lot in hand_build.LOTS]
+    by_name = {lot["return_line_id"].split(":")[1]: lot for lot in lots}
+    by_name["e"] |= {"rejected_at": by_name["e"].pop("cancelled_at"), "decline_reason": "used"}
+    by_name["c"] |= {"refund_amount": 90}
+    by_name["a"] |= {"restocked_at": hand_build.at("2025-11-20 01")}
+    with rebuilt(tmp_path, fact_return_line=lots) as build:
+        found = metrics.answer(build, "decline_share", by=("decline_reason",))
+        assert found[["decline_reason", "value"]].to_numpy().tolist() == [["used", 1.0]]
+        assert value(build, "refund_as_due") == 0.5
+        assert value(build, "stock_gap") == 0
+        assert value(build, "stock_gap", as_of=date(2025, 11, 20)) == 0
+        early = metrics.answer(build, "stock_gap", as_of=date(2025, 11, 19)).iloc[0]
+        assert early["reason"] == "nothing fit for sale in this selection"  # 48 hours have not passed
+
+
 def test_every_metric_has_a_number_by_hand() -> None:
     elsewhere = {
         "ultimate_return_rate",
@@ -149,6 +180,7 @@ def test_every_metric_has_a_number_by_hand() -> None:
         "window_return_rate",
         "own_part",
         "probability_above_category",
+        "decline_share",
     }
     checked = {k.split("(")[0] for k in BY_HAND} | {k.split("(")[0] for k, _, _ in IN_GROUPS} | elsewhere
     assert {m.key for m in metrics.catalogue()} == checked

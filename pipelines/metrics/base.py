@@ -75,7 +75,7 @@ class Time:
         """T of the row's source."""
         return self.after(0)
 
-    def after(self, days: int) -> Expression:
+    def after(self, days: float) -> Expression:
         """Give the instant so many days after T of the row's source."""
         ends = {
             s: literal_instant((t if self.as_of is None else min(t, self.as_of.replace(tzinfo=None))) + timedelta(days))

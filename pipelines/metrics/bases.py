@@ -51,7 +51,7 @@ _PRODUCT = (
 )
 _RETURN = (
     "product_id", "has_several_sizes", "window_days", "return_type", "note_terms", "method", "carrier", "place_id", "condition",
-    "inspection_outcome", "disposition", "outcome", "currency",
+    "inspection_outcome", "disposition", "outcome", "decline_reason", "currency",
 )  # fmt: skip
 
 
@@ -143,6 +143,18 @@ def _waiting(now: Time) -> Expression:
     )  # fmt: skip
 
 
+def return_channel(table: FromClause) -> Expression:
+    """Say where the goods are given back: in a store, or as a parcel."""
+    return case((table.c.method == literal_column("'store'"), literal_column("'store'")), else_=literal_column("'parcel'"))  # fmt: skip
+
+
+def lane(table: FromClause) -> Expression:
+    """Name market, method and carrier together: the lane that a promise is made for."""
+    parts = [func.coalesce(table.c[n], literal_column("'-'")) for n in ("country", "method", "carrier")]
+    slash = literal_column("' / '", String)
+    return parts[0] + slash + parts[1] + slash + parts[2]
+
+
 @cache
 def _taxonomy(column: str) -> dict[str, str]:
     """Read who can prevent each normalised reason, or its family, from data/reasons.csv."""
@@ -181,7 +193,12 @@ LOT_IDS = (
     lots.c.confirmed_on,
 )
 LOT_COLUMNS = (*_PRODUCT, *_RETURN)
-LOT_DIMENSIONS: dict[str, Any] = {**_named(lots, *LOT_COLUMNS), **_reasons(lots)}
+LOT_DIMENSIONS: dict[str, Any] = {
+    **_named(lots, *LOT_COLUMNS),
+    **_reasons(lots),
+    "return_channel": return_channel(lots),
+    "lane": lane(lots),
+}
 LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on, "refund": lots.c.refunded_on}
 LOTS = Base(
     "lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS, joins=_curve(lots)
@@ -194,7 +211,7 @@ _CREDITS = matches.join(
 ).join(bought, bought.c.order_line_key == matches.c.order_line_key)
 CREDITS = Base(
     "credits", _CREDITS, {"order": matches.c.ordered_on, "return": credited.c.requested_on, "refund": credited.c.refunded_on},
-    {**_named(credited, *_RETURN), **_named(bought, *_ORDER), **_reasons(credited)}, credited.c.confirmed_at, _clock(bought), {},
+    {**_named(credited, *_RETURN), **_named(bought, *_ORDER), **_reasons(credited), "return_channel": return_channel(credited)}, credited.c.confirmed_at, _clock(bought), {},
     (credited.c.return_line_id, credited.c.return_id, credited.c.requested_on, credited.c.product_id, matches.c.units, credited.c.reason, credited.c.inspection_outcome, credited.c.confirmed_on), joins=_curve(bought),
 )  # fmt: skip
 
@@ -288,7 +305,7 @@ _PROMISE_WAIT: dict[str, Sql] = {
     "hours": lambda now: whole_hours(promises.c.started_at, _promise_end(now)),
 }
 PROMISES = Base(
-    "promises", promises, {"return": promises.c.requested_on}, _named(promises, *_PROMISE), promises.c.requested_at,
+    "promises", promises, {"return": promises.c.requested_on}, {**_named(promises, *_PROMISE), "return_channel": return_channel(promises), "lane": lane(promises)}, promises.c.requested_at,
     {**_PROMISE_WAIT, "state": lambda now: promise_state(promises.c, now.at)}, {"state": lambda now: promise_state(promises.c, now.at)},
     (promises.c.return_id, promises.c.promise_id, promises.c.requested_on, promises.c.started_at, promises.c.due_at, promises.c.ended_at, promises.c.stopped_by, promises.c.units),
 )  # fmt: skip
@@ -446,7 +463,7 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
             else_=now.at,
         )
 
-    dimensions = {**_named(table, *LOT_COLUMNS), **_reasons(table), "stage": c.stage}
+    dimensions = {**_named(table, *LOT_COLUMNS), **_reasons(table), "stage": c.stage, "return_channel": return_channel(table), "lane": lane(table)}  # fmt: skip
     details: dict[str, Sql] = {
         "cause": lambda now: ended(now)[0],
         "hours": lambda now: whole_hours(c.begun_at, ended(now)[1]),
@@ -474,3 +491,89 @@ def passed(end: str) -> Expression:
     if not later:
         return cast(null(), DateTime)
     return lots.c[later[0]] if len(later) == 1 else func.coalesce(*(lots.c[n] for n in later))
+
+
+# -- where the time goes -----------------------------------------------------------------------------------------------
+
+SEGMENTS = {
+    "requested-approved": ("asked", "answered", "retailer"),
+    "approved-handed_over": ("answered", "sent", "customer"),
+    "handed_over-carrier_scan": ("sent", "scanned", "carrier"),
+    "carrier_scan-received": ("scanned", "came", "carrier"),
+    "received-inspected": ("came", "looked", "retailer"),
+    "inspected-refunded": ("looked", "paid", "retailer"),
+}
+"""The way from request to refund in pieces that follow each other: from, to, and whose time it is."""
+_FUNNEL = (
+    "requested_at", "approved_at", "handed_over_at", "carrier_scan_at", "received_at", "inspected_at", "refunded_at", "restocked_at",
+    "cancelled_at", "rejected_at", "expired_at", "lost_at",
+)  # fmt: skip
+
+
+def _filled() -> dict[str, Expression]:
+    """Give when each stage was reached at the latest: one nobody recorded, when the next was; an answer nobody recorded, at once."""
+    c = lots.c
+    paid = func.least(c.refunded_at, c.exchanged_at)
+    looked = func.coalesce(c.inspected_at, c.restocked_at, c.disposed_at)
+    came = func.coalesce(c.received_at, looked)
+    scanned = func.coalesce(c.carrier_scan_at, came)
+    sent = func.coalesce(c.handed_over_at, scanned)
+    answered = func.coalesce(
+        c.approved_at, c.rejected_at, case((func.coalesce(sent, paid).is_not(None), c.requested_at))
+    )
+    return {
+        "asked": c.requested_at,
+        "answered": answered,
+        "sent": sent,
+        "scanned": scanned,
+        "came": came,
+        "looked": looked,
+        "paid": paid,
+    }
+
+
+def segment_base() -> Base:
+    """Give one row a lot and piece of its way from request to refund, with the days spent in it up to T.
+
+    Pieces follow each other, so that they add up to the whole; a piece that is still open counts up to T, one that was stopped up
+    to its stop. What the refund overtook (money given before the goods came) is left out after the refund.
+    """
+    filled = _filled()
+    names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
+    arms = [
+        select(
+            *(lots.c[n] for n in dict.fromkeys(names)), lots.c.return_line_id, lots.c.return_id, lots.c.units, literal_column(f"'{piece}'").label("stage"), literal_column(f"'{whose}'").label("responsible"),
+            filled[start].label("begun_at"), filled[end].label("done_at"), filled["paid"].label("paid_at"), func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at, lots.c.lost_at).label("stopped_at"),
+        ).where(filled["asked"].is_not(None), filled[start].is_not(None))
+        for piece, (start, end, whose) in SEGMENTS.items()
+    ]  # fmt: skip
+    table = union_all(*arms).subquery("segment")
+    c = table.c
+
+    def until(now: Time) -> Expression:
+        ends = [case((now.happened(c[n]), c[n]), else_=now.at) for n in ("done_at", "paid_at", "stopped_at")]
+        return func.least(*ends, now.at)
+
+    def days(now: Time) -> Expression:
+        return double(func.greatest(seconds_between(c.begun_at, until(now)), double(0))) / double(86400)
+
+    dimensions = {**_named(table, *LOT_COLUMNS), **_reasons(table), "stage": c.stage, "responsible": c.responsible, "return_channel": return_channel(table), "lane": lane(table)}  # fmt: skip
+    ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
+    return Base("segments", table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.begun_at, {"days": days}, {}, ids)  # fmt: skip
+
+
+def funnel_base() -> Base:
+    """Give one row a lot and stage it reached, also cancelled, declined, expired and lost."""
+    names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
+    arms = [
+        select(
+            *(lots.c[n] for n in dict.fromkeys(names)), lots.c.return_line_id, lots.c.return_id, lots.c.units,
+            literal_column(f"'{stage.removesuffix('_at')}'").label("stage"), lots.c[stage].label("reached_at"),
+        ).where(lots.c.requested_at.is_not(None), lots.c[stage].is_not(None))
+        for stage in _FUNNEL
+    ]  # fmt: skip
+    table = union_all(*arms).subquery("reached")
+    c = table.c
+    dimensions = {**_named(table, *LOT_COLUMNS), **_reasons(table), "stage": c.stage, "return_channel": return_channel(table), "lane": lane(table)}  # fmt: skip
+    ids = (c.return_line_id, c.return_id, c.stage, c.reached_at, c.units)
+    return Base("reached", table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.reached_at, {}, {}, ids)  # fmt: skip

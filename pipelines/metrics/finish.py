@@ -121,8 +121,11 @@ def _missing(legs: int, unknown: int, what: str) -> str:
     return f"{ONLY}{legs - unknown:,} of {legs:,} {what} have an emission factor: the value is of these alone"
 
 
-def share_of_whole(name: str, of: tuple[str, ...] | None, nothing: str) -> Finish:
-    """Give each group's part of the whole: of the groups that differ only in `of` (in everything but time when None)."""
+def share_of_whole(name: str, of: tuple[str, ...] | None, nothing: str, *, interval: bool = True) -> Finish:
+    """Give each group's part of the whole: of the groups that differ only in `of` (in everything but time when None).
+
+    What is summed counts units or lines where an `interval` is given.
+    """
 
     def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
         keys, sums = summed(frame, ask.by, [name])
@@ -137,6 +140,8 @@ def share_of_whole(name: str, of: tuple[str, ...] | None, nothing: str) -> Finis
         whole_array = np.broadcast_to(np.asarray(whole, dtype=float), (len(keys),))
         with np.errstate(invalid="ignore", divide="ignore"):
             value = np.where(whole_array > 0, sums[name] / whole_array, np.nan)
+        if not interval:
+            return answer_frame(keys, value, n=whole_array, reason=np.where(whole_array > 0, "", nothing))
         low, high = rate_models.wilson(np.clip(sums[name], 0, None), whole_array, ask.level, design_effect(build))
         return answer_frame(keys, value, low, high, whole_array, np.where(whole_array > 0, "", nothing))
 

@@ -1,11 +1,23 @@
 """Metrics of promises and stage times. Declarations only."""
 
-from sqlalchemy import and_, literal_column
+from sqlalchemy import and_, func, literal_column, or_
 
 from pipelines.metrics import finish
 from pipelines.metrics.base import Measure, Metric, Only, Sum, Text, Time, always, measure
-from pipelines.metrics.bases import PROMISES, RISKS, STAGE_PAIRS, promises, risks, stage_base
-from pipelines.warehouse.engine import Expression
+from pipelines.metrics.bases import (
+    LOTS,
+    PROMISES,
+    RISKS,
+    STAGE_PAIRS,
+    funnel_base,
+    lots,
+    promises,
+    risks,
+    segment_base,
+    stage_base,
+    units,
+)
+from pipelines.warehouse.engine import Expression, double, seconds_between
 
 
 def _legal(_: Time) -> Expression:
@@ -18,9 +30,12 @@ def _due_soon(now: Time) -> Expression:
     return and_(_legal(now), due > now.at, due <= now.after(5), now.happened(promises.c.handed_over_at), *running)
 
 
+GAP_HOURS = 48.0
 RETURNS = measure("returns", Sum(PROMISES, always))
 LEGAL = measure("returns", Sum(PROMISES, always, _legal))
 STAGES = stage_base("stages", STAGE_PAIRS)
+SEGMENTS, REACHED = segment_base(), funnel_base()
+WAITED = measure("days", Sum(SEGMENTS, SEGMENTS.details["days"]))
 
 
 def _waits(name: str, start: str, end: str) -> Measure:
@@ -29,6 +44,40 @@ def _waits(name: str, start: str, end: str) -> Measure:
 
 def _started(now: Time) -> Expression:
     return now.happened(promises.c.started_at)
+
+
+def _line(now: Time) -> Expression:
+    """Count return lines whose source tells what is done by hand: their first lots."""
+    return and_(lots.c.lot_no == literal_column("1"), lots.c.manual_touches.is_not(None))
+
+
+def _sellable_for(now: Time, hours: float) -> Expression:
+    """Say whether goods found fit to be sold as new have been so for some hours."""
+    return and_(lots.c.outcome == literal_column("'resold_as_new'"), now.happened(lots.c.inspected_at), lots.c.inspected_at <= now.after(-hours / 24))  # fmt: skip
+
+
+def _not_back(now: Time, hours: float) -> Expression:
+    late = seconds_between(lots.c.inspected_at, lots.c.restocked_at) > double(hours * 3600)
+    return or_(now.open(lots.c.restocked_at), late)
+
+
+def _in_flow(now: Time) -> Expression:
+    """Say whether units are on their way back: asked for, and neither on sale again, out of the flow nor stopped."""
+    ends = ("restocked_at", "disposed_at", "cancelled_at", "rejected_at", "expired_at", "lost_at")
+    return and_(now.happened(lots.c.requested_at), *(now.open(lots.c[n]) for n in ends), lots.c.return_type != literal_column("'price_adjustment'"))  # fmt: skip
+
+
+def _due_amount(_: Time) -> Expression:
+    """Give what is due for a lot: its price with VAT, less nothing; a fee is taken off by the policy, once a return."""
+    return double(lots.c.net_amount) + double(lots.c.vat_amount)
+
+
+def _was_paid(now: Time) -> Expression:
+    return and_(now.happened(lots.c.refunded_at), lots.c.refund_amount.is_not(None), lots.c.net_amount.is_not(None), lots.c.vat_amount.is_not(None))  # fmt: skip
+
+
+def _as_due(now: Time) -> Expression:
+    return and_(_was_paid(now), func.abs(double(lots.c.refund_amount) - _due_amount(now)) < double(0.02))
 
 
 def _in(*states: str) -> Only:
@@ -99,5 +148,66 @@ METRICS = (
         Text("Mean probability that an open, not yet due promise will be broken.", "Probabilité moyenne qu'une promesse ouverte et pas encore échue soit rompue."),
         "sum of probabilities", "open promises", "mean probability", "share", "return", "down", ("return", "policy"),
         (measure("expected", Sum(RISKS, lambda _: risks.c.probability)), measure("open", Sum(RISKS, always))), finish.ratio_of("expected", "open", nothing="no open promise in this selection"), family="promises",
+    ),
+    Metric(
+        "days_waited", Text("Days waited", "Jours d'attente"),
+        Text("Days that the returns asked for on these days have waited so far, from request to refund, open ones included.", "Jours d'attente cumulés des retours demandés ces jours-là, de la demande au remboursement, retours en cours compris."),
+        "days from request to refund, up to now", "", "sum of days of return lines", "days", "return", "down", ("return", "stage_requested", "stage_refunded"), (WAITED,), family="promises",
+    ),
+    Metric(
+        "stage_time_share", Text("Where the time goes", "Où passe le temps"),
+        Text("Share of the days waited so far that each stage takes; open returns count up to now, so nothing slow is left out.", "Part des jours d'attente que prend chaque étape ; les retours en cours comptent jusqu'à maintenant."),
+        "days in the stage", "days of all stages", "days in the stage / days of all stages", "share", "return", "none", ("return", "stage_requested", "stage_refunded"), (WAITED,),
+        finish.share_of_whole("days", ("stage", "responsible"), "nothing has waited in this selection", interval=False), whole=("stage", "responsible"), family="promises",
+    ),
+    Metric(
+        "stage_reached", Text("Units that got so far", "Unités arrivées à ce stade"),
+        Text("Units asked back on these days that reached each stage, or were cancelled, declined, expired or lost.", "Unités demandées ces jours-là arrivées à chaque étape, ou annulées, refusées, expirées ou perdues."),
+        "units that reached the stage", "", "sum of units", "units", "return", "none", ("return", "stage_requested"), (measure("reached", Sum(REACHED, lambda _: REACHED.table.c.units, lambda now: now.happened(REACHED.table.c.reached_at))),),
+        required=("stage",), family="promises",
+    ),
+    Metric(
+        "decline_share", Text("Why requests are declined", "Motifs de refus"),
+        Text("Share of the declined units that each reason makes up.", "Part des unités refusées que représente chaque motif."),
+        "units declined for the reason", "units declined", "declined for the reason / declined", "share", "return", "none", ("return", "decline"),
+        (measure("declined", Sum(LOTS, units(), lambda now: now.happened(lots.c.rejected_at))),), finish.share_of_whole("declined", ("decline_reason",), "nothing declined in this selection"),
+        whole=("decline_reason",), family="workload",
+    ),
+    Metric(
+        "manual_touches", Text("Steps by hand per return", "Gestes manuels par retour"),
+        Text("Steps that a person did by hand, per return line.", "Étapes faites à la main, par ligne de retour."),
+        "steps by hand", "return lines", "steps by hand / return lines", "count", "return", "down", ("return", "touch"),
+        (measure("touches", Sum(LOTS, lambda _: lots.c.manual_touches, _line)), measure("lines", Sum(LOTS, always, _line))), finish.ratio_of("touches", "lines", nothing="no return line in this selection"), family="workload",
+    ),
+    Metric(
+        "no_touch_share", Text("Settled without a hand", "Traités sans intervention"),
+        Text("Share of the return lines in which nobody had to do a step by hand.", "Part des lignes de retour sans aucune étape manuelle."),
+        "return lines without a step by hand", "return lines", "untouched / return lines", "share", "return", "up", ("return", "touch"),
+        (measure("untouched", Sum(LOTS, always, lambda now: and_(_line(now), lots.c.manual_touches == literal_column("0")))), measure("lines", Sum(LOTS, always, _line))),
+        finish.ratio_of("untouched", "lines", interval=True, nothing="no return line in this selection"), family="workload",
+    ),
+    Metric(
+        "stock_gap", Text("Sellable, not on sale after 48 h", "Vendables, pas en vente après 48 h"),
+        Text("Share of the units found fit to be sold as new that were not on sale 48 hours after inspection.", "Part des unités jugées vendables comme neuves et pas en vente 48 heures après le contrôle."),
+        "units not on sale in time", "units fit for sale inspected at least 48 hours ago", "not on sale within 48 h / fit for sale", "share", "return", "down", ("return", "stage_inspected", "stage_restocked", "disposition"),
+        (measure("gap", Sum(LOTS, units(), lambda now: and_(_sellable_for(now, GAP_HOURS), _not_back(now, GAP_HOURS)))), measure("fit", Sum(LOTS, units(), lambda now: _sellable_for(now, GAP_HOURS)))),
+        finish.ratio_of("gap", "fit", interval=True, nothing="nothing fit for sale in this selection"), family="workload",
+    ),
+    Metric(
+        "refund_as_due", Text("Refunds of the right amount", "Remboursements du bon montant"),
+        Text("Share of the refunded lots paid back at their price with VAT, to the cent.", "Part des lots remboursés à leur prix TTC, au centime."),
+        "lots paid as due", "lots paid", "paid as due / paid", "share", "return", "up", ("return", "stage_refunded", "vat", "refund|refund_line"),
+        (measure("right", Sum(LOTS, always, _as_due)), measure("paid", Sum(LOTS, always, _was_paid))), finish.ratio_of("right", "paid", interval=True, nothing="nothing refunded in this selection"), family="money",
+    ),
+    Metric(
+        "units_waiting", Text("Units on their way back", "Unités en cours de retour"),
+        Text("Units asked back that are neither on sale again, out of the flow nor stopped, by where they wait.", "Unités demandées en retour ni remises en vente, ni sorties du flux, ni arrêtées, selon l'endroit où elles attendent."),
+        "units in the flow", "", "sum of units", "units", "return", "down", ("return", "stage_requested"), (measure("waiting", Sum(LOTS, units(), _in_flow)),), family="workload",
+    ),
+    Metric(
+        "margin_waiting", Text("Margin waiting to be sold again", "Marge en attente de revente"),
+        Text("Net price less purchase cost of the units on their way back: what their sale would bring again; without VAT.", "Prix net moins coût d'achat des unités en cours de retour : ce que leur revente rapporterait ; hors TVA."),
+        "margin of units in the flow", "", "sum of (net - cost)", "money", "return", "down", ("return", "unit_cost", "stage_requested", "fx"),
+        (measure("margin", Sum(LOTS, lambda now: (double(lots.c.net_amount) - double(lots.c.cost_amount)) * lots.c.fx_rate, _in_flow)),), family="money",
     ),
 )  # fmt: skip

@@ -517,14 +517,19 @@ def _portal(rng: Rng, s: Simulation, writer: Writer) -> None:
     carrier_names = [*p["carriers"], p["trunk_carrier"]]
     when = spoiled(plan, when, is_early=True)
     when = np.where((plan.kind == LATE_EDIT) & ~asked, when - 60, when)
+    decided = [PORTAL.index("approved"), PORTAL.index("rejected")]
+    share = np.cumsum(list(p["decline_reasons"].values()))
+    spread = (rows["order_no"][row] * 0.6180339887) % 1  # even, and the same for a given order
+    declined = np.where(event == decided[1], np.searchsorted(share, spread).clip(max=len(share) - 1), -1)
     columns = _return_columns(s, row, plan.kind) | {
         "event": words(event, PORTAL), "lot_no": np.ones(len(row), np.int64), "occurred_at": times(when), "recorded_at": times(plan.recorded), "units": rows["units"][row],
         "carrier": words(np.where(asked, back["carrier"][rows["of"][row]], -1), carrier_names), "method": words(np.where(asked, back["method"][rows["of"][row]], -1), METHODS), "reason_raw": words(reason, wordings), "note_terms": words(note, note_words),
         "return_type": words(np.where(asked, _types(s, row), -1), RETURN_TYPES), "has_parcel": (s.rows["kind"][row] != VOID),
         "customer": pa.array(s.lines["customer"][rows["line"][row]] + 100000, mask=rows["stray"][row] == 0),
+        "decline_reason": words(declined, list(p["decline_reasons"])), "is_manual": np.isin(event, decided) & back["is_manual"][rows["of"][row]],
     }  # fmt: skip
     select = [*_event_ids("portal"), f"CASE WHEN has_parcel THEN {PARCEL_ID} END AS parcel_id", "event", iso("occurred_at"), f"CASE kind WHEN {BAD_NUMBER} THEN '\"deux\"'::JSON ELSE units::VARCHAR::JSON END AS units", "carrier", "method", "reason_raw", "note_terms",
-              "return_type", "product AS product_id", "'C' || customer AS customer_id", "country", "shop AS shop_id", "'portal' AS system", iso("recorded_at")]  # fmt: skip
+              "return_type", "decline_reason", "is_manual", "product AS product_id", "'C' || customer AS customer_id", "country", "shop AS shop_id", "'portal' AS system", iso("recorded_at")]  # fmt: skip
     writer.write("portal/return_event.portal{}.ndjson", columns, select, plan, labels)
     writer.note("portal/return_event.portal.ndjson", "without_order", seen)
 

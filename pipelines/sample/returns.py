@@ -273,6 +273,7 @@ def timeline(rng: Rng, world: World, network: Network, lines: Columns, rows: Col
 
     manual = rng.random(n) >= p["approval"]["automatic_share"]
     decided = np.where(manual, delay(rng, n, p["approval"]["median"], p["approval"]["p90"]), 30 + 240 * rng.random(n))
+    back["is_manual"] = manual
     void = kind == VOID
     how = np.where(void, pick(rng, n, list(p["void_requests"].values())), -1)
     approved = requested + np.floor(decided)

@@ -34,6 +34,7 @@ REASONS = (
     "size_small", "size_large", "fit_other", "colour_style", "not_as_described", "quality_defect", "damaged_transit",
     "wrong_item", "late", "changed_mind", "bracketing", "gift", "fraud_abuse", "other", "unknown",
 )  # fmt: skip
+DECLINE_REASONS = ("outside_window", "final_sale", "hygiene", "used", "not_ours", "other")
 LINE_TYPES = ("goods", "shipping", "fee", "discount", "gift_card", "adjustment", "write_off")
 PLACE_KINDS = (
     "store", "drop_off", "locker", "hub", "returns_centre", "warehouse", "refurbisher", "recycler", "landfill", "customer_area",
@@ -128,6 +129,8 @@ return_event = _log(
     _col("reason_raw", String, "Reason as the source words it; normalised by data/reasons.csv"),
     _col("note_terms", String, "Free note of the customer in a file; the concepts it speaks of in the log", personal="terms"),
     _col("return_type", String, "Legal or commercial nature of the return", values=RETURN_TYPES),
+    _col("decline_reason", String, "Why a request was rejected", values=DECLINE_REASONS),
+    _col("is_manual", Boolean, "True when a person did it by hand, false when a system did; empty when the source does not say"),
     _col("product_id", String, "SKU, when the order line is unknown"),
     _col("customer_id", String, "Customer, when the order line is unknown; a keyed hash in the log", personal="hash"),
     _col("country", String, "Market, when the order line is unknown"),
@@ -450,7 +453,8 @@ fact_return_line = _star(
     _c("reason", String, "Normalised reason"), _c("note_terms", String, "Concepts of the customer's note, of data/note_words.csv, blanks between"),
     _c("method", String, "How it was handed over"), _c("carrier", String, "Carrier of the return"),
     _c("place_id", String, "Site that received the units, or where they wait"), _c("condition", String, "Condition found"), _c("inspection_outcome", String, "match, empty, swapped, worn or missing_part"), _c("disposition", String, "What was done"),
-    _c("outcome", String, "Outcome of the disposition"),
+    _c("outcome", String, "Outcome of the disposition"), _c("decline_reason", String, "Why it was rejected"),
+    _c("manual_touches", Integer, "Events of the return line that a person did by hand, on its first lot, 0 on others; empty when the source does not say"),
     _c("units", Integer, "Units of the lot"),
     *(_c(name, DateTime, "UTC; empty until it happens") for name in STAGE_TIMES),
     _c("requested_on", Date, "Return date: shop's local day of the request, else of the first event"),

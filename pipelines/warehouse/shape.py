@@ -470,6 +470,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             coalesce(min(carrier) FILTER (event = 'carrier_scan'), min(carrier)) AS carrier,
             min(product_id) AS product_id, max(product_key) AS product_key, max(customer_key) AS customer_key, min(policy_id) AS policy_id, min(country) AS country, min(shop_id) AS shop_id, max(shop_key) AS shop_key,
             bool_or(event = 'delivery_refused' OR event = 'returned_to_sender') AS is_refused, bool_or(event = 'uncollected') AS is_uncollected,
+            CASE WHEN count(is_manual) > 0 THEN count(*) FILTER (is_manual) END::INTEGER AS manual_touches, min(decline_reason) FILTER (event = 'rejected') AS decline_reason,
             sum(amount) FILTER (event = 'credited') AS credited_amount, min(currency) FILTER (event = 'credited') AS credited_currency, min(units) AS fewest,
             coalesce(sum(units) FILTER (event = 'requested'), greatest(sum(units) FILTER (event = 'received'), sum(units) FILTER (event = 'inspected'),
                 sum(units) FILTER (event IN ('credited', 'refunded')), max(units)))::INTEGER AS line_units,
@@ -526,7 +527,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                     WHEN t.exchanged_at IS NOT NULL THEN 'exchange' ELSE 'withdrawal' END AS return_type,
                 coalesce(o.is_exchange, false) AS of_exchange,
                 coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_terms, r.method, r.carrier, t.place_id, t.condition, t.inspection_outcome, t.disposition, q.outcome,
-                t.units, {", ".join("coalesce(t.refunded_at, f.refunded_at) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
+                r.decline_reason, CASE WHEN t.lot_no = 1 THEN r.manual_touches ELSE r.manual_touches * 0 END AS manual_touches, t.units, {", ".join("coalesce(t.refunded_at, f.refunded_at) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
                 least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, f.refunded_at, t.restocked_at, t.disposed_at, t.refused_at) AS any_confirmed_at,
                 CASE WHEN t.cancelled_at IS NULL AND t.rejected_at IS NULL AND t.expired_at IS NULL THEN any_confirmed_at END AS confirmed_at,
                 coalesce(o.net_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units, r.credited_amount * t.units / r.line_units) AS net_amount,
@@ -653,7 +654,7 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
     }  # fmt: skip
     of_return = {
         "reason": "nullif(reason, 'unknown')", "disposition": "disposition", **{f"stage_{s}": f"{s}_at" for s in schema.STAGES},
-        "method": "method", "carrier": "carrier", "inspection": "inspection_outcome", "return": "1",
+        "method": "method", "carrier": "carrier", "inspection": "inspection_outcome", "touch": "manual_touches", "decline": "CASE WHEN rejected_at IS NOT NULL THEN coalesce(decline_reason, '') END", "return": "1",
     }  # fmt: skip
     of_leg = {"leg_cost": "cost_amount", "mass": "mass_kg", "distance": "distance_km", "leg": "1"}
     sold = "fact_order_line WHERE units_sold > 0"
