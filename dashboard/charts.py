@@ -182,6 +182,42 @@ def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = 
     return figure
 
 
+def steps(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str) -> go.Figure:
+    """Draw one horizontal bar a step, in the order given from top to bottom. Columns: label, value."""
+    shown = frame[::-1]
+    labels = _wrapped([words.value(kind, label) for label in shown["label"]])
+    figure = _figure(60 + 30 * max(len(shown), 1), words, **_axis(words, unit, what))
+    hover = [f"{label.replace('<br>', ' ')}: {words.quantity(v, unit)}" for label, v in zip(labels, shown["value"], strict=True)]  # fmt: skip
+    figure.add_bar(
+        y=labels, x=_scale(shown["value"], unit), orientation="h", marker_color=MAIN, hovertext=hover, hoverinfo="text", customdata=codes(shown, "label"),
+    )  # fmt: skip
+    return figure
+
+
+def control(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw the weeks of a promise within what chance explains. Columns: week, share, centre, low, high, signal, is_young, kept, n."""
+    figure = _figure(320, words, legend=True, unit="y", **_axis(words, "share", words("chart.share_of_promises")))
+    judged = frame.dropna(subset=["low", "high"])
+    for bound, fill in (("high", None), ("low", "tonexty")):
+        figure.add_scatter(
+            x=judged["week"], y=judged[bound] * 100, mode="lines", line={"width": 0, "shape": "hvh"}, fill=fill, fillcolor="rgba(58,143,174,.15)", hoverinfo="skip",
+            showlegend=bound == "low", name=words("chart.chance"),
+        )  # fmt: skip
+    figure.add_scatter(x=frame["week"], y=frame["centre"] * 100, mode="lines", line={"color": QUIET, "dash": "dot"}, name=words("chart.centre"), hoverinfo="skip")  # fmt: skip
+    kinds = {
+        "chart.usual_week": (frame["signal"].eq("") & ~frame["is_young"], {"color": MAIN, "size": 6}), "chart.signal": (frame["signal"].ne(""), {"color": BAD, "size": 10, "symbol": "diamond"}),
+        "chart.young_week": (frame["is_young"], {"color": MAIN, "size": 6, "symbol": "circle-open"}),
+    }  # fmt: skip
+    for name, (rows, marker) in kinds.items():
+        part = frame[rows]
+        hover = [
+            words("chart.week_hover", week=words.day(r.week), share=words.percent(r.share), n=words.number(r.n))
+            for r in part.itertuples()
+        ]
+        figure.add_scatter(x=part["week"], y=part["share"] * 100, mode="markers", marker=marker, name=words(name), hovertext=hover, hoverinfo="text")  # fmt: skip
+    return figure
+
+
 def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: str = "share") -> go.Figure:
     """Draw a table as colours with the number in each cell. Columns: `rows`, `columns`, value; the rows run down."""
     table = frame.pivot_table(index=rows, columns=columns, values="value", aggfunc="first", observed=True)

@@ -1,6 +1,7 @@
 """The columns of each table: which, in which order, under which words, in which unit."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -47,6 +48,22 @@ def cohorts(words: Words) -> Columns:
         "month": day(words("returns.month"), "YYYY-MM"), "n": number(words("returns.sold")), "observed": percent(words("returns.observed")),
         "value": percent(words("returns.projected")), "low": percent(words("products.low")), "high": percent(words("products.high")),
         "maturity": percent(words("returns.maturity")),
+    }  # fmt: skip
+
+
+def ways_back(words: Words) -> Columns:
+    """Show where it was bought and where it came back."""
+    return _of(
+        words, "promises", channel=("bought", text), return_channel=("came_back", text), returned=("returned", number), kept=("kept", percent), days=("days", partial(number, digits=1)),
+    )  # fmt: skip
+
+
+def waiting_goods(words: Words, currency: str) -> Columns:
+    """Show what waits on its way back, by site and stage."""
+    unit = words.unit(currency)
+    return {
+        **_of(words, "promises", place=("place", text), waiting=("where", text), units=("units", number)),
+        "margin": number(f"{words('promises.margin')} ({unit})"), "value": number(f"{words('promises.cost')} ({unit})"),
     }  # fmt: skip
 
 

@@ -326,6 +326,46 @@ def states(words: Words, frame: pd.DataFrame) -> str:
     return words("finding.states", **{name: words.number(total.get(state, 0)) for name, state in parts.items()})
 
 
+def slow(words: Words, spent: pd.DataFrame) -> str:
+    """Say whose time most of the wait is, and in which stage."""
+    if spent.empty:
+        return words("promises.tab_time")
+    whose = spent.groupby("label")["value"].sum()
+    stage = spent.sort_values("value").iloc[-1]
+    return words(
+        "finding.time", whose=words.value("whose", whose.idxmax()), share=words.percent(whose.max(), 0), stage=words.value("stage", stage["part"]), most=words.percent(stage["value"], 0),
+    )  # fmt: skip
+
+
+def signal(words: Words, weeks: pd.DataFrame) -> str:
+    """Name the last week that chance does not explain."""
+    found = weeks[weeks["signal"] != ""] if len(weeks) else weeks
+    if found.empty:
+        return words("finding.signal_none", n=words.number(int((~weeks["is_young"]).sum()) if len(weeks) else 0))
+    row = found.iloc[-1]
+    way = "finding.signal_above" if row["signal"].endswith("above") else "finding.signal_below"
+    return words(way, week=words.day(row["week"]), share=words.percent(row["share"], 0), usual=words.percent(row["centre"], 0))  # fmt: skip
+
+
+def waiting(words: Words, goods: pd.DataFrame, currency: str) -> str:
+    """Say how much waits on its way back, and where most of it."""
+    if goods.empty:
+        return words("promises.tab_waiting")
+    if goods["margin"].isna().all():
+        return words("finding.waiting_units", n=words.number(goods["units"].sum()))
+    return words("finding.waiting", n=words.number(goods["units"].sum()), amount=words.money(goods["margin"].sum(), currency))  # fmt: skip
+
+
+def to_margin(words: Words) -> Finding:
+    """Lead to the Margin page."""
+    return Finding("margin", words("promises.to_margin"), 0.0)
+
+
+def to_waiting(words: Words, goods: pd.DataFrame, currency: str) -> Finding:
+    """Lead to what waits on its way back."""
+    return Finding("promises", waiting(words, goods, currency), 0.0)
+
+
 def slowest(words: Words, stages: pd.DataFrame) -> str:
     """Name the stage that takes longest."""
     if stages.empty:

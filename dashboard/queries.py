@@ -25,6 +25,9 @@ from pipelines.warehouse.engine import Build
 from pipelines.warehouse.schema import STAR
 
 ENTRIES = 512
+POLICY_METHODS, POLICY_UNITS, POLICY_STAGES, POLICY_TRIGGERS, POLICY_EXCEPTIONS, POLICY_KEEPERS = (
+    policies.METHODS, schema.DURATION_UNITS, schema.STAGES, schema.REFUND_TRIGGERS, schema.EXCEPTIONS, policies.RESPONSIBLE,
+)  # fmt: skip
 PRODUCT_KINDS = state.PRODUCT_KINDS
 SHOWN_STYLES = 100  # of a ranking, in its chart and table; the list to pick one from holds them all
 TOLD = pipelines_actions.TOLD
@@ -330,6 +333,67 @@ def stages(asked: Asked) -> pd.DataFrame:
     promised = in_days.groupby(promises["from_stage"] + "-" + promises["to_stage"]).median().rename("promised")
     found = half.merge(most, on="stage").join(promised, on="stage")
     return found.sort_values("stage", key=lambda stage: stage.str.split("-").str[0].map(order), ignore_index=True)
+
+
+def by_part(asked: Asked, key: str, dimension: str, part: str) -> pd.DataFrame:
+    """Answer a metric per group and part of it, known ones only: label, part, value."""
+    found = crossed(asked, key, dimension, part)
+    return found.rename(columns={dimension: "label", part: "part"})[["label", "part", "value"]].reset_index(drop=True)
+
+
+_WAY = (*POLICY_STAGES, "cancelled", "rejected", "expired", "lost")
+
+
+def funnel(asked: Asked) -> pd.DataFrame:
+    """Give the units that reached each stage, in the order of the way back: label, value; stages nobody records are left out."""
+    found = by(asked, "stage_reached", "stage")[["label", "value"]]
+    return found.sort_values("label", key=lambda s: s.map(_WAY.index), ignore_index=True)
+
+
+@lru_cache(maxsize=ENTRIES)
+def ways_back(asked: Asked) -> pd.DataFrame:
+    """Cross where it was bought with where it came back: channel, return_channel, returned, kept, days (p90 to the refund)."""
+    cells = ["channel", "return_channel"]
+    parts = {"returned": "confirmed_units", "kept": "promise_kept", "days": "days_to_refund(0.9)"}
+    if any(number(asked, key).lacks for key in parts.values()):
+        return pd.DataFrame(columns=[*cells, *parts])
+    found = [cut(asked, key, *cells).set_index(cells)["value"].rename(name) for name, key in parts.items()]
+    return pd.concat(found, axis=1).dropna(subset=["returned"]).sort_values("returned", ascending=False).reset_index()
+
+
+def promise_names(asked: Asked) -> list[str]:
+    """List the promises somebody made, the least kept first."""
+    return list(dict.fromkeys(promise_states(asked)["promise"]))
+
+
+@lru_cache(maxsize=ENTRIES)
+def control(asked: Asked, promise: str) -> pd.DataFrame:
+    """Give the control chart of a promise, week by week; the days of the view do not matter."""
+    return metrics.control_chart(_open(asked.source), promise, where=_where(asked, "promise_kept"))
+
+
+def _undated(asked: Asked) -> Asked:
+    """Ask of everything there is: what waits does not depend on the days of the view."""
+    first, last = days(asked.source)
+    return replace(asked, since=first - dt.timedelta(days=3650), until=last + dt.timedelta(days=1))
+
+
+def waiting_by(asked: Asked, dimension: str) -> pd.DataFrame:
+    """Give the margin that waits per stage or site: label, value, low, high."""
+    return by(_undated(asked), "margin_waiting", dimension)
+
+
+@lru_cache(maxsize=ENTRIES)
+def waiting_goods(asked: Asked) -> pd.DataFrame:
+    """List what waits on its way back by site and stage, the dearest first: place, waiting, units, margin, value."""
+    every = _undated(asked)
+    parts = {"units": "units_waiting", "margin": "margin_waiting", "value": "value_in_flow"}
+    if number(every, "units_waiting").lacks:
+        return pd.DataFrame(columns=["place", "waiting", *parts])
+    found = [cut(every, key, "place_id", "stage").set_index(["place_id", "stage"])["value"].rename(n) for n, key in parts.items() if not number(every, key).lacks]  # fmt: skip
+    table_ = pd.concat(found, axis=1).reset_index().reindex(columns=["place_id", "stage", *parts])
+    named = _with_places(asked, table_).rename(columns={"stage": "waiting"})
+    return named[named["units"] > 0].sort_values(["margin", "units"], ascending=False, ignore_index=True)
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -751,10 +815,6 @@ def outlines() -> list[list[list[float]]]:
 
 
 # -- policies ----------------------------------------------------------------------------------------------------------
-
-POLICY_METHODS, POLICY_UNITS, POLICY_STAGES, POLICY_TRIGGERS, POLICY_EXCEPTIONS, POLICY_KEEPERS = (
-    policies.METHODS, schema.DURATION_UNITS, schema.STAGES, schema.REFUND_TRIGGERS, schema.EXCEPTIONS, policies.RESPONSIBLE,
-)  # fmt: skip
 
 
 @lru_cache(maxsize=ENTRIES)

@@ -445,6 +445,7 @@ def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest
     [("returns", p) for p in ("cohorts", "change", "reasons", "customers", "places", "speed", "proof")]
     + [("products", p) for p in ("ranking", "one", "actions")]
     + [("accounts", p) for p in ("booked", "bases", "shop")]
+    + [("promises", p) for p in ("states", "time", "stages", "control", "risk", "waiting", "law")]
     + [("policies", p) for p in ("versions", "compare", "draft")],
 )
 def test_every_part_of_a_page_has_something_to_show(

@@ -25,6 +25,7 @@ if shown == "steps":
             "waterfall",
             queries.Behind("margin_erosion", ("step",), steps),
         )
+    blocks.linked(words, findings.to_waiting(words, queries.waiting_goods(asked), view.currency))
 elif shown == "goods":
     lost = queries.by(asked, "margin_erosion", "category")
     title = findings.top(

@@ -12,7 +12,7 @@ title = findings.with_change(
 blocks.heading(view, title, "promises", ("promise_kept", "days_to_refund"))
 blocks.tiles(view, "promise_kept", "legal_refund_kept", "days_to_refund", "days_to_restock")
 
-shown = blocks.choose(words, "promises", "states", "stages", "risk", "law")
+shown = blocks.choose(words, "promises", "states", "time", "stages", "control", "risk", "waiting", "law")
 if shown == "states":
     states = queries.promise_states(asked)
     title = findings.states(words, states)
@@ -30,6 +30,56 @@ if shown == "states":
             "kept_by_month",
             queries.Behind("promise_kept", ("month",), kept),
         )
+elif shown == "time":
+    spent = queries.by_part(asked, "stage_time_share", "responsible", "stage")
+    title = findings.slow(words, spent)
+    blocks.section(title, words, "stage_time_share", words("promises.time_note"))
+    if spent.empty:
+        blocks.greyed(view, "stage_time_share")
+    else:
+        figure = charts.stacked(spent, words, "share", blocks.name(words, "stage_time_share"), "responsible", "stage")
+        blocks.chart(figure, title, "time", queries.Behind("stage_time_share", ("responsible", "stage"), spent))
+    reached = queries.funnel(asked)
+    if len(reached):
+        blocks.section(words("promises.funnel"), words, "stage_reached", words("promises.funnel_note"))
+        figure = charts.steps(reached, words, "units", blocks.name(words, "stage_reached"), "stage")
+        blocks.chart(figure, words("promises.funnel"), "funnel", queries.Behind("stage_reached", ("stage",), reached))
+    ways = queries.ways_back(asked)
+    if len(ways):
+        blocks.section(words("promises.ways"), words, "promise_kept", words("promises.ways_note"))
+        behind = queries.Behind("promise_kept", ("channel", "return_channel"), ways, also=("confirmed_units",))
+        blocks.table(words, ways, words("promises.ways"), columns.ways_back(words), rows=8, behind=behind)
+    blocks.section(words("promises.hands"), words)
+    blocks.tiles(view, "approval_rate", "no_touch_share", "stock_gap", "refund_as_due")
+    declined = queries.by(asked, "decline_share", "decline_reason")
+    if len(declined):
+        figure = charts.ranked(declined, words, "share", blocks.name(words, "decline_share"), "decline_reason")
+        blocks.section(blocks.name(words, "decline_share"), words, "decline_share")
+        blocks.chart(figure, blocks.name(words, "decline_share"), "declined", queries.Behind("decline_share", ("decline_reason",), declined))  # fmt: skip
+elif shown == "control":
+    promises = queries.promise_names(asked)
+    if not promises:
+        blocks.greyed(view, "promise_kept")
+    else:
+        chosen = blocks.pick(words("promises.promise"), "promise", {p: words.value("promise", p) for p in promises})
+        weeks = queries.control(asked, chosen)
+        title = findings.signal(words, weeks)
+        blocks.section(title, words, "promise_kept", words("promises.control_note"))
+        behind = queries.Behind("promise_kept", seen=weeks, is_dated=False, where=(("promise_id", (chosen,)),))
+        blocks.chart(charts.control(weeks, words), title, "control", behind)
+elif shown == "waiting":
+    waiting = queries.waiting_goods(asked)
+    title = findings.waiting(words, waiting, view.currency)
+    blocks.section(title, words, "margin_waiting", words("promises.waiting_note"))
+    if waiting.empty:
+        blocks.greyed(view, "units_waiting")
+    else:
+        behind = queries.Behind("margin_waiting", ("stage",), queries.waiting_by(asked, "stage"), is_dated=False)
+        figure = charts.ranked(queries.waiting_by(asked, "stage"), words, view.currency, blocks.name(words, "margin_waiting"), "waiting")  # fmt: skip
+        blocks.chart(figure, title, "waiting", behind)
+        behind = queries.Behind("units_waiting", ("place_id", "stage"), waiting, also=("margin_waiting", "value_in_flow"), is_dated=False)  # fmt: skip
+        blocks.table(words, waiting, words("promises.sites"), columns.waiting_goods(words, view.currency), rows=12, behind=behind)  # fmt: skip
+    blocks.linked(words, findings.to_margin(words))
 elif shown == "stages":
     stages = queries.stages(asked)
     title = findings.slowest(words, stages)

@@ -26,6 +26,7 @@ from pipelines.metrics.base import EVERYTHING, PARTS, Metric, Scope, Text
 from pipelines.metrics.change import rate_change, reconciliation, same_window
 from pipelines.metrics.customers import Concentration, customer_concentration
 from pipelines.metrics.lists import (
+    control_chart,
     drift,
     flow,
     lanes,
@@ -51,7 +52,7 @@ from pipelines.metrics.product import (
 
 __all__ = [
     "EVERYTHING", "PARTS", "Concentration", "Metric", "ProductProfile", "Scope", "Text", "accrual", "accrual_backtest", "answer", "backtest", "catalogue", "check_values", "compare",
-    "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "flow", "lacking", "lanes", "measure_names", "metric",
+    "control_chart", "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "flow", "lacking", "lanes", "measure_names", "metric",
     "product_changes", "product_costs", "product_notes", "product_profile", "product_ranking", "product_rates", "product_reasons",
     "promise_states", "rate_change", "rate_since_launch", "reconciliation", "refunds_due", "related_products", "rows", "rows_total",
     "same_window", "size_curve", "statistics", "trace", "waterfall", "worklist_at_risk",

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import and_, case, func, literal_column, or_, select
 
+from models import control
 from models import products as product_models
 from pipelines.errors import UnknownDimension
 from pipelines.metrics import finish, pooled
@@ -118,6 +119,34 @@ def promise_states(
     question = _asked(build, "promise_kept", by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)
     keys, sums = finish.by_state(build.fetch(statement(question)), question)
     return pd.concat([keys, sums.astype(int)], axis=1)
+
+
+CONTROL_WEEKS, JUDGED_WEEKS = 52, 12  # weeks on a control chart, and how many of the last the limits do not come from
+_DECIDED = 0.95  # share of a week's promises that must be due before the week is judged
+
+
+def control_chart(
+    build: Build, promise_id: str, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING
+) -> pd.DataFrame:
+    """Chart the share of one promise kept by week of request: week, kept, n (due), share, centre, low, high, signal, is_young.
+
+    The limits come from the weeks before the last JUDGED_WEEKS; weeks of which a twentieth is not due yet are young and no signal. Empty
+    where the promise is not known.
+    """
+    names = ["week", "kept", "n", "share", "centre", "low", "high", "signal", "is_young"]
+    counted = promise_states(build, by=("week",), where={**(where or {}), "promise_id": [promise_id]}, as_of=as_of, scope=scope)  # fmt: skip
+    if counted.empty:
+        return pd.DataFrame(columns=names)
+    weeks = counted.set_index(pd.to_datetime(counted["week"])).sort_index()
+    weeks = weeks.reindex(pd.date_range(weeks.index.min(), weeks.index.max(), freq="7D")).fillna(0).tail(CONTROL_WEEKS)
+    due = weeks["kept"] + weeks["broken"]
+    is_young = (due < _DECIDED * (due + weeks["undetermined"])).to_numpy(bool)
+    n = np.where(is_young, 0, due)
+    kept = np.where(is_young, 0, weeks["kept"])
+    chart = control.shares(kept, n, np.arange(len(weeks)) < len(weeks) - JUDGED_WEEKS)
+    found = pd.DataFrame({"week": weeks.index, "kept": weeks["kept"].to_numpy(), "n": due.to_numpy()})
+    share = (weeks["kept"] / due.where(due > 0)).to_numpy(float)
+    return found.assign(share=share, **chart._asdict(), is_young=is_young)[names].reset_index(drop=True)
 
 
 # -- delays ------------------------------------------------------------------------------------------------------------
