@@ -330,10 +330,10 @@ def slow(words: Words, spent: pd.DataFrame) -> str:
     """Say whose time most of the wait is, and in which stage."""
     if spent.empty:
         return words("promises.tab_time")
-    whose = spent.groupby("label")["value"].sum()
+    whose = spent.groupby("part")["value"].sum()
     stage = spent.sort_values("value").iloc[-1]
     return words(
-        "finding.time", whose=words.value("whose", whose.idxmax()), share=words.percent(whose.max(), 0), stage=words.value("stage", stage["part"]), most=words.percent(stage["value"], 0),
+        "finding.time", whose=words.value("whose", whose.idxmax()), share=words.percent(whose.max(), 0), stage=words.value("stage", stage["label"]), most=words.percent(stage["value"], 0),
     )  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """Times between stages and promises about them, when some returns are still open, cancelled or lost.
 
-Here: life tables, quantiles of those that complete, the probability that an open return breaks its promise, the promise
-that could be made. Not here: calendars, SQL, what a promise is. The one idea: a life table of counts (bin of duration x how
+Here: life tables, quantiles of those that complete and of those still open, the promise that could be made. Not here: calendars, SQL, what a promise is. The one idea: a life table of counts (bin of duration x how
 the wait ended) is additive, so any engine sums it; cumulative products and a Poisson bootstrap on the counts finish it.
 
 A table is an array `counts[..., cause, bin]` with the causes COMPLETED, CANCELLED, LOST, OPEN in this order (a return still
@@ -136,25 +135,22 @@ def kept_share(durations: ArrayLike, counts: ArrayLike, duration: float) -> Arra
     return curve[..., position] if position >= 0 else np.zeros(curve.shape[:-1])
 
 
-def breach_probability(
-    durations: ArrayLike, survival: ArrayLike, age: ArrayLike, due: ArrayLike, lost: ArrayLike | None = None
-) -> Array:
-    """Give P(not done by `due` | still open at `age`) = S(due) / S(age), for many open returns of one life table.
+def remaining_quantiles(durations: ArrayLike, counts: ArrayLike, age: ArrayLike, taus: ArrayLike) -> Array:
+    """Give quantiles of the whole wait of those still open at `age` that will complete: [row, tau], in the durations' unit.
 
-    `survival` is one group's S[bin]; `lost`, its incidence of losses, adds those who will be lost by then: they break the promise
-    too. Past due is 1. Older than anybody followed: 1, nothing is known but that it is late.
+    `counts` is one group's table [cause, bin]. Among those open at an age, the share completed by t of those that ever complete is
+    (F1(t) - F1(age)) / (Finf - F1(age)). Infinity where it is never reached, or nobody was followed so long.
 
-    >>> breach_probability([1, 2, 4], [0.8, 0.4, 0.1], [0, 2], [2, 4]).round(2).tolist()
-    [0.4, 0.25]
+    >>> remaining_quantiles([1, 2, 3, 4], [[1, 1, 1, 1], [0] * 4, [0] * 4, [0] * 4], [0, 2], [0.5]).tolist()
+    [[2.0], [3.0]]
     """
-    times = np.asarray(durations, dtype=np.float64)
-    now, then = np.asarray(age, dtype=np.float64), np.asarray(due, dtype=np.float64)
-
-    def at(curve: ArrayLike, start: float, when: Array) -> Array:
-        return np.append(start, np.asarray(curve, dtype=np.float64))[np.searchsorted(times, when, side="right")]
-
-    open_now, open_then = at(survival, 1.0, now), at(survival, 1.0, then)
-    if lost is not None:
-        open_then = open_then + at(lost, 0.0, then) - at(lost, 0.0, now)
-    chance = np.divide(open_then, open_now, out=np.ones(np.broadcast(now, then).shape), where=open_now > 0)
-    return np.where(then <= now, 1.0, np.clip(chance, 0.0, 1.0))
+    times, old = np.asarray(durations, dtype=np.float64), np.asarray(age, dtype=np.float64)
+    curve = _completing(*incidence(counts))
+    now = np.append(0.0, curve)[np.searchsorted(times, old, side="right")]
+    answers = []
+    for tau in np.atleast_1d(np.asarray(taus, dtype=np.float64)):
+        wanted = now + tau * (1 - now)
+        place = np.searchsorted(curve, wanted - 1e-12, side="left")
+        reached = np.append(times, np.inf)[np.minimum(place, times.size)]
+        answers.append(np.where(np.isfinite(now) & (now < 1), np.maximum(reached, old), np.inf))
+    return np.stack(answers, -1)

@@ -31,14 +31,14 @@ if shown == "states":
             queries.Behind("promise_kept", ("month",), kept),
         )
 elif shown == "time":
-    spent = queries.by_part(asked, "stage_time_share", "responsible", "stage")
+    spent = queries.by_part(asked, "stage_time_share", "stage", "responsible")
     title = findings.slow(words, spent)
     blocks.section(title, words, "stage_time_share", words("promises.time_note"))
     if spent.empty:
         blocks.greyed(view, "stage_time_share")
     else:
-        figure = charts.stacked(spent, words, "share", blocks.name(words, "stage_time_share"), "responsible", "stage")
-        blocks.chart(figure, title, "time", queries.Behind("stage_time_share", ("responsible", "stage"), spent))
+        figure = charts.stacked(spent, words, "share", blocks.name(words, "stage_time_share"), "stage", "whose")
+        blocks.chart(figure, title, "time", queries.Behind("stage_time_share", ("stage", "responsible"), spent))
     reached = queries.funnel(asked)
     if len(reached):
         blocks.section(words("promises.funnel"), words, "stage_reached", words("promises.funnel_note"))

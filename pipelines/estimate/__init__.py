@@ -6,7 +6,7 @@ full build estimates everything; an increment only the touched keys, and refits 
 
 import duckdb
 
-from pipelines.estimate import carbon_cost, credit_match, promises, rates
+from pipelines.estimate import breach, carbon_cost, credit_match, promises, rates
 from pipelines.settings import Settings
 from pipelines.warehouse.shape import ESTIMATED, SHAPED_LEG, TOUCHED
 
@@ -24,7 +24,7 @@ def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increme
     credit_match.credit_match(connection, settings)
     promises.calendar(connection, settings)
     promises.promises(connection, settings, returned)
-    promises.breach_risk(connection, settings)
+    breach.breach_risk(connection, settings)
     carbon_cost.lanes(connection, settings, leg)
     carbon_cost.legs(connection, settings, leg)
     carbon_cost.returns(connection, settings, lot)

@@ -1,7 +1,7 @@
 """Promises as dates: when each return's clocks start, are due and stop, and what may still break.
 
-Here: the business calendar, one row a return x promise, the state at a time of observation, the risk of open returns. Not
-here: life tables and quantiles (models/promises.py) and what a page shows (pipelines/metrics). The one idea: dates are stored
+Here: the business calendar, one row a return x promise, the state at a time of observation. Not here: what open returns will
+come to (breach.py), life tables and quantiles (models/promises.py), what a page shows (pipelines/metrics). The one idea: dates are stored
 and the state follows from them and the time of observation, so a build answers for any day.
 
 Promises are those of the order line's policy version, and `legal_refund` for withdrawals from distance sales in the
@@ -19,21 +19,15 @@ from datetime import date
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 from sqlalchemy import ColumnElement, and_, case, literal, or_
 
-from models.promises import LOST, breach_probability, incidence, life_table
 from pipelines.settings import Settings, data_path
-from pipelines.warehouse.build import rows_sql
 
 NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types that no promise to the customer covers
-_STAGES = (
+STAGES = (
     "requested", "approved", "label_issued", "handed_over", "carrier_scan", "received", "inspected", "refunded", "restocked",
 )  # fmt: skip
-_BIN_DAYS = 0.25
-_BINS = 480  # 120 days
-_BORROWED = 30.0  # returns of the whole promise that a lane's own life table is eked out with
 OBSERVED_SQL = """
     SELECT source, max(last_occurred_at) AS observed_until FROM build_source
     WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund') GROUP BY source
@@ -120,7 +114,7 @@ def _lot_stages() -> str:
 
 
 def _of_stage(column: str, prefix: str) -> str:
-    cases = " ".join(f"WHEN '{s}' THEN {prefix}{s}" for s in _STAGES)
+    cases = " ".join(f"WHEN '{s}' THEN {prefix}{s}" for s in STAGES)
     return f"CASE {column} {cases} END"
 
 
@@ -137,9 +131,9 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         f"""coalesce(max({s}) FILTER (is_active), CASE WHEN count(*) FILTER (is_active) = 0 THEN max({s}) END) AS start_{s},
         CASE WHEN count(*) FILTER (is_active) = 0 AND count(*) = count({s}) THEN max({s})
             WHEN count(*) FILTER (is_active) = count({s}) FILTER (is_active) THEN max({s}) FILTER (is_active) END AS end_{s}"""
-        for s in _STAGES
+        for s in STAGES
     )
-    recorded = ", ".join(f"count({s}_at) > 0 AS has_{s}" for s in _STAGES)
+    recorded = ", ".join(f"count({s}_at) > 0 AS has_{s}" for s in STAGES)
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE promised_return AS
         WITH lot AS (
@@ -196,7 +190,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             FROM promised_return r JOIN (SELECT * FROM fact_return_line WHERE {where_return}) f ON f.return_lot_key = r.first_lot_key
             LEFT JOIN dim_shop z ON z.shop_key = f.shop_key JOIN seen s ON s.source = f.source),
         promised AS (
-            SELECT d.*, p.promise_key, p.promise_id, p.responsible, p.duration, p.duration_unit, p.policy_key,
+            SELECT d.*, p.promise_key, p.promise_id, p.responsible, p.duration, p.duration_unit, p.policy_key, p.to_stage,
                 {_of_stage("p.from_stage", "start_")} AS started_at, {_of_stage("p.to_stage", "end_")} AS ended_at,
                 p.to_stage IN ('requested', 'approved', 'label_issued', 'handed_over') OR p.responsible = 'customer' AS is_before_hand_over
             FROM described d JOIN dim_policy_promise p ON p.policy_key = d.promise_policy_key
@@ -204,7 +198,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
                 AND NOT (d.method IS NOT DISTINCT FROM 'store' AND (p.from_stage IN ('label_issued', 'carrier_scan') OR p.to_stage IN ('label_issued', 'carrier_scan')))
             UNION ALL BY NAME
             SELECT d.*, (md5_number_upper('legal_refund') >> 1)::BIGINT AS promise_key, 'legal_refund' AS promise_id, 'retailer' AS responsible,
-                l.days AS duration, 'legal' AS duration_unit, d.promise_policy_key AS policy_key,
+                l.days AS duration, 'legal' AS duration_unit, d.promise_policy_key AS policy_key, 'refunded' AS to_stage,
                 start_requested AS started_at, end_refunded AS ended_at, false AS is_before_hand_over
             FROM described d JOIN legal_refund l ON l.country = d.country AND d.sold_on >= l.valid_from AND (l.valid_to IS NULL OR d.sold_on < l.valid_to)
             WHERE d.return_type = 'withdrawal' AND d.channel IS DISTINCT FROM 'store'),
@@ -214,8 +208,10 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             LEFT JOIN promise_zone h ON h.zone = p.zone AND h.hour = date_trunc('hour', p.started_at)),
         dated AS (
             SELECT p.*, CASE p.duration_unit WHEN 'clock_hours' THEN p.started_at + to_microseconds((p.duration * 3600000000)::BIGINT) ELSE e.ends_at END AS promised_at,
-                CASE WHEN p.duration_unit = 'legal' THEN s.ends_at END AS sent_by
-            FROM placed p
+                CASE WHEN p.duration_unit = 'legal' THEN s.ends_at END AS sent_by, (p.closed_at + hc.ahead)::DATE AS closed_on, n.business_day_no AS started_no
+            FROM (SELECT *, coalesce(ended_at, stopped_at, lost_at) AS closed_at FROM placed) p
+            LEFT JOIN promise_zone hc ON hc.zone = p.zone AND hc.hour = date_trunc('hour', p.closed_at)
+            LEFT JOIN dim_day n ON n.country = coalesce(p.country, '') AND n.carrier = p.calendar_carrier AND n.day = p.started_on
             LEFT JOIN due_day e ON e.zone = p.zone AND e.country = coalesce(p.country, '') AND e.carrier = p.calendar_carrier AND e.day = p.started_on
                 AND e.duration_unit = p.duration_unit AND e.duration = p.duration
             LEFT JOIN promise_zone hs ON hs.zone = p.zone AND hs.hour = CASE WHEN p.duration_unit = 'legal' THEN date_trunc('hour', p.sent_at) END
@@ -224,7 +220,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at WHEN sent_at IS NOT NULL THEN greatest(promised_at, sent_by)
                 WHEN ended_at IS NOT NULL THEN promised_at END, ended_at) AS due_at,
             ended_at, CASE WHEN is_before_hand_over THEN start_requested ELSE start_handed_over END AS handed_over_at, stopped_at, stopped_by, lost_at,
-            duration, duration_unit, started_on, calendar_carrier,
+            duration, duration_unit, started_on, calendar_carrier, started_no, closed_on, to_stage,
             start_requested AS requested_at, requested_on, amount, units, source, shop_id, country, channel, category, brand, method, carrier, place_id, policy_key
         FROM dated;
         DROP TABLE promised_return; DROP TABLE promise_zone; DROP TABLE day_end; DROP TABLE due_day; DROP TABLE carrier_days; DROP TABLE legal_refund;
@@ -257,57 +253,3 @@ def promise_state(columns: Any, at: Any) -> ColumnElement[str]:
         (and_(c.due_at.is_(None), c.lost_at <= at), literal("not_under_promise")),
         else_=literal("undetermined"),
     )
-
-
-def breach_risk(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Fill estimate_breach_risk: P(promise broken | still open at its age) for every open return not yet due.
-
-    One life table a promise x method x carrier of the last 180 days, starts weighted by half every 28 days, eked out with 30
-    returns' worth of the promise as a whole. Losses count as breaches; cancelled ones end without one.
-    """
-    del settings
-    connection.execute(f"""
-        DELETE FROM estimate_breach_risk;
-        CREATE OR REPLACE TEMP TABLE promise_wait AS
-        SELECT p.return_key, p.promise_id, coalesce(p.method, '') AS method, coalesce(p.carrier, '') AS carrier, t.observed_until,
-            (epoch(t.observed_until) - epoch(p.started_at)) / 86400 AS age_days, (epoch(p.due_at) - epoch(p.started_at)) / 86400 AS due_days,
-            CASE WHEN p.ended_at <= t.observed_until THEN 0 WHEN p.stopped_at <= t.observed_until THEN 1 WHEN p.lost_at <= t.observed_until THEN 2 ELSE 3 END AS cause,
-            greatest((epoch(CASE cause WHEN 0 THEN p.ended_at WHEN 1 THEN p.stopped_at WHEN 2 THEN p.lost_at ELSE t.observed_until END) - epoch(p.started_at)) / 86400, 0) AS wait_days
-        FROM estimate_promise p JOIN ({OBSERVED_SQL}) t ON t.source = p.source
-        WHERE p.started_at <= t.observed_until AND p.started_at >= t.observed_until - INTERVAL 180 DAY;
-    """)  # fmt: skip
-    rows = connection.execute(f"""
-        SELECT promise_id, method, carrier, cause, least(floor(wait_days / {_BIN_DAYS}), {_BINS - 1})::INTEGER AS bin, sum(power(0.5, age_days / 28)) AS weight
-        FROM promise_wait GROUP BY ALL ORDER BY ALL
-    """).fetchnumpy()  # fmt: skip
-    open_rows = connection.execute("""
-        SELECT return_key, promise_id, method, carrier, age_days, due_days FROM promise_wait
-        WHERE cause = 3 AND due_days > age_days ORDER BY promise_id, method, carrier
-    """).fetchnumpy()
-    if len(open_rows["return_key"]):
-        names = list(zip(rows["promise_id"], rows["method"], rows["carrier"], strict=True))
-        number = {name: i for i, name in enumerate(dict.fromkeys(names))}
-        lane = np.array([number[n] for n in names])
-        counts = life_table(lane, rows["bin"], rows["cause"], rows["weight"], len(number), _BINS)
-        durations = (np.arange(_BINS) + 1) * _BIN_DAYS
-        chance = np.ones(len(open_rows["return_key"]))
-        open_lane = np.array([number[n] for n in zip(open_rows["promise_id"], open_rows["method"], open_rows["carrier"], strict=True)])  # fmt: skip
-        for (promise, _, _), i in number.items():
-            mine = open_lane == i
-            if mine.any():
-                whole = counts[[j for name, j in number.items() if name[0] == promise]].sum(0)
-                survival, ends = incidence(counts[i] + whole * (_BORROWED / whole.sum()))
-                chance[mine] = breach_probability(
-                    durations, survival, open_rows["age_days"][mine], open_rows["due_days"][mine], ends[LOST]
-                )
-        risk = zip(*(open_rows[n].tolist() for n in ("return_key", "promise_id")), chance.tolist(), strict=True)
-        given = rows_sql({"return_key": "BIGINT", "promise_id": "VARCHAR", "probability": "DOUBLE"}, risk)
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE open_risk AS {given}")
-        stage = " ".join(f"WHEN count({s}_at) > 0 THEN '{s}'" for s in reversed(_STAGES))
-        connection.execute(f"""
-            INSERT INTO estimate_breach_risk BY NAME
-            WITH reached AS (SELECT return_key, CASE {stage} END AS stage FROM fact_return_line SEMI JOIN open_risk USING (return_key) GROUP BY return_key)
-            SELECT return_key, promise_id, probability, stage, 'life_table' AS model_id FROM open_risk JOIN reached USING (return_key)
-        """)  # fmt: skip
-        connection.execute("DROP TABLE open_risk")
-    connection.execute("DROP TABLE promise_wait")

@@ -546,6 +546,7 @@ estimate_promise = _star(
     _c("handed_over_at", DateTime, "UTC; hand-over or first scan"), _c("stopped_at", DateTime, "UTC; cancelled, rejected or expired"), _c("stopped_by", String, "cancelled, rejected, expired or lost"),
     _c("lost_at", DateTime, "UTC"), _c("duration", Double, "Promised, in duration_unit"), _c("duration_unit", String, "clock_hours, calendar_days, business_days, carrier_days or legal"),
     _c("started_on", Date, "Day the clock starts, in the shop's zone"), _c("calendar_carrier", String, "Carrier of the dim_day calendar it is counted on; '' is the country's own"),
+    _c("started_no", Integer, "business_day_no of started_on in that calendar"), _c("closed_on", Date, "Day it ended, stopped or was lost, in the shop's zone"), _c("to_stage", String, "Stage that stops the clock"),
     _c("requested_at", DateTime, "UTC"), _c("requested_on", Date, "Return date"), _c("amount", Double, "Net value of the return in the reporting currency"), _c("units", Integer, "Units"),
     _c("source", String, "Source"), _c("shop_id", String, "Shop"), _c("country", String, "Market"), _c("channel", String, "Channel"), _c("category", String, "Category of the first line"), _c("brand", String, "Brand of the first line"),
     _c("method", String, "Hand-over method"), _c("carrier", String, "Carrier"), _c("place_id", String, "Site"), _c("policy_key", BigInteger, "Policy version"),
@@ -553,6 +554,11 @@ estimate_promise = _star(
 estimate_breach_risk = _star(
     "estimate_breach_risk", "One open return x promise: the probability that it breaks.",
     _key("return_key", "the return"), _c("promise_id", String, "Promise"), _c("probability", Double, "0-1"), _c("stage", String, "Last stage reached"), _c("model_id", String, "model_version"),
+)  # fmt: skip
+estimate_completion = _star(
+    "estimate_completion", "One open return: when it will probably be refunded.",
+    _key("return_key", "the return"), _c("stage", String, "Last stage reached"), _c("stage_days", Double, "Days since it was reached"),
+    _c("expected_at", DateTime, "Half of such returns are refunded by then (UTC)"), _c("early_at", DateTime, "One in ten is refunded by then (UTC)"), _c("late_at", DateTime, "Nine in ten are refunded by then (UTC); empty: longer than any was followed"),
 )  # fmt: skip
 estimate_development_curve = _star(
     "estimate_development_curve", "One cell x day since the clock's start: share of the final returns confirmed by then.",
