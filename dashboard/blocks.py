@@ -318,7 +318,7 @@ _CODED = {
     "country": "country", "method": "method", "stage": "stage", "promise_id": "promise", "return_reason": "return_reason", "category": "category",
     "role": "role", "mode": "mode", "status": "status", "pattern": "pattern", "data_status": "status", "reason": "return_reason", "state": "state", "disposition": "disposition",
     "component": "step", "outcome": "flow", "cause": "cause", "kind": "kind", "action": "kind", "action_status": "action_status", "relation": "relation", "through": "through", "what": "what",
-    "inspection_outcome": "inspection_outcome", "from_stage": "stage", "to_stage": "stage", "duration_unit": "duration_unit", "responsible": "responsible", "channel": "channel", "return_channel": "return_channel", "waiting": "waiting",
+    "inspection_outcome": "inspection_outcome", "from_stage": "stage", "to_stage": "stage", "duration_unit": "duration_unit", "responsible": "responsible", "channel": "channel", "return_channel": "return_channel", "waiting": "waiting", "next_promise": "promise",
 }  # fmt: skip
 
 

@@ -194,6 +194,24 @@ def steps(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str) ->
     return figure
 
 
+def prices(frame: pd.DataFrame, words: Words, unit: str, at: float) -> go.Figure:
+    """Draw the share each duration would keep, with its interval; the published and the possible one marked. Columns: duration, kept, low, high, is_published, is_possible."""
+    figure = _figure(300, words, legend=True, unit="y", **_axis(words, "share", words("chart.would_keep")))
+    for bound, fill in (("high", None), ("low", "tonexty")):
+        figure.add_scatter(x=frame["duration"], y=frame[bound] * 100, mode="lines", line={"width": 0, "shape": "hv"}, fill=fill, fillcolor="rgba(58,143,174,.2)", hoverinfo="skip", showlegend=False)  # fmt: skip
+    hover = [
+        words("chart.price_hover", within=f"{words.number(r.duration)} {words.value('duration_unit', unit)}", kept=words.percent(r.kept), broken=words.number(r.broken_a_month))
+        for r in frame.itertuples()
+    ]  # fmt: skip
+    figure.add_scatter(x=frame["duration"], y=frame["kept"] * 100, mode="lines", line={"color": MAIN, "shape": "hv"}, name=words("chart.would_keep"), hovertext=hover, hoverinfo="text")  # fmt: skip
+    for flag, colour, name in (("is_published", ACCENT, "chart.published"), ("is_possible", GOOD, "chart.possible")):
+        part = frame[frame[flag].astype(bool)]
+        figure.add_scatter(x=part["duration"], y=part["kept"] * 100, mode="markers", marker={"color": colour, "size": 12}, name=words(name), hoverinfo="skip")  # fmt: skip
+    figure.add_hline(y=at * 100, line={"color": QUIET, "dash": "dot", "width": 1})
+    figure.update_xaxes(title_text=words.value("duration_unit", unit))
+    return figure
+
+
 def control(frame: pd.DataFrame, words: Words) -> go.Figure:
     """Draw the weeks of a promise within what chance explains. Columns: week, share, centre, low, high, signal, is_young, kept, n."""
     figure = _figure(320, words, legend=True, unit="y", **_axis(words, "share", words("chart.share_of_promises")))

@@ -51,6 +51,20 @@ def cohorts(words: Words) -> Columns:
     }  # fmt: skip
 
 
+def offers(words: Words) -> Columns:
+    """Show what could be promised lane by lane."""
+    return _of(
+        words, "promises", country=("country", text), method=("method", text), carrier=("carrier", text), possible=("possible", number), low=("from", number), high=("to", number), published=("published", number),
+        duration_unit=("unit", text), kept=("kept_now", percent), a_month=("a_month", number), n=("sample", number), reason=("why", text),
+    )  # fmt: skip
+
+
+def prices(words: Words, unit: str) -> Columns:
+    """Show what each duration would keep and break."""
+    within = words("promises.within", unit=words.value("duration_unit", unit))
+    return {"duration": number(within), **_of(words, "promises", kept=("would_keep", percent), low=("from", percent), high=("to", percent), broken_a_month=("broken_a_month", number))}  # fmt: skip
+
+
 def ways_back(words: Words) -> Columns:
     """Show where it was bought and where it came back."""
     return _of(
@@ -337,7 +351,14 @@ def due(words: Words, currency: str) -> Columns:
 
 def risk(words: Words, currency: str) -> Columns:
     """Show open returns by the probability that they break a promise."""
-    return _of(words, "promises", probability=("probability", percent), stage=("stage", text)) | due(words, currency)
+    shown = _of(
+        words, "promises", probability=("probability", percent), next_promise=("next", text), next_probability=("next_probability", percent), expected_at=("expected", day), late_at=("late", day), stage=("stage", text),
+    )  # fmt: skip
+    return {
+        "at_stake": number(f"{words('promises.at_stake')} ({words.unit(currency)})"),
+        **shown,
+        **due(words, currency),
+    }
 
 
 def lanes(words: Words) -> Columns:

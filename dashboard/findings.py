@@ -11,7 +11,7 @@ import pandas as pd
 
 from dashboard.i18n import Words
 from dashboard.queries import Change, Number
-from pipelines.metrics import Metric
+from pipelines.metrics import Metric, Offer
 
 Colour = Literal["green", "red", "gray"]
 Arrow = Literal["up", "down", "off"]
@@ -356,6 +356,32 @@ def waiting(words: Words, goods: pd.DataFrame, currency: str) -> str:
     return words("finding.waiting", n=words.number(goods["units"].sum()), amount=words.money(goods["margin"].sum(), currency))  # fmt: skip
 
 
+def offer(words: Words, found: Offer | None) -> str:
+    """Say the promise that could be made today, and the published one."""
+    if found is None or not found.n:
+        return words("promises.tab_possible")
+    if found.possible != found.possible or found.possible == float("inf"):
+        return words("finding.offer_none", at=words.percent(found.at, 0))
+    said = {"possible": _within(words, found.possible, found.unit), "at": words.percent(found.at, 0)}
+    if found.published is None:
+        return words("finding.offer_alone", **said)
+    return words("finding.offer", published=_within(words, found.published, found.unit), kept=words.percent(found.kept, 0), **said)  # fmt: skip
+
+
+def _within(words: Words, duration: float, unit: str) -> str:
+    return f"{words.number(duration)} {words.value('duration_unit', unit)}"
+
+
+def unkeepable(words: Words, lanes: pd.DataFrame, at: float) -> str:
+    """Warn of the lanes whose published promise can surely not be kept; nothing when there are none."""
+    off = lanes[lanes["is_unkeepable"].astype(bool)] if len(lanes) else lanes
+    if off.empty:
+        return ""
+    row = off.sort_values("a_month").iloc[-1]
+    lane = ", ".join(filter(None, [words.value("country", row["country"]), words.value("method", row["method"]) if row["method"] else "", str(row["carrier"])]))  # fmt: skip
+    return words("finding.unkeepable", n=words.number(len(off)), of=words.number(len(lanes)), at=words.percent(at, 0), lane=lane, kept=words.percent(row["kept"], 0))  # fmt: skip
+
+
 def to_margin(words: Words) -> Finding:
     """Lead to the Margin page."""
     return Finding("margin", words("promises.to_margin"), 0.0)
@@ -374,15 +400,17 @@ def slowest(words: Words, stages: pd.DataFrame) -> str:
     return words("finding.worst_stage", stage=words.value("stage", last["stage"]), days=words.number(last["p90"], 1))
 
 
-def at_risk(words: Words, risk: pd.DataFrame) -> str:
-    """Say how many open returns will probably break a promise."""
-    likely = len(_likely(risk))
-    return words("finding.at_risk", n=words.number(likely)) if likely else words("finding.no_risk")
+def at_risk(words: Words, risk: pd.DataFrame, currency: str) -> str:
+    """Say how many open returns will probably break a promise, and what money waits with them."""
+    likely = _likely(risk)
+    if likely.empty:
+        return words("finding.no_risk")
+    return words("finding.at_risk", n=words.number(len(likely)), amount=words.money(likely["amount"].sum(), currency))
 
 
 def _likely(risk: pd.DataFrame) -> pd.DataFrame:
-    """Keep one row a return that breaks some promise more likely than not."""
-    return risk[risk["probability"] >= 0.5].drop_duplicates("return_id") if len(risk) else risk
+    """Keep the returns that break a promise more likely than not."""
+    return risk[risk[["probability", "next_probability"]].max(axis=1) >= 0.5] if len(risk) else risk
 
 
 def due(words: Words, refunds: pd.DataFrame) -> str:

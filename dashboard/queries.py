@@ -372,6 +372,20 @@ def control(asked: Asked, promise: str) -> pd.DataFrame:
     return metrics.control_chart(_open(asked.source), promise, where=_where(asked, "promise_kept"))
 
 
+@lru_cache(maxsize=ENTRIES)
+def offer(asked: Asked, promise: str, at: float) -> metrics.Offer | None:
+    """Give the promise that could be made today for the whole selection; the days of the view do not matter."""
+    found = metrics.offers(_open(asked.source), promise, at, by_lane=False, where=_where(asked, "promise_at"))
+    return found[0] if found else None
+
+
+@lru_cache(maxsize=ENTRIES)
+def offers(asked: Asked, promise: str, at: float) -> pd.DataFrame:
+    """List the promise that could be made today lane by lane, busiest first."""
+    found = metrics.offers(_open(asked.source), promise, at, where=_where(asked, "promise_at"))
+    return pd.DataFrame([o.row() for o in found]).rename(columns={"market": "country", "unit": "duration_unit"})
+
+
 def _undated(asked: Asked) -> Asked:
     """Ask of everything there is: what waits does not depend on the days of the view."""
     first, last = days(asked.source)

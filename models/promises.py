@@ -124,15 +124,23 @@ def promise_at(
     return _with_interval(durations, counts, [tau], (LOST,), level, draws, seed)[..., 0, :]
 
 
-def kept_share(durations: ArrayLike, counts: ArrayLike, duration: float) -> Array:
-    """Give the share that a promise of `duration` would keep: [...]. What is missing to 1 is what it would break.
+def kept_curve(durations: ArrayLike, counts: ArrayLike, level: float = 0.9, draws: int = 100, seed: int = 0) -> Array:
+    """Give the share that a promise of each duration would keep: [bin, (value, low, high)]. What is missing to 1 is what it would break.
 
-    >>> float(kept_share([1, 2, 3], [[5, 4, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0]], 1))
-    0.5
+    `counts` is one group's table [cause, bin]; a lost return breaks any promise, a cancelled one is under none. Interval: Poisson
+    bootstrap on the counts, seeded. Nobody completed: NaN.
+
+    >>> kept_curve([1, 2, 3], [[5, 4, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0]])[:, 0].tolist()
+    [0.5, 0.9, 0.9]
     """
-    curve = _completing(*incidence(counts), (LOST,))
-    position = int(np.searchsorted(np.asarray(durations, dtype=np.float64), duration, side="right")) - 1
-    return curve[..., position] if position >= 0 else np.zeros(curve.shape[:-1])
+    table = np.asarray(counts, dtype=np.float64)
+    value = _completing(*incidence(table), (LOST,))
+    generator = np.random.default_rng(seed)
+    again = np.stack([_completing(*incidence(generator.poisson(table)), (LOST,)) for _ in range(draws)])
+    tail = (1 - level) / 2
+    with np.errstate(invalid="ignore"):
+        low, high = np.nanquantile(again, [tail, 1 - tail], axis=0) if np.isfinite(again).any() else (value, value)
+    return np.stack([value, np.minimum(low, value), np.maximum(high, value)], -1)
 
 
 def remaining_quantiles(durations: ArrayLike, counts: ArrayLike, age: ArrayLike, taus: ArrayLike) -> Array:

@@ -1,6 +1,7 @@
 """Alerts: rules on metrics, evaluated at the end of each load, told once.
 
-A rule names a metric and a test: above or below a bound, or worse (better) than the days before beyond noise. It is
+A rule names a metric and a test: above or below a bound, worse (better) than the days before beyond noise, or, for `promise_at(P)`, a
+published promise that can surely no longer be kept with P. It is
 evaluated over the latest days up to the observation time, for the whole or for each value of a dimension. An alert lasts from the
 build that shows it to the one that does not; who is to be told is told once, and again only when it had gone and came back. An
 address that cannot be reached is tried again at the next evaluation, and never fails a load.
@@ -41,6 +42,7 @@ SHIPPED = (
     {"metric": "legal_refund_kept", "test": "worse", "days": 28},
     {"metric": "promise_kept", "test": "worse", "by": ("promise_id",), "days": 28},
     {"metric": "days_to_refund(0.5)", "test": "worse", "days": 28},
+    {"metric": "promise_at(0.9)", "test": "unkeepable", "where": {"promise_id": ("refund",)}, "days": 0},
 )
 """Rules a warehouse begins with: refunds the law wants within days, and promises that are kept less often than before."""
 
@@ -91,6 +93,8 @@ class Verdict:
         if self.rule.test in ("above", "below"):
             side = self.rule.test if self.fires else f"not {self.rule.test}"
             return f"{said}, {side} {quantity(self.rule.bound or 0.0, self.unit)}"
+        if self.rule.test == "unkeepable":
+            return f"{said}; it could be promised within {self.previous:g}" if self.fires else f"{said}: can be kept"
         compared = f"{quantity(self.previous, self.unit)} in the {self.rule.days} days before"
         return f"{said}, {self.rule.test} than {compared}" if self.fires else f"{said}; {compared}: not {self.rule.test} beyond noise"  # fmt: skip
 
@@ -119,6 +123,10 @@ def check_rule(build: Build, rule: Rule) -> None:
         raise AlertError(f"{rule.test!r} is no test of an alert; one of {', '.join(state.ALERT_TESTS)}.")
     if rule.test in ("above", "below") and (rule.bound is None or not np.isfinite(rule.bound)):
         raise AlertError(f"An alert on {rule.metric} {rule.test} a bound needs the bound, in {chosen.unit}.")
+    if rule.test == "unkeepable" and not (rule.metric.startswith("promise_at") and len(rule.where.get("promise_id", ())) == 1):  # fmt: skip
+        raise AlertError(
+            "Unkeepable is said of promise_at, of one promise: give promise_at(0.9) and --where promise_id=refund."
+        )
     if rule.test in ("worse", "better"):
         if chosen.good == "none":
             raise AlertError(f"{rule.metric} has no better or worse: give --above or --below a bound.")
@@ -219,6 +227,14 @@ def evaluate(build: Build, rule: Rule) -> list[Verdict]:
     until = observed.date()
     since = until - timedelta(rule.days - 1) if rule.days else None
     asked: dict[str, Any] = {"by": rule.by, "where": rule.where}
+    if rule.test == "unkeepable":
+        (promise_id,), at = rule.where["promise_id"], metrics.metric(rule.metric).parameter or 0.95
+        where = {k: v for k, v in rule.where.items() if k != "promise_id"}
+        found_ = metrics.offers(build, promise_id, at, by_lane=bool(rule.by), where=where)
+        return [
+            Verdict(rule, dict(o.lane), None if o.reason and not np.isfinite(o.kept) else o.is_unkeepable, o.kept, o.kept_low, o.kept_high, o.possible, "share", reason=o.reason)
+            for o in found_
+        ]  # fmt: skip
     if rule.test in ("above", "below"):
         found = metrics.answer(build, rule.metric, since=since, until=until if since else None, **asked)
         beyond = found["value"] > rule.bound if rule.test == "above" else found["value"] < rule.bound

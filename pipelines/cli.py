@@ -720,6 +720,7 @@ def alert_add(
     below: Annotated[float | None, typer.Option(help="Alert below this.")] = None,
     worse: Annotated[bool, typer.Option("--worse", help="Alert when worse than the days before, beyond noise.")] = False,
     better: Annotated[bool, typer.Option("--better", help="Alert when better than the days before, beyond noise.")] = False,
+    unkeepable: Annotated[bool, typer.Option("--unkeepable", help="Alert when the published promise can surely no longer be kept: promise_at(0.9) --where promise_id=refund.")] = False,
     by: By = None, where: Where = None,
     days: Annotated[int, typer.Option(min=0, help="Latest days to look at; 0 is all of them, as for what is open now.")] = 28,
     to: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Who is told: mailto:NAME@HOST (needs BACKHAUL_SMTP) or https://HOST/PATH; repeatable.")] = None,
@@ -728,10 +729,18 @@ def alert_add(
     """Add a rule: a metric, and what is worth an alert."""
     from pipelines import alerts
 
-    given = {"above": above is not None, "below": below is not None, "worse": worse, "better": better}
+    given = {
+        "above": above is not None,
+        "below": below is not None,
+        "worse": worse,
+        "better": better,
+        "unkeepable": unkeepable,
+    }
     tests = [name for name, is_given in given.items() if is_given]
     if len(tests) != 1:
-        raise typer.BadParameter("give one of --above, --below, --worse and --better.", param_hint="--above")
+        raise typer.BadParameter(
+            "give one of --above, --below, --worse, --better and --unkeepable.", param_hint="--above"
+        )
     rule = alerts.Rule(0, key, tests[0], above if above is not None else below, tuple(by or ()), {k: tuple(v) for k, v in _pairs(where).items()}, days, tuple(to or ()))  # fmt: skip
     with _open(warehouse) as build:
         rule = alerts.add_rule(_settings(warehouse), build, rule)
@@ -805,6 +814,83 @@ def alert_log(
         for r in found.to_dict("records")
     ]  # fmt: skip
     _print(rows, output, "Alerts")
+
+
+@app.command(
+    epilog=_example("backhaul promise --market FR --method drop_off --at 0.95")
+    + "\n\n"
+    + _example("backhaul promise --promise request_to_refund --all --format json")
+)
+def promise(
+    market: Annotated[str | None, typer.Option(help="ISO country.")] = None,
+    method: Annotated[str | None, typer.Option(help="Hand-over method: drop_off, locker, home_pickup, store or mail.")] = None,
+    carrier: Annotated[str | None, typer.Option(help="Return carrier.")] = None,
+    promise_id: Annotated[str, typer.Option("--promise", help="Promise, as policies name it.")] = "refund",
+    at: Annotated[float, typer.Option(min=0.5, max=0.999, help="Probability to keep it with.")] = 0.95,
+    weeks: Annotated[int, typer.Option(min=4, max=104, help="Weeks of starts that it rests on.")] = 13,
+    together: Annotated[bool, typer.Option("--all", help="All lanes of the selection together, with the price of every duration.")] = False,
+    as_of: AsOf = None, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Say the shortest promise that would be kept so often today, lane by lane, beside the published one; and what others would cost."""
+    from pipelines import metrics as declared
+
+    lane = {"country": market, "method": method, "carrier": carrier}
+    where = {k: [v] for k, v in lane.items() if v is not None}
+    with _open(warehouse) as build:
+        declared.check_values(build, "promise_at", {**where, "promise_id": [promise_id]})
+        found = declared.offers(build, promise_id, at, by_lane=not together, where=where, as_of=_day(as_of, "--as-of"), weeks=weeks)  # fmt: skip
+    rows = [o.row() for o in found]
+    if output is Format.json:
+        prices = [[{str(k): _plain(v) for k, v in r.items()} for r in o.prices.to_dict("records")] for o in found]
+        typer.echo(json.dumps([{**row, "prices": p} for row, p in zip(rows, prices, strict=True)], ensure_ascii=False, indent=2))  # fmt: skip
+        return
+    _print(rows, output, f"{promise_id}: kept with {at:.0%} today, from the last {weeks} weeks")
+    if output is Format.table:
+        for offer in found:
+            if offer.is_unkeepable:
+                where_ = " / ".join(v for v in offer.lane.values() if v) or "all lanes"
+                typer.echo(f"Unkeepable: {where_}: {offer.published:g} {offer.unit.replace('_', ' ')} are kept in {offer.kept:.1%}, surely under {at:.0%}.")  # fmt: skip
+        if len(found) == 1 and len(found[0].prices):
+            _print([{str(k): v for k, v in r.items()} for r in found[0].prices.to_dict("records")], output, f"What each duration would cost, in {found[0].unit.replace('_', ' ')}")  # fmt: skip
+
+
+@app.command(name="at-risk", epilog=_example("backhaul at-risk --where country=FR --limit 20"))
+def at_risk(
+    where: Where = None,
+    limit: Annotated[int, typer.Option(min=1, help="Returns to list.")] = 50,
+    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """List open returns by the money that probably breaks a promise: the next and the final promise, and when the refund will come."""
+    from pipelines import metrics as declared
+
+    with _open(warehouse) as build:
+        declared.check_values(build, "breach_risk", _pairs(where))
+        found = declared.worklist_at_risk(build, where=_pairs(where), limit=limit)
+        reason = declared.answer(build, "breach_risk").iloc[0]["reason"]
+    shown = found if output is not Format.table else found[["return_id", "stage", "age_days", "next_promise", "next_days_left", "next_probability", "promise_id", "days_left", "probability", "amount", "at_stake", "expected_at", "late_at"]]  # fmt: skip
+    _print([{str(k): None if v != v else v for k, v in r.items()} for r in shown.to_dict("records")], output, "Open returns, most at stake first")  # fmt: skip
+    if found.empty and reason:
+        typer.echo(f"No risk is shown: {reason}.")
+
+
+@app.command(epilog=_example("backhaul serve --port 8600"))
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 8600,
+    public: Annotated[bool, typer.Option("--public", help="Let other machines reach it; put a server with TLS before it.")] = False,
+    warehouse: Warehouse = "warehouse",
+) -> None:  # fmt: skip
+    """Answer a shop or order system in JSON: the promise that can be made, and by when a return must be refunded. Ctrl-C stops it."""
+    from pipelines import serve as endpoint
+
+    settings = _settings(warehouse)
+    endpoint.check_host(host, is_public=public)
+    with _open(warehouse):
+        key, is_new = endpoint.key_of(settings)
+    if is_new:
+        typer.echo(f"Made a key in {settings.serve_key_file}; callers show it as X-API-Key.")
+    typer.echo(f"http://{host}:{port}/v1/promise and /v1/returns/ID/refund-by; /openapi.json describes them.")
+    endpoint.serve(settings, host, port, key)
 
 
 PolicyId = Annotated[str, typer.Argument(metavar="ID", help="Policy from `backhaul policy list`.")]

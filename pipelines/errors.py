@@ -14,7 +14,8 @@
     ├── ExportError          a file cannot be exported, or is no export
     ├── ActionError          an action cannot be logged, or there is none of that number
     ├── AlertError           a rule cannot speak, or an address cannot be told
-    └── PolicyError          a policy cannot be read, found or published
+    ├── PolicyError          a policy cannot be read, found or published
+    └── ServeError           the endpoint cannot be opened as asked
 
 The command line prints one line and exits with 1; the dashboard turns `WarehouseMissing` into a page.
 """
@@ -87,3 +88,7 @@ class AlertError(BackhaulError):
 
 class PolicyError(BackhaulError):
     """A policy cannot be read, found or published."""
+
+
+class ServeError(BackhaulError):
+    """The endpoint cannot be opened as asked."""

@@ -45,3 +45,8 @@ class Settings:
     def key_file(self) -> Path:
         """The key customers are hashed with, beside the warehouse, mode 0600."""
         return self.warehouse.with_name(self.warehouse.name + ".key")
+
+    @property
+    def serve_key_file(self) -> Path:
+        """The key that callers of the endpoint show, beside the warehouse, mode 0600."""
+        return self.warehouse.with_name(self.warehouse.name + ".api-key")

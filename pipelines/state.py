@@ -122,7 +122,7 @@ policy_draft = Table(
     comment="One policy somebody is writing. Never deleted: withdrawn or published.",
 )  # fmt: skip
 
-ALERT_TESTS = ("above", "below", "worse", "better")
+ALERT_TESTS = ("above", "below", "worse", "better", "unkeepable")
 PRODUCT_KINDS = ("size_note", "photo", "description", "supplier", "policy", "delisting")
 OPERATION_KINDS = ("claim", "extra_shift", "carrier_call", "refund_now", "supplier_credit")
 ACTION_KINDS = PRODUCT_KINDS + OPERATION_KINDS

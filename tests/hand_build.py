@@ -184,6 +184,7 @@ def _promise(lot: str, promise: str, start: str, due: str | None, end: str | Non
     )
     return {
         **{c: parent[c] for c in columns}, "promise_key": len(promise), "promise_id": promise, "responsible": "retailer", "started_at": at(start), "due_at": due and at(due), "ended_at": end and at(end),
+        "duration_unit": "calendar_days", "started_on": at(start).date(), "closed_on": at(end).date() if end else None, "calendar_carrier": "", "to_stage": "refunded",
         "handed_over_at": parent.get("handed_over_at"), "amount": parent["net_amount"], "units": parent["units"], **more,
     }  # fmt: skip
 

@@ -278,7 +278,17 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "days_to_refund_from_receipt": (("place_id",), _waits("place_id", "received_at", "refunded_at", "exchanged_at")),
     "days_to_restock": (("category",), _waits("category", "requested_at", "restocked_at", "disposed_at")),
     "days_to_restock_from_receipt": (("place_id",), _waits("place_id", "received_at", "restocked_at", "disposed_at")),
-    "promise_at": (("promise_id",), _waits("promise_id", "started_at", "ended_at", table="estimate_promise")),
+    "promise_at": (
+        ("promise_id",),
+        f"""SELECT promise_id, cause, unit_of, took, count(*) AS waits FROM (
+            SELECT promise_id, duration_unit AS unit_of, CASE WHEN ended_at IS NOT NULL THEN 0 WHEN stopped_at IS NOT NULL THEN 1 WHEN lost_at IS NOT NULL THEN 2 ELSE 3 END AS cause,
+                greatest(CASE WHEN duration_unit = 'clock_hours' THEN ceil(greatest(epoch_us(coalesce(ended_at, stopped_at, lost_at, t)) - epoch_us(started_at), 0) / 3600e6)
+                    WHEN duration_unit IN ('business_days', 'carrier_days') THEN e.business_day_no - started_no + if(e.is_business_day, 0, 1)
+                    ELSE coalesce(closed_on, t::DATE) - started_on END, 0)::DOUBLE AS took
+            FROM estimate_promise p JOIN {_OBSERVED} USING (source)
+            LEFT JOIN dim_day e ON e.country = coalesce(p.country, '') AND e.carrier = p.calendar_carrier AND e.day = coalesce(closed_on, t::DATE) WHERE started_at IS NOT NULL)
+            GROUP BY ALL""",
+    ),
     "breach_risk": (
         ("carrier",),
         "SELECT carrier, sum(probability) AS expected, count(*) AS open FROM estimate_promise JOIN estimate_breach_risk USING (return_key, promise_id) GROUP BY 1",

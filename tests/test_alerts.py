@@ -285,6 +285,19 @@ def test_a_rule_that_cannot_be_asked_any_more_stops_no_load(copy_of_tiny: Settin
     assert mine.sentence().startswith("gone_by_now: not known: There is no metric 'gone_by_now'")
 
 
+def test_a_promise_that_can_no_longer_be_kept_is_told_with_the_one_that_could(sample_settings: Settings) -> None:
+    rule = Rule(0, "promise_at(0.95)", "unkeepable", where={"promise_id": ("refund",)}, days=0)
+    (found,) = say(sample_settings, rule)
+    assert found.fires is True
+    assert found.high < 0.95
+    assert f"it could be promised within {found.previous:g}" in found.sentence()
+    with current_build(sample_settings.warehouse) as build:
+        with pytest.raises(AlertError, match="one promise"):
+            alerts.check_rule(build, replace(rule, where={}))
+        with pytest.raises(AlertError, match="one promise"):
+            alerts.check_rule(build, replace(rule, metric="promise_kept"))
+
+
 def test_two_alerts_of_one_cell_cannot_last(copy_of_tiny: Settings) -> None:
     add(copy_of_tiny, HIGH)
     alerts.record(copy_of_tiny)
@@ -317,4 +330,4 @@ def test_the_command_line_goes_all_the_way(copy_of_tiny: Settings) -> None:
     assert any(row["rule_id"] == number and row["over"] is None for row in logged)
     assert run(copy_of_tiny, "withdraw", str(number)).exit_code == 0
     assert run(copy_of_tiny, "add", "promise_kept").exit_code == 2
-    assert state.ALERT_TESTS == ("above", "below", "worse", "better")
+    assert state.ALERT_TESTS == ("above", "below", "worse", "better", "unkeepable")

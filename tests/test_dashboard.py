@@ -129,6 +129,7 @@ def test_every_table_has_its_columns_named(language: str) -> None:
     for maker in makers:
         wanted = {
             "currency": "EUR",
+            "unit": "business_days",
             "one": "A",
             "other": "B",
             "frame": pd.DataFrame({"counted_on": [pd.Timestamp("2026-01-31")], "counted": [1.0]}),
@@ -445,7 +446,7 @@ def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest
     [("returns", p) for p in ("cohorts", "change", "reasons", "customers", "places", "speed", "proof")]
     + [("products", p) for p in ("ranking", "one", "actions")]
     + [("accounts", p) for p in ("booked", "bases", "shop")]
-    + [("promises", p) for p in ("states", "time", "stages", "control", "risk", "waiting", "law")]
+    + [("promises", p) for p in ("states", "time", "stages", "control", "risk", "possible", "waiting", "law")]
     + [("policies", p) for p in ("versions", "compare", "draft")],
 )
 def test_every_part_of_a_page_has_something_to_show(

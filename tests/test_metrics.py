@@ -449,11 +449,15 @@ def test_rows_are_the_numerator(build: Build) -> None:
 
 
 def test_work_lists(build: Build) -> None:
-    risk = metrics.worklist_at_risk(build)
-    assert risk[["return_id", "promise_id", "probability"]].to_numpy().tolist() == [
-        ["shop:r-d", "legal_refund", 0.7],
-        ["shop:r-d", "refund", 0.1],
-    ]
+    (risk,) = metrics.worklist_at_risk(build).to_dict(
+        "records"
+    )  # one row for the one open return, its refund due first
+    assert (risk["return_id"], risk["promise_id"], risk["probability"]) == ("shop:r-d", "legal_refund", 0.7)
+    assert (risk["next_promise"], risk["next_probability"], risk["at_stake"]) == (
+        "legal_refund",
+        0.7,
+        pytest.approx(35),
+    )
     due = metrics.refunds_due(build, 5)
     assert due["return_id"].tolist() == ["shop:r-d"]
     assert due["days_left"].iloc[0] == pytest.approx(2.5)  # 31 January 12:00 to 3 February 00:00

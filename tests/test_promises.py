@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import DateTime, cast, literal, select
 
 from models import promises as model
-from pipelines.estimate.promises import breach_risk, calendar, promise_state, promises
+from pipelines.estimate.promises import calendar, promise_state, promises
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import statement_sql
 from pipelines.warehouse.schema import STAR
@@ -84,15 +84,20 @@ def test_what_cannot_be_known_says_so() -> None:
     assert np.isinf(model.promise_at([1, 2, 3], lost, 0.95, draws=5)[0])
 
 
-def test_breach_probability_is_calibrated() -> None:
+def test_remaining_time_of_those_still_open() -> None:
+    """Of those open at an age, half are done by the median of what is left of the lognormal."""
     generator = np.random.default_rng(4)
-    day, cause = waits(generator, 20_000)
-    survival, _ = model.incidence(table_of(day, cause))
-    entry, time = generator.uniform(0, 14, 20_000), generator.lognormal(np.log(6), 0.8, 20_000)
-    is_open = time > entry
-    chance = model.breach_probability(np.arange(60) + 1.0, survival, np.floor(entry[is_open]), 14)
-    assert np.mean(chance) == pytest.approx(np.mean(time[is_open] > 14), abs=0.02)
-    assert model.breach_probability([1.0], [0.5], 3, 2) == 1
+    quarter, cause = waits(generator, 20_000, 0.25)
+    durations = (np.arange(240) + 1) / 4
+    table = table_of(quarter, cause, 240)
+    time = generator.lognormal(np.log(6), 0.8, 50_000)
+    for age in (0.0, 5.0, 12.0):
+        low, half, high = model.remaining_quantiles(durations, table, [age], [0.1, 0.5, 0.9])[0]
+        rest = time[time > age]
+        assert [np.mean(rest <= q) for q in (low, half, high)] == pytest.approx(
+            [0.1, 0.5, 0.9], abs=0.05
+        )  # bins of a quarter day, named by their end
+    assert np.isinf(model.remaining_quantiles(durations, table, [80.0], [0.5])).all()
 
 
 counts = st.lists(st.lists(st.integers(0, 50), min_size=6, max_size=6), min_size=4, max_size=4)
@@ -106,13 +111,13 @@ def test_laws_of_a_life_table(table: list[list[int]]) -> None:
     assert (np.diff(ends, axis=-1) >= -1e-12).all()
     assert np.allclose(survival + ends.sum(0), 1)
     durations = np.arange(6) + 1.0
-    shares = [float(model.kept_share(durations, table, d)) for d in durations]
+    shares = model.kept_curve(durations, table, draws=3)[:, 0].tolist()
     if sum(table[0]):
         assert all(a <= b + 1e-12 for a, b in pairwise(shares))
         tau = model.promise_at(durations, table, 0.6, draws=3)[0]
-        assert np.isinf(tau) or model.kept_share(durations, table, tau) >= 0.6 - 1e-9
-    chance = model.breach_probability(durations, survival, [0, 1, 2], [5, 5, 5])
-    assert ((chance >= 0) & (chance <= 1)).all()
+        assert np.isinf(tau) or shares[int(tau) - 1] >= 0.6 - 1e-9
+    left = model.remaining_quantiles(durations, table, [0, 1, 2], [0.5, 0.9])
+    assert (left[:, 0] <= left[:, 1]).all()
 
 
 # -- dates and states --------------------------------------------------------------------------------------------------
@@ -323,28 +328,6 @@ def test_only_the_returns_asked_for_are_filled(build: duckdb.DuckDBPyConnection)
     add(build, 2, requested_at="2025-04-01 09:00")
     promises(build, Settings(), "return_key IN (SELECT 2)")
     assert build.execute("SELECT DISTINCT return_key FROM estimate_promise").fetchall() == [(2,)]
-
-
-def test_risk_rises_with_age_and_is_given_for_open_returns_only(build: duckdb.DuckDBPyConnection) -> None:
-    # Two hundred refunds took 1 to 10 days, evenly; three are open at 0, 2 and 4 days of five business days.
-    build.execute("""
-        INSERT INTO fact_return_line BY NAME
-        SELECT 100 + i AS return_lot_key, 100 + i AS return_line_key, 'shop:h' || i AS return_line_id, 100 + i AS return_key, 7 AS policy_key, 1 AS shop_key, 'shop' AS source, 'FR' AS country, 'web' AS channel,
-            'withdrawal' AS return_type, 'mail' AS method, 1 AS units, TIMESTAMP '2025-05-01' + to_hours(i) AS requested_at, requested_at AS handed_over_at, requested_at AS received_at,
-            received_at + to_hours(24 + 24 * (i % 10)) AS refunded_at, requested_at::DATE AS requested_on FROM range(200) t(i)
-    """)  # fmt: skip
-    for key, received in ((1, "2025-06-30 10:00"), (2, "2025-06-26 10:00"), (3, "2025-06-24 10:00")):
-        add(build, key, requested_at=received, handed_over_at=received, received_at=received)
-    filled(build)
-    breach_risk(build, Settings())
-    rows = build.execute("SELECT return_key, promise_id, probability, stage FROM estimate_breach_risk").fetchall()
-    risk = {key: p for key, promise, p, _ in rows if promise == "refund"}
-    assert set(risk) == {1, 2, 3}
-    assert risk[1] < risk[2]
-    # Received Thu 26th, due the end of 3 July, 7.5 days on; open at 4.5 of 1..10 days: 3 of 6 are longer than 7.
-    assert risk[2] == pytest.approx(0.5, abs=0.03)
-    assert {stage for *_, stage in rows} == {"received"}
-    assert all(0 <= p <= 1 for _, _, p, _ in rows)
 
 
 # -- the law, through a whole load -------------------------------------------------------------------------------------

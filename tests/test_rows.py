@@ -95,7 +95,10 @@ def test_rows_obey_every_filter_that_the_metric_knows(hand: Build, key: str) -> 
                 assert (found[name].isna() if value is None else found[name] == value).all(), (part, where)
 
 
-PLAIN = [k for k in KEYS if k not in (*STATES, "window_return_rate", "order_return_rate", "size_balance")]
+# 3,000 lines are too few to learn the risk of open promises from
+PLAIN = [
+    k for k in KEYS if k not in (*STATES, "window_return_rate", "order_return_rate", "size_balance", "breach_risk")
+]
 
 
 @pytest.mark.parametrize("key", PLAIN)

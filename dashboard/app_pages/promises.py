@@ -1,5 +1,7 @@
 """Answer: do we keep what we promise, and what will we break tomorrow."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from dashboard import blocks, charts, columns, findings, queries
@@ -12,7 +14,7 @@ title = findings.with_change(
 blocks.heading(view, title, "promises", ("promise_kept", "days_to_refund"))
 blocks.tiles(view, "promise_kept", "legal_refund_kept", "days_to_refund", "days_to_restock")
 
-shown = blocks.choose(words, "promises", "states", "time", "stages", "control", "risk", "waiting", "law")
+shown = blocks.choose(words, "promises", "states", "time", "stages", "control", "risk", "possible", "waiting", "law")
 if shown == "states":
     states = queries.promise_states(asked)
     title = findings.states(words, states)
@@ -67,6 +69,24 @@ elif shown == "control":
         blocks.section(title, words, "promise_kept", words("promises.control_note"))
         behind = queries.Behind("promise_kept", seen=weeks, is_dated=False, where=(("promise_id", (chosen,)),))
         blocks.chart(charts.control(weeks, words), title, "control", behind)
+elif shown == "possible":
+    promises = queries.promise_names(asked)
+    if not promises:
+        blocks.greyed(view, "promise_at")
+    else:
+        chosen = blocks.pick(words("promises.promise"), "promise", {p: words.value("promise", p) for p in promises})
+        at = float(blocks.pick(words("promises.at"), "at", {f"{p:g}": words.percent(p, 0) for p in (0.8, 0.9, 0.95, 0.99)}))  # fmt: skip
+        lanes, whole = queries.offers(asked, chosen, at), queries.offer(asked, chosen, at)
+        blocks.section(findings.offer(words, whole), words, "promise_at", words("promises.possible_note"))
+        behind = queries.Behind(f"promise_at({at:g})", is_dated=False, where=(("promise_id", (chosen,)),))
+        if whole is not None and len(whole.prices):
+            blocks.caution(findings.unkeepable(words, lanes, at))
+            figure = charts.prices(whole.prices, words, whole.unit, at)
+            blocks.chart(figure, words("promises.prices"), "prices", replace(behind, seen=whole.prices))
+            blocks.table(words, whole.prices, words("promises.prices"), columns.prices(words, whole.unit), rows=8, behind=replace(behind, seen=whole.prices))  # fmt: skip
+        if len(lanes):
+            blocks.section(words("promises.lanes"), words)
+            blocks.table(words, lanes, words("promises.lanes"), columns.offers(words), rows=12, behind=replace(behind, seen=lanes))  # fmt: skip
 elif shown == "waiting":
     waiting = queries.waiting_goods(asked)
     title = findings.waiting(words, waiting, view.currency)
@@ -95,7 +115,7 @@ elif shown == "risk":
     if queries.number(asked, "breach_risk").lacks:
         blocks.greyed(view, "breach_risk")
     else:
-        blocks.section(findings.at_risk(words, risk), words, "breach_risk")
+        blocks.section(findings.at_risk(words, risk, view.currency), words, "breach_risk")
     if not risk.empty:
         behind = queries.Behind("breach_risk", is_dated=False)
         blocks.table(

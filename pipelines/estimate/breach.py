@@ -104,7 +104,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, *, is_learning: bool) -> Non
             SELECT p.promise_id, concat_ws('|', p.country, p.method, p.carrier) AS lane, least(p.ended_at, p.due_at)::DATE AS day, count(*) AS n,
                 count(*) FILTER (p.ended_at > p.due_at OR p.ended_at IS NULL) AS broken
             FROM estimate_promise p JOIN ({OBSERVED_SQL}) t ON t.source = p.source
-            WHERE p.due_at <= t.observed_until AND p.stopped_at IS NULL AND p.started_at >= t.observed_until - to_days({7 * weeks + 120}) GROUP BY ALL)
+            WHERE p.due_at <= t.observed_until AND p.stopped_at IS NULL AND p.due_at >= t.observed_until - to_days({7 * weeks + 122}) GROUP BY ALL)
         SELECT d.promise_id, d.lane, i.seen_at, sum(d.broken) AS broken, sum(d.n) AS n FROM decided d JOIN (SELECT DISTINCT seen_at FROM instant) i
             ON d.day < i.seen_at::DATE AND d.day >= i.seen_at::DATE - 120 GROUP BY ALL;
         CREATE OR REPLACE TEMP TABLE whole_rate AS

@@ -38,6 +38,7 @@ from pipelines.metrics.lists import (
     waterfall,
     worklist_at_risk,
 )
+from pipelines.metrics.offer import Offer, offers
 from pipelines.metrics.product import (
     ProductProfile,
     product_costs,
@@ -51,8 +52,8 @@ from pipelines.metrics.product import (
 )
 
 __all__ = [
-    "EVERYTHING", "PARTS", "Concentration", "Metric", "ProductProfile", "Scope", "Text", "accrual", "accrual_backtest", "answer", "backtest", "catalogue", "check_values", "compare",
-    "control_chart", "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "flow", "lacking", "lanes", "measure_names", "metric",
+    "EVERYTHING", "PARTS", "Concentration", "Metric", "Offer", "ProductProfile", "Scope", "Text", "accrual", "accrual_backtest", "answer", "backtest", "catalogue", "check_values", "compare",
+    "control_chart", "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "flow", "lacking", "lanes", "measure_names", "metric", "offers",
     "product_changes", "product_costs", "product_notes", "product_profile", "product_ranking", "product_rates", "product_reasons",
     "promise_states", "rate_change", "rate_since_launch", "reconciliation", "refunds_due", "related_products", "rows", "rows_total",
     "same_window", "size_curve", "statistics", "trace", "waterfall", "worklist_at_risk",

@@ -282,8 +282,11 @@ def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
     value = found["value"].astype(float)
     is_note = notes.str.startswith("without ") | (caution != "")
     grey = ~np.isfinite(value) | ((notes != "") & ~is_note)
+    own = (
+        found["unit"].to_numpy() if "unit" in found else unit(build, question.metric)
+    )  # of its rows, where they differ
     found = found.assign(
-        unit=unit(build, question.metric),
+        unit=own,
         basis=question.on,
         status=np.where(grey, "greyed", "ok"),
         reason=notes,

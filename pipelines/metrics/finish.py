@@ -542,10 +542,21 @@ def wait_quantile(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
 
 
 def promise_that_holds(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
-    """Give the shortest duration kept with a probability, in days; a lost return breaks any."""
-    return _waited(
-        frame, ask, lambda days, table: promise_models.promise_at(days, table, ask.parameter or 0.95, ask.level)
-    )
+    """Give the shortest duration kept with a probability, in the promise's own unit; a lost return breaks any."""
+    number, keys = groups_of(frame, ask.by)
+    took, place = np.unique(frame["took"].fillna(0).to_numpy(float), return_inverse=True)
+    took = took if len(took) else np.zeros(1)
+    table = promise_models.life_table(number, place, frame["cause"].fillna(3).to_numpy(int), frame["waits"].fillna(0), len(keys), len(took))  # fmt: skip
+    found = np.asarray(promise_models.promise_at(took, table, ask.parameter or 0.95, ask.level), dtype=float)
+    units = frame.assign(group=number).groupby("group")["unit_of"].agg(lambda u: "|".join(sorted(set(u.dropna()))))
+    unit = units.reindex(range(len(keys))).fillna("").to_numpy(str)
+    completed = table[:, promise_models.COMPLETED, :].sum(-1)
+    found[:, 2] = np.where(np.isinf(found[:, 2]), np.nan, found[:, 2])
+    reason = np.where(
+        np.char.find(unit, "|") >= 0, "promised in different units: cut by lane or market",
+        np.where(completed == 0, "nothing of this selection has completed yet", np.where(np.isinf(found[:, 0]), f"longer than anything followed so far ({took[-1]:.0f})", "")),
+    )  # fmt: skip
+    return answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason).assign(unit=unit)
 
 
 def _waited(frame: pd.DataFrame, ask: Ask, estimate: Callable[..., Any]) -> pd.DataFrame:

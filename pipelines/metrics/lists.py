@@ -77,18 +77,32 @@ _PROMISE_ROW: dict[str, Any] = {
 }  # fmt: skip
 
 
+_AT_RISK = ("return_id", "country", "method", "carrier", "place_id", "stage", "age_days", "amount", "units", "next_promise", "next_days_left", "next_probability",
+            "promise_id", "due_at", "days_left", "probability", "at_stake", "early_at", "expected_at", "late_at")  # fmt: skip
+
+
 def worklist_at_risk(
     build: Build, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING, limit: int = 200
 ) -> pd.DataFrame:
-    """List open returns by the probability that they break a promise: return, promise, stage, age and days left, money, probability."""
+    """List open returns, one row each, by the money that probably breaks a promise: `at_stake` = amount x probability, each return one customer.
+
+    `next_*` is the promise that falls due first, `promise_id`, `due_at`, `days_left` and `probability` the final one: the refund that is due first, or the
+    next promise where none is open. `expected_at` is the day its refund will probably come, `early_at` to `late_at` its 80% interval.
+    """
     question = _asked(build, "breach_risk", where=where, as_of=as_of, scope=scope)
-    columns = {**_PROMISE_ROW, "stage": risks.c.stage, "probability": risks.c.probability}
-    found = _base_rows(build, RISKS, question, columns, _open_promise)
-    return (
-        found.sort_values(["probability", "amount", "return_id", "promise_id"], ascending=[False, False, True, True])
-        .head(limit)
-        .reset_index(drop=True)
-    )
+    columns = {**_PROMISE_ROW, "stage": risks.c.stage, "probability": risks.c.probability, "to_stage": promises.c.to_stage, "return_key": promises.c.return_key}  # fmt: skip
+    found = _base_rows(build, RISKS, question, columns, _open_promise).sort_values(["return_id", "due_at", "promise_id"])  # fmt: skip
+    following = found.drop_duplicates("return_id").set_index("return_id")
+    is_refund = found["to_stage"].eq("refunded")
+    final = found.assign(other=~is_refund).sort_values(["return_id", "other", "due_at"]).drop_duplicates("return_id").set_index("return_id")  # fmt: skip
+    for name, column in (("next_promise", "promise_id"), ("next_days_left", "days_left"), ("next_probability", "probability")):  # fmt: skip
+        final[name] = following[column]
+    dates = build.fetch(select(t["estimate_completion"])).set_index("return_key")
+    for name in ("early_at", "expected_at", "late_at"):
+        final[name] = dates[name].reindex(final["return_key"]).to_numpy()
+    final["at_stake"] = final["amount"].astype(float) * final["probability"]
+    ranked = final.reset_index().sort_values(["at_stake", "probability", "return_id"], ascending=[False, False, True])
+    return ranked.head(limit).reset_index(drop=True)[list(_AT_RISK)]
 
 
 def refunds_due(

@@ -139,9 +139,9 @@ METRICS = (
         Text("Days from receipt within which this share of the restocked units are back on sale.", "Jours depuis la réception dans lesquels cette part des unités remises en stock est de nouveau en vente."), "received", "restocked"),
     Metric(
         "promise_at", Text("Promise you could make ({percent}%)", "Promesse possible ({percent} %)"),
-        Text("Shortest duration that would be kept this often, from the promise's own start; a lost parcel breaks any.", "Durée la plus courte qui serait tenue aussi souvent, depuis le départ de la promesse ; un colis perdu la rompt toujours."),
-        "days from start to end of the promise", "", "Aalen-Johansen quantile, losses counting as broken", "days", "return", "down", ("return", "policy"),
-        (measure("waits", Sum(PROMISES, always, _started)),), finish.promise_that_holds, 0.95, ("cause", "hours"), required=("promise_id",), family="promises",
+        Text("Shortest duration, in the promise's own unit, that would be kept this often; a lost parcel breaks any.", "Durée la plus courte, dans l'unité de la promesse, qui serait tenue aussi souvent ; un colis perdu la rompt toujours."),
+        "time from start to end of the promise, in its unit", "", "Aalen-Johansen quantile, losses counting as broken", "days", "return", "down", ("return", "policy"),
+        (measure("waits", Sum(PROMISES, always, _started)),), finish.promise_that_holds, 0.95, ("cause", "took", "unit_of"), required=("promise_id",), family="promises",
     ),
     Metric(
         "breach_risk", Text("Risk of breaking", "Risque de rupture"),

@@ -1,0 +1,244 @@
+"""A small JSON endpoint beside the pages: the promise that can be made, and by when a return must be refunded.
+
+For a shop or an order system that shows them to its customer. It reads the published build and notices a new one, answers who holds the
+key, listens on the loopback address unless told otherwise, and keeps no log of who asked what. Return ids go in; no personal data comes out.
+"""
+
+import hmac
+import ipaddress
+import os
+import secrets
+import threading
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import or_, select
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pipelines import metrics
+from pipelines.errors import BackhaulError, ServeError, WarehouseMissing
+from pipelines.estimate.promises import promise_state
+from pipelines.metrics.answer import observed
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build, current_id
+from pipelines.warehouse.engine import Build, literal_instant
+from pipelines.warehouse.schema import STAR
+
+VERSION = "1"  # of the answers
+LANE = {"market": "country", "method": "method", "carrier": "carrier"}
+
+
+def key_of(settings: Settings) -> tuple[str, bool]:
+    """Give the key that callers show, and whether it was made just now: 32 random bytes beside the warehouse, mode 0600."""
+    path = settings.serve_key_file
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        return path.read_text(), True
+    key = path.read_text().strip()
+    if len(key) < 16:
+        raise ServeError(f"The key in {path} is too short to protect anything. Delete the file: a new one is made.")
+    return key, False
+
+
+def check_host(host: str, *, is_public: bool) -> None:
+    """Raise ServeError for an address that others can reach, unless that is meant."""
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback and not is_public:
+        raise ServeError(
+            f"{host} can be reached from other machines. Put a server with TLS before it, and say --public."
+        )
+
+
+class Reader:
+    """The published build, opened once and again when another is published; one question at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._build: Build | None = None
+        self._id: str | None = None
+
+    def ask(self, question: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
+        """Answer a question on the build readers see now; the answer says which it was and up to when it knows."""
+        with self._lock:
+            now = current_id(self._settings.warehouse)
+            if self._build is None or now != self._id:
+                fresh = current_build(self._settings.warehouse)
+                if self._build is not None:
+                    self._build.close()
+                self._build, self._id = fresh, now
+            until = max(observed(self._build).values(), default=None)
+            return {**question(self._build), "build_id": self._id, "observed_until": _instant(until)}
+
+    def close(self) -> None:
+        """Close the build."""
+        with self._lock:
+            if self._build is not None:
+                self._build.close()
+            self._build = None
+
+
+def _instant(at: Any) -> str | None:
+    return None if at is None or pd.isna(at) else f"{pd.Timestamp(at):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def promise(build: Build, promise_id: str, at: float, lane: dict[str, str]) -> dict[str, Any]:
+    """Give the offers of a promise: one a lane of the selection, each with the price of every duration."""
+    where = {LANE[name]: [value] for name, value in lane.items()}
+    metrics.check_values(build, "promise_at", {**where, "promise_id": [promise_id]})
+    found = metrics.offers(build, promise_id, at, where=where)
+    return {"lanes": [{**o.row(), "prices": o.prices.astype(object).to_dict("records")} for o in found]}
+
+
+def refund_by(build: Build, return_id: str) -> dict[str, Any] | None:
+    """Give by when a return must be refunded: by law, by promise, whichever is earlier; when it will probably be. None for an unknown return.
+
+    A date is empty as long as it is not fixed: the legal one waits for the goods or proof that they were sent.
+    """
+    p, c = STAR.tables["estimate_promise"].c, STAR.tables["estimate_completion"].c
+    until: datetime | None = max(observed(build).values(), default=None)
+    at = literal_instant(until or datetime(1970, 1, 1))
+    known = or_(p.return_id == return_id, p.return_id.like("%:" + return_id.replace("%", r"\%").replace("_", r"\_"), escape="\\"))  # fmt: skip
+    columns = [p.return_key, p.return_id, p.promise_id, p.due_at, p.ended_at, p.to_stage, promise_state(p, at).label("state")]  # fmt: skip
+    rows = build.fetch(select(*columns).where(known))
+    if rows.empty:
+        return None
+    refunds = rows[rows["to_stage"] == "refunded"]
+    legal = refunds.loc[refunds["promise_id"] == "legal_refund", "due_at"].dropna()
+    promised = refunds.loc[refunds["promise_id"] != "legal_refund", "due_at"].dropna()
+    ended = refunds["ended_at"].dropna()
+    dates = build.fetch(select(c.early_at, c.expected_at, c.late_at).where(c.return_key == int(rows["return_key"].iloc[0])))  # fmt: skip
+    expected = dates.iloc[0] if len(dates) and ended.empty else {"early_at": None, "expected_at": None, "late_at": None}
+    both = [x.min() for x in (legal, promised) if len(x)]
+    return {
+        "return_id": str(rows["return_id"].iloc[0]), "refund_by": _instant(min(both)) if both else None, "legal_refund_by": _instant(legal.min()) if len(legal) else None,
+        "promised_refund_by": _instant(promised.min()) if len(promised) else None, "refunded_at": _instant(ended.max()) if len(ended) else None,
+        "expected_at": _instant(expected["expected_at"]), "expected_from": _instant(expected["early_at"]), "expected_to": _instant(expected["late_at"]),
+        "promises": {str(r.promise_id): str(r.state) for r in rows.itertuples()},
+    }  # fmt: skip
+
+
+def application(settings: Settings, key: str) -> Starlette:
+    """Make the ASGI application; every path under /v1 wants the key."""
+    reader = Reader(settings)
+
+    def wrong(status: int, sentence: str) -> JSONResponse:
+        return JSONResponse({"error": sentence}, status, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
+
+    def allowed(request: Request) -> bool:
+        shown = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+        return hmac.compare_digest(shown.encode(), key.encode())
+
+    def guarded(endpoint: Callable[[Request], Response]) -> Callable[[Request], Response]:
+        def answer(request: Request) -> Response:
+            if not allowed(request):
+                return wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
+            try:
+                return endpoint(request)
+            except WarehouseMissing as error:
+                return wrong(503, str(error))
+            except BackhaulError as error:
+                return wrong(400, str(error))
+
+        return answer
+
+    def get_promise(request: Request) -> Response:
+        given = request.query_params
+        unknown = sorted(set(given) - {*LANE, "promise", "at"})
+        if unknown:
+            return wrong(400, f"There is no parameter {', '.join(unknown)}. There are: market, method, carrier, promise, at.")  # fmt: skip
+        try:
+            at = float(given.get("at", "0.95"))
+        except ValueError:
+            at = float("nan")
+        if not 0.5 <= at <= 0.999:
+            return wrong(400, f"at={given.get('at')} is no probability to keep a promise with; give 0.5 to 0.999.")
+        lane = {name: given[name] for name in LANE if given.get(name)}
+        return JSONResponse(reader.ask(lambda build: promise(build, given.get("promise", "refund"), at, lane)))
+
+    def get_refund_by(request: Request) -> Response:
+        return_id = str(request.path_params["return_id"])
+        found = reader.ask(lambda build: refund_by(build, return_id) or {})
+        if "return_id" not in found:
+            return wrong(404, f"There is no return {return_id} under a promise in build {found['build_id']}.")
+        return JSONResponse(found)
+
+    def get_health(request: Request) -> Response:
+        return JSONResponse(reader.ask(lambda _: {"status": "ok"}))
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        return wrong(404, f"There is nothing at {request.url.path}. /openapi.json describes what there is.")
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return wrong(500, "The answer failed. The server's own output says why.")
+
+    handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {404: not_found, 500: failed}
+    return Starlette(
+        routes=[
+            Route("/openapi.json", lambda _: JSONResponse(openapi())), Route("/v1/health", guarded(get_health)), Route("/v1/promise", guarded(get_promise)),
+            Route("/v1/returns/{return_id}/refund-by", guarded(get_refund_by)),
+        ], exception_handlers=handlers,
+    )  # fmt: skip
+
+
+def openapi() -> dict[str, Any]:
+    """Describe the endpoint (OpenAPI 3.1)."""
+    number, text, when = {"type": ["number", "null"]}, {"type": "string"}, {"type": ["string", "null"], "format": "date-time"}  # fmt: skip
+    share = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+
+    def described(sentence: str, properties: dict[str, Any]) -> dict[str, Any]:
+        about = {"build_id": text, "observed_until": when}
+        return {"description": sentence, "content": {"application/json": {"schema": {"type": "object", "properties": {**properties, **about}}}}}  # fmt: skip
+
+    errors = {code: {"description": sentence, "content": {"application/json": {"schema": {"type": "object", "properties": {"error": text}}}}} for code, sentence in (("400", "What was asked is wrong; `error` says how"), ("401", "No key, or a wrong one"), ("503", "Nothing has been published yet"))}  # fmt: skip
+
+    def query(name: str, sentence: str, schema: dict[str, Any]) -> dict[str, Any]:
+        return {"name": name, "in": "query", "required": False, "description": sentence, "schema": schema}
+
+    price = {"type": "object", "properties": {"duration": number, "kept": share, "low": share, "high": share, "broken_a_month": number, "is_published": {"type": "boolean"}, "is_possible": {"type": "boolean"}}}  # fmt: skip
+    lane = {
+        "type": "object",
+        "properties": {
+            "promise": text, "market": text, "method": text, "carrier": text, "at": share, "unit": text, "published": number, "possible": number, "low": number, "high": number, "kept": share, "kept_low": share,
+            "kept_high": share, "n": {"type": "integer"}, "a_month": number, "is_unkeepable": {"type": "boolean"}, "reason": text, "prices": {"type": "array", "items": price},
+        },
+    }  # fmt: skip
+    dates = dict.fromkeys(("refund_by", "legal_refund_by", "promised_refund_by", "refunded_at", "expected_at", "expected_from", "expected_to"), when)  # fmt: skip
+    states = {"type": "object", "additionalProperties": {"type": "string", "enum": ["kept", "broken", "undetermined", "expired", "not_under_promise"]}}  # fmt: skip
+    path = {"name": "return_id", "in": "path", "required": True, "description": "Id of the return in its source, with or without the source in front", "schema": text}  # fmt: skip
+    return {
+        "openapi": "3.1.0", "info": {"title": "Backhaul", "version": VERSION, "description": "The promise that can be made, and by when a return must be refunded."},
+        "components": {"securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}, "bearer": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"key": []}, {"bearer": []}],
+        "paths": {
+            "/v1/promise": {"get": {
+                "summary": "The shortest promise kept with a probability today, lane by lane, and the price of others",
+                "parameters": [query("market", "ISO country", text), query("method", "Hand-over method", text), query("carrier", "Return carrier", text), query("promise", "Promise, `refund` unless said", text), query("at", "Probability to keep it with, 0.95 unless said", share)],
+                "responses": {"200": described("Offers, busiest lane first", {"lanes": {"type": "array", "items": lane}}), **errors},
+            }},
+            "/v1/returns/{return_id}/refund-by": {"get": {
+                "summary": "By when a return must be refunded, by law and by promise, and when it will probably be", "parameters": [path],
+                "responses": {"200": described("Dates (UTC); empty as long as they are not fixed", {"return_id": text, **dates, "promises": states}), "404": {"description": "No such return under a promise"}, **errors},
+            }},
+            "/v1/health": {"get": {"summary": "Whether a build can be read", "responses": {"200": described("It can", {"status": text}), **errors}}},
+        },
+    }  # fmt: skip
+
+
+def serve(settings: Settings, host: str, port: int, key: str) -> None:
+    """Serve until interrupted; nobody's questions are logged."""
+    import uvicorn
+
+    current_build(settings.warehouse).close()
+    uvicorn.run(application(settings, key), host=host, port=port, log_level="warning", access_log=False)

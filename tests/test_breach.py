@@ -1,0 +1,172 @@
+"""What open returns will come to: learnt from snapshots of past ones, judged later, never from what was not known."""
+
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+
+from models import breach
+from pipelines.estimate import breach as pipeline
+from pipelines.metrics import answer, offers, worklist_at_risk
+from pipelines.settings import Settings
+from pipelines.warehouse.build import build_path, current_id
+from pipelines.warehouse.engine import Build
+
+
+def snapshots(count: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Draw snapshots whose chance to break is known: the less time is left and the less far the goods, the likelier."""
+    rng = np.random.default_rng(seed)
+    frame = {f: np.zeros(count) for f in breach.FEATURES}
+    frame["left_days"] = rng.uniform(0, 14, count)
+    frame["left_log"] = np.log1p(frame["left_days"])
+    frame["lane_rate"] = rng.normal(-1, 0.5, count)
+    frame["at_received"] = (rng.random(count) < 0.4).astype(float)
+    truth = 1 / (1 + np.exp(-(2.5 - 2 * frame["left_log"] + frame["lane_rate"] - 1.5 * frame["at_received"])))
+    return frame, truth, rng.uniform(0, 180, count)
+
+
+def test_a_known_truth_is_found_and_beats_the_lane() -> None:
+    frame, truth, day = snapshots(6000, 1)
+    broken = (np.random.default_rng(2).random(6000) < truth).astype(float)
+    base = np.full(6000, broken.mean())
+    model = breach.fit(frame, broken, day, day + frame["left_days"], base)
+    assert model is not None
+    assert model.beats_base_rate()
+    assert model.calibration_error < 0.04
+    assert np.corrcoef(model.score(frame), truth)[0, 1] > 0.98
+
+
+def test_noise_does_not_beat_the_lane_and_too_little_teaches_nothing() -> None:
+    frame, _, day = snapshots(3000, 3)
+    rng = np.random.default_rng(4)
+    lane = 1 / (1 + np.exp(-frame["lane_rate"]))
+    noise = {f: rng.normal(size=3000) for f in breach.FEATURES}
+    broken = (rng.random(3000) < lane).astype(float)
+    model = breach.fit(noise, broken, day, day + 1, lane)
+    assert model is not None
+    assert not model.beats_base_rate()
+    few = {f: v[:150] for f, v in frame.items()}
+    assert breach.fit(few, broken[:150], day[:150], day[:150], lane[:150]) is None
+    assert breach.fit(frame, np.zeros(3000), day, day, lane) is None
+
+
+def test_what_was_decided_after_the_test_began_teaches_nothing() -> None:
+    """Snapshots decided late carry the opposite lesson: a fit that looked at them would be worse on the test."""
+    frame, truth, day = snapshots(6000, 5)
+    rng = np.random.default_rng(6)
+    broken = (rng.random(6000) < truth).astype(float)
+    decided = day + 1
+    late = (day < np.quantile(day, 0.75)) & (rng.random(6000) < 0.5)
+    decided[late] = 400
+    wrong = np.where(late, 1 - broken, broken)
+    model = breach.fit(frame, wrong, day, decided, np.full(6000, broken.mean()))
+    assert model is not None
+    assert model.beats_base_rate()
+    assert model.calibration_error < 0.05
+
+
+@pytest.fixture(scope="module")
+def copied(sample_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
+    path = tmp_path_factory.mktemp("breach") / "copy.duckdb"
+    path.write_bytes(build_path(sample_settings.warehouse, current_id(sample_settings.warehouse) or "").read_bytes())
+    connection = duckdb.connect(str(path))
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def features_of(connection: duckdb.DuckDBPyConnection) -> Any:
+    pipeline._prepare(connection, is_learning=True)
+    found = connection.execute(pipeline._features("seen_at < observed_until")).df()
+    return found.set_index(["return_key", "promise_id", "seen_at"]).sort_index()
+
+
+def test_a_snapshot_knows_nothing_that_came_later(copied: duckdb.DuckDBPyConnection) -> None:
+    """Undo every stage after a week: the features of snapshots of that week stay what they were."""
+    whole = features_of(copied)
+    week = sorted(whole.index.get_level_values("seen_at").unique())[-8]
+    copied.execute("BEGIN")
+    for stage in ("handed_over", "carrier_scan", "received", "inspected", "refunded", "restocked"):
+        copied.execute(f"UPDATE fact_return_line SET {stage}_at = NULL WHERE {stage}_at > ?", [week])
+    early = features_of(copied)
+    copied.execute("ROLLBACK")
+    names = [*breach.FEATURES, "stage", "stage_days", "base_rate"]
+    a = whole.xs(week, level="seen_at")[names]
+    b = early.xs(week, level="seen_at")[names]
+    assert len(a) > 20
+    same = a.index.intersection(b.index)
+    assert len(same) > 20
+    assert a.loc[same].equals(b.loc[same])
+
+
+def test_only_open_promises_have_a_risk_and_every_open_return_a_day(copied: duckdb.DuckDBPyConnection) -> None:
+    rows = copied.execute("""
+        SELECT count(*), count(*) FILTER (p.ended_at IS NULL AND p.stopped_at IS NULL AND p.lost_at IS NULL AND p.due_at > t), min(r.probability), max(r.probability)
+        FROM estimate_breach_risk r JOIN estimate_promise p USING (return_key, promise_id), (SELECT max(last_occurred_at) AS t FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund'))
+    """).fetchall()[0]  # fmt: skip
+    assert rows[0] == rows[1]
+    assert 0 <= (rows[2] or 0) <= (rows[3] or 0) <= 1
+    dates = copied.execute("SELECT count(*), count(*) FILTER (expected_at IS NULL OR (early_at <= expected_at AND (late_at IS NULL OR expected_at <= late_at))) FROM estimate_completion").fetchall()[0]  # fmt: skip
+    assert dates[0] == dates[1] > 20
+
+
+def test_models_are_kept_with_their_scores_and_scored_again_without_a_fit(copied: duckdb.DuckDBPyConnection) -> None:
+    before = copied.execute("SELECT model_id, score, base_score, is_used FROM model_version WHERE model = 'breach' ORDER BY 1").fetchall()  # fmt: skip
+    risks = copied.execute(
+        "SELECT return_key, promise_id, probability FROM estimate_breach_risk ORDER BY ALL"
+    ).fetchall()
+    assert before
+    assert all(used == (score < base) for _, score, base, used in before)
+    pipeline.breach_risk(copied, Settings())  # none is stale: scored with what is stored
+    assert copied.execute("SELECT model_id, score, base_score, is_used FROM model_version WHERE model = 'breach' ORDER BY 1").fetchall() == before  # fmt: skip
+    again = copied.execute(
+        "SELECT return_key, promise_id, probability FROM estimate_breach_risk ORDER BY ALL"
+    ).fetchall()
+    assert [r[:2] for r in again] == [r[:2] for r in risks]
+    assert [r[2] for r in again] == pytest.approx([r[2] for r in risks])
+    used = {m.split("/")[1] for m, *_, is_used in before if is_used}
+    assert {p for _, p, _ in risks} <= used  # one that does not beat its lane is not shown
+
+
+# -- the promise that could be made ------------------------------------------------------------------------------------
+
+
+def test_the_offer_is_the_metric_in_the_promises_own_unit(sample_build: Build) -> None:
+    (whole,) = offers(sample_build, "refund", 0.9, by_lane=False, weeks=13)
+    since = whole_since(sample_build)
+    told = answer(sample_build, "promise_at(0.9)", where={"promise_id": ["refund"]}, since=since).iloc[0]
+    assert (told["value"], told["unit"], told["n"]) == (whole.possible, "business_days", whole.n)
+    prices = whole.prices.set_index("duration")
+    assert prices["kept"].is_monotonic_increasing
+    assert prices.loc[whole.possible, "kept"] >= 0.9
+    shorter = prices.loc[prices.index < whole.possible, "kept"]
+    assert (shorter < 0.9).all()
+    assert ((prices["low"] <= prices["kept"]) & (prices["kept"] <= prices["high"])).all()
+    assert prices["broken_a_month"].iloc[0] == pytest.approx((1 - prices["kept"].iloc[0]) * whole.a_month)
+    assert whole.is_unkeepable == (whole.kept_high < 0.9)
+
+
+def whole_since(build: Build) -> Any:
+    import datetime as dt
+
+    until = dt.datetime.fromisoformat(build.info["observed_until"]).date()
+    return until - dt.timedelta(days=7 * 13 - 1)
+
+
+def test_lanes_share_out_the_returns_and_small_ones_say_so(sample_build: Build) -> None:
+    lanes = offers(sample_build, "refund", 0.9)
+    (whole,) = offers(sample_build, "refund", 0.9, by_lane=False)
+    assert sum(o.n for o in lanes) == whole.n
+    small = [o for o in lanes if o.n < 30]
+    assert small
+    assert all(np.isnan(o.possible) and "30 are needed" in o.reason for o in small)
+    assert offers(sample_build, "nothing promised so", 0.9) == []
+
+
+def test_the_work_list_has_one_row_a_return_most_at_stake_first(sample_build: Build) -> None:
+    found = worklist_at_risk(sample_build)
+    assert len(found) > 5
+    assert found["return_id"].is_unique
+    assert found["at_stake"].is_monotonic_decreasing
+    assert (found["at_stake"] - found["amount"] * found["probability"]).abs().max() < 1e-9
+    assert (found["next_days_left"] <= found["days_left"] + 1e-9).all()

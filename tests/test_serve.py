@@ -1,0 +1,184 @@
+"""The endpoint over a real server on loopback: what it answers, whom it refuses, and that a new build is seen."""
+
+import http.client
+import json
+import shutil
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import uvicorn
+from typer.testing import CliRunner
+
+from pipelines import cli, metrics, serve
+from pipelines.errors import ServeError
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from tests.conftest import TINY_SHOP, write_shop
+
+KEY = "a key that only tests know of"
+
+
+@dataclass
+class Client:
+    """Ask a server; `key` is shown unless it is empty."""
+
+    port: int
+
+    def get(self, path: str, key: str = KEY, header: str = "X-API-Key") -> tuple[int, dict[str, Any]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("GET", path, headers={header: key} if key else {})
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+        connection.close()
+        return answer.status, body
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Any]:
+    """Start servers, and stop them at the end."""
+    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+
+    def start(settings: Settings) -> Client:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        config = uvicorn.Config(serve.application(settings, KEY), host="127.0.0.1", port=port, log_level="error", access_log=False)  # fmt: skip
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        while not server.started:
+            time.sleep(0.02)
+        return Client(port)
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def sample_client(started: Any, sample_settings: Settings) -> Client:
+    client: Client = started(sample_settings)
+    return client
+
+
+@pytest.fixture(scope="module")
+def tiny_client(started: Any, tiny_settings: Settings) -> Client:
+    client: Client = started(tiny_settings)
+    return client
+
+
+def test_nobody_without_the_key_is_answered(tiny_client: Client) -> None:
+    for key in ("", "wrong", KEY + "x", "é"):
+        status, body = tiny_client.get("/v1/health", quote(key))
+        assert status == 401
+        assert "X-API-Key" in body["error"]
+    assert tiny_client.get("/v1/health")[0] == 200
+    assert tiny_client.get("/v1/health", f"Bearer {KEY}", "Authorization")[0] == 200
+    assert tiny_client.get("/openapi.json", "")[0] == 200
+
+
+def test_the_promise_is_the_one_of_the_command_line(sample_client: Client, sample_settings: Settings) -> None:
+    status, body = sample_client.get("/v1/promise?market=FR&at=0.9")
+    assert status == 200
+    with current_build(sample_settings.warehouse) as build:
+        expected = metrics.offers(build, "refund", 0.9, where={"country": ["FR"]})
+        whole = metrics.answer(build, "promise_at(0.9)", where={"promise_id": ["refund"], "country": ["FR"]})
+    assert [(x["method"], x["possible"], x["n"]) for x in body["lanes"]] == [(o.row()["method"], o.row()["possible"], o.n) for o in expected]  # fmt: skip
+    assert any(lane["prices"] for lane in body["lanes"])
+    assert whole["unit"].iloc[0] == "business_days" == body["lanes"][0]["unit"]
+    run = CliRunner().invoke(cli.app, ["promise", "--market", "FR", "--at", "0.9", "--format", "json", "--warehouse", str(sample_settings.warehouse)])  # fmt: skip
+    assert [x["possible"] for x in json.loads(run.output)] == [x["possible"] for x in body["lanes"]]
+
+
+def test_when_a_return_must_be_refunded(tiny_client: Client) -> None:
+    """R1 was asked for on Friday 5 December, so due on the 19th; received on the 10th, so promised for the 17th; paid on the 12th."""
+    status, body = tiny_client.get("/v1/returns/R1/refund-by")
+    assert status == 200
+    assert body | {"build_id": "", "promises": {}} == {
+        "return_id": "shop:R1", "refund_by": "2025-12-17T22:59:59Z", "legal_refund_by": "2025-12-19T22:59:59Z", "promised_refund_by": "2025-12-17T22:59:59Z", "refunded_at": "2025-12-12T09:00:00Z",
+        "expected_at": None, "expected_from": None, "expected_to": None, "promises": {}, "build_id": "", "observed_until": body["observed_until"],
+    }  # fmt: skip
+    assert body["promises"]["legal_refund"] == "kept"
+    assert tiny_client.get("/v1/returns/shop:R1/refund-by")[1]["return_id"] == "shop:R1"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "why"),
+    [
+        ("/v1/returns/nobody/refund-by", 404, "There is no return nobody"),
+        ("/v1/returns/%25/refund-by", 404, "There is no return %"),
+        ("/v1/returns/R_/refund-by", 404, "There is no return R_"),
+        ("/v1/returns/'%3B%20DROP%20TABLE%20x/refund-by", 404, "There is no return"),
+        ("/v1/promise?market=XX", 400, "has country 'XX'"),
+        ("/v1/promise?promise=moon", 400, "has promise_id 'moon'"),
+        ("/v1/promise?at=2", 400, "at=2 is no probability"),
+        ("/v1/promise?at=often", 400, "at=often is no probability"),
+        ("/v1/promise?country=FR", 400, "There is no parameter country"),
+        ("/v2/promise", 404, "There is nothing at /v2/promise"),
+    ],
+)
+def test_what_cannot_be_answered_says_why(tiny_client: Client, path: str, status: int, why: str) -> None:
+    found, body = tiny_client.get(path)
+    assert (found, why in body["error"]) == (status, True), body
+
+
+def test_a_new_build_is_seen_and_many_may_ask_meanwhile(started: Any, tmp_path: Path, tiny_settings: Settings) -> None:
+    settings = Settings(warehouse=tmp_path / "warehouse")
+    for given in (tiny_settings.warehouse, tiny_settings.raw):
+        shutil.copytree(given, tmp_path / given.name)
+    shutil.copy(tiny_settings.key_file, tmp_path)
+    client = started(settings)
+    before = client.get("/v1/health")[1]["build_id"]
+    event = TINY_SHOP["return_event"][-1] | {"event_id": "99", "return_line_id": "R9-1", "return_id": "R9", "order_line_id": "O6-1", "event": "requested", "occurred_at": "2026-01-20T09:00:00Z", "return_type": "withdrawal"}  # fmt: skip
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(client.get, "/v1/returns/R1/refund-by") for _ in range(20)]
+        load(settings, [write_shop(tmp_path / "more", {"return_event": [event]})])
+        asked += [pool.submit(client.get, "/v1/returns/R1/refund-by") for _ in range(20)]
+        answers = [a.result() for a in asked]
+    assert {status for status, _ in answers} == {200}
+    assert {body["refund_by"] for _, body in answers} == {"2025-12-17T22:59:59Z"}
+    assert client.get("/v1/health")[1]["build_id"] != before
+    assert client.get("/v1/returns/R9/refund-by")[1]["legal_refund_by"] is None  # nothing was sent yet
+
+
+def test_everything_it_answers_is_described(tiny_client: Client) -> None:
+    about = tiny_client.get("/openapi.json", "")[1]
+    assert about["openapi"].startswith("3.1")
+    schema = about["paths"]["/v1/returns/{return_id}/refund-by"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]  # fmt: skip
+    assert set(tiny_client.get("/v1/returns/R1/refund-by")[1]) == set(schema["properties"])
+    lane = about["paths"]["/v1/promise"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["lanes"]["items"]["properties"]  # fmt: skip
+    (found, *_) = tiny_client.get("/v1/promise")[1]["lanes"]
+    assert set(found) == set(lane)
+
+
+def test_the_key_is_made_once_and_is_nobody_elses(tmp_path: Path) -> None:
+    settings = Settings(warehouse=tmp_path / "warehouse")
+    key, is_new = serve.key_of(settings)
+    assert is_new
+    assert len(key) >= 32
+    assert serve.key_of(settings) == (key, False)
+    assert stat.S_IMODE(settings.serve_key_file.stat().st_mode) == 0o600
+    settings.serve_key_file.write_text("short")
+    with pytest.raises(ServeError, match="too short"):
+        serve.key_of(settings)
+
+
+def test_other_machines_are_let_in_only_when_that_is_said() -> None:
+    for host in ("127.0.0.1", "::1", "localhost"):
+        serve.check_host(host, is_public=False)
+    for host in ("0.0.0.0", "192.168.1.2", "shop.example"):
+        with pytest.raises(ServeError, match="--public"):
+            serve.check_host(host, is_public=False)
+        serve.check_host(host, is_public=True)
