@@ -5,10 +5,18 @@ Statistics are pooled over many simulated stages and shops with known truth; dat
 
 from collections.abc import Iterator
 
-from tests.evidence import Claim, _promises_calendar, _promises_legal, _promises_log, _promises_times
+from tests.evidence import (
+    Claim,
+    _promises_calendar,
+    _promises_legal,
+    _promises_log,
+    _promises_risk,
+    _promises_slices,
+    _promises_times,
+)
 
 
 def claims() -> Iterator[Claim]:
     """Prove the claims of each part one after the other."""
-    for part in (_promises_times, _promises_legal, _promises_calendar, _promises_log):
+    for part in (_promises_times, _promises_slices, _promises_legal, _promises_calendar, _promises_log, _promises_risk):
         yield from part.claims()
