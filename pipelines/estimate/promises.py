@@ -182,6 +182,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         SELECT due.*, e.zone, e.ends_at FROM due JOIN day_end e ON e.day = due.due_on;
         CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> '';
 
+        SET disabled_optimizers = 'build_side_probe_side'; -- the small table is the right one: a flipped join holds every promise in memory
         INSERT INTO estimate_promise BY NAME
         WITH seen AS (SELECT source, {recorded} FROM fact_return_line GROUP BY source),
         described AS (
@@ -204,7 +205,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             WHERE d.return_type = 'withdrawal' AND d.channel IS DISTINCT FROM 'store'),
         placed AS (
             SELECT p.*, least(start_handed_over, start_received) AS sent_at, CASE WHEN p.duration_unit = 'carrier_days' THEN coalesce(k.carrier, '') ELSE '' END AS calendar_carrier, (p.started_at + h.ahead)::DATE AS started_on
-            FROM promised p LEFT JOIN carrier_days k ON k.carrier = p.carrier AND k.country = p.country AND p.duration_unit = 'carrier_days'
+            FROM promised p LEFT JOIN carrier_days k ON k.carrier = CASE WHEN p.duration_unit = 'carrier_days' THEN p.carrier END AND k.country = p.country
             LEFT JOIN promise_zone h ON h.zone = p.zone AND h.hour = date_trunc('hour', p.started_at)),
         dated AS (
             SELECT p.*, CASE p.duration_unit WHEN 'clock_hours' THEN p.started_at + to_microseconds((p.duration * 3600000000)::BIGINT) ELSE e.ends_at END AS promised_at,
@@ -223,6 +224,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             duration, duration_unit, started_on, calendar_carrier, started_no, closed_on, to_stage,
             start_requested AS requested_at, requested_on, amount, units, source, shop_id, country, channel, category, brand, method, carrier, place_id, policy_key
         FROM dated;
+        RESET disabled_optimizers;
         DROP TABLE promised_return; DROP TABLE promise_zone; DROP TABLE day_end; DROP TABLE due_day; DROP TABLE carrier_days; DROP TABLE legal_refund;
     """)  # fmt: skip
 
