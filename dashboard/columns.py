@@ -354,11 +354,11 @@ def risk(words: Words, currency: str) -> Columns:
     shown = _of(
         words, "promises", probability=("probability", percent), next_promise=("next", text), next_probability=("next_probability", percent), expected_at=("expected", day), late_at=("late", day), stage=("stage", text),
     )  # fmt: skip
-    return {
+    first = {
+        "return_id": text(words("promises.return")),
         "at_stake": number(f"{words('promises.at_stake')} ({words.unit(currency)})"),
-        **shown,
-        **due(words, currency),
     }
+    return first | shown | {k: v for k, v in due(words, currency).items() if k not in first}
 
 
 def lanes(words: Words) -> Columns:

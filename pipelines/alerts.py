@@ -94,7 +94,11 @@ class Verdict:
             side = self.rule.test if self.fires else f"not {self.rule.test}"
             return f"{said}, {side} {quantity(self.rule.bound or 0.0, self.unit)}"
         if self.rule.test == "unkeepable":
-            return f"{said}; it could be promised within {self.previous:g}" if self.fires else f"{said}: can be kept"
+            return (
+                f"{said} kept; {self.previous:g} could be promised instead, in its unit"
+                if self.fires
+                else f"{said}: can be kept"
+            )
         compared = f"{quantity(self.previous, self.unit)} in the {self.rule.days} days before"
         return f"{said}, {self.rule.test} than {compared}" if self.fires else f"{said}; {compared}: not {self.rule.test} beyond noise"  # fmt: skip
 

@@ -868,7 +868,10 @@ def at_risk(
         found = declared.worklist_at_risk(build, where=_pairs(where), limit=limit)
         reason = declared.answer(build, "breach_risk").iloc[0]["reason"]
     shown = found if output is not Format.table else found[["return_id", "stage", "age_days", "next_promise", "next_days_left", "next_probability", "promise_id", "days_left", "probability", "amount", "at_stake", "expected_at", "late_at"]]  # fmt: skip
-    _print([{str(k): None if v != v else v for k, v in r.items()} for r in shown.to_dict("records")], output, "Open returns, most at stake first")  # fmt: skip
+    rows = [{str(k): None if v != v else v for k, v in r.items()} for r in shown.to_dict("records")]
+    if output is Format.table:
+        rows = [{k.removesuffix("_at"): v.date() if isinstance(v, datetime) else v for k, v in r.items()} for r in rows]
+    _print(rows, output, "Open returns, most at stake first")
     if found.empty and reason:
         typer.echo(f"No risk is shown: {reason}.")
 
@@ -914,7 +917,9 @@ def policy_list(
         found = found[found["valid_to"].isna()]
     rows = [{n: None if row[n] is None or row[n] != row[n] else row[n] for n in names} for row in found.to_dict("records")]  # fmt: skip
     if output is Format.table:
-        empty = {n for n in names if all(row[n] in (None, "") for row in rows)}
+        empty = {"promises"} | {
+            n for n in names if all(row[n] in (None, "", 0) for row in rows)
+        }  # `policy show` says what is promised
         rows = [{k: v for k, v in row.items() if k not in empty} for row in rows]
     _print(rows, output, "Return policies, newest first")
 

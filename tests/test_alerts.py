@@ -290,7 +290,7 @@ def test_a_promise_that_can_no_longer_be_kept_is_told_with_the_one_that_could(sa
     (found,) = say(sample_settings, rule)
     assert found.fires is True
     assert found.high < 0.95
-    assert f"it could be promised within {found.previous:g}" in found.sentence()
+    assert f"{found.previous:g} could be promised instead" in found.sentence()
     with current_build(sample_settings.warehouse) as build:
         with pytest.raises(AlertError, match="one promise"):
             alerts.check_rule(build, replace(rule, where={}))

@@ -187,7 +187,8 @@ def run(settings: Settings, *words: str, code: int = 0) -> str:
 
 
 def test_the_command_line_goes_all_the_way(copy_of_tiny: Settings, tmp_path: Path) -> None:
-    assert "business days" in run(copy_of_tiny, "list")
+    assert "business days" in run(copy_of_tiny, "list", "--format", "csv")
+    assert "shop:P" in run(copy_of_tiny, "list", "--current")
     file = tmp_path / "P.yaml"
     file.write_text(run(copy_of_tiny, "show", "P", "--new"), encoding="utf-8")
     given = yaml.safe_load(file.read_text())

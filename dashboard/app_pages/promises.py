@@ -75,7 +75,7 @@ elif shown == "possible":
         blocks.greyed(view, "promise_at")
     else:
         chosen = blocks.pick(words("promises.promise"), "promise", {p: words.value("promise", p) for p in promises})
-        at = float(blocks.pick(words("promises.at"), "at", {f"{p:g}": words.percent(p, 0) for p in (0.8, 0.9, 0.95, 0.99)}))  # fmt: skip
+        at = float(blocks.pick(words("promises.at"), "at", {f"{p:g}": words.percent(p, 0) for p in (0.95, 0.9, 0.8, 0.99)}))  # fmt: skip
         lanes, whole = queries.offers(asked, chosen, at), queries.offer(asked, chosen, at)
         blocks.section(findings.offer(words, whole), words, "promise_at", words("promises.possible_note"))
         behind = queries.Behind(f"promise_at({at:g})", is_dated=False, where=(("promise_id", (chosen,)),))

@@ -35,13 +35,13 @@ OBSERVED_SQL = """
 
 
 def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Fill dim_day: every day of the facts and 60 after, for each country sold to or from, with its public holidays, and for each carrier's calendar.
+    """Fill dim_day: every day of the facts, two before (a zone may be a day behind UTC) and 60 after, for each country sold to or from, with its public holidays, and for each carrier's calendar.
 
     Countries that the `holidays` library does not know, and the empty one of returns without a country, have weekends only.
     """
     del settings
     first, last = connection.execute("""
-        SELECT min(a)::DATE, max(b)::DATE + 60 FROM (
+        SELECT min(a)::DATE - 2, max(b)::DATE + 60 FROM (
             SELECT min(ordered_at) AS a, max(ordered_at) AS b FROM fact_order_line
             UNION ALL SELECT min(requested_on), max(greatest(requested_on, confirmed_at, refunded_at, restocked_at)) FROM fact_return_line
             UNION ALL SELECT NULL, max(last_occurred_at) FROM build_source)
