@@ -381,22 +381,24 @@ def development(frame: pd.DataFrame, words: Words) -> go.Figure:
     return figure
 
 
-def promise_states(frame: pd.DataFrame, words: Words) -> go.Figure:
-    """Stack kept, broken, running and expired per promise as shares of the returns under promise. Columns: promise, state, n."""
-    total = frame.groupby("promise", observed=True)["n"].transform("sum")
+def promise_states(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
+    """Stack kept, broken, running and expired per group as shares of the returns under promise. Columns: label, state, n."""
+    total = frame.groupby("label", observed=True, dropna=False)["n"].transform("sum")
     shares = frame.assign(share=frame["n"] / total.where(total > 0))
-    order = list(dict.fromkeys(frame["promise"]))[::-1]
+    order = list(dict.fromkeys(frame["label"]))[::-1]
+    names = dict(zip(frame["label"], frame["name"], strict=True)) if "name" in frame else {}
+    said = {p: names[p] if isinstance(names.get(p), str) else words.value(kind, p) for p in order}
     figure = _figure(
         90 + 46 * len(order), words, legend=True, **_axis(words, "share", words("chart.share_of_promises"))
     )
     for state, (colour, shape) in STATES.items():
-        part = shares[shares["state"] == state].set_index("promise").reindex(order)
+        part = shares[shares["state"] == state].set_index("label").reindex(order)
         hover = [
-            f"{words.value('promise', p)}, {words.value('state', state)}: {words.number(n)} ({words.percent(s)})"
+            f"{said[p]}, {words.value('state', state)}: {words.number(n)} ({words.percent(s)})"
             for p, n, s in zip(order, part["n"], part["share"], strict=True)
         ]
         figure.add_bar(
-            y=_wrapped([words.value("promise", p) for p in order]), x=part["share"] * 100, orientation="h", name=words.value("state", state),
+            y=_wrapped([said[p] for p in order], 24), x=part["share"] * 100, orientation="h", name=words.value("state", state),
             marker=_marker(colour, shape), hovertext=hover, hoverinfo="text", customdata=[[p, state] for p in order],
         )  # fmt: skip
     figure.update_layout(barmode="stack")

@@ -30,6 +30,7 @@ POLICY_METHODS, POLICY_UNITS, POLICY_STAGES, POLICY_TRIGGERS, POLICY_EXCEPTIONS,
 )  # fmt: skip
 PRODUCT_KINDS = state.PRODUCT_KINDS
 SHOWN_STYLES = 100  # of a ranking, in its chart and table; the list to pick one from holds them all
+SHOWN_GROUPS = 15  # of the states of promises, in their chart
 TOLD = pipelines_actions.TOLD
 ALMOST = 0.999  # nothing is shown as certain
 BACK = 0.995  # share of the returns back, from which a month is no test of a projection
@@ -363,7 +364,7 @@ def ways_back(asked: Asked) -> pd.DataFrame:
 
 def promise_names(asked: Asked) -> list[str]:
     """List the promises somebody made, the least kept first."""
-    return list(dict.fromkeys(promise_states(asked)["promise"]))
+    return list(dict.fromkeys(promise_states(asked)["label"]))
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -625,15 +626,20 @@ def withdraw_action(asked: Source, action_id: int) -> None:
 
 
 @lru_cache(maxsize=ENTRIES)
-def promise_states(asked: Asked) -> pd.DataFrame:
-    """Count returns under promise: promise, state, n; the least kept promise first."""
+def promise_states(asked: Asked, dimension: str = "promise_id") -> pd.DataFrame:
+    """Count returns under promise per group: label, state, n, and a site's name; the least kept first, of many groups the largest."""
     if number(asked, "promise_kept").lacks:
-        return pd.DataFrame(columns=["promise", "state", "n"])
-    found = metrics.promise_states(_open(asked.source), **_question(asked, "promise_kept")).rename(
-        columns={"promise_id": "promise"}
-    )
+        return pd.DataFrame(columns=["label", "state", "n"])
+    found = metrics.promise_states(_open(asked.source), by=(dimension,), **_question(asked, "promise_kept"))
+    found = found.rename(columns={dimension: "label"}).assign(label=lambda f: f["label"].fillna(""))
+    states = ["kept", "broken", "undetermined", "expired"]
+    found = found.loc[found[states].sum(axis=1).nlargest(SHOWN_GROUPS).index]
     order = (found["kept"] / (found["kept"] + found["broken"]).clip(lower=1)).sort_values().index
-    return found.loc[order].melt("promise", var_name="state", value_name="n")
+    long = found.loc[order, ["label", *states]].melt("label", var_name="state", value_name="n")
+    if dimension == "place_id":
+        places = table(asked.source, "dim_place").drop_duplicates("place_id").set_index("place_id")["name"]
+        long["name"] = long["label"].map(places)
+    return long
 
 
 @lru_cache(maxsize=ENTRIES)

@@ -314,9 +314,10 @@ def test_a_step_of_the_margin_has_the_rows_that_make_it(asked: queries.Asked) ->
         assert (total if step == "booked" else -total) == pytest.approx(amount, abs=0.01), step
 
 
-def test_a_bar_of_a_promise_has_as_many_rows_as_it_says(asked: queries.Asked) -> None:
-    for row in queries.promise_states(asked).itertuples():
-        at = (("promise_id", str(row.promise)), ("state", str(row.state)))
+@pytest.mark.parametrize("cut", ["promise_id", "lane", "carrier", "place_id", "return_channel"])
+def test_a_bar_of_a_promise_has_as_many_rows_as_it_says(asked: queries.Asked, cut: str) -> None:
+    for row in queries.promise_states(asked, cut).itertuples():
+        at = ((cut, str(row.label)), ("state", str(row.state)))
         assert queries.rows_total(asked, "promise_kept", "numerator", at, True)[0] == row.n, at
 
 

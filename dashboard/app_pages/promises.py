@@ -16,14 +16,16 @@ blocks.tiles(view, "promise_kept", "legal_refund_kept", "days_to_refund", "days_
 
 shown = blocks.choose(words, "promises", "states", "time", "stages", "control", "risk", "possible", "waiting", "law")
 if shown == "states":
-    states = queries.promise_states(asked)
-    title = findings.states(words, states)
+    cuts = ("promise_id", "lane", "carrier", "method", "place_id", "country", "return_channel")
+    cut = blocks.pick(words("promises.by"), "states_by", {c: words(f"promises.by_{c}") for c in cuts})
+    states = queries.promise_states(asked, cut)
+    title = findings.states(words, queries.promise_states(asked))
     blocks.section(title, words, "promise_kept", words("promises.states_note"))
     if states.empty:
         blocks.greyed(view, "promise_kept")
     else:
-        behind = queries.Behind("promise_kept", ("promise_id", "state"), states)
-        blocks.chart(charts.promise_states(states, words), title, "states", behind)
+        behind = queries.Behind("promise_kept", (cut, "state"), states)
+        blocks.chart(charts.promise_states(states, words, {"promise_id": "promise"}.get(cut, cut)), title, "states", behind)  # fmt: skip
         blocks.section(words("promises.months"), words, "promise_kept")
         kept = queries.by_month(asked, "promise_kept")
         blocks.chart(
