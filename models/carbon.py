@@ -61,6 +61,19 @@ def shared_trip_carbon(distance_km: Number, parcels: Number, kg_co2e_per_vehicle
     return distance_km * kg_co2e_per_vehicle_km / parcels
 
 
+def shared_movement_carbon(
+    distance_km: Number, weight: Number, total_weight: Number, kg_co2e_per_vehicle_km: Number
+) -> Number:
+    """Emissions of one parcel on a consolidated movement, in kg CO2e: what the vehicle emitted, by mass x direct distance.
+
+    Direct distance, not that driven to the stop: one customer's share must not depend on the order of the round.
+
+    >>> shared_movement_carbon(100, 2.0, 8.0, 1.0)
+    25.0
+    """
+    return allocate(distance_km * kg_co2e_per_vehicle_km, weight, total_weight)
+
+
 def mass_carbon(mass_kg: Number, kg_co2e_per_tonne: Number) -> Number:
     """Emissions of handling, making or treating a mass, in kg CO2e.
 

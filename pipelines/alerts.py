@@ -251,6 +251,8 @@ def evaluate(build: Build, rule: Rule) -> list[Verdict]:
     then = metrics.answer(build, rule.metric, since=since - timedelta(rule.days), until=since - timedelta(1), as_of=before, level=level, **asked)  # fmt: skip
     names = [ALIASES[b] if b in TAKEN else b for b in rule.by]
     both = now.merge(then, on=names, how="left", suffixes=("", "_then")) if names else now.join(then.add_suffix("_then"))  # fmt: skip
+    if metrics.metric(rule.metric).is_systematic:
+        both[["low", "high", "low_then", "high_then"]] = np.nan
     ends = (both[c].to_numpy(float) for c in ("value", "low", "high", "value_then", "low_then", "high_then"))
     gap, low, high, is_noise = rate_models.difference(*ends)
     sign = 1 if (metrics.metric(rule.metric).good == "up") == (rule.test == "better") else -1

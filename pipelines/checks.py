@@ -92,8 +92,8 @@ CHECKS = (
           """SELECT (SELECT min(parcel_id) FROM fact_return_leg WHERE parcel_key = p.parcel_key) AS parcel_id, kg_co2e FROM (
              SELECT parcel_key, sum(kg_co2e) AS kg_co2e FROM fact_return_leg JOIN estimate_leg_carbon USING (leg_key) GROUP BY 1
              HAVING (sum(kg_co2e) < 0.02 AND count(*) > 2) OR sum(kg_co2e) > 10) p""", False),
-    Check("destroyed_without_reason", "Units were destroyed without a derogation reason (Regulation (EU) 2024/1781).",
-          "SELECT recovery_id, units FROM fact_recovery WHERE disposition = 'destroyed' AND derogation_reason IS NULL", False),
+    Check("destroyed_without_reason", "Units were destroyed without a derogation reason, or without a reference to what proves it (Regulation (EU) 2024/1781): fill derogation_reason and evidence_ref of the recovery.",
+          "SELECT recovery_id, units, derogation_reason, evidence_ref FROM fact_recovery WHERE disposition = 'destroyed' AND (derogation_reason IS NULL OR evidence_ref IS NULL)", False),
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import duckdb
 from sqlalchemy import delete, insert
 from sqlalchemy.exc import OperationalError
 
-from pipelines import checks, estimate, state
+from pipelines import checks, estimate, factors, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, recognise, source_named
@@ -56,14 +56,17 @@ def load(
     *,
     source: str | None = None,
     namespace: str | None = None,
+    is_anew: bool = False,
     progress: Progress = lambda _: None,
 ) -> Report:
     """Take files in and publish a build that holds them; without paths, finish what has landed.
 
+    `is_anew` makes a build though nothing new has landed: the choice of factors has changed.
+
     Then the alert rules are evaluated, and who is to be told is told. Raises SourceError for files that cannot be read, CheckFailed
     when a blocking check finds rows, WarehouseLocked when another load is writing.
     """
-    report = _load(settings, paths, source, namespace, progress)
+    report = _load(settings, paths, source, namespace, is_anew, progress)
     if report.is_new_build:
         from pipelines import alerts  # metrics are read only when there is something new
 
@@ -73,7 +76,12 @@ def load(
 
 
 def _load(
-    settings: Settings, paths: Sequence[Path], source: str | None, namespace: str | None, progress: Progress
+    settings: Settings,
+    paths: Sequence[Path],
+    source: str | None,
+    namespace: str | None,
+    is_anew: bool,
+    progress: Progress,
 ) -> Report:
     with build.writing(settings.warehouse):
         memory = state.State(settings.warehouse)
@@ -94,7 +102,7 @@ def _load(
                         memory.set_status([row["load_id"]], "failed")
                         raise
             logged = memory.loads_with("logged")
-            if logged or (report.build_id is None and memory.loads_with("published")):
+            if logged or ((is_anew or report.build_id is None) and memory.loads_with("published")):
                 draft = draft or build.Draft(settings.warehouse, state.now(), report.build_id)
                 _build(settings, memory, draft, logged, report, progress)
                 from pipelines import alerts  # metrics are read only when there is something new
@@ -329,6 +337,7 @@ def _build(
         is_known = last.get("schema_version") == schema.VERSION
         known = shape.Flags.of(last["flags"]) if is_known else None
         found = shape.flags(connection, settings.reporting_currency, known)
+        found.factors = factors.ledger(settings).digest
         is_increment = False
         if found == known:
             shape.touch(connection)
@@ -392,7 +401,7 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
         leg, lot, returned = shape.ESTIMATED.values()
         connection.execute(f"""
             DELETE FROM estimate_return_probability WHERE {line}; DELETE FROM estimate_promise WHERE {returned};
-            DELETE FROM estimate_return_carbon WHERE {lot}; DELETE FROM estimate_return_cost WHERE {lot};
+            DELETE FROM estimate_return_carbon WHERE {lot}; DELETE FROM estimate_return_cost WHERE {lot}; DELETE FROM estimate_avoided_carbon WHERE {lot};
             DELETE FROM estimate_leg_carbon WHERE {leg}; DELETE FROM estimate_leg_cost WHERE {leg};
             DELETE FROM fact_order_line WHERE {line}; DELETE FROM fact_return_line WHERE {of_return}; DELETE FROM fact_return_event WHERE {of_return};
             DELETE FROM fact_return_leg WHERE {parcel}; DELETE FROM fact_recovery WHERE {of_return}; DELETE FROM fact_refund WHERE {refund};

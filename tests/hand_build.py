@@ -148,7 +148,7 @@ def _leg(key: int, lot: str, role: str, mode: str, kg: float, status: str) -> tu
         "carrier": "Relais", "mode": mode, "source": "shop", "shop_id": "shop:fr", "country": parent["country"], "channel": "web", "method": parent["method"],
         "requested_on": parent["requested_on"], "ordered_on": parent["ordered_on"],
     }  # fmt: skip
-    carbon = {"leg_key": key, "factor_id": f"{mode}_fr", "distance_km": 100.0, "distance_status": status, "mass_kg": 0.5, "mass_status": status, "kg_co2e_wtt": kg / 5,
+    carbon = {"leg_key": key, "activity": "hub" if role == "hub" else "transport", "factor_id": f"{mode}_fr", "distance_km": 100.0, "distance_status": status, "mass_kg": 0.5, "mass_status": status, "kg_co2e_wtt": kg / 5,
               "kg_co2e_ttw": kg * 4 / 5, "kg_co2e": kg, "status": status, "scope3_category": "9", "method": "per_tonne_km"}  # fmt: skip
     return leg, carbon
 
@@ -284,6 +284,10 @@ TABLES: dict[str, list[dict[str, Any]]] = {
     "estimate_leg_carbon": [carbon for _, carbon in LEGS],
     "estimate_leg_cost": [{"leg_key": 1, "amount": 4, "status": "measured", "method": "invoice"}, {"leg_key": 3, "amount": 6, "status": "measured", "method": "invoice"}],
     "estimate_return_carbon": [{"return_lot_key": ord(n), "kg_co2e": kg, "kg_co2e_measured": m, "is_whole": True} for n, kg, m in LOT_CARBON],
+    "estimate_avoided_carbon": [
+        {"return_lot_key": ord(n), "footprint_id": "coat", "kg_co2e_new": made, "kg_co2e_avoided_low": low, "kg_co2e_avoided_central": central, "kg_co2e_avoided_high": high, "status": "imputed"}
+        for n, made, low, central, high in (("a", 5.0, 0.0, 0.0, 0.0), ("b", 8.0, 3.0, 5.0, 6.0), ("c", 7.0, 0.0, 0.0, 0.0))
+    ],
     "estimate_return_cost": [{"return_lot_key": ord(n), "component": c, "amount": a, "status": s, "method": "rule"} for n, c, a, s in COSTS],
     "estimate_promise": PROMISES,
     "estimate_breach_risk": [

@@ -122,8 +122,13 @@ def _share(by: str, part: str, of: str, of_name: str, name: str) -> str:
     return f"SELECT {by}, sum(units) FILTER ({part}) AS {name}, sum(units) AS {of_name} FROM fact_return_line WHERE {of} GROUP BY 1"
 
 
+_LOT_AVOIDED = "fact_return_line JOIN estimate_avoided_carbon USING (return_lot_key)"
+_DECIDED = "inspected_at IS NOT NULL AND outcome IS NOT NULL"
 _LOT_COST = "fact_return_line JOIN estimate_return_cost USING (return_lot_key)"
 _LEG_CARBON = "fact_return_leg JOIN estimate_leg_carbon USING (leg_key)"
+_CELL = (
+    "factor_id AS u_factor, role AS u_role, distance_status AS u_distance, mass_status AS u_mass, status AS u_status"
+)
 _COVERED = "count(*) AS legs, count(*) FILTER (kg_co2e IS NULL) AS unknown"
 _IN_FLOW = """requested_at IS NOT NULL AND restocked_at IS NULL AND disposed_at IS NULL AND cancelled_at IS NULL AND rejected_at IS NULL AND expired_at IS NULL
     AND lost_at IS NULL AND return_type <> 'price_adjustment'"""
@@ -364,19 +369,35 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
         ("component",), 'SELECT component, sum(abs(amount)) FILTER (status = \'measured\') AS measured, sum(abs(amount)) AS "all" FROM estimate_return_cost GROUP BY 1'
     ),
     # -- carbon and what becomes of goods
-    "kg_co2e": (("role", "mode"), f"SELECT role, mode, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY ALL"),
+    "kg_co2e": (("role", "mode"), f"SELECT role, mode, {_CELL}, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY ALL"),
     "kg_co2e_per_100_sold": (
         ("month",),
-        f"""SELECT month, kg, sold, legs, unknown FROM ({_monthly("ordered_on", "units_sold", "sold", "fact_order_line")})
-            FULL JOIN (SELECT date_trunc('month', ordered_on)::DATE AS month, sum(kg) AS kg, sum(legs) AS legs, sum(unknown) AS unknown FROM (
-                SELECT ordered_on, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} WHERE ordered_on IS NOT NULL GROUP BY 1) GROUP BY 1) USING (month)""",
+        f"""SELECT *, NULL AS sold FROM (SELECT {_ORDER_MONTH}, {_CELL}, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} WHERE ordered_on IS NOT NULL GROUP BY ALL)
+            UNION ALL SELECT month, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, sold FROM ({_monthly("ordered_on", "units_sold", "sold", "fact_order_line")})""",
     ),
     "kg_co2e_per_return": (
         ("country",),
-        f"""SELECT country, kg, confirmed, legs, unknown FROM (SELECT country, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1)
-            FULL JOIN (SELECT country, sum(units) AS confirmed FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1) USING (country)""",
+        f"""SELECT *, NULL AS confirmed FROM (SELECT country, {_CELL}, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY ALL)
+            UNION ALL SELECT country, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, sum(units) FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY ALL""",
     ),
     "primary_data_share": (("carrier",), f"SELECT carrier, sum(kg_co2e) FILTER (status = 'measured') AS primary, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1"),
+    "kg_co2e_per_parcel": (("country",), f"SELECT country, sum(kg_co2e) AS kg, count(DISTINCT parcel_key) AS parcels, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1"),
+    "transport_kg_co2e_per_parcel": (
+        ("country",),
+        f"""SELECT country, sum(coalesce(kg_co2e_tonne_km, kg_co2e)) FILTER (activity IN ('transport', 'hub', 'packaging')) AS kg,
+            count(DISTINCT parcel_key) AS parcels, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1""",
+    ),
+    "avoided_kg_co2e": (
+        ("category",), f"""SELECT category, sum(kg_co2e_avoided_central) AS avoided, sum(kg_co2e_avoided_low) AS least, sum(kg_co2e_avoided_high) AS most FROM {_LOT_AVOIDED} GROUP BY 1"""
+    ),
+    "destroyed_making_kg_co2e": (("category",), f"SELECT category, sum(kg_co2e_new) AS kg FROM {_LOT_AVOIDED} WHERE outcome = 'destroyed' GROUP BY 1"),
+    "packaging_kg": (("country",), "SELECT country, sum(e.mass_kg) AS kg FROM fact_return_leg JOIN estimate_leg_carbon e USING (leg_key) WHERE activity = 'packaging' GROUP BY 1"),
+    "fate_share": (("disposition",), f"SELECT disposition, sum(units) AS fate FROM fact_return_line WHERE {_DECIDED} GROUP BY 1"),
+    "fate_weight_share": (("disposition",), f"SELECT disposition, sum(units * weight_kg) AS fate FROM fact_return_line WHERE {_DECIDED} GROUP BY 1"),
+    "fate_value_share": (("disposition",), f"SELECT disposition, sum(cost_amount::DOUBLE * fx_rate) AS fate FROM fact_return_line WHERE {_DECIDED} GROUP BY 1"),
+    "destroyed_without_evidence": (
+        ("country",), "SELECT country, sum(units) AS units FROM fact_recovery WHERE disposition = 'destroyed' AND (derogation_reason IS NULL OR evidence_ref IS NULL) GROUP BY 1"
+    ),
     "resold_as_new_share": (("category",), _fate("category", "resold_as_new")),
     "refurbished_share": (("place_id",), _fate("place_id", "refurbished")),
     "donated_share": (("country",), _fate("country", "donated")),

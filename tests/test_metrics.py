@@ -104,6 +104,12 @@ BY_HAND: dict[str, float] = {
     "kg_co2e_per_100_sold": 300 / 9,
     "kg_co2e_per_return": 3 / 8,
     "primary_data_share": 2.5 / 3,
+    "kg_co2e_per_parcel": 1,  # parcels of a, c and d
+    "transport_kg_co2e_per_parcel": 1,
+    "avoided_kg_co2e": 5,
+    "destroyed_making_kg_co2e": 7,
+    "packaging_kg": 0,
+    "destroyed_without_evidence": 1,  # c
     "resold_as_new_share": 1 / 3,  # a of a b c
     "refurbished_share": 1 / 3,  # b
     "donated_share": 0,
@@ -117,6 +123,9 @@ IN_GROUPS: list[tuple[str, tuple[str, ...], dict[tuple[Any, ...], float]]] = [
     ("reason_share", ("reason",), {("size_small",): 0.2, ("size_large",): 0.2, ("quality_defect",): 0.2, ("unknown",): 0.4}),
     ("kg_co2e", ("role", "mode"), {("trunk", "truck"): 2.5, ("hub", "site"): 0.1, ("first_mile", "van"): 0.4}),
     ("kg_co2e", ("category",), {("dress",): 1.0, ("shoes",): 2.0}),  # from the lots: legs know no product
+    ("fate_share", ("outcome",), {("resold_as_new",): 1 / 3, ("refurbished",): 1 / 3, ("destroyed",): 1 / 3}),
+    ("fate_value_share", ("outcome",), {("resold_as_new",): 2 / 7, ("refurbished",): 2 / 7, ("destroyed",): 3 / 7}),
+    ("fate_weight_share", ("outcome",), {("resold_as_new",): 1 / 3, ("refurbished",): 1 / 3, ("destroyed",): 1 / 3}),
     ("return_cost", ("component",), {("outbound_shipping",): 3, ("return_freight",): 17, ("handling",): 6, ("value_loss",): 38, ("fee_charged",): -5}),
     ("return_cost", ("status",), {("measured",): 42, ("assumed",): 6, ("imputed",): 11}),
     ("stage_days(0.5)", ("stage",), {

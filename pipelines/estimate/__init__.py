@@ -6,7 +6,7 @@ full build estimates everything; an increment only the touched keys, and refits 
 
 import duckdb
 
-from pipelines.estimate import breach, carbon_cost, credit_match, promises, rates
+from pipelines.estimate import breach, carbon_cost, credit_match, goods, promises, rates
 from pipelines.settings import Settings
 from pipelines.warehouse.shape import ESTIMATED, SHAPED_LEG, TOUCHED
 
@@ -28,5 +28,6 @@ def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increme
     carbon_cost.lanes(connection, settings, leg)
     carbon_cost.legs(connection, settings, leg)
     carbon_cost.returns(connection, settings, lot)
+    goods.avoided(connection, lot)
     rates.rates(connection, settings, is_increment=is_increment)
     rates.probability(connection, settings, where(TOUCHED["order_line_key"]))

@@ -5,9 +5,6 @@ holds the rules around it: which distance and mass are used and how sure they ar
 retailer pays, and how a parcel's total falls to its lots. A factor that is missing gives a missing answer.
 """
 
-import csv
-from functools import cache
-from itertools import groupby
 from typing import Any
 
 import duckdb
@@ -37,8 +34,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FromClause, TableClause
 
 from models import carbon, cost, distance
-from pipelines.errors import FactorMissing
-from pipelines.settings import Settings, data_path
+from pipelines.factors import Ledger, ledger, number, parameter, parameters
+from pipelines.settings import Settings
 from pipelines.warehouse.build import rows_sql
 from pipelines.warehouse.schema import STAR
 
@@ -57,64 +54,18 @@ PRICE_UNITS = 10  # units of a style sold in a month, at least, for its selling 
 t = STAR.tables
 
 
-# -- factors and parameters --------------------------------------------------------------------------------------------
-
-
-@cache
-def factors() -> tuple[dict[str, str], ...]:
-    """Read the rows of data/factors/emission_factors.csv."""
-    with data_path("factors/emission_factors.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(csv.DictReader(file))
-
-
-@cache
-def parameters() -> dict[tuple[str, str], dict[str, str]]:
-    """Read the rows of data/costs.csv by parameter and what it applies to."""
-    with data_path("costs.csv").open(encoding="utf-8", newline="") as file:
-        return {(row["parameter"], row["applies_to"]): row for row in csv.DictReader(file)}
-
-
-def parameter(name: str, applies_to: str = "") -> float:
-    """Give one parameter of data/costs.csv; raises FactorMissing when the file has no such row.
-
-    >>> parameter("disposal")
-    0.85
-    """
-    row = parameters().get((name, applies_to))
-    if row is None:
-        what = f"{name} for {applies_to}" if applies_to else name
-        raise FactorMissing(f"data/costs.csv has no row for {what}: add one with its source.")
-    return float(row["value"])
-
-
-def vintage(rows: list[dict[str, str]], year: int) -> dict[str, str]:
-    """Choose the factor for an activity's year among the vintages of one factor.
-
-    The latest not after the year; for an earlier year the earliest there is, which `factor_set` labels vintage_substituted.
-
-    >>> vintage([{"valid_from_year": "2023"}, {"valid_from_year": "2025"}], 2024)
-    {'valid_from_year': '2023'}
-    """
-    known = sorted(rows, key=lambda row: int(row["valid_from_year"]))
-    return ([row for row in known if int(row["valid_from_year"]) <= year] or known[:1])[-1]
-
-
-def _factor_table(connection: Connection) -> TableClause:
-    """Store the factor of each vehicle, unit and year that legs were travelled in."""
+def _factor_table(connection: Connection, known: Ledger) -> TableClause:
+    """Store the factor of each vehicle, unit and year that legs were travelled in, by country where it depends on one."""
     years = [y for (y,) in connection.execute("SELECT DISTINCT year(started_on) FROM fact_return_leg").fetchall() if y]
-
-    def by(row: dict[str, str]) -> tuple[str, str]:
-        return row["vehicle"], row["unit"]
-
-    vintages = [list(rows) for _, rows in groupby(sorted(factors(), key=by), by)]
-    chosen = [vintage(rows, year) | {"year": str(year)} for rows in vintages for year in years]
-    types = dict.fromkeys(("factor_id", "vehicle", "unit", "fuel"), "VARCHAR") | dict.fromkeys(("wtt", "ttw", "wtw"), "DOUBLE") | {"year": "BIGINT"}  # fmt: skip
-    given = rows_sql(types, ([row[n] or None for n in types] for row in chosen))
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE leg_factor AS {given}")
-    doubles = (column(n, Double) for n in ("wtt", "ttw", "wtw"))
-    return table(
-        "leg_factor", column("factor_id"), column("vehicle"), column("unit"), column("fuel"), column("year"), *doubles
-    )
+    types = dict.fromkeys(("factor_id", "vehicle", "unit", "fuel", "country"), "VARCHAR") | dict.fromkeys(("wtt", "ttw", "wtw"), "DOUBLE") | {"for_year": "BIGINT"}  # fmt: skip
+    given = rows_sql(types, ([row[n] or (None if n != "country" else "") for n in types] for row in known.table(years)))
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE leg_factor AS
+        SELECT f.*, k.wtw AS tonne_km_wtw FROM ({given}) f
+        LEFT JOIN ({given}) k ON k.vehicle = f.vehicle AND k.for_year = f.for_year AND k.unit = 'kgCO2e/t.km' AND f.unit = 'kgCO2e/vehicle.km'
+    """)  # fmt: skip
+    doubles = (column(n, Double) for n in ("wtt", "ttw", "wtw", "tonne_km_wtw"))
+    return table("leg_factor", *(column(n) for n in ("factor_id", "vehicle", "unit", "fuel", "country", "for_year")), *doubles)  # fmt: skip
 
 
 # -- small pieces of SQL -----------------------------------------------------------------------------------------------
@@ -202,13 +153,48 @@ def _append(connection: Connection, name: str, rows: list[tuple[Any, ...]]) -> N
 
 def legs(connection: Connection, settings: Settings, where_leg: str) -> None:
     """Fill estimate_leg_carbon and estimate_leg_cost for the legs matching `where_leg`, a predicate on fact_return_leg."""
-    factor = _factor_table(connection)
+    known = ledger(settings)
+    factor = _factor_table(connection, known)
     leg = _wanted(connection, "fact_return_leg", where_leg)
     of_parcel = None if where_leg == "TRUE" else select(leg.c.parcel_key)
     goods = _goods(of_parcel)
-    _fill(connection, "estimate_leg_carbon", _transport_carbon(leg, goods, factor))
+    _fill(connection, "estimate_leg_carbon", _transport_carbon(leg, goods, factor, known))
     _fill(connection, "estimate_leg_carbon", _treatment_carbon(leg, goods, factor, of_parcel))
+    _share_movements(connection)
     _fill(connection, "estimate_leg_cost", _leg_cost(leg, _euro_rate(connection)))
+
+
+def _share_movements(connection: Connection) -> None:
+    """Share consolidated movements that are wholly known: kilometres driven times the vehicle's factor, by mass x direct distance.
+
+    A movement is wholly known when every parcel that travelled in it is in the data, the kilometres it drove are reported, and the
+    vehicle has a factor a kilometre; of all others a parcel's tonne-kilometres times the average factor are the share.
+    """
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE shared_movement AS
+        SELECT l.leg_key, f.factor_id, e.mass_kg, l.distance_km AS driven_km, d.distance_km AS direct_km,
+            e.mass_kg * d.distance_km AS weight, sum(e.mass_kg * d.distance_km) OVER (PARTITION BY l.source, l.movement_id) AS total_weight, f.wtt, f.ttw, f.wtw
+        FROM (SELECT *, count(*) OVER (PARTITION BY source, movement_id, role) AS here FROM fact_return_leg
+            WHERE role IN ('trunk', 'onward') AND movement_id IS NOT NULL AND vehicle IS NOT NULL AND distance_km IS NOT NULL AND movement_parcels > 1) l
+        JOIN estimate_leg_carbon e USING (leg_key) JOIN dim_lane d USING (lane_key)
+        JOIN leg_factor f ON f.vehicle = l.vehicle AND f.unit = 'kgCO2e/vehicle.km' AND f.for_year = year(l.started_on) AND f.country = ''
+        WHERE here = movement_parcels AND e.mass_kg IS NOT NULL;
+        UPDATE estimate_leg_carbon SET
+            factor_id = m.factor_id, method = 'shared', kg_co2e_tonne_km = estimate_leg_carbon.kg_co2e, distance_km = m.driven_km,
+            kg_co2e_wtt = {_compiled(carbon.shared_movement_carbon(_m("driven_km"), _m("weight"), _m("total_weight"), _m("wtt")))},
+            kg_co2e_ttw = {_compiled(carbon.shared_movement_carbon(_m("driven_km"), _m("weight"), _m("total_weight"), _m("ttw")))},
+            kg_co2e = {_compiled(carbon.shared_movement_carbon(_m("driven_km"), _m("weight"), _m("total_weight"), _m("wtw")))}
+        FROM shared_movement m WHERE m.leg_key = estimate_leg_carbon.leg_key;
+        DROP TABLE shared_movement;
+    """)  # fmt: skip
+
+
+def _m(name: str) -> Expression:
+    return column(f"m.{name}", Double, is_literal=True)
+
+
+def _compiled(expression: Any) -> str:
+    return str(expression.compile(dialect=Dialect(), compile_kwargs={"literal_binds": True}))
 
 
 def _is_live(lot: Any) -> Expression:
@@ -235,16 +221,17 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
     electric = leg.c.fuel == "electricity"
     return case(
         (leg.c.vehicle.is_not(None), leg.c.vehicle),
-        (leg.c.role == "packaging", case((words.regexp_match("bag|film|plastic|poly"), "packaging_film"), (words.regexp_match("box|board|carton|corrugated"), "packaging_board"))),
+        (leg.c.role == "packaging", case((words.regexp_match("tote|crate|reusable"), "packaging_crate"), (words.regexp_match("original|used again|reused"), "packaging_none"), (words.regexp_match("bag|film|plastic|poly"), "packaging_film"), (words.regexp_match("box|board|carton|corrugated"), "packaging_board"))),
         (leg.c.element_type == "hub", case((to_kind.in_(("returns_centre", "warehouse")), "hub_returns_centre"), (or_(to_kind.is_not(None), leg.c.carrier.is_not(None)), "hub_sorting"))),
         (leg.c.mode == "van", case((electric, "van_electric"), (leg.c.fuel.is_(None), "van_average"), else_=func.concat("van_", leg.c.fuel))),
         (leg.c.mode == "car", case((electric, "car_electric"), else_="car_average")),
         (leg.c.mode == "air", case((km > parameter("air_long_from"), "air_long"), else_="air_short")),
         *((leg.c.mode == mode, vehicle) for mode, vehicle in (("truck", "truck_average"), ("bus", "bus_local"), ("rail", "rail_freight"), ("foot", "foot"), ("bike", "bike"))),
+        (leg.c.role == "customer_trip", "trip_mix"),
     )  # fmt: skip
 
 
-def _transport_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
+def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Select[Any]:
     """Emissions of every leg but treatment.
 
     A collection round that says how many parcels shared it is divided by them; a customer's trip counts its share; hubs count per
@@ -259,32 +246,32 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
         leg.c.distance_km.is_not(None),
         leg.c.element_type == "transport",
     )
-    lane_km = case(
-        (far_trip, null()),
-        (is_trip, lane.c.distance_km * 2),
-        (leg.c.mode == "air", lane.c.distance_km / parameter("circuity")),
-        else_=lane.c.distance_km,
-    )
+    is_road = leg.c.mode.in_(("van", "truck", "car", "bus"))
+    straight = case((leg.c.mode == "air", 1.0), else_=parameter("circuity"))  # a flight's factor holds its detours
+    given_type = func.coalesce(leg.c.distance_type, "actual")
+    given_adjustment = case(
+        (and_(given_type == "shortest_feasible", is_road), parameter("road_adjustment")), (given_type == "great_circle", straight), else_=1.0
+    )  # fmt: skip
+    lane_km = case((is_trip, lane.c.distance_km * 2), (leg.c.mode == "air", lane.c.distance_km / parameter("circuity")), else_=lane.c.distance_km)  # fmt: skip
+    lane_km = case((~far_trip, lane_km))
     usual_km = case(
         (is_trip, parameter("trip_distance")), (leg.c.role == "first_mile", parameter("first_mile_distance")),
         (leg.c.role == "onward", parameter("onward_distance")), else_=parameter("trunk_distance"),
     )  # fmt: skip
-    km = _double(func.coalesce(leg.c.distance_km, lane_km, usual_km))
-    distance_rank = case(
-        (leg.c.distance_km.is_not(None), MEASURED),
-        (far_trip, ASSUMED),
-        (lane.c.method != "same area", IMPUTED),
-        else_=ASSUMED,
-    )
+    is_given, from_lane = leg.c.distance_km.is_not(None), and_(~func.coalesce(far_trip, False), lane.c.distance_km.is_not(None))  # fmt: skip
+    km = _double(func.coalesce(leg.c.distance_km * given_adjustment, lane_km, usual_km))
+    is_near = lane.c.method == "same area"
+    distance_rank = case((and_(is_given, given_type == "actual"), MEASURED), (is_given, IMPUTED), (far_trip, ASSUMED), (~is_near, IMPUTED), else_=ASSUMED)  # fmt: skip
+    distance_type = case((is_given, given_type), (and_(from_lane, ~is_near), "great_circle"), else_="default")
+    adjustment = case((is_given, given_adjustment), (and_(from_lane, ~is_near), straight), else_=1.0)
     vehicle = _vehicle(leg, place.c.kind, km)
     method = case(
         (leg.c.role == "packaging", "per_tonne"), (or_(leg.c.element_type == "hub", is_shared), "per_parcel"),
         (or_(is_trip, vehicle.in_(("foot", "bike"))), "per_vehicle_km"), else_="per_tonne_km",
     )  # fmt: skip
     gross_kg = goods.c.goods_kg + parameter("packaging_mass")
-    pack_kg = case(
-        *((vehicle == name, parameter("packaging_mass", name)) for name in ("packaging_board", "packaging_film"))
-    )
+    packs = ("packaging_board", "packaging_film", "packaging_crate", "packaging_none")
+    pack_kg = case(*((vehicle == name, parameter("packaging_mass", name)) for name in packs))
     mass_rank = case(
         (leg.c.mass_kg.is_not(None), MEASURED),
         (and_(leg.c.role != "packaging", goods.c.goods_kg.is_not(None)), IMPUTED),
@@ -298,13 +285,19 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
         (leg.c.role == "packaging", "kgCO2e/t"), (leg.c.element_type == "hub", "kgCO2e/parcel"),
         (vehicle.in_(("foot", "bike", "bus_local")), "kgCO2e/passenger.km"), (or_(is_trip, is_shared), "kgCO2e/vehicle.km"), else_="kgCO2e/t.km",
     )  # fmt: skip
+    country = case(
+        (and_(leg.c.element_type == "hub", place.c.country.in_(known.grids)), place.c.country),
+        (and_(vehicle == "trip_mix", leg.c.country.in_(known.trip_countries)), leg.c.country), else_="",
+    )  # fmt: skip
+    direct_km = case((~is_near, lane.c.distance_km), else_=parameter("first_mile_distance"))
     used = (
         select(
             leg.c.leg_key, leg.c.role, leg.c.element_type, leg.c.fuel, extract("year", leg.c.started_on).label("year"), _double(leg.c.movement_parcels).label("parcels"), is_shared.label("is_shared"),
-            func.coalesce(leg.c.trip_share, parameter("trip_share")).label("trip_share"), vehicle.label("vehicle"), unit.label("unit"), method.label("method"),
-            case((method.in_(("per_tonne_km", "per_vehicle_km")) | is_shared, km)).label("distance_km"), distance_rank.label("distance_rank"),
+            func.coalesce(leg.c.trip_share, parameter("trip_share")).label("trip_share"), vehicle.label("vehicle"), unit.label("unit"), method.label("method"), country.label("country"),
+            case((method.in_(("per_tonne_km", "per_vehicle_km")) | is_shared, km)).label("distance_km"), distance_rank.label("distance_rank"), distance_type.label("distance_type"), adjustment.label("adjustment"),
             case((method.in_(("per_tonne_km", "per_tonne")), _double(mass))).label("mass_kg"), mass_rank.label("mass_rank"),
-            case((is_trip & leg.c.trip_share.is_(None), ASSUMED), (leg.c.element_type == "hub", IMPUTED), else_=MEASURED).label("other_rank"),
+            case((is_shared, carbon.tonne_km(_double(func.coalesce(direct_km, parameter("first_mile_distance"))), _double(mass)))).label("direct_tonne_km"),
+            case((is_trip & (leg.c.trip_share.is_(None) | leg.c.mode.is_(None)), ASSUMED), (leg.c.element_type == "hub", IMPUTED), else_=MEASURED).label("other_rank"),
         )
         .select_from(leg)
         .outerjoin(lane, lane.c.lane_key == leg.c.lane_key)
@@ -314,13 +307,14 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
         .subquery("used")
     )  # fmt: skip
     fits = or_(factor.c.fuel.is_(None), used.c.fuel.is_(None), factor.c.fuel == used.c.fuel)
+    uses = case((used.c.vehicle == "packaging_crate", parameter("packaging_uses")), else_=1.0)
 
     def kilograms(rate: Any) -> Expression:
         rate = case((fits, rate))
         return case(
             (used.c.is_shared, carbon.shared_trip_carbon(used.c.distance_km, used.c.parcels, rate)), (used.c.method == "per_parcel", rate),
             (used.c.method == "per_vehicle_km", carbon.trip_carbon(used.c.distance_km, used.c.trip_share, rate)),
-            (used.c.method == "per_tonne", carbon.mass_carbon(used.c.mass_kg, rate)), else_=carbon.leg_carbon(used.c.distance_km, used.c.mass_kg, rate),
+            (used.c.method == "per_tonne", carbon.mass_carbon(used.c.mass_kg, rate) / uses), else_=carbon.leg_carbon(used.c.distance_km, used.c.mass_kg, rate),
         )  # fmt: skip
 
     worst = func.greatest(
@@ -329,14 +323,19 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any) -> Select[Any]:
         used.c.other_rank,
     )
     scope3 = case((used.c.role == "customer_trip", "9"), (used.c.role == "packaging", "1"), else_="4")
+    activity = case((used.c.role.in_(("customer_trip", "packaging")), used.c.role), (used.c.element_type == "hub", "hub"), else_="transport")  # fmt: skip
+    has_km = used.c.distance_km.is_not(None)
     return (
         select(
-            used.c.leg_key, case((fits, factor.c.factor_id)).label("factor_id"), used.c.distance_km, case((used.c.distance_km.is_not(None), _status(used.c.distance_rank))).label("distance_status"),
-            used.c.mass_kg, case((used.c.mass_kg.is_not(None), _status(used.c.mass_rank))).label("mass_status"), kilograms(factor.c.wtt).label("kg_co2e_wtt"),
-            kilograms(factor.c.ttw).label("kg_co2e_ttw"), kilograms(factor.c.wtw).label("kg_co2e"), _status(worst).label("status"), scope3.label("scope3_category"), used.c.method,
+            used.c.leg_key, activity.label("activity"), case((fits, factor.c.factor_id)).label("factor_id"), used.c.distance_km, case((has_km, used.c.distance_type)).label("distance_type"),
+            case((has_km, used.c.adjustment)).label("distance_adjustment"), case((has_km, _status(used.c.distance_rank))).label("distance_status"),
+            used.c.mass_kg, case((used.c.mass_kg.is_not(None), _status(used.c.mass_rank))).label("mass_status"),
+            case((used.c.method == "per_tonne_km", carbon.tonne_km(used.c.distance_km, used.c.mass_kg)), else_=used.c.direct_tonne_km).label("tonne_km"), kilograms(factor.c.wtt).label("kg_co2e_wtt"),
+            kilograms(factor.c.ttw).label("kg_co2e_ttw"), kilograms(factor.c.wtw).label("kg_co2e"), (used.c.direct_tonne_km * case((fits, factor.c.tonne_km_wtw))).label("kg_co2e_tonne_km"),
+            _status(worst).label("status"), scope3.label("scope3_category"), used.c.method,
         )
         .select_from(used)
-        .outerjoin(factor, and_(factor.c.vehicle == used.c.vehicle, factor.c.unit == used.c.unit, factor.c.year == used.c.year))
+        .outerjoin(factor, and_(factor.c.vehicle == used.c.vehicle, factor.c.unit == used.c.unit, factor.c.for_year == used.c.year, factor.c.country == used.c.country))
     )  # fmt: skip
 
 
@@ -347,8 +346,9 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
     """
     lot, place = t["fact_return_line"], t["dim_place"]
     kind = case(*((lot.c.disposition == name, vehicle) for name, vehicle in TREATMENTS.items()))
+    is_mended = lot.c.disposition.in_(("repaired", "refurbished"))
     treated = (
-        select(lot.c.parcel_key, kind.label("kind"), func.sum(_double(lot.c.units)).label("units"), func.sum(lot.c.weight_kg * _double(lot.c.units)).label("weight_kg"))
+        select(lot.c.parcel_key, kind.label("kind"), func.bool_or(is_mended).label("is_mended"), func.sum(_double(lot.c.units)).label("units"), func.sum(lot.c.weight_kg * _double(lot.c.units)).label("weight_kg"))
         .where(_is_live(lot), _is_of(lot, parcels)).group_by(lot.c.parcel_key, kind).subquery("treated")
     )  # fmt: skip
     of_parcel = (
@@ -370,14 +370,16 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
 
     first, last = func.min(factor.c.factor_id), func.max(factor.c.factor_id)
     trace = case((first == last, first), else_=first + literal(" + ") + last)
+    discards = func.bool_or(treated.c.kind.in_(("treatment_recycling", "treatment_energy_recovery")))
+    activity = case((discards, "treatment"), (func.bool_or(treated.c.is_mended), "repair"), else_="treatment")
     scope3 = case(
-        (func.bool_or(treated.c.kind.in_(("treatment_recycling", "treatment_energy_recovery"))), "5"),
+        (discards, "5"),
         (func.bool_or(treated.c.kind == "treatment_reuse"), "1"),
         else_="4",
     )
     return (
         select(
-            leg.c.leg_key, trace.label("factor_id"), func.any_value(mass).label("mass_kg"), _status(func.any_value(rank)).label("mass_status"),
+            leg.c.leg_key, activity.label("activity"), trace.label("factor_id"), func.any_value(mass).label("mass_kg"), _status(func.any_value(rank)).label("mass_status"),
             kilograms(factor.c.wtt).label("kg_co2e_wtt"), kilograms(factor.c.ttw).label("kg_co2e_ttw"), kilograms(factor.c.wtw).label("kg_co2e"), _status(func.any_value(rank)).label("status"),
             scope3.label("scope3_category"), literal("per_tonne").label("method"),
         )
@@ -386,7 +388,7 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
         .outerjoin(of_parcel, of_parcel.c.parcel_key == leg.c.parcel_key)
         .outerjoin(goods, goods.c.parcel_key == leg.c.parcel_key)
         .outerjoin(place, place.c.place_key == leg.c.to_place_key)
-        .outerjoin(factor, and_(factor.c.vehicle == case((to_landfill, "treatment_landfill"), else_=func.coalesce(treated.c.kind, leg.c.vehicle)), factor.c.unit == "kgCO2e/t", factor.c.year == extract("year", leg.c.started_on)))
+        .outerjoin(factor, and_(factor.c.vehicle == case((to_landfill, "treatment_landfill"), else_=func.coalesce(treated.c.kind, leg.c.vehicle)), factor.c.unit == "kgCO2e/t", factor.c.for_year == extract("year", leg.c.started_on), factor.c.country == ""))
         .where(leg.c.role == "treatment").group_by(leg.c.leg_key)
     )  # fmt: skip
 
@@ -443,7 +445,7 @@ def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
     ).where(basis.c.unknown_legs.is_not(None)))  # fmt: skip
     _fill(connection, "estimate_return_cost", union_all(*_components(basis, _euro_rate(connection))))
     connection.execute("DROP TABLE lot_basis; DROP TABLE style_price")
-    _list_factors(connection)
+    _list_factors(connection, ledger(settings))
 
 
 def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
@@ -632,44 +634,42 @@ def _word(value: str | Expression) -> Expression:
 # -- what was used -----------------------------------------------------------------------------------------------------
 
 
-def _list_factors(connection: Connection) -> None:
+def _list_factors(connection: Connection, known: Ledger) -> None:
     """Fill factor_set with the factors, parameters and rules this build used."""
     used = connection.execute("""
-        SELECT factor_id, min(year) AS first_year, max(year) AS last_year FROM leg_factor
+        SELECT factor_id, min(for_year) AS first_year, max(for_year) AS last_year FROM leg_factor
         WHERE factor_id IN (SELECT unnest(string_split(factor_id, ' + ')) FROM (SELECT DISTINCT factor_id FROM estimate_leg_carbon)) GROUP BY 1
     """).fetchall()
     years = {factor_id: (first, last) for factor_id, first, last in used if factor_id}
+    has_factors = bool(years)
     rows: list[tuple[Any, ...]] = []
-    for row in factors():
-        if row["factor_id"] in years:
-            first, last = years[row["factor_id"]]
-            is_late = first < int(row["valid_from_year"])
-            note = f"{row['vehicle'].replace('_', ' ')}, {row['activity'].replace('_', ' ')}, {first}-{last}"
-            note += ", vintage_substituted" if is_late else ""
-            numbers = [float(row[n]) if row[n] else None for n in ("wtt", "ttw", "wtw")]
-            rows.append(
-                (
-                    row["factor_id"],
-                    "emission",
-                    f"{note}. {row['notes']}".strip(),
-                    row["unit"],
-                    *numbers,
-                    int(row["year"]),
-                    row["source"],
-                    row["source_address"],
-                    row["quality"],
-                )
-            )
+    for row in known.table(
+        range(min((f for f, _ in years.values()), default=0), max((to for _, to in years.values()), default=-1) + 1)
+    ):
+        span = years.pop(row["factor_id"], None)
+        if span is None:
+            continue
+        note = f"{row['vehicle'].replace('_', ' ')}, {row['activity'].replace('_', ' ')}, {span[0]}-{span[1]}"
+        note += ", vintage_substituted" if span[0] < int(row["valid_from_year"]) else ""
+        doubt = parameter("factor_uncertainty", "derived" if row["quality"] == "derived" else row["activity"])
+        rows.append((
+            row["factor_id"], "emission", f"{note}. {row['notes']}".strip(), row["unit"], *(number(row, n) for n in ("wtt", "ttw", "wtw")), int(row["year"]), row["source"], row["source_address"], row["quality"],
+            row["factor_set"], row["row_id"], row["licence"], row["gwp"], row["eol_method"], doubt,
+        ))  # fmt: skip
     has_costs = connection.execute("SELECT count(*) > 0 FROM estimate_return_cost").fetchall()[0][0]
-    if years or has_costs:
+    if has_factors or has_costs:
         rules = {
             "circuity": "distance",
             "same_area_distance": "distance",
             "parcel_mass": "allocation",
             "packaging_mass": "allocation",
+            "packaging_uses": "allocation",
+            "road_adjustment": "distance",
+            "hub_electricity": "emission part",
+            "trip_mode": "emission part",
         }
         for (name, applies_to), row in parameters().items():
-            if name in ("displacement", "air_long_from"):
+            if name in ("displacement", "air_long_from", "factor_uncertainty", "activity_uncertainty"):
                 continue
             kind = rules.get(name) or ("distance" if row["unit"].startswith("km") or name == "trip_share" else "cost")
             what = f"{name} {applies_to}".strip().replace("_", " ")
@@ -686,6 +686,7 @@ def _list_factors(connection: Connection) -> None:
                     row["source"],
                     row["address"],
                     row["quality"],
+                    *[None] * 6,
                 )
             )
         rows.append(
@@ -701,6 +702,7 @@ def _list_factors(connection: Connection) -> None:
                 "ISO 14083",
                 "",
                 "assumed",
+                *[None] * 6,
             )
         )
     connection.execute("DELETE FROM factor_set")

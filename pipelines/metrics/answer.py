@@ -351,6 +351,8 @@ def compare(
         joined = now.merge(before, on=names, how="outer", suffixes=("", "_previous"))
     else:
         joined = now.join(before.add_suffix("_previous"))
+    if _parsed(key)[0].is_systematic:
+        joined[["low", "high", "low_previous", "high_previous"]] = np.nan
     gap, low, high, noise = rate_models.difference(
         *(
             joined[c].to_numpy(float)

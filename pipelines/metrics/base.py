@@ -245,6 +245,7 @@ class Metric:
     only: Mapping[str, Only] = field(
         default_factory=dict
     )  # what else a row must be to count in a part, where its finish chooses
+    is_systematic: bool = False  # its interval is of doubt that two periods share: no comparison rests on it
     whole: tuple[str, ...] | None = (
         None  # of a share of the whole: dimensions whose groups share it; () is every one but time
     )

@@ -66,6 +66,7 @@ matches, promises, risks = t["estimate_credit_match"], t["estimate_promise"], t[
 leg_carbon, leg_cost, lot_carbon, lot_cost = (
     t[f"estimate_{n}"] for n in ("leg_carbon", "leg_cost", "return_carbon", "return_cost")
 )
+lot_avoided = t["estimate_avoided_carbon"]
 chances, curves = t["estimate_return_probability"], t["estimate_development_curve"]
 
 
@@ -219,11 +220,19 @@ _SCORED = orders.outerjoin(chances, chances.c.order_line_key == orders.c.order_l
 SCORED = replace(ORDERS, name="scored", table=_SCORED, alone=orders)
 
 _LEGS = legs.outerjoin(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key)
+_DOUBT: dict[str, Sql] = {
+    "u_factor": lambda _: leg_carbon.c.factor_id,
+    "u_role": lambda _: legs.c.role,
+    "u_distance": lambda _: leg_carbon.c.distance_status,
+    "u_mass": lambda _: leg_carbon.c.mass_status,
+    "u_status": lambda _: leg_carbon.c.status,
+}
+"""What a leg's emissions rest on, for their interval: `pipelines.metrics.doubt`."""
 _LEG_DIMENSIONS = {
     **_named(
         legs, "source", "shop_id", "country", "channel", "method", "carrier", "role", "mode", "element_type", "service"
     ),
-    **_named(leg_carbon, "scope3_category", "factor_id"),
+    **_named(leg_carbon, "activity", "scope3_category", "factor_id"),
     "data_status": leg_carbon.c.status,
 }
 _LEG_IDS = (
@@ -237,11 +246,15 @@ _LEG_IDS = (
 )
 LEGS = Base(
     "legs", legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key), {"order": legs.c.ordered_on, "return": legs.c.requested_on},
-    _LEG_DIMENSIONS, legs.c.started_at, {}, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status), alone=leg_carbon,
+    _LEG_DIMENSIONS, legs.c.started_at, _DOUBT, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status), alone=leg_carbon,
 )  # fmt: skip
 LOT_CARBON = Base(
     "lot_carbon", lots.join(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {},
     (*LOT_IDS, lot_carbon.c.kg_co2e), alone=lot_carbon,
+)  # fmt: skip
+LOT_AVOIDED = Base(
+    "lot_avoided", lots.join(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, {**LOT_DIMENSIONS, "data_status": lot_avoided.c.status}, first_event, {}, {},
+    (*LOT_IDS, lots.c.disposition, lot_avoided.c.footprint_id, lot_avoided.c.kg_co2e_new, lot_avoided.c.kg_co2e_avoided_central, lot_avoided.c.status), alone=lot_avoided,
 )  # fmt: skip
 LOT_COST = Base(
     "lot_cost", lots.join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS,
@@ -262,7 +275,7 @@ CREDIT_LINES = Base(
 _RECOVERY_DAYS = {"order": recoveries.c.ordered_on, "return": recoveries.c.requested_on}
 RECOVERIES = Base(
     "recoveries", recoveries, _RECOVERY_DAYS, _named(recoveries, *_PRODUCT, "disposition", "outcome", "grade", "currency"), recoveries.c.recovered_at, {}, {},
-    (recoveries.c.recovery_id, recoveries.c.recovered_on, recoveries.c.units, recoveries.c.disposition, recoveries.c.amount, recoveries.c.cost_amount, recoveries.c.currency),
+    (recoveries.c.recovery_id, recoveries.c.recovered_on, recoveries.c.units, recoveries.c.disposition, recoveries.c.amount, recoveries.c.cost_amount, recoveries.c.currency, recoveries.c.derogation_reason, recoveries.c.evidence_ref),
 )  # fmt: skip
 
 _PROMISE = (

@@ -94,6 +94,16 @@ def ratio_of(
     return finish
 
 
+def ranged(value: str, low: str, high: str) -> Finish:
+    """Give one measure as it is, between two others."""
+
+    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        keys, sums = summed(frame, ask.by, [value, low, high])
+        return answer_frame(keys, sums[value], sums[low], sums[high])
+
+    return finish
+
+
 def covered(finish: Finish) -> Finish:
     """Say of how many legs the emissions are not known; a missing factor is a missing answer, never zero.
 

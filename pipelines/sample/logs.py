@@ -828,6 +828,7 @@ def _recoveries(rng: Rng, s: Simulation, writer: Writer) -> None:
         "'EUR' AS currency",
         "place_id",
         "why AS derogation_reason",
+        "CASE WHEN why IS NOT NULL AND row_no + ret_no + ret_order % 20 <> 5 THEN 'CERT-' || ret_order || '-' || row_no END AS evidence_ref",
         "'recovery' AS system",
         iso("recorded_at"),
     ]

@@ -45,6 +45,7 @@ EXCEPTIONS = ("final_sale", "hygiene")
 ELEMENT_TYPES = ("transport", "hub", "activity")
 ROLES = ("customer_trip", "packaging", "first_mile", "hub", "trunk", "treatment", "onward")
 MODES = ("foot", "bike", "car", "bus", "van", "truck", "rail", "sea", "air", "site")
+DISTANCE_TYPES = ("actual", "shortest_feasible", "great_circle")
 STAGES = (
     "requested", "approved", "label_issued", "handed_over", "carrier_scan", "received", "inspected", "refunded", "restocked",
 )  # fmt: skip
@@ -156,7 +157,8 @@ chain_element = _log(
     _col("vehicle", String, "Vehicle class as in data/factors, when known"),
     _col("fuel", String, "Energy carrier"),
     _col("mass_kg", Double, "Gross mass of the parcel on this element (kg), when weighed"),
-    _col("distance_km", Double, "Distance driven (km), when the carrier reports it"),
+    _col("distance_km", Double, "Distance (km), when the carrier reports it"),
+    _col("distance_type", String, "What the distance is; driven unless said", default="actual", values=DISTANCE_TYPES),
     _col("trip_share", Double, "Share of a customer trip due to the return (0-1)"),
     _col("cost_amount", Money, "Amount invoiced for the element, excluding VAT"),
     _col("currency", String, "ISO 4217 currency of the cost"),
@@ -202,6 +204,7 @@ recovery = _log(
     _col("currency", String, "ISO 4217 currency", required=True),
     _col("place_id", String, "Where"),
     _col("derogation_reason", String, "Why units were destroyed (Regulation (EU) 2024/1781)"),
+    _col("evidence_ref", String, "Reference of what proves the reason: a certificate, a test report"),
 )  # fmt: skip
 
 product = _log(
@@ -479,7 +482,7 @@ fact_return_leg = _star(
     _c("movement_id", String, "Shared vehicle movement"), _c("movement_parcels", Integer, "Parcels or items that shared it"),
     _c("started_at", DateTime, "UTC"), _c("ended_at", DateTime, "UTC"), _c("started_on", Date, "Local day it started"),
     _c("carrier", String, "Carrier"), _c("service", String, "Service"), _c("mode", String, "Mode"), _c("vehicle", String, "Vehicle class"), _c("fuel", String, "Energy carrier"),
-    _c("mass_kg", Double, "Gross mass when weighed (kg)"), _c("distance_km", Double, "Distance when reported (km)"), _c("trip_share", Double, "Share of a customer trip (0-1)"),
+    _c("mass_kg", Double, "Gross mass when weighed (kg)"), _c("distance_km", Double, "Distance when reported (km)"), _c("distance_type", String, "actual, shortest_feasible or great_circle"), _c("trip_share", Double, "Share of a customer trip (0-1)"),
     _c("cost_amount", Money, "Invoiced, excluding VAT"), _c("currency", String, "ISO 4217"), _c(*_FX),
     _c("source", String, "Source"), _c("shop_id", String, "Shop of the parcel's return"), _c("country", String, "Market of the return"), _c("channel", String, "Channel of the order"),
     _c("method", String, "Hand-over method of the return"), _c("requested_on", Date, "Return date of the parcel"), _c("ordered_on", Date, "Day of the parcel's first order line"),
@@ -504,7 +507,7 @@ fact_recovery = _star(
     _key("recovery_key", "the recovery"), _c("recovery_id", String, "Recovery, source first"), _key("return_line_key", "the return line"), _c("recovered_at", DateTime, "UTC"),
     _c("recovered_on", Date, "Local day"), _c("units", Integer, "Units"), _c("disposition", String, "What was done"), _c("outcome", String, "Its outcome"), _c("grade", String, "Grade"),
     _c("amount", Money, "Recovered, excluding VAT"), _c("treatment_cost", Money, "Cost of treatment, excluding VAT"), _c("cost_amount", Money, "Purchase cost of the units"),
-    _c("currency", String, "ISO 4217"), _c(*_FX), _c("derogation_reason", String, "Why destroyed"), _c("weight_kg", Double, "Net weight of the units (kg)"), _c("hs_chapter", String, "Customs chapter"),
+    _c("currency", String, "ISO 4217"), _c(*_FX), _c("derogation_reason", String, "Why destroyed"), _c("evidence_ref", String, "What proves the reason"), _c("weight_kg", Double, "Net weight of the units (kg)"), _c("hs_chapter", String, "Customs chapter"),
     *_stamped(), _c("requested_on", Date, "Return date"), _c("ordered_on", Date, "Day of the order line"),
 )  # fmt: skip
 fact_fx_rate = _star(
@@ -520,10 +523,13 @@ estimate_return_probability = _star(
 )  # fmt: skip
 estimate_leg_carbon = _star(
     "estimate_leg_carbon", "One leg: its emissions.",
-    _key("leg_key", "the leg"), _c("factor_id", String, "Row of data/factors"), _c("distance_km", Double, "Used (km)"), _c("distance_status", String, "measured, imputed or assumed"),
-    _c("mass_kg", Double, "Used (kg)"), _c("mass_status", String, "measured, imputed or assumed"), _c("kg_co2e_wtt", Double, "Energy provision (kg)"), _c("kg_co2e_ttw", Double, "Operation (kg)"),
-    _c("kg_co2e", Double, "Well to wheel (kg)"), _c("status", String, "measured, imputed or assumed: the worst of its inputs"), _c("scope3_category", String, "GHG Protocol scope 3 category"),
-    _c("method", String, "per_tonne_km, per_vehicle_km, per_parcel, per_tonne or per_kg"),
+    _key("leg_key", "the leg"), _c("activity", String, "transport or hub (the chain), packaging, customer_trip, repair or treatment: totals of their own"), _c("factor_id", String, "factor_set"),
+    _c("distance_km", Double, "Used, adjusted (km)"), _c("distance_type", String, "actual, shortest_feasible, great_circle, or default: a usual distance"), _c("distance_adjustment", Double, "Kilometres used over those the type gives"), _c("distance_status", String, "measured (primary), imputed (modelled) or assumed (default)"),
+    _c("mass_kg", Double, "Used (kg)"), _c("mass_status", String, "measured, imputed or assumed"), _c("tonne_km", Double, "Transport activity (t.km); of a shared round by the direct distance"),
+    _c("kg_co2e_wtt", Double, "Energy provision (kg)"), _c("kg_co2e_ttw", Double, "Operation (kg)"),
+    _c("kg_co2e", Double, "Well to wheel (kg)"), _c("kg_co2e_tonne_km", Double, "The same leg by tonne-kilometres (kg), where kg_co2e is by stop or movement; else empty"),
+    _c("status", String, "measured, imputed or assumed: the worst of its inputs"), _c("scope3_category", String, "GHG Protocol scope 3 category"),
+    _c("method", String, "Allocation key: per_tonne_km, per_vehicle_km, per_parcel, shared (by mass x direct distance), per_tonne or per_kg"),
 )  # fmt: skip
 estimate_leg_cost = _star(
     "estimate_leg_cost", "One leg: its cost in the reporting currency.",
@@ -533,6 +539,11 @@ estimate_return_carbon = _star(
     "estimate_return_carbon", "One lot whose parcel has legs: its share of the parcel's emissions, by mass.",
     _key("return_lot_key", "the lot"), _c("kg_co2e", Double, "Well to wheel (kg)"), _c("kg_co2e_measured", Double, "Part resting on measured inputs only (kg)"),
     _c("is_whole", Boolean, "Every leg of its parcel has an answer; kg_co2e is of those that have"),
+)  # fmt: skip
+estimate_avoided_carbon = _star(
+    "estimate_avoided_carbon", "One lot whose fate is decided: what making its goods emitted, and what their second life avoids; never taken off any emissions.",
+    _key("return_lot_key", "the lot"), _c("footprint_id", String, "Row of data/factors/product_footprints.csv"), _c("kg_co2e_new", Double, "Making as many new goods, use left out (kg)"),
+    *(_c(f"kg_co2e_avoided_{n}", Double, f"Avoided at a {n} displacement of new goods (kg)") for n in ("low", "central", "high")), _c("status", String, "imputed: the product's class; assumed: a figure a kilogram"),
 )  # fmt: skip
 estimate_return_cost = _star(
     "estimate_return_cost", "One component of the cost of one lot, in the reporting currency.",
@@ -608,6 +619,8 @@ factor_set = _star(
     _c("factor_id", String, "Row id"), _c("kind", String, "emission, cost, distance, allocation"), _c("description", String, "What it is"), _c("unit", String, "Unit"),
     _c("wtt", Double, "Energy provision"), _c("ttw", Double, "Operation"), _c("value", Double, "Total, or the parameter"), _c("year", Integer, "Year"), _c("source", String, "Publisher"),
     _c("source_address", String, "Address"), _c("quality", String, "verified, derived or assumed"),
+    _c("factor_set", String, "Set it belongs to"), _c("row_id", String, "Publisher's row"), _c("licence", String, "Licence"), _c("gwp", String, "Warming potentials it was made with"),
+    _c("eol_method", String, "What an end-of-life factor counts"), _c("log_sd", Double, "Uncertainty: sd of the logarithm"),
 )  # fmt: skip
 
 # -- the build itself ------------------------------------------------------------------------------------------------

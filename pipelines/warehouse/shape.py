@@ -55,6 +55,7 @@ class Flags:
     shipping: tuple[str, ...] = ()
     delivering: tuple[str, ...] = ()
     dimension_rows: dict[str, int] = field(default_factory=dict)
+    factors: str = ""
 
     def text(self) -> str:
         """Give the flags as one line, as a build keeps them."""
@@ -568,7 +569,7 @@ def shape_legs(connection: duckdb.DuckDBPyConnection, found: Flags, where: str =
         SELECT e.element_key AS leg_key, e.element_id, e.parcel_key, e.parcel_id, e.element_no, e.element_type, e.role, e.from_place_key, e.to_place_key,
             CASE WHEN e.from_place_id IS NOT NULL AND e.to_place_id IS NOT NULL THEN {key_sql("e.from_place_id || '|' || e.to_place_id")} END AS lane_key,
             e.movement_id, e.movement_parcels, e.started_at, e.ended_at, {_local_day("e.started_at", "h")} AS started_on, e.carrier, e.service, e.mode, e.vehicle, e.fuel,
-            e.mass_kg, e.distance_km, e.trip_share, e.cost_amount, e.currency, {rate_sql("e.currency", "r", found.currency)} AS fx_rate,
+            e.mass_kg, e.distance_km, e.distance_type, e.trip_share, e.cost_amount, e.currency, {rate_sql("e.currency", "r", found.currency)} AS fx_rate,
             e.source, p.shop_id, p.country, p.channel, p.method, coalesce(p.requested_on, {_local_day("e.started_at", "h")}) AS requested_on, p.ordered_on
         FROM (SELECT * FROM current_chain_element WHERE {where}) e
         LEFT JOIN parcel p USING (parcel_key)
@@ -627,7 +628,7 @@ def shape_recoveries(connection: duckdb.DuckDBPyConnection, found: Flags, where:
     connection.execute(f"""
         INSERT INTO fact_recovery BY NAME
         SELECT v.recovery_key, v.recovery_id, v.return_line_key, v.recovered_at, {_local_day("v.recovered_at", "h")} AS recovered_on, v.units, v.disposition, q.outcome, v.grade,
-            v.amount, v.treatment_cost, l.unit_cost * v.units AS cost_amount, v.currency, {rate_sql("v.currency", "r", found.currency)} AS fx_rate, v.derogation_reason,
+            v.amount, v.treatment_cost, l.unit_cost * v.units AS cost_amount, v.currency, {rate_sql("v.currency", "r", found.currency)} AS fx_rate, v.derogation_reason, v.evidence_ref,
             l.weight_kg * v.units AS weight_kg, p.hs_chapter, v.source, l.shop_id, l.country, l.channel, l.category, l.brand, l.style_id, l.size, l.colour, l.supplier, l.season,
             l.requested_on, l.ordered_on
         FROM (SELECT * FROM current_recovery WHERE {where}) v

@@ -1,0 +1,272 @@
+"""The ledger of emission factors and cost parameters: which there are, which one an activity of a year gets, and sets that an owner imports.
+
+A factor belongs to a set (desnz, ademe, epa; grid and backhaul hold what is common to all) and is valid from a year. The chosen set
+comes first; what it lacks comes from desnz, then ademe, and the factor's id says so. A licence-bound set (GLEC, say) is imported into
+the warehouse by its owner and never leaves it. What depends on a country's electricity or habits (hubs, trips of unknown mode) is made
+here from its parts. A factor that is missing is a missing answer.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from itertools import groupby
+from pathlib import Path
+
+from pipelines.errors import FactorMissing
+from pipelines.settings import Settings, data_path
+
+COLUMNS = (
+    "factor_id", "factor_set", "activity", "mode", "vehicle", "fuel", "region", "unit", "wtt", "ttw", "wtw", "year", "valid_from_year",
+    "eol_method", "source", "source_version", "source_address", "row_id", "licence", "gwp", "quality", "notes",
+)  # fmt: skip
+ACTIVITIES = ("freight", "customer_travel", "hub", "packaging", "treatment", "electricity")
+UNITS = ("kgCO2e/t.km", "kgCO2e/vehicle.km", "kgCO2e/passenger.km", "kgCO2e/parcel", "kgCO2e/t", "kgCO2e/kWh")
+DEFAULT = "desnz"
+_COMMON = ("desnz", "ademe", "grid", "backhaul")  # in this order where the chosen set has nothing
+_HUBS = ("hub_sorting", "hub_returns_centre")
+_ECEL_GRID = 0.081  # kg CO2e/kWh that the published hub figures were made with (ADEME ECEL 2023)
+_NAME = re.compile(r"[a-z][a-z0-9_]{1,30}")
+
+Row = Mapping[str, str]
+
+
+@cache
+def factors() -> tuple[dict[str, str], ...]:
+    """Read the rows of data/factors/emission_factors.csv."""
+    with data_path("factors/emission_factors.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(csv.DictReader(file))
+
+
+@cache
+def parameters() -> dict[tuple[str, str], dict[str, str]]:
+    """Read the rows of data/costs.csv by parameter and what it applies to."""
+    with data_path("costs.csv").open(encoding="utf-8", newline="") as file:
+        return {(row["parameter"], row["applies_to"]): row for row in csv.DictReader(file)}
+
+
+def parameter(name: str, applies_to: str = "") -> float:
+    """Give one parameter of data/costs.csv; raises FactorMissing when the file has no such row.
+
+    >>> parameter("disposal")
+    0.85
+    """
+    row = parameters().get((name, applies_to))
+    if row is None:
+        what = f"{name} for {applies_to}" if applies_to else name
+        raise FactorMissing(f"data/costs.csv has no row for {what}: add one with its source.")
+    return float(row["value"])
+
+
+def vintage(rows: Iterable[Row], year: int) -> Row:
+    """Choose the factor for an activity's year among the vintages of one factor.
+
+    The latest not after the year; for an earlier year the earliest there is, which `factor_set` labels vintage_substituted.
+
+    >>> vintage([{"valid_from_year": "2023"}, {"valid_from_year": "2025"}], 2024)
+    {'valid_from_year': '2023'}
+    """
+    known = sorted(rows, key=lambda row: int(row["valid_from_year"]))
+    return ([row for row in known if int(row["valid_from_year"]) <= year] or known[:1])[-1]
+
+
+def number(row: Row, name: str) -> float | None:
+    """Give a factor's figure, None where the publisher gives none."""
+    return float(row[name]) if row[name] else None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Every factor there is, the set that comes first and, when one is asked for, the year whose vintage is used for all years."""
+
+    rows: tuple[Row, ...] = field(default_factory=factors)
+    chosen: str = DEFAULT
+    pinned: int | None = None
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Names of the sets, common ones left out."""
+        return tuple(sorted({r["factor_set"] for r in self.rows} - {"grid", "backhaul"}))
+
+    @cached_property
+    def digest(self) -> str:
+        """Checksum of all that estimates depend on: rows, parameters, choice."""
+        told = json.dumps([self.chosen, self.pinned, [list(r.values()) for r in self.rows], [list(r.values()) for r in parameters().values()]])  # fmt: skip
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    @cached_property
+    def _by_key(self) -> dict[tuple[str, str, str], list[Row]]:
+        def key(row: Row) -> tuple[str, str, str]:
+            return row["vehicle"], row["unit"], row["region"] if row["activity"] == "electricity" else ""
+
+        return {k: list(rows) for k, rows in groupby(sorted(self.rows, key=key), key)}
+
+    @property
+    def grids(self) -> list[str]:
+        """Countries whose electricity has a factor."""
+        return sorted({region for vehicle, _, region in self._by_key if vehicle == "grid"})
+
+    @property
+    def trip_countries(self) -> list[str]:
+        """Countries with shares of modes of their own for trips whose mode nobody said."""
+        return sorted({to.rpartition(".")[0] for name, to in parameters() if name == "trip_mode"} - {""})
+
+    def fit(self, vehicle: str, unit: str, year: int, region: str = "") -> Row | None:
+        """Give the factor of a vehicle in a unit for an activity of a year; None where no set has one."""
+        rows = self._by_key.get((vehicle, unit, region), [])
+        for name in dict.fromkeys((self.chosen, *_COMMON)):
+            of_set = [r for r in rows if r["factor_set"] == name]
+            if of_set:
+                return vintage(of_set, self.pinned or year)
+        return None
+
+    def table(self, years: Iterable[int]) -> list[Row]:
+        """Give the factor of every vehicle, unit and year, and of every country where it depends on one (column `country`, else '')."""
+        found: list[Row] = []
+        keys = sorted({(v, u) for v, u, _ in self._by_key if v != "grid"})
+        for year in years:
+            own = [self.fit(vehicle, unit, year) for vehicle, unit in keys]
+            found += [{**row, "country": "", "for_year": str(year)} for row in own if row]
+            found += [{**self._hub(h, c, year), "country": c, "for_year": str(year)} for h in _HUBS for c in self.grids]
+            found += [{**row, "country": c, "for_year": str(year)} for c, row in self._trips(year)]
+        return found
+
+    def _hub(self, hub: str, country: str, year: int) -> Row:
+        """Make a hub's factor a parcel: its heat, and its electricity at the country's intensity."""
+        grid = self.fit("grid", "kgCO2e/kWh", year, country)
+        base = self.fit(hub, "kgCO2e/parcel", year)
+        if grid is None or base is None:
+            raise FactorMissing(f"No factor for {hub} in {country}: add one to data/factors.")
+        kwh, used = parameter("hub_electricity", hub), float(grid["wtw"])
+        heat = float(base["wtw"]) - kwh * _ECEL_GRID
+        return {
+            **base, "factor_id": f"{base['factor_id']}.{country}.{grid['factor_id'].split('.')[0]}", "region": country, "wtt": "", "ttw": "", "wtw": f"{heat + kwh * used:.10g}", "year": grid["year"], "valid_from_year": grid["valid_from_year"],
+            "source": f"{base['source']}; electricity: {grid['source']}", "source_address": base["source_address"], "licence": f"{base['licence']}; {grid['licence']}", "row_id": f"{base['row_id']} + {grid['factor_id']}",
+            "quality": "derived", "notes": f"{heat:.4g} kg of heat and {kwh:g} kWh at {used:g} kg CO2e.",
+        }  # fmt: skip
+
+    def _trips(self, year: int) -> list[tuple[str, Row]]:
+        """Make the factor a kilometre of a trip whose mode nobody said, from the shares of modes of a country; '' is every other country."""
+        shares: dict[str, dict[str, float]] = {}
+        for (name, applies_to), row in parameters().items():
+            if name == "trip_mode":
+                country, _, mode = applies_to.rpartition(".")
+                shares.setdefault(country, {})[mode] = float(row["value"])
+        found: list[tuple[str, Row]] = []
+        for country, of in shares.items():
+            modes = {"car": ("car_average", "kgCO2e/vehicle.km"), "bus": ("bus_local", "kgCO2e/passenger.km"), "foot": ("foot", "kgCO2e/passenger.km"), "bike": ("bike", "kgCO2e/passenger.km")}  # fmt: skip
+            parts = [(share, self.fit(*modes[mode], year)) for mode, share in of.items()]
+            if any(row is None for _, row in parts):
+                continue
+            known = [(share, row) for share, row in parts if row is not None]
+            base, wtw = known[0][1], sum(share * float(row["wtw"]) for share, row in known)
+            found.append((country, {
+                **base, "factor_id": f"trip_mix.{country or 'all'}.{base['factor_id'].split('.')[0]}", "vehicle": "trip_mix", "unit": "kgCO2e/vehicle.km", "fuel": "", "region": country, "wtt": "", "ttw": "", "wtw": f"{wtw:.10g}",
+                "row_id": " + ".join(row["row_id"] for _, row in known if row["row_id"]), "quality": "derived", "notes": "Mode not said: " + ", ".join(f"{share:.1%} {mode}" for mode, share in of.items()) + ".",
+            }))  # fmt: skip
+        return found
+
+
+# -- the sets of one warehouse -----------------------------------------------------------------------------------------
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.warehouse / "factors"
+
+
+def ledger(settings: Settings) -> Ledger:
+    """Read what ships and what the warehouse's owner imported, with the owner's choice."""
+    rows: list[Row] = list(factors())
+    folder = _folder(settings)
+    for path in sorted(folder.glob("*.csv")):
+        rows += read_set(path, path.stem)
+    choice = folder / "choice.json"
+    chosen = json.loads(choice.read_text(encoding="utf-8")) if choice.is_file() else {}
+    return Ledger(tuple(rows), chosen.get("factor_set", DEFAULT), chosen.get("pinned"))
+
+
+def read_set(path: Path, name: str) -> list[Row]:
+    """Read a set's file: the columns of data/factors/emission_factors.csv, `factor_set` filled with the name.
+
+    Raises FactorMissing that names the line and what is wrong with it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FactorMissing(f"{path} cannot be read as UTF-8 text: {error}. Save the set as CSV in UTF-8.") from error
+    reader = csv.DictReader(io.StringIO(text))
+    needed = ("factor_id", "activity", "vehicle", "unit", "wtw", "valid_from_year", "source", "licence")
+    lacking = [c for c in needed if c not in (reader.fieldnames or [])]
+    if lacking:
+        raise FactorMissing(f"{path} lacks the columns {', '.join(lacking)}. A set has the columns of data/factors/emission_factors.csv.")  # fmt: skip
+    rows: list[Row] = []
+    seen: dict[str, int] = {}
+    for line, given in enumerate(reader, start=2):
+        row = {c: (given.get(c) or "").strip() for c in COLUMNS} | {"factor_set": name}
+        row["year"] = row["year"] or row["valid_from_year"]
+        row["quality"] = row["quality"] or "verified"
+        wrong = _wrong(row)
+        if row["factor_id"] in seen:
+            wrong = f"factor_id {row['factor_id']} stands in line {seen[row['factor_id']]} already"
+        if wrong:
+            raise FactorMissing(f"{path}, line {line}: {wrong}.")
+        seen[row["factor_id"]] = line
+        rows.append(row)
+    if not rows:
+        raise FactorMissing(f"{path} holds no factor. A set has one row a factor, under the header of data/factors/emission_factors.csv.")  # fmt: skip
+    return rows
+
+
+def _wrong(row: Row) -> str:
+    for name in ("factor_id", "vehicle", "source", "licence"):
+        if not row[name]:
+            return f"{name} is empty"
+    if row["unit"] not in UNITS:
+        return f"unit {row['unit'] or 'empty'} is not one of {', '.join(UNITS)}; convert the figure"
+    if row["activity"] not in ACTIVITIES:
+        return f"activity {row['activity'] or 'empty'} is not one of {', '.join(ACTIVITIES)}"
+    if not row["valid_from_year"].isdigit():
+        return f"valid_from_year {row['valid_from_year'] or 'empty'} is no year"
+    try:
+        wtt, ttw, wtw = (number(row, n) for n in ("wtt", "ttw", "wtw"))
+    except ValueError as error:
+        return f"{error}: figures are plain decimal numbers"
+    if wtw is None or wtw < 0:
+        return "wtw (well to wheel) is empty or negative"
+    if wtt is not None and ttw is not None and abs(wtt + ttw - wtw) > 1e-6 * max(1, wtw):
+        return f"wtt {wtt:g} and ttw {ttw:g} do not add up to wtw {wtw:g}"
+    return ""
+
+
+def import_set(settings: Settings, path: Path, name: str) -> int:
+    """Keep a set for this warehouse, read and checked first; gives the number of its factors. A set imported again replaces itself."""
+    if not _NAME.fullmatch(name) or name in {r["factor_set"] for r in factors()}:
+        raise FactorMissing(f"{name!r} cannot name an imported set: take small letters, digits and _, and no set that ships.")  # fmt: skip
+    rows = read_set(path, name)
+    folder = _folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _replace(folder / f"{name}.csv", out.getvalue())
+    return len(rows)
+
+
+def choose(settings: Settings, name: str, pinned: int | None = None) -> None:
+    """Make a set come first, from the next build on. Raises FactorMissing for a set there is not."""
+    known = ledger(settings).sets
+    if name not in known:
+        raise FactorMissing(f"There is no set {name!r}. There are {', '.join(known)}; import another with `backhaul factors import`.")  # fmt: skip
+    _folder(settings).mkdir(parents=True, exist_ok=True)
+    _replace(_folder(settings) / "choice.json", json.dumps({"factor_set": name, "pinned": pinned}) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_suffix(path.suffix + ".new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
