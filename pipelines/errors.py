@@ -92,3 +92,7 @@ class PolicyError(BackhaulError):
 
 class ServeError(BackhaulError):
     """The endpoint cannot be opened as asked."""
+
+
+class ReportError(BackhaulError):
+    """A report cannot be made, or a month cannot be closed."""

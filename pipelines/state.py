@@ -122,6 +122,14 @@ policy_draft = Table(
     comment="One policy somebody is writing. Never deleted: withdrawn or published.",
 )  # fmt: skip
 
+closed_month = Table(
+    "closed_month", STATE,
+    Column("month", String, primary_key=True, comment="Year and month of the request"), Column("number", Integer, primary_key=True, comment="From 1; the last counts"),
+    Column("approver", String), Column("closed_at", DateTime), Column("build_id", String), Column("factor_set", String, comment="Set that came first"),
+    Column("sha256", String, comment="Of closed/<month>-<number>.parquet"), Column("kg_co2e", Double), Column("note", String, comment="Why it was closed anew"),
+    comment="One closing of a month. Never changed or deleted.",
+)  # fmt: skip
+
 ALERT_TESTS = ("above", "below", "worse", "better", "unkeepable")
 PRODUCT_KINDS = ("size_note", "photo", "description", "supplier", "policy", "delisting")
 OPERATION_KINDS = ("claim", "extra_shift", "carrier_call", "refund_now", "supplier_credit")

@@ -368,8 +368,7 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
     def kilograms(rate: Any) -> Expression:
         return case((whole & (func.count(rate) == func.count()), func.sum(carbon.mass_carbon(share, rate))))
 
-    first, last = func.min(factor.c.factor_id), func.max(factor.c.factor_id)
-    trace = case((first == last, first), else_=first + literal(" + ") + last)
+    trace = func.array_to_string(func.list_sort(func.list_distinct(func.list(factor.c.factor_id))), " + ")
     discards = func.bool_or(treated.c.kind.in_(("treatment_recycling", "treatment_energy_recovery")))
     activity = case((discards, "treatment"), (func.bool_or(treated.c.is_mended), "repair"), else_="treatment")
     scope3 = case(
@@ -379,7 +378,7 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
     )
     return (
         select(
-            leg.c.leg_key, activity.label("activity"), trace.label("factor_id"), func.any_value(mass).label("mass_kg"), _status(func.any_value(rank)).label("mass_status"),
+            leg.c.leg_key, activity.label("activity"), func.nullif(trace, "").label("factor_id"), func.any_value(mass).label("mass_kg"), _status(func.any_value(rank)).label("mass_status"),
             kilograms(factor.c.wtt).label("kg_co2e_wtt"), kilograms(factor.c.ttw).label("kg_co2e_ttw"), kilograms(factor.c.wtw).label("kg_co2e"), _status(func.any_value(rank)).label("status"),
             scope3.label("scope3_category"), literal("per_tonne").label("method"),
         )

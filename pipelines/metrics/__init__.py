@@ -25,16 +25,24 @@ from pipelines.metrics.backtest import backtest
 from pipelines.metrics.base import EVERYTHING, PARTS, Metric, Scope, Text
 from pipelines.metrics.change import rate_change, reconciliation, same_window
 from pipelines.metrics.customers import Concentration, customer_concentration
+from pipelines.metrics.emissions import (
+    change_split,
+    explain,
+    factor_effect,
+    lanes,
+    missing_factors,
+    parcels,
+    tornado,
+    trace,
+)
 from pipelines.metrics.lists import (
     control_chart,
     drift,
     flow,
-    lanes,
     product_changes,
     product_ranking,
     promise_states,
     refunds_due,
-    trace,
     waterfall,
     worklist_at_risk,
 )
@@ -52,9 +60,9 @@ from pipelines.metrics.product import (
 )
 
 __all__ = [
-    "EVERYTHING", "PARTS", "Concentration", "Metric", "Offer", "ProductProfile", "Scope", "Text", "accrual", "accrual_backtest", "answer", "backtest", "catalogue", "check_values", "compare",
-    "control_chart", "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "flow", "lacking", "lanes", "measure_names", "metric", "offers",
+    "EVERYTHING", "PARTS", "Concentration", "Metric", "Offer", "ProductProfile", "Scope", "Text", "accrual", "accrual_backtest", "answer", "backtest", "catalogue", "change_split", "check_values", "compare",
+    "control_chart", "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "explain", "factor_effect", "flow", "lacking", "lanes", "measure_names", "metric", "missing_factors", "offers", "parcels",
     "product_changes", "product_costs", "product_notes", "product_profile", "product_ranking", "product_rates", "product_reasons",
     "promise_states", "rate_change", "rate_since_launch", "reconciliation", "refunds_due", "related_products", "rows", "rows_total",
-    "same_window", "size_curve", "statistics", "trace", "waterfall", "worklist_at_risk",
+    "same_window", "size_curve", "statistics", "tornado", "trace", "waterfall", "worklist_at_risk",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Lists that pages show beside numbers: work lists, the product ranking, lanes, flows, waterfalls, one leg traced.
+"""Lists that pages show beside numbers: work lists, the product ranking, flows, waterfalls.
 
 They read the same declarations and conditions as metrics; sums in them agree with the metrics of the same filters. No number is
 defined here that a metric defines.
@@ -14,7 +14,6 @@ from sqlalchemy import and_, case, func, literal_column, or_, select
 
 from models import control
 from models import products as product_models
-from pipelines.errors import UnknownDimension
 from pipelines.metrics import finish, pooled
 from pipelines.metrics.answer import Day, _of_build, answer, ask, is_known, lacking, metric
 from pipelines.metrics.base import (
@@ -28,13 +27,9 @@ from pipelines.metrics.base import (
     statement,
 )
 from pipelines.metrics.bases import (
-    LEGS,
     LOTS,
     PROMISES,
     RISKS,
-    leg_carbon,
-    leg_cost,
-    legs,
     lots,
     promises,
     returned,
@@ -326,86 +321,6 @@ def _leading_reason(build: Build, by: str, period: dict[str, Any]) -> "pd.Series
         found["return_reason"].notna() & ~found["return_reason"].isin(["unknown", "other"]) & (found["value"] > 0)
     ]
     return found.sort_values("value", ascending=False).drop_duplicates(by).set_index(by)["return_reason"]
-
-
-# -- emissions ---------------------------------------------------------------------------------------------------------
-
-
-def lanes(
-    build: Build,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-) -> pd.DataFrame:
-    """List the lanes of the way back, heaviest emissions first: both places with coordinates, mode, legs, parcels, km and kg CO2e."""
-    question = _asked(build, "kg_co2e", where=where, since=since, until=until, as_of=as_of, scope=scope)
-    start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
-    now = LEGS.time(question)
-    ends = [start.c[n].label(f"from_{n}") for n in ("place_id", "name", "kind", "latitude", "longitude")]
-    ends += [end.c[n].label(f"to_{n}") for n in ("place_id", "name", "kind", "latitude", "longitude")]
-    group = [
-        *(start.c[n] for n in ("place_id", "name", "kind", "latitude", "longitude")),
-        *(end.c[n] for n in ("place_id", "name", "kind", "latitude", "longitude")),
-    ]
-    query = (
-        select(
-            *ends, legs.c.mode, func.count().label("legs"), func.count(legs.c.parcel_key.distinct()).label("parcels"),
-            func.avg(leg_carbon.c.distance_km).label("distance_km"), func.sum(leg_carbon.c.kg_co2e).label("kg_co2e"),
-        )
-        .select_from(LEGS.table.join(start, start.c.place_key == legs.c.from_place_key).join(end, end.c.place_key == legs.c.to_place_key))
-        .where(*filters(LEGS, question, now), legs.c.element_type == literal_column("'transport'"))
-        .group_by(*group, legs.c.mode)
-    )  # fmt: skip
-    return (
-        build.fetch(query)
-        .sort_values(["kg_co2e", "from_place_id", "to_place_id"], ascending=[False, True, True])
-        .reset_index(drop=True)
-    )
-
-
-def trace(build: Build, leg_id: str) -> dict[str, Any]:
-    """Trace one leg (its element_id): what it was, the formula with its numbers, the factor and where the factor comes from."""
-    factors, start, end = t["factor_set"], t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
-    query = (
-        select(
-            *(legs.c[n] for n in ("element_id", "parcel_id", "element_no", "role", "carrier", "mode", "vehicle", "fuel", "started_at", "ended_at", "trip_share", "movement_parcels", "source")),
-            start.c.name.label("from_name"), end.c.name.label("to_name"),
-            *(leg_carbon.c[n] for n in ("distance_km", "distance_status", "mass_kg", "mass_status", "kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw", "status", "method", "scope3_category", "factor_id")),
-            leg_cost.c.amount.label("cost_amount"), leg_cost.c.status.label("cost_status"), leg_cost.c.method.label("cost_method"),
-            *(factors.c[n].label(f"factor_{n}") for n in ("description", "unit", "value", "year", "source", "source_address", "quality")),
-        )
-        .select_from(
-            legs.outerjoin(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key).outerjoin(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)
-            .outerjoin(factors, factors.c.factor_id == leg_carbon.c.factor_id)
-            .outerjoin(start, start.c.place_key == legs.c.from_place_key).outerjoin(end, end.c.place_key == legs.c.to_place_key)
-        )
-        .where(legs.c.element_id == leg_id)
-    )  # fmt: skip
-    found = build.fetch(query)
-    if not len(found):
-        raise UnknownDimension(
-            f"There is no leg {leg_id!r} in this build. `backhaul metric kg_co2e` and its rows name the legs."
-        )
-    row: dict[str, Any] = {str(k): (None if pd.isna(v) else v) for k, v in found.iloc[0].items()}
-    return {**row, "formula": _formula(row)}
-
-
-def _formula(row: dict[str, Any]) -> str:
-    def number(name: str) -> str:
-        return "?" if row[name] is None else f"{row[name]:g}"
-
-    factor, result = f"{number('factor_value')} {row['factor_unit'] or ''}".strip(), f"{number('kg_co2e')} kg CO2e"
-    written = {
-        "per_tonne_km": f"{number('distance_km')} km x {number('mass_kg')} kg / 1000 x {factor} = {result}",
-        "per_vehicle_km": f"{number('distance_km')} km x {number('trip_share') if row['trip_share'] is not None else '1 / ' + number('movement_parcels')} x {factor} = {result}",
-        "per_tonne": f"{number('mass_kg')} kg / 1000 x {factor} = {result}",
-        "per_kg": f"{number('mass_kg')} kg x {factor} = {result}",
-        "per_parcel": f"1 parcel x {factor} = {result}",
-    }  # fmt: skip
-    return written.get(str(row["method"]), result)
 
 
 # -- flow and margin ---------------------------------------------------------------------------------------------------
