@@ -668,7 +668,12 @@ def _list_factors(connection: Connection, known: Ledger) -> None:
             "trip_mode": "emission part",
         }
         for (name, applies_to), row in parameters().items():
-            if name in ("displacement", "air_long_from", "factor_uncertainty", "activity_uncertainty"):
+            if name in (
+                "displacement",
+                "air_long_from",
+                "factor_uncertainty",
+                "activity_uncertainty",
+            ) or name.startswith("lever_"):
                 continue
             kind = rules.get(name) or ("distance" if row["unit"].startswith("km") or name == "trip_share" else "cost")
             what = f"{name} {applies_to}".strip().replace("_", " ")

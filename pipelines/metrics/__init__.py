@@ -35,6 +35,7 @@ from pipelines.metrics.emissions import (
     tornado,
     trace,
 )
+from pipelines.metrics.levers import LEVERS, Lever, levers
 from pipelines.metrics.lists import (
     control_chart,
     drift,
@@ -60,8 +61,8 @@ from pipelines.metrics.product import (
 )
 
 __all__ = [
-    "EVERYTHING", "PARTS", "Concentration", "Metric", "Offer", "ProductProfile", "Scope", "Text", "accrual", "accrual_backtest", "answer", "backtest", "catalogue", "change_split", "check_values", "compare",
-    "control_chart", "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "explain", "factor_effect", "flow", "lacking", "lanes", "measure_names", "metric", "missing_factors", "offers", "parcels",
+    "EVERYTHING", "LEVERS", "PARTS", "Concentration", "Lever", "Metric", "Offer", "ProductProfile", "Scope", "Text", "accrual", "accrual_backtest", "answer", "backtest", "catalogue", "change_split", "check_values", "compare",
+    "control_chart", "coverage", "customer_concentration", "dimension_values", "dimensions", "drift", "explain", "factor_effect", "flow", "lacking", "lanes", "levers", "measure_names", "metric", "missing_factors", "offers", "parcels",
     "product_changes", "product_costs", "product_notes", "product_profile", "product_ranking", "product_rates", "product_reasons",
     "promise_states", "rate_change", "rate_since_launch", "reconciliation", "refunds_due", "related_products", "rows", "rows_total",
     "same_window", "size_curve", "statistics", "tornado", "trace", "waterfall", "worklist_at_risk",

@@ -17,6 +17,16 @@ CELL = ("u_factor", "u_role", "u_distance", "u_mass", "u_status")
 _USUAL = {"customer_trip": "trip_distance", "first_mile": "first_mile_distance", "onward": "onward_distance"}
 
 
+def kind(factor_id: str) -> str:
+    """Name what a factor is of, whatever its vintage, set and country: their errors are shared.
+
+    >>> kind("desnz2025.van_diesel.tonne_km"), kind("trip_mix.all.desnz2025"), kind("van")
+    ('van_diesel', 'trip_mix', 'van')
+    """
+    parts = factor_id.split(".")
+    return parts[0] if len(parts) == 1 or parts[0] == "trip_mix" else parts[1]
+
+
 def sources(
     factor: str | None, role: str, distance: str | None, mass: str | None, status: str | None
 ) -> tuple[str, ...]:
@@ -25,7 +35,7 @@ def sources(
     >>> sources("van", "first_mile", "assumed", "measured", "assumed")
     ('factor:van', 'parameter:first_mile_distance')
     """
-    found = [f"factor:{f}" for f in (factor or "").split(" + ") if f]
+    found = sorted({f"factor:{kind(f)}" for f in (factor or "").split(" + ") if f})
     if distance == "assumed":
         found.append(f"parameter:{_USUAL.get(role, 'trunk_distance')}")
     elif distance == "imputed":
@@ -54,17 +64,19 @@ def spreads(build: Build, names: set[str]) -> dict[str, float]:
     if "factor_sd" not in build.memory:
         table = STAR.tables["factor_set"]
         rows = build.fetch(select(table.c.factor_id, table.c.log_sd).where(table.c.log_sd.is_not(None)))
-        build.memory["factor_sd"] = dict(zip(rows["factor_id"], rows["log_sd"].astype(float), strict=True))
+        build.memory["factor_sd"] = (
+            rows.assign(kind=rows["factor_id"].map(kind)).groupby("kind")["log_sd"].max().to_dict()
+        )
     of_factor: dict[str, float] = build.memory["factor_sd"]
     found = {}
     for name in names:
-        kind, _, what = name.partition(":")
-        if kind == "factor":
+        of, _, what = name.partition(":")
+        if of == "factor":
             found[name] = of_factor.get(what, parameter("factor_uncertainty", "derived"))
-        elif kind == "parameter":
+        elif of == "parameter":
             found[name] = _stated(what)
         else:
-            found[name] = parameter("activity_uncertainty", kind)
+            found[name] = parameter("activity_uncertainty", of)
     return found
 
 
