@@ -24,6 +24,7 @@ from pipelines import factors, state
 from pipelines.errors import ReportError
 from pipelines.factors import parameter
 from pipelines.metrics.bases import LEGS, leg_carbon, legs, lots
+from pipelines.metrics.doubt import kind
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
@@ -145,7 +146,7 @@ def close(settings: Settings, month: str, approver: str, note: str = "") -> Clos
         raise ReportError(f"{month} was closed by {before[-1].approver} on {before[-1].closed_at:%Y-%m-%d}. Closing it anew needs --note with the reason; the earlier closing stays.")  # fmt: skip
     with current_build(settings.warehouse) as build:
         observed = str(build.info.get("observed_until", ""))[:10]
-        if not observed or date.fromisoformat(observed) <= last:
+        if not observed or date.fromisoformat(observed) < last:
             raise ReportError(f"{month} is not over in the data, which end on {observed or 'no day'}. Load what is missing, then close it.")  # fmt: skip
         frame = elements(build, first, last)
         if frame.empty:
@@ -224,21 +225,25 @@ def restatement(build: Build, of: Closed) -> dict[str, Any]:
     """
     first, last = span(of.month)
 
-    def by_element(frame: pd.DataFrame) -> pd.DataFrame:
-        known = frame.assign(one=1, kg_co2e=frame["kg_co2e"].fillna(0.0))
-        summed = known.groupby("element_id").agg(kg=("kg_co2e", "sum"), value=("factor_value", "sum"), rows=("one", "sum"))  # fmt: skip
-        return summed
+    def by_part(frame: pd.DataFrame) -> pd.DataFrame:
+        is_parted = frame["element_id"].duplicated(keep=False)
+        part = frame["element_id"].where(
+            ~is_parted, frame["element_id"] + "|" + frame["factor_id"].fillna("").map(kind)
+        )
+        return pd.DataFrame({"kg": frame["kg_co2e"].fillna(0.0), "value": frame["factor_value"]}).groupby(part).sum()
 
-    then, now = by_element(frozen(of)), by_element(elements(build, first, last))
-    both = then.join(now, how="outer", lsuffix="_then", rsuffix="_now")
+    then, now = by_part(frozen(of)), by_part(elements(build, first, last))
+    both = then.add_suffix("_then").join(now.add_suffix("_now"), how="outer")
     is_late, is_gone = both["kg_then"].isna(), both["kg_now"].isna()
     kept = both[~is_late & ~is_gone]
-    same_parts = (kept["rows_then"] == kept["rows_now"]) & (kept["rows_now"] == 1) & (kept["value_then"] > 0)
-    at_new_factor = np.where(same_parts, kept["kg_then"] * (kept["value_now"] / kept["value_then"].where(same_parts, 1.0)), kept["kg_then"])  # fmt: skip
+    ratio = np.where(
+        kept["value_then"] > 0, kept["value_now"] / kept["value_then"].where(kept["value_then"] > 0, 1.0), 1.0
+    )
+    at_new_factor = kept["kg_then"] * ratio
     parts = {
-        "late": float(both.loc[is_late, "kg_now"].sum()), "gone": -float(both.loc[is_gone, "kg_then"].sum()), "factor": float((at_new_factor - kept["kg_then"]).sum()),
-        "inputs": float((kept["kg_now"] - at_new_factor).sum()),
+        "late": both.loc[is_late, "kg_now"].sum(), "gone": -both.loc[is_gone, "kg_then"].sum(), "factor": (at_new_factor - kept["kg_then"]).sum(), "inputs": (kept["kg_now"] - at_new_factor).sum(),
     }  # fmt: skip
+    parts = {cause: 0.0 if abs(kg) < 1e-9 else float(kg) for cause, kg in parts.items()}
     return {"month": of.month, "number": of.number, "approver": of.approver, "closed_at": of.closed_at, "factor_set": of.factor_set, "closed": float(then["kg"].sum()), "now": float(now["kg"].sum()), **parts}  # fmt: skip
 
 
