@@ -673,13 +673,22 @@ def traced(words: Words, leg: dict[str, Any]) -> None:
         words("emissions.role"): f"{words.value('role', leg['role'])}, {words.value('mode', leg['mode'])}",
         words("emissions.from"): leg["from_name"] or MISSING,
         words("emissions.to"): leg["to_name"] or MISSING,
-        words("emissions.distance"): f"{words.number(leg['distance_km'], 1)} ({status['distance']})",
+        words(
+            "emissions.distance"
+        ): f"{words.number(leg['distance_km'], 1)} ({status['distance']}{', ' + words.value('distance_type', leg['distance_type']) if leg['distance_type'] else ''})",
         words("emissions.mass"): f"{words.number(leg['mass_kg'], 3)} ({status['mass']})",
-        words("emissions.kg"): words.number(leg["kg_co2e"], 4),
+        words("emissions.kg"): words.number(leg["kg_co2e"], 4)
+        + ("" if leg["low"] is None else f" ({words.number(leg['low'], 4)} – {words.number(leg['high'], 4)})"),
+        words("emissions.parts_of"): f"{words.number(leg['kg_co2e_wtt'], 4)} + {words.number(leg['kg_co2e_ttw'], 4)}",
+        words("emissions.allocation"): words.value("allocation", leg["method"]),
+        words("emissions.by_tonne_km"): words.number(leg["kg_co2e_tonne_km"], 4),
+        words("emissions.scope3"): str(leg["scope3_category"] or MISSING),
         words(
             "emissions.factor"
         ): f"{leg['factor_description'] or MISSING} {leg['factor_value'] or ''} {leg['factor_unit'] or ''}",
-        words("emissions.source"): f"{source}, {leg['factor_year'] or MISSING}",
+        words(
+            "emissions.source"
+        ): f"{source}, {MISSING if leg['factor_year'] is None else int(leg['factor_year'])}, {leg['factor_row_id'] or MISSING}, {leg['factor_licence'] or MISSING}",
     }
     st.table(
         pd.DataFrame(
@@ -687,6 +696,32 @@ def traced(words: Words, leg: dict[str, Any]) -> None:
         ),
         hide_index=True,
     )
+
+
+def assumed(words: Words, found: pd.DataFrame) -> pd.DataFrame:
+    """Name levers and the parameters they rest on, with their values."""
+    from pipelines.factors import parameter
+
+    def told(names: Sequence[str]) -> str:
+        return "; ".join(f"{words.value('parameter', n)}: {parameter(*n.partition('.')[::2]):g}" for n in names)
+
+    return found.assign(name=[words.value("lever", x) for x in found["lever"]], rests_on=[told(a) for a in found["assumes"]])  # fmt: skip
+
+
+def ruled(words: Words, found: pd.DataFrame) -> pd.DataFrame:
+    """Say in the reader's words whether each rule binds."""
+    return found.assign(status=[words.value("rule_status", s) for s in found["status"]])
+
+
+def reports(view: View) -> None:
+    """Offer the carbon report of the period, and say who reports."""
+    words, asked = view.words, view.asked
+    section(words("emissions.report"), words, note=words("emissions.report_note", since=words.day(asked.since), until=words.day(asked.until)))  # fmt: skip
+    with st.container(horizontal=True, gap="small"):
+        for form, kind in (("xlsx", queries.MIME["xlsx"]), ("pdf", "application/pdf")):
+            st.download_button(words(f"emissions.report_{form}"), partial(queries.carbon_report, asked, form), f"backhaul-emissions.{form}", kind, key=f"report_{form}", on_click="ignore")  # fmt: skip
+    if not queries.has_company(asked.source):
+        st.caption(words("emissions.no_company"))
 
 
 def waiting(words: Words, found: Sequence[tuple[str, tuple[str, ...]]]) -> pd.DataFrame:

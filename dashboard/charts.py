@@ -5,7 +5,7 @@ down the page, never across it, so that the same figure reads on a telephone.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -16,9 +16,14 @@ from dashboard.i18n import Words
 
 MAIN, ACCENT, GOOD, BAD, QUIET, LINE = "#3A8FAE", "#DB9337", "#43A574", "#D1605D", "#93A1AD", "rgba(128,140,150,.25)"
 SERIES = (MAIN, ACCENT, GOOD, "#9480CE", BAD, "#6E93A8", "#B8779F", "#98973F")
+FATES = {
+    "as_new": GOOD, "b_stock": "#98973F", "marked_down": ACCENT, "repaired": MAIN, "refurbished": "#9480CE", "donated": "#B8779F", "recycled": "#6E93A8",
+    "return_to_supplier": QUIET, "destroyed": BAD,
+}  # fmt: skip
 STATES = {"kept": (GOOD, ""), "broken": (BAD, ""), "undetermined": (MAIN, "/"), "expired": (QUIET, "")}
 STATUSES = {"measured": "", "imputed": "/", "assumed": "."}
 _CERTAIN = 0.9
+_LEGEND_ABOVE = 6  # names of a legend that a telephone has room for above its figure
 
 
 def _figure(
@@ -180,6 +185,45 @@ def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = 
         customdata=codes(shown, "label"),
     )
     return figure
+
+
+def swings(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw what each source of doubt alone would do to a total, widest on top. Columns: source, low, high (kg CO2e), share."""
+    shown = frame.iloc[::-1]
+    labels = _wrapped([words.doubt(s) for s in shown["source"]], 26)
+    figure = _figure(70 + 34 * len(shown), words, **_axis(words, "kg CO2e", words("emissions.total")))
+    hover = [
+        words("chart.swing_hover", name=label.replace("<br>", " "), low=words.quantity(low, "kg CO2e"), high=words.quantity(high, "kg CO2e"), share=words.percent(share, 0))
+        for label, low, high, share in zip(labels, shown["low"], shown["high"], shown["share"], strict=True)
+    ]  # fmt: skip
+    figure.add_bar(
+        y=labels, x=shown["high"] - shown["low"], base=shown["low"], orientation="h", marker_color=MAIN, hovertext=hover, hoverinfo="text", text=[words.percent(s, 0) if s >= 0.01 else "" for s in shown["share"]], textposition="inside",
+        customdata=codes(shown, "source"),
+    )  # fmt: skip
+    return figure
+
+
+def parcels(frame: pd.DataFrame, words: Words) -> go.Figure:
+    """Draw how many parcels emit how much. Columns: low, high (kg CO2e), parcels, flagged; the plausible band is named in the axis."""
+    names = [
+        f"> {words.number(low, 0)}" if high == math.inf else f"{words.number(low, _digits(low))}–{words.number(high, _digits(high))}"
+        for low, high in zip(frame["low"], frame["high"], strict=True)
+    ]  # fmt: skip
+    is_usual = (frame["low"] >= 0.5) & (frame["high"] <= 2)
+    figure = _figure(320, words, unit="y", title=words("emissions.parcels"))
+    hover = [
+        words("chart.parcels_hover", kg=n, parcels=words.number(p), flagged=words.number(f)) for n, p, f in zip(names, frame["parcels"], frame["flagged"], strict=True)
+    ]  # fmt: skip
+    colours = [MAIN if u else QUIET for u in is_usual]
+    for counts, colour in ((frame["parcels"] - frame["flagged"], colours), (frame["flagged"], BAD)):
+        figure.add_bar(x=names, y=counts, marker_color=colour, hovertext=hover, hoverinfo="text", customdata=codes(frame.assign(name=names), "name"))  # fmt: skip
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title_text=words("emissions.kg_parcel"), type="category")
+    return figure
+
+
+def _digits(kg: float) -> int:
+    return 0 if kg == int(kg) else 1 if round(kg, 1) == kg else 2
 
 
 def steps(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str) -> go.Figure:
@@ -480,7 +524,7 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> 
     for position, row in enumerate(frame.to_dict("records")):
         amount, is_total = float(row["amount"]), row["kind"] == "total"
         text = words.quantity(amount, unit) if unit != "share" or is_total else words.points(amount)
-        colour = MAIN if is_total else GOOD if (amount > 0) == (unit != "share") else BAD
+        colour = MAIN if is_total else GOOD if (amount > 0) == (unit != "share" and not unit.startswith("kg")) else BAD
         start = 0.0 if is_total else level
         parts = (
             [("measured", amount)]
@@ -609,15 +653,17 @@ def by_status(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str
                 for g, v in zip(order, part, strict=True)
             ]
             figure.add_bar(
-                y=_wrapped([words.value(kind, g) for g in order]), x=part, orientation="h", name=words.value("status", status), hovertext=hover, hoverinfo="text",
+                y=_wrapped([words.value(kind, g) for g in order]), x=part.fillna(0.0), orientation="h", name=words.value("status", status), hovertext=hover, hoverinfo="text",
                 marker=_marker(MAIN, shape), customdata=[[g, status] for g in order],
             )  # fmt: skip
     figure.update_layout(barmode="stack")
     return figure
 
 
-def stacked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, part_kind: str) -> go.Figure:
-    """Stack the parts of each group. Columns: label, part, value."""
+def stacked(
+    frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, part_kind: str, colours: Mapping[str, str] | None = None
+) -> go.Figure:  # fmt: skip
+    """Stack the parts of each group; `colours` are those of some parts. Columns: label, part, value."""
     order = list(frame.groupby("label", observed=True)["value"].sum().sort_values().index)[-10:]
     figure = _figure(100 + 34 * len(order), words, legend=True, **_axis(words, unit, what))
     for number, name in enumerate(dict.fromkeys(frame["part"])):
@@ -631,12 +677,15 @@ def stacked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, 
             x=_scale(part, unit),
             orientation="h",
             name=words.value(part_kind, name),
-            marker_color=SERIES[number % len(SERIES)],
+            marker_color=(colours or {}).get(name, SERIES[number % len(SERIES)]),
             hovertext=hover,
             hoverinfo="text",
             customdata=[[g, name] for g in order],
         )
     figure.update_layout(barmode="relative", margin_t=70)
+    if len(figure.data) > _LEGEND_ABOVE:
+        below = {"yref": "container", "y": 0, "yanchor": "bottom"}
+        figure.update_layout(margin={"t": 8, "b": 150}, height=(figure.layout.height or 0) + 110, legend=below)
     return figure
 
 

@@ -382,6 +382,27 @@ def legs(words: Words) -> Columns:
     )  # fmt: skip
 
 
+def levers(words: Words, currency: str) -> Columns:
+    """Show levers with what they would have saved."""
+    return _of(
+        words, "emissions", name=("lever", text), touched=("touched", number), kg_co2e=("saved_kg", number), share=("of_total", percent), money=("saved_money", lambda label: number(f"{label} ({words.unit(currency)})")),
+        days=("sooner", lambda label: number(label, 1)), avoided_kg_co2e=("displaced", number), rests_on=("rests_on", text),
+    )  # fmt: skip
+
+
+def closed(words: Words) -> Columns:
+    """Show closed months with what they would be now."""
+    return _of(
+        words, "emissions", month=("month", text), number=("closing", number), approver=("approver", text), closed_at=("closed_at", instant), factor_set=("set", text), closed=("closed_kg", lambda label: number(label, 1)),
+        now=("now_kg", lambda label: number(label, 1)), late=("late", lambda label: number(label, 1)), gone=("gone", lambda label: number(label, 1)), factor=("of_factor", lambda label: number(label, 1)), inputs=("of_inputs", lambda label: number(label, 1)),
+    )  # fmt: skip
+
+
+def obligations(words: Words) -> Columns:
+    """Show rules of reporting."""
+    return _of(words, "emissions", name=("rule", text), status=("rule_status", text), applies_from=("applies_from", text), source=("source", text), note=("rule_note", text))  # fmt: skip
+
+
 def rows(words: Words, frame: pd.DataFrame) -> Columns:
     """Show the rows behind a number: whatever columns their table has, each by its kind."""
 

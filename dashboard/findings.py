@@ -439,6 +439,46 @@ def heaviest(words: Words, parts: pd.DataFrame, kind: str) -> str:
     )
 
 
+def emission_causes(words: Words, changed: pd.DataFrame) -> str:
+    """Say what moved the emissions per 100 units sold most."""
+    causes = changed[changed["kind"] == "step"].set_index("step")["amount"]
+    first = str(causes.abs().idxmax())
+    before, after = (float(changed.loc[changed["step"] == s, "amount"].iloc[0]) for s in ("before", "after"))
+    return words(
+        "finding.emission_causes", before=words.number(before, 1), after=words.number(after, 1), cause=words.value("step", first).lower(), amount=words.signed(words.number(float(causes[first]), 1), float(causes[first])),
+    )  # fmt: skip
+
+
+def doubt(words: Words, swings: pd.DataFrame) -> str:
+    """Name what would narrow the interval most."""
+    if swings.empty:
+        return words("emissions.tab_sure")
+    first = swings.iloc[0]
+    return words("finding.doubt", source=words.doubt(first["source"]), share=words.percent(first["share"], 0))
+
+
+def parcels(words: Words, spread: pd.DataFrame) -> str:
+    """Say how many parcels emit an implausible amount."""
+    return words("finding.parcels", flagged=words.number(spread["flagged"].sum()), parcels=words.number(spread["parcels"].sum()))  # fmt: skip
+
+
+def lever(words: Words, found: pd.DataFrame) -> str:
+    """Name the lever that would have saved most."""
+    known = found.dropna(subset=["kg_co2e"])
+    if known.empty:
+        return words("emissions.tab_levers")
+    first = known.iloc[0]
+    return words("finding.lever", lever=words.value("lever", first["lever"]), kg=mass(words, first["kg_co2e"]), share=words.percent(first["share"], 0))  # fmt: skip
+
+
+def closed(words: Words, months: pd.DataFrame) -> str:
+    """Say how many months are closed and how many would be restated."""
+    if months.empty:
+        return words("finding.none_closed")
+    changed = int(((months["now"] - months["closed"]).abs() > 0.5).sum())
+    return words("finding.closed", n=str(len(months)), changed=str(changed))
+
+
 def lane(words: Words, lanes: pd.DataFrame) -> str:
     """Name the heaviest lane."""
     if lanes.empty:

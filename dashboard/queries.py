@@ -15,7 +15,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from pipelines import actions as pipelines_actions
-from pipelines import alerts, export, metrics, policies, state
+from pipelines import alerts, closing, disclosure, export, metrics, policies, report, state
 from pipelines.metrics import Metric
 from pipelines.settings import Settings
 from pipelines.sources import note_label
@@ -31,6 +31,7 @@ POLICY_METHODS, POLICY_UNITS, POLICY_STAGES, POLICY_TRIGGERS, POLICY_EXCEPTIONS,
 PRODUCT_KINDS = state.PRODUCT_KINDS
 SHOWN_STYLES = 100  # of a ranking, in its chart and table; the list to pick one from holds them all
 SHOWN_GROUPS = 15  # of the states of promises, in their chart
+SHOWN_DOUBTS, DOUBTED = 8, 0.001  # sources of doubt shown, and share of the variance below which one is left out
 TOLD = pipelines_actions.TOLD
 ALMOST = 0.999  # nothing is shown as certain
 BACK = 0.995  # share of the returns back, from which a month is no test of a projection
@@ -689,25 +690,103 @@ def by_status(asked: Asked, dimension: str) -> pd.DataFrame:
 @lru_cache(maxsize=ENTRIES)
 def lanes(asked: Asked) -> pd.DataFrame:
     """List lanes between places with coordinates, heaviest first; modes of one lane together."""
-    where = {
-        name: chosen
-        for name, chosen in _where(asked, "kg_co2e").items()
-        if name in ("country", "channel", "carrier", "method")
-    }
-    found = metrics.lanes(_open(asked.source), where=where, since=asked.since, until=asked.until)
+    found = metrics.lanes(_open(asked.source), **_of_legs(asked))
     ends = [f"{end}_{part}" for end in ("from", "to") for part in ("name", "longitude", "latitude")]
     sums = found.groupby(ends, as_index=False)[["kg_co2e", "parcels", "legs"]].sum()
     return sums.sort_values("kg_co2e", ascending=False, ignore_index=True)
 
 
+def _of_legs(asked: Asked) -> dict[str, Any]:
+    known = ("country", "channel", "carrier", "method")
+    where = {name: chosen for name, chosen in _where(asked, "kg_co2e").items() if name in known}
+    return {"where": where, "since": asked.since, "until": asked.until}
+
+
 @lru_cache(maxsize=ENTRIES)
-def legs(asked: Asked) -> pd.DataFrame:
-    """List the newest legs behind the emissions, with their ids."""
+def tornado(asked: Asked) -> pd.DataFrame:
+    """List what the total's interval rests on, widest first: source, low, high (kg CO2e), share of the variance."""
+    found = metrics.tornado(_open(asked.source), **_of_legs(asked))
+    return found[found["share"] >= DOUBTED].head(SHOWN_DOUBTS)
+
+
+@lru_cache(maxsize=ENTRIES)
+def parcels(asked: Asked) -> pd.DataFrame:
+    """Count parcels by what they emit, all in."""
+    return metrics.parcels(_open(asked.source), **_of_legs(asked))
+
+
+@lru_cache(maxsize=ENTRIES)
+def levers(asked: Asked) -> pd.DataFrame:
+    """List levers on the returns of the period."""
     where = {
-        name: chosen
-        for name, chosen in _where(asked, "kg_co2e").items()
-        if name in ("country", "channel", "carrier", "method")
+        name: chosen for name, chosen in _where(asked, "kg_co2e").items() if name in ("country", "channel", "method")
     }
+    return metrics.levers(_open(asked.source), where=where, since=asked.since, until=asked.until)
+
+
+def lever_kg(found: pd.DataFrame) -> pd.DataFrame:
+    """Give each lever's kilograms: label, value."""
+    return found.rename(columns={"lever": "label", "kg_co2e": "value"})[["label", "value"]].dropna()
+
+
+@lru_cache(maxsize=ENTRIES)
+def emission_causes(asked: Asked) -> pd.DataFrame:
+    """Split the change of emissions per 100 units sold against the days compared with; empty where there are none."""
+    if not _can_compare(asked) or asked.against is None:
+        return pd.DataFrame()
+    where = {
+        name: chosen for name, chosen in _where(asked, "kg_co2e_per_100_sold").items() if name in ("country", "channel")
+    }
+    return metrics.change_split(
+        _open(asked.source), period=(asked.since, asked.until), against=asked.against, where=where
+    )
+
+
+@lru_cache(maxsize=ENTRIES)
+def fates(asked: Asked) -> pd.DataFrame:
+    """Give the share of each fate of inspected goods, counted by units, weight and value: label, part, value."""
+    found = []
+    for counted, key in (("value", "fate_value_share"), ("weight", "fate_weight_share"), ("units", "fate_share")):
+        known = cut(asked, key, "disposition")
+        known = known[known["status"] == "ok"].dropna(subset=["disposition"])
+        found.append(known.assign(label=counted).rename(columns={"disposition": "part"})[["label", "part", "value"]])
+    whole = pd.concat(found, ignore_index=True)
+    order = {d: i for i, d in enumerate(schema.DISPOSITIONS)}
+    return whole.sort_values("part", key=lambda s: s.map(order), ignore_index=True)
+
+
+def activities(asked: Asked) -> list[str]:
+    """Name the activities that emitted."""
+    return [str(a) for a in by(asked, "kg_co2e", "activity")["label"].dropna()]
+
+
+def closed_months(source: Source) -> pd.DataFrame:
+    """List closed months with what they would be now, newest first."""
+    return closing.restatements(Settings(source.warehouse)).iloc[::-1].reset_index(drop=True)
+
+
+def obligations(source: Source) -> pd.DataFrame:
+    """List the rules of reporting for the company as of the last day of the data."""
+    settings = Settings(source.warehouse)
+    found = disclosure.obligations(disclosure.company(settings), days(source)[1])
+    return pd.DataFrame([asdict(o) for o in found])
+
+
+def has_company(source: Source) -> bool:
+    """Say whether somebody said who reports."""
+    return disclosure.company(Settings(source.warehouse)) is not None
+
+
+def carbon_report(asked: Asked, form: str) -> bytes:
+    """Write the carbon report of the period as xlsx or pdf."""
+    found = report.gather(Settings(asked.source.warehouse), asked.since, asked.until)
+    return report.to_xlsx(found) if form == "xlsx" else report.to_pdf(found)
+
+
+@lru_cache(maxsize=ENTRIES)
+def legs(asked: Asked, activity: str = "") -> pd.DataFrame:
+    """List the newest legs behind the emissions, or those of one activity, with their ids."""
+    where = _of_legs(asked)["where"] | ({"activity": [activity]} if activity else {})
     return metrics.rows(_open(asked.source), "kg_co2e", where=where, since=asked.since, until=asked.until, limit=200)
 
 

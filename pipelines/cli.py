@@ -994,7 +994,7 @@ def factors_missing(warehouse: Warehouse = "warehouse", output: FormatOption = F
 
     with _open(warehouse) as build:
         found = metrics.missing_factors(build)
-    _print(found.to_dict("records"), output, "Add a factor for these: `backhaul factors import`, or name vehicle and fuel in the source." if len(found) else "Every leg has a factor")  # fmt: skip
+    _print(_records(found), output, "Add a factor for these: `backhaul factors import`, or name vehicle and fuel in the source." if len(found) else "Every leg has a factor")  # fmt: skip
 
 
 @app.command(epilog=_example("backhaul explain R100302-1"))
@@ -1073,7 +1073,7 @@ def closed(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
     from pipelines import closing
 
     found = closing.restatements(_settings(warehouse))
-    _print(found.to_dict("records"), output, "late: recorded since; gone: taken back; factor: another factor; inputs: other distances or masses (kg CO2e)" if len(found) else "No month is closed yet: `backhaul close MONTH`")  # fmt: skip
+    _print(_records(found), output, "late: recorded since; gone: taken back; factor: another factor; inputs: other distances or masses (kg CO2e)" if len(found) else "No month is closed yet: `backhaul close MONTH`")  # fmt: skip
 
 
 @app.command(epilog=_example("backhaul company --country FR --employees 1200 --turnover 510"))

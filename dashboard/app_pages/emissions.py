@@ -4,16 +4,16 @@ import streamlit as st
 
 from dashboard import blocks, charts, columns, findings, queries
 
-KINDS = ("role", "mode", "carrier", "country")
+KINDS = ("activity", "role", "mode", "carrier", "country")
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
 total = queries.number(asked, "kg_co2e")
 title = findings.with_change(words, findings.carbon(words, total), queries.change(asked, "kg_co2e"))
 blocks.heading(view, title, "emissions", ("kg_co2e", "kg_co2e_per_100_sold"))
-blocks.tiles(view, "kg_co2e", "kg_co2e_per_100_sold", "kg_co2e_per_return", "primary_data_share")
+blocks.tiles(view, "kg_co2e", "kg_co2e_per_100_sold", "kg_co2e_per_parcel", "primary_data_share", beside={"kg_co2e_per_parcel": words("emissions.all_in")})  # fmt: skip
 
-shown = blocks.choose(words, "emissions", "parts", "map", "trace", "fates")
+shown = blocks.choose(words, "emissions", "parts", "sure", "levers", "fates", "map", "trace", "closed")
 if shown == "parts":
     kind = blocks.pick(words("emissions.by"), "emissions_by", {name: words(f"emissions.by_{name}") for name in KINDS})
     parts = queries.by_status(asked, kind)
@@ -24,6 +24,47 @@ if shown == "parts":
     else:
         behind = queries.Behind("kg_co2e", (kind, "data_status"), parts)
         blocks.chart(charts.by_status(parts, words, "kg CO2e", "", kind), title, "emissions_parts", behind)
+    changed = queries.emission_causes(asked)
+    if not changed.empty:
+        title = findings.emission_causes(words, changed)
+        blocks.section(title, words, "kg_co2e_per_100_sold", words("emissions.causes_note"))
+        figure = charts.waterfall(changed, words, "kg CO2e per 100 units", words("emissions.per_100"))
+        blocks.chart(figure, title, "emission_causes", queries.Behind("kg_co2e_per_100_sold", seen=changed))
+elif shown == "sure":
+    swings = queries.tornado(asked)
+    title = findings.doubt(words, swings)
+    blocks.section(title, words, "kg_co2e", words("emissions.sure_note"))
+    if swings.empty:
+        blocks.greyed(view, "kg_co2e")
+    else:
+        blocks.chart(charts.swings(swings, words), title, "tornado", queries.Behind("kg_co2e", seen=swings))
+        spread = queries.parcels(asked)
+        title = findings.parcels(words, spread)
+        blocks.section(title, words, "kg_co2e_per_parcel", words("emissions.parcels_note"))
+        blocks.chart(charts.parcels(spread, words), title, "parcels", queries.Behind("kg_co2e_per_parcel", seen=spread))
+        blocks.tiles(view, "kg_co2e_per_parcel", "transport_kg_co2e_per_parcel", beside={"kg_co2e_per_parcel": words("emissions.all_in"), "transport_kg_co2e_per_parcel": words("emissions.tonne_km")})  # fmt: skip
+elif shown == "levers":
+    found = queries.levers(asked)
+    title = findings.lever(words, found)
+    blocks.section(title, words, "kg_co2e", words("emissions.levers_note"))
+    if found.empty:
+        blocks.greyed(view, "kg_co2e")
+    else:
+        blocks.chart(charts.ranked(queries.lever_kg(found), words, "kg CO2e", words("emissions.saved"), "lever"), title, "levers", queries.Behind("kg_co2e", seen=found))  # fmt: skip
+        blocks.table(words, blocks.assumed(words, found), title, columns.levers(words, view.currency), rows=8, behind=queries.Behind("kg_co2e", seen=found))  # fmt: skip
+elif shown == "fates":
+    fates = queries.fates(asked)
+    blocks.section(words("emissions.fates"), words, "fate_share", words("emissions.fates_note"))
+    if fates.empty:
+        blocks.greyed(view, "fate_share")
+    else:
+        figure = charts.stacked(
+            fates, words, "share", words("emissions.of_inspected"), "counted", "disposition", charts.FATES
+        )
+        blocks.chart(figure, words("emissions.fates"), "fates", queries.Behind("fate_share", seen=fates, also=("fate_weight_share", "fate_value_share")))  # fmt: skip
+    blocks.tiles(view, "resold_as_new_share", "pending_inspection_units", "packaging_kg", "destroyed_without_evidence")
+    blocks.section(words("emissions.avoided"), words, "avoided_kg_co2e", words("emissions.avoided_note"))
+    blocks.tiles(view, "avoided_kg_co2e", "destroyed_making_kg_co2e")
 elif shown == "map":
     lanes = queries.lanes(asked)
     title = findings.lane(words, lanes)
@@ -36,32 +77,23 @@ elif shown == "map":
         )
         blocks.table(words, lanes, title, columns.lanes(words), behind=queries.Behind("kg_co2e"))
 elif shown == "trace":
-    legs = queries.legs(asked)
+    kind = blocks.pick(words("emissions.by"), "trace_activity", {"": words("filter.every"), **{a: words.value("activity", a) for a in queries.activities(asked)}})  # fmt: skip
+    legs = queries.legs(asked, kind)
     blocks.section(words("emissions.tab_trace"), words, "kg_co2e", words("emissions.trace_note"))
     if legs.empty:
         blocks.greyed(view, "kg_co2e")
     else:
-        row = blocks.table(
-            words,
-            legs,
-            words("emissions.tab_trace"),
-            columns.legs(words),
-            rows=8,
-            key="leg",
-            behind=queries.Behind("kg_co2e"),
-        )
+        row = blocks.table(words, legs, words("emissions.tab_trace"), columns.legs(words), rows=8, key="leg", behind=queries.Behind("kg_co2e"))  # fmt: skip
         if row is None:
             st.caption(words("emissions.pick"))
         else:
             blocks.traced(words, queries.trace(asked.source, str(legs.iloc[row]["element_id"])))
 else:
-    blocks.section(words("emissions.fates"), words, "resold_as_new_share")
-    blocks.tiles(
-        view,
-        "resold_as_new_share",
-        "refurbished_share",
-        "donated_share",
-        "recycled_share",
-        "destroyed_share",
-        "pending_inspection_units",
-    )
+    months = queries.closed_months(asked.source)
+    blocks.section(findings.closed(words, months), words, "kg_co2e", words("emissions.closed_note"))
+    if not months.empty:
+        blocks.table(words, months, words("emissions.tab_closed"), columns.closed(words), rows=12, behind=queries.Behind("kg_co2e", seen=months, is_dated=False))  # fmt: skip
+    blocks.reports(view)
+    rules = queries.obligations(asked.source)
+    blocks.section(words("emissions.rules"), words, note=words("emissions.rules_note"))
+    blocks.table(words, blocks.ruled(words, rules), words("emissions.rules"), columns.obligations(words), rows=10, behind=queries.Behind("kg_co2e", seen=rules, is_dated=False))  # fmt: skip

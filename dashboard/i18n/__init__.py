@@ -132,8 +132,21 @@ class Words:
         if unit == "kg CO2e" and abs(float(value)) >= 1000:
             return f"{self.number(float(value) / 1000, 1)}{_NO_BREAK}t"
         unit = "kg" if unit == "kg CO2e" else unit
-        digits = 0 if abs(float(value)) >= 100 or float(value).is_integer() else 1
+        digits = (
+            0
+            if abs(float(value)) >= 100 or float(value).is_integer()
+            else 2
+            if unit.startswith("kg") and abs(float(value)) < 1
+            else 1
+        )
         return f"{self.number(value, digits)}{_NO_BREAK}{self.unit(unit)}".rstrip()
+
+    def doubt(self, source: str) -> str:
+        """Name what a figure rests on: a factor, a parameter that was assumed, what was imputed."""
+        kind, _, what = source.partition(":")
+        known = catalogue(self.language)
+        named = known.get(f"value.doubt.{what}", what.replace("_", " ").replace(".", " "))
+        return f"{known[f'doubt.{kind}']}: {named}"
 
     def fact(self, code: str) -> str:
         """Name a kind of fact a metric needs ("a|b": one of the two)."""

@@ -284,7 +284,7 @@ def _ratio(instead: Row | None, row: Row | None) -> float:
 
 # -- what a change is made of ------------------------------------------------------------------------------------------
 
-CAUSES = ("volume", "consolidation", "mode", "distance", "weight", "factor")
+CAUSES = ("volume_returned", "consolidation", "mode", "distance", "weight", "factor")
 
 
 def change_split(
@@ -340,6 +340,6 @@ def _levels(frame: pd.DataFrame, returned: float, sold: float) -> dict[str, np.n
         return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), 0.0)
 
     return {
-        "volume": np.full(len(filled), 100 * returned / sold), "consolidation": of_role / returned * over(own, km), "mode": over(legs_, of_role),
+        "volume_returned": np.full(len(filled), 100 * returned / sold), "consolidation": of_role / returned * over(own, km), "mode": over(legs_, of_role),
         "distance": over(km, legs_), "weight": over(activity, own), "factor": over(kg, activity),
     }  # fmt: skip
