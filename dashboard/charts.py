@@ -685,7 +685,7 @@ def stacked(
     figure.update_layout(barmode="relative", margin_t=70)
     if len(figure.data) > _LEGEND_ABOVE:
         below = {"yref": "container", "y": 0, "yanchor": "bottom"}
-        figure.update_layout(margin={"t": 8, "b": 150}, height=(figure.layout.height or 0) + 110, legend=below)
+        figure.update_layout(margin={"t": 8, "b": 190}, height=(figure.layout.height or 0) + 150, legend=below)
     return figure
 
 

@@ -33,12 +33,10 @@ def split(before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike]) -> di
     >>> split({"a": [2.0], "b": [3.0]}, {"a": [4.0], "b": [3.0]})
     {'a': 6.0, 'b': 0.0}
     """
-    old = {name: np.maximum(np.asarray(v, float), 0) for name, v in before.items()}
-    new = {name: np.maximum(np.asarray(v, float), 0) for name, v in after.items()}
-    totals = [np.prod(list(x.values()), axis=0) for x in (old, new)]
-    weight = log_mean(*(np.where(total > 0, total, SMALL) for total in (totals[1], totals[0])))
+    old = {name: np.maximum(np.asarray(v, float), SMALL) for name, v in before.items()}
+    new = {name: np.maximum(np.asarray(v, float), SMALL) for name, v in after.items()}
+    weight = log_mean(np.prod(list(new.values()), axis=0), np.prod(list(old.values()), axis=0))
     found = {}
     for name in old:
-        ratio = np.where(new[name] > 0, new[name], SMALL) / np.where(old[name] > 0, old[name], SMALL)
-        found[name] = float(np.sum(weight * np.log(ratio)))
+        found[name] = float(np.sum(weight * np.log(new[name] / old[name])))
     return found

@@ -963,12 +963,12 @@ def factors_use(
     )
 
 
-@factor_app.command(name="compare", epilog=_example("backhaul factors compare ademe --since 2025-01-01"))
+@factor_app.command(name="compare", epilog=_example("backhaul factors compare ademe --from 2025-01-01"))
 def factors_compare(
     name: Annotated[str, typer.Argument(help="The other set.")],
     pinned: Annotated[int | None, typer.Option("--vintage", help="Year whose factors every year gets.")] = None,
-    since: Annotated[str | None, typer.Option(help="First day of the request, 2025-01-01.")] = None,
-    until: Annotated[str | None, typer.Option(help="Last day.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="First day of the request, 2025-01-01.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
@@ -981,7 +981,7 @@ def factors_compare(
     if name not in known.sets:
         raise SourceError(f"There is no set {name!r}. There are {', '.join(known.sets)}.")
     with _open(warehouse) as build:
-        found = metrics.factor_effect(build, known, replace(known, chosen=name, pinned=pinned), since=_day(since, "--since"), until=_day(until, "--until"))  # fmt: skip
+        found = metrics.factor_effect(build, known, replace(known, chosen=name, pinned=pinned), since=_day(since, "--from"), until=_day(until, "--to"))  # fmt: skip
     ours, theirs = found["kg_co2e"].sum(), found["other_kg_co2e"].sum()
     title = f"{ours:,.1f} kg CO2e now, {theirs:,.1f} by {name}: {theirs - ours:+,.1f} kg is the factors'"
     _print(_records(found), output, title)
@@ -1032,13 +1032,13 @@ def explain(
         print(f"Return line {lot['return_line_id']}, {lot['units']} x {lot['product_id']} ({lot['disposition'] or 'not decided'}): {share}")  # fmt: skip
 
 
-@app.command(epilog=_example("backhaul levers --since 2025-01-01 --where country=FR"))
+@app.command(epilog=_example("backhaul levers --from 2025-01-01 --where country=FR"))
 def levers(
     where: Annotated[
         list[str] | None, typer.Option("--where", help="dimension=value[,value]; may be repeated.")
     ] = None,
-    since: Annotated[str | None, typer.Option(help="First day of the request, 2025-01-01.")] = None,
-    until: Annotated[str | None, typer.Option(help="Last day.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="First day of the request, 2025-01-01.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
@@ -1046,7 +1046,7 @@ def levers(
     from pipelines import metrics
 
     with _open(warehouse) as build:
-        found = metrics.levers(build, where=_pairs(where), since=_day(since, "--since"), until=_day(until, "--until"))
+        found = metrics.levers(build, where=_pairs(where), since=_day(since, "--from"), until=_day(until, "--to"))
     rows = [{**r, "assumes": ", ".join(r["assumes"])} for r in _records(found)]
     _print(
         rows, output, "Levers on the returns that were; days below 0 are later; assumptions are rows of data/costs.csv"
@@ -1103,17 +1103,17 @@ def company(
     )
 
 
-@app.command(epilog=_example("backhaul report emissions-2025.xlsx --since 2025-01-01 --until 2025-12-31"))
+@app.command(epilog=_example("backhaul report emissions-2025.xlsx --from 2025-01-01 --to 2025-12-31"))
 def report(
     file: Annotated[Path, typer.Argument(help="Where to: .xlsx to recompute, .pdf to read, .json one iLEAP-shaped shipment a parcel.")],
-    since: Annotated[str, typer.Option(help="First day of the request, 2025-01-01.")],
-    until: Annotated[str, typer.Option(help="Last day.")],
+    since: Annotated[str, typer.Option("--from", help="First day of the request, 2025-01-01.")],
+    until: Annotated[str, typer.Option("--to", help="Last day.")],
     warehouse: Warehouse = "warehouse",
 ) -> None:  # fmt: skip
     """Write the carbon report of a span: scope 3 by category, an ESRS E1-6 shaped table, discarded goods, factors, method."""
     from pipelines.report import write
 
-    first, last = date.fromisoformat(str(_day(since, "--since"))), date.fromisoformat(str(_day(until, "--until")))
+    first, last = date.fromisoformat(str(_day(since, "--from"))), date.fromisoformat(str(_day(until, "--to")))
     with _progress() as say:
         say("gathering the report")
         found = write(_settings(warehouse), first, last, file)

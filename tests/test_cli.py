@@ -14,6 +14,7 @@ from pipelines.settings import Settings
 
 VERBS = (
     "sample", "load", "status", "check", "metrics", "metric", "accrual", "reasons", "backtest", "export", "verify", "map", "dashboard", "demo",
+    "promise", "at-risk", "serve", "explain", "levers", "close", "closed", "company", "report",
 )  # fmt: skip
 runner = CliRunner()
 
@@ -194,3 +195,40 @@ def test_sample_writes_files_that_load(tmp_path: Path) -> None:
     rows = json.loads(run("sample", "--out", str(tmp_path / "files"), "--orders", "1000", "--format", "json"))
     written = {str(f.relative_to(tmp_path / "files")) for f in (tmp_path / "files").rglob("*") if f.is_file()}
     assert {row["file"] for row in rows} == written
+
+
+def test_one_return_is_explained_leg_by_leg(at: tuple[str, str]) -> None:
+    told = run("explain", "R1", *at)
+    assert "20 km x 0.8 kg / 1000 x 0.78225 kgCO2e/t.km = 0.012516 kg CO2e" in told
+    assert "27_303_3102_14_1+28_906_3102_14_1" in told
+    rows = json.loads(run("explain", "R1", "--format", "json", *at))
+    assert [row["element_id"] for row in rows] == ["shop:E1", "shop:E2"]
+
+
+def test_factors_are_listed_compared_imported_and_used(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    at = ("--warehouse", str(copy_of_tiny.warehouse))
+    rows = list(csv.DictReader(io.StringIO(run("factors", "list", "--set", "epa", "--format", "csv", *at))))
+    assert {row["licence"] for row in rows} == {"US public domain"}
+    assert json.loads(run("factors", "missing", "--format", "json", *at)) == []
+    own = tmp_path / "own.csv"
+    own.write_text("factor_id,activity,vehicle,unit,wtw,valid_from_year,source,licence\nown.artic,freight,truck_artic,kgCO2e/t.km,0.2,2020,Carrier,own\n")  # fmt: skip
+    assert "1 factors of own are kept" in run("factors", "import", str(own), "--set", "own", *at)
+    compared = json.loads(run("factors", "compare", "own", "--format", "json", *at))
+    said = sum(row["other_kg_co2e"] for row in compared)
+    assert "own comes first in build" in run("factors", "use", "own", *at)
+    [row] = json.loads(run("metric", "kg_co2e", "--format", "json", *at))
+    assert row["value"] == pytest.approx(said)
+
+
+def test_a_month_is_closed_and_reported(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    at = ("--warehouse", str(copy_of_tiny.warehouse))
+    assert json.loads(run("closed", "--format", "json", *at)) == []
+    assert "2025-12 is closed" in run("close", "2025-12", "--approver", "A. Martin", *at)
+    [row] = json.loads(run("closed", "--format", "json", *at))
+    assert row["closed"] == pytest.approx(row["now"])
+    out = tmp_path / "r.xlsx"
+    assert "from primary data" in run("report", str(out), "--from", "2025-12-01", "--to", "2025-12-31", *at)
+    assert out.stat().st_size > 5000
+    rules = json.loads(run("company", "--country", "FR", "--employees", "1200", "--turnover", "510", "--format", "json", *at))  # fmt: skip
+    assert {r["status"] for r in rules} <= {"obligatory", "voluntary", "not applicable"}
+    assert json.loads(run("levers", "--format", "json", *at)) == []  # too small a shop for any

@@ -153,15 +153,25 @@ def _append(connection: Connection, name: str, rows: list[tuple[Any, ...]]) -> N
 
 def legs(connection: Connection, settings: Settings, where_leg: str) -> None:
     """Fill estimate_leg_carbon and estimate_leg_cost for the legs matching `where_leg`, a predicate on fact_return_leg."""
-    known = ledger(settings)
+    leg_carbon(connection, ledger(settings), where_leg)
+    leg = _wanted(connection, "fact_return_leg", where_leg)
+    _fill(connection, "estimate_leg_cost", _leg_cost(leg, _euro_rate(connection)))
+
+
+def leg_carbon(connection: Connection, known: Ledger, where_leg: str) -> None:
+    """Fill estimate_leg_carbon for the legs matching `where_leg` with the factors of a ledger."""
+    for sql in leg_carbon_sql(connection, known, where_leg):
+        connection.execute(f"INSERT INTO estimate_leg_carbon BY NAME {sql}")
+    _share_movements(connection)
+
+
+def leg_carbon_sql(connection: Connection, known: Ledger, where_leg: str = "TRUE") -> list[str]:
+    """Store the factors of a ledger that legs use, and give the SELECTs of the legs' emissions: of all but treatment, and of treatment."""
     factor = _factor_table(connection, known)
     leg = _wanted(connection, "fact_return_leg", where_leg)
     of_parcel = None if where_leg == "TRUE" else select(leg.c.parcel_key)
     goods = _goods(of_parcel)
-    _fill(connection, "estimate_leg_carbon", _transport_carbon(leg, goods, factor, known))
-    _fill(connection, "estimate_leg_carbon", _treatment_carbon(leg, goods, factor, of_parcel))
-    _share_movements(connection)
-    _fill(connection, "estimate_leg_cost", _leg_cost(leg, _euro_rate(connection)))
+    return [_sql(_transport_carbon(leg, goods, factor, known)), _sql(_treatment_carbon(leg, goods, factor, of_parcel))]
 
 
 def _share_movements(connection: Connection) -> None:
@@ -264,78 +274,72 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
     distance_rank = case((and_(is_given, given_type == "actual"), MEASURED), (is_given, IMPUTED), (far_trip, ASSUMED), (~is_near, IMPUTED), else_=ASSUMED)  # fmt: skip
     distance_type = case((is_given, given_type), (and_(from_lane, ~is_near), "great_circle"), else_="default")
     adjustment = case((is_given, given_adjustment), (and_(from_lane, ~is_near), straight), else_=1.0)
-    vehicle = _vehicle(leg, place.c.kind, km)
-    method = case(
-        (leg.c.role == "packaging", "per_tonne"), (or_(leg.c.element_type == "hub", is_shared), "per_parcel"),
-        (or_(is_trip, vehicle.in_(("foot", "bike"))), "per_vehicle_km"), else_="per_tonne_km",
-    )  # fmt: skip
-    gross_kg = goods.c.goods_kg + parameter("packaging_mass")
-    packs = ("packaging_board", "packaging_film", "packaging_crate", "packaging_none")
-    pack_kg = case(*((vehicle == name, parameter("packaging_mass", name)) for name in packs))
-    mass_rank = case(
-        (leg.c.mass_kg.is_not(None), MEASURED),
-        (and_(leg.c.role != "packaging", goods.c.goods_kg.is_not(None)), IMPUTED),
-        else_=ASSUMED,
-    )
-    mass = case(
-        (leg.c.role == "packaging", func.coalesce(leg.c.mass_kg, pack_kg)),
-        else_=func.coalesce(leg.c.mass_kg, gross_kg, parameter("parcel_mass")),
-    )
-    unit = case(
-        (leg.c.role == "packaging", "kgCO2e/t"), (leg.c.element_type == "hub", "kgCO2e/parcel"),
-        (vehicle.in_(("foot", "bike", "bus_local")), "kgCO2e/passenger.km"), (or_(is_trip, is_shared), "kgCO2e/vehicle.km"), else_="kgCO2e/t.km",
-    )  # fmt: skip
-    country = case(
-        (and_(leg.c.element_type == "hub", place.c.country.in_(known.grids)), place.c.country),
-        (and_(vehicle == "trip_mix", leg.c.country.in_(known.trip_countries)), leg.c.country), else_="",
-    )  # fmt: skip
-    direct_km = case((~is_near, lane.c.distance_km), else_=parameter("first_mile_distance"))
-    used = (
+    read = (
         select(
-            leg.c.leg_key, leg.c.role, leg.c.element_type, leg.c.fuel, extract("year", leg.c.started_on).label("year"), _double(leg.c.movement_parcels).label("parcels"), is_shared.label("is_shared"),
-            func.coalesce(leg.c.trip_share, parameter("trip_share")).label("trip_share"), vehicle.label("vehicle"), unit.label("unit"), method.label("method"), country.label("country"),
-            case((method.in_(("per_tonne_km", "per_vehicle_km")) | is_shared, km)).label("distance_km"), distance_rank.label("distance_rank"), distance_type.label("distance_type"), adjustment.label("adjustment"),
-            case((method.in_(("per_tonne_km", "per_tonne")), _double(mass))).label("mass_kg"), mass_rank.label("mass_rank"),
-            case((is_shared, carbon.tonne_km(_double(func.coalesce(direct_km, parameter("first_mile_distance"))), _double(mass)))).label("direct_tonne_km"),
-            case((is_trip & (leg.c.trip_share.is_(None) | leg.c.mode.is_(None)), ASSUMED), (leg.c.element_type == "hub", IMPUTED), else_=MEASURED).label("other_rank"),
+            leg.c.leg_key, leg.c.role, leg.c.element_type, leg.c.fuel, leg.c.mode, leg.c.mass_kg, leg.c.trip_share, extract("year", leg.c.started_on).label("year"), _double(leg.c.movement_parcels).label("parcels"),
+            is_shared.label("is_shared"), is_trip.label("is_trip"), km.label("km"), distance_rank.label("distance_rank"), distance_type.label("distance_type"), adjustment.label("adjustment"),
+            _vehicle(leg, place.c.kind, km).label("vehicle"), goods.c.goods_kg, place.c.country.label("site_country"), leg.c.country, case((~is_near, lane.c.distance_km)).label("direct_km"),
         )
         .select_from(leg)
         .outerjoin(lane, lane.c.lane_key == leg.c.lane_key)
         .outerjoin(place, place.c.place_key == leg.c.to_place_key)
         .outerjoin(goods, goods.c.parcel_key == leg.c.parcel_key)
         .where(leg.c.role != "treatment")
-        .subquery("used")
+        .subquery("read")
     )  # fmt: skip
-    fits = or_(factor.c.fuel.is_(None), used.c.fuel.is_(None), factor.c.fuel == used.c.fuel)
-    uses = case((used.c.vehicle == "packaging_crate", parameter("packaging_uses")), else_=1.0)
-
-    def kilograms(rate: Any) -> Expression:
-        rate = case((fits, rate))
-        return case(
-            (used.c.is_shared, carbon.shared_trip_carbon(used.c.distance_km, used.c.parcels, rate)), (used.c.method == "per_parcel", rate),
-            (used.c.method == "per_vehicle_km", carbon.trip_carbon(used.c.distance_km, used.c.trip_share, rate)),
-            (used.c.method == "per_tonne", carbon.mass_carbon(used.c.mass_kg, rate) / uses), else_=carbon.leg_carbon(used.c.distance_km, used.c.mass_kg, rate),
-        )  # fmt: skip
-
-    worst = func.greatest(
-        case((used.c.distance_km.is_not(None), used.c.distance_rank), else_=0),
-        case((used.c.mass_kg.is_not(None), used.c.mass_rank), else_=0),
-        used.c.other_rank,
+    r = read.c
+    is_pack, is_hub = r.role == "packaging", r.element_type == "hub"
+    method = case((is_pack, "per_tonne"), (or_(is_hub, r.is_shared), "per_parcel"), (or_(r.is_trip, r.vehicle.in_(("foot", "bike"))), "per_vehicle_km"), else_="per_tonne_km")  # fmt: skip
+    packs = ("packaging_board", "packaging_film", "packaging_crate", "packaging_none")
+    pack_kg = case(*((r.vehicle == name, parameter("packaging_mass", name)) for name in packs))
+    mass_rank = case(
+        (r.mass_kg.is_not(None), MEASURED), (and_(~is_pack, r.goods_kg.is_not(None)), IMPUTED), else_=ASSUMED
     )
-    scope3 = case((used.c.role == "customer_trip", "9"), (used.c.role == "packaging", "1"), else_="4")
-    activity = case((used.c.role.in_(("customer_trip", "packaging")), used.c.role), (used.c.element_type == "hub", "hub"), else_="transport")  # fmt: skip
-    has_km = used.c.distance_km.is_not(None)
-    return (
+    mass = case(
+        (is_pack, func.coalesce(r.mass_kg, pack_kg)), else_=func.coalesce(r.mass_kg, r.goods_kg + parameter("packaging_mass"), parameter("parcel_mass"))
+    )  # fmt: skip
+    unit = case(
+        (is_pack, "kgCO2e/t"), (is_hub, "kgCO2e/parcel"),
+        (r.vehicle.in_(("foot", "bike", "bus_local")), "kgCO2e/passenger.km"), (or_(r.is_trip, r.is_shared), "kgCO2e/vehicle.km"), else_="kgCO2e/t.km",
+    )  # fmt: skip
+    country = case(
+        (and_(is_hub, r.site_country.in_(known.grids)), r.site_country),
+        (and_(r.vehicle == "trip_mix", r.country.in_(known.trip_countries)), r.country), else_="",
+    )  # fmt: skip
+    used = select(
+        r.leg_key, r.role, r.element_type, r.fuel, r.year, r.parcels, r.is_shared, r.vehicle, r.distance_type, r.adjustment, r.distance_rank, mass_rank.label("mass_rank"),
+        func.coalesce(r.trip_share, parameter("trip_share")).label("trip_share"), unit.label("unit"), method.label("method"), country.label("country"),
+        case((or_(method.in_(("per_tonne_km", "per_vehicle_km")), r.is_shared), r.km)).label("distance_km"), case((method.in_(("per_tonne_km", "per_tonne")), _double(mass))).label("mass_kg"),
+        case((r.is_shared, carbon.tonne_km(_double(func.coalesce(r.direct_km, parameter("first_mile_distance"))), _double(mass)))).label("direct_tonne_km"),
+        case((r.is_trip & (r.trip_share.is_(None) | r.mode.is_(None)), ASSUMED), (is_hub, IMPUTED), else_=MEASURED).label("other_rank"),
+    ).subquery("used")  # fmt: skip
+    u = used.c
+    uses = case((u.vehicle == "packaging_crate", parameter("packaging_uses")), else_=1.0)
+    # emissions are proportional to the factor: the amount is what a factor of 1 gives
+    amount = case(
+        (u.is_shared, carbon.shared_trip_carbon(u.distance_km, u.parcels, 1.0)), (u.method == "per_parcel", 1.0), (u.method == "per_vehicle_km", carbon.trip_carbon(u.distance_km, u.trip_share, 1.0)),
+        (u.method == "per_tonne", carbon.mass_carbon(u.mass_kg, 1.0) / uses), else_=carbon.leg_carbon(u.distance_km, u.mass_kg, 1.0),
+    )  # fmt: skip
+    has_km = u.distance_km.is_not(None)
+    worst = func.greatest(case((has_km, u.distance_rank), else_=0), case((u.mass_kg.is_not(None), u.mass_rank), else_=0), u.other_rank)  # fmt: skip
+    fits = or_(factor.c.fuel.is_(None), u.fuel.is_(None), factor.c.fuel == u.fuel)
+    made = (
         select(
-            used.c.leg_key, activity.label("activity"), case((fits, factor.c.factor_id)).label("factor_id"), used.c.distance_km, case((has_km, used.c.distance_type)).label("distance_type"),
-            case((has_km, used.c.adjustment)).label("distance_adjustment"), case((has_km, _status(used.c.distance_rank))).label("distance_status"),
-            used.c.mass_kg, case((used.c.mass_kg.is_not(None), _status(used.c.mass_rank))).label("mass_status"),
-            case((used.c.method == "per_tonne_km", carbon.tonne_km(used.c.distance_km, used.c.mass_kg)), else_=used.c.direct_tonne_km).label("tonne_km"), kilograms(factor.c.wtt).label("kg_co2e_wtt"),
-            kilograms(factor.c.ttw).label("kg_co2e_ttw"), kilograms(factor.c.wtw).label("kg_co2e"), (used.c.direct_tonne_km * case((fits, factor.c.tonne_km_wtw))).label("kg_co2e_tonne_km"),
-            _status(worst).label("status"), scope3.label("scope3_category"), used.c.method,
+            *(u[n] for n in ("leg_key", "role", "element_type", "distance_km", "distance_type", "adjustment", "distance_rank", "mass_kg", "mass_rank", "direct_tonne_km", "method")), worst.label("worst"), amount.label("amount"),
+            *(case((fits, factor.c[n])).label(n) for n in ("factor_id", "wtt", "ttw", "wtw", "tonne_km_wtw")),
         )
         .select_from(used)
-        .outerjoin(factor, and_(factor.c.vehicle == used.c.vehicle, factor.c.unit == used.c.unit, factor.c.for_year == used.c.year, factor.c.country == used.c.country))
+        .outerjoin(factor, and_(factor.c.vehicle == u.vehicle, factor.c.unit == u.unit, factor.c.for_year == u.year, factor.c.country == u.country))
+        .subquery("made")
+    )  # fmt: skip
+    m = made.c
+    activity = case((m.role.in_(("customer_trip", "packaging")), m.role), (m.element_type == "hub", "hub"), else_="transport")  # fmt: skip
+    has_km = m.distance_km.is_not(None)
+    return select(
+        m.leg_key, activity.label("activity"), m.factor_id, m.distance_km, case((has_km, m.distance_type)).label("distance_type"), case((has_km, m.adjustment)).label("distance_adjustment"),
+        case((has_km, _status(m.distance_rank))).label("distance_status"), m.mass_kg, case((m.mass_kg.is_not(None), _status(m.mass_rank))).label("mass_status"),
+        case((m.method == "per_tonne_km", m.amount), else_=m.direct_tonne_km).label("tonne_km"), (m.amount * m.wtt).label("kg_co2e_wtt"), (m.amount * m.ttw).label("kg_co2e_ttw"), (m.amount * m.wtw).label("kg_co2e"),
+        (m.direct_tonne_km * m.tonne_km_wtw).label("kg_co2e_tonne_km"), _status(m.worst).label("status"), case((m.role == "customer_trip", "9"), (m.role == "packaging", "1"), else_="4").label("scope3_category"), m.method,
     )  # fmt: skip
 
 
@@ -368,7 +372,8 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
     def kilograms(rate: Any) -> Expression:
         return case((whole & (func.count(rate) == func.count()), func.sum(carbon.mass_carbon(share, rate))))
 
-    trace = func.array_to_string(func.list_sort(func.list_distinct(func.list(factor.c.factor_id))), " + ")
+    kinds = ("treatment_none", "treatment_energy_recovery", "treatment_recycling", "treatment_reuse")
+    trace = func.concat_ws(" + ", *(func.max(case((treated.c.kind == name, factor.c.factor_id))) for name in kinds))
     discards = func.bool_or(treated.c.kind.in_(("treatment_recycling", "treatment_energy_recovery")))
     activity = case((discards, "treatment"), (func.bool_or(treated.c.is_mended), "repair"), else_="treatment")
     scope3 = case(

@@ -302,8 +302,15 @@ def change_split(
         return pd.DataFrame(columns=names)
     index = sides[0][0].index.union(sides[1][0].index)
     parts = [_levels(frame.reindex(index), returned, sold) for frame, returned, sold in sides]
+    for one, other in (
+        parts,
+        parts[::-1],
+    ):  # what a side has no legs to tell of is as the other side's: only its share is zero
+        one |= {n: np.where(np.isnan(v), other[n], v) for n, v in one.items()}
+    parts = [{n: np.nan_to_num(v) for n, v in p.items()} for p in parts]
     totals = [float(np.prod(list(p.values()), axis=0).sum()) for p in parts]
     effects = split.split(*parts)
+    effects["consolidation"] += effects.pop("sharing")
     rows = [("before", "total", totals[0]), *((c, "step", effects[c]) for c in CAUSES), ("after", "total", totals[1])]
     return pd.DataFrame(rows, columns=names)
 
@@ -331,15 +338,15 @@ def _activity(build: Build, span: tuple[date, date], where: Where, as_of: Day, s
 
 
 def _levels(frame: pd.DataFrame, returned: float, sold: float) -> dict[str, np.ndarray[Any, Any]]:
-    """Write each cell's kg per 100 sold as a product of its causes."""
+    """Write each cell's kg per 100 sold as a product of its causes; sharing (parcels a round, share of a trip) is part of consolidation."""
     filled = frame.fillna(0.0)
     of_role = filled.groupby("role")["legs"].transform("sum").to_numpy()
     legs_, km, own, activity, kg = (filled[n].to_numpy(float) for n in ("legs", "km", "own_km", "activity", "kg"))
 
     def over(top: np.ndarray[Any, Any], bottom: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), 0.0)
+        return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan)
 
     return {
-        "volume_returned": np.full(len(filled), 100 * returned / sold), "consolidation": of_role / returned * over(own, km), "mode": over(legs_, of_role),
+        "volume_returned": np.full(len(filled), 100 * returned / sold), "consolidation": of_role / returned, "sharing": over(own, km), "mode": over(legs_, of_role),
         "distance": over(km, legs_), "weight": over(activity, own), "factor": over(kg, activity),
     }  # fmt: skip

@@ -1,0 +1,140 @@
+"""The ledger of factors: which factor an activity gets, sets of one's own, and what another set or vintage would give."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines import factors, metrics
+from pipelines.errors import FactorMissing
+from pipelines.factors import COLUMNS, Ledger, choose, import_set, ledger, parameter, read_set
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from pipelines.warehouse.engine import Build
+
+ROW = dict.fromkeys(COLUMNS, "") | {
+    "factor_id": "glec.van", "activity": "freight", "vehicle": "van_diesel", "unit": "kgCO2e/t.km", "wtt": "0.1", "ttw": "0.4", "wtw": "0.5", "valid_from_year": "2024", "source": "GLEC",
+    "licence": "own copy",
+}  # fmt: skip
+
+
+def written(path: Path, *rows: dict[str, str]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_the_chosen_set_comes_first_and_lacks_are_filled() -> None:
+    """ADEME has a lorry of its own and no diesel van a kilometre: that one is DESNZ's, and its id says so."""
+    ademe = Ledger(chosen="ademe")
+    lorry, van = (ademe.fit(v, u, 2025) for v, u in (("truck_artic", "kgCO2e/t.km"), ("van_diesel", "kgCO2e/vehicle.km")))  # fmt: skip
+    assert lorry
+    assert van
+    assert (lorry["factor_id"], van["factor_id"]) == ("ademe2012.truck_artic.tonne_km", "desnz2025.van_diesel.vehicle_km")  # fmt: skip
+    assert Ledger().fit("truck_hydrogen", "kgCO2e/t.km", 2025) is None
+
+
+def test_a_pinned_vintage_holds_for_every_year() -> None:
+    found = Ledger(pinned=2023).fit("van_diesel", "kgCO2e/t.km", 2025)
+    assert found
+    assert found["factor_id"] == "desnz2023.van_diesel.tonne_km"
+
+
+def test_a_hub_is_heat_and_electricity_of_its_country() -> None:
+    """ADEME ECEL's own 81 g a kWh gives the published figure back; Germany's grid more than France's."""
+    published = {"hub_sorting": 0.0026506849, "hub_returns_centre": 0.016315579}
+    rows = {(r["vehicle"], r["country"]): float(r["wtw"]) for r in Ledger().table([2025]) if r["vehicle"] in published}
+    grid = {c: Ledger().fit("grid", "kgCO2e/kWh", 2025, c) for c in ("FR", "DE")}
+    for hub, kg in published.items():
+        assert rows[hub, ""] == pytest.approx(kg)
+        for country, row in grid.items():
+            assert row
+            assert rows[hub, country] == pytest.approx(kg + parameter("hub_electricity", hub) * (float(row["wtw"]) - 0.081))  # fmt: skip
+        assert rows[hub, "DE"] > rows[hub, "FR"]
+
+
+def test_a_trip_of_unknown_mode_is_the_mean_of_modes() -> None:
+    shares = {m: parameter("trip_mode", m) for m in ("car", "bus", "foot", "bike")}
+    assert sum(shares.values()) == pytest.approx(1)
+    [mix] = [r for r in Ledger().table([2025]) if r["vehicle"] == "trip_mix"]
+    assert float(mix["wtw"]) == pytest.approx(shares["car"] * 0.21124 + shares["bus"] * 0.13034)
+
+
+def test_every_figure_says_where_it_is_from() -> None:
+    for row in Ledger().rows:
+        assert row["source"], row["factor_id"]
+        assert row["source_address"] or row["factor_set"] == "backhaul", row["factor_id"]
+
+
+def test_an_imported_set_stays_in_the_warehouse(settings: Settings, tmp_path: Path) -> None:
+    assert import_set(settings, written(tmp_path / "glec.csv", ROW), "glec") == 1
+    choose(settings, "glec")
+    found = ledger(settings).fit("van_diesel", "kgCO2e/t.km", 2025)
+    assert found
+    assert (found["factor_id"], found["factor_set"]) == ("glec.van", "glec")
+    assert "glec" not in Ledger().sets
+    assert ledger(settings).digest != Ledger().digest
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"unit": "kgCO2e/short_ton.mile"}, "line 2: unit kgCO2e/short_ton.mile is not one of .* convert the figure"),
+        ({"wtw": "0.6"}, "line 2: wtt 0.1 and ttw 0.4 do not add up to wtw 0.6"),
+        ({"wtw": "", "wtt": "", "ttw": ""}, r"line 2: wtw \(well to wheel\) is empty"),
+        ({"wtw": "0,5"}, "line 2: could not convert string to float"),
+        ({"licence": ""}, "line 2: licence is empty"),
+        ({"valid_from_year": "soon"}, "line 2: valid_from_year soon is no year"),
+        ({"activity": "magic"}, "line 2: activity magic is not one of"),
+    ],
+)
+def test_a_wrong_set_is_refused_by_line(tmp_path: Path, change: dict[str, str], said: str) -> None:
+    with pytest.raises(FactorMissing, match=said):
+        read_set(written(tmp_path / "x.csv", ROW | change), "x")
+
+
+def test_a_set_needs_a_name_rows_and_columns(settings: Settings, tmp_path: Path) -> None:
+    good = written(tmp_path / "good.csv", ROW)
+    with pytest.raises(FactorMissing, match="cannot name an imported set"):
+        import_set(settings, good, "desnz")
+    with pytest.raises(FactorMissing, match="stands in line 2 already"):
+        read_set(written(tmp_path / "twice.csv", ROW, ROW), "x")
+    with pytest.raises(FactorMissing, match="lacks the columns licence"):
+        read_set(written(tmp_path / "short.csv", {k: v for k, v in ROW.items() if k != "licence"}), "x")
+    (tmp_path / "empty.csv").write_text(",".join(COLUMNS) + "\n")
+    with pytest.raises(FactorMissing, match="holds no factor"):
+        read_set(tmp_path / "empty.csv", "x")
+    with pytest.raises(FactorMissing, match=r"There is no set 'glec'\. There are ademe, desnz, epa"):
+        choose(settings, "glec")
+
+
+def test_the_same_ledger_changes_nothing_and_another_is_proportional(tiny_build: Build) -> None:
+    """The factor's part of a change: kilograms times the ratio of the factors."""
+    now = Ledger()
+    assert metrics.factor_effect(tiny_build, now, now)["difference"].abs().max() == 0
+    found = metrics.factor_effect(tiny_build, now, replace(now, chosen="ademe"))
+    lorry = found[found["vehicle"] == "truck_artic"].iloc[0]
+    assert lorry["other_kg_co2e"] == pytest.approx(lorry["kg_co2e"] * 0.18012 / 0.09623)
+    assert found["kg_co2e"].sum() == pytest.approx(metrics.answer(tiny_build, "kg_co2e")["value"].iloc[0])
+
+
+def test_choosing_a_set_estimates_everything_anew(copy_of_tiny: Settings) -> None:
+    """What `compare` said is what the new build holds; the facts stay."""
+    with current_build(copy_of_tiny.warehouse) as build:
+        before = build.label
+        said = metrics.factor_effect(build, Ledger(), Ledger(chosen="ademe"))["other_kg_co2e"].sum()
+    choose(copy_of_tiny, "ademe")
+    assert load(copy_of_tiny, is_anew=True).kind == "full"
+    with current_build(copy_of_tiny.warehouse) as build:
+        assert build.label != before
+        assert metrics.answer(build, "kg_co2e")["value"].iloc[0] == pytest.approx(said)
+    assert not load(copy_of_tiny).is_new_build
+
+
+def test_missing_factors_are_listed(tiny_build: Build) -> None:
+    assert metrics.missing_factors(tiny_build).empty
+    assert factors.parameters()["parcel_mass", ""]["unit"] == "kg/parcel"
