@@ -184,7 +184,7 @@ def test_a_bar_leads_to_its_rows_and_to_a_file_that_verifies(visit: Visit, tmp_p
     checked = export.verify(path)
     assert checked.holds
     assert checked.rows > 0
-    assert "role = " in export.read_about(path)["filters"]
+    assert "activity = " in export.read_about(path)["filters"]
     dialog.get_by_label("Of", exact=True).click()
     visit.page.get_by_role("option", name="All", exact=True).click()
     dialog.get_by_text("Rows: 4").wait_for()  # legs E1 to E4
