@@ -1122,6 +1122,114 @@ def report(
     )
 
 
+@app.command(epilog=_example("backhaul forecast --measure inspection_units --by place_id"))
+def forecast(
+    measure: Annotated[str, typer.Option(help="returned_units, inspection_units, refund_amount or kg_co2e.")] = "returned_units",
+    by: Annotated[str | None, typer.Option(help="category, country, channel or place_id (site).")] = None,
+    where: Annotated[list[str] | None, typer.Option("--where", help="dimension=value[,value]; may be repeated.")] = None,
+    tested: Annotated[bool, typer.Option("--tested", help="Show the back-test, week by week, instead.")] = False,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Forecast the next twelve weeks with 80% intervals; what does not beat the same weeks a year ago is told, not shown."""
+    from pipelines import metrics
+
+    with _open(warehouse) as build:
+        if tested:
+            found = metrics.backtested(build, measure, by=by, where=_pairs(where))
+            _print(_records(found), output, "Forecasts from earlier weeks beside what came (units)")
+            return
+        found = metrics.forecast(build, measure, by=by, where=_pairs(where))
+    hidden = sorted(found.loc[~found["is_shown"].astype(bool), "group"].unique()) if len(found) else []
+    shown = found[found["is_shown"].astype(bool)] if len(found) else found
+    title = "Next weeks; week is its first day" + (
+        f". Not shown, a year ago tells more: {', '.join(h or 'all' for h in hidden)}" if hidden else ""
+    )
+    _print(_records(shown.drop(columns=["is_shown"])), output, title)
+
+
+@app.command(epilog=_example("backhaul dispose --from 2025-01-01 --carbon-price 100 --capacity refurbished=40"))
+def dispose(
+    since: Annotated[str | None, typer.Option("--from", help="First day of the order, 2025-01-01.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help="dimension=value[,value]; may be repeated.")
+    ] = None,
+    carbon_price: Annotated[float | None, typer.Option(help="EUR a tonne of CO2e.")] = None,
+    capacity: Annotated[
+        list[str] | None, typer.Option("--capacity", help="route=units a day; may be repeated.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the items with their best route to this CSV.")] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Say where inspected goods should have gone: the best route of each under the capacities, beside what was done."""
+    from pipelines import metrics
+
+    limits = {name: float(values[0]) for name, values in _pairs(capacity, "--capacity").items()}
+    with _open(warehouse) as build:
+        found = metrics.dispose(build, where=_pairs(where), since=_day(since, "--from"), until=_day(until, "--to"), carbon_price=carbon_price, capacity=limits)  # fmt: skip
+    if out is not None:
+        found.items.to_csv(out, index=False)
+    title = f"{len(found.items):,} items: {found.value:,.0f} at best, {found.value_done:,.0f} as done: regret {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e of treatment, {found.avoided_kg_co2e:+,.0f} kg avoided beside"  # fmt: skip
+    _print(_records(found.routes), output, title)
+
+
+@app.command(epilog=_example("backhaul simulate --fee 2 --window 30 --from 2025-02-01 --name 'fee and month'"))
+def simulate(
+    window: Annotated[int | None, typer.Option("--window", help="Return window (days).")] = None,
+    fee: Annotated[float | None, typer.Option(help="EUR more a return; below 0: less.")] = None,
+    free_exchange: Annotated[bool, typer.Option("--free-exchange", help="Exchanges cost nothing.")] = False,
+    methods: Annotated[str | None, typer.Option(help="Methods still offered: drop_off,store.")] = None,
+    trigger: Annotated[str | None, typer.Option(help="Stage that starts the refund: carrier_scan, received or inspected.")] = None,
+    no_box: Annotated[bool, typer.Option("--no-box", help="What is dropped off travels without packaging.")] = False,
+    inspection: Annotated[float | None, typer.Option(help="Inspection capacity over the history's: 1.2.")] = None,
+    carrier: Annotated[str | None, typer.Option(help="OLD>NEW.")] = None,
+    carbon_price: Annotated[float | None, typer.Option(help="EUR a tonne of CO2e.")] = None,
+    name: Annotated[str | None, typer.Option(help="Save it under this name.")] = None,
+    saved: Annotated[list[str] | None, typer.Option("--saved", help="A saved scenario instead; several are compared.")] = None,
+    front: Annotated[bool, typer.Option("--front", help="Try a grid of policies and mark those no other beats.")] = False,
+    since: Annotated[str | None, typer.Option("--from", help="First day of the order, 2025-01-01.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    where: Annotated[list[str] | None, typer.Option("--where", help="dimension=value[,value]; may be repeated.")] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Re-run the returns that were under another policy. Dates, costs and kilograms are arithmetic; what customers would do is assumed, and said."""
+    from pipelines import metrics, scenarios
+
+    settings = _settings(warehouse)
+    asked: dict[str, Any] = {"where": _pairs(where), "since": _day(since, "--from"), "until": _day(until, "--to")}
+    if front:
+        with _open(warehouse) as build:
+            _print(
+                _records(metrics.pareto(build, **asked)),
+                output,
+                "Policies tried; is_best: no other is better in margin, sales, kilograms and days at once",
+            )
+        return
+    if saved:
+        tried = {n: scenarios.find(settings, n) for n in saved}
+    else:
+        given = {
+            "window_days": window, "fee": fee, "free_exchange": free_exchange, "methods": methods.split(",") if methods else None, "refund_trigger": trigger, "no_box": no_box, "inspection": inspection,
+            "carrier": carrier, "carbon_price": carbon_price,
+        }  # fmt: skip
+        tried = {name or "scenario": metrics.read_scenario(given)}
+    with _open(warehouse) as build:
+        rows = [{"scenario": n, **r} for n, s in tried.items() for r in _records(metrics.simulate(build, s, **asked))]
+    if name and not saved:
+        scenarios.save(settings, name, tried[name])
+    assumed = sorted({a for s in tried.values() for a in s.assumes})
+    _print(
+        rows,
+        output,
+        "Assumed of customers: " + ", ".join(a.removeprefix("behaviour_") for a in assumed)
+        if assumed
+        else "Arithmetic alone: nothing is assumed of customers",
+    )
+
+
 @policy_app.command(name="list", epilog=_example("backhaul policy list --format csv"))
 def policy_list(
     current: Annotated[bool, typer.Option("--current", help="Only the versions in force.")] = False,

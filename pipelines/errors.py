@@ -96,3 +96,7 @@ class ServeError(BackhaulError):
 
 class ReportError(BackhaulError):
     """A report cannot be made, or a month cannot be closed."""
+
+
+class ScenarioError(BackhaulError):
+    """A scenario cannot be read, saved or found."""

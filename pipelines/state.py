@@ -122,6 +122,11 @@ policy_draft = Table(
     comment="One policy somebody is writing. Never deleted: withdrawn or published.",
 )  # fmt: skip
 
+scenario = Table(
+    "scenario", STATE,
+    Column("name", String, primary_key=True), Column("created_at", DateTime), Column("updated_at", DateTime), Column("text", String, comment="The scenario as JSON"),
+    comment="One saved scenario. Saved again, it replaces itself.",
+)  # fmt: skip
 closed_month = Table(
     "closed_month", STATE,
     Column("month", String, primary_key=True, comment="Year and month of the request"), Column("number", Integer, primary_key=True, comment="From 1; the last counts"),

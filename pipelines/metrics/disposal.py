@@ -1,0 +1,194 @@
+"""Where inspected goods should have gone: the expected net value of each route for each item, the best assignment, and the regret of what was done.
+
+Values are expected, not booked: the price the goods would fetch by grade and route (what recoveries of the shop tell, the parameter of
+data/costs.csv where they are too few), less what the route costs and the price of its carbon. Apparel and footwear are never destroyed
+while another route is lawful, and it always is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import and_, func, select
+
+from models import carbon
+from models import disposition as model
+from pipelines.estimate.goods import CLOTHING, SECOND_LIFE
+from pipelines.factors import Ledger, parameter
+from pipelines.metrics.answer import Day, _of_build, ask
+from pipelines.metrics.base import EVERYTHING, Scope, filters
+from pipelines.metrics.bases import LOTS, lot_avoided, lots, recoveries
+from pipelines.warehouse.engine import Build, double
+from pipelines.warehouse.schema import STAR
+
+Where = Mapping[str, Sequence[Any]] | None
+ROUTES = ("as_new", "nearest_store", "marked_down", "b_stock", "refurbished", "donated", "recycled", "destroyed")
+GRADES = {  # grades that may take a route; an item without a grade is taken for b
+    "as_new": "a", "nearest_store": "a", "marked_down": "ab", "b_stock": "abc", "refurbished": "bc", "donated": "abc", "recycled": "abcd", "destroyed": "abcd",
+}  # fmt: skip
+_FACTORS = {"refurbished": "treatment_reuse", "donated": "treatment_reuse", "recycled": "treatment_recycling", "destroyed": "treatment_energy_recovery"}  # fmt: skip
+_ENOUGH = 30  # recoveries of a disposition in a category before their mean stands for the parameter
+t = STAR.tables
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The best assignment of a span's inspected goods: one row an item, one row a route, and what was done beside it.
+
+    `regret` is the value of the best less that of what was done (reporting currency), `regret_kg_co2e` the treatment emissions of what was
+    done less those of the best, `avoided_kg_co2e` what the best would displace more of new goods. Lots of several units are one item.
+    """
+
+    items: pd.DataFrame
+    routes: pd.DataFrame
+    value: float
+    value_done: float
+    value_greedy: float
+    regret_kg_co2e: float
+    avoided_kg_co2e: float
+    capacity: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def regret(self) -> float:
+        """Value left on the table."""
+        return self.value - self.value_done
+
+
+def recovery_rates(build: Build) -> pd.DataFrame:
+    """Give what a disposition fetches: disposition, category, n, rate (share of the net price), low, high (90%), is_measured.
+
+    The mean of recoveries where there are enough, else the parameter with its stated bounds.
+    """
+    lot = (
+        select(lots.c.return_line_key, lots.c.disposition, func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"), func.sum(lots.c.units).label("units"))
+        .where(lots.c.disposition.is_not(None)).group_by(lots.c.return_line_key, lots.c.disposition).subquery("lot")
+    )  # fmt: skip
+    query = (
+        select(recoveries.c.disposition, recoveries.c.category, (double(recoveries.c.amount) * recoveries.c.fx_rate).label("amount"), (lot.c.net / lot.c.units * recoveries.c.units).label("net"))
+        .select_from(recoveries.join(lot, and_(lot.c.return_line_key == recoveries.c.return_line_key, lot.c.disposition == recoveries.c.disposition)))
+        .where(lot.c.net > 0, recoveries.c.units > 0)
+    )  # fmt: skip
+    found = build.fetch(query)
+    found["share"] = found["amount"].astype(float) / found["net"].astype(float)
+    rows = []
+    for (disposition, category), part in found.groupby(["disposition", "category"], dropna=False):
+        if len(part) >= _ENOUGH:
+            mean, error = float(part["share"].mean()), float(part["share"].std(ddof=1) / np.sqrt(len(part)))
+            rows.append((disposition, category, len(part), mean, mean - 1.645 * error, mean + 1.645 * error, True))
+    return pd.DataFrame(rows, columns=["disposition", "category", "n", "rate", "low", "high", "is_measured"])
+
+
+def dispose(
+    build: Build, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING, carbon_price: float | None = None, capacity: Mapping[str, float] | None = None
+) -> Plan:  # fmt: skip
+    """Assign the inspected goods of the orders of a span to their best routes under the capacities.
+
+    `carbon_price` is EUR a tonne, `capacity` units a day of a route (default: data/costs.csv). A lot is an item; capacities count lots.
+    """
+    question = _of_build(build, ask("returned_units", where=where, since=since, until=until, scope=scope))
+    product = t["dim_product"]
+    query = (
+        select(
+            lots.c.return_line_id, lots.c.lot_no, lots.c.category, lots.c.place_id, lots.c.condition, lots.c.disposition, lots.c.inspected_at, lots.c.ordered_on, lots.c.units, lots.c.weight_kg,
+            (double(lots.c.net_amount) * lots.c.fx_rate).label("net"), product.c.hs_chapter, lot_avoided.c.kg_co2e_new,
+        )
+        .select_from(
+            lots.outerjoin(product, and_(product.c.product_key == lots.c.product_key, product.c.is_current)).outerjoin(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key)
+        )
+        .where(*filters(LOTS, question, LOTS.time(question)), lots.c.inspected_at.is_not(None), lots.c.disposition.is_not(None), lots.c.net_amount.is_not(None))
+        .order_by(lots.c.inspected_at, lots.c.return_line_id, lots.c.lot_no)
+    )  # fmt: skip
+    items = build.fetch(query)
+    price = parameter("carbon_price") if carbon_price is None else carbon_price
+    worth, kg = _values(items, recovery_rates(build), price)
+    days = max(items["inspected_at"].dt.normalize().nunique(), 1) if len(items) else 1
+    limits = {
+        "nearest_store": parameter("store_capacity"),
+        "refurbished": parameter("refurbish_capacity"),
+        **(capacity or {}),
+    }
+    if len(items) and not items["place_id"].fillna("").str.contains("store").any():
+        limits["nearest_store"] = 0.0
+    room = np.array([limits[r] * days if r in limits else np.inf for r in ROUTES])
+    best = model.assign(worth, room) if len(items) else np.zeros(0, dtype=np.int64)
+    done = _done(items, worth)
+    served = model.greedy(worth, room) if len(items) else best
+    return _plan(items, worth, kg, best, done, served, {r: float(x) for r, x in zip(ROUTES, room, strict=True) if np.isfinite(x)})  # fmt: skip
+
+
+def _values(
+    items: pd.DataFrame, rates: pd.DataFrame, carbon_price: float
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Give the expected net value and the treatment emissions (kg CO2e) of each item by route; -inf where it may not go."""
+    n = len(items)
+    net = items["net"].to_numpy(float)
+    units = items["units"].to_numpy(float)
+    grade = items["condition"].fillna("b").str.lower().to_numpy(str)
+    weight = np.nan_to_num(items["weight_kg"].to_numpy(float)) * units
+    measured = {(d, c): r for d, c, r in zip(rates["disposition"], rates["category"], rates["rate"], strict=True)}
+    age = (
+        (pd.to_datetime(items["inspected_at"]) - pd.to_datetime(items["ordered_on"])).dt.days.fillna(30).to_numpy(float)
+    )
+    decay = parameter("markdown_week")
+    repack = parameter("handling_repacking") * units
+    worth, kg = np.full((n, len(ROUTES)), -np.inf), np.zeros((n, len(ROUTES)))
+    ledger = Ledger()
+
+    def left(days: float) -> np.ndarray[Any, Any]:
+        return np.maximum(1 - decay * (age + days) / 7, 0.2)
+
+    def share(route: str) -> np.ndarray[Any, Any]:
+        usual = parameter("recovery", route)
+        return np.array([measured.get((route, c), usual) for c in items["category"]], dtype=float)
+
+    gains = {
+        "as_new": net * left(parameter("resale_days")) - repack, "nearest_store": net * left(parameter("store_days")) - repack - parameter("store_transfer") * units,
+        "marked_down": net * share("marked_down") - repack, "b_stock": net * share("b_stock"), "refurbished": net * share("refurbished") - parameter("refurbish_cost") * units,
+        "donated": -parameter("donate_cost") * units, "recycled": -parameter("disposal") * units, "destroyed": -parameter("disposal") * units,
+    }  # fmt: skip
+    is_clothing = items["hs_chapter"].isin(CLOTHING).to_numpy()
+    for column, route in enumerate(ROUTES):
+        row = ledger.fit(_FACTORS[route], "kgCO2e/t", 9999) if route in _FACTORS else None
+        kg[:, column] = carbon.mass_carbon(weight, float(row["wtw"])) if row else 0.0
+        may = np.isin(grade, list(GRADES[route]))
+        if route == "destroyed":
+            may &= ~is_clothing
+        worth[:, column] = np.where(may, gains[route] - carbon_price * kg[:, column] / 1000, -np.inf)
+    return worth, kg
+
+
+def _done(items: pd.DataFrame, worth: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Give the route of what was done: repaired goods were refurbished, those sent back to suppliers are left out of regret (-1)."""
+    names = {r: i for i, r in enumerate(ROUTES)} | {"repaired": ROUTES.index("refurbished")}
+    found = items["disposition"].map(names).fillna(-1).to_numpy(int)
+    return (
+        np.where((found >= 0) & np.isfinite(worth[np.arange(len(items)), np.maximum(found, 0)]), found, -1)
+        if len(items)
+        else found
+    )
+
+
+def _plan(
+    items: pd.DataFrame, worth: Any, kg: Any, best: Any, done: Any, served: Any, limits: dict[str, float]
+) -> Plan:
+    at = np.arange(len(items))
+    judged = done >= 0
+    made = np.nan_to_num(items["kg_co2e_new"].to_numpy(float))
+    central = parameter("displacement", "central")
+    lives_on = np.array([r in SECOND_LIFE for r in ROUTES])
+    table = items.assign(
+        route=[ROUTES[b] for b in best], route_done=items["disposition"], value=worth[at, best], value_done=np.where(judged, worth[at, np.maximum(done, 0)], np.nan)
+    )  # fmt: skip
+    table["regret"] = table["value"] - table["value_done"]
+    rows = [
+        (r, int((best[judged] == i).sum()), int((done == i).sum()), float(worth[at, best][judged & (best == i)].sum()), float(worth[at[done == i], i].sum()), limits.get(r, np.inf))
+        for i, r in enumerate(ROUTES)
+    ]  # fmt: skip
+    routes = pd.DataFrame(rows, columns=["route", "best", "done", "value_best", "value_done", "capacity"])
+    j = at[judged]
+    return Plan(
+        table, routes, float(worth[j, best[j]].sum()), float(worth[j, done[j]].sum()), float(worth[j, served[j]].sum()), float(kg[j, done[j]].sum() - kg[j, best[j]].sum()),
+        float(central * (made[j] * (lives_on[best[j]].astype(float) - lives_on[done[j]])).sum()), limits,
+    )  # fmt: skip
