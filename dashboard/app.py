@@ -16,6 +16,9 @@ PAGES = {
     "promises": ":material/schedule:",
     "policies": ":material/gavel:",
     "margin": ":material/payments:",
+    "recovery": ":material/recycling:",
+    "whatif": ":material/alt_route:",
+    "forecast": ":material/trending_up:",
     "emissions": ":material/eco:",
     "data": ":material/database:",
 }

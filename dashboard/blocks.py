@@ -698,6 +698,108 @@ def traced(words: Words, leg: dict[str, Any]) -> None:
     )
 
 
+def forecasts(words: Words, found: pd.DataFrame, cut: str) -> pd.DataFrame:
+    """Sum forecasts over the weeks, a row a group, the largest first; the interval of a sum is the weeks' added up, and so on the safe side."""
+    if found.empty:
+        return pd.DataFrame(columns=["name", "value", "low", "high", "error_ratio", "coverage", "shown"])
+    sums = found.groupby("group", as_index=False).agg(value=("value", "sum"), low=("low", "sum"), high=("high", "sum"), error_ratio=("error_ratio", "first"), coverage=("coverage", "first"), is_shown=("is_shown", "first"))  # fmt: skip
+    hidden = ~sums["is_shown"].astype(bool)
+    sums.loc[hidden, ["value", "low", "high"]] = float("nan")
+    said = [words("forecast.no" if h else "forecast.yes") for h in hidden]
+    return sums.assign(name=[words.value(cut, g) for g in sums["group"]], shown=said).sort_values(
+        "value", ascending=False, ignore_index=True
+    )
+
+
+def regrets(words: Words, items: pd.DataFrame) -> pd.DataFrame:
+    """List the items that lost most by the route they took."""
+    worst = items[items["regret"] > 0.005].nlargest(SHOWN_ROWS, "regret")
+    return worst.assign(
+        category=[words.value("category", c) for c in worst["category"]], done=[words.value("disposition", d) for d in worst["route_done"]], best=[words.value("route", r) for r in worst["route"]]
+    )  # fmt: skip
+
+
+def rates(words: Words, found: pd.DataFrame) -> pd.DataFrame:
+    """Name what dispositions fetch."""
+    return found.assign(name=[words.value("disposition", d) for d in found["disposition"]], category=[words.value("category", c) for c in found["category"]])  # fmt: skip
+
+
+def scenario(view: View) -> Any:
+    """Let the reader put a scenario together; every choice is in the link. A saved one can be looked at instead."""
+    words = view.words
+    saved = queries.saved_scenarios(view.asked.source)
+    if saved:
+        chosen = pick_one(words("whatif.saved"), "scenario", {"": words("whatif.new"), **{n: n for n in saved}})
+        if chosen in saved:
+            return saved[chosen]
+    as_is = words("whatif.as_is")
+
+    def choice(key: str, options: dict[str, str]) -> str | None:
+        return pick_one(words(f"whatif.{key}"), f"try_{key}", {"": as_is, **options}) or None
+
+    with st.grid(4, min_column_width=210):
+        window = choice("window", {f"{d}": words("whatif.days", n=str(d)) for d in (14, 30, 60, 100)})
+        fee = choice("fee", {f"{f:g}": words.money(f, view.currency, 2) for f in (-1, 1, 2, 3, 4)})
+        trigger = choice("trigger", {s: words.value("stage", s) for s in ("carrier_scan", "received")})
+        desk = choice("desk", {f"{f:g}": words.percent(f, 0) for f in (0.9, 1.1, 1.25, 1.5)})
+        price = choice("price", {f"{p:g}": words("recovery.price_at", price=f"{p:g}") for p in (50, 100, 150)})
+        dropped = choice("without", {m: words.value("method", m) for m in queries.POLICY_METHODS if m != "keep"})
+        old = choice("carrier", {c: c for c in queries.carriers(view.asked)})
+        new = choice("carrier_new", {c: c for c in queries.carriers(view.asked) if c != old}) if old else None
+        no_box = st.toggle(words("whatif.no_box"), key="try_no_box", bind="query-params")
+        exchange = st.toggle(words("whatif.exchange"), key="try_exchange", bind="query-params")
+    left = tuple(m for m in queries.POLICY_METHODS if m not in (dropped, "keep")) if dropped else None
+    return queries.read_scenario({
+        "window_days": int(window) if window else None, "fee": float(fee) if fee else None, "refund_trigger": trigger, "inspection": float(desk) if desk else None, "carbon_price": float(price) if price else None,
+        "methods": left, "no_box": bool(no_box), "free_exchange": bool(exchange), "carrier": f"{old}>{new}" if old and new else None,
+    })  # fmt: skip
+
+
+def outcomes(words: Words, found: pd.DataFrame, currency: str) -> pd.DataFrame:
+    """Write what a scenario changes, each in its unit."""
+    units = {"returned_units": "units", "kg_co2e": "kg CO2e", "days_to_refund": "days", "promise_kept": "share"}
+    rows = []
+    for row in found.to_dict("records"):
+        unit = units.get(row["outcome"], currency)
+
+        def told(value: float, unit: str = unit) -> str:
+            return words.points(value) if unit == "share" else words.quantity(value, unit)
+
+        rows.append({
+            "name": words.value("outcome", row["outcome"]), "history": words.quantity(row["history"], unit), "value": words.quantity(row["value"], unit), "difference": words.signed(told(row["difference"]), row["difference"]),
+            "between": words("products.between", low=told(row["low"]), high=told(row["high"])),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def behaviour(words: Words, found: pd.DataFrame) -> pd.DataFrame:
+    """Name what is assumed of customers."""
+    return found.assign(name=[words.value("behaviour", p) for p in found["parameter"]])
+
+
+def policies_named(words: Words, grid: pd.DataFrame) -> pd.DataFrame:
+    """Name the policies of a grid by what they change."""
+
+    def label(r: Any) -> str:
+        parts = [
+            words("whatif.days", n=f"{r.window_days:g}") if r.window_days == r.window_days and r.window_days else "", f"+{r.fee:g} {words('whatif.fee').lower()}" if r.fee == r.fee and r.fee else "",
+            words("whatif.no_box") if r.no_box else "", words.value("stage", r.refund_trigger) if isinstance(r.refund_trigger, str) else "", words("whatif.desk") if r.inspection == r.inspection and r.inspection else "",
+        ]  # fmt: skip
+        return ", ".join(p for p in parts if p) or words("whatif.as_is")
+
+    return grid.assign(label=[label(r) for r in grid.itertuples()])
+
+
+def save_scenario(view: View, tried: Any) -> None:
+    """Let the reader keep a scenario under a name."""
+    words = view.words
+    with st.form("save_scenario", border=False):
+        name = st.text_input(words("whatif.name"))
+        if st.form_submit_button(words("whatif.save")) and name.strip():
+            queries.save_scenario(view.asked.source, name, tried)
+            st.success(words("whatif.kept", name=name.strip()))
+
+
 def assumed(words: Words, found: pd.DataFrame) -> pd.DataFrame:
     """Name levers and the parameters they rest on, with their values."""
     from pipelines.factors import parameter

@@ -187,6 +187,53 @@ def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = 
     return figure
 
 
+def weeks(past: pd.DataFrame, coming: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
+    """Draw the last weeks and the next ones with their interval and the same weeks a year ago. Columns: week, value; and low, high, naive."""
+    figure = _figure(340, words, legend=True, unit="y", **_axis(words, unit, what))
+    for bound, fill in (("high", None), ("low", "tonexty")):
+        figure.add_scatter(x=coming["week"], y=coming[bound], mode="lines", line={"width": 0}, fill=fill, fillcolor="rgba(58,143,174,.2)", hoverinfo="skip", showlegend=False)  # fmt: skip
+    for frame, column, name, line in (
+        (past, "value", words("forecast.past"), {"color": QUIET}), (coming, "naive", words("forecast.naive"), {"color": QUIET, "dash": "dot"}), (coming, "value", words("forecast.coming"), {"color": MAIN}),
+    ):  # fmt: skip
+        hover = [
+            f"{name}, {words.day(w)}: {words.quantity(v, unit)}"
+            for w, v in zip(frame["week"], frame[column], strict=True)
+        ]
+        figure.add_scatter(x=frame["week"], y=frame[column], mode="lines+markers", marker={"size": 5}, line=line, name=name, hovertext=hover, hoverinfo="text")  # fmt: skip
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def policies_tried(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:
+    """Draw policies by what they sell and what is left; those no other beats in colour. Columns: sold_margin, margin, kg_co2e, days_to_refund, is_best, label."""
+    figure = _figure(380, words, legend=True, unit="y", title=words("whatif.left", currency=words.unit(currency)))
+    for is_best, name, colour in ((False, words("whatif.beaten"), QUIET), (True, words("whatif.best"), MAIN)):
+        part = frame[frame["is_best"] == is_best]
+        hover = [
+            f"{r.label}<br>{words.money(r.margin, currency)}, {words.quantity(r.kg_co2e, 'kg CO2e')}, {words.quantity(r.days_to_refund, 'days')}" for r in part.itertuples()
+        ]  # fmt: skip
+        figure.add_scatter(x=part["sold_margin"], y=part["margin"], mode="markers", marker={"size": 9, "color": colour}, name=name, hovertext=hover, hoverinfo="text")  # fmt: skip
+    figure.update_xaxes(title_text=words("whatif.sold", currency=words.unit(currency)), nticks=5)
+    return figure
+
+
+def beside(
+    frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, names: tuple[tuple[str, str], ...]
+) -> go.Figure:
+    """Draw two numbers a group beside each other. Columns: label and those named; `names` are column and legend."""
+    shown = frame.iloc[::-1]
+    figure = _figure(110 + 46 * len(shown), words, legend=True, **_axis(words, unit, what))
+    labels = _wrapped([words.value(kind, x) for x in shown["label"]])
+    for number, (column, name) in enumerate(reversed(names)):
+        hover = [
+            f"{label.replace('<br>', ' ')}, {name}: {words.quantity(v, unit)}"
+            for label, v in zip(labels, shown[column], strict=True)
+        ]
+        figure.add_bar(y=labels, x=shown[column], orientation="h", name=name, marker_color=(QUIET, MAIN)[number], hovertext=hover, hoverinfo="text")  # fmt: skip
+    figure.update_layout(barmode="group", legend_traceorder="reversed")
+    return figure
+
+
 def swings(frame: pd.DataFrame, words: Words) -> go.Figure:
     """Draw what each source of doubt alone would do to a total, widest on top. Columns: source, low, high (kg CO2e), share."""
     shown = frame.iloc[::-1]

@@ -382,6 +382,34 @@ def legs(words: Words) -> Columns:
     )  # fmt: skip
 
 
+def forecasts(words: Words) -> Columns:
+    """Show forecasts in sum, group by group."""
+    return _of(words, "forecast", name=("group", text), value=("sum", number), low=("low", number), high=("high", number), error_ratio=("ratio", percent), coverage=("coverage", percent), shown=("shown", text))  # fmt: skip
+
+
+def outcomes(words: Words) -> Columns:
+    """Show what a scenario changes."""
+    return _of(words, "whatif", name=("outcome", text), history=("history", text), value=("value", text), difference=("difference", text), between=("between", text))  # fmt: skip
+
+
+def behaviour(words: Words) -> Columns:
+    """Show what is assumed of customers."""
+    return _of(words, "whatif", name=("assumed", text), value=("mode", lambda label: number(label, 3)), low=("low", lambda label: number(label, 3)), high=("high", lambda label: number(label, 3)), unit=("unit", text), notes=("notes", text))  # fmt: skip
+
+
+def regrets(words: Words, currency: str) -> Columns:
+    """Show items that should have gone elsewhere."""
+    return _of(
+        words, "recovery", return_line_id=("item", text), category=("category", text), condition=("grade", text), done=("done", text), best=("best", text),
+        regret=("regret", lambda label: number(f"{label} ({words.unit(currency)})", 2)), value=("worth", lambda label: number(f"{label} ({words.unit(currency)})", 2)),
+    )  # fmt: skip
+
+
+def rates(words: Words) -> Columns:
+    """Show what dispositions fetch of the net price."""
+    return _of(words, "recovery", name=("fate", text), category=("category", text), n=("sold", number), rate=("fetched", percent), low=("low", percent), high=("high", percent))  # fmt: skip
+
+
 def levers(words: Words, currency: str) -> Columns:
     """Show levers with what they would have saved."""
     return _of(

@@ -439,6 +439,44 @@ def heaviest(words: Words, parts: pd.DataFrame, kind: str) -> str:
     )
 
 
+def forecast(words: Words, whole: pd.DataFrame, measure: str, unit: str) -> str:
+    """Say how much will come in the next weeks, and against what the forecast was tested."""
+    if whole.empty:
+        return words("finding.forecast_unknown")
+    total = float(whole["value"].sum())
+    return words(
+        "finding.forecast",
+        amount=words.quantity(total, unit),
+        what=words.value("measure", measure).lower(),
+        weeks=str(len(whole)),
+    )
+
+
+def regret(words: Words, plan: Any, currency: str) -> str:
+    """Say what better routes would have brought."""
+    if plan.items.empty:
+        return words("recovery.routes")
+    return words("finding.regret", amount=words.money(plan.regret, currency), share=words.percent(plan.regret / plan.value if plan.value else 0.0, 1))  # fmt: skip
+
+
+def scenario(words: Words, outcome: pd.DataFrame, currency: str) -> str:
+    """Say what a scenario would have changed of the margin and the emissions."""
+    rows = outcome.set_index("outcome")
+    margin, kg = rows.loc["margin"], rows.loc["kg_co2e"]
+    if not rows["difference"].abs().max():
+        return words("finding.scenario_none")
+    between = words(
+        "products.between", low=words.money(margin["low"], currency), high=words.money(margin["high"], currency)
+    )
+    change = words.signed(words.money(margin["difference"], currency), margin["difference"])
+    return words("finding.scenario", money=change, between=between, kg=words.signed(mass(words, kg["difference"]), kg["difference"]))  # fmt: skip
+
+
+def pareto(words: Words, grid: pd.DataFrame) -> str:
+    """Say how many of the policies tried no other beats."""
+    return words("finding.pareto", best=str(int(grid["is_best"].sum())), tried=str(len(grid)))
+
+
 def emission_causes(words: Words, changed: pd.DataFrame) -> str:
     """Say what moved the emissions per 100 units sold most."""
     causes = changed[changed["kind"] == "step"].set_index("step")["amount"]

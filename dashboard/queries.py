@@ -15,8 +15,9 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from pipelines import actions as pipelines_actions
-from pipelines import alerts, closing, disclosure, export, metrics, policies, report, state
+from pipelines import alerts, closing, disclosure, export, factors, metrics, policies, report, scenarios, state
 from pipelines.metrics import Metric
+from pipelines.metrics.forecast import CUTS, MEASURES
 from pipelines.settings import Settings
 from pipelines.sources import note_label
 from pipelines.warehouse import schema
@@ -700,6 +701,79 @@ def _of_legs(asked: Asked) -> dict[str, Any]:
     known = ("country", "channel", "carrier", "method")
     where = {name: chosen for name, chosen in _where(asked, "kg_co2e").items() if name in known}
     return {"where": where, "since": asked.since, "until": asked.until}
+
+
+FORECASTS, FORECAST_CUTS = MEASURES, CUTS
+
+
+def _of_orders(asked: Asked) -> dict[str, Any]:
+    known = ("country", "channel", "category")
+    return {name: list(chosen) for name, chosen in asked.where if name in known}
+
+
+@lru_cache(maxsize=ENTRIES)
+def forecast(asked: Asked, measure: str, by: str) -> pd.DataFrame:
+    """Forecast the next weeks under the filters; the period plays no part."""
+    return metrics.forecast(_open(asked.source), measure, by=by or None, where=_of_orders(asked))
+
+
+@lru_cache(maxsize=ENTRIES)
+def recent(asked: Asked, measure: str, by: str) -> pd.DataFrame:
+    """List the last weeks of what is forecast."""
+    return metrics.recent(_open(asked.source), measure, by=by or None, where=_of_orders(asked))
+
+
+@lru_cache(maxsize=ENTRIES)
+def simulated(asked: Asked, tried: metrics.Scenario) -> pd.DataFrame:
+    """Re-run the returns of the orders of the period."""
+    return metrics.simulate(_open(asked.source), tried, where=_of_orders(asked), since=asked.since, until=asked.until)
+
+
+@lru_cache(maxsize=ENTRIES)
+def pareto(asked: Asked) -> pd.DataFrame:
+    """Try a grid of policies."""
+    return metrics.pareto(_open(asked.source), where=_of_orders(asked), since=asked.since, until=asked.until)
+
+
+def saved_scenarios(source: Source) -> dict[str, metrics.Scenario]:
+    """Give the saved scenarios by name."""
+    return scenarios.saved(Settings(source.warehouse))
+
+
+def save_scenario(source: Source, name: str, tried: metrics.Scenario) -> None:
+    """Keep a scenario under a name."""
+    scenarios.save(Settings(source.warehouse), name, tried)
+
+
+def read_scenario(given: dict[str, Any]) -> metrics.Scenario:
+    """Read a scenario from what was chosen."""
+    return metrics.read_scenario(given)
+
+
+def behaviour(tried: metrics.Scenario) -> pd.DataFrame:
+    """List what a scenario assumes of customers: parameter, value, low, high, notes."""
+    rows = [factors.parameters()[name, ""] | {"parameter": name} for name in tried.assumes]
+    frame = pd.DataFrame(rows, columns=["parameter", "value", "low", "high", "unit", "notes"])
+    return frame.assign(**{c: frame[c].astype(float) for c in ("value", "low", "high")})
+
+
+def carriers(asked: Asked) -> list[str]:
+    """Name the return carriers of the selection."""
+    return sorted(str(c) for c in by(asked, "confirmed_units", "carrier")["label"].dropna())
+
+
+@lru_cache(maxsize=ENTRIES)
+def plan(asked: Asked, carbon_price: float) -> metrics.Plan:
+    """Assign the inspected goods of the orders of the period to their best routes."""
+    return metrics.dispose(
+        _open(asked.source), where=_of_orders(asked), since=asked.since, until=asked.until, carbon_price=carbon_price
+    )
+
+
+@lru_cache(maxsize=ENTRIES)
+def recovery_rates(source: Source) -> pd.DataFrame:
+    """List what dispositions fetch, measured."""
+    return metrics.recovery_rates(_open(source))
 
 
 @lru_cache(maxsize=ENTRIES)

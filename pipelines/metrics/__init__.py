@@ -36,7 +36,7 @@ from pipelines.metrics.emissions import (
     tornado,
     trace,
 )
-from pipelines.metrics.forecast import backtested, forecast
+from pipelines.metrics.forecast import backtested, forecast, recent
 from pipelines.metrics.levers import LEVERS, Lever, levers
 from pipelines.metrics.lists import (
     control_chart,
@@ -115,7 +115,7 @@ __all__ = [
     "product_reasons",
     "promise_states",
     "rate_change",
-    "rate_since_launch",
+    "rate_since_launch", "read_scenario", "recent",
     "reconciliation",
     "recovery_rates",
     "refunds_due",

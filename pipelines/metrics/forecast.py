@@ -127,6 +127,17 @@ def _tested(s: _Series, days: int, level: float) -> pd.DataFrame:
     return frame
 
 
+def recent(
+    build: Build, measure: str = "returned_units", *, by: str | None = None, where: Where = None, weeks: int = 26
+) -> pd.DataFrame:
+    """Give the last weeks of a measure as forecasts count them: group, week (its first day), value."""
+    rows = []
+    for name, s, days, last in _series(build, measure, by, where, EVERYTHING):
+        seen = s.by_week(days)[-weeks:]
+        rows += [(name, last - timedelta(7 * (len(seen) - i) - 1), float(v) * s.each) for i, v in enumerate(seen)]
+    return pd.DataFrame(rows, columns=["group", "week", "value"])
+
+
 def backtested(build: Build, measure: str = "returned_units", *, by: str | None = None, where: Where = None, level: float = 0.8) -> pd.DataFrame:  # fmt: skip
     """Give the back-test behind a forecast, in units: group, weeks_ago (origin), week (1-12), actual, value, low, high, naive, error, naive_error, inside."""
     found = [

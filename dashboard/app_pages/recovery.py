@@ -1,0 +1,51 @@
+"""Answer: where do goods end, what is got back, and where should they have gone."""
+
+import streamlit as st
+
+from dashboard import blocks, charts, columns, findings, queries
+
+view = st.session_state["view"]
+words, asked = view.words, view.asked
+price = float(
+    blocks.pick(
+        words("recovery.price"),
+        "carbon_price",
+        {f"{p:g}": words("recovery.price_at", price=f"{p:g}") for p in (0, 50, 100, 150)},
+    )
+)
+plan = queries.plan(asked, price)
+blocks.heading(view, findings.regret(words, plan, view.currency), "recovery", ("recovery_rate",))
+blocks.tiles(view, "recovery_rate", "resold_as_new_share", "pending_inspection_units", "value_in_flow")
+if plan.items.empty:
+    blocks.greyed(view, "resold_as_new_share")
+else:
+    routes = plan.routes.rename(columns={"route": "label"})
+    blocks.section(words("recovery.routes"), words, note=words("recovery.note"))
+    names = (("done", words("recovery.as_done")), ("best", words("recovery.at_best")))
+    figure = charts.beside(routes, words, "units", words("recovery.items"), "route", names)
+    blocks.chart(figure, words("recovery.routes"), "routes", None, routes)
+    blocks.figures(
+        words, ("recovery.value_best", words.money(plan.value, view.currency), words("recovery.value_about")), ("recovery.value_done", words.money(plan.value_done, view.currency), words("recovery.value_about")),
+        ("recovery.kg", words.quantity(plan.regret_kg_co2e, "kg CO2e"), words("recovery.kg_about")), ("recovery.avoided", words.quantity(plan.avoided_kg_co2e, "kg CO2e"), words("recovery.avoided_about")),
+    )  # fmt: skip
+    worst = blocks.regrets(words, plan.items)
+    blocks.section(words("recovery.worst"), words)
+    blocks.table(
+        words,
+        worst,
+        words("recovery.worst"),
+        columns.regrets(words, view.currency),
+        rows=12,
+        behind=queries.Behind("recovery_rate", seen=worst),
+    )
+    rates = blocks.rates(words, queries.recovery_rates(asked.source))
+    if not rates.empty:
+        blocks.section(words("recovery.rates"), words, "recovery_rate", words("recovery.rates_note"))
+        blocks.table(
+            words,
+            rates,
+            words("recovery.rates"),
+            columns.rates(words),
+            rows=12,
+            behind=queries.Behind("recovery_rate", seen=rates, is_dated=False),
+        )

@@ -1,0 +1,38 @@
+"""Answer: what would another policy have changed, what do we assume, and which policies does no other beat."""
+
+import streamlit as st
+
+from dashboard import blocks, charts, columns, findings, queries
+
+view = st.session_state["view"]
+words, asked = view.words, view.asked
+tried = blocks.scenario(view)
+outcome = queries.simulated(asked, tried)
+blocks.heading(view, findings.scenario(words, outcome, view.currency), "whatif", ("margin_erosion",))
+shown = blocks.outcomes(words, outcome, view.currency)
+blocks.section(words("whatif.outcome_of"), words, note=words("whatif.note"))
+blocks.table(
+    words,
+    shown,
+    words("whatif.outcome_of"),
+    columns.outcomes(words),
+    rows=8,
+    behind=queries.Behind("margin_erosion", seen=shown),
+)
+assumed = blocks.behaviour(words, queries.behaviour(tried))
+if assumed.empty:
+    st.caption(words("whatif.arithmetic"))
+else:
+    blocks.section(words("whatif.assumes"), words, note=words("whatif.assumes_note"))
+    blocks.table(
+        words,
+        assumed,
+        words("whatif.assumes"),
+        columns.behaviour(words),
+        rows=6,
+        behind=queries.Behind("margin_erosion", seen=assumed, is_dated=False),
+    )
+blocks.save_scenario(view, tried)
+grid = blocks.policies_named(words, queries.pareto(asked))
+blocks.section(findings.pareto(words, grid), words, note=words("whatif.front_note"))
+blocks.chart(charts.policies_tried(grid, words, view.currency), words("whatif.front"), "front", None, grid)
