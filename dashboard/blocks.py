@@ -767,7 +767,7 @@ def outcomes(words: Words, found: pd.DataFrame, currency: str) -> pd.DataFrame:
 
         rows.append({
             "name": words.value("outcome", row["outcome"]), "history": words.quantity(row["history"], unit), "value": words.quantity(row["value"], unit), "difference": words.signed(told(row["difference"]), row["difference"]),
-            "between": words("products.between", low=told(row["low"]), high=told(row["high"])),
+            "between": f"{told(row['low'])} – {told(row['high'])}",
         })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -229,7 +229,7 @@ def beside(
             f"{label.replace('<br>', ' ')}, {name}: {words.quantity(v, unit)}"
             for label, v in zip(labels, shown[column], strict=True)
         ]
-        figure.add_bar(y=labels, x=shown[column], orientation="h", name=name, marker_color=(QUIET, MAIN)[number], hovertext=hover, hoverinfo="text")  # fmt: skip
+        figure.add_bar(y=labels, x=shown[column], orientation="h", name=name, marker_color=(MAIN, QUIET)[number], hovertext=hover, hoverinfo="text")  # fmt: skip
     figure.update_layout(barmode="group", legend_traceorder="reversed")
     return figure
 

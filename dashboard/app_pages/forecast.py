@@ -6,12 +6,14 @@ from dashboard import blocks, charts, columns, findings, queries
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
+top = st.container()
 measure = blocks.pick(
     words("forecast.what"), "forecast_measure", {m: words.value("measure", m) for m in queries.FORECASTS}
 )
 unit = {"refund_amount": view.currency, "kg_co2e": "kg CO2e"}.get(measure, "units")
 whole = queries.forecast(asked, measure, "")
-blocks.heading(view, findings.forecast(words, whole, measure, unit), "forecast", ("returned_units",))
+with top:
+    blocks.heading(view, findings.forecast(words, whole, measure, unit), "forecast", ("returned_units",))
 if whole.empty:
     blocks.greyed(view, "returned_units")
 else:

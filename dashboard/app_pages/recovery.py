@@ -6,6 +6,7 @@ from dashboard import blocks, charts, columns, findings, queries
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
+top = st.container()
 price = float(
     blocks.pick(
         words("recovery.price"),
@@ -14,7 +15,8 @@ price = float(
     )
 )
 plan = queries.plan(asked, price)
-blocks.heading(view, findings.regret(words, plan, view.currency), "recovery", ("recovery_rate",))
+with top:
+    blocks.heading(view, findings.regret(words, plan, view.currency), "recovery", ("recovery_rate",))
 blocks.tiles(view, "recovery_rate", "resold_as_new_share", "pending_inspection_units", "value_in_flow")
 if plan.items.empty:
     blocks.greyed(view, "resold_as_new_share")

@@ -6,9 +6,11 @@ from dashboard import blocks, charts, columns, findings, queries
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
+top = st.container()
 tried = blocks.scenario(view)
 outcome = queries.simulated(asked, tried)
-blocks.heading(view, findings.scenario(words, outcome, view.currency), "whatif", ("margin_erosion",))
+with top:
+    blocks.heading(view, findings.scenario(words, outcome, view.currency), "whatif", ("margin_erosion",))
 shown = blocks.outcomes(words, outcome, view.currency)
 blocks.section(words("whatif.outcome_of"), words, note=words("whatif.note"))
 blocks.table(

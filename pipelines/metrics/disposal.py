@@ -38,7 +38,8 @@ class Plan:
     """The best assignment of a span's inspected goods: one row an item, one row a route, and what was done beside it.
 
     `regret` is the value of the best less that of what was done (reporting currency), `regret_kg_co2e` the treatment emissions of what was
-    done less those of the best, `avoided_kg_co2e` what the best would displace more of new goods. Lots of several units are one item.
+    done less those of the best, `avoided_kg_co2e` what the best would displace more of new goods. Lots of several units are one item. Goods
+    that went back to suppliers, and those whose grade forbids what was done, are left out.
     """
 
     items: pd.DataFrame
@@ -100,9 +101,12 @@ def dispose(
         .where(*filters(LOTS, question, LOTS.time(question)), lots.c.inspected_at.is_not(None), lots.c.disposition.is_not(None), lots.c.net_amount.is_not(None))
         .order_by(lots.c.inspected_at, lots.c.return_line_id, lots.c.lot_no)
     )  # fmt: skip
-    items = build.fetch(query)
+    found = build.fetch(query)
     price = parameter("carbon_price") if carbon_price is None else carbon_price
-    worth, kg = _values(items, recovery_rates(build), price)
+    worth, kg = _values(found, recovery_rates(build), price)
+    done = _done(found, worth)
+    judged = done >= 0
+    items, worth, kg, done = found[judged].reset_index(drop=True), worth[judged], kg[judged], done[judged]
     days = max(items["inspected_at"].dt.normalize().nunique(), 1) if len(items) else 1
     limits = {
         "nearest_store": parameter("store_capacity"),
@@ -111,9 +115,8 @@ def dispose(
     }
     if len(items) and not items["place_id"].fillna("").str.contains("store").any():
         limits["nearest_store"] = 0.0
-    room = np.array([limits[r] * days if r in limits else np.inf for r in ROUTES])
+    room = np.array([np.floor(limits[r] * days) if r in limits else np.inf for r in ROUTES])
     best = model.assign(worth, room) if len(items) else np.zeros(0, dtype=np.int64)
-    done = _done(items, worth)
     served = model.greedy(worth, room) if len(items) else best
     return _plan(items, worth, kg, best, done, served, {r: float(x) for r, x in zip(ROUTES, room, strict=True) if np.isfinite(x)})  # fmt: skip
 
@@ -160,7 +163,7 @@ def _values(
 
 
 def _done(items: pd.DataFrame, worth: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Give the route of what was done: repaired goods were refurbished, those sent back to suppliers are left out of regret (-1)."""
+    """Give the route of what was done: repaired goods were refurbished; -1 for those sent back to suppliers and those whose grade forbids it."""
     names = {r: i for i, r in enumerate(ROUTES)} | {"repaired": ROUTES.index("refurbished")}
     found = items["disposition"].map(names).fillna(-1).to_numpy(int)
     return (
@@ -174,21 +177,20 @@ def _plan(
     items: pd.DataFrame, worth: Any, kg: Any, best: Any, done: Any, served: Any, limits: dict[str, float]
 ) -> Plan:
     at = np.arange(len(items))
-    judged = done >= 0
     made = np.nan_to_num(items["kg_co2e_new"].to_numpy(float))
-    central = parameter("displacement", "central")
-    lives_on = np.array([r in SECOND_LIFE for r in ROUTES])
+    lives_on = np.array([float(r in SECOND_LIFE) for r in ROUTES])
     table = items.assign(
-        route=[ROUTES[b] for b in best], route_done=items["disposition"], value=worth[at, best], value_done=np.where(judged, worth[at, np.maximum(done, 0)], np.nan)
-    )  # fmt: skip
+        route=[ROUTES[b] for b in best],
+        route_done=items["disposition"],
+        value=worth[at, best],
+        value_done=worth[at, done],
+    )
     table["regret"] = table["value"] - table["value_done"]
     rows = [
-        (r, int((best[judged] == i).sum()), int((done == i).sum()), float(worth[at, best][judged & (best == i)].sum()), float(worth[at[done == i], i].sum()), limits.get(r, np.inf))
-        for i, r in enumerate(ROUTES)
+        (r, int((best == i).sum()), int((done == i).sum()), float(worth[best == i, i].sum()), float(worth[done == i, i].sum()), limits.get(r, np.inf)) for i, r in enumerate(ROUTES)
     ]  # fmt: skip
     routes = pd.DataFrame(rows, columns=["route", "best", "done", "value_best", "value_done", "capacity"])
-    j = at[judged]
     return Plan(
-        table, routes, float(worth[j, best[j]].sum()), float(worth[j, done[j]].sum()), float(worth[j, served[j]].sum()), float(kg[j, done[j]].sum() - kg[j, best[j]].sum()),
-        float(central * (made[j] * (lives_on[best[j]].astype(float) - lives_on[done[j]])).sum()), limits,
+        table, routes, float(worth[at, best].sum()), float(worth[at, done].sum()), float(worth[at, served].sum()), float((kg[at, done] - kg[at, best]).sum()),
+        float(parameter("displacement", "central") * (made * (lives_on[best] - lives_on[done])).sum()), limits,
     )  # fmt: skip

@@ -106,19 +106,12 @@ def simulate(
     drawn = _outcome(cells, tried, _parameters(_DRAWS), history.attrs)
     rows = []
     for name in OUTCOMES:
-        gap = drawn[name] - before[name][0]
-        low, high = np.quantile(gap, [(1 - level) / 2, (1 + level) / 2])
-        value = float(middle[name][0])
-        rows.append(
-            (
-                name,
-                float(before[name][0]),
-                value,
-                value - float(before[name][0]),
-                min(float(low), value - float(before[name][0])),
-                max(float(high), value - float(before[name][0])),
-            )
-        )
+        was, value = float(before[name][0]), float(middle[name][0])
+        low = high = value - was
+        if tried.assumes:
+            ends = np.quantile(drawn[name] - was, [(1 - level) / 2, (1 + level) / 2])
+            low, high = min(float(ends[0]), low), max(float(ends[1]), high)
+        rows.append((name, was, value, value - was, low, high))
     return pd.DataFrame(rows, columns=["outcome", "history", "value", "difference", "low", "high"])
 
 
@@ -216,7 +209,7 @@ def _cells(history: pd.DataFrame, tried: Scenario, build: Build) -> pd.DataFrame
     h = history.copy(deep=False)
     refunded = h["refunded_at"]
     if tried.inspection is not None:
-        later = _desk(h, tried.inspection) - _desk(h, 1.0)
+        later = np.nan_to_num(_desk(h, tried.inspection) - _desk(h, 1.0))
         refunded = refunded + pd.to_timedelta(later, unit="D")
     if tried.refund_trigger in ("carrier_scan", "received"):
         start = h[f"{tried.refund_trigger}_at"]

@@ -1,0 +1,105 @@
+"""Forecasts: arithmetic on shops without noise, intervals that widen, what the pipeline feeds, the back-test."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from models.forecast import HORIZON, LEAST_WEEKS, curve, forecast, naive, triangle, weekly
+from pipelines import metrics
+from pipelines.errors import UnknownDimension
+from pipelines.warehouse.engine import Build
+
+
+def steady(weeks: int, back: float = 3.0, delay: int = 14) -> tuple[np.ndarray, np.ndarray]:
+    """Ten units a day, of which so many come back after so many days."""
+    days = 7 * weeks
+    returned = np.zeros((days, 40))
+    returned[: days - delay, delay] = back
+    return np.full(days, 10.0), returned
+
+
+def test_weeks_end_at_the_last_day_known() -> None:
+    assert weekly(np.arange(9)).tolist() == [sum(range(2, 9))]
+    orders, back = triangle(*steady(10))
+    assert orders.tolist() == [70.0] * 10
+    assert back[0].tolist() == [0, 0, 21, *[0] * 8]
+    assert back.sum() == (10 - 2) * 21
+
+
+def test_a_steady_shop_goes_on() -> None:
+    """The same every week: what is pending and what future orders bring meet without a seam."""
+    found = forecast(*steady(120))
+    assert found is not None
+    assert found.mean == pytest.approx([21.0] * HORIZON)
+    assert (found.low <= found.mean).all()
+    assert (found.mean <= found.high).all()
+
+
+def test_the_first_weeks_rest_on_orders_that_are_placed() -> None:
+    """Orders that stop now still send back what they owe, and nothing after; the curve is known."""
+    orders, returned = steady(120)
+    assert curve(*triangle(orders, returned))[:4].tolist() == [0, 0, 1, 1]
+    doubled = orders.copy()
+    doubled[-14:] = 20.0
+    before, after = forecast(orders, returned), forecast(doubled, returned)
+    assert before is not None
+    assert after is not None
+    assert after.mean[:2] == pytest.approx(2 * before.mean[:2])
+
+
+def test_noise_widens_the_interval() -> None:
+    rng = np.random.default_rng(1)
+    calm, wild = (forecast(*_noisy(rng, noise)) for noise in (0.02, 0.3))
+    assert calm is not None
+    assert wild is not None
+    assert (wild.high - wild.low)[6:].mean() > 2 * (calm.high - calm.low)[6:].mean()
+
+
+def _noisy(rng: np.random.Generator, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    days = 7 * 150
+    orders = rng.poisson(300 * np.exp(np.repeat(rng.normal(0, noise, 150), 7))).astype(float)
+    returned = np.zeros((days, 40))
+    returned[: days - 14, 14] = rng.binomial(orders.astype(int), 0.3)[: days - 14]
+    return orders, returned
+
+
+def test_too_short_a_history_says_nothing() -> None:
+    assert forecast(*steady(LEAST_WEEKS - 1)) is None
+    assert forecast(np.full(400, 10.0), np.zeros((400, 40))) is None
+
+
+def test_naive_forecasts() -> None:
+    year = np.arange(60.0)
+    found = naive(year, 3)
+    assert found["seasonal"].tolist() == [8, 9, 10]
+    assert found["last_weeks"].tolist() == [57.5] * 3
+    assert naive(np.arange(10.0), 2)["seasonal"].tolist() == [7.5, 7.5]
+
+
+def test_the_shop_is_forecast_by_group_and_tested(sample_build: Build) -> None:
+    """Groups of one cut have the weeks of the whole; what is shown beat a year ago; refunds are units times what one costs."""
+    whole = metrics.forecast(sample_build)
+    assert len(whole) == HORIZON
+    assert (whole["week"].diff().dropna() == timedelta(7)).all()
+    assert whole["week"].iloc[0] > date(2026, 1, 1)
+    by = metrics.forecast(sample_build, by="category")
+    assert by.groupby("group").size().eq(HORIZON).all()
+    assert by["value"].sum() == pytest.approx(whole["value"].sum(), rel=0.35)
+    tested = metrics.backtested(sample_build)
+    ratio = tested["error"].sum() / tested["naive_error"].sum()
+    assert whole["error_ratio"].iloc[0] == pytest.approx(ratio)
+    assert whole["is_shown"].all() == (ratio < 1)
+    assert tested["inside"].mean() > 0.6
+    money = metrics.forecast(sample_build, "refund_amount")
+    assert (money["value"] > 10 * whole["value"] * 0.5).all()
+    past = metrics.recent(sample_build)
+    assert past["week"].iloc[-1] + timedelta(7) == whole["week"].iloc[0]
+
+
+def test_what_is_no_forecast(sample_build: Build, tiny_build: Build) -> None:
+    with pytest.raises(UnknownDimension, match="There is no forecast of 'magic'"):
+        metrics.forecast(sample_build, "magic")
+    with pytest.raises(UnknownDimension, match="cannot be cut by 'size'"):
+        metrics.forecast(sample_build, by="size")
+    assert metrics.forecast(tiny_build).empty
