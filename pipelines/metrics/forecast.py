@@ -16,7 +16,7 @@ from models import forecast as model
 from pipelines.errors import UnknownDimension
 from pipelines.metrics.answer import is_known
 from pipelines.metrics.base import EVERYTHING, Scope
-from pipelines.metrics.bases import lot_carbon, lots, orders
+from pipelines.metrics.bases import CREDITS, bought, credited, lot_carbon, lots, matches, orders
 from pipelines.warehouse.engine import Build, double
 
 Where = Mapping[str, Sequence[Any]] | None
@@ -164,6 +164,9 @@ def _series(
     cut = lots.c[by] if by else literal_column("''")
     conditions = [lots.c.is_headline, lots.c.ordered_on.is_not(None), day.is_not(None), day <= last, *(lots.c[n].in_(list(v)) for n, v in of_lots.items())]  # fmt: skip
     events = build.fetch(select(cut.label("group"), lots.c.ordered_on, day.label("event_on"), func.sum(lots.c.units).label("units")).where(*conditions).group_by(cut, lots.c.ordered_on, day))  # fmt: skip
+    if measure in ("returned_units", "kg_co2e") and by != "place_id":
+        bound = build.fetch(_bound(by, of_orders, last))
+        events = pd.concat([events, bound], ignore_index=True) if len(bound) else events
     at = orders.c[by] if by and by != "place_id" else literal_column("''")
     sold = build.fetch(select(at.label("group"), orders.c.ordered_on, func.sum(orders.c.units_sold).label("units")).where(orders.c.ordered_on <= last, *(orders.c[n].in_(list(v)) for n, v in of_orders.items())).group_by(at, orders.c.ordered_on))  # fmt: skip
     if events.empty or sold.empty:
@@ -187,6 +190,16 @@ def _series(
                 )
             )
     return found
+
+
+def _bound(by: str | None, where: dict[str, Any], last: date) -> Any:
+    """Select credits that a rule bound to a purchase, where sources keep no returns: they come back of the purchase's day."""
+    cut = bought.c[by] if by else literal_column("''")
+    return (
+        select(cut.label("group"), matches.c.ordered_on, credited.c.confirmed_on.label("event_on"), func.sum(matches.c.units).label("units"))
+        .select_from(CREDITS.table).where(matches.c.is_cancellation.is_(False), credited.c.confirmed_on.is_not(None), credited.c.confirmed_on <= last, *(bought.c[n].in_(list(v)) for n, v in where.items()))
+        .group_by(cut, matches.c.ordered_on, credited.c.confirmed_on)
+    )  # fmt: skip
 
 
 def _each(build: Build, measure: str, by: str | None, where: dict[str, Any], last: date) -> dict[str, float]:
