@@ -711,6 +711,18 @@ def forecasts(words: Words, found: pd.DataFrame, cut: str) -> pd.DataFrame:
     )
 
 
+def claims(words: Words, found: pd.DataFrame) -> pd.DataFrame:
+    """Say in the reader's words where a claim stands."""
+    return found.assign(status=[words.value("claim_status", s) for s in found["status"]])
+
+
+def markdowns(words: Words, curve: pd.DataFrame) -> pd.DataFrame:
+    """Name what goods lose a week, measured or assumed."""
+    names = [words("filter.every") if pd.isna(c) else words.value("category", c) for c in curve["category"]]
+    rests = [words.value("status", "measured" if m else "assumed") for m in curve["is_measured"]]
+    return curve.assign(category=names, season=curve["season"].fillna(""), rests=rests)
+
+
 def regrets(words: Words, items: pd.DataFrame) -> pd.DataFrame:
     """List the items that lost most by the route they took."""
     worst = items[items["regret"] > 0.005].nlargest(SHOWN_ROWS, "regret")

@@ -234,6 +234,16 @@ def beside(
     return figure
 
 
+def bounds(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:
+    """Draw what each parameter changes between its bounds, widest on top. Columns: parameter, low, high (changes of the cost)."""
+    shown = frame.iloc[::-1]
+    labels = _wrapped([words.value("cost_parameter", p) for p in shown["parameter"]], 26)
+    figure = _figure(70 + 34 * len(shown), words, **_axis(words, currency, words("margin.cost_change")))
+    hover = [f"{label.replace('<br>', ' ')}: {words.money(low, currency)} – {words.money(high, currency)}" for label, low, high in zip(labels, shown["low"], shown["high"], strict=True)]  # fmt: skip
+    figure.add_bar(y=labels, x=shown["high"] - shown["low"], base=shown["low"], orientation="h", marker_color=MAIN, hovertext=hover, hoverinfo="text")  # fmt: skip
+    return figure
+
+
 def swings(frame: pd.DataFrame, words: Words) -> go.Figure:
     """Draw what each source of doubt alone would do to a total, widest on top. Columns: source, low, high (kg CO2e), share."""
     shown = frame.iloc[::-1]

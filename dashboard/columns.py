@@ -405,6 +405,16 @@ def regrets(words: Words, currency: str) -> Columns:
     )  # fmt: skip
 
 
+def claims(words: Words, currency: str) -> Columns:
+    """Show lost parcels to claim."""
+    return _of(words, "margin", parcel_id=("parcel", text), carrier=("carrier", text), status=("claim_status", text), amount=("worth", lambda label: number(f"{label} ({words.unit(currency)})", 2)), lost_at=("lost", day), deadline_on=("deadline", day), days_left=("left", number), paid=("paid", lambda label: number(label, 2)))  # fmt: skip
+
+
+def markdowns(words: Words) -> Columns:
+    """Show what goods lose a week."""
+    return _of(words, "margin", category=("category", text), season=("season", text), n=("n", number), rate=("a_week", percent), low=("low", percent), high=("high", percent), rests=("basis", text))  # fmt: skip
+
+
 def rates(words: Words) -> Columns:
     """Show what dispositions fetch of the net price."""
     return _of(words, "recovery", name=("fate", text), category=("category", text), n=("sold", number), rate=("fetched", percent), low=("low", percent), high=("high", percent))  # fmt: skip

@@ -452,6 +452,50 @@ def forecast(words: Words, whole: pd.DataFrame, measure: str, unit: str) -> str:
     )
 
 
+def assumption(words: Words, swings: pd.DataFrame, currency: str) -> str:
+    """Name the assumption that moves the cost of returns most."""
+    if swings.empty:
+        return words("margin.tab_rests")
+    first = swings.iloc[0]
+    return words("finding.assumption", name=words.value("cost_parameter", first["parameter"]), low=words.money(first["low"], currency), high=words.money(first["high"], currency))  # fmt: skip
+
+
+def claims(words: Words, found: Number) -> str:
+    """Say what is worth claiming from carriers."""
+    return number(
+        words, "finding.claims", "finding.claims_unknown", found, amount=words.quantity(found.value, found.unit)
+    )
+
+
+def lost_sales(words: Words, missed: pd.DataFrame, currency: str) -> str:
+    """Say what margin was missed while goods were away."""
+    if missed.empty:
+        return words("margin.missed")
+    value, low, high = (words.money(missed[c].sum(), currency) for c in ("value", "low", "high"))
+    return words("finding.lost_sales", value=value, low=low, high=high)
+
+
+def repeat(words: Words, again: pd.DataFrame) -> str:
+    """Say how many ordered again after a promise that was broken, beside one that was kept."""
+    known = again[again["is_enough"].astype(bool)].set_index("group")["rate"] if len(again) else pd.Series(dtype=float)
+    if not {"kept", "broken"} <= set(known.index):
+        return words("finding.repeat_unknown")
+    return words("finding.repeat", broken=words.percent(known["broken"], 0), kept=words.percent(known["kept"], 0))
+
+
+def markdown(words: Words, curve: pd.DataFrame) -> str:
+    """Say what goods lose a week."""
+    if curve.empty:
+        return words("margin.markdown")
+    first = curve.iloc[0]
+    return words(
+        "finding.markdown",
+        rate=words.percent(first["rate"]),
+        low=words.percent(first["low"]),
+        high=words.percent(first["high"]),
+    )
+
+
 def regret(words: Words, plan: Any, currency: str) -> str:
     """Say what better routes would have brought."""
     if plan.items.empty:

@@ -771,6 +771,36 @@ def plan(asked: Asked, carbon_price: float) -> metrics.Plan:
 
 
 @lru_cache(maxsize=ENTRIES)
+def cost_tornado(asked: Asked) -> pd.DataFrame:
+    """Say what each assumed parameter does to the cost of returns."""
+    return metrics.cost_tornado(_open(asked.source), **_question(asked, "return_cost")).head(10)
+
+
+@lru_cache(maxsize=ENTRIES)
+def claims(asked: Asked) -> pd.DataFrame:
+    """List lost parcels to claim."""
+    return metrics.claims(_open(asked.source), **_question(asked, "claims_open_amount"))
+
+
+@lru_cache(maxsize=ENTRIES)
+def lost_sales(asked: Asked) -> pd.DataFrame:
+    """Estimate the margin missed while goods were away."""
+    return metrics.lost_sales(_open(asked.source), where=_of_orders(asked), since=asked.since, until=asked.until)
+
+
+@lru_cache(maxsize=ENTRIES)
+def repeat_rates(source: Source) -> pd.DataFrame:
+    """Say how many customers ordered again, by what became of their order."""
+    return metrics.repeat_rates(_open(source))
+
+
+@lru_cache(maxsize=ENTRIES)
+def markdown_curve(source: Source) -> pd.DataFrame:
+    """Estimate what goods lose a week."""
+    return metrics.markdown_curve(_open(source))
+
+
+@lru_cache(maxsize=ENTRIES)
 def recovery_rates(source: Source) -> pd.DataFrame:
     """List what dispositions fetch, measured."""
     return metrics.recovery_rates(_open(source))

@@ -1148,6 +1148,23 @@ def forecast(
     _print(_records(shown.drop(columns=["is_shown"])), output, title)
 
 
+@app.command(epilog=_example("backhaul claims --format csv"))
+def claims(
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help="dimension=value[,value]; may be repeated.")
+    ] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """List parcels that carriers lost: what to claim, until when, what is filed and what was paid."""
+    from pipelines import metrics
+
+    with _open(warehouse) as build:
+        found = metrics.claims(build, where=_pairs(where))
+    worth = found.loc[found["status"] == "eligible", "amount"].sum()
+    _print(_records(found), output, f"{worth:,.2f} can be claimed")
+
+
 @app.command(epilog=_example("backhaul dispose --from 2025-01-01 --carbon-price 100 --capacity refurbished=40"))
 def dispose(
     since: Annotated[str | None, typer.Option("--from", help="First day of the order, 2025-01-01.")] = None,

@@ -392,6 +392,7 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
         shape.shape_order_lines(connection, found)
         shape.shape_return_lines(connection, found)
         shape.shape_legs(connection, found)
+        shape.shape_carrier_money(connection, found)
         shape.shape_refunds(connection, found)
         shape.shape_recoveries(connection, found)
     else:

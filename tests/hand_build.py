@@ -28,7 +28,7 @@ T = datetime(2026, 1, 31, 12)
 STYLES = {"alba": ("dress", "Robe Alba"), "gala": ("dress", "Robe Gala"), "runner": ("shoes", "Runner")}
 FACTS = (
     "order", "product", "unit_cost", "vat", "outbound_cost", "return", "reason", "policy", "leg", "leg_cost", "mass", "refund", "refund_line",
-    "recovery", "disposition", "inspection", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
+    "recovery", "carrier_invoice", "disposition", "inspection", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
     "stage_received", "stage_inspected", "stage_refunded", "stage_restocked", "touch", "decline",
 )  # fmt: skip
 
@@ -297,6 +297,10 @@ TABLES: dict[str, list[dict[str, Any]]] = {
     "fact_refund": REFUNDS,
     "fact_refund_line": REFUND_LINES,
     "fact_recovery": RECOVERIES,
+    "fact_carrier_invoice": [
+        {"invoice_line_id": "shop:I1-1", "invoice_id": "shop:I1", "invoiced_at": at("2025-12-31 00"), "invoiced_on": at("2025-12-31 00").date(), "carrier": "Relais", "parcel_key": None, "leg_key": leg, "kind": "freight",
+         "amount": amount, "currency": "EUR", "fx_rate": 1.0, "source": "shop"} for leg, amount in ((1, 4), (None, 7))
+    ],
     "dim_place": PLACES,
     "dim_product": [
         {"product_key": i, "product_id": o["product_id"], "is_current": True, "valid_from": at("2025-01-01 00"), "style_id": o["style_id"], "name": STYLES[o["style_id"].split(":")[1]][1], "category": o["category"]}

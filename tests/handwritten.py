@@ -368,6 +368,11 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "measured_cost_share": (
         ("component",), 'SELECT component, sum(abs(amount)) FILTER (status = \'measured\') AS measured, sum(abs(amount)) AS "all" FROM estimate_return_cost GROUP BY 1'
     ),
+    "claims_open_amount": (
+        ("carrier",), """SELECT carrier, sum(cost_amount::DOUBLE * fx_rate) AS open FROM fact_return_line WHERE lost_at IS NOT NULL AND received_at IS NULL
+            AND (parcel_key IS NULL OR parcel_key NOT IN (SELECT parcel_key FROM fact_carrier_claim)) GROUP BY 1"""
+    ),
+    "invoice_unmatched_amount": (("carrier",), "SELECT carrier, sum(amount::DOUBLE * fx_rate) AS unmatched FROM fact_carrier_invoice WHERE leg_key IS NULL GROUP BY 1"),
     # -- carbon and what becomes of goods
     "kg_co2e": (("role", "mode"), f"SELECT role, mode, {_CELL}, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY ALL"),
     "kg_co2e_per_100_sold": (

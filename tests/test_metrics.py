@@ -100,6 +100,8 @@ BY_HAND: dict[str, float] = {
     "refund_accuracy": 1 / 2,
     "value_in_flow": 20,  # d; a b restocked, c disposed, e and f stopped, credits were never asked for
     "measured_cost_share": (4 + 3 + 4 + 6 + 30 + 5) / (9 + 14 + 43 + 3),
+    "claims_open_amount": 0,
+    "invoice_unmatched_amount": 7,
     "kg_co2e": 3,  # .5 + .1 + 2 + .4
     "kg_co2e_per_100_sold": 300 / 9,
     "kg_co2e_per_return": 3 / 8,

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import blocks, charts, findings, queries
+from dashboard import blocks, charts, columns, findings, queries
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
@@ -11,7 +11,7 @@ title = findings.with_change(words, findings.margin(words, share, cost), queries
 blocks.heading(view, title, "margin", ("margin_erosion", "return_cost"))
 blocks.tiles(view, "margin_erosion", "return_cost_per_unit", "measured_cost_share", "recovery_rate")
 
-shown = blocks.choose(words, "margin", "steps", "goods", "ways")
+shown = blocks.choose(words, "margin", "steps", "goods", "ways", "rests", "claims", "apart")
 if shown == "steps":
     steps = queries.waterfall(asked)
     title = findings.left(words, steps)
@@ -42,8 +42,68 @@ elif shown == "goods":
             "erosion",
             queries.Behind("margin_erosion", ("category", "outcome"), parts),
         )
+elif shown == "rests":
+    swings = queries.cost_tornado(asked)
+    title = findings.assumption(words, swings, view.currency)
+    blocks.section(title, words, "return_cost", words("margin.rests_note"))
+    if swings.empty:
+        blocks.greyed(view, "return_cost")
+    else:
+        blocks.chart(
+            charts.bounds(swings, words, view.currency),
+            title,
+            "cost_tornado",
+            queries.Behind("return_cost", seen=swings),
+        )
+elif shown == "claims":
+    claims = queries.claims(asked)
+    title = findings.claims(words, queries.number(asked, "claims_open_amount"))
+    blocks.section(title, words, "claims_open_amount", words("margin.claims_note"))
+    if not claims.empty:
+        blocks.table(
+            words,
+            blocks.claims(words, claims),
+            words("margin.tab_claims"),
+            columns.claims(words, view.currency),
+            rows=12,
+            behind=queries.Behind("claims_open_amount", seen=claims),
+        )
+    blocks.tiles(view, "claims_open_amount", "invoice_unmatched_amount")
+elif shown == "apart":
+    missed = queries.lost_sales(asked)
+    blocks.section(findings.lost_sales(words, missed, view.currency), words, note=words("margin.lost_note"))
+    if not missed.empty:
+        blocks.chart(
+            charts.ranked(
+                missed.rename(columns={"category": "label"}), words, view.currency, words("margin.missed"), "category"
+            ),
+            words("margin.missed"),
+            "lost_sales",
+            queries.Behind("returned_units", seen=missed),
+        )
+    again = queries.repeat_rates(asked.source)
+    blocks.section(findings.repeat(words, again), words, note=words("margin.repeat_note"))
+    if not again.empty:
+        shown_rates = again.rename(columns={"group": "label", "rate": "value"})
+        blocks.chart(
+            charts.ranked(shown_rates, words, "share", words("margin.repeat"), "repeat"),
+            words("margin.repeat"),
+            "repeat",
+            queries.Behind("promise_kept", seen=again, is_dated=False),
+        )
+    curve = queries.markdown_curve(asked.source)
+    blocks.section(findings.markdown(words, curve), words, note=words("margin.markdown_note"))
+    if not curve.empty:
+        blocks.table(
+            words,
+            blocks.markdowns(words, curve),
+            words("margin.markdown"),
+            columns.markdowns(words),
+            rows=10,
+            behind=queries.Behind("recovery_rate", seen=curve, is_dated=False),
+        )
 else:
-    for kind in ("carrier", "method"):
+    for kind in ("carrier", "method", "country"):
         costs = queries.by(asked, "return_cost", kind)
         blocks.section(words(f"margin.by_{kind}"), words, "return_cost")
         if costs.empty:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     cast,
     column,
     extract,
+    false,
     func,
     insert,
     literal,
@@ -37,7 +38,7 @@ from models import carbon, cost, distance
 from pipelines.factors import Ledger, ledger, number, parameter, parameters
 from pipelines.settings import Settings
 from pipelines.warehouse.build import rows_sql
-from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.schema import HANDLING, STAR
 
 Expression = ColumnElement[Any]
 Connection = duckdb.DuckDBPyConnection
@@ -155,7 +156,8 @@ def legs(connection: Connection, settings: Settings, where_leg: str) -> None:
     """Fill estimate_leg_carbon and estimate_leg_cost for the legs matching `where_leg`, a predicate on fact_return_leg."""
     leg_carbon(connection, ledger(settings), where_leg)
     leg = _wanted(connection, "fact_return_leg", where_leg)
-    _fill(connection, "estimate_leg_cost", _leg_cost(leg, _euro_rate(connection)))
+    has_cards = bool(connection.execute("SELECT count(*) FROM dim_rate_card").fetchall()[0][0])
+    _fill(connection, "estimate_leg_cost", _leg_cost(leg, _euro_rate(connection), has_cards=has_cards))
 
 
 def leg_carbon(connection: Connection, known: Ledger, where_leg: str) -> None:
@@ -397,8 +399,8 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
     )  # fmt: skip
 
 
-def _leg_cost(leg: Any, euro: Expression) -> Select[Any]:
-    """Cost of every leg: its invoice; else nothing where the retailer does not pay it as a leg; else the usual rate."""
+def _leg_cost(leg: Any, euro: Expression, *, has_cards: bool) -> Select[Any]:
+    """Cost of every leg: its invoice; else its part of the parcel's carrier invoice; else nothing where the retailer does not pay it as a leg; else of the rate card; else the usual rate."""
     start, end = t["dim_place"].alias("start"), t["dim_place"].alias("finish")
     methods = [name for parameter_name, name in parameters() if parameter_name == "freight_first_mile"]
     first_mile = case(
@@ -418,16 +420,61 @@ def _leg_cost(leg: Any, euro: Expression) -> Select[Any]:
     customer = leg.c.role.in_(("customer_trip", "packaging"))
     handling = or_(leg.c.role == "treatment", and_(leg.c.element_type == "hub", leg.c.carrier.is_(None)))
     invoiced = leg.c.cost_amount.is_not(None)
+    billed, priced = _billed(), _priced(leg) if has_cards else _unpriced()
+    by_carrier = leg.c.carrier.is_not(None) & ~customer
+    of_bill = and_(by_carrier, billed.c.parcel_key.is_not(None))
+    of_card = and_(by_carrier, priced.c.parcel_key.is_not(None))
     return (
         select(
             leg.c.leg_key,
-            case((invoiced, cost.leg_cost(_double(leg.c.cost_amount), leg.c.fx_rate)), (customer | handling, 0.0), else_=cost.leg_cost(_double(rate), euro)).label("amount"),
-            case((invoiced, "measured"), (customer | handling, "imputed"), else_="assumed").label("status"),
-            case((invoiced, "invoice"), (customer, "the customer pays"), (handling, "part of handling"), else_="usual rate").label("method"),
+            case(
+                (invoiced, cost.leg_cost(_double(leg.c.cost_amount), leg.c.fx_rate)), (of_bill, case((billed.c.leg_key == leg.c.leg_key, billed.c.amount), else_=0.0)), (customer | handling, 0.0),
+                (of_card, case((priced.c.leg_key == leg.c.leg_key, priced.c.amount), else_=0.0)), else_=cost.leg_cost(_double(rate), euro),
+            ).label("amount"),
+            case((or_(invoiced, of_bill), "measured"), (or_(customer | handling, of_card), "imputed"), else_="assumed").label("status"),
+            case((invoiced, "invoice"), (of_bill, "carrier invoice"), (customer, "the customer pays"), (handling, "part of handling"), (of_card, "rate card"), else_="usual rate").label("method"),
         )
         .select_from(leg)
         .outerjoin(start, start.c.place_key == leg.c.from_place_key)
         .outerjoin(end, end.c.place_key == leg.c.to_place_key)
+        .outerjoin(billed, billed.c.parcel_key == leg.c.parcel_key)
+        .outerjoin(priced, priced.c.parcel_key == leg.c.parcel_key)
+    )  # fmt: skip
+
+
+def _billed() -> FromClause:
+    """Sum the matched lines of carriers' invoices a parcel, duties left out: they are a component of their own. Lines of an element are laid where they are."""
+    line = t["fact_carrier_invoice"]
+    return (
+        select(line.c.parcel_key, line.c.leg_key, func.sum(_double(line.c.amount) * line.c.fx_rate).label("amount"))
+        .where(line.c.leg_key.is_not(None), line.c.parcel_key.is_not(None), line.c.kind != "duty").group_by(line.c.parcel_key, line.c.leg_key).subquery("billed")
+    )  # fmt: skip
+
+
+def _unpriced() -> FromClause:
+    """Give no price to any parcel."""
+    leg = t["fact_return_leg"]
+    return select(leg.c.parcel_key, leg.c.leg_key, _double(null()).label("amount")).where(false()).subquery("priced")
+
+
+def _priced(leg: Any) -> FromClause:
+    """Price parcels by the rate card of their first leg by a carrier: the zone, method and weight break that fit, the narrowest first."""
+    card, goods = t["dim_rate_card"], _goods(None)
+    first = (
+        select(leg.c.parcel_key, func.arg_min(leg.c.leg_key, leg.c.element_no).label("leg_key"), func.arg_min(leg.c.carrier, leg.c.element_no).label("carrier"), func.arg_min(leg.c.method, leg.c.element_no).label("method"),
+               func.arg_min(leg.c.country, leg.c.element_no).label("country"), func.min(leg.c.started_at).label("started_at"), func.max(leg.c.mass_kg).label("mass_kg"))
+        .where(leg.c.element_type == "transport", leg.c.carrier.is_not(None)).group_by(leg.c.parcel_key).subquery("first")
+    )  # fmt: skip
+    mass = func.coalesce(first.c.mass_kg, goods.c.goods_kg + parameter("packaging_mass"), parameter("parcel_mass"))
+    price = (_double(card.c.price) * (1 + func.coalesce(card.c.fuel_share, 0.0)) + _double(func.coalesce(card.c.surcharge, 0)))  # fmt: skip
+    fit = case((card.c.method.is_not(None), 2), else_=0) + case((card.c.country.is_not(None), 1), else_=0)
+    return (
+        select(first.c.parcel_key, first.c.leg_key, func.arg_max(price, fit).label("amount"))
+        .select_from(first.join(card, and_(
+            card.c.carrier == first.c.carrier, or_(card.c.method.is_(None), card.c.method == first.c.method), or_(card.c.country.is_(None), card.c.country == first.c.country),
+            card.c.valid_from <= first.c.started_at, or_(card.c.valid_to.is_(None), first.c.started_at < card.c.valid_to),
+        )).outerjoin(goods, goods.c.parcel_key == first.c.parcel_key))
+        .where(mass >= func.coalesce(card.c.weight_from_kg, 0.0), or_(card.c.weight_to_kg.is_(None), mass < card.c.weight_to_kg)).group_by(first.c.parcel_key, first.c.leg_key).subquery("priced")
     )  # fmt: skip
 
 
@@ -480,6 +527,18 @@ def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
     chain = (
         select(leg.c.parcel_key, *sums, func.max(parts.c.freight_rank).label("freight_rank"))
         .join(parts, parts.c.leg_key == leg.c.leg_key).where(of_lots(leg.c.parcel_key)).group_by(leg.c.parcel_key).subquery("chain")
+    )  # fmt: skip
+    line, filed = t["fact_carrier_invoice"], t["fact_carrier_claim"]
+    duty = (
+        select(line.c.parcel_key, func.sum(_double(line.c.amount) * line.c.fx_rate).label("amount")).where(line.c.kind == "duty", line.c.parcel_key.is_not(None)).group_by(line.c.parcel_key).subquery("duty")
+    )  # fmt: skip
+    claim = (
+        select(filed.c.parcel_key, func.sum(_double(filed.c.paid_amount) * filed.c.fx_rate).label("amount")).where(filed.c.paid_amount > 0).group_by(filed.c.parcel_key).subquery("claim")
+    )  # fmt: skip
+    hour = t["dim_handling_rate"]
+    minute_cost = _double(hour.c.minutes) * _double(hour.c.hourly_cost) / 60
+    site = (
+        select(hour.c.place_id, *(func.sum(case((hour.c.activity == n, minute_cost))).label(n) for n in HANDLING)).where(hour.c.valid_to.is_(None)).group_by(hour.c.place_id).subquery("site")
     )  # fmt: skip
     recovery = t["fact_recovery"]
     recovered = (
@@ -538,11 +597,15 @@ def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
             (_double(lot.c.net_amount) * lot.c.fx_rate).label("net"), (_double(lot.c.cost_amount) * lot.c.fx_rate).label("cost"), of_line(order.c.outbound_cost).label("outbound"),
             of_line(order.c.payment_fee).label("payment_fee"), of_recovery(recovered.c.amount).label("recovered"), of_recovery(recovered.c.treatment_cost).label("treatment_cost"),
             prices[0].c.price.label("price_then"), prices[1].c.price.label("price_now"), fee.label("fee"), weight.label("weight"), total.label("total_weight"),
-            chain.c.kg_co2e, chain.c.kg_co2e_measured, chain.c.unknown_legs, chain.c.freight, chain.c.freight_rank,
+            chain.c.kg_co2e, chain.c.kg_co2e_measured, chain.c.unknown_legs, chain.c.freight, chain.c.freight_rank, duty.c.amount.label("duty"), claim.c.amount.label("claim"),
+            *(site.c[n].label(f"rate_{n}") for n in HANDLING),
         )
         .select_from(lot)
         .outerjoin(parcel, parcel.c.parcel_key == lot.c.parcel_key)
         .outerjoin(chain, chain.c.parcel_key == lot.c.parcel_key)
+        .outerjoin(duty, duty.c.parcel_key == lot.c.parcel_key)
+        .outerjoin(claim, claim.c.parcel_key == lot.c.parcel_key)
+        .outerjoin(site, site.c.place_id == lot.c.place_id)
         .outerjoin(order, order.c.order_line_key == lot.c.order_line_key)
         .outerjoin(recovered, and_(recovered.c.return_line_key == lot.c.return_line_key, recovered.c.disposition == lot.c.disposition))
         .outerjoin(policy, policy.c.policy_key == lot.c.policy_key)
@@ -588,8 +651,18 @@ def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
     repacked = checked & c.disposition.in_(("as_new", "b_stock", "marked_down"))
     discarded = c.disposition.in_(("recycled", "destroyed"))
     treatment = case((discarded, 0.0), else_=func.coalesce(c.treatment_cost, 0.0))
+    has_site = or_(*(c[f"rate_{n}"].is_not(None) for n in HANDLING))
+
+    def at_site(*names: str, usual_rate: Expression) -> Expression:
+        """Add up the site's own rates where it has any, else the usual rate."""
+        own = sum((func.coalesce(c[f"rate_{n}"], 0.0) for n in names[1:]), func.coalesce(c[f"rate_{names[0]}"], 0.0))
+        return case((has_site, own), else_=usual_rate)
+
+    mended = c.disposition.in_(("repaired", "refurbished"))
     handling = cost.handling_cost(
-        c.units, case((came, usual("handling_receipt")), else_=0.0), case((checked, usual("handling_inspection")), else_=0.0), case((repacked, usual("handling_repacking")), else_=0.0), treatment
+        c.units, case((came, at_site("receipt", usual_rate=usual("handling_receipt"))), else_=0.0),
+        case((checked, at_site("inspection", "grading", usual_rate=usual("handling_inspection"))), else_=0.0) + case((and_(has_site, mended), func.coalesce(c.rate_reconditioning, 0.0)), else_=0.0),
+        case((repacked, at_site("repacking", "putaway", usual_rate=usual("handling_repacking"))), else_=0.0), treatment,
     )  # fmt: skip
     is_lost = c.lost_at.is_not(None) & c.received_at.is_(None)
     as_new = c.disposition == "as_new"
@@ -621,7 +694,9 @@ def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
         rows("outbound_shipping", c.outbound, "measured", "order line"),
         rows("payment_fee", c.payment_fee * parameter("payment_fee_lost"), "imputed", "fee kept by the processor", c.return_type != "exchange"),
         rows("return_freight", carbon.allocate(c.freight, c.weight, c.total_weight), _status(c.freight_rank), "legs of the parcel"),
-        rows("handling", handling, "assumed", "usual rates"),
+        rows("duties", carbon.allocate(c.duty, c.weight, c.total_weight), "measured", "carrier invoice"),
+        rows("handling", handling, case((has_site, "imputed"), else_="assumed"), case((has_site, "rates of the site"), else_="usual rates")),
+        rows("carrier_claim", -carbon.allocate(c.claim, c.weight, c.total_weight), "measured", "paid by the carrier"),
         rows("value_loss", loss, loss_status, loss_method),
         rows("disposal", func.coalesce(c.treatment_cost, c.units * usual("disposal")), case((disposal_known, "measured"), else_="assumed"),
              case((disposal_known, "treatment cost"), else_="usual rate"), discarded),

@@ -24,6 +24,7 @@ from pipelines.metrics.answer import (
 from pipelines.metrics.backtest import backtest
 from pipelines.metrics.base import EVERYTHING, PARTS, Metric, Scope, Text
 from pipelines.metrics.change import rate_change, reconciliation, same_window
+from pipelines.metrics.claims import claims
 from pipelines.metrics.customers import Concentration, customer_concentration
 from pipelines.metrics.disposal import Plan, dispose, recovery_rates
 from pipelines.metrics.emissions import (
@@ -50,6 +51,7 @@ from pipelines.metrics.lists import (
     worklist_at_risk,
 )
 from pipelines.metrics.offer import Offer, offers
+from pipelines.metrics.opportunity import cost_tornado, lost_sales, markdown_curve, repeat_rates
 from pipelines.metrics.product import (
     ProductProfile,
     product_costs,
@@ -84,8 +86,10 @@ __all__ = [
     "catalogue",
     "change_split",
     "check_values",
+    "claims",
     "compare",
     "control_chart",
+    "cost_tornado",
     "coverage",
     "customer_concentration",
     "dimension_values",
@@ -100,6 +104,8 @@ __all__ = [
     "lacking",
     "lanes",
     "levers",
+    "lost_sales",
+    "markdown_curve",
     "measure_names",
     "metric",
     "missing_factors",
@@ -115,11 +121,14 @@ __all__ = [
     "product_reasons",
     "promise_states",
     "rate_change",
-    "rate_since_launch", "read_scenario", "recent",
+    "rate_since_launch",
+    "read_scenario",
+    "recent",
     "reconciliation",
     "recovery_rates",
     "refunds_due",
     "related_products",
+    "repeat_rates",
     "rows",
     "rows_total",
     "same_window",

@@ -272,6 +272,16 @@ CREDIT_LINES = Base(
     (refund_lines.c.refund_line_id, refund_lines.c.refunded_on, refund_lines.c.amount, refund_lines.c.currency, refund_lines.c.restock_type),
 )  # fmt: skip
 
+invoices = t["fact_carrier_invoice"]
+INVOICES = Base(
+    "invoices", invoices, {"return": invoices.c.invoiced_on}, _named(invoices, "source", "carrier", "kind", "currency"), invoices.c.invoiced_at, {}, {},
+    (invoices.c.invoice_line_id, invoices.c.invoice_id, invoices.c.invoiced_on, invoices.c.carrier, invoices.c.parcel_id, invoices.c.kind, invoices.c.amount, invoices.c.currency),
+)  # fmt: skip
+_filed = t["fact_carrier_claim"]
+claimed = select(_filed.c.parcel_key, func.min(_filed.c.opened_at).label("filed_at"), func.max(_filed.c.decided_at).label("decided_at"), func.sum(double(_filed.c.paid_amount) * _filed.c.fx_rate).label("paid"), func.sum(double(_filed.c.amount) * _filed.c.fx_rate).label("claimed")).group_by(_filed.c.parcel_key).subquery("claimed")  # fmt: skip
+LOST = Base(
+    "lost", lots.outerjoin(claimed, claimed.c.parcel_key == lots.c.parcel_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {}, (*LOT_IDS, lots.c.parcel_id, lots.c.lost_at, lots.c.cost_amount), alone=None,
+)  # fmt: skip
 _RECOVERY_DAYS = {"order": recoveries.c.ordered_on, "return": recoveries.c.requested_on}
 RECOVERIES = Base(
     "recoveries", recoveries, _RECOVERY_DAYS, _named(recoveries, *_PRODUCT, "disposition", "outcome", "grade", "currency"), recoveries.c.recovered_at, {}, {},

@@ -20,6 +20,7 @@ from pipelines.factors import Ledger, parameter
 from pipelines.metrics.answer import Day, _of_build, ask
 from pipelines.metrics.base import EVERYTHING, Scope, filters
 from pipelines.metrics.bases import LOTS, lot_avoided, lots, recoveries
+from pipelines.metrics.opportunity import markdown_curve
 from pipelines.warehouse.engine import Build, double
 from pipelines.warehouse.schema import STAR
 
@@ -103,7 +104,7 @@ def dispose(
     )  # fmt: skip
     found = build.fetch(query)
     price = parameter("carbon_price") if carbon_price is None else carbon_price
-    worth, kg = _values(found, recovery_rates(build), price)
+    worth, kg = _values(found, recovery_rates(build), price, float(markdown_curve(build)["rate"].iloc[0]))
     done = _done(found, worth)
     judged = done >= 0
     items, worth, kg, done = found[judged].reset_index(drop=True), worth[judged], kg[judged], done[judged]
@@ -122,7 +123,7 @@ def dispose(
 
 
 def _values(
-    items: pd.DataFrame, rates: pd.DataFrame, carbon_price: float
+    items: pd.DataFrame, rates: pd.DataFrame, carbon_price: float, pace: float
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Give the expected net value and the treatment emissions (kg CO2e) of each item by route; -inf where it may not go."""
     n = len(items)
@@ -134,7 +135,7 @@ def _values(
     age = (
         (pd.to_datetime(items["inspected_at"]) - pd.to_datetime(items["ordered_on"])).dt.days.fillna(30).to_numpy(float)
     )
-    decay = parameter("markdown_week")
+    decay = pace
     repack = parameter("handling_repacking") * units
     worth, kg = np.full((n, len(ROUTES)), -np.inf), np.zeros((n, len(ROUTES)))
     ledger = Ledger()

@@ -421,7 +421,17 @@ def waterfall(
         {"step": "booked", "kind": "total", "amount": booked, "measured": booked},
         {"step": "margin_reversed", "kind": "step", "amount": undone, "measured": undone},
     ]
-    order = ("outbound_shipping", "payment_fee", "return_freight", "handling", "value_loss", "disposal", "fee_charged")
+    order = (
+        "outbound_shipping",
+        "payment_fee",
+        "return_freight",
+        "duties",
+        "handling",
+        "value_loss",
+        "disposal",
+        "fee_charged",
+        "carrier_claim",
+    )
     for component in sorted(
         costs["component"].dropna().unique(), key=lambda c: (order.index(c) if c in order else len(order), c)
     ):

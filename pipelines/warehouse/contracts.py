@@ -23,9 +23,9 @@ EARLIEST = (
 PREFIXED = {
     "order_line_id", "order_id", "product_id", "customer_id", "shop_id", "exchanged_from_line_id", "policy_id", "event_id",
     "return_line_id", "return_id", "parcel_id", "place_id", "element_id", "from_place_id", "to_place_id", "movement_id", "refund_id",
-    "refund_line_id", "recovery_id", "style_id",
+    "refund_line_id", "recovery_id", "style_id", "invoice_line_id", "invoice_id", "rate_id", "claim_id",
 }  # fmt: skip
-KEYED = PREFIXED - {"exchanged_from_line_id", "policy_id", "movement_id", "style_id"}
+KEYED = PREFIXED - {"exchanged_from_line_id", "policy_id", "movement_id", "style_id", "invoice_id", "rate_id"}
 
 
 def key_sql(expression: str) -> str:

@@ -45,6 +45,9 @@ EXCEPTIONS = ("final_sale", "hygiene")
 ELEMENT_TYPES = ("transport", "hub", "activity")
 ROLES = ("customer_trip", "packaging", "first_mile", "hub", "trunk", "treatment", "onward")
 MODES = ("foot", "bike", "car", "bus", "van", "truck", "rail", "sea", "air", "site")
+INVOICE_KINDS = ("freight", "fuel", "surcharge", "duty", "other")
+HANDLING = ("receipt", "inspection", "grading", "reconditioning", "repacking", "putaway")
+CLAIM_KINDS = ("lost", "damaged", "late")
 DISTANCE_TYPES = ("actual", "shortest_feasible", "great_circle")
 STAGES = (
     "requested", "approved", "label_issued", "handed_over", "carrier_scan", "received", "inspected", "refunded", "restocked",
@@ -229,6 +232,58 @@ product = _log(
     _col("launched_on", Date, "First day on sale"),
 )  # fmt: skip
 
+carrier_invoice = _log(
+    "carrier_invoice", "One line of a carrier's invoice.", ("invoice_line_id",), "invoiced_at",
+    _col("invoice_line_id", String, "Id of the line, unique in the source", required=True),
+    _col("invoice_id", String, "Invoice", required=True),
+    _col("invoiced_at", DateTime, "Date of the invoice (UTC)", required=True),
+    _col("carrier", String, "Carrier"),
+    _col("parcel_id", String, "Parcel the line is for"),
+    _col("element_id", String, "Element of the chain it is for, when the carrier says"),
+    _col("kind", String, "What is charged", default="freight", values=INVOICE_KINDS),
+    _col("amount", Money, "Amount, excluding VAT", required=True),
+    _col("vat_amount", Money, "VAT of the line, kept apart"),
+    _col("currency", String, "ISO 4217 currency", required=True),
+)  # fmt: skip
+
+rate_card = _log(
+    "rate_card", "One price of a carrier for a parcel's way back, by zone and weight break.", ("rate_id", "valid_from"), "valid_from",
+    _col("rate_id", String, "Id of the price, unique in the source", required=True),
+    _col("valid_from", DateTime, "When it began (UTC)", required=True),
+    _col("carrier", String, "Carrier", required=True),
+    _col("method", String, "Hand-over method it is for; empty for all", values=METHODS),
+    _col("country", String, "ISO country the parcel comes from: the zone; empty for all"),
+    _col("weight_from_kg", Double, "Lower end of the weight break (kg), included", default=0),
+    _col("weight_to_kg", Double, "Upper end (kg), not included; empty for no end"),
+    _col("price", Money, "Price of a parcel, excluding VAT", required=True),
+    _col("fuel_share", Double, "Fuel surcharge as a share of the price (0-1)", default=0),
+    _col("surcharge", Money, "Further surcharges of a parcel, excluding VAT", default=0),
+    _col("currency", String, "ISO 4217 currency", required=True),
+)  # fmt: skip
+
+handling_rate = _log(
+    "handling_rate", "What one activity on a unit takes and costs at a site.", ("place_id", "activity", "valid_from"), "valid_from",
+    _col("place_id", String, "Site", required=True),
+    _col("activity", String, "What is done", required=True, values=HANDLING),
+    _col("valid_from", DateTime, "When it began (UTC)", required=True),
+    _col("minutes", Double, "Minutes a unit", required=True),
+    _col("hourly_cost", Money, "Cost of an hour of work, excluding VAT", required=True),
+    _col("currency", String, "ISO 4217 currency", required=True),
+)  # fmt: skip
+
+carrier_claim = _log(
+    "carrier_claim", "One claim against a carrier.", ("claim_id",), "opened_at",
+    _col("claim_id", String, "Id of the claim, unique in the source", required=True),
+    _col("opened_at", DateTime, "When it was filed (UTC)", required=True),
+    _col("parcel_id", String, "Parcel", required=True),
+    _col("carrier", String, "Carrier"),
+    _col("kind", String, "What happened", default="lost", values=CLAIM_KINDS),
+    _col("amount", Money, "Claimed, excluding VAT", required=True),
+    _col("decided_at", DateTime, "When the carrier decided (UTC)"),
+    _col("paid_amount", Money, "Paid; 0 when refused, empty until decided"),
+    _col("currency", String, "ISO 4217 currency", required=True),
+)  # fmt: skip
+
 place = _log(
     "place", "One version of a place of the return network.", ("place_id", "valid_from"), "valid_from",
     _col("place_id", String, "Id of the place, unique in the source", required=True),
@@ -364,6 +419,17 @@ dim_carrier_calendar = _star(
     "dim_carrier_calendar", "One version of the days a carrier works in a country.",
     _c("carrier", String, "Carrier"), _c("country", String, "ISO country"), _c("valid_from", DateTime, "Version begins (UTC)"), _c("valid_to", DateTime, "Version ends (UTC), empty while current"),
     _c("weekdays", String, "Weekdays worked, 1 to 7"), _c("works_holidays", Boolean, "Public holidays are worked"), _c("closed_days", String, "Further days not worked"), _c("open_days", String, "Further days worked"),
+)  # fmt: skip
+dim_rate_card = _star(
+    "dim_rate_card", "One version of a carrier's price for a parcel's way back.",
+    _c("rate_id", String, "Price, source first"), _c("valid_from", DateTime, "Version begins (UTC)"), _c("valid_to", DateTime, "Version ends (UTC), empty while current"), _c("carrier", String, "Carrier"),
+    _c("method", String, "Hand-over method, empty for all"), _c("country", String, "ISO country it comes from, empty for all"), _c("weight_from_kg", Double, "Weight break begins (kg), included"), _c("weight_to_kg", Double, "Ends (kg), not included"),
+    _c("price", Money, "Of a parcel, excluding VAT"), _c("fuel_share", Double, "Fuel surcharge (0-1)"), _c("surcharge", Money, "Further surcharges"), _c("currency", String, "ISO 4217"),
+)  # fmt: skip
+dim_handling_rate = _star(
+    "dim_handling_rate", "One version of what an activity on a unit takes and costs at a site.",
+    _c("place_id", String, "Site, source first"), _c("activity", String, "receipt, inspection, grading, reconditioning, repacking or putaway"), _c("valid_from", DateTime, "Version begins (UTC)"), _c("valid_to", DateTime, "Version ends (UTC), empty while current"),
+    _c("minutes", Double, "A unit"), _c("hourly_cost", Money, "Of an hour"), _c("currency", String, "ISO 4217"),
 )  # fmt: skip
 dim_reason = _star(
     "dim_reason", "One normalised return reason.",
@@ -510,6 +576,17 @@ fact_recovery = _star(
     _c("currency", String, "ISO 4217"), _c(*_FX), _c("derogation_reason", String, "Why destroyed"), _c("evidence_ref", String, "What proves the reason"), _c("weight_kg", Double, "Net weight of the units (kg)"), _c("hs_chapter", String, "Customs chapter"),
     *_stamped(), _c("requested_on", Date, "Return date"), _c("ordered_on", Date, "Day of the order line"),
 )  # fmt: skip
+fact_carrier_invoice = _star(
+    "fact_carrier_invoice", "One line of a carrier's invoice, with the leg it pays where one is known.",
+    _c("invoice_line_id", String, "Line, source first"), _c("invoice_id", String, "Invoice"), _c("invoiced_at", DateTime, "UTC"), _c("invoiced_on", Date, "Day of the invoice"), _c("carrier", String, "Carrier"),
+    _key("parcel_key", "the parcel"), _c("parcel_id", String, "Parcel, source first"), _key("leg_key", "the leg it is laid on; empty when unmatched"), _c("kind", String, "freight, fuel, surcharge, duty or other"),
+    _c("amount", Money, "Excluding VAT"), _c("vat_amount", Money, "VAT, kept apart"), _c("currency", String, "ISO 4217"), _c(*_FX), _c("source", String, "Source"),
+)  # fmt: skip
+fact_carrier_claim = _star(
+    "fact_carrier_claim", "One claim against a carrier.",
+    _c("claim_id", String, "Claim, source first"), _c("opened_at", DateTime, "UTC"), _key("parcel_key", "the parcel"), _c("parcel_id", String, "Parcel, source first"), _c("carrier", String, "Carrier"), _c("kind", String, "lost, damaged or late"),
+    _c("amount", Money, "Claimed"), _c("decided_at", DateTime, "UTC"), _c("paid_amount", Money, "Paid; 0 when refused"), _c("currency", String, "ISO 4217"), _c(*_FX), _c("source", String, "Source"),
+)  # fmt: skip
 fact_fx_rate = _star(
     "fact_fx_rate", "One exchange rate of one day.",
     _c("day", Date, "Day"), _c("currency", String, "One unit of"), _c("quote_currency", String, "In"), _c("rate", Double, "Rate"),
@@ -547,7 +624,7 @@ estimate_avoided_carbon = _star(
 )  # fmt: skip
 estimate_return_cost = _star(
     "estimate_return_cost", "One component of the cost of one lot, in the reporting currency.",
-    _key("return_lot_key", "the lot"), _c("component", String, "outbound_shipping, payment_fee, return_freight, handling, value_loss, disposal, fee_charged"),
+    _key("return_lot_key", "the lot"), _c("component", String, "outbound_shipping, payment_fee, return_freight, duties, handling, value_loss, disposal, fee_charged, carrier_claim"),
     _c("amount", Money, "Cost positive, income negative, excluding VAT"), _c("status", String, "measured, imputed or assumed"), _c("method", String, "Invoice, rule or parameter"),
 )  # fmt: skip
 estimate_promise = _star(

@@ -21,7 +21,18 @@ from pipelines.warehouse.contracts import KEYED, identity_of, key_sql, sql_type
 
 SHARE_TO_REBUILD = 0.2  # with more than this share of lines touched a full build is cheaper than an increment
 UNREPORTED_DAYS = 30  # after so many days on the way a line is taken for delivered: its delivery was not reported
-DIMENSION_LOGS = ("product", "place", "policy", "carrier_calendar", "shop", "fx_rate")
+DIMENSION_LOGS = (
+    "product",
+    "place",
+    "policy",
+    "carrier_calendar",
+    "shop",
+    "fx_rate",
+    "rate_card",
+    "handling_rate",
+    "carrier_invoice",
+    "carrier_claim",
+)
 TOUCHED = {
     key: f"{key} IN (SELECT {key} FROM touched_{key.removesuffix('_key')})"
     for key in ("order_line_key", "return_line_key", "parcel_key", "refund_key")
@@ -306,6 +317,13 @@ def shape_dimensions(connection: duckdb.DuckDBPyConnection) -> None:
         INSERT INTO dim_carrier_calendar BY NAME
             SELECT carrier, country, valid_from, lead(valid_from) OVER (PARTITION BY carrier, country ORDER BY valid_from) AS valid_to, weekdays, works_holidays, closed_days, open_days
             FROM current_carrier_calendar ORDER BY carrier, country, valid_from;
+        DELETE FROM dim_rate_card; DELETE FROM dim_handling_rate;
+        INSERT INTO dim_rate_card BY NAME
+            SELECT rate_id, valid_from, lead(valid_from) OVER (PARTITION BY rate_id ORDER BY valid_from) AS valid_to, carrier, method, country, weight_from_kg, weight_to_kg, price, fuel_share, surcharge, currency
+            FROM current_rate_card ORDER BY rate_id, valid_from;
+        INSERT INTO dim_handling_rate BY NAME
+            SELECT place_id, activity, valid_from, lead(valid_from) OVER (PARTITION BY place_id, activity ORDER BY valid_from) AS valid_to, minutes, hourly_cost, currency
+            FROM current_handling_rate ORDER BY place_id, activity, valid_from;
         INSERT INTO dim_reason BY NAME SELECT DISTINCT reason, family, preventable_by FROM read_csv('{data_path("reasons.csv")}', header = true, all_varchar = true) ORDER BY ALL;
         INSERT INTO dim_disposition BY NAME SELECT disposition, outcome, is_discarded::BOOLEAN AS is_discarded
             FROM read_csv('{data_path("dispositions.csv")}', header = true, all_varchar = true) ORDER BY ALL;
@@ -579,6 +597,24 @@ def shape_legs(connection: duckdb.DuckDBPyConnection, found: Flags, where: str =
     """)  # fmt: skip
 
 
+def shape_carrier_money(connection: duckdb.DuckDBPyConnection, found: Flags) -> None:
+    """Insert fact_carrier_invoice and fact_carrier_claim. A line of a parcel is laid on its first leg by carrier, one of an element on that element; the rest stays unmatched.
+
+    Only in a full build: a new row of either asks for one.
+    """
+    connection.execute(f"""
+        INSERT INTO fact_carrier_invoice BY NAME
+        WITH first_leg AS (SELECT parcel_key, arg_min(leg_key, element_no) AS leg_key FROM fact_return_leg WHERE element_type = 'transport' GROUP BY 1)
+        SELECT i.invoice_line_id, i.invoice_id, i.invoiced_at, i.invoiced_at::DATE AS invoiced_on, i.carrier, i.parcel_key, i.parcel_id, coalesce(e.leg_key, f.leg_key) AS leg_key, i.kind, i.amount, i.vat_amount,
+            i.currency, {rate_sql("i.currency", "r", found.currency)} AS fx_rate, i.source
+        FROM current_carrier_invoice i LEFT JOIN fact_return_leg e ON e.leg_key = i.element_key LEFT JOIN first_leg f ON f.parcel_key = i.parcel_key
+        LEFT JOIN day_rate r ON r.currency = i.currency AND r.day = i.invoiced_at::DATE ORDER BY i.invoice_line_id;
+        INSERT INTO fact_carrier_claim BY NAME
+        SELECT c.claim_id, c.opened_at, c.parcel_key, c.parcel_id, c.carrier, c.kind, c.amount, c.decided_at, c.paid_amount, c.currency, {rate_sql("c.currency", "r", found.currency)} AS fx_rate, c.source
+        FROM current_carrier_claim c LEFT JOIN day_rate r ON r.currency = c.currency AND r.day = c.opened_at::DATE ORDER BY c.claim_id;
+    """)  # fmt: skip
+
+
 def shape_refunds(
     connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE", where_line: str = "TRUE"
 ) -> None:
@@ -667,11 +703,12 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
         ),
         _coverage("fact_return_line", of_return),
         _coverage("fact_return_leg", of_leg),
-        *(_coverage(f"fact_{n}", {n: "1"}) for n in ("refund", "refund_line", "recovery")),
+        *(_coverage(f"fact_{n}", {n: "1"}) for n in ("refund", "refund_line", "recovery", "carrier_invoice")),
         _coverage("fact_order_line", {"order": "1"}),
     ]
     times = {"order_line": "ordered_at", "return_event": "occurred_at", "chain_element": "started_at", "refund": "refunded_at", "refund_line": "refunded_at", "recovery": "recovered_at",
-             "product": "valid_from", "place": "valid_from", "policy": "valid_from", "carrier_calendar": "valid_from", "shop": "valid_from", "fx_rate": "day"}  # fmt: skip
+             "product": "valid_from", "place": "valid_from", "policy": "valid_from", "carrier_calendar": "valid_from", "shop": "valid_from", "fx_rate": "day",
+             "rate_card": "valid_from", "handling_rate": "valid_from", "carrier_invoice": "invoiced_at", "carrier_claim": "opened_at"}  # fmt: skip
     rows = "new" if is_increment else "all"
     fresh = " UNION ALL ".join(
         f"SELECT source, system, '{t}' AS thing, count(*) AS rows, max({c}) AS last_occurred_at, max(recorded_at) AS last_recorded_at FROM {rows}_{t} GROUP BY 1, 2"

@@ -1,0 +1,248 @@
+"""What return cost leaves out or rests on: assumptions behind it, what goods lose a week, sales missed, customers who do not come back.
+
+None of it is booked and none of it is added to a cost: opportunity and association stand apart, each with its interval or bounds.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import and_, case, func, literal_column, select
+
+from models.rates import wilson
+from pipelines.factors import parameter, parameters
+from pipelines.metrics.answer import Day, _of_build, ask
+from pipelines.metrics.base import EVERYTHING, Ask, Scope, filters
+from pipelines.metrics.bases import LOT_COST, LOTS, leg_cost, legs, lot_cost, lots, orders, promises, recoveries
+from pipelines.metrics.forecast import last_day
+from pipelines.warehouse.engine import Build, double, seconds_between
+from pipelines.warehouse.schema import STAR
+
+Where = Mapping[str, Sequence[Any]] | None
+WINDOW, STRATA = 180, 20  # days a repeat order counts in; customers a stratum has at least
+ENOUGH = 100  # recoveries behind a curve, below which the parameter stands
+t = STAR.tables
+
+
+def _asked(build: Build, key: str, **question: Any) -> Ask:
+    return _of_build(build, ask(key, **question))
+
+
+# -- assumptions behind cost -------------------------------------------------------------------------------------------
+
+
+def cost_tornado(
+    build: Build, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
+) -> pd.DataFrame:
+    """Say what each assumed parameter does to the cost of returns between its bounds: parameter, low, high (reporting currency), widest first.
+
+    Parameters without bounds and those nothing rests on are left out. Low and high are changes of the cost.
+    """
+    question = _asked(build, "return_cost", where=where, since=since, until=until, scope=scope)
+    conditions = filters(LOT_COST, question, LOT_COST.time(question))
+    base = LOT_COST.table
+    sums = build.fetch(
+        select(
+            lot_cost.c.component, lot_cost.c.method.label("how"), lots.c.disposition, func.sum(double(lot_cost.c.amount)).label("amount"), func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"), func.sum(lots.c.units).label("units"),
+            func.sum(case((func.coalesce(lots.c.inspected_at, lots.c.restocked_at).is_not(None), lots.c.units), else_=0)).label("checked"),
+            func.sum(case((and_(func.coalesce(lots.c.inspected_at, lots.c.restocked_at).is_not(None), lots.c.disposition.in_(["as_new", "b_stock", "marked_down"])), lots.c.units), else_=0)).label("repacked"),
+        ).select_from(base).where(*conditions, lot_cost.c.status != literal_column("'measured'")).group_by(lot_cost.c.component, lot_cost.c.method, lots.c.disposition)
+    )  # fmt: skip
+    found: dict[tuple[str, str], float] = {}  # what one unit of the parameter adds to the cost
+    for component, how, disposition, amount, net, units, checked, repacked in sums.itertuples(index=False, name=None):
+        if component == "handling" and how == "usual rates":
+            for name, n in (
+                ("handling_receipt", units),
+                ("handling_inspection", checked),
+                ("handling_repacking", repacked),
+            ):
+                found[name, ""] = found.get((name, ""), 0.0) + float(n)
+        elif component == "disposal" and how == "usual rate":
+            found["disposal", ""] = found.get(("disposal", ""), 0.0) + float(units)
+        elif component == "payment_fee":
+            found["payment_fee_lost", ""] = found.get(("payment_fee_lost", ""), 0.0) + float(amount) / max(
+                parameter("payment_fee_lost"), 1e-9
+            )
+        elif component == "value_loss" and how == "treatment not decided":
+            found["expected_loss", ""] = found.get(("expected_loss", ""), 0.0) + float(amount) / max(
+                parameter("expected_loss"), 1e-9
+            )
+        elif component == "value_loss" and how == "usual recovery" and ("recovery", str(disposition)) in parameters():
+            found["recovery", str(disposition)] = found.get(("recovery", str(disposition)), 0.0) - float(net)
+    for key, amount in _freight(build, question).items():
+        found[key] = found.get(key, 0.0) + amount / max(parameter(*key), 1e-9)
+    rows = []
+    for (name, of), slope in found.items():
+        row = parameters()[name, of]
+        if not (row["low"] and row["high"]):
+            continue
+        ends = sorted(slope * (float(row[k]) - float(row["value"])) for k in ("low", "high"))
+        rows.append((f"{name}.{of}".rstrip("."), ends[0], ends[1]))
+    frame = pd.DataFrame(rows, columns=["parameter", "low", "high"])
+    return (
+        frame.assign(width=frame["high"] - frame["low"])
+        .sort_values("width", ascending=False, ignore_index=True)
+        .drop(columns="width")
+    )
+
+
+def _freight(build: Build, question: Ask) -> dict[tuple[str, str], float]:
+    """Sum the freight at usual rates by the parameter behind it, of the parcels of the question's lots."""
+    start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
+    parcels = select(lots.c.parcel_key).where(
+        *filters(LOTS, question, LOTS.time(question)), lots.c.parcel_key.is_not(None)
+    )
+    is_abroad = start.c.country != end.c.country
+    query = (
+        select(legs.c.role, legs.c.element_type, legs.c.method, is_abroad.label("abroad"), func.sum(double(leg_cost.c.amount)).label("amount"))
+        .select_from(legs.join(leg_cost, leg_cost.c.leg_key == legs.c.leg_key).outerjoin(start, start.c.place_key == legs.c.from_place_key).outerjoin(end, end.c.place_key == legs.c.to_place_key))
+        .where(leg_cost.c.method == literal_column("'usual rate'"), legs.c.parcel_key.in_(parcels)).group_by(legs.c.role, legs.c.element_type, legs.c.method, is_abroad)
+    )  # fmt: skip
+    found: dict[tuple[str, str], float] = {}
+    for role, element, method, abroad, amount in build.fetch(query).itertuples(index=False, name=None):
+        known = ("freight_first_mile", str(method)) in parameters()
+        key = (
+            ("freight_first_mile", str(method) if known else "unknown") if role == "first_mile" else ("freight_hub", "carrier") if element == "hub" else ("freight_onward", "") if role == "onward"
+            else ("freight_trunk", "cross_border" if abroad is True else "domestic")
+        )  # fmt: skip
+        found[key] = found.get(key, 0.0) + float(amount or 0)
+    return found
+
+
+# -- what a week costs -------------------------------------------------------------------------------------------------
+
+
+def markdown_curve(build: Build) -> pd.DataFrame:
+    """Estimate what goods sold again lose a week: category, season, n, rate (share of the price a week), low, high (90%), is_measured.
+
+    The slope of what recoveries fetched over the net price on the weeks from order to recovery, by least squares on the logarithm; the
+    parameter with its bounds where there are too few. The row without category is all together.
+    """
+    lot = (
+        select(lots.c.return_line_key, lots.c.disposition, func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"), func.sum(lots.c.units).label("units"))
+        .where(lots.c.disposition.in_(["as_new", "marked_down"])).group_by(lots.c.return_line_key, lots.c.disposition).subquery("lot")
+    )  # fmt: skip
+    query = (
+        select(recoveries.c.category, recoveries.c.season, recoveries.c.ordered_on, recoveries.c.recovered_on, (double(recoveries.c.amount) * recoveries.c.fx_rate / recoveries.c.units).label("got"), (lot.c.net / lot.c.units).label("net"))
+        .select_from(recoveries.join(lot, and_(lot.c.return_line_key == recoveries.c.return_line_key, lot.c.disposition == recoveries.c.disposition)))
+        .where(recoveries.c.amount > 0, recoveries.c.units > 0, lot.c.net > 0, recoveries.c.ordered_on.is_not(None))
+    )  # fmt: skip
+    found = build.fetch(query)
+    found["weeks"] = (pd.to_datetime(found["recovered_on"]) - pd.to_datetime(found["ordered_on"])).dt.days / 7
+    found["log"] = np.log((found["got"].astype(float) / found["net"].astype(float)).clip(0.05, 1.5))
+    rows = [_slope(None, None, found)]
+    for (category, season), part in found.groupby(["category", "season"], dropna=False):
+        if len(part) >= ENOUGH:
+            rows.append(_slope(category, season, part))
+    return pd.DataFrame(rows, columns=["category", "season", "n", "rate", "low", "high", "is_measured"])
+
+
+def _slope(category: Any, season: Any, part: pd.DataFrame) -> tuple[Any, ...]:
+    row = parameters()["markdown_week", ""]
+    x, y = part["weeks"].to_numpy(float), part["log"].to_numpy(float)
+    if len(part) < ENOUGH or x.std() < 0.5:
+        return category, season, len(part), float(row["value"]), float(row["low"]), float(row["high"]), False
+    slope, cut = np.polyfit(x, y, 1)
+    rest = y - slope * x - cut
+    error = float(np.sqrt(rest.var(ddof=2) / ((x - x.mean()) ** 2).sum()))
+    return (
+        category,
+        season,
+        len(part),
+        -float(slope),
+        -float(slope) - 1.645 * error,
+        -float(slope) + 1.645 * error,
+        True,
+    )
+
+
+def lost_sales(
+    build: Build, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
+) -> pd.DataFrame:
+    """Estimate margin missed while goods that went back on sale were away: category, units, days (mean away), value, low, high (reporting currency).
+
+    An opportunity, never a cost: probability that the size is sold out (assumed, with its bounds) x chance of a sale on those days at the
+    product's own pace, one unit at most x margin.
+    """
+    question = _asked(build, "returned_units", where=where, since=since, until=until, scope=scope)
+    last = last_day(build)
+    names = ["category", "units", "days", "value", "low", "high"]
+    if last is None:
+        return pd.DataFrame(columns=names)
+    pace = build.fetch(select(orders.c.product_id, func.sum(orders.c.units_sold).label("sold")).where(orders.c.ordered_on > last - timedelta(364), orders.c.product_id.is_not(None)).group_by(orders.c.product_id))  # fmt: skip
+    away = seconds_between(func.coalesce(lots.c.handed_over_at, lots.c.requested_at), lots.c.restocked_at) / double(
+        86400
+    )
+    query = (
+        select(lots.c.product_id, lots.c.category, lots.c.units, away.label("days"), (double(lots.c.net_amount - lots.c.cost_amount) * lots.c.fx_rate / lots.c.units).label("margin"))
+        .where(*filters(LOTS, question, LOTS.time(question)), lots.c.restocked_at.is_not(None), lots.c.outcome == literal_column("'resold_as_new'"), lots.c.units > 0)
+    )  # fmt: skip
+    found = build.fetch(query)
+    daily = found["product_id"].map(pace.set_index("product_id")["sold"]).fillna(0).astype(float) / 364
+    chance = np.minimum(daily * found["days"].astype(float).clip(lower=0), 1.0)
+    row = parameters()["stock_out_probability", ""]
+    missed = chance * found["units"] * found["margin"].astype(float).clip(lower=0)
+    for name, key in (("value", "value"), ("low", "low"), ("high", "high")):
+        found[name] = missed * float(row[key])
+    return found.groupby("category", as_index=False).agg(units=("units", "sum"), days=("days", "mean"), value=("value", "sum"), low=("low", "sum"), high=("high", "sum"))[names]  # fmt: skip
+
+
+def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
+    """Say how many customers ordered again within 180 days of an order, by what became of it: group, customers, rate, low, high, is_enough.
+
+    Groups: no_return, kept and broken (the refund promise of its return). Each customer counts once, by the first order of the window that can
+    be followed for 180 days. Customers without a return and with a promise kept are weighed to the months and categories of those with a
+    broken one. Association, not effect: people who return differ from those who do not.
+    """
+    last = last_day(build)
+    names = ["group", "customers", "rate", "low", "high", "is_enough"]
+    if last is None:
+        return pd.DataFrame(columns=names)
+    state = case((promises.c.ended_at > promises.c.due_at, "broken"), (promises.c.ended_at.is_not(None), "kept"))
+    told = (
+        select(lots.c.order_line_key, func.max(state).label("state"), func.min(state).label("least"))
+        .select_from(lots.join(promises, and_(promises.c.return_key == lots.c.return_key, promises.c.promise_id == literal_column("'refund'"))))
+        .where(lots.c.order_line_key.is_not(None), lots.c.confirmed_at.is_not(None)).group_by(lots.c.order_line_key).subquery("told")
+    )  # fmt: skip
+    back = select(lots.c.order_line_key).where(lots.c.order_line_key.is_not(None), lots.c.confirmed_at.is_not(None)).distinct().subquery("back")  # fmt: skip
+    query = (
+        select(orders.c.customer_key, orders.c.order_key, orders.c.ordered_on, func.min(orders.c.category).label("category"), func.min(told.c.least).label("state"), func.count(back.c.order_line_key).label("returned"))
+        .select_from(orders.outerjoin(told, told.c.order_line_key == orders.c.order_line_key).outerjoin(back, back.c.order_line_key == orders.c.order_line_key))
+        .where(orders.c.customer_key.is_not(None), orders.c.units_sold > 0).group_by(orders.c.customer_key, orders.c.order_key, orders.c.ordered_on)
+    )  # fmt: skip
+    found = build.fetch(query)
+    if found.empty:
+        return pd.DataFrame(columns=names)
+    found["ordered_on"] = pd.to_datetime(found["ordered_on"])
+    found = found.sort_values(["customer_key", "ordered_on", "order_key"], ignore_index=True)
+    following = found.groupby("customer_key")["ordered_on"].shift(-1)
+    found["again"] = ((following - found["ordered_on"]).dt.days <= WINDOW).astype(float)
+    found["group"] = np.where(found["returned"] == 0, "no_return", found["state"].fillna(""))
+    end = pd.Timestamp(last) - pd.Timedelta(days=WINDOW)
+    index = found[
+        (found["ordered_on"] <= end)
+        & (found["ordered_on"] > end - pd.Timedelta(days=365))
+        & found["group"].isin(["no_return", "kept", "broken"])
+    ]
+    index = index.drop_duplicates("customer_key")
+    index = index.assign(stratum=index["ordered_on"].dt.strftime("%Y-%m") + "|" + index["category"].fillna(""))
+    target = index[index["group"] == "broken"]["stratum"].value_counts()
+    rows = []
+    for group in ("no_return", "kept", "broken"):
+        mine = index[index["group"] == group]
+        weight = (
+            mine["stratum"].map(target).fillna(0) / mine["stratum"].map(mine["stratum"].value_counts())
+            if group != "broken"
+            else pd.Series(1.0, index=mine.index)
+        )
+        total = float(weight.sum())
+        if not total:
+            rows.append((group, len(mine), np.nan, np.nan, np.nan, False))
+            continue
+        rate = float((weight * mine["again"]).sum() / total)
+        effective = total**2 / float((weight**2).sum())
+        low, high = wilson(np.array([rate * effective]), np.array([effective]), level, 1.0)
+        rows.append((group, len(mine), rate, float(low[0]), float(high[0]), effective >= STRATA))
+    return pd.DataFrame(rows, columns=names)
