@@ -405,6 +405,15 @@ def regrets(words: Words, currency: str) -> Columns:
     )  # fmt: skip
 
 
+def erosion(words: Words, currency: str) -> Columns:
+    """Show the erosion of margin by group."""
+
+    def money(label: str) -> Any:
+        return number(f"{label} ({words.unit(currency)})", 2)
+
+    return _of(words, "margin", name=("group", text), sold=("sold", number), returned=("returned", number), erosion=("eroded", lambda label: number(f"{label} ({words.unit(currency)})")), per_sold=("per_sold", money), per_returned=("per_returned", money), share=("of_margin", percent))  # fmt: skip
+
+
 def claims(words: Words, currency: str) -> Columns:
     """Show lost parcels to claim."""
     return _of(words, "margin", parcel_id=("parcel", text), carrier=("carrier", text), status=("claim_status", text), amount=("worth", lambda label: number(f"{label} ({words.unit(currency)})", 2)), lost_at=("lost", day), deadline_on=("deadline", day), days_left=("left", number), paid=("paid", lambda label: number(label, 2)))  # fmt: skip

@@ -770,6 +770,24 @@ def plan(asked: Asked, carbon_price: float) -> metrics.Plan:
     )
 
 
+EROSION_CUTS = metrics.EROSION_CUTS
+
+
+@lru_cache(maxsize=ENTRIES)
+def erosion_by(asked: Asked, by: str) -> pd.DataFrame:
+    """Cut the erosion of margin by what no metric knows, per unit sold and returned."""
+    found = metrics.erosion_by(_open(asked.source), by, where=_of_orders(asked), since=asked.since, until=asked.until)
+    if by == "style_id":
+        found = found.assign(group=metrics.product_names(_open(asked.source), "style_id", found["group"]))
+    return found.head(SHOWN_STYLES)
+
+
+@lru_cache(maxsize=ENTRIES)
+def churn_cost(source: Source) -> dict[str, float] | None:
+    """Value what broken promises may cost in repeat orders."""
+    return metrics.churn_cost(_open(source))
+
+
 @lru_cache(maxsize=ENTRIES)
 def cost_tornado(asked: Asked) -> pd.DataFrame:
     """Say what each assumed parameter does to the cost of returns."""

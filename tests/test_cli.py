@@ -14,7 +14,8 @@ from pipelines.settings import Settings
 
 VERBS = (
     "sample", "load", "status", "check", "metrics", "metric", "accrual", "reasons", "backtest", "export", "verify", "map", "dashboard", "demo",
-    "promise", "at-risk", "serve", "explain", "levers", "close", "closed", "company", "report",
+    "promise", "at-risk", "serve", "explain", "levers", "close", "closed", "company", "report", "forecast", "dispose", "simulate", "claims",
+    "forecast", "dispose", "simulate", "claims",
 )  # fmt: skip
 runner = CliRunner()
 

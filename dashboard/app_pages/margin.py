@@ -91,6 +91,10 @@ elif shown == "apart":
             "repeat",
             queries.Behind("promise_kept", seen=again, is_dated=False),
         )
+    churn = queries.churn_cost(asked.source)
+    if churn is not None:
+        told = f"{words.money(churn['value'], view.currency)} ({words.money(churn['low'], view.currency)} – {words.money(churn['high'], view.currency)})"
+        blocks.figures(words, ("margin.churn", told, words("margin.churn_about")))
     curve = queries.markdown_curve(asked.source)
     blocks.section(findings.markdown(words, curve), words, note=words("margin.markdown_note"))
     if not curve.empty:
@@ -103,7 +107,25 @@ elif shown == "apart":
             behind=queries.Behind("recovery_rate", seen=curve, is_dated=False),
         )
 else:
-    for kind in ("carrier", "method", "country"):
+    cut = blocks.pick(words("margin.cut"), "erosion_by", {c: words(f"margin.cut_{c}") for c in queries.EROSION_CUTS})
+    groups = queries.erosion_by(asked, cut)
+    blocks.section(
+        f"{words('margin.erosion_by')}: {words(f'margin.cut_{cut}').lower()}",
+        words,
+        "margin_erosion",
+        words("margin.erosion_note"),
+    )
+    if not groups.empty:
+        groups = groups.assign(name=[words.value(cut, g) for g in groups["group"]])
+        blocks.table(
+            words,
+            groups,
+            words("margin.erosion_by"),
+            columns.erosion(words, view.currency),
+            rows=10,
+            behind=queries.Behind("margin_erosion", seen=groups),
+        )
+    for kind in ("carrier", "method"):
         costs = queries.by(asked, "return_cost", kind)
         blocks.section(words(f"margin.by_{kind}"), words, "return_cost")
         if costs.empty:

@@ -595,7 +595,7 @@ def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
         select(
             lot.c.return_lot_key, is_costed.label("is_costed"), lot.c.return_type, lot.c.disposition, units.label("units"), lot.c.received_at, lot.c.inspected_at, lot.c.restocked_at, lot.c.lost_at,
             (_double(lot.c.net_amount) * lot.c.fx_rate).label("net"), (_double(lot.c.cost_amount) * lot.c.fx_rate).label("cost"), of_line(order.c.outbound_cost).label("outbound"),
-            of_line(order.c.payment_fee).label("payment_fee"), of_recovery(recovered.c.amount).label("recovered"), of_recovery(recovered.c.treatment_cost).label("treatment_cost"),
+            of_line(order.c.payment_fee).label("payment_fee"), of_line(order.c.commission_amount).label("commission"), of_recovery(recovered.c.amount).label("recovered"), of_recovery(recovered.c.treatment_cost).label("treatment_cost"),
             prices[0].c.price.label("price_then"), prices[1].c.price.label("price_now"), fee.label("fee"), weight.label("weight"), total.label("total_weight"),
             chain.c.kg_co2e, chain.c.kg_co2e_measured, chain.c.unknown_legs, chain.c.freight, chain.c.freight_rank, duty.c.amount.label("duty"), claim.c.amount.label("claim"),
             *(site.c[n].label(f"rate_{n}") for n in HANDLING),
@@ -692,6 +692,7 @@ def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
     disposal_known = c.treatment_cost.is_not(None)
     return [
         rows("outbound_shipping", c.outbound, "measured", "order line"),
+        rows("commission", c.commission * parameter("commission_kept"), "imputed", "commission kept by the marketplace", c.return_type != "exchange"),
         rows("payment_fee", c.payment_fee * parameter("payment_fee_lost"), "imputed", "fee kept by the processor", c.return_type != "exchange"),
         rows("return_freight", carbon.allocate(c.freight, c.weight, c.total_weight), _status(c.freight_rank), "legs of the parcel"),
         rows("duties", carbon.allocate(c.duty, c.weight, c.total_weight), "measured", "carrier invoice"),

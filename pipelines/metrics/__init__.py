@@ -44,6 +44,7 @@ from pipelines.metrics.lists import (
     drift,
     flow,
     product_changes,
+    product_names,
     product_ranking,
     promise_states,
     refunds_due,
@@ -51,7 +52,8 @@ from pipelines.metrics.lists import (
     worklist_at_risk,
 )
 from pipelines.metrics.offer import Offer, offers
-from pipelines.metrics.opportunity import cost_tornado, lost_sales, markdown_curve, repeat_rates
+from pipelines.metrics.opportunity import CUTS as EROSION_CUTS
+from pipelines.metrics.opportunity import churn_cost, cost_tornado, erosion_by, lost_sales, markdown_curve, repeat_rates
 from pipelines.metrics.product import (
     ProductProfile,
     product_costs,
@@ -66,6 +68,7 @@ from pipelines.metrics.product import (
 from pipelines.metrics.scenario import Scenario, forward, pareto, read_scenario, simulate
 
 __all__ = [
+    "EROSION_CUTS",
     "EVERYTHING",
     "LEVERS",
     "PARTS",
@@ -86,6 +89,7 @@ __all__ = [
     "catalogue",
     "change_split",
     "check_values",
+    "churn_cost",
     "claims",
     "compare",
     "control_chart",
@@ -96,6 +100,7 @@ __all__ = [
     "dimensions",
     "dispose",
     "drift",
+    "erosion_by",
     "explain",
     "factor_effect",
     "flow",
@@ -114,6 +119,7 @@ __all__ = [
     "pareto",
     "product_changes",
     "product_costs",
+    "product_names",
     "product_notes",
     "product_profile",
     "product_ranking",

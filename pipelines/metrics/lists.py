@@ -424,6 +424,7 @@ def waterfall(
     order = (
         "outbound_shipping",
         "payment_fee",
+        "commission",
         "return_freight",
         "duties",
         "handling",

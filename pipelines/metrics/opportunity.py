@@ -4,6 +4,7 @@ None of it is booked and none of it is added to a cost: opportunity and associat
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,12 +13,13 @@ import pandas as pd
 from sqlalchemy import and_, case, func, literal_column, select
 
 from models.rates import wilson
+from pipelines.errors import UnknownDimension
 from pipelines.factors import parameter, parameters
 from pipelines.metrics.answer import Day, _of_build, ask
 from pipelines.metrics.base import EVERYTHING, Ask, Scope, filters
-from pipelines.metrics.bases import LOT_COST, LOTS, leg_cost, legs, lot_cost, lots, orders, promises, recoveries
+from pipelines.metrics.bases import LOT_COST, LOTS, ORDERS, leg_cost, legs, lot_cost, lots, orders, promises, recoveries
 from pipelines.metrics.forecast import last_day
-from pipelines.warehouse.engine import Build, double, seconds_between
+from pipelines.warehouse.engine import Build, double, period_start, seconds_between
 from pipelines.warehouse.schema import STAR
 
 Where = Mapping[str, Sequence[Any]] | None
@@ -232,6 +234,9 @@ def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
     rows = []
     for group in ("no_return", "kept", "broken"):
         mine = index[index["group"] == group]
+        if mine.empty:
+            rows.append((group, 0, np.nan, np.nan, np.nan, False))
+            continue
         weight = (
             mine["stratum"].map(target).fillna(0) / mine["stratum"].map(mine["stratum"].value_counts())
             if group != "broken"
@@ -246,3 +251,88 @@ def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
         low, high = wilson(np.array([rate * effective]), np.array([effective]), level, 1.0)
         rows.append((group, len(mine), rate, float(low[0]), float(high[0]), effective >= STRATA))
     return pd.DataFrame(rows, columns=names)
+
+
+def churn_cost(build: Build, *, level: float = 0.9) -> dict[str, float] | None:
+    """Value what broken promises may cost in repeat orders: value, low, high (reporting currency); None while too few customers are known.
+
+    An association: (repeat rate after a kept promise less after a broken one) x customers with a broken one x mean margin of an order.
+    """
+    rates = repeat_rates(build, level=level).set_index("group")
+    if rates.empty or not rates.loc[["kept", "broken"], "is_enough"].all():
+        return None
+    query: Any = select(
+        func.sum(double(orders.c.net_amount - orders.c.cost_amount) * orders.c.fx_rate).label("margin"),
+        func.count(orders.c.order_key.distinct()).label("orders"),
+    ).where(orders.c.units_sold > 0)
+    margin = build.fetch(query)
+    each = float(margin["margin"].iloc[0] or 0) / max(float(margin["orders"].iloc[0]), 1.0)
+
+    def of(group: str, name: str) -> float:
+        return float(rates[name].astype(float).to_dict()[group])
+
+    gap = of("kept", "rate") - of("broken", "rate")
+    ends = [(of(group, "high") - of(group, "low")) / 2 for group in ("kept", "broken")]
+    half = float(np.hypot(ends[0], ends[1]))
+    scale = each * of("broken", "customers")
+    return {"value": gap * scale, "low": (gap - half) * scale, "high": (gap + half) * scale}
+
+
+CUTS = ("policy", "cohort", "country", "category", "style_id")
+
+
+def erosion_by(
+    build: Build, by: str, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
+) -> pd.DataFrame:
+    """Cut the erosion of margin by policy version, customer cohort (quarter of the first order), market, category or style.
+
+    One row a group: group, sold, returned, margin (booked), erosion (undone margin and cost of returns), per_sold, per_returned, share (of
+    the margin); the largest erosion first. Returns that name no order are left out. Raises UnknownDimension.
+    """
+    if by not in CUTS:
+        raise UnknownDimension(f"Erosion cannot be cut by {by!r} here. It can be cut by: {', '.join(CUTS)}.")
+    customers, policies = t["dim_customer"], t["dim_policy"]
+
+    def group(table: Any) -> Any:
+        return table.c.policy_key if by == "policy" else period_start("quarter", customers.c.first_ordered_on) if by == "cohort" else table.c[by]  # fmt: skip
+
+    def of(table: Any) -> Any:
+        return table.outerjoin(customers, customers.c.customer_key == table.c.customer_key) if by == "cohort" else table
+
+    question = _asked(build, "margin_erosion", where=where, since=since, until=until, scope=scope)
+    question = replace(question, basis="order")
+    of_orders, of_lots = filters(ORDERS, question, ORDERS.time(question)), filters(LOTS, question, LOTS.time(question))
+    sold = build.fetch(
+        select(group(orders).label("group"), func.sum(orders.c.units_sold).label("sold"), func.sum(double(orders.c.net_amount - orders.c.cost_amount) * orders.c.fx_rate).label("margin"))
+        .select_from(of(orders)).where(*of_orders, orders.c.units_sold != 0).group_by(group(orders))
+    ).set_index("group")  # fmt: skip
+    undone = and_(
+        lots.c.confirmed_at.is_not(None),
+        lots.c.return_type.not_in([literal_column("'exchange'"), literal_column("'price_adjustment'")]),
+    )
+    back = build.fetch(
+        select(group(lots).label("group"), func.sum(case((and_(lots.c.confirmed_at.is_not(None), lots.c.is_headline), lots.c.units), else_=0)).label("returned"),
+               func.sum(case((undone, double(lots.c.net_amount - lots.c.cost_amount) * lots.c.fx_rate))).label("reversed"))
+        .select_from(of(lots)).where(*of_lots, lots.c.ordered_on.is_not(None)).group_by(group(lots))
+    ).set_index("group")  # fmt: skip
+    cost = build.fetch(
+        select(group(lots).label("group"), func.sum(double(lot_cost.c.amount)).label("cost"))
+        .select_from(of(lots).join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key)).where(*of_lots, lots.c.ordered_on.is_not(None)).group_by(group(lots))
+    ).set_index("group")  # fmt: skip
+    found = pd.concat([sold, back, cost], axis=1).astype(float).fillna(0.0).rename_axis("group").reset_index()
+    found["erosion"] = found["reversed"] + found["cost"]
+    for name, over in (("per_sold", "sold"), ("per_returned", "returned"), ("share", "margin")):
+        found[name] = found["erosion"] / found[over].where(found[over] > 0)
+    if by == "policy":
+        names = build.fetch(select(policies.c.policy_key, policies.c.policy_id, policies.c.valid_from))
+        told = {
+            float(k): f"{p.split(':')[-1]} {pd.Timestamp(v).date()}"
+            for k, p, v in names.itertuples(index=False, name=None)
+        }
+        found["group"] = [told.get(float(g), "-") if pd.notna(g) else "-" for g in found["group"]]
+    elif by == "cohort":
+        found["group"] = [
+            f"{pd.Timestamp(g).year}-Q{pd.Timestamp(g).quarter}" if pd.notna(g) else "-" for g in found["group"]
+        ]
+    columns = ["group", "sold", "returned", "margin", "erosion", "per_sold", "per_returned", "share"]
+    return found.sort_values(["erosion", "group"], ascending=[False, True], ignore_index=True)[columns]

@@ -302,7 +302,7 @@ def product_costs(
         own, all_ = (_sums(build, key, sum_, by, {"where": w, **period}) for w in chosen)
         parts = {key: (own.sum(), all_.sum())}
         if by:
-            names = ("outbound_shipping", "payment_fee", "return_freight", "duties", "handling", "value_loss", "disposal", "fee_charged", "carrier_claim")  # fmt: skip
+            names = ("outbound_shipping", "payment_fee", "commission", "return_freight", "duties", "handling", "value_loss", "disposal", "fee_charged", "carrier_claim")  # fmt: skip
             parts |= {n: (own.get(n, 0.0), all_.get(n, 0.0)) for n in names if n in all_.index}
         for name, (mine, whole) in parts.items():
             each = [x / u if u > 0 else np.nan for x, u in zip((mine, whole - mine), units, strict=True)]

@@ -95,6 +95,7 @@ order_line = _log(
     _col("unit_cost", Money, "Purchase cost of one unit, excluding VAT, when the order system knows it"),
     _col("outbound_cost", Money, "Cost of shipping the line to the customer, excluding VAT"),
     _col("payment_fee", Money, "Payment fee of the line, excluding VAT"),
+    _col("commission_amount", Money, "Commission of the marketplace on the line, excluding VAT"),
     _col("customer_id", String, "Customer in the source; a keyed hash in the log", personal="hash"),
     _col("customer_area", String, "Postcode in a file; country and first two characters in the log", personal="area"),
     _col("country", String, "ISO 3166 alpha-2 country the goods go to (the market)", required=True),
@@ -493,7 +494,7 @@ fact_order_line = _star(
     _c("units_exchanged_in", Integer, "Goods shipped as replacement (units)"),
     _c("net_amount", Money, "Sold units after discount, excluding VAT"), _c("vat_amount", Money, "VAT; empty when the tax basis is unknown"),
     _c("discount_amount", Money, "Discount, excluding VAT"), _c("cost_amount", Money, "Purchase cost of the sold units, excluding VAT"),
-    _c("outbound_cost", Money, "Shipping to the customer, excluding VAT"), _c("payment_fee", Money, "Payment fee, excluding VAT"),
+    _c("outbound_cost", Money, "Shipping to the customer, excluding VAT"), _c("payment_fee", Money, "Payment fee, excluding VAT"), _c("commission_amount", Money, "Commission of the marketplace, excluding VAT"),
     _c("currency", String, "ISO 4217"), _c(*_FX),
     _c("weight_kg", Double, "Net weight of one unit (kg)"),
     _c("carrier", String, "Outbound carrier"), _c("seller", String, "Marketplace seller"), _c("sold_on", String, "Marketplace"),
@@ -624,7 +625,7 @@ estimate_avoided_carbon = _star(
 )  # fmt: skip
 estimate_return_cost = _star(
     "estimate_return_cost", "One component of the cost of one lot, in the reporting currency.",
-    _key("return_lot_key", "the lot"), _c("component", String, "outbound_shipping, payment_fee, return_freight, duties, handling, value_loss, disposal, fee_charged, carrier_claim"),
+    _key("return_lot_key", "the lot"), _c("component", String, "outbound_shipping, payment_fee, commission, return_freight, duties, handling, value_loss, disposal, fee_charged, carrier_claim"),
     _c("amount", Money, "Cost positive, income negative, excluding VAT"), _c("status", String, "measured, imputed or assumed"), _c("method", String, "Invoice, rule or parameter"),
 )  # fmt: skip
 estimate_promise = _star(

@@ -422,7 +422,7 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
             o.net_amount * o.part AS net_amount, o.vat_amount * o.part AS vat_amount, o.discount_amount * o.part AS discount_amount,
             coalesce(o.unit_cost, CASE WHEN p.currency = o.currency THEN p.unit_cost
                 ELSE p.unit_cost * {rate_sql("p.currency", "rp", found.currency)} / {rate_sql("o.currency", "r", found.currency)} END) * o.units_gone AS cost_amount,
-            o.outbound_cost, o.payment_fee, o.currency, {rate_sql("o.currency", "r", found.currency)} AS fx_rate, p.weight_kg,
+            o.outbound_cost, o.payment_fee, o.commission_amount, o.currency, {rate_sql("o.currency", "r", found.currency)} AS fx_rate, p.weight_kg,
             o.carrier, o.seller, o.sold_on, o.fulfilled_by, o.loyalty_tier, o.is_gift
         FROM (SELECT *, line_type = 'goods' AND exchanged_from_line_id IS NOT NULL AS is_exchange,
                 CASE WHEN line_type = 'goods' AND (channel = 'store' OR source NOT IN ({shipping}) OR shipped_at IS NOT NULL) THEN units - units_cancelled ELSE 0 END AS units_gone,

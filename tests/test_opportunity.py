@@ -1,0 +1,99 @@
+"""Beside the books: what cost rests on, what goods lose a week, sales missed, who orders again; erosion cut by what no metric knows."""
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines import metrics
+from pipelines.errors import UnknownDimension
+from pipelines.factors import parameters
+from pipelines.metrics.opportunity import CUTS
+from pipelines.warehouse.engine import Build
+
+SPAN: dict[str, Any] = {"since": date(2025, 2, 1), "until": date(2026, 1, 31)}
+
+
+def test_the_tiny_shops_erosion_by_hand(tiny_build: Build) -> None:
+    """What every returned line booked, and what returning it cost, worked out on paper.
+
+    R1: one of two dresses of O1 for 50 net, cost 20; R2: two of three shoes of O2 for 160 net, cost 60; the rest of the shop's returns add
+    theirs. The metric's numerator is undone margin + cost; both are summed here from the facts line by line.
+    """
+    undone = tiny_build.fetch(metrics.statistics(tiny_build, "margin_reversed"))["reversed"].iloc[0]
+    rows = metrics.rows(tiny_build, "margin_erosion", limit=None)
+    erosion = metrics.answer(tiny_build, "margin_erosion")["value"].iloc[0]
+    assert rows["counted"].sum() == pytest.approx(erosion)
+    cost = metrics.waterfall(tiny_build)
+    steps = cost[cost["kind"] == "step"].set_index("step")["amount"]
+    assert -steps["margin_reversed"] == pytest.approx(undone, abs=0.005)
+    assert -steps.sum() == pytest.approx(erosion, abs=0.05)
+
+
+def test_erosion_cut_any_way_is_the_whole(sample_build: Build) -> None:
+    whole = metrics.answer(sample_build, "margin_erosion", **SPAN)["value"].iloc[0]
+    sold = metrics.answer(sample_build, "sold_units", **SPAN)["value"].iloc[0]
+    for by in CUTS:
+        found = metrics.erosion_by(sample_build, by, **SPAN)
+        assert found["erosion"].sum() == pytest.approx(whole), by
+        assert found["sold"].sum() == sold, by
+        assert (found["erosion"] / found["sold"].where(found["sold"] > 0)).dropna().to_numpy() == pytest.approx(found["per_sold"].dropna().to_numpy())  # fmt: skip
+    with pytest.raises(UnknownDimension, match="cannot be cut by 'colour'"):
+        metrics.erosion_by(sample_build, "colour")
+
+
+def test_the_tornado_moves_cost_by_what_the_parameter_carries(sample_build: Build) -> None:
+    """Receipt is a rate a unit: its swing is units x the bounds' distance; the widest stands first."""
+    found = metrics.cost_tornado(sample_build, **SPAN).set_index("parameter")
+    row = parameters()["handling_receipt", ""]
+    low, high = found.loc["handling_receipt", ["low", "high"]]
+    units = (high - low) / (float(row["high"]) - float(row["low"]))
+    assert units == pytest.approx(round(units))
+    assert units > 100
+    assert low == pytest.approx(units * (float(row["low"]) - float(row["value"])))
+    width = (found["high"] - found["low"]).to_numpy()
+    assert (np.diff(width) <= 1e-9).all()
+    assert (found["low"] <= 0).all()
+    assert (found["high"] >= 0).all()
+
+
+def test_what_goods_lose_a_week_is_measured(sample_build: Build) -> None:
+    found = metrics.markdown_curve(sample_build)
+    whole = found.iloc[0]
+    assert bool(whole["is_measured"])
+    assert whole["low"] < whole["rate"] < whole["high"]
+    assert 0.005 < whole["rate"] < 0.03
+    assert (found["n"] >= 100).all()
+
+
+def test_too_few_recoveries_leave_the_parameter(tiny_build: Build) -> None:
+    [row] = metrics.markdown_curve(tiny_build).to_dict("records")
+    assert not row["is_measured"]
+    assert row["rate"] == float(parameters()["markdown_week", ""]["value"])
+
+
+def test_missed_sales_lie_between_the_bounds(sample_build: Build) -> None:
+    found = metrics.lost_sales(sample_build, **SPAN)
+    assert ((found["low"] <= found["value"]) & (found["value"] <= found["high"])).all()
+    assert found["value"].sum() > 0
+    margin = metrics.answer(sample_build, "gross_margin", **SPAN)["value"].iloc[0]
+    assert found["high"].sum() < margin
+
+
+def test_repeat_rates_are_shares_of_matched_customers(sample_build: Build) -> None:
+    found = metrics.repeat_rates(sample_build).set_index("group")
+    assert list(found.index) == ["no_return", "kept", "broken"]
+    known = found.dropna()
+    assert ((known["low"] <= known["rate"]) & (known["rate"] <= known["high"])).all()
+    assert known["rate"].between(0, 1).all()
+    churn = metrics.churn_cost(sample_build)
+    assert (churn is not None) == bool(found.loc[["kept", "broken"], "is_enough"].all())
+    if churn is not None:
+        assert churn["low"] <= churn["value"] <= churn["high"]
+
+
+def test_a_shop_without_customers_says_nothing(tiny_build: Build) -> None:
+    found = metrics.repeat_rates(tiny_build)
+    assert not found["is_enough"].any()
+    assert metrics.churn_cost(tiny_build) is None
