@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # loads its parts when they are first asked for
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binom
 
 Array = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ def by_chance(trials: ArrayLike, people: ArrayLike, rate: ArrayLike) -> Array:
     for (most, chance), mine in zip(pairs, np.bincount(which.ravel(), count), strict=True):
         reach = 10 * np.sqrt(most * chance * (1 - chance)) + 10  # further out nobody is expected
         first, last = max(int(most * chance - reach), 0), min(int(most * chance + reach), int(most))
-        expected[first : last + 1] += mine * binom.pmf(np.arange(first, last + 1), most, chance)
+        expected[first : last + 1] += mine * scipy.stats.binom.pmf(np.arange(first, last + 1), most, chance)
     return expected
 
 
@@ -71,5 +71,5 @@ def tail_by_chance(trials: ArrayLike, share: float, rate: ArrayLike) -> Array:
     [0.25, 0.1875]
     """
     n = np.asarray(trials, dtype=np.float64)
-    tail: Array = binom.sf(np.ceil(share * n - 1e-9) - 1, n, rate)
+    tail: Array = scipy.stats.binom.sf(np.ceil(share * n - 1e-9) - 1, n, rate)
     return tail

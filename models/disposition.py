@@ -8,9 +8,8 @@ finds one. Only items that gain by a route of limited capacity over their best f
 from typing import Any
 
 import numpy as np
+import scipy  # loads its parts when they are first asked for
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linprog
-from scipy.sparse import coo_array
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -42,11 +41,11 @@ def assign(values: ArrayLike, capacity: ArrayLike) -> Whole:
     at, place = np.unique(item, return_inverse=True)
     cell = np.arange(len(item))
     ones = np.ones(len(item))
-    rows = coo_array(
+    rows = scipy.sparse.coo_array(
         (np.concatenate([ones, ones]), (np.concatenate([place, len(at) + column]), np.concatenate([cell, cell])))
     )
     bounds = np.concatenate([np.ones(len(at)), limits[limited]])[: rows.shape[0]]
-    solved = linprog(-gains, A_ub=rows.tocsr(), b_ub=bounds, bounds=(0, 1), method="highs-ds")
+    solved = scipy.optimize.linprog(-gains, A_ub=rows.tocsr(), b_ub=bounds, bounds=(0, 1), method="highs-ds")
     if not solved.success:
         raise ValueError(f"the assignment was not solved: {solved.message}")
     taken = solved.x > 0.5

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # loads its parts when they are first asked for
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 from scipy.special import betaincc, betaincinv, betaln, expit, log_expit, logit
 
 Array = NDArray[np.float64]
@@ -67,7 +67,7 @@ def fit_beta_binomial(returned: ArrayLike, exposure: ArrayLike) -> tuple[float, 
         outside = max(0.0, abs(x[1] - 4.5) - 4.5)
         return float(-np.sum(betaln(r + a, n - r + b) - betaln(a, b)) + outside**2)
 
-    best = minimize(
+    best = scipy.optimize.minimize(
         loss, np.array([logit(mean), np.log(20.0)]), method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-3}
     )
     kappa = float(np.exp(np.clip(best.x[1], 0.0, 9.0)))

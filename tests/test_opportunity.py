@@ -16,19 +16,30 @@ SPAN: dict[str, Any] = {"since": date(2025, 2, 1), "until": date(2026, 1, 31)}
 
 
 def test_the_tiny_shops_erosion_by_hand(tiny_build: Build) -> None:
-    """What every returned line booked, and what returning it cost, worked out on paper.
+    """Worked out on paper from tests/conftest.py and the usual rates, in EUR.
 
-    R1: one of two dresses of O1 for 50 net, cost 20; R2: two of three shoes of O2 for 160 net, cost 60; the rest of the shop's returns add
-    theirs. The metric's numerator is undone margin + cost; both are summed here from the facts line by line.
+    R1 a dress (50, cost 20), resold as new for 48; R2 two pairs of shoes (160, cost 60), one as new, one second choice for 15 after 2 of
+    treatment; R3 a dress exchanged in the store; R4 a pair (80, cost 30) lost on its way.
     """
-    undone = tiny_build.fetch(metrics.statistics(tiny_build, "margin_reversed"))["reversed"].iloc[0]
-    rows = metrics.rows(tiny_build, "margin_erosion", limit=None)
-    erosion = metrics.answer(tiny_build, "margin_erosion")["value"].iloc[0]
-    assert rows["counted"].sum() == pytest.approx(erosion)
-    cost = metrics.waterfall(tiny_build)
-    steps = cost[cost["kind"] == "step"].set_index("step")["amount"]
-    assert -steps["margin_reversed"] == pytest.approx(undone, abs=0.005)
-    assert -steps.sum() == pytest.approx(erosion, abs=0.05)
+    undone = 30 + 100 + 50  # an exchange undoes no sale
+    by_hand = {
+        "outbound_shipping": 3 + 4 + 3 + 4,
+        "payment_fee": 1 + 2 + 1,  # none for the exchange
+        "return_freight": (1.2 + 4) + 5 + 1.2,  # the usual first mile, two invoices
+        "handling": (0.6 + 0.9 + 0.5)
+        + (2 * 0.6 + 2 * 0.9 + 2 * 0.5 + 2)
+        + (0.6 + 0.9 + 0.5),  # what was lost was not handled
+        "value_loss": (50 - 48) + (30 - 15) + 30,
+    }
+    found = metrics.answer(tiny_build, "return_cost", by=("component",)).set_index("component")["value"].to_dict()
+    assert found == {name: pytest.approx(amount) for name, amount in by_hand.items()}
+    assert metrics.answer(tiny_build, "margin_reversed")["value"].iloc[0] == pytest.approx(undone)
+    assert metrics.answer(tiny_build, "margin_erosion")["value"].iloc[0] == pytest.approx(
+        undone + sum(by_hand.values())
+    )
+    steps = metrics.waterfall(tiny_build).set_index("step")["amount"]
+    assert steps["booked"] + steps.drop(["booked", "left"]).sum() == pytest.approx(steps["left"], abs=1e-9)
+    assert steps["left"] == pytest.approx(steps["booked"] - 266.4)
 
 
 def test_erosion_cut_any_way_is_the_whole(sample_build: Build) -> None:
