@@ -82,7 +82,7 @@ def measure(folder: Path, legs: int = LEGS, orders: int = 60_000) -> dict[str, f
     parts = {"trip_share": "trip_share", "far": "trip_lane_limit", "trip": "trip_distance", "first_mile": "first_mile_distance", "onward": "onward_distance", "trunk": "trunk_distance", "packaging": "packaging_mass", "parcel": "parcel_mass"}  # fmt: skip
     by_hand = [sql.format(**{name: parameter(of) for name, of in parts.items()}) for sql in (_MOVED, _TREATED)]
     known = ledger(settings)
-    carbon_cost.leg_carbon(connection, known, "TRUE")  # leaves leg_factor for both
+    carbon_cost.leg_carbon(connection, known)  # leaves leg_factor for both
     for sql in by_hand:
         connection.execute(f"INSERT INTO by_hand BY NAME {sql}")
     sums = [connection.execute(f"SELECT sum(kg_co2e) FROM {t}").fetchall()[0][0] for t in ("estimate_leg_carbon", "by_hand")]  # fmt: skip
@@ -92,7 +92,7 @@ def measure(folder: Path, legs: int = LEGS, orders: int = 60_000) -> dict[str, f
         connection.execute(empty)
         for name, work in (
             ("ours", lambda: connection.execute(_totals(carbon_cost.leg_carbon_sql(connection, known)))), ("by_hand", lambda: connection.execute(_totals(by_hand))),
-            ("stored", lambda: carbon_cost.leg_carbon(connection, known, "TRUE")), ("stored_by_hand", lambda: connection.execute("; ".join(f"INSERT INTO by_hand BY NAME {sql}" for sql in by_hand))),
+            ("stored", lambda: carbon_cost.leg_carbon(connection, known)), ("stored_by_hand", lambda: connection.execute("; ".join(f"INSERT INTO by_hand BY NAME {sql}" for sql in by_hand))),
         ):  # fmt: skip
             started = time.perf_counter()
             work()

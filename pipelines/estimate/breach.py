@@ -128,18 +128,20 @@ def breach_risk(connection: duckdb.DuckDBPyConnection, settings: Settings) -> No
     if is_learning:
         models = _fitted(connection, until)
     now = connection.execute(_features("seen_at = observed_until")).fetchnumpy()  # fmt: skip
-    scored: list[tuple[int, str, float, str, str]] = []
+    scored: dict[str, list[Any]] = {n: [] for n in ("return_key", "promise_id", "probability", "stage", "model_id")}
     for promise_id, (model_id, model) in models.items():
         mine = (now["promise_id"] == promise_id) & (now["seen_at"] == np.datetime64(until))
         if model is None or not mine.any():
             continue
         frame = {f: np.ma.getdata(now[f])[mine] for f in breach.FEATURES}
-        chance = model.score(frame)
-        keys, stages = now["return_key"][mine].tolist(), now["stage"][mine].tolist()
-        scored += [(k, promise_id, float(p), s, model_id) for k, p, s in zip(keys, chance, stages, strict=True)]
-    if scored:
-        types = {"return_key": "BIGINT", "promise_id": "VARCHAR", "probability": "DOUBLE", "stage": "VARCHAR", "model_id": "VARCHAR"}  # fmt: skip
-        connection.execute(f"INSERT INTO estimate_breach_risk BY NAME {rows_sql(types, scored)}")
+        rows = int(mine.sum())
+        given: tuple[Any, ...] = (now["return_key"][mine], np.repeat(promise_id, rows), model.score(frame), now["stage"][mine].astype(str), np.repeat(model_id, rows))  # fmt: skip
+        for column, values in zip(scored.values(), given, strict=True):
+            column.append(np.ma.getdata(values))
+    if scored["return_key"]:
+        connection.register("scored", {n: np.concatenate(v) for n, v in scored.items()})
+        connection.execute("INSERT INTO estimate_breach_risk BY NAME SELECT * FROM scored")
+        connection.unregister("scored")
     for table in ("instant", "snapshot", "return_stage", "backlog", "whole_rate", "lane_rate"):
         connection.execute(f"DROP TABLE {table}")
     completion(connection)
@@ -214,18 +216,18 @@ def completion(connection: duckdb.DuckDBPyConnection) -> None:
         ORDER BY stage, lane, return_key
     """).fetchnumpy()  # fmt: skip
     if len(waiting["return_key"]) and (counted["cause"] == promises.COMPLETED).any():
-        rows = _expected(counted, waiting)
-        types = {"return_key": "BIGINT", "stage": "VARCHAR", "stage_days": "DOUBLE", "expected": "DOUBLE", "early": "DOUBLE", "late": "DOUBLE"}  # fmt: skip
+        connection.register("guess", _expected(counted, waiting))
         connection.execute(f"""
             INSERT INTO estimate_completion BY NAME
-            SELECT g.return_key, g.stage, g.stage_days, {", ".join(f"w.reached_at + to_microseconds((g.{n} * 86400e6)::BIGINT) AS {n}_at" for n in ("expected", "early", "late"))}
-            FROM ({rows_sql(types, rows)}) g JOIN stage_wait w ON w.return_key = g.return_key AND w.stage = g.stage
+            SELECT g.return_key, g.stage, g.stage_days, {", ".join(f"w.reached_at + to_microseconds((CASE WHEN isfinite(g.{n}) THEN g.{n} END * 86400e6)::BIGINT) AS {n}_at" for n in ("expected", "early", "late"))}
+            FROM guess g JOIN stage_wait w ON w.return_key = g.return_key AND w.stage = g.stage
         """)  # fmt: skip
+        connection.unregister("guess")
     connection.execute("DROP TABLE refund_wait; DROP TABLE stage_wait")
 
 
-def _expected(counted: dict[str, Any], waiting: dict[str, Any]) -> list[list[Any]]:
-    """Give each waiting return its stage, days in it, and the median, first and ninth decile of the whole wait, in days from reaching it."""
+def _expected(counted: dict[str, Any], waiting: dict[str, Any]) -> dict[str, Any]:
+    """Give each waiting return its stage, days in it, and the median, first and ninth decile of the whole wait, in days from reaching it; not finite where none will end."""
     cells = list(zip(counted["stage"].tolist(), counted["lane"].tolist(), strict=True))
     number = {cell: i for i, cell in enumerate(dict.fromkeys(cells))}
     tables = promises.life_table(np.array([number[c] for c in cells]), counted["bin"], counted["cause"], counted["n"], len(number), _BINS)  # fmt: skip
@@ -238,8 +240,10 @@ def _expected(counted: dict[str, Any], waiting: dict[str, Any]) -> list[list[Any
             whole = tables[[j for (s, _), j in number.items() if s == stage]].sum(0)
             table = tables[i] + whole * (_BORROWED / whole.sum())
             found[rows] = promises.remaining_quantiles(durations, table, waiting["wait_days"][rows], [0.5, 0.1, 0.9])
-    finite = np.where(np.isfinite(found), found, np.nan)
-    return [
-        [int(k), str(s), float(d), *(None if np.isnan(x) else float(x) for x in row)]
-        for k, s, d, row in zip(waiting["return_key"], waiting["stage"], waiting["wait_days"], finite, strict=True)
-    ]
+    given = (
+        np.ma.getdata(waiting["return_key"]),
+        waiting["stage"].astype(str),
+        np.ma.getdata(waiting["wait_days"]),
+        *found.T,
+    )
+    return dict(zip(("return_key", "stage", "stage_days", "expected", "early", "late"), given, strict=True))

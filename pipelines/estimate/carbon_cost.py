@@ -154,24 +154,24 @@ def _append(connection: Connection, name: str, rows: list[tuple[Any, ...]]) -> N
 
 def legs(connection: Connection, settings: Settings, where_leg: str) -> None:
     """Fill estimate_leg_carbon and estimate_leg_cost for the legs matching `where_leg`, a predicate on fact_return_leg."""
-    leg_carbon(connection, ledger(settings), where_leg)
     leg = _wanted(connection, "fact_return_leg", where_leg)
+    leg_carbon(connection, ledger(settings), leg)
     has_cards = bool(connection.execute("SELECT count(*) FROM dim_rate_card").fetchall()[0][0])
     _fill(connection, "estimate_leg_cost", _leg_cost(leg, _euro_rate(connection), has_cards=has_cards))
 
 
-def leg_carbon(connection: Connection, known: Ledger, where_leg: str) -> None:
-    """Fill estimate_leg_carbon for the legs matching `where_leg` with the factors of a ledger."""
-    for sql in leg_carbon_sql(connection, known, where_leg):
+def leg_carbon(connection: Connection, known: Ledger, leg: Any = None) -> None:
+    """Fill estimate_leg_carbon for legs, stored rows of fact_return_leg or all of them, with the factors of a ledger."""
+    for sql in leg_carbon_sql(connection, known, leg):
         connection.execute(f"INSERT INTO estimate_leg_carbon BY NAME {sql}")
     _share_movements(connection)
 
 
-def leg_carbon_sql(connection: Connection, known: Ledger, where_leg: str = "TRUE") -> list[str]:
+def leg_carbon_sql(connection: Connection, known: Ledger, leg: Any = None) -> list[str]:
     """Store the factors of a ledger that legs use, and give the SELECTs of the legs' emissions: of all but treatment, and of treatment."""
     factor = _factor_table(connection, known)
-    leg = _wanted(connection, "fact_return_leg", where_leg)
-    of_parcel = None if where_leg == "TRUE" else select(leg.c.parcel_key)
+    leg = _wanted(connection, "fact_return_leg", "TRUE") if leg is None else leg
+    of_parcel = select(leg.c.parcel_key) if isinstance(leg, TableClause) else None
     goods = _goods(of_parcel)
     return [_sql(_transport_carbon(leg, goods, factor, known)), _sql(_treatment_carbon(leg, goods, factor, of_parcel))]
 
@@ -488,8 +488,9 @@ def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
     travelled in. Then list in factor_set what this build used; legs come first.
     """
     lot = _wanted(connection, "fact_return_line", where_lot)
-    price = _keep(connection, "style_price", _style_price())
-    basis = _keep(connection, "lot_basis", _lot_basis(lot, price, is_whole=where_lot == "TRUE"))
+    few = lot if isinstance(lot, TableClause) else None
+    price = _keep(connection, "style_price", _style_price(few))
+    basis = _keep(connection, "lot_basis", _lot_basis(lot, price, is_whole=few is None))
     _fill(connection, "estimate_return_carbon", select(
         basis.c.return_lot_key, carbon.allocate(basis.c.kg_co2e, basis.c.weight, basis.c.total_weight).label("kg_co2e"),
         carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"), (basis.c.unknown_legs == 0).label("is_whole"),
@@ -615,14 +616,15 @@ def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
     )  # fmt: skip
 
 
-def _style_price() -> Select[Any]:
-    """Mean selling price of a style in a month, in the reporting currency, where enough units were sold."""
+def _style_price(few: Any) -> Select[Any]:
+    """Mean selling price of a style in a month, in the reporting currency, where enough units were sold; of a few lots' styles, or all."""
     order = t["fact_order_line"]
     sold = func.sum(_double(order.c.units_sold))
     month = func.date_trunc("month", order.c.ordered_on)
     return (
         select(order.c.source, order.c.style_id, month.label("month"), (func.sum(_double(order.c.net_amount) * order.c.fx_rate) / sold).label("price"))
-        .where(order.c.units_sold > 0, order.c.line_type == "goods", order.c.style_id.is_not(None)).group_by(order.c.source, order.c.style_id, month).having(sold >= PRICE_UNITS)
+        .where(order.c.units_sold > 0, order.c.line_type == "goods", order.c.style_id.is_not(None), *([] if few is None else [order.c.style_id.in_(select(few.c.style_id))]))
+        .group_by(order.c.source, order.c.style_id, month).having(sold >= PRICE_UNITS)
     )  # fmt: skip
 
 

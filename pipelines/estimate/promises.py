@@ -179,7 +179,10 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             JOIN dim_day x ON x.country = d.country AND x.carrier = '' AND x.day = d.day + l.days::INTEGER
             LEFT JOIN worked n ON n.country = x.country AND n.carrier = '' AND n.business_day_no = x.business_day_no + 1
             WHERE d.carrier = '')
-        SELECT due.*, e.zone, e.ends_at FROM due JOIN day_end e ON e.day = due.due_on;
+        SELECT due.*, zone, e.ends_at FROM due JOIN (
+            SELECT DISTINCT coalesce(f.country, '') AS country, coalesce(z.time_zone, 'UTC') AS zone
+            FROM promised_return r JOIN fact_return_line f ON f.return_lot_key = r.first_lot_key LEFT JOIN dim_shop z ON z.shop_key = f.shop_key) USING (country)
+        JOIN day_end e USING (zone) WHERE e.day = due.due_on;
         CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> '';
 
         SET disabled_optimizers = 'build_side_probe_side'; -- the small table is the right one: a flipped join holds every promise in memory
