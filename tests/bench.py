@@ -60,7 +60,8 @@ class Ratio:
 
 
 def _timed(*command: str) -> tuple[float, float]:
-    """Run a command; give wall seconds and its largest memory in GiB."""
+    """Run a command; give wall seconds and its largest memory in GiB. What earlier commands left to be written is written first."""
+    os.sync()
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, code, usage = os.wait4(process.pid, 0)

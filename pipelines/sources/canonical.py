@@ -26,8 +26,6 @@ from pipelines.warehouse import schema
 CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
 KINDS = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET}
 BEGIN_TABLES, END_TABLES = "<!-- columns: written by canonical.write_reference -->", "<!-- end of columns -->"
-# a log's files up to this size are put together before they are judged: every part of a union is planned anew
-FEW_BYTES = 8 << 20
 SAMPLE_LINES = 1000  # NDJSON lines looked at for keys that are not columns
 
 
@@ -117,11 +115,13 @@ def _named(connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path
         )
     if selects:
         rows = " UNION ALL BY NAME ".join(selects)
-        if len(selects) > 1 and sum(f.stat().st_size for f in files) <= FEW_BYTES:
-            stage = f"staged_{table.name}"
-            staged.append(stage)
-            connection.execute(f"CREATE TEMP TABLE {stage} AS {rows}")
-            rows = f"SELECT * FROM {stage}"
+        if len(selects) > 1:  # a UNION of short tables is read by one thread
+            whole = f"staged_{table.name}"
+            connection.execute(f"CREATE TEMP TABLE {whole} AS {rows}")
+            while staged:
+                connection.execute(f"DROP TABLE {staged.pop()}")
+            staged.append(whole)
+            rows = f"SELECT * FROM {whole}"
         yield Named(table.name, rows, ignored_columns=tuple(ignored))
     for stage in staged:
         connection.execute(f"DROP TABLE {stage}")
