@@ -103,6 +103,7 @@ PLAIN = [
     not in (
         *STATES,
         "window_return_rate",
+        "invoice_unmatched_amount",  # the sample has no carrier invoices; test_carrier_money looks at its rows
         "order_return_rate",
         "size_balance",
         "breach_risk",
