@@ -698,17 +698,10 @@ def traced(words: Words, leg: dict[str, Any]) -> None:
     )
 
 
-def forecasts(words: Words, found: pd.DataFrame, cut: str) -> pd.DataFrame:
-    """Sum forecasts over the weeks, a row a group, the largest first; the interval of a sum is the weeks' added up, and so on the safe side."""
-    if found.empty:
-        return pd.DataFrame(columns=["name", "value", "low", "high", "error_ratio", "coverage", "shown"])
-    sums = found.groupby("group", as_index=False).agg(value=("value", "sum"), low=("low", "sum"), high=("high", "sum"), error_ratio=("error_ratio", "first"), coverage=("coverage", "first"), is_shown=("is_shown", "first"))  # fmt: skip
-    hidden = ~sums["is_shown"].astype(bool)
-    sums.loc[hidden, ["value", "low", "high"]] = float("nan")
-    said = [words("forecast.no" if h else "forecast.yes") for h in hidden]
-    return sums.assign(name=[words.value(cut, g) for g in sums["group"]], shown=said).sort_values(
-        "value", ascending=False, ignore_index=True
-    )
+def forecasts(words: Words, sums: pd.DataFrame, cut: str) -> pd.DataFrame:
+    """Name the groups of forecasts and say which are shown."""
+    said = [words("forecast.yes" if s else "forecast.no") for s in sums["is_shown"]]
+    return sums.assign(name=[words.value(cut, g) for g in sums["group"]], shown=said)
 
 
 def claims(words: Words, found: pd.DataFrame) -> pd.DataFrame:
@@ -751,7 +744,7 @@ def scenario(view: View) -> Any:
 
     with st.grid(4, min_column_width=210):
         window = choice("window", {f"{d}": words("whatif.days", n=str(d)) for d in (14, 30, 60, 100)})
-        fee = choice("fee", {f"{f:g}": words.money(f, view.currency, 2) for f in (-1, 1, 2, 3, 4)})
+        fee = choice("fee", {f"{f:g}": words.money(f, "EUR", 2) for f in (-1, 1, 2, 3, 4)})
         trigger = choice("trigger", {s: words.value("stage", s) for s in ("carrier_scan", "received")})
         desk = choice("desk", {f"{f:g}": words.percent(f, 0) for f in (0.9, 1.1, 1.25, 1.5)})
         price = choice("price", {f"{p:g}": words("recovery.price_at", price=f"{p:g}") for p in (50, 100, 150)})
@@ -814,10 +807,9 @@ def save_scenario(view: View, tried: Any) -> None:
 
 def assumed(words: Words, found: pd.DataFrame) -> pd.DataFrame:
     """Name levers and the parameters they rest on, with their values."""
-    from pipelines.factors import parameter
 
     def told(names: Sequence[str]) -> str:
-        return "; ".join(f"{words.value('parameter', n)}: {parameter(*n.partition('.')[::2]):g}" for n in names)
+        return "; ".join(f"{words.value('parameter', n)}: {queries.parameter(n):g}" for n in names)
 
     return found.assign(name=[words.value("lever", x) for x in found["lever"]], rests_on=[told(a) for a in found["assumes"]])  # fmt: skip
 

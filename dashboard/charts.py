@@ -187,13 +187,15 @@ def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = 
     return figure
 
 
-def weeks(past: pd.DataFrame, coming: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
-    """Draw the last weeks and the next ones with their interval and the same weeks a year ago. Columns: week, value; and low, high, naive."""
+def weeks(
+    past: pd.DataFrame, coming: pd.DataFrame, words: Words, unit: str, what: str, beside: str = "forecast.naive"
+) -> go.Figure:
+    """Draw the last weeks and the next ones with their interval and, dotted, what stands `beside` them: the same weeks a year ago. Columns: week, value; and low, high, naive."""
     figure = _figure(340, words, legend=True, unit="y", **_axis(words, unit, what))
     for bound, fill in (("high", None), ("low", "tonexty")):
         figure.add_scatter(x=coming["week"], y=coming[bound], mode="lines", line={"width": 0}, fill=fill, fillcolor="rgba(58,143,174,.2)", hoverinfo="skip", showlegend=False)  # fmt: skip
     for frame, column, name, line in (
-        (past, "value", words("forecast.past"), {"color": QUIET}), (coming, "naive", words("forecast.naive"), {"color": QUIET, "dash": "dot"}), (coming, "value", words("forecast.coming"), {"color": MAIN}),
+        (past, "value", words("forecast.past"), {"color": QUIET}), (coming, "naive", words(beside), {"color": QUIET, "dash": "dot"}), (coming, "value", words("forecast.coming"), {"color": MAIN}),
     ):  # fmt: skip
         hover = [
             f"{name}, {words.day(w)}: {words.quantity(v, unit)}"

@@ -392,6 +392,18 @@ def outcomes(words: Words) -> Columns:
     return _of(words, "whatif", name=("outcome", text), history=("history", text), value=("value", text), difference=("difference", text), between=("between", text))  # fmt: skip
 
 
+def compared(words: Words, currency: str) -> Columns:
+    """Show saved scenarios side by side: what each changes."""
+
+    def named(outcome: str, unit: str, digits: int = 0) -> Any:
+        return lambda _: number(f"{words.value('outcome', outcome)} ({words.unit(unit)})", digits)
+
+    return _of(
+        words, "whatif", name=("name", text), margin=("difference", named("margin", currency)), returned_units=("difference", lambda _: number(words.value("outcome", "returned_units"))), kg_co2e=("difference", named("kg_co2e", "kg CO2e")),
+        days_to_refund=("difference", named("days_to_refund", "days", 2)), promise_kept=("difference", lambda _: percent(words.value("outcome", "promise_kept"))),
+    )  # fmt: skip
+
+
 def behaviour(words: Words) -> Columns:
     """Show what is assumed of customers."""
     return _of(words, "whatif", name=("assumed", text), value=("mode", lambda label: number(label, 3)), low=("low", lambda label: number(label, 3)), high=("high", lambda label: number(label, 3)), unit=("unit", text), notes=("notes", text))  # fmt: skip

@@ -445,7 +445,7 @@ def forecast(words: Words, whole: pd.DataFrame, measure: str, unit: str) -> str:
         return words("finding.forecast_unknown")
     total = float(whole["value"].sum())
     return words(
-        "finding.forecast",
+        "finding.forecast" if whole["is_shown"].iloc[0] else "finding.forecast_naive",
         amount=words.quantity(total, unit),
         what=words.value("measure", measure).lower(),
         weeks=str(len(whole)),

@@ -713,8 +713,28 @@ def _of_orders(asked: Asked) -> dict[str, Any]:
 
 @lru_cache(maxsize=ENTRIES)
 def forecast(asked: Asked, measure: str, by: str) -> pd.DataFrame:
-    """Forecast the next weeks under the filters; the period plays no part."""
-    return metrics.forecast(_open(asked.source), measure, by=by or None, where=_of_orders(asked))
+    """Forecast the next weeks under the filters; the period plays no part. Where the naive forecast is the better one it stands instead."""
+    return metrics.shown(metrics.forecast(_open(asked.source), measure, by=by or None, where=_of_orders(asked)))
+
+
+def forecast_sums(asked: Asked, measure: str, by: str) -> pd.DataFrame:
+    """Sum the shown forecasts over the weeks, a row a group, the largest first; the interval of a sum is the weeks' added up, and so on the safe side."""
+    found = forecast(asked, measure, by)
+    sums = found.groupby("group", as_index=False).agg(value=("value", "sum"), low=("low", "sum"), high=("high", "sum"), error_ratio=("error_ratio", "first"), coverage=("coverage", "first"), is_shown=("is_shown", "first"))  # fmt: skip
+    sums.loc[~sums["is_shown"].astype(bool), ["value", "low", "high"]] = float("nan")
+    return sums.sort_values("value", ascending=False, ignore_index=True)
+
+
+@lru_cache(maxsize=ENTRIES)
+def forward(asked: Asked, tried: metrics.Scenario) -> pd.DataFrame:
+    """Give the next weeks of returned units under a scenario beside the forecast: week, value (with it), low, high, naive (as it is)."""
+    found = metrics.forward(_open(asked.source), tried, where=_of_orders(asked), since=asked.since, until=asked.until)
+    return found.rename(columns={"value": "naive", "under": "value"})
+
+
+def parameter(name: str) -> float:
+    """Give a parameter of data/costs.csv by its name, what it applies to after a dot."""
+    return factors.parameter(*name.partition(".")[::2])
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -727,6 +747,12 @@ def recent(asked: Asked, measure: str, by: str) -> pd.DataFrame:
 def simulated(asked: Asked, tried: metrics.Scenario) -> pd.DataFrame:
     """Re-run the returns of the orders of the period."""
     return metrics.simulate(_open(asked.source), tried, where=_of_orders(asked), since=asked.since, until=asked.until)
+
+
+def compared(asked: Asked) -> pd.DataFrame:
+    """Lay the saved scenarios side by side: name and the change of each outcome."""
+    rows = {name: simulated(asked, tried).set_index("outcome")["difference"] for name, tried in saved_scenarios(asked.source).items()}  # fmt: skip
+    return pd.DataFrame(rows).T.round(6).add(0.0).rename_axis("name").reset_index()  # no minus before a zero
 
 
 @lru_cache(maxsize=ENTRIES)

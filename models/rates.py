@@ -36,7 +36,12 @@ def _floats(values: ArrayLike) -> Array:
     return np.asarray(values, dtype=np.float64)
 
 
-def _z(level: float) -> float:
+def two_sided_z(level: float) -> float:
+    """Give the standard normal quantile between whose negative and itself `level` (0-1) lies.
+
+    >>> round(two_sided_z(0.9), 3)
+    1.645
+    """
     return float(scipy.special.ndtri(0.5 + level / 2))
 
 
@@ -54,7 +59,7 @@ def wilson(successes: ArrayLike, trials: ArrayLike, level: float = 0.9, deff: Ar
     """
     n = _floats(trials)
     effective = n / _floats(deff)
-    z2 = _z(level) ** 2
+    z2 = two_sided_z(level) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         p = _floats(successes) / n
         centre = (p + z2 / (2 * effective)) / (1 + z2 / effective)
@@ -473,7 +478,7 @@ def ultimate_rates(
     to_come, spread, low, high = out
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = (came + to_come) / n
-        half = _z(level) * np.sqrt(spread)
+        half = two_sided_z(level) * np.sqrt(spread)
         low, high = np.minimum(low, rate - half / n), np.maximum(high, rate + half / n)
     waiting = pending.sum(1)
     is_empty = n <= 0
@@ -567,7 +572,7 @@ def returns_to_come(
     slope = (1 - g) / np.maximum(1 - rate * g, 1e-12) ** 2
     expected = float(np.sum(kept * chance))
     variance = deff * np.sum(kept * chance * (1 - chance)) + (rate_sd * np.sum(kept * slope)) ** 2
-    half = _z(level) * float(np.sqrt(variance))
+    half = two_sided_z(level) * float(np.sqrt(variance))
     return expected, max(expected - half, 0.0), min(expected + half, float(np.sum(kept)))
 
 

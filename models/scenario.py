@@ -9,9 +9,10 @@ Floats = NDArray[np.float64]
 
 
 def inspected_on(received: ArrayLike, capacity: ArrayLike) -> NDArray[np.int64]:
-    """Give the day each unit is inspected, first come first served: `received` days in order, `capacity` units by day; past its end the last day's goes on.
+    """Give the day each unit is inspected, first come first served: `received` days in order, `capacity` units by day; past its end the mean of the last four weeks goes on.
 
-    A unit is inspected on the first day from its receipt on that has room left.
+    A unit is inspected on the first day from its receipt on that has room left. Room that nobody waits for is lost, and part of a unit is
+    carried to the next day while somebody does.
 
     >>> inspected_on([0, 0, 0, 1], [2, 1]).tolist()
     [0, 0, 1, 2]
@@ -20,18 +21,18 @@ def inspected_on(received: ArrayLike, capacity: ArrayLike) -> NDArray[np.int64]:
     room = np.asarray(capacity, float)
     if len(days) == 0:
         return days
+    coming = np.bincount(days)
     tail = max(float(np.mean(room[-28:])), 1.0)
-    found = np.zeros(len(days), dtype=np.int64)
-    today, left = 0, room[0] if len(room) else tail
-    for i, day in enumerate(days):
-        if day > today:
-            today, left = int(day), float(room[day]) if day < len(room) else tail
-        while left < 1:
-            today += 1
-            left += float(room[today]) if today < len(room) else tail
-        found[i] = today
-        left -= 1
-    return found
+    served: list[int] = []
+    waiting, left = 0, 0.0
+    while len(served) < len(coming) or waiting:
+        today = len(served)
+        left = (left if waiting else 0.0) + (float(room[today]) if today < len(room) else tail)
+        waiting += int(coming[today]) if today < len(coming) else 0
+        done = min(waiting, int(left))
+        waiting, left = waiting - done, left - done
+        served.append(done)
+    return np.repeat(np.arange(len(served)), served)
 
 
 def draws(value: float, low: float, high: float, n: int, rng: Any) -> Floats:

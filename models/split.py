@@ -36,7 +36,4 @@ def split(before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike]) -> di
     old = {name: np.maximum(np.asarray(v, float), SMALL) for name, v in before.items()}
     new = {name: np.maximum(np.asarray(v, float), SMALL) for name, v in after.items()}
     weight = log_mean(np.prod(list(new.values()), axis=0), np.prod(list(old.values()), axis=0))
-    found = {}
-    for name in old:
-        found[name] = float(np.sum(weight * np.log(new[name] / old[name])))
-    return found
+    return {name: float(np.sum(weight * np.log(new[name] / old[name]))) for name in old}

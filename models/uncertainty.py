@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.rates import two_sided_z
+
 DRAWS = 2000
 SEED = 20_240_501
-NORMAL_90 = 1.6448536269514722  # standard normal at 95%: half of a 90% interval
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +26,7 @@ def bounds_sd(low: float, high: float) -> float:
     >>> round(bounds_sd(1.0, 1.0), 3), round(bounds_sd(1.2, 1.4), 3)
     (0.0, 0.047)
     """
-    return float(np.log(high / low) / (2 * NORMAL_90))
+    return float(np.log(high / low) / (2 * two_sided_z(0.9)))
 
 
 def errors(sources: Sequence[Sequence[str]], sd: dict[str, float], draws: int = DRAWS, seed: int = SEED) -> Floats:

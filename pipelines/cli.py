@@ -1188,7 +1188,7 @@ def dispose(
         found = metrics.dispose(build, where=_pairs(where), since=_day(since, "--from"), until=_day(until, "--to"), carbon_price=carbon_price, capacity=limits)  # fmt: skip
     if out is not None:
         found.items.to_csv(out, index=False)
-    title = f"{len(found.items):,} items: {found.value:,.0f} at best, {found.value_done:,.0f} as done: regret {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e of treatment, {found.avoided_kg_co2e:+,.0f} kg avoided beside"  # fmt: skip
+    title = f"{len(found.items):,} items: {found.value:,.0f} at best, {found.value_done:,.0f} as done: regret {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e, {found.avoided_kg_co2e:+,.0f} kg avoided beside"  # fmt: skip
     _print(_records(found.routes), output, title)
 
 
@@ -1205,6 +1205,7 @@ def simulate(
     carbon_price: Annotated[float | None, typer.Option(help="EUR a tonne of CO2e.")] = None,
     name: Annotated[str | None, typer.Option(help="Save it under this name.")] = None,
     saved: Annotated[list[str] | None, typer.Option("--saved", help="A saved scenario instead; several are compared.")] = None,
+    weeks: Annotated[bool, typer.Option("--weeks", help="Show the next twelve weeks of returned units under it instead.")] = False,
     front: Annotated[bool, typer.Option("--front", help="Try a grid of policies and mark those no other beats.")] = False,
     since: Annotated[str | None, typer.Option("--from", help="First day of the order, 2025-01-01.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
@@ -1234,7 +1235,8 @@ def simulate(
         }  # fmt: skip
         tried = {name or "scenario": metrics.read_scenario(given)}
     with _open(warehouse) as build:
-        rows = [{"scenario": n, **r} for n, s in tried.items() for r in _records(metrics.simulate(build, s, **asked))]
+        told = metrics.forward if weeks else metrics.simulate
+        rows = [{"scenario": n, **r} for n, s in tried.items() for r in _records(told(build, s, **asked))]
     if name and not saved:
         scenarios.save(settings, name, tried[name])
     assumed = sorted({a for s in tried.values() for a in s.assumes})

@@ -22,8 +22,9 @@ from sqlalchemy import and_, case, func, literal_column, select
 
 from pipelines import factors, state
 from pipelines.errors import ReportError
+from pipelines.estimate.carbon_cost import TREATMENTS
 from pipelines.factors import parameter
-from pipelines.metrics.bases import LEGS, leg_carbon, legs, lots
+from pipelines.metrics.bases import LEGS, leg_carbon, legs, lots, own_km
 from pipelines.metrics.doubt import kind
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -68,8 +69,7 @@ def elements(build: Build, since: date, until: date) -> pd.DataFrame:
     c, f = leg_carbon.c, t["factor_set"].c
     uses = case((c.factor_id.like("%packaging_crate%"), parameter("packaging_uses")), else_=1.0)
     amount = case(
-        (c.method == literal_column("'per_tonne_km'"), c.distance_km * c.mass_kg / 1000), (c.method == literal_column("'per_vehicle_km'"), c.distance_km * func.coalesce(legs.c.trip_share, parameter("trip_share"))),
-        (and_(c.method == literal_column("'per_parcel'"), c.distance_km.is_not(None)), c.distance_km / legs.c.movement_parcels), (c.method == literal_column("'per_parcel'"), 1.0),
+        (c.method == literal_column("'per_tonne_km'"), c.distance_km * c.mass_kg / 1000), (c.method.in_(["per_vehicle_km", "per_parcel"]), func.coalesce(own_km, 1.0)),
         (c.method == literal_column("'per_tonne'"), c.mass_kg / 1000 / uses), (f.value != 0, c.kg_co2e / f.value),
     )  # fmt: skip
     query = (
@@ -88,8 +88,6 @@ def _parted(build: Build, found: pd.DataFrame) -> pd.DataFrame:
     is_mixed = found["factor_id"].fillna("").str.contains(" + ", regex=False)
     if not is_mixed.any():
         return found.drop(columns="parcel_key")
-    from pipelines.estimate.carbon_cost import TREATMENTS
-
     mixed = found[is_mixed]
     live = and_(lots.c.cancelled_at.is_(None), lots.c.rejected_at.is_(None), lots.c.expired_at.is_(None))
     goods = build.fetch(

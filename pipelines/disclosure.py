@@ -11,10 +11,9 @@ from datetime import date
 from functools import cache
 
 from pipelines.errors import ReportError
-from pipelines.settings import Settings, data_path
+from pipelines.settings import Settings, data_path, write_whole
 
 SIZES = ("micro", "small", "medium", "large")
-STATUSES = ("obligatory", "voluntary", "not applicable", "unknown")
 COUNSEL = "to be confirmed with counsel"
 
 
@@ -106,8 +105,5 @@ def set_company(settings: Settings, country: str, employees: int, turnover_eur_m
         raise ReportError("Employees and turnover are not negative.")
     found = Company(country.upper(), employees, turnover_eur_m)
     settings.warehouse.mkdir(parents=True, exist_ok=True)
-    path = settings.warehouse / "company.json"
-    draft = path.with_suffix(".new")
-    draft.write_text(json.dumps(asdict(found)) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_whole(settings.warehouse / "company.json", json.dumps(asdict(found)) + "\n")
     return found

@@ -18,7 +18,7 @@ from itertools import groupby
 from pathlib import Path
 
 from pipelines.errors import FactorMissing
-from pipelines.settings import Settings, data_path
+from pipelines.settings import Settings, data_path, write_whole
 
 COLUMNS = (
     "factor_id", "factor_set", "activity", "mode", "vehicle", "fuel", "region", "unit", "wtt", "ttw", "wtw", "year", "valid_from_year",
@@ -253,7 +253,7 @@ def import_set(settings: Settings, path: Path, name: str) -> int:
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    _replace(folder / f"{name}.csv", out.getvalue())
+    write_whole(folder / f"{name}.csv", out.getvalue())
     return len(rows)
 
 
@@ -263,10 +263,4 @@ def choose(settings: Settings, name: str, pinned: int | None = None) -> None:
     if name not in known:
         raise FactorMissing(f"There is no set {name!r}. There are {', '.join(known)}; import another with `backhaul factors import`.")  # fmt: skip
     _folder(settings).mkdir(parents=True, exist_ok=True)
-    _replace(_folder(settings) / "choice.json", json.dumps({"factor_set": name, "pinned": pinned}) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_suffix(path.suffix + ".new")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    write_whole(_folder(settings) / "choice.json", json.dumps({"factor_set": name, "pinned": pinned}) + "\n")

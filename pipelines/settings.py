@@ -20,6 +20,13 @@ def data_path(name: str) -> Path:
     return (packaged if packaged.is_dir() else _HERE.parent / "data") / name
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that whoever reads it sees the old text or the new, never a part."""
+    draft = path.with_suffix(path.suffix + ".new")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
 @dataclass(frozen=True)
 class Settings:
     """The choices of one run.

@@ -151,6 +151,21 @@ def test_a_filter_goes_into_the_link_and_to_the_next_page(visit: Visit) -> None:
     assert visit.exceptions() == []
 
 
+def test_a_scenario_is_shared_by_its_link(visit: Visit) -> None:
+    visit.open("whatif")
+    unchanged = visit.title()
+    visit.page.get_by_label("Fee more a return").click()
+    visit.page.get_by_role("option", name="€2.00").click()
+    visit.page.wait_for_function("told => document.querySelector('h1').innerText !== told", arg=unchanged)
+    visit.settle()
+    title, link = visit.title(), visit.page.url
+    visit.page.goto("about:blank")
+    visit.page.goto(link)
+    visit.settle()
+    assert visit.title() == title
+    assert visit.chosen("Fee more a return") == "€2.00"
+
+
 def test_the_language_switch_keeps_the_filters(visit: Visit) -> None:
     visit.open("?period=Last+90+days")
     before = visit.title()

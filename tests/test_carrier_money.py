@@ -124,3 +124,29 @@ def test_lost_parcels_are_worth_claiming(sample_settings: Settings) -> None:
     assert first["amount"].is_monotonic_decreasing
     assert (first["days_left"] >= 0).all()
     assert found["amount"].sum() == pytest.approx(open_)
+
+
+def test_price_lists_in_another_currency_and_at_their_time(tmp_path: Path) -> None:
+    """Francs at half a euro; the site's dearer hour begins after the parcel was received; a card in an unknown currency is none."""
+    settings = fresh(tmp_path)
+    files = write_shop(tmp_path / "files")
+    later = {**HANDLING[0], "valid_from": "2026-01-25T00:00:00Z", "hourly_cost": "3000"}
+    write_rows(files / "rate_card.csv", [{**c, "currency": "CHF"} for c in CARDS])
+    write_rows(files / "handling_rate.csv", [*({**h, "currency": "CHF"} for h in HANDLING), later])
+    write_rows(
+        files / "fx_rate.csv",
+        [{"day": "2025-12-01T00:00:00Z", "currency": "CHF", "quote_currency": "EUR", "rate": "0.5"}],
+    )
+    load(settings, [files])
+    assert costs(settings)["shop:E1"] == (pytest.approx(3.0), "imputed", "rate card")
+    with opened(settings) as connection:
+        sum_ = "SELECT sum(e.amount)::DOUBLE FROM fact_return_line JOIN estimate_return_cost e USING (return_lot_key) WHERE parcel_id = 'shop:P1' AND component = 'handling'"
+        assert connection.execute(sum_).fetchall()[0][0] == pytest.approx(2.5)
+        assert connection.execute("SELECT count(*) FROM dim_handling_rate WHERE activity = 'receipt'").fetchall() == [
+            (2,)
+        ]
+    unknown = fresh(tmp_path / "unknown")
+    files = write_shop(tmp_path / "unknown" / "files")
+    write_rows(files / "rate_card.csv", [{**c, "currency": "XTS"} for c in CARDS])
+    load(unknown, [files])
+    assert costs(unknown)["shop:E1"][1:] == ("assumed", "usual rate")

@@ -15,7 +15,6 @@ from pipelines.settings import Settings
 VERBS = (
     "sample", "load", "status", "check", "metrics", "metric", "accrual", "reasons", "backtest", "export", "verify", "map", "dashboard", "demo",
     "promise", "at-risk", "serve", "explain", "levers", "close", "closed", "company", "report", "forecast", "dispose", "simulate", "claims",
-    "forecast", "dispose", "simulate", "claims",
 )  # fmt: skip
 runner = CliRunner()
 
@@ -219,6 +218,16 @@ def test_factors_are_listed_compared_imported_and_used(copy_of_tiny: Settings, t
     assert "own comes first in build" in run("factors", "use", "own", *at)
     [row] = json.loads(run("metric", "kg_co2e", "--format", "json", *at))
     assert row["value"] == pytest.approx(said)
+
+
+def test_a_scenario_is_run_kept_and_carried_into_the_next_weeks(sample_settings: Settings) -> None:
+    at = ("--warehouse", str(sample_settings.warehouse), "--format", "json")
+    weeks = json.loads(run("simulate", "--fee", "2", "--weeks", *at))
+    assert len(weeks) == 12
+    assert {row["scenario"] for row in weeks} == {"scenario"}
+    assert all(row["under"] < row["value"] for row in weeks)
+    rows = {row["outcome"]: row for row in json.loads(run("simulate", "--no-box", *at))}
+    assert rows["kg_co2e"]["difference"] < 0 == rows["return_cost"]["difference"]
 
 
 def test_a_month_is_closed_and_reported(copy_of_tiny: Settings, tmp_path: Path) -> None:

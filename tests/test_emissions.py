@@ -246,6 +246,15 @@ def test_a_movement_wholly_known_is_shared_by_mass_and_direct_distance() -> None
     assert [r[4] for r in rows] == pytest.approx([300 * m / 1000 * 0.78225 for m in (1, 3, 2)])
 
 
+def test_sharing_again_changes_nothing() -> None:
+    """An increment shares every movement anew: what the legs would be by tonne-kilometres stays what it was."""
+    connection = moved(complete=True)
+    before = connection.execute("SELECT * FROM estimate_leg_carbon ORDER BY leg_key").fetchall()
+    connection.execute("DELETE FROM estimate_leg_carbon WHERE leg_key = 1")
+    legs(connection, Settings(), "leg_key = 1")
+    assert connection.execute("SELECT * FROM estimate_leg_carbon ORDER BY leg_key").fetchall() == before
+
+
 def test_a_movement_with_strangers_is_by_tonne_kilometres() -> None:
     rows = moved(complete=False).execute("SELECT method, kg_co2e_tonne_km FROM estimate_leg_carbon").fetchall()
     assert rows == [("per_tonne_km", None)] * 2

@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from models.forecast import HORIZON, LEAST_WEEKS, curve, forecast, naive, triangle, weekly
@@ -95,6 +96,14 @@ def test_the_shop_is_forecast_by_group_and_tested(sample_build: Build) -> None:
     assert (money["value"] > 10 * whole["value"] * 0.5).all()
     past = metrics.recent(sample_build)
     assert past["week"].iloc[-1] + timedelta(7) == whole["week"].iloc[0]
+
+
+def test_what_does_not_beat_a_year_ago_is_not_shown() -> None:
+    found = pd.DataFrame(
+        {"is_shown": [True, False], "value": [5.0, 6.0], "low": [4.0, 5.0], "high": [6.0, 7.0], "naive": [1.0, 2.0]}
+    )
+    assert metrics.shown(found)["value"].tolist() == [5, 2]
+    assert metrics.shown(found)["low"].isna().tolist() == [False, True]
 
 
 def test_what_is_no_forecast(sample_build: Build, tiny_build: Build) -> None:

@@ -188,7 +188,7 @@ def test_text_that_looks_like_a_formula_stays_text() -> None:
     sheets = {"x": pd.DataFrame({"a": ["=1+1", "plain", ""]})}
     found = report.Report(*SPAN, "b", "2026-01-01T00:00:00", 1.0, 0.5, 2.0, 0.5, sheets, [])
     cells = [c.value for (c,) in load_workbook(io.BytesIO(report.to_xlsx(found)))["x"].iter_rows(min_row=2)]
-    assert cells == ["'=1+1", "plain", None] or cells == ["'=1+1", "plain", ""]
+    assert cells[:2] == ["'=1+1", "plain"]
 
 
 # -- obligations -------------------------------------------------------------------------------------------------------

@@ -105,8 +105,8 @@ def test_the_desk_serves_in_turn() -> None:
 
 def test_the_next_weeks_under_a_scenario(sample_build: Build) -> None:
     found = metrics.forward(sample_build, Scenario(fee=3.0), **SPAN)
-    assert (found["scenario"] < found["value"]).all()
-    assert (metrics.forward(sample_build, Scenario(), **SPAN)["scenario"] == found["value"]).all()
+    assert (found["under"] < found["value"]).all()
+    assert (metrics.forward(sample_build, Scenario(), **SPAN)["under"] == found["value"]).all()
 
 
 @pytest.mark.parametrize(

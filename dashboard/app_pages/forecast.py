@@ -21,7 +21,6 @@ else:
     blocks.section(words.value("measure", measure), words, note=words("forecast.note"))
     if not bool(whole["is_shown"].iloc[0]):
         blocks.caution(words("forecast.hidden"))
-        whole = whole.assign(value=whole["naive"], low=float("nan"), high=float("nan"))
     blocks.chart(
         charts.weeks(past, whole, words, unit, words.value("measure", measure)),
         words.value("measure", measure),
@@ -32,7 +31,7 @@ else:
     cut = blocks.pick(
         words("forecast.by"), "forecast_by", {c: words(f"forecast.by_{c}") for c in queries.FORECAST_CUTS}
     )
-    groups = blocks.forecasts(words, queries.forecast(asked, measure, cut), cut)
+    groups = blocks.forecasts(words, queries.forecast_sums(asked, measure, cut), cut)
     blocks.section(words("forecast.groups"), words, note=words("forecast.groups_note"))
     blocks.table(
         words,

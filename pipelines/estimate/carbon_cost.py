@@ -100,17 +100,25 @@ def _status(rank: Expression) -> Expression:
     return case((rank == MEASURED, "measured"), (rank == IMPUTED, "imputed"), (rank == ASSUMED, "assumed"))
 
 
-def _euro_rate(connection: Connection) -> Expression:
-    """Give the latest rate from the euro, in which parameters are, to the reporting currency; NULL without one."""
-    row = connection.execute("""
+def _rates(connection: Connection) -> dict[str, float]:
+    """Give the latest rate of each currency to the reporting currency: of the euro, in which parameters are, and of price lists."""
+    rows = connection.execute("""
         WITH reporting AS (SELECT value AS name FROM build_info WHERE name = 'reporting_currency')
-        SELECT rate FROM (
-            SELECT DATE '9999-01-01' AS day, 1.0 AS rate FROM reporting WHERE name = 'EUR'
-            UNION ALL SELECT day, rate FROM fact_fx_rate, reporting WHERE currency = 'EUR' AND quote_currency = name
-            UNION ALL SELECT day, 1 / rate FROM fact_fx_rate, reporting WHERE quote_currency = 'EUR' AND currency = name)
-        ORDER BY day DESC LIMIT 1
-    """).fetchone()
-    return _double(literal(float(row[0]))) if row else _double(null())
+        SELECT currency, arg_max(rate, day) FROM (
+            SELECT name AS currency, DATE '9999-01-01' AS day, 1.0 AS rate FROM reporting
+            UNION ALL SELECT currency, day, rate FROM fact_fx_rate, reporting WHERE quote_currency = name AND currency <> name
+            UNION ALL SELECT quote_currency, day, 1 / rate FROM fact_fx_rate, reporting WHERE currency = name AND quote_currency <> name) GROUP BY 1
+    """).fetchall()
+    return {str(currency): float(rate) for currency, rate in rows}
+
+
+def _euro_rate(rates: dict[str, float]) -> Expression:
+    return _double(literal(rates["EUR"])) if "EUR" in rates else _double(null())
+
+
+def _rate_of(currency: Expression, rates: dict[str, float]) -> Expression:
+    """Give the rate of a price's currency to the reporting currency; NULL where it is not known, so that the price counts as missing."""
+    return case(*((currency == name, rate) for name, rate in rates.items())) if rates else _double(null())
 
 
 # -- lanes -------------------------------------------------------------------------------------------------------------
@@ -157,7 +165,7 @@ def legs(connection: Connection, settings: Settings, where_leg: str) -> None:
     leg = _wanted(connection, "fact_return_leg", where_leg)
     leg_carbon(connection, ledger(settings), leg)
     has_cards = bool(connection.execute("SELECT count(*) FROM dim_rate_card").fetchall()[0][0])
-    _fill(connection, "estimate_leg_cost", _leg_cost(leg, _euro_rate(connection), has_cards=has_cards))
+    _fill(connection, "estimate_leg_cost", _leg_cost(leg, _rates(connection), has_cards=has_cards))
 
 
 def leg_carbon(connection: Connection, known: Ledger, leg: Any = None) -> None:
@@ -192,7 +200,7 @@ def _share_movements(connection: Connection) -> None:
         JOIN leg_factor f ON f.vehicle = l.vehicle AND f.unit = 'kgCO2e/vehicle.km' AND f.for_year = year(l.started_on) AND f.country = ''
         WHERE here = movement_parcels AND e.mass_kg IS NOT NULL;
         UPDATE estimate_leg_carbon SET
-            factor_id = m.factor_id, method = 'shared', kg_co2e_tonne_km = estimate_leg_carbon.kg_co2e, distance_km = m.driven_km,
+            factor_id = m.factor_id, method = 'shared', kg_co2e_tonne_km = if(method = 'shared', kg_co2e_tonne_km, kg_co2e), distance_km = m.driven_km,
             kg_co2e_wtt = {_compiled(carbon.shared_movement_carbon(_m("driven_km"), _m("weight"), _m("total_weight"), _m("wtt")))},
             kg_co2e_ttw = {_compiled(carbon.shared_movement_carbon(_m("driven_km"), _m("weight"), _m("total_weight"), _m("ttw")))},
             kg_co2e = {_compiled(carbon.shared_movement_carbon(_m("driven_km"), _m("weight"), _m("total_weight"), _m("wtw")))}
@@ -399,7 +407,7 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
     )  # fmt: skip
 
 
-def _leg_cost(leg: Any, euro: Expression, *, has_cards: bool) -> Select[Any]:
+def _leg_cost(leg: Any, rates: dict[str, float], *, has_cards: bool) -> Select[Any]:
     """Cost of every leg: its invoice; else its part of the parcel's carrier invoice; else nothing where the retailer does not pay it as a leg; else of the rate card; else the usual rate."""
     start, end = t["dim_place"].alias("start"), t["dim_place"].alias("finish")
     methods = [name for parameter_name, name in parameters() if parameter_name == "freight_first_mile"]
@@ -420,10 +428,10 @@ def _leg_cost(leg: Any, euro: Expression, *, has_cards: bool) -> Select[Any]:
     customer = leg.c.role.in_(("customer_trip", "packaging"))
     handling = or_(leg.c.role == "treatment", and_(leg.c.element_type == "hub", leg.c.carrier.is_(None)))
     invoiced = leg.c.cost_amount.is_not(None)
-    billed, priced = _billed(), _priced(leg) if has_cards else _unpriced()
+    euro, billed, priced = _euro_rate(rates), _billed(), _priced(leg, rates) if has_cards else _unpriced()
     by_carrier = leg.c.carrier.is_not(None) & ~customer
     of_bill = and_(by_carrier, billed.c.parcel_key.is_not(None))
-    of_card = and_(by_carrier, priced.c.parcel_key.is_not(None))
+    of_card = and_(by_carrier, priced.c.amount.is_not(None))
     return (
         select(
             leg.c.leg_key,
@@ -457,7 +465,7 @@ def _unpriced() -> FromClause:
     return select(leg.c.parcel_key, leg.c.leg_key, _double(null()).label("amount")).where(false()).subquery("priced")
 
 
-def _priced(leg: Any) -> FromClause:
+def _priced(leg: Any, rates: dict[str, float]) -> FromClause:
     """Price parcels by the rate card of their first leg by a carrier: the zone, method and weight break that fit, the narrowest first."""
     card, goods = t["dim_rate_card"], _goods(None)
     first = (
@@ -466,7 +474,7 @@ def _priced(leg: Any) -> FromClause:
         .where(leg.c.element_type == "transport", leg.c.carrier.is_not(None)).group_by(leg.c.parcel_key).subquery("first")
     )  # fmt: skip
     mass = func.coalesce(first.c.mass_kg, goods.c.goods_kg + parameter("packaging_mass"), parameter("parcel_mass"))
-    price = (_double(card.c.price) * (1 + func.coalesce(card.c.fuel_share, 0.0)) + _double(func.coalesce(card.c.surcharge, 0)))  # fmt: skip
+    price = (_double(card.c.price) * (1 + func.coalesce(card.c.fuel_share, 0.0)) + _double(func.coalesce(card.c.surcharge, 0))) * _rate_of(card.c.currency, rates)  # fmt: skip
     fit = case((card.c.method.is_not(None), 2), else_=0) + case((card.c.country.is_not(None), 1), else_=0)
     return (
         select(first.c.parcel_key, first.c.leg_key, func.arg_max(price, fit).label("amount"))
@@ -490,17 +498,18 @@ def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
     lot = _wanted(connection, "fact_return_line", where_lot)
     few = lot if isinstance(lot, TableClause) else None
     price = _keep(connection, "style_price", _style_price(few))
-    basis = _keep(connection, "lot_basis", _lot_basis(lot, price, is_whole=few is None))
+    rates = _rates(connection)
+    basis = _keep(connection, "lot_basis", _lot_basis(lot, price, rates, is_whole=few is None))
     _fill(connection, "estimate_return_carbon", select(
         basis.c.return_lot_key, carbon.allocate(basis.c.kg_co2e, basis.c.weight, basis.c.total_weight).label("kg_co2e"),
         carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"), (basis.c.unknown_legs == 0).label("is_whole"),
     ).where(basis.c.unknown_legs.is_not(None)))  # fmt: skip
-    _fill(connection, "estimate_return_cost", union_all(*_components(basis, _euro_rate(connection))))
+    _fill(connection, "estimate_return_cost", union_all(*_components(basis, _euro_rate(rates))))
     connection.execute("DROP TABLE lot_basis; DROP TABLE style_price")
     _list_factors(connection, ledger(settings))
 
 
-def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
+def _lot_basis(lot: Any, price: Any, rates: dict[str, float], *, is_whole: bool) -> Select[Any]:
     """All that a lot's carbon and cost follow from, one row a lot; `is_whole` says that it is of every lot."""
 
     def of_lots(key: Any) -> Expression:
@@ -537,9 +546,11 @@ def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
         select(filed.c.parcel_key, func.sum(_double(filed.c.paid_amount) * filed.c.fx_rate).label("amount")).where(filed.c.paid_amount > 0).group_by(filed.c.parcel_key).subquery("claim")
     )  # fmt: skip
     hour = t["dim_handling_rate"]
-    minute_cost = _double(hour.c.minutes) * _double(hour.c.hourly_cost) / 60
+    minute_cost = _double(hour.c.minutes) * _double(hour.c.hourly_cost) / 60 * _rate_of(hour.c.currency, rates)
+    handled_at = func.coalesce(lot.c.received_at, lot.c.inspected_at, lot.c.restocked_at)
     site = (
-        select(hour.c.place_id, *(func.sum(case((hour.c.activity == n, minute_cost))).label(n) for n in HANDLING)).where(hour.c.valid_to.is_(None)).group_by(hour.c.place_id).subquery("site")
+        select(lot.c.return_lot_key, *(func.sum(case((hour.c.activity == n, minute_cost))).label(n) for n in HANDLING))
+        .join(hour, and_(hour.c.place_id == lot.c.place_id, hour.c.valid_from <= handled_at, or_(hour.c.valid_to.is_(None), handled_at < hour.c.valid_to))).group_by(lot.c.return_lot_key).subquery("site")
     )  # fmt: skip
     recovery = t["fact_recovery"]
     recovered = (
@@ -577,14 +588,7 @@ def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
     def of_recovery(amount: Any) -> Expression:
         return _double(cost.share_of(amount, units, recovered.c.units))
 
-    fee_rate = case(
-        (policy.c.currency == lot.c.currency, lot.c.fx_rate),
-        (
-            policy.c.currency
-            == select(t["build_info"].c.value).where(t["build_info"].c.name == "reporting_currency").scalar_subquery(),
-            1.0,
-        ),
-    )
+    fee_rate = case((policy.c.currency == lot.c.currency, lot.c.fx_rate), else_=_rate_of(policy.c.currency, rates))
     fee = case(
         (
             lot.c.return_type.in_(("withdrawal", "commercial")),
@@ -606,7 +610,7 @@ def _lot_basis(lot: Any, price: Any, *, is_whole: bool) -> Select[Any]:
         .outerjoin(chain, chain.c.parcel_key == lot.c.parcel_key)
         .outerjoin(duty, duty.c.parcel_key == lot.c.parcel_key)
         .outerjoin(claim, claim.c.parcel_key == lot.c.parcel_key)
-        .outerjoin(site, site.c.place_id == lot.c.place_id)
+        .outerjoin(site, site.c.return_lot_key == lot.c.return_lot_key)
         .outerjoin(order, order.c.order_line_key == lot.c.order_line_key)
         .outerjoin(recovered, and_(recovered.c.return_line_key == lot.c.return_line_key, recovered.c.disposition == lot.c.disposition))
         .outerjoin(policy, policy.c.policy_key == lot.c.policy_key)

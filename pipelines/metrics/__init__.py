@@ -37,8 +37,8 @@ from pipelines.metrics.emissions import (
     tornado,
     trace,
 )
-from pipelines.metrics.forecast import backtested, forecast, recent
-from pipelines.metrics.levers import LEVERS, Lever, levers
+from pipelines.metrics.forecast import backtested, forecast, recent, shown
+from pipelines.metrics.levers import levers
 from pipelines.metrics.lists import (
     control_chart,
     drift,
@@ -70,10 +70,8 @@ from pipelines.metrics.scenario import Scenario, forward, pareto, read_scenario,
 __all__ = [
     "EROSION_CUTS",
     "EVERYTHING",
-    "LEVERS",
     "PARTS",
     "Concentration",
-    "Lever",
     "Metric",
     "Offer",
     "Plan",
@@ -138,7 +136,7 @@ __all__ = [
     "rows",
     "rows_total",
     "same_window",
-    "scenario",
+    "shown",
     "simulate",
     "size_curve",
     "statistics",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Select, case, func, literal_column, select
+from sqlalchemy import Select, and_, case, func, literal_column, or_, select
 
 from models import rates as rate_models
 from pipelines.errors import UnknownDimension, UnknownMetric, UnknownValue
@@ -192,6 +192,19 @@ def is_known(build: Build, key: str) -> bool:
     """Say whether some source fills what a metric needs."""
     lacks = lacking(build, metric(key).needs)
     return bool(lacks) and not all(lacks.values())
+
+
+def euro_rate(build: Build) -> float:
+    """Give the latest rate from the euro, in which parameters of data/costs.csv are, to the reporting currency; NaN without one."""
+    fx, reporting = STAR.tables["fact_fx_rate"].c, build.info.get("reporting_currency", "EUR")
+    if reporting == "EUR":
+        return 1.0
+    pair = or_(and_(fx.currency == "EUR", fx.quote_currency == reporting), and_(fx.currency == reporting, fx.quote_currency == "EUR"))  # fmt: skip
+    found = build.fetch(select(fx.day, fx.currency, fx.rate).where(pair)).sort_values("day")
+    if found.empty:
+        return float("nan")
+    last = found.iloc[-1]
+    return float(last["rate"]) if last["currency"] == "EUR" else 1 / float(last["rate"])
 
 
 def _wanted(missing: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ from sqlalchemy.sql.expression import FromClause
 
 from models.rates import DATED_STEPS
 from pipelines.estimate.promises import promise_state
+from pipelines.factors import parameter
 from pipelines.metrics.base import Base, Sql, Sum, Time, both
 from pipelines.settings import data_path
 from pipelines.warehouse.engine import Expression, calendar_days, double, ratio, seconds_between
@@ -244,6 +245,11 @@ _LEG_IDS = (
     legs.c.carrier,
     legs.c.started_on,
 )
+own_km = case(
+    (and_(leg_carbon.c.method == literal_column("'per_parcel'"), leg_carbon.c.distance_km.is_not(None)), leg_carbon.c.distance_km / legs.c.movement_parcels),
+    (leg_carbon.c.method == literal_column("'per_vehicle_km'"), leg_carbon.c.distance_km * func.coalesce(legs.c.trip_share, parameter("trip_share"))), else_=leg_carbon.c.distance_km,
+)  # fmt: skip
+"""Kilometres a parcel answers for: its part of a round or of a trip, else all of the leg."""
 LEGS = Base(
     "legs", legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key), {"order": legs.c.ordered_on, "return": legs.c.requested_on},
     _LEG_DIMENSIONS, legs.c.started_at, _DOUBT, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status), alone=leg_carbon,

@@ -2,7 +2,8 @@
 
 Values are expected, not booked: the price the goods would fetch by grade and route (what recoveries of the shop tell, the parameter of
 data/costs.csv where they are too few), less what the route costs and the price of its carbon. Apparel and footwear are never destroyed
-while another route is lawful, and it always is.
+while another route is lawful, and it always is. "keep_it" is hindsight: goods that had better stayed with the customer, refunded all the
+same; it is worth the freight, handling and emissions of a way back that were spent on every other route.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,19 +16,30 @@ from sqlalchemy import and_, func, select
 
 from models import carbon
 from models import disposition as model
+from models.rates import two_sided_z
 from pipelines.estimate.goods import CLOTHING, SECOND_LIFE
 from pipelines.factors import Ledger, parameter
-from pipelines.metrics.answer import Day, _of_build, ask
+from pipelines.metrics.answer import Day, _of_build, ask, euro_rate
 from pipelines.metrics.base import EVERYTHING, Scope, filters
-from pipelines.metrics.bases import LOTS, lot_avoided, lots, recoveries
-from pipelines.metrics.opportunity import markdown_curve
+from pipelines.metrics.bases import LOTS, lot_avoided, lot_carbon, lot_cost, lots
+from pipelines.metrics.opportunity import fetched, markdown_curve
 from pipelines.warehouse.engine import Build, double
 from pipelines.warehouse.schema import STAR
 
 Where = Mapping[str, Sequence[Any]] | None
-ROUTES = ("as_new", "nearest_store", "marked_down", "b_stock", "refurbished", "donated", "recycled", "destroyed")
+ROUTES = (
+    "as_new",
+    "nearest_store",
+    "marked_down",
+    "b_stock",
+    "refurbished",
+    "donated",
+    "recycled",
+    "destroyed",
+    "keep_it",
+)
 GRADES = {  # grades that may take a route; an item without a grade is taken for b
-    "as_new": "a", "nearest_store": "a", "marked_down": "ab", "b_stock": "abc", "refurbished": "bc", "donated": "abc", "recycled": "abcd", "destroyed": "abcd",
+    "as_new": "a", "nearest_store": "a", "marked_down": "ab", "b_stock": "abc", "refurbished": "bc", "donated": "abc", "recycled": "abcd", "destroyed": "abcd", "keep_it": "abcd",
 }  # fmt: skip
 _FACTORS = {"refurbished": "treatment_reuse", "donated": "treatment_reuse", "recycled": "treatment_recycling", "destroyed": "treatment_energy_recovery"}  # fmt: skip
 _ENOUGH = 30  # recoveries of a disposition in a category before their mean stands for the parameter
@@ -38,8 +50,8 @@ t = STAR.tables
 class Plan:
     """The best assignment of a span's inspected goods: one row an item, one row a route, and what was done beside it.
 
-    `regret` is the value of the best less that of what was done (reporting currency), `regret_kg_co2e` the treatment emissions of what was
-    done less those of the best, `avoided_kg_co2e` what the best would displace more of new goods. Lots of several units are one item. Goods
+    `regret` is the value of the best less that of what was done (reporting currency), `regret_kg_co2e` the emissions of what was
+    done less those of the best (treatment, and the way back of goods that had better been kept), `avoided_kg_co2e` what the best would displace more of new goods. Lots of several units are one item. Goods
     that went back to suppliers, and those whose grade forbids what was done, are left out.
     """
 
@@ -47,7 +59,6 @@ class Plan:
     routes: pd.DataFrame
     value: float
     value_done: float
-    value_greedy: float
     regret_kg_co2e: float
     avoided_kg_co2e: float
     capacity: dict[str, float] = field(default_factory=dict)
@@ -59,27 +70,24 @@ class Plan:
 
 
 def recovery_rates(build: Build) -> pd.DataFrame:
-    """Give what a disposition fetches: disposition, category, n, rate (share of the net price), low, high (90%), is_measured.
-
-    The mean of recoveries where there are enough, else the parameter with its stated bounds.
-    """
-    lot = (
-        select(lots.c.return_line_key, lots.c.disposition, func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"), func.sum(lots.c.units).label("units"))
-        .where(lots.c.disposition.is_not(None)).group_by(lots.c.return_line_key, lots.c.disposition).subquery("lot")
-    )  # fmt: skip
-    query = (
-        select(recoveries.c.disposition, recoveries.c.category, (double(recoveries.c.amount) * recoveries.c.fx_rate).label("amount"), (lot.c.net / lot.c.units * recoveries.c.units).label("net"))
-        .select_from(recoveries.join(lot, and_(lot.c.return_line_key == recoveries.c.return_line_key, lot.c.disposition == recoveries.c.disposition)))
-        .where(lot.c.net > 0, recoveries.c.units > 0)
-    )  # fmt: skip
-    found = build.fetch(query)
-    found["share"] = found["amount"].astype(float) / found["net"].astype(float)
+    """Give what a disposition fetches, where there are enough recoveries of a category: disposition, category, n, rate (share of the net price), low, high (90%)."""
+    found = fetched(build)
+    found["share"] = found["got"] / found["net"]
     rows = []
     for (disposition, category), part in found.groupby(["disposition", "category"], dropna=False):
         if len(part) >= _ENOUGH:
             mean, error = float(part["share"].mean()), float(part["share"].std(ddof=1) / np.sqrt(len(part)))
-            rows.append((disposition, category, len(part), mean, mean - 1.645 * error, mean + 1.645 * error, True))
-    return pd.DataFrame(rows, columns=["disposition", "category", "n", "rate", "low", "high", "is_measured"])
+            rows.append(
+                (
+                    disposition,
+                    category,
+                    len(part),
+                    mean,
+                    mean - two_sided_z(0.9) * error,
+                    mean + two_sided_z(0.9) * error,
+                )
+            )
+    return pd.DataFrame(rows, columns=["disposition", "category", "n", "rate", "low", "high"])
 
 
 def dispose(
@@ -91,20 +99,28 @@ def dispose(
     """
     question = _of_build(build, ask("returned_units", where=where, since=since, until=until, scope=scope))
     product = t["dim_product"]
+    spent = (
+        select(lot_cost.c.return_lot_key, func.sum(double(lot_cost.c.amount)).label("spent")).where(lot_cost.c.component.in_(["return_freight", "handling"]))
+        .group_by(lot_cost.c.return_lot_key).subquery("spent")
+    )  # fmt: skip
     query = (
         select(
             lots.c.return_line_id, lots.c.lot_no, lots.c.category, lots.c.place_id, lots.c.condition, lots.c.disposition, lots.c.inspected_at, lots.c.ordered_on, lots.c.units, lots.c.weight_kg,
             (double(lots.c.net_amount) * lots.c.fx_rate).label("net"), product.c.hs_chapter, lot_avoided.c.kg_co2e_new,
+            spent.c.spent, lot_carbon.c.kg_co2e,
         )
         .select_from(
             lots.outerjoin(product, and_(product.c.product_key == lots.c.product_key, product.c.is_current)).outerjoin(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key)
+            .outerjoin(spent, spent.c.return_lot_key == lots.c.return_lot_key).outerjoin(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key)
         )
         .where(*filters(LOTS, question, LOTS.time(question)), lots.c.inspected_at.is_not(None), lots.c.disposition.is_not(None), lots.c.net_amount.is_not(None))
         .order_by(lots.c.inspected_at, lots.c.return_line_id, lots.c.lot_no)
     )  # fmt: skip
     found = build.fetch(query)
     price = parameter("carbon_price") if carbon_price is None else carbon_price
-    worth, kg = _values(found, recovery_rates(build), price, float(markdown_curve(build)["rate"].iloc[0]))
+    worth, kg = _values(
+        found, recovery_rates(build), price, float(markdown_curve(build)["rate"].iloc[0]), euro_rate(build)
+    )
     done = _done(found, worth)
     judged = done >= 0
     items, worth, kg, done = found[judged].reset_index(drop=True), worth[judged], kg[judged], done[judged]
@@ -112,20 +128,20 @@ def dispose(
     limits = {
         "nearest_store": parameter("store_capacity"),
         "refurbished": parameter("refurbish_capacity"),
+        "keep_it": parameter("keep_it_capacity"),
         **(capacity or {}),
     }
     if len(items) and not items["place_id"].fillna("").str.contains("store").any():
         limits["nearest_store"] = 0.0
     room = np.array([np.floor(limits[r] * days) if r in limits else np.inf for r in ROUTES])
     best = model.assign(worth, room) if len(items) else np.zeros(0, dtype=np.int64)
-    served = model.greedy(worth, room) if len(items) else best
-    return _plan(items, worth, kg, best, done, served, {r: float(x) for r, x in zip(ROUTES, room, strict=True) if np.isfinite(x)})  # fmt: skip
+    return _plan(items, worth, kg, best, done, {r: float(x) for r, x in zip(ROUTES, room, strict=True) if np.isfinite(x)})  # fmt: skip
 
 
 def _values(
-    items: pd.DataFrame, rates: pd.DataFrame, carbon_price: float, pace: float
+    items: pd.DataFrame, rates: pd.DataFrame, carbon_price: float, decay: float, euro: float
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Give the expected net value and the treatment emissions (kg CO2e) of each item by route; -inf where it may not go."""
+    """Give the expected net value and the emissions (kg CO2e) of each item by route; -inf where it may not go. `decay` is a share a week, `euro` the rate of parameters."""
     n = len(items)
     net = items["net"].to_numpy(float)
     units = items["units"].to_numpy(float)
@@ -135,8 +151,7 @@ def _values(
     age = (
         (pd.to_datetime(items["inspected_at"]) - pd.to_datetime(items["ordered_on"])).dt.days.fillna(30).to_numpy(float)
     )
-    decay = pace
-    repack = parameter("handling_repacking") * units
+    repack = parameter("handling_repacking") * euro * units
     worth, kg = np.full((n, len(ROUTES)), -np.inf), np.zeros((n, len(ROUTES)))
     ledger = Ledger()
 
@@ -148,18 +163,21 @@ def _values(
         return np.array([measured.get((route, c), usual) for c in items["category"]], dtype=float)
 
     gains = {
-        "as_new": net * left(parameter("resale_days")) - repack, "nearest_store": net * left(parameter("store_days")) - repack - parameter("store_transfer") * units,
-        "marked_down": net * share("marked_down") - repack, "b_stock": net * share("b_stock"), "refurbished": net * share("refurbished") - parameter("refurbish_cost") * units,
-        "donated": -parameter("donate_cost") * units, "recycled": -parameter("disposal") * units, "destroyed": -parameter("disposal") * units,
+        "as_new": net * left(parameter("resale_days")) - repack, "nearest_store": net * left(parameter("store_days")) - repack - parameter("store_transfer") * euro * units,
+        "marked_down": net * share("marked_down") - repack, "b_stock": net * share("b_stock"), "refurbished": net * share("refurbished") - parameter("refurbish_cost") * euro * units,
+        "donated": -parameter("donate_cost") * euro * units, "recycled": -parameter("disposal") * euro * units, "destroyed": -parameter("disposal") * euro * units,
+        "keep_it": np.nan_to_num(items["spent"].to_numpy(float)),
     }  # fmt: skip
     is_clothing = items["hs_chapter"].isin(CLOTHING).to_numpy()
     for column, route in enumerate(ROUTES):
         row = ledger.fit(_FACTORS[route], "kgCO2e/t", 9999) if route in _FACTORS else None
         kg[:, column] = carbon.mass_carbon(weight, float(row["wtw"])) if row else 0.0
+        if route == "keep_it":
+            kg[:, column] = -np.nan_to_num(items["kg_co2e"].to_numpy(float))
         may = np.isin(grade, list(GRADES[route]))
         if route == "destroyed":
             may &= ~is_clothing
-        worth[:, column] = np.where(may, gains[route] - carbon_price * kg[:, column] / 1000, -np.inf)
+        worth[:, column] = np.where(may, gains[route] - carbon_price * euro * kg[:, column] / 1000, -np.inf)
     return worth, kg
 
 
@@ -174,9 +192,7 @@ def _done(items: pd.DataFrame, worth: np.ndarray[Any, Any]) -> np.ndarray[Any, A
     )
 
 
-def _plan(
-    items: pd.DataFrame, worth: Any, kg: Any, best: Any, done: Any, served: Any, limits: dict[str, float]
-) -> Plan:
+def _plan(items: pd.DataFrame, worth: Any, kg: Any, best: Any, done: Any, limits: dict[str, float]) -> Plan:
     at = np.arange(len(items))
     made = np.nan_to_num(items["kg_co2e_new"].to_numpy(float))
     lives_on = np.array([float(r in SECOND_LIFE) for r in ROUTES])
@@ -192,6 +208,6 @@ def _plan(
     ]  # fmt: skip
     routes = pd.DataFrame(rows, columns=["route", "best", "done", "value_best", "value_done", "capacity"])
     return Plan(
-        table, routes, float(worth[at, best].sum()), float(worth[at, done].sum()), float(worth[at, served].sum()), float((kg[at, done] - kg[at, best]).sum()),
+        table, routes, float(worth[at, best].sum()), float(worth[at, done].sum()), float((kg[at, done] - kg[at, best]).sum()),
         float(parameter("displacement", "central") * (made * (lives_on[best] - lives_on[done])).sum()), limits,
     )  # fmt: skip

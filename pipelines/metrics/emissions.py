@@ -16,7 +16,7 @@ from pipelines.errors import UnknownDimension
 from pipelines.factors import Ledger, Row, number, parameter
 from pipelines.metrics.answer import Day, _of_build, ask
 from pipelines.metrics.base import EVERYTHING, Ask, Scope, filters, statement
-from pipelines.metrics.bases import LEGS, leg_carbon, leg_cost, legs, lot_carbon, lots
+from pipelines.metrics.bases import LEGS, leg_carbon, leg_cost, legs, lot_carbon, lots, own_km
 from pipelines.metrics.doubt import cells, spreads
 from pipelines.warehouse.engine import Build, Expression
 from pipelines.warehouse.schema import STAR
@@ -323,13 +323,11 @@ def _activity(build: Build, span: tuple[date, date], where: Where, as_of: Day, s
     back = _of_build(build, ask("returned_units", **asked))
     returned = float(build.fetch(statement(back))[back.metric.measures[0].name].sum())
     c = leg_carbon.c
-    is_round = and_(c.method == literal_column("'per_parcel'"), c.distance_km.is_not(None))
-    answers = case((is_round, c.distance_km / legs.c.movement_parcels), (c.method == literal_column("'per_vehicle_km'"), c.distance_km * func.coalesce(legs.c.trip_share, parameter("trip_share"))), else_=c.distance_km)  # fmt: skip
-    activity = case((c.method == literal_column("'per_tonne_km'"), c.tonne_km), (c.method.in_(["per_tonne", "per_kg"]), c.mass_kg), else_=func.coalesce(answers, 1.0))  # fmt: skip
+    activity = case((c.method == literal_column("'per_tonne_km'"), c.tonne_km), (c.method.in_(["per_tonne", "per_kg"]), c.mass_kg), else_=func.coalesce(own_km, 1.0))  # fmt: skip
     name = func.coalesce(legs.c.vehicle, legs.c.mode, "-")
     query = (
         select(
-            legs.c.role, name.label("vehicle"), func.count().label("legs"), func.sum(func.coalesce(c.distance_km, 1.0)).label("km"), func.sum(func.coalesce(answers, 1.0)).label("own_km"),
+            legs.c.role, name.label("vehicle"), func.count().label("legs"), func.sum(func.coalesce(c.distance_km, 1.0)).label("km"), func.sum(func.coalesce(own_km, 1.0)).label("own_km"),
             func.sum(activity).label("activity"), func.sum(c.kg_co2e).label("kg"),
         )
         .select_from(LEGS.table).where(*filters(LEGS, question, LEGS.time(question)), c.kg_co2e.is_not(None)).group_by(legs.c.role, name)

@@ -90,6 +90,15 @@ def forecast(
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(COLUMNS))
 
 
+def shown(found: pd.DataFrame) -> pd.DataFrame:
+    """Put the naive forecast, which has no interval, where the back-test says that it is the better one."""
+    hidden = ~found["is_shown"].astype(bool)
+    return found.assign(
+        value=found["value"].where(~hidden, found["naive"]),
+        **{end: found[end].where(~hidden) for end in ("low", "high")},
+    )
+
+
 def _rows(measure: str, name: str, s: _Series, days: int, last: date, level: float) -> pd.DataFrame:
     found = model.forecast(*s.known(days), level=level)
     if found is None:

@@ -33,7 +33,6 @@ from pipelines.warehouse.engine import Build, double, seconds_between
 from pipelines.warehouse.schema import STAR
 
 Where = Mapping[str, Sequence[Any]] | None
-LEVERS = ("no_box", "fewer_rounds", "rail", "nearest_centre", "keep_it", "repair")
 t = STAR.tables
 
 
@@ -156,9 +155,13 @@ def _nearest_centre(build: Build, question: Ask) -> Lever | None:
             continue
         touched += int(n)
         kg += emitted - model.shortened(emitted, km, nearest[0])
-        money += 0.0 if pd.isna(paid) else max(float(paid) - model.shortened(float(paid), km, nearest[0]), 0) / 2
+        money += (
+            0.0
+            if pd.isna(paid)
+            else (float(paid) - model.shortened(float(paid), km, nearest[0])) * parameter("lever_distance_cost")
+        )
         sooner += int(n) * (km - nearest[0]) / parameter("lever_road_speed")
-    return Lever("nearest_centre", touched, "parcels", kg, None, money, sooner / touched if touched else None, None, ("circuity", "lever_road_speed"))  # fmt: skip
+    return Lever("nearest_centre", touched, "parcels", kg, None, money, sooner / touched if touched else None, None, ("circuity", "lever_distance_cost", "lever_road_speed"))  # fmt: skip
 
 
 def _keep_it(build: Build, question: Ask) -> Lever:

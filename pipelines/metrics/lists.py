@@ -37,7 +37,7 @@ from pipelines.metrics.bases import (
 )
 from pipelines.metrics.money import COST, MARGIN, REVERSED
 from pipelines.warehouse.engine import Build, Expression, days_between, double
-from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.schema import COST_COMPONENTS, STAR
 
 Where = Mapping[str, Sequence[Any]] | None
 t = STAR.tables
@@ -421,21 +421,7 @@ def waterfall(
         {"step": "booked", "kind": "total", "amount": booked, "measured": booked},
         {"step": "margin_reversed", "kind": "step", "amount": undone, "measured": undone},
     ]
-    order = (
-        "outbound_shipping",
-        "payment_fee",
-        "commission",
-        "return_freight",
-        "duties",
-        "handling",
-        "value_loss",
-        "disposal",
-        "fee_charged",
-        "carrier_claim",
-    )
-    for component in sorted(
-        costs["component"].dropna().unique(), key=lambda c: (order.index(c) if c in order else len(order), c)
-    ):
+    for component in sorted(costs["component"].dropna().unique(), key=COST_COMPONENTS.index):
         mine = costs[costs["component"] == component]
         parts = {
             s: -round(float(mine.loc[mine["data_status"] == s, COST.name].sum()), 2)

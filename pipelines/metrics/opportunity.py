@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import and_, case, func, literal_column, select
 
-from models.rates import wilson
+from models.rates import two_sided_z, wilson
 from pipelines.errors import UnknownDimension
 from pipelines.factors import parameter, parameters
-from pipelines.metrics.answer import Day, _of_build, ask
+from pipelines.metrics.answer import Day, _of_build, ask, euro_rate
 from pipelines.metrics.base import EVERYTHING, Ask, Scope, filters
 from pipelines.metrics.bases import LOT_COST, LOTS, ORDERS, leg_cost, legs, lot_cost, lots, orders, promises, recoveries
 from pipelines.metrics.forecast import last_day
@@ -53,6 +53,7 @@ def cost_tornado(
         ).select_from(base).where(*conditions, lot_cost.c.status != literal_column("'measured'")).group_by(lot_cost.c.component, lot_cost.c.method, lots.c.disposition)
     )  # fmt: skip
     found: dict[tuple[str, str], float] = {}  # what one unit of the parameter adds to the cost
+    euro = euro_rate(build)
     for component, how, disposition, amount, net, units, checked, repacked in sums.itertuples(index=False, name=None):
         if component == "handling" and how == "usual rates":
             for name, n in (
@@ -60,9 +61,9 @@ def cost_tornado(
                 ("handling_inspection", checked),
                 ("handling_repacking", repacked),
             ):
-                found[name, ""] = found.get((name, ""), 0.0) + float(n)
+                found[name, ""] = found.get((name, ""), 0.0) + float(n) * euro
         elif component == "disposal" and how == "usual rate":
-            found["disposal", ""] = found.get(("disposal", ""), 0.0) + float(units)
+            found["disposal", ""] = found.get(("disposal", ""), 0.0) + float(units) * euro
         elif component == "payment_fee":
             found["payment_fee_lost", ""] = found.get(("payment_fee_lost", ""), 0.0) + float(amount) / max(
                 parameter("payment_fee_lost"), 1e-9
@@ -116,24 +117,33 @@ def _freight(build: Build, question: Ask) -> dict[tuple[str, str], float]:
 # -- what a week costs -------------------------------------------------------------------------------------------------
 
 
+def fetched(build: Build) -> pd.DataFrame:
+    """List recoveries of goods with a price: disposition, category, season, ordered_on, recovered_on, got and net a unit (reporting currency)."""
+    lot = (
+        select(lots.c.return_line_key, lots.c.disposition, func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"), func.sum(lots.c.units).label("units"))
+        .where(lots.c.disposition.is_not(None)).group_by(lots.c.return_line_key, lots.c.disposition).subquery("lot")
+    )  # fmt: skip
+    names = ("disposition", "category", "season", "ordered_on", "recovered_on")
+    query = (
+        select(*(recoveries.c[n] for n in names), (double(recoveries.c.amount) * recoveries.c.fx_rate / recoveries.c.units).label("got"), (lot.c.net / lot.c.units).label("net"))
+        .select_from(recoveries.join(lot, and_(lot.c.return_line_key == recoveries.c.return_line_key, lot.c.disposition == recoveries.c.disposition)))
+        .where(recoveries.c.units > 0, lot.c.net > 0)
+    )  # fmt: skip
+    return build.fetch(query).astype({"got": float, "net": float})
+
+
 def markdown_curve(build: Build) -> pd.DataFrame:
     """Estimate what goods sold again lose a week: category, season, n, rate (share of the price a week), low, high (90%), is_measured.
 
     The slope of what recoveries fetched over the net price on the weeks from order to recovery, by least squares on the logarithm; the
     parameter with its bounds where there are too few. The row without category is all together.
     """
-    lot = (
-        select(lots.c.return_line_key, lots.c.disposition, func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"), func.sum(lots.c.units).label("units"))
-        .where(lots.c.disposition.in_(["as_new", "marked_down"])).group_by(lots.c.return_line_key, lots.c.disposition).subquery("lot")
-    )  # fmt: skip
-    query = (
-        select(recoveries.c.category, recoveries.c.season, recoveries.c.ordered_on, recoveries.c.recovered_on, (double(recoveries.c.amount) * recoveries.c.fx_rate / recoveries.c.units).label("got"), (lot.c.net / lot.c.units).label("net"))
-        .select_from(recoveries.join(lot, and_(lot.c.return_line_key == recoveries.c.return_line_key, lot.c.disposition == recoveries.c.disposition)))
-        .where(recoveries.c.amount > 0, recoveries.c.units > 0, lot.c.net > 0, recoveries.c.ordered_on.is_not(None))
-    )  # fmt: skip
-    found = build.fetch(query)
+    found = fetched(build)
+    found = found[
+        found["disposition"].isin(["as_new", "marked_down"]) & (found["got"] > 0) & found["ordered_on"].notna()
+    ].copy()
     found["weeks"] = (pd.to_datetime(found["recovered_on"]) - pd.to_datetime(found["ordered_on"])).dt.days / 7
-    found["log"] = np.log((found["got"].astype(float) / found["net"].astype(float)).clip(0.05, 1.5))
+    found["log"] = np.log((found["got"] / found["net"]).clip(0.05, 1.5))
     rows = [_slope(None, None, found)]
     for (category, season), part in found.groupby(["category", "season"], dropna=False):
         if len(part) >= ENOUGH:
@@ -154,8 +164,8 @@ def _slope(category: Any, season: Any, part: pd.DataFrame) -> tuple[Any, ...]:
         season,
         len(part),
         -float(slope),
-        -float(slope) - 1.645 * error,
-        -float(slope) + 1.645 * error,
+        -float(slope) - two_sided_z(0.9) * error,
+        -float(slope) + two_sided_z(0.9) * error,
         True,
     )
 

@@ -20,6 +20,7 @@ from pipelines.metrics.base import EVERYTHING, Scope, filters, statement
 from pipelines.metrics.bases import LOTS, ORDERS, is_confirmed, is_headline, lots, orders
 from pipelines.metrics.lists import Where, _asked, product_changes, product_names
 from pipelines.warehouse.engine import Build
+from pipelines.warehouse.schema import COST_COMPONENTS
 
 SIZES = ("XXXS", "XXS", "XS", "S", "M", "L", "XL", "XXL", "2XL", "XXXL", "3XL", "4XL", "5XL")
 NOT_KNOWN = ("unknown", "other")
@@ -302,8 +303,7 @@ def product_costs(
         own, all_ = (_sums(build, key, sum_, by, {"where": w, **period}) for w in chosen)
         parts = {key: (own.sum(), all_.sum())}
         if by:
-            names = ("outbound_shipping", "payment_fee", "commission", "return_freight", "duties", "handling", "value_loss", "disposal", "fee_charged", "carrier_claim")  # fmt: skip
-            parts |= {n: (own.get(n, 0.0), all_.get(n, 0.0)) for n in names if n in all_.index}
+            parts |= {n: (own.get(n, 0.0), all_.get(n, 0.0)) for n in COST_COMPONENTS if n in all_.index}
         for name, (mine, whole) in parts.items():
             each = [x / u if u > 0 else np.nan for x, u in zip((mine, whole - mine), units, strict=True)]
             rows.append((name, float(mine), unit(build, question.metric), *each))

@@ -17,10 +17,10 @@ from sqlalchemy import func, literal_column, select
 from models import scenario as model
 from pipelines.errors import ScenarioError
 from pipelines.factors import parameters
-from pipelines.metrics.answer import Day, _of_build, answer, ask
+from pipelines.metrics.answer import Day, _of_build, answer, ask, euro_rate
 from pipelines.metrics.base import EVERYTHING, Scope, filters
 from pipelines.metrics.bases import LOTS, leg_carbon, legs, lot_carbon, lot_cost, lots, promises
-from pipelines.metrics.forecast import forecast
+from pipelines.metrics.forecast import forecast, shown
 from pipelines.warehouse.engine import Build, double
 from pipelines.warehouse.schema import METHODS
 
@@ -118,14 +118,17 @@ def simulate(
 def forward(
     build: Build, tried: Scenario, *, where: Where = None, since: Day = None, until: Day = None
 ) -> pd.DataFrame:
-    """Give the next weeks under a scenario: week, value and scenario (units), low, high: the forecast times the change of returned units."""
-    found = forecast(build, "returned_units", where=where)
+    """Give the next weeks under a scenario: week, value and under (units: as it is, under the scenario), low, high: the forecast times the change of returned units.
+
+    Where the naive forecast is the better one it is that, without an interval.
+    """
+    found = shown(forecast(build, "returned_units", where=where))
     if found.empty:
-        return pd.DataFrame(columns=["week", "value", "scenario", "low", "high"])
+        return pd.DataFrame(columns=["week", "value", "under", "low", "high"])
     outcome = simulate(build, tried, where=where, since=since, until=until).set_index("outcome").loc["returned_units"]
     ratio, low, high = ((outcome["history"] + outcome[n]) / outcome["history"] for n in ("difference", "low", "high"))
-    return found.assign(scenario=found["value"] * ratio, low=found["low"] * low, high=found["high"] * high)[
-        ["week", "value", "scenario", "low", "high"]
+    return found.assign(under=found["value"] * ratio, low=found["low"] * low, high=found["high"] * high)[
+        ["week", "value", "under", "low", "high"]
     ]
 
 
@@ -197,7 +200,7 @@ def _history(build: Build, where: Where, since: Day, until: Day, scope: Scope) -
     of_parcel = found.groupby("parcel_key")["units"].transform("sum")
     found["packed"] = (found["packed"] * found["units"] / of_parcel.where(of_parcel > 0)).fillna(0.0)
     sold = answer(build, "gross_margin", **asked)["value"].iloc[0]
-    found.attrs["sold_margin"] = float(np.nan_to_num(sold))
+    found.attrs["sold_margin"], found.attrs["euro"] = float(np.nan_to_num(sold)), euro_rate(build)
     return found
 
 
@@ -221,7 +224,7 @@ def _cells(history: pd.DataFrame, tried: Scenario, build: Build) -> pd.DataFrame
     if tried.no_box:
         kg = kg - h["packed"].where(h["method"].isin(["drop_off", "store"]), 0.0)
     if tried.carbon_price:
-        cost = cost + kg * tried.carbon_price / 1000
+        cost = cost + kg * tried.carbon_price * h.attrs["euro"] / 1000
     days = ((refunded - h["requested_at"]).dt.total_seconds() / 86400).where(h["returned"] > 0)
     decided = h["due_at"].notna() & refunded.notna() & (h["returned"] > 0)
     age = (h["requested_at"] - h["clock_started_at"]).dt.total_seconds() / 86400
@@ -308,7 +311,7 @@ def _outcome(cells: pd.DataFrame, tried: Scenario, p: dict[str, np.ndarray[Any, 
     if tried.refund_trigger in ("carrier_scan", "received"):
         extra_cost = extra_cost + (cells["net"].to_numpy()[refunds, None] * weight[refunds]).sum(axis=0) * p["behaviour_early_loss"]  # fmt: skip
     total = {name: (cells[name].to_numpy()[:, None] * weight).sum(axis=0) for name in ("units", "cost", "kg", "days", "timed", "kept", "decided", "lots")}  # fmt: skip
-    cost = total["cost"] + extra_cost - fee * total["lots"]
+    cost = total["cost"] + extra_cost - (fee * attrs["euro"] * total["lots"] if fee else 0.0)
     sold = attrs["sold_margin"] * sales
     reversed_ = undone.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -47,6 +47,9 @@ ROLES = ("customer_trip", "packaging", "first_mile", "hub", "trunk", "treatment"
 MODES = ("foot", "bike", "car", "bus", "van", "truck", "rail", "sea", "air", "site")
 INVOICE_KINDS = ("freight", "fuel", "surcharge", "duty", "other")
 HANDLING = ("receipt", "inspection", "grading", "reconditioning", "repacking", "putaway")
+COST_COMPONENTS = (
+    "outbound_shipping", "payment_fee", "commission", "return_freight", "duties", "handling", "value_loss", "disposal", "fee_charged", "carrier_claim",
+)  # fmt: skip
 CLAIM_KINDS = ("lost", "damaged", "late")
 DISTANCE_TYPES = ("actual", "shortest_feasible", "great_circle")
 STAGES = (
@@ -625,7 +628,7 @@ estimate_avoided_carbon = _star(
 )  # fmt: skip
 estimate_return_cost = _star(
     "estimate_return_cost", "One component of the cost of one lot, in the reporting currency.",
-    _key("return_lot_key", "the lot"), _c("component", String, "outbound_shipping, payment_fee, commission, return_freight, duties, handling, value_loss, disposal, fee_charged, carrier_claim"),
+    _key("return_lot_key", "the lot"), _c("component", String, ", ".join(COST_COMPONENTS)),
     _c("amount", Money, "Cost positive, income negative, excluding VAT"), _c("status", String, "measured, imputed or assumed"), _c("method", String, "Invoice, rule or parameter"),
 )  # fmt: skip
 estimate_promise = _star(
