@@ -134,6 +134,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         for s in STAGES
     )
     recorded = ", ".join(f"count({s}_at) > 0 AS has_{s}" for s in STAGES)
+    times = ", ".join([*(f"{end}_{s}" for s in STAGES for end in ("start", "end")), "stopped_at", "lost_at"])
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE promised_return AS
         WITH lot AS (
@@ -150,32 +151,33 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             min(lost_at) FILTER (is_active) AS lost_at
         FROM lot GROUP BY return_key;
 
+        CREATE OR REPLACE TEMP TABLE asked AS
+        SELECT date_trunc('day', min(least({times}))) - INTERVAL 1 DAY AS first, date_trunc('day', max(greatest({times}))) + INTERVAL 2 DAY AS last FROM promised_return;
         CREATE OR REPLACE TEMP TABLE promise_zone AS
-        WITH zone AS (SELECT DISTINCT coalesce(time_zone, 'UTC') AS zone FROM dim_shop UNION SELECT 'UTC'),
-        span AS (SELECT min(day)::TIMESTAMP - INTERVAL 60 DAY AS first, max(day)::TIMESTAMP + INTERVAL 400 DAY AS last FROM dim_day)
+        WITH zone AS (SELECT DISTINCT coalesce(time_zone, 'UTC') AS zone FROM dim_shop UNION SELECT 'UTC')
         SELECT zone, hour, timezone(zone, timezone('UTC', hour)) - hour AS ahead
-        FROM zone, (SELECT unnest(range(first, last, INTERVAL 1 HOUR)) AS hour FROM span);
+        FROM zone, (SELECT unnest(range(first, last, INTERVAL 1 HOUR)) AS hour FROM asked);
         CREATE OR REPLACE TEMP TABLE day_end AS
-        WITH span AS (SELECT zone, min(hour)::DATE AS first, max(hour)::DATE AS last FROM promise_zone GROUP BY zone)
         SELECT zone, day, timezone('UTC', timezone(zone, (day + 1)::TIMESTAMP)) - INTERVAL 1 MICROSECOND AS ends_at
-        FROM (SELECT zone, unnest(range(first::TIMESTAMP, last::TIMESTAMP, INTERVAL 1 DAY))::DATE AS day FROM span);
+        FROM (SELECT DISTINCT zone FROM promise_zone), (SELECT unnest(range(first, last + INTERVAL 400 DAY, INTERVAL 1 DAY))::DATE AS day FROM asked);
         CREATE OR REPLACE TEMP TABLE legal_refund AS
         SELECT country, days::DOUBLE AS days, rolls = 'yes' AS rolls, valid_from::DATE AS valid_from, valid_to::DATE AS valid_to
         FROM read_csv('{data_path("legal.csv")}', header = true, all_varchar = true) WHERE rule = 'legal_refund';
         CREATE OR REPLACE TEMP TABLE due_day AS
         WITH length AS (SELECT DISTINCT duration_unit, duration, ceil(duration)::INTEGER AS days FROM dim_policy_promise WHERE duration_unit <> 'clock_hours'),
+        begun AS (SELECT * FROM dim_day WHERE day BETWEEN (SELECT first FROM asked) AND (SELECT last FROM asked)),
         worked AS (SELECT country, carrier, business_day_no, day FROM dim_day WHERE is_business_day),
         due AS (
             SELECT d.country, d.carrier, d.day, l.duration_unit, l.duration, d.day + l.days AS due_on
-            FROM dim_day d CROSS JOIN length l WHERE d.carrier = '' AND l.duration_unit = 'calendar_days'
+            FROM begun d CROSS JOIN length l WHERE d.carrier = '' AND l.duration_unit = 'calendar_days'
             UNION ALL
             SELECT d.country, d.carrier, d.day, d.duration_unit, d.duration, w.day
-            FROM (SELECT d.*, l.duration_unit, l.duration, d.business_day_no + l.days AS no FROM dim_day d CROSS JOIN length l
+            FROM (SELECT d.*, l.duration_unit, l.duration, d.business_day_no + l.days AS no FROM begun d CROSS JOIN length l
                 WHERE l.duration_unit = 'carrier_days' OR l.duration_unit = 'business_days' AND d.carrier = '') d
             JOIN worked w ON w.country = d.country AND w.carrier = d.carrier AND w.business_day_no = d.no
             UNION ALL
             SELECT d.country, '', d.day, 'legal', l.days, CASE WHEN l.rolls AND NOT x.is_business_day THEN n.day ELSE x.day END
-            FROM dim_day d JOIN legal_refund l ON l.country = d.country
+            FROM begun d JOIN legal_refund l ON l.country = d.country
             JOIN dim_day x ON x.country = d.country AND x.carrier = '' AND x.day = d.day + l.days::INTEGER
             LEFT JOIN worked n ON n.country = x.country AND n.carrier = '' AND n.business_day_no = x.business_day_no + 1
             WHERE d.carrier = '')
@@ -228,7 +230,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             start_requested AS requested_at, requested_on, amount, units, source, shop_id, country, channel, category, brand, method, carrier, place_id, policy_key
         FROM dated;
         RESET disabled_optimizers;
-        DROP TABLE promised_return; DROP TABLE promise_zone; DROP TABLE day_end; DROP TABLE due_day; DROP TABLE carrier_days; DROP TABLE legal_refund;
+        DROP TABLE promised_return; DROP TABLE asked; DROP TABLE promise_zone; DROP TABLE day_end; DROP TABLE due_day; DROP TABLE carrier_days; DROP TABLE legal_refund;
     """)  # fmt: skip
 
 
