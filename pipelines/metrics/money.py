@@ -178,8 +178,8 @@ METRICS = (
         ), finish.ratio_of("measured", "all", counted=False, nothing="no cost in this selection"), family="money",
     ),
     Metric(
-        "claims_open_amount", Text("Worth claiming from carriers", "À réclamer aux transporteurs"),
-        Text("Purchase cost of goods that carriers lost and nobody has claimed yet.", "Coût d'achat des articles perdus par les transporteurs et pas encore réclamés."),
+        "claims_open_amount", Text("Lost by carriers, not claimed", "Perdu par les transporteurs, non réclamé"),
+        Text("Purchase cost of goods that carriers lost and nobody claimed; `backhaul claims` says which still can be.", "Coût d'achat des articles perdus par les transporteurs et non réclamés ; `backhaul claims` dit lesquels peuvent encore l'être."),
         "purchase cost of lost goods without a claim", "", "sum of costs", "money", "return", "down", ("return", "unit_cost", "fx"),
         (measure("open", Sum(LOST, money(lots, "cost_amount"), lambda now: and_(now.happened(lots.c.lost_at), now.open(lots.c.received_at), now.open(claimed.c.filed_at)))),), family="cost",
     ),
