@@ -98,8 +98,9 @@ def _load(
                 for row in memory.loads_with(status):
                     if step is _log and draft is None:  # the last build is copied while new rows are judged
                         draft = build.Draft(settings.warehouse, state.now(), report.build_id)
-                        # a load without news never reads metrics; one with news has them read while the database works
-                        Thread(target=import_module, args=("pipelines.alerts",), daemon=True).start()
+                        Thread(
+                            target=import_module, args=("pipelines.alerts",)
+                        ).start()  # half a second, beside the database
                     try:
                         step(settings, memory, row, report, progress)
                     except BackhaulError:  # the files are at fault: they are not tried again, later loads go on
