@@ -277,6 +277,16 @@ def test_missing_facts_grey_with_the_wanted_source(tmp_path: Path) -> None:
         assert value(build, "observed_return_rate") == pytest.approx(5 / 9)
 
 
+def test_a_parcel_refused_at_the_door_needs_no_request(tmp_path: Path) -> None:
+    """Nine units were sold: c is refused instead of returned, b stays the only exchange."""
+    coverage = [row for row in hand_build.TABLES["build_coverage"] if row["fact"] != "stage_requested"]
+    lots = [{**x, "return_type": "refused"} if x["return_line_id"] == "shop:c" else x for x in hand_build.LOTS]
+    with rebuilt(tmp_path, build_coverage=coverage, fact_return_line=lots) as build:
+        assert value(build, "refused_rate") == pytest.approx(1 / 9)
+        assert value(build, "exchange_rate") == pytest.approx(1 / 9)
+        assert value(build, "conformity_rate") == 0
+
+
 def test_a_source_without_the_fact_is_left_out_of_both_sides(tmp_path: Path) -> None:
     other = [
         {**row, "source": "till", "fact": row["fact"]}

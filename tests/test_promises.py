@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import DateTime, cast, literal, select
 
 from models import promises as model
-from pipelines.estimate.promises import calendar, promise_state, promises
+from pipelines.estimate.promises import calendar, official_days, promise_state, promises
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import statement_sql
 from pipelines.warehouse.schema import STAR
@@ -189,6 +189,42 @@ def test_calendar_knows_french_holidays_and_counts_business_days(build: duckdb.D
     assert max(days) == date(2025, 8, 29)
     # 28 Apr 2025 is a Monday; that week has four business days.
     assert days[date(2025, 5, 4)] - days[date(2025, 4, 27)] == 4
+
+
+def test_each_country_rests_on_its_own_weekend(build: duckdb.DuckDBPyConnection) -> None:
+    """Saudi Arabia on Friday and Saturday, the Emirates since 2022 on Saturday and Sunday; a carrier without weekdays of its own as its country."""
+    add(build, 1, country="SA", requested_at="2025-04-13 09:00", received_at="2025-04-18 09:00")
+    build.execute("""
+        INSERT INTO dim_carrier_calendar (carrier, country, valid_from, weekdays, works_holidays) VALUES
+            ('Plain', 'SA', TIMESTAMP '2000-01-01', NULL, false), ('Six', 'SA', TIMESTAMP '2000-01-01', '1 2 3 4 6 7', false)
+    """)
+    calendar(build, Settings())
+    week = "SELECT list(isodow(day) ORDER BY day) FROM dim_day WHERE country = ? AND carrier = ? AND is_business_day AND day BETWEEN DATE '2025-05-05' AND DATE '2025-05-11'"
+    rested = {c: build.execute(week, ["SA", c]).fetchall()[0][0] for c in ("", "Plain", "Six")}
+    assert rested == {"": [1, 2, 3, 4, 7], "Plain": [1, 2, 3, 4, 7], "Six": [1, 2, 3, 4, 6, 7]}
+    # Received on Friday 18 April: five business days are Sunday 20th to Thursday 24th; midnight in Paris is 22:00 UTC.
+    assert filled(build)[1, "refund"]["due_at"] == end_of(datetime(2025, 4, 24, 22))
+    emirates = official_days(["AE"], date(2021, 12, 31), date(2022, 1, 9)).to_pylist()
+    assert [r["day"].day for r in emirates if r["is_weekend"]] == [31, 1, 2, 8, 9]
+
+
+def test_the_law_rolls_over_saturdays_and_sundays_whatever_a_country_works(build: duckdb.DuckDBPyConnection) -> None:
+    """Hungary works on Saturday 17 May 2025 for the Friday after 1 May; Regulation 1182/71 Art. 3(4) rolls over it all the same."""
+    add(
+        build,
+        1,
+        country="HU",
+        requested_at="2025-05-03 09:00",
+        handed_over_at="2025-05-03 09:00",
+        received_at="2025-05-12 09:00",
+    )
+    calendar(build, Settings())
+    worked = "SELECT is_business_day, is_holiday FROM dim_day WHERE country = 'HU' AND day = DATE '2025-05-17'"
+    assert build.execute(worked).fetchall() == [(True, False)]
+    found = filled(build)
+    assert found[1, "legal_refund"]["due_at"] == end_of(datetime(2025, 5, 19, 22))
+    # Five business days after Monday the 12th: 13 to 16, and the Saturday.
+    assert found[1, "refund"]["due_at"] == end_of(datetime(2025, 5, 17, 22))
 
 
 def test_dates_worked_out_by_hand(build: duckdb.DuckDBPyConnection) -> None:

@@ -11,11 +11,11 @@ seller who offers to collect the goods may not wait; logs do not say who offered
 any policy, which cannot replace it. Days end at midnight in the shop's time zone and the first day does not count, as in
 Regulation (EEC, Euratom) 1182/71 Art. 3, which recital 41 of the directive applies to its periods; the last instant of the last
 day is in time, the midnight after it, where a date without a time of day falls, is a day late. Art. 3(4) lets a period that
-would end on a Saturday, Sunday or public holiday of the country end with the next working day (`rolls` in data/legal.csv). Goods or
-proof that come later still make the refund due within the day they come.
+would end on a Saturday, Sunday or public holiday of the country end with the next day that is none (`rolls` in data/legal.csv), whatever
+weekend the country keeps and whichever Saturdays it works. Goods or proof that come later still make the refund due within the day they come.
 """
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import duckdb
@@ -37,7 +37,9 @@ OBSERVED_SQL = """
 def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """Fill dim_day: every day of the facts, two before (a zone may be a day behind UTC) and 60 after, for each country sold to or from, with its public holidays, and for each carrier's calendar.
 
-    Countries that the `holidays` library does not know, and the empty one of returns without a country, have weekends only.
+    Weekends are the country's own (Friday and Saturday in some, a weekend that moved in others), with the weekend days it officially
+    works. Countries that the `holidays` library does not know, and the empty one of returns without a country, rest on Saturday and
+    Sunday only.
     """
     del settings
     first, last = connection.execute("""
@@ -57,45 +59,52 @@ def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     if known == [(first, last, countries)]:
         return  # another calendar of a carrier asks for a full build
     connection.execute("DELETE FROM dim_day")
-    rows = [(c, day) for c in countries for day in _public_holidays(c, first, last)]
-    found = pa.table({
-        "country": pa.array([c for c, _ in rows], pa.string()), "day": pa.array([d for _, d in rows], pa.date32())
-    })  # fmt: skip
-    connection.register("public_holiday", found)
+    connection.register("official_day", official_days(countries, first, last))
     listed = "list_contains(string_split(trim({0}), ' '), {1})"
     connection.execute(
         f"""
         INSERT INTO dim_day BY NAME
         WITH grid AS (
-            SELECT d.day, c.country, h.day IS NOT NULL AS is_holiday
+            SELECT d.day, c.country, coalesce(o.is_weekend, isodow(d.day) > 5) AS is_weekend, coalesce(o.is_holiday, false) AS is_holiday,
+                coalesce(o.is_worked, isodow(d.day) < 6) AS is_worked
             FROM (SELECT range::DATE AS day FROM range(?::TIMESTAMP, ?::TIMESTAMP + INTERVAL 1 DAY, INTERVAL 1 DAY)) d
             CROSS JOIN (SELECT unnest(?::VARCHAR[]) AS country) c
-            LEFT JOIN public_holiday h ON h.country = c.country AND h.day = d.day),
+            LEFT JOIN official_day o ON o.country = c.country AND o.day = d.day),
         own AS (SELECT DISTINCT carrier, country FROM dim_carrier_calendar),
         days AS (
-            SELECT day, country, '' AS carrier, isodow(day) < 6 AND NOT is_holiday AS is_business_day FROM grid
+            SELECT day, country, '' AS carrier, is_holiday, is_worked AS is_business_day FROM grid
             UNION ALL
-            SELECT g.day, g.country, o.carrier, coalesce({listed.format("c.open_days", "g.day::VARCHAR")}, false) OR coalesce(
-                {listed.format("c.weekdays", "isodow(g.day)::VARCHAR")} AND (c.works_holidays OR NOT g.is_holiday)
+            SELECT g.day, g.country, o.carrier, g.is_holiday, coalesce({listed.format("c.open_days", "g.day::VARCHAR")}, false) OR coalesce(
+                coalesce({listed.format("c.weekdays", "isodow(g.day)::VARCHAR")}, NOT g.is_weekend) AND (c.works_holidays OR NOT g.is_holiday)
                     AND NOT coalesce({listed.format("c.closed_days", "g.day::VARCHAR")}, false),
-                isodow(g.day) < 6 AND NOT g.is_holiday)
+                g.is_worked)
             FROM grid g JOIN own o ON o.country = g.country
             LEFT JOIN dim_carrier_calendar c ON c.carrier = o.carrier AND c.country = g.country AND g.day >= c.valid_from::DATE AND (c.valid_to IS NULL OR g.day < c.valid_to::DATE))
-        SELECT day, country, carrier, is_business_day,
+        SELECT day, country, carrier, is_holiday, is_business_day,
             sum(is_business_day::INTEGER) OVER (PARTITION BY country, carrier ORDER BY day)::INTEGER AS business_day_no
         FROM days ORDER BY country, carrier, day
         """,
         [first, last, countries],
     )  # fmt: skip
-    connection.unregister("public_holiday")
+    connection.unregister("official_day")
 
 
-def _public_holidays(country: str, first: date, last: date) -> list[date]:
+def official_days(countries: list[str], first: date, last: date) -> pa.Table:
+    """Give each day of the countries that `holidays` knows: whether it is a weekend's, a public holiday, and worked."""
     import holidays  # only when there is a calendar to make
 
-    if country not in holidays.list_supported_countries(include_aliases=False):
-        return []
-    return sorted(holidays.country_holidays(country, years=range(first.year, last.year + 1)))
+    known = sorted({*countries} & {*holidays.list_supported_countries(include_aliases=False)})
+    days = [first + timedelta(n) for n in range((last - first).days + 1)]
+    columns: dict[str, list[Any]] = {"country": [], "day": [], "is_weekend": [], "is_holiday": [], "is_worked": []}
+    for country in known:
+        official = holidays.country_holidays(country, years=range(first.year, last.year + 1))
+        columns["country"] += [country] * len(days)
+        columns["day"] += days
+        columns["is_weekend"] += [official.is_weekend(d) for d in days]
+        columns["is_holiday"] += [d in official for d in days]
+        columns["is_worked"] += [official.is_working_day(d) for d in days]
+    types = (pa.string(), pa.date32(), pa.bool_(), pa.bool_(), pa.bool_())
+    return pa.table({n: pa.array(v, t) for (n, v), t in zip(columns.items(), types, strict=True)})
 
 
 def _lot_stages() -> str:
@@ -176,10 +185,11 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
                 WHERE l.duration_unit = 'carrier_days' OR l.duration_unit = 'business_days' AND d.carrier = '') d
             JOIN worked w ON w.country = d.country AND w.carrier = d.carrier AND w.business_day_no = d.no
             UNION ALL
-            SELECT d.country, '', d.day, 'legal', l.days, CASE WHEN l.rolls AND NOT x.is_business_day THEN n.day ELSE x.day END
+            SELECT d.country, '', d.day, 'legal', l.days, CASE WHEN l.rolls THEN x.next_on ELSE x.day END
             FROM begun d JOIN legal_refund l ON l.country = d.country
-            JOIN dim_day x ON x.country = d.country AND x.carrier = '' AND x.day = d.day + l.days::INTEGER
-            LEFT JOIN worked n ON n.country = x.country AND n.carrier = '' AND n.business_day_no = x.business_day_no + 1
+            JOIN (SELECT country, day, min(CASE WHEN isodow(day) < 6 AND NOT is_holiday THEN day END) OVER (
+                    PARTITION BY country ORDER BY day ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS next_on
+                FROM dim_day WHERE carrier = '') x ON x.country = d.country AND x.day = d.day + l.days::INTEGER
             WHERE d.carrier = '')
         SELECT due.*, zone, e.ends_at FROM due JOIN (
             SELECT DISTINCT coalesce(f.country, '') AS country, coalesce(z.time_zone, 'UTC') AS zone

@@ -258,19 +258,19 @@ METRICS = (
     Metric(
         "refused_rate", Text("Refused or not collected", "Refusé ou non retiré"),
         Text("Share of the units sold that the customer refused or never collected: a failed delivery, not a return.", "Part des unités vendues refusées ou jamais retirées : un échec de livraison, pas un retour."),
-        "units refused or not collected", "units sold", "refused / sold", "share", "order", "down", (*R, "stage_requested"), (_lots("refused", of_type("refused", "uncollected")), SOLD),
+        "units refused or not collected", "units sold", "refused / sold", "share", "order", "down", R, (_lots("refused", of_type("refused", "uncollected")), SOLD),
         finish.ratio_of("refused", "sold", interval=True, nothing=NOTHING_SOLD), family="returns",
     ),
     Metric(
         "exchange_rate", Text("Exchanged", "Échangé"),
         Text("Share of the units sold that came back for an exchange.", "Part des unités vendues revenues pour un échange."),
-        "units returned for exchange", "units sold", "exchanged / sold", "share", "order", "none", (*R, "stage_requested"), (_lots("exchanged", is_confirmed(), of_type("exchange")), SOLD),
+        "units returned for exchange", "units sold", "exchanged / sold", "share", "order", "none", R, (_lots("exchanged", is_confirmed(), of_type("exchange")), SOLD),
         finish.ratio_of("exchanged", "sold", interval=True, nothing=NOTHING_SOLD), family="returns",
     ),
     Metric(
         "conformity_rate", Text("Faulty goods claims", "Réclamations de conformité"),
         Text("Share of the units sold that came back because they were faulty or not as sold.", "Part des unités vendues revenues pour défaut de conformité."),
-        "units returned under conformity", "units sold", "conformity / sold", "share", "order", "down", (*R, "stage_requested"), (_lots("conformity", is_confirmed(), of_type("conformity")), SOLD),
+        "units returned under conformity", "units sold", "conformity / sold", "share", "order", "down", R, (_lots("conformity", is_confirmed(), of_type("conformity")), SOLD),
         finish.ratio_of("conformity", "sold", interval=True, nothing=NOTHING_SOLD), family="returns",
     ),
     Metric(

@@ -329,7 +329,7 @@ carrier_calendar = _log(
     _col("carrier", String, "Carrier", required=True),
     _col("country", String, "ISO 3166 alpha-2 country", required=True),
     _col("valid_from", DateTime, "When this version began (UTC)", required=True),
-    _col("weekdays", String, "Weekdays worked, 1 (Monday) to 7, separated by blanks", default="1 2 3 4 5"),
+    _col("weekdays", String, "Weekdays worked, 1 (Monday) to 7, separated by blanks; empty for those of the country's own week"),
     _col("works_holidays", Boolean, "True when public holidays are worked", default=False),
     _col("closed_days", String, "Further days not worked (2026-12-24), separated by blanks"),
     _col("open_days", String, "Further days worked, separated by blanks"),
@@ -373,7 +373,8 @@ def _key(name: str, what: str) -> Column[Any]:
 dim_day = _star(
     "dim_day", "One calendar day of one business calendar: a country's, or a carrier's in a country.",
     _c("day", Date, "Day"), _c("country", String, "ISO country whose public holidays count"), _c("carrier", String, "Carrier whose working days count; '' is the country's own calendar"),
-    _c("is_business_day", Boolean, "Monday to Friday and no public holiday; or a day the carrier works"),
+    _c("is_holiday", Boolean, "Public holiday of the country"),
+    _c("is_business_day", Boolean, "No weekend (the country's own) and no public holiday, or a weekend day officially worked; or a day the carrier works"),
     _c("business_day_no", Integer, "Business days up to and including this day, since the calendar's start"),
 )  # fmt: skip
 dim_product = _star(
