@@ -9,10 +9,9 @@ import io
 import itertools
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -102,16 +101,108 @@ LABELS = {
 }  # fmt: skip
 
 
-@dataclass
+@dataclass(frozen=True)
+class Choices:
+    """What no column says and a person confirms; a currency or country is None where a column holds it."""
+
+    time_zone: str = "Etc/UTC"
+    currency: str | None = "EUR"
+    country: str | None = "ZZ"
+    is_day_first: bool = True
+    is_tax_inside: bool = False
+    tax_rate: float = 0.2
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One table of a file: how it is written, a sample of its rows, and role -> column."""
+
+    file: Path
+    sheet: str
+    read: dict[str, str]
+    header: list[str]
+    rows: list[list[str]]
+    roles: dict[str, str]
+
+    def values(self, column: str) -> list[str]:
+        """Give the sampled values of a column."""
+        place = self.header.index(column)
+        return [row[place] for row in self.rows]
+
+    def examples(self, column: str, count: int = 3) -> list[str]:
+        """Give the first different values of a column."""
+        return list(dict.fromkeys(v.strip() for v in self.values(column) if v.strip()))[:count]
+
+    @property
+    def samples(self) -> dict[str, list[str]]:
+        """The sampled values of each role."""
+        return {role: self.values(column) for role, column in self.roles.items()}
+
+    @property
+    def is_order_assumed(self) -> bool:
+        """Tell whether the dates read as well with the day first as with the month first."""
+        first, second = (_formats(self.samples, is_day_first=order) for order in (True, False))
+        return first != second
+
+    @property
+    def numbers_lines(self) -> bool:
+        """Tell whether lines are numbered within their order: an id of a line then needs both."""
+        return {"ordered_at", "order_id", "order_line_id"} <= set(self.roles) and _repeats(
+            self.values(self.roles["order_line_id"])
+        )
+
+
+@dataclass(frozen=True)
 class Proposal:
-    """A proposed mapping: its text, the columns it found, the pages it would fill, and the column that would unlock most."""
+    """A proposed mapping: its tables and choices, and from them its text, the pages it would fill and the column that would unlock most."""
 
     file: str
-    yaml: str
-    columns: dict[str, str] = field(default_factory=dict)
-    unused: list[str] = field(default_factory=list)
-    pages: dict[str, bool] = field(default_factory=dict)
-    unlocks: str = ""
+    tables: tuple[Guess, ...]
+    choices: Choices
+
+    @property
+    def roles(self) -> set[str]:
+        """The roles that some table has a column for."""
+        return {role for table in self.tables for role in table.roles}
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The column of each role, of the first table that has one."""
+        return {role: column for table in reversed(self.tables) for role, column in table.roles.items()}
+
+    @property
+    def unused(self) -> list[str]:
+        """The columns without a role."""
+        return [c for table in self.tables for c in table.header if c not in table.roles.values()]
+
+    @property
+    def pages(self) -> dict[str, bool]:
+        """The pages, and whether the mapping would fill them."""
+        return _pages(self.roles)
+
+    @property
+    def unlocks(self) -> str:
+        """The one missing column that would fill most pages, as a sentence."""
+        return _unlocks(self.roles)
+
+    @property
+    def yaml(self) -> str:
+        """The mapping as it is written to a file."""
+        head = [
+            f"# Proposed for {self.file}. Check what stands behind each name; the manual is docs/sources.md.",
+            f"name: {_slug(Path(self.file).stem)}",
+            f"time_zone: {self.choices.time_zone}  # assumed: zone of the times in the file",
+        ]
+        assumed = {"currency": self.choices.currency, "country": self.choices.country}
+        constants = [f"{name}: {value}" for name, value in assumed.items() if value and name not in self.roles]
+        if constants:
+            head.append(f"constants: {{{', '.join(constants)}}}  # assumed")
+        is_joined = False  # once lines are numbered within their order, every sheet after it names a line by both
+        tables = []
+        for table in self.tables:
+            is_joined |= table.numbers_lines
+            tables.append(_table(table, self.choices, is_joined=is_joined))
+        return "\n".join([*head, "tables:", *tables]) + "\n"
 
     def text(self) -> str:
         """Say in words what was found."""
@@ -133,38 +224,24 @@ def propose(file: Path) -> Proposal:
     sheets = _sheets(file)
     if not any(header for _, header, _ in sheets.values()):
         raise SourceError(f"{file.name} is empty. Give a file with a header and rows.")
-    tables: list[str] = []
-    columns: dict[str, str] = {}
-    unused: list[str] = []
-    roles: set[str] = set()
-    is_joined = False  # lines are numbered within their order: every sheet names a line by both
-    is_french = False
-    for sheet, (read, header, rows) in sheets.items():
-        found = _roles(header, rows)
-        is_french = is_french or any(_plain(c).split(" ")[0] in ("date", "n", "numero", "montant", "commande", "quantite", "motif", "retourne", "pays", "taille") and re.search("[éèà°]|commande|retour|montant", c.lower()) for c in header)  # fmt: skip
-        samples = {role: [row[header.index(column)] for row in rows] for role, column in found.items()}
-        is_joined |= {"ordered_at", "order_id", "order_line_id"} <= set(found) and _repeats(samples["order_line_id"])
-        tables.append(_table(file, sheet, read, found, samples, is_joined=is_joined))
-        columns |= {role: column for role, column in found.items() if role not in columns}
-        unused += [c for c in header if c not in found.values()]
-        roles |= set(found)
-    values = [v for _, _, rows in sheets.values() for row in rows for v in row]
+    tables = tuple(Guess(file, sheet, read, header, rows, _roles(header, rows)) for sheet, (read, header, rows) in sheets.items())  # fmt: skip
+    roles = {role for table in tables for role in table.roles}
+    is_french = any(_is_french(table.header) for table in tables)
     marks = {"€": "EUR", "£": "GBP", "$": "USD"}
+    values = [v for table in tables for row in table.rows for v in row]
     seen = [code for mark, code in marks.items() if any(mark in v for v in values)]
-    head = [
-        f"# Proposed for {file.name}. Check what stands behind each name; the manual is docs/sources.md.",
-        f"name: {_slug(file.stem)}",
-        f"time_zone: {'Europe/Paris' if is_french else 'Etc/UTC'}  # assumed: zone of the times in the file",
-    ]
-    constants = []
-    if "currency" not in roles:
-        constants.append(f"currency: {seen[0] if seen else 'EUR'}")
-    if "country" not in roles:
-        constants.append(f"country: {'FR' if is_french else 'ZZ'}")
-    if constants:
-        head.append(f"constants: {{{', '.join(constants)}}}  # assumed")
-    pages = _pages(roles)
-    return Proposal(file.name, "\n".join([*head, "tables:", *tables]) + "\n", columns, unused, pages, _unlocks(roles))
+    choices = Choices(
+        time_zone="Europe/Paris" if is_french else "Etc/UTC",
+        currency=None if "currency" in roles else seen[0] if seen else "EUR",
+        country=None if "country" in roles else "FR" if is_french else "ZZ",
+        is_tax_inside="gross_amount" in roles and "net_amount" not in roles,
+    )
+    return Proposal(file.name, tables, choices)
+
+
+def _is_french(header: list[str]) -> bool:
+    words = ("date", "n", "numero", "montant", "commande", "quantite", "motif", "retourne", "pays", "taille")
+    return any(_plain(c).split(" ")[0] in words and re.search("[éèà°]|commande|retour|montant", c.lower()) for c in header)  # fmt: skip
 
 
 def _pages(roles: set[str]) -> dict[str, bool]:
@@ -315,14 +392,14 @@ def _looks_like_time(values: list[str]) -> bool:
     )
 
 
-def _formats(samples: dict[str, list[str]]) -> list[str]:
-    """Find how the dates of a table are written; none for ISO."""
+def _formats(samples: dict[str, list[str]], *, is_day_first: bool = True) -> list[str]:
+    """Find how the dates of a table are written; none for ISO. Where several read as many, the order that was chosen wins."""
     values = {v.strip() for role in TIMES for v in samples.get(role, []) if v.strip()}
     values = {v for v in values if not re.match(r"\d{4}-\d{2}-\d{2}", v)}
     if not values:
         return []
     best: tuple[int, list[str]] = (0, [])
-    for day in DATES:
+    for day in sorted(DATES, key=lambda written: written.startswith("%m") == is_day_first):
         used = [day + clock for clock in CLOCKS if any(_reads(v, day + clock) for v in values)]
         count = sum(any(_reads(v, f) for f in used) for v in values)
         if count > best[0]:
@@ -347,14 +424,13 @@ def _word(value: str) -> str:
     return value if re.fullmatch(r"[A-Za-zÀ-ÿ][\wÀ-ÿ° '/.-]*", value) and value.lower() not in ("yes", "no", "true", "false", "null", "y", "n", "on", "off") else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'  # fmt: skip
 
 
-def _table(
-    file: Path, sheet: str, read: dict[str, str], found: dict[str, str], samples: dict[str, Any], *, is_joined: bool
-) -> str:
+def _table(table: Guess, choices: Choices, *, is_joined: bool) -> str:
     """Write one table of the mapping."""
-    lines = [f"  - file: {_word('*' + file.suffix)}"]
-    if read:
-        lines.append("    read: {" + ", ".join(f"{k}: {_word(v)}" for k, v in read.items()) + "}")
-    formats = _formats(samples)
+    found, samples = table.roles, table.samples
+    lines = [f"  - file: {_word('*' + table.file.suffix)}"]
+    if table.read:
+        lines.append("    read: {" + ", ".join(f"{k}: {_word(v)}" for k, v in table.read.items()) + "}")
+    formats = _formats(samples, is_day_first=choices.is_day_first)
     if formats:
         lines.append("    dates: [" + ", ".join(f'"{f}"' for f in formats) + "]")
     lines.append("    to:")
@@ -378,15 +454,8 @@ def _table(
             if role in c
         ]
         lines.append(f"        units: {c.get('units', '{value: 1}  # assumed: one unit a row')}")
-        if "net_amount" in c:
-            lines.append(f"        net_amount: {c['net_amount']}  # must exclude VAT and count all units")
-        elif "gross_amount" in c and "vat_amount" in c:
-            lines.append(f"        net_amount: {{minus: [{c['gross_amount']}, {c['vat_amount']}]}}")
-        elif "gross_amount" in c:
-            lines.append(f"        net_amount: {{divide: [{c['gross_amount']}, 1.2]}}  # assumed: 20% VAT inside")
-        elif "unit_price" in c:
-            price = f"{{times: [{c['unit_price']}, {c['units']}]}}" if "units" in c else c["unit_price"]
-            lines.append(f"        net_amount: {price}  # must exclude VAT")
+        if price := _net_amount(c, choices):
+            lines.append(f"        net_amount: {price}")
         lines += [f"        {role}: {c[role]}" for role in ORDER if role in c]
     if is_parcel:
         made = True
@@ -439,6 +508,19 @@ def _table(
     if not made:
         lines.append("      order_line: {}  # no order, return or parcel was recognised: name the columns here")
     return "\n".join(lines)
+
+
+def _net_amount(c: dict[str, str], choices: Choices) -> str:
+    """Write what stands behind the net amount, with what is assumed of it; nothing without a price."""
+    paid = f"{{times: [{c['unit_price']}, {c['units']}]}}" if {"unit_price", "units"} <= set(c) else c.get("unit_price")
+    price = c.get("net_amount") or c.get("gross_amount") or paid
+    if price is None:
+        return ""
+    if not choices.is_tax_inside:
+        return price + ("  # must exclude VAT and count all units" if "net_amount" in c else "  # must exclude VAT")
+    if "vat_amount" in c:
+        return f"{{minus: [{price}, {c['vat_amount']}]}}"
+    return f"{{divide: [{price}, {1 + choices.tax_rate:g}]}}  # assumed: {100 * choices.tax_rate:g}% VAT inside"
 
 
 def _repeats(values: list[str]) -> bool:
