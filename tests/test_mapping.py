@@ -1,7 +1,7 @@
 """Mappings: tables of any writing load by a YAML file alone, and errors name its line."""
 
 import sqlite3
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pipelines.load import load
 from pipelines.metrics import answer
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source, source_named
-from pipelines.sources.base import Named
+from pipelines.sources.base import Export, Named
 from pipelines.sources.mapping import Mapping, propose
 from pipelines.warehouse.build import build_path, connect, current_build, current_id
 
@@ -334,6 +334,81 @@ def test_rows_without_ids_get_natural_ones(tmp_path: Path) -> None:
     events = [(r["order_line_id"], r["occurred_at"]) for r in found["return_event"]]
     assert events == [(r["order_line_id"], r["occurred_at"]) for r in other["return_event"]]
     assert {e[0] for e in events} <= {r["order_line_id"] for r in found["order_line"]}
+
+
+# -- exports ---------------------------------------------------------------------------------------------------------
+
+FLAGGED = """
+time_zone: Europe/Paris
+{export}
+constants: {currency: EUR, country: FR}
+tables:
+  - file: "*.csv"
+    to:
+      order_line: {order_line_id: id, ordered_at: at, product_id: sku, units: qty, net_amount: price}
+      return_event: {when: back, events: {received: in, refunded: out}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "export"),
+    [
+        ("", Export()),
+        ("export: added", Export()),
+        ("export: whole", Export(True)),
+        ("export: {whole: {since: 2026-01-01, until: 2026-01-31}}", Export(True, date(2026, 1, 1), date(2026, 1, 31))),
+        ("export: {whole: {since: 2026-01-01}}", Export(True, date(2026, 1, 1))),
+    ],
+)
+def test_a_mapping_says_what_an_export_is(tmp_path: Path, text: str, export: Export) -> None:
+    assert mapping(tmp_path, FLAGGED.replace("{export}", text)).export == export
+
+
+def test_the_time_of_an_export_is_a_column_or_stands_in_the_name(tmp_path: Path) -> None:
+    pattern = r"exported_at: {file: 'shop-(\d{8})', date: '%Y%m%d'}"
+    named = mapping(tmp_path, FLAGGED.replace("{export}", pattern))
+    assert named.exported_at(Path("shop-20260701.csv")) == datetime(2026, 6, 30, 22)  # midnight in Paris
+    assert named.exported_at(Path("shop-20269901.csv")) is named.exported_at(Path("shop.csv")) is None
+    (tmp_path / "a.csv").write_text(
+        "id,at,sku,qty,price,back,in,out,made\n1,2026-01-10,S,2,5,x,2026-01-20,,2026-07-01\n"
+    )
+    column = mapping(tmp_path, FLAGGED.replace("{export}", "exported_at: made"))
+    found = rows(column, tmp_path / "a.csv")
+    assert column.exported_at(tmp_path / "a.csv") is None
+    assert {r["exported_at"] for thing in ("order_line", "return_event") for r in found[thing]} == {
+        "2026-06-30T22:00:00Z"
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("export: all", "`export:` is added, whole"),
+        ("export: {whole: {since: soon}}", "`since: soon` is no day"),
+        ("export: {whole: {since: 2026-02-01, until: 2026-01-01}}", "is after `until:`"),
+        ("exported_at: {file: '(', date: '%Y'}", "is no pattern"),
+        ("exported_at: {file: 'a'}", "needs `date:`"),
+    ],
+)
+def test_an_export_nobody_understands_names_its_line(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(MappingError, match=f"line 3: .*{sentence}"):
+        mapping(tmp_path, FLAGGED.replace("{export}", text))
+
+
+def test_events_without_a_date_are_listed_as_blank(tmp_path: Path) -> None:
+    """Row 1 has one date of two, row 2 is not returned though a date is left, row 3 has both."""
+    (tmp_path / "a.csv").write_text(
+        "id,at,sku,qty,price,back,in,out\n1,2026-01-10,S,2,5,x,2026-01-20,\n2,2026-01-10,S,2,5,no,2026-01-20,\n"
+        "3,2026-01-10,S,2,5,x,2026-01-20,2026-01-21\n"
+    )
+    connection = connect(":memory:", 2)
+    for named in mapping(tmp_path, FLAGGED.replace("{export}", "")).name_rows(connection, [tmp_path / "a.csv"], "m"):
+        if named.thing == "return_event":
+            assert [r["event_id"] for r in rows_of(named, connection)] == ["1/received", "3/received", "3/refunded"]
+            blank = connection.execute(f"SELECT event_id, return_line_id, _line FROM ({named.blank_sql}) ORDER BY 1")
+            assert blank.fetchall() == [("1/refunded", "1", 1), ("2/received", "2", 2), ("2/refunded", "2", 2)]
+        else:
+            assert named.blank_sql is None
 
 
 # -- errors ----------------------------------------------------------------------------------------------------------

@@ -6,10 +6,23 @@ sources exist is in `pipelines.sources`.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
 import duckdb
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a file is: rows added to earlier ones, or the whole state of its rows, of a span of days where one is given.
+
+    `since` and `until` are the first and the last day of the span in the source's time zone, both included; None is no bound.
+    """
+
+    is_whole: bool = False
+    since: date | None = None
+    until: date | None = None
 
 
 @dataclass(frozen=True)
@@ -19,13 +32,16 @@ class Named:
     `sql` is a SELECT for the connection that `name_rows` was given, good until the next Named is asked for. Its columns are
     canonical columns of the log `thing` (a subset), text or typed, beside `_file` (the file's name), `_line` (the row in the
     file, from 1) and, where a row may be broken, `_broken` (why, or NULL). Rows of a derived Named were already read under
-    another log and are not counted again.
+    another log and are not counted again. `blank_sql` is a SELECT of event_id, return_line_id, _file and _line: the events
+    that rows of the files could hold and do not, for their date is blank or the row is of nothing returned. An id may also be
+    stated by another row.
     """
 
     thing: str
     sql: str
     is_derived: bool = False
     ignored_columns: tuple[str, ...] = ()
+    blank_sql: str | None = None
 
 
 class Source(Protocol):

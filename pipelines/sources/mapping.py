@@ -9,11 +9,12 @@ import difflib
 import fnmatch
 import hashlib
 import os
+import re
 import tempfile
 import time
 import zoneinfo
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import yaml
 from sqlalchemy import Boolean, Date, DateTime, Double, Integer, Numeric
 
 from pipelines.errors import MappingError, SourceError
-from pipelines.sources.base import Named, in_order, name, quote
+from pipelines.sources.base import Export, Named, in_order, name, quote
 from pipelines.sources.canonical import (
     CSV,
     NDJSON,
@@ -128,7 +129,10 @@ class Mapping:
         self.has_query = False
         if not isinstance(self.content, Section):
             raise self.wrong(1, "a mapping begins with keys such as `tables:`.")
-        self._allow(self.content, ("name", "about", "time_zone", "dates", "constants", "read", "tables"))
+        self._allow(
+            self.content,
+            ("name", "about", "time_zone", "dates", "constants", "read", "export", "exported_at", "tables"),
+        )
         for key in ("constants", "read"):
             if not isinstance(self.content.get(key, Section()), Section):
                 raise self.wrong(self.content.lines[key], f"`{key}` holds keys and values.")
@@ -137,6 +141,8 @@ class Mapping:
             raise self.wrong(
                 self.content.lines["time_zone"], f"there is no time zone `{zone}`. Write it as Europe/Paris."
             )
+        self.export = self._export()
+        self._check_exported_at(self.content)
         tables = self.content.get("tables")
         if not isinstance(tables, Items) or not tables:
             raise self.wrong(self.content.lines.get("tables", 1), "`tables:` lists the tables to read, at least one.")
@@ -163,6 +169,60 @@ class Mapping:
         joined = [j["file"] for t in self.content["tables"] for j in t.get("join", []) if "file" in j]
         return [f for f in files if any(_fits(f, pattern) for pattern in joined)]
 
+    def exported_at(self, file: Path) -> datetime | None:
+        """Tell when a file was exported (UTC, without offset) from its name; None where the name does not say."""
+        own = (t for t in self.content["tables"] if "file" in t and "exported_at" in t and _fits(file, t["file"]))
+        said = next(own, self.content).get("exported_at")
+        if not isinstance(said, Section) or "file" not in said:
+            return None
+        match = re.search(said["file"], file.name)
+        if match is None:
+            return None
+        try:
+            local = datetime.strptime(match[1] if match.re.groups else match[0], said["date"])
+        except ValueError:
+            return None
+        zone = zoneinfo.ZoneInfo(str(self.content.get("time_zone", "UTC")))
+        return (local if local.tzinfo else local.replace(tzinfo=zone)).astimezone(UTC).replace(tzinfo=None)
+
+    def _export(self) -> Export:
+        """Read `export:`: added, whole, or whole of a span of days."""
+        said = self.content.get("export", "added")
+        if said in ("added", "whole"):
+            return Export(said == "whole")
+        line = self.content.lines["export"]
+        span = said.get("whole") if isinstance(said, Section) and len(said) == 1 else None
+        if not isinstance(span, Section) or not span:
+            raise self.wrong(
+                line,
+                "`export:` is added, whole, or {whole: {since: 2026-01-01, until: 2026-01-31}}: first and last day.",
+            )
+        self._allow(span, ("since", "until"), "under `whole:`")
+        days: dict[str, date] = {}
+        for end in span:
+            try:
+                days[end] = date.fromisoformat(str(span[end]))
+            except ValueError as error:
+                raise self.wrong(span.lines[end], f"`{end}: {span[end]}` is no day. Write it as 2026-01-31.") from error
+        if len(days) == 2 and days["since"] > days["until"]:
+            raise self.wrong(line, "`since:` is after `until:`: they are the first and the last day of the export.")
+        return Export(True, days.get("since"), days.get("until"))
+
+    def _check_exported_at(self, section: Section) -> None:
+        said = section.get("exported_at")
+        if not isinstance(said, Section) or "file" not in said:
+            return
+        line = section.lines["exported_at"]
+        self._allow(said, ("file", "date"), "under `exported_at:`")
+        if "date" not in said:
+            raise self.wrong(
+                line, '`exported_at:` of a file needs `date:`, how its name writes the time, such as "%Y%m%d".'
+            )
+        try:
+            re.compile(str(said["file"]))
+        except re.error as error:
+            raise self.wrong(said.lines["file"], f"`file: {said['file']}` is no pattern: {error}.") from error
+
     def wrong(self, line: int, sentence: str) -> MappingError:
         """Make the error for a line of this mapping."""
         return MappingError(f"{self.path.name} line {line}: {sentence}")
@@ -177,7 +237,8 @@ class Mapping:
     def _check_table(self, table: Any, line: int) -> None:
         if not isinstance(table, Section):
             raise self.wrong(line, "a table has `file:` (or `sql:`) and `to:`.")
-        self._allow(table, ("file", "sql", "read", "dates", "join", "to"), "in a table")
+        self._allow(table, ("file", "sql", "read", "dates", "join", "exported_at", "to"), "in a table")
+        self._check_exported_at(table)
         for read in (table.get("read") or Section(), self.content.get("read") or Section()):
             self._allow(read, READ_KEYS, "under `read:`")
             if not isinstance(read.get("header_row", 1), int) or read.get("header_row", 1) < 1:
@@ -265,6 +326,7 @@ class Mapping:
         taken: set[Path] = set()
         counted: dict[str, list[str]] = {}
         derived: dict[str, list[str]] = {}
+        blank: list[str] = []
         tables = self.content["tables"]
         patterns = [t["file"] for t in tables if "file" in t] + [
             j["file"] for t in tables for j in t.get("join", []) if "file" in j
@@ -305,6 +367,7 @@ class Mapping:
                     is_counted = thing == counting and position == 0
                     for log, sql, is_extra in compiler.selects(thing, spec, is_counted=is_counted):
                         made.append((log, sql, is_counted and not is_extra))
+            blank += [sql.replace(ROWS, compiler.rows() + joins) for sql in compiler.blank]
             for log, sql, is_counted in made:
                 whole = sql.replace(ROWS, compiler.rows() + joins)
                 (counted if is_counted else derived).setdefault(log, []).append(whole)
@@ -318,7 +381,12 @@ class Mapping:
         for thing in schema.LOG.tables:
             selects = counted.get(thing, []) + derived.get(thing, [])
             if selects:
-                yield Named(thing, " UNION ALL BY NAME ".join(selects), is_derived=thing not in counted)
+                yield Named(
+                    thing,
+                    " UNION ALL BY NAME ".join(selects),
+                    is_derived=thing not in counted,
+                    blank_sql=" UNION ALL ".join(blank) or None if thing == "return_event" else None,
+                )
 
     def _shop(self, files: list[Path], counted: dict[str, list[str]], derived: dict[str, list[str]]) -> str:
         constants = self.content.get("constants") or {}
@@ -525,6 +593,7 @@ class _Compiler:
         self.zone = content.get("time_zone")
         self.constants: Section = content.get("constants") or Section()
         self.known: dict[str, str] = {}  # ids already made from this table, for the logs that follow
+        self.blank: list[str] = []  # SELECTs of the events that rows could hold and do not
         self.occurrences: list[str] = []  # columns that number equal natural keys
 
     def rows(self) -> str:
@@ -539,6 +608,8 @@ class _Compiler:
         for column in schema.LOG.tables[thing].columns:
             if column.name in self.constants and column.name not in columns:
                 columns[column.name] = quote(self.constants[column.name])
+        if (moment := self._exported_at()) is not None:
+            columns.setdefault("exported_at", moment)
         where = self._when(spec) if "when" in spec else "TRUE"
         if not is_counted:
             where = f"({where}) AND t._broken IS NULL"
@@ -560,9 +631,10 @@ class _Compiler:
         if is_version:  # one version a key, whatever the order of the rows
             keys = schema.LOG.tables[thing].info["key"]
             names = ", ".join(columns)
+            latest = "exported_at DESC NULLS LAST, " if "exported_at" in columns else ""
             select = (
                 f"SELECT * FROM (SELECT DISTINCT ON ({', '.join(keys)}) {names}, _file, _line FROM ({select}) "
-                f"WHERE {keys[0]} IS NOT NULL ORDER BY {', '.join(keys)}, {names}, _file, _line)"
+                f"WHERE {keys[0]} IS NOT NULL ORDER BY {', '.join(keys)}, {latest}{names}, _file, _line)"
             )
         yield thing, select, False
         if thing == "refund" and ("order_line_id" in self.known or "return_line_id" in self.known):
@@ -577,6 +649,14 @@ class _Compiler:
                 f"SELECT {_listed(line)}, t._file, t._line FROM {ROWS} WHERE ({where}) AND t._broken IS NULL",
                 True,
             )
+
+    def _exported_at(self) -> str | None:
+        """Give the SQL of the time the rows were exported at, where a column of the table holds it."""
+        section = self.table if "exported_at" in self.table else self.mapping.content
+        said = section.get("exported_at")
+        if said is None or (isinstance(said, Section) and "file" in said):
+            return None
+        return self.expression(said, "return_event", "recorded_at", section.lines["exported_at"])
 
     def _require(self, thing: str, columns: dict[str, str], spec: Section) -> None:
         for column in schema.LOG.tables[thing].columns:
@@ -683,6 +763,16 @@ class _Compiler:
         dates = ", ".join(f"{value} AS at_{event}" for event, value in times.items())
         rows = f"SELECT {base_columns}, {dates}, ({nothing}) AS has_nothing, t._file, t._line, t._broken FROM {ROWS} WHERE {where}"
         names = ", ".join(columns)
+        known = f"SELECT {columns['return_line_id']} AS return_line_id, {dates}, ({where}) AS is_meant, t._file, t._line FROM {ROWS} WHERE t._broken IS NULL"
+        self.blank.append(
+            f"SELECT event_id, return_line_id, _file, _line FROM (WITH events AS ({known}) "
+            + " UNION ALL ".join(
+                f"SELECT concat_ws('/', return_line_id, {quote(event)}) AS event_id, return_line_id, _file, _line FROM events "
+                f"WHERE return_line_id IS NOT NULL AND (is_meant IS NOT TRUE OR nullif(trim(at_{event}), '') IS NULL)"
+                for event in times
+            )
+            + ")"
+        )
         parts = [
             f"SELECT concat_ws('/', return_line_id, {quote(event)}) AS event_id, {quote(event)} AS event, at_{event} AS occurred_at, {names}, _file, _line, _broken "
             f"FROM events WHERE nullif(trim(at_{event}), '') IS NOT NULL{' OR has_nothing' if event == first and lost else ''}"
