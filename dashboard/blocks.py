@@ -7,7 +7,7 @@ was) and files of what is shown and of those rows; a file is made when it is ask
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,16 @@ from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
 
 SHOWN_ROWS = 500
+
+
+def needs_one(view: View, page: str, *keys: str) -> None:
+    """Stop a page whose files support none of these numbers: one block says what it would show, and what to ask for."""
+    lacks = {key: queries.number(view.asked, key).lacks for key in keys}
+    if all(lacks.values()):
+        st.title(view.words(f"page.{page}"), anchor=False)
+        st.caption(view.words(f"question.{page}"))
+        _missing(view.words, view.words("missing.page"), lacks)
+        st.stop()
 
 
 def heading(view: View, finding: str, page: str, keys: Sequence[str], *, needs_rows: bool = True) -> None:
@@ -84,7 +94,7 @@ def tile(view: View, key: str, extra: str = "") -> None:
             border=True,
             height="stretch",
             help=definition(words, key) + "\n\n" + findings.reason(words, found),
-            delta=findings.reason(words, found, short=True),
+            delta=findings.reason(words, found),
             delta_color="off",
             delta_arrow="off",
         )
@@ -113,13 +123,36 @@ def tile(view: View, key: str, extra: str = "") -> None:
 
 
 def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
-    """Show numbers in rows that wrap on narrow screens; `beside` stands beside a number's change."""
-    with st.grid(len(keys) if len(keys) < 5 else 3, min_column_width=210):
-        for key in keys:
-            tile(view, key, (beside or {}).get(key, ""))
+    """Show numbers in rows that wrap on narrow screens, and what those wait for that the files cannot support; `beside` stands beside a number's change."""
     words = view.words
-    behind = queries.Behind(keys[0], also=keys[1:])
-    _controls(view, words("rows.numbers"), f"tiles_{keys[0]}", behind, queries.numbers(view.asked, *keys))
+    lacks = {key: queries.number(view.asked, key).lacks for key in keys}
+    known = [key for key in keys if not lacks[key]]
+    if known:
+        with st.grid(len(known) if len(known) < 5 else 3, min_column_width=210):
+            for key in known:
+                tile(view, key, (beside or {}).get(key, ""))
+        behind = queries.Behind(known[0], also=tuple(known[1:]))
+        _controls(view, words("rows.numbers"), f"tiles_{keys[0]}", behind, queries.numbers(view.asked, *known))
+    if len(known) < len(keys):
+        _missing(words, words("missing.title"), {key: facts for key, facts in lacks.items() if facts})
+
+
+def _missing(words: Words, title: str, lacks: dict[str, tuple[str, ...]]) -> None:
+    """Say which numbers the files cannot support, what they need, and what to send to whom to get it."""
+    facts = list(dict.fromkeys(fact for needed in lacks.values() for fact in needed))
+    names = list(dict.fromkeys(name(words, key) for key in lacks))
+    with st.container(border=True, gap="small"):
+        st.markdown(f":material/visibility_off: **{title}** " + words("missing.names", names=", ".join(names)))
+        st.caption(words("greyed.needs", facts=", ".join(words.fact(fact) for fact in facts)))
+        with st.expander(words("missing.ask"), icon=":material/forward_to_inbox:"):
+            requests(words, facts)
+
+
+def requests(words: Words, facts: Iterable[str]) -> None:
+    """Show what to send to whom to get kinds of fact, to be copied."""
+    for owner, text in queries.requests(words, facts):
+        st.markdown(words("missing.to", owner=owner))
+        st.code(text, language=None, wrap_lines=True)
 
 
 def between(words: Words, found: queries.Number) -> str:
@@ -648,12 +681,11 @@ def nothing(why: str) -> None:
 
 def greyed(view: View, key: str) -> None:
     """Say what a number that cannot be given is waiting for."""
-    found = queries.number(view.asked, key)
-    st.info(
-        findings.reason(view.words, found),
-        icon=":material/visibility_off:",
-        title=f"{name(view.words, key)}: {view.words('greyed.title').lower()}",
-    )
+    words, found = view.words, queries.number(view.asked, key)
+    if found.lacks:
+        _missing(words, words("missing.title"), {key: found.lacks})
+        return
+    st.info(findings.reason(words, found), icon=":material/visibility_off:", title=f"{name(words, key)}: {words('greyed.title').lower()}")  # fmt: skip
 
 
 def traced(words: Words, leg: dict[str, Any]) -> None:
@@ -830,10 +862,18 @@ def reports(view: View) -> None:
         st.caption(words("emissions.no_company"))
 
 
-def waiting(words: Words, found: Sequence[tuple[str, tuple[str, ...]]]) -> pd.DataFrame:
-    """Lay out the numbers that wait for data: name, and what they need."""
-    rows = [{"name": name(words, key), "reason": ", ".join(words.fact(fact) for fact in facts)} for key, facts in found]
-    return pd.DataFrame(rows, columns=["name", "reason"])
+def missing(words: Words, found: Sequence[queries.Missing]) -> pd.DataFrame:
+    """Lay out the kinds of fact that numbers wait for: what it is, the numbers it would unlock, alone or with others, and their pages."""
+    rows = [
+        {
+            "fact": words.fact(one.fact),
+            "unlocks": ", ".join(name(words, key) for key in one.numbers),
+            "helps": ", ".join(name(words, key) for key in one.later),
+            "pages": ", ".join(words(f"page.{page}") for page in one.pages),
+        }
+        for one in found
+    ]
+    return pd.DataFrame(rows)
 
 
 def facts(words: Words, coverage: pd.DataFrame) -> pd.DataFrame:

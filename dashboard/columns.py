@@ -169,9 +169,11 @@ def checks(words: Words) -> Columns:
     )
 
 
-def waiting(words: Words) -> Columns:
-    """Show numbers that wait for data."""
-    return _of(words, "data", name=("number", text), reason=("needs", text))
+def missing(words: Words) -> Columns:
+    """Show kinds of fact that numbers wait for."""
+    return _of(
+        words, "data", fact=("fact", text), unlocks=("unlocks", text), helps=("helps", text), pages=("pages", text)
+    )
 
 
 def coverage(words: Words) -> Columns:

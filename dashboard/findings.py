@@ -27,12 +27,8 @@ class Finding:
     weight: float
 
 
-def reason(words: Words, found: Number, *, short: bool = False) -> str:
-    """Say why a number is not known, in the reader's words: the facts it lacks, or the metric's own sentence."""
-    if found.lacks:
-        return words(
-            "tile.needs" if short else "greyed.needs", facts=", ".join(words.fact(fact) for fact in found.lacks)
-        )
+def reason(words: Words, found: Number) -> str:
+    """Say why a number is not known, in the reader's words."""
     return words.translated(found.reason) or words("greyed.none")
 
 

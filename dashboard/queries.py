@@ -6,6 +6,7 @@ A build never changes, so an answer holds as long as its build is read. Memories
 import datetime as dt
 import json
 import threading
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import func, select
 
+from dashboard.i18n import Words
 from pipelines import actions as pipelines_actions
-from pipelines import alerts, closing, disclosure, export, factors, metrics, policies, report, scenarios, state
+from pipelines import alerts, closing, disclosure, export, factors, metrics, policies, report, scenarios, state, unlocks
 from pipelines.metrics import Metric
 from pipelines.metrics.forecast import CUTS, MEASURES
 from pipelines.settings import Settings
@@ -30,6 +32,7 @@ POLICY_METHODS, POLICY_UNITS, POLICY_STAGES, POLICY_TRIGGERS, POLICY_EXCEPTIONS,
     policies.METHODS, schema.DURATION_UNITS, schema.STAGES, schema.REFUND_TRIGGERS, schema.EXCEPTIONS, policies.RESPONSIBLE,
 )  # fmt: skip
 PRODUCT_KINDS = state.PRODUCT_KINDS
+Missing = unlocks.Missing
 SHOWN_STYLES = 100  # of a ranking, in its chart and table; the list to pick one from holds them all
 SHOWN_GROUPS = 15  # of the states of promises, in their chart
 SHOWN_DOUBTS, DOUBTED = 8, 0.001  # sources of doubt shown, and share of the variance below which one is left out
@@ -207,8 +210,7 @@ def number(asked: Asked, key: str) -> Number:
     row = cut(asked, key).iloc[0]
     lacks: tuple[str, ...] = ()
     if row["status"] != "ok" and str(row["reason"]).startswith("needs "):
-        missing = metrics.lacking(_open(asked.source), metric(key).needs)
-        lacks = tuple(dict.fromkeys(fact for facts in missing.values() for fact in facts))
+        lacks = unlocks.needed(_open(asked.source), key)
     value, low, high, n = (float(row[c]) for c in ("value", "low", "high", "n"))
     return Number(
         value,
@@ -1192,14 +1194,19 @@ def table(asked: Source, name: str) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=ENTRIES)
-def waiting(asked: Source) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """List the numbers that no source can fill, and the kinds of fact they lack."""
-    found = []
-    for one in metrics.catalogue():
-        missing = metrics.lacking(_open(asked), one.needs)
-        if missing and all(missing.values()):
-            found.append((one.key, tuple(dict.fromkeys(fact for facts in missing.values() for fact in facts))))
-    return tuple(found)
+def missing(asked: Source) -> tuple[unlocks.Missing, ...]:
+    """List the kinds of fact that some number waits for, those first that unlock most."""
+    return tuple(unlocks.missing(_open(asked)))
+
+
+def waiting(asked: Source) -> set[str]:
+    """Give the numbers that no source can fill."""
+    return {key for one in missing(asked) for key in (*one.numbers, *one.later)}
+
+
+def requests(words: Words, facts: Iterable[str]) -> list[tuple[str, str]]:
+    """Write what to send to whom to get these kinds of fact: who has them, and the text."""
+    return [(words.either(*unlocks.OWNERS[owner]), text) for owner, text in unlocks.requests(facts, words.language).items()]  # fmt: skip
 
 
 def trust(asked: Source) -> Trust:

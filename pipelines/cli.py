@@ -314,10 +314,10 @@ def load(
 
 @app.command(epilog=_example("backhaul status --format json"))
 def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
-    """Show builds, freshness, row counts, quarantine and failed checks."""
+    """Show builds, freshness, row counts, quarantine, failed checks, and what one more column would unlock."""
     from sqlalchemy import select
 
-    from pipelines import state
+    from pipelines import state, unlocks
     from pipelines.warehouse import schema
     from pipelines.warehouse.build import current_id
 
@@ -325,6 +325,7 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
     with _open(warehouse) as build:
         sources = build.fetch(select(schema.build_source).order_by(*schema.build_source.columns)).to_dict("records")
         info = dict(build.fetch(select(schema.build_info)).itertuples(index=False, name=None))
+        missing = unlocks.missing(build)
     builds = state.builds(settings)
     checks = state.check_results(settings)
     parts: dict[str, list[dict[str, Any]]] = {
@@ -337,6 +338,9 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
         "tables": [{"table": r.table, "rows": r.rows, "change": r.change} for r in builds[builds.build_id == info["build_id"]].itertuples()],
         "quarantine": [{str(k): v for k, v in row.items()} for row in state.quarantine_by_rule(settings).to_dict("records")],
         "failed_checks": [{"check": r.name, "blocks": bool(r.is_blocking), "rows": r.rows, "sentence": r.sentence} for r in checks[checks["rows"] > 0][["name", "is_blocking", "rows", "sentence"]].itertuples(index=False)],
+        "what_one_more_column_would_unlock": [
+            {"unlocks": len(m.numbers), "helps": len(m.later), "pages": ", ".join(m.pages), "who_has_it": unlocks.OWNERS[m.filling.owner].en, "ask": " ".join(unlocks.requests([m.fact]).values())} for m in missing
+        ],
     }  # fmt: skip
     if output is Format.json:
         typer.echo(json.dumps({"build_id": info["build_id"], "observed_until": info["observed_until"], "reporting_currency": info["reporting_currency"],

@@ -26,10 +26,12 @@ elif shown == "checks":
     blocks.section(title, words, note="" if len(checks) else words("data.checks_none"))
     blocks.table(words, checks, title, columns.checks(words), rows=20)
 elif shown == "coverage":
-    waiting = blocks.waiting(words, queries.waiting(source))
-    blocks.section(words("data.coverage_waiting") if len(waiting) else words("data.coverage_full"), words)
-    if len(waiting):
-        blocks.table(words, waiting, words("data.coverage_waiting"), columns.waiting(words), rows=12)
+    missing = queries.missing(source)
+    blocks.section(words("data.missing") if missing else words("data.coverage_full"), words)
+    if missing:
+        blocks.table(words, blocks.missing(words, missing), words("data.missing"), columns.missing(words), rows=12)
+        blocks.section(words("missing.ask"), words)
+        blocks.requests(words, [one.fact for one in missing])
     blocks.section(title, words, note=words("data.coverage_note"))
     blocks.table(
         words, blocks.facts(words, queries.table(source, "build_coverage")), title, columns.coverage(words), rows=25

@@ -8,6 +8,7 @@ KINDS = ("activity", "role", "mode", "carrier", "country")
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
+blocks.needs_one(view, "emissions", "kg_co2e", "avoided_kg_co2e", "fate_share")
 total = queries.number(asked, "kg_co2e")
 title = findings.with_change(words, findings.carbon(words, total), queries.change(asked, "kg_co2e"))
 blocks.heading(view, title, "emissions", ("kg_co2e", "kg_co2e_per_100_sold"))

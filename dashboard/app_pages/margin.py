@@ -6,6 +6,7 @@ from dashboard import blocks, charts, columns, findings, queries
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
+blocks.needs_one(view, "margin", "margin_erosion", "return_cost", "recovery_rate", "invoice_unmatched_amount")
 share, cost = queries.number(asked, "margin_erosion_share"), queries.number(asked, "return_cost")
 title = findings.with_change(words, findings.margin(words, share, cost), queries.change(asked, "margin_erosion_share"))
 blocks.heading(view, title, "margin", ("margin_erosion", "return_cost"))

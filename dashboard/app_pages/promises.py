@@ -8,6 +8,7 @@ from dashboard import blocks, charts, columns, findings, queries
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
+blocks.needs_one(view, "promises", "promise_kept", "legal_refund_kept", "days_to_refund", "stage_days", "units_waiting")
 title = findings.with_change(
     words, findings.kept(words, queries.number(asked, "promise_kept")), queries.change(asked, "promise_kept")
 )

@@ -6,6 +6,7 @@ from dashboard import blocks, charts, columns, findings, queries
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
+blocks.needs_one(view, "recovery", "recovery_rate", "resold_as_new_share", "value_in_flow")
 top = st.container()
 price = float(
     blocks.pick(

@@ -6,6 +6,7 @@ from dashboard import blocks, charts, columns, findings, queries
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
+blocks.needs_one(view, "whatif", "margin_erosion")
 top = st.container()
 tried = blocks.scenario(view)
 outcome = queries.simulated(asked, tried)
