@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipelines.alerts import Rule, Verdict
+    from pipelines.load import Report
     from pipelines.state import Action
     from pipelines.warehouse.engine import Build
 
@@ -260,6 +261,13 @@ def load(
     namespace: Annotated[
         str | None, typer.Option(help="Prefix of this source's ids, when two shops use one system.")
     ] = None,
+    exported_at: Annotated[
+        datetime | None,
+        typer.Option(
+            help="When the files were exported (UTC), where they do not say so themselves: the later export's rows win.",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+        ),
+    ] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
@@ -268,10 +276,10 @@ def load(
 
     settings = _settings(warehouse)
     with _progress() as say, _stoppable():
-        report = run(settings, paths or [], source=source, namespace=namespace, progress=say)
+        report = run(settings, paths or [], source=source, namespace=namespace, exported_at=exported_at, progress=say)
     if output is Format.json:
         typer.echo(json.dumps({
-            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "skipped": report.skipped,
+            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped,
             "ignored_columns": report.ignored, "changes": report.changes, "warnings": report.warnings, "alerts": report.alerts, "untold": report.untold,
         }, indent=2))  # fmt: skip
         return
@@ -279,11 +287,13 @@ def load(
         _print(report.counts, output)
         return
     if report.counts:
-        _print(
-            report.counts,
-            output,
-            "Rows read, and how they were judged",
-        )
+        _print(report.counts, output, "Rows read, and how they were judged")
+    derived = [c for c in report.derived if c["quarantined"] or c["replaced"] or c["withdrawn"]]
+    if derived:
+        _print(derived, output, "Rows made from these, where something was quarantined, replaced or withdrawn")
+    if report.unread:
+        _print(report.unread, output, "Fields that could not be read and count as missing; their rows were accepted")
+    _say_versions(report)
     for thing, columns in report.ignored.items():
         typer.echo(f"{thing}: columns not used: {', '.join(sorted(set(columns)))}")
     if report.skipped:
@@ -306,10 +316,56 @@ def load(
         typer.echo(f"Alert: {sentence}")
     for sentence in report.untold:
         errors.print(sentence, soft_wrap=True, highlight=False)
-    quarantined = sum(c["quarantined"] for c in report.counts)
+    quarantined = sum(c["quarantined"] for c in report.counts + report.derived)
     if quarantined:
         typer.echo(f"{quarantined} rows are in quarantine: backhaul status shows which rule each broke.")
     typer.echo(f"Published build {report.build_id} ({report.kind}). Next: backhaul dashboard")
+
+
+def _say_versions(report: "Report") -> None:
+    """Say which rows replaced or withdrew earlier ones, and what told which is newer."""
+    judged = report.counts + report.derived
+    replaced, withdrawn = (sum(c[n] for c in judged) for n in ("replaced", "withdrawn"))
+    if replaced:
+        told = (
+            "declared times of export"
+            if report.dated_by == "declared"
+            else "the files' dates, then the order of landing"
+        )
+        typer.echo(f"{replaced} rows replace what an earlier load said: the later export wins, by {told}.")
+    if withdrawn:
+        typer.echo(
+            f"{withdrawn} rows of earlier loads are withdrawn: backhaul withdrawn lists them and brings them back."
+        )
+
+
+@app.command(
+    epilog=_example("backhaul withdrawn --format csv")
+    + "\n\n"
+    + _example("backhaul withdrawn --restore 20260401T101500000000")
+)
+def withdrawn(
+    restore: Annotated[
+        str | None, typer.Option(metavar="LOAD", help="Bring back what this load withdrew.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows to list.")] = 1000,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """List rows that later exports took back, or bring those of one load back."""
+    from pipelines.load import restore_withdrawn, withdrawn_rows
+
+    settings = _settings(warehouse)
+    if restore is not None:
+        with _progress() as say, _stoppable():
+            report = restore_withdrawn(settings, restore, progress=say)
+        typer.echo(f"What {restore} withdrew is back in build {report.build_id}.")
+        return
+    rows = withdrawn_rows(settings, limit)
+    if not rows:
+        typer.echo("No row is withdrawn.")
+        return
+    _print(rows, output, "Rows withdrawn by later exports")
 
 
 @app.command(epilog=_example("backhaul status --format json"))

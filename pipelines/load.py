@@ -12,13 +12,14 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import duckdb
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import OperationalError
 
 from pipelines import checks, estimate, factors, state
@@ -36,7 +37,8 @@ Progress = Callable[[str], None]
 class Report:
     """What a load did: how each log's rows were judged, what changed in each table, which checks found rows, which alerts are new, who could not be told of them.
 
-    Every row read stands in `counts` once; `derived` rows were made from rows counted there.
+    Every row read stands in `counts` once; `derived` rows were made from rows counted there. `unread` are fields taken for missing.
+    `dated_by` says what told the newer of two versions: "declared" export times, or the "file" dates and the order of landing.
     """
 
     build_id: str | None
@@ -44,6 +46,8 @@ class Report:
     kind: str = "none"
     counts: list[dict[str, Any]] = field(default_factory=list)
     derived: list[dict[str, Any]] = field(default_factory=list)
+    unread: list[dict[str, Any]] = field(default_factory=list)
+    dated_by: str = ""
     skipped: list[str] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=dict)
     changes: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -58,17 +62,19 @@ def load(
     *,
     source: str | None = None,
     namespace: str | None = None,
+    exported_at: datetime | None = None,
     is_anew: bool = False,
     progress: Progress = lambda _: None,
 ) -> Report:
     """Take files in and publish a build that holds them; without paths, finish what has landed.
 
-    `is_anew` makes a build though nothing new has landed: the choice of factors has changed.
+    `exported_at` says when the files were exported (UTC), where neither they nor the mapping say so: of two versions of a row the later
+    export's wins. `is_anew` makes a build though nothing new has landed: the choice of factors has changed.
 
     Then the alert rules are evaluated, and who is to be told is told. Raises SourceError for files that cannot be read, CheckFailed
     when a blocking check finds rows, WarehouseLocked when another load is writing.
     """
-    report = _load(settings, paths, source, namespace, is_anew, progress)
+    report = _load(settings, paths, source, namespace, exported_at, is_anew, progress)
     if report.is_new_build:
         from pipelines import alerts  # metrics are read only when there is something new
 
@@ -82,6 +88,7 @@ def _load(
     paths: Sequence[Path],
     source: str | None,
     namespace: str | None,
+    exported_at: datetime | None,
     is_anew: bool,
     progress: Progress,
 ) -> Report:
@@ -93,23 +100,23 @@ def _load(
             _sweep_logs(settings, memory)
             report = Report(build.readable_id(settings.warehouse))
             if paths:
-                _begin(memory, _files([Path(p) for p in paths]), source, namespace)
-            for step, status in ((_land, "landing"), (_log, "landed")):
-                for row in memory.loads_with(status):
-                    if step is _log and draft is None:  # the last build is copied while new rows are judged
-                        draft = build.Draft(settings.warehouse, state.now(), report.build_id)
-                        Thread(
-                            target=import_module, args=("pipelines.alerts",)
-                        ).start()  # half a second, beside the database
-                    try:
-                        step(settings, memory, row, report, progress)
-                    except BackhaulError:  # the files are at fault: they are not tried again, later loads go on
-                        memory.set_status([row["load_id"]], "failed")
-                        raise
+                _begin(memory, _files([Path(p) for p in paths]), source, namespace, exported_at)
+            for row in memory.loads_with("landing"):
+                _set_aside(memory, row, lambda row: _land(settings, memory, row, report, progress))
+            is_reordered = False
+            while landed := memory.loads_with("landed"):
+                if draft is None:  # the last build is copied while new rows are judged
+                    draft = build.Draft(settings.warehouse, state.now(), report.build_id)
+                    Thread(
+                        target=import_module, args=("pipelines.alerts",)
+                    ).start()  # half a second, beside the database
+                row = min(landed, key=lambda r: (r["exported_at"], r["load_id"]))
+                _set_aside(memory, row, lambda row: _log(settings, memory, row, report, progress))
+                is_reordered |= _judge_later_exports_again(memory, row)
             logged = memory.loads_with("logged")
             if logged or ((is_anew or report.build_id is None) and memory.loads_with("published")):
                 draft = draft or build.Draft(settings.warehouse, state.now(), report.build_id)
-                _build(settings, memory, draft, logged, report, progress)
+                _build(settings, memory, draft, logged, report, progress, is_whole=is_reordered or is_anew)
                 from pipelines import alerts  # metrics are read only when there is something new
 
                 progress("looking for alerts")
@@ -123,6 +130,33 @@ def _load(
             if draft is not None:
                 draft.discard()
             memory.close()
+
+
+def _set_aside(memory: state.State, row: dict[str, Any], step: Callable[[dict[str, Any]], None]) -> None:
+    """Take a load one step further; when its files are at fault it is not tried again, and later loads go on."""
+    try:
+        step(row)
+    except BackhaulError:
+        memory.set_status([row["load_id"]], "failed")
+        raise
+
+
+def _judge_later_exports_again(memory: state.State, row: dict[str, Any]) -> bool:
+    """Send later exports of a mapping back to be judged, when an older one has come after them; say whether there are any.
+
+    What an export takes back depends on what was said before it: so the logs become what they would be, had the exports come in order.
+    """
+    this = memory.loads_with("logged", load_id=row["load_id"])[0]
+    if not this["mapping"]:
+        return False
+    later = [
+        r["load_id"]
+        for r in memory.loads_with("logged", "published")
+        if (r["source"], r["namespace"]) == (this["source"], this["namespace"])
+        and (r["exported_at"] or datetime.min) > this["exported_at"]
+    ]
+    memory.set_status(later, "landed")
+    return bool(later)
 
 
 def _is_disk_full(error: Exception) -> bool:
@@ -145,12 +179,15 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
-def _begin(memory: state.State, files: list[Path], name: str | None, namespace: str | None) -> None:
+def _begin(
+    memory: state.State, files: list[Path], name: str | None, namespace: str | None, exported_at: datetime | None
+) -> None:
     """Remember what was asked for before anything else, so that a load killed while landing can be taken up."""
     asked = json.dumps(
         {
             "files": [str(f.absolute()) for f in files],
             "source": str(Path(name).absolute()) if name and Path(name).is_file() else name,
+            "exported_at": exported_at.isoformat() if exported_at else None,
         }
     )
     memory.write(
@@ -185,10 +222,12 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     for file in files:
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        if digest in known and file not in joined:
+        exported_at, dated_by = _exported_at(file, origin, asked.get("exported_at"))
+        if digest in known and exported_at <= known[digest] and file not in joined:
             report.skipped.append(file.name)
             continue
-        known.add(digest)
+        known[digest] = exported_at
+        report.dated_by = dated_by
         kept = settings.raw / load_id / f"{len(rows):04d}" / file.name
         kept.parent.mkdir(parents=True, mode=0o700)
         shutil.copyfile(file, kept)
@@ -200,6 +239,8 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
                 "raw": str(kept.relative_to(settings.raw)),
                 "sha256": digest,
                 "bytes": file.stat().st_size,
+                "exported_at": exported_at,
+                "dated_by": dated_by,
             }
         )
     if all(file in joined for file in files) or {r["name"] for r in rows} <= {f.name for f in joined}:
@@ -218,8 +259,22 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
             "version": origin.version,
             "mapping": mapping,
             "asked": None,
+            "exported_at": max(row["exported_at"] for row in rows),
         }
         connection.execute(state.load.update().where(state.load.c.load_id == load_id).values(landed))
+
+
+def _exported_at(file: Path, origin: Source, declared: str | None) -> tuple[datetime, str]:
+    """Say when a file was exported, and what says so: the command or the mapping, else the file's date.
+
+    Files of one date follow each other in the order they land: a copy changes the time of a file more often than its date.
+    """
+    if declared:
+        return datetime.fromisoformat(declared), "declared"
+    if isinstance(origin, Mapping) and (said := origin.exported_at(file)):
+        return said, "declared"
+    changed = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    return changed.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None), "file"
 
 
 def _hashing_key(settings: Settings) -> bytes:
@@ -262,34 +317,40 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
     origin = source_named(str(mapping) if mapping else landed["source"])
     key = _hashing_key(settings)
     log = settings.warehouse / "log"
-    earlier = [row["load_id"] for row in memory.loads_with("logged", "published")]
+    earlier = memory.loads_with("logged", "published")
+    same = [r["load_id"] for r in earlier if (r["source"], r["namespace"]) == (origin.name, landed["namespace"])]
+    whole = origin.export if isinstance(origin, Mapping) else None
     counts: list[dict[str, Any]] = []
-    quarantined: list[dict[str, Any]] = []
+    faults: list[contracts.Fault] = []
     connection = build.connect(":memory:", settings.threads)
     try:
-        for named in origin.name_rows(
-            connection, [settings.raw / f["raw"] for f in landed["files"]], landed["namespace"]
-        ):
+        files = [settings.raw / f["raw"] for f in landed["files"]]
+        for named in origin.name_rows(connection, files, landed["namespace"]):
             progress(f"judging {named.thing}")
             target = log / named.thing / load_id[:6] / f"{load_id}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
-            judged, bad = contracts.judge(
-                connection, named, source=origin.name, namespace=landed["namespace"], load_id=load_id, landed_at=landed["started_at"],
-                key=key, log_files=shape.log_files(log, named.thing, earlier), target=str(target),
-            )  # fmt: skip
-            counts.append({"load_id": load_id, "source": landed["namespace"], **asdict(judged)})
-            quarantined += [
+            export = contracts.Export(
                 {
-                    "load_id": load_id,
-                    "source": landed["namespace"],
-                    "thing": t,
-                    "file": Path(f).name,
-                    "line": n,
-                    "rules": r,
-                    "value": v,
-                }
-                for t, f, n, r, v in bad
-            ]
+                    f["name"]: (number, f["exported_at"] or landed["started_at"])
+                    for number, f in enumerate(landed["files"])
+                },
+                tuple(shape.log_files(log, named.thing, same)) if isinstance(origin, Mapping) else (),
+                *((whole.is_whole, whole.since, whole.until) if whole else ()),
+            )
+            judged, bad = contracts.judge(
+                connection,
+                named,
+                source=origin.name,
+                namespace=landed["namespace"],
+                load_id=load_id,
+                landed_at=landed["started_at"],
+                key=key,
+                log_files=shape.log_files(log, named.thing, [r["load_id"] for r in earlier]),
+                target=str(target),
+                export=export,
+            )
+            counts.append({"load_id": load_id, "source": landed["namespace"], **asdict(judged)})
+            faults += bad
             if named.ignored_columns:
                 report.ignored.setdefault(named.thing, []).extend(named.ignored_columns)
     except duckdb.Error as error:
@@ -304,21 +365,54 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
         raise SourceError(
             f"{landed['source']}: the files are empty: {', '.join(f['name'] for f in landed['files'])}. Export them again."
         )
+    if whole and whole.is_whole and not any(c["read"] for c in counts):
+        raise SourceError(
+            f"{landed['source']}: a whole export without a row would withdraw everything, so nothing was changed. Export it again."
+        )
+    exported_at = max(c.pop("exported_at") or landed["exported_at"] for c in counts)
     with memory.transaction() as connection_:
         for table in (state.load_count, state.quarantine):
             connection_.execute(delete(table).where(table.c.load_id == load_id))
-        if counts:
-            connection_.execute(insert(state.load_count), counts)
-        if quarantined:
-            connection_.execute(insert(state.quarantine), quarantined)
-        connection_.execute(state.load.update().where(state.load.c.load_id == load_id).values(status="logged"))
+        connection_.execute(insert(state.load_count), counts)
+        if faults:
+            connection_.execute(
+                insert(state.quarantine),
+                [
+                    {
+                        "load_id": load_id,
+                        "source": landed["namespace"],
+                        "thing": fault.log,
+                        "file": Path(fault.file).name,
+                        "line": fault.line,
+                        "rules": fault.rules,
+                        "value": fault.value,
+                        "is_field": int(fault.is_field),
+                    }
+                    for fault in faults
+                ],
+            )
+        connection_.execute(
+            state.load.update().where(state.load.c.load_id == load_id).values(status="logged", exported_at=exported_at)
+        )
+    _report_judged(report, counts, faults)
+
+
+COUNTED = ("read", "accepted", "duplicate", "quarantined", "replaced", "withdrawn")
+
+
+def _report_judged(report: Report, counts: list[dict[str, Any]], faults: list[contracts.Fault]) -> None:
+    """Add what one load's rows were judged to what the load says."""
     for count in counts:
-        told = {
-            "source": count["source"],
-            "table": count["thing"],
-            **{k: count[k] for k in ("read", "accepted", "duplicate", "quarantined")},
-        }
-        (report.derived if count["is_derived"] else report.counts).append(told)
+        row = {"source": count["source"], "table": count["thing"], **{k: count[k] for k in COUNTED}}
+        (report.derived if count["is_derived"] else report.counts).append(row)
+    by_rule: dict[tuple[str, str], list[contracts.Fault]] = {}
+    for fault in faults:
+        if fault.is_field:
+            by_rule.setdefault((fault.log, fault.rules), []).append(fault)
+    report.unread += [
+        {"table": log, "fields": rules, "rows": len(listed), "first": f"{listed[0].value!r}, line {listed[0].line}"}
+        for (log, rules), listed in by_rule.items()
+    ]
 
 
 def _build(
@@ -328,23 +422,26 @@ def _build(
     logged: list[dict[str, Any]],
     report: Report,
     progress: Progress,
+    *,
+    is_whole: bool,
 ) -> None:
-    """Shape, estimate, check and publish one build over everything logged."""
+    """Shape, estimate, check and publish one build over everything logged; `is_whole` shapes all of it anew."""
     log, build_id = settings.warehouse / "log", draft.build_id
-    loads = [row["load_id"] for row in memory.loads_with("logged", "published")]
+    every = memory.loads_with("logged", "published")
+    loads, restored = [row["load_id"] for row in every], [row["load_id"] for row in every if row["restored_at"]]
     new = [row["load_id"] for row in logged]
     connection = draft.open(settings.threads)
     before = _row_counts(connection) if draft.is_copy else {}
     try:
         progress("reading the logs")
-        shape.open_logs(connection, log, loads, new)
+        shape.open_logs(connection, log, loads, new, restored)
         last = _info(connection) if draft.is_copy else {}
         is_known = last.get("schema_version") == schema.VERSION
         known = shape.Flags.of(last["flags"]) if is_known else None
         found = shape.flags(connection, settings.reporting_currency, known)
         found.factors = factors.ledger(settings).digest
         is_increment = False
-        if found == known:
+        if found == known and not is_whole:
             shape.touch(connection)
             is_increment = shape.touched_share(connection) <= shape.SHARE_TO_REBUILD
         if not is_increment:
@@ -353,7 +450,7 @@ def _build(
                 connection.close()
                 draft.empty()
                 connection = draft.open(settings.threads)
-                shape.open_logs(connection, log, loads, new)
+                shape.open_logs(connection, log, loads, new, restored)
             shape.survivors(connection)
         progress("shaping facts")
         _shape(connection, found, is_increment)
@@ -451,6 +548,48 @@ def _row_counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
         f"SELECT '{t}', count(*) FROM {t}" for t in schema.STAR.tables if t.startswith(("fact_", "dim_", "estimate_"))
     )
     return dict(connection.execute(union).fetchall())
+
+
+def withdrawn_rows(settings: Settings, limit: int = 1000) -> list[dict[str, Any]]:
+    """List rows that a load withdrew and nobody brought back: load, table, id, latest first."""
+    memory = state.State(settings.warehouse)
+    loads = [r["load_id"] for r in memory.loads_with("logged", "published") if not r["restored_at"]]
+    memory.close()
+    selects = []
+    connection = build.connect(":memory:", settings.threads)
+    try:
+        for thing in contracts.REVERSIBLE:
+            if (table := schema.LOG.tables.get(thing)) is not None:
+                rows = contracts.log_rows(connection, table, shape.log_files(settings.warehouse / "log", thing, loads))
+                selects.append(
+                    f"SELECT load_id AS load, '{thing}' AS \"table\", {table.info['key'][0]} AS id FROM ({rows}) WHERE is_withdrawn"
+                )
+        found = connection.execute(f"{' UNION ALL '.join(selects)} ORDER BY ALL DESC LIMIT {limit}").fetchall()
+    finally:
+        connection.close()
+    return [dict(zip(("load", "table", "id"), row, strict=True)) for row in found]
+
+
+def restore_withdrawn(settings: Settings, load_id: str, progress: Progress = lambda _: None) -> Report:
+    """Bring back what a load withdrew, and publish a build that holds it.
+
+    Raises SourceError for a load that is not there or withdrew nothing.
+    """
+    with build.writing(settings.warehouse):
+        memory = state.State(settings.warehouse)
+        try:
+            rows = memory.rows(select(state.load_count.c.withdrawn).where(state.load_count.c.load_id == load_id))
+            if not sum(row["withdrawn"] or 0 for row in rows):
+                raise SourceError(
+                    f"No load {load_id} withdrew anything. `backhaul withdrawn` lists the loads that did."
+                )
+            with memory.transaction() as connection:
+                connection.execute(
+                    state.load.update().where(state.load.c.load_id == load_id).values(restored_at=state.now())
+                )
+        finally:
+            memory.close()
+    return load(settings, is_anew=True, progress=progress)
 
 
 FEWEST_LINES = 5  # a rarer wording may be somebody's own words

@@ -53,25 +53,29 @@ load = Table(
     Column("source", String, comment="Source as the registry or the mapping names it"), Column("namespace", String, comment="Prefix of the source's ids"),
     Column("version", String, comment="Parser version, and hash of the mapping"), Column("mapping", String, comment="Landed copy of the mapping, if any"), Column("asked", String, comment="While landing: files and source asked for, as JSON"),
     Column("build_id", String, comment="First build that holds the load"),
+    Column("exported_at", DateTime, comment="Latest time of its exports (UTC): what is said later wins"), Column("restored_at", DateTime, comment="When what it withdrew was brought back; empty: it stays withdrawn"),
     comment="One load: the files of one source given at once.",
 )  # fmt: skip
 load_file = Table(
     "load_file", STATE,
     Column("load_id", String), Column("name", String), Column("raw", String, comment="Untouched copy, relative to the raw folder"),
     Column("sha256", String), Column("bytes", BigInteger),
+    Column("exported_at", DateTime, comment="Time of the export (UTC)"), Column("dated_by", String, comment="What says so: declared, or file (its date)"),
     comment="One landed file.",
 )  # fmt: skip
 load_count = Table(
     "load_count", STATE,
     Column("load_id", String), Column("source", String), Column("thing", String), Column("is_derived", Integer), Column("read", BigInteger),
     Column("accepted", BigInteger), Column("duplicate", BigInteger), Column("quarantined", BigInteger),
+    Column("replaced", BigInteger, comment="Accepted rows that say otherwise than an earlier load did"), Column("unread_fields", BigInteger, comment="Accepted rows with a field that could not be read"), Column("withdrawn", BigInteger, comment="Rows of earlier loads that this one took back"),
     comment="One load x log: read = accepted + duplicate + quarantined.",
 )  # fmt: skip
 quarantine = Table(
     "quarantine", STATE,
     Column("load_id", String), Column("source", String), Column("thing", String), Column("file", String), Column("line", BigInteger),
     Column("rules", String, comment="Every rule the row breaks"), Column("value", String, comment="The first offending value, unless personal"),
-    comment="One quarantined row; the row itself stays in its landed file.",
+    Column("is_field", Integer, comment="1: the row was accepted and the field taken for missing"),
+    comment="One quarantined row, or one field that could not be read; the row itself stays in its landed file.",
 )  # fmt: skip
 check_result = Table(
     "check_result", STATE,
@@ -185,6 +189,16 @@ class State:
             connection.execute("PRAGMA busy_timeout=10000")
 
         STATE.create_all(self._engine)
+        self._add_columns()
+
+    def _add_columns(self) -> None:
+        """Add the columns that a file made before them lacks."""
+        with self._engine.begin() as connection:
+            for table in STATE.sorted_tables:
+                held = {c["name"] for c in inspect(connection).get_columns(table.name)}
+                for column in (c for c in table.columns if c.name not in held):
+                    kind = column.type.compile(self._engine.dialect)
+                    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
 
     def close(self) -> None:
         """Release the file."""
@@ -219,18 +233,20 @@ class State:
             result = connection.execute(statement)
             return pd.DataFrame(result.fetchall(), columns=list(result.keys()))
 
-    def loads_with(self, *statuses: str) -> list[dict[str, Any]]:
-        """List loads in one of the statuses, oldest first, each with its `files`."""
-        found = self.rows(select(load).where(load.c.status.in_(statuses)).order_by(load.c.load_id))
+    def loads_with(self, *statuses: str, load_id: str | None = None) -> list[dict[str, Any]]:
+        """List loads in one of the statuses, oldest first, each with its `files` in the order they landed; or one of them."""
+        asked = select(load).where(load.c.status.in_(statuses)).order_by(load.c.load_id)
+        found = self.rows(asked if load_id is None else asked.where(load.c.load_id == load_id))
         wanted = [row["load_id"] for row in found]
-        files = self.rows(select(load_file).where(load_file.c.load_id.in_(wanted)).order_by(load_file.c.name))
+        files = self.rows(select(load_file).where(load_file.c.load_id.in_(wanted)).order_by(load_file.c.raw))
         return [{**row, "files": [f for f in files if f["load_id"] == row["load_id"]]} for row in found]
 
-    def known_files(self, source: str, namespace: str, version: str) -> set[str]:
-        """Give the content hashes already taken in from a source by the same parser and mapping."""
+    def known_files(self, source: str, namespace: str, version: str) -> dict[str, datetime]:
+        """Give the content hashes already taken in from a source by the same parser and mapping, each with its latest export."""
         statement = (
-            select(load_file.c.sha256)
+            select(load_file.c.sha256, func.max(load_file.c.exported_at).label("exported_at"))
             .join(load, load.c.load_id == load_file.c.load_id)
+            .group_by(load_file.c.sha256)
             .where(
                 load.c.source == source,
                 load.c.namespace == namespace,
@@ -238,7 +254,7 @@ class State:
                 load.c.status != "failed",
             )
         )
-        return {row["sha256"] for row in self.rows(statement)}
+        return {row["sha256"]: row["exported_at"] or datetime.max for row in self.rows(statement)}
 
     def forget(self, load_id: str) -> None:
         """Drop a load that turned out to hold nothing new."""

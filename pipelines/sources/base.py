@@ -34,7 +34,7 @@ class Named:
     file, from 1) and, where a row may be broken, `_broken` (why, or NULL). Rows of a derived Named were already read under
     another log and are not counted again. `blank_sql` is a SELECT of event_id, return_line_id, _file and _line: the events
     that rows of the files could hold and do not, for their date is blank or the row is of nothing returned. An id may also be
-    stated by another row.
+    stated by another row. `may_repeat`: one file holds a thing as it was at several times, the later one further down.
     """
 
     thing: str
@@ -42,6 +42,7 @@ class Named:
     is_derived: bool = False
     ignored_columns: tuple[str, ...] = ()
     blank_sql: str | None = None
+    may_repeat: bool = False
 
 
 class Source(Protocol):

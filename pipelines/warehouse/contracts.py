@@ -3,17 +3,26 @@
 A contract follows from the log's declaration in `schema.py` (type, required, vocabulary) and from the few rules below. Each
 broken rule sets a bit, so a row shows all its faults at once. Accepted rows leave typed, with ids prefixed by their source,
 customers hashed, places coarsened and keys made; nothing personal passes. What a row means is not judged here.
+
+A row is quarantined for what it cannot do without. A field that it can do without and that cannot be read is a missing field:
+counted and listed, the row stands. Of one id with several contents in one file, none saying when it was recorded, all are
+quarantined: nobody can tell which is right.
+
+A log keeps every version of a row with what tells the newest (`versions`), and, as rows with `is_withdrawn`, what a later export
+took back: the whole of its source without the row, or the row without the date.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric, Table
 
 from pipelines.errors import ContractError
 from pipelines.sources import Named, note_terms_sql
+from pipelines.sources.base import quote
 from pipelines.warehouse import schema
 
 EARLIEST = (
@@ -26,6 +35,39 @@ PREFIXED = {
     "refund_line_id", "recovery_id", "style_id", "invoice_line_id", "invoice_id", "rate_id", "claim_id",
 }  # fmt: skip
 KEYED = PREFIXED - {"exchanged_from_line_id", "policy_id", "movement_id", "style_id", "invoice_id", "rate_id"}
+RULES = {"policy", "carrier_calendar", "rate_card", "handling_rate", "fx_rate", "bill_of_materials"}
+"""Logs that say how others are read: a row of theirs with an unreadable field would say something else, so it is quarantined."""
+COUNTING = {"units", "line_type", "is_deleted"}
+"""Columns that may be left empty but, filled, decide what a row counts for: unreadable, they quarantine it."""
+REVERSIBLE = (
+    "order_line",
+    "return_event",
+    "chain_element",
+    "refund",
+    "refund_line",
+    "recovery",
+    "carrier_invoice",
+    "carrier_claim",
+    "promised_date",
+)
+"""Logs of what happened: only their rows can be withdrawn by a later export. Products, places and policies explain older rows too."""
+VERSIONED = {"exported_at": "TIMESTAMP", "file_no": "INTEGER", "is_recorded": "BOOLEAN", "is_withdrawn": "BOOLEAN"}
+"""Columns that a log keeps beside its own, to tell the newest version of a row."""
+MOST_LISTED = 1000  # rows listed of a log for fields that could not be read; all are counted
+ROUNDED_ID = "^[0-9]+([.,][0-9]+)?[eE][+][0-9]+$"
+
+
+def versions(rows: str, identity: str) -> str:
+    """Number the versions of each thing among rows of a log, the newest 1, in a column `version_no`.
+
+    Where the source says of every version when it was recorded, the latest of these is the newest; else the latest export: its
+    declared time or the file's date, then the order of landing. The hash only makes the order whole.
+    """
+    return f"""
+        SELECT * EXCLUDE (is_all_recorded), row_number() OVER (PARTITION BY {identity} ORDER BY CASE WHEN is_all_recorded THEN recorded_at END DESC,
+            exported_at DESC NULLS LAST, load_id DESC, file_no DESC, recorded_at DESC, payload_hash DESC) AS version_no
+        FROM (SELECT *, bool_and(is_recorded) OVER (PARTITION BY {identity}) AS is_all_recorded FROM {rows})
+    """
 
 
 def key_sql(expression: str) -> str:
@@ -43,6 +85,25 @@ class Judged:
     duplicate: int
     quarantined: int
     is_derived: bool = False
+    unread_fields: int = 0
+    withdrawn: int = 0
+    replaced: int = 0
+    exported_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a load says about its files beside their rows.
+
+    `files` gives each file's number in the load and the time of its export. `earlier` are log files of the same source and mapping.
+    `is_whole`: what stands in `earlier` and not here is withdrawn; with `since` and `until` only rows of that span.
+    """
+
+    files: Mapping[str, tuple[int, datetime]] = field(default_factory=dict)
+    earlier: tuple[str, ...] = ()
+    is_whole: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 def sql_type(column: Column[Any]) -> str:
@@ -91,6 +152,27 @@ def _has_zone(name: str) -> str:
     return f"regexp_matches(\"{name}\", ':[0-9]{{2}}([.,][0-9]+)?[ ]*(Z|z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)[ ]*$')"
 
 
+def _is_field(table: Table, rule: str, column: str) -> bool:
+    """Say whether a fault is of a field that its row can do without.
+
+    >>> _is_field(schema.order_line, "bad_time", "delivered_at"), _is_field(schema.order_line, "bad_time", "ordered_at")
+    (True, False)
+    """
+    if table.name in RULES or column not in table.columns or column in COUNTING:
+        return False
+    of_value = rule in (
+        "bad_time",
+        "bad_number",
+        "naive_time",
+        "impossible_time",
+        "future_time",
+        "unknown_value",
+        "no_country_code",
+        "rounded_id",
+    )
+    return of_value and not table.columns[column].info["required"]
+
+
 def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tuple[str, str, str]]:
     """List (rule, column, condition) of a log; a true condition is a fault."""
     rules: list[tuple[str, str, str]] = []
@@ -125,6 +207,10 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
             rules.append(("unknown_value", name, f"t.{name} NOT IN ({allowed})"))
         if name in ("country", "market"):
             rules.append(("no_country_code", name, f"length(t.{name}) <> 2"))
+        if name in PREFIXED and source == "VARCHAR":  # a spreadsheet rounded it: several things share it now
+            rules.append(
+                ("rounded_id", name, f"contains(t.{name}, '+') AND regexp_full_match(t.{name}, '{ROUNDED_ID}')")
+            )
         if name == "units" or name == "units_cancelled":
             allowed_negative = " AND t.line_type = 'goods'" if table.name == "order_line" else ""
             rules.append(("negative_units", name, f"t.{name} < 0{allowed_negative}"))
@@ -147,7 +233,10 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
         rules.append(("negative_amount", "amount", "t.amount < 0"))
     if table.name == "fx_rate":
         rules.append(("not_positive", "rate", "t.rate <= 0"))
-    return rules[:63]
+    return [
+        *rules[:62],
+        ("several_contents", table.info["key"][0], "false"),
+    ]  # told by comparing rows, when all are judged
 
 
 def hmac_sql(expression: str, key: bytes) -> str:
@@ -158,6 +247,17 @@ def hmac_sql(expression: str, key: bytes) -> str:
     inner = "".join(f"\\x{b ^ 0x36:02X}" for b in block)
     outer = "".join(f"\\x{b ^ 0x5C:02X}" for b in block)
     return f"left(sha256('{outer}'::BLOB || unhex(sha256('{inner}'::BLOB || encode({expression})))), 32)"
+
+
+class Fault(NamedTuple):
+    """One row that was quarantined, or, with `is_field`, one field of an accepted row that could not be read."""
+
+    log: str
+    file: str
+    line: int
+    rules: str
+    value: str
+    is_field: bool
 
 
 def judge(
@@ -171,95 +271,280 @@ def judge(
     key: bytes,
     log_files: list[str],
     target: str,
-) -> tuple[Judged, list[tuple[str, str, int, str, str]]]:
+    export: Export | None = None,
+) -> tuple[Judged, list[Fault]]:
     """Judge the rows of one log and write the accepted ones to the Parquet file `target`.
 
-    `log_files` are the log's earlier files: a row with the same id and content as one of theirs is a duplicate. Returns the
-    counts and the quarantined rows (thing, file, line, rules, value).
+    `log_files` are the log's earlier files: a row that says the same as the newest version of its id there is a duplicate. With an
+    `export`, what it takes back is written too, as withdrawn rows. Returns the counts and the faults.
     """
     table = schema.LOG.tables.get(named.thing)
     if table is None:
         raise ContractError(f"There is no log named {named.thing}. Logs: {', '.join(schema.LOG.tables)}.")
-    given = {r[0]: str(r[1]).upper() for r in connection.execute(f"DESCRIBE ({named.sql})").fetchall()}
-    given = {
-        n: ("TIMESTAMP" if k in ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_S", "TIMESTAMP_MS") else k)
-        for n, k in given.items()
-    }
-    given = {n: ("DECIMAL(18, 4)" if k == "DECIMAL(18,4)" else k) for n, k in given.items()}
-    missing = [c.name for c in table.columns if c.info["required"] and c.name not in given]
+    export = export or Export()
+    types = {r[0]: str(r[1]).upper() for r in connection.execute(f"DESCRIBE ({named.sql})").fetchall()}
+    types = {n: _PLAIN_TYPES.get(k, k) for n, k in types.items()}
+    missing = [c.name for c in table.columns if c.info["required"] and c.name not in types]
     if missing:
         raise ContractError(
-            f"{source}: {named.thing} lacks the required column {missing[0]}. Columns given: {', '.join(sorted(given))}."
+            f"{source}: {named.thing} lacks the required column {missing[0]}. Columns given: {', '.join(sorted(types))}."
         )
-    typed = []
-    for column in table.columns:
-        name, kind = column.name, sql_type(column)
-        expression = _typed(name, kind, given[name]) if name in given else f"NULL::{kind}"
-        default = column.info["default"]
-        if default is not None:
-            literal = str(default).lower() if isinstance(default, (bool, int)) else f"'{default}'"
-            # the default fills what was left empty, never what could not be read
-            empty = f"NOT {_is_filled(name, given[name])}" if name in given else "true"
-            expression = f"CASE WHEN {empty} THEN {literal} ELSE {expression} END"
-        typed.append(f'{expression} AS "{name}"')
-    broken = '"_broken"' if "_broken" in given else "NULL::VARCHAR AS _broken"
-    raw = [n for n, k in given.items() if n in table.columns and k != sql_type(table.columns[n])]
-    rules = _rules(table, given, landed_at)
-    # a clean row pays for the conditions alone; only a faulty one has its faults listed
-    any_fault = " OR ".join(f"({condition})" for _, _, condition in rules)
-    listed = " + ".join(
-        f"(CASE WHEN {condition} THEN {1 << i} ELSE 0 END)::UBIGINT" for i, (_, _, condition) in enumerate(rules)
-    )
-    faults = _rewrite(f"CASE WHEN {any_fault} THEN {listed} ELSE 0::UBIGINT END", raw)
-    kept = _kept(table, namespace, key)
-    ids = [c.name for c in table.columns if c.name in KEYED]
-    keys = {f"{i.removesuffix('_id')}_key": key_sql(i) for i in ids}
-    identity = table.info["key"]
-    if len(identity) > 1:
-        keys["identity_key"] = key_sql(" || '|' || ".join(f"coalesce({c}::VARCHAR, '')" for c in identity))
-    payload = ", ".join(c.name for c in table.columns if c.name != "system")
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE judged AS
-        WITH named AS ({named.sql}),
-        t AS (SELECT {", ".join(typed)}, _file, _line, {broken}{"".join(f', "{n}" AS "raw_{n}"' for n in raw)} FROM named),
-        f AS (SELECT *, {faults} AS faults FROM t),
-        o AS (SELECT {", ".join(f"{value} AS {name}" for name, value in kept.items())}, _file, _line, faults,
-            CASE WHEN faults > 0 THEN {_first_value(rules, raw, table)} END AS _value FROM f AS t)
-        SELECT *, {", ".join(f"{sql} AS {name}" for name, sql in keys.items())}, (md5_number_lower(concat_ws('|', {payload})) >> 1)::BIGINT AS payload_hash FROM o
-    """)  # fmt: skip
-    read = int(connection.execute("SELECT count(*) FROM judged").fetchall()[0][0])
-    bad = connection.execute(
-        "SELECT _file, _line, faults, _value FROM judged WHERE faults > 0 ORDER BY _file, _line"
-    ).fetchall()
-    quarantined = [
-        (table.name, str(file), int(line or 0), ", ".join(f"{r} {c}" if c != "_broken" else r for i, (r, c, _) in enumerate(rules) if mask >> i & 1), str(value or ""))
-        for file, line, mask, value in bad
-    ]  # fmt: skip
+    rules = _rules(table, types, landed_at)
+    _stage_judged(connection, table, named, types, rules, namespace, landed_at, key, export)
     same = identity_of(table)
+    if not named.may_repeat:
+        _mark_several_contents(connection, table, same, len(rules) - 1)
+    read, exported_at = connection.execute("SELECT count(*), max(exported_at) FROM judged").fetchall()[0]
+    faults, unread = _faults(connection, table, rules)
+    new, replaced = "faults = 0", 0
+    if log_files:
+        logged = f"SELECT * FROM ({log_rows(connection, table, log_files)}) WHERE source = {quote(namespace)}"
+        earlier = f"{logged} AND {same} IN (SELECT {same} FROM judged)"
+        connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE known AS SELECT {same}, payload_hash FROM (
+                SELECT {same}, payload_hash, is_recorded, version_no, bool_or(is_withdrawn) OVER (PARTITION BY {same}) AS has_withdrawn
+                FROM ({versions(f"({earlier})", same)}))
+            WHERE version_no = 1 OR (is_recorded AND NOT has_withdrawn)
+        """)
+        new += f" AND ({same}, payload_hash) NOT IN (SELECT ({same}, payload_hash) FROM known)"
+        changed = f"SELECT count(DISTINCT {same}) FROM judged WHERE {new} AND {same} IN (SELECT {same} FROM known)"
+        replaced = int(connection.execute(changed).fetchall()[0][0])
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {same}, payload_hash FROM judged WHERE faults = 0 GROUP BY ALL HAVING count(*) > 1"
     )
-    new = "faults = 0"
-    if log_files:
-        connection.execute(f"""
-            CREATE OR REPLACE TEMP TABLE known AS SELECT {same}, payload_hash FROM read_parquet({log_files!r})
-            WHERE source = '{namespace}' AND {same} IN (SELECT {same} FROM judged)
-        """)
-        new += f" AND ({same}, payload_hash) NOT IN (SELECT ({same}, payload_hash) FROM known)"
-    columns = ", ".join([*kept, *keys, "payload_hash"])
-    accepted = connection.execute(f"""
+    picked = ", ".join([*_log_columns(table), "payload_hash", *VERSIONED])
+    withdrawn = _stage_withdrawn(connection, table, named, namespace, export)
+    if export.since or export.until:
+        _note_span(connection, table, has_withdrawn=withdrawn > 0)
+    taken_back = f"UNION ALL BY NAME SELECT {picked} FROM withdrawn" if withdrawn else ""
+    written = connection.execute(f"""
         COPY (
-            SELECT {columns}, '{namespace}' AS source, '{load_id}' AS load_id FROM (
-                SELECT * FROM judged ANTI JOIN repeated USING ({same}, payload_hash) WHERE {new}
+            SELECT *, {quote(namespace)} AS source, {quote(load_id)} AS load_id FROM (
+                SELECT {picked} FROM judged ANTI JOIN repeated USING ({same}, payload_hash) WHERE {new}
                 UNION ALL
-                SELECT * FROM judged SEMI JOIN repeated USING ({same}, payload_hash) WHERE {new}
-                    QUALIFY row_number() OVER (PARTITION BY {same}, payload_hash ORDER BY _file, _line) = 1)
-        ) TO '{target}' (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 200000)
+                SELECT {picked} FROM judged SEMI JOIN repeated USING ({same}, payload_hash) WHERE {new}
+                    QUALIFY row_number() OVER (PARTITION BY {same}, payload_hash ORDER BY exported_at DESC, file_no DESC, _file, _line) = 1
+                {taken_back})
+        ) TO {quote(target)} (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 200000)
     """).fetchall()[0][0]
     connection.execute("DROP TABLE judged; DROP TABLE repeated")
-    return Judged(
-        table.name, read, accepted, read - accepted - len(quarantined), len(quarantined), named.is_derived
-    ), quarantined
+    quarantined = sum(not fault.is_field for fault in faults)
+    accepted = written - withdrawn
+    judged = Judged(
+        table.name,
+        read,
+        accepted,
+        read - accepted - quarantined,
+        quarantined,
+        named.is_derived,
+        unread,
+        withdrawn,
+        replaced,
+        exported_at,
+    )
+    return judged, faults
+
+
+_PLAIN_TYPES = {
+    **dict.fromkeys(("TIMESTAMP_NS", "TIMESTAMP_S", "TIMESTAMP_MS"), "TIMESTAMP"),
+    "DECIMAL(18,4)": "DECIMAL(18, 4)",
+}
+
+
+def _stage_judged(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    named: Named,
+    types: dict[str, str],
+    rules: list[tuple[str, str, str]],
+    namespace: str,
+    landed_at: datetime,
+    key: bytes,
+    export: Export,
+) -> None:
+    """Create `judged`: every row as the log would keep it, with its faults and unread fields as sets of bits."""
+    typed = [f'{_filled(c, types)} AS "{c.name}"' for c in table.columns]
+    raw = [n for n, k in types.items() if n in table.columns and k != sql_type(table.columns[n])]
+    typed += [f'"{n}" AS "raw_{n}"' for n in raw]
+    typed.append('"_broken"' if "_broken" in types else "NULL::VARCHAR AS _broken")
+    own_time = 'try_cast(try_cast("exported_at" AS TIMESTAMPTZ) AS TIMESTAMP)' if "exported_at" in types else "NULL"
+    typed.append(f"coalesce({own_time}, landed_time, TIMESTAMP '{landed_at}') AS exported_at")
+    files = ", ".join(f"({quote(name)}, {number}, TIMESTAMP '{at}')" for name, (number, at) in export.files.items())
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE landed_file AS
+        SELECT landed_name, max(landed_no) AS landed_no, max(landed_time) AS landed_time
+        FROM (VALUES {files or "(NULL, 0, NULL::TIMESTAMP)"}) f(landed_name, landed_no, landed_time) GROUP BY 1
+    """)
+    of_row = [r for r in enumerate(rules) if not _is_field(table, r[1][0], r[1][1])]
+    of_field = [r for r in enumerate(rules) if _is_field(table, r[1][0], r[1][1])]
+    unread = {c: [cond for _, (_, column, cond) in of_field if column == c] for c in {r[1][1] for r in of_field}}
+    columns = {n: _rewrite(v, raw) for n, v in _log_values(table, namespace, key, unread).items()}
+    values = " ".join(
+        f"WHEN {mask} > 0 THEN {_first_value(some, raw, table, mask)}"
+        for mask, some in (("faults", of_row), ("unread", of_field))
+    )
+    payload = ", ".join(c.name for c in table.columns if c.name != "system")
+    keys = ", ".join(f"{sql} AS {name}" for name, sql in _keys(table).items())
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE judged AS
+        WITH named AS ({named.sql}),
+        t AS (SELECT {", ".join(typed)}, _file, _line, coalesce(landed_no, 0) AS file_no FROM named LEFT JOIN landed_file ON landed_name = _file),
+        f AS (SELECT *, {_rewrite(_bits(of_row), raw)} AS faults, {_rewrite(_bits(of_field), raw)} AS unread FROM t),
+        o AS (SELECT {", ".join(f"{value} AS {name}" for name, value in columns.items())}, _file, _line, faults, unread,
+            exported_at, file_no, t.recorded_at IS NOT NULL AS is_recorded, CASE {values} END AS _value FROM f AS t)
+        SELECT *, false AS is_withdrawn, {keys}, (md5_number_lower(concat_ws('|', {payload})) >> 1)::BIGINT AS payload_hash FROM o
+    """)
+
+
+def _filled(column: Column[Any], types: dict[str, str]) -> str:
+    """Give a column typed, with the default where it was left empty, never where it could not be read."""
+    name, kind = column.name, sql_type(column)
+    expression = _typed(name, kind, types[name]) if name in types else f"NULL::{kind}"
+    if column.info["default"] is None:
+        return expression
+    empty = f"NOT {_is_filled(name, types[name])}" if name in types else "true"
+    return f"CASE WHEN {empty} THEN {_literal(column)} ELSE {expression} END"
+
+
+def _literal(column: Column[Any]) -> str:
+    default = column.info["default"]
+    return str(default).lower() if isinstance(default, (bool, int)) else quote(default)
+
+
+def _bits(rules: list[tuple[int, tuple[str, str, str]]]) -> str:
+    """Give the set of broken rules; a clean row pays for the conditions alone."""
+    if not rules:
+        return "0::UBIGINT"
+    any_fault = " OR ".join(f"({condition})" for _, (_, _, condition) in rules)
+    bits = " + ".join(f"(CASE WHEN {condition} THEN {1 << i} ELSE 0 END)::UBIGINT" for i, (_, _, condition) in rules)
+    return f"CASE WHEN {any_fault} THEN {bits} ELSE 0::UBIGINT END"
+
+
+def _mark_several_contents(connection: duckdb.DuckDBPyConnection, table: Table, same: str, bit: int) -> None:
+    """Quarantine the rows of an id that has several contents in one file, none saying when it was recorded."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE conflicting AS SELECT {same}, _file FROM judged WHERE faults = 0 AND NOT is_recorded
+        GROUP BY ALL HAVING min(payload_hash) <> max(payload_hash)
+    """)
+    if connection.execute("SELECT count(*) FROM conflicting").fetchall()[0][0]:
+        connection.execute(f"""
+            UPDATE judged SET faults = faults + {1 << bit}::UBIGINT, _value = left({table.info["key"][0]}::VARCHAR, 60)
+            FROM conflicting c WHERE judged.{same} = c.{same} AND judged._file = c._file AND faults = 0 AND NOT is_recorded
+        """)
+
+
+def _faults(
+    connection: duckdb.DuckDBPyConnection, table: Table, rules: list[tuple[str, str, str]]
+) -> tuple[list[Fault], int]:
+    """List the quarantined rows, and the first of the rows with fields that could not be read; count these rows."""
+
+    def broken(mask: int) -> str:
+        return ", ".join(
+            rule if column == "_broken" else f"{rule} {column}"
+            for i, (rule, column, _) in enumerate(rules)
+            if mask >> i & 1
+        )
+
+    listed = []
+    for is_field, mask, where, limit in (
+        (False, "faults", "faults > 0", ""),
+        (True, "unread", "faults = 0 AND unread > 0", f"LIMIT {MOST_LISTED}"),
+    ):
+        rows = connection.execute(
+            f"SELECT _file, _line, {mask}, _value FROM judged WHERE {where} ORDER BY _file, _line {limit}"
+        ).fetchall()
+        listed += [Fault(table.name, str(f), int(n or 0), broken(m), str(v or ""), is_field) for f, n, m, v in rows]
+    unread = connection.execute("SELECT count(*) FROM judged WHERE faults = 0 AND unread > 0").fetchall()[0][0]
+    return listed, int(unread)
+
+
+def _stage_withdrawn(
+    connection: duckdb.DuckDBPyConnection, table: Table, named: Named, namespace: str, export: Export
+) -> int:
+    """Create `withdrawn`: the rows of earlier exports that this one takes back, newest version; give their number.
+
+    A whole export takes back what does not stand in it. Any export takes back an event whose date its row now leaves blank.
+    """
+    if table.name not in REVERSIBLE or not export.earlier or not (export.is_whole or named.blank_sql):
+        return 0
+    same = identity_of(table)
+    taken = []
+    if named.blank_sql:
+        blank = key_sql(f"{quote(namespace + ':')} || {table.info['key'][0]}")
+        taken.append(f"{same} IN (SELECT {blank} FROM ({named.blank_sql}))")
+    if export.is_whole:
+        taken.append(f"({_in_span(connection, table, named, export)})")
+    kept = ", ".join(c for c in _log_columns(table) if c != "is_deleted")
+    logged = f"SELECT * FROM ({log_rows(connection, table, list(export.earlier))}) WHERE source = {quote(namespace)}"
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE withdrawn AS
+        WITH last AS (SELECT * FROM ({versions(f"({logged})", same)}) WHERE version_no = 1),
+        here AS (SELECT max(exported_at) AS at, max(file_no) AS no FROM judged)
+        SELECT {kept}, true AS is_deleted, (md5_number_lower(payload_hash::VARCHAR || 'withdrawn') >> 1)::BIGINT AS payload_hash,
+            coalesce(here.at, {_latest(export)}) AS exported_at, coalesce(here.no, 0) AS file_no, false AS is_recorded, true AS is_withdrawn
+        FROM last, here WHERE NOT is_deleted AND {same} NOT IN (SELECT {same} FROM judged WHERE {same} IS NOT NULL)
+            AND (last.exported_at IS NULL OR last.exported_at <= coalesce(here.at, {_latest(export)})) AND ({" OR ".join(taken)})
+    """)
+    return int(connection.execute("SELECT count(*) FROM withdrawn").fetchall()[0][0])
+
+
+def _latest(export: Export) -> str:
+    times = [at for _, at in export.files.values()]
+    return f"TIMESTAMP '{max(times)}'" if times else "NULL::TIMESTAMP"
+
+
+SPAN_KEYS = ("order_line_key", "order_key", "return_line_key", "return_key", "parcel_key", "refund_key")
+
+
+def _in_span(connection: duckdb.DuckDBPyConnection, table: Table, named: Named, export: Export) -> str:
+    """Give the condition that a row of an earlier export belongs to the span this one is whole of.
+
+    The log that counts the rows of the files is cut by its own time; what was made from the same rows follows their keys.
+    """
+    if export.since is None and export.until is None:
+        return "true"
+    if not named.is_derived:
+        time = table.info["time"]
+        ends = [f"{time} >= TIMESTAMP '{export.since}'"] if export.since else []
+        ends += [f"{time} < TIMESTAMP '{export.until}'"] if export.until else []
+        return " AND ".join(ends)
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS spanned (kind VARCHAR, key BIGINT)")
+    keys = [k for k in SPAN_KEYS if k in _keys(table)]
+    found = [f"{k} IN (SELECT key FROM spanned WHERE kind = '{k}')" for k in keys]
+    return " OR ".join(found) or "false"
+
+
+def _note_span(connection: duckdb.DuckDBPyConnection, table: Table, *, has_withdrawn: bool) -> None:
+    """Remember the keys of the rows in the span, for the logs made from the same rows."""
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS spanned (kind VARCHAR, key BIGINT)")
+    for rows in ("judged", *(["withdrawn"] if has_withdrawn else [])):
+        for key in (k for k in SPAN_KEYS if k in _keys(table)):
+            connection.execute(
+                f"INSERT INTO spanned SELECT DISTINCT '{key}', {key} FROM {rows} WHERE {key} IS NOT NULL"
+            )
+
+
+def log_rows(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str]) -> str:
+    """Select the rows of a log's files; what an older file does not hold is NULL, or false."""
+    held: set[str] = set()
+    columns = {c.name: sql_type(c) for c in table.columns}
+    columns |= dict.fromkeys(_keys(table), "BIGINT") | {"payload_hash": "BIGINT", **VERSIONED}
+    columns |= {"source": "VARCHAR", "load_id": "VARCHAR"}
+    read = f"read_parquet({files!r}, union_by_name = true, hive_partitioning = false)"
+    if files:
+        held = {row[0] for row in connection.execute(f"DESCRIBE FROM {read}").fetchall()}
+    absent = [f"{'false' if k == 'BOOLEAN' else f'NULL::{k}'} AS {n}" for n, k in columns.items() if n not in held]
+    if not files:
+        return f"SELECT {', '.join(absent)} WHERE false"
+    return f"SELECT {', '.join(['*', *absent])} FROM {read}"
+
+
+def _keys(table: Table) -> dict[str, str]:
+    """Give the keys of a log as SQL over its own columns."""
+    keys = {f"{c.name.removesuffix('_id')}_key": key_sql(c.name) for c in table.columns if c.name in KEYED}
+    if len(identity := table.info["key"]) > 1:
+        keys["identity_key"] = key_sql(" || '|' || ".join(f"coalesce({c}::VARCHAR, '')" for c in identity))
+    return keys
 
 
 def identity_of(table: Table) -> str:
@@ -272,12 +557,23 @@ def identity_of(table: Table) -> str:
     return f"{key[0].removesuffix('_id')}_key" if len(key) == 1 else "identity_key"
 
 
-def _kept(table: Table, namespace: str, key: bytes) -> dict[str, str]:
-    """Give each column as the log keeps it: ids prefixed, customers hashed, places coarsened, notes as concepts."""
-    kept = {}
+def _log_columns(table: Table) -> list[str]:
+    """List the columns of a log: its own, then its keys."""
+    return [*(c.name for c in table.columns), *_keys(table)]
+
+
+def _log_values(table: Table, namespace: str, key: bytes, unread: Mapping[str, list[str]]) -> dict[str, str]:
+    """Give each column as the log keeps it: ids prefixed, customers hashed, places coarsened, notes as concepts.
+
+    `unread` holds the conditions under which a field is taken for missing.
+    """
+    columns = {}
     for column in table.columns:
         name, personal = column.name, column.info["personal"]
         value = f"t.{name}"
+        if conditions := unread.get(name):
+            otherwise = "NULL" if column.info["default"] is None else _literal(column)
+            value = f"CASE WHEN {' OR '.join(f'({c})' for c in conditions)} THEN {otherwise} ELSE {value} END"
         if personal == "hash":
             value = hmac_sql(value, key)
         elif personal == "area":
@@ -289,13 +585,13 @@ def _kept(table: Table, namespace: str, key: bytes) -> dict[str, str]:
         elif name == "recorded_at":
             value = f"coalesce({value}, t.{table.info['time']})"
         elif name == "system":
-            value = f"coalesce({value}, '{namespace}')"
+            value = f"coalesce({value}, {quote(namespace)})"
         if name in PREFIXED:
-            value = f"'{namespace}:' || {value}"
+            value = f"{quote(namespace + ':')} || {value}"
         if name in ("currency", "quote_currency", "country", "market"):
             value = f"upper({value})"
-        kept[name] = value
-    return kept
+        columns[name] = value
+    return columns
 
 
 def _rewrite(condition: str, raw: list[str]) -> str:
@@ -305,11 +601,11 @@ def _rewrite(condition: str, raw: list[str]) -> str:
     return condition
 
 
-def _first_value(rules: list[tuple[str, str, str]], raw: list[str], table: Table) -> str:
+def _first_value(rules: list[tuple[int, tuple[str, str, str]]], raw: list[str], table: Table, mask: str) -> str:
     """Give the first offending value of a row as SQL, never a personal one."""
     whens = [
-        f"WHEN faults & {1 << i} > 0 THEN left({f'raw_{column}' if column in raw else f't.{column}'}::VARCHAR, 60)"
-        for i, (_, column, _) in enumerate(rules)
+        f"WHEN {mask} & {1 << i} > 0 THEN left({f'raw_{column}' if column in raw else f't.{column}'}::VARCHAR, 60)"
+        for i, (_, column, _) in rules
         if column in table.columns and not table.columns[column].info["personal"]
     ]
     return f"CASE {' '.join(whens)} END" if whens else "NULL"

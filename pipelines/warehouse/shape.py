@@ -1,7 +1,7 @@
 """Shaping: dimensions and facts as a function of the logs, in set-based SQL run by DuckDB.
 
-The logs hold every version of every row; `current_<thing>` views keep the survivor of each (the greatest recorded_at, then
-payload_hash), so arrival order never decides. A full build shapes everything; an increment deletes and inserts only touched keys,
+The logs hold every version of every row; `current_<thing>` views keep the newest of each (`contracts.versions`: by when it was
+recorded, else by the export). A full build shapes everything; an increment deletes and inserts only touched keys,
 with the same statements, over the rows that `touch` and `narrow` picked: what it costs follows from what is new. Load ids stay out
 of facts. Nothing is estimated here.
 """
@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import duckdb
-from sqlalchemy import Table
 from sqlalchemy.schema import CreateTable
 
 from pipelines.settings import data_path
 from pipelines.warehouse import schema
-from pipelines.warehouse.contracts import KEYED, identity_of, key_sql, sql_type
+from pipelines.warehouse.contracts import identity_of, key_sql, log_rows, versions
 
 SHARE_TO_REBUILD = 0.2  # with more than this share of lines touched a full build is cheaper than an increment
 UNREPORTED_DAYS = 30  # after so many days on the way a line is taken for delivered: its delivery was not reported
@@ -107,25 +106,22 @@ def log_files(log: Path, thing: str, loads: list[str]) -> list[str]:
     return [str(f) for f in sorted((log / thing).glob("*/*.parquet")) if f.stem in wanted]
 
 
-def open_logs(connection: duckdb.DuckDBPyConnection, log: Path, loads: list[str], new_loads: list[str]) -> None:
-    """Create `all_<thing>` (every version) over the logs of the given loads, and `new_<thing>` over those of the new ones."""
+def open_logs(
+    connection: duckdb.DuckDBPyConnection,
+    log: Path,
+    loads: list[str],
+    new_loads: list[str],
+    restored: list[str] | None = None,
+) -> None:
+    """Create `all_<thing>` (every version) over the logs of the given loads, and `new_<thing>` over those of the new ones.
+
+    What the `restored` loads withdrew is left out.
+    """
+    kept = f" WHERE NOT (is_withdrawn AND load_id IN ({', '.join(map(_quote, restored))}))" if restored else ""
     for thing, table in schema.LOG.tables.items():
         for prefix, wanted in (("all", loads), ("new", new_loads)):
-            rows = _log_rows(connection, table, log_files(log, thing, wanted))
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW {prefix}_{thing} AS {rows}")
-
-
-def _log_rows(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str]) -> str:
-    """Select the rows of a log's files; what an older file does not hold is NULL."""
-    if files:
-        read = f"read_parquet({files!r}, union_by_name = true)"
-        held = {row[0] for row in connection.execute(f"DESCRIBE FROM {read}").fetchall()}
-        later = "".join(f", NULL::{sql_type(c)} AS {c.name}" for c in table.columns if c.name not in held)
-        return f"SELECT *{later} FROM {read}"
-    columns = [f"NULL::{sql_type(c)} AS {c.name}" for c in table.columns]
-    columns += [f"NULL::BIGINT AS {c.name.removesuffix('_id')}_key" for c in table.columns if c.name in KEYED]
-    columns += ["NULL::VARCHAR AS source", "NULL::BIGINT AS identity_key", "NULL::BIGINT AS payload_hash", "NULL::VARCHAR AS load_id"]  # fmt: skip
-    return f"SELECT {', '.join(columns)} WHERE false"
+            rows = log_rows(connection, table, log_files(log, thing, wanted))
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {prefix}_{thing} AS SELECT * FROM ({rows}){kept}")
 
 
 def survivors(
@@ -142,8 +138,8 @@ def survivors(
             statement = f"""
                 SELECT * FROM {rows}_{thing} ANTI JOIN versioned_{thing} USING ({identity}) WHERE NOT is_deleted
                 UNION ALL
-                SELECT * FROM (SELECT a.* FROM {rows}_{thing} a SEMI JOIN versioned_{thing} USING ({identity})
-                    QUALIFY row_number() OVER (PARTITION BY {identity} ORDER BY recorded_at DESC, payload_hash DESC) = 1) WHERE NOT is_deleted
+                SELECT * EXCLUDE (version_no) FROM ({versions(f"(SELECT a.* FROM {rows}_{thing} a SEMI JOIN versioned_{thing} USING ({identity}))", identity)})
+                    WHERE version_no = 1 AND NOT is_deleted
             """
         else:
             statement = f"SELECT * FROM {rows}_{thing} WHERE NOT is_deleted"
@@ -232,12 +228,12 @@ def narrow(connection: duckdb.DuckDBPyConnection) -> None:
     for thing, predicate in wanted.items():
         identity = identity_of(schema.LOG.tables[thing])
         touched = f"{identity} IN (SELECT {identity} FROM all_{thing} WHERE {predicate})"
-        rows = f"SELECT * EXCLUDE (load_id) FROM all_{thing} WHERE {touched}"
+        rows = f"SELECT * FROM all_{thing} WHERE {touched}"
         if (
             thing == "return_event"
         ):  # only credits need their id: the widest column of the log stays unread without them
             rows = f"""
-                SELECT e.*, c.event_id FROM (SELECT * EXCLUDE (load_id, event_id, order_line_id) FROM all_return_event WHERE {touched}) e
+                SELECT e.*, c.event_id FROM (SELECT * EXCLUDE (event_id, order_line_id) FROM all_return_event WHERE {touched}) e
                 LEFT JOIN (SELECT event_key, event_id, payload_hash FROM all_return_event WHERE event = 'credited' AND {touched}) c
                     USING (event_key, payload_hash)
             """
