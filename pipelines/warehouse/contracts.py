@@ -32,7 +32,7 @@ EARLIEST = (
 PREFIXED = {
     "order_line_id", "order_id", "product_id", "customer_id", "shop_id", "exchanged_from_line_id", "policy_id", "event_id",
     "return_line_id", "return_id", "parcel_id", "place_id", "element_id", "from_place_id", "to_place_id", "movement_id", "refund_id",
-    "refund_line_id", "recovery_id", "style_id", "invoice_line_id", "invoice_id", "rate_id", "claim_id",
+    "refund_line_id", "recovery_id", "style_id", "part_id", "invoice_line_id", "invoice_id", "rate_id", "claim_id",
 }  # fmt: skip
 KEYED = PREFIXED - {"exchanged_from_line_id", "policy_id", "movement_id", "style_id", "invoice_id", "rate_id"}
 RULES = {"policy", "carrier_calendar", "rate_card", "handling_rate", "fx_rate", "bill_of_materials"}
@@ -58,7 +58,7 @@ ROUNDED_ID = "^[0-9]+([.,][0-9]+)?[eE][+][0-9]+$"
 
 
 def versions(rows: str, identity: str) -> str:
-    """Number the versions of each thing among rows of a log, the newest 1, in a column `version_no`.
+    """Give each version of a thing among rows of a log its `version_no`, the newest 1.
 
     Where the source says of every version when it was recorded, the latest of these is the newest; else the latest export: its
     declared time or the file's date, then the order of landing. The hash only makes the order whole.

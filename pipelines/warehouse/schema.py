@@ -113,6 +113,7 @@ order_line = _log(
     _col("fulfilled_by", String, "Who shipped it"),
     _col("loyalty_tier", String, "Loyalty tier of the customer at order time"),
     _col("is_gift", Boolean, "True when ordered as a gift"),
+    _col("units_per_set", Integer, "Parts that one unit comes back as, where it comes back in parts; units of its returns are parts then"),
     _col("policy_id", String, "Return policy shown at order time; else found by market, channel, category and day"),
 )  # fmt: skip
 
@@ -234,6 +235,14 @@ product = _log(
     _col("hs_chapter", String, "First two digits of the customs code"),
     _col("footprint_class", String, "Product class in data/factors/product_footprints.csv"),
     _col("launched_on", Date, "First day on sale"),
+)  # fmt: skip
+
+bill_of_materials = _log(
+    "bill_of_materials", "One part of a product sold as a set, whose returns name parts.", ("product_id", "part_id"), "valid_from",
+    _col("product_id", String, "SKU of the set", required=True),
+    _col("part_id", String, "SKU of the part", required=True),
+    _col("units", Integer, "Units of the part in one set", required=True),
+    _col("valid_from", DateTime, "When it began (UTC)"),
 )  # fmt: skip
 
 carrier_invoice = _log(
@@ -476,6 +485,12 @@ _STAMPED = (
 )
 _FX = ("fx_rate", Double, "Reporting currency for one unit of `currency` on the day; empty when no rate within 7 days")
 
+_DATE_FAULT = (
+    "date_fault",
+    String,
+    "Which of its dates cannot be: metrics leave the row out and count it; empty when all can",
+)
+
 
 def _stamped() -> list[Column[Any]]:
     return [_c(*c) for c in _STAMPED]
@@ -503,6 +518,7 @@ fact_order_line = _star(
     _c("weight_kg", Double, "Net weight of one unit (kg)"),
     _c("carrier", String, "Outbound carrier"), _c("seller", String, "Marketplace seller"), _c("sold_on", String, "Marketplace"),
     _c("fulfilled_by", String, "Who shipped"), _c("loyalty_tier", String, "Tier at order time"), _c("is_gift", Boolean, "Ordered as a gift"),
+    _c("units_per_set", Integer, "Parts that one unit comes back as; empty: whole"), _c(*_DATE_FAULT),
 )  # fmt: skip
 
 STAGE_TIMES = (
@@ -536,7 +552,7 @@ fact_return_line = _star(
     _c("confirmed_on", Date, "Local day of confirmation"), _c("refunded_on", Date, "Local day of the refund"),
     _c("net_amount", Money, "Net sales value of the units, excluding VAT"), _c("vat_amount", Money, "Their VAT"),
     _c("cost_amount", Money, "Their purchase cost"), _c("refund_amount", Money, "Refunded for the units, including VAT"),
-    _c("currency", String, "ISO 4217"), _c(*_FX), _c("weight_kg", Double, "Net weight of one unit (kg)"),
+    _c("currency", String, "ISO 4217"), _c(*_FX), _c("weight_kg", Double, "Net weight of one unit (kg)"), _c(*_DATE_FAULT),
 )  # fmt: skip
 fact_return_event = _star(
     "fact_return_event", "One event of a return line, newest version.",

@@ -17,6 +17,7 @@ from sqlalchemy.schema import CreateTable
 from pipelines.settings import data_path
 from pipelines.warehouse import schema
 from pipelines.warehouse.contracts import identity_of, key_sql, log_rows, versions
+from pipelines.warehouse.event_order import STOPS, line_units, settle
 
 SHARE_TO_REBUILD = 0.2  # with more than this share of lines touched a full build is cheaper than an increment
 UNREPORTED_DAYS = 30  # after so many days on the way a line is taken for delivered: its delivery was not reported
@@ -25,6 +26,7 @@ DIMENSION_LOGS = (
     "place",
     "policy",
     "carrier_calendar",
+    "bill_of_materials",
     "shop",
     "fx_rate",
     "rate_card",
@@ -53,7 +55,8 @@ AMONG = (
         "shaped_leg": SHAPED_LEG,
     }
 )
-NEGATIVE = "('cancelled', 'rejected', 'expired', 'lost')"
+SHIPPING_HABIT = 0.8  # a source that reports shipments of so many of its older lines reports those that happened
+SETTLED_DAYS = 14  # younger lines than this may still be shipped
 
 
 @dataclass
@@ -163,10 +166,17 @@ def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: 
     if currency == "auto":
         sales = "SELECT currency FROM current_order_line WHERE line_type = 'goods' GROUP BY 1 ORDER BY sum(net_amount) DESC, 1 LIMIT 1"
         currency = next(iter(column(sales)), "EUR")
+    habit = f"""
+        WITH line AS (SELECT source, ordered_at, coalesce(shipped_at, delivered_at) IS NOT NULL AS is_reported FROM current_order_line
+            WHERE line_type = 'goods' AND channel <> 'store' AND units > units_cancelled)
+        SELECT source FROM line JOIN (SELECT source, max(ordered_at) - INTERVAL {SETTLED_DAYS} DAY AS settled_at FROM line GROUP BY 1) USING (source)
+        GROUP BY 1 HAVING bool_or(is_reported) AND coalesce(avg(is_reported::INTEGER) FILTER (ordered_at < settled_at), avg(is_reported::INTEGER)) >= {SHIPPING_HABIT}
+        ORDER BY 1
+    """
     return Flags(
         currency,
         reporting_currency,
-        column("SELECT DISTINCT source FROM all_order_line WHERE shipped_at IS NOT NULL ORDER BY 1"),
+        column(habit),
         column("SELECT DISTINCT source FROM all_order_line WHERE delivered_at IS NOT NULL ORDER BY 1"),
         rows,
     )
@@ -189,6 +199,9 @@ def touch(connection: duckdb.DuckDBPyConnection) -> None:
         CREATE OR REPLACE TEMP TABLE touched_order AS SELECT DISTINCT order_key FROM ({given("order_line", "order_key")});
         CREATE OR REPLACE TEMP TABLE touched_order_line AS
         SELECT DISTINCT order_line_key FROM all_order_line WHERE order_key IN (SELECT order_key FROM touched_order);
+        INSERT INTO touched_order_line SELECT DISTINCT order_line_key FROM all_order_line
+            WHERE shipped_at IS NULL AND delivered_at IS NULL AND order_line_key IN ({given("return_event", "order_line_key")})
+                AND order_line_key NOT IN (SELECT order_line_key FROM touched_order_line);
         CREATE OR REPLACE TEMP TABLE touched_refund AS
         SELECT DISTINCT refund_key FROM (
             SELECT refund_key FROM new_refund UNION ALL {given("refund_line", "refund_key")}
@@ -361,7 +374,7 @@ def _zone_hours(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
         CREATE OR REPLACE TEMP TABLE zone_hour AS
         WITH span AS (
             SELECT date_trunc('hour', min(a)) AS a, max(b) AS b FROM (
-                SELECT min(ordered_at) AS a, greatest(max(ordered_at), max(recorded_at)) AS b FROM {rows}_order_line
+                SELECT least(min(ordered_at), min(shipped_at), min(delivered_at)) AS a, greatest(max(ordered_at), max(shipped_at), max(delivered_at)) AS b FROM {rows}_order_line
                 UNION ALL SELECT min(occurred_at), max(occurred_at) FROM {rows}_return_event
                 UNION ALL SELECT min(refunded_at), max(refunded_at) FROM {rows}_refund UNION ALL SELECT min(refunded_at), max(refunded_at) FROM {rows}_refund_line
                 UNION ALL SELECT min(recovered_at), max(recovered_at) FROM {rows}_recovery UNION ALL SELECT min(started_at), max(started_at) FROM {rows}_chain_element)),
@@ -406,6 +419,9 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
         CREATE OR REPLACE TEMP TABLE product_version AS
             SELECT * REPLACE (CASE WHEN row_number() OVER (PARTITION BY product_key ORDER BY valid_from) = 1 THEN TIMESTAMP '0001-01-01' ELSE valid_from END AS valid_from,
                 coalesce(valid_to, TIMESTAMP '9999-01-01') AS valid_to) FROM dim_product;
+        CREATE OR REPLACE TEMP TABLE came_back AS
+            SELECT DISTINCT order_line_key FROM current_return_event WHERE event IN {BACK} AND order_line_key IN (
+                SELECT order_line_key FROM current_order_line WHERE shipped_at IS NULL AND delivered_at IS NULL AND ({where}));
         INSERT INTO fact_order_line BY NAME
         SELECT o.order_line_key, o.order_line_id, o.order_key, o.order_id, o.customer_key, o.product_key, o.product_id,
             coalesce(o.shop_key, s.shop_key) AS shop_key, coalesce(f.policy_key, g.policy_key) AS policy_key,
@@ -419,12 +435,17 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
             coalesce(o.unit_cost, CASE WHEN p.currency = o.currency THEN p.unit_cost
                 ELSE p.unit_cost * {rate_sql("p.currency", "rp", found.currency)} / {rate_sql("o.currency", "r", found.currency)} END) * o.units_gone AS cost_amount,
             o.outbound_cost, o.payment_fee, o.commission_amount, o.currency, {rate_sql("o.currency", "r", found.currency)} AS fx_rate, p.weight_kg,
-            o.carrier, o.seller, o.sold_on, o.fulfilled_by, o.loyalty_tier, o.is_gift
-        FROM (SELECT *, line_type = 'goods' AND exchanged_from_line_id IS NOT NULL AS is_exchange,
-                CASE WHEN line_type = 'goods' AND (channel = 'store' OR source NOT IN ({shipping}) OR shipped_at IS NOT NULL) THEN units - units_cancelled ELSE 0 END AS units_gone,
+            o.carrier, o.seller, o.sold_on, o.fulfilled_by, o.loyalty_tier, o.is_gift, o.units_per_set,
+            CASE WHEN {_local_day("o.shipped_at", "h")} < {_local_day("o.ordered_at", "h")} THEN 'shipped before ordered'
+                WHEN {_local_day("o.delivered_at", "h")} < {_local_day("o.ordered_at", "h")} THEN 'delivered before ordered'
+                WHEN {_local_day("o.delivered_at", "h")} < {_local_day("o.shipped_at", "h")} THEN 'delivered before shipped' END AS date_fault
+        FROM (SELECT * EXCLUDE (is_back), line_type = 'goods' AND exchanged_from_line_id IS NOT NULL AS is_exchange,
+                CASE WHEN line_type = 'goods' AND (channel = 'store' OR source NOT IN ({shipping}) OR shipped_at IS NOT NULL OR delivered_at IS NOT NULL OR is_back)
+                    THEN units - units_cancelled ELSE 0 END AS units_gone,
                 CASE WHEN line_type <> 'goods' OR units = 0 THEN 1.0 ELSE units_gone / units END AS part,
-                CASE WHEN channel = 'store' OR source NOT IN ({delivering}) THEN ordered_at ELSE coalesce(delivered_at, shipped_at + INTERVAL {UNREPORTED_DAYS} DAY) END AS clock_started_at
-            FROM current_order_line WHERE {where}) o
+                CASE WHEN channel = 'store' OR source NOT IN ({delivering}) THEN ordered_at
+                    ELSE coalesce(delivered_at, CASE WHEN units_gone > 0 THEN coalesce(shipped_at, ordered_at) + INTERVAL {UNREPORTED_DAYS} DAY END) END AS clock_started_at
+            FROM (SELECT l.*, b.order_line_key IS NOT NULL AS is_back FROM current_order_line l LEFT JOIN came_back b USING (order_line_key) WHERE {where})) o
         LEFT JOIN only_shop s ON s.source = CASE WHEN o.shop_key IS NULL THEN o.source END
         LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, s.shop_key)
         {_hour_join("h", "o.ordered_at", "z.time_zone")}
@@ -440,6 +461,8 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
     """)  # fmt: skip
 
 
+BACK = "('handed_over', 'carrier_scan', 'received', 'inspected', 'refunded', 'credited', 'exchanged', 'restocked', 'disposed', 'delivery_refused', 'uncollected', 'returned_to_sender')"
+"""Events that nothing but goods that left can have."""
 _STAGE_EVENTS = {
     "requested_at": "event = 'requested'",
     "approved_at": "event = 'approved'",
@@ -475,6 +498,14 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
     back from the end for units that stop) and cut where any of them ends: the pieces that agree in everything are the lots.
     """
     stages = ", ".join(f"min(occurred_at) FILTER ({condition}) AS {name}" for name, condition in _STAGE_EVENTS.items())
+    of_line = line_units(
+        "sum(units) FILTER (event = 'requested')",
+        "sum(units) FILTER (event = 'received')",
+        "sum(units) FILTER (event = 'inspected')",
+        "sum(units) FILTER (event IN ('credited', 'refunded'))",
+        "max(units)",
+    )
+    settle(connection, where)
     attributes = ", ".join(f"{expression} AS {name}" for name, expression in _LOT_ATTRIBUTES.items())
     names = [*_STAGE_EVENTS, *_LOT_ATTRIBUTES]
     connection.execute(f"""
@@ -487,18 +518,16 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             bool_or(event = 'delivery_refused' OR event = 'returned_to_sender') AS is_refused, bool_or(event = 'uncollected') AS is_uncollected,
             CASE WHEN count(is_manual) > 0 THEN count(*) FILTER (is_manual) END::INTEGER AS manual_touches, min(decline_reason) FILTER (event = 'rejected') AS decline_reason,
             sum(amount) FILTER (event = 'credited') AS credited_amount, min(currency) FILTER (event = 'credited') AS credited_currency, min(units) AS fewest,
-            coalesce(sum(units) FILTER (event = 'requested'), greatest(sum(units) FILTER (event = 'received'), sum(units) FILTER (event = 'inspected'),
-                sum(units) FILTER (event IN ('credited', 'refunded')), max(units)))::INTEGER AS line_units,
-            {stages}, {attributes}
-        FROM current_return_event WHERE {where} GROUP BY return_line_key;
+            {of_line}::INTEGER AS line_units, {stages}, {attributes}
+        FROM event_row GROUP BY return_line_key;
         CREATE OR REPLACE TEMP TABLE lot AS
         WITH split AS (SELECT return_line_key, line_units FROM return_line WHERE fewest < line_units),
         spread AS (
             SELECT e.*, s.line_units, sum(units) OVER (PARTITION BY e.return_line_key, event ORDER BY occurred_at, event_key) AS upto
-            FROM current_return_event e JOIN split s USING (return_line_key)),
+            FROM event_row e JOIN split s USING (return_line_key)),
         laid AS (
-            SELECT *, CASE WHEN event IN {NEGATIVE} THEN greatest(line_units - upto, 0) ELSE least(upto - units, line_units) END AS low,
-                CASE WHEN event IN {NEGATIVE} THEN greatest(line_units - upto + units, 0) ELSE least(upto, line_units) END AS high FROM spread),
+            SELECT *, CASE WHEN event IN {STOPS} THEN greatest(line_units - upto, 0) ELSE least(upto - units, line_units) END AS low,
+                CASE WHEN event IN {STOPS} THEN greatest(line_units - upto + units, 0) ELSE least(upto, line_units) END AS high FROM spread),
         cut AS (SELECT return_line_key, low AS edge FROM laid UNION SELECT return_line_key, high FROM laid
             UNION SELECT return_line_key, 0 FROM split UNION SELECT return_line_key, line_units FROM split),
         piece AS (SELECT return_line_key, edge AS low, lead(edge) OVER (PARTITION BY return_line_key ORDER BY edge) AS high FROM cut),
@@ -512,12 +541,15 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
         UNION ALL BY NAME
         SELECT return_line_key, 1 AS lot_no, line_units AS units, {", ".join(names)} FROM return_line WHERE fewest >= line_units;
         CREATE OR REPLACE TEMP TABLE paid AS
-        WITH line AS (SELECT * FROM current_refund_line WHERE units > 0 OR restock_type = 'return'),
+        WITH line AS (
+            SELECT l.*, {rate_sql("l.currency", "r", found.currency)} AS rate FROM current_refund_line l
+            LEFT JOIN day_rate r ON r.currency = l.currency AND r.day = l.refunded_at::DATE WHERE units > 0 OR restock_type = 'return'),
         of_order AS (SELECT order_line_key, sum(line_units) AS units FROM return_line WHERE order_line_key IS NOT NULL GROUP BY 1)
-        SELECT return_line_key, sum(amount) AS amount, min(refunded_at) AS refunded_at FROM (
-            SELECT return_line_key, amount, CASE WHEN units > 0 THEN refunded_at END AS refunded_at FROM line WHERE return_line_key IS NOT NULL
+        SELECT return_line_key, sum(amount) AS amount, min(currency) AS currency, count(DISTINCT currency) = 1 AS is_one_currency,
+            CASE WHEN count(*) = count(rate) THEN sum(amount * rate) END AS reported_amount, min(refunded_at) AS refunded_at FROM (
+            SELECT return_line_key, amount, currency, rate, CASE WHEN units > 0 THEN refunded_at END AS refunded_at FROM line WHERE return_line_key IS NOT NULL
             UNION ALL
-            SELECT r.return_line_key, l.amount * r.line_units / o.units, CASE WHEN l.units > 0 THEN l.refunded_at END FROM line l JOIN return_line r ON l.order_line_key = r.order_line_key
+            SELECT r.return_line_key, l.amount * r.line_units / o.units, l.currency, l.rate, CASE WHEN l.units > 0 THEN l.refunded_at END FROM line l JOIN return_line r ON l.order_line_key = r.order_line_key
                 JOIN of_order o ON o.order_line_key = r.order_line_key WHERE l.return_line_key IS NULL)
         SEMI JOIN return_line USING (return_line_key) GROUP BY 1;
         CREATE OR REPLACE TEMP TABLE reason_of AS
@@ -525,7 +557,10 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
         CREATE OR REPLACE TEMP TABLE parcel_name AS
             SELECT parcel_key, min(parcel_id) AS parcel_id FROM current_return_event WHERE ({where}) AND parcel_key IS NOT NULL GROUP BY 1;
         INSERT INTO fact_return_line BY NAME
-        SELECT {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key, l.* EXCLUDE (first_at, any_confirmed_at, time_zone, of_exchange),
+        SELECT {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key, l.* EXCLUDE (first_at, any_confirmed_at, time_zone, of_exchange, order_fault, shipped_on, lot_currency, lot_rate),
+            l.lot_currency AS currency, l.lot_rate AS fx_rate,
+            CASE WHEN order_fault IS NOT NULL THEN order_fault WHEN {_local_day("l.first_at", "hs")} < l.ordered_on THEN 'returned before ordered'
+                WHEN {_local_day("l.any_confirmed_at", "hc")} < shipped_on THEN 'returned before shipped' END AS date_fault,
             l.return_type IN ({", ".join(_quote(v) for v in schema.HEADLINE_RETURN_TYPES)}) AND NOT l.of_exchange AS is_headline,
             {_local_day("coalesce(l.requested_at, l.first_at)", "hr")} AS requested_on,
             CASE WHEN l.confirmed_at IS NOT NULL THEN {_local_day("l.confirmed_at", "hc")} END AS confirmed_on,
@@ -548,9 +583,12 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                 coalesce(o.net_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units, r.credited_amount * t.units / r.line_units) AS net_amount,
                 o.vat_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units AS vat_amount,
                 coalesce(o.cost_amount / nullif(o.units_sold + o.units_exchanged_in, 0), CASE WHEN o.order_line_key IS NULL THEN p.unit_cost END) * t.units AS cost_amount,
-                coalesce(f.amount, r.credited_amount) * t.units / r.line_units AS refund_amount,
-                coalesce(o.currency, r.credited_currency, p.currency) AS currency, coalesce(o.fx_rate, {rate_sql("coalesce(r.credited_currency, p.currency)", "x", found.currency)}) AS fx_rate,
-                coalesce(o.weight_kg, p.weight_kg) AS weight_kg, z.time_zone
+                coalesce(o.currency, r.credited_currency, p.currency, f.currency) AS lot_currency,
+                coalesce(o.fx_rate, {rate_sql("coalesce(r.credited_currency, p.currency, f.currency)", "x", found.currency)}) AS lot_rate,
+                CASE WHEN f.return_line_key IS NULL THEN r.credited_amount WHEN f.is_one_currency AND f.currency = lot_currency THEN f.amount
+                    ELSE f.reported_amount / lot_rate END * t.units / r.line_units AS refund_amount,
+                coalesce(o.weight_kg, p.weight_kg) AS weight_kg, z.time_zone, o.date_fault AS order_fault,
+                (o.shipped_at + coalesce(ho.ahead, INTERVAL 0 HOUR))::DATE AS shipped_on
             FROM lot t JOIN return_line r USING (return_line_key)
             LEFT JOIN order_row o ON o.order_line_key = r.order_line_key
             LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p ON p.product_key = CASE WHEN o.order_line_key IS NULL THEN r.product_key END
@@ -559,12 +597,14 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             LEFT JOIN dim_policy own ON own.policy_id = CASE WHEN o.policy_key IS NULL THEN r.policy_id END AND t.first_at >= own.valid_from
                 AND (own.valid_to IS NULL OR t.first_at < own.valid_to)
             LEFT JOIN paid f USING (return_line_key)
+            {_hour_join("ho", "o.shipped_at", "z.time_zone")}
             LEFT JOIN reason_of y ON y.raw = lower(trim(r.reason_raw))
             LEFT JOIN dim_disposition q ON q.disposition = t.disposition
             LEFT JOIN parcel_name n ON n.parcel_key = t.parcel_key
-            LEFT JOIN day_rate x ON x.currency = CASE WHEN o.order_line_key IS NULL THEN coalesce(r.credited_currency, p.currency) END AND x.day = t.first_at::DATE
+            LEFT JOIN day_rate x ON x.currency = CASE WHEN o.order_line_key IS NULL THEN coalesce(r.credited_currency, p.currency, f.currency) END AND x.day = t.first_at::DATE
         ) l
         {_hour_join("hr", "coalesce(l.requested_at, l.first_at)", "l.time_zone")}
+        {_hour_join("hs", "l.first_at", "l.time_zone")}
         {_hour_join("hc", "l.any_confirmed_at", "l.time_zone")}
         {_hour_join("hf", "l.refunded_at", "l.time_zone")};
         INSERT INTO fact_return_event BY NAME
