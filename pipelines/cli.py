@@ -438,9 +438,17 @@ def check(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tabl
     ]
     if output is Format.table:
         rows = [{k: v for k, v in r.items() if k != "sample"} for r in rows]
+        for r in results:
+            if r.rows:
+                typer.echo(f"{r.check.name}: {r.rows} rows, first {_first_rows(r.sample)}")
     _print(sorted(rows, key=lambda r: -r["rows"]), output, "Checks: rows found")
     if any(r.rows and r.check.is_blocking for r in results):
         raise typer.Exit(1)
+
+
+def _first_rows(sample: str) -> str:
+    """Write a check's first rows in one line."""
+    return "; ".join(" ".join(str(v) for v in row.values() if v is not None) for row in json.loads(sample))
 
 
 @app.command(epilog=_example("backhaul metrics --format json"))

@@ -167,7 +167,7 @@ def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: 
         sales = "SELECT currency FROM current_order_line WHERE line_type = 'goods' GROUP BY 1 ORDER BY sum(net_amount) DESC, 1 LIMIT 1"
         currency = next(iter(column(sales)), "EUR")
     habit = f"""
-        WITH line AS (SELECT source, ordered_at, coalesce(shipped_at, delivered_at) IS NOT NULL AS is_reported FROM current_order_line
+        WITH line AS (SELECT source, ordered_at, shipped_at IS NOT NULL AS is_reported FROM current_order_line
             WHERE line_type = 'goods' AND channel <> 'store' AND units > units_cancelled)
         SELECT source FROM line JOIN (SELECT source, max(ordered_at) - INTERVAL {SETTLED_DAYS} DAY AS settled_at FROM line GROUP BY 1) USING (source)
         GROUP BY 1 HAVING bool_or(is_reported) AND coalesce(avg(is_reported::INTEGER) FILTER (ordered_at < settled_at), avg(is_reported::INTEGER)) >= {SHIPPING_HABIT}
