@@ -99,11 +99,11 @@ CHECKS = (
     Check(
         "more_asked_than_sold",
         "More units were asked back at one time than were sold on these lines: the units sold count as asked.",
-        """SELECT r.return_line_id, sum(e.units) AS asked, any_value(o.units_ordered - o.units_cancelled) AS sold FROM fact_return_event e
-           JOIN (SELECT DISTINCT return_line_key, return_line_id, order_line_key FROM fact_return_line) r USING (return_line_key)
-           JOIN fact_order_line o USING (order_line_key) WHERE e.event = 'requested' AND o.line_type = 'goods' GROUP BY ALL
-           HAVING sum(e.units) > any_value(o.units_ordered - o.units_cancelled)
-               AND sum(e.units) > (SELECT sum(units) FROM fact_return_line l WHERE l.return_line_id = r.return_line_id)""",
+        """SELECT return_line_id, asked, units_ordered - units_cancelled AS sold FROM (
+               SELECT return_line_key, sum(CASE WHEN event = 'requested' THEN units ELSE -units END) AS asked FROM fact_return_event
+               WHERE event IN ('requested', 'cancelled', 'rejected', 'expired') GROUP BY 1)
+           JOIN (SELECT DISTINCT return_line_key, return_line_id, order_line_key FROM fact_return_line) USING (return_line_key)
+           JOIN fact_order_line USING (order_line_key) WHERE line_type = 'goods' AND asked > units_ordered - units_cancelled""",
         False,
     ),
     Check("refund_before_receipt", "Money went back before the goods arrived. Some shops do so on purpose; others pay for empty parcels.",

@@ -12,11 +12,12 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 from sqlalchemy import delete, insert, select
@@ -335,7 +336,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
                     for number, f in enumerate(landed["files"])
                 },
                 tuple(shape.log_files(log, named.thing, same)) if isinstance(origin, Mapping) else (),
-                *((whole.is_whole, whole.since, whole.until) if whole else ()),
+                *(_span(origin) if isinstance(origin, Mapping) else ()),
             )
             judged, bad = contracts.judge(
                 connection,
@@ -365,7 +366,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
         raise SourceError(
             f"{landed['source']}: the files are empty: {', '.join(f['name'] for f in landed['files'])}. Export them again."
         )
-    if whole and whole.is_whole and not any(c["read"] for c in counts):
+    if whole and whole.is_whole and not any(c["read"] for c in counts if not c["is_derived"]):
         raise SourceError(
             f"{landed['source']}: a whole export without a row would withdraw everything, so nothing was changed. Export it again."
         )
@@ -395,6 +396,17 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
             state.load.update().where(state.load.c.load_id == load_id).values(status="logged", exported_at=exported_at)
         )
     _report_judged(report, counts, faults)
+
+
+def _span(mapping: Mapping) -> tuple[bool, datetime | None, datetime | None]:
+    """Say whether a mapping's files are whole, and of which span: its first instant and the first one after it (UTC)."""
+    said, zone = mapping.export, ZoneInfo(str(mapping.content.get("time_zone") or "UTC"))
+
+    def begins(day: date) -> datetime:
+        return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC).replace(tzinfo=None)
+
+    until = begins(said.until + timedelta(days=1)) if said.until else None
+    return said.is_whole, begins(said.since) if said.since else None, until
 
 
 COUNTED = ("read", "accepted", "duplicate", "quarantined", "replaced", "withdrawn")

@@ -320,7 +320,7 @@ def test_a_bad_row_is_quarantined_with_every_rule_it_breaks(
         0,
         1,
     )
-    assert [r for _, _, _, r, _ in bad] == [rules]
+    assert [fault.rules for fault in bad] == [rules]
 
 
 def test_nothing_is_lost_and_quarantine_shows_where(settings: Settings, tmp_path: Path) -> None:

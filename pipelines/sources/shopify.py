@@ -61,6 +61,7 @@ class Shopify:
                 thing,
                 f"SELECT {picked}, _file, _line::BIGINT AS _line FROM shopify_{thing}",
                 is_derived=thing == "fx_rate",
+                may_repeat=True,
             )
             connection.unregister(f"shopify_{thing}")
 

@@ -1,0 +1,162 @@
+"""What happened last rules: return lines whose events stop, go on again, repeat or name parts. One shop holds every line."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.load import load
+from pipelines.warehouse.build import current_build
+from pipelines.warehouse.engine import Build
+from tests.conftest import fresh, write_rows
+
+Event = tuple[str, int, int]  # event, day of March 2026, units
+
+# name: units sold, events, then (units of lots, units confirmed, units stopped)
+LINES: dict[str, tuple[int, list[Event], tuple[int, int, int]]] = {
+    "plain": (1, [("requested", 8, 1), ("received", 12, 1), ("refunded", 14, 1)], (1, 1, 0)),
+    "expired_then_received": (1, [("requested", 8, 1), ("expired", 18, 1), ("received", 21, 1)], (1, 1, 0)),
+    "expired_and_received_that_day": (1, [("requested", 8, 1), ("expired", 18, 1), ("received", 18, 1)], (1, 1, 0)),
+    "received_then_cancelled": (1, [("requested", 8, 1), ("received", 12, 1), ("cancelled", 14, 1)], (1, 0, 1)),
+    "rejected_then_approved": (1, [("requested", 8, 1), ("rejected", 9, 1), ("approved", 10, 1)], (1, 0, 0)),
+    "approved_then_rejected": (1, [("requested", 8, 1), ("approved", 9, 1), ("rejected", 10, 1)], (1, 0, 1)),
+    "rejected_then_received": (1, [("requested", 8, 1), ("rejected", 9, 1), ("received", 12, 1)], (1, 1, 0)),
+    "cancelled_and_asked_again": (1, [("requested", 8, 1), ("cancelled", 9, 1), ("requested", 12, 1)], (1, 0, 0)),
+    "asked_again_then_expired": (
+        1,
+        [("requested", 8, 1), ("cancelled", 9, 1), ("requested", 12, 1), ("expired", 25, 1)],
+        (1, 0, 1),
+    ),
+    "stopped_twice_then_received": (
+        1,
+        [("requested", 8, 1), ("cancelled", 9, 1), ("requested", 12, 1), ("expired", 20, 1), ("received", 22, 1)],
+        (1, 1, 0),
+    ),
+    "one_of_two_cancelled": (2, [("requested", 8, 2), ("cancelled", 9, 1), ("received", 12, 1)], (2, 1, 1)),
+    "both_cancelled_one_came": (2, [("requested", 8, 2), ("cancelled", 9, 2), ("received", 12, 1)], (2, 1, 1)),
+    "both_cancelled_both_came": (2, [("requested", 8, 2), ("cancelled", 9, 2), ("received", 12, 2)], (2, 2, 0)),
+    "asked_twice_under_two_ids": (1, [("requested", 8, 1), ("requested", 8, 1), ("received", 12, 1)], (1, 1, 0)),
+    "received_twice_under_two_ids": (1, [("requested", 8, 1), ("received", 12, 1), ("received", 12, 1)], (1, 1, 0)),
+    "two_units_received_one_by_one": (2, [("requested", 8, 2), ("received", 12, 1), ("received", 13, 1)], (2, 2, 0)),
+    "two_units_received_at_once_apart": (2, [("requested", 8, 2), ("received", 12, 1), ("received", 12, 1)], (2, 2, 0)),
+    "more_came_than_asked": (2, [("requested", 8, 1), ("received", 12, 2)], (2, 2, 0)),
+    "less_came_than_asked": (3, [("requested", 8, 3), ("received", 12, 2)], (3, 2, 0)),
+    "more_asked_than_sold": (1, [("requested", 8, 3)], (1, 0, 0)),
+    "one_unit_refunded_in_two_parts": (1, [("received", 12, 1), ("refunded", 13, 1), ("refunded", 14, 1)], (1, 1, 0)),
+    "refunds_alone": (2, [("refunded", 13, 2)], (2, 2, 0)),
+}
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    folder = tmp_path_factory.mktemp("event_order")
+    orders, events = [], []
+    for name, (sold, happened, _) in LINES.items():
+        orders.append(_order(name, sold))
+        events += [_event(f"{name}{n}", name, name, *event) for n, event in enumerate(happened)]
+    orders += [_order("kit", 2, product="BED"), _order("half_kit", 2, product="BED"), _order("set", 3, units_per_set=4)]
+    parts = (("FRAME", 1), ("SLATS", 2), ("LEGS", 4))
+    events += [_event(f"k{p}", f"kit-{p}", "kit", "received", 12, n, product=p) for p, n in parts]
+    events += [_event(f"h{p}", f"half-{p}", "half_kit", "received", 12, n, product=p) for p, n in parts[1:]]
+    events += [_event("set", "set-1", "set", "received", 12, 9)]
+    events += [_event("lost", "lost", "plain", "lost", 10, 1), _event("found", "lost", "plain", "received", 20, 1)]
+    write_rows(folder / "in" / "order_line.csv", orders)
+    write_rows(folder / "in" / "return_event.csv", events)
+    write_rows(
+        folder / "in" / "bill_of_materials.csv",
+        [{"product_id": "BED", "part_id": p, "units": n, "valid_from": "2025-01-01T00:00:00Z"} for p, n in parts],
+    )
+    settings = fresh(folder)
+    load(settings, [folder / "in"])
+    return current_build(settings.warehouse)
+
+
+def _order(name: str, units: int, product: str = "SKU", units_per_set: object = "") -> dict[str, object]:
+    return {
+        "order_line_id": name, "order_id": name, "ordered_at": "2026-03-02T10:00:00Z", "product_id": product, "units": units,
+        "net_amount": 300 * units, "currency": "EUR", "country": "FR", "units_per_set": units_per_set,
+    }  # fmt: skip
+
+
+def _event(
+    number: str, line: str, order_line: str, event: str, day: int, units: int, product: str = ""
+) -> dict[str, object]:
+    return {
+        "event_id": number, "return_line_id": line, "return_id": line, "order_line_id": order_line, "event": event,
+        "occurred_at": f"2026-03-{day:02d}T10:00:00Z", "units": units, "product_id": product,
+    }  # fmt: skip
+
+
+def lots(build: Build, line: str) -> list[dict[str, object]]:
+    from sqlalchemy import select
+
+    from pipelines.warehouse.schema import STAR
+
+    table = STAR.tables["fact_return_line"]
+    found = build.fetch(select(table).where(table.c.return_line_id == f"shop:{line}").order_by(table.c.lot_no))
+    return found.to_dict("records")
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_lots_follow_the_order_of_events(build: Build, line: str) -> None:
+    import pandas as pd
+
+    found = lots(build, line)
+    stops = ("cancelled_at", "rejected_at", "expired_at")
+    counted = (
+        sum(int(str(lot["units"])) for lot in found),
+        sum(int(str(lot["units"])) for lot in found if not pd.isna(lot["confirmed_at"])),
+        sum(int(str(lot["units"])) for lot in found if any(not pd.isna(lot[s]) for s in stops)),
+    )
+    assert counted == LINES[line][2]
+
+
+def test_a_request_made_again_starts_its_own_clock(build: Build) -> None:
+    (lot,) = lots(build, "cancelled_and_asked_again")
+    assert str(lot["requested_at"]) == "2026-03-12 10:00:00"
+
+
+def test_a_parcel_that_was_lost_and_then_received_is_not_lost(build: Build) -> None:
+    (lot,) = lots(build, "lost")
+    assert str(lot["lost_at"]) in ("None", "NaT")
+    assert str(lot["confirmed_at"]) == "2026-03-20 10:00:00"
+
+
+def test_parts_count_as_the_kits_they_make_up(build: Build) -> None:
+    """7 parts are one bed of two; a bed without its frame is none; 9 parts of sets of 4 are two sets."""
+    counted = {kit: sum(int(str(lot["units"])) for part in parts for lot in lots(build, part)) for kit, parts in {
+        "kit": ("kit-FRAME", "kit-SLATS", "kit-LEGS"), "half": ("half-SLATS", "half-LEGS"), "set": ("set-1",)
+    }.items()}  # fmt: skip
+    assert counted == {"kit": 1, "half": 0, "set": 2}
+
+
+def test_what_happened_is_kept_beside_how_it_counts(build: Build) -> None:
+    from sqlalchemy import func, select
+
+    from pipelines.warehouse.schema import STAR
+
+    table = STAR.tables["fact_return_event"]
+    found = build.fetch(select(func.count().label("events")).select_from(table))
+    assert int(found["events"].iloc[0]) == sum(len(events) for _, events, _ in LINES.values()) + 3 + 2 + 1 + 2
+
+
+def test_the_same_in_two_loads(tmp_path: Path, build: Build) -> None:
+    """The receipt comes in a later load: an increment counts the line as a full build does."""
+    from sqlalchemy import select
+
+    from pipelines.warehouse.schema import STAR
+
+    settings = fresh(tmp_path)
+    rows = [_event("1", "a", "a", "requested", 8, 1), _event("2", "a", "a", "expired", 18, 1)]
+    rows += [_event(f"o{n}", f"o{n}", f"o{n}", "received", 12, 1) for n in range(20)]
+    write_rows(tmp_path / "one" / "order_line.csv", [_order("a", 1), *(_order(f"o{n}", 1) for n in range(20))])
+    write_rows(tmp_path / "one" / "return_event.csv", rows)
+    write_rows(tmp_path / "two" / "return_event.csv", [_event("3", "a", "a", "received", 21, 1)])
+    load(settings, [tmp_path / "one"])
+    assert load(settings, [tmp_path / "two"]).kind == "increment"
+    table = STAR.tables["fact_return_line"]
+    with_receipt = current_build(settings.warehouse)
+    found = with_receipt.fetch(select(table.c.expired_at, table.c.confirmed_at))
+    assert len(found) == 21
+    with_receipt.close()
+    assert found["expired_at"].isna().all()
+    assert found["confirmed_at"].notna().all()

@@ -1,0 +1,205 @@
+"""Versions, whole exports, ids: what a later export says wins, what it takes back goes, whatever the order of the loads."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from pipelines.errors import SourceError
+from pipelines.load import Report, load, restore_withdrawn, withdrawn_rows
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from pipelines.warehouse.schema import STAR
+from tests.conftest import fresh
+
+HEAD = "Order,Date,SKU,Qty,Net,Back\n"
+MAPPING = """
+name: daily
+time_zone: Etc/UTC
+{export}
+constants: {{currency: EUR, country: FR}}
+tables:
+  - file: "orders*.csv"
+    to:
+      order_line: {{order_line_id: Order, order_id: Order, ordered_at: Date, product_id: SKU, units: Qty, net_amount: Net}}
+      return_event: {{events: {{received: Back}}}}
+"""
+DAYS = {
+    1: ("A,2026-04-01,S,1,100,2026-04-09", "B,2026-04-01,S,1,100,", "C,2026-04-02,S,1,100,2026-04-09"),
+    2: ("A,2026-04-01,S,1,80,", "B,2026-04-01,S,1,100,2026-04-12", "C,2026-04-02,S,1,100,2026-04-09"),
+    3: ("A,2026-04-01,S,1,100,2026-04-14", "B,2026-04-01,S,1,90,2026-04-12"),
+}
+"""Exports of three days. The last: A is 100 again and back, B is 90 and back, C is gone with its return."""
+
+
+def _mapping(folder: Path, export: str) -> str:
+    path = folder / "m.yaml"
+    path.write_text(MAPPING.format(export=export))
+    return str(path)
+
+
+def _load(settings: Settings, folder: Path, day: int, export: str, *, declared: bool = True) -> Report:
+    file = folder / f"orders{day}.csv"
+    file.write_text(HEAD + "\n".join(DAYS[day]) + "\n")
+    os.utime(file, (1_780_000_000, 1_780_000_000))  # the same date for all
+    exported_at = datetime(2026, 4, 20 + day) if declared else None
+    return load(settings, [file], source=_mapping(folder, export), exported_at=exported_at)
+
+
+def facts(settings: Settings) -> tuple[dict[str, float], set[str]]:
+    """Net amount by order line, and the order lines that came back."""
+    build = current_build(settings.warehouse)
+    line, back = STAR.tables["fact_order_line"], STAR.tables["fact_return_line"]
+    sold = build.fetch(select(line.c.order_line_id, line.c.net_amount))
+    returned = build.fetch(select(back.c.return_line_id).where(back.c.confirmed_at.is_not(None)))
+    build.close()
+    amounts = {i.split(":")[1]: float(a) for i, a in zip(sold["order_line_id"], sold["net_amount"], strict=True)}
+    return amounts, {i.split(":")[1] for i in returned["return_line_id"]}
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_whole_exports_give_the_newest_in_any_order(tmp_path: Path, order: tuple[int, ...]) -> None:
+    settings = fresh(tmp_path)
+    for day in order:
+        _load(settings, tmp_path, day, "export: whole")
+    assert facts(settings) == ({"A": 100.0, "B": 90.0}, {"A", "B"})
+    assert not _load(settings, tmp_path, order[0], "export: whole").is_new_build
+    assert facts(settings) == ({"A": 100.0, "B": 90.0}, {"A", "B"})
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2), (2, 3, 1)])
+def test_added_exports_keep_what_they_do_not_name(tmp_path: Path, order: tuple[int, ...]) -> None:
+    """C stands as day 2 left it; of A and B day 3 is the newest."""
+    settings = fresh(tmp_path)
+    for day in order:
+        _load(settings, tmp_path, day, "")
+    assert facts(settings) == ({"A": 100.0, "B": 90.0, "C": 100.0}, {"A", "B", "C"})
+
+
+def test_without_a_time_the_later_landing_wins_and_the_load_says_so(tmp_path: Path) -> None:
+    settings = fresh(tmp_path)
+    _load(settings, tmp_path, 1, "", declared=False)
+    report = _load(settings, tmp_path, 2, "", declared=False)
+    assert facts(settings) == ({"A": 80.0, "B": 100.0, "C": 100.0}, {"B", "C"})
+    assert report.dated_by == "file"
+    assert [(c["table"], c["replaced"]) for c in report.counts] == [("order_line", 1)]
+    assert [(c["table"], c["withdrawn"]) for c in report.derived if c["withdrawn"]] == [("return_event", 1)]
+    third = _load(settings, tmp_path, 3, "", declared=False)
+    assert facts(settings) == ({"A": 100.0, "B": 90.0, "C": 100.0}, {"A", "B", "C"})  # 100, 80, 100 again
+    assert [c["replaced"] for c in third.counts] == [2]
+
+
+def test_a_file_of_an_earlier_date_does_not_win(tmp_path: Path) -> None:
+    settings = fresh(tmp_path)
+    for day, date in ((2, 1_780_000_000), (1, 1_779_000_000)):
+        file = tmp_path / f"orders{day}.csv"
+        file.write_text(HEAD + "\n".join(DAYS[day]) + "\n")
+        os.utime(file, (date, date))
+        load(settings, [file], source=_mapping(tmp_path, ""))
+    assert facts(settings) == ({"A": 80.0, "B": 100.0, "C": 100.0}, {"B", "C"})
+
+
+def test_withdrawn_rows_are_counted_listed_and_brought_back(tmp_path: Path) -> None:
+    settings = fresh(tmp_path)
+    for day in (2, 3):
+        report = _load(settings, tmp_path, day, "export: whole")
+    assert {c["table"]: c["withdrawn"] for c in report.counts + report.derived if c["withdrawn"]} == {
+        "order_line": 1,
+        "return_event": 1,
+    }
+    rows = withdrawn_rows(settings)
+    assert {(r["table"], r["id"]) for r in rows} == {("order_line", "daily:C"), ("return_event", "daily:C/received")}
+    restore_withdrawn(settings, str(rows[0]["load"]))
+    assert facts(settings) == ({"A": 100.0, "B": 90.0, "C": 100.0}, {"A", "B", "C"})
+    assert withdrawn_rows(settings) == []
+    with pytest.raises(SourceError, match="No load nothing withdrew"):
+        restore_withdrawn(settings, "nothing")
+
+
+def test_a_whole_export_of_a_span_withdraws_in_the_span_only(tmp_path: Path) -> None:
+    """The export of 2 April without a row: C, ordered that day, goes with its return; A and B stay."""
+    settings = fresh(tmp_path)
+    _load(settings, tmp_path, 1, "")
+    file = tmp_path / "orders4.csv"
+    file.write_text(HEAD + "D,2026-04-02,S,1,50,\n")
+    span = "export: {whole: {since: 2026-04-02, until: 2026-04-02}}"
+    load(settings, [file], source=_mapping(tmp_path, span), exported_at=datetime(2026, 4, 25))
+    assert facts(settings) == ({"A": 100.0, "B": 100.0, "D": 50.0}, {"A"})
+
+
+def test_an_empty_whole_export_withdraws_nothing(tmp_path: Path) -> None:
+    settings = fresh(tmp_path)
+    _load(settings, tmp_path, 1, "export: whole")
+    file = tmp_path / "orders4.csv"
+    file.write_text(HEAD)
+    with pytest.raises(SourceError, match="nothing was changed"):
+        load(settings, [file], source=_mapping(tmp_path, "export: whole"))
+    assert facts(settings)[0] == {"A": 100.0, "B": 100.0, "C": 100.0}
+
+
+def _canonical(folder: Path, name: str, *rows: str) -> Path:
+    file = folder / name
+    head = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,recorded_at,delivered_at,vat_amount"
+    file.write_text("\n".join([head, *rows]) + "\n")
+    return file
+
+
+def _line(i: str, net: object, *, recorded: str = "", delivered: str = "", vat: str = "") -> str:
+    return f"{i},{i},2026-04-01T10:00:00Z,S,1,{net},EUR,FR,{recorded},{delivered},{vat}"
+
+
+def test_a_change_date_beats_the_order_of_landing(tmp_path: Path) -> None:
+    settings = fresh(tmp_path)
+    newest = _line("A", 70, recorded="2026-04-05T00:00:00Z")
+    load(settings, [_canonical(tmp_path, "order_line.1.csv", newest)])
+    load(settings, [_canonical(tmp_path, "order_line.2.csv", _line("A", 60, recorded="2026-04-03T00:00:00Z"))])
+    assert facts(settings)[0] == {"A": 70.0}
+
+
+def test_a_change_date_that_only_the_later_export_has_does_not_lose(tmp_path: Path) -> None:
+    """A row changed for the first time: the earlier export had no change date."""
+    settings = fresh(tmp_path)
+    load(settings, [_canonical(tmp_path, "order_line.1.csv", _line("A", 60))])
+    load(settings, [_canonical(tmp_path, "order_line.2.csv", _line("A", 70, recorded="2026-04-03T00:00:00Z"))])
+    assert facts(settings)[0] == {"A": 70.0}
+
+
+def test_one_id_with_several_contents_in_one_file_is_quarantined(tmp_path: Path) -> None:
+    settings = fresh(tmp_path)
+    rows = [_line("A", 60), _line("A", 70), _line("B", 50), _line("B", 50)]
+    recorded = [_line("C", 10, recorded="2026-04-02T00:00:00Z"), _line("C", 20, recorded="2026-04-03T00:00:00Z")]
+    report = load(settings, [_canonical(tmp_path, "order_line.csv", *rows, *recorded)])
+    (counts,) = report.counts
+    assert (counts["read"], counts["accepted"], counts["duplicate"], counts["quarantined"]) == (6, 3, 1, 2)
+    assert facts(settings)[0] == {"B": 50.0, "C": 20.0}
+    from pipelines import state
+
+    (rule,) = state.quarantine_by_rule(settings).to_dict("records")
+    assert (rule["rules"], rule["rows"]) == ("several_contents order_line_id", 2)
+
+
+@pytest.mark.parametrize("written", ["1.32457E+13", "1,32457E+13", "1e+05"])
+def test_an_id_that_a_spreadsheet_rounded_is_no_id(tmp_path: Path, written: str) -> None:
+    settings = fresh(tmp_path)
+    rows = [_line(f'"{written}"', 60), _line("12E5-B", 50)]
+    (counts,) = load(settings, [_canonical(tmp_path, "order_line.csv", *rows)]).counts
+    assert (counts["accepted"], counts["quarantined"]) == (1, 1)
+
+
+def test_an_unreadable_field_that_a_row_can_do_without_is_missing_and_said(tmp_path: Path) -> None:
+    settings = fresh(tmp_path)
+    rows = [
+        _line("A", 60, delivered="?", vat="x"),
+        _line("B", 60, delivered="1990-12-31T00:00:00Z"),
+        _line("C", 60, delivered="2026-04-03T00:00:00Z", vat="12"),
+        _line("D", "a lot"),
+    ]
+    report = load(settings, [_canonical(tmp_path, "order_line.csv", *rows)])
+    (counts,) = report.counts
+    assert (counts["accepted"], counts["quarantined"]) == (3, 1)
+    assert facts(settings)[0] == {"A": 60.0, "B": 60.0, "C": 60.0}
+    said = {(row["fields"], row["rows"], row["first"]) for row in report.unread}
+    assert ("impossible_time delivered_at", 1, "'1990-12-31T00:00:00Z', line 2") in said
+    assert any("bad_time delivered_at" in fields and "bad_number vat_amount" in fields for fields, _, _ in said)
