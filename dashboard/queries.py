@@ -24,7 +24,7 @@ from pipelines.settings import Settings
 from pipelines.sources import note_label
 from pipelines.warehouse import schema
 from pipelines.warehouse.build import current_build, current_id
-from pipelines.warehouse.engine import Build
+from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.schema import STAR
 
 ENTRIES = 512
@@ -332,8 +332,9 @@ def stages(asked: Asked) -> pd.DataFrame:
     )
     order = {"requested": 0, "handed_over": 1, "carrier_scan": 2, "received": 3, "inspected": 4}
     promises = table(asked.source, "dim_policy_promise")
-    in_days = promises["duration"] * promises["duration_unit"].map(
-        {"clock_hours": 1 / 24, "calendar_days": 1.0, "business_days": 7 / 5, "carrier_days": 7 / 5}
+    in_days = promises["duration"] * looked_up(
+        promises["duration_unit"],
+        {"clock_hours": 1 / 24, "calendar_days": 1.0, "business_days": 7 / 5, "carrier_days": 7 / 5},
     )
     promised = in_days.groupby(promises["from_stage"] + "-" + promises["to_stage"]).median().rename("promised")
     found = half.merge(most, on="stage").join(promised, on="stage")
@@ -528,7 +529,9 @@ def acted_on(asked: Source, ranked: pd.DataFrame) -> pd.DataFrame:
             newest.setdefault(style, action)
     kinds = {style: action.kind for style, action in newest.items()}
     statuses = {style: action.status for style, action in newest.items()}
-    return ranked.assign(action=ranked["style_id"].map(kinds), action_status=ranked["style_id"].map(statuses))
+    return ranked.assign(
+        action=looked_up(ranked["style_id"], kinds), action_status=looked_up(ranked["style_id"], statuses)
+    )
 
 
 @lru_cache(maxsize=ENTRIES // 8)
@@ -609,7 +612,7 @@ def _measured(
 def suggested(asked: Source) -> pd.DataFrame:
     """List what the catalogue says was done and nobody logged: style_id, kind, effective_on, before, after, products, name."""
     found = pipelines_actions.suggested_actions(_open(asked), actions(asked))
-    return found.assign(name=found["style_id"].map(styles(asked)))
+    return found.assign(name=looked_up(found["style_id"], styles(asked)))
 
 
 def log_action(asked: Source, kind: str, style_ids: list[str], **values: Any) -> None:
@@ -642,7 +645,7 @@ def promise_states(asked: Asked, dimension: str = "promise_id") -> pd.DataFrame:
     long = found.loc[order, ["label", *states]].melt("label", var_name="state", value_name="n")
     if dimension == "place_id":
         places = table(asked.source, "dim_place").drop_duplicates("place_id").set_index("place_id")["name"]
-        long["name"] = long["label"].map(places)
+        long["name"] = looked_up(long["label"], places)
     return long
 
 
@@ -657,7 +660,7 @@ def at_risk(asked: Asked) -> pd.DataFrame:
 def _with_places(asked: Asked, work: pd.DataFrame) -> pd.DataFrame:
     """Name the site beside its id."""
     places = table(asked.source, "dim_place").drop_duplicates("place_id").set_index("place_id")["name"]
-    return work.assign(place=work["place_id"].map(places).fillna(work["place_id"]))
+    return work.assign(place=looked_up(work["place_id"], places).fillna(work["place_id"]))
 
 
 @lru_cache(maxsize=ENTRIES)

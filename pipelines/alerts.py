@@ -33,7 +33,7 @@ from pipelines.metrics.answer import observed as observed_until
 from pipelines.metrics.base import ALIASES, TAKEN
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
-from pipelines.warehouse.engine import Build
+from pipelines.warehouse.engine import Build, looked_up
 
 FALSE_ALARMS = 0.01
 TIMEOUT = 10.0  # seconds for one address
@@ -346,7 +346,7 @@ def alerts(settings: Settings, *, lasting: bool = True) -> pd.DataFrame:
         by_id = {r.rule_id: r for r in _rules(memory, with_withdrawn=True)}
     finally:
         memory.close()
-    return found.assign(cell=found["cell"].map(json.loads), rule=found["rule_id"].map(by_id))
+    return found.assign(cell=found["cell"].map(json.loads), rule=looked_up(found["rule_id"], by_id))
 
 
 def verdict_of(row: Mapping[Any, Any]) -> Verdict:

@@ -28,7 +28,7 @@ from pipelines.metrics.bases import LEGS, leg_carbon, legs, lots, own_km
 from pipelines.metrics.doubt import kind
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
-from pipelines.warehouse.engine import Build
+from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.schema import STAR
 
 CAUSES = ("late", "gone", "factor", "inputs")
@@ -93,7 +93,7 @@ def _parted(build: Build, found: pd.DataFrame) -> pd.DataFrame:
     goods = build.fetch(
         select(lots.c.parcel_key, lots.c.disposition, lots.c.units, lots.c.weight_kg).where(live, lots.c.parcel_key.in_(mixed["parcel_key"].astype("int64").tolist()), lots.c.disposition.is_not(None))
     )  # fmt: skip
-    goods["kind"] = goods["disposition"].map(TREATMENTS)
+    goods["kind"] = looked_up(goods["disposition"], TREATMENTS)
     weighed = goods.groupby("parcel_key")["weight_kg"].transform("count") == goods.groupby("parcel_key")["units"].transform("count")  # fmt: skip
     goods["weight"] = np.where(weighed, goods["weight_kg"].astype(float) * goods["units"], goods["units"].astype(float))
     share = goods.groupby(["parcel_key", "kind"], as_index=False)["weight"].sum()
@@ -102,7 +102,7 @@ def _parted(build: Build, found: pd.DataFrame) -> pd.DataFrame:
     laid = mixed.merge(share[["parcel_key", "kind", "share"]], on="parcel_key")
     laid["factor_id"] = [next((f for f in ids.split(" + ") if _is_kind(f, kind)), None) for ids, kind in zip(laid["factor_id"], laid["kind"], strict=True)]  # fmt: skip
     laid["amount"] = laid["mass_kg"] / 1000 * laid["share"]
-    laid["factor_value"] = laid["factor_id"].map(values).astype(float)
+    laid["factor_value"] = looked_up(laid["factor_id"], values).astype(float)
     laid["factor_unit"] = "kgCO2e/t"
     laid["mass_kg"] = laid["mass_kg"] * laid["share"]
     laid["kg_co2e"] = laid["amount"] * laid["factor_value"]

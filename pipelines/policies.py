@@ -25,7 +25,7 @@ from pipelines.errors import PolicyError
 from pipelines.load import Report, load
 from pipelines.settings import Settings, data_path
 from pipelines.warehouse import schema
-from pipelines.warehouse.engine import Build
+from pipelines.warehouse.engine import Build, looked_up
 
 METHODS = (*schema.METHODS, "keep")
 RESPONSIBLE = ("customer", "carrier", "retailer")
@@ -231,9 +231,9 @@ def versions(build: Build) -> pd.DataFrame:
     ):
         c = t[table].c
         number = build.fetch(select(c.policy_key, func.count(c[counted].distinct()).label("n")).group_by(c.policy_key))
-        found[name] = found["policy_key"].map(number.set_index("policy_key")["n"]).fillna(0).astype(int)
-    found["promises"] = found["policy_key"].map(texts).fillna("")
-    zones = found["market"].map(_zones(build)).fillna("UTC")
+        found[name] = looked_up(found["policy_key"], number.set_index("policy_key")["n"]).fillna(0).astype(int)
+    found["promises"] = looked_up(found["policy_key"], texts).fillna("")
+    zones = looked_up(found["market"], _zones(build)).fillna("UTC")
     for name in ("valid_from", "valid_to"):
         found[name] = [None if pd.isna(v) else _local(pd.Timestamp(v), z) for v, z in zip(found[name], zones, strict=True)]  # fmt: skip
     return found.sort_values(["valid_from", "policy_id"], ascending=[False, True], ignore_index=True)
@@ -273,7 +273,7 @@ def published(build: Build, policy_id: str, on: date | None = None) -> Policy:
     made = tuple(Promise(*r) for r in told.sort_values("promise_id")[columns].itertuples(index=False))
     given = {n: None if pd.isna(row[n]) else row[n] for n in (*_SCOPE, "exception", "currency", "refund_trigger")}
     return Policy(
-        full.split(":", 1)[1], row["valid_from"], int(row["window_days"]), **given, methods=tuple(str(row["methods"] or "").split()), promises=made,
+        full.split(":", 1)[1], row["valid_from"], int(row["window_days"]), **given, methods=tuple(() if pd.isna(row["methods"]) else str(row["methods"]).split()), promises=made,
         window_until=None if pd.isna(row["window_until"]) else pd.Timestamp(row["window_until"]).date(), fee_amount=None if pd.isna(row["fee_amount"]) else float(row["fee_amount"]),
     )  # fmt: skip
 

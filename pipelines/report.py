@@ -26,7 +26,7 @@ from pipelines.metrics.bases import lots
 from pipelines.metrics.emissions import BAND_ALL_IN, BAND_TONNE_KM, IMPLAUSIBLE
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
-from pipelines.warehouse.engine import Build
+from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.schema import STAR
 
 FORMS = ("xlsx", "pdf", "json")
@@ -106,7 +106,7 @@ def gather(settings: Settings, since: date, until: date) -> Report:
 def _lines(found: pd.DataFrame) -> pd.DataFrame:
     """Sum elements to the lines of the workbook: one per activity, part, category, allocation, factor and data quality."""
     known = found.assign(
-        data_quality=found["status"].map(QUALITY),
+        data_quality=looked_up(found["status"], QUALITY),
         **{n: found[n].fillna("") for n in ("factor_id", "factor_unit", "allocation", "scope3_category", "activity")},
     )
     known["factor_value"] = known["factor_value"].astype(float)
@@ -146,9 +146,9 @@ def _summary(report: Report, lines: pd.DataFrame, conventions: dict[str, float])
 
 def _scope3(lines: pd.DataFrame) -> pd.DataFrame:
     sums = lines.groupby("scope3_category", as_index=False)[["kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw"]].sum(min_count=1)
-    sums["category"] = sums["scope3_category"].map(CATEGORIES).fillna("")
+    sums["category"] = looked_up(sums["scope3_category"], CATEGORIES).fillna("")
     primary = lines[lines["data_quality"] == "primary"].groupby("scope3_category")["kg_co2e"].sum()
-    sums["primary_share"] = sums["scope3_category"].map(primary).fillna(0.0) / sums["kg_co2e"].where(
+    sums["primary_share"] = looked_up(sums["scope3_category"], primary).fillna(0.0) / sums["kg_co2e"].where(
         sums["kg_co2e"] > 0
     )
     sums["number"] = pd.to_numeric(sums["scope3_category"], errors="coerce")
@@ -193,7 +193,7 @@ def _discarded(build: Build, since: date, until: date) -> pd.DataFrame:
     found = build.fetch(query)
     found["kg"] = found["weight_kg"].astype(float) * found["units"]
     kinds = {"repaired": "prepared for reuse", "refurbished": "prepared for reuse", "recycled": "recycled", "destroyed": "other recovery or disposal"}  # fmt: skip
-    found["kind"] = found["disposition"].map(kinds)
+    found["kind"] = looked_up(found["disposition"], kinds)
     rows = []
     for chapter, goods in found.groupby(found["hs_chapter"].fillna("unknown")):
         units, kg = (goods.groupby("kind")[c].sum() for c in ("units", "kg"))

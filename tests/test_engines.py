@@ -14,7 +14,7 @@ import hand_build
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import literal_column, select
+from sqlalchemy import false, literal_column, null, select
 
 from pipelines import metrics
 from pipelines.settings import Settings
@@ -33,6 +33,7 @@ from pipelines.warehouse.engine import (
     ratio,
     seconds_between,
 )
+from pipelines.warehouse.schema import STAR
 
 Copy = Callable[[Path], Build]
 QUESTIONS: list[dict[str, Any]] = [
@@ -210,6 +211,31 @@ def test_constructs_mean_the_same(engine: str, hand_path: Path, request: pytest.
             assert str(found[name])[:10] == expected
         else:
             assert float(found[name]) == pytest.approx(expected, nan_ok=True), name
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("engine", ["duckdb", "postgresql", "spark"])
+def test_an_answer_of_nothing_has_the_types_of_a_full_one(
+    engine: str, hand_path: Path, request: pytest.FixtureRequest
+) -> None:
+    nullable = {"int64": "Int64", "bool": "boolean"}  # whole numbers and booleans, where one is missing
+    with open_duckdb(hand_path) if engine == "duckdb" else request.getfixturevalue(engine)(hand_path) as build:
+        for table in STAR.sorted_tables:
+            full, empty = build.fetch(select(table)), build.fetch(select(table).where(false()))
+            nothing = build.fetch(select(*(null().cast(c.type).label(c.name) for c in table.c)))
+            for column in table.c:
+                kind = str(empty[column.name].dtype)
+                assert str(full[column.name].dtype) in (kind, nullable.get(kind)), column
+                assert str(nothing[column.name].dtype) == nullable.get(kind, kind), column
+        kinds = build.fetch(select(STAR.tables["fact_order_line"]).where(false())).dtypes.astype(str)
+    assert kinds[["source", "ordered_at", "ordered_on", "units_sold", "net_amount", "is_gift"]].tolist() == [
+        "str",
+        "datetime64[us]",
+        "datetime64[us]",
+        "int64",
+        "float64",
+        "bool",
+    ]
 
 
 def test_keys_are_the_same_in_both_databases(hand_path: Path, postgresql: Copy) -> None:

@@ -23,7 +23,7 @@ from pipelines.metrics.answer import Day, _of_build, ask, euro_rate
 from pipelines.metrics.base import EVERYTHING, Scope, filters
 from pipelines.metrics.bases import LOTS, lot_avoided, lot_carbon, lot_cost, lots
 from pipelines.metrics.opportunity import fetched, markdown_curve
-from pipelines.warehouse.engine import Build, double
+from pipelines.warehouse.engine import Build, double, looked_up
 from pipelines.warehouse.schema import STAR
 
 Where = Mapping[str, Sequence[Any]] | None
@@ -184,7 +184,7 @@ def _values(
 def _done(items: pd.DataFrame, worth: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Give the route of what was done: repaired goods were refurbished; -1 for those sent back to suppliers and those whose grade forbids it."""
     names = {r: i for i, r in enumerate(ROUTES)} | {"repaired": ROUTES.index("refurbished")}
-    found = items["disposition"].map(names).fillna(-1).to_numpy(int)
+    found = looked_up(items["disposition"], names).fillna(-1).to_numpy(int)
     return (
         np.where((found >= 0) & np.isfinite(worth[np.arange(len(items)), np.maximum(found, 0)]), found, -1)
         if len(items)

@@ -36,7 +36,7 @@ from pipelines.metrics.bases import (
     risks,
 )
 from pipelines.metrics.money import COST, MARGIN, REVERSED
-from pipelines.warehouse.engine import Build, Expression, days_between, double
+from pipelines.warehouse.engine import Build, Expression, days_between, double, looked_up
 from pipelines.warehouse.schema import COST_COMPONENTS, STAR
 
 Where = Mapping[str, Sequence[Any]] | None
@@ -246,8 +246,8 @@ def product_ranking(
     found["kg_co2e"] = np.nan
     if is_known(build, "kg_co2e"):
         emitted = build.fetch(statement(replace(_asked(build, "kg_co2e", by=(by,), **period), basis="order")))
-        found["kg_co2e"] = found[by].map(emitted.dropna(subset=[by]).set_index(by)["kg"])
-    found["return_reason"] = found[by].map(_leading_reason(build, by, period))
+        found["kg_co2e"] = looked_up(found[by], emitted.dropna(subset=[by]).set_index(by)["kg"])
+    found["return_reason"] = looked_up(found[by], _leading_reason(build, by, period))
     found["name"] = product_names(build, by, found[by])
     found["score"] = found["probability_above"] * found["at_stake"]
     ranked = found.sort_values(["is_small", "score", by], ascending=[True, False, True])
@@ -257,7 +257,7 @@ def product_ranking(
 def product_names(build: Build, by: str, ids: pd.Series) -> pd.Series:
     """Name styles or products: as the catalogue does now, else by the end of their id."""
     names = pooled.attributes(build).groupby(by)["name"].min()
-    return ids.map(names).fillna(ids.str.split(":").str[-1])
+    return looked_up(ids, names).fillna(ids.str.split(":").str[-1])
 
 
 def _is_new(build: Build, by: str, ids: pd.Series, question: Ask) -> "pd.Series[bool]":
@@ -266,7 +266,7 @@ def _is_new(build: Build, by: str, ids: pd.Series, question: Ask) -> "pd.Series[
     if seen is None:
         return pd.Series(False, index=ids.index)
     since = pd.Timestamp(seen.replace(tzinfo=None)).normalize() - pd.Timedelta(days=NEW_DAYS)
-    return ids.map(pooled.first_sold(build, by)) > since
+    return looked_up(ids, pooled.first_sold(build, by)) > since
 
 
 _TOLD = ("size_note", "name", "category", "brand", "supplier", "season", "weight_kg", "list_price")

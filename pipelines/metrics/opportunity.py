@@ -19,7 +19,7 @@ from pipelines.metrics.answer import Day, _of_build, ask, euro_rate
 from pipelines.metrics.base import EVERYTHING, Ask, Scope, filters
 from pipelines.metrics.bases import LOT_COST, LOTS, ORDERS, leg_cost, legs, lot_cost, lots, orders, promises, recoveries
 from pipelines.metrics.forecast import last_day
-from pipelines.warehouse.engine import Build, double, period_start, seconds_between
+from pipelines.warehouse.engine import Build, double, looked_up, period_start, seconds_between
 from pipelines.warehouse.schema import STAR
 
 Where = Mapping[str, Sequence[Any]] | None
@@ -108,7 +108,7 @@ def _freight(build: Build, question: Ask) -> dict[tuple[str, str], float]:
         known = ("freight_first_mile", str(method)) in parameters()
         key = (
             ("freight_first_mile", str(method) if known else "unknown") if role == "first_mile" else ("freight_hub", "carrier") if element == "hub" else ("freight_onward", "") if role == "onward"
-            else ("freight_trunk", "cross_border" if abroad is True else "domestic")
+            else ("freight_trunk", "cross_border" if pd.notna(abroad) and abroad else "domestic")
         )  # fmt: skip
         found[key] = found.get(key, 0.0) + float(amount or 0)
     return found
@@ -192,7 +192,7 @@ def lost_sales(
         .where(*filters(LOTS, question, LOTS.time(question)), lots.c.restocked_at.is_not(None), lots.c.outcome == literal_column("'resold_as_new'"), lots.c.units > 0)
     )  # fmt: skip
     found = build.fetch(query)
-    daily = found["product_id"].map(pace.set_index("product_id")["sold"]).fillna(0).astype(float) / 364
+    daily = looked_up(found["product_id"], pace.set_index("product_id")["sold"]).fillna(0).astype(float) / 364
     chance = np.minimum(daily * found["days"].astype(float).clip(lower=0), 1.0)
     row = parameters()["stock_out_probability", ""]
     missed = chance * found["units"] * found["margin"].astype(float).clip(lower=0)
@@ -248,7 +248,7 @@ def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
             rows.append((group, 0, np.nan, np.nan, np.nan, False))
             continue
         weight = (
-            mine["stratum"].map(target).fillna(0) / mine["stratum"].map(mine["stratum"].value_counts())
+            looked_up(mine["stratum"], target).fillna(0) / looked_up(mine["stratum"], mine["stratum"].value_counts())
             if group != "broken"
             else pd.Series(1.0, index=mine.index)
         )

@@ -19,7 +19,7 @@ from pipelines.metrics.answer import Day, is_known, unit
 from pipelines.metrics.base import EVERYTHING, Scope, filters, statement
 from pipelines.metrics.bases import LOTS, ORDERS, is_confirmed, is_headline, lots, orders
 from pipelines.metrics.lists import Where, _asked, product_changes, product_names
-from pipelines.warehouse.engine import Build
+from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.schema import COST_COMPONENTS
 
 SIZES = ("XXXS", "XXS", "XS", "S", "M", "L", "XL", "XXL", "2XL", "XXXL", "3XL", "4XL", "5XL")
@@ -261,7 +261,7 @@ def rate_since_launch(
             own[grain] - (start - pd.Timedelta(days=start.weekday() if grain == "week" else 0))
         ).dt.days // length
     found = own.assign(
-        periods_since_launch=since_launch.clip(lower=0), is_provisional=own["maturity"] < finish.MATURE, category_rate=own[grain].map(usual.set_index(grain)["rate"])
+        periods_since_launch=since_launch.clip(lower=0), is_provisional=own["maturity"] < finish.MATURE, category_rate=looked_up(own[grain], usual.set_index(grain)["rate"])
     )  # fmt: skip
     return found.sort_values(grain)[columns].reset_index(drop=True)
 
@@ -449,6 +449,6 @@ def _together(build: Build, style_id: str, relation: str, asked: dict[str, Any])
         .group_by(table.c.style_id)
     ).set_index("style_id")["alone"]
     whole = float(build.fetch(select(each.label("whole")).where(*wanted))["whole"].iloc[0])
-    by_chance = both["style_id"].map(alone).astype(float) * float(alone[style_id]) / whole
+    by_chance = looked_up(both["style_id"], alone).astype(float) * float(alone[style_id]) / whole
     both = both.assign(strength=both["count"] / by_chance, relation=relation, through="", return_reason=None)
     return both[both["strength"] > 1].sort_values(["strength", "style_id"], ascending=[False, True])

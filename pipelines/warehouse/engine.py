@@ -6,6 +6,7 @@ through `read_sql`.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow as pa
 from duckdb_sqlalchemy import Dialect as DuckDBDialect
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Date,
     DateTime,
     Double,
@@ -241,20 +243,56 @@ def statement_sql(statement: Select[Any], dialect: str = "duckdb") -> str:
     return str(statement.compile(dialect=chosen, compile_kwargs={"literal_binds": True}))
 
 
-def _frame(table: pa.Table) -> "pd.DataFrame":
-    """Give Arrow rows as pandas: decimals as floats, days as datetimes."""
-    for i, field in enumerate(table.schema):
-        wanted = (
-            pa.float64()
-            if pa.types.is_decimal(field.type)
-            else pa.timestamp("us")
-            if pa.types.is_date(field.type)
-            else None
-        )
-        if wanted is not None:
-            table = table.set_column(i, field.name, table.column(i).cast(wanted))
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
+def _frame(table: pa.Table, statement: Select[Any]) -> "pd.DataFrame":
+    """Give Arrow rows as pandas, each column typed by what was asked: an empty answer and one of nothing but NULL have the types of a full one.
+
+    Text is `str`, a number that is not whole a float, a day or an instant a datetime; whole numbers and booleans are of numpy, or of
+    pandas' own nullable kind where one is missing.
+    """
+    import pandas as pd
+
+    for i, (field, column) in enumerate(zip(table.schema, statement.selected_columns, strict=True)):
+        kind = _arrow_kind(field.type, column.type)
+        if kind != field.type:
+            table = table.set_column(i, field.name, table.column(i).cast(kind))
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
+    plain = {"Int64": "int64", "boolean": "bool"}
+    whole = {n: plain[str(c.dtype)] for n, c in frame.items() if str(c.dtype) in plain and not c.hasnans}
+    return frame.astype(whole) if whole else frame
+
+
+def _arrow_kind(found: pa.DataType, asked: Any) -> pa.DataType:
+    """Give the one Arrow type that a column of this type is read as, whatever engine it comes from."""
+    types = pa.types
+    if types.is_null(found):  # nothing but NULL: the engine cannot say of what
+        whole, number, time = (isinstance(asked, k) for k in (Integer, Numeric | Float, Date | DateTime))
+        boolean = isinstance(asked, Boolean)
+        return pa.int64() if whole else pa.float64() if number else pa.timestamp("us") if time else pa.bool_() if boolean else pa.string()  # fmt: skip
+    if types.is_integer(found):
+        return pa.int64()
+    if types.is_decimal(found) or types.is_floating(found):
+        return pa.float64()
+    if types.is_date(found) or types.is_timestamp(found):
+        return pa.timestamp("us")
+    return found
+
+
+def looked_up(keys: "pd.Series[Any]", known: "pd.Series[Any] | Mapping[Any, Any]") -> "pd.Series[Any]":
+    """Give what is known of each key, missing where nothing is; the type is that of what is known, be it empty.
+
+    `Series.map` through an empty Series gives floats whatever it held, so that dates and names are none any more.
+
+    >>> import pandas as pd
+    >>> day = pd.Series([pd.Timestamp("2026-01-31")], ["a"])
+    >>> [str(looked_up(pd.Series(["b"]), of).dtype) for of in (day, day[:0])]
+    ['datetime64[us]', 'datetime64[us]']
+    """
+    import pandas as pd
+
+    if not isinstance(known, pd.Series):
+        known = pd.Series(known) if known else pd.Series(dtype=object)
+    return pd.Series(known.reindex(pd.Index(keys)).array, index=keys.index, name=keys.name)
 
 
 class _DuckDB:
@@ -290,7 +328,7 @@ class _DuckDB:
     def fetch(self, statement: Select[Any]) -> "pd.DataFrame":
         cursor = self.cursor()
         try:
-            return cursor.execute(*self._written(statement)).df()
+            return _frame(cursor.execute(*self._written(statement)).to_arrow_table(), statement)
         finally:
             self._idle.append(cursor)
 
@@ -315,18 +353,7 @@ class _PostgreSQL:
             names, rows = list(result.keys()), result.fetchall()
         columns = list(zip(*rows, strict=True)) if rows else [() for _ in names]
         found = pa.table({n: pa.array(c) for n, c in zip(names, columns, strict=True)})
-        for i, (name, wanted) in enumerate(zip(names, statement.selected_columns, strict=True)):
-            if pa.types.is_null(found.schema.field(i).type):  # nothing but NULL: the driver cannot say of what
-                number = isinstance(wanted.type, Integer | Numeric | Float)
-                kind = (
-                    pa.float64()
-                    if number
-                    else pa.timestamp("us")
-                    if isinstance(wanted.type, Date | DateTime)
-                    else pa.string()
-                )
-                found = found.set_column(i, name, found.column(i).cast(kind))
-        return _frame(found)
+        return _frame(found, statement)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -341,7 +368,7 @@ class _Spark:
 
     def fetch(self, statement: Select[Any]) -> "pd.DataFrame":
         sql = str(statement.compile(dialect=self._dialect, compile_kwargs={"literal_binds": True}))
-        return _frame(self._session.sql(sql).toArrow())
+        return _frame(self._session.sql(sql).toArrow(), statement)
 
     def close(self) -> None:
         """Leave the session to whoever made it."""
