@@ -28,7 +28,7 @@ ARGUMENTS = [
     "--disable-quic",
 ]  # fmt: skip
 PAGES = sorted(path.stem for path in Path(dashboard.__file__).parent.glob("app_pages/*.py"))
-PATIENCE = 20_000
+PATIENCE = 120_000
 HARMLESS = ("preload", "_stcore")
 
 

@@ -35,7 +35,7 @@ EN = Words("en")
 def app(warehouse: Path, monkeypatch: pytest.MonkeyPatch, **link: str) -> AppTest:
     """Open the app on a warehouse by a link."""
     monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(warehouse))
-    opened = AppTest.from_file(str(HOME / "app.py"), default_timeout=60)
+    opened = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)
     for name, value in link.items():
         opened.query_params[name] = value
     return opened
@@ -482,7 +482,7 @@ def test_a_policy_is_kept_as_a_draft_checked_and_published(
     assert "fewer than the 14" in said(opened)
     window = next(n for n in opened.number_input if n.label == EN("policies.field_window_days"))
     window.set_value(60)
-    next(b for b in opened.button if b.label == EN("policies.publish")).click().run(timeout=60)
+    next(b for b in opened.button if b.label == EN("policies.publish")).click().run(timeout=300)
     assert not opened.exception
     assert list(queries.policy_versions(queries.source(warehouse))["window_days"]) == [60, 30]
     assert queries.drafts(queries.source(warehouse)) == {}

@@ -723,7 +723,7 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
     """
     of_line = {
         "delivery": "delivered_at", "unit_cost": "cost_amount", "vat": "vat_amount", "outbound_cost": "outbound_cost",
-        "payment_fee": "payment_fee", "customer": "customer_key", "policy": "policy_key", "size": "size", "fx": "fx_rate", "product": "category",
+        "payment_fee": "payment_fee", "customer": "customer_key", "policy": "policy_key", "size": "size", "fx": "fx_rate", "product": "category", "shipment": "coalesce(shipped_at, delivered_at)",
     }  # fmt: skip
     of_return = {
         "reason": "nullif(reason, 'unknown')", "disposition": "disposition", **{f"stage_{s}": f"{s}_at" for s in schema.STAGES},
