@@ -1231,6 +1231,11 @@ def quarantine(asked: Source) -> pd.DataFrame:
     return state.quarantine_by_rule(Settings(warehouse=asked.warehouse))
 
 
+def unread_fields(asked: Source) -> pd.DataFrame:
+    """Count fields that could not be read, of accepted rows."""
+    return state.unread_fields(Settings(warehouse=asked.warehouse))
+
+
 def checks(asked: Source) -> pd.DataFrame:
     """List what each check found."""
     return state.check_results(Settings(warehouse=asked.warehouse))

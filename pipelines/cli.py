@@ -393,6 +393,7 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
         "freshness": [{str(k): v for k, v in row.items()} for row in sources],
         "tables": [{"table": r.table, "rows": r.rows, "change": r.change} for r in builds[builds.build_id == info["build_id"]].itertuples()],
         "quarantine": [{str(k): v for k, v in row.items()} for row in state.quarantine_by_rule(settings).to_dict("records")],
+        "unread_fields": [{str(k): v for k, v in row.items()} for row in state.unread_fields(settings).to_dict("records")],
         "failed_checks": [{"check": r.name, "blocks": bool(r.is_blocking), "rows": r.rows, "sentence": r.sentence} for r in checks[checks["rows"] > 0][["name", "is_blocking", "rows", "sentence"]].itertuples(index=False)],
         "what_one_more_column_would_unlock": [
             {"unlocks": len(m.numbers), "helps": len(m.later), "pages": ", ".join(m.pages), "who_has_it": unlocks.OWNERS[m.filling.owner].en, "ask": " ".join(unlocks.requests([m.fact]).values())} for m in missing

@@ -290,20 +290,30 @@ def loads(settings: Settings) -> "pd.DataFrame":
 
 def quarantine_by_rule(settings: Settings) -> "pd.DataFrame":
     """Count quarantined rows by source, log and rule, with one place to look at."""
-    statement = (
+    return _read(settings, _by_rule(func.coalesce(quarantine.c.is_field, 0) == 0))
+
+
+def unread_fields(settings: Settings) -> "pd.DataFrame":
+    """Count the fields that could not be read and count as missing, of the rows listed; with one place to look at."""
+    return _read(settings, _by_rule(quarantine.c.is_field == 1))
+
+
+def _by_rule(condition: Any) -> Any:
+    q = quarantine.c
+    return (
         select(
-            quarantine.c.source,
-            quarantine.c.thing,
-            quarantine.c.rules,
+            q.source,
+            q.thing,
+            q.rules,
             func.count().label("rows"),
-            func.min(quarantine.c.file).label("file"),
-            func.min(quarantine.c.line).label("line"),
-            func.min(quarantine.c.value).label("value"),
+            func.min(q.file).label("file"),
+            func.min(q.line).label("line"),
+            func.min(q.value).label("value"),
         )
-        .group_by(quarantine.c.source, quarantine.c.thing, quarantine.c.rules)
+        .where(condition)
+        .group_by(q.source, q.thing, q.rules)
         .order_by(func.count().desc())
     )
-    return _read(settings, statement)
 
 
 def check_results(settings: Settings) -> "pd.DataFrame":

@@ -21,6 +21,10 @@ elif shown == "quarantine":
     blocks.section(title, words, note=words("data.sources_note") if len(aside) else words("data.quarantine_none"))
     if len(aside):
         blocks.table(words, aside, title, columns.quarantine(words), rows=15)
+    unread = queries.unread_fields(source)
+    if len(unread):
+        blocks.section(words("data.unread"), words, note=words("data.unread_note"))
+        blocks.table(words, unread, words("data.unread"), columns.quarantine(words), rows=15)
 elif shown == "checks":
     checks = queries.checks(source)
     blocks.section(title, words, note="" if len(checks) else words("data.checks_none"))
