@@ -509,6 +509,7 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
         shape.shape_carrier_money(connection, found)
         shape.shape_refunds(connection, found)
         shape.shape_recoveries(connection, found)
+        shape.shape_promised_dates(connection)
     else:
         line, of_return, parcel, refund = shape.TOUCHED.values()
         shape.narrow(connection)
@@ -520,7 +521,7 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
             DELETE FROM estimate_leg_carbon WHERE {leg}; DELETE FROM estimate_leg_cost WHERE {leg};
             DELETE FROM fact_order_line WHERE {line}; DELETE FROM fact_return_line WHERE {of_return}; DELETE FROM fact_return_event WHERE {of_return};
             DELETE FROM fact_return_leg WHERE {parcel}; DELETE FROM fact_recovery WHERE {of_return}; DELETE FROM fact_refund WHERE {refund};
-            DELETE FROM fact_refund_line WHERE {refund} OR (refund_key IS NULL AND {of_return});
+            DELETE FROM fact_refund_line WHERE {refund} OR (refund_key IS NULL AND {of_return}); DELETE FROM fact_promised_date WHERE {of_return};
             DELETE FROM build_info;
         """)  # fmt: skip
         shape.look_up(connection, found.currency, is_increment=True)
@@ -530,6 +531,7 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
         shape.shape_legs(connection, found, parcel)
         shape.shape_refunds(connection, found, refund, of_return)
         shape.shape_recoveries(connection, found, of_return)
+        shape.shape_promised_dates(connection, of_return)
         shape.touch_estimated(connection)
     shape.shape_seen(connection, is_increment=is_increment)
 

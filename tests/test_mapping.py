@@ -133,10 +133,14 @@ def test_a_shipment_log_loads_with_a_mapping_alone(tmp_path: Path, settings: Set
         "SELECT parcel_id, mode, mass_kg, cost_amount::DOUBLE FROM fact_return_leg ORDER BY 1"
     ).fetchall()
     assert legs == [("shipment_log:T1", "truck", 0.85, 4.2), ("shipment_log:T2", "rail", 1.25, 5.0), ("shipment_log:T3", "truck", 1.25, 5.0)]  # fmt: skip
-    promised = build.execute("SELECT from_stage, to_stage, duration, duration_unit, responsible FROM dim_policy_promise WHERE promise_id = 'delivery'").fetchall()  # fmt: skip
-    assert promised == [("handed_over", "received", 3.0, "calendar_days", "carrier")]  # 1 to 4 May and 2 to 5 May
+    promised = build.execute("SELECT return_id, due_at::DATE, duration, responsible, fault FROM estimate_promise WHERE promise_id = 'delivery' ORDER BY 1").fetchall()  # fmt: skip
+    assert promised == [
+        ("shipment_log:M1", date(2025, 5, 4), 3, "carrier", None),  # 1 to 4 May
+        ("shipment_log:M2", date(2025, 5, 5), 3, "carrier", None),  # 2 to 5 May
+        ("shipment_log:M3", None, None, "carrier", "no_date"),
+    ]
     build.close()
-    with current_build(settings.warehouse) as opened:  # a parcel's own policy is enough to judge its promise
+    with current_build(settings.warehouse) as opened:  # a parcel's own date is enough to judge its promise
         told = answer(opened, "promise_kept", where={"promise": ["delivery"]}).iloc[0]
     assert (told["status"], told["n"]) == ("ok", 2)
 

@@ -1,9 +1,12 @@
 """Return policies: whom they are for, what is wrong with them, and that publishing one never changes the past."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import duckdb
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from sqlalchemy import select
@@ -14,7 +17,7 @@ from pipelines.errors import PolicyError
 from pipelines.load import load
 from pipelines.policies import Policy, Promise
 from pipelines.settings import Settings
-from pipelines.warehouse.build import current_build
+from pipelines.warehouse.build import build_path, current_build, current_id
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.schema import STAR
 from tests.conftest import TINY_SHOP, write_shop
@@ -159,6 +162,50 @@ def test_the_narrowest_policy_holds_by_the_time_of_the_order(settings: Settings,
         assert (windows["shop:O2-1"], windows["shop:O4-1"]) == (30, 0)  # ordered on 5 and 15 December
         assert policies.published(build, "gold").refund_trigger == "carrier_scan"
         assert policies.published(build, "shoes").exception == "final_sale"
+
+
+def test_each_line_has_the_policy_that_comparing_it_with_all_of_them_gives(settings: Settings, tmp_path: Path) -> None:
+    """60 policies of 240 versions that change whom they are for, over 900 lines of a year: against every version compared with every line."""
+    rng = np.random.default_rng(5)
+    markets, channels, categories, tiers = ["FR", "DE", ""], ["web", "app", ""], ["c0", "c1", "c2", ""], ["gold", ""]
+
+    def drawn(values: list[str], count: int) -> list[str]:
+        return [str(v) for v in rng.choice(values, count)]
+
+    def instants(count: int) -> list[str]:
+        return [
+            f"{datetime(2024, 1, 1) + timedelta(hours=int(h)):%Y-%m-%dT%H:%M:%SZ}" for h in rng.integers(0, 8760, count)
+        ]
+
+    lines, versions = 900, 240
+    pd.DataFrame(
+        {
+            "product_id": ["p0", "p1", "p2", "p3"],
+            "valid_from": "2020-01-01T00:00:00Z",
+            "category": ["c0", "c1", "c2", ""],
+        }
+    ).to_csv(tmp_path / "product.csv", index=False)
+    pd.DataFrame({
+        "order_line_id": range(lines), "order_id": range(lines), "ordered_at": instants(lines), "product_id": drawn(["p0", "p1", "p2", "p3"], lines), "units": 1, "net_amount": 10, "currency": "EUR",
+        "country": drawn(["FR", "DE", "ES"], lines), "channel": drawn(["web", "app", "phone"], lines), "loyalty_tier": drawn(["gold", "silver", ""], lines),
+    }).to_csv(tmp_path / "order_line.csv", index=False)  # fmt: skip
+    pd.DataFrame({
+        "policy_id": [f"P{i % 60}" for i in range(versions)], "valid_from": instants(versions), "market": drawn(markets, versions), "channel": drawn(channels, versions), "category": drawn(categories, versions),
+        "loyalty_tier": drawn(tiers, versions), "window_days": 30, "promise_id": "refund", "from_stage": "received", "to_stage": "refunded", "duration": 5, "duration_unit": "business_days",
+    }).to_csv(tmp_path / "policy.csv", index=False)  # fmt: skip
+    load(settings, [tmp_path / n for n in ("product.csv", "order_line.csv", "policy.csv")])
+    fits = " AND ".join(f"(p.{a} IS NULL OR p.{a} = o.{b})" for a, b in (("market", "country"), ("channel", "channel"), ("category", "category"), ("loyalty_tier", "loyalty_tier")))  # fmt: skip
+    rank = "(p.loyalty_tier IS NOT NULL)::INT * 8 + (p.category IS NOT NULL)::INT * 4 + (p.market IS NOT NULL)::INT * 2 + (p.channel IS NOT NULL)::INT"
+    build = duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
+    compared = build.execute(f"""
+        SELECT count(*), count(policy_key), count(*) FILTER (policy_key IS DISTINCT FROM best) FROM (
+            SELECT o.order_line_key, any_value(o.policy_key) AS policy_key, arg_max(p.policy_key, ({rank}, p.valid_from, p.policy_id)) AS best
+            FROM fact_order_line o LEFT JOIN dim_policy p ON {fits} AND o.ordered_at >= p.valid_from AND (p.valid_to IS NULL OR o.ordered_at < p.valid_to) GROUP BY 1)
+    """).fetchall()[0]  # fmt: skip
+    build.close()
+    assert compared[0] == lines
+    assert compared[1] > 800
+    assert compared[2] == 0
 
 
 def test_a_policy_of_nobody_and_a_day_before_it_are_refused(tiny_settings: Settings) -> None:

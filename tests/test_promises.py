@@ -362,6 +362,8 @@ def test_a_stage_that_the_source_never_records_makes_no_promise(build: duckdb.Du
 def test_only_the_returns_asked_for_are_filled(build: duckdb.DuckDBPyConnection) -> None:
     add(build, 1, requested_at="2025-04-01 09:00")
     add(build, 2, requested_at="2025-04-01 09:00")
+    filled(build)
+    build.execute("DELETE FROM estimate_promise")
     promises(build, Settings(), "return_key IN (SELECT 2)")
     assert build.execute("SELECT DISTINCT return_key FROM estimate_promise").fetchall() == [(2,)]
 

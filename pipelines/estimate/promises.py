@@ -28,6 +28,7 @@ NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types 
 STAGES = (
     "requested", "approved", "label_issued", "handed_over", "carrier_scan", "received", "inspected", "refunded", "restocked",
 )  # fmt: skip
+FEWEST_FINISHED = 3  # finished returns of a method and carrier that its habit is read from
 OBSERVED_SQL = """
     SELECT source, max(last_occurred_at) AS observed_until FROM build_source
     WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund') GROUP BY source
@@ -118,8 +119,26 @@ def _lot_stages() -> str:
         coalesce(inspected_at, {at_till}, restocked) AS inspected, coalesce(received_at, {at_till}, inspected) AS received,
         coalesce(carrier_scan_at, received) AS carrier_scan, coalesce(handed_over_at, carrier_scan) AS handed_over,
         coalesce(label_issued_at, handed_over) AS label_issued, coalesce(approved_at, rejected_at, label_issued) AS approved,
-        coalesce(requested_at, approved) AS requested
+        coalesce(requested_at, approved) AS requested, requested_at IS NOT NULL OR method IS NOT DISTINCT FROM 'store' AS is_requested,
+        lost_at, least(cancelled_at, rejected_at, expired_at) AS stopped_at, stopped_at IS NULL AS is_active,
+        CASE stopped_at WHEN cancelled_at THEN 'cancelled' WHEN rejected_at THEN 'rejected' WHEN expired_at THEN 'expired' END AS stopped_by
     """
+
+
+def _reached() -> str:
+    """Give when several lots together reach each stage: the clock that starts there starts, the one that ends there stops, with the last unit.
+
+    Units cancelled, rejected or expired are left aside unless all are.
+    """
+    stages = ", ".join(
+        f"""coalesce(max({s}) FILTER (is_active), CASE WHEN count(*) FILTER (is_active) = 0 THEN max({s}) END) AS start_{s},
+        CASE WHEN count(*) FILTER (is_active) = 0 AND count(*) = count({s}) THEN max({s})
+            WHEN count(*) FILTER (is_active) = count({s}) FILTER (is_active) THEN max({s}) FILTER (is_active) END AS end_{s}"""
+        for s in STAGES
+    )
+    return f"""{stages}, bool_and(is_requested) AS is_requested, min(lost_at) FILTER (is_active) AS lost_at,
+        CASE WHEN count(*) FILTER (is_active) = 0 THEN max(stopped_at) END AS stopped_at,
+        CASE WHEN count(*) FILTER (is_active) = 0 THEN arg_max(stopped_by, stopped_at) END AS stopped_by"""
 
 
 def _of_stage(column: str, prefix: str) -> str:
@@ -127,37 +146,78 @@ def _of_stage(column: str, prefix: str) -> str:
     return f"CASE {column} {cases} END"
 
 
+_TRACKING = f"""
+    WITH lane AS (
+        SELECT source, coalesce(method, '') AS method, coalesce(carrier, '') AS carrier, return_type NOT IN {NOT_PROMISED} AND method IS DISTINCT FROM 'store'
+                AND coalesce(received_at, inspected_at, refunded_at, exchanged_at, restocked_at, disposed_at) IS NOT NULL AS is_finished,
+            coalesce(handed_over_at, carrier_scan_at) IS NOT NULL AS is_sent, is_sent OR coalesce(received_at, inspected_at, restocked_at, disposed_at) IS NOT NULL AS has_goods,
+            count(*) AS n, {", ".join(f"count({s}_at) AS {s}" for s in STAGES)}
+        FROM fact_return_line GROUP BY ALL),
+    whole AS (
+        SELECT source, {{sums}}, concat_ws(' ', {", ".join(f"CASE WHEN sum({s}) > 0 THEN '{s}' END" for s in STAGES)}) AS stages FROM lane GROUP BY source),
+    own AS (SELECT source, method, carrier, {{sums}} FROM lane GROUP BY ALL)
+    SELECT o.source, o.method, o.carrier, w.stages, {{sent}} AS reports_hand_over, {{goods}} AS reports_goods FROM own o JOIN whole w USING (source)
+""".format(
+    sums=", ".join(
+        f"coalesce(sum(n) FILTER ({condition}), 0) AS {name}"
+        for name, condition in (("finished", "is_finished"), ("finished_sent", "is_finished AND is_sent"), ("finished_goods", "is_finished AND has_goods"), ("sent", "is_sent"), ("goods", "has_goods"))
+    ),
+    **{
+        n: f"CASE WHEN o.finished >= {FEWEST_FINISHED} THEN 2 * o.finished_{n} >= o.finished WHEN w.finished >= {FEWEST_FINISHED} THEN 2 * w.finished_{n} >= w.finished ELSE w.{n} > 0 END"
+        for n in ("sent", "goods")
+    },
+)  # fmt: skip
+"""What each source reports of the way back, by method and carrier: judged by its finished returns, by the whole source where they are few."""
+
+
+def _tracking(connection: duckdb.DuckDBPyConnection, where_return: str) -> str:
+    """Fill estimate_return_tracking and give the returns to estimate: those asked for, and those of a lane that reports something else than before."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE tracking AS {_TRACKING}")
+    if where_return != "TRUE":
+        connection.execute("""
+            CREATE OR REPLACE TEMP TABLE retracked_return AS
+            SELECT DISTINCT return_key FROM fact_return_line f JOIN (FROM tracking EXCEPT FROM estimate_return_tracking) n
+                ON n.source = f.source AND n.method = coalesce(f.method, '') AND n.carrier = coalesce(f.carrier, '') WHERE return_key IS NOT NULL;
+            DELETE FROM estimate_promise WHERE return_key IN (SELECT return_key FROM retracked_return);
+        """)
+        where_return = f"(({where_return}) OR return_key IN (SELECT return_key FROM retracked_return))"
+    connection.execute(
+        "DELETE FROM estimate_return_tracking; INSERT INTO estimate_return_tracking BY NAME FROM tracking; DROP TABLE tracking"
+    )
+    return where_return
+
+
+_OUT_OF_ORDER = "closed_on < started_on AND ended_at IS NOT NULL AND (to_stage <> 'refunded' OR from_stage = 'requested' AND is_requested)"
+"""A promise that ended on a day before it started; goods may be paid before they come."""
+_BEFORE_HAND_OVER = "(to_stage IN ('requested', 'approved', 'label_issued', 'handed_over') OR responsible = 'customer')"
+_COLUMNS = f"""return_key, return_id, promise_key, promise_id, responsible, started_at, started_on, ended_at, closed_on, to_stage, fault, is_requested,
+    CASE WHEN fault IS NULL THEN own_due_at END AS due_at,
+    CASE WHEN {_BEFORE_HAND_OVER} THEN start_requested WHEN start_handed_over IS NOT NULL THEN start_handed_over
+        WHEN NOT reports_hand_over AND stopped_by IS DISTINCT FROM 'expired' THEN coalesce(start_requested, own_due_at) END AS handed_over_at,
+    stopped_at, stopped_by, lost_at, start_requested AS requested_at, requested_on, amount, units, source, shop_id, country, channel, category, brand, method, carrier, place_id"""
+
+
 def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_return: str) -> None:
     """Insert estimate_promise for returns matching `where_return` (a predicate on return_key).
 
     A return's clock starts when its last unit reaches the first stage and stops when its last unit reaches the end; units
-    cancelled, rejected or expired are left aside unless all are. A promise whose stage the source never records gives no row;
-    one kept before its clock started is due at once. `handed_over_at` says when the customer had done their part: for a
-    promise that does not wait for the hand-over (or is the customer's own), the request.
+    cancelled, rejected or expired are left aside unless all are. A policy's promise whose stage the source never records gives no row;
+    one kept before its clock started is due at once. `handed_over_at` says when the customer had done their part: the request for a
+    promise that does not wait for the hand-over (or is the customer's own), and where the source reports no hand-over.
+
+    Dates that cannot be give no judgement: the row stays, with its `fault`.
     """
     del settings
-    reached = ", ".join(
-        f"""coalesce(max({s}) FILTER (is_active), CASE WHEN count(*) FILTER (is_active) = 0 THEN max({s}) END) AS start_{s},
-        CASE WHEN count(*) FILTER (is_active) = 0 AND count(*) = count({s}) THEN max({s})
-            WHEN count(*) FILTER (is_active) = count({s}) FILTER (is_active) THEN max({s}) FILTER (is_active) END AS end_{s}"""
-        for s in STAGES
-    )
-    recorded = ", ".join(f"count({s}_at) > 0 AS has_{s}" for s in STAGES)
+    where_return = _tracking(connection, where_return)
     times = ", ".join([*(f"{end}_{s}" for s in STAGES for end in ("start", "end")), "stopped_at", "lost_at"])
+    has = {s: f"contains(' ' || tracked.stages || ' ', ' {s} ')" for s in STAGES}
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE promised_return AS
         WITH lot AS (
-            SELECT return_key, return_lot_key, return_line_id, policy_key, units, requested_on, net_amount * fx_rate AS amount,
-                {_lot_stages()}, lost_at, least(cancelled_at, rejected_at, expired_at) AS stopped_at,
-                CASE stopped_at WHEN cancelled_at THEN 'cancelled' WHEN rejected_at THEN 'rejected' WHEN expired_at THEN 'expired' END AS stopped_by,
-                stopped_at IS NULL AS is_active
+            SELECT return_key, return_lot_key, return_line_id, policy_key, units, requested_on, net_amount * fx_rate AS amount, {_lot_stages()}
             FROM fact_return_line WHERE ({where_return}) AND return_key IS NOT NULL AND return_type NOT IN {NOT_PROMISED})
         SELECT return_key, arg_min(return_lot_key, return_line_id) AS first_lot_key, arg_min(policy_key, return_line_id) AS promise_policy_key,
-            sum(units)::INTEGER AS units, sum(amount)::DOUBLE AS amount, min(requested_on) AS requested_on,
-            {reached},
-            CASE WHEN count(*) FILTER (is_active) = 0 THEN max(stopped_at) END AS stopped_at,
-            CASE WHEN count(*) FILTER (is_active) = 0 THEN arg_max(stopped_by, stopped_at) END AS stopped_by,
-            min(lost_at) FILTER (is_active) AS lost_at
+            sum(units)::INTEGER AS units, sum(amount)::DOUBLE AS amount, min(requested_on) AS requested_on, {_reached()}
         FROM lot GROUP BY return_key;
 
         CREATE OR REPLACE TEMP TABLE asked AS
@@ -167,61 +227,67 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         SELECT zone, hour, timezone(zone, timezone('UTC', hour)) - hour AS ahead
         FROM zone, (SELECT unnest(range(first, last, INTERVAL 1 HOUR)) AS hour FROM asked);
         CREATE OR REPLACE TEMP TABLE day_end AS
-        SELECT zone, day, timezone('UTC', timezone(zone, (day + 1)::TIMESTAMP)) - INTERVAL 1 MICROSECOND AS ends_at
-        FROM (SELECT DISTINCT zone FROM promise_zone), (SELECT unnest(range(first, last + INTERVAL 400 DAY, INTERVAL 1 DAY))::DATE AS day FROM asked);
+        SELECT zone, day, {_end_of_day("zone", "day")} AS ends_at
+        FROM (SELECT DISTINCT zone FROM promise_zone), (SELECT unnest(range(first, last, INTERVAL 1 DAY))::DATE AS day FROM asked);
         CREATE OR REPLACE TEMP TABLE legal_refund AS
         SELECT country, days::DOUBLE AS days, rolls = 'yes' AS rolls, valid_from::DATE AS valid_from, valid_to::DATE AS valid_to
         FROM read_csv('{data_path("legal.csv")}', header = true, all_varchar = true) WHERE rule = 'legal_refund';
-        CREATE OR REPLACE TEMP TABLE due_day AS
-        WITH length AS (SELECT DISTINCT duration_unit, duration, ceil(duration)::INTEGER AS days FROM dim_policy_promise WHERE duration_unit <> 'clock_hours'),
-        begun AS (SELECT * FROM dim_day WHERE day BETWEEN (SELECT first FROM asked) AND (SELECT last FROM asked)),
-        worked AS (SELECT country, carrier, business_day_no, day FROM dim_day WHERE is_business_day),
-        due AS (
-            SELECT d.country, d.carrier, d.day, l.duration_unit, l.duration, d.day + l.days AS due_on
-            FROM begun d CROSS JOIN length l WHERE d.carrier = '' AND l.duration_unit = 'calendar_days'
-            UNION ALL
-            SELECT d.country, d.carrier, d.day, d.duration_unit, d.duration, w.day
-            FROM (SELECT d.*, l.duration_unit, l.duration, d.business_day_no + l.days AS no FROM begun d CROSS JOIN length l
-                WHERE l.duration_unit = 'carrier_days' OR l.duration_unit = 'business_days' AND d.carrier = '') d
-            JOIN worked w ON w.country = d.country AND w.carrier = d.carrier AND w.business_day_no = d.no
-            UNION ALL
-            SELECT d.country, '', d.day, 'legal', l.days, CASE WHEN l.rolls THEN x.next_on ELSE x.day END
-            FROM begun d JOIN legal_refund l ON l.country = d.country
-            JOIN (SELECT country, day, min(CASE WHEN isodow(day) < 6 AND NOT is_holiday THEN day END) OVER (
-                    PARTITION BY country ORDER BY day ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS next_on
-                FROM dim_day WHERE carrier = '') x ON x.country = d.country AND x.day = d.day + l.days::INTEGER
-            WHERE d.carrier = '')
-        SELECT due.*, zone, e.ends_at FROM due JOIN (
-            SELECT DISTINCT coalesce(f.country, '') AS country, coalesce(z.time_zone, 'UTC') AS zone
-            FROM promised_return r JOIN fact_return_line f ON f.return_lot_key = r.first_lot_key LEFT JOIN dim_shop z ON z.shop_key = f.shop_key) USING (country)
-        JOIN day_end e USING (zone) WHERE e.day = due.due_on;
         CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> '';
-
-        SET disabled_optimizers = 'build_side_probe_side'; -- the small table is the right one: a flipped join holds every promise in memory
-        INSERT INTO estimate_promise BY NAME
-        WITH seen AS (SELECT source, {recorded} FROM fact_return_line GROUP BY source),
+    """)  # fmt: skip
+    described = f"""
         described AS (
             SELECT r.*, f.return_id, f.source, f.shop_id, f.country, f.channel, f.category, f.brand, f.method, f.carrier, f.place_id, f.return_type,
-                coalesce(f.ordered_on, r.requested_on) AS sold_on, coalesce(z.time_zone, 'UTC') AS zone, s.* EXCLUDE (source)
+                coalesce(f.ordered_on, r.requested_on) AS sold_on, coalesce(z.time_zone, 'UTC') AS zone, reports_hand_over, reports_goods,
+                {", ".join(f"{sql} AS has_{s}" for s, sql in has.items())}
             FROM promised_return r JOIN (SELECT * FROM fact_return_line WHERE {where_return}) f ON f.return_lot_key = r.first_lot_key
-            LEFT JOIN dim_shop z ON z.shop_key = f.shop_key JOIN seen s ON s.source = f.source),
+            LEFT JOIN dim_shop z ON z.shop_key = f.shop_key
+            JOIN estimate_return_tracking tracked ON tracked.source = f.source AND tracked.method = coalesce(f.method, '') AND tracked.carrier = coalesce(f.carrier, ''))
+    """  # fmt: skip
+    placed = f"""
+        {described},
         promised AS (
-            SELECT d.*, p.promise_key, p.promise_id, p.responsible, p.duration, p.duration_unit, p.policy_key, p.to_stage,
-                {_of_stage("p.from_stage", "start_")} AS started_at, {_of_stage("p.to_stage", "end_")} AS ended_at,
-                p.to_stage IN ('requested', 'approved', 'label_issued', 'handed_over') OR p.responsible = 'customer' AS is_before_hand_over
+            SELECT d.*, p.promise_key, p.promise_id, p.responsible, p.duration, p.duration_unit, p.policy_key, p.from_stage, p.to_stage,
+                {_of_stage("p.from_stage", "start_")} AS started_at, {_of_stage("p.to_stage", "end_")} AS ended_at
             FROM described d JOIN dim_policy_promise p ON p.policy_key = d.promise_policy_key
             WHERE p.promise_id <> 'legal_refund' AND {_of_stage("p.from_stage", "has_")} AND {_of_stage("p.to_stage", "has_")}
                 AND NOT (d.method IS NOT DISTINCT FROM 'store' AND (p.from_stage IN ('label_issued', 'carrier_scan') OR p.to_stage IN ('label_issued', 'carrier_scan')))
             UNION ALL BY NAME
             SELECT d.*, (md5_number_upper('legal_refund') >> 1)::BIGINT AS promise_key, 'legal_refund' AS promise_id, 'retailer' AS responsible,
-                l.days AS duration, 'legal' AS duration_unit, d.promise_policy_key AS policy_key, 'refunded' AS to_stage,
-                start_requested AS started_at, end_refunded AS ended_at, false AS is_before_hand_over
+                l.days AS duration, 'legal' AS duration_unit, d.promise_policy_key AS policy_key, 'requested' AS from_stage, 'refunded' AS to_stage,
+                start_requested AS started_at, end_refunded AS ended_at
             FROM described d JOIN legal_refund l ON l.country = d.country AND d.sold_on >= l.valid_from AND (l.valid_to IS NULL OR d.sold_on < l.valid_to)
             WHERE d.return_type = 'withdrawal' AND d.channel IS DISTINCT FROM 'store'),
         placed AS (
             SELECT p.*, least(start_handed_over, start_received) AS sent_at, CASE WHEN p.duration_unit = 'carrier_days' THEN coalesce(k.carrier, '') ELSE '' END AS calendar_carrier, (p.started_at + h.ahead)::DATE AS started_on
             FROM promised p LEFT JOIN carrier_days k ON k.carrier = CASE WHEN p.duration_unit = 'carrier_days' THEN p.carrier END AND k.country = p.country
-            LEFT JOIN promise_zone h ON h.zone = p.zone AND h.hour = date_trunc('hour', p.started_at)),
+            LEFT JOIN promise_zone h ON h.zone = p.zone AND h.hour = date_trunc('hour', p.started_at))
+    """  # fmt: skip
+    connection.execute(f"""
+        SET disabled_optimizers = 'build_side_probe_side'; -- the small table is the right one: a flipped join holds every promise in memory
+        CREATE OR REPLACE TEMP TABLE due_day AS
+        WITH {placed},
+        begun AS (
+            SELECT DISTINCT zone, coalesce(country, '') AS country, calendar_carrier AS carrier, started_on AS day, duration_unit, duration
+            FROM placed WHERE started_on IS NOT NULL AND duration_unit <> 'clock_hours'),
+        worked AS (SELECT country, carrier, business_day_no, day FROM dim_day WHERE is_business_day),
+        ruled AS (
+            SELECT country, day, min(CASE WHEN isodow(day) < 6 AND NOT is_holiday THEN day END) OVER (
+                PARTITION BY country ORDER BY day ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS next_on
+            FROM dim_day WHERE carrier = ''),
+        due AS (
+            SELECT b.*, b.day + ceil(b.duration)::INTEGER AS due_on FROM begun b WHERE b.duration_unit = 'calendar_days'
+            UNION ALL
+            SELECT b.*, w.day FROM begun b JOIN dim_day d ON d.country = b.country AND d.carrier = b.carrier AND d.day = b.day
+            JOIN worked w ON w.country = b.country AND w.carrier = b.carrier AND w.business_day_no = d.business_day_no + ceil(b.duration)::INTEGER
+            WHERE b.duration_unit IN ('business_days', 'carrier_days')
+            UNION ALL
+            SELECT b.*, CASE WHEN l.rolls THEN x.next_on ELSE x.day END FROM begun b
+            JOIN (SELECT DISTINCT country, days, rolls FROM legal_refund) l ON l.country = b.country AND l.days = b.duration
+            JOIN ruled x ON x.country = b.country AND x.day = b.day + ceil(b.duration)::INTEGER WHERE b.duration_unit = 'legal')
+        SELECT *, {_end_of_day("zone", "due_on")} AS ends_at FROM due;
+
+        INSERT INTO estimate_promise BY NAME
+        WITH {placed},
         dated AS (
             SELECT p.*, CASE p.duration_unit WHEN 'clock_hours' THEN p.started_at + to_microseconds((p.duration * 3600000000)::BIGINT) ELSE e.ends_at END AS promised_at,
                 CASE WHEN p.duration_unit = 'legal' THEN s.ends_at END AS sent_by, (p.closed_at + hc.ahead)::DATE AS closed_on, n.business_day_no AS started_no
@@ -231,16 +297,75 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             LEFT JOIN due_day e ON e.zone = p.zone AND e.country = coalesce(p.country, '') AND e.carrier = p.calendar_carrier AND e.day = p.started_on
                 AND e.duration_unit = p.duration_unit AND e.duration = p.duration
             LEFT JOIN promise_zone hs ON hs.zone = p.zone AND hs.hour = CASE WHEN p.duration_unit = 'legal' THEN date_trunc('hour', p.sent_at) END
-            LEFT JOIN day_end s ON s.zone = p.zone AND s.day = (p.sent_at + hs.ahead)::DATE)
-        SELECT return_key, return_id, promise_key, promise_id, responsible, started_at,
-            coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at WHEN sent_at IS NOT NULL THEN greatest(promised_at, sent_by)
-                WHEN ended_at IS NOT NULL THEN promised_at END, ended_at) AS due_at,
-            ended_at, CASE WHEN is_before_hand_over THEN start_requested ELSE start_handed_over END AS handed_over_at, stopped_at, stopped_by, lost_at,
-            duration, duration_unit, started_on, calendar_carrier, started_no, closed_on, to_stage,
-            start_requested AS requested_at, requested_on, amount, units, source, shop_id, country, channel, category, brand, method, carrier, place_id, policy_key
-        FROM dated;
+            LEFT JOIN day_end s ON s.zone = p.zone AND s.day = (p.sent_at + hs.ahead)::DATE),
+        due AS (
+            SELECT *, coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at WHEN sent_at IS NOT NULL THEN greatest(promised_at, sent_by)
+                WHEN ended_at IS NOT NULL OR NOT reports_goods THEN promised_at END, ended_at) AS own_due_at,
+                CASE WHEN ended_at IS NOT NULL AND started_at IS NULL AND from_stage = 'requested' THEN 'no_start' WHEN {_OUT_OF_ORDER} THEN 'out_of_order' END AS fault
+            FROM dated)
+        SELECT {_COLUMNS}, duration, duration_unit, started_no, calendar_carrier, policy_key FROM due;
         RESET disabled_optimizers;
-        DROP TABLE promised_return; DROP TABLE asked; DROP TABLE promise_zone; DROP TABLE day_end; DROP TABLE due_day; DROP TABLE carrier_days; DROP TABLE legal_refund;
+    """)  # fmt: skip
+    _promised_dates(connection, described, where_return)
+    connection.execute(
+        "DELETE FROM build_coverage WHERE fact = 'promise'; INSERT INTO build_coverage BY NAME SELECT source, 'promise' AS fact, 1.0 AS share, count(*) AS rows FROM estimate_promise GROUP BY source"
+    )
+    for name in ("promised_return", "asked", "promise_zone", "day_end", "due_day", "carrier_days", "legal_refund"):
+        connection.execute(f"DROP TABLE {name}")
+
+
+def _end_of_day(zone: str, day: str) -> str:
+    """Give the last instant of a day in a zone, UTC. Slow: for few rows."""
+    return f"timezone('UTC', timezone({zone}, ({day} + 1)::TIMESTAMP)) - INTERVAL 1 MICROSECOND"
+
+
+def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where_return: str) -> None:
+    """Insert estimate_promise for the promised dates of return lines. Of a return whose lines have several, one decides.
+
+    That is the line that breaks the promise first; if none does, the line whose promise runs longest. A date is a date: it needs no start and, past,
+    it is broken whether or not the source ever records the stage. A promise whose day falls before the stage that starts it is none.
+    """
+    if not connection.execute("SELECT 1 FROM fact_promised_date LIMIT 1").fetchall():
+        return
+    own = ", ".join(f"l.start_{s}, l.end_{s}" for s in STAGES)
+    names = ", ".join(f"start_{s}, end_{s}" for s in STAGES)
+    connection.execute(f"""
+        INSERT INTO estimate_promise BY NAME
+        WITH {described},
+        promised AS (SELECT * FROM fact_promised_date WHERE {where_return}),
+        line AS (
+            SELECT return_line_key, {_reached()} FROM (
+                SELECT return_line_key, {_lot_stages()} FROM fact_return_line SEMI JOIN promised USING (return_line_key) WHERE return_type NOT IN {NOT_PROMISED}) GROUP BY 1),
+        known AS (
+            SELECT p.return_key, p.promise_id, p.from_stage, p.to_stage, p.promised_on, p.promised_at, p.responsible, {own}, l.is_requested, l.lost_at, l.stopped_at, l.stopped_by,
+                d.* EXCLUDE (return_key, first_lot_key, promise_policy_key, return_type, sold_on, is_requested, lost_at, stopped_at, stopped_by, {names}, {", ".join(f"has_{s}" for s in STAGES)})
+            FROM promised p JOIN described d USING (return_key) LEFT JOIN line l USING (return_line_key)
+            UNION ALL BY NAME
+            SELECT p.* EXCLUDE (return_line_key, is_awaited, shop_key, began_on, style_id, size, colour, supplier, season), p.began_on AS requested_on, coalesce(z.time_zone, 'UTC') AS zone,
+                coalesce(t.reports_hand_over, false) AS reports_hand_over
+            FROM promised p LEFT JOIN dim_shop z ON z.shop_key = p.shop_key
+            LEFT JOIN estimate_return_tracking t ON t.source = p.source AND t.method = coalesce(p.method, '') AND t.carrier = coalesce(p.carrier, '')
+            WHERE p.is_awaited AND p.return_key NOT IN (SELECT return_key FROM promised_return)),
+        day AS (SELECT zone, promised_on, {_end_of_day("zone", "promised_on")} AS ends_at FROM (SELECT DISTINCT zone, promised_on FROM known WHERE promised_on IS NOT NULL)),
+        ended AS (
+            SELECT k.*, coalesce(k.promised_at, e.ends_at) AS own_due_at, {_of_stage("to_stage", "end_")} AS ended_at,
+                CASE WHEN from_stage IS NULL THEN nullif(start_requested, ended_at) ELSE {_of_stage("from_stage", "start_")} END AS started_at, coalesce(ended_at, stopped_at, lost_at) AS closed_at
+            FROM known k LEFT JOIN day e ON e.zone = k.zone AND e.promised_on = k.promised_on),
+        placed AS (
+            SELECT e.*, (e.started_at + hs.ahead)::DATE AS started_on, (e.closed_at + hc.ahead)::DATE AS closed_on, promised_on - started_on AS days, (md5_number_upper(source || '|' || promise_id) >> 1)::BIGINT AS promise_key
+            FROM ended e LEFT JOIN promise_zone hs ON hs.zone = e.zone AND hs.hour = date_trunc('hour', e.started_at)
+            LEFT JOIN promise_zone hc ON hc.zone = e.zone AND hc.hour = date_trunc('hour', e.closed_at)),
+        judged AS (
+            SELECT *, CASE WHEN own_due_at IS NULL THEN 'no_date' WHEN from_stage IS NOT NULL AND own_due_at < started_at THEN 'before_start'
+                    WHEN from_stage IS NOT NULL AND {_OUT_OF_ORDER} THEN 'out_of_order' END AS fault,
+                ended_at IS NOT NULL AND ended_at <= own_due_at AS is_in_time
+            FROM placed
+            QUALIFY row_number() OVER (PARTITION BY return_key, promise_id ORDER BY stopped_at IS NOT NULL, fault IS NOT NULL, is_in_time,
+                CASE WHEN is_in_time THEN -epoch(own_due_at) ELSE epoch(own_due_at) END) = 1)
+        SELECT {_COLUMNS}, '' AS calendar_carrier,
+            CASE WHEN promised_at IS NULL THEN 'calendar_days' ELSE 'clock_hours' END AS duration_unit,
+            CASE WHEN fault IS NULL THEN CASE WHEN promised_at IS NULL THEN days::DOUBLE ELSE ceil((epoch(promised_at) - epoch(started_at)) / 3600) END END AS duration
+        FROM judged;
     """)  # fmt: skip
 
 
@@ -249,8 +374,8 @@ def promise_state(columns: Any, at: Any) -> ColumnElement[str]:
 
     `columns` holds the columns of estimate_promise (`table.c` of the table, an alias or a subquery), `at` is an expression or a
     UTC datetime. One of 'kept', 'broken', 'undetermined' (not yet due: running, or kept early), 'expired' (the customer never
-    handed the parcel over) and 'not_under_promise' (cancelled or rejected before due, lost before the clock started, or not
-    yet requested at `at`). Kept + broken + undetermined + expired are the returns under promise.
+    handed the parcel over) and 'not_under_promise' (cancelled or rejected before due, lost before the clock started, not yet
+    requested at `at`, or with a fault). Kept + broken + undetermined + expired are the returns under promise.
     """
     c = columns
     has_ended = and_(c.ended_at.is_not(None), c.ended_at <= at, c.due_at.is_not(None))
@@ -260,7 +385,7 @@ def promise_state(columns: Any, at: Any) -> ColumnElement[str]:
         or_(c.due_at.is_(None), c.stopped_at <= c.due_at, c.handed_over_at.is_(None)),
     )
     return case(
-        (c.requested_at > at, literal("not_under_promise")),
+        (or_(c.requested_at > at, c.fault.is_not(None)), literal("not_under_promise")),
         (and_(has_ended, c.ended_at > c.due_at), literal("broken")),
         (and_(has_ended, c.due_at <= at), literal("kept")),
         (has_ended, literal("undetermined")),

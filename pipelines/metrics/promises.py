@@ -89,7 +89,7 @@ _KEPT = {"numerator": _in("kept"), "denominator": _in("kept", "broken")}
 
 def _state(key: str, state: str, name: Text, sentence: Text, good: str) -> Metric:
     return Metric(
-        key, name, sentence, f"returns x promises {state}", "", f"count of state {state}", "count", "return", good, ("return", "policy"), (RETURNS,), finish.in_state(state),
+        key, name, sentence, f"returns x promises {state}", "", f"count of state {state}", "count", "return", good, ("return", "promise"), (RETURNS,), finish.in_state(state),
         None, ("state",), family="promises", only={"numerator": _in(state)},
     )  # fmt: skip
 
@@ -105,7 +105,7 @@ METRICS = (
     Metric(
         "promise_kept", Text("Promise kept", "Promesse tenue"),
         Text("Share of the promises already due that were kept; one row a return and promise.", "Part des promesses déjà échues qui ont été tenues ; une par retour et promesse."),
-        "promises kept", "promises due", "kept / (kept + broken)", "share", "return", "up", ("return", "policy"), (RETURNS,), finish.kept, None, ("state",), family="promises", only=_KEPT,
+        "promises kept", "promises due", "kept / (kept + broken)", "share", "return", "up", ("return", "promise"), (RETURNS,), finish.kept, None, ("state",), family="promises", only=_KEPT,
     ),
     _state("promise_broken", "broken", Text("Promises broken", "Promesses non tenues"),
         Text("Promises past their time, still open and lost ones included.", "Promesses dépassées, y compris encore ouvertes ou perdues."), "down"),
@@ -116,12 +116,12 @@ METRICS = (
     Metric(
         "legal_refund_kept", Text("Legal refund date kept", "Délai légal de remboursement tenu"),
         Text("Share of the withdrawals already due that were refunded within the 14 days of Directive 2011/83/EU.", "Part des rétractations échues remboursées dans les 14 jours de la directive 2011/83/UE."),
-        "withdrawals refunded in time", "withdrawals due", "kept / (kept + broken) of legal_refund", "share", "return", "up", ("return", "stage_requested", "stage_refunded"), (LEGAL,), finish.kept, None, ("state",), family="promises", only=_KEPT,
+        "withdrawals refunded in time", "withdrawals due", "kept / (kept + broken) of legal_refund", "share", "return", "up", ("return", "stage_requested|stage_received", "stage_refunded"), (LEGAL,), finish.kept, None, ("state",), family="promises", only=_KEPT,
     ),
     Metric(
         "refunds_due_soon", Text("Refunds due within 5 days", "Remboursements dus sous 5 jours"),
         Text("Open withdrawals whose legal refund date falls within five days.", "Rétractations ouvertes dont la date légale de remboursement tombe sous cinq jours."),
-        "open legal refunds due within 5 days", "", "count", "count", "return", "down", ("return", "stage_requested", "stage_refunded"), (measure("due", Sum(PROMISES, always, _due_soon)),), family="promises",
+        "open legal refunds due within 5 days", "", "count", "count", "return", "down", ("return", "stage_requested|stage_received", "stage_refunded"), (measure("due", Sum(PROMISES, always, _due_soon)),), family="promises",
     ),
     Metric(
         "stage_days", Text("Days per stage, p{percent}", "Jours par étape, p{percent}"),
@@ -140,13 +140,13 @@ METRICS = (
     Metric(
         "promise_at", Text("Promise you could make ({percent}%)", "Promesse possible ({percent} %)"),
         Text("Shortest duration, in the promise's own unit, that would be kept this often; a lost parcel breaks any.", "Durée la plus courte, dans l'unité de la promesse, qui serait tenue aussi souvent ; un colis perdu la rompt toujours."),
-        "time from start to end of the promise, in its unit", "", "Aalen-Johansen quantile, losses counting as broken", "days", "return", "down", ("return", "policy"),
+        "time from start to end of the promise, in its unit", "", "Aalen-Johansen quantile, losses counting as broken", "days", "return", "down", ("return", "promise"),
         (measure("waits", Sum(PROMISES, always, _started)),), finish.promise_that_holds, 0.95, ("cause", "took", "unit_of"), required=("promise_id",), family="promises",
     ),
     Metric(
         "breach_risk", Text("Risk of breaking", "Risque de rupture"),
         Text("Mean probability that an open, not yet due promise will be broken.", "Probabilité moyenne qu'une promesse ouverte et pas encore échue soit rompue."),
-        "sum of probabilities", "open promises", "mean probability", "share", "return", "down", ("return", "policy"),
+        "sum of probabilities", "open promises", "mean probability", "share", "return", "down", ("return", "promise"),
         (measure("expected", Sum(RISKS, lambda _: risks.c.probability)), measure("open", Sum(RISKS, always))), finish.ratio_of("expected", "open", nothing="no open promise in this selection"), family="promises",
     ),
     Metric(

@@ -57,7 +57,7 @@ READ_KEYS = ("separator", "encoding", "decimal", "thousands", "quote", "header_r
 EXPRESSION_KEYS = (
     "column", "value", "sum", "minus", "times", "divide", "first", "join", "with", "key", "map", "otherwise", "date", "plus_days", "start",
 )  # fmt: skip
-BY_DATE = "by_date"  # channel of promises made parcel by parcel, so that they apply to no other order
+BY_ROW = "by_row"  # channel of promises made row by row, so that they apply to no other order
 
 
 class Section(dict[str, Any]):
@@ -283,18 +283,15 @@ class Mapping:
         if promise is None:
             return
         line = spec.lines["promise"]
-        if (
-            not isinstance(promise, Section)
-            or not {"from", "to"} <= set(promise)
-            or ("by" in promise) == ("within" in promise)
-        ):
+        if not isinstance(promise, Section) or "to" not in promise or ("by" in promise) == ("within" in promise):
             raise self.wrong(
                 line,
-                "`promise:` has `from:` and `to:` (stages) and `by:` (the column with the promised date) or `within:` (so much time, in `unit:`).",
+                "`promise:` has `to:` (a stage) and `by:` (the column with the promised date), or `from:`, `to:` and `within:` (so much time, in `unit:`).",
             )
-        self._allow(
-            promise, ("name", "from", "to", "by", "within", "unit", "responsible", "window_days"), "in a promise"
-        )
+        own = ("by", "ends") if "by" in promise else ("within", "unit", "window_days")
+        self._allow(promise, ("name", "from", "to", "responsible", *own), "in a promise")
+        if "within" in promise and "from" not in promise:
+            raise self.wrong(line, "`within:` counts from a stage: name it under `from:`.")
         unit = promise.get("unit", "calendar_days")
         if unit not in schema.DURATION_UNITS:
             raise self.wrong(
@@ -304,12 +301,18 @@ class Mapping:
             raise self.wrong(
                 promise.lines["within"], f"`within: {promise['within']}` is no time; write a number of {unit}."
             )
+        if promise.get("ends", "day") not in ("day", "instant"):
+            raise self.wrong(promise.lines["ends"], "`ends:` is `day` (kept until the end of that day) or `instant`.")
         for end in ("from", "to"):
-            if promise[end] not in schema.STAGES:
+            if end in promise and promise[end] not in schema.STAGES:
                 raise self.wrong(
                     promise.lines[end], f"`{promise[end]}` is no stage. Stages: {', '.join(schema.STAGES)}."
                 )
-        if promise["from"] not in (spec.get("events") or {}):
+        if promise.get("name") == "legal_refund":
+            raise self.wrong(
+                promise.lines["name"], "`legal_refund` is the law's own promise; give this one another name."
+            )
+        if "from" in promise and promise["from"] not in (spec.get("events") or {}):
             raise self.wrong(
                 promise.lines["from"], f"the promise starts at `{promise['from']}`, which `events:` does not give."
             )
@@ -623,8 +626,8 @@ class _Compiler:
             return
         self._require(thing, columns, spec)
         is_version = thing in ("product", "place", "policy", "shop") and not is_counted
-        happened = columns[schema.LOG.tables[thing].info["time"]]
-        if not is_counted and not is_version and "when" not in spec:
+        happened = columns.get(schema.LOG.tables[thing].info["time"])
+        if happened is not None and not is_counted and not is_version and "when" not in spec:
             where += f" AND nullif(trim({happened}), '') IS NOT NULL"
         broken = "NULL::VARCHAR AS _broken" if is_version else "t._broken"
         select = f"SELECT {_listed(columns)}, t._file, t._line, {broken} FROM {ROWS} WHERE {where}"
@@ -748,16 +751,18 @@ class _Compiler:
             event: self.expression(stages[event], "return_event", "occurred_at", stages.lines[event])
             for event in stages
         }
-        if "promise" in spec:
-            promise = self._promise(spec, times)
-            columns["policy_id"] = promise[0]
-            yield (
-                "policy",
-                f"{promise[1]} FROM {ROWS} WHERE ({where}) AND ({promise[0]}) IS NOT NULL GROUP BY ALL",
-                True,
-            )
+        promised: str | None = None
+        if "promise" in spec and "within" in spec["promise"]:
+            columns["policy_id"], select = self._policy(spec["promise"])
+            yield "policy", f"{select} FROM {ROWS} WHERE ({where}) GROUP BY ALL", True
+        elif "promise" in spec:
+            promised, select = self._promised_date(spec["promise"], columns, times)
+            told = " OR ".join(f"nullif(trim({t}), '') IS NOT NULL" for t in (promised, *times.values()))
+            yield "promised_date", f"{select} FROM {ROWS} WHERE ({where}) AND t._broken IS NULL AND ({told})", True
         first = next(iter(times))
-        nothing = " AND ".join(f"nullif(trim({t}), '') IS NULL" for t in times.values())
+        nothing = " AND ".join(
+            f"nullif(trim({t}), '') IS NULL" for t in (*times.values(), *([promised] if promised else []))
+        )
         lost = f" OR ({nothing})" if is_counted or "when" in spec else ""
         base_columns = ", ".join(f"{value} AS {column}" for column, value in columns.items())
         dates = ", ".join(f"{value} AS at_{event}" for event, value in times.items())
@@ -780,33 +785,40 @@ class _Compiler:
         ]  # fmt: skip
         yield "return_event", f"SELECT * FROM (WITH events AS ({rows}) {' UNION ALL BY NAME '.join(parts)})", False
 
-    def _promise(self, spec: Section, times: dict[str, str]) -> tuple[str, str]:
-        """Give a row's promise, by a date or within a time, as a policy: (policy id, SELECT of the policy rows)."""
-        promise: Section = spec["promise"]
-
-        def local_day(text: str) -> str:
-            return f"timezone({quote(self.zone or 'UTC')}, try_cast({text} AS TIMESTAMPTZ))::DATE"
-
-        unit = "calendar_days"
-        named = f"promised-{promise['from']}-{promise['to']}-"
-        if "within" in promise:
-            unit, days = promise.get("unit", unit), str(float(promise["within"]))
-            policy = quote(f"{named}{promise['within']}-{unit}")
-        else:
-            by = self.expression(promise["by"], "return_event", "occurred_at", promise.lines["by"])
-            days = f"({local_day(by)} - {local_day(times[promise['from']])})"
-            policy = f"CASE WHEN {days} >= 0 THEN '{named}' || {days} || '-days' END"
-        title = str(promise.get("name", promise["to"]))
-        responsible = promise.get("responsible") or (
-            "carrier" if promise["to"] in ("received", "carrier_scan") else "retailer"
-        )
+    def _policy(self, promise: Section) -> tuple[str, str]:
+        """Give a promise of so much time as a policy: (policy id, SELECT of its row)."""
+        unit = promise.get("unit", "calendar_days")
+        policy = quote(f"promised-{promise['from']}-{promise['to']}-{promise['within']}-{unit}")
         select = (
-            f"SELECT {policy} AS policy_id, TIMESTAMP '{BEGINS}' AS valid_from, {quote(BY_DATE)} AS channel, "
-            f"{int(promise.get('window_days', 30))} AS window_days, {quote(title)} AS promise_id, {quote(promise['from'])} AS from_stage, "
-            f"{quote(promise['to'])} AS to_stage, {days} AS duration, {quote(unit)} AS duration_unit, {quote(responsible)} AS responsible, "
+            f"SELECT {policy} AS policy_id, TIMESTAMP '{BEGINS}' AS valid_from, {quote(BY_ROW)} AS channel, "
+            f"{int(promise.get('window_days', 30))} AS window_days, {quote(promise.get('name', promise['to']))} AS promise_id, {quote(promise['from'])} AS from_stage, "
+            f"{quote(promise['to'])} AS to_stage, {float(promise['within'])} AS duration, {quote(unit)} AS duration_unit, {quote(_responsible(promise))} AS responsible, "
             "min(t._file) AS _file, min(t._line) AS _line"
         )
         return policy, select
+
+    def _promised_date(self, promise: Section, columns: dict[str, str], times: dict[str, str]) -> tuple[str, str]:
+        """Give the promised date of each row: (what its column holds, SELECT of the promised dates).
+
+        A time of day counts where the promise ends with the instant; a date without one, or at midnight, ends with its day.
+        """
+        written = self._value(promise["by"], promise.lines["by"])
+        by = self.expression(promise["by"], "promised_date", "promised_at", promise.lines["by"])
+        local = f"timezone({quote(self.zone or 'UTC')}, try_cast({by} AS TIMESTAMPTZ))"
+        day = f"coalesce(strftime({local}, '%Y-%m-%d'), {by})"
+        line: dict[str, str] = {
+            c: columns[c]
+            for c in ("return_line_id", "return_id", "order_line_id", "product_id", "country", "shop_id", "carrier", "method")
+            if c in columns
+        }  # fmt: skip
+        line["promise_id"], line["to_stage"] = quote(promise.get("name", promise["to"])), quote(promise["to"])
+        line["from_stage"] = quote(promise["from"]) if "from" in promise else "NULL::VARCHAR"
+        line["responsible"] = quote(_responsible(promise))
+        line["began_at"] = "coalesce(" + ", ".join(f"nullif(trim({t}), '')" for t in times.values()) + ")"
+        has_time = f"coalesce({local}::TIME <> TIME '00:00', false)" if promise.get("ends") == "instant" else "false"
+        line["promised_on"] = f"CASE WHEN NOT {has_time} THEN {day} END"
+        line["promised_at"] = f"CASE WHEN {has_time} THEN {by} END"
+        return f"({written})::VARCHAR", f"SELECT {_listed(line)}, t._file, t._line"
 
     def _when(self, spec: Section) -> str:
         given = spec["when"]
@@ -950,6 +962,12 @@ class _Compiler:
 
 def _is_arithmetic(given: Any) -> bool:
     return isinstance(given, Section) and any(w in given for w in ("sum", "minus", "times", "divide"))
+
+
+def _responsible(promise: Section) -> str:
+    return str(
+        promise.get("responsible") or ("carrier" if promise["to"] in ("received", "carrier_scan") else "retailer")
+    )
 
 
 def _listed(columns: dict[str, str]) -> str:

@@ -198,8 +198,10 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
                     )
                 )
             rules.append(("impossible_time", name, f"t.{name} < TIMESTAMP '{EARLIEST}'"))
-            if name not in ("valid_from", "day"):
+            if name not in ("valid_from", "day", "promised_at"):
                 rules.append(("future_time", name, f"t.{name} > TIMESTAMP '{landed_at}'"))
+        if target == "DATE":
+            rules.append(("impossible_time", name, f"t.{name} < DATE '{EARLIEST}'"))
         if info["required"]:
             rules.append(("missing", name, f"t.{name} IS NULL" + (f" AND NOT {filled}" if target != "VARCHAR" else "")))
         if info["values"]:

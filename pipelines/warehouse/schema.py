@@ -333,6 +333,25 @@ policy = _log(
     _col("responsible", String, "Who keeps it: customer, carrier or retailer", default="retailer"),
 )  # fmt: skip
 
+promised_date = _log(
+    "promised_date", "One promised date of one return line: by when it was to reach a stage.", ("return_line_id", "promise_id"), "began_at",
+    _col("return_line_id", String, "Return line", required=True),
+    _col("promise_id", String, "Name of the promise", required=True),
+    _col("to_stage", String, "Stage that keeps it", required=True, values=STAGES),
+    _col("promised_on", Date, "Promised day: kept until the end of it in the shop's time zone"),
+    _col("promised_at", DateTime, "Promised instant (UTC), where the promise is by the instant; with neither, the promise is counted as one without a date"),
+    _col("from_stage", String, "Stage that starts the clock, where the promise names one", values=STAGES),
+    _col("began_at", DateTime, "First time the source tells of the return (UTC), when it tells one"),
+    _col("responsible", String, "Who keeps it: customer, carrier or retailer", default="retailer"),
+    _col("return_id", String, "Return, while nothing has happened to the line yet; the return line when empty"),
+    _col("order_line_id", String, "Order line, while nothing has happened to the line yet"),
+    _col("product_id", String, "SKU, when the order line is unknown"),
+    _col("country", String, "Market, when the order line is unknown"),
+    _col("shop_id", String, "Shop, when the order line is unknown"),
+    _col("carrier", String, "Carrier, while nothing has happened to the line yet"),
+    _col("method", String, "How the customer hands the parcel over, while nothing has happened to the line yet", values=METHODS),
+)  # fmt: skip
+
 carrier_calendar = _log(
     "carrier_calendar", "One version of the days a carrier works in a country, for promises in carrier_days.", ("carrier", "country", "valid_from"), "valid_from",
     _col("carrier", String, "Carrier", required=True),
@@ -603,6 +622,14 @@ fact_carrier_invoice = _star(
     _key("parcel_key", "the parcel"), _c("parcel_id", String, "Parcel, source first"), _key("leg_key", "the leg it is laid on; empty when unmatched"), _c("kind", String, "freight, fuel, surcharge, duty or other"),
     _c("amount", Money, "Excluding VAT"), _c("vat_amount", Money, "VAT, kept apart"), _c("currency", String, "ISO 4217"), _c(*_FX), _c("source", String, "Source"),
 )  # fmt: skip
+fact_promised_date = _star(
+    "fact_promised_date", "One promised date of one return line.",
+    _key("return_line_key", "the return line"), _key("return_key", "the return"), _c("return_id", String, "Return, source first"), _c("promise_id", String, "Promise"),
+    _c("from_stage", String, "Stage that starts the clock, where the promise names one"), _c("to_stage", String, "Stage that keeps it"),
+    _c("promised_on", Date, "Promised day, in the shop's zone"), _c("promised_at", DateTime, "UTC, where promised by the instant"), _c("responsible", String, "Who keeps it"),
+    _c("is_awaited", Boolean, "Nothing has happened to the return line yet"), _c("began_on", Date, "Day the source first tells of a return that nothing has happened to; the promised day where it tells none"),
+    _key("shop_key", "the shop"), *_stamped(), _c("method", String, "Hand-over method"), _c("carrier", String, "Carrier"),
+)  # fmt: skip
 fact_carrier_claim = _star(
     "fact_carrier_claim", "One claim against a carrier.",
     _c("claim_id", String, "Claim, source first"), _c("opened_at", DateTime, "UTC"), _key("parcel_key", "the parcel"), _c("parcel_id", String, "Parcel, source first"), _c("carrier", String, "Carrier"), _c("kind", String, "lost, damaged or late"),
@@ -648,14 +675,23 @@ estimate_return_cost = _star(
     _key("return_lot_key", "the lot"), _c("component", String, ", ".join(COST_COMPONENTS)),
     _c("amount", Money, "Cost positive, income negative, excluding VAT"), _c("status", String, "measured, imputed or assumed"), _c("method", String, "Invoice, rule or parameter"),
 )  # fmt: skip
+estimate_return_tracking = _star(
+    "estimate_return_tracking", "One source x hand-over method x carrier: what it reports of the way back.",
+    _c("source", String, "Source"), _c("method", String, "Hand-over method; '' where none is known"), _c("carrier", String, "Carrier; '' where none is known"),
+    _c("stages", String, "Stages that the source has ever recorded, separated by blanks"),
+    _c("reports_hand_over", Boolean, "Hand-over or first scan is known of at least half of its finished returns"),
+    _c("reports_goods", Boolean, "The same of anything that happened to the goods: handed over, scanned, received, inspected, restocked or disposed of"),
+)  # fmt: skip
 estimate_promise = _star(
     "estimate_promise", "One return x promise: when its clock starts, is due and stops. The state follows from the time of observation.",
     _key("return_key", "the return"), _c("return_id", String, "Return, source first"), _key("promise_key", "the promise"), _c("promise_id", String, "Promise"),
     _c("responsible", String, "Who keeps it"), _c("started_at", DateTime, "UTC; empty until the first stage happens"), _c("due_at", DateTime, "UTC"), _c("ended_at", DateTime, "UTC; the last unit"),
-    _c("handed_over_at", DateTime, "UTC; hand-over or first scan"), _c("stopped_at", DateTime, "UTC; cancelled, rejected or expired"), _c("stopped_by", String, "cancelled, rejected, expired or lost"),
+    _c("handed_over_at", DateTime, "UTC; when the customer had done their part: hand-over or first scan, the request where neither is reported"), _c("stopped_at", DateTime, "UTC; cancelled, rejected or expired"), _c("stopped_by", String, "cancelled, rejected, expired or lost"),
     _c("lost_at", DateTime, "UTC"), _c("duration", Double, "Promised, in duration_unit"), _c("duration_unit", String, "clock_hours, calendar_days, business_days, carrier_days or legal"),
     _c("started_on", Date, "Day the clock starts, in the shop's zone"), _c("calendar_carrier", String, "Carrier of the dim_day calendar it is counted on; '' is the country's own"),
     _c("started_no", Integer, "business_day_no of started_on in that calendar"), _c("closed_on", Date, "Day it ended, stopped or was lost, in the shop's zone"), _c("to_stage", String, "Stage that stops the clock"),
+    _c("is_requested", Boolean, "The request itself is known; else the first thing known of the return stands for it"),
+    _c("fault", String, "Why the promise cannot be judged: it has no date, ends before it starts, or its dates are out of order; empty where it can"),
     _c("requested_at", DateTime, "UTC"), _c("requested_on", Date, "Return date"), _c("amount", Double, "Net value of the return in the reporting currency"), _c("units", Integer, "Units"),
     _c("source", String, "Source"), _c("shop_id", String, "Shop"), _c("country", String, "Market"), _c("channel", String, "Channel"), _c("category", String, "Category of the first line"), _c("brand", String, "Brand of the first line"),
     _c("method", String, "Hand-over method"), _c("carrier", String, "Carrier"), _c("place_id", String, "Site"), _c("policy_key", BigInteger, "Policy version"),

@@ -213,7 +213,8 @@ def touch(connection: duckdb.DuckDBPyConnection) -> None:
             UNION ALL SELECT return_line_key FROM all_return_event WHERE {of_line}
             UNION ALL {given("refund_line", "return_line_key")}
             UNION ALL SELECT return_line_key FROM all_return_event WHERE order_line_key IN ({given("refund_line", "order_line_key")})
-            UNION ALL {given("recovery", "return_line_key")});
+            UNION ALL {given("recovery", "return_line_key")}
+            UNION ALL {given("promised_date", "return_line_key")});
         INSERT INTO touched_refund SELECT DISTINCT refund_key FROM all_refund_line
             WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line) AND refund_key NOT IN (SELECT refund_key FROM touched_refund);
         CREATE OR REPLACE TEMP TABLE touched_parcel AS
@@ -237,6 +238,7 @@ def narrow(connection: duckdb.DuckDBPyConnection) -> None:
         "refund": refund,
         "refund_line": f"{refund} OR {of_return} OR order_line_key IN (SELECT order_line_key FROM narrowed_return_event)",
         "recovery": of_return,
+        "promised_date": of_return,
     }
     for thing, predicate in wanted.items():
         identity = identity_of(schema.LOG.tables[thing])
@@ -267,7 +269,8 @@ def touch_estimated(connection: duckdb.DuckDBPyConnection) -> None:
         CREATE TEMP TABLE IF NOT EXISTS touched_return (return_key BIGINT);
         CREATE TEMP TABLE IF NOT EXISTS touched_lot (return_lot_key BIGINT);
         INSERT INTO touched_leg SELECT leg_key FROM fact_return_leg WHERE {parcel};
-        INSERT INTO touched_return SELECT DISTINCT return_key FROM fact_return_line WHERE return_key IS NOT NULL AND {of_return};
+        INSERT INTO touched_return SELECT DISTINCT return_key FROM fact_return_line WHERE return_key IS NOT NULL AND {of_return}
+            UNION SELECT return_key FROM fact_promised_date WHERE {of_return};
         INSERT INTO touched_lot SELECT return_lot_key FROM fact_return_line WHERE {of_return} OR {parcel} OR return_key IN (SELECT return_key FROM touched_return)
             OR parcel_key IN (SELECT parcel_key FROM fact_return_line WHERE return_key IN (SELECT return_key FROM touched_return));
     """)  # fmt: skip
@@ -395,23 +398,59 @@ def _hour_join(alias: str, time: str, zone: str) -> str:
     return f"LEFT JOIN zone_hour {alias} ON {alias}.time_zone = {zone} AND {alias}.hour = date_trunc('hour', {time})"
 
 
+def _policies_of_lines(connection: duckdb.DuckDBPyConnection, where: str) -> None:
+    """Make policy_period and policy_of: the policy version of what lines are sold as (source, market, channel, category, tier) in each period.
+
+    A period is the time between two changes of any policy. Only what was sold in a period is looked up, by equal keys, so thousands of versions
+    cost no more than the lines they apply to. Of several policies the most specific holds, of equal ones the latest.
+    """
+    scope = "hash(source, market, channel, category, loyalty_tier)"
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE policy_period AS
+        WITH edge AS (SELECT TIMESTAMP '0001-01-01' AS start UNION SELECT valid_from FROM dim_policy),
+        period AS (SELECT start, coalesce(lead(start) OVER (ORDER BY start), TIMESTAMP '9999-01-01') AS stop FROM edge),
+        span AS (SELECT min(ordered_at)::DATE AS first, max(ordered_at)::DATE AS last FROM current_order_line WHERE {where})
+        SELECT unnest(range(greatest(start::DATE, first)::TIMESTAMP, least(stop, last::TIMESTAMP + INTERVAL 1 DAY), INTERVAL 1 DAY))::DATE AS day, start, stop
+        FROM period, span WHERE first IS NOT NULL;
+        CREATE OR REPLACE TEMP TABLE policy_version AS
+        SELECT *, {scope} AS scope, (loyalty_tier IS NOT NULL)::INT * 8 + (category IS NOT NULL)::INT * 4 + (market IS NOT NULL)::INT * 2 + (channel IS NOT NULL)::INT AS rank
+        FROM (SELECT *, split_part(policy_id, ':', 1) AS source FROM dim_policy);
+        CREATE OR REPLACE TEMP TABLE policy_change AS
+        WITH ended AS (
+            SELECT scope, rank, valid_to AS since FROM policy_version
+            QUALIFY lead(scope) OVER (PARTITION BY policy_id ORDER BY valid_from) <> scope),
+        change AS (
+            SELECT scope, rank, valid_from AS since, valid_from, policy_id, policy_key FROM policy_version
+            UNION ALL
+            SELECT e.scope, e.rank, e.since, v.valid_from, v.policy_id, v.policy_key FROM ended e
+            LEFT JOIN policy_version v ON v.scope = e.scope AND v.valid_from <= e.since AND (v.valid_to IS NULL OR v.valid_to > e.since))
+        SELECT scope, rank, since, arg_max(policy_key, (valid_from, policy_id)) AS policy_key FROM change GROUP BY ALL;
+        CREATE OR REPLACE TEMP TABLE policy_of AS
+        WITH kind AS (SELECT DISTINCT rank FROM policy_version),
+        line AS (
+            SELECT DISTINCT o.source, o.country, o.channel, p.category, o.loyalty_tier, w.start
+            FROM (SELECT * FROM current_order_line WHERE {where}) o LEFT JOIN (SELECT DISTINCT product_key, category FROM dim_product) p USING (product_key)
+            JOIN policy_period w ON w.day = o.ordered_at::DATE AND o.ordered_at >= w.start AND o.ordered_at < w.stop
+            WHERE EXISTS (FROM policy_version)),
+        asked AS (
+            SELECT l.*, rank, CASE WHEN rank & 2 > 0 THEN country END AS market, CASE WHEN rank & 1 > 0 THEN channel END AS own_channel,
+                CASE WHEN rank & 4 > 0 THEN category END AS own_category, CASE WHEN rank & 8 > 0 THEN loyalty_tier END AS own_tier,
+                hash(source, market, own_channel, own_category, own_tier) AS scope
+            FROM line l, kind)
+        SELECT a.source, a.country, a.channel, a.category, a.loyalty_tier, a.start, arg_max(c.policy_key, c.rank) AS policy_key
+        FROM asked a ASOF JOIN policy_change c ON c.scope = a.scope AND a.start >= c.since
+        WHERE c.policy_key IS NOT NULL GROUP BY ALL;
+        DROP TABLE policy_version; DROP TABLE policy_change;
+    """)  # fmt: skip
+
+
 def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
     """Insert fact_order_line for current order lines matching `where` (a predicate on order_line_key)."""
     shipping = ", ".join(_quote(s) for s in found.shipping) or "''"
     delivering = ", ".join(_quote(s) for s in found.delivering) or "''"
     of_order = "TRUE" if where == "TRUE" else f"o.order_key IN (SELECT order_key FROM current_order_line WHERE {where})"
+    _policies_of_lines(connection, where)
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE policy_of AS
-            WITH combination AS (SELECT DISTINCT o.country, o.channel, p.category, o.loyalty_tier, split_part(o.order_line_id, ':', 1) AS source
-                FROM current_order_line o LEFT JOIN (SELECT product_key, category FROM dim_product WHERE is_current) p USING (product_key) WHERE {where}),
-            edge AS (SELECT TIMESTAMP '0001-01-01' AS start UNION SELECT valid_from FROM dim_policy),
-            period AS (SELECT start, coalesce(lead(start) OVER (ORDER BY start), TIMESTAMP '9999-01-01') AS stop FROM edge)
-            SELECT c.source, c.country, c.channel, c.category, c.loyalty_tier, e.start, e.stop,
-                arg_max(p.policy_key, (((p.loyalty_tier IS NOT NULL)::INT * 8 + (p.category IS NOT NULL)::INT * 4 + (p.market IS NOT NULL)::INT * 2 + (p.channel IS NOT NULL)::INT), p.valid_from, p.policy_id)) AS policy_key
-            FROM combination c JOIN dim_policy p ON (p.market IS NULL OR p.market = c.country) AND (p.channel IS NULL OR p.channel = c.channel)
-                AND (p.category IS NULL OR p.category = c.category) AND (p.loyalty_tier IS NULL OR p.loyalty_tier = c.loyalty_tier) AND split_part(p.policy_id, ':', 1) = c.source
-            JOIN period e ON e.start >= p.valid_from AND (p.valid_to IS NULL OR e.start < p.valid_to)
-            GROUP BY ALL;
         CREATE OR REPLACE TEMP TABLE several_sizes AS
             SELECT DISTINCT order_key, style_id FROM (
                 SELECT o.order_key, p.style_id FROM current_order_line o JOIN (SELECT product_key, style_id, size FROM dim_product WHERE is_current) p USING (product_key)
@@ -451,8 +490,9 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
         {_hour_join("h", "o.ordered_at", "z.time_zone")}
         LEFT JOIN product_version p ON p.product_key = o.product_key AND o.ordered_at >= p.valid_from AND o.ordered_at < p.valid_to
         LEFT JOIN several_sizes b ON b.order_key = o.order_key AND b.style_id = p.style_id
-        LEFT JOIN policy_of g ON g.source = o.source AND g.country = o.country AND g.channel = o.channel AND g.category IS NOT DISTINCT FROM p.category
-            AND g.loyalty_tier IS NOT DISTINCT FROM o.loyalty_tier AND o.ordered_at >= g.start AND o.ordered_at < g.stop
+        LEFT JOIN policy_period w ON w.day = o.ordered_at::DATE AND o.ordered_at >= w.start AND o.ordered_at < w.stop
+        LEFT JOIN policy_of g ON g.start = w.start AND g.source = o.source AND g.country = o.country AND g.channel = o.channel
+            AND g.category IS NOT DISTINCT FROM p.category AND g.loyalty_tier IS NOT DISTINCT FROM o.loyalty_tier
         LEFT JOIN dim_policy f ON f.policy_id = o.policy_id AND o.ordered_at >= f.valid_from AND (f.valid_to IS NULL OR o.ordered_at < f.valid_to)
         LEFT JOIN dim_policy d ON d.policy_key = coalesce(f.policy_key, g.policy_key)
         LEFT JOIN day_rate r ON r.currency = o.currency AND r.day = o.ordered_at::DATE
@@ -716,6 +756,32 @@ def shape_recoveries(connection: duckdb.DuckDBPyConnection, found: Flags, where:
     """)  # fmt: skip
 
 
+def shape_promised_dates(connection: duckdb.DuckDBPyConnection, where: str = "TRUE") -> None:
+    """Insert fact_promised_date for return lines matching `where` (a predicate on return_line_key), after the return lines themselves.
+
+    A line that nothing has happened to yet has its promise all the same: its market, shop and product are those of its order line, or its own.
+    """
+    local = "timezone(coalesce(z.time_zone, 'UTC'), timezone('UTC', t.{0}))::DATE"
+    connection.execute(f"""
+        INSERT INTO fact_promised_date BY NAME
+        WITH lot AS (SELECT return_line_key, max(return_key) AS return_key, min(return_id) AS return_id FROM fact_return_line WHERE {where} GROUP BY 1),
+        promised AS (
+            SELECT d.*, l.return_line_key IS NULL AS is_awaited, coalesce(l.return_key, d.return_key, d.return_line_key) AS own_return_key,
+                coalesce(l.return_id, d.return_id, d.return_line_id) AS own_return_id
+            FROM (SELECT * FROM current_promised_date WHERE {where}) d LEFT JOIN lot l USING (return_line_key)),
+        bought AS (SELECT * FROM fact_order_line WHERE order_line_key IN (SELECT order_line_key FROM promised WHERE is_awaited))
+        SELECT t.return_line_key, t.own_return_key AS return_key, t.own_return_id AS return_id, t.promise_id, t.from_stage, t.to_stage, t.promised_on, t.promised_at, t.responsible, t.is_awaited,
+            CASE WHEN t.is_awaited THEN coalesce({local.format("began_at")}, t.promised_on, {local.format("promised_at")}) END AS began_on,
+            coalesce(o.shop_key, t.shop_key, s.shop_key) AS shop_key, t.source, coalesce(o.shop_id, t.shop_id, s.shop_id) AS shop_id, coalesce(o.country, t.country) AS country,
+            coalesce(o.channel, 'web') AS channel, coalesce(o.category, p.category) AS category, coalesce(o.brand, p.brand) AS brand, coalesce(o.style_id, p.style_id) AS style_id,
+            coalesce(o.size, p.size) AS size, coalesce(o.colour, p.colour) AS colour, coalesce(o.supplier, p.supplier) AS supplier, coalesce(o.season, p.season) AS season, t.method, t.carrier
+        FROM promised t LEFT JOIN bought o ON o.order_line_key = t.order_line_key
+        LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p ON p.product_key = CASE WHEN o.order_line_key IS NULL THEN t.product_key END
+        LEFT JOIN only_shop s ON s.source = CASE WHEN o.shop_key IS NULL AND t.shop_key IS NULL THEN t.source END
+        LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, t.shop_key, s.shop_key);
+    """)  # fmt: skip
+
+
 def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> None:
     """Fill what follows from the facts: customers, carrier services, freshness and coverage.
 
@@ -744,7 +810,7 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
     ]
     times = {"order_line": "ordered_at", "return_event": "occurred_at", "chain_element": "started_at", "refund": "refunded_at", "refund_line": "refunded_at", "recovery": "recovered_at",
              "product": "valid_from", "place": "valid_from", "policy": "valid_from", "carrier_calendar": "valid_from", "shop": "valid_from", "fx_rate": "day",
-             "rate_card": "valid_from", "handling_rate": "valid_from", "carrier_invoice": "invoiced_at", "carrier_claim": "opened_at"}  # fmt: skip
+             "rate_card": "valid_from", "handling_rate": "valid_from", "carrier_invoice": "invoiced_at", "carrier_claim": "opened_at", "promised_date": "began_at"}  # fmt: skip
     rows = "new" if is_increment else "all"
     fresh = " UNION ALL ".join(
         f"SELECT source, system, '{t}' AS thing, count(*) AS rows, max({c}) AS last_occurred_at, max(recorded_at) AS last_recorded_at FROM {rows}_{t} GROUP BY 1, 2"
