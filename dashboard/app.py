@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import blocks, filters
+from dashboard import filters, upload
 from pipelines.errors import WarehouseMissing
 from pipelines.settings import Settings
 
@@ -32,7 +32,9 @@ pages = [
 page = st.navigation(pages)
 try:
     st.session_state["view"] = filters.sidebar(Settings().warehouse, words)
-except WarehouseMissing:
-    blocks.no_warehouse(words)
+except WarehouseMissing as reason:
+    upload.first_start(words, str(reason))
 else:
+    if page.url_path != "data":
+        upload.arrival(words)
     page.run()

@@ -434,6 +434,11 @@ def _frame(
     return chosen[0] if chosen else None
 
 
+def plain_table(words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any]) -> None:
+    """Show a table that no build holds: without files, and without rows behind it."""
+    _frame(words, frame, alt, shown, rows=10)
+
+
 def linked(words: Words, finding: findings.Finding) -> None:
     """Show a sentence with a link to the page that says more; the filters go with it."""
     with st.container(horizontal=True, wrap=False, gap="small"):
@@ -904,14 +909,11 @@ def no_rows(view: View) -> None:
         )  # fmt: skip
 
 
-def no_warehouse(words: Words) -> None:
-    """Say which command to run, and offer to load the demo shop."""
+def demo_offer(words: Words) -> None:
+    """Offer to load the demo shop."""
     warehouse = Settings().warehouse
-    st.title(words("empty.title"), anchor=False)
-    st.markdown(words("empty.own", folder=str(warehouse)))
-    st.code("backhaul load PATH", language="bash")
     st.markdown(words("empty.demo"))
-    if st.button(words("empty.button"), type="primary", icon=":material/storefront:", key="load_demo"):
+    if st.button(words("empty.button"), icon=":material/storefront:", key="load_demo"):
         with st.spinner(words("empty.loading"), show_time=True):
             done = subprocess.run(
                 [sys.executable, "-c", "from pipelines.cli import main; main()", "demo", "--no-dashboard"],

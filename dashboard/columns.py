@@ -1,6 +1,6 @@
 """The columns of each table: which, in which order, under which words, in which unit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -155,6 +155,42 @@ def quarantine(words: Words) -> Columns:
         file=("place", text),
         line=("line", number),
     )
+
+
+def judged(words: Words) -> Columns:
+    """Show how the rows of each log were judged."""
+    return _of(
+        words,
+        "data",
+        thing=("thing", text),
+        read=("read", number),
+        accepted=("accepted", number),
+        duplicate=("duplicate", number),
+        quarantined=("quarantined", number),
+    )
+
+
+def quarantined(words: Words) -> Columns:
+    """Show rows set aside, one by one."""
+    return _of(
+        words,
+        "data",
+        file=("place", text),
+        line=("line", number),
+        thing=("thing", text),
+        rules=("rule", text),
+        value=("example", text),
+    )
+
+
+def mapping_editor(words: Words, header: Sequence[str]) -> Columns:
+    """Let the column of the file behind each of ours be chosen."""
+    return {
+        "role": st.column_config.TextColumn(words("upload.ours"), pinned=True),
+        "column": st.column_config.SelectboxColumn(words("upload.theirs"), options=list(header)),
+        "examples": text(words("upload.examples")),
+        "assumed": text(words("upload.assumed")),
+    }
 
 
 def checks(words: Words) -> Columns:

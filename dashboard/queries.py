@@ -21,7 +21,7 @@ from pipelines import alerts, closing, disclosure, export, factors, metrics, pol
 from pipelines.metrics import Metric
 from pipelines.metrics.forecast import CUTS, MEASURES
 from pipelines.settings import Settings
-from pipelines.sources import note_label
+from pipelines.sources import note_label, registry
 from pipelines.warehouse import schema
 from pipelines.warehouse.build import current_build, current_id
 from pipelines.warehouse.engine import Build, looked_up
@@ -33,6 +33,7 @@ POLICY_METHODS, POLICY_UNITS, POLICY_STAGES, POLICY_TRIGGERS, POLICY_EXCEPTIONS,
 )  # fmt: skip
 PRODUCT_KINDS = state.PRODUCT_KINDS
 Missing = unlocks.Missing
+CODED_SOURCES = tuple(registry())
 SHOWN_STYLES = 100  # of a ranking, in its chart and table; the list to pick one from holds them all
 SHOWN_GROUPS = 15  # of the states of promises, in their chart
 SHOWN_DOUBTS, DOUBTED = 8, 0.001  # sources of doubt shown, and share of the variance below which one is left out

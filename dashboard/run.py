@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipelines.settings import Settings
+
 _APP = Path(__file__).with_name("app.py")
 
 
@@ -12,7 +14,7 @@ def command(port: int) -> list[str]:
     """Give the command that serves the app on a port of the loopback address, without opening a browser."""
     return [
         sys.executable, "-m", "streamlit", "run", str(_APP),
-        "--server.address=127.0.0.1", f"--server.port={port}", "--server.headless=true", "--server.fileWatcherType=none",
+        "--server.address=127.0.0.1", f"--server.port={port}", f"--server.maxUploadSize={Settings().upload_mb}", "--server.headless=true", "--server.fileWatcherType=none",
         "--browser.gatherUsageStats=false",
     ]  # fmt: skip
 

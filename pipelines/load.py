@@ -65,17 +65,19 @@ def load(
     namespace: str | None = None,
     exported_at: datetime | None = None,
     is_anew: bool = False,
+    is_trial: bool = False,
     progress: Progress = lambda _: None,
 ) -> Report:
     """Take files in and publish a build that holds them; without paths, finish what has landed.
 
     `exported_at` says when the files were exported (UTC), where neither they nor the mapping say so: of two versions of a row the later
     export's wins. `is_anew` makes a build though nothing new has landed: the choice of factors has changed.
+    `is_trial` stops once the rows are judged.
 
     Then the alert rules are evaluated, and who is to be told is told. Raises SourceError for files that cannot be read, CheckFailed
     when a blocking check finds rows, WarehouseLocked when another load is writing.
     """
-    report = _load(settings, paths, source, namespace, exported_at, is_anew, progress)
+    report = _load(settings, paths, source, namespace, exported_at, is_anew, is_trial, progress)
     if report.is_new_build:
         from pipelines import alerts  # metrics are read only when there is something new
 
@@ -91,6 +93,7 @@ def _load(
     namespace: str | None,
     exported_at: datetime | None,
     is_anew: bool,
+    is_trial: bool,
     progress: Progress,
 ) -> Report:
     with build.writing(settings.warehouse):
@@ -115,6 +118,8 @@ def _load(
                 _set_aside(memory, row, lambda row: _log(settings, memory, row, report, progress))
                 is_reordered |= _judge_later_exports_again(memory, row)
             logged = memory.loads_with("logged")
+            if is_trial:
+                return report
             if logged or ((is_anew or report.build_id is None) and memory.loads_with("published")):
                 draft = draft or build.Draft(settings.warehouse, state.now(), report.build_id)
                 _build(settings, memory, draft, logged, report, progress, is_whole=is_reordered or is_anew)

@@ -33,13 +33,14 @@ class Settings:
 
     `warehouse` is a folder; raw inputs and the hashing key lie beside it, never in it. `reporting_currency` "auto" is the
     currency with the largest sales. `smtp` is the mail server alerts are sent through (smtp:// or smtps://, with user and password
-    where it wants them), `mail_from` the sender.
+    where it wants them), `mail_from` the sender. `upload_mb` is the most that the page Data takes at once, in megabytes.
     """
 
     warehouse: Path = field(default_factory=lambda: Path(os.environ.get("BACKHAUL_WAREHOUSE", "warehouse")))
     reporting_currency: str = field(default_factory=lambda: os.environ.get("BACKHAUL_CURRENCY", "auto"))
     smtp: str = field(default_factory=lambda: os.environ.get("BACKHAUL_SMTP", ""), repr=False)
     mail_from: str = field(default_factory=lambda: os.environ.get("BACKHAUL_MAIL_FROM", ""))
+    upload_mb: int = field(default_factory=lambda: int(os.environ.get("BACKHAUL_UPLOAD_MB", "200")))
     keep_builds: int = 3
     threads: int | None = None
 

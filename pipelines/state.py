@@ -316,6 +316,32 @@ def _by_rule(condition: Any) -> Any:
     )
 
 
+def quarantined(settings: Settings, since: datetime, limit: int = 1000) -> "pd.DataFrame":
+    """List the rows quarantined by loads that started at or after a time: thing, file, line, rules, value."""
+    c = quarantine.c
+    statement = (
+        select(c.thing, c.file, c.line, c.rules, c.value)
+        .join(load, load.c.load_id == c.load_id)
+        .where(load.c.started_at >= since)
+        .order_by(c.thing, c.file, c.line)
+        .limit(limit)
+    )
+    return _read(settings, statement)
+
+
+def mappings(settings: Settings) -> list[Path]:
+    """List the mappings that loads were made with, the latest of each source, newest first; one that is gone is left out."""
+    newest = (
+        select(load.c.source, load.c.mapping)
+        .where(load.c.mapping.is_not(None), load.c.status.in_(("logged", "published")))
+        .order_by(load.c.load_id.desc())
+    )
+    found: dict[str, Path] = {}
+    for source, mapping in _read(settings, newest).itertuples(index=False, name=None):
+        found.setdefault(source, settings.raw / mapping)
+    return [path for path in found.values() if path.exists()]
+
+
 def check_results(settings: Settings) -> "pd.DataFrame":
     """Give the checks of the newest build that was checked, failed ones first."""
     newest = select(check_result.c.build_id).order_by(check_result.c.checked_at.desc()).limit(1).scalar_subquery()

@@ -132,6 +132,7 @@ def test_every_table_has_its_columns_named(language: str) -> None:
             "unit": "business_days",
             "one": "A",
             "other": "B",
+            "header": ["A", "B"],
             "frame": pd.DataFrame({"counted_on": [pd.Timestamp("2026-01-31")], "counted": [1.0]}),
         }
         extra = {name: value for name, value in wanted.items() if name in inspect.signature(maker).parameters}
@@ -217,7 +218,7 @@ def test_without_a_warehouse_the_page_says_what_to_run(
 ) -> None:
     opened = app(settings.warehouse, monkeypatch, lang=language.upper()).run()
     assert not opened.exception
-    assert opened.code[0].value == "backhaul load PATH"
+    assert opened.code[0].value == Words(language)("upload.command").strip()
     assert opened.button(key="load_demo").label == Words(language)("empty.button")
 
 

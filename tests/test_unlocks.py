@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import TINY_SHOP, fresh, write_shop
 from streamlit.testing.v1 import AppTest
-from test_dashboard import app, said
+from test_dashboard import PAGES, app, said
 
 from pipelines import metrics, unlocks
 from pipelines.load import load
@@ -18,9 +18,19 @@ from pipelines.warehouse import schema
 from pipelines.warehouse.build import current_build
 
 LEAST = {
-    "order_line": ("order_line_id", "order_id", "ordered_at", "product_id", "units", "net_amount", "currency", "country", "shipped_at"),
+    "order_line": (
+        "order_line_id",
+        "order_id",
+        "ordered_at",
+        "product_id",
+        "units",
+        "net_amount",
+        "currency",
+        "country",
+        "shipped_at",
+    ),
     "return_event": ("event_id", "return_line_id", "return_id", "order_line_id", "event", "occurred_at", "units"),
-}  # fmt: skip
+}
 
 
 def only(shop: dict[str, list[dict[str, str]]], columns: dict[str, tuple[str, ...]]) -> dict[str, list[dict[str, str]]]:
@@ -53,20 +63,20 @@ def facts(settings: Settings) -> set[str]:
 
 def test_every_fact_that_a_number_needs_can_be_asked_for() -> None:
     needs = {fact for metric in metrics.catalogue() for need in metric.needs for fact in need.split("|")}
-    assert needs <= unlocks.FILLINGS.keys()
-    for fact, filling in unlocks.FILLINGS.items():
+    assert needs <= unlocks.fillings().keys()
+    for fact, filling in unlocks.fillings().items():
         for log, column in (filled.split(".") for filled in filling.fills):
             assert column in schema.LOG.tables[log].columns, fact
         assert filling.owner in unlocks.OWNERS, fact
         assert filling.export in unlocks.EXPORTS, fact
-    assert {metric.family for metric in metrics.catalogue()} <= unlocks.PAGES.keys()
+    assert {unlocks.PAGES.get(m.family, m.family) for m in metrics.catalogue()} <= set(PAGES)
     assert doctest.testmod(unlocks).failed == 0
 
 
 def test_the_columns_asked_for_are_headings_that_a_proposal_knows() -> None:
     """Or, where no role of a proposal fills the log, the names of the canonical format."""
     words = {word for heads in propose.WORDS.values() for word in heads}
-    for fact, filling in unlocks.FILLINGS.items():
+    for fact, filling in unlocks.fillings().items():
         canonical = {c.name for filled in filling.fills for c in schema.LOG.tables[filled.split(".")[0]].columns}
         stages = {f"{stage}_at" for stage in schema.EVENTS}
         for column in filling.columns:
@@ -79,7 +89,7 @@ def test_the_columns_asked_for_fill_what_was_missing(least: Settings, tiny_setti
     assert {"stage_requested", "unit_cost", "leg", "policy", "reason"} <= asked - possible
     columns = {log: set(names) for log, names in LEAST.items()}
     for fact in asked:
-        for log, column in (filled.split(".") for filled in unlocks.FILLINGS[fact].fills):
+        for log, column in (filled.split(".") for filled in unlocks.fillings()[fact].fills):
             if log in TINY_SHOP:
                 required = {c.name for c in schema.LOG.tables[log].columns if c.info["required"]}
                 columns.setdefault(log, set()).update({column} | required)
@@ -102,7 +112,9 @@ def test_a_fact_unlocks_what_waits_for_it_alone(least: Settings) -> None:
 
 
 def test_a_request_goes_to_who_has_the_column_in_both_languages() -> None:
-    english, french = (unlocks.requests(["unit_cost", "delivery", "mass", "leg_cost"], language) for language in ("en", "fr"))  # fmt: skip
+    english, french = (
+        unlocks.requests(["unit_cost", "delivery", "mass", "leg_cost"], language) for language in ("en", "fr")
+    )
     assert list(english) == ["carrier", "finance"]
     assert english["finance"] == (
         "Please export as a file: the purchase cost of one unit of each product, without VAT (columns sku, unit_cost, currency)."
@@ -134,8 +146,11 @@ def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, langu
 
 @pytest.mark.parametrize(
     ("language", "page", "owner", "sentence"),
-    [("EN", "emissions", "the carrier", "Please export as a file"), ("FR", "whatif", "la comptabilité", "Merci d'exporter dans un fichier")],
-)  # fmt: skip
+    [
+        ("EN", "emissions", "the carrier", "Please export as a file"),
+        ("FR", "whatif", "la comptabilité", "Merci d'exporter dans un fichier"),
+    ],
+)
 def test_a_page_without_any_number_shows_one_block(
     least: Settings, monkeypatch: pytest.MonkeyPatch, language: str, page: str, owner: str, sentence: str
 ) -> None:

@@ -2,16 +2,20 @@
 
 import streamlit as st
 
-from dashboard import blocks, columns, findings, queries
+from dashboard import blocks, columns, findings, queries, upload
 
 view = st.session_state["view"]
 words, source = view.words, view.source
 trust = queries.trust(source)
 blocks.heading(view, findings.data(words, trust.set_aside, trust.failed_checks), "data", (), needs_rows=False)
 
-shown = blocks.choose(words, "data", "sources", "quarantine", "checks", "coverage", "builds", "definitions", "factors")
+shown = blocks.choose(
+    words, "data", "add", "sources", "quarantine", "checks", "coverage", "builds", "definitions", "factors"
+)
 title = words(f"data.tab_{shown}")
-if shown == "sources":
+if shown == "add":
+    upload.part(words, source.warehouse)
+elif shown == "sources":
     blocks.section(title, words, note=words("data.sources_note"))
     blocks.table(words, queries.loads(source), title, columns.loads(words), rows=15)
     blocks.section(words("data.last"), words)

@@ -141,6 +141,15 @@ class Words:
         )
         return f"{self.number(value, digits)}{_NO_BREAK}{self.unit(unit)}".rstrip()
 
+    def rules(self, broken: str) -> str:
+        """Name the rules a row breaks ("bad_time ordered_at, missing sku"), each with the column it is about.
+
+        >>> Words("en").rules("bad_time ordered_at, broken_row")
+        'cannot be read as a time: ordered_at; cannot be taken apart into columns'
+        """
+        parts = [part.partition(" ") for part in broken.split(", ")]
+        return "; ".join(self.value("broken", rule) + (f": {column}" if column else "") for rule, _, column in parts)
+
     def doubt(self, source: str) -> str:
         """Name what a figure rests on: a factor, a parameter that was assumed, what was imputed."""
         kind, _, what = source.partition(":")

@@ -4,9 +4,12 @@ To add a source write one module with a class that answers `base.Source` and giv
 code is a mapping file in `data/mappings/`.
 """
 
+import tempfile
 from pathlib import Path
 
-from pipelines.errors import SourceError
+import duckdb
+
+from pipelines.errors import BackhaulError, SourceError
 from pipelines.settings import data_path
 from pipelines.sources.base import Named, Source
 from pipelines.sources.canonical import Canonical
@@ -15,7 +18,17 @@ from pipelines.sources.notes import note_label, note_terms_sql
 from pipelines.sources.online_retail import OnlineRetail
 from pipelines.sources.shopify import Shopify
 
-__all__ = ["Named", "Source", "mapping_source", "note_label", "note_terms_sql", "recognise", "registry", "source_named"]
+__all__ = [
+    "Named",
+    "Source",
+    "fits",
+    "mapping_source",
+    "note_label",
+    "note_terms_sql",
+    "recognise",
+    "registry",
+    "source_named",
+]
 
 
 def registry() -> dict[str, Source]:
@@ -51,15 +64,43 @@ def source_named(name: str) -> Source:
 
 
 def recognise(files: list[Path]) -> Source:
-    """Find the source of files by their names and columns.
+    """Find the source of files by their names and columns: one that is code, else a mapping that comes with the product.
 
     Raises SourceError when no source knows them.
     """
     for source in registry().values():
         if source.recognises(files):
             return source
+    for path in mappings().values():
+        mapping = Mapping(path)
+        if mapping.recognises(files) and fits(mapping, files):
+            return mapping
     names = ", ".join(f.name for f in files[:3]) + ("..." if len(files) > 3 else "")
     raise SourceError(
         f"No source recognises {names}. Name one with --source ({', '.join(registry())}), or make a mapping with "
         f"backhaul map {files[0].name}."
     )
+
+
+HEAD = 1 << 16  # bytes of a text file that are enough for its header
+
+
+def fits(mapping: Source, files: list[Path]) -> bool:
+    """Tell whether files have every column that a mapping names, by reading their beginnings."""
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+        heads = [_head(file, Path(folder)) for file in files]
+        try:
+            return any(True for _ in mapping.name_rows(connection, heads, mapping.name))
+        except (BackhaulError, duckdb.Error):
+            return False
+
+
+def _head(file: Path, folder: Path) -> Path:
+    """Copy the first lines of a text file; one of another kind is read where it stands."""
+    if file.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        return file
+    with file.open("rb") as content:
+        start = content.read(HEAD)
+    copy = folder / file.name
+    copy.write_bytes(start[: start.rfind(b"\n") + 1] if len(start) == HEAD else start)
+    return copy

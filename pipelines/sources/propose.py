@@ -159,6 +159,7 @@ class Proposal:
     file: str
     tables: tuple[Guess, ...]
     choices: Choices
+    name: str = ""
 
     @property
     def roles(self) -> set[str]:
@@ -190,7 +191,7 @@ class Proposal:
         """The mapping as it is written to a file."""
         head = [
             f"# Proposed for {self.file}. Check what stands behind each name; the manual is docs/sources.md.",
-            f"name: {_slug(Path(self.file).stem)}",
+            f"name: {_slug(self.name or Path(self.file).stem)}",
             f"time_zone: {self.choices.time_zone}  # assumed: zone of the times in the file",
         ]
         assumed = {"currency": self.choices.currency, "country": self.choices.country}
