@@ -183,6 +183,13 @@ def quarantined(words: Words) -> Columns:
     )
 
 
+def unread(words: Words) -> Columns:
+    """Show fields that count as missing because they could not be read."""
+    return _of(
+        words, "data", thing=("thing", text), rules=("rule", text), rows=("found", number), first=("example", text)
+    )
+
+
 def mapping_editor(words: Words, header: Sequence[str]) -> Columns:
     """Let the column of the file behind each of ours be chosen."""
     return {

@@ -324,6 +324,17 @@ def _outcome(words: Words, outcome: upload.Outcome | str) -> bool:
             rules=[words.rules(r) for r in aside["rules"].head(SHOWN_ROWS)],
         )
         blocks.plain_table(words, listed, words("data.tab_quarantine"), columns.quarantined(words))
+    unread = [
+        {**row, "thing": words.value("thing", row["table"]), "rules": words.rules(row["fields"])}
+        for report in outcome.reports
+        for row in report.unread
+    ]
+    if unread:
+        st.markdown(f":material/warning: **{words('data.unread')}** {words('data.unread_note')}")
+        blocks.plain_table(words, pd.DataFrame(unread), words("data.unread"), columns.unread(words))
+    for name in ("replaced", "withdrawn"):
+        if rows := judged[name].sum():
+            st.markdown(f":material/history: {words(f'upload.{name}', n=words.number(rows))}")
     return bool(judged["accepted"].sum())
 
 

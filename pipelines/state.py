@@ -322,7 +322,7 @@ def quarantined(settings: Settings, since: datetime, limit: int = 1000) -> "pd.D
     statement = (
         select(c.thing, c.file, c.line, c.rules, c.value)
         .join(load, load.c.load_id == c.load_id)
-        .where(load.c.started_at >= since)
+        .where(load.c.started_at >= since, func.coalesce(c.is_field, 0) == 0)
         .order_by(c.thing, c.file, c.line)
         .limit(limit)
     )
