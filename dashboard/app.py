@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import filters, upload
-from pipelines.errors import WarehouseMissing
+from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.settings import Settings
 
 PAGES = {
@@ -37,4 +37,7 @@ except WarehouseMissing as reason:
 else:
     if page.url_path != "data":
         upload.arrival(words)
-    page.run()
+    try:
+        page.run()
+    except BackhaulError as error:  # a sentence that says what, where and what to do next
+        st.error(words.translated(str(error)))

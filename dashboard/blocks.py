@@ -325,7 +325,11 @@ def _rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[qu
         ) or part  # fmt: skip
     asked = (view.asked, key, part, at, behind.is_dated)
     count, total = queries.rows_total(*asked)
-    limits = [f"{words(f'filter.{n}')}: {', '.join(words.value(n, v) for v in vs)}" for n, vs in view.where if n not in queries.ignored(view.asked, counted)]  # fmt: skip
+    limits = [
+        f"{words.dimension(n)}: {', '.join(words.value(n, v) for v in vs)}"
+        for n, vs in view.where
+        if n not in queries.ignored(view.asked, counted)
+    ]
     span = [words("badge.span", since=words.day(view.since), until=words.day(view.until))] if behind.is_dated else []
     st.caption(" · ".join([*limits, *span]))
     if not count:

@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 from dashboard.i18n import Words
 from pipelines import actions as pipelines_actions
 from pipelines import alerts, closing, disclosure, export, factors, metrics, policies, report, scenarios, state, unlocks
+from pipelines.errors import BackhaulError
 from pipelines.metrics import Metric
 from pipelines.metrics.forecast import CUTS, MEASURES
 from pipelines.settings import Settings
@@ -185,19 +186,19 @@ def catalogue() -> tuple[Metric, ...]:
     return metrics.catalogue()
 
 
-def ignored(asked: Asked, key: str) -> list[str]:
-    """List the filters a metric cannot be cut by."""
-    possible = metrics.dimensions(key)
+def ignored(asked: Asked, *keys: str) -> list[str]:
+    """List the filters that some of these metrics cannot be cut by."""
+    possible = set.intersection(*(set(metrics.dimensions(key)) for key in keys))
     return [dimension for dimension, _ in asked.where if dimension not in possible]
 
 
-def _where(asked: Asked, key: str) -> dict[str, Any]:
-    skipped = ignored(asked, key)
+def _where(asked: Asked, *keys: str) -> dict[str, Any]:
+    skipped = ignored(asked, *keys)
     return {dimension: list(chosen) for dimension, chosen in asked.where if dimension not in skipped}
 
 
-def _question(asked: Asked, key: str) -> dict[str, Any]:
-    return {"where": _where(asked, key), "since": asked.since, "until": asked.until}
+def _question(asked: Asked, *keys: str) -> dict[str, Any]:
+    return {"where": _where(asked, *keys), "since": asked.since, "until": asked.until}
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -339,7 +340,9 @@ def stages(asked: Asked) -> pd.DataFrame:
     )
     promised = in_days.groupby(promises["from_stage"] + "-" + promises["to_stage"]).median().rename("promised")
     found = half.merge(most, on="stage").join(promised, on="stage")
-    return found.sort_values("stage", key=lambda stage: stage.str.split("-").str[0].map(order), ignore_index=True)
+    return found.sort_values(
+        "stage", key=lambda stage: stage.str.replace(r"-.*$", "", regex=True).map(order), ignore_index=True
+    )
 
 
 def by_part(asked: Asked, key: str, dimension: str, part: str) -> pd.DataFrame:
@@ -365,7 +368,12 @@ def ways_back(asked: Asked) -> pd.DataFrame:
     if any(number(asked, key).lacks for key in parts.values()):
         return pd.DataFrame(columns=[*cells, *parts])
     found = [cut(asked, key, *cells).set_index(cells)["value"].rename(name) for name, key in parts.items()]
-    return pd.concat(found, axis=1).dropna(subset=["returned"]).sort_values("returned", ascending=False).reset_index()
+    return (
+        pd.concat(found, axis=1, sort=False)
+        .dropna(subset=["returned"])
+        .sort_values("returned", ascending=False)
+        .reset_index()
+    )
 
 
 def promise_names(asked: Asked) -> list[str]:
@@ -412,7 +420,7 @@ def waiting_goods(asked: Asked) -> pd.DataFrame:
     if number(every, "units_waiting").lacks:
         return pd.DataFrame(columns=["place", "waiting", *parts])
     found = [cut(every, key, "place_id", "stage").set_index(["place_id", "stage"])["value"].rename(n) for n, key in parts.items() if not number(every, key).lacks]  # fmt: skip
-    table_ = pd.concat(found, axis=1).reset_index().reindex(columns=["place_id", "stage", *parts])
+    table_ = pd.concat(found, axis=1, sort=False).reset_index().reindex(columns=["place_id", "stage", *parts])
     named = _with_places(asked, table_).rename(columns={"stage": "waiting"})
     return named[named["units"] > 0].sort_values(["margin", "units"], ascending=False, ignore_index=True)
 
@@ -422,7 +430,7 @@ def three_bases(asked: Asked) -> pd.DataFrame:
     """Give each month's returns as the three days count them: month, ordered, requested, refunded (units), paid (money)."""
     keys = {"ordered": "returned_units", "requested": "confirmed_units", "refunded": "refunded_units", "paid": "refund_amount"}  # fmt: skip
     found = [by_month(asked, key).set_index("month")["value"].rename(name) for name, key in keys.items()]
-    return pd.concat(found, axis=1).sort_index().reset_index()
+    return pd.concat(found, axis=1, sort=False).sort_index().reset_index()
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -459,7 +467,7 @@ def bridge(asked: Asked, name: str, column: str) -> pd.DataFrame:
 
 @lru_cache(maxsize=ENTRIES)
 def _reconciliation(asked: Asked) -> pd.DataFrame:
-    where = _where(asked, "confirmed_units")
+    where = _where(asked, "confirmed_units", "returned_units", "refunded_units", "refund_amount")
     return metrics.reconciliation(_open(asked.source), (asked.since, asked.until), where=where)
 
 
@@ -500,9 +508,8 @@ def development(asked: Source) -> pd.DataFrame:
 @lru_cache(maxsize=ENTRIES)
 def flow(asked: Asked) -> pd.DataFrame:
     """Give the links from sold to what became of it: source, target, units."""
-    return metrics.flow(_open(asked.source), **_question(asked, "returned_units")).rename(
-        columns={"start": "source", "end": "target"}
-    )
+    found = metrics.flow(_open(asked.source), **_question(asked, "sold_units", "returned_units"))
+    return found.rename(columns={"start": "source", "end": "target"})
 
 
 @lru_cache(maxsize=ENTRIES)
@@ -510,7 +517,7 @@ def ranking(asked: Asked) -> pd.DataFrame:
     """Rank all styles by how surely they come back more than their category and by the money at stake."""
     found = metrics.product_ranking(_open(asked.source), **_question(asked, "product_return_rate"), limit=None)
     shared = found["name"].duplicated(keep=False)
-    number_of = found["style_id"].str.split(":").str[-1]
+    number_of = found["style_id"].str.replace(r"^.*:", "", regex=True)
     found["probability_above"] = found["probability_above"].clip(upper=ALMOST)
     return found.assign(name=found["name"].mask(shared, found["name"] + " " + number_of))
 
@@ -756,8 +763,13 @@ def simulated(asked: Asked, tried: metrics.Scenario) -> pd.DataFrame:
 
 
 def compared(asked: Asked) -> pd.DataFrame:
-    """Lay the saved scenarios side by side: name and the change of each outcome."""
-    rows = {name: simulated(asked, tried).set_index("outcome")["difference"] for name, tried in saved_scenarios(asked.source).items()}  # fmt: skip
+    """Lay the saved scenarios side by side: name and the change of each outcome; empty where the selection cannot say."""
+    rows = {}
+    for name, tried in saved_scenarios(asked.source).items():
+        try:
+            rows[name] = simulated(asked, tried).set_index("outcome")["difference"]
+        except BackhaulError:
+            rows[name] = pd.Series(dtype=float)
     return pd.DataFrame(rows).T.round(6).add(0.0).rename_axis("name").reset_index()  # no minus before a zero
 
 
@@ -1161,20 +1173,14 @@ def policy_of_text(text: str) -> policies.Policy:
 
 @lru_cache(maxsize=ENTRIES)
 def days(asked: Source) -> tuple[dt.date, dt.date]:
-    """Give the first day of orders and the last day anything was heard of."""
+    """Give the first day of orders, of returns where there is no order, and the last day anything was heard of; the last year when nothing was."""
     build = _open(asked)
-    orders = STAR.tables["fact_order_line"]
-    row = build.fetch(
-        select(func.min(orders.c.ordered_on).label("first"), func.max(orders.c.ordered_on).label("last"))
-    ).iloc[0]
-    known = [
-        pd.Timestamp(day)
-        for day in (row["last"], build.info.get("observed_until"))
-        if day is not None and not pd.isna(day)
-    ]
-    last = max(known) if known else pd.Timestamp(dt.date.today())
-    first = row["first"] if not pd.isna(row["first"]) else last - pd.Timedelta(days=364)
-    return pd.Timestamp(first).date(), last.date()
+    ordered, requested = STAR.tables["fact_order_line"].c.ordered_on, STAR.tables["fact_return_line"].c.requested_on
+    spans = [build.fetch(select(func.min(c).label("first"), func.max(c).label("last"))) for c in (ordered, requested)]
+    first, last = (pd.concat([span[name] for span in spans]).dropna() for name in ("first", "last"))
+    heard = build.info.get("observed_until")
+    until = max([*last[:1], *([pd.Timestamp(heard)] if heard else [])], default=pd.Timestamp(dt.date.today()))
+    return (first.iloc[0] if len(first) else until - pd.Timedelta(days=364)).date(), until.date()
 
 
 def currency(asked: Source) -> str:

@@ -219,7 +219,7 @@ def _avoided(build: Build, since: date, until: date) -> pd.DataFrame:
 
 def _quality(build: Build, lines: pd.DataFrame, since: date, until: date) -> pd.DataFrame:
     shares = lines.groupby("data_quality")["kg_co2e"].sum()
-    rows = [{"what": f"data quality: {q}", "low": np.nan, "high": np.nan, "kg_co2e": float(kg), "share": float(kg / shares.sum())} for q, kg in shares.items()]  # fmt: skip
+    rows = [{"what": f"data quality: {q}", "low": np.nan, "high": np.nan, "kg_co2e": float(kg), "share": float(kg / shares.sum()) if shares.sum() else np.nan} for q, kg in shares.items()]  # fmt: skip
     swings = metrics.tornado(build, since=since, until=until).head(15)
     rows += [{"what": f"doubt: {s}", "low": low, "high": high, "kg_co2e": np.nan, "share": share} for s, low, high, share in swings.itertuples(index=False, name=None)]  # fmt: skip
     return pd.DataFrame(rows, columns=["what", "low", "high", "kg_co2e", "share"])

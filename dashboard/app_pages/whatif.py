@@ -3,13 +3,20 @@
 import streamlit as st
 
 from dashboard import blocks, charts, columns, findings, queries
+from pipelines.errors import BackhaulError
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
 blocks.needs_one(view, "whatif", "margin_erosion")
 top = st.container()
 tried = blocks.scenario(view)
-outcome = queries.simulated(asked, tried)
+try:
+    outcome = queries.simulated(asked, tried)
+except BackhaulError as error:  # nothing of the selection says what such a policy would change
+    with top:
+        blocks.heading(view, words("page.whatif"), "whatif", ("margin_erosion",))
+    blocks.nothing(words.translated(str(error)))
+    st.stop()
 with top:
     blocks.heading(view, findings.scenario(words, outcome, view.currency), "whatif", ("margin_erosion",))
 shown = blocks.outcomes(words, outcome, view.currency)

@@ -72,6 +72,15 @@ class Words:
             return self("value.unknown")
         return catalogue(self.language).get(f"value.{kind}.{code}", str(code))
 
+    def dimension(self, name: str) -> str:
+        """Name a dimension: as its filter is called, else as its column is.
+
+        >>> Words("en").dimension("window_days"), Words("en").dimension("promise_id")
+        ('Return window (days)', 'Promise')
+        """
+        known = catalogue(self.language)
+        return known.get(f"filter.{name}") or known.get(f"value.column.{name}", name)
+
     def number(self, value: Any, digits: int = 0) -> str:
         """Write a number with the language's separators.
 

@@ -134,12 +134,12 @@ def accrual(
     the difference, never below 0. Greyed with its reason where nothing can be projected; asset columns are missing where costs
     are not known.
     """
-    day = observation_time(build, as_of).date()
     common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope}
     names = list(by)
     amounts = [n for n, key in (("value", "returns_to_come_value"), ("cost", "returns_to_come_cost")) if is_known(build, key)]  # fmt: skip
     if "value" not in amounts:
         return pd.DataFrame(columns=[*names, *COLUMNS])
+    day = observation_time(build, as_of).date()
     asked = _question(build, by, day, amounts, **common)
     found = _coming(build, _fetched(build, asked), asked, amounts, finish.design_effect(build))
     projected = found.keys.assign(

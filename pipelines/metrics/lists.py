@@ -146,7 +146,7 @@ def control_chart(
     counted = promise_states(build, by=("week",), where={**(where or {}), "promise_id": [promise_id]}, as_of=as_of, scope=scope)  # fmt: skip
     if counted.empty:
         return pd.DataFrame(columns=names)
-    weeks = counted.set_index(pd.to_datetime(counted["week"])).sort_index()
+    weeks = counted.drop(columns="week").set_index(pd.to_datetime(counted["week"])).sort_index()
     weeks = weeks.reindex(pd.date_range(weeks.index.min(), weeks.index.max(), freq="7D")).fillna(0).tail(CONTROL_WEEKS)
     due = weeks["kept"] + weeks["broken"]
     is_young = (due < _DECIDED * (due + weeks["undetermined"])).to_numpy(bool)
@@ -257,7 +257,7 @@ def product_ranking(
 def product_names(build: Build, by: str, ids: pd.Series) -> pd.Series:
     """Name styles or products: as the catalogue does now, else by the end of their id."""
     names = pooled.attributes(build).groupby(by)["name"].min()
-    return looked_up(ids, names).fillna(ids.str.split(":").str[-1])
+    return looked_up(ids, names).fillna(ids.str.replace(r"^.*:", "", regex=True))
 
 
 def _is_new(build: Build, by: str, ids: pd.Series, question: Ask) -> "pd.Series[bool]":

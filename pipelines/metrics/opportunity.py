@@ -329,7 +329,9 @@ def erosion_by(
         select(group(lots).label("group"), func.sum(double(lot_cost.c.amount)).label("cost"))
         .select_from(of(lots).join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key)).where(*of_lots, lots.c.ordered_on.is_not(None)).group_by(group(lots))
     ).set_index("group")  # fmt: skip
-    found = pd.concat([sold, back, cost], axis=1).astype(float).fillna(0.0).rename_axis("group").reset_index()
+    found = (
+        pd.concat([sold, back, cost], axis=1, sort=False).astype(float).fillna(0.0).rename_axis("group").reset_index()
+    )
     found["erosion"] = found["reversed"] + found["cost"]
     for name, over in (("per_sold", "sold"), ("per_returned", "returned"), ("share", "margin")):
         found[name] = found["erosion"] / found[over].where(found[over] > 0)

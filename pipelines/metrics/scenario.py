@@ -126,7 +126,8 @@ def forward(
     if found.empty:
         return pd.DataFrame(columns=["week", "value", "under", "low", "high"])
     outcome = simulate(build, tried, where=where, since=since, until=until).set_index("outcome").loc["returned_units"]
-    ratio, low, high = ((outcome["history"] + outcome[n]) / outcome["history"] for n in ("difference", "low", "high"))
+    of = outcome["history"] or np.nan  # without a return in the selection nothing says by how much it would change
+    ratio, low, high = ((of + outcome[n]) / of for n in ("difference", "low", "high"))
     return found.assign(under=found["value"] * ratio, low=found["low"] * low, high=found["high"] * high)[
         ["week", "value", "under", "low", "high"]
     ]
