@@ -116,7 +116,7 @@ def _load(
                     ).start()  # half a second, beside the database
                 row = min(landed, key=lambda r: (r["exported_at"], r["load_id"]))
                 _set_aside(memory, row, lambda row: _log(settings, memory, row, report, progress))
-                is_reordered |= _judge_later_exports_again(memory, row)
+                is_reordered |= _judge_later_exports_again(settings, memory, row)
             logged = memory.loads_with("logged")
             if is_trial:
                 return report
@@ -147,22 +147,41 @@ def _set_aside(memory: state.State, row: dict[str, Any], step: Callable[[dict[st
         raise
 
 
-def _judge_later_exports_again(memory: state.State, row: dict[str, Any]) -> bool:
-    """Send later exports of a mapping back to be judged, when an older one has come after them; say whether there are any.
+def _judge_later_exports_again(settings: Settings, memory: state.State, row: dict[str, Any]) -> bool:
+    """Send later exports of a mapping back to be judged, when an older one of the same rows has come; say whether there are any.
 
-    What an export takes back depends on what was said before it: so the logs become what they would be, had the exports come in order.
+    What an export takes back, and whether its rows are news, depends on what was said before it: so the logs become what they would
+    be, had the exports come in order.
     """
     this = memory.loads_with("logged", load_id=row["load_id"])[0]
     if not this["mapping"]:
         return False
-    later = [
-        r["load_id"]
+    others = [
+        r
         for r in memory.loads_with("logged", "published")
-        if (r["source"], r["namespace"]) == (this["source"], this["namespace"])
-        and (r["exported_at"] or datetime.min) > this["exported_at"]
+        if (r["source"], r["namespace"]) == (this["source"], this["namespace"]) and r["load_id"] != this["load_id"]
     ]
+    later = [r["load_id"] for r in others if (r["exported_at"] or datetime.min) > this["exported_at"]]
+    mapping = source_named(str(settings.raw / this["mapping"]))
+    is_whole = isinstance(mapping, Mapping) and mapping.export.is_whole
+    if not later or not (is_whole or _shares_rows(settings, this["load_id"], [r["load_id"] for r in others])):
+        return False
     memory.set_status(later, "landed")
-    return bool(later)
+    return True
+
+
+def _shares_rows(settings: Settings, load_id: str, others: list[str]) -> bool:
+    """Say whether a load's log files hold an id that those of other loads hold too."""
+    log = settings.warehouse / "log"
+    with build.connect(":memory:", settings.threads) as connection:
+        for thing, table in schema.LOG.tables.items():
+            ours, theirs = shape.log_files(log, thing, [load_id]), shape.log_files(log, thing, others)
+            if thing in contracts.REVERSIBLE and ours and theirs:
+                same = contracts.identity_of(table)
+                shared = f"SELECT 1 FROM read_parquet({ours!r}) SEMI JOIN read_parquet({theirs!r}, union_by_name = true) USING ({same}) LIMIT 1"
+                if connection.execute(shared).fetchone():
+                    return True
+    return False
 
 
 def _is_disk_full(error: Exception) -> bool:
@@ -219,6 +238,10 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     files = _files(Path(f) for f in asked["files"])
     origin: Source = source_named(name) if name else recognise(files)
     files = [f for f in files if f.suffix not in (".yaml", ".yml", ".md", ".txt")] or files
+    if isinstance(origin, Mapping) and origin.export.is_whole and (absent := origin.missing_files(files)):
+        raise SourceError(
+            f"{origin.name} says `export: whole`, and no file is named {', '.join(absent)}: their rows would be withdrawn. Give all files together."
+        )
     prefix = begun["namespace"] or ("shop" if origin.name == "canonical" else origin.name)
     shutil.rmtree(settings.raw / load_id, ignore_errors=True)
     known = memory.known_files(origin.name, prefix, origin.version)

@@ -139,6 +139,23 @@ def test_an_empty_whole_export_withdraws_nothing(tmp_path: Path) -> None:
     assert facts(settings)[0] == {"A": 100.0, "B": 100.0, "C": 100.0}
 
 
+def test_a_whole_export_is_given_whole(tmp_path: Path) -> None:
+    """Another table's file is missing: its rows are not withdrawn, the load says what to give."""
+    settings = fresh(tmp_path)
+    mapping = tmp_path / "m.yaml"
+    two = MAPPING.format(export="export: whole") + MAPPING.format(export="").split("tables:")[1].replace(
+        "orders", "till"
+    )
+    mapping.write_text(two)
+    for name, order in (("orders", "A"), ("till", "T")):
+        (tmp_path / f"{name}1.csv").write_text(f"{HEAD}{order},2026-04-01,S,1,100,\n")
+    load(settings, [tmp_path / "orders1.csv", tmp_path / "till1.csv"], source=str(mapping))
+    (tmp_path / "orders2.csv").write_text(f"{HEAD}B,2026-04-01,S,1,100,\n")
+    with pytest.raises(SourceError, match="Give all files together"):
+        load(settings, [tmp_path / "orders2.csv"], source=str(mapping))
+    assert facts(settings)[0] == {"A": 100.0, "T": 100.0}
+
+
 def _canonical(folder: Path, name: str, *rows: str) -> Path:
     file = folder / name
     head = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,recorded_at,delivered_at,vat_amount"

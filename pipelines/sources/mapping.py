@@ -164,6 +164,11 @@ class Mapping:
         """Tell whether every table of the mapping finds a file by name."""
         return all("file" in t and any(_fits(f, t["file"]) for f in files) for t in self.content["tables"])
 
+    def missing_files(self, files: list[Path]) -> list[str]:
+        """List the names of files that no file given has, of tables that read files."""
+        patterns = [str(t["file"]) for t in self.content["tables"] if "file" in t]
+        return [p for p in patterns if not any(_fits(f, p) for f in files)]
+
     def side_files(self, files: list[Path]) -> list[Path]:
         """List the files that are only joined to others: needed again with every load."""
         joined = [j["file"] for t in self.content["tables"] for j in t.get("join", []) if "file" in j]
