@@ -133,11 +133,11 @@ def test_a_shipment_log_loads_with_a_mapping_alone(tmp_path: Path, settings: Set
         "SELECT parcel_id, mode, mass_kg, cost_amount::DOUBLE FROM fact_return_leg ORDER BY 1"
     ).fetchall()
     assert legs == [("shipment_log:T1", "truck", 0.85, 4.2), ("shipment_log:T2", "rail", 1.25, 5.0), ("shipment_log:T3", "truck", 1.25, 5.0)]  # fmt: skip
-    promised = build.execute("SELECT return_id, due_at::DATE, duration, responsible, fault FROM estimate_promise WHERE promise_id = 'delivery' ORDER BY 1").fetchall()  # fmt: skip
+    promised = build.execute("SELECT return_id, due_at::DATE, duration, responsible, date_fault FROM estimate_promise WHERE promise_id = 'delivery' ORDER BY 1").fetchall()  # fmt: skip
     assert promised == [
         ("shipment_log:M1", date(2025, 5, 4), 3, "carrier", None),  # 1 to 4 May
         ("shipment_log:M2", date(2025, 5, 5), 3, "carrier", None),  # 2 to 5 May
-        ("shipment_log:M3", None, None, "carrier", "no_date"),
+        ("shipment_log:M3", None, None, "carrier", "no promised date"),
     ]
     build.close()
     with current_build(settings.warehouse) as opened:  # a parcel's own date is enough to judge its promise

@@ -28,6 +28,7 @@ NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types 
 STAGES = (
     "requested", "approved", "label_issued", "handed_over", "carrier_scan", "received", "inspected", "refunded", "restocked",
 )  # fmt: skip
+UNDATED = "no promised date"  # date_fault of a promise whose date is missing or cannot be read
 FEWEST_FINISHED = 3  # finished returns of a method and carrier that its habit is read from
 OBSERVED_SQL = """
     SELECT source, max(last_occurred_at) AS observed_until FROM build_source
@@ -120,7 +121,7 @@ def _lot_stages() -> str:
         coalesce(carrier_scan_at, received) AS carrier_scan, coalesce(handed_over_at, carrier_scan) AS handed_over,
         coalesce(label_issued_at, handed_over) AS label_issued, coalesce(approved_at, rejected_at, label_issued) AS approved,
         coalesce(requested_at, approved) AS requested, requested_at IS NOT NULL OR method IS NOT DISTINCT FROM 'store' AS is_requested,
-        lost_at, least(cancelled_at, rejected_at, expired_at) AS stopped_at, stopped_at IS NULL AS is_active,
+        lost_at, least(cancelled_at, rejected_at, expired_at) AS stopped_at, stopped_at IS NULL AS is_active, date_fault,
         CASE stopped_at WHEN cancelled_at THEN 'cancelled' WHEN rejected_at THEN 'rejected' WHEN expired_at THEN 'expired' END AS stopped_by
     """
 
@@ -136,7 +137,7 @@ def _reached() -> str:
             WHEN count(*) FILTER (is_active) = count({s}) FILTER (is_active) THEN max({s}) FILTER (is_active) END AS end_{s}"""
         for s in STAGES
     )
-    return f"""{stages}, bool_and(is_requested) AS is_requested, min(lost_at) FILTER (is_active) AS lost_at,
+    return f"""{stages}, bool_and(is_requested) AS is_requested, min(date_fault) AS lot_fault, min(lost_at) FILTER (is_active) AS lost_at,
         CASE WHEN count(*) FILTER (is_active) = 0 THEN max(stopped_at) END AS stopped_at,
         CASE WHEN count(*) FILTER (is_active) = 0 THEN arg_max(stopped_by, stopped_at) END AS stopped_by"""
 
@@ -187,11 +188,12 @@ def _tracking(connection: duckdb.DuckDBPyConnection, where_return: str) -> str:
     return where_return
 
 
-_OUT_OF_ORDER = "closed_on < started_on AND ended_at IS NOT NULL AND (to_stage <> 'refunded' OR from_stage = 'requested' AND is_requested)"
-"""A promise that ended on a day before it started; goods may be paid before they come."""
+_OUT_OF_ORDER = """ended_at < started_at AND NOT (closed_on = started_on AND (closed_at + closed_ahead)::TIME = TIME '00:00')
+    AND (to_stage <> 'refunded' OR from_stage = 'requested' AND is_requested)"""
+"""A promise that ended before it started; goods may be paid before they come, and a date without a time of day is that day."""
 _BEFORE_HAND_OVER = "(to_stage IN ('requested', 'approved', 'label_issued', 'handed_over') OR responsible = 'customer')"
-_COLUMNS = f"""return_key, return_id, promise_key, promise_id, responsible, started_at, started_on, ended_at, closed_on, to_stage, fault, is_requested,
-    CASE WHEN fault IS NULL THEN own_due_at END AS due_at,
+_COLUMNS = f"""return_key, return_id, promise_key, promise_id, responsible, started_at, started_on, ended_at, closed_on, to_stage, date_fault, is_requested,
+    CASE WHEN date_fault IS NULL THEN own_due_at END AS due_at,
     CASE WHEN {_BEFORE_HAND_OVER} THEN start_requested WHEN start_handed_over IS NOT NULL THEN start_handed_over
         WHEN NOT reports_hand_over AND stopped_by IS DISTINCT FROM 'expired' THEN coalesce(start_requested, own_due_at) END AS handed_over_at,
     stopped_at, stopped_by, lost_at, start_requested AS requested_at, requested_on, amount, units, source, shop_id, country, channel, category, brand, method, carrier, place_id"""
@@ -205,7 +207,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
     one kept before its clock started is due at once. `handed_over_at` says when the customer had done their part: the request for a
     promise that does not wait for the hand-over (or is the customer's own), and where the source reports no hand-over.
 
-    Dates that cannot be give no judgement: the row stays, with its `fault`.
+    Dates that cannot be give no judgement: the row stays, with its `date_fault`.
     """
     del settings
     where_return = _tracking(connection, where_return)
@@ -290,7 +292,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         WITH {placed},
         dated AS (
             SELECT p.*, CASE p.duration_unit WHEN 'clock_hours' THEN p.started_at + to_microseconds((p.duration * 3600000000)::BIGINT) ELSE e.ends_at END AS promised_at,
-                CASE WHEN p.duration_unit = 'legal' THEN s.ends_at END AS sent_by, (p.closed_at + hc.ahead)::DATE AS closed_on, n.business_day_no AS started_no
+                CASE WHEN p.duration_unit = 'legal' THEN s.ends_at END AS sent_by, hc.ahead AS closed_ahead, (p.closed_at + hc.ahead)::DATE AS closed_on, n.business_day_no AS started_no
             FROM (SELECT *, coalesce(ended_at, stopped_at, lost_at) AS closed_at FROM placed) p
             LEFT JOIN promise_zone hc ON hc.zone = p.zone AND hc.hour = date_trunc('hour', p.closed_at)
             LEFT JOIN dim_day n ON n.country = coalesce(p.country, '') AND n.carrier = p.calendar_carrier AND n.day = p.started_on
@@ -301,7 +303,8 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         due AS (
             SELECT *, coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at WHEN sent_at IS NOT NULL THEN greatest(promised_at, sent_by)
                 WHEN ended_at IS NOT NULL OR NOT reports_goods THEN promised_at END, ended_at) AS own_due_at,
-                CASE WHEN ended_at IS NOT NULL AND started_at IS NULL AND from_stage = 'requested' THEN 'no_start' WHEN {_OUT_OF_ORDER} THEN 'out_of_order' END AS fault
+                CASE WHEN lot_fault IS NOT NULL THEN lot_fault WHEN ended_at IS NOT NULL AND started_at IS NULL AND from_stage = 'requested' THEN 'no start'
+                    WHEN {_OUT_OF_ORDER} THEN 'ended before it started' END AS date_fault
             FROM dated)
         SELECT {_COLUMNS}, duration, duration_unit, started_no, calendar_carrier, policy_key FROM due;
         RESET disabled_optimizers;
@@ -337,8 +340,8 @@ def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where
             SELECT return_line_key, {_reached()} FROM (
                 SELECT return_line_key, {_lot_stages()} FROM fact_return_line SEMI JOIN promised USING (return_line_key) WHERE return_type NOT IN {NOT_PROMISED}) GROUP BY 1),
         known AS (
-            SELECT p.return_key, p.promise_id, p.from_stage, p.to_stage, p.promised_on, p.promised_at, p.responsible, {own}, l.is_requested, l.lost_at, l.stopped_at, l.stopped_by,
-                d.* EXCLUDE (return_key, first_lot_key, promise_policy_key, return_type, sold_on, is_requested, lost_at, stopped_at, stopped_by, {names}, {", ".join(f"has_{s}" for s in STAGES)})
+            SELECT p.return_key, p.promise_id, p.from_stage, p.to_stage, p.promised_on, p.promised_at, p.responsible, {own}, l.is_requested, l.lot_fault, l.lost_at, l.stopped_at, l.stopped_by,
+                d.* EXCLUDE (return_key, first_lot_key, promise_policy_key, return_type, sold_on, is_requested, lot_fault, lost_at, stopped_at, stopped_by, {names}, {", ".join(f"has_{s}" for s in STAGES)})
             FROM promised p JOIN described d USING (return_key) LEFT JOIN line l USING (return_line_key)
             UNION ALL BY NAME
             SELECT p.* EXCLUDE (return_line_key, is_awaited, shop_key, began_on, style_id, size, colour, supplier, season), p.began_on AS requested_on, coalesce(z.time_zone, 'UTC') AS zone,
@@ -352,19 +355,20 @@ def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where
                 CASE WHEN from_stage IS NULL THEN nullif(start_requested, ended_at) ELSE {_of_stage("from_stage", "start_")} END AS started_at, coalesce(ended_at, stopped_at, lost_at) AS closed_at
             FROM known k LEFT JOIN day e ON e.zone = k.zone AND e.promised_on = k.promised_on),
         placed AS (
-            SELECT e.*, (e.started_at + hs.ahead)::DATE AS started_on, (e.closed_at + hc.ahead)::DATE AS closed_on, promised_on - started_on AS days, (md5_number_upper(source || '|' || promise_id) >> 1)::BIGINT AS promise_key
+            SELECT e.*, (e.started_at + hs.ahead)::DATE AS started_on, hc.ahead AS closed_ahead, (e.closed_at + hc.ahead)::DATE AS closed_on, promised_on - started_on AS days, (md5_number_upper(source || '|' || promise_id) >> 1)::BIGINT AS promise_key
             FROM ended e LEFT JOIN promise_zone hs ON hs.zone = e.zone AND hs.hour = date_trunc('hour', e.started_at)
             LEFT JOIN promise_zone hc ON hc.zone = e.zone AND hc.hour = date_trunc('hour', e.closed_at)),
         judged AS (
-            SELECT *, CASE WHEN own_due_at IS NULL THEN 'no_date' WHEN from_stage IS NOT NULL AND own_due_at < started_at THEN 'before_start'
-                    WHEN from_stage IS NOT NULL AND {_OUT_OF_ORDER} THEN 'out_of_order' END AS fault,
+            SELECT *, CASE WHEN lot_fault IS NOT NULL THEN lot_fault WHEN own_due_at IS NULL THEN '{UNDATED}'
+                    WHEN from_stage IS NOT NULL AND own_due_at < started_at THEN 'promised before it starts'
+                    WHEN from_stage IS NOT NULL AND {_OUT_OF_ORDER} THEN 'ended before it started' END AS date_fault,
                 ended_at IS NOT NULL AND ended_at <= own_due_at AS is_in_time
             FROM placed
-            QUALIFY row_number() OVER (PARTITION BY return_key, promise_id ORDER BY stopped_at IS NOT NULL, fault IS NOT NULL, is_in_time,
+            QUALIFY row_number() OVER (PARTITION BY return_key, promise_id ORDER BY stopped_at IS NOT NULL, date_fault IS NOT NULL, is_in_time,
                 CASE WHEN is_in_time THEN -epoch(own_due_at) ELSE epoch(own_due_at) END) = 1)
         SELECT {_COLUMNS}, '' AS calendar_carrier,
             CASE WHEN promised_at IS NULL THEN 'calendar_days' ELSE 'clock_hours' END AS duration_unit,
-            CASE WHEN fault IS NULL THEN CASE WHEN promised_at IS NULL THEN days::DOUBLE ELSE ceil((epoch(promised_at) - epoch(started_at)) / 3600) END END AS duration
+            CASE WHEN date_fault IS NULL THEN CASE WHEN promised_at IS NULL THEN days::DOUBLE ELSE ceil((epoch(promised_at) - epoch(started_at)) / 3600) END END AS duration
         FROM judged;
     """)  # fmt: skip
 
@@ -375,7 +379,7 @@ def promise_state(columns: Any, at: Any) -> ColumnElement[str]:
     `columns` holds the columns of estimate_promise (`table.c` of the table, an alias or a subquery), `at` is an expression or a
     UTC datetime. One of 'kept', 'broken', 'undetermined' (not yet due: running, or kept early), 'expired' (the customer never
     handed the parcel over) and 'not_under_promise' (cancelled or rejected before due, lost before the clock started, not yet
-    requested at `at`, or with a fault). Kept + broken + undetermined + expired are the returns under promise.
+    requested at `at`, or with dates that cannot be). Kept + broken + undetermined + expired are the returns under promise.
     """
     c = columns
     has_ended = and_(c.ended_at.is_not(None), c.ended_at <= at, c.due_at.is_not(None))
@@ -385,7 +389,7 @@ def promise_state(columns: Any, at: Any) -> ColumnElement[str]:
         or_(c.due_at.is_(None), c.stopped_at <= c.due_at, c.handed_over_at.is_(None)),
     )
     return case(
-        (or_(c.requested_at > at, c.fault.is_not(None)), literal("not_under_promise")),
+        (or_(c.requested_at > at, c.date_fault.is_not(None)), literal("not_under_promise")),
         (and_(has_ended, c.ended_at > c.due_at), literal("broken")),
         (and_(has_ended, c.due_at <= at), literal("kept")),
         (has_ended, literal("undetermined")),

@@ -691,7 +691,7 @@ estimate_promise = _star(
     _c("started_on", Date, "Day the clock starts, in the shop's zone"), _c("calendar_carrier", String, "Carrier of the dim_day calendar it is counted on; '' is the country's own"),
     _c("started_no", Integer, "business_day_no of started_on in that calendar"), _c("closed_on", Date, "Day it ended, stopped or was lost, in the shop's zone"), _c("to_stage", String, "Stage that stops the clock"),
     _c("is_requested", Boolean, "The request itself is known; else the first thing known of the return stands for it"),
-    _c("fault", String, "Why the promise cannot be judged: it has no date, ends before it starts, or its dates are out of order; empty where it can"),
+    _c("date_fault", String, "Why the promise cannot be judged: it has no date, falls or ends before it starts, no start is known, or the dates of its goods cannot be; empty where it can"),
     _c("requested_at", DateTime, "UTC"), _c("requested_on", Date, "Return date"), _c("amount", Double, "Net value of the return in the reporting currency"), _c("units", Integer, "Units"),
     _c("source", String, "Source"), _c("shop_id", String, "Shop"), _c("country", String, "Market"), _c("channel", String, "Channel"), _c("category", String, "Category of the first line"), _c("brand", String, "Brand of the first line"),
     _c("method", String, "Hand-over method"), _c("carrier", String, "Carrier"), _c("place_id", String, "Site"), _c("policy_key", BigInteger, "Policy version"),

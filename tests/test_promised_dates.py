@@ -1,0 +1,188 @@
+"""Promises made row by row: dates with and without a time, a zone, a start or an event, and rows that lose theirs."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from sqlalchemy import select
+
+from pipelines import metrics
+from pipelines.estimate.promises import promise_state
+from pipelines.load import load
+from pipelines.metrics.answer import observed
+from pipelines.settings import Settings
+from pipelines.warehouse.build import build_path, current_build, current_id
+from pipelines.warehouse.schema import STAR
+from tests.conftest import fresh
+
+MAPPING = """
+name: rows
+time_zone: Europe/Paris
+constants: {{currency: EUR, country: FR}}
+tables:
+  - file: "in.csv"
+    to:
+      return_event:
+        return_line_id: row
+        return_id: {return_id}
+        units: {{value: 1}}
+        events: {{requested: asked, refunded: done}}
+        promise: {{name: promised, {promise}}}
+"""
+FIRST = ("row", "asked", "due", "done")
+
+
+def loaded(settings: Settings, folder: Path, rows: list[tuple[str, ...]], promise: str, return_id: str = "row") -> dict[str, tuple[Any, ...]]:  # fmt: skip
+    """Load rows under a promise: the state that each return ends in, when it was due (UTC) and its fault."""
+    folder.mkdir(exist_ok=True)
+    header = FIRST if return_id == "row" else (*FIRST, return_id)
+    (folder / "in.csv").write_text("\n".join(",".join(r) for r in [header, *rows]) + "\n")
+    (folder / "own.yaml").write_text(MAPPING.format(promise=promise, return_id=return_id))
+    load(settings, [folder / "in.csv"], source=str(folder / "own.yaml"))
+    return judged(settings)
+
+
+def judged(settings: Settings) -> dict[str, tuple[Any, ...]]:
+    c = STAR.tables["estimate_promise"].c
+    with current_build(settings.warehouse) as build:
+        at = max(observed(build).values())
+        found = build.fetch(
+            select(c.return_id, c.due_at, c.date_fault, promise_state(c, at).label("state")).where(
+                c.promise_id == "promised"
+            )
+        )
+        rows = found.astype(object).where(found.notna(), None).itertuples(index=False)
+        return {
+            r.return_id.split(":")[1]: (r.state, r.due_at.to_pydatetime() if r.due_at else None, r.date_fault)
+            for r in rows
+        }
+
+
+def end(day: int, hour: int = 23) -> datetime:
+    """The last instant of a day of January 2024 in Paris, an hour ahead of UTC."""
+    return datetime(2024, 1, day, hour) - timedelta(microseconds=1)
+
+
+def test_a_date_on_a_row_is_its_promise(settings: Settings, tmp_path: Path) -> None:
+    found = loaded(settings, tmp_path / "files", [
+        ("in_time", "2024-01-02 09:00", "2024-01-15", "2024-01-15 23:30"),
+        ("next_day", "2024-01-02 09:00", "2024-01-15", "2024-01-16"),
+        ("by_the_day", "2024-01-02 09:00", "2024-01-15 09:00", "2024-01-15 18:00"),
+        ("new_york", "2024-01-02 09:00", "2024-01-14T20:30:00-05:00", "2024-01-15 18:00"),  # 02:30 on the 15th in Paris
+        ("open", "2024-01-02 09:00", "2024-01-15", ""),
+        ("running", "2024-01-02 09:00", "2030-01-15", ""),
+        ("no_start", "", "2024-01-15", "2024-01-16"),
+        ("nothing_yet", "", "2024-01-15", ""),
+        ("blank", "2024-01-02 09:00", "", "2024-01-03 09:00"),
+        ("text", "2024-01-02 09:00", "14 days", "2024-01-03 09:00"),
+        ("empty_date", "2024-01-02 09:00", "1970-01-01", "2024-01-03 09:00"),
+        ("before_the_start", "2024-01-20 09:00", "2024-01-15", "2024-01-22 09:00"),
+        ("nothing_at_all", "", "", ""),
+        ("last", "2024-02-01 09:00", "2024-02-20", "2024-02-02 09:00"),
+    ], "to: refunded, by: due")  # fmt: skip
+    assert found == {
+        "in_time": ("kept", end(15), None),
+        "next_day": ("broken", end(15), None),
+        "by_the_day": ("kept", end(15), None),
+        "new_york": ("kept", end(15), None),
+        "open": ("broken", end(15), None),
+        "running": ("undetermined", datetime(2030, 1, 15, 23) - timedelta(microseconds=1), None),
+        "no_start": ("broken", end(15), None),
+        "nothing_yet": ("broken", end(15), None),
+        "blank": ("not_under_promise", None, "no promised date"),
+        "text": ("not_under_promise", None, "no promised date"),
+        "empty_date": ("not_under_promise", None, "no promised date"),
+        "before_the_start": ("broken", end(15), None),  # no start was named: asked too late is no fault of the date
+        "last": ("undetermined", datetime(2024, 2, 20, 23) - timedelta(microseconds=1), None),
+    }
+    with current_build(settings.warehouse) as build:
+        kept = metrics.answer(build, "promise_kept", where={"promise": ["promised"]}).iloc[0]
+    assert (kept["value"], kept["n"]) == (3 / 8, 8)
+
+
+def test_a_promise_that_names_its_start_is_none_before_it(settings: Settings, tmp_path: Path) -> None:
+    found = loaded(settings, tmp_path / "files", [
+        ("same_day", "2024-01-15 09:00", "2024-01-15", "2024-01-15 18:00"),
+        ("day_before", "2024-01-15 09:00", "2024-01-14", "2024-01-15 18:00"),
+        ("no_start", "", "2024-01-15", "2024-01-16"),
+        ("paid_before_it_was_asked", "2024-01-12", "2024-01-15", "2024-01-11"),
+    ], "from: requested, to: refunded, by: due")  # fmt: skip
+    assert found == {
+        "same_day": ("kept", end(15), None),
+        "day_before": ("not_under_promise", None, "promised before it starts"),
+        "no_start": ("broken", end(15), None),
+        "paid_before_it_was_asked": ("not_under_promise", None, "ended before it started"),
+    }
+
+
+def test_a_promise_by_the_instant_ends_with_it_and_a_date_alone_with_its_day(
+    settings: Settings, tmp_path: Path
+) -> None:
+    found = loaded(settings, tmp_path / "files", [
+        ("to_the_minute", "2024-01-02", "2024-01-15 09:00", "2024-01-15 09:00"),
+        ("a_minute_late", "2024-01-02", "2024-01-15 09:00", "2024-01-15 09:01"),
+        ("zone", "2024-01-02", "2024-01-15T09:00:00Z", "2024-01-15 10:00"),  # 10:00 in Paris
+        ("date_alone", "2024-01-02", "2024-01-15", "2024-01-15 18:00"),
+        ("spreadsheet", "2024-01-02", "2024-01-15 00:00:00", "2024-01-15 18:00"),
+        ("open", "2024-01-02", "2024-01-15 09:00", ""),
+        ("last", "2024-01-20", "", "2024-01-20"),
+    ], "to: refunded, by: due, ends: instant")  # fmt: skip
+    assert found == {
+        "to_the_minute": ("kept", datetime(2024, 1, 15, 8), None),
+        "a_minute_late": ("broken", datetime(2024, 1, 15, 8), None),
+        "zone": ("kept", datetime(2024, 1, 15, 9), None),
+        "date_alone": ("kept", end(15), None),
+        "spreadsheet": ("kept", end(15), None),
+        "open": ("broken", datetime(2024, 1, 15, 8), None),
+        "last": ("not_under_promise", None, "no promised date"),
+    }
+
+
+def test_the_line_that_breaks_its_promise_first_decides_for_the_return(settings: Settings, tmp_path: Path) -> None:
+    found = loaded(settings, tmp_path / "files", [
+        ("a1", "2024-01-02", "2024-01-10", "2024-01-09", "each_in_time"), ("a2", "2024-01-02", "2024-01-20", "2024-01-19", "each_in_time"),
+        ("b1", "2024-01-02", "2024-01-10", "2024-01-15", "one_late"), ("b2", "2024-01-02", "2024-01-20", "2024-01-19", "one_late"),
+        ("c1", "2024-01-02", "2024-01-10", "2024-01-09", "one_open"), ("c2", "2024-01-02", "2024-01-12", "", "one_open"), ("c3", "2024-01-02", "2024-01-11", "", "one_open"),
+        ("d1", "2024-01-02", "2024-01-10", "2024-01-09", "one_blank"), ("d2", "2024-01-02", "", "2024-01-19", "one_blank"),
+        ("z", "2024-02-01", "2024-03-01", "2024-02-01", "last"),
+    ], "to: refunded, by: due", "group")  # fmt: skip
+    assert found == {
+        "each_in_time": ("kept", end(20), None), "one_late": ("broken", end(10), None), "one_open": ("broken", end(11), None), "one_blank": ("kept", end(10), None),
+        "last": ("undetermined", datetime(2024, 3, 1, 23) - timedelta(microseconds=1), None),
+    }  # fmt: skip
+
+
+def rows_of(settings: Settings) -> list[tuple[Any, ...]]:
+    with duckdb.connect(
+        str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True
+    ) as build:
+        return build.execute("SELECT * FROM estimate_promise ORDER BY return_id, promise_id").fetchall()
+
+
+def test_increments_give_what_one_load_gives(settings: Settings, tmp_path: Path) -> None:
+    """The promised date comes before its events, is moved, and one is taken back."""
+    header = "return_line_id,promise_id,to_stage,promised_on,recorded_at,is_deleted\n"
+    other = "".join(f"x{i},promised,refunded,2024-03-01,2024-01-01T00:00:00Z,false\n" for i in range(40))
+    events = "event_id,return_line_id,return_id,event,occurred_at\n"
+    files = {
+        "promised_date.1.csv": header + other + "a,promised,refunded,2024-01-15,2024-01-01T00:00:00Z,false\nb,promised,refunded,2024-01-15,2024-01-01T00:00:00Z,false\n",
+        "return_event.1.csv": events + "".join(f"x{i},x{i},x{i},requested,2024-01-02T09:00:00Z\n" for i in range(40)),
+        "return_event.2.csv": events + "a1,a,RA,requested,2024-01-02T09:00:00Z\na2,a,RA,refunded,2024-01-18T09:00:00Z\n",
+        "promised_date.2.csv": header + "a,promised,refunded,2024-01-20,2024-01-03T00:00:00Z,false\nb,promised,refunded,2024-01-15,2024-01-03T00:00:00Z,true\n",
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    first, second, third = (
+        [tmp_path / "promised_date.1.csv", tmp_path / "return_event.1.csv"], [tmp_path / "return_event.2.csv"], [tmp_path / "promised_date.2.csv"]
+    )  # fmt: skip
+    load(settings, first)
+    assert judged(settings)["b"] == ("undetermined", datetime(2024, 1, 16) - timedelta(microseconds=1), None)
+    assert load(settings, second).kind == "increment"
+    assert judged(settings)["RA"][0] == "broken"
+    assert load(settings, third).kind == "increment"
+    assert judged(settings)["RA"][0] == "undetermined"
+    assert "b" not in judged(settings)
+    whole = fresh(tmp_path / "whole")
+    load(whole, [tmp_path / name for name in files])
+    assert rows_of(settings) == rows_of(whole)
