@@ -86,14 +86,13 @@ def test_the_columns_asked_for_are_headings_that_a_proposal_knows() -> None:
 def test_the_columns_asked_for_fill_what_was_missing(least: Settings, tiny_settings: Settings, tmp_path: Path) -> None:
     """Of the whole tiny shop, only the columns that were asked for are added to the least one: nothing else is needed."""
     asked, possible = facts(least), facts(tiny_settings)
-    assert {"stage_requested", "unit_cost", "leg", "policy", "reason"} <= asked - possible
+    assert {"stage_requested", "unit_cost", "leg", "reason"} <= asked - possible
     columns = {log: set(names) for log, names in LEAST.items()}
     for fact in asked:
         for log, column in (filled.split(".") for filled in unlocks.fillings()[fact].fills):
             if log in TINY_SHOP:
                 required = {c.name for c in schema.LOG.tables[log].columns if c.info["required"]}
                 columns.setdefault(log, set()).update({column} | required)
-    columns["policy"] |= {"window_days"}
     columns["order_line"] |= {"shop_id"}
     settings = loaded(tmp_path, only(TINY_SHOP, {log: tuple(names) for log, names in columns.items()}))
     assert facts(settings) & (asked - possible) == set()
