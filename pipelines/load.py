@@ -27,6 +27,7 @@ from pipelines import checks, estimate, factors, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, recognise, source_named
+from pipelines.sources.canonical import layout
 from pipelines.sources.mapping import Mapping
 from pipelines.warehouse import build, contracts, schema, shape
 
@@ -391,8 +392,10 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
     finally:
         connection.close()
     if not counts:
+        first, *others = files
+        more = f" (and {len(others)} more)" if others else ""
         raise SourceError(
-            f"{landed['source']}: the files are empty: {', '.join(f['name'] for f in landed['files'])}. Export them again."
+            f"{landed['source']} found nothing to read: {first.name}{more} is {layout(first)}. It reads {origin.expects}."
         )
     if whole and whole.is_whole and not any(c["read"] for c in counts if not c["is_derived"]):
         raise SourceError(

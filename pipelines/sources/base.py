@@ -56,6 +56,10 @@ class Source(Protocol):
     def version(self) -> str:
         """Version of the parser: files are taken in again when it changes."""
 
+    @property
+    def expects(self) -> str:
+        """What files it reads, in words: said where it found nothing to read."""
+
     def recognises(self, files: list[Path]) -> bool:
         """Tell from names and columns whether these files are this source's."""
 

@@ -160,6 +160,11 @@ class Mapping:
         """Digest of the mapping; a mapping with a query is always new, for what a query gives may have changed."""
         return f"{self.digest}-{time.time_ns()}" if self.has_query else self.digest
 
+    @property
+    def expects(self) -> str:
+        """The files its tables name."""
+        return "files named " + ", ".join(str(t["file"]) for t in self.content["tables"] if "file" in t)
+
     def recognises(self, files: list[Path]) -> bool:
         """Tell whether every table of the mapping finds a file by name."""
         return all("file" in t and any(_fits(f, t["file"]) for f in files) for t in self.content["tables"])

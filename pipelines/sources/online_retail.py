@@ -48,6 +48,7 @@ class OnlineRetail:
 
     name = "online_retail"
     version = "1"
+    expects = f"the Online Retail table ({', '.join(COLUMNS)})"
 
     def recognises(self, files: list[Path]) -> bool:
         """Tell whether every file has the columns of the published table."""

@@ -1,56 +1,71 @@
-"""Shopify: pages of the Admin REST API (2026-07), as saved responses (`{method, url, response}`) or plain pages.
+"""Shopify: what its interfaces give, as sales, cancellations, return events and refunds.
 
-An object that recurs in several pages is given each time: equal ones are duplicates, different ones versions by `updated_at`.
-Shopify knows when it refunded, not when goods came back: a refund line with restock type `return` or `legacy_restock` (or
-`no_restock` with money) is a `refunded` event, `cancel` is units cancelled on the order line, and goods taken back without money
-are `received`. What a refund's lines add up to and what its transactions paid are kept apart.
+Rows say what Shopify's states say. Test orders are no sales (their rows are withdrawn). Units refunded that were never fulfilled
+are cancelled, not returned, whatever their restock type. A refund counts as paid when a transaction succeeded: until then goods
+taken back are `received`. A return that is declined or cancelled ends, and one that is closed ends for the units that neither
+money nor goods moved for. Shopify knows when it refunded, not when goods came back, unless a reverse fulfilment says so.
 
-Amounts are what the customer paid in (presentment money); where that is not the shop's currency, Shopify's own conversion
-becomes an exchange rate of the day. Names, e-mails, phones and addresses never leave this module; an e-mail stands in for a
-customer without id, for the loader to hash.
+An object that recurs is given each time: equal ones are duplicates, different ones versions by `updated_at`; what its states say
+follows from all of the files together. Amounts are what the customer paid in (presentment money); where that is not the shop's
+currency, Shopify's own conversion becomes an exchange rate of the day. Names, e-mails, phones and addresses never leave this
+module; an e-mail stands in for a customer without id, for the loader to hash.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from pipelines.errors import SourceError
 from pipelines.sources.base import Named
+from pipelines.sources.shopify_files import Object, Saved, is_json, is_shopify, read
 
-Object = dict[str, Any]
 ZERO = Decimal(0)
 CHANNELS = {"pos": "store", "iphone": "app", "android": "app", "shopify_draft_order": "phone"}
-RETURNED = ("return", "legacy_restock")
+NEVER_PAID = ("voided", "expired")
+GOODS_BACK = ("return", "legacy_restock")
+DECLINED_FOR = {"final_sale": "final_sale", "return_period_ended": "outside_window"}
+DISPOSED_AS = {
+    "restocked": ("restocked", "as_new"),
+    "not_restocked": ("inspected", None),
+    "processing_required": ("received", None),
+    "missing": ("lost", None),
+}
+REFUND_KINDS = {
+    "shopify_store_credit": "store_credit",
+    "store_credit": "store_credit",
+    "gift_card": "voucher",
+    "manual": "manual",
+}
 SIZE_OPTIONS, COLOUR_OPTIONS = ("size", "taille", "pointure"), ("color", "colour", "couleur")
-COLLECTIONS = ("orders", "refunds", "fulfillments", "products", "locations", "inventory_items", "fulfillment_events", "returns")  # fmt: skip
 UNKNOWN_COUNTRY = "ZZ"
+LARGEST = Decimal(10) ** 14  # what a log can hold
+LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class Shopify:
-    """Saved pages of the Admin REST API."""
+    """Pages of the Admin API, bulk operations and bodies of web hooks."""
 
     name = "shopify"
-    version = "1"
+    version = "2"
+    expects = "pages of the Admin API (JSON), a bulk operation (JSONL) or bodies of web hooks, with orders, refunds or returns in them"
 
     def recognises(self, files: list[Path]) -> bool:
-        """Tell whether any JSON file holds an API response."""
-        return any(_is_page(f) for f in files if f.suffix == ".json")
+        """Tell whether any JSON file holds what Shopify's interfaces give."""
+        return any(is_shopify(f) for f in files)
 
     def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterator[Named]:
-        """Give the rows of every order, refund, product, location, shop and return in the pages.
+        """Give the rows of every order, refund, product, location, shop and return in the files.
 
-        Raises SourceError for a file that is not JSON.
+        Raises SourceError for a file that is not JSON, or in which nothing is Shopify's.
         """
-        pages = _Pages()
-        for file in sorted((f for f in files if f.suffix == ".json"), key=lambda f: f.name):
-            pages.read(file)
-        for thing, rows in pages.rows().items():
+        if not any(is_json(f) for f in files):
+            return  # the loader says what the files are
+        for thing, rows in _Rows(read(files)).of_logs().items():
             columns = list(dict.fromkeys(key for row in rows for key in row))
             table = pa.table(
                 {c: pa.array([None if r.get(c) is None else str(r[c]) for r in rows], pa.string()) for c in columns}
@@ -66,320 +81,802 @@ class Shopify:
             connection.unregister(f"shopify_{thing}")
 
 
-def _parsed(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8-sig"), parse_float=Decimal)
-    except ValueError as error:
-        raise SourceError(f"{file.name} is not JSON. Save the API's response as it came and load it again.") from error
+class _Unreadable(Exception):
+    """A number that is none; it is given as it is written, for the loader to quarantine its row."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = str(value)[:60]
 
 
-def _is_page(file: Path) -> bool:
-    with file.open(encoding="utf-8-sig", errors="replace") as text:
-        start = text.read(4000)
-    names = (
-        *COLLECTIONS,
-        *(c.removesuffix("s") for c in COLLECTIONS),
-        "shop",
-        "customers",
-        "transactions",
-        "fulfillment_orders",
-    )
-    return '"response"' in start or any(start.lstrip().startswith(f'{{"{n}"') for n in names)
+# -- reading values that may be anything -------------------------------------------------------------------------------
 
 
-def _many(holder: Object, one: str) -> list[Object]:
-    """Give the objects a response holds, whether as a list or alone."""
-    found = holder.get(f"{one}s") or []
-    alone = holder.get(one)
-    return [o for o in [*(found if isinstance(found, list) else []), alone] if isinstance(o, dict)]
+def _object(value: Any) -> Object:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> list[Object]:
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str | None:
+    """Give a scalar as text; None for nothing and for what is no scalar."""
+    return str(value).strip() or None if value is not None and not isinstance(value, (dict, list)) else None
+
+
+def _word(value: Any) -> str:
+    return (_text(value) or "").lower()
 
 
 def _number(value: Any) -> Decimal:
-    return ZERO if value in (None, "") else Decimal(str(value))
+    if value is None or value == "":
+        return ZERO
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise _Unreadable(value) from None
+    if isinstance(value, bool) or not number.is_finite() or abs(number) >= LARGEST:
+        raise _Unreadable(value)
+    return number
+
+
+def _units(value: Any) -> int:
+    """Give a number of units; 0 for nothing."""
+    number = _number(value)
+    if number != int(number):
+        raise _Unreadable(value)
+    return int(number)
+
+
+def _known_units(value: Any) -> int | None:
+    """Give a number of units where there is one that can be read."""
+    try:
+        return None if value is None else _units(value)
+    except _Unreadable:
+        return None
+
+
+def _instant(value: Any) -> datetime:
+    """Read a time to compare it with others; the beginning of time where there is none."""
+    try:
+        read_at = datetime.fromisoformat(str(value))
+    except ValueError:
+        return LONG_AGO
+    return read_at if read_at.tzinfo else read_at.replace(tzinfo=UTC)
 
 
 def _money(holder: Object, field: str, *, kind: str = "presentment_money") -> Decimal:
-    """Give an amount as the customer paid it: the set's presentment money, else the plain field."""
-    money = (holder.get(f"{field}_set") or {}).get(kind) or {}
-    return _number(money.get("amount", holder.get(field)))
+    """Give an amount as the customer paid it: the set's presentment money, else its shop money, else the plain field."""
+    of_set = _object(holder.get(f"{field}_set"))
+    money = _object(of_set.get(kind)) or _object(of_set.get("shop_money"))
+    plain = holder.get(field)
+    return _number(money.get("amount", plain.get("amount") if isinstance(plain, dict) else plain))
 
 
-def _currency(holder: Object, field: str, otherwise: str | None) -> str | None:
-    money = (holder.get(f"{field}_set") or {}).get("presentment_money") or {}
-    return money.get("currency_code") or otherwise
+def _is_some(holder: Object, field: str) -> bool:
+    """Say whether an amount is more than nothing; one that cannot be read is."""
+    try:
+        return _money(holder, field) > 0
+    except _Unreadable:
+        return True
 
 
-def _has_tax_inside(refund_line: Object, known: bool | None) -> bool:
-    """Tell whether a refund line's subtotal includes tax: as its order says, else from the tax rates."""
-    if known is not None:
-        return known
-    subtotal, tax = _money(refund_line, "subtotal"), _money(refund_line, "total_tax")
-    rate = sum((_number(t.get("rate")) for t in (refund_line.get("line_item") or {}).get("tax_lines") or []), ZERO)
-    return rate > 0 and tax > 0 and abs(subtotal * rate / (1 + rate) - tax) <= Decimal("0.02")
+def _currency(holder: Object, field: str, otherwise: Any) -> str | None:
+    of_set = _object(holder.get(f"{field}_set"))
+    money = _object(of_set.get("presentment_money")) or _object(of_set.get("shop_money"))
+    return _text(money.get("currency_code")) or _text(otherwise)
 
 
-class _Pages:
-    """All objects of the pages, with file and place, and what one page must know of another."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, list[tuple[str, int, Object]]] = defaultdict(list)
-        self.tax_inside: dict[Any, bool] = {}
-        self.currency_of: dict[Any, str] = {}
-        self.sent: dict[Any, dict[Any, Object]] = defaultdict(dict)  # order line -> fulfilment id -> fulfilment
-        self.cancelled: dict[Any, dict[Any, int]] = defaultdict(dict)  # order line -> refund line id -> units
-        self.delivered: dict[Any, str] = {}  # fulfilment id -> when
-        self.costs: dict[Any, Any] = {}
-
-    def read(self, file: Path) -> None:
-        content = _parsed(file)
-        responses = content if isinstance(content, list) else [content]
-        for number, saved in enumerate(responses, start=1):
-            if not isinstance(saved, dict):
-                continue
-            if saved.get("method") == "DELETE" or "/calculate" in str(saved.get("url", "")):
-                continue  # a calculated refund is an offer, not a refund
-            page = saved.get("response", saved)
-            if not isinstance(page, dict):
-                continue
-            for one in (c.removesuffix("s") for c in COLLECTIONS):
-                for thing in _many(page, one):
-                    self._keep(one, file.name, number, thing)
-            if isinstance(page.get("shop"), dict):
-                self._keep("shop", file.name, number, page["shop"])
-
-    def _keep(self, one: str, file: str, line: int, thing: Object) -> None:
-        self.found[one].append((file, line, thing))
-        if one == "order":
-            if "taxes_included" in thing:
-                self.tax_inside[thing.get("id")] = bool(thing["taxes_included"])
-            if thing.get("currency"):
-                self.currency_of[thing.get("id")] = str(thing.get("presentment_currency") or thing["currency"])
-            for refund in thing.get("refunds") or []:
-                self._keep(
-                    "refund", file, line, refund | {"_updated_at": thing.get("updated_at"), "order_id": thing.get("id")}
-                )
-            for fulfilment in thing.get("fulfillments") or []:
-                self._note_sent(fulfilment)
-        elif one == "refund":
-            for refund_line in thing.get("refund_line_items") or []:
-                if refund_line.get("restock_type") == "cancel":
-                    self.cancelled[refund_line.get("line_item_id")][refund_line.get("id")] = int(refund_line.get("quantity") or 0)  # fmt: skip
-        elif one == "fulfillment":
-            self._note_sent(thing)
-        elif one == "fulfillment_event" and thing.get("status") == "delivered":
-            self.delivered[thing.get("fulfillment_id")] = str(thing.get("happened_at") or thing.get("created_at"))
-        elif one == "inventory_item" and thing.get("cost"):
-            self.costs[thing.get("id")] = thing["cost"]
-
-    def _note_sent(self, fulfilment: Object) -> None:
-        for line in fulfilment.get("line_items") or []:
-            if fulfilment.get("status") == "success":
-                self.sent[line.get("id")][fulfilment.get("id")] = fulfilment
-
-    def rows(self) -> dict[str, list[Object]]:
-        """Give the rows of every log that has any."""
-        rows: dict[str, list[Object]] = {}
-        for one, thing, make in (
-            ("order", "order_line", self._order_lines), ("refund", "return_event", self._refund_events), ("return", "return_event", _return_events),
-            ("refund", "refund", self._refunds), ("refund", "refund_line", self._refund_lines), ("product", "product", self._products),
-            ("location", "place", _places), ("shop", "shop", _shops), ("order", "fx_rate", _exchange_rates),
-        ):  # fmt: skip
-            for file, line, found in self.found[one]:
-                rows.setdefault(thing, []).extend(row | {"_file": file, "_line": line} for row in make(found))
-        return {thing: given for thing, given in rows.items() if given}
-
-    def _order_lines(self, order: Object) -> Iterator[Object]:
-        customer = order.get("customer") or {}
-        addresses = [order.get("shipping_address"), order.get("billing_address"), customer.get("default_address")]
-        address: Object = next((a for a in addresses if isinstance(a, dict) and a.get("country_code")), {})
-        inside = bool(order.get("taxes_included"))
-        common = {
-            "order_id": order.get("id"), "ordered_at": order.get("processed_at") or order.get("created_at"),
-            "customer_id": customer.get("id") or order.get("email") or customer.get("email"), "customer_area": address.get("zip"),
-            "country": address.get("country_code") or UNKNOWN_COUNTRY, "channel": CHANNELS.get(str(order.get("source_name")), "web"),
-            "recorded_at": order.get("updated_at"), "shop_id": None,
-        }  # fmt: skip
-        for line in order.get("line_items") or []:
-            units = int(line.get("quantity") or 0)
-            discount = sum((_money(a, "amount") for a in line.get("discount_allocations") or []), ZERO)
-            gross = _money(line, "price") * units - discount
-            tax = sum((_money(t, "price") for t in line.get("tax_lines") or []), ZERO)
-            net = gross - tax if inside else gross
-            sent = sorted(self.sent.get(line.get("id"), {}).values(), key=lambda f: str(f.get("created_at")))
-            gone = sum(self.cancelled.get(line.get("id"), {}).values())
-            if order.get("cancelled_at") and not sent:
-                gone = units
-            first: Object = sent[0] if sent else {}
-            yield common | {
-                "order_line_id": line.get("id"), "product_id": _sku(line), "units": units, "units_cancelled": min(gone, units),
-                "line_type": "gift_card" if line.get("gift_card") else "goods",
-                "net_amount": net if "price" in line else None, "vat_amount": tax,
-                "discount_amount": discount * net / gross if inside and gross else discount,
-                "currency": _currency(line, "price", order.get("currency")),
-                "shipped_at": first.get("created_at"), "carrier": first.get("tracking_company"),
-                "delivered_at": self.delivered.get(first.get("id")) or (first.get("updated_at") if first.get("shipment_status") == "delivered" else None),
-            }  # fmt: skip
-        for line in order.get("shipping_lines") or []:
-            if line.get("is_removed"):
-                continue
-            paid = _money(line, "discounted_price") if "discounted_price" in line else _money(line, "price")
-            tax = sum((_money(t, "price") for t in line.get("tax_lines") or []), ZERO)
-            yield common | {
-                "order_line_id": f"shipping-{line.get('id')}", "product_id": None, "units": 1, "units_cancelled": 0, "line_type": "shipping",
-                "net_amount": paid - tax if inside else paid, "vat_amount": tax, "discount_amount": None,
-                "currency": _currency(line, "price", order.get("currency")), "shipped_at": None, "carrier": None, "delivered_at": None,
-            }  # fmt: skip
-
-    def _line_amount(self, refund: Object, line: Object) -> tuple[Decimal, Decimal]:
-        """Give a refund line's amount with tax, and the tax."""
-        subtotal, tax = _money(line, "subtotal"), _money(line, "total_tax")
-        return (subtotal if _has_tax_inside(line, self.tax_inside.get(refund.get("order_id"))) else subtotal + tax), tax
-
-    def _refund_events(self, refund: Object) -> Iterator[Object]:
-        return_id = _return_id(refund)
-        for line in refund.get("refund_line_items") or []:
-            kind = line.get("restock_type")
-            amount, _ = self._line_amount(refund, line)
-            if kind == "cancel":
-                continue
-            paid = amount > 0 or self._paid(refund) > 0
-            yield {
-                "event_id": f"refund-line-{line.get('id')}", "return_line_id": f"{return_id}-{line.get('line_item_id')}", "return_id": return_id,
-                "order_line_id": line.get("line_item_id"), "event": "refunded" if paid else "received",
-                "occurred_at": refund.get("processed_at") or refund.get("created_at"), "units": line.get("quantity"),
-                "place_id": line.get("location_id"), "note_terms": refund.get("note"),
-                "return_type": "withdrawal" if kind in RETURNED or amount > 0 else "price_adjustment",
-                "recorded_at": refund.get("_updated_at"), "product_id": _sku(line.get("line_item") or {}),
-            }  # fmt: skip
-
-    def _paid(self, refund: Object) -> Decimal:
-        done = [
-            t for t in refund.get("transactions") or [] if t.get("kind") == "refund" and t.get("status") == "success"
-        ]
-        return sum((_number(t.get("amount")) for t in done), ZERO)
-
-    def _currency(self, refund: Object) -> str | None:
-        for line in (refund.get("transactions") or []) + (refund.get("refund_line_items") or []):
-            found = line.get("currency") or _currency(line, "subtotal", None)
-            if found:
-                return str(found)
-        return self.currency_of.get(refund.get("order_id"))
-
-    def _refunds(self, refund: Object) -> Iterator[Object]:
-        paid = self._paid(refund)
-        if paid == 0 and not any(row["amount"] for row in self._refund_lines(refund)):
-            return  # goods put back without money
-        gateways = {str(t.get("gateway")) for t in refund.get("transactions") or []}
-        kind = next((k for g, k in (("shopify_store_credit", "store_credit"), ("store_credit", "store_credit"), ("gift_card", "voucher"), ("manual", "manual")) if g in gateways), "original")  # fmt: skip
-        returned = refund.get("return") or {}
-        yield {
-            "refund_id": refund.get("id"), "order_id": refund.get("order_id"), "return_id": _return_id(refund) if returned or refund.get("refund_line_items") else None,
-            "refunded_at": refund.get("processed_at") or refund.get("created_at"), "amount": paid, "currency": self._currency(refund), "kind": kind,
-            "recorded_at": refund.get("_updated_at"),
-        }  # fmt: skip
-
-    def _refund_lines(self, refund: Object) -> Iterator[Object]:
-        common = {
-            "refund_id": refund.get("id"), "refunded_at": refund.get("processed_at") or refund.get("created_at"),
-            "currency": self._currency(refund), "recorded_at": refund.get("_updated_at"), "order_line_id": None, "return_line_id": None,
-        }  # fmt: skip
-        for line in refund.get("refund_line_items") or []:
-            amount, tax = self._line_amount(refund, line)
-            if amount == 0 and self._paid(refund) == 0:
-                continue
-            kind = line.get("restock_type")
-            yield common | {
-                "refund_line_id": line.get("id"), "order_line_id": line.get("line_item_id"), "units": line.get("quantity"), "amount": amount,
-                "return_line_id": None if kind == "cancel" else f"{_return_id(refund)}-{line.get('line_item_id')}", "vat_amount": tax, "restock_type": kind,
-            }  # fmt: skip
-        adjustments = refund.get("order_adjustments") or []
-        for line in adjustments:  # money out is negative in an adjustment
-            tax = -_money(line, "tax_amount")
-            kind = "shipping" if line.get("kind") == "shipping_refund" else "adjustment"
-            yield common | {"refund_line_id": f"adjustment-{line.get('id')}", "units": 0, "amount": tax - _money(line, "amount"), "vat_amount": tax, "restock_type": kind}  # fmt: skip
-        if not any(a.get("kind") == "shipping_refund" for a in adjustments):
-            for line in refund.get("refund_shipping_lines") or []:
-                yield common | {"refund_line_id": f"shipping-{line.get('id')}", "units": 0, "amount": _money(line, "subtotal_amount"), "vat_amount": None, "restock_type": "shipping"}  # fmt: skip
-        for line in [*(refund.get("duties") or []), *(refund.get("additional_fees") or [])]:
-            amount = _money(line, "amount") or _money(line, "price")
-            yield common | {"refund_line_id": f"duty-{refund.get('id')}-{line.get('duty_id') or line.get('id')}", "units": 0, "amount": amount, "vat_amount": None, "restock_type": "adjustment"}  # fmt: skip
-
-    def _products(self, product: Object) -> Iterator[Object]:
-        options = {str(o.get("name", "")).lower(): f"option{o.get('position', i)}" for i, o in enumerate(product.get("options") or [], start=1)}  # fmt: skip
-        for variant in product.get("variants") or []:
-
-            def option(names: Iterable[str], variant: Object = variant) -> Any:
-                return next((variant.get(options[n]) for n in names if n in options), None)
-
-            grams = variant.get("grams")
-            cost = self.costs.get(variant.get("inventory_item_id"))
-            yield {
-                "product_id": _sku(variant | {"variant_id": variant.get("id")}), "valid_from": product.get("updated_at") or product.get("created_at"),
-                "style_id": product.get("id"), "name": product.get("title"), "category": product.get("product_type"), "brand": product.get("vendor"),
-                "size": option(SIZE_OPTIONS), "colour": option(COLOUR_OPTIONS), "weight_kg": _number(grams) / 1000 if grams else None,
-                "unit_cost": cost, "currency": next(iter(self.currency_of.values()), None) if cost else None,
-                "launched_on": str(product.get("published_at") or "")[:10] or None,
-            }  # fmt: skip
+def _sum(parts: Iterable[Decimal]) -> Decimal:
+    return sum(parts, ZERO)
 
 
-def _return_id(refund: Object) -> str:
-    returned = refund.get("return") or {}
-    return str(returned.get("id") or f"refund-{refund.get('id')}")
+def _id(holder: Any) -> str | None:
+    """Give the id of an object, or an id that stands for one."""
+    return _text(holder.get("id")) if isinstance(holder, dict) else _text(holder)
 
 
 def _sku(line: Object) -> str | None:
-    sku = str(line.get("sku") or "").strip()
-    number = line.get("variant_id") or line.get("product_id") or line.get("id")
-    return sku or (f"variant-{number}" if number else None)
+    number = _text(line.get("variant_id")) or _id(line.get("variant")) or _text(line.get("product_id")) or _id(line)
+    return (
+        _text(line.get("sku"))
+        or _text(_object(line.get("variant")).get("sku"))
+        or (f"variant-{number}" if number else None)
+    )
 
 
-def _plain(value: Any) -> str:
-    """Give the number of a GraphQL id.
+class _Rows:
+    """All objects of the files, what one must know of another, and the rows they make."""
 
-    >>> _plain("gid://shopify/Return/945000954")
-    '945000954'
-    """
-    return str(value).rsplit("/", 1)[-1]
+    def __init__(self, saved: Iterable[Saved]) -> None:
+        self.found: dict[str, list[Saved]] = defaultdict(list)
+        self.orders: dict[str | None, Object] = {}  # newest version of each
+        self.lines: dict[str | None, Object] = {}
+        self.order_of: dict[str | None, str | None] = {}  # order line -> order
+        self.fulfilments: dict[str | None, Object] = {}
+        self.refunds: dict[str | None, Object] = {}
+        self.returns: dict[str | None, Object] = {}
+        self.statuses: dict[str, str] = {}  # transaction -> the last it came to
+        self.delivered: dict[str | None, str | None] = {}  # fulfilment -> when
+        self.costs: dict[str | None, Object] = {}
+        self.exchanged_from: dict[str | None, str | None] = {}  # order line given in exchange -> order line it replaces
+        for thing in saved:
+            self._note(thing)
+        for returned in self.returns.values():
+            lines = _objects(returned.get("return_line_items"))
+            replaced = _returned_line(lines[0]) if lines else None
+            for exchange in _objects(returned.get("exchange_line_items")):
+                for line in [exchange.get("line_item"), *_objects(exchange.get("line_items"))]:
+                    if _id(line):
+                        self.exchanged_from[_id(line)] = replaced
+        self.sent: dict[str | None, list[tuple[Object, int | None]]] = defaultdict(list)
+        for fulfilment in self.fulfilments.values():
+            for line_id, units in _fulfilled_lines(fulfilment):
+                if _word(fulfilment.get("status")) == "success":
+                    self.sent[line_id].append((fulfilment, units))
+        self.refunded: dict[str | None, list[tuple[datetime, str, Object, Object]]] = defaultdict(list)
+        for refund in self.refunds.values():
+            for number, line in _refund_lines(refund):
+                self.refunded[_line_of(line)].append((_instant(_refunded_at(refund)), number, refund, line))
+        self.cancelled: dict[str, int] = {}  # refund line -> units of it that were never fulfilled
+        for line_id in self.refunded:
+            self._cancel(line_id)
+
+    # -- what the files say together -----------------------------------------------------------------------------------
+
+    def _note(self, thing: Saved) -> None:
+        content, number = thing.content, _id(thing.content)
+        if thing.kind == "transaction":
+            self._note_transaction(content)
+            return
+        self.found[thing.kind].append(thing)
+        if thing.kind == "order":
+            known = self.orders.get(number)
+            if known is None or _instant(content.get("updated_at")) >= _instant(known.get("updated_at")):
+                self.orders[number] = (known or {}) | content
+            for line in _objects(content.get("line_items")):
+                self.lines[_id(line)] = self.lines.get(_id(line), {}) | line
+                self.order_of[_id(line)] = number
+            for kind, name in (("refund", "refunds"), ("fulfillment", "fulfillments"), ("return", "returns")):
+                for part in _objects(content.get(name)):
+                    whole = part | {"order_id": number, "_updated_at": content.get("updated_at")}
+                    self._note(Saved(kind, thing.file, thing.line, whole))
+        elif thing.kind == "fulfillment":
+            known = self.fulfilments.get(number)
+            if known is None or _instant(content.get("updated_at")) >= _instant(known.get("updated_at")):
+                self.fulfilments[number] = content
+            for event in _objects(content.get("events")):
+                self._note(Saved("fulfillment_event", thing.file, thing.line, event | {"fulfillment_id": number}))
+        elif thing.kind == "fulfillment_event" and _word(content.get("status")) == "delivered":
+            happened = _text(content.get("happened_at")) or _text(content.get("created_at"))
+            self.delivered[_text(content.get("fulfillment_id"))] = happened
+        elif thing.kind == "refund":
+            self.refunds[number] = self.refunds.get(number, {}) | content
+            for transaction in _objects(content.get("transactions")):
+                self._note_transaction(transaction)
+            for line in _objects(content.get("refund_line_items")):
+                self.lines.setdefault(_line_of(line), _object(line.get("line_item")))
+        elif thing.kind == "return":
+            stated = {k: v for k, v in content.items() if v not in (None, [])}
+            self.returns[number] = self.returns.get(number, {}) | stated | {"_file": thing.file, "_line": thing.line}
+            for refund in _objects(content.get("refunds")):
+                order = _id(content.get("order")) or content.get("order_id")
+                whole = refund | {"return": {"id": number}, "order_id": order}
+                self._note(Saved("refund", thing.file, thing.line, whole))
+        elif thing.kind == "inventory_item":
+            self.costs[number] = content
+
+    def _note_transaction(self, transaction: Object) -> None:
+        """Remember what a transaction came to: success and failure end it, whatever an older page says."""
+        number, status = _id(transaction), _word(transaction.get("status"))
+        if number and (status in ("success", "failure", "error") or number not in self.statuses):
+            self.statuses[number] = status
+
+    def _fulfilled(self, line_id: str | None) -> int | None:
+        """Give the units of an order line that were fulfilled; None where the files do not say."""
+        line, order = self.lines.get(line_id, {}), self.orders.get(self.order_of.get(line_id), {})
+        units = _known_units(line.get("quantity")) or 0
+        if sent := self.sent.get(line_id):
+            return min(units, sum(units if n is None else n for _, n in sent))
+        unsaid = any(
+            _word(f.get("status")) == "success" and not _fulfilled_lines(f) for f in _objects(order.get("fulfillments"))
+        )
+        status = _word(line.get("fulfillment_status"))
+        if not status and "fulfillment_status" not in line and ("fulfillments" not in order or unsaid):
+            if "fulfillment_status" not in order:
+                return None
+            status = _word(order["fulfillment_status"])
+        if status == "fulfilled":
+            return max(0, units - sum(_asked(r) for *_, r in self.refunded[line_id] if _kind(r) == "cancel"))
+        if status in ("partial", "partially_fulfilled"):
+            return None
+        return 0
+
+    def _cancel(self, line_id: str | None) -> None:
+        """Tell which of an order line's refunded units were never fulfilled: they are cancelled, the rest came back.
+
+        Refunds take their turn. What Shopify calls `cancel` is. Else units that were fulfilled by then go first where it says that they
+        came back; where it says nothing, those that are no longer to be fulfilled though they never were.
+        """
+        entries = sorted(self.refunded[line_id], key=lambda e: e[:2])
+        fulfilled, line = self._fulfilled(line_id), self.lines.get(line_id, {})
+        for _, number, _, refund_line in entries:
+            self.cancelled[number] = _asked(refund_line) if _kind(refund_line) == "cancel" else 0
+        if fulfilled is None:
+            return
+        never = (_known_units(line.get("quantity")) or 0) - fulfilled - sum(self.cancelled[e[1]] for e in entries)
+        still_open = _known_units(line.get("fulfillable_quantity"))
+        if still_open is None:
+            still_open = never if _word(line.get("fulfillment_status")) == "partial" else 0
+        was_fulfilled = fulfilled
+        first_sent = min((_instant(f.get("created_at")) for f, _ in self.sent.get(line_id, [])), default=LONG_AGO)
+        for at, number, refund, refund_line in entries:
+            if _kind(refund_line) == "cancel":
+                continue
+            units = _asked(refund_line)
+            if was_fulfilled == 0:
+                gone = units
+            elif at < first_sent:
+                gone = min(units, max(0, never))
+            elif _kind(refund_line) == "return" or refund.get("return"):
+                gone = min(units - min(units, fulfilled), max(0, never))
+            else:
+                gone = min(units, max(0, never - still_open))
+            self.cancelled[number] = gone
+            never, fulfilled = never - gone, max(0, fulfilled - (units - gone))
+
+    def _units_cancelled(self, order: Object, line: Object) -> int:
+        """Give the units of an order line that were taken off before they were fulfilled: refunded, edited away, or never paid."""
+        line_id, units = _id(line), _units(line.get("quantity"))
+        refunds = self.refunded.get(line_id, [])
+        gone = sum(self.cancelled[number] for _, number, *_ in refunds)
+        fulfilled = self._fulfilled(line_id)
+        never = units - (fulfilled or 0)
+        if _is_off(order) and (fulfilled is not None or not self.sent.get(line_id)):
+            gone = max(gone, never)
+        elif (
+            fulfilled is not None
+            and (left := _known_units(self.lines.get(line_id, line).get("current_quantity"))) is not None
+        ):
+            edited = units - left - sum(_asked(r) for *_, r in refunds)
+            gone = max(gone, min(never, gone + max(0, edited)))
+        return max(0, min(gone, units))
+
+    def _is_test(self, order_id: Any) -> bool:
+        return self.orders.get(_text(order_id), {}).get("test") is True
+
+    def _status(self, transaction: Object) -> str:
+        return self.statuses.get(_id(transaction) or "", _word(transaction.get("status")))
+
+    def _paid(self, refund: Object) -> Decimal:
+        """Give the money that a refund's transactions moved."""
+        return _sum(_money(t, "amount") for t in self._payments(refund) if self._status(t) == "success")
+
+    def _payments(self, refund: Object) -> list[Object]:
+        whole = self.refunds.get(_id(refund), refund)
+        return [
+            t
+            for t in _objects(whole.get("transactions"))
+            if _word(t.get("kind")) == "refund" and t.get("test") is not True
+        ]
+
+    def _is_paid(self, refund: Object) -> bool:
+        """Say whether a refund's money moved. Where its transactions are not in the files, its amounts say so."""
+        whole = self.refunds.get(_id(refund), refund)
+        if isinstance(whole.get("transactions"), list) and (whole["transactions"] or "total_refunded_set" not in whole):
+            return any(_is_some(t, "amount") for t in self._payments(refund) if self._status(t) == "success")
+        if "total_refunded_set" in whole:
+            return _is_some(whole, "total_refunded")
+        return any(_is_some(line, "subtotal") for _, line in _refund_lines(whole))
+
+    # -- rows ----------------------------------------------------------------------------------------------------------
+
+    def of_logs(self) -> dict[str, list[Object]]:
+        """Give the rows of every log that has any."""
+        makers = (
+            ("order", "order_line", self._order_lines),
+            ("refund", "return_event", self._refund_events),
+            ("refund", "refund", self._refunds),
+            ("refund", "refund_line", self._refund_lines),
+            ("product", "product", self._products),
+            ("location", "place", _places),
+            ("shop", "shop", _shops),
+            ("order", "fx_rate", _exchange_rates),
+        )
+        rows: dict[str, list[Object]] = {}
+        for kind, thing, make in makers:
+            for _, file, line, content in self.found[kind]:
+                rows.setdefault(thing, []).extend(row | {"_file": file, "_line": line} for row in make(content))
+        for returned in self.returns.values():
+            place = {"_file": returned["_file"], "_line": returned["_line"]}
+            rows.setdefault("return_event", []).extend(row | place for row in self._return_events(returned))
+        return {thing: given for thing, given in rows.items() if given}
+
+    def _order_lines(self, order: Object) -> Iterator[Object]:
+        at = _text(order.get("processed_at")) or _text(order.get("created_at"))
+        newest = self.orders.get(_id(order), order)
+        if at is None and (newest.get("processed_at") or newest.get("created_at")):
+            return  # a page with some of the order's fields; another page has all
+        customer = _object(order.get("customer"))
+        addresses = [order.get("shipping_address"), order.get("billing_address"), customer.get("default_address")]
+        address = next((a for a in map(_object, addresses) if a.get("country_code")), {})
+        is_inside = order.get("taxes_included") is True
+        common = {
+            "order_id": _id(order),
+            "ordered_at": at,
+            "customer_id": _id(customer) or _text(order.get("email")) or _text(customer.get("email")),
+            "customer_area": _text(address.get("zip")),
+            "country": _text(address.get("country_code")) or UNKNOWN_COUNTRY,
+            "channel": CHANNELS.get(_word(order.get("source_name")), "web"),
+            "recorded_at": _text(order.get("updated_at")),
+            "is_deleted": _flag(order.get("test") is True),
+        }
+        for line in _objects(order.get("line_items")):
+            base = common | {
+                "order_line_id": _id(line),
+                "product_id": _sku(line),
+                "units": _text(line.get("quantity")),
+                "line_type": _line_type(line),
+                "currency": _currency(line, "price", order.get("currency")),
+            }
+            try:
+                yield base | self._sold(order, line, is_inside=is_inside)
+            except _Unreadable as fault:
+                yield base | {"net_amount": fault.value}
+        for line in _objects(order.get("shipping_lines")):
+            if line.get("is_removed") is True:
+                continue
+            base = common | {
+                "order_line_id": f"shipping-{_id(line)}",
+                "units": "1",
+                "units_cancelled": "0",
+                "line_type": "shipping",
+                "currency": _currency(line, "discounted_price", None)
+                or _currency(line, "price", order.get("currency")),
+            }
+            try:
+                has_discounted = line.get("discounted_price") or line.get("discounted_price_set")
+                paid = _money(line, "discounted_price" if has_discounted else "price")
+                tax = _sum(_money(t, "price") for t in _objects(line.get("tax_lines")))
+                yield base | {"net_amount": paid - tax if is_inside else paid, "vat_amount": tax}
+            except _Unreadable as fault:
+                yield base | {"net_amount": fault.value}
+
+    def _sold(self, order: Object, line: Object, *, is_inside: bool) -> Object:
+        """Give what an order line sold: units, amounts without VAT, and when it left."""
+        units, price = _units(line.get("quantity")), _money(line, "price")
+        discounts = line.get("discount_allocations")
+        if discounts is None and "discounted_total_set" in line:
+            discount = price * units - _money(line, "discounted_total")
+        elif discounts is None:
+            discount = _money(line, "total_discount")
+        else:
+            discount = _sum(_money(a, "amount") for a in _objects(discounts))
+        gross = price * units - discount
+        tax = _sum(_money(t, "price") for t in _objects(line.get("tax_lines")))
+        has_price, has_tax = "price" in line or "price_set" in line, "tax_lines" in line
+        sent = sorted((f for f, _ in self.sent.get(_id(line), [])), key=lambda f: _instant(f.get("created_at")))
+        first: Object = sent[0] if sent else {}
+        return {
+            "units_cancelled": self._units_cancelled(order, line),
+            "units_shipped": None if line.get("requires_shipping") is False else self._fulfilled(_id(line)),
+            "net_amount": (gross - tax if is_inside else gross) if has_price else None,
+            "vat_amount": tax if has_tax else None,
+            "discount_amount": discount * (gross - tax) / gross if is_inside and gross else discount,
+            "shipped_at": _text(first.get("created_at")),
+            "carrier": _text(first.get("tracking_company")) or _tracking_company(first),
+            "delivered_at": self.delivered.get(_id(first)) or _delivered_at(first),
+            "exchanged_from_line_id": self.exchanged_from.get(_id(line)),
+        }
+
+    def _has_tax_inside(self, refund: Object, line: Object) -> bool:
+        """Say whether a refund line's subtotal includes tax: as its order says, else from the tax rates."""
+        known = self.orders.get(_text(refund.get("order_id")), {}).get("taxes_included")
+        if isinstance(known, bool):
+            return known
+        subtotal, tax = _money(line, "subtotal"), _money(line, "total_tax")
+        rate = _sum(_number(t.get("rate")) for t in _objects(_object(line.get("line_item")).get("tax_lines")))
+        return rate > 0 and tax > 0 and abs(subtotal * rate / (1 + rate) - tax) <= Decimal("0.02")
+
+    def _amount(self, refund: Object, line: Object) -> tuple[Decimal, Decimal]:
+        """Give a refund line's amount with tax, and the tax."""
+        subtotal, tax = _money(line, "subtotal"), _money(line, "total_tax")
+        return (subtotal if self._has_tax_inside(refund, line) else subtotal + tax), tax
+
+    def _common(self, refund: Object) -> Object:
+        """Give what the rows of one refund share."""
+        updated = [_text(refund.get("_updated_at")), _text(refund.get("updated_at"))]
+        is_test = self._is_test(refund.get("order_id")) or any(
+            t.get("test") is True for t in _objects(refund.get("transactions"))
+        )
+        return {"recorded_at": max((u for u in updated if u), key=_instant, default=None), "is_deleted": _flag(is_test)}
+
+    def _paid_at(self, refund: Object) -> str | None:
+        """Give when a refund's money moved: when it was made, or when the last of its transactions went through."""
+        times = [_text(t.get("processed_at")) for t in self._payments(refund) if self._status(t) == "success"]
+        return max((t for t in (_refunded_at(refund), *times) if t), key=_instant, default=None)
+
+    def _refund_events(self, refund: Object) -> Iterator[Object]:
+        return_id = _return_id(refund)
+        exchange = self.returns.get(_id(refund.get("return")), {}).get("exchange_line_items")
+        for number, line in _refund_lines(refund):
+            kind = _kind(line)
+            base = self._common(refund) | {
+                "event_id": f"refund-line-{number}",
+                "return_line_id": f"{return_id}-{_line_of(line)}",
+                "return_id": return_id,
+                "order_line_id": _line_of(line),
+                "occurred_at": _refunded_at(refund),
+                "units": _text(line.get("quantity")),
+                "place_id": _text(line.get("location_id")) or _id(line.get("location")),
+                "note_terms": _text(refund.get("note")),
+                "product_id": _sku(_object(line.get("line_item"))),
+            }
+            if kind == "cancel" or _known_units(line.get("quantity")) == 0:
+                continue
+            try:
+                is_paid, amount = self._is_paid(refund), self._amount(refund, line)[0]
+            except _Unreadable:  # its refund line is quarantined; the units came back all the same
+                is_paid, amount = True, ZERO
+            units = _asked(line) - self.cancelled.get(number, 0)
+            is_goods = kind in GOODS_BACK or amount > 0
+            own = {
+                "event": "refunded" if is_paid else "exchanged" if exchange else "received",
+                "occurred_at": self._paid_at(refund) if is_paid else _refunded_at(refund),
+                "return_type": "withdrawal" if is_goods else "price_adjustment",
+            }
+            if exchange and not is_paid:
+                own["return_type"] = "exchange"
+            if units > 0 and (is_paid or is_goods):
+                own["units"] = str(units)
+            elif _known_units(line.get("quantity")) is not None:
+                own["is_deleted"] = (
+                    "true"  # nothing that was fulfilled, or nothing moved: no return, whatever an older page said
+                )
+            yield base | own
+
+    def _refund_currency(self, refund: Object) -> str | None:
+        for line in (*_objects(refund.get("transactions")), *_objects(refund.get("refund_line_items"))):
+            found = _text(line.get("currency")) or _currency(line, "amount", None) or _currency(line, "subtotal", None)
+            if found:
+                return found
+        of_total = _currency(refund, "total_refunded", None)
+        order = self.orders.get(_text(refund.get("order_id")), {})
+        return of_total or _text(order.get("presentment_currency")) or _text(order.get("currency"))
+
+    def _is_void(self, refund: Object) -> bool:
+        """Say whether a refund only let go of an authorisation: money that was never taken."""
+        kinds = {_word(t.get("kind")) for t in _objects(self.refunds.get(_id(refund), refund).get("transactions"))}
+        return "void" in kinds and "refund" not in kinds
+
+    def _refunds(self, refund: Object) -> Iterator[Object]:
+        if self._is_void(refund):
+            return
+        base = self._common(refund) | {
+            "refund_id": _id(refund),
+            "order_id": _text(refund.get("order_id")),
+            "return_id": _return_id(refund) if refund.get("return") or refund.get("refund_line_items") else None,
+            "currency": self._refund_currency(refund),
+        }
+        try:
+            paid = self._paid(refund)
+            if not self._payments(refund) and refund.get("transactions") is None:
+                paid = _money(refund, "total_refunded")
+            if paid == 0 and not any(row["amount"] for row in self._refund_lines(refund)):
+                return  # goods put back without money
+        except _Unreadable as fault:
+            yield base | {"refunded_at": _refunded_at(refund), "amount": fault.value}
+            return
+        gateways = [_word(t.get("gateway")) for t in self._payments(refund)]
+        kind = next((REFUND_KINDS[g] for g in REFUND_KINDS if g in gateways), "original")
+        yield base | {"refunded_at": self._paid_at(refund), "amount": paid, "kind": kind}
+
+    def _refund_lines(self, refund: Object) -> Iterator[Object]:
+        """Give what the money of a refund was for. Money that has not moved is of no unit yet."""
+        if self._is_void(refund):
+            return
+        common = self._common(refund) | {
+            "refund_id": _id(refund),
+            "refunded_at": self._paid_at(refund),
+            "currency": self._refund_currency(refund),
+            "units": "0",
+        }
+        is_paid = self._is_paid(refund)
+        for number, line in _refund_lines(refund):
+            base = common | {"refund_line_id": number, "order_line_id": _line_of(line)}
+            try:
+                amount, tax = self._amount(refund, line)
+                if amount == 0 and not is_paid:
+                    continue
+                units = _units(line.get("quantity"))
+            except _Unreadable as fault:
+                yield base | {"units": _text(line.get("quantity")), "amount": fault.value}
+                continue
+            back = f"{_return_id(refund)}-{_line_of(line)}"
+            gone = min(self.cancelled.get(number, 0), units)
+            kind = _kind(line)
+            parts = [
+                (number, units - gone, back, kind),
+                (f"{number}-cancelled" if gone < units else number, gone, None, "cancel"),
+            ]
+            for part, of_units, return_line, restock_type in parts:
+                if of_units or (units == 0 and part == number and return_line):
+                    share = Decimal(of_units) / units if units else Decimal(1)
+                    yield base | {
+                        "refund_line_id": part,
+                        "return_line_id": return_line,
+                        "units": str(of_units if is_paid else 0),
+                        "amount": amount * share,
+                        "vat_amount": tax * share,
+                        "restock_type": restock_type if is_paid else "unpaid",
+                    }
+        yield from _other_refund_lines(refund, common)
+
+    def _products(self, product: Object) -> Iterator[Object]:
+        options = {
+            _word(o.get("name")): f"option{o.get('position', i)}"
+            for i, o in enumerate(_objects(product.get("options")), start=1)
+        }
+        for variant in _objects(product.get("variants")):
+            chosen = {_word(o.get("name")): o.get("value") for o in _objects(variant.get("selected_options"))}
+            chosen |= {n: variant.get(key) for n, key in options.items() if variant.get(key) is not None}
+            item = _object(variant.get("inventory_item"))
+            known = self.costs.get(_text(variant.get("inventory_item_id")) or _id(item), item)
+            unit_cost = _object(known.get("unit_cost"))
+            cost = _text(known.get("cost")) or _text(unit_cost.get("amount"))
+            currencies = (_text(o.get("currency")) for o in self.orders.values())
+            yield {
+                "product_id": _sku(variant | {"variant_id": variant.get("id")}),
+                "valid_from": _text(product.get("updated_at")) or _text(product.get("created_at")),
+                "style_id": _id(product),
+                "name": _text(product.get("title")),
+                "category": _text(product.get("product_type")),
+                "brand": _text(product.get("vendor")),
+                "size": next((_text(chosen[n]) for n in SIZE_OPTIONS if n in chosen), None),
+                "colour": next((_text(chosen[n]) for n in COLOUR_OPTIONS if n in chosen), None),
+                "weight_kg": _weight(variant, item),
+                "unit_cost": cost,
+                "currency": (_text(unit_cost.get("currency_code")) or next((c for c in currencies if c), None))
+                if cost
+                else None,
+                "launched_on": str(product.get("published_at") or "")[:10] or None,
+            }
+
+    # -- returns -------------------------------------------------------------------------------------------------------
+
+    def _return_events(self, returned: Object) -> Iterator[Object]:
+        """Give a return's request, decision, dispositions and end, line by line.
+
+        A decision or an end without a time of its own takes the last time the return knows.
+        """
+        return_id, status = _id(returned), _word(returned.get("status")).replace("cancelled", "canceled")
+        created, approved = _text(returned.get("created_at")), _text(returned.get("request_approved_at"))
+        last = _text(returned.get("closed_at")) or _text(returned.get("updated_at")) or approved or created
+        is_exchange = bool(_objects(returned.get("exchange_line_items")))
+        order_id = _id(returned.get("order")) or _text(returned.get("order_id"))
+        decline = _object(returned.get("decline"))
+        disposed = list(_dispositions(returned))
+        for line in _objects(returned.get("return_line_items")):
+            order_line, number = _returned_line(line), _id(line)
+            base = {
+                "return_line_id": f"{return_id}-{order_line}",
+                "return_id": return_id,
+                "order_line_id": order_line,
+                "units": _text(line.get("quantity")),
+                "reason_raw": _reason(line),
+                "note_terms": _text(line.get("customer_note")),
+                "return_type": "exchange" if is_exchange else None,
+                "recorded_at": _text(returned.get("_updated_at")),
+                "is_deleted": _flag(self._is_test(order_id)),
+            }
+            if created or status == "requested":
+                yield base | {"event_id": f"requested-{number}", "event": "requested", "occurred_at": created}
+            if approved:
+                yield base | {"event_id": f"approved-{number}", "event": "approved", "occurred_at": approved}
+            if status == "declined":
+                reason = DECLINED_FOR.get(_word(decline.get("reason")), "other")
+                own = {"event": "rejected", "occurred_at": last, "decline_reason": reason}
+                yield base | {"event_id": f"rejected-{number}"} | own
+            if status in ("canceled", "closed"):
+                moved = self._moved(returned, line, disposed) if status == "closed" else 0
+                left = None if moved is None else (_known_units(line.get("quantity")) or 0) - moved
+                if left is not None and left > 0:
+                    own = {"event": "cancelled", "occurred_at": last, "units": str(left)}
+                    yield base | {"event_id": f"ended-{number}"} | own
+            for position, (of_line, disposition) in enumerate(disposed):
+                if of_line == order_line:
+                    yield base | _disposed(disposition, f"{return_id}-{number}-{position}")
+
+    def _moved(self, returned: Object, line: Object, disposed: list[tuple[str | None, Object]]) -> int | None:
+        """Give the units of a closed return's line that money or goods moved for; None where the files cannot tell."""
+        order_line, return_id = _returned_line(line), _id(returned)
+        said = [_known_units(line.get(f"{word}_quantity")) for word in ("refunded", "processed")]
+        order_id = _id(returned.get("order")) or _text(returned.get("order_id")) or self.order_of.get(order_line)
+        if all(n is None for n in said) and order_id not in self.orders:
+            return None
+        refunded = sum(
+            _asked(refund_line)
+            for _, _, refund, refund_line in self.refunded.get(order_line, [])
+            if _id(refund.get("return")) == return_id
+        )
+        came = sum(
+            _known_units(d.get("quantity")) or 0
+            for of_line, d in disposed
+            if of_line == order_line and _word(d.get("type")) != "missing"
+        )
+        return max(refunded, came, *(n or 0 for n in said))
 
 
-def _nodes(value: Any) -> list[Object]:
-    if isinstance(value, dict):
-        value = value.get("nodes") or [e.get("node") for e in value.get("edges") or []]
-    return [v for v in value or [] if isinstance(v, dict)]
+def _flag(is_true: bool) -> str | None:
+    return "true" if is_true else None
 
 
-def _return_events(returned: Object) -> Iterator[Object]:
-    """Give a GraphQL Return's request and approval, line by line."""
-    return_id = _plain(returned.get("id"))
-    for line in _nodes(returned.get("returnLineItems")):
-        order_line = ((line.get("fulfillmentLineItem") or {}).get("lineItem") or {}).get("id")
-        for event, at in (("requested", "createdAt"), ("approved", "requestApprovedAt")):
-            if returned.get(at):
-                yield {
-                    "event_id": f"{event}-{_plain(line.get('id'))}", "return_line_id": f"{return_id}-{_plain(order_line)}", "return_id": return_id,
-                    "order_line_id": _plain(order_line), "event": event, "occurred_at": returned[at], "units": line.get("quantity"),
-                    "reason_raw": line.get("returnReason"), "note_terms": line.get("customerNote"),
-                }  # fmt: skip
+def _is_off(order: Object) -> bool:
+    """Say whether an order was cancelled, or its money was never taken: what has not left it will not."""
+    return bool(order.get("cancelled_at")) or _word(order.get("financial_status")) in NEVER_PAID
+
+
+def _line_type(line: Object) -> str:
+    """Tell goods from gift cards and from tips, which REST marks with the gateway they were paid by."""
+    if line.get("gift_card") is True:
+        return "gift_card"
+    is_tip = "tip_payment_gateway" in line or (
+        _word(line.get("title")) == "tip" and not line.get("product_id") and not line.get("product")
+    )
+    return "fee" if is_tip else "goods"
+
+
+def _fulfilled_lines(fulfilment: Object) -> list[tuple[str | None, int | None]]:
+    """List the order lines of a fulfilment with their units, None standing for all of a line's."""
+    of_graphql = [(_id(line.get("line_item")), line) for line in _objects(fulfilment.get("fulfillment_line_items"))]
+    listed = of_graphql or [(_id(line), line) for line in _objects(fulfilment.get("line_items"))]
+    return [(number, _known_units(line.get("quantity"))) for number, line in listed]
+
+
+def _tracking_company(fulfilment: Object) -> str | None:
+    return next((_text(t.get("company")) for t in _objects(fulfilment.get("tracking_info"))), None)
+
+
+def _delivered_at(fulfilment: Object) -> str | None:
+    said = _text(fulfilment.get("delivered_at"))
+    is_there = "delivered" in (_word(fulfilment.get("shipment_status")), _word(fulfilment.get("display_status")))
+    return said or (_text(fulfilment.get("updated_at")) if is_there else None)
+
+
+def _refunded_at(refund: Object) -> str | None:
+    return _text(refund.get("processed_at")) or _text(refund.get("created_at"))
+
+
+def _refund_lines(refund: Object) -> list[tuple[str, Object]]:
+    """List a refund's lines with an id each: their own, else one of the refund, the order line and the place."""
+    lines = _objects(refund.get("refund_line_items"))
+    return [(_id(line) or f"{_id(refund)}-{_line_of(line)}-{i}", line) for i, line in enumerate(lines, start=1)]
+
+
+def _line_of(refund_line: Object) -> str | None:
+    return _text(refund_line.get("line_item_id")) or _id(_object(refund_line.get("line_item")))
+
+
+def _kind(refund_line: Object) -> str:
+    return _word(refund_line.get("restock_type"))
+
+
+def _asked(refund_line: Object) -> int:
+    return _known_units(refund_line.get("quantity")) or 0
+
+
+def _return_id(refund: Object) -> str:
+    return _id(refund.get("return")) or f"refund-{_id(refund)}"
+
+
+def _returned_line(line: Object) -> str | None:
+    return _id(_object(_object(line.get("fulfillment_line_item")).get("line_item")))
+
+
+def _reason(line: Object) -> str | None:
+    definition = _object(line.get("return_reason_definition"))
+    return _text(line.get("return_reason")) or _text(definition.get("handle")) or _text(definition.get("name"))
+
+
+def _dispositions(returned: Object) -> Iterator[tuple[str | None, Object]]:
+    """Give what was done with the goods of a return, each with the order line it was of."""
+    for reverse in _objects(returned.get("reverse_fulfillment_orders")):
+        for line in _objects(reverse.get("line_items")):
+            for disposition in _objects(line.get("dispositions")):
+                yield _returned_line(line), disposition
+
+
+def _disposed(disposition: Object, number: str) -> Object:
+    event, fate = DISPOSED_AS.get(_word(disposition.get("type")), (_word(disposition.get("type")), None))
+    return {
+        "event_id": f"disposition-{_id(disposition) or number}",
+        "event": event,
+        "occurred_at": _text(disposition.get("created_at")),
+        "units": _text(disposition.get("quantity")),
+        "disposition": fate,
+        "place_id": _id(disposition.get("location")),
+    }
+
+
+def _other_refund_lines(refund: Object, common: Object) -> Iterator[Object]:
+    """Give the money of a refund that is of no line: shipping, adjustments, duties."""
+    adjustments = _objects(refund.get("order_adjustments"))
+    for line in adjustments:  # money out is negative in an adjustment
+        kind = "shipping" if _word(line.get("kind")) == "shipping_refund" else "adjustment"
+        try:
+            tax = -_money(line, "tax_amount")
+            money: Object = {"amount": tax - _money(line, "amount"), "vat_amount": tax}
+        except _Unreadable as fault:
+            money = {"amount": fault.value}
+        yield common | {"refund_line_id": f"adjustment-{_id(line)}", "restock_type": kind} | money
+    parts: list[tuple[str, str, Object, tuple[str, ...]]] = []
+    if not any(_word(a.get("kind")) == "shipping_refund" for a in adjustments):
+        for line in _objects(refund.get("refund_shipping_lines")):
+            parts.append((f"shipping-{_id(line)}", "shipping", line, ("subtotal_amount",)))
+    for line in (*_objects(refund.get("duties")), *_objects(refund.get("additional_fees"))):
+        number = f"duty-{_id(refund)}-{_text(line.get('duty_id')) or _id(line)}"
+        parts.append((number, "adjustment", line, ("amount", "price")))
+    for number, kind, line, fields in parts:
+        try:
+            amount: Any = next((a for f in fields if (a := _money(line, f))), ZERO)
+        except _Unreadable as fault:
+            amount = fault.value
+        yield common | {"refund_line_id": number, "amount": amount, "restock_type": kind}
+
+
+WEIGHT_UNITS = {"kilograms": "1", "grams": "0.001", "pounds": "0.45359237", "ounces": "0.028349523125"}
+
+
+def _weight(variant: Object, item: Object) -> Any:
+    """Give the weight of a variant in kilograms: REST's grams, or GraphQL's measurement."""
+    weight = _object(_object(item.get("measurement")).get("weight"))
+    factor = WEIGHT_UNITS.get(_word(weight.get("unit")))
+    try:
+        if grams := _number(variant.get("grams")):
+            return grams / 1000
+        return _number(weight.get("value")) * Decimal(factor) or None if factor else None
+    except _Unreadable as fault:
+        return fault.value
 
 
 def _places(location: Object) -> Iterator[Object]:
-    country, postcode = location.get("country_code"), str(location.get("zip") or "").replace(" ", "").upper()
+    address = _object(location.get("address"))
+    country = _text(location.get("country_code")) or _text(address.get("country_code"))
+    postcode = (_text(location.get("zip")) or _text(address.get("zip")) or "").replace(" ", "").upper()
     yield {
-        "place_id": location.get("id"), "valid_from": location.get("created_at"), "kind": "warehouse", "name": location.get("name"),
-        "country": country, "area": f"{country}-{postcode[:2]}" if country and postcode else None, "recorded_at": location.get("updated_at"),
-    }  # fmt: skip
+        "place_id": _id(location),
+        "valid_from": _text(location.get("created_at")),
+        "kind": "warehouse",
+        "name": _text(location.get("name")),
+        "country": country,
+        "area": f"{country}-{postcode[:2]}" if country and postcode else None,
+        "recorded_at": _text(location.get("updated_at")),
+    }
 
 
 def _shops(shop: Object) -> Iterator[Object]:
     yield {
-        "shop_id": shop.get("id"), "valid_from": shop.get("created_at"), "market": shop.get("country_code"), "channel": "web",
-        "currency": shop.get("currency"), "time_zone": shop.get("iana_timezone"), "recorded_at": shop.get("updated_at"),
-    }  # fmt: skip
+        "shop_id": _id(shop),
+        "valid_from": _text(shop.get("created_at")),
+        "market": _text(shop.get("country_code")) or _text(_object(shop.get("billing_address")).get("country_code")),
+        "channel": "web",
+        "currency": _text(shop.get("currency")),
+        "time_zone": _text(shop.get("iana_timezone")),
+        "recorded_at": _text(shop.get("updated_at")),
+    }
 
 
 def _exchange_rates(order: Object) -> Iterator[Object]:
     """Give Shopify's own conversion of an order as a rate of its day."""
-    paid, kept = _money(order, "total_price"), _money(order, "total_price", kind="shop_money")
-    theirs, ours = _currency(order, "total_price", None), order.get("currency")
+    try:
+        paid, in_shop = _money(order, "total_price"), _money(order, "total_price", kind="shop_money")
+    except _Unreadable:
+        return
+    theirs, ours = _currency(order, "total_price", None), _text(order.get("currency"))
     if theirs and ours and theirs != ours and paid and order.get("created_at"):
-        yield {"day": f"{str(order['created_at'])[:10]}T00:00:00Z", "currency": theirs, "quote_currency": ours, "rate": round(kept / paid, 8)}  # fmt: skip
+        yield {
+            "day": f"{str(order['created_at'])[:10]}T00:00:00Z",
+            "currency": theirs,
+            "quote_currency": ours,
+            "rate": round(in_shop / paid, 8),
+        }

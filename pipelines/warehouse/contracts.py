@@ -213,7 +213,7 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
             rules.append(
                 ("rounded_id", name, f"contains(t.{name}, '+') AND regexp_full_match(t.{name}, '{ROUNDED_ID}')")
             )
-        if name == "units" or name == "units_cancelled":
+        if name in ("units", "units_cancelled", "units_shipped"):
             allowed_negative = " AND t.line_type = 'goods'" if table.name == "order_line" else ""
             rules.append(("negative_units", name, f"t.{name} < 0{allowed_negative}"))
     time = table.info["time"]

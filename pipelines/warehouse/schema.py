@@ -90,6 +90,7 @@ order_line = _log(
     _col("product_id", String, "SKU; empty for lines that are not goods"),
     _col("units", Integer, "Units ordered", required=True),
     _col("units_cancelled", Integer, "Units cancelled before shipping: neither sold nor returned", default=0),
+    _col("units_shipped", Integer, "Units that have left so far, where the source counts them: only these are sold; empty: not counted"),
     _col("line_type", String, "What the line is; only goods are sold units", default="goods", values=LINE_TYPES),
     _col("net_amount", Money, "Price of the line after discounts, excluding VAT, all units", required=True),
     _col("vat_amount", Money, "VAT of the line; empty when the tax basis is unknown"),

@@ -168,7 +168,7 @@ def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: 
         currency = next(iter(column(sales)), "EUR")
     habit = f"""
         WITH line AS (SELECT source, ordered_at, shipped_at IS NOT NULL AS is_reported FROM current_order_line
-            WHERE line_type = 'goods' AND channel <> 'store' AND units > units_cancelled)
+            WHERE line_type = 'goods' AND channel <> 'store' AND units > units_cancelled AND units_shipped IS NULL)
         SELECT source FROM line JOIN (SELECT source, max(ordered_at) - INTERVAL {SETTLED_DAYS} DAY AS settled_at FROM line GROUP BY 1) USING (source)
         GROUP BY 1 HAVING bool_or(is_reported) AND coalesce(avg(is_reported::INTEGER) FILTER (ordered_at < settled_at), avg(is_reported::INTEGER)) >= {SHIPPING_HABIT}
         ORDER BY 1
@@ -479,7 +479,9 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
                 WHEN {_local_day("o.delivered_at", "h")} < {_local_day("o.ordered_at", "h")} THEN 'delivered before ordered'
                 WHEN {_local_day("o.delivered_at", "h")} < {_local_day("o.shipped_at", "h")} THEN 'delivered before shipped' END AS date_fault
         FROM (SELECT * EXCLUDE (is_back), line_type = 'goods' AND exchanged_from_line_id IS NOT NULL AS is_exchange,
-                CASE WHEN line_type = 'goods' AND (channel = 'store' OR source NOT IN ({shipping}) OR shipped_at IS NOT NULL OR delivered_at IS NOT NULL OR is_back)
+                CASE WHEN line_type <> 'goods' THEN 0 WHEN is_back AND units_shipped = 0 THEN units - units_cancelled
+                    WHEN units_shipped IS NOT NULL THEN least(units_shipped, units - units_cancelled)
+                    WHEN channel = 'store' OR source NOT IN ({shipping}) OR shipped_at IS NOT NULL OR delivered_at IS NOT NULL OR is_back
                     THEN units - units_cancelled ELSE 0 END AS units_gone,
                 CASE WHEN line_type <> 'goods' OR units = 0 THEN 1.0 ELSE units_gone / units END AS part,
                 CASE WHEN channel = 'store' OR source NOT IN ({delivering}) THEN ordered_at
@@ -785,7 +787,8 @@ def shape_promised_dates(connection: duckdb.DuckDBPyConnection, where: str = "TR
 def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> None:
     """Fill what follows from the facts: customers, carrier services, freshness and coverage.
 
-    An increment looks at the customers of touched order lines only, and adds what new loads brought to the freshness there was.
+    A source whose return events are all taken back knows of returns: there are none. One that tells line by line what its refunds
+    were for knows which units are not refunded. An increment looks at the customers of touched order lines only, and adds what new loads brought to the freshness there was.
     """
     of_line = {
         "delivery": "delivered_at", "unit_cost": "cost_amount", "vat": "vat_amount", "outbound_cost": "outbound_cost",
@@ -833,7 +836,12 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
         DELETE FROM build_source;
         INSERT INTO build_source BY NAME SELECT * FROM seen_source;
         DELETE FROM build_coverage;
-        INSERT INTO build_coverage BY NAME {" UNION ALL ".join(coverage)};
+        INSERT INTO build_coverage BY NAME
+        SELECT * REPLACE (CASE WHEN fact = 'stage_refunded' AND share = 0 AND source IN (SELECT source FROM fact_refund_line) THEN 1 ELSE share END AS share)
+        FROM ({" UNION ALL ".join(coverage)});
+        INSERT INTO build_coverage BY NAME
+        SELECT source, unnest(['return', 'stage_refunded']) AS fact, 1 AS share, sum(rows)::BIGINT AS rows FROM seen_source
+        WHERE thing = 'return_event' AND source NOT IN (SELECT source FROM fact_return_line) GROUP BY 1 HAVING sum(rows) > 0;
     """)  # fmt: skip
 
 
