@@ -7,37 +7,24 @@ CSV and NDJSON are staged once in the order of the file, so that the row number 
 cores.
 """
 
-import csv
 import gzip
-import io
 import itertools
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import duckdb
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Double, Integer, Numeric, Table
 
 from pipelines.errors import SourceError
 from pipelines.sources.base import Named, in_order, name, quote
+from pipelines.sources.tables import CSV, NDJSON, PARQUET, csv_columns, kind_of, opened, parquet_columns, stage_csv
 from pipelines.warehouse import schema
 
-CSV, NDJSON, PARQUET = "csv", "ndjson", "parquet"
-KINDS = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET}
 BEGIN_TABLES, END_TABLES = "<!-- columns: written by canonical.write_reference -->", "<!-- end of columns -->"
 SAMPLE_LINES = 1000  # NDJSON lines looked at for keys that are not columns
-
-
-def kind_of(file: Path) -> str | None:
-    """Tell a file's format from its ending; `.gz` may follow it.
-
-    >>> kind_of(Path("order_line.2025-01.csv.gz"))
-    'csv'
-    """
-    path = file.with_suffix("") if file.suffix == ".gz" else file
-    return KINDS.get(path.suffix.lower())
 
 
 def thing_of(file: Path) -> str:
@@ -47,13 +34,6 @@ def thing_of(file: Path) -> str:
     'return_event'
     """
     return file.name.split(".", 1)[0].lower()
-
-
-def opened(file: Path, encoding: str = "utf-8-sig") -> TextIO:
-    """Open a text file, packed or not, as it is: line ends untouched, broken bytes replaced."""
-    if file.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(file, "rb"), encoding=encoding, errors="replace", newline="")
-    return file.open(encoding=encoding, errors="replace", newline="")
 
 
 class Canonical:
@@ -99,7 +79,8 @@ def _named(connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path
         columns = {CSV: csv_columns, NDJSON: ndjson_keys, PARQUET: parquet_columns}[kind or CSV](connection, file)
         known = _known(table, file, columns)
         ignored.update(dict.fromkeys(c for c in columns if c and c not in known.values()))
-        picked = ", ".join(f"{name(given)} AS {column}" for column, given in known.items())
+        place = {given: f"c{i}" for i, given in enumerate(columns)} if kind == CSV else {}
+        picked = ", ".join(f"{place.get(given) or name(given)} AS {column}" for column, given in known.items())
         if kind == PARQUET:
             selects.append(
                 f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line, NULL::VARCHAR AS _broken "
@@ -109,7 +90,7 @@ def _named(connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path
         stage = f"staged_{table.name}_{len(staged)}"
         staged.append(stage)
         if kind == CSV:
-            broken = stage_csv(connection, stage, file, columns)
+            broken = stage_csv(connection, stage, file, len(columns))
         else:
             broken = stage_ndjson(connection, stage, file, list(known.values()))
         selects.append(
@@ -154,27 +135,6 @@ def _known(table: Table, file: Path, columns: list[str]) -> dict[str, str]:
     return known
 
 
-def distinct(columns: list[str]) -> list[str]:
-    """Make the names of columns distinct: an empty or repeated one gets its position.
-
-    >>> distinct(["Date", "", "date"])
-    ['Date', 'column 2', 'date 3']
-    """
-    seen: set[str] = set()
-    names = []
-    for position, column in enumerate(columns, start=1):
-        plain = column or "column"
-        names.append(plain if column and plain.lower() not in seen else f"{plain} {position}")
-        seen.add(names[-1].lower())
-    return names
-
-
-def csv_columns(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
-    """Read the header of a CSV file."""
-    with opened(file) as text:
-        return next(csv.reader(text), [])
-
-
 def ndjson_keys(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     """List the keys of the first lines of an NDJSON file."""
     keys: dict[str, None] = {}
@@ -187,66 +147,6 @@ def ndjson_keys(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
             if isinstance(row, dict):
                 keys.update(dict.fromkeys(row))
     return list(keys)
-
-
-def parquet_columns(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
-    """List the columns of a Parquet file."""
-    try:
-        return [r[0] for r in connection.execute(f"DESCRIBE FROM read_parquet({quote(file)})").fetchall()]
-    except duckdb.Error as error:
-        raise SourceError(f"{file.name} is not a Parquet file. Export it again.") from error
-
-
-def stage_csv(
-    connection: duckdb.DuckDBPyConnection,
-    stage: str,
-    file: Path,
-    columns: list[str],
-    *,
-    separator: str = ",",
-    quotes: str = '"',
-    skip: int = 0,
-    encoding: str = "utf-8",
-) -> str:
-    """Stage a CSV file as text; give the SQL of its `_broken`.
-
-    A missing field is NULL (an empty one is ''), one field too many lands in `_extra`: so both are seen without a second pass.
-    """
-    names = distinct(columns)
-    declared = ", ".join(f"{quote(c)}: 'VARCHAR'" for c in [*names, "_extra"])
-    read = (
-        f"CREATE TEMP TABLE {stage} AS FROM read_csv({quote(file)}, columns = {{{declared}}}, header = true, auto_detect = false, "
-        f"delim = {quote(separator)}, quote = {quote(quotes)}, escape = {quote(quotes)}, skip = {skip}, encoding = {quote(encoding)}, "
-        "null_padding = true, strict_mode = false, nullstr = '\x01', max_line_size = 8388608"
-    )
-    try:
-        try:
-            in_order(connection, [f"{read})"])
-        except duckdb.Error as error:
-            if "parallel=false" not in str(error):  # a line break inside quotes asks for one thread
-                raise
-            in_order(connection, [f"{read}, parallel = false)"])
-    except duckdb.Error as error:
-        raise _unreadable(file, error) from error
-    return (
-        f"CASE WHEN {name(names[-1])} IS NULL THEN 'too few fields' WHEN _extra IS NOT NULL THEN 'too many fields' END"
-    )
-
-
-def _unreadable(file: Path, error: duckdb.Error) -> SourceError:
-    """Say where a file cannot be read, without showing its content."""
-    text = str(error)
-    line = text.split("CSV Error on Line: ", 1)[1].split("\n", 1)[0].strip() if "CSV Error on Line: " in text else ""
-    where = f"{file.name} line {line}" if line else file.name
-    if "utf-8" in text or "unicode" in text.lower():
-        return SourceError(
-            f"{where} is not UTF-8. Save the file as UTF-8, or load it with a mapping that says `encoding:`."
-        )
-    if "line size" in text.lower():
-        return SourceError(
-            f"{where}: a line is longer than 8 MB, often for want of a closing quote. Correct it and load again."
-        )
-    return SourceError(f"{where} cannot be read as CSV. Check its quotes and separators and load it again.")
 
 
 def stage_ndjson(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, columns: list[str]) -> str:

@@ -1,42 +1,31 @@
 """Mappings: any table by a YAML file that says which column is what. No code runs from a mapping.
 
 A mapping names files (or a query), how to read them, and for each log the column or small expression behind each canonical
-column. It compiles to one SELECT a log over tables staged as text, so a wrong value reaches the loader's judgement as it was
-written. Every error names the mapping's line. `docs/sources.md` is the manual.
+column. `tables` stages the files as text; here the mapping becomes one SELECT a log over them, so a wrong value reaches the
+loader's judgement as it was written. Every error names the mapping's line. `docs/sources.md` is the manual.
 """
 
 import difflib
 import fnmatch
 import hashlib
+import itertools
 import os
 import re
-import tempfile
 import time
 import zoneinfo
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import yaml
 from sqlalchemy import Boolean, Date, DateTime, Double, Integer, Numeric
 
 from pipelines.errors import MappingError, SourceError
-from pipelines.sources.base import Export, Named, in_order, name, quote
-from pipelines.sources.canonical import (
-    CSV,
-    NDJSON,
-    PARQUET,
-    distinct,
-    kind_of,
-    ndjson_keys,
-    opened,
-    parquet_columns,
-    stage_csv,
-    stage_ndjson,
-)
+from pipelines.sources import tables, values
+from pipelines.sources.base import Export, Named, quote
 from pipelines.sources.propose import Proposal, propose
 from pipelines.warehouse import schema
 
@@ -45,19 +34,45 @@ __all__ = ["Mapping", "Proposal", "propose"]
 BEGINS = "2000-01-01"  # validity of what a mapping makes up: its shop, products without history, promises
 NO_WORDS = ("", "no", "non", "n", "0", "false", "faux", "-", "kept", "gardé", "none")
 YES_WORDS = ("yes", "oui", "y", "o", "1", "true", "vrai", "x")
-NATIVE_ENCODINGS = {
-    "utf-8": "utf-8",
-    "utf8": "utf-8",
-    "latin-1": "latin-1",
-    "iso-8859-1": "latin-1",
-    "utf-16": "utf-16",
-}
-ROWS = "/* rows */"  # stands for the table in a SELECT until all its ids are known
-READ_KEYS = ("separator", "encoding", "decimal", "thousands", "quote", "header_row", "sheet")
-EXPRESSION_KEYS = (
-    "column", "value", "sum", "minus", "times", "divide", "first", "join", "with", "key", "map", "otherwise", "date", "plus_days", "start",
-)  # fmt: skip
+READ_KEYS = (
+    "separator",
+    "encoding",
+    "decimal",
+    "thousands",
+    "currency",
+    "quote",
+    "header_row",
+    "sheet",
+    "path",
+    "each",
+    "fill_down",
+    "until",
+)
+HEADS = (
+    "column",
+    "value",
+    "sum",
+    "minus",
+    "times",
+    "divide",
+    "first",
+    "join",
+    "key",
+    "start",
+    "number",
+    "optional",
+    "earliest",
+    "latest",
+)
+CHANGES = ("replace", "pattern", "map", "otherwise")  # what a column may go through, in this order
+EXPRESSION_KEYS = (*HEADS, *CHANGES, "with", "date", "plus_days", "by", "when")
+CONDITIONS = ("is", "is_not", "pattern", "above", "below")
+ARITHMETIC = {"sum": "+", "minus": "-", "times": "*", "divide": "/"}
+SPECIAL = ("when", "several", "events", "promise", "dimensions")  # keys of a log that are no plain columns
+BLANKS = "' \t\r\n\u00a0\u202f\u2007\ufeff\u200b'"  # SQL: what stands around texts and is none of them
 BY_ROW = "by_row"  # channel of promises made row by row, so that they apply to no other order
+LONGEST_MESSAGE = 300
+_numbers = itertools.count()  # so that two mappings share a connection
 
 
 class Section(dict[str, Any]):
@@ -77,36 +92,65 @@ class Items(list[Any]):
         self.lines: list[int] = []
 
 
-def _with_lines(node: yaml.Node, loader: yaml.SafeLoader) -> Any:
+class Number(float):
+    """A number of a mapping that is written again as it stands there."""
+
+    def __new__(cls, text: str) -> "Number":
+        """Read the number, keep its text."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _with_lines(node: yaml.Node) -> Any:
+    """Give a YAML node as sections, lists, texts and numbers. `Yes`, `NO`, `007` and `12:30` stay the texts that they are."""
     if isinstance(node, yaml.MappingNode):
         section = Section()
         section.line = node.start_mark.line + 1
         for key, value in node.value:
             word = str(key.value)
-            section[word] = _with_lines(value, loader)
+            if word in section:
+                raise yaml.MarkedYAMLError(problem=f"`{word}` stands here twice", problem_mark=key.start_mark)
+            section[word] = _with_lines(value)
             section.lines[word] = key.start_mark.line + 1
         return section
     if isinstance(node, yaml.SequenceNode):
         items = Items()
         for item in node.value:
-            items.append(_with_lines(item, loader))
+            items.append(_with_lines(item))
             items.lines.append(item.start_mark.line + 1)
         return items
-    if node.tag.endswith((":int", ":float", ":bool", ":null")):
-        return loader.construct_object(node)
+    if node.tag.endswith(":null"):
+        return None
+    if node.tag.endswith((":int", ":float")):
+        if re.fullmatch(r"-?(0|[1-9]\d*)", node.value):
+            return int(node.value)
+        if re.fullmatch(r"-?(0|[1-9]\d*)\.\d+", node.value):
+            return Number(node.value)
     return node.value
 
 
-class _Table:
-    """One staged table: its SQL name, its columns by the name they are written with, and how its values are written."""
+@dataclass
+class _Source:
+    """A table of the mapping: its staged rows, the prefix of its columns in the joined rows, and how its values are written."""
 
-    def __init__(self, sql: str, columns: list[str], read: Section) -> None:
-        self.sql, self.columns, self.read = sql, columns, read
+    table: tables.Table
+    prefix: str
+    formats: list[str]
+    macros: dict[str, str]  # SQL -> macro, so that the same reading is written once
 
-    def find(self, column: str) -> str | None:
-        if column in self.columns:
-            return column
-        return next((c for c in self.columns if c.strip().lower() == column.strip().lower()), None)
+    def macro(self, body: str) -> str:
+        """Give the name of the macro that holds an expression over `v`."""
+        if body not in self.macros:
+            name = f"{self.table.name}_reads_{len(self.macros)}"
+            self.table.connection.execute(f"CREATE OR REPLACE TEMP MACRO {name}(v) AS ({body})")
+            self.macros[body] = name
+        return self.macros[body]
 
 
 class Mapping:
@@ -116,16 +160,17 @@ class Mapping:
         self.path = path
         try:
             text = path.read_text(encoding="utf-8")
-            loader = yaml.SafeLoader(text)
-            node = loader.get_single_node()
+            node = yaml.SafeLoader(text).get_single_node()
+            self.content = _with_lines(node) if node else Section()
         except OSError as error:
             raise MappingError(f"There is no mapping file {path}. Make one with `backhaul map FILE`.") from error
+        except UnicodeDecodeError as error:
+            raise MappingError(f"{path.name} is not UTF-8. Save it as UTF-8.") from error
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
-            raise MappingError(
-                f"{path.name} line {mark.line + 1 if mark else 1}: not YAML: {error.problem}."
-            ) from error
-        self.content = _with_lines(node, loader) if node else Section()
+            raise self.wrong(mark.line + 1 if mark else 1, f"not YAML: {error.problem}.") from error
+        except yaml.YAMLError as error:
+            raise self.wrong(1, f"not YAML: {error}.") from error
         self.has_query = False
         if not isinstance(self.content, Section):
             raise self.wrong(1, "a mapping begins with keys such as `tables:`.")
@@ -136,6 +181,7 @@ class Mapping:
         for key in ("constants", "read"):
             if not isinstance(self.content.get(key, Section()), Section):
                 raise self.wrong(self.content.lines[key], f"`{key}` holds keys and values.")
+        self._check_read(self.content)
         zone = self.content.get("time_zone")
         if zone is not None and str(zone) not in zoneinfo.available_timezones():
             raise self.wrong(
@@ -143,11 +189,11 @@ class Mapping:
             )
         self.export = self._export()
         self._check_exported_at(self.content)
-        tables = self.content.get("tables")
-        if not isinstance(tables, Items) or not tables:
+        listed = self.content.get("tables")
+        if not isinstance(listed, Items) or not listed:
             raise self.wrong(self.content.lines.get("tables", 1), "`tables:` lists the tables to read, at least one.")
-        for position, table in enumerate(tables):
-            self._check_table(table, tables.lines[position])
+        for position, table in enumerate(listed):
+            self._check_table(table, listed.lines[position])
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
@@ -174,10 +220,26 @@ class Mapping:
         patterns = [str(t["file"]) for t in self.content["tables"] if "file" in t]
         return [p for p in patterns if not any(_fits(f, p) for f in files)]
 
+    def takes(self, file: Path) -> bool:
+        """Tell whether a table of the mapping, or one joined to it, takes a file of this name."""
+        if any("file" not in t and "sql" not in t for t in self.content["tables"]):
+            return True
+        return any(_fits(file, pattern) for pattern in self._named_files())
+
     def side_files(self, files: list[Path]) -> list[Path]:
-        """List the files that are only joined to others: needed again with every load."""
-        joined = [j["file"] for t in self.content["tables"] for j in t.get("join", []) if "file" in j]
-        return [f for f in files if any(_fits(f, pattern) for pattern in joined)]
+        """List the files that are joined to others: needed again with every load."""
+        joined = [_joined_file(t, j) for t in self.content["tables"] for j in t.get("join") or []]
+        return [f for f in files if any(_fits(f, pattern) for pattern in joined if pattern)]
+
+    def main_files(self, files: list[Path]) -> list[Path]:
+        """List the files that tables are made of."""
+        return [f for f in files if any(_fits(f, t["file"]) for t in self.content["tables"] if "file" in t)]
+
+    def _named_files(self) -> list[str]:
+        """List the files that tables and joins name."""
+        listed = self.content["tables"]
+        mains = [str(t["file"]) for t in listed if "file" in t]
+        return mains + [str(p) for t in listed for j in t.get("join") or [] if (p := _joined_file(t, j))]
 
     def exported_at(self, file: Path) -> datetime | None:
         """Tell when a file was exported (UTC, without offset) from its name; None where the name does not say."""
@@ -234,25 +296,48 @@ class Mapping:
             raise self.wrong(said.lines["file"], f"`file: {said['file']}` is no pattern: {error}.") from error
 
     def wrong(self, line: int, sentence: str) -> MappingError:
-        """Make the error for a line of this mapping."""
-        return MappingError(f"{self.path.name} line {line}: {sentence}")
+        """Make the error for a line of this mapping, short enough to be read."""
+        message = f"{self.path.name} line {line}: {sentence}"
+        return MappingError(message if len(message) < LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 4] + "...")
 
     def _allow(self, section: Section, keys: tuple[str, ...], what: str = "here") -> None:
         for key in section:
             if key not in keys:
                 near = difflib.get_close_matches(key, keys, 1)
-                hint = f" Did you mean `{near[0]}`?" if near else f" Known {what}: {', '.join(keys)}."
+                hint = f" Did you mean `{near[0]}`?" if near else f" Known {what}: {tables.cut(keys)}."
                 raise self.wrong(section.lines[key], f"`{key}` is not known {what}.{hint}")
+
+    def _check_read(self, section: Section) -> None:
+        """Check what stands under `read:` of the mapping, a table or a join."""
+        read = section.get("read") or Section()
+        if not isinstance(read, Section):
+            raise self.wrong(section.lines["read"], '`read:` holds keys and values, such as {separator: ";"}.')
+        self._allow(read, READ_KEYS, "under `read:`")
+        header = read.get("header_row", 1)
+        if header != "find" and (not isinstance(header, int) or header < 1):
+            raise self.wrong(
+                read.lines["header_row"], "`header_row:` is the number of the header's line, from 1, or find."
+            )
+        fill = read.get("fill_down")
+        if isinstance(fill, Section):
+            self._allow(fill, ("by", "columns"), "under `fill_down:`")
+        is_column = isinstance(fill, str) and bool(fill)
+        is_list = isinstance(fill, Section) and bool(fill) and isinstance(fill.get("columns", []), list)
+        if "fill_down" in read and not is_column and not is_list:
+            raise self.wrong(
+                read.lines["fill_down"], "`fill_down:` is a column, or {by: column, columns: [those to fill]}."
+            )
+        if str(read.get("decimal", ".")) not in (".", ","):
+            raise self.wrong(read.lines["decimal"], '`decimal:` is the sign before the decimals: "." or ",".')
+        if "thousands" in read and str(read["thousands"]) == str(read.get("decimal", ".")):
+            raise self.wrong(read.lines["thousands"], "`thousands:` and `decimal:` are the same sign.")
 
     def _check_table(self, table: Any, line: int) -> None:
         if not isinstance(table, Section):
             raise self.wrong(line, "a table has `file:` (or `sql:`) and `to:`.")
-        self._allow(table, ("file", "sql", "read", "dates", "join", "exported_at", "to"), "in a table")
+        self._allow(table, ("file", "sql", "read", "dates", "join", "when", "exported_at", "to"), "in a table")
         self._check_exported_at(table)
-        for read in (table.get("read") or Section(), self.content.get("read") or Section()):
-            self._allow(read, READ_KEYS, "under `read:`")
-            if not isinstance(read.get("header_row", 1), int) or read.get("header_row", 1) < 1:
-                raise self.wrong(read.lines["header_row"], "`header_row:` is the number of the header's line, from 1.")
+        self._check_read(table)
         if "sql" in table:
             self.has_query = True
             if not isinstance(table["sql"], Section) or not {"url", "query"} <= set(table["sql"]):
@@ -264,29 +349,64 @@ class Mapping:
         for thing in table["to"]:
             if thing not in schema.LOG.tables:
                 near = difflib.get_close_matches(thing, schema.LOG.tables, 1)
-                hint = f"Did you mean `{near[0]}`?" if near else f"Logs: {', '.join(schema.LOG.tables)}."
+                hint = f"Did you mean `{near[0]}`?" if near else f"Logs: {tables.cut(list(schema.LOG.tables))}."
                 raise self.wrong(table["to"].lines[thing], f"there is no log `{thing}`. {hint}")
             for spec in _specs(table["to"][thing]):
                 if not isinstance(spec, Section):
                     raise self.wrong(
                         table["to"].lines[thing], f"`{thing}:` names columns, each with a column of the table."
                     )
-                special = {"return_event": ("when", "events", "promise")}.get(thing, ("when",))
-                self._allow(spec, (*(c.name for c in schema.LOG.tables[thing].columns), *special), f"in `{thing}`")
-                stages = spec.get("events") or Section()
-                if not isinstance(stages, Section):
-                    raise self.wrong(
-                        spec.lines["events"], "`events:` names events, each with the column that holds its date."
-                    )
-                self._allow(stages, schema.EVENTS, "under `events:`")
-                self._check_promise(spec)
+                self._check_log(thing, spec)
+        if not isinstance(table.get("join") or Items(), Items):
+            raise self.wrong(
+                table.lines["join"], "`join:` is a list: - {as: short name, file: ..., on: {here: there}}."
+            )
+        short: set[str] = set()
         for position, join in enumerate(table.get("join") or []):
-            if not isinstance(join, Section) or not {"as", "on"} <= set(join) or not isinstance(join["on"], Section):
+            line = table["join"].lines[position]
+            if (
+                not isinstance(join, Section)
+                or not {"as", "on"} <= set(join)
+                or not isinstance(join["on"], Section | Items)
+                or not join["on"]
+            ):
                 raise self.wrong(
-                    table["join"].lines[position],
-                    "a join has `as:` (a short name), `file:` and `on: {column here: column there}`.",
+                    line, "a join has `as:` (a short name), `file:` and `on: {column here: column there}`."
                 )
-            self._allow(join, ("as", "file", "read", "on"), "in a join")
+            self._allow(join, ("as", "file", "read", "dates", "on", "take", "by"), "in a join")
+            self._check_read(join)
+            if join["as"] in short:
+                raise self.wrong(line, f"two joins have the short name `{join['as']}`.")
+            short.add(join["as"])
+            if join.get("take", "first") not in ("first", "last"):
+                raise self.wrong(join.lines["take"], "`take:` is first or last: which of several rows for one key.")
+            if _joined_file(table, join) is None:
+                raise self.wrong(line, "the join needs `file:`, for its table has none.")
+
+    def _check_log(self, thing: str, spec: Section) -> None:
+        special: tuple[str, ...] = ("when", "several")
+        if thing in ("order_line", "return_event"):
+            special += ("dimensions",)
+        if thing == "return_event":
+            special += ("events", "promise")
+        self._allow(spec, (*(c.name for c in schema.LOG.tables[thing].columns), *special), f"in `{thing}`")
+        if spec.get("several", "first") not in ("first", "last"):
+            raise self.wrong(spec.lines["several"], "`several:` is first or last: which of several rows with one id.")
+        stages = spec.get("events") or Section()
+        if not isinstance(stages, Section):
+            raise self.wrong(spec.lines["events"], "`events:` names events, each with the column that holds its date.")
+        self._allow(stages, schema.EVENTS, "under `events:`")
+        dimensions = spec.get("dimensions") or Section()
+        if not isinstance(dimensions, Section):
+            raise self.wrong(
+                spec.lines["dimensions"], "`dimensions:` names your own, each with its column: {region: Region}."
+            )
+        for own in dimensions:
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", own):
+                raise self.wrong(
+                    dimensions.lines[own], f"`{own}` is no name of a dimension: small letters, digits, underscores."
+                )
+        self._check_promise(spec)
 
     def _check_promise(self, spec: Section) -> None:
         promise = spec.get("promise")
@@ -336,60 +456,52 @@ class Mapping:
         takes.
         """
         data = [f for f in files if f.suffix.lower() not in (".yaml", ".yml")]
-        taken: set[Path] = set()
+        unknown = [f.name for f in data if not self.takes(f)]
+        if unknown:
+            raise SourceError(
+                f"{unknown[0][:60]}: no table of {self.path.name} takes a file of this name. Its files: {tables.cut(self._named_files())}."
+            )
+        values.zones(connection)
+        call = f"mapping_{next(_numbers)}"
+        staged: dict[str, list[tables.Part]] = {}
         counted: dict[str, list[str]] = {}
         derived: dict[str, list[str]] = {}
         blank: list[str] = []
-        tables = self.content["tables"]
-        patterns = [t["file"] for t in tables if "file" in t] + [
-            j["file"] for t in tables for j in t.get("join", []) if "file" in j
-        ]
-        for number, table in enumerate(tables):
-            mine = (
-                [f for f in data if _fits(f, table["file"])]
-                if "file" in table
-                else [f for f in data if not any(_fits(f, p) for p in patterns)]
-            )
-            if "sql" not in table and not mine:
+        for number, table in enumerate(self.content["tables"]):
+            if "file" in table:
+                mine = [f for f in data if _fits(f, table["file"])]
+            else:  # what no other table names
+                mine = [f for f in data if not any(_fits(f, p) for p in self._named_files())]
+            main = self._stage(connection, f"{call}_{number}", table, mine, staged)
+            if main is None:
                 continue
-            taken.update(mine)
-            main = self._stage(connection, f"mapped_{number}", table, mine)
-            sides: dict[str, _Table] = {}
-            joins = ""
-            for position, join in enumerate(table.get("join", [])):
-                found = [f for f in data if _fits(f, join.get("file", ""))]
+            compiler = _Compiler(self, table, main, f"{call}_{number}_rows")
+            for position, join in enumerate(table.get("join") or []):
+                pattern = _joined_file(table, join) or ""
+                found = [f for f in data if _fits(f, pattern)]
                 if not found:
                     raise self.wrong(
                         join.lines.get("file", join.line),
-                        f"no file is named {join.get('file')}. Give it together with the others.",
+                        f"no file is named {pattern}. Give it together with the others.",
                     )
-                taken.update(found)
-                side = self._stage(connection, f"mapped_{number}_{position}", join, found)
-                sides[str(join["as"])] = side
-                joins += self._join(str(join["as"]), join, main, side)
-            compiler = _Compiler(self, table, main, sides)
+                side = self._stage(connection, f"{call}_{number}_{position}", join, found, staged)
+                compiler.join(
+                    join, side or _Source(tables.Table(connection, f"{call}_{number}_{position}", []), "", [], {})
+                )
             for spec in _specs(table["to"].get("chain_element", Items())):
                 if "parcel_id" in spec:  # so that the table's return events travel in the same parcel
                     compiler.known["parcel_id"] = compiler.expression(
                         spec["parcel_id"], "chain_element", "parcel_id", spec.lines["parcel_id"]
                     )
             counting = next(iter(table["to"]))  # the first log named counts the rows of the table
-            made: list[tuple[str, str, bool]] = []
             for thing in sorted(table["to"], key=list(schema.LOG.tables).index):
                 for position, spec in enumerate(_specs(table["to"][thing])):
                     is_counted = thing == counting and position == 0
                     for log, sql, is_extra in compiler.selects(thing, spec, is_counted=is_counted):
-                        made.append((log, sql, is_counted and not is_extra))
-            blank += [sql.replace(ROWS, compiler.rows() + joins) for sql in compiler.blank]
-            for log, sql, is_counted in made:
-                whole = sql.replace(ROWS, compiler.rows() + joins)
-                (counted if is_counted else derived).setdefault(log, []).append(whole)
-        unknown = [f.name for f in data if f not in taken]
-        if unknown:
-            raise SourceError(
-                f"{unknown[0]}: no table of {self.path.name} takes a file of this name. Its files: {', '.join(patterns) or 'any'}."
-            )
-        if "shop" not in counted and "shop" not in derived and self.content.get("time_zone"):
+                        (counted if is_counted and not is_extra else derived).setdefault(log, []).append(sql)
+            blank += compiler.blank
+            compiler.build()
+        if "shop" not in counted and "shop" not in derived and self.content.get("time_zone") and (counted or derived):
             derived["shop"] = [self._shop(data, counted, derived)]
         for thing in schema.LOG.tables:
             selects = counted.get(thing, []) + derived.get(thing, [])
@@ -412,84 +524,49 @@ class Mapping:
             ours = f"SELECT DISTINCT shop_id FROM ({lines}) WHERE shop_id IS NOT NULL"
         return f"SELECT shop_id, {rest}, {quote(files[0].name if files else self.path.name)} AS _file, 1::BIGINT AS _line FROM ({ours})"
 
-    def _join(self, short: str, join: Section, main: _Table, side: _Table) -> str:
-        pairs = []
-        for here, there in join["on"].items():
-            line = join["on"].lines[here]
-            pairs.append((self._column(main, str(here), line), self._column(side, str(there), line)))
-        keys = ", ".join(f"trim({name(there)})" for _, there in pairs)
-        once = f"(SELECT * FROM {side.sql} QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY _line) = 1)"
-        on = " AND ".join(f"trim(t.{name(here)}) = trim({name(short)}.{name(there)})" for here, there in pairs)
-        return f" LEFT JOIN {once} {name(short)} ON {on}"
-
-    def _column(self, table: _Table, column: str, line: int) -> str:
-        found = table.find(column)
-        if found is None:
-            near = difflib.get_close_matches(column, table.columns, 1)
-            hint = f" Did you mean `{near[0]}`?" if near else ""
-            raise self.wrong(
-                line, f"the table has no column `{column}`.{hint} Its columns: {', '.join(table.columns)}."
-            )
-        return found
-
-    def _stage(self, connection: duckdb.DuckDBPyConnection, stage: str, table: Section, files: list[Path]) -> _Table:
-        """Stage a table's files, or its query, as one table of texts with _file, _line and _broken."""
+    def _stage(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        name: str,
+        table: Section,
+        files: list[Path],
+        staged: dict[str, list[tables.Part]],
+    ) -> _Source | None:
+        """Stage a table's files, or its query; None when there are no rows to read."""
         read = Section()
         for given in (self.content.get("read"), table.get("read")):
             if given:
                 read.update(given)
                 read.lines.update(given.lines)
-        if "sql" in table:
-            columns = _stage_query(connection, stage, table["sql"], self)
-            return _Table(stage, columns, read)
-        parts, columns = [], []
-        for position, file in enumerate(files):
-            part = f"{stage}_file_{position}"
-            found, broken, line = self._stage_file(connection, part, file, read, table)
-            parts.append(f"SELECT {', '.join(name(c) for c in found)}, {quote(file.name)} AS _file, {line} AS _line, {broken} AS _broken FROM {part}")  # fmt: skip
-            columns += [c for c in found if c not in columns]
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW {stage} AS {' UNION ALL BY NAME '.join(parts)}")
-        read["_is_text"] = any(kind_of(f) in (CSV, None) and f.suffix.lower() != ".xlsx" for f in files)
-        return _Table(stage, columns, read)
-
-    def _stage_file(
-        self, connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Section, table: Section
-    ) -> tuple[list[str], str, str]:
-        kind = kind_of(file)
-        connection.execute(f"DROP TABLE IF EXISTS {stage}")
-        if file.suffix.lower() in (".xlsx", ".xlsm"):
-            columns = _stage_excel(connection, stage, file, read, self, table)
-            return columns, "NULL::VARCHAR", "_line"
-        if kind == PARQUET:
-            columns = parquet_columns(connection, file)
-            texts = ", ".join(f"{name(c)}::VARCHAR AS {name(c)}" for c in columns)
-            connection.execute(f"CREATE TEMP TABLE {stage} AS SELECT {texts}, file_row_number + 1 AS _line FROM read_parquet({quote(file)}, file_row_number = true)")  # fmt: skip
-            return columns, "NULL::VARCHAR", "_line"
-        if kind == NDJSON:
-            columns = ndjson_keys(connection, file)
-            return columns, stage_ndjson(connection, stage, file, columns), "rowid + 1"
-        columns = _csv_header(file, read)
-        separator, quotes = str(read.get("separator", ",")), str(read.get("quote", '"'))
-        separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
-        encoding = str(read.get("encoding", "utf-8")).lower()
-        skip = int(read.get("header_row", 1)) - 1
-        if encoding in NATIVE_ENCODINGS:
-            broken = stage_csv(connection, stage, file, columns, separator=separator, quotes=quotes, skip=skip, encoding=NATIVE_ENCODINGS[encoding])  # fmt: skip
-            return columns, broken, "rowid + 1"
+        parts: list[tables.Part] = []
         try:
-            text = opened(file, encoding)
-        except LookupError as error:
-            raise self.wrong(read.lines.get("encoding", table.line), f"there is no encoding `{encoding}`. Common ones: utf-8, latin-1, cp1252, utf-16.") from error  # fmt: skip
-        with (
-            text,
-            tempfile.TemporaryDirectory() as folder,
-        ):  # DuckDB reads few encodings; the copy lives as long as the staging
-            copy = Path(folder) / file.name.removesuffix(".gz")
-            with copy.open("w", encoding="utf-8", newline="") as written:
-                while chunk := text.read(1 << 20):
-                    written.write(chunk)
-            broken = stage_csv(connection, stage, copy, columns, separator=separator, quotes=quotes, skip=skip)
-        return columns, broken, "rowid + 1"
+            if "sql" in table:
+                parts.append(self._stage_query(connection, name, table["sql"]))
+            for file in files if "sql" not in table else ():
+                key = repr((file, read))  # several tables may read one file
+                if key not in staged:
+                    staged[key] = tables.stage(connection, f"{name}_file_{len(staged)}", file, read)
+                parts += staged[key]
+        except tables.OptionError as error:
+            raise self.wrong(read.lines.get(error.option, table.line), str(error)) from error
+        if not parts:
+            return None
+        dates = table.get("dates", self.content.get("dates")) or []
+        formats = [str(d) for d in (dates if isinstance(dates, list) else [dates])]
+        return _Source(tables.Table(connection, name, parts, read), "", formats, {})
+
+    def _stage_query(self, connection: duckdb.DuckDBPyConnection, name: str, sql: Section) -> tables.Part:
+        url = str(sql["url"])
+        if "://" not in url:
+            if url not in os.environ:
+                raise self.wrong(
+                    sql.lines["url"], f"the environment variable {url} is not set. Set it to the database's URL."
+                )
+            url = os.environ[url]
+        try:
+            return tables.stage_query(connection, f"{name}_query", url, str(sql["query"]), self.path.name)
+        except tables.OptionError as error:
+            raise self.wrong(sql.lines["query"], str(error)) from error
 
 
 def _specs(given: Any) -> list[Any]:
@@ -500,135 +577,104 @@ def _fits(file: Path, pattern: str) -> bool:
     return fnmatch.fnmatch(file.name.lower(), str(pattern).lower())
 
 
-def _csv_header(file: Path, read: Section) -> list[str]:
-    import csv
-
-    separator = str(read.get("separator", ","))
-    separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
-    encoding = str(read.get("encoding", "utf-8")).lower()
-    with opened(file, "utf-8-sig" if encoding in ("utf-8", "utf8") else encoding) as text:
-        if len(separator) == 1:
-            rows: Iterator[list[str]] = csv.reader(text, delimiter=separator, quotechar=str(read.get("quote", '"')))
-        else:
-            rows = (line.rstrip("\r\n").split(separator) for line in text)
-        for _ in range(int(read.get("header_row", 1)) - 1):
-            next(rows, None)
-        return distinct([c.strip() for c in next(rows, [])]) or ["column 1"]
-
-
-def _text_of(value: Any) -> str | None:
-    """Write a cell as text: dates in ISO, whole numbers without a decimal point."""
-    if value is None:
-        return None
-    if isinstance(value, (datetime, date)):
-        return value.isoformat(" ") if isinstance(value, datetime) else value.isoformat()
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def _stage_excel(
-    connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Section, mapping: Mapping, table: Section
-) -> list[str]:
-    import openpyxl
-
-    try:
-        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-    except Exception as error:  # openpyxl raises what zipfile and its XML reader raise
-        raise SourceError(f"{file.name} is not an Excel file (.xlsx). Save it again from the spreadsheet.") from error
-    try:
-        sheet = str(read.get("sheet") or book.sheetnames[0])
-        if sheet not in book.sheetnames:
-            raise mapping.wrong(
-                read.lines.get("sheet", table.line),
-                f"{file.name} has no sheet `{sheet}`. Its sheets: {', '.join(book.sheetnames)}.",
-            )
-        first = int(read.get("header_row", 1))
-        rows = book[sheet].iter_rows(min_row=first, values_only=True)
-        header = distinct([str(c).strip() if c is not None else "" for c in next(rows, ())]) or ["column 1"]
-        kept = [(number, row) for number, row in enumerate(rows, start=1) if any(c is not None for c in row)]
-    finally:
-        book.close()
-    arrays = {
-        c: pa.array([_text_of(row[i]) if i < len(row) else None for _, row in kept], pa.string())
-        for i, c in enumerate(header)
-    }
-    arrays["_line"] = pa.array([number for number, _ in kept], pa.int64())
-    _keep(connection, stage, pa.table(arrays))
-    return header
-
-
-def _keep(connection: duckdb.DuckDBPyConnection, stage: str, rows: Any) -> None:
-    connection.register("handed_over", rows)
-    in_order(connection, [f"CREATE OR REPLACE TEMP TABLE {stage} AS FROM handed_over"])
-    connection.unregister("handed_over")
-
-
-def _stage_query(connection: duckdb.DuckDBPyConnection, stage: str, sql: Section, mapping: Mapping) -> list[str]:
-    import sqlalchemy
-
-    url = str(sql["url"])
-    if "://" not in url:
-        if url not in os.environ:
-            raise mapping.wrong(
-                sql.lines["url"], f"the environment variable {url} is not set. Set it to the database's URL."
-            )
-        url = os.environ[url]
-    try:
-        engine = sqlalchemy.create_engine(url)
-        with engine.connect().execution_options(stream_results=True) as reader:
-            result = reader.execute(sqlalchemy.text(str(sql["query"])))
-            columns = distinct([str(c) for c in result.keys()])  # noqa: SIM118
-            batches = []
-            while rows := result.fetchmany(50_000):
-                texts = [pa.array([_text_of(row[i]) for row in rows], pa.string()) for i in range(len(columns))]
-                batches.append(pa.record_batch(texts, names=columns))
-        engine.dispose()
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        cause = str(getattr(error, "orig", error)).splitlines()[0]
-        raise mapping.wrong(sql.lines["query"], f"the query failed: {cause}") from error
-    answer = pa.Table.from_batches(batches, pa.schema([(c, pa.string()) for c in columns]))
-    _keep(connection, stage + "_answer", answer)
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW {stage} AS SELECT *, {quote(mapping.path.name)} AS _file, rowid + 1 AS _line, NULL::VARCHAR AS _broken FROM {stage}_answer")  # fmt: skip
-    return columns
+def _joined_file(table: Section, join: Section) -> str | None:
+    """Give the file of a join: its own, else the table's, for a sheet is joined to another of its workbook."""
+    return join.get("file", table.get("file"))
 
 
 class _Compiler:
-    """Turns the logs of one table into SELECTs."""
+    """Turns the logs of one table into SELECTs over its rows, which `build` makes: the relation `rows`, always as `t`."""
 
-    def __init__(self, mapping: Mapping, table: Section, main: _Table, sides: dict[str, _Table]) -> None:
-        self.mapping, self.table, self.main, self.sides = mapping, table, main, sides
-        content = mapping.content
-        dates = table.get("dates", content.get("dates")) or []
-        self.formats = [str(d) for d in (dates if isinstance(dates, list) else [dates])]
-        self.zone = content.get("time_zone")
-        self.constants: Section = content.get("constants") or Section()
+    def __init__(self, mapping: Mapping, table: Section, main: _Source, rows: str) -> None:
+        self.mapping, self.table, self.main, self.rows = mapping, table, main, rows
+        self.sides: dict[str, _Source] = {}
+        self.joins: list[tuple[_Source, str, str]] = []  # a side, its rows, on what they are joined
+        self.zone: str | None = mapping.content.get("time_zone")
+        self.constants: Section = mapping.content.get("constants") or Section()
         self.known: dict[str, str] = {}  # ids already made from this table, for the logs that follow
+        self.key = ""  # what the log at hand tells its things apart by
+        self.is_day = False  # whether the column at hand is a day
         self.blank: list[str] = []  # SELECTs of the events that rows could hold and do not
-        self.occurrences: list[str] = []  # columns that number equal natural keys
+        self.windows: list[str] = []  # columns that look at several rows: numbers of equal keys, first and last times
 
-    def rows(self) -> str:
-        """Give the table as SQL, with the occurrence numbers its ids need: numbered before any row is left out."""
-        return f"(SELECT {', '.join(['t.*', *self.occurrences])} FROM {self.main.sql} t) t"
+    def join(self, join: Section, side: _Source) -> None:
+        """Join a table to the rows: to each row one of its rows at most."""
+        inner = _Compiler(self.mapping, join, side, "")
+        on: Section | Items = join["on"]
+        here, there = [], []
+        if isinstance(on, Section):
+            pairs = [(left, right, on.lines[left]) for left, right in on.items()]
+        else:
+            pairs = [(pair["here"], pair["there"], line) for pair, line in zip(on, on.lines, strict=True)]
+        for left, right, line in pairs:
+            here.append(_text(self._value(left, line)))
+            there.append(_text(inner._value(right, line)))
+        way = "DESC" if join.get("take") == "last" else "ASC"
+        order = f"t._file {way}, t._line {way}"
+        if "by" in join:
+            by = inner.expression(join["by"], "return_event", "occurred_at", join.lines["by"])
+            order = f"try_cast({by} AS TIMESTAMPTZ) {way} NULLS LAST, {by} {way} NULLS LAST, {order}"
+        if inner.windows:
+            raise self.mapping.wrong(join.lines["on"], "`on:` takes columns and texts made of them.")
+        keys = ", ".join(f"{value} AS k{i}" for i, value in enumerate(there))
+        rows = (
+            f"SELECT t.*, {keys} FROM {side.table.name} t "
+            f"QUALIFY row_number() OVER (PARTITION BY {', '.join(there)} ORDER BY {order}) = 1"
+        )
+        self.joins.append((side, rows, " AND ".join(f"{value} = s.k{i}" for i, value in enumerate(here))))
+        side.prefix = f"s{len(self.sides)}_"
+        self.sides[str(join["as"])] = side
+
+    def build(self) -> None:
+        """Make the rows: the table's own, what is joined to them, and what looks at several of them."""
+        when = f"({self._when(self.table, 'when')}) OR t._broken IS NOT NULL" if "when" in self.table else "TRUE"
+        self.main.table.build()
+        rows = f"FROM {self.main.table.name} t"
+        for side, joined, on in self.joins:
+            side.table.build()
+            picked = "".join(f", s.{c} AS {side.prefix}{c}" for c in side.table.columns.values())
+            rows = f"FROM (SELECT t.*{picked} {rows} LEFT JOIN ({joined}) s ON {on}) t"
+        windows = "".join(f", {window} AS o{i}" for i, window in enumerate(self.windows))
+        self.main.table.connection.execute(f"CREATE TEMP VIEW {self.rows} AS SELECT t.*{windows} {rows} WHERE {when}")
 
     def selects(self, thing: str, spec: Section, *, is_counted: bool) -> Iterator[tuple[str, str, bool]]:
         """Give (log, SELECT, is extra) for one log of the table, and what follows from it."""
-        columns = {
-            c: self.expression(spec[c], thing, c, spec.lines[c]) for c in spec if c not in ("when", "events", "promise")
-        }
-        for column in schema.LOG.tables[thing].columns:
-            if column.name in self.constants and column.name not in columns:
-                columns[column.name] = quote(self.constants[column.name])
+        log = schema.LOG.tables[thing]
+        identity = "return_line_id" if thing == "return_event" else log.info["key"][0]
+        self.key = ""
+        columns: dict[str, str] = {}
+        for column in sorted((c for c in spec if c not in SPECIAL), key=lambda c: c != identity):
+            columns[column] = self.expression(spec[column], thing, column, spec.lines[column])
+            self.key = columns.get(identity, "")
+        if "dimensions" in spec:
+            columns["dimensions"] = self._dimensions(spec["dimensions"])
+        for constant in log.columns:
+            if constant.name in self.constants and constant.name not in columns:
+                columns[constant.name] = quote(self.constants[constant.name])
         if (moment := self._exported_at()) is not None:
             columns.setdefault("exported_at", moment)
-        where = self._when(spec) if "when" in spec else "TRUE"
-        if not is_counted:
-            where = f"({where}) AND t._broken IS NULL"
+        where = self._when(spec, "when") if "when" in spec else "TRUE"
+        where = f"({where}) OR t._broken IS NOT NULL" if is_counted else f"({where}) AND t._broken IS NULL"
         getattr(self, f"_complete_{thing}", lambda columns: None)(columns)
+        has_money = "amount" in columns or bool({"list_price", "unit_cost"} & set(columns))
+        if (
+            "currency" in self.known
+            and "currency" in log.columns
+            and (log.columns["currency"].info["required"] or has_money)
+        ):
+            columns.setdefault("currency", self.known["currency"])
         if thing in ("order_line", "return_event", "chain_element"):
-            for key in ("order_line_id", "order_id", "product_id", "units", "parcel_id", "customer_id", "return_line_id", "return_id", "currency"):  # fmt: skip
+            for key in (
+                "order_line_id",
+                "order_id",
+                "product_id",
+                "units",
+                "parcel_id",
+                "customer_id",
+                "return_line_id",
+                "return_id",
+                "currency",
+            ):
                 if key in columns:
                     self.known.setdefault(key, columns[key])
         if thing == "return_event":
@@ -636,32 +682,43 @@ class _Compiler:
             return
         self._require(thing, columns, spec)
         is_version = thing in ("product", "place", "policy", "shop") and not is_counted
-        happened = columns.get(schema.LOG.tables[thing].info["time"])
+        happened = columns.get(log.info["time"])
         if happened is not None and not is_counted and not is_version and "when" not in spec:
-            where += f" AND nullif(trim({happened}), '') IS NOT NULL"
+            where += f" AND {_text(happened)} IS NOT NULL"
         broken = "NULL::VARCHAR AS _broken" if is_version else "t._broken"
-        select = f"SELECT {_listed(columns)}, t._file, t._line, {broken} FROM {ROWS} WHERE {where}"
+        select = f"SELECT {_listed(columns)}, t._file, t._line, {broken} FROM {self.rows} t WHERE {where}"
         if is_version:  # one version a key, whatever the order of the rows
-            keys = schema.LOG.tables[thing].info["key"]
+            keys = log.info["key"]
             names = ", ".join(columns)
             latest = "exported_at DESC NULLS LAST, " if "exported_at" in columns else ""
             select = (
                 f"SELECT * FROM (SELECT DISTINCT ON ({', '.join(keys)}) {names}, _file, _line FROM ({select}) "
                 f"WHERE {keys[0]} IS NOT NULL ORDER BY {', '.join(keys)}, {latest}{names}, _file, _line)"
             )
-        yield thing, select, False
+        yield thing, self._one_each(thing, spec, select, list(columns)), False
         if thing == "refund" and ("order_line_id" in self.known or "return_line_id" in self.known):
             line: dict[str, str] = {
-                k: columns[k] for k in ("refund_id", "refunded_at", "amount", "currency") if k in columns
+                k: columns[k] for k in ("refund_id", "refunded_at", "amount", "currency", "exported_at") if k in columns
             }
             line["refund_line_id"] = columns["refund_id"]
             line |= {k: self.known[k] for k in ("order_line_id", "return_line_id", "units") if k in self.known}
             line["restock_type"] = quote("return")
-            yield (
-                "refund_line",
-                f"SELECT {_listed(line)}, t._file, t._line FROM {ROWS} WHERE ({where}) AND t._broken IS NULL",
-                True,
-            )
+            select = f"SELECT {_listed(line)}, t._file, t._line, NULL::VARCHAR AS _broken FROM {self.rows} t WHERE ({where}) AND t._broken IS NULL"
+            yield "refund_line", self._one_each("refund_line", spec, select, list(line)), True
+
+    def _one_each(self, thing: str, spec: Section, select: str, columns: list[str]) -> str:
+        """Let the rows of one id say what the first or last of them by time says: the others count as its duplicates."""
+        several = spec.get("several") or ("first" if _uses(spec, ("earliest", "latest")) else None)
+        if several is None:
+            return select
+        log = schema.LOG.tables[thing]
+        moment, way = f"try_cast({log.info['time']} AS TIMESTAMPTZ)", "DESC" if several == "last" else "ASC"
+        same = ", ".join(log.info["key"])
+        over = (
+            f"OVER (PARTITION BY {same}, {moment} IS NULL ORDER BY {moment} {way} NULLS LAST, _file {way}, _line {way})"
+        )
+        picked = ", ".join(f"first_value({c}) {over} AS {c}" for c in columns)
+        return f"SELECT {picked}, _file, _line, _broken FROM ({select})"
 
     def _exported_at(self) -> str | None:
         """Give the SQL of the time the rows were exported at, where a column of the table holds it."""
@@ -670,6 +727,11 @@ class _Compiler:
         if said is None or (isinstance(said, Section) and "file" in said):
             return None
         return self.expression(said, "return_event", "recorded_at", section.lines["exported_at"])
+
+    def _dimensions(self, given: Section) -> str:
+        """Give the dimensions of one's own as the text of a JSON object; those that are empty are left out."""
+        pairs = ", ".join(f"{quote(own)}, {_text(self._value(given[own], given.lines[own]))}" for own in given)
+        return f"nullif(json_merge_patch('{{}}', json_object({pairs}))::VARCHAR, '{{}}')"
 
     def _require(self, thing: str, columns: dict[str, str], spec: Section) -> None:
         for column in schema.LOG.tables[thing].columns:
@@ -745,17 +807,15 @@ class _Compiler:
             columns["return_line_id"] = base if is_one_table else self._natural_key([base])
         columns.setdefault("return_id", columns["return_line_id"])
         self.known |= {k: columns[k] for k in ("return_line_id", "return_id")}
+        self.key = columns["return_line_id"]
         stages: Section | None = spec.get("events")
         if stages is None:
             columns.setdefault(
                 "event_id", f"concat_ws('/', {columns['return_line_id']}, {columns.get('event', 'NULL')})"
             )
             self._require("return_event", columns, spec)
-            yield (
-                "return_event",
-                f"SELECT {_listed(columns)}, t._file, t._line, t._broken FROM {ROWS} WHERE {where}",
-                False,
-            )
+            select = f"SELECT {_listed(columns)}, t._file, t._line, t._broken FROM {self.rows} t WHERE {where}"
+            yield "return_event", self._one_each("return_event", spec, select, list(columns)), False
             return
         times = {
             event: self.expression(stages[event], "return_event", "occurred_at", stages.lines[event])
@@ -764,36 +824,43 @@ class _Compiler:
         promised: str | None = None
         if "promise" in spec and "within" in spec["promise"]:
             columns["policy_id"], select = self._policy(spec["promise"])
-            yield "policy", f"{select} FROM {ROWS} WHERE ({where}) GROUP BY ALL", True
+            yield "policy", f"{select} FROM {self.rows} t WHERE ({where}) GROUP BY ALL", True
         elif "promise" in spec:
             promised, select = self._promised_date(spec["promise"], columns, times)
-            told = " OR ".join(f"nullif(trim({t}), '') IS NOT NULL" for t in (promised, *times.values()))
-            yield "promised_date", f"{select} FROM {ROWS} WHERE ({where}) AND t._broken IS NULL AND ({told})", True
+            told = " OR ".join(f"{_text(t)} IS NOT NULL" for t in (promised, *times.values()))
+            yield (
+                "promised_date",
+                f"{select} FROM {self.rows} t WHERE ({where}) AND t._broken IS NULL AND ({told})",
+                True,
+            )
         first = next(iter(times))
-        nothing = " AND ".join(
-            f"nullif(trim({t}), '') IS NULL" for t in (*times.values(), *([promised] if promised else []))
-        )
-        lost = f" OR ({nothing})" if is_counted or "when" in spec else ""
+        nothing = " AND ".join(f"{_text(t)} IS NULL" for t in (*times.values(), *([promised] if promised else [])))
+        lost = is_counted or "when" in spec
         base_columns = ", ".join(f"{value} AS {column}" for column, value in columns.items())
         dates = ", ".join(f"{value} AS at_{event}" for event, value in times.items())
-        rows = f"SELECT {base_columns}, {dates}, ({nothing}) AS has_nothing, t._file, t._line, t._broken FROM {ROWS} WHERE {where}"
+        rows = f"SELECT {base_columns}, {dates}, ({nothing}) AS has_nothing, t._file, t._line, t._broken FROM {self.rows} t WHERE {where}"
         names = ", ".join(columns)
-        known = f"SELECT {columns['return_line_id']} AS return_line_id, {dates}, ({where}) AS is_meant, t._file, t._line FROM {ROWS} WHERE t._broken IS NULL"
+        known = f"SELECT {columns['return_line_id']} AS return_line_id, {dates}, ({where}) AS is_meant, t._file, t._line FROM {self.rows} t WHERE t._broken IS NULL"
         self.blank.append(
             f"SELECT event_id, return_line_id, _file, _line FROM (WITH events AS ({known}) "
             + " UNION ALL ".join(
                 f"SELECT concat_ws('/', return_line_id, {quote(event)}) AS event_id, return_line_id, _file, _line FROM events "
-                f"WHERE return_line_id IS NOT NULL AND (is_meant IS NOT TRUE OR nullif(trim(at_{event}), '') IS NULL)"
+                f"WHERE return_line_id IS NOT NULL AND (is_meant IS NOT TRUE OR {_text(f'at_{event}')} IS NULL)"
                 for event in times
             )
             + ")"
         )
         parts = [
             f"SELECT concat_ws('/', return_line_id, {quote(event)}) AS event_id, {quote(event)} AS event, at_{event} AS occurred_at, {names}, _file, _line, _broken "
-            f"FROM events WHERE nullif(trim(at_{event}), '') IS NOT NULL{' OR has_nothing' if event == first and lost else ''}"
+            f"FROM events WHERE {_text(f'at_{event}')} IS NOT NULL{' OR has_nothing' if event == first and lost else ''}"
             for event in times
-        ]  # fmt: skip
-        yield "return_event", f"SELECT * FROM (WITH events AS ({rows}) {' UNION ALL BY NAME '.join(parts)})", False
+        ]
+        select = f"SELECT * FROM (WITH events AS ({rows}) {' UNION ALL BY NAME '.join(parts)})"
+        yield (
+            "return_event",
+            self._one_each("return_event", spec, select, ["event_id", "event", "occurred_at", *columns]),
+            False,
+        )
 
     def _policy(self, promise: Section) -> tuple[str, str]:
         """Give a promise of so much time as a policy: (policy id, SELECT of its row)."""
@@ -816,101 +883,185 @@ class _Compiler:
         by = self.expression(promise["by"], "promised_date", "promised_at", promise.lines["by"])
         local = f"timezone({quote(self.zone or 'UTC')}, try_cast({by} AS TIMESTAMPTZ))"
         day = f"coalesce(strftime({local}, '%Y-%m-%d'), {by})"
-        line: dict[str, str] = {
-            c: columns[c]
-            for c in ("return_line_id", "return_id", "order_line_id", "product_id", "country", "shop_id", "carrier", "method")
-            if c in columns
-        }  # fmt: skip
+        told = ("return_line_id", "return_id", "order_line_id", "product_id", "country", "shop_id", "carrier", "method")
+        line = {c: columns[c] for c in told if c in columns}
         line["promise_id"], line["to_stage"] = quote(promise.get("name", promise["to"])), quote(promise["to"])
         line["from_stage"] = quote(promise["from"]) if "from" in promise else "NULL::VARCHAR"
         line["responsible"] = quote(_responsible(promise))
-        line["began_at"] = "coalesce(" + ", ".join(f"nullif(trim({t}), '')" for t in times.values()) + ")"
+        line["began_at"] = "coalesce(" + ", ".join(_text(t) for t in times.values()) + ")"
         has_time = f"coalesce({local}::TIME <> TIME '00:00', false)" if promise.get("ends") == "instant" else "false"
         line["promised_on"] = f"CASE WHEN NOT {has_time} THEN {day} END"
         line["promised_at"] = f"CASE WHEN {has_time} THEN {by} END"
         return f"({written})::VARCHAR", f"SELECT {_listed(line)}, t._file, t._line"
 
-    def _when(self, spec: Section) -> str:
-        given = spec["when"]
-        if isinstance(given, Section):
-            self.mapping._allow(given, ("column", "is"), "under `when:`")
-            column = self.reference(str(given.get("column")), given.lines.get("column", given.line))
-            wanted = given.get("is", [])
-            words = wanted if isinstance(wanted, list) else [wanted]
-            return f"lower(trim({column})) IN ({', '.join(quote(str(w).lower()) for w in words)})"
-        column = self.reference(str(given), spec.lines["when"])
-        return f"lower(trim(coalesce({column}, ''))) NOT IN ({', '.join(quote(w) for w in NO_WORDS)})"
+    # -- which rows ----------------------------------------------------------------------------------------------------
+
+    def _when(self, section: Section, key: str) -> str:
+        """Give the SQL of a condition on rows; never NULL."""
+        given, line = section[key], section.lines[key]
+        if not isinstance(given, Section):
+            column = self.reference(str(given), line)
+            return f"lower({_text(column)}) IS NOT NULL AND lower({_text(column)}) NOT IN ({', '.join(map(quote, NO_WORDS))})"
+        for word, operator in (("all", " AND "), ("any", " OR ")):
+            if word in given:
+                self.mapping._allow(given, (word,), f"beside `{word}:`")
+                if not isinstance(given[word], Items) or not given[word]:
+                    raise self.mapping.wrong(given.lines[word], f"`{word}:` takes a list of conditions.")
+                return operator.join(
+                    f"({self._when_item(item, n)})" for item, n in zip(given[word], given[word].lines, strict=True)
+                )
+        self.mapping._allow(given, ("column", *CONDITIONS), "in a condition")
+        words = [word for word in CONDITIONS if word in given]
+        if "column" not in given or len(words) != 1:
+            raise self.mapping.wrong(
+                line,
+                f"a condition has `column:` and one of {', '.join(CONDITIONS)}, or `all:` or `any:` with a list of conditions.",
+            )
+        word, wanted = words[0], given[words[0]]
+        value = self._value(given["column"], given.lines["column"])
+        if word in ("is", "is_not"):
+            listed = wanted if isinstance(wanted, list) else [wanted]
+            texts = ", ".join(quote("" if w is None else str(w).strip().lower()) for w in listed)
+            return f"coalesce(lower({_text(value)}), '') {'NOT ' if word == 'is_not' else ''}IN ({texts})"
+        if word == "pattern":
+            return f"coalesce(regexp_matches({value}, {self._pattern(wanted, given.lines[word])[0]}), false)"
+        if isinstance(wanted, bool) or not isinstance(wanted, int | float):
+            raise self.mapping.wrong(given.lines[word], f"`{word}:` is a number.")
+        number = self._number(value, given["column"])
+        # what cannot be read is not left out unsaid: it goes on to be quarantined
+        return f"coalesce({number} {'>' if word == 'above' else '<'} {wanted}, {_text(value)} IS NOT NULL)"
+
+    def _when_item(self, item: Any, line: int) -> str:
+        section = Section()
+        section["when"], section.lines["when"] = item, line
+        return self._when(section, "when")
 
     # -- expressions ---------------------------------------------------------------------------------------------------
 
+    def _find(self, column: str, line: int) -> tuple[_Source, str] | None:
+        """Find a column of the table, or of a joined one written `short.Column`: whose it is, and its SQL."""
+        short, _, rest = column.partition(".")
+        is_side = (
+            bool(rest)
+            and short in self.sides
+            and tables.plain(column) not in map(tables.plain, self.main.table.headings)
+        )
+        source, heading = (self.sides[short], rest) if is_side else (self.main, column)
+        try:
+            found = source.table.column(heading)
+        except tables.OptionError as error:
+            raise self.mapping.wrong(line, str(error)) from error
+        return (source, f"t.{source.prefix}{found}") if found else None
+
     def reference(self, column: str, line: int) -> str:
         """Give the SQL of a column of the table, or of a joined one written `short.Column`."""
+        found = self._find(column, line)
+        if found is not None:
+            return found[1]
         short, _, rest = column.partition(".")
-        if rest and short in self.sides and self.main.find(column) is None:
-            return f"{name(short)}.{name(self.mapping._column(self.sides[short], rest, line))}"
-        return f"t.{name(self.mapping._column(self.main, column, line))}"
+        source, heading = (self.sides[short], rest) if rest and short in self.sides else (self.main, column)
+        headings = source.table.headings
+        near = [h for h in headings if h.endswith(f".{heading}")] or difflib.get_close_matches(heading, headings, 1)
+        hint = f" Did you mean `{near[0]}`?" if near else ""
+        raise self.mapping.wrong(
+            line, f"the table has no column `{heading[:60]}`.{hint} Its columns: {tables.cut(headings)}."
+        )
 
     def expression(self, given: Any, thing: str, column: str, line: int) -> str:
         """Compile what stands behind a canonical column into SQL that gives text."""
         kind = schema.LOG.tables[thing].columns[column].type
-        plus = given.get("plus_days") if isinstance(given, Section) else None
-        if isinstance(given, Section) and not isinstance(given.get("plus_days", 0), int):
-            raise self.mapping.wrong(given.lines["plus_days"], "`plus_days:` is a whole number of days.")
-        if isinstance(given, Section) and "date" in given:
-            return self._time(
-                self._value(given, line),
-                [str(given["date"])],
-                is_day=isinstance(kind, Date),
-                plus=plus,
-            )
+        self.is_day = isinstance(kind, Date)
         value = self._value(given, line)
-        if isinstance(given, Section) and "value" in given:
+        if isinstance(given, Section) and ("value" in given or "date" in given or "plus_days" in given):
             return value
         if isinstance(kind, (DateTime, Date)):
-            return self._time(value, self.formats, is_day=isinstance(kind, Date), plus=plus)
+            return self._time(value, given)
         if isinstance(kind, (Integer, Numeric, Double)):
-            return value if _is_arithmetic(given) else f"coalesce({self._number(value)}::VARCHAR, {value})"
+            if isinstance(given, Section) and (_is_arithmetic(given) or "number" in given):
+                return value
+            return f"coalesce({self._number(value, given)}::VARCHAR, {value})"
         if isinstance(kind, Boolean):
-            return f"CASE WHEN lower(trim({value})) IN ({', '.join(map(quote, YES_WORDS))}) THEN 'true' WHEN lower(trim({value})) IN ({', '.join(map(quote, NO_WORDS))}) THEN 'false' ELSE {value} END"  # fmt: skip
+            return f"CASE WHEN lower({_text(value)}) IN ({', '.join(map(quote, YES_WORDS))}) THEN 'true' WHEN coalesce(lower({_text(value)}), '') IN ({', '.join(map(quote, NO_WORDS))}) THEN 'false' ELSE {value} END"
         if schema.LOG.tables[thing].columns[column].info["values"]:  # our own words, however the file capitalises them
             value = f"lower({value})"
-        return f"nullif(trim({value}), '')"
+        return _text(value)
 
     def _value(self, given: Any, line: int) -> str:
-        """Compile a column, a constant or a small expression; arithmetic gives a number as text."""
+        """Compile a column, a constant or a small expression into SQL that gives text."""
         if not isinstance(given, Section):
+            if given is None or isinstance(given, list):
+                raise self.mapping.wrong(line, "a column or an expression in braces stands here.")
             return self.reference(str(given), line)
         self.mapping._allow(given, EXPRESSION_KEYS, "in an expression")
-        if "value" in given:
-            return quote(given["value"]) if given["value"] is not None else "NULL::VARCHAR"
-        for word, operator in (("sum", "+"), ("minus", "-"), ("times", "*"), ("divide", "/")):
-            if word in given:
-                return self._arithmetic(given, word, operator)
-        for word in ("first", "join", "key"):
-            if word in given:
-                parts = [self._value(p, given.lines[word]) for p in self._parts(given, word)]
-                if word == "first":
-                    return "coalesce(" + ", ".join(f"nullif(trim({p}), '')" for p in parts) + ")"
-                if word == "join":
-                    return f"concat_ws({quote(given.get('with', ' '))}, {', '.join(parts)})"
-                return self._natural_key(parts)
-        if "start" in given:
-            column, length = self._parts(given, "start")
-            return f"left(trim({self._value(column, given.lines['start'])}), {int(length)})"
-        if "column" not in given:
-            raise self.mapping.wrong(line, f"an expression has one of: {', '.join(EXPRESSION_KEYS[:10])}.")
-        value = self._value(given["column"], given.lines["column"])
-        if "map" in given:
-            if not isinstance(given["map"], Section):
-                raise self.mapping.wrong(given.lines["map"], "`map:` lists the words of the file, each with ours.")
-            cases = " ".join(f"WHEN {quote(str(k).lower())} THEN {quote(v)}" for k, v in given["map"].items())
-            otherwise = (
-                quote(given["otherwise"])
-                if given.get("otherwise") is not None
-                else ("NULL" if "otherwise" in given else value)
+        heads = [word for word in HEADS if word in given]
+        if len(heads) != 1:
+            raise self.mapping.wrong(line, f"an expression has one of: {', '.join(HEADS)}.")
+        word = heads[0]
+        value = self._head(given, word, given.lines[word])
+        if word == "column":
+            value = self._changed(given, value)
+        elif any(change in given for change in CHANGES):
+            raise self.mapping.wrong(
+                line,
+                f"`{word}:` goes through no {', '.join(c for c in CHANGES if c in given)}: write {{column: {{{word}: ...}}, ...}}.",
             )
-            return f"CASE lower(trim({value})) {cases} ELSE {otherwise} END"
+        if "date" in given or "plus_days" in given:
+            return self._time(value, given)
         return value
+
+    def _head(self, given: Section, word: str, line: int) -> str:
+        if word == "value":
+            return quote(given["value"]) if given["value"] is not None else "NULL::VARCHAR"
+        if word in ARITHMETIC:
+            number, fault = self._figure(given, line)
+            return f"coalesce({fault}, ({number})::VARCHAR)" if fault else f"({number})::VARCHAR"
+        if word == "number":
+            return f"{self._number(self._value(given['number'], line), given['number'])}::VARCHAR"
+        if word == "optional":
+            found = self._find(str(given["optional"]), line)
+            return found[1] if found else "NULL::VARCHAR"
+        if word in ("earliest", "latest"):
+            return self._extreme(given, word)
+        if word in ("first", "join", "key"):
+            parts = [_text(self._value(p, line)) for p in self._parts(given, word)]
+            if word == "first":
+                return f"coalesce({', '.join(parts)})"
+            if word == "key":
+                return self._natural_key(parts)
+            return f"nullif(concat_ws({quote(given.get('with', ' '))}, {', '.join(parts)}), '')"
+        if word == "start":
+            parts = self._parts(given, "start")
+            if len(parts) != 2 or not isinstance(parts[1], int):
+                raise self.mapping.wrong(
+                    line, "`start:` takes a column and a number of letters: {start: [Postcode, 2]}."
+                )
+            return f"left({_text(self._value(parts[0], line))}, {parts[1]})"
+        return self._value(given["column"], line)
+
+    def _changed(self, given: Section, value: str) -> str:
+        """Take a text through `replace:`, `pattern:` and `map:`, in this order."""
+        for word in ("replace", "map"):
+            if word in given and not isinstance(given[word], Section):
+                raise self.mapping.wrong(given.lines[word], f"`{word}:` lists the words of the file, each with ours.")
+        for old, new in (given.get("replace") or {}).items():
+            value = f"replace({value}, {quote(old)}, {quote('' if new is None else new)})"
+        if "pattern" in given:
+            pattern, group = self._pattern(given["pattern"], given.lines["pattern"])
+            value = f"nullif(regexp_extract({value}, {pattern}, {group}), '')"
+        if "map" in given:
+            cases = " ".join(f"WHEN {quote(k.strip().lower())} THEN {_literal(v)}" for k, v in given["map"].items())
+            otherwise = _literal(given["otherwise"]) if "otherwise" in given else value
+            return f"CASE lower({_text(value)}) {cases} ELSE {otherwise} END" if cases else otherwise
+        return value
+
+    def _pattern(self, pattern: Any, line: int) -> tuple[str, int]:
+        """Give a pattern as SQL, and its first group, or 0 for the whole."""
+        try:
+            groups = re.compile(str(pattern)).groups
+            self.main.table.connection.execute(f"SELECT regexp_matches('', {quote(pattern)})")
+        except (re.error, duckdb.Error) as error:
+            raise self.mapping.wrong(line, f"`{pattern}` is no pattern: {str(error).splitlines()[0][:100]}.") from error
+        return quote(pattern), min(groups, 1)
 
     def _parts(self, given: Section, word: str) -> list[Any]:
         parts = given[word]
@@ -920,64 +1071,140 @@ class _Compiler:
             )
         return parts
 
-    def _arithmetic(self, given: Section, word: str, operator: str) -> str:
-        parts = []
-        for part in self._parts(given, word):
-            is_number = isinstance(part, (int, float)) and not isinstance(part, bool)
-            number = str(part) if is_number else self._number(self._value(part, given.lines[word]))
-            parts.append(f"coalesce({number}, 0)" if word == "sum" else number)
-        if word == "divide":
-            parts[1:] = [f"nullif({p}, 0)" for p in parts[1:]]
-        return f"({f' {operator} '.join(parts)})::VARCHAR"
+    def _figure(self, given: Any, line: int) -> tuple[str, str | None]:
+        """Compile a number: its SQL, and that of the text that is none, where a part is filled and cannot be read.
 
-    def _number(self, value: str) -> str:
-        """Read a number as this table writes it; NULL when it is none."""
-        decimal, thousands = str(self.main.read.get("decimal", ".")), str(self.main.read.get("thousands", ""))
-        plain = f"regexp_replace({value}, '[\\s\\x{{00A0}}\\x{{202F}}€$£]', '', 'g')"
-        written = plain
-        if thousands and (self.main.read.get("_is_text") or thousands == ","):
-            written = f"replace({written}, {quote(thousands)}, '')"
-        if decimal != ".":
-            written = f"replace({written}, {quote(decimal)}, '.')"
-            if not self.main.read.get("_is_text"):  # a typed cell is already plain
-                written = f"CASE WHEN contains({plain}, {quote(decimal)}) THEN {written} ELSE {plain} END"
-        return f"try_cast({written} AS DECIMAL(18, 6))"
-
-    def _time(self, value: str, formats: list[str], *, is_day: bool, plus: Any = None) -> str:
-        """Write a time in ISO: in UTC where the mapping says its zone, unchanged where it cannot be read."""
-        text = f"trim({value})"
-        has_zone = f"regexp_matches({text}, '\\d{{2}}:\\d{{2}}.*(Z|[+-]\\d{{2}}(:?\\d{{2}})?)$')"
-        local = f"try_cast({text} AS TIMESTAMP)"
-        if formats:
-            local = f"coalesce(try_strptime({text}, [{', '.join(map(quote, formats))}]), {local})"
-        later = f" + INTERVAL {int(plus)} DAY" if plus is not None else ""
-        if is_day:
-            return f"coalesce(strftime({local}{later}, '%Y-%m-%d'), {value})"
-        if self.zone:
-            written = f"strftime(timezone('UTC', timezone({quote(self.zone)}, {local}{later})), '%Y-%m-%dT%H:%M:%SZ')"
+        An empty part of a sum counts as nothing, and a sum of empty parts is missing; elsewhere an empty part leaves nothing.
+        """
+        if isinstance(given, int | float):
+            return f"({given})", None
+        if not isinstance(given, Section) or not _is_arithmetic(given):
+            value = self._value(given, line)
+            number = self._number(value, given)
+            if isinstance(given, Section) and "number" in given:
+                return number, None
+            return number, f"CASE WHEN {number} IS NULL THEN {_text(value)} END"
+        word = next(w for w in ARITHMETIC if w in given)
+        line = given.lines[word]
+        parts = self._parts(given, word)
+        figures = [self._figure(part, line) for part in parts]
+        numbers = [number for number, _ in figures]
+        faults = [fault for _, fault in figures if fault]
+        if word == "sum":
+            filled = [n for n, part in zip(numbers, parts, strict=True) if not isinstance(part, int | float)]
+            total = " + ".join(f"coalesce({n}, 0)" for n in numbers)
+            number = f"CASE WHEN coalesce({', '.join(filled)}) IS NOT NULL THEN {total} END" if filled else total
         else:
-            written = f"strftime({local}{later}, '%Y-%m-%d %H:%M:%S')"
-        return f"CASE WHEN {has_zone} THEN {text} ELSE coalesce({written}, {value}) END"
+            number = numbers[0]
+            for other in numbers[1:]:
+                other = f"nullif({other}, 0)" if word == "divide" else other
+                number = f"try_cast({number} {ARITHMETIC[word]} {other} AS DECIMAL(28, 10))"
+        return f"try_cast({number} AS DECIMAL(28, 10))", f"coalesce({', '.join(faults)})" if faults else None
+
+    def _home(self, given: Any) -> _Source:
+        """Find the table whose way of writing holds for an expression: that of its first column."""
+        if isinstance(given, Section):
+            for word in HEADS:
+                if word in given and word != "value":
+                    parts = given[word] if isinstance(given[word], list) else [given[word]]
+                    return next((self._home(p) for p in parts if not isinstance(p, int | float)), self.main)
+            return self.main
+        found = self._find(str(given), 0) if isinstance(given, str) else None
+        return found[0] if found else self.main
+
+    def _number(self, value: str, given: Any) -> str:
+        """Give the SQL of the number that a text holds, as its table writes numbers; NULL when it holds none."""
+        source = self._home(given)
+        read = source.table.read
+        currency = read.get("currency", [])
+        body = values.number_sql(
+            decimal=str(read.get("decimal", ".")),
+            thousands=str(read.get("thousands", "")),
+            currencies=[str(c) for c in (currency if isinstance(currency, list) else [currency])],
+            own=self.constants.get("currency"),
+            is_text=source.table.is_text,
+        )
+        return f"{source.macro(body)}({value})"
+
+    def _time(self, value: str, given: Any) -> str:
+        """Give the SQL of the time that a text holds, as its table or the expression says that dates are written."""
+        source = self._home(given)
+        formats, plus = source.formats, None
+        line = given.line if isinstance(given, Section) else 1
+        if isinstance(given, Section) and "date" in given:
+            formats = [str(d) for d in (given["date"] if isinstance(given["date"], list) else [given["date"]])]
+            line = given.lines["date"]
+        if isinstance(given, Section) and "plus_days" in given:
+            plus = given["plus_days"]
+            if not isinstance(plus, int):
+                raise self.mapping.wrong(given.lines["plus_days"], "`plus_days:` is a whole number of days.")
+        try:
+            macro = source.macro(values.time_sql(formats, self.zone, is_day=self.is_day, plus_days=plus))
+            self.main.table.connection.execute(f"SELECT {macro}('1')")
+        except duckdb.Error as error:
+            place = line if isinstance(given, Section) and "date" in given else self._dates_line()
+            raise self.mapping.wrong(
+                place, f"{tables.cut(formats)} is no way to write a date: {str(error).splitlines()[0][:100]}."
+            ) from error
+        return f"{macro}({value})"
+
+    def _dates_line(self) -> int:
+        return self.table.lines.get("dates", self.mapping.content.lines.get("dates", 1))
+
+    def _extreme(self, given: Section, word: str) -> str:
+        """Give the SQL of the earliest or latest time among the rows of one thing; a time that cannot be read stays."""
+        line = given.lines[word]
+        by = _text(self._value(given["by"], given.lines["by"])) if "by" in given else self.key
+        if not by or "t.o" in by:
+            raise self.mapping.wrong(line, f"`{word}:` needs `by:`, the column that says which rows belong together.")
+        text = self._value(given[word], line)
+        text = self._time(text, given[word])
+        condition = self._when(given, "when") if "when" in given else "TRUE"
+        instant = f"try_cast({text} AS TIMESTAMPTZ)"
+        way = "arg_min" if word == "earliest" else "arg_max"
+        found = self._window(f"{way}({text}, {instant}) FILTER (WHERE {condition}) OVER (PARTITION BY {by})")
+        return (
+            f"CASE WHEN {instant} IS NULL AND {_text(text)} IS NOT NULL AND ({condition}) THEN {text} ELSE {found} END"
+        )
 
     def _natural_key(self, parts: list[str]) -> str:
         """Make an id of a natural key and an occurrence number; equal keys are told apart by their rows' content."""
-        content = ", ".join(f"t.{name(c)}" for c in self.main.columns)
+        content = ", ".join(f"t.{c}" for c in self.main.table.content())
         listed = ", ".join(parts)
-        number = f"row_number() OVER (PARTITION BY {listed} ORDER BY {content})"
-        if (column := next((o for o in self.occurrences if o.startswith(number)), None)) is None:
-            column = f"{number} AS _occurrence_{len(self.occurrences)}"
-            self.occurrences.append(column)
-        return f"concat_ws('/', {listed}, t.{column.rsplit(' AS ', 1)[1]})"
+        number = self._window(f"row_number() OVER (PARTITION BY {listed} ORDER BY {content})")
+        return f"concat_ws('/', {listed}, {number})"
+
+    def _window(self, sql: str) -> str:
+        """Give the column that holds what looks at several rows: worked out before a log leaves any row out."""
+        if sql not in self.windows:
+            self.windows.append(sql)
+        return f"t.o{self.windows.index(sql)}"
 
 
-def _is_arithmetic(given: Any) -> bool:
-    return isinstance(given, Section) and any(w in given for w in ("sum", "minus", "times", "divide"))
+def _is_arithmetic(given: Section) -> bool:
+    return any(word in given for word in ARITHMETIC)
 
 
 def _responsible(promise: Section) -> str:
     return str(
         promise.get("responsible") or ("carrier" if promise["to"] in ("received", "carrier_scan") else "retailer")
     )
+
+
+def _uses(given: Any, words: tuple[str, ...]) -> bool:
+    """Tell whether one of the words stands anywhere in a part of the mapping."""
+    if isinstance(given, Section):
+        return any(key in words or _uses(value, words) for key, value in given.items())
+    return isinstance(given, list) and any(_uses(item, words) for item in given)
+
+
+def _literal(value: Any) -> str:
+    return "NULL" if value is None else quote(value)
+
+
+def _text(value: str) -> str:
+    """Give the SQL of a text without the blanks around it; NULL when nothing is left."""
+    return f"nullif(trim({value}, {BLANKS}), '')"
 
 
 def _listed(columns: dict[str, str]) -> str:

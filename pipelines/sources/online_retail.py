@@ -16,7 +16,7 @@ import duckdb
 
 from pipelines.errors import SourceError
 from pipelines.sources.base import Named, in_order, quote
-from pipelines.sources.canonical import csv_columns, kind_of, parquet_columns
+from pipelines.sources.tables import csv_columns, kind_of, parquet_columns
 
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 TIME_ZONE = "Europe/London"  # the file's times carry no zone; the shop is British

@@ -17,7 +17,7 @@ import duckdb
 
 from pipelines.errors import SourceError
 from pipelines.sources.base import quote
-from pipelines.sources.canonical import CSV, NDJSON, PARQUET, distinct, kind_of
+from pipelines.sources.tables import CSV, NDJSON, PARQUET, distinct, kind_of
 
 SAMPLE_ROWS = 500
 SEPARATORS = (",", ";", "\t", "|")

@@ -1,0 +1,935 @@
+"""Reading files into tables of text: CSV, spreadsheets, JSON, Parquet and the rows of queries.
+
+Each file becomes a Part: a staged table and the SQL behind each of its headings. The parts of one table become one relation
+with the columns c0, c1, ...: a heading never becomes an SQL name, so that any heading will do. Only columns that were asked for
+are kept. What a column means, and how its numbers and dates are written, is said in `mapping`.
+"""
+
+import csv
+import datetime
+import fnmatch
+import gzip
+import io
+import itertools
+import json
+import re
+import tempfile
+import warnings
+import zipfile
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.errors import SourceError
+from pipelines.sources.base import in_order, name, quote
+
+CSV, NDJSON, PARQUET, JSON, SPREADSHEET = "csv", "ndjson", "parquet", "json", "spreadsheet"
+KINDS = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET}
+SEPARATORS = (",", ";", "\t", "|")
+NATIVE_ENCODINGS = {
+    "utf-8": "utf-8",
+    "utf8": "utf-8",
+    "latin-1": "latin-1",
+    "iso-8859-1": "latin-1",
+    "utf-16": "utf-16",
+}
+HEAD_ROWS = 200  # rows looked at for the header
+SAMPLE_OBJECTS = 1000  # JSON rows looked at for paths
+BATCH_ROWS = 20_000
+LONGEST_LINE = 8_388_608  # bytes
+LONGEST_OBJECT = 67_108_864  # bytes of one row of a JSON list
+MOST_CELLS = 30_000_000  # of a sheet that is taken into memory whole; a larger one is read row by row
+INVISIBLE = re.compile("[\ufeff\u200b\u200e\u200f]")
+MARKUP = re.compile(rb"\s*<(\?xml|!doctype|html|table|meta|div|head)", re.IGNORECASE)
+LIST_HINT = "`{path}` is a list: `read: {{each: {path}}}` makes a row of each of its items, `{path}.0` takes the first."
+
+
+class OptionError(SourceError):
+    """Something said under `read:` does not fit a file; `option` is its word."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+# -- what a file is ----------------------------------------------------------------------------------------------------
+
+
+def kind_of(file: Path) -> str | None:
+    """Tell a file's format from its ending; `.gz` may follow it.
+
+    >>> kind_of(Path("order_line.2025-01.csv.gz"))
+    'csv'
+    """
+    path = file.with_suffix("") if file.suffix == ".gz" else file
+    return KINDS.get(path.suffix.lower())
+
+
+def format_of(file: Path) -> str:
+    """Tell a file's format from its content, and from its ending where texts are concerned.
+
+    Raises SourceError for what is no table: a web page, a picture, a packed folder.
+    """
+    with file.open("rb") as raw:
+        start = raw.read(4096)
+    if start.startswith(b"\x1f\x8b"):
+        with gzip.open(file, "rb") as raw:
+            start = raw.read(4096)
+    ending = (file.with_suffix("") if file.suffix == ".gz" else file).suffix.lower()
+    if start.startswith(b"PAR1"):
+        return PARQUET
+    if start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        if ending == ".zip":
+            raise SourceError(f"{file.name} is a packed folder. Unpack it and load what it holds.")
+        return SPREADSHEET
+    if MARKUP.match(start.removeprefix(b"\xef\xbb\xbf")):
+        raise SourceError(
+            f"{file.name} holds a web page or XML, whatever its name says. Open it in a spreadsheet, save it as .xlsx or .csv "
+            "and load that."
+        )
+    if start.startswith(b"%PDF") or (b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff"))):
+        even, odd = start[::2].count(0), start[1::2].count(0)
+        if (
+            start.startswith(b"%PDF") or max(even, odd) < len(start) / 5
+        ):  # a text of two bytes a letter is full of zeros
+            raise SourceError(
+                f"{file.name} is not a table: give a CSV, spreadsheet (.xlsx, .xls, .ods), JSON or Parquet file."
+            )
+    if ending in (".json", ".ndjson", ".jsonl"):
+        return JSON
+    if ending not in (".csv", ".tsv") and re.match(rb'(\xef\xbb\xbf)?\s*(\{\s*"|\[\s*[{\]])', start):
+        return JSON
+    if ending in (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods") and not start.strip():
+        raise SourceError(f"{file.name} is empty. Export it again.")
+    return CSV
+
+
+def opened(file: Path, encoding: str = "utf-8-sig") -> TextIO:
+    """Open a text file, packed or not, as it is: line ends untouched, broken bytes replaced."""
+    if file.suffix == ".gz":
+        return io.TextIOWrapper(gzip.open(file, "rb"), encoding=encoding, errors="replace", newline="")
+    return file.open(encoding=encoding, errors="replace", newline="")
+
+
+# -- headings ----------------------------------------------------------------------------------------------------------
+
+
+def distinct(columns: Iterable[str]) -> list[str]:
+    """Make the names of columns distinct: an empty or repeated one gets its position.
+
+    >>> distinct(["Date", "", "date"])
+    ['Date', 'column 2', 'date 3']
+    """
+    seen: set[str] = set()
+    names = []
+    for position, column in enumerate(columns, start=1):
+        plain = column or "column"
+        names.append(plain if column and plain.lower() not in seen else f"{plain} {position}")
+        seen.add(names[-1].lower())
+    return names
+
+
+def headings_of(cells: Iterable[str | None]) -> list[str]:
+    r"""Give the headings of a header row: blanks and line breaks as one blank, invisible marks dropped, each distinct.
+
+    >>> headings_of(["Order\n date", None, " SKU "])
+    ['Order date', 'column 2', 'SKU']
+    """
+    return distinct(" ".join(INVISIBLE.sub("", c or "").split()) for c in cells) or ["column 1"]
+
+
+def plain(heading: str) -> str:
+    """Write a heading as headings are compared: small letters, single blanks.
+
+    >>> plain("Order  Date ")
+    'order date'
+    """
+    return " ".join(INVISIBLE.sub("", heading).split()).casefold()
+
+
+def header_of(rows: Sequence[Sequence[str | None]]) -> int:
+    """Find the header among the first rows: the first that fills nearly as many cells as any, none with a number or a date.
+
+    >>> header_of([["Sales report"], [], ["Order", "SKU", "Qty"], ["A1", "S", "2"]])
+    2
+    """
+    cells = [[c.strip() for c in row if c and c.strip()] for row in rows]
+    most = max((len(c) for c in cells), default=0)
+    wide = [i for i, c in enumerate(cells) if c and len(c) >= 0.75 * most]
+    named = (i for i in wide if not any(re.match(r"[-+(]?[\d.,:/\s-]*\d[\d.,:/\s-]*\)?$", c) for c in cells[i]))
+    return next(named, wide[0] if wide else 0)
+
+
+# -- parts and tables --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Part:
+    """One file, staged: `sql` names its table, `columns` gives the SQL behind each heading."""
+
+    file: str
+    sql: str
+    columns: dict[str, str]
+    line: str = "rowid + 1"
+    broken: str = "NULL::VARCHAR"
+    is_text: bool = False
+    objects: "Objects | None" = None
+
+    @property
+    def is_void(self) -> bool:
+        """Whether a file of JSON holds no object, so that nobody knows its columns."""
+        return self.objects is not None and not self.objects.paths
+
+    def find(self, heading: str) -> str | None:
+        """Give the SQL of a column, or None where the file has none of that name."""
+        if heading in self.columns:
+            return self.columns[heading]
+        wanted = plain(heading)
+        found = next((sql for h, sql in self.columns.items() if plain(h) == wanted), None)
+        if found is None and self.objects is not None:
+            found = self.objects.find(heading)
+            if found is not None:
+                self.columns[heading] = found
+        return found
+
+
+@dataclass
+class Table:
+    """The parts of one table: columns are asked for, then `build` makes the relation `name` that holds them.
+
+    Beside c0, c1, ... it has _file, _line (the row in the file, from 1) and _broken (why a row is no row, or NULL).
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    name: str
+    parts: list[Part]
+    read: Mapping[str, Any] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def headings(self) -> list[str]:
+        """Every heading of any part, once."""
+        return list({plain(h): h for part in reversed(self.parts) for h in reversed(part.columns)}.values())[::-1]
+
+    @property
+    def is_text(self) -> bool:
+        """Whether numbers are written by people, not typed by a program."""
+        return any(part.is_text for part in self.parts)
+
+    def column(self, heading: str) -> str | None:
+        """Give the column of a heading, kept from now on; None where no part has it."""
+        key = plain(heading)
+        if key not in self.columns:
+            found = [part.find(heading) for part in self.parts]  # every part learns the heading
+            if not any(found) and not all(part.is_void for part in self.parts):
+                return None
+            self.columns[key] = f"c{len(self.columns)}"
+        return self.columns[key]
+
+    def content(self) -> list[str]:
+        """Give columns that hold all of a row, to tell rows apart."""
+        if any(part.objects for part in self.parts):
+            return [self.columns.setdefault("", f"c{len(self.columns)}")]  # no heading is empty: the rows' own text
+        return [c for h in self.headings if (c := self.column(h))]
+
+    def build(self) -> None:
+        """Make the relation of the columns asked for."""
+        none = "".join(f"NULL::VARCHAR AS {c}, " for c in self.columns.values())
+        none = f"SELECT {none}NULL::VARCHAR AS _file, NULL::BIGINT AS _line, NULL::VARCHAR AS _broken WHERE false"
+        rows = " UNION ALL ".join(self._rows(part) for part in self.parts) or none
+        is_costly = self.read.get("fill_down") or any(part.objects for part in self.parts)
+        kind = "TABLE" if is_costly else "VIEW"
+        in_order(self.connection, [f"CREATE TEMP {kind} {self.name} AS {rows}"])
+
+    def _rows(self, part: Part) -> str:
+        columns = []
+        fill = self.read.get("fill_down")
+        fill = {"by": fill} if isinstance(fill, str) else fill
+        chosen = {plain(str(c)) for c in fill["columns"]} if fill and "columns" in fill else None
+        by = part.find(str(fill["by"])) if fill and "by" in fill else None
+        for heading, column in self.columns.items():
+            value = part.objects.text() if part.objects and not heading else part.find(heading) if heading else None
+            value = value or "NULL::VARCHAR"
+            if fill and (chosen is None or heading in chosen) and value != by:
+                filled = f"nullif(trim({value}), '')"
+                if by is not None:
+                    value = f"coalesce({filled}, CASE WHEN trim({by}) <> '' THEN first_value({value}) OVER (PARTITION BY trim({by}) ORDER BY {part.line}) END)"
+                elif "by" not in fill:
+                    value = f"last_value({filled} IGNORE NULLS) OVER (ORDER BY {part.line})"
+            columns.append(f"{value} AS {column}")
+        picked = "".join(f"{c}, " for c in columns)
+        return f"SELECT {picked}{quote(part.file)} AS _file, ({part.line})::BIGINT AS _line, {part.broken} AS _broken FROM {part.sql}"
+
+
+def stage(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]) -> list[Part]:
+    """Stage one file: one part, or one for each sheet that `sheet:` matches; none when the file is empty.
+
+    Raises OptionError where `read` does not fit the file, SourceError where the file cannot be read.
+    """
+    if file.stat().st_size == 0:
+        return []
+    kind = format_of(file)
+    if kind == SPREADSHEET:
+        parts = _stage_spreadsheet(connection, stage, file, read)
+    elif kind == JSON:
+        parts = [_stage_objects(connection, stage, file, read)]
+    elif kind == PARQUET:
+        parts = [_stage_parquet(connection, stage, file, read)]
+    else:
+        parts = _stage_text(connection, stage, file, read)
+    for part in parts:
+        if part.objects is None:
+            _cut(connection, part, read)
+    return parts
+
+
+def _cut(connection: duckdb.DuckDBPyConnection, part: Part, read: Mapping[str, Any]) -> None:
+    """Drop rows without content, and from the first on that begins as `until:` says."""
+    filled = ", ".join(f"nullif(trim({c}), '')" for c in part.columns.values())
+    if part.is_text:
+        connection.execute(f"DELETE FROM {part.sql} WHERE coalesce({filled}) IS NULL")
+    until = read.get("until")
+    if until is not None:
+        words = until if isinstance(until, list) else [until]
+        is_end = " OR ".join(f"starts_with(lower(trim(coalesce({filled}))), {quote(str(w).lower())})" for w in words)
+        connection.execute(
+            f"DELETE FROM {part.sql} WHERE {part.line} >= (SELECT min({part.line}) FROM {part.sql} WHERE {is_end})"
+        )
+
+
+# -- CSV ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Layout:
+    """How a text file is written: separator, records before the header, headings."""
+
+    separator: str
+    quotes: str
+    encoding: str
+    skip: int
+    headings: list[str]
+    rows: list[list[str]]  # the first after the header
+
+
+def encoding_of(file: Path, read: Mapping[str, Any]) -> str:
+    """Give a text file's encoding: what `read` says, else what its byte-order mark says, else UTF-8."""
+    if "encoding" in read:
+        return str(read["encoding"]).lower()
+    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as raw:
+        return "utf-16" if raw.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+
+
+def layout_of(file: Path, read: Mapping[str, Any], limit: int = HEAD_ROWS) -> Layout:
+    """Look at the beginning of a text file; what `read` does not say is found.
+
+    The separator is the one that the header has most of. A first line `sep=;` says it, as spreadsheets write it.
+    """
+    encoding = encoding_of(file, read)
+    header = read.get("header_row")
+    try:
+        text = opened(file, "utf-8-sig" if encoding in ("utf-8", "utf8") else encoding)
+    except LookupError as error:
+        raise OptionError(
+            "encoding", f"there is no encoding `{encoding}`. Common ones: utf-8, latin-1, cp1252, utf-16."
+        ) from error
+    with text:
+        lines = list(itertools.islice(text, limit + (header if isinstance(header, int) else 0)))
+    hint = re.match(r'\ufeff?"?sep=(.)"?\s*$', lines[0]) if lines else None
+    quotes = str(read.get("quote", '"'))
+    separator = {"tab": "\t", "\\t": "\t"}.get(str(read.get("separator", "")), str(read.get("separator", "")))
+    separators = [separator] if separator else [hint[1]] if hint else list(SEPARATORS)
+    layouts = []
+    for candidate in separators:
+        rows = _records(file, lines, candidate, quotes)
+        if isinstance(header, int):
+            at = header - 1
+        else:
+            first = 1 if hint else 0
+            filled = (i for i in range(first, len(rows)) if any(c.strip() for c in rows[i]))
+            at = header_of(rows[first:]) + first if header == "find" else next(filled, first)
+        if hint and at == 0:
+            at = 1
+        headings = headings_of(rows[at] if at < len(rows) else [])
+        layouts.append(Layout(candidate, quotes, encoding, at, headings, rows[at + 1 :]))
+    return max(layouts, key=lambda layout: len(layout.headings))
+
+
+def _records(file: Path, lines: list[str], separator: str, quotes: str) -> list[list[str]]:
+    if len(separator) != 1 or len(quotes) > 1:
+        return [line.rstrip("\r\n").split(separator) for line in lines]
+    try:
+        rows = csv.reader(
+            lines,
+            delimiter=separator,
+            quotechar=quotes or None,
+            quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+        )
+        return list(rows)
+    except csv.Error as error:
+        raise SourceError(
+            f"{file.name} cannot be read as CSV: {error}, often for want of a closing quote. Correct it and load it again."
+        ) from error
+
+
+def _stage_text(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]) -> list[Part]:
+    layout = layout_of(file, read)
+    options: dict[str, Any] = {"separator": layout.separator, "quotes": layout.quotes, "skip": layout.skip}
+    count = len(layout.headings)
+    if layout.encoding in NATIVE_ENCODINGS:
+        broken = stage_csv(connection, stage, file, count, encoding=NATIVE_ENCODINGS[layout.encoding], **options)
+    else:
+        with tempfile.TemporaryDirectory() as folder:  # the copy lives as long as the staging
+            broken = stage_csv(connection, stage, _in_utf8(file, layout.encoding, Path(folder)), count, **options)
+    columns = {h: f"c{i}" for i, h in enumerate(layout.headings)}
+    return [Part(file.name, stage, columns, broken=broken, is_text=True)]
+
+
+def _in_utf8(file: Path, encoding: str, folder: Path) -> Path:
+    """Copy a text file in UTF-8: DuckDB reads few encodings."""
+    copy = folder / file.name.removesuffix(".gz")
+    with opened(file, encoding) as text, copy.open("w", encoding="utf-8", newline="") as written:
+        while chunk := text.read(1 << 20):
+            written.write(chunk)
+    return copy
+
+
+def stage_csv(
+    connection: duckdb.DuckDBPyConnection,
+    stage: str,
+    file: Path,
+    count: int,
+    *,
+    separator: str = ",",
+    quotes: str = '"',
+    skip: int = 0,
+    encoding: str = "utf-8",
+) -> str:
+    """Stage a CSV file of `count` columns as the texts c0, c1, ...; give the SQL of its `_broken`.
+
+    A missing field is NULL (an empty one is ''), one field too many lands in one column more: so both are seen without a
+    second pass.
+    """
+    declared = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(count + 1))
+    read = (
+        f"CREATE TEMP TABLE {stage} AS FROM read_csv({quote(file)}, columns = {{{declared}}}, header = true, auto_detect = false, "
+        f"delim = {quote(separator)}, quote = {quote(quotes)}, escape = {quote(quotes)}, skip = {skip}, encoding = {quote(encoding)}, "
+        f"null_padding = true, strict_mode = false, nullstr = '\x01', max_line_size = {LONGEST_LINE}"
+    )
+    try:
+        try:
+            in_order(connection, [f"{read})"])
+        except duckdb.Error as error:
+            if "parallel=false" not in str(error):  # a line break inside quotes asks for one thread
+                raise
+            in_order(connection, [f"{read}, parallel = false)"])
+    except duckdb.Error as error:
+        raise _unreadable(file, error) from error
+    return (
+        f"CASE WHEN c{count - 1} IS NULL THEN 'too few fields' "
+        f"WHEN nullif(trim(c{count}), '') IS NOT NULL THEN 'too many fields' END"
+    )
+
+
+def _unreadable(file: Path, error: duckdb.Error) -> SourceError:
+    """Say where a file cannot be read, without showing its content."""
+    text = str(error)
+    line = text.split("CSV Error on Line: ", 1)[1].split("\n", 1)[0].strip() if "CSV Error on Line: " in text else ""
+    where = f"{file.name} line {line}" if line else file.name
+    if "utf-8" in text or "unicode" in text.lower():
+        return SourceError(
+            f"{where} is not UTF-8. Save the file as UTF-8, or load it with a mapping that says `encoding:`."
+        )
+    if "line size" in text.lower():
+        return SourceError(
+            f"{where}: a line is longer than 8 MB, often for want of a closing quote. Correct it and load again."
+        )
+    return SourceError(f"{where} cannot be read as CSV. Check its quotes and separators and load it again.")
+
+
+def csv_columns(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    """Read the header of a CSV file."""
+    with opened(file) as text:
+        return next(csv.reader(text), [])
+
+
+# -- spreadsheets ------------------------------------------------------------------------------------------------------
+
+
+def sheet_names(file: Path) -> list[str]:
+    """List the sheets of a workbook that a person sees, in their order."""
+    with _workbook(file) as book:
+        sheets = [s for s in book.sheets_metadata if str(s.typ).endswith("WorkSheet")]
+        visible = [s.name for s in sheets if str(s.visible).endswith("Visible")]
+        return visible or [s.name for s in sheets]
+
+
+def _workbook(file: Path) -> Any:
+    import python_calamine
+
+    try:
+        with file.open("rb") as content:  # by content: a name that lies does no harm
+            return python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content.read()))
+    except python_calamine.PasswordError as error:
+        raise SourceError(f"{file.name} is locked by a password. Save it without one and load it again.") from error
+    except python_calamine.CalamineError as error:
+        raise SourceError(
+            f"{file.name} is not a spreadsheet that can be read. Open it, save it as .xlsx and load that."
+        ) from error
+
+
+def sheet_rows(file: Path, sheet: str) -> Iterator[list[str | None]]:
+    """Give the rows of a sheet as texts, from its first row on; numbers formatted as codes keep their zeros.
+
+    Formats are looked at only where a workbook (.xlsx) has one of zeros. Such a workbook, and a sheet too large for memory, is
+    read row by row.
+    """
+    if zipfile.is_zipfile(file) and (_has_codes(file) or _cells(file, sheet) > MOST_CELLS):
+        yield from _slow_rows(file, sheet)
+        return
+    with _workbook(file) as book:
+        for row in book.get_sheet_by_name(sheet).iter_rows():
+            yield [text_of(cell) for cell in row]
+
+
+def text_of(value: Any) -> str | None:
+    """Write a cell as text: dates in ISO, whole numbers without a decimal point.
+
+    >>> text_of(12.0), text_of(datetime.datetime(2026, 3, 1, 10)), text_of("")
+    ('12', '2026-03-01 10:00:00', None)
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, datetime.datetime):
+        if value.microsecond:  # spreadsheets hold days as numbers: a second is as near as they come
+            value = (value + datetime.timedelta(milliseconds=500)).replace(microsecond=0)
+        return str(value)
+    if isinstance(value, datetime.date | datetime.time):
+        return str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+CODE_FORMAT = re.compile(r'^(?:\[(?P<test><=?)(?P<most>\d+)\])?(?:"[^"]*"|\\.|[-/ ()+0])*$')
+
+
+def code(value: float, number_format: str) -> str | None:
+    """Write a whole number as a format of zeros shows it; None when the format is none of zeros.
+
+    >>> code(7, "00000"), code(123456, '"A-"0000-00'), code(7, "0.00")
+    ('00007', 'A-1234-56', None)
+    """
+    if value != int(value) or value < 0:
+        return None
+    for section in re.sub(r"\[\$[^\]]*\]", "", number_format).split(";"):
+        match = CODE_FORMAT.match(section)
+        if match is None or section.count("0") < 2:
+            return None
+        if match["test"] and not (
+            value < float(match["most"]) or (match["test"] == "<=" and value == float(match["most"]))
+        ):
+            continue
+        tokens = re.findall(r'"[^"]*"|\\.|.', section[match.end("most") + 1 if match["most"] else 0 :])
+        places = tokens.count("0")
+        digits = str(int(value)).zfill(places)
+        shown, rest = digits[: len(digits) - places], deque(digits[len(digits) - places :])
+        is_first = True
+        written = ""
+        for token in tokens:
+            if token == "0":
+                written += (shown if is_first else "") + rest.popleft()
+                is_first = False
+            else:
+                written += token.strip('"') if token.startswith('"') else token.removeprefix("\\")
+        return written
+    return None
+
+
+def _has_codes(file: Path) -> bool:
+    """Tell whether a workbook (.xlsx) has a number format of zeros."""
+    with zipfile.ZipFile(file) as packed:
+        if "xl/styles.xml" not in packed.namelist():
+            return False
+        styles = packed.read("xl/styles.xml").decode("utf-8", "replace")
+    import html
+
+    formats = (html.unescape(f) for f in re.findall(r'formatCode="([^"]*)"', styles))
+    return any(code(1, f) is not None for f in formats)
+
+
+def _cells(file: Path, sheet: str) -> int:
+    """Count the cells of the rectangle that a sheet of a workbook (.xlsx) spans; 0 where it is not known."""
+    with zipfile.ZipFile(file) as packed:
+        names = [n for n in packed.namelist() if n.startswith("xl/worksheets/") and n.endswith(".xml")]
+        large = [n for n in names if packed.getinfo(n).file_size > 1 << 20 or len(names) == 1]
+        spans = [0]
+        for part in large or names:
+            rows = columns = 0
+            with packed.open(part) as content:
+                tail = b""
+                while chunk := content.read(1 << 20):
+                    for letters, number in re.findall(rb'<c r="([A-Z]+)(\d+)"', tail + chunk):
+                        rows = max(rows, int(number))
+                        columns = max(columns, sum((c - 64) * 26**i for i, c in enumerate(reversed(letters))))
+                    tail = chunk[-30:]
+            spans.append(rows * columns)
+    return max(spans)
+
+
+def _slow_rows(file: Path, sheet: str) -> Iterator[list[str | None]]:
+    import openpyxl
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and validations, which are not read
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+    except Exception as error:  # openpyxl raises what zipfile and its XML reader raise
+        raise SourceError(f"{file.name} cannot be read. Open it, save it as .xlsx and load that.") from error
+    try:
+        page = book[sheet]
+        page.reset_dimensions()  # some programs write them wrong
+        rows = page.iter_rows()
+        while True:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                row = next(rows, None)
+            if row is None:
+                return
+            yield [_cell(c) for c in row]
+    finally:
+        book.close()
+
+
+def _cell(cell: Any) -> str | None:
+    value = cell.value
+    if isinstance(value, int | float) and not isinstance(value, bool) and "0" in cell.number_format:
+        return code(value, str(cell.number_format)) or text_of(value)
+    return text_of(value)
+
+
+def _stage_spreadsheet(
+    connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]
+) -> list[Part]:
+    sheets = sheet_names(file)
+    wanted = str(read.get("sheet") or sheets[0])
+    chosen = [wanted] if wanted in sheets else [s for s in sheets if fnmatch.fnmatch(s.lower(), wanted.lower())]
+    if not chosen:
+        raise OptionError("sheet", f"{file.name} has no sheet `{wanted}`. Its sheets: {cut(sheets)}.")
+    parts: list[Part] = []
+    for sheet in chosen:
+        rows = sheet_rows(file, sheet)
+        header = read.get("header_row")
+        head = list(itertools.islice(rows, HEAD_ROWS if header == "find" else header if header else 0))
+        if header is None:
+            first: list[str | None] = next((row for row in rows if any(row)), [])
+            head = [first]
+        at = header_of(head) if header == "find" else len(head) - 1
+        if not head or at < 0 or not any(head[at]):
+            continue
+        headings = headings_of(head[at])
+        table = f"{stage}_{len(parts)}"
+        numbered = enumerate(itertools.chain(head[at + 1 :], rows), start=1)
+        _keep_rows(connection, table, headings, ((n, row) for n, row in numbered if any(row)))
+        parts.append(Part(file.name, table, {h: f"c{i}" for i, h in enumerate(headings)}, line="_line"))
+    return parts
+
+
+def _keep_rows(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    headings: Sequence[str],
+    rows: Iterable[tuple[int, Sequence[str | None]]],
+) -> None:
+    """Keep numbered rows of texts as a table, a batch at a time."""
+    width = len(headings)
+    columns = ", ".join(f"c{i} VARCHAR" for i in range(width))
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} ({columns}, _line BIGINT)")
+    while batch := list(itertools.islice(rows, BATCH_ROWS)):
+        arrays = [pa.array([row[i] if i < len(row) else None for _, row in batch], pa.string()) for i in range(width)]
+        numbers = pa.array([number for number, _ in batch], pa.int64())
+        names = [*(f"c{i}" for i in range(width)), "_line"]
+        connection.register("backhaul_batch", pa.table([*arrays, numbers], names=names))
+        in_order(connection, [f"INSERT INTO {table} FROM backhaul_batch"])
+        connection.unregister("backhaul_batch")
+
+
+def stage_query(connection: duckdb.DuckDBPyConnection, stage: str, url: str, query: str, name_shown: str) -> Part:
+    """Stage the rows of a query as texts.
+
+    Raises OptionError of `query` when the database refuses it.
+    """
+    import sqlalchemy
+
+    try:
+        engine = sqlalchemy.create_engine(url)
+        with engine.connect().execution_options(stream_results=True) as reader:
+            result = reader.execute(sqlalchemy.text(query))
+            headings = headings_of(list(result.keys()))
+            _keep_rows(connection, stage, headings, enumerate(([text_of(v) for v in row] for row in result), start=1))
+        engine.dispose()
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        cause = str(getattr(error, "orig", error)).splitlines()[0]
+        raise OptionError("query", f"the query failed: {cause[:200]}") from error
+    return Part(name_shown, stage, {h: f"c{i}" for i, h in enumerate(headings)}, line="_line")
+
+
+# -- JSON --------------------------------------------------------------------------------------------------------------
+
+
+def pointer(path: Iterable[str]) -> str:
+    """Write a path of keys as a JSON pointer (RFC 6901).
+
+    >>> pointer(("a/b", "0"))
+    '/a~1b/0'
+    """
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in path)
+
+
+def _within(value: str, path: Sequence[str]) -> str:
+    return f"json_extract({value}, {quote(pointer(path))})" if path else value
+
+
+def _listed(value: str, key: str) -> str:
+    """Give the SQL of the list behind a key: its items; what is no list is one item; `*` gives the values of an object."""
+    inner = value if key in ("", "*") else _within(value, [key])
+    whole = f"json_extract({value}, '$.*')" if key == "*" else f"[{inner}]"
+    items = (
+        f"CASE json_type({inner}) WHEN 'ARRAY' THEN json_extract({inner}, '$[*]') WHEN 'NULL' THEN [] ELSE {whole} END"
+    )
+    return f"CASE WHEN {inner} IS NULL THEN [] ELSE {items} END"
+
+
+@dataclass
+class Objects:
+    """Rows of JSON: `levels` names, by the path that leads there, the column that holds a row or an item of its lists."""
+
+    connection: duckdb.DuckDBPyConnection
+    table: str
+    levels: dict[tuple[str, ...], str]
+    paths: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Learn the paths of the first rows."""
+        columns = ", ".join(self.levels.values())
+        seen: set[str] = set()
+        for row in self.connection.execute(f"SELECT {columns} FROM {self.table} LIMIT {SAMPLE_OBJECTS}").fetchall():
+            for prefix, text in zip(self.levels, row, strict=True):
+                if text is not None and text not in seen:
+                    seen.add(text)
+                    self._walk(prefix, json.loads(text))
+
+    def _walk(self, path: tuple[str, ...], value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                self._walk((*path, key), inner)
+        elif path:
+            written = ".".join(path)
+            self.paths.setdefault(written, path)
+            if isinstance(value, list) and path not in self.levels:
+                self.lists.setdefault(written, path)
+
+    def sql(self, path: tuple[str, ...]) -> str:
+        """Give the SQL of the text at a path, in the deepest row or item that the path leads through."""
+        prefix = max((p for p in self.levels if path[: len(p)] == p), key=len)
+        return f"json_extract_string({self.levels[prefix]}, {quote(pointer(path[len(prefix) :]))})"
+
+    def text(self) -> str:
+        """Give the SQL of a row's whole text."""
+        return f"concat_ws(' ', {', '.join(self.levels.values())})"
+
+    def find(self, heading: str) -> str | None:
+        """Give the SQL of a path that the first rows did not show: an item of a list, or a key that comes late.
+
+        Raises OptionError for a path through a list that is neither unrolled nor numbered.
+        """
+        path = tuple(heading.split("."))
+        for through in self.lists.values():
+            if path[: len(through)] == through and len(path) > len(through):
+                if path[len(through)].isdigit():
+                    return self.sql(path)
+                raise OptionError("each", LIST_HINT.format(path=".".join(through)))
+        there = f"SELECT 1 FROM {self.table} WHERE {self.sql(path)} IS NOT NULL LIMIT 1"
+        return self.sql(path) if self.connection.execute(there).fetchone() else None
+
+
+def _branches(read: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Give the lists to unroll as paths of keys; one that leads to another is only the way there."""
+    each = read.get("each", [])
+    paths = [tuple(str(e).split(".")) for e in (each if isinstance(each, list) else [each])]
+    return [p for p in paths if not any(q != p and q[: len(p)] == p for q in paths)]
+
+
+def _stage_objects(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]) -> Part:
+    with tempfile.TemporaryDirectory() as folder:
+        encoding = encoding_of(file, read)
+        if encoding not in ("utf-8", "utf8") or _has_mark(file):
+            file = _in_utf8(file, "utf-8-sig" if encoding in ("utf-8", "utf8") else encoding, Path(folder))
+        documents, is_rows = _documents(file)
+        try:
+            path = _path(connection, documents, read) if not is_rows or "path" in read else []
+            return _unroll(connection, stage, file, f"FROM {documents}", path, _branches(read))
+        except duckdb.Error as error:
+            raise SourceError(
+                f"{file.name} cannot be read as JSON. {_where(error)}Export it again, as a list of objects or one object a line."
+            ) from error
+
+
+def _has_mark(file: Path) -> bool:
+    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as raw:
+        return bool(raw.read(3) == b"\xef\xbb\xbf")
+
+
+def _where(error: duckdb.Error) -> str:
+    at = re.search(r"at byte (\d+)|line (\d+)", str(error))
+    return f"It breaks {at[0].replace('line', 'at line') if 'line' in at[0] else at[0]}. " if at else ""
+
+
+def _documents(file: Path) -> tuple[str, bool]:
+    """Give the SQL that reads the objects of a file as `json`, and whether each is a row of its own."""
+    ending = (file.with_suffix("") if file.suffix == ".gz" else file).suffix.lower()
+    with opened(file) as text:
+        start = text.read(1 << 16)
+    first, _, rest = start.lstrip().partition("\n")
+    is_lines = ending in (".ndjson", ".jsonl") or (
+        first.startswith("{") and rest.lstrip().startswith("{") and _is_json(first)
+    )
+    if is_lines:
+        lines = f"read_csv({quote(file)}, columns = {{'line': 'VARCHAR'}}, header = false, auto_detect = false, delim = '\x01', quote = '', escape = '', strict_mode = false, max_line_size = {LONGEST_LINE})"
+        return (
+            f"(SELECT CASE WHEN json_valid(line) THEN line::JSON END AS json FROM {lines} WHERE trim(line) <> '')",
+            True,
+        )
+    if first.startswith("["):
+        return f"read_json_objects({quote(file)}, format = 'array', maximum_object_size = {LONGEST_OBJECT})", True
+    size = file.stat().st_size
+    if file.suffix == ".gz":
+        with gzip.open(file, "rb") as packed:
+            size = sum(len(chunk) for chunk in iter(lambda: packed.read(1 << 20), b""))
+    return (
+        f"read_json_objects({quote(file)}, format = 'unstructured', maximum_object_size = {max(size + 1024, 1 << 20)})",
+        False,
+    )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _path(connection: duckdb.DuckDBPyConnection, documents: str, read: Mapping[str, Any]) -> list[str]:
+    """Give the path to the rows of a document: what `read` says, else its only list of objects, else the document itself."""
+    if "path" in read:
+        return [key for key in str(read["path"]).split(".") if key]
+    found = connection.execute(f"SELECT json_structure(json) FROM {documents} LIMIT 1").fetchone()
+    shape = json.loads(found[0]) if found and found[0] else {}
+    branches = _branches(read)
+    if not isinstance(shape, dict) or any(branch[0] in shape for branch in branches):
+        return []
+    level: list[tuple[list[str], dict[str, Any]]] = [([], shape)]
+    while level:
+        lists, deeper = [], []
+        for path, node in level:
+            for key, inner in node.items():
+                if isinstance(inner, list) and inner and isinstance(inner[0], dict):
+                    lists.append([*path, key])
+                elif isinstance(inner, dict):
+                    deeper.append(([*path, key], inner))
+        if len(lists) > 1:
+            raise OptionError(
+                "path",
+                f"several lists could be the rows: {cut(['.'.join(p) for p in lists])}. Say which with `read: {{path: ...}}`; `path: .` takes the whole document as one row.",
+            )
+        if lists:
+            return lists[0]
+        level = deeper
+    return []
+
+
+def _unroll(
+    connection: duckdb.DuckDBPyConnection,
+    stage: str,
+    file: Path,
+    documents: str,
+    path: Sequence[str],
+    branches: Sequence[tuple[str, ...]],
+) -> Part:
+    """Stage the rows at a path, and for each the items of its lists: r0 is the row, r1, r2, ... the items by their depth.
+
+    What is no object stays as one row, broken. A row without items gives none.
+    """
+    rows = f"SELECT json AS r0, json IS NULL AS is_lost {documents}"
+    for key in path:
+        rows = f"SELECT unnest(CASE WHEN is_lost THEN [NULL::JSON] ELSE {_listed('r0', key)} END) AS r0, is_lost FROM ({rows})"
+    rows = f"SELECT CASE json_type(r0) WHEN 'OBJECT' THEN r0 END AS r0 FROM ({rows})"
+    levels: dict[tuple[str, ...], str] = {(): "r0"}
+    selects = []
+    for branch in branches or [()]:
+        select, above = rows, "r0"
+        for depth in range(1, len(branch) + 1):
+            column = levels.setdefault(branch[:depth], f"r{len(levels)}")
+            items = _listed(above, branch[depth - 1])
+            select = (
+                f"SELECT *, unnest(CASE WHEN r0 IS NULL THEN [NULL::JSON] ELSE {items} END) AS {column} FROM ({select})"
+            )
+            above = column
+        selects.append(select)
+    whole = " UNION ALL BY NAME ".join(f"({s})" for s in selects)
+    in_order(connection, [f"CREATE TEMP TABLE {stage} AS {whole}"])
+    objects = Objects(connection, stage, levels)
+    objects.look()
+    columns = {written: objects.sql(found) for written, found in objects.paths.items()}
+    return Part(file.name, stage, columns, broken="CASE WHEN r0 IS NULL THEN 'not a JSON object' END", objects=objects)
+
+
+# -- Parquet -----------------------------------------------------------------------------------------------------------
+
+
+def parquet_columns(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    """List the columns of a Parquet file."""
+    return list(_parquet_types(connection, file))
+
+
+def _parquet_types(connection: duckdb.DuckDBPyConnection, file: Path) -> dict[str, str]:
+    try:
+        described = connection.execute(f"DESCRIBE FROM read_parquet({quote(file)})").fetchall()
+    except duckdb.Error as error:
+        raise SourceError(f"{file.name} is not a Parquet file. Export it again.") from error
+    return {row[0]: str(row[1]) for row in described}
+
+
+def _stage_parquet(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]) -> Part:
+    types = _parquet_types(connection, file)
+    if any("STRUCT(" in t or t.endswith("]") or t.startswith("MAP(") or t == "JSON" for t in types.values()):
+        documents = f"FROM (SELECT to_json(rows) AS json FROM read_parquet({quote(file)}) rows)"
+        path = [key for key in str(read.get("path", "")).split(".") if key]
+        return _unroll(connection, stage, file, documents, path, _branches(read))
+    texts = ", ".join(f"{name(c)}::VARCHAR AS c{i}" for i, c in enumerate(types))
+    in_order(connection, [f"CREATE TEMP TABLE {stage} AS SELECT {texts} FROM read_parquet({quote(file)})"])
+    return Part(file.name, stage, {h: f"c{i}" for i, h in enumerate(headings_of(types))})
+
+
+def cut(names: Sequence[str], room: int = 150) -> str:
+    """List names in so much room, and say how many more there are.
+
+    >>> cut(["order", "line", "sku"], 12)
+    'order, line and 1 more'
+    """
+    shown: list[str] = []
+    for position, one in enumerate(names):
+        one = one if len(one) <= 60 else one[:57] + "..."
+        if shown and sum(map(len, shown)) + 2 * len(shown) + len(one) > room:
+            return f"{', '.join(shown)} and {len(names) - position} more"
+        shown.append(one)
+    return ", ".join(shown)
