@@ -279,7 +279,7 @@ def load(
         report = run(settings, paths or [], source=source, namespace=namespace, exported_at=exported_at, progress=say)
     if output is Format.json:
         typer.echo(json.dumps({
-            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped,
+            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out,
             "ignored_columns": report.ignored, "changes": report.changes, "warnings": report.warnings, "alerts": report.alerts, "untold": report.untold,
         }, indent=2))  # fmt: skip
         return
@@ -296,6 +296,11 @@ def load(
     _say_versions(report)
     for thing, columns in report.ignored.items():
         typer.echo(f"{thing}: columns not used: {', '.join(sorted(set(columns)))}")
+    if report.left_out:
+        names = f"{', '.join(report.left_out[:3])}{' ...' if len(report.left_out) > 3 else ''}"
+        typer.echo(
+            f"{len(report.left_out)} files of the folder are left out, for no table of the mapping takes them: {names}"
+        )
     if report.skipped:
         typer.echo(f"{len(report.skipped)} files were loaded before and are skipped.")
     if not report.is_new_build:

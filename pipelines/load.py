@@ -31,6 +31,7 @@ from pipelines.sources.canonical import layout
 from pipelines.sources.mapping import Mapping
 from pipelines.warehouse import build, contracts, schema, shape
 
+PROSE = (".yaml", ".yml", ".md", ".txt")  # endings of files that are read only where a mapping names them
 COMPACT_EVERY = 10  # increments after which the rows that were replaced are cleared out of the file
 Progress = Callable[[str], None]
 
@@ -51,6 +52,7 @@ class Report:
     unread: list[dict[str, Any]] = field(default_factory=list)
     dated_by: str = ""
     skipped: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=dict)
     changes: dict[str, dict[str, int]] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
@@ -105,7 +107,8 @@ def _load(
             _sweep_logs(settings, memory)
             report = Report(build.readable_id(settings.warehouse))
             if paths:
-                _begin(memory, _files([Path(p) for p in paths]), source, namespace, exported_at)
+                files = _files([Path(p) for p in paths], settings, source, report)
+                _begin(memory, files, source, namespace, exported_at)
             for row in memory.loads_with("landing"):
                 _set_aside(memory, row, lambda row: _land(settings, memory, row, report, progress))
             is_reordered = False
@@ -189,11 +192,18 @@ def _is_disk_full(error: Exception) -> bool:
     return "no space left" in str(error).lower() or "disk is full" in str(error).lower()
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
+def _files(paths: Iterable[Path], settings: Settings, source: str | None, report: Report) -> list[Path]:
+    """List the files of paths. Of a folder, files that no table of the mapping takes are left out, and said to be."""
+    mapping = source_named(source) if source else None
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
+            found = _walk(path, settings)
+            if isinstance(mapping, Mapping):
+                left_out = [f for f in found if f.suffix not in PROSE and not mapping.takes(f)]
+                report.left_out += [f.name for f in left_out]
+                found = [f for f in found if f not in left_out]
+            files += found
         elif path.is_file():
             files.append(path)
         else:
@@ -203,6 +213,23 @@ def _files(paths: Iterable[Path]) -> list[Path]:
             f"There are no files in {', '.join(map(str, paths))}. Give a folder with data files, or a file."
         )
     return files
+
+
+def _walk(folder: Path, settings: Settings) -> list[Path]:
+    """List the files below a folder, but for hidden ones and what a warehouse keeps: builds, raw copies and keys."""
+    own = {p.resolve() for p in (settings.warehouse, settings.raw, settings.key_file, settings.serve_key_file)}
+    files: list[Path] = []
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.resolve() in own:
+            continue
+        if entry.is_file():
+            files.append(entry)
+        elif entry.is_dir() and not (entry / "state.sqlite").exists():
+            beside = entry.with_suffix("") if entry.suffix == ".raw" else None
+            if beside is None or not (beside / "state.sqlite").exists():
+                files += _walk(entry, settings)
+    keys = {f for f in files if f.suffix in (".key", ".api-key") and (f.with_suffix("") / "state.sqlite").exists()}
+    return [f for f in files if f not in keys]
 
 
 def _begin(
@@ -236,9 +263,11 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     load_id: str = begun["load_id"]
     asked = json.loads(begun["asked"])
     name: str | None = asked["source"]
-    files = _files(Path(f) for f in asked["files"])
+    files = _files([Path(f) for f in asked["files"]], settings, name, report)
     origin: Source = source_named(name) if name else recognise(files)
-    files = [f for f in files if f.suffix not in (".yaml", ".yml", ".md", ".txt")] or files
+    mains = set(origin.main_files(files)) if isinstance(origin, Mapping) else set(files)
+    sides = set(origin.side_files(files)) if isinstance(origin, Mapping) else set()  # needed again by every load
+    files = [f for f in files if f.suffix not in PROSE or (isinstance(origin, Mapping) and f in mains | sides)] or files
     if isinstance(origin, Mapping) and origin.export.is_whole and (absent := origin.missing_files(files)):
         raise SourceError(
             f"{origin.name} says `export: whole`, and no file is named {', '.join(absent)}: their rows would be withdrawn. Give all files together."
@@ -247,16 +276,26 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     shutil.rmtree(settings.raw / load_id, ignore_errors=True)
     known = memory.known_files(origin.name, prefix, origin.version)
     settings.raw.mkdir(parents=True, exist_ok=True, mode=0o700)
-    joined = set(origin.side_files(files)) if isinstance(origin, Mapping) else set()  # needed again by every load
-    rows: list[dict[str, Any]] = []
+    exports: dict[Path, tuple[str, datetime, str]] = {}
+    fresh: set[Path] = set()
     for file in files:
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        exported_at, dated_by = _exported_at(file, origin, asked.get("exported_at"))
-        if digest in known and exported_at <= known[digest] and file not in joined:
-            report.skipped.append(file.name)
-            continue
-        known[digest] = exported_at
+        exports[file] = (digest, *_exported_at(file, origin, asked.get("exported_at")))
+        if digest not in known or exports[file][1] > known[digest]:
+            known[digest] = exports[file][1]
+            fresh.add(file)
+    # what is joined is needed whenever a table is read, and the tables are read anew when it has changed
+    is_whole = isinstance(origin, Mapping) and origin.export.is_whole
+    taken = set() if not fresh else set(files) if fresh & sides or is_whole else fresh | sides
+    report.skipped += [file.name for file in files if file not in taken]
+    if taken and taken <= sides - mains:
+        raise SourceError(
+            f"{files[0].name} is only joined to the rows of other files. Load it together with the files it is joined to."
+        )
+    rows: list[dict[str, Any]] = []
+    for file in (f for f in files if f in taken):
+        digest, exported_at, dated_by = exports[file]
         report.dated_by = dated_by
         kept = settings.raw / load_id / f"{len(rows):04d}" / file.name
         kept.parent.mkdir(parents=True, mode=0o700)
@@ -273,7 +312,7 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
                 "dated_by": dated_by,
             }
         )
-    if all(file in joined for file in files) or {r["name"] for r in rows} <= {f.name for f in joined}:
+    if not rows:
         memory.forget(load_id)
         return
     mapping = None

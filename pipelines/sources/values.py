@@ -64,8 +64,8 @@ def number_sql(
 ) -> str:
     """Give the SQL of the number that the text `v` holds; NULL when it holds none.
 
-    Blanks of all kinds and `thousands` may part groups of digits, never other numbers of them: "12,50" with `thousands` ","
-    is no number. An amount may carry the sign or code of `own` currency (any sign where it is not known) or one of `currencies`.
+    Blanks of all kinds, apostrophes and `thousands` may part groups of digits, never other numbers of them: "12,50" with
+    `thousands` "," is no number. An amount may carry the sign or code of `own` currency (any sign where it is not known) or one of `currencies`.
     Negative is a minus before or after, or parentheses. Where the column is typed, a plain number is read as it stands.
 
     >>> read = number_sql(decimal=",", thousands=".", own="EUR")
@@ -73,8 +73,7 @@ def number_sql(
     >>> [float(n) if n is not None else n for (n,) in duckdb.sql(f"SELECT {read} FROM (VALUES ({texts})) t(v)").fetchall()]
     [1200.5, -3.5, -12.0, 7.0, None, None, 12.0, None]
     """
-    parts = APOSTROPHES if thousands and thousands in APOSTROPHES else thousands.strip()
-    group = f"[ {re.escape(parts)}]"
+    group = f"[ {APOSTROPHES}{re.escape(thousands.strip())}]"
     point = re.escape(decimal)
     digits = rf"(?:\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d+)(?:{point}\d*)?|{point}\d+"
     codes = [*([own] if own else []), *currencies]
