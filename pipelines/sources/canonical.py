@@ -7,6 +7,7 @@ CSV and NDJSON are staged once in the order of the file, so that the row number 
 cores.
 """
 
+import csv
 import gzip
 import itertools
 import json
@@ -20,7 +21,17 @@ from sqlalchemy import BigInteger, Boolean, Date, DateTime, Double, Integer, Num
 
 from pipelines.errors import SourceError
 from pipelines.sources.base import Named, in_order, name, quote
-from pipelines.sources.tables import CSV, NDJSON, PARQUET, csv_columns, kind_of, opened, parquet_columns, stage_csv
+from pipelines.sources.tables import (
+    CSV,
+    KINDS,
+    NDJSON,
+    PARQUET,
+    csv_columns,
+    kind_of,
+    opened,
+    parquet_columns,
+    stage_csv,
+)
 from pipelines.warehouse import schema
 
 BEGIN_TABLES, END_TABLES = "<!-- columns: written by canonical.write_reference -->", "<!-- end of columns -->"

@@ -632,7 +632,7 @@ class _Compiler:
         rows = f"FROM {self.main.table.name} t"
         for side, joined, on in self.joins:
             side.table.build()
-            picked = "".join(f", s.{c} AS {side.prefix}{c}" for c in side.table.columns.values())
+            picked = "".join(f", s.{c} AS {side.prefix}{c}" for c in ("k0", *side.table.columns.values()))
             rows = f"FROM (SELECT t.*{picked} {rows} LEFT JOIN ({joined}) s ON {on}) t"
         windows = "".join(f", {window} AS o{i}" for i, window in enumerate(self.windows))
         self.main.table.connection.execute(f"CREATE TEMP VIEW {self.rows} AS SELECT t.*{windows} {rows} WHERE {when}")
@@ -840,16 +840,7 @@ class _Compiler:
         dates = ", ".join(f"{value} AS at_{event}" for event, value in times.items())
         rows = f"SELECT {base_columns}, {dates}, ({nothing}) AS has_nothing, t._file, t._line, t._broken FROM {self.rows} t WHERE {where}"
         names = ", ".join(columns)
-        known = f"SELECT {columns['return_line_id']} AS return_line_id, {dates}, ({where}) AS is_meant, t._file, t._line FROM {self.rows} t WHERE t._broken IS NULL"
-        self.blank.append(
-            f"SELECT event_id, return_line_id, _file, _line FROM (WITH events AS ({known}) "
-            + " UNION ALL ".join(
-                f"SELECT concat_ws('/', return_line_id, {quote(event)}) AS event_id, return_line_id, _file, _line FROM events "
-                f"WHERE return_line_id IS NOT NULL AND (is_meant IS NOT TRUE OR {_text(f'at_{event}')} IS NULL)"
-                for event in times
-            )
-            + ")"
-        )
+        self.blank.append(self._blank(spec, columns["return_line_id"], times))
         parts = [
             f"SELECT concat_ws('/', return_line_id, {quote(event)}) AS event_id, {quote(event)} AS event, at_{event} AS occurred_at, {names}, _file, _line, _broken "
             f"FROM events WHERE {_text(f'at_{event}')} IS NOT NULL{' OR has_nothing' if event == first and lost else ''}"
@@ -861,6 +852,29 @@ class _Compiler:
             self._one_each("return_event", spec, select, ["event_id", "event", "occurred_at", *columns]),
             False,
         )
+
+    def _blank(self, spec: Section, line: str, times: dict[str, str]) -> str:
+        """Give the SELECT of the events that rows leave blank: their date is empty, or their flag says that nothing came back.
+
+        A row that is joined to none says nothing, nor does one of the rows that events are gathered from.
+        """
+        where = self._when(spec, "when") if "when" in spec else "TRUE"
+        is_flag = "when" in spec and not isinstance(spec["when"], Section)
+        selects = [
+            "SELECT NULL::VARCHAR AS event_id, NULL::VARCHAR AS return_line_id, NULL::VARCHAR AS _file, NULL::BIGINT AS _line WHERE false"
+        ]
+        for event, time in times.items():
+            if _uses(spec["events"][event], ("earliest", "latest")):
+                continue
+            is_blank = f"({where}) AND {_text(time)} IS NULL" + (f" OR NOT ({where})" if is_flag else "")
+            joined = [
+                f" AND t.{s.prefix}k0 IS NOT NULL" for s in self.sides.values() if f"t.{s.prefix}" in time + where
+            ]
+            selects.append(
+                f"SELECT concat_ws('/', {line}, {quote(event)}) AS event_id, {line} AS return_line_id, t._file, t._line "
+                f"FROM {self.rows} t WHERE t._broken IS NULL AND {line} IS NOT NULL AND ({is_blank}){''.join(joined)}"
+            )
+        return " UNION ALL ".join(selects)
 
     def _policy(self, promise: Section) -> tuple[str, str]:
         """Give a promise of so much time as a policy: (policy id, SELECT of its row)."""
