@@ -863,13 +863,11 @@ class _Compiler:
         selects = [
             "SELECT NULL::VARCHAR AS event_id, NULL::VARCHAR AS return_line_id, NULL::VARCHAR AS _file, NULL::BIGINT AS _line WHERE false"
         ]
-        for event, time in times.items():
+        for event, day in times.items():
             if _uses(spec["events"][event], ("earliest", "latest")):
                 continue
-            is_blank = f"({where}) AND {_text(time)} IS NULL" + (f" OR NOT ({where})" if is_flag else "")
-            joined = [
-                f" AND t.{s.prefix}k0 IS NOT NULL" for s in self.sides.values() if f"t.{s.prefix}" in time + where
-            ]
+            is_blank = f"({where}) AND {_text(day)} IS NULL" + (f" OR NOT ({where})" if is_flag else "")
+            joined = [f" AND t.{s.prefix}k0 IS NOT NULL" for s in self.sides.values() if f"t.{s.prefix}" in day + where]
             selects.append(
                 f"SELECT concat_ws('/', {line}, {quote(event)}) AS event_id, {line} AS return_line_id, t._file, t._line "
                 f"FROM {self.rows} t WHERE t._broken IS NULL AND {line} IS NOT NULL AND ({is_blank}){''.join(joined)}"
