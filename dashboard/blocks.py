@@ -140,7 +140,15 @@ def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
 def _missing(words: Words, title: str, lacks: dict[str, tuple[str, ...]]) -> None:
     """Say which numbers the files cannot support, what they need, and what to send to whom to get it."""
     facts = list(dict.fromkeys(fact for needed in lacks.values() for fact in needed))
-    names = list(dict.fromkeys(name(words, key) for key in lacks))
+    _ask_for(words, title, list(dict.fromkeys(name(words, key) for key in lacks)), facts)
+
+
+def ask_for(words: Words, part: str, facts: Sequence[str]) -> None:
+    """Say that a part of a page waits for kinds of fact, and what to send to whom to get them."""
+    _ask_for(words, words("missing.title"), [part], facts)
+
+
+def _ask_for(words: Words, title: str, names: Sequence[str], facts: Sequence[str]) -> None:
     with st.container(border=True, gap="small"):
         st.markdown(f":material/visibility_off: **{title}** " + words("missing.names", names=", ".join(names)))
         st.caption(words("greyed.needs", facts=", ".join(words.fact(fact) for fact in facts)))

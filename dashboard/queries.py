@@ -1214,6 +1214,11 @@ def waiting(asked: Source) -> set[str]:
     return {key for one in missing(asked) for key in (*one.numbers, *one.later)}
 
 
+def lacking(asked: Source, *facts: str) -> tuple[str, ...]:
+    """Give those of these kinds of fact that no source fills."""
+    return unlocks.lacking(_open(asked), *facts)
+
+
 def requests(words: Words, facts: Iterable[str]) -> list[tuple[str, str]]:
     """Write what to send to whom to get these kinds of fact: who has them, and the text."""
     return [(words.either(*unlocks.OWNERS[owner]), text) for owner, text in unlocks.requests(facts, words.language).items()]  # fmt: skip

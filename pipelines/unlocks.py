@@ -24,7 +24,6 @@ OWNERS = {
 EXPORTS = {
     "orders": Text("Please add to the export of orders", "Merci d'ajouter à l'export des commandes"),
     "returns": Text("Please add to the export of returns", "Merci d'ajouter à l'export des retours"),
-    "parcels": Text("Please add to the export of return parcels", "Merci d'ajouter à l'export des colis de retour"),
     "file": Text("Please export as a file", "Merci d'exporter dans un fichier"),
     "page": Text(
         "Please write down, so that it can be entered on the page Policies",
@@ -105,6 +104,12 @@ def needed(build: Build, key: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(need.split("|")[0] for need in fewest))
 
 
+def lacking(build: Build, *facts: str) -> tuple[str, ...]:
+    """Give those of these kinds of fact that no source fills."""
+    held = metrics.lacking(build, facts)
+    return tuple(fact for fact in facts if held and all(fact in lacks for lacks in held.values()))
+
+
 def missing(build: Build) -> list[Missing]:
     """List the kinds of fact that some number waits for, those first that unlock most."""
     waiting = {m.key: needed(build, m.key) for m in metrics.catalogue()}
@@ -123,8 +128,8 @@ def missing(build: Build) -> list[Missing]:
 def requests(facts: Iterable[str], language: str = "en") -> dict[str, str]:
     """Write what to send to whom to get these facts: owner -> text, in the order of the owners.
 
-    >>> requests(["delivery"])["carrier"]
-    'Please add to the export of orders: the day each order line was delivered (column delivered_at).'
+    >>> requests(["vat"])["shop"]
+    'Please add to the export of orders: the VAT of each order line (column vat_amount).'
     """
     wanted = list(dict.fromkeys(facts))
     known, texts = fillings(), {}

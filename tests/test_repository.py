@@ -16,7 +16,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipelines import cli
+from pipelines import cli, metrics, unlocks
+from pipelines.warehouse import schema
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ["requirements.lock", "requirements-dev.lock"]
@@ -30,6 +31,19 @@ def locked(name: str) -> dict[str, set[str]]:
         if pin := re.match(r"([a-z0-9.-]+)==([^ ;]+)", line):
             pins.setdefault(pin[1], set()).add(pin[2])
     return pins
+
+
+def test_every_fact_that_a_number_needs_can_be_asked_for() -> None:
+    needs = {fact for metric in metrics.catalogue() for need in metric.needs for fact in need.split("|")}
+    assert needs | {"customer", "product"} == unlocks.fillings().keys()  # two that parts of pages need
+    for fact, filling in unlocks.fillings().items():
+        for log, column in (filled.split(".") for filled in filling.fills):
+            assert column in schema.LOG.tables[log].columns, fact
+        assert filling.owner in unlocks.OWNERS, fact
+        assert filling.export in unlocks.EXPORTS, fact
+    assert {unlocks.PAGES.get(m.family, m.family) for m in metrics.catalogue()} <= {
+        path.stem for path in (ROOT / "dashboard" / "app_pages").glob("*.py")
+    }
 
 
 @pytest.mark.parametrize("name", LOCKS)

@@ -73,7 +73,9 @@ elif shown == "reasons":
     blocks.tiles(view, "inspection_mismatch_rate", "refunded_before_inspection", "reason_known_share")
 elif shown == "customers":
     crowd = queries.customers(asked)
-    if crowd.slices.empty:
+    if lacks := queries.lacking(asked.source, "customer"):
+        blocks.ask_for(words, words("returns.tab_customers"), lacks)
+    elif crowd.slices.empty:
         blocks.nothing(words.translated(crowd.reason))
     else:
         title = findings.gathered(words, crowd)
@@ -93,6 +95,8 @@ elif shown == "places":
             blocks.section(title, words, "ultimate_return_rate")
             figure = charts.ranked(rates, words, "share", words("chart.share_of_sold"), kind)
             blocks.chart(figure, title, f"rate_{kind}", queries.Behind("ultimate_return_rate", (kind,), rates))
+        elif kind == "category" and (lacks := queries.lacking(asked.source, "product")):
+            blocks.ask_for(words, words("returns.category"), lacks)
         else:
             blocks.greyed(view, "ultimate_return_rate")
 elif shown == "speed":
