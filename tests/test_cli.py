@@ -46,7 +46,7 @@ def test_help_lists_every_verb() -> None:
 def test_a_metric_as_json_has_one_object_a_group(at: tuple[str, str]) -> None:
     rows = json.loads(run("metric", "observed_return_rate", "--by", "category", "--format", "json", *at))
     assert [set(row) for row in rows] == [
-        {"category", "value", "low", "high", "n", "unit", "basis", "status", "reason", "caution"}
+        {"category", "value", "low", "high", "n", "coverage", "unit", "basis", "status", "reason", "caution"}
     ] * 2
     found = {row["category"]: (row["value"], row["n"]) for row in rows}
     assert found["dresses"] == (pytest.approx(2 / 6), 6)

@@ -6,9 +6,11 @@ what each source fills. Sources that lack a fact are left out of numerator and d
 
 import difflib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,10 @@ from sqlalchemy import Select, and_, case, func, literal_column, or_, select
 from models import rates as rate_models
 from pipelines.errors import UnknownDimension, UnknownMetric, UnknownValue
 from pipelines.metrics import carbon, money, promises, returns
+from pipelines.metrics import coverage as rests
 from pipelines.metrics.base import (
     ALIASES,
     EVERYTHING,
-    ONLY,
     TAKEN,
     Ask,
     Metric,
@@ -132,7 +134,8 @@ def _of_build(build: Build, question: Ask) -> Ask:
     lacks = lacking(build, question.metric.needs)
     filled = tuple(s for s, missing in lacks.items() if not missing)
     sources = filled if 0 < len(filled) < len(lacks) else None
-    return replace(question, empty=build.memory["empty"], observed=observed(build), sources=sources)
+    faults = rests.has_faults(build)
+    return replace(question, empty=build.memory["empty"], has_faults=faults, observed=observed(build), sources=sources)
 
 
 def observed(build: Build) -> dict[str, datetime]:
@@ -227,9 +230,11 @@ def answer(
 
     `by` are dimensions or time grains (day, week, month, quarter, year) of the metric's own date basis; `where` maps dimensions to
     allowed values; `since` and `until` are days on that basis, `until` included; `as_of` is the time of observation. Gives the
-    groups' columns, then value, low, high (a `level` interval, NaN where there is none), n, unit, basis, status ("ok" or
-    "greyed": no value, or one that its reason says is of a part only), reason, and caution: "" or what weakens the interval
-    ("delay_drift"; `reason` then says how). Without `by` there is exactly one row. Raises UnknownMetric and UnknownDimension.
+    groups' columns, then value, low, high (a `level` interval, NaN where there is none), n, coverage (the share of its rows that
+    the number rests on), unit, basis, status ("ok" or "greyed": no value, or one that its reason says is of a part only), reason,
+    and caution: "" or what weakens the number ("coverage", "delay_drift"; `reason` then says how). A number that more than
+    `coverage.UNKNOWN` of its rows are lost to is greyed and keeps its bounds in low and high. Without `by` there is exactly one
+    row. Raises UnknownMetric and UnknownDimension.
     """
     question = ask(key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
     chosen = question.metric
@@ -262,54 +267,55 @@ def answer(
         frame = build.fetch(_statement(build, question))
     except PartlyKnown as reason:
         return _finished(build, question, _grey(question, str(reason)))
-    if question.by and not len(frame):
-        return _finished(build, question, _grey(question, "")).iloc[:0]
-    found = (chosen.finish or total)(frame, question, build)
+    is_empty = bool(question.by) and not len(frame)
+    found = _grey(question, "").iloc[:0] if is_empty else (chosen.finish or total)(frame, question, build)
+    found = rests.cover(build, question, found, unit(build, chosen))
     if "source" in question.by and without:
-        left = pd.DataFrame(
-            [{"source": s, "reason": f"needs {_wanted(m)}; load a source that has it"} for s, m in without.items()]
-        )
-        found = pd.concat([found, left], ignore_index=True)
+        left = pd.DataFrame([{"source": s, **_UNKNOWN, "reason": f"needs {_wanted(m)}; load a source that has it"} for s, m in without.items()])  # fmt: skip
+        found = pd.concat([found[~found["source"].isin(list(without))], left], ignore_index=True)
     elif note:
-        notes = zip(found["reason"], found["caution"], strict=True)
-        found["reason"] = [f"{note}; {r}" if r and caution else r or note for r, caution in notes]
+        found["note"] = ["; ".join(filter(None, [note, own])) for own in found["note"]]
     return _finished(build, question, found)
 
 
+_UNKNOWN: dict[str, Any] = {
+    "value": np.nan, "low": np.nan, "high": np.nan, "n": np.nan, "reason": "", "caution": "", "note": "", "coverage": 0.0, "stands": False,
+}  # fmt: skip
+
+
 def _grey(question: Ask, reason: str) -> pd.DataFrame:
-    row: dict[str, Any] = {
-        **dict.fromkeys(question.by),
-        "value": np.nan,
-        "low": np.nan,
-        "high": np.nan,
-        "n": np.nan,
-        "reason": reason,
-        "caution": "",
-    }
-    return pd.DataFrame([row])
+    return pd.DataFrame([{**dict.fromkeys(question.by), **_UNKNOWN, "reason": reason}])
 
 
 def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
-    columns = [*question.by, "value", "low", "high", "n", "unit", "basis", "status", "reason", "caution"]
-    notes, caution = found["reason"].fillna(""), found["caution"].fillna("")
+    """Settle what each row says: ok with its notes, or greyed with the reason and without its numbers unless they stand."""
+    columns = [*question.by, "value", "low", "high", "n", "coverage", "unit", "basis", "status", "reason", "caution"]
     value = found["value"].astype(float)
-    is_note = notes.str.startswith("without ") | (caution != "")
-    grey = ~np.isfinite(value) | ((notes != "") & ~is_note)
-    own = (
-        found["unit"].to_numpy() if "unit" in found else unit(build, question.metric)
-    )  # of its rows, where they differ
+    is_part = question.metric.unit == "share" and not question.metric.is_ratio
+    is_above = is_part & (value > 1 + 1e-9)
+    reason = found["reason"].fillna("").mask(is_above & (found["reason"] == ""), value.map(partial(_above, question)))
+    is_grey = ~np.isfinite(value) | (reason != "")
+    known_unit = unit(build, question.metric)
+    own = found["unit"].fillna(known_unit) if "unit" in found else known_unit  # of its rows, where they differ
     found = found.assign(
         unit=own,
         basis=question.on,
-        status=np.where(grey, "greyed", "ok"),
-        reason=notes,
-        caution=caution,
+        status=np.where(is_grey, "greyed", "ok"),
+        reason=np.where(is_grey, reason, found["note"]),
+        caution=np.where(is_grey, "", found["caution"]),
     )
-    found[["value", "low", "high"]] = (
-        found[["value", "low", "high"]].astype(float).mask(grey & ~notes.str.startswith(ONLY))
-    )
-    found["n"] = found["n"].astype(float)
-    return found[columns].reset_index(drop=True)
+    numbers = ["value", "low", "high"]
+    found[numbers] = found[numbers].astype(float).mask(is_grey & (is_above | ~found["stands"].astype(bool)))
+    return found.astype({"n": float, "coverage": float})[columns].reset_index(drop=True)
+
+
+def _above(question: Ask, value: float) -> str:
+    """Say of a part that is more than its whole where its rows are."""
+    values = [(n, [v] if isinstance(v, str) else v) for n, v in question.where.items()]
+    options = [f"--where {shlex.quote(f'{n}={v}')}" for n, vs in values for v in vs]
+    options += [f"--{o} {day}" for o, day in (("from", question.since), ("to", question.until)) if day is not None]
+    command = " ".join(["backhaul export", question.metric.key, "--rows numerator", *options, "--out rows.csv"])
+    return f"above 100% ({value:.1%}): the part is more than the whole; rows: {command}"
 
 
 def check_values(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> None:
@@ -447,7 +453,8 @@ def _rows_of(s: Sum, sign: int, part: str, question: Ask) -> Select[Any]:
     """Select the rows of one sum with what each adds to it; of equal values that count once, one row counts."""
     base, now = s.base, s.base.time(question)
     amount = s.amount(now)
-    conditions = filters(base, question, now) + ([s.when(now)] if s.when else [])
+    own = s.condition(now)
+    conditions = filters(base, question, now) + ([own] if own is not None else [])
     if part in question.metric.only:
         conditions.append(question.metric.only[part](base, question, now))
     if s.distinct:

@@ -25,7 +25,6 @@ from pipelines.metrics.bases import (
     bought,
     credited,
     curve_day,
-    has_order,
     is_bound,
     is_confirmed,
     is_headline,
@@ -170,11 +169,11 @@ def _returned(build: Build, at: datetime, details: Mapping[str, Sql] | None = No
     if name not in build.memory:
         build.memory[name] = _known(build, at)
     known = build.memory[name]
-    conditions = [is_confirmed(), is_headline(), has_order, *([known] if known else [])]
+    conditions = [is_confirmed(), is_headline(), *([known] if known else [])]
     own = replace(LOTS, name="lots_then", details={**LOTS.details, **(details or {})})
     through = replace(CREDITS, name="credits_then", details={**CREDITS.details, **(of_credit or {})})
     return (
-        Sum(own, lambda _: lots.c.units, both(*conditions)),
+        Sum(own, lambda _: lots.c.units, both(*conditions), of_orders=True),
         Sum(through, lambda _: matches.c.units, both(is_confirmed(credited), is_headline(credited), is_bound)),
     )
 
@@ -255,7 +254,7 @@ def _effects(build: Build, at: datetime) -> dict[str | None, float]:
     question = _of_build(build, ask(KEY, as_of=at))
     now = ORDERS.time(question)
     arms = [
-        select(key.label("line"), s.amount(now).label("units")).select_from(s.base.table).where(*filters(s.base, question, now), *([s.when(now)] if s.when else []))
+        select(key.label("line"), s.amount(now).label("units")).select_from(s.base.table).where(*filters(s.base, question, now), *([own] if (own := s.condition(now)) is not None else []))
         for s, key in zip(_returned(build, at), (lots.c.order_line_key, bought.c.order_line_key), strict=True) if s.base.table_name not in question.empty
     ]  # fmt: skip
     each = (union_all(*arms) if len(arms) > 1 else arms[0]).subquery("each")

@@ -44,7 +44,6 @@ ALIASES = {
 }  # fmt: skip
 
 FINE = ("product_id", "style_id", "size")  # so many groups that counting by them and days first saves little
-ONLY = "only "  # begins the reason of a greyed value that stands, for a part of what was asked
 TAKEN = ("reason", "status")  # columns of an answer: these two dimensions are answered under their full names
 
 
@@ -108,6 +107,10 @@ class Base:
     `seen` is the instant a row came to exist; `details` are further groupings a finish needs, `timed` are dimensions; both are
     made from the observation time. `ids` are what `rows` shows. `alone` is the one table of a join that suffices as long as no
     column of another is asked for. `joins` names the table that a detail needs beside, each row finding one of it or none.
+
+    What coverage counts rows by is `weight` (units, or 1), what they are is `noun`. `fault` says why the dates of a row are
+    impossible (empty where they are possible): such rows count nowhere. `bound` is a table to join, by what, and its column that is
+    filled for rows without an order that another base counts; `unknown` are dimensions that a row without an order does not know, whatever its column says.
     """
 
     name: str
@@ -120,6 +123,11 @@ class Base:
     ids: tuple[Expression, ...] = ()
     alone: FromClause | None = None
     joins: Mapping[str, tuple[FromClause, Sql]] = field(default_factory=dict)
+    weight: Expression | None = None
+    noun: str = "rows"
+    fault: Expression | None = None
+    bound: tuple[FromClause, Expression, Expression] | None = None
+    unknown: frozenset[str] = frozenset()
 
     def time(self, ask: "Ask") -> Time:
         """Give the observation time of a question for this base's rows."""
@@ -136,12 +144,21 @@ class Base:
 
 @dataclass(frozen=True, eq=False)
 class Sum:
-    """A sum over one base: of `amount`, where `when` holds; `distinct` counts distinct values instead."""
+    """A sum over one base: of `amount`, where `when` holds; `distinct` counts distinct values instead.
+
+    `of_orders` leaves out rows that name no order we know, whatever day is asked for.
+    """
 
     base: Base
     amount: Sql
     when: Sql | None = None
     distinct: bool = False
+    of_orders: bool = False
+
+    def condition(self, now: Time) -> Expression | None:
+        """Give what a row must be to count; None where every row does."""
+        parts = [*([self.when(now)] if self.when else []), *([self.base.days["order"].is_not(None)] if self.of_orders else [])]  # fmt: skip
+        return and_(*parts) if parts else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,8 +188,8 @@ EVERYTHING = Scope()
 class Ask:
     """One question: a metric's parameter, groups, filters, period, observation time and level of its intervals.
 
-    `sources` are those that fill what the metric needs, when not all do; `empty` names bases without a row in the build and
-    `observed` is T of each of its sources.
+    `sources` are those that fill what the metric needs, when not all do; `empty` names bases without a row in the build,
+    `has_faults` says whether some of its rows have impossible dates, and `observed` is T of each of its sources.
     """
 
     metric: "Metric"
@@ -186,6 +203,7 @@ class Ask:
     scope: Scope = EVERYTHING
     sources: tuple[str, ...] | None = None
     empty: frozenset[str] = frozenset()
+    has_faults: bool = False
     observed: Mapping[str, datetime] = field(default_factory=dict)
     basis: str | None = None
 
@@ -245,6 +263,7 @@ class Metric:
     only: Mapping[str, Only] = field(
         default_factory=dict
     )  # what else a row must be to count in a part, where its finish chooses
+    is_ratio: bool = False  # a share whose numerator is no part of its denominator: it may pass 1
     is_systematic: bool = False  # its interval is of doubt that two periods share: no comparison rests on it
     whole: tuple[str, ...] | None = (
         None  # of a share of the whole: dimensions whose groups share it; () is every one but time
@@ -326,7 +345,8 @@ def chosen_sums(ask: Ask, name: str | None = None) -> list[Sum]:
     return [s for m in ask.metric.measures if name in (None, m.name) for s in _chosen(m, names)]
 
 
-def _condition(base: Base, name: str, values: Sequence[Any], basis: str, now: Time) -> Expression:
+def dimension_condition(base: Base, name: str, values: Sequence[Any], basis: str, now: Time) -> Expression:
+    """Say whether a dimension has one of these values; an empty one is NULL."""
     expression = dimension(base, name, basis, now)
     if isinstance(values, str):
         values = [values]
@@ -348,7 +368,7 @@ def _condition(base: Base, name: str, values: Sequence[Any], basis: str, now: Ti
 def filters(base: Base, ask: Ask, now: Time) -> list[Expression]:
     """Give the conditions of a question on one base: period, filters, scope, sources, what existed by then."""
     found = [
-        _condition(base, name, values, ask.on, now)
+        dimension_condition(base, name, values, ask.on, now)
         for chosen in (ask.where, ask.scope.allowed)
         for name, values in chosen.items()
     ]
@@ -363,6 +383,8 @@ def filters(base: Base, ask: Ask, now: Time) -> list[Expression]:
         found.append(base.dimensions["source"].in_(list(ask.sources)))
     if ask.as_of is not None and base.seen is not None:
         found.append(base.seen <= literal_instant(ask.as_of))
+    if ask.has_faults and base.fault is not None:
+        found.append(base.fault.is_(None))
     return found
 
 
@@ -409,7 +431,8 @@ def _part(base: Base, sums: list[tuple[str, Sum]], ask: Ask, grains: Sequence[st
     keys = {name: dimension(base, "day" if name in grains else name, ask.on, now) for name in ask.by}
     details = {name: base.details[name](now) for name in ask.details if name in base.details}
     absent = {name: cast(null(), _detail_type(ask, name)) for name in ask.details if name not in base.details}
-    common, own = _shared([_parts_of(s.when(now)) if s.when else {} for _, s in sums])
+    conditions = [s.condition(now) for _, s in sums]
+    common, own = _shared([_parts_of(c) if c is not None else {} for c in conditions])
     totals: dict[str, list[Expression]] = {}
     for (name, s), condition in zip(sums, own, strict=True):
         amount = s.amount(now)

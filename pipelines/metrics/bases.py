@@ -132,7 +132,7 @@ _ORDER = (
 )
 ORDERS = Base(
     "orders", orders, {"order": orders.c.ordered_on}, _named(orders, *_ORDER), orders.c.ordered_at, _clock(orders), {},
-    (orders.c.order_line_id, orders.c.order_id, orders.c.ordered_on, orders.c.product_id, orders.c.units_sold, orders.c.net_amount, orders.c.currency), joins=_curve(orders),
+    (orders.c.order_line_id, orders.c.order_id, orders.c.ordered_on, orders.c.product_id, orders.c.units_sold, orders.c.net_amount, orders.c.currency), joins=_curve(orders), weight=orders.c.units_sold, noun="units sold", fault=orders.c.date_fault,
 )  # fmt: skip
 
 
@@ -202,9 +202,11 @@ LOT_DIMENSIONS: dict[str, Any] = {
     "lane": lane(lots),
 }
 LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on, "refund": lots.c.refunded_on}
+_bound = select(matches.c.return_line_key.label("bound_key")).distinct().subquery("bound")
 LOTS = Base(
-    "lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS, joins=_curve(lots)
-)
+    "lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS, joins=_curve(lots),
+    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, bound=(_bound, lots.c.return_line_key == _bound.c.bound_key, _bound.c.bound_key), unknown=frozenset({"channel"}),
+)  # fmt: skip
 
 credited = lots.alias("credited")
 bought = orders.alias("bought")
@@ -215,6 +217,7 @@ CREDITS = Base(
     "credits", _CREDITS, {"order": matches.c.ordered_on, "return": credited.c.requested_on, "refund": credited.c.refunded_on},
     {**_named(credited, *_RETURN), **_named(bought, *_ORDER), **_reasons(credited), "return_channel": return_channel(credited)}, credited.c.confirmed_at, _clock(bought), {},
     (credited.c.return_line_id, credited.c.return_id, credited.c.requested_on, credited.c.product_id, matches.c.units, credited.c.reason, credited.c.inspection_outcome, credited.c.confirmed_on), joins=_curve(bought),
+    weight=matches.c.units, noun="returned units", fault=func.coalesce(credited.c.date_fault, bought.c.date_fault),
 )  # fmt: skip
 
 _SCORED = orders.outerjoin(chances, chances.c.order_line_key == orders.c.order_line_key)
@@ -252,46 +255,49 @@ own_km = case(
 """Kilometres a parcel answers for: its part of a round or of a trip, else all of the leg."""
 LEGS = Base(
     "legs", legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key), {"order": legs.c.ordered_on, "return": legs.c.requested_on},
-    _LEG_DIMENSIONS, legs.c.started_at, _DOUBT, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status), alone=leg_carbon,
+    _LEG_DIMENSIONS, legs.c.started_at, _DOUBT, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status), alone=leg_carbon, noun="transport legs", unknown=frozenset({"channel"}),
 )  # fmt: skip
 LOT_CARBON = Base(
     "lot_carbon", lots.join(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {},
-    (*LOT_IDS, lot_carbon.c.kg_co2e), alone=lot_carbon,
+    (*LOT_IDS, lot_carbon.c.kg_co2e), alone=lot_carbon, weight=lots.c.units, noun="returned units", unknown=frozenset({"channel"}),
 )  # fmt: skip
 LOT_AVOIDED = Base(
     "lot_avoided", lots.join(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, {**LOT_DIMENSIONS, "data_status": lot_avoided.c.status}, first_event, {}, {},
     (*LOT_IDS, lots.c.disposition, lot_avoided.c.footprint_id, lot_avoided.c.kg_co2e_new, lot_avoided.c.kg_co2e_avoided_central, lot_avoided.c.status), alone=lot_avoided,
+    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, unknown=frozenset({"channel"}),
 )  # fmt: skip
 LOT_COST = Base(
     "lot_cost", lots.join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS,
     {**LOT_DIMENSIONS, "component": lot_cost.c.component, "data_status": lot_cost.c.status}, first_event, {}, {},
     (*LOT_IDS, lot_cost.c.component, lot_cost.c.amount, lot_cost.c.status, lot_cost.c.method.label("how")), alone=lot_cost,
+    noun="costs of returns", fault=lots.c.date_fault, unknown=frozenset({"channel"}),
 )  # fmt: skip
 
 REFUNDS = Base(
     "refunds", refunds, {"refund": refunds.c.refunded_on}, _named(refunds, "source", "shop_id", "country", "channel", "kind", "currency"),
-    refunds.c.refunded_at, {}, {}, (refunds.c.refund_id, refunds.c.refunded_on, refunds.c.amount, refunds.c.currency, refunds.c.lines_amount, refunds.c.discrepancy_amount),
+    refunds.c.refunded_at, {}, {}, (refunds.c.refund_id, refunds.c.refunded_on, refunds.c.amount, refunds.c.currency, refunds.c.lines_amount, refunds.c.discrepancy_amount), noun="refunds",
 )  # fmt: skip
 CREDIT_LINES = Base(
     "credit_lines", refund_lines, {"refund": refund_lines.c.refunded_on},
     {**_named(refund_lines, *_PRODUCT, "restock_type", "currency"), "kind": cast(literal_column("'credit'"), String)}, refund_lines.c.refunded_at, {}, {},
-    (refund_lines.c.refund_line_id, refund_lines.c.refunded_on, refund_lines.c.amount, refund_lines.c.currency, refund_lines.c.restock_type),
+    (refund_lines.c.refund_line_id, refund_lines.c.refunded_on, refund_lines.c.amount, refund_lines.c.currency, refund_lines.c.restock_type), noun="refund lines",
 )  # fmt: skip
 
 invoices = t["fact_carrier_invoice"]
 INVOICES = Base(
     "invoices", invoices, {"return": invoices.c.invoiced_on}, _named(invoices, "source", "carrier", "kind", "currency"), invoices.c.invoiced_at, {}, {},
-    (invoices.c.invoice_line_id, invoices.c.invoice_id, invoices.c.invoiced_on, invoices.c.carrier, invoices.c.parcel_id, invoices.c.kind, invoices.c.amount, invoices.c.currency),
+    (invoices.c.invoice_line_id, invoices.c.invoice_id, invoices.c.invoiced_on, invoices.c.carrier, invoices.c.parcel_id, invoices.c.kind, invoices.c.amount, invoices.c.currency), noun="invoice lines",
 )  # fmt: skip
 _filed = t["fact_carrier_claim"]
 claimed = select(_filed.c.parcel_key, func.min(_filed.c.opened_at).label("filed_at"), func.max(_filed.c.decided_at).label("decided_at"), func.sum(double(_filed.c.paid_amount) * _filed.c.fx_rate).label("paid"), func.sum(double(_filed.c.amount) * _filed.c.fx_rate).label("claimed")).group_by(_filed.c.parcel_key).subquery("claimed")  # fmt: skip
 LOST = Base(
-    "lost", lots.outerjoin(claimed, claimed.c.parcel_key == lots.c.parcel_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {}, (*LOT_IDS, lots.c.parcel_id, lots.c.lost_at, lots.c.cost_amount), alone=None,
+    "lost", lots.outerjoin(claimed, claimed.c.parcel_key == lots.c.parcel_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {}, (*LOT_IDS, lots.c.parcel_id, lots.c.lost_at, lots.c.cost_amount), weight=lots.c.units, noun="lost units", fault=lots.c.date_fault,
 )  # fmt: skip
 _RECOVERY_DAYS = {"order": recoveries.c.ordered_on, "return": recoveries.c.requested_on}
 RECOVERIES = Base(
     "recoveries", recoveries, _RECOVERY_DAYS, _named(recoveries, *_PRODUCT, "disposition", "outcome", "grade", "currency"), recoveries.c.recovered_at, {}, {},
     (recoveries.c.recovery_id, recoveries.c.recovered_on, recoveries.c.units, recoveries.c.disposition, recoveries.c.amount, recoveries.c.cost_amount, recoveries.c.currency, recoveries.c.derogation_reason, recoveries.c.evidence_ref),
+    weight=recoveries.c.units, noun="recovered units",
 )  # fmt: skip
 
 _PROMISE = (
@@ -366,6 +372,7 @@ PROMISES = Base(
     "promises", promises, {"return": promises.c.requested_on}, {**_named(promises, *_PROMISE), "return_channel": return_channel(promises), "lane": lane(promises)}, promises.c.requested_at,
     {**_PROMISE_WAIT, "took": took, "unit_of": lambda _: promises.c.duration_unit, "state": lambda now: promise_state(promises.c, now.at)}, {"state": lambda now: promise_state(promises.c, now.at)},
     (promises.c.return_id, promises.c.promise_id, promises.c.requested_on, promises.c.started_at, promises.c.due_at, promises.c.ended_at, promises.c.stopped_by, promises.c.units), joins={"took": (closing_day, _on_closing_day)},
+    noun="promises", fault=promises.c.date_fault,
 )  # fmt: skip
 _RISKS = promises.join(
     risks, and_(risks.c.return_key == promises.c.return_key, risks.c.promise_id == promises.c.promise_id)
@@ -379,6 +386,8 @@ RISKS = Base(
     {},
     {},
     (*PROMISES.ids, risks.c.probability),
+    noun="promises",
+    fault=promises.c.date_fault,
 )
 
 
@@ -432,11 +441,6 @@ def is_cancellation(_: Time) -> Expression:
     return matches.c.is_cancellation
 
 
-def has_order(_: Time) -> Expression:
-    """Say whether the lot's order line is known."""
-    return lots.c.ordered_on.is_not(None)
-
-
 def _share_of_credit(column: Expression) -> Expression:
     return ratio(column, credited.c.units) * double(matches.c.units)
 
@@ -455,7 +459,7 @@ def returned(amount: str = "units", *conditions: Sql, headline: bool = True, bas
         else (lambda _: _share_of_credit(credited.c[amount]) * credited.c.fx_rate)
     )
     if basis == "order":
-        return (Sum(LOTS, of_lot, both(*own, has_order)), Sum(CREDITS, of_credit, both(*through, is_bound)))
+        return (Sum(LOTS, of_lot, both(*own), of_orders=True), Sum(CREDITS, of_credit, both(*through, is_bound)))
     return (Sum(LOTS, of_lot, both(*own)), Sum(CREDITS, lambda now: -of_credit(now), both(*through, is_cancellation)))
 
 
@@ -492,7 +496,7 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
     """
     arms = []
     for stage, (start, end) in pairs.items():
-        names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
+        names = ["requested_on", "ordered_on", "requested_at", "reason", "date_fault", *LOT_COLUMNS]
         stopped = func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at)
         arms.append(
             select(
@@ -527,9 +531,8 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
         "hours": lambda now: whole_hours(c.begun_at, ended(now)[1]),
     }
     ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
-    return Base(
-        name, table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.begun_at, details, {}, ids
-    )
+    days = {"return": c.requested_on, "order": c.ordered_on}
+    return Base(name, table, days, dimensions, c.begun_at, details, {}, ids, weight=c.units, noun="waits", fault=c.date_fault)  # fmt: skip
 
 
 def passed(end: str) -> Expression:
@@ -597,7 +600,7 @@ def segment_base() -> Base:
     to its stop. What the refund overtook (money given before the goods came) is left out after the refund.
     """
     filled = _filled()
-    names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
+    names = ["requested_on", "ordered_on", "requested_at", "reason", "date_fault", *LOT_COLUMNS]
     arms = [
         select(
             *(lots.c[n] for n in dict.fromkeys(names)), lots.c.return_line_id, lots.c.return_id, lots.c.units, literal_column(f"'{piece}'").label("stage"), literal_column(f"'{whose}'").label("responsible"),
@@ -617,12 +620,12 @@ def segment_base() -> Base:
 
     dimensions = {**_named(table, *LOT_COLUMNS), **_reasons(table), "stage": c.stage, "responsible": c.responsible, "return_channel": return_channel(table), "lane": lane(table)}  # fmt: skip
     ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
-    return Base("segments", table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.begun_at, {"days": days}, {}, ids)  # fmt: skip
+    return Base("segments", table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.begun_at, {"days": days}, {}, ids, weight=c.units, noun="waits", fault=c.date_fault)  # fmt: skip
 
 
 def funnel_base() -> Base:
     """Give one row a lot and stage it reached, also cancelled, declined, expired and lost."""
-    names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
+    names = ["requested_on", "ordered_on", "requested_at", "reason", "date_fault", *LOT_COLUMNS]
     arms = [
         select(
             *(lots.c[n] for n in dict.fromkeys(names)), lots.c.return_line_id, lots.c.return_id, lots.c.units,
@@ -634,4 +637,4 @@ def funnel_base() -> Base:
     c = table.c
     dimensions = {**_named(table, *LOT_COLUMNS), **_reasons(table), "stage": c.stage, "return_channel": return_channel(table), "lane": lane(table)}  # fmt: skip
     ids = (c.return_line_id, c.return_id, c.stage, c.reached_at, c.units)
-    return Base("reached", table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.reached_at, {}, {}, ids)  # fmt: skip
+    return Base("reached", table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.reached_at, {}, {}, ids, weight=c.units, noun="returned units", fault=c.date_fault)  # fmt: skip

@@ -54,7 +54,7 @@ def _ordered_in(sums: tuple[Sum, ...], period: Period) -> tuple[Sum, ...]:
         day = s.base.days["order"]
         bounds = _inside(day, period)
         inside: Sql = lambda _: and_(day.is_not(None), *bounds)  # noqa: E731
-        return Sum(s.base, s.amount, both(s.when or always, inside), s.distinct)
+        return replace(s, when=both(s.when or always, inside))
 
     return tuple(kept(s) for s in sums)
 
@@ -64,8 +64,7 @@ def _of_lots(sums: tuple[Sum, ...], condition: OfLots | None) -> tuple[Sum, ...]
     if condition is None:
         return sums
     return tuple(
-        Sum(s.base, s.amount, both(s.when or always, condition((lots if s.base is LOTS else credited).c)), s.distinct)
-        for s in sums
+        replace(s, when=both(s.when or always, condition((lots if s.base is LOTS else credited).c))) for s in sums
     )
 
 

@@ -18,7 +18,7 @@ from models import rates as rate_models
 from pipelines.metrics import finish
 from pipelines.metrics.answer import Day, _of_build, answer, ask, lacking
 from pipelines.metrics.base import EVERYTHING, Scope, both, filters
-from pipelines.metrics.bases import LOTS, ORDERS, has_order, is_confirmed, is_headline, lots, orders
+from pipelines.metrics.bases import LOTS, ORDERS, is_confirmed, is_headline, lots, orders
 from pipelines.warehouse.engine import Build, Expression, double
 
 SHARE_STEP = 0.05  # customers are counted by the share expected back of what they bought, to so much
@@ -83,7 +83,7 @@ def _crowd(build: Build, question: dict[str, Any]) -> pd.DataFrame:
     """Count customers by units bought, units returned and `chance`: the share expected back of what they bought."""
     asked = _of_build(build, ask("observed_return_rate", **question))
     of_orders, of_lots = ORDERS.time(asked), LOTS.time(asked)
-    counted = both(is_confirmed(), is_headline(), has_order)
+    counted = both(is_confirmed(), is_headline())
     zero: Expression = literal_column("0")
     lines = union_all(
         select(

@@ -16,7 +16,7 @@ from models import products as product_models
 from models import promises as promise_models
 from models import rates as rate_models
 from pipelines.metrics import pooled
-from pipelines.metrics.base import ALIASES, ONLY, Ask, Finish, chosen_sums, statement, time_grain
+from pipelines.metrics.base import ALIASES, Ask, Finish, chosen_sums, statement, time_grain
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.schema import STAR
 
@@ -46,8 +46,14 @@ def summed(frame: pd.DataFrame, by: tuple[str, ...], columns: list[str]) -> tupl
 def answer_frame(
     keys: pd.DataFrame, value: Any, low: Any = np.nan, high: Any = np.nan, n: Any = np.nan, reason: Any = ""
 ) -> pd.DataFrame:
-    """Lay value, interval, count and reason beside the keys."""
-    return keys.assign(value=value, low=low, high=high, n=n, reason=reason, caution="")
+    """Lay value, interval, count and the reason why there is no number beside the keys.
+
+    A `caution` is a code of what weakens the number, `note` says it or another thing in words; `stands` shows the value in spite
+    of a reason, `coverage` is the share of its rows that it rests on.
+    """
+    return keys.assign(
+        value=value, low=low, high=high, n=n, reason=reason, caution="", note="", coverage=1.0, stands=False
+    )
 
 
 def total(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
@@ -116,19 +122,16 @@ def covered(finish: Finish) -> Finish:
         what = {"legs": "legs", "lot_carbon": "returned lots with all their legs"}[
             chosen_sums(ask, "legs")[0].base.name
         ]
-        counts = zip(found["reason"], sums["legs"], sums["unknown"], strict=True)
-        found["reason"] = [reason or _missing(int(legs), int(unknown), what) for reason, legs, unknown in counts]
-        return found
+        legs, unknown = sums["legs"].to_numpy(), sums["unknown"].to_numpy()
+        withheld = (unknown > PARTIAL * legs) & (found["reason"] == "").to_numpy()
+        said = [f"without {int(u):,} of {int(n):,} {what}: no emission factor" if u else "" for n, u in zip(legs, unknown, strict=True)]  # fmt: skip
+        only = [f"only {int(n - u):,} of {int(n):,} {what} have an emission factor: the value is of these alone" for n, u in zip(legs, unknown, strict=True)]  # fmt: skip
+        return found.assign(
+            reason=np.where(withheld, only, found["reason"]), note=np.where(withheld, "", said), stands=withheld,
+            coverage=np.where(legs > 0, 1 - unknown / np.maximum(legs, 1), 1.0),
+        )  # fmt: skip
 
     return covering
-
-
-def _missing(legs: int, unknown: int, what: str) -> str:
-    if not unknown:
-        return ""
-    if unknown <= PARTIAL * legs:
-        return f"without {unknown:,} of {legs:,} {what}: no emission factor"
-    return f"{ONLY}{legs - unknown:,} of {legs:,} {what} have an emission factor: the value is of these alone"
 
 
 def share_of_whole(name: str, of: tuple[str, ...] | None, nothing: str, *, interval: bool = True) -> Finish:
@@ -243,7 +246,7 @@ def drifts(build: Build) -> pd.DataFrame:
 
 
 def _drifting(found: pd.DataFrame, build: Build, ask: Ask) -> pd.DataFrame:
-    """Mark the answers whose returns no longer arrive as the curve says: `caution` "delay_drift" and the sentence in `reason`."""
+    """Mark the answers whose returns no longer arrive as the curve says: `caution` "delay_drift" and the sentence in `note`."""
     on = drifts(build)
     on = on[on["is_drifting"].astype(bool)].sort_values("z", key=abs)
     said = {
@@ -253,7 +256,7 @@ def _drifting(found: pd.DataFrame, build: Build, ask: Ask) -> pd.DataFrame:
     own = [said.get(c, "") if not r else "" for c, r in zip(_categories(found, ask), found["reason"], strict=True)]
     return found.assign(
         caution=["delay_drift" if x else "" for x in own],
-        reason=[x or r for x, r in zip(own, found["reason"], strict=True)],
+        note=own,
     )
 
 

@@ -338,6 +338,7 @@ def flow(
     """Give the links of the flow from sold to what became of it, by order day: start, end, units.
 
     sold -> kept or returned; returned -> refunded, exchanged or open; those -> an outcome, or waiting. Units in equal units out.
+    Empty where too many returns name no order to say what became of the sales.
     """
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     question = _asked(build, "returned_units", **period)
@@ -361,17 +362,18 @@ def flow(
         else_=literal_column("'waiting'"),
     )
     counted = returned()[0]
-    assert counted.when is not None
+    own = counted.condition(now)
+    assert own is not None
     query = (
         select(settled.label("settled"), outcome.label("outcome"), func.sum(lots.c.units).label("units"))
-        .where(*filters(LOTS, question, now), counted.when(now))
+        .where(*filters(LOTS, question, now), own)
         .group_by(settled, outcome)
     )
     found = build.fetch(query).astype({"units": float})
-    numbers = {
-        key: float(np.nan_to_num(answer(build, key, **period)["value"].iloc[0]))
-        for key in ("sold_units", "returned_units")
-    }
+    said = {key: answer(build, key, **period).iloc[0] for key in ("sold_units", "returned_units")}
+    if any(row["status"] != "ok" for row in said.values()):
+        return pd.DataFrame(columns=["start", "end", "units"]).astype({"units": float})
+    numbers = {key: float(row["value"]) for key, row in said.items()}
     credited = numbers["returned_units"] - found["units"].sum()
     if credited > 0:
         found = pd.concat(

@@ -20,7 +20,6 @@ from pipelines.metrics.bases import (
     bought,
     claimed,
     credited,
-    has_order,
     invoices,
     is_bound,
     is_cancellation,
@@ -60,7 +59,7 @@ MARGIN = measure("margin", [
     Sum(CREDITS, lambda now: -_margin(bought)(now) * ratio(matches.c.units, bought.c.units_sold), is_cancellation),
 ])  # fmt: skip
 REVERSED = measure("reversed", [
-    Sum(LOTS, _margin(lots), both(is_confirmed(), has_order, _undone(lots))),
+    Sum(LOTS, _margin(lots), both(is_confirmed(), _undone(lots)), of_orders=True),
     Sum(CREDITS, lambda now: _margin(credited)(now) * ratio(matches.c.units, credited.c.units), both(is_confirmed(credited), _undone(credited), is_bound)),
 ])  # fmt: skip
 COST = measure("cost", Sum(LOT_COST, lambda _: lot_cost.c.amount))
@@ -127,7 +126,7 @@ METRICS = (
         "margin_erosion_share", Text("Share of margin lost to returns", "Part de marge perdue en retours"),
         Text("Margin lost to returns as a share of the gross margin of all sales of these days.", "Marge perdue en retours rapportée à la marge brute de toutes les ventes de ces jours."),
         "margin lost to returns", "gross margin of sales", "erosion / gross margin", "share", "order", "down", EROSION_NEEDS,
-        (measure("erosion", [*REVERSED.alternatives[0], *COST.alternatives[0]]), MARGIN), finish.ratio_of("erosion", "margin", counted=False, nothing="no gross margin in this selection"), family="money",
+        (measure("erosion", [*REVERSED.alternatives[0], *COST.alternatives[0]]), MARGIN), finish.ratio_of("erosion", "margin", counted=False, nothing="no gross margin in this selection"), is_ratio=True, family="money",
     ),
     Metric(
         "recovery_rate", Text("Value recovered", "Valeur récupérée"),
@@ -137,7 +136,7 @@ METRICS = (
             measure("recovered", Sum(RECOVERIES, _recovered, lambda _: recoveries.c.cost_amount.is_not(None))),
             measure("cost", Sum(RECOVERIES, money(recoveries, "cost_amount"))),
             measure("n", Sum(RECOVERIES, lambda _: recoveries.c.units)),
-        ), finish.ratio_of("recovered", "cost", nothing="nothing recovered in this selection"), family="money",
+        ), finish.ratio_of("recovered", "cost", nothing="nothing recovered in this selection"), is_ratio=True, family="money",
     ),
     Metric(
         "refund_amount", Text("Refunded", "Remboursé"),

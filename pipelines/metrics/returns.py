@@ -17,7 +17,6 @@ from pipelines.metrics.bases import (
     credited,
     curve_share,
     curves,
-    has_order,
     is_bound,
     is_cancellation,
     is_confirmed,
@@ -104,14 +103,14 @@ def _within(base: Base, ask: Ask, now: Time) -> Expression:
     return base.details["clock_day"](now).between(0, int(ask.parameter or 30))
 
 
-_counted = both(is_confirmed(), is_headline(), has_order)
+_counted = both(is_confirmed(), is_headline())
 _counted_credit = both(is_confirmed(credited), is_headline(credited))
 KEPT_BY_AGE = measure("sold", [
-    Sum(ORDERS_BY_AGE, lambda _: orders.c.units_sold), Sum(LOTS_BY_AGE, lambda _: -lots.c.units, _counted),
+    Sum(ORDERS_BY_AGE, lambda _: orders.c.units_sold), Sum(LOTS_BY_AGE, lambda _: -lots.c.units, _counted, of_orders=True),
     Sum(CREDITS_BY_AGE, lambda _: -matches.c.units, _counted_credit),
 ])  # fmt: skip
 RETURNED_BY_DELAY = measure("returned", [
-    Sum(LOTS_BY_DELAY, units(), _counted), Sum(CREDITS_BY_DELAY, lambda _: matches.c.units, both(_counted_credit, is_bound)),
+    Sum(LOTS_BY_DELAY, units(), _counted, of_orders=True), Sum(CREDITS_BY_DELAY, lambda _: matches.c.units, both(_counted_credit, is_bound)),
 ])  # fmt: skip
 
 _headline_type = of_type(*HEADLINE_RETURN_TYPES)
@@ -158,7 +157,7 @@ def _not_settled(now: Time) -> Expression:
     return and_(*(now.open(lots.c[n]) for n in ("refunded_at", "exchanged_at")))
 
 
-_unpaid = both(is_confirmed(), is_headline(), has_order, _not_settled)
+_unpaid = both(is_confirmed(), is_headline(), _not_settled)
 R = ("order", "return")
 _requested = both(_headline_type, _happened("requested_at"))
 
@@ -216,17 +215,17 @@ METRICS = (
     Metric(
         "units_owed", Text("Units back and not paid", "Unités revenues et non remboursées"),
         Text("Units of these sales that are back and whose money has not been given back yet.", "Unités de ces ventes déjà revenues et pas encore remboursées."),
-        "confirmed units not settled", "", "sum of units", "units", "order", "down", (*R, "stage_refunded"), (measure("units_owed", Sum(LOTS, units(), _unpaid)),), family="returns",
+        "confirmed units not settled", "", "sum of units", "units", "order", "down", (*R, "stage_refunded"), (measure("units_owed", Sum(LOTS, units(), _unpaid, of_orders=True)),), family="returns",
     ),
     Metric(
         "refunds_owed", Text("Refunds owed", "Remboursements dus"),
         Text("Net value of the units of these sales that are back and whose money has not been given back yet, without VAT.", "Valeur nette des unités de ces ventes déjà revenues et pas encore remboursées, hors TVA."),
-        "net value back and not paid", "", "sum of net values", "money", "order", "down", (*R, "stage_refunded", "fx"), (measure("owed", Sum(LOTS, money(lots, "net_amount"), _unpaid)),), family="returns",
+        "net value back and not paid", "", "sum of net values", "money", "order", "down", (*R, "stage_refunded", "fx"), (measure("owed", Sum(LOTS, money(lots, "net_amount"), _unpaid, of_orders=True)),), family="returns",
     ),
     Metric(
         "refunds_owed_cost", Text("Cost of goods back and not paid", "Coût des articles revenus et non remboursés"),
         Text("Purchase cost of the units that are back and whose money has not been given back yet, without VAT.", "Coût d'achat des unités déjà revenues et pas encore remboursées, hors TVA."),
-        "purchase cost back and not paid", "", "sum of purchase costs", "money", "order", "none", (*R, "stage_refunded", "unit_cost", "fx"), (measure("owed_cost", Sum(LOTS, money(lots, "cost_amount"), _unpaid)),), family="returns",
+        "purchase cost back and not paid", "", "sum of purchase costs", "money", "order", "none", (*R, "stage_refunded", "unit_cost", "fx"), (measure("owed_cost", Sum(LOTS, money(lots, "cost_amount"), _unpaid, of_orders=True)),), family="returns",
     ),
     Metric(
         "window_return_rate", Text("Returned within {parameter} days", "Retourné en {parameter} jours"),
@@ -245,7 +244,7 @@ METRICS = (
         Text("Share of orders of which at least one unit is already back.", "Part des commandes dont au moins une unité est déjà revenue."),
         "orders with a confirmed return", "orders", "orders with a return / orders", "share", "order", "down", R,
         (
-            measure("returned", [Sum(LOTS, lambda _: lots.c.order_key, both(_counted), distinct=True), Sum(CREDITS, lambda _: bought.c.order_key, both(_counted_credit, is_bound), distinct=True)]),
+            measure("returned", [Sum(LOTS, lambda _: lots.c.order_key, _counted, distinct=True, of_orders=True), Sum(CREDITS, lambda _: bought.c.order_key, both(_counted_credit, is_bound), distinct=True)]),
             measure("sold", Sum(ORDERS, lambda _: orders.c.order_key, lambda _: orders.c.units_sold > 0, distinct=True)),
         ), finish.ratio_of("returned", "sold", interval=True, clustered=False, nothing=NOTHING_SOLD), family="returns",
     ),

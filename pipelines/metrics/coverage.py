@@ -1,0 +1,418 @@
+"""What a number rests on: the rows that belong to it and cannot be counted, and what that leaves open.
+
+A row is lost to a sum when it names no order though the sum counts by orders, when its dates are impossible, when its source lacks
+a fact the metric needs, or when its amount is not known (no exchange rate, no cost). A lost row is counted under the dimensions it
+knows; where it does not know one it may belong to any group and counts in each. A row without an order day is placed by the day of
+its return. One SELECT more a question, and only on a build that has such rows. No metric is declared here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Integer, Select, and_, case, false, func, literal_column, null, or_, select, union_all
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.expression import FromClause
+
+from pipelines.metrics.base import (
+    Ask,
+    Base,
+    Measure,
+    Sum,
+    Time,
+    chosen_sums,
+    dimension,
+    dimension_condition,
+    part_measures,
+    time_grain,
+)
+from pipelines.metrics.finish import total
+from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
+from pipelines.warehouse.schema import STAR
+
+CAUTION, UNKNOWN = 0.02, 0.20
+"""Share lost past which a number carries a caution, and past which it is not available and its bounds stand instead."""
+AMOUNTS = {
+    "fx_rate": "have no exchange rate", "cost_amount": "have no purchase cost", "vat_amount": "have no VAT", "net_amount": "have no price",
+    "refund_amount": "have no refund amount", "amount": "have no amount", "weight_kg": "have no weight",
+}  # fmt: skip
+CLAUSES = {"order": "name no order", "return": "name no return", "dates": "have impossible dates", **AMOUNTS}
+_FAULTY = (STAR.tables["fact_order_line"], STAR.tables["fact_return_line"])
+_SEP = "__"
+
+
+def has_faults(build: Build) -> bool:
+    """Say, once a build, whether some of its rows have impossible dates."""
+    if "has_faults" not in build.memory:
+        looks = [select(t.c.date_fault).where(t.c.date_fault.is_not(None)).limit(1) for t in _FAULTY]
+        build.memory["has_faults"] = any(len(build.fetch(look)) for look in looks)
+    return bool(build.memory["has_faults"])
+
+
+# -- which rows are lost -----------------------------------------------------------------------------------------------
+
+
+def _unplaced(base: Base, on: str) -> Expression | None:
+    """Say of a row that its day is not known though another base does not count it; None for a base that always knows it."""
+    days = base.days[on]
+    if on == "refund" or (on == "order" and base.table_name == "fact_order_line"):
+        return None
+    return days.is_(None) if base.bound is None else and_(days.is_(None), base.bound[2].is_(None))
+
+
+def _table(base: Base) -> FromClause:
+    return base.table if base.bound is None else base.table.outerjoin(base.bound[0], base.bound[1])
+
+
+def _causes(s: Sum, now: Time) -> dict[str, Expression]:
+    """Give the columns without which an amount of money is not known, in the order they are named in."""
+    amount: Any = s.amount(now)
+    found: dict[str, Expression] = {c.name: c for c in visitors.iterate(amount) if getattr(c, "name", "") in AMOUNTS}  # type: ignore[attr-defined, misc]
+    return {name: found[name] for name in AMOUNTS if name in found}
+
+
+def _present(build: Build, base: Base, ask: Ask) -> frozenset[str]:
+    """Name the kinds of loss that some row of a base has, whatever is asked; looked at once a build."""
+    key = f"lost of {base.name} by {ask.on}"
+    if key not in build.memory:
+        first: Any = base.table
+        columns: dict[str, Expression] = {}
+        while hasattr(first, "left"):
+            columns |= {n: c for n, c in first.right.c.items() if n in AMOUNTS}
+            first = first.left
+        columns |= {n: c for n, c in first.c.items() if n in AMOUNTS}
+        tests = {n: func.count() - func.count(c) for n, c in columns.items()}
+        unplaced = _unplaced(base, ask.on)
+        if unplaced is not None:
+            tests["order" if ask.on == "order" else "return"] = func.count(case((unplaced, 1)))
+        columns_: list[Expression] = [t.label(n) for n, t in tests.items()]
+        found = build.fetch(select(*columns_).select_from(_table(base))) if tests else None
+        named = {n for n in tests if found is not None and found[n].iloc[0] > 0}
+        build.memory[key] = frozenset(named)
+    present: frozenset[str] = build.memory[key]
+    return present | ({"dates"} if ask.has_faults and base.fault is not None else set())
+
+
+@dataclass(frozen=True, eq=False)
+class _Lossy:
+    """A sum with the tests of the kinds of loss its rows may have, the first that holds counting."""
+
+    measure: Measure
+    sum: Sum
+    kinds: Mapping[str, Expression]
+
+
+def _lossy(build: Build, ask: Ask) -> list[_Lossy]:
+    """Give the sums of every measure of which some row may be lost; those beside them too, for what is known."""
+    found = []
+    for m in ask.metric.measures:
+        mine = []
+        for s in (x for x in chosen_sums(ask, m.name) if x.base.table_name not in ask.empty):
+            now, present = s.base.time(ask), _present(build, s.base, ask)
+            kinds: dict[str, Expression] = {}
+            if "dates" in present and s.base.fault is not None:
+                kinds["dates"] = s.base.fault.is_not(None)
+            unplaced = _unplaced(s.base, ask.on)
+            for name in {"order", "return"} & present:
+                kinds[name] = unplaced if unplaced is not None else false()
+            if ask.sources is not None:
+                kinds["source"] = s.base.dimensions["source"].not_in(list(ask.sources))
+            amount = s.amount(now)
+            kinds |= {n: and_(amount.is_(None), c.is_(None)) for n, c in _causes(s, now).items() if n in present}
+            mine.append(_Lossy(m, s, kinds))
+        if any(x.kinds for x in mine):
+            found += mine
+    return found
+
+
+# -- how many they are -------------------------------------------------------------------------------------------------
+
+
+def _statement(lossy: Sequence[_Lossy], ask: Ask) -> tuple[Select[Any], list[str]]:
+    """Build the SELECT of known and lost weight per group, one column a measure and kind, over the rows of every base."""
+    by_base: dict[str, list[_Lossy]] = {}
+    for x in lossy:
+        by_base.setdefault(x.sum.base.name, []).append(x)
+    columns = sorted({f"{x.measure.name}{_SEP}{kind}" for x in lossy for kind in ("known", *x.kinds)})
+    parts = [_part(sums, ask, columns) for sums in by_base.values()]
+    inner = union_all(*parts).subquery("lost") if len(parts) > 1 else parts[0].subquery("lost")
+    keys = [inner.c[b] for b in (*ask.by, *_wild(ask))]
+    query = select(*keys, *(func.sum(inner.c[c]).label(c) for c in columns))
+    return (query.group_by(*keys) if keys else query), columns
+
+
+def _wild(ask: Ask) -> list[str]:
+    """Name the columns that say whether a row does not know a dimension it is cut by."""
+    return [f"any{_SEP}{b}" for b in ask.by if not time_grain(b)]
+
+
+def _part(sums: Sequence[_Lossy], ask: Ask, columns: Sequence[str]) -> Select[Any]:
+    base = sums[0].sum.base
+    now = base.time(ask)
+    unplaced = _unplaced(base, ask.on)
+    if unplaced is None or not any({"order", "return"} & set(x.kinds) for x in sums):
+        unplaced = false()
+    day = func.coalesce(base.days[ask.on], *(d for n, d in base.days.items() if n in ("return", "refund") and n != ask.on))  # fmt: skip
+    placed = replace(base, days={**base.days, ask.on: day})
+
+    def known(name: str) -> Expression:
+        of = dimension(placed, name, ask.on, now)
+        return case((~unplaced, of)) if name in base.unknown else of
+
+    keys = {b: known(b) if not time_grain(b) else period_start(b, day) for b in ask.by}
+    wild = {f"any{_SEP}{b}": and_(unplaced, keys[b].is_(None)) for b in ask.by if not time_grain(b)}
+    where: list[Expression] = []
+    for name, values in ask.where.items():
+        held = dimension_condition(placed, name, values, ask.on, now)
+        may = false() if time_grain(name) else (unplaced if name in base.unknown else and_(unplaced, known(name).is_(None)))  # fmt: skip
+        where.append(or_(held, may))
+    where += [dimension_condition(placed, n, v, ask.on, now) for n, v in ask.scope.allowed.items()]
+    where += [day >= literal_day(ask.since)] if ask.since is not None else []
+    where += [day <= literal_day(ask.until)] if ask.until is not None else []
+    where += [base.seen <= literal_instant(ask.as_of)] if ask.as_of is not None and base.seen is not None else []
+    amounts: dict[str, list[Expression]] = {}
+    for x in sums:
+        condition = x.sum.when(now) if x.sum.when else None
+        kind = case(*((test, literal_column(f"'{n}'")) for n, test in x.kinds.items()), else_=literal_column("'known'")) if x.kinds else literal_column("'known'")  # fmt: skip
+        for name in ("known", *x.kinds):
+            holds = [kind == literal_column(f"'{name}'"), *([condition] if condition is not None else [])]
+            if name == "known":
+                holds += [x.sum.amount(now).is_not(None), base.days[ask.on].is_not(None)]
+            amounts.setdefault(f"{x.measure.name}{_SEP}{name}", []).append(
+                case((and_(*holds), _weight(x.sum, now, is_signed=name == "known")))
+            )
+    totals = [_added(amounts[c]).label(c) if c in amounts else double(null()).label(c) for c in columns]
+    labelled = [e.label(n) for n, e in {**keys, **wild}.items()]
+    return select(*labelled, *totals).where(*where).select_from(_table(base))
+
+
+def _weight(s: Sum, now: Time, *, is_signed: bool) -> Expression:
+    """Give what a row counts for coverage: its units where units are summed, else its base's weight.
+
+    What a sum takes off is taken off what is known of it, and is no loss where it is not known.
+    """
+    amount = s.amount(now)
+    if isinstance(amount.type, Integer) and not s.distinct:
+        return double(amount) if is_signed else case((amount > literal_column("0"), double(amount)), else_=double(0))
+    return double(1 if s.base.weight is None else s.base.weight)
+
+
+def _added(totals: Sequence[Expression]) -> Expression:
+    if len(totals) == 1:
+        return totals[0]
+    found: Expression = func.coalesce(totals[0], double(0))
+    for t in totals[1:]:
+        found = found + func.coalesce(t, double(0))
+    return found
+
+
+def _spread(frame: pd.DataFrame, ask: Ask, columns: Sequence[str]) -> pd.DataFrame:
+    """Count rows that do not know a dimension in every group they may belong to; gives one row a group."""
+    wild, by = _wild(ask), list(ask.by)
+    frame = frame.assign(**frame[list(columns)].fillna(0.0).astype(float).clip(lower=0))
+    if not by:
+        return frame[list(columns)]
+    frame = frame[frame[list(columns)].sum(axis=1) > 0]
+    is_wild = frame[wild].fillna(False).astype(bool)
+    own = frame[~is_wild.any(axis=1)] if wild else frame
+    rest = frame[is_wild.any(axis=1)] if wild else frame.iloc[:0]
+    groups = own.groupby(by, dropna=False, as_index=False)[list(columns)].sum()
+    for pattern, rows in rest.groupby(wild) if len(rest) else ():
+        pattern = pattern if isinstance(pattern, tuple) else (pattern,)
+        open_ = {w.split(_SEP, 1)[1] for w, is_open in zip(wild, pattern, strict=True) if is_open}
+        held = [b for b in by if b not in open_]
+        sums = rows.groupby(held, dropna=False, as_index=False)[list(columns)].sum() if held else rows[list(columns)].sum().to_frame().T  # fmt: skip
+        met = groups[held].merge(sums, on=held, how="left").fillna(0.0) if held else sums.loc[sums.index.repeat(len(groups))]  # fmt: skip
+        missed = sums.merge(groups[held].drop_duplicates(), on=held, how="left", indicator=True) if held else sums.assign(_merge="left_only" if groups.empty else "both")  # fmt: skip
+        groups[list(columns)] += met[list(columns)].to_numpy(float)
+        alone = missed[missed["_merge"] == "left_only"].drop(columns="_merge")
+        if len(alone):
+            groups = pd.concat([groups, alone], ignore_index=True) if len(groups) else alone.reindex(columns=groups.columns)  # fmt: skip
+    return groups
+
+
+def losses(build: Build, ask: Ask) -> pd.DataFrame | None:
+    """Weigh what is known and what is lost of each measure: the groups, then a column `measure__kind`; None where nothing can be lost."""
+    lossy = _lossy(build, ask)
+    if not lossy:
+        return None
+    query, columns = _statement(lossy, ask)
+    return _spread(build.fetch(query), ask, columns)
+
+
+# -- what that leaves open ---------------------------------------------------------------------------------------------
+
+
+def share(value: float) -> str:
+    """Write a share that is neither nothing nor all so that it does not look like either.
+
+    >>> share(0.0532), share(0.0001), share(0.9999)
+    ('5.3%', 'under 0.1%', 'over 99.9%')
+    """
+    if 0 < value < 0.0005:
+        return "under 0.1%"
+    return "over 99.9%" if 0.9995 <= value < 1 else f"{value:.1%}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """Write a bound in its unit."""
+    if unit == "share":
+        return share(value)
+    return f"{value:,.0f} {unit}" if abs(value) >= 100 or value == round(value) else f"{value:,.2f} {unit}"
+
+
+def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """Say on each row of an answer what share of its rows it rests on, and widen, warn or withhold where that matters.
+
+    Adds or lowers `coverage`; puts what is missing into `note`, and into `reason` where the value is withheld. Groups of which
+    nothing but lost rows are known join the answer.
+    """
+    lost = losses(build, ask)
+    if lost is None:
+        return found
+    by = list(ask.by)
+    columns = [str(c) for c in lost if c not in by]
+    lost = lost[lost[columns].sum(axis=1) > 0] if by else lost
+    mixed = {b: object for b in by if found[b].dtype != lost[b].dtype}
+    joined = found.astype(mixed).merge(lost.astype(mixed), on=by, how="outer") if by else pd.concat([found, lost], axis=1)  # fmt: skip
+    joined = joined.assign(
+        **joined[columns].fillna(0.0),
+        **{c: joined[c].fillna("") for c in ("reason", "caution", "note")},
+        coverage=joined["coverage"].fillna(1.0),
+        stands=joined["stands"].fillna(False).astype(bool),
+    )
+    known = {m: joined[f"{m}{_SEP}known"].to_numpy(float) for m in {c.split(_SEP)[0] for c in columns}}
+    gone: dict[str, np.ndarray[Any, Any]] = {}
+    rests = np.ones(len(joined))
+    for m, held in known.items():
+        kinds = [c for c in columns if c.startswith(f"{m}{_SEP}") and not c.endswith(("known", "source"))]
+        gone[m] = joined[kinds].sum(axis=1).to_numpy(float) if kinds else np.zeros(len(joined))
+        left_out = joined[f"{m}{_SEP}source"].to_numpy(float) if f"{m}{_SEP}source" in joined else 0.0
+        whole = held + gone[m] + left_out
+        rests = np.minimum(rests, np.where(whole > 0, held / np.where(whole > 0, whole, 1), 1.0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = {m: np.where(known[m] + gone[m] > 0, gone[m] / (known[m] + gone[m]), 0.0) for m in known}
+    lost_share = np.max(list(shares.values()), axis=0)
+    low, high = _bounds(ask, joined["value"].to_numpy(float), known, gone)
+    said = _clauses(ask, joined, shares, known, gone)
+    return _judged(joined, lost_share, rests, low, high, said, unit)[[*found.columns]]
+
+
+def _bounds(
+    ask: Ask,
+    value: np.ndarray[Any, Any],
+    known: Mapping[str, np.ndarray[Any, Any]],
+    gone: Mapping[str, np.ndarray[Any, Any]],
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Give the value if nothing of the rest belongs to the numerator, and if all of it does; NaN where that cannot be said.
+
+    A rest whose money is not known is taken to be worth what the others are on average.
+    """
+    metric, nothing = ask.metric, np.full(len(value), np.nan)
+
+    def of(part: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], set[str]]:
+        names = {m.name for m, sign in part_measures(metric, part) if sign > 0}
+        zero = np.zeros(len(value))
+        return (
+            sum((known[n] for n in names if n in known), zero),
+            sum((gone[n] for n in names if n in gone), zero),
+            names,
+        )
+
+    top, top_gone, top_names = of("numerator")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if metric.denominator:
+            bottom, bottom_gone, bottom_names = of("denominator")
+            if top_names == bottom_names:
+                covered = np.where(top + top_gone > 0, top / (top + top_gone), 1.0)
+                return value * covered, np.where(np.isfinite(value), value * covered + 1 - covered, np.nan)
+            ends = [
+                value,
+                value / (1 + np.where(bottom > 0, bottom_gone / bottom, 0.0)),
+                np.where(top > 0, value * (1 + top_gone / np.where(top > 0, top, 1)), value),
+            ]
+            if metric.unit == "share" and set(bottom_names) & set(known):
+                ends.append(np.where((top == 0) & (bottom > 0), top_gone / bottom, value))
+            low, high = np.min(ends, axis=0), np.max(ends, axis=0)
+            return (low, np.minimum(high, 1.0)) if metric.unit == "share" and not metric.is_ratio else (low, high)
+        if metric.finish not in (None, total) or metric.unit not in ("units", "count"):
+            return nothing, nothing
+        counted = np.nan_to_num(value)
+        return counted, counted + top_gone
+
+
+def _clauses(
+    ask: Ask,
+    joined: pd.DataFrame,
+    shares: Mapping[str, np.ndarray[Any, Any]],
+    known: Mapping[str, np.ndarray[Any, Any]],
+    gone: Mapping[str, np.ndarray[Any, Any]],
+) -> list[list[tuple[str, str]]]:
+    """Say of each row what share of what it rests on, and why the rest is missing: (known part, rest) a measure, each once."""
+    nouns = {m: chosen_sums(ask, m)[0].base.noun for m in shares}
+    said: list[list[tuple[str, str]]] = [[] for _ in range(len(joined))]
+    for row in np.flatnonzero(np.max(list(shares.values()), axis=0) > 0):
+        for m in sorted(shares, key=lambda m: (-shares[m][row], m)):
+            whole = known[m][row] + gone[m][row]
+            if shares[m][row] <= 0:
+                continue
+            rest = [
+                f"{share(joined[f'{m}{_SEP}{kind}'].iloc[row] / whole)} {words}"
+                for kind, words in CLAUSES.items()
+                if f"{m}{_SEP}{kind}" in joined and joined[f"{m}{_SEP}{kind}"].iloc[row] > 0
+            ]
+            part = (f"{share(known[m][row] / whole)} of {nouns[m]}", "; ".join(rest))
+            if part not in said[row]:
+                said[row].append(part)
+    return said
+
+
+def _judged(
+    found: pd.DataFrame,
+    lost: np.ndarray[Any, Any],
+    rests: np.ndarray[Any, Any],
+    low: np.ndarray[Any, Any],
+    high: np.ndarray[Any, Any],
+    said: list[list[tuple[str, str]]],
+    unit: str,
+) -> pd.DataFrame:
+    is_withheld = lost > UNKNOWN
+    is_bounded = np.isfinite(low) & np.isfinite(high)
+    has_interval = np.isfinite(found["low"].to_numpy(float)) & np.isfinite(found["high"].to_numpy(float))
+    wider = has_interval & is_bounded
+    own_low, own_high = found["low"].to_numpy(float), found["high"].to_numpy(float)
+    found = found.assign(
+        low=np.where(wider, np.fmin(own_low, low), own_low),
+        high=np.where(wider, np.fmax(own_high, high), own_high),
+        coverage=np.minimum(found["coverage"].to_numpy(float), rests),
+    )
+    notes, reasons, cautions, stands = (found[c].tolist() for c in ("note", "reason", "caution", "stands"))
+    values, lows, highs = (found[c].to_numpy(float).copy() for c in ("value", "low", "high"))
+    for row, clauses in enumerate(said):
+        between = f"between {quantity(low[row], unit)} and {quantity(high[row], unit)}" if is_bounded[row] else ""
+        if is_withheld[row]:
+            only = "; ".join(f"only {known} can be counted; {rest}" for known, rest in clauses)
+            reasons[row] = f"{between}: {only}" if between else only
+            stands[row] = not between and np.isfinite(values[row]) and unit != "share"
+            if between:
+                values[row] = np.nan
+                lows[row], highs[row] = np.fmin(low[row], lows[row]), np.fmax(high[row], highs[row])
+                stands[row] = True
+            elif stands[row]:
+                reasons[row] += "; the value is of these alone"
+            continue
+        text = "; ".join(f"{known}; {rest}" for known, rest in clauses)
+        if clauses and lost[row] > CAUTION:
+            cautions[row] = joined_words(cautions[row], "coverage")
+            text += f"; {between} with them" if between else ""
+        elif rests[row] < 1 - CAUTION:
+            cautions[row] = joined_words(cautions[row], "coverage")
+        notes[row] = "; ".join(filter(None, [notes[row], text]))
+    return found.assign(value=values, low=lows, high=highs, note=notes, reason=reasons, caution=cautions, stands=stands)
+
+
+def joined_words(first: str, second: str) -> str:
+    """Join two codes of caution."""
+    return ", ".join(filter(None, [first, second]))
