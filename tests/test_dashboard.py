@@ -21,15 +21,16 @@ from dashboard.run import command, environment
 from models.effect import Effect
 from pipelines import export, metrics, state
 from pipelines.actions import Measured
-from pipelines.metrics import finish
+from pipelines.metrics import finish, losses
+from pipelines.metrics.answer import FACTS
 from pipelines.settings import Settings
 from pipelines.warehouse import schema
 from pipelines.warehouse.engine import Build
 
 HOME = Path(dashboard.__file__).parent
 PAGES = sorted(path.stem for path in HOME.glob("app_pages/*.py"))
-LOOKED_UP = ("value", "unit", "fact", "date", "reason")
-EN = Words("en")
+LOOKED_UP = ("value", "unit", "fact", "date", "reason", "noun", "screen")
+EN, FR = Words("en"), Words("fr")
 
 
 def app(warehouse: Path, monkeypatch: pytest.MonkeyPatch, **link: str) -> AppTest:
@@ -116,6 +117,18 @@ def test_every_coded_value_has_a_name(language: str) -> None:
     }
     for kind, values in codes.items():
         assert {f"value.{kind}.{value}" for value in values} <= catalogue(language).keys()
+
+
+def test_what_a_number_rests_on_is_said_in_french() -> None:
+    nouns = {s.base.noun for m in metrics.catalogue() for x in m.measures for sums in x.alternatives for s in sums}
+    for noun in nouns:
+        for clause in losses.CLAUSES.values():
+            sentence = f"between 5 and 8 units: only 62.5% of {noun} can be counted; 37.5% {clause}"
+            assert not {noun, "of", "counted", "have", "name"} & set(FR.translated(sentence).split()), sentence
+    for facts in FACTS.values():
+        assert (
+            facts not in FR.translated(f"without till: no {facts}; 94.7% of returned units") or facts == "dispositions"
+        )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -549,7 +562,7 @@ def test_a_drift_is_said_where_its_intervals_are_shown(
     assert not opened.exception
     sentence = words("reason.drift_later", day="2026-01-01", factor="1.27")
     warned = [str(w.value) for w in opened.warning]
-    assert warned[0] == sentence[0].upper() + sentence[1:]
+    assert warned[0].startswith(sentence[0].upper() + sentence[1:])  # what the sample loses follows
     months = queries.cohorts(queries.Asked(queries.source(warehouse), *queries.days(queries.source(warehouse))))
     assert (months["caution"] == "delay_drift").any()
     assert len(warned) == 2

@@ -400,7 +400,7 @@ def test_little_is_a_note_more_a_caution_much_no_number(tmp_path: Path, more: in
         assert f"{more / (100 + more):.1%} name no order" in found["reason"]
         assert found["low"] <= 0.25
         assert found["high"] >= (100 + more) / 400
-        assert ("between 25.0% and 27.0% with them" in found["reason"]) == (more == 8)
+        assert ("between 25.0% and 27.0% with the rest" in found["reason"]) == (more == 8)
 
 
 def test_money_without_a_rate_is_never_left_out_without_a_word(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ MISSING = "–"
 _SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
 _NARROW = "\u202f"
 _NO_BREAK = "\u00a0"
+_MORE_OR_LESS = {"under ": "moins\u00a0de\u00a0", "over ": "plus\u00a0de\u00a0"}
 
 
 @cache
@@ -39,9 +40,11 @@ def _flat(branch: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
 
 @cache
 def _reasons() -> list[tuple[str, str]]:
-    """Patterns of the reasons in the English catalogue; `{a}` stands for any text."""
+    """Patterns of the reasons in the English catalogue; `{a}` stands for any text without a semicolon, `{share}` for a share."""
     english = {key: text for key, text in catalogue("en").items() if key.startswith("reason.")}
-    return [(key, re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(text))) for key, text in english.items()]
+    share = r"(?P<share>(?:under |over )?[\d.,]+%)"
+    patterns = {key: re.escape(text).replace(r"\{share\}", share) for key, text in english.items()}
+    return [(key, re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^;]+)", text)) for key, text in patterns.items()]
 
 
 def _is_missing(value: Any) -> bool:
@@ -216,14 +219,32 @@ class Words:
 
         >>> Words("fr").translated("nothing sold in this selection")
         'rien de vendu dans cette sélection'
-        >>> Words("fr").translated("too young: 31% of the expected returns have come, 50% are needed")
-        'trop récent : 31% des retours attendus sont revenus, il en faut 50%'
+        >>> Words("fr").translated("too young: 31% of the expected returns have come, 50% are needed").replace("\u00a0", " ")
+        'trop récent : 31 % des retours attendus sont revenus, il en faut 50 %'
+        >>> Words("fr").translated("94.7% of returned units; 5.3% name no order").replace("\u00a0", " ")
+        '94,7 % des articles retournés ; 5,3 % ne nomment aucune commande'
         """
         for key, pattern in _reasons():
             found = re.fullmatch(pattern, sentence)
             if found:
-                return self(key, **found.groupdict())
-        return sentence
+                parts = {name: self._part(name, text) for name, text in found.groupdict().items()}
+                on_screen = f"screen.{key.removeprefix('reason.')}"
+                return self(on_screen) if on_screen in catalogue(self.language) else self(key, **parts)
+        clauses = sentence.split("; ")
+        between = f"{_NO_BREAK}; " if self.language == "fr" else "; "
+        return sentence if len(clauses) < 2 else between.join(map(self.translated, clauses))
+
+    def _part(self, name: str, text: str) -> str:
+        """Put a part of a reason into this language: what is counted, a number, a share."""
+        if name in ("what", "facts"):
+            return ", ".join(catalogue(self.language).get(f"noun.{one}", one) for one in text.split(", "))
+        if name not in ("share", "limit", "low", "high", "n", "of") or self.language == "en":
+            return text
+        for english, own in _MORE_OR_LESS.items():
+            text = text.replace(english, own)
+        number = re.sub(r"\d[\d,]*(?:\.(\d+))?", lambda m: self.number(m[0].replace(",", ""), len(m[1] or "")), text)
+        number, _, unit = number.replace("%", f"{_NO_BREAK}%").partition(" ")
+        return f"{number}{_NO_BREAK}{self.unit(unit)}" if unit in ("units", "count") else " ".join(filter(None, [number, unit]))  # fmt: skip
 
     def either(self, english: str, french: str) -> str:
         """Choose between two texts declared elsewhere, such as a metric's names."""

@@ -19,8 +19,7 @@ from sqlalchemy import Select, and_, case, func, literal_column, or_, select
 
 from models import rates as rate_models
 from pipelines.errors import UnknownDimension, UnknownMetric, UnknownValue
-from pipelines.metrics import carbon, money, promises, returns
-from pipelines.metrics import coverage as rests
+from pipelines.metrics import carbon, losses, money, promises, returns
 from pipelines.metrics.base import (
     ALIASES,
     EVERYTHING,
@@ -134,7 +133,7 @@ def _of_build(build: Build, question: Ask) -> Ask:
     lacks = lacking(build, question.metric.needs)
     filled = tuple(s for s, missing in lacks.items() if not missing)
     sources = filled if 0 < len(filled) < len(lacks) else None
-    faults = rests.has_faults(build)
+    faults = losses.has_faults(build)
     return replace(question, empty=build.memory["empty"], has_faults=faults, observed=observed(build), sources=sources)
 
 
@@ -233,7 +232,7 @@ def answer(
     groups' columns, then value, low, high (a `level` interval, NaN where there is none), n, coverage (the share of its rows that
     the number rests on), unit, basis, status ("ok" or "greyed": no value, or one that its reason says is of a part only), reason,
     and caution: "" or what weakens the number ("coverage", "delay_drift"; `reason` then says how). A number that more than
-    `coverage.UNKNOWN` of its rows are lost to is greyed and keeps its bounds in low and high. Without `by` there is exactly one
+    `losses.UNKNOWN` of its rows are lost to is greyed and keeps its bounds in low and high. Without `by` there is exactly one
     row. Raises UnknownMetric and UnknownDimension.
     """
     question = ask(key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
@@ -269,7 +268,7 @@ def answer(
         return _finished(build, question, _grey(question, str(reason)))
     is_empty = bool(question.by) and not len(frame)
     found = _grey(question, "").iloc[:0] if is_empty else (chosen.finish or total)(frame, question, build)
-    found = rests.cover(build, question, found, unit(build, chosen))
+    found = losses.cover(build, question, found, unit(build, chosen))
     if "source" in question.by and without:
         left = pd.DataFrame([{"source": s, **_UNKNOWN, "reason": f"needs {_wanted(m)}; load a source that has it"} for s, m in without.items()])  # fmt: skip
         found = pd.concat([found[~found["source"].isin(list(without))], left], ignore_index=True)

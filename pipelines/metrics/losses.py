@@ -233,7 +233,7 @@ def _spread(frame: pd.DataFrame, ask: Ask, columns: Sequence[str]) -> pd.DataFra
     return groups
 
 
-def losses(build: Build, ask: Ask) -> pd.DataFrame | None:
+def weighed(build: Build, ask: Ask) -> pd.DataFrame | None:
     """Weigh what is known and what is lost of each measure: the groups, then a column `measure__kind`; None where nothing can be lost."""
     lossy = _lossy(build, ask)
     if not lossy:
@@ -256,11 +256,16 @@ def share(value: float) -> str:
     return "over 99.9%" if 0.9995 <= value < 1 else f"{value:.1%}"
 
 
-def quantity(value: float, unit: str) -> str:
-    """Write a bound in its unit."""
+def between(low: float, high: float, unit: str) -> str:
+    """Write bounds in their unit.
+
+    >>> between(0.0, 0.312, "share"), between(5, 8, "units")
+    ('between 0.0% and 31.2%', 'between 5 and 8 units')
+    """
     if unit == "share":
-        return share(value)
-    return f"{value:,.0f} {unit}" if abs(value) >= 100 or value == round(value) else f"{value:,.2f} {unit}"
+        return f"between {share(low)} and {share(high)}"
+    whole = max(abs(low), abs(high)) >= 100 or (low == round(low) and high == round(high))
+    return f"between {low:,.{0 if whole else 2}f} and {high:,.{0 if whole else 2}f} {unit}".rstrip()
 
 
 def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFrame:
@@ -269,7 +274,7 @@ def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFram
     Adds or lowers `coverage`; puts what is missing into `note`, and into `reason` where the value is withheld. Groups of which
     nothing but lost rows are known join the answer.
     """
-    lost = losses(build, ask)
+    lost = weighed(build, ask)
     if lost is None:
         return found
     by = list(ask.by)
@@ -391,12 +396,12 @@ def _judged(
     notes, reasons, cautions, stands = (found[c].tolist() for c in ("note", "reason", "caution", "stands"))
     values, lows, highs = (found[c].to_numpy(float).copy() for c in ("value", "low", "high"))
     for row, clauses in enumerate(said):
-        between = f"between {quantity(low[row], unit)} and {quantity(high[row], unit)}" if is_bounded[row] else ""
+        bounds = between(low[row], high[row], unit) if is_bounded[row] else ""
         if is_withheld[row]:
             only = "; ".join(f"only {known} can be counted; {rest}" for known, rest in clauses)
-            reasons[row] = f"{between}: {only}" if between else only
-            stands[row] = not between and np.isfinite(values[row]) and unit != "share"
-            if between:
+            reasons[row] = f"{bounds}: {only}" if bounds else only
+            stands[row] = not bounds and np.isfinite(values[row]) and unit != "share"
+            if bounds:
                 values[row] = np.nan
                 lows[row], highs[row] = np.fmin(low[row], lows[row]), np.fmax(high[row], highs[row])
                 stands[row] = True
@@ -406,7 +411,7 @@ def _judged(
         text = "; ".join(f"{known}; {rest}" for known, rest in clauses)
         if clauses and lost[row] > CAUTION:
             cautions[row] = joined_words(cautions[row], "coverage")
-            text += f"; {between} with them" if between else ""
+            text += f"; {bounds} with the rest" if bounds else ""
         elif rests[row] < 1 - CAUTION:
             cautions[row] = joined_words(cautions[row], "coverage")
         notes[row] = "; ".join(filter(None, [notes[row], text]))
