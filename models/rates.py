@@ -28,6 +28,7 @@ RECENT_DAYS = 120  # beyond a curve's last day, how far back returned lines coun
 _ASSUMED, _STRETCHED = 30.0, 100.0  # returns that an assumed and a stretched curve are worth
 DRIFT_DAYS = 30  # the confirmations that the alarm compares with the curve
 DRIFT_FACTOR, DRIFT_Z = 1.1, 3.5  # delays this much longer or shorter, this surely: the curve no longer fits
+OLD_ENOUGH = 0.05  # share of the units not returned that must have lived through a window for its rate to be known
 _LEVELS = 100  # shares G are spread linearly over this many steps
 _POINTS = (33, 33, 33, 97)  # of the logit grid, as it narrows in
 
@@ -127,10 +128,12 @@ def window_rate(
 
     `returned[..., d]` are units confirmed on day d, `kept[..., d]` units of age d not returned; the last axis is the day from
     0, leading axes are groups. Kaplan-Meier (JASA 53, 1958); the interval is Wilson's on the effective sample of Greenwood's
-    variance. NaN where no unit is old enough to say.
+    variance. NaN where nobody is old enough to say: fewer than `OLD_ENOUGH` of the units not returned have lived through the window.
 
     >>> [round(float(x), 2) for x in window_rate([0, 2, 0], [0, 0, 8], 2)]
     [0.2, 0.07, 0.46]
+    >>> float(window_rate([0, 2, 0], [0, 8, 0], 2)[0])
+    nan
     """
     events, censored = _floats(returned), _floats(kept)
     at_risk = np.flip(np.cumsum(np.flip(events + censored, -1), -1), -1)[..., : window + 1]
@@ -143,7 +146,8 @@ def window_rate(
         smallest = at_risk[..., -1] + np.sum(events[..., :-1], -1)  # all that are known to the window's end
         effective = np.where(greenwood > 0, rate / (kept_share * greenwood), smallest)
         effective = np.where(np.isfinite(effective), effective, smallest)
-        is_known = (at_risk.shape[-1] == window + 1) & (smallest > 0)
+        old, young = at_risk[..., -1], np.sum(censored[..., :window], -1)
+        is_known = (at_risk.shape[-1] == window + 1) & (smallest > 0) & (old >= OLD_ENOUGH * (old + young)) & ((old > 0) | (young == 0))  # fmt: skip
     low, high = wilson(rate * effective, effective, level, deff)
     return np.where(is_known, rate, np.nan), np.where(is_known, low, np.nan), np.where(is_known, high, np.nan)
 

@@ -237,6 +237,10 @@ def test_window_rate_counts_only_what_is_old_enough(named: Build) -> None:
     # c came after 47 days, d after 18 days while line 6 is 19 days old: Kaplan-Meier, hazard 1 / 4 at day 18.
     # day 9: 2 of 7, day 12: 1 of 5, day 18: 1 of 4, so 1 - 5/7 * 4/5 * 3/4
     assert value(named, "window_return_rate") == pytest.approx(1 - 5 / 7 * 4 / 5 * 3 / 4)
+    late = metrics.answer(named, "window_return_rate", as_of=date(2025, 11, 25), since=date(2025, 11, 1)).iloc[0]
+    assert late["reason"] == "nothing sold in this selection is 30 days old: the oldest sale is 20 days old"
+    gala = metrics.answer(named, "window_return_rate", since=date(2026, 1, 15)).iloc[0]
+    assert gala["reason"] == "nothing sold in this selection has been delivered yet"
 
 
 def test_own_part_is_final_less_expected(named: Build) -> None:

@@ -70,6 +70,17 @@ def test_window_rate_agrees_with_lifelines_and_with_wilson_without_censoring() -
     assert np.isnan(rates.window_rate([0, 1], [0, 5], 30)[0])
 
 
+def test_a_window_nobody_lived_through_has_no_rate() -> None:
+    days = {n: np.zeros(32) for n in ("back", "all_back", "kept", "few", "enough")}
+    days["back"][2] = days["all_back"][2] = 2
+    days["kept"][5] = 4  # two of six came back on day 2, four are five days old
+    days["few"][[5, 31]], days["enough"][[5, 31]] = (97, 3), (95, 5)
+    assert np.isnan(rates.window_rate(days["back"], days["kept"], 30)[0])
+    assert float(rates.window_rate(days["all_back"], np.zeros(32), 30)[0]) == 1  # nothing is left that could still come
+    assert np.isnan(rates.window_rate(days["back"], days["few"], 30)[0])
+    assert float(rates.window_rate(days["back"], days["enough"], 30)[0]) == pytest.approx(2 / 102)
+
+
 def slow_curve(delay: list[int], age: list[int], last_day: int) -> list[float]:
     """Work out the development curve by its definition, one returned unit at a time."""
     curve = [1.0] * (last_day + 1)

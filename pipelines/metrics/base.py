@@ -126,6 +126,7 @@ class Base:
     weight: Expression | None = None
     noun: str = "rows"
     fault: Expression | None = None
+    fault_kind: str = "dates"
     bound: tuple[FromClause, Expression, Expression] | None = None
     unknown: frozenset[str] = frozenset()
 

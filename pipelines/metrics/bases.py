@@ -372,7 +372,7 @@ PROMISES = Base(
     "promises", promises, {"return": promises.c.requested_on}, {**_named(promises, *_PROMISE), "return_channel": return_channel(promises), "lane": lane(promises)}, promises.c.requested_at,
     {**_PROMISE_WAIT, "took": took, "unit_of": lambda _: promises.c.duration_unit, "state": lambda now: promise_state(promises.c, now.at)}, {"state": lambda now: promise_state(promises.c, now.at)},
     (promises.c.return_id, promises.c.promise_id, promises.c.requested_on, promises.c.started_at, promises.c.due_at, promises.c.ended_at, promises.c.stopped_by, promises.c.units), joins={"took": (closing_day, _on_closing_day)},
-    noun="promises", fault=promises.c.date_fault,
+    noun="promises", fault=promises.c.date_fault, fault_kind="undated",
 )  # fmt: skip
 _RISKS = promises.join(
     risks, and_(risks.c.return_key == promises.c.return_key, risks.c.promise_id == promises.c.promise_id)
@@ -388,6 +388,7 @@ RISKS = Base(
     (*PROMISES.ids, risks.c.probability),
     noun="promises",
     fault=promises.c.date_fault,
+    fault_kind="undated",
 )
 
 

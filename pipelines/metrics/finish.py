@@ -359,14 +359,22 @@ def window(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     kept = np.maximum(counts[1], 0)
     value, low, high = rate_models.window_rate(counts[0], kept, days, ask.level, design_effect(build))
     n = np.bincount(number, np.where(inside, sold + came, 0), len(keys))
-    return answer_frame(
-        keys,
-        value,
-        low,
-        high,
-        n,
-        np.where(np.isfinite(value), "", f"nothing sold in this selection is {days} days old"),
-    )
+    oldest = np.full(len(keys), -1.0)
+    np.maximum.at(oldest, number[inside], day[inside])
+    old, every = counts[:, :, days:].sum((0, 2)), kept.sum(-1) + counts[0, :, days:].sum(-1)
+    reasons = [
+        "" if known else _too_young(days, age, some / of if of > 0 else 0.0)
+        for known, age, some, of in zip(np.isfinite(value), oldest, old, every, strict=True)
+    ]
+    return answer_frame(keys, value, low, high, n, np.array(reasons, dtype=object))
+
+
+def _too_young(days: int, oldest: float, old: float) -> str:
+    if oldest < 0:
+        return "nothing sold in this selection has been delivered yet"
+    if oldest < days:
+        return f"nothing sold in this selection is {days} days old: the oldest sale is {oldest:.0f} days old"
+    return f"too few of these sales are {days} days old: {old:.1%}, {rate_models.OLD_ENOUGH:.0%} are needed"
 
 
 # -- products ----------------------------------------------------------------------------------------------------------

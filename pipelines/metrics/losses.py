@@ -38,8 +38,14 @@ AMOUNTS = {
     "fx_rate": "have no exchange rate", "cost_amount": "have no purchase cost", "vat_amount": "have no VAT", "net_amount": "have no price",
     "refund_amount": "have no refund amount", "amount": "have no amount", "weight_kg": "have no weight",
 }  # fmt: skip
-CLAUSES = {"order": "name no order", "return": "name no return", "dates": "have impossible dates", **AMOUNTS}
-_FAULTY = (STAR.tables["fact_order_line"], STAR.tables["fact_return_line"])
+CLAUSES = {
+    "order": "name no order",
+    "return": "name no return",
+    "dates": "have impossible dates",
+    "undated": "have no date to judge by",
+    **AMOUNTS,
+}
+_FAULTY = tuple(STAR.tables[n] for n in ("fact_order_line", "fact_return_line", "estimate_promise"))
 _SEP = "__"
 
 
@@ -92,7 +98,7 @@ def _present(build: Build, base: Base, ask: Ask) -> frozenset[str]:
         named = {n for n in tests if found is not None and found[n].iloc[0] > 0}
         build.memory[key] = frozenset(named)
     present: frozenset[str] = build.memory[key]
-    return present | ({"dates"} if ask.has_faults and base.fault is not None else set())
+    return present | ({base.fault_kind} if ask.has_faults and base.fault is not None else set())
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +118,8 @@ def _lossy(build: Build, ask: Ask) -> list[_Lossy]:
         for s in (x for x in chosen_sums(ask, m.name) if x.base.table_name not in ask.empty):
             now, present = s.base.time(ask), _present(build, s.base, ask)
             kinds: dict[str, Expression] = {}
-            if "dates" in present and s.base.fault is not None:
-                kinds["dates"] = s.base.fault.is_not(None)
+            if s.base.fault_kind in present and s.base.fault is not None:
+                kinds[s.base.fault_kind] = s.base.fault.is_not(None)
             unplaced = _unplaced(s.base, ask.on)
             for name in {"order", "return"} & present:
                 kinds[name] = unplaced if unplaced is not None else false()
@@ -354,10 +360,10 @@ def _clauses(
     shares: Mapping[str, np.ndarray[Any, Any]],
     known: Mapping[str, np.ndarray[Any, Any]],
     gone: Mapping[str, np.ndarray[Any, Any]],
-) -> list[list[tuple[str, str]]]:
-    """Say of each row what share of what it rests on, and why the rest is missing: (known part, rest) a measure, each once."""
+) -> list[list[tuple[str, str, str]]]:
+    """Say of each row what share of what it rests on, and why the rest is missing: (share, of what, rest) a measure, each once."""
     nouns = {m: chosen_sums(ask, m)[0].base.noun for m in shares}
-    said: list[list[tuple[str, str]]] = [[] for _ in range(len(joined))]
+    said: list[list[tuple[str, str, str]]] = [[] for _ in range(len(joined))]
     for row in np.flatnonzero(np.max(list(shares.values()), axis=0) > 0):
         for m in sorted(shares, key=lambda m: (-shares[m][row], m)):
             whole = known[m][row] + gone[m][row]
@@ -368,7 +374,7 @@ def _clauses(
                 for kind, words in CLAUSES.items()
                 if f"{m}{_SEP}{kind}" in joined and joined[f"{m}{_SEP}{kind}"].iloc[row] > 0
             ]
-            part = (f"{share(known[m][row] / whole)} of {nouns[m]}", "; ".join(rest))
+            part = (share(known[m][row] / whole) if known[m][row] > 0 else "none", nouns[m], "; ".join(rest))
             if part not in said[row]:
                 said[row].append(part)
     return said
@@ -380,7 +386,7 @@ def _judged(
     rests: np.ndarray[Any, Any],
     low: np.ndarray[Any, Any],
     high: np.ndarray[Any, Any],
-    said: list[list[tuple[str, str]]],
+    said: list[list[tuple[str, str, str]]],
     unit: str,
 ) -> pd.DataFrame:
     is_withheld = lost > UNKNOWN
@@ -398,7 +404,7 @@ def _judged(
     for row, clauses in enumerate(said):
         bounds = between(low[row], high[row], unit) if is_bounded[row] else ""
         if is_withheld[row]:
-            only = "; ".join(f"only {known} can be counted; {rest}" for known, rest in clauses)
+            only = "; ".join(f"{'none of the' if known == 'none' else f'only {known} of'} {noun} can be counted; {rest}" for known, noun, rest in clauses)  # fmt: skip
             reasons[row] = f"{bounds}: {only}" if bounds else only
             stands[row] = not bounds and np.isfinite(values[row]) and unit != "share"
             if bounds:
@@ -408,7 +414,7 @@ def _judged(
             elif stands[row]:
                 reasons[row] += "; the value is of these alone"
             continue
-        text = "; ".join(f"{known}; {rest}" for known, rest in clauses)
+        text = "; ".join(f"{known} of {noun}; {rest}" for known, noun, rest in clauses)
         if clauses and lost[row] > CAUTION:
             cautions[row] = joined_words(cautions[row], "coverage")
             text += f"; {bounds} with the rest" if bounds else ""
