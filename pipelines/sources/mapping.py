@@ -596,10 +596,15 @@ class _Compiler:
         self.is_day = False  # whether the column at hand is a day
         self.blank: list[str] = []  # SELECTs of the events that rows could hold and do not
         self.windows: list[str] = []  # columns that look at several rows: numbers of equal keys, first and last times
+        self.worked_out: dict[
+            str, str
+        ] = {}  # column -> SQL over the columns before it: windows, numbers and times read once
+        self.is_joining = False  # the rows are not there yet: what is read is written where it is used
 
     def join(self, join: Section, side: _Source) -> None:
         """Join a table to the rows: to each row one of its rows at most."""
         inner = _Compiler(self.mapping, join, side, "")
+        inner.is_joining = self.is_joining = True
         on: Section | Items = join["on"]
         here, there = [], []
         if isinstance(on, Section):
@@ -624,6 +629,7 @@ class _Compiler:
         self.joins.append((side, rows, " AND ".join(f"{value} = s.k{i}" for i, value in enumerate(here))))
         side.prefix = f"s{len(self.sides)}_"
         self.sides[str(join["as"])] = side
+        self.is_joining = False
 
     def build(self) -> None:
         """Make the rows: the table's own, what is joined to them, and what looks at several of them."""
@@ -634,8 +640,18 @@ class _Compiler:
             side.table.build()
             picked = "".join(f", s.{c} AS {side.prefix}{c}" for c in ("k0", *side.table.columns.values()))
             rows = f"FROM (SELECT t.*{picked} {rows} LEFT JOIN ({joined}) s ON {on}) t"
-        windows = "".join(f", {window} AS o{i}" for i, window in enumerate(self.windows))
-        self.main.table.connection.execute(f"CREATE TEMP VIEW {self.rows} AS SELECT t.*{windows} {rows} WHERE {when}")
+        for layer in self._layers():
+            columns = ", ".join(f"{self.worked_out[name]} AS {name}" for name in layer)
+            rows = f"FROM (SELECT t.*, {columns} {rows}) t"
+        self.main.table.connection.execute(f"CREATE TEMP VIEW {self.rows} AS SELECT t.* {rows} WHERE {when}")
+
+    def _layers(self) -> list[list[str]]:
+        """Give the columns worked out, layer by layer: each rests on the layers before, so that nothing is written out twice."""
+        depth: dict[str, int] = {}
+        for name, sql in self.worked_out.items():
+            used = [n for n in re.findall(r"\bt\.([or]\d+)\b", sql) if n in depth]
+            depth[name] = 1 + max((depth[n] for n in used), default=-1)
+        return [[n for n, d in depth.items() if d == level] for level in range(max(depth.values(), default=-1) + 1)]
 
     def selects(self, thing: str, spec: Section, *, is_counted: bool) -> Iterator[tuple[str, str, bool]]:
         """Give (log, SELECT, is extra) for one log of the table, and what follows from it."""
@@ -1136,7 +1152,7 @@ class _Compiler:
             own=self.constants.get("currency"),
             is_text=source.table.is_text,
         )
-        return f"{source.macro(body)}({value})"
+        return self._read(f"{source.macro(body)}({value})")
 
     def _time(self, value: str, given: Any) -> str:
         """Give the SQL of the time that a text holds, as its table or the expression says that dates are written."""
@@ -1158,7 +1174,7 @@ class _Compiler:
             raise self.mapping.wrong(
                 place, f"{tables.cut(formats)} is no way to write a date: {str(error).splitlines()[0][:100]}."
             ) from error
-        return f"{macro}({value})"
+        return self._read(f"{macro}({value})")
 
     def _dates_line(self) -> int:
         return self.table.lines.get("dates", self.mapping.content.lines.get("dates", 1))
@@ -1190,7 +1206,16 @@ class _Compiler:
         """Give the column that holds what looks at several rows: worked out before a log leaves any row out."""
         if sql not in self.windows:
             self.windows.append(sql)
+            self.worked_out[f"o{len(self.windows) - 1}"] = sql
         return f"t.o{self.windows.index(sql)}"
+
+    def _read(self, sql: str) -> str:
+        """Give the column that holds what was read: written out in each place, one reading inside another would grow beyond bounds."""
+        if self.is_joining:
+            return sql
+        name = next((n for n, known in self.worked_out.items() if known == sql), f"r{len(self.worked_out)}")
+        self.worked_out[name] = sql
+        return f"t.{name}"
 
 
 def _is_arithmetic(given: Section) -> bool:
