@@ -1209,6 +1209,11 @@ class _Compiler:
             self.worked_out[f"o{len(self.windows) - 1}"] = sql
         return f"t.o{self.windows.index(sql)}"
 
+    def _rests_on(self, sql: str, text: str) -> bool:
+        """Say whether an expression, or a column worked out that it uses, holds a text."""
+        used = re.findall(r"\bt\.([or]\d+)\b", sql)
+        return text in sql or any(self._rests_on(self.worked_out[n], text) for n in used if n in self.worked_out)
+
     def _read(self, sql: str) -> str:
         """Give the column that holds what was read: written out in each place, one reading inside another would grow beyond bounds."""
         if self.is_joining:
