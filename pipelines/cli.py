@@ -167,9 +167,11 @@ def _print(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None
         return
     names = list(rows[0]) if rows else []
     if how is Format.csv:
+        from pipelines.formulas import guarded
+
         writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer.writerow({name: guarded(name) for name in names})
+        writer.writerows({k: guarded(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows)
         return
     console = Console(width=None if sys.stdout.isatty() else 160)
     if not rows:
@@ -1012,9 +1014,12 @@ def factors_import(
     warehouse: Warehouse = "warehouse",
 ) -> None:
     """Keep a set of factors you hold a licence for in this warehouse; it never leaves it."""
-    from pipelines.factors import import_set
+    from pipelines.factors import implausible, import_set, ledger
 
-    number = import_set(_settings(warehouse), file, name)
+    settings = _settings(warehouse)
+    number = import_set(settings, file, name)
+    for sentence in implausible(r for r in ledger(settings).rows if r["factor_set"] == name).values():
+        print(f"warning: {sentence}")
     print(f"{number} factors of {name} are kept. `backhaul factors compare {name}` says what they would change, `backhaul factors use {name}` makes them come first.")  # fmt: skip
 
 
@@ -1025,13 +1030,17 @@ def factors_use(
     warehouse: Warehouse = "warehouse",
 ) -> None:  # fmt: skip
     """Make a set come first and estimate everything anew. Closed months stay as they were signed for."""
-    from pipelines.factors import choose
+    from pipelines.factors import choose, implausible, ledger
     from pipelines.load import load as load_files
 
     settings = _settings(warehouse)
     choose(settings, name, pinned)
     with _progress() as say, _stoppable():
         report = load_files(settings, is_anew=True, progress=say)
+    for sentence in implausible(r for r in ledger(settings).rows if r["factor_set"] == name).values():
+        print(f"warning: {sentence}")
+    if report.warnings:
+        _print(report.warnings, Format.table, "Warnings")
     print(
         f"{name} comes first" + (f" in build {report.build_id}." if report.is_new_build else "; nothing is loaded yet.")
     )
@@ -1261,7 +1270,9 @@ def dispose(
     with _open(warehouse) as build:
         found = metrics.dispose(build, where=_pairs(where), since=_day(since, "--from"), until=_day(until, "--to"), carbon_price=carbon_price, capacity=limits)  # fmt: skip
     if out is not None:
-        found.items.to_csv(out, index=False)
+        from pipelines.formulas import guarded
+
+        found.items.map(lambda v: guarded(v) if isinstance(v, str) else v).to_csv(out, index=False)
     title = f"{len(found.items):,} items: {found.value:,.0f} at best, {found.value_done:,.0f} as done: regret {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e, {found.avoided_kg_co2e:+,.0f} kg avoided beside"  # fmt: skip
     _print(_records(found.routes), output, title)
 

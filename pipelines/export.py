@@ -35,6 +35,7 @@ from sqlalchemy import select
 
 from pipelines import metrics, state
 from pipelines.errors import ExportError
+from pipelines.formulas import guarded
 from pipelines.metrics import Text
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.schema import STAR
@@ -50,8 +51,6 @@ _SHEET_ROWS, _CELL_LENGTH, _DIGITS = 1_048_576, 32_767, 15
 _CHUNK = 50_000
 _BOM = b"\xef\xbb\xbf"  # without it Excel reads UTF-8 as the machine's old code page
 _CHECKSUM = "SHA-256"
-# a formula begins a cell, or follows what another country's Excel takes for the end of one
-_FORMULA = re.compile(r"(^|[;\t\n]\"?)(?=[=+\-@\t\n\uff1d\uff0b\uff0d\uff20])")
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _WORDS = {
     "rows_sheet": Text("rows", "lignes"), "about_sheet": Text("about", "à propos"),
@@ -249,15 +248,6 @@ def _cells(frame: pd.DataFrame) -> dict[str, _Column]:
 
 def _length(cells: Mapping[str, _Column]) -> int:
     return len(next(iter(cells.values())).codes) if cells else 0
-
-
-def guarded(text: str) -> str:
-    """Put an apostrophe where a spreadsheet would begin a formula.
-
-    >>> guarded("=1+1"), guarded("a-b"), guarded("a;=1+1")
-    ("'=1+1", 'a-b', "a;'=1+1")
-    """
-    return _FORMULA.sub(r"\1'", text)
 
 
 def _quoted(text: str) -> str:

@@ -32,6 +32,8 @@ _HUBS = ("hub_sorting", "hub_returns_centre")
 _ECEL_GRID = 0.081  # kg CO2e/kWh that the published hub figures were made with (ADEME ECEL 2023)
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,30}")
 
+IMPLAUSIBLE = 20.0  # so many times more or less than what ships for the same vehicle is looked at twice
+
 Row = Mapping[str, str]
 
 
@@ -255,6 +257,34 @@ def import_set(settings: Settings, path: Path, name: str) -> int:
     writer.writerows(rows)
     write_whole(folder / f"{name}.csv", out.getvalue())
     return len(rows)
+
+
+def implausible(rows: Iterable[Row]) -> dict[str, str]:
+    """Give the factors that are far from those that ship for the same vehicle and unit, each with a sentence.
+
+    A vehicle that nothing ships for is held against the others of its activity and mode. A factor of 0 is a claim, no slip of a unit.
+
+    >>> implausible([{"factor_id": "x", "vehicle": "truck_average", "activity": "freight", "mode": "truck", "unit": "kgCO2e/t.km", "wtw": "0.1"}])
+    {}
+    """
+    found = {}
+    for row in rows:
+        of_unit = [r for r in factors() if r["unit"] == row["unit"] and float(r["wtw"] or 0) > 0]
+        same = [r for r in of_unit if r["vehicle"] == row["vehicle"]]
+        like = "the same vehicle" if same else f"other vehicles of {row['activity']} by {row['mode'] or 'any mode'}"
+        same = same or [r for r in of_unit if (r["activity"], r["mode"]) == (row["activity"], row["mode"] or r["mode"])]
+        figures, own = [float(r["wtw"]) for r in same], float(row["wtw"])
+        if not figures or own <= 0 or min(figures) / IMPLAUSIBLE <= own <= max(figures) * IMPLAUSIBLE:
+            continue
+        near = max(figures) if own > max(figures) else min(figures)
+        times = own / near if own > near else near / own
+        unit = "grams" if own > near else "tonnes"
+        found[row["factor_id"]] = (
+            f"{row['factor_id']}: {own:g} {row['unit']} is {times:,.0f} times {'' if own > near else 'less than '}the factor that ships "
+            f"for {like} ({near:g})"
+            + (f": {unit} taken for kilograms?" if 100 <= times <= 10_000 else ": look at its unit.")
+        )
+    return found
 
 
 def choose(settings: Settings, name: str, pinned: int | None = None) -> None:

@@ -27,8 +27,8 @@ from pipelines import checks, estimate, factors, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, recognise, source_named
-from pipelines.sources.canonical import layout
 from pipelines.sources.mapping import Mapping
+from pipelines.sources.tables import layout
 from pipelines.warehouse import build, contracts, schema, shape
 
 PROSE = (".yaml", ".yml", ".md", ".txt")  # endings of files that are read only where a mapping names them
@@ -521,7 +521,8 @@ def _build(
         is_known = last.get("schema_version") == schema.VERSION
         known = shape.Flags.of(last["flags"]) if is_known else None
         found = shape.flags(connection, settings.reporting_currency, known)
-        found.factors = factors.ledger(settings).digest
+        ledger = factors.ledger(settings)
+        found.factors = ledger.digest
         is_increment = False
         if found == known and not is_whole:
             shape.touch(connection)
@@ -536,7 +537,8 @@ def _build(
             shape.survivors(connection)
         progress("shaping facts")
         _shape(connection, found, is_increment)
-        _write_info(connection, build_id, found, last, loads)
+        odd = factors.implausible(r for r in ledger.rows if r["factor_set"] == ledger.chosen)
+        _write_info(connection, build_id, found, last, loads, list(odd))
         progress("estimating cost, carbon, promises and probabilities")
         estimate.run(connection, settings, is_increment=is_increment)
         progress("checking")
@@ -607,16 +609,21 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
 
 
 def _write_info(
-    connection: duckdb.DuckDBPyConnection, build_id: str, found: shape.Flags, last: dict[str, str], loads: list[str]
+    connection: duckdb.DuckDBPyConnection,
+    build_id: str,
+    found: shape.Flags,
+    last: dict[str, str],
+    loads: list[str],
+    implausible: list[str],
 ) -> None:
-    """Describe the build; `last` is the description of the one it was copied from, if any."""
+    """Describe the build; `last` is the description of the one it was copied from, if any, `implausible` are ids of factors."""
     observed = connection.execute(
         "SELECT max(last_occurred_at) FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund', 'refund_line', 'recovery')"
     ).fetchall()[0][0]
     info = last | {
         "build_id": build_id, "schema_version": schema.VERSION, "flags": found.text(), "reporting_currency": found.currency,
         "observed_until": observed.isoformat() if observed else "", "created_at": state.now().isoformat(), "kind": "increment" if last else "full", "loads": " ".join(loads),
-        "increments": str(int(last["increments"]) + 1 if last else 0),
+        "increments": str(int(last["increments"]) + 1 if last else 0), "implausible_factors": json.dumps(implausible),
     }  # fmt: skip
     connection.execute(
         f"INSERT INTO build_info {build.rows_sql({'name': 'VARCHAR', 'value': 'VARCHAR'}, info.items())}"

@@ -242,3 +242,17 @@ def test_a_month_is_closed_and_reported(copy_of_tiny: Settings, tmp_path: Path) 
     rules = json.loads(run("company", "--country", "FR", "--employees", "1200", "--turnover", "510", "--format", "json", *at))  # fmt: skip
     assert {r["status"] for r in rules} <= {"obligatory", "voluntary", "not applicable"}
     assert json.loads(run("levers", "--format", "json", *at)) == []  # too small a shop for any
+
+
+def test_a_csv_of_the_command_line_holds_no_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    """Text that a spreadsheet would run gets an apostrophe, as in exported files; numbers stay numbers, negative ones too."""
+    rows = [
+        {"category": '=HYPERLINK("x")', "value": -0.5, "n": -3, "note": None},
+        {"category": "-shoes", "value": 2, "n": 1, "note": "a"},
+    ]
+    cli._print(rows, cli.Format.csv)
+    assert capsys.readouterr().out.splitlines() == [
+        "category,value,n,note",
+        '"\'=HYPERLINK(""x"")",-0.5,-3,',
+        "'-shoes,2,1,a",
+    ]

@@ -138,3 +138,44 @@ def test_choosing_a_set_estimates_everything_anew(copy_of_tiny: Settings) -> Non
 def test_missing_factors_are_listed(tiny_build: Build) -> None:
     assert metrics.missing_factors(tiny_build).empty
     assert factors.parameters()["parcel_mass", ""]["unit"] == "kg/parcel"
+
+
+def row_of(vehicle: str, wtw: str, **more: str) -> dict[str, str]:
+    return (
+        ROW | {"vehicle": vehicle, "wtt": "", "ttw": "", "wtw": wtw, "mode": "", "factor_id": f"mine.{vehicle}"} | more
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        # what ships for truck_average a t.km lies between 0.1 and 0.2
+        (row_of("truck_average", "125.22"), "times the factor that ships for the same vehicle"),
+        (row_of("truck_average", "0.0001"), "times less than the factor that ships for the same vehicle"),
+        (row_of("truck_hydrogen", "90", mode="truck"), "for other vehicles of freight by truck"),
+        (row_of("truck_average", "0.9"), None),
+        (row_of("truck_average", "0"), None),
+        (row_of("truck_hydrogen", "0.05", mode="truck"), None),
+    ],
+)
+def test_a_factor_far_from_those_that_ship_is_looked_at_twice(row: dict[str, str], said: str | None) -> None:
+    found = list(factors.implausible([row]).values())
+    assert len(found) == (said is not None)
+    assert all(said in sentence for sentence in found if said)
+
+
+def test_no_factor_that_ships_is_far_from_the_others() -> None:
+    assert factors.implausible(factors.factors()) == {}
+
+
+def test_emissions_carry_a_caution_while_such_a_factor_is_used(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    """E2 and E3 go by truck_artic; 100 kg a t.km is some 1,000 times what ships."""
+    row = row_of("truck_artic", "100", factor_id="mine.artic", valid_from_year="2020")
+    import_set(copy_of_tiny, written(tmp_path / "mine.csv", row), "mine")
+    for name, caution in (("mine", "factor"), ("desnz", "")):
+        choose(copy_of_tiny, name)
+        load(copy_of_tiny, is_anew=True)
+        with current_build(copy_of_tiny.warehouse) as build:
+            found = metrics.answer(build, "kg_co2e").iloc[0]
+        assert (found["status"], found["caution"]) == ("ok", caution)
+        assert ("mine.artic" in found["reason"]) == bool(caution)

@@ -231,7 +231,7 @@ def answer(
     allowed values; `since` and `until` are days on that basis, `until` included; `as_of` is the time of observation. Gives the
     groups' columns, then value, low, high (a `level` interval, NaN where there is none), n, coverage (the share of its rows that
     the number rests on), unit, basis, status ("ok" or "greyed": no value, or one that its reason says is of a part only), reason,
-    and caution: "" or what weakens the number ("coverage", "delay_drift"; `reason` then says how). A number that more than
+    and caution: "" or what weakens the number ("coverage", "delay_drift", "factor"; `reason` then says how). A number that more than
     `losses.UNKNOWN` of its rows are lost to is greyed and keeps its bounds in low and high. Without `by` there is exactly one
     row. Raises UnknownMetric and UnknownDimension.
     """

@@ -4,6 +4,7 @@ Each function takes the frame of a metric's statistics (one row a group and deta
 group: the group's columns, value, low, high, n and, where it must, a reason why no number is shown.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -113,7 +114,8 @@ def ranged(value: str, low: str, high: str) -> Finish:
 def covered(finish: Finish) -> Finish:
     """Say of how many legs the emissions are not known; a missing factor is a missing answer, never zero.
 
-    The value is of the legs that are covered. Beyond `PARTIAL` of them missing it is greyed, and stands for what it is.
+    The value is of the legs that are covered. Beyond `PARTIAL` of them missing it is greyed, and stands for what it is. While a factor
+    is used that is far from those that ship, it carries the caution "factor".
     """
 
     def covering(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
@@ -126,12 +128,29 @@ def covered(finish: Finish) -> Finish:
         withheld = (unknown > PARTIAL * legs) & (found["reason"] == "").to_numpy()
         said = [f"without {int(u):,} of {int(n):,} {what}: no emission factor" if u else "" for n, u in zip(legs, unknown, strict=True)]  # fmt: skip
         only = [f"only {int(n - u):,} of {int(n):,} {what} have an emission factor: the value is of these alone" for n, u in zip(legs, unknown, strict=True)]  # fmt: skip
-        return found.assign(
+        answered = found.assign(
             reason=np.where(withheld, only, found["reason"]), note=np.where(withheld, "", said), stands=withheld,
             coverage=np.where(legs > 0, 1 - unknown / np.maximum(legs, 1), 1.0),
         )  # fmt: skip
+        if odd := _implausible(build):
+            far = f"factors far from those that ship for the same vehicle: {', '.join(odd)}"
+            is_free = (answered["reason"] == "") & answered["value"].notna()
+            answered["caution"] = answered["caution"].mask(is_free, "factor")
+            answered["reason"] = answered["reason"].mask(is_free, far)
+        return answered
 
     return covering
+
+
+def _implausible(build: Build) -> list[str]:
+    """List the factors this build uses that are far from those that ship, once a build."""
+    if "implausible" not in build.memory:
+        listed = json.loads(build.info.get("implausible_factors", "[]"))
+        column = STAR.tables["factor_set"].c.factor_id
+        used = build.fetch(select(column).where(column.in_(listed)))["factor_id"].tolist() if listed else []
+        build.memory["implausible"] = sorted(set(used))
+    found: list[str] = build.memory["implausible"]
+    return found
 
 
 def share_of_whole(name: str, of: tuple[str, ...] | None, nothing: str, *, interval: bool = True) -> Finish:

@@ -11,7 +11,6 @@ import csv
 import gzip
 import itertools
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -259,33 +258,3 @@ def reference() -> str:
         key = ", ".join(f"`{k}`" for k in table.info["key"])
         sections.append(f"### {thing}\n{table.comment} Identified by {key}.\n\n{columns_table(thing)}")
     return "\n\n".join(sections)
-
-
-def layout(file: Path) -> str:
-    """Describe a file that a source could not use: empty, or what it holds instead.
-
-    >>> layout(Path("report.pdf"))
-    'a .pdf file'
-    """
-    suffix = file.with_suffix("").suffix if file.suffix == ".gz" else file.suffix
-    if not file.exists() or suffix.lower() not in (*KINDS, ".json", ".tsv", ".txt"):
-        return f"a {suffix or 'nameless'} file"
-    if kind_of(file) == PARQUET:
-        with duckdb.connect() as connection:
-            return f"a table with the columns {_some(parquet_columns(connection, file))}"
-    with opened(file) as text:
-        start = text.read(200_000)
-    if not start.strip():
-        return "empty"
-    if start.lstrip()[0] in "[{":
-        keys = re.findall(r'"([^"]{1,40})"\s*:', start)
-        return f"JSON with the keys {_some(keys)}"
-    lines = start.splitlines()
-    columns = max((next(csv.reader([lines[0]], delimiter=d), []) for d in ",;\t|"), key=len)
-    rows = "" if len(lines) > 1 else " and no rows"
-    return f"a table with the columns {_some(columns)}{rows}"
-
-
-def _some(names: list[str]) -> str:
-    distinct_names = list(dict.fromkeys(names))
-    return ", ".join(distinct_names[:6]) + (", ..." if len(distinct_names) > 6 else "")
