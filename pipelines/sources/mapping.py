@@ -883,7 +883,11 @@ class _Compiler:
             if _uses(spec["events"][event], ("earliest", "latest")):
                 continue
             is_blank = f"({where}) AND {_text(day)} IS NULL" + (f" OR NOT ({where})" if is_flag else "")
-            joined = [f" AND t.{s.prefix}k0 IS NOT NULL" for s in self.sides.values() if f"t.{s.prefix}" in day + where]
+            joined = [
+                f" AND t.{s.prefix}k0 IS NOT NULL"
+                for s in self.sides.values()
+                if self._rests_on(day + where, f"t.{s.prefix}")
+            ]
             selects.append(
                 f"SELECT concat_ws('/', {line}, {quote(event)}) AS event_id, {line} AS return_line_id, t._file, t._line "
                 f"FROM {self.rows} t WHERE t._broken IS NULL AND {line} IS NOT NULL AND ({is_blank}){''.join(joined)}"
