@@ -326,6 +326,81 @@ def test_each_state(build: duckdb.DuckDBPyConnection) -> None:
         9: "undetermined", 10: "undetermined", 11: "kept"}  # fmt: skip
 
 
+def test_without_any_hand_over_in_the_data_the_request_is_the_customers_part(build: duckdb.DuckDBPyConnection) -> None:
+    """Asked on 1 April: the whole promise is due on the 11th, the law's refund on the 15th."""
+    asked = {"source": "bare", "requested_at": "2025-04-01 09:00"}
+    add(build, 1, **asked, refunded_at="2025-04-05 09:00")
+    add(build, 2, **asked)
+    add(build, 3, **asked, cancelled_at="2025-05-20 09:00")  # after it was due
+    add(build, 4, **asked, expired_at="2025-05-20 09:00")  # says that the customer never sent anything
+    add(build, 5, **asked, cancelled_at="2025-04-03 09:00")
+    add(build, 6, source="bare", requested_at="2025-06-29 09:00")
+    found = filled(build)
+    assert found[2, "whole"]["due_at"] == end_of(datetime(2025, 4, 11, 22))
+    assert found[2, "legal_refund"]["due_at"] == end_of(datetime(2025, 4, 15, 22))
+    by_hand = {1: "kept", 2: "broken", 3: "broken", 4: "expired", 5: "not_under_promise", 6: "undetermined"}
+    for promise in ("whole", "legal_refund"):
+        assert {k: v for (k, p), v in states(build, "2025-06-30 22:00").items() if p == promise} == by_hand
+    assert states(build, "2025-04-12 10:00")[2, "legal_refund"] == "undetermined"
+
+
+def test_a_refund_may_wait_for_goods_where_their_receipt_is_reported(build: duckdb.DuckDBPyConnection) -> None:
+    """Receipts are known, hand-overs are not: the shop's own promise runs on the request, the law lets it wait for the goods."""
+    asked = {"source": "bare", "requested_at": "2025-04-01 09:00"}
+    for key in (1, 2, 3):
+        add(build, key, **asked, received_at="2025-04-04 09:00", refunded_at="2025-04-05 09:00")
+    add(build, 4, **asked)
+    filled(build)
+    found = states(build, "2025-06-30 22:00")
+    assert (found[4, "whole"], found[4, "legal_refund"]) == ("broken", "undetermined")
+
+
+def test_a_carrier_that_never_scans_is_judged_by_its_own_habit(build: duckdb.DuckDBPyConnection) -> None:
+    asked = {"source": "bare", "requested_at": "2025-04-01 09:00"}
+    done = {"received_at": "2025-04-04 09:00", "refunded_at": "2025-04-05 09:00"}
+    for key in (1, 2, 3, 4):
+        add(build, key, **asked, **done, carrier="Silent")
+        scan = {"carrier_scan_at": "2025-04-02 09:00"} if key < 4 else {}  # three of four
+        add(build, key + 10, **asked, **done, **scan, carrier="Tells")
+    add(build, 5, **asked, carrier="Silent")
+    add(build, 15, **asked, carrier="Tells")
+    add(build, 25, **asked, carrier="New")  # as the source: three of eight have a scan
+    filled(build)
+    found = states(build, "2025-06-30 22:00")
+    assert [found[k, "whole"] for k in (5, 15, 25)] == ["broken", "undetermined", "broken"]
+    rows = build.execute("SELECT carrier, reports_hand_over, reports_goods FROM estimate_return_tracking WHERE source = 'bare' ORDER BY 1").fetchall()  # fmt: skip
+    assert rows == [("New", False, True), ("Silent", False, True), ("Tells", True, True)]
+    # The first scans of Silent arrive with other returns: its open one waits for the hand-over from now on.
+    for key in (30, 31, 32, 33, 34):
+        add(build, key, **asked, **done, carrier="Silent", carrier_scan_at="2025-04-02 09:00")
+    build.execute("DELETE FROM estimate_promise WHERE return_key >= 30")
+    promises(build, Settings(), "return_key IN (SELECT unnest([30, 31, 32, 33, 34]))")
+    assert states(build, "2025-06-30 22:00")[5, "whole"] == "undetermined"
+    incremental = sorted(build.execute("SELECT * FROM estimate_promise").fetchall(), key=str)
+    build.execute("DELETE FROM estimate_promise")
+    promises(build, Settings(), "TRUE")
+    assert incremental == sorted(build.execute("SELECT * FROM estimate_promise").fetchall(), key=str)
+
+
+def test_dates_out_of_order_are_not_judged(build: duckdb.DuckDBPyConnection) -> None:
+    add(build, 1, requested_at="2025-04-02 09:00", approved_at="2025-04-01 08:00")  # answered before it was asked
+    add(
+        build, 2, requested_at="2025-04-02 09:00", approved_at="2025-04-01 22:00"
+    )  # midnight of the 2nd in Paris: a date alone
+    add(build, 3, requested_at="2025-04-02 09:00", refunded_at="2025-04-01 08:00")  # paid before it was asked
+    add(build, 4, refunded_at="2025-04-01 08:00")  # paid, and nothing else is known
+    add(build, 5, requested_at="2025-04-02 09:00", approved_at="2025-04-02 10:00", date_fault="returned before ordered")
+    filled(build)
+    rows = build.execute("SELECT return_key, promise_id, date_fault FROM estimate_promise WHERE date_fault IS NOT NULL ORDER BY ALL").fetchall()  # fmt: skip
+    late = "ended before it started"
+    assert rows == [
+        (1, "answer", late), (3, "legal_refund", late), (3, "whole", late), (4, "legal_refund", "no start"), (4, "whole", "no start"),
+        *((5, p, "returned before ordered") for p in ("answer", "legal_refund", "refund", "scan", "whole")),
+    ]  # fmt: skip
+    found = states(build, "2025-06-30 22:00")
+    assert (found[1, "answer"], found[2, "answer"], found[3, "whole"]) == ("not_under_promise", "kept", "not_under_promise")  # fmt: skip
+
+
 def test_a_return_ends_with_its_last_unit_and_ignores_cancelled_ones(build: duckdb.DuckDBPyConnection) -> None:
     asked = {"requested_at": "2025-04-01 09:00", "received_at": "2025-04-04 09:00"}
     add(build, 1, **asked, refunded_at="2025-04-05 09:00")
