@@ -178,11 +178,11 @@ def test_groups_by_hand(
 
 
 def test_what_is_wrong_with_a_request_a_refund_and_a_shelf(tmp_path: Path) -> None:
-    """e is declined as used; c is paid 90 instead of 96; a is on sale 40 hours after inspection."""
+    """e is declined as used; c is paid 88 instead of 96; a is on sale 40 hours after inspection."""
     lots = [dict(lot) for lot in hand_build.LOTS]
     by_name = {lot["return_line_id"].split(":")[1]: lot for lot in lots}
     by_name["e"] |= {"rejected_at": by_name["e"].pop("cancelled_at"), "decline_reason": "used"}
-    by_name["c"] |= {"refund_amount": 90}
+    by_name["c"] |= {"refund_amount": 88}
     by_name["a"] |= {"restocked_at": hand_build.at("2025-11-20 01")}
     with rebuilt(tmp_path, fact_return_line=lots) as build:
         found = metrics.answer(build, "decline_share", by=("decline_reason",))
@@ -192,6 +192,44 @@ def test_what_is_wrong_with_a_request_a_refund_and_a_shelf(tmp_path: Path) -> No
         assert value(build, "stock_gap", as_of=date(2025, 11, 20)) == 0
         early = metrics.answer(build, "stock_gap", as_of=date(2025, 11, 19)).iloc[0]
         assert early["reason"] == "nothing fit for sale in this selection"  # 48 hours have not passed
+
+
+@pytest.mark.parametrize(
+    ("paid", "other", "share"),
+    [
+        (91, None, 1),  # 80 + 16 of VAT, less the fee of 5
+        (90, None, 1),  # less the fee and its VAT
+        (96, None, 1),  # the fee was not kept
+        (94, None, 1 / 2),
+        (86, 70, 1),  # with another lot of the return, priced 75 and paid 70: together 15 less, the fees of 5 and 10
+        (84, 70, 1 / 3),
+    ],
+)
+def test_a_refund_less_the_fee_of_the_policy_is_as_due(
+    tmp_path: Path, paid: float, other: float | None, share: float
+) -> None:
+    lots = [dict(lot) for lot in hand_build.LOTS]
+    c = next(lot for lot in lots if lot["return_line_id"] == "shop:c")
+    costs = [dict(row) for row in hand_build.TABLES["estimate_return_cost"]]
+    c["refund_amount"] = paid
+    if other is not None:
+        key = ord("z")
+        lots.append(
+            {
+                **c,
+                "return_lot_key": key,
+                "return_line_key": key,
+                "return_line_id": "shop:z",
+                "net_amount": 62.5,
+                "vat_amount": 12.5,
+                "refund_amount": other,
+            }
+        )
+        costs.append(
+            {"return_lot_key": key, "component": "fee_charged", "amount": -10, "status": "imputed", "method": "rule"}
+        )
+    with rebuilt(tmp_path, fact_return_line=lots, estimate_return_cost=costs) as build:
+        assert value(build, "refund_as_due") == pytest.approx(share)
 
 
 def test_every_metric_has_a_number_by_hand() -> None:

@@ -1,6 +1,10 @@
 """Metrics of promises and stage times. Declarations only."""
 
-from sqlalchemy import and_, func, literal_column, or_
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import and_, func, literal_column, or_, select
+from sqlalchemy.sql.expression import FromClause
 
 from pipelines.metrics import finish
 from pipelines.metrics.base import Measure, Metric, Only, Sum, Text, Time, always, measure
@@ -10,6 +14,7 @@ from pipelines.metrics.bases import (
     RISKS,
     STAGE_PAIRS,
     funnel_base,
+    lot_cost,
     lots,
     promises,
     risks,
@@ -17,7 +22,7 @@ from pipelines.metrics.bases import (
     stage_base,
     units,
 )
-from pipelines.warehouse.engine import Expression, double, seconds_between
+from pipelines.warehouse.engine import Expression, double, ratio, seconds_between
 
 
 def _legal(_: Time) -> Expression:
@@ -67,9 +72,33 @@ def _in_flow(now: Time) -> Expression:
     return and_(now.happened(lots.c.requested_at), *(now.open(lots.c[n]) for n in ends), lots.c.return_type != literal_column("'price_adjustment'"))  # fmt: skip
 
 
-def _due_amount(_: Time) -> Expression:
-    """Give what is due for a lot: its price with VAT, less nothing; a fee is taken off by the policy, once a return."""
-    return double(lots.c.net_amount) + double(lots.c.vat_amount)
+_fee = (
+    select(lot_cost.c.return_lot_key, func.sum(-double(lot_cost.c.amount)).label("fee")).where(lot_cost.c.component == literal_column("'fee_charged'"))
+    .group_by(lot_cost.c.return_lot_key).subquery("fee")
+)  # fmt: skip
+
+
+def _owed(table: FromClause) -> dict[str, Expression]:
+    """Give what a lot was paid, its price with VAT, and its part of its policy's fee, without VAT and with the VAT of its price; in its own currency."""
+    c = table.c
+    price = double(c.net_amount) + double(c.vat_amount)
+    fee = func.coalesce(ratio(_fee.c.fee, c.fx_rate), double(0))
+    return {"paid": double(c.refund_amount), "price": price, "fee": fee, "fee_with_vat": fee * func.coalesce(ratio(price, double(c.net_amount)), double(1))}  # fmt: skip
+
+
+def _of_return() -> Any:
+    """Sum the same over each return: which of its lots a fee is taken from is up to the shop."""
+    mine = lots.alias("of_return")
+    known = and_(mine.c.return_key.is_not(None), mine.c.refund_amount.is_not(None), mine.c.net_amount.is_not(None), mine.c.vat_amount.is_not(None))  # fmt: skip
+    sums = [func.sum(e).label(n) for n, e in _owed(mine).items()]
+    joined = mine.outerjoin(_fee, _fee.c.return_lot_key == mine.c.return_lot_key)
+    return select(mine.c.return_key, *sums).select_from(joined).where(known).group_by(mine.c.return_key).subquery("of_return_paid")  # fmt: skip
+
+
+_whole = _of_return()
+PAID = replace(
+    LOTS, name="paid_lots", alone=None, table=lots.outerjoin(_fee, _fee.c.return_lot_key == lots.c.return_lot_key).outerjoin(_whole, _whole.c.return_key == lots.c.return_key)
+)  # fmt: skip
 
 
 def _was_paid(now: Time) -> Expression:
@@ -77,7 +106,15 @@ def _was_paid(now: Time) -> Expression:
 
 
 def _as_due(now: Time) -> Expression:
-    return and_(_was_paid(now), func.abs(double(lots.c.refund_amount) - _due_amount(now)) < double(0.02))
+    """Say whether a lot was paid its price with VAT, or less the fee of its policy, once a return; VAT is due on some fees and not on others."""
+    lot, whole = _owed(lots), _whole.c
+
+    def is_paid(of: Any, fee: Expression) -> Expression:
+        return func.abs(of["paid"] - of["price"] + fee) < double(0.02)
+
+    right = [is_paid(lot, fee) for fee in (double(0), lot["fee"], lot["fee_with_vat"])]
+    right += [and_(whole.fee > double(0), is_paid(whole, whole[fee])) for fee in ("fee", "fee_with_vat")]
+    return and_(_was_paid(now), or_(*right))
 
 
 def _in(*states: str) -> Only:
@@ -195,9 +232,9 @@ METRICS = (
     ),
     Metric(
         "refund_as_due", Text("Refunds of the right amount", "Remboursements du bon montant"),
-        Text("Share of the refunded lots paid back at their price with VAT, to the cent.", "Part des lots remboursés à leur prix TTC, au centime."),
+        Text("Share of the refunded lots paid back at their price with VAT, or less the fee of their policy, to the cent.", "Part des lots remboursés au centime à leur prix TTC, ou moins les frais prévus par leur politique."),
         "lots paid as due", "lots paid", "paid as due / paid", "share", "return", "up", ("return", "stage_refunded", "vat", "refund|refund_line"),
-        (measure("right", Sum(LOTS, always, _as_due)), measure("paid", Sum(LOTS, always, _was_paid))), finish.ratio_of("right", "paid", interval=True, nothing="nothing refunded in this selection"), family="money",
+        (measure("right", Sum(PAID, always, _as_due)), measure("paid", Sum(PAID, always, _was_paid))), finish.ratio_of("right", "paid", interval=True, nothing="nothing refunded in this selection"), family="money",
     ),
     Metric(
         "units_waiting", Text("Units on their way back", "Unités en cours de retour"),
