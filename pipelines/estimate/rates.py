@@ -29,7 +29,7 @@ from models.rates import (
     development_curves,
     month_prior,
 )
-from models.return_probability import FEATURES, fit
+from models.return_probability import FEATURES, MOST_LEVEL_SD, ReturnProbability, fit
 from pipelines.estimate.promises import OBSERVED_SQL
 from pipelines.settings import Settings
 from pipelines.sources.base import quote
@@ -39,8 +39,11 @@ _REFIT_DAYS = 28
 _RATES_REFIT_DAYS = 7
 _DRIFT = 0.05  # change in the number of confirmed returns that asks for new curves and priors before their time
 _SAMPLE = 150_000
-_USUAL = {"item_rate": "market_rate", "size_rate": "0"}  # features of a product that is usual for its category
+_USUAL = {"item_rate": "0", "size_rate": "0"}  # features of a product that is usual for its category
 _FEWEST_RETURNS = 500
+_FEWEST_KNOWN = 200  # lines whose returns a line must know of to be expected anything of
+_LEVEL_DAYS = 120  # of orders that say at what level returns are of late
+_LEVEL_LINES = 300  # that all orders before count for beside them
 
 # Confirmed headline returns by order line, credits bound by rule included, order-entry cancellations left out.
 RETURNED_SQL = """
@@ -240,7 +243,8 @@ def probability(connection: duckdb.DuckDBPyConnection, settings: Settings, where
 
     One model a source, refitted when none is younger than 28 days of observed time, else scored with its stored coefficients
     (model_version.parameters). A source without customers or with too few returns has none. A model that does not beat the
-    product's own rate on later orders is recorded as not used and writes no rows.
+    product's own rate on later orders, or expects something else than came, is recorded as not used, with the reason, and writes no rows.
+    Lines ordered before enough was known have none either.
     """
     del settings
     sources = connection.execute(f"SELECT source, observed_until FROM ({OBSERVED_SQL}) t ORDER BY source").fetchall()
@@ -262,7 +266,7 @@ def probability(connection: duckdb.DuckDBPyConnection, settings: Settings, where
                 INSERT INTO estimate_return_probability BY NAME
                 SELECT order_line_key, {_chance_sql(model, {})} AS probability, {_chance_sql(model, _USUAL)} AS buyer_probability,
                     base_rate, ? AS model_id
-                FROM probability_feature WHERE {where_line}
+                FROM probability_feature WHERE ({where_line}) AND base_rate IS NOT NULL
                 """,
                 [model["model_id"]],
             )
@@ -286,15 +290,21 @@ def _recent_model(connection: duckdb.DuckDBPyConnection, source: str, until: dat
     return {**json.loads(rows[0][2]), "model_id": rows[0][0], "is_used": rows[0][1]} if rows else None
 
 
+def _logit(rate: str) -> str:
+    return f"ln({rate} / (1 - {rate}))"
+
+
 def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until: datetime, where_line: str) -> None:
     """Make the temporary table probability_feature: FEATURES, base_rate and labels of sold lines, point in time.
 
     A line sees only lines ordered more than 35 days before it, each with what was confirmed within 35 days of its own order:
     nothing that was not known at order time. `where_line` (a predicate on order_line_key) limits the lines
     answered for, never the history they see. `returned` is the share of units that came back so far; `is_complete` says that the window and three
-    weeks have passed.
+    weeks have passed. Rates and what follows from them are NULL for lines that see fewer than `_FEWEST_KNOWN` others. The level of the shop is that
+    of late; what market, style and size add to it is read from everything before.
     """
     lag = f"RANGE BETWEEN UNBOUNDED PRECEDING AND {LABEL_LAG_DAYS + 1} PRECEDING"
+    late = f"RANGE BETWEEN {LABEL_LAG_DAYS + _LEVEL_DAYS} PRECEDING AND {LABEL_LAG_DAYS + 1} PRECEDING"
     is_all = where_line == "TRUE"
     related = "" if is_all else "WHERE item IN (SELECT item FROM wanted_line) OR customer_key IN (SELECT customer_key FROM wanted_line)"  # fmt: skip
     same_order = "" if is_all else "SEMI JOIN wanted_line USING (order_key)"
@@ -311,29 +321,35 @@ def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until:
         CREATE OR REPLACE TEMP TABLE wanted_line AS SELECT order_key, item, customer_key FROM sold_line WHERE {where_line};
         CREATE OR REPLACE TEMP TABLE market_day AS
         WITH per_day AS (SELECT market, day, sum(early)::BIGINT AS y, count(*) AS n FROM sold_line GROUP BY ALL),
-        every AS (SELECT DISTINCT day, sum(y) OVER w AS y, sum(n) OVER w AS n FROM per_day WINDOW w AS (ORDER BY day {lag})),
+        every AS (
+            SELECT DISTINCT day, sum(y) OVER w AS y, sum(n) OVER w AS n, sum(y) OVER l AS late_y, sum(n) OVER l AS late_n
+            FROM per_day WINDOW w AS (ORDER BY day {lag}), l AS (ORDER BY day {late})),
         own AS (SELECT market, day, sum(y) OVER w AS y, sum(n) OVER w AS n FROM per_day WINDOW w AS (PARTITION BY market ORDER BY day {lag}))
-        SELECT o.market, o.day, (coalesce(e.y, 0) / 1e6 + 10) / (coalesce(e.n, 0) + 50) AS shop_rate, (coalesce(o.y, 0) / 1e6 + 100 * shop_rate) / (coalesce(o.n, 0) + 100) AS rate
+        SELECT o.market, o.day, CASE WHEN e.n >= {_FEWEST_KNOWN} THEN (e.y / 1e6 + 1) / (e.n + 2) END AS shop_rate,
+            (coalesce(e.late_y, 0) / 1e6 + {_LEVEL_LINES} * shop_rate) / (coalesce(e.late_n, 0) + {_LEVEL_LINES}) AS late_rate,
+            (coalesce(o.y, 0) / 1e6 + 100 * shop_rate) / (coalesce(o.n, 0) + 100) AS rate
         FROM own o JOIN every e USING (day);
         CREATE OR REPLACE TEMP TABLE line_history AS
-        SELECT order_line_key, order_key, item, customer_key, returned, day, market_share, shop_rate, sum(early) OVER i / 1e6 AS item_y, count(*) OVER i AS item_n, sum(early) OVER s / 1e6 AS size_y, count(*) OVER s AS size_n,
-            sum(early) OVER c / 1e6 AS customer_y, sum(expected) OVER c / 1e6 AS customer_e, count(*) OVER c AS customer_n
+        SELECT order_line_key, order_key, item, customer_key, returned, day, market_share, shop_rate, late_rate, sum(early) OVER i / 1e6 AS item_y, count(*) OVER i AS item_n, sum(early) OVER s / 1e6 AS size_y, count(*) OVER s AS size_n,
+            sum(early) FILTER (expected IS NOT NULL) OVER c / 1e6 AS customer_y, sum(expected) OVER c / 1e6 AS customer_e, count(*) OVER c AS customer_n
         FROM (
-            SELECT l.*, m.rate AS market_share, m.shop_rate, (1e6 * m.rate)::BIGINT AS expected
+            SELECT l.*, m.rate AS market_share, m.shop_rate, m.late_rate, (1e6 * m.rate)::BIGINT AS expected
             FROM sold_line l JOIN market_day m ON m.market = l.market AND m.day = l.day {related})
         WINDOW i AS (PARTITION BY item ORDER BY day {lag}), s AS (PARTITION BY item_size ORDER BY day {lag}), c AS (PARTITION BY customer_key ORDER BY day {lag});
         CREATE OR REPLACE TEMP TABLE probability_feature AS
         WITH in_order AS (SELECT order_key, item, count(*) AS style_lines FROM sold_line {same_order} GROUP BY ALL),
         basket AS (SELECT order_key, sum(style_lines) AS lines FROM in_order GROUP BY 1),
         rated AS (
-            SELECT h.order_line_key, h.customer_key, h.day, h.returned, b.style_lines, a.lines, market_share, shop_rate,
-                (coalesce(item_y, 0) + 15 * market_share) / (item_n + 15) AS base_rate, (coalesce(size_y, 0) + 10 * base_rate) / (size_n + 10) AS size_share,
+            SELECT h.order_line_key, h.customer_key, h.day, h.returned, b.style_lines, a.lines, market_share, shop_rate, late_rate,
+                (coalesce(item_y, 0) + 15 * market_share) / (item_n + 15) AS item_share, (coalesce(size_y, 0) + 10 * item_share) / (size_n + 10) AS size_share,
                 coalesce(customer_y, 0) AS customer_y, coalesce(customer_e, 0) AS customer_e, customer_n
             FROM line_history h JOIN in_order b ON b.order_key = h.order_key AND b.item = h.item JOIN basket a ON a.order_key = h.order_key
             WHERE {where_line})
-        SELECT r.order_line_key, r.day, r.returned, r.base_rate, ln(base_rate / (1 - base_rate)) AS item_rate,
+        SELECT r.order_line_key, r.day, r.returned, year(o.ordered_on) * 12 + month(o.ordered_on) AS month,
+            {_logit("market_share")} - {_logit("shop_rate")} + {_logit("late_rate")} AS market_rate,
+            {_logit("item_share")} - {_logit("market_share")} AS item_rate, 1 / (1 + exp(-(market_rate + item_rate))) AS base_rate,
             coalesce(greatest(o.clock_started_at + to_days(coalesce(o.window_days, {NO_WINDOW_DAYS})), o.window_ends_on) + INTERVAL 21 DAY <= TIMESTAMP '{observed_until}', false) AS is_complete,
-            ln(size_share / (1 - size_share)) - item_rate AS size_rate, ln(market_share / (1 - market_share)) AS market_rate,
+            {_logit("size_share")} - {_logit("item_share")} AS size_rate,
             CASE WHEN r.customer_key IS NULL THEN 0 ELSE ln((customer_y + 4 * shop_rate) / (customer_e + 4 * shop_rate)) END AS customer_rate,
             CASE WHEN r.customer_key IS NULL THEN 0 ELSE ln(1 + customer_n) END AS customer_lines,
             coalesce(o.has_several_sizes, false)::DOUBLE AS several_sizes, ln(style_lines) AS same_style, ln(lines) AS basket,
@@ -348,17 +364,17 @@ def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until:
 
 def _fit(connection: duckdb.DuckDBPyConnection, source: str, observed_until: datetime) -> dict[str, Any] | None:
     """Fit on a fixed sample of label-complete lines, two label lags after the first; record it in model_version."""
-    usable = f"is_complete AND day >= (SELECT min(day) FROM probability_feature) + {2 * LABEL_LAG_DAYS}"
+    usable = f"is_complete AND base_rate IS NOT NULL AND day >= (SELECT min(day) FROM probability_feature) + {2 * LABEL_LAG_DAYS}"
     lines, returned = connection.execute(
         f"SELECT count(*), coalesce(sum(returned), 0) FROM probability_feature WHERE {usable}"
     ).fetchall()[0]
     if returned < _FEWEST_RETURNS or lines - returned < _FEWEST_RETURNS:
         return None
     sample = connection.execute(f"""
-        SELECT day, returned, base_rate, {", ".join(FEATURES)} FROM probability_feature
+        SELECT day, month, returned, base_rate, {", ".join(FEATURES)} FROM probability_feature
         WHERE {usable} AND hash(order_line_key) % {-(-lines // _SAMPLE)} = 0 ORDER BY order_line_key
     """).fetchnumpy()
-    model = fit(sample, sample["returned"], sample["day"], sample["base_rate"])
+    model = fit(sample, sample["returned"], sample["day"], sample["base_rate"], sample["month"])
     model_id = f"return_probability:{source}:{observed_until:%Y-%m-%d}"
     parameters = {
         "source": source,
@@ -366,8 +382,10 @@ def _fit(connection: duckdb.DuckDBPyConnection, source: str, observed_until: dat
         "coefficients": model.coefficients,
         "calibration_error": model.calibration_error,
         "test_rows": model.test_rows,
+        "level_sd": model.level_sd,
+        "why_not": _why_not(model),
     }
-    is_used = model.beats_base_rate()
+    is_used = not parameters["why_not"]
     connection.execute("DELETE FROM model_version WHERE model_id = ?", [model_id])
     connection.execute(
         """
@@ -377,3 +395,15 @@ def _fit(connection: duckdb.DuckDBPyConnection, source: str, observed_until: dat
         [model_id, observed_until, model.rows, model.auc, model.base_auc, is_used, json.dumps(parameters)],
     )
     return {**parameters, "model_id": model_id, "is_used": is_used}
+
+
+def _why_not(model: ReturnProbability) -> str:
+    """Say why a model is not used; empty where it is."""
+    if not model.beats_base_rate():
+        return "it orders later lines no better than the past rate of their product does"
+    if model.level_sd > MOST_LEVEL_SD:
+        return "what comes differs too much from month to month"
+    if (off := model.off_month()) is None:
+        return ""
+    when = f"in {(off.month - 1) // 12}-{(off.month - 1) % 12 + 1:02d}" if off.month else "of later orders"
+    return f"it expected {off.expected:.1%} {when}, and {off.observed:.1%} came"
