@@ -69,11 +69,18 @@ def part(words: Words, warehouse: Path) -> bool:
 
 
 def first_start(words: Words, reason: str) -> None:
-    """Offer to take files, the three lines of the command line, and the demo shop."""
-    warehouse = Settings().warehouse
-    st.title(words("empty.title"), anchor=False)
-    if current_id(warehouse) is not None:  # there is one, and it cannot be read
+    """Offer to take files, the three lines of the command line, and the demo shop; or to make a build again that cannot be read."""
+    settings = Settings()
+    warehouse = settings.warehouse
+    is_unreadable = current_id(warehouse) is not None
+    st.title(words("empty.again" if is_unreadable else "empty.title"), anchor=False)
+    if is_unreadable and "upload_loading" not in st.session_state:
         st.error(reason)
+        if is_private() and st.button(
+            words("empty.make_again"), type="primary", icon=":material/refresh:", key="again"
+        ):
+            _start(upload.Loading((), (), settings))
+        return
     if part(words, warehouse):
         return
     if is_private():
@@ -138,10 +145,7 @@ def _look_over(words: Words, settings: Settings, files: Sequence[upload.File], s
     if st.button(
         words("upload.load"), type="primary", icon=":material/upload:", key="upload_load", disabled=not is_loadable
     ):
-        loading = upload.Loading(files, groups, settings)
-        loading.start()
-        st.session_state["upload_loading"] = loading
-        st.rerun()
+        _start(upload.Loading(files, groups, settings))
 
 
 # -- the mapping -------------------------------------------------------------------------------------------------------
@@ -349,6 +353,13 @@ def _pages(words: Words, groups: Sequence[upload.Group]) -> None:
                 words("upload.pages", pages=", ".join(filled) or words("upload.none"))
                 + (" " + words("upload.pages_empty", pages=", ".join(empty)) if empty else "")
             )
+
+
+def _start(loading: upload.Loading) -> None:
+    """Begin a load and show it."""
+    loading.start()
+    st.session_state["upload_loading"] = loading
+    st.rerun()
 
 
 def _follow(words: Words, loading: upload.Loading) -> None:

@@ -219,10 +219,12 @@ def _run(
     *,
     is_trial: bool,
 ) -> Outcome:
-    """Load each group, and list what was quarantined."""
+    """Load each group, or without any finish and make again what has landed; list what was quarantined."""
     outcome, since = Outcome(), state.now()
     with stored(files) as paths:
         try:
+            if not groups:
+                outcome.reports.append(load(settings, progress=progress))
             for group in groups:
                 source = group.source
                 if group.text:

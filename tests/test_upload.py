@@ -27,7 +27,7 @@ from pipelines.settings import Settings
 from pipelines.sources.propose import WORDS
 from pipelines.upload import File
 from pipelines.warehouse import contracts, schema
-from pipelines.warehouse.build import writing
+from pipelines.warehouse.build import build_path, current_id, writing
 
 # Five order lines; two came back, one line has no readable date and is quarantined. 1 of 4 units kept its order until refunded.
 ORDERS = b"""order line,SKU,units,net price,order date,return date,refund date,refund amount
@@ -265,6 +265,21 @@ def test_from_an_empty_folder_to_a_number(settings: Settings, monkeypatch: pytes
     opened.switch_page("app_pages/returns.py").run()
     assert not opened.exception
     assert opened.metric[0].value == words.percent(3 / 5)  # 3 of 5 units came back; L4 is quarantined
+
+
+@pytest.mark.usefixtures("private")
+def test_numbers_of_a_damaged_build_are_made_again_from_the_page(
+    copy_of_tiny: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = build_path(copy_of_tiny.warehouse, current_id(copy_of_tiny.warehouse) or "")
+    build.chmod(0o644)
+    build.write_bytes(b"damaged")
+    opened = app(copy_of_tiny.warehouse, monkeypatch, lang="EN").run()
+    assert opened.title[0].value == EN("empty.again")
+    assert "is damaged" in opened.error[0].value
+    opened.button(key="again").click().run()
+    assert not opened.exception
+    assert opened.metric
 
 
 @pytest.mark.usefixtures("private")
