@@ -31,7 +31,7 @@ def needs_one(view: View, page: str, *keys: str) -> None:
     if all(lacks.values()):
         st.title(view.words(f"page.{page}"), anchor=False)
         st.caption(view.words(f"question.{page}"))
-        _missing(view.words, view.words("missing.page"), lacks)
+        _missing(view.words, view.words("missing.page"), lacks, is_whole_page=True)
         st.stop()
 
 
@@ -137,22 +137,23 @@ def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
         _missing(words, words("missing.title"), {key: facts for key, facts in lacks.items() if facts})
 
 
-def _missing(words: Words, title: str, lacks: dict[str, tuple[str, ...]]) -> None:
+def _missing(words: Words, title: str, lacks: dict[str, tuple[str, ...]], *, is_whole_page: bool = False) -> None:
     """Say which numbers the files cannot support, what they need, and what to send to whom to get it."""
     facts = list(dict.fromkeys(fact for needed in lacks.values() for fact in needed))
-    _ask_for(words, title, list(dict.fromkeys(name(words, key) for key in lacks)), facts)
+    names = list(dict.fromkeys(name(words, key) for key in lacks))
+    _ask_for(words, title, names, facts, is_expanded=is_whole_page)
 
 
 def ask_for(words: Words, part: str, facts: Sequence[str]) -> None:
     """Say that a part of a page waits for kinds of fact, and what to send to whom to get them."""
-    _ask_for(words, words("missing.title"), [part], facts)
+    _ask_for(words, words("missing.title"), [part], facts, is_expanded=False)
 
 
-def _ask_for(words: Words, title: str, names: Sequence[str], facts: Sequence[str]) -> None:
+def _ask_for(words: Words, title: str, names: Sequence[str], facts: Sequence[str], *, is_expanded: bool) -> None:
     with st.container(border=True, gap="small"):
         st.markdown(f":material/visibility_off: **{title}** " + words("missing.names", names=", ".join(names)))
         st.caption(words("greyed.needs", facts=", ".join(words.fact(fact) for fact in facts)))
-        with st.expander(words("missing.ask"), icon=":material/forward_to_inbox:"):
+        with st.expander(words("missing.ask"), expanded=is_expanded, icon=":material/forward_to_inbox:"):
             requests(words, facts)
 
 

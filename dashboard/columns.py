@@ -122,7 +122,7 @@ def policy_changes(words: Words, one: str, other: str) -> Columns:
 
 
 def loads(words: Words) -> Columns:
-    """Show rows read, accepted, duplicate and set aside of each load and table."""
+    """Show rows read, accepted, duplicate and quarantined of each load and table."""
     return _of(
         words, "data", started_at=("loaded_at", instant), source=("source", text), thing=("thing", text), read=("read", number),
         accepted=("accepted", number), duplicate=("duplicate", number), quarantined=("quarantined", number), status=("status", text),
@@ -143,7 +143,7 @@ def freshness(words: Words) -> Columns:
 
 
 def quarantine(words: Words) -> Columns:
-    """Show rows set aside by rule, with one place to look at."""
+    """Show quarantined rows by rule, with one place to look at."""
     return _of(
         words,
         "data",
@@ -171,7 +171,7 @@ def judged(words: Words) -> Columns:
 
 
 def quarantined(words: Words) -> Columns:
-    """Show rows set aside, one by one."""
+    """Show quarantined rows, one by one."""
     return _of(
         words,
         "data",
@@ -193,7 +193,7 @@ def unread(words: Words) -> Columns:
 def mapping_editor(words: Words, header: Sequence[str]) -> Columns:
     """Let the column of the file behind each of ours be chosen."""
     return {
-        "role": st.column_config.TextColumn(words("upload.ours"), pinned=True),
+        "role": st.column_config.TextColumn(words("upload.ours"), pinned=True, width=160),
         "column": st.column_config.SelectboxColumn(words("upload.theirs"), options=list(header)),
         "examples": text(words("upload.examples")),
         "assumed": text(words("upload.assumed")),

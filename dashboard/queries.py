@@ -142,7 +142,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Trust:
-    """How far a build can be trusted: its days, rows set aside, checks that found something, numbers that wait for data."""
+    """How far a build can be trusted: its days, rows quarantined, checks that found something, numbers that wait for data."""
 
     last_day: dt.date
     set_aside: int
@@ -1234,12 +1234,12 @@ def trust(asked: Source) -> Trust:
 
 
 def loads(asked: Source) -> pd.DataFrame:
-    """List loads with the rows read, accepted, duplicate and set aside."""
+    """List loads with the rows read, accepted, duplicate and quarantined."""
     return state.loads(Settings(warehouse=asked.warehouse))
 
 
 def quarantine(asked: Source) -> pd.DataFrame:
-    """Count rows set aside by rule."""
+    """Count quarantined rows by rule."""
     return state.quarantine_by_rule(Settings(warehouse=asked.warehouse))
 
 

@@ -15,7 +15,7 @@ from pipelines.settings import data_path
 from pipelines.warehouse.engine import Build
 
 OWNERS = {
-    "shop": Text("who runs the shop system", "la personne qui gère la boutique en ligne"),
+    "shop": Text("whoever runs the shop system", "la personne qui gère la boutique en ligne"),
     "service": Text("customer service", "le service client"),
     "warehouse": Text("the warehouse", "l'entrepôt"),
     "carrier": Text("the carrier", "le transporteur"),

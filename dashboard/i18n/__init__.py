@@ -157,10 +157,13 @@ class Words:
         """Name the rules a row breaks ("bad_time ordered_at, missing sku"), each with the column it is about.
 
         >>> Words("en").rules("bad_time ordered_at, broken_row")
-        'cannot be read as a time: ordered_at; cannot be taken apart into columns'
+        'cannot be read as a time: Order date; cannot be taken apart into columns'
         """
         parts = [part.partition(" ") for part in broken.split(", ")]
-        return "; ".join(self.value("broken", rule) + (f": {column}" if column else "") for rule, _, column in parts)
+        return "; ".join(
+            self.value("broken", rule) + (f": {self.value('mapped', column)}" if column else "")
+            for rule, _, column in parts
+        )
 
     def doubt(self, source: str) -> str:
         """Name what a figure rests on: a factor, a parameter that was assumed, what was imputed."""
