@@ -134,9 +134,8 @@ def covered(finish: Finish) -> Finish:
         )  # fmt: skip
         if odd := _implausible(build):
             far = f"factors far from those that ship for the same vehicle: {', '.join(odd)}"
-            is_free = (answered["reason"] == "") & answered["value"].notna()
-            answered["caution"] = answered["caution"].mask(is_free, "factor")
-            answered["reason"] = answered["reason"].mask(is_free, far)
+            answered["caution"] = answered["caution"].mask(answered["value"].notna(), "factor")
+            answered["note"] = [f"{note}; {far}" if note else far for note in answered["note"]]
         return answered
 
     return covering

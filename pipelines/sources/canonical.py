@@ -7,7 +7,6 @@ CSV and NDJSON are staged once in the order of the file, so that the row number 
 cores.
 """
 
-import csv
 import gzip
 import itertools
 import json
@@ -22,7 +21,6 @@ from pipelines.errors import SourceError
 from pipelines.sources.base import Named, in_order, name, quote
 from pipelines.sources.tables import (
     CSV,
-    KINDS,
     NDJSON,
     PARQUET,
     csv_columns,
