@@ -160,7 +160,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _print(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None) -> None:
+def _print(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None, why: str = "") -> None:
+    """Print rows; a table without a row says `why`."""
     rows = [{k: _plain(v) for k, v in row.items()} for row in rows]
     if how is Format.json:
         typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
@@ -175,7 +176,7 @@ def _print(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None
         return
     console = Console(width=None if sys.stdout.isatty() else 160)
     if not rows:
-        console.print(f"{title + ': ' if title else ''}nothing to show")
+        console.print(f"{title + ': ' if title else ''}nothing to show{': ' + why if why else ''}", highlight=False)
         return
     if title:
         console.print(f"[bold]{title}[/bold]", highlight=False)
@@ -186,6 +187,13 @@ def _print(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None
     for row in rows:
         table.add_row(*[_cell(v) for v in row.values()])
     console.print(table)
+
+
+def _lacks(build: "Build", key: str) -> str:
+    """Say why a metric has no number; nothing when it has one."""
+    from pipelines.metrics import answer
+
+    return str(answer(build, key)["reason"].iloc[0])
 
 
 def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
@@ -528,6 +536,7 @@ def metric(
     with _open(warehouse) as build:
         declared.check_values(build, key, question["where"])
         answer = declared.answer(build, key, **question)
+        why = "" if len(answer) else str(declared.answer(build, key, **{**question, "by": ()})["reason"].iloc[0])
     rows = [
         {str(k): v.date() if isinstance(v, datetime) else v for k, v in row.items()}  # a month is a day, not a time
         for row in answer.to_dict("records")
@@ -543,7 +552,7 @@ def metric(
             for row in rows
         ]
         unit = answer["unit"].iloc[0] if len(answer) else found.unit
-        _print(rows, output, f"{found.name[0]} ({unit}, by {found.basis} date): {found.sentence[0]}")
+        _print(rows, output, f"{found.name[0]} ({unit}, by {found.basis} date): {found.sentence[0]}", why)
     else:
         _print(rows, output)
 
@@ -563,9 +572,8 @@ def accrual(
 
     with _open(warehouse) as build:
         found = booked(build, by=tuple(dict.fromkeys(by or ("month",))), where=_pairs(where), as_of=_day(as_of, "--as-of"))  # fmt: skip
-        currency = build.info.get("reporting_currency", "EUR")
-    rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
-    _print(rows, output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum")
+        currency, why = build.info.get("reporting_currency", "EUR"), _lacks(build, "returns_to_come_value")
+    _print(_records(found), output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum", why)
 
 
 @app.command(epilog=_example("backhaul reasons --unknown"))
@@ -661,12 +669,12 @@ def backtest(
 
     with _open(warehouse) as build:
         found = declared.backtest(build, days_ago=days or (30, 60, 90), by="category" if by_category else None)
+        why = _lacks(build, "ultimate_return_rate")
     if output is Format.table:
         shown = ["days_ago", "month", *(["category"] if by_category else []), "maturity_then", "observed_then", "projected", "low", "high", "observed_now", "maturity_now", "error", "is_covered"]  # fmt: skip
         found = found[shown].assign(**found[[c for c in shown if found[c].dtype == float]].round(4))
     found = found.assign(month=found["month"].astype(str).str[:7])
-    rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records")]
-    _print(rows, output, "Final return rate by month of order: said then, come by now")
+    _print(_records(found), output, "Final return rate by month of order: said then, come by now", why)
 
 
 On = Annotated[
@@ -955,14 +963,12 @@ def at_risk(
     with _open(warehouse) as build:
         declared.check_values(build, "breach_risk", _pairs(where))
         found = declared.worklist_at_risk(build, where=_pairs(where), limit=limit)
-        reason = declared.answer(build, "breach_risk").iloc[0]["reason"]
+        why = _lacks(build, "breach_risk")
     shown = found if output is not Format.table else found[["return_id", "stage", "age_days", "next_promise", "next_days_left", "next_probability", "promise_id", "days_left", "probability", "amount", "at_stake", "expected_at", "late_at"]]  # fmt: skip
     rows = [{str(k): None if v != v else v for k, v in r.items()} for r in shown.to_dict("records")]
     if output is Format.table:
         rows = [{k.removesuffix("_at"): v.date() if isinstance(v, datetime) else v for k, v in r.items()} for r in rows]
-    _print(rows, output, "Open returns, most at stake first")
-    if found.empty and reason:
-        typer.echo(f"No risk is shown: {reason}.")
+    _print(rows, output, "Open returns, most at stake first", why)
 
 
 @app.command(epilog=_example("backhaul serve --port 8600"))
@@ -1065,9 +1071,10 @@ def factors_compare(
         raise SourceError(f"There is no set {name!r}. There are {', '.join(known.sets)}.")
     with _open(warehouse) as build:
         found = metrics.factor_effect(build, known, replace(known, chosen=name, pinned=pinned), since=_day(since, "--from"), until=_day(until, "--to"))  # fmt: skip
+        why = _lacks(build, "kg_co2e")
     ours, theirs = found["kg_co2e"].sum(), found["other_kg_co2e"].sum()
     title = f"{ours:,.1f} kg CO2e now, {theirs:,.1f} by {name}: {theirs - ours:+,.1f} kg is the factors'"
-    _print(_records(found), output, title)
+    _print(_records(found), output, title, why)
 
 
 @factor_app.command(name="missing", epilog=_example("backhaul factors missing"))
@@ -1077,7 +1084,10 @@ def factors_missing(warehouse: Warehouse = "warehouse", output: FormatOption = F
 
     with _open(warehouse) as build:
         found = metrics.missing_factors(build)
-    _print(_records(found), output, "Add a factor for these: `backhaul factors import`, or name vehicle and fuel in the source." if len(found) else "Every leg has a factor")  # fmt: skip
+        why = _lacks(build, "kg_co2e")
+    needed = "Add a factor for these: `backhaul factors import`, or name vehicle and fuel in the source."
+    title = needed if len(found) else "Legs without a factor" if why else "Every leg has a factor"
+    _print(_records(found), output, title, why)
 
 
 @app.command(epilog=_example("backhaul explain R100302-1"))
@@ -1130,10 +1140,10 @@ def levers(
 
     with _open(warehouse) as build:
         found = metrics.levers(build, where=_pairs(where), since=_day(since, "--from"), until=_day(until, "--to"))
+        why = _lacks(build, "kg_co2e")
     rows = [{**r, "assumes": ", ".join(r["assumes"])} for r in _records(found)]
-    _print(
-        rows, output, "Levers on the returns that were; days below 0 are later; assumptions are rows of data/costs.csv"
-    )
+    title = "Levers on the returns that were; days below 0 are later; assumptions are rows of data/costs.csv"
+    _print(rows, output, title, why)
 
 
 @app.command(epilog=_example('backhaul close 2026-01 --approver "A. Martin"'))
@@ -1223,12 +1233,13 @@ def forecast(
             _print(_records(found), output, "Forecasts from earlier weeks beside what came (units)")
             return
         found = metrics.forecast(build, measure, by=by, where=_pairs(where))
+        why = _lacks(build, "returned_units")
     hidden = sorted(found.loc[~found["is_shown"].astype(bool), "group"].unique()) if len(found) else []
     shown = found[found["is_shown"].astype(bool)] if len(found) else found
     title = "Next weeks; week is its first day" + (
         f". Not shown, a year ago tells more: {', '.join(h or 'all' for h in hidden)}" if hidden else ""
     )
-    _print(_records(shown.drop(columns=["is_shown"])), output, title)
+    _print(_records(shown.drop(columns=["is_shown"])), output, title, why)
 
 
 @app.command(epilog=_example("backhaul claims --format csv"))
@@ -1244,8 +1255,9 @@ def claims(
 
     with _open(warehouse) as build:
         found = metrics.claims(build, where=_pairs(where))
+        why = _lacks(build, "claims_open_amount")
     worth = found.loc[found["status"] == "eligible", "amount"].sum()
-    _print(_records(found), output, f"{worth:,.2f} can be claimed")
+    _print(_records(found), output, f"{worth:,.2f} can be claimed", why)
 
 
 @app.command(epilog=_example("backhaul dispose --from 2025-01-01 --carbon-price 100 --capacity refurbished=40"))
@@ -1269,12 +1281,13 @@ def dispose(
     limits = {name: float(values[0]) for name, values in _pairs(capacity, "--capacity").items()}
     with _open(warehouse) as build:
         found = metrics.dispose(build, where=_pairs(where), since=_day(since, "--from"), until=_day(until, "--to"), carbon_price=carbon_price, capacity=limits)  # fmt: skip
+        why = _lacks(build, "recovery_rate")
     if out is not None:
         from pipelines.formulas import guarded
 
         found.items.map(lambda v: guarded(v) if isinstance(v, str) else v).to_csv(out, index=False)
     title = f"{len(found.items):,} items: {found.value:,.0f} at best, {found.value_done:,.0f} as done: regret {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e, {found.avoided_kg_co2e:+,.0f} kg avoided beside"  # fmt: skip
-    _print(_records(found.routes), output, title)
+    _print(_records(found.routes), output, title, why)
 
 
 @app.command(epilog=_example("backhaul simulate --fee 2 --window 30 --from 2025-02-01 --name 'fee and month'"))

@@ -1,0 +1,328 @@
+"""Go through everything a warehouse can be asked: every page with its parts, every metric with its cuts, every verb.
+
+Each walk gives how much it went through and what ended in an error; `python -m tests.every_part NAME...` does the same to shapes of
+any_shop in a process of its own and prints it as JSON with the peak of its memory.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import math
+import os
+import resource
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+from streamlit.testing.v1 import AppTest
+
+import dashboard
+from dashboard import blocks, filters
+from dashboard.i18n import LANGUAGES, Words
+from pipelines import cli, metrics
+from pipelines.errors import BackhaulError
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from tests.any_shop import Shape, shapes, write
+from tests.conftest import fresh
+
+HOME = Path(dashboard.__file__).parent
+PAGES = sorted(path.stem for path in HOME.glob("app_pages/*.py"))
+LONGEST = 300  # letters of a sentence
+VERBS = (
+    "status",
+    "check",
+    "metrics",
+    "metric ultimate_return_rate --by category --by month",
+    "accrual",
+    "accrual --by category --as-of 2025-07-01",
+    "reasons",
+    "reasons --unknown",
+    "backtest",
+    "backtest --by-category",
+    "action list",
+    "action list --suggested",
+    "action measure",
+    "action add size_note --on style_id=x --effective 2025-05-01",
+    "alert list",
+    "alert add promise_kept --below .9",
+    "alert check --dry-run",
+    "alert log --all",
+    "promise --market FR",
+    "promise --method drop_off --at .95",
+    "at-risk",
+    "factors list",
+    "factors compare ademe",
+    "factors missing",
+    "explain R0",
+    "levers",
+    "close 2025-04 --approver A",
+    "closed",
+    "company",
+    "report {folder}/a.xlsx --from 2025-01-01 --to 2025-12-31",
+    "report {folder}/a.pdf --from 2025-01-01 --to 2025-12-31",
+    "forecast",
+    "forecast --measure inspection_units --by place_id",
+    "claims",
+    "dispose --carbon-price 100",
+    "simulate --fee 2 --window 30",
+    "simulate --methods locker",
+    "policy list",
+    "policy show policy",
+    "policy compare policy 2024-12-01 2024-12-01",
+    "export ultimate_return_rate --by category --out {folder}/b.xlsx",
+    "verify {folder}/b.xlsx",
+    "export observed_return_rate --rows numerator --out {folder}/c.csv",
+    "verify {folder}/c.csv",
+)
+
+
+@dataclass
+class Walk:
+    """How far a walk went, and what ended in an error on the way: where, and what it said."""
+
+    pages: int = 0
+    answers: int = 0
+    verbs: int = 0
+    errors: list[str] = field(default_factory=list)
+
+
+def loaded(shape: Shape, folder: Path, walk: Walk) -> Settings | None:
+    """Load a shape; None where there is nothing to read after it. A load may end in one sentence."""
+    settings = fresh(folder)
+    for number, delivery in enumerate(shape.make()):
+        files = write(folder / f"files{number}", delivery)
+        source = "canonical"
+        if delivery.mapping:
+            text = delivery.mapping
+            if text == "propose":
+                _, text, _ = command("map", *map(str, files))
+            mapping = folder / f"mapping{number}.yaml"
+            mapping.write_text(text, encoding="utf-8")
+            source = str(mapping)
+        with _recorded(walk, f"load {number}"):
+            try:
+                load(settings, files, source=source, namespace=delivery.namespace)
+            except BackhaulError as error:
+                if len(str(error)) > LONGEST:
+                    walk.errors.append(f"load {number}: a sentence of {len(str(error))} letters: {error}")
+    try:
+        current_build(settings.warehouse).close()
+    except BackhaulError:
+        return None
+    return settings
+
+
+@contextlib.contextmanager
+def _recorded(walk: Walk, where: str) -> Iterator[None]:
+    """Take an error that is no sentence down, with the last lines of ours it came through."""
+    try:
+        yield
+    except Exception as error:
+        ours = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
+        at = ", ".join(f"{Path(f.filename).name}:{f.lineno}" for f in ours[-3:])
+        walk.errors.append(f"{where}: {type(error).__name__}: {error} ({at})")
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+def open_pages(
+    settings: Settings, language: str, walk: Walk, *, parts: bool = True, rows: bool = True, filtered: bool = True
+) -> None:
+    """Open every page in a language: as it comes and, with `parts`, each choice of each control.
+
+    With `rows`, also the rows behind each chart and table, and the file of each; with `filtered`, periods and filters set and cleared.
+    """
+
+    def files(_words: Words, _key: str, _name: str, make: Callable[[str, str], bytes]) -> None:
+        make("csv", language)
+
+    with patch.dict(os.environ, BACKHAUL_WAREHOUSE=str(settings.warehouse)), contextlib.ExitStack() as stack:
+        if rows:
+            stack.enter_context(patch.object(blocks, "_files", files))
+        app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)
+        app.query_params["lang"] = language.upper()
+        app.run()
+        for page in PAGES:
+            _Page(app, page, language, walk, rows).open(parts, filtered)
+
+
+@dataclass
+class _Page:
+    app: AppTest
+    page: str
+    language: str
+    walk: Walk
+    rows: bool
+    chosen: set[str] = field(default_factory=set)
+    clicked: set[str] = field(default_factory=set)
+
+    def open(self, parts: bool, filtered: bool) -> None:
+        self.app.switch_page(f"app_pages/{self.page}.py").run()
+        self.look("")
+        if parts:
+            self.part("")
+        if filtered:
+            self.filter()
+
+    def look(self, at: str) -> None:
+        """Count one page shown, and take what went wrong on it down."""
+        self.walk.pages += 1
+        for error in list(self.app.exception):
+            lines = [
+                str(line).strip().split("\n")[0] for line in error.proto.stack_trace if "site-packages" not in str(line)
+            ]
+            self.walk.errors.append(f"{self.language} {self.page}{at}: {error.value} ({'; '.join(lines[-3:])})")
+        if not len(self.app.exception) and not len(self.app.title):
+            self.walk.errors.append(f"{self.language} {self.page}{at}: no title")
+
+    def part(self, at: str) -> None:
+        """Choose each option of each control that is not chosen from yet, whatever it opens included."""
+        self.behind(at)
+        for kind in ("button_group", "selectbox"):
+            for key in [c.key for c in self.app.get(kind) if c.key not in (None, "lang", "period", "against")]:
+                if key not in self.chosen:
+                    self.chosen.add(key)
+                    self.each(kind, key, at)
+
+    def each(self, kind: str, key: str, at: str) -> None:
+        many = next(len(c.options) for c in self.app.get(kind) if c.key == key)
+        for place in range(many) if kind == "button_group" else sorted({many - 1, 0}, reverse=True):
+            control = next((c for c in self.app.get(kind) if c.key == key), None)
+            if control is None or place >= len(control.options):
+                return
+            option = control.options[place]
+            control.set_value(option) if kind == "button_group" else control.select_index(place)
+            self.app.run()
+            self.look(f"{at} {key}={option}")
+            self.part(f"{at} {key}={option}")
+
+    def behind(self, at: str) -> None:
+        """Open the rows behind each chart and table."""
+        for key in [b.key for b in self.app.button if self.rows and str(b.key).endswith("_rows")]:
+            button = next((b for b in self.app.button if b.key == key), None)
+            if button is not None and key not in self.clicked:
+                self.clicked.add(key)
+                button.click().run()
+                self.look(f"{at} rows of {key}")
+
+    def filter(self) -> None:
+        """Set the period, the days compared with and each filter, and clear them."""
+        for key, place in (("period", 3), ("period", 6), ("period", 5), ("against", 2), ("against", 1)):
+            self.choose(key, place)
+        for key in filters.DIMENSIONS:
+            control = next((m for m in self.app.multiselect if m.key == key), None)
+            if control is not None:
+                option = control.options[-1]
+                control.set_value([option]).run()
+                self.look(f" {key}={option}")
+                next(m for m in self.app.multiselect if m.key == key).set_value([]).run()
+        for key in ("period", "against"):
+            self.choose(key, 0)
+
+    def choose(self, key: str, place: int) -> None:
+        box = next((s for s in self.app.selectbox if s.key == key), None)
+        if box is not None:
+            box.select_index(place).run()
+            self.look(f" {key}={box.options[place]}")
+
+
+# -- metrics -----------------------------------------------------------------------------------------------------------
+
+
+def ask_metrics(settings: Settings, walk: Walk, *, cuts: bool = True) -> None:
+    """Ask every metric whole and, with `cuts`, cut by each of its dimensions; and for its rows."""
+    with current_build(settings.warehouse) as build:
+        for metric in metrics.catalogue():
+            by: list[tuple[str, ...]] = [(), *((d,) for d in metrics.dimensions(metric.key) if cuts)]
+            for cut in by:
+                where = f"{metric.key} by {cut}"
+                with _recorded(walk, where):
+                    found = metrics.answer(build, metric.key, by=cut)
+                    walk.answers += 1
+                    told = found["status"].eq("ok") | found["reason"].ne("")
+                    if not told.all() or (not cut and len(found) != 1):
+                        walk.errors.append(f"{where}: says neither a number nor why there is none")
+                    if not cut and found["status"].iloc[0] == "ok" and not math.isfinite(found["value"].iloc[0]):
+                        walk.errors.append(f"{where}: ok, and {found['value'].iloc[0]}")
+            for part in metrics.PARTS if metric.denominator else metrics.PARTS[:1]:
+                with _recorded(walk, f"rows of {metric.key}"):
+                    metrics.rows(build, metric.key, part=part, limit=3)
+                    metrics.rows_total(build, metric.key, part=part)
+
+
+# -- verbs -------------------------------------------------------------------------------------------------------------
+
+
+def command(*words: str) -> tuple[int, str, str]:
+    """Run the command line in this process: exit code, what it printed, what it said on standard error."""
+    out, said = io.StringIO(), io.StringIO()
+    code = 0
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(said),
+        patch.object(sys, "argv", ["backhaul", *words]),
+    ):
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return code, out.getvalue(), said.getvalue()
+
+
+def say_verbs(settings: Settings, folder: Path, walk: Walk, verbs: Sequence[str] = VERBS) -> None:
+    """Say every verb: it answers, or ends in one sentence with exit 1."""
+    for verb in verbs:
+        words = verb.format(folder=folder).split()
+        at = [] if words[0] in ("metrics", "verify") else ["--warehouse", str(settings.warehouse)]
+        with _recorded(walk, verb):
+            code, _, said = command(*words, *at)
+            walk.verbs += 1
+            sentences = said.strip().splitlines()
+            if code not in (0, 1) or (code and words[0] != "check" and len(sentences) != 1):
+                walk.errors.append(f"{verb}: exit {code}: {said[-LONGEST:]}")
+
+
+# -- a process of its own ----------------------------------------------------------------------------------------------
+
+
+def gone_through(
+    shape: Shape, folder: Path, languages: Sequence[str] = tuple(LANGUAGES), *, fully: bool = True
+) -> Walk:
+    """Load a shape and go through all of it; not `fully`: each page as it comes and each metric whole."""
+    walk = Walk()
+    settings = loaded(shape, folder, walk)
+    if settings is not None:
+        for language in languages:
+            open_pages(settings, language, walk, parts=fully, rows=fully and language == languages[0], filtered=fully)
+        ask_metrics(settings, walk, cuts=fully)
+        if fully:
+            say_verbs(settings, folder, walk)
+    return walk
+
+
+def main() -> None:
+    """Go through the shapes that are named, each in turn; `brief:` before a name asks for less."""
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("error")
+    warnings.simplefilter("default", ResourceWarning)
+    known = {shape.name: shape for shape in shapes()}
+    for number, name in enumerate(sys.argv[1:]):
+        is_brief = name.startswith("brief:")
+        languages = [*LANGUAGES] if not is_brief else [[*LANGUAGES][number % len(LANGUAGES)]]
+        with tempfile.TemporaryDirectory() as folder:
+            walk = gone_through(known[name.removeprefix("brief:")], Path(folder), languages, fully=not is_brief)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({"name": name, **asdict(walk), "peak_bytes": peak}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

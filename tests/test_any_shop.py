@@ -1,0 +1,70 @@
+"""Shops of every shape: what can be read of them is read, and the rest is said; no page, number or verb ends in an error.
+
+A few shapes that are unlike each other stand here. All of them are gone through by tests/evidence/any_shop.py.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipelines.warehouse import schema
+from pipelines.warehouse.engine import looked_up
+from tests import any_shop, every_part
+from tests.every_part import Walk
+
+SHAPES = {shape.name: shape for shape in any_shop.shapes()}
+READ = {
+    "minimum": "fr",
+    "the least file, as proposed": "en",
+    "returns without orders": "fr",
+    "refunds alone": "en",
+    "a shipment log alone": "fr",
+    "one bare line that came back": "en",
+    "no row can be read": "fr",
+    "everything taken back": "en",
+}
+SAID = ("no row can be read", "bare events alone", "one bare line that came back")
+ASKED = ("two currencies without rates", "two sources of unlike coverage")
+
+
+def test_the_whole_shop_fills_every_column_of_every_log() -> None:
+    shop = any_shop.whole()
+    assert list(shop) == list(schema.LOG.tables)
+    empty = [f"{t}.{c}" for t, rows in shop.items() for c in rows if rows[c].isna().all()]
+    unlimited = {f"policy.{c}" for c in ("market", "channel", "category", "loyalty_tier", "exception")}
+    assert set(empty) == unlimited | {"chain_element.trip_share"}
+    assert {shape.kind for shape in SHAPES.values()} == {"rows", "mapped", "event", "log", "column", "pair"}
+    assert len(SHAPES) == len(any_shop.shapes())
+
+
+@pytest.mark.parametrize("name", READ)
+def test_every_page_opens(name: str, tmp_path: Path) -> None:
+    walk = Walk()
+    settings = every_part.loaded(SHAPES[name], tmp_path, walk)
+    assert settings is not None
+    every_part.open_pages(settings, READ[name], walk, rows=False, filtered=False)
+    every_part.ask_metrics(settings, walk, cuts=name == "one bare line that came back")
+    if name in SAID:
+        every_part.say_verbs(settings, tmp_path, walk)
+    assert walk.errors == []
+    assert walk.pages >= len(every_part.PAGES)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_every_number_answers_or_says_what_it_lacks(name: str, tmp_path: Path) -> None:
+    walk = Walk()
+    settings = every_part.loaded(SHAPES[name], tmp_path, walk)
+    assert settings is not None
+    every_part.ask_metrics(settings, walk, cuts=False)
+    assert walk.errors == []
+    assert walk.answers > 100
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_look_up_keeps_its_type_where_nothing_is_known() -> None:
+    day = pd.Series([pd.Timestamp("2026-01-31")], ["a"])
+    assert looked_up(pd.Series(["a", "b"]), day).isna().tolist() == [False, True]
+    assert looked_up(pd.Series(["b"]), day[:0]).dtype == day.dtype
+    assert looked_up(pd.Series(["b"]), {}).fillna("none").tolist() == ["none"]
+    assert looked_up(pd.Series([None], dtype="str"), {"a": 1}).isna().all()
