@@ -307,6 +307,7 @@ TABLES: dict[str, list[dict[str, Any]]] = {
         for i, o in enumerate({o["product_id"]: o for o in ORDERS}.values())
     ],
     "estimate_return_probability": [{"order_line_key": k, "probability": 0.5 if k in (1, 2) else 0.25, "buyer_probability": 0.4 if k in (1, 2) else 0.2, "base_rate": 0.4, "model_id": "m"} for k in range(1, 8)],
+    "model_version": [{"model_id": "m", "model": "return_probability", "fitted_at": T, "is_used": True, "parameters": '{"source": "shop", "level_sd": 0.1, "why_not": ""}'}],
     "estimate_development_curve": [
         {"source": "shop", "category": c, "channel": "web", "window_days": 30, "is_dated": False, "day": d, "share": min(d / 20, 1.0), "returned": 4} for c in ("dress", "shoes") for d in range(91)
     ] + [

@@ -1,5 +1,6 @@
 """Metrics against numbers worked out by hand on the build of hand_build.py."""
 
+import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -283,6 +284,37 @@ def test_window_rate_counts_only_what_is_old_enough(named: Build) -> None:
 
 def test_own_part_is_final_less_expected(named: Build) -> None:
     assert value(named, "own_part") == pytest.approx(value(named, "ultimate_return_rate") - (3 * 0.4 + 6 * 0.2) / 9)
+
+
+def test_what_was_expected_has_the_interval_of_its_level_and_of_chance(named: Build) -> None:
+    """A third of nine units: chance alone has a standard deviation of .157, a level unsure by .1 (logit) one of .022."""
+    found = metrics.answer(named, "expected_return_rate").iloc[0]
+    half = 1.6448536 * ((1 / 3) * (2 / 3) / 9 + (0.1 * (1 / 3) * (2 / 3)) ** 2) ** 0.5
+    assert found[["low", "high"]].tolist() == pytest.approx([1 / 3 - half, 1 / 3 + half])
+    own = metrics.answer(named, "own_part").iloc[0]
+    final = metrics.answer(named, "ultimate_return_rate").iloc[0]
+    base = (3 * 0.4 + 6 * 0.2) / 9
+    doubt = 1.6448536 * 0.1 * base * (1 - base)
+    assert own["value"] - own["low"] == pytest.approx(((final["value"] - final["low"]) ** 2 + doubt**2) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("models", "reason"),
+    [
+        ([], "no expected rate for these sales"),
+        ([(False, "it expected 31.8% in 2023-10, and 44.8% came")], "the model that expects returns is not used: it expected 31.8% in 2023-10, and 44.8% came"),
+        ([(True, "")], "nothing was known yet when these were ordered"),
+    ],
+)  # fmt: skip
+def test_why_nothing_is_expected_is_said(tmp_path: Path, models: list[tuple[bool, str]], reason: str) -> None:
+    rows = [
+        {"model_id": str(i), "model": "return_probability", "fitted_at": hand_build.T, "is_used": used, "parameters": json.dumps({"source": "shop", "level_sd": 0.1, "why_not": why})}
+        for i, (used, why) in enumerate(models)
+    ]  # fmt: skip
+    with rebuilt(tmp_path, estimate_return_probability=[], model_version=rows) as build:
+        for key in ("expected_return_rate", "own_part"):
+            found = metrics.answer(build, key).iloc[0]
+            assert (found["status"], found["reason"]) == ("greyed", reason)
 
 
 # -- filters, periods, time of observation -----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ group: the group's columns, value, low, high, n and, where it must, a reason why
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -502,25 +503,71 @@ def of_buyers(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
         return np.where(scored > 0, rows["expected"].to_numpy(float) / scored, np.nan)
 
 
+_SCORED = 0.8  # share of the units sold that something must be expected of, for a final rate to be compared with it
+
+
+def expectation(build: Build, ask: Ask) -> tuple[float, str]:
+    """Say how sure the expected level of a month is (standard deviation of its logit), and why nothing is expected where nothing is."""
+    if "expectation" not in build.memory:
+        c = STAR.tables["model_version"].c
+        known = build.fetch(
+            select(c.parameters, c.is_used).where(c.model == "return_probability").order_by(c.fitted_at)
+        )
+        latest = {(m := json.loads(p))["source"]: (bool(used), m) for p, used in zip(known["parameters"], known["is_used"], strict=True)}  # fmt: skip
+        build.memory["expectation"] = latest
+    chosen = ask.where.get("source", ())
+    sources = (chosen,) if isinstance(chosen, str) else tuple(chosen)
+    models = [m for s, m in build.memory["expectation"].items() if not sources or s in sources]
+    used = [m["level_sd"] for is_used, m in models if is_used]
+    if used:
+        return max(used), "nothing was known yet when these were ordered"
+    why = [m["why_not"] for _, m in models if m["why_not"]]
+    return float("nan"), f"the model that expects returns is not used: {why[0]}" if why else NO_BUYERS
+
+
+def expected(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the mean probability to come back, between the bounds that what comes of these sales lies in: their level and chance."""
+    keys, sums = summed(frame, ask.by, ["expected", "scored"])
+    level_sd, nothing = expectation(build, ask)
+    n = sums["scored"].to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = np.where(n > 0, sums["expected"] / n, np.nan)
+        chance = np.sqrt(rate * (1 - rate) * design_effect(build) / n)
+    half = NormalDist().inv_cdf(0.5 + ask.level / 2) * np.hypot(chance, level_sd * rate * (1 - rate))
+    return answer_frame(keys, rate, np.maximum(rate - half, 0), np.minimum(rate + half, 1), n, np.where(n > 0, "", nothing))  # fmt: skip
+
+
 def own_part(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
-    """Give the final rate less the rate expected of the buyers; of one product or style a row it is the adjusted rate's."""
+    """Give the final rate less the rate expected of the buyers; of one product or style a row it is the adjusted rate's.
+
+    The interval holds the doubt of both: of the final rate, and of the level that was expected.
+    """
+    level_sd, nothing = expectation(build, ask)
+
+    def less(rate: Any, low: Any, high: Any, base: Any) -> tuple[Any, Any, Any]:
+        doubt = NormalDist().inv_cdf(0.5 + ask.level / 2) * level_sd * base * (1 - base)
+        return rate - base, rate - base - np.hypot(rate - low, doubt), rate - base + np.hypot(high - rate, doubt)
+
+    def missing(base: Any, scored: Any, sold: Any, otherwise: Any) -> Any:
+        part = np.asarray(scored) < _SCORED * np.asarray(sold)
+        some = "too little was known when most of these were ordered"
+        return np.where(~np.isfinite(base), nothing, np.where(part, some, otherwise))
+
     if has_products(ask.by):
         rows = one_family(exposed(frame, ask), ask.by)
         rate, low, high = shrunk(build, rows, ask)
         base = of_buyers(rows)
-        reason = np.where(np.isfinite(base), np.where(np.isfinite(rate), "", NO_CATEGORY), NO_BUYERS)
-        return _drifting(
-            answer_frame(rows[list(ask.by)], rate - base, low - base, high - base, rows["sold"], reason), build, ask
-        )
+        reason = missing(base, rows["scored"], rows["sold"], np.where(np.isfinite(rate), "", NO_CATEGORY))
+        value = less(rate, low, high, base)
+        return _drifting(answer_frame(rows[list(ask.by)], *value, rows["sold"], reason), build, ask)
     keys, rates, sums = final(frame, ask, build)
     number, _ = groups_of(frame, ask.by)
-    expected = np.bincount(number, frame["expected"].fillna(0).to_numpy(float), len(keys))
-    scored = np.bincount(number, frame["scored"].fillna(0).to_numpy(float), len(keys))
+    of = {n: np.bincount(number, frame[n].fillna(0).to_numpy(float), len(keys)) for n in ("expected", "scored")}
     with np.errstate(invalid="ignore", divide="ignore"):
-        base = np.where(scored > 0, expected / scored, np.nan)
-    reason = np.where(np.isfinite(base), _young(build, rates, sums), NO_BUYERS)
-    found = answer_frame(keys, rates.rate - base, rates.low - base, rates.high - base, sums["sold"], reason)
-    return _drifting(found, build, ask)
+        base = np.where(of["scored"] > 0, of["expected"] / of["scored"], np.nan)
+    reason = missing(base, of["scored"], sums["sold"], _young(build, rates, sums))
+    value = less(rates.rate, rates.low, rates.high, base)
+    return _drifting(answer_frame(keys, *value, sums["sold"], reason), build, ask)
 
 
 # -- promises ----------------------------------------------------------------------------------------------------------

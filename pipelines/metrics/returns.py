@@ -286,10 +286,10 @@ METRICS = (
     ),
     Metric(
         "expected_return_rate", Text("Rate expected at order time", "Taux attendu à la commande"),
-        Text("Return rate that was to be expected of these sales from what was known when they were ordered.", "Taux de retour qu'on pouvait attendre de ces ventes d'après ce qui était connu à la commande."),
+        Text("Return rate that was to be expected of these sales from what was known when they were ordered; the interval is where it should lie.", "Taux de retour qu'on pouvait attendre de ces ventes d'après ce qui était connu à la commande ; il devrait se situer dans l'intervalle."),
         "sum of predicted probabilities", "units sold", "mean probability", "share", "order", "none", R,
         (EXPECTED, SCORED_UNITS),
-        finish.ratio_of("expected", "scored", nothing="no expected rate for these sales"), family="products",
+        finish.expected, family="products",
     ),
     Metric(
         "own_part", Text("The product's own part", "La part propre au produit"),
