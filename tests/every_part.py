@@ -180,9 +180,9 @@ class _Page:
             lines = [
                 str(line).strip().split("\n")[0] for line in error.proto.stack_trace if "site-packages" not in str(line)
             ]
-            self.walk.errors.append(f"{self.language} {self.page}{at}: {error.value} ({'; '.join(lines[-3:])})")
+            self.walk.errors.append(f"page {self.language} {self.page}{at}: {error.value} ({'; '.join(lines[-3:])})")
         if not len(self.app.exception) and not len(self.app.title):
-            self.walk.errors.append(f"{self.language} {self.page}{at}: no title")
+            self.walk.errors.append(f"page {self.language} {self.page}{at}: no title")
 
     def part(self, at: str) -> None:
         """Choose each option of each control that is not chosen from yet, whatever it opens included."""
@@ -244,7 +244,7 @@ def ask_metrics(settings: Settings, walk: Walk, *, cuts: bool = True) -> None:
         for metric in metrics.catalogue():
             by: list[tuple[str, ...]] = [(), *((d,) for d in metrics.dimensions(metric.key) if cuts)]
             for cut in by:
-                where = f"{metric.key} by {cut}"
+                where = f"number {metric.key} by {cut}"
                 with _recorded(walk, where):
                     found = metrics.answer(build, metric.key, by=cut)
                     walk.answers += 1
@@ -254,7 +254,7 @@ def ask_metrics(settings: Settings, walk: Walk, *, cuts: bool = True) -> None:
                     if not cut and found["status"].iloc[0] == "ok" and not math.isfinite(found["value"].iloc[0]):
                         walk.errors.append(f"{where}: ok, and {found['value'].iloc[0]}")
             for part in metrics.PARTS if metric.denominator else metrics.PARTS[:1]:
-                with _recorded(walk, f"rows of {metric.key}"):
+                with _recorded(walk, f"number {metric.key}, its rows"):
                     metrics.rows(build, metric.key, part=part, limit=3)
                     metrics.rows_total(build, metric.key, part=part)
 
@@ -283,12 +283,12 @@ def say_verbs(settings: Settings, folder: Path, walk: Walk, verbs: Sequence[str]
     for verb in verbs:
         words = verb.format(folder=folder).split()
         at = [] if words[0] in ("metrics", "verify") else ["--warehouse", str(settings.warehouse)]
-        with _recorded(walk, verb):
+        with _recorded(walk, f"verb {verb}"):
             code, _, said = command(*words, *at)
             walk.verbs += 1
             sentences = said.strip().splitlines()
             if code not in (0, 1) or (code and words[0] != "check" and len(sentences) != 1):
-                walk.errors.append(f"{verb}: exit {code}: {said[-LONGEST:]}")
+                walk.errors.append(f"verb {verb}: exit {code}: {said[-LONGEST:]}")
 
 
 # -- a process of its own ----------------------------------------------------------------------------------------------
