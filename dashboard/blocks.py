@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard import charts, columns, findings, queries
-from dashboard.filters import View
+from dashboard.filters import View, widget_key
 from dashboard.i18n import MISSING, Words
 from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
@@ -63,7 +63,7 @@ def heading(view: View, finding: str, page: str, keys: Sequence[str], *, needs_r
             )
     ignored = sorted({dimension for key in keys for dimension in queries.ignored(view.asked, key)})
     if ignored:
-        names = ", ".join(words(f"filter.{dimension}").lower() for dimension in ignored)
+        names = ", ".join(words.dimension(dimension).lower() for dimension in ignored)
         st.caption(":material/info: " + words("filter.ignored", names=names))
     if needs_rows and not queries.has_rows(view.asked):
         no_rows(view)
@@ -917,8 +917,8 @@ def no_rows(view: View) -> None:
     st.info(words("empty.rows"), icon=":material/filter_alt:", title=words("empty.rows_title"))
     for dimension in queries.to_relax(view.asked):
         st.button(
-            words("empty.relax", name=words(f"filter.{dimension}").lower()), key=f"relax_{dimension}",
-            on_click=lambda d=dimension: st.session_state.update({d: []}), icon=":material/filter_alt_off:",
+            words("empty.relax", name=words.dimension(dimension).lower()), key=f"relax_{dimension}",
+            on_click=lambda d=dimension: st.session_state.update({widget_key(d): []}), icon=":material/filter_alt_off:",
         )  # fmt: skip
 
 

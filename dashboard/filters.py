@@ -15,6 +15,7 @@ from dashboard import queries
 from dashboard.i18n import LANGUAGES, Words
 
 DIMENSIONS = ("country", "channel", "category", "brand", "carrier", "method", "window_days")
+OWN = "own_"  # begins the key of the filter of one of the shop's own dimensions
 PERIODS = ("months_12", "months_6", "days_90", "days_30", "year", "all", "custom")
 COMPARISONS = ("before", "year_before", "none")
 
@@ -61,7 +62,7 @@ def _keep() -> None:
         "period",
         "against",
         *DIMENSIONS,
-        *(key for key in st.session_state if str(key).endswith(("_part", "_by"))),
+        *(key for key in st.session_state if str(key).endswith(("_part", "_by")) or str(key).startswith(OWN)),
     ):
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
@@ -90,12 +91,12 @@ def sidebar(warehouse: Path, words: Words) -> View:
             bind="query-params",
         )
         where = []
-        for dimension in DIMENSIONS:
+        for dimension in (*DIMENSIONS, *queries.own_dimensions(source)):
             values = queries.values(source, dimension)
             if len(values) > 1:
                 chosen = st.multiselect(
-                    words(f"filter.{dimension}"), values, format_func=partial(words.value, dimension),
-                    placeholder=words("filter.every"), key=dimension, bind="query-params",
+                    words.dimension(dimension), values, format_func=partial(words.value, dimension),
+                    placeholder=words("filter.every"), key=widget_key(dimension), bind="query-params",
                 )  # fmt: skip
                 if chosen:
                     where.append((dimension, tuple(chosen)))
@@ -104,10 +105,15 @@ def sidebar(warehouse: Path, words: Words) -> View:
     return View(source, since, until, compared(comparison, since, until), tuple(where), words)
 
 
+def widget_key(dimension: str) -> str:
+    """Name the widget of a dimension: the shop's own stand apart, so that none is called like another widget."""
+    return dimension if dimension in DIMENSIONS else f"{OWN}{dimension}"
+
+
 def _clear() -> None:
-    for dimension in DIMENSIONS:
-        if dimension in st.session_state:
-            st.session_state[dimension] = []
+    for key in st.session_state:
+        if key in DIMENSIONS or str(key).startswith(OWN):
+            st.session_state[key] = []
 
 
 def _custom(words: Words, first: dt.date, last: dt.date) -> Span:

@@ -188,7 +188,7 @@ def catalogue() -> tuple[Metric, ...]:
 
 def ignored(asked: Asked, *keys: str) -> list[str]:
     """List the filters that some of these metrics cannot be cut by."""
-    possible = set.intersection(*(set(metrics.dimensions(key)) for key in keys))
+    possible = set.intersection(*(set(metrics.dimensions(key, _open(asked.source))) for key in keys))
     return [dimension for dimension, _ in asked.where if dimension not in possible]
 
 
@@ -278,7 +278,7 @@ def as_change(row: Any) -> Change | None:
 
 def by(asked: Asked, key: str, dimension: str) -> pd.DataFrame:
     """Answer a metric per group, known ones only: label, value, low, high, n."""
-    if dimension not in metrics.dimensions(key):
+    if dimension not in metrics.dimensions(key, _open(asked.source)):
         return cut(asked, key).iloc[:0].assign(label=[])
     found = cut(asked, key, dimension).rename(columns={dimension: "label"})
     return found[found["status"] == "ok"]
@@ -1188,10 +1188,17 @@ def currency(asked: Source) -> str:
     return _open(asked).info.get("reporting_currency", "EUR")
 
 
+def own_dimensions(asked: Source) -> list[str]:
+    """List the shop's own dimensions, by name."""
+    return sorted(metrics.own_dimensions(_open(asked)))
+
+
 @lru_cache(maxsize=ENTRIES)
 def values(asked: Source, dimension: str) -> list[str]:
     """List the values of a dimension that sales or returns have, for a filter."""
-    key = next(key for key in ("sold_units", "confirmed_units") if dimension in metrics.dimensions(key))
+    if dimension in own_dimensions(asked):
+        return metrics.dimension_values(_open(asked), dimension)
+    key = next(key for key in ("sold_units", "confirmed_units") if dimension in metrics.dimensions(key, _open(asked)))
     found = metrics.answer(_open(asked), key, by=(dimension,))
     names = {str(value) for value in found.loc[found["n"] > 0, dimension] if not pd.isna(value) and value != ""}
     return sorted(names, key=lambda name: (int(name) if name.isdigit() else 0, name))

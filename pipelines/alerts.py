@@ -137,7 +137,7 @@ def check_rule(build: Build, rule: Rule) -> None:
         if rule.days < 1:
             raise AlertError("Worse than before needs days to compare: give --days of 1 or more.")
     metrics.check_values(build, rule.metric, rule.where)
-    known = metrics.dimensions(rule.metric)
+    known = metrics.dimensions(rule.metric, build)
     unknown = [d for d in rule.by if ALIASES.get(d, d) not in known]
     if unknown:
         raise AlertError(f"{rule.metric} cannot be cut by {', '.join(unknown)}. It can be cut by: {', '.join(known)}.")

@@ -161,7 +161,7 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
             "name": chosen.name[about.language == "fr"], "sentence": chosen.sentence[about.language == "fr"], "formula": chosen.formula,
             "unit": chosen.unit.replace("money", build.info.get("reporting_currency", "money")), "basis": word(about.basis or chosen.basis),
         }  # fmt: skip
-        ignored = set() if about.part else {*about.where} - {*metrics.dimensions(key)}
+        ignored = set() if about.part else {*about.where} - {*metrics.dimensions(key, build)}
         facts |= {"unfiltered": ", ".join(sorted(ignored))} if ignored else {}
         found |= {f"{key}: {word(name)}": value for name, value in facts.items()}
     found[word("rows")] = word(

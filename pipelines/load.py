@@ -620,10 +620,16 @@ def _write_info(
     observed = connection.execute(
         "SELECT max(last_occurred_at) FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund', 'refund_line', 'recovery')"
     ).fetchall()[0][0]
+    names = connection.execute("""
+        SELECT DISTINCT unnest(json_keys(dimensions)) AS own FROM (
+            SELECT dimensions FROM fact_order_line WHERE dimensions IS NOT NULL UNION ALL SELECT dimensions FROM fact_return_line WHERE dimensions IS NOT NULL)
+        ORDER BY 1
+    """).fetchall()
     info = last | {
         "build_id": build_id, "schema_version": schema.VERSION, "flags": found.text(), "reporting_currency": found.currency,
         "observed_until": observed.isoformat() if observed else "", "created_at": state.now().isoformat(), "kind": "increment" if last else "full", "loads": " ".join(loads),
         "increments": str(int(last["increments"]) + 1 if last else 0), "implausible_factors": json.dumps(implausible),
+        "own_dimensions": json.dumps([name for (name,) in names]),
     }  # fmt: skip
     connection.execute(
         f"INSERT INTO build_info {build.rows_sql({'name': 'VARCHAR', 'value': 'VARCHAR'}, info.items())}"

@@ -33,6 +33,10 @@ FACTS = (
 )  # fmt: skip
 
 
+REGIONS = ('{"region": "West \\"1\\"", "size_band": "L"}', '{"region": "Est"}', None)
+"""Dimensions of the shop's own: with a quotation mark, and for some rows none."""
+
+
 def at(text: str) -> datetime:
     """Read '2025-11-12 09' as an instant."""
     return datetime.strptime(text, "%Y-%m-%d %H")
@@ -277,8 +281,8 @@ PLACES = [
     },
 ]
 TABLES: dict[str, list[dict[str, Any]]] = {
-    "fact_order_line": ORDERS,
-    "fact_return_line": LOTS,
+    "fact_order_line": [row | {"dimensions": REGIONS[i % 3]} for i, row in enumerate(ORDERS)],
+    "fact_return_line": [row | {"dimensions": REGIONS[i % 3]} for i, row in enumerate(LOTS)],
     "estimate_credit_match": MATCHES,
     "fact_return_leg": [leg for leg, _ in LEGS],
     "estimate_leg_carbon": [carbon for _, carbon in LEGS],
@@ -320,7 +324,11 @@ TABLES: dict[str, list[dict[str, Any]]] = {
     "factor_set": [{"factor_id": "truck_fr", "kind": "emission", "description": "Truck", "unit": "kg/t.km", "wtt": 0.02, "ttw": 0.08, "value": 0.1, "year": 2024, "source": "Test", "source_address": "https://example.org", "quality": "verified"}],
     "build_source": [{"source": "shop", "system": "shop", "thing": "return_event", "rows": 9, "last_occurred_at": T, "last_recorded_at": T}],
     "build_coverage": [{"source": "shop", "fact": f, "share": 1.0, "rows": 9} for f in FACTS],
-    "build_info": [{"name": "build_id", "value": "000001"}, {"name": "reporting_currency", "value": "EUR"}],
+    "build_info": [
+        {"name": "build_id", "value": "000001"},
+        {"name": "reporting_currency", "value": "EUR"},
+        {"name": "own_dimensions", "value": '["region"]'},
+    ],
 }  # fmt: skip
 
 NAMED = {

@@ -40,6 +40,7 @@ QUESTIONS: list[dict[str, Any]] = [
     {},
     {"by": ("month", "country"), "since": date(2025, 11, 1), "until": date(2026, 1, 31)},
     {"by": ("week",), "where": {"country": ["FR", "it's"], "channel": ["web"]}, "as_of": date(2025, 12, 29)},
+    {"by": ("region",), "where": {"region": ["Est", 'West "1"', None]}},
 ]
 
 
@@ -87,7 +88,7 @@ def compare_engines(path: Path, copy: Copy, questions: list[dict[str, Any]]) -> 
     with open_duckdb(path) as here, copy(path) as there:
         for m in metrics.catalogue():
             for question in questions:
-                known = metrics.dimensions(m.key)
+                known = metrics.dimensions(m.key, here)
                 asked = {
                     **question,
                     "by": tuple(b for b in question.get("by", ()) if b in known),

@@ -5,12 +5,13 @@ what each source fills. Sources that lack a fact are left out of numerator and d
 """
 
 import difflib
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from pipelines.metrics.base import (
     chosen_sums,
     dimension,
     filters,
+    is_own,
     known_dimensions,
     knows,
     part_measures,
@@ -43,7 +45,7 @@ from pipelines.metrics.base import (
     time_grain,
 )
 from pipelines.metrics.finish import total
-from pipelines.warehouse.engine import Build, Expression, double
+from pipelines.warehouse.engine import OWN_NAME, Build, Expression, double, period_start
 from pipelines.warehouse.schema import STAR
 
 FILLED = 0.01
@@ -93,9 +95,23 @@ def metric(key: str) -> Metric:
     return replace(chosen, parameter=parameter, name=Text(*(t.format(**words) for t in chosen.name)))
 
 
-def dimensions(key: str) -> tuple[str, ...]:
-    """Give what a metric can be cut by, time grains first."""
-    return known_dimensions(_parsed(key)[0])[0]
+def dimensions(key: str, build: Build | None = None) -> tuple[str, ...]:
+    """Give what a metric can be cut by, time grains first; in a build by the shop's own dimensions as well."""
+    return known_dimensions(_parsed(key)[0], own_dimensions(build) if build else ())[0]
+
+
+@cache
+def our_names() -> frozenset[str]:
+    """Give the names that no dimension of a shop's own may have: ours, and the columns of an answer."""
+    bases = {s.base for m in _CATALOGUE for x in m.measures for sums in x.alternatives for s in sums}
+    known = {n for base in bases for n in knows(base)} | {*ALIASES, *ALIASES.values(), *period_start.grains}
+    return frozenset(known | {"value", "low", "high", "n", "coverage", "unit", "basis", "status", "caution", "label"})
+
+
+def own_dimensions(build: Build) -> frozenset[str]:
+    """Give the names of the shop's own dimensions that rows of a build carry."""
+    listed = json.loads(build.info.get("own_dimensions") or "[]")
+    return frozenset(n for n in listed if re.fullmatch(OWN_NAME, n) and n not in our_names())
 
 
 def ask(
@@ -134,7 +150,14 @@ def _of_build(build: Build, question: Ask) -> Ask:
     filled = tuple(s for s, missing in lacks.items() if not missing)
     sources = filled if 0 < len(filled) < len(lacks) else None
     faults = losses.has_faults(build)
-    return replace(question, empty=build.memory["empty"], has_faults=faults, observed=observed(build), sources=sources)
+    return replace(
+        question,
+        own=own_dimensions(build),
+        empty=build.memory["empty"],
+        has_faults=faults,
+        observed=observed(build),
+        sources=sources,
+    )
 
 
 def observed(build: Build) -> dict[str, datetime]:
@@ -249,7 +272,9 @@ def answer(
     without = {s: missing for s, missing in lacks.items() if missing}
     try:
         if not lacks or len(without) == len(lacks):
-            check_dimensions(chosen, [*question.by, *question.where])  # before coverage is looked at
+            check_dimensions(
+                chosen, [*question.by, *question.where], own_dimensions(build)
+            )  # before coverage is looked at
             missing = sorted({m for found in without.values() for m in found}) or list(chosen.needs)
             return _finished(build, question, _grey(question, f"needs {_wanted(missing)}; load a source that has it"))
         question = _of_build(build, question)
@@ -257,7 +282,7 @@ def answer(
             note = "; ".join(f"without {s}: no {_wanted(missing)}" for s, missing in without.items())
         absent = [d for d in chosen.required if d not in {ALIASES.get(n, n) for n in (*question.by, *question.where)}]
         if absent:
-            check_dimensions(chosen, [*question.by, *question.where])
+            check_dimensions(chosen, [*question.by, *question.where], own_dimensions(build))
             return _finished(
                 build,
                 question,
@@ -324,7 +349,7 @@ def check_values(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> 
     """
     question = _of_build(build, ask(key, where=where))
     try:
-        check_dimensions(question.metric, list(where))
+        check_dimensions(question.metric, list(where), question.own)
     except PartlyKnown:
         return  # answered, greyed
     for name, values in where.items():
@@ -434,9 +459,9 @@ def _behind(build: Build, key: str, part: str, basis: str | None, **asked: Any) 
     names = {ALIASES.get(n, n) for n in (*question.by, *question.where, *question.scope.allowed) if not time_grain(n)}
     found = []
     for measured, sign in part_measures(chosen, part):
-        known = [sums for sums in measured.alternatives if all(names <= knows(s.base) for s in sums)]
+        known = [sums for sums in measured.alternatives if all(names <= knows(s.base, question.own) for s in sums)]
         if not known:
-            unknown = names - {n for sums in measured.alternatives for s in sums for n in knows(s.base)}
+            unknown = names - {n for sums in measured.alternatives for s in sums for n in knows(s.base, question.own)}
             raise UnknownDimension(
                 f"The rows of {chosen.key} cannot be filtered by {', '.join(sorted(unknown or names))}."
             )
@@ -476,13 +501,21 @@ def dimension_values(build: Build, name: str) -> list[str]:
     canonical = ALIASES.get(name, name)
     if f"values of {canonical}" not in build.memory:
         bases = {s.base.name: s.base for m in _CATALOGUE for x in m.measures for sums in x.alternatives for s in sums}
-        knowing = sorted((b for b in bases.values() if canonical in knows(b)), key=lambda b: b.name == "credits")
+        knowing = sorted(
+            (b for b in bases.values() if canonical in knows(b, own_dimensions(build))),
+            key=lambda b: b.name == "credits",
+        )
         of = knowing[0] if knowing else None
         if of is None or time_grain(canonical):
-            known = sorted({n for b in bases.values() for n in knows(b)})
+            known = sorted({n for b in bases.values() for n in knows(b, own_dimensions(build))})
             raise UnknownDimension(f"There is no dimension {name!r}. There are: {', '.join(known)}.")
-        now = Time(of.dimensions["source"], None, observed(build))
-        column = dimension(of, canonical, next(iter(of.days)), now)
-        found = build.fetch(select(column.label("value")).select_from(of.table).where(column.is_not(None)).distinct())
-        build.memory[f"values of {canonical}"] = sorted(str(v) for v in found["value"])
+        # a shop's own dimension may be of sales, of returns, or of both
+        asked = [b for b in knowing if b.name in ("orders", "lots")] if is_own(of, canonical) else [of]
+        found: set[str] = set()
+        for base in asked:
+            now = Time(base.dimensions["source"], None, observed(build))
+            column = dimension(base, canonical, next(iter(base.days)), now).label("value")
+            values = build.fetch(select(column).select_from(base.table).where(column.is_not(None)).distinct())["value"]
+            found |= {str(v) for v in values}
+        build.memory[f"values of {canonical}"] = sorted(found)
     return list(build.memory[f"values of {canonical}"])

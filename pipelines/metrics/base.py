@@ -7,7 +7,7 @@ the asked dimensions in one pass and lays the bases under each other; nothing el
 days, and the observation times of the sources are written into the SQL: both spare work on every row. No metric is declared here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ from sqlalchemy.sql.expression import FromClause
 from sqlalchemy.sql.operators import and_ as joined_by_and
 
 from pipelines.errors import UnknownDimension, UnknownMetric
-from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
+from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start, text_in
 
 Values = Mapping[str, Sequence[Any]]
 ALIASES = {
@@ -129,6 +129,7 @@ class Base:
     fault_kind: str = "dates"
     bound: tuple[FromClause, Expression, Expression] | None = None
     unknown: frozenset[str] = frozenset()
+    own: Expression | None = None  # column of the shop's own dimensions
 
     def time(self, ask: "Ask") -> Time:
         """Give the observation time of a question for this base's rows."""
@@ -207,6 +208,7 @@ class Ask:
     has_faults: bool = False
     observed: Mapping[str, datetime] = field(default_factory=dict)
     basis: str | None = None
+    own: frozenset[str] = frozenset()  # names of the shop's own dimensions in the build
 
     @property
     def on(self) -> str:
@@ -295,9 +297,9 @@ def time_grain(name: str) -> bool:
     return name in period_start.grains
 
 
-def knows(base: Base) -> set[str]:
-    """Give the names of a base's dimensions, time grains left out."""
-    return {*base.dimensions, *base.timed}
+def knows(base: Base, own: Collection[str] = ()) -> set[str]:
+    """Give the names of a base's dimensions, time grains left out; of the build's `own` where its rows carry them."""
+    return {*base.dimensions, *base.timed, *(own if base.own is not None else ())}
 
 
 def dimension(base: Base, name: str, basis: str, now: Time) -> Expression:
@@ -305,20 +307,29 @@ def dimension(base: Base, name: str, basis: str, now: Time) -> Expression:
     if name in period_start.grains:
         return period_start(name, base.days[basis])
     canonical = ALIASES.get(name, name)
+    if is_own(base, canonical) and base.own is not None:
+        return text_in(canonical, base.own)
     return base.timed[canonical](now) if canonical in base.timed else base.dimensions[canonical]
 
 
-def known_dimensions(metric: Metric) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def is_own(base: Base, name: str) -> bool:
+    """Say whether a dimension of a base is one of the shop's own."""
+    return not time_grain(name) and ALIASES.get(name, name) not in {*base.timed, *base.dimensions}
+
+
+def known_dimensions(metric: Metric, own: Collection[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Give the dimensions that every part of the metric knows, and those that only some part knows."""
-    parts = [[set.intersection(*(knows(s.base) for s in sums)) for sums in m.alternatives] for m in metric.measures]
+    parts = [
+        [set.intersection(*(knows(s.base, own) for s in sums)) for sums in m.alternatives] for m in metric.measures
+    ]
     whole: list[set[str]] = [set.union(*alternatives) for alternatives in parts]
     every, some = set.intersection(*whole), set.union(*whole)
     return (*period_start.grains, *sorted(every)), tuple(sorted(some - every))
 
 
-def check_dimensions(metric: Metric, names: Sequence[str]) -> None:
+def check_dimensions(metric: Metric, names: Sequence[str], own: Collection[str] = ()) -> None:
     """Raise UnknownDimension for a name no part knows, PartlyKnown for one that only a part knows."""
-    every, some = known_dimensions(metric)
+    every, some = known_dimensions(metric, own)
     for name in names:
         canonical = ALIASES.get(name, name)
         if canonical in every:
@@ -330,20 +341,20 @@ def check_dimensions(metric: Metric, names: Sequence[str]) -> None:
         )
     canonical_names = {ALIASES.get(n, n) for n in names if not time_grain(n)}
     for m in metric.measures:
-        if not any(all(canonical_names <= knows(s.base) for s in sums) for sums in m.alternatives):
+        if not any(all(canonical_names <= knows(s.base, own) for s in sums) for sums in m.alternatives):
             raise PartlyKnown(
                 f"{', '.join(sorted(canonical_names))} are not known of the same rows: ask for one at a time"
             )
 
 
-def _chosen(m: Measure, names: set[str]) -> tuple[Sum, ...]:
-    return next(sums for sums in m.alternatives if all(names <= knows(s.base) for s in sums))
+def _chosen(m: Measure, names: set[str], own: Collection[str]) -> tuple[Sum, ...]:
+    return next(sums for sums in m.alternatives if all(names <= knows(s.base, own) for s in sums))
 
 
 def chosen_sums(ask: Ask, name: str | None = None) -> list[Sum]:
     """Give the sums that a question is answered with, those of one measure or of all."""
     names = {ALIASES.get(n, n) for n in (*ask.by, *ask.where, *ask.scope.allowed) if not time_grain(n)}
-    return [s for m in ask.metric.measures if name in (None, m.name) for s in _chosen(m, names)]
+    return [s for m in ask.metric.measures if name in (None, m.name) for s in _chosen(m, names, ask.own)]
 
 
 def dimension_condition(base: Base, name: str, values: Sequence[Any], basis: str, now: Time) -> Expression:
@@ -354,7 +365,7 @@ def dimension_condition(base: Base, name: str, values: Sequence[Any], basis: str
     if time_grain(name):
         days = [literal_day(pd.Timestamp(v).date()) for v in values]
         return or_(*(expression == d for d in days)) if days else false()
-    if ALIASES.get(name, name).startswith(("is_", "has_")):
+    if ALIASES.get(name, name).startswith(("is_", "has_")) and not is_own(base, name):
         values = [v if isinstance(v, bool) or v is None else str(v).lower() in ("true", "1", "yes") for v in values]
         return or_(
             false(), *(expression.is_(v) if v is None else expression == literal_column(str(v).upper()) for v in values)
@@ -403,11 +414,11 @@ def statement(ask: Ask) -> Select[Any]:
     PartlyKnown.
     """
     metric = ask.metric
-    check_dimensions(metric, [*ask.by, *ask.where])
+    check_dimensions(metric, [*ask.by, *ask.where], ask.own)
     names = {ALIASES.get(n, n) for n in (*ask.by, *ask.where, *ask.scope.allowed) if not time_grain(n)}
     by_base: dict[str, tuple[Base, list[tuple[str, Sum]]]] = {}
     for m in metric.measures:
-        for s in (x for x in _chosen(m, names) if x.base.table_name not in ask.empty):
+        for s in (x for x in _chosen(m, names, ask.own) if x.base.table_name not in ask.empty):
             by_base.setdefault(s.base.name, (s.base, []))[1].append((m.name, s))
     is_wrapped = metric.wrap is not None and ask.details == metric.details
     additive = not any(s.distinct for _, sums in by_base.values() for _, s in sums)

@@ -132,7 +132,7 @@ _ORDER = (
 )
 ORDERS = Base(
     "orders", orders, {"order": orders.c.ordered_on}, _named(orders, *_ORDER), orders.c.ordered_at, _clock(orders), {},
-    (orders.c.order_line_id, orders.c.order_id, orders.c.ordered_on, orders.c.product_id, orders.c.units_sold, orders.c.net_amount, orders.c.currency), joins=_curve(orders), weight=orders.c.units_sold, noun="units sold", fault=orders.c.date_fault,
+    (orders.c.order_line_id, orders.c.order_id, orders.c.ordered_on, orders.c.product_id, orders.c.units_sold, orders.c.net_amount, orders.c.currency), joins=_curve(orders), weight=orders.c.units_sold, noun="units sold", fault=orders.c.date_fault, own=orders.c.dimensions,
 )  # fmt: skip
 
 
@@ -205,7 +205,7 @@ LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on, "refund":
 _bound = select(matches.c.return_line_key.label("bound_key")).distinct().subquery("bound")
 LOTS = Base(
     "lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS, joins=_curve(lots),
-    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, bound=(_bound, lots.c.return_line_key == _bound.c.bound_key, _bound.c.bound_key), unknown=frozenset({"channel"}),
+    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, bound=(_bound, lots.c.return_line_key == _bound.c.bound_key, _bound.c.bound_key), unknown=frozenset({"channel"}), own=lots.c.dimensions,
 )  # fmt: skip
 
 credited = lots.alias("credited")
@@ -218,6 +218,7 @@ CREDITS = Base(
     {**_named(credited, *_RETURN), **_named(bought, *_ORDER), **_reasons(credited), "return_channel": return_channel(credited)}, credited.c.confirmed_at, _clock(bought), {},
     (credited.c.return_line_id, credited.c.return_id, credited.c.requested_on, credited.c.product_id, matches.c.units, credited.c.reason, credited.c.inspection_outcome, credited.c.confirmed_on), joins=_curve(bought),
     weight=matches.c.units, noun="returned units", fault=func.coalesce(credited.c.date_fault, bought.c.date_fault),
+    own=bought.c.dimensions,
 )  # fmt: skip
 
 _SCORED = orders.outerjoin(chances, chances.c.order_line_key == orders.c.order_line_key)
@@ -259,18 +260,18 @@ LEGS = Base(
 )  # fmt: skip
 LOT_CARBON = Base(
     "lot_carbon", lots.join(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {},
-    (*LOT_IDS, lot_carbon.c.kg_co2e), alone=lot_carbon, weight=lots.c.units, noun="returned units", unknown=frozenset({"channel"}),
+    (*LOT_IDS, lot_carbon.c.kg_co2e), alone=lot_carbon, weight=lots.c.units, noun="returned units", unknown=frozenset({"channel"}), own=lots.c.dimensions,
 )  # fmt: skip
 LOT_AVOIDED = Base(
     "lot_avoided", lots.join(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, {**LOT_DIMENSIONS, "data_status": lot_avoided.c.status}, first_event, {}, {},
     (*LOT_IDS, lots.c.disposition, lot_avoided.c.footprint_id, lot_avoided.c.kg_co2e_new, lot_avoided.c.kg_co2e_avoided_central, lot_avoided.c.status), alone=lot_avoided,
-    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, unknown=frozenset({"channel"}),
+    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, unknown=frozenset({"channel"}), own=lots.c.dimensions,
 )  # fmt: skip
 LOT_COST = Base(
     "lot_cost", lots.join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS,
     {**LOT_DIMENSIONS, "component": lot_cost.c.component, "data_status": lot_cost.c.status}, first_event, {}, {},
     (*LOT_IDS, lot_cost.c.component, lot_cost.c.amount, lot_cost.c.status, lot_cost.c.method.label("how")), alone=lot_cost,
-    noun="costs of returns", fault=lots.c.date_fault, unknown=frozenset({"channel"}),
+    noun="costs of returns", fault=lots.c.date_fault, unknown=frozenset({"channel"}), own=lots.c.dimensions,
 )  # fmt: skip
 
 REFUNDS = Base(
@@ -291,7 +292,7 @@ INVOICES = Base(
 _filed = t["fact_carrier_claim"]
 claimed = select(_filed.c.parcel_key, func.min(_filed.c.opened_at).label("filed_at"), func.max(_filed.c.decided_at).label("decided_at"), func.sum(double(_filed.c.paid_amount) * _filed.c.fx_rate).label("paid"), func.sum(double(_filed.c.amount) * _filed.c.fx_rate).label("claimed")).group_by(_filed.c.parcel_key).subquery("claimed")  # fmt: skip
 LOST = Base(
-    "lost", lots.outerjoin(claimed, claimed.c.parcel_key == lots.c.parcel_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {}, (*LOT_IDS, lots.c.parcel_id, lots.c.lost_at, lots.c.cost_amount), weight=lots.c.units, noun="lost units", fault=lots.c.date_fault,
+    "lost", lots.outerjoin(claimed, claimed.c.parcel_key == lots.c.parcel_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {}, (*LOT_IDS, lots.c.parcel_id, lots.c.lost_at, lots.c.cost_amount), weight=lots.c.units, noun="lost units", fault=lots.c.date_fault, own=lots.c.dimensions,
 )  # fmt: skip
 _RECOVERY_DAYS = {"order": recoveries.c.ordered_on, "return": recoveries.c.requested_on}
 RECOVERIES = Base(

@@ -406,6 +406,13 @@ class Mapping:
                 raise self.wrong(
                     dimensions.lines[own], f"`{own}` is no name of a dimension: small letters, digits, underscores."
                 )
+            from pipelines.metrics import our_names  # only a mapping with dimensions of its own pays for it
+
+            if own in our_names():
+                raise self.wrong(
+                    dimensions.lines[own],
+                    f"`{own}` is a dimension of ours: give it as a column of `{thing}`, or choose another name.",
+                )
         self._check_promise(spec)
 
     def _check_promise(self, spec: Section) -> None:

@@ -213,6 +213,9 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
             rules.append(
                 ("rounded_id", name, f"contains(t.{name}, '+') AND regexp_full_match(t.{name}, '{ROUNDED_ID}')")
             )
+        if name == "dimensions":
+            is_object = f"json_valid(t.{name}) AND json_type(t.{name}) = 'OBJECT'"
+            rules.append(("no_json_object", name, f"CASE WHEN t.{name} IS NULL THEN false ELSE NOT ({is_object}) END"))
         if name in ("units", "units_cancelled", "units_shipped"):
             allowed_negative = " AND t.line_type = 'goods'" if table.name == "order_line" else ""
             rules.append(("negative_units", name, f"t.{name} < 0{allowed_negative}"))

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Integer,
     Numeric,
     Select,
+    String,
     cast,
     create_engine,
     func,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 Expression = ColumnElement[Any]
+OWN_NAME = r"[a-z][a-z0-9_]{0,39}"
+"""Pattern of the name of a dimension of the shop's own."""
 _POSTGRESQL: Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -177,6 +180,37 @@ def _key_of(element: Any, compiler: Any, **kw: Any) -> str:
 @compiles(key_of, "duckdb")
 def _key_of_duckdb(element: Any, compiler: Any, **kw: Any) -> str:
     return f"CAST(md5_number_upper({compiler.process(element.clauses, **kw)}) >> 1 AS BIGINT)"
+
+
+class text_in(FunctionElement[str]):  # noqa: N801
+    """The text under a name in a column that holds a JSON object; NULL where there is none.
+
+    The name is written into the SQL, so that GROUP BY and SELECT are one expression; it is of small letters, digits and underscores.
+    """
+
+    type = String()
+    inherit_cache = False
+
+    def __init__(self, name: str, column: Expression) -> None:
+        if not re.fullmatch(OWN_NAME, name):
+            raise ValueError(f"{name!r} is no name of a dimension.")
+        self.key = name
+        super().__init__(column)
+
+
+@compiles(text_in)
+def _text_in(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"(CAST({compiler.process(element.clauses, **kw)} AS JSON) ->> '{element.key}')"
+
+
+@compiles(text_in, "duckdb")
+def _text_in_duckdb(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"json_extract_string({compiler.process(element.clauses, **kw)}, '$.{element.key}')"
+
+
+@compiles(text_in, "databricks")
+def _text_in_spark(element: Any, compiler: Any, **kw: Any) -> str:
+    return f"get_json_object({compiler.process(element.clauses, **kw)}, '$.{element.key}')"
 
 
 def double(value: Any) -> Expression:

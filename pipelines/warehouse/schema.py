@@ -116,6 +116,7 @@ order_line = _log(
     _col("is_gift", Boolean, "True when ordered as a gift"),
     _col("units_per_set", Integer, "Parts that one unit comes back as, where it comes back in parts; units of its returns are parts then"),
     _col("policy_id", String, "Return policy shown at order time; else found by market, channel, category and day"),
+    _col("dimensions", String, "Dimensions of one's own, as a JSON object of names and texts: numbers can be cut by them like by ours"),
 )  # fmt: skip
 
 return_event = _log(
@@ -146,6 +147,7 @@ return_event = _log(
     _col("country", String, "Market, when the order line is unknown"),
     _col("shop_id", String, "Shop, when the order line is unknown"),
     _col("policy_id", String, "Return policy whose promises hold, when the order line is unknown"),
+    _col("dimensions", String, "Dimensions of one's own, as a JSON object of names and texts; the order line's come first"),
 )  # fmt: skip
 
 chain_element = _log(
@@ -505,6 +507,7 @@ _STAMPED = (
 )
 _FX = ("fx_rate", Double, "Reporting currency for one unit of `currency` on the day; empty when no rate within 7 days")
 
+_DIMENSIONS = ("dimensions", String, "Dimensions of the shop's own, a JSON object of names and texts")
 _DATE_FAULT = (
     "date_fault",
     String,
@@ -538,7 +541,7 @@ fact_order_line = _star(
     _c("weight_kg", Double, "Net weight of one unit (kg)"),
     _c("carrier", String, "Outbound carrier"), _c("seller", String, "Marketplace seller"), _c("sold_on", String, "Marketplace"),
     _c("fulfilled_by", String, "Who shipped"), _c("loyalty_tier", String, "Tier at order time"), _c("is_gift", Boolean, "Ordered as a gift"),
-    _c("units_per_set", Integer, "Parts that one unit comes back as; empty: whole"), _c(*_DATE_FAULT),
+    _c("units_per_set", Integer, "Parts that one unit comes back as; empty: whole"), _c(*_DIMENSIONS), _c(*_DATE_FAULT),
 )  # fmt: skip
 
 STAGE_TIMES = (
@@ -572,7 +575,7 @@ fact_return_line = _star(
     _c("confirmed_on", Date, "Local day of confirmation"), _c("refunded_on", Date, "Local day of the refund"),
     _c("net_amount", Money, "Net sales value of the units, excluding VAT"), _c("vat_amount", Money, "Their VAT"),
     _c("cost_amount", Money, "Their purchase cost"), _c("refund_amount", Money, "Refunded for the units, including VAT"),
-    _c("currency", String, "ISO 4217"), _c(*_FX), _c("weight_kg", Double, "Net weight of one unit (kg)"), _c(*_DATE_FAULT),
+    _c("currency", String, "ISO 4217"), _c(*_FX), _c("weight_kg", Double, "Net weight of one unit (kg)"), _c(*_DIMENSIONS), _c(*_DATE_FAULT),
 )  # fmt: skip
 fact_return_event = _star(
     "fact_return_event", "One event of a return line, newest version.",

@@ -474,7 +474,7 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
             coalesce(o.unit_cost, CASE WHEN p.currency = o.currency THEN p.unit_cost
                 ELSE p.unit_cost * {rate_sql("p.currency", "rp", found.currency)} / {rate_sql("o.currency", "r", found.currency)} END) * o.units_gone AS cost_amount,
             o.outbound_cost, o.payment_fee, o.commission_amount, o.currency, {rate_sql("o.currency", "r", found.currency)} AS fx_rate, p.weight_kg,
-            o.carrier, o.seller, o.sold_on, o.fulfilled_by, o.loyalty_tier, o.is_gift, o.units_per_set,
+            o.carrier, o.seller, o.sold_on, o.fulfilled_by, o.loyalty_tier, o.is_gift, o.units_per_set, o.dimensions,
             CASE WHEN {_local_day("o.shipped_at", "h")} < {_local_day("o.ordered_at", "h")} THEN 'shipped before ordered'
                 WHEN {_local_day("o.delivered_at", "h")} < {_local_day("o.ordered_at", "h")} THEN 'delivered before ordered'
                 WHEN {_local_day("o.delivered_at", "h")} < {_local_day("o.shipped_at", "h")} THEN 'delivered before shipped' END AS date_fault
@@ -558,7 +558,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             coalesce(min(carrier) FILTER (event = 'carrier_scan'), min(carrier)) AS carrier,
             min(product_id) AS product_id, max(product_key) AS product_key, max(customer_key) AS customer_key, min(policy_id) AS policy_id, min(country) AS country, min(shop_id) AS shop_id, max(shop_key) AS shop_key,
             bool_or(event = 'delivery_refused' OR event = 'returned_to_sender') AS is_refused, bool_or(event = 'uncollected') AS is_uncollected,
-            CASE WHEN count(is_manual) > 0 THEN count(*) FILTER (is_manual) END::INTEGER AS manual_touches, min(decline_reason) FILTER (event = 'rejected') AS decline_reason,
+            CASE WHEN count(is_manual) > 0 THEN count(*) FILTER (is_manual) END::INTEGER AS manual_touches, min(decline_reason) FILTER (event = 'rejected') AS decline_reason, min(dimensions) AS dimensions,
             sum(amount) FILTER (event = 'credited') AS credited_amount, min(currency) FILTER (event = 'credited') AS credited_currency, min(units) AS fewest,
             {of_line}::INTEGER AS line_units, {stages}, {attributes}
         FROM event_row GROUP BY return_line_key;
@@ -630,6 +630,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                 CASE WHEN f.return_line_key IS NULL THEN r.credited_amount WHEN f.is_one_currency AND f.currency = lot_currency THEN f.amount
                     ELSE f.reported_amount / lot_rate END * t.units / r.line_units AS refund_amount,
                 coalesce(o.weight_kg, p.weight_kg) AS weight_kg, z.time_zone, o.date_fault AS order_fault,
+                CASE WHEN o.dimensions IS NOT NULL AND r.dimensions IS NOT NULL THEN json_merge_patch(r.dimensions, o.dimensions)::VARCHAR ELSE coalesce(o.dimensions, r.dimensions) END AS dimensions,
                 (o.shipped_at + coalesce(ho.ahead, INTERVAL 0 HOUR))::DATE AS shipped_on
             FROM lot t JOIN return_line r USING (return_line_key)
             LEFT JOIN order_row o ON o.order_line_key = r.order_line_key
