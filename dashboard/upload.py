@@ -231,10 +231,14 @@ def _choices(words: Words, proposal: Proposal, key: str) -> Choices:
     return Choices(zone, currency.upper() or None, country.upper() or "ZZ", is_day_first, is_tax_inside, rate)
 
 
+def rows(table: Guess) -> list[str]:
+    """List the roles in the order of the table: those of the file, those that matter most, the others."""
+    return list(dict.fromkeys([*(role for role in WORDS if role in table.roles), *ESSENTIAL, *WORDS]))
+
+
 def _roles(words: Words, proposal: Proposal, table: Guess, choices: Choices, key: str) -> dict[str, str]:
     """Show role by role the column of the file, with examples and what is assumed; give role -> column."""
-    known = [role for role in WORDS if role in table.roles]
-    roles = list(dict.fromkeys([*known, *ESSENTIAL, *WORDS]))
+    roles = rows(table)
     edits = st.session_state.get(key, {}).get("edited_rows", {})
     shown = {role: edits.get(place, {}).get("column", table.roles.get(role)) for place, role in enumerate(roles)}
     now = replace(table, roles={role: column for role, column in shown.items() if column})

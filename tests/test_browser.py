@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -16,8 +17,10 @@ import pytest
 
 import dashboard
 from dashboard.run import command, environment
+from dashboard.upload import rows
 from pipelines import export
 from pipelines.settings import Settings
+from pipelines.sources.propose import propose
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is not installed")
 FOUND = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
@@ -38,18 +41,15 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def address(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app, served from the tiny shop."""
-    port = free_port()
-    log = tmp_path_factory.mktemp("server") / "log"
+@contextmanager
+def served(warehouse: Path, folder: Path) -> Iterator[str]:
+    """The app as `backhaul dashboard` serves it: its address."""
+    port, log = free_port(), folder / "log"
     with (
         log.open("w") as output,
-        subprocess.Popen(
-            command(port), env=environment(tiny_settings.warehouse), stdout=output, stderr=output
-        ) as server,
+        subprocess.Popen(command(port), env=environment(warehouse), stdout=output, stderr=output) as server,
     ):
-        for _ in range(300):
+        for _ in range(PATIENCE // 100):
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1) as answer:
                     assert answer.status == 200
@@ -60,6 +60,13 @@ def address(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
         yield f"http://127.0.0.1:{port}"
         server.terminate()
     assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def address(tiny_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app, served from the tiny shop."""
+    with served(tiny_settings.warehouse, tmp_path_factory.mktemp("server")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +214,44 @@ def test_a_bar_leads_to_its_rows_and_to_a_file_that_verifies(visit: Visit, tmp_p
     visit.page.locator(".st-key-emissions_parts_clear button").first.click()
     visit.page.wait_for_function("!document.querySelector('.st-key-emissions_parts_rows button').innerText.includes('Rows:')")  # fmt: skip
     assert visit.exceptions() == []
+
+
+def test_a_file_dropped_in_an_empty_folder_leads_to_a_number(browser: Any, tmp_path: Path) -> None:
+    """Of four order lines one came back. The column `wish` is taken for nothing: by the keyboard it becomes the day of the request."""
+    (tmp_path / "orders.csv").write_text(
+        "order line,SKU,units,net price,order date,return date,refund date,refund amount,wish\n"
+        "L1,A,1,50.00,2025-10-01,2025-10-10,2025-10-12,60.00,2025-10-08\n"
+        "L2,A,1,50.00,2025-10-02,,,,\nL3,B,1,40.00,2025-10-03,,,,\nL4,B,1,40.00,2025-10-05,,,,\n"
+    )
+    with served(tmp_path / "warehouse", tmp_path) as address:
+        visit = Visit(browser, address, 390)
+        visit.open("")
+        visit.page.locator('input[type="file"]').set_input_files(tmp_path / "orders.csv")
+        load = visit.page.get_by_role("button", name="Load", exact=True)
+        load.wait_for()
+        visit.settle()
+        assert visit.overflow() <= 0
+        _choose_column(visit, rows(propose(tmp_path / "orders.csv").tables[0]).index("requested_at"), "wish")
+        visit.page.get_by_text("The mapping as a file").click()
+        visit.page.get_by_text("requested: wish").wait_for()
+        load.click()
+        visit.page.get_by_text("Rows accepted, and in the numbers now: 4.").wait_for()
+        visit.settle()
+        visit.open("returns")
+        assert visit.exceptions() == []
+        assert visit.page.locator('[data-testid="stMetricValue"]').first.inner_text() == "25.0%"
+        visit.page.close()
+        assert visit.asked - {"127.0.0.1", ""} == set()
+
+
+def _choose_column(visit: Visit, row: int, column: str) -> None:
+    """Choose the column of the file behind one of ours, by the keyboard."""
+    visit.page.locator(".stDataFrameGlideDataEditor").first.click(position={"x": 250, "y": 55})
+    for _ in range(row):
+        visit.page.keyboard.press("ArrowDown")
+    visit.page.keyboard.press("Enter")
+    visit.page.locator("#portal input").wait_for()
+    visit.page.keyboard.type(column)
+    visit.page.locator("#portal").get_by_text(column, exact=True).wait_for()
+    visit.page.keyboard.press("Enter")
+    visit.settle()
