@@ -1002,6 +1002,8 @@ class _Compiler:
         headings = source.table.headings
         near = [h for h in headings if h.endswith(f".{heading}")] or difflib.get_close_matches(heading, headings, 1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
+        if len(headings) == 1 and (parts := [s for s in tables.SEPARATORS if s in headings[0]]):
+            hint = f" Its cells are parted by `{'tab' if parts[0] == chr(9) else parts[0]}`: say so under `read:`."
         raise self.mapping.wrong(
             line, f"the table has no column `{heading[:60]}`.{hint} Its columns: {tables.cut(headings)}."
         )

@@ -12,7 +12,9 @@ import gzip
 import io
 import itertools
 import json
+import mmap
 import re
+import shutil
 import tempfile
 import warnings
 import zipfile
@@ -43,7 +45,7 @@ SAMPLE_OBJECTS = 1000  # JSON rows looked at for paths
 BATCH_ROWS = 20_000
 LONGEST_LINE = 8_388_608  # bytes
 LONGEST_OBJECT = 67_108_864  # bytes of one row of a JSON list
-MOST_CELLS = 30_000_000  # of a sheet that is taken into memory whole; a larger one is read row by row
+MOST_CELLS = 10_000_000  # of a sheet that is taken into memory whole; a larger one is read row by row
 INVISIBLE = re.compile("[\ufeff\u200b\u200e\u200f]")
 MARKUP = re.compile(rb"\s*<(\?xml|!doctype|html|table|meta|div|head)", re.IGNORECASE)
 LIST_HINT = "`{path}` is a list: `read: {{each: {path}}}` makes a row of each of its items, `{path}.0` takes the first."
@@ -489,7 +491,7 @@ def sheet_rows(file: Path, sheet: str) -> Iterator[list[str | None]]:
     Formats are looked at only where a workbook (.xlsx) has one of zeros. Such a workbook, and a sheet too large for memory, is
     read row by row.
     """
-    if zipfile.is_zipfile(file) and (_has_codes(file) or _cells(file, sheet) > MOST_CELLS):
+    if zipfile.is_zipfile(file) and (_has_codes(file) or _cells(file) > MOST_CELLS):
         yield from _slow_rows(file, sheet)
         return
     with _workbook(file) as book:
@@ -565,8 +567,8 @@ def _has_codes(file: Path) -> bool:
     return any(code(1, f) is not None for f in formats)
 
 
-def _cells(file: Path, sheet: str) -> int:
-    """Count the cells of the rectangle that a sheet of a workbook (.xlsx) spans; 0 where it is not known."""
+def _cells(file: Path) -> int:
+    """Count the cells of the rectangle that the largest sheet of a workbook (.xlsx) spans."""
     with zipfile.ZipFile(file) as packed:
         names = [n for n in packed.namelist() if n.startswith("xl/worksheets/") and n.endswith(".xml")]
         large = [n for n in names if packed.getinfo(n).file_size > 1 << 20 or len(names) == 1]
@@ -619,26 +621,31 @@ def _stage_spreadsheet(
     connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]
 ) -> list[Part]:
     sheets = sheet_names(file)
-    wanted = str(read.get("sheet") or sheets[0])
-    chosen = [wanted] if wanted in sheets else [s for s in sheets if fnmatch.fnmatch(s.lower(), wanted.lower())]
+    wanted = str(read["sheet"]) if "sheet" in read else None
+    chosen = [s for s in sheets if wanted is None or s == wanted or fnmatch.fnmatch(s.lower(), wanted.lower())]
+    chosen = [wanted] if wanted in chosen and wanted is not None else chosen
     if not chosen:
         raise OptionError("sheet", f"{file.name} has no sheet `{wanted}`. Its sheets: {cut(sheets)}.")
     parts: list[Part] = []
     for sheet in chosen:
         rows = sheet_rows(file, sheet)
         header = read.get("header_row")
-        head = list(itertools.islice(rows, HEAD_ROWS if header == "find" else header if header else 0))
+        head = list(itertools.islice(rows, HEAD_ROWS if header == "find" else header or 0))
         if header is None:
             first: list[str | None] = next((row for row in rows if any(row)), [])
             head = [first]
         at = header_of(head) if header == "find" else len(head) - 1
-        if not head or at < 0 or not any(head[at]):
+        if at < 0 or not any(head[at]):
             continue
         headings = headings_of(head[at])
+        named = [i for i, cell in enumerate(head[at]) if cell]
         table = f"{stage}_{len(parts)}"
         numbered = enumerate(itertools.chain(head[at + 1 :], rows), start=1)
-        _keep_rows(connection, table, headings, ((n, row) for n, row in numbered if any(row)))
+        filled = ((n, row) for n, row in numbered if any(row[i] for i in named if i < len(row)))
+        _keep_rows(connection, table, headings, filled)
         parts.append(Part(file.name, table, {h: f"c{i}" for i, h in enumerate(headings)}, line="_line"))
+        if wanted is None:
+            break
     return parts
 
 
@@ -769,17 +776,38 @@ def _branches(read: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _stage_objects(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]) -> Part:
+    branches = _branches(read)
+    path = [key for key in str(read.get("path", "")).split(".") if key]
     with tempfile.TemporaryDirectory() as folder:
         encoding = encoding_of(file, read)
         if encoding not in ("utf-8", "utf8") or _has_mark(file):
             file = _in_utf8(file, "utf-8-sig" if encoding in ("utf-8", "utf8") else encoding, Path(folder))
-        documents, is_rows = _documents(file)
+        with opened(file) as text:
+            start = text.read(1 << 16).lstrip()
+        first, _, rest = start.partition("\n")
+        ending = (file.with_suffix("") if file.suffix == ".gz" else file).suffix.lower()
+        is_lines = ending in (".ndjson", ".jsonl") or (rest.lstrip().startswith("{") and _is_object(first))
         try:
-            path = _path(connection, documents, read) if not is_rows or "path" in read else []
-            return _unroll(connection, stage, file, f"FROM {documents}", path, _branches(read))
+            if first.startswith("[") and not is_lines:
+                documents = (
+                    f"FROM read_json_objects({quote(file)}, format = 'array', maximum_object_size = {LONGEST_OBJECT})"
+                )
+            else:
+                lines, longest = file, LONGEST_LINE
+                if not is_lines:
+                    lines = Path(folder) / "rows.ndjson"
+                    path, longest = _write_rows(file, lines, path if "path" in read else None, branches)
+                documents = (
+                    f"FROM (SELECT CASE WHEN json_valid(line) THEN line::JSON END AS json FROM read_csv({quote(lines)}, "
+                    "columns = {'line': 'VARCHAR'}, header = false, auto_detect = false, delim = '\x01', quote = '', escape = '', "
+                    f"strict_mode = false, max_line_size = {max(longest, LONGEST_LINE)}) WHERE trim(line) <> '')"
+                )
+            return _unroll(connection, stage, file, documents, path, branches)
         except duckdb.Error as error:
+            at = re.search(r"byte \d+|[Ll]ine:? \d+", str(error))
             raise SourceError(
-                f"{file.name} cannot be read as JSON. {_where(error)}Export it again, as a list of objects or one object a line."
+                f"{file.name} cannot be read as JSON{f', {at[0].lower()}' if at else ''}. "
+                "Export it again, as a list of objects or one object a line."
             ) from error
 
 
@@ -788,73 +816,108 @@ def _has_mark(file: Path) -> bool:
         return bool(raw.read(3) == b"\xef\xbb\xbf")
 
 
-def _where(error: duckdb.Error) -> str:
-    at = re.search(r"at byte (\d+)|line (\d+)", str(error))
-    return f"It breaks {at[0].replace('line', 'at line') if 'line' in at[0] else at[0]}. " if at else ""
-
-
-def _documents(file: Path) -> tuple[str, bool]:
-    """Give the SQL that reads the objects of a file as `json`, and whether each is a row of its own."""
-    ending = (file.with_suffix("") if file.suffix == ".gz" else file).suffix.lower()
-    with opened(file) as text:
-        start = text.read(1 << 16)
-    first, _, rest = start.lstrip().partition("\n")
-    is_lines = ending in (".ndjson", ".jsonl") or (
-        first.startswith("{") and rest.lstrip().startswith("{") and _is_json(first)
-    )
-    if is_lines:
-        lines = f"read_csv({quote(file)}, columns = {{'line': 'VARCHAR'}}, header = false, auto_detect = false, delim = '\x01', quote = '', escape = '', strict_mode = false, max_line_size = {LONGEST_LINE})"
-        return (
-            f"(SELECT CASE WHEN json_valid(line) THEN line::JSON END AS json FROM {lines} WHERE trim(line) <> '')",
-            True,
-        )
-    if first.startswith("["):
-        return f"read_json_objects({quote(file)}, format = 'array', maximum_object_size = {LONGEST_OBJECT})", True
-    size = file.stat().st_size
-    if file.suffix == ".gz":
-        with gzip.open(file, "rb") as packed:
-            size = sum(len(chunk) for chunk in iter(lambda: packed.read(1 << 20), b""))
-    return (
-        f"read_json_objects({quote(file)}, format = 'unstructured', maximum_object_size = {max(size + 1024, 1 << 20)})",
-        False,
-    )
-
-
-def _is_json(text: str) -> bool:
+def _is_object(text: str) -> bool:
     try:
-        json.loads(text)
+        return isinstance(json.loads(text), dict)
     except ValueError:
         return False
-    return True
 
 
-def _path(connection: duckdb.DuckDBPyConnection, documents: str, read: Mapping[str, Any]) -> list[str]:
-    """Give the path to the rows of a document: what `read` says, else its only list of objects, else the document itself."""
-    if "path" in read:
-        return [key for key in str(read["path"]).split(".") if key]
-    found = connection.execute(f"SELECT json_structure(json) FROM {documents} LIMIT 1").fetchone()
-    shape = json.loads(found[0]) if found and found[0] else {}
-    branches = _branches(read)
-    if not isinstance(shape, dict) or any(branch[0] in shape for branch in branches):
-        return []
-    level: list[tuple[list[str], dict[str, Any]]] = [([], shape)]
-    while level:
-        lists, deeper = [], []
-        for path, node in level:
-            for key, inner in node.items():
-                if isinstance(inner, list) and inner and isinstance(inner[0], dict):
-                    lists.append([*path, key])
-                elif isinstance(inner, dict):
-                    deeper.append(([*path, key], inner))
-        if len(lists) > 1:
-            raise OptionError(
-                "path",
-                f"several lists could be the rows: {cut(['.'.join(p) for p in lists])}. Say which with `read: {{path: ...}}`; `path: .` takes the whole document as one row.",
-            )
-        if lists:
-            return lists[0]
-        level = deeper
-    return []
+TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}:,]', re.DOTALL)
+
+
+def _pieces(content: mmap.mmap | bytes) -> Iterator[tuple[tuple[str, ...] | None, int, int]]:
+    """Find the pieces of a JSON document without taking it into memory: (path, start, end).
+
+    A piece is an item of a list, with the path of keys that leads to the list, or a whole document, with None. Lists in lists
+    are parts of their items.
+    """
+    open_: list[bytes] = []
+    keys: list[str] = []
+    key, last, outer, start, begin = "", b'""', 0, 0, 0
+    listed: tuple[str, ...] = ()
+    for token in TOKEN.finditer(content):
+        mark, at = token[0][:1], token.start()
+        if mark == b'"':
+            last = token[0]
+        elif mark == b":":
+            key = json.loads(last) if not outer else key
+        elif mark in b"{[":
+            begin = at if not open_ else begin
+            open_.append(mark)
+            if not outer and mark == b"[":
+                outer, listed, start = len(open_), (*keys[1:], key) if keys else (), at + 1
+            elif not outer:
+                keys.append(key)
+        elif mark == b",":
+            if outer and len(open_) == outer:
+                yield listed, start, at
+                start = at + 1
+        elif open_:
+            if outer and len(open_) == outer:
+                if content[start:at].strip():
+                    yield listed, start, at
+                outer = 0
+            elif not outer:
+                keys.pop()
+            open_.pop()
+            if not open_:
+                yield None, begin, at + 1
+    if open_:
+        raise EOFError
+
+
+def _write_rows(
+    file: Path, lines: Path, path: list[str] | None, branches: Sequence[tuple[str, ...]]
+) -> tuple[list[str], int]:
+    """Write the rows of a JSON document one a line: (what is left of the path to them, the longest of them).
+
+    Without a path they are the items of the document's only list of objects, else the document itself.
+    """
+    if file.suffix == ".gz":
+        with gzip.open(file, "rb") as packed, (lines.parent / "document.json").open("wb") as plain:
+            shutil.copyfileobj(packed, plain)
+        file = lines.parent / "document.json"
+    longest = 0
+    with (
+        file.open("rb") as raw,
+        mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        lines.open("wb") as rows,
+    ):
+        try:
+            lists: dict[tuple[str, ...], bool] = {}
+            for listed, start, end in _pieces(content):
+                if listed is None or (path is not None and tuple(path) in lists):
+                    break
+                lists[listed] = lists.get(listed, False) or content[start : min(end, start + 100)].lstrip()[:1] == b"{"
+            wanted = _rows_path(lists, path, branches)
+            left = list(path[len(wanted) :]) if path is not None and wanted is not None else path or []
+            for listed, start, end in _pieces(content):
+                if listed == wanted:
+                    longest = max(longest, end - start)
+                    rows.write(content[start:end].replace(b"\n", b" ").replace(b"\r", b" ").strip() + b"\n")
+        except (EOFError, ValueError) as error:
+            raise SourceError(f"{file.name} breaks off or is not JSON. Export it again.") from error
+    return left, longest + 1
+
+
+def _rows_path(
+    lists: Mapping[tuple[str, ...], bool], path: list[str] | None, branches: Sequence[tuple[str, ...]]
+) -> tuple[str, ...] | None:
+    """Choose the list whose items are the rows; None for the document itself. `lists` says which lists hold objects."""
+    if path is not None:
+        return next((p for p in lists if p == tuple(path[: len(p)])), None)
+    if any(branch == p[: len(branch)] or p == branch[: len(p)] for branch in branches for p in lists):
+        return None
+    depth = min((len(p) for p, has_objects in lists.items() if has_objects), default=0)
+    found = [p for p, has_objects in lists.items() if has_objects and len(p) == depth]
+    if len(found) > 1:
+        raise OptionError(
+            "path",
+            f"several lists could be the rows: {cut(['.'.join(p) for p in found])}. Say which with `read: {{path: ...}}`; "
+            "`path: .` takes the whole document as one row.",
+        )
+    return found[0] if found else None
 
 
 def _unroll(
@@ -889,8 +952,32 @@ def _unroll(
     in_order(connection, [f"CREATE TEMP TABLE {stage} AS {whole}"])
     objects = Objects(connection, stage, levels)
     objects.look()
+    if not objects.paths:
+        _check_paths(connection, documents, path, branches)
     columns = {written: objects.sql(found) for written, found in objects.paths.items()}
     return Part(file.name, stage, columns, broken="CASE WHEN r0 IS NULL THEN 'not a JSON object' END", objects=objects)
+
+
+def _check_paths(
+    connection: duckdb.DuckDBPyConnection, documents: str, path: Sequence[str], branches: Sequence[tuple[str, ...]]
+) -> None:
+    """Raise OptionError where no row was found because `path:` or `each:` names a key that no document has."""
+    found = connection.execute(f"SELECT json_structure(json) {documents} LIMIT 1").fetchone()
+    shape = json.loads(found[0]) if found and found[0] else {}
+    for option, keys in (("path", path), *(("each", branch) for branch in branches)):
+        for depth, key in enumerate(keys):
+            shape = shape[0] if isinstance(shape, list) and shape else shape
+            if key == "*" or not isinstance(shape, dict):
+                break
+            if key not in shape:
+                known = [k for k, inner in shape.items() if isinstance(inner, list | dict)]
+                if known:
+                    raise OptionError(
+                        option,
+                        f"nothing stands at `{'.'.join(keys[: depth + 1])}`. Lists and objects there: {cut(known)}.",
+                    )
+                break
+            shape = shape[key]
 
 
 # -- Parquet -----------------------------------------------------------------------------------------------------------

@@ -89,17 +89,18 @@ def number_sql(
     exponent = f"regexp_extract({text}, {quote(pattern)}, 2)"
     plain = f"replace(regexp_replace({body}, {quote(group)}, '', 'g'), {quote(decimal)}, '.') || {exponent}"
     is_negative = rf"regexp_matches({text}, '^[^0-9]*[(]|^[^0-9]*[{MINUS}]|[{MINUS}][^0-9]*$')"
-    written = f"try_cast({plain} AS DECIMAL(18, 6)) * CASE WHEN {is_negative} THEN -1 ELSE 1 END"
-    if decimal == "." or not is_text:
-        return rf"coalesce(CASE WHEN regexp_full_match(trim(v), '-?\d+(\.\d+)?([eE][-+]?\d+)?') THEN try_cast(trim(v) AS DECIMAL(18, 6)) END, {written})"
-    return written
+    written = f"try_cast(CASE WHEN {is_negative} THEN '-' ELSE '' END || {plain} AS DECIMAL(18, 6))"
+    if decimal != "." and is_text:
+        return written
+    cast = "try_cast(v AS DECIMAL(18, 6))"  # CASE, for what COALESCE falls back on is worked out for every row
+    return f"CASE WHEN {cast} IS NOT NULL AND NOT contains(v, '_') THEN {cast} ELSE {written} END"
 
 
 def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, plus_days: int | None = None) -> str:
     """Give the SQL of the time that the text `v` holds, in ISO: in UTC where its zone is known, the text itself when unreadable.
 
     The zone is what follows the time (Z, an offset, UTC, CET, Europe/Paris), else `zone`, else not known. `formats` are tried in
-    their order, then ISO; among them epoch_s and epoch_ms are seconds and milliseconds since 1970, excel days since 1900.
+    their order, then ISO; among them epoch_s and epoch_ms are seconds and milliseconds since 1970, 0 for none, excel days since 1900.
     `is_day` gives the day alone. Needs the variable that `zones` sets.
 
     >>> zones(duckdb.default_connection())
@@ -112,6 +113,8 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
     named = f"CASE WHEN contains({text}, ':') OR contains({text}, '-') THEN regexp_extract({text}, {quote(CLOCK + ZONE)}, 2) ELSE '' END"
     bare = rf"regexp_replace(regexp_replace({text}, {quote(CLOCK + ZONE)}, '\1'), '(:\d{{2}}),(\d)', '\1.\2')"
     written = [re.sub(r"\s*%[zZ]$", "", f) for f in formats if f not in EPOCHS]
+    inner = [f for f in written if re.search(r"%[zZ]", f)]  # a zone before the year: such a time is an instant
+    written = [f for f in written if f not in inner]
     listed = f"[{', '.join(map(quote, written))}]"
     reads = [f"try_strptime({text}, {listed})", f"try_strptime({bare}, {listed})"] if written else []
     if "excel" in formats:
@@ -120,7 +123,8 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
         )
     local = f"coalesce({', '.join([*reads, f'try_cast({bare} AS TIMESTAMP)'])})"
     later = f" + to_days({plus_days})" if plus_days else ""
-    epochs = []
+    epochs = [f"timezone('UTC', try_strptime({text}, [{', '.join(map(quote, inner))}])){later}"] if inner else []
+    nothing = f"WHEN try_cast({text} AS DOUBLE) = 0 THEN NULL" if {"epoch_s", "epoch_ms"} & set(formats) else ""
     for word, scale, lowest, highest in (("epoch_s", 1e6, 0, 1e11), ("epoch_ms", 1e3, 1e11, 1e14)):
         if word in formats:
             value = f"try_cast({text} AS DOUBLE)"
@@ -130,9 +134,17 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
     if is_day:
         if zone:
             epochs = [f"timezone({quote(zone)}, timezone('UTC', {e}))" for e in epochs]
-        return f"coalesce(strftime(coalesce({', '.join([local + later, *epochs])}), '%Y-%m-%d'), v)"
+        day = f"coalesce(strftime(coalesce({', '.join([local + later, *epochs])}), '%Y-%m-%d'), v)"
+        return f"CASE {nothing} ELSE {day} END" if nothing else day
     here = f"timezone('UTC', timezone({quote(zone)}, {local}{later}))" if zone else "NULL"
     no_zone = "NULL" if zone else f"strftime({local}{later}, '%Y-%m-%d %H:%M:%S')"
+    cast = "try_cast(v AS TIMESTAMP)"
+
+    def here_of(moment: str) -> str:
+        if zone:
+            return _iso(f"timezone('UTC', timezone({quote(zone)}, {moment}{later}))")
+        return f"strftime({moment}{later}, '%Y-%m-%d %H:%M:%S')"
+
     known = ABBREVIATIONS | _own_abbreviations(zone)
     minutes = "MAP {" + ", ".join(f"{quote(k)}: {v}" for k, v in known.items()) + "}"
     sign = f"CASE WHEN contains({named}, '-') THEN -1 ELSE 1 END"
@@ -147,28 +159,25 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
         WHEN regexp_full_match({named}, {quote(OFFSET)}) THEN {local}{later} - to_minutes({offset})
         WHEN upper({named}) IN ('Z', 'UTC', 'GMT') THEN {local}{later}
         WHEN {minutes}[{named}] IS NOT NULL THEN {local}{later} - to_minutes({minutes}[{named}])
-        WHEN list_contains(getvariable('backhaul_zones'), {named}) THEN timezone('UTC', timezone({named}, {local}{later}))
+        WHEN contains({named}, '/') AND list_contains(getvariable('backhaul_zones'), {named}) THEN timezone('UTC', timezone({named}, {local}{later}))
         {formatted} END"""
     iso = _iso(f"coalesce({', '.join([utc, *epochs])})")
-    plain = "try_cast(v AS TIMESTAMP)" + later
-    fast = (
-        _iso(f"timezone('UTC', timezone({quote(zone)}, {plain}))")
-        if zone
-        else f"strftime({plain}, '%Y-%m-%d %H:%M:%S')"
-    )
-    stamped = (
-        ""
-        if later
-        else f"WHEN regexp_full_match(v, {quote(STAMPED)}) AND try_cast(v AS TIMESTAMPTZ) IS NOT NULL THEN v"
-    )
-    return f"""CASE
-        WHEN regexp_full_match(v, {quote(ISO)}) AND try_cast(v AS TIMESTAMP) IS NOT NULL THEN {fast}
-        {stamped}
-        ELSE coalesce({iso}, CASE WHEN {named} = '' THEN {no_zone} END, v) END"""
+    # what names no zone is read without looking for one
+    quick = [f for f in written if not re.search(r"[A-Z]{3,5}$", f)]
+    by_format = f"try_strptime(v, [{', '.join(map(quote, quick))}])" if quick else "NULL::TIMESTAMP"
+    ways = [
+        (f"{by_format} IS NOT NULL", here_of(by_format)),
+        (f"regexp_full_match(v, {quote(ISO)}) AND {cast} IS NOT NULL", here_of(cast)),
+    ]
+    if not later:
+        ways.append((f"regexp_full_match(v, {quote(STAMPED)}) AND try_cast(v AS TIMESTAMPTZ) IS NOT NULL", "v"))
+    whens = " ".join(f"WHEN {condition} THEN {value}" for condition, value in ways)
+    slow = f"coalesce({iso}, CASE WHEN {named} = '' THEN {no_zone} END, v)"
+    return f"CASE WHEN v IS NULL OR v = '' THEN v {nothing} {whens} ELSE {slow} END"
 
 
 def _iso(instant: str) -> str:
-    return f"replace(strftime({instant}, '%Y-%m-%dT%H:%M:%S.%f'), '.000000', '') || 'Z'"
+    return f"replace(({instant})::TIMESTAMP::VARCHAR, ' ', 'T') || 'Z'"
 
 
 def _own_abbreviations(zone: str | None) -> dict[str, int]:
