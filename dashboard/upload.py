@@ -18,7 +18,8 @@ from dashboard.i18n import Words
 from pipelines import upload
 from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
-from pipelines.sources.propose import TIMES, WORDS, Choices, Guess, Proposal
+from pipelines.sources.headings import TIMES, WORDS
+from pipelines.sources.propose import Choices, Guess, Proposal
 from pipelines.warehouse.build import current_id
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

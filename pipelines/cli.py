@@ -3,12 +3,13 @@
 Only `BackhaulError` is caught: one line on standard error, exit 1. Results go to standard output, progress to standard error.
 """
 
+import contextlib
 import csv
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -103,7 +104,7 @@ def _settings(warehouse: str) -> Settings:
     return Settings(warehouse=path)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _open(warehouse: str) -> Iterator["Build"]:
     """Open the warehouse for reading."""
     if warehouse.startswith("postgresql"):
@@ -121,7 +122,7 @@ def _open(warehouse: str) -> Iterator["Build"]:
         build.close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """Show what is going on and for how long, on standard error when it is a screen."""
     with Progress(
@@ -136,7 +137,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
         yield lambda text: bar.update(task, description=text)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
     """Turn Ctrl-C into a sentence; DuckDB tells of it as a RuntimeError."""
     try:
@@ -1449,23 +1450,23 @@ def policy_publish(
 
 @app.command(name="map", epilog=_example("backhaul map export.csv > mapping.yaml"))
 def map_file(
-    file: Annotated[Path, typer.Argument(help="A CSV, Excel, Parquet or NDJSON file.")],
+    paths: Annotated[list[Path], typer.Argument(help="CSV, Excel, Parquet, NDJSON or JSON files, or folders of them.")],
     output: FormatOption = Format.table,
 ) -> None:
-    """Propose a mapping for a table that is no known system's, and show what it would fill."""
-    from pipelines.sources.mapping import propose
+    """Propose a mapping for tables that are no known system's, and say what it assumes and would fill."""
+    from pipelines.sources.propose import propose
 
-    if not file.is_file():
-        raise SourceError(f"There is no file at {file}. Check the path.")
-    proposal = propose(file)
+    proposal = propose(paths)
     if output is Format.json:
         typer.echo(
             json.dumps(
                 {
                     "mapping": proposal.yaml,
                     "columns": proposal.columns,
+                    "assumptions": proposal.assumptions,
                     "pages": proposal.pages,
                     "unlocks": proposal.unlocks,
+                    "command": proposal.command(),
                 },
                 indent=2,
                 default=str,
@@ -1473,7 +1474,16 @@ def map_file(
         )
         return
     typer.echo(proposal.yaml, nl=False)
-    errors.print(proposal.text())
+    typer.echo(proposal.text(_written_to()), err=True)
+
+
+def _written_to() -> str:
+    """Give the file that standard output is written to, as a path to type; '' where it is none."""
+    with contextlib.suppress(OSError):
+        target = Path(f"/proc/self/fd/{sys.stdout.fileno()}").readlink()
+        if target.is_file():
+            return os.path.relpath(target) if target.is_relative_to(Path.cwd()) else str(target)
+    return ""
 
 
 @app.command(epilog=_example("backhaul dashboard --port 8501"))

@@ -316,9 +316,9 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
         memory.forget(load_id)
         return
     mapping = None
-    if name and Path(name).suffix in (".yaml", ".yml") and Path(name).is_file():
-        mapping = str(Path(load_id) / Path(name).name)
-        shutil.copyfile(name, settings.raw / mapping)
+    if isinstance(origin, Mapping):  # kept as it was: the file may change, and so may what comes with the product
+        mapping = str(Path(load_id) / origin.path.name)
+        shutil.copyfile(origin.path, settings.raw / mapping)
     with memory.transaction() as connection:
         connection.execute(insert(state.load_file), rows)
         landed = {

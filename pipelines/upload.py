@@ -21,7 +21,7 @@ from pipelines.load import Report, load
 from pipelines.settings import Settings
 from pipelines.sources import fits, mapping_source, recognise
 from pipelines.sources.mapping import Mapping
-from pipelines.sources.propose import Proposal, propose
+from pipelines.sources.propose import Proposal, guess
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,7 +177,7 @@ def _checked(mapping: Path) -> str:
 def _proposal(path: Path) -> Proposal:
     """Propose a mapping, under a name without the export's date: the next export is of the same source."""
     name = re.sub(r"[\W_]*\d[\d\W_]{3,}", "", path.stem)
-    return replace(propose(path), name=name or path.stem)
+    return replace(guess(path), name=name or path.stem)
 
 
 def trial(files: Sequence[File], groups: Sequence[Group], settings: Settings) -> Outcome:

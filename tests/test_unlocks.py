@@ -12,7 +12,7 @@ from test_dashboard import app, said
 from pipelines import unlocks
 from pipelines.load import load
 from pipelines.settings import Settings
-from pipelines.sources import propose
+from pipelines.sources import headings
 from pipelines.warehouse import schema
 from pipelines.warehouse.build import current_build
 
@@ -62,7 +62,7 @@ def facts(settings: Settings) -> set[str]:
 
 def test_the_columns_asked_for_are_headings_that_a_proposal_knows() -> None:
     """Or, where no role of a proposal fills the log, the names of the canonical format."""
-    words = {word for heads in propose.WORDS.values() for word in heads}
+    words = {word for heads in headings.WORDS.values() for word in heads}
     for fact, filling in unlocks.fillings().items():
         canonical = {c.name for filled in filling.fills for c in schema.LOG.tables[filled.split(".")[0]].columns}
         stages = {f"{stage}_at" for stage in schema.EVENTS}

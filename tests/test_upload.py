@@ -24,7 +24,7 @@ from pipelines import upload
 from pipelines.errors import SourceError
 from pipelines.load import load
 from pipelines.settings import Settings
-from pipelines.sources.propose import WORDS
+from pipelines.sources.headings import WORDS
 from pipelines.upload import File
 from pipelines.warehouse import contracts, schema
 from pipelines.warehouse.build import build_path, current_id, writing

@@ -829,7 +829,8 @@ class _Compiler:
             is_one_table = known_line is not None and "order_line" in self.table["to"]
             columns["return_line_id"] = base if is_one_table else self._natural_key([base])
         columns.setdefault("return_id", columns["return_line_id"])
-        self.known |= {k: columns[k] for k in ("return_line_id", "return_id")}
+        own = ("return_line_id", "return_id", "order_line_id", "units")  # money of the row is for what came back
+        self.known |= {k: columns[k] for k in own if k in columns}
         self.key = columns["return_line_id"]
         stages: Section | None = spec.get("events")
         if stages is None:
@@ -1209,10 +1210,13 @@ class _Compiler:
         )
 
     def _natural_key(self, parts: list[str]) -> str:
-        """Make an id of a natural key and an occurrence number; equal keys are told apart by their rows' content."""
+        """Make an id of a natural key and an occurrence number in its file; equal keys are told apart by their rows' content.
+
+        Exports overlap: a row that two files hold is one row.
+        """
         content = ", ".join(f"t.{c}" for c in self.main.table.content())
         listed = ", ".join(parts)
-        number = self._window(f"row_number() OVER (PARTITION BY {listed} ORDER BY {content})")
+        number = self._window(f"row_number() OVER (PARTITION BY {listed}, t._file ORDER BY {content})")
         return f"concat_ws('/', {listed}, {number})"
 
     def _window(self, sql: str) -> str:

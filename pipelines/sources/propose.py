@@ -1,92 +1,57 @@
-"""Proposing a mapping: guess how a file is written and what its columns are, and say what pages it would fill.
+"""Proposing a mapping: guess what the tables of files are and what their columns mean, and write the mapping that loads them.
 
-The guess reads the header (French and English words) and a sample of rows. It is a start for a person to check, never a
-silent choice: what was assumed stands in the proposal as a comment.
+The guess reads headings, a sample of rows and the names of files and sheets (`samples`, `headings`). It is a start for a person to
+check, never a silent choice: what was assumed stands in the proposal as a comment.
 """
 
-import csv
-import io
-import itertools
 import re
-import unicodedata
-from dataclasses import dataclass
-from datetime import datetime
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-
-import duckdb
+from typing import Any
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import quote
-from pipelines.sources.tables import CSV, NDJSON, PARQUET, distinct, kind_of
+from pipelines.sources import headings
+from pipelines.sources.headings import NO, TIMES, WORDS, meaning, plain
+from pipelines.sources.samples import Sample, samples
+from pipelines.sources.shipped import recognised, text_of
+from pipelines.warehouse import schema
 
-SAMPLE_ROWS = 500
-SEPARATORS = (",", ";", "\t", "|")
-DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d")
-CLOCKS = ("", " %H:%M", " %H:%M:%S")
-
-# role -> words a header may use, most telling first; compared without accents, case and punctuation
-WORDS: dict[str, tuple[str, ...]] = {
-    "order_line_id": ("order line id", "order line", "line id", "line item id", "order item id", "lineitem", "line", "id ligne", "ligne de commande", "ligne commande", "ligne"),
-    "order_id": ("order id", "order number", "order no", "order", "invoiceno", "invoice", "n commande", "no commande", "numero de commande", "numero commande", "id commande", "commande"),
-    "ordered_at": ("order date", "ordered at", "ordered on", "ordered", "purchase date", "invoicedate", "order time", "date de commande", "date commande", "commande le", "created at", "date"),
-    "product_id": ("sku", "product id", "item id", "article number", "stockcode", "variant sku", "seller sku", "ean", "reference", "ref article", "ref", "code article", "id produit"),
-    "name": ("product name", "item name", "product", "title", "description", "item", "article", "libelle", "nom du produit", "produit", "designation"),
-    "category": ("category", "product category", "product type", "department", "categorie", "famille", "rayon"),
-    "brand": ("brand", "vendor", "marque"),
-    "size": ("size", "taille", "pointure"),
-    "colour": ("colour", "color", "couleur", "coloris"),
-    "units": ("units", "quantity", "qty", "quantite", "qte", "nombre", "pieces"),
-    "units_returned": ("units returned", "returned units", "quantity returned", "returned quantity", "qty returned", "returned qty", "quantite retournee", "qte retournee"),
-    "unit_price": ("unit price", "price", "unitprice", "item price", "unit price excl vat", "unit net price", "prix unitaire", "prix unitaire ht", "prix ht", "prix", "pu", "pu ht"),
-    "net_amount": ("net amount", "net price", "line total", "net", "amount", "total", "revenue", "sales", "montant ht", "total ht", "prix net", "montant", "ca ht"),
-    "gross_amount": ("gross amount", "total incl vat", "montant ttc", "total ttc", "prix ttc"),
-    "vat_amount": ("vat", "vat amount", "tax", "tax amount", "tva", "montant tva"),
-    "discount_amount": ("discount", "discount amount", "remise", "rabais"),
-    "currency": ("currency", "currency code", "devise", "monnaie"),
-    "country": ("country", "country code", "ship country", "shipping country", "market", "pays", "pays de livraison"),
-    "customer_id": ("customer id", "customer", "customerid", "client id", "id client", "client", "customer email", "email", "e mail"),
-    "customer_area": ("postcode", "zip", "postal code", "code postal", "cp"),
-    "shipped_at": ("ship date", "shipped at", "shipped on", "shipped", "date expedition", "date d expedition", "expedie le"),
-    "delivered_at": ("delivery date", "delivered at", "delivered on", "delivered", "date de livraison", "date livraison", "livre le", "actual delivery", "actual date", "date reelle"),
-    "channel": ("channel", "sales channel", "canal"),
-    "returned": ("returned", "is returned", "return flag", "return", "retourne", "retour", "est retourne"),
-    "return_id": ("return id", "return no", "return number", "rma", "rma number", "n retour", "numero de retour", "id retour"),
-    "requested_at": ("return request date", "requested at", "requested on", "requested", "return requested", "date de demande", "date demande", "demande le", "date demande retour"),
-    "handed_over_at": ("handed over", "picked up", "pickup date", "pick up date", "collection date", "date d enlevement", "date enlevement", "date de depot"),
-    "received_at": ("return date", "returned at", "returned on", "received at", "received on", "received", "return received", "date de retour", "date retour", "recu le", "date reception", "date de reception"),
-    "inspected_at": ("inspected at", "inspected on", "inspected", "inspection date", "date controle", "date d inspection"),
-    "refunded_at": ("refund date", "refunded at", "refunded on", "refunded", "date de remboursement", "date remboursement", "rembourse le"),
-    "refund_amount": ("refund amount", "refunded amount", "amount refunded", "refund", "montant rembourse", "montant remboursement", "remboursement"),
-    "reason_raw": ("return reason", "reason", "motif de retour", "motif retour", "motif", "raison"),
-    "disposition": ("disposition", "outcome", "sort"),
-    "unit_cost": ("unit cost", "cost", "cost price", "cogs", "prix de revient", "cout unitaire", "cout", "prix d achat"),
-    "weight_kg": ("weight kg", "weight", "poids kg", "poids"),
-    "weight_g": ("weight g", "grams", "poids g", "grammes"),
-    "tracking": ("tracking number", "tracking", "tracking no", "tracking id", "parcel", "parcel id", "shipment id", "numero de suivi", "suivi", "colis", "n colis"),
-    "promised_at": ("promised date", "promised", "promised delivery", "due date", "sla date", "expected delivery", "date promise", "date prevue", "livraison prevue"),
-    "mode": ("mode", "transport mode", "mode of shipment", "mode de transport"),
-    "carrier": ("carrier", "courier", "transporteur"),
-    "freight": ("freight", "freight cost", "shipping cost", "transport cost", "cout transport", "frais de transport", "fret"),
-    "distance_km": ("distance km", "distance", "km", "kilometres", "kilometers"),
-    "origin": ("origin", "from", "ship from", "origine", "depart", "lieu de depart"),
-    "destination": ("destination", "to", "ship to", "arrivee", "lieu d arrivee"),
-}  # fmt: skip
-# country names of exports, compared like headers -> ISO 3166; a name that is not here stays, and is quarantined
-COUNTRIES = {
-    "allemagne": "DE", "angleterre": "GB", "austria": "AT", "autriche": "AT", "belgique": "BE", "belgium": "BE", "canada": "CA", "danemark": "DK",
-    "denmark": "DK", "deutschland": "DE", "espagne": "ES", "etats unis": "US", "finland": "FI", "finlande": "FI", "france": "FR", "germany": "DE",
-    "great britain": "GB", "greece": "GR", "grece": "GR", "ireland": "IE", "irlande": "IE", "italie": "IT", "italy": "IT", "luxembourg": "LU",
-    "netherlands": "NL", "norvege": "NO", "norway": "NO", "pays bas": "NL", "poland": "PL", "pologne": "PL", "portugal": "PT", "royaume uni": "GB",
-    "spain": "ES", "suede": "SE", "suisse": "CH", "sweden": "SE", "switzerland": "CH", "uk": "GB", "united kingdom": "GB", "united states": "US", "usa": "US",
-}  # fmt: skip
-TIMES = ("ordered_at", "shipped_at", "delivered_at", "requested_at", "handed_over_at", "received_at", "inspected_at", "refunded_at", "promised_at")  # fmt: skip
-NUMBERS = ("units", "units_returned", "unit_price", "net_amount", "gross_amount", "vat_amount", "refund_amount", "unit_cost", "weight_kg", "weight_g", "distance_km", "freight")  # fmt: skip
-STAGES = ("requested_at", "handed_over_at", "received_at", "inspected_at", "refunded_at")
+PRICES = ("net_amount", "net_unit_price", "gross_amount", "gross_unit_price", "amount", "unit_price")
+# role -> event of ours, in the order in which they happen
+STAGES = {
+    "requested_at": "requested",
+    "approved_at": "approved",
+    "label_issued_at": "label_issued",
+    "handed_over_at": "handed_over",
+    "carrier_scan_at": "carrier_scan",
+    "received_at": "received",
+    "inspected_at": "inspected",
+    "refunded_at": "refunded",
+    "restocked_at": "restocked",
+    "rejected_at": "rejected",
+}
+RETURN_ROLES = {
+    "return_id",
+    "return_line_id",
+    "units_returned",
+    "reason_raw",
+    "disposition",
+    "received_at",
+    "requested_at",
+    "approved_at",
+    "inspected_at",
+    "restocked_at",
+    "handed_over_at",
+}
+MOVES = {"handed_over_at", "shipped_at", "delivered_at", "promised_at", "mode", "weight_kg", "weight_g", "freight"}
 ORDER = (
     "shipped_at",
     "delivered_at",
-    "vat_amount",
-    "discount_amount",
+    "units_cancelled",
     "currency",
     "country",
     "customer_id",
@@ -94,11 +59,50 @@ ORDER = (
     "channel",
 )
 PRODUCT = ("name", "category", "brand", "size", "colour", "unit_cost", "weight_kg")
+# words in names of files, sheets and lists that say what a table holds
+SAYS = {
+    "returns": r"return|retour|retoure|rucksend|devol|resi\b|reso\b|rma",
+    "refunds": r"refund|remboursement|avoir|erstattung|gutschrift|reembols|abono|rimbors|terugbetal|credit note",
+    "orders": r"order|commande|bestell|auftrag|auftraege|pedido|venta|ordini|vendite|sale|vente|verkauf|verkoop|invoice|transaction",
+    "products": r"product|produit|artikel|article|catalog|item|sku|articulo|prodott",
+    "events": r"track|event|scan|evenement|ereignis|checkpoint",
+    "parcels": r"ship|parcel|colis|sendung|envio|spediz|zending|carrier",
+}
+ZONES = {
+    "PDT": "America/Los_Angeles",
+    "PST": "America/Los_Angeles",
+    "MDT": "America/Denver",
+    "MST": "America/Denver",
+    "CDT": "America/Chicago",
+    "CST": "America/Chicago",
+    "EDT": "America/New_York",
+    "EST": "America/New_York",
+    "BST": "Europe/London",
+    "CET": "Europe/Berlin",
+    "CEST": "Europe/Berlin",
+    "MEZ": "Europe/Berlin",
+    "MESZ": "Europe/Berlin",
+    "JST": "Asia/Tokyo",
+    "AEST": "Australia/Sydney",
+    "AEDT": "Australia/Sydney",
+}
+COUNTRY_OF_LANGUAGE = {"French": "FR", "German": "DE", "Spanish": "ES", "Italian": "IT", "Dutch": "NL"}
+MARKS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY"}
+MOST_WORDS = 60  # words of one column that a mapping lists
 LABELS = {
-    "order_id": "an order number", "ordered_at": "an order date", "product_id": "a SKU", "net_amount": "a net price", "received_at": "a return date",
-    "refunded_at": "a refund date", "refund_amount": "a refunded amount", "unit_cost": "a unit cost", "requested_at": "a return request date",
-    "tracking": "a tracking number", "weight_kg": "a weight", "mode": "a transport mode",
-}  # fmt: skip
+    "order_id": "an order number",
+    "ordered_at": "an order date",
+    "product_id": "a SKU",
+    "net_amount": "a net price",
+    "received_at": "a return date",
+    "refunded_at": "a refund date",
+    "refund_amount": "a refunded amount",
+    "unit_cost": "a unit cost",
+    "requested_at": "a return request date",
+    "tracking": "a tracking number",
+    "weight_kg": "a weight",
+    "mode": "a transport mode",
+}
 
 
 @dataclass(frozen=True)
@@ -115,23 +119,29 @@ class Choices:
 
 @dataclass(frozen=True)
 class Guess:
-    """One table of a file: how it is written, a sample of its rows, and role -> column."""
+    """One table: its file, how it is written, a sample of its rows, and role -> column; `more` are files of the same shape."""
 
     file: Path
     sheet: str
-    read: dict[str, str]
+    read: dict[str, Any]
     header: list[str]
     rows: list[list[str]]
     roles: dict[str, str]
+    preamble: str = ""
+    more: tuple[Path, ...] = field(default=())
 
     def values(self, column: str) -> list[str]:
         """Give the sampled values of a column."""
         place = self.header.index(column)
         return [row[place] for row in self.rows]
 
+    def filled(self, column: str) -> list[str]:
+        """Give the sampled values of a column that are not empty."""
+        return [v.strip() for v in self.values(column) if v.strip()]
+
     def examples(self, column: str, count: int = 3) -> list[str]:
         """Give the first different values of a column."""
-        return list(dict.fromkeys(v.strip() for v in self.values(column) if v.strip()))[:count]
+        return list(dict.fromkeys(self.filled(column)))[:count]
 
     @property
     def samples(self) -> dict[str, list[str]]:
@@ -139,17 +149,52 @@ class Guess:
         return {role: self.values(column) for role, column in self.roles.items()}
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of this table."""
+        return (self.file, *self.more)
+
+    @property
+    def place(self) -> str:
+        """The file, sheet or list, as a person would point at it."""
+        return (
+            f"{self.file.name} ({self.sheet or self.read.get('each')})"
+            if self.sheet or "each" in self.read
+            else self.file.name
+        )
+
+    @cached_property
+    def kind(self) -> str:
+        """What the table holds: one of KINDS, '' for nothing we know."""
+        return _kind(self)
+
+    @property
     def is_order_assumed(self) -> bool:
         """Tell whether the dates read as well with the day first as with the month first."""
-        first, second = (_formats(self.samples, is_day_first=order) for order in (True, False))
-        return first != second
+        return _day_first(self) is None and any(_numeric_day(v) for c in self.time_columns for v in self.filled(c))
+
+    @property
+    def time_columns(self) -> list[str]:
+        """The columns that hold times."""
+        return [column for role, column in self.roles.items() if role in TIMES]
 
     @property
     def numbers_lines(self) -> bool:
         """Tell whether lines are numbered within their order: an id of a line then needs both."""
-        return {"ordered_at", "order_id", "order_line_id"} <= set(self.roles) and _repeats(
-            self.values(self.roles["order_line_id"])
-        )
+        return {"order_id", "order_line_id"} <= set(self.roles) and _repeats(self.filled(self.roles["order_line_id"]))
+
+
+KINDS = {
+    "orders": "order lines",
+    "items": "order lines without a date",
+    "headers": "orders without lines",
+    "ledger": "sales and returns in one table",
+    "returns": "returns",
+    "flags": "orders that came back, without a date",
+    "refunds": "refunds",
+    "parcels": "parcels",
+    "events": "tracking events",
+    "products": "products",
+}
 
 
 @dataclass(frozen=True)
@@ -160,6 +205,13 @@ class Proposal:
     tables: tuple[Guess, ...]
     choices: Choices
     name: str = ""
+    paths: tuple[Path, ...] = field(default=())
+    known: tuple[str, tuple[Guess, ...]] = ("", ())
+
+    @property
+    def shipped(self) -> str:
+        """The mapping that comes with the product and has these headings; '' for none, and once a column was given another role."""
+        return self.known[0] if self.known[1] == self.tables else ""
 
     @property
     def roles(self) -> set[str]:
@@ -174,7 +226,7 @@ class Proposal:
     @property
     def unused(self) -> list[str]:
         """The columns without a role."""
-        return [c for table in self.tables for c in table.header if c not in table.roles.values()]
+        return list(dict.fromkeys(c for table in self.tables for c in table.header if c not in table.roles.values()))
 
     @property
     def pages(self) -> dict[str, bool]:
@@ -186,78 +238,630 @@ class Proposal:
         """The one missing column that would fill most pages, as a sentence."""
         return _unlocks(self.roles)
 
-    @property
+    @cached_property
     def yaml(self) -> str:
         """The mapping as it is written to a file."""
-        head = [
-            f"# Proposed for {self.file}. Check what stands behind each name; the manual is docs/sources.md.",
-            f"name: {_slug(self.name or Path(self.file).stem)}",
-            f"time_zone: {self.choices.time_zone}  # assumed: zone of the times in the file",
-        ]
-        assumed = {"currency": self.choices.currency, "country": self.choices.country}
-        constants = [f"{name}: {value}" for name, value in assumed.items() if value and name not in self.roles]
-        if constants:
-            head.append(f"constants: {{{', '.join(constants)}}}  # assumed")
-        is_joined = False  # once lines are numbered within their order, every sheet after it names a line by both
-        tables = []
-        for table in self.tables:
-            is_joined |= table.numbers_lines
-            tables.append(_table(table, self.choices, is_joined=is_joined))
-        return "\n".join([*head, "tables:", *tables]) + "\n"
+        from pipelines.sources.mapping_text import written
 
-    def text(self) -> str:
-        """Say in words what was found."""
+        return text_of(self.shipped) if self.shipped else written(self)
+
+    @property
+    def assumptions(self) -> list[str]:
+        """What the mapping assumes, as its comments say it."""
+        return [line.split("#", 1)[1].strip() for line in self.yaml.splitlines() if re.search(r"#.*assumed", line)]
+
+    def command(self, mapping: str = "") -> str:
+        """Give the command that loads the files with this mapping (or with the one that comes with the product)."""
+        used = [str(p) for p in self.paths or {f: None for t in self.tables for f in t.files}]
+        source = self.shipped or mapping or f"{self.name or Path(self.file).stem.split('.')[0]}.yaml"
+        return shlex.join(["backhaul", "load", *used, "--source", source])
+
+    def text(self, mapping: str = "") -> str:
+        """Say in words what was found; the last line is the command to run."""
+        if self.shipped:
+            return f"These are the headings of {self.shipped}, a mapping that comes with the product. Load:\n{self.command()}"
+        tables = "; ".join(f"{t.place}: {KINDS[t.kind]}" if t.kind else f"{t.place}: not used" for t in self.tables)
         found = ", ".join(f"{column} = {role}" for role, column in self.columns.items()) or "none"
         filled = ", ".join(page for page, is_filled in self.pages.items() if is_filled) or "none"
         empty = ", ".join(page for page, is_filled in self.pages.items() if not is_filled)
-        lines = [f"Columns found: {found}."]
+        lines = [f"Tables: {tables}.", f"Columns found: {found}."]
         if self.unused:
             lines.append(f"Columns not used: {', '.join(self.unused)}.")
+        lines += [f"Assumed: {a.removeprefix('assumed: ')}" for a in self.assumptions]
         lines.append(f"Pages it would fill: {filled}." + (f" Empty: {empty}." if empty else ""))
-        return "\n".join([*lines, self.unlocks, "Check the proposal, save it as mapping.yaml and load: backhaul load FILE --source mapping.yaml"])  # fmt: skip
+        lines.append(self.unlocks)
+        return "\n".join([*lines, "Look the mapping over, then load:", self.command(mapping)])
 
 
-def propose(file: Path) -> Proposal:
-    """Propose a mapping for a CSV, Excel, Parquet or NDJSON file.
+def propose(paths: Path | Sequence[Path]) -> Proposal:
+    """Propose one mapping for files and folders of CSV, Excel, Parquet, NDJSON or JSON.
 
-    Raises SourceError for a file that is none of these or is empty.
+    Raises SourceError for a file that is none of these or is empty, and when neither orders nor returns can be seen.
     """
-    sheets = _sheets(file)
-    if not any(header for _, header, _ in sheets.values()):
-        raise SourceError(f"{file.name} is empty. Give a file with a header and rows.")
-    tables = tuple(Guess(file, sheet, read, header, rows, _roles(header, rows)) for sheet, (read, header, rows) in sheets.items())  # fmt: skip
-    roles = {role for table in tables for role in table.roles}
-    is_french = any(_is_french(table.header) for table in tables)
-    marks = {"€": "EUR", "£": "GBP", "$": "USD"}
-    values = [v for table in tables for row in table.rows for v in row]
-    seen = [code for mark, code in marks.items() if any(mark in v for v in values)]
-    choices = Choices(
-        time_zone="Europe/Paris" if is_french else "Etc/UTC",
-        currency=None if "currency" in roles else seen[0] if seen else "EUR",
-        country=None if "country" in roles else "FR" if is_french else "ZZ",
-        is_tax_inside="gross_amount" in roles and "net_amount" not in roles,
+    proposal = guess(paths)
+    if not proposal.shipped and not {t.kind for t in proposal.tables} & {
+        "orders",
+        "headers",
+        "ledger",
+        "returns",
+        "refunds",
+        "parcels",
+        "events",
+    }:
+        raise SourceError(_not_enough(proposal.tables))
+    return proposal
+
+
+def guess(paths: Path | Sequence[Path]) -> Proposal:
+    """Give what can be guessed of files, enough or not: a person may give the columns their roles."""
+    given = [paths] if isinstance(paths, Path) else list(paths)
+    files = _files(given)
+    found = [s for file in files for s in samples(file)]
+    tables = _told_once(_merged([_guessed(s) for s in found]))
+    return Proposal(files[0].name, tables, _choices(tables), paths=tuple(given), known=(recognised(found), tables))
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = (
+                f
+                for f in path.rglob("*")
+                if f.is_file() and not any(p.startswith(".") for p in f.relative_to(path).parts)
+            )
+            files += sorted(
+                f for f in inside if f.suffix.lower() not in (".yaml", ".yml", ".md", ".py", ".duckdb", ".sqlite")
+            )
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise SourceError(f"There is no file at {path}. Check the path.")
+    if not files:
+        raise SourceError(
+            f"There are no files in {', '.join(map(str, paths))}. Give a folder with data files, or a file."
+        )
+    return files
+
+
+def _merged(tables: list[Guess]) -> tuple[Guess, ...]:
+    """Make one table of files with the same header."""
+    merged: dict[tuple[Any, ...], Guess] = {}
+    for table in tables:
+        key = (table.file.suffix.lower(), table.sheet, tuple(table.header), repr(sorted(table.read.items())))
+        if key in merged and merged[key].file != table.file:
+            first = merged[key]
+            merged[key] = replace(first, rows=first.rows + table.rows, more=(*first.more, table.file))
+        else:
+            merged[key] = table
+    return tuple(merged.values())
+
+
+def _told_once(tables: tuple[Guess, ...]) -> tuple[Guess, ...]:
+    """Leave out the whole of a document where a list in it says more, and lists that say no more than another or nothing."""
+    kept: list[Guess] = []
+    for table in tables:
+        lists = [t for t in tables if t.file == table.file and t is not table and "each" in t.read]
+        if "each" in table.read:
+            before = [t for t in kept if t.file == table.file and "each" in t.read]
+            is_told = table.kind in ("", "refunds", "headers") or any(t.kind == table.kind for t in before)
+        else:
+            is_told = table.kind in ("", "headers", "orders", "returns") and any(
+                t.kind in ("orders", "returns", "ledger") for t in lists
+            )
+        if not is_told:
+            kept.append(table)
+    return tuple(kept)
+
+
+def _not_enough(tables: Iterable[Guess]) -> str:
+    first = next(iter(tables))
+    seen = ", ".join(f"{c} ({r.removesuffix('_at')})"[:30] for r, c in list(first.roles.items())[:3])
+    return (
+        f"{first.file.name[:40]} shows neither orders nor returns: {seen or 'no heading we know'}. Orders need an order number, a date, "
+        "a SKU and a price; returns a date and an order or return number or SKU. Name columns so, or write a mapping."
     )
-    return Proposal(file.name, tables, choices)
 
 
-def _is_french(header: list[str]) -> bool:
-    words = ("date", "n", "numero", "montant", "commande", "quantite", "motif", "retourne", "pays", "taille")
-    return any(_plain(c).split(" ")[0] in words and re.search("[éèà°]|commande|retour|montant", c.lower()) for c in header)  # fmt: skip
+# -- what columns are --------------------------------------------------------------------------------------------------
+
+
+def _guessed(sample: Sample) -> Guess:
+    table = Guess(sample.file, sample.sheet, sample.read, sample.header, sample.rows, _roles(sample), sample.preamble)
+    within = {r for r, c in table.roles.items() if c.startswith(f"{sample.read.get('each')}.")}
+    if "each" in sample.read and not within & {"product_id", "units", "units_returned", "event", "tracking"}:
+        return replace(table, roles={})  # a list of taxes, fees or notes
+    table = replace(table, roles=_settled(table))
+    if filled := _filled_down(table):
+        table = replace(table, read=table.read | {"fill_down": filled})
+    return table
+
+
+def _roles(sample: Sample) -> dict[str, str]:
+    """Give role -> column: whole headings first, the more telling first; what stands in a column must fit its role."""
+    each = str(sample.read.get("each", ""))
+    filled = {c: [row[i].strip() for row in sample.rows if row[i].strip()] for i, c in enumerate(sample.header)}
+    order = {role: place for place, role in enumerate(WORDS)}
+    offers = sorted(
+        (place, order.get(role, 0), number, role, column)
+        for number, column in enumerate(sample.header)
+        for place, role in headings.candidates(column, each)
+        if headings.is_fit(role, filled[column])
+    )
+    found: dict[str, str] = {}
+    for _, _, _, role, column in offers:
+        if (
+            role not in found
+            and column not in found.values()
+            and (filled[column] or not sample.rows or role in ("received_at", "refunded_at"))
+        ):
+            found[role] = column
+    return _by_content(found, offers, filled)
+
+
+def _by_content(
+    found: dict[str, str], offers: list[tuple[int, int, int, str, str]], filled: dict[str, list[str]]
+) -> dict[str, str]:
+    """Settle by what stands in the columns what headings leave open."""
+    numbered = (
+        c
+        for c, values in filled.items()
+        if plain(c) == "name" and values and all(re.match(r"#\w*\d", v) for v in values)
+    )
+    if "order_id" not in found and (column := next(numbered, "")):
+        found = {r: c for r, c in found.items() if c != column} | {"order_id": column}
+    goods = [c for _, _, _, role, c in offers if role == "product_id"]
+    chosen = found.get("product_id", "")
+    if chosen and len(filled[chosen]) > 4 and not _repeats(filled[chosen]):  # a SKU recurs, a number of a row does not
+        others = [c for c in goods if c not in found.values() and _repeats(filled[c])]
+        if others:
+            found["product_id"] = others[0]
+    if "returned" in found:
+        values = filled[found["returned"]]
+        if headings.looks_like_time(values):
+            found.setdefault("received_at", found.pop("returned"))
+        elif headings.looks_like_number(values) and not headings.looks_like_flag(values):
+            found.setdefault("units_returned", found.pop("returned"))
+    if (
+        "refund_amount" in found
+        and headings.looks_like_flag(filled[found["refund_amount"]])
+        and filled[found["refund_amount"]]
+    ):
+        del found["refund_amount"]
+    if "vat_amount" in found and headings.looks_like_percentage(filled[found["vat_amount"]]):
+        found.setdefault("vat_rate", found.pop("vat_amount"))
+    if "units" in found and any(re.fullmatch(r"-?\d+[.,]\d*[1-9]", v) for v in filled[found["units"]]):
+        found.setdefault("amount", found.pop("units"))
+    return found
+
+
+def _settled(table: Guess) -> dict[str, str]:
+    """Give general columns (id, date, created, amount, status) the role they play in a table of this kind."""
+    roles, kind = dict(table.roles), table.kind
+
+    def becomes(general: str, role: str) -> None:
+        if general in roles and role not in roles:
+            roles[role] = roles.pop(general)
+
+    if kind in ("orders", "headers", "ledger"):
+        for general, role in (
+            ("created_at", "ordered_at"),
+            ("date", "ordered_at"),
+            ("line_record_id", "order_line_id"),
+            ("id", "order_id"),
+        ):
+            becomes(general, role)
+    elif kind == "items":
+        becomes("line_record_id", "order_line_id")
+        becomes("id", "order_line_id")
+    elif kind == "returns":
+        becomes("line_record_id", "return_line_id")
+        if "return_id" not in roles:
+            becomes("id", "return_id")
+        later = {"date", "received_at", "refunded_at", "approved_at", "inspected_at", "updated_at"} & set(roles)
+        if _says(table, SAYS["refunds"]):
+            becomes("created_at", "refunded_at")
+            becomes("date", "refunded_at")
+        is_asked = later or "status" in roles or "each" in table.read or _says(table, "request|demande|rma")
+        becomes("created_at", "requested_at" if is_asked else "received_at")
+        if not set(STAGES) & set(roles) - {"handed_over_at"}:
+            becomes("date", "received_at")
+            becomes("event_at", "received_at")
+    elif kind == "refunds":
+        becomes("id", "refund_id")
+        for general in ("created_at", "date", "received_at", "requested_at", "ordered_at"):
+            becomes(general, "refunded_at")
+        for general in ("amount", "gross_amount", "net_amount", "unit_price"):
+            becomes(general, "refund_amount")
+    elif kind == "events":
+        for general in ("date", "created_at", "updated_at"):
+            becomes(general, "event_at")
+        becomes("status", "event")
+    elif kind == "parcels":
+        becomes("date", "handed_over_at")
+        becomes("created_at", "label_issued_at")
+    elif kind == "products":
+        becomes("id", "product_id")
+    if kind != "products" and "product_id" not in roles and kind not in ("headers", "refunds", "events", "parcels"):
+        becomes("name", "product_id")
+    return roles
+
+
+def _says(table: Guess, pattern: str) -> bool:
+    return bool(
+        re.search(
+            pattern, plain(f"{table.file.stem} {table.sheet} {table.read.get('each', '')} {table.read.get('path', '')}")
+        )
+    )
+
+
+def _share_filled(table: Guess, roles: Iterable[str]) -> float:
+    """Give the share of sampled rows where one of these roles is filled."""
+    columns = [table.values(table.roles[r]) for r in roles if r in table.roles]
+    rows = [any(v.strip() for v in values) for values in zip(*columns, strict=True)] if columns else []
+    return sum(rows) / len(rows) if rows else 0.0
+
+
+def _kind(table: Guess) -> str:
+    """Tell what a table holds from its roles, its rows and the names of its file and sheet: one of KINDS, '' for nothing we know."""
+    r = set(table.roles)
+    says = {kind for kind, pattern in SAYS.items() if _says(table, pattern)}
+    units = table.filled(table.roles["units"]) if "units" in r else []
+    is_back = bool(units) and all(v.startswith(("-", "(")) for v in units)
+    is_line = bool({"order_id", "order_line_id"} & r)
+    is_dated = bool({"ordered_at", "created_at", "date"} & r)
+    goods, priced, told = bool({"product_id", "name"} & r), bool(set(PRICES) & r), r & RETURN_ROLES
+    dated = {"requested_at", "approved_at", "received_at", "inspected_at", "restocked_at", "refunded_at"} & r
+    own_ids = {"return_id", "return_line_id"} & r
+    if _is_event_log(table, r, told):
+        return "events"
+    if is_dated and (goods or is_line) and (priced or "units" in r) and ledger_signs(table)[0]:
+        return "ledger"
+    moves = r & MOVES
+    if "tracking" in r and moves and not priced and not {"ordered_at", "requested_at", "reason_raw"} & r:
+        return "parcels"
+    is_paid_back = "refund_amount" in r or ("refunds" in says and priced)
+    is_sale = "ordered_at" in r and priced
+    is_no_sale = "refunds" in says or (not is_sale and bool({"refund_id", "refunded_at"} & r or not told))
+    if is_paid_back and not goods and (dated or is_dated) and is_no_sale:
+        return "refunds"
+    is_sold = not is_back and (not told or (priced and not own_ids and "requested_at" not in r))
+    is_order = (
+        not is_back and ("ordered_at" in r or (is_dated and is_sold)) and bool({"id", "line_record_id"} & r or is_line)
+    )
+    is_return = bool(dated or (is_dated and (told or is_back or "returns" in says)))
+    whole = _share_filled(table, {*own_ids, *dated}) > 0.99
+    only_returns = (
+        whole and is_return and (own_ids or "ordered_at" not in r or ("returns" in says and "orders" not in says))
+    )
+    if is_order and (priced or "units" in r or goods) and not only_returns:
+        ids = table.filled(table.roles.get("order_id") or table.roles.get("id") or table.header[0])
+        return "headers" if not goods and not {"units", "order_line_id"} & r and not _repeats(ids) else "orders"
+    if is_return and (is_line or goods or own_ids or {"id", "tracking"} & r):
+        return "returns"
+    if "tracking" in r and (dated or is_dated or moves):
+        return "parcels"
+    if is_line and goods and (priced or "units" in r):
+        return "items"
+    if is_dated and ("order_id" in r or ("id" in r and "orders" in says)):
+        return "headers"
+    if is_line and ("returned" in r or (told and not dated)):
+        return "flags"
+    return "products" if goods and not is_line and r & {*PRODUCT, "weight_g", "unit_price"} else ""
+
+
+def _is_event_log(table: Guess, r: set[str], told: set[str]) -> bool:
+    """Tell whether each row is one thing that happened to a parcel."""
+    times = {"event_at", "date", "created_at", "updated_at"} & r
+    if "tracking" not in r or not {"event", "status"} & r or not times or told - {"received_at", "handed_over_at"}:
+        return False
+    known = [meaning(v) for v in table.filled(table.roles.get("event") or table.roles["status"])]
+    is_told = not known or sum(map(bool, known)) * 2 > len(known)
+    return is_told and (not {"product_id", "name"} & r or _repeats(table.filled(table.roles["tracking"])))
+
+
+def ledger_signs(table: Guess) -> tuple[str, str]:
+    """Tell how a table of sales and returns tells them apart: ('units' or 'type', its column); ('', '') when it does not."""
+    for role in ("type", "status", "event"):
+        if role == "type" and role in table.roles:
+            said = {meaning(v) for v in table.filled(table.roles[role])}
+            if "sale" in said and said & {"returned", "refunded"}:
+                return (role, table.roles[role])
+    for role in ("units", "amount", "net_amount", "gross_amount"):
+        if role in table.roles:
+            values = table.filled(table.roles[role])
+            negative = sum(v.startswith(("-", "\u2212", "(")) or v.endswith("-") for v in values)
+            if role != "units" and "units" in table.roles:
+                break
+            if values and 0 < negative < len(values):
+                return ("units", table.roles[role])
+    return ("", "")
+
+
+def _filled_down(table: Guess) -> str:
+    """Give the column whose rows belong together where what is said of an order stands on its first row only; '' for none."""
+    key = table.roles.get("order_id")
+    if table.kind not in ("orders", "items") or key is None:
+        return ""
+    ids = table.values(key)
+    later = [n for n in range(1, len(ids)) if ids[n].strip() and ids[n] == ids[n - 1]]
+    of_order = [
+        table.values(table.roles[role])
+        for role in ("ordered_at", "currency", "country", "status", "channel")
+        if role in table.roles
+    ]
+    if later and any(all(not v[n].strip() for n in later) and any(x.strip() for x in v) for v in of_order):
+        return key
+    return ""
+
+
+# -- choices -----------------------------------------------------------------------------------------------------------
+
+
+def _choices(tables: tuple[Guess, ...]) -> Choices:
+    """Choose what no column says, from what the files let see: language, marks of money, zones, countries."""
+    country = _usual(
+        headings.country_of(v) for t in tables if "country" in t.roles for v in t.filled(t.roles["country"])
+    )
+    spoken = _language(tables)
+    texts = " ".join([*(h for t in tables for h in t.header), *(t.preamble for t in tables)])
+    market = re.search(
+        r"\bamazon\.(co\.uk|[a-z]{2,3})\b", " ".join(v for t in tables for row in t.rows[:50] for v in row)
+    )
+    home = country or COUNTRY_OF_LANGUAGE.get(spoken, "")
+    if market:
+        home = {"com": "US", "co.uk": "GB"}.get(market.group(1), market.group(1).upper())
+    currency = _currency(tables, texts, home)
+    if not home and currency in ("GBP", "CHF", "SEK", "DKK", "NOK", "PLN"):
+        home = next(c for c, row in headings.countries().items() if row["currency"] == currency)
+    selling = [t for t in tables if t.kind in ("orders", "ledger", "items", "headers")]
+    paying = selling + [t for t in tables if t.kind == "refunds" or {"refund_amount", "freight"} & set(t.roles)]
+    whole = [t for t in tables if t.kind == "headers"]
+
+    def holds(table: Guess, role: str) -> bool:
+        return role in table.roles or (table.kind == "items" and any(role in t.roles for t in whole))
+
+    return Choices(
+        time_zone=_zone(tables, texts, home),
+        currency=None if paying and all(holds(t, "currency") for t in paying) else currency,
+        country=None if selling and all(holds(t, "country") for t in selling) else home or "ZZ",
+        is_day_first=_order_of(tables, home, currency),
+        is_tax_inside=any(price_role(t) in ("gross_amount", "gross_unit_price") for t in selling),
+        tax_rate=_tax_rate(tables, home),
+    )
+
+
+def _usual(values: Iterable[str]) -> str:
+    counts = Counter(v for v in values if v)
+    return counts.most_common(1)[0][0] if counts else ""
+
+
+def _language(tables: tuple[Guess, ...]) -> str:
+    """Give the language most headings are written in, where not English; accents and words of one language alone decide."""
+    counts: Counter[str] = Counter()
+    for column in (c for t in tables for c in t.header):
+        spoken = headings.languages().get(plain(column).replace(" ", ""), set()) - {"systems"}
+        if len(spoken) == 1:
+            counts.update(spoken)
+        elif "English" not in spoken:
+            counts.update(dict.fromkeys(spoken, 0.25))
+    best = counts.most_common(1)
+    return best[0][0] if best and best[0][0] != "English" else ""
+
+
+def _currency(tables: tuple[Guess, ...], texts: str, home: str) -> str:
+    codes = {row["currency"] for row in headings.countries().values()}
+    stated = _usual(v.upper() for t in tables if "currency" in t.roles for v in t.filled(t.roles["currency"]))
+    if re.fullmatch("[A-Z]{3}", stated) and stated in codes | {"USD", "EUR", "GBP"}:
+        return stated
+    values = " ".join(v for t in tables for row in t.rows[:100] for v in row if re.search(r"\d", v) and len(v) < 20)
+    for where in (texts, values):
+        named = re.search(r"(?<![A-Za-z])(" + "|".join(sorted(codes)) + r")(?![A-Za-z])", where)
+        marked = next((code for mark, code in MARKS.items() if mark in where), "")
+        if named or marked:
+            return named.group(1) if named else marked
+    return headings.countries()[home]["currency"] if home in headings.countries() else "EUR"
+
+
+def _zone(tables: tuple[Guess, ...], texts: str, home: str) -> str:
+    values = [v for t in tables for c in t.time_columns for v in t.filled(c)[:200]]
+    words = _usual(
+        m.group(1) for v in values if (m := re.search(r"\d ?(?:[AaPp][Mm])? ?([A-Z]{3,4})$", v)) and m.group(1) in ZONES
+    )
+    if words:
+        return ZONES[words]
+    if re.search(r"\b(UTC|GMT)\b", texts) or any(c.endswith("_gmt") for t in tables for c in t.time_columns):
+        return "Etc/UTC"
+    return headings.countries()[home]["time_zone"] if home in headings.countries() else "Etc/UTC"
+
+
+def _tax_rate(tables: tuple[Guess, ...], home: str) -> float:
+    said = _usual(
+        m.group(1)
+        for t in tables
+        for row in t.rows[:100]
+        for v in row
+        if (m := re.fullmatch(r"[A-Za-z. ]+ (\d{1,2}(?:[.,]\d)?) ?%", v))
+    )
+    return round(float(said.replace(",", ".")) / 100, 4) if said else headings.tax_rate(home)
+
+
+# -- dates -------------------------------------------------------------------------------------------------------------
+
+
+def _numeric_day(value: str) -> tuple[int, int] | None:
+    found = re.match(r"\s*(\d{1,2})[/.-](\d{1,2})[/.-](?:\d{4}|\d{2})(?!\d)", value)
+    return (int(found.group(1)), int(found.group(2))) if found else None
+
+
+def _day_first(table: Guess, columns: Sequence[str] | None = None) -> bool | None:
+    """Tell whether days stand before months; None where every day is 12 or less, or nothing is written so."""
+    pairs = [
+        p
+        for c in (table.time_columns if columns is None else columns)
+        for v in table.filled(c)
+        if (p := _numeric_day(v))
+    ]
+    first, second = sum(a > 12 for a, _ in pairs), sum(b > 12 for _, b in pairs)
+    return None if first == second else first > second
+
+
+def _order_of(tables: tuple[Guess, ...], home: str, currency: str) -> bool:
+    """Choose the order of day and month: what some table shows, else dots and other countries than the United States day first."""
+    shown = [s for t in tables if (s := _day_first(t)) is not None]
+    if shown:
+        return shown[0]
+    values = [v for t in tables for c in t.time_columns for v in t.filled(c)]
+    return any(re.match(r"\d{1,2}\.\d", v) for v in values) or not (home == "US" or (not home and currency == "USD"))
+
+
+def format_of(value: str, *, is_day_first: bool) -> str:
+    """Give how a time is written (strptime); '' for ISO and for what is no time.
+
+    >>> format_of("03/02/2025 10:15", is_day_first=True), format_of("Apr 1, 2026 12:01:05 AM PDT", is_day_first=True)
+    ('%d/%m/%Y %H:%M', '%b %d, %Y %I:%M:%S %p PDT')
+    """
+    day = re.match(
+        rf"(?P<week>[A-Za-z]{{3}}(?:,? ))?(?:(?P<a>\d{{1,2}})(?P<s>[/.-])(?P<b>\d{{1,2}})[/.-](?P<y>\d{{4}}|\d{{2}})(?!\d)|(?P<iso>\d{{4}})(?P<t>[/.-])\d{{1,2}}[/.-]\d{{1,2}}"
+        rf"|(?P<c>(?:19|20)\d{{6}})(?!\d)|(?P<d>\d{{1,2}})(?P<g>\.? |-|/)(?P<m>{headings.MONTH})(?P<h>,? |-|/)(?P<z>\d{{4}}|\d{{2}})|(?P<n>{headings.MONTH})(?P<o> )\d{{1,2}}(?P<p>,? )\d{{4}})",
+        value,
+        re.IGNORECASE,
+    )
+    if day is None or re.fullmatch(
+        r"\d{4}-\d{1,2}-\d{1,2}(?:[ T]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?)?",
+        value,
+    ):
+        return ""
+    g = day.groupdict()
+    written = f"%a{g['week'][3:]}" if g["week"] else ""
+    if g["a"]:
+        first = is_day_first if max(int(g["a"]), int(g["b"])) <= 12 else int(g["a"]) > 12
+        written += g["s"].join(["%d", "%m"] if first else ["%m", "%d"]) + g["s"] + ("%Y" if len(g["y"]) == 4 else "%y")
+    elif g["iso"]:
+        written += g["t"].join(("%Y", "%m", "%d"))
+    elif g["c"]:
+        written += "%Y%m%d"
+    else:
+        word = (g["m"] or g["n"]).rstrip(".")
+        month = ("%b" if len(word) == 3 else "%B") + ("." if (g["m"] or g["n"]).endswith(".") else "")
+        written += (
+            f"%d{g['g']}{month}{g['h']}" + ("%Y" if len(g["z"]) == 4 else "%y")
+            if g["m"]
+            else f"{month}{g['o']}%d{g['p']}%Y"
+        )
+    clock = re.fullmatch(
+        r"(?P<gap>,? |T|, | - )(?P<h>\d{1,2})(?P<s>[:.h])\d{2}(?P<sec>[:.]\d{2})?(?P<f>[.,]\d+)?(?P<ap> ?[AaPp][Mm])?(?P<zone> ?(?:Z|[A-Z]{3,4}|[+-]\d{2}:?\d{2}))?",
+        value[day.end() :],
+    )
+    if clock:
+        k = clock.groupdict()
+        written += (
+            f"{k['gap']}{'%I' if k['ap'] else '%H'}{k['s']}%M"
+            + (f"{k['sec'][0]}%S" if k["sec"] else "")
+            + (f"{k['f'][0]}%f" if k["f"] else "")
+        )
+        written += (" %p" if k["ap"] and k["ap"][0] == " " else "%p") if k["ap"] else ""
+        if k["zone"] and k["zone"].strip() in ZONES:
+            written += k["zone"]
+    elif value[day.end() :].strip():
+        return ""
+    return written
+
+
+def formats(table: Guess, column: str, *, is_day_first: bool) -> list[str]:
+    """Give how the times of a column are written, most frequent first; none for ISO."""
+    values = list(dict.fromkeys(table.filled(column)))
+    if word := headings.epoch_of(values):
+        return [word]
+    own = _day_first(table, [column])
+    counts = Counter(format_of(v, is_day_first=is_day_first if own is None else own) for v in values)
+    return [written for written, _ in counts.most_common() if written]
+
+
+# -- what a proposal is good for ----------------------------------------------------------------------------------------
+
+
+def price_role(table: Guess) -> str:
+    """Give the role that tells the price of a line best; '' for none.
+
+    Amounts of a line are preferred to prices of a unit, unless the amount is that of the whole order.
+    """
+    r = table.roles
+    for role in ("net_amount", "net_unit_price", "gross_amount", "gross_unit_price"):
+        if role in r and not (role.endswith("amount") and is_of_order(table, role)):
+            return role
+    if "amount" in r and "unit_price" in r:
+        return "amount" if "units" in r and _adds_up(table) and not is_of_order(table, "amount") else "unit_price"
+    return next((role for role in ("unit_price", "amount", "net_amount", "gross_amount") if role in r), "")
+
+
+def is_of_order(table: Guess, role: str) -> bool:
+    """Tell whether a column repeats one value on all lines of an order, or stands on its first line only."""
+    if not {"order_id", role} <= set(table.roles) or table.kind == "headers":
+        return False
+    by_order: dict[str, list[str]] = {}
+    for order, value in zip(table.values(table.roles["order_id"]), table.values(table.roles[role]), strict=True):
+        by_order.setdefault(order, []).append(value.strip())
+    several = [v for v in by_order.values() if len(v) > 1]
+    return (
+        bool(several)
+        and all(len(set(v)) == 1 or (v[0] and not any(v[1:])) for v in several)
+        and (len(several) > 1 or not any(several[0][1:]) or "unit_price" in table.roles)
+    )
+
+
+def _adds_up(table: Guess) -> bool:
+    """Tell whether the amount is the price of a unit times the units, within a discount."""
+    right = rows = 0
+    for amount, price, units in zip(
+        *(table.values(table.roles[r]) for r in ("amount", "unit_price", "units")), strict=True
+    ):
+        numbers = [number_of(v) for v in (amount, price, units)]
+        if None not in numbers:
+            rows += 1
+            a, p, u = (abs(n or 0.0) for n in numbers)
+            right += p * u * 0.4 <= a <= p * u * 1.01
+    return rows > 0 and right >= 0.8 * rows
+
+
+def number_of(text: str) -> float | None:
+    """Read a number however it is written; None for none."""
+    digits = re.sub(r"[^\d.,-]", "", text)
+    if "," in digits and "." in digits:
+        digits = digits.replace(min(",.", key=digits.rfind), "")
+    try:
+        return float(digits.replace(",", "."))
+    except ValueError:
+        return None
+
+
+def is_yes(value: str) -> bool:
+    """Tell whether a flag says yes."""
+    return plain(value) not in NO and meaning(value) not in ("none", "cancelled", "rejected")
 
 
 def _pages(roles: set[str]) -> dict[str, bool]:
     """Say which pages roles fill."""
-    sold = bool({"order_id", "order_line_id"} & roles) and {"ordered_at", "product_id"} <= roles and bool({"net_amount", "unit_price", "gross_amount"} & roles)  # fmt: skip
+    sold = (
+        bool({"order_id", "order_line_id"} & roles)
+        and {"ordered_at", "product_id"} <= roles
+        and bool(set(PRICES) & roles)
+    )
     returned = bool({"requested_at", "received_at", "refunded_at"} & roles)
-    named = bool({"order_id", "order_line_id", "return_id", "tracking"} & roles)
+    identified = bool({"order_id", "order_line_id", "return_id", "tracking"} & roles)
     return {
         "Overview": sold,
         "Returns": sold and returned,
         "Products": sold and returned and "product_id" in roles,
-        "Promises": named and len(set(STAGES) & roles) + ("delivered_at" in roles and "promised_at" in roles) >= 2,
+        "Promises": identified
+        and len({"requested_at", "handed_over_at", "received_at", "inspected_at", "refunded_at"} & roles)
+        + ("delivered_at" in roles and "promised_at" in roles)
+        >= 2,
         "Margin": sold and returned and "unit_cost" in roles,
-        "Emissions": "tracking" in roles and bool({"mode", "weight_kg", "weight_g", "carrier"} & roles) and bool({"handed_over_at", "shipped_at", "received_at"} & roles),
-    }  # fmt: skip
+        "Emissions": "tracking" in roles
+        and bool({"mode", "weight_kg", "weight_g", "carrier"} & roles)
+        and bool({"handed_over_at", "shipped_at", "received_at"} & roles),
+    }
 
 
 def _unlocks(roles: set[str]) -> str:
@@ -268,261 +872,16 @@ def _unlocks(roles: set[str]) -> str:
     if best is None or all(now.values()):
         return "Nothing is missing: every page would be filled."
     if gains[best] == 0:
-        wanted = next(page for page, is_filled in now.items() if not is_filled)
-        return f"No single column would fill another page; {LABELS[best]} comes first (page {wanted})."
+        page = next(page for page, is_filled in now.items() if not is_filled)
+        return f"No single column would fill another page; {LABELS[best]} comes first (page {page})."
     opened = [page for page, is_filled in _pages(roles | {best}).items() if is_filled and not now[page]]
     return f"The one missing column that would unlock most: {LABELS[best]} (pages {', '.join(opened)})."
 
 
-# -- reading ---------------------------------------------------------------------------------------------------------
-
-
-def _sheets(file: Path) -> dict[str, tuple[dict[str, str], list[str], list[list[str]]]]:
-    """Give, by sheet, the reader's options, the header and a sample of rows as text."""
-    kind = kind_of(file)
-    if file.suffix.lower() in (".xlsx", ".xlsm"):
-        return _excel(file)
-    if kind in (PARQUET, NDJSON):
-        reader = "read_parquet" if kind == PARQUET else "read_ndjson"
-        with duckdb.connect() as connection:
-            try:
-                sample = connection.execute(f"SELECT * FROM {reader}({quote(file)}) LIMIT {SAMPLE_ROWS}")
-            except duckdb.Error as error:
-                raise SourceError(f"{file.name} cannot be read as {kind}. Export it again.") from error
-            header = [d[0] for d in sample.description or []]
-            return {"": ({}, header, [["" if v is None else str(v) for v in row] for row in sample.fetchall()])}
-    if kind == CSV or file.suffix.lower() in (".txt", ".tsv"):
-        return {"": _csv(file)}
-    raise SourceError(f"{file.name}: give a CSV, Excel (.xlsx), Parquet or NDJSON file.")
-
-
-def _excel(file: Path) -> dict[str, tuple[dict[str, str], list[str], list[list[str]]]]:
-    import openpyxl
-
-    try:
-        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-    except Exception as error:  # openpyxl raises what zipfile and its XML reader raise
-        raise SourceError(f"{file.name} is not an Excel file (.xlsx). Save it again from the spreadsheet.") from error
-    sheets: dict[str, tuple[dict[str, str], list[str], list[list[str]]]] = {}
-    for title in book.sheetnames:
-        rows = [["" if v is None else str(v) for v in row] for row in itertools.islice(book[title].iter_rows(values_only=True), SAMPLE_ROWS)]  # fmt: skip
-        if rows:
-            sheets[title] = ({"sheet": title}, distinct([c.strip() for c in rows[0]]), rows[1:])
-    book.close()
-    return sheets
-
-
-def _csv(file: Path) -> tuple[dict[str, str], list[str], list[list[str]]]:
-    with file.open("rb") as content:
-        start = content.read(1 << 20)
-    encoding = "utf-8"
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding = "utf-16"
-    else:
-        try:
-            start[: start.rfind(b"\n") + 1 or None].decode("utf-8")
-        except UnicodeDecodeError:
-            encoding = "cp1252"
-        if b"\0" in start:
-            raise SourceError(f"{file.name} is not a text file. Export it as CSV again.")
-    text = start.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace")
-    first = text.splitlines()[0] if text.strip() else ""
-    separator = max(SEPARATORS, key=lambda s: first.count(s))
-    rows = list(itertools.islice(csv.reader(io.StringIO(text, newline=""), delimiter=separator), SAMPLE_ROWS))
-    header = distinct([c.strip() for c in rows[0]]) if rows else []
-    body = [row for row in rows[1:] if len(row) == len(header)]
-    read: dict[str, str] = {}
-    if separator != ",":
-        read["separator"] = "tab" if separator == "\t" else separator
-    if encoding != "utf-8":
-        read["encoding"] = encoding
-    values = [v.strip() for row in body for v in row]
-    if any(re.fullmatch(r"-?\d{1,3}(?:[ \u00a0\u202f.]?\d{3})*,\d{1,4}(?: ?[€£$])?", v) for v in values):
-        read["decimal"] = ","
-        if any(re.fullmatch(r"-?\d{1,3}(?:\.\d{3})+,\d{1,4}(?: ?[€£$])?", v) for v in values):
-            read["thousands"] = "."
-    elif any(re.fullmatch(r"[£$]?-?\d{1,3}(?:,\d{3})+\.\d{1,4}", v) for v in values):
-        read["thousands"] = ","
-    return read, header, body
-
-
-# -- guessing --------------------------------------------------------------------------------------------------------
-
-
-def _plain(text: str) -> str:
-    """Write a header without accents, case and punctuation.
-
-    >>> _plain("N° de Commande (ligne)")
-    'n de commande ligne'
-    """
-    letters = unicodedata.normalize("NFKD", text.replace("°", " ")).encode("ascii", "ignore").decode().lower()
-    return " ".join(re.sub(r"[^a-z0-9]+", " ", letters).split())
-
-
-def _roles(header: list[str], rows: list[list[str]]) -> dict[str, str]:
-    """Give role -> column: whole headers first, the more telling word first; a date or number must look like one."""
-    plain = {column: _plain(column) for column in header}
-    filled = {c: [row[i].strip() for row in rows if row[i].strip()] for i, c in enumerate(header)} if rows else {}
-    candidates = sorted(
-        (place, list(WORDS).index(role), role, column)
-        for role, words in WORDS.items()
-        for place, word in enumerate(words)
-        for column in header
-        if plain[column] == word
-    )
-    found: dict[str, str] = {}
-    for _, _, role, column in candidates:
-        if role in found or column in found.values():
-            continue
-        values = filled.get(column, [])
-        if role in TIMES and values and not _looks_like_time(values):
-            continue
-        if role in NUMBERS and values and sum(bool(re.search(r"\d", v)) for v in values) < len(values) / 2:
-            continue
-        found[role] = column
-    if "returned" in found and "received_at" not in found and _looks_like_time(filled.get(found["returned"], [])):
-        found["received_at"] = found.pop("returned")
-    if "refunded_at" in found and "ordered_at" not in found and "net_amount" in found:
-        found.setdefault("refund_amount", found.pop("net_amount"))  # a table of refunds, not of orders
-    return found
-
-
-def _looks_like_time(values: list[str]) -> bool:
-    return (
-        bool(values) and sum(bool(re.search(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}", v)) for v in values) > len(values) / 2
-    )
-
-
-def _formats(samples: dict[str, list[str]], *, is_day_first: bool = True) -> list[str]:
-    """Find how the dates of a table are written; none for ISO. Where several read as many, the order that was chosen wins."""
-    values = {v.strip() for role in TIMES for v in samples.get(role, []) if v.strip()}
-    values = {v for v in values if not re.match(r"\d{4}-\d{2}-\d{2}", v)}
-    if not values:
-        return []
-    best: tuple[int, list[str]] = (0, [])
-    for day in sorted(DATES, key=lambda written: written.startswith("%m") == is_day_first):
-        used = [day + clock for clock in CLOCKS if any(_reads(v, day + clock) for v in values)]
-        count = sum(any(_reads(v, f) for f in used) for v in values)
-        if count > best[0]:
-            best = (count, used)
-    return best[1]
-
-
-def _reads(value: str, written: str) -> bool:
-    try:
-        datetime.strptime(value, written)
-    except ValueError:
-        return False
-    return True
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", _plain(text)).strip("_") or "table"
-
-
-def _word(value: str) -> str:
-    """Write a text as YAML, quoted where it must be."""
-    return value if re.fullmatch(r"[A-Za-zÀ-ÿ][\wÀ-ÿ° '/.-]*", value) and value.lower() not in ("yes", "no", "true", "false", "null", "y", "n", "on", "off") else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'  # fmt: skip
-
-
-def _table(table: Guess, choices: Choices, *, is_joined: bool) -> str:
-    """Write one table of the mapping."""
-    found, samples = table.roles, table.samples
-    lines = [f"  - file: {_word('*' + table.file.suffix)}"]
-    if table.read:
-        lines.append("    read: {" + ", ".join(f"{k}: {_word(v)}" for k, v in table.read.items()) + "}")
-    formats = _formats(samples, is_day_first=choices.is_day_first)
-    if formats:
-        lines.append("    dates: [" + ", ".join(f'"{f}"' for f in formats) + "]")
-    lines.append("    to:")
-    c = {role: _word(column) for role, column in found.items()}
-    if named := {v.strip() for v in samples.get("country", []) if _plain(v) in COUNTRIES}:
-        codes = {v.lower(): COUNTRIES[_plain(v)] for v in sorted(named)}
-        c["country"] = (
-            f"{{column: {c['country']}, map: {{{', '.join(f'{_word(v)}: {code}' for v, code in codes.items())}}}}}"
-        )
-    is_order = "ordered_at" in c and bool({"order_id", "order_line_id"} & set(c))
-    is_parcel = not is_order and "tracking" in c
-    if is_joined and {"order_id", "order_line_id"} <= set(c):
-        c["order_line_id"] = f'{{join: [{c["order_id"]}, {c["order_line_id"]}], with: "-"}}'
-    made = False
-    if is_order:
-        lines.append("      order_line:")
-        made = True
-        lines += [
-            f"        {role}: {c[role]}"
-            for role in ("order_line_id", "order_id", "ordered_at", "product_id")
-            if role in c
-        ]
-        lines.append(f"        units: {c.get('units', '{value: 1}  # assumed: one unit a row')}")
-        if price := _net_amount(c, choices):
-            lines.append(f"        net_amount: {price}")
-        lines += [f"        {role}: {c[role]}" for role in ORDER if role in c]
-    if is_parcel:
-        made = True
-        lines += ["      chain_element:", f"        parcel_id: {c['tracking']}"]
-        start = c.get("handed_over_at") or c.get("shipped_at") or c.get("ordered_at") or c.get("received_at")
-        if start:
-            lines.append(f"        started_at: {start}")
-        for column, role in (("ended_at", "delivered_at"), ("from_place_id", "origin"), ("to_place_id", "destination"), ("carrier", "carrier"), ("mass_kg", "weight_kg"), ("distance_km", "distance_km"), ("cost_amount", "freight")):  # fmt: skip
-            if role in c:
-                lines.append(f"        {column}: {c[role]}")
-        if "mass_kg" not in c and "weight_g" in c:
-            lines.append(f"        mass_kg: {{times: [{c['weight_g']}, 0.001]}}")
-        if "mode" in c:
-            lines.append(f"        mode: {{column: {c['mode']}, map: {{road: truck, ground: truck, route: truck, train: rail, plane: air, flight: air, avion: air, ship: sea, bateau: sea}}}}")  # fmt: skip
-    stages = {role.removesuffix("_at"): c[role] for role in STAGES if role in c}
-    if is_parcel and "delivered_at" in c:
-        stages.setdefault("received", c["delivered_at"])
-    if is_parcel and "handed_over" not in stages and "shipped_at" in c:
-        stages["handed_over"] = c["shipped_at"]
-    if stages:
-        made = True
-        lines.append("      return_event:")
-        if "returned" in c:
-            lines.append(f"        when: {c['returned']}")
-        ids = [("units", "units_returned")]
-        if not is_order:
-            units = "units_returned" if "units_returned" in c else "units"
-            ids = [("return_line_id", "return_id"), ("return_id", "return_id"), ("order_line_id", "order_line_id"), ("units", units), ("product_id", "product_id"), ("country", "country")]  # fmt: skip
-            if "return_id" not in c and is_parcel:
-                ids = [("return_line_id", "tracking"), *ids]
-        lines += [f"        {column}: {c[role]}" for column, role in [*ids, ("reason_raw", "reason_raw")] if role in c]
-        lines.append("        events:")
-        order = [s.removesuffix("_at") for s in STAGES]
-        lines += [f"          {stage}: {stages[stage]}" for stage in sorted(stages, key=order.index)]
-        if "promised_at" in c and {"handed_over", "received"} <= set(stages):
-            lines.append(
-                f"        promise: {{name: delivery, from: handed_over, to: received, by: {c['promised_at']}}}"
-            )
-    if "refund_amount" in c and "refunded_at" in c:
-        lines += ["      refund:", f"        refunded_at: {c['refunded_at']}", f"        amount: {c['refund_amount']}  # must include VAT"]  # fmt: skip
-        made = True
-    attributes = [role for role in PRODUCT if role in c and not (is_parcel and role == "weight_kg")]
-    if "product_id" in c and attributes:
-        lines += [
-            "      product:",
-            f"        product_id: {c['product_id']}",
-            *(f"        {role}: {c[role]}" for role in attributes),
-        ]
-        made = True
-    if not made:
-        lines.append("      order_line: {}  # no order, return or parcel was recognised: name the columns here")
-    return "\n".join(lines)
-
-
-def _net_amount(c: dict[str, str], choices: Choices) -> str:
-    """Write what stands behind the net amount, with what is assumed of it; nothing without a price."""
-    paid = f"{{times: [{c['unit_price']}, {c['units']}]}}" if {"unit_price", "units"} <= set(c) else c.get("unit_price")
-    price = c.get("net_amount") or c.get("gross_amount") or paid
-    if price is None:
-        return ""
-    if not choices.is_tax_inside:
-        return price + ("  # must exclude VAT and count all units" if "net_amount" in c else "  # must exclude VAT")
-    if "vat_amount" in c:
-        return f"{{minus: [{price}, {c['vat_amount']}]}}"
-    return f"{{divide: [{price}, {1 + choices.tax_rate:g}]}}  # assumed: {100 * choices.tax_rate:g}% VAT inside"
-
-
-def _repeats(values: list[str]) -> bool:
+def _repeats(values: Sequence[str]) -> bool:
     return len(set(values)) < len(values)
+
+
+def has_return_flag() -> bool:
+    """Tell whether the log of order lines takes a return flag."""
+    return "return_flag" in schema.LOG.tables["order_line"].columns

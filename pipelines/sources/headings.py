@@ -1,0 +1,387 @@
+"""Headings and words of other people's files: which role a column may play, by its heading and by what stands in it.
+
+The words are data: `data/headings.csv` (headings by role, language and system, the most telling first), `data/statuses.csv` (what a
+status means) and `data/countries.csv` (names, currency, time zone). Which tables and logs follow from roles is in `propose`.
+"""
+
+import csv
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+
+from pipelines.settings import data_path
+
+TIMES = (
+    "ordered_at",
+    "created_at",
+    "updated_at",
+    "date",
+    "shipped_at",
+    "delivered_at",
+    "cancelled_at",
+    "requested_at",
+    "approved_at",
+    "rejected_at",
+    "label_issued_at",
+    "handed_over_at",
+    "carrier_scan_at",
+    "received_at",
+    "inspected_at",
+    "restocked_at",
+    "refunded_at",
+    "promised_at",
+    "event_at",
+)
+NUMBERS = (
+    "units",
+    "units_returned",
+    "units_cancelled",
+    "unit_price",
+    "net_unit_price",
+    "gross_unit_price",
+    "net_amount",
+    "gross_amount",
+    "amount",
+    "vat_amount",
+    "vat_rate",
+    "discount_amount",
+    "refund_amount",
+    "unit_cost",
+    "weight_kg",
+    "weight_g",
+    "distance_km",
+    "freight",
+)
+TOTALS = (
+    "total",
+    "totals",
+    "grand total",
+    "sum",
+    "subtotal",
+    "total general",
+    "totaux",
+    "somme",
+    "summe",
+    "gesamt",
+    "gesamtsumme",
+    "total general",
+    "suma",
+    "totale",
+    "totali",
+    "totale generale",
+    "totaal",
+    "eindtotaal",
+)
+YES = (
+    "yes",
+    "y",
+    "true",
+    "1",
+    "x",
+    "returned",
+    "oui",
+    "o",
+    "vrai",
+    "ja",
+    "j",
+    "wahr",
+    "si",
+    "s",
+    "verdadero",
+    "vero",
+    "waar",
+)
+NO = (
+    "",
+    "no",
+    "n",
+    "false",
+    "0",
+    "not returned",
+    "kept",
+    "none",
+    "non",
+    "faux",
+    "nein",
+    "falsch",
+    "falso",
+    "nee",
+    "onwaar",
+)
+UNITS = {
+    "eur",
+    "euro",
+    "euros",
+    "usd",
+    "gbp",
+    "chf",
+    "utc",
+    "gmt",
+    "cet",
+    "local",
+    "in",
+    "iso",
+}  # said beside a heading
+TAILS = {"id", "code", "value", "amount", "name", "iso", "number", "sku", "formatted"}  # `country.code` is a country
+BEFORE = {
+    "product",
+    "item",
+    "line",
+    "lineitem",
+    "article",
+    "order",
+    "variant",
+    "produit",
+    "artikel",
+    "shop",
+}  # said of what is one anyway
+BEHIND = {"label", "name", "code", "value", "local", "text"}
+PARENTS = {
+    "order",
+    "orders",
+    "line",
+    "item",
+    "items",
+    "line items",
+    "product",
+    "variant",
+    "sku",
+    "article",
+    "return",
+    "refund",
+    "node",
+    "data",
+    "attributes",
+    "fields",
+    "properties",
+    "totals",
+    "price",
+    "shipment",
+    "parcel",
+    "return item",
+    "order item",
+    "details",
+}
+MONTH = r"(?:jan|feb|fev|fév|mar|mär|apr|avr|mai|may|jun|juin|jul|juil|aug|aou|aoû|sep|oct|okt|nov|dec|déc|dez|ene|abr|ago|dic|gen|mag|giu|lug|set|ott|mrt|mei|out)[a-zéû]*\.?"
+DAY = rf"\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}|(?:[A-Za-z]{{3}},? )?\d{{1,2}}\.?[-/ ]*{MONTH}[-/ ]*\d{{2,4}}|{MONTH}[ -]\d{{1,2}},? \d{{4}}|(?:19|20)\d{{2}}[01]\d[0-3]\d"
+
+
+def plain(text: str) -> str:
+    """Write a heading without accents, case and punctuation, words apart.
+
+    >>> plain("N° de Commande (ligne)"), plain("orderItemID"), plain("Größe")
+    ('n de commande ligne', 'order item id', 'grosse')
+    """
+    text = re.sub(r"[°º#]", " ", text).replace("ß", "ss")
+    text = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", text))
+    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return " ".join(re.sub(r"[^a-z0-9]+", " ", letters).split())
+
+
+def _rows() -> list[dict[str, str]]:
+    with data_path("headings.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# role -> headings, of every language and system; what a person may say a column is
+WORDS: dict[str, tuple[str, ...]] = {}
+for _row in _rows():
+    WORDS[_row["role"]] = (*WORDS.get(_row["role"], ()), *_row["headings"].split("|"))
+
+
+@cache
+def headings() -> dict[str, list[tuple[int, str]]]:
+    """Give heading (plain, without blanks) -> (how telling, from 0; role), in the order of the file."""
+    known: dict[str, list[tuple[int, str]]] = {}
+    for row in _rows():
+        for place, words in enumerate(row["headings"].split("|")):
+            known.setdefault(words.replace(" ", ""), []).append((place, row["role"]))
+    return known
+
+
+@cache
+def languages() -> dict[str, set[str]]:
+    """Give heading (plain, without blanks) -> the languages it is written in."""
+    spoken: dict[str, set[str]] = {}
+    for row in _rows():
+        for words in row["headings"].split("|"):
+            spoken.setdefault(words.replace(" ", ""), set()).add(row["language"])
+    return spoken
+
+
+@cache
+def statuses() -> dict[str, str]:
+    """Give words of a status (plain) -> what they mean."""
+    with data_path("statuses.csv").open(encoding="utf-8", newline="") as file:
+        return {words: row["meaning"] for row in csv.DictReader(file) for words in row["words"].split("|")}
+
+
+@cache
+def countries() -> dict[str, dict[str, str]]:
+    """Give country -> its alpha-3 code, currency, time zone and names."""
+    with data_path("countries.csv").open(encoding="utf-8", newline="") as file:
+        return {row["country"]: row for row in csv.DictReader(file)}
+
+
+@cache
+def _tax_rates() -> dict[str, float]:
+    with data_path("vat.csv").open(encoding="utf-8", newline="") as file:
+        return {row["country"]: float(row["rate"]) for row in csv.DictReader(file)}
+
+
+def tax_rate(country: str) -> float:
+    """Give the standard rate of VAT of a country; 0.2 where we know none.
+
+    >>> tax_rate("DE"), tax_rate("")
+    (0.19, 0.2)
+    """
+    return _tax_rates().get(country, 0.2)
+
+
+@cache
+def _country_names() -> dict[str, str]:
+    codes = {row["alpha3"].lower(): code for code, row in countries().items()}
+    return codes | {name: code for code, row in countries().items() for name in row["names"].split("|")}
+
+
+def country_of(value: str) -> str:
+    """Give the ISO code of a country's code or name in one of six languages; '' for none.
+
+    >>> country_of("Deutschland"), country_of("ESP"), country_of("fr"), country_of("Narnia")
+    ('DE', 'ES', 'FR', '')
+    """
+    word = plain(value)
+    return word.upper() if re.fullmatch("[a-z]{2}", word) and word != "uk" else _country_names().get(word, "")
+
+
+def meaning(value: str) -> str:
+    """Give what a status says: its words whole, else the longest known words within it; '' for nothing known.
+
+    >>> meaning("Delivered - left with neighbour"), meaning("Zustellversuch"), meaning("Done")
+    ('received', 'none', '')
+    """
+    word = plain(value)
+    known = statuses()
+    if word in known or word.replace(" ", "") in known:
+        return known.get(word) or known[word.replace(" ", "")]
+    parts = word.split()
+    spans = [" ".join(parts[a:b]) for a in range(len(parts)) for b in range(a + 1, len(parts) + 1)]
+    return max(((len(s), known[s]) for s in spans if s in known), default=(0, ""), key=lambda found: found[0])[1]
+
+
+def candidates(column: str, each: str = "") -> list[tuple[int, str]]:
+    """Give the roles a heading may name, with how telling it is (0 best); `each` is the list its row comes from.
+
+    >>> candidates("Order No.")[0], candidates("Price (EUR)")[0][1], candidates("zzz")
+    ((2, 'order_id'), 'unit_price', [])
+    """
+    known = headings()
+    path = (
+        [plain(part) for part in column.split(".")] if re.fullmatch(r"[\w-]+(\.[\w-]+)+", column) else [plain(column)]
+    )
+    whole = " ".join(path)
+    if (
+        each
+        and len(path) > 1
+        and path[:-1] == [plain(p) for p in each.split(".")]
+        and path[-1] in ("id", "uid", "uuid")
+    ):
+        return [(0, "line_record_id")]
+    for words, worse in (
+        (whole, 0),
+        (" ".join(w for w in whole.split() if w not in UNITS), 3),
+        (_turned(whole), 3),
+        (whole.partition(" ")[2] if whole.split(" ")[0] in BEFORE else "", 6),
+        (whole.rpartition(" ")[0] if whole.split(" ")[-1] in BEHIND else "", 6),
+        (" ".join(path[:-1]) if path[-1] in TAILS else "", 20),
+        (path[-1] if len(path) > 1 and path[-2] in PARENTS | {plain(each.split(".")[-1])} else "", 40),
+    ):
+        if words and words.replace(" ", "") in known:
+            return [(place + worse, role) for place, role in known[words.replace(" ", "")]]
+    return []
+
+
+def _turned(words: str) -> str:
+    """Put what is said of a thing behind it: `id order` as `order id`; '' where nothing stands before."""
+    first, _, rest = words.partition(" ")
+    return f"{rest} {first}" if rest and first in ("id", "date", "number", "no", "qty", "quantity") else ""
+
+
+def is_heading(text: str) -> bool:
+    """Tell whether a cell is a heading we know."""
+    return bool(text.strip()) and len(text) < 60 and bool(candidates(text.strip()))
+
+
+def is_total(text: str) -> bool:
+    """Tell whether a row that begins with this text adds up the rows above."""
+    word = plain(text)
+    return word in TOTALS or any(word.startswith(f"{t} ") for t in TOTALS if t != "sum")
+
+
+# -- what stands in a column -------------------------------------------------------------------------------------------
+
+
+def looks_like_time(values: Sequence[str]) -> bool:
+    """Tell whether most values are dates or times."""
+    found = sum(bool(re.match(rf"\s*(?:{DAY})(?:[\sT,].*)?$", v, re.IGNORECASE)) for v in values)
+    return bool(values) and found > len(values) / 2
+
+
+def epoch_of(values: Sequence[str]) -> str:
+    """Tell seconds or milliseconds since 1970, of times between 2001 and 2096; '' for neither."""
+    for digits, word in ((10, "epoch_s"), (13, "epoch_ms")):
+        if values and all(re.fullmatch(rf"[1-3]\d{{{digits - 1}}}(\.\d+)?", v) for v in values):
+            return word
+    return ""
+
+
+def looks_like_number(values: Sequence[str]) -> bool:
+    """Tell whether most values are numbers, however written."""
+    found = sum(bool(re.fullmatch(r"[^\d]{0,4}-?[^\d]{0,4}\d[\d.,'’ \u00a0\u202f]*[^\d]{0,4}", v)) for v in values)
+    return bool(values) and found > len(values) / 2
+
+
+def looks_like_flag(values: Sequence[str]) -> bool:
+    """Tell whether values say yes or no, or only yes."""
+    return bool(values) and {plain(v) for v in values} <= set(YES) | set(NO)
+
+
+def looks_like_document(values: Sequence[str]) -> bool:
+    """Tell whether most values are numbers of documents, such as WH/OUT/00011."""
+    found = sum(bool(re.search(r"\b[A-Za-z]+(?:/[A-Za-z0-9]+)*/\d{3,}", v)) for v in values)
+    return bool(values) and found > len(values) / 2
+
+
+def looks_like_percentage(values: Sequence[str]) -> bool:
+    """Tell whether values are rates of tax: percent signs, or few and small."""
+    numbers = [re.sub(r"[^\d.,]", "", v).replace(",", ".") for v in values]
+    small = all(re.fullmatch(r"\d+(\.\d+)?", n) and 0 <= float(n) <= 30 for n in numbers)
+    return bool(values) and (all("%" in v for v in values) or (small and len(values) > 3 and len(set(numbers)) <= 2))
+
+
+def is_fit(role: str, values: Sequence[str]) -> bool:
+    """Tell whether a column with these filled values can play a role; without values anything can."""
+    if not values:
+        return True
+    is_time = looks_like_time(values)
+    if role in TIMES:
+        return is_time or bool(epoch_of(values))
+    if role in NUMBERS:
+        return looks_like_number(values) and not is_time
+    if role == "country":
+        return sum(bool(country_of(v)) for v in values) > len(values) / 2
+    if role == "currency":
+        return sum(bool(re.fullmatch(r"[A-Za-z]{3}|[€$£¥]", v)) for v in values) > len(values) / 2
+    if role == "returned":
+        return is_time or looks_like_number(values) or len({plain(v) for v in values}) <= 3
+    if role == "product_id":
+        money = sum(bool(re.fullmatch(r"[^\d]{0,3}\d+[.,]\d{2}[^\d]{0,3}", v)) for v in values) > len(values) / 2
+        return not (is_time or money or looks_like_document(values) or looks_like_flag(values))
+    if role in ("order_id", "return_id", "refund_id", "tracking", "customer_id", "id", "line_record_id"):
+        return not is_time and not (looks_like_flag(values) and len(values) > 2)
+    if role in ("order_line_id", "return_line_id"):
+        return not is_time and not all(re.fullmatch(r"\d+[.,]\d{2}", v) for v in values)
+    if role in ("origin", "destination", "reason_raw", "status", "type", "event", "category", "brand", "carrier"):
+        return not is_time
+    return True

@@ -1,0 +1,113 @@
+"""The mappings that come with the product, each on a fixture of its system's columns and traps, with numbers worked out by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from sqlalchemy import select
+
+from pipelines import load as loading
+from pipelines import state
+from pipelines.settings import Settings
+from pipelines.sources import mappings, recognise
+from pipelines.sources.propose import propose
+from pipelines.warehouse.build import build_path, current_id
+
+SYSTEMS = Path(__file__).parent / "fixtures" / "systems"
+# mapping -> the name its rows get where it is not the mapping's own: a report that would tell the same sales twice
+APART = {"amazon_date_range": "amazon_money"}
+NUMBERS = {
+    "sold": "SELECT source, sum(units_sold) FROM fact_order_line GROUP BY 1",
+    "net": "SELECT source, sum(net_amount)::DOUBLE FROM fact_order_line WHERE currency = 'EUR' GROUP BY 1",
+    "asked": "SELECT source, sum(units) FROM fact_return_line GROUP BY 1",
+    "back": "SELECT source, sum(units) FROM fact_return_line WHERE confirmed_at IS NOT NULL GROUP BY 1",
+    "bound": "SELECT r.source, sum(r.units) FROM fact_return_line r JOIN fact_order_line USING (order_line_key) GROUP BY 1",
+    "refunded": "SELECT source, sum(amount)::DOUBLE FROM fact_refund WHERE currency <> 'JPY' GROUP BY 1",
+}
+EXPECTED = {
+    # 1 + 3 + 1 in France and 2 in the United States; a cancelled order, a pending one and one of another shop are none.
+    # 12 - 2, 36 - 3 - 5.50 and 24 - 4 EUR. Five rows of returns, one plate twice: four units.
+    "amazon": {"sold": 7, "net": 57.5, "asked": 4, "back": 4, "bound": 4},
+    # 600 of goods and 48 of tax went back; the fee and the transfer are neither sales nor returns
+    "amazon_money": {"sold": 3, "asked": 1, "back": 1, "bound": 1, "refunded": 648},
+    # 2 caps, a scarf and a cap; the cancelled order is none. 24 for one cap, 5 of goodwill
+    "woocommerce": {"sold": 4, "net": 85, "asked": 1, "back": 1, "bound": 1, "refunded": 29},
+    # 5 and one dozen left; 2 came back on the first delivery, a cancelled move is none
+    "odoo": {"sold": 17, "net": 0, "asked": 2, "back": 2, "bound": 2},
+    # 2 + 1 + 1 + 1 asked; only the first line of the first return came back
+    "adobe_commerce": {"asked": 5, "back": 2},
+    # one entry a unit: 3 came back, of three other returns one expired, one was cancelled, one is under way
+    "loop": {"asked": 6, "back": 3, "refunded": 55},
+    # 1 shoe and 2 socks came back; one return was rejected, one only approved
+    "aftership": {"asked": 5, "back": 3, "refunded": 89},
+    "happy_returns": {"asked": 2, "back": 1},
+    # 10.50 and 5.00 EUR; failed, pending and cancelled refunds are no money (3,000 JPY beside them)
+    "stripe": {"refunded": 15.5},
+    # 20 + 15.50; the third was reversed, chargebacks are no refunds
+    "adyen": {"refunded": 35.5},
+    # 1 + 1 + 1 + 2 of six units, one was removed; 60 / 1.2 twice, 24 / 1.2 three times
+    "onestock": {"sold": 5, "net": 160, "asked": 3, "back": 1, "bound": 3},
+    # scanned: the first, which arrived, and the second, which was lost; the third has only a label
+    "carrier": {"asked": 3, "back": 2},
+    # 60 + 40 + 90 + 60 with 20% tax inside; returns have a receipt of their own and name no sale
+    "till": {"sold": 5, "net": 208.3333, "asked": 2, "back": 2, "bound": 0, "refunded": 80},
+}  # fmt: skip
+
+
+def files_of(mapping: str) -> list[Path]:
+    return sorted((SYSTEMS / mapping).iterdir())
+
+
+SHIPPED = sorted(path.name for path in SYSTEMS.iterdir())
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Load every fixture by its mapping into one warehouse and give the numbers by source."""
+    settings = Settings(warehouse=tmp_path_factory.mktemp("systems") / "warehouse")
+    settings.warehouse.mkdir()
+    memory = state.State(settings.warehouse)
+    for mapping in SHIPPED:
+        loading._begin(memory, files_of(mapping), mapping, APART.get(mapping), None)  # built once, for all of them
+    memory.close()
+    loading.load(settings)
+    build = duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
+    found: dict[str, dict[str, Any]] = {}
+    for key, sql in NUMBERS.items():
+        for source, number in build.execute(sql).fetchall():
+            found.setdefault(source, {})[key] = round(float(number), 4)
+    build.close()
+    memory = state.State(settings.warehouse)
+    for row in memory.rows(select(state.quarantine)):
+        fault = (row["thing"], row["line"], row["rules"], row["value"])
+        found.setdefault(row["source"], {}).setdefault("quarantined", []).append(fault)
+    memory.close()
+    return found
+
+
+@pytest.mark.parametrize("source", EXPECTED)
+def test_a_system_gives_the_numbers_worked_out_by_hand(source: str, numbers: dict[str, dict[str, Any]]) -> None:
+    found = numbers.get(source, {})
+    assert {key: found.get(key, 0) for key in EXPECTED[source]} == EXPECTED[source]
+    assert "quarantined" not in found
+
+
+def test_every_mapping_of_a_system_has_a_fixture_says_what_was_verified_and_stands_in_the_manual() -> None:
+    manual = (Path(__file__).parent.parent / "docs" / "sources.md").read_text(encoding="utf-8")
+    general = {"one_table", "two_sheets", "shipment_log"}
+    assert set(SHIPPED) <= set(mappings()), set(SHIPPED) - set(mappings())
+    for mapping, path in mappings().items():
+        if mapping not in general and not mapping.startswith("shopify"):
+            assert mapping in SHIPPED
+            assert "# Verified on 20" in path.read_text(encoding="utf-8"), mapping
+        assert f"`{mapping}`" in manual, mapping
+
+
+@pytest.mark.parametrize("mapping", SHIPPED)
+def test_a_file_of_a_system_is_recognised_and_told_how_to_load(mapping: str) -> None:
+    proposal = propose(files_of(mapping))
+    assert proposal.shipped == mapping
+    assert proposal.text().endswith(f"--source {mapping}")
+    assert proposal.yaml == mappings()[mapping].read_text(encoding="utf-8")
+    assert recognise(files_of(mapping)).name
