@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pipelines.errors import SourceError
 from pipelines.load import load
 from pipelines.metrics import answer
+from pipelines.sources import mapping_source
 from pipelines.sources.shopify import Shopify
 from pipelines.sources.shopify_files import is_shopify
 from pipelines.warehouse import schema
@@ -833,6 +834,31 @@ def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
         given([tmp_path / "orders.json", tmp_path / "stock.csv"])
     with pytest.raises(SourceError, match=r"shelf\.json holds nothing .* keys shelves"):
         given([tmp_path / "orders.json", tmp_path / "shelf.json"])
+
+
+def test_the_order_export_of_the_admin_loads_by_its_mapping() -> None:
+    """What is the order's stands on its first row only; a line of an order may have no SKU.
+
+    Tax inside at 20%: 60 / 1.2 = 50. #1002 has 6 off: 54 / 1.2 = 45. #1003 was cancelled, #1004 voided. #1005 has 7.25% on top, and a
+    hat still to ship. #1006 has two rates, so its 2.60 of 31.10 come off both lines: 12.00 x (1 - 2.60 / 31.10) = 10.9968.
+    """
+    file = Path(__file__).parent / "fixtures" / "systems" / "shopify_orders_csv" / "orders_export.csv"
+    connection = connect(":memory:", 1)
+    mapping = mapping_source("shopify_orders_csv")
+    (lines,) = (n for n in mapping.name_rows(connection, [file], "export") if n.thing == "order_line")
+    columns = "order_id, product_id, units, units_cancelled, units_shipped, net_amount, vat_amount"
+    found = asked(connection, f"SELECT {columns}, channel, ordered_at FROM ({lines.sql}) ORDER BY _line")
+    assert [(o, p, *(round(float(n), 4) for n in numbers), c, at[:10]) for o, p, *numbers, c, at in found] == [
+        ("#1001", "LIN-M", 2, 0, 2, 50, 10, "web", "2026-04-02"),
+        ("#1001", "Wool scarf", 1, 0, 1, 50, 10, "web", "2026-04-02"),
+        ("#1002", "Wool scarf", 1, 0, 1, 45, 9, "web", "2026-04-05"),
+        ("#1003", "LIN-M", 1, 1, 0, 25, 5, "web", "2026-04-06"),
+        ("#1004", "LIN-M", 1, 1, 0, 25, 5, "web", "2026-04-07"),
+        ("#1005", "COAT", 1, 0, 1, 150, 10.875, "store", "2026-04-08"),
+        ("#1005", "HAT", 1, 0, 0, 50, 3.625, "store", "2026-04-08"),
+        ("#1006", "CAP", 1, 0, 1, 10.9968, 1.0032, "web", "2026-04-09"),
+        ("#1006", "BOOK", 1, 0, 1, 17.5032, 1.5968, "web", "2026-04-09"),
+    ]
 
 
 # -- values of odd types -----------------------------------------------------------------------------------------------
