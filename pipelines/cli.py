@@ -1288,6 +1288,7 @@ def dispose(
 
         found.items.map(lambda v: guarded(v) if isinstance(v, str) else v).to_csv(out, index=False)
     title = f"{len(found.items):,} items: {found.value:,.0f} at best, {found.value_done:,.0f} as done: regret {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e, {found.avoided_kg_co2e:+,.0f} kg avoided beside"  # fmt: skip
+    title += f"; left out without an exchange rate: {found.unpriced:,} items" if found.unpriced else ""
     _print(_records(found.routes), output, title, why)
 
 

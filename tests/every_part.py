@@ -238,11 +238,12 @@ class _Page:
 # -- metrics -----------------------------------------------------------------------------------------------------------
 
 
-def ask_metrics(settings: Settings, walk: Walk, *, cuts: bool = True) -> None:
-    """Ask every metric whole and, with `cuts`, cut by each of its dimensions; and for its rows."""
+def ask_metrics(settings: Settings, walk: Walk, cuts: Sequence[str] | None = None) -> None:
+    """Ask every metric whole, cut by each of its dimensions (of `cuts`, when given), and for its rows."""
     with current_build(settings.warehouse) as build:
         for metric in metrics.catalogue():
-            by: list[tuple[str, ...]] = [(), *((d,) for d in metrics.dimensions(metric.key) if cuts)]
+            possible = metrics.dimensions(metric.key)
+            by: list[tuple[str, ...]] = [(), *((d,) for d in possible if cuts is None or d in cuts)]
             for cut in by:
                 where = f"number {metric.key} by {cut}"
                 with _recorded(walk, where):
@@ -303,7 +304,7 @@ def gone_through(
     if settings is not None:
         for language in languages:
             open_pages(settings, language, walk, parts=fully, rows=fully and language == languages[0], filtered=fully)
-        ask_metrics(settings, walk, cuts=fully)
+        ask_metrics(settings, walk, None if fully else ())
         if fully:
             say_verbs(settings, folder, walk)
     return walk

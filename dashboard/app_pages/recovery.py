@@ -19,9 +19,11 @@ plan = queries.plan(asked, price)
 with top:
     blocks.heading(view, findings.regret(words, plan, view.currency), "recovery", ("recovery_rate",))
 blocks.tiles(view, "recovery_rate", "resold_as_new_share", "pending_inspection_units", "value_in_flow")
-if plan.items.empty:
+if plan.unpriced:
+    st.caption(words("recovery.unpriced", n=words.number(plan.unpriced)))
+if plan.items.empty and not plan.unpriced:
     blocks.greyed(view, "resold_as_new_share")
-else:
+elif not plan.items.empty:
     routes = plan.routes.rename(columns={"route": "label"})
     blocks.section(words("recovery.routes"), words, note=words("recovery.note"))
     names = (("done", words("recovery.as_done")), ("best", words("recovery.at_best")))

@@ -7,7 +7,7 @@ same; it is worth the freight, handling and emissions of a way back that were sp
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,8 @@ class Plan:
 
     `regret` is the value of the best less that of what was done (reporting currency), `regret_kg_co2e` the emissions of what was
     done less those of the best (treatment, and the way back of goods that had better been kept), `avoided_kg_co2e` what the best would displace more of new goods. Lots of several units are one item. Goods
-    that went back to suppliers, and those whose grade forbids what was done, are left out.
+    that went back to suppliers, and those whose grade forbids what was done, are left out; so are the `unpriced` ones, whose money no
+    exchange rate turns into the reporting currency.
     """
 
     items: pd.DataFrame
@@ -62,6 +63,7 @@ class Plan:
     regret_kg_co2e: float
     avoided_kg_co2e: float
     capacity: dict[str, float] = field(default_factory=dict)
+    unpriced: int = 0
 
     @property
     def regret(self) -> float:
@@ -122,7 +124,8 @@ def dispose(
         found, recovery_rates(build), price, float(markdown_curve(build)["rate"].iloc[0]), euro_rate(build)
     )
     done = _done(found, worth)
-    judged = done >= 0
+    is_priced = ~np.isnan(worth).any(axis=1)
+    judged = (done >= 0) & is_priced
     items, worth, kg, done = found[judged].reset_index(drop=True), worth[judged], kg[judged], done[judged]
     days = max(items["inspected_at"].dt.normalize().nunique(), 1) if len(items) else 1
     limits = {
@@ -135,7 +138,8 @@ def dispose(
         limits["nearest_store"] = 0.0
     room = np.array([np.floor(limits[r] * days) if r in limits else np.inf for r in ROUTES])
     best = model.assign(worth, room) if len(items) else np.zeros(0, dtype=np.int64)
-    return _plan(items, worth, kg, best, done, {r: float(x) for r, x in zip(ROUTES, room, strict=True) if np.isfinite(x)})  # fmt: skip
+    plan = _plan(items, worth, kg, best, done, {r: float(x) for r, x in zip(ROUTES, room, strict=True) if np.isfinite(x)})  # fmt: skip
+    return replace(plan, unpriced=int((~is_priced).sum()))
 
 
 def _values(
