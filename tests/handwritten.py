@@ -17,6 +17,7 @@ _RETURN_MONTH = "date_trunc('month', requested_on)::DATE AS month"
 _MARGIN = "(net_amount - cost_amount)::DOUBLE * fx_rate"
 
 # A promise's state at T.
+_FROM_RETURN = "(promise_id = 'legal_refund' AND NOT is_requested)::INTEGER AS is_from_return"
 _STATE = """CASE WHEN ended_at > due_at THEN 'broken'
     WHEN ended_at IS NOT NULL AND due_at <= t THEN 'kept'
     WHEN ended_at IS NOT NULL AND due_at IS NOT NULL THEN 'undetermined'
@@ -97,10 +98,11 @@ def _waits(by: str, start: str, end: str, passed: str = "NULL", table: str = "fa
     done = f"{end} >= {start}" if is_lot else f"{end} IS NOT NULL"
     stopped = "least(cancelled_at, rejected_at, expired_at)" if is_lot else "stopped_at"
     by = f"{by}, " if by else ""
+    early = f"WHEN {end} < {start} THEN -2" if is_lot and end == "refunded_at" else ""
     return f"""SELECT {by} cause, (greatest(epoch_us(stop) - epoch_us({start}), 0) + 1800000000) // 3600000000 AS hours, count(*) AS waits
-        FROM (SELECT {by} {start}, CASE WHEN {done} THEN 0 WHEN {stopped} IS NOT NULL THEN 1 WHEN lost_at IS NOT NULL THEN 2
+        FROM (SELECT {by} {start}, CASE {early} WHEN {done} THEN 0 WHEN {stopped} IS NOT NULL THEN 1 WHEN lost_at IS NOT NULL THEN 2
                 WHEN {passed} IS NOT NULL THEN -1 ELSE 3 END AS cause,
-                CASE cause WHEN 0 THEN {end} WHEN 1 THEN {stopped} WHEN 2 THEN lost_at ELSE t END AS stop
+                CASE cause WHEN -2 THEN {start} WHEN 0 THEN {end} WHEN 1 THEN {stopped} WHEN 2 THEN lost_at ELSE t END AS stop
             FROM {table} JOIN {_OBSERVED} USING (source) WHERE {start} IS NOT NULL)
         GROUP BY ALL"""
 
@@ -257,11 +259,11 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "cancellations": (("country",), "SELECT country, sum(units_cancelled) AS cancelled FROM fact_order_line GROUP BY 1"),
     # -- promises
-    "promise_kept": (("promise_id",), f"SELECT promise_id, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
+    "promise_kept": (("promise_id",), f"SELECT promise_id, {_STATE}, {_FROM_RETURN}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
     "promise_broken": (("carrier",), f"SELECT carrier, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
     "promise_undetermined": (("country",), f"SELECT country, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
     "promise_expired": (("month",), f"SELECT {_RETURN_MONTH}, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
-    "legal_refund_kept": (("country",), f"SELECT country, {_STATE}, count(*) AS returns FROM {_PROMISES} WHERE promise_id = 'legal_refund' GROUP BY ALL"),
+    "legal_refund_kept": (("country",), f"SELECT country, {_STATE}, {_FROM_RETURN}, count(*) AS returns FROM {_PROMISES} WHERE promise_id = 'legal_refund' GROUP BY ALL"),
     "refunds_due_soon": (
         ("country",),
         f"""SELECT country, count(*) AS due FROM {_PROMISES}
@@ -279,9 +281,9 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
             ("inspected", "restocked", "disposed_at"),
         ),
     ),
-    "days_to_refund": (("carrier",), _waits("carrier", "requested_at", "refunded_at", "exchanged_at")),
+    "days_to_refund": (("carrier",), f"SELECT *, 0 AS is_from_return FROM ({_waits('carrier', 'requested_at', 'refunded_at', 'exchanged_at')})"),
     "days_to_refund_from_receipt": (("place_id",), _waits("place_id", "received_at", "refunded_at", "exchanged_at")),
-    "days_to_restock": (("category",), _waits("category", "requested_at", "restocked_at", "disposed_at")),
+    "days_to_restock": (("category",), f"SELECT *, 0 AS is_from_return FROM ({_waits('category', 'requested_at', 'restocked_at', 'disposed_at')})"),
     "days_to_restock_from_receipt": (("place_id",), _waits("place_id", "received_at", "restocked_at", "disposed_at")),
     "promise_at": (
         ("promise_id",),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 from sqlalchemy import select
 
 from pipelines import metrics
@@ -186,3 +187,67 @@ def test_increments_give_what_one_load_gives(settings: Settings, tmp_path: Path)
     whole = fresh(tmp_path / "whole")
     load(whole, [tmp_path / name for name in files])
     assert rows_of(settings) == rows_of(whole)
+
+
+MINIMUM = """
+name: minimum
+time_zone: Europe/Paris
+constants: {currency: EUR, country: FR}
+tables:
+  - file: "orders.csv"
+    to:
+      order_line: {order_line_id: line, order_id: line, ordered_at: ordered, product_id: sku, units: qty, net_amount: price}
+      return_event: {events: {received: returned}}
+      refund: {refunded_at: refunded, amount: amount}
+"""
+
+
+def test_the_least_a_file_needs_gives_refund_dates_and_days_from_the_return(settings: Settings, tmp_path: Path) -> None:
+    """No request, no policy: the law's fourteen days run from the return, 12 January to 26 January, 13 to 27, 14 to 28."""
+    (tmp_path / "orders.csv").write_text(
+        "line,sku,qty,price,ordered,returned,refunded,amount\n"
+        "1,A,1,50,2026-01-05,2026-01-12,2026-01-20,60\n"  # kept, after 8 days
+        "2,A,1,50,2026-01-05,2026-01-13,2026-02-10,60\n"  # broken, after 28
+        "3,B,1,50,2026-01-06,2026-01-14,,\n"  # open and broken
+        "4,B,1,50,2026-01-07,,,\n"
+        "5,C,1,50,2026-01-08,2026-01-20,2026-01-18,60\n"  # paid before it came
+        "6,C,1,50,2026-03-01,2026-03-05,2026-03-06,60\n"  # not due yet, after 1 day
+    )
+    (tmp_path / "own.yaml").write_text(MINIMUM)
+    load(settings, [tmp_path / "orders.csv"], source=str(tmp_path / "own.yaml"))
+    since = "100.0% count from the return date: no request is known"
+    with current_build(settings.warehouse) as build:
+        for key in ("legal_refund_kept", "promise_kept"):
+            kept = metrics.answer(build, key).iloc[0]
+            assert (kept["status"], kept["value"], kept["n"], kept["reason"]) == ("ok", 0.5, 4, since)
+        days = metrics.answer(build, "days_to_refund(0.5)").iloc[0]
+        assert (days["value"], days["n"]) == (8, 3)
+        assert days["reason"] == f"without 1 paid before the wait began; {since}"
+
+
+def test_stages_in_a_wrong_order_are_no_waits(settings: Settings, tmp_path: Path) -> None:
+    """Three inspections take 2, 0 and 3 days; one came before its receipt; one refund before the goods."""
+    stages = {
+        "a": {"received": "2026-01-10T10:00", "inspected": "2026-01-12T10:00", "refunded": "2026-01-13T10:00"},
+        "b": {"received": "2026-01-12T10:00", "inspected": "2026-01-10T10:00", "refunded": "2026-01-13T10:00"},
+        "c": {"received": "2026-01-10T10:00", "inspected": "2026-01-10T00:00", "refunded": "2026-01-13T10:00"},  # that day
+        "d": {"received": "2026-01-10T10:00", "inspected": "2026-01-13T10:00", "refunded": "2026-01-09T10:00"},
+    }  # fmt: skip
+    events = [f"{r}{e},{r},{r},{e},{t}:00Z" for r, times in stages.items() for e, t in {"requested": "2026-01-08T10:00", **times}.items()]  # fmt: skip
+    (tmp_path / "return_event.csv").write_text("event_id,return_line_id,return_id,event,occurred_at\n" + "\n".join(events) + "\n")  # fmt: skip
+    load(settings, [tmp_path / "return_event.csv"])
+    with current_build(settings.warehouse) as build:
+        found = metrics.answer(build, "stage_days(0.99)", by=("stage",)).set_index("stage")
+        looked = found.loc["received-inspected"]
+        assert (looked["value"], looked["n"], looked["coverage"]) == (3, 3, 0.75)
+        only = "only 75.0% of waits can be counted; 25.0% have dates out of order; the value is of these alone"
+        assert looked["reason"] == only
+        early = metrics.answer(build, "days_to_refund_from_receipt(0.99)").iloc[0]
+        assert (early["value"], early["n"]) == (3, 3)
+        assert early["reason"] == "without 1 paid before the wait began"
+        assert metrics.answer(build, "days_to_refund(0.99)")["value"].iloc[0] == 5
+        waited = metrics.answer(build, "days_waited").iloc[
+            0
+        ]  # without b: 5 days of a, 1 of d, 5 of c and the hours its date hides
+        assert waited["value"] == pytest.approx(11, abs=0.5)
+        assert "have dates out of order" in waited["reason"]

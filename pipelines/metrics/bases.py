@@ -34,7 +34,7 @@ from pipelines.factors import parameter
 from pipelines.metrics.base import Base, Sql, Sum, Time, both
 from pipelines.settings import data_path
 from pipelines.warehouse.engine import Expression, calendar_days, double, ratio, seconds_between
-from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.schema import STAGE_ORDER, STAR
 
 t = STAR.tables
 _PRODUCT = (
@@ -371,7 +371,7 @@ _PROMISE_WAIT: dict[str, Sql] = {
 }
 PROMISES = Base(
     "promises", promises, {"return": promises.c.requested_on}, {**_named(promises, *_PROMISE), "return_channel": return_channel(promises), "lane": lane(promises)}, promises.c.requested_at,
-    {**_PROMISE_WAIT, "took": took, "unit_of": lambda _: promises.c.duration_unit, "state": lambda now: promise_state(promises.c, now.at)}, {"state": lambda now: promise_state(promises.c, now.at)},
+    {**_PROMISE_WAIT, "took": took, "unit_of": lambda _: promises.c.duration_unit, "state": lambda now: promise_state(promises.c, now.at), "is_from_return": lambda _: cast(case((and_(promises.c.promise_id == literal_column("'legal_refund'"), promises.c.is_requested.is_(False)), 1), else_=0), Integer)}, {"state": lambda now: promise_state(promises.c, now.at)},
     (promises.c.return_id, promises.c.promise_id, promises.c.requested_on, promises.c.started_at, promises.c.due_at, promises.c.ended_at, promises.c.stopped_by, promises.c.units), joins={"took": (closing_day, _on_closing_day)},
     noun="promises", fault=promises.c.date_fault, fault_kind="undated",
 )  # fmt: skip
@@ -490,30 +490,60 @@ STAGE_PAIRS = {
 }
 
 
+PAID_EARLY = -2  # cause of a wait for money that was paid before the wait began
+_ASKED = STAR.tables["build_coverage"]
+
+
+def is_asking() -> Expression:
+    """Say whether the lot's source tells of requests; where it never does, the return stands for the request."""
+    telling = select(_ASKED.c.source).where(_ASKED.c.fact == "stage_requested", _ASKED.c.share >= double(0.01))
+    return lots.c.source.in_(telling)
+
+
+def is_reversed(first: str, second: str) -> Expression:
+    """Say of a lot that its second stage came before its first."""
+    return func.coalesce(lots.c.out_of_order, "").like(f"%{first}-{second}%")
+
+
 def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
     """Give one row a lot and pair of stages: hours waited and how the wait ended, as a life table counts them.
 
     Hours are rounded to whole ones; a wait still open at T counts at its age. A pair whose first stage never happened gives no
-    row; nor does a lot whose end is not applicable (a refund without receipt ends a wait for receipt: see `passed`).
+    row; nor does a lot whose end is not applicable (a refund without receipt ends a wait for receipt: see `passed`). Waits from the
+    request of a source that tells of none begin with the return. A wait that ended before it began is lost, but for money: goods may be
+    paid before they come, and then nobody waits (`PAID_EARLY`).
     """
     arms = []
     for stage, (start, end) in pairs.items():
-        names = ["requested_on", "ordered_on", "requested_at", "reason", "date_fault", *LOT_COLUMNS]
+        names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
         stopped = func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at)
+        began: Expression = lots.c[start]
+        is_from_return: Expression = literal_column("0", Integer)
+        reversed_ = is_reversed(start.removesuffix("_at"), end.removesuffix("_at"))
+        if start == "requested_at" and end in ("refunded_at", "restocked_at"):
+            sent = func.coalesce(lots.c.handed_over_at, lots.c.carrier_scan_at, lots.c.received_at)
+            began = func.coalesce(lots.c.requested_at, case((~is_asking(), sent)))
+            is_from_return = case((lots.c.requested_at.is_(None), 1), else_=0)
+            reversed_ = or_(reversed_, and_(lots.c.requested_at.is_(None), lots.c[end] < sent))
+        is_paid_early = and_(reversed_, literal_column("TRUE" if end == "refunded_at" and start != "requested_at" else "FALSE"))  # fmt: skip
+        if end == "refunded_at" and start == "requested_at":
+            is_paid_early = and_(reversed_, lots.c.requested_at.is_(None))
+        fault = case((lots.c.date_fault.is_not(None), lots.c.date_fault), (and_(reversed_, ~is_paid_early), literal_column("'ended before it began'", String)))  # fmt: skip
         arms.append(
             select(
                 *(lots.c[n] for n in dict.fromkeys(names)), lots.c.return_line_id, lots.c.return_id, lots.c.units, literal_column(f"'{stage}'").label("stage"),
-                lots.c[start].label("begun_at"), lots.c[end].label("done_at"), stopped.label("stopped_at"), lots.c.lost_at,
-                passed(end).label("passed_at"),
-            ).where(lots.c[start].is_not(None))
+                began.label("begun_at"), lots.c[end].label("done_at"), stopped.label("stopped_at"), lots.c.lost_at,
+                passed(end).label("passed_at"), fault.label("date_fault"), case((is_paid_early, 1), else_=0).label("is_paid_early"), is_from_return.label("is_from_return"),
+            ).where(began.is_not(None))
         )  # fmt: skip
     chosen: Any = union_all(*arms) if len(arms) > 1 else arms[0]
     table = chosen.subquery(name)
     c = table.c
 
     def ended(now: Time) -> tuple[Expression, Expression]:
-        done = and_(now.happened(c.done_at), c.done_at >= c.begun_at)
+        done, early = now.happened(c.done_at), and_(now.happened(c.done_at), c.is_paid_early == 1)
         cause = case(
+            (early, PAID_EARLY),
             (done, 0),
             (now.happened(c.stopped_at), 1),
             (now.happened(c.lost_at), 2),
@@ -521,6 +551,7 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
             else_=3,
         )
         return cast(cause, Integer), case(
+            (early, c.begun_at),
             (done, c.done_at),
             (now.happened(c.stopped_at), c.stopped_at),
             (now.happened(c.lost_at), c.lost_at),
@@ -531,10 +562,11 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
     details: dict[str, Sql] = {
         "cause": lambda now: ended(now)[0],
         "hours": lambda now: whole_hours(c.begun_at, ended(now)[1]),
+        "is_from_return": lambda _: cast(c.is_from_return, Integer),
     }
     ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
     days = {"return": c.requested_on, "order": c.ordered_on}
-    return Base(name, table, days, dimensions, c.begun_at, details, {}, ids, weight=c.units, noun="waits", fault=c.date_fault)  # fmt: skip
+    return Base(name, table, days, dimensions, c.begun_at, details, {}, ids, weight=c.units, noun="waits", fault=c.date_fault, fault_kind="reversed")  # fmt: skip
 
 
 def passed(end: str) -> Expression:
@@ -599,14 +631,20 @@ def segment_base() -> Base:
     """Give one row a lot and piece of its way from request to refund, with the days spent in it up to T.
 
     Pieces follow each other, so that they add up to the whole; a piece that is still open counts up to T, one that was stopped up
-    to its stop. What the refund overtook (money given before the goods came) is left out after the refund.
+    to its stop. What the refund overtook (money given before the goods came) is left out after the refund. Lots
+    whose goods went through stages out of order are lost.
     """
     filled = _filled()
-    names = ["requested_on", "ordered_on", "requested_at", "reason", "date_fault", *LOT_COLUMNS]
+    names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
+    moved = ("handed_over", "carrier_scan", "received", "inspected")
+    crossed = or_(*(is_reversed(a, b) for a, b in STAGE_ORDER if a in moved and b in moved))
+    fault = case(
+        (lots.c.date_fault.is_not(None), lots.c.date_fault), (crossed, literal_column("'stages out of order'", String))
+    )
     arms = [
         select(
             *(lots.c[n] for n in dict.fromkeys(names)), lots.c.return_line_id, lots.c.return_id, lots.c.units, literal_column(f"'{piece}'").label("stage"), literal_column(f"'{whose}'").label("responsible"),
-            filled[start].label("begun_at"), filled[end].label("done_at"), filled["paid"].label("paid_at"), func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at, lots.c.lost_at).label("stopped_at"),
+            filled[start].label("begun_at"), filled[end].label("done_at"), filled["paid"].label("paid_at"), func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at, lots.c.lost_at).label("stopped_at"), fault.label("date_fault"),
         ).where(filled["asked"].is_not(None), filled[start].is_not(None))
         for piece, (start, end, whose) in SEGMENTS.items()
     ]  # fmt: skip
@@ -622,7 +660,7 @@ def segment_base() -> Base:
 
     dimensions = {**_named(table, *LOT_COLUMNS), **_reasons(table), "stage": c.stage, "responsible": c.responsible, "return_channel": return_channel(table), "lane": lane(table)}  # fmt: skip
     ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
-    return Base("segments", table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.begun_at, {"days": days}, {}, ids, weight=c.units, noun="waits", fault=c.date_fault)  # fmt: skip
+    return Base("segments", table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.begun_at, {"days": days}, {}, ids, weight=c.units, noun="waits", fault=c.date_fault, fault_kind="reversed")  # fmt: skip
 
 
 def funnel_base() -> Base:

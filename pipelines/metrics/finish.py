@@ -588,7 +588,20 @@ def kept(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(n > 0, sums["kept"] / n, np.nan)
     low, high = rate_models.wilson(sums["kept"], n, ask.level)
-    return answer_frame(keys, value, low, high, n, np.where(n > 0, "", "no promise of this selection is due yet"))
+    found = answer_frame(keys, value, low, high, n, np.where(n > 0, "", "no promise of this selection is due yet"))
+    return found.assign(note=_from_return(frame[frame["state"].isin(["kept", "broken"])], frame, ask, "returns"))
+
+
+def _from_return(rows: pd.DataFrame, frame: pd.DataFrame, ask: Ask, name: str) -> list[str]:
+    """Say of each group how much of it counts from the return, for want of a request."""
+    if "is_from_return" not in frame:
+        return [""] * len(groups_of(frame, ask.by)[1])
+    number, keys = groups_of(frame, ask.by)
+    used = frame.index.isin(rows.index)
+    weight = frame[name].fillna(0).to_numpy(float) * used
+    whole = np.bincount(number, weight, len(keys))
+    part = np.bincount(number, weight * frame["is_from_return"].fillna(0).to_numpy(float), len(keys))
+    return [f"{p / w:.1%} count from the return date: no request is known" if p > 0 else "" for p, w in zip(part, whole, strict=True)]  # fmt: skip
 
 
 def in_state(state: str) -> Finish:
@@ -655,4 +668,11 @@ def _waited(frame: pd.DataFrame, ask: Ask, estimate: Callable[..., Any]) -> pd.D
         completed == 0, "nothing of this selection has completed yet",
         np.where(np.isinf(found[:, 0]), f"longer than anything followed so far ({longest:.0f} days)", ""),
     )  # fmt: skip
-    return answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason)
+    number, _ = groups_of(frame, ask.by)
+    cause = frame["cause"].fillna(-1).to_numpy(int)
+    early = np.bincount(number, np.where(cause == -2, frame["waits"].to_numpy(float), 0), len(keys))
+    said = [f"without {int(n):,} paid before the wait began" if n else "" for n in early]
+    notes = zip(said, _from_return(frame[cause >= 0], frame, ask, "waits"), strict=True)
+    return answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason).assign(
+        note=["; ".join(filter(None, pair)) for pair in notes]
+    )

@@ -43,6 +43,7 @@ CLAUSES = {
     "return": "name no return",
     "dates": "have impossible dates",
     "undated": "have no date to judge by",
+    "reversed": "have dates out of order",
     **AMOUNTS,
 }
 _FAULTY = tuple(STAR.tables[n] for n in ("fact_order_line", "fact_return_line", "estimate_promise"))
@@ -52,7 +53,8 @@ _SEP = "__"
 def has_faults(build: Build) -> bool:
     """Say, once a build, whether some of its rows have impossible dates."""
     if "has_faults" not in build.memory:
-        looks = [select(t.c.date_fault).where(t.c.date_fault.is_not(None)).limit(1) for t in _FAULTY]
+        told = [*(t.c.date_fault for t in _FAULTY), STAR.tables["fact_return_line"].c.out_of_order]
+        looks = [select(c).where(c.is_not(None)).limit(1) for c in told]
         build.memory["has_faults"] = any(len(build.fetch(look)) for look in looks)
     return bool(build.memory["has_faults"])
 

@@ -134,7 +134,8 @@ def _state(key: str, state: str, name: Text, sentence: Text, good: str) -> Metri
 def _wait(key: str, name: Text, sentence: Text, start: str, end: str) -> Metric:
     return Metric(
         key, name, sentence, "days waited by those that complete", "", "Aalen-Johansen quantile, conditional on completing", "days", "return", "down",
-        ("return", f"stage_{start}", f"stage_{end}"), (_waits(key, f"{start}_at", f"{end}_at"),), finish.wait_quantile, 0.9, ("cause", "hours"), family="promises",
+        ("return", "stage_requested|stage_received" if start == "requested" else f"stage_{start}", f"stage_{end}"), (_waits(key, f"{start}_at", f"{end}_at"),), finish.wait_quantile, 0.9,
+        ("cause", "hours", *(["is_from_return"] if start == "requested" else [])), family="promises",
     )  # fmt: skip
 
 
@@ -142,7 +143,7 @@ METRICS = (
     Metric(
         "promise_kept", Text("Promise kept", "Promesse tenue"),
         Text("Share of the promises already due that were kept; one row a return and promise.", "Part des promesses déjà échues qui ont été tenues ; une par retour et promesse."),
-        "promises kept", "promises due", "kept / (kept + broken)", "share", "return", "up", ("return", "promise"), (RETURNS,), finish.kept, None, ("state",), family="promises", only=_KEPT,
+        "promises kept", "promises due", "kept / (kept + broken)", "share", "return", "up", ("return", "promise"), (RETURNS,), finish.kept, None, ("state", "is_from_return"), family="promises", only=_KEPT,
     ),
     _state("promise_broken", "broken", Text("Promises broken", "Promesses non tenues"),
         Text("Promises past their time, still open and lost ones included.", "Promesses dépassées, y compris encore ouvertes ou perdues."), "down"),
@@ -153,7 +154,7 @@ METRICS = (
     Metric(
         "legal_refund_kept", Text("Legal refund date kept", "Délai légal de remboursement tenu"),
         Text("Share of the withdrawals already due that were refunded within the 14 days of Directive 2011/83/EU.", "Part des rétractations échues remboursées dans les 14 jours de la directive 2011/83/UE."),
-        "withdrawals refunded in time", "withdrawals due", "kept / (kept + broken) of legal_refund", "share", "return", "up", ("return", "stage_requested|stage_received", "stage_refunded"), (LEGAL,), finish.kept, None, ("state",), family="promises", only=_KEPT,
+        "withdrawals refunded in time", "withdrawals due", "kept / (kept + broken) of legal_refund", "share", "return", "up", ("return", "stage_requested|stage_received", "stage_refunded"), (LEGAL,), finish.kept, None, ("state", "is_from_return"), family="promises", only=_KEPT,
     ),
     Metric(
         "refunds_due_soon", Text("Refunds due within 5 days", "Remboursements dus sous 5 jours"),

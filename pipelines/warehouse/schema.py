@@ -549,6 +549,13 @@ STAGE_TIMES = (
     "refunded_at", "exchanged_at", "restocked_at", "disposed_at", "cancelled_at", "expired_at", "lost_at",
 )  # fmt: skip
 
+STAGE_ORDER = (
+    ("requested", "approved"), ("requested", "handed_over"), ("requested", "refunded"), ("requested", "restocked"), ("handed_over", "carrier_scan"), ("handed_over", "received"),
+    ("handed_over", "inspected"), ("carrier_scan", "received"), ("carrier_scan", "inspected"), ("received", "inspected"), ("received", "refunded"), ("received", "restocked"),
+    ("inspected", "refunded"), ("inspected", "restocked"),
+)  # fmt: skip
+"""Pairs of stages that are looked at for their order: those of which waits are measured, and those of goods on their way."""
+
 fact_return_line = _star(
     "fact_return_line", "One lot: the units of one return line that share every stage and the disposition.",
     _key("return_lot_key", "the lot"), _key("return_line_key", "the return line"), _c("return_line_id", String, "Return line, source first"),
@@ -576,6 +583,7 @@ fact_return_line = _star(
     _c("net_amount", Money, "Net sales value of the units, excluding VAT"), _c("vat_amount", Money, "Their VAT"),
     _c("cost_amount", Money, "Their purchase cost"), _c("refund_amount", Money, "Refunded for the units, including VAT"),
     _c("currency", String, "ISO 4217"), _c(*_FX), _c("weight_kg", Double, "Net weight of one unit (kg)"), _c(*_DIMENSIONS), _c(*_DATE_FAULT),
+    _c("out_of_order", String, "Pairs of stages of which the second came first (received-inspected), blanks between; a date without a time of day is its whole day; empty where none"),
 )  # fmt: skip
 fact_return_event = _star(
     "fact_return_event", "One event of a return line, newest version.",

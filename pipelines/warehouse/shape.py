@@ -533,6 +533,19 @@ _LOT_ATTRIBUTES = {
 }
 
 
+def _out_of_order() -> str:
+    """Name the pairs of stages that came in a wrong order; a time at midnight is a date, and in order on the day of the other."""
+    local = "timezone(coalesce(l.time_zone, 'UTC'), timezone('UTC', l.{0}_at))"
+    pairs = []
+    for first, second in schema.STAGE_ORDER:
+        a, b = local.format(first), local.format(second)
+        is_date = f"{b}::TIME = TIME '00:00' AND {b}::DATE = {a}::DATE"  # slow, so asked of the few alone
+        pairs.append(
+            f"CASE WHEN l.{second}_at < l.{first}_at THEN CASE WHEN NOT ({is_date}) THEN '{first}-{second}' END END"
+        )
+    return f"nullif(concat_ws(' ', {', '.join(pairs)}), '')"
+
+
 def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
     """Insert fact_return_line and fact_return_event for return lines matching `where` (a predicate on return_line_key).
 
@@ -602,7 +615,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
         SELECT {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key, l.* EXCLUDE (first_at, any_confirmed_at, time_zone, of_exchange, order_fault, shipped_on, lot_currency, lot_rate),
             l.lot_currency AS currency, l.lot_rate AS fx_rate,
             CASE WHEN order_fault IS NOT NULL THEN order_fault WHEN {_local_day("l.first_at", "hs")} < l.ordered_on THEN 'returned before ordered'
-                WHEN {_local_day("l.any_confirmed_at", "hc")} < shipped_on THEN 'returned before shipped' END AS date_fault,
+                WHEN {_local_day("l.any_confirmed_at", "hc")} < shipped_on THEN 'returned before shipped' END AS date_fault, {_out_of_order()} AS out_of_order,
             l.return_type IN ({", ".join(_quote(v) for v in schema.HEADLINE_RETURN_TYPES)}) AND NOT l.of_exchange AS is_headline,
             {_local_day("coalesce(l.requested_at, l.first_at)", "hr")} AS requested_on,
             CASE WHEN l.confirmed_at IS NOT NULL THEN {_local_day("l.confirmed_at", "hc")} END AS confirmed_on,
