@@ -334,7 +334,7 @@ def _outcome(words: Words, outcome: upload.Outcome | str) -> bool:
         )
         blocks.plain_table(words, listed, words("data.tab_quarantine"), columns.quarantined(words))
     unread = [
-        {**row, "thing": words.value("thing", row["table"]), "rules": words.rules(row["fields"])}
+        {**row, "thing": words.value("thing", row["table"]), "rules": words.rules(row["fault"])}
         for report in outcome.reports
         for row in report.unread
     ]

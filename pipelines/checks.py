@@ -106,6 +106,13 @@ CHECKS = (
            JOIN fact_order_line USING (order_line_key) WHERE line_type = 'goods' AND asked > units_ordered - units_cancelled""",
         False,
     ),
+    Check(
+        "event_told_twice",
+        "These events say the same of the same units as another of their return line within ten seconds: they count once. A system may send its messages twice.",
+        """SELECT event, occurred_at, units FROM (SELECT *, occurred_at - lag(occurred_at) OVER (PARTITION BY return_line_key, event, units, amount, place_id
+               ORDER BY occurred_at, event_key) AS after FROM fact_return_event) WHERE after <= INTERVAL 10 SECOND AND occurred_at::TIME <> TIME '00:00'""",
+        False,
+    ),
     Check("refund_before_receipt", "Money went back before the goods arrived. Some shops do so on purpose; others pay for empty parcels.",
           "SELECT return_line_id, refunded_at, received_at FROM fact_return_line WHERE refunded_at < received_at", False),
     Check(

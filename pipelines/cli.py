@@ -290,7 +290,7 @@ def load(
         report = run(settings, paths or [], source=source, namespace=namespace, exported_at=exported_at, progress=say)
     if output is Format.json:
         typer.echo(json.dumps({
-            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out,
+            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "quarantined": report.quarantined, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out,
             "ignored_columns": report.ignored, "changes": report.changes, "warnings": report.warnings, "alerts": report.alerts, "untold": report.untold,
         }, indent=2))  # fmt: skip
         return
@@ -302,6 +302,8 @@ def load(
     derived = [c for c in report.derived if c["quarantined"] or c["replaced"] or c["withdrawn"]]
     if derived:
         _print(derived, output, "Rows made from these, where something was quarantined, replaced or withdrawn")
+    if report.quarantined:
+        _print(report.quarantined, output, "Rows in quarantine: correct them and load again")
     if report.unread:
         _print(report.unread, output, "Fields that could not be read and count as missing; their rows were accepted")
     _say_versions(report)

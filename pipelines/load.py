@@ -49,6 +49,7 @@ class Report:
     kind: str = "none"
     counts: list[dict[str, Any]] = field(default_factory=list)
     derived: list[dict[str, Any]] = field(default_factory=list)
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
     unread: list[dict[str, Any]] = field(default_factory=list)
     dated_by: str = ""
     skipped: list[str] = field(default_factory=list)
@@ -487,14 +488,14 @@ def _report_judged(report: Report, counts: list[dict[str, Any]], faults: list[co
     for count in counts:
         row = {"source": count["source"], "table": count["thing"], **{k: count[k] for k in COUNTED}}
         (report.derived if count["is_derived"] else report.counts).append(row)
-    by_rule: dict[tuple[str, str], list[contracts.Fault]] = {}
+    by_rule: dict[tuple[str, str, bool], list[contracts.Fault]] = {}
     for fault in faults:
-        if fault.is_field:
-            by_rule.setdefault((fault.log, fault.rules), []).append(fault)
-    report.unread += [
-        {"table": log, "fields": rules, "rows": len(listed), "first": f"{listed[0].value!r}, line {listed[0].line}"}
-        for (log, rules), listed in by_rule.items()
-    ]
+        by_rule.setdefault((fault.log, fault.rules, fault.is_field), []).append(fault)
+    for (log, rules, is_field), listed in by_rule.items():
+        first = f"{listed[0].value!r}, {Path(listed[0].file).name} line {listed[0].line}"
+        (report.unread if is_field else report.quarantined).append(
+            {"table": log, "fault": rules, "rows": len(listed), "first": first}
+        )
 
 
 def _build(

@@ -209,7 +209,9 @@ def lacking(build: Build, needs: Sequence[str]) -> dict[str, list[str]]:
         for s, f, share, rows in found[["source", "fact", "share", "rows"]].itertuples(index=False)
         if rows > 0 and share >= FILLED
     }
-    sources = sorted({s for s, f in zip(found["source"], found["fact"], strict=True) if f in ("order", "return")})
+    pairs = list(zip(found["source"], found["fact"], strict=True))
+    # a payment system beside a shop lacks nothing; alone, it is asked what it has
+    sources = sorted({s for s, f in pairs if f in ("order", "return")} or {s for s, _ in pairs})
     return {s: [n for n in needs if not any((s, f) in filled for f in n.split("|"))] for s in sources}
 
 

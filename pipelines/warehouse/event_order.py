@@ -13,6 +13,7 @@ CAME = "('carrier_scan', 'received', 'inspected', 'refunded', 'credited', 'excha
 """What overrules a stop when it happens after it or at the same instant: goods or money moved."""
 GOODS_CAME = "('carrier_scan', 'received', 'inspected', 'restocked', 'disposed')"
 """What overrules a loss; a refund does not, for lost parcels are refunded."""
+AGAIN_SECONDS = 10  # the same of the same units again so soon is one event told twice
 SUMMED = ("requested", "received", "inspected", "refunded", "credited", "carrier_scan", "handed_over")
 
 
@@ -32,31 +33,43 @@ def settle(connection: duckdb.DuckDBPyConnection, where: str) -> None:
     Looks at `current_return_event`, `order_row` and `current_bill_of_materials`.
     """
     sums = ", ".join(f"coalesce(sum(units) FILTER (event = '{e}'), 0) AS {e}" for e in SUMMED)
+    repeats = ", ".join(f"count(*) FILTER (event = '{e}')" for e in SUMMED)
     connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE event_sum AS
+        SELECT return_line_key, max(order_line_key) AS order_line_key, max(product_key) AS product_key, greatest({repeats}) AS repeats,
+            bool_or(event IN {STOPS}) AS is_stopped, {sums}, max(occurred_at) AS last_at FROM current_return_event WHERE {where} GROUP BY 1;
         CREATE OR REPLACE TEMP TABLE odd_line AS
-        WITH summed AS (
-            SELECT return_line_key, max(order_line_key) AS order_line_key, max(product_key) AS product_key, count(*) FILTER (event = 'requested') AS requests,
-                bool_or(event IN {STOPS}) AS is_stopped, {sums}, max(occurred_at) AS last_at FROM current_return_event WHERE {where} GROUP BY 1)
         SELECT s.*, CASE WHEN o.line_type = 'goods' THEN o.units_ordered - o.units_cancelled END AS sold, greatest({", ".join(SUMMED)}) AS most,
             o.units_per_set, o.product_key AS kit_key
-        FROM summed s LEFT JOIN order_row o USING (order_line_key)
-        WHERE is_stopped OR requests > 1 OR most > sold OR o.units_per_set > 1
-            OR (o.product_key, s.product_key) IN (SELECT (product_key, part_key) FROM current_bill_of_materials)
+        FROM event_sum s LEFT JOIN order_row o USING (order_line_key)
+        WHERE is_stopped OR repeats > 1 OR most > sold OR o.units_per_set > 1
+            OR (o.product_key, s.product_key) IN (SELECT (product_key, part_key) FROM current_bill_of_materials);
+        CREATE OR REPLACE TEMP TABLE part_paid AS
+        WITH only_line AS (SELECT order_line_key, min(return_line_key) AS only_key FROM event_sum GROUP BY 1 HAVING count(*) = 1),
+        paid AS (
+            SELECT coalesce(l.return_line_key, n.only_key) AS return_line_key, l.refund_line_key AS event_key, 'refunded' AS event, l.refunded_at AS occurred_at, l.units
+            FROM current_refund_line l LEFT JOIN only_line n ON n.order_line_key = l.order_line_key AND l.return_line_key IS NULL WHERE l.units > 0)
+        SELECT p.* FROM paid p JOIN event_sum s USING (return_line_key) WHERE s.refunded + s.credited = 0
+        QUALIFY sum(p.units) OVER (PARTITION BY return_line_key) < greatest(s.requested, s.received, s.inspected)
     """)
-    if not connection.execute("SELECT count(*) FROM odd_line").fetchall()[0][0]:
-        connection.execute(f"CREATE OR REPLACE TEMP VIEW event_row AS SELECT * FROM current_return_event WHERE {where}")
-        return
-    _settle_stops(connection)
-    _settle_kits(connection)
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP VIEW event_row AS
-        SELECT * FROM current_return_event ANTI JOIN odd_line USING (return_line_key) WHERE {where}
-        UNION ALL BY NAME SELECT * FROM settled
-    """)
+    is_odd, is_part_paid = (
+        connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0] > 0 for table in ("odd_line", "part_paid")
+    )
+    rows = f"SELECT * FROM current_return_event WHERE {where}"
+    if is_odd:
+        _settle_stops(connection)
+        _settle_kits(connection)
+        rows = f"""SELECT * FROM current_return_event ANTI JOIN odd_line USING (return_line_key) WHERE {where}
+            UNION ALL BY NAME SELECT * FROM settled"""
+    if is_part_paid:  # the units that money went back for, where only the refund says so
+        rows += " UNION ALL BY NAME SELECT * FROM part_paid"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW event_row AS {rows}")
 
 
 def _settle_stops(connection: duckdb.DuckDBPyConnection) -> None:
     """Create `settled`: events of odd lines without overruled stops, superseded requests and events told twice.
+
+    Told twice is the same of the same units of a line again within ten seconds; where times are days, only beyond what was sold.
 
     With `asked` the most units asked for at one time and `stopped` all units stopped, a stop of n units is overruled for as many as
     went on after it beyond `asked - stopped`, the units that no stop ever concerned.
@@ -64,9 +77,11 @@ def _settle_stops(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE once AS
         SELECT e.* FROM (
-            SELECT *, row_number() OVER (PARTITION BY return_line_key, event, occurred_at, units, parcel_key, place_id, reason_raw ORDER BY event_key) AS telling,
+            SELECT *, occurred_at - lag(occurred_at) OVER (PARTITION BY return_line_key, event, units, amount, parcel_key, place_id, reason_raw, condition, disposition
+                ORDER BY occurred_at, event_key) <= INTERVAL {AGAIN_SECONDS} SECOND AS is_again, ({_is_day_only(connection)}) AS is_day_only,
                 sum(units) OVER (PARTITION BY return_line_key, event) AS told FROM current_return_event SEMI JOIN odd_line USING (return_line_key)) e
-        JOIN odd_line o USING (return_line_key) WHERE telling = 1 OR told <= coalesce(o.sold, told);
+        JOIN odd_line o USING (return_line_key) WHERE is_again IS NOT TRUE OR is_day_only AND told <= coalesce(o.sold, told);
+        ALTER TABLE once DROP COLUMN is_again; ALTER TABLE once DROP COLUMN is_day_only; ALTER TABLE once DROP COLUMN told;
         CREATE OR REPLACE TEMP TABLE asked AS
         WITH running AS (
             SELECT return_line_key, sum(CASE WHEN event = 'requested' THEN units ELSE -units END)
@@ -99,6 +114,14 @@ def _settle_stops(connection: duckdb.DuckDBPyConnection) -> None:
         SELECT e.* REPLACE (c.units::BIGINT AS units) FROM once e JOIN counted c USING (event_key) WHERE c.units > 0;
         DROP TABLE once; DROP TABLE overruled; DROP TABLE asked
     """)
+
+
+def _is_day_only(connection: duckdb.DuckDBPyConnection) -> str:
+    """Give the condition that a time is a day's midnight, in UTC or in a shop's zone: two events of a day may have one time."""
+    zones = [row[0] for row in connection.execute("SELECT DISTINCT time_zone FROM dim_shop").fetchall()]
+    midnights = ["occurred_at::TIME = TIME '00:00'"]
+    midnights += [f"timezone('{zone}', timezone('UTC', occurred_at))::TIME = TIME '00:00'" for zone in zones if zone]
+    return " OR ".join(midnights)
 
 
 def _settle_kits(connection: duckdb.DuckDBPyConnection) -> None:

@@ -164,7 +164,7 @@ def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: 
     survivors(connection, ("order_line",))
     currency = reporting_currency
     if currency == "auto":
-        sales = "SELECT currency FROM current_order_line WHERE line_type = 'goods' GROUP BY 1 ORDER BY sum(net_amount) DESC, 1 LIMIT 1"
+        sales = "SELECT currency FROM current_order_line WHERE line_type = 'goods' GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
         currency = next(iter(column(sales)), "EUR")
     habit = f"""
         WITH line AS (SELECT source, ordered_at, shipped_at IS NOT NULL AS is_reported FROM current_order_line
@@ -600,11 +600,11 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             SELECT l.*, {rate_sql("l.currency", "r", found.currency)} AS rate FROM current_refund_line l
             LEFT JOIN day_rate r ON r.currency = l.currency AND r.day = l.refunded_at::DATE WHERE units > 0 OR restock_type = 'return'),
         of_order AS (SELECT order_line_key, sum(line_units) AS units FROM return_line WHERE order_line_key IS NOT NULL GROUP BY 1)
-        SELECT return_line_key, sum(amount) AS amount, min(currency) AS currency, count(DISTINCT currency) = 1 AS is_one_currency,
+        SELECT return_line_key, sum(units) AS units, sum(amount) AS amount, min(currency) AS currency, count(DISTINCT currency) = 1 AS is_one_currency,
             CASE WHEN count(*) = count(rate) THEN sum(amount * rate) END AS reported_amount, min(refunded_at) AS refunded_at FROM (
-            SELECT return_line_key, amount, currency, rate, CASE WHEN units > 0 THEN refunded_at END AS refunded_at FROM line WHERE return_line_key IS NOT NULL
+            SELECT return_line_key, units, amount, currency, rate, CASE WHEN units > 0 THEN refunded_at END AS refunded_at FROM line WHERE return_line_key IS NOT NULL
             UNION ALL
-            SELECT r.return_line_key, l.amount * r.line_units / o.units, l.currency, l.rate, CASE WHEN l.units > 0 THEN l.refunded_at END FROM line l JOIN return_line r ON l.order_line_key = r.order_line_key
+            SELECT r.return_line_key, l.units * r.line_units / o.units, l.amount * r.line_units / o.units, l.currency, l.rate, CASE WHEN l.units > 0 THEN l.refunded_at END FROM line l JOIN return_line r ON l.order_line_key = r.order_line_key
                 JOIN of_order o ON o.order_line_key = r.order_line_key WHERE l.return_line_key IS NULL)
         SEMI JOIN return_line USING (return_line_key) GROUP BY 1;
         CREATE OR REPLACE TEMP TABLE reason_of AS
@@ -632,8 +632,8 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                     WHEN t.exchanged_at IS NOT NULL THEN 'exchange' ELSE 'withdrawal' END AS return_type,
                 coalesce(o.is_exchange, false) AS of_exchange,
                 coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_terms, r.method, r.carrier, t.place_id, t.condition, t.inspection_outcome, t.disposition, q.outcome,
-                r.decline_reason, CASE WHEN t.lot_no = 1 THEN r.manual_touches ELSE r.manual_touches * 0 END AS manual_touches, t.units, {", ".join("coalesce(t.refunded_at, f.refunded_at) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
-                least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, f.refunded_at, t.restocked_at, t.disposed_at, t.refused_at) AS any_confirmed_at,
+                r.decline_reason, CASE WHEN t.lot_no = 1 THEN r.manual_touches ELSE r.manual_touches * 0 END AS manual_touches, t.units, {", ".join("coalesce(t.refunded_at, CASE WHEN r.refunded_at IS NULL OR f.units >= r.line_units THEN f.refunded_at END) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
+                least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, CASE WHEN r.refunded_at IS NULL OR f.units >= r.line_units THEN f.refunded_at END, t.restocked_at, t.disposed_at, t.refused_at) AS any_confirmed_at,
                 CASE WHEN t.cancelled_at IS NULL AND t.rejected_at IS NULL AND t.expired_at IS NULL THEN any_confirmed_at END AS confirmed_at,
                 coalesce(o.net_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units, r.credited_amount * t.units / r.line_units) AS net_amount,
                 o.vat_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units AS vat_amount,
@@ -641,11 +641,13 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                 coalesce(o.currency, r.credited_currency, p.currency, f.currency) AS lot_currency,
                 coalesce(o.fx_rate, {rate_sql("coalesce(r.credited_currency, p.currency, f.currency)", "x", found.currency)}) AS lot_rate,
                 CASE WHEN f.return_line_key IS NULL THEN r.credited_amount WHEN f.is_one_currency AND f.currency = lot_currency THEN f.amount
-                    ELSE f.reported_amount / lot_rate END * t.units / r.line_units AS refund_amount,
+                    ELSE f.reported_amount / lot_rate END * CASE WHEN t.paid_units IS NULL THEN t.units / r.line_units
+                    WHEN t.refunded_at IS NOT NULL THEN t.units / t.paid_units ELSE 0 END AS refund_amount,
                 coalesce(o.weight_kg, p.weight_kg) AS weight_kg, z.time_zone, o.date_fault AS order_fault,
                 CASE WHEN o.dimensions IS NOT NULL AND r.dimensions IS NOT NULL THEN json_merge_patch(r.dimensions, o.dimensions)::VARCHAR ELSE coalesce(o.dimensions, r.dimensions) END AS dimensions,
                 (o.shipped_at + coalesce(ho.ahead, INTERVAL 0 HOUR))::DATE AS shipped_on
-            FROM lot t JOIN return_line r USING (return_line_key)
+            FROM (SELECT *, CASE WHEN bool_and(refunded_at IS NOT NULL) OVER line THEN NULL ELSE sum(units) FILTER (refunded_at IS NOT NULL) OVER line END AS paid_units
+                FROM lot WINDOW line AS (PARTITION BY return_line_key)) t JOIN return_line r USING (return_line_key)
             LEFT JOIN order_row o ON o.order_line_key = r.order_line_key
             LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p ON p.product_key = CASE WHEN o.order_line_key IS NULL THEN r.product_key END
             LEFT JOIN only_shop s ON s.source = CASE WHEN o.order_line_key IS NULL AND r.shop_key IS NULL THEN r.source END
@@ -820,6 +822,7 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
         _coverage(
             f"fact_return_line WHERE source NOT IN (SELECT DISTINCT source FROM {sold})", {"policy": "policy_key"}
         ),
+        _coverage(f"fact_refund WHERE source NOT IN (SELECT DISTINCT source FROM {sold})", {"fx": "fx_rate"}),
         _coverage("fact_return_line", of_return),
         _coverage("fact_return_leg", of_leg),
         *(_coverage(f"fact_{n}", {n: "1"}) for n in ("refund", "refund_line", "recovery", "carrier_invoice")),
