@@ -192,6 +192,7 @@ def _order_lines(orders: int, first: pd.Timestamp, every: pd.Timedelta) -> pd.Da
         fulfilled_by=turn(count, "shop bazaar", 10),
         loyalty_tier=turn(count, "gold none", 6),
         is_gift=order % 11 == 5,
+        dimensions=[f'{{"region": "{("north", "south")[o % 2]}"}}' for o in order],
         **same(
             "units_cancelled=0 line_type=goods outbound_cost=3.5 payment_fee=.4 commission_amount=1.2 policy_id=policy"
         ),
@@ -536,6 +537,11 @@ ROWS: dict[str, Callable[[Shop], Shop]] = {
     "nothing but exchanges": lambda s: happened(s, *FATES["exchanged"].split()[::2]),
     "change of clocks": at_change_of_clocks,
     "odd words": oddly_worded,
+    "dimensions that are none": lambda s: changed(
+        s,
+        "order_line",
+        dimensions=turn(len(s["order_line"]), ("", "north", "[1]", '{"a": {"b": 1}}', '{"a": null, "": 2}')),
+    ),
     "returned before they were ordered": lambda s: changed(s, "order_line", ordered_at="2025-12-01T10:00:00Z"),
     "no row can be read": lambda s: changed(required(only(s, "order_line")), "order_line", units="many"),
     "files without rows": lambda s: {t: r.iloc[:0] for t, r in s.items()},

@@ -3,6 +3,9 @@
 A few shapes that are unlike each other stand here. All of them are gone through by tests/evidence/any_shop.py.
 """
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -63,6 +66,14 @@ def test_sources_of_unlike_coverage_answer_and_quiet_weeks_stay_on_the_chart(tmp
         chart = metrics.control_chart(build, "refund")
     assert chart["week"].diff().dropna().eq(pd.Timedelta(days=7)).all()
     assert chart["n"].eq(0).any()
+
+
+def test_ten_years_of_promised_dates_take_little_memory() -> None:
+    name = "brief:a promise date on each of many rows of ten years"
+    run = subprocess.run([sys.executable, "-m", "tests.every_part", name], capture_output=True, text=True, check=True)
+    walk = json.loads(run.stdout)
+    assert walk["errors"] == []
+    assert walk["peak_bytes"] < 2**30
 
 
 def test_a_look_up_keeps_its_type_where_nothing_is_known() -> None:

@@ -268,9 +268,12 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         SET disabled_optimizers = 'build_side_probe_side'; -- the small table is the right one: a flipped join holds every promise in memory
         CREATE OR REPLACE TEMP TABLE due_day AS
         WITH {placed},
-        begun AS (
+        begun AS MATERIALIZED (
             SELECT DISTINCT zone, coalesce(country, '') AS country, calendar_carrier AS carrier, started_on AS day, duration_unit, duration
             FROM placed WHERE started_on IS NOT NULL AND duration_unit <> 'clock_hours'),
+        numbered AS MATERIALIZED ( -- before the days it ends on are looked up: days joined to days are the square of the years
+            SELECT b.*, d.business_day_no + ceil(b.duration)::INTEGER AS ends_no FROM begun b
+            JOIN dim_day d ON d.country = b.country AND d.carrier = b.carrier AND d.day = b.day WHERE b.duration_unit IN ('business_days', 'carrier_days')),
         worked AS (SELECT country, carrier, business_day_no, day FROM dim_day WHERE is_business_day),
         ruled AS (
             SELECT country, day, min(CASE WHEN isodow(day) < 6 AND NOT is_holiday THEN day END) OVER (
@@ -279,9 +282,8 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         due AS (
             SELECT b.*, b.day + ceil(b.duration)::INTEGER AS due_on FROM begun b WHERE b.duration_unit = 'calendar_days'
             UNION ALL
-            SELECT b.*, w.day FROM begun b JOIN dim_day d ON d.country = b.country AND d.carrier = b.carrier AND d.day = b.day
-            JOIN worked w ON w.country = b.country AND w.carrier = b.carrier AND w.business_day_no = d.business_day_no + ceil(b.duration)::INTEGER
-            WHERE b.duration_unit IN ('business_days', 'carrier_days')
+            SELECT n.* EXCLUDE (ends_no), w.day FROM numbered n
+            JOIN worked w ON w.country = n.country AND w.carrier = n.carrier AND w.business_day_no = n.ends_no
             UNION ALL
             SELECT b.*, CASE WHEN l.rolls THEN x.next_on ELSE x.day END FROM begun b
             JOIN (SELECT DISTINCT country, days, rolls FROM legal_refund) l ON l.country = b.country AND l.days = b.duration

@@ -168,6 +168,7 @@ def _is_field(table: Table, rule: str, column: str) -> bool:
         "future_time",
         "unknown_value",
         "no_country_code",
+        "no_json_object",
         "rounded_id",
     )
     return of_value and not table.columns[column].info["required"]
@@ -214,8 +215,8 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
                 ("rounded_id", name, f"contains(t.{name}, '+') AND regexp_full_match(t.{name}, '{ROUNDED_ID}')")
             )
         if name == "dimensions":
-            is_object = f"json_valid(t.{name}) AND json_type(t.{name}) = 'OBJECT'"
-            rules.append(("no_json_object", name, f"CASE WHEN t.{name} IS NULL THEN false ELSE NOT ({is_object}) END"))
+            kind = f"CASE WHEN json_valid(t.{name}) THEN json_type(t.{name}) ELSE '' END"  # the type of no JSON is an error
+            rules.append(("no_json_object", name, f"{kind} <> 'OBJECT' AND t.{name} IS NOT NULL"))
         if name in ("units", "units_cancelled", "units_shipped"):
             allowed_negative = " AND t.line_type = 'goods'" if table.name == "order_line" else ""
             rules.append(("negative_units", name, f"t.{name} < 0{allowed_negative}"))
