@@ -381,7 +381,7 @@ def _records(file: Path, lines: list[str], separator: str, quotes: str) -> list[
 
 def _stage_text(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]) -> list[Part]:
     layout = layout_of(file, read)
-    options: dict[str, Any] = {"separator": layout.separator, "quotes": layout.quotes, "skip": layout.skip}
+    options: dict[str, Any] = {"separator": layout.separator, "quotes": layout.quotes, "has_header": False}
     count = len(layout.headings)
     if layout.encoding in NATIVE_ENCODINGS:
         broken = stage_csv(connection, stage, file, count, encoding=NATIVE_ENCODINGS[layout.encoding], **options)
@@ -389,7 +389,16 @@ def _stage_text(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, r
         with tempfile.TemporaryDirectory() as folder:  # the copy lives as long as the staging
             broken = stage_csv(connection, stage, _in_utf8(file, layout.encoding, Path(folder)), count, **options)
     columns = {h: f"c{i}" for i, h in enumerate(layout.headings)}
-    return [Part(file.name, stage, columns, broken=broken, is_text=True)]
+    # lines before the header are staged too: the header is where its cells are, for DuckDB counts empty lines in its own way
+    cells = ", ".join(columns.values())
+    first = connection.execute(f"SELECT {cells} FROM {stage} ORDER BY rowid LIMIT {layout.skip + 1}").fetchall()
+    at = next((i for i, row in enumerate(first) if headings_of(row) == layout.headings), len(first) - 1)
+    where = f"rowid <= {at}"
+    if first:  # files put one after the other repeat their header
+        cells_again = zip(columns.values(), first[at], strict=True)
+        where += " OR (" + " AND ".join(f"{c} = {quote(cell)}" for c, cell in cells_again if cell is not None) + ")"
+    connection.execute(f"DELETE FROM {stage} WHERE {where}")
+    return [Part(file.name, stage, columns, line=f"rowid - {at}", broken=broken, is_text=True)]
 
 
 def _in_utf8(file: Path, encoding: str, folder: Path) -> Path:
@@ -409,8 +418,8 @@ def stage_csv(
     *,
     separator: str = ",",
     quotes: str = '"',
-    skip: int = 0,
     encoding: str = "utf-8",
+    has_header: bool = True,
 ) -> str:
     """Stage a CSV file of `count` columns as the texts c0, c1, ...; give the SQL of its `_broken`.
 
@@ -419,8 +428,8 @@ def stage_csv(
     """
     declared = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(count + 1))
     read = (
-        f"CREATE TEMP TABLE {stage} AS FROM read_csv({quote(file)}, columns = {{{declared}}}, header = true, auto_detect = false, "
-        f"delim = {quote(separator)}, quote = {quote(quotes)}, escape = {quote(quotes)}, skip = {skip}, encoding = {quote(encoding)}, "
+        f"CREATE TEMP TABLE {stage} AS FROM read_csv({quote(file)}, columns = {{{declared}}}, header = {str(has_header).lower()}, auto_detect = false, "
+        f"delim = {quote(separator)}, quote = {quote(quotes)}, escape = {quote(quotes)}, encoding = {quote(encoding)}, "
         f"null_padding = true, strict_mode = false, nullstr = '\x01', max_line_size = {LONGEST_LINE}"
     )
     try:
