@@ -581,6 +581,10 @@ def _specs(given: Any) -> list[Any]:
 
 
 def _fits(file: Path, pattern: str) -> bool:
+    """Tell whether a table takes a file of this name; a mapping or a page of words only where their ending is named."""
+    ending = file.suffix.lower()
+    if ending in (".yaml", ".yml", ".md") and not str(pattern).lower().endswith(ending):
+        return False
     return fnmatch.fnmatch(file.name.lower(), str(pattern).lower())
 
 
@@ -647,17 +651,26 @@ class _Compiler:
             side.table.build()
             picked = "".join(f", s.{c} AS {side.prefix}{c}" for c in ("k0", *side.table.columns.values()))
             rows = f"FROM (SELECT t.*{picked} {rows} LEFT JOIN ({joined}) s ON {on}) t"
-        for layer in self._layers():
-            columns = ", ".join(f"{self.worked_out[name]} AS {name}" for name in layer)
-            rows = f"FROM (SELECT t.*, {columns} {rows}) t"
-        self.main.table.connection.execute(f"CREATE TEMP VIEW {self.rows} AS SELECT t.* {rows} WHERE {when}")
+        before = self._used(
+            when
+        )  # what the table's condition reads; what looks at several rows looks at those it leaves
+        for names, condition in ((before, when), (set(self.worked_out) - before, "TRUE")):
+            for layer in self._layers(names):
+                columns = ", ".join(f"{self.worked_out[name]} AS {name}" for name in layer)
+                rows = f"FROM (SELECT t.*, {columns} {rows}) t"
+            rows = f"FROM (SELECT t.* {rows} WHERE {condition}) t"
+        self.main.table.connection.execute(f"CREATE TEMP VIEW {self.rows} AS SELECT t.* {rows}")
 
-    def _layers(self) -> list[list[str]]:
-        """Give the columns worked out, layer by layer: each rests on the layers before, so that nothing is written out twice."""
+    def _used(self, sql: str) -> set[str]:
+        """Name the columns worked out that an expression rests on."""
+        used = {n for n in re.findall(r"\bt\.([or]\d+)\b", sql) if n in self.worked_out}
+        return used.union(*(self._used(self.worked_out[n]) for n in used))
+
+    def _layers(self, names: set[str]) -> list[list[str]]:
+        """Put columns worked out into layers: each rests on the layers before, so that nothing is written out twice."""
         depth: dict[str, int] = {}
-        for name, sql in self.worked_out.items():
-            used = [n for n in re.findall(r"\bt\.([or]\d+)\b", sql) if n in depth]
-            depth[name] = 1 + max((depth[n] for n in used), default=-1)
+        for name in (n for n in self.worked_out if n in names):
+            depth[name] = 1 + max((depth[n] for n in self._used(self.worked_out[name]) if n in depth), default=-1)
         return [[n for n, d in depth.items() if d == level] for level in range(max(depth.values(), default=-1) + 1)]
 
     def selects(self, thing: str, spec: Section, *, is_counted: bool) -> Iterator[tuple[str, str, bool]]:
@@ -894,7 +907,7 @@ class _Compiler:
             joined = [
                 f" AND t.{s.prefix}k0 IS NOT NULL"
                 for s in self.sides.values()
-                if self._rests_on(day + where, f"t.{s.prefix}")
+                if self._rests_on(f"{day} {where}", f"t.{s.prefix}")
             ]
             selects.append(
                 f"SELECT concat_ws('/', {line}, {quote(event)}) AS event_id, {line} AS return_line_id, t._file, t._line "
@@ -1228,8 +1241,7 @@ class _Compiler:
 
     def _rests_on(self, sql: str, text: str) -> bool:
         """Say whether an expression, or a column worked out that it uses, holds a text."""
-        used = re.findall(r"\bt\.([or]\d+)\b", sql)
-        return text in sql or any(self._rests_on(self.worked_out[n], text) for n in used if n in self.worked_out)
+        return text in sql or any(text in self.worked_out[name] for name in self._used(sql))
 
     def _read(self, sql: str) -> str:
         """Give the column that holds what was read: written out in each place, one reading inside another would grow beyond bounds."""
