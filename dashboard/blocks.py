@@ -110,9 +110,11 @@ def tile(view: View, key: str, extra: str = "") -> None:
         + ("\n\n" + words("tile.same_age") if change and key in queries.SAME_AGE else "")
         + ("\n\n" + findings.caution(words, found) if found.caution else "")
     )
+    rests = words("tile.coverage", share=findings.covered(words, found)) if found.coverage < 1 else ""
     if found.caution:
         label = f":orange[:material/warning:] {label}"
-    beside = " · ".join(filter(None, [between(words, found), words("tile.caution") if found.caution else "", extra]))
+    drifts = words("tile.caution") if "delay_drift" in found.caution else ""
+    beside = " · ".join(filter(None, [between(words, found), drifts, rests, extra]))
     with st.container(border=True, height="stretch", gap="small"):
         st.metric(
             label, words.quantity(found.value, found.unit), help=about,
@@ -255,8 +257,15 @@ def _choose(key: str) -> None:
 def _controls(
     view: View, title: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame, at: queries.At = (), marks: Sequence[queries.At] = (),
 ) -> None:  # fmt: skip
-    """Show the way to the rows and to the files, small, under what they belong to; `at` is the mark chosen of `marks`."""
+    """Show the way to the rows and to the files, small, under what they belong to; `at` is the mark chosen of `marks`.
+
+    What the numbers do not rest on is said above them.
+    """
     words = view.words
+    if behind is not None and not key.startswith("tiles_"):
+        said = findings.lost(words, [queries.number(view.asked, k) for k in (behind.key, *behind.also)])
+        if said:
+            st.caption(f":orange[:material/warning:] {said}")
     with st.container(horizontal=True, gap="small", vertical_alignment="center", key=f"{key}_controls"):
         if behind is not None:
             label = words("rows.open_of", what=_said(words, behind, at)) if at else words("rows.open")

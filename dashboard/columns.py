@@ -47,7 +47,7 @@ def cohorts(words: Words) -> Columns:
     return {
         "month": day(words("returns.month"), "YYYY-MM"), "n": number(words("returns.sold")), "observed": percent(words("returns.observed")),
         "value": percent(words("returns.projected")), "low": percent(words("products.low")), "high": percent(words("products.high")),
-        "maturity": percent(words("returns.maturity")),
+        "maturity": percent(words("returns.maturity")), "coverage": percent(words("returns.coverage")),
     }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def offers(words: Words) -> Columns:
     """Show what could be promised lane by lane."""
     return _of(
         words, "promises", country=("country", text), method=("method", text), carrier=("carrier", text), possible=("possible", number), low=("from", number), high=("to", number), published=("published", number),
-        duration_unit=("unit", text), kept=("kept_now", percent), a_month=("a_month", number), n=("sample", number), reason=("why", text),
+        duration_unit=("unit", text), kept=("kept_now", percent), a_month=("a_month", number), n=("sample", number), coverage=("coverage", percent), reason=("why", text),
     )  # fmt: skip
 
 

@@ -11,11 +11,12 @@ import pandas as pd
 
 from dashboard.i18n import Words
 from dashboard.queries import Change, Number
-from pipelines.metrics import Metric, Offer
+from pipelines.metrics import Metric, Offer, losses
 
 Colour = Literal["green", "red", "gray"]
 Arrow = Literal["up", "down", "off"]
 SURE = 0.95
+LOST = losses.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,23 @@ class Finding:
 def reason(words: Words, found: Number) -> str:
     """Say why a number is not known, in the reader's words."""
     return words.translated(found.reason) or words("greyed.none")
+
+
+def cautious(words: Words, sentence: str, *said: str) -> str:
+    """Add to a sentence what its numbers do not rest on, each caution once."""
+    for why in dict.fromkeys(words.translated(w) for w in said if w):
+        if why not in sentence:
+            sentence = words("finding.caution", sentence=sentence, why=why)
+    return sentence
+
+
+def _why(found: Number) -> str:
+    return found.reason if found.caution and found.status == "ok" else ""
+
+
+def _why_of(row: Any) -> str:
+    """Give the caution of a row of answers, or nothing."""
+    return str(row["reason"]) if "caution" in row and row["caution"] and row.get("status", "ok") == "ok" else ""
 
 
 def change(words: Words, found: Change | None, good: str) -> tuple[str, Colour, Arrow]:
@@ -58,7 +76,8 @@ def with_change(words: Words, sentence: str, found: Change | None) -> str:
     if found is None:
         return sentence
     if found.is_within_noise:
-        return words("finding.and_change", sentence=sentence, change=words("finding.same"))
+        same = words("finding.and_change", sentence=sentence, change=words("finding.same"))
+        return cautious(words, same, found.caution)
     amount = (
         words.points(abs(found.difference))
         if found.unit == "share"
@@ -66,11 +85,8 @@ def with_change(words: Words, sentence: str, found: Change | None) -> str:
         if found.previous
         else words.quantity(abs(found.difference), found.unit)
     )
-    return words(
-        "finding.and_change",
-        sentence=sentence,
-        change=words("finding.more" if found.difference > 0 else "finding.less", change=amount),
-    )
+    more = words("finding.more" if found.difference > 0 else "finding.less", change=amount)
+    return cautious(words, words("finding.and_change", sentence=sentence, change=more), found.caution)
 
 
 def weight(found: Change | None) -> float:
@@ -85,14 +101,14 @@ def weight(found: Change | None) -> float:
 
 def number(words: Words, key: str, unknown: str, found: Number, **parts: str) -> str:
     """Say one number, or that it is not known."""
-    return words(key, **parts) if found.status == "ok" else words(unknown)
+    return cautious(words, words(key, **parts), _why(found)) if found.status == "ok" else words(unknown)
 
 
 def rate(words: Words, final: Number, observed: Number) -> str:
     """Say what share of the sold units will come back, or what has come back where no projection holds."""
     if final.status == "ok":
         rate_, low, high = (words.percent(x) for x in (final.value, final.low, final.high))
-        return words("finding.rate", rate=rate_, low=low, high=high)
+        return cautious(words, words("finding.rate", rate=rate_, low=low, high=high), _why(final))
     return number(words, "finding.rate_so_far", "finding.rate_unknown", observed, rate=words.percent(observed.value))
 
 
@@ -104,7 +120,7 @@ def kept(words: Words, found: Number) -> str:
 def margin(words: Words, share: Number, cost: Number) -> str:
     """Say what returns took of the margin, or what they cost."""
     if share.status == "ok":
-        return words("finding.margin", share=words.percent(share.value))
+        return cautious(words, words("finding.margin", share=words.percent(share.value)), _why(share))
     return number(
         words, "finding.margin_amount", "finding.margin_unknown", cost, amount=words.quantity(cost.value, cost.unit)
     )
@@ -118,7 +134,7 @@ def carbon(words: Words, total: Number) -> str:
 def carbon_per_sold(words: Words, per_hundred: Number, total: Number) -> str:
     """Say what returns emit per 100 units sold, or in all where sales are not known."""
     return (
-        words("finding.carbon_per", kg=mass(words, per_hundred.value))
+        cautious(words, words("finding.carbon_per", kg=mass(words, per_hundred.value)), _why(per_hundred))
         if per_hundred.status == "ok"
         else carbon(words, total)
     )
@@ -138,14 +154,16 @@ def top(words: Words, key: str, frame: pd.DataFrame, kind: str, part: str, **for
         return ""
     first = ranked.iloc[0]
     ((name, write),) = formats.items()
-    return words(key, **{part: words.value(kind, first["label"]), name: write(first["value"])})
+    said = words(key, **{part: words.value(kind, first["label"]), name: write(first["value"])})
+    return cautious(words, said, _why_of(first))
 
 
 def still_to_come(words: Words, units: Number, value: Number) -> str:
     """Say what is still expected back, in units and money."""
     if units.status != "ok":
         return reason(words, units)
-    return words("returns.still", units=words.number(units.value), amount=words.quantity(value.value, value.unit))
+    said = words("returns.still", units=words.number(units.value), amount=words.quantity(value.value, value.unit))
+    return cautious(words, said, _why(units), _why(value))
 
 
 def shop_figure(words: Words, steps: pd.DataFrame, same: pd.DataFrame) -> str:
@@ -170,7 +188,7 @@ def same_age(words: Words, found: pd.DataFrame) -> str:
         return words("finding.same_age_unknown")
     row = found.iloc[0]
     value, previous, difference, low, high = (float(row[c]) for c in ("value", "previous", "difference", "low", "high"))
-    change = Change(value, previous, difference, low, high, bool(row["is_within_noise"]), "share")
+    change = Change(value, previous, difference, low, high, bool(row["is_within_noise"]), "share", _why_of(row))
     sentence = words("finding.same_age", rate=words.percent(row["value"]), days=words.number(row["window_days"]))
     return with_change(words, sentence, change)
 
@@ -191,10 +209,11 @@ def booked(words: Words, table: pd.DataFrame, currency: str) -> str:
     if table.empty or table["status"].iloc[0] != "ok":
         return words("finding.booked_unknown")
     whole = table.iloc[0]
-    return words(
+    said = words(
         "finding.booked", liability=words.money(whole["liability"], currency),
         low=words.money(whole["low"], currency), high=words.money(whole["high"], currency),
     )  # fmt: skip
+    return cautious(words, said, str(whole["reason"]))
 
 
 def booked_before(words: Words, proof: pd.DataFrame) -> str:
@@ -260,14 +279,27 @@ def effect(words: Words, found: Any) -> str:
 
 
 def caution(words: Words, found: Number) -> str:
-    """Say why an interval may not cover; nothing when nothing is known against it."""
+    """Say what weakens a number; nothing when nothing is known against it."""
     said = words.translated(found.reason) if found.caution else ""
     return said[:1].upper() + said[1:]
 
 
+def covered(words: Words, found: Number) -> str:
+    """Write the share of its rows that a number rests on; never as all of them."""
+    if found.coverage >= 0.9995:
+        return words("tile.nearly_all", share=words.percent(0.999))
+    return words.percent(found.coverage)
+
+
+def lost(words: Words, numbers: Sequence[Number]) -> str:
+    """Say once what numbers shown together do not rest on, where that is enough for a caution."""
+    said = [n.reason for n in numbers if "coverage" in n.caution or (n.status != "ok" and 0 < n.coverage < 1 - LOST)]
+    return " · ".join(dict.fromkeys(map(words.translated, said)))
+
+
 def cautions(words: Words, months: pd.DataFrame) -> str:
-    """Say how many months' intervals may not cover; nothing when none."""
-    n = int(months["caution"].fillna("").ne("").sum())
+    """Say how many months' intervals may not cover for a drift; nothing when none."""
+    n = int(months["caution"].fillna("").str.contains("delay_drift").sum())
     return words("returns.cohorts_caution", n=words.number(n), of=words.number(len(months))) if n else ""
 
 
@@ -278,7 +310,7 @@ def pointed(words: Words, who: pd.DataFrame) -> str:
         return words("returns.tab_reasons")
     first = ranked.iloc[0]
     named = words.value("preventable_by", first["label"]).lower()
-    return words("finding.top_preventable", who=named, share=words.percent(first["value"]))
+    return cautious(words, words("finding.top_preventable", who=named, share=words.percent(first["value"])), _why_of(first))  # fmt: skip
 
 
 def inspected(words: Words, outcomes: pd.DataFrame) -> str:
@@ -586,8 +618,15 @@ def moved(words: Words, changes: Sequence[tuple[str, str, str, str, Change]], na
     found = [
         Finding(
             page,
-            words(
-                "finding.moved", metric=names[key], group=words.value(kind, group), change=difference(words, change_of)
+            cautious(
+                words,
+                words(
+                    "finding.moved",
+                    metric=names[key],
+                    group=words.value(kind, group),
+                    change=difference(words, change_of),
+                ),
+                change_of.caution,
             ),
             weight(change_of),
         )
@@ -630,6 +669,7 @@ def alerts(words: Words, frame: pd.DataFrame, of: Callable[[str], Metric]) -> li
             f"alerts.{rule.test}", metric=name, value=words.quantity(row["value"], unit), other=words.quantity(other, unit),
             days=words.number(rule.days), since=words.day(row["since_at"]),
         )  # fmt: skip
+        said = cautious(words, said, "" if pd.isna(row["caution"]) else str(row["caution"]))
         found.append(Finding(PAGE_OF.get(chosen.family, "overview"), said, 0.0))
     return found
 
@@ -665,7 +705,7 @@ def overview(words: Words, answers: Answers) -> list[Finding]:
         ),
     ]
     if resold.status == "ok":
-        sentence = words("finding.resold", share=words.percent(resold.value))
+        sentence = cautious(words, words("finding.resold", share=words.percent(resold.value)), _why(resold))
         found.append(Finding("emissions", with_change(words, sentence, moved_resold), weight(moved_resold)))
     return most_important(found)
 

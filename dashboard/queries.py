@@ -113,7 +113,7 @@ At = tuple[tuple[str, str | None], ...]
 class Number:
     """One answer: a value with its interval and count, or why it is not known: a reason, and the kinds of fact it lacks.
 
-    A `caution` is a code when the interval may not cover; `reason` then says why.
+    A `caution` is a code of what weakens the number; `reason` then says it in words. `coverage` is the share of its rows it rests on.
     """
 
     value: float
@@ -125,11 +125,12 @@ class Number:
     reason: str
     lacks: tuple[str, ...] = ()
     caution: str = ""
+    coverage: float = 1.0
 
 
 @dataclass(frozen=True)
 class Change:
-    """A value against an earlier one; `is_within_noise` is None where the number has no interval."""
+    """A value against an earlier one; `is_within_noise` is None where the number has no interval, `caution` says what weakens either."""
 
     value: float
     previous: float
@@ -138,6 +139,7 @@ class Change:
     high: float
     is_within_noise: bool | None
     unit: str
+    caution: str = ""
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,7 @@ def number(asked: Asked, key: str) -> Number:
         str(row["reason"]),
         lacks,
         str(row["caution"]),
+        float(row["coverage"]),
     )
 
 
@@ -259,7 +262,8 @@ def _same_age(asked: Asked, key: str) -> Change | None:
     if now.status != "ok" or row["status"] != "ok":
         return None
     previous, nothing = float(row["value"]), float("nan")
-    return Change(now.value, previous, now.value - previous, nothing, nothing, None, now.unit)
+    caution = now.reason if now.caution else f"compared period: {row['reason']}" if row["caution"] else ""
+    return Change(now.value, previous, now.value - previous, nothing, nothing, None, now.unit, caution)
 
 
 def answers(asked: Asked, *keys: str) -> dict[str, tuple[Number, Change | None]]:
@@ -273,7 +277,8 @@ def as_change(row: Any) -> Change | None:
         return None
     noise = None if pd.isna(row["is_within_noise"]) else bool(row["is_within_noise"])
     value, previous, difference, low, high = (float(row[c]) for c in ("value", "previous", "difference", "low", "high"))
-    return Change(value, previous, difference, low, high, noise, str(row["unit"]))
+    caution = str(row["reason"]) if row["caution"] else ""
+    return Change(value, previous, difference, low, high, noise, str(row["unit"]), caution)
 
 
 def by(asked: Asked, key: str, dimension: str) -> pd.DataFrame:
@@ -314,8 +319,8 @@ def to_relax(asked: Asked) -> list[str]:
 
 @lru_cache(maxsize=ENTRIES)
 def cohorts(asked: Asked) -> pd.DataFrame:
-    """Give each month's observed and expected final rate: month, n, observed, value, low, high, caution, maturity."""
-    final = by_month(asked, "ultimate_return_rate")[["month", "value", "low", "high", "n", "caution"]]
+    """Give each month's observed and expected final rate: month, n, observed, value, low, high, coverage, caution, maturity."""
+    final = by_month(asked, "ultimate_return_rate")[["month", "value", "low", "high", "n", "coverage", "caution"]]
     so_far = by_month(asked, "observed_return_rate")[["month", "value"]].rename(columns={"value": "observed"})
     back = by_month(asked, "maturity")[["month", "value"]].rename(columns={"value": "maturity"})
     return (
@@ -1039,9 +1044,9 @@ def file_of_seen(asked: Asked, title: str, behind: Behind | None, frame: pd.Data
 
 
 def numbers(asked: Asked, *keys: str) -> pd.DataFrame:
-    """Lay out several metrics over the period: metric, value, low, high, n, unit, status, reason."""
+    """Lay out several metrics over the period: metric, value, low, high, n, coverage, unit, status, reason."""
     found = [number(asked, key) for key in keys]
-    rows_ = [{"metric": key, **{c: getattr(n, c) for c in ("value", "low", "high", "n", "unit", "status", "reason")}} for key, n in zip(keys, found, strict=True)]  # fmt: skip
+    rows_ = [{"metric": key, **{c: getattr(n, c) for c in ("value", "low", "high", "n", "coverage", "unit", "status", "reason")}} for key, n in zip(keys, found, strict=True)]  # fmt: skip
     return pd.DataFrame(rows_)
 
 

@@ -63,7 +63,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one cell of a rule says: whether it fires (None: cannot be known, `reason` says why) and its numbers."""
+    """What one cell of a rule says: whether it fires (None: cannot be known, `reason` says why), its numbers and what weakens them (`caution`)."""
 
     rule: Rule
     cell: Mapping[str, str]
@@ -76,9 +76,13 @@ class Verdict:
     since: date | None = None
     until: date | None = None
     reason: str = ""
+    caution: str = ""
 
     def sentence(self) -> str:
-        """Say it in English, as mails and the command line do."""
+        """Say it in English, as mails and the command line do; what the number does not rest on is said with it."""
+        return f"{self._said()} (caution: {self.caution})" if self.caution else self._said()
+
+    def _said(self) -> str:
         try:
             name = metrics.metric(self.rule.metric).name.en
         except UnknownMetric:  # a rule from before the metric was renamed
@@ -271,8 +275,15 @@ def _verdict(rule: Rule, row: Mapping[Any, Any], fires: bool, since: date | None
     is_known = row["status"] == "ok"
     return Verdict(
         rule, cell, fires if is_known else None, row["value"], row["low"], row["high"], row.get("value_then", np.nan), row["unit"],
-        since, until if since else None, "" if is_known else str(row["reason"]),
+        since, until if since else None, "" if is_known else str(row["reason"]), _caution(row) if is_known else "",
     )  # fmt: skip
+
+
+def _caution(row: Mapping[Any, Any]) -> str:
+    """Say what weakens a number, and the number it is compared with."""
+    own = str(row["reason"]) if row["caution"] else ""
+    then = str(row["reason_then"]) if row.get("caution_then") and row["reason_then"] != own else ""
+    return "; ".join(filter(None, [own, f"the days before: {then}" if then else ""]))
 
 
 def _verdicts(build: Build, rule: Rule) -> list[Verdict]:
@@ -309,7 +320,7 @@ def record(settings: Settings) -> list[Verdict]:
                 known = lasting.pop((v.rule.rule_id, cell), None)
                 numbers = {"value": v.value, "low": v.low, "high": v.high, "previous": v.previous}
                 seen: dict[str, Any] = {n: float(x) if np.isfinite(x) else None for n, x in numbers.items()}
-                seen |= {"seen_at": at, "seen_build": build_id, "unit": v.unit, "since": v.since, "until": v.until}
+                seen |= {"seen_at": at, "seen_build": build_id, "unit": v.unit, "since": v.since, "until": v.until, "caution": v.caution}  # fmt: skip
                 if v.fires and known is None:
                     row = {
                         "rule_id": v.rule.rule_id,
@@ -353,7 +364,8 @@ def verdict_of(row: Mapping[Any, Any]) -> Verdict:
     """Give the verdict that an alert was, from a row of `alerts`."""
     numbers = {n: np.nan if pd.isna(row[n]) else float(row[n]) for n in ("value", "low", "high", "previous")}
     days = {n: None if pd.isna(row[n]) else pd.Timestamp(row[n]).date() for n in ("since", "until")}
-    return Verdict(row["rule"], row["cell"], True, unit=str(row["unit"]), **numbers, **days)  # type: ignore[arg-type]
+    caution = "" if pd.isna(row["caution"]) else str(row["caution"])
+    return Verdict(row["rule"], row["cell"], True, unit=str(row["unit"]), caution=caution, **numbers, **days)  # type: ignore[arg-type]
 
 
 # -- telling -----------------------------------------------------------------------------------------------------------
@@ -430,7 +442,7 @@ def payload(verdict: Verdict) -> dict[str, Any]:
     rule = verdict.rule
     return {
         "sentence": verdict.sentence(), "metric": rule.metric, "test": rule.test, "bound": rule.bound, "where": {k: list(v) for k, v in rule.where.items()}, "cell": dict(verdict.cell),
-        **{n: float(x) if np.isfinite(x) else None for n, x in numbers.items()}, "unit": verdict.unit,
+        **{n: float(x) if np.isfinite(x) else None for n, x in numbers.items()}, "unit": verdict.unit, "caution": verdict.caution,
         "since": str(verdict.since) if verdict.since else None, "until": str(verdict.until) if verdict.until else None,
     }  # fmt: skip
 

@@ -211,7 +211,7 @@ def openapi() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "promise": text, "market": text, "method": text, "carrier": text, "at": share, "unit": text, "published": number, "possible": number, "low": number, "high": number, "kept": share, "kept_low": share,
-            "kept_high": share, "n": {"type": "integer"}, "a_month": number, "is_unkeepable": {"type": "boolean"}, "reason": text, "prices": {"type": "array", "items": price},
+            "kept_high": share, "n": {"type": "integer"}, "a_month": number, "is_unkeepable": {"type": "boolean"}, "coverage": share, "reason": text, "prices": {"type": "array", "items": price},
         },
     }  # fmt: skip
     dates = dict.fromkeys(("refund_by", "legal_refund_by", "promised_refund_by", "refunded_at", "expected_at", "expected_from", "expected_to"), when)  # fmt: skip

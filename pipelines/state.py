@@ -114,6 +114,7 @@ alert = Table(
     Column("since_at", DateTime, comment="Observation time it was first seen at (UTC)"), Column("since_build", String), Column("seen_at", DateTime, comment="Observation time it was last seen at (UTC)"), Column("seen_build", String),
     Column("cleared_at", DateTime, comment="Observation time it was gone at (UTC); empty while it lasts"),
     Column("value", Double), Column("low", Double), Column("high", Double), Column("previous", Double, comment="What it is compared with"), Column("unit", String), Column("since", Date), Column("until", Date),
+    Column("caution", String, comment="What the numbers do not rest on, in words; empty where nothing weakens them"),
     Column("told", String, comment="Addresses that have been told, as JSON; the others are tried again"),
     comment="One alert: a cell of a rule for as long as it lasts; told once.",
 )  # fmt: skip

@@ -131,8 +131,8 @@ def accrual(
     expected back; owed: net value of units back and not paid; to_come: net value expected back; liability = owed + to_come with
     a 90% interval low to high (a group's own is wide while it is young); cost_of_goods: purchase cost of the same units;
     cost_to_recover: freight, handling, disposal and loss of value expected on them, as the last year's returns had them; asset =
-    the difference, never below 0. Greyed with its reason where nothing can be projected; asset columns are missing where costs
-    are not known.
+    the difference, never below 0. Greyed with its reason where nothing can be projected or too many returns name no order; asset
+    columns are missing where costs are not known. `reason` of a row that is ok says what it does not rest on.
     """
     common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope}
     names = list(by)
@@ -171,8 +171,14 @@ def accrual(
         "high": summed["liability"] + spread_of_all,
     }
     rows = pd.concat([table, pd.DataFrame([summed])], ignore_index=True) if names else pd.DataFrame([summed])
-    rows["status"], rows["reason"] = ("greyed" if found.reason else "ok"), found.reason
-    if found.reason:
+    keys = ["returned_units", *(["refunds_owed"] if is_known(build, "refunds_owed") else [])]
+    rests = [answer(build, key, until=day, **common).iloc[0] for key in keys]
+    back = rests[0]
+    lost = [str(row["reason"]) for row in rests if row["status"] != "ok" or row["caution"]]
+    is_withheld = bool(found.reason) or back["status"] != "ok"
+    reason = str(back["reason"]) if back["status"] != "ok" else found.reason or "; ".join(dict.fromkeys(lost))
+    rows["status"], rows["reason"] = ("greyed" if is_withheld else "ok"), reason
+    if is_withheld:
         rows[["units_to_come", "to_come", "liability", "low", "high", "cost_of_goods", "cost_to_recover", "asset"]] = (
             np.nan
         )

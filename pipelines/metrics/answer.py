@@ -377,6 +377,12 @@ def unit(build: Build, chosen: Metric) -> str:
     return chosen.unit.replace("money", build.info.get("reporting_currency", "EUR"))
 
 
+def withheld(build: Build, key: str, **question: Any) -> str:
+    """Say why a list that stands on a metric's rows cannot be given: too many of them are lost to it; empty where enough count."""
+    row = answer(build, key, **question).iloc[0]
+    return "" if row["status"] == "ok" else str(row["reason"])
+
+
 def compare(
     build: Build, key: str, *, period: tuple[Day, Day], against: tuple[Day, Day], by: Sequence[str] = (),
     where: Mapping[str, Sequence[Any]] | None = None, as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9,
@@ -384,7 +390,8 @@ def compare(
     """Compare a metric over two periods (first and last day of each) per group.
 
     Gives value, previous, difference, its interval low and high, is_within_noise (None where the metric has no interval), n,
-    n_previous, unit, basis, status and reason. The intervals of both periods make the difference's (MOVER).
+    n_previous, coverage (the lower of both), unit, basis, status, reason and caution (of either). The intervals of both periods make
+    the difference's (MOVER).
     """
     both = [
         answer(build, key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
@@ -409,11 +416,18 @@ def compare(
     previous = "compared period: " + joined["reason_previous"].fillna("nothing there")
     reason = reason.where(reason.ne("") | joined["status_previous"].eq("ok"), previous)
     is_known = joined["status"].eq("ok") & joined["status_previous"].eq("ok")
+    cautions = joined[["caution", "caution_previous"]].fillna("")
+    own = joined["reason"].fillna("").where(cautions["caution"] != "", "")
+    other = joined["reason_previous"].fillna("").where(cautions["caution_previous"] != "", "")
+    other = ("compared period: " + other).where((other != "") & (other != own), "")
+    said = (own + "; " + other).str.strip("; ")
     is_within_noise = [bool(x) if known else None for x, known in zip(noise, has_interval, strict=True)]
     result = joined[names].assign(
         value=joined["value"], previous=joined["value_previous"], difference=gap, low=low, high=high,
         is_within_noise=pd.array(is_within_noise, dtype="boolean"), n=joined["n"], n_previous=joined["n_previous"],
-        unit=unit(build, _parsed(key)[0]), basis=_parsed(key)[0].basis, status=np.where(np.isfinite(gap) & is_known, "ok", "greyed"), reason=reason,
+        coverage=joined[["coverage", "coverage_previous"]].min(axis=1), unit=unit(build, _parsed(key)[0]), basis=_parsed(key)[0].basis,
+        status=np.where(np.isfinite(gap) & is_known, "ok", "greyed"), reason=reason.where(~is_known, said),
+        caution=cautions["caution"].where(cautions["caution"] != "", cautions["caution_previous"]).where(is_known, ""),
     )  # fmt: skip
     return result.reset_index(drop=True)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import and_, literal_column, or_
 
-from pipelines.metrics.answer import Day, _of_build, answer, ask, compare, is_known, observed
+from pipelines.metrics.answer import Day, _of_build, answer, ask, compare, is_known, observed, withheld
 from pipelines.metrics.base import EVERYTHING, Ask, Scope, Sql, Sum, Time, always, both, measure, statement
 from pipelines.metrics.bases import LOTS, credited, is_confirmed, lots, money, returned, units
 from pipelines.warehouse.engine import Build, Expression, literal_day
@@ -97,10 +97,12 @@ def rate_change(
     `ultimate_return_rate` gives it by category; timing: the share of those returns that landed inside the period, which moves with
     when in the period sales fall. Where a final rate is not known yet, all of it is timing. Mix, rate and timing take the mean of
     both periods as weights; mix is shared among the dimensions by the mean over their orders (Shapley's value), each dimension's
-    weights taken within those before it. Rows previous and current are the figures.
+    weights taken within those before it. Rows previous and current are the figures. Empty where too many returns name no order.
     """
     dimensions = (by,) if isinstance(by, str) else tuple(by)
     common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope}
+    if any(withheld(build, "returned_units", since=since, until=until, **common) for since, until in (period, against)):
+        return pd.DataFrame(columns=["effect", "points"])
     (came, sold, own), (came_before, sold_before, own_before) = (
         _landed(build, p, dimensions, common) for p in (period, against)
     )

@@ -14,7 +14,7 @@ from sqlalchemy import Date, cast, func, literal_column, select
 
 from models import forecast as model
 from pipelines.errors import UnknownDimension
-from pipelines.metrics.answer import is_known
+from pipelines.metrics.answer import is_known, withheld
 from pipelines.metrics.base import EVERYTHING, Scope
 from pipelines.metrics.bases import CREDITS, bought, credited, lot_carbon, lots, matches, orders
 from pipelines.warehouse.engine import Build, double
@@ -167,17 +167,19 @@ def _series(
     if last is None or not is_known(build, "sold_units") or not is_known(build, "returned_units"):
         return []
     limits = {**(where or {}), **scope.allowed}
+    if withheld(build, "returned_units"):
+        return []
     of_lots = {n: v for n, v in limits.items() if n in CUTS or n == "source"}
     of_orders = {n: v for n, v in of_lots.items() if n != "place_id"}
     day = cast(lots.c[_EVENT[measure]], Date)
     cut = lots.c[by] if by else literal_column("''")
-    conditions = [lots.c.is_headline, lots.c.ordered_on.is_not(None), day.is_not(None), day <= last, *(lots.c[n].in_(list(v)) for n, v in of_lots.items())]  # fmt: skip
+    conditions = [lots.c.is_headline, lots.c.ordered_on.is_not(None), lots.c.date_fault.is_(None), day.is_not(None), day <= last, *(lots.c[n].in_(list(v)) for n, v in of_lots.items())]  # fmt: skip
     events = build.fetch(select(cut.label("group"), lots.c.ordered_on, day.label("event_on"), func.sum(lots.c.units).label("units")).where(*conditions).group_by(cut, lots.c.ordered_on, day))  # fmt: skip
     if measure in ("returned_units", "kg_co2e") and by != "place_id":
         bound = build.fetch(_bound(by, of_orders, last))
         events = pd.concat([events, bound], ignore_index=True) if len(bound) else events
     at = orders.c[by] if by and by != "place_id" else literal_column("''")
-    sold = build.fetch(select(at.label("group"), orders.c.ordered_on, func.sum(orders.c.units_sold).label("units")).where(orders.c.ordered_on <= last, *(orders.c[n].in_(list(v)) for n, v in of_orders.items())).group_by(at, orders.c.ordered_on))  # fmt: skip
+    sold = build.fetch(select(at.label("group"), orders.c.ordered_on, func.sum(orders.c.units_sold).label("units")).where(orders.c.ordered_on <= last, orders.c.date_fault.is_(None), *(orders.c[n].in_(list(v)) for n, v in of_orders.items())).group_by(at, orders.c.ordered_on))  # fmt: skip
     if events.empty or sold.empty:
         return []
     for frame, names in ((events, ("ordered_on", "event_on")), (sold, ("ordered_on",))):

@@ -15,7 +15,7 @@ from sqlalchemy import and_, case, func, literal_column, or_, select
 from models import control
 from models import products as product_models
 from pipelines.metrics import finish, pooled
-from pipelines.metrics.answer import Day, _of_build, answer, ask, is_known, lacking, metric
+from pipelines.metrics.answer import Day, _of_build, answer, ask, is_known, lacking, metric, withheld
 from pipelines.metrics.base import (
     EVERYTHING,
     Ask,
@@ -203,13 +203,15 @@ def product_ranking(
     products of the selection), at_stake (expected excess units x what one return of it loses; its net value where costs are
     unknown), kg_co2e, return_reason (the leading known one). A style that changed its category stands under the one that sold most.
     By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads. At most
-    `limit` rows (None: all).
+    `limit` rows (None: all). Empty where too many returns name no order.
     """
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     question = _asked(
         build, "own_part", by=(by,), **period
     )  # its sums are those of product_return_rate and the buyers'
     if lacking(build, question.metric.needs) and all(lacking(build, question.metric.needs).values()):
+        return pd.DataFrame(columns=[by, *_RANKED])
+    if withheld(build, "returned_units", **period):
         return pd.DataFrame(columns=[by, *_RANKED])
     found = finish.exposed(build.fetch(statement(question)), question)
     found = finish.one_family(found, (by,))
@@ -407,11 +409,11 @@ def waterfall(
     """Give the steps from the gross margin of sales to what returns leave of it, by order day, in the reporting currency without VAT.
 
     Rows: booked (total), margin_reversed, one a cost component, left (total). `amount` is signed, rounded to the cent, and adds
-    up exactly; measured, imputed and assumed split each step. Empty where margin or cost is not known.
+    up exactly; measured, imputed and assumed split each step. Empty where margin or cost is not known, or of too few rows.
     """
-    if not (is_known(build, "gross_margin") and is_known(build, "margin_erosion")):
-        return pd.DataFrame(columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
+    if any(withheld(build, key, **period) for key in ("gross_margin", "margin_erosion")):
+        return pd.DataFrame(columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
     booked = round(
         float(np.nan_to_num(build.fetch(statement(_asked(build, "gross_margin", **period)))[MARGIN.name].sum())), 2
     )

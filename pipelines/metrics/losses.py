@@ -112,8 +112,8 @@ class _Lossy:
     kinds: Mapping[str, Expression]
 
 
-def _lossy(build: Build, ask: Ask) -> list[_Lossy]:
-    """Give the sums of every measure of which some row may be lost; those beside them too, for what is known."""
+def _lossy(build: Build, ask: Ask, *, every: bool) -> list[_Lossy]:
+    """Give the sums of every measure of which some row may be lost (or, where one may, of `every` measure)."""
     found = []
     for m in ask.metric.measures:
         mine = []
@@ -130,9 +130,9 @@ def _lossy(build: Build, ask: Ask) -> list[_Lossy]:
             amount = s.amount(now)
             kinds |= {n: and_(amount.is_(None), c.is_(None)) for n, c in _causes(s, now).items() if n in present}
             mine.append(_Lossy(m, s, kinds))
-        if any(x.kinds for x in mine):
-            found += mine
-    return found
+        found.append(mine)
+    may_lose = [any(x.kinds for x in mine) for mine in found]
+    return [x for mine, loses in zip(found, may_lose, strict=True) if loses or (every and any(may_lose)) for x in mine]
 
 
 # -- how many they are -------------------------------------------------------------------------------------------------
@@ -241,13 +241,24 @@ def _spread(frame: pd.DataFrame, ask: Ask, columns: Sequence[str]) -> pd.DataFra
     return groups
 
 
-def weighed(build: Build, ask: Ask) -> pd.DataFrame | None:
-    """Weigh what is known and what is lost of each measure: the groups, then a column `measure__kind`; None where nothing can be lost."""
-    lossy = _lossy(build, ask)
+def weighed(build: Build, ask: Ask, *, every: bool = False) -> pd.DataFrame | None:
+    """Weigh what is known and what is lost of each measure that may lose rows, or of `every` one.
+
+    Gives the groups, then a column `measure__kind`; None where nothing can be lost.
+    """
+    lossy = _lossy(build, ask, every=every)
     if not lossy:
         return None
     query, columns = _statement(lossy, ask)
     return _spread(build.fetch(query), ask, columns)
+
+
+def covered(lost: pd.DataFrame) -> float:
+    """Give the share of the weight that is known, over all rows and measures of what `weighed` gave."""
+    columns = [str(c) for c in lost if _SEP in str(c) and not str(c).startswith("any")]
+    known = float(lost[[c for c in columns if c.endswith(f"{_SEP}known")]].to_numpy().sum())
+    whole = float(lost[columns].to_numpy().sum())
+    return known / whole if whole else 1.0
 
 
 # -- what that leaves open ---------------------------------------------------------------------------------------------
@@ -276,6 +287,13 @@ def between(low: float, high: float, unit: str) -> str:
     return f"between {low:,.{0 if whole else 2}f} and {high:,.{0 if whole else 2}f} {unit}".rstrip()
 
 
+def _is_only_lost(ask: Ask, lost: pd.DataFrame) -> bool:
+    """Say whether nothing is known of the numerator of some group: its bound then rests on the denominator alone."""
+    top = [m.name for m, sign in part_measures(ask.metric, "numerator") if sign > 0]
+    known = sum((lost[f"{m}{_SEP}known"] for m in top if f"{m}{_SEP}known" in lost), pd.Series(0.0, lost.index))
+    return bool((known <= 0).any())
+
+
 def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFrame:
     """Say on each row of an answer what share of its rows it rests on, and widen, warn or withhold where that matters.
 
@@ -285,6 +303,9 @@ def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFram
     lost = weighed(build, ask)
     if lost is None:
         return found
+    if ask.metric.denominator and _is_only_lost(ask, lost):
+        lost = weighed(build, ask, every=True)
+        assert lost is not None
     by = list(ask.by)
     columns = [str(c) for c in lost if c not in by]
     lost = lost[lost[columns].sum(axis=1) > 0] if by else lost
@@ -310,7 +331,7 @@ def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFram
     lost_share = np.max(list(shares.values()), axis=0)
     low, high = _bounds(ask, joined["value"].to_numpy(float), known, gone)
     said = _clauses(ask, joined, shares, known, gone)
-    return _judged(joined, lost_share, rests, low, high, said, unit)[[*found.columns]]
+    return _judged(ask, joined, lost_share, rests, low, high, said, unit)[[*found.columns]]
 
 
 def _bounds(
@@ -383,6 +404,7 @@ def _clauses(
 
 
 def _judged(
+    ask: Ask,
     found: pd.DataFrame,
     lost: np.ndarray[Any, Any],
     rests: np.ndarray[Any, Any],
@@ -392,7 +414,7 @@ def _judged(
     unit: str,
 ) -> pd.DataFrame:
     is_withheld = lost > UNKNOWN
-    is_bounded = np.isfinite(low) & np.isfinite(high)
+    is_bounded = np.isfinite(low) & np.isfinite(high) & (high - low > 1e-9)
     has_interval = np.isfinite(found["low"].to_numpy(float)) & np.isfinite(found["high"].to_numpy(float))
     wider = has_interval & is_bounded
     own_low, own_high = found["low"].to_numpy(float), found["high"].to_numpy(float)
@@ -408,13 +430,15 @@ def _judged(
         if is_withheld[row]:
             only = "; ".join(f"{'none of the' if known == 'none' else f'only {known} of'} {noun} can be counted; {rest}" for known, noun, rest in clauses)  # fmt: skip
             reasons[row] = f"{bounds}: {only}" if bounds else only
-            stands[row] = not bounds and np.isfinite(values[row]) and unit != "share"
+            stands[row] = not bounds and np.isfinite(values[row]) and ask.metric.finish in (None, total)
             if bounds:
                 values[row] = np.nan
                 lows[row], highs[row] = np.fmin(low[row], lows[row]), np.fmax(high[row], highs[row])
                 stands[row] = True
             elif stands[row]:
                 reasons[row] += "; the value is of these alone"
+            else:
+                values[row] = np.nan
             continue
         text = "; ".join(f"{known} of {noun}; {rest}" for known, noun, rest in clauses)
         if clauses and lost[row] > CAUTION:

@@ -5,7 +5,7 @@ The published promise is the one most of those returns were given.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from models import promises as promise_models
+from pipelines.metrics import losses
 from pipelines.metrics.answer import Day, _of_build, ask, observed
 from pipelines.metrics.base import EVERYTHING, Scope, filters, statement
 from pipelines.metrics.bases import PROMISES, promises
@@ -32,7 +33,7 @@ class Offer:
     `lane` names market, method and carrier ("" where all are meant). `published` (None: nobody promised) and `possible` with its interval are in
     `unit`; `kept` is the share that the published one is kept with, with its interval. `is_unkeepable`: surely less often than `at`.
     `prices` has a row a duration: duration, kept, low, high, broken_a_month (returns, each one customer), is_published, is_possible.
-    A `reason` says why nothing can be promised.
+    A `reason` says why nothing can be promised; `coverage` is the share of the lane's promises whose dates can be judged.
     """
 
     promise_id: str
@@ -51,6 +52,7 @@ class Offer:
     is_unkeepable: bool
     reason: str
     prices: pd.DataFrame
+    coverage: float = 1.0
 
     def row(self) -> dict[str, Any]:
         """Give everything but the prices as a row; what is not known is None."""
@@ -59,7 +61,7 @@ class Offer:
         }
         plain = {n: float(v) if v is not None and np.isfinite(v) else None for n, v in numbers.items()}
         named = {"market": self.lane.get("country", ""), "method": self.lane.get("method", ""), "carrier": self.lane.get("carrier", "")}  # fmt: skip
-        return {"promise": self.promise_id, **named, "at": self.at, "unit": self.unit, **plain, "n": self.n, "a_month": round(self.a_month, 1), "is_unkeepable": self.is_unkeepable, "reason": self.reason}  # fmt: skip
+        return {"promise": self.promise_id, **named, "at": self.at, "unit": self.unit, **plain, "n": self.n, "a_month": round(self.a_month, 1), "is_unkeepable": self.is_unkeepable, "coverage": self.coverage, "reason": self.reason}  # fmt: skip
 
 
 def offers(
@@ -85,10 +87,11 @@ def offers(
         select(*groups, c.duration, c.duration_unit, func.count().label("n")).where(*filters(PROMISES, question, now), c.started_at.is_not(None)).group_by(*groups, c.duration, c.duration_unit)
     )  # fmt: skip
     lanes = [dict(zip(by, ("" if pd.isna(v) else str(v) for v in row), strict=True)) for row in counted[list(by)].drop_duplicates().itertuples(index=False)] if by else [{}]  # fmt: skip
-    found = []
+    found, lost = [], losses.weighed(build, question)
     for lane in lanes:
         mine, said = _of_lane(counted, lane), _of_lane(told, lane)
-        found.append(_offer(promise_id, lane, at, mine, said.sort_values("n").iloc[-1] if len(said) else None, weeks))
+        offer = _offer(promise_id, lane, at, mine, said.sort_values("n").iloc[-1] if len(said) else None, weeks)
+        found.append(replace(offer, coverage=1.0 if lost is None else losses.covered(_of_lane(lost, lane))))
     return sorted(found, key=lambda o: -o.a_month)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import and_, case, func, literal_column, select
 from models.rates import two_sided_z, wilson
 from pipelines.errors import UnknownDimension
 from pipelines.factors import parameter, parameters
-from pipelines.metrics.answer import Day, _of_build, ask, euro_rate
+from pipelines.metrics.answer import Day, _of_build, ask, euro_rate, withheld
 from pipelines.metrics.base import EVERYTHING, Ask, Scope, filters
 from pipelines.metrics.bases import LOT_COST, LOTS, ORDERS, leg_cost, legs, lot_cost, lots, orders, promises, recoveries
 from pipelines.metrics.forecast import last_day
@@ -288,6 +288,7 @@ def churn_cost(build: Build, *, level: float = 0.9) -> dict[str, float] | None:
     return {"value": gap * scale, "low": (gap - half) * scale, "high": (gap + half) * scale}
 
 
+_EROSION = ("group", "sold", "returned", "margin", "erosion", "per_sold", "per_returned", "share")
 CUTS = ("policy", "cohort", "country", "category", "style_id")
 
 
@@ -301,6 +302,8 @@ def erosion_by(
     """
     if by not in CUTS:
         raise UnknownDimension(f"Erosion cannot be cut by {by!r} here. It can be cut by: {', '.join(CUTS)}.")
+    if withheld(build, "margin_erosion", where=where, since=since, until=until, scope=scope):
+        return pd.DataFrame(columns=_EROSION)
     customers, policies = t["dim_customer"], t["dim_policy"]
 
     def group(table: Any) -> Any:
@@ -346,5 +349,4 @@ def erosion_by(
         found["group"] = [
             f"{pd.Timestamp(g).year}-Q{pd.Timestamp(g).quarter}" if pd.notna(g) else "-" for g in found["group"]
         ]
-    columns = ["group", "sold", "returned", "margin", "erosion", "per_sold", "per_returned", "share"]
-    return found.sort_values(["erosion", "group"], ascending=[False, True], ignore_index=True)[columns]
+    return found.sort_values(["erosion", "group"], ascending=[False, True], ignore_index=True)[list(_EROSION)]
