@@ -88,16 +88,18 @@ def tile(view: View, key: str, extra: str = "") -> None:
     found = queries.number(view.asked, key)
     label = name(words, key)
     if found.status != "ok":
-        st.metric(
-            label,
-            words("tile.unknown"),
-            border=True,
-            height="stretch",
-            help=definition(words, key) + "\n\n" + findings.reason(words, found),
-            delta=findings.reason(words, found),
-            delta_color="off",
-            delta_arrow="off",
-        )
+        bounds, why = between(words, found), findings.reason(words, found)
+        with st.container(border=True, height="stretch", gap="small"):
+            st.metric(
+                label,
+                bounds or words("tile.unknown"),
+                help=definition(words, key) + "\n\n" + why,
+                delta=words("tile.bounds") if bounds else why,
+                delta_color="off",
+                delta_arrow="off",
+            )
+            if bounds:
+                st.caption(why)
         return
     change = None if key in queries.GROWING else queries.change(view.asked, key)
     months = queries.by_month(view.asked, key)["value"].dropna().tolist()

@@ -104,12 +104,18 @@ def number(words: Words, key: str, unknown: str, found: Number, **parts: str) ->
     return cautious(words, words(key, **parts), _why(found)) if found.status == "ok" else words(unknown)
 
 
-def rate(words: Words, final: Number, observed: Number) -> str:
-    """Say what share of the sold units will come back, or what has come back where no projection holds."""
+def rate(words: Words, final: Number, *others: tuple[str, Number]) -> str:
+    """Say what share of the sold units will come back; where no projection holds, the first of the others that is known.
+
+    `others` are sentences of `finding.<name>` with their numbers, the best known first.
+    """
     if final.status == "ok":
         rate_, low, high = (words.percent(x) for x in (final.value, final.low, final.high))
         return cautious(words, words("finding.rate", rate=rate_, low=low, high=high), _why(final))
-    return number(words, "finding.rate_so_far", "finding.rate_unknown", observed, rate=words.percent(observed.value))
+    for name, found in others:
+        if found.status == "ok":
+            return cautious(words, words(f"finding.{name}", rate=words.percent(found.value)), _why(found))
+    return words("finding.rate_unknown")
 
 
 def kept(words: Words, found: Number) -> str:
@@ -684,10 +690,24 @@ def data(words: Words, set_aside: int, failed: int) -> str:
 Answers = dict[str, tuple[Number, Change | None]]
 
 
+RATES = {
+    "observed_return_rate": "rate_so_far", "period_return_rate": "rate_period", "flagged_line_rate": "rate_flagged", "flagged_order_rate": "rate_flagged_orders",
+}  # fmt: skip
+"""What stands for the final rate where that is not known, the best first, and the sentence that says it."""
+
+
+def headline(words: Words, final: Number, moved_rate: Change | None, others: Sequence[tuple[str, tuple[Number, Change | None]]]) -> Finding:  # fmt: skip
+    """Say what comes back, by the best rate that is known, with the change of that rate."""
+    known = [(name, found, change_of) for name, (found, change_of) in others if found.status == "ok"]
+    change_of = moved_rate if final.status == "ok" or not known or known[0][0] == "rate_so_far" else known[0][2]
+    sentence = rate(words, final, *((name, found) for name, found, _ in known))
+    return Finding("returns", with_change(words, sentence, change_of), weight(change_of))
+
+
 def overview(words: Words, answers: Answers) -> list[Finding]:
     """Say the three things that matter most today, each with the page that says more."""
     final, moved_rate = answers["ultimate_return_rate"]
-    observed, _ = answers["observed_return_rate"]
+    others = [(name, answers[key]) for key, name in RATES.items()]
     promise, moved_promise = answers["promise_kept"]
     erosion, moved_erosion = answers["margin_erosion_share"]
     cost, _ = answers["return_cost"]
@@ -695,7 +715,7 @@ def overview(words: Words, answers: Answers) -> list[Finding]:
     kilograms, _ = answers["kg_co2e"]
     resold, moved_resold = answers["resold_as_new_share"]
     found = [
-        Finding("returns", with_change(words, rate(words, final, observed), moved_rate), weight(moved_rate)),
+        headline(words, final, moved_rate, others),
         Finding("promises", with_change(words, kept(words, promise), moved_promise), weight(moved_promise)),
         Finding("margin", with_change(words, margin(words, erosion, cost), moved_erosion), weight(moved_erosion)),
         Finding(

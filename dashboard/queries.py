@@ -314,6 +314,20 @@ def to_relax(asked: Asked) -> list[str]:
     return [dimension for dimension, rest in fewer.items() if has_rows(rest)]
 
 
+INSTEAD = ("period_return_rate", "flagged_line_rate", "flagged_order_rate")
+"""Rates shown where returns name no order, or are only flagged on the orders."""
+
+
+def best_rates(asked: Asked, keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Put the rates that are known in the place of the final rate and of what is to come, where the orders' returns are not known."""
+    if number(asked, "observed_return_rate").status == "ok":
+        return keys
+    instead = [key for key in INSTEAD if number(asked, key).status == "ok"]
+    places = [k for k in ("ultimate_return_rate", "returns_to_come", "window_return_rate") if k in keys]
+    swapped = dict(zip(places, instead, strict=False))
+    return tuple(swapped.get(key, key) for key in keys)
+
+
 # -- what a page shows -------------------------------------------------------------------------------------------------
 
 

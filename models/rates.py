@@ -121,6 +121,26 @@ def design_effect(residual: ArrayLike, variance: ArrayLike) -> float:
     return max(1.0, float(np.sum(_floats(residual) ** 2)) / expected) if expected > 0 else 1.0
 
 
+def ratio_of_counts(
+    came: ArrayLike, sold: ArrayLike, level: float = 0.9, deff: ArrayLike = 1.0
+) -> tuple[Array, Array, Array]:
+    """Divide what came back by what was sold when one is no part of the other: (ratio, low, high).
+
+    What came is a Poisson count of came / deff independent ones; Byar's approximation of its exact interval (Breslow and Day,
+    Statistical Methods in Cancer Research II, 1987, chapter 2). It may pass 1. NaN where nothing was sold.
+
+    >>> [round(float(x), 3) for x in ratio_of_counts(10, 100, 0.95)]
+    [0.1, 0.048, 0.184]
+    """
+    n, effect = _floats(sold), _floats(deff)
+    count, z = _floats(came) / effect, two_sided_z(level)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        below = np.where(count > 0, count * (1 - 1 / (9 * count) - z / (3 * np.sqrt(count))) ** 3, 0.0)
+        above = (count + 1) * (1 - 1 / (9 * (count + 1)) + z / (3 * np.sqrt(count + 1))) ** 3
+        scale = np.where(n > 0, effect / n, np.nan)
+        return _floats(came) / np.where(n > 0, n, np.nan), np.maximum(below, 0.0) * scale, above * scale
+
+
 def window_rate(
     returned: ArrayLike, kept: ArrayLike, window: int, level: float = 0.9, deff: ArrayLike = 1.0
 ) -> tuple[Array, Array, Array]:

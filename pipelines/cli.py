@@ -555,7 +555,7 @@ def metric(
             for row in rows
         ]
         unit = answer["unit"].iloc[0] if len(answer) else found.unit
-        _print(rows, output, f"{found.name[0]} ({unit}, by {found.basis} date): {found.sentence[0]}", why)
+        _print(rows, output, f"{found.name[0]} ({unit}, {found.dated}): {found.sentence[0]}", why)
     else:
         _print(rows, output)
 

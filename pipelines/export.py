@@ -63,12 +63,14 @@ _WORDS = {
     "part": Text("rows of the", "lignes du"), "numerator": Text("numerator", "numérateur"), "denominator": Text("denominator", "dénominateur"),
     "name": Text("name", "nom"), "sentence": Text("what it says", "ce qu'il dit"), "formula": Text("formula", "formule"), "unit": Text("unit", "unité"),
     "basis": Text("day that counts", "jour qui compte"), "order": Text("day of the order", "jour de la commande"), "return": Text("day the return was requested", "jour de la demande de retour"),
-    "refund": Text("day the money moved", "jour du mouvement d'argent"), "rows": Text("rows", "lignes"), "whole": Text("{n}, all there are", "{n}, toutes"),
+    "refund": Text("day the money moved", "jour du mouvement d'argent"), "both_days": Text("day of the return over day of the sale", "jour du retour sur jour de la vente"), "rows": Text("rows", "lignes"), "whole": Text("{n}, all there are", "{n}, toutes"),
     "cut": Text("{n}, the newest of {total}: cut", "{n}, les plus récentes sur {total} : coupé"),
     "reading": Text("how to read it", "lecture"),
     "read_it": Text("shares are 0 to 1, instants are UTC, codes stand as in the data; an apostrophe before a sign keeps text from being a formula", "parts de 0 à 1, instants en UTC, codes tels que dans les données ; une apostrophe devant un signe empêche un texte d'être une formule"),
     "checksum": Text("the checksum is of", "la somme de contrôle porte sur"), "of_rows": Text("the rows as CSV: in the CSV file all bytes from the header line on", "les lignes en CSV : dans le fichier CSV, tous les octets à partir de l'en-tête"),
 }  # fmt: skip
+
+_BASES = {"period": "both_days"}
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
         chosen = metrics.metric(key)
         facts = {
             "name": chosen.name[about.language == "fr"], "sentence": chosen.sentence[about.language == "fr"], "formula": chosen.formula,
-            "unit": chosen.unit.replace("money", build.info.get("reporting_currency", "money")), "basis": word(about.basis or chosen.basis),
+            "unit": chosen.unit.replace("money", build.info.get("reporting_currency", "money")), "basis": word(_BASES.get(about.basis or chosen.basis, about.basis or chosen.basis)),
         }  # fmt: skip
         ignored = set() if about.part else {*about.where} - {*metrics.dimensions(key, build)}
         facts |= {"unfiltered": ", ".join(sorted(ignored))} if ignored else {}

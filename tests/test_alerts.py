@@ -198,7 +198,7 @@ def test_an_alert_is_told_once_and_again_only_when_it_comes_back(copy_of_tiny: S
         assert got[0]["text"].startswith("Backhaul: Returned so far: 55.6% (30.3% to 78.2%), above 30.0%")
         assert got[0]["alerts"][0] | {"low": None, "high": None} == {
             "sentence": "Returned so far: 55.6% (30.3% to 78.2%), above 30.0%", "metric": "observed_return_rate", "test": "above", "bound": 0.3, "where": {}, "cell": {},
-            "value": pytest.approx(5 / 9), "low": None, "high": None, "previous": None, "unit": "share", "since": None, "until": None,
+            "value": pytest.approx(5 / 9), "low": None, "high": None, "previous": None, "unit": "share", "caution": "", "since": None, "until": None,
         }  # fmt: skip
         assert alerts.record(copy_of_tiny) == []
         assert alerts.tell(copy_of_tiny) == []

@@ -178,9 +178,13 @@ def test_what_would_have_been_booked_is_near_what_came(sample_build: Build) -> N
     assert now["booked"] == pytest.approx(metrics.accrual(sample_build, by=()).iloc[0]["to_come"], rel=0.02)
 
 
-def test_accrual_by_hand(build: Build) -> None:
-    # d (50, cost 20) is back and not paid
-    found = metrics.accrual(build, by=()).iloc[0]
+def test_accrual_by_hand(build: Build, tmp_path: Path) -> None:
+    # h, 3 units of 8, names no order: what is still to come cannot be said
+    withheld = metrics.accrual(build, by=()).iloc[0]
+    assert withheld["status"] == "greyed"
+    assert withheld["reason"].endswith("37.5% name no order")
+    with open_duckdb(hand_build.write(tmp_path / "named.duckdb", hand_build.NAMED)) as named:
+        found = metrics.accrual(named, by=()).iloc[0]  # d (50, cost 20) is back and not paid
     assert found["owed"] == 50
     assert found["status"] == "ok"
     assert found["liability"] == pytest.approx(50 + found["to_come"], abs=0.01)

@@ -17,7 +17,7 @@ SHOWN_ALERTS = 5
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
-answers = queries.answers(asked, *TILES, "observed_return_rate", "return_cost", "kg_co2e")
+answers = queries.answers(asked, *TILES, *findings.RATES, "return_cost", "kg_co2e")
 first, *others = findings.overview(words, answers)
 blocks.heading(view, first.sentence, "overview", TILES)
 for other in others:
@@ -28,7 +28,7 @@ beside = {
     "promise_kept": words("overview.undetermined", n=words.number(running.value)),
     "margin_erosion_share": words.quantity(queries.number(asked, "margin_erosion").value, view.currency),
 }
-blocks.tiles(view, *TILES, beside=beside)
+blocks.tiles(view, *queries.best_rates(asked, TILES), beside=beside)
 
 lasting = findings.alerts(words, queries.lasting_alerts(view.source), queries.metric)
 if lasting:

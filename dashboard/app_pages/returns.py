@@ -4,17 +4,18 @@ import streamlit as st
 
 from dashboard import blocks, charts, columns, findings, queries
 
+TILES = ("observed_return_rate", "ultimate_return_rate", "returns_to_come", "window_return_rate")
 ENOUGH_MONTHS = 5  # under so many the sentence rests on months and categories instead
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
-final, observed = queries.number(asked, "ultimate_return_rate"), queries.number(asked, "observed_return_rate")
-title = findings.with_change(
-    words, findings.rate(words, final, observed), queries.change(asked, "ultimate_return_rate")
-)
+answers = queries.answers(asked, "ultimate_return_rate", *findings.RATES)
+final, moved = answers["ultimate_return_rate"]
+others = [(name, answers[key]) for key, name in findings.RATES.items()]
+title = findings.headline(words, final, moved, others).sentence
 blocks.heading(view, title, "returns", ("ultimate_return_rate", "reason_share"))
 blocks.caution(findings.caution(words, final))
-blocks.tiles(view, "observed_return_rate", "ultimate_return_rate", "returns_to_come", "window_return_rate")
+blocks.tiles(view, *queries.best_rates(asked, TILES))
 
 shown = blocks.choose(words, "returns", "cohorts", "change", "reasons", "customers", "places", "speed", "proof")
 if shown == "cohorts":

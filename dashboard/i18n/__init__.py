@@ -239,8 +239,12 @@ class Words:
 
     def _part(self, name: str, text: str) -> str:
         """Put a part of a reason into this language: what is counted, a number, a share."""
+        if name == "dimension":
+            known = catalogue(self.language)
+            return " / ".join(known.get(f"filter.{one.replace(' ', '_')}", one).lower() for one in text.split(" or "))
         if name in ("what", "facts"):
-            return ", ".join(catalogue(self.language).get(f"noun.{one}", one) for one in text.split(", "))
+            known = catalogue(self.language)
+            return known.get(f"noun.{text}") or ", ".join(known.get(f"noun.{one}", one) for one in text.split(", "))
         if name not in ("share", "limit", "low", "high", "n", "of") or self.language == "en":
             return text
         for english, own in _MORE_OR_LESS.items():

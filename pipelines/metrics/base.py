@@ -110,7 +110,7 @@ class Base:
 
     What coverage counts rows by is `weight` (units, or 1), what they are is `noun`. `fault` says why the dates of a row are
     impossible (empty where they are possible): such rows count nowhere. `bound` is a table to join, by what, and its column that is
-    filled for rows without an order that another base counts; `unknown` are dimensions that a row without an order does not know, whatever its column says.
+    filled for rows without an order that another base counts.
     """
 
     name: str
@@ -128,7 +128,6 @@ class Base:
     fault: Expression | None = None
     fault_kind: str = "dates"
     bound: tuple[FromClause, Expression, Expression] | None = None
-    unknown: frozenset[str] = frozenset()
     own: Expression | None = None  # column of the shop's own dimensions
 
     def time(self, ask: "Ask") -> Time:
@@ -226,6 +225,9 @@ class Ask:
         return self.metric.fine_details if self.is_fine and self.metric.fine_details else self.metric.details
 
 
+DATED = {"period": "by date of return over date of sale"}
+"""How a date basis is named where it is not one day of each row."""
+
 Finish = Callable[[pd.DataFrame, Ask, Build], pd.DataFrame]
 Only = Callable[[Base, Ask, Time], Expression]
 PARTS = ("numerator", "denominator")
@@ -271,6 +273,11 @@ class Metric:
     whole: tuple[str, ...] | None = (
         None  # of a share of the whole: dimensions whose groups share it; () is every one but time
     )
+
+    @property
+    def dated(self) -> str:
+        """Name its date basis in words."""
+        return DATED.get(self.basis, f"by {self.basis} date")
 
 
 def part_measures(metric: Metric, part: str) -> list[tuple[Measure, int]]:

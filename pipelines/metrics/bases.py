@@ -202,10 +202,11 @@ LOT_DIMENSIONS: dict[str, Any] = {
     "lane": lane(lots),
 }
 LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on, "refund": lots.c.refunded_on}
+LOT_DAYS["period"] = lots.c.requested_on  # what came back in a period is laid over what was sold in it: SOLD_THEN
 _bound = select(matches.c.return_line_key.label("bound_key")).distinct().subquery("bound")
 LOTS = Base(
     "lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS, joins=_curve(lots),
-    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, bound=(_bound, lots.c.return_line_key == _bound.c.bound_key, _bound.c.bound_key), unknown=frozenset({"channel"}), own=lots.c.dimensions,
+    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, bound=(_bound, lots.c.return_line_key == _bound.c.bound_key, _bound.c.bound_key), own=lots.c.dimensions,
 )  # fmt: skip
 
 credited = lots.alias("credited")
@@ -214,12 +215,15 @@ _CREDITS = matches.join(
     credited, and_(credited.c.return_line_key == matches.c.return_line_key, credited.c.lot_no == 1)
 ).join(bought, bought.c.order_line_key == matches.c.order_line_key)
 CREDITS = Base(
-    "credits", _CREDITS, {"order": matches.c.ordered_on, "return": credited.c.requested_on, "refund": credited.c.refunded_on},
+    "credits", _CREDITS, {"order": matches.c.ordered_on, "return": credited.c.requested_on, "refund": credited.c.refunded_on, "period": credited.c.requested_on},
     {**_named(credited, *_RETURN), **_named(bought, *_ORDER), **_reasons(credited), "return_channel": return_channel(credited)}, credited.c.confirmed_at, _clock(bought), {},
     (credited.c.return_line_id, credited.c.return_id, credited.c.requested_on, credited.c.product_id, matches.c.units, credited.c.reason, credited.c.inspection_outcome, credited.c.confirmed_on), joins=_curve(bought),
     weight=matches.c.units, noun="returned units", fault=func.coalesce(credited.c.date_fault, bought.c.date_fault),
     own=bought.c.dimensions,
 )  # fmt: skip
+
+SOLD_THEN = replace(ORDERS, name="sold_then", days={"period": orders.c.ordered_on})
+CANCELLED_THEN = replace(CREDITS, name="cancelled_then", days={"period": matches.c.ordered_on})
 
 _SCORED = orders.outerjoin(chances, chances.c.order_line_key == orders.c.order_line_key)
 SCORED = replace(ORDERS, name="scored", table=_SCORED, alone=orders)
@@ -256,22 +260,22 @@ own_km = case(
 """Kilometres a parcel answers for: its part of a round or of a trip, else all of the leg."""
 LEGS = Base(
     "legs", legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key), {"order": legs.c.ordered_on, "return": legs.c.requested_on},
-    _LEG_DIMENSIONS, legs.c.started_at, _DOUBT, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status), alone=leg_carbon, noun="transport legs", unknown=frozenset({"channel"}),
+    _LEG_DIMENSIONS, legs.c.started_at, _DOUBT, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status), alone=leg_carbon, noun="transport legs",
 )  # fmt: skip
 LOT_CARBON = Base(
     "lot_carbon", lots.join(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {},
-    (*LOT_IDS, lot_carbon.c.kg_co2e), alone=lot_carbon, weight=lots.c.units, noun="returned units", unknown=frozenset({"channel"}), own=lots.c.dimensions,
+    (*LOT_IDS, lot_carbon.c.kg_co2e), alone=lot_carbon, weight=lots.c.units, noun="returned units", own=lots.c.dimensions,
 )  # fmt: skip
 LOT_AVOIDED = Base(
     "lot_avoided", lots.join(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, {**LOT_DIMENSIONS, "data_status": lot_avoided.c.status}, first_event, {}, {},
     (*LOT_IDS, lots.c.disposition, lot_avoided.c.footprint_id, lot_avoided.c.kg_co2e_new, lot_avoided.c.kg_co2e_avoided_central, lot_avoided.c.status), alone=lot_avoided,
-    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, unknown=frozenset({"channel"}), own=lots.c.dimensions,
+    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, own=lots.c.dimensions,
 )  # fmt: skip
 LOT_COST = Base(
     "lot_cost", lots.join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS,
     {**LOT_DIMENSIONS, "component": lot_cost.c.component, "data_status": lot_cost.c.status}, first_event, {}, {},
     (*LOT_IDS, lot_cost.c.component, lot_cost.c.amount, lot_cost.c.status, lot_cost.c.method.label("how")), alone=lot_cost,
-    noun="costs of returns", fault=lots.c.date_fault, unknown=frozenset({"channel"}), own=lots.c.dimensions,
+    noun="costs of returns", fault=lots.c.date_fault, own=lots.c.dimensions,
 )  # fmt: skip
 
 REFUNDS = Base(

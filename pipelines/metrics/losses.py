@@ -63,15 +63,23 @@ def has_faults(build: Build) -> bool:
 
 
 def _unplaced(base: Base, on: str) -> Expression | None:
-    """Say of a row that its day is not known though another base does not count it; None for a base that always knows it."""
-    days = base.days[on]
-    if on == "refund" or (on == "order" and base.table_name == "fact_order_line"):
+    """Say of a row that it names no order (on other days: that its day is not known) and no other base counts it; None where none can be."""
+    day = base.days.get("order") if on == "period" else base.days[on]
+    if day is None or on == "refund" or base.table_name == "fact_order_line":
         return None
-    return days.is_(None) if base.bound is None else and_(days.is_(None), base.bound[2].is_(None))
+    return day.is_(None) if base.bound is None else and_(day.is_(None), base.bound[2].is_(None))
+
+
+_UNPLACED = {"order": "order", "period": "where"}  # what a row lacks, by the day that is asked for; else its return
 
 
 def _table(base: Base) -> FromClause:
     return base.table if base.bound is None else base.table.outerjoin(base.bound[0], base.bound[1])
+
+
+def _dimensions(ask: Ask) -> list[str]:
+    """Name what a question is cut and filtered by, days left out."""
+    return list(dict.fromkeys(n for n in (*ask.by, *ask.where) if not time_grain(n)))
 
 
 def _causes(s: Sum, now: Time) -> dict[str, Expression]:
@@ -94,7 +102,7 @@ def _present(build: Build, base: Base, ask: Ask) -> frozenset[str]:
         tests = {n: func.count() - func.count(c) for n, c in columns.items()}
         unplaced = _unplaced(base, ask.on)
         if unplaced is not None:
-            tests["order" if ask.on == "order" else "return"] = func.count(case((unplaced, 1)))
+            tests[_UNPLACED.get(ask.on, "return")] = func.count(case((unplaced, 1)))
         columns_: list[Expression] = [t.label(n) for n, t in tests.items()]
         found = build.fetch(select(*columns_).select_from(_table(base))) if tests else None
         named = {n for n in tests if found is not None and found[n].iloc[0] > 0}
@@ -125,6 +133,8 @@ def _lossy(build: Build, ask: Ask, *, every: bool) -> list[_Lossy]:
             unplaced = _unplaced(s.base, ask.on)
             for name in {"order", "return"} & present:
                 kinds[name] = unplaced if unplaced is not None else false()
+            if "where" in present and unplaced is not None and (names := _dimensions(ask)):
+                kinds["where"] = and_(unplaced, or_(*(dimension(s.base, n, ask.on, now).is_(None) for n in names)))
             if ask.sources is not None:
                 kinds["source"] = s.base.dimensions["source"].not_in(list(ask.sources))
             amount = s.amount(now)
@@ -160,21 +170,17 @@ def _part(sums: Sequence[_Lossy], ask: Ask, columns: Sequence[str]) -> Select[An
     base = sums[0].sum.base
     now = base.time(ask)
     unplaced = _unplaced(base, ask.on)
-    if unplaced is None or not any({"order", "return"} & set(x.kinds) for x in sums):
+    if unplaced is None or not any({"order", "return", "where"} & set(x.kinds) for x in sums):
         unplaced = false()
     day = func.coalesce(base.days[ask.on], *(d for n, d in base.days.items() if n in ("return", "refund") and n != ask.on))  # fmt: skip
     placed = replace(base, days={**base.days, ask.on: day})
 
-    def known(name: str) -> Expression:
-        of = dimension(placed, name, ask.on, now)
-        return case((~unplaced, of)) if name in base.unknown else of
-
-    keys = {b: known(b) if not time_grain(b) else period_start(b, day) for b in ask.by}
+    keys = {b: dimension(placed, b, ask.on, now) if not time_grain(b) else period_start(b, day) for b in ask.by}
     wild = {f"any{_SEP}{b}": and_(unplaced, keys[b].is_(None)) for b in ask.by if not time_grain(b)}
     where: list[Expression] = []
     for name, values in ask.where.items():
         held = dimension_condition(placed, name, values, ask.on, now)
-        may = false() if time_grain(name) else (unplaced if name in base.unknown else and_(unplaced, known(name).is_(None)))  # fmt: skip
+        may = false() if time_grain(name) else and_(unplaced, dimension(placed, name, ask.on, now).is_(None))
         where.append(or_(held, may))
     where += [dimension_condition(placed, n, v, ask.on, now) for n, v in ask.scope.allowed.items()]
     where += [day >= literal_day(ask.since)] if ask.since is not None else []
@@ -385,6 +391,7 @@ def _clauses(
     gone: Mapping[str, np.ndarray[Any, Any]],
 ) -> list[list[tuple[str, str, str]]]:
     """Say of each row what share of what it rests on, and why the rest is missing: (share, of what, rest) a measure, each once."""
+    clauses = {**CLAUSES, "where": f"are of an unknown {' or '.join(n.replace('_', ' ') for n in _dimensions(ask))}"}
     nouns = {m: chosen_sums(ask, m)[0].base.noun for m in shares}
     said: list[list[tuple[str, str, str]]] = [[] for _ in range(len(joined))]
     for row in np.flatnonzero(np.max(list(shares.values()), axis=0) > 0):
@@ -394,7 +401,7 @@ def _clauses(
                 continue
             rest = [
                 f"{share(joined[f'{m}{_SEP}{kind}'].iloc[row] / whole)} {words}"
-                for kind, words in CLAUSES.items()
+                for kind, words in clauses.items()
                 if f"{m}{_SEP}{kind}" in joined and joined[f"{m}{_SEP}{kind}"].iloc[row] > 0
             ]
             part = (share(known[m][row] / whole) if known[m][row] > 0 else "none", nouns[m], "; ".join(rest))

@@ -8,10 +8,12 @@ from sqlalchemy import Select, and_, func, literal_column, or_, select
 from pipelines.metrics import finish
 from pipelines.metrics.base import Ask, Base, Measure, Metric, Sql, Sum, Text, Time, both, measure
 from pipelines.metrics.bases import (
+    CANCELLED_THEN,
     CREDITS,
     LOTS,
     ORDERS,
     SCORED,
+    SOLD_THEN,
     bought,
     chances,
     credited,
@@ -31,6 +33,7 @@ from pipelines.metrics.bases import (
     sold,
     units,
 )
+from pipelines.metrics.period import period_rate
 from pipelines.warehouse.engine import Expression, calendar_days, double
 from pipelines.warehouse.schema import HEADLINE_RETURN_TYPES
 
@@ -40,6 +43,10 @@ OF_REASONS = ("return_reason", "reason_family", "preventable_by", "return_type")
 NOTHING_SOLD = "nothing sold in this selection"
 SOLD = measure("sold", sold())
 RETURNED = measure("returned", returned())
+RETURNED_THEN = measure("returned", returned(basis="period"))
+SOLD_PERIOD = measure("sold", [
+    Sum(SOLD_THEN, lambda _: orders.c.units_sold), Sum(CANCELLED_THEN, lambda _: -matches.c.units, is_cancellation),
+])  # fmt: skip
 
 
 def _is_scored(_: Time) -> Expression:
@@ -253,6 +260,12 @@ METRICS = (
         Text("Share of the units sold for which a return was asked, whatever became of it: an early signal.", "Part des unités vendues pour lesquelles un retour a été demandé, quelle qu'en soit la suite : un signal précoce."),
         "requested units", "units sold", "requested / sold", "share", "order", "down", (*R, "stage_requested"), (_lots("requested", _requested), SOLD),
         finish.ratio_of("requested", "sold", interval=True, nothing=NOTHING_SOLD), family="returns",
+    ),
+    Metric(
+        "period_return_rate", Text("Returned in the period over sold in it", "Retourné sur vendu dans la période"),
+        Text("Units that came back in these days over the units sold in them, whatever order they belong to; too low while sales grow, too high while they fall.", "Unités revenues ces jours-là rapportées aux unités vendues ces jours-là, quelle que soit la commande ; trop bas quand les ventes augmentent, trop haut quand elles baissent."),
+        "units that came back in the period", "units sold in the period", "returned in the period / sold in the period", "share", "period", "down", R, (RETURNED_THEN, SOLD_PERIOD),
+        period_rate, is_ratio=True, family="returns",
     ),
     Metric(
         "refused_rate", Text("Refused or not collected", "Refusé ou non retiré"),

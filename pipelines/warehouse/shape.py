@@ -624,7 +624,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             SELECT t.return_line_key, r.return_line_id, t.lot_no, r.return_key, r.return_id, o.order_line_key, o.order_key, t.parcel_key, n.parcel_id,
                 coalesce(o.customer_key, r.customer_key) AS customer_key, coalesce(o.product_key, r.product_key) AS product_key, coalesce(o.product_id, r.product_id) AS product_id,
                 coalesce(o.shop_key, r.shop_key, s.shop_key) AS shop_key, coalesce(o.policy_key, own.policy_key) AS policy_key, r.source, coalesce(o.shop_id, r.shop_id, s.shop_id) AS shop_id,
-                coalesce(o.country, r.country) AS country, coalesce(o.channel, 'web') AS channel, coalesce(o.category, p.category) AS category, coalesce(o.brand, p.brand) AS brand,
+                coalesce(o.country, r.country) AS country, o.channel AS channel, coalesce(o.category, p.category) AS category, coalesce(o.brand, p.brand) AS brand,
                 coalesce(o.style_id, p.style_id) AS style_id, coalesce(o.size, p.size) AS size, coalesce(o.colour, p.colour) AS colour,
                 coalesce(o.supplier, p.supplier) AS supplier, coalesce(o.season, p.season) AS season, o.has_several_sizes, o.ordered_on, o.clock_started_at,
                 coalesce(o.window_days, own.window_days) AS window_days, o.window_ends_on,
@@ -791,7 +791,7 @@ def shape_promised_dates(connection: duckdb.DuckDBPyConnection, where: str = "TR
         SELECT t.return_line_key, t.own_return_key AS return_key, t.own_return_id AS return_id, t.promise_id, t.from_stage, t.to_stage, t.promised_on, t.promised_at, t.responsible, t.is_awaited,
             CASE WHEN t.is_awaited THEN coalesce({local.format("began_at")}, t.promised_on, {local.format("promised_at")}) END AS began_on,
             coalesce(o.shop_key, t.shop_key, s.shop_key) AS shop_key, t.source, coalesce(o.shop_id, t.shop_id, s.shop_id) AS shop_id, coalesce(o.country, t.country) AS country,
-            coalesce(o.channel, 'web') AS channel, coalesce(o.category, p.category) AS category, coalesce(o.brand, p.brand) AS brand, coalesce(o.style_id, p.style_id) AS style_id,
+            o.channel AS channel, coalesce(o.category, p.category) AS category, coalesce(o.brand, p.brand) AS brand, coalesce(o.style_id, p.style_id) AS style_id,
             coalesce(o.size, p.size) AS size, coalesce(o.colour, p.colour) AS colour, coalesce(o.supplier, p.supplier) AS supplier, coalesce(o.season, p.season) AS season, t.method, t.carrier
         FROM promised t LEFT JOIN bought o ON o.order_line_key = t.order_line_key
         LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p ON p.product_key = CASE WHEN o.order_line_key IS NULL THEN t.product_key END

@@ -1,0 +1,106 @@
+"""What came back in a period over what was sold in it: the rate of returns that name no order, and how sales that grow or fall bias it.
+
+The returns of a period stem from sales of the weeks before. While sales grow, those were fewer than the sales they are divided by, and
+the rate is too low; while sales fall, it is too high. How far apart the two are is said beside the rate.
+"""
+
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import func, select
+
+from models import rates as rate_models
+from pipelines.metrics.base import DATED, Ask, statement, time_grain
+from pipelines.metrics.bases import curves, orders
+from pipelines.metrics.finish import answer_frame, design_effect, has_curves, summed
+from pipelines.warehouse.engine import Build
+
+ASSUMED_DAYS = 14  # from sale to return, where no return names its order
+LEVEL, BIASED = 0.05, 0.10  # sales that differ by less are level; by more, the rate carries a caution
+
+
+def period_rate(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Divide what came back in the period by what was sold in it, and say which way sales bias it."""
+    keys, sums = summed(frame, ask.by, ["returned", "sold"])
+    value, low, high = rate_models.ratio_of_counts(sums["returned"], sums["sold"], ask.level, design_effect(build))
+    known = np.isfinite(value)
+    found = answer_frame(keys, value, low, high, sums["sold"], np.where(known, "", "nothing sold in this selection"))
+    sold, before, unseen, days = _sales(build, ask, keys)
+    said = [_bias(s, b, u, days) if ok else [] for s, b, u, ok in zip(sold, before, unseen, known, strict=True)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        off = np.maximum(np.abs(before / sold - 1), unseen)
+    return found.assign(
+        note=["; ".join([DATED["period"], *some]) for some in said],
+        caution=np.where(known & (off > BIASED), "trend", ""),
+    )
+
+
+def _bias(sold: float, before: float, unseen: float, days: int) -> list[str]:
+    if not sold > 0 or not np.isfinite(before):
+        return []
+    said = []
+    if abs(before / sold - 1) > LEVEL:
+        way = "too low while sales grow" if before < sold else "too high while sales fall"
+        said.append(f"{way}: {sold:,.0f} units sold in these days, {before:,.0f} in those {days} days earlier, which the returns stem from")  # fmt: skip
+    if unseen > LEVEL:
+        said.append(f"too low: returns stem from sales {days} days earlier, and {unseen:.0%} of those days lie before the data")  # fmt: skip
+    return said
+
+
+def return_days(build: Build) -> int:
+    """Give the days after which half of what comes back is back, over the curves of the build; ASSUMED_DAYS without any."""
+    if "return_days" not in build.memory:
+        half = select(func.min(curves.c.day).label("day")).where(curves.c.share >= 0.5)
+        of = (curves.c.source, curves.c.category, curves.c.channel, curves.c.window_days, curves.c.is_dated)
+        found = build.fetch(half.group_by(*of))["day"] if has_curves(build) else pd.Series(dtype=float)
+        build.memory["return_days"] = round(float(found.median())) if len(found) else ASSUMED_DAYS
+    return int(build.memory["return_days"])
+
+
+def _first_day(build: Build) -> date | None:
+    if "first_sale" not in build.memory:
+        found = build.fetch(select(func.min(orders.c.ordered_on).label("day")).where(orders.c.units_sold > 0))["day"]
+        build.memory["first_sale"] = None if found.isna().all() else pd.Timestamp(found.iloc[0]).date()
+    first: date | None = build.memory["first_sale"]
+    return first
+
+
+def _sales(build: Build, ask: Ask, keys: pd.DataFrame) -> tuple[Any, Any, Any, int]:
+    """Give each group's units sold in its days and in as many days earlier as returns take: (sold, before, unseen, days).
+
+    `unseen` is the share of those earlier days that lie before the data. Sales before the first day of the data are taken to be like those of its first days. A cut into very many groups takes the
+    sales of all of them.
+    """
+    days, first, nothing = return_days(build), _first_day(build), np.full(len(keys), np.nan)
+    last = max(ask.observed.values(), default=None)
+    if first is None or last is None or any(time_grain(n) for n in ask.where):
+        return nothing, nothing, nothing, days
+    grains = [b for b in ask.by if time_grain(b)]
+    plain = [b for b in ask.by if not time_grain(b) and not ask.is_fine]
+    since = max(ask.since or first, first)
+    until = min(d for d in (ask.until, last.date(), ask.as_of.date() if ask.as_of else None) if d is not None)
+    sold = next(m for m in ask.metric.measures if m.name == "sold")
+    asked = replace(ask, by=("day", *plain), since=since - timedelta(days), until=until, metric=replace(ask.metric, measures=(sold,)))  # fmt: skip
+    daily = build.fetch(statement(asked)).fillna({"sold": 0.0})
+    daily["day"] = pd.to_datetime(daily["day"]).dt.date
+    windows = []
+    for row in keys.to_dict("records"):
+        starts = [pd.Timestamp(row[g]) for g in grains]
+        ends = [(s.to_period({"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}[g]).end_time) for s, g in zip(starts, grains, strict=True)]  # fmt: skip
+        begin, end = max([since, *(s.date() for s in starts)]), min([until, *(e.date() for e in ends)])
+        mine = daily
+        for name in plain:
+            mine = mine[mine[name].isna() if pd.isna(row[name]) else mine[name] == row[name]]
+        unseen = max((min(first, end - timedelta(days - 1)) - (begin - timedelta(days))).days, 0)
+        usual = _between(mine, first, first + timedelta(days - 1)) / days if unseen else 0.0
+        before = _between(mine, begin - timedelta(days), end - timedelta(days)) + usual * unseen
+        windows.append((_between(mine, begin, end), before, unseen / max((end - begin).days + 1, 1)))
+    found = np.array(windows, dtype=float).reshape(-1, 3)
+    return found[:, 0], found[:, 1], found[:, 2], days
+
+
+def _between(daily: pd.DataFrame, begin: date, end: date) -> float:
+    return float(daily.loc[(daily["day"] >= begin) & (daily["day"] <= end), "sold"].sum())
