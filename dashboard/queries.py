@@ -324,7 +324,7 @@ def best_rates(asked: Asked, keys: tuple[str, ...]) -> tuple[str, ...]:
         return keys
     instead = [key for key in INSTEAD if number(asked, key).status == "ok"]
     places = [k for k in ("ultimate_return_rate", "returns_to_come", "window_return_rate") if k in keys]
-    swapped = dict(zip(places, instead, strict=False))
+    swapped: dict[str, str] = dict(zip(places, instead, strict=False))
     return tuple(swapped.get(key, key) for key in keys)
 
 

@@ -10,6 +10,7 @@ Observed until T = 2026-01-31 12:00. Order lines (key: day, market, category, st
     7: 2026-01-20 FR dress gala M    2 units 120, cost 60    not delivered, G = 0
     8: 2025-11-25 FR dress alba L    replaces line 2: an exchange, not sold
     9: 2025-12-10 FR dress gala S    1 unit   10, cost 4     cancelled within the hour by credit i
+The source marks order 1 as returned, and line 3.
 Sold 2+1+1+1+1+1+2 = 9 units, net 100+50+80+60+60+50+120 = 520, cost 40+20+30+30+30+20+60 = 230, margin 290.
 Return lots: a (line 1, refunded, as new), b (line 2, exchanged, marked down), c (line 3, destroyed), d (line 6, just scanned),
     e (line 4, cancelled), f (line 5, expired); credits without order: g (bound to line 4, 1 unit, 60), h (3 units, 30, not matched),
@@ -29,7 +30,7 @@ STYLES = {"alba": ("dress", "Robe Alba"), "gala": ("dress", "Robe Gala"), "runne
 FACTS = (
     "order", "product", "unit_cost", "vat", "outbound_cost", "return", "reason", "policy", "promise", "leg", "leg_cost", "mass", "refund", "refund_line",
     "recovery", "carrier_invoice", "disposition", "inspection", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
-    "stage_received", "stage_inspected", "stage_refunded", "stage_restocked", "touch", "decline",
+    "stage_received", "stage_inspected", "stage_refunded", "stage_restocked", "touch", "decline", "return_flag",
 )  # fmt: skip
 
 
@@ -65,9 +66,9 @@ def _order(
 
 
 ORDERS = [
-    _order(1, 1, "2025-11-03", "FR", "alba", "S", 2, 100, 40),
-    _order(2, 1, "2025-11-03", "FR", "alba", "M", 1, 50, 20),
-    _order(3, 2, "2025-11-10", "DE", "runner", "42", 1, 80, 30, window_ends_on=date(2026, 1, 31)),
+    _order(1, 1, "2025-11-03", "FR", "alba", "S", 2, 100, 40, return_flag="order"),
+    _order(2, 1, "2025-11-03", "FR", "alba", "M", 1, 50, 20, return_flag="order"),
+    _order(3, 2, "2025-11-10", "DE", "runner", "42", 1, 80, 30, window_ends_on=date(2026, 1, 31), return_flag="line"),
     _order(4, 3, "2025-12-01", "FR", "gala", "S", 1, 60, 30),
     _order(5, 4, "2025-12-05", "GB", "runner", "43", 1, 50, 25, currency="GBP", fx_rate=1.2),
     _order(6, 5, "2026-01-10", "FR", "alba", "S", 1, 50, 20),

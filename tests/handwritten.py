@@ -194,6 +194,11 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
             FULL JOIN (SELECT country, count(DISTINCT order_key) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY 1) USING (country)""",
     ),
     "request_rate": (("channel",), _per_sold("channel", "requested", f"{_ASKED} AND ordered_on IS NOT NULL")),
+    "period_return_rate": (("month",), f"""SELECT month, returned, sold FROM (SELECT {_ORDER_MONTH}, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1)
+        FULL JOIN (SELECT {_RETURN_MONTH}, sum(units) AS returned FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1) USING (month)"""),
+    "flagged_line_rate": (("category",), """SELECT category, count(*) FILTER (return_flag IS NOT NULL) AS flagged, count(*) AS sold, count(*) FILTER (return_flag = 'order') AS of_orders,
+        count(DISTINCT order_key) FILTER (return_flag = 'order') AS orders FROM fact_order_line WHERE units_sold > 0 GROUP BY 1"""),
+    "flagged_order_rate": (("country",), "SELECT country, count(DISTINCT order_key) FILTER (return_flag IS NOT NULL) AS flagged, count(DISTINCT order_key) AS sold FROM fact_order_line WHERE units_sold > 0 GROUP BY 1"),
     "refused_rate": (("country",), _per_sold("country", "refused", "return_type IN ('refused', 'uncollected') AND ordered_on IS NOT NULL")),
     "exchange_rate": (("category",), _per_sold("category", "exchanged", "return_type = 'exchange' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),
     "conformity_rate": (("brand",), _per_sold("brand", "conformity", "return_type = 'conformity' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),

@@ -191,7 +191,7 @@ def test_a_shop_figure_names_no_step_within_noise() -> None:
 
 def test_a_rate_is_said_with_its_interval() -> None:
     final = queries.Number(0.283, 0.27, 0.3, 900, "share", "ok", "")
-    assert findings.rate(EN, final, final) == "28.3% (27.0%–30.0%) of what was sold will come back"
+    assert findings.rate(EN, final, ("rate_so_far", final)) == "28.3% (27.0%–30.0%) of what was sold will come back"
 
 
 def test_an_inspection_names_what_was_found_most() -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,9 @@ BY_HAND: dict[str, float] = {
     "maturity": 6.95 / 9,  # G: lines 1-5 six units at 1, line 6 at 19 days .95, line 7 two units not delivered 0
     "value_return_rate": (50 + 50 + 80 + 50 + 60) / 520,
     "order_return_rate": 4 / 7,  # orders 1, 2, 3, 5 of 1 2 3 4 5 6 8
+    "period_return_rate": 8 / 9,  # a b c d, g, h 3 by their own days
+    "flagged_line_rate": 3 / 8,  # lines 1 and 2 with their order, line 3, of eight lines sold
+    "flagged_order_rate": 2 / 7,
     "request_rate": 6 / 9,  # a b c d e f
     "refused_rate": 0,
     "exchange_rate": 1 / 9,  # b
@@ -490,6 +493,41 @@ def test_money_without_a_rate_is_never_left_out_without_a_word(tmp_path: Path) -
         assert metrics.answer(build, "sold_units")["coverage"].tolist() == [1]
 
 
+def test_returns_of_a_period_over_its_sales_say_which_way_sales_bias_them(tmp_path: Path) -> None:
+    """10 units a day for ten days, then 20: 20 units come back in the second ten, none names an order. Half is back after 10 days."""
+    day = date(2025, 11, 1)
+    sold = [{**hand_build.ORDERS[0], "order_line_key": n, "ordered_on": day + timedelta(n), "units_sold": 10 if n < 10 else 20} for n in range(20)]  # fmt: skip
+    lost = [row for row in hand_build.LOTS if row["return_line_id"] == "shop:h"]
+    back = [{**lost[0], "units": 20, "requested_on": date(2025, 11, 15), "country": None}]
+    with rebuilt(tmp_path, fact_order_line=sold, fact_return_line=back, estimate_credit_match=[]) as build:
+        later = {"since": date(2025, 11, 11), "until": date(2025, 11, 20)}
+        found = metrics.answer(build, "period_return_rate", **later).iloc[0]
+        assert found[["value", "coverage", "status", "caution"]].tolist() == [20 / 200, 1, "ok", "trend"]
+        assert found["low"] < 0.1 < found["high"]
+        assert found["reason"] == "by date of return over date of sale; too low while sales grow: 200 units sold in these days, 100 in those 10 days earlier, which the returns stem from"  # fmt: skip
+        falling = metrics.answer(build, "period_return_rate", since=date(2025, 11, 21), until=date(2025, 11, 25))
+        assert falling["reason"].tolist() == ["nothing sold in this selection"]
+        first = metrics.answer(build, "period_return_rate", since=day, until=date(2025, 11, 5))["reason"].iloc[0]
+        assert first.endswith(
+            "too low: returns stem from sales 10 days earlier, and 100% of those days lie before the data"
+        )
+        whole = metrics.answer(build, "observed_return_rate", **later).iloc[0]
+        assert (whole["status"], whole["high"]) == ("greyed", pytest.approx(0.1))
+        of_country = metrics.answer(build, "period_return_rate", where={"country": ["FR"]}, **later).iloc[0]
+        assert of_country[["low", "coverage"]].tolist() == [0, 0]
+        assert of_country["high"] == pytest.approx(0.1)
+        assert of_country["reason"].endswith("100.0% are of an unknown country")
+
+
+def test_marks_of_whole_orders_are_an_upper_bound_for_lines(build: Build) -> None:
+    lines = metrics.answer(build, "flagged_line_rate").iloc[0]
+    assert lines["caution"] == "upper_bound"
+    assert lines["reason"] == "an upper bound: 2 of 3 marked lines are marked with their whole order"
+    assert lines["low"] < 2 / 8 < 3 / 8 < lines["high"]  # at least one line of order 1 came back
+    assert metrics.answer(build, "flagged_line_rate", where={"country": ["DE"]})["caution"].tolist() == [""]
+    assert metrics.answer(build, "flagged_order_rate")["caution"].tolist() == [""]
+
+
 def test_a_part_above_its_whole_is_no_number(tmp_path: Path) -> None:
     """Lot c comes back as seven units of the one sold, worth 560 of 520; what is recovered may rightly pass its cost."""
     lots = [{**row, "units": 7, "net_amount": 560} if row["return_line_id"] == "shop:c" else row for row in hand_build.NAMED["fact_return_line"]]  # fmt: skip
@@ -519,7 +557,8 @@ def test_impossible_dates_count_nowhere(tmp_path: Path) -> None:
         assert rate["coverage"] == pytest.approx(4 / 5)
         assert "20.0% have impossible dates" in rate["reason"]
         assert metrics.answer(build, "requested_units")["value"].tolist() == [5]
-        assert metrics.answer(build, "promise_undetermined")["value"].tolist() == [0]  # d's promises
+        running = metrics.answer(build, "promise_undetermined").iloc[0]  # d's two promises of eight
+        assert running[["coverage", "status"]].tolist() == [6 / 8, "greyed"]
         assert metrics.rows(build, "sold_units")["order_line_id"].str.endswith(":3").sum() == 0
 
 
@@ -565,7 +604,7 @@ def test_catalogue_is_complete_in_both_languages() -> None:
             assert "{" not in text.en + text.fr, m.key
         assert all(s.endswith(".") for s in m.sentence), m.key
         assert all((m.numerator, m.formula, m.unit)), m.key
-        assert m.basis in ("order", "return", "refund"), m.key
+        assert m.basis in ("order", "return", "refund", "period"), m.key
         assert m.good in ("up", "down", "none"), m.key
         assert m.needs, m.key
 
@@ -697,11 +736,12 @@ def test_flow_loses_no_unit(build: Build, named: Build) -> None:
         assert leaving[name] == arriving[name]
 
 
-def test_rate_change_adds_up(build: Build) -> None:
+def test_rate_change_adds_up(build: Build, named: Build) -> None:
     november, later = (date(2025, 11, 1), date(2025, 11, 30)), (date(2025, 12, 1), date(2026, 1, 31))
-    found = metrics.rate_change(build, later, november).set_index("effect")["points"]
+    assert metrics.rate_change(build, later, november).empty  # h names no order
+    found = metrics.rate_change(named, later, november).set_index("effect")["points"]
     assert found["previous"] == pytest.approx(2 / 4)  # a, b asked for in November of 4 sold
-    assert found["current"] == pytest.approx(6 / 5)  # c d g h of 5 sold: what a shop system would show
+    assert found["current"] == pytest.approx(3 / 5)  # c d g of 5 sold: what a shop system would show
     assert found.drop("current").sum() == pytest.approx(found["current"])
 
 

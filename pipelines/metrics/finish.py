@@ -102,6 +102,21 @@ def ratio_of(
     return finish
 
 
+def flagged(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the share of lines marked as returned; where whole orders are marked it is an upper bound, and one line of each the lower."""
+    keys, sums = summed(frame, ask.by, ["flagged", "sold", "of_orders", "orders"])
+    marked, sold, by_order = (sums[c].to_numpy() for c in ("flagged", "sold", "of_orders"))
+    least = marked - by_order + sums["orders"].to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.where(sold > 0, marked / sold, np.nan)
+    effect = design_effect(build)
+    low, high = rate_models.wilson(least, sold, ask.level, effect)[0], rate_models.wilson(marked, sold, ask.level, effect)[1]  # fmt: skip
+    is_bound = (by_order > sums["orders"].to_numpy()) & (sold > 0)
+    said = [f"an upper bound: {int(o):,} of {int(m):,} marked lines are marked with their whole order" if b else "" for m, o, b in zip(marked, by_order, is_bound, strict=True)]  # fmt: skip
+    found = answer_frame(keys, value, low, high, sold, np.where(sold > 0, "", "nothing sold in this selection"))
+    return found.assign(note=said, caution=np.where(is_bound, "upper_bound", ""))
+
+
 def ranged(value: str, low: str, high: str) -> Finish:
     """Give one measure as it is, between two others."""
 

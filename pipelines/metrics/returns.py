@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Select, and_, func, literal_column, or_, select
 
 from pipelines.metrics import finish
-from pipelines.metrics.base import Ask, Base, Measure, Metric, Sql, Sum, Text, Time, both, measure
+from pipelines.metrics.base import Ask, Base, Measure, Metric, Sql, Sum, Text, Time, always, both, measure
 from pipelines.metrics.bases import (
     CANCELLED_THEN,
     CREDITS,
@@ -156,6 +156,19 @@ def _lots(name: str, *conditions: Sql) -> Measure:
     return measure(name, Sum(LOTS, units(), both(*conditions)))
 
 
+def _is_sold(_: Time) -> Expression:
+    return orders.c.units_sold > 0
+
+
+def _marked(*flags: str) -> Sql:
+    """Say whether a sold line is marked as returned, by itself or with its order."""
+    return lambda _: and_(orders.c.units_sold > 0, orders.c.return_flag.in_([literal_column(f"'{f}'") for f in flags]))
+
+
+def _flagged(name: str, *flags: str) -> Measure:
+    return measure(name, Sum(ORDERS, always, _marked(*(flags or ("line", "order")))))
+
+
 def _several(_: Time) -> Expression:
     return orders.c.has_several_sizes
 
@@ -252,7 +265,7 @@ METRICS = (
         "orders with a confirmed return", "orders", "orders with a return / orders", "share", "order", "down", R,
         (
             measure("returned", [Sum(LOTS, lambda _: lots.c.order_key, _counted, distinct=True, of_orders=True), Sum(CREDITS, lambda _: bought.c.order_key, both(_counted_credit, is_bound), distinct=True)]),
-            measure("sold", Sum(ORDERS, lambda _: orders.c.order_key, lambda _: orders.c.units_sold > 0, distinct=True)),
+            measure("sold", Sum(ORDERS, lambda _: orders.c.order_key, _is_sold, distinct=True)),
         ), finish.ratio_of("returned", "sold", interval=True, clustered=False, nothing=NOTHING_SOLD), family="returns",
     ),
     Metric(
@@ -266,6 +279,22 @@ METRICS = (
         Text("Units that came back in these days over the units sold in them, whatever order they belong to; too low while sales grow, too high while they fall.", "Unités revenues ces jours-là rapportées aux unités vendues ces jours-là, quelle que soit la commande ; trop bas quand les ventes augmentent, trop haut quand elles baissent."),
         "units that came back in the period", "units sold in the period", "returned in the period / sold in the period", "share", "period", "down", R, (RETURNED_THEN, SOLD_PERIOD),
         period_rate, is_ratio=True, family="returns",
+    ),
+    Metric(
+        "flagged_line_rate", Text("Lines marked as returned", "Lignes marquées retournées"),
+        Text("Share of the lines sold that the source marks as returned, without a date; an upper bound where it marks whole orders.", "Part des lignes vendues que la source marque comme retournées, sans date ; une borne haute là où elle marque des commandes entières."),
+        "lines marked as returned", "lines sold", "marked / sold", "share", "order", "down", ("order", "return_flag"),
+        (_flagged("flagged"), measure("sold", Sum(ORDERS, always, _is_sold)), _flagged("of_orders", "order"), measure("orders", Sum(ORDERS, lambda _: orders.c.order_key, _marked("order"), distinct=True))),
+        finish.flagged, family="returns",
+    ),
+    Metric(
+        "flagged_order_rate", Text("Orders marked as returned", "Commandes marquées retournées"),
+        Text("Share of the orders of which the source marks a line or the whole as returned, without a date.", "Part des commandes dont la source marque une ligne ou l'ensemble comme retourné, sans date."),
+        "orders marked as returned", "orders", "marked / orders", "share", "order", "down", ("order", "return_flag"),
+        (
+            measure("flagged", Sum(ORDERS, lambda _: orders.c.order_key, _marked("line", "order"), distinct=True)),
+            measure("sold", Sum(ORDERS, lambda _: orders.c.order_key, _is_sold, distinct=True)),
+        ), finish.ratio_of("flagged", "sold", interval=True, clustered=False, nothing=NOTHING_SOLD), family="returns",
     ),
     Metric(
         "refused_rate", Text("Refused or not collected", "Refusé ou non retiré"),

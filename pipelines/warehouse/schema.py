@@ -35,6 +35,7 @@ REASONS = (
     "wrong_item", "late", "changed_mind", "bracketing", "gift", "fraud_abuse", "other", "unknown",
 )  # fmt: skip
 DECLINE_REASONS = ("outside_window", "final_sale", "hygiene", "used", "not_ours", "other")
+RETURN_FLAGS = ("line", "order")
 LINE_TYPES = ("goods", "shipping", "fee", "discount", "gift_card", "adjustment", "write_off")
 PLACE_KINDS = (
     "store", "drop_off", "locker", "hub", "returns_centre", "warehouse", "refurbisher", "recycler", "landfill", "customer_area",
@@ -114,6 +115,7 @@ order_line = _log(
     _col("fulfilled_by", String, "Who shipped it"),
     _col("loyalty_tier", String, "Loyalty tier of the customer at order time"),
     _col("is_gift", Boolean, "True when ordered as a gift"),
+    _col("return_flag", String, "Which came back as the source marks it, without a date: the line, or some line of its order", values=RETURN_FLAGS),
     _col("units_per_set", Integer, "Parts that one unit comes back as, where it comes back in parts; units of its returns are parts then"),
     _col("policy_id", String, "Return policy shown at order time; else found by market, channel, category and day"),
     _col("dimensions", String, "Dimensions of one's own, as a JSON object of names and texts: numbers can be cut by them like by ours"),
@@ -541,6 +543,7 @@ fact_order_line = _star(
     _c("weight_kg", Double, "Net weight of one unit (kg)"),
     _c("carrier", String, "Outbound carrier"), _c("seller", String, "Marketplace seller"), _c("sold_on", String, "Marketplace"),
     _c("fulfilled_by", String, "Who shipped"), _c("loyalty_tier", String, "Tier at order time"), _c("is_gift", Boolean, "Ordered as a gift"),
+    _c("return_flag", String, "line: the source marks it as returned, without a date; order: it marks some line of its order"),
     _c("units_per_set", Integer, "Parts that one unit comes back as; empty: whole"), _c(*_DIMENSIONS), _c(*_DATE_FAULT),
 )  # fmt: skip
 

@@ -474,7 +474,7 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
             coalesce(o.unit_cost, CASE WHEN p.currency = o.currency THEN p.unit_cost
                 ELSE p.unit_cost * {rate_sql("p.currency", "rp", found.currency)} / {rate_sql("o.currency", "r", found.currency)} END) * o.units_gone AS cost_amount,
             o.outbound_cost, o.payment_fee, o.commission_amount, o.currency, {rate_sql("o.currency", "r", found.currency)} AS fx_rate, p.weight_kg,
-            o.carrier, o.seller, o.sold_on, o.fulfilled_by, o.loyalty_tier, o.is_gift, o.units_per_set, o.dimensions,
+            o.carrier, o.seller, o.sold_on, o.fulfilled_by, o.loyalty_tier, o.is_gift, o.return_flag, o.units_per_set, o.dimensions,
             CASE WHEN {_local_day("o.shipped_at", "h")} < {_local_day("o.ordered_at", "h")} THEN 'shipped before ordered'
                 WHEN {_local_day("o.delivered_at", "h")} < {_local_day("o.ordered_at", "h")} THEN 'delivered before ordered'
                 WHEN {_local_day("o.delivered_at", "h")} < {_local_day("o.shipped_at", "h")} THEN 'delivered before shipped' END AS date_fault
@@ -827,6 +827,7 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
         _coverage("fact_return_leg", of_leg),
         *(_coverage(f"fact_{n}", {n: "1"}) for n in ("refund", "refund_line", "recovery", "carrier_invoice")),
         _coverage("fact_order_line", {"order": "1"}),
+        f"SELECT source, 'return_flag' AS fact, 1.0 AS share, count(*) AS rows FROM {sold} GROUP BY source HAVING count(return_flag) > 0",
     ]
     times = {"order_line": "ordered_at", "return_event": "occurred_at", "chain_element": "started_at", "refund": "refunded_at", "refund_line": "refunded_at", "recovery": "recovered_at",
              "product": "valid_from", "place": "valid_from", "policy": "valid_from", "carrier_calendar": "valid_from", "shop": "valid_from", "fx_rate": "day",
