@@ -1040,14 +1040,16 @@ def file_of_rows(asked: Asked, title: str, key: str, part: str, at: At, is_dated
     total, _ = rows_total(asked, key, part, at, is_dated)
     key, question = _rows_of(asked, key, part, at, is_dated)
     found = metrics.rows(build, key, limit=FILE_ROWS, **question)
-    about = export.About(title, (key,), total=total, language=language, **question)
+    about = export.About(
+        title, (key,), total=total, language=language, translated=Words(language).translated, **question
+    )
     return export.to_bytes(found, export.context(build, about, len(found)), form, language)
 
 
 def file_of_seen(asked: Asked, title: str, behind: Behind | None, frame: pd.DataFrame, form: str, language: str) -> bytes:  # fmt: skip
     """Write what a chart or table shows to a file of a format, with its context and checksum; numbers are not rounded."""
     build = _open(asked.source)
-    about = export.About(title, language=language)
+    about = export.About(title, language=language, translated=Words(language).translated)
     if behind is not None:
         about = replace(about, metrics=(behind.key, *behind.also), by=behind.by, where=dict(asked.where))
         if behind.is_dated:

@@ -55,6 +55,12 @@ STAGE_ORDER = (
 )
 """Stages of the goods' way back, the earlier first. Requests, approvals and refunds may come at any time."""
 
+MONEY = (
+    ("order lines", "fact_order_line", "ordered_on", "net_amount"), ("refunds", "fact_refund", "refunded_on", "amount"), ("refund lines", "fact_refund_line", "refunded_on", "amount"),
+    ("transport legs", "fact_return_leg", "started_on", "cost_amount"), ("recoveries", "fact_recovery", "recovered_on", "amount"),
+    ("carrier invoices", "fact_carrier_invoice", "invoiced_on", "amount"), ("carrier claims", "fact_carrier_claim", "opened_at", "amount"),
+)  # fmt: skip
+"""Where money stands: what it is of, its fact table, its day and its amount."""
 CHECKS = (
     _unique("fact_order_line", "order_line_key"),
     _unique("fact_return_line", "return_lot_key"),
@@ -126,8 +132,15 @@ CHECKS = (
     ),
     Check("refund_discrepancy", "The money paid differs from the sum of the refund's lines.",
           "SELECT refund_id, amount, lines_amount, discrepancy_amount FROM fact_refund WHERE abs(discrepancy_amount) > 0.01", False),
-    Check("no_exchange_rate", "No exchange rate within seven days: load fx_rate for these days. Their money is left out.",
-          "SELECT currency, ordered_on, count(*) AS lines FROM fact_order_line WHERE fx_rate IS NULL GROUP BY ALL", False),
+    Check(
+        "no_exchange_rate",
+        "No exchange rate within seven days: load fx_rate for these days. This money is left out, and the numbers it belongs to say so.",
+        "SELECT * FROM (" + " UNION ALL ".join(
+            f"SELECT '{what}' AS money_of, currency, {day}::DATE AS day, count(*) AS rows FROM {table} WHERE fx_rate IS NULL AND {amount} IS NOT NULL GROUP BY ALL"
+            for what, table, day, amount in MONEY
+        ) + ")",
+        False,
+    ),
     Check("leg_without_factor", "No emission factor fits these legs: add one to data/factors. Their carbon is missing, not zero.",
           "SELECT l.mode, l.vehicle, l.role, count(*) AS legs FROM fact_return_leg l JOIN estimate_leg_carbon e USING (leg_key) WHERE e.kg_co2e IS NULL GROUP BY ALL", False),
     Check("parcel_carbon_plausible", "These parcels emitted less than 20 g or more than 10 kg: look at their weights and distances.",

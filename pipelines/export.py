@@ -17,7 +17,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -62,7 +62,7 @@ _WORDS = {
     "factors_are": Text("{n} factors and parameters, SHA-256 {digest}", "{n} facteurs et paramètres, SHA-256 {digest}"),
     "part": Text("rows of the", "lignes du"), "numerator": Text("numerator", "numérateur"), "denominator": Text("denominator", "dénominateur"),
     "name": Text("name", "nom"), "sentence": Text("what it says", "ce qu'il dit"), "formula": Text("formula", "formule"), "unit": Text("unit", "unité"),
-    "basis": Text("day that counts", "jour qui compte"), "order": Text("day of the order", "jour de la commande"), "return": Text("day the return was requested", "jour de la demande de retour"),
+    "basis": Text("day that counts", "jour qui compte"), "coverage": Text("rests on", "repose sur"), "order": Text("day of the order", "jour de la commande"), "return": Text("day the return was requested", "jour de la demande de retour"),
     "refund": Text("day the money moved", "jour du mouvement d'argent"), "both_days": Text("day of the return over day of the sale", "jour du retour sur jour de la vente"), "rows": Text("rows", "lignes"), "whole": Text("{n}, all there are", "{n}, toutes"),
     "cut": Text("{n}, the newest of {total}: cut", "{n}, les plus récentes sur {total} : coupé"),
     "reading": Text("how to read it", "lecture"),
@@ -78,7 +78,8 @@ class About:
     """What was asked: the context of a file.
 
     `metrics` are keys; `against` are the days compared with; `part` is numerator or denominator when the rows behind the first of them are exported, else empty. `total`
-    counts the rows there are when they were cut. `language` is that of the names and of the context, en or fr.
+    counts the rows there are when they were cut. `language` is that of the names and of the context, en or fr; `translated` puts a
+    reason that metrics give in English into it.
     """
 
     title: str
@@ -93,6 +94,7 @@ class About:
     basis: str | None = None
     total: int | None = None
     language: str = "en"
+    translated: Callable[[str], str] = str
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
             "name": chosen.name[about.language == "fr"], "sentence": chosen.sentence[about.language == "fr"], "formula": chosen.formula,
             "unit": chosen.unit.replace("money", build.info.get("reporting_currency", "money")), "basis": word(_BASES.get(about.basis or chosen.basis, about.basis or chosen.basis)),
         }  # fmt: skip
+        facts["coverage"] = _coverage(build, key, about)
         ignored = set() if about.part else {*about.where} - {*metrics.dimensions(key, build)}
         facts |= {"unfiltered": ", ".join(sorted(ignored))} if ignored else {}
         found |= {f"{key}: {word(name)}": value for name, value in facts.items()}
@@ -170,6 +173,15 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
         "cut" if is_cut else "whole", n=count, total=f"{about.total or rows:,}".replace(",", " ")
     )
     return {**found, word("reading"): word("read_it"), word("checksum"): word("of_rows")}
+
+
+def _coverage(build: Build, key: str, about: About) -> str:
+    """Say what share of its rows a metric rests on in the selection of a file, and why not on the others."""
+    known = metrics.dimensions(key, build)
+    where = {name: values for name, values in about.where.items() if name in known}
+    row = metrics.answer(build, key, where=where, since=about.since, until=about.until, as_of=about.as_of).iloc[0]
+    said = "; ".join(filter(None, [f"{row['coverage']:.1%}", about.translated(str(row["reason"]))]))
+    return said if row["coverage"] < 1 or row["caution"] else f"{row['coverage']:.0%}"
 
 
 def _factors(build: Build) -> pd.DataFrame:

@@ -111,8 +111,8 @@ def lacking(build: Build, *facts: str) -> tuple[str, ...]:
 
 
 def missing(build: Build) -> list[Missing]:
-    """List the kinds of fact that some number waits for, those first that unlock most."""
-    waiting = {m.key: needed(build, m.key) for m in metrics.catalogue()}
+    """List the kinds of fact that some number waits for, those first that unlock most; a number that stands for a better one waits for none."""
+    waiting = {m.key: needed(build, m.key) for m in metrics.catalogue() if not m.instead_of}
     facts = dict.fromkeys(fact for facts in waiting.values() for fact in facts)
     found = [
         Missing(

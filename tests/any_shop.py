@@ -193,6 +193,7 @@ def _order_lines(orders: int, first: pd.Timestamp, every: pd.Timedelta) -> pd.Da
         loyalty_tier=turn(count, "gold none", 6),
         is_gift=order % 11 == 5,
         dimensions=[f'{{"region": "{("north", "south")[o % 2]}"}}' for o in order],
+        return_flag=turn(count, (None, "line", None, "order")),
         **same(
             "units_cancelled=0 line_type=goods outbound_cost=3.5 payment_fee=.4 commission_amount=1.2 policy_id=policy"
         ),

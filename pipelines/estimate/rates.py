@@ -49,7 +49,7 @@ _LEVEL_LINES = 300  # that all orders before count for beside them
 RETURNED_SQL = """
     SELECT coalesce(r.order_line_key, m.order_line_key) AS order_line_key, coalesce(m.units, r.units) AS units, r.confirmed_at
     FROM fact_return_line r LEFT JOIN estimate_credit_match m ON r.order_line_key IS NULL AND m.return_line_key = r.return_line_key
-    WHERE r.is_headline AND r.confirmed_at IS NOT NULL AND coalesce(r.order_line_key, m.order_line_key) IS NOT NULL
+    WHERE r.is_headline AND r.confirmed_at IS NOT NULL AND r.date_fault IS NULL AND coalesce(r.order_line_key, m.order_line_key) IS NOT NULL
         AND NOT coalesce(m.is_cancellation, false)
 """
 _CELL = "source, category, channel, window_days, is_dated"
@@ -115,7 +115,7 @@ def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         SELECT o.source, o.category, o.channel, o.window_days, o.window_ends_on IS NOT NULL AS is_dated, {curve_day_sql(delay, "o")} AS delay_days, {curve_day_sql(age, "o")} AS truncation_days,
             o.window_ends_on IS NULL AND coalesce(s.settled_at <= t.observed_until, true) AS is_settled, count(*)::DOUBLE AS returns
         FROM returned b JOIN fact_order_line o USING (order_line_key) JOIN ({OBSERVED_SQL}) t ON t.source = o.source LEFT JOIN settled s ON s.policy_key = o.policy_key
-        WHERE o.units_sold > 0 AND b.confirmed_at <= t.observed_until AND o.clock_started_at <= t.observed_until
+        WHERE o.units_sold > 0 AND o.date_fault IS NULL AND b.confirmed_at <= t.observed_until AND o.clock_started_at <= t.observed_until
             AND ({age} <= coalesce(o.window_days, {NO_WINDOW_DAYS}) + {AFTER_WINDOW_DAYS + RECENT_DAYS} OR o.window_ends_on IS NOT NULL)
         GROUP BY ALL
     """)  # fmt: skip
@@ -193,7 +193,7 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         line AS (
             SELECT o.order_line_key, o.order_key, o.product_key, o.ordered_on, o.category, coalesce(o.style_id, o.product_id) AS style, date_trunc('month', o.ordered_on)::DATE AS month, o.units_sold, c.cell_no,
                 {curve_day_sql("(t.observed_until::DATE - o.clock_started_at::DATE)", "o")} AS age
-            FROM (SELECT *, window_ends_on IS NOT NULL AS is_dated FROM fact_order_line) o JOIN ({OBSERVED_SQL}) t ON t.source = o.source JOIN cell c ON {_same("c", "o")} WHERE o.units_sold > 0)
+            FROM (SELECT *, window_ends_on IS NOT NULL AS is_dated FROM fact_order_line) o JOIN ({OBSERVED_SQL}) t ON t.source = o.source JOIN cell c ON {_same("c", "o")} WHERE o.units_sold > 0 AND o.date_fault IS NULL)
         SELECT l.order_key, l.product_key, l.ordered_on, l.category, l.style, l.month, l.units_sold AS units, least(coalesce(b.units, 0), l.units_sold) AS returned,
             coalesce(v.share, CASE WHEN l.age > 0 THEN 1 ELSE 0 END)::DOUBLE AS share
         FROM line l LEFT JOIN returned b USING (order_line_key) LEFT JOIN curve v ON v.cell_no = l.cell_no AND v.day = l.age;

@@ -299,8 +299,10 @@ def answer(
     if "source" in question.by and without:
         left = pd.DataFrame([{"source": s, **_UNKNOWN, "reason": f"needs {_wanted(m)}; load a source that has it"} for s, m in without.items()])  # fmt: skip
         found = pd.concat([found[~found["source"].isin(list(without))], left], ignore_index=True)
-    elif note:
-        found["note"] = ["; ".join(filter(None, [note, own])) for own in found["note"]]
+        note = ""
+    unshipped = losses.unshipped(build, question)
+    if note or unshipped:
+        found["note"] = ["; ".join(filter(None, [note, own, unshipped])) for own in found["note"]]
     return _finished(build, question, found)
 
 

@@ -59,6 +59,31 @@ def has_faults(build: Build) -> bool:
     return bool(build.memory["has_faults"])
 
 
+def unshipped(build: Build, ask: Ask) -> str:
+    """Say what share of the lines sold show no shipment in the sources that report some, where a question counts what was sold.
+
+    A store sells over the counter, and what came back had left: they need none. Counted once a build.
+    """
+    if not any(s.base.table_name == "fact_order_line" for s in chosen_sums(ask)):
+        return ""
+    if "unshipped" not in build.memory:
+        o, r = (STAR.tables[n].c for n in ("fact_order_line", "fact_return_line"))
+        has_left = or_(o.shipped_at.is_not(None), o.delivered_at.is_not(None))
+        back = select(r.order_line_key.label("key")).where(r.confirmed_at.is_not(None), r.order_line_key.is_not(None)).distinct().subquery("back")  # fmt: skip
+        bare = and_(~has_left, back.c.key.is_(None))
+        table = STAR.tables["fact_order_line"].outerjoin(back, back.c.key == o.order_line_key)
+        columns: list[Expression] = [func.count(case((has_left, 1))).label("seen"), func.count(case((bare, 1))).label("bare"), func.count().label("lines")]  # fmt: skip
+        needs = and_(o.units_sold > 0, or_(o.channel.is_(None), o.channel != literal_column("'store'")))
+        found = build.fetch(select(o.source, *columns).select_from(table).where(needs).group_by(o.source))
+        build.memory["unshipped"] = found[(found["seen"] > 0) & (found["bare"] > 0)]
+    found = build.memory["unshipped"]
+    asked = ask.where.get("source", ())
+    asked = [asked] if isinstance(asked, str) else list(asked)
+    mine = found[found["source"].isin(asked or list(found["source"])) & (found["source"].isin(ask.sources or list(found["source"])))]  # fmt: skip
+    lines = float(mine["lines"].sum())
+    return f"{share(float(mine['bare'].sum()) / lines)} of the lines sold show no shipment" if lines else ""
+
+
 # -- which rows are lost -----------------------------------------------------------------------------------------------
 
 

@@ -285,7 +285,7 @@ METRICS = (
         Text("Share of the lines sold that the source marks as returned, without a date; an upper bound where it marks whole orders.", "Part des lignes vendues que la source marque comme retournées, sans date ; une borne haute là où elle marque des commandes entières."),
         "lines marked as returned", "lines sold", "marked / sold", "share", "order", "down", ("order", "return_flag"),
         (_flagged("flagged"), measure("sold", Sum(ORDERS, always, _is_sold)), _flagged("of_orders", "order"), measure("orders", Sum(ORDERS, lambda _: orders.c.order_key, _marked("order"), distinct=True))),
-        finish.flagged, family="returns",
+        finish.flagged, instead_of="observed_return_rate", family="returns",
     ),
     Metric(
         "flagged_order_rate", Text("Orders marked as returned", "Commandes marquées retournées"),
@@ -294,7 +294,7 @@ METRICS = (
         (
             measure("flagged", Sum(ORDERS, lambda _: orders.c.order_key, _marked("line", "order"), distinct=True)),
             measure("sold", Sum(ORDERS, lambda _: orders.c.order_key, _is_sold, distinct=True)),
-        ), finish.ratio_of("flagged", "sold", interval=True, clustered=False, nothing=NOTHING_SOLD), family="returns",
+        ), finish.ratio_of("flagged", "sold", interval=True, clustered=False, nothing=NOTHING_SOLD), instead_of="observed_return_rate", family="returns",
     ),
     Metric(
         "refused_rate", Text("Refused or not collected", "Refusé ou non retiré"),
