@@ -6,7 +6,7 @@ A build never changes, so an answer holds as long as its build is read. Memories
 import datetime as dt
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -300,9 +300,15 @@ def crossed(asked: Asked, key: str, *dimensions: str) -> pd.DataFrame:
     return found[found["status"] == "ok"]
 
 
+def known(asked: Asked, keys: Sequence[str], others: Sequence[str], fewest: int) -> list[str]:
+    """Give as many of the other numbers as bring those that the files support up to the fewest."""
+    few = fewest - sum(not number(asked, key).lacks for key in keys)
+    return [key for key in others if number(asked, key).status == "ok"][: max(few, 0)]
+
+
 def has_rows(asked: Asked) -> bool:
-    """Say whether any sale or return is left under the filters."""
-    return any(number(asked, key).n > 0 for key in ("sold_units", "confirmed_units"))
+    """Say whether any sale, return or refund is left under the filters."""
+    return any(number(asked, key).value > 0 for key in ("sold_units", "all_returned_units", "refund_amount"))
 
 
 def to_relax(asked: Asked) -> list[str]:

@@ -13,6 +13,9 @@ TILES = (
     "resold_as_new_share",
 )
 
+# shown where the files support few of those above
+OTHERS = ("all_returned_units", "sold_units", "refund_amount", "net_sales", "received_units", "stage_days", "kg_co2e")
+FEWEST = 3
 SHOWN_ALERTS = 5
 
 view = st.session_state["view"]
@@ -28,7 +31,8 @@ beside = {
     "promise_kept": words("overview.undetermined", n=words.number(running.value)),
     "margin_erosion_share": words.quantity(queries.number(asked, "margin_erosion").value, view.currency),
 }
-blocks.tiles(view, *queries.best_rates(asked, TILES), beside=beside)
+tiles = queries.best_rates(asked, TILES)
+blocks.tiles(view, *tiles, *queries.known(asked, tiles, OTHERS, FEWEST), beside=beside)
 
 lasting = findings.alerts(words, queries.lasting_alerts(view.source), queries.metric)
 if lasting:

@@ -202,7 +202,7 @@ def coverage(build: Build) -> pd.DataFrame:
 
 
 def lacking(build: Build, needs: Sequence[str]) -> dict[str, list[str]]:
-    """Give, for each source of orders or returns, which of these kinds of fact it does not fill."""
+    """Give, for each source of orders or returns, which of these kinds of fact it does not fill; without any, for every source."""
     found = coverage(build)
     filled = {
         (s, f)
