@@ -92,7 +92,7 @@ def tile(view: View, key: str, extra: str = "") -> None:
         with st.container(border=True, height="stretch", gap="small"):
             st.metric(
                 label,
-                bounds or words("tile.unknown"),
+                bounds or _of_a_part(words, found),
                 help=definition(words, key) + "\n\n" + why,
                 delta=words("tile.bounds") if bounds else why,
                 delta_color="off",
@@ -124,6 +124,13 @@ def tile(view: View, key: str, extra: str = "") -> None:
         )  # fmt: skip
         if beside:
             st.caption(beside)  # a description beside the change is cut off where the tile is narrow
+
+
+def _of_a_part(words: Words, found: queries.Number) -> str:
+    """Write a value that its reason says is of a part only, or that there is none."""
+    if found.value != found.value:
+        return words("tile.unknown")
+    return words("tile.part", value=words.quantity(found.value, found.unit))
 
 
 def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:

@@ -303,7 +303,7 @@ def crossed(asked: Asked, key: str, *dimensions: str) -> pd.DataFrame:
 def known(asked: Asked, keys: Sequence[str], others: Sequence[str], fewest: int) -> list[str]:
     """Give as many of the other numbers as bring those that the files support up to the fewest."""
     few = fewest - sum(not number(asked, key).lacks for key in keys)
-    return [key for key in others if number(asked, key).status == "ok"][: max(few, 0)]
+    return [key for key in others if number(asked, key).value == number(asked, key).value][: max(few, 0)]
 
 
 def has_rows(asked: Asked) -> bool:

@@ -19,7 +19,7 @@ from pipelines import upload
 from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
 from pipelines.sources.headings import TIMES, WORDS
-from pipelines.sources.propose import Choices, Guess, Proposal
+from pipelines.sources.propose import PRICES, Choices, Guess, Proposal
 from pipelines.warehouse.build import current_id
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -121,12 +121,7 @@ def _look_over(words: Words, settings: Settings, files: Sequence[upload.File], s
     if isinstance(found, str):
         st.error(found)
         return
-    groups = [
-        group
-        if group.proposal is None
-        else replace(group, proposal=_edited(words, group.proposal, f"{signature}_{place}"))
-        for place, group in enumerate(found)
-    ]
+    groups = [_group(words, group, f"{signature}_{place}") for place, group in enumerate(found)]
     known = [group for group in groups if group.is_known]
     for group in known:
         said = (
@@ -152,16 +147,28 @@ def _look_over(words: Words, settings: Settings, files: Sequence[upload.File], s
 # -- the mapping -------------------------------------------------------------------------------------------------------
 
 
+def _group(words: Words, group: upload.Group, key: str) -> upload.Group:
+    """Let the reader edit what is proposed for a group of files; give it as it was left."""
+    if group.proposal is None:
+        return group
+    blocks.section(words("upload.mapping", file=", ".join(group.names)), words, note=words("upload.mapping_note"))
+    if group.doubt:
+        st.warning(group.doubt, icon=":material/help:")
+    return replace(group, proposal=_edited(words, group.proposal, key))
+
+
 def _edited(words: Words, proposal: Proposal, key: str) -> Proposal:
     """Show a proposed mapping as a table and its settings; give it as the reader left it."""
-    blocks.section(words("upload.mapping", file=proposal.file), words, note=words("upload.mapping_note"))
     choices = _choices(words, proposal, key)
     tables = []
     for place, table in enumerate(proposal.tables):
-        if len(proposal.tables) > 1:
-            st.markdown(f"**{words('upload.sheet', sheet=table.sheet)}**")
-        tables.append(replace(table, roles=_roles(words, proposal, table, choices, f"{key}_{place}")))
-    edited = replace(proposal, tables=tuple(tables), choices=_filled(choices, tables))
+        if len(proposal.tables) == 1:
+            roles = _roles(words, proposal, table, choices, f"{key}_{place}")
+        else:
+            with st.expander(table.place, expanded=bool(table.kind), icon=":material/table:"):
+                roles = _roles(words, proposal, table, choices, f"{key}_{place}")
+        tables.append(replace(table, roles=roles))
+    edited = replace(proposal, tables=tuple(tables), choices=choices)
     with st.expander(words("upload.text"), icon=":material/code:"):
         st.code(edited.yaml, language="yaml")
         st.download_button(
@@ -175,16 +182,6 @@ def _edited(words: Words, proposal: Proposal, key: str) -> Proposal:
     return edited
 
 
-def _filled(choices: Choices, tables: Sequence[Guess]) -> Choices:
-    """Leave out the constants that a column holds."""
-    roles = {role for table in tables for role in table.roles}
-    return replace(
-        choices,
-        currency=None if "currency" in roles else choices.currency,
-        country=None if "country" in roles else choices.country,
-    )
-
-
 def _choices(words: Words, proposal: Proposal, key: str) -> Choices:
     """Let the reader say what no column says."""
     given = proposal.choices
@@ -193,26 +190,30 @@ def _choices(words: Words, proposal: Proposal, key: str) -> Choices:
         zone = st.selectbox(
             words("upload.zone"), zones, zones.index(given.time_zone), key=f"{key}_zone", help=words("upload.zone_help")
         )
-        currency = st.text_input(
-            words("upload.currency"),
-            given.currency or "EUR",
-            max_chars=3,
-            key=f"{key}_currency",
-            help=words("upload.constant_help"),
-        )
-        country = st.text_input(
-            words("upload.country"),
-            "" if given.country in (None, "ZZ") else given.country,
-            max_chars=2,
-            key=f"{key}_country",
-            help=words("upload.country_help"),
-        )
+        currency, country = given.currency, given.country
+        if currency is not None:
+            currency = st.text_input(
+                words("upload.currency"),
+                currency,
+                max_chars=3,
+                key=f"{key}_currency",
+                help=words("upload.constant_help"),
+            )
+        if country is not None:
+            country = st.text_input(
+                words("upload.country"),
+                country.replace("ZZ", ""),
+                max_chars=2,
+                key=f"{key}_country",
+                help=words("upload.country_help"),
+            )
         is_day_first = given.is_day_first
         if any(table.is_order_assumed for table in proposal.tables):
             orders = {True: words("upload.day_first"), False: words("upload.month_first")}
             is_day_first = st.selectbox(
                 words("upload.order"),
                 list(orders),
+                int(not is_day_first),
                 format_func=orders.__getitem__,
                 key=f"{key}_order",
                 help=words("upload.order_help"),
@@ -229,7 +230,14 @@ def _choices(words: Words, proposal: Proposal, key: str) -> Choices:
         rate = given.tax_rate
         if is_tax_inside:
             rate = st.number_input(words("upload.tax_rate"), 0.0, 100.0, 100 * rate, 0.5, key=f"{key}_rate") / 100
-    return Choices(zone, currency.upper() or None, country.upper() or "ZZ", is_day_first, is_tax_inside, rate)
+    return Choices(
+        zone,
+        None if currency is None else currency.upper() or "EUR",
+        None if country is None else country.upper() or "ZZ",
+        is_day_first,
+        is_tax_inside,
+        rate,
+    )
 
 
 def rows(table: Guess) -> list[str]:
@@ -281,7 +289,7 @@ def _assumed(words: Words, table: Guess, proposal: Proposal, choices: Choices, r
         return ", ".join(
             filter(None, [words("upload.in_zone", zone=choices.time_zone.removeprefix("Etc/")), order.lower()])
         )
-    if role in ("net_amount", "unit_price", "gross_amount") and role in has:
+    if role in PRICES and role in has:
         if not choices.is_tax_inside:
             return words("upload.tax_outside").lower()
         return (

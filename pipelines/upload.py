@@ -21,7 +21,7 @@ from pipelines.load import Report, load
 from pipelines.settings import Settings
 from pipelines.sources import fits, mapping_source, recognise
 from pipelines.sources.mapping import Mapping
-from pipelines.sources.propose import Proposal, guess
+from pipelines.sources.propose import Proposal, guess, propose
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,13 +40,17 @@ class File:
 
 @dataclass(frozen=True)
 class Group:
-    """Files that are loaded together, by their safe names: by a source that knows them, by a mapping, or by one still to be looked over."""
+    """Files that are loaded together, by their safe names: by a source that knows them, by a mapping, or by one still to be looked over.
+
+    A `doubt` says what the proposal does not see.
+    """
 
     names: tuple[str, ...]
     source: str = ""
     mapping: str = ""
     mapping_name: str = "mapping"
     proposal: Proposal | None = None
+    doubt: str = ""
 
     @property
     def is_known(self) -> bool:
@@ -138,11 +142,15 @@ def examine(files: Sequence[File], settings: Settings, *, is_proposed: bool = Fa
         if group := _known(data, settings, is_proposed=is_proposed):
             return [group]
         groups: dict[str, Group] = {}
+        unknown: list[Path] = []
         for path in data:
-            group = _known([path], settings, is_proposed=is_proposed) or Group((path.name,), proposal=_proposal(path))
-            key = group.source or group.mapping or path.name
-            groups[key] = replace(group, names=(*groups[key].names, path.name)) if key in groups else group
-        return list(groups.values())
+            group = _known([path], settings, is_proposed=is_proposed)
+            if group is None:
+                unknown.append(path)
+            else:
+                key = group.source or group.mapping
+                groups[key] = replace(group, names=(*groups[key].names, path.name)) if key in groups else group
+        return [*groups.values(), *([_proposed(unknown)] if unknown else [])]
 
 
 def _names(paths: Sequence[Path]) -> tuple[str, ...]:
@@ -174,10 +182,15 @@ def _checked(mapping: Path) -> str:
     return mapping.read_text(encoding="utf-8")
 
 
-def _proposal(path: Path) -> Proposal:
-    """Propose a mapping, under a name without the export's date: the next export is of the same source."""
-    name = re.sub(r"[\W_]*\d[\d\W_]{3,}", "", path.stem)
-    return replace(guess(path), name=name or path.stem)
+def _proposed(paths: list[Path]) -> Group:
+    """Propose one mapping for files, under a name without the export's date: the next export is of the same source."""
+    try:
+        proposal, doubt = propose(paths), ""
+    except SourceError as error:
+        proposal, doubt = guess(paths), str(error)
+    name = re.sub(r"[\W_]*\d[\d\W_]{3,}", "", paths[0].stem)
+    proposal = replace(proposal, name=name or paths[0].stem, known=("", ()))
+    return Group(_names(paths), proposal=proposal, doubt=doubt)
 
 
 def trial(files: Sequence[File], groups: Sequence[Group], settings: Settings) -> Outcome:

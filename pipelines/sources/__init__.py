@@ -4,6 +4,7 @@ To add a source write one module with a class that answers `base.Source` and giv
 code is a mapping file in `data/mappings/`.
 """
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from pipelines.sources.canonical import Canonical
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.notes import note_label, note_terms_sql
 from pipelines.sources.online_retail import OnlineRetail
+from pipelines.sources.samples import samples
+from pipelines.sources.shipped import recognised
 from pipelines.sources.shopify import Shopify
 
 __all__ = [
@@ -71,10 +74,9 @@ def recognise(files: list[Path]) -> Source:
     for source in registry().values():
         if source.recognises(files):
             return source
-    for path in mappings().values():
-        mapping = Mapping(path)
-        if mapping.recognises(files) and fits(mapping, files):
-            return mapping
+    with contextlib.suppress(SourceError):  # a file that cannot be sampled is no shipped mapping's
+        if shipped := recognised([sample for file in files for sample in samples(file)]):
+            return mapping_source(shipped)
     names = ", ".join(f.name for f in files[:3]) + ("..." if len(files) > 3 else "")
     raise SourceError(
         f"No source recognises {names}. Name one with --source ({', '.join(registry())}), or make a mapping with "
