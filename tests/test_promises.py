@@ -428,10 +428,44 @@ def test_a_missing_scan_was_made_at_the_latest_on_receipt_and_a_store_needs_none
     assert {state for (key, _), state in states(build, "2025-06-30").items() if key == 2} == {"kept"}
 
 
+def test_a_return_asked_for_at_home_is_received_at_the_till_when_it_comes(build: duckdb.DuckDBPyConnection) -> None:
+    """Asked on 1 April, brought on the 8th: looked at that day. One that was never brought is not received when it was asked for."""
+    asked = {"requested_at": "2025-04-01 09:00", "method": "store"}
+    add(build, 1, **asked, received_at="2025-04-08 09:00")
+    add(build, 2, **asked)
+    build.execute(
+        "INSERT INTO dim_policy_promise VALUES (5, 7, 'look', 'received', 'inspected', 2, 'business_days', 'retailer')"
+    )
+    build.execute("UPDATE fact_return_line SET inspected_at = received_at WHERE return_lot_key = -1")
+    found = filled(build)
+    assert (found[1, "look"]["started_at"], found[1, "look"]["ended_at"]) == (datetime(2025, 4, 8, 9),) * 2
+    assert found[1, "look"]["date_fault"] is None
+    assert (found[2, "look"]["started_at"], found[2, "refund"]["started_at"]) == (None, None)
+
+
 def test_a_stage_that_the_source_never_records_makes_no_promise(build: duckdb.DuckDBPyConnection) -> None:
     build.execute("UPDATE fact_return_line SET carrier_scan_at = NULL")
     add(build, 1, requested_at="2025-04-01 09:00", handed_over_at="2025-04-02 09:00", received_at="2025-04-09 09:00")
     assert (1, "scan") not in filled(build)
+
+
+def test_thousands_of_durations_over_ten_years_take_little_memory() -> None:
+    """10,324 returns, each under a promise of 5,000 durations: all days x all durations are 18 million, what began is 10,324."""
+    connection = duckdb.connect(config={"threads": 1, "memory_limit": "400MB", "max_temp_directory_size": "0KiB"})
+    create_tables(connection)
+    connection.execute("""
+        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'return_event' AS thing, TIMESTAMP '2025-06-30' AS last_occurred_at;
+        INSERT INTO dim_policy_promise BY NAME
+        SELECT i AS promise_key, i AS policy_key, 'credit' AS promise_id, 'received' AS from_stage, 'refunded' AS to_stage, i / 100 AS duration, 'calendar_days' AS duration_unit, 'retailer' AS responsible FROM range(5000) t(i);
+        INSERT INTO fact_return_line BY NAME
+        SELECT i AS return_lot_key, i AS return_line_key, i::VARCHAR AS return_line_id, i AS return_key, i::VARCHAR AS return_id, i % 5000 AS policy_key, 'shop' AS source, 'FR' AS country, 'web' AS channel, 'commercial' AS return_type,
+            'mail' AS method, 1 AS units, TIMESTAMP '2015-01-01' + to_hours((i * 8)::INTEGER) AS received_at, received_at + INTERVAL 2 DAY AS refunded_at, received_at::DATE AS requested_on FROM range(10324) t(i);
+    """)
+    calendar(connection, Settings())
+    promises(connection, Settings(), "TRUE")
+    counted = connection.execute("SELECT count(*), count(due_at), count(*) FILTER (due_at::DATE = started_on + ceil(duration)::INTEGER) FROM estimate_promise").fetchall()  # fmt: skip
+    connection.close()
+    assert counted == [(10324, 10324, 10324)]
 
 
 def test_only_the_returns_asked_for_are_filled(build: duckdb.DuckDBPyConnection) -> None:

@@ -112,12 +112,12 @@ def official_days(countries: list[str], first: date, last: date) -> pa.Table:
 def _lot_stages() -> str:
     """Give each stage's time of a lot; a physical stage nobody recorded was reached at the latest when the next one was.
 
-    A return handed in at a store is requested, received and inspected at the till. A rejection answers a request.
+    A return handed in at a store is received and inspected at the till, and requested there unless it was before. A rejection answers a request.
     """
-    at_till = "CASE WHEN method = 'store' THEN least(requested_at, received_at, inspected_at) END"
+    at_till = "CASE WHEN method = 'store' AND coalesce(received_at, inspected_at, refunded, restocked) IS NOT NULL THEN coalesce({0}, requested_at) END"
     return f"""
         least(restocked_at, disposed_at) AS restocked, least(refunded_at, exchanged_at) AS refunded,
-        coalesce(inspected_at, {at_till}, restocked) AS inspected, coalesce(received_at, {at_till}, inspected) AS received,
+        coalesce(inspected_at, {at_till.format("received_at")}, restocked) AS inspected, coalesce(received_at, {at_till.format("inspected_at")}, inspected) AS received,
         coalesce(carrier_scan_at, received) AS carrier_scan, coalesce(handed_over_at, carrier_scan) AS handed_over,
         coalesce(label_issued_at, handed_over) AS label_issued, coalesce(approved_at, rejected_at, label_issued) AS approved,
         coalesce(requested_at, approved) AS requested, requested_at IS NOT NULL OR method IS NOT DISTINCT FROM 'store' AS is_requested,
