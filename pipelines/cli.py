@@ -305,7 +305,11 @@ def load(
     if report.quarantined:
         _print(report.quarantined, output, "Rows in quarantine: correct them and load again")
     if report.unread:
-        _print(report.unread, output, "Fields that could not be read and count as missing; their rows were accepted")
+        _print(
+            report.unread,
+            output,
+            "Fields that could not be read and count as missing, or empty units that count as one; their rows were accepted",
+        )
     _say_versions(report)
     for thing, columns in report.ignored.items():
         typer.echo(f"{thing}: columns not used: {', '.join(sorted(set(columns)))}")

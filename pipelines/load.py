@@ -427,7 +427,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
         if _is_disk_full(error):  # the files are not at fault: the load stays landed
             raise
         raise SourceError(
-            f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0]} Correct the file and load it again."
+            f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0][:150]} Correct the file and load it again."
         ) from error
     finally:
         connection.close()

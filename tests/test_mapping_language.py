@@ -381,6 +381,18 @@ def test_a_folder_is_loaded_without_what_a_warehouse_keeps(tmp_path: Path) -> No
     assert "notes.docx" in [f.name for f in _files([tmp_path], Settings(tmp_path / "w"), None, report)]
 
 
+def test_an_empty_cell_of_units_is_said_and_words_are_refused(tmp_path: Path) -> None:
+    """Three returns: of unsaid units, of a word, of two; where no column holds the units there is nothing to say."""
+    (tmp_path / "a.csv").write_text("line,n,back\n1,,2026-02-01\n2,few,2026-02-01\n3,2,2026-02-01\n", encoding="utf-8")
+    text = "time_zone: Etc/UTC\ntables:\n  - file: a.csv\n    to:\n      return_event: {return_line_id: line, units: n, events: {received: back}}\n"
+    said = load(Settings(tmp_path / "w"), [tmp_path / "a.csv"], source=str(mapping(tmp_path, text).path), is_trial=True)
+    assert [(c["read"], c["accepted"], c["quarantined"]) for c in said.counts] == [(3, 2, 1)]
+    assert [(r["fault"], r["rows"]) for r in said.unread] == [("empty_is_one units", 1)]
+    assert [(r["fault"], r["rows"]) for r in said.quarantined] == [("bad_number units", 1)]
+    unsaid = mapping(tmp_path, text.replace(" units: n,", "")).path
+    assert load(Settings(tmp_path / "v"), [tmp_path / "a.csv"], source=str(unsaid), is_trial=True).unread == []
+
+
 def test_a_joined_file_that_changed_has_its_tables_read_anew(tmp_path: Path) -> None:
     settings = Settings(tmp_path / "w")
     (tmp_path / "in").mkdir()

@@ -133,6 +133,21 @@ def test_errors_name_the_file_and_what_is_wrong(
     assert all(word in str(error.value) for word in words)
 
 
+def test_columns_named_as_our_own_are_ignored_like_others(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "refund.csv",
+        "refund_id,refunded_at,amount,currency,rowid,_extra,_file,_line,_broken,c0,t\nR1,2026-01-01T00:00:00Z,5,EUR,7,x,y,9,z,w,v\n",
+    )
+    (row,) = read(file)["refund"]
+    assert (row["refund_id"], row["amount"], row["_file"], row["_line"], row["_broken"]) == (
+        "R1",
+        "5",
+        "refund.csv",
+        1,
+        None,
+    )
+
+
 def test_an_empty_file_holds_no_rows(tmp_path: Path) -> None:
     assert read(write(tmp_path / "refund.csv", "")) == {}
 

@@ -585,7 +585,8 @@ def _fits(file: Path, pattern: str) -> bool:
     ending = file.suffix.lower()
     if ending in (".yaml", ".yml", ".md") and not str(pattern).lower().endswith(ending):
         return False
-    return fnmatch.fnmatch(file.name.lower(), str(pattern).lower())
+    name = file.name.lower()  # brackets are part of a name, or a choice of letters
+    return name == str(pattern).lower() or fnmatch.fnmatch(name, str(pattern).lower())
 
 
 def _joined_file(table: Section, join: Section) -> str | None:
@@ -829,6 +830,8 @@ class _Compiler:
     ) -> Iterator[tuple[str, str, bool]]:
         """Give return events: one a row, or one for each date that `events:` finds filled."""
         known_line = self.known.get("order_line_id")
+        if "units" in spec and not (isinstance(spec["units"], Section) and "value" in spec["units"]):
+            columns["_empty_units"] = f"{_text(columns['units'])} IS NULL"
         for key in ("order_line_id", "product_id", "customer_id", "units", "parcel_id"):
             if key in self.known:
                 columns.setdefault(key, self.known[key])

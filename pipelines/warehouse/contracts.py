@@ -158,6 +158,8 @@ def _is_field(table: Table, rule: str, column: str) -> bool:
     >>> _is_field(schema.order_line, "bad_time", "delivered_at"), _is_field(schema.order_line, "bad_time", "ordered_at")
     (True, False)
     """
+    if rule == "empty_is_one":
+        return True
     if table.name in RULES or column not in table.columns or column in COUNTING:
         return False
     of_value = rule in (
@@ -235,6 +237,8 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
         rules.append(("cancelled_too_many", "units_cancelled", "t.units_cancelled > t.units AND t.units >= 0"))
     if table.name == "return_event":
         rules.append(("no_units", "units", "t.units = 0"))
+        if "_empty_units" in given:
+            rules.append(("empty_is_one", "units", "coalesce(_empty_units, false)"))
     if table.name == "refund":
         rules.append(("negative_amount", "amount", "t.amount < 0"))
     if table.name == "fx_rate":
@@ -372,6 +376,7 @@ def _stage_judged(
     typed = [f'{_filled(c, types)} AS "{c.name}"' for c in table.columns]
     raw = [n for n, k in types.items() if n in table.columns and k != sql_type(table.columns[n])]
     typed += [f'"{n}" AS "raw_{n}"' for n in raw]
+    typed += ["_empty_units"] if "_empty_units" in types else []
     typed.append('"_broken"' if "_broken" in types else "NULL::VARCHAR AS _broken")
     own_time = 'try_cast(try_cast("exported_at" AS TIMESTAMPTZ) AS TIMESTAMP)' if "exported_at" in types else "NULL"
     typed.append(f"coalesce({own_time}, landed_time, TIMESTAMP '{landed_at}') AS exported_at")
@@ -383,7 +388,8 @@ def _stage_judged(
     """)
     of_row = [r for r in enumerate(rules) if not _is_field(table, r[1][0], r[1][1])]
     of_field = [r for r in enumerate(rules) if _is_field(table, r[1][0], r[1][1])]
-    unread = {c: [cond for _, (_, column, cond) in of_field if column == c] for c in {r[1][1] for r in of_field}}
+    missing = [(column, cond) for _, (rule, column, cond) in of_field if rule != "empty_is_one"]
+    unread = {c: [cond for column, cond in missing if column == c] for c in {column for column, _ in missing}}
     columns = {n: _rewrite(v, raw) for n, v in _log_values(table, namespace, key, unread).items()}
     values = " ".join(
         f"WHEN {mask} > 0 THEN {_first_value(some, raw, table, mask)}"
