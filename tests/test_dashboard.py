@@ -19,7 +19,7 @@ from dashboard import charts, columns, findings, queries
 from dashboard.i18n import LANGUAGES, Words, catalogue
 from dashboard.run import command, environment
 from models.effect import Effect
-from pipelines import export, metrics, state
+from pipelines import alerts, export, metrics, state
 from pipelines.actions import Measured
 from pipelines.metrics import finish, losses
 from pipelines.metrics.answer import FACTS
@@ -129,6 +129,28 @@ def test_what_a_number_rests_on_is_said_in_french() -> None:
         assert (
             facts not in FR.translated(f"without till: no {facts}; 94.7% of returned units") or facts == "dispositions"
         )
+
+
+def test_a_title_says_what_its_number_does_not_rest_on() -> None:
+    lost = "94.7% of returned units; 5.3% name no order; between 26.8% and 28.5% with the rest"
+    final = queries.Number(0.283, 0.27, 0.3, 900, "share", "ok", lost, (), "coverage", 0.947)
+    said = f"28.3% (27.0%–30.0%) of what was sold will come back (caution: {lost})"
+    assert findings.rate(EN, final) == said
+    same = queries.Change(0.283, 0.28, 0.003, -0.01, 0.02, True, "share", lost)
+    assert findings.with_change(EN, findings.rate(EN, final), same) == f"{said}, no real change"  # once, not twice
+    assert "(prudence : 94,7 % des articles retournés ; 5,3 % ne nomment aucune commande" in findings.rate(FR, final).replace("\u00a0", " ")  # fmt: skip
+    row = pd.DataFrame([{"label": "FR", "value": 0.3, "status": "ok", "reason": lost, "caution": "coverage"}])
+    assert findings.top(EN, "finding.top_market", row, "country", "country", rate=EN.percent).endswith(f"(caution: {lost})")  # fmt: skip
+    verdict = alerts.Verdict(alerts.Rule(1, "promise_kept", "above", 0.5), {}, True, 0.8, unit="share", caution=lost)
+    assert verdict.sentence().endswith(f"(caution: {lost})")
+
+
+def test_where_no_return_names_its_order_the_period_is_the_headline() -> None:
+    nothing = queries.Number(float("nan"), 0.0, 0.2, 0, "share", "greyed", "none of the returned units can be counted")
+    period = queries.Number(0.2, 0.19, 0.22, 3000, "share", "ok", "by date of return over date of sale")
+    others = [("rate_so_far", (nothing, None)), ("rate_period", (period, None))]
+    assert findings.headline(EN, nothing, None, others).sentence == "20.0% of what was sold in these days came back in them, by date of return over date of sale"  # fmt: skip
+    assert findings.headline(EN, nothing, None, others[:1]).sentence == EN("finding.rate_unknown")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
