@@ -91,7 +91,7 @@ def test_a_fact_unlocks_what_waits_for_it_alone(least: Settings) -> None:
     assert "returned_units" not in {key for one in found.values() for key in one.numbers}
     assert {"margin_erosion"} <= set(found["unit_cost"].later) & set(found["leg"].later)
     assert found["leg"].pages == ("emissions", "recovery", "margin")
-    assert unlocks.needed(build, "days_to_refund") == ("stage_requested", "stage_refunded")
+    assert unlocks.needed(build, "days_to_restock") == ("stage_restocked",)
     assert unlocks.needed(build, "sold_units") == ()
     build.close()
 
