@@ -101,7 +101,7 @@ def test_a_changed_file_is_not_believed(copy_of_tiny: Settings) -> None:
 @pytest.fixture(scope="module")
 def workbook(sample_settings: Settings) -> dict[str, pd.DataFrame]:
     found = report.gather(sample_settings, date(2025, 2, 1), date(2026, 1, 31))
-    return pd.read_excel(io.BytesIO(report.to_xlsx(found)), sheet_name=None)
+    return pd.read_excel(io.BytesIO(report.to_xlsx(found)), sheet_name=None, engine="openpyxl")
 
 
 def test_the_workbook_alone_gives_the_totals(workbook: dict[str, pd.DataFrame]) -> None:

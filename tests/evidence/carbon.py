@@ -146,7 +146,7 @@ def _holds(formula: str) -> bool:
 
 def _workbook(settings: Settings) -> Iterator[Claim]:
     found = report.gather(settings, *YEAR.values())
-    book = pd.read_excel(io.BytesIO(report.to_xlsx(found)), sheet_name=None)
+    book = pd.read_excel(io.BytesIO(report.to_xlsx(found)), sheet_name=None, engine="openpyxl")
     lines, by_id = book["lines"], book["factors"].set_index("factor_id")["value"]
     kg = lines["amount"] * lines["factor_id"].map(by_id)
     summary, scope3 = book["summary"].set_index("figure")["value"], book["scope 3"].set_index("scope3_category")["kg_co2e"]  # fmt: skip
