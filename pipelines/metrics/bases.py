@@ -496,12 +496,13 @@ STAGE_PAIRS = {
 
 PAID_EARLY = -2  # cause of a wait for money that was paid before the wait began
 _ASKED = STAR.tables["build_coverage"]
-
-
-def is_asking() -> Expression:
-    """Say whether the lot's source tells of requests; where it never does, the return stands for the request."""
-    telling = select(_ASKED.c.source).where(_ASKED.c.fact == "stage_requested", _ASKED.c.share >= double(0.01))
-    return lots.c.source.in_(telling)
+_ASKING = (
+    select(_ASKED.c.source)
+    .where(_ASKED.c.fact == "stage_requested", _ASKED.c.share >= double(0.01))
+    .distinct()
+    .subquery("asking")
+)
+"""Sources that tell of requests; where one never does, the return stands for the request. Joined: not every engine looks into a list."""
 
 
 def is_reversed(first: str, second: str) -> Expression:
@@ -522,11 +523,13 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
         names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
         stopped = func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at)
         began: Expression = lots.c[start]
+        rows: FromClause = lots
         is_from_return: Expression = literal_column("0", Integer)
         reversed_ = is_reversed(start.removesuffix("_at"), end.removesuffix("_at"))
         if start == "requested_at" and end in ("refunded_at", "restocked_at"):
             sent = func.coalesce(lots.c.handed_over_at, lots.c.carrier_scan_at, lots.c.received_at)
-            began = func.coalesce(lots.c.requested_at, case((~is_asking(), sent)))
+            rows = lots.outerjoin(_ASKING, _ASKING.c.source == lots.c.source)
+            began = func.coalesce(lots.c.requested_at, case((_ASKING.c.source.is_(None), sent)))
             is_from_return = case((lots.c.requested_at.is_(None), 1), else_=0)
             reversed_ = or_(reversed_, and_(lots.c.requested_at.is_(None), lots.c[end] < sent))
         is_paid_early = and_(reversed_, literal_column("TRUE" if end == "refunded_at" and start != "requested_at" else "FALSE"))  # fmt: skip
@@ -538,7 +541,7 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
                 *(lots.c[n] for n in dict.fromkeys(names)), lots.c.return_line_id, lots.c.return_id, lots.c.units, literal_column(f"'{stage}'").label("stage"),
                 began.label("begun_at"), lots.c[end].label("done_at"), stopped.label("stopped_at"), lots.c.lost_at,
                 passed(end).label("passed_at"), fault.label("date_fault"), case((is_paid_early, 1), else_=0).label("is_paid_early"), is_from_return.label("is_from_return"),
-            ).where(began.is_not(None))
+            ).select_from(rows).where(began.is_not(None))
         )  # fmt: skip
     chosen: Any = union_all(*arms) if len(arms) > 1 else arms[0]
     table = chosen.subquery(name)
