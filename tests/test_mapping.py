@@ -16,7 +16,8 @@ from pipelines.metrics import answer
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source, source_named
 from pipelines.sources.base import Export, Named
-from pipelines.sources.mapping import Mapping, propose
+from pipelines.sources.mapping import Mapping
+from pipelines.sources.propose import propose
 from pipelines.warehouse.build import build_path, connect, current_build, current_id
 
 ONE_TABLE = (
@@ -591,8 +592,11 @@ def test_an_empty_or_unknown_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"a\.csv is empty"):
         propose(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_bytes(b"\xff\x00\x01\n\x00")
-    with pytest.raises(SourceError, match="not a text file"):
+    with pytest.raises(SourceError, match="is not a table"):
         propose(tmp_path / "b.csv")
-    (tmp_path / "a.pdf").write_text("x")
-    with pytest.raises(SourceError, match=r"give a CSV, Excel"):
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7\n")
+    with pytest.raises(SourceError, match=r"give a CSV, spreadsheet"):
         propose(tmp_path / "a.pdf")
+    (tmp_path / "a.txt").write_text("nothing of use\n")
+    with pytest.raises(SourceError, match=r"a\.txt shows neither orders nor returns: no heading we know\."):
+        propose(tmp_path / "a.txt")

@@ -1,15 +1,19 @@
 """Proposing a mapping: over headings of many systems and six languages every proposal loads and gives the right units and money."""
 
+import gzip
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import openpyxl
+import pytest
 from sqlalchemy import select
 
+from pipelines import cli, state
 from pipelines import load as loading
-from pipelines import state
 from pipelines.settings import Settings
 from pipelines.sources.propose import propose
 from pipelines.warehouse.build import build_path, current_id
@@ -82,3 +86,171 @@ def test_every_proposal_loads_and_gives_the_right_units(tmp_path: Path) -> None:
         if any(numbers[case.source].get(k, 0) != v for k, v in case.expected.items())
     }
     assert not wrong, "\n".join(f"{name}: {what}" for name, what in wrong.items())
+
+
+# -- several files, other formats ------------------------------------------------------------------------------------------
+
+
+def facts(folder: Path, *files: Path, queries: tuple[str, ...]) -> list[list[tuple[Any, ...]]]:
+    """Load files by the mapping that is proposed for them, and ask the build."""
+    mapping = folder / "proposed.yaml"
+    mapping.write_text(propose(list(files)).yaml, encoding="utf-8")
+    settings = Settings(warehouse=folder / "warehouse")
+    report = loading.load(settings, list(files), source=str(mapping))
+    assert not any(count["quarantined"] for count in report.counts + report.derived)
+    build = duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
+    answers = [build.execute(query).fetchall() for query in queries]
+    build.close()
+    return answers
+
+
+def written(folder: Path, **texts: str) -> list[Path]:
+    paths = [folder / f"{name}.csv" for name in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        path.write_text(text, encoding="utf-8")
+    return paths
+
+
+BOUND = "SELECT o.order_line_id, r.units, r.refund_amount::DOUBLE FROM fact_return_line r JOIN fact_order_line o USING (order_line_key) ORDER BY 1"
+LINES = "Order Number,Order Date,SKU,Qty,Unit Price,Country\n1001,2026-04-01,A,1,20.00,FR\n1001,2026-04-01,B,2,30.00,FR\n1002,2026-04-02,A,1,20.00,FR\n"
+
+
+def test_an_order_and_a_sku_name_the_line_that_a_return_of_another_file_is_of(tmp_path: Path) -> None:
+    files = written(
+        tmp_path,
+        orders=LINES,
+        returns="RMA,Order Number,SKU,Qty,Return Date,Refund Date,Refund Amount\nR1,1001,B,1,2026-04-09,2026-04-12,36.00\n",
+    )
+    assert facts(tmp_path, *files, queries=(BOUND,)) == [[("orders:1001/B/1", 1, 36.0)]]
+
+
+def test_lines_take_date_country_and_status_from_the_table_of_their_orders(tmp_path: Path) -> None:
+    files = written(
+        tmp_path,
+        orders="id,created_at,currency,country_code,status\n1001,2026-04-01T10:00:00Z,EUR,FR,complete\n1002,2026-04-02T10:00:00Z,EUR,DE,cancelled\n",
+        order_items="id,order_id,sku,quantity,price\n1,1001,A,1,20.00\n2,1001,B,2,30.00\n3,1002,A,1,20.00\n",
+        returns="id,order_item_id,quantity,reason,created_at,received_at\n501,2,1,too small,2026-04-06T10:00:00Z,2026-04-09T10:00:00Z\n",
+        products="sku,name,category,cost_price,weight_kg\nA,Lamp,Lamps,8.00,1.2\nB,Desk,Desks,12.00,9\n",
+    )
+    sold = "SELECT order_line_id, country, units_sold, net_amount::DOUBLE, cost_amount::DOUBLE, category FROM fact_order_line ORDER BY 1"
+    assert facts(tmp_path, *files, queries=(sold, BOUND)) == [
+        [("orders:1", "FR", 1, 20.0, 8.0, "Lamps"), ("orders:2", "FR", 2, 60.0, 24.0, "Desks")],
+        [("orders:2", 1, None)],
+    ]
+
+
+def test_exports_that_overlap_are_one_table_and_count_a_row_once(tmp_path: Path) -> None:
+    head = LINES.split("\n", 1)[0] + "\n"
+    march, april = head + "901,2026-03-01,A,1,20.00,FR\n", LINES + "901,2026-03-01,A,1,20.00,FR\n"
+    files = written(tmp_path, **{"orders_2026-03": march, "orders_2026-04": april})
+    assert facts(tmp_path, *files, queries=("SELECT sum(units_sold) FROM fact_order_line",)) == [[(5,)]]
+
+
+def test_returns_that_name_whole_orders_bring_back_all_their_lines(tmp_path: Path) -> None:
+    files = written(tmp_path, orders=LINES, returns="Order Number,Return Date,Reason\n1001,2026-04-09,Changed mind\n")
+    assert facts(tmp_path, *files, queries=(BOUND,)) == [[("orders:1001/A/1", 1, None), ("orders:1001/B/1", 2, None)]]
+
+
+def test_a_workbook_of_sheets_is_one_mapping(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    orders, returns = book.active, book.create_sheet("Retours")
+    assert orders is not None
+    orders.title = "Commandes"
+    for row in (
+        ["Export du 1er mai"],
+        [],
+        ["N° commande", "Date commande", "Référence", "Quantité", "Prix HT"],
+        ["C1", datetime(2026, 4, 1), "R1", 2, 10.5],
+        ["Total", None, None, 2, 21],
+    ):
+        orders.append(row)
+    for row in (
+        ["N° commande", "Référence", "Date retour", "Motif"],
+        ["C1", "R1", datetime(2026, 4, 20), "Trop petit"],
+    ):
+        returns.append(row)
+    book.save(tmp_path / "boutique.xlsx")
+    sold = "SELECT ordered_on::VARCHAR, units_sold, net_amount::DOUBLE, country FROM fact_order_line"
+    assert facts(tmp_path, tmp_path / "boutique.xlsx", queries=(sold, BOUND)) == [
+        [("2026-04-01", 2, 21.0, "FR")],
+        [("boutique:C1/R1/1", 1, None)],
+    ]
+
+
+def test_parquet_and_packed_files_are_sampled_too(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text(LINES)
+    duckdb.sql(f"COPY (FROM read_csv('{tmp_path / 'orders.csv'}')) TO '{tmp_path / 'orders.parquet'}'")
+    with gzip.open(tmp_path / "orders.csv.gz", "wt") as packed:
+        packed.write(LINES)
+    texts = [propose(tmp_path / name).tables[0].roles for name in ("orders.csv", "orders.parquet", "orders.csv.gz")]
+    assert texts[0] == texts[1] == texts[2]
+
+
+# -- what is assumed, and what is not proposed --------------------------------------------------------------------------------
+
+
+def test_every_assumption_is_said_beside_its_line(tmp_path: Path) -> None:
+    (file,) = written(tmp_path, sales="Order,Order date,SKU,Price\n1,04/03/2026,A,$20.00\n2,04/05/2026,B,$30.00\n")
+    lines = [line.strip() for line in propose(file).yaml.splitlines() if "assumed" in line]
+    assert lines == [
+        "time_zone: Etc/UTC  # assumed: the zone of times without one, and of days",
+        "constants: {currency: USD, country: ZZ}  # assumed: currency and country, where no column says them",
+        'dates: ["%m/%d/%Y"]  # assumed: month before day, for every day is 12 or less',
+        "units: {value: 1}  # assumed: one unit a row",
+        "net_amount: Price  # assumed: without tax",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dates", "order"),
+    [
+        (("13/04/2026", "04/05/2026"), '["%d/%m/%Y"]'),
+        (("04/13/2026", "04/05/2026"), '["%m/%d/%Y"]'),
+        (("2026-04-13", "2026-04-05"), None),
+        (("13.4.26", "1.5.2026"), '["%d.%m.%y", "%d.%m.%Y"]'),
+        (("1775037600", "1775124000"), '["epoch_s"]'),
+        (("20260413", "20260501"), '["%Y%m%d"]'),
+        (("Apr 13, 2026 1:05 PM", "May 1, 2026 11:00 AM"), '["%b %d, %Y %I:%M %p"]'),
+    ],
+)
+def test_days_above_12_say_the_order_of_day_and_month(
+    tmp_path: Path, dates: tuple[str, str], order: str | None
+) -> None:
+    text = "".join(f'{n},"{day}",A,1,5.00\n' for n, day in enumerate(dates))
+    (file,) = written(tmp_path, sales="order id,order date,sku,qty,net amount\n" + text)
+    proposed = propose(file).yaml
+    assert "every day is 12" not in proposed
+    assert f"dates: {order}" in proposed if order else "dates:" not in proposed
+
+
+def test_a_number_of_a_document_is_no_sku(tmp_path: Path) -> None:
+    (file,) = written(tmp_path, moves="Date,Reference,Item,Qty,Total\n2026-04-01,WH/OUT/00011,CHAIR,5,50\n2026-04-02,WH/OUT/00012,CHAIR,1,10\n")  # fmt: skip
+    assert propose(file).columns["product_id"] == "Item"
+
+
+def test_what_shows_neither_orders_nor_returns_is_said_and_nothing_is_proposed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = written(tmp_path, colours="colour,size\nred,M\n")
+    monkeypatch.setattr("sys.argv", ["backhaul", "map", str(file)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    printed = capsys.readouterr()
+    assert (stopped.value.code, printed.out) == (1, "")
+    assert "colours.csv shows neither orders nor returns: size (size), colour (colour). Orders need" in printed.err
+    assert len(printed.err) < 330
+
+
+def test_the_last_line_is_the_command_to_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = written(
+        tmp_path, **{"my orders": LINES, "returns": "RMA,Order Number,SKU,Return Date\nR1,1001,B,2026-04-09\n"}
+    )
+    monkeypatch.setattr("sys.argv", ["backhaul", "map", *map(str, files)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("# Proposed for my orders.csv, returns.csv.")
+    assert printed.err.splitlines()[-1] == f"backhaul load '{files[0]}' {files[1]} --source 'my orders.yaml'"

@@ -4,7 +4,6 @@ To add a source write one module with a class that answers `base.Source` and giv
 code is a mapping file in `data/mappings/`.
 """
 
-import contextlib
 import tempfile
 from pathlib import Path
 
@@ -12,13 +11,12 @@ import duckdb
 
 from pipelines.errors import BackhaulError, SourceError
 from pipelines.settings import data_path
+from pipelines.sources import shipped
 from pipelines.sources.base import Named, Source
 from pipelines.sources.canonical import Canonical
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.notes import note_label, note_terms_sql
 from pipelines.sources.online_retail import OnlineRetail
-from pipelines.sources.samples import samples
-from pipelines.sources.shipped import recognised
 from pipelines.sources.shopify import Shopify
 
 __all__ = [
@@ -74,9 +72,8 @@ def recognise(files: list[Path]) -> Source:
     for source in registry().values():
         if source.recognises(files):
             return source
-    with contextlib.suppress(SourceError):  # a file that cannot be sampled is no shipped mapping's
-        if shipped := recognised([sample for file in files for sample in samples(file)]):
-            return mapping_source(shipped)
+    if mapping := shipped.mapping_of(files):
+        return mapping_source(mapping)
     names = ", ".join(f.name for f in files[:3]) + ("..." if len(files) > 3 else "")
     raise SourceError(
         f"No source recognises {names}. Name one with --source ({', '.join(registry())}), or make a mapping with "
@@ -89,12 +86,25 @@ HEAD = 1 << 16  # bytes of a text file that are enough for its header
 
 def fits(mapping: Source, files: list[Path]) -> bool:
     """Tell whether files have every column that a mapping names, by reading their beginnings."""
+    try:
+        return bool(logs_of(mapping, files))
+    except (BackhaulError, duckdb.Error):
+        return False
+
+
+def logs_of(mapping: Source, files: list[Path]) -> list[str]:
+    """List the logs that a mapping makes of the beginnings of files, of those with rows.
+
+    Raises MappingError for what the files lack.
+    """
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
         heads = [_head(file, Path(folder)) for file in files]
-        try:
-            return any(True for _ in mapping.name_rows(connection, heads, mapping.name))
-        except (BackhaulError, duckdb.Error):
-            return False
+        filled = "SELECT 1 FROM ({}) LIMIT 1"
+        return [
+            n.thing
+            for n in mapping.name_rows(connection, heads, mapping.name)
+            if connection.execute(filled.format(n.sql)).fetchone()
+        ]
 
 
 def _head(file: Path, folder: Path) -> Path:

@@ -26,10 +26,7 @@ from sqlalchemy import Boolean, Date, DateTime, Double, Integer, Numeric
 from pipelines.errors import MappingError, SourceError
 from pipelines.sources import tables, values
 from pipelines.sources.base import Export, Named, quote
-from pipelines.sources.propose import Proposal, propose
 from pipelines.warehouse import schema
-
-__all__ = ["Mapping", "Proposal", "propose"]
 
 BEGINS = "2000-01-01"  # validity of what a mapping makes up: its shop, products without history, promises
 NO_WORDS = ("", "no", "non", "n", "0", "false", "faux", "-", "kept", "gardé", "none")

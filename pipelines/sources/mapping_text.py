@@ -129,11 +129,8 @@ class _Writer:
 
     def usual_currency(self) -> str:
         """Give the currency most rows have, where a table of money says none; '' where every one says its own."""
-        money = [
-            t
-            for t in self.tables
-            if t.kind not in ("products", "items") and (t.kind != "returns" or "refund_amount" in t.roles)
-        ]
+        paid = {"returns": "refund_amount", "products": "unit_cost", "items": ""}
+        money = [t for t in self.tables if t.kind not in paid or paid[t.kind] in t.roles]
         if all("currency" in t.roles for t in money):
             return ""
         values = [v.upper() for t in self.tables if "currency" in t.roles for v in t.filled(t.roles["currency"])]

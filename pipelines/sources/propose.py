@@ -6,6 +6,7 @@ check, never a silent choice: what was assumed stands in the proposal as a comme
 
 import re
 import shlex
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import SourceError
-from pipelines.sources import headings
+from pipelines.sources import headings, logs_of
 from pipelines.sources.headings import NO, TIMES, WORDS, meaning, plain
+from pipelines.sources.mapping import Mapping
 from pipelines.sources.samples import Sample, samples
 from pipelines.sources.shipped import recognised, text_of
 from pipelines.warehouse import schema
@@ -103,6 +105,17 @@ LABELS = {
     "weight_kg": "a weight",
     "mode": "a transport mode",
 }
+
+
+MADE = {
+    "orders",
+    "headers",
+    "ledger",
+    "returns",
+    "refunds",
+    "parcels",
+    "events",
+}  # kinds of tables that orders or returns are made of
 
 
 @dataclass(frozen=True)
@@ -279,17 +292,21 @@ def propose(paths: Path | Sequence[Path]) -> Proposal:
     Raises SourceError for a file that is none of these or is empty, and when neither orders nor returns can be seen.
     """
     proposal = guess(paths)
-    if not proposal.shipped and not {t.kind for t in proposal.tables} & {
-        "orders",
-        "headers",
-        "ledger",
-        "returns",
-        "refunds",
-        "parcels",
-        "events",
-    }:
+    if not proposal.shipped and not {t.kind for t in proposal.tables} & MADE:
         raise SourceError(_not_enough(proposal.tables))
+    _try(proposal)
     return proposal
+
+
+def _try(proposal: Proposal) -> None:
+    """Compile the mapping over its own files: what the loader refuses is not proposed."""
+    files = sorted({f for t in proposal.tables for f in t.files})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mapping.yaml"
+        path.write_text(proposal.yaml, encoding="utf-8")
+        made = set(logs_of(Mapping(path), files)) & {"order_line", "return_event", "chain_element", "refund"}
+        if not made and any(t.rows for t in proposal.tables):
+            raise SourceError(_not_enough(proposal.tables))
 
 
 def guess(paths: Path | Sequence[Path]) -> Proposal:
@@ -408,7 +425,8 @@ def _by_content(
         for c, values in filled.items()
         if plain(c) == "name" and values and all(re.match(r"#\w*\d", v) for v in values)
     )
-    if "order_id" not in found and (column := next(numbered, "")):
+    documents = (c for c, values in filled.items() if c not in found.values() and headings.looks_like_document(values))
+    if "order_id" not in found and (column := next(numbered, "") or next(documents, "")):
         found = {r: c for r, c in found.items() if c != column} | {"order_id": column}
     goods = [c for _, _, _, role, c in offers if role == "product_id"]
     chosen = found.get("product_id", "")

@@ -9,11 +9,11 @@ import gzip
 import io
 import itertools
 import json
+import mmap
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,25 @@ import duckdb
 from pipelines.errors import SourceError
 from pipelines.sources.base import quote
 from pipelines.sources.headings import is_heading, is_total
-from pipelines.sources.tables import CSV, NDJSON, PARQUET, distinct, kind_of
+from pipelines.sources.tables import (
+    JSON,
+    PARQUET,
+    SEPARATORS,
+    SPREADSHEET,
+    distinct,
+    encoding_of,
+    format_of,
+    opened,
+    pieces,
+    sheet_names,
+    sheet_rows,
+    text_of,
+)
 
 SAMPLE_ROWS = 2000
 HEAD_BYTES, PART_BYTES, PARTS = 1 << 20, 1 << 17, 8  # of a long text file: its beginning and parts of the rest
-MOST_JSON_BYTES = 256 << 20
+WHOLE_BYTES = 16 << 20  # of a JSON document that is taken into memory whole
 HEADER_ROWS = 60  # rows looked at for the header
-SEPARATORS = (",", ";", "\t", "|")
-EXCEL = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
-TEXT = (".txt", ".tsv", ".tab")
-JSON = ".json"
-NUMBER = r"-?\d{1,3}(?:[{thousands}]?\d{{3}})*{decimal}\d{{1,4}}"
 MARK = r"(?:[€£$¥]|[A-Z]{3})"
 
 
@@ -54,37 +62,14 @@ def samples(file: Path) -> list[Sample]:
 
     Raises SourceError for a file that cannot be read or holds no table.
     """
-    suffix = (file.with_suffix("") if file.suffix == ".gz" else file).suffix.lower()
-    kind = kind_of(file)
-    if suffix in EXCEL:
-        tables = _excel(file)
-    elif suffix == JSON or kind == NDJSON:
-        tables = _json(file, is_lines=kind == NDJSON)
-    elif kind == PARQUET:
-        tables = [_parquet(file)]
-    elif kind == CSV or suffix in TEXT:
-        tables = [_text(file)]
-    else:
-        raise SourceError(f"{file.name}: give a CSV, Excel (.xlsx, .xls, .ods), Parquet, NDJSON or JSON file.")
+    if not file.stat().st_size:
+        raise SourceError(f"{file.name} is empty. Give a file with a header and rows.")
+    kind = format_of(file)
+    tables = {SPREADSHEET: _workbook, JSON: _json, PARQUET: _parquet}.get(kind, _text)(file)
     tables = [t for t in tables if t.header]
     if not tables:
         raise SourceError(f"{file.name} is empty. Give a file with a header and rows.")
     return tables
-
-
-def text_of(value: Any) -> str:
-    """Write a cell as text: dates in ISO, whole numbers without a decimal point, nothing as ''."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat(" ")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 # -- where the header stands -----------------------------------------------------------------------------------------
@@ -132,30 +117,15 @@ def _padded(row: list[str], width: int) -> list[str]:
 # -- workbooks, Parquet ----------------------------------------------------------------------------------------------
 
 
-def _excel(file: Path) -> list[Sample]:
-    from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum
-
-    try:
-        book = CalamineWorkbook.from_path(str(file))
-        sheets = [s.name for s in book.sheets_metadata if s.typ == SheetTypeEnum.WorkSheet]
-        grids = {
-            s: [
-                [text_of(v or None if isinstance(v, str) else v) for v in row]
-                for row in itertools.islice(book.get_sheet_by_name(s).iter_rows(), SAMPLE_ROWS)
-            ]
-            for s in sheets
-        }
-    except CalamineError as error:
-        raise SourceError(
-            f"{file.name} is no workbook that can be read. Save it again from the spreadsheet."
-        ) from error
+def _workbook(file: Path) -> list[Sample]:
     tables = []
-    for sheet, grid in grids.items():
+    for sheet in sheet_names(file):
+        grid = [[c or "" for c in row] for row in itertools.islice(sheet_rows(file, sheet), SAMPLE_ROWS)]
         if not any(c.strip() for row in grid for c in row):
             continue
         place, header, body, above, until = _cut(grid)
         read: dict[str, Any] = {"sheet": sheet}
-        if place:
+        if above:
             read["header_row"] = place + 1
         if until:
             read["until"] = until
@@ -164,7 +134,7 @@ def _excel(file: Path) -> list[Sample]:
     return tables
 
 
-def _parquet(file: Path) -> Sample:
+def _parquet(file: Path) -> list[Sample]:
     with duckdb.connect() as connection:
         try:
             sample = connection.execute(
@@ -173,7 +143,10 @@ def _parquet(file: Path) -> Sample:
         except duckdb.Error as error:
             raise SourceError(f"{file.name} cannot be read as Parquet. Export it again.") from error
         header = [d[0] for d in sample.description or []]
-        return Sample(file, "", {}, header, [[text_of(v) for v in row] for row in sample.fetchall()])
+        rows = sample.fetchall()
+    if any(isinstance(v, dict | list) for row in rows for v in row):
+        return _lists_too(file, {}, [dict(zip(header, row, strict=True)) for row in rows])
+    return [Sample(file, "", {}, header, [[text_of(v) or "" for v in row] for row in rows])]
 
 
 # -- text ------------------------------------------------------------------------------------------------------------
@@ -195,52 +168,50 @@ def _bytes(file: Path) -> tuple[bytes, list[bytes]]:
 
 
 def _encoding(file: Path, start: bytes) -> str:
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    if b"\0" in start:
-        raise SourceError(f"{file.name} is not a text file. Export it as CSV again.")
-    try:
-        start.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(start) - 4:  # not merely cut in a letter
-            return "cp1252"
-    return "utf-8"
+    encoding = encoding_of(file, {})
+    if encoding == "utf-8":
+        try:
+            start.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if error.start < len(start) - 4:  # not merely cut within a letter
+                return "cp1252"
+    return encoding
 
 
-def _text(file: Path) -> Sample:
+def _text(file: Path) -> list[Sample]:
     try:
         start, parts = _bytes(file)
     except (OSError, EOFError) as error:
         raise SourceError(f"{file.name} cannot be read. Export it again.") from error
     encoding = _encoding(file, start)
     text = start.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace")
+    if "\0" in text:
+        raise SourceError(f"{file.name} is not a table. Export it as CSV again.")
     hint = re.match(r'"?sep=(.)"?[ \t]*\r?\n', text, re.IGNORECASE)
-    if hint:
-        text = text[hint.end() :]
+    text = text[hint.end() :] if hint else text
     lines = text[: 1 << 16]
     mark = "'" if re.match(r"\s*'[^']*'[,;\t|]'", lines) else '"'
     separator = hint.group(1) if hint else max(SEPARATORS, key=lambda s: _fit(_grid(lines, s, mark)))
     grid = _grid(text, separator, mark)
     for part in parts if encoding != "utf-16" else ():
-        grid += _grid(part.decode("utf-8" if encoding == "utf-8" else encoding, errors="replace"), separator, mark)
+        grid += _grid(part.decode(encoding, errors="replace"), separator, mark)
     place, header, body, above, until = _cut(grid)
     rows = [row for row in body if len(row) == len(header)]
     if len(rows) < len(body) / 2:  # rows end early or late as a rule: what stands there still tells of the columns
         rows = [_padded(row, len(header)) for row in body if len(row) > 1]
-    step = max(1, len(rows) // SAMPLE_ROWS)
-    rows = rows[:: step if len(rows) > SAMPLE_ROWS else 1][:SAMPLE_ROWS] if len(rows) > SAMPLE_ROWS else rows
+    rows = rows[:: max(1, len(rows) // SAMPLE_ROWS)][:SAMPLE_ROWS]
     read: dict[str, Any] = {}
     if separator != "," and not hint:
         read["separator"] = "tab" if separator == "\t" else separator
     if mark != '"':
         read["quote"] = mark
-    if encoding != "utf-8":
+    if encoding not in ("utf-8", "utf-16"):
         read["encoding"] = encoding
-    if place:
-        read["header_row"] = place + 1
+    if above:
+        read["header_row"] = place + (2 if hint else 1)
     if until:
         read["until"] = until
-    return Sample(file, "", read | _numbers(rows), header, rows, above)
+    return [Sample(file, "", read | _numbers(rows), header, rows, above)]
 
 
 def _grid(text: str, separator: str, mark: str) -> list[list[str]]:
@@ -285,42 +256,63 @@ def _numbers(rows: list[list[str]]) -> dict[str, str]:
 # -- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def _json(file: Path, *, is_lines: bool) -> list[Sample]:
-    document, path = _document(file, is_lines=is_lines)
-    records = [r for r in itertools.islice(document, SAMPLE_ROWS) if isinstance(r, dict)]
+def _json(file: Path) -> list[Sample]:
+    path, records = _records_of(file)
+    return _lists_too(file, {"path": path} if path else {}, records)
+
+
+def _lists_too(file: Path, read: dict[str, Any], records: list[dict[str, Any]]) -> list[Sample]:
+    """Sample records, and each list of objects within them."""
     if not records:
         return []
-    read = {"path": path} if path else {}
-    tables = [_records(file, read, records)]
+    tables = [_flattened(file, read, records)]
     for each in _lists(records):
         listed = [r for record in records for r in _unrolled(record, each.split("."), record)]
-        tables.append(_records(file, read | {"each": each}, listed[:SAMPLE_ROWS]))
+        tables.append(_flattened(file, read | {"each": each}, listed[:SAMPLE_ROWS]))
     return tables
 
 
-def _document(file: Path, *, is_lines: bool) -> tuple[Iterable[Any], str]:
-    """Give the records of a JSON file and the path of their list in it ('' where the document is the list)."""
-    if file.stat().st_size > MOST_JSON_BYTES and not is_lines:
-        raise SourceError(f"{file.name} is too long for one JSON document. Export it as NDJSON (one object a line).")
-    opener: Callable[..., Any] = gzip.open if file.suffix == ".gz" else open
-    with opener(file, "rt", encoding="utf-8-sig", errors="replace") as content:
-        if is_lines:
-            return _lines(itertools.islice(content, SAMPLE_ROWS)), ""
-        text = content.read()
+def _records_of(file: Path) -> tuple[str, list[dict[str, Any]]]:
+    """Give the path to the rows of a JSON file ('' where they stand by themselves, `.` for a document that is one) and the first of them."""
+    with opened(file) as text:
+        start = text.read(HEAD_BYTES).lstrip()
+    first, _, rest = start.partition("\n")
+    is_lines = file.name.removesuffix(".gz").lower().endswith((".ndjson", ".jsonl")) or rest.lstrip().startswith("{")
+    if is_lines and (records := _parsed([first, *rest.splitlines()])):
+        return "", records[:SAMPLE_ROWS]
+    if file.suffix == ".gz" or file.stat().st_size <= WHOLE_BYTES:
+        with opened(file) as text:
+            return _rows_of(file, text.read())
+    lists: dict[tuple[str, ...], list[str]] = {}
+    with file.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        try:
+            for path, begin, end in pieces(content):
+                lists.setdefault(path or (), []).append(content[begin:end].decode("utf-8", errors="replace"))
+                if len(lists[path or ()]) >= SAMPLE_ROWS:
+                    break
+        except (EOFError, ValueError) as error:
+            raise SourceError(f"{file.name} breaks off or is not JSON. Export it again.") from error
+    longest = max(lists, key=lambda path: len(lists[path]), default=())
+    return ".".join(longest), _parsed(lists.get(longest, []))
+
+
+def _rows_of(file: Path, text: str) -> tuple[str, list[dict[str, Any]]]:
     try:
         whole = json.loads(text)
     except ValueError as error:
-        records = _lines(text.splitlines()[:SAMPLE_ROWS])
-        if records:
-            return records, ""
-        raise SourceError(f"{file.name} is not JSON. Export it again.") from error
+        if records := _parsed(text.splitlines()[:SAMPLE_ROWS]):
+            return "", records
+        raise SourceError(f"{file.name} breaks off or is not JSON. Export it again.") from error
     if isinstance(whole, list):
-        return whole, ""
+        return "", [r for r in whole if isinstance(r, dict)][:SAMPLE_ROWS]
     paths = sorted(_paths(whole), key=lambda found: (found[0].count("."), -len(found[1])))
-    return (paths[0][1], paths[0][0]) if paths and not _is_record(whole) else ([whole], "")
+    if not paths or _is_record(whole):
+        return ".", [whole] if isinstance(whole, dict) else []
+    return paths[0][0], [r for r in paths[0][1] if isinstance(r, dict)][:SAMPLE_ROWS]
 
 
-def _lines(lines: Iterable[str]) -> list[Any]:
+def _parsed(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Read objects written one a line; what is none is left out."""
     records = []
     for line in lines:
         try:
@@ -398,13 +390,13 @@ def _flat(record: Any, at: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             flat |= _flat(value, path)
         elif not isinstance(value, list):
-            flat[path] = text_of(value)
+            flat[path] = text_of(value) or ""
         elif not any(isinstance(v, dict) for v in value):
-            flat[path] = " ".join(text_of(v) for v in value)
+            flat[path] = " ".join(text_of(v) or "" for v in value)
     return flat
 
 
-def _records(file: Path, read: dict[str, Any], records: list[dict[str, Any]]) -> Sample:
+def _flattened(file: Path, read: dict[str, Any], records: list[dict[str, Any]]) -> Sample:
     flat = [_flat(r) for r in records]
     header = list(dict.fromkeys(k for r in flat for k in r))
     rows = [[r.get(k, "") for k in header] for r in flat]

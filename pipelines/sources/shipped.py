@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipelines.errors import SourceError
 from pipelines.settings import data_path
-from pipelines.sources.samples import Sample
+from pipelines.sources.samples import Sample, samples
 
 SAID = (
     "value",
@@ -60,13 +62,21 @@ def _columns(node: Any, word: str = "") -> Iterable[str]:
         yield node
 
 
-def recognised(samples: Sequence[Sample]) -> str:
+def mapping_of(files: Sequence[Path]) -> str:
+    """Give the mapping that comes with the product for files; '' for none, and where one of them is no table."""
+    try:
+        return recognised([sample for file in files for sample in samples(file)])
+    except SourceError:
+        return ""
+
+
+def recognised(found: Sequence[Sample]) -> str:
     """Give the mapping whose columns the files have, every one of a table and most of a document; '' for none."""
     best: tuple[int, str] = (0, "")
-    files = {s.file for s in samples}
+    files = {s.file for s in found}
     for mapping, tables in shipped().items():
         fits = [
-            {file: _fit(columns, read, [s for s in samples if s.file == file]) for file in files}
+            {file: _fit(columns, read, [s for s in found if s.file == file]) for file in files}
             for read, columns in tables
         ]
         if all(any(f.values()) for f in fits) and all(any(f[file] for f in fits) for file in files):
@@ -74,10 +84,10 @@ def recognised(samples: Sequence[Sample]) -> str:
     return best[1]
 
 
-def _fit(columns: frozenset[str], read: dict[str, Any], samples: Sequence[Sample]) -> int:
+def _fit(columns: frozenset[str], read: dict[str, Any], found: Sequence[Sample]) -> int:
     """Count the columns of a table that a file has, in its sheet or its lists; 0 where it has too few of them."""
     lists = read.get("each") or None
-    wanted = [s for s in samples if s.read.get("each") in (lists if isinstance(lists, list) else [lists])]
+    wanted = [s for s in found if s.read.get("each") in (lists if isinstance(lists, list) else [lists])]
     wanted = [s for s in wanted if "sheet" not in read or s.sheet == read["sheet"]]
     header = {h.strip().lower() for s in wanted for h in s.header}
     present = {c for c in columns if c.strip().lower() in header}

@@ -835,7 +835,7 @@ def _is_object(text: str) -> bool:
 TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}:,]', re.DOTALL)
 
 
-def _pieces(content: mmap.mmap | bytes) -> Iterator[tuple[tuple[str, ...] | None, int, int]]:
+def pieces(content: mmap.mmap | bytes) -> Iterator[tuple[tuple[str, ...] | None, int, int]]:
     """Find the pieces of a JSON document without taking it into memory: (path, start, end).
 
     A piece is an item of a list, with the path of keys that leads to the list, or a whole document, with None. Lists in lists
@@ -895,13 +895,13 @@ def _write_rows(
     ):
         try:
             lists: dict[tuple[str, ...], bool] = {}
-            for listed, start, end in _pieces(content):
+            for listed, start, end in pieces(content):
                 if listed is None or (path is not None and tuple(path) in lists):
                     break
                 lists[listed] = lists.get(listed, False) or content[start : min(end, start + 100)].lstrip()[:1] == b"{"
             wanted = _rows_path(lists, path, branches)
             left = list(path[len(wanted) :]) if path is not None and wanted is not None else path or []
-            for listed, start, end in _pieces(content):
+            for listed, start, end in pieces(content):
                 if listed == wanted:
                     longest = max(longest, end - start)
                     rows.write(content[start:end].replace(b"\n", b" ").replace(b"\r", b" ").strip() + b"\n")
