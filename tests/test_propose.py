@@ -1,6 +1,7 @@
 """Proposing a mapping: over headings of many systems and six languages every proposal loads and gives the right units and money."""
 
 import gzip
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from sqlalchemy import select
 
 from pipelines import cli, state
 from pipelines import load as loading
+from pipelines.errors import SourceError
 from pipelines.settings import Settings
 from pipelines.sources.propose import propose
 from pipelines.warehouse.build import build_path, current_id
@@ -64,6 +66,7 @@ def loaded(folder: Path, cases: list[Case]) -> dict[str, dict[str, Any]]:
         ("back", "SELECT source, sum(units) FROM fact_return_line GROUP BY 1"),
         ("flagged", "SELECT source, count(return_flag)::DOUBLE FROM fact_order_line GROUP BY 1"),
         ("refunded", "SELECT source, sum(amount)::DOUBLE FROM fact_refund GROUP BY 1"),
+        ("flagged", "SELECT source, count(return_flag) FROM fact_order_line GROUP BY 1"),
     ):
         for source, number in build.execute(sql).fetchall():
             numbers[source][key] = float(number)
@@ -224,7 +227,10 @@ def test_days_above_12_say_the_order_of_day_and_month(
 
 
 def test_a_number_of_a_document_is_no_sku(tmp_path: Path) -> None:
-    (file,) = written(tmp_path, moves="Date,Reference,Item,Qty,Total\n2026-04-01,WH/OUT/00011,CHAIR,5,50\n2026-04-02,WH/OUT/00012,CHAIR,1,10\n")  # fmt: skip
+    (file,) = written(
+        tmp_path,
+        moves="Date,Reference,Item,Qty,Total\n2026-04-01,WH/OUT/00011,CHAIR,5,50\n2026-04-02,WH/OUT/00012,CHAIR,1,10\n",
+    )
     assert propose(file).columns["product_id"] == "Item"
 
 
@@ -254,3 +260,73 @@ def test_the_last_line_is_the_command_to_run(
     printed = capsys.readouterr()
     assert printed.out.startswith("# Proposed for my orders.csv, returns.csv.")
     assert printed.err.splitlines()[-1] == f"backhaul load '{files[0]}' {files[1]} --source 'my orders.yaml'"
+
+
+def test_months_of_another_language_are_read(tmp_path: Path) -> None:
+    (file,) = written(
+        tmp_path,
+        ventes="Commande;Date;SKU;Quantité;Prix HT\n1;5 mars 2026;A;1;10,00\n2;12 avr. 2026;B;1;10,00\n3;1 août 2026;B;1;10,00\n",
+    )
+    days = "SELECT ordered_on::VARCHAR FROM fact_order_line ORDER BY 1"
+    assert facts(tmp_path, file, queries=(days,)) == [[("2026-03-05",), ("2026-04-12",), ("2026-08-01",)]]
+
+
+def test_orders_that_are_listed_as_returned_without_a_date_are_marked(tmp_path: Path) -> None:
+    files = written(tmp_path, orders=LINES, returns="Returned,Order Number\nYes,1001\n")
+    marked = "SELECT order_id, return_flag, count(*) FROM fact_order_line GROUP BY ALL ORDER BY 1"
+    assert facts(tmp_path, *files, queries=(marked,)) == [[("orders:1001", "order", 2), ("orders:1002", None, 1)]]
+
+
+def test_returns_that_stand_within_their_orders_are_proposed_with_them(tmp_path: Path) -> None:
+    items = [
+        {"id": "L1", "sku": "A", "quantity": 1, "price": 10.0},
+        {"id": "L2", "sku": "B", "quantity": 2, "price": 20.0},
+    ]
+    back = {
+        "id": "R1",
+        "created_at": "2026-04-09T10:00:00Z",
+        "items": [{"id": "X1", "line_id": "L2", "sku": "B", "quantity": 1, "reason": "too small"}],
+    }
+    order = {"id": "1001", "created_at": "2026-04-01T10:00:00Z", "currency": "EUR", "country": "FR", "items": items}
+    file = tmp_path / "orders.json"
+    file.write_text(json.dumps({"data": {"orders": [{**order, "returns": [back]}]}}), encoding="utf-8")
+    assert facts(tmp_path, file, queries=("SELECT sum(units_sold) FROM fact_order_line", BOUND)) == [
+        [(3,)],
+        [("orders:L2", 1, None)],
+    ]
+
+
+def test_steps_of_an_order_are_no_returns(tmp_path: Path) -> None:
+    """An order is approved and handed to a carrier too: only a heading of returns makes such a date one of a return."""
+    files = written(
+        tmp_path,
+        orders="order_id,order_status,order_purchase_timestamp,order_approved_at,order_delivered_carrier_date,order_delivered_customer_date\n"
+        "e1,delivered,2026-04-01 10:00:00,2026-04-01 11:00:00,2026-04-03 10:00:00,2026-04-06 10:00:00\n"
+        "e2,canceled,2026-04-02 10:00:00,2026-04-02 11:00:00,,\n",
+        order_items="order_id,order_item_id,product_id,price\ne1,1,A,58.90\ne1,2,A,58.90\ne2,1,B,199.00\n",
+    )
+    sold = "SELECT order_line_id, units_sold, shipped_at IS NOT NULL FROM fact_order_line ORDER BY 1"
+    assert facts(tmp_path, *files, queries=(sold, "SELECT count(*) FROM fact_return_line")) == [
+        [("orders:e1-1", 1, True), ("orders:e1-2", 1, True)],
+        [(0,)],
+    ]
+
+
+def test_files_that_a_source_knows_need_no_mapping(tmp_path: Path) -> None:
+    file = tmp_path / "orders.json"
+    line = {"id": 2, "sku": "A", "quantity": 1, "price": "10.00", "total_discount": "0.00", "tax_lines": []}
+    order = {
+        "id": 1,
+        "name": "#1",
+        "created_at": "2026-04-01T10:00:00Z",
+        "updated_at": "2026-04-01T10:00:00Z",
+        "currency": "EUR",
+        "taxes_included": False,
+    }
+    file.write_text(
+        json.dumps({"orders": [{**order, "financial_status": "paid", "line_items": [line], "refunds": []}]})
+    )
+    with pytest.raises(
+        SourceError, match=r"orders\.json needs no mapping, for shopify knows it\. Load it: backhaul load"
+    ):
+        propose(file)

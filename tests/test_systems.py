@@ -10,7 +10,7 @@ from sqlalchemy import select
 from pipelines import load as loading
 from pipelines import state
 from pipelines.settings import Settings
-from pipelines.sources import mappings, recognise
+from pipelines.sources import mappings, recognise, source_named
 from pipelines.sources.propose import propose
 from pipelines.warehouse.build import build_path, current_id
 
@@ -52,7 +52,7 @@ EXPECTED = {
     "carrier": {"asked": 3, "back": 2},
     # 60 + 40 + 90 + 60 with 20% tax inside; returns have a receipt of their own and name no sale
     "till": {"sold": 5, "net": 208.3333, "asked": 2, "back": 2, "bound": 0, "refunded": 80},
-}  # fmt: skip
+}
 
 
 def files_of(mapping: str) -> list[Path]:
@@ -110,4 +110,4 @@ def test_a_file_of_a_system_is_recognised_and_told_how_to_load(mapping: str) -> 
     assert proposal.shipped == mapping
     assert proposal.text().endswith(f"--source {mapping}")
     assert proposal.yaml == mappings()[mapping].read_text(encoding="utf-8")
-    assert recognise(files_of(mapping)).name
+    assert recognise(files_of(mapping)).version == source_named(mapping).version

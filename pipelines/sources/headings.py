@@ -109,6 +109,35 @@ NO = (
     "nee",
     "onwaar",
 )
+TAX_PERCENTS = {
+    0,
+    2.1,
+    2.6,
+    4,
+    5,
+    5.5,
+    6,
+    7,
+    7.7,
+    8.1,
+    9,
+    10,
+    12,
+    13,
+    13.5,
+    14,
+    17,
+    18,
+    19,
+    20,
+    21,
+    22,
+    23,
+    24,
+    25,
+    25.5,
+    27,
+}
 UNITS = {
     "eur",
     "euro",
@@ -276,18 +305,16 @@ def candidates(column: str, each: str = "") -> list[tuple[int, str]]:
     >>> candidates("Order No.")[0], candidates("Price (EUR)")[0][1], candidates("zzz")
     ((2, 'order_id'), 'unit_price', [])
     """
-    known = headings()
-    path = (
-        [plain(part) for part in column.split(".")] if re.fullmatch(r"[\w-]+(\.[\w-]+)+", column) else [plain(column)]
-    )
+    parts = column.split(".") if re.fullmatch(r"[\w-]+(\.[\w-]+)+", column) else [column]
+    levels = each.split(".") if each else []
+    shared = next((n for n in range(min(len(levels), len(parts) - 1), 0, -1) if parts[:n] == levels[:n]), 0)
+    if shared:  # what stands in the list says more than what stands around it
+        if parts[shared:] in (["id"], ["uid"], ["uuid"]):
+            is_return = re.match("return|refund|rma", plain(parts[shared - 1]))
+            return [(0, "line_record_id")] if shared == len(levels) else [(0, "return_id")] if is_return else []
+        return [(place - 1, role) for place, role in candidates(".".join(parts[shared:]))]
+    known, path = headings(), [plain(part) for part in parts]
     whole = " ".join(path)
-    if (
-        each
-        and len(path) > 1
-        and path[:-1] == [plain(p) for p in each.split(".")]
-        and path[-1] in ("id", "uid", "uuid")
-    ):
-        return [(0, "line_record_id")]
     for words, worse in (
         (whole, 0),
         (" ".join(w for w in whole.split() if w not in UNITS), 3),
@@ -295,7 +322,7 @@ def candidates(column: str, each: str = "") -> list[tuple[int, str]]:
         (whole.partition(" ")[2] if whole.split(" ")[0] in BEFORE else "", 6),
         (whole.rpartition(" ")[0] if whole.split(" ")[-1] in BEHIND else "", 6),
         (" ".join(path[:-1]) if path[-1] in TAILS else "", 20),
-        (path[-1] if len(path) > 1 and path[-2] in PARENTS | {plain(each.split(".")[-1])} else "", 40),
+        (path[-1] if len(path) > 1 and path[-2] in PARENTS else "", 40),
     ):
         if words and words.replace(" ", "") in known:
             return [(place + worse, role) for place, role in known[words.replace(" ", "")]]
@@ -354,10 +381,13 @@ def looks_like_document(values: Sequence[str]) -> bool:
 
 
 def looks_like_percentage(values: Sequence[str]) -> bool:
-    """Tell whether values are rates of tax: percent signs, or few and small."""
-    numbers = [re.sub(r"[^\d.,]", "", v).replace(",", ".") for v in values]
-    small = all(re.fullmatch(r"\d+(\.\d+)?", n) and 0 <= float(n) <= 30 for n in numbers)
-    return bool(values) and (all("%" in v for v in values) or (small and len(values) > 3 and len(set(numbers)) <= 2))
+    """Tell whether values are rates of tax: with a percent sign, or rates that countries have."""
+    numbers = {re.sub(r"[^\d.,]", "", v).replace(",", ".") for v in values}
+    try:
+        known = {float(n) for n in numbers} <= TAX_PERCENTS
+    except ValueError:
+        return False
+    return bool(values) and (all("%" in v for v in values) or (known and len(values) > 1))
 
 
 def is_fit(role: str, values: Sequence[str]) -> bool:
@@ -385,3 +415,41 @@ def is_fit(role: str, values: Sequence[str]) -> bool:
     if role in ("origin", "destination", "reason_raw", "status", "type", "event", "category", "brand", "carrier"):
         return not is_time
     return True
+
+
+ENGLISH_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+ENGLISH = {
+    *ENGLISH_MONTHS,
+    "January",
+    "February",
+    "March",
+    "April",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+}  # months as strptime reads them
+
+
+@cache
+def _months() -> list[list[str]]:
+    with data_path("months.csv").open(encoding="utf-8", newline="") as file:
+        spelled = [row["months"].split("|") for row in csv.DictReader(file)]
+    return [[change(m) for m in months] for change in (str, str.lower, str.title, str.upper) for months in spelled]
+
+
+def months_of(values: Sequence[str]) -> dict[str, str]:
+    """Give the months of times written in another language, each with the English one; none for English and for numbers.
+
+    >>> months_of(["12 avr. 2026", "3 août 2026"])["déc."]
+    'Dec'
+    """
+    found = {m[0] for v in values if (m := re.search(r"[^\W\d_]{3,}\.?", v)) and m[0][:1].isalpha()}
+    if not found or {f.title() for f in found} <= ENGLISH:
+        return {}
+    known = next((months for months in _months() if found <= set(months)), [])
+    exchanged = {word: english for word, english in zip(known, ENGLISH_MONTHS, strict=False) if word != english}
+    return dict(sorted(exchanged.items(), key=lambda pair: -len(pair[0])))  # a long word before one that begins it

@@ -20,7 +20,6 @@ from pipelines.sources.propose import (
     Proposal,
     _says,
     formats,
-    has_return_flag,
     is_of_order,
     is_yes,
     ledger_signs,
@@ -103,6 +102,13 @@ def written(proposal: Proposal) -> str:
     return "\n".join([*head, "tables:", *blocks]) + "\n"
 
 
+def used(proposal: Proposal) -> list[Path]:
+    """List the files that the mapping of a proposal reads."""
+    writer = _Writer(proposal)
+    tables = [t for plan in writer.plans if writer.block(plan) for t in (plan.table, *plan.joined)]
+    return list(dict.fromkeys(f for table in proposal.tables if table in tables for f in table.files))
+
+
 class _Writer:
     """Plans the tables of a proposal and writes them one by one."""
 
@@ -146,7 +152,10 @@ class _Writer:
             own = self.own_dates(table, column) if role in headings.TIMES else []
             values = table.filled(column)
             if own:
-                text = flow((("column", text), ("date", words(own) if len(own) > 1 else f'"{own[0]}"')))
+                months = headings.months_of(values)
+                pairs = [("column", text)]
+                pairs += [("replace", flow((word(k), v) for k, v in months.items()))] if months else []
+                text = flow([*pairs, ("date", f"[{', '.join(_quoted(f) for f in own)}]")])
             elif role == "country":
                 text = self.countries(text, values)
             elif role == "currency" and any(v in "€$£¥" for v in values):
@@ -182,6 +191,8 @@ class _Writer:
         from pipelines.sources.propose import _day_first
 
         own = _day_first(table, [column])
+        if headings.months_of(table.filled(column)):
+            return formats(table, column, is_day_first=True)
         if own is None or own == self.choices.is_day_first:
             return []
         return formats(table, column, is_day_first=own)
@@ -398,54 +409,28 @@ class _Writer:
         ]
 
     def flag(self, plan: Plan) -> list[str]:
-        """Write a return flag without a date, where the log of order lines takes one."""
+        """Write which rows the source marks as returned, without a date; nothing where dates say it."""
         c = plan.c
-        if set(STAGES) & set(c) or not has_return_flag():
+        if set(STAGES) & set(c):
             return []
-        if "returned" in c:
-            yes = self.flagged(plan)
-            if yes is None:
-                return [f"return_flag: {c['returned']}"]
-            return [
-                "return_flag: "
-                + flow(
-                    (
-                        ("column", c["returned"]),
-                        ("map", flow((word(v), '"true"') for v in yes)),
-                        ("otherwise", '"false"'),
-                    )
-                )
-            ]
+        lists_orders = [t for t in plan.joined if t.kind == "flags"]
+        marked = "order" if lists_orders or is_of_order(plan.table, "returned") else "line"
+        if "returned" in c and (yes := self.flagged(plan)):
+            return [_flag(c["returned"], yes, marked)]
+        if "returned" in c and lists_orders:  # orders that are listed came back
+            return [_flag(c["returned"], "0123456789", marked, "[0-9]")]
         if "units_returned" in c:
-            none = flow((('"0"', '"false"'), ('"0.0"', '"false"'), ('""', '"false"')))
-            return [
-                "return_flag: "
-                + flow((("column", c["units_returned"]), ("map", none), ("otherwise", '"true"')))
-                + "  # the file has no return date"
-            ]
-        back = [v for v in dict.fromkeys(self.statuses(plan)) if meaning(v) in ("returned", "refunded")]
-        if "status" in c and back:
-            return [
-                "return_flag: "
-                + flow(
-                    (
-                        ("column", c["status"]),
-                        ("map", flow((word(v.lower()), '"true"') for v in back)),
-                        ("otherwise", '"false"'),
-                    )
-                )
-                + "  # the file has no return date"
-            ]
-        return []
+            return [_flag(c["units_returned"], "123456789", marked, "[1-9]")]
+        back = [v.lower() for v in dict.fromkeys(self.statuses(plan)) if meaning(v) in ("returned", "refunded")]
+        return [_flag(c["status"], back, marked)] if "status" in c and back else []
 
-    def flagged(self, plan: Plan) -> list[str] | None:
-        """Give the words that say a row came back; None when any word but our words for no does."""
+    def flagged(self, plan: Plan) -> list[str]:
+        """Give the words that say a row came back."""
         for table in (plan.table, *plan.joined):
             if "returned" in table.roles:
-                values = list(dict.fromkeys(v.lower() for v in table.filled(table.roles["returned"])))
-                yes = [v for v in values if is_yes(v)]
-                return yes if yes and len(yes) <= MOST_WORDS else None
-        return None
+                values = dict.fromkeys(v.lower() for v in table.filled(table.roles["returned"]))
+                return [v for v in values if is_yes(v)][:MOST_WORDS] if values else ["yes", "true", "1"]
+        return []
 
     def returns_of_orders(self, plan: Plan) -> list[str]:
         """Write the returns and refunds that stand on order rows."""
@@ -456,9 +441,8 @@ class _Writer:
             lines.append("      return_event:")
             if "returned" in c:
                 yes = self.flagged(plan)
-                lines.append(
-                    f"        when: {c['returned'] if yes is None else flow((('column', c['returned']), ('is', words(yes))))}"
-                )
+                said = flow((("column", c["returned"]), ("is", words(yes)))) if yes else c["returned"]
+                lines.append(f"        when: {said}")
             if "return_id" in c:
                 lines.append(f"        return_id: {c['return_id']}")
             if "units_returned" in c:
@@ -831,3 +815,10 @@ def _common(texts: Sequence[str]) -> str:
 
 def _is_goods(table: Guess) -> bool:
     return "product_id" in table.roles or "order_line_id" in table.roles
+
+
+def _flag(column: str, yes: Iterable[str], marked: str, pattern: str = "") -> str:
+    """Write a mark of returned rows: one of these words, or a digit that the pattern finds."""
+    pairs = [("column", column), *([("pattern", f'"{pattern}"')] if pattern else [])]
+    pairs += [("map", flow((word(v), marked) for v in yes)), ("otherwise", "null")]
+    return f"return_flag: {flow(pairs)}  # the file has no return date"

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import SourceError
-from pipelines.sources import headings, logs_of
+from pipelines.sources import fits, headings, logs_of, registry
 from pipelines.sources.headings import NO, TIMES, WORDS, meaning, plain
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.samples import Sample, samples
 from pipelines.sources.shipped import recognised, text_of
-from pipelines.warehouse import schema
+from pipelines.sources.tables import cut
 
 PRICES = ("net_amount", "net_unit_price", "gross_amount", "gross_unit_price", "amount", "unit_price")
 # role -> event of ours, in the order in which they happen
@@ -63,7 +63,7 @@ ORDER = (
 PRODUCT = ("name", "category", "brand", "size", "colour", "unit_cost", "weight_kg")
 # words in names of files, sheets and lists that say what a table holds
 SAYS = {
-    "returns": r"return|retour|retoure|rucksend|devol|resi\b|reso\b|rma",
+    "returns": r"return|retour|retoure|ruck|devol|devuel|resi\b|reso\b|restitu|terug|rma",
     "refunds": r"refund|remboursement|avoir|erstattung|gutschrift|reembols|abono|rimbors|terugbetal|credit note",
     "orders": r"order|commande|bestell|auftrag|auftraege|pedido|venta|ordini|vendite|sale|vente|verkauf|verkoop|invoice|transaction",
     "products": r"product|produit|artikel|article|catalog|item|sku|articulo|prodott",
@@ -90,6 +90,7 @@ ZONES = {
 }
 COUNTRY_OF_LANGUAGE = {"French": "FR", "German": "DE", "Spanish": "ES", "Italian": "IT", "Dutch": "NL"}
 MARKS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY"}
+MOST_SHOWN = 400  # letters of columns that are not used
 MOST_WORDS = 60  # words of one column that a mapping lists
 LABELS = {
     "order_id": "an order number",
@@ -263,9 +264,18 @@ class Proposal:
         """What the mapping assumes, as its comments say it."""
         return [line.split("#", 1)[1].strip() for line in self.yaml.splitlines() if re.search(r"#.*assumed", line)]
 
+    @cached_property
+    def files(self) -> list[Path]:
+        """The files that the mapping reads."""
+        from pipelines.sources.mapping_text import used
+
+        return list(dict.fromkeys(f for t in self.tables for f in t.files)) if self.shipped else used(self)
+
     def command(self, mapping: str = "") -> str:
         """Give the command that loads the files with this mapping (or with the one that comes with the product)."""
-        used = [str(p) for p in self.paths or {f: None for t in self.tables for f in t.files}]
+        folders = [p for p in self.paths if p.is_dir()]
+        single = [f for f in self.files if not any(f.is_relative_to(folder) for folder in folders)]
+        used = [str(p) for p in (*folders, *single)]
         source = self.shipped or mapping or f"{self.name or Path(self.file).stem.split('.')[0]}.yaml"
         return shlex.join(["backhaul", "load", *used, "--source", source])
 
@@ -279,7 +289,7 @@ class Proposal:
         empty = ", ".join(page for page, is_filled in self.pages.items() if not is_filled)
         lines = [f"Tables: {tables}.", f"Columns found: {found}."]
         if self.unused:
-            lines.append(f"Columns not used: {', '.join(self.unused)}.")
+            lines.append(f"Columns not used: {cut(self.unused, MOST_SHOWN)}.")
         lines += [f"Assumed: {a.removeprefix('assumed: ')}" for a in self.assumptions]
         lines.append(f"Pages it would fill: {filled}." + (f" Empty: {empty}." if empty else ""))
         lines.append(self.unlocks)
@@ -292,19 +302,30 @@ def propose(paths: Path | Sequence[Path]) -> Proposal:
     Raises SourceError for a file that is none of these or is empty, and when neither orders nor returns can be seen.
     """
     proposal = guess(paths)
+    if not proposal.shipped and (source := _coded(proposal)):
+        command = shlex.join(["backhaul", "load", *map(str, proposal.paths)])
+        raise SourceError(f"{proposal.file} needs no mapping, for {source} knows it. Load it: {command}")
     if not proposal.shipped and not {t.kind for t in proposal.tables} & MADE:
         raise SourceError(_not_enough(proposal.tables))
     _try(proposal)
     return proposal
 
 
+def _coded(proposal: Proposal) -> str:
+    """Give the source that is code and finds rows in all of the files; '' for none."""
+    files = sorted({f for t in proposal.tables for f in t.files})
+    for name, source in registry().items():
+        if name != "canonical" and files and all(source.recognises([f]) for f in files) and fits(source, files):
+            return name
+    return ""
+
+
 def _try(proposal: Proposal) -> None:
     """Compile the mapping over its own files: what the loader refuses is not proposed."""
-    files = sorted({f for t in proposal.tables for f in t.files})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mapping.yaml"
         path.write_text(proposal.yaml, encoding="utf-8")
-        made = set(logs_of(Mapping(path), files)) & {"order_line", "return_event", "chain_element", "refund"}
+        made = set(logs_of(Mapping(path), proposal.files)) & {"order_line", "return_event", "chain_element", "refund"}
         if not made and any(t.rows for t in proposal.tables):
             raise SourceError(_not_enough(proposal.tables))
 
@@ -388,6 +409,7 @@ def _guessed(sample: Sample) -> Guess:
     within = {r for r, c in table.roles.items() if c.startswith(f"{sample.read.get('each')}.")}
     if "each" in sample.read and not within & {"product_id", "units", "units_returned", "event", "tracking"}:
         return replace(table, roles={})  # a list of taxes, fees or notes
+    table = replace(table, roles=_of_returns(table))
     table = replace(table, roles=_settled(table))
     if filled := _filled_down(table):
         table = replace(table, read=table.read | {"fill_down": filled})
@@ -474,6 +496,8 @@ def _settled(table: Guess) -> dict[str, str]:
         becomes("id", "order_line_id")
     elif kind == "returns":
         becomes("line_record_id", "return_line_id")
+        if re.match("return|refund|rma", plain(str(table.read.get("each", "")))):
+            becomes("id", "order_id")  # returns stand within their order
         if "return_id" not in roles:
             becomes("id", "return_id")
         later = {"date", "received_at", "refunded_at", "approved_at", "inspected_at", "updated_at"} & set(roles)
@@ -503,6 +527,23 @@ def _settled(table: Guess) -> dict[str, str]:
     if kind != "products" and "product_id" not in roles and kind not in ("headers", "refunds", "events", "parcels"):
         becomes("name", "product_id")
     return roles
+
+
+def _of_returns(table: Guess) -> dict[str, str]:
+    """Leave out steps that may be an order's own (approved, picked up, received) where nothing says that goods came back."""
+    roles, back = table.roles, f"{SAYS['returns']}|{SAYS['refunds']}"
+    is_said = _says(table, back) or any(re.search(back, plain(roles[r])) for r in STAGES if r in roles)
+    sure = {
+        "returned",
+        "return_id",
+        "return_line_id",
+        "refunded_at",
+        "refund_amount",
+        "reason_raw",
+        "units_returned",
+        "tracking",
+    }
+    return dict(roles) if is_said or sure & set(roles) else {r: c for r, c in roles.items() if r not in STAGES}
 
 
 def _says(table: Guess, pattern: str) -> bool:
@@ -791,6 +832,8 @@ def formats(table: Guess, column: str, *, is_day_first: bool) -> list[str]:
     values = list(dict.fromkeys(table.filled(column)))
     if word := headings.epoch_of(values):
         return [word]
+    for word, month in headings.months_of(values).items():
+        values = [v.replace(word, month) for v in values]
     own = _day_first(table, [column])
     counts = Counter(format_of(v, is_day_first=is_day_first if own is None else own) for v in values)
     return [written for written, _ in counts.most_common() if written]
@@ -898,8 +941,3 @@ def _unlocks(roles: set[str]) -> str:
 
 def _repeats(values: Sequence[str]) -> bool:
     return len(set(values)) < len(values)
-
-
-def has_return_flag() -> bool:
-    """Tell whether the log of order lines takes a return flag."""
-    return "return_flag" in schema.LOG.tables["order_line"].columns

@@ -93,16 +93,29 @@ class Saved(NamedTuple):
     content: Object
 
 
+ORDER_KEYS = (
+    "financial_status",
+    "fulfillment_status",
+    "admin_graphql_api_id",
+    "total_price",
+    "taxes_included",
+    "processed_at",
+    "cancel_reason",
+)
+
+
 def is_shopify(file: Path) -> bool:
     """Tell from the beginning of a file whether it holds what Shopify's interfaces give."""
     if not is_json(file):
         return False
     with _text(file) as text:
-        start = text.read(4000)
+        start = text.read(1 << 16)
     names = [
         n for kind in (*READ_KINDS, *UNREAD_KINDS) for n in (kind, f"{kind}s") if n not in ("event", "events", "count")
     ]
     begins = any(re.match(rf'\s*(\{{\s*"data"\s*:\s*)?\{{\s*"{n}"\s*:', start) for n in names)
+    if re.match(r'\s*(\{\s*"data"\s*:\s*)?\{\s*"orders?"\s*:', start):  # others have orders too
+        return GID in start or any(f'"{key}"' in start for key in ORDER_KEYS) or bool(re.match(r"[^[]*\[\s*\]", start))
     return (
         begins
         or GID in start
