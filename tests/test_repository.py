@@ -25,6 +25,7 @@ OWN_WORDS = {
     "countries.csv",
     "facts.csv",
     "headings.csv",
+    "months.csv",
     "reasons.csv",
     "dispositions.csv",
     "note_words.csv",

@@ -339,7 +339,7 @@ def test_keys_of_any_spelling_and_keys_that_come_late(tmp_path: Path) -> None:
 def test_documents_are_cut_into_rows_without_being_taken_in(tmp_path: Path) -> None:
     tricky = {"a": [{"x": '}],"[{\\'}, {"x": [1, {"y": "]"}]}, 3, "t,"], "b": {"a": [{"no": 1}]}, "c": []}
     content = json.dumps(tricky).encode()
-    pieces = [(path, json.loads(content[start:end])) for path, start, end in tables._pieces(content)]
+    pieces = [(path, json.loads(content[start:end])) for path, start, end in tables.pieces(content)]
     assert pieces == [*((("a",), item) for item in tricky["a"]), (("b", "a"), {"no": 1}), (None, tricky)]
 
 

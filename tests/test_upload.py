@@ -149,7 +149,7 @@ def test_a_mapping_that_comes_with_its_file_is_used(settings: Settings) -> None:
         ([File("orders.csv", ORDERS), File("a.yaml", b""), File("b.yml", b"")], "There are 2 mappings"),
         ([File("a.yaml", b"")], "There is no data file"),
         ([File("a.csv", b"")], "a.csv is empty"),
-        ([File("photo.png", b"\x89PNG")], "photo.png"),
+        ([File("photo.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")], "photo.png"),
     ],
 )
 def test_files_that_cannot_be_taken_are_one_sentence(settings: Settings, files: Sequence[File], sentence: str) -> None:

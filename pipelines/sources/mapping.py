@@ -1039,9 +1039,6 @@ class _Compiler:
             return f"CASE WHEN lower({_text(value)}) IN ({', '.join(map(quote, YES_WORDS))}) THEN 'true' WHEN coalesce(lower({_text(value)}), '') IN ({', '.join(map(quote, NO_WORDS))}) THEN 'false' ELSE {value} END"
         if schema.LOG.tables[thing].columns[column].info["values"]:  # our own words, however the file capitalises them
             value = f"lower({value})"
-        if column == "return_flag":  # a plain yes is the line's own
-            yes, no = (", ".join(map(quote, words)) for words in (YES_WORDS, NO_WORDS))
-            value = f"CASE WHEN trim({value}) IN ({yes}) THEN 'line' WHEN trim({value}) IN ({no}) THEN NULL ELSE {value} END"
         return _text(value)
 
     def _value(self, given: Any, line: int) -> str:
