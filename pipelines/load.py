@@ -27,6 +27,7 @@ from pipelines import checks, estimate, factors, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, recognise, source_named
+from pipelines.sources.base import read_sql
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.tables import layout
 from pipelines.warehouse import build, contracts, schema, shape
@@ -183,7 +184,7 @@ def _shares_rows(settings: Settings, load_id: str, others: list[str]) -> bool:
             ours, theirs = shape.log_files(log, thing, [load_id]), shape.log_files(log, thing, others)
             if thing in contracts.REVERSIBLE and ours and theirs:
                 same = contracts.identity_of(table)
-                shared = f"SELECT 1 FROM read_parquet({ours!r}) SEMI JOIN read_parquet({theirs!r}, union_by_name = true) USING ({same}) LIMIT 1"
+                shared = f"SELECT 1 FROM {read_sql('parquet', ours)} SEMI JOIN {read_sql('parquet', theirs, 'union_by_name = true')} USING ({same}) LIMIT 1"
                 if connection.execute(shared).fetchone():
                     return True
     return False
@@ -708,10 +709,10 @@ def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
     try:
         found = connection.execute(
             f"""
-            WITH known AS (SELECT lower(trim(raw)) AS raw, min(reason) AS reason FROM read_csv('{data_path("reasons.csv")}', header = true, all_varchar = true) GROUP BY 1),
+            WITH known AS (SELECT lower(trim(raw)) AS raw, min(reason) AS reason FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")} GROUP BY 1),
             worded AS (
                 SELECT source, trim(reason_raw) AS wording, count(DISTINCT return_line_key) AS return_lines
-                FROM read_parquet({files!r}) WHERE trim(reason_raw) <> '' GROUP BY ALL)
+                FROM {read_sql("parquet", files)} WHERE trim(reason_raw) <> '' GROUP BY ALL)
             SELECT source, CASE WHEN return_lines >= {FEWEST_LINES} THEN wording END AS shown, CASE WHEN shown IS NOT NULL THEN k.reason END AS reason,
                 sum(return_lines)::BIGINT AS return_lines
             FROM worded w LEFT JOIN known k ON k.raw = lower(w.wording) GROUP BY ALL ORDER BY return_lines DESC, source, shown

@@ -23,6 +23,7 @@ import pyarrow as pa
 from sqlalchemy import ColumnElement, and_, case, literal, or_
 
 from pipelines.settings import Settings, data_path
+from pipelines.sources.base import read_sql
 
 NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types that no promise to the customer covers
 STAGES = (
@@ -233,7 +234,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         FROM (SELECT DISTINCT zone FROM promise_zone), (SELECT unnest(range(first, last, INTERVAL 1 DAY))::DATE AS day FROM asked);
         CREATE OR REPLACE TEMP TABLE legal_refund AS
         SELECT country, days::DOUBLE AS days, rolls = 'yes' AS rolls, valid_from::DATE AS valid_from, valid_to::DATE AS valid_to
-        FROM read_csv('{data_path("legal.csv")}', header = true, all_varchar = true) WHERE rule = 'legal_refund';
+        FROM {read_sql("csv", data_path("legal.csv"), "header = true, all_varchar = true")} WHERE rule = 'legal_refund';
         CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> '';
     """)  # fmt: skip
     described = f"""

@@ -4,7 +4,8 @@ A source names columns and types them loosely; it judges nothing and keeps nothi
 sources exist is in `pipelines.sources`.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -75,6 +76,17 @@ def quote(text: object) -> str:
     "'l''été'"
     """
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def read_sql(kind: str, files: Path | str | Sequence[str], options: str = "") -> str:
+    """Write the SQL that reads files, one path or a list of them: of their names no sign is a wildcard, no folder a column.
+
+    >>> read_sql("parquet", Path("/shop/country=ES/l'été [1].parquet"))
+    "read_parquet(['/shop/country=ES/l''été [[]1].parquet'], hive_partitioning = false)"
+    """
+    paths = [files] if isinstance(files, str | Path) else files
+    literal = ", ".join(quote(re.sub(r"[*?\[]", r"[\g<0>]", str(Path(p).absolute()))) for p in paths)
+    return f"read_{kind}([{literal}], hive_partitioning = false{options and f', {options}'})"
 
 
 def name(identifier: str) -> str:

@@ -18,9 +18,11 @@ import duckdb
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Double, Integer, Numeric, Table
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import Named, in_order, name, quote
+from pipelines.sources.base import Named, in_order, name, quote, read_sql
 from pipelines.sources.tables import (
     CSV,
+    LINES,
+    LONGEST_LINE,
     NDJSON,
     PARQUET,
     csv_columns,
@@ -92,7 +94,7 @@ def _named(connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path
         if kind == PARQUET:
             selects.append(
                 f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line, NULL::VARCHAR AS _broken "
-                f"FROM read_parquet({quote(file)}, file_row_number = true)"
+                f"FROM {read_sql('parquet', file, 'file_row_number = true')}"
             )
             continue
         stage = f"staged_{table.name}_{len(staged)}"
@@ -166,10 +168,11 @@ def stage_ndjson(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, 
         values = ", ".join(
             f"CASE WHEN json_valid(line) THEN line ->> {quote('$.' + name(c))} END AS {name(c)}" for c in columns
         )
-        lines = f"read_csv({quote(file)}, columns = {{'line': 'VARCHAR'}}, header = false, auto_detect = false, delim = '\x01', quote = '', escape = '', strict_mode = false, max_line_size = 8388608)"
+        lines = read_sql("csv", file, LINES)
         read = f"SELECT {values} FROM {lines}"
     else:
-        read = f"FROM read_ndjson({quote(file)}, columns = {{{declared}}}, ignore_errors = true, maximum_object_size = 8388608)"
+        options = f"columns = {{{declared}}}, ignore_errors = true, maximum_object_size = {LONGEST_LINE}"
+        read = f"FROM {read_sql('ndjson', file, options)}"
     try:
         in_order(connection, [f"CREATE TEMP TABLE {stage} AS {read}"])
     except duckdb.Error as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import Named, in_order, quote
+from pipelines.sources.base import Named, in_order, quote, read_sql
 from pipelines.sources.tables import csv_columns, kind_of, parquet_columns
 
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
@@ -121,9 +121,9 @@ def stage(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
             )
         picked = ", ".join(f'"{c}"::VARCHAR AS {c.lower()}' for c in COLUMNS)
         if kind_of(file) == "parquet":
-            reads.append(f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line FROM read_parquet({quote(file)}, file_row_number = true)")  # fmt: skip
+            reads.append(f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line FROM {read_sql('parquet', file, 'file_row_number = true')}")  # fmt: skip
         else:
-            reads.append(f"SELECT {picked}, {quote(file.name)} AS _file, row_number() OVER () AS _line FROM read_csv({quote(file)}, all_varchar = true, header = true)")  # fmt: skip
+            reads.append(f"SELECT {picked}, {quote(file.name)} AS _file, row_number() OVER () AS _line FROM {read_sql('csv', file, 'all_varchar = true, header = true')}")  # fmt: skip
     countries = ", ".join(f"{quote(k)}: {quote(v)}" for k, v in COUNTRIES.items())
 
     def listed(codes: tuple[str, ...]) -> str:

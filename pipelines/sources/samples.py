@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import quote
+from pipelines.sources.base import read_sql
 from pipelines.sources.headings import is_heading, is_total
 from pipelines.sources.tables import (
     JSON,
@@ -138,7 +138,7 @@ def _parquet(file: Path) -> list[Sample]:
     with duckdb.connect() as connection:
         try:
             sample = connection.execute(
-                f"SELECT * FROM read_parquet({quote(file)}) USING SAMPLE {SAMPLE_ROWS} ROWS (reservoir, 1)"
+                f"SELECT * FROM {read_sql('parquet', file)} USING SAMPLE {SAMPLE_ROWS} ROWS (reservoir, 1)"
             )
         except duckdb.Error as error:
             raise SourceError(f"{file.name} cannot be read as Parquet. Export it again.") from error

@@ -28,7 +28,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import in_order, name, quote
+from pipelines.sources.base import in_order, name, quote, read_sql
 
 CSV, NDJSON, PARQUET, JSON, SPREADSHEET = "csv", "ndjson", "parquet", "json", "spreadsheet"
 KINDS = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET}
@@ -44,6 +44,7 @@ HEAD_ROWS = 200  # rows looked at for the header
 SAMPLE_OBJECTS = 1000  # JSON rows looked at for paths
 BATCH_ROWS = 20_000
 LONGEST_LINE = 8_388_608  # bytes
+LINES = f"columns = {{'line': 'VARCHAR'}}, header = false, auto_detect = false, delim = '\x01', quote = '', escape = '', strict_mode = false, max_line_size = {LONGEST_LINE}"
 LONGEST_OBJECT = 67_108_864  # bytes of one row of a JSON list
 MOST_CELLS = 10_000_000  # of a sheet that is taken into memory whole; a larger one is read row by row
 INVISIBLE = re.compile("[\ufeff\u200b\u200e\u200f]")
@@ -427,18 +428,19 @@ def stage_csv(
     second pass.
     """
     declared = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(count + 1))
-    read = (
-        f"CREATE TEMP TABLE {stage} AS FROM read_csv({quote(file)}, columns = {{{declared}}}, header = {str(has_header).lower()}, auto_detect = false, "
+    options = (
+        f"columns = {{{declared}}}, header = {str(has_header).lower()}, auto_detect = false, "
         f"delim = {quote(separator)}, quote = {quote(quotes)}, escape = {quote(quotes)}, encoding = {quote(encoding)}, "
         f"null_padding = true, strict_mode = false, nullstr = '\x01', max_line_size = {LONGEST_LINE}"
     )
     try:
         try:
-            in_order(connection, [f"{read})"])
+            in_order(connection, [f"CREATE TEMP TABLE {stage} AS FROM {read_sql('csv', file, options)}"])
         except duckdb.Error as error:
             if "parallel=false" not in str(error):  # a line break inside quotes asks for one thread
                 raise
-            in_order(connection, [f"{read}, parallel = false)"])
+            options += ", parallel = false"
+            in_order(connection, [f"CREATE TEMP TABLE {stage} AS FROM {read_sql('csv', file, options)}"])
     except duckdb.Error as error:
         raise _unreadable(file, error) from error
     return (
@@ -798,18 +800,17 @@ def _stage_objects(connection: duckdb.DuckDBPyConnection, stage: str, file: Path
         is_lines = ending in (".ndjson", ".jsonl") or (rest.lstrip().startswith("{") and _is_object(first))
         try:
             if first.startswith("[") and not is_lines:
-                documents = (
-                    f"FROM read_json_objects({quote(file)}, format = 'array', maximum_object_size = {LONGEST_OBJECT})"
-                )
+                options = f"format = 'array', maximum_object_size = {LONGEST_OBJECT}"
+                documents = f"FROM {read_sql('json_objects', file, options)}"
             else:
                 lines, longest = file, LONGEST_LINE
                 if not is_lines:
                     lines = Path(folder) / "rows.ndjson"
                     path, longest = _write_rows(file, lines, path if "path" in read else None, branches)
+                options = LINES.replace(str(LONGEST_LINE), str(max(longest, LONGEST_LINE)))
                 documents = (
-                    f"FROM (SELECT CASE WHEN json_valid(line) THEN line::JSON END AS json FROM read_csv({quote(lines)}, "
-                    "columns = {'line': 'VARCHAR'}, header = false, auto_detect = false, delim = '\x01', quote = '', escape = '', "
-                    f"strict_mode = false, max_line_size = {max(longest, LONGEST_LINE)}) WHERE trim(line) <> '')"
+                    "FROM (SELECT CASE WHEN json_valid(line) THEN line::JSON END AS json "
+                    f"FROM {read_sql('csv', lines, options)} WHERE trim(line) <> '')"
                 )
             return _unroll(connection, stage, file, documents, path, branches)
         except duckdb.Error as error:
@@ -999,7 +1000,7 @@ def parquet_columns(connection: duckdb.DuckDBPyConnection, file: Path) -> list[s
 
 def _parquet_types(connection: duckdb.DuckDBPyConnection, file: Path) -> dict[str, str]:
     try:
-        described = connection.execute(f"DESCRIBE FROM read_parquet({quote(file)})").fetchall()
+        described = connection.execute(f"DESCRIBE FROM {read_sql('parquet', file)}").fetchall()
     except duckdb.Error as error:
         raise SourceError(f"{file.name} is not a Parquet file. Export it again.") from error
     return {row[0]: str(row[1]) for row in described}
@@ -1008,11 +1009,11 @@ def _parquet_types(connection: duckdb.DuckDBPyConnection, file: Path) -> dict[st
 def _stage_parquet(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]) -> Part:
     types = _parquet_types(connection, file)
     if any("STRUCT(" in t or t.endswith("]") or t.startswith("MAP(") or t == "JSON" for t in types.values()):
-        documents = f"FROM (SELECT to_json(rows) AS json FROM read_parquet({quote(file)}) rows)"
+        documents = f"FROM (SELECT to_json(rows) AS json FROM {read_sql('parquet', file)} rows)"
         path = [key for key in str(read.get("path", "")).split(".") if key]
         return _unroll(connection, stage, file, documents, path, _branches(read))
     texts = ", ".join(f"{name(c)}::VARCHAR AS c{i}" for i, c in enumerate(types))
-    in_order(connection, [f"CREATE TEMP TABLE {stage} AS SELECT {texts} FROM read_parquet({quote(file)})"])
+    in_order(connection, [f"CREATE TEMP TABLE {stage} AS SELECT {texts} FROM {read_sql('parquet', file)}"])
     return Part(file.name, stage, {h: f"c{i}" for i, h in enumerate(headings_of(types))})
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric
 
 from pipelines.errors import ContractError
 from pipelines.sources import Named, note_terms_sql
-from pipelines.sources.base import quote
+from pipelines.sources.base import quote, read_sql
 from pipelines.warehouse import schema
 
 EARLIEST = (
@@ -542,7 +542,7 @@ def log_rows(connection: duckdb.DuckDBPyConnection, table: Table, files: list[st
     columns = {c.name: sql_type(c) for c in table.columns}
     columns |= dict.fromkeys(_keys(table), "BIGINT") | {"payload_hash": "BIGINT", **VERSIONED}
     columns |= {"source": "VARCHAR", "load_id": "VARCHAR"}
-    read = f"read_parquet({files!r}, union_by_name = true, hive_partitioning = false)"
+    read = read_sql("parquet", files, "union_by_name = true")
     if files:
         held = {row[0] for row in connection.execute(f"DESCRIBE FROM {read}").fetchall()}
     absent = [f"{'false' if k == 'BOOLEAN' else f'NULL::{k}'} AS {n}" for n, k in columns.items() if n not in held]

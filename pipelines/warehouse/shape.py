@@ -15,6 +15,7 @@ import duckdb
 from sqlalchemy.schema import CreateTable
 
 from pipelines.settings import data_path
+from pipelines.sources.base import read_sql
 from pipelines.warehouse import schema
 from pipelines.warehouse.contracts import identity_of, key_sql, log_rows, versions
 from pipelines.warehouse.event_order import STOPS, line_units, settle
@@ -336,9 +337,9 @@ def shape_dimensions(connection: duckdb.DuckDBPyConnection) -> None:
         INSERT INTO dim_handling_rate BY NAME
             SELECT place_id, activity, valid_from, lead(valid_from) OVER (PARTITION BY place_id, activity ORDER BY valid_from) AS valid_to, minutes, hourly_cost, currency
             FROM current_handling_rate ORDER BY place_id, activity, valid_from;
-        INSERT INTO dim_reason BY NAME SELECT DISTINCT reason, family, preventable_by FROM read_csv('{data_path("reasons.csv")}', header = true, all_varchar = true) ORDER BY ALL;
+        INSERT INTO dim_reason BY NAME SELECT DISTINCT reason, family, preventable_by FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")} ORDER BY ALL;
         INSERT INTO dim_disposition BY NAME SELECT disposition, outcome, is_discarded::BOOLEAN AS is_discarded
-            FROM read_csv('{data_path("dispositions.csv")}', header = true, all_varchar = true) ORDER BY ALL;
+            FROM {read_sql("csv", data_path("dispositions.csv"), "header = true, all_varchar = true")} ORDER BY ALL;
     """)  # fmt: skip
 
 
@@ -608,7 +609,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                 JOIN of_order o ON o.order_line_key = r.order_line_key WHERE l.return_line_key IS NULL)
         SEMI JOIN return_line USING (return_line_key) GROUP BY 1;
         CREATE OR REPLACE TEMP TABLE reason_of AS
-            SELECT lower(trim(raw)) AS raw, min(reason) AS reason FROM read_csv('{data_path("reasons.csv")}', header = true, all_varchar = true) GROUP BY 1;
+            SELECT lower(trim(raw)) AS raw, min(reason) AS reason FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")} GROUP BY 1;
         CREATE OR REPLACE TEMP TABLE parcel_name AS
             SELECT parcel_key, min(parcel_id) AS parcel_id FROM current_return_event WHERE ({where}) AND parcel_key IS NOT NULL GROUP BY 1;
         INSERT INTO fact_return_line BY NAME
