@@ -439,14 +439,14 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
 def check(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
     """Run every check on the current build. Exit 1 when a blocking one finds rows."""
     from pipelines import checks
-    from pipelines.warehouse.build import build_path, connect, current_build, current_id
+    from pipelines.sql import connect, quote
+    from pipelines.warehouse.build import build_path, current_build, current_id
 
     settings = _settings(warehouse)
     current_build(settings.warehouse).close()
-    connection = connect(":memory:")
-    connection.execute(
-        f"ATTACH '{build_path(settings.warehouse, current_id(settings.warehouse) or '')}' AS b (READ_ONLY); USE b"
-    )
+    connection = connect(folders=[settings.warehouse / "builds"])
+    path = build_path(settings.warehouse, current_id(settings.warehouse) or "")
+    connection.execute(f"ATTACH {quote(path)} AS b (READ_ONLY); USE b")
     results = checks.run(connection)
     connection.close()
     rows = [
@@ -1537,7 +1537,8 @@ def demo(
 
 
 def main() -> None:
-    """Run the command line; a BackhaulError is one line and exit 1."""
+    """Run the command line; a BackhaulError is one line and exit 1. What it writes is its owner's alone."""
+    os.umask(0o077)
     try:
         app()
     except BackhaulError as error:

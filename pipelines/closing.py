@@ -173,7 +173,7 @@ def _write(frame: pd.DataFrame, about: Mapping[str, Any], path: Path) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     draft = path.with_suffix(".new")
     pq.write_table(table.replace_schema_metadata({"backhaul": json.dumps(about, default=str)}), draft)
-    draft.chmod(0o444)
+    draft.chmod(0o400)
     draft.replace(path)
 
 

@@ -104,6 +104,5 @@ def set_company(settings: Settings, country: str, employees: int, turnover_eur_m
     if employees < 0 or turnover_eur_m < 0:
         raise ReportError("Employees and turnover are not negative.")
     found = Company(country.upper(), employees, turnover_eur_m)
-    settings.warehouse.mkdir(parents=True, exist_ok=True)
     write_whole(settings.warehouse / "company.json", json.dumps(asdict(found)) + "\n")
     return found

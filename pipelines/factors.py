@@ -250,7 +250,6 @@ def import_set(settings: Settings, path: Path, name: str) -> int:
         raise FactorMissing(f"{name!r} cannot name an imported set: take small letters, digits and _, and no set that ships.")  # fmt: skip
     rows = read_set(path, name)
     folder = _folder(settings)
-    folder.mkdir(parents=True, exist_ok=True)
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -292,5 +291,4 @@ def choose(settings: Settings, name: str, pinned: int | None = None) -> None:
     known = ledger(settings).sets
     if name not in known:
         raise FactorMissing(f"There is no set {name!r}. There are {', '.join(known)}; import another with `backhaul factors import`.")  # fmt: skip
-    _folder(settings).mkdir(parents=True, exist_ok=True)
     write_whole(_folder(settings) / "choice.json", json.dumps({"factor_set": name, "pinned": pinned}) + "\n")

@@ -8,8 +8,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -27,9 +29,9 @@ from pipelines import checks, estimate, factors, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, recognise, source_named
-from pipelines.sources.base import read_sql
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.tables import layout
+from pipelines.sql import connect, read_sql
 from pipelines.warehouse import build, contracts, schema, shape
 
 PROSE = (".yaml", ".yml", ".md", ".txt")  # endings of files that are read only where a mapping names them
@@ -110,7 +112,7 @@ def _load(
             report = Report(build.readable_id(settings.warehouse))
             if paths:
                 files = _files([Path(p) for p in paths], settings, source, report)
-                _begin(memory, files, source, namespace, exported_at)
+                _begin(memory, files, source, _checked_namespace(namespace), exported_at)
             for row in memory.loads_with("landing"):
                 _set_aside(memory, row, lambda row: _land(settings, memory, row, report, progress))
             is_reordered = False
@@ -179,7 +181,7 @@ def _judge_later_exports_again(settings: Settings, memory: state.State, row: dic
 def _shares_rows(settings: Settings, load_id: str, others: list[str]) -> bool:
     """Say whether a load's log files hold an id that those of other loads hold too."""
     log = settings.warehouse / "log"
-    with build.connect(":memory:", settings.threads) as connection:
+    with connect(threads=settings.threads, folders=[log]) as connection:
         for thing, table in schema.LOG.tables.items():
             ours, theirs = shape.log_files(log, thing, [load_id]), shape.log_files(log, thing, others)
             if thing in contracts.REVERSIBLE and ours and theirs:
@@ -274,7 +276,7 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
         raise SourceError(
             f"{origin.name} says `export: whole`, and no file is named {', '.join(absent)}: their rows would be withdrawn. Give all files together."
         )
-    prefix = begun["namespace"] or ("shop" if origin.name == "canonical" else origin.name)
+    prefix = begun["namespace"] or _namespace_of(origin, memory)
     shutil.rmtree(settings.raw / load_id, ignore_errors=True)
     known = memory.known_files(origin.name, prefix, origin.version)
     settings.raw.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -335,6 +337,33 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
         connection.execute(state.load.update().where(state.load.c.load_id == load_id).values(landed))
 
 
+NAMESPACE = r"[A-Za-z0-9._-]{1,100}"
+
+
+def _checked_namespace(namespace: str | None) -> str | None:
+    """Give a namespace as it is. Raises SourceError for one that is no plain word."""
+    if namespace is not None and not re.fullmatch(NAMESPACE, namespace):
+        raise SourceError(
+            f"{namespace[:60]!r} cannot be a namespace: it stands before every id. Write letters, digits, dots, underscores and hyphens."
+        )
+    return namespace
+
+
+def _namespace_of(origin: Source, memory: state.State) -> str:
+    """Give the prefix of a source's ids: its name, in letters, digits, dots, underscores and hyphens.
+
+    Where something else had to go, a digest of the name keeps two names apart. A name that ids begin with already stays.
+    """
+    if origin.name == "canonical":
+        return "shop"
+    taken = memory.rows(select(state.load.c.load_id).where(state.load.c.namespace == origin.name).limit(1))
+    if re.fullmatch(NAMESPACE, origin.name) or taken:
+        return origin.name
+    plain = unicodedata.normalize("NFKD", origin.name).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^A-Za-z0-9._]+", "-", plain)[:60].strip("-")
+    return f"{words or 'source'}-{hashlib.sha256(origin.name.encode()).hexdigest()[:6]}"
+
+
 def _exported_at(file: Path, origin: Source, declared: str | None) -> tuple[datetime, str]:
     """Say when a file was exported, and what says so: the command or the mapping, else the file's date.
 
@@ -393,7 +422,10 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
     whole = origin.export if isinstance(origin, Mapping) else None
     counts: list[dict[str, Any]] = []
     faults: list[contracts.Fault] = []
-    connection = build.connect(":memory:", settings.threads)
+    staging = settings.raw / ".staging"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(mode=0o700)
+    connection = connect(threads=settings.threads, folders=[log, settings.raw], staging=staging)
     try:
         files = [settings.raw / f["raw"] for f in landed["files"]]
         for named in origin.name_rows(connection, files, landed["namespace"]):
@@ -432,6 +464,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
         ) from error
     finally:
         connection.close()
+        shutil.rmtree(staging, ignore_errors=True)
     if not counts:
         first, *others = files
         more = f" (and {len(others)} more)" if others else ""
@@ -655,7 +688,7 @@ def withdrawn_rows(settings: Settings, limit: int = 1000) -> list[dict[str, Any]
     loads = [r["load_id"] for r in memory.loads_with("logged", "published") if not r["restored_at"]]
     memory.close()
     selects = []
-    connection = build.connect(":memory:", settings.threads)
+    connection = connect(threads=settings.threads, folders=[settings.warehouse / "log"])
     try:
         for thing in contracts.REVERSIBLE:
             if (table := schema.LOG.tables.get(thing)) is not None:
@@ -705,7 +738,7 @@ def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
     files = shape.log_files(settings.warehouse / "log", "return_event", loads)
     if not files:
         return []
-    connection = build.connect(":memory:", settings.threads)
+    connection = connect(threads=settings.threads, folders=[settings.warehouse / "log"])
     try:
         found = connection.execute(
             f"""

@@ -4,6 +4,8 @@ Nothing is read from the environment anywhere else.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,10 +22,22 @@ def data_path(name: str) -> Path:
     return (packaged if packaged.is_dir() else _HERE.parent / "data") / name
 
 
+@contextmanager
+def private() -> Iterator[None]:
+    """Make what is created meanwhile its owner's alone: folders 0700, files 0600."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that whoever reads it sees the old text or the new, never a part."""
+    """Write a small file of the owner's alone so that whoever reads it sees the old text or the new, never a part."""
     draft = path.with_suffix(path.suffix + ".new")
-    draft.write_text(text, encoding="utf-8")
+    with private():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8")
     draft.replace(path)
 
 

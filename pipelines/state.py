@@ -38,7 +38,7 @@ from sqlalchemy import (
 )
 
 from pipelines.errors import ActionError
-from pipelines.settings import Settings
+from pipelines.settings import Settings, private
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,7 +180,9 @@ class State:
         if not self.is_writable:  # a read-only warehouse can still be asked
             self._engine: Engine = create_engine(f"sqlite:///file:{file.absolute()}?mode=ro&immutable=1&uri=true")
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        with private():
+            folder.mkdir(parents=True, exist_ok=True)
+            file.touch(exist_ok=True)  # what SQLite puts beside it is as open as the file itself
         self._engine = create_engine(f"sqlite:///{file}")
 
         @event.listens_for(self._engine, "connect")

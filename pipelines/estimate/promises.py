@@ -23,7 +23,7 @@ import pyarrow as pa
 from sqlalchemy import ColumnElement, and_, case, literal, or_
 
 from pipelines.settings import Settings, data_path
-from pipelines.sources.base import read_sql
+from pipelines.sql import read_sql
 
 NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types that no promise to the customer covers
 STAGES = (

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.sample.draws import DAY, Array, Rng
+from pipelines.sql import quote
 
 CLEAN, DUPLICATE, LATE_EDIT, NAIVE, IMPOSSIBLE, BAD_NUMBER = range(6)
 """What a written row is; a LATE_EDIT row is the first version, the corrected one stays CLEAN."""
@@ -154,7 +155,7 @@ class Writer:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.connection.register("rows_to_write", table.slice(begin, finish - begin))
             self.connection.execute(
-                f"COPY (SELECT {', '.join(select)} FROM rows_to_write) TO '{str(path).replace(chr(39), chr(39) * 2)}' ({options})"
+                f"COPY (SELECT {', '.join(select)} FROM rows_to_write) TO {quote(path)} ({options})"
             )
             self.connection.unregister("rows_to_write")
             written = finish - begin

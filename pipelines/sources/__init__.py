@@ -18,6 +18,7 @@ from pipelines.sources.mapping import Mapping
 from pipelines.sources.notes import note_label, note_terms_sql
 from pipelines.sources.online_retail import OnlineRetail
 from pipelines.sources.shopify import Shopify
+from pipelines.sql import connect
 
 __all__ = [
     "Named",
@@ -97,7 +98,10 @@ def logs_of(mapping: Source, files: list[Path]) -> list[str]:
 
     Raises MappingError for what the files lack.
     """
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        connect(folders=[f.parent for f in files], staging=Path(folder)) as connection,
+    ):
         heads = [_head(file, Path(folder)) for file in files]
         filled = "SELECT 1 FROM ({}) LIMIT 1"
         return [

@@ -4,14 +4,17 @@ A source names columns and types them loosely; it judges nothing and keeps nothi
 sources exist is in `pipelines.sources`.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Protocol
 
 import duckdb
+
+from pipelines.sql import name as name
+from pipelines.sql import quote as quote
+from pipelines.sql import read_sql as read_sql
 
 
 @dataclass(frozen=True)
@@ -67,35 +70,6 @@ class Source(Protocol):
 
     def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterable[Named]:
         """Give the rows of the files, one Named a log."""
-
-
-def quote(text: object) -> str:
-    """Write a text as an SQL literal.
-
-    >>> quote("l'été")
-    "'l''été'"
-    """
-    return "'" + str(text).replace("'", "''") + "'"
-
-
-def read_sql(kind: str, files: Path | str | Sequence[str], options: str = "") -> str:
-    """Write the SQL that reads files, one path or a list of them: of their names no sign is a wildcard, no folder a column.
-
-    >>> read_sql("parquet", Path("/shop/country=ES/l'été [1].parquet"))
-    "read_parquet(['/shop/country=ES/l''été [[]1].parquet'], hive_partitioning = false)"
-    """
-    paths = [files] if isinstance(files, str | Path) else files
-    literal = ", ".join(quote(re.sub(r"[*?\[]", r"[\g<0>]", str(Path(p).absolute()))) for p in paths)
-    return f"read_{kind}([{literal}], hive_partitioning = false{options and f', {options}'})"
-
-
-def name(identifier: str) -> str:
-    """Write a column's name as an SQL identifier.
-
-    >>> name("Order no")
-    '"Order no"'
-    """
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 def in_order(connection: duckdb.DuckDBPyConnection, statements: Iterable[str]) -> None:

@@ -339,7 +339,13 @@ class Mapping:
             self.has_query = True
             if not isinstance(table["sql"], Section) or not {"url", "query"} <= set(table["sql"]):
                 raise self.wrong(
-                    table.lines["sql"], "`sql:` has `url:` (or the name of an environment variable) and `query:`."
+                    table.lines["sql"], "`sql:` has `url:` (the name of an environment variable) and `query:`."
+                )
+            self._allow(table["sql"], ("url", "query"), "under `sql:`")
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(table["sql"]["url"])):
+                raise self.wrong(
+                    table["sql"].lines["url"],
+                    "`url:` names the environment variable that holds the database's address, such as SHOP_DATABASE: a mapping holds no password.",
                 )
         if not isinstance(table.get("to"), Section) or not table["to"]:
             raise self.wrong(table.lines.get("to", line), "`to:` names the logs the rows become and their columns.")
@@ -561,16 +567,14 @@ class Mapping:
 
     def _stage_query(self, connection: duckdb.DuckDBPyConnection, name: str, sql: Section) -> tables.Part:
         url = str(sql["url"])
-        if "://" not in url:
-            if url not in os.environ:
-                raise self.wrong(
-                    sql.lines["url"], f"the environment variable {url} is not set. Set it to the database's URL."
-                )
-            url = os.environ[url]
+        if url not in os.environ:
+            raise self.wrong(
+                sql.lines["url"], f"the environment variable {url} is not set. Set it to the database's URL."
+            )
         try:
-            return tables.stage_query(connection, f"{name}_query", url, str(sql["query"]), self.path.name)
+            return tables.stage_query(connection, f"{name}_query", os.environ[url], str(sql["query"]), self.path.name)
         except tables.OptionError as error:
-            raise self.wrong(sql.lines["query"], str(error)) from error
+            raise self.wrong(sql.lines[error.option], str(error)) from error
 
 
 def _specs(given: Any) -> list[Any]:

@@ -17,6 +17,7 @@ import duckdb
 from pipelines.errors import SourceError
 from pipelines.sources.base import Named, in_order, quote, read_sql
 from pipelines.sources.tables import csv_columns, kind_of, parquet_columns
+from pipelines.sql import connect
 
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 TIME_ZONE = "Europe/London"  # the file's times carry no zone; the shop is British
@@ -52,7 +53,7 @@ class OnlineRetail:
 
     def recognises(self, files: list[Path]) -> bool:
         """Tell whether every file has the columns of the published table."""
-        connection = duckdb.connect()
+        connection = connect(folders=[f.parent for f in files])
         try:
             return bool(files) and all(set(COLUMNS) <= set(_columns(connection, f)) for f in files)
         finally:

@@ -36,6 +36,7 @@ from pipelines.sources.tables import (
     sheet_rows,
     text_of,
 )
+from pipelines.sql import connect
 
 SAMPLE_ROWS = 2000
 HEAD_BYTES, PART_BYTES, PARTS = 1 << 20, 1 << 17, 8  # of a long text file: its beginning and parts of the rest
@@ -135,7 +136,7 @@ def _workbook(file: Path) -> list[Sample]:
 
 
 def _parquet(file: Path) -> list[Sample]:
-    with duckdb.connect() as connection:
+    with connect(folders=[file.parent]) as connection:
         try:
             sample = connection.execute(
                 f"SELECT * FROM {read_sql('parquet', file)} USING SAMPLE {SAMPLE_ROWS} ROWS (reservoir, 1)"

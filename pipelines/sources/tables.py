@@ -29,6 +29,7 @@ import pyarrow as pa
 
 from pipelines.errors import SourceError
 from pipelines.sources.base import in_order, name, quote, read_sql
+from pipelines.sql import connect, staging_of
 
 CSV, NDJSON, PARQUET, JSON, SPREADSHEET = "csv", "ndjson", "parquet", "json", "spreadsheet"
 KINDS = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".parquet": PARQUET}
@@ -387,7 +388,7 @@ def _stage_text(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, r
     if layout.encoding in NATIVE_ENCODINGS:
         broken = stage_csv(connection, stage, file, count, encoding=NATIVE_ENCODINGS[layout.encoding], **options)
     else:
-        with tempfile.TemporaryDirectory() as folder:  # the copy lives as long as the staging
+        with tempfile.TemporaryDirectory(dir=staging_of(connection)) as folder:  # the copy lives as long as the staging
             broken = stage_csv(connection, stage, _in_utf8(file, layout.encoding, Path(folder)), count, **options)
     columns = {h: f"c{i}" for i, h in enumerate(layout.headings)}
     # lines before the header are staged too: the header is where its cells are, for DuckDB counts empty lines in its own way
@@ -679,19 +680,39 @@ def _keep_rows(
         connection.unregister("backhaul_batch")
 
 
-def stage_query(connection: duckdb.DuckDBPyConnection, stage: str, url: str, query: str, name_shown: str) -> Part:
-    """Stage the rows of a query as texts.
+READ_ONLY = {  # databases a mapping may ask, each with the statement that forbids its transaction to write
+    "postgresql": "SET TRANSACTION READ ONLY",
+    "mysql": "SET SESSION TRANSACTION READ ONLY",
+    "mariadb": "SET SESSION TRANSACTION READ ONLY",
+    "oracle": "SET TRANSACTION READ ONLY",
+    "sqlite": "PRAGMA query_only = ON",
+}
 
-    Raises OptionError of `query` when the database refuses it.
+
+def stage_query(connection: duckdb.DuckDBPyConnection, stage: str, url: str, query: str, name_shown: str) -> Part:
+    """Stage the rows of one SELECT as texts, read in a transaction that cannot write and is not committed.
+
+    Raises OptionError of `query` when it is anything else or the database refuses it, of `url` for a database that is not in
+    `READ_ONLY`: an engine that reads and writes files would give a mapping the machine.
     """
     import sqlalchemy
 
+    statement = query.strip().rstrip(";").strip()
+    bare = re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`", "''", statement)
+    if ";" in bare or not re.match(r"(?i)(select|with)\b", bare) or re.search(r"(?i)\binto\b", bare):
+        raise OptionError("query", "a query is one SELECT, into nothing.")
     try:
-        engine = sqlalchemy.create_engine(url)
+        address = sqlalchemy.make_url(url)
+        kind = address.get_backend_name()
+        if kind not in READ_ONLY:
+            raise OptionError("url", f"a {kind} database cannot be asked. These can: {', '.join(READ_ONLY)}.")
+        engine = sqlalchemy.create_engine(address)
         with engine.connect().execution_options(stream_results=True) as reader:
-            result = reader.execute(sqlalchemy.text(query))
+            reader.exec_driver_sql(READ_ONLY[kind])
+            result = reader.execute(sqlalchemy.text(statement))
             headings = headings_of(list(result.keys()))
             _keep_rows(connection, stage, headings, enumerate(([text_of(v) for v in row] for row in result), start=1))
+            reader.rollback()
         engine.dispose()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         cause = str(getattr(error, "orig", error)).splitlines()[0]
@@ -789,7 +810,7 @@ def _branches(read: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _stage_objects(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]) -> Part:
     branches = _branches(read)
     path = [key for key in str(read.get("path", "")).split(".") if key]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=staging_of(connection)) as folder:
         encoding = encoding_of(file, read)
         if encoding not in ("utf-8", "utf8") or _has_mark(file):
             file = _in_utf8(file, "utf-8-sig" if encoding in ("utf-8", "utf8") else encoding, Path(folder))
@@ -1042,7 +1063,7 @@ def layout(file: Path) -> str:
     if not file.exists() or suffix.lower() not in (*KINDS, ".json", ".tsv", ".txt"):
         return f"a {suffix or 'nameless'} file"
     if kind_of(file) == PARQUET:
-        with duckdb.connect() as connection:
+        with connect(folders=[file.parent]) as connection:
             return f"a table with the columns {_some(parquet_columns(connection, file))}"
     with opened(file) as text:
         start = text.read(200_000)

@@ -18,6 +18,8 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from pipelines.errors import WarehouseLocked, WarehouseMissing
+from pipelines.settings import private
+from pipelines.sql import connect as connect
 from pipelines.warehouse.engine import Build, open_duckdb
 from pipelines.warehouse.schema import VERSION
 
@@ -71,9 +73,30 @@ def readable_id(warehouse: Path) -> str | None:
 
 @contextlib.contextmanager
 def writing(warehouse: Path) -> Iterator[None]:
-    """Hold the warehouse for writing; a second writer is refused with WarehouseLocked."""
-    warehouse.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(warehouse / ".writer.lock")
+    """Hold the warehouse for writing; a second writer is refused with WarehouseLocked.
+
+    What is written meanwhile is its owner's alone, and so is what an older version left open to others.
+    """
+    with private():
+        warehouse.mkdir(parents=True, exist_ok=True)
+        _close_to_others(warehouse)
+        with _locked(warehouse):
+            yield
+
+
+def _close_to_others(warehouse: Path) -> None:
+    """Take from others what they may read of a warehouse whose folder is open to them; whose folders are another's, are left."""
+    for folder in (warehouse, warehouse.with_name(warehouse.name + ".raw")):
+        if not folder.exists() or not folder.stat().st_mode & 0o077:
+            continue
+        for path in (*folder.rglob("*"), folder):  # the folder last: one that was not reached the end is tried again
+            with contextlib.suppress(PermissionError, FileNotFoundError):
+                path.chmod(path.stat().st_mode & 0o700)
+
+
+@contextlib.contextmanager
+def _locked(warehouse: Path) -> Iterator[None]:
+    lock = FileLock(warehouse / ".writer.lock", mode=0o600)
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -114,7 +137,7 @@ class Draft:
         """Open it for writing, once the copy stands."""
         if self._copied is not None:
             self._copied.result()
-        return connect(self._path, threads)
+        return connect(self._path, threads, folders=[self._warehouse])
 
     def empty(self) -> None:
         """Begin again with nothing in it; it must be closed."""
@@ -146,28 +169,11 @@ class Draft:
         _sync(self._path)
         path = build_path(self._warehouse, self.build_id)
         self._path.rename(path)
-        path.chmod(0o444)
+        path.chmod(0o600)
         _sync(path.parent)
         point_at(self._warehouse, self.build_id)
         for old in sorted((self._warehouse / "builds").glob("*.duckdb"))[:-keep]:
             old.unlink()
-
-
-def connect(path: Path | str, threads: int | None = None) -> duckdb.DuckDBPyConnection:
-    """Open DuckDB as every part of the pipeline does: UTC, and nothing fetched from outside."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "preserve_insertion_order": False,
-    }
-    if threads:
-        config["threads"] = threads
-    connection = duckdb.connect(str(path), config=config)
-    # an unfinished build is thrown away, never recovered: one checkpoint, when it is published; the slow compressions save a sixth of the file and cost a quarter of the writing
-    connection.execute(
-        "SET TimeZone = 'UTC'; SET wal_autocheckpoint = '1TB'; SET disabled_compression_methods = 'fsst,alp,alprd'"
-    )
-    return connection
 
 
 def rows_sql(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> str:
@@ -202,7 +208,7 @@ def sweep(warehouse: Path) -> None:
 
 def _copy(path: Path, to: Path) -> None:
     shutil.copyfile(path, to)
-    to.chmod(0o644)
+    to.chmod(0o600)
 
 
 def _sync(path: Path) -> None:

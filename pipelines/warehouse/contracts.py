@@ -22,7 +22,7 @@ from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric
 
 from pipelines.errors import ContractError
 from pipelines.sources import Named, note_terms_sql
-from pipelines.sources.base import quote, read_sql
+from pipelines.sql import quote, read_sql
 from pipelines.warehouse import schema
 
 EARLIEST = (

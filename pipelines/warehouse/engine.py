@@ -38,6 +38,7 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FunctionElement
 
+from pipelines.sql import lock, quote
 from pipelines.warehouse.schema import STAR
 
 if TYPE_CHECKING:
@@ -339,8 +340,8 @@ class _DuckDB:
             ":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
         )
         self._base.execute("SET TimeZone = 'UTC'")
-        quoted = str(path).replace("'", "''")
-        self._base.execute(f"ATTACH '{quoted}' AS build (READ_ONLY)")
+        self._base.execute(f"ATTACH {quote(path)} AS build (READ_ONLY)")
+        lock(self._base)
         self._dialect = DuckDBDialect()
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._written = lru_cache(500)(self._write)

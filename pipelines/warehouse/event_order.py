@@ -6,6 +6,8 @@ parts of kits. Not here: lots and their columns (shape.py). Most return lines ne
 
 import duckdb
 
+from pipelines.sql import quote
+
 STOPS = "('cancelled', 'rejected', 'expired', 'lost')"
 GOES_ON = "('requested', 'approved', 'label_issued', 'handed_over')"
 """What overrules a stop when it happens after it."""
@@ -120,7 +122,9 @@ def _is_day_only(connection: duckdb.DuckDBPyConnection) -> str:
     """Give the condition that a time is a day's midnight, in UTC or in a shop's zone: two events of a day may have one time."""
     zones = [row[0] for row in connection.execute("SELECT DISTINCT time_zone FROM dim_shop").fetchall()]
     midnights = ["occurred_at::TIME = TIME '00:00'"]
-    midnights += [f"timezone('{zone}', timezone('UTC', occurred_at))::TIME = TIME '00:00'" for zone in zones if zone]
+    midnights += [
+        f"timezone({quote(zone)}, timezone('UTC', occurred_at))::TIME = TIME '00:00'" for zone in zones if zone
+    ]
     return " OR ".join(midnights)
 
 

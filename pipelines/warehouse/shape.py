@@ -15,7 +15,7 @@ import duckdb
 from sqlalchemy.schema import CreateTable
 
 from pipelines.settings import data_path
-from pipelines.sources.base import read_sql
+from pipelines.sql import quote, read_sql
 from pipelines.warehouse import schema
 from pipelines.warehouse.contracts import identity_of, key_sql, log_rows, versions
 from pipelines.warehouse.event_order import STOPS, line_units, settle
@@ -95,13 +95,9 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     dialect = Dialect()
     for table in schema.STAR.sorted_tables:
         connection.execute(str(CreateTable(table).compile(dialect=dialect)))
-        comments = [f"COMMENT ON TABLE {table.name} IS {_quote(table.comment or '')}"]
-        comments += [f"COMMENT ON COLUMN {table.name}.{c.name} IS {_quote(c.comment or '')}" for c in table.columns]
+        comments = [f"COMMENT ON TABLE {table.name} IS {quote(table.comment or '')}"]
+        comments += [f"COMMENT ON COLUMN {table.name}.{c.name} IS {quote(c.comment or '')}" for c in table.columns]
         connection.execute("; ".join(comments))
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def log_files(log: Path, thing: str, loads: list[str]) -> list[str]:
@@ -121,7 +117,7 @@ def open_logs(
 
     What the `restored` loads withdrew is left out.
     """
-    kept = f" WHERE NOT (is_withdrawn AND load_id IN ({', '.join(map(_quote, restored))}))" if restored else ""
+    kept = f" WHERE NOT (is_withdrawn AND load_id IN ({', '.join(map(quote, restored))}))" if restored else ""
     for thing, table in schema.LOG.tables.items():
         for prefix, wanted in (("all", loads), ("new", new_loads)):
             rows = log_rows(connection, table, log_files(log, thing, wanted))
@@ -356,20 +352,20 @@ def _exchange_rates(connection: duckdb.DuckDBPyConnection, reporting: str) -> No
         WITH direct AS (
             SELECT day, currency, quote_currency, rate FROM fact_fx_rate UNION ALL SELECT day, quote_currency, currency, 1 / rate FROM fact_fx_rate),
         one AS (
-            SELECT day, currency, rate, 1 AS hops FROM direct WHERE quote_currency = '{reporting}'
+            SELECT day, currency, rate, 1 AS hops FROM direct WHERE quote_currency = {quote(reporting)}
             UNION ALL
             SELECT a.day, a.currency, a.rate * b.rate, 2 FROM direct a JOIN direct b ON a.day = b.day AND a.quote_currency = b.currency
-                WHERE b.quote_currency = '{reporting}' AND a.currency <> '{reporting}' AND a.quote_currency <> '{reporting}'),
+                WHERE b.quote_currency = {quote(reporting)} AND a.currency <> {quote(reporting)} AND a.quote_currency <> {quote(reporting)}),
         best AS (SELECT day, currency, arg_min(rate, hops) AS rate FROM one GROUP BY ALL),
         days AS (SELECT DISTINCT day + CAST(n AS INTEGER) AS day, currency FROM best, range(8) r(n))
         SELECT d.day, d.currency, b.rate FROM days d ASOF JOIN best b ON d.currency = b.currency AND d.day >= b.day
-        WHERE d.currency <> '{reporting}';
+        WHERE d.currency <> {quote(reporting)};
     """)
 
 
 def rate_sql(currency: str, joined: str, reporting: str) -> str:
     """Give the rate of an amount: 1 in the reporting currency, else the joined day_rate's."""
-    return f"CASE WHEN {currency} = '{reporting}' THEN 1.0 ELSE {joined}.rate END"
+    return f"CASE WHEN {currency} = {quote(reporting)} THEN 1.0 ELSE {joined}.rate END"
 
 
 def _zone_hours(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
@@ -447,8 +443,8 @@ def _policies_of_lines(connection: duckdb.DuckDBPyConnection, where: str) -> Non
 
 def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
     """Insert fact_order_line for current order lines matching `where` (a predicate on order_line_key)."""
-    shipping = ", ".join(_quote(s) for s in found.shipping) or "''"
-    delivering = ", ".join(_quote(s) for s in found.delivering) or "''"
+    shipping = ", ".join(quote(s) for s in found.shipping) or "''"
+    delivering = ", ".join(quote(s) for s in found.delivering) or "''"
     of_order = "TRUE" if where == "TRUE" else f"o.order_key IN (SELECT order_key FROM current_order_line WHERE {where})"
     _policies_of_lines(connection, where)
     connection.execute(f"""
@@ -617,7 +613,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
             l.lot_currency AS currency, l.lot_rate AS fx_rate,
             CASE WHEN order_fault IS NOT NULL THEN order_fault WHEN {_local_day("l.first_at", "hs")} < l.ordered_on THEN 'returned before ordered'
                 WHEN {_local_day("l.any_confirmed_at", "hc")} < shipped_on THEN 'returned before shipped' END AS date_fault, {_out_of_order()} AS out_of_order,
-            l.return_type IN ({", ".join(_quote(v) for v in schema.HEADLINE_RETURN_TYPES)}) AND NOT l.of_exchange AS is_headline,
+            l.return_type IN ({", ".join(quote(v) for v in schema.HEADLINE_RETURN_TYPES)}) AND NOT l.of_exchange AS is_headline,
             {_local_day("coalesce(l.requested_at, l.first_at)", "hr")} AS requested_on,
             CASE WHEN l.confirmed_at IS NOT NULL THEN {_local_day("l.confirmed_at", "hc")} END AS confirmed_on,
             CASE WHEN l.refunded_at IS NOT NULL THEN {_local_day("l.refunded_at", "hf")} END AS refunded_on

@@ -1,0 +1,235 @@
+"""Text from outside that was written to do harm: it is data everywhere, in SQL, in a terminal, in a file, on a page."""
+
+import csv
+import io
+import json
+import re
+import stat
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import TINY_SHOP, fresh, write_shop
+from test_cli import run
+
+from pipelines.errors import MappingError, SourceError
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.sources import mapping_source
+from pipelines.sql import connect, quote, read_sql
+from pipelines.warehouse.build import current_build
+
+HOSTILE = {
+    "apostrophe": "o'neill",
+    "quotes": "a\"b'c`d",
+    "statement": "x'; DROP TABLE fact_order_line; --",
+    "comment": "x /* y */ -- z",
+    "copy": "x' AS a) SELECT 1; COPY (SELECT 1) TO 'owned.txt'; SELECT ('",
+    "reader": "x' || (SELECT content FROM read_text('/etc/hostname')) || '",
+    "template": "{{ 7*7 }}${7*7}{0}%(x)s%s",
+    "path": "../../../etc/passwd",
+    "control": "a\x1b[31mred\x1b]0;title\x07\x08b",
+    "markdown": "![x](http://127.0.0.1:9/leak.png) [y](javascript:alert) $\\LaTeX$ :red[red]",
+    "markup": "<script>window.pwn=1</script><img src=x onerror=alert(1)>",
+    "rich": "[bold]rich[/bold][/red]",
+    "formula": "=HYPERLINK(\"http://127.0.0.1:9/\",\"x\")",
+    "pattern": "%_\\*?[a-z]",
+    "backslash": "ends in \\",
+    "direction": "a\u202egnp.exe\u200b",
+    "long": "long " * 2000,
+}  # fmt: skip
+
+
+def hostile_shop() -> dict[str, list[dict[str, str]]]:
+    """The tiny shop with every kind of hostile text in every column that takes text, ids included: one style a kind."""
+    shop = {thing: [dict(row) for row in rows] for thing, rows in TINY_SHOP.items()}
+    line, event, product = shop["order_line"][0], shop["return_event"][0], shop["product"][0]
+    for number, (kind, text) in enumerate(HOSTILE.items()):
+        names = dict.fromkeys(("name", "category", "brand", "supplier", "season", "size", "colour", "size_note"), text)
+        shop["product"].append(product | names | {"product_id": f"{text} {kind}", "style_id": text})
+        shop["order_line"].append(line | {"order_line_id": f"{text}-line", "order_id": f"{text}-order", "product_id": f"{text} {kind}", "customer_id": text, "channel": text, "carrier": text, "seller": text, "loyalty_tier": text, "dimensions": json.dumps({"own": text})})  # fmt: skip
+        shop["return_event"].append(event | {"event_id": f"{text}-{number}", "return_line_id": f"{text}-return", "return_id": text, "order_line_id": f"{text}-line", "reason_raw": text, "carrier": text, "parcel_id": text})  # fmt: skip
+    return shop
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The hostile shop, loaded, in a folder whose own name needs quoting."""
+    folder = tmp_path_factory.mktemp("it's [a] country=ES *")
+    settings = fresh(folder)
+    report = load(settings, [write_shop(folder / "files", hostile_shop())])
+    rows = {r["table"]: (r["read"], r["accepted"], r["quarantined"]) for r in report.counts}
+    assert rows["order_line"] == (8 + len(HOSTILE), 8 + len(HOSTILE), 0)
+    assert rows["product"] == (3 + len(HOSTILE), 3 + len(HOSTILE), 0)
+    return settings
+
+
+def test_hostile_names_come_out_as_they_went_in(hostile: Settings) -> None:
+    answers = json.loads(
+        run("metric", "sold_units", "--by", "category", "--format", "json", "--warehouse", str(hostile.warehouse))
+    )
+    sold = {row["category"]: row["value"] for row in answers}
+    assert {text: sold[text.strip()] for text in HOSTILE.values()} == dict.fromkeys(HOSTILE.values(), 1)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_filter_takes_a_hostile_value_for_a_value(hostile: Settings, kind: str) -> None:
+    value = HOSTILE[kind].strip()
+    [row] = json.loads(run("metric", "sold_units", "--where", f"category={value}", "--format", "json", "--warehouse", str(hostile.warehouse)))  # fmt: skip
+    assert row["value"] == 1
+
+
+def test_sql_literals_hold_any_text() -> None:
+    for text in (*HOSTILE.values(), "a\0b", ""):
+        assert duckdb.sql(f"SELECT {quote(text)}").fetchall() == [(text,)]
+
+
+def test_a_connection_of_a_load_reaches_its_own_folders_only(tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    for folder in (own, other):
+        (folder / "a [1]*.csv").write_text("n\n1\n")
+    (own / "link").symlink_to(other)
+    with connect(folders=[own]) as connection:
+        assert connection.execute(f"SELECT n FROM {read_sql('csv', own / 'a [1]*.csv')}").fetchall() == [(1,)]
+        for statement in (
+            f"SELECT * FROM {read_sql('csv', other / 'a [1]*.csv')}",
+            f"SELECT * FROM {read_sql('csv', own / 'link' / 'a [1]*.csv')}",
+            f"SELECT * FROM {read_sql('csv', own / '..' / 'other' / 'a [1]*.csv')}",
+            f"COPY (SELECT 1) TO {quote(other / 'out.csv')}",
+            f"ATTACH {quote(other / 'out.duckdb')}",
+            "SELECT * FROM read_text('/etc/hostname')",
+            "SET enable_external_access = true",
+            "SET allowed_directories = ['/']",
+            "INSTALL httpfs",
+        ):
+            with pytest.raises(duckdb.Error):
+                connection.execute(statement)
+    assert sorted(p.name for p in other.iterdir()) == ["a [1]*.csv"]
+
+
+def test_every_connection_of_the_pipeline_is_given_its_folders() -> None:
+    root = Path(__file__).parents[1] / "pipelines"
+    calls = [
+        (path.name, call)
+        for path in root.rglob("*.py")
+        for call in re.findall(r"(?<!def )\b(?:duckdb\.)?connect\([^\n]*", path.read_text(encoding="utf-8"))
+        if "engine" not in path.name and "sample" not in str(path.parent)
+    ]
+    loose = [c for c in calls if "folders=" not in c[1] and c[0] not in ("sql.py", "state.py")]
+    assert [c for c in loose if "read_only=True" not in c[1] and "_engine" not in c[1] and c != ("tables.py", "connect().execution_options(stream_results=True) as reader:")] == []  # fmt: skip
+
+
+MAPPING = """
+name: {name}
+time_zone: UTC
+constants: {{currency: EUR, country: FR}}
+tables:
+  - file: "orders*.csv"
+    to:
+      order_line: {{order_line_id: Order, order_id: Order, ordered_at: Date, product_id: SKU, units: Qty, net_amount: Net}}
+"""
+ORDERS = "Order,SKU,Qty,Date,Net\n1,p1,1,2026-01-10,10\n"
+
+
+def mapped(folder: Path, name: str) -> tuple[Path, Path]:
+    (folder / "orders.csv").write_text(ORDERS)
+    (folder / "m.yaml").write_text(MAPPING.format(name=json.dumps(name)), encoding="utf-8")
+    return folder / "orders.csv", folder / "m.yaml"
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("o'neill", r"o-neill-[0-9a-f]{6}"), (HOSTILE["copy"], r"x-AS-a-SELECT-1-COPY[-\w.]*"), ("été 2025", r"ete-2025-[0-9a-f]{6}"), ("店", r"source-[0-9a-f]{6}"), ("plain.name-1_2", r"plain\.name-1_2")]
+)  # fmt: skip
+def test_a_mapping_of_any_name_loads_under_a_plain_namespace(
+    settings: Settings, tmp_path: Path, name: str, begins: str
+) -> None:
+    file, mapping = mapped(tmp_path, name)
+    load(settings, [file], source=str(mapping))
+    with current_build(settings.warehouse) as build:
+        from pipelines.warehouse.schema import STAR
+        from sqlalchemy import select  # isort: skip
+
+        [line] = build.fetch(select(STAR.tables["fact_order_line"].c.order_line_id))["order_line_id"]
+    namespace, _, own = line.rpartition(":")
+    assert re.fullmatch(begins, namespace)
+    assert own == "1"
+    assert not list(tmp_path.rglob("owned.txt"))
+
+
+@pytest.mark.parametrize("namespace", ["o'neill", "a b", "", "a:b", "x" * 200, HOSTILE["copy"], "a\nb", "é"])
+def test_a_namespace_is_a_plain_word(settings: Settings, tmp_path: Path, namespace: str) -> None:
+    file, mapping = mapped(tmp_path, "shop")
+    with pytest.raises(SourceError, match="cannot be a namespace") as caught:
+        load(settings, [file], source=str(mapping), namespace=namespace)
+    assert len(str(caught.value)) < 300
+
+
+QUERY = MAPPING.replace('file: "orders*.csv"', "sql: {{url: {url}, query: {query}}}").replace("{name}", "shop")
+
+
+@pytest.mark.parametrize(
+    ("url", "query", "says"),
+    [
+        ("duckdb:///:memory:", "select 1", "names the environment variable"),
+        ("sqlite:////etc/passwd", "select 1", "names the environment variable"),
+        ("SHOP", "COPY (SELECT 1) TO 'owned.txt'", "one SELECT"),
+        ("SHOP", "select 1; drop table orders", "one SELECT"),
+        ("SHOP", "with a as (select 1) select * into owned from a", "one SELECT"),
+        ("SHOP", "pragma writable_schema = 1", "one SELECT"),
+        ("SHOP", "with a as (select 1) delete from orders", "readonly"),
+        ("DUCK", "select * from read_text('/etc/hostname')", "a duckdb database cannot be asked"),
+        ("DUCK_MEMORY", "select 1", "a duckdb database cannot be asked"),
+    ],
+)
+def test_a_query_of_a_mapping_reads_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, query: str, says: str
+) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "shop.db") as base:
+        base.execute("CREATE TABLE orders AS SELECT 1 AS id")
+    base.close()
+    monkeypatch.setenv("SHOP", f"sqlite:///{tmp_path / 'shop.db'}")
+    monkeypatch.setenv("DUCK", f"duckdb:///{tmp_path / 'x.duckdb'}")
+    monkeypatch.setenv("DUCK_MEMORY", "duckdb:///:memory:")
+    (tmp_path / "m.yaml").write_text(QUERY.format(url=json.dumps(url), query=json.dumps(query)))
+    with pytest.raises(MappingError, match=says), duckdb.connect() as connection:
+        list(mapping_source(tmp_path / "m.yaml").name_rows(connection, [], "shop"))
+    base = sqlite3.connect(tmp_path / "shop.db")
+    assert base.execute("SELECT count(*) FROM orders").fetchall() == [(1,)]
+    base.close()
+    assert not list(tmp_path.rglob("owned.txt"))
+
+
+# -- who may read what is written --------------------------------------------------------------------------------------
+
+
+def open_to_others(*roots: Path) -> list[str]:
+    paths = [p for root in roots for p in (root, *root.rglob("*"))]
+    return [f"{p.name} {stat.S_IMODE(p.stat().st_mode):o}" for p in paths if stat.S_IMODE(p.stat().st_mode) & 0o077]
+
+
+def test_what_is_written_is_its_owners_alone(tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    settings = Settings(warehouse=tmp_path / "warehouse")
+    before = os.umask(0)
+    try:
+        load(settings, [tiny_files])
+        everything = (settings.warehouse, settings.raw, settings.key_file)
+        assert open_to_others(*everything) == []
+        assert {stat.S_IMODE(p.stat().st_mode) for p in (settings.warehouse / "builds").iterdir()} == {0o600}
+        for path in [p for root in everything[:2] for p in (root, *root.rglob("*"))]:  # as an older version left it
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        load(settings)
+        assert open_to_others(*everything) == []
+    finally:
+        os.umask(before)
+
+
+def test_cells_of_a_csv_print_no_live_formula(hostile: Settings) -> None:
+    text = run("metric", "sold_units", "--by", "category", "--format", "csv", "--warehouse", str(hostile.warehouse))
+    cells = [row["category"] for row in csv.DictReader(io.StringIO(text))]
+    assert [c for c in cells if c[:1] in "=+-@\t\r"] == []
