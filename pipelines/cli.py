@@ -291,7 +291,7 @@ def load(
     if output is Format.json:
         typer.echo(json.dumps({
             "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "quarantined": report.quarantined, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out,
-            "ignored_columns": report.ignored, "changes": report.changes, "warnings": report.warnings, "alerts": report.alerts, "untold": report.untold,
+            "ignored_columns": report.ignored, "hidden_texts": report.hidden, "changes": report.changes, "warnings": report.warnings, "alerts": report.alerts, "untold": report.untold,
         }, indent=2))  # fmt: skip
         return
     if output is Format.csv:
@@ -311,6 +311,9 @@ def load(
             "Fields that could not be read and count as missing, or empty units that count as one; their rows were accepted",
         )
     _say_versions(report)
+    if report.hidden:
+        tables = ", ".join(f"{n} in {thing}" for thing, n in report.hidden.items())
+        typer.echo(f"Texts that fewer than five lines share, kept as a keyed hash: {tables}.")
     for thing, columns in report.ignored.items():
         typer.echo(f"{thing}: columns not used: {', '.join(sorted(set(columns)))}")
     if report.left_out:

@@ -43,7 +43,8 @@ Progress = Callable[[str], None]
 class Report:
     """What a load did: how each log's rows were judged, what changed in each table, which checks found rows, which alerts are new, who could not be told of them.
 
-    Every row read stands in `counts` once; `derived` rows were made from rows counted there. `unread` are fields taken for missing.
+    Every row read stands in `counts` once; `derived` rows were made from rows counted there. `unread` are fields taken for missing,
+    `hidden` texts kept as a keyed hash, by log.
     `dated_by` says what told the newer of two versions: "declared" export times, or the "file" dates and the order of landing.
     """
 
@@ -58,6 +59,7 @@ class Report:
     skipped: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=dict)
+    hidden: dict[str, int] = field(default_factory=dict)
     changes: dict[str, dict[str, int]] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)
@@ -301,14 +303,14 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     for file in (f for f in files if f in taken):
         digest, exported_at, dated_by = exports[file]
         report.dated_by = dated_by
-        kept = settings.raw / load_id / f"{len(rows):04d}" / file.name
+        kept = settings.raw / load_id / f"{len(rows):04d}" / _without_address(file.name, digest, origin)
         kept.parent.mkdir(parents=True, mode=0o700)
         shutil.copyfile(file, kept)
         kept.chmod(0o600)
         rows.append(
             {
                 "load_id": load_id,
-                "name": file.name,
+                "name": kept.name,
                 "raw": str(kept.relative_to(settings.raw)),
                 "sha256": digest,
                 "bytes": file.stat().st_size,
@@ -335,6 +337,12 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
             "exported_at": max(row["exported_at"] for row in rows),
         }
         connection.execute(state.load.update().where(state.load.c.load_id == load_id).values(landed))
+
+
+def _without_address(name: str, digest: str, origin: Source) -> str:
+    """Give a file's name with its digest in place of an e-mail address, unless the source knows the file by that."""
+    plain = re.sub(r"[^.\s@]+@[^\s@]+?(?=(?:\.\w{1,7}){1,2}$|\s|$)", digest[:12], name)
+    return plain if not isinstance(origin, Mapping) or origin.takes(Path(plain)) else name
 
 
 NAMESPACE = r"[A-Za-z0-9._-]{1,100}"
@@ -521,6 +529,8 @@ def _report_judged(report: Report, counts: list[dict[str, Any]], faults: list[co
     """Add what one load's rows were judged to what the load says."""
     for count in counts:
         row = {"source": count["source"], "table": count["thing"], **{k: count[k] for k in COUNTED}}
+        if count["hidden_texts"]:
+            report.hidden[count["thing"]] = report.hidden.get(count["thing"], 0) + count["hidden_texts"]
         (report.derived if count["is_derived"] else report.counts).append(row)
     by_rule: dict[tuple[str, str, bool], list[contracts.Fault]] = {}
     for fault in faults:
@@ -724,13 +734,10 @@ def restore_withdrawn(settings: Settings, load_id: str, progress: Progress = lam
     return load(settings, is_anew=True, progress=progress)
 
 
-FEWEST_LINES = 5  # a rarer wording may be somebody's own words
-
-
 def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
     """List how sources word return reasons, most frequent first: source, wording, reason (None when unknown), return_lines.
 
-    Read from the logs; wordings of fewer than FEWEST_LINES return lines are summed up as one row without wording.
+    Read from the logs; wordings of fewer than `contracts.FEWEST_LINES` return lines are summed up as one row without wording.
     """
     memory = state.State(settings.warehouse)
     loads = [row["load_id"] for row in memory.loads_with("logged", "published")]
@@ -746,7 +753,7 @@ def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
             worded AS (
                 SELECT source, trim(reason_raw) AS wording, count(DISTINCT return_line_key) AS return_lines
                 FROM {read_sql("parquet", files)} WHERE trim(reason_raw) <> '' GROUP BY ALL)
-            SELECT source, CASE WHEN return_lines >= {FEWEST_LINES} THEN wording END AS shown, CASE WHEN shown IS NOT NULL THEN k.reason END AS reason,
+            SELECT source, CASE WHEN return_lines >= {contracts.FEWEST_LINES} THEN wording END AS shown, CASE WHEN shown IS NOT NULL THEN k.reason END AS reason,
                 sum(return_lines)::BIGINT AS return_lines
             FROM worded w LEFT JOIN known k ON k.raw = lower(w.wording) GROUP BY ALL ORDER BY return_lines DESC, source, shown
             """

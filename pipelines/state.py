@@ -68,6 +68,7 @@ load_count = Table(
     Column("load_id", String), Column("source", String), Column("thing", String), Column("is_derived", Integer), Column("read", BigInteger),
     Column("accepted", BigInteger), Column("duplicate", BigInteger), Column("quarantined", BigInteger),
     Column("replaced", BigInteger, comment="Accepted rows that say otherwise than an earlier load did"), Column("unread_fields", BigInteger, comment="Accepted rows with a field that could not be read"), Column("withdrawn", BigInteger, comment="Rows of earlier loads that this one took back"),
+    Column("hidden_texts", BigInteger, comment="Texts of rows kept as a keyed hash: fewer than five lines share them"),
     comment="One load x log: read = accepted + duplicate + quarantined.",
 )  # fmt: skip
 quarantine = Table(

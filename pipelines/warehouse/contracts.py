@@ -21,6 +21,7 @@ import duckdb
 from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric, Table
 
 from pipelines.errors import ContractError
+from pipelines.settings import data_path
 from pipelines.sources import Named, note_terms_sql
 from pipelines.sql import quote, read_sql
 from pipelines.warehouse import schema
@@ -89,6 +90,7 @@ class Judged:
     withdrawn: int = 0
     replaced: int = 0
     exported_at: datetime | None = None
+    hidden_texts: int = 0
 
 
 @dataclass(frozen=True)
@@ -259,6 +261,29 @@ def hmac_sql(expression: str, key: bytes) -> str:
     return f"left(sha256('{outer}'::BLOB || unhex(sha256('{inner}'::BLOB || encode({expression})))), 32)"
 
 
+FEWEST_LINES = 5  # a rarer text may be somebody's own words
+PLAIN = {
+    "code": r"length({v}) <= 40 AND NOT regexp_matches({v}, '@|\S\s+\S+\s+\S|\d(\D*\d){{4}}')",
+    "label": r"length({v}) <= 300 AND NOT regexp_matches({v}, '@|\d(\D*\d){{6}}')",
+    "days": "regexp_full_match({v}, '[0-9 -]*')",
+    "free": "lower(trim({v})) IN (SELECT raw FROM known_reason)",
+}
+"""Of each class of text (`schema.TEXTS`) that may be somebody's own words, the condition under which a value never is."""
+PLAIN["json"] = PLAIN["code"]
+
+
+def shape_sql(value: str) -> str:
+    """Give the shape of a text as SQL: its letters as a and A, and, of five digits and more, its digits as 9.
+
+    >>> texts = "('Zoé 12, zoe@example.org'), ('31.02.2026'), ('2,5'), ('+33 6 12 34')"
+    >>> [s for (s,) in duckdb.sql(f"SELECT {shape_sql('v')} FROM (VALUES {texts}) t(v)").fetchall()]
+    ['Aaa 12, aaa@aaaaaaa.aaa', '99.99.9999', '2,5', '+99 9 99 99']
+    """
+    letters = rf"regexp_replace(regexp_replace({value}, '\p{{Lu}}', 'A', 'g'), '[^A\P{{L}}]|\p{{M}}', 'a', 'g')"
+    digits = rf"length(regexp_replace({value}, '\P{{Nd}}', '', 'g'))"
+    return rf"CASE WHEN {digits} >= 5 THEN regexp_replace({letters}, '\p{{Nd}}', '9', 'g') ELSE {letters} END"
+
+
 class Fault(NamedTuple):
     """One row that was quarantined, or, with `is_field`, one field of an accepted row that could not be read."""
 
@@ -301,6 +326,7 @@ def judge(
         )
     rules = _rules(table, types, landed_at)
     _stage_judged(connection, table, named, types, rules, namespace, landed_at, key, export)
+    hidden = _hide_rare_texts(connection, table, set(types), namespace, key, log_files)
     same = identity_of(table)
     if not named.may_repeat:
         _mark_several_contents(connection, table, same, len(rules) - 1)
@@ -351,6 +377,7 @@ def judge(
         withdrawn,
         replaced,
         exported_at,
+        hidden,
     )
     return judged, faults
 
@@ -377,6 +404,7 @@ def _stage_judged(
     raw = [n for n, k in types.items() if n in table.columns and k != sql_type(table.columns[n])]
     typed += [f'"{n}" AS "raw_{n}"' for n in raw]
     typed += ["_empty_units"] if "_empty_units" in types else []
+    connection.execute(f"CREATE OR REPLACE TEMP MACRO keyed_hash(v) AS ({hmac_sql('v', key)})")
     typed.append('"_broken"' if "_broken" in types else "NULL::VARCHAR AS _broken")
     own_time = 'try_cast(try_cast("exported_at" AS TIMESTAMPTZ) AS TIMESTAMP)' if "exported_at" in types else "NULL"
     typed.append(f"coalesce({own_time}, landed_time, TIMESTAMP '{landed_at}') AS exported_at")
@@ -390,12 +418,11 @@ def _stage_judged(
     of_field = [r for r in enumerate(rules) if _is_field(table, r[1][0], r[1][1])]
     missing = [(column, cond) for _, (rule, column, cond) in of_field if rule != "empty_is_one"]
     unread = {c: [cond for column, cond in missing if column == c] for c in {column for column, _ in missing}}
-    columns = {n: _rewrite(v, raw) for n, v in _log_values(table, namespace, key, unread).items()}
+    columns = {n: _rewrite(v, raw) for n, v in _log_values(table, namespace, unread).items()}
     values = " ".join(
         f"WHEN {mask} > 0 THEN {_first_value(some, raw, table, mask)}"
         for mask, some in (("faults", of_row), ("unread", of_field))
     )
-    payload = ", ".join(c.name for c in table.columns if c.name != "system")
     keys = ", ".join(f"{sql} AS {name}" for name, sql in _keys(table).items())
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE judged AS
@@ -404,8 +431,84 @@ def _stage_judged(
         f AS (SELECT *, {_rewrite(_bits(of_row), raw)} AS faults, {_rewrite(_bits(of_field), raw)} AS unread FROM t),
         o AS (SELECT {", ".join(f"{value} AS {name}" for name, value in columns.items())}, _file, _line, faults, unread,
             exported_at, file_no, t.recorded_at IS NOT NULL AS is_recorded, CASE {values} END AS _value FROM f AS t)
-        SELECT *, false AS is_withdrawn, {keys}, (md5_number_lower(concat_ws('|', {payload})) >> 1)::BIGINT AS payload_hash FROM o
+        SELECT *, false AS is_withdrawn, {keys}, {_payload_hash(table)} AS payload_hash FROM o
     """)
+
+
+def _payload_hash(table: Table) -> str:
+    payload = ", ".join(c.name for c in table.columns if c.name != "system")
+    return f"(md5_number_lower(concat_ws('|', {payload})) >> 1)::BIGINT"
+
+
+def _hide_rare_texts(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    given: set[str],
+    namespace: str,
+    key: bytes,
+    log_files: list[str],
+) -> int:
+    """Put a keyed hash in place of texts that may be somebody's own words: those that fewer than five things share.
+
+    The log's earlier rows count too, under the text or its hash. Returns how many texts of rows went.
+    """
+    columns = [c for c in table.columns if c.info["text"] in PLAIN and c.name in given]
+    if not columns:
+        return 0
+    if any(c.info["text"] == "free" for c in columns):
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE known_reason AS SELECT DISTINCT lower(trim(raw)) AS raw FROM {read_sql('csv', data_path('reasons.csv'), 'header = true, all_varchar = true')}"
+        )
+    texts = [
+        f"SELECT '{c.name}' AS name, v AS text FROM ({_texts(c, 'judged')}) GROUP BY v HAVING NOT ({PLAIN[c.info['text']].format(v='v')})"
+        for c in columns
+    ]
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE odd_text AS
+        SELECT *, 'rare-' || left(keyed_hash(text), 12) AS hash, 0::BIGINT AS lines FROM ({" UNION ALL ".join(texts)})
+        WHERE NOT regexp_full_match(text, 'rare-[0-9a-f]{{12}}')
+    """)
+    hidden = 0
+    thing = LINE_OF.get(table.name, identity_of(table))
+    for column in columns:
+        mine = f"(SELECT * FROM odd_text WHERE name = '{column.name}')"
+        if not connection.execute(f"SELECT 1 FROM {mine} LIMIT 1").fetchone():
+            continue
+        rows = f"SELECT o.hash, j.thing FROM ({_texts(column, 'judged', thing)}) j JOIN {mine} o ON j.v = o.text"
+        if log_files:
+            log = f"(SELECT * FROM ({log_rows(connection, table, log_files)}) WHERE source = {quote(namespace)})"
+            rows += f" UNION ALL SELECT o.hash, l.thing FROM ({_texts(column, log, thing)}) l JOIN {mine} o ON l.v IN (o.text, o.hash)"
+        connection.execute(f"""
+            DELETE FROM odd_text WHERE name = '{column.name}' AND NOT contains(text, '@')
+                AND hash IN (SELECT hash FROM ({rows}) GROUP BY 1 HAVING count(DISTINCT thing) >= {FEWEST_LINES})
+        """)
+        if column.info["text"] == "json":
+            connection.execute(f"""
+                CREATE OR REPLACE TEMP TABLE odd_json AS
+                SELECT dimensions AS text, json_group_object(k, coalesce(to_json(o.hash), to_json(v)))::VARCHAR AS hash
+                FROM (SELECT dimensions, unnest(json_keys(dimensions)) AS k, json_extract_string(dimensions, '/' || replace(replace(k, '~', '~0'), '/', '~1')) AS v
+                    FROM (SELECT DISTINCT dimensions FROM judged WHERE faults = 0 AND dimensions IS NOT NULL))
+                LEFT JOIN {mine} o ON o.text = v GROUP BY dimensions HAVING count(o.hash) > 0
+            """)
+            mine = "odd_json"
+        hidden += connection.execute(f"""
+            UPDATE judged SET {column.name} = o.hash FROM {mine} o WHERE judged.{column.name} = o.text
+        """).fetchall()[0][0]
+    if hidden:
+        connection.execute(f"UPDATE judged SET payload_hash = {_payload_hash(table)}")
+    return hidden
+
+
+LINE_OF = {"order_line": "order_key", "return_event": "return_line_key", "chain_element": "parcel_key"}
+"""What is counted as a line that shares a text, where several rows of a log are about one thing."""
+
+
+def _texts(column: Column[Any], rows: str, thing: str = "NULL") -> str:
+    """Select the texts of a column as `v`, with what each is about as `thing`; of dimensions, their values."""
+    if column.info["text"] != "json":
+        return f"SELECT {column.name} AS v, {thing} AS thing FROM {rows} WHERE {column.name} IS NOT NULL"
+    keys = f"SELECT dimensions, {thing} AS thing, unnest(json_keys(dimensions)) AS k FROM {rows} WHERE json_valid(dimensions) AND json_type(dimensions) = 'OBJECT'"
+    return f"""SELECT json_extract_string(dimensions, '/' || replace(replace(k, '~', '~0'), '/', '~1')) AS v, thing FROM ({keys}) WHERE v IS NOT NULL"""
 
 
 def _filled(column: Column[Any], types: dict[str, str]) -> str:
@@ -440,7 +543,7 @@ def _mark_several_contents(connection: duckdb.DuckDBPyConnection, table: Table, 
     """)
     if connection.execute("SELECT count(*) FROM conflicting").fetchall()[0][0]:
         connection.execute(f"""
-            UPDATE judged SET faults = faults + {1 << bit}::UBIGINT, _value = left({table.info["key"][0]}::VARCHAR, 60)
+            UPDATE judged SET faults = faults + {1 << bit}::UBIGINT, _value = {{'text': left({table.info["key"][0]}::VARCHAR, 60), 'is_read': true}}
             FROM conflicting c WHERE judged.{same} = c.{same} AND judged._file = c._file AND faults = 0 AND NOT is_recorded
         """)
 
@@ -457,13 +560,19 @@ def _faults(
             if mask >> i & 1
         )
 
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE shared_value AS SELECT _value.text AS text FROM judged
+        WHERE (faults > 0 OR unread > 0) AND NOT _value.is_read AND NOT contains(_value.text, '@') AND {PLAIN["label"].format(v="_value.text")}
+        GROUP BY 1 HAVING count(DISTINCT {LINE_OF.get(table.name, identity_of(table))}) >= {FEWEST_LINES}
+    """)
+    value = f"CASE WHEN _value.is_read OR _value.text IN (FROM shared_value) THEN _value.text ELSE {shape_sql('_value.text')} END"
     listed = []
     for is_field, mask, where, limit in (
         (False, "faults", "faults > 0", ""),
         (True, "unread", "faults = 0 AND unread > 0", f"LIMIT {MOST_LISTED}"),
     ):
         rows = connection.execute(
-            f"SELECT _file, _line, {mask}, _value FROM judged WHERE {where} ORDER BY _file, _line {limit}"
+            f"SELECT _file, _line, {mask}, {value} FROM judged WHERE {where} ORDER BY _file, _line {limit}"
         ).fetchall()
         listed += [Fault(table.name, str(f), int(n or 0), broken(m), str(v or ""), is_field) for f, n, m, v in rows]
     unread = connection.execute("SELECT count(*) FROM judged WHERE faults = 0 AND unread > 0").fetchall()[0][0]
@@ -482,7 +591,7 @@ def _stage_withdrawn(
     same = identity_of(table)
     taken = []
     if named.blank_sql:
-        blank = key_sql(f"{quote(namespace + ':')} || {table.info['key'][0]}")
+        blank = key_sql(f"{quote(namespace + ':')} || {_hashed_address(table.info['key'][0])}")
         taken.append(f"{same} IN (SELECT {blank} FROM ({named.blank_sql}))")
     if export.is_whole:
         taken.append(f"({_in_span(connection, table, named, export)})")
@@ -574,23 +683,32 @@ def _log_columns(table: Table) -> list[str]:
     return [*(c.name for c in table.columns), *_keys(table)]
 
 
-def _log_values(table: Table, namespace: str, key: bytes, unread: Mapping[str, list[str]]) -> dict[str, str]:
+def _hashed_address(value: str) -> str:
+    """Give an id, or its keyed hash when it holds an @ and so may be an e-mail address."""
+    return f"CASE WHEN contains({value}, '@') THEN keyed_hash({value}) ELSE {value} END"
+
+
+def _log_values(table: Table, namespace: str, unread: Mapping[str, list[str]]) -> dict[str, str]:
     """Give each column as the log keeps it: ids prefixed, customers hashed, places coarsened, notes as concepts.
 
     `unread` holds the conditions under which a field is taken for missing.
     """
     columns = {}
     for column in table.columns:
-        name, personal = column.name, column.info["personal"]
+        name, text = column.name, column.info["text"]
         value = f"t.{name}"
         if conditions := unread.get(name):
             otherwise = "NULL" if column.info["default"] is None else _literal(column)
             value = f"CASE WHEN {' OR '.join(f'({c})' for c in conditions)} THEN {otherwise} ELSE {value} END"
-        if personal == "hash":
-            value = hmac_sql(value, key)
-        elif personal == "area":
-            value = f"CASE WHEN {value} IS NOT NULL THEN coalesce(t.country, '') || '-' || left(upper(replace({value}, ' ', '')), 2) END"
-        elif personal == "terms":
+        if text == "customer":
+            value = f"keyed_hash({value})"
+        elif text == "key":
+            value = _hashed_address(value)
+        elif text == "place":
+            area = f"coalesce(left(upper(t.country), 2), '') || '-' || left(upper(replace({value}, ' ', '')), 2)"
+            is_cut = f"regexp_full_match({value}, '[A-Z]{{2}}-.{{0,2}}')"
+            value = f"CASE WHEN {is_cut} THEN {value} WHEN {value} IS NOT NULL THEN {area} END"
+        elif text == "note":
             value = note_terms_sql(value)
         elif name in ("latitude", "longitude"):
             value = f"round({value}, 1)"
@@ -614,10 +732,12 @@ def _rewrite(condition: str, raw: list[str]) -> str:
 
 
 def _first_value(rules: list[tuple[int, tuple[str, str, str]]], raw: list[str], table: Table, mask: str) -> str:
-    """Give the first offending value of a row as SQL, never a personal one."""
-    whens = [
-        f"WHEN {mask} & {1 << i} > 0 THEN left({f'raw_{column}' if column in raw else f't.{column}'}::VARCHAR, 60)"
-        for i, (_, column, _) in rules
-        if column in table.columns and not table.columns[column].info["personal"]
-    ]
-    return f"CASE {' '.join(whens)} END" if whens else "NULL"
+    """Give the first offending value of a row as SQL, never of a customer, and whether it was read as a number or time."""
+    whens = []
+    for i, (_, column, _) in rules:
+        if column not in table.columns or table.columns[column].info["text"] in ("customer", "place", "note"):
+            continue
+        value = f"left({f'raw_{column}' if column in raw else f't.{column}'}::VARCHAR, 60)"
+        is_read = f"t.{column} IS NOT NULL" if sql_type(table.columns[column]) != "VARCHAR" else "false"
+        whens.append(f"WHEN {mask} & {1 << i} > 0 THEN {{'text': {value}, 'is_read': {is_read}}}")
+    return f"CASE {' '.join(whens)} END" if whens else "NULL::STRUCT(text VARCHAR, is_read BOOLEAN)"

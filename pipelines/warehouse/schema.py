@@ -17,6 +17,20 @@ STAR = MetaData()
 Money = Numeric(18, 4)
 Kind = TypeEngine[Any] | type[TypeEngine[Any]]
 
+TEXTS = {
+    "key": "An id: one with an @ is a keyed hash in the log",
+    "code": "A word of the shop's or a system's: kept when it is one or two words without an @ or five digits, or at least five lines share it; else a keyed hash",
+    "label": "What a catalogue, a policy or a carrier is called by: kept without an @, seven digits or 300 characters, or when at least five lines share it; else a keyed hash",
+    "days": "Days: digits, hyphens and blanks; anything else is a keyed hash",
+    "free": "What somebody worded: kept when data/reasons.csv knows it or at least five lines share it; else a keyed hash",
+    "place": "A postcode or area: country and two characters",
+    "customer": "A customer: a keyed hash",
+    "note": "A customer's note: the concepts it speaks of",
+    "json": "Dimensions of one's own: each text is kept like a code",
+}
+"""Classes of the columns that hold text without a vocabulary: what of it the log keeps."""
+LABELS = {"carrier", "category", "brand", "supplier", "season", "size", "colour", "size_note", "channel", "loyalty_tier", "legal_entity", "methods", "market"}  # fmt: skip
+
 EVENTS = (
     "requested", "approved", "rejected", "label_issued", "handed_over", "carrier_scan", "received", "inspected",
     "refunded", "credited", "exchanged", "restocked", "disposed", "cancelled", "expired", "lost", "delivery_refused",
@@ -67,9 +81,11 @@ def _col(
     required: bool = False,
     default: object = None,
     values: tuple[str, ...] | None = None,
-    personal: str | None = None,
+    text: str | None = None,
 ) -> Column[Any]:
-    info = {"required": required, "default": default, "values": values, "personal": personal}
+    is_text = kind is String and values is None
+    text = text or ("key" if name.endswith("_id") else "label" if name in LABELS else "code") if is_text else None
+    info = {"required": required, "default": default, "values": values, "text": text}
     return Column(name, kind, comment=comment, nullable=not required, info=info)
 
 
@@ -101,8 +117,8 @@ order_line = _log(
     _col("outbound_cost", Money, "Cost of shipping the line to the customer, excluding VAT"),
     _col("payment_fee", Money, "Payment fee of the line, excluding VAT"),
     _col("commission_amount", Money, "Commission of the marketplace on the line, excluding VAT"),
-    _col("customer_id", String, "Customer in the source; a keyed hash in the log", personal="hash"),
-    _col("customer_area", String, "Postcode in a file; country and first two characters in the log", personal="area"),
+    _col("customer_id", String, "Customer in the source; a keyed hash in the log", text="customer"),
+    _col("customer_area", String, "Postcode in a file; country and first two characters in the log", text="place"),
     _col("country", String, "ISO 3166 alpha-2 country the goods go to (the market)", required=True),
     _col("shop_id", String, "Shop of the order"),
     _col("channel", String, "Sales channel: web, app, store, marketplace or phone", default="web"),
@@ -118,7 +134,7 @@ order_line = _log(
     _col("return_flag", String, "Which came back as the source marks it, without a date: the line, or some line of its order", values=RETURN_FLAGS),
     _col("units_per_set", Integer, "Parts that one unit comes back as, where it comes back in parts; units of its returns are parts then"),
     _col("policy_id", String, "Return policy shown at order time; else found by market, channel, category and day"),
-    _col("dimensions", String, "Dimensions of one's own, as a JSON object of names and texts: numbers can be cut by them like by ours"),
+    _col("dimensions", String, "Dimensions of one's own, as a JSON object of names and texts: numbers can be cut by them like by ours", text="json"),
 )  # fmt: skip
 
 return_event = _log(
@@ -139,17 +155,17 @@ return_event = _log(
     _col("condition", String, "Condition found at inspection: a, b, c or d"),
     _col("inspection_outcome", String, "What inspection found against what was asked back", values=INSPECTION_OUTCOMES),
     _col("disposition", String, "What is done with the units", values=DISPOSITIONS),
-    _col("reason_raw", String, "Reason as the source words it; normalised by data/reasons.csv"),
-    _col("note_terms", String, "Free note of the customer in a file; the concepts it speaks of in the log", personal="terms"),
+    _col("reason_raw", String, "Reason as the source words it; normalised by data/reasons.csv", text="free"),
+    _col("note_terms", String, "Free note of the customer in a file; the concepts it speaks of in the log", text="note"),
     _col("return_type", String, "Legal or commercial nature of the return", values=RETURN_TYPES),
     _col("decline_reason", String, "Why a request was rejected", values=DECLINE_REASONS),
     _col("is_manual", Boolean, "True when a person did it by hand, false when a system did; empty when the source does not say"),
     _col("product_id", String, "SKU, when the order line is unknown"),
-    _col("customer_id", String, "Customer, when the order line is unknown; a keyed hash in the log", personal="hash"),
+    _col("customer_id", String, "Customer, when the order line is unknown; a keyed hash in the log", text="customer"),
     _col("country", String, "Market, when the order line is unknown"),
     _col("shop_id", String, "Shop, when the order line is unknown"),
     _col("policy_id", String, "Return policy whose promises hold, when the order line is unknown"),
-    _col("dimensions", String, "Dimensions of one's own, as a JSON object of names and texts; the order line's come first"),
+    _col("dimensions", String, "Dimensions of one's own, as a JSON object of names and texts; the order line's come first", text="json"),
 )  # fmt: skip
 
 chain_element = _log(
@@ -216,8 +232,8 @@ recovery = _log(
     _col("treatment_cost", Money, "Cost of repair, cleaning or disposal, excluding VAT"),
     _col("currency", String, "ISO 4217 currency", required=True),
     _col("place_id", String, "Where"),
-    _col("derogation_reason", String, "Why units were destroyed (Regulation (EU) 2024/1781)"),
-    _col("evidence_ref", String, "Reference of what proves the reason: a certificate, a test report"),
+    _col("derogation_reason", String, "Why units were destroyed (Regulation (EU) 2024/1781)", text="free"),
+    _col("evidence_ref", String, "Reference of what proves the reason: a certificate, a test report", text="key"),
 )  # fmt: skip
 
 product = _log(
@@ -225,7 +241,7 @@ product = _log(
     _col("product_id", String, "SKU", required=True),
     _col("valid_from", DateTime, "When this version began (UTC)", required=True),
     _col("style_id", String, "Style: the article in all sizes and colours"),
-    _col("name", String, "Name of the style"),
+    _col("name", String, "Name of the style", text="label"),
     _col("category", String, "Category"),
     _col("brand", String, "Brand"),
     _col("supplier", String, "Supplier"),
@@ -309,7 +325,7 @@ place = _log(
     _col("kind", String, "What the place is", required=True, values=PLACE_KINDS),
     _col("name", String, "Name of the site; never of a person"),
     _col("country", String, "ISO 3166 alpha-2 country"),
-    _col("area", String, "Area: country and first two characters of the postcode"),
+    _col("area", String, "Area: country and first two characters of the postcode", text="place"),
     _col("latitude", Double, "Latitude (degrees, WGS 84), rounded to .1"),
     _col("longitude", Double, "Longitude (degrees, WGS 84), rounded to .1"),
     _col("time_zone", String, "IANA time zone"),
@@ -362,10 +378,10 @@ carrier_calendar = _log(
     _col("carrier", String, "Carrier", required=True),
     _col("country", String, "ISO 3166 alpha-2 country", required=True),
     _col("valid_from", DateTime, "When this version began (UTC)", required=True),
-    _col("weekdays", String, "Weekdays worked, 1 (Monday) to 7, separated by blanks; empty for those of the country's own week"),
+    _col("weekdays", String, "Weekdays worked, 1 (Monday) to 7, separated by blanks; empty for those of the country's own week", text="days"),
     _col("works_holidays", Boolean, "True when public holidays are worked", default=False),
-    _col("closed_days", String, "Further days not worked (2026-12-24), separated by blanks"),
-    _col("open_days", String, "Further days worked, separated by blanks"),
+    _col("closed_days", String, "Further days not worked (2026-12-24), separated by blanks", text="days"),
+    _col("open_days", String, "Further days worked, separated by blanks", text="days"),
 )  # fmt: skip
 
 shop = _log(

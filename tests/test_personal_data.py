@@ -1,0 +1,247 @@
+"""Personal data: markers planted in every column of every source, and searched in everything that is written but raw files.
+
+What is kept of a column of text follows from its class in `schema.TEXTS`: the test knows the classes, not the columns.
+"""
+
+import csv
+import json
+import re
+import sqlite3
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from conftest import TINY_SHOP, fresh, write_rows, write_shop
+from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric
+from test_sources_shopify import ORDER
+
+from pipelines.load import load, reason_wordings
+from pipelines.settings import Settings
+from pipelines.sources.online_retail import COLUMNS
+from pipelines.sql import read_sql
+from pipelines.warehouse import schema
+from pipelines.warehouse.contracts import shape_sql
+
+KINDS = {
+    "name": "Zorbinia {m} Vandermark",
+    "email": "{m}@example.org",
+    "phone": "+33 6 {m} 12 34 56",
+    "street": "12 rue {m} Zorb",
+    "postcode": "75{m}",
+    "address": "203.0.113.{m}",
+    "bank": "FR76 {m} 3000 4000",
+    "words": "Bonjour ici Zorbinia {m} trop petit",
+}
+MARKER = re.compile(r"qx([a-z]+)q(\d{3})z", re.IGNORECASE)
+# kinds of text that a column of a class may hold word for word: an id or a carrier's name looks like any of these
+ALLOWED = {"key": set(KINDS) - {"email"}, "label": {"name", "street", "postcode", "words"}}
+
+
+def marker(kind: str, number: int) -> str:
+    return KINDS[kind].format(m=f"qx{kind}q{number:03d}z")
+
+
+def found_in(settings: Settings) -> dict[str, set[tuple[str, int]]]:
+    """Give the markers of each place of everything written but the raw files: file names, bytes, columns."""
+    found: dict[str, set[tuple[str, int]]] = defaultdict(set)
+
+    def look(place: str, content: bytes | str) -> None:
+        text = content.decode("latin-1") if isinstance(content, bytes) else content
+        found[place] |= {(kind.lower(), int(number)) for kind, number in MARKER.findall(text)}
+
+    for path in [p for p in settings.warehouse.rglob("*") if p.is_file()]:
+        look("names of files", str(path.relative_to(settings.warehouse)))
+        look(f"bytes of {path.suffix}", path.read_bytes())
+        if path.suffix == ".parquet":
+            with duckdb.connect() as connection:
+                rows = connection.execute(f"SELECT * FROM {read_sql('parquet', path)}").to_arrow_table()
+            for name in rows.column_names:
+                look(f"{path.parts[-3]}.{name}", " ".join(map(str, rows.column(name).to_pylist())))
+        if path.suffix == ".sqlite":
+            base = sqlite3.connect(path)
+            for (table,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                look(f"state {table}", str(base.execute(f'SELECT * FROM "{table}"').fetchall()))
+            base.close()
+        if path.suffix == ".duckdb":
+            with duckdb.connect(str(path), read_only=True) as build:
+                for (table,) in build.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+                    look(f"build {table}", str(build.execute(f'FROM "{table}"').fetchall()))
+    return {place: markers for place, markers in found.items() if markers}
+
+
+def value_of(column: Column[Any]) -> str:
+    """Give a plain value that a column takes."""
+    if column.info["values"]:
+        return str(column.info["values"][0])
+    typed = {DateTime: "2026-01-10T10:00:00Z", Date: "2026-01-10", Boolean: "false", Integer: "1", Numeric: "1", Double: "1"}  # fmt: skip
+    named = {"country": "FR", "market": "FR", "currency": "EUR", "quote_currency": "EUR", "time_zone": "Europe/Paris"}
+    return typed.get(type(column.type), named.get(column.name, "x"))
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[int, Column[Any]]]:
+    """A load with every kind of marker in every column of every canonical table, one row each; columns by their number."""
+    folder = tmp_path_factory.mktemp("planted")
+    settings, columns = fresh(folder), {}
+    for table in schema.LOG.tables.values():
+        rows = []
+        for column in table.columns:
+            if column.name == "time_zone":
+                continue
+            number = len(columns) + 1
+            columns[number] = column
+            for kind in KINDS:
+                row = {c.name: value_of(c) for c in table.columns if c.info["required"] or c.name == "country"}
+                row |= {k: f"pl-{number}-{kind}" for k in table.info["key"] if k.endswith("_id") or k == "carrier"}
+                rows.append(row | {column.name: marker(kind, number)})
+        write_rows(folder / "files" / f"{table.name}.csv", rows)
+    base = {k: v for k, v in TINY_SHOP["order_line"][0].items() if v}
+    address = f"order_line.{marker('email', 903)}.csv"
+    write_rows(folder / "files" / address, [base | {"order_line_id": "own", "customer_email": marker("email", 901), marker("email", 902): "1"}])  # fmt: skip
+    with (folder / "files" / address).open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["short", marker("words", 904)], [marker("phone", 905), *["x"] * 40]])
+    event = {k: v for k, v in TINY_SHOP["return_event"][0].items() if v}
+    lines = [json.dumps(event | {"event_id": "own", marker("email", 906): "1"}), json.dumps(marker("name", 907)), "no json " + marker("email", 908)]  # fmt: skip
+    (folder / "files" / "return_event.more.ndjson").write_text("\n".join(lines) + "\n")
+    load(settings, [folder / "files"])
+    return settings, columns
+
+
+def test_no_marker_is_kept_but_in_ids_and_names_of_goods_and_carriers(planted: tuple[Settings, dict[int, Column[Any]]]) -> None:  # fmt: skip
+    settings, columns = planted
+    kept = {(kind, number) for markers in found_in(settings).values() for kind, number in markers}
+    wrong = [
+        f"{columns[n].table.name}.{columns[n].name} ({columns[n].info['text']}): {kind}" if n in columns else f"{n}: {kind}"
+        for kind, n in sorted(kept)
+        if n not in columns or kind not in ALLOWED.get(str(columns[n].info["text"]), set())
+    ]  # fmt: skip
+    assert wrong == []
+
+
+def test_quarantine_shows_shapes(planted: tuple[Settings, dict[int, Column[Any]]]) -> None:
+    settings, _ = planted
+    found = found_in(settings)
+    assert not found.get("state quarantine")
+    base = sqlite3.connect(settings.warehouse / "state.sqlite")
+    values = [v for (v,) in base.execute("SELECT value FROM quarantine WHERE rules LIKE 'bad_time ordered_at%'")]
+    base.close()
+    assert [v for v in values if re.fullmatch(r"a+003a@aaaaaaa\.aaa", v)]
+
+
+def test_shapes_keep_what_tells_a_format() -> None:
+    texts = {"31.02.2026 10:15": "99.99.9999 99:99", "1,5 EUR": "1,5 AAA", "Ünïé 3": "Aaaa 3", "店 12": "a 12", "2026": "2026"}  # fmt: skip
+    for text, shape in texts.items():
+        assert duckdb.execute(f"SELECT {shape_sql('$1')}", [text]).fetchall() == [(shape,)]
+
+
+# -- what five lines share stays ---------------------------------------------------------------------------------------
+
+
+def reasons_of(settings: Settings) -> set[str]:
+    files = [str(p) for p in (settings.warehouse / "log" / "return_event").glob("*/*.parquet")]
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            f"SELECT DISTINCT reason_raw FROM {read_sql('parquet', files)} WHERE reason_raw IS NOT NULL"
+        )
+        return {text for (text,) in found.fetchall()}
+
+
+def returns_with(reason: str, count: int, since: int = 0) -> list[dict[str, str]]:
+    event = {k: v for k, v in TINY_SHOP["return_event"][0].items() if v}
+    return [event | {"event_id": f"{reason}-{i}", "return_line_id": f"{reason}-{i}", "reason_raw": reason} for i in range(since, since + count)]  # fmt: skip
+
+
+def test_a_wording_stays_when_it_is_known_or_five_lines_share_it(settings: Settings, tmp_path: Path) -> None:
+    shop = dict(TINY_SHOP)
+    rare, common = "Zoé wants another one", "did not like it at all, ever"
+    again = [row | {"event_id": f"again-{i}"} for i, row in enumerate(returns_with(rare, 1) * 6)]  # one line's events
+    shop["return_event"] = [*TINY_SHOP["return_event"], *returns_with(rare, 3), *again, *returns_with(common, 5)]
+    report = load(settings, [write_shop(tmp_path / "first", shop)])
+    kept = reasons_of(settings)
+    assert {"size_small", "quality_defect", common} <= kept
+    assert rare not in kept
+    assert report.hidden == {"return_event": 9}
+    worded = {(w["wording"], w["return_lines"]) for w in reason_wordings(settings)}
+    assert (common, 5) in worded
+    assert (None, 7) in worded  # with the four of the tiny shop, each in one line
+    write_rows(tmp_path / "second" / "return_event.csv", returns_with(rare, 2, since=3))  # with these there are five
+    assert load(settings, [tmp_path / "second"]).hidden == {}
+    assert rare in reasons_of(settings)
+
+
+def test_the_same_rows_again_change_nothing(settings: Settings, tmp_path: Path) -> None:
+    shop = dict(TINY_SHOP, return_event=[*TINY_SHOP["return_event"], *returns_with("only mine, and a@b.org", 2)])
+    load(settings, [write_shop(tmp_path / "first", shop)])
+    write_shop(tmp_path / "again", shop)
+    for path in (tmp_path / "again").iterdir():
+        path.write_text(path.read_text() + "\n")  # other bytes, the same rows
+    report = load(settings, [tmp_path / "again"])
+    assert {r["table"]: r["accepted"] for r in report.counts}["return_event"] == 0
+
+
+def test_an_id_that_is_an_address_is_one_hash_everywhere(settings: Settings, tmp_path: Path) -> None:
+    shop = {thing: [dict(row) for row in rows] for thing, rows in TINY_SHOP.items()}
+    for rows in shop.values():
+        for row in rows:
+            row |= {c: "o1@example.org" for c in ("order_id",) if row.get(c) == "O1"}
+            row |= {c: "line@example.org" for c in ("order_line_id",) if row.get(c) == "O1-1"}
+    load(settings, [write_shop(tmp_path / "files", shop)])
+    [build] = (settings.warehouse / "builds").glob("*.duckdb")
+    with duckdb.connect(str(build), read_only=True) as connection:
+        lines = "SELECT count(*), count(DISTINCT order_id), max(order_id) FROM fact_order_line WHERE order_id LIKE 'shop:%' AND length(order_id) = 37"
+        [(count, orders, order)] = connection.execute(lines).fetchall()
+        joined = connection.execute("SELECT count(*) FROM fact_return_line r JOIN fact_order_line USING (order_line_key) WHERE r.return_id = 'shop:R1'").fetchall()  # fmt: skip
+    assert (count, orders, joined) == (2, 1, [(1,)])
+    assert re.fullmatch("shop:[0-9a-f]{32}", order)
+
+
+# -- the other sources -------------------------------------------------------------------------------------------------
+
+
+def test_a_mapping_keeps_no_marker(settings: Settings, tmp_path: Path) -> None:
+    names = ["Order", "SKU", "Qty", "Date", "Net", "Mail", "Name", "Phone", "Street", "Zip", "Reason", "Note", "Region"]
+    rows = [dict(zip(names, [f"o{i}", "p1", "1", "2026-01-10", "10", *(marker(k, i) for k in ("email", "name", "phone", "street", "postcode", "words", "words", "name"))], strict=True)) for i in range(20)]  # fmt: skip
+    rows.append(rows[0] | {"Order": "bad", "Qty": marker("words", 30), "Date": marker("email", 31)})
+    write_rows(tmp_path / "orders.csv", rows)
+    (tmp_path / "m.yaml").write_text("""
+name: shop
+time_zone: UTC
+constants: {currency: EUR, country: FR}
+tables:
+  - file: orders.csv
+    to:
+      order_line: {order_line_id: Order, order_id: Mail, ordered_at: Date, product_id: SKU, units: Qty, net_amount: Net, customer_id: Mail, customer_area: Zip, seller: Name, dimensions: {region: Region}}
+      return_event: {return_line_id: Order, return_id: Order, order_line_id: Order, reason_raw: Reason, note_terms: Note, events: {requested: Date}}
+""")
+    load(settings, [tmp_path / "orders.csv"], source=str(tmp_path / "m.yaml"))
+    assert found_in(settings) == {}
+
+
+def test_online_retail_keeps_no_marker(settings: Settings, tmp_path: Path) -> None:
+    plain = dict(zip(COLUMNS, ["536365", "85123A", "LANTERN", "6", "2010-12-01 08:26:00", "2.55", "17850", "France"], strict=True))  # fmt: skip
+    rows = [plain | {c: marker(k, i)} for i, c in enumerate(COLUMNS) for k in ("email",)]
+    write_rows(tmp_path / "online.csv", [plain, *rows])
+    load(settings, [tmp_path / "online.csv"], source="online_retail")
+    assert found_in(settings) == {}
+
+
+def test_shopify_keeps_no_marker(settings: Settings, tmp_path: Path) -> None:
+    count = 0
+
+    def plant(value: Any, key: str = "") -> Any:
+        nonlocal count
+        if isinstance(value, dict):
+            return {k: plant(v, k) for k, v in value.items()}
+        if isinstance(value, list):
+            return [plant(v, key) for v in value]
+        if isinstance(value, str) and re.search("(?i)name|mail|phone|address|city|zip|note|company|title|ip$", key) and key not in ("displayName", "title", "tracking_company"):  # fmt: skip
+            count += 1
+            return marker("email" if key == "email" else "words", count % 900)
+        return value
+
+    (tmp_path / "orders.json").write_text(json.dumps(plant({"orders": [ORDER]})))
+    load(settings, [tmp_path / "orders.json"], source="shopify")
+    assert count > 0
+    assert found_in(settings) == {}
