@@ -273,15 +273,18 @@ PLAIN["json"] = PLAIN["code"]
 
 
 def shape_sql(value: str) -> str:
-    """Give the shape of a text as SQL: its letters as a and A, and, of five digits and more, its digits as 9.
+    """Give what may be shown of a text as SQL: a number, or one word of three letters, is shown; else letters are a and A, and five digits and more are 9.
 
-    >>> texts = "('Zoé 12, zoe@example.org'), ('31.02.2026'), ('2,5'), ('+33 6 12 34')"
+    >>> texts = "('Zoé 12, zoe@example.org'), ('31.02.2026'), ('2,5 kg'), ('one'), ('+33 6 12 34')"
     >>> [s for (s,) in duckdb.sql(f"SELECT {shape_sql('v')} FROM (VALUES {texts}) t(v)").fetchall()]
-    ['Aaa 12, aaa@aaaaaaa.aaa', '99.99.9999', '2,5', '+99 9 99 99']
+    ['Aaa 12, aaa@aaaaaaa.aaa', '99.99.9999', '2,5 kg', 'one', '+99 9 99 99']
     """
     letters = rf"regexp_replace(regexp_replace({value}, '\p{{Lu}}', 'A', 'g'), '[^A\P{{L}}]|\p{{M}}', 'a', 'g')"
+    a = r"[\p{L}\p{N}\p{M}]"
+    long = "|".join(rf"{a}{{{n}}}\p{{L}}{a}{{{3 - n}}}" for n in range(4))
+    worded = rf"CASE WHEN regexp_matches({value}, '{long}|\p{{L}}{a}*[^\p{{L}}\p{{N}}\p{{M}}]+{a}*\p{{L}}') THEN {letters} ELSE {value} END"
     digits = rf"length(regexp_replace({value}, '\P{{Nd}}', '', 'g'))"
-    return rf"CASE WHEN {digits} >= 5 THEN regexp_replace({letters}, '\p{{Nd}}', '9', 'g') ELSE {letters} END"
+    return rf"CASE WHEN {digits} >= 5 THEN regexp_replace({letters}, '\p{{Nd}}', '9', 'g') ELSE {worded} END"
 
 
 class Fault(NamedTuple):
