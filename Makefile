@@ -28,7 +28,7 @@ lint: .venv/dev  ## check style, formatting and types
 bench: .venv/dev  ## time a load and every metric against hand-written DuckDB
 	$(BIN)/python -m tests.bench $(ARGS)
 
-evidence: .venv/dev  ## run the long proofs and refresh docs/evidence.md (ONLY=first_light runs one subject)
+evidence: .venv/dev .venv/tpcds/made  ## run the long proofs and refresh docs/evidence.md (ONLY=first_light runs one subject)
 	$(BIN)/python -m tests.evidence.run $(ONLY)
 
 lock: .venv/dev  ## resolve pyproject.toml anew into the two lock files
@@ -52,4 +52,9 @@ clean:  ## remove the environment and caches; a warehouse is never touched
 .venv/dev: .venv/runtime requirements-dev.lock
 	@echo "Adding what tests need from requirements-dev.lock, about a minute ..."
 	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/tpcds/made: .venv/dev requirements-tpcds.lock
+	@$(PYTHON) -m venv --clear .venv/tpcds
+	@.venv/tpcds/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-tpcds.lock
 	@touch $@

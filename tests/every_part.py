@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import os
-import resource
 import sys
 import tempfile
 import traceback
@@ -32,6 +31,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.any_shop import Shape, shapes, write
 from tests.conftest import fresh
+from tests.peak import peak_bytes
 
 HOME = Path(dashboard.__file__).parent
 PAGES = sorted(path.stem for path in HOME.glob("app_pages/*.py"))
@@ -321,8 +321,7 @@ def main() -> None:
         languages = [*LANGUAGES] if not is_brief else [[*LANGUAGES][number % len(LANGUAGES)]]
         with tempfile.TemporaryDirectory() as folder:
             walk = gone_through(known[name.removeprefix("brief:")], Path(folder), languages, fully=not is_brief)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"name": name, **asdict(walk), "peak_bytes": peak}), flush=True)
+        print(json.dumps({"name": name, **asdict(walk), "peak_bytes": peak_bytes()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -322,6 +322,7 @@ def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
     is_part = question.metric.unit == "share" and not question.metric.is_ratio
     is_above = is_part & (value > 1 + 1e-9)
     reason = found["reason"].fillna("").mask(is_above & (found["reason"] == ""), value.map(partial(_above, question)))
+    reason = reason.mask(~np.isfinite(value) & (reason == ""), found["note"].fillna(""))  # all of the group is left out
     is_grey = ~np.isfinite(value) | (reason != "")
     known_unit = unit(build, question.metric)
     own = found["unit"].fillna(known_unit) if "unit" in found else known_unit  # of its rows, where they differ

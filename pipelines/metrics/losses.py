@@ -360,7 +360,7 @@ def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFram
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = {m: np.where(known[m] + gone[m] > 0, gone[m] / (known[m] + gone[m]), 0.0) for m in known}
     lost_share = np.max(list(shares.values()), axis=0)
-    low, high = _bounds(ask, joined["value"].to_numpy(float), known, gone)
+    low, high = _bounds(ask, joined["value"].to_numpy(float), joined["n"].to_numpy(float), known, gone)
     said = _clauses(ask, joined, shares, known, gone)
     return _judged(ask, joined, lost_share, rests, low, high, said, unit)[[*found.columns]]
 
@@ -368,12 +368,14 @@ def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFram
 def _bounds(
     ask: Ask,
     value: np.ndarray[Any, Any],
+    n: np.ndarray[Any, Any],
     known: Mapping[str, np.ndarray[Any, Any]],
     gone: Mapping[str, np.ndarray[Any, Any]],
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Give the value if nothing of the rest belongs to the numerator, and if all of it does; NaN where that cannot be said.
 
-    A rest whose money is not known is taken to be worth what the others are on average.
+    A rest whose money is not known is taken to be worth what the others are on average. Of a measure that both parts are picked
+    from by what became of a row, only the `n` rows that are decided are in the denominator.
     """
     metric, nothing = ask.metric, np.full(len(value), np.nan)
 
@@ -391,7 +393,8 @@ def _bounds(
         if metric.denominator:
             bottom, bottom_gone, bottom_names = of("denominator")
             if top_names == bottom_names:
-                covered = np.where(top + top_gone > 0, top / (top + top_gone), 1.0)
+                decided = np.where(np.isfinite(n) & (n < top), n, top)
+                covered = np.where(decided + top_gone > 0, decided / (decided + top_gone), 1.0)
                 return value * covered, np.where(np.isfinite(value), value * covered + 1 - covered, np.nan)
             ends = [
                 value,
