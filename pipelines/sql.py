@@ -4,6 +4,7 @@ What comes from outside (names of sources, ids, headings, paths) is written into
 pasted. A connection of a load or a build reads and writes the folders it is given and nothing else, whatever a statement says.
 """
 
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,10 @@ import duckdb
 from pipelines.settings import data_path
 
 CHANGEABLE = ("preserve_insertion_order", "max_vacuum_tasks", "disabled_optimizers")  # by a locked connection
+BASE_MB, WORKER_MB = (
+    300,
+    100,
+)  # memory beside a staging folder, for all and for each thread: tables that outgrow it go there
 
 
 def quote(text: object) -> str:
@@ -77,6 +82,8 @@ def connect(
         "SET TimeZone = 'UTC'; SET wal_autocheckpoint = '1TB'; SET disabled_compression_methods = 'fsst,alp,alprd'"
     )
     if staging is not None:
+        memory = f"{BASE_MB + WORKER_MB * (threads or os.cpu_count() or 1)}MB"
+        connection.execute(f"SET memory_limit = '{memory}'")
         connection.execute(f"SET temp_directory = {quote(staging)}; SET VARIABLE backhaul_staging = {quote(staging)}")
     if folders is not None:
         lock(connection, [*folders, *([staging] if staging else [])])
