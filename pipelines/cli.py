@@ -1,6 +1,6 @@
 """The command line: one verb a command. Help text is the reference; each verb shows an example.
 
-Only `BackhaulError` is caught: one line on standard error, exit 1. Results go to standard output, progress to standard error.
+How a run ends and what it says on the way is pipelines/console.py; results go to standard output.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pipelines.console import Verbs, errors, progress, run, told, write_log
 from pipelines.errors import BackhaulError, SourceError
 from pipelines.settings import Settings
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="backhaul",
+    cls=Verbs,
     help="See what comes back, why, whether the promise was kept, what it did to the margin and what it emitted.",
     no_args_is_help=True,
     add_completion=False,
@@ -66,7 +67,15 @@ factor_app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(factor_app)
-errors = Console(stderr=True)
+
+
+@app.callback()
+def each(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log each step to standard error, faults with their trace.")] = False,
+    log: Annotated[str | None, typer.Option("--log", envvar="BACKHAUL_LOG", metavar="FILE", help="Add the log to a file: a line of JSON an event.", show_default=False)] = None,
+) -> None:  # fmt: skip
+    """See what comes back, why, whether the promise was kept, what it did to the margin and what it emitted."""
+    write_log(to=log, is_verbose=verbose)
 
 
 class Format(StrEnum):
@@ -120,34 +129,6 @@ def _open(warehouse: str) -> Iterator["Build"]:
         yield build
     finally:
         build.close()
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Show what is going on and for how long, on standard error when it is a screen."""
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    ) as bar:
-        task = bar.add_task("starting")
-        yield lambda text: bar.update(task, description=text)
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turn Ctrl-C into a sentence; DuckDB tells of it as a RuntimeError."""
-    try:
-        yield
-    except (KeyboardInterrupt, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "interrupted" not in str(error).lower():
-            raise
-        raise BackhaulError(
-            "Stopped. Nothing was published; readers keep the last build. `backhaul load` without a path finishes what has landed."
-        ) from error
 
 
 def _plain(value: Any) -> Any:
@@ -246,7 +227,7 @@ def sample(
     """Write the raw files of a believable shop: a fashion retailer selling from France into Europe."""
     from pipelines.sample import write_sample
 
-    with _progress() as say:
+    with progress() as say:
         rows = write_sample(out, orders, seed, truth=truth, progress=lambda text, _share: say(text))
     _print([{"file": name, "rows": count} for name, count in rows.items()], output, f"Sample shop in {out}")
     if output is Format.table:
@@ -286,8 +267,16 @@ def load(
     from pipelines.load import load as run
 
     settings = _settings(warehouse)
-    with _progress() as say, _stoppable():
+    with progress() as say:
         report = run(settings, paths or [], source=source, namespace=namespace, exported_at=exported_at, progress=say)
+    told(
+        "loaded",
+        build_id=report.build_id,
+        kind=report.kind,
+        counts=report.counts,
+        quarantined=len(report.quarantined),
+        warnings=report.warnings,
+    )
     if output is Format.json:
         typer.echo(json.dumps({
             "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "quarantined": report.quarantined, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out,
@@ -382,7 +371,7 @@ def withdrawn(
 
     settings = _settings(warehouse)
     if restore is not None:
-        with _progress() as say, _stoppable():
+        with progress() as say:
             report = restore_withdrawn(settings, restore, progress=say)
         typer.echo(f"What {restore} withdrew is back in build {report.build_id}.")
         return
@@ -1051,7 +1040,7 @@ def factors_use(
 
     settings = _settings(warehouse)
     choose(settings, name, pinned)
-    with _progress() as say, _stoppable():
+    with progress() as say:
         report = load_files(settings, is_anew=True, progress=say)
     for sentence in implausible(r for r in ledger(settings).rows if r["factor_set"] == name).values():
         print(f"warning: {sentence}")
@@ -1217,7 +1206,7 @@ def report(
     from pipelines.report import write
 
     first, last = date.fromisoformat(str(_day(since, "--from"))), date.fromisoformat(str(_day(until, "--to")))
-    with _progress() as say:
+    with progress() as say:
         say("gathering the report")
         found = write(_settings(warehouse), first, last, file)
     print(
@@ -1447,7 +1436,7 @@ def policy_publish(
     from pipelines import policies
 
     given = policies.read(file)
-    with _open(warehouse) as build, _progress() as say, _stoppable():
+    with _open(warehouse) as build, progress() as say:
         report = policies.publish(_settings(warehouse), given, build, namespace=namespace, progress=say)
     if not report.is_new_build:
         typer.echo(f"Nothing new: these versions are published already, in build {report.build_id}.")
@@ -1524,7 +1513,7 @@ def demo(
     from pipelines.sample import write_sample
 
     settings = _settings(warehouse)
-    with tempfile.TemporaryDirectory(prefix="backhaul-sample-") as folder, _progress() as say, _stoppable():
+    with tempfile.TemporaryDirectory(prefix="backhaul-sample-") as folder, progress() as say:
         say(f"simulating a shop of {orders:,} order lines")
         write_sample(Path(folder), orders, seed, progress=lambda text, _share: say(text))
         report = run(settings, [Path(folder)], source="canonical", progress=say)
@@ -1540,21 +1529,8 @@ def demo(
 
 
 def main() -> None:
-    """Run the command line; a BackhaulError is one line and exit 1. What it writes is its owner's alone."""
-    os.umask(0o077)
-    try:
-        app()
-    except BackhaulError as error:
-        errors.print(f"[red]backhaul:[/red] {error}", soft_wrap=True, highlight=False)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        errors.print(
-            f"[red]backhaul:[/red] {error.strerror}: {error.filename or ''}. Nothing was published; readers keep the last build.",
-            soft_wrap=True,
-        )
-        sys.exit(1)
+    """Run the command line."""
+    run(app)
 
 
 if __name__ == "__main__":

@@ -15,16 +15,19 @@
     ├── ActionError          an action cannot be logged, or there is none of that number
     ├── AlertError           a rule cannot speak, or an address cannot be told
     ├── PolicyError          a policy cannot be read, found or published
-    └── ServeError           the endpoint cannot be opened as asked
+    ├── ServeError           the endpoint cannot be opened as asked
+    └── Stopped              somebody stopped it: Ctrl-C, or SIGTERM
 
-The command line prints one line and exits with 1; the dashboard turns `WarehouseMissing` into a page.
+The command line prints one line and exits with the class's `exit_code`; the dashboard turns `WarehouseMissing` into a page.
 """
 
 from typing import Any
 
 
 class BackhaulError(Exception):
-    """Base of everything a user may meet."""
+    """Base of everything a user may meet; `exit_code` says to a script what kind of end it is."""
+
+    exit_code = 1
 
 
 class SourceError(BackhaulError):
@@ -57,9 +60,13 @@ class FactorMissing(BackhaulError):
 class WarehouseMissing(BackhaulError):
     """Nothing has been published yet."""
 
+    exit_code = 4
+
 
 class WarehouseLocked(BackhaulError):
     """Another load is writing."""
+
+    exit_code = 3
 
 
 class UnknownMetric(BackhaulError):
@@ -100,3 +107,9 @@ class ReportError(BackhaulError):
 
 class ScenarioError(BackhaulError):
     """A scenario cannot be read, saved or found."""
+
+
+class Stopped(BackhaulError):
+    """Somebody stopped it, with Ctrl-C or SIGTERM."""
+
+    exit_code = 130

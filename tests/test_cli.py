@@ -130,7 +130,6 @@ def test_check_runs_every_check(at: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("status",), "backhaul demo"),
         (("metric", "return_rat"), "return_rate"),
         (("load", "no-such-folder"), "no file or folder"),
         (("map", "no-such-file"), "no file at"),
@@ -152,20 +151,6 @@ def test_what_goes_wrong_is_one_line_and_exit_1(
     message = capsys.readouterr().err
     assert says in message
     assert len(message.strip().splitlines()) == 1
-
-
-def test_ctrl_c_in_a_load_is_one_line(
-    tmp_path: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise RuntimeError("Query interrupted")  # what DuckDB makes of Ctrl-C
-
-    monkeypatch.setattr("pipelines.load.load", interrupted)
-    monkeypatch.setattr("sys.argv", ["backhaul", "load", str(tiny_files), "--warehouse", str(tmp_path / "w")])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert stopped.value.code == 1
-    assert capsys.readouterr().err.startswith("backhaul: Stopped.")
 
 
 def test_a_cut_named_twice_is_one_cut_and_days_must_be_in_order(at: tuple[str, str]) -> None:

@@ -1,0 +1,157 @@
+"""How a run is seen from outside: progress, a log, how it ends, and what the ends mean.
+
+Results go to standard output; progress, errors and the log to standard error.
+"""
+
+import contextlib
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
+from types import FrameType
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+from typer.core import TyperGroup
+
+from pipelines.errors import BackhaulError, Stopped
+
+errors = Console(stderr=True)
+log = logging.getLogger("backhaul")
+
+WRONG_USE, LOCKED, UNAVAILABLE, FAULT, STOPPED, TERMINATED = 2, 3, 4, 5, 130, 143
+"""How a run may end besides 0 and 1 (bad input): see docs/operations.md."""
+SILENCE = 10.0  # seconds without a word where standard error is no screen
+UNTOUCHED = "Nothing was published; readers keep the last build."
+
+
+class Lines(logging.Formatter):
+    """A log record as one line of JSON: time (UTC), level, event, and what the event gives."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        given = getattr(record, "given", {})
+        return json.dumps({"time": at, "level": record.levelname.lower(), "event": record.getMessage(), **given}, ensure_ascii=False, default=str)  # fmt: skip
+
+
+def write_log(*, to: str | None, is_verbose: bool) -> None:
+    """Write the log to a file, to standard error when `is_verbose`, or nowhere. Raises OSError for a file that cannot be written."""
+    log.setLevel(logging.INFO if to or is_verbose else logging.CRITICAL)
+    log.propagate = False
+    log.handlers = [logging.FileHandler(to, encoding="utf-8")] if to else []
+    log.handlers += [logging.StreamHandler(sys.stderr)] if is_verbose else []
+    for handler in log.handlers:
+        handler.setFormatter(Lines())
+
+
+def told(event: str, **given: Any) -> None:
+    """Log an event with what belongs to it."""
+    log.info(event, extra={"given": given})
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Show what is going on and for how long: on a screen as it goes, else as a line every ten seconds."""
+    begun, step, done = time.monotonic(), ["starting"], threading.Event()
+
+    def beat() -> None:
+        while not done.wait(SILENCE):
+            print(f"backhaul: {step[0]}, {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(step[0])
+        if not errors.is_terminal:
+            threading.Thread(target=beat, daemon=True).start()
+
+        def say(text: str) -> None:
+            told(text, seconds=round(time.monotonic() - begun, 3))
+            step[0] = text
+            bar.update(task, description=text)
+
+        try:
+            yield say
+        finally:
+            done.set()
+
+
+class Verbs(TyperGroup):
+    """The verbs of the command line: Ctrl-C and SIGTERM end each of them with a sentence, and an end of input is no wish to stop."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _stopped() from error
+        except EOFError as error:  # typer would print "Aborted."
+            raise RuntimeError(f"the end came too early: {error}") from error
+        except RuntimeError as error:
+            if "interrupted" not in str(error).lower():  # DuckDB tells so of a signal within a query
+                raise
+            raise _stopped() from error
+
+
+_signals: list[int] = []
+
+
+def _stopped() -> Stopped:
+    found = Stopped(f"Stopped. {UNTOUCHED} `backhaul load` without a path finishes what has landed.")
+    found.exit_code = TERMINATED if _signals else STOPPED
+    return found
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    _signals.append(number)
+    raise KeyboardInterrupt
+
+
+def run(command: Callable[[], Any]) -> None:
+    """Run the command line to its end: what went wrong is one sentence, and the exit code says of what kind it was."""
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        command()
+    except BackhaulError as error:
+        _end(type(error).__name__, str(error), error.exit_code)
+    except OSError as error:
+        said = f"{error.strerror}: {error.filename or ''}" if error.errno is not None else str(error) or type(error).__name__  # fmt: skip
+        _end(type(error).__name__, f"{said.rstrip(': ')}. {UNTOUCHED}", UNAVAILABLE)
+    except Exception as error:
+        log.error("fault", extra={"given": {"trace": traceback.format_exc()}})
+        text = str(error).splitlines()[0][:120] if str(error) else ""
+        said = f"A fault of Backhaul's own ({type(error).__name__}: {text}). {UNTOUCHED} Run it again as `backhaul --verbose ...` and report what it prints."  # fmt: skip
+        _end(type(error).__name__, said, FAULT)
+    finally:
+        for handler in log.handlers:
+            handler.close()
+        log.handlers = []
+
+
+def _end(kind: str, sentence: str, code: int) -> NoReturn:
+    log.error("ended", extra={"given": {"error": kind, "exit_code": code, "message": sentence}})
+    if _wants_json(sys.argv):
+        print(json.dumps({"error": kind, "exit_code": code, "message": sentence}, ensure_ascii=False), file=sys.stderr)
+    else:
+        errors.print(Text.assemble(("backhaul: ", "red"), sentence), soft_wrap=True, highlight=False)
+    sys.exit(code)
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    return "--format=json" in arguments or ("--format", "json") in pairwise(arguments)
