@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipelines.alerts import Rule, Verdict
+    from pipelines.copies import Copy
     from pipelines.load import Report
     from pipelines.state import Action
     from pipelines.warehouse.engine import Build
@@ -1526,6 +1527,49 @@ def demo(
         import_module("dashboard.run").serve(settings.warehouse, port)
     else:
         typer.echo("Next: backhaul dashboard")
+
+
+@app.command(epilog=_example("backhaul backup /backups/2026-11-28"))
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="DEST", help="New folder for the copy.")],
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Copy a warehouse whole: folder, raw files and hashing key together, with hashes. A load may run meanwhile."""
+    from pipelines import copies
+
+    with progress() as say:
+        _say_copy(copies.backup(_settings(warehouse), folder, say), output, f"A copy of {warehouse} stands in {folder}")
+
+
+@app.command(epilog=_example("backhaul restore /backups/2026-11-28 --warehouse warehouse"))
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="COPY", help="Folder that `backhaul backup` made.")],
+    check_only: Annotated[bool, typer.Option("--check", help="Read the copy and say whether it is whole.")] = False,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Put a copy in the place of a warehouse that is not there, once every file is held against its hash."""
+    from pipelines import copies
+
+    with progress() as say:
+        if check_only:
+            _say_copy(copies.verify(folder, say), output, f"The copy in {folder} is whole")
+        else:
+            found = copies.restore(_settings(warehouse), folder, say)
+            _say_copy(found, output, f"{folder} is restored to {warehouse}")
+
+
+def _say_copy(copy: "Copy", output: Format, sentence: str) -> None:
+    row = {"build_id": copy.build_id, "files": copy.files, "bytes": copy.bytes, "loads_left_out": len(copy.left_out)}
+    if output is not Format.table:
+        _print([row], output)
+        return
+    typer.echo(f"{sentence}: build {copy.build_id}, {copy.files:,} files, {copy.bytes / 2**20:,.1f} MiB.")
+    if copy.left_out:
+        typer.echo(
+            f"{len(copy.left_out)} loads had not ended when it was made and are not in it: load their files again."
+        )
 
 
 def main() -> None:

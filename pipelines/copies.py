@@ -1,0 +1,212 @@
+"""Copies of a whole warehouse: the folder, the raw files and the hashing key together, with the hash of every file.
+
+A copy may be made while a load runs. The state is copied first, in one moment; what it names is written once and never changed, so
+it is copied afterwards as it stands. Where a build was published meanwhile, or a file went, the copy begins again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import BackupError
+from pipelines.settings import Settings, private
+from pipelines.warehouse.build import UNFINISHED, build_path, current_id
+
+MANIFEST = "manifest.json"
+FORM = 1
+TRIES = 5
+OPEN = ("landing", "landed")  # a load in these has its files with whoever gave them, and nothing of it is in a log yet
+STATE = "state.sqlite"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy that stands: the build readers see in it, its files and bytes, and the loads that had not ended and are not in it."""
+
+    folder: Path
+    build_id: str | None
+    files: int
+    bytes: int
+    left_out: tuple[str, ...]
+
+
+class _Moved(Exception):
+    """The warehouse was published or cleared out while it was copied."""
+
+
+def backup(settings: Settings, folder: Path, progress: Callable[[str], None] = lambda _: None) -> Copy:
+    """Copy a warehouse to a folder that is not there yet.
+
+    Raises BackupError when there is nothing to copy, the folder is there, or the warehouse does not stand still.
+    """
+    if not (settings.warehouse / STATE).is_file():
+        raise BackupError(f"There is no warehouse in {settings.warehouse}: nothing to copy. Give another --warehouse.")
+    if folder.exists():
+        raise BackupError(f"{folder} is there already, and a copy overwrites nothing. Give a new folder.")
+    draft = folder.with_name(folder.name + UNFINISHED)
+    with private():
+        try:
+            for _ in range(TRIES):
+                shutil.rmtree(draft, ignore_errors=True)
+                try:
+                    return _copy(settings, draft, folder, progress)
+                except (_Moved, FileNotFoundError):
+                    progress("the warehouse changed meanwhile: copying anew")
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    raise BackupError(
+        f"{settings.warehouse} was written to during each of {TRIES} tries to copy it. Try again when fewer loads run."
+    )
+
+
+def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str], None]) -> Copy:
+    home = draft / "warehouse"
+    home.mkdir(parents=True)
+    progress("copying the state")
+    build_id = current_id(settings.warehouse)
+    left_out, newest = _copy_state(settings.warehouse / STATE, home / STATE)
+
+    def is_known(load_id: str) -> bool:
+        return load_id not in left_out and load_id <= newest  # the others began afterwards
+
+    if current_id(settings.warehouse) != build_id:
+        raise _Moved
+    written = _entry(home / STATE)
+    files = {f"warehouse/{STATE}": written}
+    logs = _logs(settings, is_known)
+    for source, name in _wanted(settings, build_id, is_known):
+        progress(f"copying {name}")
+        files[name] = _copied(source, draft / name)
+    if _logs(settings, is_known) != logs:
+        raise _Moved
+    about = {"form": FORM, "build_id": build_id, "left_out": left_out, "files": files}
+    (draft / MANIFEST).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    _sync(draft / MANIFEST)
+    draft.rename(folder)
+    return Copy(folder, build_id, len(files), sum(int(f["bytes"]) for f in files.values()), tuple(left_out))
+
+
+def _copy_state(source: Path, target: Path) -> tuple[list[str], str]:
+    """Copy the state as it is at one moment, without the loads that have not ended; give their ids, and the newest of all."""
+    with (
+        closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as here,
+        closing(sqlite3.connect(target)) as there,
+    ):
+        here.backup(there)
+        marks = ", ".join("?" * len(OPEN))
+        newest = str(there.execute("SELECT coalesce(max(load_id), '') FROM load").fetchone()[0])
+        found = [r[0] for r in there.execute(f"SELECT load_id FROM load WHERE status IN ({marks})", OPEN)]
+        for load_id in found:
+            there.execute("DELETE FROM load WHERE load_id = ?", [load_id])
+            there.execute("DELETE FROM load_file WHERE load_id = ?", [load_id])
+        there.commit()
+        there.execute("PRAGMA journal_mode = DELETE")
+    return found, newest
+
+
+def _logs(settings: Settings, is_known: Callable[[str], bool]) -> list[tuple[str, int]]:
+    """List the log files of loads that have ended, with their sizes."""
+    log = settings.warehouse / "log"
+    return sorted((str(f.relative_to(log)), f.stat().st_size) for f in log.rglob("*.parquet") if is_known(f.stem))
+
+
+def _wanted(settings: Settings, build_id: str | None, is_known: Callable[[str], bool]) -> Iterator[tuple[Path, str]]:
+    """Name every file to copy, and its place in the copy."""
+    home = settings.warehouse
+    if settings.key_file.is_file():
+        yield settings.key_file, "key"
+    for path in _files(home):
+        top = path.relative_to(home).parts[0]
+        is_own = top in ("builds", "current") or top.startswith((".", STATE)) or UNFINISHED in path.name
+        if not is_own and not (top == "log" and (path.suffix != ".parquet" or not is_known(path.stem))):
+            yield path, f"warehouse/{path.relative_to(home).as_posix()}"
+    if build_id is not None:
+        yield build_path(home, build_id), f"warehouse/builds/{build_id}.duckdb"
+        yield home / "current", "warehouse/current"
+    for path in _files(settings.raw):
+        top = path.relative_to(settings.raw).parts[0]
+        if is_known(top) and not top.startswith("."):
+            yield path, f"raw/{path.relative_to(settings.raw).as_posix()}"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
+
+
+def _copied(source: Path, target: Path) -> dict[str, str | int]:
+    """Copy a file and give the bytes and hash of what was written."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while piece := reader.read(1 << 20):
+            digest.update(piece)
+            size += len(piece)
+            writer.write(piece)
+        writer.flush()
+        os.fsync(writer.fileno())
+    return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def _entry(file: Path) -> dict[str, str | int]:
+    with file.open("rb") as reader:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(reader, "sha256").hexdigest()}
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb") as reader:
+        os.fsync(reader.fileno())
+
+
+def verify(folder: Path, progress: Callable[[str], None] = lambda _: None) -> Copy:
+    """Read a copy whole and hold every file against its hash. Raises BackupError that names the first file that differs."""
+    try:
+        about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        form, files = about["form"], dict(about["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BackupError(
+            f"{folder} is no copy that `backhaul backup` made: its {MANIFEST} cannot be read. Give the folder of a copy."
+        ) from error
+    if form != FORM:
+        raise BackupError(f"{folder} was made by another version of Backhaul (form {form}). Restore it with that one.")
+    there = {p.relative_to(folder).as_posix() for p in _files(folder)} - {MANIFEST}
+    for name in sorted(there - files.keys()):
+        raise BackupError(f"{folder} holds a file that the copy did not: {name}. Take it out, or take another copy.")
+    for name, entry in files.items():
+        progress(f"reading {name}")
+        if name not in there or _entry(folder / name) != entry:
+            what = "differs from what was copied" if name in there else "is gone"
+            raise BackupError(f"{folder} is damaged: {name} {what}. Take another copy.")
+    size = sum(int(f["bytes"]) for f in files.values())
+    return Copy(folder, about["build_id"], len(files), size, tuple(about["left_out"]))
+
+
+def restore(settings: Settings, folder: Path, progress: Callable[[str], None] = lambda _: None) -> Copy:
+    """Put a verified copy in the place of a warehouse that is not there. Raises BackupError; nothing is overwritten."""
+    found = verify(folder, progress)
+    places = {"key": settings.key_file, "raw": settings.raw, "warehouse": settings.warehouse}
+    for place in places.values():
+        if place.is_file() or (place.is_dir() and any(place.iterdir())):
+            raise BackupError(f"{place} is there already, and nothing is overwritten. Move it away, or give another --warehouse.")  # fmt: skip
+    drafts = {name: place.with_name(place.name + UNFINISHED) for name, place in places.items()}
+    with private():
+        try:
+            for name in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]:
+                progress(f"restoring {name}")
+                top, _, rest = name.partition("/")
+                _copied(folder / name, drafts[top] / rest if rest else drafts[top])
+            for name, place in places.items():  # the folder last: without it there is no warehouse
+                if drafts[name].exists():
+                    if place.is_dir():
+                        place.rmdir()
+                    drafts[name].rename(place)
+        finally:
+            for draft in drafts.values():
+                shutil.rmtree(draft, ignore_errors=True)
+                draft.unlink(missing_ok=True) if draft.is_file() else None
+    return found

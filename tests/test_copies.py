@@ -1,0 +1,153 @@
+"""Copies of a warehouse: whole, verified, restored elsewhere, and taken while loads run."""
+
+import json
+import shutil
+import stat
+import threading
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipelines import copies, state
+from pipelines.copies import backup, restore, verify
+from pipelines.errors import BackupError
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse.build import build_path, current_build, current_id
+
+HEAD = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,customer_id\n"
+
+
+def lines(folder: Path, first: int, number: int) -> Path:
+    """Write a file of order lines, each of another customer."""
+    file = folder / f"order_line.{first}.csv"
+    rows = [f"{i},o{i},2025-01-02T10:00:00Z,P{i % 3},1,50.00,EUR,FR,c{i}\n" for i in range(first, first + number)]
+    file.write_text(HEAD + "".join(rows))
+    return file
+
+
+def facts(settings: Settings) -> list[tuple[object, ...]]:
+    path = build_path(settings.warehouse, current_id(settings.warehouse) or "")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return connection.execute("SELECT order_line_id, customer_key FROM fact_order_line ORDER BY 1").fetchall()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("shop")
+    settings = Settings(warehouse=folder / "warehouse")
+    load(settings, [lines(folder, 0, 5)])
+    (settings.warehouse / "company.json").write_text("{}")
+    return settings
+
+
+def test_a_restored_copy_is_the_warehouse_and_loads_on(shop: Settings, tmp_path: Path) -> None:
+    made = backup(shop, tmp_path / "copy")
+    assert (made.build_id, made.left_out) == (current_id(shop.warehouse), ())
+    other = Settings(warehouse=tmp_path / "elsewhere" / "wh")
+    other.warehouse.parent.mkdir()
+    assert restore(other, tmp_path / "copy").files == made.files
+    assert facts(other) == facts(shop)
+    assert other.key_file.read_bytes() == shop.key_file.read_bytes()
+    assert (other.warehouse / "company.json").read_text() == "{}"
+    assert stat.S_IMODE(other.key_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(other.raw.stat().st_mode) == 0o700
+    assert load(other, [lines(tmp_path, 0, 5)]).skipped  # the same file is known
+    load(other, [lines(tmp_path, 3, 4)])  # two lines are new; the customers of the others stay who they were
+    assert facts(other)[:5] == facts(shop)
+    assert len(facts(other)) == 7
+
+
+def test_a_load_that_has_not_ended_is_not_in_the_copy(shop: Settings, tmp_path: Path) -> None:
+    settings = Settings(warehouse=tmp_path / "warehouse")
+    restore(settings, backup(shop, tmp_path / "copy").folder)
+    memory = state.State(settings.warehouse)
+    memory.write(state.load, [{"load_id": "29990101T000000000000", "status": "landed", "source": "canonical"}])
+    memory.close()
+    (settings.raw / "29990101T000000000000").mkdir()
+    (settings.raw / "29990101T000000000000" / "half.csv").write_text("order_")
+    made = backup(settings, tmp_path / "second")
+    assert made.left_out == ("29990101T000000000000",)
+    assert not list((tmp_path / "second").rglob("half.csv"))
+    again = Settings(warehouse=tmp_path / "again")
+    restore(again, tmp_path / "second")
+    assert load(again).build_id == made.build_id
+    assert facts(again) == facts(shop)
+
+
+@pytest.mark.parametrize("name", ["key", "warehouse/state.sqlite", "warehouse/current", "raw"])
+def test_a_damaged_copy_is_refused_and_nothing_is_restored(name: str, shop: Settings, tmp_path: Path) -> None:
+    backup(shop, tmp_path / "copy")
+    victim = tmp_path / "copy" / name
+    victim = next(p for p in victim.rglob("*") if p.is_file()) if victim.is_dir() else victim
+    place = victim.relative_to(tmp_path / "copy").as_posix()
+    settings = Settings(warehouse=tmp_path / "warehouse")
+    content = victim.read_bytes()
+    victim.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(BackupError, match=f"{place} differs from what was copied"):
+        restore(settings, tmp_path / "copy")
+    victim.unlink()
+    with pytest.raises(BackupError, match=f"{place} is gone"):
+        verify(tmp_path / "copy")
+    victim.write_bytes(content)
+    (tmp_path / "copy" / "notes.txt").write_text("")
+    with pytest.raises(BackupError, match="holds a file that the copy did not: notes"):
+        restore(settings, tmp_path / "copy")
+    assert not settings.warehouse.exists()
+    assert not settings.raw.exists()
+    assert not settings.key_file.exists()
+
+
+def test_nothing_is_overwritten_and_what_is_no_copy_is_said(shop: Settings, tmp_path: Path) -> None:
+    backup(shop, tmp_path / "copy")
+    with pytest.raises(BackupError, match="is there already"):
+        backup(shop, tmp_path / "copy")
+    with pytest.raises(BackupError, match="is there already"):
+        restore(shop, tmp_path / "copy")
+    with pytest.raises(BackupError, match=r"no copy that `backhaul backup` made"):
+        restore(Settings(warehouse=tmp_path / "w"), tmp_path)
+    with pytest.raises(BackupError, match="nothing to copy"):
+        backup(Settings(warehouse=tmp_path / "nowhere"), tmp_path / "second")
+    manifest = tmp_path / "copy" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"form": 9}))
+    with pytest.raises(BackupError, match="another version"):
+        verify(tmp_path / "copy")
+
+
+def test_copies_taken_while_loads_run_are_whole(shop: Settings, tmp_path: Path) -> None:
+    """Each copy holds the lines of the first so many loads, and a load into it gives the rest."""
+    settings = Settings(warehouse=tmp_path / "warehouse")
+    restore(settings, backup(shop, tmp_path / "start").folder)
+    files = [lines(tmp_path, 5 * n, 5) for n in range(1, 5)]
+    loading = threading.Thread(target=lambda: [load(settings, [file]) for file in files])
+    loading.start()
+    taken: list[Path] = []
+    while loading.is_alive():
+        taken.append(backup(settings, tmp_path / f"copy{len(taken)}").folder)
+    loading.join()
+    assert len(taken) > 1
+    for number in {0, len(taken) // 2, len(taken) - 1}:
+        other = Settings(warehouse=tmp_path / f"restored{number}")
+        restore(other, taken[number])
+        assert len(facts(other)) % 5 == 0
+        load(other, [*files, lines(tmp_path, 0, 5)])
+        assert facts(other) == facts(settings)
+        current_build(other.warehouse).close()
+
+
+def test_a_full_disk_leaves_no_half_copy(shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "copy")
+
+    monkeypatch.setattr(copies.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        backup(shop, tmp_path / "copy")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    backup(shop, tmp_path / "copy")
+    monkeypatch.setattr(copies.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        restore(Settings(warehouse=tmp_path / "w"), tmp_path / "copy")
+    assert [p.name for p in tmp_path.iterdir()] == ["copy"]
+    shutil.rmtree(tmp_path / "copy")
