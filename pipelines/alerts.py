@@ -16,7 +16,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from email.message import EmailMessage
 from typing import Any
@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from models import rates as rate_models
 from pipelines import metrics, state
@@ -32,7 +32,7 @@ from pipelines.errors import AlertError, BackhaulError, UnknownMetric
 from pipelines.metrics.answer import observed as observed_until
 from pipelines.metrics.base import ALIASES, TAKEN
 from pipelines.settings import Settings
-from pipelines.warehouse.build import current_build
+from pipelines.warehouse.build import current_build, writing
 from pipelines.warehouse.engine import Build, looked_up
 
 FALSE_ALARMS = 0.01
@@ -168,13 +168,9 @@ def rules(settings: Settings, *, with_withdrawn: bool = False) -> list[Rule]:
 
 def _rules(memory: state.State, *, with_withdrawn: bool = False) -> list[Rule]:
     t = state.alert_rule
-    if not memory.has(t):
-        return []
     rows = memory.rows(select(t).order_by(t.c.rule_id))
-    if not rows and memory.is_writable:
-        for shipped in SHIPPED:
-            _insert(memory, Rule(0, **shipped))  # type: ignore[arg-type]
-        rows = memory.rows(select(t).order_by(t.c.rule_id))
+    if not rows:
+        return [Rule(number, **shipped) for number, shipped in enumerate(SHIPPED, 1)]  # type: ignore[arg-type]
     return [
         Rule(
             r["rule_id"], r["metric"], r["test"], r["bound"], tuple(json.loads(r["by"])), {k: tuple(v) for k, v in json.loads(r["where"]).items()}, r["days"], tuple(json.loads(r["to"])),
@@ -183,42 +179,59 @@ def _rules(memory: state.State, *, with_withdrawn: bool = False) -> list[Rule]:
     ]  # fmt: skip
 
 
-def _insert(memory: state.State, rule: Rule) -> int:
+def _insert(connection: Connection, rule: Rule) -> int:
     row = {
         **asdict(rule),
         **{n: json.dumps(getattr(rule, n)) for n in ("by", "where", "to")},
         "created_at": state.now(),
     }
     del row["rule_id"]
+    done = connection.execute(insert(state.alert_rule).values(**row).returning(state.alert_rule.c.rule_id))
+    return int(done.scalar_one())
+
+
+def _keep_shipped(memory: state.State) -> None:
+    """Write the rules that ship down, where there was never one: before the first write about rules."""
     with memory.transaction() as connection:
-        done = connection.execute(insert(state.alert_rule).values(**row).returning(state.alert_rule.c.rule_id))
-        return int(done.scalar_one())
+        if connection.execute(select(func.count()).select_from(state.alert_rule)).scalar_one() == 0:
+            for shipped in SHIPPED:
+                _insert(connection, Rule(0, **shipped))  # type: ignore[arg-type]
 
 
 def add_rule(settings: Settings, build: Build, rule: Rule) -> Rule:
-    """Check a rule against a build and keep it; gives it with its number. Raises AlertError and what metrics raise."""
+    """Check a rule against a build and keep it; gives it with its number: that of an equal one, where it is there already.
+
+    Raises AlertError and what metrics raise.
+    """
     check_rule(build, rule)
-    memory = state.State(settings.warehouse)
-    try:
-        _rules(memory)  # the shipped ones come first
-        return Rule(**{**asdict(rule), "rule_id": _insert(memory, rule)})
-    finally:
-        memory.close()
+    with writing(settings.warehouse, settings.short_wait_s):
+        memory = state.State(settings.warehouse)
+        try:
+            _keep_shipped(memory)
+            for known in _rules(memory):
+                if replace(known, rule_id=0) == replace(rule, rule_id=0):
+                    return known
+            with memory.transaction() as connection:
+                return replace(rule, rule_id=_insert(connection, rule))
+        finally:
+            memory.close()
 
 
 def withdraw_rule(settings: Settings, rule_id: int) -> None:
     """Stop evaluating a rule; it and its alerts stay on record, those that last are over. Raises AlertError for none of that number."""
-    memory = state.State(settings.warehouse)
-    try:
-        if rule_id not in {r.rule_id for r in _rules(memory)}:
-            raise AlertError(f"There is no rule {rule_id}. `backhaul alert list` shows them.")
-        t, a = state.alert_rule, state.alert
-        with memory.transaction() as connection:
-            connection.execute(update(t).where(t.c.rule_id == rule_id).values(withdrawn_at=state.now()))
-            lasting = update(a).where(a.c.rule_id == rule_id, a.c.cleared_at.is_(None))
-            connection.execute(lasting.values(cleared_at=state.now()))
-    finally:
-        memory.close()
+    with writing(settings.warehouse, settings.short_wait_s):
+        memory = state.State(settings.warehouse)
+        try:
+            if rule_id not in {r.rule_id for r in _rules(memory)}:
+                raise AlertError(f"There is no rule {rule_id}. `backhaul alert list` shows them.")
+            _keep_shipped(memory)
+            t, a = state.alert_rule, state.alert
+            with memory.transaction() as connection:
+                connection.execute(update(t).where(t.c.rule_id == rule_id).values(withdrawn_at=state.now()))
+                lasting = update(a).where(a.c.rule_id == rule_id, a.c.cleared_at.is_(None))
+                connection.execute(lasting.values(cleared_at=state.now()))
+        finally:
+            memory.close()
 
 
 # -- evaluation --------------------------------------------------------------------------------------------------------
@@ -309,6 +322,7 @@ def record(settings: Settings) -> list[Verdict]:
     a = state.alert
     fresh: list[Verdict] = []
     try:
+        _keep_shipped(memory)
         with current_build(settings.warehouse) as build:
             at = max(observed_until(build).values(), default=state.now())
             build_id = str(build.info["build_id"])
@@ -349,8 +363,6 @@ def alerts(settings: Settings, *, lasting: bool = True) -> pd.DataFrame:
         return pd.DataFrame(columns=[*names, "rule"])
     memory = state.State(settings.warehouse)
     try:
-        if not memory.has(state.alert):
-            return pd.DataFrame(columns=[*names, "rule"])
         a = state.alert
         chosen = select(a).order_by(a.c.since_at.desc(), a.c.alert_id)
         found = memory.read(chosen.where(a.c.cleared_at.is_(None)) if lasting else chosen)
@@ -388,7 +400,7 @@ def tell(settings: Settings) -> list[str]:
             continue
         memory = state.State(settings.warehouse)
         try:
-            with memory.transaction() as connection:
+            with writing(settings.warehouse, settings.short_wait_s), memory.transaction() as connection:
                 for row in rows:
                     row["told"] = json.dumps(sorted({*json.loads(row["told"]), address}))
                     mine = update(state.alert).where(state.alert.c.alert_id == row["alert_id"])

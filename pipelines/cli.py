@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.console import Verbs, errors, progress, run, told, write_log
-from pipelines.errors import BackhaulError, SourceError
+from pipelines.errors import BackhaulError, SourceError, WarehouseDamaged
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,7 +103,15 @@ def _example(text: str) -> str:
     return f"Example: [bold]{text}[/bold]"
 
 
-def _settings(warehouse: str) -> Settings:
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait", min=0, metavar="SECONDS", help="Wait so long for another load or writer to end.", show_default=False
+    ),
+]
+
+
+def _settings(warehouse: str, wait: float = 0) -> Settings:
     if "://" in warehouse and not warehouse.startswith(("duckdb:///", "file://")):
         raise SourceError(
             f"{warehouse.split('://')[0]} warehouses can be read, not written: DuckDB alone loads. Give a folder as --warehouse."
@@ -111,7 +119,7 @@ def _settings(warehouse: str) -> Settings:
     path = Path(warehouse.removeprefix("duckdb:///").removeprefix("file://"))
     if path.is_file():
         raise SourceError(f"{path} is a file; a warehouse is a folder. Give another --warehouse.")
-    return Settings(warehouse=path)
+    return Settings(warehouse=path, wait_s=wait)
 
 
 @contextlib.contextmanager
@@ -261,13 +269,14 @@ def load(
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
         ),
     ] = None,
+    wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
     """Take files in: land, name, judge, shape, estimate, check, publish. Running it twice changes nothing."""
     from pipelines.load import load as run
 
-    settings = _settings(warehouse)
+    settings = _settings(warehouse, wait)
     with progress() as say:
         report = run(settings, paths or [], source=source, namespace=namespace, exported_at=exported_at, progress=say)
     told(
@@ -282,11 +291,16 @@ def load(
         typer.echo(json.dumps({
             "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "quarantined": report.quarantined, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out,
             "ignored_columns": report.ignored, "hidden_texts": report.hidden, "changes": report.changes, "warnings": report.warnings, "alerts": report.alerts, "untold": report.untold,
+            "failed": report.failed, "healed": report.healed,
         }, indent=2))  # fmt: skip
         return
     if output is Format.csv:
         _print(report.counts, output)
         return
+    for sentence in report.healed:
+        typer.echo(sentence)
+    for put_aside in report.failed:
+        errors.print(f"Load {put_aside['load']} was put aside: {put_aside['problem']}", soft_wrap=True, highlight=False, markup=False)  # fmt: skip
     if report.counts:
         _print(report.counts, output, "Rows read, and how they were judged")
     derived = [c for c in report.derived if c["quarantined"] or c["replaced"] or c["withdrawn"]]
@@ -364,13 +378,14 @@ def withdrawn(
         str | None, typer.Option(metavar="LOAD", help="Bring back what this load withdrew.", show_default=False)
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to list.")] = 1000,
+    wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
     """List rows that later exports took back, or bring those of one load back."""
     from pipelines.load import restore_withdrawn, withdrawn_rows
 
-    settings = _settings(warehouse)
+    settings = _settings(warehouse, wait)
     if restore is not None:
         with progress() as say:
             report = restore_withdrawn(settings, restore, progress=say)
@@ -383,9 +398,25 @@ def withdrawn(
     _print(rows, output, "Rows withdrawn by later exports")
 
 
+@app.command(epilog=_example("backhaul withdraw 20260401T101500000000"))
+def withdraw(
+    load_id: Annotated[str, typer.Argument(metavar="LOAD", help="Load from `backhaul status`.")],
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Take a whole load back: its rows leave the numbers, its copies are deleted. A load that was put aside is given up."""
+    from pipelines.load import withdraw as take_back
+
+    settings = _settings(warehouse, wait)
+    with progress() as say:
+        report = take_back(settings, load_id, progress=say)
+    built = f"; build {report.build_id} is without it" if report.build_id else ""
+    typer.echo(f"Load {load_id} is taken back{built}. Its files can be loaded again.")
+
+
 @app.command(epilog=_example("backhaul status --format json"))
 def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
-    """Show builds, freshness, row counts, quarantine, failed checks, and what one more column would unlock."""
+    """Show builds, loads, freshness, row counts, quarantine, failed checks, and what one more column would unlock."""
     from sqlalchemy import select
 
     from pipelines import state, unlocks
@@ -405,6 +436,7 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
              "return_lots": int(g[g.table == "fact_return_line"].rows.sum()), "is_current": b == current_id(settings.warehouse)}
             for b, g in builds.groupby("build_id", sort=False)
         ],
+        "loads": state.listed_loads(settings),
         "freshness": [{str(k): v for k, v in row.items()} for row in sources],
         "tables": [{"table": r.table, "rows": r.rows, "change": r.change} for r in builds[builds.build_id == info["build_id"]].itertuples()],
         "quarantine": [{str(k): v for k, v in row.items()} for row in state.quarantine_by_rule(settings).to_dict("records")],
@@ -428,20 +460,40 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
         )
 
 
-@app.command(epilog=_example("backhaul check"))
-def check(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
-    """Run every check on the current build. Exit 1 when a blocking one finds rows."""
+@app.command(epilog=_example("backhaul check") + "\n\n" + _example("backhaul check --deep"))
+def check(
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="Read everything back instead: every build, checksums of log, raw and closed files."
+        ),
+    ] = False,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Run every check on the current build. Exit 1 when a blocking one finds rows, or what is read back is damaged."""
+    import duckdb
+
     from pipelines import checks
     from pipelines.sql import connect, quote
-    from pipelines.warehouse.build import build_path, current_build, current_id
+    from pipelines.warehouse.build import AGAIN, build_path, current_build, current_id
 
     settings = _settings(warehouse)
+    if deep:
+        _say_findings(settings, output, is_deep=True)
+        return
     current_build(settings.warehouse).close()
     connection = connect(folders=[settings.warehouse / "builds"])
     path = build_path(settings.warehouse, current_id(settings.warehouse) or "")
     connection.execute(f"ATTACH {quote(path)} AS b (READ_ONLY); USE b")
-    results = checks.run(connection)
-    connection.close()
+    try:
+        results = checks.run(connection)
+    except duckdb.Error as error:
+        raise WarehouseDamaged(
+            f"The current build cannot be read whole ({str(error).splitlines()[0][:100]}). {AGAIN}"
+        ) from error
+    finally:
+        connection.close()
     rows = [
         {
             "check": r.check.name,
@@ -459,6 +511,23 @@ def check(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tabl
                 typer.echo(f"{r.check.name}: {r.rows} rows, first {_first_rows(r.sample)}")
     _print(sorted(rows, key=lambda r: -r["rows"]), output, "Checks: rows found")
     if any(r.rows and r.check.is_blocking for r in results):
+        raise typer.Exit(1)
+
+
+@app.command(epilog=_example("backhaul doctor"))
+def doctor(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
+    """Say what is wrong with the installation or the warehouse, and what to do. Exit 1 when something is."""
+    _say_findings(_settings(warehouse), output, is_deep=False)
+
+
+def _say_findings(settings: Settings, output: Format, *, is_deep: bool) -> None:
+    from pipelines.doctor import examine
+
+    found = examine(settings, is_deep=is_deep)
+    rows = [{"where": f.where, "problem": f.problem, "what_to_do": f.remedy, "is_fault": f.is_fault} for f in found]
+    title = "Everything was read back" if is_deep else "Installation and warehouse"
+    _print(rows, output, title, "nothing is wrong")
+    if any(f.is_fault for f in found):
         raise typer.Exit(1)
 
 

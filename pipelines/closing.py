@@ -7,6 +7,7 @@ checksum is kept in the state, apart from it. Later data and other factors leave
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import and_, case, func, literal_column, select
+from sqlalchemy import and_, case, func, insert, literal_column, select
 
 from pipelines import factors, state
 from pipelines.errors import ReportError
@@ -27,7 +28,7 @@ from pipelines.factors import parameter
 from pipelines.metrics.bases import LEGS, leg_carbon, legs, lots, own_km
 from pipelines.metrics.doubt import kind
 from pipelines.settings import Settings
-from pipelines.warehouse.build import current_build
+from pipelines.warehouse.build import current_build, sync, unused, writing
 from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.schema import STAR
 
@@ -133,14 +134,20 @@ def span(month: str) -> tuple[date, date]:
 def close(settings: Settings, month: str, approver: str, note: str = "") -> Closed:
     """Freeze a month's elements, factors and approver in a file that is never written again.
 
-    A month that was closed before is closed anew only with a note that says why. Raises ReportError for a month that is not over in
+    A month that was closed before is closed anew only with a note that says why. Holds the warehouse for writing. Raises ReportError for a month that is not over in
     the data, has no return with legs, or lacks an approver.
     """
     first, last = span(month)
     if not approver.strip():
         raise ReportError("Somebody signs for a closed month: give --approver.")
+    with writing(settings.warehouse, settings.short_wait_s):
+        return _close(settings, month, first, last, approver.strip(), note.strip())
+
+
+def _close(settings: Settings, month: str, first: date, last: date, approver: str, note: str) -> Closed:
+    """Close a month; the caller holds the warehouse for writing."""
     before = [c for c in closed(settings) if c.month == month]
-    if before and not note.strip():
+    if before and not note:
         raise ReportError(f"{month} was closed by {before[-1].approver} on {before[-1].closed_at:%Y-%m-%d}. Closing it anew needs --note with the reason; the earlier closing stays.")  # fmt: skip
     with current_build(settings.warehouse) as build:
         observed = str(build.info.get("observed_until", ""))[:10]
@@ -152,29 +159,38 @@ def close(settings: Settings, month: str, approver: str, note: str = "") -> Clos
         used = build.fetch(select(t["factor_set"])).sort_values("factor_id")
         number, chosen = len(before) + 1, factors.ledger(settings)
         about = {
-            "month": month, "number": number, "approver": approver.strip(), "closed_at": state.now().isoformat(timespec="seconds"), "build_id": build.label, "factor_set": chosen.chosen,
-            "factors": chosen.digest, "note": note.strip(), "kg_co2e": float(frame["kg_co2e"].sum()), "factor_rows": used.astype(object).where(used.notna(), None).to_dict("records"),
+            "month": month, "number": number, "approver": approver, "closed_at": state.now().isoformat(timespec="seconds"), "build_id": build.label, "factor_set": chosen.chosen,
+            "factors": chosen.digest, "note": note, "kg_co2e": float(frame["kg_co2e"].sum()), "factor_rows": used.astype(object).where(used.notna(), None).to_dict("records"),
         }  # fmt: skip
     folder = settings.warehouse / "closed"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{month}-{number}.parquet"
-    _write(frame, about, path)
+    if path.exists():  # nobody signed for it: a closing that was killed before its row was written, or a file put here
+        path.rename(unused(path.with_suffix(".unsigned")))
     memory = state.State(settings.warehouse)
     try:
-        memory.write(state.closed_month, [
-            {k: about[k] for k in ("month", "number", "approver", "build_id", "factor_set", "kg_co2e", "note")} | {"closed_at": datetime.fromisoformat(str(about["closed_at"])), "sha256": _digest(path)}
-        ])  # fmt: skip
+        with memory.transaction() as connection:  # the row is there once the file is, or neither
+            digest = _write(frame, about, path)
+            row = {k: about[k] for k in ("month", "number", "approver", "build_id", "factor_set", "kg_co2e", "note")}
+            connection.execute(insert(state.closed_month).values(**row, closed_at=datetime.fromisoformat(str(about["closed_at"])), sha256=digest))  # fmt: skip
     finally:
         memory.close()
     return next(c for c in closed(settings) if c.month == month and c.number == number)
 
 
-def _write(frame: pd.DataFrame, about: Mapping[str, Any], path: Path) -> None:
+def _write(frame: pd.DataFrame, about: Mapping[str, Any], path: Path) -> str:
+    """Write a closing to a file that is not there yet, on disk before it has its name; give its checksum."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
     pq.write_table(table.replace_schema_metadata({"backhaul": json.dumps(about, default=str)}), draft)
     draft.chmod(0o400)
-    draft.replace(path)
+    sync(draft)
+    digest = _digest(draft)
+    os.link(draft, path)  # unlike a rename, it never replaces a file
+    draft.unlink()
+    sync(path.parent)
+    return digest
 
 
 def _digest(path: Path) -> str:
@@ -185,8 +201,6 @@ def closed(settings: Settings) -> list[Closed]:
     """List every closing, oldest month first; the last of a month is the one that counts."""
     memory = state.State(settings.warehouse)
     try:
-        if not memory.has(state.closed_month):
-            return []
         rows = memory.rows(select(state.closed_month).order_by(state.closed_month.c.month, state.closed_month.c.number))
     finally:
         memory.close()

@@ -8,6 +8,7 @@
     ├── FactorMissing        an emission factor or cost parameter is not in data/
     ├── WarehouseMissing     nothing has been published yet
     ├── WarehouseLocked      another load is writing
+    ├── WarehouseDamaged     something the warehouse holds is damaged, lost or of a newer version
     ├── UnknownMetric        no metric has that key
     ├── UnknownDimension     a metric cannot be cut that way
     ├── UnknownValue         nothing has the value a filter asks for
@@ -68,6 +69,12 @@ class WarehouseLocked(BackhaulError):
     """Another load is writing."""
 
     exit_code = 3
+
+
+class WarehouseDamaged(BackhaulError):
+    """Something that the warehouse holds is damaged, lost or of a newer version, and cannot be made again."""
+
+    exit_code = 4
 
 
 class UnknownMetric(BackhaulError):

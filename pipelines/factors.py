@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pipelines.errors import FactorMissing
 from pipelines.settings import Settings, data_path, write_whole
+from pipelines.warehouse.build import writing
 
 COLUMNS = (
     "factor_id", "factor_set", "activity", "mode", "vehicle", "fuel", "region", "unit", "wtt", "ttw", "wtw", "year", "valid_from_year",
@@ -186,9 +187,21 @@ def ledger(settings: Settings) -> Ledger:
     folder = _folder(settings)
     for path in sorted(folder.glob("*.csv")):
         rows += read_set(path, path.stem)
-    choice = folder / "choice.json"
-    chosen = json.loads(choice.read_text(encoding="utf-8")) if choice.is_file() else {}
-    return Ledger(tuple(rows), chosen.get("factor_set", DEFAULT), chosen.get("pinned"))
+    return Ledger(tuple(rows), *_choice(folder / "choice.json"))
+
+
+def _choice(path: Path) -> tuple[str, int | None]:
+    """Read which set comes first, and the year it is pinned to. Raises FactorMissing for a file that does not say so."""
+    if not path.is_file():
+        return DEFAULT, None
+    try:
+        chosen = json.loads(path.read_text(encoding="utf-8"))
+        name, pinned = chosen["factor_set"], chosen["pinned"]
+        if isinstance(name, str) and (pinned is None or isinstance(pinned, int)):
+            return name, pinned
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise FactorMissing(f"{path} is damaged: it does not say which factors come first. `backhaul factors use NAME` writes it anew.")  # fmt: skip
 
 
 def read_set(path: Path, name: str) -> list[Row]:
@@ -254,7 +267,9 @@ def import_set(settings: Settings, path: Path, name: str) -> int:
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(folder / f"{name}.csv", out.getvalue())
+    with writing(settings.warehouse, settings.short_wait_s):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{name}.csv", out.getvalue())
     return len(rows)
 
 
@@ -288,7 +303,9 @@ def implausible(rows: Iterable[Row]) -> dict[str, str]:
 
 def choose(settings: Settings, name: str, pinned: int | None = None) -> None:
     """Make a set come first, from the next build on. Raises FactorMissing for a set there is not."""
-    known = ledger(settings).sets
+    folder = _folder(settings)
+    known = Ledger((*factors(), *(r for path in sorted(folder.glob("*.csv")) for r in read_set(path, path.stem)))).sets
     if name not in known:
         raise FactorMissing(f"There is no set {name!r}. There are {', '.join(known)}; import another with `backhaul factors import`.")  # fmt: skip
-    write_whole(_folder(settings) / "choice.json", json.dumps({"factor_set": name, "pinned": pinned}) + "\n")
+    with writing(settings.warehouse, settings.short_wait_s):
+        write_whole(folder / "choice.json", json.dumps({"factor_set": name, "pinned": pinned}) + "\n")

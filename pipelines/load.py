@@ -1,7 +1,9 @@
 """Loading: land, name, judge, log, shape, estimate, check, publish.
 
 A load is a state machine in `state.sqlite`: landed (files copied, untouched), logged (rows judged and in the logs), published (in the
-build readers see). Whatever kills it, the next load sweeps what is half-written and goes on from the last of these.
+build readers see). Whatever kills it, the next load sweeps what is half-written and goes on from the last of these. A load that cannot
+go on is put aside (failed) with the reason, whatever it is, so that it never stands in the way of others; only what is the machine's
+fault (a full disk, say) stops all of them.
 """
 
 import errno
@@ -23,10 +25,9 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 from sqlalchemy import delete, insert, select
-from sqlalchemy.exc import OperationalError
 
 from pipelines import checks, estimate, factors, state
-from pipelines.errors import BackhaulError, CheckFailed, SourceError
+from pipelines.errors import BackhaulError, CheckFailed, SourceError, WarehouseDamaged, WarehouseLocked
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, recognise, source_named
 from pipelines.sources.mapping import Mapping
@@ -36,6 +37,7 @@ from pipelines.warehouse import build, contracts, schema, shape
 
 PROSE = (".yaml", ".yml", ".md", ".txt")  # endings of files that are read only where a mapping names them
 COMPACT_EVERY = 10  # increments after which the rows that were replaced are cleared out of the file
+_LOAD_ID = re.compile(r"\d{8}T\d{12}")
 Progress = Callable[[str], None]
 
 
@@ -46,6 +48,7 @@ class Report:
     Every row read stands in `counts` once; `derived` rows were made from rows counted there. `unread` are fields taken for missing,
     `hidden` texts kept as a keyed hash, by log.
     `dated_by` says what told the newer of two versions: "declared" export times, or the "file" dates and the order of landing.
+    `failed` are loads that were put aside (load, files, problem), `healed` says what was damaged and made again.
     """
 
     build_id: str | None
@@ -64,6 +67,8 @@ class Report:
     warnings: list[dict[str, Any]] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)
     untold: list[str] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    healed: list[str] = field(default_factory=list)
 
 
 def load(
@@ -83,16 +88,32 @@ def load(
     export's wins. `is_anew` makes a build though nothing new has landed: the choice of factors has changed.
     `is_trial` stops once the rows are judged.
 
-    Then the alert rules are evaluated, and who is to be told is told. Raises SourceError for files that cannot be read, CheckFailed
-    when a blocking check finds rows, WarehouseLocked when another load is writing.
+    Then the alert rules are evaluated, and who is to be told is told. Raises SourceError when the files asked for were put aside (all
+    else is done first), CheckFailed when a blocking check finds rows that are no new load's fault, WarehouseDamaged for what is damaged
+    and cannot be made again, WarehouseLocked when another load is writing.
     """
-    report = _load(settings, paths, source, namespace, exported_at, is_anew, is_trial, progress)
-    if report.is_new_build:
+    report, refusal = _load(settings, paths, source, namespace, exported_at, is_anew, is_trial, progress)
+    if not is_trial:
+        _tell(settings, report, progress)
+    if refusal is not None:
+        raise refusal
+    return report
+
+
+def _tell(settings: Settings, report: Report, progress: Progress) -> None:
+    """Tell who is to be told of a build's alerts, once a build: also when the load that published it was killed before."""
+    memory = state.State(settings.warehouse)
+    try:
+        if report.build_id is None or memory.value("told_build") == report.build_id:
+            return
         from pipelines import alerts  # metrics are read only when there is something new
 
         progress("telling of alerts")
         report.untold = alerts.tell(settings)
-    return report
+        with build.writing(settings.warehouse, settings.short_wait_s):
+            memory.remember("told_build", report.build_id)
+    finally:
+        memory.close()
 
 
 def _load(
@@ -104,41 +125,77 @@ def _load(
     is_anew: bool,
     is_trial: bool,
     progress: Progress,
-) -> Report:
-    with build.writing(settings.warehouse):
+) -> tuple[Report, BackhaulError | None]:
+    """Load; also give the error of the load that was asked for, when it was put aside."""
+    with build.writing(settings.warehouse, settings.wait_s):
+        restored = state.put_back(settings.warehouse)
         memory = state.State(settings.warehouse)
         draft: build.Draft | None = None
+        failures: dict[str, BackhaulError] = {}
         try:
+            info = build.readable_info(settings.warehouse)
+            healed = [restored] if restored else []
+            if (
+                not paths
+                and info
+                and (problem := build.problem(build.build_path(settings.warehouse, info["build_id"])))
+            ):
+                healed.append(f"The build {info['build_id']} was damaged ({problem}): made again from the logs.")
+                info = {}
+            report = Report(info.get("build_id"), healed=healed)
+            held = set(info.get("loads", "").split())
+            _check_known(settings, memory, held)
             build.sweep(settings.warehouse)
-            _sweep_logs(settings, memory)
-            report = Report(build.readable_id(settings.warehouse))
+            _sweep(settings, memory)
+            _heal_logs(settings, memory, report, is_deep=not paths)
+            asked = None
+            if paths or memory.loads_with("landing", "landed"):
+                _hashing_key(settings, memory)
             if paths:
                 files = _files([Path(p) for p in paths], settings, source, report)
-                _begin(memory, files, source, _checked_namespace(namespace), exported_at)
+                asked = _begin(memory, files, source, _checked_namespace(namespace), exported_at)
+
+            def go_on(row: dict[str, Any], step: Callable[[dict[str, Any]], bool]) -> bool:
+                """Take a load one step further; one that cannot go on is put aside."""
+                try:
+                    return step(row)
+                except Exception as error:
+                    if _is_of_machine(settings, error):
+                        raise
+                    failures[row["load_id"]] = _put_aside(settings, memory, row["load_id"], error, report)
+                    return False
+
             for row in memory.loads_with("landing"):
-                _set_aside(memory, row, lambda row: _land(settings, memory, row, report, progress))
-            is_reordered = False
-            while landed := memory.loads_with("landed"):
-                if draft is None:  # the last build is copied while new rows are judged
-                    draft = build.Draft(settings.warehouse, state.now(), report.build_id)
-                    Thread(
-                        target=import_module, args=("pipelines.alerts",)
-                    ).start()  # half a second, beside the database
-                row = min(landed, key=lambda r: (r["exported_at"], r["load_id"]))
-                _set_aside(memory, row, lambda row: _log(settings, memory, row, report, progress))
-                is_reordered |= _judge_later_exports_again(settings, memory, row)
-            logged = memory.loads_with("logged")
-            if is_trial:
-                return report
-            if logged or ((is_anew or report.build_id is None) and memory.loads_with("published")):
-                draft = draft or build.Draft(settings.warehouse, state.now(), report.build_id)
-                _build(settings, memory, draft, logged, report, progress, is_whole=is_reordered or is_anew)
+                go_on(row, lambda row: _land(settings, memory, row, report, progress))
+            while True:
+                is_reordered = False
+                while landed := memory.loads_with("landed"):
+                    if draft is None:  # the last build is copied while new rows are judged
+                        draft = build.Draft(settings.warehouse, state.now(), report.build_id)
+                        Thread(
+                            target=import_module, args=("pipelines.alerts",)
+                        ).start()  # half a second, beside the database
+                    row = min(landed, key=lambda r: (r["exported_at"] or datetime.min, r["load_id"]))
+                    is_reordered |= go_on(row, lambda row: _log(settings, memory, row, report, progress))
+                if is_trial:
+                    return report, failures.get(asked or "")
+                published = {row["load_id"] for row in memory.loads_with("published")}
+                is_less = bool(held - published)  # a load that the build holds was taken back or put aside
+                if memory.loads_with("logged") or is_less or ((is_anew or report.build_id is None) and published):
+                    draft = draft or build.Draft(settings.warehouse, state.now(), report.build_id)
+                    is_whole = is_reordered or is_anew or held != published
+                    failures |= _build(settings, memory, draft, report, progress, is_whole=is_whole)
+                if not memory.loads_with("landed"):
+                    break
+            if report.build_id is not None and memory.value("rules_build") != report.build_id:
                 from pipelines import alerts  # metrics are read only when there is something new
 
                 progress("looking for alerts")
                 report.alerts = [v.sentence() for v in alerts.record(settings)]
-            return report
-        except (duckdb.Error, OperationalError) as error:
+                memory.remember("rules_build", report.build_id)
+            state.keep_copy(settings.warehouse)
+            return report, failures.get(asked or "")
+        except duckdb.Error as error:
             if _is_disk_full(error):
                 raise OSError(errno.ENOSPC, "No space left on device", str(settings.warehouse)) from error
             raise
@@ -148,13 +205,76 @@ def _load(
             memory.close()
 
 
-def _set_aside(memory: state.State, row: dict[str, Any], step: Callable[[dict[str, Any]], None]) -> None:
-    """Take a load one step further; when its files are at fault it is not tried again, and later loads go on."""
-    try:
-        step(row)
-    except BackhaulError:
-        memory.set_status([row["load_id"]], "failed")
-        raise
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
+
+
+def _is_disk_full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    told = str(error).lower()
+    return isinstance(error, duckdb.Error) and any(
+        sign in told for sign in ("no space left", "disk is full", "file too large", "quota exceeded")
+    )
+
+
+def _is_of_machine(settings: Settings, error: Exception) -> bool:
+    """Say whether an error is no fault of a load's files: a full or read-only disk, somebody's Ctrl-C, a damaged warehouse."""
+    if isinstance(error, (WarehouseDamaged, WarehouseLocked, duckdb.InterruptException)) or _is_disk_full(error):
+        return True
+    if isinstance(error, RuntimeError) and "interrupted" in str(error).lower():  # DuckDB's word for Ctrl-C
+        return True
+    own = [f for f in (settings.warehouse, settings.raw, settings.warehouse / "log") if f.exists()]
+    return isinstance(error, (OSError, duckdb.IOException)) and not all(os.access(f, os.W_OK) for f in own)
+
+
+def _printable(text: str) -> str:
+    """Show a name whose bytes are no UTF-8 with signs in their place."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _sentence(names: str, error: Exception) -> BackhaulError:
+    """Say what is wrong with the files of a load, in one sentence: an error that has none gets one."""
+    if isinstance(error, BackhaulError):
+        return error
+    lines = _printable(str(error)).splitlines()
+    told = ((error.strerror if isinstance(error, OSError) else None) or (lines[0] if lines else ""))[:120]
+    kind = type(error).__name__
+    return SourceError(f"{names} cannot be loaded: {told} ({kind}). Correct the file and load it again.")
+
+
+def _put_aside(
+    settings: Settings, memory: state.State, load_id: str, error: Exception, report: Report
+) -> BackhaulError:
+    """Take a load that cannot go on out of the way: its rows of the log go, its landed files stay until it is taken back."""
+    (row,) = memory.loads_with("landing", "landed", "logged", load_id=load_id)
+    names = [f["name"] for f in row["files"]] or [_printable(Path(f).name) for f in json.loads(row["asked"])["files"]]
+    listed = f"{names[0][:60]}{f' (and {len(names) - 1} more)' if names[1:] else ''}"
+    sentence = _sentence(listed, error)
+    memory.set_status([load_id], "failed", problem=str(sentence)[:500], finished_at=state.now())
+    _sweep(settings, memory)
+    report.failed.append({"load": load_id, "files": listed, "problem": str(sentence)})
+    return sentence
+
+
+def _sweep(settings: Settings, memory: state.State) -> None:
+    """Remove what the state says is left over: log files of loads that are not in the log, raw copies of loads taken back or never whole.
+
+    What the state does not know is not ours to judge, and stays.
+    """
+    statuses = memory.statuses()
+    for file in (settings.warehouse / "log").glob("*/*/*.parquet"):
+        status = statuses.get(file.stem.removeprefix("tmp_"))  # DuckDB's name for a file it has not finished
+        is_unlogged = status in ("landing", "landed", "failed", "withdrawn")
+        if file.is_file() and (is_unlogged or (status and file.stem.startswith("tmp_"))):
+            file.unlink()
+    unwanted = {load_id for load_id, status in statuses.items() if status == "withdrawn"}
+    unwanted |= {row["load_id"] for row in memory.loads_with("failed") if not row["files"]}
+    for load_id in unwanted:
+        if (settings.raw / load_id).is_dir():
+            shutil.rmtree(settings.raw / load_id)
+
+
+# -- landing -----------------------------------------------------------------------------------------------------------
 
 
 def _judge_later_exports_again(settings: Settings, memory: state.State, row: dict[str, Any]) -> bool:
@@ -180,6 +300,17 @@ def _judge_later_exports_again(settings: Settings, memory: state.State, row: dic
     return True
 
 
+def _judge_again(memory: state.State, gone: dict[str, Any], *statuses: str) -> bool:
+    """Send the loads after one that is gone back to be judged: what they said again was a duplicate of its rows. Says whether there are any."""
+    later = [
+        row["load_id"]
+        for row in memory.loads_with(*statuses)
+        if row["namespace"] == gone["namespace"] and row["load_id"] > gone["load_id"]
+    ]
+    memory.set_status(later, "landed")
+    return bool(later)
+
+
 def _shares_rows(settings: Settings, load_id: str, others: list[str]) -> bool:
     """Say whether a load's log files hold an id that those of other loads hold too."""
     log = settings.warehouse / "log"
@@ -192,10 +323,6 @@ def _shares_rows(settings: Settings, load_id: str, others: list[str]) -> bool:
                 if connection.execute(shared).fetchone():
                     return True
     return False
-
-
-def _is_disk_full(error: Exception) -> bool:
-    return "no space left" in str(error).lower() or "disk is full" in str(error).lower()
 
 
 def _files(paths: Iterable[Path], settings: Settings, source: str | None, report: Report) -> list[Path]:
@@ -240,8 +367,11 @@ def _walk(folder: Path, settings: Settings) -> list[Path]:
 
 def _begin(
     memory: state.State, files: list[Path], name: str | None, namespace: str | None, exported_at: datetime | None
-) -> None:
-    """Remember what was asked for before anything else, so that a load killed while landing can be taken up."""
+) -> str:
+    """Remember what was asked for before anything else, so that a load killed while landing can be taken up; give its id.
+
+    One that was put aside over the same files is tried again by this one.
+    """
     asked = json.dumps(
         {
             "files": [str(f.absolute()) for f in files],
@@ -249,22 +379,17 @@ def _begin(
             "exported_at": exported_at.isoformat() if exported_at else None,
         }
     )
-    memory.write(
-        state.load,
-        [
-            {
-                "load_id": f"{state.now():%Y%m%dT%H%M%S%f}",
-                "started_at": state.now(),
-                "status": "landing",
-                "namespace": namespace,
-                "asked": asked,
-            }
-        ],
-    )
+    load_id = f"{state.now():%Y%m%dT%H%M%S%f}"
+    row = {"load_id": load_id, "started_at": state.now(), "status": "landing", "namespace": namespace, "asked": asked}
+    again = (state.load.c.status == "failed") & (state.load.c.asked == asked)
+    with memory.transaction() as connection:
+        connection.execute(delete(state.load).where(again))
+        connection.execute(insert(state.load).values(row))
+    return load_id
 
 
-def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report: Report, progress: Progress) -> None:
-    """Copy new files to the raw folder and remember them; files already taken in are skipped."""
+def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report: Report, progress: Progress) -> bool:
+    """Copy new files to the raw folder and remember them; files already taken in are skipped. Says whether any is new."""
     progress("landing files")
     load_id: str = begun["load_id"]
     asked = json.loads(begun["asked"])
@@ -294,7 +419,7 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     # what is joined is needed whenever a table is read, and the tables are read anew when it has changed
     is_whole = isinstance(origin, Mapping) and origin.export.is_whole
     taken = set() if not fresh else set(files) if fresh & sides or is_whole else fresh | sides
-    report.skipped += [file.name for file in files if file not in taken]
+    report.skipped += [_printable(file.name) for file in files if file not in taken]
     if taken and taken <= sides - mains:
         raise SourceError(
             f"{files[0].name} is only joined to the rows of other files. Load it together with the files it is joined to."
@@ -303,7 +428,7 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     for file in (f for f in files if f in taken):
         digest, exported_at, dated_by = exports[file]
         report.dated_by = dated_by
-        kept = settings.raw / load_id / f"{len(rows):04d}" / _without_address(file.name, digest, origin)
+        kept = settings.raw / load_id / f"{len(rows):04d}" / _without_address(_printable(file.name), digest, origin)
         kept.parent.mkdir(parents=True, mode=0o700)
         shutil.copyfile(file, kept)
         kept.chmod(0o600)
@@ -320,7 +445,7 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
         )
     if not rows:
         memory.forget(load_id)
-        return
+        return False
     mapping = None
     if isinstance(origin, Mapping):  # kept as it was: the file may change, and so may what comes with the product
         mapping = str(Path(load_id) / origin.path.name)
@@ -337,6 +462,12 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
             "exported_at": max(row["exported_at"] for row in rows),
         }
         connection.execute(state.load.update().where(state.load.c.load_id == load_id).values(landed))
+    digests = {row["sha256"] for row in rows}
+    for tried in memory.loads_with("failed"):  # the same files, put aside before
+        if tried["files"] and {f["sha256"] for f in tried["files"]} <= digests:
+            shutil.rmtree(settings.raw / tried["load_id"], ignore_errors=True)
+            memory.forget(tried["load_id"])
+    return True
 
 
 def _without_address(name: str, digest: str, origin: Source) -> str:
@@ -385,45 +516,146 @@ def _exported_at(file: Path, origin: Source, declared: str | None) -> tuple[date
     return changed.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None), "file"
 
 
-def _hashing_key(settings: Settings) -> bytes:
-    """Read the key customers are hashed with; make it on first use."""
+def _hashing_key(settings: Settings, memory: state.State) -> bytes:
+    """Read the key customers are hashed with; make it on first use. Only the key that the warehouse was made with is taken."""
     path = settings.key_file
-    if not path.exists():
-        if any((settings.warehouse / "log").glob("order_line/*/*.parquet")):
-            raise SourceError(
-                f"The hashing key {path} is gone. Restore it from a copy: with another key, known customers become new ones."
-            )
+    again = "Restore it from a copy: with another key, known customers become new ones."
+    is_used = bool(memory.loads_with("logged", "published"))
+    key = path.read_bytes() if path.exists() else b""
+    if len(key) < 16 and is_used:
+        raise SourceError(f"The hashing key {path} is {'damaged' if path.exists() else 'gone'}. {again}")
+    if len(key) < 16:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fresh = path.with_name(path.name + ".new")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(32))
-    key = path.read_bytes()
-    if len(key) < 16:
-        raise SourceError(
-            f"The hashing key {path} is damaged. Restore it from a copy: with another key, known customers become new ones."
-        )
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        key = path.read_bytes()
+    known = memory.value("key_fingerprint")
+    if known and is_used and known != fingerprint(key):
+        raise SourceError(f"{path} is not the hashing key that {settings.warehouse} was made with. {again}")
+    if known != fingerprint(key):
+        memory.remember("key_fingerprint", fingerprint(key))
     return key
 
 
-def _sweep_logs(settings: Settings, memory: state.State) -> None:
-    """Remove log files of loads that were killed before they were logged, and raw copies nobody remembers."""
-    whole = {row["load_id"] for row in memory.loads_with("logged", "published")}
-    for file in (settings.warehouse / "log").glob("*/*/*"):
-        if file.stem not in whole or file.suffix != ".parquet":
-            file.unlink()
-    remembered = whole | {row["load_id"] for row in memory.loads_with("landing", "landed")}
-    if settings.raw.exists():
-        for folder in settings.raw.iterdir():
-            if folder.name not in remembered:
-                shutil.rmtree(folder)
+def fingerprint(key: bytes) -> str:
+    """Give what tells one hashing key from another without giving it away."""
+    return hashlib.sha256(b"backhaul hashing key" + key).hexdigest()[:16]
 
 
-def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report: Report, progress: Progress) -> None:
-    """Name and judge the rows of one landed load and append the accepted ones to the logs."""
+# -- the logs ----------------------------------------------------------------------------------------------------------
+
+
+def _check_known(settings: Settings, memory: state.State, held: set[str]) -> None:
+    """Raise WarehouseDamaged when the build or the log hold loads that the state has never heard of: it is lost, or older than they are."""
+    known = memory.statuses()
+    logged = {f.stem for f in (settings.warehouse / "log").glob("*/*/*.parquet") if _LOAD_ID.fullmatch(f.stem)}
+    unknown = sorted((held or logged if known else held | logged) - known.keys())
+    if unknown:
+        raise WarehouseDamaged(
+            f"{settings.warehouse / 'state.sqlite'} knows nothing of {len(unknown)} loads that are here (first {unknown[0]}): it is lost or older. "
+            f"Put the right one back, or load the files in {settings.raw} into a new --warehouse. Nothing was changed."
+        )
+
+
+def damaged_logs(
+    settings: Settings, memory: state.State, *, is_deep: bool = False, is_kept: bool = False
+) -> dict[str, list[str]]:
+    """Find log files that are gone or are not what was written: by load, a sentence each.
+
+    The checksum is computed where size or time differ from when it last fitted, or everywhere if `is_deep`. `is_kept` remembers the
+    new time of a file that was copied or restored whole.
+    """
+    log = settings.warehouse / "log"
+    logged = {row["load_id"] for row in memory.loads_with("logged", "published")}
+    found: dict[str, list[str]] = {}
+    fresh: list[tuple[Any, int]] = []
+    for row in memory.rows(select(state.log_file)):
+        if row["load_id"] not in logged:
+            continue
+        file = log / row["path"]
+        seen = file.stat() if file.is_file() else None
+        is_touched = seen is not None and seen.st_mtime_ns != row["modified_ns"]
+        is_whole = seen is not None and seen.st_size == row["bytes"]
+        if is_whole and (is_deep or is_touched):
+            is_whole = _sha256(file) == row["sha256"]
+        problem = "" if is_whole else "damaged" if seen else "gone"
+        if seen and is_whole and is_touched and is_kept:
+            fresh.append((row["path"], seen.st_mtime_ns))
+        if problem:
+            found.setdefault(row["load_id"], []).append(f"The log file {row['path']} is {problem}")
+    if fresh:
+        with memory.transaction() as connection:
+            for path, modified_ns in fresh:  # copied or restored: whole
+                mine = state.log_file.update().where(state.log_file.c.path == path)
+                connection.execute(mine.values(modified_ns=modified_ns))
+    return found
+
+
+def damaged_raw(settings: Settings, row: dict[str, Any]) -> list[str]:
+    """Name the raw files of a load that are gone or differ from when they landed."""
+    files = [(f["raw"], f["sha256"]) for f in row["files"]]
+    bad = [raw for raw, digest in files if not (settings.raw / raw).is_file() or _sha256(settings.raw / raw) != digest]
+    is_unmapped = row["mapping"] and not (settings.raw / row["mapping"]).is_file()
+    return bad + ([row["mapping"]] if is_unmapped else [])
+
+
+def _heal_logs(settings: Settings, memory: state.State, report: Report, *, is_deep: bool) -> None:
+    """Send loads whose log files are gone or damaged back to be judged from their raw files. Raises WarehouseDamaged where these are too."""
+    logged = {row["load_id"]: row for row in memory.loads_with("logged", "published")}
+    known = {row["load_id"] for row in memory.rows(select(state.log_file.c.load_id).distinct())}
+    for load_id in logged.keys() - known:  # logged by a version that kept no checksums
+        _remember_log(settings, memory, load_id)
+    for load_id, problems in damaged_logs(settings, memory, is_deep=is_deep, is_kept=True).items():
+        if raw := damaged_raw(settings, logged[load_id]):
+            raise WarehouseDamaged(
+                f"{problems[0]}, and so is {raw[0]}, from which it is made. Restore either, or give the load up with `backhaul withdraw {load_id}`."
+            )
+        memory.set_status([load_id], "landed")
+        report.healed += [f"{problem}: made again from the raw files of load {load_id}." for problem in problems]
+
+
+def _remember_log(settings: Settings, memory: state.State, load_id: str) -> None:
+    """Keep size and checksum of the log files that a load wrote, once they are on disk."""
+    log = settings.warehouse / "log"
+    rows = []
+    for file in sorted(log.glob(f"*/*/{load_id}.parquet")):
+        build.sync(file)
+        seen = file.stat()
+        rows.append(
+            {
+                "load_id": load_id,
+                "path": str(file.relative_to(log)),
+                "sha256": _sha256(file),
+                "bytes": seen.st_size,
+                "modified_ns": seen.st_mtime_ns,
+            }
+        )
+    with memory.transaction() as connection:
+        connection.execute(delete(state.log_file).where(state.log_file.c.load_id == load_id))
+        if rows:
+            connection.execute(insert(state.log_file), rows)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report: Report, progress: Progress) -> bool:
+    """Name and judge the rows of one landed load and append the accepted ones to the logs.
+
+    Says whether later exports of the same rows are to be judged again.
+    """
     load_id: str = landed["load_id"]
     mapping = settings.raw / landed["mapping"] if landed["mapping"] else None
     origin = source_named(str(mapping) if mapping else landed["source"])
-    key = _hashing_key(settings)
+    key = _hashing_key(settings, memory)
     log = settings.warehouse / "log"
     earlier = memory.loads_with("logged", "published")
     same = [r["load_id"] for r in earlier if (r["source"], r["namespace"]) == (origin.name, landed["namespace"])]
@@ -465,7 +697,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
             if named.ignored_columns:
                 report.ignored.setdefault(named.thing, []).extend(named.ignored_columns)
     except duckdb.Error as error:
-        if _is_disk_full(error):  # the files are not at fault: the load stays landed
+        if _is_of_machine(settings, error):  # the files are not at fault: the load stays landed
             raise
         raise SourceError(
             f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0][:150]} Correct the file and load it again."
@@ -484,6 +716,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
             f"{landed['source']}: a whole export without a row would withdraw everything, so nothing was changed. Export it again."
         )
     exported_at = max(c.pop("exported_at") or landed["exported_at"] for c in counts)
+    _remember_log(settings, memory, load_id)
     with memory.transaction() as connection_:
         for table in (state.load_count, state.quarantine):
             connection_.execute(delete(table).where(table.c.load_id == load_id))
@@ -508,7 +741,9 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
         connection_.execute(
             state.load.update().where(state.load.c.load_id == load_id).values(status="logged", exported_at=exported_at)
         )
+    is_reordered = _judge_later_exports_again(settings, memory, landed)
     _report_judged(report, counts, faults)
+    return is_reordered
 
 
 def _span(mapping: Mapping) -> tuple[bool, datetime | None, datetime | None]:
@@ -546,20 +781,98 @@ def _build(
     settings: Settings,
     memory: state.State,
     draft: build.Draft,
-    logged: list[dict[str, Any]],
     report: Report,
     progress: Progress,
     *,
     is_whole: bool,
+) -> dict[str, BackhaulError]:
+    """Build and publish what is logged; give the new loads that had to be put aside for it, each with its error.
+
+    Where an increment fails, the build it was copied from may be damaged: everything is made again from the logs. Where that fails,
+    loads are left out, the newest first, until it holds; the last one left out is at fault.
+    """
+
+    def attempt(loads: list[dict[str, Any]], *, is_probe: bool = False) -> Exception | None:
+        try:
+            _build_once(
+                settings, memory, draft, loads, report, progress, is_whole=is_whole or is_probe, is_probe=is_probe
+            )
+        except Exception as error:
+            is_known = isinstance(error, BackhaulError) and not isinstance(error, CheckFailed)
+            if (
+                is_known
+                or isinstance(error, (duckdb.OutOfMemoryException, MemoryError))
+                or _is_of_machine(settings, error)
+            ):
+                raise
+            return error
+        finally:
+            if is_probe:
+                draft.empty()
+        return None
+
+    failures: dict[str, BackhaulError] = {}
+    while True:
+        published, new = memory.loads_with("published"), memory.loads_with("logged")
+        problem = attempt(published + new)
+        if problem is not None and draft.is_copy:
+            draft.empty()
+            problem = attempt(published + new)
+        if problem is None:
+            return failures
+        draft.empty()
+        progress("looking for the load that cannot be built")
+        if attempt(published, is_probe=True) is not None:  # no new load's fault
+            if isinstance(problem, CheckFailed):
+                raise problem
+            first = _first_failing(published, 0, attempt)
+            raise WarehouseDamaged(
+                f"The rows of load {first['load_id']} ({first['files'][0]['name'][:60]}) cannot be built: {_sentence('it', problem)} Readers keep the last build. `backhaul withdraw {first['load_id']}` takes it back."[
+                    :300
+                ]
+            ) from problem
+        every = published + new
+        first = every[-1] if len(new) == 1 else _first_failing(every, len(published), attempt)
+        failures[first["load_id"]] = _put_aside(settings, memory, first["load_id"], problem, report)
+        if _judge_again(memory, first, "logged"):
+            return failures
+        if not memory.loads_with("logged") and report.build_id is not None and not is_whole:
+            return failures
+
+
+def _first_failing(
+    loads: list[dict[str, Any]], holding: int, attempt: Callable[..., Exception | None]
+) -> dict[str, Any]:
+    """Give the load that makes a build fail, by halves: the first `holding` loads build, all of them do not."""
+    failing = len(loads)
+    while failing - holding > 1:
+        middle = (failing + holding) // 2
+        if attempt(loads[:middle], is_probe=True) is None:
+            holding = middle
+        else:
+            failing = middle
+    return loads[failing - 1]
+
+
+def _build_once(
+    settings: Settings,
+    memory: state.State,
+    draft: build.Draft,
+    every: list[dict[str, Any]],
+    report: Report,
+    progress: Progress,
+    *,
+    is_whole: bool,
+    is_probe: bool,
 ) -> None:
-    """Shape, estimate, check and publish one build over everything logged; `is_whole` shapes all of it anew."""
+    """Shape, estimate, check and publish one build over these loads; `is_whole` shapes all of it anew, `is_probe` publishes nothing."""
     log, build_id = settings.warehouse / "log", draft.build_id
-    every = memory.loads_with("logged", "published")
     loads, restored = [row["load_id"] for row in every], [row["load_id"] for row in every if row["restored_at"]]
-    new = [row["load_id"] for row in logged]
+    new = [row["load_id"] for row in every if row["status"] == "logged"]
     connection = draft.open(settings.threads)
-    before = _row_counts(connection) if draft.is_copy else {}
+    before: dict[str, int] = {}
     try:
+        before = _row_counts(connection) if draft.is_copy else {}
         progress("reading the logs")
         shape.open_logs(connection, log, loads, new, restored)
         last = _info(connection) if draft.is_copy else {}
@@ -588,17 +901,20 @@ def _build(
         estimate.run(connection, settings, is_increment=is_increment)
         progress("checking")
         results = checks.run(connection, is_increment=is_increment)
-        at = state.now()
-        memory.write(state.check_result, [
-            {"build_id": build_id, "name": r.check.name, "is_blocking": int(r.check.is_blocking), "rows": r.rows, "sample": r.sample, "sentence": r.check.sentence, "checked_at": at} for r in results
-        ])  # fmt: skip
         failed = [r for r in results if r.rows and r.check.is_blocking]
+        at = state.now()
+        if not is_probe:
+            memory.write(state.check_result, [
+                {"build_id": build_id, "name": r.check.name, "is_blocking": int(r.check.is_blocking), "rows": r.rows, "sample": r.sample, "sentence": r.check.sentence, "checked_at": at} for r in results
+            ])  # fmt: skip
         if failed:
             first = failed[0]
             raise CheckFailed(
                 f"The check {first.check.name} found {first.rows} rows, so nothing was published and readers keep the last build. {first.check.sentence} First rows: {first.sample}",
                 json.loads(first.sample),
             )
+        if is_probe:
+            return
         after = _row_counts(connection)
         progress("publishing")
         increments = int(_info(connection)["increments"])
@@ -608,7 +924,7 @@ def _build(
     memory.write(state.build, [
         {"build_id": build_id, "created_at": at, "kind": "increment" if is_increment else "full", "table": t, "rows": n, "change": n - before.get(t, 0)} for t, n in after.items()
     ])  # fmt: skip
-    memory.set_status([row["load_id"] for row in logged], "published", build_id=build_id, finished_at=at)
+    memory.set_status(new, "published", build_id=build_id, finished_at=at)
     report.build_id, report.is_new_build, report.kind = build_id, True, "increment" if is_increment else "full"
     report.changes = {t: {"rows": n, "change": n - before.get(t, 0)} for t, n in after.items()}
     report.warnings = [{"check": r.check.name, "rows": r.rows, "sentence": r.check.sentence} for r in results if r.rows]
@@ -717,7 +1033,7 @@ def restore_withdrawn(settings: Settings, load_id: str, progress: Progress = lam
 
     Raises SourceError for a load that is not there or withdrew nothing.
     """
-    with build.writing(settings.warehouse):
+    with build.writing(settings.warehouse, settings.wait_s):
         memory = state.State(settings.warehouse)
         try:
             rows = memory.rows(select(state.load_count.c.withdrawn).where(state.load_count.c.load_id == load_id))
@@ -732,6 +1048,29 @@ def restore_withdrawn(settings: Settings, load_id: str, progress: Progress = lam
         finally:
             memory.close()
     return load(settings, is_anew=True, progress=progress)
+
+
+def withdraw(settings: Settings, load_id: str, progress: Progress = lambda _: None) -> Report:
+    """Take a whole load back: its rows, its log files and its raw copies go, and a build without it is published.
+
+    Later loads of the same source are judged again, for what they said again counted as duplicates of it. A load that was put aside is
+    given up. Raises SourceError for a load that is not there; one that is taken back already changes nothing.
+    """
+    with build.writing(settings.warehouse, settings.wait_s):
+        memory = state.State(settings.warehouse)
+        try:
+            found = memory.loads_with(
+                "landing", "landed", "logged", "failed", "published", "withdrawn", load_id=load_id
+            )
+            if not found:
+                raise SourceError(f"There is no load {load_id}. `backhaul status` lists the loads.")
+            if found[0]["status"] in ("logged", "published"):
+                _judge_again(memory, found[0], "logged", "published")
+            memory.set_status([load_id], "withdrawn", finished_at=state.now())
+            _sweep(settings, memory)
+        finally:
+            memory.close()
+    return load(settings, progress=progress)
 
 
 def reason_wordings(settings: Settings) -> list[dict[str, Any]]:

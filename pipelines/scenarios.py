@@ -9,22 +9,23 @@ from pipelines import state
 from pipelines.errors import ScenarioError
 from pipelines.metrics.scenario import Scenario, read_scenario
 from pipelines.settings import Settings
+from pipelines.warehouse.build import writing
 
 
 def save(settings: Settings, name: str, given: Scenario) -> None:
     """Keep a scenario under a name; one of that name is replaced. Raises ScenarioError for an empty name."""
     if not name.strip():
         raise ScenarioError("A saved scenario needs a name.")
+    row = {
+        "name": name.strip(),
+        "created_at": state.now(),
+        "updated_at": state.now(),
+        "text": json.dumps(asdict(given)),
+    }
     memory = state.State(settings.warehouse)
     try:
-        with memory.transaction() as connection:
+        with writing(settings.warehouse, settings.short_wait_s), memory.transaction() as connection:
             connection.execute(delete(state.scenario).where(state.scenario.c.name == name.strip()))
-            row = {
-                "name": name.strip(),
-                "created_at": state.now(),
-                "updated_at": state.now(),
-                "text": json.dumps(asdict(given)),
-            }
             connection.execute(insert(state.scenario).values(**row))
     finally:
         memory.close()
@@ -34,7 +35,7 @@ def saved(settings: Settings) -> dict[str, Scenario]:
     """Give the saved scenarios by name."""
     memory = state.State(settings.warehouse)
     try:
-        rows = memory.rows(select(state.scenario).order_by(state.scenario.c.name)) if memory.has(state.scenario) else []
+        rows = memory.rows(select(state.scenario).order_by(state.scenario.c.name))
     finally:
         memory.close()
     return {row["name"]: read_scenario(json.loads(row["text"])) for row in rows}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+SHORT_WAIT_S = 10.0
 _HERE = Path(__file__).resolve().parent
 
 
@@ -37,7 +38,10 @@ def write_whole(path: Path, text: str) -> None:
     draft = path.with_suffix(path.suffix + ".new")
     with private():
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
     draft.replace(path)
 
 
@@ -48,6 +52,7 @@ class Settings:
     `warehouse` is a folder; raw inputs and the hashing key lie beside it, never in it. `reporting_currency` "auto" is the
     currency with the largest sales. `smtp` is the mail server alerts are sent through (smtp:// or smtps://, with user and password
     where it wants them), `mail_from` the sender. `upload_mb` is the most that the page Data takes at once, in megabytes.
+    `wait_s` is how long a writer waits for another one to end, in seconds.
     """
 
     warehouse: Path = field(default_factory=lambda: Path(os.environ.get("BACKHAUL_WAREHOUSE", "warehouse")))
@@ -56,7 +61,13 @@ class Settings:
     mail_from: str = field(default_factory=lambda: os.environ.get("BACKHAUL_MAIL_FROM", ""))
     upload_mb: int = field(default_factory=lambda: int(os.environ.get("BACKHAUL_UPLOAD_MB", "200")))
     keep_builds: int = 3
+    wait_s: float = 0.0
     threads: int | None = None
+
+    @property
+    def short_wait_s(self) -> float:
+        """Seconds that a writer waits which is done in a moment: 12 people may log something at once."""
+        return max(self.wait_s, SHORT_WAIT_S)
 
     @property
     def raw(self) -> Path:

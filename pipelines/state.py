@@ -1,12 +1,15 @@
 """What people and loads write: small, transactional, never inside a build.
 
-One SQLite file beside the builds (WAL), reached through SQLAlchemy by this module alone. It remembers loads, the files they
+One SQLite file beside the builds, reached through SQLAlchemy by this module alone. It remembers loads, the files they
 landed, how every row was judged, checks and builds, the actions that people log, drafts of policies, and the alerts and their rules. What sources say
-lives in the logs, not here.
+lives in the logs, not here. Reading never writes: a file of an older version is brought up to date in memory.
 """
 
+import contextlib
+import errno
 import json
-import os
+import shutil
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -29,16 +32,18 @@ from sqlalchemy import (
     Table,
     create_engine,
     delete,
-    event,
     func,
     insert,
     inspect,
     select,
     update,
 )
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool, StaticPool
 
-from pipelines.errors import ActionError
+from pipelines.errors import ActionError, WarehouseDamaged, WarehouseLocked
 from pipelines.settings import Settings, private
+from pipelines.warehouse.build import unused, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,11 +54,12 @@ load = Table(
     "load", STATE,
     Column("load_id", String, primary_key=True),
     Column("started_at", DateTime), Column("finished_at", DateTime),
-    Column("status", String, comment="landing, landed, logged, published; failed when its files cannot be read"),
+    Column("status", String, comment="landing, landed, logged, published; failed when it was put aside, withdrawn when it was taken back"),
     Column("source", String, comment="Source as the registry or the mapping names it"), Column("namespace", String, comment="Prefix of the source's ids"),
     Column("version", String, comment="Parser version, and hash of the mapping"), Column("mapping", String, comment="Landed copy of the mapping, if any"), Column("asked", String, comment="While landing: files and source asked for, as JSON"),
     Column("build_id", String, comment="First build that holds the load"),
     Column("exported_at", DateTime, comment="Latest time of its exports (UTC): what is said later wins"), Column("restored_at", DateTime, comment="When what it withdrew was brought back; empty: it stays withdrawn"),
+    Column("problem", String, comment="Why it was put aside"),
     comment="One load: the files of one source given at once.",
 )  # fmt: skip
 load_file = Table(
@@ -62,6 +68,17 @@ load_file = Table(
     Column("sha256", String), Column("bytes", BigInteger),
     Column("exported_at", DateTime, comment="Time of the export (UTC)"), Column("dated_by", String, comment="What says so: declared, or file (its date)"),
     comment="One landed file.",
+)  # fmt: skip
+log_file = Table(
+    "log_file", STATE,
+    Column("load_id", String), Column("path", String, comment="Relative to the log folder"),
+    Column("sha256", String), Column("bytes", BigInteger), Column("modified_ns", BigInteger, comment="When it was last seen with this checksum"),
+    comment="One log file that a load wrote.",
+)  # fmt: skip
+remembered = Table(
+    "remembered", STATE,
+    Column("name", String, primary_key=True), Column("value", String),
+    comment="What is known of the warehouse as a whole: key_fingerprint, rules_build and told_build, the builds alert rules were last looked at in and told of.",
 )  # fmt: skip
 load_count = Table(
     "load_count", STATE,
@@ -172,51 +189,51 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
+VERSION = 1
+"""Of the file; kept in it. A column or table more needs no new version: it is added. One that changes its meaning does, with a step in `_bring_up`."""
+
+
 class State:
-    """The state file of one warehouse folder."""
+    """The state file of one warehouse folder: read as it is, created or brought up to date by the first write alone."""
 
     def __init__(self, folder: Path) -> None:
-        file = folder / "state.sqlite"
-        self.is_writable = not file.exists() or os.access(folder, os.W_OK)
-        if not self.is_writable:  # a read-only warehouse can still be asked
-            self._engine: Engine = create_engine(f"sqlite:///file:{file.absolute()}?mode=ro&immutable=1&uri=true")
-            return
-        with private():
-            folder.mkdir(parents=True, exist_ok=True)
-            file.touch(exist_ok=True)  # what SQLite puts beside it is as open as the file itself
-        self._engine = create_engine(f"sqlite:///{file}")
+        self._file = folder / "state.sqlite"
+        self._reading: Engine | None = None
+        self._writing: Engine | None = None
 
-        @event.listens_for(self._engine, "connect")
-        def _pragmas(connection: Any, _record: Any) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA busy_timeout=10000")
+    @property
+    def _engine(self) -> Engine:
+        if self._writing is not None:
+            return self._writing
+        if self._reading is None:
+            with _said(self._file):
+                self._reading = _reader(self._file)
+        return self._reading
 
-        STATE.create_all(self._engine)
-        self._add_columns()
-
-    def _add_columns(self) -> None:
-        """Add the columns that a file made before them lacks."""
-        with self._engine.begin() as connection:
-            for table in STATE.sorted_tables:
-                held = {c["name"] for c in inspect(connection).get_columns(table.name)}
-                for column in (c for c in table.columns if c.name not in held):
-                    kind = column.type.compile(self._engine.dialect)
-                    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
+    def _writer(self) -> Engine:
+        if self._writing is None:
+            with private():
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                self._file.touch(exist_ok=True)  # what SQLite puts beside it is as open as the file itself
+            engine = create_engine("sqlite://", creator=lambda: _connected(self._file), poolclass=QueuePool)
+            with _said(self._file), engine.begin() as connection:
+                if _lacks(connection, self._file):
+                    _bring_up(connection)
+            self._writing = engine
+        return self._writing
 
     def close(self) -> None:
         """Release the file."""
-        self._engine.dispose()
+        for engine in (self._reading, self._writing):
+            if engine is not None:
+                engine.dispose()
+        self._reading = self._writing = None
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Give a connection whose writes become visible together, or not at all."""
-        with self._engine.begin() as connection:
+        with _said(self._file), self._writer().begin() as connection:
             yield connection
-
-    def has(self, table: Table) -> bool:
-        """Say whether the file has a table: one that is only read may be from before there was such a thing."""
-        return inspect(self._engine).has_table(table.name)
 
     def write(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows to a table."""
@@ -226,24 +243,50 @@ class State:
 
     def rows(self, statement: Any) -> list[dict[str, Any]]:
         """Run a select over the state tables; one dict a row."""
-        with self._engine.connect() as connection:
+        with _said(self._file), self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
     def read(self, statement: Any) -> "pd.DataFrame":
         """Run a select over the state tables, for people to look at."""
         import pandas as pd  # a load never needs it
 
-        with self._engine.connect() as connection:
+        with _said(self._file), self._engine.connect() as connection:
             result = connection.execute(statement)
             return pd.DataFrame(result.fetchall(), columns=list(result.keys()))
+
+    def value(self, name: str) -> str | None:
+        """Give what is remembered under a name."""
+        found = self.rows(select(remembered.c.value).where(remembered.c.name == name))
+        return found[0]["value"] if found else None
+
+    def remember(self, name: str, value: str) -> None:
+        """Remember one value under a name."""
+        with self.transaction() as connection:
+            connection.execute(delete(remembered).where(remembered.c.name == name))
+            connection.execute(insert(remembered).values(name=name, value=value))
+
+    def problem(self) -> str:
+        """Say what SQLite finds wrong with the file; nothing when it is whole."""
+        try:
+            with _said(self._file), self._engine.connect() as connection:
+                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        except WarehouseDamaged as error:
+            return str(error)
+        return "" if found == "ok" else f"{self._file} is damaged: {found}."
 
     def loads_with(self, *statuses: str, load_id: str | None = None) -> list[dict[str, Any]]:
         """List loads in one of the statuses, oldest first, each with its `files` in the order they landed; or one of them."""
         asked = select(load).where(load.c.status.in_(statuses)).order_by(load.c.load_id)
         found = self.rows(asked if load_id is None else asked.where(load.c.load_id == load_id))
         wanted = [row["load_id"] for row in found]
-        files = self.rows(select(load_file).where(load_file.c.load_id.in_(wanted)).order_by(load_file.c.raw))
-        return [{**row, "files": [f for f in files if f["load_id"] == row["load_id"]]} for row in found]
+        files: dict[str, list[dict[str, Any]]] = {load_id: [] for load_id in wanted}
+        for file in self.rows(select(load_file).where(load_file.c.load_id.in_(wanted)).order_by(load_file.c.raw)):
+            files[file["load_id"]].append(file)
+        return [{**row, "files": files[row["load_id"]]} for row in found]
+
+    def statuses(self) -> dict[str, str]:
+        """Give the status of every load."""
+        return {row["load_id"]: row["status"] for row in self.rows(select(load.c.load_id, load.c.status))}
 
     def known_files(self, source: str, namespace: str, version: str) -> dict[str, datetime]:
         """Give the content hashes already taken in from a source by the same parser and mapping, each with its latest export."""
@@ -255,20 +298,184 @@ class State:
                 load.c.source == source,
                 load.c.namespace == namespace,
                 load.c.version == version,
-                load.c.status != "failed",
+                load.c.status.not_in(("failed", "withdrawn")),
             )
         )
         return {row["sha256"]: row["exported_at"] or datetime.max for row in self.rows(statement)}
 
     def forget(self, load_id: str) -> None:
-        """Drop a load that turned out to hold nothing new."""
+        """Drop a load that turned out to hold nothing new, or that was put aside and is tried again."""
         with self.transaction() as connection:
-            connection.execute(delete(load).where(load.c.load_id == load_id))
+            for table in (load, load_file, load_count, quarantine):
+                connection.execute(delete(table).where(table.c.load_id == load_id))
 
     def set_status(self, load_ids: Sequence[str], status: str, **values: Any) -> None:
         """Move loads on."""
         with self.transaction() as connection:
             connection.execute(update(load).where(load.c.load_id.in_(list(load_ids))).values(status=status, **values))
+
+
+@contextmanager
+def _said(file: Path) -> Iterator[None]:
+    """Turn what SQLite says of the file into what a person can act on."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        told = str(getattr(error, "orig", None) or error).lower()
+        if "disk is full" in told:
+            raise OSError(errno.ENOSPC, "No space left on device", str(file)) from error
+        if "disk i/o error" in told:
+            raise OSError(errno.EIO, "Cannot be read or written (full, or a fault of the disk)", str(file)) from error
+        if "readonly" in told or "unable to open" in told:
+            raise OSError(errno.EACCES, "Cannot be opened for writing", str(file)) from error
+        if "locked" in told:
+            raise WarehouseLocked(f"{file} is being written to. Try again in a moment.") from error
+        if any(
+            sign in told for sign in ("malformed", "not a database", "no such", "has no column", "unsupported file")
+        ):
+            raise WarehouseDamaged(
+                f"{file} is damaged. Run `backhaul load` without a path: it is put back from its copy of the last load."
+            ) from error
+        raise
+
+
+def _connected(file: Path, mode: str = "rwc") -> sqlite3.Connection:
+    """Open the file; whoever only reads leaves nothing beside it."""
+    if mode == "ro" and _is_wal(file):
+        mode = "ro&immutable=1"  # written by a version that kept a WAL: reading it would make one
+    connection = sqlite3.connect(
+        f"{file.absolute().as_uri()}?mode={mode}", uri=True, timeout=10, check_same_thread=False
+    )
+    if mode == "rwc":
+        connection.execute("PRAGMA synchronous=FULL")
+        if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+            with contextlib.suppress(sqlite3.OperationalError):  # somebody is reading: another time
+                connection.execute("PRAGMA journal_mode=DELETE")
+    return connection
+
+
+def _is_wal(file: Path) -> bool:
+    with file.open("rb") as content:
+        return content.read(20)[18:] == b"\2\2" and not file.with_name(file.name + "-wal").exists()
+
+
+def _reader(file: Path) -> Engine:
+    """Open the file for reading: as it is, or a copy in memory that has what this version has more."""
+    if file.exists():
+        engine = create_engine("sqlite://", creator=lambda: _connected(file, "ro"), poolclass=QueuePool)
+        with engine.connect() as connection:
+            if not _lacks(connection, file):
+                return engine
+        engine.dispose()
+    memory = sqlite3.connect(":memory:", check_same_thread=False)
+    if file.exists():
+        with contextlib.closing(_connected(file, "ro")) as older:
+            older.backup(memory)
+    engine = create_engine("sqlite://", creator=lambda: memory, poolclass=StaticPool)
+    with engine.begin() as connection:
+        _bring_up(connection)
+    return engine
+
+
+def _lacks(connection: Connection, file: Path) -> bool:
+    """Say whether the file lacks a table or column that this version has, or its number; refuse one of a newer version."""
+    version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+    if version > VERSION:
+        raise WarehouseDamaged(
+            f"{file} was written by a newer version of Backhaul ({version}; this one knows {VERSION}). Install that version; nothing was changed."
+        )
+    held = connection.exec_driver_sql("SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table'")  # fmt: skip
+    wanted = {(table.name, column.name) for table in STATE.tables.values() for column in table.columns}
+    return version < VERSION or bool(wanted - {tuple(row) for row in held})
+
+
+def _bring_up(connection: Connection) -> None:
+    """Give a file the tables and columns it lacks, and the version's number. Nothing in it is dropped or changed."""
+    STATE.create_all(connection)
+    for table in STATE.sorted_tables:
+        held = {c["name"] for c in inspect(connection).get_columns(table.name)}
+        for column in (c for c in table.columns if c.name not in held):
+            kind = column.type.compile(connection.dialect)
+            connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN "{column.name}" {kind}')
+    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+# -- its copy ----------------------------------------------------------------------------------------------------------
+
+
+def copy_path(folder: Path) -> Path:
+    """Give the copy of the state that the last load left: what a lost or damaged file is put back from."""
+    return folder / "state.copy"
+
+
+def keep_copy(folder: Path) -> None:
+    """Copy the state aside, whole or not at all."""
+    fresh = folder / ".state.copy"
+    try:
+        with contextlib.closing(_connected(folder / "state.sqlite", "ro")) as file:
+            fresh.unlink(missing_ok=True)
+            with contextlib.closing(sqlite3.connect(fresh)) as copy:
+                file.backup(copy)
+        fresh.replace(copy_path(folder))
+    except (OSError, sqlite3.Error):  # the load has ended well; the copy of the one before stays
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+
+
+def put_back(folder: Path) -> str:
+    """Put the state back from its copy where it is gone, damaged, or older than the copy; say so. The caller holds the warehouse for writing.
+
+    A damaged file is kept beside.
+    """
+    file, copy = folder / "state.sqlite", copy_path(folder)
+    state = State(folder)
+    problem = state.problem() if file.exists() else ""
+    state.close()
+    if not copy.is_file() or "newer version" in problem:
+        if problem:
+            raise WarehouseDamaged(problem)
+        return ""
+    if problem or not file.exists():
+        aside = unused(folder / "state.sqlite.aside")
+        if file.exists():
+            file.rename(aside)
+        for journal in ("-journal", "-wal", "-shm"):  # of the file that is gone: with another one they would do harm
+            file.with_name(file.name + journal).unlink(missing_ok=True)
+        fresh = folder / ".state.copy"
+        shutil.copyfile(copy, fresh)
+        fresh.replace(file)
+        what = f"was damaged (kept as {aside.name})" if aside.exists() else "was gone"
+        return f"state.sqlite {what} and was put back as the last load left it; what people wrote since (actions, rules, drafts) is lost."
+    missing = _merge(file, copy)
+    return f"state.sqlite was older than the warehouse; {missing} loads it did not know were put back from its copy." if missing else ""  # fmt: skip
+
+
+def _merge(file: Path, copy: Path) -> int:
+    """Add the rows of the copy that the file does not know, when it lacks loads that are in the logs; give the number of these."""
+    with contextlib.closing(_connected(file, "ro")) as now_, contextlib.closing(sqlite3.connect(copy)) as then:
+        is_made = now_.execute("SELECT 1 FROM sqlite_master WHERE name = 'load'").fetchone()
+        known = {row[0] for row in now_.execute("SELECT load_id FROM load")} if is_made else set()
+        logged = {row[0] for row in then.execute("SELECT load_id FROM load WHERE status IN ('logged', 'published')")}
+    if not logged - known:
+        return 0
+    state = State(file.parent)
+    with state.transaction():
+        pass  # brings the file up to date
+    state.close()
+    with contextlib.closing(_connected(file)) as connection:
+        connection.execute("ATTACH ? AS copy", (str(copy),))
+        for table in STATE.sorted_tables:
+            held = {
+                row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?, 'copy')", (table.name,))
+            }
+            names = [c.name for c in table.columns if c.name in held]
+            key = next(iter(table.primary_key), None)
+            if names:
+                columns, first = ", ".join(f'"{n}"' for n in names), f'"{names[0]}"'
+                unknown = "" if key is not None else f' WHERE {first} NOT IN (SELECT {first} FROM main."{table.name}")'
+                connection.execute(f'INSERT OR IGNORE INTO main."{table.name}" ({columns}) SELECT {columns} FROM copy."{table.name}"{unknown}')  # fmt: skip
+        connection.commit()
+    return len(logged - known)
 
 
 def _read(settings: Settings, statement: Any) -> "pd.DataFrame":
@@ -290,6 +497,27 @@ def loads(settings: Settings) -> "pd.DataFrame":
         .join(load_count, load_count.c.load_id == load.c.load_id, isouter=True)
         .order_by(load.c.load_id.desc(), load_count.c.thing),
     )  # fmt: skip
+
+
+def listed_loads(settings: Settings, limit: int = 20) -> list[dict[str, Any]]:
+    """List the newest loads, and every one that is put aside or not finished: load, started_at, status, files, rows, problem."""
+    state = State(settings.warehouse)
+    try:
+        accepted = select(load_count.c.load_id, func.sum(load_count.c.accepted).label("rows")).group_by(
+            load_count.c.load_id
+        )
+        rows = {row["load_id"]: row["rows"] for row in state.rows(accepted)}
+        found = state.loads_with("landing", "landed", "logged", "published", "failed", "withdrawn")[::-1]
+    finally:
+        state.close()
+    chosen = [row for n, row in enumerate(found) if n < limit or row["status"] not in ("published", "withdrawn")]
+    return [
+        {
+            "load": row["load_id"], "started_at": row["started_at"], "status": row["status"], "source": row["namespace"], "rows": rows.get(row["load_id"]),
+            "files": ", ".join(f["name"] for f in row["files"][:3]) + (" ..." if row["files"][3:] else ""), "problem": row["problem"],
+        }
+        for row in chosen
+    ]  # fmt: skip
 
 
 def quarantine_by_rule(settings: Settings) -> "pd.DataFrame":
@@ -372,7 +600,7 @@ def log_action(settings: Settings, kind: str, scope: Mapping[str, Sequence[str]]
     row = _checked({"status": status, **values, "kind": kind, "scope": scope}) | {"created_at": at, "updated_at": at}
     state = State(settings.warehouse)
     try:
-        with state.transaction() as connection:
+        with writing(settings.warehouse, settings.short_wait_s), state.transaction() as connection:
             number = connection.execute(insert(action).values(**row).returning(action.c.action_id)).scalar_one()
     finally:
         state.close()
@@ -389,7 +617,7 @@ def update_action(settings: Settings, action_id: int, **values: Any) -> Action:
     merged = _checked({**kept, **values})
     state = State(settings.warehouse)
     try:
-        with state.transaction() as connection:
+        with writing(settings.warehouse, settings.short_wait_s), state.transaction() as connection:
             changed = update(action).where(action.c.action_id == action_id).values(**merged, updated_at=now())
             connection.execute(changed)
     finally:
@@ -408,15 +636,12 @@ def actions(settings: Settings, *, kind: str | None = None, with_withdrawn: bool
         return []
     state = State(settings.warehouse)
     try:
-        if not state.has(action):
-            return []
         statement = select(action).order_by(action.c.action_id.desc())
         if kind is not None:
             statement = statement.where(action.c.kind == kind)
         if not with_withdrawn:
             statement = statement.where(action.c.status != "withdrawn")
-        with state._engine.connect() as connection:
-            rows = connection.execute(statement).mappings().all()
+        rows = state.rows(statement)
     finally:
         state.close()
     return [Action(**{**row, "scope": {k: tuple(v) for k, v in json.loads(row["scope"]).items()}}) for row in rows]
@@ -457,7 +682,7 @@ def save_draft(settings: Settings, text: str, draft_id: int | None = None) -> in
     """Keep the text of a policy somebody is writing; gives the draft's number."""
     state = State(settings.warehouse)
     try:
-        with state.transaction() as connection:
+        with writing(settings.warehouse, settings.short_wait_s), state.transaction() as connection:
             if draft_id is not None:
                 mine = update(policy_draft).where(policy_draft.c.draft_id == draft_id)
                 connection.execute(mine.values(text=text, updated_at=now()))
@@ -472,7 +697,7 @@ def end_draft(settings: Settings, draft_id: int, status: str, build_id: str | No
     """Mark a draft as published or withdrawn; it stays on record."""
     state = State(settings.warehouse)
     try:
-        with state.transaction() as connection:
+        with writing(settings.warehouse, settings.short_wait_s), state.transaction() as connection:
             mine = update(policy_draft).where(policy_draft.c.draft_id == draft_id)
             connection.execute(mine.values(status=status, build_id=build_id, updated_at=now()))
     finally:

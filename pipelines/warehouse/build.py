@@ -7,6 +7,7 @@ named by the pointer, in one rename. Readers hold the file they opened; writers 
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -24,6 +25,9 @@ from pipelines.warehouse.engine import Build, open_duckdb
 from pipelines.warehouse.schema import VERSION
 
 UNFINISHED = ".unfinished"
+_OWN = re.compile(rf"(\d{{6,}})-\d{{8}}T\d{{6}}({UNFINISHED})?\.duckdb(\.wal|\.tmp)?")
+"""Names that builds have, and what DuckDB keeps beside one while it is written. Other files in the folder are somebody else's."""
+AGAIN = "Run `backhaul load` without a path: it is made again from the logs."
 
 
 def build_path(warehouse: Path, build_id: str) -> Path:
@@ -32,9 +36,12 @@ def build_path(warehouse: Path, build_id: str) -> Path:
 
 
 def current_id(warehouse: Path) -> str | None:
-    """Give the id of the build readers see, or None before the first."""
-    pointer = warehouse / "current"
-    return pointer.read_text().strip() if pointer.exists() else None
+    """Give the id of the build readers see, or None before the first, or where the pointer cannot be read."""
+    try:
+        named = (warehouse / "current").read_text(encoding="ascii").strip()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError):
+        return None
+    return named if _OWN.fullmatch(f"{named}.duckdb") else None
 
 
 def current_build(warehouse: Path) -> Build:
@@ -43,44 +50,81 @@ def current_build(warehouse: Path) -> Build:
     Raises WarehouseMissing when nothing has been published or the build cannot be opened.
     """
     build_id = current_id(warehouse)
-    if build_id is None or not build_path(warehouse, build_id).exists():
+    if build_id is None and not is_begun(warehouse):
         raise WarehouseMissing(
             f"There is no warehouse in {warehouse}. Run `backhaul demo` to make one from a sample shop, or `backhaul load PATH` with your files."
         )
-    again = "Run `backhaul load` without a path: it is made again from the logs."
+    if build_id is None:
+        raise WarehouseMissing(f"{warehouse / 'current'}, which names the build to read, is gone or damaged. {AGAIN}")
+    if not build_path(warehouse, build_id).is_file():
+        raise WarehouseMissing(f"The build {build_id} in {warehouse} is gone. {AGAIN}")
     try:
         found = open_duckdb(build_path(warehouse, build_id))
     except duckdb.Error as error:
-        raise WarehouseMissing(f"The build {build_id} in {warehouse} is damaged. {again}") from error
+        raise WarehouseMissing(f"The build {build_id} in {warehouse} is damaged. {AGAIN}") from error
     if found.info.get("schema_version") != VERSION:
         found.close()
-        raise WarehouseMissing(f"The build {build_id} in {warehouse} was made by another version of Backhaul. {again}")
+        raise WarehouseMissing(f"The build {build_id} in {warehouse} was made by another version of Backhaul. {AGAIN}")
     return found
 
 
-def readable_id(warehouse: Path) -> str | None:
-    """Give the id of the build readers see, or None when there is none, it cannot be opened or another version made it."""
+def is_begun(warehouse: Path) -> bool:
+    """Say whether anything was ever published here: a pointer, a build or a log."""
+    return (warehouse / "current").exists() or bool(own_files(warehouse)) or any((warehouse / "log").glob("*/*/*.parquet"))  # fmt: skip
+
+
+def own_files(warehouse: Path) -> list[Path]:
+    """List the finished builds, oldest first, by their number."""
+    numbered = [
+        (int(match[1]), file) for file, match in _own(warehouse) if file.is_file() and not (match[2] or match[3])
+    ]
+    return [file for _, file in sorted(numbered)]
+
+
+def _own(warehouse: Path) -> list[tuple[Path, re.Match[str]]]:
+    found = [(file, _OWN.fullmatch(file.name)) for file in (warehouse / "builds").glob("*")]
+    return [(file, match) for file, match in found if match]
+
+
+def problem(path: Path) -> str:
+    """Read every value of a build; say what cannot be read, nothing when it is whole."""
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            for (name,) in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall():
+                connection.execute(f"SELECT bit_xor(hash(t)) FROM {rows_of(name)} t").fetchall()
+    except duckdb.Error as error:
+        return str(error).splitlines()[0][:120]
+    return ""
+
+
+def rows_of(table: str) -> str:
+    """Quote the name of a table."""
+    return '"' + table.replace('"', '""') + '"'
+
+
+def readable_info(warehouse: Path) -> dict[str, str]:
+    """Give what the build readers see says of itself; nothing when there is none, it cannot be opened or another version made it."""
     build_id = current_id(warehouse)
-    if build_id is None or not build_path(warehouse, build_id).exists():
-        return None
+    if build_id is None or not build_path(warehouse, build_id).is_file():
+        return {}
     try:
         with duckdb.connect(str(build_path(warehouse, build_id)), read_only=True) as connection:
-            found = connection.execute("SELECT value FROM build_info WHERE name = 'schema_version'").fetchone()
+            found = dict(connection.execute("SELECT name, value FROM build_info").fetchall())
     except duckdb.Error:
-        return None
-    return build_id if found and found[0] == VERSION else None
+        return {}
+    return found | {"build_id": build_id} if found.get("schema_version") == VERSION else {}
 
 
 @contextlib.contextmanager
-def writing(warehouse: Path) -> Iterator[None]:
-    """Hold the warehouse for writing; a second writer is refused with WarehouseLocked.
+def writing(warehouse: Path, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the warehouse for writing; a second writer waits so many seconds, then is refused with WarehouseLocked.
 
     What is written meanwhile is its owner's alone, and so is what an older version left open to others.
     """
     with private():
         warehouse.mkdir(parents=True, exist_ok=True)
         _close_to_others(warehouse)
-        with _locked(warehouse):
+        with _locked(warehouse, wait_s):
             yield
 
 
@@ -95,13 +139,13 @@ def _close_to_others(warehouse: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(warehouse: Path) -> Iterator[None]:
+def _locked(warehouse: Path, wait_s: float) -> Iterator[None]:
     lock = FileLock(warehouse / ".writer.lock", mode=0o600)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=wait_s, poll_interval=0.05)
     except Timeout:
         raise WarehouseLocked(
-            f"Another load is writing to {warehouse}. Wait until it ends, or use another --warehouse."
+            f"Another load is writing to {warehouse}. Wait until it ends, with --wait SECONDS, or use another --warehouse."
         ) from None
     try:
         yield
@@ -111,9 +155,7 @@ def _locked(warehouse: Path) -> Iterator[None]:
 
 def new_id(warehouse: Path, at: datetime) -> str:
     """Give the next build id: a number that grows, and when it was made."""
-    numbers = [
-        int(f.name.split("-")[0]) for f in (warehouse / "builds").glob("*.duckdb*") if f.name.split("-")[0].isdigit()
-    ]
+    numbers = [int(match[1]) for _, match in _own(warehouse)]
     return f"{max(numbers, default=0) + 1:06d}-{at:%Y%m%dT%H%M%S}"
 
 
@@ -130,7 +172,7 @@ class Draft:
         if clone_of is not None:
             pool = ThreadPoolExecutor(1)
             self._copied = pool.submit(_copy, build_path(warehouse, clone_of), self._path)
-            pool.submit(_sync, self._path)  # what both share goes to disk while the rest is worked out
+            pool.submit(sync, self._path)  # what both share goes to disk while the rest is worked out
             pool.shutdown(wait=False)
 
     def open(self, threads: int | None) -> duckdb.DuckDBPyConnection:
@@ -166,14 +208,15 @@ class Draft:
                 raise OSError(
                     f"The build {self.build_id} reads back differently from what was written. Check the disk and load again."
                 )
-        _sync(self._path)
+        sync(self._path)
         path = build_path(self._warehouse, self.build_id)
         self._path.rename(path)
         path.chmod(0o600)
-        _sync(path.parent)
+        sync(path.parent)
         point_at(self._warehouse, self.build_id)
-        for old in sorted((self._warehouse / "builds").glob("*.duckdb"))[:-keep]:
-            old.unlink()
+        for old in own_files(self._warehouse)[:-keep]:
+            if old != path:
+                old.unlink()
 
 
 def rows_sql(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> str:
@@ -192,18 +235,35 @@ def point_at(warehouse: Path, build_id: str) -> None:
     """Move the pointer; rolling back is pointing at an earlier build."""
     pointer = warehouse / "current"
     fresh = warehouse / ".current"
+    if pointer.is_dir() and not pointer.is_symlink():  # somebody else's: kept beside
+        pointer.rename(unused(warehouse / "current.aside"))
     with fresh.open("w") as file:
         file.write(build_id + "\n")
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(pointer)
-    _sync(warehouse)
+    sync(warehouse)
+
+
+def unused(path: Path) -> Path:
+    """Give a path that nothing is at: this one, or with a number.
+
+    >>> unused(Path("no such folder/state.sqlite.aside")).name
+    'state.sqlite.aside'
+    """
+    number, free = 1, path
+    while free.exists():
+        number, free = number + 1, path.with_name(f"{path.name}-{number}")
+    return free
 
 
 def sweep(warehouse: Path) -> None:
     """Remove what a killed load left unfinished."""
-    for leftover in (warehouse / "builds").glob(f"*{UNFINISHED}*"):
-        leftover.unlink()
+    for leftover, match in _own(warehouse):
+        if match[2] and leftover.is_dir():
+            shutil.rmtree(leftover)  # DuckDB's own folder for what memory did not hold
+        elif match[2]:
+            leftover.unlink()
 
 
 def _copy(path: Path, to: Path) -> None:
@@ -211,7 +271,7 @@ def _copy(path: Path, to: Path) -> None:
     to.chmod(0o600)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flush a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

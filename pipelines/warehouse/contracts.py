@@ -54,6 +54,7 @@ REVERSIBLE = (
 """Logs of what happened: only their rows can be withdrawn by a later export. Products, places and policies explain older rows too."""
 VERSIONED = {"exported_at": "TIMESTAMP", "file_no": "INTEGER", "is_recorded": "BOOLEAN", "is_withdrawn": "BOOLEAN"}
 """Columns that a log keeps beside its own, to tell the newest version of a row."""
+MOST = 1_000_000  # units of one line, or any other whole number: more is a slip, and facts could not hold it
 MOST_LISTED = 1000  # rows listed of a log for fields that could not be read; all are counted
 ROUNDED_ID = "^[0-9]+([.,][0-9]+)?[eE][+][0-9]+$"
 
@@ -190,9 +191,10 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
         target, source = sql_type(column), given[name]
         raw = f'"{name}"'
         filled = _is_filled(name, source)
-        if target != "VARCHAR" and source != target:
+        beyond = f"t.{name} NOT BETWEEN -{MOST} AND {MOST}" if target == "BIGINT" else "false"
+        if target != "VARCHAR" and (source != target or target == "BIGINT"):
             kind = "bad_time" if target in ("TIMESTAMP", "DATE") else "bad_number"
-            rules.append((kind, name, f"CASE WHEN t.{name} IS NULL THEN {filled} ELSE false END"))
+            rules.append((kind, name, f"CASE WHEN t.{name} IS NULL THEN {filled} ELSE {beyond} END"))
         if target == "TIMESTAMP":
             if source == "VARCHAR":
                 rules.append(

@@ -38,6 +38,7 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FunctionElement
 
+from pipelines.errors import WarehouseMissing
 from pipelines.sql import lock, quote
 from pipelines.warehouse.schema import STAR
 
@@ -340,6 +341,7 @@ class _DuckDB:
             ":memory:", config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
         )
         self._base.execute("SET TimeZone = 'UTC'")
+        self._name = path.stem
         self._base.execute(f"ATTACH {quote(path)} AS build (READ_ONLY)")
         lock(self._base)
         self._dialect = DuckDBDialect()
@@ -364,6 +366,11 @@ class _DuckDB:
         cursor = self.cursor()
         try:
             return _frame(cursor.execute(*self._written(statement)).to_arrow_table(), statement)
+        except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException) as error:  # a damaged page
+            told = str(error).splitlines()[0][:100]
+            raise WarehouseMissing(
+                f"The build {self._name} is damaged ({told}). Run `backhaul load` without a path: it is made again from the logs."
+            ) from error
         finally:
             self._idle.append(cursor)
 

@@ -1,0 +1,171 @@
+"""What is wrong with an installation or a warehouse, and what to do about it: everything is read, nothing is written.
+
+A quick look compares sizes, times and names; a deep one reads everything back: every value of every build, every checksum of log,
+raw and closed files, every page of the state. Whether the numbers hold is for `pipelines.checks` to say.
+"""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import duckdb
+
+from pipelines import closing, factors, state
+from pipelines.errors import BackhaulError
+from pipelines.load import damaged_logs, damaged_raw, fingerprint
+from pipelines.settings import Settings, data_path
+from pipelines.warehouse import build, schema
+
+REMAKE = "Run `backhaul load` without a path: it is made again."
+_SHIPPED = ("factors/emission_factors.csv", "costs.csv", "reasons.csv", "headings.csv", "statuses.csv")
+_OWN_NAMES = {"builds", "log", "closed", "factors", "current", "state.sqlite", "state.copy", ".writer.lock"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be: where, what, and what to do. A fault needs somebody; a note is only worth knowing."""
+
+    where: str
+    problem: str
+    remedy: str
+    is_fault: bool = True
+
+
+def installation() -> Iterator[Finding]:
+    """Look at the packages, the files that ship and the machine."""
+    try:
+        needed = [re.split(r"[^\w.-]", text)[0] for text in importlib.metadata.requires("backhaul") or [] if "extra ==" not in text]  # fmt: skip
+    except importlib.metadata.PackageNotFoundError:
+        needed = []
+    held = {re.sub(r"[-_.]+", "-", d.name).lower() for d in importlib.metadata.distributions()}
+    for name in needed:
+        if re.sub(r"[-_.]+", "-", name).lower() not in held:
+            yield Finding(name, "is not installed", "Install Backhaul again: python3 -m pip install .")
+    for name in (n for n in _SHIPPED if not data_path(n).is_file()):
+        yield Finding(str(data_path(name)), "is gone", "Install Backhaul again: python3 -m pip install .")
+    try:
+        ZoneInfo("Europe/Paris")
+    except ZoneInfoNotFoundError:
+        yield Finding("time zones", "are not installed", "Install them: python3 -m pip install tzdata")
+    if sys.getfilesystemencoding().lower() != "utf-8":
+        yield Finding("file names", f"are read as {sys.getfilesystemencoding()}", "Set PYTHONUTF8=1.")
+    if not os.access(tempfile.gettempdir(), os.W_OK):
+        yield Finding(tempfile.gettempdir(), "cannot be written", "Set TMPDIR to a folder that can.")
+
+
+def warehouse(settings: Settings, *, is_deep: bool) -> Iterator[Finding]:
+    """Look at what a warehouse holds."""
+    folder = settings.warehouse
+    if not folder.is_dir() or not (build.is_begun(folder) or (folder / "state.sqlite").exists()):
+        yield Finding(str(folder), "holds nothing yet", "Load files: backhaul load PATH", is_fault=False)
+        return
+    yield from _disk(settings)
+    yield from _builds(settings, is_deep=is_deep)
+    memory = state.State(folder)
+    try:
+        if not (folder / "state.sqlite").exists():
+            yield Finding("state.sqlite", "is gone", REMAKE)
+        elif problem := memory.problem():
+            yield Finding("state.sqlite", problem, REMAKE)
+        else:
+            yield from _loads(settings, memory, is_deep=is_deep)
+            yield from _key(settings, memory)
+            yield from _strangers(settings, memory)
+            for one in (c for c in closing.closed(settings) if not c.is_intact):
+                yield Finding(f"closed/{one.path.name}", f"is gone or not the file that {one.approver} signed for", "Put it back from a backup.")  # fmt: skip
+    except BackhaulError as error:
+        yield Finding("state.sqlite", str(error), REMAKE)
+    finally:
+        memory.close()
+    try:
+        factors.ledger(settings)
+    except BackhaulError as error:
+        yield Finding("factors", str(error), "Correct the file, or import the set again.")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    sizes = [file.stat().st_size for file in build.own_files(settings.warehouse)]
+    free = shutil.disk_usage(settings.warehouse).free
+    if free < 3 * max(sizes, default=10_000_000):
+        yield Finding(str(settings.warehouse), f"{free / 1e6:,.0f} MB are free, and the next load needs up to {3 * max(sizes, default=10_000_000) / 1e6:,.0f}", "Make room on the disk.")  # fmt: skip
+    for path in (settings.warehouse, settings.raw):
+        if path.is_dir() and not os.access(path, os.W_OK):
+            yield Finding(str(path), "cannot be written by this user: it can be read, not loaded into", "Change the folder's owner.", is_fault=False)  # fmt: skip
+
+
+def _builds(settings: Settings, *, is_deep: bool) -> Iterator[Finding]:
+    try:
+        build.current_build(settings.warehouse).close()
+    except BackhaulError as error:
+        yield Finding("current", str(error), REMAKE)
+    for file in build.own_files(settings.warehouse) if is_deep else ():
+        if problem := build.problem(file):
+            yield Finding(f"builds/{file.name}", f"cannot be read whole: {problem}", REMAKE)
+
+
+def _loads(settings: Settings, memory: state.State, *, is_deep: bool) -> Iterator[Finding]:
+    every = {row["load_id"]: row for row in memory.loads_with("landing", "landed", "logged", "published", "failed")}
+    for load_id, row in every.items():
+        if row["status"] == "failed":
+            yield Finding(f"load {load_id}", f"was put aside: {row['problem']}", f"Load the corrected file, or give the load up: backhaul withdraw {load_id}")  # fmt: skip
+        elif row["status"] != "published":
+            yield Finding(f"load {load_id}", f"is {row['status']}, not published", "Finish it: backhaul load")
+    held = set(build.readable_info(settings.warehouse).get("loads", "").split())
+    known = memory.statuses()
+    for load_id in sorted(held - known.keys())[:1]:
+        yield Finding("state.sqlite", f"knows nothing of load {load_id}, which the build holds: it is lost or older", REMAKE)  # fmt: skip
+    for load_id, problems in damaged_logs(settings, memory, is_deep=is_deep).items():
+        for problem in problems:
+            yield Finding(f"load {load_id}", problem, REMAKE)
+    for row in every.values() if is_deep else ():
+        for raw in damaged_raw(settings, row) if row["status"] != "landing" else ():
+            yield Finding(f"{settings.raw.name}/{raw}", "is gone or differs from the file that landed", "Put it back from a backup: the log is made again from it.")  # fmt: skip
+    latest = max((row["started_at"] for row in every.values()), default=None)
+    if latest and latest > state.now() + timedelta(minutes=5):
+        yield Finding("clock", f"is behind the last load ({latest:%Y-%m-%d %H:%M} UTC): rows may be taken for future ones", "Set the clock of this machine.")  # fmt: skip
+
+
+def _key(settings: Settings, memory: state.State) -> Iterator[Finding]:
+    known, again = memory.value("key_fingerprint"), "Put it back from a copy: with another key, known customers become new ones."  # fmt: skip
+    if known is None:
+        return
+    if not settings.key_file.is_file():
+        yield Finding(settings.key_file.name, "is gone", again)
+    elif fingerprint(settings.key_file.read_bytes()) != known:
+        yield Finding(settings.key_file.name, "is not the key that this warehouse was made with", again)
+
+
+def _strangers(settings: Settings, memory: state.State) -> Iterator[Finding]:
+    """List what lies in our folders and is not ours; it is left alone."""
+    log, statuses = settings.warehouse / "log", memory.statuses()
+    ours = {*build.own_files(settings.warehouse), *(settings.raw / load_id for load_id in statuses)}
+    folders = (settings.warehouse / "builds", settings.raw)
+    found = [
+        f for folder in folders if folder.is_dir() for f in folder.iterdir() if f not in ours and f.name != ".staging"
+    ]
+    found += [f for f in log.glob("*") if f.name not in schema.LOG.tables]
+    found += [f for f in log.glob("*/*/*") if f.stem not in statuses]
+    found += [f for f in settings.warehouse.iterdir() if f.name not in _OWN_NAMES]
+    for file in sorted(found)[:20]:
+        yield Finding(_near(file, settings), "is not Backhaul's", "Nothing reads it; move it away if it is not wanted.", is_fault=False)  # fmt: skip
+
+
+def _near(file: Path, settings: Settings) -> str:
+    return str(file.relative_to(settings.warehouse.parent))
+
+
+def examine(settings: Settings, *, is_deep: bool) -> list[Finding]:
+    """List everything that is not as it should be, faults first."""
+    try:
+        found = [*installation(), *warehouse(settings, is_deep=is_deep)]
+    except (OSError, duckdb.Error) as error:
+        found = [Finding(str(settings.warehouse), f"cannot be read: {error}"[:200], "Look at the disk and at who may read the folder.")]  # fmt: skip
+    return sorted(found, key=lambda one: not one.is_fault)

@@ -1,0 +1,277 @@
+"""What a warehouse holds can be damaged or lost: it heals, or says so in one sentence, and nothing else is destroyed."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+from conftest import TINY_SHOP, fresh, write_rows
+from sqlalchemy import select
+from test_load import assert_same, tables
+
+from pipelines import doctor, factors, state
+from pipelines.errors import BackhaulError, WarehouseMissing
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse import build, schema
+
+LINE = {**TINY_SHOP["order_line"][0], "order_line_id": "N1-1", "order_id": "N1"}
+Damage = Callable[[Settings], None]
+
+
+def current(settings: Settings) -> Path:
+    found = build.build_path(settings.warehouse, str(build.current_id(settings.warehouse)))
+    found.chmod(0o644)
+    return found
+
+
+def flip(path: Path, *places: int) -> None:
+    content = bytearray(path.read_bytes())
+    for place in places:
+        content[place] ^= 0xFF
+    path.write_bytes(content)
+
+
+def flip_pages(settings: Settings) -> None:
+    """Every block that holds order lines: what the build says of itself stays readable."""
+    file = current(settings)
+    with duckdb.connect(str(file), read_only=True) as connection:
+        found = connection.execute("SELECT DISTINCT block_id FROM pragma_storage_info('fact_order_line') WHERE block_id >= 0").fetchall()  # fmt: skip
+        own = connection.execute("SELECT DISTINCT block_id FROM pragma_storage_info('build_info') WHERE block_id >= 0").fetchall()  # fmt: skip
+    blocks = {block for (block,) in found} - {block for (block,) in own}
+    assert blocks
+    flip(file, *(12288 + block * 262144 + 2000 for block in blocks))
+
+
+def drop_table(settings: Settings) -> None:
+    with duckdb.connect(str(current(settings))) as connection:
+        connection.execute("DROP TABLE fact_refund")
+
+
+def log(settings: Settings) -> Path:
+    (found,) = (settings.warehouse / "log" / "order_line").glob("*/*.parquet")
+    return found
+
+
+def state_file(settings: Settings) -> Path:
+    return settings.warehouse / "state.sqlite"
+
+
+def older_state(settings: Settings) -> None:
+    """The state as it was before anything was loaded, in the version before it had a number."""
+    state_file(settings).unlink()
+    with sqlite3.connect(state_file(settings)) as connection:
+        connection.execute("CREATE TABLE load (load_id VARCHAR)")
+    connection.close()
+
+
+def without_a_column(settings: Settings) -> None:
+    with sqlite3.connect(state_file(settings)) as connection:
+        connection.execute("ALTER TABLE load DROP COLUMN asked")
+    connection.close()
+
+
+def folder_instead(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    (path / "note.txt").write_text("mine")
+
+
+def copies_of_builds(settings: Settings) -> None:
+    for name in ("keep-jan", "keep-feb", "zzz", "999999999-not-a-build"):
+        shutil.copy(current(settings), settings.warehouse / "builds" / f"{name}.duckdb")
+
+
+def strangers(settings: Settings) -> None:
+    for folder in (settings.raw, log(settings).parent, settings.warehouse / "log", settings.warehouse / "builds", settings.warehouse):  # fmt: skip
+        (folder / ".DS_Store").write_bytes(b"\x00")
+        (folder / "my copies").mkdir()
+        (folder / "my copies" / "kept.parquet").write_text("mine")
+    (log(settings).parent / "notes.parquet").write_text("mine")
+    (settings.raw / "20240101T000000000000").mkdir()
+
+
+HEALED: dict[str, Damage] = {
+    "build cut": lambda s: current(s).write_bytes(current(s).read_bytes()[:5000]),
+    "build empty": lambda s: current(s).write_bytes(b""),
+    "build header flipped": lambda s: flip(current(s), 9, 4100, 8200),
+    "build pages flipped": flip_pages,
+    "build without a table": drop_table,
+    "build gone": lambda s: current(s).unlink(),
+    "build of another version": lambda s: duckdb.connect(str(current(s))).execute("UPDATE build_info SET value = '0' WHERE name = 'schema_version'").close(),
+    "pointer gone": lambda s: (s.warehouse / "current").unlink(),
+    "pointer empty": lambda s: (s.warehouse / "current").write_bytes(b"") and None,
+    "pointer no text": lambda s: (s.warehouse / "current").write_bytes(b"\xff\xfe\x00") and None,
+    "pointer to somewhere else": lambda s: (s.warehouse / "current").write_text("../../etc/passwd") and None,
+    "pointer a folder": lambda s: folder_instead(s.warehouse / "current"),
+    "copies of builds": copies_of_builds,
+    "strange files everywhere": strangers,
+    "log cut": lambda s: log(s).write_bytes(log(s).read_bytes()[:300]) and None,
+    "log empty": lambda s: log(s).write_bytes(b"") and None,
+    "log flipped": lambda s: flip(log(s), 100, 400, 700),
+    "log gone": lambda s: log(s).unlink(),
+    "logs all gone": lambda s: shutil.rmtree(s.warehouse / "log"),
+    "state gone": lambda s: state_file(s).unlink(),
+    "state garbage": lambda s: state_file(s).write_bytes(b"no database" * 3000) and None,
+    "state cut": lambda s: state_file(s).write_bytes(state_file(s).read_bytes()[:9000]) and None,
+    "state empty": lambda s: state_file(s).write_bytes(b"") and None,
+    "state page flipped": lambda s: flip(state_file(s), *range(4096, 4200)),
+    "state without a column": without_a_column,
+    "state of before": older_state,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def with_one_more(tmp_path_factory: pytest.TempPathFactory, tiny_files: Path) -> dict[str, pd.DataFrame]:
+    """The facts of the tiny shop and one more order line, never harmed."""
+    folder = tmp_path_factory.mktemp("unharmed")
+    settings = fresh(folder)
+    write_rows(folder / "order_line.csv", [LINE])
+    load(settings, [tiny_files], is_trial=True)
+    load(settings, [folder / "order_line.csv"])
+    return tables(settings)
+
+
+def own_files(settings: Settings) -> set[str]:
+    """What people would miss: raw files, and whatever is not ours."""
+    found = {str(f.relative_to(settings.raw.parent)) for f in settings.raw.parent.rglob("*") if f.is_file()}
+    return {f for f in found if ".raw/" in f or any(w in f for w in ("my copies", ".DS_Store", "notes", "keep-", "zzz", "not-a-build", "note.txt"))}  # fmt: skip
+
+
+TOGETHER = [
+    ("build cut", "log cut"), ("build empty", "state gone"), ("build header flipped", "log empty"), ("build pages flipped",), ("build without a table", "state garbage"),
+    ("build gone", "state cut"), ("build of another version", "state empty"), ("pointer gone", "log gone"), ("pointer empty", "logs all gone"), ("pointer no text", "state page flipped"),
+    ("pointer to somewhere else", "state without a column"), ("pointer a folder", "state of before"), ("copies of builds", "log flipped", "strange files everywhere"),
+]  # fmt: skip
+
+
+def test_every_damage_is_tried() -> None:
+    assert {name for names in TOGETHER for name in names} == set(HEALED)
+
+
+@pytest.mark.parametrize("names", TOGETHER, ids=" and ".join)
+def test_damage_heals_with_the_next_load(
+    copy_of_tiny: Settings, tmp_path: Path, names: tuple[str, ...], with_one_more: dict[str, pd.DataFrame]
+) -> None:
+    for name in names:
+        HEALED[name](copy_of_tiny)
+    before = own_files(copy_of_tiny)
+    write_rows(tmp_path / "order_line.csv", [LINE])
+    load(copy_of_tiny, [tmp_path / "order_line.csv"])
+    assert_same(with_one_more, tables(copy_of_tiny))
+    moved = {f.replace("/current/", "/current.aside/") for f in before}
+    assert moved <= own_files(copy_of_tiny)
+    assert not load(copy_of_tiny).is_new_build
+
+
+def newer_state(settings: Settings) -> None:
+    with sqlite3.connect(state_file(settings)) as connection:
+        connection.execute("PRAGMA user_version = 1000")
+    connection.close()
+
+
+def lost_state(settings: Settings) -> None:
+    state_file(settings).unlink()
+    state.copy_path(settings.warehouse).unlink()
+
+
+def log_and_raw(settings: Settings) -> None:
+    log(settings).unlink()
+    for file in settings.raw.rglob("order_line.csv"):
+        file.write_text("cut")
+
+
+def torn_choice(settings: Settings) -> None:
+    (settings.warehouse / "factors").mkdir(exist_ok=True)
+    (settings.warehouse / "factors" / "choice.json").write_text('{"factor_set": "ade')
+
+
+def a_file_for_builds(settings: Settings) -> None:
+    shutil.move(settings.warehouse / "builds", settings.warehouse.parent / "moved")
+    (settings.warehouse / "builds").write_text("a file")
+
+
+REFUSED: dict[str, tuple[Damage, str]] = {
+    "key gone": (lambda s: s.key_file.unlink(), "gone. Restore it from a copy"),
+    "key cut": (lambda s: s.key_file.write_bytes(b"x") and None, "damaged. Restore it from a copy"),
+    "key of another warehouse": (lambda s: s.key_file.write_bytes(b"another key, also 32 bytes long.") and None, "is not the hashing key"),
+    "state newer": (newer_state, "newer version of Backhaul"),
+    "state and its copy gone": (lost_state, "knows nothing of 1 loads"),
+    "log and raw gone": (log_and_raw, "backhaul withdraw"),
+    "choice cut": (torn_choice, "backhaul factors use"),
+    "builds a file": (a_file_for_builds, "builds"),
+    "lock a folder": (lambda s: folder_instead(s.warehouse / ".writer.lock"), ".writer.lock"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("damage", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_heal_is_told_in_one_sentence_and_nothing_is_destroyed(
+    copy_of_tiny: Settings, tmp_path: Path, damage: Damage, words: str
+) -> None:
+    damage(copy_of_tiny)
+    write_rows(tmp_path / "order_line.csv", [LINE])
+    before = {
+        f: f.read_bytes() for f in copy_of_tiny.raw.parent.rglob("*") if f.suffix in (".csv", ".parquet", ".duckdb")
+    }
+    for _ in range(2):
+        with pytest.raises((BackhaulError, OSError)) as refusal:
+            load(copy_of_tiny, [tmp_path / "order_line.csv"])
+        sentence = str(refusal.value)
+        assert words in sentence
+        assert len(sentence.replace(str(tmp_path), "")) < 300
+    assert {f: f.read_bytes() for f in before} == before
+
+
+def test_a_torn_choice_of_factors_is_written_anew_by_choosing(copy_of_tiny: Settings) -> None:
+    torn_choice(copy_of_tiny)
+    factors.choose(copy_of_tiny, "ademe")
+    assert factors.ledger(copy_of_tiny).chosen == "ademe"
+
+
+def test_a_key_that_was_never_used_is_made_anew(settings: Settings, tmp_path: Path) -> None:
+    settings.key_file.write_bytes(b"")  # what a kill between creating and writing left
+    write_rows(tmp_path / "order_line.csv", [LINE])
+    load(settings, [tmp_path / "order_line.csv"], is_trial=True)
+    assert len(settings.key_file.read_bytes()) == 32
+
+
+def found(settings: Settings, *, is_deep: bool = True) -> dict[str, str]:
+    return {f.where: f.problem for f in doctor.examine(settings, is_deep=is_deep) if f.is_fault}
+
+
+def test_a_whole_warehouse_has_no_faults_and_reading_it_back_writes_nothing(copy_of_tiny: Settings) -> None:
+    before = {f: (f.stat().st_mtime_ns, f.stat().st_size) for f in copy_of_tiny.raw.parent.rglob("*")}
+    assert found(copy_of_tiny) == {}
+    assert {f: (f.stat().st_mtime_ns, f.stat().st_size) for f in copy_of_tiny.raw.parent.rglob("*")} == before
+
+
+def test_reading_back_finds_what_a_quick_look_does_not(copy_of_tiny: Settings) -> None:
+    flip_pages(copy_of_tiny)
+    seen = log(copy_of_tiny).stat()
+    flip(log(copy_of_tiny), 100, 400)
+    os.utime(log(copy_of_tiny), ns=(seen.st_atime_ns, seen.st_mtime_ns))  # as a disk does it: no time tells
+    (raw,) = copy_of_tiny.raw.rglob("refund.csv")
+    raw.write_bytes(raw.read_bytes()[:40])
+    copy_of_tiny.key_file.write_bytes(b"another key, also 32 bytes long.")
+    (copy_of_tiny.warehouse / "log" / "notes.txt").write_text("mine")
+    told = found(copy_of_tiny)
+    (load_id,) = [row["load"] for row in state.listed_loads(copy_of_tiny)]
+    assert set(told) == {f"builds/{current(copy_of_tiny).name}", f"load {load_id}", f"warehouse.raw/{raw.relative_to(copy_of_tiny.raw)}", "warehouse.key"}  # fmt: skip
+    assert set(found(copy_of_tiny, is_deep=False)) == {"warehouse.key"}
+    notes = [f for f in doctor.examine(copy_of_tiny, is_deep=False) if not f.is_fault]
+    assert [f.where for f in notes] == ["warehouse/log/notes.txt"]
+    with pytest.raises(WarehouseMissing, match="damaged"), build.current_build(copy_of_tiny.warehouse) as damaged:
+        damaged.fetch(select(schema.fact_order_line))
+
+
+@pytest.mark.parametrize(
+    "damage", ["build gone", "pointer no text", "state gone", "state garbage", "log cut", "log gone"]
+)
+def test_the_doctor_sees_what_a_load_would_heal(copy_of_tiny: Settings, damage: str) -> None:
+    HEALED[damage](copy_of_tiny)
+    told = doctor.examine(copy_of_tiny, is_deep=False)
+    assert [f for f in told if f.is_fault and "backhaul load" in f.remedy]

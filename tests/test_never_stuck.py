@@ -1,0 +1,172 @@
+"""Never stuck: whatever one load or one writer meets, it ends in a sentence and the next one works."""
+
+import gzip
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TINY_SHOP, write_rows, write_shop
+from test_load import tables
+
+from pipelines import state
+from pipelines.errors import BackhaulError, SourceError
+from pipelines.load import load, withdraw
+from pipelines.settings import Settings
+from pipelines.warehouse import build
+
+LINE = TINY_SHOP["order_line"][0]
+HEADER = ",".join(LINE)
+
+
+def more(folder: Path, number: int, **changes: Any) -> Path:
+    """One order line that the tiny shop does not have, as a file."""
+    row = {**LINE, "order_line_id": f"N{number}-1", "order_id": f"N{number}", **changes}
+    write_rows(folder / f"order_line.{number}.csv", [row])
+    return folder / f"order_line.{number}.csv"
+
+
+def loads(settings: Settings) -> dict[str, str]:
+    memory = state.State(settings.warehouse)
+    try:
+        return memory.statuses()
+    finally:
+        memory.close()
+
+
+def lines(settings: Settings) -> set[str]:
+    return {str(i).removeprefix("shop:") for i in tables(settings)["fact_order_line"].order_line_id}
+
+
+def damaged_block() -> bytes:
+    content = bytearray(gzip.compress((HEADER + "\n" + "1,1,2025-01-01T00:00:00Z,P,1\n" * 500).encode()))
+    content[20:40] = bytes(20)
+    return bytes(content)
+
+
+BAD_FILES = {
+    "order_line.text.csv.gz": b"order_line_id,order_id\n1,1\n",
+    "order_line.block.csv.gz": damaged_block(),
+    "order_line.deep.ndjson": b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"\n",
+    "order_line.quote.csv": b'order_line_id,"order_id,' + b"x" * 300_000,
+    "order_line.nul.csv": b"\x00" * 1000,
+    "orders.json": b'{"orders":[{"id":1,"line_items":"none","created_at":"2025-01-01T00:00:00Z"}]}',
+    "order_line.empty.csv": b"",
+}
+
+
+def test_a_load_that_cannot_go_on_is_put_aside_whatever_its_files_hold(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    for name, content in BAD_FILES.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(BackhaulError) as refusal:
+            load(copy_of_tiny, [tmp_path / name])
+        assert 20 < len(str(refusal.value)) < 300
+    (tmp_path / "order_line.io.csv").symlink_to("/proc/self/mem")  # a file that gives an I/O error to everybody
+    with pytest.raises(SourceError, match=r"order_line\.io\.csv"):
+        load(copy_of_tiny, [tmp_path / "order_line.io.csv"])
+    assert set(loads(copy_of_tiny).values()) == {"published", "failed"}
+    listed = [row for row in state.listed_loads(copy_of_tiny) if row["status"] == "failed"]
+    assert len(listed) == len(BAD_FILES) + 1
+    assert all(row["problem"] for row in listed)
+    report = load(copy_of_tiny, [more(tmp_path, 1)])
+    assert report.is_new_build
+    assert not report.failed
+    assert "N1-1" in lines(copy_of_tiny)
+
+
+def test_a_file_put_aside_is_listed_once_however_often_it_is_tried(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    bad = tmp_path / "order_line.csv"
+    for content in (b"order_line_id\nx\n", b"order_line_id\nx\n", b""):
+        bad.write_bytes(content)
+        with pytest.raises(BackhaulError):
+            load(copy_of_tiny, [bad])
+    assert (
+        list(loads(copy_of_tiny).values()).count("failed") == 2
+    )  # by what it holds while it can be read, by its path else
+    with pytest.raises(BackhaulError):
+        load(copy_of_tiny, [bad])
+    assert list(loads(copy_of_tiny).values()).count("failed") == 2
+
+
+def test_rows_that_cannot_be_shaped_put_their_load_aside_and_the_rest_is_built(
+    copy_of_tiny: Settings, tmp_path: Path
+) -> None:
+    old = build.current_id(copy_of_tiny.warehouse)
+    shop = {**TINY_SHOP["shop"][0], "shop_id": "M", "time_zone": "Mars/Olympus_Mons"}
+    bad = write_shop(
+        tmp_path / "bad", {"shop": [shop], "order_line": [{**LINE, "order_line_id": "M1", "shop_id": "M"}]}
+    )
+    with pytest.raises(SourceError, match="Mars/Olympus_Mons"):
+        load(copy_of_tiny, [bad])
+    assert build.current_id(copy_of_tiny.warehouse) == old
+    (put_aside,) = [load_id for load_id, status in loads(copy_of_tiny).items() if status == "failed"]
+    assert not list((copy_of_tiny.warehouse / "log").rglob(f"{put_aside}.parquet"))
+    # landed together with a good one by a load that was killed: the good one is built, the other put aside
+    memory = state.State(copy_of_tiny.warehouse)
+    memory.set_status([put_aside], "landed", problem=None)
+    memory.close()
+    report = load(copy_of_tiny, [more(tmp_path, 2)])
+    assert [row["load"] for row in report.failed] == [put_aside]
+    assert lines(copy_of_tiny) == {*(r["order_line_id"] for r in TINY_SHOP["order_line"]), "N2-1"}
+    withdraw(copy_of_tiny, put_aside)  # given up
+    assert not (copy_of_tiny.raw / put_aside).exists()
+    assert not load(copy_of_tiny).failed
+
+
+def test_a_load_killed_while_it_landed_whose_files_are_gone_does_not_stop_others(
+    copy_of_tiny: Settings, tmp_path: Path
+) -> None:
+    gone = json.dumps({"files": [str(tmp_path / "gone.csv")], "source": None, "exported_at": None})
+    memory = state.State(copy_of_tiny.warehouse)
+    memory.write(state.load, [{"load_id": "20250101T000000000000", "started_at": state.now(), "status": "landing", "asked": gone}])  # fmt: skip
+    memory.close()
+    report = load(copy_of_tiny, [more(tmp_path, 1)])
+    assert [(row["load"], row["files"]) for row in report.failed] == [("20250101T000000000000", "gone.csv")]
+    assert "N1-1" in lines(copy_of_tiny)
+
+
+def test_a_landed_load_whose_raw_copy_is_gone_is_put_aside(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    load(copy_of_tiny, [more(tmp_path, 1)], is_trial=True)
+    landed = max(loads(copy_of_tiny))
+    memory = state.State(copy_of_tiny.warehouse)
+    memory.set_status([landed], "landed")
+    memory.close()
+    shutil.rmtree(copy_of_tiny.raw / landed)
+    report = load(copy_of_tiny, [more(tmp_path, 2)])
+    assert [row["load"] for row in report.failed] == [landed]
+    assert "N2-1" in lines(copy_of_tiny)
+
+
+def test_a_load_is_taken_back_whole_and_its_files_can_be_loaded_again(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    before = lines(copy_of_tiny)
+    file = more(tmp_path, 1)
+    load(copy_of_tiny, [file])
+    taken = max(loads(copy_of_tiny))
+    # said again by a later load, as a duplicate: it stays in the facts when the first load goes
+    twice = [{**LINE, "order_line_id": f"N{n}-1", "order_id": f"N{n}"} for n in (1, 2)]
+    write_rows(tmp_path / "order_line.again.csv", twice)
+    load(copy_of_tiny, [tmp_path / "order_line.again.csv"])
+    assert withdraw(copy_of_tiny, taken).is_new_build
+    assert lines(copy_of_tiny) == before | {"N1-1", "N2-1"}
+    assert not withdraw(copy_of_tiny, taken).is_new_build  # twice changes nothing
+    withdraw(copy_of_tiny, max(i for i, status in loads(copy_of_tiny).items() if status == "published"))
+    assert lines(copy_of_tiny) == before
+    assert not (copy_of_tiny.raw / taken).exists()
+    load(copy_of_tiny, [file])
+    assert lines(copy_of_tiny) == before | {"N1-1"}
+    with pytest.raises(SourceError, match="no load 7"):
+        withdraw(copy_of_tiny, "7")
+
+
+def test_a_count_beyond_all_reason_is_quarantined(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    report = load(copy_of_tiny, [more(tmp_path, 1, units="3000000000")])
+    assert [(q["fault"], q["rows"]) for q in report.quarantined] == [("bad_number units", 1)]
+
+
+def test_a_name_that_is_no_utf8_is_shown_with_signs_and_loaded(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    odd = more(tmp_path, 1).rename(tmp_path / os.fsdecode(b"order_line.caf\xe9.csv"))
+    load(copy_of_tiny, [odd])
+    assert "N1-1" in lines(copy_of_tiny)
+    assert "order_line.caf\ufffd.csv" in {row["files"] for row in state.listed_loads(copy_of_tiny)}
