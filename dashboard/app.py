@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import filters, upload
+from dashboard.i18n import inert
 from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.settings import Settings
 
@@ -40,4 +41,4 @@ else:
     try:
         page.run()
     except BackhaulError as error:  # a sentence that says what, where and what to do next
-        st.error(words.translated(str(error)))
+        st.error(inert(words.translated(str(error))))

@@ -18,7 +18,7 @@ import streamlit as st
 
 from dashboard import charts, columns, findings, queries
 from dashboard.filters import View, widget_key
-from dashboard.i18n import MISSING, Words
+from dashboard.i18n import MISSING, Words, inert
 from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
 
@@ -225,6 +225,7 @@ def _chart(
     view: View, figure: go.Figure, alt: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame | None
 ) -> None:
     config = {"displayModeBar": False, "locale": "en"}
+    figure = charts.inert_texts(figure)
     if behind is None:
         st.plotly_chart(figure, key=key, alt=alt, config=config)
         _controls(view, alt, key, None, pd.DataFrame() if seen is None else seen)
@@ -358,7 +359,7 @@ def _rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[qu
         if n not in queries.ignored(view.asked, counted)
     ]
     span = [words("badge.span", since=words.day(view.since), until=words.day(view.until))] if behind.is_dated else []
-    st.caption(" · ".join([*limits, *span]))
+    st.caption(inert(" · ".join([*limits, *span])))
     if not count:
         st.info(words("rows.none"), icon=":material/filter_alt:")
         return
@@ -448,6 +449,8 @@ def _frame(
     config = {column: shown[column] for column in present}
     height = 38 + 35 * min(max(len(frame), 1), rows)
     frame = _rounded(_worded(words, frame), config)
+    for column in (c for c in present if config[c].get("type_config", {}).get("type") == "link"):
+        frame[column] = [link if str(link).startswith(("https://", "http://")) else None for link in frame[column]]
     if not key:
         st.dataframe(frame[present], hide_index=True, column_config=config, height=height, alt=alt, placeholder=MISSING)
         return None
@@ -490,7 +493,7 @@ def links(words: Words, found: list[findings.Finding], otherwise: str) -> None:
 def pick(label: str, key: str, options: dict[str, str]) -> str:
     """Let the reader pick one of a few; the choice is in the link."""
     chosen = st.segmented_control(
-        label, list(options), default=next(iter(options)), required=True, format_func=options.__getitem__, key=key, bind="query-params",
+        label, list(options), default=next(iter(options)), required=True, format_func=lambda o: inert(options[o]), key=key, bind="query-params",
         label_visibility="collapsed", wrap=True,
     )  # fmt: skip
     return chosen or next(iter(options))
@@ -543,12 +546,12 @@ def actions(view: View) -> None:
                     name=str(row.name),
                     day=words.day(row.effective_on),
                 )
-                st.markdown(said + (f": *{row.after!s}*" if row.after else ""))
+                st.markdown(said + (f": *{inert(str(row.after))}*" if row.after else ""))
                 st.button(
                     words("actions.log"), key=f"suggestion_{position}", icon=":material/add_task:", on_click=_log, args=(view, str(row.kind), [str(row.style_id)], row.effective_on),
                 )  # fmt: skip
     if problem := st.session_state.pop("action_problem", None):
-        st.error(problem)
+        st.error(inert(problem))
     _log_form(view)
 
 
@@ -683,7 +686,7 @@ def draft(view: View, names: dict[str, str]) -> None:
     written = queries.written_policy(options, edited)
     problems = queries.policy_problems(source, written)
     for problem in problems:
-        (st.error if problem.is_error else st.warning)(f"**{problem.where}**: {problem.sentence}")
+        (st.error if problem.is_error else st.warning)(inert(f"**{problem.where}**: {problem.sentence}"))
     if number is not None:
         st.button(words("policies.withdraw"), icon=":material/undo:", type="tertiary", on_click=queries.withdraw_draft, args=(source, number))  # fmt: skip
     if is_kept:
@@ -704,7 +707,7 @@ def _publish(view: View, written: Any, number: int | None) -> None:
         with st.spinner(words("policies.publishing"), show_time=True):
             queries.publish_policy(view.source, written, number)
     except BackhaulError as error:
-        st.error(str(error))
+        st.error(inert(str(error)))
         return
     st.session_state["policy_done"] = words("policies.published", day=words.day(written.valid_from))
     st.rerun()
@@ -953,4 +956,4 @@ def demo_offer(words: Words) -> None:
         if done.returncode == 0:
             st.rerun()
         lines = (done.stderr or done.stdout).strip().splitlines()
-        st.error(lines[-1] if lines else words("empty.failed"), title=words("empty.failed"))
+        st.error(inert(lines[-1]) if lines else words("empty.failed"), title=words("empty.failed"))

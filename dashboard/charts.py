@@ -5,10 +5,12 @@ down the page, never across it, so that the same figure reads on a telephone.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -65,6 +67,23 @@ def _figure(
     figure.update_xaxes(**(value if unit == "x" else label))
     figure.update_yaxes(**(value if unit == "y" else label))
     return figure
+
+
+def inert_texts(figure: go.Figure) -> go.Figure:
+    """Give a figure whose texts Plotly writes and does not read: of its marks, line breaks alone remain."""
+    return go.Figure(_inert(figure.to_dict()), skip_invalid=True)
+
+
+def _inert(part: Any, key: str = "") -> Any:
+    if key in ("customdata", "meta"):  # codes that come back with a click
+        return part
+    if isinstance(part, dict):
+        return {name: _inert(value, name) for name, value in part.items()}
+    if isinstance(part, np.ndarray):
+        return part if part.dtype.kind in "biufM" else _inert(part.tolist())
+    if isinstance(part, list | tuple):
+        return [_inert(value) for value in part]
+    return re.sub(r"<(?!br>|/?extra>)", "&#60;", part) if isinstance(part, str) else part
 
 
 def _percent(words: Words) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from dashboard.i18n import Words
+from dashboard.i18n import Words, inert
 from dashboard.queries import Change, Number
 from pipelines.metrics import Metric, Offer, losses
 
@@ -30,7 +30,7 @@ class Finding:
 
 def reason(words: Words, found: Number) -> str:
     """Say why a number is not known, in the reader's words."""
-    return words.translated(found.reason) or words("greyed.none")
+    return inert(words.translated(found.reason)) or words("greyed.none")
 
 
 def cautious(words: Words, sentence: str, *said: str) -> str:
@@ -256,7 +256,7 @@ def launched(words: Words, profile: Any) -> str:
     """Say what a product is: category, brand, supplier, season, first day sold."""
     parts = [words.value("category", profile.category), profile.brand, profile.supplier, profile.season]
     first = words("products.since", day=words.day(profile.first_sold_on)) if profile.first_sold_on is not None else ""
-    return " · ".join(str(p) for p in [*parts, first] if p)
+    return " · ".join(inert(str(p)) for p in [*parts, first] if p)
 
 
 def effect(words: Words, found: Any) -> str:
@@ -300,7 +300,7 @@ def covered(words: Words, found: Number) -> str:
 def lost(words: Words, numbers: Sequence[Number]) -> str:
     """Say once what numbers shown together do not rest on, where that is enough for a caution."""
     said = [n.reason for n in numbers if "coverage" in n.caution or (n.status != "ok" and 0 < n.coverage < 1 - LOST)]
-    return " · ".join(dict.fromkeys(map(words.translated, said)))
+    return inert(" · ".join(dict.fromkeys(map(words.translated, said))))
 
 
 def cautions(words: Words, months: pd.DataFrame) -> str:

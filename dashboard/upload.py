@@ -14,7 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import blocks, columns, queries
-from dashboard.i18n import Words
+from dashboard.i18n import Words, inert
 from pipelines import upload
 from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
@@ -76,7 +76,7 @@ def first_start(words: Words, reason: str) -> None:
     is_unreadable = current_id(warehouse) is not None
     st.title(words("empty.again" if is_unreadable else "empty.title"), anchor=False)
     if is_unreadable and "upload_loading" not in st.session_state:
-        st.error(reason)
+        st.error(inert(reason))
         if is_private() and st.button(
             words("empty.make_again"), type="primary", icon=":material/refresh:", key="again"
         ):
@@ -119,7 +119,7 @@ def _look_over(words: Words, settings: Settings, files: Sequence[upload.File], s
             "upload_found", (signature, is_proposed), lambda: upload.examine(files, settings, is_proposed=is_proposed)
         )
     if isinstance(found, str):
-        st.error(found)
+        st.error(inert(found))
         return
     groups = [_group(words, group, f"{signature}_{place}") for place, group in enumerate(found)]
     known = [group for group in groups if group.is_known]
@@ -129,7 +129,7 @@ def _look_over(words: Words, settings: Settings, files: Sequence[upload.File], s
             if group.source
             else words("upload.known_mapping", mapping=group.mapping_name)
         )
-        st.success(f"**{', '.join(group.names)}**: {said}", icon=":material/check_circle:")
+        st.success(f"**{inert(', '.join(group.names))}**: {said}", icon=":material/check_circle:")
     if is_proposed or any(group.mapping or group.source not in queries.CODED_SOURCES for group in known):
         st.toggle(words("upload.anew"), key="upload_anew")
     texts = tuple(group.text or group.source for group in groups)
@@ -153,7 +153,7 @@ def _group(words: Words, group: upload.Group, key: str) -> upload.Group:
         return group
     blocks.section(words("upload.mapping", file=", ".join(group.names)), words, note=words("upload.mapping_note"))
     if group.doubt:
-        st.warning(group.doubt, icon=":material/help:")
+        st.warning(inert(group.doubt), icon=":material/help:")
     return replace(group, proposal=_edited(words, group.proposal, key))
 
 
@@ -165,7 +165,7 @@ def _edited(words: Words, proposal: Proposal, key: str) -> Proposal:
         if len(proposal.tables) == 1:
             roles = _roles(words, proposal, table, choices, f"{key}_{place}")
         else:
-            with st.expander(table.place, expanded=bool(table.kind), icon=":material/table:"):
+            with st.expander(inert(table.place), expanded=bool(table.kind), icon=":material/table:"):
                 roles = _roles(words, proposal, table, choices, f"{key}_{place}")
         tables.append(replace(table, roles=roles))
     edited = replace(proposal, tables=tuple(tables), choices=choices)
@@ -316,7 +316,7 @@ def _assumed(words: Words, table: Guess, proposal: Proposal, choices: Choices, r
 def _outcome(words: Words, outcome: upload.Outcome | str) -> bool:
     """Show how rows were judged and which were quarantined; tell whether some were accepted."""
     if isinstance(outcome, str) or outcome.problem:
-        st.error(outcome if isinstance(outcome, str) else outcome.problem)
+        st.error(inert(outcome if isinstance(outcome, str) else outcome.problem))
         return False
     counted = [
         {**count, "thing": words.value("thing", count["table"])}
@@ -382,7 +382,7 @@ def _follow(words: Words, loading: upload.Loading) -> None:
             shown = 0
             while loading.is_alive():
                 for step in loading.steps[shown:]:
-                    st.write(words.translated(step))
+                    st.write(inert(words.translated(step)))
                     shown += 1
                 time.sleep(POLL_SECONDS)
             status.update(label=words("upload.loaded"), state="complete")
@@ -394,9 +394,9 @@ def _follow(words: Words, loading: upload.Loading) -> None:
         st.page_link("app_pages/overview.py", label=words("upload.to_overview"), icon=":material/monitoring:")
     _outcome(words, outcome)
     for warning in (w for report in outcome.reports for w in report.warnings):
-        st.warning(f"{warning['sentence']} ({words.number(warning['rows'])})")
+        st.warning(f"{inert(warning['sentence'])} ({words.number(warning['rows'])})")
     for alert in (a for report in outcome.reports for a in report.alerts):
-        st.warning(alert, icon=":material/notifications:")
+        st.warning(inert(alert), icon=":material/notifications:")
     st.button(words("upload.more"), icon=":material/add:", key="upload_more", on_click=_begin_again)
 
 

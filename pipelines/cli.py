@@ -1592,7 +1592,6 @@ def demo(
         [{"table": t, "rows": n} for t, n in rows.items()], Format.table, f"Demo shop in {settings.warehouse}"
     ) if rows else None
     if dashboard:
-        typer.echo(f"Opening http://localhost:{port}")
         import_module("dashboard.run").serve(settings.warehouse, port)
     else:
         typer.echo("Next: backhaul dashboard")

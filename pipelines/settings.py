@@ -51,7 +51,8 @@ class Settings:
 
     `warehouse` is a folder; raw inputs and the hashing key lie beside it, never in it. `reporting_currency` "auto" is the
     currency with the largest sales. `smtp` is the mail server alerts are sent through (smtp:// or smtps://, with user and password
-    where it wants them), `mail_from` the sender. `upload_mb` is the most that the page Data takes at once, in megabytes.
+    where it wants them), `mail_from` the sender. `upload_mb` is the most that the page Data takes at once, in megabytes; `dashboard_token`
+    what the first link to the pages has to carry, for whoever opens it (none: whoever is on this machine).
     `wait_s` is how long a writer waits for another one to end, in seconds.
     """
 
@@ -60,6 +61,7 @@ class Settings:
     smtp: str = field(default_factory=lambda: os.environ.get("BACKHAUL_SMTP", ""), repr=False)
     mail_from: str = field(default_factory=lambda: os.environ.get("BACKHAUL_MAIL_FROM", ""))
     upload_mb: int = field(default_factory=lambda: int(os.environ.get("BACKHAUL_UPLOAD_MB", "200")))
+    dashboard_token: str = field(default_factory=lambda: os.environ.get("BACKHAUL_TOKEN", ""), repr=False)
     keep_builds: int = 3
     wait_s: float = 0.0
     threads: int | None = None

@@ -1,23 +1,33 @@
 """Text from outside that was written to do harm: it is data everywhere, in SQL, in a terminal, in a file, on a page."""
 
+import asyncio
+import contextlib
 import csv
 import io
 import json
 import re
 import stat
+import time
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import plotly.graph_objects as go
 import pytest
-from conftest import TINY_SHOP, fresh, write_shop
-from test_cli import run
+from starlette.responses import PlainTextResponse
+from streamlit.testing.v1 import AppTest
 
+from dashboard.charts import inert_texts
+from dashboard.door import Door
+from dashboard.i18n import Words, inert
 from pipelines.errors import MappingError, SourceError
 from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source
 from pipelines.sql import connect, quote, read_sql
 from pipelines.warehouse.build import current_build
+from tests.conftest import TINY_SHOP, fresh, write_shop
+from tests.test_cli import run
 
 HOSTILE = {
     "apostrophe": "o'neill",
@@ -29,15 +39,19 @@ HOSTILE = {
     "template": "{{ 7*7 }}${7*7}{0}%(x)s%s",
     "path": "../../../etc/passwd",
     "control": "a\x1b[31mred\x1b]0;title\x07\x08b",
-    "markdown": "![x](http://127.0.0.1:9/leak.png) [y](javascript:alert) $\\LaTeX$ :red[red]",
+    "markdown": "![x](http://example.org/leak.png) [y](javascript:alert) $\\LaTeX$ :red[red]",
     "markup": "<script>window.pwn=1</script><img src=x onerror=alert(1)>",
     "rich": "[bold]rich[/bold][/red]",
-    "formula": "=HYPERLINK(\"http://127.0.0.1:9/\",\"x\")",
+    "formula": "=HYPERLINK(\"http://example.org/\",\"x\")",
     "pattern": "%_\\*?[a-z]",
     "backslash": "ends in \\",
     "direction": "a\u202egnp.exe\u200b",
-    "long": "long " * 2000,
+    "long": "long " * 50,
 }  # fmt: skip
+
+ROOT = Path(__file__).parents[1]
+PARTS = {"returns": ("reasons", "places"), "products": ("one",), "margin": ("goods",), "policies": ("versions",), "data": ("sources",)}  # fmt: skip
+"""Pages and parts of theirs that name what is in the data."""
 
 
 def hostile_shop() -> dict[str, list[dict[str, str]]]:
@@ -233,3 +247,146 @@ def test_cells_of_a_csv_print_no_live_formula(hostile: Settings) -> None:
     text = run("metric", "sold_units", "--by", "category", "--format", "csv", "--warehouse", str(hostile.warehouse))
     cells = [row["category"] for row in csv.DictReader(io.StringIO(text))]
     assert [c for c in cells if c[:1] in "=+-@\t\r"] == []
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_inert_where_markdown_or_plotly_reads_it() -> None:
+    for text in HOSTILE.values():
+        shown = inert(text)
+        assert not re.search(r"\[|<|\$(?!\d)|:/|www\.", shown)
+        said = Words("en")("products.since", day=text)
+        assert shown in said
+    plain = "Colis Lumière & Cie: 29 % (1.5), $5 – it's 'x' *"
+    assert inert(plain) == plain
+
+
+def test_a_figure_writes_its_texts_and_reads_line_breaks_alone() -> None:
+    figure = go.Figure(go.Bar(x=["<a href='http://x'>y</a>", "a<br>b"], y=[1, 2], hovertext=["<b>c</b>", "d"], customdata=[["<e>"], ["f"]]))  # fmt: skip
+    bar = inert_texts(figure).data[0]
+    assert list(bar.x) == ["&#60;a href='http://x'>y&#60;/a>", "a<br>b"]
+    assert list(bar.hovertext) == ["&#60;b>c&#60;/b>", "d"]
+    assert [list(c) for c in bar.customdata] == [["<e>"], ["f"]]
+    assert list(bar.y) == [1, 2]
+
+
+@pytest.mark.parametrize("page", PARTS)
+def test_a_page_shows_no_value_as_markup(hostile: Settings, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(hostile.warehouse))
+    app = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=300)
+    app.session_state["lang"] = "EN"
+    app.run()
+    app.switch_page(f"app_pages/{page}.py").run()
+    assert not app.exception
+    for part in PARTS[page]:
+        if part:
+            app.session_state[f"{page}_part"] = part
+            app.run()
+        assert not app.exception
+        texts = [e.value for kind in ("title", "header", "subheader", "caption", "markdown", "error", "warning", "info", "success") for e in app.get(kind)]  # fmt: skip
+        assert texts
+        assert [
+            t for t in texts if re.search(r"!\[|\]\((?:http|javascript)|<(?:img|script|iframe)|\$\\LaTeX", str(t))
+        ] == []
+
+
+# -- the door of the pages ---------------------------------------------------------------------------------------------
+
+
+async def inside(scope: Any, receive: Any, send: Any) -> None:
+    """An app behind the door: says that it was reached."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+    else:
+        await PlainTextResponse("inside")(scope, receive, send)
+
+
+def visit(address: str, token: str = "", *, kind: str = "http", **headers: str) -> tuple[int, dict[str, str], str]:
+    """Knock at the door: the status (101 for an open socket), the headers and the text of the answer."""
+    path, _, query = address.partition("?")
+    given = {"host": "127.0.0.1:8501", **headers}
+    scope = {"type": kind, "path": path, "query_string": query.encode(), "headers": [(n.encode(), v.encode()) for n, v in given.items()], "server": ("127.0.0.1", 8501), "method": "GET"}  # fmt: skip
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    asyncio.run(Door(inside, token)(scope, receive, send))
+    if kind == "websocket":
+        return (101 if sent[0]["type"] == "websocket.accept" else 403), {}, ""
+    answered = {n.decode(): v.decode() for n, v in sent[0]["headers"]}
+    return sent[0]["status"], answered, b"".join(m.get("body", b"") for m in sent[1:]).decode()
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "is_open"),
+    [
+        ("127.0.0.1:8501", None, True), ("localhost:8501", "http://localhost:8501", True), ("[::1]:8501", "http://[::1]:8501", True), ("LOCALHOST:9999", "http://localhost:9999", True),
+        ("evil.example:8501", "http://evil.example:8501", False), ("evil.example", None, False), ("127.0.0.1.evil.example", None, False), ("127.0.0.1:x", None, False), ("user@127.0.0.1", None, False), ("", None, False),
+        ("127.0.0.1:8501", "http://evil.example", False), ("127.0.0.1:8501", "null", False), ("127.0.0.1:8501", "http://127.0.0.1:3000", False), ("localhost:8501", "http://127.0.0.1:8501", False),
+    ],
+)  # fmt: skip
+def test_the_door_opens_to_this_machines_names_and_its_own_pages(host: str, origin: str | None, is_open: bool) -> None:
+    headers = {"host": host, **({"origin": origin} if origin else {})}
+    assert visit("/returns", **headers)[0] == (200 if is_open else 403)
+    assert visit("/_stcore/stream", kind="websocket", **headers)[0] == (101 if is_open else 403)
+
+
+def test_the_first_link_carries_the_token_and_a_cookie_the_rest() -> None:
+    for address in ("/", "/returns?token=", "/returns?token=other", "/_stcore/metrics", "/_stcore/stream"):
+        assert visit(address, "t0ken")[0] == 403
+    assert visit("/_stcore/stream?token=t0ken", "t0ken", kind="websocket")[0] == 403
+    assert visit("/_stcore/health", "t0ken")[0] == 200
+    status, headers, _ = visit("/returns?lang=EN&token=t0ken", "t0ken")
+    assert (status, headers["location"]) == (303, "/returns?lang=EN")
+    cookie, *rest = headers["set-cookie"].split("; ")
+    assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(rest)
+    assert visit("/returns?lang=EN", "t0ken", cookie=f"other=1; {cookie}")[2] == "inside"
+    assert visit("/_stcore/stream", "t0ken", kind="websocket", cookie=cookie)[0] == 101
+    assert visit("/", "t0ken", cookie=cookie[:-1])[0] == 403
+    assert visit("//evil.example/?token=t0ken", "t0ken")[1]["location"] == "/evil.example/"
+
+
+def test_a_page_may_fetch_nothing_from_elsewhere() -> None:
+    for token, expected in (("", 200), ("t0ken", 403)):
+        status, headers, _ = visit("/", token)
+        assert status == expected
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'self'; ")
+        assert not re.search(r"https?:|\*", policy)
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_pages_end_when_they_are_told_to(hostile: Settings) -> None:
+    import os
+    import signal
+    import socket
+    import subprocess
+    import sys
+    import urllib.request
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "pipelines.cli", "dashboard", "--port", str(port), "--warehouse", str(hostile.warehouse)]  # fmt: skip
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True) as pages:  # fmt: skip
+        assert pages.stdout is not None
+        link = pages.stdout.readline().split()[-1]
+        assert re.fullmatch(rf"http://localhost:{port}/\?token=[\w-]{{20,}}", link)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health") as answer,
+            ):
+                assert answer.status == 200
+                break
+            time.sleep(0.2)
+        pages.send_signal(signal.SIGTERM)
+        pages.wait(120)
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), 5)

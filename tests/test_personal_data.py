@@ -13,9 +13,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from conftest import TINY_SHOP, fresh, write_rows, write_shop
 from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric
-from test_sources_shopify import ORDER
 
 from pipelines.load import load, reason_wordings
 from pipelines.settings import Settings
@@ -23,6 +21,8 @@ from pipelines.sources.online_retail import COLUMNS
 from pipelines.sql import read_sql
 from pipelines.warehouse import schema
 from pipelines.warehouse.contracts import shape_sql
+from tests.conftest import TINY_SHOP, fresh, write_rows, write_shop
+from tests.test_sources_shopify import ORDER
 
 KINDS = {
     "name": "Zorbinia {m} Vandermark",

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard import blocks, columns, findings, queries
+from dashboard.i18n import inert
 
 view = st.session_state["view"]
 words, source = view.words, view.source
@@ -17,7 +18,7 @@ elif shown == "versions":
     blocks.section(words("policies.versions"), words, note=words("policies.versions_note"))
     blocks.table(words, versions, words("policies.versions"), columns.policies(words), rows=12)
     chosen = blocks.pick_one(words("policies.one"), "policy", names)
-    blocks.section(names[chosen], words)
+    blocks.section(inert(names[chosen]), words)
     left, right = st.columns(2, gap="large")
     with left:
         blocks.table(words, blocks.policy(words, source, chosen), words("policies.terms"), columns.terms(words), rows=12)  # fmt: skip

@@ -51,6 +51,24 @@ def _is_missing(value: Any) -> bool:
     return value is None or value != value or (isinstance(value, float) and math.isinf(value))
 
 
+def inert(text: str) -> str:
+    """Write a text from outside so that a page or a chart shows it and nothing else: no link, image, tag, formula, code or colour.
+
+    The signs these begin with become character references, which Markdown and Plotly show as the sign; an address is parted by a mark
+    of no width.
+
+    >>> inert("![x](http://example.org/x.png) <b> $a$").replace(_JOINER, "|"), inert("Robe d'été, 29 %")
+    ('!&#91;x](http:|//example.org/x.png) &#60;b> &#36;a&#36;', "Robe d'été, 29 %")
+    """
+    parted = _ADDRESS.sub(lambda found: found[0] + _JOINER, text)
+    return _ACTIVE.sub(lambda sign: f"&#{ord(sign[0])};", parted)
+
+
+_JOINER = "\u2060"
+_ACTIVE = re.compile(r"[\[<]|\$(?!\d)")
+_ADDRESS = re.compile(r":(?=//)|\bwww(?=\.)", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Words:
     """The catalogue of one language, with its way of writing numbers."""
@@ -58,12 +76,12 @@ class Words:
     language: str
 
     def __call__(self, key: str, **parts: str) -> str:
-        """Give the sentence of a key, its parts filled in; an unknown key raises KeyError.
+        """Give the sentence of a key, its parts filled in and inert; an unknown key raises KeyError.
 
         >>> Words("fr")("finding.rate_so_far", rate="29 %")
         '29 % de ce qui a été vendu est déjà revenu'
         """
-        return catalogue(self.language)[key].format(**parts)
+        return catalogue(self.language)[key].format(**{name: inert(part) for name, part in parts.items()})
 
     def value(self, kind: str, code: Any) -> str:
         """Name a coded value ("return_reason", "size_small"), or give the code itself when it has no name.
