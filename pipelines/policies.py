@@ -364,7 +364,7 @@ def earliest(build: Build, policy: Policy) -> date:
     o, d = t["fact_order_line"].c, t["dim_policy"].c
     scope = [o[c] == v for c, v in (("country", policy.market), ("channel", policy.channel), ("category", policy.category), ("loyalty_tier", policy.loyalty_tier)) if v is not None]  # fmt: skip
     last = build.fetch(select(func.max(o.ordered_at).label("at")).where(and_(True, *scope)))["at"].iloc[0]
-    version = build.fetch(select(func.max(d.valid_from).label("at")).where(d.policy_id.like(f"%:{policy.policy_id}")))["at"].iloc[0]  # fmt: skip
+    version = build.fetch(select(func.max(d.valid_from).label("at")).where(d.policy_id.endswith(f":{policy.policy_id}", autoescape=True)))["at"].iloc[0]  # fmt: skip
     zone = _zones(build).get(policy.market or "", "UTC")
     days = [_local(pd.Timestamp(at), zone) + timedelta(days=1) for at in (last, version) if not pd.isna(at)]
     return max(days, default=policy.valid_from)
@@ -380,7 +380,9 @@ def check(build: Build, policy: Policy) -> list[Problem]:
 def source_of(build: Build, policy: Policy) -> str:
     """Give the source whose orders the policy is for: that of its earlier versions, else the only one with orders."""
     d, o = t["dim_policy"].c, t["fact_order_line"].c
-    known = build.fetch(select(d.policy_id).where(d.policy_id.like(f"%:{policy.policy_id}")))["policy_id"]
+    known = build.fetch(select(d.policy_id).where(d.policy_id.endswith(f":{policy.policy_id}", autoescape=True)))[
+        "policy_id"
+    ]
     named = sorted({k.split(":", 1)[0] for k in known}) or sorted(build.fetch(select(o.source).distinct())["source"])
     if len(named) != 1:
         raise PolicyError(f"Several sources have orders ({', '.join(named)}): say whose policy this is with --namespace.")  # fmt: skip

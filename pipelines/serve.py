@@ -4,21 +4,26 @@ For a shop or an order system that shows them to its customer. It reads the publ
 key, listens on the loopback address unless told otherwise, and keeps no log of who asked what. Return ids go in; no personal data comes out.
 """
 
+import asyncio
 import hmac
 import ipaddress
 import os
 import secrets
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from datetime import datetime
 from typing import Any
 
+import h11
 import pandas as pd
+import uvicorn
 from sqlalchemy import or_, select
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pipelines import metrics
 from pipelines.errors import BackhaulError, ServeError, WarehouseMissing
@@ -30,6 +35,9 @@ from pipelines.warehouse.engine import Build, literal_instant
 from pipelines.warehouse.schema import STAR
 
 VERSION = "1"  # of the answers
+REQUEST_SECONDS = 10  # for a whole request, its header and its body
+MOST_CONNECTIONS = 256  # more are told to come back
+MOST_ANSWERS = 2000  # kept of one build
 LANE = {"market": "country", "method": "method", "carrier": "carrier"}
 
 
@@ -61,32 +69,61 @@ def check_host(host: str, *, is_public: bool) -> None:
 
 
 class Reader:
-    """The published build, opened once and again when another is published; one question at a time."""
+    """The published build, opened once and again when another is published; one question at a time, each answered once a build."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
+        self._opening, self._asking = threading.Lock(), threading.Lock()
         self._build: Build | None = None
-        self._id: str | None = None
+        self._replaced: list[Build] = []
+        self._about: dict[str, Any] = {}
+        self._answers: dict[Hashable, dict[str, Any]] = {}
 
-    def ask(self, question: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
+        """Name the build readers see now, and say up to when it knows; a question that is being answered holds nobody up.
+
+        Raises WarehouseMissing when there is none that can be opened.
+        """
+        return self._current()[1]
+
+    def known(self, key: Hashable) -> dict[str, Any] | None:
+        """Give the answer to a question that was asked of the build readers see now, or None."""
+        return self._answers.get(key) if self.seen() else None
+
+    def seen(self) -> dict[str, Any]:
+        """Give what `about` says where the build readers see now is open already, else nothing."""
+        return self._about if self._about.get("build_id") == current_id(self._settings.warehouse) else {}
+
+    def ask(self, key: Hashable, question: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
         """Answer a question on the build readers see now; the answer says which it was and up to when it knows."""
-        with self._lock:
+        with self._asking:
+            build, about, answers = self._current()
+            while self._replaced:
+                self._replaced.pop().close()
+            if key not in answers:
+                if len(answers) >= MOST_ANSWERS:
+                    answers.clear()
+                answers[key] = {**question(build), **about}
+            return answers[key]
+
+    def _current(self) -> tuple[Build, dict[str, Any], dict[Hashable, dict[str, Any]]]:
+        with self._opening:
             now = current_id(self._settings.warehouse)
-            if self._build is None or now != self._id:
+            if self._build is None or now != self._about["build_id"]:
                 fresh = current_build(self._settings.warehouse)
+                until = max(observed(fresh).values(), default=None)
                 if self._build is not None:
-                    self._build.close()
-                self._build, self._id = fresh, now
-            until = max(observed(self._build).values(), default=None)
-            return {**question(self._build), "build_id": self._id, "observed_until": _instant(until)}
+                    self._replaced.append(self._build)
+                self._build, self._answers = fresh, {}
+                self._about = {"build_id": now, "observed_until": _instant(until)}
+            return self._build, self._about, self._answers
 
     def close(self) -> None:
         """Close the build."""
-        with self._lock:
-            if self._build is not None:
-                self._build.close()
-            self._build = None
+        with self._asking, self._opening:
+            for build in (*self._replaced, *([self._build] if self._build is not None else [])):
+                build.close()
+            self._build, self._replaced = None, []
 
 
 def _instant(at: Any) -> str | None:
@@ -109,7 +146,7 @@ def refund_by(build: Build, return_id: str) -> dict[str, Any] | None:
     p, c = STAR.tables["estimate_promise"].c, STAR.tables["estimate_completion"].c
     until: datetime | None = max(observed(build).values(), default=None)
     at = literal_instant(until or datetime(1970, 1, 1))
-    known = or_(p.return_id == return_id, p.return_id.like("%:" + return_id.replace("%", r"\%").replace("_", r"\_"), escape="\\"))  # fmt: skip
+    known = or_(p.return_id == return_id, p.return_id.endswith(":" + return_id, autoescape=True))
     columns = [p.return_key, p.return_id, p.promise_id, p.due_at, p.ended_at, p.to_stage, promise_state(p, at).label("state")]  # fmt: skip
     rows = build.fetch(select(*columns).where(known))
     if rows.empty:
@@ -129,23 +166,31 @@ def refund_by(build: Build, return_id: str) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
+class Answer(JSONResponse):
+    """JSON that nobody keeps, and no browser takes for anything else."""
+
+    def __init__(self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(content, status, {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})})  # fmt: skip
+
+
 def application(settings: Settings, key: str) -> Starlette:
-    """Make the ASGI application; every path under /v1 wants the key."""
+    """Make the ASGI application; every path under /v1 wants the key, but for health."""
     reader = Reader(settings)
 
-    def wrong(status: int, sentence: str) -> JSONResponse:
-        return JSONResponse({"error": sentence}, status, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
+    def wrong(status: int, sentence: str) -> Answer:
+        return Answer({"error": sentence}, status, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
 
     def allowed(request: Request) -> bool:
-        shown = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        shown = request.headers.get("x-api-key") or (token if scheme == "Bearer" else "")
         return hmac.compare_digest(shown.encode(), key.encode())
 
-    def guarded(endpoint: Callable[[Request], Response]) -> Callable[[Request], Response]:
-        def answer(request: Request) -> Response:
-            if not allowed(request):
+    def guarded(endpoint: Callable[[Request], Awaitable[Response]], *, is_open: bool = False) -> Callable[[Request], Awaitable[Response]]:  # fmt: skip
+        async def answer(request: Request) -> Response:
+            if not is_open and not allowed(request):
                 return wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
             try:
-                return endpoint(request)
+                return await endpoint(request)
             except WarehouseMissing as error:
                 return wrong(503, str(error))
             except BackhaulError as error:
@@ -153,43 +198,92 @@ def application(settings: Settings, key: str) -> Starlette:
 
         return answer
 
-    def get_promise(request: Request) -> Response:
+    async def told(asked: Hashable, question: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
+        known = reader.known(asked)
+        return await run_in_threadpool(reader.ask, asked, question) if known is None else known
+
+    async def get_promise(request: Request) -> Response:
         given = request.query_params
         unknown = sorted(set(given) - {*LANE, "promise", "at"})
         if unknown:
-            return wrong(400, f"There is no parameter {', '.join(unknown)}. There are: market, method, carrier, promise, at.")  # fmt: skip
+            return wrong(400, f"There is no parameter {', '.join(unknown)[:100]}. There are: market, method, carrier, promise, at.")  # fmt: skip
         try:
             at = float(given.get("at", "0.95"))
         except ValueError:
             at = float("nan")
         if not 0.5 <= at <= 0.999:
-            return wrong(400, f"at={given.get('at')} is no probability to keep a promise with; give 0.5 to 0.999.")
+            return wrong(400, f"at={given.get('at', '')[:60]} is no probability to keep a promise with; give 0.5 to 0.999.")  # fmt: skip
         lane = {name: given[name] for name in LANE if given.get(name)}
-        return JSONResponse(reader.ask(lambda build: promise(build, given.get("promise", "refund"), at, lane)))
+        which = given.get("promise", "refund")
+        return Answer(
+            await told(("promise", which, at, *sorted(lane.items())), lambda build: promise(build, which, at, lane))
+        )
 
-    def get_refund_by(request: Request) -> Response:
+    async def get_refund_by(request: Request) -> Response:
         return_id = str(request.path_params["return_id"])
-        found = reader.ask(lambda build: refund_by(build, return_id) or {})
+        found = await told(("return", return_id), lambda build: refund_by(build, return_id) or {})
         if "return_id" not in found:
-            return wrong(404, f"There is no return {return_id} under a promise in build {found['build_id']}.")
-        return JSONResponse(found)
+            return wrong(404, f"There is no return {return_id[:100]} under a promise in build {found['build_id']}.")
+        return Answer(found)
 
-    def get_health(request: Request) -> Response:
-        return JSONResponse(reader.ask(lambda _: {"status": "ok"}))
+    async def get_health(request: Request) -> Response:
+        return Answer({"status": "ok", **(reader.seen() or await asyncio.to_thread(reader.about))})
+
+    async def get_openapi(request: Request) -> Response:
+        return Answer(openapi())
 
     async def not_found(request: Request, error: Exception) -> Response:
-        return wrong(404, f"There is nothing at {request.url.path}. /openapi.json describes what there is.")
+        return wrong(404, f"There is nothing at {request.url.path[:100]}. /openapi.json describes what there is.")
+
+    async def not_allowed(request: Request, error: Exception) -> Response:
+        return wrong(405, "Questions are asked with GET.")
 
     async def failed(request: Request, error: Exception) -> Response:
         return wrong(500, "The answer failed. The server's own output says why.")
 
-    handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {404: not_found, 500: failed}
+    handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {404: not_found, 405: not_allowed, 500: failed}  # fmt: skip
     return Starlette(
         routes=[
-            Route("/openapi.json", lambda _: JSONResponse(openapi())), Route("/v1/health", guarded(get_health)), Route("/v1/promise", guarded(get_promise)),
+            Route("/openapi.json", get_openapi), Route("/v1/health", guarded(get_health, is_open=True)), Route("/v1/promise", guarded(get_promise)),
             Route("/v1/returns/{return_id}/refund-by", guarded(get_refund_by)),
         ], exception_handlers=handlers,
     )  # fmt: skip
+
+
+class Impatient(H11Protocol):
+    """HTTP for callers that ask at once: a request that is not whole after REQUEST_SECONDS ends its connection."""
+
+    _limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in a part of a request; once it is whole, it may take its time."""
+        super().data_received(data)
+        if self.conn.their_state is h11.DONE:
+            self._stop()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self._stop()
+        self._wait()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._limit = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _stop(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
 
 
 def openapi() -> dict[str, Any]:
@@ -231,14 +325,17 @@ def openapi() -> dict[str, Any]:
                 "summary": "By when a return must be refunded, by law and by promise, and when it will probably be", "parameters": [path],
                 "responses": {"200": described("Dates (UTC); empty as long as they are not fixed", {"return_id": text, **dates, "promises": states}), "404": {"description": "No such return under a promise"}, **errors},
             }},
-            "/v1/health": {"get": {"summary": "Whether a build can be read", "responses": {"200": described("It can", {"status": text}), **errors}}},
+            "/v1/health": {"get": {"summary": "Whether a build can be read; wants no key", "security": [], "responses": {"200": described("It can", {"status": text}), **errors}}},
         },
     }  # fmt: skip
 
 
 def serve(settings: Settings, host: str, port: int, key: str) -> None:
     """Serve until interrupted; nobody's questions are logged."""
-    import uvicorn
-
     current_build(settings.warehouse).close()
-    uvicorn.run(application(settings, key), host=host, port=port, log_level="warning", access_log=False)
+    uvicorn.run(application(settings, key), **options(host, port))
+
+
+def options(host: str, port: int) -> dict[str, Any]:
+    """Give what the server is run with: requests in time, so many connections, no sockets, no log of callers."""
+    return {"host": host, "port": port, "http": Impatient, "ws": "none", "limit_concurrency": MOST_CONNECTIONS, "timeout_keep_alive": 5, "log_level": "warning", "access_log": False, "server_header": False}  # fmt: skip

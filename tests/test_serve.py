@@ -1,5 +1,6 @@
 """The endpoint over a real server on loopback: what it answers, whom it refuses, and that a new build is seen."""
 
+import contextlib
 import http.client
 import json
 import shutil
@@ -81,11 +82,13 @@ def tiny_client(started: Any, tiny_settings: Settings) -> Client:
 
 def test_nobody_without_the_key_is_answered(tiny_client: Client) -> None:
     for key in ("", "wrong", KEY + "x", "é"):
-        status, body = tiny_client.get("/v1/health", quote(key))
+        status, body = tiny_client.get("/v1/promise", quote(key))
         assert status == 401
         assert "X-API-Key" in body["error"]
-    assert tiny_client.get("/v1/health")[0] == 200
-    assert tiny_client.get("/v1/health", f"Bearer {KEY}", "Authorization")[0] == 200
+    assert tiny_client.get("/v1/promise", KEY, "Authorization")[0] == 401
+    assert tiny_client.get("/v1/promise")[0] == 200
+    assert tiny_client.get("/v1/promise", f"Bearer {KEY}", "Authorization")[0] == 200
+    assert tiny_client.get("/v1/health", "")[1]["status"] == "ok"
     assert tiny_client.get("/openapi.json", "")[0] == 200
 
 
@@ -120,6 +123,9 @@ def test_when_a_return_must_be_refunded(tiny_client: Client) -> None:
         ("/v1/returns/nobody/refund-by", 404, "There is no return nobody"),
         ("/v1/returns/%25/refund-by", 404, "There is no return %"),
         ("/v1/returns/R_/refund-by", 404, "There is no return R_"),
+        ("/v1/returns/R1%5C/refund-by", 404, "There is no return R1\\ under"),
+        ("/v1/returns/%5C/refund-by", 404, "There is no return \\ under"),
+        ("/v1/returns/%00/refund-by", 404, "There is no return"),
         ("/v1/returns/'%3B%20DROP%20TABLE%20x/refund-by", 404, "There is no return"),
         ("/v1/promise?market=XX", 400, "has country 'XX'"),
         ("/v1/promise?promise=moon", 400, "has promise_id 'moon'"),
@@ -182,3 +188,59 @@ def test_other_machines_are_let_in_only_when_that_is_said() -> None:
         with pytest.raises(ServeError, match="--public"):
             serve.check_host(host, is_public=False)
         serve.check_host(host, is_public=True)
+
+
+def test_answers_are_kept_by_nobody(tiny_client: Client) -> None:
+    for path, method in (("/v1/health", "GET"), ("/v1/promise", "GET"), ("/v1/returns/R1/refund-by", "GET"), ("/v2", "GET"), ("/v1/health", "POST")):  # fmt: skip
+        connection = http.client.HTTPConnection("127.0.0.1", tiny_client.port, timeout=60)
+        connection.request(method, path)
+        headers = connection.getresponse().headers
+        connection.close()
+        assert (headers["Cache-Control"], headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+
+
+def test_health_waits_for_no_question(tiny_settings: Settings) -> None:
+    reader = serve.Reader(tiny_settings)
+    before = reader.about()
+    is_asked, may_end = threading.Event(), threading.Event()
+
+    def slow(_build: Any) -> dict[str, Any]:
+        is_asked.set()
+        assert may_end.wait(120)
+        return {"n": 1}
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(reader.ask, "slow", slow)
+        assert is_asked.wait(120)
+        assert reader.about() == before  # in the middle of it
+        assert reader.known("slow") is None
+        may_end.set()
+        assert asked.result(120) == {"n": 1, **before}
+    assert reader.known("slow") == {"n": 1, **before}
+    assert reader.ask("slow", lambda _: pytest.fail("the answer of this build is known")) == {"n": 1, **before}
+    reader.close()
+
+
+def test_a_request_that_does_not_come_ends_its_connection(
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "REQUEST_SECONDS", 0.5)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(serve.application(tiny_settings, KEY), **serve.options("127.0.0.1", port)))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    whole = b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n"
+    for sent in (b"", whole[:-2], whole + whole[:10], whole.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\nab")):  # fmt: skip
+        with socket.create_connection(("127.0.0.1", port), 120) as caller:
+            caller.sendall(sent)
+            with contextlib.suppress(ConnectionResetError):
+                while caller.recv(4096):
+                    pass  # until the server ends it: without a limit this waits for ever
+    assert Client(port).get("/v1/health")[0] == 200
+    server.should_exit = True
+    thread.join(60)
+    assert not thread.is_alive()

@@ -158,7 +158,7 @@ def explain(build: Build, return_id: str) -> dict[str, Any]:
     query = (
         select(*(lots.c[n] for n in names), lot_carbon.c.kg_co2e, lot_carbon.c.is_whole)
         .select_from(lots.outerjoin(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key))
-        .where(or_(lots.c.return_id == return_id, lots.c.return_id.like("%:" + return_id)))
+        .where(or_(lots.c.return_id == return_id, lots.c.return_id.endswith(":" + return_id, autoescape=True)))
         .order_by(lots.c.return_line_id, lots.c.lot_no)
     )
     own = build.fetch(query)
