@@ -10,17 +10,18 @@ Noise: the days before are read as they were known at the same age, so that youn
 chance of a false "worse" is FALSE_ALARMS for a rule in one evaluation, shared out among its cells.
 """
 
+import http.client
+import ipaddress
 import json
 import smtplib
+import socket
 import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from email.message import EmailMessage
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import numpy as np
 import pandas as pd
@@ -150,11 +151,22 @@ def check_rule(build: Build, rule: Rule) -> None:
 
 
 def check_address(address: str) -> None:
-    """Raise AlertError for an address that is neither mailto:, http: nor https:."""
+    """Raise AlertError for an address that is neither mailto: nor https:, nor http: on this machine."""
     parts = urlsplit(address)
     is_mail = parts.scheme == "mailto" and "@" in parts.path
-    if not is_mail and not (parts.scheme in ("http", "https") and parts.hostname):
-        raise AlertError(f"{address!r} is no address to tell: write mailto:name@example.org or https://host/path.")
+    is_hook = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and _is_here(parts)))
+    if not is_mail and not is_hook:
+        raise AlertError(
+            f"{address[:100]!r} is no address to tell: write mailto:name@example.org or https://host/path."
+        )
+
+
+def _is_here(parts: SplitResult) -> bool:
+    """Say whether an address names this machine itself."""
+    try:
+        return parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
 
 
 def rules(settings: Settings, *, with_withdrawn: bool = False) -> list[Rule]:
@@ -435,17 +447,34 @@ def send(settings: Settings, address: str, verdicts: Sequence[Verdict]) -> None:
         _mail(settings, parts.path, subject, text)
         return
     body = {"text": f"{subject}\n{text}", "alerts": [payload(v) for v in verdicts]}
-    request = urllib.request.Request(
-        address,
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json", "User-Agent": "backhaul"},
-        method="POST",
+    _post(parts, json.dumps(body).encode())
+
+
+def _post(parts: SplitResult, body: bytes) -> None:
+    """Send JSON to a web address, and to no other: a redirect is an answer, a name of a private network is refused.
+
+    The address that was looked at is the one that is called, so that a name cannot change its meaning in between.
+    """
+    host, port = str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80)
+    found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    if not _is_here(parts) and not all(ipaddress.ip_address(ip).is_global for ip in found):
+        raise OSError("it is an address of a private network")
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=ssl.create_default_context())
+        if parts.scheme == "https"
+        else http.client.HTTPConnection(host, port, timeout=TIMEOUT)
     )
+    connection._create_connection = lambda _address, *given: socket.create_connection((found[0], port), *given)  # type: ignore[attr-defined]
+    path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT):
-            pass
-    except urllib.error.HTTPError as error:
-        raise OSError(f"it answered {error.code}") from error
+        connection.request("POST", path, body, {"Content-Type": "application/json", "User-Agent": "backhaul"})
+        status = connection.getresponse().status
+    except http.client.HTTPException as error:
+        raise OSError("it gave no answer of the web") from error
+    finally:
+        connection.close()
+    if not 200 <= status < 300:
+        raise OSError(f"it answered {status}")
 
 
 def payload(verdict: Verdict) -> dict[str, Any]:

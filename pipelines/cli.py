@@ -8,18 +8,21 @@ import csv
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from pipelines.console import Verbs, errors, progress, run, told, write_log
+from pipelines.console import Verbs, errors, progress, run, signs, told, write_log
 from pipelines.errors import BackhaulError, SourceError, WarehouseDamaged
 from pipelines.settings import Settings
 
@@ -125,7 +128,11 @@ def _settings(warehouse: str, wait: float = 0) -> Settings:
 @contextlib.contextmanager
 def _open(warehouse: str) -> Iterator["Build"]:
     """Open the warehouse for reading."""
-    if warehouse.startswith("postgresql"):
+    if warehouse.startswith("postgres"):
+        if urlsplit(warehouse).password and any(warehouse in argument for argument in sys.argv[1:]):
+            raise SourceError(
+                "Everybody on this machine sees a password on a command line. Put the address into BACKHAUL_WAREHOUSE, or the password into PGPASSWORD."
+            )
         from pipelines.warehouse.engine import open_postgresql
 
         address, _, schema = warehouse.partition("#")
@@ -155,7 +162,8 @@ def _print(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None
     """Print rows; a table without a row says `why`."""
     rows = [{k: _plain(v) for k, v in row.items()} for row in rows]
     if how is Format.json:
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        text = json.dumps(rows, ensure_ascii=False, indent=2)
+        typer.echo(re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda found: f"\\u{ord(found[0]):04x}", text))
         return
     names = list(rows[0]) if rows else []
     if how is Format.csv:
@@ -163,20 +171,20 @@ def _print(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None
 
         writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
         writer.writerow({name: guarded(name) for name in names})
-        writer.writerows({k: guarded(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows)
+        writer.writerows({k: signs(guarded(v), keep="\t\n") if isinstance(v, str) else v for k, v in row.items()} for row in rows)  # fmt: skip
         return
     console = Console(width=None if sys.stdout.isatty() else 160)
     if not rows:
-        console.print(f"{title + ': ' if title else ''}nothing to show{': ' + why if why else ''}", highlight=False)
+        console.print(Text(signs(f"{title + ': ' if title else ''}nothing to show{': ' + why if why else ''}")))
         return
     if title:
-        console.print(f"[bold]{title}[/bold]", highlight=False)
+        console.print(Text(signs(title), style="bold"))
     table = Table(header_style="bold")
     for name in names:
         numeric = all(isinstance(r[name], (int, float)) or r[name] is None for r in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(signs(name.replace("_", " "))), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*[_cell(v) for v in row.values()])
+        table.add_row(*[Text(signs(_cell(v))) for v in row.values()])
     console.print(table)
 
 
@@ -319,7 +327,7 @@ def load(
         tables = ", ".join(f"{n} in {thing}" for thing, n in report.hidden.items())
         typer.echo(f"Texts that fewer than five lines share, kept as a keyed hash: {tables}.")
     for thing, columns in report.ignored.items():
-        typer.echo(f"{thing}: columns not used: {', '.join(sorted(set(columns)))}")
+        typer.echo(f"{thing}: columns not used: {signs(', '.join(sorted(set(columns))))}")
     if report.left_out:
         names = f"{', '.join(report.left_out[:3])}{' ...' if len(report.left_out) > 3 else ''}"
         typer.echo(
@@ -342,9 +350,9 @@ def load(
     _print(changed, output, "What changed")
     _print(report.warnings, output, "Warnings") if report.warnings else None
     for sentence in report.alerts:
-        typer.echo(f"Alert: {sentence}")
+        typer.echo(f"Alert: {signs(sentence)}")
     for sentence in report.untold:
-        errors.print(sentence, soft_wrap=True, highlight=False)
+        errors.print(Text(signs(sentence)), soft_wrap=True)
     quarantined = sum(c["quarantined"] for c in report.counts + report.derived)
     if quarantined:
         typer.echo(f"{quarantined} rows are in quarantine: backhaul status shows which rule each broke.")
@@ -508,7 +516,7 @@ def check(
         rows = [{k: v for k, v in r.items() if k != "sample"} for r in rows]
         for r in results:
             if r.rows:
-                typer.echo(f"{r.check.name}: {r.rows} rows, first {_first_rows(r.sample)}")
+                typer.echo(f"{r.check.name}: {r.rows} rows, first {signs(_first_rows(r.sample))}")
     _print(sorted(rows, key=lambda r: -r["rows"]), output, "Checks: rows found")
     if any(r.rows and r.check.is_blocking for r in results):
         raise typer.Exit(1)
@@ -914,7 +922,7 @@ def alert_add(
     _print([_rule_row(rule, sum(bool(v.fires) for v in found))], output, f"Rule {rule.rule_id}; today it says")
     if output is Format.table:
         for one in found[:12]:
-            typer.echo(one.sentence())
+            typer.echo(signs(one.sentence()))
 
 
 @alert_app.command(name="list", epilog=_example("backhaul alert list"))
@@ -960,7 +968,7 @@ def alert_check(
     untold = alerts.tell(settings)
     _print([_verdict_row(v) for v in fresh], output, "New alerts")
     for sentence in untold:
-        errors.print(sentence, soft_wrap=True, highlight=False)
+        errors.print(Text(signs(sentence)), soft_wrap=True)
 
 
 @alert_app.command(name="log", epilog=_example("backhaul alert log --all --format csv"))
@@ -1641,7 +1649,8 @@ def _say_copy(copy: "Copy", output: Format, sentence: str) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. What it writes is its owner's alone."""
+    os.umask(0o077)
     run(app)
 
 

@@ -6,6 +6,7 @@ Results go to standard output; progress, errors and the log to standard error.
 import contextlib
 import json
 import logging
+import re
 import signal
 import sys
 import threading
@@ -31,6 +32,23 @@ WRONG_USE, LOCKED, UNAVAILABLE, FAULT, STOPPED, TERMINATED = 2, 3, 4, 5, 130, 14
 """How a run may end besides 0 and 1 (bad input): see docs/operations.md."""
 SILENCE = 10.0  # seconds without a word where standard error is no screen
 UNTOUCHED = "Nothing was published; readers keep the last build."
+
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def signs(text: str, keep: str = "") -> str:
+    r"""Show the control characters of a text, which a terminal would obey, as signs; those to `keep` stay.
+
+    >>> signs("a\x1b[31m\x07\n"), signs("a\n\u202eb", keep="\n")
+    ('a␛[31m␇␊', 'a\n<202E>b')
+    """
+
+    def sign(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        return found[0] if found[0] in keep else chr(0x2400 + code) if code < 0x20 else "␡" if code == 0x7F else f"<{code:04X}>"  # fmt: skip
+
+    return _CONTROLS.sub(sign, text)
 
 
 class Lines(logging.Formatter):
@@ -149,7 +167,7 @@ def _end(kind: str, sentence: str, code: int) -> NoReturn:
     if _wants_json(sys.argv):
         print(json.dumps({"error": kind, "exit_code": code, "message": sentence}, ensure_ascii=False), file=sys.stderr)
     else:
-        errors.print(Text.assemble(("backhaul: ", "red"), sentence), soft_wrap=True, highlight=False)
+        errors.print(Text.assemble(("backhaul: ", "red"), signs(sentence)), soft_wrap=True, highlight=False)
     sys.exit(code)
 
 

@@ -331,3 +331,29 @@ def test_the_command_line_goes_all_the_way(copy_of_tiny: Settings) -> None:
     assert run(copy_of_tiny, "withdraw", str(number)).exit_code == 0
     assert run(copy_of_tiny, "add", "promise_kept").exit_code == 2
     assert state.ALERT_TESTS == ("above", "below", "worse", "better", "unkeepable")
+
+
+@pytest.mark.parametrize("address", ["http://example.org/hook", "http://10.0.0.1/", "ftp://127.0.0.1/", "https://", "http://127.0.0.1.example.org/", "http://localhost.example.org/", "mailto:nobody"])  # fmt: skip
+def test_a_hook_is_https_or_on_this_machine(address: str) -> None:
+    with pytest.raises(AlertError, match="is no address to tell"):
+        alerts.check_address(address)
+    for fine in ("https://example.org/hook", "http://127.0.0.1:9/x", "http://localhost/x", "http://[::1]/", "mailto:a@b.org"):  # fmt: skip
+        alerts.check_address(fine)
+
+
+@pytest.mark.parametrize("ip", ["10.1.2.3", "192.168.0.1", "169.254.169.254", "127.0.0.1", "::1", "fd00::1", "0.0.0.0"])
+def test_a_name_of_a_private_network_is_not_told(monkeypatch: pytest.MonkeyPatch, ip: str) -> None:
+    found = [(0, 0, 0, "", ("93.184.216.34", 443)), (0, 0, 0, "", (ip, 443))]
+    monkeypatch.setattr(alerts, "message", lambda _: ("", ""))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: pytest.fail("it was called"))
+    with pytest.raises(OSError, match="private network"):
+        alerts.send(Settings(), "https://hooks.example.org/x", [])
+
+
+def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "message", lambda _: ("", ""))
+    with hook(302) as (address, got):
+        with pytest.raises(OSError, match="it answered 302"):
+            alerts.send(Settings(), address, [])
+        assert len(got) == 1

@@ -20,7 +20,8 @@ from streamlit.testing.v1 import AppTest
 from dashboard.charts import inert_texts
 from dashboard.door import Door
 from dashboard.i18n import Words, inert
-from pipelines.errors import MappingError, SourceError
+from pipelines import cli
+from pipelines.errors import BackhaulError, MappingError, SourceError
 from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source
@@ -243,10 +244,45 @@ def test_what_is_written_is_its_owners_alone(tmp_path: Path, tiny_files: Path, m
         os.umask(before)
 
 
+# -- the terminal ------------------------------------------------------------------------------------------------------
+
+
 def test_cells_of_a_csv_print_no_live_formula(hostile: Settings) -> None:
     text = run("metric", "sold_units", "--by", "category", "--format", "csv", "--warehouse", str(hostile.warehouse))
     cells = [row["category"] for row in csv.DictReader(io.StringIO(text))]
+    assert len(cells) >= len(HOSTILE)
     assert [c for c in cells if c[:1] in "=+-@\t\r"] == []
+
+
+@pytest.mark.parametrize("how", ["table", "csv", "json"])
+def test_a_terminal_reads_no_value_as_markup_or_control(hostile: Settings, how: str) -> None:
+    text = run("metric", "sold_units", "--by", "category", "--format", how, "--warehouse", str(hostile.warehouse))
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+    assert "[bold]rich[/bold][/red]" in text
+    assert ("\\u001b[31m" if how == "json" else "␛[31mred") in text
+
+
+def test_a_sentence_about_a_value_is_no_markup(hostile: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["backhaul", "metric", "sold_units", "--where", "category=[/red]\x1b[31m", "--warehouse", str(hostile.warehouse)])  # fmt: skip
+    monkeypatch.setattr("os.umask", lambda _mask: 0)
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().err
+    assert "[/red]" in said
+    assert "\x1b[31m" not in said
+
+
+def test_explain_takes_an_id_for_an_id(hostile: Settings) -> None:
+    for wildcard in ("%", "_", "R_", "R1\\", "'; --"):
+        with pytest.raises(BackhaulError, match="There is no"):
+            run("explain", wildcard, "--warehouse", str(hostile.warehouse))
+
+
+def test_a_password_on_the_command_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "postgresql://reader:secret@127.0.0.1:1/shop"
+    monkeypatch.setattr("sys.argv", ["backhaul", "metric", "sold_units", "--warehouse", address])
+    with pytest.raises(SourceError, match="PGPASSWORD"):
+        run("metric", "sold_units", "--warehouse", address)
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
