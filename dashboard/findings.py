@@ -541,6 +541,8 @@ def scenario(words: Words, outcome: pd.DataFrame, currency: str) -> str:
     """Say what a scenario would have changed of the margin and the emissions."""
     rows = outcome.set_index("outcome")
     margin, kg = rows.loc["margin"], rows.loc["kg_co2e"]
+    if pd.isna(margin["difference"]):
+        return words("finding.scenario_unknown")
     if not rows["difference"].abs().max():
         return words("finding.scenario_none")
     between = words(

@@ -57,7 +57,7 @@ STAGE_ORDER = (
 
 MONEY = (
     ("order lines", "fact_order_line", "ordered_on", "net_amount"), ("refunds", "fact_refund", "refunded_on", "amount"), ("refund lines", "fact_refund_line", "refunded_on", "amount"),
-    ("transport legs", "fact_return_leg", "started_on", "cost_amount"), ("recoveries", "fact_recovery", "recovered_on", "amount"),
+    ("transport legs", "fact_return_leg", "started_on", "cost_amount"), ("recoveries", "fact_recovery", "recovered_on", "coalesce(amount, treatment_cost)"),
     ("carrier invoices", "fact_carrier_invoice", "invoiced_on", "amount"), ("carrier claims", "fact_carrier_claim", "opened_at", "amount"),
 )  # fmt: skip
 """Where money stands: what it is of, its fact table, its day and its amount."""

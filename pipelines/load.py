@@ -895,6 +895,7 @@ def _build_once(
             shape.survivors(connection)
         progress("shaping facts")
         _shape(connection, found, is_increment)
+        shape.shape_quarantine(connection, log, every)
         odd = factors.implausible(r for r in ledger.rows if r["factor_set"] == ledger.chosen)
         _write_info(connection, build_id, found, last, loads, list(odd))
         progress("estimating cost, carbon, promises and probabilities")

@@ -234,8 +234,8 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
         ("stage",),
         """SELECT CASE WHEN inspected_at IS NOT NULL THEN 'inspected' WHEN received_at IS NOT NULL THEN 'received'
                 WHEN handed_over_at IS NOT NULL OR carrier_scan_at IS NOT NULL THEN 'under_way' ELSE 'requested' END AS stage, sum(units) AS open
-            FROM fact_return_line WHERE requested_at IS NOT NULL AND refunded_at IS NULL AND exchanged_at IS NULL AND cancelled_at IS NULL
-                AND rejected_at IS NULL AND expired_at IS NULL AND lost_at IS NULL AND return_type <> 'price_adjustment' GROUP BY 1""",
+            FROM fact_return_line WHERE coalesce(requested_at, handed_over_at, carrier_scan_at) IS NOT NULL AND refunded_at IS NULL AND exchanged_at IS NULL
+                AND cancelled_at IS NULL AND rejected_at IS NULL AND expired_at IS NULL AND lost_at IS NULL AND return_type <> 'price_adjustment' GROUP BY 1""",
     ),
     "dock_backlog": (
         ("place_id",),

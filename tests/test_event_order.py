@@ -48,6 +48,9 @@ LINES: dict[str, tuple[int, list[Event], tuple[int, int, int]]] = {
     "more_asked_than_sold": (1, [("requested", 8, 3)], (1, 0, 0)),
     "one_unit_refunded_in_two_parts": (1, [("received", 12, 1), ("refunded", 13, 1), ("refunded", 14, 1)], (1, 1, 0)),
     "refunds_alone": (2, [("refunded", 13, 2)], (2, 2, 0)),
+    "scanned_then_lost": (1, [("requested", 8, 1), ("carrier_scan", 9, 1), ("lost", 20, 1)], (1, 0, 0)),
+    "lost_then_paid": (1, [("carrier_scan", 9, 1), ("lost", 20, 1), ("refunded", 22, 1)], (1, 1, 0)),
+    "one_of_two_lost": (2, [("requested", 8, 2), ("carrier_scan", 9, 2), ("lost", 20, 1)], (2, 1, 0)),
 }
 
 

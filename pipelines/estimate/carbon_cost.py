@@ -431,7 +431,7 @@ def _leg_cost(leg: Any, rates: dict[str, float], *, has_cards: bool) -> Select[A
     euro, billed, priced = _euro_rate(rates), _billed(), _priced(leg, rates) if has_cards else _unpriced()
     by_carrier = leg.c.carrier.is_not(None) & ~customer
     of_bill = and_(by_carrier, billed.c.parcel_key.is_not(None))
-    of_card = and_(by_carrier, priced.c.amount.is_not(None))
+    of_card = and_(by_carrier, priced.c.parcel_key.is_not(None))
     return (
         select(
             leg.c.leg_key,
@@ -450,11 +450,16 @@ def _leg_cost(leg: Any, rates: dict[str, float], *, has_cards: bool) -> Select[A
     )  # fmt: skip
 
 
+def _rated_sum(amount: Expression, rate: Expression) -> Expression:
+    """Sum amounts in the reporting currency; NULL where one of them has no exchange rate, so that no sum is taken for the whole."""
+    return case((func.count(amount) == func.count(amount * rate), func.sum(_double(amount) * rate)))
+
+
 def _billed() -> FromClause:
     """Sum the matched lines of carriers' invoices a parcel, duties left out: they are a component of their own. Lines of an element are laid where they are."""
     line = t["fact_carrier_invoice"]
     return (
-        select(line.c.parcel_key, line.c.leg_key, func.sum(_double(line.c.amount) * line.c.fx_rate).label("amount"))
+        select(line.c.parcel_key, line.c.leg_key, _rated_sum(line.c.amount, line.c.fx_rate).label("amount"))
         .where(line.c.leg_key.is_not(None), line.c.parcel_key.is_not(None), line.c.kind != "duty").group_by(line.c.parcel_key, line.c.leg_key).subquery("billed")
     )  # fmt: skip
 
@@ -504,7 +509,7 @@ def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
         basis.c.return_lot_key, carbon.allocate(basis.c.kg_co2e, basis.c.weight, basis.c.total_weight).label("kg_co2e"),
         carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"), (basis.c.unknown_legs == 0).label("is_whole"),
     ).where(basis.c.unknown_legs.is_not(None)))  # fmt: skip
-    _fill(connection, "estimate_return_cost", union_all(*_components(basis, _euro_rate(rates))))
+    _fill(connection, "estimate_return_cost", union_all(*_components(basis, rates)))
     connection.execute("DROP TABLE lot_basis; DROP TABLE style_price")
     _list_factors(connection, ledger(settings))
 
@@ -530,33 +535,34 @@ def _lot_basis(lot: Any, price: Any, rates: dict[str, float], *, is_whole: bool)
     measured = case((leg_carbon.c.status == "measured", leg_carbon.c.kg_co2e), else_=0.0)
     parts = union_all(
         select(leg_carbon.c.leg_key, leg_carbon.c.kg_co2e, measured.label("kg_co2e_measured"), case((leg_carbon.c.kg_co2e.is_(None), 1), else_=0).label("unknown_legs"),
-               _double(null()).label("freight"), cast(null(), Integer).label("freight_rank")),
-        select(leg_cost.c.leg_key, null(), null(), null(), _double(leg_cost.c.amount), rank).where(leg_cost.c.amount != 0),
+               _double(null()).label("freight"), cast(null(), Integer).label("freight_rank"), literal(0).label("unrated_legs")),
+        select(leg_cost.c.leg_key, null(), null(), null(), _double(leg_cost.c.amount), rank, literal(0)).where(leg_cost.c.amount != 0),
+        select(leg_cost.c.leg_key, null(), null(), null(), null(), null(), literal(1)).where(leg_cost.c.amount.is_(None)),
     ).subquery("parts")  # fmt: skip
-    sums = (func.sum(parts.c[n]).label(n) for n in ("kg_co2e", "kg_co2e_measured", "unknown_legs", "freight"))
+    sums: Any = (func.sum(parts.c[n]).label(n) for n in ("kg_co2e", "kg_co2e_measured", "unknown_legs", "freight", "unrated_legs"))  # fmt: skip
     chain = (
         select(leg.c.parcel_key, *sums, func.max(parts.c.freight_rank).label("freight_rank"))
         .join(parts, parts.c.leg_key == leg.c.leg_key).where(of_lots(leg.c.parcel_key)).group_by(leg.c.parcel_key).subquery("chain")
     )  # fmt: skip
     line, filed = t["fact_carrier_invoice"], t["fact_carrier_claim"]
     duty = (
-        select(line.c.parcel_key, func.sum(_double(line.c.amount) * line.c.fx_rate).label("amount")).where(line.c.kind == "duty", line.c.parcel_key.is_not(None)).group_by(line.c.parcel_key).subquery("duty")
+        select(line.c.parcel_key, _rated_sum(line.c.amount, line.c.fx_rate).label("amount")).where(line.c.kind == "duty", line.c.parcel_key.is_not(None)).group_by(line.c.parcel_key).subquery("duty")
     )  # fmt: skip
     claim = (
-        select(filed.c.parcel_key, func.sum(_double(filed.c.paid_amount) * filed.c.fx_rate).label("amount")).where(filed.c.paid_amount > 0).group_by(filed.c.parcel_key).subquery("claim")
+        select(filed.c.parcel_key, _rated_sum(filed.c.paid_amount, filed.c.fx_rate).label("amount")).where(filed.c.paid_amount > 0).group_by(filed.c.parcel_key).subquery("claim")
     )  # fmt: skip
     hour = t["dim_handling_rate"]
     minute_cost = _double(hour.c.minutes) * _double(hour.c.hourly_cost) / 60 * _rate_of(hour.c.currency, rates)
     handled_at = func.coalesce(lot.c.received_at, lot.c.inspected_at, lot.c.restocked_at)
     site = (
-        select(lot.c.return_lot_key, *(func.sum(case((hour.c.activity == n, minute_cost))).label(n) for n in HANDLING))
+        select(lot.c.return_lot_key, (func.count() > func.count(_rate_of(hour.c.currency, rates))).label("is_unrated"), *(func.sum(case((hour.c.activity == n, minute_cost))).label(n) for n in HANDLING))
         .join(hour, and_(hour.c.place_id == lot.c.place_id, hour.c.valid_from <= handled_at, or_(hour.c.valid_to.is_(None), handled_at < hour.c.valid_to))).group_by(lot.c.return_lot_key).subquery("site")
     )  # fmt: skip
     recovery = t["fact_recovery"]
     recovered = (
         select(
-            recovery.c.return_line_key, recovery.c.disposition, func.sum(_double(recovery.c.units)).label("units"), func.sum(_double(recovery.c.amount) * recovery.c.fx_rate).label("amount"),
-            func.sum(_double(func.coalesce(recovery.c.treatment_cost, 0)) * recovery.c.fx_rate).label("treatment_cost"),
+            recovery.c.return_line_key, recovery.c.disposition, func.sum(_double(recovery.c.units)).label("units"), _rated_sum(recovery.c.amount, recovery.c.fx_rate).label("amount"), func.count(recovery.c.amount).label("amounts"),
+            case((func.count(recovery.c.treatment_cost) > 0, _rated_sum(recovery.c.treatment_cost, recovery.c.fx_rate)), else_=0.0).label("treatment_cost"),
         )
         .where(recovery.c.units > 0, of_lots(recovery.c.return_line_key)).group_by(recovery.c.return_line_key, recovery.c.disposition).subquery("recovered")
     )  # fmt: skip
@@ -595,7 +601,21 @@ def _lot_basis(lot: Any, price: Any, rates: dict[str, float], *, is_whole: bool)
             cost.share_of(_double(policy.c.fee_amount), units, of_return.c.units) * fee_rate,
         )
     )
-    is_costed = and_(lot.c.confirmed_at.is_not(None), live, lot.c.return_type != "price_adjustment")
+    goods = func.coalesce(lot.c.net_amount, lot.c.cost_amount)
+    unrated: dict[str, Any] = {  # money of the lot that has no exchange rate
+        "goods": and_(lot.c.fx_rate.is_(None), goods.is_not(None)),
+        **{n: and_(order.c.fx_rate.is_(None), order.c[n].is_not(None), sold > 0) for n in ("outbound_cost", "payment_fee", "commission_amount")},
+        "legs": chain.c.unrated_legs > 0,
+        "duty": and_(duty.c.parcel_key.is_not(None), duty.c.amount.is_(None)),
+        "claim": and_(claim.c.parcel_key.is_not(None), claim.c.amount.is_(None)),
+        "recovery": and_(recovered.c.amounts > 0, recovered.c.amount.is_(None)),
+        "treatment": and_(recovered.c.disposition.is_not(None), recovered.c.treatment_cost.is_(None)),
+        "site": site.c.is_unrated,
+        "fee": and_(lot.c.return_type.in_(("withdrawal", "commercial")), policy.c.fee_amount > 0, fee_rate.is_(None)),
+    }  # fmt: skip
+    is_costed = and_(
+        or_(lot.c.confirmed_at.is_not(None), lot.c.lost_at.is_not(None)), live, lot.c.return_type != "price_adjustment"
+    )
     return (
         select(
             lot.c.return_lot_key, is_costed.label("is_costed"), lot.c.return_type, lot.c.disposition, units.label("units"), lot.c.received_at, lot.c.inspected_at, lot.c.restocked_at, lot.c.lost_at,
@@ -604,6 +624,7 @@ def _lot_basis(lot: Any, price: Any, rates: dict[str, float], *, is_whole: bool)
             prices[0].c.price.label("price_then"), prices[1].c.price.label("price_now"), fee.label("fee"), weight.label("weight"), total.label("total_weight"),
             chain.c.kg_co2e, chain.c.kg_co2e_measured, chain.c.unknown_legs, chain.c.freight, chain.c.freight_rank, duty.c.amount.label("duty"), claim.c.amount.label("claim"),
             *(site.c[n].label(f"rate_{n}") for n in HANDLING),
+            *(func.coalesce(test, false()).label(f"unrated_{n}") for n, test in unrated.items()),
         )
         .select_from(lot)
         .outerjoin(parcel, parcel.c.parcel_key == lot.c.parcel_key)
@@ -632,8 +653,9 @@ def _style_price(few: Any) -> Select[Any]:
     )  # fmt: skip
 
 
-def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
-    """Give one SELECT per component: lot, component, amount, status and how it was found; rows of nothing are left out."""
+def _components(lot: Any, rates: dict[str, float]) -> list[Select[Any]]:
+    """Give the SELECTs of components: lot, component, amount, status and how it was found; rows of nothing are left out."""
+    euro = _euro_rate(rates)
 
     def usual(name: str, applies_to: str = "") -> Expression:
         return parameter(name, applies_to) * euro
@@ -651,7 +673,15 @@ def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
         inner = given.subquery(component)
         return select(*inner.c).where(func.round(inner.c.amount, 4) != 0)
 
+    def unrated(component: str, status: str | Expression, *where: Expression) -> Select[Any]:
+        """Give a row without an amount: money that has no exchange rate is missing, and no assumption takes its place."""
+        of_money = select(
+            lot.c.return_lot_key, literal(component), cast(null(), Double), _word(status), literal("no exchange rate")
+        )
+        return of_money.where(lot.c.is_costed, *where)
+
     c = lot.c
+    has_euro = true() if "EUR" in rates else false()
     came = or_(c.received_at.is_not(None), c.inspected_at.is_not(None), c.restocked_at.is_not(None))
     checked = or_(c.inspected_at.is_not(None), c.restocked_at.is_not(None))
     repacked = checked & c.disposition.in_(("as_new", "b_stock", "marked_down"))
@@ -675,10 +705,10 @@ def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
     priced = (c.price_then > 0) & c.price_now.is_not(None)
     known = c.recovered.is_not(None)
     supplied = c.disposition == "return_to_supplier"
-    rates = [
+    dispositions = [
         name for parameter_name, name in parameters() if parameter_name == "recovery" and name != "return_to_supplier"
     ]
-    usual_share = case(*((c.disposition == name, parameter("recovery", name)) for name in rates))
+    usual_share = case(*((c.disposition == name, parameter("recovery", name)) for name in dispositions))
     loss = case(
         (is_lost, c.cost), (as_new & known, func.greatest(cost.value_loss(c.net, c.recovered), 0.0)),
         (as_new & priced, func.greatest(cost.markdown(c.net, c.price_then, c.price_now), 0.0)), (as_new, 0.0), (known, cost.value_loss(c.cost, c.recovered)),
@@ -702,12 +732,22 @@ def _components(lot: Any, euro: Expression) -> list[Select[Any]]:
         rows("payment_fee", c.payment_fee * parameter("payment_fee_lost"), "imputed", "fee kept by the processor", c.return_type != "exchange"),
         rows("return_freight", carbon.allocate(c.freight, c.weight, c.total_weight), _status(c.freight_rank), "legs of the parcel"),
         rows("duties", carbon.allocate(c.duty, c.weight, c.total_weight), "measured", "carrier invoice"),
-        rows("handling", handling, case((has_site, "imputed"), else_="assumed"), case((has_site, "rates of the site"), else_="usual rates")),
+        rows("handling", handling, case((has_site, "imputed"), else_="assumed"), case((has_site, "rates of the site"), else_="usual rates"), ~c.unrated_site),
         rows("carrier_claim", -carbon.allocate(c.claim, c.weight, c.total_weight), "measured", "paid by the carrier"),
-        rows("value_loss", loss, loss_status, loss_method),
+        rows("value_loss", loss, loss_status, loss_method, or_(is_lost, ~c.unrated_recovery)),
         rows("disposal", func.coalesce(c.treatment_cost, c.units * usual("disposal")), case((disposal_known, "measured"), else_="assumed"),
-             case((disposal_known, "treatment cost"), else_="usual rate"), discarded),
+             case((disposal_known, "treatment cost"), else_="usual rate"), discarded, ~c.unrated_treatment),
         rows("fee_charged", -c.fee, "imputed", "return policy"),
+        unrated("outbound_shipping", "measured", c.unrated_outbound_cost),
+        unrated("commission", "imputed", c.unrated_commission_amount, c.return_type != "exchange"),
+        unrated("payment_fee", "imputed", c.unrated_payment_fee, c.return_type != "exchange"),
+        unrated("return_freight", "measured", c.unrated_legs),
+        unrated("duties", "measured", c.unrated_duty),
+        unrated("handling", "imputed", or_(c.unrated_site, and_(c.unrated_treatment, ~discarded), and_(came, ~has_site, ~has_euro))),
+        unrated("carrier_claim", "measured", c.unrated_claim),
+        unrated("value_loss", "measured", or_(and_(c.unrated_recovery, ~is_lost), c.unrated_goods)),
+        unrated("disposal", "measured", discarded, or_(c.unrated_treatment, and_(~disposal_known, ~has_euro))),
+        unrated("fee_charged", "imputed", c.unrated_fee),
     ]  # fmt: skip
 
 

@@ -413,14 +413,14 @@ def units(table: FromClause = lots) -> Sql:
 def is_confirmed(table: FromClause = lots) -> Sql:
     """Say whether units came back: confirmed by the observation time.
 
-    A return cancelled after `as_of` was still under way then, so its stages speak.
+    A return cancelled or lost after `as_of` was still under way then, so its stages speak.
     """
 
     def condition(now: Time) -> Expression:
         confirmed = now.happened(table.c.confirmed_at)
         if now.as_of is None:
             return confirmed
-        stopped = func.coalesce(table.c.cancelled_at, table.c.rejected_at, table.c.expired_at)
+        stopped = func.coalesce(table.c.cancelled_at, table.c.rejected_at, table.c.expired_at, table.c.lost_at)
         came = [now.happened(table.c[c]) for c in ("carrier_scan_at", "received_at", "inspected_at", "refunded_at")]
         return or_(confirmed, and_(stopped.is_not(None), now.open(stopped), or_(*came)))
 

@@ -3,7 +3,8 @@
 A row is lost to a sum when it names no order though the sum counts by orders, when its dates are impossible, when its source lacks
 a fact the metric needs, or when its amount is not known (no exchange rate, no cost). A lost row is counted under the dimensions it
 knows; where it does not know one it may belong to any group and counts in each. A row without an order day is placed by the day of
-its return. One SELECT more a question, and only on a build that has such rows. No metric is declared here.
+its return. One SELECT more a question, and only on a build that has such rows. A row in quarantine is lost to every sum over what its log
+tells of: nobody knows where it belongs, so each group loses the same share. No metric is declared here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from pipelines.metrics.base import (
 from pipelines.metrics.finish import total
 from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
 from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.shape import FACT_OF
 
 CAUTION, UNKNOWN = 0.02, 0.20
 """Share lost past which a number carries a caution, and past which it is not available and its bounds stand instead."""
@@ -44,8 +46,10 @@ CLAUSES = {
     "dates": "have impossible dates",
     "undated": "have no date to judge by",
     "reversed": "have dates out of order",
+    "quarantine": "are in quarantine",
     **AMOUNTS,
 }
+_LOG_OF = {fact: thing for thing, fact in FACT_OF.items()}
 _FAULTY = tuple(STAR.tables[n] for n in ("fact_order_line", "fact_return_line", "estimate_promise"))
 _SEP = "__"
 
@@ -84,6 +88,21 @@ def unshipped(build: Build, ask: Ask) -> str:
     return f"{share(float(mine['bare'].sum()) / lines)} of the lines sold show no shipment" if lines else ""
 
 
+def _quarantined(build: Build, ask: Ask, measure: Measure) -> tuple[float, float]:
+    """Count the rows in quarantine of the log that a measure is summed over, and those that count, in the sources of a question."""
+    if "quarantine" not in build.memory:
+        build.memory["quarantine"] = build.fetch(select(STAR.tables["build_quarantine"]))
+    found = build.memory["quarantine"]
+    if found.empty or ask.as_of is not None:  # what was in quarantine then is not known
+        return 0.0, 0.0
+    asked = ask.where.get("source", ())
+    chosen = {asked} if isinstance(asked, str) else set(asked)
+    things = {_LOG_OF.get(s.base.table_name) for s in chosen_sums(ask, measure.name)}
+    mine = found[found["thing"].isin(things) & (found["source"].isin(chosen) | (not chosen))]
+    mine = mine if ask.sources is None else mine[mine["source"].isin(ask.sources)]
+    return float(mine["rows"].sum()), float(mine["kept"].sum())
+
+
 # -- which rows are lost -----------------------------------------------------------------------------------------------
 
 
@@ -110,8 +129,13 @@ def _dimensions(ask: Ask) -> list[str]:
 def _causes(s: Sum, now: Time) -> dict[str, Expression]:
     """Give the columns without which an amount of money is not known, in the order they are named in."""
     amount: Any = s.amount(now)
-    found: dict[str, Expression] = {c.name: c for c in visitors.iterate(amount) if getattr(c, "name", "") in AMOUNTS}  # type: ignore[attr-defined, misc]
+    found: dict[str, Expression] = {_cause(c): c for c in visitors.iterate(amount) if getattr(c, "name", "") in AMOUNTS}  # type: ignore[misc]
     return {name: found[name] for name in AMOUNTS if name in found}
+
+
+def _cause(column: Any) -> str:
+    """Name what a column without a value lacks: a cost of a return is in the reporting currency, and unknown for want of a rate."""
+    return "fx_rate" if str(getattr(column.table, "name", "")) == "estimate_return_cost" else str(column.name)
 
 
 def _present(build: Build, base: Base, ask: Ask) -> frozenset[str]:
@@ -121,9 +145,9 @@ def _present(build: Build, base: Base, ask: Ask) -> frozenset[str]:
         first: Any = base.table
         columns: dict[str, Expression] = {}
         while hasattr(first, "left"):
-            columns |= {n: c for n, c in first.right.c.items() if n in AMOUNTS}
+            columns |= {_cause(c): c for n, c in first.right.c.items() if n in AMOUNTS}
             first = first.left
-        columns |= {n: c for n, c in first.c.items() if n in AMOUNTS}
+        columns |= {n: c for n, c in first.c.items() if n in AMOUNTS and n not in columns}
         tests = {n: func.count() - func.count(c) for n, c in columns.items()}
         unplaced = _unplaced(base, ask.on)
         if unplaced is not None:
@@ -166,7 +190,10 @@ def _lossy(build: Build, ask: Ask, *, every: bool) -> list[_Lossy]:
             kinds |= {n: and_(amount.is_(None), c.is_(None)) for n, c in _causes(s, now).items() if n in present}
             mine.append(_Lossy(m, s, kinds))
         found.append(mine)
-    may_lose = [any(x.kinds for x in mine) for mine in found]
+    may_lose = [
+        any(x.kinds for x in mine) or _quarantined(build, ask, m)[0] > 0
+        for m, mine in zip(ask.metric.measures, found, strict=True)
+    ]
     return [x for mine, loses in zip(found, may_lose, strict=True) if loses or (every and any(may_lose)) for x in mine]
 
 
@@ -281,7 +308,14 @@ def weighed(build: Build, ask: Ask, *, every: bool = False) -> pd.DataFrame | No
     if not lossy:
         return None
     query, columns = _statement(lossy, ask)
-    return _spread(build.fetch(query), ask, columns)
+    found = _spread(build.fetch(query), ask, columns)
+    for m in {x.measure.name: x.measure for x in lossy}.values():
+        missing, kept = _quarantined(build, ask, m)
+        if missing and kept:  # worth what the others are worth on average
+            found[f"{m.name}{_SEP}quarantine"] = found[f"{m.name}{_SEP}known"].clip(lower=0) * missing / kept
+        elif missing and not ask.by:
+            found[f"{m.name}{_SEP}quarantine"] = missing
+    return found
 
 
 def covered(lost: pd.DataFrame) -> float:
@@ -360,9 +394,11 @@ def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFram
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = {m: np.where(known[m] + gone[m] > 0, gone[m] / (known[m] + gone[m]), 0.0) for m in known}
     lost_share = np.max(list(shares.values()), axis=0)
+    told = {c.split(_SEP)[1] for c in columns} - {"known", "source"}
+    is_of_quarantine = ask.metric.finish in (None, total) and told == {"quarantine"}
     low, high = _bounds(ask, joined["value"].to_numpy(float), joined["n"].to_numpy(float), known, gone)
     said = _clauses(ask, joined, shares, known, gone)
-    return _judged(ask, joined, lost_share, rests, low, high, said, unit)[[*found.columns]]
+    return _judged(ask, joined, lost_share, rests, low, high, said, unit, keeps=is_of_quarantine)[[*found.columns]]
 
 
 def _bounds(
@@ -447,7 +483,10 @@ def _judged(
     high: np.ndarray[Any, Any],
     said: list[list[tuple[str, str, str]]],
     unit: str,
+    *,
+    keeps: bool,
 ) -> pd.DataFrame:
+    """Put what is lost into words; `keeps` says that the value stays beside its bounds, being right of what was accepted."""
     is_withheld = lost > UNKNOWN
     is_bounded = np.isfinite(low) & np.isfinite(high) & (high - low > 1e-9)
     has_interval = np.isfinite(found["low"].to_numpy(float)) & np.isfinite(found["high"].to_numpy(float))
@@ -466,7 +505,10 @@ def _judged(
             only = "; ".join(f"{'none of the' if known == 'none' else f'only {known} of'} {noun} can be counted; {rest}" for known, noun, rest in clauses)  # fmt: skip
             reasons[row] = f"{bounds}: {only}" if bounds else only
             stands[row] = not bounds and np.isfinite(values[row]) and ask.metric.finish in (None, total)
-            if bounds:
+            if bounds and keeps:
+                reasons[row] += "; the value is of these alone"
+                lows[row], highs[row], stands[row] = low[row], high[row], True
+            elif bounds:
                 values[row] = np.nan
                 lows[row], highs[row] = np.fmin(low[row], lows[row]), np.fmax(high[row], highs[row])
                 stands[row] = True

@@ -399,9 +399,9 @@ METRICS = (
     ),
     Metric(
         "open_returns", Text("Open returns", "Retours en cours"),
-        Text("Units asked back that are neither refunded, exchanged, cancelled, rejected, expired nor lost yet.", "Unités demandées en retour ni remboursées, ni échangées, ni annulées, ni refusées, ni expirées, ni perdues."),
-        "open units", "", "sum of units still open", "units", "return", "down", ("return", "stage_requested"),
-        (_lots("open", _happened("requested_at"), _not_yet("refunded_at", "exchanged_at", "cancelled_at", "rejected_at", "expired_at", "lost_at"), lambda _: lots.c.return_type != literal_column("'price_adjustment'")),), family="workload",
+        Text("Units asked or sent back that are neither refunded, exchanged, cancelled, rejected, expired nor lost yet.", "Unités demandées ou renvoyées ni remboursées, ni échangées, ni annulées, ni refusées, ni expirées, ni perdues."),
+        "open units", "", "sum of units still open", "units", "return", "down", ("return", "stage_requested|stage_handed_over|stage_carrier_scan"),
+        (_lots("open", lambda now: or_(*(now.happened(lots.c[n]) for n in ("requested_at", "handed_over_at", "carrier_scan_at"))), _not_yet("refunded_at", "exchanged_at", "cancelled_at", "rejected_at", "expired_at", "lost_at"), lambda _: lots.c.return_type != literal_column("'price_adjustment'")),), family="workload",
     ),
     Metric(
         "dock_backlog", Text("Waiting at the dock", "En attente au quai"),

@@ -27,6 +27,8 @@ from pipelines.warehouse.schema import METHODS
 Where = Mapping[str, Sequence[Any]] | None
 AIMS = ("margin", "sold_margin", "kg_co2e", "days_to_refund", "promise_kept")
 OUTCOMES = ("sold_margin", "returned_units", "margin_reversed", "return_cost", "margin", "kg_co2e", "days_to_refund", "promise_kept")  # fmt: skip
+_METRIC_OF = {"sold_margin": "gross_margin", "margin_reversed": "margin_reversed", "return_cost": "margin_erosion", "kg_co2e": "kg_co2e"}  # fmt: skip
+"""The metric that says what the history of an outcome rests on."""
 TRIGGERS = ("carrier_scan", "received", "inspected")
 _DRAWS, _SEED = 500, 7
 _BEHAVIOUR = tuple(n for n, _ in parameters() if n.startswith("behaviour_"))
@@ -94,9 +96,10 @@ def read_scenario(given: Mapping[str, Any]) -> Scenario:
 def simulate(
     build: Build, tried: Scenario, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING, level: float = 0.9
 ) -> pd.DataFrame:  # fmt: skip
-    """Re-run the returns of the orders of a span: outcome, history, value, difference, low and high of the difference.
+    """Re-run the returns of the orders of a span: outcome, history, value, difference, low and high of the difference, reason.
 
-    Outcomes: sold_margin (of the span's sales), returned_units, margin_reversed, return_cost, margin (what is left), all in the reporting
+    An outcome of which too much is not known (no exchange rate, no cost, no order) has no numbers, and its reason; else the reason
+    says what is left out. Outcomes: sold_margin (of the span's sales), returned_units, margin_reversed, return_cost, margin (what is left), all in the reporting
     currency without VAT; kg_co2e; days_to_refund (mean); promise_kept (refund promises decided, 0-1).
     """
     history = _history(build, where, since, until, scope)
@@ -104,15 +107,22 @@ def simulate(
     cells = _cells(history, tried, build)
     middle = _outcome(cells, tried, _parameters(1), history.attrs)
     drawn = _outcome(cells, tried, _parameters(_DRAWS), history.attrs)
+    rests_on = {name: history.attrs["rests_on"].get(key, ("", True)) for name, key in _METRIC_OF.items()}
+    of_margin = [rests_on[n] for n in ("sold_margin", "margin_reversed", "return_cost")]
+    rests_on["margin"] = ("; ".join(dict.fromkeys(w for w, _ in of_margin if w)), all(known for _, known in of_margin))
     rows = []
     for name in OUTCOMES:
+        why, is_known = rests_on.get(name, ("", True))
+        if not is_known:
+            rows.append((name, *[np.nan] * 5, why))
+            continue
         was, value = float(before[name][0]), float(middle[name][0])
         low = high = value - was
         if tried.assumes:
             ends = np.quantile(drawn[name] - was, [(1 - level) / 2, (1 + level) / 2])
             low, high = min(float(ends[0]), low), max(float(ends[1]), high)
-        rows.append((name, was, value, value - was, low, high))
-    return pd.DataFrame(rows, columns=["outcome", "history", "value", "difference", "low", "high"])
+        rows.append((name, was, value, value - was, low, high, why))
+    return pd.DataFrame(rows, columns=["outcome", "history", "value", "difference", "low", "high", "reason"])
 
 
 def forward(
@@ -202,6 +212,8 @@ def _history(build: Build, where: Where, since: Day, until: Day, scope: Scope) -
     found["packed"] = (found["packed"] * found["units"] / of_parcel.where(of_parcel > 0)).fillna(0.0)
     sold = answer(build, "gross_margin", **asked)["value"].iloc[0]
     found.attrs["sold_margin"], found.attrs["euro"] = float(np.nan_to_num(sold)), euro_rate(build)
+    answers = {key: answer(build, key, **asked).iloc[0] for key in set(_METRIC_OF.values())}
+    found.attrs["rests_on"] = {k: (str(a["reason"]), a["status"] == "ok") for k, a in answers.items() if a["status"] != "ok" or a["coverage"] < 1}  # fmt: skip
     return found
 
 

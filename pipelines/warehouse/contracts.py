@@ -15,6 +15,7 @@ took back: the whole of its source without the row, or the row without the date.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
@@ -368,6 +369,8 @@ def judge(
                 {taken_back})
         ) TO {quote(target)} (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 200000)
     """).fetchall()[0][0]
+    if table.name in REVERSIBLE and any(not fault.is_field for fault in faults):
+        _keep_quarantined(connection, table, namespace, load_id, Path(target))
     connection.execute("DROP TABLE judged; DROP TABLE repeated")
     quarantined = sum(not fault.is_field for fault in faults)
     accepted = written - withdrawn
@@ -385,6 +388,27 @@ def judge(
         hidden,
     )
     return judged, faults
+
+
+def quarantine_of(thing: str) -> str:
+    """Name the folder beside a log that says which of its rows are in quarantine."""
+    return f"quarantine_{thing}"
+
+
+def _keep_quarantined(
+    connection: duckdb.DuckDBPyConnection, table: Table, namespace: str, load_id: str, target: Path
+) -> None:
+    """Write the keys and places of quarantined rows beside the log: what counts as missing until it is loaded right.
+
+    Of a return line one event may be in quarantine and others in the log, so its events go by their line.
+    """
+    key = "return_line_key" if table.name == "return_event" else identity_of(table)
+    beside = target.parents[2] / quarantine_of(table.name) / target.parent.name / target.name
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    connection.execute(f"""
+        COPY (SELECT {key} AS key, _file AS file, _line AS line, {quote(namespace)} AS source, {quote(load_id)} AS load_id FROM judged WHERE faults > 0)
+        TO {quote(str(beside))} (FORMAT parquet)
+    """)
 
 
 _PLAIN_TYPES = {

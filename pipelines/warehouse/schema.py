@@ -597,7 +597,7 @@ fact_return_line = _star(
     _c("units", Integer, "Units of the lot"),
     *(_c(name, DateTime, "UTC; empty until it happens") for name in STAGE_TIMES),
     _c("requested_on", Date, "Return date: shop's local day of the request, else of the first event"),
-    _c("confirmed_at", DateTime, "First of store acceptance, first scan, receipt, inspection, refund with units (UTC); empty while only requested and for cancelled, rejected and expired"),
+    _c("confirmed_at", DateTime, "First of store acceptance, first scan, receipt, inspection, refund with units (UTC); empty while only requested and for cancelled, rejected and expired; of what a carrier lost, when its money went back"),
     _c("confirmed_on", Date, "Local day of confirmation"), _c("refunded_on", Date, "Local day of the refund"),
     _c("net_amount", Money, "Net sales value of the units, excluding VAT"), _c("vat_amount", Money, "Their VAT"),
     _c("cost_amount", Money, "Their purchase cost"), _c("refund_amount", Money, "Refunded for the units, including VAT"),
@@ -798,6 +798,10 @@ build_source = _star(
 build_coverage = _star(
     "build_coverage", "One source x kind of fact: how much of it the source fills.",
     _c("source", String, "Source"), _c("fact", String, "Kind of fact, as metrics ask for it"), _c("share", Double, "Share of the rows that carry it (0-1)"), _c("rows", BigInteger, "Rows that could"),
+)  # fmt: skip
+build_quarantine = _star(
+    "build_quarantine", "One source and log of which rows are in quarantine and were not loaded right since.",
+    _c("source", String, "Source"), _c("thing", String, "Log"), _c("rows", BigInteger, "Rows in quarantine; of events, their return lines"), _c("kept", BigInteger, "Rows that count; of events, their return lines"),
 )  # fmt: skip
 build_info = _star("build_info", "One property of the build.", _c("name", String, "Name"), _c("value", String, "Value"))
 

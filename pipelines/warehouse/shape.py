@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from sqlalchemy.schema import CreateTable
@@ -17,7 +18,7 @@ from sqlalchemy.schema import CreateTable
 from pipelines.settings import data_path
 from pipelines.sql import quote, read_sql
 from pipelines.warehouse import schema
-from pipelines.warehouse.contracts import identity_of, key_sql, log_rows, versions
+from pipelines.warehouse.contracts import identity_of, key_sql, log_rows, quarantine_of, versions
 from pipelines.warehouse.event_order import STOPS, line_units, settle
 
 SHARE_TO_REBUILD = 0.2  # with more than this share of lines touched a full build is cheaper than an increment
@@ -557,6 +558,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
         "sum(units) FILTER (event IN ('credited', 'refunded'))",
         "max(units)",
     )
+    paid_at = "CASE WHEN r.refunded_at IS NULL OR f.units >= r.line_units THEN f.refunded_at END"  # by lines of refunds
     settle(connection, where)
     attributes = ", ".join(f"{expression} AS {name}" for name, expression in _LOT_ATTRIBUTES.items())
     names = [*_STAGE_EVENTS, *_LOT_ATTRIBUTES]
@@ -595,7 +597,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
         CREATE OR REPLACE TEMP TABLE paid AS
         WITH line AS (
             SELECT l.*, {rate_sql("l.currency", "r", found.currency)} AS rate FROM current_refund_line l
-            LEFT JOIN day_rate r ON r.currency = l.currency AND r.day = l.refunded_at::DATE WHERE units > 0 OR restock_type = 'return'),
+            LEFT JOIN day_rate r ON r.currency = l.currency AND r.day = l.refunded_at::DATE WHERE units > 0 OR restock_type = 'return' OR restock_type IS NULL AND return_line_key IS NOT NULL),
         of_order AS (SELECT order_line_key, sum(line_units) AS units FROM return_line WHERE order_line_key IS NOT NULL GROUP BY 1)
         SELECT return_line_key, sum(units) AS units, sum(amount) AS amount, min(currency) AS currency, count(DISTINCT currency) = 1 AS is_one_currency,
             CASE WHEN count(*) = count(rate) THEN sum(amount * rate) END AS reported_amount, min(refunded_at) AS refunded_at FROM (
@@ -629,9 +631,10 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
                     WHEN t.exchanged_at IS NOT NULL THEN 'exchange' ELSE 'withdrawal' END AS return_type,
                 coalesce(o.is_exchange, false) AS of_exchange,
                 coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason, r.note_terms, r.method, r.carrier, t.place_id, t.condition, t.inspection_outcome, t.disposition, q.outcome,
-                r.decline_reason, CASE WHEN t.lot_no = 1 THEN r.manual_touches ELSE r.manual_touches * 0 END AS manual_touches, t.units, {", ".join("coalesce(t.refunded_at, CASE WHEN r.refunded_at IS NULL OR f.units >= r.line_units THEN f.refunded_at END) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
-                least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, CASE WHEN r.refunded_at IS NULL OR f.units >= r.line_units THEN f.refunded_at END, t.restocked_at, t.disposed_at, t.refused_at) AS any_confirmed_at,
-                CASE WHEN t.cancelled_at IS NULL AND t.rejected_at IS NULL AND t.expired_at IS NULL THEN any_confirmed_at END AS confirmed_at,
+                r.decline_reason, CASE WHEN t.lot_no = 1 THEN r.manual_touches ELSE r.manual_touches * 0 END AS manual_touches, t.units, {", ".join(f"coalesce(t.refunded_at, {paid_at}) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS)}, t.first_at,
+                least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, {paid_at}, t.restocked_at, t.disposed_at, t.refused_at) AS any_confirmed_at,
+                CASE WHEN t.cancelled_at IS NULL AND t.rejected_at IS NULL AND t.expired_at IS NULL THEN
+                    CASE WHEN t.lost_at IS NULL THEN any_confirmed_at ELSE least(t.received_at, t.inspected_at, t.refunded_at, {paid_at}, t.restocked_at, t.disposed_at) END END AS confirmed_at,
                 coalesce(o.net_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units, r.credited_amount * t.units / r.line_units) AS net_amount,
                 o.vat_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units AS vat_amount,
                 coalesce(o.cost_amount / nullif(o.units_sold + o.units_exchanged_in, 0), CASE WHEN o.order_line_key IS NULL THEN p.unit_cost END) * t.units AS cost_amount,
@@ -858,6 +861,44 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
         SELECT source, unnest(['return', 'stage_refunded']) AS fact, 1 AS share, sum(rows)::BIGINT AS rows FROM seen_source
         WHERE thing = 'return_event' AND source NOT IN (SELECT source FROM fact_return_line) GROUP BY 1 HAVING sum(rows) > 0;
     """)  # fmt: skip
+
+
+FACT_OF = {
+    "order_line": "fact_order_line",
+    "return_event": "fact_return_line",
+    "refund": "fact_refund",
+    "refund_line": "fact_refund_line",
+    "recovery": "fact_recovery",
+    "chain_element": "fact_return_leg",
+    "carrier_invoice": "fact_carrier_invoice",
+    "carrier_claim": "fact_carrier_claim",
+}
+"""The fact that the rows of a log of what happened become."""
+
+
+def shape_quarantine(connection: duckdb.DuckDBPyConnection, log: Path, loads: Iterable[dict[str, Any]]) -> None:
+    """Fill build_quarantine: how many rows of a source's logs are in quarantine, beside those that count.
+
+    A row that a later load brought right is no longer missing: its id is in the log, or its file was loaded again.
+    """
+    loads = list(loads)
+    newest = {(load["namespace"], Path(f["name"]).name): load["load_id"] for load in loads for f in load["files"]}
+    again = ", ".join(f"({_quote(s)}, {_quote(f)}, {_quote(i)})" for (s, f), i in newest.items())
+    connection.execute("DELETE FROM build_quarantine")
+    for thing, fact in FACT_OF.items():
+        files = log_files(log, quarantine_of(thing), [load["load_id"] for load in loads])
+        if not files:
+            continue
+        key = "return_line_key" if thing == "return_event" else identity_of(schema.LOG.tables[thing])
+        connection.execute(f"""
+            INSERT INTO build_quarantine BY NAME
+            WITH newest AS (FROM (VALUES {again}) f(source, file, newest_id)),
+            missing AS (
+                SELECT q.source, coalesce(q.key::VARCHAR, q.file || ' ' || q.line) AS row FROM read_parquet({files!r}) q
+                LEFT JOIN newest n ON n.source = q.source AND n.file = parse_filename(q.file)
+                WHERE (n.newest_id IS NULL OR n.newest_id = q.load_id) AND (q.key IS NULL OR q.key NOT IN (SELECT {key} FROM all_{thing} WHERE {key} IS NOT NULL)))
+            SELECT source, '{thing}' AS thing, count(DISTINCT row) AS rows, (SELECT count(*) FROM {fact} f WHERE f.source = missing.source) AS kept FROM missing GROUP BY 1
+        """)
 
 
 def _coverage(rows: str, facts: dict[str, str]) -> str:

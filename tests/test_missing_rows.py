@@ -1,0 +1,103 @@
+"""What is missing is said by the number: rows in quarantine, money without an exchange rate, a refund in two payments."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pipelines import metrics
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from pipelines.warehouse.engine import Build
+from tests.conftest import fresh, write_rows
+
+ORDER = {"ordered_at": "2026-03-02T10:00:00Z", "currency": "EUR", "country": "FR", "shipped_at": "2026-03-03T10:00:00Z"}
+
+
+def _line(name: str, units: object, net: float, **more: Any) -> dict[str, Any]:
+    return {"order_line_id": name, "order_id": name, "product_id": name, "units": units, "net_amount": net, "vat_amount": net / 5, "unit_cost": 20, **ORDER, **more}  # fmt: skip
+
+
+def _refund(number: str, day: int, amount: object) -> dict[str, Any]:
+    return {"refund_id": number, "order_id": "A", "return_id": "R", "refunded_at": f"2026-03-{day}T10:00:00Z", "amount": amount, "currency": "EUR"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Load two good order lines and a bad one, a return paid in two parts, freight in zloty, and a refund nobody can read."""
+    folder = tmp_path_factory.mktemp("missing")
+    write_rows(folder / "in" / "order_line.csv", [_line("A", 1, 50), _line("Z", 9, 450), _line("Q", "1.5", 100)])
+    event = {"return_line_id": "R", "return_id": "R", "order_line_id": "A", "units": 1, "parcel_id": "P"}
+    happened = (("requested", 8), ("handed_over", 9), ("received", 15))
+    write_rows(folder / "in" / "return_event.csv", [event | {"event_id": e, "event": e, "occurred_at": f"2026-03-{d:02d}T10:00:00Z"} for e, d in happened])  # fmt: skip
+    write_rows(folder / "in" / "refund.csv", [_refund("F1", 18, 40), _refund("F2", 25, 20), _refund("F3", 26, "sixty")])
+    of_line = {"order_line_id": "A", "return_line_id": "R", "currency": "EUR"}
+    write_rows(folder / "in" / "refund_line.csv", [
+        of_line | {"refund_line_id": f"{f}-1", "refund_id": f, "refunded_at": f"2026-03-{d}T10:00:00Z", "units": u, "amount": a}
+        for f, d, u, a in (("F1", 18, 1, 40), ("F2", 25, 0, 20))
+    ])  # fmt: skip
+    leg = {"element_id": "E", "parcel_id": "P", "element_no": 1, "element_type": "transport", "role": "trunk", "mode": "truck"}  # fmt: skip
+    write_rows(folder / "in" / "chain_element.csv", [leg | {"started_at": "2026-03-09T10:00:00Z", "cost_amount": 2000, "currency": "PLN"}])  # fmt: skip
+    found = fresh(folder)
+    load(found, [folder / "in"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def build(settings: Settings) -> Build:
+    return current_build(settings.warehouse)
+
+
+def _row(build: Build, key: str, **question: Any) -> pd.Series:
+    return metrics.answer(build, key, **question).iloc[0]
+
+
+def test_rows_in_quarantine_lower_coverage(build: Build) -> None:
+    """Of three order lines two were taken in, 10 units of them; the third is worth as many as the others, 5. Two of three refunds."""
+    sold = _row(build, "sold_units")
+    assert (sold["value"], sold["low"], sold["high"], sold["status"]) == (10, 10, 15, "greyed")
+    assert sold["coverage"] == pytest.approx(2 / 3)
+    assert "33.3% are in quarantine" in sold["reason"]
+    paid = _row(build, "refund_amount")
+    assert (paid["value"], paid["status"]) == (60, "greyed")
+    assert paid["coverage"] == pytest.approx(2 / 3)
+    assert _row(build, "returned_units")["coverage"] == 1  # its log has none
+    assert _row(build, "sold_units", where={"source": ["shop"]})["coverage"] == pytest.approx(2 / 3)
+
+
+def test_a_rate_over_rows_in_quarantine_has_bounds(build: Build) -> None:
+    """1 of 10 came back; 1 of 15 if the third line sold as the others did: a third of the rows is too much to give a rate."""
+    rate = _row(build, "observed_return_rate")
+    assert rate["status"] == "greyed"
+    assert rate["reason"].startswith("between 6.7% and 10.0%: only 66.7% of units sold can be counted")
+
+
+def test_two_payments_settle_one_unit(build: Build) -> None:
+    """40 by card and 20 as a voucher are 50 with 20% VAT: paid as due, once."""
+    assert _row(build, "refund_as_due")["value"] == 1
+    assert _row(build, "refunded_units")["value"] == 1
+
+
+def test_freight_without_a_rate_is_no_freight_at_the_usual_rate(build: Build) -> None:
+    """2,000 PLN are missing: neither 2,000 EUR, nor the usual rate, nor nothing."""
+    cost = _row(build, "return_cost")
+    assert cost["status"] == "greyed"
+    assert "have no exchange rate" in cost["reason"]
+    assert cost["value"] < 10  # handling and what the goods lose
+    found = metrics.simulate(build, metrics.Scenario()).set_index("outcome")
+    assert found["value"][["return_cost", "margin"]].isna().all()
+    assert "have no exchange rate" in found["reason"]["return_cost"]
+    assert found["value"]["returned_units"] == 1
+
+
+def test_a_corrected_row_is_missing_no_more(settings: Settings, build: Build, tmp_path: Path) -> None:
+    """The line comes again with 2 units under its id, from another file; the refund's whole file comes again without it."""
+    write_rows(tmp_path / "order_line.corrected.csv", [_line("Q", 2, 100)])
+    write_rows(tmp_path / "refund.csv", [_refund("F1", 18, 40), _refund("F2", 25, 21)])
+    load(settings, [tmp_path])
+    now = current_build(settings.warehouse)
+    sold, paid = _row(now, "sold_units"), _row(now, "refund_amount")
+    assert (sold["value"], sold["coverage"], sold["status"]) == (12, 1, "ok")
+    assert (paid["value"], paid["coverage"], paid["status"]) == (61, 1, "ok")
