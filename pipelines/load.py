@@ -449,7 +449,7 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     mapping = None
     if isinstance(origin, Mapping):  # kept as it was: the file may change, and so may what comes with the product
         mapping = str(Path(load_id) / origin.path.name)
-        shutil.copyfile(origin.path, settings.raw / mapping)
+        (settings.raw / mapping).write_text(origin.text, encoding="utf-8")
     with memory.transaction() as connection:
         connection.execute(insert(state.load_file), rows)
         landed = {

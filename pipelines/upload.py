@@ -22,6 +22,7 @@ from pipelines.settings import Settings
 from pipelines.sources import fits, mapping_source, recognise
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.propose import Proposal, guess, propose
+from pipelines.sources.shipped import Recognised
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +171,7 @@ def _known(paths: list[Path], settings: Settings, *, is_proposed: bool) -> Group
     for mapping in state.mappings(settings) if settings.warehouse.exists() else []:
         if fits(mapping_source(mapping), paths):
             return Group(_names(paths), mapping=mapping.read_text(encoding="utf-8"), mapping_name=mapping.stem)
-    return None if source is None else Group(_names(paths), source=source.name)
+    return None if source is None else Group(_names(paths), mapping=source.text, mapping_name=source.path.stem)
 
 
 def _checked(mapping: Path) -> str:
@@ -189,7 +190,7 @@ def _proposed(paths: list[Path]) -> Group:
     except SourceError as error:
         proposal, doubt = guess(paths), str(error)
     name = re.sub(r"[\W_]*\d[\d\W_]{3,}", "", paths[0].stem)
-    proposal = replace(proposal, name=name or paths[0].stem, known=("", ()))
+    proposal = replace(proposal, name=name or paths[0].stem, known=(Recognised(), ()))
     return Group(_names(paths), proposal=proposal, doubt=doubt)
 
 

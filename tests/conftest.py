@@ -12,7 +12,7 @@ Six orders, four returns, one refund without goods, one exchange, one lost parce
 | O5-1  | DRESS-S  | 1    |  50 | kept; shipping of 5.00 paid back                                               |
 | O6-1  | DRESS-M  | 2    | 100 | kept; a third unit was cancelled before shipping                               |
 
-9 units sold for 540; 5 came back: 5/9 = .5556.
+9 units sold for 540; 4 came back: 4/9 = .4444.
 """
 
 import csv

@@ -84,7 +84,7 @@ def test_the_tiny_shop_has_the_numbers_worked_out_by_hand(tiny_settings: Setting
     assert lines.units_exchanged_in.sum() == 1
     assert lines.units_cancelled.sum() == 1
     assert float(lines[lines.units_sold > 0].net_amount.sum()) == 540
-    assert lots[lots.is_headline & lots.confirmed_at.notna()].units.sum() == 5
+    assert lots[lots.is_headline & lots.confirmed_at.notna()].units.sum() == 4  # what was lost is not back
     assert lots.groupby("return_id").size().to_dict() == {"shop:R1": 1, "shop:R2": 2, "shop:R3": 1, "shop:R4": 1}
     assert set(lines[lines.has_several_sizes].order_line_id) == {"shop:O1-1", "shop:O1-2"}
     # ordered 5 December 23:30 UTC is the 6th in Paris

@@ -107,13 +107,13 @@ def test_files_of_known_sources_need_no_mapping(settings: Settings, tiny_files: 
 def test_a_shipped_mapping_is_recognised_by_its_columns(settings: Settings) -> None:
     header = "N° commande;Ligne;Date commande;SKU;Désignation;Famille;Taille;Qté;PU HT;Remise;TVA"
     known = File("commandes-2026.csv", header.encode("cp1252"))
-    assert [g.source for g in upload.examine([known], settings)] != ["one_table"]  # columns are missing
+    assert [g.mapping_name for g in upload.examine([known], settings)] != ["one_table"]  # columns are missing
     from pipelines.sources import mappings
 
     mapping = upload.Mapping(mappings()["one_table"])
     columns = sorted(set(_named_columns(mapping.content["tables"][0]["to"])) - {"-"})
     whole = (";".join(columns) + "\n" + ";".join("1" for _ in columns) + "\n").encode("cp1252")
-    assert [g.source for g in upload.examine([File("commandes-2026.csv", whole)], settings)] == ["one_table"]
+    assert [g.mapping_name for g in upload.examine([File("commandes-2026.csv", whole)], settings)] == ["one_table"]
     assert upload.examine([File("commandes-2026.csv", whole)], settings, is_proposed=True)[0].proposal
 
 

@@ -314,7 +314,8 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
     """)  # fmt: skip
     _promised_dates(connection, described, where_return)
     connection.execute(
-        "DELETE FROM build_coverage WHERE fact = 'promise'; INSERT INTO build_coverage BY NAME SELECT source, 'promise' AS fact, 1.0 AS share, count(*) AS rows FROM estimate_promise GROUP BY source"
+        "DELETE FROM build_coverage WHERE fact IN ('promise', 'legal'); INSERT INTO build_coverage BY NAME SELECT source, 'promise' AS fact, 1.0 AS share, count(*) AS rows FROM estimate_promise GROUP BY source "
+        "UNION ALL SELECT source, 'legal', 1.0, count(*) FROM estimate_promise WHERE promise_id = 'legal_refund' GROUP BY source"
     )
     for name in ("promised_return", "asked", "promise_zone", "day_end", "due_day", "carrier_days", "legal_refund"):
         connection.execute(f"DROP TABLE {name}")

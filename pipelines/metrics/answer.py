@@ -55,7 +55,7 @@ FACTS = {
     "order": "orders", "return": "returns", "return_flag": "marks of what was returned", "product": "product categories", "unit_cost": "purchase costs", "vat": "VAT of the order lines",
     "outbound_cost": "shipping costs", "payment_fee": "payment fees", "reason": "return reasons", "policy": "return policies", "promise": "promises", "leg": "transport legs of returns",
     "leg_cost": "freight costs", "mass": "parcel weights", "refund": "refunds", "refund_line": "refund lines", "recovery": "what returned goods fetched", "carrier_invoice": "carriers' invoices",
-    "disposition": "dispositions", "inspection": "what inspection found", "touch": "what people do by hand", "decline": "reasons of declined requests", "delivery": "delivery dates", "customer": "customers", "size": "sizes", "fx": "exchange rates",
+    "disposition": "dispositions", "inspection": "what inspection found", "touch": "what people do by hand", "decline": "reasons of declined requests", "delivery": "delivery dates", "legal": "withdrawals from a country whose refund law is known", "customer": "customers", "size": "sizes", "fx": "exchange rates",
 }  # fmt: skip
 _CATALOGUE = (*returns.METRICS, *promises.METRICS, *money.METRICS, *carbon.METRICS)
 _BY_KEY = {m.key: m for m in _CATALOGUE}

@@ -504,7 +504,8 @@ def _judged(
         if is_withheld[row]:
             only = "; ".join(f"{'none of the' if known == 'none' else f'only {known} of'} {noun} can be counted; {rest}" for known, noun, rest in clauses)  # fmt: skip
             reasons[row] = f"{bounds}: {only}" if bounds else only
-            stands[row] = not bounds and np.isfinite(values[row]) and ask.metric.finish in (None, total)
+            is_known = any(known != "none" for known, _, _ in clauses)
+            stands[row] = not bounds and np.isfinite(values[row]) and ask.metric.finish in (None, total) and is_known
             if bounds and keeps:
                 reasons[row] += "; the value is of these alone"
                 lows[row], highs[row], stands[row] = low[row], high[row], True

@@ -154,12 +154,12 @@ METRICS = (
     Metric(
         "legal_refund_kept", Text("Legal refund date kept", "Délai légal de remboursement tenu"),
         Text("Share of the withdrawals already due that were refunded within the 14 days of Directive 2011/83/EU.", "Part des rétractations échues remboursées dans les 14 jours de la directive 2011/83/UE."),
-        "withdrawals refunded in time", "withdrawals due", "kept / (kept + broken) of legal_refund", "share", "return", "up", ("return", "stage_requested|stage_received", "stage_refunded"), (LEGAL,), finish.kept, None, ("state", "is_from_return"), family="promises", only=_KEPT,
+        "withdrawals refunded in time", "withdrawals due", "kept / (kept + broken) of legal_refund", "share", "return", "up", ("return", "stage_requested|stage_received", "stage_refunded", "legal"), (LEGAL,), finish.kept, None, ("state", "is_from_return"), family="promises", only=_KEPT,
     ),
     Metric(
         "refunds_due_soon", Text("Refunds due within 5 days", "Remboursements dus sous 5 jours"),
         Text("Open withdrawals whose legal refund date falls within five days.", "Rétractations ouvertes dont la date légale de remboursement tombe sous cinq jours."),
-        "open legal refunds due within 5 days", "", "count", "count", "return", "down", ("return", "stage_requested|stage_received", "stage_refunded"), (measure("due", Sum(PROMISES, always, _due_soon)),), family="promises",
+        "open legal refunds due within 5 days", "", "count", "count", "return", "down", ("return", "stage_requested|stage_received", "stage_refunded", "legal"), (measure("due", Sum(PROMISES, always, _due_soon)),), family="promises",
     ),
     Metric(
         "stage_days", Text("Days per stage, p{percent}", "Jours par étape, p{percent}"),

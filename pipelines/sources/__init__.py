@@ -73,8 +73,11 @@ def recognise(files: list[Path]) -> Source:
     for source in registry().values():
         if source.recognises(files):
             return source
-    if mapping := shipped.mapping_of(files):
-        return mapping_source(mapping)
+    if known := shipped.mapping_of(files):
+        several = Path(f"{known.name.replace(' ', '_')}.yaml")
+        return mapping_source(known.name) if len(known.files) == 1 else Mapping(several, shipped.text_of(known))
+    if not any(f.stat().st_size for f in files):
+        raise SourceError(f"{files[0].name} is empty. Give a file with a header and rows.")
     names = ", ".join(f.name for f in files[:3]) + ("..." if len(files) > 3 else "")
     raise SourceError(
         f"No source recognises {names}. Name one with --source ({', '.join(registry())}), or make a mapping with "

@@ -151,12 +151,12 @@ class _Source:
 
 
 class Mapping:
-    """A source made of a mapping file."""
+    """A source made of a mapping file, or of a text that stands for one of that name."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str | None = None) -> None:
         self.path = path
         try:
-            text = path.read_text(encoding="utf-8")
+            self.text = text = path.read_text(encoding="utf-8") if text is None else text
             node = yaml.SafeLoader(text).get_single_node()
             self.content = _with_lines(node) if node else Section()
         except OSError as error:
@@ -173,11 +173,15 @@ class Mapping:
             raise self.wrong(1, "a mapping begins with keys such as `tables:`.")
         self._allow(
             self.content,
-            ("name", "about", "time_zone", "dates", "constants", "read", "export", "exported_at", "tables"),
+            ("name", "about", "time_zone", "dates", "constants", "read", "missing", "export", "exported_at", "tables"),
         )
         for key in ("constants", "read"):
             if not isinstance(self.content.get(key, Section()), Section):
                 raise self.wrong(self.content.lines[key], f"`{key}` holds keys and values.")
+        if self.content.get("missing", "error") not in ("error", "empty"):
+            raise self.wrong(
+                self.content.lines["missing"], "`missing:` is error, or empty: columns that the files lack are empty."
+            )
         self._check_read(self.content)
         zone = self.content.get("time_zone")
         if zone is not None and str(zone) not in zoneinfo.available_timezones():
@@ -607,6 +611,7 @@ class _Compiler:
         self.known: dict[str, str] = {}  # ids already made from this table, for the logs that follow
         self.key = ""  # what the log at hand tells its things apart by
         self.is_day = False  # whether the column at hand is a day
+        self.may_lack = False  # whether the column at hand is empty where the file lacks it
         self.blank: list[str] = []  # SELECTs of the events that rows could hold and do not
         self.windows: list[str] = []  # columns that look at several rows: numbers of equal keys, first and last times
         self.worked_out: dict[
@@ -1015,6 +1020,8 @@ class _Compiler:
         found = self._find(column, line)
         if found is not None:
             return found[1]
+        if self.may_lack:
+            return "NULL::VARCHAR"
         short, _, rest = column.partition(".")
         source, heading = (self.sides[short], rest) if rest and short in self.sides else (self.main, column)
         headings = source.table.headings
@@ -1030,7 +1037,11 @@ class _Compiler:
         """Compile what stands behind a canonical column into SQL that gives text."""
         kind = schema.LOG.tables[thing].columns[column].type
         self.is_day = isinstance(kind, Date)
+        is_one = isinstance(given, str) or (isinstance(given, Section) and bool({"column", "join", "key"} & set(given)))
+        is_needed = is_one and column != "occurred_at" and schema.LOG.tables[thing].columns[column].info["required"]
+        self.may_lack = self.mapping.content.get("missing") == "empty" and not is_needed
         value = self._value(given, line)
+        self.may_lack = False
         if isinstance(given, Section) and ("value" in given or "date" in given or "plus_days" in given):
             return value
         if isinstance(kind, (DateTime, Date)):
@@ -1229,11 +1240,12 @@ class _Compiler:
     def _natural_key(self, parts: list[str]) -> str:
         """Make an id of a natural key and an occurrence number in its file; equal keys are told apart by their rows' content.
 
-        Exports overlap: a row that two files hold is one row.
+        Exports overlap: a row that two files hold is one row, and so is one of a list whose whole document comes twice in a file.
         """
         content = ", ".join(f"t.{c}" for c in self.main.table.content())
         listed = ", ".join(parts)
-        number = self._window(f"row_number() OVER (PARTITION BY {listed}, t._file ORDER BY {content})")
+        copy = "".join(f", t.{c}" for c in self.main.table.copies())
+        number = self._window(f"row_number() OVER (PARTITION BY {listed}, t._file{copy} ORDER BY {content})")
         return f"concat_ws('/', {listed}, {number})"
 
     def _window(self, sql: str) -> str:

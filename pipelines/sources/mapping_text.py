@@ -380,7 +380,7 @@ class _Writer:
         t, c, choices = plan.table, plan.c, self.choices
         role = price_role(t)
         if not role:
-            return ["net_amount: {value: 0}  # assumed: the file has no price"]
+            return ["# assumed: no price, for the file has none: numbers in money are not available"]
         price = c[role]
         says = []
         if role.endswith("unit_price") and "units" in c:

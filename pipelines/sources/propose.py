@@ -14,12 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pipelines.errors import SourceError
 from pipelines.sources import fits, headings, logs_of, registry
 from pipelines.sources.headings import NO, TIMES, WORDS, meaning, plain
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.samples import Sample, samples
-from pipelines.sources.shipped import recognised, text_of
+from pipelines.sources.shipped import Recognised, recognised, text_of
 from pipelines.sources.tables import cut
 
 PRICES = ("net_amount", "net_unit_price", "gross_amount", "gross_unit_price", "amount", "unit_price")
@@ -220,12 +222,12 @@ class Proposal:
     choices: Choices
     name: str = ""
     paths: tuple[Path, ...] = field(default=())
-    known: tuple[str, tuple[Guess, ...]] = ("", ())
+    known: tuple[Recognised, tuple[Guess, ...]] = (Recognised(), ())
 
     @property
     def shipped(self) -> str:
-        """The mapping that comes with the product and has these headings; '' for none, and once a column was given another role."""
-        return self.known[0] if self.known[1] == self.tables else ""
+        """The mappings that come with the product and have these headings; '' for none, and once a column was given another role."""
+        return self.known[0].name if self.known[1] == self.tables else ""
 
     @property
     def roles(self) -> set[str]:
@@ -257,11 +259,14 @@ class Proposal:
         """The mapping as it is written to a file."""
         from pipelines.sources.mapping_text import written
 
-        return text_of(self.shipped) if self.shipped else written(self)
+        return text_of(self.known[0]) if self.shipped else written(self)
 
     @property
     def assumptions(self) -> list[str]:
-        """What the mapping assumes, as its comments say it."""
+        """What the mapping assumes, as its comments or its constants say it."""
+        if self.shipped:
+            constants = yaml.load(self.yaml, yaml.BaseLoader).get("constants", {})
+            return [f"assumed: {k} {v}" for k, v in constants.items() if k in ("currency", "country")]
         return [line.split("#", 1)[1].strip() for line in self.yaml.splitlines() if re.search(r"#.*assumed", line)]
 
     @cached_property
@@ -276,13 +281,19 @@ class Proposal:
         folders = [p for p in self.paths if p.is_dir()]
         single = [f for f in self.files if not any(f.is_relative_to(folder) for folder in folders)]
         used = [str(p) for p in (*folders, *single)]
+        if self.shipped and len(self.known[0].files) > 1:
+            return shlex.join(["backhaul", "load", *used])
         source = self.shipped or mapping or f"{self.name or Path(self.file).stem.split('.')[0]}.yaml"
         return shlex.join(["backhaul", "load", *used, "--source", source])
 
     def text(self, mapping: str = "") -> str:
         """Say in words what was found; the last line is the command to run."""
         if self.shipped:
-            return f"These are the headings of {self.shipped}, a mapping that comes with the product. Load:\n{self.command()}"
+            assumed = "".join(f"Assumed: {a.removeprefix('assumed: ')}\n" for a in self.assumptions)
+            one = "a mapping that comes" if len(self.known[0].files) == 1 else "mappings that come"
+            return (
+                f"These are the headings of {self.shipped}, {one} with the product.\n{assumed}Load:\n{self.command()}"
+            )
         tables = "; ".join(f"{t.place}: {KINDS[t.kind]}" if t.kind else f"{t.place}: not used" for t in self.tables)
         found = ", ".join(f"{column} = {role}" for role, column in self.columns.items()) or "none"
         filled = ", ".join(page for page, is_filled in self.pages.items() if is_filled) or "none"
@@ -582,7 +593,8 @@ def _kind(table: Guess) -> str:
     is_paid_back = "refund_amount" in r or ("refunds" in says and priced)
     is_sale = "ordered_at" in r and priced
     is_no_sale = "refunds" in says or (not is_sale and bool({"refund_id", "refunded_at"} & r or not told))
-    if is_paid_back and not goods and (dated or is_dated) and is_no_sale:
+    of_goods = "refunded_at" in r and {"received_at", "inspected_at", "restocked_at", "handed_over_at"} & r
+    if is_paid_back and not goods and (dated or is_dated) and is_no_sale and not (of_goods and is_line):
         return "refunds"
     is_sold = not is_back and (not told or (priced and not own_ids and "requested_at" not in r))
     is_order = (

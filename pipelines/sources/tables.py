@@ -50,6 +50,7 @@ LONGEST_OBJECT = 67_108_864  # bytes of one row of a JSON list
 MOST_CELLS = 10_000_000  # of a sheet that is taken into memory whole; a larger one is read row by row
 INVISIBLE = re.compile("[\ufeff\u200b\u200e\u200f]")
 MARKUP = re.compile(rb"\s*<(\?xml|!doctype|html|table|meta|div|head)", re.IGNORECASE)
+COPY = "\0"  # stands for the number of a document among its copies; no heading is it
 LIST_HINT = "`{path}` is a list: `read: {{each: {path}}}` makes a row of each of its items, `{path}.0` takes the first."
 
 
@@ -241,6 +242,12 @@ class Table:
             return [self.columns.setdefault("", f"c{len(self.columns)}")]  # no heading is empty: the rows' own text
         return [c for h in self.headings if (c := self.column(h))]
 
+    def copies(self) -> list[str]:
+        """Give the column that numbers the copies of a document with a list in it, delivered more than once; none for other rows."""
+        if any(part.objects and len(part.objects.levels) > 1 for part in self.parts):
+            return [self.columns.setdefault(COPY, f"c{len(self.columns)}")]
+        return []
+
     def build(self) -> None:
         """Make the relation of the columns asked for."""
         none = "".join(f"NULL::VARCHAR AS {c}, " for c in self.columns.values())
@@ -257,6 +264,9 @@ class Table:
         chosen = {plain(str(c)) for c in fill["columns"]} if fill and "columns" in fill else None
         by = part.find(str(fill["by"])) if fill and "by" in fill else None
         for heading, column in self.columns.items():
+            if heading == COPY:
+                columns.append(f"{part.objects.copy() if part.objects else 1} AS {column}")
+                continue
             value = part.objects.text() if part.objects and not heading else part.find(heading) if heading else None
             value = value or "NULL::VARCHAR"
             if fill and (chosen is None or heading in chosen) and value != by:
@@ -785,6 +795,10 @@ class Objects:
         """Give the SQL of a row's whole text."""
         return f"concat_ws(' ', {', '.join(self.levels.values())})"
 
+    def copy(self) -> str:
+        """Give the SQL of the number of a row's document among those that say the same."""
+        return "dense_rank() OVER (PARTITION BY md5(r0) ORDER BY document)"
+
     def find(self, heading: str) -> str | None:
         """Give the SQL of a path that the first rows did not show: an item of a list, or a key that comes late.
 
@@ -966,7 +980,7 @@ def _unroll(
     rows = f"SELECT json AS r0, json IS NULL AS is_lost {documents}"
     for key in path:
         rows = f"SELECT unnest(CASE WHEN is_lost THEN [NULL::JSON] ELSE {_listed('r0', key)} END) AS r0, is_lost FROM ({rows})"
-    rows = f"SELECT CASE json_type(r0) WHEN 'OBJECT' THEN r0 END AS r0 FROM ({rows})"
+    rows = f"SELECT CASE json_type(r0) WHEN 'OBJECT' THEN r0 END AS r0, row_number() OVER () AS document FROM ({rows})"
     levels: dict[tuple[str, ...], str] = {(): "r0"}
     selects = []
     for branch in branches or [()]:

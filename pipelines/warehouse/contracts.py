@@ -39,8 +39,8 @@ PREFIXED = {
 KEYED = PREFIXED - {"exchanged_from_line_id", "policy_id", "movement_id", "style_id", "invoice_id", "rate_id"}
 RULES = {"policy", "carrier_calendar", "rate_card", "handling_rate", "fx_rate", "bill_of_materials"}
 """Logs that say how others are read: a row of theirs with an unreadable field would say something else, so it is quarantined."""
-COUNTING = {"units", "line_type", "is_deleted"}
-"""Columns that may be left empty but, filled, decide what a row counts for: unreadable, they quarantine it."""
+COUNTING = {"units", "line_type", "is_deleted", "net_amount"}
+"""Columns that may be left empty or out but, filled, decide what a row counts for: unreadable, they quarantine it."""
 REVERSIBLE = (
     "order_line",
     "return_event",
@@ -238,6 +238,8 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
         )
     if table.name == "order_line":
         rules.append(("negative_amount", "net_amount", "t.net_amount < 0 AND t.line_type = 'goods'"))
+        if "net_amount" in given:  # of a file that has prices, a row without one is a fault
+            rules.append(("missing", "net_amount", f"t.net_amount IS NULL AND NOT {_is_filled('net_amount', given['net_amount'])}"))  # fmt: skip
         rules.append(("missing", "product_id", "t.product_id IS NULL AND t.line_type = 'goods'"))
         rules.append(("cancelled_too_many", "units_cancelled", "t.units_cancelled > t.units AND t.units >= 0"))
     if table.name == "return_event":

@@ -109,7 +109,7 @@ order_line = _log(
     _col("units_cancelled", Integer, "Units cancelled before shipping: neither sold nor returned", default=0),
     _col("units_shipped", Integer, "Units that have left so far, where the source counts them: only these are sold; empty: not counted"),
     _col("line_type", String, "What the line is; only goods are sold units", default="goods", values=LINE_TYPES),
-    _col("net_amount", Money, "Price of the line after discounts, excluding VAT, all units", required=True),
+    _col("net_amount", Money, "Price of the line after discounts, excluding VAT, all units; a file without prices leaves the column out"),
     _col("vat_amount", Money, "VAT of the line; empty when the tax basis is unknown"),
     _col("discount_amount", Money, "Discount given on the line, excluding VAT"),
     _col("currency", String, "ISO 4217 currency of the amounts", required=True),

@@ -157,13 +157,16 @@ def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: 
         return tuple(r[0] for r in connection.execute(sql).fetchall())
 
     rows = {t: connection.execute(f"SELECT count(*) FROM all_{t}").fetchall()[0][0] for t in DIMENSION_LOGS}
-    if last is not None and last.asked == reporting_currency and not column("SELECT 1 FROM new_order_line LIMIT 1"):
+    is_sold = bool(column("SELECT 1 FROM all_order_line LIMIT 1"))  # else what was paid back tells the currency
+    is_told = column("SELECT 1 FROM new_order_line LIMIT 1") if is_sold else column("SELECT 1 FROM new_refund UNION ALL SELECT 1 FROM new_return_event LIMIT 1")  # fmt: skip
+    if last is not None and last.asked == reporting_currency and not is_told:
         return replace(last, dimension_rows=rows)
     survivors(connection, ("order_line",))
     currency = reporting_currency
     if currency == "auto":
         sales = "SELECT currency FROM current_order_line WHERE line_type = 'goods' GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
-        currency = next(iter(column(sales)), "EUR")
+        paid = "SELECT currency FROM (FROM all_refund UNION ALL BY NAME FROM all_return_event) WHERE amount IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
+        currency = next(iter(column(sales) or column(paid)), "EUR")
     habit = f"""
         WITH line AS (SELECT source, ordered_at, shipped_at IS NOT NULL AS is_reported FROM current_order_line
             WHERE line_type = 'goods' AND channel <> 'store' AND units > units_cancelled AND units_shipped IS NULL)
