@@ -886,7 +886,7 @@ def shape_quarantine(connection: duckdb.DuckDBPyConnection, log: Path, loads: It
     """
     loads = list(loads)
     newest = {(load["namespace"], Path(f["name"]).name): load["load_id"] for load in loads for f in load["files"]}
-    again = ", ".join(f"({_quote(s)}, {_quote(f)}, {_quote(i)})" for (s, f), i in newest.items())
+    again = ", ".join(f"({quote(s)}, {quote(f)}, {quote(i)})" for (s, f), i in newest.items())
     connection.execute("DELETE FROM build_quarantine")
     for thing, fact in FACT_OF.items():
         files = log_files(log, quarantine_of(thing), [load["load_id"] for load in loads])
@@ -897,7 +897,7 @@ def shape_quarantine(connection: duckdb.DuckDBPyConnection, log: Path, loads: It
             INSERT INTO build_quarantine BY NAME
             WITH newest AS (FROM (VALUES {again}) f(source, file, newest_id)),
             missing AS (
-                SELECT q.source, coalesce(q.key::VARCHAR, q.file || ' ' || q.line) AS row FROM read_parquet({files!r}) q
+                SELECT q.source, coalesce(q.key::VARCHAR, q.file || ' ' || q.line) AS row FROM {read_sql("parquet", files)} q
                 LEFT JOIN newest n ON n.source = q.source AND n.file = parse_filename(q.file)
                 WHERE (n.newest_id IS NULL OR n.newest_id = q.load_id) AND (q.key IS NULL OR q.key NOT IN (SELECT {key} FROM all_{thing} WHERE {key} IS NOT NULL)))
             SELECT source, '{thing}' AS thing, count(DISTINCT row) AS rows, (SELECT count(*) FROM {fact} f WHERE f.source = missing.source) AS kept FROM missing GROUP BY 1
