@@ -55,7 +55,7 @@ def shipped() -> dict[str, list[ShippedTable]]:
     """Give the tables of each mapping that comes with the product."""
     known = {}
     for path in sorted(data_path("mappings").glob("*.yaml")):
-        content = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # `on` stays a word
+        content = yaml.BaseLoader(path.read_text(encoding="utf-8")).get_single_data()  # `on` stays a word
         tables = []
         for table in content["tables"]:
             short = {str(join["as"]) for join in table.get("join", [])}

@@ -567,12 +567,12 @@ def code(value: float, number_format: str) -> str | None:
         shown, rest = digits[: len(digits) - places], deque(digits[len(digits) - places :])
         is_first = True
         written = ""
-        for token in tokens:
-            if token == "0":
+        for sign in tokens:
+            if sign == "0":
                 written += (shown if is_first else "") + rest.popleft()
                 is_first = False
             else:
-                written += token.strip('"') if token.startswith('"') else token.removeprefix("\\")
+                written += sign.strip('"') if sign.startswith('"') else sign.removeprefix("\\")
         return written
     return None
 
