@@ -36,7 +36,8 @@ from pipelines.sql import connect, read_sql
 from pipelines.warehouse import build, contracts, schema, shape
 
 PROSE = (".yaml", ".yml", ".md", ".txt")  # endings of files that are read only where a mapping names them
-COMPACT_EVERY = 10  # increments after which the rows that were replaced are cleared out of the file
+KEPT_BUILDS = 50  # builds whose checks and rows are remembered
+GROWTH = 1.2  # of a build's file by rows that later ones replaced, before it is written anew
 _LOAD_ID = re.compile(r"\d{8}T\d{12}")
 Progress = Callable[[str], None]
 
@@ -918,14 +919,17 @@ def _build_once(
             return
         after = _row_counts(connection)
         progress("publishing")
-        increments = int(_info(connection)["increments"])
-        draft.publish(connection, settings.keep_builds, compact=increments % COMPACT_EVERY == 0)
+        most_bytes = GROWTH * float(memory.value("anew_bytes") or 0) if is_increment else None
+        anew_bytes = draft.publish(connection, settings.keep_builds, most_bytes=most_bytes)
     finally:
         connection.close()
     memory.write(state.build, [
         {"build_id": build_id, "created_at": at, "kind": "increment" if is_increment else "full", "table": t, "rows": n, "change": n - before.get(t, 0)} for t, n in after.items()
     ])  # fmt: skip
     memory.set_status(new, "published", build_id=build_id, finished_at=at)
+    memory.keep_builds(KEPT_BUILDS)
+    if anew_bytes is not None:
+        memory.remember("anew_bytes", str(anew_bytes))
     report.build_id, report.is_new_build, report.kind = build_id, True, "increment" if is_increment else "full"
     report.changes = {t: {"rows": n, "change": n - before.get(t, 0)} for t, n in after.items()}
     report.warnings = [{"check": r.check.name, "rows": r.rows, "sentence": r.check.sentence} for r in results if r.rows]
@@ -990,7 +994,7 @@ def _write_info(
     info = last | {
         "build_id": build_id, "schema_version": schema.VERSION, "flags": found.text(), "reporting_currency": found.currency,
         "observed_until": observed.isoformat() if observed else "", "created_at": state.now().isoformat(), "kind": "increment" if last else "full", "loads": " ".join(loads),
-        "increments": str(int(last["increments"]) + 1 if last else 0), "implausible_factors": json.dumps(implausible),
+        "implausible_factors": json.dumps(implausible),
         "own_dimensions": json.dumps([name for (name,) in names]),
     }  # fmt: skip
     connection.execute(

@@ -78,7 +78,7 @@ log_file = Table(
 remembered = Table(
     "remembered", STATE,
     Column("name", String, primary_key=True), Column("value", String),
-    comment="What is known of the warehouse as a whole: key_fingerprint, rules_build and told_build, the builds alert rules were last looked at in and told of.",
+    comment="What is known of the warehouse as a whole: key_fingerprint, rules_build and told_build, the builds alert rules were last looked at in and told of; anew_bytes, the size of the last build that was no copy.",
 )  # fmt: skip
 load_count = Table(
     "load_count", STATE,
@@ -308,6 +308,14 @@ class State:
         with self.transaction() as connection:
             for table in (load, load_file, load_count, quarantine):
                 connection.execute(delete(table).where(table.c.load_id == load_id))
+
+    def keep_builds(self, newest: int) -> None:
+        """Forget the checks and the rows of all but the newest builds."""
+        kept = select(build.c.build_id).distinct().order_by(build.c.build_id.desc()).limit(newest)
+        with self.transaction() as connection:
+            oldest = min(connection.execute(kept).scalars(), default="")
+            for table in (build, check_result):
+                connection.execute(delete(table).where(table.c.build_id < oldest))
 
     def set_status(self, load_ids: Sequence[str], status: str, **values: Any) -> None:
         """Move loads on."""

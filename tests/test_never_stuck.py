@@ -3,16 +3,23 @@
 import gzip
 import json
 import os
+import resource
 import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
 from conftest import TINY_SHOP, write_rows, write_shop
-from test_load import tables
+from test_load import big_shop, tables
+from typer.testing import CliRunner
 
-from pipelines import state
-from pipelines.errors import BackhaulError, SourceError
+from pipelines import alerts, cli, closing, factors, state
+from pipelines.errors import BackhaulError, ReportError, SourceError, WarehouseLocked
 from pipelines.load import load, withdraw
 from pipelines.settings import Settings
 from pipelines.warehouse import build
@@ -170,3 +177,155 @@ def test_a_name_that_is_no_utf8_is_shown_with_signs_and_loaded(copy_of_tiny: Set
     load(copy_of_tiny, [odd])
     assert "N1-1" in lines(copy_of_tiny)
     assert "order_line.caf\ufffd.csv" in {row["files"] for row in state.listed_loads(copy_of_tiny)}
+
+
+# -- two writers at once -----------------------------------------------------------------------------------------------
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Run calls at the same time; give what each gives, or its error."""
+    ready = Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        ready.wait()
+        try:
+            return call()
+        except BackhaulError as error:
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def test_two_closings_of_one_month_at_once_keep_what_the_first_signed(copy_of_tiny: Settings) -> None:
+    given = at_once(*(lambda who=who: closing.close(copy_of_tiny, "2025-12", who) for who in ("Anna", "Bert")))  # type: ignore[misc]
+    (signed,) = [one for one in given if isinstance(one, closing.Closed)]
+    (refused,) = [one for one in given if isinstance(one, ReportError)]
+    assert f"was closed by {signed.approver}" in str(refused)
+    content = signed.path.read_bytes()
+    stray = signed.path.with_name("2025-12-2.parquet")  # left by a closing that was killed before its row was written
+    stray.write_bytes(b"nobody signed for this")
+    again = closing.close(copy_of_tiny, "2025-12", "Carla", note="a late invoice")
+    assert (again.number, again.is_intact) == (2, True)
+    assert signed.path.read_bytes() == content
+    assert stray.with_suffix(".unsigned").read_bytes() == b"nobody signed for this"
+    assert [c.is_intact for c in closing.closed(copy_of_tiny)] == [True, True]
+
+
+def test_small_writers_wait_for_each_other_and_the_same_rule_is_kept_once(copy_of_tiny: Settings) -> None:
+    with build.current_build(copy_of_tiny.warehouse) as opened:
+        wanted = [alerts.Rule(0, "observed_return_rate", "above", 0.1 + n % 3 / 10, days=0) for n in range(6)]
+        added = at_once(*(lambda rule=rule: alerts.add_rule(copy_of_tiny, opened, rule) for rule in wanted))  # type: ignore[misc]
+    assert len({rule.rule_id for rule in added}) == 3
+    kept = alerts.rules(copy_of_tiny)
+    assert len(kept) == len(alerts.SHIPPED) + 3
+    assert {(r.metric, r.bound) for r in added} <= {(r.metric, r.bound) for r in kept}
+
+
+def test_a_load_waits_as_long_as_it_is_told(copy_of_tiny: Settings) -> None:
+    with build.writing(copy_of_tiny.warehouse), pytest.raises(WarehouseLocked, match="--wait"):
+        load(copy_of_tiny)
+    held, done = Event(), Event()
+
+    def other() -> None:
+        with build.writing(copy_of_tiny.warehouse):
+            held.set()
+            done.wait(120)
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(other)
+        assert held.wait(120)
+        waiting = pool.submit(load, replace(copy_of_tiny, wait_s=120))
+        done.set()
+        assert not waiting.result(120).is_new_build
+
+
+def test_rules_are_looked_at_though_the_load_was_killed_after_publishing(
+    copy_of_tiny: Settings, tmp_path: Path
+) -> None:
+    with build.current_build(copy_of_tiny.warehouse) as opened:
+        rule = alerts.add_rule(copy_of_tiny, opened, alerts.Rule(0, "observed_return_rate", "above", 0.1, days=0))
+
+    def kill(step: str) -> None:
+        if step == "looking for alerts":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(copy_of_tiny, [more(tmp_path, 1)], progress=kill)
+    assert "N1-1" in lines(copy_of_tiny)
+    assert rule.rule_id not in set(alerts.alerts(copy_of_tiny).rule_id)
+    report = load(copy_of_tiny)
+    assert not report.is_new_build
+    assert report.alerts
+    assert rule.rule_id in set(alerts.alerts(copy_of_tiny).rule_id)
+
+
+# -- disks -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """Let every write beyond a size fail, as a full disk does, of this process alone."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    before, file = lines(copy_of_tiny), more(tmp_path, 1)
+    calls: dict[str, Callable[[], Any]] = {
+        "load": lambda: load(copy_of_tiny, [file]),
+        "close": lambda: closing.close(copy_of_tiny, "2025-12", "Anna"),
+        "action": lambda: state.log_action(copy_of_tiny, "claim", {}),
+        "factors": lambda: factors.choose(copy_of_tiny, "ademe"),
+        "withdraw": lambda: withdraw(copy_of_tiny, min(loads(copy_of_tiny))),
+    }
+    for size, names in ((0, ("load", "close", "action", "factors")), (3_000, ("load", "close")), (200_000, ("load",))):
+        for name in names:
+            with no_file_larger_than(size), pytest.raises((BackhaulError, OSError)) as refusal:
+                calls[name]()
+            said = str(refusal.value)
+            assert "No space left" in said or "too large" in said or "full" in said, (name, size, said)
+            assert lines(copy_of_tiny) == before
+    assert "failed" not in loads(copy_of_tiny).values()
+    with no_file_larger_than(0):
+        assert state.listed_loads(copy_of_tiny)
+        assert alerts.rules(copy_of_tiny)
+    load(copy_of_tiny, [file])
+    assert lines(copy_of_tiny) == before | {"N1-1"}
+    assert not list((copy_of_tiny.warehouse / "builds").glob(f"*{build.UNFINISHED}*"))
+    assert closing.closed(copy_of_tiny) == []
+    assert factors.ledger(copy_of_tiny).chosen == factors.DEFAULT
+
+
+READING = (
+    ("status",), ("metric", "observed_return_rate"), ("alert", "list"), ("alert", "check", "--dry-run"), ("closed",), ("action", "list"), ("check", "--deep"), ("doctor",), ("withdrawn",),
+)  # fmt: skip
+
+
+def test_reading_writes_nothing(copy_of_tiny: Settings) -> None:
+    def seen() -> dict[Path, tuple[int, int]]:
+        return {f: (f.stat().st_mtime_ns, f.stat().st_size) for f in copy_of_tiny.warehouse.parent.rglob("*")}
+
+    before = seen()
+    for words in READING:
+        result = CliRunner().invoke(cli.app, [*words, "--warehouse", str(copy_of_tiny.warehouse)])
+        assert result.exit_code == 0, (words, result.output, result.exception)
+    assert seen() == before
+
+
+# -- many small loads --------------------------------------------------------------------------------------------------
+
+
+def test_a_build_of_many_small_loads_is_little_larger_than_one_of_a_large_load(
+    settings: Settings, tmp_path: Path
+) -> None:
+    load(settings, [write_shop(tmp_path / "shop", big_shop(30))])
+    at_first = build.own_files(settings.warehouse)[-1].stat().st_size
+    for number in range(3):
+        assert load(settings, [more(tmp_path, number)]).kind == "increment"
+    assert build.own_files(settings.warehouse)[-1].stat().st_size < 1.3 * at_first
+    assert len(lines(settings)) == 30 * len(TINY_SHOP["order_line"]) + 3

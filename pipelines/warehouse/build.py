@@ -21,11 +21,13 @@ from filelock import FileLock, Timeout
 from pipelines.errors import WarehouseLocked, WarehouseMissing
 from pipelines.settings import private
 from pipelines.sql import connect as connect
+from pipelines.sql import name as name_sql
+from pipelines.sql import quote
 from pipelines.warehouse.engine import Build, open_duckdb
 from pipelines.warehouse.schema import VERSION
 
 UNFINISHED = ".unfinished"
-_OWN = re.compile(rf"(\d{{6,}})-\d{{8}}T\d{{6}}({UNFINISHED})?\.duckdb(\.wal|\.tmp)?")
+_OWN = re.compile(rf"(\d{{6,}})-\d{{8}}T\d{{6}}({UNFINISHED})?\.duckdb(\.wal|\.tmp|\.new)?(\.wal)?")
 """Names that builds have, and what DuckDB keeps beside one while it is written. Other files in the folder are somebody else's."""
 AGAIN = "Run `backhaul load` without a path: it is made again from the logs."
 
@@ -91,15 +93,10 @@ def problem(path: Path) -> str:
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
             for (name,) in connection.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall():
-                connection.execute(f"SELECT bit_xor(hash(t)) FROM {rows_of(name)} t").fetchall()
+                connection.execute(f"SELECT bit_xor(hash(t)) FROM {name_sql(name)} t").fetchall()
     except duckdb.Error as error:
         return str(error).splitlines()[0][:120]
     return ""
-
-
-def rows_of(table: str) -> str:
-    """Quote the name of a table."""
-    return '"' + table.replace('"', '""') + '"'
 
 
 def readable_info(warehouse: Path) -> dict[str, str]:
@@ -156,6 +153,7 @@ def _locked(warehouse: Path, wait_s: float) -> Iterator[None]:
 def new_id(warehouse: Path, at: datetime) -> str:
     """Give the next build id: a number that grows, and when it was made."""
     numbers = [int(match[1]) for _, match in _own(warehouse)]
+    numbers += [int(named.split("-")[0]) for named in [current_id(warehouse)] if named]  # its file may be gone
     return f"{max(numbers, default=0) + 1:06d}-{at:%Y%m%dT%H%M%S}"
 
 
@@ -183,8 +181,8 @@ class Draft:
 
     def empty(self) -> None:
         """Begin again with nothing in it; it must be closed."""
-        sweep(self._warehouse)
-        self.is_copy = False
+        self.discard()
+        self._copied, self.is_copy = None, False
 
     def discard(self) -> None:
         """Drop the file, unless it was published; it must be closed."""
@@ -192,17 +190,19 @@ class Draft:
             wait([self._copied])
         sweep(self._warehouse)
 
-    def publish(self, connection: duckdb.DuckDBPyConnection, keep: int, *, compact: bool) -> None:
+    def publish(self, connection: duckdb.DuckDBPyConnection, keep: int, *, most_bytes: float | None) -> int | None:
         """Make the finished build the one readers see, at once and whole, and drop builds beyond the last `keep`.
 
-        Clearing out replaced rows rewrites what lies around them: `compact` says whether this build does.
+        Rows that were replaced stay in the file until it has more than `most_bytes`: then it is written anew. Gives the size of a file
+        that was, or that was no copy, and None for others.
         """
         tables = "SELECT table_name, estimated_size FROM duckdb_tables() WHERE NOT temporary ORDER BY 1"
-        if not compact:
-            connection.execute("SET max_vacuum_tasks = 0")
-        connection.execute("CHECKPOINT")
+        connection.execute("SET max_vacuum_tasks = 0; CHECKPOINT")
         written = connection.execute(tables).fetchall()
         connection.close()
+        is_anew = most_bytes is None
+        if most_bytes is not None and self._path.stat().st_size > most_bytes:
+            written, is_anew = self._write_anew(tables), True
         with duckdb.connect(str(self._path), read_only=True) as again:
             if again.execute(tables).fetchall() != written:
                 raise OSError(
@@ -217,6 +217,21 @@ class Draft:
         for old in own_files(self._warehouse)[:-keep]:
             if old != path:
                 old.unlink()
+        return path.stat().st_size if is_anew else None
+
+    def _write_anew(self, tables: str) -> list[Any]:
+        """Copy every table to a fresh file that takes the place of the draft; give what `tables` selects of it."""
+        fresh = self._path.with_name(self._path.name + ".new")
+        connection = connect(fresh, folders=[self._warehouse])
+        try:
+            connection.execute(f"SET preserve_insertion_order = true; ATTACH {quote(self._path)} AS worn (READ_ONLY)")
+            (name,) = connection.execute("SELECT current_database()").fetchall()[0]
+            connection.execute(f"COPY FROM DATABASE worn TO {name_sql(name)}; DETACH worn; CHECKPOINT")
+            written: list[Any] = connection.execute(tables).fetchall()
+        finally:
+            connection.close()
+        fresh.replace(self._path)
+        return written
 
 
 def rows_sql(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> str:
