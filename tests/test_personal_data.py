@@ -197,6 +197,16 @@ def test_an_id_that_is_an_address_is_one_hash_everywhere(settings: Settings, tmp
     assert re.fullmatch("shop:[0-9a-f]{32}", order)
 
 
+def test_a_place_with_a_name_of_many_words_is_called_by_its_id(settings: Settings, tmp_path: Path) -> None:
+    shop = {thing: [dict(row) for row in rows] for thing, rows in TINY_SHOP.items()}
+    shop["place"][0]["name"], shop["place"][1]["name"] = "At Zoé Martin's in Orly", "Orly Nord"
+    load(settings, [write_shop(tmp_path / "files", shop)])
+    [build] = (settings.warehouse / "builds").glob("*.duckdb")
+    with duckdb.connect(str(build), read_only=True) as connection:
+        names = dict(connection.execute("SELECT place_id, name FROM dim_place").fetchall())
+    assert (names["shop:DROP"], names["shop:HUB"], names["shop:RC"]) == ("shop:DROP", "Orly Nord", "Lille")
+
+
 # -- the other sources -------------------------------------------------------------------------------------------------
 
 

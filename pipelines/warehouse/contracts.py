@@ -479,7 +479,7 @@ def _hide_rare_texts(
     key: bytes,
     log_files: list[str],
 ) -> int:
-    """Put a keyed hash in place of texts that may be somebody's own words: those that fewer than five things share.
+    """Put a keyed hash in place of texts that may be somebody's own words: those that fewer than five things share; of a place, its id.
 
     The log's earlier rows count too, under the text or its hash. Returns how many texts of rows went.
     """
@@ -501,6 +501,7 @@ def _hide_rare_texts(
     """)
     hidden = 0
     thing = LINE_OF.get(table.name, identity_of(table))
+    shown = "judged.place_id" if table is schema.place else "o.hash"  # a place is known by its id then
     for column in columns:
         mine = f"(SELECT * FROM odd_text WHERE name = '{column.name}')"
         if not connection.execute(f"SELECT 1 FROM {mine} LIMIT 1").fetchone():
@@ -523,7 +524,7 @@ def _hide_rare_texts(
             """)
             mine = "odd_json"
         hidden += connection.execute(f"""
-            UPDATE judged SET {column.name} = o.hash FROM {mine} o WHERE judged.{column.name} = o.text
+            UPDATE judged SET {column.name} = {shown} FROM {mine} o WHERE judged.{column.name} = o.text
         """).fetchall()[0][0]
     if hidden:
         connection.execute(f"UPDATE judged SET payload_hash = {_payload_hash(table)}")
