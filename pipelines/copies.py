@@ -23,6 +23,7 @@ FORM = 1
 TRIES = 5
 OPEN = ("landing", "landed")  # a load in these has its files with whoever gave them, and nothing of it is in a log yet
 STATE = "state.sqlite"
+COPY = "state.copy"  # what a lost state is put back from: newer than the state that was copied, it would name files that are not in the copy
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _wanted(settings: Settings, build_id: str | None, is_known: Callable[[str], 
         yield settings.key_file, "key"
     for path in _files(home):
         top = path.relative_to(home).parts[0]
-        is_own = top in ("builds", "current") or top.startswith((".", STATE)) or UNFINISHED in path.name
+        is_own = top in ("builds", "current") or top.startswith((".", STATE, COPY)) or UNFINISHED in path.name
         if not is_own and not (top == "log" and (path.suffix != ".parquet" or not is_known(path.stem))):
             yield path, f"warehouse/{path.relative_to(home).as_posix()}"
     if build_id is not None:

@@ -464,7 +464,9 @@ def _merge(file: Path, copy: Path) -> int:
         is_made = now_.execute("SELECT 1 FROM sqlite_master WHERE name = 'load'").fetchone()
         known = {row[0] for row in now_.execute("SELECT load_id FROM load")} if is_made else set()
         logged = {row[0] for row in then.execute("SELECT load_id FROM load WHERE status IN ('logged', 'published')")}
-    if not logged - known:
+    unknown = logged - known
+    here = {load_id for load_id in unknown if any((file.parent / "log").glob(f"*/*/{load_id}.parquet"))}
+    if not here:  # an older warehouse, whole: what came later is not in it
         return 0
     state = State(file.parent)
     with state.transaction():
@@ -477,13 +479,18 @@ def _merge(file: Path, copy: Path) -> int:
                 row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?, 'copy')", (table.name,))
             }
             names = [c.name for c in table.columns if c.name in held]
-            key = next(iter(table.primary_key), None)
             if names:
                 columns, first = ", ".join(f'"{n}"' for n in names), f'"{names[0]}"'
-                unknown = "" if key is not None else f' WHERE {first} NOT IN (SELECT {first} FROM main."{table.name}")'
-                connection.execute(f'INSERT OR IGNORE INTO main."{table.name}" ({columns}) SELECT {columns} FROM copy."{table.name}"{unknown}')  # fmt: skip
+                is_new = (
+                    ""
+                    if table.primary_key.columns
+                    else f' WHERE {first} NOT IN (SELECT {first} FROM main."{table.name}")'
+                )
+                connection.execute(f'INSERT OR IGNORE INTO main."{table.name}" ({columns}) SELECT {columns} FROM copy."{table.name}"{is_new}')  # fmt: skip
+        for table in (load, load_file, log_file, load_count, quarantine):
+            connection.executemany(f'DELETE FROM main."{table.name}" WHERE load_id = ?', [(i,) for i in unknown - here])
         connection.commit()
-    return len(logged - known)
+    return len(here)
 
 
 def _read(settings: Settings, statement: Any) -> "pd.DataFrame":
