@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -203,15 +203,14 @@ def coverage(build: Build) -> pd.DataFrame:
 
 def lacking(build: Build, needs: Sequence[str]) -> dict[str, list[str]]:
     """Give, for each source of orders or returns, which of these kinds of fact it does not fill; without any, for every source."""
-    found = coverage(build)
-    filled = {
-        (s, f)
-        for s, f, share, rows in found[["source", "fact", "share", "rows"]].itertuples(index=False)
-        if rows > 0 and share >= FILLED
-    }
-    pairs = list(zip(found["source"], found["fact"], strict=True))
-    # a payment system beside a shop lacks nothing; alone, it is asked what it has
-    sources = sorted({s for s, f in pairs if f in ("order", "return")} or {s for s, _ in pairs})
+    if "filled" not in build.memory:
+        found = coverage(build)
+        pairs = list(zip(found["source"], found["fact"], strict=True))
+        is_filled = ((found["rows"] > 0) & (found["share"] >= FILLED)).tolist()
+        # a payment system beside a shop lacks nothing; alone, it is asked what it has
+        sources = sorted({s for s, f in pairs if f in ("order", "return")} or {s for s, _ in pairs})
+        build.memory["filled"] = sources, {pair for pair, fills in zip(pairs, is_filled, strict=True) if fills}
+    sources, filled = build.memory["filled"]
     return {s: [n for n in needs if not any((s, f) in filled for f in n.split("|"))] for s in sources}
 
 
@@ -317,25 +316,30 @@ def _grey(question: Ask, reason: str) -> pd.DataFrame:
 
 def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
     """Settle what each row says: ok with its notes, or greyed with the reason and without its numbers unless they stand."""
-    columns = [*question.by, "value", "low", "high", "n", "coverage", "unit", "basis", "status", "reason", "caution"]
-    value = found["value"].astype(float)
+    value, low, high, n, coverage = (found[c].to_numpy(float) for c in ("value", "low", "high", "n", "coverage"))
+    reason, note, caution = (np.where(found[c].isna(), "", found[c]) for c in ("reason", "note", "caution"))
     is_part = question.metric.unit == "share" and not question.metric.is_ratio
     is_above = is_part & (value > 1 + 1e-9)
-    reason = found["reason"].fillna("").mask(is_above & (found["reason"] == ""), value.map(partial(_above, question)))
-    reason = reason.mask(~np.isfinite(value) & (reason == ""), found["note"].fillna(""))  # all of the group is left out
-    is_grey = ~np.isfinite(value) | (reason != "")
+    for row in np.flatnonzero(is_above & (reason == "")):
+        reason[row] = _above(question, float(value[row]))
+    has_none = ~np.isfinite(value)
+    reason = np.where(has_none & (reason == ""), note, reason)  # all of the group is left out
+    is_grey = has_none | (reason != "")
+    is_hidden = is_grey & (is_above | ~found["stands"].to_numpy(bool))
     known_unit = unit(build, question.metric)
-    own = found["unit"].fillna(known_unit) if "unit" in found else known_unit  # of its rows, where they differ
-    found = found.assign(
-        unit=own,
-        basis=question.on,
-        status=np.where(is_grey, "greyed", "ok"),
-        reason=np.where(is_grey, reason, found["note"]),
-        caution=np.where(is_grey, "", found["caution"]),
-    )
-    numbers = ["value", "low", "high"]
-    found[numbers] = found[numbers].astype(float).mask(is_grey & (is_above | ~found["stands"].astype(bool)))
-    return found.astype({"n": float, "coverage": float})[columns].reset_index(drop=True)
+    own = (
+        found["unit"].fillna(known_unit).to_numpy() if "unit" in found else known_unit
+    )  # of its rows, where they differ
+    columns: dict[str, Any] = {name: found[name].array for name in question.by}
+    for name, numbers in (("value", value), ("low", low), ("high", high)):
+        columns[name] = np.where(is_hidden, np.nan, numbers)
+    columns |= {"n": n, "coverage": coverage, "unit": own, "basis": question.on}
+    columns |= {
+        "status": np.where(is_grey, "greyed", "ok"),
+        "reason": np.where(is_grey, reason, note),
+        "caution": np.where(is_grey, "", caution),
+    }
+    return pd.DataFrame(columns, index=range(len(found)))
 
 
 def _above(question: Ask, value: float) -> str:
