@@ -190,9 +190,9 @@ def _print(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None
 
 def _lacks(build: "Build", key: str) -> str:
     """Say why a metric has no number; nothing when it has one."""
-    from pipelines.metrics import answer
+    from pipelines.metrics.answer import withheld
 
-    return str(answer(build, key)["reason"].iloc[0])
+    return withheld(build, key)
 
 
 def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:

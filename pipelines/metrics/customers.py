@@ -70,7 +70,7 @@ def customer_concentration(
     age = answer(build, "maturity", **question).iloc[0]
     if age["status"] != "ok" or age["value"] < finish.MATURE:
         young = f"too young: {age['value']:.0%} of the expected returns have come, {finish.MATURE:.0%} are needed"
-        return Concentration(customers, nothing, nothing, str(age["reason"]) or young)
+        return Concentration(customers, nothing, nothing, young if age["status"] == "ok" else str(age["reason"]))
     bought, back, count = (crowd[c].to_numpy(float) for c in ("bought", "returned", "customers"))
     chance = concentration.by_chance(bought, count, crowd["chance"])
     shares = [s for s in SLICES if s * customers >= SMALLEST_SLICE]
