@@ -42,6 +42,31 @@ def locked(name: str) -> dict[str, set[str]]:
     return pins
 
 
+def test_the_table_of_asvs_is_whole_and_its_tests_are_there() -> None:
+    page = (ROOT / "docs" / "asvs.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([\d., –]+) \| .* \| (met|n/a|open) \| (.+) \|$", page, re.MULTILINE)
+    points = 0
+    for numbers, state, how in rows:
+        for number in numbers.split(", "):
+            first, _, last = number.partition("–")
+            points += (
+                1 if not last else 4 if first == "9.1.1" else int(last.split(".")[-1]) - int(first.split(".")[-1]) + 1
+            )
+        named = re.findall(r"`(tests/\w+\.py)::(\w+)`", how)
+        assert (
+            state != "met"
+            or named
+            or "[" in how
+            or "bandit" in how
+            or "Python" in how
+            or "wheel" in how
+            or "same" in how
+        ), numbers
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text("utf-8"), test
+    assert points == 70
+
+
 def test_the_notice_names_the_licence_of_every_package_that_runs() -> None:
     named = dict(line.split(maxsplit=1) for line in (ROOT / "NOTICE").read_text().splitlines() if re.match(r"[a-z0-9.-]+  +\S", line))  # fmt: skip
     assert named.keys() == locked("requirements.lock").keys()
