@@ -28,7 +28,7 @@ from pipelines.warehouse.shape import create_tables
 T = datetime(2026, 1, 31, 12)
 STYLES = {"alba": ("dress", "Robe Alba"), "gala": ("dress", "Robe Gala"), "runner": ("shoes", "Runner")}
 FACTS = (
-    "order", "product", "unit_cost", "vat", "outbound_cost", "return", "reason", "policy", "promise", "legal", "leg", "leg_cost", "mass", "refund", "refund_line",
+    "order", "product", "price", "unit_cost", "vat", "outbound_cost", "return", "reason", "policy", "promise", "legal", "leg", "leg_cost", "mass", "refund", "refund_line",
     "recovery", "carrier_invoice", "disposition", "inspection", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
     "stage_received", "stage_inspected", "stage_refunded", "stage_restocked", "touch", "decline", "return_flag",
 )  # fmt: skip

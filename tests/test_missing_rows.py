@@ -92,6 +92,35 @@ def test_freight_without_a_rate_is_no_freight_at_the_usual_rate(build: Build) ->
     assert found["value"]["returned_units"] == 1
 
 
+def test_what_is_not_there_is_not_0(tmp_path: Path) -> None:
+    """Lines without a price, in a country whose law is not known; yen were paid back: no sales in money, no law, and no euros."""
+    line = {k: v for k, v in _line("A", 2, 50).items() if k not in ("net_amount", "vat_amount", "unit_cost")}
+    write_rows(tmp_path / "in" / "order_line.csv", [line | {"country": "ZZ"}])
+    event = {"return_line_id": "R", "return_id": "R", "order_line_id": "A", "units": 1}
+    happened = (("requested", 8), ("received", 15), ("refunded", 18))
+    write_rows(tmp_path / "in" / "return_event.csv", [event | {"event_id": e, "event": e, "occurred_at": f"2026-03-{d:02d}T10:00:00Z"} for e, d in happened])  # fmt: skip
+    settings = fresh(tmp_path)
+    load(settings, [tmp_path / "in"])
+    build = current_build(settings.warehouse)
+    assert _row(build, "sold_units")["value"] == 2
+    sales, law = _row(build, "net_sales"), _row(build, "legal_refund_kept")
+    assert (sales["status"], sales["reason"]) == (
+        "greyed",
+        "needs prices; load a source that has it",
+    )
+    assert pd.isna(sales["value"])
+    assert "needs withdrawals from a country whose refund law is known" in law["reason"]
+    assert _row(build, "refunds_due_soon")["status"] == "greyed"
+
+
+def test_money_paid_back_alone_is_in_its_own_currency(tmp_path: Path) -> None:
+    write_rows(tmp_path / "refund.csv", [_refund("F", 18, 5000) | {"currency": "JPY"}])
+    settings = fresh(tmp_path / "w")
+    load(settings, [tmp_path / "refund.csv"])
+    paid = _row(current_build(settings.warehouse), "refund_amount")
+    assert (paid["value"], paid["unit"], paid["status"]) == (5000, "JPY", "ok")
+
+
 def test_a_corrected_row_is_missing_no_more(settings: Settings, build: Build, tmp_path: Path) -> None:
     """The line comes again with 2 units under its id, from another file; the refund's whole file comes again without it."""
     write_rows(tmp_path / "order_line.corrected.csv", [_line("Q", 2, 100)])

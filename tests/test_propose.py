@@ -180,6 +180,24 @@ def test_a_workbook_of_sheets_is_one_mapping(tmp_path: Path) -> None:
     ]
 
 
+def test_a_sheet_of_returns_that_says_what_was_paid_gives_both(tmp_path: Path) -> None:
+    """Without a SKU, by the line of the order: one unit came back on 14 March, 24 were paid on the 22nd."""
+    orders = "Order ID,Order Line,Order Date,SKU,Quantity,Net Amount,Currency,Country\nA0,1,2026-03-02,TEE,1,20,EUR,FR\nA1,1,2026-03-02,TEE,1,20,EUR,FR\n"
+    returns = (
+        "RMA,Order ID,Order Line,Return Date,Refund Amount,Refund Date,Currency\nR1,A0,1,2026-03-14,24,2026-03-22,EUR\n"
+    )
+    paid = "SELECT amount::DOUBLE, refunded_on::VARCHAR FROM fact_refund"
+    back = "SELECT units, confirmed_on::VARCHAR FROM fact_return_line WHERE order_line_key IS NOT NULL"
+    files = written(tmp_path, orders=orders, returns=returns)
+    assert facts(tmp_path, *files, queries=(back, paid)) == [[(1, "2026-03-14")], [(24.0, "2026-03-22")]]
+
+
+def test_a_header_without_rows_is_said(tmp_path: Path) -> None:
+    (file,) = written(tmp_path, orders=LINES.splitlines()[0] + "\n")
+    with pytest.raises(SourceError, match=r"orders\.csv has a header and no row"):
+        propose(file)
+
+
 def test_parquet_and_packed_files_are_sampled_too(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text(LINES)
     duckdb.sql(f"COPY (FROM read_csv('{tmp_path / 'orders.csv'}')) TO '{tmp_path / 'orders.parquet'}'")

@@ -52,7 +52,7 @@ FILLED = 0.01
 SHOWN = 12  # values of a dimension named when somebody asks for one that nobody has
 REMEMBERED = 500  # statements kept of a build
 FACTS = {
-    "order": "orders", "return": "returns", "return_flag": "marks of what was returned", "product": "product categories", "unit_cost": "purchase costs", "vat": "VAT of the order lines",
+    "order": "orders", "return": "returns", "return_flag": "marks of what was returned", "product": "product categories", "price": "prices", "unit_cost": "purchase costs", "vat": "VAT of the order lines",
     "outbound_cost": "shipping costs", "payment_fee": "payment fees", "reason": "return reasons", "policy": "return policies", "promise": "promises", "leg": "transport legs of returns",
     "leg_cost": "freight costs", "mass": "parcel weights", "refund": "refunds", "refund_line": "refund lines", "recovery": "what returned goods fetched", "carrier_invoice": "carriers' invoices",
     "disposition": "dispositions", "inspection": "what inspection found", "touch": "what people do by hand", "decline": "reasons of declined requests", "delivery": "delivery dates", "legal": "withdrawals from a country whose refund law is known", "customer": "customers", "size": "sizes", "fx": "exchange rates",

@@ -64,7 +64,7 @@ REVERSED = measure("reversed", [
 ])  # fmt: skip
 COST = measure("cost", Sum(LOT_COST, lambda _: lot_cost.c.amount))
 CONFIRMED = measure("confirmed", returned(basis="return"))
-MARGIN_NEEDS = ("order", "return", "unit_cost", "vat", "fx")
+MARGIN_NEEDS = ("order", "return", "price", "unit_cost", "vat", "fx")
 COST_NEEDS = ("return", "unit_cost", "leg")
 EROSION_NEEDS = (*MARGIN_NEEDS, "leg")
 
@@ -98,7 +98,7 @@ METRICS = (
     Metric(
         "gross_margin", Text("Gross margin of sales", "Marge brute des ventes"),
         Text("Net sales less the purchase cost of the units sold, without VAT, as booked before any return.", "Ventes nettes moins coût d'achat des unités vendues, hors TVA, avant tout retour."),
-        "net sales - purchase cost", "", "sum of (net - cost)", "money", "order", "up", ("order", "unit_cost", "vat", "fx"), (MARGIN,), family="money",
+        "net sales - purchase cost", "", "sum of (net - cost)", "money", "order", "up", ("order", "price", "unit_cost", "vat", "fx"), (MARGIN,), family="money",
     ),
     Metric(
         "margin_reversed", Text("Margin undone", "Marge annulée"),

@@ -245,7 +245,7 @@ METRICS = (
     Metric(
         "margin_waiting", Text("Margin waiting to be sold again", "Marge en attente de revente"),
         Text("Net price less purchase cost of the units on their way back: what their sale would bring again; without VAT.", "Prix net moins coût d'achat des unités en cours de retour : ce que leur revente rapporterait ; hors TVA."),
-        "margin of units in the flow", "", "sum of (net - cost)", "money", "return", "down", ("return", "unit_cost", "stage_requested", "fx"),
+        "margin of units in the flow", "", "sum of (net - cost)", "money", "return", "down", ("return", "price", "unit_cost", "stage_requested", "fx"),
         (measure("margin", Sum(LOTS, lambda now: (double(lots.c.net_amount) - double(lots.c.cost_amount)) * lots.c.fx_rate, _in_flow)),), family="money",
     ),
 )  # fmt: skip

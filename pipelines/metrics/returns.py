@@ -195,7 +195,7 @@ METRICS = (
     Metric(
         "net_sales", Text("Net sales", "Ventes nettes"),
         Text("Price of the units sold after discounts, without VAT.", "Prix des unités vendues après remises, hors TVA."),
-        "net amount of units sold", "", "sum of net amounts", "money", "order", "up", ("order", "fx"), (measure("sold_value", sold("net_amount")),), family="returns",
+        "net amount of units sold", "", "sum of net amounts", "money", "order", "up", ("order", "price", "fx"), (measure("sold_value", sold("net_amount")),), family="returns",
     ),
     Metric(
         "observed_return_rate", Text("Returned so far", "Déjà retourné"),
@@ -223,7 +223,7 @@ METRICS = (
     Metric(
         "returns_to_come_value", Text("Value of returns still to come", "Valeur des retours encore à venir"),
         Text("Net sales expected to be undone by returns that have not arrived yet, without VAT.", "Ventes nettes que les retours pas encore arrivés devraient annuler, hors TVA."),
-        "net value of the units to come", "", "units to come x mean value of a coming unit", "money", "order", "down", (*R, "fx"),
+        "net value of the units to come", "", "units to come x mean value of a coming unit", "money", "order", "down", (*R, "price", "fx"),
         (SOLD, RETURNED, measure("sold_value", sold("net_amount")), measure("returned_value", returned("net_amount"))), finish.to_come_amount("sold_value", "returned_value"), None, CELL, (*FINE_CELL, "family"), develop_families, family="returns",
     ),
     Metric(
@@ -240,7 +240,7 @@ METRICS = (
     Metric(
         "refunds_owed", Text("Refunds owed", "Remboursements dus"),
         Text("Net value of the units of these sales that are back and whose money has not been given back yet, without VAT.", "Valeur nette des unités de ces ventes déjà revenues et pas encore remboursées, hors TVA."),
-        "net value back and not paid", "", "sum of net values", "money", "order", "down", (*R, "stage_refunded", "fx"), (measure("owed", Sum(LOTS, money(lots, "net_amount"), _unpaid, of_orders=True)),), family="returns",
+        "net value back and not paid", "", "sum of net values", "money", "order", "down", (*R, "price", "stage_refunded", "fx"), (measure("owed", Sum(LOTS, money(lots, "net_amount"), _unpaid, of_orders=True)),), family="returns",
     ),
     Metric(
         "refunds_owed_cost", Text("Cost of goods back and not paid", "Coût des articles revenus et non remboursés"),
@@ -256,7 +256,7 @@ METRICS = (
     Metric(
         "value_return_rate", Text("Returned so far, by value", "Déjà retourné, en valeur"),
         Text("Share of net sales whose goods are already back.", "Part des ventes nettes dont les articles sont déjà revenus."),
-        "net value of returned units", "net sales", "returned value / net sales", "share", "order", "down", (*R, "fx"),
+        "net value of returned units", "net sales", "returned value / net sales", "share", "order", "down", (*R, "price", "fx"),
         (measure("returned_value", returned("net_amount")), measure("sold_value", sold("net_amount"))), finish.ratio_of("returned_value", "sold_value", counted=False, nothing=NOTHING_SOLD), family="returns",
     ),
     Metric(

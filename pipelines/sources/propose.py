@@ -310,9 +310,11 @@ class Proposal:
 def propose(paths: Path | Sequence[Path]) -> Proposal:
     """Propose one mapping for files and folders of CSV, Excel, Parquet, NDJSON or JSON.
 
-    Raises SourceError for a file that is none of these or is empty, and when neither orders nor returns can be seen.
+    Raises SourceError for a file that is none of these or has no row, and when neither orders nor returns can be seen.
     """
     proposal = guess(paths)
+    if not any(t.rows for t in proposal.tables):
+        raise SourceError(f"{proposal.file} has a header and no row: nothing says what its columns hold. Export it with its rows.")  # fmt: skip
     if not proposal.shipped and (source := _coded(proposal)):
         command = shlex.join(["backhaul", "load", *map(str, proposal.paths)])
         raise SourceError(f"{proposal.file} needs no mapping, for {source} knows it. Load it: {command}")

@@ -810,7 +810,7 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
     were for knows which units are not refunded. An increment looks at the customers of touched order lines only, and adds what new loads brought to the freshness there was.
     """
     of_line = {
-        "delivery": "delivered_at", "unit_cost": "cost_amount", "vat": "vat_amount", "outbound_cost": "outbound_cost",
+        "delivery": "delivered_at", "price": "net_amount", "unit_cost": "cost_amount", "vat": "vat_amount", "outbound_cost": "outbound_cost",
         "payment_fee": "payment_fee", "customer": "customer_key", "policy": "policy_key", "size": "size", "fx": "fx_rate", "product": "category", "shipment": "coalesce(shipped_at, delivered_at)",
     }  # fmt: skip
     of_return = {
