@@ -20,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.charts import inert_texts
 from dashboard.door import Door
 from dashboard.i18n import Words, inert
-from pipelines import cli
+from pipelines import cli, state
 from pipelines.errors import BackhaulError, MappingError, SourceError
 from pipelines.load import load
 from pipelines.settings import Settings
@@ -179,6 +179,45 @@ def test_a_namespace_is_a_plain_word(settings: Settings, tmp_path: Path, namespa
     with pytest.raises(SourceError, match="cannot be a namespace") as caught:
         load(settings, [file], source=str(mapping), namespace=namespace)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_mapping_names_hostile_columns_and_values(tmp_path: Path, kind: str) -> None:
+    text = HOSTILE[kind]
+    heading = {c: f"{text} {c}" for c in ("order_line_id", "ordered_at", "product_id", "units", "net_amount", "reason_raw")}  # fmt: skip
+    with (tmp_path / "orders.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([heading.values(), ["1", "2026-01-10", "p1", "2", "10", text], ["2", "2026-01-10", text, "1", "5", "x"]])  # fmt: skip
+    same = {"order_id": heading["order_line_id"]} | {c: heading[c] for c in heading if c != "reason_raw"}
+    back = {"return_line_id": heading["order_line_id"], "return_id": {"value": text}, "reason_raw": heading["reason_raw"], "events": {"requested": heading["ordered_at"]}}  # fmt: skip
+    tables = [{"file": "orders*.csv", "to": {"order_line": same | {"seller": {"value": text}}, "return_event": back}}]
+    constants = {"currency": "EUR", "country": "FR", "channel": text, "shop_id": text}
+    content = {"name": text, "about": text, "time_zone": "UTC", "read": {"separator": ","}, "constants": constants, "tables": tables}  # fmt: skip
+    (tmp_path / "m.yaml").write_text(json.dumps(content), encoding="utf-8")
+    rows: dict[str, list[dict[str, Any]]] = {}
+    with connect(folders=[tmp_path]) as connection:
+        for named in mapping_source(tmp_path / "m.yaml").name_rows(connection, [tmp_path / "orders.csv"], text):
+            rows[named.thing] = connection.execute(named.sql).to_arrow_table().to_pylist()
+    assert [(r["product_id"], r["seller"], r["channel"]) for r in rows["order_line"]] == [("p1", text, text), (text.strip(" \u200b"), text, text)]  # fmt: skip
+    assert [r["return_id"] for r in rows["return_event"]] == [text, text]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.yaml", "orders.csv"]
+
+
+def test_a_file_with_a_nul_is_said_to_be_none(tmp_path: Path) -> None:
+    file, mapping = mapped(tmp_path, "shop")
+    file.write_bytes(ORDERS.replace("p1", "p\0; DROP").encode())
+    with pytest.raises(SourceError, match="is not a table"), connect(folders=[tmp_path]) as connection:
+        list(mapping_source(mapping).name_rows(connection, [file], "shop"))
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_people_write_comes_back_as_it_was(settings: Settings, kind: str) -> None:
+    text = HOSTILE[kind]
+    logged = state.log_action(settings, "size_note", {"style_id": [text]}, owner=text, note=text)
+    [action] = state.actions(settings)
+    assert (action, action.note, dict(action.scope)) == (logged, text, {"style_id": (text,)})
+    draft = state.save_draft(settings, text)
+    assert state.drafts(settings)["text"].tolist() == [text]
+    state.end_draft(settings, draft, "withdrawn")
 
 
 QUERY = MAPPING.replace('file: "orders*.csv"', "sql: {{url: {url}, query: {query}}}").replace("{name}", "shop")
