@@ -295,9 +295,18 @@ def load(
         quarantined=len(report.quarantined),
         warnings=report.warnings,
     )
+    _print_load(report, output)
+    for sentence in report.refused:
+        errors.print(f"Not taken in: {sentence}", soft_wrap=True, highlight=False, markup=False)
+    if report.refused:
+        raise typer.Exit(1)
+
+
+def _print_load(report: "Report", output: Format) -> None:
+    """Print what a load did."""
     if output is Format.json:
         typer.echo(json.dumps({
-            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "quarantined": report.quarantined, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out,
+            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "quarantined": report.quarantined, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out, "refused": report.refused, "notes": report.notes,
             "ignored_columns": report.ignored, "hidden_texts": report.hidden, "changes": report.changes, "warnings": report.warnings, "alerts": report.alerts, "untold": report.untold,
             "failed": report.failed, "healed": report.healed,
         }, indent=2))  # fmt: skip
@@ -333,6 +342,8 @@ def load(
         typer.echo(
             f"{len(report.left_out)} files of the folder are left out, for no table of the mapping takes them: {names}"
         )
+    for sentence in report.notes:
+        typer.echo(sentence)
     if report.skipped:
         typer.echo(f"{len(report.skipped)} files were loaded before and are skipped.")
     if not report.is_new_build:

@@ -32,12 +32,24 @@ class BackhaulError(Exception):
     exit_code = 1
 
 
+LONGEST = 300  # characters of a message about a file
+
+
 class SourceError(BackhaulError):
-    """A file cannot be read or recognised."""
+    """A file cannot be read or recognised; `is_of_file` where the file is at fault by itself, whatever others hold."""
+
+    is_of_file = True
+
+    def __init__(self, message: str, *, is_of_file: bool | None = None) -> None:
+        super().__init__(message if len(message) < LONGEST else message[: LONGEST - 4] + "...")
+        if is_of_file is not None:
+            self.is_of_file = is_of_file
 
 
 class MappingError(SourceError):
     """A mapping file is wrong; the message names its line."""
+
+    is_of_file = False
 
 
 class ContractError(BackhaulError):

@@ -14,7 +14,8 @@ import re
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
@@ -26,10 +27,11 @@ from zoneinfo import ZoneInfo
 import duckdb
 from sqlalchemy import delete, insert, select
 
-from pipelines import checks, estimate, factors, state
+from pipelines import checks, estimate, factors, landing, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError, WarehouseDamaged, WarehouseLocked
 from pipelines.settings import Settings, data_path
-from pipelines.sources import Source, recognise, source_named
+from pipelines.sources import Source, faulty, recognise, source_named
+from pipelines.sources.looks import shown
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.tables import layout
 from pipelines.sql import connect, read_sql
@@ -47,7 +49,8 @@ class Report:
     """What a load did: how each log's rows were judged, what changed in each table, which checks found rows, which alerts are new, who could not be told of them.
 
     Every row read stands in `counts` once; `derived` rows were made from rows counted there. `unread` are fields taken for missing,
-    `hidden` texts kept as a keyed hash, by log.
+    `hidden` texts kept as a keyed hash, by log. `refused` says of each file that was not taken in what it is; `notes` say what is odd
+    about others.
     `dated_by` says what told the newer of two versions: "declared" export times, or the "file" dates and the order of landing.
     `failed` are loads that were put aside (load, files, problem), `healed` says what was damaged and made again.
     """
@@ -62,6 +65,8 @@ class Report:
     dated_by: str = ""
     skipped: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=dict)
     hidden: dict[str, int] = field(default_factory=dict)
     changes: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -329,41 +334,18 @@ def _shares_rows(settings: Settings, load_id: str, others: list[str]) -> bool:
 def _files(paths: Iterable[Path], settings: Settings, source: str | None, report: Report) -> list[Path]:
     """List the files of paths. Of a folder, files that no table of the mapping takes are left out, and said to be."""
     mapping = source_named(source) if source else None
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found = _walk(path, settings)
-            if isinstance(mapping, Mapping):
-                left_out = [f for f in found if f.suffix not in PROSE and not mapping.takes(f)]
-                report.left_out += [f.name for f in left_out]
-                found = [f for f in found if f not in left_out]
-            files += found
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise SourceError(f"There is no file or folder at {path}. Check the path and load again.")
-    if not files:
-        raise SourceError(
-            f"There are no files in {', '.join(map(str, paths))}. Give a folder with data files, or a file."
-        )
-    return files
-
-
-def _walk(folder: Path, settings: Settings) -> list[Path]:
-    """List the files below a folder, but for hidden ones and what a warehouse keeps: builds, raw copies and keys."""
-    own = {p.resolve() for p in (settings.warehouse, settings.raw, settings.key_file, settings.serve_key_file)}
-    files: list[Path] = []
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.resolve() in own:
-            continue
-        if entry.is_file():
-            files.append(entry)
-        elif entry.is_dir() and not (entry / "state.sqlite").exists():
-            beside = entry.with_suffix("") if entry.suffix == ".raw" else None
-            if beside is None or not (beside / "state.sqlite").exists():
-                files += _walk(entry, settings)
-    keys = {f for f in files if f.suffix in (".key", ".api-key") and (f.with_suffix("") / "state.sqlite").exists()}
-    return [f for f in files if f not in keys]
+    found = landing.find(paths, settings)
+    report.refused += [sentence for sentence in found.refused if sentence not in report.refused]
+    if isinstance(mapping, Mapping):
+        of_folders = [f for f in found.files if f not in set(paths)]
+        left_out = [f for f in of_folders if f.suffix not in PROSE and not mapping.takes(f)]
+        report.left_out += [shown(f) for f in left_out]
+        found.files = [f for f in found.files if f not in left_out]
+        if not found.files:
+            raise SourceError(
+                f"{mapping.name} takes none of the files, such as {shown(left_out[0])}. It reads {mapping.expects}."
+            )
+    return found.files
 
 
 def _begin(
@@ -395,12 +377,24 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     load_id: str = begun["load_id"]
     asked = json.loads(begun["asked"])
     name: str | None = asked["source"]
-    files = _files([Path(f) for f in asked["files"]], settings, name, report)
+    digests: dict[Path, tuple[str, os.stat_result]] = {}
+    refusals: list[SourceError] = []
+    for file in _files([Path(f) for f in asked["files"]], settings, name, report):
+        try:
+            digests[file] = landing.digest(file)
+        except SourceError as error:
+            refusals.append(error)
+    files = list(digests)
+    if not files:
+        raise refusals[0]
     origin: Source = source_named(name) if name else recognise(files)
     mains = set(origin.main_files(files)) if isinstance(origin, Mapping) else set(files)
     sides = set(origin.side_files(files)) if isinstance(origin, Mapping) else set()  # needed again by every load
     files = [f for f in files if f.suffix not in PROSE or (isinstance(origin, Mapping) and f in mains | sides)] or files
-    if isinstance(origin, Mapping) and origin.export.is_whole and (absent := origin.missing_files(files)):
+    is_whole = isinstance(origin, Mapping) and origin.export.is_whole
+    if is_whole and refusals:  # what is refused would be withdrawn
+        raise refusals[0]
+    if isinstance(origin, Mapping) and is_whole and (absent := origin.missing_files(files)):
         raise SourceError(
             f"{origin.name} says `export: whole`, and no file is named {', '.join(absent)}: their rows would be withdrawn. Give all files together."
         )
@@ -411,39 +405,45 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     exports: dict[Path, tuple[str, datetime, str]] = {}
     fresh: set[Path] = set()
     for file in files:
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest, _ = digests[file]
         exports[file] = (digest, *_exported_at(file, origin, asked.get("exported_at")))
         if digest not in known or exports[file][1] > known[digest]:
             known[digest] = exports[file][1]
             fresh.add(file)
     # what is joined is needed whenever a table is read, and the tables are read anew when it has changed
-    is_whole = isinstance(origin, Mapping) and origin.export.is_whole
     taken = set() if not fresh else set(files) if fresh & sides or is_whole else fresh | sides
-    report.skipped += [_printable(file.name) for file in files if file not in taken]
+    report.skipped += [shown(file) for file in files if file not in taken]
     if taken and taken <= sides - mains:
         raise SourceError(
             f"{files[0].name} is only joined to the rows of other files. Load it together with the files it is joined to."
         )
     rows: list[dict[str, Any]] = []
     for file in (f for f in files if f in taken):
-        digest, exported_at, dated_by = exports[file]
+        _, exported_at, dated_by = exports[file]
         report.dated_by = dated_by
-        kept = settings.raw / load_id / f"{len(rows):04d}" / _without_address(_printable(file.name), digest, origin)
-        kept.parent.mkdir(parents=True, mode=0o700)
-        shutil.copyfile(file, kept)
-        kept.chmod(0o600)
+        name = _without_address(_printable(file.name), digests[file][0], origin)
+        try:
+            kept, digest, size = landing.keep(file, settings.raw / load_id / f"{len(rows):04d}", name, digests[file][1])
+        except SourceError as error:
+            if is_whole or file in sides:
+                raise
+            shutil.rmtree(settings.raw / load_id / f"{len(rows):04d}")
+            refusals.append(error)
+            continue
         rows.append(
             {
                 "load_id": load_id,
                 "name": kept.name,
                 "raw": str(kept.relative_to(settings.raw)),
                 "sha256": digest,
-                "bytes": file.stat().st_size,
+                "bytes": size,
                 "exported_at": exported_at,
                 "dated_by": dated_by,
             }
         )
+    report.refused += [str(error) for error in refusals]
+    if not rows and len(refusals) == len(digests):
+        raise refusals[0]
     if not rows:
         memory.forget(load_id)
         return False
@@ -657,18 +657,110 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
     mapping = settings.raw / landed["mapping"] if landed["mapping"] else None
     origin = source_named(str(mapping) if mapping else landed["source"])
     key = _hashing_key(settings, memory)
-    log = settings.warehouse / "log"
     earlier = memory.loads_with("logged", "published")
     same = [r["load_id"] for r in earlier if (r["source"], r["namespace"]) == (origin.name, landed["namespace"])]
     whole = origin.export if isinstance(origin, Mapping) else None
-    counts: list[dict[str, Any]] = []
-    faults: list[contracts.Fault] = []
+    files = [settings.raw / f["raw"] for f in landed["files"]]
+    refused: dict[Path, SourceError] = {}
+    try:
+        counts, faults = _judged(settings, landed, origin, files, earlier, same, key, report, progress)
+    except Exception as error:  # whatever it is, a file that is at fault by itself does not keep the others out
+        if _is_of_machine(settings, error):
+            raise
+        if not whole or not whole.is_whole:
+            refused = faulty(origin, files, landed["namespace"], lambda: _connected(settings))
+        if len(refused) == len(files):
+            raise next(iter(refused.values())) from error
+        if not refused and isinstance(error, duckdb.Error):
+            raise SourceError(
+                f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0][:150]} Correct the file and load it again."
+            ) from error
+        if not refused:
+            raise
+        report.ignored.clear()
+        files = [f for f in files if f not in refused]
+        counts, faults = _judged(settings, landed, origin, files, earlier, same, key, report, progress)
+        report.refused += map(str, refused.values())
+    if not counts:
+        first, *others = files
+        more = f" (and {len(others)} more)" if others else ""
+        raise SourceError(
+            f"{landed['source']} found nothing to read: {first.name}{more} is {layout(first)}. It reads {origin.expects}."
+        )
+    if whole and whole.is_whole and not any(c["read"] for c in counts if not c["is_derived"]):
+        raise SourceError(
+            f"{landed['source']}: a whole export without a row would withdraw everything, so nothing was changed. Export it again."
+        )
+    exported_at = max(c.pop("exported_at") or landed["exported_at"] for c in counts)
+    _remember_log(settings, memory, load_id)
+    with memory.transaction() as connection_:
+        for table in (state.load_count, state.quarantine):
+            connection_.execute(delete(table).where(table.c.load_id == load_id))
+        for file in refused:  # so that it is not taken for loaded when it comes again
+            raw = str(file.relative_to(settings.raw))
+            connection_.execute(
+                delete(state.load_file).where(state.load_file.c.load_id == load_id, state.load_file.c.raw == raw)
+            )
+        connection_.execute(insert(state.load_count), counts)
+        if faults:
+            connection_.execute(
+                insert(state.quarantine),
+                [
+                    {
+                        "load_id": load_id,
+                        "source": landed["namespace"],
+                        "thing": fault.log,
+                        "file": Path(fault.file).name,
+                        "line": fault.line,
+                        "rules": fault.rules,
+                        "value": fault.value,
+                        "is_field": int(fault.is_field),
+                    }
+                    for fault in faults
+                ],
+            )
+        connection_.execute(
+            state.load.update().where(state.load.c.load_id == load_id).values(status="logged", exported_at=exported_at)
+        )
+    for file in refused:
+        shutil.rmtree(file.parent)
+    is_reordered = _judge_later_exports_again(settings, memory, landed)
+    _report_judged(report, counts, faults)
+    return is_reordered
+
+
+@contextmanager
+def _connected(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection that reaches the logs, the raw folder and a staging folder of its own."""
     staging = settings.raw / ".staging"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(mode=0o700)
-    connection = connect(threads=settings.threads, folders=[log, settings.raw], staging=staging)
+    connection = connect(threads=settings.threads, folders=[settings.warehouse / "log", settings.raw], staging=staging)
     try:
-        files = [settings.raw / f["raw"] for f in landed["files"]]
+        yield connection
+    finally:
+        connection.close()
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _judged(
+    settings: Settings,
+    landed: dict[str, Any],
+    origin: Source,
+    files: list[Path],
+    earlier: list[dict[str, Any]],
+    same: list[str],
+    key: bytes,
+    report: Report,
+    progress: Progress,
+) -> tuple[list[dict[str, Any]], list[contracts.Fault]]:
+    """Name and judge the rows of files, the accepted ones into log files: (how each log was judged, what is at fault)."""
+    load_id, log = landed["load_id"], settings.warehouse / "log"
+    for file in log.glob(f"*/{load_id[:6]}/{load_id}.parquet"):  # of an attempt before this one
+        file.unlink()
+    counts: list[dict[str, Any]] = []
+    faults: list[contracts.Fault] = []
+    with _connected(settings) as connection:
         for named in origin.name_rows(connection, files, landed["namespace"]):
             progress(f"judging {named.thing}")
             target = log / named.thing / load_id[:6] / f"{load_id}.parquet"
@@ -697,54 +789,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
             faults += bad
             if named.ignored_columns:
                 report.ignored.setdefault(named.thing, []).extend(named.ignored_columns)
-    except duckdb.Error as error:
-        if _is_of_machine(settings, error):  # the files are not at fault: the load stays landed
-            raise
-        raise SourceError(
-            f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0][:150]} Correct the file and load it again."
-        ) from error
-    finally:
-        connection.close()
-        shutil.rmtree(staging, ignore_errors=True)
-    if not counts:
-        first, *others = files
-        more = f" (and {len(others)} more)" if others else ""
-        raise SourceError(
-            f"{landed['source']} found nothing to read: {first.name}{more} is {layout(first)}. It reads {origin.expects}."
-        )
-    if whole and whole.is_whole and not any(c["read"] for c in counts if not c["is_derived"]):
-        raise SourceError(
-            f"{landed['source']}: a whole export without a row would withdraw everything, so nothing was changed. Export it again."
-        )
-    exported_at = max(c.pop("exported_at") or landed["exported_at"] for c in counts)
-    _remember_log(settings, memory, load_id)
-    with memory.transaction() as connection_:
-        for table in (state.load_count, state.quarantine):
-            connection_.execute(delete(table).where(table.c.load_id == load_id))
-        connection_.execute(insert(state.load_count), counts)
-        if faults:
-            connection_.execute(
-                insert(state.quarantine),
-                [
-                    {
-                        "load_id": load_id,
-                        "source": landed["namespace"],
-                        "thing": fault.log,
-                        "file": Path(fault.file).name,
-                        "line": fault.line,
-                        "rules": fault.rules,
-                        "value": fault.value,
-                        "is_field": int(fault.is_field),
-                    }
-                    for fault in faults
-                ],
-            )
-        connection_.execute(
-            state.load.update().where(state.load.c.load_id == load_id).values(status="logged", exported_at=exported_at)
-        )
-    is_reordered = _judge_later_exports_again(settings, memory, landed)
-    _report_judged(report, counts, faults)
-    return is_reordered
+    return counts, faults
 
 
 def _span(mapping: Mapping) -> tuple[bool, datetime | None, datetime | None]:

@@ -342,7 +342,7 @@ def test_nothing_is_lost_and_quarantine_shows_where(settings: Settings, tmp_path
     counts = {c["table"]: c for c in report.counts}
     assert counts["return_event"]["duplicate"] == 1
     row = state.quarantine_by_rule(settings).iloc[0]
-    assert (row["rules"], row["file"], row["line"], row["value"]) == ("bad_number units", "order_line.csv", 5, "one")
+    assert (row["rules"], row["file"], row["line"], row["value"]) == ("bad_number units", "order_line.csv", 6, "one")
 
 
 def test_customers_are_hashed_with_hmac_and_nothing_personal_is_kept(tiny_settings: Settings) -> None:

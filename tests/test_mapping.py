@@ -283,7 +283,12 @@ def test_any_writing_is_read(tmp_path: Path, read: str, content: str) -> None:
     file.write_bytes(content.encode("utf-16-le" if encoding == "utf-16" else encoding))
     text = ORDERS.replace("tables:", f"read: {read}\ntables:").replace("{expression}", "price")
     (row,) = rows(mapping(tmp_path, text), file)["order_line"]
-    assert (row["order_line_id"], float(row["net_amount"]), row["_broken"], row["_line"]) == ("1", 12.5, None, 1)
+    assert (row["order_line_id"], float(row["net_amount"]), row["_broken"], row["_line"]) == (
+        "1",
+        12.5,
+        None,
+        4 if "row: 3" in read else 2,
+    )
 
 
 def test_ndjson_and_parquet_tables(tmp_path: Path) -> None:
@@ -453,7 +458,7 @@ def test_events_without_a_date_are_listed_as_blank(tmp_path: Path) -> None:
         if named.thing == "return_event":
             assert [r["event_id"] for r in rows_of(named, connection)] == ["1/received", "3/received", "3/refunded"]
             blank = connection.execute(f"SELECT event_id, return_line_id, _line FROM ({named.blank_sql}) ORDER BY 1")
-            assert blank.fetchall() == [("1/refunded", "1", 1), ("2/received", "2", 2), ("2/refunded", "2", 2)]
+            assert blank.fetchall() == [("1/refunded", "1", 2), ("2/received", "2", 3), ("2/refunded", "2", 3)]
         else:
             assert named.blank_sql is None
 
@@ -592,10 +597,10 @@ def test_an_empty_or_unknown_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"a\.csv is empty"):
         propose(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_bytes(b"\xff\x00\x01\n\x00")
-    with pytest.raises(SourceError, match="is not a table"):
+    with pytest.raises(SourceError, match="is no text: it holds zero bytes"):
         propose(tmp_path / "b.csv")
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7\n")
-    with pytest.raises(SourceError, match=r"give a CSV, spreadsheet"):
+    with pytest.raises(SourceError, match=r"is a PDF document, .* Give a CSV, spreadsheet"):
         propose(tmp_path / "a.pdf")
     (tmp_path / "a.txt").write_text("nothing of use\n")
     with pytest.raises(SourceError, match=r"a\.txt shows neither orders nor returns: no heading we know\."):

@@ -54,7 +54,10 @@ def write(path: Path, content: str | bytes) -> Path:
 def test_csv_rows_are_never_lost(tmp_path: Path, content: str, expected: list[tuple[str, str | None]]) -> None:
     found = read(write(tmp_path / "refund.csv", content))["refund"]
     assert [(r["refund_id"], r["_broken"]) for r in found] == expected
-    assert [r["_line"] for r in found] == list(range(1, len(expected) + 1))
+    within = content.startswith(
+        HEADER + '\n"F,1"'
+    )  # the first cell holds a line end: the second row is one line further down
+    assert [r["_line"] for r in found] == [n + 2 + (within and n > 0) for n in range(len(expected))]
     assert all(r["_file"] == "refund.csv" for r in found)
 
 
@@ -90,7 +93,7 @@ def test_files_of_a_log_follow_each_other_and_packed_ones_are_read(tmp_path: Pat
     second = write(tmp_path / "refund.b.csv", f"{HEADER},kind\nF2,x,5,EUR,voucher\nF3,x,5,EUR,manual\n")
     found = read(second, first)["refund"]
     assert [(r["_file"], r["_line"], r["refund_id"], r["kind"]) for r in found] == [
-        ("refund.a.csv.gz", 1, "F1", None), ("refund.b.csv", 1, "F2", "voucher"), ("refund.b.csv", 2, "F3", "manual"),
+        ("refund.a.csv.gz", 2, "F1", None), ("refund.b.csv", 2, "F2", "voucher"), ("refund.b.csv", 3, "F3", "manual"),
     ]  # fmt: skip
 
 
@@ -143,13 +146,15 @@ def test_columns_named_as_our_own_are_ignored_like_others(tmp_path: Path) -> Non
         "R1",
         "5",
         "refund.csv",
-        1,
+        2,
         None,
     )
 
 
-def test_an_empty_file_holds_no_rows(tmp_path: Path) -> None:
-    assert read(write(tmp_path / "refund.csv", "")) == {}
+def test_an_empty_list_holds_no_rows_and_an_empty_table_is_refused(tmp_path: Path) -> None:
+    assert read(write(tmp_path / "refund.ndjson", "")) == {"refund": []}
+    with pytest.raises(SourceError, match=r"refund\.csv is empty \(0 bytes\)"):
+        read(write(tmp_path / "refund.csv", ""))
 
 
 def test_staged_rows_are_gone_once_read(tmp_path: Path) -> None:
@@ -174,7 +179,7 @@ def test_sources_are_found_by_name_and_by_files(tmp_path: Path) -> None:
 
 
 def test_an_unknown_source_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"canonical, online_retail, shopify, .*two_sheets"):
+    with pytest.raises(SourceError, match=r"canonical, online_retail, shopify; mappings: .*adyen_settlement"):
         source_named("magento")
     with pytest.raises(SourceError, match=r"backhaul map export\.csv"):
         recognise([write(tmp_path / "export.csv", "a,b\n1,2\n")])

@@ -111,7 +111,9 @@ def test_any_heading_will_do(tmp_path: Path) -> None:
 def test_headings_are_found_without_capitals_and_blanks_and_told_apart(tmp_path: Path) -> None:
     file = file_of(tmp_path, "a.csv", "\ufeffOrder  Date, order date,\u200bSKU\u00a0\n1,2,3\n")
     assert headings(file) == ["Order Date", "order date 2", "SKU"]
-    assert read(file, ["ORDER DATE", "sku"]) == [("1", "3", None)]
+    assert read(file, ["ORDER DATE 2", "sku"]) == [("2", "3", None)]
+    with pytest.raises(SourceError, match=r"`ORDER DATE` stands twice or more in the header of a\.csv"):
+        read(file, ["ORDER DATE", "sku"])
 
 
 def test_empty_cells_take_the_value_of_their_group(tmp_path: Path) -> None:
@@ -131,8 +133,8 @@ def test_empty_cells_take_the_value_of_their_group(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.xls", "<html><table><tr><td>1</td></tr></table>", "holds a web page or XML"),
-        ("a.csv", b"%PDF-1.7 \x00\x01", "is not a table"),
+        ("a.xls", "<html><table><tr><td>1</td></tr></table>", "is a web page or XML"),
+        ("a.csv", b"%PDF-1.7 \x00\x01", "is a PDF document"),
         ("a.zip", b"PK\x03\x04rest", "is a packed folder"),
         ("a.xlsx", b"PK\x03\x04rest", "save it as .xlsx"),
         ("a.xls", b"\xd0\xcf\x11\xe0" + b"0" * 500, "save it as .xlsx"),

@@ -190,7 +190,7 @@ def test_a_trial_counts_as_the_command_line_does_and_leaves_nothing(settings: Se
     }
     assert trial.quarantined is not None
     row = trial.quarantined.iloc[0]
-    assert (row["file"], row["line"], row["rules"]) == ("orders.csv", 4, "bad_time ordered_at")
+    assert (row["file"], row["line"], row["rules"]) == ("orders.csv", 5, "bad_time ordered_at")
     assert not settings.warehouse.exists()
     (tmp_path / "orders.csv").write_bytes(ORDERS)
     (tmp_path / "orders.yaml").write_text(groups[0].text, encoding="utf-8")

@@ -4,7 +4,10 @@ To add a source write one module with a class that answers `base.Source` and giv
 code is a mapping file in `data/mappings/`.
 """
 
+import difflib
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import duckdb
@@ -14,10 +17,12 @@ from pipelines.settings import data_path
 from pipelines.sources import shipped
 from pipelines.sources.base import Named, Source
 from pipelines.sources.canonical import Canonical
+from pipelines.sources.looks import check_content, reading, shown
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.notes import note_label, note_terms_sql
 from pipelines.sources.online_retail import OnlineRetail
 from pipelines.sources.shopify import Shopify
+from pipelines.sources.tables import cut
 from pipelines.sql import connect
 
 __all__ = [
@@ -60,8 +65,11 @@ def source_named(name: str) -> Source:
         return sources[name]
     if name in mappings() or Path(name).suffix in (".yaml", ".yml"):
         return mapping_source(name)
+    near = difflib.get_close_matches(name, [*sources, *mappings()], 1)
+    hint = f"Did you mean {near[0]}? " if near else ""
     raise SourceError(
-        f"There is no source {name!r}. Sources: {', '.join([*sources, *mappings()])}; or give a mapping file (.yaml)."
+        f"There is no source {name[:40]!r}. {hint}Sources: {', '.join(sources)}; mappings: {cut(list(mappings()), 100)}; or give a "
+        "mapping file (.yaml)."
     )
 
 
@@ -76,13 +84,38 @@ def recognise(files: list[Path]) -> Source:
     if known := shipped.mapping_of(files):
         several = Path(f"{known.name.replace(' ', '_')}.yaml")
         return mapping_source(known.name) if len(known.files) == 1 else Mapping(several, shipped.text_of(known))
-    if not any(f.stat().st_size for f in files):
-        raise SourceError(f"{files[0].name} is empty. Give a file with a header and rows.")
-    names = ", ".join(f.name for f in files[:3]) + ("..." if len(files) > 3 else "")
+    for file in files:
+        check_content(file)
+    names = ", ".join(map(shown, files[:3])) + ("..." if len(files) > 3 else "")
     raise SourceError(
         f"No source recognises {names}. Name one with --source ({', '.join(registry())}), or make a mapping with "
-        f"backhaul map {files[0].name}."
+        f"backhaul map {shown(files[0])}."
     )
+
+
+def faulty(
+    source: Source,
+    files: list[Path],
+    namespace: str,
+    connected: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]],
+) -> dict[Path, SourceError]:
+    """Find the files that cannot be read, whatever the others hold: each is read alone, with what is joined to it.
+
+    `connected` gives a connection that reaches them, for as long as its block lasts.
+    """
+    found: dict[Path, SourceError] = {}
+    sides = source.side_files(files) if isinstance(source, Mapping) else []
+    for file in files:
+        try:
+            with reading(file), connected() as connection:
+                for named in source.name_rows(connection, [file, *(s for s in sides if s != file)], namespace):
+                    connection.execute(f"CREATE OR REPLACE TEMP TABLE looked_at AS {named.sql}")
+        except SourceError as error:
+            if error.is_of_file:
+                found[file] = error
+        except BackhaulError:
+            continue  # not of the file alone
+    return found
 
 
 HEAD = 1 << 16  # bytes of a text file that are enough for its header

@@ -4,8 +4,9 @@ A source names columns and types them loosely; it judges nothing and keeps nothi
 sources exist is in `pipelines.sources`.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +30,13 @@ class Export:
     until: date | None = None
 
 
+class Lines(Counter[str]):
+    """The lines of a file by what they are: `lines` are all, `within` those that go on inside a cell, the others are no rows.
+
+    What is not header, blank, preamble, totals or within is a row.
+    """
+
+
 @dataclass(frozen=True)
 class Named:
     """The rows a source gives for one log.
@@ -40,6 +48,7 @@ class Named:
     another log and are not counted again. `blank_sql` is a SELECT of event_id, return_line_id, _file and _line: the events
     that rows of the files could hold and do not, for their date is blank or the row is of nothing returned. An id may also be
     stated by another row. `may_repeat`: one file holds a thing as it was at several times, the later one further down.
+    `lines` counts, by file, the lines of the files that were read for it first.
     """
 
     thing: str
@@ -48,6 +57,7 @@ class Named:
     ignored_columns: tuple[str, ...] = ()
     blank_sql: str | None = None
     may_repeat: bool = False
+    lines: Mapping[str, Lines] = field(default_factory=dict)
 
 
 class Source(Protocol):

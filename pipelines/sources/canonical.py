@@ -7,7 +7,6 @@ CSV and NDJSON are staged once in the order of the file, so that the row number 
 cores.
 """
 
-import gzip
 import itertools
 import json
 from collections.abc import Iterator
@@ -15,20 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Double, Integer, Numeric, Table
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import Named, in_order, name, quote, read_sql
+from pipelines.sources.base import Lines, Named, in_order, name, quote, read_sql
+from pipelines.sources.looks import check_content, reading, shown, start_of, what_is
 from pipelines.sources.tables import (
     CSV,
     LINES,
     LONGEST_LINE,
     NDJSON,
     PARQUET,
+    Staged,
+    count_lines,
     csv_columns,
     kind_of,
     opened,
     parquet_columns,
+    short_lines,
     stage_csv,
 )
 from pipelines.warehouse import schema
@@ -65,13 +69,14 @@ class Canonical:
         """
         by_thing: dict[str, list[Path]] = {}
         for file in sorted(files, key=lambda f: f.name):
+            check_content(file)
             if thing_of(file) not in schema.LOG.tables:
                 raise SourceError(
-                    f"{file.name}: no log is named {thing_of(file)!r}. The name of a file begins with one of: "
-                    f"{', '.join(schema.LOG.tables)}; or load it with a mapping (backhaul map {file.name})."
+                    f"{shown(file)}: no log is named {thing_of(file)!r}. The name of a file begins with one of: "
+                    f"{', '.join(schema.LOG.tables)}; or load it with a mapping (backhaul map {shown(file)})."
                 )
             if kind_of(file) is None:
-                raise SourceError(f"{file.name}: unknown format. Files are .csv, .ndjson, .jsonl or .parquet.")
+                raise SourceError(f"{shown(file)}: unknown format. Files are .csv, .ndjson, .jsonl or .parquet.")
             by_thing.setdefault(thing_of(file), []).append(file)
         for thing in schema.LOG.tables:
             if thing in by_thing:
@@ -82,30 +87,10 @@ def _named(connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path
     selects: list[str] = []
     ignored: dict[str, None] = {}
     staged: list[str] = []
+    lines: dict[str, Lines] = {}
     for file in files:
-        if file.stat().st_size == 0:
-            continue
-        kind = kind_of(file)
-        columns = {CSV: csv_columns, NDJSON: ndjson_keys, PARQUET: parquet_columns}[kind or CSV](connection, file)
-        known = _known(table, file, columns)
-        ignored.update(dict.fromkeys(c for c in columns if c and c not in known.values()))
-        place = {given: f"c{i}" for i, given in enumerate(columns)} if kind == CSV else {}
-        picked = ", ".join(f"{place.get(given) or name(given)} AS {column}" for column, given in known.items())
-        if kind == PARQUET:
-            selects.append(
-                f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line, NULL::VARCHAR AS _broken "
-                f"FROM {read_sql('parquet', file, 'file_row_number = true')}"
-            )
-            continue
-        stage = f"staged_{table.name}_{len(staged)}"
-        staged.append(stage)
-        if kind == CSV:
-            broken = stage_csv(connection, stage, file, len(columns))
-        else:
-            broken = stage_ndjson(connection, stage, file, list(known.values()))
-        selects.append(
-            f"SELECT {picked}, {quote(file.name)} AS _file, rowid + 1 AS _line, {broken} AS _broken FROM {stage}"
-        )
+        with reading(file):
+            selects.append(_selected(connection, table, file, staged, ignored, lines))
     if selects:
         rows = " UNION ALL BY NAME ".join(selects)
         if len(selects) > 1:  # a UNION of short tables is read by one thread
@@ -115,9 +100,62 @@ def _named(connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path
                 connection.execute(f"DROP TABLE {staged.pop()}")
             staged.append(whole)
             rows = f"SELECT * FROM {whole}"
-        yield Named(table.name, rows, ignored_columns=tuple(ignored))
+        yield Named(table.name, rows, ignored_columns=tuple(ignored), lines=lines)
     for stage in staged:
         connection.execute(f"DROP TABLE {stage}")
+
+
+def _selected(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    file: Path,
+    staged: list[str],
+    ignored: dict[str, None],
+    lines: dict[str, Lines],
+) -> str:
+    """Stage a file; give the SELECT of its rows."""
+    kind = kind_of(file) or CSV
+    _check_kind(file, kind)
+    columns = {CSV: csv_columns, NDJSON: ndjson_keys, PARQUET: parquet_columns}[kind](connection, file)
+    if kind == NDJSON and what_is(file).startswith(("empty", "blank")):  # a list without items lacks no column
+        columns = list(table.columns.keys())
+    known = _known(table, file, columns)
+    ignored.update(dict.fromkeys(c for c in columns if c and c not in known.values()))
+    place = {given: f"c{i}" for i, given in enumerate(columns)} if kind == CSV else {}
+    picked = ", ".join(f"{place.get(given) or name(given)} AS {column}" for column, given in known.items())
+    if kind == PARQUET:
+        return (
+            f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line, NULL::VARCHAR AS _broken "
+            f"FROM {read_sql('parquet', file, 'file_row_number = true')}"
+        )
+    stage = f"staged_{table.name}_{len(staged)}"
+    staged.append(stage)
+    if kind == CSV:
+        rows = stage_csv(connection, stage, file, len(columns))
+    else:
+        rows = stage_ndjson(connection, stage, file, list(known.values()))
+    lines[file.name] = rows.lines
+    return f"SELECT {picked}, {quote(file.name)} AS _file, {rows.line} AS _line, {rows.broken} AS _broken FROM {stage}"
+
+
+def _check_kind(file: Path, kind: str) -> None:
+    """Raise SourceError for a file that holds something else than its name says."""
+    what = what_is(file)
+    if kind == NDJSON and what.startswith(("empty", "blank")):
+        return
+    wanted = {CSV: "text", NDJSON: "JSON", PARQUET: "a Parquet file"}[kind]
+    if what == wanted or (kind == NDJSON and what == "text"):  # its lines will say that they are no objects
+        return
+    todo = {
+        "JSON": "Name it .ndjson if it holds one object a line; else load it with a mapping.",
+        "text in UTF-16": "Save it as UTF-8, or load it with a mapping.",
+        "a Parquet file": "Name it .parquet.",
+    }
+    if kind == PARQUET:
+        raise SourceError(f"{shown(file)} is {what}, not a Parquet file. Give it the ending of what it holds.")
+    raise SourceError(
+        f"{shown(file)} is {what}, whatever its name says. {todo.get(what, 'Save it as CSV, or load it with a mapping.')}"
+    )
 
 
 def _known(table: Table, file: Path, columns: list[str]) -> dict[str, str]:
@@ -127,17 +165,18 @@ def _known(table: Table, file: Path, columns: list[str]) -> dict[str, str]:
         lower = given.strip().lower()
         if lower in table.columns:
             if lower in known:
-                raise SourceError(f"{file.name}: the column {lower} is there twice. Name one of them differently.")
+                raise SourceError(f"{shown(file)}: the column {lower} is there twice. Name one of them differently.")
             known[lower] = given
     for column in table.columns:
         if column.info["required"] and column.name not in known:
             hint = ""
-            if len(columns) == 1 and any(s in columns[0] for s in ";\t|"):
-                hint = " The columns are not separated by commas: load it with a mapping."
+            signs = {";": "semicolons", "\t": "tabs", "|": "bars"}
+            if len(columns) == 1 and (sign := next((s for s in signs if s in columns[0]), None)):
+                hint = f" Its columns are separated by {signs[sign]}, not by commas: load it with a mapping."
             if any(mark in c for c in columns for mark in "\0\ufffd"):
-                raise SourceError(f"{file.name} is not UTF-8. Save it as UTF-8, or load it with a mapping.")
+                raise SourceError(f"{shown(file)} is not UTF-8. Save it as UTF-8, or load it with a mapping.")
             raise SourceError(
-                f"{file.name}: the required column {column.name} is missing ({column.comment}).{hint} "
+                f"{shown(file)}: the required column {column.name} is missing.{hint} "
                 f"docs/sources.md lists the columns of {table.name}."
             )
     if kind_of(file) == NDJSON:  # a key may come late in the file
@@ -149,27 +188,25 @@ def ndjson_keys(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     """List the keys of the first lines of an NDJSON file."""
     keys: dict[str, None] = {}
     with opened(file) as text:
-        for line in itertools.islice(text, SAMPLE_LINES):
+        for line in itertools.islice(short_lines(text), SAMPLE_LINES):
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(row, dict):
                 keys.update(dict.fromkeys(row))
     return list(keys)
 
 
-def stage_ndjson(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, columns: list[str]) -> str:
-    """Stage an NDJSON file as text; give the SQL of its `_broken`. A line that is no object is a row of NULLs."""
+def stage_ndjson(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, columns: list[str]) -> Staged:
+    """Stage an NDJSON file as text. A line that is no object is a row of NULLs."""
+    lines = count_lines(file)
     declared = ", ".join(f"{quote(c)}: 'VARCHAR'" for c in columns)
-    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as content:
-        has_mark = content.read(3) == b"\xef\xbb\xbf"
-    if has_mark:  # the CSV reader knows the byte-order mark, the JSON reader does not
+    if start_of(file, 3) == b"\xef\xbb\xbf":  # the CSV reader knows the byte-order mark, the JSON reader does not
         values = ", ".join(
             f"CASE WHEN json_valid(line) THEN line ->> {quote('$.' + name(c))} END AS {name(c)}" for c in columns
         )
-        lines = read_sql("csv", file, LINES)
-        read = f"SELECT {values} FROM {lines}"
+        read = f"SELECT {values} FROM {read_sql('csv', file, LINES)}"
     else:
         options = f"columns = {{{declared}}}, ignore_errors = true, maximum_object_size = {LONGEST_LINE}"
         read = f"FROM {read_sql('ndjson', file, options)}"
@@ -177,9 +214,22 @@ def stage_ndjson(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, 
         in_order(connection, [f"CREATE TEMP TABLE {stage} AS {read}"])
     except duckdb.Error as error:
         raise SourceError(
-            f"{file.name} cannot be read as NDJSON: one object a line, UTF-8. Correct it and load it again."
+            f"{shown(file)} cannot be read as NDJSON: one object a line, UTF-8. Correct it and load it again."
         ) from error
-    return f"CASE WHEN coalesce({', '.join(name(c) for c in columns)}) IS NULL THEN 'not a JSON object' END"
+    line = "rowid + 1"
+    rows = connection.execute(f"SELECT count(*) FROM {stage}").fetchall()[0][0]
+    if rows != lines["lines"] - lines["blank"]:  # there are empty lines, which are no rows
+        with opened(file) as text:
+            filled = [number for number, one in enumerate(text, start=1) if one.strip()]
+        if len(filled) != rows:
+            raise SourceError(f"{shown(file)} is not NDJSON: one object a line. Export it again.")
+        lines["blank"] = lines["lines"] - rows
+        connection.register("backhaul_lines", pa.table({"line": filled}))
+        in_order(connection, [f"CREATE TEMP TABLE {stage}_lines AS FROM backhaul_lines"])
+        connection.unregister("backhaul_lines")
+        line = f"(SELECT l.line FROM {stage}_lines l WHERE l.rowid = {stage}.rowid)"
+    broken = f"CASE WHEN coalesce({', '.join(name(c) for c in columns)}) IS NULL THEN 'not a JSON object' END"
+    return Staged(line, broken, lines)
 
 
 def json_schema(thing: str) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from sqlalchemy import Boolean, Date, DateTime, Double, Integer, Numeric
 
 from pipelines.errors import MappingError, SourceError
 from pipelines.sources import tables, values
-from pipelines.sources.base import Export, Named, quote
+from pipelines.sources.base import Export, Lines, Named, quote
+from pipelines.sources.looks import shown
 from pipelines.warehouse import schema
 
 BEGINS = "2000-01-01"  # validity of what a mapping makes up: its shop, products without history, promises
@@ -68,7 +69,8 @@ ARITHMETIC = {"sum": "+", "minus": "-", "times": "*", "divide": "/"}
 SPECIAL = ("when", "several", "events", "promise", "dimensions")  # keys of a log that are no plain columns
 BLANKS = "' \t\r\n\u00a0\u202f\u2007\ufeff\u200b'"  # SQL: what stands around texts and is none of them
 BY_ROW = "by_row"  # channel of promises made row by row, so that they apply to no other order
-LONGEST_MESSAGE = 300
+LARGEST = 1 << 20  # bytes of a mapping file
+DEEPEST, MOST_PARTS = 50, 20_000  # levels and parts of a mapping
 _numbers = itertools.count()  # so that two mappings share a connection
 
 
@@ -104,8 +106,18 @@ class Number(float):
         return self.text
 
 
-def _with_lines(node: yaml.Node) -> Any:
-    """Give a YAML node as sections, lists, texts and numbers. `Yes`, `NO`, `007` and `12:30` stay the texts that they are."""
+def _with_lines(node: yaml.Node, counted: Iterator[int], level: int = 0) -> Any:
+    """Give a YAML node as sections, lists, texts and numbers. `Yes`, `NO`, `007` and `12:30` stay the texts that they are.
+
+    What an alias stands for is written out and `counted` again: by aliases a small file becomes a huge one, or one without end.
+    """
+    if level > DEEPEST or next(counted) > MOST_PARTS:
+        much = (
+            f"more than {DEEPEST} levels"
+            if level > DEEPEST
+            else f"more than {MOST_PARTS:,} parts, its aliases written out"
+        )
+        raise yaml.MarkedYAMLError(problem=f"a mapping has not {much}", problem_mark=node.start_mark)
     if isinstance(node, yaml.MappingNode):
         section = Section()
         section.line = node.start_mark.line + 1
@@ -113,13 +125,13 @@ def _with_lines(node: yaml.Node) -> Any:
             word = str(key.value)
             if word in section:
                 raise yaml.MarkedYAMLError(problem=f"`{word}` stands here twice", problem_mark=key.start_mark)
-            section[word] = _with_lines(value)
+            section[word] = _with_lines(value, counted, level + 1)
             section.lines[word] = key.start_mark.line + 1
         return section
     if isinstance(node, yaml.SequenceNode):
         items = Items()
         for item in node.value:
-            items.append(_with_lines(item))
+            items.append(_with_lines(item, counted, level + 1))
             items.lines.append(item.start_mark.line + 1)
         return items
     if node.tag.endswith(":null"):
@@ -156,18 +168,26 @@ class Mapping:
     def __init__(self, path: Path, text: str | None = None) -> None:
         self.path = path
         try:
-            self.text = text = path.read_text(encoding="utf-8") if text is None else text
+            if text is None and path.stat().st_size > LARGEST:
+                raise MappingError(
+                    f"{shown(path)} is larger than {LARGEST >> 10} KB: a mapping is some pages of text at most."
+                )
+            self.text = text = path.read_text(encoding="utf-8-sig") if text is None else text
             node = yaml.SafeLoader(text).get_single_node()
-            self.content = _with_lines(node) if node else Section()
+            self.content = _with_lines(node, itertools.count(1)) if node else Section()
         except OSError as error:
-            raise MappingError(f"There is no mapping file {path}. Make one with `backhaul map FILE`.") from error
+            raise MappingError(
+                f"There is no mapping file {shown(path)} that can be read. Make one with `backhaul map FILE`."
+            ) from error
         except UnicodeDecodeError as error:
-            raise MappingError(f"{path.name} is not UTF-8. Save it as UTF-8.") from error
+            raise MappingError(f"{shown(path)} is not UTF-8. Save it as UTF-8.") from error
+        except RecursionError as error:
+            raise self.wrong(1, f"it has more than {DEEPEST} levels: no mapping has.") from error
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             raise self.wrong(mark.line + 1 if mark else 1, f"not YAML: {error.problem}.") from error
         except yaml.YAMLError as error:
-            raise self.wrong(1, f"not YAML: {error}.") from error
+            raise self.wrong(1, f"not YAML: {str(error).splitlines()[0][:100]}.") from error
         self.has_query = False
         if not isinstance(self.content, Section):
             raise self.wrong(1, "a mapping begins with keys such as `tables:`.")
@@ -298,8 +318,8 @@ class Mapping:
 
     def wrong(self, line: int, sentence: str) -> MappingError:
         """Make the error for a line of this mapping, short enough to be read."""
-        message = f"{self.path.name} line {line}: {sentence}"
-        return MappingError(message if len(message) < LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 4] + "...")
+        message = f"{shown(self.path)} line {line}: {sentence}"
+        return MappingError(message)
 
     def _allow(self, section: Section, keys: tuple[str, ...], what: str = "here") -> None:
         for key in section:
@@ -473,7 +493,7 @@ class Mapping:
         unknown = [f.name for f in data if not self.takes(f)]
         if unknown:
             raise SourceError(
-                f"{unknown[0][:60]}: no table of {self.path.name} takes a file of this name. Its files: {tables.cut(self._named_files())}."
+                f"{shown(unknown[0])}: no table of {self.path.name} takes a file of this name. Its files: {tables.cut(self._named_files())}."
             )
         values.zones(connection)
         call = f"mapping_{next(_numbers)}"
@@ -517,6 +537,7 @@ class Mapping:
             compiler.build()
         if "shop" not in counted and "shop" not in derived and self.content.get("time_zone") and (counted or derived):
             derived["shop"] = [self._shop(data, counted, derived)]
+        lines: dict[str, Lines] = {part.file: part.lines for parts in staged.values() for part in parts if part.lines}
         for thing in schema.LOG.tables:
             selects = counted.get(thing, []) + derived.get(thing, [])
             if selects:
@@ -525,7 +546,9 @@ class Mapping:
                     " UNION ALL BY NAME ".join(selects),
                     is_derived=thing not in counted,
                     blank_sql=" UNION ALL ".join(blank) or None if thing == "return_event" else None,
+                    lines=lines,
                 )
+                lines = {}
 
     def _shop(self, files: list[Path], counted: dict[str, list[str]], derived: dict[str, list[str]]) -> str:
         constants = self.content.get("constants") or {}
@@ -553,16 +576,18 @@ class Mapping:
                 read.update(given)
                 read.lines.update(given.lines)
         parts: list[tables.Part] = []
-        try:
-            if "sql" in table:
-                parts.append(self._stage_query(connection, name, table["sql"]))
-            for file in files if "sql" not in table else ():
-                key = repr((file, read))  # several tables may read one file
-                if key not in staged:
+        if "sql" in table:
+            parts.append(self._stage_query(connection, name, table["sql"]))
+        for file in files if "sql" not in table else ():
+            key = repr((file, read))  # several tables may read one file
+            if key not in staged:
+                try:
                     staged[key] = tables.stage(connection, f"{name}_file_{len(staged)}", file, read)
-                parts += staged[key]
-        except tables.OptionError as error:
-            raise self.wrong(read.lines.get(error.option, table.line), str(error)) from error
+                except tables.OptionError as error:
+                    wrong = self.wrong(read.lines.get(error.option, table.line), str(error))
+                    wrong.is_of_file = True
+                    raise wrong from error
+            parts += staged[key]
         if not parts:
             return None
         dates = table.get("dates", self.content.get("dates")) or []

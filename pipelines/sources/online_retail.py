@@ -16,6 +16,7 @@ import duckdb
 
 from pipelines.errors import SourceError
 from pipelines.sources.base import Named, in_order, quote, read_sql
+from pipelines.sources.looks import shown
 from pipelines.sources.tables import csv_columns, kind_of, parquet_columns
 from pipelines.sql import connect
 
@@ -118,7 +119,7 @@ def stage(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
         missing = [c for c in COLUMNS if c not in _columns(connection, file)]
         if missing:
             raise SourceError(
-                f"{file.name}: the column {missing[0]} of Online Retail is missing. Its columns are {', '.join(COLUMNS)}."
+                f"{shown(file)}: the column {missing[0]} of Online Retail is missing. Its columns are {', '.join(COLUMNS)}."
             )
         picked = ", ".join(f'"{c}"::VARCHAR AS {c.lower()}' for c in COLUMNS)
         if kind_of(file) == "parquet":

@@ -22,6 +22,7 @@ import duckdb
 from pipelines.errors import SourceError
 from pipelines.sources.base import read_sql
 from pipelines.sources.headings import is_heading, is_total
+from pipelines.sources.looks import shown
 from pipelines.sources.tables import (
     JSON,
     PARQUET,
@@ -64,12 +65,12 @@ def samples(file: Path) -> list[Sample]:
     Raises SourceError for a file that cannot be read or holds no table.
     """
     if not file.stat().st_size:
-        raise SourceError(f"{file.name} is empty. Give a file with a header and rows.")
+        raise SourceError(f"{shown(file)} is empty. Give a file with a header and rows.")
     kind = format_of(file)
     tables = {SPREADSHEET: _workbook, JSON: _json, PARQUET: _parquet}.get(kind, _text)(file)
     tables = [t for t in tables if t.header]
     if not tables:
-        raise SourceError(f"{file.name} is empty. Give a file with a header and rows.")
+        raise SourceError(f"{shown(file)} is empty. Give a file with a header and rows.")
     return tables
 
 
@@ -142,7 +143,7 @@ def _parquet(file: Path) -> list[Sample]:
                 f"SELECT * FROM {read_sql('parquet', file)} USING SAMPLE {SAMPLE_ROWS} ROWS (reservoir, 1)"
             )
         except duckdb.Error as error:
-            raise SourceError(f"{file.name} cannot be read as Parquet. Export it again.") from error
+            raise SourceError(f"{shown(file)} cannot be read as Parquet. Export it again.") from error
         header = [d[0] for d in sample.description or []]
         rows = sample.fetchall()
     if any(isinstance(v, dict | list) for row in rows for v in row):
@@ -183,11 +184,11 @@ def _text(file: Path) -> list[Sample]:
     try:
         start, parts = _bytes(file)
     except (OSError, EOFError) as error:
-        raise SourceError(f"{file.name} cannot be read. Export it again.") from error
+        raise SourceError(f"{shown(file)} cannot be read. Export it again.") from error
     encoding = _encoding(file, start)
     text = start.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace")
     if "\0" in text:
-        raise SourceError(f"{file.name} is not a table. Export it as CSV again.")
+        raise SourceError(f"{shown(file)} is not a table. Export it as CSV again.")
     hint = re.match(r'"?sep=(.)"?[ \t]*\r?\n', text, re.IGNORECASE)
     text = text[hint.end() :] if hint else text
     lines = text[: 1 << 16]
@@ -292,7 +293,7 @@ def _records_of(file: Path) -> tuple[str, list[dict[str, Any]]]:
                 if len(lists[path or ()]) >= SAMPLE_ROWS:
                     break
         except (EOFError, ValueError) as error:
-            raise SourceError(f"{file.name} breaks off or is not JSON. Export it again.") from error
+            raise SourceError(f"{shown(file)} breaks off or is not JSON. Export it again.") from error
     longest = max(lists, key=lambda path: len(lists[path]), default=())
     return ".".join(longest), _parsed(lists.get(longest, []))
 
@@ -303,7 +304,7 @@ def _rows_of(file: Path, text: str) -> tuple[str, list[dict[str, Any]]]:
     except ValueError as error:
         if records := _parsed(text.splitlines()[:SAMPLE_ROWS]):
             return "", records
-        raise SourceError(f"{file.name} breaks off or is not JSON. Export it again.") from error
+        raise SourceError(f"{shown(file)} breaks off or is not JSON. Export it again.") from error
     if isinstance(whole, list):
         return "", [r for r in whole if isinstance(r, dict)][:SAMPLE_ROWS]
     paths = sorted(_paths(whole), key=lambda found: (found[0].count("."), -len(found[1])))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.errors import SourceError
+from pipelines.sources.looks import shown
 
 Object = dict[str, Any]
 ENDINGS = (".json", ".jsonl", ".ndjson")
@@ -147,7 +148,7 @@ def read(files: Iterable[Path]) -> Iterator[Saved]:
                     yield Saved(kind, file.name, line, thing)
         if rows and not is_known:
             raise SourceError(
-                f"{file.name} holds nothing that Shopify's interfaces give: {_described(rows[0][1])}. "
+                f"{shown(file)} holds nothing that Shopify's interfaces give: {_described(rows[0][1])}. "
                 "Give pages of its API, a bulk operation or bodies of web hooks; load other files on their own."
             )
 
@@ -167,13 +168,13 @@ def _parsed(file: Path) -> tuple[bool, list[tuple[int, Any]]]:
     """Read a file's values with their places, and say whether they stand one a line."""
     if not is_json(file):
         raise SourceError(
-            f"{file.name} is not JSON, as all that Shopify's interfaces give. Load it on its own, with a mapping."
+            f"{shown(file)} is not JSON, as all that Shopify's interfaces give. Load it on its own, with a mapping."
         )
     try:
         with _text(file) as opened:
             text = opened.read()
     except (OSError, EOFError) as error:
-        raise SourceError(f"{file.name} cannot be unpacked. Save it again and load it again.") from error
+        raise SourceError(f"{shown(file)} cannot be unpacked. Save it again and load it again.") from error
     if not text.strip():
         return False, []
     try:
@@ -191,7 +192,7 @@ def _parsed(file: Path) -> tuple[bool, list[tuple[int, Any]]]:
         try:
             rows.append((number, json.loads(line, parse_float=Decimal)))
         except (ValueError, RecursionError) as error:
-            where = f"{file.name} line {number}" if rows else file.name
+            where = f"{shown(file)} line {number}" if rows else shown(file)
             raise SourceError(f"{where} is not JSON. Save the API's response as it came and load it again.") from error
     return True, rows
 

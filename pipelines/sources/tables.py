@@ -5,6 +5,7 @@ with the columns c0, c1, ...: a heading never becomes an SQL name, so that any h
 are kept. What a column means, and how its numbers and dates are written, is said in `mapping`.
 """
 
+import codecs
 import csv
 import datetime
 import fnmatch
@@ -18,7 +19,7 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,19 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import in_order, name, quote, read_sql
+from pipelines.sources.base import Lines, in_order, name, quote, read_sql
+from pipelines.sources.looks import (
+    CHUNK,
+    check_content,
+    check_zip,
+    chunks,
+    is_packed,
+    is_wide,
+    is_zip,
+    reading,
+    shown,
+    start_of,
+)
 from pipelines.sql import connect, staging_of
 
 CSV, NDJSON, PARQUET, JSON, SPREADSHEET = "csv", "ndjson", "parquet", "json", "spreadsheet"
@@ -44,12 +57,13 @@ NATIVE_ENCODINGS = {
 HEAD_ROWS = 200  # rows looked at for the header
 SAMPLE_OBJECTS = 1000  # JSON rows looked at for paths
 BATCH_ROWS = 20_000
+END = "\x02 end of file \x02"
 LONGEST_LINE = 8_388_608  # bytes
 LINES = f"columns = {{'line': 'VARCHAR'}}, header = false, auto_detect = false, delim = '\x01', quote = '', escape = '', strict_mode = false, max_line_size = {LONGEST_LINE}"
 LONGEST_OBJECT = 67_108_864  # bytes of one row of a JSON list
 MOST_CELLS = 10_000_000  # of a sheet that is taken into memory whole; a larger one is read row by row
 INVISIBLE = re.compile("[\ufeff\u200b\u200e\u200f]")
-MARKUP = re.compile(rb"\s*<(\?xml|!doctype|html|table|meta|div|head)", re.IGNORECASE)
+csv.field_size_limit(LONGEST_LINE)
 COPY = "\0"  # stands for the number of a document among its copies; no heading is it
 LIST_HINT = "`{path}` is a list: `read: {{each: {path}}}` makes a row of each of its items, `{path}.0` takes the first."
 
@@ -80,45 +94,30 @@ def format_of(file: Path) -> str:
 
     Raises SourceError for what is no table: a web page, a picture, a packed folder.
     """
-    with file.open("rb") as raw:
-        start = raw.read(4096)
-    if start.startswith(b"\x1f\x8b"):
-        with gzip.open(file, "rb") as raw:
-            start = raw.read(4096)
-    ending = (file.with_suffix("") if file.suffix == ".gz" else file).suffix.lower()
+    check_content(file)
+    start = start_of(file)
+    ending = (file.with_suffix("") if is_packed(file) else file).suffix.lower()
     if start.startswith(b"PAR1"):
         return PARQUET
-    if start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        if ending == ".zip":
-            raise SourceError(f"{file.name} is a packed folder. Unpack it and load what it holds.")
+    if is_zip(start) or start.startswith(b"\xd0\xcf\x11\xe0"):
         return SPREADSHEET
-    if MARKUP.match(start.removeprefix(b"\xef\xbb\xbf")):
-        raise SourceError(
-            f"{file.name} holds a web page or XML, whatever its name says. Open it in a spreadsheet, save it as .xlsx or .csv "
-            "and load that."
-        )
-    if start.startswith(b"%PDF") or (b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff"))):
-        even, odd = start[::2].count(0), start[1::2].count(0)
-        if (
-            start.startswith(b"%PDF") or max(even, odd) < len(start) / 5
-        ):  # a text of two bytes a letter is full of zeros
-            raise SourceError(
-                f"{file.name} is not a table: give a CSV, spreadsheet (.xlsx, .xls, .ods), JSON or Parquet file."
-            )
     if ending in (".json", ".ndjson", ".jsonl"):
         return JSON
     if ending not in (".csv", ".tsv") and re.match(rb'(\xef\xbb\xbf)?\s*(\{\s*"|\[\s*[{\]])', start):
         return JSON
-    if ending in (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods") and not start.strip():
-        raise SourceError(f"{file.name} is empty. Export it again.")
     return CSV
 
 
-def opened(file: Path, encoding: str = "utf-8-sig") -> TextIO:
+def opened(file: Path, encoding: str = "utf-8-sig", errors: str = "replace") -> TextIO:
     """Open a text file, packed or not, as it is: line ends untouched, broken bytes replaced."""
-    if file.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(file, "rb"), encoding=encoding, errors="replace", newline="")
-    return file.open(encoding=encoding, errors="replace", newline="")
+    if is_packed(file):
+        return io.TextIOWrapper(gzip.open(file, "rb"), encoding=encoding, errors=errors, newline="")
+    return file.open(encoding=encoding, errors=errors, newline="")
+
+
+def short_lines(text: TextIO) -> Iterator[str]:
+    """Give the lines of a text; of one without end, a part that fits into memory."""
+    return iter(lambda: text.readline(CHUNK), "")
 
 
 # -- headings ----------------------------------------------------------------------------------------------------------
@@ -175,7 +174,10 @@ def header_of(rows: Sequence[Sequence[str | None]]) -> int:
 
 @dataclass
 class Part:
-    """One file, staged: `sql` names its table, `columns` gives the SQL behind each heading."""
+    """One file, staged: `sql` names its table, `columns` gives the SQL behind each heading, `lines` counts its lines by what they are.
+
+    `repeated` are the headings, plainly written, of which the file has more than one.
+    """
 
     file: str
     sql: str
@@ -184,6 +186,8 @@ class Part:
     broken: str = "NULL::VARCHAR"
     is_text: bool = False
     objects: "Objects | None" = None
+    lines: Lines = field(default_factory=Lines)
+    repeated: frozenset[str] = frozenset()
 
     @property
     def is_void(self) -> bool:
@@ -230,6 +234,13 @@ class Table:
         """Give the column of a heading, kept from now on; None where no part has it."""
         key = plain(heading)
         if key not in self.columns:
+            for part in self.parts:
+                if key in part.repeated:
+                    raise OptionError(
+                        "file",
+                        f"`{heading[:60]}` stands twice or more in the header of {shown(part.file)}: nobody can tell which is meant. "
+                        "Name one of them differently.",
+                    )
             found = [part.find(heading) for part in self.parts]  # every part learns the heading
             if not any(found) and not all(part.is_void for part in self.parts):
                 return None
@@ -281,12 +292,15 @@ class Table:
 
 
 def stage(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]) -> list[Part]:
-    """Stage one file: one part, or one for each sheet that `sheet:` matches; none when the file is empty.
+    """Stage one file: one part, or one for each sheet that `sheet:` matches.
 
     Raises OptionError where `read` does not fit the file, SourceError where the file cannot be read.
     """
-    if file.stat().st_size == 0:
-        return []
+    with reading(file):
+        return _staged(connection, stage, file, read)
+
+
+def _staged(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]) -> list[Part]:
     kind = format_of(file)
     if kind == SPREADSHEET:
         parts = _stage_spreadsheet(connection, stage, file, read)
@@ -306,14 +320,18 @@ def _cut(connection: duckdb.DuckDBPyConnection, part: Part, read: Mapping[str, A
     """Drop rows without content, and from the first on that begins as `until:` says."""
     filled = ", ".join(f"nullif(trim({c}), '')" for c in part.columns.values())
     if part.is_text:
-        connection.execute(f"DELETE FROM {part.sql} WHERE coalesce({filled}) IS NULL")
+        part.lines["blank"] += _deleted(connection, part.sql, f"coalesce({filled}) IS NULL")
     until = read.get("until")
     if until is not None:
         words = until if isinstance(until, list) else [until]
         is_end = " OR ".join(f"starts_with(lower(trim(coalesce({filled}))), {quote(str(w).lower())})" for w in words)
-        connection.execute(
-            f"DELETE FROM {part.sql} WHERE {part.line} >= (SELECT min({part.line}) FROM {part.sql} WHERE {is_end})"
-        )
+        first = f"(SELECT min({part.line}) FROM {part.sql} WHERE {is_end})"
+        part.lines["totals"] += _deleted(connection, part.sql, f"{part.line} >= {first}")
+
+
+def _deleted(connection: duckdb.DuckDBPyConnection, table: str, condition: str) -> int:
+    """Delete rows of a table; give their number."""
+    return int(connection.execute(f"DELETE FROM {table} WHERE {condition}").fetchall()[0][0])
 
 
 # -- CSV ---------------------------------------------------------------------------------------------------------------
@@ -335,8 +353,12 @@ def encoding_of(file: Path, read: Mapping[str, Any]) -> str:
     """Give a text file's encoding: what `read` says, else what its byte-order mark says, else UTF-8."""
     if "encoding" in read:
         return str(read["encoding"]).lower()
-    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as raw:
-        return "utf-16" if raw.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    start = start_of(file)
+    if not is_wide(start):
+        return "utf-8"
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    return "utf-16-le" if start[1::2].count(0) > start[::2].count(0) else "utf-16-be"
 
 
 def layout_of(file: Path, read: Mapping[str, Any], limit: int = HEAD_ROWS) -> Layout:
@@ -353,7 +375,7 @@ def layout_of(file: Path, read: Mapping[str, Any], limit: int = HEAD_ROWS) -> La
             "encoding", f"there is no encoding `{encoding}`. Common ones: utf-8, latin-1, cp1252, utf-16."
         ) from error
     with text:
-        lines = list(itertools.islice(text, limit + (header if isinstance(header, int) else 0)))
+        lines = list(itertools.islice(short_lines(text), limit + (header if isinstance(header, int) else 0)))
     hint = re.match(r'\ufeff?"?sep=(.)"?\s*$', lines[0]) if lines else None
     quotes = str(read.get("quote", '"'))
     separator = {"tab": "\t", "\\t": "\t"}.get(str(read.get("separator", "")), str(read.get("separator", "")))
@@ -387,7 +409,7 @@ def _records(file: Path, lines: list[str], separator: str, quotes: str) -> list[
         return list(rows)
     except csv.Error as error:
         raise SourceError(
-            f"{file.name} cannot be read as CSV: {error}, often for want of a closing quote. Correct it and load it again."
+            f"{shown(file)} cannot be read as CSV: {error}, often for want of a closing quote. Correct it and load it again."
         ) from error
 
 
@@ -396,21 +418,33 @@ def _stage_text(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, r
     options: dict[str, Any] = {"separator": layout.separator, "quotes": layout.quotes, "has_header": False}
     count = len(layout.headings)
     if layout.encoding in NATIVE_ENCODINGS:
-        broken = stage_csv(connection, stage, file, count, encoding=NATIVE_ENCODINGS[layout.encoding], **options)
+        staged = stage_csv(connection, stage, file, count, encoding=NATIVE_ENCODINGS[layout.encoding], **options)
     else:
         with tempfile.TemporaryDirectory(dir=staging_of(connection)) as folder:  # the copy lives as long as the staging
-            broken = stage_csv(connection, stage, _in_utf8(file, layout.encoding, Path(folder)), count, **options)
+            staged = stage_csv(connection, stage, _in_utf8(file, layout.encoding, Path(folder)), count, **options)
     columns = {h: f"c{i}" for i, h in enumerate(layout.headings)}
-    # lines before the header are staged too: the header is where its cells are, for DuckDB counts empty lines in its own way
+    # lines before the header are staged too: the header is where its cells are, for DuckDB leaves empty lines out
     cells = ", ".join(columns.values())
     first = connection.execute(f"SELECT {cells} FROM {stage} ORDER BY rowid LIMIT {layout.skip + 1}").fetchall()
     at = next((i for i, row in enumerate(first) if headings_of(row) == layout.headings), len(first) - 1)
+    staged.lines["preamble"] += _deleted(connection, stage, f"rowid < {at}")
     where = f"rowid <= {at}"
     if first:  # files put one after the other repeat their header
         cells_again = zip(columns.values(), first[at], strict=True)
         where += " OR (" + " AND ".join(f"{c} = {quote(cell)}" for c, cell in cells_again if cell is not None) + ")"
-    connection.execute(f"DELETE FROM {stage} WHERE {where}")
-    return [Part(file.name, stage, columns, line=f"rowid - {at}", broken=broken, is_text=True)]
+    staged.lines["header"] += _deleted(connection, stage, where)
+    return [
+        Part(
+            file.name,
+            stage,
+            columns,
+            line=staged.line,
+            broken=staged.broken,
+            is_text=True,
+            lines=staged.lines,
+            repeated=repeated_of(first[at]) if first else frozenset(),
+        )
+    ]
 
 
 def _in_utf8(file: Path, encoding: str, folder: Path) -> Path:
@@ -420,6 +454,15 @@ def _in_utf8(file: Path, encoding: str, folder: Path) -> Path:
         while chunk := text.read(1 << 20):
             written.write(chunk)
     return copy
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A staged text file: the SQL of each row's line and of what breaks it, and its lines by what they are."""
+
+    line: str
+    broken: str
+    lines: Lines
 
 
 def stage_csv(
@@ -432,54 +475,170 @@ def stage_csv(
     quotes: str = '"',
     encoding: str = "utf-8",
     has_header: bool = True,
-) -> str:
-    """Stage a CSV file of `count` columns as the texts c0, c1, ...; give the SQL of its `_broken`.
+) -> Staged:
+    """Stage a CSV file of `count` columns as the texts c0, c1, ...
 
     A missing field is NULL (an empty one is ''), one field too many lands in one column more: so both are seen without a
-    second pass.
+    second pass. Where a row is not a line, for cells hold line ends or lines are empty, the file is read again a row at a time, so
+    that each row knows its line. Raises SourceError for a file that breaks off, one with a quote that is never closed among them.
     """
+    lines = count_lines(file, encoding)
     declared = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(count + 1))
     options = (
         f"columns = {{{declared}}}, header = {str(has_header).lower()}, auto_detect = false, "
         f"delim = {quote(separator)}, quote = {quote(quotes)}, escape = {quote(quotes)}, encoding = {quote(encoding)}, "
         f"null_padding = true, strict_mode = false, nullstr = '\x01', max_line_size = {LONGEST_LINE}"
     )
-    try:
-        try:
-            in_order(connection, [f"CREATE TEMP TABLE {stage} AS FROM {read_sql('csv', file, options)}"])
-        except duckdb.Error as error:
-            if "parallel=false" not in str(error):  # a line break inside quotes asks for one thread
-                raise
-            options += ", parallel = false"
-            in_order(connection, [f"CREATE TEMP TABLE {stage} AS FROM {read_sql('csv', file, options)}"])
-    except duckdb.Error as error:
-        raise _unreadable(file, error) from error
-    return (
+    broken = (
         f"CASE WHEN c{count - 1} IS NULL THEN 'too few fields' "
         f"WHEN nullif(trim(c{count}), '') IS NOT NULL THEN 'too many fields' END"
     )
+    try:
+        in_order(connection, [f"CREATE TEMP TABLE {stage} AS FROM {read_sql('csv', file, options)}"])
+    except duckdb.Error as error:
+        if "parallel=false" not in str(error):  # a line break inside quotes
+            raise _unreadable(file, error) from error
+    else:
+        if (
+            connection.execute(f"SELECT count(*) FROM {stage}").fetchall()[0][0] + has_header
+            == lines["lines"] - lines["blank"]
+        ):
+            lines["header"] = int(has_header)
+            return Staged(f"rowid + {1 + has_header}", broken, lines)
+        connection.execute(f"DROP TABLE {stage}")
+    lines["blank"] = 0
+    rows = _rows_with_lines(file, count, separator, quotes, encoding, lines, has_header=has_header)
+    _keep_rows(connection, stage, [""] * (count + 2), rows)
+    return Staged("_line", f"{broken} || coalesce(c{count + 1}, '')", lines)
+
+
+def _rows_with_lines(
+    file: Path, count: int, separator: str, quotes: str, encoding: str, lines: Lines, *, has_header: bool
+) -> Iterator[tuple[int, list[str | None]]]:
+    """Give (line, cells) of each row of a text file, one cell more than it has columns, and the lines it takes if several."""
+    is_header = has_header
+    for first, last, cells in _numbered(file, separator, quotes, encoding):
+        if len(cells) < 2 and not "".join(cells).strip():
+            lines["blank"] += last - first + 1
+            continue
+        lines["within"] += last - first
+        if is_header:
+            lines["header"] += 1
+            is_header = False
+            continue
+        row: list[str | None] = [*cells[:count], *[None] * (count - len(cells))]
+        more = next((c for c in cells[count:] if c.strip()), None)
+        yield first, [*row, more, f", lines {first} to {last}" if last > first else None]
+
+
+def _numbered(file: Path, separator: str, quotes: str, encoding: str) -> Iterator[tuple[int, int, list[str]]]:
+    """Give (first line, last line, cells) of each record of a text file."""
+    at = number = 1
+    try:
+        with opened(file, "utf-8-sig" if encoding == "utf-8" else encoding, "strict") as text:
+            if len(separator) != 1:
+                for number, line in enumerate(text, start=1):
+                    yield number, number, line.rstrip("\r\n").split(separator)
+                return
+            reader = csv.reader(
+                itertools.chain(
+                    text, [END]
+                ),  # what comes after the last line is a cell of its own, unless a quote is open
+                delimiter=separator,
+                quotechar=quotes or None,
+                quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+            )
+            for cells in reader:
+                first, at = at, reader.line_num + 1
+                if cells == [END]:
+                    return
+                if cells and cells[-1].endswith(END):
+                    raise _unclosed(file, first, at - 2)
+                yield first, at - 1, cells
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{shown(file)} is not {encoding.upper()} at line {at} or below. Save the file as UTF-8, or load it with a mapping "
+            "that says `encoding:`."
+        ) from error
+    except csv.Error as error:
+        raise _unclosed(file, at, None) from error
+
+
+def _unclosed(file: Path, first: int, last: int | None) -> SourceError:
+    until = f"lines {first} to {last}, the end," if last else f"the lines from {first} on"
+    return SourceError(
+        f"{shown(file)} line {first}: a quote opens and is never closed, so {until} cannot be told apart. Nothing of it was "
+        "loaded: close the quote, or export the file again."
+    )
+
+
+def count_lines(file: Path, encoding: str = "utf-8") -> Lines:
+    """Count the lines of a text file as an editor does, and the blank ones at its end, reading all of it.
+
+    Raises SourceError for one that breaks off, holds zero bytes, or a line of more than LONGEST_LINE.
+    """
+    lines, open_, was_return, tail = Lines(), 0, False, b""
+    decoder = codecs.getincrementaldecoder(encoding)() if encoding.startswith("utf-16") else None
+    for chunk in chunks(file):
+        if decoder is not None:
+            chunk = decoder.decode(chunk).encode("utf-8", "replace")
+        if (zero := chunk.find(b"\0")) >= 0:
+            line = lines["lines"] + _ends(chunk[:zero]) - (was_return and chunk.startswith(b"\n")) + 1
+            raise SourceError(
+                f"{shown(file)} line {line} holds zero bytes: the file is damaged. Copy or export it again."
+            )
+        lines["lines"] += _ends(chunk) - (was_return and chunk.startswith(b"\n"))
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+        open_ = len(chunk) - end - 1 if end >= 0 else open_ + len(chunk)
+        if open_ > LONGEST_LINE:
+            raise SourceError(
+                f"{shown(file)} line {lines['lines'] + 1} is longer than {LONGEST_LINE >> 20} MB, often for want of a closing quote or of "
+                "line ends. Correct it and load again."
+            )
+        was_return, tail = chunk.endswith(b"\r"), (tail + chunk)[-256:]
+    lines["lines"] += open_ > 0
+    lines["blank"] = max(_ends(tail[len(tail.rstrip(b"\r\n")) :]) - 1, 0)
+    return lines
+
+
+def _ends(text: bytes) -> int:
+    """Count the ends of lines, of whichever kind."""
+    return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
 
 
 def _unreadable(file: Path, error: duckdb.Error) -> SourceError:
     """Say where a file cannot be read, without showing its content."""
     text = str(error)
     line = text.split("CSV Error on Line: ", 1)[1].split("\n", 1)[0].strip() if "CSV Error on Line: " in text else ""
-    where = f"{file.name} line {line}" if line else file.name
+    where = f"{shown(file)} line {line}" if line else shown(file)
     if "utf-8" in text or "unicode" in text.lower():
         return SourceError(
             f"{where} is not UTF-8. Save the file as UTF-8, or load it with a mapping that says `encoding:`."
         )
     if "line size" in text.lower():
         return SourceError(
-            f"{where}: a line is longer than 8 MB, often for want of a closing quote. Correct it and load again."
+            f"{where}: a line is longer than {LONGEST_LINE >> 20} MB, often for want of a closing quote. Correct it and load again."
         )
     return SourceError(f"{where} cannot be read as CSV. Check its quotes and separators and load it again.")
 
 
 def csv_columns(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
-    """Read the header of a CSV file."""
+    """Read the header of a CSV file: its first line that is not empty."""
     with opened(file) as text:
-        return next(csv.reader(text), [])
+        try:
+            return next((row for row in csv.reader(short_lines(text)) if any(c.strip() for c in row)), [])
+        except csv.Error as error:
+            raise _unclosed(file, 1, None) from error
+
+
+def repeated_of(cells: Iterable[str | None]) -> frozenset[str]:
+    """Give the headings that stand more than once in a header, written as headings are compared.
+
+    >>> sorted(repeated_of(["Amount", "SKU", "amount ", None, None]))
+    ['amount']
+    """
+    counted = Counter(plain(c) for c in cells if c and c.strip())
+    return frozenset(heading for heading, times in counted.items() if times > 1)
 
 
 # -- spreadsheets ------------------------------------------------------------------------------------------------------
@@ -487,6 +646,8 @@ def csv_columns(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
 
 def sheet_names(file: Path) -> list[str]:
     """List the sheets of a workbook that a person sees, in their order."""
+    if zipfile.is_zipfile(file):
+        check_zip(file)
     with _workbook(file) as book:
         sheets = [s for s in book.sheets_metadata if str(s.typ).endswith("WorkSheet")]
         visible = [s.name for s in sheets if str(s.visible).endswith("Visible")]
@@ -500,10 +661,10 @@ def _workbook(file: Path) -> Any:
         with file.open("rb") as content:  # by content: a name that lies does no harm
             return python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content.read()))
     except python_calamine.PasswordError as error:
-        raise SourceError(f"{file.name} is locked by a password. Save it without one and load it again.") from error
+        raise SourceError(f"{shown(file)} is locked by a password. Save it without one and load it again.") from error
     except python_calamine.CalamineError as error:
         raise SourceError(
-            f"{file.name} is not a spreadsheet that can be read. Open it, save it as .xlsx and load that."
+            f"{shown(file)} is not a spreadsheet that can be read. Open it, save it as .xlsx and load that."
         ) from error
 
 
@@ -616,7 +777,7 @@ def _slow_rows(file: Path, sheet: str) -> Iterator[list[str | None]]:
             warnings.simplefilter("ignore")  # of styles and validations, which are not read
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
     except Exception as error:  # openpyxl raises what zipfile and its XML reader raise
-        raise SourceError(f"{file.name} cannot be read. Open it, save it as .xlsx and load that.") from error
+        raise SourceError(f"{shown(file)} cannot be read. Open it, save it as .xlsx and load that.") from error
     try:
         page = book[sheet]
         page.reset_dimensions()  # some programs write them wrong
@@ -647,14 +808,15 @@ def _stage_spreadsheet(
     chosen = [s for s in sheets if wanted is None or s == wanted or fnmatch.fnmatch(s.lower(), wanted.lower())]
     chosen = [wanted] if wanted in chosen and wanted is not None else chosen
     if not chosen:
-        raise OptionError("sheet", f"{file.name} has no sheet `{wanted}`. Its sheets: {cut(sheets)}.")
+        raise OptionError("sheet", f"{shown(file)} has no sheet `{wanted}`. Its sheets: {cut(sheets)}.")
     parts: list[Part] = []
     for sheet in chosen:
         rows = sheet_rows(file, sheet)
         header = read.get("header_row")
         head = list(itertools.islice(rows, HEAD_ROWS if header == "find" else header or 0))
+        above = 0  # rows before those in `head`
         if header is None:
-            first: list[str | None] = next((row for row in rows if any(row)), [])
+            above, first = next(((n, row) for n, row in enumerate(rows) if any(row)), (0, []))
             head = [first]
         at = header_of(head) if header == "find" else len(head) - 1
         if at < 0 or not any(head[at]):
@@ -662,13 +824,24 @@ def _stage_spreadsheet(
         headings = headings_of(head[at])
         named = [i for i, cell in enumerate(head[at]) if cell]
         table = f"{stage}_{len(parts)}"
-        numbered = enumerate(itertools.chain(head[at + 1 :], rows), start=1)
+        lines = Lines(preamble=above + at, header=1)
+        numbered = _counted(itertools.chain(head[at + 1 :], rows), above + at + 2, lines)
         filled = ((n, row) for n, row in numbered if any(row[i] for i in named if i < len(row)))
-        _keep_rows(connection, table, headings, filled)
-        parts.append(Part(file.name, table, {h: f"c{i}" for i, h in enumerate(headings)}, line="_line"))
+        kept = _keep_rows(connection, table, headings, filled)
+        lines["blank"] = lines["lines"] - lines["preamble"] - 1 - kept
+        columns = {h: f"c{i}" for i, h in enumerate(headings)}
+        parts.append(Part(file.name, table, columns, line="_line", lines=lines, repeated=repeated_of(head[at])))
         if wanted is None:
             break
     return parts
+
+
+def _counted(rows: Iterable[list[str | None]], start: int, lines: Lines) -> Iterator[tuple[int, list[str | None]]]:
+    """Give rows their numbers, and count how many lines there are in the end."""
+    number = start - 1
+    for number, row in enumerate(rows, start=start):
+        yield number, row
+    lines["lines"] = number
 
 
 def _keep_rows(
@@ -676,9 +849,9 @@ def _keep_rows(
     table: str,
     headings: Sequence[str],
     rows: Iterable[tuple[int, Sequence[str | None]]],
-) -> None:
-    """Keep numbered rows of texts as a table, a batch at a time."""
-    width = len(headings)
+) -> int:
+    """Keep numbered rows of texts as a table, a batch at a time; give their number."""
+    width, kept = len(headings), 0
     columns = ", ".join(f"c{i} VARCHAR" for i in range(width))
     connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} ({columns}, _line BIGINT)")
     while batch := list(itertools.islice(rows, BATCH_ROWS)):
@@ -688,6 +861,8 @@ def _keep_rows(
         connection.register("backhaul_batch", pa.table([*arrays, numbers], names=names))
         in_order(connection, [f"INSERT INTO {table} FROM backhaul_batch"])
         connection.unregister("backhaul_batch")
+        kept += len(batch)
+    return kept
 
 
 READ_ONLY = {  # databases a mapping may ask, each with the statement that forbids its transaction to write
@@ -851,14 +1026,13 @@ def _stage_objects(connection: duckdb.DuckDBPyConnection, stage: str, file: Path
         except duckdb.Error as error:
             at = re.search(r"byte \d+|[Ll]ine:? \d+", str(error))
             raise SourceError(
-                f"{file.name} cannot be read as JSON{f', {at[0].lower()}' if at else ''}. "
+                f"{shown(file)} cannot be read as JSON{f', {at[0].lower()}' if at else ''}. "
                 "Export it again, as a list of objects or one object a line."
             ) from error
 
 
 def _has_mark(file: Path) -> bool:
-    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as raw:
-        return bool(raw.read(3) == b"\xef\xbb\xbf")
+    return start_of(file, 3) == b"\xef\xbb\xbf"
 
 
 def _is_object(text: str) -> bool:
@@ -942,7 +1116,7 @@ def _write_rows(
                     longest = max(longest, end - start)
                     rows.write(content[start:end].replace(b"\n", b" ").replace(b"\r", b" ").strip() + b"\n")
         except (EOFError, ValueError) as error:
-            raise SourceError(f"{file.name} breaks off or is not JSON. Export it again.") from error
+            raise SourceError(f"{shown(file)} breaks off or is not JSON. Export it again.") from error
     return left, longest + 1
 
 
@@ -1037,7 +1211,9 @@ def _parquet_types(connection: duckdb.DuckDBPyConnection, file: Path) -> dict[st
     try:
         described = connection.execute(f"DESCRIBE FROM {read_sql('parquet', file)}").fetchall()
     except duckdb.Error as error:
-        raise SourceError(f"{file.name} is not a Parquet file. Export it again.") from error
+        raise SourceError(
+            f"{shown(file)} is not a Parquet file that can be read: it is damaged or breaks off. Export it again."
+        ) from error
     return {row[0]: str(row[1]) for row in described}
 
 
