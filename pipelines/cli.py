@@ -306,7 +306,7 @@ def _print_load(report: "Report", output: Format) -> None:
     """Print what a load did."""
     if output is Format.json:
         typer.echo(json.dumps({
-            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "quarantined": report.quarantined, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out, "refused": report.refused, "notes": report.notes,
+            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "quarantined": report.quarantined, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out, "refused": report.refused, "files": report.files, "notes": report.notes,
             "ignored_columns": report.ignored, "hidden_texts": report.hidden, "changes": report.changes, "warnings": report.warnings, "alerts": report.alerts, "untold": report.untold,
             "failed": report.failed, "healed": report.healed,
         }, indent=2))  # fmt: skip
@@ -320,6 +320,14 @@ def _print_load(report: "Report", output: Format) -> None:
         errors.print(f"Load {put_aside['load']} was put aside: {put_aside['problem']}", soft_wrap=True, highlight=False, markup=False)  # fmt: skip
     if report.counts:
         _print(report.counts, output, "Rows read, and how they were judged")
+    named = ("blank", "preamble", "totals", "within", "left_out", "more_rows")
+    if any(row[kind] for row in report.files for kind in named):
+        kinds = ("file", "lines", "rows", "header", *(k for k in named if any(row[k] for row in report.files)))
+        _print(
+            [{k: row[k] for k in kinds} for row in report.files],
+            output,
+            "Lines of the files: rows, and what is none (within: a cell goes on; left_out: by a condition of the mapping, or only joined to others)",
+        )
     derived = [c for c in report.derived if c["quarantined"] or c["replaced"] or c["withdrawn"]]
     if derived:
         _print(derived, output, "Rows made from these, where something was quarantined, replaced or withdrawn")
@@ -458,6 +466,7 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
         "loads": state.listed_loads(settings),
         "freshness": [{str(k): v for k, v in row.items()} for row in sources],
         "tables": [{"table": r.table, "rows": r.rows, "change": r.change} for r in builds[builds.build_id == info["build_id"]].itertuples()],
+        "files": state.file_lines(settings),
         "quarantine": [{str(k): v for k, v in row.items()} for row in state.quarantine_by_rule(settings).to_dict("records")],
         "unread_fields": [{str(k): v for k, v in row.items()} for row in state.unread_fields(settings).to_dict("records")],
         "failed_checks": [{"check": r.name, "blocks": bool(r.is_blocking), "rows": r.rows, "sentence": r.sentence} for r in checks[checks["rows"] > 0][["name", "is_blocking", "rows", "sentence"]].itertuples(index=False)],

@@ -31,7 +31,8 @@ from pipelines import checks, estimate, factors, landing, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError, WarehouseDamaged, WarehouseLocked
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, faulty, recognise, source_named
-from pipelines.sources.looks import shown
+from pipelines.sources.base import Lines
+from pipelines.sources.looks import LISTS, shown
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.tables import layout
 from pipelines.sql import connect, read_sql
@@ -50,7 +51,7 @@ class Report:
 
     Every row read stands in `counts` once; `derived` rows were made from rows counted there. `unread` are fields taken for missing,
     `hidden` texts kept as a keyed hash, by log. `refused` says of each file that was not taken in what it is; `notes` say what is odd
-    about others.
+    about others. `files` says what became of the lines of each: lines + more_rows = rows + the others.
     `dated_by` says what told the newer of two versions: "declared" export times, or the "file" dates and the order of landing.
     `failed` are loads that were put aside (load, files, problem), `healed` says what was damaged and made again.
     """
@@ -67,6 +68,7 @@ class Report:
     left_out: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
     ignored: dict[str, list[str]] = field(default_factory=dict)
     hidden: dict[str, int] = field(default_factory=dict)
     changes: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -173,8 +175,9 @@ def _load(
 
             for row in memory.loads_with("landing"):
                 go_on(row, lambda row: _land(settings, memory, row, report, progress))
+            is_ripe = _judge_future_again(settings, memory)
             while True:
-                is_reordered = False
+                is_reordered = is_ripe
                 while landed := memory.loads_with("landed"):
                     if draft is None:  # the last build is copied while new rows are judged
                         draft = build.Draft(settings.warehouse, state.now(), report.build_id)
@@ -317,6 +320,19 @@ def _judge_again(memory: state.State, gone: dict[str, Any], *statuses: str) -> b
     return bool(later)
 
 
+def _judge_future_again(settings: Settings, memory: state.State) -> bool:
+    """Send loads back to be judged that hold rows which were of the future and are no longer; say whether there are any."""
+    due = [
+        r["load_id"]
+        for r in memory.loads_with("logged", "published")
+        if r["again_at"]
+        and r["again_at"] <= state.now()
+        and all((settings.raw / f["raw"]).exists() for f in r["files"])
+    ]
+    memory.set_status(due, "landed", again_at=None)
+    return bool(due)
+
+
 def _shares_rows(settings: Settings, load_id: str, others: list[str]) -> bool:
     """Say whether a load's log files hold an id that those of other loads hold too."""
     log = settings.warehouse / "log"
@@ -405,9 +421,10 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     exports: dict[Path, tuple[str, datetime, str]] = {}
     fresh: set[Path] = set()
     for file in files:
-        digest, _ = digests[file]
+        digest, seen = digests[file]
         exports[file] = (digest, *_exported_at(file, origin, asked.get("exported_at")))
-        if digest not in known or exports[file][1] > known[digest]:
+        is_void = not seen.st_size and file.suffix.lower() not in LISTS  # each empty file is said to be empty
+        if is_void or digest not in known or exports[file][1] > known[digest]:
             known[digest] = exports[file][1]
             fresh.add(file)
     # what is joined is needed whenever a table is read, and the tables are read anew when it has changed
@@ -463,9 +480,9 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
             "exported_at": max(row["exported_at"] for row in rows),
         }
         connection.execute(state.load.update().where(state.load.c.load_id == load_id).values(landed))
-    digests = {row["sha256"] for row in rows}
+    kept_digests = {row["sha256"] for row in rows}
     for tried in memory.loads_with("failed"):  # the same files, put aside before
-        if tried["files"] and {f["sha256"] for f in tried["files"]} <= digests:
+        if tried["files"] and {f["sha256"] for f in tried["files"]} <= kept_digests:
             shutil.rmtree(settings.raw / tried["load_id"], ignore_errors=True)
             memory.forget(tried["load_id"])
     return True
@@ -663,14 +680,20 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
     files = [settings.raw / f["raw"] for f in landed["files"]]
     refused: dict[Path, SourceError] = {}
     try:
-        counts, faults = _judged(settings, landed, origin, files, earlier, same, key, report, progress)
+        counts, faults, lines = _judged(settings, landed, origin, files, earlier, same, key, report, progress)
     except Exception as error:  # whatever it is, a file that is at fault by itself does not keep the others out
         if _is_of_machine(settings, error):
             raise
         if not whole or not whole.is_whole:
             refused = faulty(origin, files, landed["namespace"], lambda: _connected(settings))
-        if len(refused) == len(files):
+        if len(refused) == len(files) and len(files) + len(report.skipped) + len(report.refused) == 1:
             raise next(iter(refused.values())) from error
+        if len(refused) == len(files):
+            problem = str(next(iter(refused.values())))
+            memory.set_status([load_id], "failed", problem=problem, finished_at=state.now())
+            _sweep(settings, memory)
+            report.refused += map(str, refused.values())
+            return False
         if not refused and isinstance(error, duckdb.Error):
             raise SourceError(
                 f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0][:150]} Correct the file and load it again."
@@ -679,7 +702,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
             raise
         report.ignored.clear()
         files = [f for f in files if f not in refused]
-        counts, faults = _judged(settings, landed, origin, files, earlier, same, key, report, progress)
+        counts, faults, lines = _judged(settings, landed, origin, files, earlier, same, key, report, progress)
         report.refused += map(str, refused.values())
     if not counts:
         first, *others = files
@@ -692,6 +715,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
             f"{landed['source']}: a whole export without a row would withdraw everything, so nothing was changed. Export it again."
         )
     exported_at = max(c.pop("exported_at") or landed["exported_at"] for c in counts)
+    again_at = min((at for c in counts if (at := c.pop("again_at"))), default=None)
     _remember_log(settings, memory, load_id)
     with memory.transaction() as connection_:
         for table in (state.load_count, state.quarantine):
@@ -720,11 +744,22 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
                 ],
             )
         connection_.execute(
-            state.load.update().where(state.load.c.load_id == load_id).values(status="logged", exported_at=exported_at)
+            state.load.update()
+            .where(state.load.c.load_id == load_id)
+            .values(status="logged", exported_at=exported_at, again_at=again_at)
         )
+        for row in lines:
+            is_file = (state.load_file.c.load_id == load_id) & (state.load_file.c.name == row["file"])
+            connection_.execute(state.load_file.update().where(is_file).values(lines=json.dumps(row)))
     for file in refused:
         shutil.rmtree(file.parent)
     is_reordered = _judge_later_exports_again(settings, memory, landed)
+    report.files += lines
+    report.notes += [
+        f"{shown(r['file'])} holds a header and no rows."
+        for r in lines
+        if r["header"] and not r["rows"] + r["left_out"]
+    ]
     _report_judged(report, counts, faults)
     return is_reordered
 
@@ -753,13 +788,15 @@ def _judged(
     key: bytes,
     report: Report,
     progress: Progress,
-) -> tuple[list[dict[str, Any]], list[contracts.Fault]]:
-    """Name and judge the rows of files, the accepted ones into log files: (how each log was judged, what is at fault)."""
+) -> tuple[list[dict[str, Any]], list[contracts.Fault], list[dict[str, Any]]]:
+    """Name and judge the rows of files, the accepted ones into log files: how each log was judged, what is at fault, the lines of each file."""
     load_id, log = landed["load_id"], settings.warehouse / "log"
     for file in log.glob(f"*/{load_id[:6]}/{load_id}.parquet"):  # of an attempt before this one
         file.unlink()
     counts: list[dict[str, Any]] = []
     faults: list[contracts.Fault] = []
+    lines: dict[str, Lines] = {}
+    taken: dict[str, list[tuple[int, int]]] = {}
     with _connected(settings) as connection:
         for named in origin.name_rows(connection, files, landed["namespace"]):
             progress(f"judging {named.thing}")
@@ -779,17 +816,39 @@ def _judged(
                 source=origin.name,
                 namespace=landed["namespace"],
                 load_id=load_id,
-                landed_at=landed["started_at"],
+                landed_at=max(landed["started_at"], state.now()),
                 key=key,
                 log_files=shape.log_files(log, named.thing, [r["load_id"] for r in earlier]),
                 target=str(target),
                 export=export,
             )
-            counts.append({"load_id": load_id, "source": landed["namespace"], **asdict(judged)})
+            count = {"load_id": load_id, "source": landed["namespace"], **asdict(judged)}
+            for file_name, found in count.pop("by_file").items():
+                taken.setdefault(file_name, []).append(found)
+            lines |= named.lines
+            counts.append(count)
             faults += bad
             if named.ignored_columns:
                 report.ignored.setdefault(named.thing, []).extend(named.ignored_columns)
-    return counts, faults
+    return (
+        counts,
+        faults,
+        [_closed(file_name, of_file, taken.get(file_name, [])) for file_name, of_file in lines.items()],
+    )
+
+
+def _closed(file_name: str, lines: Lines, taken: list[tuple[int, int]]) -> dict[str, Any]:
+    """Say what became of a file's lines: lines + more_rows = rows (accepted, duplicate or quarantined) + the others.
+
+    `within` go on inside a cell of the line before, `left_out` are rows that the mapping's conditions leave out, and `more_rows` come
+    from a line that gives several. `taken` counts rows, and lines that gave some, of each log that counts the file's rows.
+    """
+    others = {kind: lines[kind] for kind in ("header", "blank", "preamble", "totals", "within")}
+    left = lines["lines"] - sum(others.values())
+    rows = sum(n for n, _ in taken)
+    left_out = max(left - sum(n for _, n in taken), 0)
+    more = rows - (left - left_out)
+    return {"file": file_name, "lines": lines["lines"], "rows": rows, **others, "left_out": left_out, "more_rows": more}
 
 
 def _span(mapping: Mapping) -> tuple[bool, datetime | None, datetime | None]:

@@ -60,6 +60,7 @@ load = Table(
     Column("build_id", String, comment="First build that holds the load"),
     Column("exported_at", DateTime, comment="Latest time of its exports (UTC): what is said later wins"), Column("restored_at", DateTime, comment="When what it withdrew was brought back; empty: it stays withdrawn"),
     Column("problem", String, comment="Why it was put aside"),
+    Column("again_at", DateTime, comment="From when its rows of the future can be judged again; empty: it has none"),
     comment="One load: the files of one source given at once.",
 )  # fmt: skip
 load_file = Table(
@@ -67,6 +68,7 @@ load_file = Table(
     Column("load_id", String), Column("name", String), Column("raw", String, comment="Untouched copy, relative to the raw folder"),
     Column("sha256", String), Column("bytes", BigInteger),
     Column("exported_at", DateTime, comment="Time of the export (UTC)"), Column("dated_by", String, comment="What says so: declared, or file (its date)"),
+    Column("lines", String, comment="Its lines by what they are, as JSON: lines + more_rows = the others"),
     comment="One landed file.",
 )  # fmt: skip
 log_file = Table(
@@ -533,6 +535,20 @@ def listed_loads(settings: Settings, limit: int = 20) -> list[dict[str, Any]]:
         }
         for row in chosen
     ]  # fmt: skip
+
+
+def file_lines(settings: Settings) -> list[dict[str, Any]]:
+    """List the files that were judged, newest load first, each with its lines by what they are."""
+    state = State(settings.warehouse)
+    try:
+        found = state.rows(
+            select(load_file.c.load_id, load_file.c.lines)
+            .where(load_file.c.lines.is_not(None))
+            .order_by(load_file.c.load_id.desc(), load_file.c.raw)
+        )
+    finally:
+        state.close()
+    return [{"load_id": row["load_id"], **json.loads(row["lines"])} for row in found]
 
 
 def quarantine_by_rule(settings: Settings) -> "pd.DataFrame":

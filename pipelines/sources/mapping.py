@@ -537,7 +537,10 @@ class Mapping:
             compiler.build()
         if "shop" not in counted and "shop" not in derived and self.content.get("time_zone") and (counted or derived):
             derived["shop"] = [self._shop(data, counted, derived)]
-        lines: dict[str, Lines] = {part.file: part.lines for parts in staged.values() for part in parts if part.lines}
+        lines: dict[str, Lines] = {}
+        for part in (part for parts in staged.values() for part in parts if part.lines):
+            if not part.is_text or part.file not in lines:  # of a workbook each sheet, of a text what was read first
+                lines[part.file] = Lines(lines.get(part.file, Lines()) + part.lines)
         for thing in schema.LOG.tables:
             selects = counted.get(thing, []) + derived.get(thing, [])
             if selects:

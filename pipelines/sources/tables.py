@@ -115,9 +115,9 @@ def opened(file: Path, encoding: str = "utf-8-sig", errors: str = "replace") -> 
     return file.open(encoding=encoding, errors=errors, newline="")
 
 
-def short_lines(text: TextIO) -> Iterator[str]:
-    """Give the lines of a text; of one without end, a part that fits into memory."""
-    return iter(lambda: text.readline(CHUNK), "")
+def short_lines(text: TextIO, most: int = CHUNK) -> Iterator[str]:
+    """Give the lines of a text; of one without end, parts that fit into memory."""
+    return iter(lambda: text.readline(most), "")
 
 
 # -- headings ----------------------------------------------------------------------------------------------------------
@@ -531,13 +531,15 @@ def _rows_with_lines(
         yield first, [*row, more, f", lines {first} to {last}" if last > first else None]
 
 
-def _numbered(file: Path, separator: str, quotes: str, encoding: str) -> Iterator[tuple[int, int, list[str]]]:
+def _numbered(
+    file: Path, separator: str, quotes: str, encoding: str, errors: str = "strict"
+) -> Iterator[tuple[int, int, list[str]]]:
     """Give (first line, last line, cells) of each record of a text file."""
     at = number = 1
     try:
-        with opened(file, "utf-8-sig" if encoding == "utf-8" else encoding, "strict") as text:
+        with opened(file, "utf-8-sig" if encoding == "utf-8" else encoding, errors) as text:
             if len(separator) != 1:
-                for number, line in enumerate(text, start=1):
+                for number, line in enumerate(short_lines(text, LONGEST_LINE), start=1):
                     yield number, number, line.rstrip("\r\n").split(separator)
                 return
             reader = csv.reader(
@@ -561,14 +563,20 @@ def _numbered(file: Path, separator: str, quotes: str, encoding: str) -> Iterato
             "that says `encoding:`."
         ) from error
     except csv.Error as error:
-        raise _unclosed(file, at, None) from error
+        raise _too_long(file, at) from error
 
 
-def _unclosed(file: Path, first: int, last: int | None) -> SourceError:
-    until = f"lines {first} to {last}, the end," if last else f"the lines from {first} on"
+def _unclosed(file: Path, first: int, last: int) -> SourceError:
     return SourceError(
-        f"{shown(file)} line {first}: a quote opens and is never closed, so {until} cannot be told apart. Nothing of it was "
-        "loaded: close the quote, or export the file again."
+        f"{shown(file)} line {first}: a quote opens and is never closed, so lines {first} to {last}, the end, cannot be told apart. "
+        "Nothing of it was loaded: close the quote, or export the file again."
+    )
+
+
+def _too_long(file: Path, line: int) -> SourceError:
+    return SourceError(
+        f"{shown(file)} line {line} is longer than {LONGEST_LINE >> 20} MB, often for want of a closing quote or of line ends. Correct "
+        "it and load again."
     )
 
 
@@ -591,10 +599,7 @@ def count_lines(file: Path, encoding: str = "utf-8") -> Lines:
         end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
         open_ = len(chunk) - end - 1 if end >= 0 else open_ + len(chunk)
         if open_ > LONGEST_LINE:
-            raise SourceError(
-                f"{shown(file)} line {lines['lines'] + 1} is longer than {LONGEST_LINE >> 20} MB, often for want of a closing quote or of "
-                "line ends. Correct it and load again."
-            )
+            raise _too_long(file, lines["lines"] + 1)
         was_return, tail = chunk.endswith(b"\r"), (tail + chunk)[-256:]
     lines["lines"] += open_ > 0
     lines["blank"] = max(_ends(tail[len(tail.rstrip(b"\r\n")) :]) - 1, 0)
@@ -624,11 +629,8 @@ def _unreadable(file: Path, error: duckdb.Error) -> SourceError:
 
 def csv_columns(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     """Read the header of a CSV file: its first line that is not empty."""
-    with opened(file) as text:
-        try:
-            return next((row for row in csv.reader(short_lines(text)) if any(c.strip() for c in row)), [])
-        except csv.Error as error:
-            raise _unclosed(file, 1, None) from error
+    records = _numbered(file, ",", '"', "utf-8", "replace")
+    return next((cells for _, _, cells in records if any(c.strip() for c in cells)), [])
 
 
 def repeated_of(cells: Iterable[str | None]) -> frozenset[str]:
@@ -1174,7 +1176,15 @@ def _unroll(
     if not objects.paths:
         _check_paths(connection, documents, path, branches)
     columns = {written: objects.sql(found) for written, found in objects.paths.items()}
-    return Part(file.name, stage, columns, broken="CASE WHEN r0 IS NULL THEN 'not a JSON object' END", objects=objects)
+    lines = Lines(lines=connection.execute(f"SELECT count(*) FROM {stage}").fetchall()[0][0])
+    return Part(
+        file.name,
+        stage,
+        columns,
+        broken="CASE WHEN r0 IS NULL THEN 'not a JSON object' END",
+        objects=objects,
+        lines=lines,
+    )
 
 
 def _check_paths(
@@ -1225,7 +1235,8 @@ def _stage_parquet(connection: duckdb.DuckDBPyConnection, stage: str, file: Path
         return _unroll(connection, stage, file, documents, path, _branches(read))
     texts = ", ".join(f"{name(c)}::VARCHAR AS c{i}" for i, c in enumerate(types))
     in_order(connection, [f"CREATE TEMP TABLE {stage} AS SELECT {texts} FROM {read_sql('parquet', file)}"])
-    return Part(file.name, stage, {h: f"c{i}" for i, h in enumerate(headings_of(types))})
+    lines = Lines(lines=connection.execute(f"SELECT count(*) FROM {stage}").fetchall()[0][0])
+    return Part(file.name, stage, {h: f"c{i}" for i, h in enumerate(headings_of(types))}, lines=lines)
 
 
 def cut(names: Sequence[str], room: int = 150) -> str:

@@ -44,6 +44,7 @@ ABBREVIATIONS = {
 }
 CLOCK = r"(\d:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?|^\d{4}-\d{2}-\d{2})"
 OFFSET = r"(?:UTC|GMT)?[-+](?:\d{2}:?\d{2}|\d{1,2})"
+WIDEST = 14 * 60  # minutes from UTC
 ZONE = rf" ?[\[(]?({OFFSET}|[Zz]|[A-Z]{{3,5}}|[A-Z][A-Za-z]+(?:/[A-Za-z0-9_+-]+)+)[\])]?$"
 ISO = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?"
 STAMPED = r".*:\d{2}([.,]\d+)? *(Z|[+-]\d{2}(:?\d{2})?)"
@@ -156,7 +157,7 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
     formatted = f"WHEN try_strptime({text}, {listed}) IS NOT NULL THEN {here}" if written else ""
     utc = f"""CASE
         WHEN {named} = '' THEN {here}
-        WHEN regexp_full_match({named}, {quote(OFFSET)}) THEN {local}{later} - to_minutes({offset})
+        WHEN regexp_full_match({named}, {quote(OFFSET)}) THEN CASE WHEN abs({offset}) <= {WIDEST} THEN {local}{later} - to_minutes({offset}) END
         WHEN upper({named}) IN ('Z', 'UTC', 'GMT') THEN {local}{later}
         WHEN {minutes}[{named}] IS NOT NULL THEN {local}{later} - to_minutes({minutes}[{named}])
         WHEN contains({named}, '/') AND list_contains(getvariable('backhaul_zones'), {named}) THEN timezone('UTC', timezone({named}, {local}{later}))

@@ -14,7 +14,7 @@ took back: the whole of its source without the row, or the row without the date.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +57,25 @@ VERSIONED = {"exported_at": "TIMESTAMP", "file_no": "INTEGER", "is_recorded": "B
 """Columns that a log keeps beside its own, to tell the newest version of a row."""
 MOST = 1_000_000  # units of one line, or any other whole number: more is a slip, and facts could not hold it
 MOST_LISTED = 1000  # rows listed of a log for fields that could not be read; all are counted
+FUTURE = timedelta(
+    hours=14
+)  # so far ahead of UTC are the clocks of the first time zone: a local time said without its zone is no fault
+OFFSET = (
+    r":[0-9]{2}([.,][0-9]+)?[ ]*[+-](1[5-9]|[2-9][0-9]|14:?(0[1-9]|[1-9][0-9])|[0-9]{2}:?[6-9][0-9])(:?[0-9]{2})?[ ]*$"
+)
+"""The end of a time whose offset no clock has: DuckDB would move the time by it."""
+CURRENCIES = """
+    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF
+    CHF CLF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD
+    HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL
+    LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR
+    PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP
+    TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG ATS BEF BYR CUC CYP
+    DEM EEK ESP FIM FRF GHC GRD HRK IEP ITL LTL LUF LVL MRO MTL NLG PTE ROL SIT SKK SLL STD TRL VEB VED VEF ZMK
+    ZWL
+"""
+"""ISO 4217 of 2025: the currencies in use, then those withdrawn since 1995 that old orders are in; funds, metals, XXX and XTS are
+none to be paid in. https://www.six-group.com/en/products-services/financial-information/data-standards.html"""
 ROUNDED_ID = "^[0-9]+([.,][0-9]+)?[eE][+][0-9]+$"
 
 
@@ -80,7 +99,10 @@ def key_sql(expression: str) -> str:
 
 @dataclass(frozen=True)
 class Judged:
-    """How the rows of one log were judged."""
+    """How the rows of one log were judged.
+
+    From `again_at` on the first of its times that were of the future is not. `by_file` counts rows, and lines that gave some.
+    """
 
     thing: str
     read: int
@@ -93,6 +115,8 @@ class Judged:
     replaced: int = 0
     exported_at: datetime | None = None
     hidden_texts: int = 0
+    again_at: datetime | None = None
+    by_file: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,7 +153,9 @@ def _typed(name: str, target: str, given: str) -> str:
         return f"nullif(trim({quoted}::VARCHAR), '')"
     if target == "TIMESTAMP":
         if given == "VARCHAR":
-            return f"try_cast(try_cast({quoted} AS TIMESTAMPTZ) AS TIMESTAMP)"
+            read = f"try_cast(try_cast({quoted} AS TIMESTAMPTZ) AS TIMESTAMP)"
+            is_whole = f"suffix({quoted}, 'Z') OR NOT regexp_matches({quoted}, '{OFFSET}')"
+            return f"CASE WHEN {is_whole} THEN {read} END"
         return f"try_cast({quoted} AS TIMESTAMP)"
     if target == "BIGINT" and given in (
         "VARCHAR",
@@ -172,6 +198,7 @@ def _is_field(table: Table, rule: str, column: str) -> bool:
         "naive_time",
         "impossible_time",
         "future_time",
+        "unknown_currency",
         "unknown_value",
         "no_country_code",
         "no_json_object",
@@ -207,7 +234,7 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
                 )
             rules.append(("impossible_time", name, f"t.{name} < TIMESTAMP '{EARLIEST}'"))
             if name not in ("valid_from", "day", "promised_at"):
-                rules.append(("future_time", name, f"t.{name} > TIMESTAMP '{landed_at}'"))
+                rules.append(("future_time", name, f"t.{name} > TIMESTAMP '{landed_at + FUTURE}'"))
         if target == "DATE":
             rules.append(("impossible_time", name, f"t.{name} < DATE '{EARLIEST}'"))
         if info["required"]:
@@ -215,6 +242,10 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
         if info["values"]:
             allowed = ", ".join(f"'{v}'" for v in info["values"])
             rules.append(("unknown_value", name, f"t.{name} NOT IN ({allowed})"))
+        if name in ("currency", "quote_currency"):
+            listed = ", ".join(map(quote, CURRENCIES.split()))
+            unknown = f"try_cast(upper(t.{name}) AS ENUM({listed})) IS NULL"
+            rules.append(("unknown_currency", name, f"t.{name} IS NOT NULL AND {unknown}"))
         if name in ("country", "market"):
             rules.append(("no_country_code", name, f"length(t.{name}) <> 2"))
         if name in PREFIXED and source == "VARCHAR":  # a spreadsheet rounded it: several things share it now
@@ -338,7 +369,10 @@ def judge(
     same = identity_of(table)
     if not named.may_repeat:
         _mark_several_contents(connection, table, same, len(rules) - 1)
-    read, exported_at = connection.execute("SELECT count(*), max(exported_at) FROM judged").fetchall()[0]
+    read, exported_at, future = connection.execute(
+        "SELECT count(*), max(exported_at), min(_future) FROM judged"
+    ).fetchall()[0]
+    by_file = connection.execute("SELECT _file, count(*), count(DISTINCT _line) FROM judged GROUP BY 1").fetchall()
     faults, unread = _faults(connection, table, rules)
     new, replaced = "faults = 0", 0
     if log_files:
@@ -388,6 +422,8 @@ def judge(
         replaced,
         exported_at,
         hidden,
+        future and future - FUTURE,
+        {} if named.is_derived else {file: (rows, lines) for file, rows, lines in by_file},
     )
     return judged, faults
 
@@ -461,9 +497,15 @@ def _stage_judged(
         t AS (SELECT {", ".join(typed)}, _file, _line, coalesce(landed_no, 0) AS file_no FROM named LEFT JOIN landed_file ON landed_name = _file),
         f AS (SELECT *, {_rewrite(_bits(of_row), raw)} AS faults, {_rewrite(_bits(of_field), raw)} AS unread FROM t),
         o AS (SELECT {", ".join(f"{value} AS {name}" for name, value in columns.items())}, _file, _line, faults, unread,
-            exported_at, file_no, t.recorded_at IS NOT NULL AS is_recorded, CASE {values} END AS _value FROM f AS t)
+            exported_at, file_no, t.recorded_at IS NOT NULL AS is_recorded, CASE {values} END AS _value, {_future(rules)} AS _future FROM f AS t)
         SELECT *, false AS is_withdrawn, {keys}, {_payload_hash(table)} AS payload_hash FROM o
     """)
+
+
+def _future(rules: list[tuple[str, str, str]]) -> str:
+    """Give the earliest of a row's times that is of the future, as SQL."""
+    times = [f"CASE WHEN {condition} THEN t.{column} END" for rule, column, condition in rules if rule == "future_time"]
+    return f"least({', '.join(times)}, NULL::TIMESTAMP)" if times else "NULL::TIMESTAMP"
 
 
 def _payload_hash(table: Table) -> str:
@@ -767,9 +809,13 @@ def _first_value(rules: list[tuple[int, tuple[str, str, str]]], raw: list[str], 
     """Give the first offending value of a row as SQL, never of a customer, and whether it was read as a number or time."""
     whens = []
     for i, (_, column, _) in rules:
+        if column == "_broken":  # our own words
+            whens.append(f"WHEN {mask} & {1 << i} > 0 THEN {{'text': t._broken, 'is_read': true}}")
         if column not in table.columns or table.columns[column].info["text"] in ("customer", "place", "note"):
             continue
         value = f"left({f'raw_{column}' if column in raw else f't.{column}'}::VARCHAR, 60)"
         is_read = f"t.{column} IS NOT NULL" if sql_type(table.columns[column]) != "VARCHAR" else "false"
+        if column in ("currency", "quote_currency"):
+            is_read = f"regexp_full_match(t.{column}, '[A-Za-z]{{3}}')"
         whens.append(f"WHEN {mask} & {1 << i} > 0 THEN {{'text': {value}, 'is_read': {is_read}}}")
     return f"CASE {' '.join(whens)} END" if whens else "NULL::STRUCT(text VARCHAR, is_read BOOLEAN)"

@@ -1,0 +1,285 @@
+"""Files that are not what they should be: each is said in one short sentence, none keeps the others out, none hangs.
+
+The files are made here, some seventy kinds. Each is loaded alone, and all of them beside two good files.
+"""
+
+import gzip
+import io
+import json
+import os
+import socket
+import sqlite3
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import openpyxl
+import pytest
+
+from pipelines import cli
+from pipelines.errors import SourceError
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.sources import tables
+from pipelines.warehouse import build
+
+HEADER = "order_line_id,order_id,ordered_at,product_id,units,net_amount,vat_amount,currency,country,delivered_at"
+ROW = "{n},o{n},2025-01-0{n}T10:00:00Z,P1,1,50.00,10.00,EUR,FR,2025-01-05T10:00:00Z"
+GOOD = "\n".join([HEADER, *(ROW.format(n=n) for n in (1, 2, 3)), ""])
+EVENTS = "event_id,return_line_id,return_id,order_line_id,event,occurred_at,units\ne1,r1,r1,1,requested,2025-01-10T10:00:00Z,1\n"
+MORE = GOOD.replace("\n1,o1", "\n4,o4").replace("\n2,o2", "\n5,o5").replace("\n3,o3", "\n6,o6")  # for kinds that load
+
+
+def zipped(**parts: str | bytes) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, part in parts.items():
+            packed.writestr(name.replace("__", "/"), part)
+    return content.getvalue()
+
+
+def workbook() -> bytes:
+    content = io.BytesIO()
+    book = openpyxl.Workbook()
+    book.active.append(HEADER.split(","))
+    book.save(content)
+    return content.getvalue()
+
+
+def parquet() -> bytes:
+    connection = duckdb.connect()
+    table = connection.execute(
+        "SELECT 'F1' AS refund_id, TIMESTAMP '2026-01-01' AS refunded_at, 5 AS amount, 'EUR' AS currency"
+    )
+    sink = io.BytesIO()
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(table.to_arrow_table(), sink)
+    return sink.getvalue()
+
+
+def tar() -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as packed:
+        packed.addfile(tarfile.TarInfo("orders.csv"))
+    return content.getvalue()
+
+
+def gz(content: str | bytes) -> bytes:
+    return gzip.compress(content if isinstance(content, bytes) else content.encode(), mtime=0)
+
+
+def sqlite(folder: Path) -> bytes:
+    file = folder / ".made.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE a (b)")
+    connection.close()
+    content = file.read_bytes()
+    file.unlink()
+    return content
+
+
+LONG = "a" * 9_000_000
+PACKED = gz(GOOD + "x" * 1000)
+RANDOM = bytes((i * i * 7 + i // 3) % 256 for i in range(3000))
+KINDS: dict[str, tuple[str | bytes | Callable[[Path], bytes | None], str]] = {
+    # name -> (content, or what makes it; a word of the sentence, "" for what loads)
+    "order_line.empty.csv": ("", "empty"),
+    "order_line.blank.csv": (" \n\n \n", "blank"),
+    "order_line.only_mark.csv": (b"\xef\xbb\xbf", "blank"),
+    "order_line.zeros.csv": (bytes(5000), "zero bytes"),
+    "order_line.zero_tail.csv": (GOOD.encode() + bytes(8000), "zero bytes"),
+    "order_line.zero_far.csv": (GOOD.encode() * 60 + b"1,\0\n", "zero bytes"),
+    "order_line.binary.csv": (RANDOM, "no text"),
+    "order_line.utf16.csv": (GOOD.encode("utf-16"), "UTF-16"),
+    "order_line.utf16_bare.csv": (GOOD.encode("utf-16-le"), "UTF-16"),
+    "order_line.latin.csv": (GOOD.replace("P1", "é").encode("latin-1"), "UTF-8"),
+    "order_line.parquet.csv": (lambda _: parquet(), "a Parquet file"),
+    "order_line.cut.parquet": (lambda _: parquet()[:200], "Parquet"),
+    "order_line.text.parquet": (GOOD + "#1", "not a Parquet file"),
+    "order_line.zip.csv": (zipped(a__csv=GOOD), "packed folder"),
+    "order_line.cut_zip.csv": (zipped(a__csv=GOOD)[:60], "packed folder"),
+    "order_line.xlsx.csv": (lambda _: workbook(), "a spreadsheet"),
+    "order_line.docx.csv": (zipped(word__document="x"), ".docx"),
+    "order_line.xls.csv": (b"\xd0\xcf\x11\xe0" + bytes(600), "Office file"),
+    "order_line.json.csv": ('[{"order_line_id": 1}]', "JSON"),
+    "order_line.object.csv": ('{"order_line_id": 1}\n', "JSON"),
+    "order_line.gzip.csv": (PACKED, "packed with gzip"),
+    "order_line.not_gzip.csv.gz": (GOOD + "#2", "not packed"),
+    "order_line.cut.csv.gz": (PACKED[: len(PACKED) // 2], "breaks off"),
+    "order_line.checksum.csv.gz": (PACKED[:-8] + b"\0\0\0\0" + PACKED[-4:], "checksum"),
+    "order_line.block.csv.gz": (PACKED[:40] + b"\xff" * 40 + PACKED[80:], "damaged"),
+    "order_line.short_gz.csv.gz": (PACKED[:6], "breaks off"),
+    "order_line.bomb.csv.gz": (lambda _: gz(GOOD + LONG), "longer than 8 MB"),
+    "order_line.pdf_in.csv.gz": (gz(b"%PDF-1.7\n"), "PDF"),
+    "order_line.pdf.csv": (b"%PDF-1.7\n%\xe2\xe3\n", "PDF"),
+    "order_line.png.csv": (b"\x89PNG\r\n\x1a\n" + RANDOM, "picture"),
+    "order_line.jpeg.csv": (b"\xff\xd8\xff\xe0" + RANDOM, "picture"),
+    "order_line.gif.csv": (b"GIF89a" + RANDOM, "picture"),
+    "order_line.html.csv": ("<!DOCTYPE html><html><body>503 Service Unavailable</body></html>", "web page"),
+    "order_line.xml.csv": ('<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "web page or XML"),
+    "order_line.bare_xml.csv": ("<Error><Code>NoSuchKey</Code></Error>", "web page or XML"),
+    "order_line.tar.csv": (lambda _: tar(), "tar"),
+    "order_line.7z.csv": (b"7z\xbc\xaf\x27\x1c" + RANDOM, "7z"),
+    "order_line.rar.csv": (b"Rar!\x1a\x07" + RANDOM, "RAR"),
+    "order_line.bz2.csv": (b"BZh9" + RANDOM, "bzip2"),
+    "order_line.xz.csv": (b"\xfd7zXZ\0" + RANDOM, "xz"),
+    "order_line.zstd.csv": (b"\x28\xb5\x2f\xfd" + RANDOM, "zstd"),
+    "order_line.sqlite.csv": (sqlite, "SQLite"),
+    "order_line.elf.csv": (b"\x7fELF" + RANDOM, "program"),
+    "order_line.pgp.csv": ("-----BEGIN PGP MESSAGE-----\nx\n", "encrypted"),
+    "order_line.lfs.csv": ("version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS"),
+    "order_line.rtf.csv": ("{\\rtf1 orders}", "RTF"),
+    "order_line.semicolons.csv": (GOOD.replace(",", ";"), "semicolons"),
+    "order_line.tabs.csv": (GOOD.replace(",", "\t"), "tabs"),
+    "order_line.bars.csv": (GOOD.replace(",", "|"), "bars"),
+    "order_line.one_column.csv": ("a\n1\n2\n", "order_line_id is missing"),
+    "order_line.no_header.csv": ("\n".join(GOOD.splitlines()[1:]), "order_line_id is missing"),
+    "order_line.doubled.csv": (f"{HEADER},units\n", "units is there twice"),
+    "order_line.quote.csv": (GOOD.replace("\n2,", '\n"2,'), "line 3: a quote opens"),
+    "order_line.header_quote.csv": ('"' + GOOD, "a quote opens"),
+    "order_line.long_quote.csv": (
+        lambda _: (GOOD.replace("\n2,", '\n"2,') + "1,2\n" * 40_000).encode(),
+        "line 3: a quote opens",
+    ),
+    "order_line.long_line.csv": (lambda _: (GOOD + LONG + "\n").encode(), "longer than 8 MB"),
+    "order_line.no_lines.csv": (lambda _: LONG.encode(), "longer than 8 MB"),
+    "order_line.deep.ndjson": ('{"order_line_id": ' + "[" * 100_000 + "\n", "order_line_id is missing"),
+    "order_line.words.ndjson": ("these are words\n", "order_line_id is missing"),
+    "order_line.list.ndjson": ('[{"order_line_id": 1},\n {"order_line_id": 2}]\n', "missing"),
+    "order_line.ini": ("[orders]\na = 1\n", "unknown format"),
+    "orders.csv": (GOOD + "#3", "no log is named 'orders'"),
+    "export.json": ('{"orders": [{"id": 1, "line_items": "two"}]} trailing', ""),
+    "photo.jpg": (b"\xff\xd8\xff\xe1" + RANDOM, "picture"),
+    "order_line.\x1b[31mred.csv": ("", "empty"),
+    f"order_line.{'long' * 55}.csv": ("", "empty"),
+    "[!order_line].csv": (GOOD + "#4", "no log is named"),
+}
+KINDS["export.json"] = (
+    '{"orders": [{"id": 1, "line_items": "two"}]} trailing',
+    "",
+)  # said by whichever source is asked
+LOADING = {
+    "order_line.mark.csv": b"\xef\xbb\xbf" + MORE.encode(),
+    "order_line.no_end.csv": MORE.replace("\n4,o4", "\n7,o7").rstrip("\n").encode(),
+    "order_line.[1]*?.csv": MORE.replace("\n4,o4", "\n8,o8").encode(),
+    "order_line.l'été.csv": MORE.replace("\n4,o4", "\n9,o9").encode(),
+    "order_line.only_header.csv": f"{HEADER}\n".encode(),
+    "return_event.empty.ndjson": b"",
+}
+
+
+def ends(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path
+) -> tuple[int, str, str]:
+    """Run the command line as a shell does: exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["backhaul", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "300")
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as error:
+        code = int(error.code or 0)
+    return (code, *capsys.readouterr())
+
+
+def made(folder: Path, name: str) -> Path:
+    """Write one hostile file."""
+    folder.mkdir(exist_ok=True)
+    content = KINDS[name][0]
+    if callable(content):
+        content = content(folder) or b""
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder / name
+
+
+def special(folder: Path) -> dict[str, str]:
+    """Make what is no file: a pipe, a device, a socket, links. Gives the words that each is said in."""
+    folder.mkdir(exist_ok=True)
+    os.mkfifo(folder / "order_line.pipe.csv")
+    (folder / "order_line.zero.csv").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as opened:
+        home = Path.cwd()
+        os.chdir(folder)  # a socket's path must be short
+        try:
+            opened.bind("order_line.socket.csv")
+        finally:
+            os.chdir(home)
+    (folder / "order_line.nothing.csv").symlink_to(folder / "gone.csv")
+    (folder / "order_line.out.csv").symlink_to("/etc/hostname")
+    (folder / "order_line.folder.csv").mkdir()
+    (folder / "order_line.around").symlink_to(folder)
+    return {
+        "order_line.pipe.csv": "a named pipe",
+        "order_line.zero.csv": "a link that leads out",
+        "order_line.socket.csv": "a socket",
+        "order_line.nothing.csv": "a link to nothing",
+        "order_line.out.csv": "a link that leads out",
+    }
+
+
+@pytest.mark.parametrize("name", [n for n, (_, words) in KINDS.items() if words])
+def test_each_kind_is_refused_for_what_it_is(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = made(tmp_path / "in", name)
+    code, _, err = ends(
+        capsys, monkeypatch, "load", file, "--source", "canonical", "--warehouse", tmp_path / "warehouse"
+    )
+    (sentence,) = err.strip().splitlines()
+    assert code == 1
+    assert KINDS[name][1] in sentence
+    assert len(sentence) < 300 + len("backhaul: ")
+    assert not any(c < " " for c in sentence)
+    assert tables.shown(file)[:40] in sentence
+    assert "o2" not in sentence  # nothing of what it holds
+
+
+@pytest.mark.parametrize(
+    "name", ["order_line.pipe.csv", "order_line.zero.csv", "order_line.socket.csv", "order_line.nothing.csv"]
+)
+def test_what_is_no_file_is_said_and_not_read(name: str, tmp_path: Path) -> None:
+    special(tmp_path / "in")
+    with pytest.raises(SourceError) as caught:
+        load(Settings(warehouse=tmp_path / "warehouse"), [tmp_path / "in" / name])
+    words = "a device" if "zero" in name else special_words(name)
+    assert f"{name} is {words}" in str(caught.value)
+
+
+def special_words(name: str) -> str:
+    return {"pipe": "a named pipe", "socket": "a socket", "nothing": "a link to nothing"}[name.split(".")[1]]
+
+
+def test_all_of_them_beside_two_good_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, warehouse = tmp_path / "in", tmp_path / "warehouse"
+    for name in KINDS:
+        made(folder, name)
+    refused = {tables.shown(n): w for n, (_, w) in KINDS.items()} | special(folder)
+    for name, content in LOADING.items():
+        (folder / name).write_bytes(content)
+    (folder / "order_line.a.csv").write_text(GOOD)
+    (folder / "return_event.a.csv").write_text(EVENTS)
+    (folder / os.fsdecode(b"order_line.caf\xe9.csv")).write_text(MORE.replace("\n4,o4", "\n10,o10"))
+    code, out, err = ends(capsys, monkeypatch, "load", folder, "--warehouse", warehouse, "--format", "json")
+    sentences = [line for line in err.splitlines() if line.startswith("Not taken in: ")]
+    assert code == 1
+    assert all(len(sentence) < 300 + len("Not taken in: ") for sentence in sentences)
+    assert {n for n in refused if not any(n in s for s in sentences)} == set()
+    for name, words in refused.items():
+        (said,) = [s for s in sentences if name in s]
+        assert words in said
+    assert len(sentences) == len(refused) >= 70
+    report = json.loads(out)
+    assert report["is_new_build"]
+    assert {c["table"]: c["accepted"] for c in report["tables"]} == {"order_line": 10, "return_event": 1}
+    assert "order_line.only_header.csv holds a header and no rows." in report["notes"]
+    again, _, err = ends(capsys, monkeypatch, "load", folder, "--warehouse", warehouse)
+    assert again == 1
+    assert {n for n in refused if n not in err} == set()
+    opened = build.current_build(warehouse)
+    opened.close()
