@@ -13,17 +13,25 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 import openpyxl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from pipelines import cli
-from pipelines.errors import SourceError
-from pipelines.load import load
+from pipelines import cli, landing, state
+from pipelines.errors import BackhaulError, SourceError
+from pipelines.load import Report, load
 from pipelines.settings import Settings
-from pipelines.sources import tables
+from pipelines.sources import Source, looks, mapping_source, recognise, tables
+from pipelines.sources.canonical import Canonical
+from pipelines.sources.mapping import Mapping
+from pipelines.sources.propose import propose
+from pipelines.sources.shopify import Shopify
+from pipelines.sql import connect, read_sql
 from pipelines.warehouse import build
 
 HEADER = "order_line_id,order_id,ordered_at,product_id,units,net_amount,vat_amount,currency,country,delivered_at"
@@ -283,3 +291,233 @@ def test_all_of_them_beside_two_good_files(
     assert {n for n in refused if n not in err} == set()
     opened = build.current_build(warehouse)
     opened.close()
+
+
+# -- single kinds, with what is right worked out by hand -----------------------------------------------------------------
+
+
+def judged(folder: Path, files: dict[str, str | bytes], source: str | None = None) -> Report:
+    """Judge files without making a build."""
+    (folder / "in").mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / "in" / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return load(Settings(warehouse=folder / "warehouse"), [folder / "in"], source=source, is_trial=True)
+
+
+def test_a_file_that_changes_while_it_is_landed_is_taken_in_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is cut once it has been hashed, before it is copied: nothing of it is kept, and the whole file is no known one."""
+    file = tmp_path / "order_line.csv"
+    file.write_text(GOOD)
+    digest = landing.digest
+
+    def cut(path: Path):
+        found = digest(path)
+        os.truncate(path, len(GOOD) - 60)
+        return found
+
+    warehouse = Settings(warehouse=tmp_path / "warehouse")
+    with monkeypatch.context() as patched:
+        patched.setattr(landing, "digest", cut)
+        with pytest.raises(SourceError, match=r"order_line\.csv changed while it was read"):
+            load(warehouse, [file], is_trial=True)
+    file.write_text(GOOD)
+    assert load(warehouse, [file], is_trial=True).counts[0]["accepted"] == 3
+    memory = state.State(warehouse.warehouse)
+    (landed,) = memory.loads_with("logged")
+    memory.close()
+    kept = warehouse.raw / landed["files"][0]["raw"]
+    assert landed["files"][0]["sha256"] == landing.digest(kept)[0]
+
+
+def test_offsets_that_no_clock_has_are_bad_times(tmp_path: Path) -> None:
+    """+14:00 and -12:00 are the widest: +14:30, +25:00, +99 and +05:75 are faults. A date that ends in -25 has no offset."""
+    times = ["+14:00", "-12:00", "Z", "+14:30", "+25:00", "+99", "+05:75", "-1500"]
+    rows = "".join(f"F{n},2025-02-01T10:00:00{t},5,EUR\n" for n, t in enumerate(times))
+    report = judged(tmp_path, {"refund.csv": "refund_id,refunded_at,amount,currency\n" + rows})
+    (count,) = report.counts
+    assert (count["accepted"], count["quarantined"]) == (3, 5)
+    assert [q["fault"] for q in report.quarantined] == ["bad_time refunded_at"]
+
+
+def test_an_offset_of_a_mapped_file_is_judged_alike(tmp_path: Path) -> None:
+    text = 'constants: {currency: EUR}\ndates: "%d/%m/%Y %H:%M %z"\ntables:\n  - {file: "*.csv", to: {refund: {refund_id: id, refunded_at: at, amount: amount}}}\n'
+    (tmp_path / "m.yaml").write_text(text)
+    rows = "id,at,amount\n1,01/02/2025 10:00 +02:00,5\n2,01/02/2025 10:00 +25:00,5\n3,2025-02-01T10:00:00+25:00,5\n"
+    report = judged(tmp_path, {"a.csv": rows}, str(tmp_path / "m.yaml"))
+    assert (report.counts[0]["accepted"], report.counts[0]["quarantined"]) == (1, 2)
+
+
+def test_currencies_that_are_none_are_quarantined_by_name(tmp_path: Path) -> None:
+    codes = ["EUR", "eur", "XOF", "DEM", "XXX", "XTS", "XAU", "ABC", "€"]
+    rows = "".join(f"F{n},2025-02-01T10:00:00Z,5,{c}\n" for n, c in enumerate(codes))
+    report = judged(tmp_path, {"refund.csv": "refund_id,refunded_at,amount,currency\n" + rows})
+    assert (report.counts[0]["accepted"], report.counts[0]["quarantined"]) == (4, 5)
+    assert [(q["fault"], q["first"]) for q in report.quarantined] == [
+        ("unknown_currency currency", "'XXX', refund.csv line 6")
+    ]
+
+
+def test_rows_of_the_future_have_some_hours_and_are_judged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten hours ahead is a time zone; three days ahead waits. Three days later a load without paths takes the row in."""
+    now = state.now()
+    ahead = [now + timedelta(hours=10), now + timedelta(days=3)]
+    rows = "".join(f"F{n},{t:%Y-%m-%dT%H:%M:%SZ},5,EUR\n" for n, t in enumerate(ahead))
+    report = judged(tmp_path, {"refund.csv": "refund_id,refunded_at,amount,currency\n" + rows})
+    assert [q["fault"] for q in report.quarantined] == ["future_time refunded_at"]
+    warehouse = Settings(warehouse=tmp_path / "warehouse")
+    assert load(warehouse, [], is_trial=True).counts == []  # not yet
+    monkeypatch.setattr(state, "now", lambda: now + timedelta(days=3))
+    again = load(warehouse, [], is_trial=True)
+    assert (again.counts[0]["accepted"], again.counts[0]["quarantined"]) == (2, 0)
+    assert load(warehouse, [], is_trial=True).counts == []  # once
+
+
+def test_a_doubled_column_is_refused_where_the_mapping_names_it(tmp_path: Path) -> None:
+    text = 'constants: {currency: EUR}\ntables:\n  - {file: "*.csv", to: {refund: {refund_id: id, refunded_at: at, amount: amount}}}\n'
+    (tmp_path / "m.yaml").write_text(text)
+    rows = "id,at,amount,note,note\n1,2025-02-01T10:00:00Z,5,a,b\n"
+    assert judged(tmp_path, {"a.csv": rows}, str(tmp_path / "m.yaml")).counts[0]["accepted"] == 1
+    (tmp_path / "in" / "a.csv").write_text(rows.replace("note,note", "note,Amount").replace("a,b", "a,99"))
+    with pytest.raises(SourceError, match="`amount` stands twice or more in the header"):
+        judged(tmp_path, {}, str(tmp_path / "m.yaml"))
+
+
+def test_what_unpacks_to_far_more_than_it_weighs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "FREELY_UNPACKED", 1 << 20)
+    with pytest.raises(SourceError, match="unpacks to more than"):
+        judged(tmp_path, {"refund.csv.gz": gz("refund_id,refunded_at,amount,currency\n" + "1,2,3,4\n" * 1_000_000)})
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("xl/worksheets/sheet1.xml", "<row/>" * 1_000_000)
+    (tmp_path / "a.xlsx").write_bytes(content.getvalue())
+    with pytest.raises(SourceError, match=r"a\.xlsx unpacks to"):
+        tables.sheet_names(tmp_path / "a.xlsx")
+
+
+@pytest.mark.parametrize("folder", ["country=ES", "units=7", "l'entrepôt [1]", "a*?{b}"])
+def test_a_folder_of_any_name_holds_a_warehouse(folder: str, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / "order_line.csv").write_text(GOOD)
+    settings = Settings(warehouse=tmp_path / folder / "warehouse")
+    load(settings, [tmp_path / "order_line.csv"], is_trial=True)
+    with connect() as connection:
+        files = [str(f) for f in (settings.warehouse / "log").rglob("*.parquet")]
+        found = connection.execute(f"SELECT DISTINCT country, units FROM {read_sql('parquet', files)}").fetchall()
+    assert found == [("FR", 1)]
+
+
+# -- mapping files -------------------------------------------------------------------------------------------------------
+
+LAUGHS = "constants:\n  c0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"  c{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LAUGHS, "parts, its aliases written out"),
+        ("name: &r [*r]\ntables: []\n", "more than 50 levels"),
+        ("tables: " + "[" * 1000, "levels"),
+        ("tables: " + "{a: " * 200 + "1" + "}" * 200, "more than 50 levels"),
+        ('name: !!python/object/apply:os.system ["id"]\ntables: []\n', "tables"),
+        ("tables: [}", "not YAML"),
+        ("a: *nowhere\n", "not YAML"),
+        ("\x00", "not YAML"),
+        ("a: b\n---\nc: d\n", "not YAML"),
+        ("- a\n", "begins with keys"),
+        ("x" * 2_000_000, "larger than 1024 KB"),
+    ],
+)
+def test_a_mapping_is_bounded_and_wrong_yaml_is_one_sentence(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(text)
+    with pytest.raises(SourceError, match=words) as caught:
+        mapping_source(str(tmp_path / "m.yaml"))
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+# -- whatever bytes there are --------------------------------------------------------------------------------------------
+
+TEXT = st.text(st.sampled_from("ab,;\"\n\r\t'0é{}[]:&*-#|>!%@`\x00\ufeff "), max_size=60)
+BYTES = st.one_of(st.binary(max_size=200), TEXT.map(str.encode), TEXT.map(lambda t: t.encode("utf-16")))
+FUZZED = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def rows_of(source: Source, file: Path) -> None:
+    """Read every row that a source gives of a file."""
+    with connect() as connection:
+        for named in source.name_rows(connection, [file], "shop"):
+            connection.execute(named.sql).fetchall()
+
+
+def only_ours(action: Callable[[], object]) -> None:
+    """Do something; only an error of ours may come out, in a sentence."""
+    problem = ""
+    try:
+        action()
+    except BackhaulError as error:
+        problem = str(error)
+    assert len(problem) < 300
+
+
+@FUZZED
+@given(BYTES, st.sampled_from(["refund.csv", "refund.ndjson", "refund.csv.gz", "refund.parquet"]), st.booleans())
+def test_canonical_files_of_any_bytes(tmp_path: Path, content: bytes, name: str, has_header: bool) -> None:
+    header = b"refund_id,refunded_at,amount,currency\n" if has_header and name.endswith(".csv") else b""
+    (tmp_path / name).write_bytes(header + content)
+    only_ours(lambda: rows_of(Canonical(), tmp_path / name))
+
+
+@FUZZED
+@given(BYTES, st.sampled_from(["a.csv", "a.json", "a.ndjson", "a.xlsx", "a.txt", "a.parquet"]))
+def test_mapped_files_of_any_bytes(tmp_path: Path, content: bytes, name: str) -> None:
+    (tmp_path / "m.yaml").write_text(
+        'tables: [{file: "a.*", to: {refund: {refund_id: {optional: a}, refunded_at: {value: x}, amount: {value: 1}, currency: {value: EUR}}}}]\n'
+    )
+    (tmp_path / name).write_bytes(content)
+    only_ours(lambda: rows_of(Mapping(tmp_path / "m.yaml"), tmp_path / name))
+
+
+@FUZZED
+@given(BYTES, st.sampled_from(["a.csv", "a.json", "a.xlsx", "a.txt"]))
+def test_proposals_of_any_bytes(tmp_path: Path, content: bytes, name: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    only_ours(lambda: propose([tmp_path / name]))
+    only_ours(lambda: recognise([tmp_path / name]))
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.sampled_from(["two", "", "2026-01-01T00:00:00Z", "gid://shopify/Order/1"])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["id", "order_id", "line_items", "quantity", "refunds", "refund_line_items", "transactions", "amount_set", "shop_money", "fulfillments", "returns", "nodes", "edges", "node", "created_at", "price", "variants"]),
+            inner, max_size=5,
+        ),
+    ),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(VALUES, st.sampled_from(["orders", "order", "refunds", "products", "returns"]))
+def test_pages_of_shopify_with_values_of_any_kind(tmp_path: Path, value: object, kind: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({kind: value}))
+    only_ours(lambda: rows_of(Shopify(), tmp_path / "a.json"))
+
+
+@FUZZED
+@given(TEXT)
+def test_mapping_files_of_any_text(tmp_path: Path, text: str) -> None:
+    for written in (
+        text,
+        f"tables:\n  - file: a.csv\n    to:\n      refund: {text}\n",
+        f"read: {text}\ntables: [{text}]\n",
+    ):
+        (tmp_path / "m.yaml").write_text(written, encoding="utf-8")
+        only_ours(lambda: Mapping(tmp_path / "m.yaml"))
