@@ -20,7 +20,7 @@ from pipelines.errors import BackhaulError
 from pipelines.settings import Settings
 from pipelines.sources.headings import TIMES, WORDS
 from pipelines.sources.propose import PRICES, Choices, Guess, Proposal
-from pipelines.warehouse.build import current_id
+from pipelines.warehouse.build import is_begun
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ESSENTIAL = (
@@ -73,7 +73,7 @@ def first_start(words: Words, reason: str) -> None:
     """Offer to take files, the three lines of the command line, and the demo shop; or to make a build again that cannot be read."""
     settings = Settings()
     warehouse = settings.warehouse
-    is_unreadable = current_id(warehouse) is not None
+    is_unreadable = is_begun(warehouse)
     st.title(words("empty.again" if is_unreadable else "empty.title"), anchor=False)
     if is_unreadable and "upload_loading" not in st.session_state:
         st.error(inert(reason))

@@ -451,6 +451,9 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
     from pipelines.warehouse.build import current_id
 
     settings = _settings(warehouse)
+    unbuilt = state.listed_loads(settings) if output is Format.table and current_id(settings.warehouse) is None else []
+    if unbuilt:  # nothing was ever published: what was tried is shown before the sentence that says so
+        _print(unbuilt, output, "Loads")
     with _open(warehouse) as build:
         sources = build.fetch(select(schema.build_source).order_by(*schema.build_source.columns)).to_dict("records")
         info = dict(build.fetch(select(schema.build_info)).itertuples(index=False, name=None))

@@ -356,6 +356,14 @@ def _connected(file: Path, mode: str = "rwc") -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{file.absolute().as_uri()}?mode={mode}", uri=True, timeout=10, check_same_thread=False
     )
+    if mode == "ro":
+        try:
+            connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if error.sqlite_errorname != "SQLITE_READONLY_ROLLBACK":
+                raise
+            return _connected(file, "rw")  # a writer was killed within a transaction: SQLite takes back its half
     if mode == "rwc":
         connection.execute("PRAGMA synchronous=FULL")
         if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
@@ -441,7 +449,7 @@ def put_back(folder: Path) -> str:
     state = State(folder)
     problem = state.problem() if file.exists() else ""
     state.close()
-    if not copy.is_file() or "newer version" in problem:
+    if not _is_whole(copy) or "newer version" in problem:
         if problem:
             raise WarehouseDamaged(problem)
         return ""
@@ -458,6 +466,16 @@ def put_back(folder: Path) -> str:
         return f"state.sqlite {what} and was put back as the last load left it; what people wrote since (actions, rules, drafts) is lost."
     missing = _merge(file, copy)
     return f"state.sqlite was older than the warehouse; {missing} loads it did not know were put back from its copy." if missing else ""  # fmt: skip
+
+
+def _is_whole(copy: Path) -> bool:
+    """Say whether there is a copy that can be put back."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("SELECT load_id, status FROM load").fetchall()
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.Error:
+        return False
 
 
 def _merge(file: Path, copy: Path) -> int:

@@ -57,7 +57,9 @@ def current_build(warehouse: Path) -> Build:
             f"There is no warehouse in {warehouse}. Run `backhaul demo` to make one from a sample shop, or `backhaul load PATH` with your files."
         )
     if build_id is None:
-        raise WarehouseMissing(f"{warehouse / 'current'}, which names the build to read, is gone or damaged. {AGAIN}")
+        raise WarehouseMissing(
+            f"{warehouse / 'current'}, which names the build to read, is not there or damaged. {AGAIN}"
+        )
     if not build_path(warehouse, build_id).is_file():
         raise WarehouseMissing(f"The build {build_id} in {warehouse} is gone. {AGAIN}")
     try:
