@@ -20,10 +20,11 @@ demo: .venv/runtime  ## make a sample shop, load it and open the pages (ARGS="--
 test: .venv/dev  ## run the tests (ARGS="tests/test_cli.py -x" is passed on)
 	BACKHAUL_CHROMIUM="$$(.ci/browser)" $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-lint: .venv/dev  ## check style, formatting and types
+lint: .venv/dev  ## check style, formatting, types and what bandit knows of security
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile bandit.yaml --recursive models pipelines dashboard
 
 bench: .venv/dev  ## time a load and every metric against hand-written DuckDB
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -28,6 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pipelines import metrics
 from pipelines.errors import BackhaulError, ServeError, WarehouseMissing
 from pipelines.estimate.promises import promise_state
+from pipelines.gauges import CONTENT_TYPE, exposition
 from pipelines.metrics.answer import observed
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build, current_id
@@ -174,7 +175,7 @@ class Answer(JSONResponse):
 
 
 def application(settings: Settings, key: str) -> Starlette:
-    """Make the ASGI application; every path under /v1 wants the key, but for health."""
+    """Make the ASGI application; every path wants the key, but for health and the description."""
     reader = Reader(settings)
 
     def wrong(status: int, sentence: str) -> Answer:
@@ -229,6 +230,14 @@ def application(settings: Settings, key: str) -> Starlette:
     async def get_health(request: Request) -> Response:
         return Answer({"status": "ok", **(reader.seen() or await asyncio.to_thread(reader.about))})
 
+    async def get_gauges(request: Request) -> Response:
+        def gauges() -> bytes:
+            until = reader.about()["observed_until"]
+            return exposition(settings, datetime.fromisoformat(until).replace(tzinfo=None) if until else None)
+
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": CONTENT_TYPE}
+        return Response(await asyncio.to_thread(gauges), headers=headers)
+
     async def get_openapi(request: Request) -> Response:
         return Answer(openapi())
 
@@ -245,7 +254,7 @@ def application(settings: Settings, key: str) -> Starlette:
     return Starlette(
         routes=[
             Route("/openapi.json", get_openapi), Route("/v1/health", guarded(get_health, is_open=True)), Route("/v1/promise", guarded(get_promise)),
-            Route("/v1/returns/{return_id}/refund-by", guarded(get_refund_by)),
+            Route("/v1/returns/{return_id}/refund-by", guarded(get_refund_by)), Route("/metrics", guarded(get_gauges)),
         ], exception_handlers=handlers,
     )  # fmt: skip
 
@@ -324,6 +333,10 @@ def openapi() -> dict[str, Any]:
             "/v1/returns/{return_id}/refund-by": {"get": {
                 "summary": "By when a return must be refunded, by law and by promise, and when it will probably be", "parameters": [path],
                 "responses": {"200": described("Dates (UTC); empty as long as they are not fixed", {"return_id": text, **dates, "promises": states}), "404": {"description": "No such return under a promise"}, **errors},
+            }},
+            "/metrics": {"get": {
+                "summary": "Builds, loads, quarantine, checks and alerts as OpenMetrics",
+                "responses": {"200": {"description": "Gauges", "content": {"application/openmetrics-text": {"schema": text}}}, **errors},
             }},
             "/v1/health": {"get": {"summary": "Whether a build can be read; wants no key", "security": [], "responses": {"200": described("It can", {"status": text}), **errors}}},
         },

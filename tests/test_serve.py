@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import pytest
 import uvicorn
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from pipelines import cli, metrics, serve
@@ -90,6 +93,21 @@ def test_nobody_without_the_key_is_answered(tiny_client: Client) -> None:
     assert tiny_client.get("/v1/promise", f"Bearer {KEY}", "Authorization")[0] == 200
     assert tiny_client.get("/v1/health", "")[1]["status"] == "ok"
     assert tiny_client.get("/openapi.json", "")[0] == 200
+
+
+def test_a_monitoring_system_reads_builds_loads_and_checks(tiny_client: Client, tiny_settings: Settings) -> None:
+    with urlopen(Request(f"http://127.0.0.1:{tiny_client.port}/metrics", headers={"Authorization": f"Bearer {KEY}"})) as answer:  # fmt: skip
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+        families = {f.name: f for f in text_string_to_metric_families(answer.read().decode())}
+    loads = {s.labels["status"]: s.value for s in families["backhaul_loads"].samples}
+    assert loads["published"] >= 1
+    assert loads["failed"] == 0
+    checks = {s.labels["check"]: s.value for s in families["backhaul_check_rows"].samples}
+    assert checks["refund_discrepancy"] == 1
+    assert families["backhaul_quarantined_rows"].samples[0].value == 0
+    made = datetime.fromtimestamp(families["backhaul_build_created_seconds"].samples[0].value, UTC)
+    assert abs(datetime.now(UTC) - made) < timedelta(days=1)
+    assert tiny_client.get("/metrics", "")[0] == 401
 
 
 def test_the_promise_is_the_one_of_the_command_line(sample_client: Client, sample_settings: Settings) -> None:

@@ -265,7 +265,7 @@ class Proposal:
     def assumptions(self) -> list[str]:
         """What the mapping assumes, as its comments or its constants say it."""
         if self.shipped:
-            constants = yaml.load(self.yaml, yaml.BaseLoader).get("constants", {})
+            constants = yaml.BaseLoader(self.yaml).get_single_data().get("constants", {})
             return [f"assumed: {k} {v}" for k, v in constants.items() if k in ("currency", "country")]
         return [line.split("#", 1)[1].strip() for line in self.yaml.splitlines() if re.search(r"#.*assumed", line)]
 

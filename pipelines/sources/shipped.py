@@ -154,7 +154,7 @@ def mapping_of(files: Sequence[Path]) -> Recognised:
 
 def _common(mapping: str) -> dict[str, Any]:
     """Give what mappings must have in common to be made one."""
-    content = yaml.load(_text(mapping), yaml.BaseLoader)
+    content = yaml.BaseLoader(_text(mapping)).get_single_data()
     return {k: content.get(k) for k in ("name", "time_zone", "dates", "read", "missing", "export", "exported_at")}
 
 
@@ -188,7 +188,7 @@ def text_of(found: Recognised) -> str:
     texts = {m: _text(m) for m, _ in found.files}
     constants: dict[str, str] = {}
     for text in texts.values():
-        constants |= yaml.load(text, yaml.BaseLoader).get("constants", {})
+        constants |= yaml.BaseLoader(text).get_single_data().get("constants", {})
     if found.currency and "currency" in constants:
         constants["currency"] = found.currency
     lines = [line for text in texts.values() for line in text.splitlines() if line.startswith("#")]
