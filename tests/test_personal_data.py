@@ -197,14 +197,15 @@ def test_an_id_that_is_an_address_is_one_hash_everywhere(settings: Settings, tmp
     assert re.fullmatch("shop:[0-9a-f]{32}", order)
 
 
-def test_a_place_with_a_name_of_many_words_is_called_by_its_id(settings: Settings, tmp_path: Path) -> None:
+def test_a_place_is_called_by_its_id_unless_five_share_its_name(settings: Settings, tmp_path: Path) -> None:
     shop = {thing: [dict(row) for row in rows] for thing, rows in TINY_SHOP.items()}
-    shop["place"][0]["name"], shop["place"][1]["name"] = "At Zoé Martin's in Orly", "Orly Nord"
+    shop["place"][0]["name"] = "Zoé Martin"
+    shop["place"] += [dict(shop["place"][1], place_id=f"P{i}", name="Relay") for i in range(5)]
     load(settings, [write_shop(tmp_path / "files", shop)])
     [build] = (settings.warehouse / "builds").glob("*.duckdb")
     with duckdb.connect(str(build), read_only=True) as connection:
         names = dict(connection.execute("SELECT place_id, name FROM dim_place").fetchall())
-    assert (names["shop:DROP"], names["shop:HUB"], names["shop:RC"]) == ("shop:DROP", "Orly Nord", "Lille")
+    assert (names["shop:DROP"], names["shop:RC"], names["shop:P3"]) == ("shop:DROP", "shop:RC", "Relay")
 
 
 # -- the other sources -------------------------------------------------------------------------------------------------

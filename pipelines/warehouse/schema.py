@@ -323,7 +323,7 @@ place = _log(
     _col("place_id", String, "Id of the place, unique in the source", required=True),
     _col("valid_from", DateTime, "When this version began (UTC)", required=True),
     _col("kind", String, "What the place is", required=True, values=PLACE_KINDS),
-    _col("name", String, "Name of the site; never of a person"),
+    _col("name", String, "Name of the place; its id in the log, unless at least five places have the name", text="free"),
     _col("country", String, "ISO 3166 alpha-2 country"),
     _col("area", String, "Area: country and first two characters of the postcode", text="place"),
     _col("latitude", Double, "Latitude (degrees, WGS 84), rounded to .1"),
