@@ -307,3 +307,22 @@ def test_a_damaged_copy_of_the_state_does_no_harm(copy_of_tiny: Settings, damage
     if not state._is_whole(state.copy_path(copy_of_tiny.warehouse)):
         with pytest.raises(WarehouseDamaged):
             load(copy_of_tiny)
+
+
+def test_a_warehouse_of_version_1_opens(settings: Settings) -> None:
+    """State, raw files and key as version 1 left them, with neither logs nor builds: both are made again."""
+    written = Path(__file__).parent / "fixtures" / "warehouse_1"
+    settings.warehouse.mkdir(parents=True)
+    shutil.copytree(written / "raw", settings.raw)
+    with sqlite3.connect(state_file(settings)) as connection:
+        connection.executescript((written / "state.sql").read_text(encoding="utf-8"))
+    connection.close()
+    content = state_file(settings).read_bytes()
+    assert [action.note for action in state.actions(settings)] == ["asked the carrier"]
+    assert [row["status"] for row in state.listed_loads(settings)] == ["published"]
+    assert state_file(settings).read_bytes() == content
+    assert len(load(settings).healed) == 2
+    facts = tables(settings)
+    assert set(facts["fact_order_line"].order_line_id) == {"shop:1", "shop:2", "shop:3"}
+    assert facts["fact_return_line"].return_line_id.tolist() == ["shop:r1"]
+    assert found(settings) == {}
