@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pipelines import metrics
+from pipelines.errors import UnknownDimension
 from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -111,6 +112,21 @@ def test_what_is_not_there_is_not_0(tmp_path: Path) -> None:
     assert pd.isna(sales["value"])
     assert "needs withdrawals from a country whose refund law is known" in law["reason"]
     assert _row(build, "refunds_due_soon")["status"] == "greyed"
+
+
+def test_what_was_taken_back_is_nothing_and_not_unknown(tmp_path: Path) -> None:
+    """The one refund of a shop is deleted by a later file: 0 was paid back, and the mistyped dimension is told."""
+    write_rows(tmp_path / "in" / "order_line.csv", [_line("A", 2, 50)])
+    write_rows(tmp_path / "in" / "refund.csv", [_refund("F", 18, 60)])
+    write_rows(tmp_path / "later" / "refund.later.csv", [_refund("F", 18, 60) | {"is_deleted": "true"}])
+    settings = fresh(tmp_path)
+    load(settings, [tmp_path / "in"])
+    load(settings, [tmp_path / "later"])
+    build = current_build(settings.warehouse)
+    paid = _row(build, "refund_amount")
+    assert (paid["value"], paid["status"]) == (0, "ok")
+    with pytest.raises(UnknownDimension, match=r"cannot be cut by 'contry'\. Did you mean country\?"):
+        metrics.answer(build, "sold_units", by=["contry"])
 
 
 def test_money_paid_back_alone_is_in_its_own_currency(tmp_path: Path) -> None:

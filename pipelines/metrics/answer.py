@@ -277,7 +277,8 @@ def answer(
                 chosen, [*question.by, *question.where], own_dimensions(build)
             )  # before coverage is looked at
             missing = sorted({m for found in without.values() for m in found}) or list(chosen.needs)
-            return _finished(build, question, _grey(question, f"needs {_wanted(missing)}; load a source that has it"))
+            marked = "; what is marked as returned is counted in flagged_line_rate and flagged_order_rate" if "return" in missing and chosen.unit == "share" and is_known(build, "flagged_line_rate") else ""  # fmt: skip
+            return _finished(build, question, _grey(question, f"needs {_wanted(missing)}; load a source that has it{marked}"))  # fmt: skip
         question = _of_build(build, question)
         if without:
             note = "; ".join(f"without {s}: no {_wanted(missing)}" for s, missing in without.items())

@@ -7,6 +7,7 @@ the asked dimensions in one pass and lays the bases under each other; nothing el
 days, and the observation times of the sources are written into the SQL: both spare work on every row. No metric is declared here.
 """
 
+import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -343,7 +344,9 @@ def check_dimensions(metric: Metric, names: Sequence[str], own: Collection[str] 
         if canonical in every:
             continue
         if canonical not in some:
-            raise UnknownDimension(f"{metric.key} cannot be cut by {name!r}. It can be cut by: {', '.join(every)}.")
+            near = difflib.get_close_matches(name, every, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise UnknownDimension(f"{metric.key} cannot be cut by {name!r}.{hint} It can be cut by: {', '.join(every)}.")  # fmt: skip
         raise PartlyKnown(
             f"{name} is known of {metric.numerator} but not of {metric.denominator}: the ratio would be wrong"
         )

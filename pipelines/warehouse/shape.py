@@ -806,7 +806,7 @@ def shape_promised_dates(connection: duckdb.DuckDBPyConnection, where: str = "TR
 def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> None:
     """Fill what follows from the facts: customers, carrier services, freshness and coverage.
 
-    A source whose return events are all taken back knows of returns: there are none. One that tells line by line what its refunds
+    A source whose return events or refunds are all taken back knows of them: there are none. One that tells line by line what its refunds
     were for knows which units are not refunded. An increment looks at the customers of touched order lines only, and adds what new loads brought to the freshness there was.
     """
     of_line = {
@@ -858,11 +858,14 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
         INSERT INTO build_source BY NAME SELECT * FROM seen_source;
         DELETE FROM build_coverage;
         INSERT INTO build_coverage BY NAME
-        SELECT * REPLACE (CASE WHEN fact = 'stage_refunded' AND share = 0 AND source IN (SELECT source FROM fact_refund_line) THEN 1 ELSE share END AS share)
+        SELECT * REPLACE (CASE WHEN fact = 'stage_refunded' AND share = 0 AND source IN (SELECT source FROM fact_refund_line UNION SELECT source FROM seen_source WHERE thing = 'refund_line' AND rows > 0) THEN 1 ELSE share END AS share)
         FROM ({" UNION ALL ".join(coverage)});
         INSERT INTO build_coverage BY NAME
         SELECT source, unnest(['return', 'stage_refunded']) AS fact, 1 AS share, sum(rows)::BIGINT AS rows FROM seen_source
         WHERE thing = 'return_event' AND source NOT IN (SELECT source FROM fact_return_line) GROUP BY 1 HAVING sum(rows) > 0;
+        INSERT INTO build_coverage BY NAME
+        SELECT source, thing AS fact, 1 AS share, sum(rows)::BIGINT AS rows FROM seen_source
+        WHERE thing IN ('refund', 'refund_line') AND (source, thing) NOT IN (SELECT (source, fact) FROM build_coverage) GROUP BY 1, 2 HAVING sum(rows) > 0;
     """)  # fmt: skip
 
 
