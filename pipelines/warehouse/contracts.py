@@ -372,7 +372,8 @@ def judge(
     read, exported_at, future = connection.execute(
         "SELECT count(*), max(exported_at), min(_future) FROM judged"
     ).fetchall()[0]
-    by_file = connection.execute("SELECT _file, count(*), count(DISTINCT _line) FROM judged GROUP BY 1").fetchall()
+    lines = "count(DISTINCT _line)" if named.blank_sql else "count(*)"  # only events are several of one line
+    by_file = connection.execute(f"SELECT _file, count(*), {lines} FROM judged GROUP BY 1").fetchall()
     faults, unread = _faults(connection, table, rules)
     new, replaced = "faults = 0", 0
     if log_files:
