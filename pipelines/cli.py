@@ -285,8 +285,13 @@ def load(
     from pipelines.load import load as run
 
     settings = _settings(warehouse, wait)
-    with progress() as say:
-        report = run(settings, paths or [], source=source, namespace=namespace, exported_at=exported_at, progress=say)
+    try:
+        with progress() as say:
+            report = run(settings, paths or [], source=source, namespace=namespace, exported_at=exported_at, progress=say)  # fmt: skip
+    except BackhaulError as error:
+        for note in getattr(error, "__notes__", ()):
+            errors.print(note, soft_wrap=True, highlight=False, markup=False)
+        raise
     told(
         "loaded",
         build_id=report.build_id,
@@ -807,14 +812,14 @@ def _action_row(found: "Action") -> dict[str, Any]:
 def action_add(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="size_note, photo, description, supplier, policy, delisting, claim, extra_shift, carrier_call, refund_now or supplier_credit.")],
     on: On = None, effective: Effective = None, owner: Owner = None, due: Due = None, money: Money = None, carbon: Carbon = None, note: Note = None,
-    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+    wait: Wait = 0, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
 ) -> None:  # fmt: skip
     """Log an action: what was done, or is to be done, to which products."""
     from pipelines import actions, state
 
     scope = _pairs(on, "--on")
     values = {"owner": owner, "expected_money": money, "expected_kg_co2e": carbon, "note": note, "effective_on": _day(effective, "--effective"), "due_on": _day(due, "--due")}  # fmt: skip
-    settings = _settings(warehouse)
+    settings = _settings(warehouse, wait)
     with _open(warehouse) as build:
         actions.check_scope(build, kind, scope)
     found = state.log_action(settings, kind, scope, **values)
@@ -826,13 +831,13 @@ def action_update(
     number: Annotated[int, typer.Argument(metavar="ID", help="Number from `backhaul action list`.")],
     status: Annotated[str | None, typer.Option(help="open, done or withdrawn; a withdrawn action stays on record.")] = None,
     effective: Effective = None, owner: Owner = None, due: Due = None, money: Money = None, carbon: Carbon = None, note: Note = None,
-    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+    wait: Wait = 0, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
 ) -> None:  # fmt: skip
     """Change what is said of an action, or withdraw it."""
     from pipelines import state
 
     given = {"status": status or ("done" if effective else None), "owner": owner, "expected_money": money, "expected_kg_co2e": carbon, "note": note, "effective_on": _day(effective, "--effective"), "due_on": _day(due, "--due")}  # fmt: skip
-    found = state.update_action(_settings(warehouse), number, **{k: v for k, v in given.items() if v is not None})
+    found = state.update_action(_settings(warehouse, wait), number, **{k: v for k, v in given.items() if v is not None})
     _print([_action_row(found)], output, f"Action {number}")
 
 
@@ -921,7 +926,7 @@ def alert_add(
     by: By = None, where: Where = None,
     days: Annotated[int, typer.Option(min=0, help="Latest days to look at; 0 is all of them, as for what is open now.")] = 28,
     to: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Who is told: mailto:NAME@HOST (needs BACKHAUL_SMTP) or https://HOST/PATH; repeatable.")] = None,
-    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+    wait: Wait = 0, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
 ) -> None:  # fmt: skip
     """Add a rule: a metric, and what is worth an alert."""
     from pipelines import alerts
@@ -940,7 +945,7 @@ def alert_add(
         )
     rule = alerts.Rule(0, key, tests[0], above if above is not None else below, tuple(by or ()), {k: tuple(v) for k, v in _pairs(where).items()}, days, tuple(to or ()))  # fmt: skip
     with _open(warehouse) as build:
-        rule = alerts.add_rule(_settings(warehouse), build, rule)
+        rule = alerts.add_rule(_settings(warehouse, wait), build, rule)
         found = alerts.evaluate(build, rule)
     _print([_rule_row(rule, sum(bool(v.fires) for v in found))], output, f"Rule {rule.rule_id}; today it says")
     if output is Format.table:
@@ -963,30 +968,31 @@ def alert_list(warehouse: Warehouse = "warehouse", output: FormatOption = Format
 @alert_app.command(name="withdraw", epilog=_example("backhaul alert withdraw 3"))
 def alert_withdraw(
     number: Annotated[int, typer.Argument(metavar="ID", help="Number from `backhaul alert list`.")],
+    wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
     """Stop looking at a rule; it stays on record."""
     from pipelines import alerts
 
-    alerts.withdraw_rule(_settings(warehouse), number)
+    alerts.withdraw_rule(_settings(warehouse, wait), number)
     typer.echo(f"Rule {number} is withdrawn.")
 
 
 @alert_app.command(name="check", epilog=_example("backhaul alert check --dry-run"))
 def alert_check(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what each rule says, keep nothing and tell nobody.")] = False,
-    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
+    wait: Wait = 0, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
 ) -> None:  # fmt: skip
     """Look at every rule now, keep what is new and tell who is to be told; a load does the same at its end."""
     from pipelines import alerts
     from pipelines.warehouse.build import writing
 
-    settings = _settings(warehouse)
+    settings = _settings(warehouse, wait)
     if dry_run:
         found = alerts.check(settings)
         _print([_verdict_row(v) for v in found], output, "What each rule says; nobody is told")
         return
-    with _open(warehouse), writing(settings.warehouse):
+    with _open(warehouse), writing(settings.warehouse, settings.short_wait_s):
         fresh = alerts.record(settings)
     untold = alerts.tell(settings)
     _print([_verdict_row(v) for v in fresh], output, "New alerts")
@@ -1117,12 +1123,13 @@ def factors_list(
 def factors_import(
     file: Annotated[Path, typer.Argument(help="CSV with the columns of data/factors/emission_factors.csv.")],
     name: Annotated[str, typer.Option("--set", help="Name of the set.")],
+    wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
     """Keep a set of factors you hold a licence for in this warehouse; it never leaves it."""
     from pipelines.factors import implausible, import_set, ledger
 
-    settings = _settings(warehouse)
+    settings = _settings(warehouse, wait)
     number = import_set(settings, file, name)
     for sentence in implausible(r for r in ledger(settings).rows if r["factor_set"] == name).values():
         print(f"warning: {sentence}")
@@ -1133,13 +1140,13 @@ def factors_import(
 def factors_use(
     name: Annotated[str, typer.Argument(help="Set that comes first.")],
     pinned: Annotated[int | None, typer.Option("--vintage", help="Year whose factors every year gets; else each year its own.")] = None,
-    warehouse: Warehouse = "warehouse",
+    wait: Wait = 0, warehouse: Warehouse = "warehouse",
 ) -> None:  # fmt: skip
     """Make a set come first and estimate everything anew. Closed months stay as they were signed for."""
     from pipelines.factors import choose, implausible, ledger
     from pipelines.load import load as load_files
 
-    settings = _settings(warehouse)
+    settings = _settings(warehouse, wait)
     choose(settings, name, pinned)
     with progress() as say:
         report = load_files(settings, is_anew=True, progress=say)
@@ -1251,12 +1258,13 @@ def close(
     month: Annotated[str, typer.Argument(help="Year and month of the requests, 2026-01.")],
     approver: Annotated[str, typer.Option(help="Who signs for it.")],
     note: Annotated[str, typer.Option(help="Why a month is closed anew.")] = "",
+    wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
     """Freeze a month's emissions with their factors. Later changes show as restatements, with their cause."""
     from pipelines import closing
 
-    found = closing.close(_settings(warehouse), month, approver, note)
+    found = closing.close(_settings(warehouse, wait), month, approver, note)
     print(f"{found.month} is closed: {found.kg_co2e:,.3f} kg CO2e, signed by {found.approver}, in {found.path}.")
 
 
@@ -1531,6 +1539,7 @@ def policy_publish(
     namespace: Annotated[
         str | None, typer.Option(help="Source whose orders the policy is for, when there are several.")
     ] = None,
+    wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
     """Publish the policies of a file as new versions: orders placed from then on fall under them, earlier ones keep theirs."""
@@ -1538,7 +1547,7 @@ def policy_publish(
 
     given = policies.read(file)
     with _open(warehouse) as build, progress() as say:
-        report = policies.publish(_settings(warehouse), given, build, namespace=namespace, progress=say)
+        report = policies.publish(_settings(warehouse, wait), given, build, namespace=namespace, progress=say)
     if not report.is_new_build:
         typer.echo(f"Nothing new: these versions are published already, in build {report.build_id}.")
         return

@@ -104,6 +104,8 @@ def load(
     if not is_trial:
         _tell(settings, report, progress)
     if refusal is not None:
+        for sentence in report.healed:
+            refusal.add_note(sentence)
         raise refusal
     return report
 

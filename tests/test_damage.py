@@ -326,3 +326,11 @@ def test_a_warehouse_of_version_1_opens(settings: Settings) -> None:
     assert set(facts["fact_order_line"].order_line_id) == {"shop:1", "shop:2", "shop:3"}
     assert facts["fact_return_line"].return_line_id.tolist() == ["shop:r1"]
     assert found(settings) == {}
+
+
+def test_what_was_put_back_is_told_though_the_file_asked_for_is_refused(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    state_file(copy_of_tiny).unlink()
+    (tmp_path / "order_line.csv").write_text("order_line_id\nx\n")
+    with pytest.raises(BackhaulError) as refusal:
+        load(copy_of_tiny, [tmp_path / "order_line.csv"])
+    assert "put back" in refusal.value.__notes__[0]
