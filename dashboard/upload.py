@@ -318,6 +318,10 @@ def _outcome(words: Words, outcome: upload.Outcome | str) -> bool:
     if isinstance(outcome, str) or outcome.problem:
         st.error(inert(outcome if isinstance(outcome, str) else outcome.problem))
         return False
+    for sentence in (s for report in outcome.reports for s in report.refused):
+        st.error(inert(sentence))
+    for sentence in (s for report in outcome.reports for s in report.notes):
+        st.info(inert(sentence))
     counted = [
         {**count, "thing": words.value("thing", count["table"])}
         for report in outcome.reports

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines import cli, landing, state
+from pipelines import cli, landing, state, upload
 from pipelines.errors import BackhaulError, SourceError
 from pipelines.load import Report, load
 from pipelines.settings import Settings
@@ -408,6 +408,15 @@ def test_a_folder_of_any_name_holds_a_warehouse(folder: str, tmp_path: Path) -> 
         files = [str(f) for f in (settings.warehouse / "log").rglob("*.parquet")]
         found = connection.execute(f"SELECT DISTINCT country, units FROM {read_sql('parquet', files)}").fetchall()
     assert found == [("FR", 1)]
+
+
+def test_what_comes_through_the_page_is_refused_alike(tmp_path: Path) -> None:
+    files = [upload.File("order_line.a.csv", GOOD.encode()), upload.File("order_line.b.csv", b"%PDF-1.7\n")]
+    group = upload.Group(tuple(file.name for file in files), source="canonical")
+    outcome = upload.trial(files, [group], Settings(warehouse=tmp_path / "warehouse"))
+    (report,) = outcome.reports
+    assert (outcome.problem, report.counts[0]["accepted"]) == ("", 3)
+    assert [sentence[:34] for sentence in report.refused] == ["order_line.b.csv is a PDF document"]
 
 
 # -- mapping files -------------------------------------------------------------------------------------------------------
