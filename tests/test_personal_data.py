@@ -162,7 +162,7 @@ def test_a_wording_stays_when_it_is_known_or_five_lines_share_it(settings: Setti
     kept = reasons_of(settings)
     assert {"size_small", "quality_defect", common} <= kept
     assert rare not in kept
-    assert report.hidden == {"return_event": 9}
+    assert report.hidden["return_event"] == 9
     worded = {(w["wording"], w["return_lines"]) for w in reason_wordings(settings)}
     assert (common, 5) in worded
     assert (None, 7) in worded  # with the four of the tiny shop, each in one line

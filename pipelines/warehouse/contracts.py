@@ -539,10 +539,10 @@ def _hide_rare_texts(
     ]
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE odd_text AS
-        SELECT *, 'rare-' || left(keyed_hash(text), 12) AS hash, 0::BIGINT AS lines FROM ({" UNION ALL ".join(texts)})
+        SELECT *, 'rare-' || left(keyed_hash(text), 12) AS hash FROM ({" UNION ALL ".join(texts)})
         WHERE NOT regexp_full_match(text, 'rare-[0-9a-f]{{12}}')
     """)
-    hidden = 0
+    hidden, changed = 0, ["false"]
     thing = LINE_OF.get(table.name, identity_of(table))
     shown = "judged.place_id" if table is schema.place else "o.hash"  # a place is known by its id then
     for column in columns:
@@ -566,11 +566,12 @@ def _hide_rare_texts(
                 LEFT JOIN {mine} o ON o.text = v GROUP BY dimensions HAVING count(o.hash) > 0
             """)
             mine = "odd_json"
+        changed.append("true" if table is schema.place else f"{column.name} IN (SELECT hash FROM {mine})")
         hidden += connection.execute(f"""
             UPDATE judged SET {column.name} = {shown} FROM {mine} o WHERE judged.{column.name} = o.text
         """).fetchall()[0][0]
     if hidden:
-        connection.execute(f"UPDATE judged SET payload_hash = {_payload_hash(table)}")
+        connection.execute(f"UPDATE judged SET payload_hash = {_payload_hash(table)} WHERE {' OR '.join(changed)}")
     return hidden
 
 
