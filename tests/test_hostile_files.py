@@ -410,6 +410,12 @@ def test_a_folder_of_any_name_holds_a_warehouse(folder: str, tmp_path: Path) -> 
     assert found == [("FR", 1)]
 
 
+@pytest.mark.parametrize("name", ["ID3", "ORC", "BZh", "GIF8", "ftyp"])
+def test_columns_named_like_the_first_bytes_of_other_files_are_read(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"{name},b\n1,2\n")
+    assert tables.format_of(tmp_path / "a.csv") == tables.CSV
+
+
 def test_what_comes_through_the_page_is_refused_alike(tmp_path: Path) -> None:
     files = [upload.File("order_line.a.csv", GOOD.encode()), upload.File("order_line.b.csv", b"%PDF-1.7\n")]
     group = upload.Group(tuple(file.name for file in files), source="canonical")

@@ -238,8 +238,9 @@ def no_table(start: bytes) -> str:
     """Say what first bytes are when they are those of no table; '' for text, spreadsheets and Parquet."""
     if is_zip(start) or start.startswith((b"PAR1", OLE)):
         return ""
+    is_binary = any(c < 9 for c in start[:64])  # a column may be named ID3
     for place, mark, words in SIGNATURES:
-        if start[place : place + len(mark)] == mark:
+        if start[place : place + len(mark)] == mark and (is_binary or not mark.isalnum()):
             return words
     if start.startswith(b"MZ") and b"\0" in start[:64]:
         return "a program"
