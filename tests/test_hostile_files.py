@@ -410,6 +410,17 @@ def test_a_folder_of_any_name_holds_a_warehouse(folder: str, tmp_path: Path) -> 
     assert found == [("FR", 1)]
 
 
+def test_a_packed_retail_table_that_breaks_off_is_refused_and_its_lines_close(tmp_path: Path) -> None:
+    rows = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n" + "".join(
+        f'{n},A{n},"a\nbox",2,2010-12-01 08:26:00,2.55,1,France\n' for n in range(536365, 536465)
+    )
+    report = judged(tmp_path, {"retail.csv.gz": gz(rows)})
+    assert [report.files[0][k] for k in ("lines", "rows", "header", "within", "left_out")] == [201, 100, 1, 100, 0]
+    (tmp_path / "in" / "retail.csv.gz").write_bytes(gz(rows)[:-200])
+    with pytest.raises(SourceError, match="breaks off"):
+        load(Settings(warehouse=tmp_path / "other"), [tmp_path / "in"], source="online_retail", is_trial=True)
+
+
 @pytest.mark.parametrize("name", ["ID3", "ORC", "BZh", "GIF8", "ftyp"])
 def test_columns_named_like_the_first_bytes_of_other_files_are_read(name: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"{name},b\n1,2\n")

@@ -49,11 +49,11 @@ def test_every_row_goes_to_exactly_one_log(tmp_path: Path) -> None:
     lines = [
         connection.execute(f"SELECT _line FROM {t}").fetchall() for t in ("order_line", "return_event", "refund_line")
     ]
-    assert sorted(n for found in lines for (n,) in found) == list(range(1, 13))
+    assert sorted(n for found in lines for (n,) in found) == list(range(2, 14))  # the first line is the header
     kinds = dict(connection.execute("SELECT _line, line_type FROM order_line").fetchall())
     assert kinds == {
-        1: "goods", 2: "goods", 3: "goods", 4: "shipping", 5: "gift_card", 6: "fee", 7: "write_off", 8: "adjustment",
-        9: "adjustment", 12: "goods",
+        2: "goods", 3: "goods", 4: "goods", 5: "shipping", 6: "gift_card", 7: "fee", 8: "write_off", 9: "adjustment",
+        10: "adjustment", 13: "goods",
     }  # fmt: skip
     assert connection.execute("SELECT count(*) FROM order_line WHERE (product_id IS NULL) = (line_type = 'goods')").fetchall() == [(0,)]  # fmt: skip
 
@@ -70,9 +70,9 @@ def test_credits_are_positive_and_unlinked(tmp_path: Path) -> None:
 
 def test_times_are_london_and_ids_are_natural(tmp_path: Path) -> None:
     connection, _ = named(sample(tmp_path))
-    found = dict(connection.execute("SELECT _line, (ordered_at::VARCHAR, order_line_id) FROM order_line WHERE _line IN (1, 2, 5)").fetchall())  # fmt: skip
-    assert {found[1][1], found[2][1]} == {"536365/85123A/2.5500/6/20101201T0826/1", "536365/85123A/2.5500/6/20101201T0826/2"}  # fmt: skip
-    assert found[5][0] == "2011-07-01 11:00:00"  # summer time
+    found = dict(connection.execute("SELECT _line, (ordered_at::VARCHAR, order_line_id) FROM order_line WHERE _line IN (2, 3, 6)").fetchall())  # fmt: skip
+    assert {found[2][1], found[3][1]} == {"536365/85123A/2.5500/6/20101201T0826/1", "536365/85123A/2.5500/6/20101201T0826/2"}  # fmt: skip
+    assert found[6][0] == "2011-07-01 11:00:00"  # summer time
     reverse = tmp_path / "reverse.csv"
     head, *rows = sample(tmp_path).read_text().splitlines()
     reverse.write_text("\n".join([head, *reversed(rows)]) + "\n")
@@ -89,7 +89,7 @@ def test_products_and_shop_are_derived(tmp_path: Path) -> None:
     connection, _ = named(sample(tmp_path))
     assert connection.execute("SELECT name FROM product WHERE product_id = '85123A'").fetchall() == [("HANGING HEART",)]
     assert connection.execute("SELECT time_zone FROM shop").fetchall() == [("Europe/London",)]
-    assert connection.execute("SELECT country FROM order_line WHERE _line = 12").fetchall() == [("ZZ",)]
+    assert connection.execute("SELECT country FROM order_line WHERE _line = 13").fetchall() == [("ZZ",)]
 
 
 # -- matching --------------------------------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from pathlib import Path
 import duckdb
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import Named, in_order, quote, read_sql
+from pipelines.sources.base import Lines, Named, in_order, quote, read_sql
 from pipelines.sources.looks import shown
-from pipelines.sources.tables import csv_columns, kind_of, parquet_columns
+from pipelines.sources.tables import csv_columns, kind_of, parquet_columns, stage_csv
 from pipelines.sql import connect
 
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
@@ -62,13 +62,14 @@ class OnlineRetail:
 
     def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterator[Named]:
         """Give order lines, credited goods, other credits, and the derived products and shop."""
-        stage(connection, files)
+        lines = stage(connection, files)
         where = "_file, _line"
         yield Named(
             "order_line",
             f"""SELECT line_id AS order_line_id, invoice AS order_id, booked_at AS ordered_at, product_id, quantity AS units, line_type,
                 amount AS net_amount, 'GBP' AS currency, customer_id, country, '{SHOP}' AS shop_id, 'web' AS channel, {where}
             FROM retail WHERE NOT is_credit""",
+            lines=lines,
         )
         yield Named(
             "return_event",
@@ -109,12 +110,13 @@ def _columns(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     return csv_columns(connection, file) if kind == "csv" else []
 
 
-def stage(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
-    """Make the temporary table `retail`: every row typed, classified and identified.
+def stage(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> dict[str, Lines]:
+    """Make the temporary table `retail`: every row typed, classified and identified; give the lines of text files.
 
     A row's id is its invoice, stock code, price, quantity, minute and occurrence: never its position in the file.
     """
-    reads = []
+    reads: list[str] = []
+    lines: dict[str, Lines] = {}
     for file in files:
         missing = [c for c in COLUMNS if c not in _columns(connection, file)]
         if missing:
@@ -125,7 +127,13 @@ def stage(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
         if kind_of(file) == "parquet":
             reads.append(f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line FROM {read_sql('parquet', file, 'file_row_number = true')}")  # fmt: skip
         else:
-            reads.append(f"SELECT {picked}, {quote(file.name)} AS _file, row_number() OVER () AS _line FROM {read_sql('csv', file, 'all_varchar = true, header = true')}")  # fmt: skip
+            columns = csv_columns(connection, file)
+            staged = stage_csv(connection, f"retail_{len(reads)}", file, len(columns))
+            lines[file.name] = staged.lines
+            picked = ", ".join(f"c{columns.index(c)} AS {c.lower()}" for c in COLUMNS)
+            reads.append(
+                f"SELECT {picked}, {quote(file.name)} AS _file, {staged.line} AS _line FROM retail_{len(reads)}"
+            )
     countries = ", ".join(f"{quote(k)}: {quote(v)}" for k, v in COUNTRIES.items())
 
     def listed(codes: tuple[str, ...]) -> str:
@@ -144,6 +152,9 @@ def stage(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
         test=TEST_PATTERN,
     )
     in_order(connection, [f"CREATE OR REPLACE TEMP TABLE retail AS {classified}"])
+    for number in range(len(reads)):
+        connection.execute(f"DROP TABLE IF EXISTS retail_{number}")
+    return lines
 
 
 _CLASSIFY = """
