@@ -105,7 +105,7 @@ def build() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _cost(build: duckdb.DuckDBPyConnection, lot: int) -> dict[str, tuple[Decimal, str]]:
+def _cost(build: duckdb.DuckDBPyConnection, lot: int) -> dict[str, tuple[Decimal | None, str]]:
     rows = build.execute("SELECT component, amount, status FROM estimate_return_cost WHERE return_lot_key = ?", [lot])
     return {component: (amount, status) for component, amount, status in rows.fetchall()}
 
@@ -175,7 +175,9 @@ def test_nothing_came_back(build: duckdb.DuckDBPyConnection) -> None:
 def test_currency(build: duckdb.DuckDBPyConnection) -> None:
     """10 pounds given away at 1.20 are 12 euros; a currency without a rate gives no value, not zero."""
     assert _cost(build, 8)["value_loss"] == _money("12", "assumed")
-    assert set(_cost(build, 11)) == {"handling", "fee_charged"}  # the policy's fee is in euros
+    unrated = _cost(build, 11)
+    assert set(unrated) == {"handling", "fee_charged", "value_loss"}  # the policy's fee is in euros
+    assert unrated["value_loss"][0] is None
 
 
 def test_exchange(build: duckdb.DuckDBPyConnection) -> None:
