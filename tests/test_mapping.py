@@ -534,16 +534,17 @@ def test_a_proposal_says_what_it_found_and_what_is_missing(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("header", "unlocks"),
+    ("columns", "unlocks"),
     [
         ("order_id,order_date,sku,qty,price", "a return date (pages Returns, Products)"),
         ("order_id,order_date,qty,price,return_date,refund_date", "a SKU (pages Overview, Returns, Products)"),
         ("order_id,order_date,sku,qty,price,cost", "a return date (pages Returns, Products, Margin)"),
     ],
 )
-def test_the_one_missing_column_that_unlocks_most(tmp_path: Path, header: str, unlocks: str) -> None:
+def test_the_one_missing_column_that_unlocks_most(tmp_path: Path, columns: str, unlocks: str) -> None:
+    row = {"order_id": "1", "sku": "A", "qty": "1", "price": "20.00", "cost": "8.00"}
     file = tmp_path / "a.csv"
-    file.write_text(header + "\n")
+    file.write_text(columns + "\n" + ",".join(row.get(c, "2026-01-31") for c in columns.split(",")) + "\n")
     assert unlocks in propose(file).unlocks
 
 
@@ -602,6 +603,6 @@ def test_an_empty_or_unknown_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7\n")
     with pytest.raises(SourceError, match=r"is a PDF document, .* Give a CSV, spreadsheet"):
         propose(tmp_path / "a.pdf")
-    (tmp_path / "a.txt").write_text("nothing of use\n")
+    (tmp_path / "a.txt").write_text("nothing of use\nnone\n")
     with pytest.raises(SourceError, match=r"a\.txt shows neither orders nor returns: no heading we know\."):
         propose(tmp_path / "a.txt")
