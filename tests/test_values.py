@@ -95,6 +95,8 @@ def test_times_are_read_with_the_zone_they_name() -> None:
         "2026-07-01 10:00": "2026-07-01 10:00:00",  # of no zone: the judgement refuses it
         "2026-07-01 10:00 UTC": "2026-07-01T10:00:00Z",
     }
+    for none in ("0000-00-00", "0000-00-00 00:00:00", "NULL", r"\N"):  # what databases write for no date
+        assert times([none], ["%d/%m/%Y"], "Europe/Paris") == times([none], [], None, is_day=True) == {none: None}
 
 
 def test_several_ways_of_writing_dates_in_one_column() -> None:

@@ -101,7 +101,7 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
     """Give the SQL of the time that the text `v` holds, in ISO: in UTC where its zone is known, the text itself when unreadable.
 
     The zone is what follows the time (Z, an offset, UTC, CET, Europe/Paris), else `zone`, else not known. `formats` are tried in
-    their order, then ISO; among them epoch_s and epoch_ms are seconds and milliseconds since 1970, 0 for none, excel days since 1900.
+    their order, then ISO; 0000-00-00 is none. Among them epoch_s and epoch_ms are seconds and milliseconds since 1970, 0 for none, excel days since 1900.
     `is_day` gives the day alone. Needs the variable that `zones` sets.
 
     >>> zones(duckdb.default_connection())
@@ -125,7 +125,9 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
     local = f"coalesce({', '.join([*reads, f'try_cast({bare} AS TIMESTAMP)'])})"
     later = f" + to_days({plus_days})" if plus_days else ""
     epochs = [f"timezone('UTC', try_strptime({text}, [{', '.join(map(quote, inner))}])){later}"] if inner else []
-    nothing = f"WHEN try_cast({text} AS DOUBLE) = 0 THEN NULL" if {"epoch_s", "epoch_ms"} & set(formats) else ""
+    nothing = r"WHEN starts_with(v, '0000-00-00') OR v IN ('NULL', '\N') THEN NULL"  # a database's words for no date
+    if {"epoch_s", "epoch_ms"} & set(formats):
+        nothing += f" WHEN try_cast({text} AS DOUBLE) = 0 THEN NULL"
     for word, scale, lowest, highest in (("epoch_s", 1e6, 0, 1e11), ("epoch_ms", 1e3, 1e11, 1e14)):
         if word in formats:
             value = f"try_cast({text} AS DOUBLE)"
@@ -136,7 +138,7 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
         if zone:
             epochs = [f"timezone({quote(zone)}, timezone('UTC', {e}))" for e in epochs]
         day = f"coalesce(strftime(coalesce({', '.join([local + later, *epochs])}), '%Y-%m-%d'), v)"
-        return f"CASE {nothing} ELSE {day} END" if nothing else day
+        return f"CASE {nothing} ELSE {day} END"
     here = f"timezone('UTC', timezone({quote(zone)}, {local}{later}))" if zone else "NULL"
     no_zone = "NULL" if zone else f"strftime({local}{later}, '%Y-%m-%d %H:%M:%S')"
     cast = "try_cast(v AS TIMESTAMP)"
