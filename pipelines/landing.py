@@ -74,7 +74,6 @@ def _no_file(path: Path) -> str | None:
 def _walk(folder: Path, root: Path, settings: Settings, found: Found) -> None:
     """Add the files below a folder, but for hidden ones and what a warehouse keeps: builds, raw copies and keys."""
     own = {p.resolve() for p in (settings.warehouse, settings.raw, settings.key_file, settings.serve_key_file)}
-    files: list[Path] = []
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -92,11 +91,10 @@ def _walk(folder: Path, root: Path, settings: Settings, found: Found) -> None:
                 _walk(entry, root, settings, found)
         elif not entry.is_dir():  # a link to a folder within is no second copy of its files
             if (what := _no_file(entry)) is None:
-                files.append(entry)
+                is_key = entry.suffix in (".key", ".api-key") and (entry.with_suffix("") / "state.sqlite").exists()
+                found.files += [] if is_key else [entry]
             else:
                 found.refused.append(f"{shown(entry)} is {what}, not a file. Take it out of the folder.")
-    keys = {f for f in files if f.suffix in (".key", ".api-key") and (f.with_suffix("") / "state.sqlite").exists()}
-    found.files += [f for f in files if f not in keys]
 
 
 def digest(file: Path) -> tuple[str, os.stat_result]:

@@ -6,11 +6,11 @@ from typing import Any
 import openpyxl
 import pytest
 
-from pipelines.errors import MappingError, SourceError
+from pipelines.errors import LONGEST, MappingError, SourceError
 from pipelines.load import Report as LoadReport
 from pipelines.load import _files, load
 from pipelines.settings import Settings
-from pipelines.sources.mapping import LONGEST_MESSAGE, Mapping
+from pipelines.sources.mapping import Mapping
 from pipelines.warehouse.build import connect
 
 HEAD = "time_zone: Europe/Paris\nconstants: {currency: EUR, country: FR}\n"
@@ -325,13 +325,15 @@ def test_a_row_that_is_joined_to_none_takes_no_event_back(tmp_path: Path) -> Non
     assert [row["event_id"] for row in found["blank"]] == ["2/received"]
 
 
-def test_empty_files_are_no_tables(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("")
+def test_a_file_without_rows_joins_nothing_and_an_empty_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sku,cost\n")
     (tmp_path / "b.csv").write_text(ROWS, encoding="utf-8")
     text = f"{HEAD}tables:\n  - file: '*.csv'\n    join: [{{as: c, file: a.csv, on: {{sku: sku}}}}]\n    to:\n      order_line: {{{LINE}, unit_cost: c.cost}}\n"
     (row,) = logs(mapping(tmp_path, text), tmp_path / "a.csv", tmp_path / "b.csv")["order_line"]
     assert (row["order_line_id"], row["unit_cost"]) == ("1", None)
-    assert logs(mapping(tmp_path, text), tmp_path / "a.csv") == {}
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(SourceError, match=r"a\.csv is empty"):
+        logs(mapping(tmp_path, text), tmp_path / "a.csv")
 
 
 def test_names_of_our_own_making_collide_with_none_of_the_file(tmp_path: Path) -> None:
@@ -349,7 +351,7 @@ def test_names_of_our_own_making_collide_with_none_of_the_file(tmp_path: Path) -
         "T F 9 B E H R A O K",
         "9",
         "a.csv",
-        1,
+        2,
     )
     assert (event["return_line_id"], event["note_terms"]) == ("R/1", "/* rows */")
 
@@ -459,7 +461,7 @@ def test_errors_name_their_line_and_are_short(tmp_path: Path, change: tuple[str,
     assert change[0] in text
     with pytest.raises(MappingError, match=r"^m\.yaml " + sentence) as caught:
         logs(mapping(tmp_path, text.replace(*change)), tmp_path / "a.csv")
-    assert len(str(caught.value)) < LONGEST_MESSAGE
+    assert len(str(caught.value)) < LONGEST
 
 
 def test_a_wrong_separator_is_guessed_in_the_message(tmp_path: Path) -> None:
