@@ -218,5 +218,5 @@ def test_an_unreadable_field_that_a_row_can_do_without_is_missing_and_said(tmp_p
     assert (counts["accepted"], counts["quarantined"]) == (3, 1)
     assert facts(settings)[0] == {"A": 60.0, "B": 60.0, "C": 60.0}
     said = {(row["fault"], row["rows"], row["first"]) for row in report.unread}
-    assert ("impossible_time delivered_at", 1, "'1990-12-31T00:00:00Z', order_line.csv line 2") in said
+    assert ("impossible_time delivered_at", 1, "'1990-12-31T00:00:00Z', order_line.csv line 3") in said
     assert any("bad_time delivered_at" in fields and "bad_number vat_amount" in fields for fields, _, _ in said)

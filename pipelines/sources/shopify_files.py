@@ -268,7 +268,7 @@ def _things(content: Any) -> Iterator[tuple[str, Object]]:
             yield "count", {}
         return
     if kind := _kind(content):
-        yield kind, _plain(content)
+        yield kind, _plain_object(content)
         return
     is_page = False
     for name, value in content.items():
@@ -277,13 +277,21 @@ def _things(content: Any) -> Iterator[tuple[str, Object]]:
         if kind and not isinstance(content.get("id"), (int, str)):
             is_page = True
             yield "count", {}
-            yield from ((kind, _plain(thing)) for thing in _nodes(value) or ([value] if _is_alone(value) else []))
+            yield from (
+                (kind, _plain_object(thing)) for thing in _nodes(value) or ([value] if _is_alone(value) else [])
+            )
         elif snake in ("data", "node", "nodes", "edges"):
             is_page = True
             yield from _things(value)
     names = {_snake(str(name)) for name in content}
     if not is_page and (likely := next((k for k, keys in _LIKELY if keys <= names), None)):
-        yield likely, _plain(content)
+        yield likely, _plain_object(content)
+
+
+def _plain_object(value: Object) -> Object:
+    """Give an object in REST's shape; nothing of one that is a connection where an object should be."""
+    found = _plain(value)
+    return found if isinstance(found, dict) else {}
 
 
 def _is_alone(value: Any) -> bool:

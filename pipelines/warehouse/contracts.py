@@ -636,6 +636,10 @@ def _faults(
             if mask >> i & 1
         )
 
+    counted = "SELECT count(*) FILTER (faults > 0), count(*) FILTER (faults = 0 AND unread > 0) FROM judged"
+    faulty, unread = connection.execute(counted).fetchall()[0]
+    if not faulty and not unread:  # what follows compiles long patterns
+        return [], 0
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE shared_value AS SELECT _value.text AS text FROM judged
         WHERE (faults > 0 OR unread > 0) AND NOT _value.is_read AND NOT contains(_value.text, '@') AND {PLAIN["label"].format(v="_value.text")}
@@ -651,7 +655,6 @@ def _faults(
             f"SELECT _file, _line, {mask}, {value} FROM judged WHERE {where} ORDER BY _file, _line {limit}"
         ).fetchall()
         listed += [Fault(table.name, str(f), int(n or 0), broken(m), str(v or ""), is_field) for f, n, m, v in rows]
-    unread = connection.execute("SELECT count(*) FROM judged WHERE faults = 0 AND unread > 0").fetchall()[0][0]
     return listed, int(unread)
 
 
