@@ -1675,9 +1675,7 @@ def _say_copy(copy: "Copy", output: Format, sentence: str) -> None:
         return
     typer.echo(f"{sentence}: build {copy.build_id}, {copy.files:,} files, {copy.bytes / 2**20:,.1f} MiB.")
     if copy.left_out:
-        typer.echo(
-            f"{len(copy.left_out)} loads had not ended when it was made and are not in it: load their files again."
-        )
+        typer.echo(f"{len(copy.left_out)} loads whose files had not all landed are not in it: load them again.")
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ in that month, with the factor each was multiplied with. It is never written aga
 checksum is kept in the state, apart from it. Later data and other factors leave it as it is and show as restatements with their cause.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -28,7 +27,7 @@ from pipelines.factors import parameter
 from pipelines.metrics.bases import LEGS, leg_carbon, legs, lots, own_km
 from pipelines.metrics.doubt import kind
 from pipelines.settings import Settings
-from pipelines.warehouse.build import current_build, sync, unused, writing
+from pipelines.warehouse.build import checksum, current_build, sync, unused, writing
 from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.schema import STAR
 
@@ -186,15 +185,11 @@ def _write(frame: pd.DataFrame, about: Mapping[str, Any], path: Path) -> str:
     pq.write_table(table.replace_schema_metadata({"backhaul": json.dumps(about, default=str)}), draft)
     draft.chmod(0o400)
     sync(draft)
-    digest = _digest(draft)
+    digest = checksum(draft)
     os.link(draft, path)  # unlike a rename, it never replaces a file
     draft.unlink()
     sync(path.parent)
     return digest
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def closed(settings: Settings) -> list[Closed]:
@@ -207,7 +202,7 @@ def closed(settings: Settings) -> list[Closed]:
     found = []
     for row in rows:
         path = settings.warehouse / "closed" / f"{row['month']}-{row['number']}.parquet"
-        found.append(Closed(**row, path=path, is_intact=_digest(path) == row["sha256"]))
+        found.append(Closed(**row, path=path, is_intact=path.is_file() and checksum(path) == row["sha256"]))
     return found
 
 

@@ -28,8 +28,8 @@ from pipelines.errors import BackhaulError, Stopped
 errors = Console(stderr=True)
 log = logging.getLogger("backhaul")
 
-WRONG_USE, LOCKED, UNAVAILABLE, FAULT, STOPPED, TERMINATED = 2, 3, 4, 5, 130, 143
-"""How a run may end besides 0 and 1 (bad input): see docs/operations.md."""
+UNAVAILABLE, FAULT, TERMINATED = 4, 5, 143
+"""Exit codes beside those of our errors: see docs/operations.md."""
 SILENCE = 10.0  # seconds without a word where standard error is no screen
 UNTOUCHED = "Nothing was published; readers keep the last build."
 
@@ -131,7 +131,7 @@ _signals: list[int] = []
 
 def _stopped() -> Stopped:
     found = Stopped(f"Stopped. {UNTOUCHED} `backhaul load` without a path finishes what has landed.")
-    found.exit_code = TERMINATED if _signals else STOPPED
+    found.exit_code = TERMINATED if _signals else found.exit_code
     return found
 
 

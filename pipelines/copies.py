@@ -16,19 +16,18 @@ from pathlib import Path
 
 from pipelines.errors import BackupError
 from pipelines.settings import Settings, private
-from pipelines.warehouse.build import UNFINISHED, build_path, current_id
+from pipelines.warehouse.build import UNFINISHED, build_path, checksum, current_id, sync
 
 MANIFEST = "manifest.json"
 FORM = 1
 TRIES = 5
-OPEN = ("landing", "landed")  # a load in these has its files with whoever gave them, and nothing of it is in a log yet
 STATE = "state.sqlite"
 COPY = "state.copy"  # what a lost state is put back from: newer than the state that was copied, it would name files that are not in the copy
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy that stands: the build readers see in it, its files and bytes, and the loads that had not ended and are not in it."""
+    """A copy that stands: the build readers see in it, its files and bytes, and the loads whose files had not all landed and are not in it."""
 
     folder: Path
     build_id: str | None
@@ -71,53 +70,62 @@ def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str
     home.mkdir(parents=True)
     progress("copying the state")
     build_id = current_id(settings.warehouse)
-    left_out, newest = _copy_state(settings.warehouse / STATE, home / STATE)
+    left_out, unjudged, newest = _copy_state(settings.warehouse / STATE, home / STATE)
 
-    def is_known(load_id: str) -> bool:
+    def is_landed(load_id: str) -> bool:
         return load_id not in left_out and load_id <= newest  # the others began afterwards
+
+    def is_logged(load_id: str) -> bool:
+        return is_landed(load_id) and load_id not in unjudged  # those are judged again, from their raw files
 
     if current_id(settings.warehouse) != build_id:
         raise _Moved
-    written = _entry(home / STATE)
-    files = {f"warehouse/{STATE}": written}
-    logs = _logs(settings, is_known)
-    for source, name in _wanted(settings, build_id, is_known):
+    files = {f"warehouse/{STATE}": _entry(home / STATE)}
+    logs = _logs(settings, is_logged)
+    for source, name in _wanted(settings, build_id, is_landed, is_logged):
         progress(f"copying {name}")
         files[name] = _copied(source, draft / name)
-    if _logs(settings, is_known) != logs:
+    if _logs(settings, is_logged) != logs:
         raise _Moved
     about = {"form": FORM, "build_id": build_id, "left_out": left_out, "files": files}
     (draft / MANIFEST).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    _sync(draft / MANIFEST)
+    sync(draft / MANIFEST)
     draft.rename(folder)
     return Copy(folder, build_id, len(files), sum(int(f["bytes"]) for f in files.values()), tuple(left_out))
 
 
-def _copy_state(source: Path, target: Path) -> tuple[list[str], str]:
-    """Copy the state as it is at one moment, without the loads that have not ended; give their ids, and the newest of all."""
+def _copy_state(source: Path, target: Path) -> tuple[list[str], list[str], str]:
+    """Copy the state as it is at one moment, without the loads whose files have not all landed.
+
+    Gives their ids, those of loads that have landed and wait to be judged (again, it may be: a build can hold them), and the newest.
+    """
     with (
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as here,
         closing(sqlite3.connect(target)) as there,
     ):
         here.backup(there)
-        marks = ", ".join("?" * len(OPEN))
         newest = str(there.execute("SELECT coalesce(max(load_id), '') FROM load").fetchone()[0])
-        found = [r[0] for r in there.execute(f"SELECT load_id FROM load WHERE status IN ({marks})", OPEN)]
-        for load_id in found:
+        left_out, unjudged = (
+            [r[0] for r in there.execute("SELECT load_id FROM load WHERE status = ?", [status])]
+            for status in ("landing", "landed")
+        )
+        for load_id in left_out:
             there.execute("DELETE FROM load WHERE load_id = ?", [load_id])
             there.execute("DELETE FROM load_file WHERE load_id = ?", [load_id])
         there.commit()
         there.execute("PRAGMA journal_mode = DELETE")
-    return found, newest
+    return left_out, unjudged, newest
 
 
-def _logs(settings: Settings, is_known: Callable[[str], bool]) -> list[tuple[str, int]]:
-    """List the log files of loads that have ended, with their sizes."""
+def _logs(settings: Settings, is_logged: Callable[[str], bool]) -> list[tuple[str, int]]:
+    """List the log files of loads that have been judged, with their sizes."""
     log = settings.warehouse / "log"
-    return sorted((str(f.relative_to(log)), f.stat().st_size) for f in log.rglob("*.parquet") if is_known(f.stem))
+    return sorted((str(f.relative_to(log)), f.stat().st_size) for f in log.rglob("*.parquet") if is_logged(f.stem))
 
 
-def _wanted(settings: Settings, build_id: str | None, is_known: Callable[[str], bool]) -> Iterator[tuple[Path, str]]:
+def _wanted(
+    settings: Settings, build_id: str | None, is_landed: Callable[[str], bool], is_logged: Callable[[str], bool]
+) -> Iterator[tuple[Path, str]]:
     """Name every file to copy, and its place in the copy."""
     home = settings.warehouse
     if settings.key_file.is_file():
@@ -125,14 +133,14 @@ def _wanted(settings: Settings, build_id: str | None, is_known: Callable[[str], 
     for path in _files(home):
         top = path.relative_to(home).parts[0]
         is_own = top in ("builds", "current") or top.startswith((".", STATE, COPY)) or UNFINISHED in path.name
-        if not is_own and not (top == "log" and (path.suffix != ".parquet" or not is_known(path.stem))):
+        if not is_own and not (top == "log" and (path.suffix != ".parquet" or not is_logged(path.stem))):
             yield path, f"warehouse/{path.relative_to(home).as_posix()}"
     if build_id is not None:
         yield build_path(home, build_id), f"warehouse/builds/{build_id}.duckdb"
         yield home / "current", "warehouse/current"
     for path in _files(settings.raw):
         top = path.relative_to(settings.raw).parts[0]
-        if is_known(top) and not top.startswith("."):
+        if is_landed(top) and not top.startswith("."):
             yield path, f"raw/{path.relative_to(settings.raw).as_posix()}"
 
 
@@ -155,13 +163,7 @@ def _copied(source: Path, target: Path) -> dict[str, str | int]:
 
 
 def _entry(file: Path) -> dict[str, str | int]:
-    with file.open("rb") as reader:
-        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(reader, "sha256").hexdigest()}
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb") as reader:
-        os.fsync(reader.fileno())
+    return {"bytes": file.stat().st_size, "sha256": checksum(file)}
 
 
 def verify(folder: Path, progress: Callable[[str], None] = lambda _: None) -> Copy:

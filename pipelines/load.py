@@ -603,7 +603,7 @@ def damaged_logs(
         is_touched = seen is not None and seen.st_mtime_ns != row["modified_ns"]
         is_whole = seen is not None and seen.st_size == row["bytes"]
         if is_whole and (is_deep or is_touched):
-            is_whole = _sha256(file) == row["sha256"]
+            is_whole = build.checksum(file) == row["sha256"]
         problem = "" if is_whole else "damaged" if seen else "gone"
         if seen and is_whole and is_touched and is_kept:
             fresh.append((row["path"], seen.st_mtime_ns))
@@ -620,7 +620,11 @@ def damaged_logs(
 def damaged_raw(settings: Settings, row: dict[str, Any]) -> list[str]:
     """Name the raw files of a load that are gone or differ from when they landed."""
     files = [(f["raw"], f["sha256"]) for f in row["files"]]
-    bad = [raw for raw, digest in files if not (settings.raw / raw).is_file() or _sha256(settings.raw / raw) != digest]
+    bad = [
+        raw
+        for raw, digest in files
+        if not (settings.raw / raw).is_file() or build.checksum(settings.raw / raw) != digest
+    ]
     is_unmapped = row["mapping"] and not (settings.raw / row["mapping"]).is_file()
     return bad + ([row["mapping"]] if is_unmapped else [])
 
@@ -651,7 +655,7 @@ def _remember_log(settings: Settings, memory: state.State, load_id: str) -> None
             {
                 "load_id": load_id,
                 "path": str(file.relative_to(log)),
-                "sha256": _sha256(file),
+                "sha256": build.checksum(file),
                 "bytes": seen.st_size,
                 "modified_ns": seen.st_mtime_ns,
             }
@@ -660,11 +664,6 @@ def _remember_log(settings: Settings, memory: state.State, load_id: str) -> None
         connection.execute(delete(state.log_file).where(state.log_file.c.load_id == load_id))
         if rows:
             connection.execute(insert(state.log_file), rows)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report: Report, progress: Progress) -> bool:

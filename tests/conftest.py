@@ -18,6 +18,7 @@ Six orders, four returns, one refund without goods, one exchange, one lost parce
 import csv
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from pipelines import cli
 from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
@@ -210,3 +212,17 @@ def copy_of_tiny(tmp_path: Path, tiny_settings: Settings) -> Settings:
     for given, copied in ((tiny_settings.warehouse, target.warehouse), (tiny_settings.raw, target.raw)):
         shutil.copytree(given, copied)
     return target
+
+
+def ends(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path
+) -> tuple[int, str, str]:
+    """Run the command line as a shell does: exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["backhaul", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "300")
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as error:
+        code = int(error.code or 0)
+    return (code, *capsys.readouterr())

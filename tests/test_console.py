@@ -4,34 +4,21 @@ import errno
 import json
 import os
 import signal
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from pipelines import cli, console, state
+from pipelines import console, state
 from pipelines.warehouse.build import writing
+from tests.conftest import ends
 
 THREE_LINES = """order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country
 1,o1,2025-01-02T10:00:00Z,P1,1,50.00,EUR,FR
 2,o2,2025-01-03T10:00:00Z,P2,2,80.00,EUR,FR
 3,o3,2025-01-04T10:00:00Z,P1,1,50.00,EUR,DE
 """
-
-
-def ends(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
-    """Run the command line as a shell does: exit code, standard output, standard error."""
-    monkeypatch.setattr(sys, "argv", ["backhaul", *arguments])
-    monkeypatch.setenv("COLUMNS", "200")
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as error:
-        code = int(error.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 @pytest.fixture(autouse=True)

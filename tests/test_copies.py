@@ -59,11 +59,11 @@ def test_a_restored_copy_is_the_warehouse_and_loads_on(shop: Settings, tmp_path:
     assert len(facts(other)) == 7
 
 
-def test_a_load_that_has_not_ended_is_not_in_the_copy(shop: Settings, tmp_path: Path) -> None:
+def test_a_load_whose_files_had_not_all_landed_is_not_in_the_copy(shop: Settings, tmp_path: Path) -> None:
     settings = Settings(warehouse=tmp_path / "warehouse")
     restore(settings, backup(shop, tmp_path / "copy").folder)
     memory = state.State(settings.warehouse)
-    memory.write(state.load, [{"load_id": "29990101T000000000000", "status": "landed", "source": "canonical"}])
+    memory.write(state.load, [{"load_id": "29990101T000000000000", "status": "landing", "source": "canonical"}])
     memory.close()
     (settings.raw / "29990101T000000000000").mkdir()
     (settings.raw / "29990101T000000000000" / "half.csv").write_text("order_")
@@ -73,6 +73,22 @@ def test_a_load_that_has_not_ended_is_not_in_the_copy(shop: Settings, tmp_path: 
     again = Settings(warehouse=tmp_path / "again")
     restore(again, tmp_path / "second")
     assert load(again).build_id == made.build_id
+    assert facts(again) == facts(shop)
+
+
+def test_a_load_that_is_judged_again_meanwhile_is_in_the_copy(shop: Settings, tmp_path: Path) -> None:
+    """A build holds it, its raw files are whole and its log is being written: the copy makes the log again."""
+    settings = Settings(warehouse=tmp_path / "warehouse")
+    restore(settings, backup(shop, tmp_path / "copy").folder)
+    memory = state.State(settings.warehouse)
+    memory.set_status([row["load_id"] for row in memory.loads_with("published")], "landed")
+    memory.close()
+    for log in (settings.warehouse / "log").rglob("*.parquet"):
+        log.write_bytes(b"PAR1 half of it")
+    assert backup(settings, tmp_path / "second").left_out == ()
+    again = Settings(warehouse=tmp_path / "again")
+    restore(again, tmp_path / "second")
+    load(again)
     assert facts(again) == facts(shop)
 
 

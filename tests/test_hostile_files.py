@@ -9,7 +9,6 @@ import json
 import os
 import socket
 import sqlite3
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -22,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines import cli, landing, state, upload
+from pipelines import landing, state, upload
 from pipelines.errors import BackhaulError, SourceError
 from pipelines.load import Report, load
 from pipelines.settings import Settings
@@ -33,6 +32,7 @@ from pipelines.sources.propose import propose
 from pipelines.sources.shopify import Shopify
 from pipelines.sql import connect, read_sql
 from pipelines.warehouse import build
+from tests.conftest import ends
 
 HEADER = "order_line_id,order_id,ordered_at,product_id,units,net_amount,vat_amount,currency,country,delivered_at"
 ROW = "{n},o{n},2025-01-0{n}T10:00:00Z,P1,1,50.00,10.00,EUR,FR,2025-01-05T10:00:00Z"
@@ -178,20 +178,6 @@ LOADING = {
     "order_line.only_header.csv": f"{HEADER}\n".encode(),
     "return_event.empty.ndjson": b"",
 }
-
-
-def ends(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path
-) -> tuple[int, str, str]:
-    """Run the command line as a shell does: exit code, standard output, standard error."""
-    monkeypatch.setattr(sys, "argv", ["backhaul", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "300")
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as error:
-        code = int(error.code or 0)
-    return (code, *capsys.readouterr())
 
 
 def made(folder: Path, name: str) -> Path:

@@ -228,7 +228,6 @@ CANCELLED_THEN = replace(CREDITS, name="cancelled_then", days={"period": matches
 _SCORED = orders.outerjoin(chances, chances.c.order_line_key == orders.c.order_line_key)
 SCORED = replace(ORDERS, name="scored", table=_SCORED, alone=orders)
 
-_LEGS = legs.outerjoin(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key)
 _DOUBT: dict[str, Sql] = {
     "u_factor": lambda _: leg_carbon.c.factor_id,
     "u_role": lambda _: legs.c.role,

@@ -15,7 +15,6 @@ from pipelines.sample.logs import Simulation, sku, sku_names
 from pipelines.sample.shop import HEADLINE, PARCEL, TILL, TOTE, VOID, told_style
 
 KINDS = ("headline", "conformity", "seller_error", "refused", "uncollected", "void")
-WAYS = ("parcel", "till", "tote", "bounced")
 
 
 def write_truth(folder: Path, s: Simulation, planted: list[tuple[str, str, int]]) -> None:

@@ -5,6 +5,7 @@ named by the pointer, in one rename. Readers hold the file they opened; writers 
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -295,3 +296,9 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def checksum(path: Path) -> str:
+    """Give the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
