@@ -28,6 +28,7 @@ from tests.evidence import Claim
 ORDERS = 2_000
 SMALL_LOADS, READERS, PUBLISHES = 500, 100, 50
 CHANGING = ("load_id", "build_id", "created_at", "judged_at", "landed_at", "customer_key", "system")
+SECOND = ("finance", "returns_centre", "recovery")
 OWN = ("build_", "build_info")  # tables that say when and by which load, not what
 
 
@@ -67,18 +68,14 @@ def claims() -> Iterator[Claim]:
 
 
 def _deliveries(root: Path) -> Path:
-    """Write a sample shop in two deliveries: the first 60% of every file's lines, and all."""
-    whole = root / "whole"
+    """Write a sample shop in two deliveries: the later orders, refunds and the returns centre's events come second."""
+    whole, files = root / "whole", root / "files"
     write_sample(whole, ORDERS, 7)
-    files = root / "files"
-    for name in ("a", "b"):
-        (files / name).mkdir(parents=True)
-    for file in sorted(p for p in whole.iterdir() if p.is_file()):
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        cut = len(lines) if len(lines) < 200 else 1 + int(0.6 * (len(lines) - 1))
-        (files / "a" / file.name).write_text("".join(lines[:cut]), encoding="utf-8")
-        if cut < len(lines):
-            (files / "b" / file.name).write_text("".join([lines[0], *lines[cut:]]), encoding="utf-8")
+    for file in (p for p in whole.rglob("*") if p.is_file()):
+        is_later = file.name > "order_line.2025-06" if file.parent.name == "shop" else file.parent.name in SECOND
+        target = files / ("b" if is_later else "a") / file.relative_to(whole)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
     return files
 
 
@@ -125,6 +122,7 @@ def _kills(root: Path, files: Path) -> Iterator[Claim]:
 def _copy(root: Path, name: str) -> Path:
     folder = root / name
     shutil.copytree(root / "base", folder)
+    shutil.copyfile(folder / "warehouse.key", folder / "fresh.key")  # texts are hashed with it
     return folder
 
 
