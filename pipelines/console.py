@@ -150,7 +150,8 @@ def run(command: Callable[[], Any]) -> None:
         _end(type(error).__name__, str(error), error.exit_code)
     except OSError as error:
         said = f"{error.strerror}: {error.filename or ''}" if error.errno is not None else str(error) or type(error).__name__  # fmt: skip
-        _end(type(error).__name__, f"{said.rstrip(': ')}. {UNTOUCHED}", UNAVAILABLE)
+        became = " ".join(getattr(error, "__notes__", [])) or UNTOUCHED
+        _end(type(error).__name__, f"{said.rstrip(': ')}. {became}", UNAVAILABLE)
     except Exception as error:
         log.error("fault", extra={"given": {"trace": traceback.format_exc()}})
         text = str(error).splitlines()[0][:120] if str(error) else ""

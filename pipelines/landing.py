@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from pipelines.errors import SourceError
 from pipelines.settings import Settings
@@ -104,6 +105,16 @@ def digest(file: Path) -> tuple[str, os.stat_result]:
         return hashlib.file_digest(content, "sha256").hexdigest(), seen
 
 
+def _opened(file: Path) -> BinaryIO:
+    with reading(file):
+        return file.open("rb")
+
+
+def _chunk(file: Path, content: BinaryIO) -> bytes:
+    with reading(file):
+        return content.read(CHUNK)
+
+
 def keep(file: Path, folder: Path, name: str, seen: os.stat_result) -> tuple[Path, str, int]:
     """Copy a file to a folder under a name: (copy, SHA-256 of the copied bytes, their number).
 
@@ -113,13 +124,12 @@ def keep(file: Path, folder: Path, name: str, seen: os.stat_result) -> tuple[Pat
     folder.mkdir(parents=True, mode=0o700)
     kept = folder / name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     hashed, size = hashlib.sha256(), 0
-    with reading(file), file.open("rb") as content:
-        descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as copy:
-            while chunk := content.read(CHUNK):
-                hashed.update(chunk)
-                copy.write(chunk)
-                size += len(chunk)
+    descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as copy, _opened(file) as content:
+        while chunk := _chunk(file, content):  # what the copy's disk does is not the file's fault
+            hashed.update(chunk)
+            copy.write(chunk)
+            size += len(chunk)
         after = os.fstat(content.fileno())
         if size != after.st_size or (after.st_size, after.st_mtime_ns) != (seen.st_size, seen.st_mtime_ns):
             raise SourceError(

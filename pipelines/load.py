@@ -40,6 +40,14 @@ from pipelines.warehouse import build, contracts, schema, shape
 
 PROSE = (".yaml", ".yml", ".md", ".txt")  # endings of files that are read only where a mapping names them
 KEPT_BUILDS = 50  # builds whose checks and rows are remembered
+OF_DISK = (errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+OF_DISK_SIGNS = (
+    "could not write",
+    "could not sync",
+    "input/output error",
+    "read-only file system",
+    "too many open files",
+)
 GROWTH = 1.2  # of a build's file by rows that later ones replaced, before it is written anew
 _LOAD_ID = re.compile(r"\d{8}T\d{12}")
 Progress = Callable[[str], None]
@@ -102,7 +110,11 @@ def load(
     """
     report, refusal = _load(settings, paths, source, namespace, exported_at, is_anew, is_trial, progress)
     if not is_trial:
-        _tell(settings, report, progress)
+        try:
+            _tell(settings, report, progress)
+        except OSError as error:
+            _note_published(report, error)
+            raise
     if refusal is not None:
         for sentence in report.healed:
             refusal.add_note(sentence)
@@ -141,18 +153,18 @@ def _load(
         restored = state.put_back(settings.warehouse)
         memory = state.State(settings.warehouse)
         draft: build.Draft | None = None
+        report = Report(None, healed=[restored] if restored else [])
         failures: dict[str, BackhaulError] = {}
         try:
             info = build.readable_info(settings.warehouse)
-            healed = [restored] if restored else []
             if (
                 not paths
                 and info
                 and (problem := build.problem(build.build_path(settings.warehouse, info["build_id"])))
             ):
-                healed.append(f"The build {info['build_id']} was damaged ({problem}): made again from the logs.")
+                report.healed.append(f"The build {info['build_id']} was damaged ({problem}): made again from the logs.")
                 info = {}
-            report = Report(info.get("build_id"), healed=healed)
+            report.build_id = info.get("build_id")
             held = set(info.get("loads", "").split())
             _check_known(settings, memory, held)
             build.sweep(settings.warehouse)
@@ -170,7 +182,7 @@ def _load(
                 try:
                     return step(row)
                 except Exception as error:
-                    if _is_of_machine(settings, error):
+                    if _is_of_machine(settings, error, row):
                         raise
                     failures[row["load_id"]] = _put_aside(settings, memory, row["load_id"], error, report)
                     return False
@@ -209,6 +221,11 @@ def _load(
         except duckdb.Error as error:
             if _is_disk_full(error):
                 raise OSError(errno.ENOSPC, "No space left on device", str(settings.warehouse)) from error
+            if _is_of_disk(error):
+                raise OSError(errno.EIO, "Cannot be read or written", str(settings.warehouse)) from error
+            raise
+        except OSError as error:
+            _note_published(report, error)
             raise
         finally:
             if draft is not None:
@@ -228,9 +245,36 @@ def _is_disk_full(error: Exception) -> bool:
     )
 
 
-def _is_of_machine(settings: Settings, error: Exception) -> bool:
-    """Say whether an error is no fault of a load's files: a full or read-only disk, somebody's Ctrl-C, a damaged warehouse."""
+def _is_of_disk(error: BaseException | None) -> bool:
+    """Say whether a disk did not do what it was told: of what a load reads, its own files may be at fault as well."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in OF_DISK:
+            return True
+        told = str(error).lower()
+        if isinstance(error, duckdb.Error) and any(sign in told for sign in OF_DISK_SIGNS):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _note_published(report: Report, error: OSError) -> None:
+    """Note on an error of the disk that a build was published before it."""
+    if report.is_new_build:
+        error.add_note(f"The build {report.build_id} is published; the next load does what is left.")
+
+
+def _is_of_machine(settings: Settings, error: Exception, row: dict[str, Any] | None = None) -> bool:
+    """Say whether an error is no fault of a load's files: a full or failing disk, somebody's Ctrl-C, a damaged warehouse.
+
+    Where a load has landed, its raw files are read whole to tell a disk that fails from files that cannot be read.
+    """
     if isinstance(error, (WarehouseDamaged, WarehouseLocked, duckdb.InterruptException)) or _is_disk_full(error):
+        return True
+    if row is not None and row["files"] and damaged_raw(settings, row):
+        return False
+    if isinstance(error, OSError) and error.errno in OF_DISK:
+        return True
+    if row is not None and row["files"] and _is_of_disk(error):
         return True
     if isinstance(error, RuntimeError) and "interrupted" in str(error).lower():  # DuckDB's word for Ctrl-C
         return True
@@ -380,13 +424,22 @@ def _begin(
             "exported_at": exported_at.isoformat() if exported_at else None,
         }
     )
-    load_id = f"{state.now():%Y%m%dT%H%M%S%f}"
+    load_id = _next_id(memory)
     row = {"load_id": load_id, "started_at": state.now(), "status": "landing", "namespace": namespace, "asked": asked}
     again = (state.load.c.status == "failed") & (state.load.c.asked == asked)
     with memory.transaction() as connection:
         connection.execute(delete(state.load).where(again))
         connection.execute(insert(state.load).values(row))
     return load_id
+
+
+def _next_id(memory: state.State) -> str:
+    """Give an id after every other: the time, or a moment after the last load where the clock was put back."""
+    last = max((i for i in memory.statuses() if _LOAD_ID.fullmatch(i)), default="")
+    at = f"{state.now():%Y%m%dT%H%M%S%f}"
+    return (
+        at if at > last else f"{datetime.strptime(last, '%Y%m%dT%H%M%S%f') + timedelta(microseconds=1):%Y%m%dT%H%M%S%f}"
+    )
 
 
 def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report: Report, progress: Progress) -> bool:
@@ -603,7 +656,7 @@ def damaged_logs(
         is_touched = seen is not None and seen.st_mtime_ns != row["modified_ns"]
         is_whole = seen is not None and seen.st_size == row["bytes"]
         if is_whole and (is_deep or is_touched):
-            is_whole = build.checksum(file) == row["sha256"]
+            is_whole = _is_whole(file, row["sha256"])
         problem = "" if is_whole else "damaged" if seen else "gone"
         if seen and is_whole and is_touched and is_kept:
             fresh.append((row["path"], seen.st_mtime_ns))
@@ -620,13 +673,17 @@ def damaged_logs(
 def damaged_raw(settings: Settings, row: dict[str, Any]) -> list[str]:
     """Name the raw files of a load that are gone or differ from when they landed."""
     files = [(f["raw"], f["sha256"]) for f in row["files"]]
-    bad = [
-        raw
-        for raw, digest in files
-        if not (settings.raw / raw).is_file() or build.checksum(settings.raw / raw) != digest
-    ]
+    bad = [raw for raw, digest in files if not _is_whole(settings.raw / raw, digest)]
     is_unmapped = row["mapping"] and not (settings.raw / row["mapping"]).is_file()
     return bad + ([row["mapping"]] if is_unmapped else [])
+
+
+def _is_whole(file: Path, digest: str) -> bool:
+    """Say whether a file is there, can be read and is what it was."""
+    try:
+        return build.checksum(file) == digest
+    except OSError:
+        return False
 
 
 def _heal_logs(settings: Settings, memory: state.State, report: Report, *, is_deep: bool) -> None:
@@ -683,7 +740,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
     try:
         counts, faults, lines = _judged(settings, landed, origin, files, earlier, same, key, report, progress)
     except Exception as error:  # whatever it is, a file that is at fault by itself does not keep the others out
-        if _is_of_machine(settings, error):
+        if _is_of_machine(settings, error, landed):
             raise
         if not whole or not whole.is_whole:
             refused = faulty(origin, files, landed["namespace"], lambda: _connected(settings))
@@ -1026,6 +1083,7 @@ def _build_once(
         progress("publishing")
         most_bytes = GROWTH * float(memory.value("anew_bytes") or 0) if is_increment else None
         anew_bytes = draft.publish(connection, settings.keep_builds, most_bytes=most_bytes)
+        report.build_id, report.is_new_build = build_id, True
     finally:
         connection.close()
     memory.write(state.build, [
@@ -1035,7 +1093,7 @@ def _build_once(
     memory.keep_builds(KEPT_BUILDS)
     if anew_bytes is not None:
         memory.remember("anew_bytes", str(anew_bytes))
-    report.build_id, report.is_new_build, report.kind = build_id, True, "increment" if is_increment else "full"
+    report.kind = "increment" if is_increment else "full"
     report.changes = {t: {"rows": n, "change": n - before.get(t, 0)} for t, n in after.items()}
     report.warnings = [{"check": r.check.name, "rows": r.rows, "sentence": r.check.sentence} for r in results if r.rows]
 

@@ -17,6 +17,7 @@ from pipelines.errors import BackhaulError, SourceError
 
 START = 4096  # bytes that tell what a file is
 CHUNK = 1 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 FREELY_UNPACKED = 256 << 20  # bytes that any packed file may hold
 MOST_TIMES = 250  # a packed table is some 5 to 50 times larger unpacked; a file of nothing but zeros a thousand times
 LONGEST_NAME = 60
@@ -89,7 +90,7 @@ def reading(file: Path) -> Iterator[None]:
     except (
         BaseException
     ) as error:  # libraries raise what they like about bytes that others wrote, panics of Rust among them
-        if getattr(error, "errno", None) == errno.ENOSPC or "no space left" in str(error).lower():
+        if getattr(error, "errno", None) in FULL or "no space left" in str(error).lower():
             raise
         raise SourceError(f"{shown(file)} cannot be read{_cause(error)}. Export it again.") from error
 

@@ -219,7 +219,8 @@ class Draft:
         point_at(self._warehouse, self.build_id)
         for old in own_files(self._warehouse)[:-keep]:
             if old != path:
-                old.unlink()
+                with contextlib.suppress(OSError):  # the new one is published; the next one tries again
+                    old.unlink()
         return path.stat().st_size if is_anew else None
 
     def _write_anew(self, tables: str) -> list[Any]:

@@ -1,0 +1,157 @@
+"""Disks that fail and clocks that jump: every verb ends in one sentence, and once the disturbance is gone nothing is lost."""
+
+import errno
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TINY_SHOP, ends, fresh, write_rows
+from test_load import assert_same, tables
+
+from pipelines import policies, state
+from pipelines.errors import BackhaulError
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from tests.disturbed import FOR_EVER, failing, jumping
+
+LINE = {**TINY_SHOP["order_line"][0], "order_line_id": "N1-1", "order_id": "N1"}
+VERBS: dict[str, tuple[int, Sequence[str]]] = {  # how many of its calls on the disk fail in turn, and the words
+    "load": (4, ("load", "{inputs}/order_line.csv")),
+    "withdraw": (1, ("withdraw", "{load}")),
+    "policy publish": (1, ("policy", "publish", "{inputs}/policy.yaml")),
+    "close": (2, ("close", "2025-12", "--approver", "A")),
+    "alert check": (1, ("alert", "check")),
+    "alert add": (1, ("alert", "add", "promise_kept", "--below", ".9")),
+    "export": (1, ("export", "observed_return_rate", "--out", "{folder}/rates.csv")),
+    "report": (1, ("report", "{folder}/em.json", "--from", "2025-01-01", "--to", "2025-12-31")),
+    "backup": (2, ("backup", "{folder}/copy")),
+}
+ONCE = ("close", "policy publish", "backup")  # refused where they were done
+Run = Callable[[Settings, str], tuple[int, str]]
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, tiny_settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Run a verb as a shell does; give its exit code and what it said on standard error."""
+    inputs = tmp_path / "inputs"
+    write_rows(inputs / "order_line.csv", [LINE])
+    with current_build(tiny_settings.warehouse) as build:
+        renewed = replace(policies.renewed(policies.published(build, "P"), build), window_days=31)
+    (inputs / "policy.yaml").write_text(policies.text(renewed))
+
+    def run(settings: Settings, verb: str) -> tuple[int, str]:
+        names = {"inputs": inputs, "folder": settings.warehouse.parent, "load": max(statuses(settings))}
+        words = [w.format(**names) for w in VERBS[verb][1]]
+        code, _, said = ends(capsys, monkeypatch, *words, "--warehouse", settings.warehouse)
+        return code, said
+
+    return run
+
+
+def statuses(settings: Settings) -> dict[str, str]:
+    memory = state.State(settings.warehouse)
+    try:
+        return memory.statuses()
+    finally:
+        memory.close()
+
+
+def kept(settings: Settings) -> dict[str, Any]:
+    """What must not get lost: facts, and what people wrote."""
+    memory = state.State(settings.warehouse)
+    try:
+        rows = {t.name: len(memory.rows(t.select())) for t in (state.alert_rule, state.closed_month, state.action)}
+    finally:
+        memory.close()
+    made = {n: (settings.warehouse.parent / n).exists() for n in ("rates.csv", "em.json", "copy")}
+    return {"rows": rows, "made": made, "facts": tables(settings)}
+
+
+def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    facts = (left["facts"], right["facts"])
+    return (
+        all(a[t].equals(b[t]) for a, b in [facts] for t in a)
+        and left["rows"] == right["rows"]
+        and left["made"] == right["made"]
+    )
+
+
+def assert_one_sentence(said: str) -> None:
+    assert len(said.strip().splitlines()) == 1, said
+    assert said.startswith("backhaul: ")
+    assert "fault of Backhaul" not in said
+
+
+@pytest.fixture
+def unharmed(tmp_path: Path, tiny_settings: Settings) -> Settings:
+    """A second copy, whose disk never fails."""
+    target = fresh(tmp_path / "unharmed")
+    shutil.copytree(tiny_settings.warehouse, target.warehouse)
+    shutil.copytree(tiny_settings.raw, target.raw)
+    return target
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_writes_that_fail_end_in_a_sentence_and_lose_nothing(
+    verb: str, unharmed: Settings, copy_of_tiny: Settings, run: Run
+) -> None:
+    before = kept(copy_of_tiny)
+    with failing(unharmed.warehouse.parent, errno.EIO) as counted:
+        assert run(unharmed, verb)[0] == 0
+    expected, turns = kept(unharmed), counted.turns()
+    points = VERBS[verb][0]
+    for number in range(points):
+        first = turns[(2 * number + 1) * len(turns) // (2 * points)]
+        code, times = [(errno.EIO, 1), (errno.ENOSPC, FOR_EVER), (errno.EROFS, FOR_EVER)][number % 3]
+        with failing(copy_of_tiny.warehouse.parent, code, first, times) as disk:
+            ended, said = run(copy_of_tiny, verb)
+        failed = disk.asked[first - 1] if len(disk.asked) >= first else "nothing: the verb had less to do"
+        assert ended in (0, 1, 3, 4), (failed, said)
+        if ended:
+            assert_one_sentence(said)
+        assert same(kept(copy_of_tiny), before) or same(kept(copy_of_tiny), expected), failed
+    ended, said = run(copy_of_tiny, verb)
+    assert ended == 0 or verb in ONCE, said
+    assert same(kept(copy_of_tiny), expected)
+    assert "failed" not in statuses(copy_of_tiny).values()
+    assert not list(copy_of_tiny.warehouse.parent.rglob("*.unfinished*"))
+    assert not load(copy_of_tiny).failed
+
+
+def test_a_damaged_log_is_made_again_though_the_disk_failed_meanwhile(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    """Rows that were published do not leave the facts because a disk failed once while they were judged again."""
+    before = tables(copy_of_tiny)
+    (log,) = (copy_of_tiny.warehouse / "log" / "order_line").glob("*/*.parquet")
+    log.unlink()
+    write_rows(tmp_path / "order_line.csv", [LINE])
+    for first in (30, 70):
+        with failing(tmp_path / "warehouse", errno.EIO, first, 3), pytest.raises((BackhaulError, OSError)):
+            load(copy_of_tiny, [tmp_path / "order_line.csv"])
+        assert_same(before, tables(copy_of_tiny))
+    load(copy_of_tiny, [tmp_path / "order_line.csv"])
+    lines = set(tables(copy_of_tiny)["fact_order_line"].order_line_id)
+    assert lines == {*before["fact_order_line"].order_line_id, "shop:N1-1"}
+    assert "failed" not in statuses(copy_of_tiny).values()
+
+
+def test_a_clock_that_jumps_changes_nothing(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    """Three loads: the last says otherwise of one line, and counts, whatever the clock said meanwhile."""
+    before = set(tables(copy_of_tiny)["fact_order_line"].order_line_id)
+    with jumping():
+        for number, name, amount in ((1, "N1", "50"), (2, "N2", "50"), (3, "N1", "70")):
+            row = {**LINE, "order_line_id": name, "order_id": name, "net_amount": amount}
+            write_rows(tmp_path / f"order_line.{number}.csv", [row])
+            load(copy_of_tiny, [tmp_path / f"order_line.{number}.csv"])
+    found = tables(copy_of_tiny)["fact_order_line"].set_index("order_line_id")["net_amount"]
+    assert set(found.index) == before | {"shop:N1", "shop:N2"}
+    assert (found["shop:N1"], found["shop:N2"]) == (70, 50)
+    memory = state.State(copy_of_tiny.warehouse)
+    begun = [row["load_id"] for row in memory.rows(state.load.select())]
+    memory.close()
+    assert begun == sorted(begun)  # an id is after all before it
