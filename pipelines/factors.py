@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pipelines.errors import FactorMissing
 from pipelines.settings import Settings, data_path, write_whole
-from pipelines.warehouse.build import writing
+from pipelines.warehouse.build import clear, writing
 
 COLUMNS = (
     "factor_id", "factor_set", "activity", "mode", "vehicle", "fuel", "region", "unit", "wtt", "ttw", "wtw", "year", "valid_from_year",
@@ -192,14 +192,14 @@ def ledger(settings: Settings) -> Ledger:
 
 def _choice(path: Path) -> tuple[str, int | None]:
     """Read which set comes first, and the year it is pinned to. Raises FactorMissing for a file that does not say so."""
-    if not path.is_file():
+    if not path.exists():
         return DEFAULT, None
     try:
         chosen = json.loads(path.read_text(encoding="utf-8"))
         name, pinned = chosen["factor_set"], chosen["pinned"]
         if isinstance(name, str) and (pinned is None or isinstance(pinned, int)):
             return name, pinned
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     raise FactorMissing(f"{path} is damaged: it does not say which factors come first. `backhaul factors use NAME` writes it anew.")  # fmt: skip
 
@@ -308,4 +308,6 @@ def choose(settings: Settings, name: str, pinned: int | None = None) -> None:
     if name not in known:
         raise FactorMissing(f"There is no set {name!r}. There are {', '.join(known)}; import another with `backhaul factors import`.")  # fmt: skip
     with writing(settings.warehouse, settings.short_wait_s):
+        if (folder / "choice.json").is_dir():
+            clear(folder / "choice.json")
         write_whole(folder / "choice.json", json.dumps({"factor_set": name, "pinned": pinned}) + "\n")

@@ -257,6 +257,12 @@ def _is_of_disk(error: BaseException | None) -> bool:
     return False
 
 
+def _is_own(settings: Settings, path: object) -> bool:
+    """Say whether a path is the warehouse's or the raw folder's."""
+    own = (settings.warehouse.absolute(), settings.raw.absolute())
+    return isinstance(path, str | Path) and any(Path(path).absolute().is_relative_to(folder) for folder in own)
+
+
 def _note_published(report: Report, error: OSError) -> None:
     """Note on an error of the disk that a build was published before it."""
     if report.is_new_build:
@@ -272,7 +278,7 @@ def _is_of_machine(settings: Settings, error: Exception, row: dict[str, Any] | N
         return True
     if row is not None and row["files"] and damaged_raw(settings, row):
         return False
-    if isinstance(error, OSError) and error.errno in OF_DISK:
+    if isinstance(error, OSError) and (error.errno in OF_DISK or _is_own(settings, error.filename)):
         return True
     if row is not None and row["files"] and _is_of_disk(error):
         return True
@@ -475,12 +481,16 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     settings.raw.mkdir(parents=True, exist_ok=True, mode=0o700)
     exports: dict[Path, tuple[str, datetime, str]] = {}
     fresh: set[Path] = set()
+    here: dict[tuple[str, str], datetime] = {}
     for file in files:
         digest, seen = digests[file]
         exports[file] = (digest, *_exported_at(file, origin, asked.get("exported_at")))
         is_void = not seen.st_size and file.suffix.lower() not in LISTS  # each empty file is said to be empty
-        if is_void or digest not in known or exports[file][1] > known[digest]:
-            known[digest] = exports[file][1]
+        # a file that its name makes another log's, or none's, is no twin that would stand for this one
+        twin = (digest, file.name.split(".")[0] if origin.name == "canonical" else "")
+        earlier = [at for at in (known.get(digest), here.get(twin)) if at]
+        if is_void or not earlier or exports[file][1] > max(earlier):
+            here[twin] = exports[file][1]
             fresh.add(file)
     # what is joined is needed whenever a table is read, and the tables are read anew when it has changed
     taken = set() if not fresh else set(files) if fresh & sides or is_whole else fresh | sides
@@ -850,7 +860,7 @@ def _judged(
     """Name and judge the rows of files, the accepted ones into log files: how each log was judged, what is at fault, the lines of each file."""
     load_id, log = landed["load_id"], settings.warehouse / "log"
     for file in log.glob(f"*/{load_id[:6]}/{load_id}.parquet"):  # of an attempt before this one
-        file.unlink()
+        build.clear(file)
     counts: list[dict[str, Any]] = []
     faults: list[contracts.Fault] = []
     lines: dict[str, Lines] = {}

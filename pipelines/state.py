@@ -330,6 +330,10 @@ def _said(file: Path) -> Iterator[None]:
     """Turn what SQLite says of the file into what a person can act on."""
     try:
         yield
+    except IsADirectoryError as error:
+        raise WarehouseDamaged(
+            f"{file} is a folder. Run `backhaul load` without a path: it is put back from its copy of the last load."
+        ) from error
     except (DBAPIError, sqlite3.Error) as error:
         told = str(getattr(error, "orig", None) or error).lower()
         if "disk is full" in told:

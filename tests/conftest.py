@@ -35,6 +35,8 @@ from pipelines.warehouse.engine import Build
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
+FUZZ = int(os.environ.get("BACKHAUL_FUZZ", "1"))
+"""How many times as many examples are drawn as in a run of the tests."""
 
 
 def _rows(names: str, *rows: str) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import re
+import resource
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -173,6 +174,17 @@ def failing(folder: Path, code: int, first: int = FOR_EVER, times: int = 1) -> I
 def _real(call: Any) -> Any:
     """Give what a call was before a disk was put before it."""
     return getattr(call, "_real", call)
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """Let every write beyond a size fail, as a full disk does, of this process alone."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 JUMPS = tuple(timedelta(**{unit: n}) for unit, n in (("days", 0), ("days", -400), ("hours", 5), ("days", -1), ("days", 90), ("seconds", -1), ("days", -3650), ("hours", -2)))  # fmt: skip

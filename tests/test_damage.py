@@ -6,10 +6,9 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import pandas as pd
 import pytest
-from conftest import TINY_SHOP, fresh, write_rows
+from conftest import TINY_SHOP, ends, fresh, write_rows
 from sqlalchemy import select
 from test_load import assert_same, tables
 
@@ -18,111 +17,20 @@ from pipelines.errors import BackhaulError, WarehouseDamaged, WarehouseMissing
 from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse import build, schema
+from tests.damages import (
+    HEALED,
+    REFUSED,
+    Damage,
+    current,
+    flip,
+    flip_pages,
+    folder_instead,
+    log,
+    state_file,
+    torn_choice,
+)
 
 LINE = {**TINY_SHOP["order_line"][0], "order_line_id": "N1-1", "order_id": "N1"}
-Damage = Callable[[Settings], None]
-
-
-def current(settings: Settings) -> Path:
-    found = build.build_path(settings.warehouse, str(build.current_id(settings.warehouse)))
-    found.chmod(0o644)
-    return found
-
-
-def flip(path: Path, *places: int) -> None:
-    content = bytearray(path.read_bytes())
-    for place in places:
-        content[place] ^= 0xFF
-    path.write_bytes(content)
-
-
-def flip_pages(settings: Settings) -> None:
-    """Every block that holds order lines: what the build says of itself stays readable."""
-    file = current(settings)
-    with duckdb.connect(str(file), read_only=True) as connection:
-        found = connection.execute("SELECT DISTINCT block_id FROM pragma_storage_info('fact_order_line') WHERE block_id >= 0").fetchall()  # fmt: skip
-        own = connection.execute("SELECT DISTINCT block_id FROM pragma_storage_info('build_info') WHERE block_id >= 0").fetchall()  # fmt: skip
-    blocks = {block for (block,) in found} - {block for (block,) in own}
-    assert blocks
-    flip(file, *(12288 + block * 262144 + 2000 for block in blocks))
-
-
-def drop_table(settings: Settings) -> None:
-    with duckdb.connect(str(current(settings))) as connection:
-        connection.execute("DROP TABLE fact_refund")
-
-
-def log(settings: Settings) -> Path:
-    (found,) = (settings.warehouse / "log" / "order_line").glob("*/*.parquet")
-    return found
-
-
-def state_file(settings: Settings) -> Path:
-    return settings.warehouse / "state.sqlite"
-
-
-def older_state(settings: Settings) -> None:
-    """The state as it was before anything was loaded, in the version before it had a number."""
-    state_file(settings).unlink()
-    with sqlite3.connect(state_file(settings)) as connection:
-        connection.execute("CREATE TABLE load (load_id VARCHAR)")
-    connection.close()
-
-
-def without_a_column(settings: Settings) -> None:
-    with sqlite3.connect(state_file(settings)) as connection:
-        connection.execute("ALTER TABLE load DROP COLUMN asked")
-    connection.close()
-
-
-def folder_instead(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    path.mkdir()
-    (path / "note.txt").write_text("mine")
-
-
-def copies_of_builds(settings: Settings) -> None:
-    for name in ("keep-jan", "keep-feb", "zzz", "999999999-not-a-build"):
-        shutil.copy(current(settings), settings.warehouse / "builds" / f"{name}.duckdb")
-
-
-def strangers(settings: Settings) -> None:
-    for folder in (settings.raw, log(settings).parent, settings.warehouse / "log", settings.warehouse / "builds", settings.warehouse):  # fmt: skip
-        (folder / ".DS_Store").write_bytes(b"\x00")
-        (folder / "my copies").mkdir()
-        (folder / "my copies" / "kept.parquet").write_text("mine")
-    (log(settings).parent / "notes.parquet").write_text("mine")
-    (settings.raw / "20240101T000000000000").mkdir()
-
-
-HEALED: dict[str, Damage] = {
-    "build cut": lambda s: current(s).write_bytes(current(s).read_bytes()[:5000]),
-    "build empty": lambda s: current(s).write_bytes(b""),
-    "build header flipped": lambda s: flip(current(s), 9, 4100, 8200),
-    "build pages flipped": flip_pages,
-    "build without a table": drop_table,
-    "build gone": lambda s: current(s).unlink(),
-    "build of another version": lambda s: duckdb.connect(str(current(s))).execute("UPDATE build_info SET value = '0' WHERE name = 'schema_version'").close(),
-    "pointer gone": lambda s: (s.warehouse / "current").unlink(),
-    "pointer empty": lambda s: (s.warehouse / "current").write_bytes(b"") and None,
-    "pointer no text": lambda s: (s.warehouse / "current").write_bytes(b"\xff\xfe\x00") and None,
-    "pointer to somewhere else": lambda s: (s.warehouse / "current").write_text("../../etc/passwd") and None,
-    "pointer a folder": lambda s: folder_instead(s.warehouse / "current"),
-    "copies of builds": copies_of_builds,
-    "strange files everywhere": strangers,
-    "log cut": lambda s: log(s).write_bytes(log(s).read_bytes()[:300]) and None,
-    "log empty": lambda s: log(s).write_bytes(b"") and None,
-    "log flipped": lambda s: flip(log(s), 100, 400, 700),
-    "log gone": lambda s: log(s).unlink(),
-    "logs all gone": lambda s: shutil.rmtree(s.warehouse / "log"),
-    "state gone": lambda s: state_file(s).unlink(),
-    "state garbage": lambda s: state_file(s).write_bytes(b"no database" * 3000) and None,
-    "state cut": lambda s: state_file(s).write_bytes(state_file(s).read_bytes()[:9000]) and None,
-    "state empty": lambda s: state_file(s).write_bytes(b"") and None,
-    "state page flipped": lambda s: flip(state_file(s), *range(4096, 4200)),
-    "state without a column": without_a_column,
-    "state of before": older_state,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -139,13 +47,15 @@ def with_one_more(tmp_path_factory: pytest.TempPathFactory, tiny_files: Path) ->
 def own_files(settings: Settings) -> set[str]:
     """What people would miss: raw files, and whatever is not ours."""
     found = {str(f.relative_to(settings.raw.parent)) for f in settings.raw.parent.rglob("*") if f.is_file()}
-    return {f for f in found if ".raw/" in f or any(w in f for w in ("my copies", ".DS_Store", "notes", "keep-", "zzz", "not-a-build", "note.txt"))}  # fmt: skip
+    return {f for f in found if (".raw/" in f and ".staging" not in f) or any(w in f for w in ("my copies", ".DS_Store", "notes", "keep-", "zzz", "not-a-build", "note.txt"))}  # fmt: skip
 
 
 TOGETHER = [
     ("build cut", "log cut", "state without a column"), ("build empty", "state gone"), ("build header flipped", "log empty", "state of before"), ("build pages flipped",),
     ("build without a table", "state garbage"), ("build gone", "state cut"), ("build of another version", "state empty"), ("pointer gone", "log gone"),
     ("pointer empty", "logs all gone"), ("pointer no text", "state page flipped"), ("pointer to somewhere else", "log flipped"), ("copies of builds", "pointer a folder", "strange files everywhere"),
+    ("build a link", "logs swapped", "state copy garbage"), ("build with more behind it", "log a folder", "state of zero bytes"), ("build of zero bytes", "log a link", "state journal of another file"),
+    ("builds gone", "raw file cut", "state a link"), ("pointer a link", "log not to be read", "leftovers of a kill"), ("state a folder", "modes of files", "raw files gone"), ("state copy gone", "lock with words in it"),
 ]  # fmt: skip
 
 
@@ -153,12 +63,30 @@ def test_every_damage_is_tried() -> None:
     assert {name for names in TOGETHER for name in names} == set(HEALED)
 
 
+@pytest.fixture
+def read(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[Settings], None]:
+    """Ask the verbs that read: each gives an answer, or says one sentence."""
+
+    def read(settings: Settings) -> None:
+        for words in (("status",), ("metric", "observed_return_rate"), ("check", "--deep"), ("doctor",)):
+            code, _, said = ends(capsys, monkeypatch, *words, "--warehouse", settings.warehouse)
+            assert code in (0, 1, 4), (words, said)
+            assert len(said.splitlines()) <= 1
+
+    return read
+
+
 @pytest.mark.parametrize("names", TOGETHER, ids=" and ".join)
 def test_damage_heals_with_the_next_load(
-    copy_of_tiny: Settings, tmp_path: Path, names: tuple[str, ...], with_one_more: dict[str, pd.DataFrame]
+    copy_of_tiny: Settings,
+    tmp_path: Path,
+    names: tuple[str, ...],
+    with_one_more: dict[str, pd.DataFrame],
+    read: Callable[[Settings], None],
 ) -> None:
     for name in names:
         HEALED[name](copy_of_tiny)
+    read(copy_of_tiny)
     before = own_files(copy_of_tiny)
     write_rows(tmp_path / "order_line.csv", [LINE])
     load(copy_of_tiny, [tmp_path / "order_line.csv"])
@@ -168,51 +96,12 @@ def test_damage_heals_with_the_next_load(
     assert not load(copy_of_tiny).is_new_build
 
 
-def newer_state(settings: Settings) -> None:
-    with sqlite3.connect(state_file(settings)) as connection:
-        connection.execute("PRAGMA user_version = 1000")
-    connection.close()
-
-
-def lost_state(settings: Settings) -> None:
-    state_file(settings).unlink()
-    state.copy_path(settings.warehouse).unlink()
-
-
-def log_and_raw(settings: Settings) -> None:
-    log(settings).unlink()
-    for file in settings.raw.rglob("order_line.csv"):
-        file.write_text("cut")
-
-
-def torn_choice(settings: Settings) -> None:
-    (settings.warehouse / "factors").mkdir(exist_ok=True)
-    (settings.warehouse / "factors" / "choice.json").write_text('{"factor_set": "ade')
-
-
-def a_file_for_builds(settings: Settings) -> None:
-    shutil.move(settings.warehouse / "builds", settings.warehouse.parent / "moved")
-    (settings.warehouse / "builds").write_text("a file")
-
-
-REFUSED: dict[str, tuple[Damage, str]] = {
-    "key gone": (lambda s: s.key_file.unlink(), "gone. Restore it from a copy"),
-    "key cut": (lambda s: s.key_file.write_bytes(b"x") and None, "damaged. Restore it from a copy"),
-    "key of another warehouse": (lambda s: s.key_file.write_bytes(b"another key, also 32 bytes long.") and None, "is not the hashing key"),
-    "state newer": (newer_state, "newer version of Backhaul"),
-    "state and its copy gone": (lost_state, "knows nothing of 1 loads"),
-    "log and raw gone": (log_and_raw, "backhaul withdraw"),
-    "choice cut": (torn_choice, "backhaul factors use"),
-    "builds a file": (a_file_for_builds, "builds"),
-    "lock a folder": (lambda s: folder_instead(s.warehouse / ".writer.lock"), ".writer.lock"),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize(("damage", "words"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_heal_is_told_in_one_sentence_and_nothing_is_destroyed(
-    copy_of_tiny: Settings, tmp_path: Path, damage: Damage, words: str
+    copy_of_tiny: Settings, tmp_path: Path, damage: Damage, words: str, read: Callable[[Settings], None]
 ) -> None:
     damage(copy_of_tiny)
+    read(copy_of_tiny)
     write_rows(tmp_path / "order_line.csv", [LINE])
     before = {
         f: f.read_bytes() for f in copy_of_tiny.raw.parent.rglob("*") if f.suffix in (".csv", ".parquet", ".duckdb")

@@ -32,7 +32,7 @@ from pipelines.sources.propose import propose
 from pipelines.sources.shopify import Shopify
 from pipelines.sql import connect, read_sql
 from pipelines.warehouse import build
-from tests.conftest import ends
+from tests.conftest import FUZZ, ends
 
 HEADER = "order_line_id,order_id,ordered_at,product_id,units,net_amount,vat_amount,currency,country,delivered_at"
 ROW = "{n},o{n},2025-01-0{n}T10:00:00Z,P1,1,50.00,10.00,EUR,FR,2025-01-05T10:00:00Z"
@@ -413,6 +413,11 @@ def test_columns_named_like_the_first_bytes_of_other_files_are_read(name: str, t
     assert tables.format_of(tmp_path / "a.csv") == tables.CSV
 
 
+def test_a_refused_file_does_not_stand_for_a_good_one_of_the_same_content(tmp_path: Path) -> None:
+    report = judged(tmp_path, {"[!red].csv": GOOD, "order_line.good.csv": GOOD})  # the refused one comes first
+    assert (report.counts[0]["accepted"], len(report.refused), report.skipped) == (3, 1, [])
+
+
 def test_what_comes_through_the_page_is_refused_alike(tmp_path: Path) -> None:
     files = [upload.File("order_line.a.csv", GOOD.encode()), upload.File("order_line.b.csv", b"%PDF-1.7\n")]
     group = upload.Group(tuple(file.name for file in files), source="canonical")
@@ -457,7 +462,7 @@ def test_a_mapping_is_bounded_and_wrong_yaml_is_one_sentence(text: str, words: s
 
 TEXT = st.text(st.sampled_from("ab,;\"\n\r\t'0é{}[]:&*-#|>!%@`\x00\ufeff "), max_size=60)
 BYTES = st.one_of(st.binary(max_size=200), TEXT.map(str.encode), TEXT.map(lambda t: t.encode("utf-16")))
-FUZZED = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZED = settings(max_examples=25 * FUZZ, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def rows_of(source: Source, file: Path) -> None:
@@ -516,7 +521,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40 * FUZZ, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(VALUES, st.sampled_from(["orders", "order", "refunds", "products", "returns"]))
 def test_pages_of_shopify_with_values_of_any_kind(tmp_path: Path, value: object, kind: str) -> None:
     (tmp_path / "a.json").write_text(json.dumps({kind: value}))

@@ -3,11 +3,9 @@
 import gzip
 import json
 import os
-import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Event
@@ -23,6 +21,7 @@ from pipelines.errors import BackhaulError, ReportError, SourceError, WarehouseL
 from pipelines.load import load, withdraw
 from pipelines.settings import Settings
 from pipelines.warehouse import build
+from tests.disturbed import no_file_larger_than
 
 LINE = TINY_SHOP["order_line"][0]
 HEADER = ",".join(LINE)
@@ -264,17 +263,6 @@ def test_rules_are_looked_at_though_the_load_was_killed_after_publishing(
 
 
 # -- disks -------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    """Let every write beyond a size fail, as a full disk does, of this process alone."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(copy_of_tiny: Settings, tmp_path: Path) -> None:

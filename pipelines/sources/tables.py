@@ -539,12 +539,12 @@ def _numbered(
     try:
         with opened(file, "utf-8-sig" if encoding == "utf-8" else encoding, errors) as text:
             if len(separator) != 1:
-                for number, line in enumerate(short_lines(text, LONGEST_LINE), start=1):
+                for number, line in enumerate(_whole_lines(file, text), start=1):
                     yield number, number, line.rstrip("\r\n").split(separator)
                 return
             reader = csv.reader(
                 itertools.chain(
-                    text, [END]
+                    _whole_lines(file, text), [END]
                 ),  # what comes after the last line is a cell of its own, unless a quote is open
                 delimiter=separator,
                 quotechar=quotes or None,
@@ -564,6 +564,14 @@ def _numbered(
         ) from error
     except csv.Error as error:
         raise _too_long(file, at) from error
+
+
+def _whole_lines(file: Path, text: TextIO) -> Iterator[str]:
+    """Give the lines of a text, none of which is too long: a gigabyte in one is not read to its end."""
+    for number, line in enumerate(short_lines(text, LONGEST_LINE + 1), start=1):
+        if len(line) > LONGEST_LINE:
+            raise _too_long(file, number)
+        yield line
 
 
 def _unclosed(file: Path, first: int, last: int) -> SourceError:

@@ -254,8 +254,8 @@ def point_at(warehouse: Path, build_id: str) -> None:
     """Move the pointer; rolling back is pointing at an earlier build."""
     pointer = warehouse / "current"
     fresh = warehouse / ".current"
-    if pointer.is_dir() and not pointer.is_symlink():  # somebody else's: kept beside
-        pointer.rename(unused(warehouse / "current.aside"))
+    if pointer.is_dir():
+        clear(pointer)
     with fresh.open("w") as file:
         file.write(build_id + "\n")
         file.flush()
@@ -274,6 +274,14 @@ def unused(path: Path) -> Path:
     while free.exists():
         number, free = number + 1, path.with_name(f"{path.name}-{number}")
     return free
+
+
+def clear(path: Path) -> None:
+    """Make room for a file of ours: one that is there goes, a folder, which is somebody else's, is kept beside."""
+    if path.is_dir() and not path.is_symlink():
+        path.rename(unused(path.with_name(path.name + ".aside")))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sweep(warehouse: Path) -> None:
