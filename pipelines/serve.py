@@ -10,7 +10,7 @@ import ipaddress
 import os
 import secrets
 import threading
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +39,7 @@ VERSION = "1"  # of the answers
 REQUEST_SECONDS = 10  # for a whole request, its header and its body
 MOST_CONNECTIONS = 256  # more are told to come back
 MOST_ANSWERS = 2000  # kept of one build
+AT = (0.5, 0.999)  # probabilities to keep a promise with
 LANE = {"market": "country", "method": "method", "carrier": "carrier"}
 
 
@@ -178,8 +179,8 @@ def application(settings: Settings, key: str) -> Starlette:
     """Make the ASGI application; every path wants the key, but for health and the description."""
     reader = Reader(settings)
 
-    def wrong(status: int, sentence: str) -> Answer:
-        return Answer({"error": sentence}, status, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
+    def wrong(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Answer:
+        return Answer({"error": sentence}, status, {"WWW-Authenticate": "Bearer"} if status == 401 else headers)
 
     def allowed(request: Request) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -212,8 +213,8 @@ def application(settings: Settings, key: str) -> Starlette:
             at = float(given.get("at", "0.95"))
         except ValueError:
             at = float("nan")
-        if not 0.5 <= at <= 0.999:
-            return wrong(400, f"at={given.get('at', '')[:60]} is no probability to keep a promise with; give 0.5 to 0.999.")  # fmt: skip
+        if not AT[0] <= at <= AT[1]:
+            return wrong(400, f"at={given.get('at', '')[:60]} is no probability to keep a promise with; give {AT[0]} to {AT[1]}.")  # fmt: skip
         lane = {name: given[name] for name in LANE if given.get(name)}
         which = given.get("promise", "refund")
         return Answer(
@@ -239,13 +240,17 @@ def application(settings: Settings, key: str) -> Starlette:
         return Response(await asyncio.to_thread(gauges), headers=headers)
 
     async def get_openapi(request: Request) -> Response:
-        return Answer(openapi())
+        try:  # what there is to ask for is told to those who may ask
+            found = await told(("choices",), choices) if allowed(request) else {}
+        except WarehouseMissing:
+            found = {}
+        return Answer(openapi(found))
 
     async def not_found(request: Request, error: Exception) -> Response:
         return wrong(404, f"There is nothing at {request.url.path[:100]}. /openapi.json describes what there is.")
 
     async def not_allowed(request: Request, error: Exception) -> Response:
-        return wrong(405, "Questions are asked with GET.")
+        return wrong(405, "Questions are asked with GET.", {"Allow": "GET, HEAD"})
 
     async def failed(request: Request, error: Exception) -> Response:
         return wrong(500, "The answer failed. The server's own output says why.")
@@ -295,8 +300,14 @@ class Impatient(H11Protocol):
             self._limit = None
 
 
-def openapi() -> dict[str, Any]:
-    """Describe the endpoint (OpenAPI 3.1)."""
+def choices(build: Build) -> dict[str, list[str]]:
+    """List what a promise can be asked for on a build: the values of each parameter."""
+    names = {**LANE, "promise": "promise_id"}
+    return {parameter: metrics.values_of(build, "promise_at", name) for parameter, name in names.items()}
+
+
+def openapi(values: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """Describe the endpoint (OpenAPI 3.1), with the `values` of parameters where they are given."""
     number, text, when = {"type": ["number", "null"]}, {"type": "string"}, {"type": ["string", "null"], "format": "date-time"}  # fmt: skip
     share = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 
@@ -307,6 +318,8 @@ def openapi() -> dict[str, Any]:
     errors = {code: {"description": sentence, "content": {"application/json": {"schema": {"type": "object", "properties": {"error": text}}}}} for code, sentence in (("400", "What was asked is wrong; `error` says how"), ("401", "No key, or a wrong one"), ("503", "Nothing has been published yet"))}  # fmt: skip
 
     def query(name: str, sentence: str, schema: dict[str, Any]) -> dict[str, Any]:
+        if known := (values or {}).get(name):  # one that is empty is not given
+            schema = {**schema, "enum": ["", *known] if name in LANE else [*known]}
         return {"name": name, "in": "query", "required": False, "description": sentence, "schema": schema}
 
     price = {"type": "object", "properties": {"duration": number, "kept": share, "low": share, "high": share, "broken_a_month": number, "is_published": {"type": "boolean"}, "is_possible": {"type": "boolean"}}}  # fmt: skip
@@ -327,7 +340,7 @@ def openapi() -> dict[str, Any]:
         "paths": {
             "/v1/promise": {"get": {
                 "summary": "The shortest promise kept with a probability today, lane by lane, and the price of others",
-                "parameters": [query("market", "ISO country", text), query("method", "Hand-over method", text), query("carrier", "Return carrier", text), query("promise", "Promise, `refund` unless said", text), query("at", "Probability to keep it with, 0.95 unless said", share)],
+                "parameters": [query("market", "ISO country", text), query("method", "Hand-over method", text), query("carrier", "Return carrier", text), query("promise", "Promise, `refund` unless said", text), query("at", "Probability to keep it with, 0.95 unless said", {"type": "number", "minimum": AT[0], "maximum": AT[1]})],
                 "responses": {"200": described("Offers, busiest lane first", {"lanes": {"type": "array", "items": lane}}), **errors},
             }},
             "/v1/returns/{return_id}/refund-by": {"get": {

@@ -187,6 +187,28 @@ def test_everything_it_answers_is_described(tiny_client: Client) -> None:
     assert set(found) == set(lane)
 
 
+def test_what_there_is_to_ask_for_is_described_to_those_who_may_ask(tiny_client: Client) -> None:
+    def described(key: str) -> dict[str, dict[str, Any]]:
+        about = tiny_client.get("/openapi.json", key)[1]
+        return {p["name"]: p["schema"] for p in about["paths"]["/v1/promise"]["get"]["parameters"]}
+
+    shown = described(KEY)
+    assert shown["market"]["enum"] == ["", "FR"]  # an empty one is one not given
+    assert {"refund", "legal_refund"} <= set(shown["promise"]["enum"])
+    assert (shown["at"]["minimum"], shown["at"]["maximum"]) == (0.5, 0.999)
+    assert "enum" not in described("")["market"]
+    for value in shown["method"]["enum"]:
+        assert tiny_client.get(f"/v1/promise?method={quote(value)}")[0] == 200
+
+
+def test_other_methods_are_told_which_there_are(tiny_client: Client) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", tiny_client.port, timeout=60)
+    connection.request("TRACE", "/v1/health")
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+    connection.close()
+
+
 def test_the_key_is_made_once_and_is_nobody_elses(tmp_path: Path) -> None:
     settings = Settings(warehouse=tmp_path / "warehouse")
     key, is_new = serve.key_of(settings)

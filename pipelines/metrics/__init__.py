@@ -22,6 +22,7 @@ from pipelines.metrics.answer import (
     rows,
     rows_total,
     statistics,
+    values_of,
 )
 from pipelines.metrics.backtest import backtest
 from pipelines.metrics.base import EVERYTHING, PARTS, Metric, Scope, Text
@@ -146,6 +147,7 @@ __all__ = [
     "statistics",
     "tornado",
     "trace",
+    "values_of",
     "waterfall",
     "worklist_at_risk",
 ]  # fmt: skip

@@ -352,6 +352,19 @@ def _above(question: Ask, value: float) -> str:
     return f"above 100% ({value:.1%}): the part is more than the whole; rows: {command}"
 
 
+def values_of(build: Build, key: str, name: str) -> list[str]:
+    """List the values of a dimension that rows of a metric have."""
+    return sorted(_values(build, _of_build(build, ask(key, where={name: []})), name))
+
+
+def _values(build: Build, question: Ask, name: str) -> set[str]:
+    found: set[str] = set()
+    for base in {s.base.name: s.base for s in chosen_sums(question)}.values():
+        known = dimension(base, name, question.on, base.time(question)).label("known")
+        found |= {str(v) for v in build.fetch(select(known).select_from(base.table).distinct())["known"].dropna()}
+    return found
+
+
 def check_values(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> None:
     """Raise UnknownValue for a filter on a value that no row of the metric has; UnknownDimension as `answer` does.
 
@@ -365,10 +378,7 @@ def check_values(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> 
     for name, values in where.items():
         if time_grain(name):
             continue
-        found: set[str] = set()
-        for base in {s.base.name: s.base for s in chosen_sums(question)}.values():
-            known = dimension(base, name, question.on, base.time(question)).label("known")
-            found |= {str(v) for v in build.fetch(select(known).select_from(base.table).distinct())["known"].dropna()}
+        found = _values(build, question, name)
         if found and found <= {"True", "False"}:
             continue
         for value in [values] if isinstance(values, str) else values:
