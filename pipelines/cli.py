@@ -23,7 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.console import Verbs, errors, progress, run, signs, told, write_log
-from pipelines.errors import BackhaulError, SourceError, WarehouseDamaged
+from pipelines.errors import BackhaulError, ForgetError, SourceError, WarehouseDamaged
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -444,6 +444,65 @@ def withdraw(
         report = take_back(settings, load_id, progress=say)
     built = f"; build {report.build_id} is without it" if report.build_id else ""
     typer.echo(f"Load {load_id} is taken back{built}. Its files can be loaded again.")
+
+
+@app.command(
+    epilog=_example("backhaul forget anne@example.org")
+    + "\n\n"
+    + _example("backhaul forget 17850 --source online_retail")
+)
+def forget(
+    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="The customer's id as the source writes it: an e-mail address, a number; - reads it from standard input.")],
+    source: Annotated[str | None, typer.Option("--source", metavar="NAMESPACE", help="Source whose customer it is, as `backhaul status` names it; else of every source.", show_default=False)] = None,
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:  # fmt: skip
+    """Take one customer out of everything that is kept, and search it all. What was sold and sent back stays, without the person."""
+    from pipelines.forget import forget as erase
+
+    settings = _settings(warehouse, wait)
+    text = sys.stdin.readline() if customer == "-" else customer
+    with progress() as say:
+        done = erase(settings, text, source, say)
+    told("forgotten", loads=done.loads, files=done.files, records=done.records, found=done.found)
+    rows = [{"place": part.place, "files": part.files, "found": len(part.found)} for part in done.searched]
+    if output is Format.json:
+        about = {
+            "opaque": done.opaque,
+            "build_id": done.build_id,
+            "loads": done.loads,
+            "files": done.files,
+            "records": done.records,
+            "other_ids": done.others,
+        }
+        places = [{**row, "found_in": list(part.found)} for row, part in zip(rows, done.searched, strict=True)]
+        typer.echo(
+            json.dumps(
+                {**about, "searched": places, "found": done.found, "left": done.left, "not_reached": done.unreached},
+                indent=2,
+                ensure_ascii=False,
+            )
+        )
+    else:
+        _print(rows, output, "Searched whole, unpacked, in UTF-8 and UTF-16, for the id and its keyed hash")
+    if output is Format.table:
+        typer.echo(
+            f"{done.records:,} records in {done.files:,} files of {done.loads:,} loads are anonymous ({done.opaque}); found now: {done.found}."
+        )
+        if done.others:
+            typer.echo(
+                f"Their records name {done.others} other customer ids: forget these too if they are of the same person."
+            )
+        typer.echo("Not reached: " + "; ".join(done.unreached) + ".")
+    if done.left or done.found:
+        first = (
+            done.left[0]
+            if done.left
+            else f"The customer is still found in {next(p.found[0] for p in done.searched if p.found)}: look at it, or take its load back with `backhaul withdraw`."
+        )
+        more = len(done.left) + done.found - 1
+        raise ForgetError(f"Not all is forgotten. {first}{f' ({more} more.)' if more else ''}")
 
 
 @app.command(epilog=_example("backhaul status --format json"))

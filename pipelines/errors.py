@@ -16,6 +16,7 @@
     ├── ActionError          an action cannot be logged, or there is none of that number
     ├── AlertError           a rule cannot speak, or an address cannot be told
     ├── PolicyError          a policy cannot be read, found or published
+    ├── ForgetError          a customer cannot be forgotten as asked
     ├── BackupError          a warehouse cannot be copied, or a copy cannot be restored
     ├── ServeError           the endpoint cannot be opened as asked
     └── Stopped              somebody stopped it: Ctrl-C, or SIGTERM
@@ -127,6 +128,10 @@ class ReportError(BackhaulError):
 
 class ScenarioError(BackhaulError):
     """A scenario cannot be read, saved or found."""
+
+
+class ForgetError(BackhaulError):
+    """A customer cannot be forgotten as asked, or is still found."""
 
 
 class BackupError(BackhaulError):

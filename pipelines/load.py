@@ -27,7 +27,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 from sqlalchemy import delete, insert, select
 
-from pipelines import checks, estimate, factors, landing, state
+from pipelines import checks, erasing, estimate, factors, landing, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError, WarehouseDamaged, WarehouseLocked
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, faulty, recognise, source_named
@@ -172,7 +172,7 @@ def _load(
             _heal_logs(settings, memory, report, is_deep=not paths)
             asked = None
             if paths or memory.loads_with("landing", "landed"):
-                _hashing_key(settings, memory)
+                hashing_key(settings, memory)
             if paths:
                 files = _files([Path(p) for p in paths], settings, source, report)
                 asked = _begin(memory, files, source, _checked_namespace(namespace), exported_at)
@@ -333,6 +333,11 @@ def _sweep(settings: Settings, memory: state.State) -> None:
     for load_id in unwanted:
         if (settings.raw / load_id).is_dir():
             shutil.rmtree(settings.raw / load_id)
+    for row in memory.loads_with("landed", "logged", "published", "failed"):  # copies that others took the place of
+        named = {Path(file["raw"]).parts[1] for file in row["files"]}
+        for folder in (settings.raw / row["load_id"]).glob("[0-9]*") if named else ():
+            if re.fullmatch(r"\d{4}(\.\d+)?", folder.name) and folder.name not in named and folder.is_dir():
+                shutil.rmtree(folder)
 
 
 # -- landing -----------------------------------------------------------------------------------------------------------
@@ -529,12 +534,13 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     if not rows:
         memory.forget(load_id)
         return False
+    erasing.mask(settings, memory, origin, prefix, rows, lambda: connected(settings))
     mapping = None
     if isinstance(origin, Mapping):  # kept as it was: the file may change, and so may what comes with the product
         mapping = str(Path(load_id) / origin.path.name)
         (settings.raw / mapping).write_text(origin.text, encoding="utf-8")
     with memory.transaction() as connection:
-        connection.execute(insert(state.load_file), rows)
+        connection.execute(insert(state.load_file), [{"given_sha256": None, **row} for row in rows])
         landed = {
             "status": "landed",
             "source": origin.name,
@@ -599,7 +605,7 @@ def _exported_at(file: Path, origin: Source, declared: str | None) -> tuple[date
     return changed.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None), "file"
 
 
-def _hashing_key(settings: Settings, memory: state.State) -> bytes:
+def hashing_key(settings: Settings, memory: state.State) -> bytes:
     """Read the key customers are hashed with; make it on first use. Only the key that the warehouse was made with is taken."""
     path = settings.key_file
     again = "Restore it from a copy: with another key, known customers become new ones."
@@ -741,19 +747,19 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
     load_id: str = landed["load_id"]
     mapping = settings.raw / landed["mapping"] if landed["mapping"] else None
     origin = source_named(str(mapping) if mapping else landed["source"])
-    key = _hashing_key(settings, memory)
+    key = hashing_key(settings, memory)
     earlier = memory.loads_with("logged", "published")
     same = [r["load_id"] for r in earlier if (r["source"], r["namespace"]) == (origin.name, landed["namespace"])]
     whole = origin.export if isinstance(origin, Mapping) else None
     files = [settings.raw / f["raw"] for f in landed["files"]]
     refused: dict[Path, SourceError] = {}
     try:
-        counts, faults, lines = _judged(settings, landed, origin, files, earlier, same, key, report, progress)
+        counts, faults, lines = _judged(settings, memory, landed, origin, files, earlier, same, key, report, progress)
     except Exception as error:  # whatever it is, a file that is at fault by itself does not keep the others out
         if _is_of_machine(settings, error, landed):
             raise
         if not whole or not whole.is_whole:
-            refused = faulty(origin, files, landed["namespace"], lambda: _connected(settings))
+            refused = faulty(origin, files, landed["namespace"], lambda: connected(settings))
         if len(refused) == len(files) and len(files) + len(report.skipped) + len(report.refused) == 1:
             raise next(iter(refused.values())) from error
         if len(refused) == len(files):
@@ -770,7 +776,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
             raise
         report.ignored.clear()
         files = [f for f in files if f not in refused]
-        counts, faults, lines = _judged(settings, landed, origin, files, earlier, same, key, report, progress)
+        counts, faults, lines = _judged(settings, memory, landed, origin, files, earlier, same, key, report, progress)
         report.refused += map(str, refused.values())
     if not counts:
         first, *others = files
@@ -833,7 +839,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
 
 
 @contextmanager
-def _connected(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+def connected(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection that reaches the logs, the raw folder and a staging folder of its own."""
     staging = settings.raw / ".staging"
     shutil.rmtree(staging, ignore_errors=True)
@@ -848,6 +854,7 @@ def _connected(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _judged(
     settings: Settings,
+    memory: state.State,
     landed: dict[str, Any],
     origin: Source,
     files: list[Path],
@@ -865,7 +872,8 @@ def _judged(
     faults: list[contracts.Fault] = []
     lines: dict[str, Lines] = {}
     taken: dict[str, list[tuple[int, int]]] = {}
-    with _connected(settings) as connection:
+    forgotten = erasing.forgotten(settings, memory, landed["namespace"])
+    with connected(settings) as connection:
         for named in origin.name_rows(connection, files, landed["namespace"]):
             progress(f"judging {named.thing}")
             target = log / named.thing / load_id[:6] / f"{load_id}.parquet"
@@ -889,6 +897,7 @@ def _judged(
                 log_files=shape.log_files(log, named.thing, [r["load_id"] for r in earlier]),
                 target=str(target),
                 export=export,
+                customer_sql=forgotten.customer_sql() if forgotten else "v",
             )
             count = {"load_id": load_id, "source": landed["namespace"], **asdict(judged)}
             for file_name, found in count.pop("by_file").items():

@@ -69,6 +69,7 @@ load_file = Table(
     Column("sha256", String), Column("bytes", BigInteger),
     Column("exported_at", DateTime, comment="Time of the export (UTC)"), Column("dated_by", String, comment="What says so: declared, or file (its date)"),
     Column("lines", String, comment="Its lines by what they are, as JSON: lines + more_rows = the others"),
+    Column("given_sha256", String, comment="Of the file as it was given, where the copy was made anonymous since"),
     comment="One landed file.",
 )  # fmt: skip
 log_file = Table(
@@ -77,10 +78,17 @@ log_file = Table(
     Column("sha256", String), Column("bytes", BigInteger), Column("modified_ns", BigInteger, comment="When it was last seen with this checksum"),
     comment="One log file that a load wrote.",
 )  # fmt: skip
+forgotten = Table(
+    "forgotten", STATE,
+    Column("person", String, primary_key=True, comment="Keyed hash of the id"), Column("namespace", String, primary_key=True, comment="Source whose id it is; empty: of any"),
+    Column("opaque", String, comment="What stands in place of the id"), Column("is_address", Integer, comment="1: the id is an e-mail address"),
+    Column("begun_at", DateTime), Column("done_at", DateTime, comment="When nothing was found any more; empty: not yet"),
+    comment="One customer who is forgotten, in later files too.",
+)  # fmt: skip
 remembered = Table(
     "remembered", STATE,
     Column("name", String, primary_key=True), Column("value", String),
-    comment="What is known of the warehouse as a whole: key_fingerprint, rules_build and told_build, the builds alert rules were last looked at in and told of; anew_bytes, the size of the last build that was no copy.",
+    comment="What is known of the warehouse as a whole: key_fingerprint, rules_build and told_build, the builds alert rules were last looked at in and told of; anew_bytes, the size of the last build that was no copy; forgotten_secret, what those forgotten are hashed with.",
 )  # fmt: skip
 load_count = Table(
     "load_count", STATE,
@@ -292,10 +300,11 @@ class State:
 
     def known_files(self, source: str, namespace: str, version: str) -> dict[str, datetime]:
         """Give the content hashes already taken in from a source by the same parser and mapping, each with its latest export."""
+        given = func.coalesce(load_file.c.given_sha256, load_file.c.sha256).label("given")
         statement = (
-            select(load_file.c.sha256, func.max(load_file.c.exported_at).label("exported_at"))
+            select(given, func.max(load_file.c.exported_at).label("exported_at"))
             .join(load, load.c.load_id == load_file.c.load_id)
-            .group_by(load_file.c.sha256)
+            .group_by(given)
             .where(
                 load.c.source == source,
                 load.c.namespace == namespace,
@@ -303,13 +312,24 @@ class State:
                 load.c.status.not_in(("failed", "withdrawn")),
             )
         )
-        return {row["sha256"]: row["exported_at"] or datetime.max for row in self.rows(statement)}
+        return {row["given"]: row["exported_at"] or datetime.max for row in self.rows(statement)}
 
     def forget(self, load_id: str) -> None:
         """Drop a load that turned out to hold nothing new, or that was put aside and is tried again."""
         with self.transaction() as connection:
             for table in (load, load_file, load_count, quarantine):
                 connection.execute(delete(table).where(table.c.load_id == load_id))
+
+    def end_forgetting(self, person: str) -> None:
+        """Note that nothing is found any more of somebody who is forgotten."""
+        with self.transaction() as connection:
+            connection.execute(update(forgotten).where(forgotten.c.person == person).values(done_at=now()))
+
+    def compact(self) -> None:
+        """Write the file anew without what was deleted from it."""
+        self.close()
+        with _said(self._file), contextlib.closing(_connected(self._file)) as connection:
+            connection.execute("VACUUM")
 
     def keep_builds(self, newest: int) -> None:
         """Forget the checks and the rows of all but the newest builds."""

@@ -189,6 +189,8 @@ class Mapping:
         except yaml.YAMLError as error:
             raise self.wrong(1, f"not YAML: {str(error).splitlines()[0][:100]}.") from error
         self.has_query = False
+        self.reads: dict[str, dict[str, set[str]]] = {}
+        """By file, the headings that were asked for, plainly written, each with the log columns it fills."""
         if not isinstance(self.content, Section):
             raise self.wrong(1, "a mapping begins with keys such as `tables:`.")
         self._allow(
@@ -261,6 +263,14 @@ class Mapping:
         listed = self.content["tables"]
         mains = [str(t["file"]) for t in listed if "file" in t]
         return mains + [str(p) for t in listed for j in t.get("join") or [] if (p := _joined_file(t, j))]
+
+    def reading_of(self, file: Path) -> dict[str, Any]:
+        """Give what the mapping says of how a file is read: `read:` of the first table that takes it."""
+        every = [(t, t) for t in self.content["tables"]]
+        every += [(t, j) for t in self.content["tables"] for j in t.get("join") or []]
+        named = ((of, _joined_file(t, of) if of is not t else t.get("file")) for t, of in every)
+        own = next((of for of, pattern in named if pattern and _fits(file, str(pattern))), self.content["tables"][0])
+        return {**(self.content.get("read") or {}), **(own.get("read") or {})}
 
     def exported_at(self, file: Path) -> datetime | None:
         """Tell when a file was exported (UTC, without offset) from its name; None where the name does not say."""
@@ -646,6 +656,7 @@ class _Compiler:
             str, str
         ] = {}  # column -> SQL over the columns before it: windows, numbers and times read once
         self.is_joining = False  # the rows are not there yet: what is read is written where it is used
+        self.filling = ""  # the log column at hand
 
     def join(self, join: Section, side: _Source) -> None:
         """Join a table to the rows: to each row one of its rows at most."""
@@ -1041,6 +1052,9 @@ class _Compiler:
             found = source.table.column(heading)
         except tables.OptionError as error:
             raise self.mapping.wrong(line, str(error)) from error
+        for part in source.table.parts if found else ():
+            filled = self.mapping.reads.setdefault(part.file, {}).setdefault(tables.plain(heading), set())
+            filled |= {self.filling} - {""}
         return (source, f"t.{source.prefix}{found}") if found else None
 
     def reference(self, column: str, line: int) -> str:
@@ -1068,8 +1082,9 @@ class _Compiler:
         is_one = isinstance(given, str) or (isinstance(given, Section) and bool({"column", "join", "key"} & set(given)))
         is_needed = is_one and column != "occurred_at" and schema.LOG.tables[thing].columns[column].info["required"]
         self.may_lack = self.mapping.content.get("missing") == "empty" and not is_needed
+        self.filling = f"{thing}.{column}"
         value = self._value(given, line)
-        self.may_lack = False
+        self.may_lack, self.filling = False, ""
         if isinstance(given, Section) and ("value" in given or "date" in given or "plus_days" in given):
             return value
         if isinstance(kind, (DateTime, Date)):

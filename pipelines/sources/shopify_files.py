@@ -8,7 +8,7 @@ become REST's, so that the source reads one shape only. What an object means is 
 import gzip
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,6 +83,25 @@ NAMES = {
     "allocated_amount_set": "amount_set",
 }
 """GraphQL's names of what REST calls otherwise, where the object itself is not money."""
+
+
+PERSONAL = {
+    "customer", "customers", "billing_address", "shipping_address", "default_address", "address", "addresses", "note_attributes", "properties",
+    "custom_attributes", "client_details", "payment_details", "receipt", "metafields", "customer_journey_summary",
+}  # fmt: skip
+"""Objects that speak of a person: of these a customer's id, a country and a postcode are read, no more."""
+READ_KEYS = {
+    "id", "admin_graphql_api_id", "__parent_id", "__typename", "amount", "cancelled_at", "closed_at", "company", "cost", "country_code",
+    "created_at", "currency", "currency_code", "current_quantity", "delivered_at", "discounted_price", "discounted_total", "display_status",
+    "duty_id", "financial_status", "fulfillable_quantity", "fulfillment_id", "fulfillment_status", "gateway", "gift_card", "grams", "handle",
+    "happened_at", "iana_timezone", "inventory_item_id", "is_removed", "kind", "line_item_id", "location_id", "method", "name", "option1",
+    "option2", "option3", "order_id", "position", "presentment_currency", "price", "processed_at", "processed_quantity", "product_id",
+    "product_type", "published_at", "quantity", "rate", "reason", "refunded_quantity", "request_approved_at", "requires_shipping",
+    "restock_type", "return_reason", "return_type", "shipment_status", "sku", "source_name", "status", "subtotal", "subtotal_amount",
+    "tax_amount", "taxes_included", "test", "tip_payment_gateway", "title", "total_discount", "total_price", "total_refunded", "total_tax",
+    "tracking_company", "type", "unit", "unit_cost", "updated_at", "url", "value", "variant_id", "vendor", "customer_note", "note", "zip",
+}  # fmt: skip
+"""Keys of the values that `shopify` reads. Of a record that is made anonymous, nothing else stays."""
 
 
 class Saved(NamedTuple):
@@ -316,6 +335,12 @@ def _snake(name: str) -> str:
     ('request_approved_at', 'presentment_money')
     """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def named(path: Sequence[str]) -> list[str]:
+    """Give the keys that lead to a value as REST names them, lists and connections left out; one at least."""
+    keys = [_snake(key) for key in path if key not in ("[]", "nodes", "edges", "node")]
+    return [NAMES.get(key, key) for key in keys] or [""]
 
 
 def _plain(value: Any) -> Any:

@@ -346,11 +346,13 @@ def judge(
     log_files: list[str],
     target: str,
     export: Export | None = None,
+    customer_sql: str = "v",
 ) -> tuple[Judged, list[Fault]]:
     """Judge the rows of one log and write the accepted ones to the Parquet file `target`.
 
     `log_files` are the log's earlier files: a row that says the same as the newest version of its id there is a duplicate. With an
-    `export`, what it takes back is written too, as withdrawn rows. Returns the counts and the faults.
+    `export`, what it takes back is written too, as withdrawn rows. `customer_sql` gives the id that stands for the customer `v`: another
+    one for those who are forgotten. Returns the counts and the faults.
     """
     table = schema.LOG.tables.get(named.thing)
     if table is None:
@@ -364,6 +366,7 @@ def judge(
             f"{source}: {named.thing} lacks the required column {missing[0]}. Columns given: {', '.join(sorted(types))}."
         )
     rules = _rules(table, types, landed_at)
+    connection.execute(f"CREATE OR REPLACE TEMP MACRO customer(v) AS ({customer_sql})")
     _stage_judged(connection, table, named, types, rules, namespace, landed_at, key, export)
     hidden = _hide_rare_texts(connection, table, set(types), namespace, key, log_files)
     same = identity_of(table)
@@ -780,7 +783,7 @@ def _log_values(table: Table, namespace: str, unread: Mapping[str, list[str]]) -
             otherwise = "NULL" if column.info["default"] is None else _literal(column)
             value = f"CASE WHEN {' OR '.join(f'({c})' for c in conditions)} THEN {otherwise} ELSE {value} END"
         if text == "customer":
-            value = f"keyed_hash({value})"
+            value = f"keyed_hash(customer({value}))"
         elif text == "key":
             value = _hashed_address(value)
         elif text == "place":

@@ -1,0 +1,434 @@
+"""Forgetting a customer: planted in files of every form and source, forgotten, and searched for by means of the test's own."""
+
+import contextlib
+import copy
+import csv
+import gzip
+import hmac
+import io
+import json
+import re
+import shutil
+import sqlite3
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import alerts, cli, forget, state
+from pipelines.errors import ForgetError, SourceError
+from pipelines.load import load
+from pipelines.settings import Settings
+from pipelines.sources import shopify_files
+from pipelines.sql import read_sql
+from pipelines.warehouse import build
+from tests.conftest import TINY_SHOP, ends, fresh, write_rows, write_shop
+from tests.test_sources_shopify import ORDER
+
+ANNE, OTHER = "anne@example.org", "joanne@example.org"  # the second ends like the first
+HERS = ("anne@example.org", "Zorbinia", "Vandermark", "Chestnut", "611223344", "anne the second")
+FACTS = (
+    "fact_order_line",
+    "fact_return_line",
+    "fact_return_event",
+    "fact_refund",
+    "fact_refund_line",
+    "fact_return_leg",
+)
+
+
+def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Give what every file of a folder holds, however it is packed, and the values of tables: (file, bytes)."""
+    for path in (p for p in sorted(folder.rglob("*")) if p.is_file()):
+        content, place = path.read_bytes(), str(path.relative_to(folder))
+        yield place, place.encode()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+        yield place, content
+        if content.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(io.BytesIO(content)) as packed:
+                yield from ((place, packed.read(n)) for n in packed.namelist())
+        if path.suffix == ".json":
+            yield place, str(json.loads(content)).encode()
+        values: list[Any] = []
+        if path.suffix == ".parquet":
+            values = duckdb.execute(f"FROM {read_sql('parquet', path)}").fetchall()
+        if content.startswith(b"SQLite format 3"):
+            base = sqlite3.connect(path)
+            for (table,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                values += base.execute(f'SELECT * FROM "{table}"').fetchall()
+            base.close()
+        if path.suffix == ".duckdb":
+            with duckdb.connect(str(path), read_only=True) as connection:
+                for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+                    values += connection.execute(f'FROM "{table}"').fetchall()
+        yield place, str(values).encode()
+
+
+def remains(settings: Settings, *words: str) -> set[tuple[str, str]]:
+    """Give where any of these words, or the keyed hash of one, is found: (file, word)."""
+    key = settings.key_file.read_bytes()
+    hashes = [hmac.new(key, w.encode(), "sha256").hexdigest()[:32] for w in words]
+    needles = [(w, w.lower().encode(c)) for w in [*words, *hashes] for c in ("utf-8", "utf-16-le", "utf-16-be")]
+    return {
+        (place, word)
+        for folder in (settings.warehouse, settings.raw)
+        for place, content in contents(folder)
+        for lowered in [content.lower().replace(b"joanne", b"jo")]
+        for word, needle in needles
+        if needle in lowered
+    }
+
+
+def facts(settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    path = build.build_path(settings.warehouse, build.current_id(settings.warehouse) or "")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return {t: connection.execute(f"FROM {t} ORDER BY ALL").to_arrow_table().to_pylist() for t in FACTS}
+
+
+def without_customer(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
+    return {t: sorted(str({k: v for k, v in row.items() if k != "customer_key"}) for row in r) for t, r in rows.items()}
+
+
+MAPPING = """
+name: crm
+time_zone: UTC
+constants: {currency: EUR, country: FR}
+tables:
+  - file: crm.json
+    read: {path: data.orders, each: items}
+    to:
+      order_line: {order_line_id: items.line, order_id: number, ordered_at: day, product_id: items.sku, units: items.units, net_amount: items.net, customer_id: buyer.mail, customer_area: buyer.zip}
+  - file: returns.xlsx
+    to:
+      return_event: {return_line_id: Line, return_id: Return, order_line_id: Line, reason_raw: Reason, note_terms: Note, customer_id: Mail, events: {requested: Asked}}
+"""
+
+
+def write_sources(folder: Path) -> dict[str, list[Path]]:
+    """Write her and another customer into files of every form: by source, the files."""
+    shop = {thing: [dict(row) for row in rows] for thing, rows in TINY_SHOP.items()}
+    for row in shop["order_line"]:
+        row["customer_id"] = {"c2": OTHER, ANNE: f" {ANNE} "}.get(row["customer_id"], row["customer_id"])
+        row |= {"buyer": "Zorbinia, Vandermark" if row["customer_id"].strip() == ANNE else "Bo", "mail": row["customer_id"].upper()}  # fmt: skip
+    for row in shop["return_event"]:
+        row |= {"phone": "+33611223344" if row["return_id"] == "R1" else "+33000", "note_terms": "trop petit, Vandermark" if row["event_id"] == "1" else ""}  # fmt: skip
+    write_shop(folder / "shop", shop)
+    lines = (folder / "shop" / "order_line.csv").read_bytes()
+    (folder / "shop" / "order_line.csv").unlink()
+    (folder / "shop" / "order_line.csv.gz").write_bytes(gzip.compress(lines.replace(b"\r\n", b"\n")))
+    bad = {k: v for k, v in TINY_SHOP["order_line"][0].items() if v} | {
+        "order_line_id": "bad",
+        "ordered_at": "Zorbinia",
+    }
+    write_rows(folder / "shop" / "order_line.bad.csv", [bad | {"customer_id": ANNE}])
+    events = {k: v for k, v in TINY_SHOP["return_event"][0].items() if v} | {"event_id": "own", "who": {"name": "Zorbinia"}}  # fmt: skip
+    (folder / "shop" / "return_event.more.ndjson").write_text(
+        json.dumps(events | {"amount": 1.10}) + "\n" + json.dumps(events | {"event_id": "two", "return_line_id": "R2-1", "return_id": "R2", "parcel_id": "P2", "order_line_id": "O2-1", "who": {}}) + "\nno json, Anne@Example.org\n"
+    )  # fmt: skip
+    table = pa.table({"refund_line_id": ["P1", "P2"], "refund_id": ["F1", "F2"], "order_line_id": ["O1-1", "O2-1"], "refunded_at": ["2025-12-13T09:00:00Z"] * 2, "units": [0, 0], "amount": [1.5, 2.5], "currency": ["EUR"] * 2, "holder": ["Zorbinia", "Bo"]})  # fmt: skip
+    pq.write_table(table, folder / "shop" / "refund_line.more.parquet")
+    crm = folder / "crm"
+    crm.mkdir()
+    (crm / "crm.yaml").write_text(MAPPING)
+    order = {"number": "N1", "day": "2026-01-05", "buyer": {"mail": "Anne\\u0040example.org", "name": "Zorbinia", "zip": "75 011"}, "items": [{"line": "N1-1", "sku": "DRESS", "units": 1, "net": 10.50}, {"line": "N1-2", "sku": "DRESS", "units": 2, "net": 21.0}]}  # fmt: skip
+    other = {"number": "N2", "day": "2026-01-06", "buyer": {"mail": OTHER, "name": "Bo", "zip": "69003"}, "items": [{"line": "N2-1", "sku": "DRESS", "units": 1, "net": 10.50}]}  # fmt: skip
+    (crm / "crm.json").write_text(json.dumps({"data": {"orders": [order, other]}}).replace("\\\\u0040", "\\u0040"))
+    made = openpyxl.Workbook()
+    sheet = made.worksheets[0]
+    for cells in (["Line", "Return", "Asked", "Mail", "Reason", "Note", "Name"], ["N1-1", "B1", "2026-01-09", ANNE, "it was for anne the second", "trop grand", "Zorbinia"], ["N2-1", "B2", "2026-01-10", OTHER, "size_small", None, "Bo"]):  # fmt: skip
+        sheet.append(cells)
+    sheet["D2"].hyperlink = f"mailto:{ANNE}"
+    made.save(crm / "returns.xlsx")
+    page = copy.deepcopy(ORDER) | {"email": ANNE, "phone": "+33611223344", "note": "for Vandermark, too small"}
+    page["customer"] = {"id": 77, "email": ANNE, "first_name": "Zorbinia"}
+    page["shipping_address"] |= {"name": "Zorbinia"}
+    second = copy.deepcopy(ORDER) | {"id": 2, "email": OTHER, "customer": {"id": 78}, "refunds": []}
+    second["line_items"] = [row | {"id": row["id"] + 100} for row in second["line_items"]]
+    second["shipping_lines"], second["fulfillments"] = [], []
+    second["shipping_address"] = {"zip": "75011", "country_code": "FR"}
+    (folder / "page.json").write_text(json.dumps({"orders": [page, second]}))
+    return {"canonical": [folder / "shop"], str(crm / "crm.yaml"): [crm / "crm.json", crm / "returns.xlsx"], "shopify": [folder / "page.json"]}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_rules() -> Iterator[None]:
+    """No alert is looked for: nobody asks for one here, and each takes longer than what is tested."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(alerts, "record", lambda _: [])
+        yield
+
+
+class Story:
+    """A warehouse of every source before and after she is forgotten."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.settings = folder, fresh(folder)
+        self.sources = write_sources(folder)
+        for source, files in self.sources.items():  # one build of all
+            load(self.settings, files, source=source, is_trial=source != "shopify")
+        memory = state.State(self.settings.warehouse)
+        memory.write(state.action, [{"kind": "claim", "note": f"called {ANNE} back", "status": "open"}])
+        memory.close()
+        self.planted = remains(self.settings, *HERS)
+        self.before = facts(self.settings)
+        self.done = forget.forget(self.settings, "Anne@example.org ")
+        self.of_shopify = forget.forget(self.settings, "77", "shopify")
+        self.after = facts(self.settings)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    return Story(tmp_path_factory.mktemp("forget"))
+
+
+def test_she_is_found_nowhere_by_the_search_of_the_test_or_of_the_command(story: Story) -> None:
+    assert {word for _, word in story.planted} >= set(HERS) - {"Chestnut"}  # the test's search finds what is there
+    assert remains(story.settings, *HERS) == set()
+    assert (story.done.found, story.done.left) == (0, ())
+    assert {part.place for part in story.done.searched} >= {"raw files", "builds", "logs", "state and its copy"}
+    assert sum(part.files for part in story.done.searched) >= 20
+    assert len(list((story.settings.warehouse / "builds").glob("*.duckdb"))) == 1
+    memory = state.State(story.settings.warehouse)
+    assert all(row["done_at"] for row in memory.rows(state.select(state.forgotten)))
+    memory.close()
+
+
+def test_her_other_id_is_told_and_forgotten_by_itself(story: Story) -> None:
+    assert story.done.others == 1  # Shopify knows her as 77
+    text = next(p for p in story.settings.raw.rglob("page.json")).read_text()
+    orders = json.loads(text)["orders"]
+    assert orders[0]["customer"]["id"].startswith("forgotten-")
+    assert (orders[1]["customer"]["id"], orders[1]["email"]) == (78, OTHER)
+    assert (orders[0]["line_items"][0]["price"], orders[0]["shipping_address"]["zip"]) == ("120.00", "75")
+
+
+def test_what_was_sold_and_sent_back_stays_row_by_row(story: Story) -> None:
+    assert without_customer(story.after) == without_customer(story.before)
+    for table, rows in story.before.items():
+        if "customer_key" not in rows[0]:
+            continue
+        after = {str({k: v for k, v in row.items() if k != "customer_key"}): row["customer_key"] for row in story.after[table]}  # fmt: skip
+        moved = {row["customer_key"] for row in rows if after[str({k: v for k, v in row.items() if k != "customer_key"})] != row["customer_key"]}  # fmt: skip
+        same = {row["customer_key"] for row in rows} - moved
+        assert len(moved) >= 2, table  # of the shop, the CRM or Shopify
+        assert len(same) >= 1, table
+
+
+def test_records_of_others_stay_as_they_were_written(story: Story) -> None:
+    (lines,) = story.settings.raw.rglob("order_line.csv.gz")
+    given = gzip.decompress((story.folder / "shop" / "order_line.csv.gz").read_bytes()).decode().splitlines()
+    kept = gzip.decompress(lines.read_bytes()).decode().splitlines()
+    hers = [n for n, line in enumerate(given) if "Zorbinia" in line]
+    assert len(kept) == len(given)
+    assert [line for n, line in enumerate(kept) if n not in hers] == [line for n, line in enumerate(given) if n not in hers]  # fmt: skip
+    rows = list(csv.DictReader(kept))
+    assert [(r["order_id"], r["customer_area"], r["buyer"]) for r in rows[:2]] == [("O1", "75", ""), ("O1", "75", "")]
+    (events,) = story.settings.raw.rglob("return_event.more.ndjson")
+    first, second, third = events.read_text().splitlines()
+    assert (json.loads(first)["who"], '"amount": 1.1' in first) == ({"name": None}, True)
+    assert (second, third) == ((story.folder / "shop" / "return_event.more.ndjson").read_text().splitlines()[1], "null")
+    (book,) = story.settings.raw.rglob("returns.xlsx")
+    sheet = openpyxl.load_workbook(book).worksheets[0]
+    assert [c.value for c in sheet[3]] == ["N2-1", "B2", "2026-01-10", OTHER, "size_small", None, "Bo"]
+    assert [c.value for c in sheet[2]][:3] == ["N1-1", "B1", "2026-01-09"]
+    assert re.fullmatch("rare-[0-9a-f]{12}", str(sheet["E2"].value))
+    (orders,) = story.settings.raw.rglob("crm.json")
+    assert json.loads(orders.read_text())["data"]["orders"][0]["buyer"] == {"mail": story.done.opaque, "name": None, "zip": "75"}  # fmt: skip
+
+
+def test_files_that_name_her_again_do_not_bring_her_back(story: Story, tmp_path: Path) -> None:
+    settings = fresh(tmp_path)
+    shutil.copytree(story.settings.warehouse, settings.warehouse)
+    shutil.copytree(story.settings.raw, settings.raw)
+    report = load(settings, story.sources["canonical"], source="canonical")
+    assert (report.is_new_build, len(report.skipped)) == (False, 13)  # the originals are known by what they were
+    for source, files in story.sources.items():
+        for file in (f for given in files for f in (given.iterdir() if given.is_dir() else [given])):
+            if file.suffix in (".csv", ".json"):
+                (tmp_path / Path(source).stem).mkdir(exist_ok=True)
+                (tmp_path / Path(source).stem / file.name).write_text(file.read_text() + "\n")  # another file
+    row = next(r for r in TINY_SHOP["order_line"] if r["customer_id"] == ANNE)
+    write_rows(tmp_path / "canonical" / "order_line.new.csv", [row | {"order_line_id": "O9-1", "order_id": "O9", "buyer": "Zorbinia"}])  # fmt: skip
+    load(settings, [tmp_path / "canonical"], source="canonical", is_trial=True)
+    load(settings, [tmp_path / "shopify"], source="shopify", is_trial=True)
+    load(settings, [tmp_path / "crm" / "crm.json"], source=next(s for s in story.sources if s.endswith(".yaml")))
+    assert remains(settings, *HERS) == set()
+    after = facts(settings)
+    same, new = (next(r for r in after["fact_order_line"] if r["order_line_id"] == f"shop:{line}") for line in ("O1-1", "O9-1"))  # fmt: skip
+    assert same["customer_key"] == new["customer_key"] != next(r for r in story.before["fact_order_line"] if r["order_line_id"] == "shop:O1-1")["customer_key"]  # fmt: skip
+
+
+# -- what it says ------------------------------------------------------------------------------------------------------
+
+HEAD = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,customer_id,who\n"
+
+
+def line(number: int, customer: str) -> str:
+    return f"{number},o{number},2025-01-02T10:00:00Z,P1,1,50.00,EUR,FR,{customer},Zorbinia {customer}\n"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Two loads of a shop: c1 and c2 bought, she bought in both."""
+    folder = tmp_path_factory.mktemp("small")
+    settings = fresh(folder)
+    for number, customers in enumerate((("c1", ANNE), (ANNE, "c2"))):
+        file = folder / f"order_line.{number}.csv"
+        file.write_text(HEAD + "".join(line(10 * number + n, c) for n, c in enumerate(customers)))
+        load(settings, [file], is_trial=number == 0)
+    return settings
+
+
+@pytest.fixture
+def copy_of(small: Settings, tmp_path: Path) -> Settings:
+    settings = fresh(tmp_path)
+    shutil.copytree(small.warehouse, settings.warehouse)
+    shutil.copytree(small.raw, settings.raw)
+    return settings
+
+
+def test_the_command_prints_what_was_searched_and_what_it_cannot_reach(
+    copy_of: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*more: str) -> tuple[int, str, str]:
+        return ends(capsys, monkeypatch, "forget", *more, "--warehouse", copy_of.warehouse)
+
+    code, out, said = run("nobody@example.org")
+    assert (code, out) == (1, "")
+    assert "No file and no log knows the customer nobody@example.org" in said
+    code, out, _ = run(ANNE, "--format", "json")
+    told = json.loads(out)
+    assert (code, told["found"], told["loads"], told["records"], told["left"]) == (0, 0, 2, 2, [])
+    assert {part["place"]: part["found_in"] for part in told["searched"]}["raw files"] == []
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{ANNE}\n"))
+    code, out, _ = run("-")  # again: nothing is left to do, and all is searched again
+    assert code == 0
+    assert "0 records in 0 files of 0 loads" in out
+    assert "Not reached: copies that" in out
+    assert remains(copy_of, ANNE, "Zorbinia anne@example.org") == set()
+    code, out, _ = run("c1")  # an id of two signs: only where customers stand
+    assert code == 0
+    assert "Zorbinia c1" not in "".join(p.read_text() for p in copy_of.raw.rglob("*.csv"))
+
+
+def test_one_id_in_two_sources_may_be_two_people(copy_of: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "order_line.two.csv"
+    file.write_text(HEAD + line(1, "c1"))
+    load(copy_of, [file], namespace="second")
+    with pytest.raises(ForgetError, match=r"several sources \(second, shop\)"):
+        forget.forget(copy_of, "c1")
+    assert forget.forget(copy_of, "c1", "second").found == 0
+    left = [p.read_text() for p in copy_of.raw.rglob("*.csv")]
+    assert sum("Zorbinia c1" in text for text in left) == 1  # of the first source
+
+
+def test_a_file_that_cannot_be_written_anew_is_told_and_kept(
+    copy_of: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = openpyxl.Workbook()
+    for cells in (["Line", "Order", "Day", "Net", "Mail"], ["L1", "L1", "2026-01-09", 3, ANNE]):
+        made.worksheets[0].append(cells)
+    made.save(tmp_path / "old.xlsx")
+    (tmp_path / "old.xlsx").rename(tmp_path / "old.xls")  # read by what it holds, whatever it is called
+    (tmp_path / "m.yaml").write_text("name: old\ntime_zone: UTC\nconstants: {currency: EUR, country: FR, units: 1, product_id: P}\ntables:\n  - file: '*.xls'\n    to:\n      order_line: {order_line_id: Line, order_id: Order, ordered_at: Day, net_amount: Net, customer_id: Mail}\n")  # fmt: skip
+    loaded = load(copy_of, [tmp_path / "old.xls"], source=str(tmp_path / "m.yaml"))
+    assert loaded.is_new_build
+    code, _, said = ends(capsys, monkeypatch, "forget", ANNE, "--warehouse", copy_of.warehouse)
+    assert code == 1
+    assert "old.xls is a workbook of a form that can be read and not written" in said
+    assert "backhaul withdraw" in said
+    (tmp_path / "again.xls").write_bytes((tmp_path / "old.xls").read_bytes() + b"\0")
+    with pytest.raises(SourceError, match="stay forgotten"):
+        load(copy_of, [tmp_path / "again.xls"], source=str(tmp_path / "m.yaml"))
+    (load_id,) = {p.parents[1].name for p in copy_of.raw.rglob("old.xls")}
+    ends(capsys, monkeypatch, "withdraw", load_id, "--warehouse", copy_of.warehouse)
+    code, _, said = ends(capsys, monkeypatch, "forget", ANNE, "--warehouse", copy_of.warehouse)
+    assert (code, said) == (0, "")
+    assert remains(copy_of, ANNE) == set()
+
+
+def test_every_key_that_the_parser_of_shopify_asks_for_is_known_to_be_read() -> None:
+    source = (Path(shopify_files.__file__).parent / "shopify.py").read_text()
+    asked = set(re.findall(r'\.get\("([a-z_]+)"', source)) | set(re.findall(r'_(?:money|currency|is_some)\(\w+, "([a-z_]+)"', source))  # fmt: skip
+    lists = set(re.findall(r'_objects?\(\w+\.get\("([a-z_]+)"', source)) | {"return", "order", "variant", "location", "inventory_item", "presentment_money", "shop_money", "test", "product", "weight", "discounted_price_set", "dispositions", "fulfillment_line_item", "discount_allocations", "line_item", "shipping_address", "billing_address"}  # fmt: skip
+    own = {"_updated_at", "amount", "is_deleted", "units", "email", "zip", "note", "customer_note"}
+    assert asked - lists - own - shopify_files.READ_KEYS - shopify_files.PERSONAL == set()
+
+
+# -- killed ------------------------------------------------------------------------------------------------------------
+
+STEPS: list[tuple[Any, str]] = [
+    (state.State, "transaction"),
+    (state.State, "compact"),
+    (build, "sync"),
+    (build, "point_at"),
+    (build, "own_files"),
+    (shutil, "rmtree"),
+    (state, "keep_copy"),
+]
+
+
+class Killed(BaseException):
+    """The end of the process."""
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, at: int, run: Callable[[], object]) -> int:
+    """Run until the step of this number, which is not reached by any step after it; give the number of steps."""
+    count = 0
+
+    def step(inner: Any) -> Any:
+        def stepped(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count >= at:
+                raise Killed
+            return inner(*args, **kwargs)
+
+        return stepped
+
+    with monkeypatch.context() as patched:
+        for holder, name in STEPS:
+            patched.setattr(holder, name, step(getattr(holder, name)))
+        with contextlib.suppress(Killed):
+            run()
+    return count
+
+
+def test_killed_at_any_step_it_is_finished_by_running_it_again(
+    small: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copied(name: str) -> Settings:
+        settings = fresh(tmp_path / name)
+        shutil.copytree(small.warehouse, settings.warehouse)
+        shutil.copytree(small.raw, settings.raw)
+        return settings
+
+    whole = copied("whole")
+    steps = killed_at(monkeypatch, 10**6, lambda: forget.forget(whole, ANNE))
+    wanted = without_customer(facts(whole))
+    assert steps > 20
+    for at in range(5, steps, steps // 6):
+        settings = copied(f"at-{at}")
+        killed_at(monkeypatch, at, lambda s=settings: forget.forget(s, ANNE))  # type: ignore[misc]
+        if at == 5 + steps // 6:
+            load(settings)  # a load comes between
+            assert without_customer(facts(settings)) == wanted, at
+        done = forget.forget(settings, ANNE)
+        assert (done.found, done.left) == (0, ()), at
+        assert remains(settings, ANNE) == set(), at
+        assert without_customer(facts(settings)) == wanted, at
+        memory = state.State(settings.warehouse)
+        named = {settings.raw / f["raw"] for row in memory.loads_with("published") for f in row["files"]}
+        memory.close()
+        assert {p for p in settings.raw.rglob("*") if p.is_file()} == named, at
+
+
+def test_help_says_what_it_does() -> None:
+    assert "Take one customer out" in str(cli.forget.__doc__)
