@@ -187,6 +187,11 @@ def no_file_larger_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+def sentences(said: str) -> list[str]:
+    """Give what a verb said on standard error, without the lines that tell every ten seconds what it does."""
+    return [s for s in said.splitlines() if s.strip() and not re.fullmatch(r"backhaul: .*, \d+ s", s)]
+
+
 JUMPS = tuple(timedelta(**{unit: n}) for unit, n in (("days", 0), ("days", -400), ("hours", 5), ("days", -1), ("days", 90), ("seconds", -1), ("days", -3650), ("hours", -2)))  # fmt: skip
 
 

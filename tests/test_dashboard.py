@@ -10,8 +10,11 @@ import string
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, Phase
+from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 import dashboard
@@ -26,6 +29,7 @@ from pipelines.metrics.answer import FACTS
 from pipelines.settings import Settings
 from pipelines.warehouse import schema
 from pipelines.warehouse.engine import Build
+from tests.conftest import FUZZ
 
 HOME = Path(dashboard.__file__).parent
 PAGES = sorted(path.stem for path in HOME.glob("app_pages/*.py"))
@@ -277,6 +281,28 @@ def test_nothing_under_the_filters_says_which_one_to_relax(
     opened.button(key="relax_category").click().run()
     assert not opened.exception
     assert EN("empty.rows") not in said(opened)
+
+
+LINKED = ("lang", "period", "against", "days", "category", "country", "returns_part", "returns_by", "margin_part", "promises_part", "try_no_box", "own", "no such thing")  # fmt: skip
+WORDS = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(["FR", "Last 30 days", "Custom", "2025-12-01", "2025-13-45", "2025-12-01,2024-01-01", "Dress", "DRESS", "true", "-1", "NaN", "1e400", "[]", "%00", "<script>", "../../etc/passwd", "' OR 1=1 --"]),
+)  # fmt: skip
+
+
+@hypothesis.settings(max_examples=3 * FUZZ, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@hypothesis.given(
+    page=st.sampled_from(PAGES), link=st.dictionaries(st.sampled_from(LINKED), WORDS, min_size=2, max_size=5)
+)
+def test_any_link_opens(
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, link: dict[str, str]
+) -> None:
+    """A link that somebody cut, edited or made up restores what can be and leaves the rest as it is."""
+    opened = app(tiny_settings.warehouse, monkeypatch, **link).run()
+    assert not opened.exception
+    opened.switch_page(f"app_pages/{page}.py").run()
+    assert not opened.exception
+    assert opened.title[0].value
 
 
 def test_a_page_shows_the_numbers_of_the_tiny_shop(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from pipelines.errors import BackhaulError
 from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
-from tests.disturbed import FOR_EVER, failing, jumping
+from tests.disturbed import FOR_EVER, failing, jumping, sentences
 
 LINE = {**TINY_SHOP["order_line"][0], "order_line_id": "N1-1", "order_id": "N1"}
 VERBS: dict[str, tuple[int, Sequence[str]]] = {  # how many of its calls on the disk fail in turn, and the words
@@ -83,9 +83,9 @@ def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
 
 
 def assert_one_sentence(said: str) -> None:
-    assert len(said.strip().splitlines()) == 1, said
-    assert said.startswith("backhaul: ")
-    assert "fault of Backhaul" not in said
+    (sentence,) = sentences(said)
+    assert sentence.startswith("backhaul: ")
+    assert "fault of Backhaul" not in sentence
 
 
 @pytest.fixture
