@@ -70,13 +70,13 @@ def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str
     home.mkdir(parents=True)
     progress("copying the state")
     build_id = current_id(settings.warehouse)
-    left_out, unjudged, newest = _copy_state(settings.warehouse / STATE, home / STATE)
+    left_out, newest, logged = _copy_state(settings.warehouse / STATE, home / STATE)
 
     def is_landed(load_id: str) -> bool:
         return load_id not in left_out and load_id <= newest  # the others began afterwards
 
-    def is_logged(load_id: str) -> bool:
-        return is_landed(load_id) and load_id not in unjudged  # those are judged again, from their raw files
+    def is_logged(path: Path) -> bool:  # a load that waits to be judged is judged in the copy, from its raw files
+        return str(path.relative_to(settings.warehouse / "log")) in logged or path.stem in logged
 
     if current_id(settings.warehouse) != build_id:
         raise _Moved
@@ -94,10 +94,11 @@ def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str
     return Copy(folder, build_id, len(files), sum(int(f["bytes"]) for f in files.values()), tuple(left_out))
 
 
-def _copy_state(source: Path, target: Path) -> tuple[list[str], list[str], str]:
+def _copy_state(source: Path, target: Path) -> tuple[list[str], str, set[str]]:
     """Copy the state as it is at one moment, without the loads whose files have not all landed.
 
-    Gives their ids, those of loads that have landed and wait to be judged (again, it may be: a build can hold them), and the newest.
+    Gives their ids, the newest load's, and the log files of loads that have been judged: by path, or by load where an older version
+    kept no paths.
     """
     with (
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as here,
@@ -105,26 +106,27 @@ def _copy_state(source: Path, target: Path) -> tuple[list[str], list[str], str]:
     ):
         here.backup(there)
         newest = str(there.execute("SELECT coalesce(max(load_id), '') FROM load").fetchone()[0])
-        left_out, unjudged = (
-            [r[0] for r in there.execute("SELECT load_id FROM load WHERE status = ?", [status])]
-            for status in ("landing", "landed")
-        )
+        left_out = [r[0] for r in there.execute("SELECT load_id FROM load WHERE status = 'landing'")]
+        judged = {r[0] for r in there.execute("SELECT load_id FROM load WHERE status IN ('logged', 'published')")}
+        has_paths = there.execute("SELECT 1 FROM sqlite_master WHERE name = 'log_file'").fetchone()
+        places = there.execute("SELECT load_id, path FROM log_file").fetchall() if has_paths else []
+        logged = {path for load_id, path in places if load_id in judged} | judged - {load_id for load_id, _ in places}
         for load_id in left_out:
             there.execute("DELETE FROM load WHERE load_id = ?", [load_id])
             there.execute("DELETE FROM load_file WHERE load_id = ?", [load_id])
         there.commit()
         there.execute("PRAGMA journal_mode = DELETE")
-    return left_out, unjudged, newest
+    return left_out, newest, logged
 
 
-def _logs(settings: Settings, is_logged: Callable[[str], bool]) -> list[tuple[str, int]]:
+def _logs(settings: Settings, is_logged: Callable[[Path], bool]) -> list[tuple[str, int]]:
     """List the log files of loads that have been judged, with their sizes."""
     log = settings.warehouse / "log"
-    return sorted((str(f.relative_to(log)), f.stat().st_size) for f in log.rglob("*.parquet") if is_logged(f.stem))
+    return sorted((str(f.relative_to(log)), f.stat().st_size) for f in log.rglob("*.parquet") if is_logged(f))
 
 
 def _wanted(
-    settings: Settings, build_id: str | None, is_landed: Callable[[str], bool], is_logged: Callable[[str], bool]
+    settings: Settings, build_id: str | None, is_landed: Callable[[str], bool], is_logged: Callable[[Path], bool]
 ) -> Iterator[tuple[Path, str]]:
     """Name every file to copy, and its place in the copy."""
     home = settings.warehouse
@@ -133,7 +135,7 @@ def _wanted(
     for path in _files(home):
         top = path.relative_to(home).parts[0]
         is_own = top in ("builds", "current") or top.startswith((".", STATE, COPY)) or UNFINISHED in path.name
-        if not is_own and not (top == "log" and (path.suffix != ".parquet" or not is_logged(path.stem))):
+        if not is_own and not (top == "log" and (path.suffix != ".parquet" or not is_logged(path))):
             yield path, f"warehouse/{path.relative_to(home).as_posix()}"
     if build_id is not None:
         yield build_path(home, build_id), f"warehouse/builds/{build_id}.duckdb"

@@ -20,9 +20,11 @@ import duckdb
 
 from pipelines import closing, factors, state
 from pipelines.errors import BackhaulError
-from pipelines.load import damaged_logs, damaged_raw, fingerprint
+from pipelines.load import damaged_raw, fingerprint
+from pipelines.logs import Logs, load_of
 from pipelines.settings import Settings, data_path
 from pipelines.warehouse import build, schema
+from pipelines.warehouse.contracts import quarantine_of
 
 REMAKE = "Run `backhaul load` without a path: it is made again."
 _SHIPPED = ("factors/emission_factors.csv", "costs.csv", "reasons.csv", "headings.csv", "statuses.csv")
@@ -122,7 +124,7 @@ def _loads(settings: Settings, memory: state.State, *, is_deep: bool) -> Iterato
     known = memory.statuses()
     for load_id in sorted(held - known.keys())[:1]:
         yield Finding("state.sqlite", f"knows nothing of load {load_id}, which the build holds: it is lost or older", REMAKE)  # fmt: skip
-    for load_id, problems in damaged_logs(settings, memory, is_deep=is_deep).items():
+    for load_id, problems in Logs(settings, memory).damaged(is_deep=is_deep).items():
         for problem in problems:
             yield Finding(f"load {load_id}", problem, REMAKE)
     for row in every.values() if is_deep else ():
@@ -151,8 +153,9 @@ def _strangers(settings: Settings, memory: state.State) -> Iterator[Finding]:
     found = [
         f for folder in folders if folder.is_dir() for f in folder.iterdir() if f not in ours and f.name != ".staging"
     ]
-    found += [f for f in log.glob("*") if f.name not in schema.LOG.tables]
-    found += [f for f in log.glob("*/*/*") if f.stem not in statuses]
+    things = {*schema.LOG.tables, *map(quarantine_of, schema.LOG.tables)}
+    found += [f for f in log.glob("*") if f.name not in things]
+    found += [f for f in log.glob("*/*/*") if load_of(f) not in statuses]
     found += [f for f in settings.warehouse.iterdir() if f.name not in _OWN_NAMES]
     for file in sorted(found)[:20]:
         yield Finding(_near(file, settings), "is not Backhaul's", "Nothing reads it; move it away if it is not wanted.", is_fault=False)  # fmt: skip

@@ -27,6 +27,7 @@ from sqlalchemy import Date, DateTime, Double, Integer, Numeric, or_, select
 
 from pipelines import state
 from pipelines.errors import BackhaulError, SourceError
+from pipelines.logs import Logs
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, note_terms_sql, shopify_files, tables
 from pipelines.sources.canonical import Canonical, thing_of
@@ -34,8 +35,8 @@ from pipelines.sources.looks import is_packed, is_zip, shown, start_of
 from pipelines.sources.mapping import Mapping as MappingSource
 from pipelines.sources.online_retail import OnlineRetail
 from pipelines.sources.shopify import Shopify
-from pipelines.sql import connect, quote, read_sql
-from pipelines.warehouse import contracts, schema, shape
+from pipelines.sql import connect, quote
+from pipelines.warehouse import contracts, schema
 from pipelines.warehouse.build import checksum
 
 Kinds = frozenset[str]  # log columns that a column of a file fills, as log.column
@@ -518,14 +519,13 @@ def links_of(
     hashes = {hmac.new(key, c.encode("utf-8", "replace"), "sha256").hexdigest()[:32]: c for c in customers}
     found: dict[str, dict[str, set[str]]] = {c: {} for c in hashes.values()}
     loads = [r["load_id"] for r in memory.loads_with("logged", "published") if r["namespace"] == namespace]
-    start = len(namespace) + 2
-    with connect(threads=settings.threads, folders=[settings.warehouse / "log"]) as connection:
+    start, logs = len(namespace) + 2, Logs(settings, memory)
+    with connect(threads=settings.threads, folders=[logs.folder]) as connection:
         rows = {}
         for thing in ("order_line", "return_event", "refund", "refund_line"):
             table = schema.LOG.tables[thing]
-            files = shape.log_files(settings.warehouse / "log", thing, loads)
             rows[thing] = (
-                f"(SELECT * FROM ({contracts.log_rows(connection, table, files)}) WHERE source = {quote(namespace)})"
+                f"(SELECT * FROM ({contracts.log_rows(connection, table, logs.sql(thing, loads))}) WHERE source = {quote(namespace)})"
             )
         wanted = ", ".join(quote(f"{namespace}:{h}") for h in hashes) or "NULL"
         connection.execute(f"""
@@ -548,11 +548,12 @@ def links_of(
 def kept_texts(settings: Settings, memory: state.State, namespace: str) -> frozenset[str]:
     """List the reasons that the logs hold word for word: nobody is told by them."""
     loads = [r["load_id"] for r in memory.loads_with("logged", "published") if r["namespace"] == namespace]
-    files = shape.log_files(settings.warehouse / "log", "return_event", loads)
-    if not files:
+    logs = Logs(settings, memory)
+    logged = logs.sql("return_event", loads)
+    if not logged:
         return frozenset()
-    with connect(threads=settings.threads, folders=[settings.warehouse / "log"]) as connection:
-        found = connection.execute(f"SELECT DISTINCT trim(reason_raw) FROM {read_sql('parquet', files, 'union_by_name = true')} WHERE reason_raw IS NOT NULL")  # fmt: skip
+    with connect(threads=settings.threads, folders=[logs.folder]) as connection:
+        found = connection.execute(f"SELECT DISTINCT trim(reason_raw) FROM {logged} WHERE reason_raw IS NOT NULL")
         return frozenset(text for (text,) in found.fetchall())
 
 

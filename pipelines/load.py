@@ -29,6 +29,7 @@ from sqlalchemy import delete, insert, select
 
 from pipelines import checks, erasing, estimate, factors, landing, state
 from pipelines.errors import BackhaulError, CheckFailed, SourceError, WarehouseDamaged, WarehouseLocked
+from pipelines.logs import Logs, load_of
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, faulty, recognise, source_named
 from pipelines.sources.base import Lines
@@ -49,7 +50,6 @@ OF_DISK_SIGNS = (
     "too many open files",
 )
 GROWTH = 1.2  # of a build's file by rows that later ones replaced, before it is written anew
-_LOAD_ID = re.compile(r"\d{8}T\d{12}")
 Progress = Callable[[str], None]
 
 
@@ -216,7 +216,10 @@ def _load(
                 progress("looking for alerts")
                 report.alerts = [v.sentence() for v in alerts.record(settings)]
                 memory.remember("rules_build", report.build_id)
+            unused = Logs(settings, memory).join()
             state.keep_copy(settings.warehouse)
+            for file in unused:  # the state and its copy name another one for their rows
+                file.unlink(missing_ok=True)
             return report, failures.get(asked or "")
         except duckdb.Error as error:
             if _is_disk_full(error):
@@ -318,16 +321,9 @@ def _put_aside(
 
 
 def _sweep(settings: Settings, memory: state.State) -> None:
-    """Remove what the state says is left over: log files of loads that are not in the log, raw copies of loads taken back or never whole.
-
-    What the state does not know is not ours to judge, and stays.
-    """
+    """Remove what the state says is left over: log files that do not count, raw copies of loads taken back or never whole."""
     statuses = memory.statuses()
-    for file in (settings.warehouse / "log").glob("*/*/*.parquet"):
-        status = statuses.get(file.stem.removeprefix("tmp_"))  # DuckDB's name for a file it has not finished
-        is_unlogged = status in ("landing", "landed", "failed", "withdrawn")
-        if file.is_file() and (is_unlogged or (status and file.stem.startswith("tmp_"))):
-            file.unlink()
+    Logs(settings, memory).sweep()
     unwanted = {load_id for load_id, status in statuses.items() if status == "withdrawn"}
     unwanted |= {row["load_id"] for row in memory.loads_with("failed") if not row["files"]}
     for load_id in unwanted:
@@ -360,7 +356,7 @@ def _judge_later_exports_again(settings: Settings, memory: state.State, row: dic
     later = [r["load_id"] for r in others if (r["exported_at"] or datetime.min) > this["exported_at"]]
     mapping = source_named(str(settings.raw / this["mapping"]))
     is_whole = isinstance(mapping, Mapping) and mapping.export.is_whole
-    if not later or not (is_whole or _shares_rows(settings, this["load_id"], [r["load_id"] for r in others])):
+    if not later or not (is_whole or _shares_rows(settings, memory, this["load_id"], [r["load_id"] for r in others])):
         return False
     memory.set_status(later, "landed")
     return True
@@ -390,15 +386,15 @@ def _judge_future_again(settings: Settings, memory: state.State) -> bool:
     return bool(due)
 
 
-def _shares_rows(settings: Settings, load_id: str, others: list[str]) -> bool:
+def _shares_rows(settings: Settings, memory: state.State, load_id: str, others: list[str]) -> bool:
     """Say whether a load's log files hold an id that those of other loads hold too."""
-    log = settings.warehouse / "log"
-    with connect(threads=settings.threads, folders=[log]) as connection:
+    logs = Logs(settings, memory)
+    with connect(threads=settings.threads, folders=[logs.folder]) as connection:
         for thing, table in schema.LOG.tables.items():
-            ours, theirs = shape.log_files(log, thing, [load_id]), shape.log_files(log, thing, others)
+            ours, theirs = logs.sql(thing, [load_id]), logs.sql(thing, others)
             if thing in contracts.REVERSIBLE and ours and theirs:
                 same = contracts.identity_of(table)
-                shared = f"SELECT 1 FROM {read_sql('parquet', ours)} SEMI JOIN {read_sql('parquet', theirs, 'union_by_name = true')} USING ({same}) LIMIT 1"
+                shared = f"SELECT 1 FROM {ours} SEMI JOIN {theirs} USING ({same}) LIMIT 1"
                 if connection.execute(shared).fetchone():
                     return True
     return False
@@ -643,7 +639,7 @@ def fingerprint(key: bytes) -> str:
 def _check_known(settings: Settings, memory: state.State, held: set[str]) -> None:
     """Raise WarehouseDamaged when the build or the log hold loads that the state has never heard of: it is lost, or older than they are."""
     known = memory.statuses()
-    logged = {f.stem for f in (settings.warehouse / "log").glob("*/*/*.parquet") if _LOAD_ID.fullmatch(f.stem)}
+    logged = {load_of(f) for f in (settings.warehouse / "log").glob("*/*/*.parquet")} - {""}
     unknown = sorted((held or logged if known else held | logged) - known.keys())
     if unknown:
         raise WarehouseDamaged(
@@ -652,91 +648,25 @@ def _check_known(settings: Settings, memory: state.State, held: set[str]) -> Non
         )
 
 
-def damaged_logs(
-    settings: Settings, memory: state.State, *, is_deep: bool = False, is_kept: bool = False
-) -> dict[str, list[str]]:
-    """Find log files that are gone or are not what was written: by load, a sentence each.
-
-    The checksum is computed where size or time differ from when it last fitted, or everywhere if `is_deep`. `is_kept` remembers the
-    new time of a file that was copied or restored whole.
-    """
-    log = settings.warehouse / "log"
-    logged = {row["load_id"] for row in memory.loads_with("logged", "published")}
-    found: dict[str, list[str]] = {}
-    fresh: list[tuple[Any, int]] = []
-    for row in memory.rows(select(state.log_file)):
-        if row["load_id"] not in logged:
-            continue
-        file = log / row["path"]
-        seen = file.stat() if file.is_file() else None
-        is_touched = seen is not None and seen.st_mtime_ns != row["modified_ns"]
-        is_whole = seen is not None and seen.st_size == row["bytes"]
-        if is_whole and (is_deep or is_touched):
-            is_whole = _is_whole(file, row["sha256"])
-        problem = "" if is_whole else "damaged" if seen else "gone"
-        if seen and is_whole and is_touched and is_kept:
-            fresh.append((row["path"], seen.st_mtime_ns))
-        if problem:
-            found.setdefault(row["load_id"], []).append(f"The log file {row['path']} is {problem}")
-    if fresh:
-        with memory.transaction() as connection:
-            for path, modified_ns in fresh:  # copied or restored: whole
-                mine = state.log_file.update().where(state.log_file.c.path == path)
-                connection.execute(mine.values(modified_ns=modified_ns))
-    return found
-
-
 def damaged_raw(settings: Settings, row: dict[str, Any]) -> list[str]:
     """Name the raw files of a load that are gone or differ from when they landed."""
     files = [(f["raw"], f["sha256"]) for f in row["files"]]
-    bad = [raw for raw, digest in files if not _is_whole(settings.raw / raw, digest)]
+    bad = [raw for raw, digest in files if not build.is_whole(settings.raw / raw, digest)]
     is_unmapped = row["mapping"] and not (settings.raw / row["mapping"]).is_file()
     return bad + ([row["mapping"]] if is_unmapped else [])
-
-
-def _is_whole(file: Path, digest: str) -> bool:
-    """Say whether a file is there, can be read and is what it was."""
-    try:
-        return build.checksum(file) == digest
-    except OSError:
-        return False
 
 
 def _heal_logs(settings: Settings, memory: state.State, report: Report, *, is_deep: bool) -> None:
     """Send loads whose log files are gone or damaged back to be judged from their raw files. Raises WarehouseDamaged where these are too."""
     logged = {row["load_id"]: row for row in memory.loads_with("logged", "published")}
-    known = {row["load_id"] for row in memory.rows(select(state.log_file.c.load_id).distinct())}
-    for load_id in logged.keys() - known:  # logged by a version that kept no checksums
-        _remember_log(settings, memory, load_id)
-    for load_id, problems in damaged_logs(settings, memory, is_deep=is_deep, is_kept=True).items():
+    Logs(settings, memory).remember_older()
+    for load_id, problems in Logs(settings, memory).damaged(is_deep=is_deep, is_kept=True).items():
         if raw := damaged_raw(settings, logged[load_id]):
             raise WarehouseDamaged(
                 f"{problems[0]}, and so is {raw[0]}, from which it is made. Restore either, or give the load up with `backhaul withdraw {load_id}`."
             )
         memory.set_status([load_id], "landed")
         report.healed += [f"{problem}: made again from the raw files of load {load_id}." for problem in problems]
-
-
-def _remember_log(settings: Settings, memory: state.State, load_id: str) -> None:
-    """Keep size and checksum of the log files that a load wrote, once they are on disk."""
-    log = settings.warehouse / "log"
-    rows = []
-    for file in sorted(log.glob(f"*/*/{load_id}.parquet")):
-        build.sync(file)
-        seen = file.stat()
-        rows.append(
-            {
-                "load_id": load_id,
-                "path": str(file.relative_to(log)),
-                "sha256": build.checksum(file),
-                "bytes": seen.st_size,
-                "modified_ns": seen.st_mtime_ns,
-            }
-        )
-    with memory.transaction() as connection:
-        connection.execute(delete(state.log_file).where(state.log_file.c.load_id == load_id))
-        if rows:
-            connection.execute(insert(state.log_file), rows)
 
 
 def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report: Report, progress: Progress) -> bool:
@@ -790,7 +720,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
         )
     exported_at = max(c.pop("exported_at") or landed["exported_at"] for c in counts)
     again_at = min((at for c in counts if (at := c.pop("again_at"))), default=None)
-    _remember_log(settings, memory, load_id)
+    Logs(settings, memory).remember(load_id)
     with memory.transaction() as connection_:
         for table in (state.load_count, state.quarantine):
             connection_.execute(delete(table).where(table.c.load_id == load_id))
@@ -865,8 +795,8 @@ def _judged(
     progress: Progress,
 ) -> tuple[list[dict[str, Any]], list[contracts.Fault], list[dict[str, Any]]]:
     """Name and judge the rows of files, the accepted ones into log files: how each log was judged, what is at fault, the lines of each file."""
-    load_id, log = landed["load_id"], settings.warehouse / "log"
-    for file in log.glob(f"*/{load_id[:6]}/{load_id}.parquet"):  # of an attempt before this one
+    load_id, logs = landed["load_id"], Logs(settings, memory)
+    for file in logs.folder.glob(f"*/{load_id[:6]}/{load_id}.parquet"):  # of an attempt before this one
         build.clear(file)
     counts: list[dict[str, Any]] = []
     faults: list[contracts.Fault] = []
@@ -876,14 +806,14 @@ def _judged(
     with connected(settings) as connection:
         for named in origin.name_rows(connection, files, landed["namespace"]):
             progress(f"judging {named.thing}")
-            target = log / named.thing / load_id[:6] / f"{load_id}.parquet"
+            target = logs.folder / named.thing / load_id[:6] / f"{load_id}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
             export = contracts.Export(
                 {
                     f["name"]: (number, f["exported_at"] or landed["started_at"])
                     for number, f in enumerate(landed["files"])
                 },
-                tuple(shape.log_files(log, named.thing, same)) if isinstance(origin, Mapping) else (),
+                logs.sql(named.thing, same) if isinstance(origin, Mapping) else "",
                 *(_span(origin) if isinstance(origin, Mapping) else ()),
             )
             judged, bad = contracts.judge(
@@ -894,7 +824,7 @@ def _judged(
                 load_id=load_id,
                 landed_at=max(landed["started_at"], state.now()),
                 key=key,
-                log_files=shape.log_files(log, named.thing, [r["load_id"] for r in earlier]),
+                logged=logs.sql(named.thing, [r["load_id"] for r in earlier]),
                 target=str(target),
                 export=export,
                 customer_sql=forgotten.customer_sql() if forgotten else "v",
@@ -1048,7 +978,7 @@ def _build_once(
     is_probe: bool,
 ) -> None:
     """Shape, estimate, check and publish one build over these loads; `is_whole` shapes all of it anew, `is_probe` publishes nothing."""
-    log, build_id = settings.warehouse / "log", draft.build_id
+    logs, build_id = Logs(settings, memory), draft.build_id
     loads, restored = [row["load_id"] for row in every], [row["load_id"] for row in every if row["restored_at"]]
     new = [row["load_id"] for row in every if row["status"] == "logged"]
     connection = draft.open(settings.threads)
@@ -1056,7 +986,7 @@ def _build_once(
     try:
         before = _row_counts(connection) if draft.is_copy else {}
         progress("reading the logs")
-        shape.open_logs(connection, log, loads, new, restored)
+        shape.open_logs(connection, logs.sql, loads, new, restored)
         last = _info(connection) if draft.is_copy else {}
         is_known = last.get("schema_version") == schema.VERSION
         known = shape.Flags.of(last["flags"]) if is_known else None
@@ -1073,11 +1003,11 @@ def _build_once(
                 connection.close()
                 draft.empty()
                 connection = draft.open(settings.threads)
-                shape.open_logs(connection, log, loads, new, restored)
+                shape.open_logs(connection, logs.sql, loads, new, restored)
             shape.survivors(connection)
         progress("shaping facts")
         _shape(connection, found, is_increment)
-        shape.shape_quarantine(connection, log, every)
+        shape.shape_quarantine(connection, logs.sql, every)
         odd = factors.implausible(r for r in ledger.rows if r["factor_set"] == ledger.chosen)
         _write_info(connection, build_id, found, last, loads, list(odd))
         progress("estimating cost, carbon, promises and probabilities")
@@ -1199,13 +1129,14 @@ def withdrawn_rows(settings: Settings, limit: int = 1000) -> list[dict[str, Any]
     """List rows that a load withdrew and nobody brought back: load, table, id, latest first."""
     memory = state.State(settings.warehouse)
     loads = [r["load_id"] for r in memory.loads_with("logged", "published") if not r["restored_at"]]
+    logs = Logs(settings, memory)
     memory.close()
     selects = []
-    connection = connect(threads=settings.threads, folders=[settings.warehouse / "log"])
+    connection = connect(threads=settings.threads, folders=[logs.folder])
     try:
         for thing in contracts.REVERSIBLE:
             if (table := schema.LOG.tables.get(thing)) is not None:
-                rows = contracts.log_rows(connection, table, shape.log_files(settings.warehouse / "log", thing, loads))
+                rows = contracts.log_rows(connection, table, logs.sql(thing, loads))
                 selects.append(
                     f"SELECT load_id AS load, '{thing}' AS \"table\", {table.info['key'][0]} AS id FROM ({rows}) WHERE is_withdrawn"
                 )
@@ -1267,18 +1198,19 @@ def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
     """
     memory = state.State(settings.warehouse)
     loads = [row["load_id"] for row in memory.loads_with("logged", "published")]
+    logs = Logs(settings, memory)
     memory.close()
-    files = shape.log_files(settings.warehouse / "log", "return_event", loads)
-    if not files:
+    logged = logs.sql("return_event", loads)
+    if not logged:
         return []
-    connection = connect(threads=settings.threads, folders=[settings.warehouse / "log"])
+    connection = connect(threads=settings.threads, folders=[logs.folder])
     try:
         found = connection.execute(
             f"""
             WITH known AS (SELECT lower(trim(raw)) AS raw, min(reason) AS reason FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")} GROUP BY 1),
             worded AS (
                 SELECT source, trim(reason_raw) AS wording, count(DISTINCT return_line_key) AS return_lines
-                FROM {read_sql("parquet", files)} WHERE trim(reason_raw) <> '' GROUP BY ALL)
+                FROM {logged} WHERE trim(reason_raw) <> '' GROUP BY ALL)
             SELECT source, CASE WHEN return_lines >= {contracts.FEWEST_LINES} THEN wording END AS shown, CASE WHEN shown IS NOT NULL THEN k.reason END AS reason,
                 sum(return_lines)::BIGINT AS return_lines
             FROM worded w LEFT JOIN known k ON k.raw = lower(w.wording) GROUP BY ALL ORDER BY return_lines DESC, source, shown

@@ -508,8 +508,11 @@ def _merge(file: Path, copy: Path) -> int:
         is_made = now_.execute("SELECT 1 FROM sqlite_master WHERE name = 'load'").fetchone()
         known = {row[0] for row in now_.execute("SELECT load_id FROM load")} if is_made else set()
         logged = {row[0] for row in then.execute("SELECT load_id FROM load WHERE status IN ('logged', 'published')")}
-    unknown = logged - known
-    here = {load_id for load_id in unknown if any((file.parent / "log").glob(f"*/*/{load_id}.parquet"))}
+        has_places = then.execute("SELECT 1 FROM sqlite_master WHERE name = 'log_file'").fetchone()
+        places = then.execute("SELECT load_id, path FROM log_file").fetchall() if has_places else []
+    unknown, log = logged - known, file.parent / "log"
+    here = {load_id for load_id, path in places if load_id in unknown and (log / path).is_file()}
+    here |= {load_id for load_id in unknown if any(log.glob(f"*/*/{load_id}.parquet"))}
     if not here:  # an older warehouse, whole: what came later is not in it
         return 0
     state = State(file.parent)
@@ -523,6 +526,8 @@ def _merge(file: Path, copy: Path) -> int:
                 row[0] for row in connection.execute("SELECT name FROM pragma_table_info(?, 'copy')", (table.name,))
             }
             names = [c.name for c in table.columns if c.name in held]
+            if table is log_file and names:  # files that were joined since are gone
+                connection.execute("DELETE FROM main.log_file WHERE load_id IN (SELECT load_id FROM copy.log_file)")
             if names:
                 columns, first = ", ".join(f'"{n}"' for n in names), f'"{names[0]}"'
                 is_new = (

@@ -322,7 +322,7 @@ def test_a_bad_row_is_quarantined_with_every_rule_it_breaks(
     rows = recognise([table]).name_rows(connection, [table], "shop")
     named = next(iter(rows))
     judged, bad = contracts.judge(
-        connection, named, source="canonical", namespace="shop", load_id="1", landed_at=state.now(), key=b"k" * 32, log_files=[], target=str(tmp_path / "out.parquet"),
+        connection, named, source="canonical", namespace="shop", load_id="1", landed_at=state.now(), key=b"k" * 32, logged="", target=str(tmp_path / "out.parquet"),
     )  # fmt: skip
     assert (judged.read, judged.accepted, judged.duplicate, judged.quarantined) == (
         len(shop[thing]),

@@ -311,3 +311,11 @@ def checksum(path: Path) -> str:
     """Give the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_whole(file: Path, digest: str) -> bool:
+    """Say whether a file is there, can be read and has this checksum."""
+    try:
+        return checksum(file) == digest
+    except OSError:
+        return False

@@ -123,12 +123,12 @@ class Judged:
 class Export:
     """What a load says about its files beside their rows.
 
-    `files` gives each file's number in the load and the time of its export. `earlier` are log files of the same source and mapping.
+    `files` gives each file's number in the load and the time of its export. `earlier` is SQL for the logged rows of the same source and mapping.
     `is_whole`: what stands in `earlier` and not here is withdrawn; with `since` and `until` only rows of that span.
     """
 
     files: Mapping[str, tuple[int, datetime]] = field(default_factory=dict)
-    earlier: tuple[str, ...] = ()
+    earlier: str = ""
     is_whole: bool = False
     since: datetime | None = None
     until: datetime | None = None
@@ -343,14 +343,14 @@ def judge(
     load_id: str,
     landed_at: datetime,
     key: bytes,
-    log_files: list[str],
+    logged: str,
     target: str,
     export: Export | None = None,
     customer_sql: str = "v",
 ) -> tuple[Judged, list[Fault]]:
     """Judge the rows of one log and write the accepted ones to the Parquet file `target`.
 
-    `log_files` are the log's earlier files: a row that says the same as the newest version of its id there is a duplicate. With an
+    `logged` is SQL for the log's earlier rows: a row that says the same as the newest version of its id there is a duplicate. With an
     `export`, what it takes back is written too, as withdrawn rows. `customer_sql` gives the id that stands for the customer `v`: another
     one for those who are forgotten. Returns the counts and the faults.
     """
@@ -368,7 +368,7 @@ def judge(
     rules = _rules(table, types, landed_at)
     connection.execute(f"CREATE OR REPLACE TEMP MACRO customer(v) AS ({customer_sql})")
     _stage_judged(connection, table, named, types, rules, namespace, landed_at, key, export)
-    hidden = _hide_rare_texts(connection, table, set(types), namespace, key, log_files)
+    hidden = _hide_rare_texts(connection, table, set(types), namespace, key, logged)
     same = identity_of(table)
     if not named.may_repeat:
         _mark_several_contents(connection, table, same, len(rules) - 1)
@@ -379,9 +379,9 @@ def judge(
     by_file = connection.execute(f"SELECT _file, count(*), {lines} FROM judged GROUP BY 1").fetchall()
     faults, unread = _faults(connection, table, rules)
     new, replaced = "faults = 0", 0
-    if log_files:
-        logged = f"SELECT * FROM ({log_rows(connection, table, log_files)}) WHERE source = {quote(namespace)}"
-        earlier = f"{logged} AND {same} IN (SELECT {same} FROM judged)"
+    if logged:
+        of_source = f"SELECT * FROM ({log_rows(connection, table, logged)}) WHERE source = {quote(namespace)}"
+        earlier = f"{of_source} AND {same} IN (SELECT {same} FROM judged)"
         connection.execute(f"""
             CREATE OR REPLACE TEMP TABLE known AS SELECT {same}, payload_hash FROM (
                 SELECT {same}, payload_hash, is_recorded, version_no, bool_or(is_withdrawn) OVER (PARTITION BY {same}) AS has_withdrawn
@@ -523,7 +523,7 @@ def _hide_rare_texts(
     given: set[str],
     namespace: str,
     key: bytes,
-    log_files: list[str],
+    logged: str,
 ) -> int:
     """Put a keyed hash in place of texts that may be somebody's own words: those that fewer than five things share; of a place, its id.
 
@@ -553,8 +553,8 @@ def _hide_rare_texts(
         if not connection.execute(f"SELECT 1 FROM {mine} LIMIT 1").fetchone():
             continue
         rows = f"SELECT o.hash, j.thing FROM ({_texts(column, 'judged', thing)}) j JOIN {mine} o ON j.v = o.text"
-        if log_files:
-            log = f"(SELECT * FROM ({log_rows(connection, table, log_files)}) WHERE source = {quote(namespace)})"
+        if logged:
+            log = f"(SELECT * FROM ({log_rows(connection, table, logged)}) WHERE source = {quote(namespace)})"
             rows += f" UNION ALL SELECT o.hash, l.thing FROM ({_texts(column, log, thing)}) l JOIN {mine} o ON l.v IN (o.text, o.hash)"
         connection.execute(f"""
             DELETE FROM odd_text WHERE name = '{column.name}' AND NOT contains(text, '@')
@@ -678,7 +678,7 @@ def _stage_withdrawn(
     if export.is_whole:
         taken.append(f"({_in_span(connection, table, named, export)})")
     kept = ", ".join(c for c in _log_columns(table) if c != "is_deleted")
-    logged = f"SELECT * FROM ({log_rows(connection, table, list(export.earlier))}) WHERE source = {quote(namespace)}"
+    logged = f"SELECT * FROM ({log_rows(connection, table, export.earlier)}) WHERE source = {quote(namespace)}"
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE withdrawn AS
         WITH last AS (SELECT * FROM ({versions(f"({logged})", same)}) WHERE version_no = 1),
@@ -727,19 +727,18 @@ def _note_span(connection: duckdb.DuckDBPyConnection, table: Table, *, has_withd
             )
 
 
-def log_rows(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str]) -> str:
-    """Select the rows of a log's files; what an older file does not hold is NULL, or false."""
+def log_rows(connection: duckdb.DuckDBPyConnection, table: Table, logged: str) -> str:
+    """Select the rows of a log, given the SQL for what its files hold; what an older file does not hold is NULL, or false."""
     held: set[str] = set()
     columns = {c.name: sql_type(c) for c in table.columns}
     columns |= dict.fromkeys(_keys(table), "BIGINT") | {"payload_hash": "BIGINT", **VERSIONED}
     columns |= {"source": "VARCHAR", "load_id": "VARCHAR"}
-    read = read_sql("parquet", files, "union_by_name = true")
-    if files:
-        held = {row[0] for row in connection.execute(f"DESCRIBE FROM {read}").fetchall()}
+    if logged:
+        held = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {logged}").fetchall()}
     absent = [f"{'false' if k == 'BOOLEAN' else f'NULL::{k}'} AS {n}" for n, k in columns.items() if n not in held]
-    if not files:
+    if not logged:
         return f"SELECT {', '.join(absent)} WHERE false"
-    return f"SELECT {', '.join(['*', *absent])} FROM {read}"
+    return f"SELECT {', '.join(['*', *absent])} FROM {logged}"
 
 
 def _keys(table: Table) -> dict[str, str]:

@@ -7,7 +7,7 @@ of facts. Nothing is estimated here.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -101,27 +101,21 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("; ".join(comments))
 
 
-def log_files(log: Path, thing: str, loads: list[str]) -> list[str]:
-    """List the Parquet files of a log that the given loads wrote, oldest first."""
-    wanted = set(loads)
-    return [str(f) for f in sorted((log / thing).glob("*/*.parquet")) if f.stem in wanted]
-
-
 def open_logs(
     connection: duckdb.DuckDBPyConnection,
-    log: Path,
+    logged: Callable[[str, list[str]], str],
     loads: list[str],
     new_loads: list[str],
     restored: list[str] | None = None,
 ) -> None:
     """Create `all_<thing>` (every version) over the logs of the given loads, and `new_<thing>` over those of the new ones.
 
-    What the `restored` loads withdrew is left out.
+    `logged` gives the SQL for the rows of a log that loads wrote. What the `restored` loads withdrew is left out.
     """
     kept = f" WHERE NOT (is_withdrawn AND load_id IN ({', '.join(map(quote, restored))}))" if restored else ""
     for thing, table in schema.LOG.tables.items():
         for prefix, wanted in (("all", loads), ("new", new_loads)):
-            rows = log_rows(connection, table, log_files(log, thing, wanted))
+            rows = log_rows(connection, table, logged(thing, wanted))
             connection.execute(f"CREATE OR REPLACE TEMP VIEW {prefix}_{thing} AS SELECT * FROM ({rows}){kept}")
 
 
@@ -882,7 +876,9 @@ FACT_OF = {
 """The fact that the rows of a log of what happened become."""
 
 
-def shape_quarantine(connection: duckdb.DuckDBPyConnection, log: Path, loads: Iterable[dict[str, Any]]) -> None:
+def shape_quarantine(
+    connection: duckdb.DuckDBPyConnection, logged: Callable[[str, list[str]], str], loads: Iterable[dict[str, Any]]
+) -> None:
     """Fill build_quarantine: how many rows of a source's logs are in quarantine, beside those that count.
 
     A row that a later load brought right is no longer missing: its id is in the log, or its file was loaded again.
@@ -892,15 +888,15 @@ def shape_quarantine(connection: duckdb.DuckDBPyConnection, log: Path, loads: It
     again = ", ".join(f"({quote(s)}, {quote(f)}, {quote(i)})" for (s, f), i in newest.items())
     connection.execute("DELETE FROM build_quarantine")
     for thing, fact in FACT_OF.items():
-        files = log_files(log, quarantine_of(thing), [load["load_id"] for load in loads])
-        if not files:
+        rows = logged(quarantine_of(thing), [load["load_id"] for load in loads])
+        if not rows:
             continue
         key = "return_line_key" if thing == "return_event" else identity_of(schema.LOG.tables[thing])
         connection.execute(f"""
             INSERT INTO build_quarantine BY NAME
             WITH newest AS (FROM (VALUES {again}) f(source, file, newest_id)),
             missing AS (
-                SELECT q.source, coalesce(q.key::VARCHAR, q.file || ' ' || q.line) AS row FROM {read_sql("parquet", files)} q
+                SELECT q.source, coalesce(q.key::VARCHAR, q.file || ' ' || q.line) AS row FROM {rows} q
                 LEFT JOIN newest n ON n.source = q.source AND n.file = parse_filename(q.file)
                 WHERE (n.newest_id IS NULL OR n.newest_id = q.load_id) AND (q.key IS NULL OR q.key NOT IN (SELECT {key} FROM all_{thing} WHERE {key} IS NOT NULL)))
             SELECT source, '{thing}' AS thing, count(DISTINCT row) AS rows, (SELECT count(*) FROM {fact} f WHERE f.source = missing.source) AS kept FROM missing GROUP BY 1
