@@ -138,10 +138,13 @@ def _look_over(words: Words, settings: Settings, files: Sequence[upload.File], s
     blocks.section(words("upload.would_give"), words, note=words("upload.would_give_note"))
     is_loadable = _outcome(words, trial)
     _pages(words, groups)
+    exported_on = st.date_input(
+        words("upload.exported"), None, key="upload_exported", format="YYYY-MM-DD", help=words("upload.exported_help")
+    )
     if st.button(
         words("upload.load"), type="primary", icon=":material/upload:", key="upload_load", disabled=not is_loadable
     ):
-        _start(upload.Loading(files, groups, settings))
+        _start(upload.Loading(files, groups, settings, exported_on))
 
 
 # -- the mapping -------------------------------------------------------------------------------------------------------

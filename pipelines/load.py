@@ -476,6 +476,8 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
         raise SourceError(
             f"{origin.name} says `export: whole`, and no file is named {', '.join(absent)}: their rows would be withdrawn. Give all files together."
         )
+    if isinstance(origin, Mapping) and data_path("mappings") in origin.path.parents:
+        report.notes += _taken_for_all(origin)
     prefix = begun["namespace"] or _namespace_of(origin, memory)
     shutil.rmtree(settings.raw / load_id, ignore_errors=True)
     known = memory.known_files(origin.name, prefix, origin.version)
@@ -553,6 +555,18 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
             shutil.rmtree(settings.raw / tried["load_id"], ignore_errors=True)
             memory.forget(tried["load_id"])
     return True
+
+
+def _taken_for_all(origin: Mapping) -> list[str]:
+    """Say what a mapping that came with the product, and that nobody looked over, takes for every row."""
+    constants = origin.content.get("constants") or {}
+    said = {name: constants[name] for name in ("currency", "country") if constants.get(name, "ZZ") != "ZZ"}
+    if not said:
+        return []
+    taken = " and ".join(f"{name} {value}" for name, value in said.items())
+    return [
+        f"{origin.name} takes {taken} for every row without one. Where that is wrong, copy {origin.path.name}, change `constants:` and load with --source."
+    ]
 
 
 def _without_address(name: str, digest: str, origin: Source) -> str:

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -205,19 +206,23 @@ def trial(files: Sequence[File], groups: Sequence[Group], settings: Settings) ->
 class Loading(Thread):
     """One load of files, in a thread of its own: it ends well though the reader has left the page.
 
-    `steps` are what it has done so far and does now; `outcome` is there at the end.
+    `exported_on` is the day the files were exported, where they do not say so themselves. `steps` are what it has done so far and does now; `outcome` is there at the end.
     """
 
-    def __init__(self, files: Sequence[File], groups: Sequence[Group], settings: Settings) -> None:
+    def __init__(
+        self, files: Sequence[File], groups: Sequence[Group], settings: Settings, exported_on: date | None = None
+    ) -> None:
         super().__init__(name="backhaul-upload")
-        self.files, self.groups, self.settings = tuple(files), tuple(groups), settings
+        self.files, self.groups, self.settings, self.exported_on = tuple(files), tuple(groups), settings, exported_on
         self.steps: list[str] = []
         self.outcome: Outcome | None = None
 
     def run(self) -> None:
         """Load the files."""
         try:
-            self.outcome = _run(self.files, self.groups, self.settings, self.steps.append, is_trial=False)
+            self.outcome = _run(
+                self.files, self.groups, self.settings, self.steps.append, is_trial=False, exported_on=self.exported_on
+            )
         finally:
             self.files = ()
             self.outcome = self.outcome or Outcome(
@@ -232,9 +237,11 @@ def _run(
     progress: Callable[[str], None],
     *,
     is_trial: bool,
+    exported_on: date | None = None,
 ) -> Outcome:
     """Load each group, or without any finish and make again what has landed; list what was quarantined."""
     outcome, since = Outcome(), state.now()
+    exported_at = datetime.combine(exported_on, time.min) if exported_on else None
     with stored(files) as paths:
         try:
             if not groups:
@@ -248,7 +255,9 @@ def _run(
                     _write(mapping, group.text.encode())
                     source = str(mapping)
                 mine = [p for p in paths if p.name in group.names]
-                outcome.reports.append(load(settings, mine, source=source, is_trial=is_trial, progress=progress))
+                outcome.reports.append(
+                    load(settings, mine, source=source, exported_at=exported_at, is_trial=is_trial, progress=progress)
+                )
         except BackhaulError as error:
             outcome.problem = str(error)
         except OSError as error:

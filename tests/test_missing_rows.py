@@ -91,6 +91,10 @@ def test_freight_without_a_rate_is_no_freight_at_the_usual_rate(build: Build) ->
     assert found["value"][["return_cost", "margin"]].isna().all()
     assert "have no exchange rate" in found["reason"]["return_cost"]
     assert found["value"]["returned_units"] == 1
+    tried = metrics.pareto(build)
+    assert tried["margin"].isna().all()
+    assert not tried["is_best"].any()
+    assert tried["reason"].str.contains("have no exchange rate").all()
 
 
 def test_what_is_not_there_is_not_0(tmp_path: Path) -> None:

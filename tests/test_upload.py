@@ -4,7 +4,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from test_dashboard import app, said
 from dashboard import upload as page
 from dashboard.i18n import LANGUAGES, Words, catalogue
 from dashboard.run import command
-from pipelines import upload
+from pipelines import metrics, upload
 from pipelines.errors import SourceError
 from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.sources.headings import WORDS
 from pipelines.upload import File
 from pipelines.warehouse import contracts, schema
-from pipelines.warehouse.build import build_path, current_id, writing
+from pipelines.warehouse.build import build_path, current_build, current_id, writing
 
 # Five order lines; two came back, one line has no readable date and is quarantined. 1 of 4 units kept its order until refunded.
 ORDERS = b"""order line,SKU,units,net price,order date,return date,refund date,refund amount
@@ -207,6 +207,24 @@ def test_a_locked_warehouse_is_one_sentence(settings: Settings) -> None:
     assert loading.outcome
     assert loading.outcome.problem.startswith("Another load is writing to ")
     assert loading.files == ()
+
+
+def test_the_later_export_counts_though_it_came_first(settings: Settings) -> None:
+    header, row, *_ = ORDERS.splitlines(keepends=True)
+    for content, day in ((header + row.replace(b",1,", b",3,"), date(2026, 5, 2)), (header + row, date(2026, 5, 1))):
+        files = [File("orders.csv", content)]
+        loading = upload.Loading(files, upload.examine(files, settings), settings, day)
+        loading.run()
+        assert loading.outcome is not None
+        assert loading.outcome.problem == ""
+    with current_build(settings.warehouse) as build:
+        assert metrics.answer(build, "sold_units")["value"].iloc[0] == 3
+
+
+def test_a_shipped_mapping_says_what_it_takes_for_every_row(settings: Settings) -> None:
+    (refunds,) = (Path(__file__).parent / "fixtures" / "systems" / "woocommerce_refunds").glob("*.json")
+    report = load(settings, [refunds])
+    assert [note for note in report.notes if "currency EUR" in note and "constants:" in note]
 
 
 def test_what_the_reader_says_goes_into_the_mapping(settings: Settings, tmp_path: Path) -> None:

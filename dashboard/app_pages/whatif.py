@@ -53,5 +53,12 @@ if not coming.empty:
     figure = charts.weeks(queries.recent(asked, "returned_units", ""), coming, words, "units", words.value("measure", "returned_units"), "whatif.as_forecast")  # fmt: skip
     blocks.chart(figure, words("whatif.coming"), "coming", None, coming)
 grid = blocks.policies_named(words, queries.pareto(asked))
-blocks.section(findings.pareto(words, grid), words, note=words("whatif.front_note"))
-blocks.chart(charts.policies_tried(grid, words, view.currency), words("whatif.front"), "front", None, grid)
+reason = grid["reason"].iloc[0]
+if grid["margin"].isna().all():
+    blocks.section(words("whatif.front"), words, note=words("whatif.front_note"))
+    blocks.nothing(words.translated(reason))
+else:
+    blocks.section(findings.pareto(words, grid), words, note=words("whatif.front_note"))
+    blocks.chart(charts.policies_tried(grid, words, view.currency), words("whatif.front"), "front", None, grid)
+    if reason:
+        st.caption(words.translated(reason))

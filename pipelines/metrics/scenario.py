@@ -107,9 +107,7 @@ def simulate(
     cells = _cells(history, tried, build)
     middle = _outcome(cells, tried, _parameters(1), history.attrs)
     drawn = _outcome(cells, tried, _parameters(_DRAWS), history.attrs)
-    rests_on = {name: history.attrs["rests_on"].get(key, ("", True)) for name, key in _METRIC_OF.items()}
-    of_margin = [rests_on[n] for n in ("sold_margin", "margin_reversed", "return_cost")]
-    rests_on["margin"] = ("; ".join(dict.fromkeys(w for w, _ in of_margin if w)), all(known for _, known in of_margin))
+    rests_on = _rests_on(history)
     rows = []
     for name in OUTCOMES:
         why, is_known = rests_on.get(name, ("", True))
@@ -123,6 +121,14 @@ def simulate(
             low, high = min(float(ends[0]), low), max(float(ends[1]), high)
         rows.append((name, was, value, value - was, low, high, why))
     return pd.DataFrame(rows, columns=["outcome", "history", "value", "difference", "low", "high", "reason"])
+
+
+def _rests_on(history: pd.DataFrame) -> dict[str, tuple[str, bool]]:
+    """Say what each outcome's history rests on, where that is not everything, and whether it is known well enough to be shown."""
+    found = {name: history.attrs["rests_on"].get(key, ("", True)) for name, key in _METRIC_OF.items()}
+    of_margin = [found[n] for n in ("sold_margin", "margin_reversed", "return_cost")]
+    found["margin"] = ("; ".join(dict.fromkeys(w for w, _ in of_margin if w)), all(known for _, known in of_margin))
+    return found
 
 
 def forward(
@@ -144,7 +150,10 @@ def forward(
 
 
 def pareto(build: Build, *, where: Where = None, since: Day = None, until: Day = None) -> pd.DataFrame:
-    """Try a grid of windows, fees, triggers, boxes and desks: each with its outcomes, and is_best: no other policy beats it in margin, margin sold, kilograms and days at once."""
+    """Try a grid of windows, fees, triggers, boxes and desks: each with its outcomes, and is_best: no other policy beats it in margin, margin sold, kilograms and days at once.
+
+    An outcome of which too much is not known has no numbers and decides nothing; without a margin no policy is best. `reason` says what is left out.
+    """
     history = _history(build, where, since, until, EVERYTHING)
     grid = [
         Scenario(window_days=w, fee=f, no_box=b, refund_trigger=r, inspection=i)
@@ -165,12 +174,15 @@ def pareto(build: Build, *, where: Where = None, since: Day = None, until: Day =
                 **{a: float(found[a][0]) for a in AIMS},
             }
         )
-    frame = pd.DataFrame(rows)
-    return frame.assign(
-        is_best=model.front(
-            np.column_stack([-frame["margin"], -frame["sold_margin"], frame["kg_co2e"], frame["days_to_refund"]])
-        )
-    ).sort_values("margin", ascending=False, ignore_index=True)
+    rests_on = _rests_on(history)
+    unknown = [aim for aim in AIMS if not rests_on.get(aim, ("", True))[1]]
+    frame = pd.DataFrame(rows).assign(**dict.fromkeys(unknown, np.nan))
+    less_is_better = {"margin": -1, "sold_margin": -1, "kg_co2e": 1, "days_to_refund": 1}
+    costs = np.column_stack([sign * frame[aim] for aim, sign in less_is_better.items() if aim not in unknown])
+    reason = "; ".join(dict.fromkeys(rests_on[aim][0] for aim in ("margin", "kg_co2e") if rests_on[aim][0]))
+    return frame.assign(is_best=model.front(costs) if "margin" not in unknown else False, reason=reason).sort_values(
+        "margin", ascending=False, ignore_index=True
+    )
 
 
 # -- the history -------------------------------------------------------------------------------------------------------
