@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import filters, upload
+from dashboard import blocks, filters, queries, upload
 from dashboard.i18n import inert
 from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.settings import Settings
@@ -38,7 +38,9 @@ except WarehouseMissing as reason:
 else:
     if page.url_path != "data":
         upload.arrival(words)
+    queries.unfiltered()
     try:
         page.run()
+        blocks.not_filtered(words)
     except BackhaulError as error:  # a sentence that says what, where and what to do next
         st.error(inert(words.translated(str(error))))

@@ -61,13 +61,24 @@ def heading(view: View, finding: str, page: str, keys: Sequence[str], *, needs_r
                 color="gray",
                 help=words("badge.greyed_help"),
             )
-    ignored = sorted({dimension for key in keys for dimension in queries.ignored(view.asked, key)})
+    ignored = {*queries.unfiltered(), *(name for key in keys for name in queries.ignored(view.asked, key))}
+    if not needs_rows:
+        ignored |= {name for name, _ in view.where}
     if ignored:
-        names = ", ".join(words.dimension(dimension).lower() for dimension in ignored)
-        st.caption(":material/info: " + words("filter.ignored", names=names))
+        st.caption(":material/info: " + words("filter.ignored", names=_listed(words, sorted(ignored))))
     if needs_rows and not queries.has_rows(view.asked):
         no_rows(view)
         st.stop()
+
+
+def _listed(words: Words, dimensions: Sequence[str]) -> str:
+    return ", ".join(words.dimension(dimension).lower() for dimension in dimensions)
+
+
+def not_filtered(words: Words) -> None:
+    """Say by which filters of the view what comes next is not cut."""
+    if names := queries.unfiltered():
+        st.caption(":material/filter_alt_off: " + words("filter.unfiltered", names=_listed(words, names)))
 
 
 def definition(words: Words, key: str) -> str:
@@ -85,7 +96,10 @@ def name(words: Words, key: str) -> str:
 def tile(view: View, key: str, extra: str = "") -> None:
     """Show one number with its change and interval, whether the change is noise, its months and its definition; grey where a source is missing."""
     words = view.words
+    queries.unfiltered()
     found = queries.number(view.asked, key)
+    names = _listed(words, queries.unfiltered())
+    unfiltered = words("filter.unfiltered", names=names) if names else ""
     label = name(words, key)
     if found.status != "ok":
         bounds, why = between(words, found), findings.reason(words, found)
@@ -98,8 +112,8 @@ def tile(view: View, key: str, extra: str = "") -> None:
                 delta_color="off",
                 delta_arrow="off",
             )
-            if bounds:
-                st.caption(why)
+            for said in filter(None, [why if bounds else "", unfiltered]):
+                st.caption(said)
         return
     change = None if key in queries.GROWING else queries.change(view.asked, key)
     months = queries.by_month(view.asked, key)["value"].dropna().tolist()
@@ -116,7 +130,7 @@ def tile(view: View, key: str, extra: str = "") -> None:
     if found.caution:
         label = f":orange[:material/warning:] {label}"
     drifts = words("tile.caution") if "delay_drift" in found.caution else ""
-    beside = " · ".join(filter(None, [between(words, found), drifts, rests, extra]))
+    beside = " · ".join(filter(None, [between(words, found), drifts, rests, extra, unfiltered]))
     with st.container(border=True, height="stretch", gap="small"):
         st.metric(
             label, words.quantity(found.value, found.unit), help=about,
@@ -142,6 +156,7 @@ def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
         with st.grid(len(known) if len(known) < 5 else 3, min_column_width=210):
             for key in known:
                 tile(view, key, (beside or {}).get(key, ""))
+        queries.unfiltered()  # each has said its own
         behind = queries.Behind(known[0], also=tuple(known[1:]))
         _controls(view, words("rows.numbers"), f"tiles_{keys[0]}", behind, queries.numbers(view.asked, *known))
     if len(known) < len(keys):
@@ -211,6 +226,7 @@ def chart(
 
     A figure without rows behind it says what is seen.
     """
+    not_filtered(st.session_state["view"].words)
     _chart(_narrowed(behind), figure, alt, key, behind, seen)
 
 
@@ -415,6 +431,7 @@ def table(
     With a key, a row can be chosen and its position is given back; with dimensions behind, a row can be chosen for its rows.
     """
     view: View = st.session_state["view"]
+    not_filtered(words)
     present = [column for column in shown if column in frame]
     if key:
         chosen = _frame(words, frame, alt, shown, rows=rows, key=key)
@@ -506,6 +523,7 @@ def choose(words: Words, page: str, *parts: str) -> str:
 
 def figures(words: Words, *shown: tuple[str, str, str], behind: queries.Behind | None = None) -> None:
     """Show a row of numbers that are no metric of the view: the key of the name, the value, what it means; and what lies behind."""
+    not_filtered(words)
     with st.grid(min(len(shown), 4), min_column_width=210):
         for key, value, about in shown:
             st.metric(words(key), value, border=True, height="stretch", help=about)
@@ -535,7 +553,7 @@ def actions(view: View) -> None:
         labels |= {kind: words("actions.all_of", kind=words.value("kind", kind)) for kind in kinds}
         chosen = pick_one(words("actions.measure"), "action", labels)
         _measured(view, chosen)
-    found = queries.suggested(source)
+    found = queries.suggested(view.asked)
     if len(found):
         section(words("actions.suggested"), words, note=words("actions.suggested_note"))
         for position, row in enumerate(found.head(5).itertuples()):
@@ -560,7 +578,7 @@ def _measured(view: View, chosen: str) -> None:
     words = view.words
     one = int(chosen) if chosen.isdigit() else None
     kind = chosen if one is None else next(a.kind for a in queries.actions(view.source) if a.action_id == one)
-    found = queries.measured(view.source, kind, one)
+    found = queries.measured(view.asked, kind, one)
     e = found.effect
     st.markdown(f"**{findings.effect(words, found)}**")
     told = [

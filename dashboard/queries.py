@@ -6,11 +6,12 @@ A build never changes, so an answer holds as long as its build is read. Memories
 import datetime as dt
 import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
 from sqlalchemy import func, select
@@ -24,7 +25,7 @@ from pipelines.metrics.forecast import CUTS, MEASURES
 from pipelines.settings import Settings
 from pipelines.sources import note_label, registry
 from pipelines.warehouse import schema
-from pipelines.warehouse.build import current_build, current_id
+from pipelines.warehouse.build import current_build, current_id, open_build
 from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.schema import STAR
 
@@ -152,8 +153,65 @@ class Trust:
     greyed: int
 
 
+class _Unfiltered(threading.local):
+    """Filters of the view that numbers asked for since the last look stand without."""
+
+    def __init__(self) -> None:
+        self.names: frozenset[str] = frozenset()
+
+
+_unfiltered = _Unfiltered()
 _builds: dict[Source, Build] = {}
 _lock = threading.Lock()
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def remembered(entries: int = ENTRIES) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Remember answers, and with each the filters that it stands without."""
+
+    def remember(function: Callable[P, T]) -> Callable[P, T]:
+        @lru_cache(maxsize=entries)
+        def answered(*args: Any, **options: Any) -> tuple[T, frozenset[str]]:
+            before, _unfiltered.names = _unfiltered.names, frozenset()
+            try:
+                return function(*args, **options), _unfiltered.names
+            finally:
+                _unfiltered.names = before
+
+        @wraps(function)
+        def ask(*args: P.args, **options: P.kwargs) -> T:
+            answer, names = answered(*args, **options)  # type: ignore[arg-type]
+            _unfiltered.names |= names
+            return answer
+
+        ask.cache_clear = answered.cache_clear  # type: ignore[attr-defined]
+        return ask
+
+    return remember
+
+
+def unfiltered() -> list[str]:
+    """Give the filters that what was asked for since the last call stands without."""
+    names, _unfiltered.names = _unfiltered.names, frozenset()
+    return sorted(names)
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """Ask for what is not shown: whether it is filtered is nobody's concern."""
+    before = _unfiltered.names
+    try:
+        yield
+    finally:
+        _unfiltered.names = before
+
+
+def _stands_alone(asked: Asked) -> None:
+    """Note that what is asked for knows no filter."""
+    _unfiltered.names |= {name for name, _ in asked.where}
 
 
 def source(warehouse: Path) -> Source:
@@ -169,7 +227,7 @@ def source(warehouse: Path) -> Source:
 def _open(asked: Source) -> Build:
     with _lock:
         if asked not in _builds:
-            _builds[asked] = current_build(asked.warehouse)
+            _builds[asked] = open_build(asked.warehouse, asked.build_id)
             for old in list(_builds)[:-BUILDS]:
                 _builds.pop(old)
         return _builds[asked]
@@ -190,12 +248,15 @@ def catalogue() -> tuple[Metric, ...]:
 
 def ignored(asked: Asked, *keys: str) -> list[str]:
     """List the filters that some of these metrics cannot be cut by."""
+    if not asked.where:
+        return []
     possible = set.intersection(*(set(metrics.dimensions(key, _open(asked.source))) for key in keys))
     return [dimension for dimension, _ in asked.where if dimension not in possible]
 
 
 def _where(asked: Asked, *keys: str) -> dict[str, Any]:
     skipped = ignored(asked, *keys)
+    _unfiltered.names |= set(skipped)
     return {dimension: list(chosen) for dimension, chosen in asked.where if dimension not in skipped}
 
 
@@ -203,7 +264,7 @@ def _question(asked: Asked, *keys: str) -> dict[str, Any]:
     return {"where": _where(asked, *keys), "since": asked.since, "until": asked.until}
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def cut(asked: Asked, key: str, *by: str) -> pd.DataFrame:
     """Answer a metric per group."""
     return metrics.answer(_open(asked.source), key, by=by, **_question(asked, key))
@@ -230,7 +291,7 @@ def number(asked: Asked, key: str) -> Number:
     )
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def changes(asked: Asked, key: str, *by: str) -> pd.DataFrame:
     """Compare a metric with the earlier days, per group."""
     period = (asked.since, asked.until)
@@ -250,7 +311,7 @@ def change(asked: Asked, key: str) -> Change | None:
     return _same_age(asked, key) if key in SAME_AGE else as_change(changes(asked, key).iloc[0])
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def _same_age(asked: Asked, key: str) -> Change | None:
     """Compare with the earlier days as they were seen when they were as old as these days are now."""
     assert asked.against is not None
@@ -302,13 +363,15 @@ def crossed(asked: Asked, key: str, *dimensions: str) -> pd.DataFrame:
 
 def known(asked: Asked, keys: Sequence[str], others: Sequence[str], fewest: int) -> list[str]:
     """Give as many of the other numbers as bring those that the files support up to the fewest."""
-    few = fewest - sum(not number(asked, key).lacks for key in keys)
-    return [key for key in others if number(asked, key).value == number(asked, key).value][: max(few, 0)]
+    with _unseen():
+        few = fewest - sum(not number(asked, key).lacks for key in keys)
+        return [key for key in others if number(asked, key).value == number(asked, key).value][: max(few, 0)]
 
 
 def has_rows(asked: Asked) -> bool:
     """Say whether any sale, return or refund is left under the filters."""
-    return any(number(asked, key).value > 0 for key in ("sold_units", "all_returned_units", "refund_amount"))
+    with _unseen():
+        return any(number(asked, key).value > 0 for key in ("sold_units", "all_returned_units", "refund_amount"))
 
 
 def to_relax(asked: Asked) -> list[str]:
@@ -326,9 +389,10 @@ INSTEAD = ("period_return_rate", "flagged_line_rate", "flagged_order_rate")
 
 def best_rates(asked: Asked, keys: tuple[str, ...]) -> tuple[str, ...]:
     """Put the rates that are known in the place of the final rate and of what is to come, where the orders' returns are not known."""
-    if number(asked, "observed_return_rate").status == "ok":
-        return keys
-    instead = [key for key in INSTEAD if number(asked, key).status == "ok"]
+    with _unseen():
+        if number(asked, "observed_return_rate").status == "ok":
+            return keys
+        instead = [key for key in INSTEAD if number(asked, key).status == "ok"]
     places = [k for k in ("ultimate_return_rate", "returns_to_come", "window_return_rate") if k in keys]
     swapped: dict[str, str] = dict(zip(places, instead, strict=False))
     return tuple(swapped.get(key, key) for key in keys)
@@ -337,7 +401,7 @@ def best_rates(asked: Asked, keys: tuple[str, ...]) -> tuple[str, ...]:
 # -- what a page shows -------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def cohorts(asked: Asked) -> pd.DataFrame:
     """Give each month's observed and expected final rate: month, n, observed, value, low, high, coverage, caution, maturity."""
     final = by_month(asked, "ultimate_return_rate")[["month", "value", "low", "high", "n", "coverage", "caution"]]
@@ -350,7 +414,7 @@ def cohorts(asked: Asked) -> pd.DataFrame:
     )
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def stages(asked: Asked) -> pd.DataFrame:
     """Give each stage's waits in days and the promise on it: stage, p50, p90, low, high, promised (median over policies, 5 business days as 7)."""
     half = by(asked, "stage_days(0.5)", "stage")[["label", "value"]].rename(columns={"label": "stage", "value": "p50"})
@@ -385,7 +449,7 @@ def funnel(asked: Asked) -> pd.DataFrame:
     return found.sort_values("label", key=lambda s: s.map(_WAY.index), ignore_index=True)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def ways_back(asked: Asked) -> pd.DataFrame:
     """Cross where it was bought with where it came back: channel, return_channel, returned, kept, days (p90 to the refund)."""
     cells = ["channel", "return_channel"]
@@ -406,20 +470,20 @@ def promise_names(asked: Asked) -> list[str]:
     return list(dict.fromkeys(promise_states(asked)["label"]))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def control(asked: Asked, promise: str) -> pd.DataFrame:
     """Give the control chart of a promise, week by week; the days of the view do not matter."""
     return metrics.control_chart(_open(asked.source), promise, where=_where(asked, "promise_kept"))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def offer(asked: Asked, promise: str, at: float) -> metrics.Offer | None:
     """Give the promise that could be made today for the whole selection; the days of the view do not matter."""
     found = metrics.offers(_open(asked.source), promise, at, by_lane=False, where=_where(asked, "promise_at"))
     return found[0] if found else None
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def offers(asked: Asked, promise: str, at: float) -> pd.DataFrame:
     """List the promise that could be made today lane by lane, busiest first."""
     found = metrics.offers(_open(asked.source), promise, at, where=_where(asked, "promise_at"))
@@ -437,7 +501,7 @@ def waiting_by(asked: Asked, dimension: str) -> pd.DataFrame:
     return by(_undated(asked), "margin_waiting", dimension)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def waiting_goods(asked: Asked) -> pd.DataFrame:
     """List what waits on its way back by site and stage, the dearest first: place, waiting, units, margin, value."""
     every = _undated(asked)
@@ -450,7 +514,7 @@ def waiting_goods(asked: Asked) -> pd.DataFrame:
     return named[named["units"] > 0].sort_values(["margin", "units"], ascending=False, ignore_index=True)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def three_bases(asked: Asked) -> pd.DataFrame:
     """Give each month's returns as the three days count them: month, ordered, requested, refunded (units), paid (money)."""
     keys = {"ordered": "returned_units", "requested": "confirmed_units", "refunded": "refunded_units", "paid": "refund_amount"}  # fmt: skip
@@ -458,7 +522,7 @@ def three_bases(asked: Asked) -> pd.DataFrame:
     return pd.concat(found, axis=1, sort=False).sort_index().reset_index()
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def rate_change(asked: Asked) -> pd.DataFrame:
     """Explain the change of a shop system's own figure: step, kind (total or step), amount (share)."""
     if asked.against is None or not _can_compare(asked):
@@ -470,7 +534,7 @@ def rate_change(asked: Asked) -> pd.DataFrame:
     return found.rename(columns={"effect": "step", "points": "amount"}).assign(kind=kind)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def same_window(asked: Asked, *by: str) -> pd.DataFrame:
     """Compare both periods within the window both have lived through: label, value, previous, difference, low, high, is_within_noise, window_days."""
     if asked.against is None or not _can_compare(asked):
@@ -481,7 +545,7 @@ def same_window(asked: Asked, *by: str) -> pd.DataFrame:
     return found.rename(columns={by[0]: "label"}) if by and len(found) else found
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def bridge(asked: Asked, name: str, column: str) -> pd.DataFrame:
     """Give the steps of one bridge of the reconciliation: step, kind, amount (units or value)."""
     found = _reconciliation(asked)
@@ -490,13 +554,13 @@ def bridge(asked: Asked, name: str, column: str) -> pd.DataFrame:
     return kept[["step", "kind", column]].rename(columns={column: "amount"}).reset_index(drop=True)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def _reconciliation(asked: Asked) -> pd.DataFrame:
     where = _where(asked, "confirmed_units", "returned_units", "refunded_units", "refund_amount")
     return metrics.reconciliation(_open(asked.source), (asked.since, asked.until), where=where)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def accrual(asked: Asked, *by: str) -> pd.DataFrame:
     """Give what to book at the last day of the view for returns not settled: the columns of metrics.accrual, the sum first, then the newest."""
     where = _where(asked, "returns_to_come_value")
@@ -506,22 +570,25 @@ def accrual(asked: Asked, *by: str) -> pd.DataFrame:
     return pd.concat([found.tail(1), found.iloc[:-1].sort_values(list(by), ascending=by[0] != "month")])
 
 
-@lru_cache(maxsize=ENTRIES // 8)
+@remembered(ENTRIES // 8)
 def accrual_backtest(asked: Asked) -> pd.DataFrame:
     """Lay what would have been booked some days ago beside what has come: the columns of metrics.accrual_backtest."""
     return metrics.accrual_backtest(_open(asked.source), where=_where(asked, "returns_to_come_value"))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def customers(asked: Asked) -> metrics.Concentration:
     """Say how returns gather on customers."""
-    return metrics.customer_concentration(_open(asked.source), **_question(asked, "returned_units"))
+    return metrics.customer_concentration(
+        _open(asked.source), **_question(asked, "returned_units", "customer_concentration")
+    )
 
 
-@lru_cache(maxsize=ENTRIES)
-def development(asked: Source) -> pd.DataFrame:
+@remembered()
+def development(asked: Asked) -> pd.DataFrame:
     """Give each category's best known development curve: category, day, share."""
-    curves = table(asked, "estimate_development_curve")
+    _stands_alone(asked)
+    curves = table(asked.source, "estimate_development_curve")
     curves = curves[~curves["is_dated"].astype(bool)]  # its days are not all days
     cell = ["source", "category", "channel", "window_days"]
     cells: pd.DataFrame = curves.groupby(cell, dropna=False)["returned"].max().reset_index()
@@ -530,14 +597,14 @@ def development(asked: Source) -> pd.DataFrame:
     return shown[shown["day"] <= 100].sort_values(["category", "day"])
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def flow(asked: Asked) -> pd.DataFrame:
     """Give the links from sold to what became of it: source, target, units."""
     found = metrics.flow(_open(asked.source), **_question(asked, "sold_units", "returned_units"))
     return found.rename(columns={"start": "source", "end": "target"})
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def ranking(asked: Asked) -> pd.DataFrame:
     """Rank all styles by how surely they come back more than their category and by the money at stake."""
     found = metrics.product_ranking(_open(asked.source), **_question(asked, "product_return_rate"), limit=None)
@@ -567,7 +634,7 @@ def acted_on(asked: Source, ranked: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-@lru_cache(maxsize=ENTRIES // 8)
+@remembered(ENTRIES // 8)
 def product(asked: Asked, style_id: str) -> metrics.ProductProfile:
     """Gather what the page of one style shows."""
     return metrics.product_profile(_open(asked.source), style_id, **_question(asked, "product_return_rate"))
@@ -583,13 +650,14 @@ def noted(frame: pd.DataFrame, language: str) -> pd.DataFrame:
     return frame.assign(theme=[note_label(theme, language) for theme in frame["theme"]])
 
 
-@lru_cache(maxsize=ENTRIES)
-def drift(asked: Source) -> pd.DataFrame:
+@remembered()
+def drift(asked: Asked) -> pd.DataFrame:
     """Say per category whether returns still arrive as the curve says."""
-    return metrics.drift(_open(asked))
+    _stands_alone(asked)
+    return metrics.drift(_open(asked.source))
 
 
-@lru_cache(maxsize=ENTRIES // 8)
+@remembered(ENTRIES // 8)
 def backtest(asked: Asked, days_ago: int, by: str | None = None) -> pd.DataFrame:
     """Lay what would have been said so many days ago beside what has come, a month (and category) a row: the columns of metrics.backtest."""
     where = _where(asked, "ultimate_return_rate")
@@ -625,13 +693,14 @@ def action_list(asked: Source) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["action_id", "kind", "about", "effective_on", "owner", "due_on", "action_status", "expected_money", "note"])  # fmt: skip
 
 
-def measured(asked: Source, kind: str, action_id: int | None = None) -> pipelines_actions.Measured:
-    """Measure what followed one action, or all actions of a kind together."""
-    logged = actions(asked)
-    return _measured(asked, tuple((a.action_id, a.updated_at) for a in logged), kind, action_id)
+def measured(asked: Asked, kind: str, action_id: int | None = None) -> pipelines_actions.Measured:
+    """Measure what followed one action, or all actions of a kind together, on what each was done to."""
+    _stands_alone(asked)
+    logged = actions(asked.source)
+    return _measured(asked.source, tuple((a.action_id, a.updated_at) for a in logged), kind, action_id)
 
 
-@lru_cache(maxsize=ENTRIES // 8)
+@remembered(ENTRIES // 8)
 def _measured(
     asked: Source, logged: tuple[tuple[int, dt.datetime], ...], kind: str, action_id: int | None
 ) -> pipelines_actions.Measured:
@@ -642,10 +711,11 @@ def _measured(
     return pipelines_actions.measure_action(_open(asked), one, among)
 
 
-def suggested(asked: Source) -> pd.DataFrame:
+def suggested(asked: Asked) -> pd.DataFrame:
     """List what the catalogue says was done and nobody logged: style_id, kind, effective_on, before, after, products, name."""
-    found = pipelines_actions.suggested_actions(_open(asked), actions(asked))
-    return found.assign(name=looked_up(found["style_id"], styles(asked)))
+    _stands_alone(asked)
+    found = pipelines_actions.suggested_actions(_open(asked.source), actions(asked.source))
+    return found.assign(name=looked_up(found["style_id"], styles(asked.source)))
 
 
 def log_action(asked: Source, kind: str, style_ids: list[str], **values: Any) -> None:
@@ -665,7 +735,7 @@ def withdraw_action(asked: Source, action_id: int) -> None:
     state.withdraw_action(Settings(warehouse=asked.warehouse), action_id)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def promise_states(asked: Asked, dimension: str = "promise_id") -> pd.DataFrame:
     """Count returns under promise per group: label, state, n, and a site's name; the least kept first, of many groups the largest."""
     if number(asked, "promise_kept").lacks:
@@ -682,7 +752,7 @@ def promise_states(asked: Asked, dimension: str = "promise_id") -> pd.DataFrame:
     return long
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def at_risk(asked: Asked) -> pd.DataFrame:
     """List open returns by the probability that they break a promise; the days of the view do not matter."""
     return _with_places(
@@ -696,7 +766,7 @@ def _with_places(asked: Asked, work: pd.DataFrame) -> pd.DataFrame:
     return work.assign(place=looked_up(work["place_id"], places).fillna(work["place_id"]))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def due(asked: Asked) -> pd.DataFrame:
     """List open withdrawals due by law within five days or overdue; the days of the view do not matter."""
     return _with_places(
@@ -704,13 +774,13 @@ def due(asked: Asked) -> pd.DataFrame:
     )
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def waterfall(asked: Asked) -> pd.DataFrame:
     """Give the steps from the gross margin of sales to what returns leave of it."""
-    return metrics.waterfall(_open(asked.source), **_question(asked, "margin_erosion"))
+    return metrics.waterfall(_open(asked.source), **_question(asked, "margin_erosion", "gross_margin"))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def erosion(asked: Asked) -> pd.DataFrame:
     """Give the margin lost per category and what became of the goods: label, part, value."""
     found = crossed(asked, "margin_erosion", "category", "outcome")[["category", "outcome", "value"]].set_axis(
@@ -719,40 +789,29 @@ def erosion(asked: Asked) -> pd.DataFrame:
     return found.assign(part=found["part"].fillna("waiting").replace("returned", "to_supplier"))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def by_status(asked: Asked, dimension: str) -> pd.DataFrame:
     """Give emissions per group and what they rest on: label, status, value (kg CO2e)."""
     found = crossed(asked, "kg_co2e", dimension, "data_status")[[dimension, "data_status", "value"]]
     return found.set_axis(["label", "status", "value"], axis=1).dropna(subset=["label"])
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def lanes(asked: Asked) -> pd.DataFrame:
     """List lanes between places with coordinates, heaviest first; modes of one lane together."""
-    found = metrics.lanes(_open(asked.source), **_of_legs(asked))
+    found = metrics.lanes(_open(asked.source), **_question(asked, "lanes"))
     ends = [f"{end}_{part}" for end in ("from", "to") for part in ("name", "longitude", "latitude")]
     sums = found.groupby(ends, as_index=False)[["kg_co2e", "parcels", "legs"]].sum()
     return sums.sort_values("kg_co2e", ascending=False, ignore_index=True)
 
 
-def _of_legs(asked: Asked) -> dict[str, Any]:
-    known = ("country", "channel", "carrier", "method")
-    where = {name: chosen for name, chosen in _where(asked, "kg_co2e").items() if name in known}
-    return {"where": where, "since": asked.since, "until": asked.until}
-
-
 FORECASTS, FORECAST_CUTS = MEASURES, CUTS
 
 
-def _of_orders(asked: Asked) -> dict[str, Any]:
-    known = ("country", "channel", "category")
-    return {name: list(chosen) for name, chosen in asked.where if name in known}
-
-
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def forecast(asked: Asked, measure: str, by: str) -> pd.DataFrame:
     """Forecast the next weeks under the filters; the period plays no part. Where the naive forecast is the better one it stands instead."""
-    return metrics.shown(metrics.forecast(_open(asked.source), measure, by=by or None, where=_of_orders(asked)))
+    return metrics.shown(metrics.forecast(_open(asked.source), measure, by=by or None, where=_where(asked, "forecast")))
 
 
 def forecast_sums(asked: Asked, measure: str, by: str) -> pd.DataFrame:
@@ -763,10 +822,10 @@ def forecast_sums(asked: Asked, measure: str, by: str) -> pd.DataFrame:
     return sums.sort_values("value", ascending=False, ignore_index=True)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def forward(asked: Asked, tried: metrics.Scenario) -> pd.DataFrame:
     """Give the next weeks of returned units under a scenario beside the forecast: week, value (with it), low, high, naive (as it is)."""
-    found = metrics.forward(_open(asked.source), tried, where=_of_orders(asked), since=asked.since, until=asked.until)
+    found = metrics.forward(_open(asked.source), tried, **_question(asked, "simulate"))
     return found.rename(columns={"value": "naive", "under": "value"})
 
 
@@ -775,16 +834,16 @@ def parameter(name: str) -> float:
     return factors.parameter(*name.partition(".")[::2])
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def recent(asked: Asked, measure: str, by: str) -> pd.DataFrame:
     """List the last weeks of what is forecast."""
-    return metrics.recent(_open(asked.source), measure, by=by or None, where=_of_orders(asked))
+    return metrics.recent(_open(asked.source), measure, by=by or None, where=_where(asked, "forecast"))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def simulated(asked: Asked, tried: metrics.Scenario) -> pd.DataFrame:
     """Re-run the returns of the orders of the period."""
-    return metrics.simulate(_open(asked.source), tried, where=_of_orders(asked), since=asked.since, until=asked.until)
+    return metrics.simulate(_open(asked.source), tried, **_question(asked, "simulate"))
 
 
 def compared(asked: Asked) -> pd.DataFrame:
@@ -798,10 +857,10 @@ def compared(asked: Asked) -> pd.DataFrame:
     return pd.DataFrame(rows).T.round(6).add(0.0).rename_axis("name").reset_index()  # no minus before a zero
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def pareto(asked: Asked) -> pd.DataFrame:
     """Try a grid of policies."""
-    return metrics.pareto(_open(asked.source), where=_of_orders(asked), since=asked.since, until=asked.until)
+    return metrics.pareto(_open(asked.source), **_question(asked, "simulate"))
 
 
 def saved_scenarios(source: Source) -> dict[str, metrics.Scenario]:
@@ -831,88 +890,87 @@ def carriers(asked: Asked) -> list[str]:
     return sorted(str(c) for c in by(asked, "confirmed_units", "carrier")["label"].dropna())
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def plan(asked: Asked, carbon_price: float) -> metrics.Plan:
     """Assign the inspected goods of the orders of the period to their best routes."""
-    return metrics.dispose(
-        _open(asked.source), where=_of_orders(asked), since=asked.since, until=asked.until, carbon_price=carbon_price
-    )
+    return metrics.dispose(_open(asked.source), **_question(asked, "dispose"), carbon_price=carbon_price)
 
 
 EROSION_CUTS = metrics.EROSION_CUTS
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def erosion_by(asked: Asked, by: str) -> pd.DataFrame:
     """Cut the erosion of margin by what no metric knows, per unit sold and returned."""
-    found = metrics.erosion_by(_open(asked.source), by, where=_of_orders(asked), since=asked.since, until=asked.until)
+    found = metrics.erosion_by(_open(asked.source), by, **_question(asked, "margin_erosion", "erosion_by"))
     if by == "style_id":
         found = found.assign(group=metrics.product_names(_open(asked.source), "style_id", found["group"]))
     return found.head(SHOWN_STYLES)
 
 
-@lru_cache(maxsize=ENTRIES)
-def churn_cost(source: Source) -> dict[str, float] | None:
+@remembered()
+def churn_cost(asked: Asked) -> dict[str, float] | None:
     """Value what broken promises may cost in repeat orders."""
-    return metrics.churn_cost(_open(source))
+    _stands_alone(asked)
+    return metrics.churn_cost(_open(asked.source))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def cost_tornado(asked: Asked) -> pd.DataFrame:
     """Say what each assumed parameter does to the cost of returns."""
     return metrics.cost_tornado(_open(asked.source), **_question(asked, "return_cost")).head(10)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def claims(asked: Asked) -> pd.DataFrame:
     """List lost parcels to claim."""
     return metrics.claims(_open(asked.source), **_question(asked, "claims_open_amount"))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def lost_sales(asked: Asked) -> pd.DataFrame:
     """Estimate the margin missed while goods were away."""
-    return metrics.lost_sales(_open(asked.source), where=_of_orders(asked), since=asked.since, until=asked.until)
+    return metrics.lost_sales(_open(asked.source), **_question(asked, "lost_sales"))
 
 
-@lru_cache(maxsize=ENTRIES)
-def repeat_rates(source: Source) -> pd.DataFrame:
+@remembered()
+def repeat_rates(asked: Asked) -> pd.DataFrame:
     """Say how many customers ordered again, by what became of their order."""
-    return metrics.repeat_rates(_open(source))
+    _stands_alone(asked)
+    return metrics.repeat_rates(_open(asked.source))
 
 
-@lru_cache(maxsize=ENTRIES)
-def markdown_curve(source: Source) -> pd.DataFrame:
+@remembered()
+def markdown_curve(asked: Asked) -> pd.DataFrame:
     """Estimate what goods lose a week."""
-    return metrics.markdown_curve(_open(source))
+    _stands_alone(asked)
+    return metrics.markdown_curve(_open(asked.source))
 
 
-@lru_cache(maxsize=ENTRIES)
-def recovery_rates(source: Source) -> pd.DataFrame:
+@remembered()
+def recovery_rates(asked: Asked) -> pd.DataFrame:
     """List what dispositions fetch, measured."""
-    return metrics.recovery_rates(_open(source))
+    _stands_alone(asked)
+    return metrics.recovery_rates(_open(asked.source))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def tornado(asked: Asked) -> pd.DataFrame:
     """List what the total's interval rests on, widest first: source, low, high (kg CO2e), share of the variance."""
-    found = metrics.tornado(_open(asked.source), **_of_legs(asked))
+    found = metrics.tornado(_open(asked.source), **_question(asked, "kg_co2e"))
     return found[found["share"] >= DOUBTED].head(SHOWN_DOUBTS)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def parcels(asked: Asked) -> pd.DataFrame:
     """Count parcels by what they emit, all in."""
-    return metrics.parcels(_open(asked.source), **_of_legs(asked))
+    return metrics.parcels(_open(asked.source), **_question(asked, "parcels"))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def levers(asked: Asked) -> pd.DataFrame:
     """List levers on the returns of the period."""
-    where = {
-        name: chosen for name, chosen in _where(asked, "kg_co2e").items() if name in ("country", "channel", "method")
-    }
-    return metrics.levers(_open(asked.source), where=where, since=asked.since, until=asked.until)
+    return metrics.levers(_open(asked.source), **_question(asked, "levers"))
 
 
 def lever_kg(found: pd.DataFrame) -> pd.DataFrame:
@@ -920,20 +978,18 @@ def lever_kg(found: pd.DataFrame) -> pd.DataFrame:
     return found.rename(columns={"lever": "label", "kg_co2e": "value"})[["label", "value"]].dropna()
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def emission_causes(asked: Asked) -> pd.DataFrame:
     """Split the change of emissions per 100 units sold against the days compared with; empty where there are none."""
     if not _can_compare(asked) or asked.against is None:
         return pd.DataFrame()
-    where = {
-        name: chosen for name, chosen in _where(asked, "kg_co2e_per_100_sold").items() if name in ("country", "channel")
-    }
+    where = _where(asked, "kg_co2e_per_100_sold", "change_split")
     return metrics.change_split(
         _open(asked.source), period=(asked.since, asked.until), against=asked.against, where=where
     )
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def fates(asked: Asked) -> pd.DataFrame:
     """Give the share of each fate of inspected goods, counted by units, weight and value: label, part, value."""
     found = []
@@ -951,9 +1007,10 @@ def activities(asked: Asked) -> list[str]:
     return [str(a) for a in by(asked, "kg_co2e", "activity")["label"].dropna()]
 
 
-def closed_months(source: Source) -> pd.DataFrame:
+def closed_months(asked: Asked) -> pd.DataFrame:
     """List closed months with what they would be now, newest first."""
-    return closing.restatements(Settings(source.warehouse)).iloc[::-1].reset_index(drop=True)
+    _stands_alone(asked)
+    return closing.restatements(Settings(asked.source.warehouse)).iloc[::-1].reset_index(drop=True)
 
 
 def obligations(source: Source) -> pd.DataFrame:
@@ -974,10 +1031,10 @@ def carbon_report(asked: Asked, form: str) -> bytes:
     return report.to_xlsx(found) if form == "xlsx" else report.to_pdf(found)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def legs(asked: Asked, activity: str = "") -> pd.DataFrame:
     """List the newest legs behind the emissions, or those of one activity, with their ids."""
-    where = _of_legs(asked)["where"] | ({"activity": [activity]} if activity else {})
+    where = _where(asked, "kg_co2e") | ({"activity": [activity]} if activity else {})
     return metrics.rows(_open(asked.source), "kg_co2e", where=where, since=asked.since, until=asked.until, limit=200)
 
 
@@ -1026,14 +1083,14 @@ def key_of(asked: Asked, key: str, at: At) -> str:
     return _rows_of(asked, key, metrics.PARTS[0], at, True)[0]
 
 
-@lru_cache(maxsize=ENTRIES // 8)
+@remembered(ENTRIES // 8)
 def rows(asked: Asked, key: str, part: str, at: At, is_dated: bool, limit: int) -> pd.DataFrame:
     """List the newest rows behind a part of a metric, or behind one mark of a chart of it."""
     key, question = _rows_of(asked, key, part, at, is_dated)
     return metrics.rows(_open(asked.source), key, limit=limit, **question)
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def rows_total(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple[int, float]:
     """Count those rows and add up what they count."""
     key, question = _rows_of(asked, key, part, at, is_dated)
@@ -1083,7 +1140,7 @@ MOVEMENTS = (
 )
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def moved(asked: Asked) -> tuple[tuple[str, str, str, str, Change], ...]:
     """List the changes beyond noise, most certain first: metric, dimension, group, page, change."""
     if not _can_compare(asked):
@@ -1097,7 +1154,7 @@ def moved(asked: Asked) -> tuple[tuple[str, str, str, str, Change], ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=1)
+@remembered(1)
 def outlines() -> list[list[list[float]]]:
     """Read the outlines of countries: lines of longitude and latitude."""
     lines: list[list[list[float]]] = json.loads(Path(__file__).with_name("outlines.json").read_text(encoding="utf-8"))[
@@ -1109,7 +1166,7 @@ def outlines() -> list[list[list[float]]]:
 # -- policies ----------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def policy_versions(asked: Source) -> pd.DataFrame:
     """List the versions of policies, newest first."""
     return policies.versions(_open(asked)).rename(columns={"market": "country"})
@@ -1121,7 +1178,7 @@ def policy_names(asked: Source) -> dict[str, str]:
     return {f"{p.split(':', 1)[1]}@{d}": f"{p.split(':', 1)[1]} · {d}" for p, d in zip(found["policy_id"], found["valid_from"], strict=True)}  # fmt: skip
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def policy(asked: Source, version: str) -> policies.Policy:
     """Give one version by the name `policy_names` keys it with."""
     name, _, day = version.rpartition("@")
@@ -1198,7 +1255,7 @@ def policy_of_text(text: str) -> policies.Policy:
 # -- the build itself --------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def days(asked: Source) -> tuple[dt.date, dt.date]:
     """Give the first day of orders, of returns where there is no order, and the last day anything was heard of; the last year when nothing was."""
     build = _open(asked)
@@ -1220,7 +1277,7 @@ def own_dimensions(asked: Source) -> list[str]:
     return sorted(metrics.own_dimensions(_open(asked)))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def values(asked: Source, dimension: str) -> list[str]:
     """List the values of a dimension that sales or returns have, for a filter."""
     if dimension in own_dimensions(asked):
@@ -1231,13 +1288,13 @@ def values(asked: Source, dimension: str) -> list[str]:
     return sorted(names, key=lambda name: (int(name) if name.isdigit() else 0, name))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def table(asked: Source, name: str) -> pd.DataFrame:
     """Read a small table of the build whole."""
     return _open(asked).fetch(select(STAR.tables[name]))
 
 
-@lru_cache(maxsize=ENTRIES)
+@remembered()
 def missing(asked: Source) -> tuple[unlocks.Missing, ...]:
     """List the kinds of fact that some number waits for, those first that unlock most."""
     return tuple(unlocks.missing(_open(asked)))

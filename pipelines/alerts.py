@@ -141,7 +141,7 @@ def check_rule(build: Build, rule: Rule) -> None:
             raise AlertError(f"{rule.metric} has no better or worse: give --above or --below a bound.")
         if rule.days < 1:
             raise AlertError("Worse than before needs days to compare: give --days of 1 or more.")
-    metrics.check_values(build, rule.metric, rule.where)
+    metrics.read_filters(build, rule.metric, rule.where)
     known = metrics.dimensions(rule.metric, build)
     unknown = [d for d in rule.by if ALIASES.get(d, d) not in known]
     if unknown:

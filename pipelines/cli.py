@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -229,6 +230,13 @@ def _pairs(given: Sequence[str] | None, name: str = "--where") -> dict[str, list
             raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint=name)
         chosen.setdefault(dimension, []).append(value)
     return chosen
+
+
+def _filters(build: "Build", key: str, where: Sequence[str] | None) -> dict[str, list[str]]:
+    """Read the filters of a question about a metric's rows."""
+    from pipelines import metrics
+
+    return metrics.read_filters(build, key, _pairs(where))
 
 
 @app.command(epilog=_example("backhaul sample --out shop-files --orders 20000 --seed 7"))
@@ -653,7 +661,8 @@ By = Annotated[
 Since = Annotated[str | None, typer.Option("--from", metavar="DAY", help="First day, on the metric's own date basis.")]
 Until = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, included.")]
 Where = Annotated[
-    list[str] | None, typer.Option(metavar="DIM=VALUE", help="Keep one value; repeat a dimension for several.")
+    list[str] | None,
+    typer.Option(metavar="DIM=VALUE", help="Keep one value, or several with commas between; may be repeated."),
 ]
 AsOf = Annotated[
     str | None,
@@ -698,7 +707,7 @@ def metric(
     question = _question(by, since, until, where, as_of)
     found = declared.metric(key)
     with _open(warehouse) as build:
-        declared.check_values(build, key, question["where"])
+        question["where"] = declared.read_filters(build, key, question["where"])
         answer = declared.answer(build, key, **question)
         why = "" if len(answer) else str(declared.answer(build, key, **{**question, "by": ()})["reason"].iloc[0])
     rows = [
@@ -735,7 +744,8 @@ def accrual(
     from pipelines.metrics import accrual as booked
 
     with _open(warehouse) as build:
-        found = booked(build, by=tuple(dict.fromkeys(by or ("month",))), where=_pairs(where), as_of=_day(as_of, "--as-of"))  # fmt: skip
+        chosen = _filters(build, "returns_to_come_value", where)
+        found = booked(build, by=tuple(dict.fromkeys(by or ("month",))), where=chosen, as_of=_day(as_of, "--as-of"))
         currency, why = build.info.get("reporting_currency", "EUR"), _lacks(build, "returns_to_come_value")
     _print(_records(found), output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum", why)
 
@@ -789,7 +799,7 @@ def export(
     found = declared.metric(key)
     total = None
     with _open(warehouse) as build:
-        declared.check_values(build, key, question["where"])
+        question["where"] = declared.read_filters(build, key, question["where"])
         if rows is None:
             frame = declared.answer(build, key, **question)
         else:
@@ -1002,8 +1012,9 @@ def alert_add(
         raise typer.BadParameter(
             "give one of --above, --below, --worse, --better and --unkeepable.", param_hint="--above"
         )
-    rule = alerts.Rule(0, key, tests[0], above if above is not None else below, tuple(by or ()), {k: tuple(v) for k, v in _pairs(where).items()}, days, tuple(to or ()))  # fmt: skip
+    rule = alerts.Rule(0, key, tests[0], above if above is not None else below, tuple(by or ()), {}, days, tuple(to or ()))  # fmt: skip
     with _open(warehouse) as build:
+        rule = replace(rule, where={k: tuple(v) for k, v in _filters(build, key, where).items()})
         rule = alerts.add_rule(_settings(warehouse, wait), build, rule)
         found = alerts.evaluate(build, rule)
     _print([_rule_row(rule, sum(bool(v.fires) for v in found))], output, f"Rule {rule.rule_id}; today it says")
@@ -1099,7 +1110,7 @@ def promise(
     lane = {"country": market, "method": method, "carrier": carrier}
     where = {k: [v] for k, v in lane.items() if v is not None}
     with _open(warehouse) as build:
-        declared.check_values(build, "promise_at", {**where, "promise_id": [promise_id]})
+        declared.read_filters(build, "promise_at", {**where, "promise_id": [promise_id]})
         found = declared.offers(build, promise_id, at, by_lane=not together, where=where, as_of=_day(as_of, "--as-of"), weeks=weeks)  # fmt: skip
     rows = [o.row() for o in found]
     if output is Format.json:
@@ -1126,8 +1137,7 @@ def at_risk(
     from pipelines import metrics as declared
 
     with _open(warehouse) as build:
-        declared.check_values(build, "breach_risk", _pairs(where))
-        found = declared.worklist_at_risk(build, where=_pairs(where), limit=limit)
+        found = declared.worklist_at_risk(build, where=_filters(build, "breach_risk", where), limit=limit)
         why = _lacks(build, "breach_risk")
     shown = found if output is not Format.table else found[["return_id", "stage", "age_days", "next_promise", "next_days_left", "next_probability", "promise_id", "days_left", "probability", "amount", "at_stake", "expected_at", "late_at"]]  # fmt: skip
     rows = [{str(k): None if v != v else v for k, v in r.items()} for r in shown.to_dict("records")]
@@ -1228,8 +1238,6 @@ def factors_compare(
     output: FormatOption = Format.table,
 ) -> None:
     """Say what the same legs would emit by another set or vintage: the part of a change that is the factor's."""
-    from dataclasses import replace
-
     from pipelines import factors, metrics
 
     known = factors.ledger(_settings(warehouse))
@@ -1293,9 +1301,7 @@ def explain(
 
 @app.command(epilog=_example("backhaul levers --from 2025-01-01 --where country=FR"))
 def levers(
-    where: Annotated[
-        list[str] | None, typer.Option("--where", help="dimension=value[,value]; may be repeated.")
-    ] = None,
+    where: Where = None,
     since: Annotated[str | None, typer.Option("--from", help="First day of the request, 2025-01-01.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
     warehouse: Warehouse = "warehouse",
@@ -1305,7 +1311,9 @@ def levers(
     from pipelines import metrics
 
     with _open(warehouse) as build:
-        found = metrics.levers(build, where=_pairs(where), since=_day(since, "--from"), until=_day(until, "--to"))
+        found = metrics.levers(
+            build, where=_filters(build, "kg_co2e", where), since=_day(since, "--from"), until=_day(until, "--to")
+        )
         why = _lacks(build, "kg_co2e")
     rows = [{**r, "assumes": ", ".join(r["assumes"])} for r in _records(found)]
     title = "Levers on the returns that were; days below 0 are later; assumptions are rows of data/costs.csv"
@@ -1386,7 +1394,7 @@ def report(
 def forecast(
     measure: Annotated[str, typer.Option(help="returned_units, inspection_units, refund_amount or kg_co2e.")] = "returned_units",
     by: Annotated[str | None, typer.Option(help="category, country, channel or place_id (site).")] = None,
-    where: Annotated[list[str] | None, typer.Option("--where", help="dimension=value[,value]; may be repeated.")] = None,
+    where: Where = None,
     tested: Annotated[bool, typer.Option("--tested", help="Show the back-test, week by week, instead.")] = False,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
@@ -1395,11 +1403,12 @@ def forecast(
     from pipelines import metrics
 
     with _open(warehouse) as build:
+        chosen = _filters(build, "returned_units", where)
         if tested:
-            found = metrics.backtested(build, measure, by=by, where=_pairs(where))
+            found = metrics.backtested(build, measure, by=by, where=chosen)
             _print(_records(found), output, "Forecasts from earlier weeks beside what came (units)")
             return
-        found = metrics.forecast(build, measure, by=by, where=_pairs(where))
+        found = metrics.forecast(build, measure, by=by, where=chosen)
         why = _lacks(build, "returned_units")
     hidden = sorted(found.loc[~found["is_shown"].astype(bool), "group"].unique()) if len(found) else []
     shown = found[found["is_shown"].astype(bool)] if len(found) else found
@@ -1411,9 +1420,7 @@ def forecast(
 
 @app.command(epilog=_example("backhaul claims --format csv"))
 def claims(
-    where: Annotated[
-        list[str] | None, typer.Option("--where", help="dimension=value[,value]; may be repeated.")
-    ] = None,
+    where: Where = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
@@ -1421,7 +1428,7 @@ def claims(
     from pipelines import metrics
 
     with _open(warehouse) as build:
-        found = metrics.claims(build, where=_pairs(where))
+        found = metrics.claims(build, where=_filters(build, "claims_open_amount", where))
         why = _lacks(build, "claims_open_amount")
     worth = found.loc[found["status"] == "eligible", "amount"].sum()
     _print(_records(found), output, f"{worth:,.2f} can be claimed", why)
@@ -1431,9 +1438,7 @@ def claims(
 def dispose(
     since: Annotated[str | None, typer.Option("--from", help="First day of the order, 2025-01-01.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
-    where: Annotated[
-        list[str] | None, typer.Option("--where", help="dimension=value[,value]; may be repeated.")
-    ] = None,
+    where: Where = None,
     carbon_price: Annotated[float | None, typer.Option(help="EUR a tonne of CO2e.")] = None,
     capacity: Annotated[
         list[str] | None, typer.Option("--capacity", help="route=units a day; may be repeated.")
@@ -1447,7 +1452,8 @@ def dispose(
 
     limits = {name: float(values[0]) for name, values in _pairs(capacity, "--capacity").items()}
     with _open(warehouse) as build:
-        found = metrics.dispose(build, where=_pairs(where), since=_day(since, "--from"), until=_day(until, "--to"), carbon_price=carbon_price, capacity=limits)  # fmt: skip
+        chosen = _filters(build, "returned_units", where)
+        found = metrics.dispose(build, where=chosen, since=_day(since, "--from"), until=_day(until, "--to"), carbon_price=carbon_price, capacity=limits)  # fmt: skip
         why = _lacks(build, "recovery_rate")
     if out is not None:
         from pipelines.formulas import guarded
@@ -1475,7 +1481,7 @@ def simulate(
     front: Annotated[bool, typer.Option("--front", help="Try a grid of policies and mark those no other beats.")] = False,
     since: Annotated[str | None, typer.Option("--from", help="First day of the order, 2025-01-01.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
-    where: Annotated[list[str] | None, typer.Option("--where", help="dimension=value[,value]; may be repeated.")] = None,
+    where: Where = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:  # fmt: skip
@@ -1483,11 +1489,11 @@ def simulate(
     from pipelines import metrics, scenarios
 
     settings = _settings(warehouse)
-    asked: dict[str, Any] = {"where": _pairs(where), "since": _day(since, "--from"), "until": _day(until, "--to")}
+    asked: dict[str, Any] = {"since": _day(since, "--from"), "until": _day(until, "--to")}
     if front:
         with _open(warehouse) as build:
             _print(
-                _records(metrics.pareto(build, **asked)),
+                _records(metrics.pareto(build, where=_filters(build, "returned_units", where), **asked)),
                 output,
                 "Policies tried; is_best: no other is better in margin, sales, kilograms and days at once",
             )
@@ -1501,8 +1507,9 @@ def simulate(
         }  # fmt: skip
         tried = {name or "scenario": metrics.read_scenario(given)}
     with _open(warehouse) as build:
+        chosen = _filters(build, "returned_units", where)
         told = metrics.forward if weeks else metrics.simulate
-        rows = [{"scenario": n, **r} for n, s in tried.items() for r in _records(told(build, s, **asked))]
+        rows = [{"scenario": n, **r} for n, s in tried.items() for r in _records(told(build, s, where=chosen, **asked))]
     if name and not saved:
         scenarios.save(settings, name, tried[name])
     assumed = sorted({a for s in tried.values() for a in s.assumes})

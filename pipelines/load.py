@@ -442,7 +442,7 @@ def _begin(
 
 def _next_id(memory: state.State) -> str:
     """Give an id after every other: the time, or a moment after the last load where the clock was put back."""
-    last = max((i for i in memory.statuses() if _LOAD_ID.fullmatch(i)), default="")
+    last = max((i for i in memory.statuses() if load_of(Path(i))), default="")
     at = f"{state.now():%Y%m%dT%H%M%S%f}"
     return (
         at if at > last else f"{datetime.strptime(last, '%Y%m%dT%H%M%S%f') + timedelta(microseconds=1):%Y%m%dT%H%M%S%f}"

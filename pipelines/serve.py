@@ -135,7 +135,7 @@ def _instant(at: Any) -> str | None:
 def promise(build: Build, promise_id: str, at: float, lane: dict[str, str]) -> dict[str, Any]:
     """Give the offers of a promise: one a lane of the selection, each with the price of every duration."""
     where = {LANE[name]: [value] for name, value in lane.items()}
-    metrics.check_values(build, "promise_at", {**where, "promise_id": [promise_id]})
+    metrics.read_filters(build, "promise_at", {**where, "promise_id": [promise_id]})
     found = metrics.offers(build, promise_id, at, where=where)
     return {"lanes": [{**o.row(), "prices": o.prices.astype(object).to_dict("records")} for o in found]}
 

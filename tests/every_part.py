@@ -139,11 +139,15 @@ def open_pages(
 ) -> None:
     """Open every page in a language: as it comes and, with `parts`, each choice of each control.
 
-    With `rows`, also the rows behind each chart and table, and the file of each; with `filtered`, periods and filters set and cleared.
+    With `rows`, also the rows behind each chart and table, and the file of each, once; with `filtered`, periods and filters set and cleared.
     """
 
-    def files(_words: Words, _key: str, _name: str, make: Callable[[str, str], bytes]) -> None:
-        make("csv", language)
+    written: set[tuple[str, str]] = set()
+
+    def files(_words: Words, key: str, name: str, make: Callable[[str, str], bytes]) -> None:
+        if (key, name) not in written:
+            written.add((key, name))
+            make("csv", language)
 
     with patch.dict(os.environ, BACKHAUL_WAREHOUSE=str(settings.warehouse)), contextlib.ExitStack() as stack:
         if rows:
@@ -303,7 +307,14 @@ def gone_through(
     settings = loaded(shape, folder, walk)
     if settings is not None:
         for language in languages:
-            open_pages(settings, language, walk, parts=fully, rows=fully and language == languages[0], filtered=fully)
+            open_pages(
+                settings,
+                language,
+                walk,
+                parts=fully,
+                rows=fully and language == languages[0],
+                filtered=fully and language == languages[-1],
+            )
         ask_metrics(settings, walk, None if fully else ())
         if fully:
             say_verbs(settings, folder, walk)

@@ -101,7 +101,7 @@ def test_they_filter_and_open_into_rows(build: Build) -> None:
     rows = metrics.rows(build, "observed_return_rate", part="numerator", where={"region": ["West"]})
     assert sorted(rows["return_line_id"]) == ["regional:R1", "regional:R2"]
     with pytest.raises(UnknownValue, match="East"):
-        metrics.check_values(build, "sold_units", {"region": ["Wset"]})
+        metrics.read_filters(build, "sold_units", {"region": ["Wset"]})
 
 
 def test_a_number_whose_rows_do_not_carry_them_says_so(build: Build) -> None:

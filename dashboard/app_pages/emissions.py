@@ -90,7 +90,7 @@ elif shown == "trace":
         else:
             blocks.traced(words, queries.trace(asked.source, str(legs.iloc[row]["element_id"])))
 else:
-    months = queries.closed_months(asked.source)
+    months = queries.closed_months(asked)
     blocks.section(findings.closed(words, months), words, "kg_co2e", words("emissions.closed_note"))
     if not months.empty:
         blocks.table(words, months, words("emissions.tab_closed"), columns.closed(words), rows=12, behind=queries.Behind("kg_co2e", seen=months, is_dated=False))  # fmt: skip

@@ -82,7 +82,7 @@ elif shown == "apart":
             "lost_sales",
             queries.Behind("returned_units", seen=missed),
         )
-    again = queries.repeat_rates(asked.source)
+    again = queries.repeat_rates(asked)
     blocks.section(findings.repeat(words, again), words, note=words("margin.repeat_note"))
     if not again.empty:
         shown_rates = again.rename(columns={"group": "label", "rate": "value"})
@@ -92,11 +92,11 @@ elif shown == "apart":
             "repeat",
             queries.Behind("promise_kept", seen=again, is_dated=False),
         )
-    churn = queries.churn_cost(asked.source)
+    churn = queries.churn_cost(asked)
     if churn is not None:
         told = f"{words.money(churn['value'], view.currency)} ({words.money(churn['low'], view.currency)} – {words.money(churn['high'], view.currency)})"
         blocks.figures(words, ("margin.churn", told, words("margin.churn_about")))
-    curve = queries.markdown_curve(asked.source)
+    curve = queries.markdown_curve(asked)
     blocks.section(findings.markdown(words, curve), words, note=words("margin.markdown_note"))
     if not curve.empty:
         blocks.table(

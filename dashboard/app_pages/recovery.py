@@ -43,7 +43,7 @@ elif not plan.items.empty:
         rows=12,
         behind=queries.Behind("recovery_rate", seen=worst),
     )
-    rates = blocks.rates(words, queries.recovery_rates(asked.source))
+    rates = blocks.rates(words, queries.recovery_rates(asked))
     if not rates.empty:
         blocks.section(words("recovery.rates"), words, "recovery_rate", words("recovery.rates_note"))
         blocks.table(

@@ -101,7 +101,7 @@ elif shown == "places":
         else:
             blocks.greyed(view, "ultimate_return_rate")
 elif shown == "speed":
-    curve = queries.development(asked.source)
+    curve = queries.development(asked)
     title = findings.speed(words, curve)
     blocks.section(title, words, "maturity", words("returns.speed_note"))
     if curve.empty:
@@ -109,7 +109,7 @@ elif shown == "speed":
     else:
         behind = queries.Behind("maturity", ("category",), curve)
         blocks.chart(charts.development(curve, words), title, "development", behind)
-        drift = queries.drift(asked.source)
+        drift = queries.drift(asked)
         blocks.section(findings.drifting(words, drift), words, note=words("returns.drift_note"))
 else:
     ago = {str(n): words("returns.days_ago", n=words.number(n)) for n in (30, 60, 90)}

@@ -26,6 +26,7 @@ from pipelines.metrics.base import (
     EVERYTHING,
     TAKEN,
     Ask,
+    Base,
     Metric,
     PartlyKnown,
     Scope,
@@ -44,6 +45,7 @@ from pipelines.metrics.base import (
     statement,
     time_grain,
 )
+from pipelines.metrics.bases import LEGS, LOTS, ORDERS
 from pipelines.metrics.finish import total
 from pipelines.warehouse.engine import OWN_NAME, Build, Expression, double, period_start
 from pipelines.warehouse.schema import STAR
@@ -95,8 +97,26 @@ def metric(key: str) -> Metric:
     return replace(chosen, parameter=parameter, name=Text(*(t.format(**words) for t in chosen.name)))
 
 
+ANALYSES: dict[str, tuple[Base, ...]] = {
+    "forecast": (ORDERS, LOTS),
+    "simulate": (ORDERS, LOTS),
+    "erosion_by": (ORDERS, LOTS),
+    "customer_concentration": (ORDERS, LOTS),
+    "lost_sales": (LOTS,),
+    "dispose": (LOTS,),
+    "lanes": (LEGS,),
+    "parcels": (LEGS,),
+    "levers": (LEGS, LOTS),
+    "change_split": (LEGS, LOTS, ORDERS),
+}
+"""Questions that are no metric, and what they count: they are filtered by what all of it knows."""
+
+
 def dimensions(key: str, build: Build | None = None) -> tuple[str, ...]:
-    """Give what a metric can be cut by, time grains first; in a build by the shop's own dimensions as well."""
+    """Give what a metric can be cut by, time grains first, or an analysis filtered by; in a build by the shop's own dimensions as well."""
+    if key in ANALYSES:
+        own = own_dimensions(build) if build else ()
+        return tuple(sorted(set.intersection(*(knows(base, own) for base in ANALYSES[key]))))
     return known_dimensions(_parsed(key)[0], own_dimensions(build) if build else ())[0]
 
 
@@ -365,29 +385,34 @@ def _values(build: Build, question: Ask, name: str) -> set[str]:
     return found
 
 
-def check_values(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> None:
-    """Raise UnknownValue for a filter on a value that no row of the metric has; UnknownDimension as `answer` does.
+def read_filters(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Read filters as people write them: a comma parts two values, unless a row of the metric has the whole as its value.
 
-    Time grains are left alone: a month without rows is a month. So is what is true or false.
+    Raises UnknownValue for a value that no row of the metric has, UnknownDimension as `answer` does. Time grains are left alone: a
+    month without rows is a month. So is what is true or false.
     """
     question = _of_build(build, ask(key, where=where))
+    written = {name: [values] if isinstance(values, str) else list(values) for name, values in where.items()}
+    read = {name: [part.strip() for v in values for part in str(v).split(",")] for name, values in written.items()}
     try:
         check_dimensions(question.metric, list(where), question.own)
     except PartlyKnown:
-        return  # answered, greyed
-    for name, values in where.items():
+        return read  # answered, greyed
+    for name, values in written.items():
         if time_grain(name):
             continue
         found = _values(build, question, name)
         if found and found <= {"True", "False"}:
             continue
-        for value in [values] if isinstance(values, str) else values:
+        read[name] = [p for v in values for p in ([v] if v in found else map(str.strip, str(v).split(",")))]
+        for value in read[name]:
             if value not in found:
                 near = sorted(found) if len(found) <= SHOWN else difflib.get_close_matches(value, found, SHOWN, 0.0)
                 more = f" and {len(found) - len(near):,} more" if len(found) > len(near) else ""
                 raise UnknownValue(
                     f"No row of {key} has {name} {value!r}. There are: {', '.join(near) or 'none'}{more}."
                 )
+    return read
 
 
 def unit(build: Build, chosen: Metric) -> str:

@@ -297,7 +297,7 @@ def part_measures(metric: Metric, part: str) -> list[tuple[Measure, int]]:
     return [(by_name[n.removeprefix("-")], -1 if n.startswith("-") else 1) for n in names]
 
 
-class PartlyKnown(Exception):
+class PartlyKnown(UnknownDimension):
     """Dimensions are known to one part of a metric only; the message is the reason shown on screen."""
 
 
@@ -388,13 +388,25 @@ def dimension_condition(base: Base, name: str, values: Sequence[Any], basis: str
     return or_(false(), *tests, *([expression.is_(None)] if len(known) < len(values) else []))
 
 
-def filters(base: Base, ask: Ask, now: Time) -> list[Expression]:
-    """Give the conditions of a question on one base: period, filters, scope, sources, what existed by then."""
-    found = [
+def limits(base: Base, ask: Ask, now: Time) -> list[Expression]:
+    """Give the conditions of a question's filters and scope on one base. Raises UnknownDimension for one that it does not know."""
+    known = knows(base, ask.own)
+    for name in (*ask.where, *ask.scope.allowed):
+        if not time_grain(name) and ALIASES.get(name, name) not in known:
+            raise UnknownDimension(f"This cannot be filtered by {name!r}. It can be by: {', '.join(sorted(known))}.")
+    return [
         dimension_condition(base, name, values, ask.on, now)
         for chosen in (ask.where, ask.scope.allowed)
         for name, values in chosen.items()
     ]
+
+
+def filters(base: Base, ask: Ask, now: Time) -> list[Expression]:
+    """Give the conditions of a question on one base: period, filters, scope, sources, what existed by then.
+
+    Raises UnknownDimension for a filter on what the base does not know.
+    """
+    found = limits(base, ask, now)
     day = base.days[ask.on]
     if ask.since is not None:
         found.append(day >= literal_day(ask.since))

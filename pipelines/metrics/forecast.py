@@ -5,6 +5,7 @@ of late cost. One that does not beat the same weeks a year ago (else the last we
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -14,10 +15,10 @@ from sqlalchemy import Date, cast, func, literal_column, select
 
 from models import forecast as model
 from pipelines.errors import UnknownDimension
-from pipelines.metrics.answer import is_known, withheld
-from pipelines.metrics.base import EVERYTHING, Scope
-from pipelines.metrics.bases import CREDITS, bought, credited, lot_carbon, lots, matches, orders
-from pipelines.warehouse.engine import Build, double
+from pipelines.metrics.answer import _of_build, ask, is_known, withheld
+from pipelines.metrics.base import EVERYTHING, Scope, limits
+from pipelines.metrics.bases import CREDITS, LOTS, ORDERS, bought, credited, lot_carbon, lots, matches, orders
+from pipelines.warehouse.engine import Build, Expression, double
 
 Where = Mapping[str, Sequence[Any]] | None
 MEASURES = ("returned_units", "inspection_units", "refund_amount", "kg_co2e")
@@ -166,20 +167,21 @@ def _series(
     last = last_day(build)
     if last is None or not is_known(build, "sold_units") or not is_known(build, "returned_units"):
         return []
-    limits = {**(where or {}), **scope.allowed}
     if withheld(build, "returned_units"):
         return []
-    of_lots = {n: v for n, v in limits.items() if n in CUTS or n == "source"}
-    of_orders = {n: v for n, v in of_lots.items() if n != "place_id"}
+    question = _of_build(build, ask("returned_units", where=where, scope=scope))
+    of_lots = limits(LOTS, question, LOTS.time(question))
+    whole = replace(question, where=_without_site(question.where), scope=Scope(_without_site(scope.allowed)))
+    of_orders = limits(ORDERS, whole, ORDERS.time(whole))
     day = cast(lots.c[_EVENT[measure]], Date)
     cut = lots.c[by] if by else literal_column("''")
-    conditions = [lots.c.is_headline, lots.c.ordered_on.is_not(None), lots.c.date_fault.is_(None), day.is_not(None), day <= last, *(lots.c[n].in_(list(v)) for n, v in of_lots.items())]  # fmt: skip
+    conditions = [lots.c.is_headline, lots.c.ordered_on.is_not(None), lots.c.date_fault.is_(None), day.is_not(None), day <= last, *of_lots]  # fmt: skip
     events = build.fetch(select(cut.label("group"), lots.c.ordered_on, day.label("event_on"), func.sum(lots.c.units).label("units")).where(*conditions).group_by(cut, lots.c.ordered_on, day))  # fmt: skip
     if measure in ("returned_units", "kg_co2e") and by != "place_id":
-        bound = build.fetch(_bound(by, of_orders, last))
+        bound = build.fetch(_bound(by, limits(CREDITS, whole, CREDITS.time(whole)), last))
         events = pd.concat([events, bound], ignore_index=True) if len(bound) else events
     at = orders.c[by] if by and by != "place_id" else literal_column("''")
-    sold = build.fetch(select(at.label("group"), orders.c.ordered_on, func.sum(orders.c.units_sold).label("units")).where(orders.c.ordered_on <= last, orders.c.date_fault.is_(None), *(orders.c[n].in_(list(v)) for n, v in of_orders.items())).group_by(at, orders.c.ordered_on))  # fmt: skip
+    sold = build.fetch(select(at.label("group"), orders.c.ordered_on, func.sum(orders.c.units_sold).label("units")).where(orders.c.ordered_on <= last, orders.c.date_fault.is_(None), *of_orders).group_by(at, orders.c.ordered_on))  # fmt: skip
     if events.empty or sold.empty:
         return []
     for frame, names in ((events, ("ordered_on", "event_on")), (sold, ("ordered_on",))):
@@ -203,17 +205,22 @@ def _series(
     return found
 
 
-def _bound(by: str | None, where: dict[str, Any], last: date) -> Any:
+def _without_site(chosen: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """Leave out the site a return went to, which a sale does not know."""
+    return {name: values for name, values in chosen.items() if name != "place_id"}
+
+
+def _bound(by: str | None, chosen: list[Expression], last: date) -> Any:
     """Select credits that a rule bound to a purchase, where sources keep no returns: they come back of the purchase's day."""
     cut = bought.c[by] if by else literal_column("''")
     return (
         select(cut.label("group"), matches.c.ordered_on, credited.c.confirmed_on.label("event_on"), func.sum(matches.c.units).label("units"))
-        .select_from(CREDITS.table).where(matches.c.is_cancellation.is_(False), credited.c.confirmed_on.is_not(None), credited.c.confirmed_on <= last, *(bought.c[n].in_(list(v)) for n, v in where.items()))
+        .select_from(CREDITS.table).where(matches.c.is_cancellation.is_(False), credited.c.confirmed_on.is_not(None), credited.c.confirmed_on <= last, *chosen)
         .group_by(cut, matches.c.ordered_on, credited.c.confirmed_on)
     )  # fmt: skip
 
 
-def _each(build: Build, measure: str, by: str | None, where: dict[str, Any], last: date) -> dict[str, float]:
+def _each(build: Build, measure: str, by: str | None, chosen: list[Expression], last: date) -> dict[str, float]:
     """Give what one unit is worth in the measure, by group: 1 for units, the mean of the last weeks for money and kilograms."""
     if measure in ("returned_units", "inspection_units"):
         return {}
@@ -227,7 +234,7 @@ def _each(build: Build, measure: str, by: str | None, where: dict[str, Any], las
     day = cast(lots.c[_EVENT[measure]], Date)
     query = (
         select(cut.label("group"), func.sum(amount).label("amount"), func.sum(lots.c.units).label("units"))
-        .select_from(table).where(lots.c.is_headline, amount.is_not(None), day <= last, day > last - timedelta(7 * MEAN_WEEKS), *(lots.c[n].in_(list(v)) for n, v in where.items())).group_by(cut)
+        .select_from(table).where(lots.c.is_headline, amount.is_not(None), day <= last, day > last - timedelta(7 * MEAN_WEEKS), *chosen).group_by(cut)
     )  # fmt: skip
     found = build.fetch(query).dropna(subset=["group"])
     return {str(g): float(a) / float(u) for g, a, u in zip(found["group"], found["amount"], found["units"], strict=True) if u}  # fmt: skip

@@ -373,6 +373,8 @@ def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFram
         assert lost is not None
     by = list(ask.by)
     columns = [str(c) for c in lost if c not in by]
+    if not (lost[[c for c in columns if not c.endswith(f"{_SEP}known")]].to_numpy(float) > 0).any():
+        return found  # nothing is lost
     lost = lost[lost[columns].sum(axis=1) > 0] if by else lost
     mixed = {b: object for b in by if found[b].dtype != lost[b].dtype}
     joined = found.astype(mixed).merge(lost.astype(mixed), on=by, how="outer") if by else pd.concat([found, lost], axis=1)  # fmt: skip

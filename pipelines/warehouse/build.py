@@ -61,6 +61,11 @@ def current_build(warehouse: Path) -> Build:
         raise WarehouseMissing(
             f"{warehouse / 'current'}, which names the build to read, is not there or damaged. {AGAIN}"
         )
+    return open_build(warehouse, build_id)
+
+
+def open_build(warehouse: Path, build_id: str) -> Build:
+    """Open a build by its id. Raises WarehouseMissing when it is gone, damaged or of another version."""
     if not build_path(warehouse, build_id).is_file():
         raise WarehouseMissing(f"The build {build_id} in {warehouse} is gone. {AGAIN}")
     try:

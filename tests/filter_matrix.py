@@ -1,0 +1,143 @@
+"""Every page and part under every filter of the sidebar: what was asked carries the filter, or the page says that it does not.
+
+Every door of `pipelines.metrics` that takes a build is watched while a page runs. `python -m tests.filter_matrix WAREHOUSE` prints cells
+tried, errors and silent drops.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from streamlit.testing.v1 import AppTest
+
+from dashboard import filters, queries
+from dashboard.i18n import Words
+from pipelines import metrics
+from tests.every_part import HOME
+
+PAGES = [p for p in sorted(path.stem for path in HOME.glob("app_pages/*.py")) if p not in ("data", "policies")]
+NO_NUMBERS = {
+    "dimensions",
+    "own_dimensions",
+    "dimension_values",
+    "product_names",
+    "coverage",
+    "lacking",
+    "read_filters",
+}
+UNSEEN = {"values", "has_rows", "best_rates", "known"}  # what offers filters and chooses numbers shows none
+EN = Words("en")
+
+
+@dataclass
+class Matrix:
+    """Cells that were tried (page, part, filter), and what went wrong in them."""
+
+    cells: int = 0
+    errors: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+
+def doors() -> dict[str, Any]:
+    """Name the functions of the metrics that answer from a build."""
+    every = {n: getattr(metrics, n) for n in metrics.__all__ if inspect.isfunction(getattr(metrics, n))}
+    return {n: f for n, f in every.items() if n not in NO_NUMBERS and next(iter(inspect.signature(f).parameters), "") == "build"}  # fmt: skip
+
+
+@contextmanager
+def watched() -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """Take down what pages ask, and by which filters."""
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def watch(name: str, door: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(door)
+        def through(*args: Any, **options: Any) -> Any:
+            callers = {frame.function for frame in inspect.stack(0)[1:12] if frame.filename == queries.__file__}
+            if callers and not callers & UNSEEN:
+                key = args[1] if len(args) > 1 and isinstance(args[1], str) else ""
+                asked.append((f"{name} {key}".strip(), dict(options.get("where") or {})))
+            return door(*args, **options)
+
+        return through
+
+    with ExitStack() as stack:
+        for name, door in doors().items():
+            stack.enter_context(patch.object(queries.metrics, name, watch(name, door)))
+        yield asked
+
+
+def forget() -> None:
+    """Forget what pages have asked before."""
+    for function in vars(queries).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
+
+
+def written(app: AppTest) -> str:
+    """Everything a page says about filters."""
+    return "\n".join(str(c.value) for c in app.caption if EN("filter.unfiltered", names="") in str(c.value) or EN("filter.ignored", names="|").split("|")[0] in str(c.value))  # fmt: skip
+
+
+def tried(warehouse: Path, pages: list[str], chosen: dict[str, str], found: Matrix, *, parts: bool = True) -> None:
+    """Open pages and their parts under filters and take down what asked without one of them in silence."""
+    names = {dimension: EN.dimension(dimension).lower() for dimension in chosen}
+    with patch.dict(os.environ, BACKHAUL_WAREHOUSE=str(warehouse)), watched() as asked:
+        app = AppTest.from_file(str(HOME / "app.py"), default_timeout=600)
+        app.query_params["lang"] = "EN"
+        for dimension, value in chosen.items():
+            app.query_params[filters.widget_key(dimension)] = value
+        app.run()
+        for page in pages:
+            app.switch_page(f"app_pages/{page}.py")
+            options: list[str | None] = [None]
+            for option in _parts(app, page, options, parts):
+                forget()
+                asked.clear()
+                if option is not None:
+                    next(c for c in app.get("button_group") if c.key == f"{page}_part").set_value(option)
+                app.run()
+                if option is None and parts:
+                    options += _options(app, page)[1:]
+                found.cells += 1
+                at = f"{page}/{option or 'first'} under {', '.join(chosen)}"
+                found.errors += [f"{at}: {e.value}" for e in (*app.exception, *app.error)]
+                said = written(app)
+                silent = sorted({f"{door} without {d}" for door, where in asked for d in chosen if d not in where and names[d] not in said})  # fmt: skip
+                found.dropped += [f"{at}: {drop}" for drop in silent]
+
+
+def _parts(app: AppTest, page: str, options: list[str | None], parts: bool) -> Iterator[str | None]:
+    place = 0
+    while place < len(options):
+        yield options[place]
+        place += 1
+
+
+def _options(app: AppTest, page: str) -> list[str]:
+    return next((list(c.options) for c in app.get("button_group") if c.key == f"{page}_part"), [])
+
+
+def values(warehouse: Path) -> dict[str, str]:
+    """Give a value of each filter of the sidebar that has rows."""
+    source = queries.source(warehouse)
+    first: dict[str, str] = {}
+    for dimension in (*filters.DIMENSIONS, *queries.own_dimensions(source)):
+        listed = queries.values(source, dimension)
+        if len(listed) > 1:
+            first[dimension] = EN.value(dimension, listed[0])
+    return first
+
+
+if __name__ == "__main__":
+    home, matrix = Path(sys.argv[1]), Matrix()
+    for name, value in values(home).items():
+        tried(home, PAGES, {name: value}, matrix)
+    print(*matrix.errors, *matrix.dropped, sep="\n")
+    print(f"{matrix.cells} cells, {len(matrix.errors)} errors, {len(matrix.dropped)} silent drops")

@@ -1,0 +1,115 @@
+"""No number ignores a filter in silence: not on a page, not in a verb."""
+
+import inspect
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from dashboard import filters, queries
+from pipelines import metrics
+from pipelines.errors import UnknownDimension
+from pipelines.metrics.answer import ANALYSES
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build
+from pipelines.warehouse.engine import Build
+from tests import filter_matrix
+from tests.every_part import command
+
+SPAN = {
+    "period": (date(2025, 6, 1), date(2025, 8, 31)),
+    "against": (date(2025, 3, 1), date(2025, 5, 31)),
+}
+VERBS = (
+    "metric sold_units",
+    "accrual",
+    "at-risk",
+    "levers",
+    "forecast",
+    "forecast --tested",
+    "claims",
+    "dispose",
+    "simulate --fee 2",
+    "simulate --front",
+    "export sold_units --out {folder}/a.csv",
+    "alert add sold_units --above 1",
+)
+
+
+def test_every_page_says_which_filter_it_leaves_out(sample_settings: Settings) -> None:
+    """As each page comes; `make evidence ONLY=house` tries every part under every filter."""
+    found = filter_matrix.Matrix()
+    values = filter_matrix.values(sample_settings.warehouse)
+    for names in (("carrier", "method"), ("brand", "window_days")):
+        chosen = {name: values[name] for name in names}
+        filter_matrix.tried(sample_settings.warehouse, filter_matrix.PAGES, chosen, found, parts=False)
+    assert found.cells == 2 * len(filter_matrix.PAGES)
+    assert (found.errors, found.dropped) == ([], [])
+
+
+def test_a_page_that_says_nothing_is_found(sample_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "unfiltered", lambda: [])
+    monkeypatch.setattr(queries, "ignored", lambda asked, *keys: [])
+    monkeypatch.setattr(queries, "_where", lambda asked, *keys: {})
+    found = filter_matrix.Matrix()
+    carrier = filter_matrix.values(sample_settings.warehouse)["carrier"]
+    filter_matrix.tried(sample_settings.warehouse, ["margin"], {"carrier": carrier}, found, parts=False)
+    assert any("answer margin_erosion without carrier" in drop for drop in found.dropped)
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_an_analysis_takes_the_filters_it_says_and_refuses_others(name: str, sample_build: Build) -> None:
+    door, possible = getattr(metrics, name), metrics.dimensions(name, sample_build)
+    given = {
+        "simulate": {"tried": metrics.Scenario(fee=2)},
+        "erosion_by": {"by": "policy"},
+        "change_split": SPAN,
+    }.get(name, {})
+    for dimension in (*filters.DIMENSIONS, "nonsense"):
+        where = {dimension: ["30" if dimension == "window_days" else "x"]}
+        if dimension in possible:
+            door(sample_build, where=where, **given)
+        else:
+            with pytest.raises(UnknownDimension, match=dimension):
+                door(sample_build, where=where, **given)
+
+
+def test_every_door_with_filters_refuses_one_it_does_not_know(sample_build: Build) -> None:
+    """Whatever takes `where` and needs nothing else."""
+    doors = {n: f for n, f in filter_matrix.doors().items() if "where" in inspect.signature(f).parameters}
+    plain = {n: f for n, f in doors.items() if all(p.default is not p.empty for p in list(inspect.signature(f).parameters.values())[1:] if p.kind is not p.VAR_KEYWORD)}  # fmt: skip
+    assert len(plain) > 12
+    for door in plain.values():
+        with pytest.raises(UnknownDimension):
+            door(sample_build, where={"nonsense": ["1"]})
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_refuses_what_it_cannot_filter_by(verb: str, tiny_settings: Settings, tmp_path: Path) -> None:
+    words = verb.format(folder=tmp_path).split()
+    for where in ("nonsense=1", "country=Atlantis"):
+        code, out, said = command(*words, "--where", where, "--warehouse", str(tiny_settings.warehouse))
+        assert (code, out) == (1, "")
+        assert where.split("=")[where.startswith("country")] in said
+        assert len(said.strip().splitlines()) == 1
+
+
+def test_a_comma_parts_two_values(tiny_settings: Settings) -> None:
+    with current_build(tiny_settings.warehouse) as build:
+        by = metrics.answer(build, "sold_units", by=["category"]).set_index("category")["value"].dropna()
+        first, second, *_ = by.index
+        both = metrics.read_filters(build, "sold_units", {"category": [f"{first}, {second}"]})
+        assert metrics.answer(build, "sold_units", where=both)["value"].iloc[0] == by[first] + by[second]
+        assert metrics.read_filters(build, "sold_units", {"category": [first]}) == {"category": [first]}
+
+
+def test_a_page_reads_the_build_it_asks_for(copy_of_tiny: Settings) -> None:
+    from pipelines.load import load
+
+    before = queries.source(copy_of_tiny.warehouse)
+    load(copy_of_tiny, is_anew=True)
+    after = queries.source(copy_of_tiny.warehouse)
+    assert before.build_id != after.build_id
+    queries._builds.clear()
+    assert queries._open(before).info["build_id"] == before.build_id
+    assert queries._open(after).info["build_id"] == after.build_id
