@@ -94,11 +94,13 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     from duckdb_sqlalchemy import Dialect
 
     dialect = Dialect()
+    connection.execute("BEGIN")  # one commit, not one a comment
     for table in schema.STAR.sorted_tables:
         connection.execute(str(CreateTable(table).compile(dialect=dialect)))
         comments = [f"COMMENT ON TABLE {table.name} IS {quote(table.comment or '')}"]
         comments += [f"COMMENT ON COLUMN {table.name}.{c.name} IS {quote(c.comment or '')}" for c in table.columns]
         connection.execute("; ".join(comments))
+    connection.execute("COMMIT")
 
 
 def open_logs(
