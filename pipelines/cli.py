@@ -321,12 +321,14 @@ def _print_load(report: "Report", output: Format) -> None:
         typer.echo(json.dumps({
             "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "quarantined": report.quarantined, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out, "refused": report.refused, "files": report.files, "notes": report.notes,
             "ignored_columns": report.ignored, "hidden_texts": report.hidden, "changes": report.changes, "warnings": report.warnings, "alerts": report.alerts, "untold": report.untold,
-            "failed": report.failed, "healed": report.healed,
+            "failed": report.failed, "healed": report.healed, "retained": report.retained,
         }, indent=2))  # fmt: skip
         return
     if output is Format.csv:
         _print(report.counts, output)
         return
+    if report.retained:
+        typer.echo(f"The raw files of {len(report.retained)} loads were deleted for their age.")
     for sentence in report.healed:
         typer.echo(sentence)
     for put_aside in report.failed:
@@ -513,6 +515,37 @@ def forget(
         raise ForgetError(f"Not all is forgotten. {first}{f' ({more} more.)' if more else ''}")
 
 
+@app.command(epilog=_example("backhaul retain --raw-days 90"))
+def retain(
+    raw_days: Annotated[int, typer.Option("--raw-days", min=1, metavar="DAYS", help="Delete raw files that landed more days ago than this.")],
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+) -> None:  # fmt: skip
+    """Delete the raw files of older loads; logs and numbers stay. BACKHAUL_RAW_DAYS does so at the end of each load."""
+    from pipelines import state
+    from pipelines.load import retain as delete
+
+    settings = _settings(warehouse, wait)
+    with progress() as say:
+        gone = delete(settings, raw_days, say)
+    typer.echo(f"The raw files of {len(gone)} loads are deleted. {state.raw_files(settings)}".rstrip())
+
+
+@app.command(name="rotate-key", epilog=_example("backhaul rotate-key"))
+def rotate_key(wait: Wait = 0, warehouse: Warehouse = "warehouse") -> None:
+    """Hash customers with a new key: every load is judged again from its raw files. The old key goes when the new build stands."""
+    from pipelines.load import rotate_key as rotate
+
+    settings = _settings(warehouse, wait)
+    with progress() as say:
+        report = rotate(settings, say)
+    for failed in report.failed:
+        typer.echo(f"Load {failed['load']} was put aside: {failed['problem']}")
+    typer.echo(
+        f"Build {report.build_id} is hashed with a new key; the old one is gone. Copies made before hold the old key."
+    )
+
+
 @app.command(epilog=_example("backhaul status --format json"))
 def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
     """Show builds, loads, freshness, row counts, quarantine, failed checks, and what one more column would unlock."""
@@ -549,8 +582,9 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
             {"unlocks": len(m.numbers), "helps": len(m.later), "pages": ", ".join(m.pages), "who_has_it": unlocks.OWNERS[m.filling.owner].en, "ask": " ".join(unlocks.requests([m.fact]).values())} for m in missing
         ],
     }  # fmt: skip
+    reach = state.raw_files(settings)
     if output is Format.json:
-        typer.echo(json.dumps({"build_id": info["build_id"], "observed_until": info["observed_until"], "reporting_currency": info["reporting_currency"],
+        typer.echo(json.dumps({"raw_files": reach, "build_id": info["build_id"], "observed_until": info["observed_until"], "reporting_currency": info["reporting_currency"],
             **{n: [{k: _plain(v) for k, v in row.items()} for row in rows] for n, rows in parts.items()}}, indent=2, default=str))  # fmt: skip
         return
     for name, rows in parts.items():
@@ -561,6 +595,8 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
         typer.echo(
             f"Build {info['build_id']}, observed until {info['observed_until']} UTC, money in {info['reporting_currency']}."
         )
+        if reach:
+            typer.echo(reach)
 
 
 @app.command(epilog=_example("backhaul check") + "\n\n" + _example("backhaul check --deep"))

@@ -47,6 +47,10 @@ def backup(settings: Settings, folder: Path, progress: Callable[[str], None] = l
     """
     if not (settings.warehouse / STATE).is_file():
         raise BackupError(f"There is no warehouse in {settings.warehouse}: nothing to copy. Give another --warehouse.")
+    if settings.next_key_file.is_file():
+        raise BackupError(
+            "A new hashing key is taking the place of the old one. Run `backhaul load` to its end, then copy."
+        )
     if folder.exists():
         raise BackupError(f"{folder} is there already, and a copy overwrites nothing. Give a new folder.")
     draft = folder.with_name(folder.name + UNFINISHED)

@@ -17,10 +17,11 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import duckdb
+from sqlalchemy import func, select
 
-from pipelines import closing, factors, state
+from pipelines import closing, factors, keys, state
 from pipelines.errors import BackhaulError
-from pipelines.load import damaged_raw, fingerprint
+from pipelines.load import damaged_raw
 from pipelines.logs import Logs, load_of
 from pipelines.settings import Settings, data_path
 from pipelines.warehouse import build, schema
@@ -128,8 +129,13 @@ def _loads(settings: Settings, memory: state.State, *, is_deep: bool) -> Iterato
         for problem in problems:
             yield Finding(f"load {load_id}", problem, REMAKE)
     for row in every.values() if is_deep else ():
-        for raw in damaged_raw(settings, row) if row["status"] != "landing" else ():
+        for raw in damaged_raw(settings, row) if row["status"] != "landing" and not row["raw_gone_at"] else ():
             yield Finding(f"{settings.raw.name}/{raw}", "is gone or differs from the file that landed", "Put it back from a backup: the log is made again from it.")  # fmt: skip
+    if said := state.raw_reach(every.values()):
+        yield Finding(settings.raw.name, said[0].lower() + said[1:].removesuffix("."), "A log file that is damaged is put back from a copy, and none of these loads can be judged again.", is_fault=False)  # fmt: skip
+    for number in memory.rows(select(func.count().label("n")).select_from(state.forgotten).where(state.forgotten.c.done_at.is_(None))):  # fmt: skip
+        if number["n"]:
+            yield Finding("forgetting", f"{number['n']} customers are not forgotten everywhere yet", "Run `backhaul forget CUSTOMER` again.")  # fmt: skip
     latest = max((row["started_at"] for row in every.values()), default=None)
     if latest and latest > state.now() + timedelta(minutes=5):
         yield Finding("clock", f"is behind the last load ({latest:%Y-%m-%d %H:%M} UTC): rows may be taken for future ones", "Set the clock of this machine.")  # fmt: skip
@@ -139,9 +145,13 @@ def _key(settings: Settings, memory: state.State) -> Iterator[Finding]:
     known, again = memory.value("key_fingerprint"), "Put it back from a copy: with another key, known customers become new ones."  # fmt: skip
     if known is None:
         return
-    if not settings.key_file.is_file():
+    if keys.file_of(settings, memory) == settings.next_key_file:
+        yield Finding(
+            settings.next_key_file.name, "has not taken the place of the old key yet", "Finish it: backhaul load"
+        )
+    elif not settings.key_file.is_file():
         yield Finding(settings.key_file.name, "is gone", again)
-    elif fingerprint(settings.key_file.read_bytes()) != known:
+    elif keys.fingerprint(settings.key_file.read_bytes()) != known:
         yield Finding(settings.key_file.name, "is not the key that this warehouse was made with", again)
 
 

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import duckdb
 from sqlalchemy import Date, DateTime, Double, Integer, Numeric, or_, select
 
-from pipelines import state
+from pipelines import keys, state
 from pipelines.errors import BackhaulError, SourceError
 from pipelines.logs import Logs
 from pipelines.settings import Settings, data_path
@@ -249,7 +249,7 @@ def secret_of(settings: Settings, memory: state.State) -> bytes | None:
     It is kept in the state, hidden behind the hashing key: neither alone tells who was forgotten, and a new key hides it anew.
     """
     hidden = memory.value("forgotten_secret")
-    return _wrapped(bytes.fromhex(hidden), settings.key_file.read_bytes()) if hidden else None
+    return _wrapped(bytes.fromhex(hidden), keys.file_of(settings, memory).read_bytes()) if hidden else None
 
 
 def new_secret(settings: Settings, memory: state.State) -> bytes:
@@ -257,7 +257,7 @@ def new_secret(settings: Settings, memory: state.State) -> bytes:
     found = secret_of(settings, memory)
     if found is None:
         found = secrets.token_bytes(32)
-        memory.remember("forgotten_secret", hidden_secret(found, settings.key_file.read_bytes()))
+        memory.remember("forgotten_secret", hidden_secret(found, keys.file_of(settings, memory).read_bytes()))
     return found
 
 
@@ -475,10 +475,11 @@ def mask(
     reads = reads_of(origin, files, namespace, connected)
     finder = _Finder(known)
     for file in files:
-        with contextlib.suppress(SourceError):  # what cannot be read is refused where it is judged
-            rewrite(file, None, reads[file], finder)
-    persons = {**{p.opaque: p for p in finder.found.values()}}
-    for opaque, links in links_of(settings, memory, namespace, known.opaque.values()).items():
+        _written(file, None, reads[file], finder)
+    persons = {p.opaque: p for p in finder.found.values()}
+    for opaque, links in links_of(
+        settings, memory, logged(memory, namespace), namespace, known.opaque.values()
+    ).items():
         persons.setdefault(opaque, Person(opaque, opaque, known.secret)).links = links
     learn(files, reads, [*persons.values()])
     kept = kept_texts(settings, memory, namespace)
@@ -486,16 +487,22 @@ def mask(
         person.kept_texts = kept
     for file, row in zip(files, rows, strict=True):
         fresh = file.with_name(file.name + ".new")  # the folder goes when the landing is killed
-        try:
-            changed = rewrite(file, fresh, reads[file], Editor([*persons.values()])) if persons else 0
-        except Unwritable as error:
-            raise SourceError(f"{error}, and it may name a customer who is to stay forgotten. Save it as .xlsx or CSV and load that.") from error  # fmt: skip
-        except SourceError:
-            fresh.unlink(missing_ok=True)
-            continue
+        changed = _written(file, fresh, reads[file], Editor([*persons.values()])) if persons else 0
         if changed:
             fresh.replace(file)
             row |= {"given_sha256": row["sha256"], "sha256": checksum(file), "bytes": file.stat().st_size}
+
+
+def _written(file: Path, to: Path | None, reads: Reads, editor: Reader) -> int:
+    """Write a landed file anew; one that cannot be read is refused where it is judged, one that cannot be written is refused here."""
+    try:
+        return rewrite(file, to, reads, editor)
+    except Unwritable as error:
+        raise SourceError(f"{error}, and it may name a customer who is to stay forgotten. Save it as .xlsx or CSV and load that.") from error  # fmt: skip
+    except SourceError:
+        if to is not None:
+            to.unlink(missing_ok=True)
+        return 0
 
 
 def learn(files: Iterable[Path], reads: Mapping[Path, Reads], persons: Sequence[Person]) -> int:
@@ -511,14 +518,18 @@ def learn(files: Iterable[Path], reads: Mapping[Path, Reads], persons: Sequence[
     return editor.records
 
 
+def logged(memory: state.State, namespace: str) -> list[str]:
+    """List the loads of a source that are in the logs."""
+    return [r["load_id"] for r in memory.loads_with("logged", "published") if r["namespace"] == namespace]
+
+
 def links_of(
-    settings: Settings, memory: state.State, namespace: str, customers: Iterable[str]
+    settings: Settings, memory: state.State, loads: list[str], namespace: str, customers: Iterable[str]
 ) -> dict[str, dict[str, set[str]]]:
-    """Read from the logs, by customer, the ids that lead to their records."""
-    key = settings.key_file.read_bytes()
+    """Read from the logs of loads, by customer, the ids that lead to their records."""
+    key = keys.file_of(settings, memory).read_bytes()
     hashes = {hmac.new(key, c.encode("utf-8", "replace"), "sha256").hexdigest()[:32]: c for c in customers}
     found: dict[str, dict[str, set[str]]] = {c: {} for c in hashes.values()}
-    loads = [r["load_id"] for r in memory.loads_with("logged", "published") if r["namespace"] == namespace]
     start, logs = len(namespace) + 2, Logs(settings, memory)
     with connect(threads=settings.threads, folders=[logs.folder]) as connection:
         rows = {}
@@ -547,13 +558,12 @@ def links_of(
 
 def kept_texts(settings: Settings, memory: state.State, namespace: str) -> frozenset[str]:
     """List the reasons that the logs hold word for word: nobody is told by them."""
-    loads = [r["load_id"] for r in memory.loads_with("logged", "published") if r["namespace"] == namespace]
     logs = Logs(settings, memory)
-    logged = logs.sql("return_event", loads)
-    if not logged:
+    told = logs.sql("return_event", logged(memory, namespace))
+    if not told:
         return frozenset()
     with connect(threads=settings.threads, folders=[logs.folder]) as connection:
-        found = connection.execute(f"SELECT DISTINCT trim(reason_raw) FROM {logged} WHERE reason_raw IS NOT NULL")
+        found = connection.execute(f"SELECT DISTINCT trim(reason_raw) FROM {told} WHERE reason_raw IS NOT NULL")
         return frozenset(text for (text,) in found.fetchall())
 
 
@@ -684,6 +694,8 @@ def _json(file: Path, to: Path | None, reads: Reads, editor: Reader) -> int:
             if value is None:
                 raise Unwritable(f"{shown(file)} is not one JSON document")
             value, changed = _edited(value, (), reads, editor)
+            if changed:
+                _check_single(whole.lstrip("\ufeff"), file)
             write((_dumped(value) + "\n").encode(encoding))
             return changed
         for line in text:
@@ -695,23 +707,30 @@ def _json(file: Path, to: Path | None, reads: Reads, editor: Reader) -> int:
                 continue
             value, found = _edited(value, (), reads, editor)
             changed += found
+            if found:
+                _check_single(line.lstrip("\ufeff"), file)
             write((_dumped(value) + line[len(line.rstrip("\r\n")) :] if found else line).encode(encoding, "strict"))
     return changed
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     """Read JSON with its numbers as they are written; None for what is none, which no record is."""
+    try:
+        return json.loads(text, parse_float=lambda number: f"\0{number}\0", object_pairs_hook=hook)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _check_single(text: str, file: Path) -> None:
+    """Raise Unwritable where an object of JSON holds a key twice: written anew it would hold it once."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise Unwritable("an object of it holds a key twice")
+            raise Unwritable(f"{shown(file)} holds a key twice in one object")
         return found
 
-    try:
-        return json.loads(text, parse_float=lambda number: f"\0{number}\0", object_pairs_hook=once)
-    except (ValueError, RecursionError):
-        return None
+    _parsed(text, once)
 
 
 def _dumped(value: Any) -> str:

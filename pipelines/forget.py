@@ -23,10 +23,10 @@ from urllib.parse import quote_plus
 import duckdb
 from sqlalchemy import String, insert, select, update
 
-from pipelines import erasing, state
+from pipelines import erasing, keys, state
 from pipelines.erasing import Editor, Person, Reads, Unwritable
 from pipelines.errors import BackhaulError, ForgetError, SourceError, WarehouseMissing
-from pipelines.load import connected, hashing_key, load
+from pipelines.load import connected, load
 from pipelines.settings import Settings
 from pipelines.sources import Source, source_named
 from pipelines.sources.canonical import Canonical, thing_of
@@ -101,7 +101,7 @@ def forget(
     with build.writing(settings.warehouse, settings.wait_s):
         memory = state.State(settings.warehouse)
         try:
-            hashing_key(settings, memory)
+            keys.read(settings, memory)
             person, is_begun = _person(settings, memory, text, namespace)
             loads = [r for r in memory.loads_with(*STATUSES) if r["files"] and namespace in (None, r["namespace"])]
             progress("looking for their records")
@@ -153,7 +153,7 @@ def _person(settings: Settings, memory: state.State, text: str, namespace: str |
     rows = [r for r in memory.rows(mine) if r["namespace"] in ("", namespace or "")]
     if not rows and namespace is None and not erasing.is_distinct(erasing.plain(text)):
         every = sorted({r["namespace"] for r in memory.loads_with("logged", "published")})
-        named = [n for n in every if erasing.links_of(settings, memory, n, [text])[text]]
+        named = [n for n in every if erasing.links_of(settings, memory, erasing.logged(memory, n), n, [text])[text]]
         if len(named) > 1:
             raise ForgetError(f"{shown(text)} is a customer of several sources ({', '.join(named)[:120]}), who may be several people. Say which with --source.")  # fmt: skip
     opaque = rows[0]["opaque"] if rows else f"forgotten-{secrets.token_hex(8)}"
@@ -195,7 +195,13 @@ def _learn(
     """Learn the ids that lead to their records, from the logs and from the files of each source; say whether there are any, or their name."""
     needles, is_known = _Needles(next(iter(of.values())).text if of else "", [], []), False
     for namespace, person in of.items():
-        for links in erasing.links_of(settings, memory, namespace, {person.text, person.plain, person.opaque}).values():
+        for links in erasing.links_of(
+            settings,
+            memory,
+            erasing.logged(memory, namespace),
+            namespace,
+            {person.text, person.plain, person.opaque},
+        ).values():
             for column, values in links.items():
                 person.links.setdefault(column, set()).update(values)
         person.kept_texts = erasing.kept_texts(settings, memory, namespace)
@@ -215,6 +221,17 @@ def _anonymise(
     work: _Work,
 ) -> None:
     """Write the files of a load anew where they speak of the customer, and send it back to be judged."""
+    if row["raw_gone_at"]:
+        known = erasing.links_of(
+            settings,
+            memory,
+            [row["load_id"]],
+            row["namespace"],
+            {person.text, person.plain},
+        )
+        if any(known.values()):
+            work.left.append(f"Load {row['load_id']} knows them by a keyed hash, and its raw files were deleted for their age: it cannot be judged again. `backhaul withdraw {row['load_id']}` takes it back.")  # fmt: skip
+        return
     changes: list[tuple[str, dict[str, Any]]] = []
     for file in row["files"]:
         path = settings.raw / file["raw"]
@@ -415,16 +432,16 @@ def search(
     Files are unpacked and tables read by value. Raw files are read record by record too, as `reads` says: an id of few signs is
     somebody else's text as well, and is looked for where customers stand alone.
     """
-    key = settings.key_file.read_bytes()
+    key = keys.file_of(settings, memory).read_bytes()
     loads = memory.loads_with(*STATUSES)
     namespaces = [namespace] if namespace else sorted({row["namespace"] for row in loads if row["files"]})
     others = {row["load_id"] for row in loads if namespace not in (None, row["namespace"])}
     hashes = {hmac.new(key, t.encode(), "sha256").hexdigest()[:32] for t in (erasing.plain(customer), customer.strip())}
     with duckdb.connect() as connection:
         ids = [quote(f"{n}:{h}") for n in namespaces for h in sorted(hashes)]
-        keys = [int(connection.execute(f"SELECT {contracts.key_sql(i)}").fetchall()[0][0]) for i in ids]
+        numbers = [int(connection.execute(f"SELECT {contracts.key_sql(i)}").fetchall()[0][0]) for i in ids]
     told = [f"{namespace}:{h}" for h in hashes] if namespace else [*hashes, *(f"rare-{h[:12]}" for h in hashes)]
-    needles = _Needles(customer, told, keys)
+    needles = _Needles(customer, told, numbers)
     still = set()
     for file, of in reads.items():
         editor = Editor([Person(customer, "")], is_learning=True)

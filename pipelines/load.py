@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,8 +26,15 @@ from zoneinfo import ZoneInfo
 import duckdb
 from sqlalchemy import delete, insert, select
 
-from pipelines import checks, erasing, estimate, factors, landing, state
-from pipelines.errors import BackhaulError, CheckFailed, SourceError, WarehouseDamaged, WarehouseLocked
+from pipelines import checks, erasing, estimate, factors, keys, landing, state
+from pipelines.errors import (
+    BackhaulError,
+    CheckFailed,
+    SourceError,
+    WarehouseDamaged,
+    WarehouseLocked,
+    WarehouseMissing,
+)
 from pipelines.logs import Logs, load_of
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, faulty, recognise, source_named
@@ -62,6 +68,7 @@ class Report:
     about others. `files` says what became of the lines of each: lines + more_rows = rows + the others.
     `dated_by` says what told the newer of two versions: "declared" export times, or the "file" dates and the order of landing.
     `failed` are loads that were put aside (load, files, problem), `healed` says what was damaged and made again.
+    `retained` are loads whose raw files were deleted for their age.
     """
 
     build_id: str | None
@@ -85,6 +92,7 @@ class Report:
     untold: list[str] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
     healed: list[str] = field(default_factory=list)
+    retained: list[str] = field(default_factory=list)
 
 
 def load(
@@ -171,8 +179,8 @@ def _load(
             _sweep(settings, memory)
             _heal_logs(settings, memory, report, is_deep=not paths)
             asked = None
-            if paths or memory.loads_with("landing", "landed"):
-                hashing_key(settings, memory)
+            if paths or memory.loads_with("landing", "landed") or settings.next_key_file.exists():
+                keys.read(settings, memory)
             if paths:
                 files = _files([Path(p) for p in paths], settings, source, report)
                 asked = _begin(memory, files, source, _checked_namespace(namespace), exported_at)
@@ -216,6 +224,9 @@ def _load(
                 progress("looking for alerts")
                 report.alerts = [v.sentence() for v in alerts.record(settings)]
                 memory.remember("rules_build", report.build_id)
+            _end_rotation(settings, memory)
+            if settings.raw_days > 0:
+                report.retained = _retain(settings, memory, settings.raw_days)
             unused = Logs(settings, memory).join()
             state.keep_copy(settings.warehouse)
             for file in unused:  # the state and its copy name another one for their rows
@@ -329,11 +340,106 @@ def _sweep(settings: Settings, memory: state.State) -> None:
     for load_id in unwanted:
         if (settings.raw / load_id).is_dir():
             shutil.rmtree(settings.raw / load_id)
-    for row in memory.loads_with("landed", "logged", "published", "failed"):  # copies that others took the place of
-        named = {Path(file["raw"]).parts[1] for file in row["files"]}
-        for folder in (settings.raw / row["load_id"]).glob("[0-9]*") if named else ():
+    for row in memory.loads_with(
+        "landed", "logged", "published", "failed"
+    ):  # what others took the place of, or too old
+        named = {Path(file["raw"]).parts[1] for file in row["files"] if not row["raw_gone_at"]}
+        for folder in (settings.raw / row["load_id"]).glob("[0-9]*") if row["files"] else ():
             if re.fullmatch(r"\d{4}(\.\d+)?", folder.name) and folder.name not in named and folder.is_dir():
                 shutil.rmtree(folder)
+
+
+def _retain(settings: Settings, memory: state.State, days: int) -> list[str]:
+    """Delete the raw files of loads that landed more than so many days ago and are published; give the loads.
+
+    What waits in them to be judged again, because it is of the future, is waited for as many days at most. The mapping stays.
+    """
+    age = timedelta(days=days)
+    due = [
+        row["load_id"]
+        for row in memory.loads_with("published")
+        if row["files"]
+        and not row["raw_gone_at"]
+        and row["started_at"] < state.now() - age
+        and not (row["again_at"] and row["again_at"] < state.now() + age)
+    ]
+    if due:
+        memory.set_status(due, "published", raw_gone_at=state.now())
+        _sweep(settings, memory)
+    return due
+
+
+def retain(settings: Settings, days: int, progress: Progress = lambda _: None) -> list[str]:
+    """Delete the raw files of loads that landed more than so many days ago, once all that has landed is published; give the loads."""
+    load(settings, progress=progress)
+    with build.writing(settings.warehouse, settings.wait_s):
+        memory = state.State(settings.warehouse)
+        try:
+            gone = _retain(settings, memory, days)
+            state.keep_copy(settings.warehouse)
+            return gone
+        finally:
+            memory.close()
+
+
+def rotate_key(settings: Settings, progress: Progress = lambda _: None) -> Report:
+    """Let a new hashing key take the place of the present one: all loads are judged again with it, and a whole build is published.
+
+    The old key goes when that build stands. Killed, it goes on with the next load. Raises SourceError when raw files are not there, and
+    nothing is changed.
+    """
+    if not (settings.warehouse / "state.sqlite").is_file():
+        raise WarehouseMissing(f"There is no warehouse in {settings.warehouse}. Give another --warehouse.")
+    with build.writing(settings.warehouse, settings.wait_s):
+        memory = state.State(settings.warehouse)
+        try:
+            keys.read(settings, memory)
+            if keys.file_of(settings, memory) != settings.next_key_file:
+                _begin_rotation(settings, memory, progress)
+        finally:
+            memory.close()
+    return load(settings, progress=progress)
+
+
+def _begin_rotation(settings: Settings, memory: state.State, progress: Progress) -> None:
+    """Make a new key, and in one transaction let the logs be those that it makes: every load is judged again."""
+    rows = memory.loads_with("landed", "logged", "published")
+    told = _gone(rows)
+    for row in rows if not told else ():
+        progress(f"reading the raw files of load {row['load_id']}")
+        if raw := damaged_raw(settings, row):
+            told = f"the raw file {raw[0][:100]} is gone or damaged"
+            break
+    if told:
+        raise SourceError(f"The hashing key cannot be changed: every load would be judged again, and {told}. Nothing was changed.")  # fmt: skip
+    secret, key = erasing.secret_of(settings, memory), keys.write(settings.next_key_file)
+    values = {"key_fingerprint": keys.fingerprint(key)}
+    if secret is not None:
+        values["forgotten_secret"] = erasing.hidden_secret(secret, key)
+    with memory.transaction() as connection:
+        is_logged = state.load.c.status.in_(("logged", "published"))
+        connection.execute(state.load.update().where(is_logged).values(status="landed"))
+        connection.execute(delete(state.remembered).where(state.remembered.c.name.in_(values)))
+        connection.execute(insert(state.remembered), [{"name": n, "value": v} for n, v in values.items()])
+
+
+def _end_rotation(settings: Settings, memory: state.State) -> None:
+    """Put a new key in the place of the old one, once every load is published with it; builds of the old one go."""
+    if keys.file_of(settings, memory) != settings.next_key_file or memory.loads_with("landed", "logged"):
+        return
+    for old in build.own_files(settings.warehouse):
+        if old.stem != build.current_id(settings.warehouse):
+            old.unlink()
+    memory.keep_builds(1)
+    memory.compact()
+    settings.next_key_file.replace(settings.key_file)
+    build.sync(settings.key_file.parent)
+
+
+def _gone(rows: Iterable[dict[str, Any]]) -> str:
+    """Say of the first load whose raw files were deleted for their age that they were; nothing when all have theirs."""
+    found = next((row for row in rows if row["raw_gone_at"]), None)
+    return f"the raw files of load {found['load_id']} were deleted for their age on {found['raw_gone_at']:%Y-%m-%d}" if found else ""  # fmt: skip
 
 
 # -- landing -----------------------------------------------------------------------------------------------------------
@@ -353,23 +459,30 @@ def _judge_later_exports_again(settings: Settings, memory: state.State, row: dic
         for r in memory.loads_with("logged", "published")
         if (r["source"], r["namespace"]) == (this["source"], this["namespace"]) and r["load_id"] != this["load_id"]
     ]
-    later = [r["load_id"] for r in others if (r["exported_at"] or datetime.min) > this["exported_at"]]
+    later = [r for r in others if (r["exported_at"] or datetime.min) > this["exported_at"]]
     mapping = source_named(str(settings.raw / this["mapping"]))
     is_whole = isinstance(mapping, Mapping) and mapping.export.is_whole
     if not later or not (is_whole or _shares_rows(settings, memory, this["load_id"], [r["load_id"] for r in others])):
         return False
-    memory.set_status(later, "landed")
+    if gone := _gone(later):
+        raise SourceError(f"This export is older than what was loaded of the same rows, which would be judged again after it, and {gone}. It is put aside; nothing else changed.")  # fmt: skip
+    memory.set_status([r["load_id"] for r in later], "landed")
     return True
 
 
 def _judge_again(memory: state.State, gone: dict[str, Any], *statuses: str) -> bool:
-    """Send the loads after one that is gone back to be judged: what they said again was a duplicate of its rows. Says whether there are any."""
+    """Send the loads after one that is gone back to be judged: what they said again was a duplicate of its rows. Says whether there are any.
+
+    Raises SourceError when one has no raw files any more.
+    """
     later = [
-        row["load_id"]
+        row
         for row in memory.loads_with(*statuses)
         if row["namespace"] == gone["namespace"] and row["load_id"] > gone["load_id"]
     ]
-    memory.set_status(later, "landed")
+    if told := _gone(later):
+        raise SourceError(f"Load {gone['load_id']} cannot be taken back: what later loads said again counted as its duplicates, so they would be judged again, and {told}. Nothing was changed.")  # fmt: skip
+    memory.set_status([row["load_id"] for row in later], "landed")
     return bool(later)
 
 
@@ -615,38 +728,6 @@ def _exported_at(file: Path, origin: Source, declared: str | None) -> tuple[date
     return changed.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None), "file"
 
 
-def hashing_key(settings: Settings, memory: state.State) -> bytes:
-    """Read the key customers are hashed with; make it on first use. Only the key that the warehouse was made with is taken."""
-    path = settings.key_file
-    again = "Restore it from a copy: with another key, known customers become new ones."
-    is_used = bool(memory.loads_with("logged", "published"))
-    key = path.read_bytes() if path.exists() else b""
-    if len(key) < 16 and is_used:
-        raise SourceError(f"The hashing key {path} is {'damaged' if path.exists() else 'gone'}. {again}")
-    if len(key) < 16:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(path.name + ".new")
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        key = path.read_bytes()
-    known = memory.value("key_fingerprint")
-    if known and is_used and known != fingerprint(key):
-        raise SourceError(f"{path} is not the hashing key that {settings.warehouse} was made with. {again}")
-    if known != fingerprint(key):
-        memory.remember("key_fingerprint", fingerprint(key))
-    return key
-
-
-def fingerprint(key: bytes) -> str:
-    """Give what tells one hashing key from another without giving it away."""
-    return hashlib.sha256(b"backhaul hashing key" + key).hexdigest()[:16]
-
-
 # -- the logs ----------------------------------------------------------------------------------------------------------
 
 
@@ -663,7 +744,7 @@ def _check_known(settings: Settings, memory: state.State, held: set[str]) -> Non
 
 
 def damaged_raw(settings: Settings, row: dict[str, Any]) -> list[str]:
-    """Name the raw files of a load that are gone or differ from when they landed."""
+    """Name the raw files of a load that are gone, for their age too, or differ from when they landed."""
     files = [(f["raw"], f["sha256"]) for f in row["files"]]
     bad = [raw for raw, digest in files if not build.is_whole(settings.raw / raw, digest)]
     is_unmapped = row["mapping"] and not (settings.raw / row["mapping"]).is_file()
@@ -675,6 +756,8 @@ def _heal_logs(settings: Settings, memory: state.State, report: Report, *, is_de
     logged = {row["load_id"]: row for row in memory.loads_with("logged", "published")}
     Logs(settings, memory).remember_older()
     for load_id, problems in Logs(settings, memory).damaged(is_deep=is_deep, is_kept=True).items():
+        if told := _gone([logged[load_id]]):
+            raise WarehouseDamaged(f"{problems[0]}, and {told}, so it cannot be made again. Put it back from a copy, or give the load up with `backhaul withdraw {load_id}`.")  # fmt: skip
         if raw := damaged_raw(settings, logged[load_id]):
             raise WarehouseDamaged(
                 f"{problems[0]}, and so is {raw[0]}, from which it is made. Restore either, or give the load up with `backhaul withdraw {load_id}`."
@@ -691,7 +774,7 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
     load_id: str = landed["load_id"]
     mapping = settings.raw / landed["mapping"] if landed["mapping"] else None
     origin = source_named(str(mapping) if mapping else landed["source"])
-    key = hashing_key(settings, memory)
+    key = keys.read(settings, memory)
     earlier = memory.loads_with("logged", "published")
     same = [r["load_id"] for r in earlier if (r["source"], r["namespace"]) == (origin.name, landed["namespace"])]
     whole = origin.export if isinstance(origin, Mapping) else None

@@ -53,7 +53,7 @@ class Settings:
     currency with the largest sales. `smtp` is the mail server alerts are sent through (smtp:// or smtps://, with user and password
     where it wants them), `mail_from` the sender. `upload_mb` is the most that the page Data takes at once, in megabytes; `dashboard_token`
     what the first link to the pages has to carry, for whoever opens it (none: whoever is on this machine).
-    `wait_s` is how long a writer waits for another one to end, in seconds.
+    `raw_days` is for how many days raw files are kept once they are published (0: for good). `wait_s` is how long a writer waits for another one to end, in seconds.
     """
 
     warehouse: Path = field(default_factory=lambda: Path(os.environ.get("BACKHAUL_WAREHOUSE", "warehouse")))
@@ -62,6 +62,7 @@ class Settings:
     mail_from: str = field(default_factory=lambda: os.environ.get("BACKHAUL_MAIL_FROM", ""))
     upload_mb: int = field(default_factory=lambda: int(os.environ.get("BACKHAUL_UPLOAD_MB", "200")))
     dashboard_token: str = field(default_factory=lambda: os.environ.get("BACKHAUL_TOKEN", ""), repr=False)
+    raw_days: int = field(default_factory=lambda: int(os.environ.get("BACKHAUL_RAW_DAYS", "0")))
     keep_builds: int = 3
     wait_s: float = 0.0
     threads: int | None = None
@@ -80,6 +81,11 @@ class Settings:
     def key_file(self) -> Path:
         """The key customers are hashed with, beside the warehouse, mode 0600."""
         return self.warehouse.with_name(self.warehouse.name + ".key")
+
+    @property
+    def next_key_file(self) -> Path:
+        """A key that is about to take the place of that one."""
+        return self.key_file.with_name(self.key_file.name + ".next")
 
     @property
     def serve_key_file(self) -> Path:

@@ -10,7 +10,7 @@ import errno
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
@@ -61,6 +61,7 @@ load = Table(
     Column("exported_at", DateTime, comment="Latest time of its exports (UTC): what is said later wins"), Column("restored_at", DateTime, comment="When what it withdrew was brought back; empty: it stays withdrawn"),
     Column("problem", String, comment="Why it was put aside"),
     Column("again_at", DateTime, comment="From when its rows of the future can be judged again; empty: it has none"),
+    Column("raw_gone_at", DateTime, comment="When its raw files were deleted for their age; empty: they are there"),
     comment="One load: the files of one source given at once.",
 )  # fmt: skip
 load_file = Table(
@@ -582,6 +583,24 @@ def listed_loads(settings: Settings, limit: int = 20) -> list[dict[str, Any]]:
         }
         for row in chosen
     ]  # fmt: skip
+
+
+def raw_reach(loads: Iterable[Mapping[str, Any]]) -> str:
+    """Say how far back raw files reach, where those of some loads were deleted for their age; else nothing."""
+    every = [row for row in loads if row["status"] in ("landed", "logged", "published")]
+    gone = [row for row in every if row["raw_gone_at"]]
+    since = min((row["started_at"] for row in every if not row["raw_gone_at"]), default=None)
+    reach = f"reach back to {since:%Y-%m-%d}" if since else "are all gone"
+    return f"Raw files {reach}; those of {len(gone)} older loads were deleted for their age." if gone else ""
+
+
+def raw_files(settings: Settings) -> str:
+    """Say how far back the raw files of a warehouse reach, where some were deleted for their age; else nothing."""
+    state = State(settings.warehouse)
+    try:
+        return raw_reach(state.loads_with("landed", "logged", "published"))
+    finally:
+        state.close()
 
 
 def file_lines(settings: Settings) -> list[dict[str, Any]]:

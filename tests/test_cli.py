@@ -14,7 +14,7 @@ from pipelines.settings import Settings
 
 VERBS = (
     "sample", "load", "status", "check", "metrics", "metric", "accrual", "reasons", "backtest", "export", "verify", "map", "dashboard", "demo",
-    "promise", "at-risk", "serve", "withdraw", "forget", "doctor", "explain", "levers", "close", "closed", "company", "report", "forecast", "dispose", "simulate", "claims",
+    "promise", "at-risk", "serve", "withdraw", "forget", "retain", "rotate-key", "doctor", "explain", "levers", "close", "closed", "company", "report", "forecast", "dispose", "simulate", "claims",
 )  # fmt: skip
 runner = CliRunner()
 
