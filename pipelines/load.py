@@ -1229,8 +1229,7 @@ def withdrawn_rows(settings: Settings, limit: int = 1000) -> list[dict[str, Any]
     logs = Logs(settings, memory)
     memory.close()
     selects = []
-    connection = connect(threads=settings.threads, folders=[logs.folder])
-    try:
+    with reading_logs(settings) as connection:
         for thing in contracts.REVERSIBLE:
             if (table := schema.LOG.tables.get(thing)) is not None:
                 rows = contracts.log_rows(connection, table, logs.sql(thing, loads))
@@ -1238,9 +1237,21 @@ def withdrawn_rows(settings: Settings, limit: int = 1000) -> list[dict[str, Any]
                     f"SELECT load_id AS load, '{thing}' AS \"table\", {table.info['key'][0]} AS id FROM ({rows}) WHERE is_withdrawn"
                 )
         found = connection.execute(f"{' UNION ALL '.join(selects)} ORDER BY ALL DESC LIMIT {limit}").fetchall()
+    return [dict(zip(("load", "table", "id"), row, strict=True)) for row in found]
+
+
+@contextmanager
+def reading_logs(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection that reads the logs. Raises WarehouseDamaged for one that cannot be read."""
+    connection = connect(threads=settings.threads, folders=[settings.warehouse / "log"])
+    try:
+        yield connection
+    except duckdb.Error as error:
+        raise WarehouseDamaged(
+            f"A log file in {settings.warehouse / 'log'} is gone or damaged. Run `backhaul load` without a path: it is made again from the raw files."
+        ) from error
     finally:
         connection.close()
-    return [dict(zip(("load", "table", "id"), row, strict=True)) for row in found]
 
 
 def restore_withdrawn(settings: Settings, load_id: str, progress: Progress = lambda _: None) -> Report:
@@ -1300,8 +1311,7 @@ def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
     logged = logs.sql("return_event", loads)
     if not logged:
         return []
-    connection = connect(threads=settings.threads, folders=[logs.folder])
-    try:
+    with reading_logs(settings) as connection:
         found = connection.execute(
             f"""
             WITH known AS (SELECT lower(trim(raw)) AS raw, min(reason) AS reason FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")} GROUP BY 1),
@@ -1315,5 +1325,3 @@ def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
         )  # fmt: skip
         names = ("source", "wording", "reason", "return_lines")
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-    finally:
-        connection.close()

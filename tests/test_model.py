@@ -1,4 +1,4 @@
-"""A warehouse against a model of a few lines: whatever is loaded, edited, replayed, taken back and brought back, facts are the model's."""
+"""A warehouse against a model of a few lines: whatever is loaded, edited, replayed, taken back, brought back and forgotten, facts are the model's."""
 
 import os
 import shutil
@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from pipelines import state
+from pipelines.forget import forget
 from pipelines.load import load, withdraw
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id
 from tests.conftest import FUZZ
 
-HEAD = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country\n"
+HEAD = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,customer_id\n"
 Rows = dict[int, int]  # number of a line -> its amount
 ROWS = st.dictionaries(st.integers(1, 4), st.integers(1, 3), min_size=1, max_size=3)
 
@@ -39,7 +40,9 @@ class Warehouse(RuleBasedStateMachine):
         """Load a file: one of the same content as a load that is in says nothing new."""
         self.files += 1
         file = self.folder / f"order_line.{self.files}.csv"
-        file.write_text(HEAD + "".join(f"{n},o{n},2025-01-02T10:00:00Z,P1,1,{a}.00,EUR,FR\n" for n, a in rows.items()))
+        file.write_text(
+            HEAD + "".join(f"{n},o{n},2025-01-02T10:00:00Z,P1,1,{a}.00,EUR,FR,customer-{n}\n" for n, a in rows.items())
+        )
         os.utime(file, (1.75e9, 1.75e9))  # of one date: the order of landing tells
         before = self._ids()
         report = load(self.settings, [file], is_trial=is_judged_only)
@@ -102,6 +105,15 @@ class Warehouse(RuleBasedStateMachine):
     def bring_back(self, data: st.DataObject) -> None:
         """Load the file of a load again that was withdrawn."""
         self._deliver(data.draw(st.sampled_from(self.gone)), is_judged_only=False)
+
+    @precondition(lambda self: self.loads)
+    @rule(data=st.data())
+    def forget_one(self, data: st.DataObject) -> None:
+        """Forget the customer of a line: the line stays."""
+        number = data.draw(st.sampled_from(sorted({n for _, rows in self.loads for n in rows})))
+        done = forget(self.settings, f"customer-{number}")
+        assert (done.found, done.left) == (0, ())
+        self._compare()
 
     @precondition(lambda self: self.loads)
     @rule()

@@ -67,6 +67,17 @@ def test_the_table_of_asvs_is_whole_and_its_tests_are_there() -> None:
     assert points == 70
 
 
+def test_every_promise_about_trust_has_a_test_that_is_there() -> None:
+    page = (ROOT / "docs" / "trust.md").read_text("utf-8")
+    rows = re.findall(r"^\| (?!promise)[^|]+ \| `(tests/\w+\.py)(?:::(\w+))?` \| (.*) ?\|$", page, re.MULTILINE)
+    assert len(rows) == page.count("\n| ") - page.count("\n| promise")
+    for file, name, _ in rows:
+        assert not name or re.search(rf"^(def|class) {name}\b", (ROOT / file).read_text("utf-8"), re.MULTILINE), name
+    parts = set(re.findall(r"`(\w+)`(?::| \||,|$)", " ".join(length for *_, length in rows)))
+    source = (ROOT / "tests" / "evidence" / "trust.py").read_text("utf-8")
+    assert all(f'"{part}": ' in source for part in parts - {"forget"})
+
+
 def test_the_notice_names_the_licence_of_every_package_that_runs() -> None:
     named = dict(line.split(maxsplit=1) for line in (ROOT / "NOTICE").read_text().splitlines() if re.match(r"[a-z0-9.-]+  +\S", line))  # fmt: skip
     assert named.keys() == locked("requirements.lock").keys()

@@ -11,7 +11,19 @@ from pathlib import Path
 
 from tests.disturbed import FOR_EVER
 from tests.evidence import Claim
-from tests.evidence._trust_verbs import VERBS, Fault, Shop, Verb, by_two, contents, ended, shop, wrong_end
+from tests.evidence._trust_verbs import (
+    VERBS,
+    Contents,
+    Fault,
+    Shop,
+    Verb,
+    by_two,
+    contents,
+    ended,
+    same,
+    shop,
+    wrong_end,
+)
 
 SIZES_KIB = (0, 4, 16, 64, 256, 1024, 2048, 4096, 8192, 12288, 16384, 24576)
 POINTS = 9  # calls on the disk that fail, spread over a load; a third of it over every other verb
@@ -29,7 +41,7 @@ def claims() -> Iterator[Claim]:
         yield from _clock(made, expected)
 
 
-def _unharmed(made: Shop) -> dict[str, dict[str, str]]:
+def _unharmed(made: Shop) -> dict[str, Contents]:
     """What each verb leaves where nothing disturbs it."""
     found = {}
     for verb in VERBS:
@@ -42,19 +54,19 @@ def _unharmed(made: Shop) -> dict[str, dict[str, str]]:
     return found
 
 
-def _disturbed(made: Shop, verb: Verb, folder: Path, fault: Fault | None, base: dict[str, str], expected: dict[str, str]) -> list[str]:  # fmt: skip
+def _disturbed(made: Shop, verb: Verb, folder: Path, fault: Fault | None, base: Contents, expected: Contents) -> list[str]:  # fmt: skip
     """Run a verb under a fault: how it ended, and whether readers see the old or the new."""
     code, told = ended(made.words(verb.arguments, folder), fault)
     wrong = [wrong_end(code, told)] if wrong_end(code, told) else []
     seen = contents(folder)
-    return wrong if seen in (base, expected) else [*wrong, "neither the old nor the new is read"]
+    return wrong if same(seen, base) or same(seen, expected) else [*wrong, "neither the old nor the new is read"]
 
 
-def _healed(made: Shop, verb: Verb, folder: Path, expected: dict[str, str]) -> list[str]:
+def _healed(made: Shop, verb: Verb, folder: Path, expected: Contents) -> list[str]:
     """Run a verb again without a fault, and take everything away."""
     code, told = ended(made.words(verb.arguments, folder))
     wrong = [f"afterwards: {told}"] if wrong_end(code, told) or (code and not verb.is_once) else []
-    if contents(folder) != expected:
+    if not same(contents(folder), expected):
         wrong.append("tables differ afterwards")
     shutil.rmtree(folder)
     return wrong
@@ -79,7 +91,7 @@ def small_disk(path: Path, kib: int) -> Iterator[bool]:
         path.rmdir()
 
 
-def _full(made: Shop, expected: dict[str, dict[str, str]]) -> Iterator[Claim]:
+def _full(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
     """Leave so much of a disk free; where none can be mounted, let no file grow beyond the size."""
     runs, wrong = 0, []
     base = made.copy("measured")
@@ -115,7 +127,7 @@ def _full(made: Shop, expected: dict[str, dict[str, str]]) -> Iterator[Claim]:
     yield _claim(f"A full disk at {len(SIZES_KIB)} sizes, 0 to {SIZES_KIB[-1] // 1024} MiB ({how}): one sentence, old or new is read, the next run gives the tables of one unharmed", runs, wrong)  # fmt: skip
 
 
-def _failing(made: Shop, expected: dict[str, dict[str, str]]) -> Iterator[Claim]:
+def _failing(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
     runs, wrong, asked = 0, [], made.root / "asked"
     for verb in VERBS:
         folder = made.copy("counted")
@@ -126,7 +138,7 @@ def _failing(made: Shop, expected: dict[str, dict[str, str]]) -> Iterator[Claim]
         points = POINTS if verb.name == "load" else POINTS // 3
         chosen = [turns[(2 * n + 1) * len(turns) // (2 * points)] for n in range(points)]
 
-        def fail(case: tuple[str, int, int, int], verb: Verb = verb, nothing: dict[str, str] = nothing) -> list[str]:
+        def fail(case: tuple[str, int, int, int], verb: Verb = verb, nothing: Contents = nothing) -> list[str]:
             name, code, times, first = case
             folder = made.copy("failing")
             found = _disturbed(made, verb, folder, Fault(folder, code, first, times), nothing, expected[verb.name])
@@ -139,7 +151,7 @@ def _failing(made: Shop, expected: dict[str, dict[str, str]]) -> Iterator[Claim]
     yield _claim(f"Writes that fail (EIO once, ENOSPC and EROFS from there on), at calls spread over {len(VERBS)} verbs: one sentence, old or new is read, the next run gives the tables of one unharmed", runs, wrong)  # fmt: skip
 
 
-def _read_only(made: Shop, expected: dict[str, dict[str, str]]) -> Iterator[Claim]:
+def _read_only(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
     """Mount the folder read-only; where that is not allowed, let the layer say so from the first call on."""
     runs, wrong = 0, []
     for verb in VERBS:
@@ -165,7 +177,7 @@ def _read_only(made: Shop, expected: dict[str, dict[str, str]]) -> Iterator[Clai
     yield _claim("A read-only disk: readers answer, every writer ends in a sentence", runs, wrong)
 
 
-def _clock(made: Shop, expected: dict[str, dict[str, str]]) -> Iterator[Claim]:
+def _clock(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
     runs, wrong = 0, []
     for verb in (v for v in VERBS if v.name in CLOCKED):
         folder = made.copy("clock")
