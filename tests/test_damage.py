@@ -100,7 +100,9 @@ def test_damage_heals_with_the_next_load(
     write_rows(tmp_path / "order_line.csv", [LINE])
     load(copy_of_tiny, [tmp_path / "order_line.csv"])
     assert_same(with_one_more, tables(copy_of_tiny))
-    aside = r"/(current|state\.sqlite|[0-9T]+\.parquet)/note\.txt$"  # folders where files of ours belong are kept beside
+    aside = (
+        r"/(current|state\.sqlite|[0-9T]+\.parquet)/note\.txt$"  # folders where files of ours belong are kept beside
+    )
     moved = {re.sub(aside, r"/\1.aside/note.txt", f) for f in before}
     assert moved <= own_files(copy_of_tiny)
     assert not load(copy_of_tiny).is_new_build
