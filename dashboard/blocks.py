@@ -156,9 +156,9 @@ def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
         with st.grid(len(known) if len(known) < 5 else 3, min_column_width=210):
             for key in known:
                 tile(view, key, (beside or {}).get(key, ""))
-        queries.unfiltered()  # each has said its own
         behind = queries.Behind(known[0], also=tuple(known[1:]))
         _controls(view, words("rows.numbers"), f"tiles_{keys[0]}", behind, queries.numbers(view.asked, *known))
+        queries.unfiltered()
     if len(known) < len(keys):
         _missing(words, words("missing.title"), {key: facts for key, facts in lacks.items() if facts})
 
@@ -228,6 +228,7 @@ def chart(
     """
     not_filtered(st.session_state["view"].words)
     _chart(_narrowed(behind), figure, alt, key, behind, seen)
+    queries.unfiltered()  # it has been said
 
 
 def _narrowed(behind: queries.Behind | None) -> View:
@@ -436,8 +437,10 @@ def table(
     if key:
         chosen = _frame(words, frame, alt, shown, rows=rows, key=key)
         _controls(view, alt, key, behind, frame[present])
+        queries.unfiltered()
         return chosen
     _table(_narrowed(behind), frame, alt, shown, rows, "table_" + "_".join(present), behind)
+    queries.unfiltered()
     return None
 
 
@@ -529,6 +532,7 @@ def figures(words: Words, *shown: tuple[str, str, str], behind: queries.Behind |
             st.metric(words(key), value, border=True, height="stretch", help=about)
     if behind is not None and behind.seen is not None:
         _controls(_narrowed(behind), words(shown[0][0]), f"figures_{behind.key}", behind, behind.seen)
+        queries.unfiltered()
 
 
 def pick_one(label: str, key: str, names: dict[str, str]) -> str:
