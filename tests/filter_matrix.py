@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from unittest.mock import patch
 
@@ -51,6 +52,17 @@ def doors() -> dict[str, Any]:
     return {n: f for n, f in every.items() if n not in NO_NUMBERS and next(iter(inspect.signature(f).parameters), "") == "build"}  # fmt: skip
 
 
+def _callers() -> set[str]:
+    """Name the functions of the pages' questions that a call comes through."""
+    found: set[str] = set()
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_filename == queries.__file__:
+            found.add(frame.f_code.co_name)
+        frame = frame.f_back
+    return found
+
+
 @contextmanager
 def watched() -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """Take down what pages ask, and by which filters."""
@@ -59,7 +71,7 @@ def watched() -> Iterator[list[tuple[str, dict[str, Any]]]]:
     def watch(name: str, door: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(door)
         def through(*args: Any, **options: Any) -> Any:
-            callers = {frame.function for frame in inspect.stack(0)[1:12] if frame.filename == queries.__file__}
+            callers = _callers()
             if callers and not callers & UNSEEN:
                 key = args[1] if len(args) > 1 and isinstance(args[1], str) else ""
                 asked.append((f"{name} {key}".strip(), dict(options.get("where") or {})))
