@@ -16,23 +16,25 @@ import sqlite3
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
 import duckdb
-from sqlalchemy import String, insert, select, update
+from sqlalchemy import String, Table, insert, select, update
 
 from pipelines import erasing, keys, state
 from pipelines.erasing import Editor, Person, Reads, Unwritable
 from pipelines.errors import BackhaulError, ForgetError, SourceError, WarehouseMissing
 from pipelines.load import connected, load
+from pipelines.logs import Logs
 from pipelines.settings import Settings
 from pipelines.sources import Source, source_named
 from pipelines.sources.canonical import Canonical, thing_of
 from pipelines.sources.looks import chunks, shown
 from pipelines.sources.mapping import Mapping as MappingSource
-from pipelines.sql import name, quote, read_sql
+from pipelines.sql import connect, name, quote, read_sql
 from pipelines.warehouse import build, contracts, schema
 
 Progress = Callable[[str], None]
@@ -222,15 +224,7 @@ def _anonymise(
 ) -> None:
     """Write the files of a load anew where they speak of the customer, and send it back to be judged."""
     if row["raw_gone_at"]:
-        known = erasing.links_of(
-            settings,
-            memory,
-            [row["load_id"]],
-            row["namespace"],
-            {person.text, person.plain},
-        )
-        if any(known.values()):
-            work.left.append(f"Load {row['load_id']} knows them by a keyed hash, and its raw files were deleted for their age: it cannot be judged again. `backhaul withdraw {row['load_id']}` takes it back.")  # fmt: skip
+        _rename_in_logs(settings, memory, row, person, work)
         return
     changes: list[tuple[str, dict[str, Any]]] = []
     for file in row["files"]:
@@ -274,6 +268,36 @@ def _anonymise(
     for raw, values in changes:
         work.reads[settings.raw / values["raw"]] = work.reads.pop(settings.raw / raw)
         shutil.rmtree((settings.raw / raw).parent)
+
+
+def _rename_in_logs(settings: Settings, memory: state.State, row: dict[str, Any], person: Person, work: _Work) -> None:
+    """Put the hash of the opaque text in the place of the id's in the logs of a load that has no raw files any more."""
+    key, source = keys.read(settings, memory), row["namespace"]
+
+    def hashed(text: str) -> str:
+        return f"{source}:{hmac.new(key, text.encode(), 'sha256').hexdigest()[:32]}"
+
+    of = {hashed(text): hashed(person.opaque) for text in (person.text, person.plain)}
+    found = 0
+    for thing, table in ((n, t) for n, t in schema.LOG.tables.items() if "customer_id" in t.columns):
+        logs = Logs(settings, memory)
+        if not (rows := logs.sql(thing, [row["load_id"]])):
+            continue
+        with connect(threads=settings.threads, folders=[logs.folder]) as connection:
+            mine = f"SELECT count(*) FROM {rows} WHERE customer_id IN ({', '.join(map(quote, of))})"
+            number = int(connection.execute(mine).fetchall()[0][0])
+        if number:
+            if not found:  # before anything is changed: what the build holds is no longer what the logs say
+                memory.set_status([row["load_id"]], "logged")
+            logs.replace(row["load_id"], thing, partial(_renamed, table, of))
+            found += number
+    if found:
+        work.loads.add(row["load_id"])
+        work.records += found
+
+
+def _renamed(table: Table, of: Mapping[str, str], connection: duckdb.DuckDBPyConnection, rows: str) -> str:
+    return contracts.renamed(connection, table, rows, of)
 
 
 def _called(path: Path, origin: Source | None, person: Person) -> str:

@@ -5,7 +5,7 @@ stand, and rows that it places elsewhere no longer count. A joined file is named
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,25 @@ class Logs:
                 gone += [self.folder / path for path in group]
         return gone
 
+    def replace(self, load_id: str, thing: str, select_of: Callable[[duckdb.DuckDBPyConnection, str], str]) -> None:
+        """Write the rows of one load in one log anew, as a SELECT over them gives them, and say in the state that they stand there."""
+        target = self.folder / thing / load_id[:6] / f"{load_id}.parquet"
+        path = next(r["path"] for r in self._rows if r["load_id"] == load_id and r["path"].startswith(f"{thing}/"))
+        target = target if path != str(target.relative_to(self.folder)) else target.with_stem(f"{load_id}{JOINED}1")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_stem(f"tmp_{target.stem}")
+        try:
+            with connect(threads=self._threads, folders=[self.folder]) as connection:
+                select = select_of(connection, self.sql(thing, [load_id]))
+                connection.execute(f"COPY ({select}) TO {quote(draft)} ({_OPTIONS})")
+            build.sync(draft)
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+        mine = (state.log_file.c.load_id == load_id) & (state.log_file.c.path == path)
+        with self._memory.transaction() as connection_:
+            connection_.execute(state.log_file.update().where(mine).values(self._seen(target)))
+
     def _join(self, paths: list[str], here: dict[str, list[str]]) -> None:
         """Write the rows that count of some files of one log into one, and say in the state that they stand there."""
         loads = sorted(load_id for path in paths for load_id in here.get(path, []))
@@ -189,6 +208,10 @@ class Logs:
         if loads:
             thing, name = paths[0].split("/")[0], f"{loads[-1]}{JOINED}{len(loads)}" if len(loads) > 1 else loads[0]
             target = self.folder / thing / loads[-1][:6] / f"{name}.parquet"
+            while (
+                str(target.relative_to(self.folder)) in paths
+            ):  # as many loads of the same newest: it is read, and goes
+                target = target.parent.with_name(target.parent.name + JOINED) / target.name
             target.parent.mkdir(parents=True, exist_ok=True)
             draft = target.with_stem(f"tmp_{name}")
             try:

@@ -179,3 +179,16 @@ def test_a_copy_holds_what_was_joined(shop: Settings, tiny_settings: Settings, t
     restore(restored, backup(shop, tmp_path / "copy").folder)
     load(restored, is_anew=True)
     assert_same(tables(restored), tables(tiny_settings))
+
+
+def test_as_many_loads_of_the_same_newest_are_joined_into_another_file(shop: Settings) -> None:
+    before, every = tables(shop), loads(shop)
+    memory = state.State(shop.warehouse)
+    memory.set_status(every[:3], "landed")  # judged again: three files beside the one that is joined
+    memory.close()
+    load(shop)
+    assert_same(tables(shop), before)
+    assert [f.name for f in files(shop)] == [f"{every[-1]}+4.parquet"]
+    memory = state.State(shop.warehouse)
+    assert Logs(shop, memory).damaged(is_deep=True) == {}
+    memory.close()

@@ -741,6 +741,22 @@ def log_rows(connection: duckdb.DuckDBPyConnection, table: Table, logged: str) -
     return f"SELECT {', '.join(['*', *absent])} FROM {logged}"
 
 
+def renamed(connection: duckdb.DuckDBPyConnection, table: Table, logged: str, of: Mapping[str, str]) -> str:
+    """Select logged rows in which some customers have another hash; their key and what tells versions apart follow.
+
+    `of` gives the new hash, source first, of each old one.
+    """
+    new = " ".join(f"WHEN {quote(old)} THEN {quote(other)}" for old, other in of.items())
+    rows = f"""
+        SELECT * REPLACE (CASE customer_id {new} ELSE customer_id END AS customer_id), customer_id IN ({", ".join(map(quote, of))}) AS _is_other
+        FROM ({log_rows(connection, table, logged)})
+    """
+    return f"""
+        SELECT * EXCLUDE (_is_other) REPLACE ({key_sql("customer_id")} AS customer_key,
+            CASE WHEN _is_other AND NOT is_withdrawn THEN {_payload_hash(table)} ELSE payload_hash END AS payload_hash) FROM ({rows})
+    """
+
+
 def _keys(table: Table) -> dict[str, str]:
     """Give the keys of a log as SQL over its own columns."""
     keys = {f"{c.name.removesuffix('_id')}_key": key_sql(c.name) for c in table.columns if c.name in KEYED}
