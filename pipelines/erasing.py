@@ -70,7 +70,7 @@ class Person:
         """The id as ids are compared."""
         return plain(self.text)
 
-    @property
+    @cached_property
     def is_distinct(self) -> bool:
         """Say whether the id is nobody else's and nothing else's text: an address, or long."""
         return is_distinct(self.plain)
@@ -82,16 +82,16 @@ class Person:
 
     def holds(self, leaves: Iterable[tuple[Kinds | None, Any]]) -> bool:
         """Say whether cells hold the id."""
-        found = False
+        text, is_address = self.plain, "@" in self.plain
         for kinds, value in leaves:
             if value is None or isinstance(value, bool):
                 continue
-            is_customer = any(k.endswith(".customer_id") for k in kinds or ())
-            if (plain(value) == self.plain and (self.is_distinct or is_customer)) or (
-                self.is_distinct and isinstance(value, str) and self.pattern.search(value)
-            ):
-                found = True
-        return found
+            if self.is_distinct and isinstance(value, str):  # whether it is there at all is soon told
+                if text in (value.lower() if is_address else value) and (plain(value) == text or self.pattern.search(value)):  # fmt: skip
+                    return True
+            elif (self.is_distinct or _is_customer(kinds)) and plain(value) == text:
+                return True
+        return False
 
     def is_linked(self, leaves: Iterable[tuple[Kinds | None, Any]]) -> bool:
         """Say whether cells hold the id of an order, return, refund or parcel of theirs."""
@@ -107,7 +107,7 @@ class Person:
                 self.links[link].add(value)
                 is_new = True
         for kinds, value in leaves:
-            if value not in (None, "") and any(k.endswith(".customer_id") for k in kinds or ()) and plain(value) not in (self.plain, plain(self.opaque)):  # fmt: skip
+            if value not in (None, "") and _is_customer(kinds) and plain(value) not in (self.plain, plain(self.opaque)):  # fmt: skip
                 self.others.add(plain(value))
         return is_new
 
@@ -115,7 +115,7 @@ class Person:
         """Give what stays of one cell of theirs."""
         if value is None or value in ("", self.opaque) or isinstance(value, bool):
             return value
-        is_customer = any(k.endswith(".customer_id") for k in kinds or ())
+        is_customer = _is_customer(kinds)
         if plain(value) == self.plain and (self.is_distinct or is_customer or kinds is None):
             return self.opaque
         if kinds is None:
@@ -144,12 +144,24 @@ def plain(value: Any) -> str:
     >>> plain(" Anne@Example.org "), plain(17850.0), plain("gid://shopify/Customer/12"), plain("C2")
     ('anne@example.org', '17850', '12', 'C2')
     """
-    text = str(value).strip()
-    if text.startswith(shopify_files.GID):
-        text = text.rsplit("/", 1)[-1].split("?")[0]
-    if re.fullmatch(r"\d+\.0", text):
-        text = text[:-2]
-    return text.lower() if "@" in text else text
+    text = value.strip() if isinstance(value, str) else str(value)
+    if "@" in text:
+        return text.lower()
+    if text.endswith(".0") and text[:-2].isdigit():
+        return text[:-2]
+    return text.rsplit("/", 1)[-1].split("?")[0] if text.startswith(shopify_files.GID) else text
+
+
+@cache
+def _is_customer(kinds: Kinds | None) -> bool:
+    """Say whether a column holds customers."""
+    return any(kind.endswith(".customer_id") for kind in kinds or ())
+
+
+@cache
+def _links_in(kinds: Kinds | None) -> tuple[str, ...]:
+    """Name what the ids of a column lead to, if they lead to records of a customer's."""
+    return tuple(sorted({column for kind in kinds or () if (column := kind.split(".")[1]) in LINKS}))
 
 
 def is_distinct(text: str) -> bool:
@@ -169,11 +181,8 @@ def pattern_of(text: str) -> re.Pattern[str]:
 
 def _links(leaves: Iterable[tuple[Kinds | None, Any]]) -> Iterator[tuple[str, Any]]:
     for kinds, value in leaves:
-        if value not in (None, "") and not isinstance(value, bool):
-            for kind in kinds or ():
-                column = kind.split(".")[1]
-                if column in LINKS:
-                    yield column, value
+        if (columns := _links_in(kinds)) and value not in (None, "") and not isinstance(value, bool):
+            yield from ((column, value) for column in columns)
 
 
 @cache
@@ -438,7 +447,7 @@ class _Finder:
         for kinds, value in leaves:
             if value in (None, "") or isinstance(value, bool):
                 continue
-            named = [value] if any(k.endswith(".customer_id") for k in kinds or ()) else []
+            named = [value] if _is_customer(kinds) else []
             if self.known.has_addresses and isinstance(value, str) and "@" in value:
                 named += ADDRESS.findall(value)
             for text in {plain(n) for n in named} - self.found.keys():
