@@ -181,10 +181,10 @@ def _clock(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
     runs, wrong = 0, []
     for verb in (v for v in VERBS if v.name in CLOCKED):
         folder = made.copy("clock")
-        nothing = contents(folder)
         for _ in range(2):  # the second finds what the first left, at other times
-            found = _disturbed(made, verb, folder, Fault(is_jumping=True), nothing, expected[verb.name])
+            code, told = ended(made.words(verb.arguments, folder), Fault(is_jumping=True))
             runs += 1
-            wrong += [f"{verb.name}, jumping clock: {w}" for w in found]
+            wrong += [f"{verb.name}, jumping clock: {w}" for w in [wrong_end(code, told)] if w]
+        ended(made.words(("load",), folder))  # what was of the future for a clock that was behind is judged again
         wrong += [f"{verb.name}, jumping clock: {w}" for w in _healed(made, verb, folder, expected[verb.name])]
-    yield _claim("A clock that jumps by seconds to ten years while a verb runs: tables as with one that does not", runs, wrong)  # fmt: skip
+    yield _claim("A clock that jumps by seconds to ten years while a verb runs: once it is right, tables are those of one that was", runs, wrong)  # fmt: skip
