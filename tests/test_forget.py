@@ -441,10 +441,10 @@ def test_killed_at_any_step_it_is_finished_by_running_it_again(
     steps = killed_at(monkeypatch, 10**6, lambda: forget.forget(whole, ANNE))
     wanted = without_customer(facts(whole))
     assert steps > 20
-    for at in range(5, steps, steps // 4):
+    for at in range(5, steps, steps // 3):
         settings = copied(f"at-{at}")
         killed_at(monkeypatch, at, lambda s=settings: forget.forget(s, ANNE))  # type: ignore[misc]
-        if at == 5 + steps // 4:
+        if at == 5 + steps // 3:
             load(settings)  # a load comes between
             assert without_customer(facts(settings)) == wanted, at
         done = forget.forget(settings, ANNE)
@@ -593,7 +593,7 @@ def test_killed_at_any_step_keys_are_never_mixed(
     shutil.copytree(small.raw, whole.raw)
     steps = killed_at(monkeypatch, 10**6, lambda: rotate_key(whole))
     assert steps > 15
-    for at in range(1, steps + 1, steps // 3):
+    for at in range(1, steps + 1, steps // 2):
         settings = fresh(tmp_path / f"at-{at}")
         shutil.copytree(small.warehouse, settings.warehouse)
         shutil.copytree(small.raw, settings.raw)
