@@ -27,9 +27,16 @@ PAGES = {
 st.set_page_config(page_title="Backhaul", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
 words = filters.language()
 pages = [
-    st.Page(f"app_pages/{name}.py", title=words(f"page.{name}"), icon=icon, help=words(f"question.{name}"), default=name == "overview", url_path=name)
+    st.Page(
+        f"app_pages/{name}.py",
+        title=words(f"page.{name}"),
+        icon=icon,
+        help=words(f"question.{name}"),
+        default=name == "overview",
+        url_path=name,
+    )
     for name, icon in PAGES.items()
-]  # fmt: skip
+]
 page = st.navigation(pages)
 try:
     st.session_state["view"] = filters.sidebar(Settings().warehouse, words)

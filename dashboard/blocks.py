@@ -133,9 +133,14 @@ def tile(view: View, key: str, extra: str = "") -> None:
     beside = " · ".join(filter(None, [between(words, found), drifts, rests, extra, unfiltered]))
     with st.container(border=True, height="stretch", gap="small"):
         st.metric(
-            label, words.quantity(found.value, found.unit), help=about,
-            delta=delta, delta_color=colour, delta_arrow=arrow, chart_data=months if len(months) > 1 else None,
-        )  # fmt: skip
+            label,
+            words.quantity(found.value, found.unit),
+            help=about,
+            delta=delta,
+            delta_color=colour,
+            delta_arrow=arrow,
+            chart_data=months if len(months) > 1 else None,
+        )
         if beside:
             st.caption(beside)  # a description beside the change is cut off where the tile is narrow
 
@@ -282,8 +287,14 @@ def _choose(key: str) -> None:
 
 
 def _controls(
-    view: View, title: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame, at: queries.At = (), marks: Sequence[queries.At] = (),
-) -> None:  # fmt: skip
+    view: View,
+    title: str,
+    key: str,
+    behind: queries.Behind | None,
+    seen: pd.DataFrame,
+    at: queries.At = (),
+    marks: Sequence[queries.At] = (),
+) -> None:
     """Show the way to the rows and to the files, small, under what they belong to; `at` is the mark chosen of `marks`.
 
     What the numbers do not rest on is said above them.
@@ -302,8 +313,13 @@ def _controls(
                 _open_rows(view, behind, at, marks)
             if at:
                 st.button(
-                    words("rows.clear"), icon=":material/close:", type="tertiary", key=f"{key}_clear", on_click=_clear, args=(key,),
-                )  # fmt: skip
+                    words("rows.clear"),
+                    icon=":material/close:",
+                    type="tertiary",
+                    key=f"{key}_clear",
+                    on_click=_clear,
+                    args=(key,),
+                )
         with st.popover(words("rows.export"), icon=":material/download:", type="tertiary", key=f"{key}_export"):
             st.caption(words("rows.seen"))
             make = partial(queries.file_of_seen, view.asked, title, behind, seen)
@@ -326,8 +342,13 @@ def _files(words: Words, key: str, name: str, make: Callable[[str, str], bytes])
     with st.container(horizontal=True, gap="small"):
         for form in queries.FILES:
             st.download_button(
-                words(f"rows.{form}"), partial(make, form, words.language), f"backhaul-{name}.{form}", queries.MIME[form], key=f"{key}_{form}", on_click="ignore",
-            )  # fmt: skip
+                words(f"rows.{form}"),
+                partial(make, form, words.language),
+                f"backhaul-{name}.{form}",
+                queries.MIME[form],
+                key=f"{key}_{form}",
+                on_click="ignore",
+            )
 
 
 def _said(words: Words, behind: queries.Behind, at: queries.At) -> str:
@@ -360,14 +381,25 @@ def _rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[qu
     if marks:
         options = [(), *marks]
         at = st.selectbox(
-            words("rows.of"), options, options.index(at), format_func=lambda one: _said(words, behind, one) or words("filter.every"),
-        )  # fmt: skip
+            words("rows.of"),
+            options,
+            options.index(at),
+            format_func=lambda one: _said(words, behind, one) or words("filter.every"),
+        )
     counted = queries.key_of(view.asked, key, at)
     part = queries.parts(counted)[0]
     if len(queries.parts(counted)) > 1:
-        part = st.segmented_control(
-            words("rows.part"), queries.parts(counted), default=part, required=True, format_func=lambda p: words(f"rows.{p}"), label_visibility="collapsed",
-        ) or part  # fmt: skip
+        part = (
+            st.segmented_control(
+                words("rows.part"),
+                queries.parts(counted),
+                default=part,
+                required=True,
+                format_func=lambda p: words(f"rows.{p}"),
+                label_visibility="collapsed",
+            )
+            or part
+        )
     asked = (view.asked, key, part, at, behind.is_dated)
     count, total = queries.rows_total(*asked)
     limits = [
@@ -380,7 +412,9 @@ def _rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[qu
     if not count:
         st.info(words("rows.none"), icon=":material/filter_alt:")
         return
-    sentence = words("rows.total", n=words.number(count), total=words.number(total, 0 if float(total).is_integer() else 2))  # fmt: skip
+    sentence = words(
+        "rows.total", n=words.number(count), total=words.number(total, 0 if float(total).is_integer() else 2)
+    )
     newest = words("rows.newest", n=words.number(SHOWN_ROWS)) if count > SHOWN_ROWS else ""
     cut = words("rows.cut", n=words.number(queries.FILE_ROWS)) if count > queries.FILE_ROWS else ""
     st.markdown(" ".join(filter(None, [sentence, newest, cut])))
@@ -397,11 +431,39 @@ def _rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[qu
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 _CODED = {
-    "country": "country", "method": "method", "stage": "stage", "promise_id": "promise", "return_reason": "return_reason", "category": "category",
-    "role": "role", "mode": "mode", "status": "status", "pattern": "pattern", "data_status": "status", "reason": "return_reason", "state": "state", "disposition": "disposition",
-    "component": "step", "outcome": "flow", "cause": "cause", "kind": "kind", "action": "kind", "action_status": "action_status", "relation": "relation", "through": "through", "what": "what",
-    "inspection_outcome": "inspection_outcome", "from_stage": "stage", "to_stage": "stage", "duration_unit": "duration_unit", "responsible": "responsible", "channel": "channel", "return_channel": "return_channel", "waiting": "waiting", "next_promise": "promise",
-}  # fmt: skip
+    "country": "country",
+    "method": "method",
+    "stage": "stage",
+    "promise_id": "promise",
+    "return_reason": "return_reason",
+    "category": "category",
+    "role": "role",
+    "mode": "mode",
+    "status": "status",
+    "pattern": "pattern",
+    "data_status": "status",
+    "reason": "return_reason",
+    "state": "state",
+    "disposition": "disposition",
+    "component": "step",
+    "outcome": "flow",
+    "cause": "cause",
+    "kind": "kind",
+    "action": "kind",
+    "action_status": "action_status",
+    "relation": "relation",
+    "through": "through",
+    "what": "what",
+    "inspection_outcome": "inspection_outcome",
+    "from_stage": "stage",
+    "to_stage": "stage",
+    "duration_unit": "duration_unit",
+    "responsible": "responsible",
+    "channel": "channel",
+    "return_channel": "return_channel",
+    "waiting": "waiting",
+    "next_promise": "promise",
+}
 
 
 def _worded(words: Words, frame: pd.DataFrame) -> pd.DataFrame:
@@ -425,8 +487,15 @@ def _rounded(frame: pd.DataFrame, config: dict[str, Any]) -> pd.DataFrame:
 
 
 def table(
-    words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int = 10, key: str = "", behind: queries.Behind | None = None
-) -> int | None:  # fmt: skip
+    words: Words,
+    frame: pd.DataFrame,
+    alt: str,
+    shown: dict[str, Any],
+    *,
+    rows: int = 10,
+    key: str = "",
+    behind: queries.Behind | None = None,
+) -> int | None:
     """Show a table's named columns in their order, and the way to its files and to the rows behind it.
 
     With a key, a row can be chosen and its position is given back; with dimensions behind, a row can be chosen for its rows.
@@ -513,9 +582,16 @@ def links(words: Words, found: list[findings.Finding], otherwise: str) -> None:
 def pick(label: str, key: str, options: dict[str, str]) -> str:
     """Let the reader pick one of a few; the choice is in the link."""
     chosen = st.segmented_control(
-        label, list(options), default=next(iter(options)), required=True, format_func=lambda o: inert(options[o]), key=key, bind="query-params",
-        label_visibility="collapsed", wrap=True,
-    )  # fmt: skip
+        label,
+        list(options),
+        default=next(iter(options)),
+        required=True,
+        format_func=lambda o: inert(options[o]),
+        key=key,
+        bind="query-params",
+        label_visibility="collapsed",
+        wrap=True,
+    )
     return chosen or next(iter(options))
 
 
@@ -570,8 +646,12 @@ def actions(view: View) -> None:
                 )
                 st.markdown(said + (f": *{inert(str(row.after))}*" if row.after else ""))
                 st.button(
-                    words("actions.log"), key=f"suggestion_{position}", icon=":material/add_task:", on_click=_log, args=(view, str(row.kind), [str(row.style_id)], row.effective_on),
-                )  # fmt: skip
+                    words("actions.log"),
+                    key=f"suggestion_{position}",
+                    icon=":material/add_task:",
+                    on_click=_log,
+                    args=(view, str(row.kind), [str(row.style_id)], row.effective_on),
+                )
     if problem := st.session_state.pop("action_problem", None):
         st.error(inert(problem))
     _log_form(view)
@@ -585,27 +665,60 @@ def _measured(view: View, chosen: str) -> None:
     found = queries.measured(view.asked, kind, one)
     e = found.effect
     st.markdown(f"**{findings.effect(words, found)}**")
-    told = [
-        ("actions.change", words.percent(e.change), words("products.between", low=words.percent(e.low), high=words.percent(e.high))),
-        ("actions.avoided", words.number(e.returns_avoided), words("actions.avoided_note")),
-    ] if e.verdict in queries.TOLD else []  # fmt: skip
+    told = (
+        [
+            (
+                "actions.change",
+                words.percent(e.change),
+                words("products.between", low=words.percent(e.low), high=words.percent(e.high)),
+            ),
+            ("actions.avoided", words.number(e.returns_avoided), words("actions.avoided_note")),
+        ]
+        if e.verdict in queries.TOLD
+        else []
+    )
     waits = [("actions.weeks", words.number(e.weeks_needed), words("actions.weeks_note"))] if e.weeks_needed else []
     known = [
         *told,
-        ("actions.units", words.number(e.units), words("actions.units_note", products=words.number(e.products), controls=words.number(e.controls), weeks=words.number(e.weeks))),
-        ("actions.power", words.percent(e.power, 0), words("actions.power_note", detectable=words.percent(e.detectable, 0))),
+        (
+            "actions.units",
+            words.number(e.units),
+            words(
+                "actions.units_note",
+                products=words.number(e.products),
+                controls=words.number(e.controls),
+                weeks=words.number(e.weeks),
+            ),
+        ),
+        (
+            "actions.power",
+            words.percent(e.power, 0),
+            words("actions.power_note", detectable=words.percent(e.detectable, 0)),
+        ),
         *waits,
-    ]  # fmt: skip
+    ]
     figures(words, *known)
     if one is None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         if next(a.status for a in queries.actions(view.source) if a.action_id == one) == "open":
-            st.date_input(words("actions.done_on"), None, format="DD/MM/YYYY", key=f"done_on_{one}", help=words("actions.open_note"), width=180)  # fmt: skip
+            st.date_input(
+                words("actions.done_on"),
+                None,
+                format="DD/MM/YYYY",
+                key=f"done_on_{one}",
+                help=words("actions.open_note"),
+                width=180,
+            )
             st.button(words("actions.done"), icon=":material/check:", key="done", on_click=_done, args=(view, one))
         st.button(
-            words("actions.withdraw"), icon=":material/undo:", type="tertiary", key="withdraw", on_click=queries.withdraw_action, args=(view.source, one),
-        )  # fmt: skip
+            words("actions.withdraw"),
+            icon=":material/undo:",
+            type="tertiary",
+            key="withdraw",
+            on_click=queries.withdraw_action,
+            args=(view.source, one),
+        )
 
 
 def _done(view: View, action_id: int) -> None:
@@ -648,7 +761,11 @@ def _log_form(view: View) -> None:
 
 def _term(words: Words, name: str) -> str:
     """Name a term of a policy; a promise by its own name."""
-    return words.value("promise", name.removeprefix("promise ")) if name.startswith("promise ") else words(f"policies.field_{name}")  # fmt: skip
+    return (
+        words.value("promise", name.removeprefix("promise "))
+        if name.startswith("promise ")
+        else words(f"policies.field_{name}")
+    )
 
 
 def policy(words: Words, source: queries.Source, version: str) -> pd.DataFrame:
@@ -656,12 +773,18 @@ def policy(words: Words, source: queries.Source, version: str) -> pd.DataFrame:
     chosen = queries.policy(source, version)
     fee = words.money(chosen.fee_amount, chosen.currency or "", 2) if chosen.fee_amount else words("policies.free")
     said = {
-        "valid_from": words.day(chosen.valid_from), "market": words.value("country", chosen.market) if chosen.market else words("filter.every"),
-        "channel": words.value("channel", chosen.channel) if chosen.channel else words("filter.every"), "category": words.value("category", chosen.category) if chosen.category else words("filter.every"),
-        "loyalty_tier": chosen.loyalty_tier or words("filter.every"), "exception": words.value("exception", chosen.exception) if chosen.exception else MISSING,
-        "window_days": words.quantity(chosen.window_days, "days"), "window_until": words.day(chosen.window_until) if chosen.window_until else MISSING, "fee_amount": fee,
-        "methods": ", ".join(words.value("method", m) for m in chosen.methods), "refund_trigger": words.value("stage", chosen.refund_trigger) if chosen.refund_trigger else MISSING,
-    }  # fmt: skip
+        "valid_from": words.day(chosen.valid_from),
+        "market": words.value("country", chosen.market) if chosen.market else words("filter.every"),
+        "channel": words.value("channel", chosen.channel) if chosen.channel else words("filter.every"),
+        "category": words.value("category", chosen.category) if chosen.category else words("filter.every"),
+        "loyalty_tier": chosen.loyalty_tier or words("filter.every"),
+        "exception": words.value("exception", chosen.exception) if chosen.exception else MISSING,
+        "window_days": words.quantity(chosen.window_days, "days"),
+        "window_until": words.day(chosen.window_until) if chosen.window_until else MISSING,
+        "fee_amount": fee,
+        "methods": ", ".join(words.value("method", m) for m in chosen.methods),
+        "refund_trigger": words.value("stage", chosen.refund_trigger) if chosen.refund_trigger else MISSING,
+    }
     return pd.DataFrame([{"name": _term(words, k), "value": v} for k, v in said.items()])
 
 
@@ -674,7 +797,11 @@ def draft(view: View, names: dict[str, str]) -> None:
     """Write a policy: begin from a version or a draft, edit, see what is wrong, keep or publish it."""
     words, source = view.words, view.source
     kept = queries.drafts(source)
-    begin = {f"draft {n}": words("policies.draft_no", n=words.number(n)) for n in kept} | names | {"": words("policies.empty")}  # fmt: skip
+    begin = (
+        {f"draft {n}": words("policies.draft_no", n=words.number(n)) for n in kept}
+        | names
+        | {"": words("policies.empty")}
+    )
     section(words("policies.tab_draft"), words, note=words("policies.draft_note"))
     chosen = pick_one(words("policies.begin"), "draft", begin)
     number = int(chosen.removeprefix("draft ")) if chosen.startswith("draft ") else None
@@ -685,32 +812,81 @@ def draft(view: View, names: dict[str, str]) -> None:
         left, right = st.columns(2)
         options = {
             "policy_id": left.text_input(words("policies.field_policy_id"), given.policy_id),
-            "valid_from": right.date_input(words("policies.field_valid_from"), given.valid_from, format="DD/MM/YYYY", help=words("policies.valid_from_help")),
-            "market": left.text_input(words("policies.field_market"), given.market or "", help=words("policies.scope_help")) or None,
-            "channel": right.text_input(words("policies.field_channel"), given.channel or "", help=words("policies.scope_help")) or None,
-            "category": left.text_input(words("policies.field_category"), given.category or "", help=words("policies.scope_help")) or None,
-            "loyalty_tier": right.text_input(words("policies.field_loyalty_tier"), given.loyalty_tier or "", help=words("policies.scope_help")) or None,
+            "valid_from": right.date_input(
+                words("policies.field_valid_from"),
+                given.valid_from,
+                format="DD/MM/YYYY",
+                help=words("policies.valid_from_help"),
+            ),
+            "market": left.text_input(
+                words("policies.field_market"), given.market or "", help=words("policies.scope_help")
+            )
+            or None,
+            "channel": right.text_input(
+                words("policies.field_channel"), given.channel or "", help=words("policies.scope_help")
+            )
+            or None,
+            "category": left.text_input(
+                words("policies.field_category"), given.category or "", help=words("policies.scope_help")
+            )
+            or None,
+            "loyalty_tier": right.text_input(
+                words("policies.field_loyalty_tier"), given.loyalty_tier or "", help=words("policies.scope_help")
+            )
+            or None,
             "window_days": int(left.number_input(words("policies.field_window_days"), value=given.window_days, step=1)),
-            "window_until": right.date_input(words("policies.field_window_until"), given.window_until, format="DD/MM/YYYY"),
+            "window_until": right.date_input(
+                words("policies.field_window_until"), given.window_until, format="DD/MM/YYYY"
+            ),
             "fee_amount": left.number_input(words("policies.field_fee_amount"), value=given.fee_amount, min_value=0.0),
             "currency": right.text_input(words("policies.field_currency"), given.currency or view.currency) or None,
-            "refund_trigger": left.selectbox(words("policies.field_refund_trigger"), queries.POLICY_TRIGGERS, _place(queries.POLICY_TRIGGERS, given.refund_trigger), format_func=lambda s: words.value("stage", s)),
-            "exception": right.selectbox(words("policies.field_exception"), queries.POLICY_EXCEPTIONS, _place(queries.POLICY_EXCEPTIONS, given.exception), format_func=lambda s: words.value("exception", s), placeholder=MISSING),
-            "methods": tuple(st.multiselect(words("policies.field_methods"), queries.POLICY_METHODS, list(given.methods), format_func=lambda m: words.value("method", m))),
-        }  # fmt: skip
+            "refund_trigger": left.selectbox(
+                words("policies.field_refund_trigger"),
+                queries.POLICY_TRIGGERS,
+                _place(queries.POLICY_TRIGGERS, given.refund_trigger),
+                format_func=lambda s: words.value("stage", s),
+            ),
+            "exception": right.selectbox(
+                words("policies.field_exception"),
+                queries.POLICY_EXCEPTIONS,
+                _place(queries.POLICY_EXCEPTIONS, given.exception),
+                format_func=lambda s: words.value("exception", s),
+                placeholder=MISSING,
+            ),
+            "methods": tuple(
+                st.multiselect(
+                    words("policies.field_methods"),
+                    queries.POLICY_METHODS,
+                    list(given.methods),
+                    format_func=lambda m: words.value("method", m),
+                )
+            ),
+        }
         st.caption(words("policies.promises"))
         edited = st.data_editor(
-            queries.promise_frame(given), column_config=columns.promise_editor(words), num_rows="dynamic", hide_index=True, key=f"promises_{chosen}"
-        )  # fmt: skip
+            queries.promise_frame(given),
+            column_config=columns.promise_editor(words),
+            num_rows="dynamic",
+            hide_index=True,
+            key=f"promises_{chosen}",
+        )
         keep, publish = st.columns(2)
         is_kept = keep.form_submit_button(words("policies.keep"), icon=":material/save:", width="stretch")
-        is_published = publish.form_submit_button(words("policies.publish"), icon=":material/publish:", type="primary", width="stretch")  # fmt: skip
+        is_published = publish.form_submit_button(
+            words("policies.publish"), icon=":material/publish:", type="primary", width="stretch"
+        )
     written = queries.written_policy(options, edited)
     problems = queries.policy_problems(source, written)
     for problem in problems:
         (st.error if problem.is_error else st.warning)(inert(f"**{problem.where}**: {problem.sentence}"))
     if number is not None:
-        st.button(words("policies.withdraw"), icon=":material/undo:", type="tertiary", on_click=queries.withdraw_draft, args=(source, number))  # fmt: skip
+        st.button(
+            words("policies.withdraw"),
+            icon=":material/undo:",
+            type="tertiary",
+            on_click=queries.withdraw_draft,
+            args=(source, number),
+        )
     if is_kept:
         queries.save_draft(source, written, number)
         st.session_state["policy_done"] = words("policies.kept")
@@ -746,7 +922,11 @@ def greyed(view: View, key: str) -> None:
     if found.lacks:
         _missing(words, words("missing.title"), {key: found.lacks})
         return
-    st.info(findings.reason(words, found), icon=":material/visibility_off:", title=f"{name(words, key)}: {words('greyed.title').lower()}")  # fmt: skip
+    st.info(
+        findings.reason(words, found),
+        icon=":material/visibility_off:",
+        title=f"{name(words, key)}: {words('greyed.title').lower()}",
+    )
 
 
 def traced(words: Words, leg: dict[str, Any]) -> None:
@@ -813,13 +993,18 @@ def regrets(words: Words, items: pd.DataFrame) -> pd.DataFrame:
     """List the items that lost most by the route they took."""
     worst = items[items["regret"] > 0.005].nlargest(SHOWN_ROWS, "regret")
     return worst.assign(
-        category=[words.value("category", c) for c in worst["category"]], done=[words.value("disposition", d) for d in worst["route_done"]], best=[words.value("route", r) for r in worst["route"]]
-    )  # fmt: skip
+        category=[words.value("category", c) for c in worst["category"]],
+        done=[words.value("disposition", d) for d in worst["route_done"]],
+        best=[words.value("route", r) for r in worst["route"]],
+    )
 
 
 def rates(words: Words, found: pd.DataFrame) -> pd.DataFrame:
     """Name what dispositions fetch."""
-    return found.assign(name=[words.value("disposition", d) for d in found["disposition"]], category=[words.value("category", c) for c in found["category"]])  # fmt: skip
+    return found.assign(
+        name=[words.value("disposition", d) for d in found["disposition"]],
+        category=[words.value("category", c) for c in found["category"]],
+    )
 
 
 def scenario(view: View) -> Any:
@@ -847,10 +1032,19 @@ def scenario(view: View) -> Any:
         no_box = st.toggle(words("whatif.no_box"), key="try_no_box", bind="query-params")
         exchange = st.toggle(words("whatif.exchange"), key="try_exchange", bind="query-params")
     left = tuple(m for m in queries.POLICY_METHODS if m not in (dropped, "keep")) if dropped else None
-    return queries.read_scenario({
-        "window_days": int(window) if window else None, "fee": float(fee) if fee else None, "refund_trigger": trigger, "inspection": float(desk) if desk else None, "carbon_price": float(price) if price else None,
-        "methods": left, "no_box": bool(no_box), "free_exchange": bool(exchange), "carrier": f"{old}>{new}" if old and new else None,
-    })  # fmt: skip
+    return queries.read_scenario(
+        {
+            "window_days": int(window) if window else None,
+            "fee": float(fee) if fee else None,
+            "refund_trigger": trigger,
+            "inspection": float(desk) if desk else None,
+            "carbon_price": float(price) if price else None,
+            "methods": left,
+            "no_box": bool(no_box),
+            "free_exchange": bool(exchange),
+            "carrier": f"{old}>{new}" if old and new else None,
+        }
+    )
 
 
 def outcomes(words: Words, found: pd.DataFrame, currency: str) -> pd.DataFrame:
@@ -863,10 +1057,15 @@ def outcomes(words: Words, found: pd.DataFrame, currency: str) -> pd.DataFrame:
         def told(value: float, unit: str = unit) -> str:
             return words.points(value) if unit == "share" else words.quantity(value, unit)
 
-        rows.append({
-            "name": words.value("outcome", row["outcome"]), "history": words.quantity(row["history"], unit), "value": words.quantity(row["value"], unit), "difference": words.signed(told(row["difference"]), row["difference"]),
-            "between": f"{told(row['low'])} – {told(row['high'])}",
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": words.value("outcome", row["outcome"]),
+                "history": words.quantity(row["history"], unit),
+                "value": words.quantity(row["value"], unit),
+                "difference": words.signed(told(row["difference"]), row["difference"]),
+                "between": f"{told(row['low'])} – {told(row['high'])}",
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -880,9 +1079,12 @@ def policies_named(words: Words, grid: pd.DataFrame) -> pd.DataFrame:
 
     def label(r: Any) -> str:
         parts = [
-            words("whatif.days", n=f"{r.window_days:g}") if r.window_days == r.window_days and r.window_days else "", f"+{r.fee:g} {words('whatif.fee').lower()}" if r.fee == r.fee and r.fee else "",
-            words("whatif.no_box") if r.no_box else "", words.value("stage", r.refund_trigger) if isinstance(r.refund_trigger, str) else "", words("whatif.desk") if r.inspection == r.inspection and r.inspection else "",
-        ]  # fmt: skip
+            words("whatif.days", n=f"{r.window_days:g}") if r.window_days == r.window_days and r.window_days else "",
+            f"+{r.fee:g} {words('whatif.fee').lower()}" if r.fee == r.fee and r.fee else "",
+            words("whatif.no_box") if r.no_box else "",
+            words.value("stage", r.refund_trigger) if isinstance(r.refund_trigger, str) else "",
+            words("whatif.desk") if r.inspection == r.inspection and r.inspection else "",
+        ]
         return ", ".join(p for p in parts if p) or words("whatif.as_is")
 
     return grid.assign(label=[label(r) for r in grid.itertuples()])
@@ -904,7 +1106,9 @@ def assumed(words: Words, found: pd.DataFrame) -> pd.DataFrame:
     def told(names: Sequence[str]) -> str:
         return "; ".join(f"{words.value('parameter', n)}: {queries.parameter(n):g}" for n in names)
 
-    return found.assign(name=[words.value("lever", x) for x in found["lever"]], rests_on=[told(a) for a in found["assumes"]])  # fmt: skip
+    return found.assign(
+        name=[words.value("lever", x) for x in found["lever"]], rests_on=[told(a) for a in found["assumes"]]
+    )
 
 
 def ruled(words: Words, found: pd.DataFrame) -> pd.DataFrame:
@@ -915,10 +1119,21 @@ def ruled(words: Words, found: pd.DataFrame) -> pd.DataFrame:
 def reports(view: View) -> None:
     """Offer the carbon report of the period, and say who reports."""
     words, asked = view.words, view.asked
-    section(words("emissions.report"), words, note=words("emissions.report_note", since=words.day(asked.since), until=words.day(asked.until)))  # fmt: skip
+    section(
+        words("emissions.report"),
+        words,
+        note=words("emissions.report_note", since=words.day(asked.since), until=words.day(asked.until)),
+    )
     with st.container(horizontal=True, gap="small"):
         for form, kind in (("xlsx", queries.MIME["xlsx"]), ("pdf", "application/pdf")):
-            st.download_button(words(f"emissions.report_{form}"), partial(queries.carbon_report, asked, form), f"backhaul-emissions.{form}", kind, key=f"report_{form}", on_click="ignore")  # fmt: skip
+            st.download_button(
+                words(f"emissions.report_{form}"),
+                partial(queries.carbon_report, asked, form),
+                f"backhaul-emissions.{form}",
+                kind,
+                key=f"report_{form}",
+                on_click="ignore",
+            )
     if not queries.has_company(asked.source):
         st.caption(words("emissions.no_company"))
 
@@ -946,11 +1161,15 @@ def definitions(words: Words) -> pd.DataFrame:
     """Lay out the catalogue of numbers."""
     rows = [
         {
-            "name": name(words, one.key), "sentence": words.either(*one.sentence), "formula": one.formula, "unit": words.unit(one.unit),
-            "basis": words(f"basis.{one.basis}"), "key": one.key,
+            "name": name(words, one.key),
+            "sentence": words.either(*one.sentence),
+            "formula": one.formula,
+            "unit": words.unit(one.unit),
+            "basis": words(f"basis.{one.basis}"),
+            "key": one.key,
         }
         for one in queries.catalogue()
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
@@ -960,9 +1179,11 @@ def no_rows(view: View) -> None:
     st.info(words("empty.rows"), icon=":material/filter_alt:", title=words("empty.rows_title"))
     for dimension in queries.to_relax(view.asked):
         st.button(
-            words("empty.relax", name=words.dimension(dimension).lower()), key=f"relax_{dimension}",
-            on_click=lambda d=dimension: st.session_state.update({widget_key(d): []}), icon=":material/filter_alt_off:",
-        )  # fmt: skip
+            words("empty.relax", name=words.dimension(dimension).lower()),
+            key=f"relax_{dimension}",
+            on_click=lambda d=dimension: st.session_state.update({widget_key(d): []}),
+            icon=":material/filter_alt_off:",
+        )
 
 
 def demo_offer(words: Words) -> None:
@@ -973,8 +1194,11 @@ def demo_offer(words: Words) -> None:
         with st.spinner(words("empty.loading"), show_time=True):
             done = subprocess.run(
                 [sys.executable, "-c", "from pipelines.cli import main; main()", "demo", "--no-dashboard"],
-                env={**os.environ, "BACKHAUL_WAREHOUSE": str(warehouse)}, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                env={**os.environ, "BACKHAUL_WAREHOUSE": str(warehouse)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if done.returncode == 0:
             st.rerun()
         lines = (done.stderr or done.stdout).strip().splitlines()

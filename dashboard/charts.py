@@ -19,9 +19,16 @@ from dashboard.i18n import Words
 MAIN, ACCENT, GOOD, BAD, QUIET, LINE = "#3A8FAE", "#DB9337", "#43A574", "#D1605D", "#93A1AD", "rgba(128,140,150,.25)"
 SERIES = (MAIN, ACCENT, GOOD, "#9480CE", BAD, "#6E93A8", "#B8779F", "#98973F")
 FATES = {
-    "as_new": GOOD, "b_stock": "#98973F", "marked_down": ACCENT, "repaired": MAIN, "refurbished": "#9480CE", "donated": "#B8779F", "recycled": "#6E93A8",
-    "return_to_supplier": QUIET, "destroyed": BAD,
-}  # fmt: skip
+    "as_new": GOOD,
+    "b_stock": "#98973F",
+    "marked_down": ACCENT,
+    "repaired": MAIN,
+    "refurbished": "#9480CE",
+    "donated": "#B8779F",
+    "recycled": "#6E93A8",
+    "return_to_supplier": QUIET,
+    "destroyed": BAD,
+}
 STATES = {"kept": (GOOD, ""), "broken": (BAD, ""), "undetermined": (MAIN, "/"), "expired": (QUIET, "")}
 STATUSES = {"measured": "", "imputed": "/", "assumed": "."}
 _CERTAIN = 0.9
@@ -124,20 +131,53 @@ def rates_by_cohort(frame: pd.DataFrame, words: Words) -> go.Figure:
     young = frame["maturity"].fillna(0) < _CERTAIN
     figure = _figure(380, words, legend=True, unit="y", **_axis(words, "share", words("chart.share_of_sold")))
     hover = [
-        words("chart.cohort_hover", month=words.month(r.month), observed=words.percent(r.observed), value=words.percent(r.value), low=words.percent(r.low), high=words.percent(r.high), maturity=words.percent(r.maturity, 0))
+        words(
+            "chart.cohort_hover",
+            month=words.month(r.month),
+            observed=words.percent(r.observed),
+            value=words.percent(r.value),
+            low=words.percent(r.low),
+            high=words.percent(r.high),
+            maturity=words.percent(r.maturity, 0),
+        )
         for r in frame.itertuples()
-    ]  # fmt: skip
+    ]
     for is_young, name in ((False, "chart.observed"), (True, "chart.observed_young")):
         part = frame[young == is_young]
         figure.add_bar(
-            x=part["month"], y=part["observed"] * 100, name=words(name), marker=_marker(MAIN, "/" if is_young else ""), width=20 * 86_400_000,
-            hovertext=[hover[i] for i in range(len(frame)) if young.iloc[i] == is_young], hoverinfo="text", customdata=codes(part, "month"),
-        )  # fmt: skip
+            x=part["month"],
+            y=part["observed"] * 100,
+            name=words(name),
+            marker=_marker(MAIN, "/" if is_young else ""),
+            width=20 * 86_400_000,
+            hovertext=[hover[i] for i in range(len(frame)) if young.iloc[i] == is_young],
+            hoverinfo="text",
+            customdata=codes(part, "month"),
+        )
     figure.add_scatter(
-        x=frame["month"], y=frame["value"] * 100, mode="markers", name=words("chart.projected"), hovertext=hover, hoverinfo="text", customdata=codes(frame, "month"),
-        marker={"color": ACCENT, "size": 9, "symbol": ["diamond-open" if y else "diamond" for y in young], "line": {"width": 2, "color": ACCENT}},
-        error_y={"type": "data", "symmetric": False, "array": (frame["high"] - frame["value"]) * 100, "arrayminus": (frame["value"] - frame["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
-    )  # fmt: skip
+        x=frame["month"],
+        y=frame["value"] * 100,
+        mode="markers",
+        name=words("chart.projected"),
+        hovertext=hover,
+        hoverinfo="text",
+        customdata=codes(frame, "month"),
+        marker={
+            "color": ACCENT,
+            "size": 9,
+            "symbol": ["diamond-open" if y else "diamond" for y in young],
+            "line": {"width": 2, "color": ACCENT},
+        },
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": (frame["high"] - frame["value"]) * 100,
+            "arrayminus": (frame["value"] - frame["low"]) * 100,
+            "color": ACCENT,
+            "thickness": 1.5,
+            "width": 4,
+        },
+    )
     figure.update_layout(barmode="overlay")
     figure.update_yaxes(rangemode="tozero")
     _month_ticks(figure, list(frame["month"]), words)
@@ -174,8 +214,13 @@ def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
     )
     if "usual" in frame:
         figure.add_scatter(
-            x=frame["month"], y=_scale(frame["usual"], unit), mode="lines", line={"color": QUIET, "dash": "dot"}, name=words("chart.usual"), hoverinfo="skip",
-        )  # fmt: skip
+            x=frame["month"],
+            y=_scale(frame["usual"], unit),
+            mode="lines",
+            line={"color": QUIET, "dash": "dot"},
+            name=words("chart.usual"),
+            hoverinfo="skip",
+        )
     figure.update_yaxes(rangemode="tozero")
     _month_ticks(figure, list(frame["month"]), words)
     return figure
@@ -188,7 +233,15 @@ def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = 
     figure = _figure(60 + 34 * max(len(shown), 1), words, **_axis(words, unit, what))
     error = None
     if "low" in shown and shown["low"].notna().any():
-        error = {"type": "data", "symmetric": False, "array": _scale(shown["high"] - shown["value"], unit).fillna(0), "arrayminus": _scale(shown["value"] - shown["low"], unit).fillna(0), "color": ACCENT, "thickness": 1.5, "width": 4}  # fmt: skip
+        error = {
+            "type": "data",
+            "symmetric": False,
+            "array": _scale(shown["high"] - shown["value"], unit).fillna(0),
+            "arrayminus": _scale(shown["value"] - shown["low"], unit).fillna(0),
+            "color": ACCENT,
+            "thickness": 1.5,
+            "width": 4,
+        }
     hover = [
         f"{label.replace('<br>', ' ')}: {words.quantity(value, unit)}"
         for label, value in zip(labels, shown["value"], strict=True)
@@ -212,15 +265,35 @@ def weeks(
     """Draw the last weeks and the next ones with their interval and, dotted, what stands `beside` them: the same weeks a year ago. Columns: week, value; and low, high, naive."""
     figure = _figure(340, words, legend=True, unit="y", **_axis(words, unit, what))
     for bound, fill in (("high", None), ("low", "tonexty")):
-        figure.add_scatter(x=coming["week"], y=coming[bound], mode="lines", line={"width": 0}, fill=fill, fillcolor="rgba(58,143,174,.2)", hoverinfo="skip", showlegend=False)  # fmt: skip
+        figure.add_scatter(
+            x=coming["week"],
+            y=coming[bound],
+            mode="lines",
+            line={"width": 0},
+            fill=fill,
+            fillcolor="rgba(58,143,174,.2)",
+            hoverinfo="skip",
+            showlegend=False,
+        )
     for frame, column, name, line in (
-        (past, "value", words("forecast.past"), {"color": QUIET}), (coming, "naive", words(beside), {"color": QUIET, "dash": "dot"}), (coming, "value", words("forecast.coming"), {"color": MAIN}),
-    ):  # fmt: skip
+        (past, "value", words("forecast.past"), {"color": QUIET}),
+        (coming, "naive", words(beside), {"color": QUIET, "dash": "dot"}),
+        (coming, "value", words("forecast.coming"), {"color": MAIN}),
+    ):
         hover = [
             f"{name}, {words.day(w)}: {words.quantity(v, unit)}"
             for w, v in zip(frame["week"], frame[column], strict=True)
         ]
-        figure.add_scatter(x=frame["week"], y=frame[column], mode="lines+markers", marker={"size": 5}, line=line, name=name, hovertext=hover, hoverinfo="text")  # fmt: skip
+        figure.add_scatter(
+            x=frame["week"],
+            y=frame[column],
+            mode="lines+markers",
+            marker={"size": 5},
+            line=line,
+            name=name,
+            hovertext=hover,
+            hoverinfo="text",
+        )
     figure.update_yaxes(rangemode="tozero")
     return figure
 
@@ -231,9 +304,18 @@ def policies_tried(frame: pd.DataFrame, words: Words, currency: str) -> go.Figur
     for is_best, name, colour in ((False, words("whatif.beaten"), QUIET), (True, words("whatif.best"), MAIN)):
         part = frame[frame["is_best"] == is_best]
         hover = [
-            f"{r.label}<br>{words.money(r.margin, currency)}, {words.quantity(r.kg_co2e, 'kg CO2e')}, {words.quantity(r.days_to_refund, 'days')}" for r in part.itertuples()
-        ]  # fmt: skip
-        figure.add_scatter(x=part["sold_margin"], y=part["margin"], mode="markers", marker={"size": 9, "color": colour}, name=name, hovertext=hover, hoverinfo="text")  # fmt: skip
+            f"{r.label}<br>{words.money(r.margin, currency)}, {words.quantity(r.kg_co2e, 'kg CO2e')}, {words.quantity(r.days_to_refund, 'days')}"
+            for r in part.itertuples()
+        ]
+        figure.add_scatter(
+            x=part["sold_margin"],
+            y=part["margin"],
+            mode="markers",
+            marker={"size": 9, "color": colour},
+            name=name,
+            hovertext=hover,
+            hoverinfo="text",
+        )
     figure.update_xaxes(title_text=words("whatif.sold", currency=words.unit(currency)), nticks=5)
     return figure
 
@@ -250,7 +332,15 @@ def beside(
             f"{label.replace('<br>', ' ')}, {name}: {words.quantity(v, unit)}"
             for label, v in zip(labels, shown[column], strict=True)
         ]
-        figure.add_bar(y=labels, x=shown[column], orientation="h", name=name, marker_color=(MAIN, QUIET)[number], hovertext=hover, hoverinfo="text")  # fmt: skip
+        figure.add_bar(
+            y=labels,
+            x=shown[column],
+            orientation="h",
+            name=name,
+            marker_color=(MAIN, QUIET)[number],
+            hovertext=hover,
+            hoverinfo="text",
+        )
     figure.update_layout(barmode="group", legend_traceorder="reversed")
     return figure
 
@@ -260,8 +350,19 @@ def bounds(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:
     shown = frame.iloc[::-1]
     labels = _wrapped([words.value("cost_parameter", p) for p in shown["parameter"]], 26)
     figure = _figure(70 + 34 * len(shown), words, **_axis(words, currency, words("margin.cost_change")))
-    hover = [f"{label.replace('<br>', ' ')}: {words.money(low, currency)} – {words.money(high, currency)}" for label, low, high in zip(labels, shown["low"], shown["high"], strict=True)]  # fmt: skip
-    figure.add_bar(y=labels, x=shown["high"] - shown["low"], base=shown["low"], orientation="h", marker_color=MAIN, hovertext=hover, hoverinfo="text")  # fmt: skip
+    hover = [
+        f"{label.replace('<br>', ' ')}: {words.money(low, currency)} – {words.money(high, currency)}"
+        for label, low, high in zip(labels, shown["low"], shown["high"], strict=True)
+    ]
+    figure.add_bar(
+        y=labels,
+        x=shown["high"] - shown["low"],
+        base=shown["low"],
+        orientation="h",
+        marker_color=MAIN,
+        hovertext=hover,
+        hoverinfo="text",
+    )
     return figure
 
 
@@ -271,30 +372,54 @@ def swings(frame: pd.DataFrame, words: Words) -> go.Figure:
     labels = _wrapped([words.doubt(s) for s in shown["source"]], 26)
     figure = _figure(70 + 34 * len(shown), words, **_axis(words, "kg CO2e", words("emissions.total")))
     hover = [
-        words("chart.swing_hover", name=label.replace("<br>", " "), low=words.quantity(low, "kg CO2e"), high=words.quantity(high, "kg CO2e"), share=words.percent(share, 0))
+        words(
+            "chart.swing_hover",
+            name=label.replace("<br>", " "),
+            low=words.quantity(low, "kg CO2e"),
+            high=words.quantity(high, "kg CO2e"),
+            share=words.percent(share, 0),
+        )
         for label, low, high, share in zip(labels, shown["low"], shown["high"], shown["share"], strict=True)
-    ]  # fmt: skip
+    ]
     figure.add_bar(
-        y=labels, x=shown["high"] - shown["low"], base=shown["low"], orientation="h", marker_color=MAIN, hovertext=hover, hoverinfo="text", text=[words.percent(s, 0) if s >= 0.01 else "" for s in shown["share"]], textposition="inside",
+        y=labels,
+        x=shown["high"] - shown["low"],
+        base=shown["low"],
+        orientation="h",
+        marker_color=MAIN,
+        hovertext=hover,
+        hoverinfo="text",
+        text=[words.percent(s, 0) if s >= 0.01 else "" for s in shown["share"]],
+        textposition="inside",
         customdata=codes(shown, "source"),
-    )  # fmt: skip
+    )
     return figure
 
 
 def parcels(frame: pd.DataFrame, words: Words) -> go.Figure:
     """Draw how many parcels emit how much. Columns: low, high (kg CO2e), parcels, flagged; the plausible band is named in the axis."""
     names = [
-        f"> {words.number(low, 0)}" if high == math.inf else f"{words.number(low, _digits(low))}–{words.number(high, _digits(high))}"
+        f"> {words.number(low, 0)}"
+        if high == math.inf
+        else f"{words.number(low, _digits(low))}–{words.number(high, _digits(high))}"
         for low, high in zip(frame["low"], frame["high"], strict=True)
-    ]  # fmt: skip
+    ]
     is_usual = (frame["low"] >= 0.5) & (frame["high"] <= 2)
     figure = _figure(320, words, unit="y", title=words("emissions.parcels"))
     hover = [
-        words("chart.parcels_hover", kg=n, parcels=words.number(p), flagged=words.number(f)) for n, p, f in zip(names, frame["parcels"], frame["flagged"], strict=True)
-    ]  # fmt: skip
+        words("chart.parcels_hover", kg=n, parcels=words.number(p), flagged=words.number(f))
+        for n, p, f in zip(names, frame["parcels"], frame["flagged"], strict=True)
+    ]
     colours = [MAIN if u else QUIET for u in is_usual]
     for counts, colour in ((frame["parcels"] - frame["flagged"], colours), (frame["flagged"], BAD)):
-        figure.add_bar(x=names, y=counts, marker_color=colour, hovertext=hover, hoverinfo="text", customdata=codes(frame.assign(name=names), "name"))  # fmt: skip
+        figure.add_bar(
+            x=names,
+            y=counts,
+            marker_color=colour,
+            hovertext=hover,
+            hoverinfo="text",
+            customdata=codes(frame.assign(name=names), "name"),
+        )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text=words("emissions.kg_parcel"), type="category")
     return figure
@@ -309,10 +434,19 @@ def steps(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str) ->
     shown = frame[::-1]
     labels = _wrapped([words.value(kind, label) for label in shown["label"]])
     figure = _figure(60 + 30 * max(len(shown), 1), words, **_axis(words, unit, what))
-    hover = [f"{label.replace('<br>', ' ')}: {words.quantity(v, unit)}" for label, v in zip(labels, shown["value"], strict=True)]  # fmt: skip
+    hover = [
+        f"{label.replace('<br>', ' ')}: {words.quantity(v, unit)}"
+        for label, v in zip(labels, shown["value"], strict=True)
+    ]
     figure.add_bar(
-        y=labels, x=_scale(shown["value"], unit), orientation="h", marker_color=MAIN, hovertext=hover, hoverinfo="text", customdata=codes(shown, "label"),
-    )  # fmt: skip
+        y=labels,
+        x=_scale(shown["value"], unit),
+        orientation="h",
+        marker_color=MAIN,
+        hovertext=hover,
+        hoverinfo="text",
+        customdata=codes(shown, "label"),
+    )
     return figure
 
 
@@ -320,15 +454,44 @@ def prices(frame: pd.DataFrame, words: Words, unit: str, at: float) -> go.Figure
     """Draw the share each duration would keep, with its interval; the published and the possible one marked. Columns: duration, kept, low, high, is_published, is_possible."""
     figure = _figure(300, words, legend=True, unit="y", **_axis(words, "share", words("chart.would_keep")))
     for bound, fill in (("high", None), ("low", "tonexty")):
-        figure.add_scatter(x=frame["duration"], y=frame[bound] * 100, mode="lines", line={"width": 0, "shape": "hv"}, fill=fill, fillcolor="rgba(58,143,174,.2)", hoverinfo="skip", showlegend=False)  # fmt: skip
+        figure.add_scatter(
+            x=frame["duration"],
+            y=frame[bound] * 100,
+            mode="lines",
+            line={"width": 0, "shape": "hv"},
+            fill=fill,
+            fillcolor="rgba(58,143,174,.2)",
+            hoverinfo="skip",
+            showlegend=False,
+        )
     hover = [
-        words("chart.price_hover", within=f"{words.number(r.duration)} {words.value('duration_unit', unit)}", kept=words.percent(r.kept), broken=words.number(r.broken_a_month))
+        words(
+            "chart.price_hover",
+            within=f"{words.number(r.duration)} {words.value('duration_unit', unit)}",
+            kept=words.percent(r.kept),
+            broken=words.number(r.broken_a_month),
+        )
         for r in frame.itertuples()
-    ]  # fmt: skip
-    figure.add_scatter(x=frame["duration"], y=frame["kept"] * 100, mode="lines", line={"color": MAIN, "shape": "hv"}, name=words("chart.would_keep"), hovertext=hover, hoverinfo="text")  # fmt: skip
+    ]
+    figure.add_scatter(
+        x=frame["duration"],
+        y=frame["kept"] * 100,
+        mode="lines",
+        line={"color": MAIN, "shape": "hv"},
+        name=words("chart.would_keep"),
+        hovertext=hover,
+        hoverinfo="text",
+    )
     for flag, colour, name in (("is_published", ACCENT, "chart.published"), ("is_possible", GOOD, "chart.possible")):
         part = frame[frame[flag].astype(bool)]
-        figure.add_scatter(x=part["duration"], y=part["kept"] * 100, mode="markers", marker={"color": colour, "size": 12}, name=words(name), hoverinfo="skip")  # fmt: skip
+        figure.add_scatter(
+            x=part["duration"],
+            y=part["kept"] * 100,
+            mode="markers",
+            marker={"color": colour, "size": 12},
+            name=words(name),
+            hoverinfo="skip",
+        )
     figure.add_hline(y=at * 100, line={"color": QUIET, "dash": "dot", "width": 1})
     figure.update_xaxes(title_text=words.value("duration_unit", unit))
     return figure
@@ -340,21 +503,44 @@ def control(frame: pd.DataFrame, words: Words) -> go.Figure:
     judged = frame.dropna(subset=["low", "high"])
     for bound, fill in (("high", None), ("low", "tonexty")):
         figure.add_scatter(
-            x=judged["week"], y=judged[bound] * 100, mode="lines", line={"width": 0, "shape": "hvh"}, fill=fill, fillcolor="rgba(58,143,174,.15)", hoverinfo="skip",
-            showlegend=bound == "low", name=words("chart.chance"),
-        )  # fmt: skip
-    figure.add_scatter(x=frame["week"], y=frame["centre"] * 100, mode="lines", line={"color": QUIET, "dash": "dot"}, name=words("chart.centre"), hoverinfo="skip")  # fmt: skip
+            x=judged["week"],
+            y=judged[bound] * 100,
+            mode="lines",
+            line={"width": 0, "shape": "hvh"},
+            fill=fill,
+            fillcolor="rgba(58,143,174,.15)",
+            hoverinfo="skip",
+            showlegend=bound == "low",
+            name=words("chart.chance"),
+        )
+    figure.add_scatter(
+        x=frame["week"],
+        y=frame["centre"] * 100,
+        mode="lines",
+        line={"color": QUIET, "dash": "dot"},
+        name=words("chart.centre"),
+        hoverinfo="skip",
+    )
     kinds = {
-        "chart.usual_week": (frame["signal"].eq("") & ~frame["is_young"], {"color": MAIN, "size": 6}), "chart.signal": (frame["signal"].ne(""), {"color": BAD, "size": 10, "symbol": "diamond"}),
+        "chart.usual_week": (frame["signal"].eq("") & ~frame["is_young"], {"color": MAIN, "size": 6}),
+        "chart.signal": (frame["signal"].ne(""), {"color": BAD, "size": 10, "symbol": "diamond"}),
         "chart.young_week": (frame["is_young"], {"color": MAIN, "size": 6, "symbol": "circle-open"}),
-    }  # fmt: skip
+    }
     for name, (rows, marker) in kinds.items():
         part = frame[rows]
         hover = [
             words("chart.week_hover", week=words.day(r.week), share=words.percent(r.share), n=words.number(r.n))
             for r in part.itertuples()
         ]
-        figure.add_scatter(x=part["week"], y=part["share"] * 100, mode="markers", marker=marker, name=words(name), hovertext=hover, hoverinfo="text")  # fmt: skip
+        figure.add_scatter(
+            x=part["week"],
+            y=part["share"] * 100,
+            mode="markers",
+            marker=marker,
+            name=words(name),
+            hovertext=hover,
+            hoverinfo="text",
+        )
     return figure
 
 
@@ -370,9 +556,17 @@ def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: st
     down = [words.value(rows, name) for name in table.index]
     figure = _figure(110 + 30 * len(table), words)
     figure.add_heatmap(
-        z=table.to_numpy(), x=_wrapped(across, 10), y=_wrapped(down, 20), text=text, texttemplate="%{text}", showscale=False,
-        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]], xgap=2, ygap=2, hoverinfo="skip",
-    )  # fmt: skip
+        z=table.to_numpy(),
+        x=_wrapped(across, 10),
+        y=_wrapped(down, 20),
+        text=text,
+        texttemplate="%{text}",
+        showscale=False,
+        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]],
+        xgap=2,
+        ygap=2,
+        hoverinfo="skip",
+    )
     # the cells of a heat map cannot be chosen: on each that has a number lies a clear mark that can
     cells = [
         (x, y, label, [code, other])
@@ -381,9 +575,16 @@ def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: st
         if label
     ]
     figure.add_scatter(
-        x=[x for x, *_ in cells], y=[y for _, y, *_ in cells], hovertext=[label for *_, label, _ in cells], customdata=[codes for *_, codes in cells], mode="markers",
-        hoverinfo="x+y+text", marker={"size": 26, "symbol": "square", "color": "rgba(0,0,0,0)"}, selected={"marker": {"color": "rgba(219,147,55,.5)"}}, unselected={"marker": {"opacity": 0}},
-    )  # fmt: skip
+        x=[x for x, *_ in cells],
+        y=[y for _, y, *_ in cells],
+        hovertext=[label for *_, label, _ in cells],
+        customdata=[codes for *_, codes in cells],
+        mode="markers",
+        hoverinfo="x+y+text",
+        marker={"size": 26, "symbol": "square", "color": "rgba(0,0,0,0)"},
+        selected={"marker": {"color": "rgba(219,147,55,.5)"}},
+        unselected={"marker": {"opacity": 0}},
+    )
     figure.update_xaxes(side="top", showgrid=False, tickangle=0 if len(across) < 4 else -40, dtick=1)
     return figure
 
@@ -398,8 +599,13 @@ def concentration(frame: pd.DataFrame, words: Words) -> go.Figure:
     for column, colour, shape in (("returned", MAIN, ""), ("by_chance", QUIET, "/")):
         hover = [f"{label}: {words.percent(v)}" for label, v in zip(labels, frame[column], strict=True)]
         figure.add_bar(
-            x=_wrapped(labels, 9), y=frame[column] * 100, name=words(f"chart.{column}"), marker=_marker(colour, shape), hovertext=hover, hoverinfo="text",
-        )  # fmt: skip
+            x=_wrapped(labels, 9),
+            y=frame[column] * 100,
+            name=words(f"chart.{column}"),
+            marker=_marker(colour, shape),
+            hovertext=hover,
+            hoverinfo="text",
+        )
     figure.update_layout(barmode="group")
     figure.update_yaxes(range=[0, 100])
     return figure
@@ -418,17 +624,46 @@ def against(
     labels = _wrapped(labels, 24)
     figure = _figure(80 + 32 * max(len(shown), 1), words, legend=True, **_axis(words, "share", what))
     hover = [
-        words("chart.against_hover", name=name, value=words.percent(r.value), low=words.percent(r.low), high=words.percent(r.high), label=usual, usual=words.percent(r.usual))
+        words(
+            "chart.against_hover",
+            name=name,
+            value=words.percent(r.value),
+            low=words.percent(r.low),
+            high=words.percent(r.high),
+            label=usual,
+            usual=words.percent(r.usual),
+        )
         for name, r in zip(names, shown.itertuples(), strict=True)
-    ]  # fmt: skip
+    ]
     figure.add_scatter(
-        y=labels, x=shown["value"] * 100, mode="markers", name=first or words("chart.this_product"), marker={"color": ACCENT, "size": 10}, hovertext=hover, hoverinfo="text", customdata=codes(shown, "label"),
-        error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["value"]) * 100, "arrayminus": (shown["value"] - shown["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
-    )  # fmt: skip
+        y=labels,
+        x=shown["value"] * 100,
+        mode="markers",
+        name=first or words("chart.this_product"),
+        marker={"color": ACCENT, "size": 10},
+        hovertext=hover,
+        hoverinfo="text",
+        customdata=codes(shown, "label"),
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": (shown["high"] - shown["value"]) * 100,
+            "arrayminus": (shown["value"] - shown["low"]) * 100,
+            "color": ACCENT,
+            "thickness": 1.5,
+            "width": 4,
+        },
+    )
     figure.add_scatter(
-        y=labels, x=shown["usual"] * 100, mode="markers", name=usual, hovertext=hover, hoverinfo="text", customdata=codes(shown, "label"),
+        y=labels,
+        x=shown["usual"] * 100,
+        mode="markers",
+        name=usual,
+        hovertext=hover,
+        hoverinfo="text",
+        customdata=codes(shown, "label"),
         marker={"color": MAIN, "size": 16, "symbol": "line-ns-open", "line": {"width": 3}},
-    )  # fmt: skip
+    )
     figure.update_yaxes(categoryorder="array", categoryarray=labels)
     if signed:
         figure.update_xaxes(range=[-105, 105], zeroline=True, zerolinewidth=2)
@@ -453,9 +688,17 @@ def size_grid(frame: pd.DataFrame, words: Words) -> go.Figure:
     ]
     figure = _figure(90 + 46 * max(len(colours), 1), words)
     figure.add_heatmap(
-        z=rates, x=[str(s) for s in sizes], y=_wrapped(colours, 12), text=text, texttemplate="%{text}", showscale=False,
-        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]], xgap=2, ygap=2, hoverinfo="skip",
-    )  # fmt: skip
+        z=rates,
+        x=[str(s) for s in sizes],
+        y=_wrapped(colours, 12),
+        text=text,
+        texttemplate="%{text}",
+        showscale=False,
+        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]],
+        xgap=2,
+        ygap=2,
+        hoverinfo="skip",
+    )
     figure.update_xaxes(side="top", showgrid=False, type="category", tickmode="linear", dtick=1)
     return figure
 
@@ -475,9 +718,24 @@ def compared(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
         for d, noise in zip(shown["difference"], shown["is_within_noise"].fillna(True), strict=True)
     ]
     figure.add_scatter(
-        y=labels, x=shown["difference"] * 100, mode="markers", marker={"color": colours, "size": 11}, hovertext=hover, hoverinfo="text", showlegend=False, customdata=codes(shown, "label"),
-        error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["difference"]) * 100, "arrayminus": (shown["difference"] - shown["low"]) * 100, "color": QUIET, "thickness": 1.5, "width": 4},
-    )  # fmt: skip
+        y=labels,
+        x=shown["difference"] * 100,
+        mode="markers",
+        marker={"color": colours, "size": 11},
+        hovertext=hover,
+        hoverinfo="text",
+        showlegend=False,
+        customdata=codes(shown, "label"),
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": (shown["high"] - shown["difference"]) * 100,
+            "arrayminus": (shown["difference"] - shown["low"]) * 100,
+            "color": QUIET,
+            "thickness": 1.5,
+            "width": 4,
+        },
+    )
     figure.update_xaxes(zeroline=True, zerolinewidth=2)
     return figure
 
@@ -520,9 +778,15 @@ def promise_states(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
             for p, n, s in zip(order, part["n"], part["share"], strict=True)
         ]
         figure.add_bar(
-            y=_wrapped([said[p] for p in order], 24), x=part["share"] * 100, orientation="h", name=words.value("state", state),
-            marker=_marker(colour, shape), hovertext=hover, hoverinfo="text", customdata=[[p, state] for p in order],
-        )  # fmt: skip
+            y=_wrapped([said[p] for p in order], 24),
+            x=part["share"] * 100,
+            orientation="h",
+            name=words.value("state", state),
+            marker=_marker(colour, shape),
+            hovertext=hover,
+            hoverinfo="text",
+            customdata=[[p, state] for p in order],
+        )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(range=[0, 100], dtick=25)
     return figure
@@ -565,14 +829,35 @@ def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
         customdata=codes(shown, "stage"),
     )
     figure.add_scatter(
-        y=labels, x=shown["p90"], mode="markers", name=words("chart.p90"), marker={"color": MAIN, "size": 10, "symbol": "circle-open", "line": {"width": 2}}, hovertext=hover, hoverinfo="text", customdata=codes(shown, "stage"),
-        error_x={"type": "data", "symmetric": False, "array": (shown["high"] - shown["p90"]).fillna(0), "arrayminus": (shown["p90"] - shown["low"]).fillna(0), "color": MAIN, "thickness": 1.2, "width": 4},
-    )  # fmt: skip
+        y=labels,
+        x=shown["p90"],
+        mode="markers",
+        name=words("chart.p90"),
+        marker={"color": MAIN, "size": 10, "symbol": "circle-open", "line": {"width": 2}},
+        hovertext=hover,
+        hoverinfo="text",
+        customdata=codes(shown, "stage"),
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": (shown["high"] - shown["p90"]).fillna(0),
+            "arrayminus": (shown["p90"] - shown["low"]).fillna(0),
+            "color": MAIN,
+            "thickness": 1.2,
+            "width": 4,
+        },
+    )
     if shown["promised"].notna().any():
         figure.add_scatter(
-            y=labels, x=shown["promised"], mode="markers", name=words("chart.promise"), hovertext=[words("chart.promise_hover", days=words.number(d, 1)) for d in shown["promised"]], hoverinfo="text", customdata=codes(shown, "stage"),
+            y=labels,
+            x=shown["promised"],
+            mode="markers",
+            name=words("chart.promise"),
+            hovertext=[words("chart.promise_hover", days=words.number(d, 1)) for d in shown["promised"]],
+            hoverinfo="text",
+            customdata=codes(shown, "stage"),
             marker={"color": BAD, "size": 20, "symbol": "line-ns-open", "line": {"width": 3}},
-        )  # fmt: skip
+        )
     figure.update_xaxes(rangemode="tozero")
     return figure
 
@@ -611,9 +896,19 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> 
         )
         for status, part in parts:
             figure.add_bar(
-                y=[labels[position]], x=[part * scale], base=[start * scale], orientation="h", showlegend=False, marker=_marker(colour, STATUSES[status]),
-                hovertext=[f"{words.value('step', row['step'])}: {text}" + (f" ({words.value('status', status)})" if parted and not is_total else "")], hoverinfo="text", customdata=[[row["step"]]],
-            )  # fmt: skip
+                y=[labels[position]],
+                x=[part * scale],
+                base=[start * scale],
+                orientation="h",
+                showlegend=False,
+                marker=_marker(colour, STATUSES[status]),
+                hovertext=[
+                    f"{words.value('step', row['step'])}: {text}"
+                    + (f" ({words.value('status', status)})" if parted and not is_total else "")
+                ],
+                hoverinfo="text",
+                customdata=[[row["step"]]],
+            )
             start += part
             seen |= set() if is_total else {status}
         level = amount if is_total else level + amount
@@ -704,17 +999,40 @@ def products(frame: pd.DataFrame, words: Words) -> go.Figure:
     ]
     drawn = shown.assign(label=labels, hover=hover)
     is_flagged = shown["is_flagged"].astype(bool)
-    for part, symbol, name in ((drawn[~is_flagged], "circle-open", "products.rate"), (drawn[is_flagged], "circle", "products.rate_flagged")):  # fmt: skip
+    for part, symbol, name in (
+        (drawn[~is_flagged], "circle-open", "products.rate"),
+        (drawn[is_flagged], "circle", "products.rate_flagged"),
+    ):
         if len(part):
             figure.add_scatter(
-                y=part["label"], x=part["rate"] * 100, mode="markers", name=words(name), hovertext=part["hover"], hoverinfo="text", customdata=codes(part, "style_id"),
+                y=part["label"],
+                x=part["rate"] * 100,
+                mode="markers",
+                name=words(name),
+                hovertext=part["hover"],
+                hoverinfo="text",
+                customdata=codes(part, "style_id"),
                 marker={"color": ACCENT, "size": 11, "symbol": symbol, "line": {"width": 2, "color": ACCENT}},
-                error_x={"type": "data", "symmetric": False, "array": (part["high"] - part["rate"]) * 100, "arrayminus": (part["rate"] - part["low"]) * 100, "color": ACCENT, "thickness": 1.5, "width": 4},
-            )  # fmt: skip
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": (part["high"] - part["rate"]) * 100,
+                    "arrayminus": (part["rate"] - part["low"]) * 100,
+                    "color": ACCENT,
+                    "thickness": 1.5,
+                    "width": 4,
+                },
+            )
     figure.add_scatter(
-        y=labels, x=shown["category_rate"] * 100, mode="markers", name=words("products.category_rate"), hovertext=hover, hoverinfo="text", customdata=codes(shown, "style_id"),
+        y=labels,
+        x=shown["category_rate"] * 100,
+        mode="markers",
+        name=words("products.category_rate"),
+        hovertext=hover,
+        hoverinfo="text",
+        customdata=codes(shown, "style_id"),
         marker={"color": MAIN, "size": 18, "symbol": "line-ns-open", "line": {"width": 3}},
-    )  # fmt: skip
+    )
     figure.update_yaxes(categoryorder="array", categoryarray=labels)
     return figure
 
@@ -731,16 +1049,28 @@ def by_status(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str
                 for g, v in zip(order, part, strict=True)
             ]
             figure.add_bar(
-                y=_wrapped([words.value(kind, g) for g in order]), x=part.fillna(0.0), orientation="h", name=words.value("status", status), hovertext=hover, hoverinfo="text",
-                marker=_marker(MAIN, shape), customdata=[[g, status] for g in order],
-            )  # fmt: skip
+                y=_wrapped([words.value(kind, g) for g in order]),
+                x=part.fillna(0.0),
+                orientation="h",
+                name=words.value("status", status),
+                hovertext=hover,
+                hoverinfo="text",
+                marker=_marker(MAIN, shape),
+                customdata=[[g, status] for g in order],
+            )
     figure.update_layout(barmode="stack")
     return figure
 
 
 def stacked(
-    frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, part_kind: str, colours: Mapping[str, str] | None = None
-) -> go.Figure:  # fmt: skip
+    frame: pd.DataFrame,
+    words: Words,
+    unit: str,
+    what: str,
+    kind: str,
+    part_kind: str,
+    colours: Mapping[str, str] | None = None,
+) -> go.Figure:
     """Stack the parts of each group; `colours` are those of some parts. Columns: label, part, value."""
     order = list(frame.groupby("label", observed=True)["value"].sum().sort_values().index)[-10:]
     figure = _figure(100 + 34 * len(order), words, legend=True, **_axis(words, unit, what))
@@ -801,16 +1131,25 @@ def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
         arrangement="snap",
         textfont={"size": 12, "shadow": "auto"},
         node={
-            "label": labels, "color": [colours.get(name, "#6E93A8") for name in names], "pad": _PAD, "thickness": 12, "line": {"width": 0},
-            "x": [(0.001, 0.2, 0.5, 0.999)[layer[name]] for name in names], "y": [height[name] for name in names],
-            "customdata": [words.number(held[name]) for name in names], "hovertemplate": "%{label}: %{customdata}<extra></extra>",
+            "label": labels,
+            "color": [colours.get(name, "#6E93A8") for name in names],
+            "pad": _PAD,
+            "thickness": 12,
+            "line": {"width": 0},
+            "x": [(0.001, 0.2, 0.5, 0.999)[layer[name]] for name in names],
+            "y": [height[name] for name in names],
+            "customdata": [words.number(held[name]) for name in names],
+            "hovertemplate": "%{label}: %{customdata}<extra></extra>",
         },
         link={
-            "source": [names.index(name) for name in frame["source"]], "target": [names.index(name) for name in frame["target"]], "value": frame["units"],
-            "color": "rgba(140,155,168,.28)", "customdata": [words.number(units) for units in frame["units"]],
+            "source": [names.index(name) for name in frame["source"]],
+            "target": [names.index(name) for name in frame["target"]],
+            "value": frame["units"],
+            "color": "rgba(140,155,168,.28)",
+            "customdata": [words.number(units) for units in frame["units"]],
             "hovertemplate": "%{source.label} → %{target.label}: %{customdata}<extra></extra>",
         },
-    )  # fmt: skip
+    )
     figure.update_layout(margin={"l": 2, "r": 2, "t": _FLOW_MARGIN, "b": _FLOW_MARGIN})
     return figure
 
@@ -876,9 +1215,15 @@ def lanes(frame: pd.DataFrame, outlines: Sequence[Sequence[Sequence[float]]], wo
     )
     named = _apart(sites, (east - west) / 4)
     figure.add_scatter(
-        x=sites["to_longitude"], y=sites["to_latitude"], mode="markers+text", text=named, textposition="top center", hovertext=sites["to_name"],
-        marker={"color": MAIN, "size": 9, "line": {"width": 1, "color": "white"}}, hoverinfo="text",
-    )  # fmt: skip
+        x=sites["to_longitude"],
+        y=sites["to_latitude"],
+        mode="markers+text",
+        text=named,
+        textposition="top center",
+        hovertext=sites["to_name"],
+        marker={"color": MAIN, "size": 9, "line": {"width": 1, "color": "white"}},
+        hoverinfo="text",
+    )
     hidden = {"visible": False, "fixedrange": True, "showgrid": False, "zeroline": False}
     figure.update_xaxes(**hidden, range=[west, east])
     figure.update_yaxes(**hidden, range=[south, north], scaleanchor="x", scaleratio=stretch)

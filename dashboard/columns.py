@@ -45,31 +45,65 @@ def _of(words: Words, page: str, **columns: tuple[str, Callable[..., Any]]) -> C
 def cohorts(words: Words) -> Columns:
     """Show a month's observed and expected final rate."""
     return {
-        "month": day(words("returns.month"), "YYYY-MM"), "n": number(words("returns.sold")), "observed": percent(words("returns.observed")),
-        "value": percent(words("returns.projected")), "low": percent(words("products.low")), "high": percent(words("products.high")),
-        "maturity": percent(words("returns.maturity")), "coverage": percent(words("returns.coverage")),
-    }  # fmt: skip
+        "month": day(words("returns.month"), "YYYY-MM"),
+        "n": number(words("returns.sold")),
+        "observed": percent(words("returns.observed")),
+        "value": percent(words("returns.projected")),
+        "low": percent(words("products.low")),
+        "high": percent(words("products.high")),
+        "maturity": percent(words("returns.maturity")),
+        "coverage": percent(words("returns.coverage")),
+    }
 
 
 def offers(words: Words) -> Columns:
     """Show what could be promised lane by lane."""
     return _of(
-        words, "promises", country=("country", text), method=("method", text), carrier=("carrier", text), possible=("possible", number), low=("from", number), high=("to", number), published=("published", number),
-        duration_unit=("unit", text), kept=("kept_now", percent), a_month=("a_month", number), n=("sample", number), coverage=("coverage", percent), reason=("why", text),
-    )  # fmt: skip
+        words,
+        "promises",
+        country=("country", text),
+        method=("method", text),
+        carrier=("carrier", text),
+        possible=("possible", number),
+        low=("from", number),
+        high=("to", number),
+        published=("published", number),
+        duration_unit=("unit", text),
+        kept=("kept_now", percent),
+        a_month=("a_month", number),
+        n=("sample", number),
+        coverage=("coverage", percent),
+        reason=("why", text),
+    )
 
 
 def prices(words: Words, unit: str) -> Columns:
     """Show what each duration would keep and break."""
     within = words("promises.within", unit=words.value("duration_unit", unit))
-    return {"duration": number(within), **_of(words, "promises", kept=("would_keep", percent), low=("from", percent), high=("to", percent), broken_a_month=("broken_a_month", number))}  # fmt: skip
+    return {
+        "duration": number(within),
+        **_of(
+            words,
+            "promises",
+            kept=("would_keep", percent),
+            low=("from", percent),
+            high=("to", percent),
+            broken_a_month=("broken_a_month", number),
+        ),
+    }
 
 
 def ways_back(words: Words) -> Columns:
     """Show where it was bought and where it came back."""
     return _of(
-        words, "promises", channel=("bought", text), return_channel=("came_back", text), returned=("returned", number), kept=("kept", percent), days=("days", partial(number, digits=1)),
-    )  # fmt: skip
+        words,
+        "promises",
+        channel=("bought", text),
+        return_channel=("came_back", text),
+        returned=("returned", number),
+        kept=("kept", percent),
+        days=("days", partial(number, digits=1)),
+    )
 
 
 def waiting_goods(words: Words, currency: str) -> Columns:
@@ -77,16 +111,25 @@ def waiting_goods(words: Words, currency: str) -> Columns:
     unit = words.unit(currency)
     return {
         **_of(words, "promises", place=("place", text), waiting=("where", text), units=("units", number)),
-        "margin": number(f"{words('promises.margin')} ({unit})"), "value": number(f"{words('promises.cost')} ({unit})"),
-    }  # fmt: skip
+        "margin": number(f"{words('promises.margin')} ({unit})"),
+        "value": number(f"{words('promises.cost')} ({unit})"),
+    }
 
 
 def policies(words: Words) -> Columns:
     """Show the versions of policies."""
     return _of(
-        words, "policies", policy_id=("policy", text), valid_from=("since", day), valid_to=("until", day), country=("market", text), loyalty_tier=("tier", text),
-        window_days=("window", number), order_lines=("orders", number), returns=("returns", number),
-    )  # fmt: skip
+        words,
+        "policies",
+        policy_id=("policy", text),
+        valid_from=("since", day),
+        valid_to=("until", day),
+        country=("market", text),
+        loyalty_tier=("tier", text),
+        window_days=("window", number),
+        order_lines=("orders", number),
+        returns=("returns", number),
+    )
 
 
 def terms(words: Words) -> Columns:
@@ -97,23 +140,33 @@ def terms(words: Words) -> Columns:
 def promised(words: Words) -> Columns:
     """Show the promises of one version."""
     return _of(
-        words, "policies", promise_id=("promise", text), from_stage=("from", text), to_stage=("to", text), duration=("within", number),
-        duration_unit=("unit", text), responsible=("keeper", text),
-    )  # fmt: skip
+        words,
+        "policies",
+        promise_id=("promise", text),
+        from_stage=("from", text),
+        to_stage=("to", text),
+        duration=("within", number),
+        duration_unit=("unit", text),
+        responsible=("keeper", text),
+    )
 
 
 def promise_editor(words: Words) -> Columns:
     """Let the promises of a policy be edited; every cell is wanted."""
 
     def one_of(name: str, kind: str, options: tuple[str, ...]) -> Any:
-        return st.column_config.SelectboxColumn(words(f"policies.{name}"), options=options, format_func=lambda o: words.value(kind, o), required=True)  # fmt: skip
+        return st.column_config.SelectboxColumn(
+            words(f"policies.{name}"), options=options, format_func=lambda o: words.value(kind, o), required=True
+        )
 
     return {
         "promise_id": st.column_config.TextColumn(words("policies.promise"), required=True),
-        "from_stage": one_of("from", "stage", queries.POLICY_STAGES), "to_stage": one_of("to", "stage", queries.POLICY_STAGES),
+        "from_stage": one_of("from", "stage", queries.POLICY_STAGES),
+        "to_stage": one_of("to", "stage", queries.POLICY_STAGES),
         "duration": st.column_config.NumberColumn(words("policies.within"), min_value=0, required=True),
-        "duration_unit": one_of("unit", "duration_unit", queries.POLICY_UNITS), "responsible": one_of("keeper", "responsible", queries.POLICY_KEEPERS),
-    }  # fmt: skip
+        "duration_unit": one_of("unit", "duration_unit", queries.POLICY_UNITS),
+        "responsible": one_of("keeper", "responsible", queries.POLICY_KEEPERS),
+    }
 
 
 def policy_changes(words: Words, one: str, other: str) -> Columns:
@@ -124,9 +177,17 @@ def policy_changes(words: Words, one: str, other: str) -> Columns:
 def loads(words: Words) -> Columns:
     """Show rows read, accepted, duplicate and quarantined of each load and table."""
     return _of(
-        words, "data", started_at=("loaded_at", instant), source=("source", text), thing=("thing", text), read=("read", number),
-        accepted=("accepted", number), duplicate=("duplicate", number), quarantined=("quarantined", number), status=("status", text),
-    )  # fmt: skip
+        words,
+        "data",
+        started_at=("loaded_at", instant),
+        source=("source", text),
+        thing=("thing", text),
+        read=("read", number),
+        accepted=("accepted", number),
+        duplicate=("duplicate", number),
+        quarantined=("quarantined", number),
+        status=("status", text),
+    )
 
 
 def freshness(words: Words) -> Columns:
@@ -257,37 +318,55 @@ def definitions(words: Words) -> Columns:
 def factors(words: Words) -> Columns:
     """Show factors and parameters with where they come from."""
     return _of(
-        words, "data", factor_id=("factor", text), description=("description", text), value=("value", lambda label: number(label, 4)), unit=("unit", text),
-        quality=("quality", text), source=("publisher", text), year=("year", lambda label: st.column_config.NumberColumn(label, format="%d")),
+        words,
+        "data",
+        factor_id=("factor", text),
+        description=("description", text),
+        value=("value", lambda label: number(label, 4)),
+        unit=("unit", text),
+        quality=("quality", text),
+        source=("publisher", text),
+        year=("year", lambda label: st.column_config.NumberColumn(label, format="%d")),
         source_address=("address", st.column_config.LinkColumn),
-    )  # fmt: skip
+    )
 
 
 def models(words: Words) -> Columns:
     """Show models with their score out of time beside their base rate's."""
     return _of(
-        words, "data", model=("model", text), score_name=("score_name", text), score=("score", lambda label: number(label, 4)),
-        base_score=("base_score", lambda label: number(label, 4)), is_used=("used", st.column_config.CheckboxColumn), fitted_at=("built_at", instant),
-    )  # fmt: skip
+        words,
+        "data",
+        model=("model", text),
+        score_name=("score_name", text),
+        score=("score", lambda label: number(label, 4)),
+        base_score=("base_score", lambda label: number(label, 4)),
+        is_used=("used", st.column_config.CheckboxColumn),
+        fitted_at=("built_at", instant),
+    )
 
 
 def bases(words: Words, currency: str) -> Columns:
     """Show a month's returns as the three days count them."""
     unit = words("returns.units").lower()
     return {
-        "month": day(words("returns.month"), "YYYY-MM"), "ordered": number(f"{words('value.basis.order')} ({unit})"),
-        "requested": number(f"{words('value.basis.return')} ({unit})"), "refunded": number(f"{words('value.basis.refund')} ({unit})"),
+        "month": day(words("returns.month"), "YYYY-MM"),
+        "ordered": number(f"{words('value.basis.order')} ({unit})"),
+        "requested": number(f"{words('value.basis.return')} ({unit})"),
+        "refunded": number(f"{words('value.basis.refund')} ({unit})"),
         "paid": number(f"{words('accounts.paid')} ({words.unit(currency)})"),
-    }  # fmt: skip
+    }
 
 
 def accrual(words: Words, currency: str) -> Columns:
     """Show what to book for a month's or category's returns not settled yet."""
     groups = {"month": day(words("returns.month"), "YYYY-MM"), "category": text(words("returns.category"))}
     amounts = ("owed", "to_come", "liability", "low", "high", "cost_of_goods", "cost_to_recover", "asset")
-    return groups | {"units_to_come": number(words("accounts.units_to_come"))} | {
-        name: number(f"{words(f'accounts.{name}')} ({words.unit(currency)})") for name in amounts
-    } | {"reason": text(words("accounts.reason"))}  # fmt: skip
+    return (
+        groups
+        | {"units_to_come": number(words("accounts.units_to_come"))}
+        | {name: number(f"{words(f'accounts.{name}')} ({words.unit(currency)})") for name in amounts}
+        | {"reason": text(words("accounts.reason"))}
+    )
 
 
 def booked(words: Words, currency: str) -> Columns:
@@ -295,16 +374,27 @@ def booked(words: Words, currency: str) -> Columns:
     names = {"booked": "booked_amount", "low": "low", "high": "high", "came": "came", "open": "open"}
     money = {name: number(f"{words(f'accounts.{key}')} ({words.unit(currency)})") for name, key in names.items()}
     first = {"days_ago": number(words("accounts.days_ago")), "as_of": day(words("accounts.as_of"))}
-    last = {"error": percent(words("accounts.error")), "is_covered": st.column_config.CheckboxColumn(words("backtest.is_covered"))}  # fmt: skip
+    last = {
+        "error": percent(words("accounts.error")),
+        "is_covered": st.column_config.CheckboxColumn(words("backtest.is_covered")),
+    }
     return first | money | last
 
 
 def patterns(words: Words) -> Columns:
     """Show buying patterns as shares of the crowd."""
     return _of(
-        words, "customers", pattern=("pattern", text), customers=("of_customers", percent), by_chance=("by_chance", percent), sold=("of_sold", percent),
-        returned=("of_returned", percent), rate=("rate", percent), low=("low", percent), high=("high", percent),
-    )  # fmt: skip
+        words,
+        "customers",
+        pattern=("pattern", text),
+        customers=("of_customers", percent),
+        by_chance=("by_chance", percent),
+        sold=("of_sold", percent),
+        returned=("of_returned", percent),
+        rate=("rate", percent),
+        low=("low", percent),
+        high=("high", percent),
+    )
 
 
 def products(words: Words, currency: str) -> Columns:
@@ -314,16 +404,25 @@ def products(words: Words, currency: str) -> Columns:
         words("products.flagged"), help=words("products.flagged_note")
     )
     shown |= _of(
-        words, "products", category=("category", text), sold=("sold", number), returned=("returned", number), rate=("rate", percent), low=("low", percent), high=("high", percent),
+        words,
+        "products",
+        category=("category", text),
+        sold=("sold", number),
+        returned=("returned", number),
+        rate=("rate", percent),
+        low=("low", percent),
+        high=("high", percent),
         category_rate=("category_rate", percent),
-    )  # fmt: skip
+    )
     shown |= {
-        "relative": st.column_config.NumberColumn(words("products.relative"), format="%.2f", help=words("products.relative_note")),
+        "relative": st.column_config.NumberColumn(
+            words("products.relative"), format="%.2f", help=words("products.relative_note")
+        ),
         "buyers_rate": percent(words("products.expected"), words("products.expected_note")),
         "own_part": percent(words("products.own_part"), words("products.own_part_note")),
         "maturity": percent(words("products.maturity"), words("products.maturity_note")),
         "is_new": st.column_config.CheckboxColumn(words("products.new"), help=words("products.new_note")),
-    }  # fmt: skip
+    }
     shown |= _of(words, "products", probability_above=("above", percent))
     money = {"at_stake": number(f"{words('products.money')} ({words.unit(currency)})")}
     return (
@@ -338,29 +437,55 @@ def costs(words: Words) -> Columns:
     """Show what a product's returns cost and emit, in all and a returned unit."""
     two = lambda label: number(label, 2)  # noqa: E731
     return _of(
-        words, "products", what=("what", text), amount=("amount", number), unit=("unit", text), per_unit=("per_unit", two), category_per_unit=("category_per_unit", two),
-    )  # fmt: skip
+        words,
+        "products",
+        what=("what", text),
+        amount=("amount", number),
+        unit=("unit", text),
+        per_unit=("per_unit", two),
+        category_per_unit=("category_per_unit", two),
+    )
 
 
 def related(words: Words) -> Columns:
     """Show products that share a product's problem, or are bought or returned with it."""
     return _of(
-        words, "products", relation=("relation", text), name=("name", text), through=("through", text), return_reason=("reason", text), count=("count", number),
+        words,
+        "products",
+        relation=("relation", text),
+        name=("name", text),
+        through=("through", text),
+        return_reason=("reason", text),
+        count=("count", number),
         strength=("strength", lambda label: number(label, 1)),
-    )  # fmt: skip
+    )
 
 
 def changes(words: Words) -> Columns:
     """Show what the catalogue changed of a product."""
-    return _of(words, "products", changed_at=("changed_at", day), what=("what", text), before=("before", text), after=("after", text))  # fmt: skip
+    return _of(
+        words,
+        "products",
+        changed_at=("changed_at", day),
+        what=("what", text),
+        before=("before", text),
+        after=("after", text),
+    )
 
 
 def actions(words: Words, currency: str) -> Columns:
     """Show what people did."""
     shown = _of(
-        words, "actions", action_id=("number", number), kind=("kind", text), about=("about", text), effective_on=("effective_on", day), action_status=("status", text), owner=("owner", text),
+        words,
+        "actions",
+        action_id=("number", number),
+        kind=("kind", text),
+        about=("about", text),
+        effective_on=("effective_on", day),
+        action_status=("status", text),
+        owner=("owner", text),
         due_on=("due_on", day),
-    )  # fmt: skip
+    )
     money = {"expected_money": number(f"{words('actions.expected_money')} ({words.unit(currency)})")}
     return shown | money | _of(words, "actions", note=("note", text))
 
@@ -368,17 +493,32 @@ def actions(words: Words, currency: str) -> Columns:
 def backtest(words: Words) -> Columns:
     """Show what was said of a month's final rate and what came."""
     return {"month": day(words("returns.month"), "YYYY-MM")} | _of(
-        words, "backtest", maturity_then=("maturity_then", percent), observed_then=("observed_then", percent), projected=("projected", percent), low=("low", percent), high=("high", percent),
-        projected_now=("projected_now", percent), error=("error", percent), is_covered=("is_covered", st.column_config.CheckboxColumn), to_come=("to_come", number), came_since=("came_since", number),
-    )  # fmt: skip
+        words,
+        "backtest",
+        maturity_then=("maturity_then", percent),
+        observed_then=("observed_then", percent),
+        projected=("projected", percent),
+        low=("low", percent),
+        high=("high", percent),
+        projected_now=("projected_now", percent),
+        error=("error", percent),
+        is_covered=("is_covered", st.column_config.CheckboxColumn),
+        to_come=("to_come", number),
+        came_since=("came_since", number),
+    )
 
 
 def due(words: Words, currency: str) -> Columns:
     """Show open returns with a promise: whose, where, how long, how much."""
     shown = _of(
-        words, "promises", return_id=("return", text), promise_id=("promise", text), due_at=("due", instant), days_left=("days_left", lambda label: number(label, 1)),
+        words,
+        "promises",
+        return_id=("return", text),
+        promise_id=("promise", text),
+        due_at=("due", instant),
+        days_left=("days_left", lambda label: number(label, 1)),
         age_days=("age", lambda label: number(label, 1)),
-    )  # fmt: skip
+    )
     money = {"amount": number(f"{words('promises.amount')} ({words.unit(currency)})")}
     return (
         shown
@@ -397,8 +537,15 @@ def due(words: Words, currency: str) -> Columns:
 def risk(words: Words, currency: str) -> Columns:
     """Show open returns by the probability that they break a promise."""
     shown = _of(
-        words, "promises", probability=("probability", percent), next_promise=("next", text), next_probability=("next_probability", percent), expected_at=("expected", day), late_at=("late", day), stage=("stage", text),
-    )  # fmt: skip
+        words,
+        "promises",
+        probability=("probability", percent),
+        next_promise=("next", text),
+        next_probability=("next_probability", percent),
+        expected_at=("expected", day),
+        late_at=("late", day),
+        stage=("stage", text),
+    )
     first = {
         "return_id": text(words("promises.return")),
         "at_stake": number(f"{words('promises.at_stake')} ({words.unit(currency)})"),
@@ -421,20 +568,46 @@ def lanes(words: Words) -> Columns:
 def legs(words: Words) -> Columns:
     """Show legs with the numbers their emissions are made of."""
     return _of(
-        words, "emissions", element_id=("leg", text), role=("role", text), mode=("mode", text), carrier=("carrier", text),
-        distance_km=("distance", lambda label: number(label, 1)), mass_kg=("mass", lambda label: number(label, 2)),
-        kg_co2e=("kg", lambda label: number(label, 3)), status=("status", text), started_on=("started", day),
-    )  # fmt: skip
+        words,
+        "emissions",
+        element_id=("leg", text),
+        role=("role", text),
+        mode=("mode", text),
+        carrier=("carrier", text),
+        distance_km=("distance", lambda label: number(label, 1)),
+        mass_kg=("mass", lambda label: number(label, 2)),
+        kg_co2e=("kg", lambda label: number(label, 3)),
+        status=("status", text),
+        started_on=("started", day),
+    )
 
 
 def forecasts(words: Words) -> Columns:
     """Show forecasts in sum, group by group."""
-    return _of(words, "forecast", name=("group", text), value=("sum", number), low=("low", number), high=("high", number), error_ratio=("ratio", percent), coverage=("coverage", percent), shown=("shown", text))  # fmt: skip
+    return _of(
+        words,
+        "forecast",
+        name=("group", text),
+        value=("sum", number),
+        low=("low", number),
+        high=("high", number),
+        error_ratio=("ratio", percent),
+        coverage=("coverage", percent),
+        shown=("shown", text),
+    )
 
 
 def outcomes(words: Words) -> Columns:
     """Show what a scenario changes."""
-    return _of(words, "whatif", name=("outcome", text), history=("history", text), value=("value", text), difference=("difference", text), between=("between", text))  # fmt: skip
+    return _of(
+        words,
+        "whatif",
+        name=("outcome", text),
+        history=("history", text),
+        value=("value", text),
+        difference=("difference", text),
+        between=("between", text),
+    )
 
 
 def compared(words: Words, currency: str) -> Columns:
@@ -444,22 +617,44 @@ def compared(words: Words, currency: str) -> Columns:
         return lambda _: number(f"{words.value('outcome', outcome)} ({words.unit(unit)})", digits)
 
     return _of(
-        words, "whatif", name=("name", text), margin=("difference", named("margin", currency)), returned_units=("difference", lambda _: number(words.value("outcome", "returned_units"))), kg_co2e=("difference", named("kg_co2e", "kg CO2e")),
-        days_to_refund=("difference", named("days_to_refund", "days", 2)), promise_kept=("difference", lambda _: percent(words.value("outcome", "promise_kept"))),
-    )  # fmt: skip
+        words,
+        "whatif",
+        name=("name", text),
+        margin=("difference", named("margin", currency)),
+        returned_units=("difference", lambda _: number(words.value("outcome", "returned_units"))),
+        kg_co2e=("difference", named("kg_co2e", "kg CO2e")),
+        days_to_refund=("difference", named("days_to_refund", "days", 2)),
+        promise_kept=("difference", lambda _: percent(words.value("outcome", "promise_kept"))),
+    )
 
 
 def behaviour(words: Words) -> Columns:
     """Show what is assumed of customers."""
-    return _of(words, "whatif", name=("assumed", text), value=("mode", lambda label: number(label, 3)), low=("low", lambda label: number(label, 3)), high=("high", lambda label: number(label, 3)), unit=("unit", text), notes=("notes", text))  # fmt: skip
+    return _of(
+        words,
+        "whatif",
+        name=("assumed", text),
+        value=("mode", lambda label: number(label, 3)),
+        low=("low", lambda label: number(label, 3)),
+        high=("high", lambda label: number(label, 3)),
+        unit=("unit", text),
+        notes=("notes", text),
+    )
 
 
 def regrets(words: Words, currency: str) -> Columns:
     """Show items that should have gone elsewhere."""
     return _of(
-        words, "recovery", return_line_id=("item", text), category=("category", text), condition=("grade", text), done=("done", text), best=("best", text),
-        regret=("regret", lambda label: number(f"{label} ({words.unit(currency)})", 2)), value=("worth", lambda label: number(f"{label} ({words.unit(currency)})", 2)),
-    )  # fmt: skip
+        words,
+        "recovery",
+        return_line_id=("item", text),
+        category=("category", text),
+        condition=("grade", text),
+        done=("done", text),
+        best=("best", text),
+        regret=("regret", lambda label: number(f"{label} ({words.unit(currency)})", 2)),
+        value=("worth", lambda label: number(f"{label} ({words.unit(currency)})", 2)),
+    )
 
 
 def erosion(words: Words, currency: str) -> Columns:
@@ -468,43 +663,110 @@ def erosion(words: Words, currency: str) -> Columns:
     def money(label: str) -> Any:
         return number(f"{label} ({words.unit(currency)})", 2)
 
-    return _of(words, "margin", name=("group", text), sold=("sold", number), returned=("returned", number), erosion=("eroded", lambda label: number(f"{label} ({words.unit(currency)})")), per_sold=("per_sold", money), per_returned=("per_returned", money), share=("of_margin", percent))  # fmt: skip
+    return _of(
+        words,
+        "margin",
+        name=("group", text),
+        sold=("sold", number),
+        returned=("returned", number),
+        erosion=("eroded", lambda label: number(f"{label} ({words.unit(currency)})")),
+        per_sold=("per_sold", money),
+        per_returned=("per_returned", money),
+        share=("of_margin", percent),
+    )
 
 
 def claims(words: Words, currency: str) -> Columns:
     """Show lost parcels to claim."""
-    return _of(words, "margin", parcel_id=("parcel", text), carrier=("carrier", text), status=("claim_status", text), amount=("worth", lambda label: number(f"{label} ({words.unit(currency)})", 2)), lost_at=("lost", day), deadline_on=("deadline", day), days_left=("left", number), paid=("paid", lambda label: number(label, 2)))  # fmt: skip
+    return _of(
+        words,
+        "margin",
+        parcel_id=("parcel", text),
+        carrier=("carrier", text),
+        status=("claim_status", text),
+        amount=("worth", lambda label: number(f"{label} ({words.unit(currency)})", 2)),
+        lost_at=("lost", day),
+        deadline_on=("deadline", day),
+        days_left=("left", number),
+        paid=("paid", lambda label: number(label, 2)),
+    )
 
 
 def markdowns(words: Words) -> Columns:
     """Show what goods lose a week."""
-    return _of(words, "margin", category=("category", text), season=("season", text), n=("n", number), rate=("a_week", percent), low=("low", percent), high=("high", percent), rests=("basis", text))  # fmt: skip
+    return _of(
+        words,
+        "margin",
+        category=("category", text),
+        season=("season", text),
+        n=("n", number),
+        rate=("a_week", percent),
+        low=("low", percent),
+        high=("high", percent),
+        rests=("basis", text),
+    )
 
 
 def rates(words: Words) -> Columns:
     """Show what dispositions fetch of the net price."""
-    return _of(words, "recovery", name=("fate", text), category=("category", text), n=("sold", number), rate=("fetched", percent), low=("low", percent), high=("high", percent))  # fmt: skip
+    return _of(
+        words,
+        "recovery",
+        name=("fate", text),
+        category=("category", text),
+        n=("sold", number),
+        rate=("fetched", percent),
+        low=("low", percent),
+        high=("high", percent),
+    )
 
 
 def levers(words: Words, currency: str) -> Columns:
     """Show levers with what they would have saved."""
     return _of(
-        words, "emissions", name=("lever", text), touched=("touched", number), kg_co2e=("saved_kg", number), share=("of_total", percent), money=("saved_money", lambda label: number(f"{label} ({words.unit(currency)})")),
-        days=("sooner", lambda label: number(label, 1)), avoided_kg_co2e=("displaced", number), rests_on=("rests_on", text),
-    )  # fmt: skip
+        words,
+        "emissions",
+        name=("lever", text),
+        touched=("touched", number),
+        kg_co2e=("saved_kg", number),
+        share=("of_total", percent),
+        money=("saved_money", lambda label: number(f"{label} ({words.unit(currency)})")),
+        days=("sooner", lambda label: number(label, 1)),
+        avoided_kg_co2e=("displaced", number),
+        rests_on=("rests_on", text),
+    )
 
 
 def closed(words: Words) -> Columns:
     """Show closed months with what they would be now."""
     return _of(
-        words, "emissions", month=("month", text), number=("closing", number), approver=("approver", text), closed_at=("closed_at", instant), factor_set=("set", text), closed=("closed_kg", lambda label: number(label, 1)),
-        now=("now_kg", lambda label: number(label, 1)), late=("late", lambda label: number(label, 1)), gone=("gone", lambda label: number(label, 1)), factor=("of_factor", lambda label: number(label, 1)), inputs=("of_inputs", lambda label: number(label, 1)),
-    )  # fmt: skip
+        words,
+        "emissions",
+        month=("month", text),
+        number=("closing", number),
+        approver=("approver", text),
+        closed_at=("closed_at", instant),
+        factor_set=("set", text),
+        closed=("closed_kg", lambda label: number(label, 1)),
+        now=("now_kg", lambda label: number(label, 1)),
+        late=("late", lambda label: number(label, 1)),
+        gone=("gone", lambda label: number(label, 1)),
+        factor=("of_factor", lambda label: number(label, 1)),
+        inputs=("of_inputs", lambda label: number(label, 1)),
+    )
 
 
 def obligations(words: Words) -> Columns:
     """Show rules of reporting."""
-    return _of(words, "emissions", name=("rule", text), status=("rule_status", text), applies_from=("applies_from", text), source=("source", text), note=("rule_note", text))  # fmt: skip
+    return _of(
+        words,
+        "emissions",
+        name=("rule", text),
+        status=("rule_status", text),
+        applies_from=("applies_from", text),
+        source=("source", text),
+        note=("rule_note", text),
+    )
 
 
 def rows(words: Words, frame: pd.DataFrame) -> Columns:

@@ -50,9 +50,15 @@ def language() -> Words:
     if "lang" not in st.session_state and not st.query_params and (st.context.locale or "").startswith("fr"):
         st.session_state.lang = "FR"
     chosen = st.sidebar.segmented_control(
-        "Language · Langue", [name.upper() for name in LANGUAGES], default="EN", required=True, key="lang", bind="query-params", on_change=_keep,
+        "Language · Langue",
+        [name.upper() for name in LANGUAGES],
+        default="EN",
+        required=True,
+        key="lang",
+        bind="query-params",
+        on_change=_keep,
         label_visibility="collapsed",
-    )  # fmt: skip
+    )
     return Words((chosen or "EN").lower())
 
 
@@ -95,9 +101,13 @@ def sidebar(warehouse: Path, words: Words) -> View:
             values = queries.values(source, dimension)
             if len(values) > 1:
                 chosen = st.multiselect(
-                    words.dimension(dimension), values, format_func=partial(words.value, dimension),
-                    placeholder=words("filter.every"), key=widget_key(dimension), bind="query-params",
-                )  # fmt: skip
+                    words.dimension(dimension),
+                    values,
+                    format_func=partial(words.value, dimension),
+                    placeholder=words("filter.every"),
+                    key=widget_key(dimension),
+                    bind="query-params",
+                )
                 if chosen:
                     where.append((dimension, tuple(chosen)))
         if where:
@@ -148,9 +158,12 @@ def span(period: str, first: dt.date, last: dt.date) -> Span:
     (datetime.date(2025, 2, 1), datetime.date(2026, 1, 31))
     """
     starts = {
-        "months_12": months_before(last + _DAY, 12), "months_6": months_before(last + _DAY, 6), "days_90": last - 89 * _DAY,
-        "days_30": last - 29 * _DAY, "year": last.replace(month=1, day=1),
-    }  # fmt: skip
+        "months_12": months_before(last + _DAY, 12),
+        "months_6": months_before(last + _DAY, 6),
+        "days_90": last - 89 * _DAY,
+        "days_30": last - 29 * _DAY,
+        "year": last.replace(month=1, day=1),
+    }
     return max(starts.get(period, first), first), last
 
 

@@ -216,9 +216,11 @@ def booked(words: Words, table: pd.DataFrame, currency: str) -> str:
         return words("finding.booked_unknown")
     whole = table.iloc[0]
     said = words(
-        "finding.booked", liability=words.money(whole["liability"], currency),
-        low=words.money(whole["low"], currency), high=words.money(whole["high"], currency),
-    )  # fmt: skip
+        "finding.booked",
+        liability=words.money(whole["liability"], currency),
+        low=words.money(whole["low"], currency),
+        high=words.money(whole["high"], currency),
+    )
     return cautious(words, said, str(whole["reason"]))
 
 
@@ -316,7 +318,9 @@ def pointed(words: Words, who: pd.DataFrame) -> str:
         return words("returns.tab_reasons")
     first = ranked.iloc[0]
     named = words.value("preventable_by", first["label"]).lower()
-    return cautious(words, words("finding.top_preventable", who=named, share=words.percent(first["value"])), _why_of(first))  # fmt: skip
+    return cautious(
+        words, words("finding.top_preventable", who=named, share=words.percent(first["value"])), _why_of(first)
+    )
 
 
 def inspected(words: Words, outcomes: pd.DataFrame) -> str:
@@ -336,9 +340,13 @@ def backtested(words: Words, frame: pd.DataFrame, days: int) -> str:
         return words("finding.backtest_unknown", days=words.number(days))
     held = known["is_covered"].dropna()
     return words(
-        "finding.backtest_cells" if "category" in frame else "finding.backtest", days=words.number(days),
-        points=words.points(known["error"].abs().mean()), n=words.number(len(known)), held=words.number(int(held.sum())), of=words.number(len(held)),
-    )  # fmt: skip
+        "finding.backtest_cells" if "category" in frame else "finding.backtest",
+        days=words.number(days),
+        points=words.points(known["error"].abs().mean()),
+        n=words.number(len(known)),
+        held=words.number(int(held.sum())),
+        of=words.number(len(held)),
+    )
 
 
 def drifting(words: Words, frame: pd.DataFrame) -> str:
@@ -348,7 +356,12 @@ def drifting(words: Words, frame: pd.DataFrame) -> str:
         return words("finding.drift_none")
     row = off.sort_values("z", key=abs).iloc[-1]
     where = words.value("category", row["category"]) if not pd.isna(row["category"]) else words("finding.everywhere")
-    return words("finding.drift", where=where, factor=words.percent(abs(row["factor"] - 1), 0), way=words("finding.later" if row["factor"] > 1 else "finding.earlier"))  # fmt: skip
+    return words(
+        "finding.drift",
+        where=where,
+        factor=words.percent(abs(row["factor"] - 1), 0),
+        way=words("finding.later" if row["factor"] > 1 else "finding.earlier"),
+    )
 
 
 def states(words: Words, frame: pd.DataFrame) -> str:
@@ -367,8 +380,12 @@ def slow(words: Words, spent: pd.DataFrame) -> str:
     whose = spent.groupby("part")["value"].sum()
     stage = spent.sort_values("value").iloc[-1]
     return words(
-        "finding.time", whose=words.value("whose", whose.idxmax()), share=words.percent(whose.max(), 0), stage=words.value("stage", stage["label"]), most=words.percent(stage["value"], 0),
-    )  # fmt: skip
+        "finding.time",
+        whose=words.value("whose", whose.idxmax()),
+        share=words.percent(whose.max(), 0),
+        stage=words.value("stage", stage["label"]),
+        most=words.percent(stage["value"], 0),
+    )
 
 
 def signal(words: Words, weeks: pd.DataFrame) -> str:
@@ -378,7 +395,9 @@ def signal(words: Words, weeks: pd.DataFrame) -> str:
         return words("finding.signal_none", n=words.number(int((~weeks["is_young"]).sum()) if len(weeks) else 0))
     row = found.iloc[-1]
     way = "finding.signal_above" if row["signal"].endswith("above") else "finding.signal_below"
-    return words(way, week=words.day(row["week"]), share=words.percent(row["share"], 0), usual=words.percent(row["centre"], 0))  # fmt: skip
+    return words(
+        way, week=words.day(row["week"]), share=words.percent(row["share"], 0), usual=words.percent(row["centre"], 0)
+    )
 
 
 def waiting(words: Words, goods: pd.DataFrame, currency: str) -> str:
@@ -387,7 +406,9 @@ def waiting(words: Words, goods: pd.DataFrame, currency: str) -> str:
         return words("promises.tab_waiting")
     if goods["margin"].isna().all():
         return words("finding.waiting_units", n=words.number(goods["units"].sum()))
-    return words("finding.waiting", n=words.number(goods["units"].sum()), amount=words.money(goods["margin"].sum(), currency))  # fmt: skip
+    return words(
+        "finding.waiting", n=words.number(goods["units"].sum()), amount=words.money(goods["margin"].sum(), currency)
+    )
 
 
 def offer(words: Words, found: Offer | None) -> str:
@@ -399,7 +420,12 @@ def offer(words: Words, found: Offer | None) -> str:
     said = {"possible": _within(words, found.possible, found.unit), "at": words.percent(found.at, 0)}
     if found.published is None:
         return words("finding.offer_alone", **said)
-    return words("finding.offer", published=_within(words, found.published, found.unit), kept=words.percent(found.kept, 0), **said)  # fmt: skip
+    return words(
+        "finding.offer",
+        published=_within(words, found.published, found.unit),
+        kept=words.percent(found.kept, 0),
+        **said,
+    )
 
 
 def _within(words: Words, duration: float, unit: str) -> str:
@@ -412,8 +438,24 @@ def unkeepable(words: Words, lanes: pd.DataFrame, at: float) -> str:
     if off.empty:
         return ""
     row = off.sort_values("a_month").iloc[-1]
-    lane = ", ".join(filter(None, [words.value("country", row["country"]), words.value("method", row["method"]) if row["method"] else "", str(row["carrier"])]))  # fmt: skip
-    return words("finding.unkeepable", n=words.number(len(off)), of=words.number(len(lanes)), at=words.percent(at, 0), lane=lane, kept=words.percent(row["kept"], 0))  # fmt: skip
+    lane = ", ".join(
+        filter(
+            None,
+            [
+                words.value("country", row["country"]),
+                words.value("method", row["method"]) if row["method"] else "",
+                str(row["carrier"]),
+            ],
+        )
+    )
+    return words(
+        "finding.unkeepable",
+        n=words.number(len(off)),
+        of=words.number(len(lanes)),
+        at=words.percent(at, 0),
+        lane=lane,
+        kept=words.percent(row["kept"], 0),
+    )
 
 
 def to_margin(words: Words) -> Finding:
@@ -491,7 +533,12 @@ def assumption(words: Words, swings: pd.DataFrame, currency: str) -> str:
     if swings.empty:
         return words("margin.tab_rests")
     first = swings.iloc[0]
-    return words("finding.assumption", name=words.value("cost_parameter", first["parameter"]), low=words.money(first["low"], currency), high=words.money(first["high"], currency))  # fmt: skip
+    return words(
+        "finding.assumption",
+        name=words.value("cost_parameter", first["parameter"]),
+        low=words.money(first["low"], currency),
+        high=words.money(first["high"], currency),
+    )
 
 
 def claims(words: Words, found: Number) -> str:
@@ -534,7 +581,11 @@ def regret(words: Words, plan: Any, currency: str) -> str:
     """Say what better routes would have brought."""
     if plan.items.empty:
         return words("recovery.routes")
-    return words("finding.regret", amount=words.money(plan.regret, currency), share=words.percent(plan.regret / plan.value if plan.value else 0.0, 1))  # fmt: skip
+    return words(
+        "finding.regret",
+        amount=words.money(plan.regret, currency),
+        share=words.percent(plan.regret / plan.value if plan.value else 0.0, 1),
+    )
 
 
 def scenario(words: Words, outcome: pd.DataFrame, currency: str) -> str:
@@ -549,7 +600,12 @@ def scenario(words: Words, outcome: pd.DataFrame, currency: str) -> str:
         "products.between", low=words.money(margin["low"], currency), high=words.money(margin["high"], currency)
     )
     change = words.signed(words.money(margin["difference"], currency), margin["difference"])
-    return words("finding.scenario", money=change, between=between, kg=words.signed(mass(words, kg["difference"]), kg["difference"]))  # fmt: skip
+    return words(
+        "finding.scenario",
+        money=change,
+        between=between,
+        kg=words.signed(mass(words, kg["difference"]), kg["difference"]),
+    )
 
 
 def pareto(words: Words, grid: pd.DataFrame) -> str:
@@ -563,8 +619,12 @@ def emission_causes(words: Words, changed: pd.DataFrame) -> str:
     first = str(causes.abs().idxmax())
     before, after = (float(changed.loc[changed["step"] == s, "amount"].iloc[0]) for s in ("before", "after"))
     return words(
-        "finding.emission_causes", before=words.number(before, 1), after=words.number(after, 1), cause=words.value("step", first).lower(), amount=words.signed(words.number(float(causes[first]), 1), float(causes[first])),
-    )  # fmt: skip
+        "finding.emission_causes",
+        before=words.number(before, 1),
+        after=words.number(after, 1),
+        cause=words.value("step", first).lower(),
+        amount=words.signed(words.number(float(causes[first]), 1), float(causes[first])),
+    )
 
 
 def doubt(words: Words, swings: pd.DataFrame) -> str:
@@ -577,7 +637,9 @@ def doubt(words: Words, swings: pd.DataFrame) -> str:
 
 def parcels(words: Words, spread: pd.DataFrame) -> str:
     """Say how many parcels emit an implausible amount."""
-    return words("finding.parcels", flagged=words.number(spread["flagged"].sum()), parcels=words.number(spread["parcels"].sum()))  # fmt: skip
+    return words(
+        "finding.parcels", flagged=words.number(spread["flagged"].sum()), parcels=words.number(spread["parcels"].sum())
+    )
 
 
 def lever(words: Words, found: pd.DataFrame) -> str:
@@ -586,7 +648,12 @@ def lever(words: Words, found: pd.DataFrame) -> str:
     if known.empty:
         return words("emissions.tab_levers")
     first = known.iloc[0]
-    return words("finding.lever", lever=words.value("lever", first["lever"]), kg=mass(words, first["kg_co2e"]), share=words.percent(first["share"], 0))  # fmt: skip
+    return words(
+        "finding.lever",
+        lever=words.value("lever", first["lever"]),
+        kg=mass(words, first["kg_co2e"]),
+        share=words.percent(first["share"], 0),
+    )
 
 
 def closed(words: Words, months: pd.DataFrame) -> str:
@@ -648,7 +715,9 @@ def policies(words: Words, versions: pd.DataFrame) -> str:
     current = versions[versions["valid_to"].isna()] if len(versions) else versions
     if current.empty:
         return words("finding.policies_none")
-    return words("finding.policies", n=words.number(current["policy_id"].nunique()), day=words.day(max(current["valid_from"])))  # fmt: skip
+    return words(
+        "finding.policies", n=words.number(current["policy_id"].nunique()), day=words.day(max(current["valid_from"]))
+    )
 
 
 def compared(words: Words, changes: pd.DataFrame) -> str:
@@ -658,9 +727,15 @@ def compared(words: Words, changes: pd.DataFrame) -> str:
 
 
 PAGE_OF = {
-    "returns": "returns", "workload": "returns", "products": "products", "promises": "promises", "money": "margin", "carbon": "emissions",
-    "circularity": "emissions", "data": "data",
-}  # fmt: skip
+    "returns": "returns",
+    "workload": "returns",
+    "products": "products",
+    "promises": "promises",
+    "money": "margin",
+    "carbon": "emissions",
+    "circularity": "emissions",
+    "data": "data",
+}
 """The page that says more of a family of metrics."""
 
 
@@ -674,9 +749,13 @@ def alerts(words: Words, frame: pd.DataFrame, of: Callable[[str], Metric]) -> li
         name = words.either(*chosen.name) + (f" ({where})" if where else "")
         other = row["previous"] if rule.test in ("worse", "better") else rule.bound
         said = words(
-            f"alerts.{rule.test}", metric=name, value=words.quantity(row["value"], unit), other=words.quantity(other, unit),
-            days=words.number(rule.days), since=words.day(row["since_at"]),
-        )  # fmt: skip
+            f"alerts.{rule.test}",
+            metric=name,
+            value=words.quantity(row["value"], unit),
+            other=words.quantity(other, unit),
+            days=words.number(rule.days),
+            since=words.day(row["since_at"]),
+        )
         said = cautious(words, said, "" if pd.isna(row["caution"]) else str(row["caution"]))
         found.append(Finding(PAGE_OF.get(chosen.family, "overview"), said, 0.0))
     return found
@@ -693,12 +772,17 @@ Answers = dict[str, tuple[Number, Change | None]]
 
 
 RATES = {
-    "observed_return_rate": "rate_so_far", "period_return_rate": "rate_period", "flagged_line_rate": "rate_flagged", "flagged_order_rate": "rate_flagged_orders",
-}  # fmt: skip
+    "observed_return_rate": "rate_so_far",
+    "period_return_rate": "rate_period",
+    "flagged_line_rate": "rate_flagged",
+    "flagged_order_rate": "rate_flagged_orders",
+}
 """What stands for the final rate where that is not known, the best first, and the sentence that says it."""
 
 
-def headline(words: Words, final: Number, moved_rate: Change | None, others: Sequence[tuple[str, tuple[Number, Change | None]]]) -> Finding:  # fmt: skip
+def headline(
+    words: Words, final: Number, moved_rate: Change | None, others: Sequence[tuple[str, tuple[Number, Change | None]]]
+) -> Finding:
     """Say what comes back, by the best rate that is known, with the change of that rate."""
     known = [(name, found, change_of) for name, (found, change_of) in others if found.status == "ok"]
     change_of = moved_rate if final.status == "ok" or not known or known[0][0] == "rate_so_far" else known[0][2]

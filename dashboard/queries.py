@@ -31,8 +31,13 @@ from pipelines.warehouse.schema import STAR
 
 ENTRIES = 512
 POLICY_METHODS, POLICY_UNITS, POLICY_STAGES, POLICY_TRIGGERS, POLICY_EXCEPTIONS, POLICY_KEEPERS = (
-    policies.METHODS, schema.DURATION_UNITS, schema.STAGES, schema.REFUND_TRIGGERS, schema.EXCEPTIONS, policies.RESPONSIBLE,
-)  # fmt: skip
+    policies.METHODS,
+    schema.DURATION_UNITS,
+    schema.STAGES,
+    schema.REFUND_TRIGGERS,
+    schema.EXCEPTIONS,
+    policies.RESPONSIBLE,
+)
 PRODUCT_KINDS = state.PRODUCT_KINDS
 Missing = unlocks.Missing
 CODED_SOURCES = tuple(registry())
@@ -508,7 +513,11 @@ def waiting_goods(asked: Asked) -> pd.DataFrame:
     parts = {"units": "units_waiting", "margin": "margin_waiting", "value": "value_in_flow"}
     if number(every, "units_waiting").lacks:
         return pd.DataFrame(columns=["place", "waiting", *parts])
-    found = [cut(every, key, "place_id", "stage").set_index(["place_id", "stage"])["value"].rename(n) for n, key in parts.items() if not number(every, key).lacks]  # fmt: skip
+    found = [
+        cut(every, key, "place_id", "stage").set_index(["place_id", "stage"])["value"].rename(n)
+        for n, key in parts.items()
+        if not number(every, key).lacks
+    ]
     table_ = pd.concat(found, axis=1, sort=False).reset_index().reindex(columns=["place_id", "stage", *parts])
     named = _with_places(asked, table_).rename(columns={"stage": "waiting"})
     return named[named["units"] > 0].sort_values(["margin", "units"], ascending=False, ignore_index=True)
@@ -517,7 +526,12 @@ def waiting_goods(asked: Asked) -> pd.DataFrame:
 @remembered()
 def three_bases(asked: Asked) -> pd.DataFrame:
     """Give each month's returns as the three days count them: month, ordered, requested, refunded (units), paid (money)."""
-    keys = {"ordered": "returned_units", "requested": "confirmed_units", "refunded": "refunded_units", "paid": "refund_amount"}  # fmt: skip
+    keys = {
+        "ordered": "returned_units",
+        "requested": "confirmed_units",
+        "refunded": "refunded_units",
+        "paid": "refund_amount",
+    }
     found = [by_month(asked, key).set_index("month")["value"].rename(name) for name, key in keys.items()]
     return pd.concat(found, axis=1, sort=False).sort_index().reset_index()
 
@@ -685,12 +699,32 @@ def action_list(asked: Source) -> pd.DataFrame:
     names = styles(asked)
     rows = [
         {
-            "action_id": a.action_id, "kind": a.kind, "about": ", ".join(names.get(v, v) for values in a.scope.values() for v in values),
-            "effective_on": a.effective_on, "owner": a.owner, "due_on": a.due_on, "action_status": a.status, "expected_money": a.expected_money, "note": a.note,
+            "action_id": a.action_id,
+            "kind": a.kind,
+            "about": ", ".join(names.get(v, v) for values in a.scope.values() for v in values),
+            "effective_on": a.effective_on,
+            "owner": a.owner,
+            "due_on": a.due_on,
+            "action_status": a.status,
+            "expected_money": a.expected_money,
+            "note": a.note,
         }
         for a in actions(asked)
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["action_id", "kind", "about", "effective_on", "owner", "due_on", "action_status", "expected_money", "note"])  # fmt: skip
+    ]
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "action_id",
+            "kind",
+            "about",
+            "effective_on",
+            "owner",
+            "due_on",
+            "action_status",
+            "expected_money",
+            "note",
+        ],
+    )
 
 
 def measured(asked: Asked, kind: str, action_id: int | None = None) -> pipelines_actions.Measured:
@@ -817,7 +851,14 @@ def forecast(asked: Asked, measure: str, by: str) -> pd.DataFrame:
 def forecast_sums(asked: Asked, measure: str, by: str) -> pd.DataFrame:
     """Sum the shown forecasts over the weeks, a row a group, the largest first; the interval of a sum is the weeks' added up, and so on the safe side."""
     found = forecast(asked, measure, by)
-    sums = found.groupby("group", as_index=False).agg(value=("value", "sum"), low=("low", "sum"), high=("high", "sum"), error_ratio=("error_ratio", "first"), coverage=("coverage", "first"), is_shown=("is_shown", "first"))  # fmt: skip
+    sums = found.groupby("group", as_index=False).agg(
+        value=("value", "sum"),
+        low=("low", "sum"),
+        high=("high", "sum"),
+        error_ratio=("error_ratio", "first"),
+        coverage=("coverage", "first"),
+        is_shown=("is_shown", "first"),
+    )
     sums.loc[~sums["is_shown"].astype(bool), ["value", "low", "high"]] = float("nan")
     return sums.sort_values("value", ascending=False, ignore_index=True)
 
@@ -1049,8 +1090,10 @@ MIME = export.MIME
 FILES = tuple(MIME)
 FILE_ROWS = export.LIMIT
 _STEPS: dict[str, tuple[str, dict[str, Any], str | None]] = {
-    "booked": ("gross_margin", {}, None), "margin_reversed": ("margin_reversed", {}, None), "left": ("margin_erosion", {}, None),
-}  # fmt: skip
+    "booked": ("gross_margin", {}, None),
+    "margin_reversed": ("margin_reversed", {}, None),
+    "left": ("margin_erosion", {}, None),
+}
 _OUTCOMES = {"waiting": None, "to_supplier": "returned"}
 
 
@@ -1097,7 +1140,9 @@ def rows_total(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tup
     return metrics.rows_total(_open(asked.source), key, **question)
 
 
-def file_of_rows(asked: Asked, title: str, key: str, part: str, at: At, is_dated: bool, form: str, language: str) -> bytes:  # fmt: skip
+def file_of_rows(
+    asked: Asked, title: str, key: str, part: str, at: At, is_dated: bool, form: str, language: str
+) -> bytes:
     """Write those rows to a file of a format, with their context and checksum."""
     build = _open(asked.source)
     total, _ = rows_total(asked, key, part, at, is_dated)
@@ -1109,7 +1154,9 @@ def file_of_rows(asked: Asked, title: str, key: str, part: str, at: At, is_dated
     return export.to_bytes(found, export.context(build, about, len(found)), form, language)
 
 
-def file_of_seen(asked: Asked, title: str, behind: Behind | None, frame: pd.DataFrame, form: str, language: str) -> bytes:  # fmt: skip
+def file_of_seen(
+    asked: Asked, title: str, behind: Behind | None, frame: pd.DataFrame, form: str, language: str
+) -> bytes:
     """Write what a chart or table shows to a file of a format, with its context and checksum; numbers are not rounded."""
     build = _open(asked.source)
     about = export.About(title, language=language, translated=Words(language).translated)
@@ -1125,7 +1172,13 @@ def file_of_seen(asked: Asked, title: str, behind: Behind | None, frame: pd.Data
 def numbers(asked: Asked, *keys: str) -> pd.DataFrame:
     """Lay out several metrics over the period: metric, value, low, high, n, coverage, unit, status, reason."""
     found = [number(asked, key) for key in keys]
-    rows_ = [{"metric": key, **{c: getattr(n, c) for c in ("value", "low", "high", "n", "coverage", "unit", "status", "reason")}} for key, n in zip(keys, found, strict=True)]  # fmt: skip
+    rows_ = [
+        {
+            "metric": key,
+            **{c: getattr(n, c) for c in ("value", "low", "high", "n", "coverage", "unit", "status", "reason")},
+        }
+        for key, n in zip(keys, found, strict=True)
+    ]
     return pd.DataFrame(rows_)
 
 
@@ -1175,7 +1228,10 @@ def policy_versions(asked: Source) -> pd.DataFrame:
 def policy_names(asked: Source) -> dict[str, str]:
     """Name each version: "policy-FR@2025-01-01" -> "policy-FR, 2025-01-01"; those in force first."""
     found = policy_versions(asked).sort_values("valid_to", na_position="first", kind="stable")
-    return {f"{p.split(':', 1)[1]}@{d}": f"{p.split(':', 1)[1]} · {d}" for p, d in zip(found["policy_id"], found["valid_from"], strict=True)}  # fmt: skip
+    return {
+        f"{p.split(':', 1)[1]}@{d}": f"{p.split(':', 1)[1]} · {d}"
+        for p, d in zip(found["policy_id"], found["valid_from"], strict=True)
+    }
 
 
 @remembered()
@@ -1243,7 +1299,10 @@ def publish_policy(asked: Source, given: policies.Policy, number: int | None) ->
 def written_policy(options: dict[str, Any], edited: pd.DataFrame) -> policies.Policy:
     """Make a policy of what stands in a form; rows that are not whole yet are left out."""
     whole = edited.dropna()
-    promises = tuple(policies.Promise(str(r[0]), str(r[1]), str(r[2]), float(r[3]), str(r[4]), str(r[5])) for r in whole.itertuples(index=False))  # fmt: skip
+    promises = tuple(
+        policies.Promise(str(r[0]), str(r[1]), str(r[2]), float(r[3]), str(r[4]), str(r[5]))
+        for r in whole.itertuples(index=False)
+    )
     return policies.Policy(**options, promises=promises)
 
 
@@ -1312,7 +1371,9 @@ def lacking(asked: Source, *facts: str) -> tuple[str, ...]:
 
 def requests(words: Words, facts: Iterable[str]) -> list[tuple[str, str]]:
     """Write what to send to whom to get these kinds of fact: who has them, and the text."""
-    return [(words.either(*unlocks.OWNERS[owner]), text) for owner, text in unlocks.requests(facts, words.language).items()]  # fmt: skip
+    return [
+        (words.either(*unlocks.OWNERS[owner]), text) for owner, text in unlocks.requests(facts, words.language).items()
+    ]
 
 
 def trust(asked: Source) -> Trust:

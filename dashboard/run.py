@@ -16,11 +16,23 @@ STOP_SECONDS = 10
 def command(port: int) -> list[str]:
     """Give the command that serves the app on a port of the loopback address, without opening a browser."""
     return [
-        sys.executable, "-m", "streamlit", "run", str(_SERVER),
-        "--server.address=127.0.0.1", f"--server.port={port}", f"--server.maxUploadSize={Settings().upload_mb}", "--server.headless=true", "--server.fileWatcherType=none",
-        "--browser.gatherUsageStats=false", "--browser.serverAddress=localhost", f"--browser.serverPort={port}", "--server.enableXsrfProtection=true", "--server.enableCORS=true",
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(_SERVER),
+        "--server.address=127.0.0.1",
+        f"--server.port={port}",
+        f"--server.maxUploadSize={Settings().upload_mb}",
+        "--server.headless=true",
+        "--server.fileWatcherType=none",
+        "--browser.gatherUsageStats=false",
+        "--browser.serverAddress=localhost",
+        f"--browser.serverPort={port}",
+        "--server.enableXsrfProtection=true",
+        "--server.enableCORS=true",
         "--logger.hideWelcomeMessage=true",
-    ]  # fmt: skip
+    ]
 
 
 def environment(warehouse: Path, token: str | None = None) -> dict[str, str]:

@@ -100,6 +100,11 @@ def fit(
     said = scipy.special.expit(intercept + x[test] @ weight)
     whole, weights = _regression(x, y, seen)
     return BreachModel(
-        whole, dict(zip(FEATURES, map(float, weights), strict=True)), int(y.size), int(test.sum()), float(np.mean((said - y[test]) ** 2)),
-        float(np.mean((base[test] - y[test]) ** 2)), calibration_error(y[test], said),
-    )  # fmt: skip
+        whole,
+        dict(zip(FEATURES, map(float, weights), strict=True)),
+        int(y.size),
+        int(test.sum()),
+        float(np.mean((said - y[test]) ** 2)),
+        float(np.mean((base[test] - y[test]) ** 2)),
+        calibration_error(y[test], said),
+    )

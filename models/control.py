@@ -52,7 +52,9 @@ def shares(count: ArrayLike, of: ArrayLike, baseline: ArrayLike) -> Chart:
     wider = max(_spread(((share - p) / sd)[base]), 1.0)
     reach = LIMIT * np.where(n > 0, sd, np.nan) * wider
     centre = np.full(k.shape, p)
-    return Chart(centre, np.maximum(p - reach, 0), np.minimum(p + reach, 1), _signals(share, centre, p - reach, p + reach))  # fmt: skip
+    return Chart(
+        centre, np.maximum(p - reach, 0), np.minimum(p + reach, 1), _signals(share, centre, p - reach, p + reach)
+    )
 
 
 def individuals(value: ArrayLike, baseline: ArrayLike) -> Chart:

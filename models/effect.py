@@ -435,9 +435,19 @@ def _start(
         return np.asarray(values[rows] - mean, dtype=np.float64)
 
     found = _Start(
-        compare(counts, rows, controls), compare(apart, rows, controls), compare(counts, others, of_others), compare(apart, others, of_others),
-        number[controls], controls, gap(called), gap(returning), r0[rows], n0[rows], n1[rows], stop - start,
-    )  # fmt: skip
+        compare(counts, rows, controls),
+        compare(apart, rows, controls),
+        compare(counts, others, of_others),
+        compare(apart, others, of_others),
+        number[controls],
+        controls,
+        gap(called),
+        gap(returning),
+        r0[rows],
+        n0[rows],
+        n1[rows],
+        stop - start,
+    )
     return found, has_equals
 
 
@@ -490,15 +500,36 @@ def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: 
     expected_rate, rate = float(whole.expected.sum()) / units, float(whole.came.sum()) / units
     change, low, high = (float(np.expm1(x)) for x in (away, away - half, away + half))
     found = Effect(
-        "", "", change, low, high, expected_rate * change, expected_rate * low, expected_rate * high, p_value=p_value, se=se,
-        se_bootstrap=errors[1][0] if len(errors) > 1 else np.nan, se_placebo=errors[0][0],
-        rate_before=float((whole.units * r0 / n0).sum()) / units, rate=rate, expected_rate=expected_rate,
-        returns_avoided=-change * expected, units=units, products=k,
-        controls=int(np.unique(np.concatenate([g.controls[g.controls >= 0] for g in groups])).size), weeks=weeks,
-        weeks_needed=max(int(is_enough.argmax()) + 1 - weeks, 0) if is_enough.any() else None, power=float(power(se, df, looked_for)), detectable=float(np.expm1(-seen * se)),
-        before_change=float(np.expm1(before)), before_p=before_p, trigger_gap=trigger_gap, return_gap=return_gap,
-        placebo=_placebo(groups, whole, placebos, factor, drift, away, rng), left_out=left_out,
-    )  # fmt: skip
+        "",
+        "",
+        change,
+        low,
+        high,
+        expected_rate * change,
+        expected_rate * low,
+        expected_rate * high,
+        p_value=p_value,
+        se=se,
+        se_bootstrap=errors[1][0] if len(errors) > 1 else np.nan,
+        se_placebo=errors[0][0],
+        rate_before=float((whole.units * r0 / n0).sum()) / units,
+        rate=rate,
+        expected_rate=expected_rate,
+        returns_avoided=-change * expected,
+        units=units,
+        products=k,
+        controls=int(np.unique(np.concatenate([g.controls[g.controls >= 0] for g in groups])).size),
+        weeks=weeks,
+        weeks_needed=max(int(is_enough.argmax()) + 1 - weeks, 0) if is_enough.any() else None,
+        power=float(power(se, df, looked_for)),
+        detectable=float(np.expm1(-seen * se)),
+        before_change=float(np.expm1(before)),
+        before_p=before_p,
+        trigger_gap=trigger_gap,
+        return_gap=return_gap,
+        placebo=_placebo(groups, whole, placebos, factor, drift, away, rng),
+        left_out=left_out,
+    )
     verdict, reason = "no_clear_change", ""
     if units < TOO_EARLY:
         verdict, reason = "too_early" if units / weeks * LONGEST >= TOO_EARLY else "cannot_know", "too_few_units"
@@ -512,8 +543,14 @@ def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: 
 
 
 def _placebo(
-    groups: list[_Start], whole: Compared, placebos: Compared, factor: float, drift: float, away: float, rng: np.random.Generator
-) -> Placebo:  # fmt: skip
+    groups: list[_Start],
+    whole: Compared,
+    placebos: Compared,
+    factor: float,
+    drift: float,
+    away: float,
+    rng: np.random.Generator,
+) -> Placebo:
     """Draw sets of stand-ins for the treated, in their own standard errors, brought to the size of the treated."""
     first = np.cumsum([0, *(g.placebos.came.size for g in groups)])
     drawn = []

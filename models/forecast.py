@@ -125,8 +125,14 @@ def _error_paths(orders: Floats, horizon: int) -> Floats:
 
 
 def forecast(
-    orders: ArrayLike, returned: ArrayLike, *, horizon: int = HORIZON, level: float = 0.8, paths: int = PATHS, seed: int = 0
-) -> Forecast | None:  # fmt: skip
+    orders: ArrayLike,
+    returned: ArrayLike,
+    *,
+    horizon: int = HORIZON,
+    level: float = 0.8,
+    paths: int = PATHS,
+    seed: int = 0,
+) -> Forecast | None:
     """Forecast returned units of the next weeks from days of orders and of returns.
 
     `orders` are units sold by day; `returned` (days of order, days of delay) units that came back by the last day. None with too short a
@@ -144,9 +150,13 @@ def forecast(
     g = curve(weeks_of, back)
     rate, step, unsure = _rates(weeks_of, back, g, n)
     share = np.diff(g, prepend=0.0)  # of the final returns, by week of delay
-    pending = np.array([sum(weeks_of[w] * share[n - w + h] for w in range(n) if n - w + h < len(share)) for h in range(horizon)])  # fmt: skip
+    pending = np.array(
+        [sum(weeks_of[w] * share[n - w + h] for w in range(n) if n - w + h < len(share)) for h in range(horizon)]
+    )
     future = _orders(weeks_of, horizon)
-    spread = np.array([[share[h - j] if 0 <= h - j < len(share) else 0.0 for h in range(horizon)] for j in range(horizon)])  # fmt: skip
+    spread = np.array(
+        [[share[h - j] if 0 <= h - j < len(share) else 0.0 for h in range(horizon)] for j in range(horizon)]
+    )
     mean = rate * (pending + future @ spread)
     rng = np.random.default_rng(seed)
     errors = _error_paths(weeks_of, horizon)

@@ -167,7 +167,12 @@ def window_rate(
         effective = np.where(greenwood > 0, rate / (kept_share * greenwood), smallest)
         effective = np.where(np.isfinite(effective), effective, smallest)
         old, young = at_risk[..., -1], np.sum(censored[..., :window], -1)
-        is_known = (at_risk.shape[-1] == window + 1) & (smallest > 0) & (old >= OLD_ENOUGH * (old + young)) & ((old > 0) | (young == 0))  # fmt: skip
+        is_known = (
+            (at_risk.shape[-1] == window + 1)
+            & (smallest > 0)
+            & (old >= OLD_ENOUGH * (old + young))
+            & ((old > 0) | (young == 0))
+        )
     low, high = wilson(rate * effective, effective, level, deff)
     return np.where(is_known, rate, np.nan), np.where(is_known, low, np.nan), np.where(is_known, high, np.nan)
 

@@ -32,7 +32,18 @@ TOLD_BY_CATALOGUE = ("size_note", "supplier")  # kinds of action that `product_c
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 KEPT_PANELS = 8
 TOLD = effect.TOLD
-_OF_A_VERDICT = ("change", "low", "high", "points", "points_low", "points_high", "p_value", "rate", "expected_rate", "returns_avoided")  # fmt: skip
+_OF_A_VERDICT = (
+    "change",
+    "low",
+    "high",
+    "points",
+    "points_low",
+    "points_high",
+    "p_value",
+    "rate",
+    "expected_rate",
+    "returns_avoided",
+)
 Where = tuple[tuple[str, tuple[str, ...]], ...]
 Key = tuple[str, Where]  # the unit that is treated, and what narrows the sales
 
@@ -62,9 +73,15 @@ class Measured:
             placebo = placebo._replace(as_extreme=np.nan)
         left_out = ", ".join(f"{name}: {count}" for name, count in self.effect.left_out)
         return {
-            "kind": self.kind, "actions": len(self.action_ids), **found, **{f"placebo_{k}": v for k, v in placebo._asdict().items()}, "left_out": left_out,
-            "before_from": self.before_from, "after_from": self.after_from, "after_until": self.after_until,
-        }  # fmt: skip
+            "kind": self.kind,
+            "actions": len(self.action_ids),
+            **found,
+            **{f"placebo_{k}": v for k, v in placebo._asdict().items()},
+            "left_out": left_out,
+            "before_from": self.before_from,
+            "after_from": self.after_from,
+            "after_until": self.after_until,
+        }
 
 
 class _Panel(NamedTuple):
@@ -97,9 +114,16 @@ def _measured(
     ids = tuple(a.action_id for a in chosen)
     done = [a for a in chosen if a.status == "done" and a.effective_on is not None]
     reason = (
-        "not_about_products" if kind not in PRODUCT_KINDS else "delisted" if kind == "delisting"
-        else "not_done" if not done else "no_curve" if not has_curves(build) else ""
-    )  # fmt: skip
+        "not_about_products"
+        if kind not in PRODUCT_KINDS
+        else "delisted"
+        if kind == "delisting"
+        else "not_done"
+        if not done
+        else "no_curve"
+        if not has_curves(build)
+        else ""
+    )
     if reason:
         return Measured(kind, ids, (), None, None, None, effect.Effect("cannot_know", reason))
     panels = {key: _panel(build, *key, as_of, scope) for key in dict.fromkeys(_split(a.scope) for a in done)}
@@ -123,8 +147,13 @@ def _measured(
 
 
 def _treated(
-    build: Build, whole: _Panel, offset: Mapping[Key, int], panels: Mapping[Key, _Panel], done: Sequence[Action], among: Sequence[Action]
-) -> tuple[dict[tuple[int, int, int], str], Any]:  # fmt: skip
+    build: Build,
+    whole: _Panel,
+    offset: Mapping[Key, int],
+    panels: Mapping[Key, _Panel],
+    done: Sequence[Action],
+    among: Sequence[Action],
+) -> tuple[dict[tuple[int, int, int], str], Any]:
     """Give (row, week of the action, first whole week after) of each treated product, and how many actions began where and when."""
     touched = np.zeros(whole.returned.shape, dtype=np.int64)
     treated: dict[tuple[int, int, int], str] = {}
@@ -174,7 +203,9 @@ def check_scope(build: Build, kind: str, scope: Mapping[str, Sequence[str]]) -> 
     metrics.statistics(build, "product_return_rate", by=(unit,), where={k: list(v) for k, v in where})
     if not _products(build, scope, unit):
         told = "; ".join(f"{k} {', '.join(v)}" for k, v in scope.items())
-        raise ActionError(f"No product is {told}. Ids are written source first, as `backhaul metric sold_units --by style_id` shows them.")  # fmt: skip
+        raise ActionError(
+            f"No product is {told}. Ids are written source first, as `backhaul metric sold_units --by style_id` shows them."
+        )
 
 
 def suggested_actions(build: Build, among: Sequence[Action] = ()) -> pd.DataFrame:

@@ -88,12 +88,18 @@ class Verdict:
             name = metrics.metric(self.rule.metric).name.en
         except UnknownMetric:  # a rule from before the metric was renamed
             name = self.rule.metric
-        limits = [f"{k} {', '.join(v)}" for k, v in self.rule.where.items()] + [f"{k} {v or 'none'}" for k, v in self.cell.items()]  # fmt: skip
+        limits = [f"{k} {', '.join(v)}" for k, v in self.rule.where.items()] + [
+            f"{k} {v or 'none'}" for k, v in self.cell.items()
+        ]
         of = f" ({'; '.join(limits)})" if limits else ""
         span = f", {self.since} to {self.until}" if self.since else ""
         if self.fires is None:
             return f"{name}{of}{span}: not known: {self.reason}"
-        between = "" if np.isnan(self.low) or np.isnan(self.high) else f" ({quantity(self.low, self.unit)} to {quantity(self.high, self.unit)})"  # fmt: skip
+        between = (
+            ""
+            if np.isnan(self.low) or np.isnan(self.high)
+            else f" ({quantity(self.low, self.unit)} to {quantity(self.high, self.unit)})"
+        )
         said = f"{name}{of}{span}: {quantity(self.value, self.unit)}{between}"
         if self.rule.test in ("above", "below"):
             side = self.rule.test if self.fires else f"not {self.rule.test}"
@@ -105,7 +111,11 @@ class Verdict:
                 else f"{said}: can be kept"
             )
         compared = f"{quantity(self.previous, self.unit)} in the {self.rule.days} days before"
-        return f"{said}, {self.rule.test} than {compared}" if self.fires else f"{said}; {compared}: not {self.rule.test} beyond noise"  # fmt: skip
+        return (
+            f"{said}, {self.rule.test} than {compared}"
+            if self.fires
+            else f"{said}; {compared}: not {self.rule.test} beyond noise"
+        )
 
 
 def quantity(value: float, unit: str) -> str:
@@ -132,7 +142,9 @@ def check_rule(build: Build, rule: Rule) -> None:
         raise AlertError(f"{rule.test!r} is no test of an alert; one of {', '.join(state.ALERT_TESTS)}.")
     if rule.test in ("above", "below") and (rule.bound is None or not np.isfinite(rule.bound)):
         raise AlertError(f"An alert on {rule.metric} {rule.test} a bound needs the bound, in {chosen.unit}.")
-    if rule.test == "unkeepable" and not (rule.metric.startswith("promise_at") and len(rule.where.get("promise_id", ())) == 1):  # fmt: skip
+    if rule.test == "unkeepable" and not (
+        rule.metric.startswith("promise_at") and len(rule.where.get("promise_id", ())) == 1
+    ):
         raise AlertError(
             "Unkeepable is said of promise_at, of one promise: give promise_at(0.9) and --where promise_id=refund."
         )
@@ -185,10 +197,18 @@ def _rules(memory: state.State, *, with_withdrawn: bool = False) -> list[Rule]:
         return [Rule(number, **shipped) for number, shipped in enumerate(SHIPPED, 1)]  # type: ignore[arg-type]
     return [
         Rule(
-            r["rule_id"], r["metric"], r["test"], r["bound"], tuple(json.loads(r["by"])), {k: tuple(v) for k, v in json.loads(r["where"]).items()}, r["days"], tuple(json.loads(r["to"])),
+            r["rule_id"],
+            r["metric"],
+            r["test"],
+            r["bound"],
+            tuple(json.loads(r["by"])),
+            {k: tuple(v) for k, v in json.loads(r["where"]).items()},
+            r["days"],
+            tuple(json.loads(r["to"])),
         )
-        for r in rows if with_withdrawn or r["withdrawn_at"] is None
-    ]  # fmt: skip
+        for r in rows
+        if with_withdrawn or r["withdrawn_at"] is None
+    ]
 
 
 def _insert(connection: Connection, rule: Rule) -> int:
@@ -265,21 +285,43 @@ def evaluate(build: Build, rule: Rule) -> list[Verdict]:
         where = {k: v for k, v in rule.where.items() if k != "promise_id"}
         found_ = metrics.offers(build, promise_id, at, by_lane=bool(rule.by), where=where)
         return [
-            Verdict(rule, dict(o.lane), None if o.reason and not np.isfinite(o.kept) else o.is_unkeepable, o.kept, o.kept_low, o.kept_high, o.possible, "share", reason=o.reason)
+            Verdict(
+                rule,
+                dict(o.lane),
+                None if o.reason and not np.isfinite(o.kept) else o.is_unkeepable,
+                o.kept,
+                o.kept_low,
+                o.kept_high,
+                o.possible,
+                "share",
+                reason=o.reason,
+            )
             for o in found_
-        ]  # fmt: skip
+        ]
     if rule.test in ("above", "below"):
         found = metrics.answer(build, rule.metric, since=since, until=until if since else None, **asked)
         beyond = found["value"] > rule.bound if rule.test == "above" else found["value"] < rule.bound
-        return [_verdict(rule, row, bool(b), since, until) for row, b in zip(found.to_dict("records"), beyond, strict=True)]  # fmt: skip
+        return [
+            _verdict(rule, row, bool(b), since, until) for row, b in zip(found.to_dict("records"), beyond, strict=True)
+        ]
     assert since is not None
     before = observed - timedelta(rule.days)
     first = metrics.answer(build, rule.metric, since=since, until=until, **asked)
     level = 1 - FALSE_ALARMS / max(len(first), 1)
     now = metrics.answer(build, rule.metric, since=since, until=until, level=level, **asked)
-    then = metrics.answer(build, rule.metric, since=since - timedelta(rule.days), until=since - timedelta(1), as_of=before, level=level, **asked)  # fmt: skip
+    then = metrics.answer(
+        build,
+        rule.metric,
+        since=since - timedelta(rule.days),
+        until=since - timedelta(1),
+        as_of=before,
+        level=level,
+        **asked,
+    )
     names = [ALIASES[b] if b in TAKEN else b for b in rule.by]
-    both = now.merge(then, on=names, how="left", suffixes=("", "_then")) if names else now.join(then.add_suffix("_then"))  # fmt: skip
+    both = (
+        now.merge(then, on=names, how="left", suffixes=("", "_then")) if names else now.join(then.add_suffix("_then"))
+    )
     if metrics.metric(rule.metric).is_systematic:
         both[["low", "high", "low_then", "high_then"]] = np.nan
     ends = (both[c].to_numpy(float) for c in ("value", "low", "high", "value_then", "low_then", "high_then"))
@@ -299,9 +341,19 @@ def _verdict(rule: Rule, row: Mapping[Any, Any], fires: bool, since: date | None
     cell = {b: "" if pd.isna(row[b]) else str(row[b]) for b in rule.by}
     is_known = row["status"] == "ok"
     return Verdict(
-        rule, cell, fires if is_known else None, row["value"], row["low"], row["high"], row.get("value_then", np.nan), row["unit"],
-        since, until if since else None, "" if is_known else str(row["reason"]), _caution(row) if is_known else "",
-    )  # fmt: skip
+        rule,
+        cell,
+        fires if is_known else None,
+        row["value"],
+        row["low"],
+        row["high"],
+        row.get("value_then", np.nan),
+        row["unit"],
+        since,
+        until if since else None,
+        "" if is_known else str(row["reason"]),
+        _caution(row) if is_known else "",
+    )
 
 
 def _caution(row: Mapping[Any, Any]) -> str:
@@ -339,14 +391,23 @@ def record(settings: Settings) -> list[Verdict]:
             at = max(observed_until(build).values(), default=state.now())
             build_id = str(build.info["build_id"])
             verdicts = [v for rule in _rules(memory) for v in _verdicts(build, rule)]
-        lasting = {(r["rule_id"], r["cell"]): r["alert_id"] for r in memory.rows(select(a).where(a.c.cleared_at.is_(None)))}  # fmt: skip
+        lasting = {
+            (r["rule_id"], r["cell"]): r["alert_id"] for r in memory.rows(select(a).where(a.c.cleared_at.is_(None)))
+        }
         with memory.transaction() as connection:
             for v in verdicts:
                 cell = json.dumps(dict(v.cell), sort_keys=True)
                 known = lasting.pop((v.rule.rule_id, cell), None)
                 numbers = {"value": v.value, "low": v.low, "high": v.high, "previous": v.previous}
                 seen: dict[str, Any] = {n: float(x) if np.isfinite(x) else None for n, x in numbers.items()}
-                seen |= {"seen_at": at, "seen_build": build_id, "unit": v.unit, "since": v.since, "until": v.until, "caution": v.caution}  # fmt: skip
+                seen |= {
+                    "seen_at": at,
+                    "seen_build": build_id,
+                    "unit": v.unit,
+                    "since": v.since,
+                    "until": v.until,
+                    "caution": v.caution,
+                }
                 if v.fires and known is None:
                     row = {
                         "rule_id": v.rule.rule_id,
@@ -408,7 +469,9 @@ def tell(settings: Settings) -> list[str]:
         try:
             send(settings, address, [verdict_of(row) for row in rows])
         except (OSError, smtplib.SMTPException, AlertError, ValueError) as error:
-            failures.append(f"{_shown(address)} could not be told of {len(rows)} alerts: {error}. It is tried again after the next load.")  # fmt: skip
+            failures.append(
+                f"{_shown(address)} could not be told of {len(rows)} alerts: {error}. It is tried again after the next load."
+            )
             continue
         memory = state.State(settings.warehouse)
         try:
@@ -482,10 +545,18 @@ def payload(verdict: Verdict) -> dict[str, Any]:
     numbers = {n: getattr(verdict, n) for n in ("value", "low", "high", "previous")}
     rule = verdict.rule
     return {
-        "sentence": verdict.sentence(), "metric": rule.metric, "test": rule.test, "bound": rule.bound, "where": {k: list(v) for k, v in rule.where.items()}, "cell": dict(verdict.cell),
-        **{n: float(x) if np.isfinite(x) else None for n, x in numbers.items()}, "unit": verdict.unit, "caution": verdict.caution,
-        "since": str(verdict.since) if verdict.since else None, "until": str(verdict.until) if verdict.until else None,
-    }  # fmt: skip
+        "sentence": verdict.sentence(),
+        "metric": rule.metric,
+        "test": rule.test,
+        "bound": rule.bound,
+        "where": {k: list(v) for k, v in rule.where.items()},
+        "cell": dict(verdict.cell),
+        **{n: float(x) if np.isfinite(x) else None for n, x in numbers.items()},
+        "unit": verdict.unit,
+        "caution": verdict.caution,
+        "since": str(verdict.since) if verdict.since else None,
+        "until": str(verdict.until) if verdict.until else None,
+    }
 
 
 def _mail(settings: Settings, to: str, subject: str, text: str) -> None:

@@ -76,9 +76,20 @@ app.add_typer(factor_app)
 
 @app.callback()
 def each(
-    verbose: Annotated[bool, typer.Option("--verbose", help="Log each step to standard error, faults with their trace.")] = False,
-    log: Annotated[str | None, typer.Option("--log", envvar="BACKHAUL_LOG", metavar="FILE", help="Add the log to a file: a line of JSON an event.", show_default=False)] = None,
-) -> None:  # fmt: skip
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Log each step to standard error, faults with their trace.")
+    ] = False,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            "--log",
+            envvar="BACKHAUL_LOG",
+            metavar="FILE",
+            help="Add the log to a file: a line of JSON an event.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """See what comes back, why, whether the promise was kept, what it did to the margin and what it emitted."""
     write_log(to=log, is_verbose=verbose)
 
@@ -172,7 +183,9 @@ def _print(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None
 
         writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
         writer.writerow({name: guarded(name) for name in names})
-        writer.writerows({k: signs(guarded(v), keep="\t\n") if isinstance(v, str) else v for k, v in row.items()} for row in rows)  # fmt: skip
+        writer.writerows(
+            {k: signs(guarded(v), keep="\t\n") if isinstance(v, str) else v for k, v in row.items()} for row in rows
+        )
         return
     console = Console(width=None if sys.stdout.isatty() else 160)
     if not rows:
@@ -295,7 +308,9 @@ def load(
     settings = _settings(warehouse, wait)
     try:
         with progress() as say:
-            report = run(settings, paths or [], source=source, namespace=namespace, exported_at=exported_at, progress=say)  # fmt: skip
+            report = run(
+                settings, paths or [], source=source, namespace=namespace, exported_at=exported_at, progress=say
+            )
     except BackhaulError as error:
         for note in getattr(error, "__notes__", ()):
             errors.print(note, soft_wrap=True, highlight=False, markup=False)
@@ -318,11 +333,35 @@ def load(
 def _print_load(report: "Report", output: Format) -> None:
     """Print what a load did."""
     if output is Format.json:
-        typer.echo(json.dumps({
-            "build_id": report.build_id, "is_new_build": report.is_new_build, "kind": report.kind, "tables": report.counts, "derived": report.derived, "quarantined": report.quarantined, "unread_fields": report.unread, "dated_by": report.dated_by, "skipped": report.skipped, "left_out": report.left_out, "refused": report.refused, "files": report.files, "notes": report.notes,
-            "ignored_columns": report.ignored, "hidden_texts": report.hidden, "changes": report.changes, "warnings": report.warnings, "alerts": report.alerts, "untold": report.untold,
-            "failed": report.failed, "healed": report.healed, "retained": report.retained,
-        }, indent=2))  # fmt: skip
+        typer.echo(
+            json.dumps(
+                {
+                    "build_id": report.build_id,
+                    "is_new_build": report.is_new_build,
+                    "kind": report.kind,
+                    "tables": report.counts,
+                    "derived": report.derived,
+                    "quarantined": report.quarantined,
+                    "unread_fields": report.unread,
+                    "dated_by": report.dated_by,
+                    "skipped": report.skipped,
+                    "left_out": report.left_out,
+                    "refused": report.refused,
+                    "files": report.files,
+                    "notes": report.notes,
+                    "ignored_columns": report.ignored,
+                    "hidden_texts": report.hidden,
+                    "changes": report.changes,
+                    "warnings": report.warnings,
+                    "alerts": report.alerts,
+                    "untold": report.untold,
+                    "failed": report.failed,
+                    "healed": report.healed,
+                    "retained": report.retained,
+                },
+                indent=2,
+            )
+        )
         return
     if output is Format.csv:
         _print(report.counts, output)
@@ -332,7 +371,12 @@ def _print_load(report: "Report", output: Format) -> None:
     for sentence in report.healed:
         typer.echo(sentence)
     for put_aside in report.failed:
-        errors.print(f"Load {put_aside['load']} was put aside: {put_aside['problem']}", soft_wrap=True, highlight=False, markup=False)  # fmt: skip
+        errors.print(
+            f"Load {put_aside['load']} was put aside: {put_aside['problem']}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
     if report.counts:
         _print(report.counts, output, "Rows read, and how they were judged")
     named = ("blank", "preamble", "totals", "within", "left_out", "more_rows")
@@ -462,12 +506,26 @@ def withdraw(
     + _example("backhaul forget 17850 --source online_retail")
 )
 def forget(
-    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="The customer's id as the source writes it: an e-mail address, a number; - reads it from standard input.")],
-    source: Annotated[str | None, typer.Option("--source", metavar="NAMESPACE", help="Source whose customer it is, as `backhaul status` names it; else of every source.", show_default=False)] = None,
+    customer: Annotated[
+        str,
+        typer.Argument(
+            metavar="CUSTOMER",
+            help="The customer's id as the source writes it: an e-mail address, a number; - reads it from standard input.",
+        ),
+    ],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            metavar="NAMESPACE",
+            help="Source whose customer it is, as `backhaul status` names it; else of every source.",
+            show_default=False,
+        ),
+    ] = None,
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+) -> None:
     """Take one customer out of everything that is kept, and search it all. What was sold and sent back stays, without the person."""
     from pipelines.forget import forget as erase
 
@@ -517,10 +575,13 @@ def forget(
 
 @app.command(epilog=_example("backhaul retain --raw-days 90"))
 def retain(
-    raw_days: Annotated[int, typer.Option("--raw-days", min=1, metavar="DAYS", help="Delete raw files that landed more days ago than this.")],
+    raw_days: Annotated[
+        int,
+        typer.Option("--raw-days", min=1, metavar="DAYS", help="Delete raw files that landed more days ago than this."),
+    ],
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
-) -> None:  # fmt: skip
+) -> None:
     """Delete the raw files of older loads; logs and numbers stay. BACKHAUL_RAW_DAYS does so at the end of each load."""
     from pipelines import state
     from pipelines.load import retain as delete
@@ -567,25 +628,59 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
     checks = state.check_results(settings)
     parts: dict[str, list[dict[str, Any]]] = {
         "builds": [
-            {"build_id": b, "created_at": g.created_at.iloc[0], "kind": g.kind.iloc[0], "order_lines": int(g[g.table == "fact_order_line"].rows.sum()),
-             "return_lots": int(g[g.table == "fact_return_line"].rows.sum()), "is_current": b == current_id(settings.warehouse)}
+            {
+                "build_id": b,
+                "created_at": g.created_at.iloc[0],
+                "kind": g.kind.iloc[0],
+                "order_lines": int(g[g.table == "fact_order_line"].rows.sum()),
+                "return_lots": int(g[g.table == "fact_return_line"].rows.sum()),
+                "is_current": b == current_id(settings.warehouse),
+            }
             for b, g in builds.groupby("build_id", sort=False)
         ],
         "loads": state.listed_loads(settings),
         "freshness": [{str(k): v for k, v in row.items()} for row in sources],
-        "tables": [{"table": r.table, "rows": r.rows, "change": r.change} for r in builds[builds.build_id == info["build_id"]].itertuples()],
-        "files": state.file_lines(settings),
-        "quarantine": [{str(k): v for k, v in row.items()} for row in state.quarantine_by_rule(settings).to_dict("records")],
-        "unread_fields": [{str(k): v for k, v in row.items()} for row in state.unread_fields(settings).to_dict("records")],
-        "failed_checks": [{"check": r.name, "blocks": bool(r.is_blocking), "rows": r.rows, "sentence": r.sentence} for r in checks[checks["rows"] > 0][["name", "is_blocking", "rows", "sentence"]].itertuples(index=False)],
-        "what_one_more_column_would_unlock": [
-            {"unlocks": len(m.numbers), "helps": len(m.later), "pages": ", ".join(m.pages), "who_has_it": unlocks.OWNERS[m.filling.owner].en, "ask": " ".join(unlocks.requests([m.fact]).values())} for m in missing
+        "tables": [
+            {"table": r.table, "rows": r.rows, "change": r.change}
+            for r in builds[builds.build_id == info["build_id"]].itertuples()
         ],
-    }  # fmt: skip
+        "files": state.file_lines(settings),
+        "quarantine": [
+            {str(k): v for k, v in row.items()} for row in state.quarantine_by_rule(settings).to_dict("records")
+        ],
+        "unread_fields": [
+            {str(k): v for k, v in row.items()} for row in state.unread_fields(settings).to_dict("records")
+        ],
+        "failed_checks": [
+            {"check": r.name, "blocks": bool(r.is_blocking), "rows": r.rows, "sentence": r.sentence}
+            for r in checks[checks["rows"] > 0][["name", "is_blocking", "rows", "sentence"]].itertuples(index=False)
+        ],
+        "what_one_more_column_would_unlock": [
+            {
+                "unlocks": len(m.numbers),
+                "helps": len(m.later),
+                "pages": ", ".join(m.pages),
+                "who_has_it": unlocks.OWNERS[m.filling.owner].en,
+                "ask": " ".join(unlocks.requests([m.fact]).values()),
+            }
+            for m in missing
+        ],
+    }
     reach = state.raw_files(settings)
     if output is Format.json:
-        typer.echo(json.dumps({"raw_files": reach, "build_id": info["build_id"], "observed_until": info["observed_until"], "reporting_currency": info["reporting_currency"],
-            **{n: [{k: _plain(v) for k, v in row.items()} for row in rows] for n, rows in parts.items()}}, indent=2, default=str))  # fmt: skip
+        typer.echo(
+            json.dumps(
+                {
+                    "raw_files": reach,
+                    "build_id": info["build_id"],
+                    "observed_until": info["observed_until"],
+                    "reporting_currency": info["reporting_currency"],
+                    **{n: [{k: _plain(v) for k, v in row.items()} for row in rows] for n, rows in parts.items()},
+                },
+                indent=2,
+                default=str,
+            )
+        )
         return
     for name, rows in parts.items():
         if output is Format.csv:
@@ -718,8 +813,12 @@ def _question(
     if first and last and first > last:
         raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
     return {
-        "by": tuple(dict.fromkeys(by or ())), "where": chosen, "since": first, "until": last, "as_of": _day(as_of, "--as-of"),
-    }  # fmt: skip
+        "by": tuple(dict.fromkeys(by or ())),
+        "where": chosen,
+        "since": first,
+        "until": last,
+        "as_of": _day(as_of, "--as-of"),
+    }
 
 
 @app.command(
@@ -881,7 +980,20 @@ def backtest(
         found = declared.backtest(build, days_ago=days or (30, 60, 90), by="category" if by_category else None)
         why = _lacks(build, "ultimate_return_rate")
     if output is Format.table:
-        shown = ["days_ago", "month", *(["category"] if by_category else []), "maturity_then", "observed_then", "projected", "low", "high", "observed_now", "maturity_now", "error", "is_covered"]  # fmt: skip
+        shown = [
+            "days_ago",
+            "month",
+            *(["category"] if by_category else []),
+            "maturity_then",
+            "observed_then",
+            "projected",
+            "low",
+            "high",
+            "observed_now",
+            "maturity_now",
+            "error",
+            "is_covered",
+        ]
         found = found[shown].assign(**found[[c for c in shown if found[c].dtype == float]].round(4))
     found = found.assign(month=found["month"].astype(str).str[:7])
     _print(_records(found), output, "Final return rate by month of order: said then, come by now", why)
@@ -904,7 +1016,20 @@ Effective = Annotated[
 
 
 def _action_row(found: "Action") -> dict[str, Any]:
-    row = {n: getattr(found, n) for n in ("action_id", "kind", "status", "effective_on", "owner", "due_on", "expected_money", "expected_kg_co2e", "note")}  # fmt: skip
+    row = {
+        n: getattr(found, n)
+        for n in (
+            "action_id",
+            "kind",
+            "status",
+            "effective_on",
+            "owner",
+            "due_on",
+            "expected_money",
+            "expected_kg_co2e",
+            "note",
+        )
+    }
     return {**row, "on": "; ".join(f"{k}={','.join(v)}" for k, v in found.scope.items())}
 
 
@@ -915,15 +1040,36 @@ def _action_row(found: "Action") -> dict[str, Any]:
     + _example("backhaul action add carrier_call --owner Nadia --due 2026-02-06"),
 )
 def action_add(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="size_note, photo, description, supplier, policy, delisting, claim, extra_shift, carrier_call, refund_now or supplier_credit.")],
-    on: On = None, effective: Effective = None, owner: Owner = None, due: Due = None, money: Money = None, carbon: Carbon = None, note: Note = None,
-    wait: Wait = 0, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="size_note, photo, description, supplier, policy, delisting, claim, extra_shift, carrier_call, refund_now or supplier_credit.",
+        ),
+    ],
+    on: On = None,
+    effective: Effective = None,
+    owner: Owner = None,
+    due: Due = None,
+    money: Money = None,
+    carbon: Carbon = None,
+    note: Note = None,
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """Log an action: what was done, or is to be done, to which products."""
     from pipelines import actions, state
 
     scope = _pairs(on, "--on")
-    values = {"owner": owner, "expected_money": money, "expected_kg_co2e": carbon, "note": note, "effective_on": _day(effective, "--effective"), "due_on": _day(due, "--due")}  # fmt: skip
+    values = {
+        "owner": owner,
+        "expected_money": money,
+        "expected_kg_co2e": carbon,
+        "note": note,
+        "effective_on": _day(effective, "--effective"),
+        "due_on": _day(due, "--due"),
+    }
     settings = _settings(warehouse, wait)
     with _open(warehouse) as build:
         actions.check_scope(build, kind, scope)
@@ -934,14 +1080,31 @@ def action_add(
 @action_app.command(name="update", epilog=_example("backhaul action update 3 --effective 2026-02-01 --status done"))
 def action_update(
     number: Annotated[int, typer.Argument(metavar="ID", help="Number from `backhaul action list`.")],
-    status: Annotated[str | None, typer.Option(help="open, done or withdrawn; a withdrawn action stays on record.")] = None,
-    effective: Effective = None, owner: Owner = None, due: Due = None, money: Money = None, carbon: Carbon = None, note: Note = None,
-    wait: Wait = 0, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+    status: Annotated[
+        str | None, typer.Option(help="open, done or withdrawn; a withdrawn action stays on record.")
+    ] = None,
+    effective: Effective = None,
+    owner: Owner = None,
+    due: Due = None,
+    money: Money = None,
+    carbon: Carbon = None,
+    note: Note = None,
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """Change what is said of an action, or withdraw it."""
     from pipelines import state
 
-    given = {"status": status or ("done" if effective else None), "owner": owner, "expected_money": money, "expected_kg_co2e": carbon, "note": note, "effective_on": _day(effective, "--effective"), "due_on": _day(due, "--due")}  # fmt: skip
+    given = {
+        "status": status or ("done" if effective else None),
+        "owner": owner,
+        "expected_money": money,
+        "expected_kg_co2e": carbon,
+        "note": note,
+        "effective_on": _day(effective, "--effective"),
+        "due_on": _day(due, "--due"),
+    }
     found = state.update_action(_settings(warehouse, wait), number, **{k: v for k, v in given.items() if v is not None})
     _print([_action_row(found)], output, f"Action {number}")
 
@@ -950,9 +1113,12 @@ def action_update(
 def action_list(
     kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
     withdrawn: Annotated[bool, typer.Option("--withdrawn", help="Withdrawn ones too.")] = False,
-    suggested: Annotated[bool, typer.Option("--suggested", help="What the catalogue shows was done and nobody logged, instead.")] = False,
-    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+    suggested: Annotated[
+        bool, typer.Option("--suggested", help="What the catalogue shows was done and nobody logged, instead.")
+    ] = False,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """List logged actions, newest first."""
     from pipelines import actions, state
 
@@ -968,8 +1134,22 @@ def action_list(
 
 
 _MEASURED = (
-    "kind", "actions", "verdict", "reason", "change", "low", "high", "rate", "expected_rate", "units", "products", "controls", "weeks", "weeks_needed", "power",
-)  # fmt: skip
+    "kind",
+    "actions",
+    "verdict",
+    "reason",
+    "change",
+    "low",
+    "high",
+    "rate",
+    "expected_rate",
+    "units",
+    "products",
+    "controls",
+    "weeks",
+    "weeks_needed",
+    "power",
+)
 
 
 @action_app.command(
@@ -979,11 +1159,14 @@ _MEASURED = (
     + _example("backhaul action measure --kind size_note --format json"),
 )
 def action_measure(
-    number: Annotated[int | None, typer.Argument(metavar="[ID]", help="One action; all of each kind together when left out.")] = None,
+    number: Annotated[
+        int | None, typer.Argument(metavar="[ID]", help="One action; all of each kind together when left out.")
+    ] = None,
     kind: Annotated[str | None, typer.Option(help="All actions of this kind together.")] = None,
     as_of: AsOf = None,
-    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """Measure what followed: the rate against matched products, with its interval, or why that cannot be said."""
     from pipelines import actions, state
 
@@ -1005,9 +1188,16 @@ def action_measure(
 
 def _rule_row(rule: "Rule", lasting: int = 0) -> dict[str, Any]:
     return {
-        "rule_id": rule.rule_id, "metric": rule.metric, "test": rule.test, "bound": rule.bound, "by": " ".join(rule.by), "where": "; ".join(f"{k}={','.join(v)}" for k, v in rule.where.items()),
-        "days": rule.days, "to": " ".join(rule.to), "lasting": lasting,
-    }  # fmt: skip
+        "rule_id": rule.rule_id,
+        "metric": rule.metric,
+        "test": rule.test,
+        "bound": rule.bound,
+        "by": " ".join(rule.by),
+        "where": "; ".join(f"{k}={','.join(v)}" for k, v in rule.where.items()),
+        "days": rule.days,
+        "to": " ".join(rule.to),
+        "lasting": lasting,
+    }
 
 
 def _verdict_row(found: "Verdict") -> dict[str, Any]:
@@ -1025,14 +1215,35 @@ def alert_add(
     key: Key,
     above: Annotated[float | None, typer.Option(help="Alert above this, in the metric's unit; a share is 0-1.")] = None,
     below: Annotated[float | None, typer.Option(help="Alert below this.")] = None,
-    worse: Annotated[bool, typer.Option("--worse", help="Alert when worse than the days before, beyond noise.")] = False,
-    better: Annotated[bool, typer.Option("--better", help="Alert when better than the days before, beyond noise.")] = False,
-    unkeepable: Annotated[bool, typer.Option("--unkeepable", help="Alert when the published promise can surely no longer be kept: promise_at(0.9) --where promise_id=refund.")] = False,
-    by: By = None, where: Where = None,
-    days: Annotated[int, typer.Option(min=0, help="Latest days to look at; 0 is all of them, as for what is open now.")] = 28,
-    to: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Who is told: mailto:NAME@HOST (needs BACKHAUL_SMTP) or https://HOST/PATH; repeatable.")] = None,
-    wait: Wait = 0, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+    worse: Annotated[
+        bool, typer.Option("--worse", help="Alert when worse than the days before, beyond noise.")
+    ] = False,
+    better: Annotated[
+        bool, typer.Option("--better", help="Alert when better than the days before, beyond noise.")
+    ] = False,
+    unkeepable: Annotated[
+        bool,
+        typer.Option(
+            "--unkeepable",
+            help="Alert when the published promise can surely no longer be kept: promise_at(0.9) --where promise_id=refund.",
+        ),
+    ] = False,
+    by: By = None,
+    where: Where = None,
+    days: Annotated[
+        int, typer.Option(min=0, help="Latest days to look at; 0 is all of them, as for what is open now.")
+    ] = 28,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Who is told: mailto:NAME@HOST (needs BACKHAUL_SMTP) or https://HOST/PATH; repeatable.",
+        ),
+    ] = None,
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """Add a rule: a metric, and what is worth an alert."""
     from pipelines import alerts
 
@@ -1048,7 +1259,9 @@ def alert_add(
         raise typer.BadParameter(
             "give one of --above, --below, --worse, --better and --unkeepable.", param_hint="--above"
         )
-    rule = alerts.Rule(0, key, tests[0], above if above is not None else below, tuple(by or ()), {}, days, tuple(to or ()))  # fmt: skip
+    rule = alerts.Rule(
+        0, key, tests[0], above if above is not None else below, tuple(by or ()), {}, days, tuple(to or ())
+    )
     with _open(warehouse) as build:
         rule = replace(rule, where={k: tuple(v) for k, v in _filters(build, key, where).items()})
         rule = alerts.add_rule(_settings(warehouse, wait), build, rule)
@@ -1086,9 +1299,13 @@ def alert_withdraw(
 
 @alert_app.command(name="check", epilog=_example("backhaul alert check --dry-run"))
 def alert_check(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what each rule says, keep nothing and tell nobody.")] = False,
-    wait: Wait = 0, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what each rule says, keep nothing and tell nobody.")
+    ] = False,
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """Look at every rule now, keep what is new and tell who is to be told; a load does the same at its end."""
     from pipelines import alerts
     from pipelines.warehouse.build import writing
@@ -1109,8 +1326,9 @@ def alert_check(
 @alert_app.command(name="log", epilog=_example("backhaul alert log --all --format csv"))
 def alert_log(
     every: Annotated[bool, typer.Option("--all", help="Those that are over too.")] = False,
-    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """List alerts that last: since when, what they say, who was told."""
     from pipelines import alerts
 
@@ -1118,10 +1336,16 @@ def alert_log(
     with _open(warehouse):
         found = alerts.alerts(settings, lasting=not every)
     rows = [
-        {"alert_id": r["alert_id"], "rule_id": r["rule_id"], "since": r["since_at"], "over": None if r["cleared_at"] is None or r["cleared_at"] != r["cleared_at"] else r["cleared_at"],
-         "sentence": alerts.verdict_of(r).sentence(), "told": " ".join(json.loads(r["told"]))}
+        {
+            "alert_id": r["alert_id"],
+            "rule_id": r["rule_id"],
+            "since": r["since_at"],
+            "over": None if r["cleared_at"] is None or r["cleared_at"] != r["cleared_at"] else r["cleared_at"],
+            "sentence": alerts.verdict_of(r).sentence(),
+            "told": " ".join(json.loads(r["told"])),
+        }
         for r in found.to_dict("records")
-    ]  # fmt: skip
+    ]
     _print(rows, output, "Alerts")
 
 
@@ -1132,14 +1356,20 @@ def alert_log(
 )
 def promise(
     market: Annotated[str | None, typer.Option(help="ISO country.")] = None,
-    method: Annotated[str | None, typer.Option(help="Hand-over method: drop_off, locker, home_pickup, store or mail.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Hand-over method: drop_off, locker, home_pickup, store or mail.")
+    ] = None,
     carrier: Annotated[str | None, typer.Option(help="Return carrier.")] = None,
     promise_id: Annotated[str, typer.Option("--promise", help="Promise, as policies name it.")] = "refund",
     at: Annotated[float, typer.Option(min=0.5, max=0.999, help="Probability to keep it with.")] = 0.95,
     weeks: Annotated[int, typer.Option(min=4, max=104, help="Weeks of starts that it rests on.")] = 13,
-    together: Annotated[bool, typer.Option("--all", help="All lanes of the selection together, with the price of every duration.")] = False,
-    as_of: AsOf = None, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+    together: Annotated[
+        bool, typer.Option("--all", help="All lanes of the selection together, with the price of every duration.")
+    ] = False,
+    as_of: AsOf = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """Say the shortest promise that would be kept so often today, lane by lane, beside the published one; and what others would cost."""
     from pipelines import metrics as declared
 
@@ -1147,35 +1377,68 @@ def promise(
     where = {k: [v] for k, v in lane.items() if v is not None}
     with _open(warehouse) as build:
         declared.read_filters(build, "promise_at", {**where, "promise_id": [promise_id]})
-        found = declared.offers(build, promise_id, at, by_lane=not together, where=where, as_of=_day(as_of, "--as-of"), weeks=weeks)  # fmt: skip
+        found = declared.offers(
+            build, promise_id, at, by_lane=not together, where=where, as_of=_day(as_of, "--as-of"), weeks=weeks
+        )
     rows = [o.row() for o in found]
     if output is Format.json:
         prices = [[{str(k): _plain(v) for k, v in r.items()} for r in o.prices.to_dict("records")] for o in found]
-        typer.echo(json.dumps([{**row, "prices": p} for row, p in zip(rows, prices, strict=True)], ensure_ascii=False, indent=2))  # fmt: skip
+        typer.echo(
+            json.dumps(
+                [{**row, "prices": p} for row, p in zip(rows, prices, strict=True)], ensure_ascii=False, indent=2
+            )
+        )
         return
     _print(rows, output, f"{promise_id}: kept with {at:.0%} today, from the last {weeks} weeks")
     if output is Format.table:
         for offer in found:
             if offer.is_unkeepable:
                 where_ = " / ".join(v for v in offer.lane.values() if v) or "all lanes"
-                typer.echo(f"Unkeepable: {where_}: {offer.published:g} {offer.unit.replace('_', ' ')} are kept in {offer.kept:.1%}, surely under {at:.0%}.")  # fmt: skip
+                typer.echo(
+                    f"Unkeepable: {where_}: {offer.published:g} {offer.unit.replace('_', ' ')} are kept in {offer.kept:.1%}, surely under {at:.0%}."
+                )
         if len(found) == 1 and len(found[0].prices):
-            _print([{str(k): v for k, v in r.items()} for r in found[0].prices.to_dict("records")], output, f"What each duration would cost, in {found[0].unit.replace('_', ' ')}")  # fmt: skip
+            _print(
+                [{str(k): v for k, v in r.items()} for r in found[0].prices.to_dict("records")],
+                output,
+                f"What each duration would cost, in {found[0].unit.replace('_', ' ')}",
+            )
 
 
 @app.command(name="at-risk", epilog=_example("backhaul at-risk --where country=FR --limit 20"))
 def at_risk(
     where: Where = None,
     limit: Annotated[int, typer.Option(min=1, help="Returns to list.")] = 50,
-    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """List open returns by the money that probably breaks a promise: the next and the final promise, and when the refund will come."""
     from pipelines import metrics as declared
 
     with _open(warehouse) as build:
         found = declared.worklist_at_risk(build, where=_filters(build, "breach_risk", where), limit=limit)
         why = _lacks(build, "breach_risk")
-    shown = found if output is not Format.table else found[["return_id", "stage", "age_days", "next_promise", "next_days_left", "next_probability", "promise_id", "days_left", "probability", "amount", "at_stake", "expected_at", "late_at"]]  # fmt: skip
+    shown = (
+        found
+        if output is not Format.table
+        else found[
+            [
+                "return_id",
+                "stage",
+                "age_days",
+                "next_promise",
+                "next_days_left",
+                "next_probability",
+                "promise_id",
+                "days_left",
+                "probability",
+                "amount",
+                "at_stake",
+                "expected_at",
+                "late_at",
+            ]
+        ]
+    )
     rows = [{str(k): None if v != v else v for k, v in r.items()} for r in shown.to_dict("records")]
     if output is Format.table:
         rows = [{k.removesuffix("_at"): v.date() if isinstance(v, datetime) else v for k, v in r.items()} for r in rows]
@@ -1186,9 +1449,11 @@ def at_risk(
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 8600,
-    public: Annotated[bool, typer.Option("--public", help="Let other machines reach it; put a server with TLS before it.")] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="Let other machines reach it; put a server with TLS before it.")
+    ] = False,
     warehouse: Warehouse = "warehouse",
-) -> None:  # fmt: skip
+) -> None:
     """Answer a shop or order system in JSON: the promise that can be made, and by when a return must be refunded. Ctrl-C stops it."""
     from pipelines import serve as endpoint
 
@@ -1217,7 +1482,22 @@ def factors_list(
     """List every factor there is with its source, licence and vintage."""
     from pipelines.factors import ledger
 
-    columns = ("factor_id", "factor_set", "vehicle", "region", "unit", "wtt", "ttw", "wtw", "valid_from_year", "source", "licence", "gwp", "row_id", "quality")  # fmt: skip
+    columns = (
+        "factor_id",
+        "factor_set",
+        "vehicle",
+        "region",
+        "unit",
+        "wtt",
+        "ttw",
+        "wtw",
+        "valid_from_year",
+        "source",
+        "licence",
+        "gwp",
+        "row_id",
+        "quality",
+    )
     known = ledger(_settings(warehouse))
     rows = [{c: row[c] for c in columns} for row in known.rows if name in (None, row["factor_set"])]
     first = known.chosen + (f", vintage {known.pinned}" if known.pinned else "")
@@ -1238,15 +1518,20 @@ def factors_import(
     number = import_set(settings, file, name)
     for sentence in implausible(r for r in ledger(settings).rows if r["factor_set"] == name).values():
         print(f"warning: {sentence}")
-    print(f"{number} factors of {name} are kept. `backhaul factors compare {name}` says what they would change, `backhaul factors use {name}` makes them come first.")  # fmt: skip
+    print(
+        f"{number} factors of {name} are kept. `backhaul factors compare {name}` says what they would change, `backhaul factors use {name}` makes them come first."
+    )
 
 
 @factor_app.command(name="use", epilog=_example("backhaul factors use ademe"))
 def factors_use(
     name: Annotated[str, typer.Argument(help="Set that comes first.")],
-    pinned: Annotated[int | None, typer.Option("--vintage", help="Year whose factors every year gets; else each year its own.")] = None,
-    wait: Wait = 0, warehouse: Warehouse = "warehouse",
-) -> None:  # fmt: skip
+    pinned: Annotated[
+        int | None, typer.Option("--vintage", help="Year whose factors every year gets; else each year its own.")
+    ] = None,
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+) -> None:
     """Make a set come first and estimate everything anew. Closed months stay as they were signed for."""
     from pipelines.factors import choose, implausible, ledger
     from pipelines.load import load as load_files
@@ -1280,7 +1565,13 @@ def factors_compare(
     if name not in known.sets:
         raise SourceError(f"There is no set {name!r}. There are {', '.join(known.sets)}.")
     with _open(warehouse) as build:
-        found = metrics.factor_effect(build, known, replace(known, chosen=name, pinned=pinned), since=_day(since, "--from"), until=_day(until, "--to"))  # fmt: skip
+        found = metrics.factor_effect(
+            build,
+            known,
+            replace(known, chosen=name, pinned=pinned),
+            since=_day(since, "--from"),
+            until=_day(until, "--to"),
+        )
         why = _lacks(build, "kg_co2e")
     ours, theirs = found["kg_co2e"].sum(), found["other_kg_co2e"].sum()
     title = f"{ours:,.1f} kg CO2e now, {theirs:,.1f} by {name}: {theirs - ours:+,.1f} kg is the factors'"
@@ -1322,17 +1613,23 @@ def explain(
             print(f"\n  {leg['element_no']}. {leg['role'].replace('_', ' ')}" + (f", {way}" if way else ""))
             print(f"     {leg['formula']}")
             if leg["low"] is not None:
-                print(f"     90%: {leg['low']:.4g} to {leg['high']:.4g} kg; distance {leg['distance_status'] or '-'} ({leg['distance_type'] or '-'}), mass {leg['mass_status'] or '-'}, by {leg['method']}, scope 3 category {leg['scope3_category']}")  # fmt: skip
+                print(
+                    f"     90%: {leg['low']:.4g} to {leg['high']:.4g} kg; distance {leg['distance_status'] or '-'} ({leg['distance_type'] or '-'}), mass {leg['mass_status'] or '-'}, by {leg['method']}, scope 3 category {leg['scope3_category']}"
+                )
             if leg["factor_id"]:
                 row = f", row {leg['factor_row_id']}" if leg["factor_row_id"] else ""
-                print(f"     {leg['factor_id']}: {leg['factor_source'] or ''} {'' if leg['factor_year'] is None else int(leg['factor_year'])}{row} {leg['factor_source_address'] or ''}".rstrip())  # fmt: skip
+                print(
+                    f"     {leg['factor_id']}: {leg['factor_source'] or ''} {'' if leg['factor_year'] is None else int(leg['factor_year'])}{row} {leg['factor_source_address'] or ''}".rstrip()
+                )
             if leg["kg_co2e_tonne_km"] is not None:
                 print(f"     by tonne-kilometres it would be {leg['kg_co2e_tonne_km']:.6g} kg")
         parts = ", ".join(f"{name.replace('_', ' ')} {kg:.4g}" for name, kg in parcel["by_activity"].items())
         print(f"\n  Sum: {parts}; together {parcel['kg_co2e']:.6g} kg CO2e")
     for lot in found["lots"]:
         share = "no parcel with legs" if lot["kg_co2e"] is None else f"{lot['kg_co2e']:.6g} kg CO2e"
-        print(f"Return line {lot['return_line_id']}, {lot['units']} x {lot['product_id']} ({lot['disposition'] or 'not decided'}): {share}")  # fmt: skip
+        print(
+            f"Return line {lot['return_line_id']}, {lot['units']} x {lot['product_id']} ({lot['disposition'] or 'not decided'}): {share}"
+        )
 
 
 @app.command(epilog=_example("backhaul levers --from 2025-01-01 --where country=FR"))
@@ -1377,7 +1674,13 @@ def closed(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
     from pipelines import closing
 
     found = closing.restatements(_settings(warehouse))
-    _print(_records(found), output, "late: recorded since; gone: taken back; factor: another factor; inputs: other distances or masses (kg CO2e)" if len(found) else "No month is closed yet: `backhaul close MONTH`")  # fmt: skip
+    _print(
+        _records(found),
+        output,
+        "late: recorded since; gone: taken back; factor: another factor; inputs: other distances or masses (kg CO2e)"
+        if len(found)
+        else "No month is closed yet: `backhaul close MONTH`",
+    )
 
 
 @app.command(epilog=_example("backhaul company --country FR --employees 1200 --turnover 510"))
@@ -1409,11 +1712,14 @@ def company(
 
 @app.command(epilog=_example("backhaul report emissions-2025.xlsx --from 2025-01-01 --to 2025-12-31"))
 def report(
-    file: Annotated[Path, typer.Argument(help="Where to: .xlsx to recompute, .pdf to read, .json one iLEAP-shaped shipment a parcel.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Where to: .xlsx to recompute, .pdf to read, .json one iLEAP-shaped shipment a parcel."),
+    ],
     since: Annotated[str, typer.Option("--from", help="First day of the request, 2025-01-01.")],
     until: Annotated[str, typer.Option("--to", help="Last day.")],
     warehouse: Warehouse = "warehouse",
-) -> None:  # fmt: skip
+) -> None:
     """Write the carbon report of a span: scope 3 by category, an ESRS E1-6 shaped table, discarded goods, factors, method."""
     from pipelines.report import write
 
@@ -1428,13 +1734,15 @@ def report(
 
 @app.command(epilog=_example("backhaul forecast --measure inspection_units --by place_id"))
 def forecast(
-    measure: Annotated[str, typer.Option(help="returned_units, inspection_units, refund_amount or kg_co2e.")] = "returned_units",
+    measure: Annotated[
+        str, typer.Option(help="returned_units, inspection_units, refund_amount or kg_co2e.")
+    ] = "returned_units",
     by: Annotated[str | None, typer.Option(help="category, country, channel or place_id (site).")] = None,
     where: Where = None,
     tested: Annotated[bool, typer.Option("--tested", help="Show the back-test, week by week, instead.")] = False,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+) -> None:
     """Forecast the next twelve weeks with 80% intervals; what does not beat the same weeks a year ago is told, not shown."""
     from pipelines import metrics
 
@@ -1489,13 +1797,20 @@ def dispose(
     limits = {name: float(values[0]) for name, values in _pairs(capacity, "--capacity").items()}
     with _open(warehouse) as build:
         chosen = _filters(build, "returned_units", where)
-        found = metrics.dispose(build, where=chosen, since=_day(since, "--from"), until=_day(until, "--to"), carbon_price=carbon_price, capacity=limits)  # fmt: skip
+        found = metrics.dispose(
+            build,
+            where=chosen,
+            since=_day(since, "--from"),
+            until=_day(until, "--to"),
+            carbon_price=carbon_price,
+            capacity=limits,
+        )
         why = _lacks(build, "recovery_rate")
     if out is not None:
         from pipelines.formulas import guarded
 
         found.items.map(lambda v: guarded(v) if isinstance(v, str) else v).to_csv(out, index=False)
-    title = f"{len(found.items):,} items: {found.value:,.0f} at best, {found.value_done:,.0f} as done: regret {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e, {found.avoided_kg_co2e:+,.0f} kg avoided beside"  # fmt: skip
+    title = f"{len(found.items):,} items: {found.value:,.0f} at best, {found.value_done:,.0f} as done: regret {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e, {found.avoided_kg_co2e:+,.0f} kg avoided beside"
     title += f"; left out without an exchange rate: {found.unpriced:,} items" if found.unpriced else ""
     _print(_records(found.routes), output, title, why)
 
@@ -1506,21 +1821,29 @@ def simulate(
     fee: Annotated[float | None, typer.Option(help="EUR more a return; below 0: less.")] = None,
     free_exchange: Annotated[bool, typer.Option("--free-exchange", help="Exchanges cost nothing.")] = False,
     methods: Annotated[str | None, typer.Option(help="Methods still offered: drop_off,store.")] = None,
-    trigger: Annotated[str | None, typer.Option(help="Stage that starts the refund: carrier_scan, received or inspected.")] = None,
+    trigger: Annotated[
+        str | None, typer.Option(help="Stage that starts the refund: carrier_scan, received or inspected.")
+    ] = None,
     no_box: Annotated[bool, typer.Option("--no-box", help="What is dropped off travels without packaging.")] = False,
     inspection: Annotated[float | None, typer.Option(help="Inspection capacity over the history's: 1.2.")] = None,
     carrier: Annotated[str | None, typer.Option(help="OLD>NEW.")] = None,
     carbon_price: Annotated[float | None, typer.Option(help="EUR a tonne of CO2e.")] = None,
     name: Annotated[str | None, typer.Option(help="Save it under this name.")] = None,
-    saved: Annotated[list[str] | None, typer.Option("--saved", help="A saved scenario instead; several are compared.")] = None,
-    weeks: Annotated[bool, typer.Option("--weeks", help="Show the next twelve weeks of returned units under it instead.")] = False,
-    front: Annotated[bool, typer.Option("--front", help="Try a grid of policies and mark those no other beats.")] = False,
+    saved: Annotated[
+        list[str] | None, typer.Option("--saved", help="A saved scenario instead; several are compared.")
+    ] = None,
+    weeks: Annotated[
+        bool, typer.Option("--weeks", help="Show the next twelve weeks of returned units under it instead.")
+    ] = False,
+    front: Annotated[
+        bool, typer.Option("--front", help="Try a grid of policies and mark those no other beats.")
+    ] = False,
     since: Annotated[str | None, typer.Option("--from", help="First day of the order, 2025-01-01.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
     where: Where = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+) -> None:
     """Re-run the returns that were under another policy. Dates, costs and kilograms are arithmetic; what customers would do is assumed, and said."""
     from pipelines import metrics, scenarios
 
@@ -1538,9 +1861,16 @@ def simulate(
         tried = {n: scenarios.find(settings, n) for n in saved}
     else:
         given = {
-            "window_days": window, "fee": fee, "free_exchange": free_exchange, "methods": methods.split(",") if methods else None, "refund_trigger": trigger, "no_box": no_box, "inspection": inspection,
-            "carrier": carrier, "carbon_price": carbon_price,
-        }  # fmt: skip
+            "window_days": window,
+            "fee": fee,
+            "free_exchange": free_exchange,
+            "methods": methods.split(",") if methods else None,
+            "refund_trigger": trigger,
+            "no_box": no_box,
+            "inspection": inspection,
+            "carrier": carrier,
+            "carbon_price": carbon_price,
+        }
         tried = {name or "scenario": metrics.read_scenario(given)}
     with _open(warehouse) as build:
         chosen = _filters(build, "returned_units", where)
@@ -1561,17 +1891,38 @@ def simulate(
 @policy_app.command(name="list", epilog=_example("backhaul policy list --format csv"))
 def policy_list(
     current: Annotated[bool, typer.Option("--current", help="Only the versions in force.")] = False,
-    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """List every version: for whom, since when, the window, the promises, and how many order lines and returns fall under it."""
     from pipelines import policies
 
     with _open(warehouse) as build:
         found = policies.versions(build)
-    names = ["policy_id", "valid_from", "valid_to", "market", "channel", "category", "loyalty_tier", "exception", "window_days", "window_until", "fee_amount", "currency", "methods", "refund_trigger", "promises", "order_lines", "returns"]  # fmt: skip
+    names = [
+        "policy_id",
+        "valid_from",
+        "valid_to",
+        "market",
+        "channel",
+        "category",
+        "loyalty_tier",
+        "exception",
+        "window_days",
+        "window_until",
+        "fee_amount",
+        "currency",
+        "methods",
+        "refund_trigger",
+        "promises",
+        "order_lines",
+        "returns",
+    ]
     if current:
         found = found[found["valid_to"].isna()]
-    rows = [{n: None if row[n] is None or row[n] != row[n] else row[n] for n in names} for row in found.to_dict("records")]  # fmt: skip
+    rows = [
+        {n: None if row[n] is None or row[n] != row[n] else row[n] for n in names} for row in found.to_dict("records")
+    ]
     if output is Format.table:
         empty = {"promises"} | {
             n for n in names if all(row[n] in (None, "", 0) for row in rows)
@@ -1583,10 +1934,12 @@ def policy_list(
 @policy_app.command(name="show", epilog=_example("backhaul policy show policy-FR > policy-FR.yaml"))
 def policy_show(
     policy: PolicyId,
-    on: Annotated[str | None, typer.Option(metavar="DAY", help="The version in force on this day; the latest when left out.")] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="DAY", help="The version in force on this day; the latest when left out.")
+    ] = None,
     new: Annotated[bool, typer.Option("--new", help="As a new version: it begins on the first day it may.")] = False,
     warehouse: Warehouse = "warehouse",
-) -> None:  # fmt: skip
+) -> None:
     """Write a version as YAML, to read or to edit and publish."""
     from pipelines import policies
 
@@ -1598,10 +1951,15 @@ def policy_show(
 @policy_app.command(name="compare", epilog=_example("backhaul policy compare policy-DE 2025-01-31 2026-01-31"))
 def policy_compare(
     policy: PolicyId,
-    first: Annotated[str, typer.Argument(metavar="DAY|ID|FILE", help="A day of the same policy, another policy, or a file.")],
-    second: Annotated[str | None, typer.Argument(metavar="[DAY]", help="Another day; the latest version when left out.")] = None,
-    warehouse: Warehouse = "warehouse", output: FormatOption = Format.table,
-) -> None:  # fmt: skip
+    first: Annotated[
+        str, typer.Argument(metavar="DAY|ID|FILE", help="A day of the same policy, another policy, or a file.")
+    ],
+    second: Annotated[
+        str | None, typer.Argument(metavar="[DAY]", help="Another day; the latest version when left out.")
+    ] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
     """List what differs between two versions, two policies, or a policy and a file."""
     from pipelines import policies
 
@@ -1610,9 +1968,15 @@ def policy_compare(
         if Path(first).suffix in (".yaml", ".yml", ".csv"):
             pair = (policies.published(build, policy, _day(day, "DAY")), policies.read(Path(first))[0])
         elif first[:4].isdigit():
-            pair = (policies.published(build, policy, _day(first, "DAY")), policies.published(build, policy, _day(day, "DAY")))  # fmt: skip
+            pair = (
+                policies.published(build, policy, _day(first, "DAY")),
+                policies.published(build, policy, _day(day, "DAY")),
+            )
         else:
-            pair = (policies.published(build, policy, _day(day, "DAY")), policies.published(build, first, _day(day, "DAY")))  # fmt: skip
+            pair = (
+                policies.published(build, policy, _day(day, "DAY")),
+                policies.published(build, first, _day(day, "DAY")),
+            )
     names = [f"{p.policy_id} since {p.valid_from}" for p in pair]
     rows = [{"what": what, "first": a, "second": b} for what, a, b in policies.compare(*pair)]
     _print(rows, output, " against ".join(names))
@@ -1628,8 +1992,9 @@ def policy_check(file: PolicyFile, warehouse: Warehouse = "warehouse", output: F
         found = [(p, policies.check(build, p), policies.earliest(build, p)) for p in given]
     rows = [
         {"policy_id": p.policy_id, "earliest_day": first, "where": x.where, "stops": x.is_error, "problem": x.sentence}
-        for p, wrong, first in found for x in (wrong or [policies.Problem("", "nothing is wrong", is_error=False)])
-    ]  # fmt: skip
+        for p, wrong, first in found
+        for x in (wrong or [policies.Problem("", "nothing is wrong", is_error=False)])
+    ]
     _print(rows, output, str(file))
     if any(x.is_error for _, wrong, _ in found for x in wrong):
         raise typer.Exit(1)

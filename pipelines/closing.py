@@ -34,9 +34,28 @@ from pipelines.warehouse.schema import STAR
 CAUSES = ("late", "gone", "factor", "inputs")
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 _COLUMNS = (
-    "element_id", "parcel_id", "element_no", "activity", "role", "mode", "carrier", "country", "method", "scope3_category", "factor_id", "distance_km", "distance_type",
-    "distance_adjustment", "mass_kg", "tonne_km", "status", "kg_co2e_wtt", "kg_co2e_ttw", "kg_co2e", "kg_co2e_tonne_km",
-)  # fmt: skip
+    "element_id",
+    "parcel_id",
+    "element_no",
+    "activity",
+    "role",
+    "mode",
+    "carrier",
+    "country",
+    "method",
+    "scope3_category",
+    "factor_id",
+    "distance_km",
+    "distance_type",
+    "distance_adjustment",
+    "mass_kg",
+    "tonne_km",
+    "status",
+    "kg_co2e_wtt",
+    "kg_co2e_ttw",
+    "kg_co2e",
+    "kg_co2e_tonne_km",
+)
 t = STAR.tables
 
 
@@ -69,17 +88,31 @@ def elements(build: Build, since: date, until: date) -> pd.DataFrame:
     c, f = leg_carbon.c, t["factor_set"].c
     uses = case((c.factor_id.like("%packaging_crate%"), parameter("packaging_uses")), else_=1.0)
     amount = case(
-        (c.method == literal_column("'per_tonne_km'"), c.distance_km * c.mass_kg / 1000), (c.method.in_(["per_vehicle_km", "per_parcel"]), func.coalesce(own_km, 1.0)),
-        (c.method == literal_column("'per_tonne'"), c.mass_kg / 1000 / uses), (f.value != 0, c.kg_co2e / f.value),
-    )  # fmt: skip
+        (c.method == literal_column("'per_tonne_km'"), c.distance_km * c.mass_kg / 1000),
+        (c.method.in_(["per_vehicle_km", "per_parcel"]), func.coalesce(own_km, 1.0)),
+        (c.method == literal_column("'per_tonne'"), c.mass_kg / 1000 / uses),
+        (f.value != 0, c.kg_co2e / f.value),
+    )
     query = (
         select(
-            legs.c.element_id, legs.c.parcel_id, legs.c.element_no, legs.c.role, legs.c.mode, legs.c.carrier, legs.c.country, c.method.label("allocation"), legs.c.parcel_key,
-            *(c[n] for n in _COLUMNS if n in c and n not in ("element_id",) and n != "method"), legs.c.method, amount.label("amount"), f.value.label("factor_value"), f.unit.label("factor_unit"),
+            legs.c.element_id,
+            legs.c.parcel_id,
+            legs.c.element_no,
+            legs.c.role,
+            legs.c.mode,
+            legs.c.carrier,
+            legs.c.country,
+            c.method.label("allocation"),
+            legs.c.parcel_key,
+            *(c[n] for n in _COLUMNS if n in c and n not in ("element_id",) and n != "method"),
+            legs.c.method,
+            amount.label("amount"),
+            f.value.label("factor_value"),
+            f.unit.label("factor_unit"),
         )
         .select_from(LEGS.table.outerjoin(t["factor_set"], f.factor_id == c.factor_id))
         .where(legs.c.requested_on >= since, legs.c.requested_on <= until)
-    )  # fmt: skip
+    )
     return _parted(build, build.fetch(query))
 
 
@@ -91,16 +124,23 @@ def _parted(build: Build, found: pd.DataFrame) -> pd.DataFrame:
     mixed = found[is_mixed]
     live = and_(lots.c.cancelled_at.is_(None), lots.c.rejected_at.is_(None), lots.c.expired_at.is_(None))
     goods = build.fetch(
-        select(lots.c.parcel_key, lots.c.disposition, lots.c.units, lots.c.weight_kg).where(live, lots.c.parcel_key.in_(mixed["parcel_key"].astype("int64").tolist()), lots.c.disposition.is_not(None))
-    )  # fmt: skip
+        select(lots.c.parcel_key, lots.c.disposition, lots.c.units, lots.c.weight_kg).where(
+            live, lots.c.parcel_key.in_(mixed["parcel_key"].astype("int64").tolist()), lots.c.disposition.is_not(None)
+        )
+    )
     goods["kind"] = looked_up(goods["disposition"], TREATMENTS)
-    weighed = goods.groupby("parcel_key")["weight_kg"].transform("count") == goods.groupby("parcel_key")["units"].transform("count")  # fmt: skip
+    weighed = goods.groupby("parcel_key")["weight_kg"].transform("count") == goods.groupby("parcel_key")[
+        "units"
+    ].transform("count")
     goods["weight"] = np.where(weighed, goods["weight_kg"].astype(float) * goods["units"], goods["units"].astype(float))
     share = goods.groupby(["parcel_key", "kind"], as_index=False)["weight"].sum()
     share["share"] = share["weight"] / share.groupby("parcel_key")["weight"].transform("sum")
     values = build.fetch(select(t["factor_set"].c.factor_id, t["factor_set"].c.value)).set_index("factor_id")["value"]
     laid = mixed.merge(share[["parcel_key", "kind", "share"]], on="parcel_key")
-    laid["factor_id"] = [next((f for f in ids.split(" + ") if _is_kind(f, kind)), None) for ids, kind in zip(laid["factor_id"], laid["kind"], strict=True)]  # fmt: skip
+    laid["factor_id"] = [
+        next((f for f in ids.split(" + ") if _is_kind(f, kind)), None)
+        for ids, kind in zip(laid["factor_id"], laid["kind"], strict=True)
+    ]
     laid["amount"] = laid["mass_kg"] / 1000 * laid["share"]
     laid["factor_value"] = looked_up(laid["factor_id"], values).astype(float)
     laid["factor_unit"] = "kgCO2e/t"
@@ -112,7 +152,9 @@ def _parted(build: Build, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_kind(factor_id: str, kind: str) -> bool:
-    return factor_id.endswith(f".{kind}") or (kind == "treatment_energy_recovery" and factor_id.endswith(".treatment_landfill"))  # fmt: skip
+    return factor_id.endswith(f".{kind}") or (
+        kind == "treatment_energy_recovery" and factor_id.endswith(".treatment_landfill")
+    )
 
 
 # -- closing -----------------------------------------------------------------------------------------------------------
@@ -147,20 +189,32 @@ def _close(settings: Settings, month: str, first: date, last: date, approver: st
     """Close a month; the caller holds the warehouse for writing."""
     before = [c for c in closed(settings) if c.month == month]
     if before and not note:
-        raise ReportError(f"{month} was closed by {before[-1].approver} on {before[-1].closed_at:%Y-%m-%d}. Closing it anew needs --note with the reason; the earlier closing stays.")  # fmt: skip
+        raise ReportError(
+            f"{month} was closed by {before[-1].approver} on {before[-1].closed_at:%Y-%m-%d}. Closing it anew needs --note with the reason; the earlier closing stays."
+        )
     with current_build(settings.warehouse) as build:
         observed = str(build.info.get("observed_until", ""))[:10]
         if not observed or date.fromisoformat(observed) < last:
-            raise ReportError(f"{month} is not over in the data, which end on {observed or 'no day'}. Load what is missing, then close it.")  # fmt: skip
+            raise ReportError(
+                f"{month} is not over in the data, which end on {observed or 'no day'}. Load what is missing, then close it."
+            )
         frame = elements(build, first, last)
         if frame.empty:
             raise ReportError(f"No return asked for in {month} has a leg: there is nothing to close.")
         used = build.fetch(select(t["factor_set"])).sort_values("factor_id")
         number, chosen = len(before) + 1, factors.ledger(settings)
         about = {
-            "month": month, "number": number, "approver": approver, "closed_at": state.now().isoformat(timespec="seconds"), "build_id": build.label, "factor_set": chosen.chosen,
-            "factors": chosen.digest, "note": note, "kg_co2e": float(frame["kg_co2e"].sum()), "factor_rows": used.astype(object).where(used.notna(), None).to_dict("records"),
-        }  # fmt: skip
+            "month": month,
+            "number": number,
+            "approver": approver,
+            "closed_at": state.now().isoformat(timespec="seconds"),
+            "build_id": build.label,
+            "factor_set": chosen.chosen,
+            "factors": chosen.digest,
+            "note": note,
+            "kg_co2e": float(frame["kg_co2e"].sum()),
+            "factor_rows": used.astype(object).where(used.notna(), None).to_dict("records"),
+        }
     folder = settings.warehouse / "closed"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{month}-{number}.parquet"
@@ -171,7 +225,11 @@ def _close(settings: Settings, month: str, first: date, last: date, approver: st
         with memory.transaction() as connection:  # the row is there once the file is, or neither
             digest = _write(frame, about, path)
             row = {k: about[k] for k in ("month", "number", "approver", "build_id", "factor_set", "kg_co2e", "note")}
-            connection.execute(insert(state.closed_month).values(**row, closed_at=datetime.fromisoformat(str(about["closed_at"])), sha256=digest))  # fmt: skip
+            connection.execute(
+                insert(state.closed_month).values(
+                    **row, closed_at=datetime.fromisoformat(str(about["closed_at"])), sha256=digest
+                )
+            )
     finally:
         memory.close()
     return next(c for c in closed(settings) if c.month == month and c.number == number)
@@ -214,7 +272,9 @@ def standing(settings: Settings) -> dict[str, Closed]:
 def frozen(of: Closed) -> pd.DataFrame:
     """Read the elements of a closed month. Raises ReportError when the file is gone or is not what was signed."""
     if not of.is_intact:
-        raise ReportError(f"{of.path.name} is not the file that {of.approver} signed for: its checksum differs, or it is gone. Put it back from a backup.")  # fmt: skip
+        raise ReportError(
+            f"{of.path.name} is not the file that {of.approver} signed for: its checksum differs, or it is gone. Put it back from a backup."
+        )
     found: pd.DataFrame = pq.read_table(of.path).to_pandas()
     return found
 
@@ -248,10 +308,22 @@ def restatement(build: Build, of: Closed) -> dict[str, Any]:
     )
     at_new_factor = kept["kg_then"] * ratio
     parts = {
-        "late": both.loc[is_late, "kg_now"].sum(), "gone": -both.loc[is_gone, "kg_then"].sum(), "factor": (at_new_factor - kept["kg_then"]).sum(), "inputs": (kept["kg_now"] - at_new_factor).sum(),
-    }  # fmt: skip
+        "late": both.loc[is_late, "kg_now"].sum(),
+        "gone": -both.loc[is_gone, "kg_then"].sum(),
+        "factor": (at_new_factor - kept["kg_then"]).sum(),
+        "inputs": (kept["kg_now"] - at_new_factor).sum(),
+    }
     parts = {cause: 0.0 if abs(kg) < 1e-9 else float(kg) for cause, kg in parts.items()}
-    return {"month": of.month, "number": of.number, "approver": of.approver, "closed_at": of.closed_at, "factor_set": of.factor_set, "closed": float(then["kg"].sum()), "now": float(now["kg"].sum()), **parts}  # fmt: skip
+    return {
+        "month": of.month,
+        "number": of.number,
+        "approver": of.approver,
+        "closed_at": of.closed_at,
+        "factor_set": of.factor_set,
+        "closed": float(then["kg"].sum()),
+        "now": float(now["kg"].sum()),
+        **parts,
+    }
 
 
 def restatements(settings: Settings) -> pd.DataFrame:

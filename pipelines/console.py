@@ -46,7 +46,15 @@ def signs(text: str, keep: str = "") -> str:
 
     def sign(found: re.Match[str]) -> str:
         code = ord(found[0])
-        return found[0] if found[0] in keep else chr(0x2400 + code) if code < 0x20 else "␡" if code == 0x7F else f"<{code:04X}>"  # fmt: skip
+        return (
+            found[0]
+            if found[0] in keep
+            else chr(0x2400 + code)
+            if code < 0x20
+            else "␡"
+            if code == 0x7F
+            else f"<{code:04X}>"
+        )
 
     return _CONTROLS.sub(sign, text)
 
@@ -58,7 +66,11 @@ class Lines(logging.Formatter):
         """Write a record."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         given = getattr(record, "given", {})
-        return json.dumps({"time": at, "level": record.levelname.lower(), "event": record.getMessage(), **given}, ensure_ascii=False, default=str)  # fmt: skip
+        return json.dumps(
+            {"time": at, "level": record.levelname.lower(), "event": record.getMessage(), **given},
+            ensure_ascii=False,
+            default=str,
+        )
 
 
 def write_log(*, to: str | None, is_verbose: bool) -> None:
@@ -149,13 +161,17 @@ def run(command: Callable[[], Any]) -> None:
     except BackhaulError as error:
         _end(type(error).__name__, str(error), error.exit_code)
     except OSError as error:
-        said = f"{error.strerror}: {error.filename or ''}" if error.errno is not None else str(error) or type(error).__name__  # fmt: skip
+        said = (
+            f"{error.strerror}: {error.filename or ''}"
+            if error.errno is not None
+            else str(error) or type(error).__name__
+        )
         became = " ".join(getattr(error, "__notes__", [])) or UNTOUCHED
         _end(type(error).__name__, f"{said.rstrip(': ')}. {became}", UNAVAILABLE)
     except Exception as error:
         log.error("fault", extra={"given": {"trace": traceback.format_exc()}})
         text = str(error).splitlines()[0][:120] if str(error) else ""
-        said = f"A fault of Backhaul's own ({type(error).__name__}: {text}). {UNTOUCHED} Run it again as `backhaul --verbose ...` and report what it prints."  # fmt: skip
+        said = f"A fault of Backhaul's own ({type(error).__name__}: {text}). {UNTOUCHED} Run it again as `backhaul --verbose ...` and report what it prints."
         _end(type(error).__name__, said, FAULT)
     finally:
         for handler in log.handlers:

@@ -201,7 +201,9 @@ def restore(settings: Settings, folder: Path, progress: Callable[[str], None] = 
     places = {"key": settings.key_file, "raw": settings.raw, "warehouse": settings.warehouse}
     for place in places.values():
         if place.is_file() or (place.is_dir() and any(place.iterdir())):
-            raise BackupError(f"{place} is there already, and nothing is overwritten. Move it away, or give another --warehouse.")  # fmt: skip
+            raise BackupError(
+                f"{place} is there already, and nothing is overwritten. Move it away, or give another --warehouse."
+            )
     drafts = {name: place.with_name(place.name + UNFINISHED) for name, place in places.items()}
     with private():
         try:

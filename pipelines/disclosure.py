@@ -33,7 +33,9 @@ class Company:
         ('large', 'small')
         """
         by_staff = 0 if self.employees < 10 else 1 if self.employees < 50 else 2 if self.employees < 250 else 3
-        by_money = 0 if self.turnover_eur_m <= 2 else 1 if self.turnover_eur_m <= 10 else 2 if self.turnover_eur_m <= 50 else 3  # fmt: skip
+        by_money = (
+            0 if self.turnover_eur_m <= 2 else 1 if self.turnover_eur_m <= 10 else 2 if self.turnover_eur_m <= 50 else 3
+        )
         return SIZES[max(by_staff, by_money)]
 
 
@@ -60,17 +62,25 @@ def rules() -> tuple[dict[str, str], ...]:
 @cache
 def _member_states() -> frozenset[str]:
     with data_path("legal.csv").open(encoding="utf-8", newline="") as file:
-        return frozenset(r["country"] for r in csv.DictReader(file) if r["rule"] == "legal_refund" and "2011/83" in r["source"])  # fmt: skip
+        return frozenset(
+            r["country"] for r in csv.DictReader(file) if r["rule"] == "legal_refund" and "2011/83" in r["source"]
+        )
 
 
 def obligations(company: Company | None, on: date) -> list[Obligation]:
     """Say of each rule whether the company must follow it on a day; all unknown without a company."""
     return [
         Obligation(
-            r["rule"], r["name"], _status(r, company, on), r["applies_from"], r["source"], r["address"], "; ".join(filter(None, (r["note"], COUNSEL)))
+            r["rule"],
+            r["name"],
+            _status(r, company, on),
+            r["applies_from"],
+            r["source"],
+            r["address"],
+            "; ".join(filter(None, (r["note"], COUNSEL))),
         )
         for r in rules()
-    ]  # fmt: skip
+    ]
 
 
 def _status(rule: dict[str, str], company: Company | None, on: date) -> str:
@@ -87,8 +97,12 @@ def _status(rule: dict[str, str], company: Company | None, on: date) -> str:
 def _is_of_size(rule: dict[str, str], company: Company) -> bool:
     if rule["min_size"]:
         least = SIZES.index(rule["min_size"])
-        return SIZES.index(company.size) == least if rule["min_size"] == "medium" else SIZES.index(company.size) >= least  # fmt: skip
-    return company.employees > float(rule["min_employees"] or 0) and company.turnover_eur_m > float(rule["min_turnover_eur_m"] or 0)  # fmt: skip
+        return (
+            SIZES.index(company.size) == least if rule["min_size"] == "medium" else SIZES.index(company.size) >= least
+        )
+    return company.employees > float(rule["min_employees"] or 0) and company.turnover_eur_m > float(
+        rule["min_turnover_eur_m"] or 0
+    )
 
 
 def company(settings: Settings) -> Company | None:

@@ -45,7 +45,11 @@ class Finding:
 def installation() -> Iterator[Finding]:
     """Look at the packages, the files that ship and the machine."""
     try:
-        needed = [re.split(r"[^\w.-]", text)[0] for text in importlib.metadata.requires("backhaul") or [] if "extra ==" not in text]  # fmt: skip
+        needed = [
+            re.split(r"[^\w.-]", text)[0]
+            for text in importlib.metadata.requires("backhaul") or []
+            if "extra ==" not in text
+        ]
     except importlib.metadata.PackageNotFoundError:
         needed = []
     held = {re.sub(r"[-_.]+", "-", d.name).lower() for d in importlib.metadata.distributions()}
@@ -83,7 +87,11 @@ def warehouse(settings: Settings, *, is_deep: bool) -> Iterator[Finding]:
             yield from _key(settings, memory)
             yield from _strangers(settings, memory)
             for one in (c for c in closing.closed(settings) if not c.is_intact):
-                yield Finding(f"closed/{one.path.name}", f"is gone or not the file that {one.approver} signed for", "Put it back from a backup.")  # fmt: skip
+                yield Finding(
+                    f"closed/{one.path.name}",
+                    f"is gone or not the file that {one.approver} signed for",
+                    "Put it back from a backup.",
+                )
     except BackhaulError as error:
         yield Finding("state.sqlite", str(error), REMAKE)
     finally:
@@ -98,10 +106,19 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     sizes = [file.stat().st_size for file in build.own_files(settings.warehouse)]
     free = shutil.disk_usage(settings.warehouse).free
     if free < 3 * max(sizes, default=10_000_000):
-        yield Finding(str(settings.warehouse), f"{free / 1e6:,.0f} MB are free, and the next load needs up to {3 * max(sizes, default=10_000_000) / 1e6:,.0f}", "Make room on the disk.")  # fmt: skip
+        yield Finding(
+            str(settings.warehouse),
+            f"{free / 1e6:,.0f} MB are free, and the next load needs up to {3 * max(sizes, default=10_000_000) / 1e6:,.0f}",
+            "Make room on the disk.",
+        )
     for path in (settings.warehouse, settings.raw):
         if path.is_dir() and not os.access(path, os.W_OK):
-            yield Finding(str(path), "cannot be written by this user: it can be read, not loaded into", "Change the folder's owner.", is_fault=False)  # fmt: skip
+            yield Finding(
+                str(path),
+                "cannot be written by this user: it can be read, not loaded into",
+                "Change the folder's owner.",
+                is_fault=False,
+            )
 
 
 def _builds(settings: Settings, *, is_deep: bool) -> Iterator[Finding]:
@@ -118,31 +135,59 @@ def _loads(settings: Settings, memory: state.State, *, is_deep: bool) -> Iterato
     every = {row["load_id"]: row for row in memory.loads_with("landing", "landed", "logged", "published", "failed")}
     for load_id, row in every.items():
         if row["status"] == "failed":
-            yield Finding(f"load {load_id}", f"was put aside: {row['problem']}", f"Load the corrected file, or give the load up: backhaul withdraw {load_id}")  # fmt: skip
+            yield Finding(
+                f"load {load_id}",
+                f"was put aside: {row['problem']}",
+                f"Load the corrected file, or give the load up: backhaul withdraw {load_id}",
+            )
         elif row["status"] != "published":
             yield Finding(f"load {load_id}", f"is {row['status']}, not published", "Finish it: backhaul load")
     held = set(build.readable_info(settings.warehouse).get("loads", "").split())
     known = memory.statuses()
     for load_id in sorted(held - known.keys())[:1]:
-        yield Finding("state.sqlite", f"knows nothing of load {load_id}, which the build holds: it is lost or older", REMAKE)  # fmt: skip
+        yield Finding(
+            "state.sqlite", f"knows nothing of load {load_id}, which the build holds: it is lost or older", REMAKE
+        )
     for load_id, problems in Logs(settings, memory).damaged(is_deep=is_deep).items():
         for problem in problems:
             yield Finding(f"load {load_id}", problem, REMAKE)
     for row in every.values() if is_deep else ():
         for raw in damaged_raw(settings, row) if row["status"] != "landing" and not row["raw_gone_at"] else ():
-            yield Finding(f"{settings.raw.name}/{raw}", "is gone or differs from the file that landed", "Put it back from a backup: the log is made again from it.")  # fmt: skip
+            yield Finding(
+                f"{settings.raw.name}/{raw}",
+                "is gone or differs from the file that landed",
+                "Put it back from a backup: the log is made again from it.",
+            )
     if said := state.raw_reach(every.values()):
-        yield Finding(settings.raw.name, said[0].lower() + said[1:].removesuffix("."), "A log file that is damaged is put back from a copy, and none of these loads can be judged again.", is_fault=False)  # fmt: skip
-    for number in memory.rows(select(func.count().label("n")).select_from(state.forgotten).where(state.forgotten.c.done_at.is_(None))):  # fmt: skip
+        yield Finding(
+            settings.raw.name,
+            said[0].lower() + said[1:].removesuffix("."),
+            "A log file that is damaged is put back from a copy, and none of these loads can be judged again.",
+            is_fault=False,
+        )
+    for number in memory.rows(
+        select(func.count().label("n")).select_from(state.forgotten).where(state.forgotten.c.done_at.is_(None))
+    ):
         if number["n"]:
-            yield Finding("forgetting", f"{number['n']} customers are not forgotten everywhere yet", "Run `backhaul forget CUSTOMER` again.")  # fmt: skip
+            yield Finding(
+                "forgetting",
+                f"{number['n']} customers are not forgotten everywhere yet",
+                "Run `backhaul forget CUSTOMER` again.",
+            )
     latest = max((row["started_at"] for row in every.values()), default=None)
     if latest and latest > state.now() + timedelta(minutes=5):
-        yield Finding("clock", f"is behind the last load ({latest:%Y-%m-%d %H:%M} UTC): rows may be taken for future ones", "Set the clock of this machine.")  # fmt: skip
+        yield Finding(
+            "clock",
+            f"is behind the last load ({latest:%Y-%m-%d %H:%M} UTC): rows may be taken for future ones",
+            "Set the clock of this machine.",
+        )
 
 
 def _key(settings: Settings, memory: state.State) -> Iterator[Finding]:
-    known, again = memory.value("key_fingerprint"), "Put it back from a copy: with another key, known customers become new ones."  # fmt: skip
+    known, again = (
+        memory.value("key_fingerprint"),
+        "Put it back from a copy: with another key, known customers become new ones.",
+    )
     if known is None:
         return
     if keys.file_of(settings, memory) == settings.next_key_file:
@@ -168,7 +213,12 @@ def _strangers(settings: Settings, memory: state.State) -> Iterator[Finding]:
     found += [f for f in log.glob("*/*/*") if load_of(f) not in statuses]
     found += [f for f in settings.warehouse.iterdir() if f.name not in _OWN_NAMES]
     for file in sorted(found)[:20]:
-        yield Finding(_near(file, settings), "is not Backhaul's", "Nothing reads it; move it away if it is not wanted.", is_fault=False)  # fmt: skip
+        yield Finding(
+            _near(file, settings),
+            "is not Backhaul's",
+            "Nothing reads it; move it away if it is not wanted.",
+            is_fault=False,
+        )
 
 
 def _near(file: Path, settings: Settings) -> str:
@@ -180,5 +230,11 @@ def examine(settings: Settings, *, is_deep: bool) -> list[Finding]:
     try:
         found = [*installation(), *warehouse(settings, is_deep=is_deep)]
     except (OSError, duckdb.Error) as error:
-        found = [Finding(str(settings.warehouse), f"cannot be read: {error}"[:200], "Look at the disk and at who may read the folder.")]  # fmt: skip
+        found = [
+            Finding(
+                str(settings.warehouse),
+                f"cannot be read: {error}"[:200],
+                "Look at the disk and at who may read the folder.",
+            )
+        ]
     return sorted(found, key=lambda one: not one.is_fault)

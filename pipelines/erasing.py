@@ -41,7 +41,15 @@ from pipelines.warehouse.build import checksum
 
 Kinds = frozenset[str]  # log columns that a column of a file fills, as log.column
 READ: Kinds = frozenset()  # read, and it fills no column by itself
-LINKS = {"order_id": 0, "order_line_id": 1, "return_id": 2, "return_line_id": 3, "parcel_id": 3, "refund_id": 3, "refund_line_id": 4}  # fmt: skip
+LINKS = {
+    "order_id": 0,
+    "order_line_id": 1,
+    "return_id": 2,
+    "return_line_id": 3,
+    "parcel_id": 3,
+    "refund_id": 3,
+    "refund_line_id": 4,
+}
 """Ids that lead from a customer's order to their returns and refunds, and how far down: never up again, for a parcel may be of two."""
 LARGEST_DOCUMENT = 512 << 20  # bytes of a JSON document that are taken into memory to be written anew
 ADDRESS = re.compile(r"[^\s@<>\"',;:|()\[\]{}\\/]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
@@ -87,7 +95,9 @@ class Person:
             if value is None or isinstance(value, bool):
                 continue
             if self.is_distinct and isinstance(value, str):  # whether it is there at all is soon told
-                if text in (value.lower() if is_address else value) and (plain(value) == text or self.pattern.search(value)):  # fmt: skip
+                if text in (value.lower() if is_address else value) and (
+                    plain(value) == text or self.pattern.search(value)
+                ):
                     return True
             elif (self.is_distinct or _is_customer(kinds)) and plain(value) == text:
                 return True
@@ -107,7 +117,7 @@ class Person:
                 self.links[link].add(value)
                 is_new = True
         for kinds, value in leaves:
-            if value not in (None, "") and _is_customer(kinds) and plain(value) not in (self.plain, plain(self.opaque)):  # fmt: skip
+            if value not in (None, "") and _is_customer(kinds) and plain(value) not in (self.plain, plain(self.opaque)):
                 self.others.add(plain(value))
         return is_new
 
@@ -175,7 +185,9 @@ def pattern_of(text: str) -> re.Pattern[str]:
     >>> [bool(pattern_of("anne@example.org").search(t)) for t in ("to Anne@example.org.", "joanne@example.org", "anne@example.org.uk")]
     [True, False, False]
     """
-    before, after = ("A-Za-z0-9._%+-", r"(?![A-Za-z0-9_@]|[.-][A-Za-z0-9])") if "@" in text else ("A-Za-z0-9", "(?![A-Za-z0-9])")  # fmt: skip
+    before, after = (
+        ("A-Za-z0-9._%+-", r"(?![A-Za-z0-9_@]|[.-][A-Za-z0-9])") if "@" in text else ("A-Za-z0-9", "(?![A-Za-z0-9])")
+    )
     return re.compile(f"(?<![{before}]){re.escape(text)}{after}", re.IGNORECASE if "@" in text else 0)
 
 
@@ -332,7 +344,11 @@ def _of_table(thing: str) -> Callable[[tuple[str, ...]], Kinds | None]:
     return of
 
 
-_ONLINE_RETAIL = {"invoiceno": "order_line.order_id", "customerid": "order_line.customer_id", **dict.fromkeys(("stockcode", "description", "quantity", "invoicedate", "unitprice", "country"), "")}  # fmt: skip
+_ONLINE_RETAIL = {
+    "invoiceno": "order_line.order_id",
+    "customerid": "order_line.customer_id",
+    **dict.fromkeys(("stockcode", "description", "quantity", "invoicedate", "unitprice", "country"), ""),
+}
 
 
 def _of_online_retail(path: tuple[str, ...]) -> Kinds | None:
@@ -347,14 +363,37 @@ def _of_shopify(path: tuple[str, ...]) -> Kinds | None:
         return frozenset({"order_line.customer_id"})
     if shopify_files.PERSONAL & {*names[:-1]} and leaf not in ("country_code", "zip", "admin_graphql_api_id"):
         return None
-    filled = {"zip": "order_line.customer_area", "note": "return_event.note_terms", "customer_note": "return_event.note_terms"}  # fmt: skip
-    links = {"order_id": "order_line.order_id", "line_item_id": "order_line.order_line_id", "__parent_id": "order_line.order_id"}  # fmt: skip
+    filled = {
+        "zip": "order_line.customer_area",
+        "note": "return_event.note_terms",
+        "customer_note": "return_event.note_terms",
+    }
+    links = {
+        "order_id": "order_line.order_id",
+        "line_item_id": "order_line.order_line_id",
+        "__parent_id": "order_line.order_id",
+    }
     if (column := filled.get(leaf) or links.get(leaf)) is not None:
         return frozenset({column})
     if leaf == "id":
-        of = {"line_item": "order_line_id", "line_items": "order_line_id", "refund": "refund_id", "refunds": "refund_id", "return": "return_id", "returns": "return_id"}  # fmt: skip
+        of = {
+            "line_item": "order_line_id",
+            "line_items": "order_line_id",
+            "refund": "refund_id",
+            "refunds": "refund_id",
+            "return": "return_id",
+            "returns": "return_id",
+        }
         column = of.get(above, "order_id" if above in ("order", "orders", "", "node", "nodes") else "")
-        return frozenset({f"refund_line.{column}"} if column == "refund_id" else {f"return_event.{column}"} if column == "return_id" else {f"order_line.{column}"} if column else ())  # fmt: skip
+        return frozenset(
+            {f"refund_line.{column}"}
+            if column == "refund_id"
+            else {f"return_event.{column}"}
+            if column == "return_id"
+            else {f"order_line.{column}"}
+            if column
+            else ()
+        )
     return READ if leaf in shopify_files.READ_KEYS else None
 
 
@@ -507,7 +546,9 @@ def _written(file: Path, to: Path | None, reads: Reads, editor: Reader) -> int:
     try:
         return rewrite(file, to, reads, editor)
     except Unwritable as error:
-        raise SourceError(f"{error}, and it may name a customer who is to stay forgotten. Save it as .xlsx or CSV and load that.") from error  # fmt: skip
+        raise SourceError(
+            f"{error}, and it may name a customer who is to stay forgotten. Save it as .xlsx or CSV and load that."
+        ) from error
     except SourceError:
         if to is not None:
             to.unlink(missing_ok=True)
@@ -558,9 +599,15 @@ def links_of(
             SELECT DISTINCT l.customer_id, f.refund_id FROM {rows["refund"]} f JOIN lot l USING (return_id) UNION
             SELECT DISTINCT l.customer_id, f.refund_id FROM {rows["refund_line"]} f JOIN line l USING (order_line_id);
         """)
-        for table_name, columns in (("line", ("order_id", "order_line_id")), ("lot", ("return_id", "return_line_id", "parcel_id", "order_line_id")), ("money", ("refund_id",))):  # fmt: skip
+        for table_name, columns in (
+            ("line", ("order_id", "order_line_id")),
+            ("lot", ("return_id", "return_line_id", "parcel_id", "order_line_id")),
+            ("money", ("refund_id",)),
+        ):
             for column in columns:
-                for customer, value in connection.execute(f"SELECT customer_id[{start}:], {column}[{start}:] FROM {table_name} WHERE {column} IS NOT NULL").fetchall():  # fmt: skip
+                for customer, value in connection.execute(
+                    f"SELECT customer_id[{start}:], {column}[{start}:] FROM {table_name} WHERE {column} IS NOT NULL"
+                ).fetchall():
                     found[hashes[customer]].setdefault(column, set()).add(plain(value))
     return found
 
@@ -618,7 +665,9 @@ def _text(file: Path, to: Path | None, reads: Reads, editor: Reader) -> int:
     is_plain = encoding == "utf-8"
     kinds: list[Kinds | None] = []
     changed = 0
-    encoder = io.TextIOWrapper(raw := io.BytesIO(), encoding=encoding, errors="surrogateescape" if is_plain else "strict", newline="")  # fmt: skip
+    encoder = io.TextIOWrapper(
+        raw := io.BytesIO(), encoding=encoding, errors="surrogateescape" if is_plain else "strict", newline=""
+    )
 
     def encoded(text: str) -> bytes:
         encoder.write(text)
@@ -640,7 +689,9 @@ def _text(file: Path, to: Path | None, reads: Reads, editor: Reader) -> int:
                 edited = None
             else:
                 is_broken = bool(kinds) and len(cells) != len(kinds)
-                leaves: Leaves = [(kinds[i] if i < len(kinds) and not is_broken else None, c) for i, c in enumerate(cells)]  # fmt: skip
+                leaves: Leaves = [
+                    (kinds[i] if i < len(kinds) and not is_broken else None, c) for i, c in enumerate(cells)
+                ]
                 edited = editor.read(leaves, "")
             if edited is None:
                 write(encoded(written))
@@ -856,7 +907,10 @@ def _parquet(file: Path, to: Path | None, reads: Reads, editor: Reader) -> int:
             columns = [column.to_pylist() for column in batch.columns]
             for n, row in enumerate(zip(*columns, strict=True)):
                 # what is nested is shown as one text: it is emptied as a whole where nothing reads it
-                leaves: Leaves = [(k, v if not isinstance(v, dict | list) else json.dumps(v, default=str)) for k, v in zip(kinds, row, strict=True)]  # fmt: skip
+                leaves: Leaves = [
+                    (k, v if not isinstance(v, dict | list) else json.dumps(v, default=str))
+                    for k, v in zip(kinds, row, strict=True)
+                ]
                 if (edited := editor.read(leaves, None)) is None:
                     continue
                 changed += 1

@@ -53,22 +53,52 @@ _BOM = b"\xef\xbb\xbf"  # without it Excel reads UTF-8 as the machine's old code
 _CHECKSUM = "SHA-256"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _WORDS = {
-    "rows_sheet": Text("rows", "lignes"), "about_sheet": Text("about", "à propos"),
+    "rows_sheet": Text("rows", "lignes"),
+    "about_sheet": Text("about", "à propos"),
     "lines": Text("{n} lines of context before the header", "{n} lignes de contexte avant l'en-tête"),
-    "title": Text("what it shows", "contenu"), "made_at": Text("made at (UTC)", "créé le (UTC)"), "build": Text("build", "version des données"),
-    "as_of": Text("as of (UTC)", "observé au (UTC)"), "period": Text("period", "période"), "span": Text("{since} to {until}, both included", "du {since} au {until} inclus"),
-    "everything": Text("everything", "tout"), "filters": Text("filters", "filtres"), "none": Text("none", "aucun"), "against": Text("compared with", "comparé à"), "unfiltered": Text("cannot be filtered by", "ne se filtre pas par"), "empty": Text("(empty)", "(vide)"),
-    "by": Text("cut by", "découpé par"), "currency": Text("reporting currency", "devise"), "factors": Text("factor set", "jeu de facteurs"),
+    "title": Text("what it shows", "contenu"),
+    "made_at": Text("made at (UTC)", "créé le (UTC)"),
+    "build": Text("build", "version des données"),
+    "as_of": Text("as of (UTC)", "observé au (UTC)"),
+    "period": Text("period", "période"),
+    "span": Text("{since} to {until}, both included", "du {since} au {until} inclus"),
+    "everything": Text("everything", "tout"),
+    "filters": Text("filters", "filtres"),
+    "none": Text("none", "aucun"),
+    "against": Text("compared with", "comparé à"),
+    "unfiltered": Text("cannot be filtered by", "ne se filtre pas par"),
+    "empty": Text("(empty)", "(vide)"),
+    "by": Text("cut by", "découpé par"),
+    "currency": Text("reporting currency", "devise"),
+    "factors": Text("factor set", "jeu de facteurs"),
     "factors_are": Text("{n} factors and parameters, SHA-256 {digest}", "{n} facteurs et paramètres, SHA-256 {digest}"),
-    "part": Text("rows of the", "lignes du"), "numerator": Text("numerator", "numérateur"), "denominator": Text("denominator", "dénominateur"),
-    "name": Text("name", "nom"), "sentence": Text("what it says", "ce qu'il dit"), "formula": Text("formula", "formule"), "unit": Text("unit", "unité"),
-    "basis": Text("day that counts", "jour qui compte"), "coverage": Text("rests on", "repose sur"), "order": Text("day of the order", "jour de la commande"), "return": Text("day the return was requested", "jour de la demande de retour"),
-    "refund": Text("day the money moved", "jour du mouvement d'argent"), "both_days": Text("day of the return over day of the sale", "jour du retour sur jour de la vente"), "rows": Text("rows", "lignes"), "whole": Text("{n}, all there are", "{n}, toutes"),
+    "part": Text("rows of the", "lignes du"),
+    "numerator": Text("numerator", "numérateur"),
+    "denominator": Text("denominator", "dénominateur"),
+    "name": Text("name", "nom"),
+    "sentence": Text("what it says", "ce qu'il dit"),
+    "formula": Text("formula", "formule"),
+    "unit": Text("unit", "unité"),
+    "basis": Text("day that counts", "jour qui compte"),
+    "coverage": Text("rests on", "repose sur"),
+    "order": Text("day of the order", "jour de la commande"),
+    "return": Text("day the return was requested", "jour de la demande de retour"),
+    "refund": Text("day the money moved", "jour du mouvement d'argent"),
+    "both_days": Text("day of the return over day of the sale", "jour du retour sur jour de la vente"),
+    "rows": Text("rows", "lignes"),
+    "whole": Text("{n}, all there are", "{n}, toutes"),
     "cut": Text("{n}, the newest of {total}: cut", "{n}, les plus récentes sur {total} : coupé"),
     "reading": Text("how to read it", "lecture"),
-    "read_it": Text("shares are 0 to 1, instants are UTC, codes stand as in the data; an apostrophe before a sign keeps text from being a formula", "parts de 0 à 1, instants en UTC, codes tels que dans les données ; une apostrophe devant un signe empêche un texte d'être une formule"),
-    "checksum": Text("the checksum is of", "la somme de contrôle porte sur"), "of_rows": Text("the rows as CSV: in the CSV file all bytes from the header line on", "les lignes en CSV : dans le fichier CSV, tous les octets à partir de l'en-tête"),
-}  # fmt: skip
+    "read_it": Text(
+        "shares are 0 to 1, instants are UTC, codes stand as in the data; an apostrophe before a sign keeps text from being a formula",
+        "parts de 0 à 1, instants en UTC, codes tels que dans les données ; une apostrophe devant un signe empêche un texte d'être une formule",
+    ),
+    "checksum": Text("the checksum is of", "la somme de contrôle porte sur"),
+    "of_rows": Text(
+        "the rows as CSV: in the CSV file all bytes from the header line on",
+        "les lignes en CSV : dans le fichier CSV, tous les octets à partir de l'en-tête",
+    ),
+}
 
 _BASES = {"period": "both_days"}
 
@@ -162,9 +192,12 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
     for key in about.metrics:
         chosen = metrics.metric(key)
         facts = {
-            "name": chosen.name[about.language == "fr"], "sentence": chosen.sentence[about.language == "fr"], "formula": chosen.formula,
-            "unit": chosen.unit.replace("money", build.info.get("reporting_currency", "money")), "basis": word(_BASES.get(about.basis or chosen.basis, about.basis or chosen.basis)),
-        }  # fmt: skip
+            "name": chosen.name[about.language == "fr"],
+            "sentence": chosen.sentence[about.language == "fr"],
+            "formula": chosen.formula,
+            "unit": chosen.unit.replace("money", build.info.get("reporting_currency", "money")),
+            "basis": word(_BASES.get(about.basis or chosen.basis, about.basis or chosen.basis)),
+        }
         facts["coverage"] = _coverage(build, key, about)
         ignored = set() if about.part else {*about.where} - {*metrics.dimensions(key, build)}
         facts |= {"unfiltered": ", ".join(sorted(ignored))} if ignored else {}
@@ -318,7 +351,9 @@ def to_bytes(frame: pd.DataFrame, about: Mapping[str, str], form: str, language:
     Raises ExportError for another format, and for more rows than an Excel sheet holds.
     """
     if form not in MIME:
-        raise ExportError(f"{form or 'A file without an ending'} is no format of an export. Name the file .{', .'.join(MIME)}.")  # fmt: skip
+        raise ExportError(
+            f"{form or 'A file without an ending'} is no format of an export. Name the file .{', .'.join(MIME)}."
+        )
     cells = _cells(frame)
     if form == "csv":
         body = list(_chunks(cells))
@@ -333,7 +368,10 @@ def write(frame: pd.DataFrame, about: Mapping[str, str], path: Path) -> None:
 
 
 def _csv_head(about: Mapping[str, str], language: str) -> bytes:
-    lines = {"Backhaul": f"{about.get('Backhaul', '')}: {_word('lines', language, n=len(about))}", **{k: v for k, v in about.items() if k != "Backhaul"}}  # fmt: skip
+    lines = {
+        "Backhaul": f"{about.get('Backhaul', '')}: {_word('lines', language, n=len(about))}",
+        **{k: v for k, v in about.items() if k != "Backhaul"},
+    }
     plain = {_line(name): _line(value) for name, value in lines.items()}
     head = "".join(f"# {name},{_quoted(value)}\n" for name, value in plain.items())
     return _BOM + head.encode()
@@ -397,7 +435,13 @@ def _letters(number: int) -> str:
 def _parquet(cells: Mapping[str, _Column], about: Mapping[str, str]) -> bytes:
     def array(column: _Column) -> pa.Array:
         first = next((v for v in column.values if v is not None), None)
-        kind = pa.timestamp("ms", "UTC") if isinstance(first, datetime) else pa.float64() if isinstance(first, float) else None  # fmt: skip
+        kind = (
+            pa.timestamp("ms", "UTC")
+            if isinstance(first, datetime)
+            else pa.float64()
+            if isinstance(first, float)
+            else None
+        )
         values = pa.array(column.values, type=kind or (pa.string() if first is None else None))
         return values.take(pa.array(np.where(column.codes < 0, len(values) - 1, column.codes)))
 

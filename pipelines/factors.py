@@ -22,9 +22,29 @@ from pipelines.settings import Settings, data_path, write_whole
 from pipelines.warehouse.build import clear, writing
 
 COLUMNS = (
-    "factor_id", "factor_set", "activity", "mode", "vehicle", "fuel", "region", "unit", "wtt", "ttw", "wtw", "year", "valid_from_year",
-    "eol_method", "source", "source_version", "source_address", "row_id", "licence", "gwp", "quality", "notes",
-)  # fmt: skip
+    "factor_id",
+    "factor_set",
+    "activity",
+    "mode",
+    "vehicle",
+    "fuel",
+    "region",
+    "unit",
+    "wtt",
+    "ttw",
+    "wtw",
+    "year",
+    "valid_from_year",
+    "eol_method",
+    "source",
+    "source_version",
+    "source_address",
+    "row_id",
+    "licence",
+    "gwp",
+    "quality",
+    "notes",
+)
 ACTIVITIES = ("freight", "customer_travel", "hub", "packaging", "treatment", "electricity")
 UNITS = ("kgCO2e/t.km", "kgCO2e/vehicle.km", "kgCO2e/passenger.km", "kgCO2e/parcel", "kgCO2e/t", "kgCO2e/kWh")
 DEFAULT = "desnz"
@@ -98,7 +118,14 @@ class Ledger:
     @cached_property
     def digest(self) -> str:
         """Checksum of all that estimates depend on: rows, parameters, choice."""
-        told = json.dumps([self.chosen, self.pinned, [list(r.values()) for r in self.rows], [list(r.values()) for r in parameters().values()]])  # fmt: skip
+        told = json.dumps(
+            [
+                self.chosen,
+                self.pinned,
+                [list(r.values()) for r in self.rows],
+                [list(r.values()) for r in parameters().values()],
+            ]
+        )
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     @cached_property
@@ -147,10 +174,21 @@ class Ledger:
         kwh, used = parameter("hub_electricity", hub), float(grid["wtw"])
         heat = float(base["wtw"]) - kwh * _ECEL_GRID
         return {
-            **base, "factor_id": f"{base['factor_id']}.{country}.{grid['factor_id'].split('.')[0]}", "region": country, "wtt": "", "ttw": "", "wtw": f"{heat + kwh * used:.10g}", "year": grid["year"], "valid_from_year": grid["valid_from_year"],
-            "source": f"{base['source']}; electricity: {grid['source']}", "source_address": base["source_address"], "licence": f"{base['licence']}; {grid['licence']}", "row_id": f"{base['row_id']} + {grid['factor_id']}",
-            "quality": "derived", "notes": f"{heat:.4g} kg of heat and {kwh:g} kWh at {used:g} kg CO2e.",
-        }  # fmt: skip
+            **base,
+            "factor_id": f"{base['factor_id']}.{country}.{grid['factor_id'].split('.')[0]}",
+            "region": country,
+            "wtt": "",
+            "ttw": "",
+            "wtw": f"{heat + kwh * used:.10g}",
+            "year": grid["year"],
+            "valid_from_year": grid["valid_from_year"],
+            "source": f"{base['source']}; electricity: {grid['source']}",
+            "source_address": base["source_address"],
+            "licence": f"{base['licence']}; {grid['licence']}",
+            "row_id": f"{base['row_id']} + {grid['factor_id']}",
+            "quality": "derived",
+            "notes": f"{heat:.4g} kg of heat and {kwh:g} kWh at {used:g} kg CO2e.",
+        }
 
     def _trips(self, year: int) -> list[tuple[str, Row]]:
         """Make the factor a kilometre of a trip whose mode nobody said, from the shares of modes of a country; '' is every other country."""
@@ -161,16 +199,38 @@ class Ledger:
                 shares.setdefault(country, {})[mode] = float(row["value"])
         found: list[tuple[str, Row]] = []
         for country, of in shares.items():
-            modes = {"car": ("car_average", "kgCO2e/vehicle.km"), "bus": ("bus_local", "kgCO2e/passenger.km"), "foot": ("foot", "kgCO2e/passenger.km"), "bike": ("bike", "kgCO2e/passenger.km")}  # fmt: skip
+            modes = {
+                "car": ("car_average", "kgCO2e/vehicle.km"),
+                "bus": ("bus_local", "kgCO2e/passenger.km"),
+                "foot": ("foot", "kgCO2e/passenger.km"),
+                "bike": ("bike", "kgCO2e/passenger.km"),
+            }
             parts = [(share, self.fit(*modes[mode], year)) for mode, share in of.items()]
             if any(row is None for _, row in parts):
                 continue
             known = [(share, row) for share, row in parts if row is not None]
             base, wtw = known[0][1], sum(share * float(row["wtw"]) for share, row in known)
-            found.append((country, {
-                **base, "factor_id": f"trip_mix.{country or 'all'}.{base['factor_id'].split('.')[0]}", "vehicle": "trip_mix", "unit": "kgCO2e/vehicle.km", "fuel": "", "region": country, "wtt": "", "ttw": "", "wtw": f"{wtw:.10g}",
-                "row_id": " + ".join(row["row_id"] for _, row in known if row["row_id"]), "quality": "derived", "notes": "Mode not said: " + ", ".join(f"{share:.1%} {mode}" for mode, share in of.items()) + ".",
-            }))  # fmt: skip
+            found.append(
+                (
+                    country,
+                    {
+                        **base,
+                        "factor_id": f"trip_mix.{country or 'all'}.{base['factor_id'].split('.')[0]}",
+                        "vehicle": "trip_mix",
+                        "unit": "kgCO2e/vehicle.km",
+                        "fuel": "",
+                        "region": country,
+                        "wtt": "",
+                        "ttw": "",
+                        "wtw": f"{wtw:.10g}",
+                        "row_id": " + ".join(row["row_id"] for _, row in known if row["row_id"]),
+                        "quality": "derived",
+                        "notes": "Mode not said: "
+                        + ", ".join(f"{share:.1%} {mode}" for mode, share in of.items())
+                        + ".",
+                    },
+                )
+            )
         return found
 
 
@@ -201,7 +261,9 @@ def _choice(path: Path) -> tuple[str, int | None]:
             return name, pinned
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise FactorMissing(f"{path} is damaged: it does not say which factors come first. `backhaul factors use NAME` writes it anew.")  # fmt: skip
+    raise FactorMissing(
+        f"{path} is damaged: it does not say which factors come first. `backhaul factors use NAME` writes it anew."
+    )
 
 
 def read_set(path: Path, name: str) -> list[Row]:
@@ -217,7 +279,9 @@ def read_set(path: Path, name: str) -> list[Row]:
     needed = ("factor_id", "activity", "vehicle", "unit", "wtw", "valid_from_year", "source", "licence")
     lacking = [c for c in needed if c not in (reader.fieldnames or [])]
     if lacking:
-        raise FactorMissing(f"{path} lacks the columns {', '.join(lacking)}. A set has the columns of data/factors/emission_factors.csv.")  # fmt: skip
+        raise FactorMissing(
+            f"{path} lacks the columns {', '.join(lacking)}. A set has the columns of data/factors/emission_factors.csv."
+        )
     rows: list[Row] = []
     seen: dict[str, int] = {}
     for line, given in enumerate(reader, start=2):
@@ -232,7 +296,9 @@ def read_set(path: Path, name: str) -> list[Row]:
         seen[row["factor_id"]] = line
         rows.append(row)
     if not rows:
-        raise FactorMissing(f"{path} holds no factor. A set has one row a factor, under the header of data/factors/emission_factors.csv.")  # fmt: skip
+        raise FactorMissing(
+            f"{path} holds no factor. A set has one row a factor, under the header of data/factors/emission_factors.csv."
+        )
     return rows
 
 
@@ -260,7 +326,9 @@ def _wrong(row: Row) -> str:
 def import_set(settings: Settings, path: Path, name: str) -> int:
     """Keep a set for this warehouse, read and checked first; gives the number of its factors. A set imported again replaces itself."""
     if not _NAME.fullmatch(name) or name in {r["factor_set"] for r in factors()}:
-        raise FactorMissing(f"{name!r} cannot name an imported set: take small letters, digits and _, and no set that ships.")  # fmt: skip
+        raise FactorMissing(
+            f"{name!r} cannot name an imported set: take small letters, digits and _, and no set that ships."
+        )
     rows = read_set(path, name)
     folder = _folder(settings)
     out = io.StringIO()
@@ -306,7 +374,9 @@ def choose(settings: Settings, name: str, pinned: int | None = None) -> None:
     folder = _folder(settings)
     known = Ledger((*factors(), *(r for path in sorted(folder.glob("*.csv")) for r in read_set(path, path.stem)))).sets
     if name not in known:
-        raise FactorMissing(f"There is no set {name!r}. There are {', '.join(known)}; import another with `backhaul factors import`.")  # fmt: skip
+        raise FactorMissing(
+            f"There is no set {name!r}. There are {', '.join(known)}; import another with `backhaul factors import`."
+        )
     with writing(settings.warehouse, settings.short_wait_s):
         if (folder / "choice.json").is_dir():
             clear(folder / "choice.json")

@@ -140,8 +140,15 @@ def forget(
         finally:
             memory.close()
     return Erasure(
-        person.opaque, len(work.loads), work.files, work.records, report.build_id, tuple(searched), tuple(work.left), sum(len(known.others) for known in of.values())
-    )  # fmt: skip
+        person.opaque,
+        len(work.loads),
+        work.files,
+        work.records,
+        report.build_id,
+        tuple(searched),
+        tuple(work.left),
+        sum(len(known.others) for known in of.values()),
+    )
 
 
 def _hash(settings: Settings, memory: state.State, text: str) -> str:
@@ -157,7 +164,9 @@ def _person(settings: Settings, memory: state.State, text: str, namespace: str |
         every = sorted({r["namespace"] for r in memory.loads_with("logged", "published")})
         named = [n for n in every if erasing.links_of(settings, memory, erasing.logged(memory, n), n, [text])[text]]
         if len(named) > 1:
-            raise ForgetError(f"{shown(text)} is a customer of several sources ({', '.join(named)[:120]}), who may be several people. Say which with --source.")  # fmt: skip
+            raise ForgetError(
+                f"{shown(text)} is a customer of several sources ({', '.join(named)[:120]}), who may be several people. Say which with --source."
+            )
     opaque = rows[0]["opaque"] if rows else f"forgotten-{secrets.token_hex(8)}"
     return Person(text, opaque, erasing.new_secret(settings, memory)), bool(rows)
 
@@ -170,7 +179,13 @@ def _remember(memory: state.State, person: Person, namespace: str | None) -> Non
             state.forgotten.c.person == person_hash, state.forgotten.c.namespace == (namespace or "")
         )
         if connection.execute(there).first() is None:
-            row = {"person": person_hash, "namespace": namespace or "", "opaque": person.opaque, "is_address": int("@" in person.text), "begun_at": state.now()}  # fmt: skip
+            row = {
+                "person": person_hash,
+                "namespace": namespace or "",
+                "opaque": person.opaque,
+                "is_address": int("@" in person.text),
+                "begun_at": state.now(),
+            }
             connection.execute(insert(state.forgotten).values(row))
 
 
@@ -245,7 +260,9 @@ def _anonymise(
             shutil.rmtree(folder)
             if isinstance(error, OSError):
                 raise
-            work.left.append(f"{error}. It stays as it is; `backhaul withdraw {row['load_id']}` takes the whole load back.")  # fmt: skip
+            work.left.append(
+                f"{error}. It stays as it is; `backhaul withdraw {row['load_id']}` takes the whole load back."
+            )
             continue
         if not changed and called != path.name:
             shutil.copyfile(path, fresh)
@@ -255,7 +272,18 @@ def _anonymise(
         build.sync(fresh)
         build.sync(folder)
         work.files, work.records = work.files + 1, work.records + editor.records
-        changes.append((file["raw"], {"raw": str(fresh.relative_to(settings.raw)), "name": called, "sha256": build.checksum(fresh), "bytes": fresh.stat().st_size, "given_sha256": file["given_sha256"] or file["sha256"]}))  # fmt: skip
+        changes.append(
+            (
+                file["raw"],
+                {
+                    "raw": str(fresh.relative_to(settings.raw)),
+                    "name": called,
+                    "sha256": build.checksum(fresh),
+                    "bytes": fresh.stat().st_size,
+                    "given_sha256": file["given_sha256"] or file["sha256"],
+                },
+            )
+        )
     if not changes:
         return
     work.loads.add(row["load_id"])
@@ -357,7 +385,9 @@ class _Needles:
         lowered = text.lower()
         if any(h in lowered for h in self.hashes):
             return True
-        return any(t in lowered for t in self.texts) and bool(self.pattern.search(text) or any(t in lowered for t in self.texts if t != self.plain.lower()))  # fmt: skip
+        return any(t in lowered for t in self.texts) and bool(
+            self.pattern.search(text) or any(t in lowered for t in self.texts if t != self.plain.lower())
+        )
 
     def in_bytes(self, content: Iterable[bytes]) -> bool:
         """Say whether bytes hold the id in any coding, not as a part of a longer one in UTF-8."""
@@ -380,10 +410,20 @@ class _Needles:
         """Say whether a value of a relation holds the id, a hash or a key."""
         for relation in relations:
             columns = connection.execute(f"DESCRIBE FROM {relation}").fetchall()
-            texts = [name(c[0]) for c in columns if not re.match(r"(U?(BIG|HUGE|SMALL|TINY)?INT|DOUBLE|FLOAT|DECIMAL|DATE|TIME|BOOL)", str(c[1]))]  # fmt: skip
+            texts = [
+                name(c[0])
+                for c in columns
+                if not re.match(r"(U?(BIG|HUGE|SMALL|TINY)?INT|DOUBLE|FLOAT|DECIMAL|DATE|TIME|BOOL)", str(c[1]))
+            ]
             keys = [name(c[0]) for c in columns if c[0].endswith("_key") or c[0] == "key"]
             listed = ", ".join(str(k) for k in self.keys)
-            if keys and listed and connection.execute(f"SELECT 1 FROM {relation} WHERE {' OR '.join(f'{k} IN ({listed})' for k in keys)} LIMIT 1").fetchone():  # fmt: skip
+            if (
+                keys
+                and listed
+                and connection.execute(
+                    f"SELECT 1 FROM {relation} WHERE {' OR '.join(f'{k} IN ({listed})' for k in keys)} LIMIT 1"
+                ).fetchone()
+            ):
                 return True
             if not texts or not (self.texts or self.hashes):
                 continue
@@ -407,11 +447,20 @@ class _Needles:
                 sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
             ) as base:
                 tables = [t for (t,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-                values = (str(v) for t in tables for row in base.execute(f"SELECT * FROM {name(t)}") for v in row if isinstance(v, str))  # fmt: skip
+                values = (
+                    str(v)
+                    for t in tables
+                    for row in base.execute(f"SELECT * FROM {name(t)}")
+                    for v in row
+                    if isinstance(v, str)
+                )
                 if any(map(self.in_text, values)):
                     return True
         if zipfile.is_zipfile(file):
-            with contextlib.suppress(zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError), zipfile.ZipFile(file) as packed:  # fmt: skip
+            with (
+                contextlib.suppress(zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError),
+                zipfile.ZipFile(file) as packed,
+            ):
                 for part in packed.infolist():
                     if self.in_text(part.filename):
                         return True
@@ -429,10 +478,14 @@ class _Needles:
         """Read every value of a Parquet or DuckDB file, then its bytes: pages that no table reads any more are in it too."""
         is_parquet = head.startswith(b"PAR1")
         try:
-            with contextlib.closing(duckdb.connect(":memory:" if is_parquet else str(file), read_only=not is_parquet)) as connection:  # fmt: skip
+            with contextlib.closing(
+                duckdb.connect(":memory:" if is_parquet else str(file), read_only=not is_parquet)
+            ) as connection:
                 relations = [read_sql("parquet", file)]
                 if not is_parquet:
-                    relations = [name(t) for (t,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]  # fmt: skip
+                    relations = [
+                        name(t) for (t,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+                    ]
                 if self.in_tables(connection, relations):
                     return True
         except duckdb.Error:

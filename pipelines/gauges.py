@@ -34,7 +34,9 @@ def exposition(settings: Settings, observed_until: datetime | None) -> bytes:
         of_status.labels(status).set(int((loads["status"] == status).sum()))
     ended = loads[loads["status"] == "published"]
     if len(ended):
-        gauge("last_load_seconds", "When the last load that was published began").set(_seconds(ended["started_at"].max()))  # fmt: skip
+        gauge("last_load_seconds", "When the last load that was published began").set(
+            _seconds(ended["started_at"].max())
+        )
     gauge("quarantined_rows", "Rows in quarantine").set(int(quarantined["rows"].sum()) if len(quarantined) else 0)
     found = gauge("check_rows", "Rows that a check of the newest build found", "check", "blocks")
     for name, is_blocking, rows in checks[["name", "is_blocking", "rows"]].itertuples(index=False):

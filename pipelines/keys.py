@@ -40,7 +40,11 @@ def write(path: Path) -> bytes:
 def file_of(settings: Settings, memory: state.State) -> Path:
     """Give the file of the key that the logs are made with: the next one's, once it has begun to take over."""
     following, known = settings.next_key_file, memory.value("key_fingerprint")
-    return following if known and following.is_file() and fingerprint(following.read_bytes()) == known else settings.key_file  # fmt: skip
+    return (
+        following
+        if known and following.is_file() and fingerprint(following.read_bytes()) == known
+        else settings.key_file
+    )
 
 
 def read(settings: Settings, memory: state.State) -> bytes:

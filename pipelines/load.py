@@ -411,7 +411,9 @@ def _begin_rotation(settings: Settings, memory: state.State, progress: Progress)
             told = f"the raw file {raw[0][:100]} is gone or damaged"
             break
     if told:
-        raise SourceError(f"The hashing key cannot be changed: every load would be judged again, and {told}. Nothing was changed.")  # fmt: skip
+        raise SourceError(
+            f"The hashing key cannot be changed: every load would be judged again, and {told}. Nothing was changed."
+        )
     secret, key = erasing.secret_of(settings, memory), keys.write(settings.next_key_file)
     values = {"key_fingerprint": keys.fingerprint(key)}
     if secret is not None:
@@ -439,7 +441,11 @@ def _end_rotation(settings: Settings, memory: state.State) -> None:
 def _gone(rows: Iterable[dict[str, Any]]) -> str:
     """Say of the first load whose raw files were deleted for their age that they were; nothing when all have theirs."""
     found = next((row for row in rows if row["raw_gone_at"]), None)
-    return f"the raw files of load {found['load_id']} were deleted for their age on {found['raw_gone_at']:%Y-%m-%d}" if found else ""  # fmt: skip
+    return (
+        f"the raw files of load {found['load_id']} were deleted for their age on {found['raw_gone_at']:%Y-%m-%d}"
+        if found
+        else ""
+    )
 
 
 # -- landing -----------------------------------------------------------------------------------------------------------
@@ -465,7 +471,9 @@ def _judge_later_exports_again(settings: Settings, memory: state.State, row: dic
     if not later or not (is_whole or _shares_rows(settings, memory, this["load_id"], [r["load_id"] for r in others])):
         return False
     if gone := _gone(later):
-        raise SourceError(f"This export is older than what was loaded of the same rows, which would be judged again after it, and {gone}. It is put aside; nothing else changed.")  # fmt: skip
+        raise SourceError(
+            f"This export is older than what was loaded of the same rows, which would be judged again after it, and {gone}. It is put aside; nothing else changed."
+        )
     memory.set_status([r["load_id"] for r in later], "landed")
     return True
 
@@ -481,7 +489,9 @@ def _judge_again(memory: state.State, gone: dict[str, Any], *statuses: str) -> b
         if row["namespace"] == gone["namespace"] and row["load_id"] > gone["load_id"]
     ]
     if told := _gone(later):
-        raise SourceError(f"Load {gone['load_id']} cannot be taken back: what later loads said again counted as its duplicates, so they would be judged again, and {told}. Nothing was changed.")  # fmt: skip
+        raise SourceError(
+            f"Load {gone['load_id']} cannot be taken back: what later loads said again counted as its duplicates, so they would be judged again, and {told}. Nothing was changed."
+        )
     memory.set_status([row["load_id"] for row in later], "landed")
     return bool(later)
 
@@ -757,7 +767,9 @@ def _heal_logs(settings: Settings, memory: state.State, report: Report, *, is_de
     Logs(settings, memory).remember_older()
     for load_id, problems in Logs(settings, memory).damaged(is_deep=is_deep, is_kept=True).items():
         if told := _gone([logged[load_id]]):
-            raise WarehouseDamaged(f"{problems[0]}, and {told}, so it cannot be made again. Put it back from a copy, or give the load up with `backhaul withdraw {load_id}`.")  # fmt: skip
+            raise WarehouseDamaged(
+                f"{problems[0]}, and {told}, so it cannot be made again. Put it back from a copy, or give the load up with `backhaul withdraw {load_id}`."
+            )
         if raw := damaged_raw(settings, logged[load_id]):
             raise WarehouseDamaged(
                 f"{problems[0]}, and so is {raw[0]}, from which it is made. Restore either, or give the load up with `backhaul withdraw {load_id}`."
@@ -1114,9 +1126,21 @@ def _build_once(
         failed = [r for r in results if r.rows and r.check.is_blocking]
         at = state.now()
         if not is_probe:
-            memory.write(state.check_result, [
-                {"build_id": build_id, "name": r.check.name, "is_blocking": int(r.check.is_blocking), "rows": r.rows, "sample": r.sample, "sentence": r.check.sentence, "checked_at": at} for r in results
-            ])  # fmt: skip
+            memory.write(
+                state.check_result,
+                [
+                    {
+                        "build_id": build_id,
+                        "name": r.check.name,
+                        "is_blocking": int(r.check.is_blocking),
+                        "rows": r.rows,
+                        "sample": r.sample,
+                        "sentence": r.check.sentence,
+                        "checked_at": at,
+                    }
+                    for r in results
+                ],
+            )
         if failed:
             first = failed[0]
             raise CheckFailed(
@@ -1132,9 +1156,20 @@ def _build_once(
         report.build_id, report.is_new_build = build_id, True
     finally:
         connection.close()
-    memory.write(state.build, [
-        {"build_id": build_id, "created_at": at, "kind": "increment" if is_increment else "full", "table": t, "rows": n, "change": n - before.get(t, 0)} for t, n in after.items()
-    ])  # fmt: skip
+    memory.write(
+        state.build,
+        [
+            {
+                "build_id": build_id,
+                "created_at": at,
+                "kind": "increment" if is_increment else "full",
+                "table": t,
+                "rows": n,
+                "change": n - before.get(t, 0),
+            }
+            for t, n in after.items()
+        ],
+    )
     memory.set_status(new, "published", build_id=build_id, finished_at=at)
     memory.keep_builds(KEPT_BUILDS)
     if anew_bytes is not None:
@@ -1170,7 +1205,7 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
             DELETE FROM fact_return_leg WHERE {parcel}; DELETE FROM fact_recovery WHERE {of_return}; DELETE FROM fact_refund WHERE {refund};
             DELETE FROM fact_refund_line WHERE {refund} OR (refund_key IS NULL AND {of_return}); DELETE FROM fact_promised_date WHERE {of_return};
             DELETE FROM build_info;
-        """)  # fmt: skip
+        """)
         shape.look_up(connection, found.currency, is_increment=True)
         shape.shape_order_lines(connection, found, line)
         shape.relate(connection, is_increment=True)
@@ -1201,11 +1236,17 @@ def _write_info(
         ORDER BY 1
     """).fetchall()
     info = last | {
-        "build_id": build_id, "schema_version": schema.VERSION, "flags": found.text(), "reporting_currency": found.currency,
-        "observed_until": observed.isoformat() if observed else "", "created_at": state.now().isoformat(), "kind": "increment" if last else "full", "loads": " ".join(loads),
+        "build_id": build_id,
+        "schema_version": schema.VERSION,
+        "flags": found.text(),
+        "reporting_currency": found.currency,
+        "observed_until": observed.isoformat() if observed else "",
+        "created_at": state.now().isoformat(),
+        "kind": "increment" if last else "full",
+        "loads": " ".join(loads),
         "implausible_factors": json.dumps(implausible),
         "own_dimensions": json.dumps([name for (name,) in names]),
-    }  # fmt: skip
+    }
     connection.execute(
         f"INSERT INTO build_info {build.rows_sql({'name': 'VARCHAR', 'value': 'VARCHAR'}, info.items())}"
     )
@@ -1322,6 +1363,6 @@ def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
                 sum(return_lines)::BIGINT AS return_lines
             FROM worded w LEFT JOIN known k ON k.raw = lower(w.wording) GROUP BY ALL ORDER BY return_lines DESC, source, shown
             """
-        )  # fmt: skip
+        )
         names = ("source", "wording", "reason", "return_lines")
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

@@ -130,13 +130,26 @@ def _of_document(given: Any, where: str) -> Policy:
         raise PolicyError(f"{where}: a policy has no {', '.join(unknown)}. It has: {', '.join(known)}.")
     promises = given.get("promises") or {}
     if not isinstance(promises, Mapping):
-        raise PolicyError(f"{where}: `promises:` has a line for each, `refund: {{from: received, to: refunded, within: 5, unit: business_days}}`.")  # fmt: skip
+        raise PolicyError(
+            f"{where}: `promises:` has a line for each, `refund: {{from: received, to: refunded, within: 5, unit: business_days}}`."
+        )
     made = []
     for name, promise in promises.items():
         if not isinstance(promise, Mapping) or not {"from", "to", "within", "unit"} <= set(promise):
-            raise PolicyError(f"{where}: the promise {name} has from, to, within and unit: {{from: received, to: refunded, within: 5, unit: business_days}}.")  # fmt: skip
+            raise PolicyError(
+                f"{where}: the promise {name} has from, to, within and unit: {{from: received, to: refunded, within: 5, unit: business_days}}."
+            )
         within = _number(promise["within"], f"{where}: the promise {name}: within")
-        made.append(Promise(str(name), str(promise["from"]), str(promise["to"]), within, str(promise["unit"]), str(promise.get("responsible", "retailer"))))  # fmt: skip
+        made.append(
+            Promise(
+                str(name),
+                str(promise["from"]),
+                str(promise["to"]),
+                within,
+                str(promise["unit"]),
+                str(promise.get("responsible", "retailer")),
+            )
+        )
     return _policy({str(k): v for k, v in given.items() if k != "promises"}, tuple(made), where)
 
 
@@ -146,16 +159,25 @@ def _policy(given: Mapping[str, Any], promises: tuple[Promise, ...], where: str)
             raise PolicyError(f"{where}: {name} is missing.")
     methods = given.get("methods") or ()
     listed = tuple(methods.split()) if isinstance(methods, str) else tuple(str(m) for m in methods)
-    texts = {n: str(given[n]) for n in (*_SCOPE, "exception", "currency", "refund_trigger") if given.get(n) not in (None, "")}  # fmt: skip
+    texts = {
+        n: str(given[n]) for n in (*_SCOPE, "exception", "currency", "refund_trigger") if given.get(n) not in (None, "")
+    }
     window = _number(given["window_days"], f"{where}: window_days")
     if window != int(window):
         raise PolicyError(f"{where}: window_days is {window:g}; write whole days.")
     fee = given.get("fee_amount")
     return Policy(
-        str(given["policy_id"]), _day(given["valid_from"], f"{where}: valid_from"), int(window), **texts, methods=listed, promises=promises,
-        window_until=None if given.get("window_until") in (None, "") else _day(given["window_until"], f"{where}: window_until"),
+        str(given["policy_id"]),
+        _day(given["valid_from"], f"{where}: valid_from"),
+        int(window),
+        **texts,
+        methods=listed,
+        promises=promises,
+        window_until=None
+        if given.get("window_until") in (None, "")
+        else _day(given["window_until"], f"{where}: window_until"),
         fee_amount=None if fee in (None, "") else _number(fee, f"{where}: fee_amount"),
-    )  # fmt: skip
+    )
 
 
 def _number(given: Any, where: str) -> float:
@@ -179,13 +201,35 @@ def _day(given: Any, where: str) -> date:
 def _of_csv(text: str, name: str) -> list[Policy]:
     reader = csv.DictReader(io.StringIO(text))
     known = {c.name for c in schema.policy.columns}
-    missing = [c for c in ("policy_id", "valid_from", "window_days", "promise_id", "from_stage", "to_stage", "duration", "duration_unit") if c not in (reader.fieldnames or ())]  # fmt: skip
+    missing = [
+        c
+        for c in (
+            "policy_id",
+            "valid_from",
+            "window_days",
+            "promise_id",
+            "from_stage",
+            "to_stage",
+            "duration",
+            "duration_unit",
+        )
+        if c not in (reader.fieldnames or ())
+    ]
     if missing:
-        raise PolicyError(f"{name} line 1: the columns {', '.join(missing)} are missing. They are those of `policy` in docs/sources.md.")  # fmt: skip
+        raise PolicyError(
+            f"{name} line 1: the columns {', '.join(missing)} are missing. They are those of `policy` in docs/sources.md."
+        )
     found: dict[tuple[str, str], tuple[dict[str, Any], list[Promise], str]] = {}
     for row in reader:
         where = f"{name} line {reader.line_num}"
-        promise = Promise(row["promise_id"], row["from_stage"], row["to_stage"], _number(row["duration"], f"{where}: duration"), row["duration_unit"], row.get("responsible") or "retailer")  # fmt: skip
+        promise = Promise(
+            row["promise_id"],
+            row["from_stage"],
+            row["to_stage"],
+            _number(row["duration"], f"{where}: duration"),
+            row["duration_unit"],
+            row.get("responsible") or "retailer",
+        )
         given = {k: v for k, v in row.items() if k in known and k in {f.name for f in fields(Policy)}}
         found.setdefault((row["policy_id"], row["valid_from"]), (given, [], where))[1].append(promise)
     return [_policy(given, tuple(promises), where) for given, promises, where in found.values()]
@@ -196,21 +240,39 @@ def text(policy: Policy) -> str:
     given: dict[str, Any] = {f.name: getattr(policy, f.name) for f in fields(Policy) if f.name != "promises"}
     given["methods"] = list(policy.methods)
     given["promises"] = {
-        p.promise_id: {"from": p.from_stage, "to": p.to_stage, "within": int(p.duration) if p.duration == int(p.duration) else p.duration, "unit": p.duration_unit, "responsible": p.responsible}
+        p.promise_id: {
+            "from": p.from_stage,
+            "to": p.to_stage,
+            "within": int(p.duration) if p.duration == int(p.duration) else p.duration,
+            "unit": p.duration_unit,
+            "responsible": p.responsible,
+        }
         for p in policy.promises
-    }  # fmt: skip
-    return str(yaml.safe_dump({k: v for k, v in given.items() if v not in (None, [], {})}, sort_keys=False, allow_unicode=True))  # fmt: skip
+    }
+    return str(
+        yaml.safe_dump({k: v for k, v in given.items() if v not in (None, [], {})}, sort_keys=False, allow_unicode=True)
+    )
 
 
 def rows(policy: Policy, at: datetime) -> list[dict[str, str]]:
     """Give the canonical rows of a version that begins at an instant (UTC): one a promise."""
-    scalars = {f.name: getattr(policy, f.name) for f in fields(Policy) if f.name not in ("promises", "methods", "valid_from")}  # fmt: skip
+    scalars = {
+        f.name: getattr(policy, f.name) for f in fields(Policy) if f.name not in ("promises", "methods", "valid_from")
+    }
     common = {k: "" if v is None else str(v) for k, v in scalars.items()}
     common |= {"valid_from": f"{at:%Y-%m-%dT%H:%M:%S}Z", "methods": " ".join(policy.methods), "system": "policies"}
     return [
-        common | {"promise_id": p.promise_id, "from_stage": p.from_stage, "to_stage": p.to_stage, "duration": f"{p.duration:g}", "duration_unit": p.duration_unit, "responsible": p.responsible}
+        common
+        | {
+            "promise_id": p.promise_id,
+            "from_stage": p.from_stage,
+            "to_stage": p.to_stage,
+            "duration": f"{p.duration:g}",
+            "duration_unit": p.duration_unit,
+            "responsible": p.responsible,
+        }
         for p in policy.promises
-    ]  # fmt: skip
+    ]
 
 
 # -- what is published -------------------------------------------------------------------------------------------------
@@ -223,8 +285,17 @@ def versions(build: Build) -> pd.DataFrame:
     policy, promise = t["dim_policy"], t["dim_policy_promise"]
     found = build.fetch(select(policy))
     told = build.fetch(select(promise)).sort_values(["policy_key", "promise_id"])
-    said = [Promise(*r).words() for r in told[["promise_id", "from_stage", "to_stage", "duration", "duration_unit", "responsible"]].itertuples(index=False)]  # fmt: skip
-    texts = told.assign(said=told["promise_id"] + ": " + pd.Series(said, index=told.index, dtype=str)).groupby("policy_key")["said"].agg("; ".join)  # fmt: skip
+    said = [
+        Promise(*r).words()
+        for r in told[["promise_id", "from_stage", "to_stage", "duration", "duration_unit", "responsible"]].itertuples(
+            index=False
+        )
+    ]
+    texts = (
+        told.assign(said=told["promise_id"] + ": " + pd.Series(said, index=told.index, dtype=str))
+        .groupby("policy_key")["said"]
+        .agg("; ".join)
+    )
     for name, table, counted in (
         ("order_lines", "fact_order_line", "order_line_key"),
         ("returns", "fact_return_line", "return_key"),
@@ -235,7 +306,9 @@ def versions(build: Build) -> pd.DataFrame:
     found["promises"] = looked_up(found["policy_key"], texts).fillna("")
     zones = looked_up(found["market"], _zones(build)).fillna("UTC")
     for name in ("valid_from", "valid_to"):
-        found[name] = [None if pd.isna(v) else _local(pd.Timestamp(v), z) for v, z in zip(found[name], zones, strict=True)]  # fmt: skip
+        found[name] = [
+            None if pd.isna(v) else _local(pd.Timestamp(v), z) for v, z in zip(found[name], zones, strict=True)
+        ]
     return found.sort_values(["valid_from", "policy_id"], ascending=[False, True], ignore_index=True)
 
 
@@ -268,14 +341,22 @@ def published(build: Build, policy_id: str, on: date | None = None) -> Policy:
     if mine.empty:
         raise PolicyError(f"The policy {policy_id} begins after {on}. `backhaul policy list` shows its versions.")
     row = mine.iloc[0]
-    told = build.fetch(select(t["dim_policy_promise"]).where(t["dim_policy_promise"].c.policy_key == int(row["policy_key"])))  # fmt: skip
+    told = build.fetch(
+        select(t["dim_policy_promise"]).where(t["dim_policy_promise"].c.policy_key == int(row["policy_key"]))
+    )
     columns = ["promise_id", "from_stage", "to_stage", "duration", "duration_unit", "responsible"]
     made = tuple(Promise(*r) for r in told.sort_values("promise_id")[columns].itertuples(index=False))
     given = {n: None if pd.isna(row[n]) else row[n] for n in (*_SCOPE, "exception", "currency", "refund_trigger")}
     return Policy(
-        full.split(":", 1)[1], row["valid_from"], int(row["window_days"]), **given, methods=tuple(() if pd.isna(row["methods"]) else str(row["methods"]).split()), promises=made,
-        window_until=None if pd.isna(row["window_until"]) else pd.Timestamp(row["window_until"]).date(), fee_amount=None if pd.isna(row["fee_amount"]) else float(row["fee_amount"]),
-    )  # fmt: skip
+        full.split(":", 1)[1],
+        row["valid_from"],
+        int(row["window_days"]),
+        **given,
+        methods=tuple(() if pd.isna(row["methods"]) else str(row["methods"]).split()),
+        promises=made,
+        window_until=None if pd.isna(row["window_until"]) else pd.Timestamp(row["window_until"]).date(),
+        fee_amount=None if pd.isna(row["fee_amount"]) else float(row["fee_amount"]),
+    )
 
 
 def compare(a: Policy, b: Policy) -> list[tuple[str, str, str]]:
@@ -316,7 +397,12 @@ def problems(policy: Policy) -> list[Problem]:
         if p.responsible not in RESPONSIBLE:
             found.append(Problem(where, f"{p.responsible!r} keeps no promise; one of {', '.join(RESPONSIBLE)}."))
         if policy.methods and all({p.from_stage, p.to_stage} & set(_SKIPPED.get(m, ())) for m in policy.methods):
-            found.append(Problem(where, f"no method offered ({', '.join(policy.methods)}) ever reaches {p.from_stage} and {p.to_stage}."))  # fmt: skip
+            found.append(
+                Problem(
+                    where,
+                    f"no method offered ({', '.join(policy.methods)}) ever reaches {p.from_stage} and {p.to_stage}.",
+                )
+            )
     return found + _against_law(policy)
 
 
@@ -328,9 +414,16 @@ def _wrong_values(policy: Policy) -> list[tuple[str, str]]:
         found.append(("window_until", f"{policy.window_until} is before the version begins on {policy.valid_from}."))
     if policy.market is not None and (len(policy.market) != 2 or not policy.market.isupper()):
         found.append(("market", f"{policy.market!r} is no country code; write two capitals such as FR."))
-    found += [("methods", f"{m!r} is no method. Methods: {', '.join(METHODS)}.") for m in policy.methods if m not in METHODS]  # fmt: skip
+    found += [
+        ("methods", f"{m!r} is no method. Methods: {', '.join(METHODS)}.") for m in policy.methods if m not in METHODS
+    ]
     if policy.refund_trigger is not None and policy.refund_trigger not in schema.REFUND_TRIGGERS:
-        found.append(("refund_trigger", f"{policy.refund_trigger!r} starts no refund; one of {', '.join(schema.REFUND_TRIGGERS)}."))  # fmt: skip
+        found.append(
+            (
+                "refund_trigger",
+                f"{policy.refund_trigger!r} starts no refund; one of {', '.join(schema.REFUND_TRIGGERS)}.",
+            )
+        )
     if policy.exception is not None and policy.exception not in schema.EXCEPTIONS:
         found.append(("exception", f"{policy.exception!r} is no exception; one of {', '.join(schema.EXCEPTIONS)}."))
     if policy.fee_amount is not None and policy.fee_amount < 0:
@@ -349,22 +442,54 @@ def _against_law(policy: Policy) -> list[Problem]:
     days = min(refund.values()) if policy.market is None else refund[policy.market]
     found = []
     if policy.window_days < withdraw and policy.exception is None:
-        found.append(Problem("window_days", f"{policy.window_days} days are fewer than the {withdraw:g} that Directive 2011/83/EU Art. 9 gives; write {withdraw:g} or more, or name the exception."))  # fmt: skip
+        found.append(
+            Problem(
+                "window_days",
+                f"{policy.window_days} days are fewer than the {withdraw:g} that Directive 2011/83/EU Art. 9 gives; write {withdraw:g} or more, or name the exception.",
+            )
+        )
     for p in policy.promises:
-        in_days = p.duration * {"clock_hours": 1 / 24, "calendar_days": 1, "business_days": 7 / 5, "carrier_days": 7 / 6}.get(p.duration_unit, 1)  # fmt: skip
+        in_days = p.duration * {
+            "clock_hours": 1 / 24,
+            "calendar_days": 1,
+            "business_days": 7 / 5,
+            "carrier_days": 7 / 6,
+        }.get(p.duration_unit, 1)
         if p.to_stage == "refunded" and in_days > days:
-            found.append(Problem(f"promise {p.promise_id}", f"{p.words()} undercuts the law: Directive 2011/83/EU Art. 13 wants the refund within {days:g} days of the notice, or of the goods' dispatch if later."))  # fmt: skip
+            found.append(
+                Problem(
+                    f"promise {p.promise_id}",
+                    f"{p.words()} undercuts the law: Directive 2011/83/EU Art. 13 wants the refund within {days:g} days of the notice, or of the goods' dispatch if later.",
+                )
+            )
         elif p.to_stage == "refunded" and p.from_stage != "requested" and in_days > days / 2:
-            found.append(Problem(f"promise {p.promise_id}", f"a parcel on its way for a week leaves less than {p.duration:g} {p.duration_unit.replace('_', ' ')} until the legal date; the legal promise is watched beside it.", is_error=False))  # fmt: skip
+            found.append(
+                Problem(
+                    f"promise {p.promise_id}",
+                    f"a parcel on its way for a week leaves less than {p.duration:g} {p.duration_unit.replace('_', ' ')} until the legal date; the legal promise is watched beside it.",
+                    is_error=False,
+                )
+            )
     return found
 
 
 def earliest(build: Build, policy: Policy) -> date:
     """Give the first day on which a version may begin: after the last order it would apply to, and after the policy's last version."""
     o, d = t["fact_order_line"].c, t["dim_policy"].c
-    scope = [o[c] == v for c, v in (("country", policy.market), ("channel", policy.channel), ("category", policy.category), ("loyalty_tier", policy.loyalty_tier)) if v is not None]  # fmt: skip
+    scope = [
+        o[c] == v
+        for c, v in (
+            ("country", policy.market),
+            ("channel", policy.channel),
+            ("category", policy.category),
+            ("loyalty_tier", policy.loyalty_tier),
+        )
+        if v is not None
+    ]
     last = build.fetch(select(func.max(o.ordered_at).label("at")).where(and_(True, *scope)))["at"].iloc[0]
-    version = build.fetch(select(func.max(d.valid_from).label("at")).where(d.policy_id.endswith(f":{policy.policy_id}", autoescape=True)))["at"].iloc[0]  # fmt: skip
+    version = build.fetch(
+        select(func.max(d.valid_from).label("at")).where(d.policy_id.endswith(f":{policy.policy_id}", autoescape=True))
+    )["at"].iloc[0]
     zone = _zones(build).get(policy.market or "", "UTC")
     days = [_local(pd.Timestamp(at), zone) + timedelta(days=1) for at in (last, version) if not pd.isna(at)]
     return max(days, default=policy.valid_from)
@@ -373,7 +498,16 @@ def earliest(build: Build, policy: Policy) -> date:
 def check(build: Build, policy: Policy) -> list[Problem]:
     """List what stops a policy from being published on a warehouse, and what should be thought about."""
     first = earliest(build, policy)
-    late = [Problem("valid_from", f"{policy.valid_from} would rewrite the past: orders up to the day before {first} keep the policy of their time. Write {first} or later.")] if policy.valid_from < first else []  # fmt: skip
+    late = (
+        [
+            Problem(
+                "valid_from",
+                f"{policy.valid_from} would rewrite the past: orders up to the day before {first} keep the policy of their time. Write {first} or later.",
+            )
+        ]
+        if policy.valid_from < first
+        else []
+    )
     return problems(policy) + late
 
 
@@ -385,13 +519,20 @@ def source_of(build: Build, policy: Policy) -> str:
     ]
     named = sorted({k.split(":", 1)[0] for k in known}) or sorted(build.fetch(select(o.source).distinct())["source"])
     if len(named) != 1:
-        raise PolicyError(f"Several sources have orders ({', '.join(named)}): say whose policy this is with --namespace.")  # fmt: skip
+        raise PolicyError(
+            f"Several sources have orders ({', '.join(named)}): say whose policy this is with --namespace."
+        )
     return str(named[0])
 
 
 def publish(
-    settings: Settings, policies: Sequence[Policy], build: Build, *, namespace: str | None = None, progress: Callable[[str], None] = lambda _: None,
-) -> Report:  # fmt: skip
+    settings: Settings,
+    policies: Sequence[Policy],
+    build: Build,
+    *,
+    namespace: str | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Report:
     """Publish policies as new versions, by a load. Raises PolicyError with every error of every policy, and what a load raises."""
     wrong = [f"{p.policy_id}, {x.where}: {x.sentence}" for p in policies for x in check(build, p) if x.is_error]
     if wrong:

@@ -31,13 +31,23 @@ from pipelines.warehouse.schema import STAR
 
 FORMS = ("xlsx", "pdf", "json")
 CATEGORIES = {
-    "1": "Purchased goods and services", "4": "Upstream transportation and distribution", "5": "Waste generated in operations",
-    "9": "Downstream transportation and distribution (customer trips, optional)", "12": "End-of-life treatment of sold products",
-}  # fmt: skip
+    "1": "Purchased goods and services",
+    "4": "Upstream transportation and distribution",
+    "5": "Waste generated in operations",
+    "9": "Downstream transportation and distribution (customer trips, optional)",
+    "12": "End-of-life treatment of sold products",
+}
 CHAPTERS = {
-    "33": "Essential oils, perfumery, cosmetics", "42": "Leather articles, bags", "61": "Apparel, knitted", "62": "Apparel, not knitted", "63": "Other made-up textiles", "64": "Footwear",
-    "85": "Electrical machinery and equipment", "94": "Furniture", "95": "Toys, games, sports requisites",
-}  # fmt: skip
+    "33": "Essential oils, perfumery, cosmetics",
+    "42": "Leather articles, bags",
+    "61": "Apparel, knitted",
+    "62": "Apparel, not knitted",
+    "63": "Other made-up textiles",
+    "64": "Footwear",
+    "85": "Electrical machinery and equipment",
+    "94": "Furniture",
+    "95": "Toys, games, sports requisites",
+}
 QUALITY = {"measured": "primary", "imputed": "modelled", "assumed": "default"}
 _LINE = [
     "activity",
@@ -78,7 +88,9 @@ def gather(settings: Settings, since: date, until: date) -> Report:
     with current_build(settings.warehouse) as build:
         found, months = closing.span_elements(settings, build, since, until)
         if found.empty:
-            raise ReportError(f"No return asked for from {since} to {until} has a leg: there is nothing to report. `backhaul metric kg_co2e --by month` says when there are.")  # fmt: skip
+            raise ReportError(
+                f"No return asked for from {since} to {until} has a leg: there is nothing to report. `backhaul metric kg_co2e --by month` says when there are."
+            )
         lines = _lines(found)
         total = float(lines["kg_co2e"].sum())
         before = closing.elements(build, *_year_before(since, until))
@@ -88,16 +100,34 @@ def gather(settings: Settings, since: date, until: date) -> Report:
         )  # closed months keep their figures: the doubt is the same share
         primary = lines.loc[lines["data_quality"] == "primary", "kg_co2e"].sum()
         report = Report(
-            since, until, build.label, state.now().isoformat(timespec="seconds"), total, float(whole["low"]) * scale, float(whole["high"]) * scale, float(primary / total) if total else np.nan,
-        )  # fmt: skip
+            since,
+            until,
+            build.label,
+            state.now().isoformat(timespec="seconds"),
+            total,
+            float(whole["low"]) * scale,
+            float(whole["high"]) * scale,
+            float(primary / total) if total else np.nan,
+        )
         used = _factors(build, lines, months)
-        conventions = {k: float(metrics.answer(build, k, since=since, until=until)["value"].iloc[0]) for k in ("kg_co2e_per_parcel", "transport_kg_co2e_per_parcel")}  # fmt: skip
+        conventions = {
+            k: float(metrics.answer(build, k, since=since, until=until)["value"].iloc[0])
+            for k in ("kg_co2e_per_parcel", "transport_kg_co2e_per_parcel")
+        }
         scope3 = _scope3(lines)
         report.sheets = {
-            "summary": _summary(report, lines, conventions), "scope 3": scope3, "ESRS E1-6": _e1(scope3, _scope3(_lines(before)) if len(before) else None, since, until),
-            "discarded goods": _discarded(build, since, until), "avoided (outside totals)": _avoided(build, since, until), "lines": lines, "factors": used,
-            "data quality": _quality(build, lines, since, until), "missing factors": metrics.missing_factors(build), "closed months": _closed(build, months, since, until), "obligations": _obligations(settings, until),
-        }  # fmt: skip
+            "summary": _summary(report, lines, conventions),
+            "scope 3": scope3,
+            "ESRS E1-6": _e1(scope3, _scope3(_lines(before)) if len(before) else None, since, until),
+            "discarded goods": _discarded(build, since, until),
+            "avoided (outside totals)": _avoided(build, since, until),
+            "lines": lines,
+            "factors": used,
+            "data quality": _quality(build, lines, since, until),
+            "missing factors": metrics.missing_factors(build),
+            "closed months": _closed(build, months, since, until),
+            "obligations": _obligations(settings, until),
+        }
         report.method = _method(settings, report)
         report.sheets["method"] = pd.DataFrame({"statement": report.method})
     return report
@@ -111,13 +141,35 @@ def _lines(found: pd.DataFrame) -> pd.DataFrame:
     )
     known["factor_value"] = known["factor_value"].astype(float)
     sums = known.groupby(_LINE, dropna=False, as_index=False).agg(
-        elements=("element_id", "count"), amount=("amount", "sum"), tonne_km=("tonne_km", "sum"), kg_co2e_wtt=("kg_co2e_wtt", "sum"), kg_co2e_ttw=("kg_co2e_ttw", "sum"), without_factor=("kg_co2e", lambda kg: int(kg.isna().sum())),
-    )  # fmt: skip
+        elements=("element_id", "count"),
+        amount=("amount", "sum"),
+        tonne_km=("tonne_km", "sum"),
+        kg_co2e_wtt=("kg_co2e_wtt", "sum"),
+        kg_co2e_ttw=("kg_co2e_ttw", "sum"),
+        without_factor=("kg_co2e", lambda kg: int(kg.isna().sum())),
+    )
     sums["kg_co2e"] = (sums["amount"] * sums["factor_value"]).fillna(0.0)
     is_split = known.groupby(_LINE, dropna=False)["kg_co2e_ttw"].count().reset_index(drop=True) > 0
     sums.loc[~is_split.to_numpy(), ["kg_co2e_wtt", "kg_co2e_ttw"]] = np.nan
     sums["amount_unit"] = sums["factor_unit"].str.removeprefix("kgCO2e/")
-    order = ["activity", "role", "scope3_category", "allocation", "data_quality", "elements", "amount", "amount_unit", "factor_id", "factor_value", "factor_unit", "kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw", "tonne_km", "without_factor"]  # fmt: skip
+    order = [
+        "activity",
+        "role",
+        "scope3_category",
+        "allocation",
+        "data_quality",
+        "elements",
+        "amount",
+        "amount_unit",
+        "factor_id",
+        "factor_value",
+        "factor_unit",
+        "kg_co2e",
+        "kg_co2e_wtt",
+        "kg_co2e_ttw",
+        "tonne_km",
+        "without_factor",
+    ]
     return sums.sort_values("kg_co2e", ascending=False, ignore_index=True)[order]
 
 
@@ -135,12 +187,24 @@ def _factors(build: Build, lines: pd.DataFrame, months: list[closing.Closed]) ->
 def _summary(report: Report, lines: pd.DataFrame, conventions: dict[str, float]) -> pd.DataFrame:
     by = lines.groupby("activity")["kg_co2e"].sum()
     rows: list[tuple[str, Any, str]] = [
-        ("total, well to wheel", report.total, "kg CO2e"), ("90% interval, low", report.low, "kg CO2e"), ("90% interval, high", report.high, "kg CO2e"), ("share of primary data", report.primary_share, "share"),
+        ("total, well to wheel", report.total, "kg CO2e"),
+        ("90% interval, low", report.low, "kg CO2e"),
+        ("90% interval, high", report.high, "kg CO2e"),
+        ("share of primary data", report.primary_share, "share"),
         *((f"of which {str(name).replace('_', ' ')}", value, "kg CO2e") for name, value in by.items()),
-        ("per parcel, all in (by stop, parcel or tonne-kilometre)", conventions["kg_co2e_per_parcel"], f"kg CO2e; usual {BAND_ALL_IN[0]:g} to {BAND_ALL_IN[1]:g}"),
-        ("per parcel, transport and packaging by tonne-kilometre", conventions["transport_kg_co2e_per_parcel"], f"kg CO2e; usual {BAND_TONNE_KM[0]:g} to {BAND_TONNE_KM[1]:g}"),
-        ("elements", int(lines["elements"].sum()), "count"), ("elements without a factor", int(lines["without_factor"].sum()), "count"),
-    ]  # fmt: skip
+        (
+            "per parcel, all in (by stop, parcel or tonne-kilometre)",
+            conventions["kg_co2e_per_parcel"],
+            f"kg CO2e; usual {BAND_ALL_IN[0]:g} to {BAND_ALL_IN[1]:g}",
+        ),
+        (
+            "per parcel, transport and packaging by tonne-kilometre",
+            conventions["transport_kg_co2e_per_parcel"],
+            f"kg CO2e; usual {BAND_TONNE_KM[0]:g} to {BAND_TONNE_KM[1]:g}",
+        ),
+        ("elements", int(lines["elements"].sum()), "count"),
+        ("elements without a factor", int(lines["without_factor"].sum()), "count"),
+    ]
     return pd.DataFrame(rows, columns=["figure", "value", "unit"])
 
 
@@ -152,7 +216,9 @@ def _scope3(lines: pd.DataFrame) -> pd.DataFrame:
         sums["kg_co2e"] > 0
     )
     sums["number"] = pd.to_numeric(sums["scope3_category"], errors="coerce")
-    return sums.sort_values("number", ignore_index=True)[["scope3_category", "category", "kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw", "primary_share"]]  # fmt: skip
+    return sums.sort_values("number", ignore_index=True)[
+        ["scope3_category", "category", "kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw", "primary_share"]
+    ]
 
 
 def _e1(now: pd.DataFrame, before: pd.DataFrame | None, since: date, until: date) -> pd.DataFrame:
@@ -162,7 +228,11 @@ def _e1(now: pd.DataFrame, before: pd.DataFrame | None, since: date, until: date
         {"row": f"{c}. {name}", "N-1": float(earlier.get(c, np.nan)) / 1000, "N": kg / 1000}
         for c, name, kg in zip(now["scope3_category"], now["category"], now["kg_co2e"], strict=True)
     ]
-    whole = {"row": "Total gross indirect (scope 3) emissions of returns", "N-1": float(earlier.sum()) / 1000 if len(earlier) else np.nan, "N": float(now["kg_co2e"].sum()) / 1000}  # fmt: skip
+    whole = {
+        "row": "Total gross indirect (scope 3) emissions of returns",
+        "N-1": float(earlier.sum()) / 1000 if len(earlier) else np.nan,
+        "N": float(now["kg_co2e"].sum()) / 1000,
+    }
     frame = pd.DataFrame([{"row": "Significant scope 3 categories", "N-1": np.nan, "N": np.nan}, *rows, whole])
     frame.insert(1, "base year", np.nan)
     frame["% N / N-1"] = 100 * (frame["N"] / frame["N-1"] - 1)
@@ -179,33 +249,74 @@ def _discarded(build: Build, since: date, until: date) -> pd.DataFrame:
     """
     product, recovery = t["dim_product"], t["fact_recovery"]
     why = (
-        select(recovery.c.return_line_key, recovery.c.disposition, func.max(recovery.c.derogation_reason).label("reason"), func.max(recovery.c.evidence_ref).label("evidence"))
-        .group_by(recovery.c.return_line_key, recovery.c.disposition).subquery("why")
-    )  # fmt: skip
-    query = (
-        select(product.c.hs_chapter, lots.c.disposition, lots.c.reason.label("return_reason"), why.c.reason, why.c.evidence, lots.c.units, lots.c.weight_kg)
-        .select_from(
-            lots.outerjoin(product, and_(product.c.product_key == lots.c.product_key, product.c.is_current))
-            .outerjoin(why, and_(why.c.return_line_key == lots.c.return_line_key, why.c.disposition == lots.c.disposition))
+        select(
+            recovery.c.return_line_key,
+            recovery.c.disposition,
+            func.max(recovery.c.derogation_reason).label("reason"),
+            func.max(recovery.c.evidence_ref).label("evidence"),
         )
-        .where(lots.c.requested_on >= since, lots.c.requested_on <= until, lots.c.disposition.in_(["repaired", "refurbished", "recycled", "destroyed"]), lots.c.cancelled_at.is_(None))
-    )  # fmt: skip
+        .group_by(recovery.c.return_line_key, recovery.c.disposition)
+        .subquery("why")
+    )
+    query = (
+        select(
+            product.c.hs_chapter,
+            lots.c.disposition,
+            lots.c.reason.label("return_reason"),
+            why.c.reason,
+            why.c.evidence,
+            lots.c.units,
+            lots.c.weight_kg,
+        )
+        .select_from(
+            lots.outerjoin(product, and_(product.c.product_key == lots.c.product_key, product.c.is_current)).outerjoin(
+                why, and_(why.c.return_line_key == lots.c.return_line_key, why.c.disposition == lots.c.disposition)
+            )
+        )
+        .where(
+            lots.c.requested_on >= since,
+            lots.c.requested_on <= until,
+            lots.c.disposition.in_(["repaired", "refurbished", "recycled", "destroyed"]),
+            lots.c.cancelled_at.is_(None),
+        )
+    )
     found = build.fetch(query)
     found["kg"] = found["weight_kg"].astype(float) * found["units"]
-    kinds = {"repaired": "prepared for reuse", "refurbished": "prepared for reuse", "recycled": "recycled", "destroyed": "other recovery or disposal"}  # fmt: skip
+    kinds = {
+        "repaired": "prepared for reuse",
+        "refurbished": "prepared for reuse",
+        "recycled": "recycled",
+        "destroyed": "other recovery or disposal",
+    }
     found["kind"] = looked_up(found["disposition"], kinds)
     rows = []
     for chapter, goods in found.groupby(found["hs_chapter"].fillna("unknown")):
         units, kg = (goods.groupby("kind")[c].sum() for c in ("units", "kg"))
         gone = goods[goods["disposition"] == "destroyed"]
         bare = gone["reason"].isna() | gone["evidence"].isna()
-        row: dict[str, Any] = {"CN chapter": chapter, "goods": CHAPTERS.get(str(chapter), ""), "units discarded": int(goods["units"].sum()), "kg discarded": float(goods["kg"].sum())}  # fmt: skip
+        row: dict[str, Any] = {
+            "CN chapter": chapter,
+            "goods": CHAPTERS.get(str(chapter), ""),
+            "units discarded": int(goods["units"].sum()),
+            "kg discarded": float(goods["kg"].sum()),
+        }
         for kind in dict.fromkeys(kinds.values()):
             row |= {f"units {kind}": int(units.get(kind, 0)), f"kg {kind}": float(kg.get(kind, 0.0))}
         reasons = gone["reason"].fillna("none given").value_counts()
-        row |= {"reasons of destroying": "; ".join(f"{r}: {n}" for r, n in reasons.items()), "units without reason or evidence": int(gone.loc[bare, "units"].sum())}  # fmt: skip
+        row |= {
+            "reasons of destroying": "; ".join(f"{r}: {n}" for r, n in reasons.items()),
+            "units without reason or evidence": int(gone.loc[bare, "units"].sum()),
+        }
         rows.append(row)
-    columns = ["CN chapter", "goods", "units discarded", "kg discarded", *(f"{u} {k}" for k in dict.fromkeys(kinds.values()) for u in ("units", "kg")), "reasons of destroying", "units without reason or evidence"]  # fmt: skip
+    columns = [
+        "CN chapter",
+        "goods",
+        "units discarded",
+        "kg discarded",
+        *(f"{u} {k}" for k in dict.fromkeys(kinds.values()) for u in ("units", "kg")),
+        "reasons of destroying",
+        "units without reason or evidence",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -219,15 +330,29 @@ def _avoided(build: Build, since: date, until: date) -> pd.DataFrame:
 
 def _quality(build: Build, lines: pd.DataFrame, since: date, until: date) -> pd.DataFrame:
     shares = lines.groupby("data_quality")["kg_co2e"].sum()
-    rows = [{"what": f"data quality: {q}", "low": np.nan, "high": np.nan, "kg_co2e": float(kg), "share": float(kg / shares.sum()) if shares.sum() else np.nan} for q, kg in shares.items()]  # fmt: skip
+    rows = [
+        {
+            "what": f"data quality: {q}",
+            "low": np.nan,
+            "high": np.nan,
+            "kg_co2e": float(kg),
+            "share": float(kg / shares.sum()) if shares.sum() else np.nan,
+        }
+        for q, kg in shares.items()
+    ]
     swings = metrics.tornado(build, since=since, until=until).head(15)
-    rows += [{"what": f"doubt: {s}", "low": low, "high": high, "kg_co2e": np.nan, "share": share} for s, low, high, share in swings.itertuples(index=False, name=None)]  # fmt: skip
+    rows += [
+        {"what": f"doubt: {s}", "low": low, "high": high, "kg_co2e": np.nan, "share": share}
+        for s, low, high, share in swings.itertuples(index=False, name=None)
+    ]
     return pd.DataFrame(rows, columns=["what", "low", "high", "kg_co2e", "share"])
 
 
 def _closed(build: Build, months: list[closing.Closed], since: date, until: date) -> pd.DataFrame:
     rows = [closing.restatement(build, c) for c in months]
-    frame = pd.DataFrame(rows, columns=["month", "number", "approver", "closed_at", "factor_set", "closed", "now", *closing.CAUSES])  # fmt: skip
+    frame = pd.DataFrame(
+        rows, columns=["month", "number", "approver", "closed_at", "factor_set", "closed", "now", *closing.CAUSES]
+    )
     names, day = {c.month for c in months}, since.replace(day=1)
     while day <= until:
         if f"{day:%Y-%m}" not in names:
@@ -239,7 +364,11 @@ def _closed(build: Build, months: list[closing.Closed], since: date, until: date
 def _obligations(settings: Settings, until: date) -> pd.DataFrame:
     company = disclosure.company(settings)
     found = pd.DataFrame([asdict(o) for o in disclosure.obligations(company, until)])
-    who = f"{company.country}, {company.size}: {company.employees:,} employees, EUR {company.turnover_eur_m:g} million" if company else "not said: `backhaul company`"  # fmt: skip
+    who = (
+        f"{company.country}, {company.size}: {company.employees:,} employees, EUR {company.turnover_eur_m:g} million"
+        if company
+        else "not said: `backhaul company`"
+    )
     return found.assign(company=who)
 
 
@@ -274,7 +403,11 @@ def write(settings: Settings, since: date, until: date, path: Path) -> Report:
             f"{path.name or 'A file without a name'} ends in no form of the report. Name it .{', .'.join(FORMS)}."
         )
     report = gather(settings, since, until)
-    makers: dict[str, Callable[[], bytes]] = {"xlsx": lambda: to_xlsx(report), "pdf": lambda: to_pdf(report), "json": lambda: json.dumps(ileap(settings, since, until), indent=1).encode()}  # fmt: skip
+    makers: dict[str, Callable[[], bytes]] = {
+        "xlsx": lambda: to_xlsx(report),
+        "pdf": lambda: to_pdf(report),
+        "json": lambda: json.dumps(ileap(settings, since, until), indent=1).encode(),
+    }
     path.write_bytes(makers[form]())
     return report
 
@@ -323,19 +456,41 @@ def to_pdf(report: Report) -> bytes:
     page.set_font("helvetica", "B", 16)
     page.cell(0, 10, _latin(f"Emissions of returns, {report.since} to {report.until}"), new_x="LMARGIN", new_y="NEXT")
     page.set_font("helvetica", size=11)
-    said = f"{report.total:,.0f} kg CO2e, {report.low:,.0f} to {report.high:,.0f} (90%); {report.primary_share:.0%} rests on primary data. Build {report.build}."  # fmt: skip
+    said = f"{report.total:,.0f} kg CO2e, {report.low:,.0f} to {report.high:,.0f} (90%); {report.primary_share:.0%} rests on primary data. Build {report.build}."
     page.multi_cell(0, 6, _latin(said), new_x="LMARGIN", new_y="NEXT")
-    shown = ("summary", "scope 3", "ESRS E1-6", "discarded goods", "avoided (outside totals)", "data quality", "closed months", "obligations")  # fmt: skip
+    shown = (
+        "summary",
+        "scope 3",
+        "ESRS E1-6",
+        "discarded goods",
+        "avoided (outside totals)",
+        "data quality",
+        "closed months",
+        "obligations",
+    )
     for name in shown:
         frame = report.sheets[name]
-        _pdf_table(page, name, frame.drop(columns=[c for c in ("milestones and targets (2030, 2050)", "span", "note", "address", "rule") if c in frame and name != "avoided (outside totals)"]), FontFace)  # fmt: skip
+        _pdf_table(
+            page,
+            name,
+            frame.drop(
+                columns=[
+                    c
+                    for c in ("milestones and targets (2030, 2050)", "span", "note", "address", "rule")
+                    if c in frame and name != "avoided (outside totals)"
+                ]
+            ),
+            FontFace,
+        )
     page.ln(4)
     page.set_font("helvetica", "B", 12)
     page.cell(0, 8, "Method", new_x="LMARGIN", new_y="NEXT")
     page.set_font("helvetica", size=9)
     for sentence in report.method:
         page.multi_cell(0, 5, _latin("- " + sentence), new_x="LMARGIN", new_y="NEXT")
-    factors = report.sheets["factors"][["factor_id", "unit", "value", "year", "source", "row_id", "licence", "gwp", "eol_method"]]  # fmt: skip
+    factors = report.sheets["factors"][
+        ["factor_id", "unit", "value", "year", "source", "row_id", "licence", "gwp", "eol_method"]
+    ]
     _pdf_table(page, "factors", factors, FontFace)
     return bytes(page.output())
 
@@ -396,7 +551,11 @@ def ileap(settings: Settings, since: date, until: date) -> list[dict[str, Any]]:
                 tce["distance"] = {kinds[row["distance_type"]]: _decimal(row["distance_km"])}
             if pd.notna(row["tonne_km"]):
                 tce["transportActivity"] = _decimal(row["tonne_km"])
-            tce |= {name: _decimal(row[c]) for name, c in (("co2eWTW", "kg_co2e"), ("co2eTTW", "kg_co2e_ttw")) if pd.notna(row[c])}  # fmt: skip
+            tce |= {
+                name: _decimal(row[c])
+                for name, c in (("co2eWTW", "kg_co2e"), ("co2eTTW", "kg_co2e_ttw"))
+                if pd.notna(row[c])
+            }
             tces.append(
                 {**tce, "extensions": {"inputType": QUALITY.get(row["status"], ""), "allocation": row["allocation"]}}
             )

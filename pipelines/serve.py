@@ -149,7 +149,15 @@ def refund_by(build: Build, return_id: str) -> dict[str, Any] | None:
     until: datetime | None = max(observed(build).values(), default=None)
     at = literal_instant(until or datetime(1970, 1, 1))
     known = or_(p.return_id == return_id, p.return_id.endswith(":" + return_id, autoescape=True))
-    columns = [p.return_key, p.return_id, p.promise_id, p.due_at, p.ended_at, p.to_stage, promise_state(p, at).label("state")]  # fmt: skip
+    columns = [
+        p.return_key,
+        p.return_id,
+        p.promise_id,
+        p.due_at,
+        p.ended_at,
+        p.to_stage,
+        promise_state(p, at).label("state"),
+    ]
     rows = build.fetch(select(*columns).where(known))
     if rows.empty:
         return None
@@ -157,22 +165,31 @@ def refund_by(build: Build, return_id: str) -> dict[str, Any] | None:
     legal = refunds.loc[refunds["promise_id"] == "legal_refund", "due_at"].dropna()
     promised = refunds.loc[refunds["promise_id"] != "legal_refund", "due_at"].dropna()
     ended = refunds["ended_at"].dropna()
-    dates = build.fetch(select(c.early_at, c.expected_at, c.late_at).where(c.return_key == int(rows["return_key"].iloc[0])))  # fmt: skip
+    dates = build.fetch(
+        select(c.early_at, c.expected_at, c.late_at).where(c.return_key == int(rows["return_key"].iloc[0]))
+    )
     expected = dates.iloc[0] if len(dates) and ended.empty else {"early_at": None, "expected_at": None, "late_at": None}
     both = [x.min() for x in (legal, promised) if len(x)]
     return {
-        "return_id": str(rows["return_id"].iloc[0]), "refund_by": _instant(min(both)) if both else None, "legal_refund_by": _instant(legal.min()) if len(legal) else None,
-        "promised_refund_by": _instant(promised.min()) if len(promised) else None, "refunded_at": _instant(ended.max()) if len(ended) else None,
-        "expected_at": _instant(expected["expected_at"]), "expected_from": _instant(expected["early_at"]), "expected_to": _instant(expected["late_at"]),
+        "return_id": str(rows["return_id"].iloc[0]),
+        "refund_by": _instant(min(both)) if both else None,
+        "legal_refund_by": _instant(legal.min()) if len(legal) else None,
+        "promised_refund_by": _instant(promised.min()) if len(promised) else None,
+        "refunded_at": _instant(ended.max()) if len(ended) else None,
+        "expected_at": _instant(expected["expected_at"]),
+        "expected_from": _instant(expected["early_at"]),
+        "expected_to": _instant(expected["late_at"]),
         "promises": {str(r.promise_id): str(r.state) for r in rows.itertuples()},
-    }  # fmt: skip
+    }
 
 
 class Answer(JSONResponse):
     """JSON that nobody keeps, and no browser takes for anything else."""
 
     def __init__(self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(content, status, {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})})  # fmt: skip
+        super().__init__(
+            content, status, {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
+        )
 
 
 def application(settings: Settings, key: str) -> Starlette:
@@ -187,7 +204,9 @@ def application(settings: Settings, key: str) -> Starlette:
         shown = request.headers.get("x-api-key") or (token if scheme == "Bearer" else "")
         return hmac.compare_digest(shown.encode(), key.encode())
 
-    def guarded(endpoint: Callable[[Request], Awaitable[Response]], *, is_open: bool = False) -> Callable[[Request], Awaitable[Response]]:  # fmt: skip
+    def guarded(
+        endpoint: Callable[[Request], Awaitable[Response]], *, is_open: bool = False
+    ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             if not is_open and not allowed(request):
                 return wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
@@ -208,13 +227,18 @@ def application(settings: Settings, key: str) -> Starlette:
         given = request.query_params
         unknown = sorted(set(given) - {*LANE, "promise", "at"})
         if unknown:
-            return wrong(400, f"There is no parameter {', '.join(unknown)[:100]}. There are: market, method, carrier, promise, at.")  # fmt: skip
+            return wrong(
+                400,
+                f"There is no parameter {', '.join(unknown)[:100]}. There are: market, method, carrier, promise, at.",
+            )
         try:
             at = float(given.get("at", "0.95"))
         except ValueError:
             at = float("nan")
         if not AT[0] <= at <= AT[1]:
-            return wrong(400, f"at={given.get('at', '')[:60]} is no probability to keep a promise with; give {AT[0]} to {AT[1]}.")  # fmt: skip
+            return wrong(
+                400, f"at={given.get('at', '')[:60]} is no probability to keep a promise with; give {AT[0]} to {AT[1]}."
+            )
         lane = {name: given[name] for name in LANE if given.get(name)}
         which = given.get("promise", "refund")
         return Answer(
@@ -255,13 +279,21 @@ def application(settings: Settings, key: str) -> Starlette:
     async def failed(request: Request, error: Exception) -> Response:
         return wrong(500, "The answer failed. The server's own output says why.")
 
-    handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {404: not_found, 405: not_allowed, 500: failed}  # fmt: skip
+    handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+        404: not_found,
+        405: not_allowed,
+        500: failed,
+    }
     return Starlette(
         routes=[
-            Route("/openapi.json", get_openapi), Route("/v1/health", guarded(get_health, is_open=True)), Route("/v1/promise", guarded(get_promise)),
-            Route("/v1/returns/{return_id}/refund-by", guarded(get_refund_by)), Route("/metrics", guarded(get_gauges)),
-        ], exception_handlers=handlers,
-    )  # fmt: skip
+            Route("/openapi.json", get_openapi),
+            Route("/v1/health", guarded(get_health, is_open=True)),
+            Route("/v1/promise", guarded(get_promise)),
+            Route("/v1/returns/{return_id}/refund-by", guarded(get_refund_by)),
+            Route("/metrics", guarded(get_gauges)),
+        ],
+        exception_handlers=handlers,
+    )
 
 
 class Impatient(H11Protocol):
@@ -308,52 +340,166 @@ def choices(build: Build) -> dict[str, list[str]]:
 
 def openapi(values: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
     """Describe the endpoint (OpenAPI 3.1), with the `values` of parameters where they are given."""
-    number, text, when = {"type": ["number", "null"]}, {"type": "string"}, {"type": ["string", "null"], "format": "date-time"}  # fmt: skip
+    number, text, when = (
+        {"type": ["number", "null"]},
+        {"type": "string"},
+        {"type": ["string", "null"], "format": "date-time"},
+    )
     share = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 
     def described(sentence: str, properties: dict[str, Any]) -> dict[str, Any]:
         about = {"build_id": text, "observed_until": when}
-        return {"description": sentence, "content": {"application/json": {"schema": {"type": "object", "properties": {**properties, **about}}}}}  # fmt: skip
+        return {
+            "description": sentence,
+            "content": {"application/json": {"schema": {"type": "object", "properties": {**properties, **about}}}},
+        }
 
-    errors = {code: {"description": sentence, "content": {"application/json": {"schema": {"type": "object", "properties": {"error": text}}}}} for code, sentence in (("400", "What was asked is wrong; `error` says how"), ("401", "No key, or a wrong one"), ("503", "Nothing has been published yet"))}  # fmt: skip
+    errors = {
+        code: {
+            "description": sentence,
+            "content": {"application/json": {"schema": {"type": "object", "properties": {"error": text}}}},
+        }
+        for code, sentence in (
+            ("400", "What was asked is wrong; `error` says how"),
+            ("401", "No key, or a wrong one"),
+            ("503", "Nothing has been published yet"),
+        )
+    }
 
     def query(name: str, sentence: str, schema: dict[str, Any]) -> dict[str, Any]:
         if known := (values or {}).get(name):  # one that is empty is not given
             schema = {**schema, "enum": ["", *known] if name in LANE else [*known]}
         return {"name": name, "in": "query", "required": False, "description": sentence, "schema": schema}
 
-    price = {"type": "object", "properties": {"duration": number, "kept": share, "low": share, "high": share, "broken_a_month": number, "is_published": {"type": "boolean"}, "is_possible": {"type": "boolean"}}}  # fmt: skip
+    price = {
+        "type": "object",
+        "properties": {
+            "duration": number,
+            "kept": share,
+            "low": share,
+            "high": share,
+            "broken_a_month": number,
+            "is_published": {"type": "boolean"},
+            "is_possible": {"type": "boolean"},
+        },
+    }
     lane = {
         "type": "object",
         "properties": {
-            "promise": text, "market": text, "method": text, "carrier": text, "at": share, "unit": text, "published": number, "possible": number, "low": number, "high": number, "kept": share, "kept_low": share,
-            "kept_high": share, "n": {"type": "integer"}, "a_month": number, "is_unkeepable": {"type": "boolean"}, "coverage": share, "reason": text, "prices": {"type": "array", "items": price},
+            "promise": text,
+            "market": text,
+            "method": text,
+            "carrier": text,
+            "at": share,
+            "unit": text,
+            "published": number,
+            "possible": number,
+            "low": number,
+            "high": number,
+            "kept": share,
+            "kept_low": share,
+            "kept_high": share,
+            "n": {"type": "integer"},
+            "a_month": number,
+            "is_unkeepable": {"type": "boolean"},
+            "coverage": share,
+            "reason": text,
+            "prices": {"type": "array", "items": price},
         },
-    }  # fmt: skip
-    dates = dict.fromkeys(("refund_by", "legal_refund_by", "promised_refund_by", "refunded_at", "expected_at", "expected_from", "expected_to"), when)  # fmt: skip
-    states = {"type": "object", "additionalProperties": {"type": "string", "enum": ["kept", "broken", "undetermined", "expired", "not_under_promise"]}}  # fmt: skip
-    path = {"name": "return_id", "in": "path", "required": True, "description": "Id of the return in its source, with or without the source in front", "schema": text}  # fmt: skip
+    }
+    dates = dict.fromkeys(
+        (
+            "refund_by",
+            "legal_refund_by",
+            "promised_refund_by",
+            "refunded_at",
+            "expected_at",
+            "expected_from",
+            "expected_to",
+        ),
+        when,
+    )
+    states = {
+        "type": "object",
+        "additionalProperties": {
+            "type": "string",
+            "enum": ["kept", "broken", "undetermined", "expired", "not_under_promise"],
+        },
+    }
+    path = {
+        "name": "return_id",
+        "in": "path",
+        "required": True,
+        "description": "Id of the return in its source, with or without the source in front",
+        "schema": text,
+    }
     return {
-        "openapi": "3.1.0", "info": {"title": "Backhaul", "version": VERSION, "description": "The promise that can be made, and by when a return must be refunded."},
-        "components": {"securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}, "bearer": {"type": "http", "scheme": "bearer"}}},
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Backhaul",
+            "version": VERSION,
+            "description": "The promise that can be made, and by when a return must be refunded.",
+        },
+        "components": {
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            }
+        },
         "security": [{"key": []}, {"bearer": []}],
         "paths": {
-            "/v1/promise": {"get": {
-                "summary": "The shortest promise kept with a probability today, lane by lane, and the price of others",
-                "parameters": [query("market", "ISO country", text), query("method", "Hand-over method", text), query("carrier", "Return carrier", text), query("promise", "Promise, `refund` unless said", text), query("at", "Probability to keep it with, 0.95 unless said", {"type": "number", "minimum": AT[0], "maximum": AT[1]})],
-                "responses": {"200": described("Offers, busiest lane first", {"lanes": {"type": "array", "items": lane}}), **errors},
-            }},
-            "/v1/returns/{return_id}/refund-by": {"get": {
-                "summary": "By when a return must be refunded, by law and by promise, and when it will probably be", "parameters": [path],
-                "responses": {"200": described("Dates (UTC); empty as long as they are not fixed", {"return_id": text, **dates, "promises": states}), "404": {"description": "No such return under a promise"}, **errors},
-            }},
-            "/metrics": {"get": {
-                "summary": "Builds, loads, quarantine, checks and alerts as OpenMetrics",
-                "responses": {"200": {"description": "Gauges", "content": {"application/openmetrics-text": {"schema": text}}}, **errors},
-            }},
-            "/v1/health": {"get": {"summary": "Whether a build can be read; wants no key", "security": [], "responses": {"200": described("It can", {"status": text}), **errors}}},
+            "/v1/promise": {
+                "get": {
+                    "summary": "The shortest promise kept with a probability today, lane by lane, and the price of others",
+                    "parameters": [
+                        query("market", "ISO country", text),
+                        query("method", "Hand-over method", text),
+                        query("carrier", "Return carrier", text),
+                        query("promise", "Promise, `refund` unless said", text),
+                        query(
+                            "at",
+                            "Probability to keep it with, 0.95 unless said",
+                            {"type": "number", "minimum": AT[0], "maximum": AT[1]},
+                        ),
+                    ],
+                    "responses": {
+                        "200": described("Offers, busiest lane first", {"lanes": {"type": "array", "items": lane}}),
+                        **errors,
+                    },
+                }
+            },
+            "/v1/returns/{return_id}/refund-by": {
+                "get": {
+                    "summary": "By when a return must be refunded, by law and by promise, and when it will probably be",
+                    "parameters": [path],
+                    "responses": {
+                        "200": described(
+                            "Dates (UTC); empty as long as they are not fixed",
+                            {"return_id": text, **dates, "promises": states},
+                        ),
+                        "404": {"description": "No such return under a promise"},
+                        **errors,
+                    },
+                }
+            },
+            "/metrics": {
+                "get": {
+                    "summary": "Builds, loads, quarantine, checks and alerts as OpenMetrics",
+                    "responses": {
+                        "200": {"description": "Gauges", "content": {"application/openmetrics-text": {"schema": text}}},
+                        **errors,
+                    },
+                }
+            },
+            "/v1/health": {
+                "get": {
+                    "summary": "Whether a build can be read; wants no key",
+                    "security": [],
+                    "responses": {"200": described("It can", {"status": text}), **errors},
+                }
+            },
         },
-    }  # fmt: skip
+    }
 
 
 def serve(settings: Settings, host: str, port: int, key: str) -> None:
@@ -364,4 +510,14 @@ def serve(settings: Settings, host: str, port: int, key: str) -> None:
 
 def options(host: str, port: int) -> dict[str, Any]:
     """Give what the server is run with: requests in time, so many connections, no sockets, no log of callers."""
-    return {"host": host, "port": port, "http": Impatient, "ws": "none", "limit_concurrency": MOST_CONNECTIONS, "timeout_keep_alive": 5, "log_level": "warning", "access_log": False, "server_header": False}  # fmt: skip
+    return {
+        "host": host,
+        "port": port,
+        "http": Impatient,
+        "ws": "none",
+        "limit_concurrency": MOST_CONNECTIONS,
+        "timeout_keep_alive": 5,
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+    }

@@ -51,123 +51,216 @@ if TYPE_CHECKING:
 STATE = MetaData()
 
 load = Table(
-    "load", STATE,
+    "load",
+    STATE,
     Column("load_id", String, primary_key=True),
-    Column("started_at", DateTime), Column("finished_at", DateTime),
-    Column("status", String, comment="landing, landed, logged, published; failed when it was put aside, withdrawn when it was taken back"),
-    Column("source", String, comment="Source as the registry or the mapping names it"), Column("namespace", String, comment="Prefix of the source's ids"),
-    Column("version", String, comment="Parser version, and hash of the mapping"), Column("mapping", String, comment="Landed copy of the mapping, if any"), Column("asked", String, comment="While landing: files and source asked for, as JSON"),
+    Column("started_at", DateTime),
+    Column("finished_at", DateTime),
+    Column(
+        "status",
+        String,
+        comment="landing, landed, logged, published; failed when it was put aside, withdrawn when it was taken back",
+    ),
+    Column("source", String, comment="Source as the registry or the mapping names it"),
+    Column("namespace", String, comment="Prefix of the source's ids"),
+    Column("version", String, comment="Parser version, and hash of the mapping"),
+    Column("mapping", String, comment="Landed copy of the mapping, if any"),
+    Column("asked", String, comment="While landing: files and source asked for, as JSON"),
     Column("build_id", String, comment="First build that holds the load"),
-    Column("exported_at", DateTime, comment="Latest time of its exports (UTC): what is said later wins"), Column("restored_at", DateTime, comment="When what it withdrew was brought back; empty: it stays withdrawn"),
+    Column("exported_at", DateTime, comment="Latest time of its exports (UTC): what is said later wins"),
+    Column("restored_at", DateTime, comment="When what it withdrew was brought back; empty: it stays withdrawn"),
     Column("problem", String, comment="Why it was put aside"),
     Column("again_at", DateTime, comment="From when its rows of the future can be judged again; empty: it has none"),
     Column("raw_gone_at", DateTime, comment="When its raw files were deleted for their age; empty: they are there"),
     comment="One load: the files of one source given at once.",
-)  # fmt: skip
+)
 load_file = Table(
-    "load_file", STATE,
-    Column("load_id", String), Column("name", String), Column("raw", String, comment="Untouched copy, relative to the raw folder"),
-    Column("sha256", String), Column("bytes", BigInteger),
-    Column("exported_at", DateTime, comment="Time of the export (UTC)"), Column("dated_by", String, comment="What says so: declared, or file (its date)"),
+    "load_file",
+    STATE,
+    Column("load_id", String),
+    Column("name", String),
+    Column("raw", String, comment="Untouched copy, relative to the raw folder"),
+    Column("sha256", String),
+    Column("bytes", BigInteger),
+    Column("exported_at", DateTime, comment="Time of the export (UTC)"),
+    Column("dated_by", String, comment="What says so: declared, or file (its date)"),
     Column("lines", String, comment="Its lines by what they are, as JSON: lines + more_rows = the others"),
     Column("given_sha256", String, comment="Of the file as it was given, where the copy was made anonymous since"),
     comment="One landed file.",
-)  # fmt: skip
+)
 log_file = Table(
-    "log_file", STATE,
-    Column("load_id", String), Column("path", String, comment="Relative to the log folder"),
-    Column("sha256", String), Column("bytes", BigInteger), Column("modified_ns", BigInteger, comment="When it was last seen with this checksum"),
+    "log_file",
+    STATE,
+    Column("load_id", String),
+    Column("path", String, comment="Relative to the log folder"),
+    Column("sha256", String),
+    Column("bytes", BigInteger),
+    Column("modified_ns", BigInteger, comment="When it was last seen with this checksum"),
     comment="One log file that a load wrote.",
-)  # fmt: skip
+)
 forgotten = Table(
-    "forgotten", STATE,
-    Column("person", String, primary_key=True, comment="Keyed hash of the id"), Column("namespace", String, primary_key=True, comment="Source whose id it is; empty: of any"),
-    Column("opaque", String, comment="What stands in place of the id"), Column("is_address", Integer, comment="1: the id is an e-mail address"),
-    Column("begun_at", DateTime), Column("done_at", DateTime, comment="When nothing was found any more; empty: not yet"),
+    "forgotten",
+    STATE,
+    Column("person", String, primary_key=True, comment="Keyed hash of the id"),
+    Column("namespace", String, primary_key=True, comment="Source whose id it is; empty: of any"),
+    Column("opaque", String, comment="What stands in place of the id"),
+    Column("is_address", Integer, comment="1: the id is an e-mail address"),
+    Column("begun_at", DateTime),
+    Column("done_at", DateTime, comment="When nothing was found any more; empty: not yet"),
     comment="One customer who is forgotten, in later files too.",
-)  # fmt: skip
+)
 remembered = Table(
-    "remembered", STATE,
-    Column("name", String, primary_key=True), Column("value", String),
+    "remembered",
+    STATE,
+    Column("name", String, primary_key=True),
+    Column("value", String),
     comment="What is known of the warehouse as a whole: key_fingerprint, rules_build and told_build, the builds alert rules were last looked at in and told of; anew_bytes, the size of the last build that was no copy; forgotten_secret, what those forgotten are hashed with.",
-)  # fmt: skip
+)
 load_count = Table(
-    "load_count", STATE,
-    Column("load_id", String), Column("source", String), Column("thing", String), Column("is_derived", Integer), Column("read", BigInteger),
-    Column("accepted", BigInteger), Column("duplicate", BigInteger), Column("quarantined", BigInteger),
-    Column("replaced", BigInteger, comment="Accepted rows that say otherwise than an earlier load did"), Column("unread_fields", BigInteger, comment="Accepted rows with a field that could not be read"), Column("withdrawn", BigInteger, comment="Rows of earlier loads that this one took back"),
+    "load_count",
+    STATE,
+    Column("load_id", String),
+    Column("source", String),
+    Column("thing", String),
+    Column("is_derived", Integer),
+    Column("read", BigInteger),
+    Column("accepted", BigInteger),
+    Column("duplicate", BigInteger),
+    Column("quarantined", BigInteger),
+    Column("replaced", BigInteger, comment="Accepted rows that say otherwise than an earlier load did"),
+    Column("unread_fields", BigInteger, comment="Accepted rows with a field that could not be read"),
+    Column("withdrawn", BigInteger, comment="Rows of earlier loads that this one took back"),
     Column("hidden_texts", BigInteger, comment="Texts of rows kept as a keyed hash: fewer than five lines share them"),
     comment="One load x log: read = accepted + duplicate + quarantined.",
-)  # fmt: skip
+)
 quarantine = Table(
-    "quarantine", STATE,
-    Column("load_id", String), Column("source", String), Column("thing", String), Column("file", String), Column("line", BigInteger),
-    Column("rules", String, comment="Every rule the row breaks"), Column("value", String, comment="The first offending value, unless personal"),
+    "quarantine",
+    STATE,
+    Column("load_id", String),
+    Column("source", String),
+    Column("thing", String),
+    Column("file", String),
+    Column("line", BigInteger),
+    Column("rules", String, comment="Every rule the row breaks"),
+    Column("value", String, comment="The first offending value, unless personal"),
     Column("is_field", Integer, comment="1: the row was accepted and the field taken for missing"),
     comment="One quarantined row, or one field that could not be read; the row itself stays in its landed file.",
-)  # fmt: skip
+)
 check_result = Table(
-    "check_result", STATE,
-    Column("build_id", String), Column("name", String), Column("is_blocking", Integer), Column("rows", BigInteger), Column("sample", String),
-    Column("sentence", String), Column("checked_at", DateTime),
+    "check_result",
+    STATE,
+    Column("build_id", String),
+    Column("name", String),
+    Column("is_blocking", Integer),
+    Column("rows", BigInteger),
+    Column("sample", String),
+    Column("sentence", String),
+    Column("checked_at", DateTime),
     comment="One check of one build; rows = 0 is a pass.",
-)  # fmt: skip
+)
 build = Table(
-    "build", STATE,
-    Column("build_id", String, primary_key=True), Column("created_at", DateTime), Column("kind", String, comment="full or increment"),
-    Column("table", String, primary_key=True), Column("rows", BigInteger), Column("change", BigInteger, comment="Rows more than in the build before"),
+    "build",
+    STATE,
+    Column("build_id", String, primary_key=True),
+    Column("created_at", DateTime),
+    Column("kind", String, comment="full or increment"),
+    Column("table", String, primary_key=True),
+    Column("rows", BigInteger),
+    Column("change", BigInteger, comment="Rows more than in the build before"),
     comment="One table of one build.",
-)  # fmt: skip
+)
 action = Table(
-    "action", STATE,
-    Column("action_id", Integer, primary_key=True), Column("created_at", DateTime), Column("updated_at", DateTime),
+    "action",
+    STATE,
+    Column("action_id", Integer, primary_key=True),
+    Column("created_at", DateTime),
+    Column("updated_at", DateTime),
     Column("kind", String, comment="What was done: one of ACTION_KINDS"),
     Column("scope", String, comment="What it was done to, as JSON: dimension to values; more dimensions narrow it"),
-    Column("effective_on", Date, comment="First day it was in force; empty until done"), Column("owner", String), Column("due_on", Date),
-    Column("expected_money", Double, comment="Expected a year, reporting currency"), Column("expected_kg_co2e", Double, comment="Expected less a year (kg)"),
-    Column("status", String, comment="open, done or withdrawn"), Column("note", String, comment="Words of whoever logged it"),
+    Column("effective_on", Date, comment="First day it was in force; empty until done"),
+    Column("owner", String),
+    Column("due_on", Date),
+    Column("expected_money", Double, comment="Expected a year, reporting currency"),
+    Column("expected_kg_co2e", Double, comment="Expected less a year (kg)"),
+    Column("status", String, comment="open, done or withdrawn"),
+    Column("note", String, comment="Words of whoever logged it"),
     comment="One action taken on returns. Never deleted: withdrawn.",
-)  # fmt: skip
+)
 
 alert_rule = Table(
-    "alert_rule", STATE,
-    Column("rule_id", Integer, primary_key=True), Column("created_at", DateTime), Column("withdrawn_at", DateTime, comment="Empty while it is evaluated"),
-    Column("metric", String, comment="Key, with its parameter"), Column("test", String, comment="One of ALERT_TESTS"), Column("bound", Double, comment="Of above and below, in the metric's unit"),
-    Column("by", String, comment="Dimensions it is evaluated for one by one, as JSON"), Column("where", String, comment="Filters, as JSON"),
-    Column("days", Integer, comment="Latest days looked at; 0: all, as for a stock"), Column("to", String, comment="Who is told, as JSON: mailto:, http: or https: addresses"),
+    "alert_rule",
+    STATE,
+    Column("rule_id", Integer, primary_key=True),
+    Column("created_at", DateTime),
+    Column("withdrawn_at", DateTime, comment="Empty while it is evaluated"),
+    Column("metric", String, comment="Key, with its parameter"),
+    Column("test", String, comment="One of ALERT_TESTS"),
+    Column("bound", Double, comment="Of above and below, in the metric's unit"),
+    Column("by", String, comment="Dimensions it is evaluated for one by one, as JSON"),
+    Column("where", String, comment="Filters, as JSON"),
+    Column("days", Integer, comment="Latest days looked at; 0: all, as for a stock"),
+    Column("to", String, comment="Who is told, as JSON: mailto:, http: or https: addresses"),
     comment="One rule: a metric and what is worth an alert. Never deleted: withdrawn.",
-)  # fmt: skip
+)
 alert = Table(
-    "alert", STATE,
-    Column("alert_id", Integer, primary_key=True), Column("rule_id", Integer), Column("cell", String, comment="Values of the rule's dimensions, as JSON"),
-    Column("since_at", DateTime, comment="Observation time it was first seen at (UTC)"), Column("since_build", String), Column("seen_at", DateTime, comment="Observation time it was last seen at (UTC)"), Column("seen_build", String),
+    "alert",
+    STATE,
+    Column("alert_id", Integer, primary_key=True),
+    Column("rule_id", Integer),
+    Column("cell", String, comment="Values of the rule's dimensions, as JSON"),
+    Column("since_at", DateTime, comment="Observation time it was first seen at (UTC)"),
+    Column("since_build", String),
+    Column("seen_at", DateTime, comment="Observation time it was last seen at (UTC)"),
+    Column("seen_build", String),
     Column("cleared_at", DateTime, comment="Observation time it was gone at (UTC); empty while it lasts"),
-    Column("value", Double), Column("low", Double), Column("high", Double), Column("previous", Double, comment="What it is compared with"), Column("unit", String), Column("since", Date), Column("until", Date),
+    Column("value", Double),
+    Column("low", Double),
+    Column("high", Double),
+    Column("previous", Double, comment="What it is compared with"),
+    Column("unit", String),
+    Column("since", Date),
+    Column("until", Date),
     Column("caution", String, comment="What the numbers do not rest on, in words; empty where nothing weakens them"),
     Column("told", String, comment="Addresses that have been told, as JSON; the others are tried again"),
     comment="One alert: a cell of a rule for as long as it lasts; told once.",
-)  # fmt: skip
+)
 Index("alert_lasting", alert.c.rule_id, alert.c.cell, unique=True, sqlite_where=alert.c.cleared_at.is_(None))
 
 policy_draft = Table(
-    "policy_draft", STATE,
-    Column("draft_id", Integer, primary_key=True), Column("created_at", DateTime), Column("updated_at", DateTime),
-    Column("text", String, comment="The policy as YAML, right or not"), Column("status", String, comment="draft, published or withdrawn"), Column("build_id", String, comment="Build it was published in"),
+    "policy_draft",
+    STATE,
+    Column("draft_id", Integer, primary_key=True),
+    Column("created_at", DateTime),
+    Column("updated_at", DateTime),
+    Column("text", String, comment="The policy as YAML, right or not"),
+    Column("status", String, comment="draft, published or withdrawn"),
+    Column("build_id", String, comment="Build it was published in"),
     comment="One policy somebody is writing. Never deleted: withdrawn or published.",
-)  # fmt: skip
+)
 
 scenario = Table(
-    "scenario", STATE,
-    Column("name", String, primary_key=True), Column("created_at", DateTime), Column("updated_at", DateTime), Column("text", String, comment="The scenario as JSON"),
+    "scenario",
+    STATE,
+    Column("name", String, primary_key=True),
+    Column("created_at", DateTime),
+    Column("updated_at", DateTime),
+    Column("text", String, comment="The scenario as JSON"),
     comment="One saved scenario. Saved again, it replaces itself.",
-)  # fmt: skip
+)
 closed_month = Table(
-    "closed_month", STATE,
-    Column("month", String, primary_key=True, comment="Year and month of the request"), Column("number", Integer, primary_key=True, comment="From 1; the last counts"),
-    Column("approver", String), Column("closed_at", DateTime), Column("build_id", String), Column("factor_set", String, comment="Set that came first"),
-    Column("sha256", String, comment="Of closed/<month>-<number>.parquet"), Column("kg_co2e", Double), Column("note", String, comment="Why it was closed anew"),
+    "closed_month",
+    STATE,
+    Column("month", String, primary_key=True, comment="Year and month of the request"),
+    Column("number", Integer, primary_key=True, comment="From 1; the last counts"),
+    Column("approver", String),
+    Column("closed_at", DateTime),
+    Column("build_id", String),
+    Column("factor_set", String, comment="Set that came first"),
+    Column("sha256", String, comment="Of closed/<month>-<number>.parquet"),
+    Column("kg_co2e", Double),
+    Column("note", String, comment="Why it was closed anew"),
     comment="One closing of a month. Never changed or deleted.",
-)  # fmt: skip
+)
 
 ALERT_TESTS = ("above", "below", "worse", "better", "unkeepable")
 PRODUCT_KINDS = ("size_note", "photo", "description", "supplier", "policy", "delisting")
@@ -427,7 +520,9 @@ def _lacks(connection: Connection, file: Path) -> bool:
         raise WarehouseDamaged(
             f"{file} was written by a newer version of Backhaul ({version}; this one knows {VERSION}). Install that version; nothing was changed."
         )
-    held = connection.exec_driver_sql("SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table'")  # fmt: skip
+    held = connection.exec_driver_sql(
+        "SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table'"
+    )
     wanted = {(table.name, column.name) for table in STATE.tables.values() for column in table.columns}
     return version < VERSION or bool(wanted - {tuple(row) for row in held})
 
@@ -490,7 +585,11 @@ def put_back(folder: Path) -> str:
         what = f"was damaged (kept as {aside.name})" if aside.exists() else "was gone"
         return f"state.sqlite {what} and was put back as the last load left it; what people wrote since (actions, rules, drafts) is lost."
     missing = _merge(file, copy)
-    return f"state.sqlite was older than the warehouse; {missing} loads it did not know were put back from its copy." if missing else ""  # fmt: skip
+    return (
+        f"state.sqlite was older than the warehouse; {missing} loads it did not know were put back from its copy."
+        if missing
+        else ""
+    )
 
 
 def _is_whole(copy: Path) -> bool:
@@ -536,7 +635,9 @@ def _merge(file: Path, copy: Path) -> int:
                     if table.primary_key.columns
                     else f' WHERE {first} NOT IN (SELECT {first} FROM main."{table.name}")'
                 )
-                connection.execute(f'INSERT OR IGNORE INTO main."{table.name}" ({columns}) SELECT {columns} FROM copy."{table.name}"{is_new}')  # fmt: skip
+                connection.execute(
+                    f'INSERT OR IGNORE INTO main."{table.name}" ({columns}) SELECT {columns} FROM copy."{table.name}"{is_new}'
+                )
         for table in (load, load_file, log_file, load_count, quarantine):
             connection.executemany(f'DELETE FROM main."{table.name}" WHERE load_id = ?', [(i,) for i in unknown - here])
         connection.commit()
@@ -556,12 +657,21 @@ def loads(settings: Settings) -> "pd.DataFrame":
     return _read(
         settings,
         select(
-            load.c.load_id, load.c.started_at, load.c.status, load.c.build_id, load_count.c.source, load_count.c.thing,
-            load_count.c.is_derived, load_count.c.read, load_count.c.accepted, load_count.c.duplicate, load_count.c.quarantined,
+            load.c.load_id,
+            load.c.started_at,
+            load.c.status,
+            load.c.build_id,
+            load_count.c.source,
+            load_count.c.thing,
+            load_count.c.is_derived,
+            load_count.c.read,
+            load_count.c.accepted,
+            load_count.c.duplicate,
+            load_count.c.quarantined,
         )
         .join(load_count, load_count.c.load_id == load.c.load_id, isouter=True)
         .order_by(load.c.load_id.desc(), load_count.c.thing),
-    )  # fmt: skip
+    )
 
 
 def listed_loads(settings: Settings, limit: int = 20) -> list[dict[str, Any]]:
@@ -578,11 +688,16 @@ def listed_loads(settings: Settings, limit: int = 20) -> list[dict[str, Any]]:
     chosen = [row for n, row in enumerate(found) if n < limit or row["status"] not in ("published", "withdrawn")]
     return [
         {
-            "load": row["load_id"], "started_at": row["started_at"], "status": row["status"], "source": row["namespace"], "rows": rows.get(row["load_id"]),
-            "files": ", ".join(f["name"] for f in row["files"][:3]) + (" ..." if row["files"][3:] else ""), "problem": row["problem"],
+            "load": row["load_id"],
+            "started_at": row["started_at"],
+            "status": row["status"],
+            "source": row["namespace"],
+            "rows": rows.get(row["load_id"]),
+            "files": ", ".join(f["name"] for f in row["files"][:3]) + (" ..." if row["files"][3:] else ""),
+            "problem": row["problem"],
         }
         for row in chosen
-    ]  # fmt: skip
+    ]
 
 
 def raw_reach(loads: Iterable[Mapping[str, Any]]) -> str:
@@ -785,7 +900,9 @@ def save_draft(settings: Settings, text: str, draft_id: int | None = None) -> in
                 connection.execute(mine.values(text=text, updated_at=now()))
                 return draft_id
             row = {"text": text, "status": "draft", "created_at": now(), "updated_at": now()}
-            return int(connection.execute(insert(policy_draft).values(**row).returning(policy_draft.c.draft_id)).scalar_one())  # fmt: skip
+            return int(
+                connection.execute(insert(policy_draft).values(**row).returning(policy_draft.c.draft_id)).scalar_one()
+            )
     finally:
         state.close()
 

@@ -74,32 +74,61 @@ def measure(folder: Path, legs: int = LEGS, orders: int = 60_000) -> dict[str, f
     connection.execute("SET preserve_insertion_order = false")
     here = connection.execute("SELECT count(*) FROM fact_return_leg").fetchall()[0][0]
     times = -(-legs // here)
-    for name, keys in (("fact_return_leg", ("leg_key", "parcel_key")), ("fact_return_line", ("return_lot_key", "parcel_key"))):  # fmt: skip
+    for name, keys in (
+        ("fact_return_leg", ("leg_key", "parcel_key")),
+        ("fact_return_line", ("return_lot_key", "parcel_key")),
+    ):
         moved = ", ".join(f"(hash({k}, i) % 9000000000000000000)::BIGINT AS {k}" for k in keys)
-        connection.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * REPLACE ({moved}) FROM {name}, range({times}) r(i)")  # fmt: skip
-    connection.execute("DELETE FROM estimate_leg_carbon; CREATE TABLE by_hand AS SELECT * FROM estimate_leg_carbon; ALTER TABLE by_hand ADD COLUMN a DOUBLE; CHECKPOINT")  # fmt: skip
+        connection.execute(
+            f"CREATE OR REPLACE TABLE {name} AS SELECT * REPLACE ({moved}) FROM {name}, range({times}) r(i)"
+        )
+    connection.execute(
+        "DELETE FROM estimate_leg_carbon; CREATE TABLE by_hand AS SELECT * FROM estimate_leg_carbon; ALTER TABLE by_hand ADD COLUMN a DOUBLE; CHECKPOINT"
+    )
     total = connection.execute("SELECT count(*) FROM fact_return_leg").fetchall()[0][0]
-    parts = {"trip_share": "trip_share", "far": "trip_lane_limit", "trip": "trip_distance", "first_mile": "first_mile_distance", "onward": "onward_distance", "trunk": "trunk_distance", "packaging": "packaging_mass", "parcel": "parcel_mass"}  # fmt: skip
+    parts = {
+        "trip_share": "trip_share",
+        "far": "trip_lane_limit",
+        "trip": "trip_distance",
+        "first_mile": "first_mile_distance",
+        "onward": "onward_distance",
+        "trunk": "trunk_distance",
+        "packaging": "packaging_mass",
+        "parcel": "parcel_mass",
+    }
     by_hand = [sql.format(**{name: parameter(of) for name, of in parts.items()}) for sql in (_MOVED, _TREATED)]
     known = ledger(settings)
     carbon_cost.leg_carbon(connection, known)  # leaves leg_factor for both
     for sql in by_hand:
         connection.execute(f"INSERT INTO by_hand BY NAME {sql}")
-    sums = [connection.execute(f"SELECT sum(kg_co2e) FROM {t}").fetchall()[0][0] for t in ("estimate_leg_carbon", "by_hand")]  # fmt: skip
+    sums = [
+        connection.execute(f"SELECT sum(kg_co2e) FROM {t}").fetchall()[0][0] for t in ("estimate_leg_carbon", "by_hand")
+    ]
     empty = "DELETE FROM estimate_leg_carbon; DELETE FROM by_hand; CHECKPOINT"
     timed: dict[str, list[float]] = {name: [] for name in ("ours", "by_hand", "stored", "stored_by_hand")}
     for _ in range(3):
         connection.execute(empty)
         for name, work in (
-            ("ours", lambda: connection.execute(_totals(carbon_cost.leg_carbon_sql(connection, known)))), ("by_hand", lambda: connection.execute(_totals(by_hand))),
-            ("stored", lambda: carbon_cost.leg_carbon(connection, known)), ("stored_by_hand", lambda: connection.execute("; ".join(f"INSERT INTO by_hand BY NAME {sql}" for sql in by_hand))),
-        ):  # fmt: skip
+            ("ours", lambda: connection.execute(_totals(carbon_cost.leg_carbon_sql(connection, known)))),
+            ("by_hand", lambda: connection.execute(_totals(by_hand))),
+            ("stored", lambda: carbon_cost.leg_carbon(connection, known)),
+            (
+                "stored_by_hand",
+                lambda: connection.execute("; ".join(f"INSERT INTO by_hand BY NAME {sql}" for sql in by_hand)),
+            ),
+        ):
             started = time.perf_counter()
             work()
             timed[name].append(time.perf_counter() - started)
     looped = _loop(connection) * total / _LOOPED
     connection.close()
-    return {"legs": total, **{name: min(seconds) for name, seconds in timed.items()}, "geopy": looped, "kg": sums[0], "kg_by_hand": sums[1]}  # fmt: skip
+    return {
+        "legs": total,
+        **{name: min(seconds) for name, seconds in timed.items()},
+        "geopy": looped,
+        "kg": sums[0],
+        "kg_by_hand": sums[1],
+    }
 
 
 def _totals(parts: list[str]) -> str:
@@ -114,7 +143,7 @@ def _loop(connection: duckdb.DuckDBPyConnection) -> float:
     rows = connection.execute(f"""
         SELECT a.latitude, a.longitude, b.latitude, b.longitude, coalesce(l.mass_kg, 0.85)::DOUBLE, 0.1::DOUBLE FROM fact_return_leg l
         JOIN dim_place a ON a.place_key = l.from_place_key JOIN dim_place b ON b.place_key = l.to_place_key WHERE a.latitude IS NOT NULL AND b.latitude IS NOT NULL LIMIT {_LOOPED}
-    """).fetchall()  # fmt: skip
+    """).fetchall()
     started, total = time.perf_counter(), 0.0
     for latitude, longitude, to_latitude, to_longitude, mass, factor in rows:
         total += geodesic((latitude, longitude), (to_latitude, to_longitude)).km * mass / 1000 * factor

@@ -31,8 +31,12 @@ def flip_pages(settings: Settings) -> None:
     """Every block that holds order lines: what the build says of itself stays readable."""
     file = current(settings)
     with duckdb.connect(str(file), read_only=True) as connection:
-        found = connection.execute("SELECT DISTINCT block_id FROM pragma_storage_info('fact_order_line') WHERE block_id >= 0").fetchall()  # fmt: skip
-        own = connection.execute("SELECT DISTINCT block_id FROM pragma_storage_info('build_info') WHERE block_id >= 0").fetchall()  # fmt: skip
+        found = connection.execute(
+            "SELECT DISTINCT block_id FROM pragma_storage_info('fact_order_line') WHERE block_id >= 0"
+        ).fetchall()
+        own = connection.execute(
+            "SELECT DISTINCT block_id FROM pragma_storage_info('build_info') WHERE block_id >= 0"
+        ).fetchall()
     blocks = {block for (block,) in found} - {block for (block,) in own}
     assert blocks
     flip(file, *(12288 + block * 262144 + 2000 for block in blocks))
@@ -78,7 +82,13 @@ def copies_of_builds(settings: Settings) -> None:
 
 
 def strangers(settings: Settings) -> None:
-    for folder in (settings.raw, log(settings).parent, settings.warehouse / "log", settings.warehouse / "builds", settings.warehouse):  # fmt: skip
+    for folder in (
+        settings.raw,
+        log(settings).parent,
+        settings.warehouse / "log",
+        settings.warehouse / "builds",
+        settings.warehouse,
+    ):
         (folder / ".DS_Store").write_bytes(b"\x00")
         (folder / "my copies").mkdir()
         (folder / "my copies" / "kept.parquet").write_text("mine")
@@ -125,7 +135,11 @@ HEALED: dict[str, Damage] = {
     "build pages flipped": flip_pages,
     "build without a table": drop_table,
     "build gone": lambda s: current(s).unlink(),
-    "build of another version": lambda s: duckdb.connect(str(current(s))).execute("UPDATE build_info SET value = '0' WHERE name = 'schema_version'").close(),
+    "build of another version": lambda s: (
+        duckdb.connect(str(current(s)))
+        .execute("UPDATE build_info SET value = '0' WHERE name = 'schema_version'")
+        .close()
+    ),
     "pointer gone": lambda s: (s.warehouse / "current").unlink(),
     "pointer empty": lambda s: (s.warehouse / "current").write_bytes(b"") and None,
     "pointer no text": lambda s: (s.warehouse / "current").write_bytes(b"\xff\xfe\x00") and None,
@@ -158,14 +172,16 @@ HEALED: dict[str, Damage] = {
     "raw files gone": lambda s: shutil.rmtree(s.raw),
     "state copy gone": lambda s: state.copy_path(s.warehouse).unlink(),
     "state copy garbage": lambda s: state.copy_path(s.warehouse).write_bytes(b"garbage") and None,
-    "state journal of another file": lambda s: s.warehouse.joinpath("state.sqlite-journal").write_bytes(b"garbage" * 99) and None,
+    "state journal of another file": lambda s: (
+        s.warehouse.joinpath("state.sqlite-journal").write_bytes(b"garbage" * 99) and None
+    ),
     "state of zero bytes": lambda s: state_file(s).write_bytes(bytes(state_file(s).stat().st_size)) and None,
     "state a folder": lambda s: folder_instead(state_file(s)),
     "state a link": lambda s: linked(state_file(s)),
     "leftovers of a kill": leftovers,
     "modes of files": lambda s: [f.chmod(0o400 if f.is_file() else 0o755) for f in s.warehouse.rglob("*")] and None,
     "lock with words in it": lambda s: s.warehouse.joinpath(".writer.lock").write_text("4711") and None,
-}  # fmt: skip
+}
 
 
 def newer_state(settings: Settings) -> None:
@@ -203,7 +219,10 @@ def factors_file(settings: Settings, name: str) -> Path:
 REFUSED: dict[str, tuple[Damage, str]] = {
     "key gone": (lambda s: s.key_file.unlink(), "gone. Restore it from a copy"),
     "key cut": (lambda s: s.key_file.write_bytes(b"x") and None, "damaged. Restore it from a copy"),
-    "key of another warehouse": (lambda s: s.key_file.write_bytes(b"another key, also 32 bytes long.") and None, "is not the hashing key"),
+    "key of another warehouse": (
+        lambda s: s.key_file.write_bytes(b"another key, also 32 bytes long.") and None,
+        "is not the hashing key",
+    ),
     "state newer": (newer_state, "newer version of Backhaul"),
     "state and its copy gone": (lost_state, "knows nothing of 1 loads"),
     "log and raw gone": (log_and_raw, "backhaul withdraw"),
@@ -213,8 +232,14 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     "choice no text": (lambda s: factors_file(s, "choice.json").write_bytes(b"\xff\xfe\x00") and None, "choice.json"),
     "choice a list": (lambda s: factors_file(s, "choice.json").write_text("[]") and None, "choice.json"),
     "choice a folder": (lambda s: folder_instead(factors_file(s, "choice.json")), "choice.json"),
-    "set of factors no table": (lambda s: factors_file(s, "glec.csv").write_bytes(b"\xff\x00no table") and None, "glec.csv"),
+    "set of factors no table": (
+        lambda s: factors_file(s, "glec.csv").write_bytes(b"\xff\x00no table") and None,
+        "glec.csv",
+    ),
     "key a folder": (lambda s: folder_instead(s.key_file), ".key"),
     "raw a file": (lambda s: (shutil.rmtree(s.raw), s.raw.write_text("a file"))[0], ".raw"),
-    "log folder a file": (lambda s: (shutil.rmtree(s.warehouse / "log"), s.warehouse.joinpath("log").write_text("a file"))[0], "log"),
-}  # fmt: skip
+    "log folder a file": (
+        lambda s: (shutil.rmtree(s.warehouse / "log"), s.warehouse.joinpath("log").write_text("a file"))[0],
+        "log",
+    ),
+}

@@ -163,9 +163,13 @@ def failing(folder: Path, code: int, first: int = FOR_EVER, times: int = 1) -> I
 
     with ExitStack() as stack:
         for owner, name, made in (
-            (sqlite3, "connect", connect_sqlite), (duckdb, "connect", connect_duckdb), (io, "open", opened), (builtins, "open", opened), (os, "open", opened_low),
+            (sqlite3, "connect", connect_sqlite),
+            (duckdb, "connect", connect_duckdb),
+            (io, "open", opened),
+            (builtins, "open", opened),
+            (os, "open", opened_low),
             *((os, n, asked(n)) for n in ("fsync", "rename", "replace", "link", "mkdir", "unlink", "rmdir", "chmod")),
-        ):  # fmt: skip
+        ):
             made._real = _real(getattr(owner, name))  # type: ignore[attr-defined]
             stack.enter_context(patch.object(owner, name, made))
         yield disk
@@ -192,7 +196,19 @@ def sentences(said: str) -> list[str]:
     return [s for s in said.splitlines() if s.strip() and not re.fullmatch(r"backhaul: .*, \d+ s", s)]
 
 
-JUMPS = tuple(timedelta(**{unit: n}) for unit, n in (("days", 0), ("days", -400), ("hours", 5), ("days", -1), ("days", 90), ("seconds", -1), ("days", -3650), ("hours", -2)))  # fmt: skip
+JUMPS = tuple(
+    timedelta(**{unit: n})
+    for unit, n in (
+        ("days", 0),
+        ("days", -400),
+        ("hours", 5),
+        ("days", -1),
+        ("days", 90),
+        ("seconds", -1),
+        ("days", -3650),
+        ("hours", -2),
+    )
+)
 
 
 @contextmanager

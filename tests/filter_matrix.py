@@ -49,7 +49,11 @@ class Matrix:
 def doors() -> dict[str, Any]:
     """Name the functions of the metrics that answer from a build."""
     every = {n: getattr(metrics, n) for n in metrics.__all__ if inspect.isfunction(getattr(metrics, n))}
-    return {n: f for n, f in every.items() if n not in NO_NUMBERS and next(iter(inspect.signature(f).parameters), "") == "build"}  # fmt: skip
+    return {
+        n: f
+        for n, f in every.items()
+        if n not in NO_NUMBERS and next(iter(inspect.signature(f).parameters), "") == "build"
+    }
 
 
 def _callers() -> set[str]:
@@ -94,7 +98,12 @@ def forget() -> None:
 
 def written(app: AppTest) -> str:
     """Everything a page says about filters."""
-    return "\n".join(str(c.value) for c in app.caption if EN("filter.unfiltered", names="") in str(c.value) or EN("filter.ignored", names="|").split("|")[0] in str(c.value))  # fmt: skip
+    return "\n".join(
+        str(c.value)
+        for c in app.caption
+        if EN("filter.unfiltered", names="") in str(c.value)
+        or EN("filter.ignored", names="|").split("|")[0] in str(c.value)
+    )
 
 
 def tried(warehouse: Path, pages: list[str], chosen: dict[str, str], found: Matrix, *, parts: bool = True) -> None:
@@ -121,7 +130,14 @@ def tried(warehouse: Path, pages: list[str], chosen: dict[str, str], found: Matr
                 at = f"{page}/{option or 'first'} under {', '.join(chosen)}"
                 found.errors += [f"{at}: {e.value}" for e in (*app.exception, *app.error)]
                 said = written(app)
-                silent = sorted({f"{door} without {d}" for door, where in asked for d in chosen if d not in where and names[d] not in said})  # fmt: skip
+                silent = sorted(
+                    {
+                        f"{door} without {d}"
+                        for door, where in asked
+                        for d in chosen
+                        if d not in where and names[d] not in said
+                    }
+                )
                 found.dropped += [f"{at}: {drop}" for drop in silent]
 
 

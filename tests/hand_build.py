@@ -28,10 +28,41 @@ from pipelines.warehouse.shape import create_tables
 T = datetime(2026, 1, 31, 12)
 STYLES = {"alba": ("dress", "Robe Alba"), "gala": ("dress", "Robe Gala"), "runner": ("shoes", "Runner")}
 FACTS = (
-    "order", "product", "price", "unit_cost", "vat", "outbound_cost", "return", "reason", "policy", "promise", "legal", "leg", "leg_cost", "mass", "refund", "refund_line",
-    "recovery", "carrier_invoice", "disposition", "inspection", "delivery", "size", "fx", "stage_requested", "stage_approved", "stage_handed_over", "stage_carrier_scan",
-    "stage_received", "stage_inspected", "stage_refunded", "stage_restocked", "touch", "decline", "return_flag",
-)  # fmt: skip
+    "order",
+    "product",
+    "price",
+    "unit_cost",
+    "vat",
+    "outbound_cost",
+    "return",
+    "reason",
+    "policy",
+    "promise",
+    "legal",
+    "leg",
+    "leg_cost",
+    "mass",
+    "refund",
+    "refund_line",
+    "recovery",
+    "carrier_invoice",
+    "disposition",
+    "inspection",
+    "delivery",
+    "size",
+    "fx",
+    "stage_requested",
+    "stage_approved",
+    "stage_handed_over",
+    "stage_carrier_scan",
+    "stage_received",
+    "stage_inspected",
+    "stage_refunded",
+    "stage_restocked",
+    "touch",
+    "decline",
+    "return_flag",
+)
 
 
 REGIONS = ('{"region": "West \\"1\\"", "size_band": "L"}', '{"region": "Est"}', None)
@@ -57,12 +88,38 @@ def _order(
 ) -> dict[str, Any]:
     ordered = at(f"{day} 10")
     return {
-        "order_line_key": key, "order_line_id": f"shop:{order}:{key}", "order_key": order, "order_id": f"shop:{order}", "product_id": f"shop:{style}-{size}",
-        "source": "shop", "shop_id": "shop:fr", "country": country, "channel": "web", "category": STYLES[style][0], "brand": "Maison", "style_id": f"shop:{style}", "size": size,
-        "line_type": "goods", "is_exchange": False, "has_several_sizes": order == 1, "ordered_at": ordered, "ordered_on": ordered.date(),
-        "clock_started_at": ordered + timedelta(days=2), "window_days": 30, "units_ordered": units, "units_cancelled": 0, "units_sold": units, "units_exchanged_in": 0,
-        "net_amount": net, "vat_amount": net / 5, "cost_amount": cost, "currency": "EUR", "fx_rate": 1.0, "weight_kg": 0.4, **more,
-    }  # fmt: skip
+        "order_line_key": key,
+        "order_line_id": f"shop:{order}:{key}",
+        "order_key": order,
+        "order_id": f"shop:{order}",
+        "product_id": f"shop:{style}-{size}",
+        "source": "shop",
+        "shop_id": "shop:fr",
+        "country": country,
+        "channel": "web",
+        "category": STYLES[style][0],
+        "brand": "Maison",
+        "style_id": f"shop:{style}",
+        "size": size,
+        "line_type": "goods",
+        "is_exchange": False,
+        "has_several_sizes": order == 1,
+        "ordered_at": ordered,
+        "ordered_on": ordered.date(),
+        "clock_started_at": ordered + timedelta(days=2),
+        "window_days": 30,
+        "units_ordered": units,
+        "units_cancelled": 0,
+        "units_sold": units,
+        "units_exchanged_in": 0,
+        "net_amount": net,
+        "vat_amount": net / 5,
+        "cost_amount": cost,
+        "currency": "EUR",
+        "fx_rate": 1.0,
+        "weight_kg": 0.4,
+        **more,
+    }
 
 
 ORDERS = [
@@ -105,13 +162,37 @@ def _lot(name: str, line: int | None, stages: dict[str, str], units: int = 1, **
     came = [times[f"{s}_at"] for s in ("carrier_scan", "received", "inspected", "refunded") if f"{s}_at" in times]
     confirmed = min(came) if came and not stopped else None
     return {
-        "return_lot_key": number, "return_line_key": number, "return_line_id": f"shop:{name}", "lot_no": 1, "return_key": number, "return_id": f"shop:r-{name}",
-        "order_line_key": line, "parcel_key": number, "parcel_id": f"shop:p-{name}", "source": "shop", "shop_id": "shop:fr", "channel": "web",
-        **{s: order.get(s) for s in stamped}, "return_type": "withdrawal", "is_headline": True, "reason": "unknown", "method": "drop_off", "carrier": "Relais", "units": units,
-        **times, "requested_on": min(times.values()).date(), "confirmed_at": confirmed, "confirmed_on": confirmed and confirmed.date(), "refunded_on": times["refunded_at"].date() if "refunded_at" in times else None,
-        "net_amount": order["net_amount"] / sold * units if order else None, "cost_amount": order["cost_amount"] / sold * units if order else None, "weight_kg": 0.4,
-        "vat_amount": order["vat_amount"] / sold * units if order else None, "manual_touches": {"a": 1, "b": 0, "c": 2, "d": 0, "e": 0, "f": 1}.get(name), **more,
-    }  # fmt: skip
+        "return_lot_key": number,
+        "return_line_key": number,
+        "return_line_id": f"shop:{name}",
+        "lot_no": 1,
+        "return_key": number,
+        "return_id": f"shop:r-{name}",
+        "order_line_key": line,
+        "parcel_key": number,
+        "parcel_id": f"shop:p-{name}",
+        "source": "shop",
+        "shop_id": "shop:fr",
+        "channel": "web",
+        **{s: order.get(s) for s in stamped},
+        "return_type": "withdrawal",
+        "is_headline": True,
+        "reason": "unknown",
+        "method": "drop_off",
+        "carrier": "Relais",
+        "units": units,
+        **times,
+        "requested_on": min(times.values()).date(),
+        "confirmed_at": confirmed,
+        "confirmed_on": confirmed and confirmed.date(),
+        "refunded_on": times["refunded_at"].date() if "refunded_at" in times else None,
+        "net_amount": order["net_amount"] / sold * units if order else None,
+        "cost_amount": order["cost_amount"] / sold * units if order else None,
+        "weight_kg": 0.4,
+        "vat_amount": order["vat_amount"] / sold * units if order else None,
+        "manual_touches": {"a": 1, "b": 0, "c": 2, "d": 0, "e": 0, "f": 1}.get(name),
+        **more,
+    }
 
 
 CREDIT = {
@@ -125,50 +206,167 @@ CREDIT = {
     "carrier": None,
 }
 LOTS = [
-    _lot("a", 1, {"requested": "2025-11-12 09", "approved": "2025-11-12 10", "handed_over": "2025-11-13 09", "carrier_scan": "2025-11-14 09", "received": "2025-11-17 09",
-         "inspected": "2025-11-18 09", "refunded": "2025-11-20 09", "restocked": "2025-11-21 09"}, reason="size_small", inspection_outcome="match", disposition="as_new", outcome="resold_as_new", refund_amount=60),
-    _lot("b", 2, {"requested": "2025-11-12 09", "approved": "2025-11-12 10", "handed_over": "2025-11-13 09", "carrier_scan": "2025-11-14 09", "received": "2025-11-17 09",
-         "inspected": "2025-11-18 09", "exchanged": "2025-11-19 09", "restocked": "2025-11-25 09"}, reason="size_large", return_type="exchange", disposition="marked_down", outcome="refurbished",
-         return_key=ord("a"), return_id="shop:r-a", parcel_key=ord("a"), parcel_id="shop:p-a"),
-    _lot("c", 3, {"requested": "2025-12-20 12", "approved": "2025-12-20 13", "handed_over": "2025-12-22 12", "received": "2025-12-29 12", "inspected": "2025-12-30 12",
-         "disposed": "2025-12-31 12", "refunded": "2026-01-15 12"}, reason="quality_defect", inspection_outcome="worn", disposition="destroyed", outcome="destroyed", refund_amount=96),
-    _lot("d", 6, {"requested": "2026-01-28 10", "approved": "2026-01-28 11", "handed_over": "2026-01-29 10", "carrier_scan": "2026-01-30 10"}),
+    _lot(
+        "a",
+        1,
+        {
+            "requested": "2025-11-12 09",
+            "approved": "2025-11-12 10",
+            "handed_over": "2025-11-13 09",
+            "carrier_scan": "2025-11-14 09",
+            "received": "2025-11-17 09",
+            "inspected": "2025-11-18 09",
+            "refunded": "2025-11-20 09",
+            "restocked": "2025-11-21 09",
+        },
+        reason="size_small",
+        inspection_outcome="match",
+        disposition="as_new",
+        outcome="resold_as_new",
+        refund_amount=60,
+    ),
+    _lot(
+        "b",
+        2,
+        {
+            "requested": "2025-11-12 09",
+            "approved": "2025-11-12 10",
+            "handed_over": "2025-11-13 09",
+            "carrier_scan": "2025-11-14 09",
+            "received": "2025-11-17 09",
+            "inspected": "2025-11-18 09",
+            "exchanged": "2025-11-19 09",
+            "restocked": "2025-11-25 09",
+        },
+        reason="size_large",
+        return_type="exchange",
+        disposition="marked_down",
+        outcome="refurbished",
+        return_key=ord("a"),
+        return_id="shop:r-a",
+        parcel_key=ord("a"),
+        parcel_id="shop:p-a",
+    ),
+    _lot(
+        "c",
+        3,
+        {
+            "requested": "2025-12-20 12",
+            "approved": "2025-12-20 13",
+            "handed_over": "2025-12-22 12",
+            "received": "2025-12-29 12",
+            "inspected": "2025-12-30 12",
+            "disposed": "2025-12-31 12",
+            "refunded": "2026-01-15 12",
+        },
+        reason="quality_defect",
+        inspection_outcome="worn",
+        disposition="destroyed",
+        outcome="destroyed",
+        refund_amount=96,
+    ),
+    _lot(
+        "d",
+        6,
+        {
+            "requested": "2026-01-28 10",
+            "approved": "2026-01-28 11",
+            "handed_over": "2026-01-29 10",
+            "carrier_scan": "2026-01-30 10",
+        },
+    ),
     _lot("e", 4, {"requested": "2025-12-10 09", "cancelled": "2025-12-11 09"}),
     _lot("f", 5, {"requested": "2025-12-12 09", "approved": "2025-12-12 10", "expired": "2026-01-10 09"}),
     _lot("g", None, {"refunded": "2025-12-15 09"}, net_amount=60, cost_amount=30, refund_amount=60, **CREDIT),
     _lot("h", None, {"refunded": "2025-12-16 09"}, 3, net_amount=30, cost_amount=15, refund_amount=30, **CREDIT),
     _lot("i", None, {"refunded": "2025-12-10 10"}, net_amount=10, cost_amount=4, refund_amount=10, **CREDIT),
-]  # fmt: skip
+]
 MATCHES = [
-    {"return_line_key": ord("g"), "order_line_key": 4, "units": 1, "rule": "same product", "hours_apart": 335.0, "is_cancellation": False, "ordered_on": date(2025, 12, 1)},
-    {"return_line_key": ord("i"), "order_line_key": 9, "units": 1, "rule": "same hour", "hours_apart": 0.5, "is_cancellation": True, "ordered_on": date(2025, 12, 10)},
-]  # fmt: skip
+    {
+        "return_line_key": ord("g"),
+        "order_line_key": 4,
+        "units": 1,
+        "rule": "same product",
+        "hours_apart": 335.0,
+        "is_cancellation": False,
+        "ordered_on": date(2025, 12, 1),
+    },
+    {
+        "return_line_key": ord("i"),
+        "order_line_key": 9,
+        "units": 1,
+        "rule": "same hour",
+        "hours_apart": 0.5,
+        "is_cancellation": True,
+        "ordered_on": date(2025, 12, 10),
+    },
+]
 
 
 def _leg(key: int, lot: str, role: str, mode: str, kg: float, status: str) -> tuple[dict[str, Any], dict[str, Any]]:
     parent = next(x for x in LOTS if x["return_line_id"] == f"shop:{lot}")
     leg = {
-        "leg_key": key, "element_id": f"shop:leg-{key}", "parcel_key": parent["parcel_key"], "parcel_id": parent["parcel_id"], "element_no": key, "element_type": "transport", "role": role,
-        "from_place_key": 1, "to_place_key": 2, "lane_key": 12, "started_at": parent["handed_over_at"], "ended_at": parent["handed_over_at"], "started_on": parent["handed_over_at"].date(),
-        "carrier": "Relais", "mode": mode, "source": "shop", "shop_id": "shop:fr", "country": parent["country"], "channel": "web", "method": parent["method"],
-        "requested_on": parent["requested_on"], "ordered_on": parent["ordered_on"],
-    }  # fmt: skip
-    carbon = {"leg_key": key, "activity": "hub" if role == "hub" else "transport", "factor_id": f"{mode}_fr", "distance_km": 100.0, "distance_status": status, "mass_kg": 0.5, "mass_status": status, "kg_co2e_wtt": kg / 5,
-              "kg_co2e_ttw": kg * 4 / 5, "kg_co2e": kg, "status": status, "scope3_category": "9", "method": "per_tonne_km"}  # fmt: skip
+        "leg_key": key,
+        "element_id": f"shop:leg-{key}",
+        "parcel_key": parent["parcel_key"],
+        "parcel_id": parent["parcel_id"],
+        "element_no": key,
+        "element_type": "transport",
+        "role": role,
+        "from_place_key": 1,
+        "to_place_key": 2,
+        "lane_key": 12,
+        "started_at": parent["handed_over_at"],
+        "ended_at": parent["handed_over_at"],
+        "started_on": parent["handed_over_at"].date(),
+        "carrier": "Relais",
+        "mode": mode,
+        "source": "shop",
+        "shop_id": "shop:fr",
+        "country": parent["country"],
+        "channel": "web",
+        "method": parent["method"],
+        "requested_on": parent["requested_on"],
+        "ordered_on": parent["ordered_on"],
+    }
+    carbon = {
+        "leg_key": key,
+        "activity": "hub" if role == "hub" else "transport",
+        "factor_id": f"{mode}_fr",
+        "distance_km": 100.0,
+        "distance_status": status,
+        "mass_kg": 0.5,
+        "mass_status": status,
+        "kg_co2e_wtt": kg / 5,
+        "kg_co2e_ttw": kg * 4 / 5,
+        "kg_co2e": kg,
+        "status": status,
+        "scope3_category": "9",
+        "method": "per_tonne_km",
+    }
     return leg, carbon
 
 
 LEGS = [
-    _leg(1, "a", "trunk", "truck", 0.5, "measured"), _leg(2, "a", "hub", "site", 0.1, "imputed"), _leg(3, "c", "trunk", "truck", 2.0, "measured"),
+    _leg(1, "a", "trunk", "truck", 0.5, "measured"),
+    _leg(2, "a", "hub", "site", 0.1, "imputed"),
+    _leg(3, "c", "trunk", "truck", 2.0, "measured"),
     _leg(4, "d", "first_mile", "van", 0.4, "assumed"),
-]  # fmt: skip
+]
 LOT_CARBON = [("a", 0.3, 0.25), ("b", 0.3, 0.25), ("c", 2.0, 2.0), ("d", 0.4, 0.0)]
 COSTS = [
-    ("a", "return_freight", 4, "measured"), ("a", "handling", 2, "assumed"), ("a", "outbound_shipping", 3, "measured"),
-    ("b", "return_freight", 4, "measured"), ("b", "handling", 2, "assumed"), ("b", "value_loss", 8, "imputed"),
-    ("c", "return_freight", 6, "measured"), ("c", "handling", 2, "assumed"), ("c", "value_loss", 30, "measured"), ("c", "fee_charged", -5, "measured"),
+    ("a", "return_freight", 4, "measured"),
+    ("a", "handling", 2, "assumed"),
+    ("a", "outbound_shipping", 3, "measured"),
+    ("b", "return_freight", 4, "measured"),
+    ("b", "handling", 2, "assumed"),
+    ("b", "value_loss", 8, "imputed"),
+    ("c", "return_freight", 6, "measured"),
+    ("c", "handling", 2, "assumed"),
+    ("c", "value_loss", 30, "measured"),
+    ("c", "fee_charged", -5, "measured"),
     ("d", "return_freight", 3, "imputed"),
-]  # fmt: skip
+]
 
 
 def _promise(lot: str, promise: str, start: str, due: str | None, end: str | None, **more: Any) -> dict[str, Any]:
@@ -188,10 +386,23 @@ def _promise(lot: str, promise: str, start: str, due: str | None, end: str | Non
         "carrier",
     )
     return {
-        **{c: parent[c] for c in columns}, "promise_key": len(promise), "promise_id": promise, "responsible": "retailer", "started_at": at(start), "due_at": due and at(due), "ended_at": end and at(end),
-        "duration_unit": "calendar_days", "started_on": at(start).date(), "closed_on": at(end).date() if end else None, "calendar_carrier": "", "to_stage": "refunded",
-        "handed_over_at": parent.get("handed_over_at"), "amount": parent["net_amount"], "units": parent["units"], **more,
-    }  # fmt: skip
+        **{c: parent[c] for c in columns},
+        "promise_key": len(promise),
+        "promise_id": promise,
+        "responsible": "retailer",
+        "started_at": at(start),
+        "due_at": due and at(due),
+        "ended_at": end and at(end),
+        "duration_unit": "calendar_days",
+        "started_on": at(start).date(),
+        "closed_on": at(end).date() if end else None,
+        "calendar_carrier": "",
+        "to_stage": "refunded",
+        "handed_over_at": parent.get("handed_over_at"),
+        "amount": parent["net_amount"],
+        "units": parent["units"],
+        **more,
+    }
 
 
 PROMISES = [
@@ -209,26 +420,75 @@ PROMISES = [
     ),  # expired
 ]
 REFUNDS = [
-    {"refund_key": 1, "refund_id": "shop:f1", "return_key": ord("a"), "refunded_at": at("2025-11-20 09"), "refunded_on": date(2025, 11, 20), "amount": 60, "currency": "EUR", "fx_rate": 1.0,
-     "kind": "original", "lines_amount": 60, "discrepancy_amount": 0, "source": "shop", "shop_id": "shop:fr", "country": "FR", "channel": "web"},
-    {"refund_key": 2, "refund_id": "shop:f2", "return_key": ord("c"), "refunded_at": at("2026-01-15 12"), "refunded_on": date(2026, 1, 15), "amount": 90, "currency": "EUR", "fx_rate": 1.0,
-     "kind": "original", "lines_amount": 96, "discrepancy_amount": -6, "source": "shop", "shop_id": "shop:fr", "country": "DE", "channel": "web"},
-]  # fmt: skip
+    {
+        "refund_key": 1,
+        "refund_id": "shop:f1",
+        "return_key": ord("a"),
+        "refunded_at": at("2025-11-20 09"),
+        "refunded_on": date(2025, 11, 20),
+        "amount": 60,
+        "currency": "EUR",
+        "fx_rate": 1.0,
+        "kind": "original",
+        "lines_amount": 60,
+        "discrepancy_amount": 0,
+        "source": "shop",
+        "shop_id": "shop:fr",
+        "country": "FR",
+        "channel": "web",
+    },
+    {
+        "refund_key": 2,
+        "refund_id": "shop:f2",
+        "return_key": ord("c"),
+        "refunded_at": at("2026-01-15 12"),
+        "refunded_on": date(2026, 1, 15),
+        "amount": 90,
+        "currency": "EUR",
+        "fx_rate": 1.0,
+        "kind": "original",
+        "lines_amount": 96,
+        "discrepancy_amount": -6,
+        "source": "shop",
+        "shop_id": "shop:fr",
+        "country": "DE",
+        "channel": "web",
+    },
+]
 
 
 def _refund_line(key: int, refund: int | None, lot: str, amount: float, day: str, kind: str) -> dict[str, Any]:
     parent = next(x for x in LOTS if x["return_line_id"] == f"shop:{lot}")
     return {
-        "refund_line_key": key, "refund_line_id": f"shop:fl{key}", "refund_key": refund, "return_line_key": ord(lot), "refunded_at": at(f"{day} 09"), "refunded_on": at(f"{day} 09").date(),
-        "units": parent["units"], "amount": amount, "currency": "EUR", "fx_rate": 1.0, "restock_type": kind, "source": "shop", "shop_id": "shop:fr", "country": parent["country"], "channel": "web",
-        "category": parent["category"], "style_id": parent["style_id"], "ordered_on": parent["ordered_on"], "requested_on": parent["requested_on"],
-    }  # fmt: skip
+        "refund_line_key": key,
+        "refund_line_id": f"shop:fl{key}",
+        "refund_key": refund,
+        "return_line_key": ord(lot),
+        "refunded_at": at(f"{day} 09"),
+        "refunded_on": at(f"{day} 09").date(),
+        "units": parent["units"],
+        "amount": amount,
+        "currency": "EUR",
+        "fx_rate": 1.0,
+        "restock_type": kind,
+        "source": "shop",
+        "shop_id": "shop:fr",
+        "country": parent["country"],
+        "channel": "web",
+        "category": parent["category"],
+        "style_id": parent["style_id"],
+        "ordered_on": parent["ordered_on"],
+        "requested_on": parent["requested_on"],
+    }
 
 
 REFUND_LINES = [
-    _refund_line(1, 1, "a", 60, "2025-11-20", "return"), _refund_line(2, 2, "c", 96, "2026-01-15", "return"), _refund_line(3, None, "g", 60, "2025-12-15", "credit"),
-    _refund_line(4, None, "h", 30, "2025-12-16", "credit"), _refund_line(5, None, "i", 10, "2025-12-10", "credit"),
-]  # fmt: skip
+    _refund_line(1, 1, "a", 60, "2025-11-20", "return"),
+    _refund_line(2, 2, "c", 96, "2026-01-15", "return"),
+    _refund_line(3, None, "g", 60, "2025-12-15", "credit"),
+    _refund_line(4, None, "h", 30, "2025-12-16", "credit"),
+    _refund_line(5, None, "i", 10, "2025-12-10", "credit"),
+]
 
 
 def _recovery(key: int, lot: str, day: str, amount: float) -> dict[str, Any]:
@@ -249,9 +509,17 @@ def _recovery(key: int, lot: str, day: str, amount: float) -> dict[str, Any]:
         "units",
     )
     return {
-        **{c: parent[c] for c in same}, "recovery_key": key, "recovery_id": f"shop:v{key}", "return_line_key": ord(lot), "recovered_at": at(f"{day} 09"), "recovered_on": at(f"{day} 09").date(),
-        "grade": "a", "amount": amount, "currency": "EUR", "fx_rate": 1.0,
-    }  # fmt: skip
+        **{c: parent[c] for c in same},
+        "recovery_key": key,
+        "recovery_id": f"shop:v{key}",
+        "return_line_key": ord(lot),
+        "recovered_at": at(f"{day} 09"),
+        "recovered_on": at(f"{day} 09").date(),
+        "grade": "a",
+        "amount": amount,
+        "currency": "EUR",
+        "fx_rate": 1.0,
+    }
 
 
 RECOVERIES = [
@@ -287,50 +555,168 @@ TABLES: dict[str, list[dict[str, Any]]] = {
     "estimate_credit_match": MATCHES,
     "fact_return_leg": [leg for leg, _ in LEGS],
     "estimate_leg_carbon": [carbon for _, carbon in LEGS],
-    "estimate_leg_cost": [{"leg_key": 1, "amount": 4, "status": "measured", "method": "invoice"}, {"leg_key": 3, "amount": 6, "status": "measured", "method": "invoice"}],
-    "estimate_return_carbon": [{"return_lot_key": ord(n), "kg_co2e": kg, "kg_co2e_measured": m, "is_whole": True} for n, kg, m in LOT_CARBON],
-    "estimate_avoided_carbon": [
-        {"return_lot_key": ord(n), "footprint_id": "coat", "kg_co2e_new": made, "kg_co2e_avoided_low": low, "kg_co2e_avoided_central": central, "kg_co2e_avoided_high": high, "status": "imputed"}
-        for n, made, low, central, high in (("a", 5.0, 0.0, 0.0, 0.0), ("b", 8.0, 3.0, 5.0, 6.0), ("c", 7.0, 0.0, 0.0, 0.0))
+    "estimate_leg_cost": [
+        {"leg_key": 1, "amount": 4, "status": "measured", "method": "invoice"},
+        {"leg_key": 3, "amount": 6, "status": "measured", "method": "invoice"},
     ],
-    "estimate_return_cost": [{"return_lot_key": ord(n), "component": c, "amount": a, "status": s, "method": "rule"} for n, c, a, s in COSTS],
+    "estimate_return_carbon": [
+        {"return_lot_key": ord(n), "kg_co2e": kg, "kg_co2e_measured": m, "is_whole": True} for n, kg, m in LOT_CARBON
+    ],
+    "estimate_avoided_carbon": [
+        {
+            "return_lot_key": ord(n),
+            "footprint_id": "coat",
+            "kg_co2e_new": made,
+            "kg_co2e_avoided_low": low,
+            "kg_co2e_avoided_central": central,
+            "kg_co2e_avoided_high": high,
+            "status": "imputed",
+        }
+        for n, made, low, central, high in (
+            ("a", 5.0, 0.0, 0.0, 0.0),
+            ("b", 8.0, 3.0, 5.0, 6.0),
+            ("c", 7.0, 0.0, 0.0, 0.0),
+        )
+    ],
+    "estimate_return_cost": [
+        {"return_lot_key": ord(n), "component": c, "amount": a, "status": s, "method": "rule"} for n, c, a, s in COSTS
+    ],
     "estimate_promise": PROMISES,
     "estimate_breach_risk": [
-        {"return_key": ord("d"), "promise_id": "refund", "probability": 0.1, "stage": "carrier_scan", "model_id": "life_table"},
-        {"return_key": ord("d"), "promise_id": "legal_refund", "probability": 0.7, "stage": "carrier_scan", "model_id": "life_table"},
+        {
+            "return_key": ord("d"),
+            "promise_id": "refund",
+            "probability": 0.1,
+            "stage": "carrier_scan",
+            "model_id": "life_table",
+        },
+        {
+            "return_key": ord("d"),
+            "promise_id": "legal_refund",
+            "probability": 0.7,
+            "stage": "carrier_scan",
+            "model_id": "life_table",
+        },
     ],
     "fact_refund": REFUNDS,
     "fact_refund_line": REFUND_LINES,
     "fact_recovery": RECOVERIES,
     "fact_carrier_invoice": [
-        {"invoice_line_id": "shop:I1-1", "invoice_id": "shop:I1", "invoiced_at": at("2025-12-31 00"), "invoiced_on": at("2025-12-31 00").date(), "carrier": "Relais", "parcel_key": None, "leg_key": leg, "kind": "freight",
-         "amount": amount, "currency": "EUR", "fx_rate": 1.0, "source": "shop"} for leg, amount in ((1, 4), (None, 7))
+        {
+            "invoice_line_id": "shop:I1-1",
+            "invoice_id": "shop:I1",
+            "invoiced_at": at("2025-12-31 00"),
+            "invoiced_on": at("2025-12-31 00").date(),
+            "carrier": "Relais",
+            "parcel_key": None,
+            "leg_key": leg,
+            "kind": "freight",
+            "amount": amount,
+            "currency": "EUR",
+            "fx_rate": 1.0,
+            "source": "shop",
+        }
+        for leg, amount in ((1, 4), (None, 7))
     ],
     "dim_place": PLACES,
     "dim_product": [
-        {"product_key": i, "product_id": o["product_id"], "is_current": True, "valid_from": at("2025-01-01 00"), "style_id": o["style_id"], "name": STYLES[o["style_id"].split(":")[1]][1], "category": o["category"]}
+        {
+            "product_key": i,
+            "product_id": o["product_id"],
+            "is_current": True,
+            "valid_from": at("2025-01-01 00"),
+            "style_id": o["style_id"],
+            "name": STYLES[o["style_id"].split(":")[1]][1],
+            "category": o["category"],
+        }
         for i, o in enumerate({o["product_id"]: o for o in ORDERS}.values())
     ],
-    "estimate_return_probability": [{"order_line_key": k, "probability": 0.5 if k in (1, 2) else 0.25, "buyer_probability": 0.4 if k in (1, 2) else 0.2, "base_rate": 0.4, "model_id": "m"} for k in range(1, 8)],
-    "model_version": [{"model_id": "m", "model": "return_probability", "fitted_at": T, "is_used": True, "parameters": '{"source": "shop", "level_sd": 0.1, "why_not": ""}'}],
+    "estimate_return_probability": [
+        {
+            "order_line_key": k,
+            "probability": 0.5 if k in (1, 2) else 0.25,
+            "buyer_probability": 0.4 if k in (1, 2) else 0.2,
+            "base_rate": 0.4,
+            "model_id": "m",
+        }
+        for k in range(1, 8)
+    ],
+    "model_version": [
+        {
+            "model_id": "m",
+            "model": "return_probability",
+            "fitted_at": T,
+            "is_used": True,
+            "parameters": '{"source": "shop", "level_sd": 0.1, "why_not": ""}',
+        }
+    ],
     "estimate_development_curve": [
-        {"source": "shop", "category": c, "channel": "web", "window_days": 30, "is_dated": False, "day": d, "share": min(d / 20, 1.0), "returned": 4} for c in ("dress", "shoes") for d in range(91)
-    ] + [
-        {"source": "shop", "category": "shoes", "channel": "web", "window_days": 30, "is_dated": True, "day": d, "share": min(d / 100, 1.0), "returned": 1} for d in range(161)
+        {
+            "source": "shop",
+            "category": c,
+            "channel": "web",
+            "window_days": 30,
+            "is_dated": False,
+            "day": d,
+            "share": min(d / 20, 1.0),
+            "returned": 4,
+        }
+        for c in ("dress", "shoes")
+        for d in range(91)
+    ]
+    + [
+        {
+            "source": "shop",
+            "category": "shoes",
+            "channel": "web",
+            "window_days": 30,
+            "is_dated": True,
+            "day": d,
+            "share": min(d / 100, 1.0),
+            "returned": 1,
+        }
+        for d in range(161)
     ],
-    "estimate_rate_prior": [{"kind": "order", "category": c, "a": None, "b": None, "deff": 1.0} for c in (None, "dress", "shoes")],
+    "estimate_rate_prior": [
+        {"kind": "order", "category": c, "a": None, "b": None, "deff": 1.0} for c in (None, "dress", "shoes")
+    ],
     "estimate_product_prior": [
-        {"kind": kind, "category": c, "a": a, "b": 10.0 - a, "deff": 1.0} for kind in ("style", "product") for c, a in ((None, 3.0), ("dress", 4.0), ("shoes", 2.0))
+        {"kind": kind, "category": c, "a": a, "b": 10.0 - a, "deff": 1.0}
+        for kind in ("style", "product")
+        for c, a in ((None, 3.0), ("dress", 4.0), ("shoes", 2.0))
     ],
-    "factor_set": [{"factor_id": "truck_fr", "kind": "emission", "description": "Truck", "unit": "kg/t.km", "wtt": 0.02, "ttw": 0.08, "value": 0.1, "year": 2024, "source": "Test", "source_address": "https://example.org", "quality": "verified"}],
-    "build_source": [{"source": "shop", "system": "shop", "thing": "return_event", "rows": 9, "last_occurred_at": T, "last_recorded_at": T}],
+    "factor_set": [
+        {
+            "factor_id": "truck_fr",
+            "kind": "emission",
+            "description": "Truck",
+            "unit": "kg/t.km",
+            "wtt": 0.02,
+            "ttw": 0.08,
+            "value": 0.1,
+            "year": 2024,
+            "source": "Test",
+            "source_address": "https://example.org",
+            "quality": "verified",
+        }
+    ],
+    "build_source": [
+        {
+            "source": "shop",
+            "system": "shop",
+            "thing": "return_event",
+            "rows": 9,
+            "last_occurred_at": T,
+            "last_recorded_at": T,
+        }
+    ],
     "build_coverage": [{"source": "shop", "fact": f, "share": 1.0, "rows": 9} for f in FACTS],
     "build_info": [
         {"name": "build_id", "value": "000001"},
         {"name": "reporting_currency", "value": "EUR"},
         {"name": "own_dimensions", "value": '["region"]'},
     ],
-}  # fmt: skip
+}
 
 NAMED = {
     "fact_return_line": [row for row in LOTS if row["return_line_id"] != "shop:h"],

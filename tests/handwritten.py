@@ -160,8 +160,16 @@ _OWED = f"{_BACK} AND refunded_at IS NULL AND exchanged_at IS NULL"
 HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     # -- what was sold and came back
     "sold_units": (("month",), _monthly("ordered_on", "units_sold", "sold", "fact_order_line")),
-    "returned_units": (("month", "category"), _monthly("ordered_on", "units", "returned", f"fact_return_line WHERE {_BACK}", "category")),
-    "net_sales": (("month", "country"), _monthly("ordered_on", "net_amount * fx_rate", "sold_value", "fact_order_line WHERE units_sold <> 0", "country")),
+    "returned_units": (
+        ("month", "category"),
+        _monthly("ordered_on", "units", "returned", f"fact_return_line WHERE {_BACK}", "category"),
+    ),
+    "net_sales": (
+        ("month", "country"),
+        _monthly(
+            "ordered_on", "net_amount * fx_rate", "sold_value", "fact_order_line WHERE units_sold <> 0", "country"
+        ),
+    ),
     "observed_return_rate": (("category",), _per_sold("category", "returned", _BACK)),
     "maturity": (("channel",), _developed("channel", "channel")),
     "ultimate_return_rate": (("month",), _developed("month", _ORDER_MONTH)),
@@ -169,8 +177,14 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "returns_to_come_value": (("month",), _developed("month", _ORDER_MONTH, _VALUES)),
     "returns_to_come_cost": (("month",), _developed("month", _ORDER_MONTH, _COSTS)),
     "units_owed": (("month",), _monthly("ordered_on", "units", "units_owed", f"fact_return_line WHERE {_OWED}")),
-    "refunds_owed": (("month",), _monthly("ordered_on", "net_amount * fx_rate", "owed", f"fact_return_line WHERE {_OWED}")),
-    "refunds_owed_cost": (("country",), f"SELECT country, sum(cost_amount * fx_rate) AS owed_cost FROM fact_return_line WHERE {_OWED} GROUP BY 1"),
+    "refunds_owed": (
+        ("month",),
+        _monthly("ordered_on", "net_amount * fx_rate", "owed", f"fact_return_line WHERE {_OWED}"),
+    ),
+    "refunds_owed_cost": (
+        ("country",),
+        f"SELECT country, sum(cost_amount * fx_rate) AS owed_cost FROM fact_return_line WHERE {_OWED} GROUP BY 1",
+    ),
     "window_return_rate": (
         ("category",),
         f"""SELECT category, clock_day, sum(sold) AS sold, sum(returned) AS returned FROM (
@@ -194,14 +208,36 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
             FULL JOIN (SELECT country, count(DISTINCT order_key) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY 1) USING (country)""",
     ),
     "request_rate": (("channel",), _per_sold("channel", "requested", f"{_ASKED} AND ordered_on IS NOT NULL")),
-    "period_return_rate": (("month",), f"""SELECT month, returned, sold FROM (SELECT {_ORDER_MONTH}, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1)
-        FULL JOIN (SELECT {_RETURN_MONTH}, sum(units) AS returned FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1) USING (month)"""),
-    "flagged_line_rate": (("category",), """SELECT category, count(*) FILTER (return_flag IS NOT NULL) AS flagged, count(*) AS sold, count(*) FILTER (return_flag = 'order') AS of_orders,
-        count(DISTINCT order_key) FILTER (return_flag = 'order') AS orders FROM fact_order_line WHERE units_sold > 0 GROUP BY 1"""),
-    "flagged_order_rate": (("country",), "SELECT country, count(DISTINCT order_key) FILTER (return_flag IS NOT NULL) AS flagged, count(DISTINCT order_key) AS sold FROM fact_order_line WHERE units_sold > 0 GROUP BY 1"),
-    "refused_rate": (("country",), _per_sold("country", "refused", "return_type IN ('refused', 'uncollected') AND ordered_on IS NOT NULL")),
-    "exchange_rate": (("category",), _per_sold("category", "exchanged", "return_type = 'exchange' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),
-    "conformity_rate": (("brand",), _per_sold("brand", "conformity", "return_type = 'conformity' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL")),
+    "period_return_rate": (
+        ("month",),
+        f"""SELECT month, returned, sold FROM (SELECT {_ORDER_MONTH}, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1)
+        FULL JOIN (SELECT {_RETURN_MONTH}, sum(units) AS returned FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1) USING (month)""",
+    ),
+    "flagged_line_rate": (
+        ("category",),
+        """SELECT category, count(*) FILTER (return_flag IS NOT NULL) AS flagged, count(*) AS sold, count(*) FILTER (return_flag = 'order') AS of_orders,
+        count(DISTINCT order_key) FILTER (return_flag = 'order') AS orders FROM fact_order_line WHERE units_sold > 0 GROUP BY 1""",
+    ),
+    "flagged_order_rate": (
+        ("country",),
+        "SELECT country, count(DISTINCT order_key) FILTER (return_flag IS NOT NULL) AS flagged, count(DISTINCT order_key) AS sold FROM fact_order_line WHERE units_sold > 0 GROUP BY 1",
+    ),
+    "refused_rate": (
+        ("country",),
+        _per_sold("country", "refused", "return_type IN ('refused', 'uncollected') AND ordered_on IS NOT NULL"),
+    ),
+    "exchange_rate": (
+        ("category",),
+        _per_sold(
+            "category", "exchanged", "return_type = 'exchange' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL"
+        ),
+    ),
+    "conformity_rate": (
+        ("brand",),
+        _per_sold(
+            "brand", "conformity", "return_type = 'conformity' AND confirmed_at IS NOT NULL AND ordered_on IS NOT NULL"
+        ),
+    ),
     "product_return_rate": (("style_id",), _developed_finely("style_id", family=True)),
     "probability_above_category": (("product_id",), _developed_finely("product_id", family=True)),
     "expected_return_rate": (
@@ -210,26 +246,50 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
             FROM fact_order_line JOIN estimate_return_probability USING (order_line_key) GROUP BY 1""",
     ),
     "own_part": (("style_id",), _developed_finely("style_id", family=True, expected=True)),
-    "several_sizes_share": (("category",), "SELECT category, sum(units_sold) FILTER (has_several_sizes) AS several, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1"),
+    "several_sizes_share": (
+        ("category",),
+        "SELECT category, sum(units_sold) FILTER (has_several_sizes) AS several, sum(units_sold) AS sold FROM fact_order_line GROUP BY 1",
+    ),
     "sales_share": (("month", "channel"), _monthly("ordered_on", "units_sold", "sold", "fact_order_line", "channel")),
-    "reason_share": (("category", "return_reason"), f"SELECT category, reason AS return_reason, sum(units) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY ALL"),
-    "reason_known_share": (("channel",), f"SELECT channel, sum(units) FILTER (reason NOT IN ('unknown', 'other')) AS known, sum(units) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY 1"),
+    "reason_share": (
+        ("category", "return_reason"),
+        f"SELECT category, reason AS return_reason, sum(units) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY ALL",
+    ),
+    "reason_known_share": (
+        ("channel",),
+        f"SELECT channel, sum(units) FILTER (reason NOT IN ('unknown', 'other')) AS known, sum(units) AS returned FROM fact_return_line WHERE {_BACK} GROUP BY 1",
+    ),
     "size_balance": (
         ("style_id",),
         f"""SELECT style_id, sum(units) FILTER (reason = 'size_small') AS small, sum(units) FILTER (reason = 'size_large') AS large
             FROM fact_return_line WHERE reason IN ('size_small', 'size_large') AND {_BACK} GROUP BY 1""",
     ),
     # -- workload
-    "requested_units": (("day",), f"SELECT requested_on AS day, sum(units) AS requested FROM fact_return_line WHERE {_ASKED} GROUP BY 1"),
+    "requested_units": (
+        ("day",),
+        f"SELECT requested_on AS day, sum(units) AS requested FROM fact_return_line WHERE {_ASKED} GROUP BY 1",
+    ),
     "confirmed_units": (
         ("week",),
         "SELECT date_trunc('week', requested_on)::DATE AS week, sum(units) AS confirmed FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY 1",
     ),
-    "all_returned_units": (("return_type",), "SELECT return_type, sum(units) AS \"all\" FROM fact_return_line WHERE confirmed_at IS NOT NULL GROUP BY 1"),
-    "refunded_units": (
-        ("month",), _monthly("refunded_on", "units", "refunded", "fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL AND refunded_at IS NOT NULL")
+    "all_returned_units": (
+        ("return_type",),
+        'SELECT return_type, sum(units) AS "all" FROM fact_return_line WHERE confirmed_at IS NOT NULL GROUP BY 1',
     ),
-    "received_units": (("place_id",), "SELECT place_id, sum(units) AS received FROM fact_return_line WHERE received_at IS NOT NULL GROUP BY 1"),
+    "refunded_units": (
+        ("month",),
+        _monthly(
+            "refunded_on",
+            "units",
+            "refunded",
+            "fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL AND refunded_at IS NOT NULL",
+        ),
+    ),
+    "received_units": (
+        ("place_id",),
+        "SELECT place_id, sum(units) AS received FROM fact_return_line WHERE received_at IS NOT NULL GROUP BY 1",
+    ),
     "open_returns": (
         ("stage",),
         """SELECT CASE WHEN inspected_at IS NOT NULL THEN 'inspected' WHEN received_at IS NOT NULL THEN 'received'
@@ -243,32 +303,79 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
             WHERE received_at IS NOT NULL AND inspected_at IS NULL AND restocked_at IS NULL AND disposed_at IS NULL AND lost_at IS NULL GROUP BY 1""",
     ),
     "inspection_mismatch_rate": (
-        ("category",), _share("category", "inspection_outcome <> 'match'", "inspected_at IS NOT NULL AND inspection_outcome IS NOT NULL", "inspected", "mismatched")
+        ("category",),
+        _share(
+            "category",
+            "inspection_outcome <> 'match'",
+            "inspected_at IS NOT NULL AND inspection_outcome IS NOT NULL",
+            "inspected",
+            "mismatched",
+        ),
     ),
     "refunded_before_inspection": (
         ("country",),
         """SELECT country, sum(refund_amount * fx_rate) AS early FROM fact_return_line
             WHERE requested_at IS NOT NULL AND refunded_at IS NOT NULL AND (inspected_at IS NULL OR inspected_at > refunded_at) GROUP BY 1""",
     ),
-    "missing_scan_share": (("carrier",), _share("carrier", "carrier_scan_at IS NULL", "received_at IS NOT NULL AND method <> 'store'", "received", "missing")),
-    "lost_share": (
-        ("carrier",), _share("carrier", "lost_at IS NOT NULL", "handed_over_at IS NOT NULL OR carrier_scan_at IS NOT NULL OR lost_at IS NOT NULL", "handed_over", "lost")
+    "missing_scan_share": (
+        ("carrier",),
+        _share(
+            "carrier", "carrier_scan_at IS NULL", "received_at IS NOT NULL AND method <> 'store'", "received", "missing"
+        ),
     ),
-    "approval_rate": (("month",), _share(_RETURN_MONTH, "rejected_at IS NULL", "approved_at IS NOT NULL OR rejected_at IS NOT NULL", "decided", "approved")),
+    "lost_share": (
+        ("carrier",),
+        _share(
+            "carrier",
+            "lost_at IS NOT NULL",
+            "handed_over_at IS NOT NULL OR carrier_scan_at IS NOT NULL OR lost_at IS NOT NULL",
+            "handed_over",
+            "lost",
+        ),
+    ),
+    "approval_rate": (
+        ("month",),
+        _share(
+            _RETURN_MONTH,
+            "rejected_at IS NULL",
+            "approved_at IS NOT NULL OR rejected_at IS NOT NULL",
+            "decided",
+            "approved",
+        ),
+    ),
     "cancelled_share": (("method",), _share("method", "cancelled_at IS NOT NULL", _ASKED, "requested", "cancelled")),
     "expired_share": (("country",), _share("country", "expired_at IS NOT NULL", _ASKED, "requested", "expired")),
     # -- data
-    "unmatched_credits": (("country",), "SELECT country, sum(units) AS unmatched FROM fact_return_line WHERE order_line_key IS NULL GROUP BY 1"),
-    "unmatched_credit_value": (
-        ("month",), f"SELECT {_RETURN_MONTH}, sum(net_amount * fx_rate) AS unmatched_value FROM fact_return_line WHERE order_line_key IS NULL GROUP BY 1"
+    "unmatched_credits": (
+        ("country",),
+        "SELECT country, sum(units) AS unmatched FROM fact_return_line WHERE order_line_key IS NULL GROUP BY 1",
     ),
-    "cancellations": (("country",), "SELECT country, sum(units_cancelled) AS cancelled FROM fact_order_line GROUP BY 1"),
+    "unmatched_credit_value": (
+        ("month",),
+        f"SELECT {_RETURN_MONTH}, sum(net_amount * fx_rate) AS unmatched_value FROM fact_return_line WHERE order_line_key IS NULL GROUP BY 1",
+    ),
+    "cancellations": (
+        ("country",),
+        "SELECT country, sum(units_cancelled) AS cancelled FROM fact_order_line GROUP BY 1",
+    ),
     # -- promises
-    "promise_kept": (("promise_id",), f"SELECT promise_id, {_STATE}, {_FROM_RETURN}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
+    "promise_kept": (
+        ("promise_id",),
+        f"SELECT promise_id, {_STATE}, {_FROM_RETURN}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL",
+    ),
     "promise_broken": (("carrier",), f"SELECT carrier, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
-    "promise_undetermined": (("country",), f"SELECT country, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
-    "promise_expired": (("month",), f"SELECT {_RETURN_MONTH}, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL"),
-    "legal_refund_kept": (("country",), f"SELECT country, {_STATE}, {_FROM_RETURN}, count(*) AS returns FROM {_PROMISES} WHERE promise_id = 'legal_refund' GROUP BY ALL"),
+    "promise_undetermined": (
+        ("country",),
+        f"SELECT country, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL",
+    ),
+    "promise_expired": (
+        ("month",),
+        f"SELECT {_RETURN_MONTH}, {_STATE}, count(*) AS returns FROM {_PROMISES} GROUP BY ALL",
+    ),
+    "legal_refund_kept": (
+        ("country",),
+        f"SELECT country, {_STATE}, {_FROM_RETURN}, count(*) AS returns FROM {_PROMISES} WHERE promise_id = 'legal_refund' GROUP BY ALL",
+    ),
     "refunds_due_soon": (
         ("country",),
         f"""SELECT country, count(*) AS due FROM {_PROMISES}
@@ -277,7 +384,11 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "stage_days": (
         ("stage",),
         _stages(
-            ("requested", "approved", "coalesce(handed_over_at, carrier_scan_at, received_at, inspected_at, refunded_at)"),
+            (
+                "requested",
+                "approved",
+                "coalesce(handed_over_at, carrier_scan_at, received_at, inspected_at, refunded_at)",
+            ),
             ("requested", "handed_over", "coalesce(carrier_scan_at, received_at, inspected_at, refunded_at)"),
             ("handed_over", "carrier_scan", "coalesce(received_at, inspected_at, refunded_at)"),
             ("carrier_scan", "received", _PASSED_RECEIPT),
@@ -286,9 +397,15 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
             ("inspected", "restocked", "disposed_at"),
         ),
     ),
-    "days_to_refund": (("carrier",), f"SELECT *, 0 AS is_from_return FROM ({_waits('carrier', 'requested_at', 'refunded_at', 'exchanged_at')})"),
+    "days_to_refund": (
+        ("carrier",),
+        f"SELECT *, 0 AS is_from_return FROM ({_waits('carrier', 'requested_at', 'refunded_at', 'exchanged_at')})",
+    ),
     "days_to_refund_from_receipt": (("place_id",), _waits("place_id", "received_at", "refunded_at", "exchanged_at")),
-    "days_to_restock": (("category",), f"SELECT *, 0 AS is_from_return FROM ({_waits('category', 'requested_at', 'restocked_at', 'disposed_at')})"),
+    "days_to_restock": (
+        ("category",),
+        f"SELECT *, 0 AS is_from_return FROM ({_waits('category', 'requested_at', 'restocked_at', 'disposed_at')})",
+    ),
     "days_to_restock_from_receipt": (("place_id",), _waits("place_id", "received_at", "restocked_at", "disposed_at")),
     "promise_at": (
         ("promise_id",),
@@ -313,9 +430,18 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
                 inspected_at, refunded_at, restocked_at, cancelled_at, rejected_at, expired_at, lost_at FROM fact_return_line WHERE requested_at IS NOT NULL)
             ON COLUMNS(* EXCLUDE units) INTO NAME column_name VALUE reached_at) GROUP BY 1""",
     ),
-    "decline_share": (("decline_reason",), "SELECT decline_reason, sum(units) AS declined FROM fact_return_line WHERE rejected_at IS NOT NULL GROUP BY 1"),
-    "manual_touches": (("month",), f"SELECT {_RETURN_MONTH}, sum(manual_touches) AS touches, count(*) AS lines FROM fact_return_line WHERE lot_no = 1 AND manual_touches IS NOT NULL GROUP BY 1"),
-    "no_touch_share": (("country",), "SELECT country, count(*) FILTER (manual_touches = 0) AS untouched, count(*) AS lines FROM fact_return_line WHERE lot_no = 1 AND manual_touches IS NOT NULL GROUP BY 1"),
+    "decline_share": (
+        ("decline_reason",),
+        "SELECT decline_reason, sum(units) AS declined FROM fact_return_line WHERE rejected_at IS NOT NULL GROUP BY 1",
+    ),
+    "manual_touches": (
+        ("month",),
+        f"SELECT {_RETURN_MONTH}, sum(manual_touches) AS touches, count(*) AS lines FROM fact_return_line WHERE lot_no = 1 AND manual_touches IS NOT NULL GROUP BY 1",
+    ),
+    "no_touch_share": (
+        ("country",),
+        "SELECT country, count(*) FILTER (manual_touches = 0) AS untouched, count(*) AS lines FROM fact_return_line WHERE lot_no = 1 AND manual_touches IS NOT NULL GROUP BY 1",
+    ),
     "stock_gap": (
         ("place_id",),
         f"""SELECT place_id, sum(units) FILTER (restocked_at IS NULL OR restocked_at > inspected_at + INTERVAL 48 HOUR) AS gap, sum(units) AS fit
@@ -326,10 +452,19 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
         f"""SELECT {_RETURN_MONTH}, count(*) FILTER (abs(refund_amount::DOUBLE - net_amount::DOUBLE - vat_amount::DOUBLE) < 0.02) AS "right", count(*) AS paid FROM fact_return_line
             WHERE refunded_at IS NOT NULL AND refund_amount IS NOT NULL AND net_amount IS NOT NULL AND vat_amount IS NOT NULL GROUP BY 1""",
     ),
-    "units_waiting": (("place_id",), f"SELECT place_id, sum(units) AS waiting FROM fact_return_line WHERE {_IN_FLOW} GROUP BY 1"),
-    "margin_waiting": (("place_id",), f"SELECT place_id, sum((net_amount::DOUBLE - cost_amount::DOUBLE) * fx_rate) AS margin FROM fact_return_line WHERE {_IN_FLOW} GROUP BY 1"),
+    "units_waiting": (
+        ("place_id",),
+        f"SELECT place_id, sum(units) AS waiting FROM fact_return_line WHERE {_IN_FLOW} GROUP BY 1",
+    ),
+    "margin_waiting": (
+        ("place_id",),
+        f"SELECT place_id, sum((net_amount::DOUBLE - cost_amount::DOUBLE) * fx_rate) AS margin FROM fact_return_line WHERE {_IN_FLOW} GROUP BY 1",
+    ),
     # -- money
-    "gross_margin": (("category",), f"SELECT category, sum({_MARGIN}) AS margin FROM fact_order_line WHERE units_sold <> 0 GROUP BY 1"),
+    "gross_margin": (
+        ("category",),
+        f"SELECT category, sum({_MARGIN}) AS margin FROM fact_order_line WHERE units_sold <> 0 GROUP BY 1",
+    ),
     "margin_reversed": (("month",), _monthly("ordered_on", _MARGIN, "reversed", f"fact_return_line WHERE {_UNDONE}")),
     "return_cost": (("month", "component"), _monthly("requested_on", "amount", "cost", _LOT_COST, "component")),
     "return_cost_per_unit": (
@@ -364,7 +499,8 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "refund_discrepancy": (("month",), _monthly("refunded_on", "discrepancy_amount * fx_rate", "gap", "fact_refund")),
     "refund_accuracy": (
-        ("country",), "SELECT country, count(*) FILTER (abs(discrepancy_amount) < 0.005) AS exact, count(discrepancy_amount) AS refunds FROM fact_refund GROUP BY 1"
+        ("country",),
+        "SELECT country, count(*) FILTER (abs(discrepancy_amount) < 0.005) AS exact, count(discrepancy_amount) AS refunds FROM fact_refund GROUP BY 1",
     ),
     "value_in_flow": (
         ("place_id",),
@@ -373,15 +509,23 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
                 AND rejected_at IS NULL AND expired_at IS NULL AND lost_at IS NULL GROUP BY 1""",
     ),
     "measured_cost_share": (
-        ("component",), 'SELECT component, sum(abs(amount)) FILTER (status = \'measured\') AS measured, sum(abs(amount)) AS "all" FROM estimate_return_cost GROUP BY 1'
+        ("component",),
+        "SELECT component, sum(abs(amount)) FILTER (status = 'measured') AS measured, sum(abs(amount)) AS \"all\" FROM estimate_return_cost GROUP BY 1",
     ),
     "claims_open_amount": (
-        ("carrier",), """SELECT carrier, sum(cost_amount::DOUBLE * fx_rate) AS open FROM fact_return_line WHERE lost_at IS NOT NULL AND received_at IS NULL
-            AND (parcel_key IS NULL OR parcel_key NOT IN (SELECT parcel_key FROM fact_carrier_claim)) GROUP BY 1"""
+        ("carrier",),
+        """SELECT carrier, sum(cost_amount::DOUBLE * fx_rate) AS open FROM fact_return_line WHERE lost_at IS NOT NULL AND received_at IS NULL
+            AND (parcel_key IS NULL OR parcel_key NOT IN (SELECT parcel_key FROM fact_carrier_claim)) GROUP BY 1""",
     ),
-    "invoice_unmatched_amount": (("carrier",), "SELECT carrier, sum(amount::DOUBLE * fx_rate) AS unmatched FROM fact_carrier_invoice WHERE leg_key IS NULL GROUP BY 1"),
+    "invoice_unmatched_amount": (
+        ("carrier",),
+        "SELECT carrier, sum(amount::DOUBLE * fx_rate) AS unmatched FROM fact_carrier_invoice WHERE leg_key IS NULL GROUP BY 1",
+    ),
     # -- carbon and what becomes of goods
-    "kg_co2e": (("role", "mode"), f"SELECT role, mode, {_CELL}, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY ALL"),
+    "kg_co2e": (
+        ("role", "mode"),
+        f"SELECT role, mode, {_CELL}, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY ALL",
+    ),
     "kg_co2e_per_100_sold": (
         ("month",),
         f"""SELECT *, NULL AS sold FROM (SELECT {_ORDER_MONTH}, {_CELL}, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} WHERE ordered_on IS NOT NULL GROUP BY ALL)
@@ -392,23 +536,46 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
         f"""SELECT *, NULL AS confirmed FROM (SELECT country, {_CELL}, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY ALL)
             UNION ALL SELECT country, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, sum(units) FROM fact_return_line WHERE is_headline AND confirmed_at IS NOT NULL GROUP BY ALL""",
     ),
-    "primary_data_share": (("carrier",), f"SELECT carrier, sum(kg_co2e) FILTER (status = 'measured') AS primary, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1"),
-    "kg_co2e_per_parcel": (("country",), f"SELECT country, sum(kg_co2e) AS kg, count(DISTINCT parcel_key) AS parcels, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1"),
+    "primary_data_share": (
+        ("carrier",),
+        f"SELECT carrier, sum(kg_co2e) FILTER (status = 'measured') AS primary, sum(kg_co2e) AS kg, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1",
+    ),
+    "kg_co2e_per_parcel": (
+        ("country",),
+        f"SELECT country, sum(kg_co2e) AS kg, count(DISTINCT parcel_key) AS parcels, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1",
+    ),
     "transport_kg_co2e_per_parcel": (
         ("country",),
         f"""SELECT country, sum(coalesce(kg_co2e_tonne_km, kg_co2e)) FILTER (activity IN ('transport', 'hub', 'packaging')) AS kg,
             count(DISTINCT parcel_key) AS parcels, {_COVERED} FROM {_LEG_CARBON} GROUP BY 1""",
     ),
     "avoided_kg_co2e": (
-        ("category",), f"""SELECT category, sum(kg_co2e_avoided_central) AS avoided, sum(kg_co2e_avoided_low) AS least, sum(kg_co2e_avoided_high) AS most FROM {_LOT_AVOIDED} GROUP BY 1"""
+        ("category",),
+        f"""SELECT category, sum(kg_co2e_avoided_central) AS avoided, sum(kg_co2e_avoided_low) AS least, sum(kg_co2e_avoided_high) AS most FROM {_LOT_AVOIDED} GROUP BY 1""",
     ),
-    "destroyed_making_kg_co2e": (("category",), f"SELECT category, sum(kg_co2e_new) AS kg FROM {_LOT_AVOIDED} WHERE outcome = 'destroyed' GROUP BY 1"),
-    "packaging_kg": (("country",), "SELECT country, sum(e.mass_kg) AS kg FROM fact_return_leg JOIN estimate_leg_carbon e USING (leg_key) WHERE activity = 'packaging' GROUP BY 1"),
-    "fate_share": (("disposition",), f"SELECT disposition, sum(units) AS fate FROM fact_return_line WHERE {_DECIDED} GROUP BY 1"),
-    "fate_weight_share": (("disposition",), f"SELECT disposition, sum(units * weight_kg) AS fate FROM fact_return_line WHERE {_DECIDED} GROUP BY 1"),
-    "fate_value_share": (("disposition",), f"SELECT disposition, sum(cost_amount::DOUBLE * fx_rate) AS fate FROM fact_return_line WHERE {_DECIDED} GROUP BY 1"),
+    "destroyed_making_kg_co2e": (
+        ("category",),
+        f"SELECT category, sum(kg_co2e_new) AS kg FROM {_LOT_AVOIDED} WHERE outcome = 'destroyed' GROUP BY 1",
+    ),
+    "packaging_kg": (
+        ("country",),
+        "SELECT country, sum(e.mass_kg) AS kg FROM fact_return_leg JOIN estimate_leg_carbon e USING (leg_key) WHERE activity = 'packaging' GROUP BY 1",
+    ),
+    "fate_share": (
+        ("disposition",),
+        f"SELECT disposition, sum(units) AS fate FROM fact_return_line WHERE {_DECIDED} GROUP BY 1",
+    ),
+    "fate_weight_share": (
+        ("disposition",),
+        f"SELECT disposition, sum(units * weight_kg) AS fate FROM fact_return_line WHERE {_DECIDED} GROUP BY 1",
+    ),
+    "fate_value_share": (
+        ("disposition",),
+        f"SELECT disposition, sum(cost_amount::DOUBLE * fx_rate) AS fate FROM fact_return_line WHERE {_DECIDED} GROUP BY 1",
+    ),
     "destroyed_without_evidence": (
-        ("country",), "SELECT country, sum(units) AS units FROM fact_recovery WHERE disposition = 'destroyed' AND (derogation_reason IS NULL OR evidence_ref IS NULL) GROUP BY 1"
+        ("country",),
+        "SELECT country, sum(units) AS units FROM fact_recovery WHERE disposition = 'destroyed' AND (derogation_reason IS NULL OR evidence_ref IS NULL) GROUP BY 1",
     ),
     "resold_as_new_share": (("category",), _fate("category", "resold_as_new")),
     "refurbished_share": (("place_id",), _fate("place_id", "refurbished")),
@@ -416,6 +583,7 @@ HANDWRITTEN: dict[str, tuple[tuple[str, ...], str]] = {
     "recycled_share": (("category",), _fate("category", "recycled")),
     "destroyed_share": (("month",), _fate(_RETURN_MONTH, "destroyed")),
     "pending_inspection_units": (
-        ("place_id",), "SELECT place_id, sum(units) AS pending FROM fact_return_line WHERE received_at IS NOT NULL AND (inspected_at IS NULL OR outcome IS NULL) GROUP BY 1"
+        ("place_id",),
+        "SELECT place_id, sum(units) AS pending FROM fact_return_line WHERE received_at IS NOT NULL AND (inspected_at IS NULL OR outcome IS NULL) GROUP BY 1",
     ),
-}  # fmt: skip
+}

@@ -65,8 +65,18 @@ def end(build: Build) -> dt.date:
 def test_an_action_is_logged_changed_and_withdrawn_but_never_lost(settings: Settings) -> None:
     assert state.actions(settings) == []
     assert not settings.warehouse.exists()  # asking makes nothing
-    first = state.log_action(settings, "size_note", {"style_id": ["s:1", "s:2"]}, effective_on=dt.date(2026, 1, 5), note="one up")  # fmt: skip
-    second = state.log_action(settings, "carrier_call", {}, owner="Nadia", due_on=dt.date(2026, 2, 6), expected_money=1200.0, expected_kg_co2e=30.0)  # fmt: skip
+    first = state.log_action(
+        settings, "size_note", {"style_id": ["s:1", "s:2"]}, effective_on=dt.date(2026, 1, 5), note="one up"
+    )
+    second = state.log_action(
+        settings,
+        "carrier_call",
+        {},
+        owner="Nadia",
+        due_on=dt.date(2026, 2, 6),
+        expected_money=1200.0,
+        expected_kg_co2e=30.0,
+    )
     assert (first.status, first.scope, first.note) == ("done", {"style_id": ("s:1", "s:2")}, "one up")
     assert (second.status, second.owner, second.expected_money, second.expected_kg_co2e) == ("open", "Nadia", 1200, 30)
     assert state.actions(settings) == [second, first]
@@ -96,7 +106,9 @@ def test_an_action_is_logged_changed_and_withdrawn_but_never_lost(settings: Sett
         ("photo", {"style_id": ["s:1"]}, {"action_id": 7}, "action_id"),
     ],
 )
-def test_what_cannot_be_logged_is_told(settings: Settings, kind: str, scope: dict[str, list[str]], values: dict[str, object], told: str) -> None:  # fmt: skip
+def test_what_cannot_be_logged_is_told(
+    settings: Settings, kind: str, scope: dict[str, list[str]], values: dict[str, object], told: str
+) -> None:
     with pytest.raises(ActionError, match=told):
         state.log_action(settings, kind, scope, **values)
     assert state.actions(settings, with_withdrawn=True) == []
@@ -135,7 +147,9 @@ def test_what_is_compared_is_what_the_metrics_say(shop: Build) -> None:
     assert found.effect.weeks == (found.after_until + dt.timedelta(days=1) - monday) / WEEK
     where = {"style_id": [style]}
     # 24 weeks ago everything has come: exposure is what was sold (less what was never delivered), the rate the observed one.
-    before = metrics.answer(shop, "observed_return_rate", where=where, since=found.before_from, until=monday - dt.timedelta(days=1))  # fmt: skip
+    before = metrics.answer(
+        shop, "observed_return_rate", where=where, since=found.before_from, until=monday - dt.timedelta(days=1)
+    )
     assert found.effect.rate_before == pytest.approx(before["value"].iloc[0], rel=0.02)
     after = {"where": where, "since": monday, "until": found.after_until}
     sold, came = (metrics.answer(shop, k, **after)["value"].iloc[0] for k in ("sold_units", "returned_units"))
@@ -274,7 +288,9 @@ def test_every_action_verb_explains_itself_with_an_example(verb: str) -> None:
 
 def test_the_command_line_logs_lists_and_measures(shop_settings: Settings, shop: Build) -> None:
     def run(*arguments: str) -> list[dict[str, object]]:
-        result = runner.invoke(cli.app, ["action", *arguments, "--format", "json", "--warehouse", str(shop_settings.warehouse)])  # fmt: skip
+        result = runner.invoke(
+            cli.app, ["action", *arguments, "--format", "json", "--warehouse", str(shop_settings.warehouse)]
+        )
         assert result.exit_code == 0, result.output
         found: list[dict[str, object]] = json.loads(result.stdout)
         return found
@@ -282,7 +298,9 @@ def test_the_command_line_logs_lists_and_measures(shop_settings: Settings, shop:
     (style,) = sellers(shop, 1)
     [suggested] = run("list", "--suggested")
     assert suggested["kind"] == "size_note"
-    [added] = run("add", "photo", "--on", f"style_id={style}", "--effective", str(end(shop) - 24 * WEEK), "--owner", "Nadia")  # fmt: skip
+    [added] = run(
+        "add", "photo", "--on", f"style_id={style}", "--effective", str(end(shop) - 24 * WEEK), "--owner", "Nadia"
+    )
     assert (added["status"], added["on"]) == ("done", f"style_id={style}")
     [measured] = run("measure", str(added["action_id"]))
     assert set(measured) >= {"verdict", "change", "low", "high", "units", "weeks_needed", "placebo_low", "left_out"}
@@ -293,7 +311,9 @@ def test_the_command_line_logs_lists_and_measures(shop_settings: Settings, shop:
     assert pd.isna(run("measure", str(added["action_id"]))[0]["change"])
 
 
-def test_the_command_line_refuses_an_unknown_style(shop_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_the_command_line_refuses_an_unknown_style(
+    shop_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = [
         "backhaul",
         "action",

@@ -42,7 +42,10 @@ def add(settings: Settings, rule: Rule) -> Rule:
 # -- what a rule says ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("test", "bound", "fires"), [("above", 0.44, True), ("above", 0.45, False), ("below", 0.45, True), ("below", 0.44, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("test", "bound", "fires"),
+    [("above", 0.44, True), ("above", 0.45, False), ("below", 0.45, True), ("below", 0.44, False)],
+)
 def test_a_bound_is_crossed_or_not(tiny_settings: Settings, test: str, bound: float, fires: bool) -> None:
     (found,) = say(tiny_settings, replace(HIGH, test=test, bound=bound))
     assert (found.fires, round(found.value, 4)) == (fires, 0.4444)
@@ -50,7 +53,9 @@ def test_a_bound_is_crossed_or_not(tiny_settings: Settings, test: str, bound: fl
 
 
 def test_a_rule_speaks_of_the_latest_days_and_of_each_value(tiny_settings: Settings) -> None:
-    found = say(tiny_settings, Rule(0, "confirmed_units", "above", 1, by=("category",), where={"country": ("FR",)}, days=30))  # fmt: skip
+    found = say(
+        tiny_settings, Rule(0, "confirmed_units", "above", 1, by=("category",), where={"country": ("FR",)}, days=30)
+    )
     until, since = found[0].until, found[0].since
     assert until is not None
     assert since is not None
@@ -197,9 +202,21 @@ def test_an_alert_is_told_once_and_again_only_when_it_comes_back(copy_of_tiny: S
         assert len(got) == 1
         assert got[0]["text"].startswith("Backhaul: Returned so far: 44.4% (21.8% to 69.7%), above 30.0%")
         assert got[0]["alerts"][0] | {"low": None, "high": None} == {
-            "sentence": "Returned so far: 44.4% (21.8% to 69.7%), above 30.0%", "metric": "observed_return_rate", "test": "above", "bound": 0.3, "where": {}, "cell": {},
-            "value": pytest.approx(4 / 9), "low": None, "high": None, "previous": None, "unit": "share", "caution": "", "since": None, "until": None,
-        }  # fmt: skip
+            "sentence": "Returned so far: 44.4% (21.8% to 69.7%), above 30.0%",
+            "metric": "observed_return_rate",
+            "test": "above",
+            "bound": 0.3,
+            "where": {},
+            "cell": {},
+            "value": pytest.approx(4 / 9),
+            "low": None,
+            "high": None,
+            "previous": None,
+            "unit": "share",
+            "caution": "",
+            "since": None,
+            "until": None,
+        }
         assert alerts.record(copy_of_tiny) == []
         assert alerts.tell(copy_of_tiny) == []
         assert len(got) == 1
@@ -277,7 +294,10 @@ def test_every_shipped_rule_can_speak(sample_settings: Settings) -> None:
 
 def test_a_rule_that_cannot_be_asked_any_more_stops_no_load(copy_of_tiny: Settings, tmp_path: Path) -> None:
     memory = state.State(copy_of_tiny.warehouse)
-    memory.write(state.alert_rule, [{"metric": "gone_by_now", "test": "above", "bound": 1.0, "by": "[]", "where": "{}", "days": 0, "to": "[]"}])  # fmt: skip
+    memory.write(
+        state.alert_rule,
+        [{"metric": "gone_by_now", "test": "above", "bound": 1.0, "by": "[]", "where": "{}", "days": 0, "to": "[]"}],
+    )
     memory.close()
     assert load(copy_of_tiny, [another_order(tmp_path, 1)]).is_new_build
     (mine,) = [v for v in alerts.check(copy_of_tiny) if v.rule.metric == "gone_by_now"]
@@ -303,7 +323,9 @@ def test_two_alerts_of_one_cell_cannot_last(copy_of_tiny: Settings) -> None:
     alerts.record(copy_of_tiny)
     engine = create_engine(f"sqlite:///{copy_of_tiny.warehouse / 'state.sqlite'}")
     with engine.begin() as connection, pytest.raises(Exception, match="UNIQUE"):
-        connection.execute(text("INSERT INTO alert (rule_id, cell) SELECT rule_id, cell FROM alert WHERE cleared_at IS NULL LIMIT 1"))  # fmt: skip
+        connection.execute(
+            text("INSERT INTO alert (rule_id, cell) SELECT rule_id, cell FROM alert WHERE cleared_at IS NULL LIMIT 1")
+        )
     engine.dispose()
 
 
@@ -333,11 +355,28 @@ def test_the_command_line_goes_all_the_way(copy_of_tiny: Settings) -> None:
     assert state.ALERT_TESTS == ("above", "below", "worse", "better", "unkeepable")
 
 
-@pytest.mark.parametrize("address", ["http://example.org/hook", "http://10.0.0.1/", "ftp://127.0.0.1/", "https://", "http://127.0.0.1.example.org/", "http://localhost.example.org/", "mailto:nobody"])  # fmt: skip
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://example.org/hook",
+        "http://10.0.0.1/",
+        "ftp://127.0.0.1/",
+        "https://",
+        "http://127.0.0.1.example.org/",
+        "http://localhost.example.org/",
+        "mailto:nobody",
+    ],
+)
 def test_a_hook_is_https_or_on_this_machine(address: str) -> None:
     with pytest.raises(AlertError, match="is no address to tell"):
         alerts.check_address(address)
-    for fine in ("https://example.org/hook", "http://127.0.0.1:9/x", "http://localhost/x", "http://[::1]/", "mailto:a@b.org"):  # fmt: skip
+    for fine in (
+        "https://example.org/hook",
+        "http://127.0.0.1:9/x",
+        "http://localhost/x",
+        "http://[::1]/",
+        "mailto:a@b.org",
+    ):
         alerts.check_address(fine)
 
 

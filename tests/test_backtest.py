@@ -42,7 +42,7 @@ def written(path: Path, until: datetime, change: str = "") -> Path:
         DELETE FROM fact_return_line WHERE confirmed_at IS NULL OR confirmed_at > TIMESTAMP '{until}' OR return_line_key IN (SELECT return_line_key FROM fact_return_event WHERE recorded_at > TIMESTAMP '{until}');
         INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'return_event' AS thing, TIMESTAMP '{until}' AS last_occurred_at;
         INSERT INTO build_coverage BY NAME SELECT 'shop' AS source, fact, 1.0 AS share, 9 AS rows FROM (VALUES ('order'), ('return')) f(fact);
-    """)  # fmt: skip
+    """)
     estimate.curves(connection, Settings())
     estimate.priors(connection, Settings())
     connection.close()
@@ -82,7 +82,11 @@ def test_it_says_what_a_build_of_that_day_says(opened: Callable[..., Build]) -> 
 
 def test_what_came_later_changes_nothing_that_was_said(opened: Callable[..., Build]) -> None:
     plain = metrics.backtest(opened(T), days_ago=(AGO,), by="category")
-    later = metrics.backtest(opened(T, f"DELETE FROM fact_return_line WHERE confirmed_at > TIMESTAMP '{CUT}'"), days_ago=(AGO,), by="category")  # fmt: skip
+    later = metrics.backtest(
+        opened(T, f"DELETE FROM fact_return_line WHERE confirmed_at > TIMESTAMP '{CUT}'"),
+        days_ago=(AGO,),
+        by="category",
+    )
     then = ["month", "category", "sold", "maturity_then", "observed_then", "projected", "low", "high", "to_come"]
     pd.testing.assert_frame_equal(plain[then], later[then], rtol=1e-9)
     assert (later["came_since"] == 0).all()
@@ -106,7 +110,10 @@ def test_a_filter_changes_counts_and_a_stranger_is_refused(opened: Callable[...,
 
 
 def test_answers_carry_the_drift(opened: Callable[..., Build]) -> None:
-    build = opened(T, f"UPDATE fact_return_line SET confirmed_at = confirmed_at + to_days((1.0 * date_diff('day', clock_started_at, confirmed_at))::INTEGER) WHERE ordered_on > DATE '{(T - timedelta(40)).date()}' AND category = 'shoes'")  # fmt: skip
+    build = opened(
+        T,
+        f"UPDATE fact_return_line SET confirmed_at = confirmed_at + to_days((1.0 * date_diff('day', clock_started_at, confirmed_at))::INTEGER) WHERE ordered_on > DATE '{(T - timedelta(40)).date()}' AND category = 'shoes'",
+    )
     found = metrics.drift(build).set_index("category")["is_drifting"]
     assert found["shoes"]
     assert not found["dresses"]

@@ -103,22 +103,31 @@ def test_only_open_promises_have_a_risk_and_every_open_return_a_day(copied: duck
     rows = copied.execute("""
         SELECT count(*), count(*) FILTER (p.ended_at IS NULL AND p.stopped_at IS NULL AND p.lost_at IS NULL AND p.due_at > t), min(r.probability), max(r.probability)
         FROM estimate_breach_risk r JOIN estimate_promise p USING (return_key, promise_id), (SELECT max(last_occurred_at) AS t FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund'))
-    """).fetchall()[0]  # fmt: skip
+    """).fetchall()[0]
     assert rows[0] == rows[1]
     assert 0 <= (rows[2] or 0) <= (rows[3] or 0) <= 1
-    dates = copied.execute("SELECT count(*), count(*) FILTER (expected_at IS NULL OR (early_at <= expected_at AND (late_at IS NULL OR expected_at <= late_at))) FROM estimate_completion").fetchall()[0]  # fmt: skip
+    dates = copied.execute(
+        "SELECT count(*), count(*) FILTER (expected_at IS NULL OR (early_at <= expected_at AND (late_at IS NULL OR expected_at <= late_at))) FROM estimate_completion"
+    ).fetchall()[0]
     assert dates[0] == dates[1] > 20
 
 
 def test_models_are_kept_with_their_scores_and_scored_again_without_a_fit(copied: duckdb.DuckDBPyConnection) -> None:
-    before = copied.execute("SELECT model_id, score, base_score, is_used FROM model_version WHERE model = 'breach' ORDER BY 1").fetchall()  # fmt: skip
+    before = copied.execute(
+        "SELECT model_id, score, base_score, is_used FROM model_version WHERE model = 'breach' ORDER BY 1"
+    ).fetchall()
     risks = copied.execute(
         "SELECT return_key, promise_id, probability FROM estimate_breach_risk ORDER BY ALL"
     ).fetchall()
     assert before
     assert all(used == (score < base) for _, score, base, used in before)
     pipeline.breach_risk(copied, Settings())  # none is stale: scored with what is stored
-    assert copied.execute("SELECT model_id, score, base_score, is_used FROM model_version WHERE model = 'breach' ORDER BY 1").fetchall() == before  # fmt: skip
+    assert (
+        copied.execute(
+            "SELECT model_id, score, base_score, is_used FROM model_version WHERE model = 'breach' ORDER BY 1"
+        ).fetchall()
+        == before
+    )
     again = copied.execute(
         "SELECT return_key, promise_id, probability FROM estimate_breach_risk ORDER BY ALL"
     ).fetchall()

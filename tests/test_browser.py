@@ -27,9 +27,14 @@ FOUND = (shutil.which(name) for name in ("chromium", "chromium-browser", "google
 CHROMIUM = os.environ.get("BACKHAUL_CHROMIUM") or next(filter(None, FOUND), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: set BACKHAUL_CHROMIUM to a Chromium")
 ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
     "--disable-quic",
-]  # fmt: skip
+]
 PAGES = sorted(path.stem for path in Path(dashboard.__file__).parent.glob("app_pages/*.py"))
 PATIENCE = 120_000
 HARMLESS = ("preload", "_stcore")
@@ -193,7 +198,9 @@ def test_a_bar_leads_to_its_rows_and_to_a_file_that_verifies(visit: Visit, tmp_p
     assert box
     visit.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     rows = visit.page.locator(".st-key-emissions_parts_rows button")
-    visit.page.wait_for_function("document.querySelector('.st-key-emissions_parts_rows button').innerText.includes('Rows:')")  # fmt: skip
+    visit.page.wait_for_function(
+        "document.querySelector('.st-key-emissions_parts_rows button').innerText.includes('Rows:')"
+    )
     chosen = rows.first.inner_text().split("Rows:")[1].strip()
     rows.first.click()
     dialog = visit.page.get_by_role("dialog")
@@ -212,7 +219,9 @@ def test_a_bar_leads_to_its_rows_and_to_a_file_that_verifies(visit: Visit, tmp_p
     dialog.get_by_text("Rows: 4").wait_for()  # legs E1 to E4
     visit.page.keyboard.press("Escape")
     visit.page.locator(".st-key-emissions_parts_clear button").first.click()
-    visit.page.wait_for_function("!document.querySelector('.st-key-emissions_parts_rows button').innerText.includes('Rows:')")  # fmt: skip
+    visit.page.wait_for_function(
+        "!document.querySelector('.st-key-emissions_parts_rows button').innerText.includes('Rows:')"
+    )
     assert visit.exceptions() == []
 
 

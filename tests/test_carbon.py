@@ -133,9 +133,23 @@ def test_avoided_never_exceeds_the_new_item(displacement: float, footprint: floa
 # -- one definition, three carriers ------------------------------------------------------------------------------------
 
 ONE_DEFINITION = [
-    carbon.tonne_km, carbon.leg_carbon, carbon.tonne_km_factor, carbon.trip_carbon, carbon.shared_trip_carbon, carbon.mass_carbon, carbon.chain_sum,
-    carbon.allocate, carbon.avoided_carbon, cost.leg_cost, cost.share_of, cost.handling_cost, cost.value_loss, cost.markdown, cost.margin, cost.margin_erosion,
-]  # fmt: skip
+    carbon.tonne_km,
+    carbon.leg_carbon,
+    carbon.tonne_km_factor,
+    carbon.trip_carbon,
+    carbon.shared_trip_carbon,
+    carbon.mass_carbon,
+    carbon.chain_sum,
+    carbon.allocate,
+    carbon.avoided_carbon,
+    cost.leg_cost,
+    cost.share_of,
+    cost.handling_cost,
+    cost.value_loss,
+    cost.markdown,
+    cost.margin,
+    cost.margin_erosion,
+]
 
 
 @pytest.mark.parametrize("function", ONE_DEFINITION, ids=lambda f: f.__name__)
@@ -178,7 +192,10 @@ def test_factors_are_complete_and_free_to_ship() -> None:
         assert float(row["wtw"]) >= 0
         if row["wtt"] or row["ttw"]:
             assert float(row["wtt"]) + float(row["ttw"]) == pytest.approx(float(row["wtw"]), abs=1e-9), row["factor_id"]
-    keys = [(r["factor_set"], r["vehicle"], r["unit"], r["valid_from_year"], r["region"] if r["vehicle"] == "grid" else "") for r in factors()]  # fmt: skip
+    keys = [
+        (r["factor_set"], r["vehicle"], r["unit"], r["valid_from_year"], r["region"] if r["vehicle"] == "grid" else "")
+        for r in factors()
+    ]
     assert len(keys) == len(set(keys))
 
 
@@ -239,7 +256,7 @@ def build() -> duckdb.DuckDBPyConnection:
             (14, 2, 'activity', 'treatment', '2025-03-01', 'site', NULL, NULL, NULL, NULL, 0.4, NULL, NULL, NULL, 4, 4)
         ) v(leg_key, parcel_key, element_type, role, started_on, mode, vehicle, fuel, service, carrier, mass_kg, distance_km, trip_share, movement_parcels, a, b)
         LEFT JOIN dim_place p ON p.place_key = a LEFT JOIN dim_place q ON q.place_key = b;
-    """)  # fmt: skip
+    """)
     lanes(connection, Settings())
     legs(connection, Settings(), "TRUE")
     returns(connection, Settings(), "TRUE")
@@ -263,19 +280,23 @@ BY_HAND = {  # leg: kg, factor, status, method
     12: (0.0093342844, "desnz2023.truck_artic.tonne_km", "measured", "per_tonne_km"),
     13: (None, None, "measured", "per_tonne_km"),  # no factor for a hydrogen truck
     14: (None, None, "measured", "per_tonne"),  # treatment not decided
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("leg", BY_HAND)
 def test_leg_by_hand(build: duckdb.DuckDBPyConnection, leg: int) -> None:
-    row = build.execute("SELECT kg_co2e, factor_id, status, method FROM estimate_leg_carbon WHERE leg_key = ?", [leg]).fetchall()  # fmt: skip
+    row = build.execute(
+        "SELECT kg_co2e, factor_id, status, method FROM estimate_leg_carbon WHERE leg_key = ?", [leg]
+    ).fetchall()
     kg, *rest = BY_HAND[leg]
     assert row == [(kg if kg is None else pytest.approx(kg, rel=1e-9), *rest)]
 
 
 def test_leg_parts(build: duckdb.DuckDBPyConnection) -> None:
     """WTW = WTT + TTW wherever the publisher splits it; a single figure is left unsplit."""
-    rows = build.execute("SELECT leg_key, kg_co2e_wtt, kg_co2e_ttw, kg_co2e FROM estimate_leg_carbon WHERE kg_co2e IS NOT NULL ORDER BY 1").fetchall()  # fmt: skip
+    rows = build.execute(
+        "SELECT leg_key, kg_co2e_wtt, kg_co2e_ttw, kg_co2e FROM estimate_leg_carbon WHERE kg_co2e IS NOT NULL ORDER BY 1"
+    ).fetchall()
     split = {leg for leg, wtt, ttw, kg in rows if wtt is not None and wtt + ttw == pytest.approx(kg, rel=1e-9)}
     assert split == {1, 3, 5, 7, 8, 10, 11, 12}
     assert rows[2][1:3] == (pytest.approx(0.016 * 0.15095), pytest.approx(0.016 * 0.6313))
@@ -311,7 +332,9 @@ def test_factor_set_says_what_was_used(build: duckdb.DuckDBPyConnection) -> None
     assert set(used) == {f for _, names, _, _ in BY_HAND.values() if names for f in names.split(" + ")}
     assert "2022-2022, vintage_substituted" in used["desnz2023.truck_artic.tonne_km"]
     assert "vintage_substituted" not in used["desnz2025.truck_artic.tonne_km"]
-    assert build.execute("SELECT count(*) FROM factor_set WHERE factor_id IN ('circuity', 'allocation.mass')").fetchall() == [(2,)]  # fmt: skip
+    assert build.execute(
+        "SELECT count(*) FROM factor_set WHERE factor_id IN ('circuity', 'allocation.mass')"
+    ).fetchall() == [(2,)]
 
 
 def test_touched_parcels_alone_give_the_same(build: duckdb.DuckDBPyConnection) -> None:
@@ -327,7 +350,9 @@ def test_touched_parcels_alone_give_the_same(build: duckdb.DuckDBPyConnection) -
     of_parcel = "leg_key IN (SELECT leg_key FROM fact_return_leg WHERE parcel_key = 1)"
     of_lots = "return_lot_key IN (SELECT return_lot_key FROM fact_return_line WHERE parcel_key = 1)"
     build.execute(f"DELETE FROM estimate_leg_carbon WHERE {of_parcel}; DELETE FROM estimate_leg_cost WHERE {of_parcel}")
-    build.execute(f"DELETE FROM estimate_return_carbon WHERE {of_lots}; DELETE FROM estimate_return_cost WHERE {of_lots}")  # fmt: skip
+    build.execute(
+        f"DELETE FROM estimate_return_carbon WHERE {of_lots}; DELETE FROM estimate_return_cost WHERE {of_lots}"
+    )
     lanes(build, Settings())
     legs(build, Settings(), of_parcel)
     returns(build, Settings(), of_lots)
@@ -341,5 +366,8 @@ def test_a_build_without_legs() -> None:
     lanes(connection, Settings())
     legs(connection, Settings(), "TRUE")
     returns(connection, Settings(), "TRUE")
-    counts = [connection.execute(f"SELECT count(*) FROM {t}").fetchall()[0][0] for t in ("estimate_leg_carbon", "estimate_return_carbon", "factor_set")]  # fmt: skip
+    counts = [
+        connection.execute(f"SELECT count(*) FROM {t}").fetchall()[0][0]
+        for t in ("estimate_leg_carbon", "estimate_return_carbon", "factor_set")
+    ]
     assert counts == [0, 0, 0]

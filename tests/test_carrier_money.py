@@ -12,21 +12,98 @@ from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
 
 INVOICES = [
-    {"invoice_line_id": "I1-1", "invoice_id": "I1", "invoiced_at": "2025-12-31T00:00:00Z", "carrier": "Relais", "parcel_id": "P4", "kind": "freight", "amount": "3.2", "vat_amount": "0.64", "currency": "EUR"},
-    {"invoice_line_id": "I1-2", "invoice_id": "I1", "invoiced_at": "2025-12-31T00:00:00Z", "carrier": "Relais", "parcel_id": "P4", "kind": "fuel", "amount": "0.3", "vat_amount": "0.06", "currency": "EUR"},
-    {"invoice_line_id": "I1-3", "invoice_id": "I1", "invoiced_at": "2025-12-31T00:00:00Z", "carrier": "Relais", "parcel_id": "P1", "kind": "duty", "amount": "2", "vat_amount": "0", "currency": "EUR"},
-    {"invoice_line_id": "I1-4", "invoice_id": "I1", "invoiced_at": "2025-12-31T00:00:00Z", "carrier": "Relais", "parcel_id": "P99", "kind": "freight", "amount": "9", "vat_amount": "1.8", "currency": "EUR"},
-]  # fmt: skip
+    {
+        "invoice_line_id": "I1-1",
+        "invoice_id": "I1",
+        "invoiced_at": "2025-12-31T00:00:00Z",
+        "carrier": "Relais",
+        "parcel_id": "P4",
+        "kind": "freight",
+        "amount": "3.2",
+        "vat_amount": "0.64",
+        "currency": "EUR",
+    },
+    {
+        "invoice_line_id": "I1-2",
+        "invoice_id": "I1",
+        "invoiced_at": "2025-12-31T00:00:00Z",
+        "carrier": "Relais",
+        "parcel_id": "P4",
+        "kind": "fuel",
+        "amount": "0.3",
+        "vat_amount": "0.06",
+        "currency": "EUR",
+    },
+    {
+        "invoice_line_id": "I1-3",
+        "invoice_id": "I1",
+        "invoiced_at": "2025-12-31T00:00:00Z",
+        "carrier": "Relais",
+        "parcel_id": "P1",
+        "kind": "duty",
+        "amount": "2",
+        "vat_amount": "0",
+        "currency": "EUR",
+    },
+    {
+        "invoice_line_id": "I1-4",
+        "invoice_id": "I1",
+        "invoiced_at": "2025-12-31T00:00:00Z",
+        "carrier": "Relais",
+        "parcel_id": "P99",
+        "kind": "freight",
+        "amount": "9",
+        "vat_amount": "1.8",
+        "currency": "EUR",
+    },
+]
 CARDS = [
-    {"rate_id": "all", "valid_from": "2025-01-01T00:00:00Z", "carrier": "Relais", "weight_from_kg": "0", "weight_to_kg": "1", "price": "5", "fuel_share": "0.1", "surcharge": "0.5", "currency": "EUR"},
-    {"rate_id": "heavy", "valid_from": "2025-01-01T00:00:00Z", "carrier": "Relais", "weight_from_kg": "1", "price": "8", "fuel_share": "0", "surcharge": "0", "currency": "EUR"},
-]  # fmt: skip
+    {
+        "rate_id": "all",
+        "valid_from": "2025-01-01T00:00:00Z",
+        "carrier": "Relais",
+        "weight_from_kg": "0",
+        "weight_to_kg": "1",
+        "price": "5",
+        "fuel_share": "0.1",
+        "surcharge": "0.5",
+        "currency": "EUR",
+    },
+    {
+        "rate_id": "heavy",
+        "valid_from": "2025-01-01T00:00:00Z",
+        "carrier": "Relais",
+        "weight_from_kg": "1",
+        "price": "8",
+        "fuel_share": "0",
+        "surcharge": "0",
+        "currency": "EUR",
+    },
+]
 HANDLING = [
-    {"place_id": "RC", "activity": a, "valid_from": "2025-01-01T00:00:00Z", "minutes": m, "hourly_cost": "30", "currency": "EUR"} for a, m in (("receipt", "2"), ("inspection", "3"), ("grading", "1"), ("repacking", "4"))
-]  # fmt: skip
+    {
+        "place_id": "RC",
+        "activity": a,
+        "valid_from": "2025-01-01T00:00:00Z",
+        "minutes": m,
+        "hourly_cost": "30",
+        "currency": "EUR",
+    }
+    for a, m in (("receipt", "2"), ("inspection", "3"), ("grading", "1"), ("repacking", "4"))
+]
 CLAIMS = [
-    {"claim_id": "C1", "opened_at": "2026-01-05T00:00:00Z", "parcel_id": "P1", "carrier": "Relais", "kind": "damaged", "amount": "20", "decided_at": "2026-01-20T00:00:00Z", "paid_amount": "12", "currency": "EUR"},
-]  # fmt: skip
+    {
+        "claim_id": "C1",
+        "opened_at": "2026-01-05T00:00:00Z",
+        "parcel_id": "P1",
+        "carrier": "Relais",
+        "kind": "damaged",
+        "amount": "20",
+        "decided_at": "2026-01-20T00:00:00Z",
+        "paid_amount": "12",
+        "currency": "EUR",
+    },
+]
 MORE = {"carrier_invoice": INVOICES, "rate_card": CARDS, "handling_rate": HANDLING, "carrier_claim": CLAIMS}
 
 
@@ -48,7 +125,9 @@ def opened(settings: Settings) -> duckdb.DuckDBPyConnection:
 
 def costs(settings: Settings) -> dict[str, tuple[float, str, str]]:
     with opened(settings) as connection:
-        rows = connection.execute("SELECT element_id, e.amount::DOUBLE, e.status, e.method FROM fact_return_leg JOIN estimate_leg_cost e USING (leg_key)").fetchall()  # fmt: skip
+        rows = connection.execute(
+            "SELECT element_id, e.amount::DOUBLE, e.status, e.method FROM fact_return_leg JOIN estimate_leg_cost e USING (leg_key)"
+        ).fetchall()
     return {r[0]: r[1:] for r in rows}
 
 
@@ -96,7 +175,9 @@ def test_without_invoices_the_number_waits(tiny_settings: Settings) -> None:
 def test_duties_claims_and_site_rates_are_components(paid: Settings) -> None:
     """Duties and what the carrier paid fall to the parcel's lots; handling is minutes x the hour of the site: (2 + 3 + 1 + 4) / 60 x 30 = 5."""
     with opened(paid) as connection:
-        rows = connection.execute("SELECT component, e.status, e.method, sum(e.amount)::DOUBLE FROM fact_return_line JOIN estimate_return_cost e USING (return_lot_key) WHERE parcel_id = 'shop:P1' GROUP BY ALL").fetchall()  # fmt: skip
+        rows = connection.execute(
+            "SELECT component, e.status, e.method, sum(e.amount)::DOUBLE FROM fact_return_line JOIN estimate_return_cost e USING (return_lot_key) WHERE parcel_id = 'shop:P1' GROUP BY ALL"
+        ).fetchall()
     found = {r[0]: r[1:] for r in rows}
     assert found["duties"] == ("measured", "carrier invoice", 2)
     assert found["carrier_claim"] == ("measured", "paid by the carrier", -12)

@@ -126,7 +126,9 @@ def test_mix_is_blamed_on_the_dimension_that_moved(sample_build: Build) -> None:
     same = metrics.rate_change(sample_build, days, days).set_index("effect")["points"]
     assert same.drop(["previous", "current"]).abs().max() == pytest.approx(0, abs=1e-12)
     earlier = (date(2024, 9, 1), date(2024, 11, 30))
-    one = metrics.rate_change(sample_build, days, earlier, where={"category": ["dresses"]}).set_index("effect")["points"]  # fmt: skip
+    one = metrics.rate_change(sample_build, days, earlier, where={"category": ["dresses"]}).set_index("effect")[
+        "points"
+    ]
     assert one["mix_category"] == pytest.approx(0, abs=1e-12)
 
 

@@ -13,9 +13,39 @@ from pipelines.errors import UnknownValue
 from pipelines.settings import Settings
 
 VERBS = (
-    "sample", "load", "status", "check", "metrics", "metric", "accrual", "reasons", "backtest", "export", "verify", "map", "dashboard", "demo",
-    "promise", "at-risk", "serve", "withdraw", "forget", "retain", "rotate-key", "doctor", "explain", "levers", "close", "closed", "company", "report", "forecast", "dispose", "simulate", "claims",
-)  # fmt: skip
+    "sample",
+    "load",
+    "status",
+    "check",
+    "metrics",
+    "metric",
+    "accrual",
+    "reasons",
+    "backtest",
+    "export",
+    "verify",
+    "map",
+    "dashboard",
+    "demo",
+    "promise",
+    "at-risk",
+    "serve",
+    "withdraw",
+    "forget",
+    "retain",
+    "rotate-key",
+    "doctor",
+    "explain",
+    "levers",
+    "close",
+    "closed",
+    "company",
+    "report",
+    "forecast",
+    "dispose",
+    "simulate",
+    "claims",
+)
 runner = CliRunner()
 
 
@@ -196,7 +226,9 @@ def test_factors_are_listed_compared_imported_and_used(copy_of_tiny: Settings, t
     assert {row["licence"] for row in rows} == {"US public domain"}
     assert json.loads(run("factors", "missing", "--format", "json", *at)) == []
     own = tmp_path / "own.csv"
-    own.write_text("factor_id,activity,vehicle,unit,wtw,valid_from_year,source,licence\nown.artic,freight,truck_artic,kgCO2e/t.km,0.2,2020,Carrier,own\n")  # fmt: skip
+    own.write_text(
+        "factor_id,activity,vehicle,unit,wtw,valid_from_year,source,licence\nown.artic,freight,truck_artic,kgCO2e/t.km,0.2,2020,Carrier,own\n"
+    )
     assert "1 factors of own are kept" in run("factors", "import", str(own), "--set", "own", *at)
     compared = json.loads(run("factors", "compare", "own", "--format", "json", *at))
     said = sum(row["other_kg_co2e"] for row in compared)
@@ -224,7 +256,9 @@ def test_a_month_is_closed_and_reported(copy_of_tiny: Settings, tmp_path: Path) 
     out = tmp_path / "r.xlsx"
     assert "from primary data" in run("report", str(out), "--from", "2025-12-01", "--to", "2025-12-31", *at)
     assert out.stat().st_size > 5000
-    rules = json.loads(run("company", "--country", "FR", "--employees", "1200", "--turnover", "510", "--format", "json", *at))  # fmt: skip
+    rules = json.loads(
+        run("company", "--country", "FR", "--employees", "1200", "--turnover", "510", "--format", "json", *at)
+    )
     assert {r["status"] for r in rules} <= {"obligatory", "voluntary", "not applicable"}
     assert json.loads(run("levers", "--format", "json", *at)) == []  # too small a shop for any
 

@@ -86,20 +86,39 @@ def build() -> duckdb.DuckDBPyConnection:
             (4, 1, 'hub', 'hub', '2025-03-01', 'site', NULL, 'drop_off', 3, 3, NULL, NULL, NULL),
             (5, 2, 'transport', 'trunk', '2025-03-01', 'truck', 'C', 'mail', 2, 3, NULL, NULL, NULL),
             (6, 3, 'transport', 'trunk', '2025-03-01', 'truck', 'C', 'mail', 2, 3, 5, 'GBP', 1.2);
-    """)  # fmt: skip
+    """)
     for row in _rows(LOTS):
         stage = row["stage"]
         day = "2025-04-02"
         came = stage in ("inspected", "restocked")
         values: dict[str, Any] = {
-            "return_lot_key": row["lot"], "return_line_key": row["line"], "return_key": row["return_"], "parcel_key": row["parcel"], "units": row["units"], "disposition": row["disposition"],
-            "return_type": row["return_type"], "net_amount": row["net"], "cost_amount": row["cost"], "currency": row["currency"], "fx_rate": row["fx"], "policy_key": "1", "source": "s",
-            "order_line_key": {"1": "1", "9": "9"}.get(row["lot"], "-"), "style_id": {"9": "Y"}.get(row["lot"], "X"), "ordered_on": "2025-03-01",
-            "confirmed_at": "-" if stage == "cancelled" else day, "cancelled_at": day if stage == "cancelled" else "-", "lost_at": day if stage == "lost" else "-",
-            "received_at": day if came else "-", "inspected_at": day if came else "-", "restocked_at": day if stage == "restocked" else "-",
-        }  # fmt: skip
+            "return_lot_key": row["lot"],
+            "return_line_key": row["line"],
+            "return_key": row["return_"],
+            "parcel_key": row["parcel"],
+            "units": row["units"],
+            "disposition": row["disposition"],
+            "return_type": row["return_type"],
+            "net_amount": row["net"],
+            "cost_amount": row["cost"],
+            "currency": row["currency"],
+            "fx_rate": row["fx"],
+            "policy_key": "1",
+            "source": "s",
+            "order_line_key": {"1": "1", "9": "9"}.get(row["lot"], "-"),
+            "style_id": {"9": "Y"}.get(row["lot"], "X"),
+            "ordered_on": "2025-03-01",
+            "confirmed_at": "-" if stage == "cancelled" else day,
+            "cancelled_at": day if stage == "cancelled" else "-",
+            "lost_at": day if stage == "lost" else "-",
+            "received_at": day if came else "-",
+            "inspected_at": day if came else "-",
+            "restocked_at": day if stage == "restocked" else "-",
+        }
         given = [None if v == "-" else v for v in values.values()]
-        connection.execute(f"INSERT INTO fact_return_line ({', '.join(values)}) VALUES ({', '.join('?' * len(given))})", given)  # fmt: skip
+        connection.execute(
+            f"INSERT INTO fact_return_line ({', '.join(values)}) VALUES ({', '.join('?' * len(given))})", given
+        )
     legs(connection, Settings(), "TRUE")
     returns(connection, Settings(), "TRUE")
     return connection

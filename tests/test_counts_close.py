@@ -129,8 +129,19 @@ def test_what_is_counted_worked_out_by_hand() -> None:
     (count,) = report.counts
     assert [count[k] for k in ("read", "accepted", "duplicate", "quarantined")] == [6, 2, 1, 3]
     assert report.files == [
-        {"file": "refund.csv", "lines": 12, "rows": 6, "header": 1, "blank": 3, "preamble": 0, "totals": 0, "within": 2, "left_out": 0, "more_rows": 0}
-    ]  # fmt: skip
+        {
+            "file": "refund.csv",
+            "lines": 12,
+            "rows": 6,
+            "header": 1,
+            "blank": 3,
+            "preamble": 0,
+            "totals": 0,
+            "within": 2,
+            "left_out": 0,
+            "more_rows": 0,
+        }
+    ]
     assert [line for line, _ in aside] == [6, 10, 11]
 
 

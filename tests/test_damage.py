@@ -49,16 +49,35 @@ def with_one_more(tmp_path_factory: pytest.TempPathFactory, tiny_files: Path) ->
 def own_files(settings: Settings) -> set[str]:
     """What people would miss: raw files, and whatever is not ours."""
     found = {str(f.relative_to(settings.raw.parent)) for f in settings.raw.parent.rglob("*") if f.is_file()}
-    return {f for f in found if (".raw/" in f and ".staging" not in f) or any(w in f for w in ("my copies", ".DS_Store", "notes", "keep-", "zzz", "not-a-build", "note.txt"))}  # fmt: skip
+    return {
+        f
+        for f in found
+        if (".raw/" in f and ".staging" not in f)
+        or any(w in f for w in ("my copies", ".DS_Store", "notes", "keep-", "zzz", "not-a-build", "note.txt"))
+    }
 
 
 TOGETHER = [
-    ("build cut", "log cut", "state without a column"), ("build empty", "state gone"), ("build header flipped", "log empty", "state of before"), ("build pages flipped",),
-    ("build without a table", "state garbage"), ("build gone", "state cut"), ("build of another version", "state empty"), ("pointer gone", "log gone"),
-    ("pointer empty", "logs all gone"), ("pointer no text", "state page flipped"), ("pointer to somewhere else", "log flipped"), ("copies of builds", "pointer a folder", "strange files everywhere"),
-    ("build a link", "logs swapped", "state copy garbage"), ("build with more behind it", "log a folder", "state of zero bytes"), ("build of zero bytes", "log a link", "state journal of another file"),
-    ("builds gone", "raw file cut", "state a link"), ("pointer a link", "log not to be read", "leftovers of a kill"), ("state a folder", "modes of files", "raw files gone"), ("state copy gone", "lock with words in it"),
-]  # fmt: skip
+    ("build cut", "log cut", "state without a column"),
+    ("build empty", "state gone"),
+    ("build header flipped", "log empty", "state of before"),
+    ("build pages flipped",),
+    ("build without a table", "state garbage"),
+    ("build gone", "state cut"),
+    ("build of another version", "state empty"),
+    ("pointer gone", "log gone"),
+    ("pointer empty", "logs all gone"),
+    ("pointer no text", "state page flipped"),
+    ("pointer to somewhere else", "log flipped"),
+    ("copies of builds", "pointer a folder", "strange files everywhere"),
+    ("build a link", "logs swapped", "state copy garbage"),
+    ("build with more behind it", "log a folder", "state of zero bytes"),
+    ("build of zero bytes", "log a link", "state journal of another file"),
+    ("builds gone", "raw file cut", "state a link"),
+    ("pointer a link", "log not to be read", "leftovers of a kill"),
+    ("state a folder", "modes of files", "raw files gone"),
+    ("state copy gone", "lock with words in it"),
+]
 
 
 def test_every_damage_is_tried() -> None:
@@ -161,7 +180,12 @@ def test_reading_back_finds_what_a_quick_look_does_not(copy_of_tiny: Settings) -
     (copy_of_tiny.warehouse / "log" / "notes.txt").write_text("mine")
     told = found(copy_of_tiny)
     (load_id,) = [row["load"] for row in state.listed_loads(copy_of_tiny)]
-    assert set(told) == {f"builds/{current(copy_of_tiny).name}", f"load {load_id}", f"warehouse.raw/{raw.relative_to(copy_of_tiny.raw)}", "warehouse.key"}  # fmt: skip
+    assert set(told) == {
+        f"builds/{current(copy_of_tiny).name}",
+        f"load {load_id}",
+        f"warehouse.raw/{raw.relative_to(copy_of_tiny.raw)}",
+        "warehouse.key",
+    }
     assert set(found(copy_of_tiny, is_deep=False)) == {"warehouse.key"}
     notes = [f for f in doctor.examine(copy_of_tiny, is_deep=False) if not f.is_fault]
     assert [f.where for f in notes] == ["warehouse/log/notes.txt"]

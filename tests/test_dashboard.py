@@ -142,9 +142,13 @@ def test_a_title_says_what_its_number_does_not_rest_on() -> None:
     assert findings.rate(EN, final) == said
     same = queries.Change(0.283, 0.28, 0.003, -0.01, 0.02, True, "share", lost)
     assert findings.with_change(EN, findings.rate(EN, final), same) == f"{said}, no real change"  # once, not twice
-    assert "(prudence : 94,7 % des articles retournés ; 5,3 % ne nomment aucune commande" in findings.rate(FR, final).replace("\u00a0", " ")  # fmt: skip
+    assert "(prudence : 94,7 % des articles retournés ; 5,3 % ne nomment aucune commande" in findings.rate(
+        FR, final
+    ).replace("\u00a0", " ")
     row = pd.DataFrame([{"label": "FR", "value": 0.3, "status": "ok", "reason": lost, "caution": "coverage"}])
-    assert findings.top(EN, "finding.top_market", row, "country", "country", rate=EN.percent).endswith(f"(caution: {lost})")  # fmt: skip
+    assert findings.top(EN, "finding.top_market", row, "country", "country", rate=EN.percent).endswith(
+        f"(caution: {lost})"
+    )
     verdict = alerts.Verdict(alerts.Rule(1, "promise_kept", "above", 0.5), {}, True, 0.8, unit="share", caution=lost)
     assert verdict.sentence().endswith(f"(caution: {lost})")
 
@@ -153,7 +157,10 @@ def test_where_no_return_names_its_order_the_period_is_the_headline() -> None:
     nothing = queries.Number(float("nan"), 0.0, 0.2, 0, "share", "greyed", "none of the returned units can be counted")
     period = queries.Number(0.2, 0.19, 0.22, 3000, "share", "ok", "by date of return over date of sale")
     others = [("rate_so_far", (nothing, None)), ("rate_period", (period, None))]
-    assert findings.headline(EN, nothing, None, others).sentence == "20.0% of what was sold in these days came back in them, by date of return over date of sale"  # fmt: skip
+    assert (
+        findings.headline(EN, nothing, None, others).sentence
+        == "20.0% of what was sold in these days came back in them, by date of return over date of sale"
+    )
     assert findings.headline(EN, nothing, None, others[:1]).sentence == EN("finding.rate_unknown")
 
 
@@ -192,21 +199,42 @@ def measured(verdict: str, *action_ids: int, **values: Any) -> Measured:
     ("found", "sentence"),
     [
         (measured("fell", 1, change=-0.13, low=-0.26, high=-0.01), "The rate fell by 13% (between 1% and 26%)."),
-        (measured("rose", 1, change=0.13, low=0.01, high=0.26, weeks_needed=3), "The rate rose by 13% (between 1% and 26%)."),
-        (measured("no_clear_change", 1, change=-0.05, low=-0.2, high=0.1, weeks_needed=0), "No clear change: −5%, anything from −20% to +10%."),
-        (measured("no_clear_change", 1, change=0.05, low=-0.1, high=0.2, weeks_needed=6), "No clear change: +5%, anything from −10% to +20%. This needs 6 more weeks."),
-        (measured("too_early", 1, reason="not_yet", weeks_needed=9), "Too early to tell: no week after it is old enough. This needs 9 more weeks."),
+        (
+            measured("rose", 1, change=0.13, low=0.01, high=0.26, weeks_needed=3),
+            "The rate rose by 13% (between 1% and 26%).",
+        ),
+        (
+            measured("no_clear_change", 1, change=-0.05, low=-0.2, high=0.1, weeks_needed=0),
+            "No clear change: −5%, anything from −20% to +10%.",
+        ),
+        (
+            measured("no_clear_change", 1, change=0.05, low=-0.1, high=0.2, weeks_needed=6),
+            "No clear change: +5%, anything from −10% to +20%. This needs 6 more weeks.",
+        ),
+        (
+            measured("too_early", 1, reason="not_yet", weeks_needed=9),
+            "Too early to tell: no week after it is old enough. This needs 9 more weeks.",
+        ),
         (measured("too_early", 1, reason="not_yet"), EN("effect.no_wait")),
         (measured("too_early", 1, 2, reason="not_yet"), EN("effect.no_wait_together")),
-        (measured("no_overlap", 1, reason="no_equals", weeks_needed=4), "No verdict: no product left alone is like these."),
+        (
+            measured("no_overlap", 1, reason="no_equals", weeks_needed=4),
+            "No verdict: no product left alone is like these.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_effect_is_said_with_its_sign_and_the_wait(found: Measured, sentence: str) -> None:
     assert findings.effect(EN, found) == sentence
 
 
 def test_a_shop_figure_names_no_step_within_noise() -> None:
-    steps = pd.DataFrame({"step": ["previous", "volume", "rate", "current"], "kind": ["total", "step", "step", "total"], "amount": [0.3, 0.001, 0.008, 0.309]})  # fmt: skip
+    steps = pd.DataFrame(
+        {
+            "step": ["previous", "volume", "rate", "current"],
+            "kind": ["total", "step", "step", "total"],
+            "amount": [0.3, 0.001, 0.008, 0.309],
+        }
+    )
     same = pd.DataFrame({"status": ["ok"], "is_within_noise": [True]})
     quiet = findings.shop_figure(EN, steps, same)
     assert EN.value("step", "rate").lower() not in quiet
@@ -283,11 +311,45 @@ def test_nothing_under_the_filters_says_which_one_to_relax(
     assert EN("empty.rows") not in said(opened)
 
 
-LINKED = ("lang", "period", "against", "days", "category", "country", "returns_part", "returns_by", "margin_part", "promises_part", "try_no_box", "own", "no such thing")  # fmt: skip
+LINKED = (
+    "lang",
+    "period",
+    "against",
+    "days",
+    "category",
+    "country",
+    "returns_part",
+    "returns_by",
+    "margin_part",
+    "promises_part",
+    "try_no_box",
+    "own",
+    "no such thing",
+)
 WORDS = st.one_of(
     st.text(max_size=20),
-    st.sampled_from(["FR", "Last 30 days", "Custom", "2025-12-01", "2025-13-45", "2025-12-01,2024-01-01", "Dress", "DRESS", "true", "-1", "NaN", "1e400", "[]", "%00", "<script>", "../../etc/passwd", "' OR 1=1 --"]),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            "FR",
+            "Last 30 days",
+            "Custom",
+            "2025-12-01",
+            "2025-13-45",
+            "2025-12-01,2024-01-01",
+            "Dress",
+            "DRESS",
+            "true",
+            "-1",
+            "NaN",
+            "1e400",
+            "[]",
+            "%00",
+            "<script>",
+            "../../etc/passwd",
+            "' OR 1=1 --",
+        ]
+    ),
+)
 
 
 @hypothesis.settings(max_examples=3 * FUZZ, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
@@ -453,8 +515,15 @@ def test_a_young_month_is_hatched() -> None:
 
 def test_a_waterfall_step_starts_where_the_one_before_ended() -> None:
     steps = pd.DataFrame(
-        {"step": ["booked", "handling", "left"], "kind": ["total", "step", "total"], "amount": [100.0, -30.0, 70.0], "measured": [100.0, -10.0, 0.0], "imputed": [0.0] * 3, "assumed": [0.0, -20.0, 0.0]}
-    )  # fmt: skip
+        {
+            "step": ["booked", "handling", "left"],
+            "kind": ["total", "step", "total"],
+            "amount": [100.0, -30.0, 70.0],
+            "measured": [100.0, -10.0, 0.0],
+            "imputed": [0.0] * 3,
+            "assumed": [0.0, -20.0, 0.0],
+        }
+    )
     bars = [
         (bar.base[0], bar.x[0], bar.marker.pattern.shape)
         for bar in charts.waterfall(steps, EN, "EUR").data
@@ -468,8 +537,16 @@ def test_a_waterfall_step_starts_where_the_one_before_ended() -> None:
 
 def test_a_flagged_product_is_filled_and_the_legend_says_so() -> None:
     ranked = pd.DataFrame(
-        {"style_id": ["a", "b", "c"], "name": ["A", "B", "C"], "rate": [0.5, 0.3, 0.2], "low": 0.1, "high": 0.6, "category_rate": 0.3, "is_flagged": [False, True, False]}
-    )  # fmt: skip
+        {
+            "style_id": ["a", "b", "c"],
+            "name": ["A", "B", "C"],
+            "rate": [0.5, 0.3, 0.2],
+            "low": 0.1,
+            "high": 0.6,
+            "category_rate": 0.3,
+            "is_flagged": [False, True, False],
+        }
+    )
     marks = {t.name: (list(t.y), t.marker.symbol) for t in charts.products(ranked, EN).data}
     assert marks[EN("products.rate_flagged")] == (["B"], "circle")
     assert marks[EN("products.rate")] == (["C", "A"], "circle-open")
@@ -479,7 +556,13 @@ def test_a_flagged_product_is_filled_and_the_legend_says_so() -> None:
 
 
 def test_products_are_listed_by_money_or_by_relative_rate_and_few_units_stand_last() -> None:
-    ranked = pd.DataFrame({"style_id": [f"s{i}" for i in range(150)], "relative": [1 + i / 100 for i in range(150)], "is_small": [False] * 149 + [True]})  # fmt: skip
+    ranked = pd.DataFrame(
+        {
+            "style_id": [f"s{i}" for i in range(150)],
+            "relative": [1 + i / 100 for i in range(150)],
+            "is_small": [False] * 149 + [True],
+        }
+    )
     assert queries.first_ranked(ranked, "money")["style_id"].tolist() == [f"s{i}" for i in range(100)]
     assert queries.first_ranked(ranked, "relative")["style_id"].tolist() == [f"s{i}" for i in range(148, 48, -1)]
 
@@ -603,7 +686,15 @@ def test_a_drift_is_said_where_its_intervals_are_shown(
     warehouse = tmp_path / "warehouse"
     shutil.copytree(sample_settings.warehouse, warehouse)
     words = Words(language)
-    drifting = pd.DataFrame({"category": [None], "factor": [1.27], "z": [9.0], "since_on": [pd.Timestamp("2026-01-01")], "is_drifting": [True]})  # fmt: skip
+    drifting = pd.DataFrame(
+        {
+            "category": [None],
+            "factor": [1.27],
+            "z": [9.0],
+            "since_on": [pd.Timestamp("2026-01-01")],
+            "is_drifting": [True],
+        }
+    )
     monkeypatch.setattr(finish, "drifts", lambda build: drifting)
     opened = app(warehouse, monkeypatch, lang=language.upper()).run()
     opened.switch_page("app_pages/returns.py").run()

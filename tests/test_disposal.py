@@ -65,10 +65,23 @@ def test_less_room_is_never_worth_more_and_a_price_lowers_emissions(sample_build
 
 
 def items(**given: object) -> pd.DataFrame:
-    return pd.DataFrame([{
-        "net": 10.0, "units": 1, "condition": "a", "weight_kg": 0.5, "category": "vase", "hs_chapter": "70", "inspected_at": pd.Timestamp("2025-03-08"), "ordered_on": pd.Timestamp("2025-03-01"),
-        "spent": 0.0, "kg_co2e": 0.0, **given,
-    }])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "net": 10.0,
+                "units": 1,
+                "condition": "a",
+                "weight_kg": 0.5,
+                "category": "vase",
+                "hs_chapter": "70",
+                "inspected_at": pd.Timestamp("2025-03-08"),
+                "ordered_on": pd.Timestamp("2025-03-01"),
+                "spent": 0.0,
+                "kg_co2e": 0.0,
+                **given,
+            }
+        ]
+    )
 
 
 def worth_of(found: pd.DataFrame, carbon_price: float = 0.0, euro: float = 1.0) -> dict[str, float]:
@@ -80,7 +93,9 @@ def worth_of(found: pd.DataFrame, carbon_price: float = 0.0, euro: float = 1.0) 
 def test_a_way_back_that_cost_more_than_the_goods_are_worth(sample_build: Build) -> None:
     """Seven days old when inspected, three weeks when sold: 10 x .97 less repacking as new; kept, the 12 of freight and handling and 2 kg at 100 a tonne."""
     found = worth_of(items(spent=12.0, kg_co2e=2.0), carbon_price=100.0)
-    assert found["as_new"] == pytest.approx(10 * (1 - 0.01 * (7 + parameter("resale_days")) / 7) - parameter("handling_repacking"))  # fmt: skip
+    assert found["as_new"] == pytest.approx(
+        10 * (1 - 0.01 * (7 + parameter("resale_days")) / 7) - parameter("handling_repacking")
+    )
     assert found["keep_it"] == pytest.approx(12 + 0.2)
     plan = metrics.dispose(sample_build)
     kept = plan.items[plan.items["route"] == "keep_it"]
@@ -101,6 +116,11 @@ def test_what_goods_fetch_is_measured_where_enough_were_sold(sample_build: Build
 
 
 def test_nothing_inspected_is_an_empty_plan(sample_build: Build) -> None:
-    plan = metrics.dispose(sample_build, where={"country": ["FR"]}, since=np.datetime64("2019-01-01").item(), until=np.datetime64("2019-02-01").item())  # fmt: skip
+    plan = metrics.dispose(
+        sample_build,
+        where={"country": ["FR"]},
+        since=np.datetime64("2019-01-01").item(),
+        until=np.datetime64("2019-02-01").item(),
+    )
     assert plan.items.empty
     assert (plan.value, plan.regret) == (0, 0)

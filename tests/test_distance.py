@@ -51,14 +51,19 @@ def build() -> duckdb.DuckDBPyConnection:
             FROM (VALUES (1, 2, 'activity', 'customer_trip'), (1, 3, 'transport', 'trunk'), (1, 4, 'transport', 'trunk'), (1, 4, 'transport', 'trunk'),
                 (4, 1, 'transport', 'onward'), (1, 5, 'transport', 'trunk'), (4, 4, 'hub', 'hub')) v(a, b, element_type, role)
             JOIN dim_place p ON p.place_key = a JOIN dim_place q ON q.place_key = b;
-    """)  # fmt: skip
+    """)
     return connection
 
 
 def test_lanes(build: duckdb.DuckDBPyConnection) -> None:
     """One row a pair with coordinates; one area and one rounding step get the labelled default of 3.5 km."""
     lanes(build, Settings())
-    found = {(a, b): (km, how) for a, b, km, how in build.execute("SELECT from_place_key, to_place_key, distance_km, method FROM dim_lane").fetchall()}  # fmt: skip
+    found = {
+        (a, b): (km, how)
+        for a, b, km, how in build.execute(
+            "SELECT from_place_key, to_place_key, distance_km, method FROM dim_lane"
+        ).fetchall()
+    }
     road = geodesic_km(48.9, 2.4, 45.8, 4.8) * 1.25
     assert found[1, 2] == (3.5, "same area")
     assert found[1, 3] == (3.5, "same area")

@@ -11,7 +11,15 @@ from models import effect
 SHARED = effect.BEFORE + 8
 
 
-def shop(seed: int, products: int = 300, categories: int = 2, weeks: int = 8, pace: float = 10.0, change: float = 0.0, treated: int = 20) -> dict[str, Any]:  # fmt: skip
+def shop(
+    seed: int,
+    products: int = 300,
+    categories: int = 2,
+    weeks: int = 8,
+    pace: float = 10.0,
+    change: float = 0.0,
+    treated: int = 20,
+) -> dict[str, Any]:
     """A panel of products without drift; the first `treated` change by `change` after BEFORE weeks."""
     rng = np.random.default_rng(seed)
     width = effect.BEFORE + weeks
@@ -20,7 +28,14 @@ def shop(seed: int, products: int = 300, categories: int = 2, weeks: int = 8, pa
     rate[:treated, effect.BEFORE :] *= 1 + change
     sold = rng.poisson(pace * np.exp(rng.normal(0, 0.7, products))[:, None] * np.ones(width))
     start = np.full(treated, effect.BEFORE)
-    return {"returned": rng.binomial(sold, rate).astype(float), "exposure": sold.astype(float), "category": category, "treated": np.arange(treated), "until": start, "since": start}  # fmt: skip
+    return {
+        "returned": rng.binomial(sold, rate).astype(float),
+        "exposure": sold.astype(float),
+        "category": category,
+        "treated": np.arange(treated),
+        "until": start,
+        "since": start,
+    }
 
 
 # -- oracles -----------------------------------------------------------------------------------------------------------
@@ -125,7 +140,11 @@ def test_the_order_of_products_does_not_matter() -> None:
     panel = shop(6, change=-0.2)
     order = np.random.default_rng(1).permutation(300)
     place = np.argsort(order)
-    moved = {**panel, **{n: panel[n][order] for n in ("returned", "exposure", "category")}, "treated": place[panel["treated"]]}  # fmt: skip
+    moved = {
+        **panel,
+        **{n: panel[n][order] for n in ("returned", "exposure", "category")},
+        "treated": place[panel["treated"]],
+    }
     one, other = effect.measure(**panel), effect.measure(**moved)
     assert (one.change, one.units, one.controls) == pytest.approx((other.change, other.units, other.controls))
 
@@ -143,7 +162,11 @@ def test_young_weeks_count_for_what_could_have_come() -> None:
     grown = np.ones(SHARED)
     grown[-4:] = 0.5
     rng = np.random.default_rng(8)
-    young = {**panel, "returned": rng.binomial(panel["returned"].astype(int), grown).astype(float), "exposure": panel["exposure"] * grown}  # fmt: skip
+    young = {
+        **panel,
+        "returned": rng.binomial(panel["returned"].astype(int), grown).astype(float),
+        "exposure": panel["exposure"] * grown,
+    }
     full, part = effect.measure(**panel), effect.measure(**young)
     assert part.units == pytest.approx(full.units * 0.75, rel=0.03)
     assert part.rate == pytest.approx(full.rate, rel=0.05)

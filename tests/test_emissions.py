@@ -62,8 +62,13 @@ def test_shared_errors_do_not_average_out() -> None:
 
 
 def test_what_a_leg_rests_on() -> None:
-    assert sources("desnz2025.van_diesel.tonne_km", "first_mile", "measured", "measured", "measured") == ("factor:van_diesel",)  # fmt: skip
-    assert sources("desnz2025.car_average.vehicle_km", "customer_trip", "assumed", None, "assumed")[-1] == "parameter:trip_distance"  # fmt: skip
+    assert sources("desnz2025.van_diesel.tonne_km", "first_mile", "measured", "measured", "measured") == (
+        "factor:van_diesel",
+    )
+    assert (
+        sources("desnz2025.car_average.vehicle_km", "customer_trip", "assumed", None, "assumed")[-1]
+        == "parameter:trip_distance"
+    )
     assert "parameter:circuity" in sources("x", "trunk", "imputed", "assumed", "assumed")
 
 
@@ -182,7 +187,16 @@ def test_levers_save_no_more_than_there_is(sample_build: Build) -> None:
 
 def test_the_nearest_centre_by_hand(tmp_path: Path) -> None:
     """Two parcels go 100 km to Lille though a centre stands in Nantes: the second opens where the trunk begins."""
-    near = {"place_key": 9, "place_id": "shop:near", "kind": "returns_centre", "name": "Centre Nantes", "country": "FR", "area": "FR-44", "latitude": 47.3, "longitude": -1.6}  # fmt: skip
+    near = {
+        "place_key": 9,
+        "place_id": "shop:near",
+        "kind": "returns_centre",
+        "name": "Centre Nantes",
+        "country": "FR",
+        "area": "FR-44",
+        "latitude": 47.3,
+        "longitude": -1.6,
+    }
     road = [{**leg, "mode": "truck"} for leg in hand_build.TABLES["fact_return_leg"]]
     with rebuilt(tmp_path, dim_place=[*hand_build.PLACES, near], fact_return_leg=road) as build:
         found = metrics.levers(build).set_index("lever").loc["nearest_centre"]
@@ -204,12 +218,28 @@ def test_second_lives_by_hand() -> None:
             (1, 's:jeans', true, 'ademe_ic2.jeans', '62'), (2, 's:shirt', true, NULL, '61'), (3, 's:vase', true, NULL, '70');
         INSERT INTO fact_return_line (return_lot_key, product_key, disposition, units, weight_kg) VALUES
             (1, 1, 'b_stock', 2, 0.6), (2, 2, 'repaired', 1, 0.2), (3, 1, 'as_new', 1, 0.6), (4, 1, 'destroyed', 1, 0.6), (5, 3, 'donated', 1, 1.0), (6, 1, NULL, 1, 0.6);
-    """)  # fmt: skip
+    """)
     goods.avoided(connection, "TRUE")
-    rows = connection.execute("SELECT return_lot_key, kg_co2e_new, kg_co2e_avoided_low, kg_co2e_avoided_central, kg_co2e_avoided_high, status FROM estimate_avoided_carbon ORDER BY 1").fetchall()  # fmt: skip
+    rows = connection.execute(
+        "SELECT return_lot_key, kg_co2e_new, kg_co2e_avoided_low, kg_co2e_avoided_central, kg_co2e_avoided_high, status FROM estimate_avoided_carbon ORDER BY 1"
+    ).fetchall()
     jeans, shirt = 2 * 23.2, 22.31 * 0.2
-    assert rows[0] == (1, pytest.approx(jeans), pytest.approx(0.39 * jeans), pytest.approx(0.646 * jeans), pytest.approx(0.8 * jeans), "imputed")  # fmt: skip
-    assert rows[1] == (2, pytest.approx(shirt), pytest.approx(0.39 * shirt), pytest.approx(0.646 * shirt), pytest.approx(0.8 * shirt), "assumed")  # fmt: skip
+    assert rows[0] == (
+        1,
+        pytest.approx(jeans),
+        pytest.approx(0.39 * jeans),
+        pytest.approx(0.646 * jeans),
+        pytest.approx(0.8 * jeans),
+        "imputed",
+    )
+    assert rows[1] == (
+        2,
+        pytest.approx(shirt),
+        pytest.approx(0.39 * shirt),
+        pytest.approx(0.646 * shirt),
+        pytest.approx(0.8 * shirt),
+        "assumed",
+    )
     assert [r[3] for r in rows[2:4]] == [0, 0]
     assert rows[3][1] == pytest.approx(23.2)
     assert rows[4][1:] == (None, None, None, None, None)
@@ -229,14 +259,20 @@ def moved(complete: bool) -> duckdb.DuckDBPyConnection:
         SELECT leg_key, leg_key AS parcel_key, 'transport' AS element_type, 'trunk' AS role, DATE '2025-03-01' AS started_on, 'van' AS mode, 'van_diesel' AS vehicle, 'diesel' AS fuel, 'C' AS carrier,
             's' AS source, 'M1' AS movement_id, 3 AS movement_parcels, 300.0 AS distance_km, mass_kg, 1 AS from_place_key, b AS to_place_key, {key_sql("'s:A|' || b")} AS lane_key
         FROM (VALUES (1, 1.0, 2), (2, 3.0, 3), (3, 2.0, 3)) v(leg_key, mass_kg, b) WHERE {complete} OR leg_key < 3;
-    """)  # fmt: skip
+    """)
     lanes(connection, Settings())
     legs(connection, Settings(), "TRUE")
     return connection
 
 
 def test_a_movement_wholly_known_is_shared_by_mass_and_direct_distance() -> None:
-    rows = moved(complete=True).execute("SELECT leg_key, kg_co2e, kg_co2e_wtt + kg_co2e_ttw, method, kg_co2e_tonne_km, mass_kg FROM estimate_leg_carbon ORDER BY 1").fetchall()  # fmt: skip
+    rows = (
+        moved(complete=True)
+        .execute(
+            "SELECT leg_key, kg_co2e, kg_co2e_wtt + kg_co2e_ttw, method, kg_co2e_tonne_km, mass_kg FROM estimate_leg_carbon ORDER BY 1"
+        )
+        .fetchall()
+    )
     b, c = geodesic_km(48, 2, 49, 2), geodesic_km(48, 2, 50, 2)
     weights = np.array([1 * b, 3 * c, 2 * c])
     assert [r[1] for r in rows] == pytest.approx(list(300 * 0.31689 * weights / weights.sum()))
@@ -268,10 +304,17 @@ def test_a_given_distance_is_adjusted_by_what_it_is() -> None:
         INSERT INTO fact_return_leg (leg_key, parcel_key, element_type, role, started_on, mode, vehicle, mass_kg, distance_km, distance_type) VALUES
             (1, 1, 'transport', 'trunk', '2025-03-01', 'truck', 'truck_artic', 1, 100, 'actual'), (2, 1, 'transport', 'trunk', '2025-03-01', 'truck', 'truck_artic', 1, 100, 'shortest_feasible'),
             (3, 1, 'transport', 'trunk', '2025-03-01', 'truck', 'truck_artic', 1, 100, 'great_circle'), (4, 1, 'transport', 'trunk', '2025-03-01', 'air', 'air_short', 1, 100, 'great_circle');
-    """)  # fmt: skip
+    """)
     legs(connection, Settings(), "TRUE")
-    rows = connection.execute("SELECT distance_km, distance_adjustment, distance_status, kg_co2e FROM estimate_leg_carbon ORDER BY leg_key").fetchall()  # fmt: skip
-    assert [r[:3] for r in rows] == [(100, 1, "measured"), (pytest.approx(105), 1.05, "imputed"), (125, 1.25, "imputed"), (100, 1, "imputed")]  # fmt: skip
+    rows = connection.execute(
+        "SELECT distance_km, distance_adjustment, distance_status, kg_co2e FROM estimate_leg_carbon ORDER BY leg_key"
+    ).fetchall()
+    assert [r[:3] for r in rows] == [
+        (100, 1, "measured"),
+        (pytest.approx(105), 1.05, "imputed"),
+        (125, 1.25, "imputed"),
+        (100, 1, "imputed"),
+    ]
     assert rows[1][3] == pytest.approx(1.05 * rows[0][3])
 
 
@@ -282,7 +325,7 @@ def test_reused_packaging_and_trips_without_a_mode() -> None:
         INSERT INTO fact_return_leg (leg_key, parcel_key, element_type, role, started_on, mode, service, mass_kg, distance_km, country) VALUES
             (1, 1, 'activity', 'packaging', '2025-03-01', NULL, 'reusable crate', 1.0, NULL, 'FR'), (2, 1, 'activity', 'packaging', '2025-03-01', NULL, 'original box', 0.3, NULL, 'FR'),
             (3, 1, 'activity', 'customer_trip', '2025-03-01', NULL, NULL, NULL, 10, 'FR'), (4, 1, 'activity', 'packaging', '2025-03-01', NULL, 'goat skin', 0.3, NULL, 'FR');
-    """)  # fmt: skip
+    """)
     legs(connection, Settings(), "TRUE")
     rows = connection.execute("SELECT kg_co2e, activity, status FROM estimate_leg_carbon ORDER BY leg_key").fetchall()
     assert rows[0] == (pytest.approx(2.5775717 / 50), "packaging", "measured")

@@ -87,18 +87,31 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 def _order(name: str, units: int, product: str = "SKU", units_per_set: object = "") -> dict[str, object]:
     return {
-        "order_line_id": name, "order_id": name, "ordered_at": "2026-03-02T10:00:00Z", "product_id": product, "units": units,
-        "net_amount": 300 * units, "currency": "EUR", "country": "FR", "units_per_set": units_per_set,
-    }  # fmt: skip
+        "order_line_id": name,
+        "order_id": name,
+        "ordered_at": "2026-03-02T10:00:00Z",
+        "product_id": product,
+        "units": units,
+        "net_amount": 300 * units,
+        "currency": "EUR",
+        "country": "FR",
+        "units_per_set": units_per_set,
+    }
 
 
 def _event(
     number: str, line: str, order_line: str, event: str, day: int, units: int, product: str = ""
 ) -> dict[str, object]:
     return {
-        "event_id": number, "return_line_id": line, "return_id": line, "order_line_id": order_line, "event": event,
-        "occurred_at": f"2026-03-{day:02d}T10:00:00Z", "units": units, "product_id": product,
-    }  # fmt: skip
+        "event_id": number,
+        "return_line_id": line,
+        "return_id": line,
+        "order_line_id": order_line,
+        "event": event,
+        "occurred_at": f"2026-03-{day:02d}T10:00:00Z",
+        "units": units,
+        "product_id": product,
+    }
 
 
 def lots(build: Build, line: str) -> list[dict[str, object]]:
@@ -151,9 +164,14 @@ def test_a_parcel_that_was_lost_and_then_received_is_not_lost(build: Build) -> N
 
 def test_parts_count_as_the_kits_they_make_up(build: Build) -> None:
     """7 parts are one bed of two; a bed without its frame is none; 9 parts of sets of 4 are two sets."""
-    counted = {kit: sum(int(str(lot["units"])) for part in parts for lot in lots(build, part)) for kit, parts in {
-        "kit": ("kit-FRAME", "kit-SLATS", "kit-LEGS"), "half": ("half-SLATS", "half-LEGS"), "set": ("set-1",)
-    }.items()}  # fmt: skip
+    counted = {
+        kit: sum(int(str(lot["units"])) for part in parts for lot in lots(build, part))
+        for kit, parts in {
+            "kit": ("kit-FRAME", "kit-SLATS", "kit-LEGS"),
+            "half": ("half-SLATS", "half-LEGS"),
+            "set": ("set-1",),
+        }.items()
+    }
     assert counted == {"kit": 1, "half": 0, "set": 2}
 
 

@@ -21,7 +21,26 @@ from pipelines.errors import ExportError
 from pipelines.warehouse.engine import Build
 
 FORMS = ("csv", "xlsx", "parquet")
-NASTY = ["=1+1", "+33 1", "-5", "@SUM(A1)", "\t=x", "\r\n=x", "a;=1+1", "note\n- item", "\uff1d1", "#N/A", "0042", "Chaussures « été », 15 € 🙂", 'a "quoted", text', "# no comment", "x\x07y", "", None, " padded "]  # fmt: skip
+NASTY = [
+    "=1+1",
+    "+33 1",
+    "-5",
+    "@SUM(A1)",
+    "\t=x",
+    "\r\n=x",
+    "a;=1+1",
+    "note\n- item",
+    "\uff1d1",
+    "#N/A",
+    "0042",
+    "Chaussures « été », 15 € 🙂",
+    'a "quoted", text',
+    "# no comment",
+    "x\x07y",
+    "",
+    None,
+    " padded ",
+]
 MADE = dt.datetime(2026, 2, 1, 8, 30)
 
 
@@ -67,8 +86,15 @@ def test_a_file_verifies_and_every_format_has_the_same_checksum(
     assert checked.found == export.checksum(every_kind)
 
 
-def test_the_checksum_is_that_of_what_follows_the_context_in_the_csv(every_kind: pd.DataFrame, tiny_build: Build, tmp_path: Path) -> None:  # fmt: skip
-    lines = written(every_kind, about(tiny_build), tmp_path, "csv").read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)  # fmt: skip
+def test_the_checksum_is_that_of_what_follows_the_context_in_the_csv(
+    every_kind: pd.DataFrame, tiny_build: Build, tmp_path: Path
+) -> None:
+    lines = (
+        written(every_kind, about(tiny_build), tmp_path, "csv")
+        .read_bytes()
+        .removeprefix(b"\xef\xbb\xbf")
+        .splitlines(keepends=True)
+    )
     first = next(i for i, line in enumerate(lines) if not line.startswith(b"#"))
     assert hashlib.sha256(b"".join(lines[first:])).hexdigest() == export.checksum(every_kind)
     assert f'# SHA-256,"{export.checksum(every_kind)}"\n'.encode() in lines[:first]
@@ -93,7 +119,9 @@ def test_a_changed_cell_is_found(tiny_build: Build, tmp_path: Path, form: str) -
 
 
 @pytest.mark.parametrize("form", ["xlsx", "parquet"])
-def test_a_file_saved_anew_without_a_change_still_verifies(every_kind: pd.DataFrame, tiny_build: Build, tmp_path: Path, form: str) -> None:  # fmt: skip
+def test_a_file_saved_anew_without_a_change_still_verifies(
+    every_kind: pd.DataFrame, tiny_build: Build, tmp_path: Path, form: str
+) -> None:
     path = written(every_kind, about(tiny_build), tmp_path, form)
     if form == "xlsx":
         book = openpyxl.load_workbook(path)
@@ -141,7 +169,9 @@ def test_no_cell_of_a_csv_begins_a_formula_and_numbers_stay_numbers(tiny_build: 
     assert len(read) == len(frame)
 
 
-def test_pandas_and_duckdb_read_a_csv_with_its_context(every_kind: pd.DataFrame, tiny_build: Build, tmp_path: Path) -> None:  # fmt: skip
+def test_pandas_and_duckdb_read_a_csv_with_its_context(
+    every_kind: pd.DataFrame, tiny_build: Build, tmp_path: Path
+) -> None:
     path = written(every_kind.iloc[:6, 1:], about(tiny_build), tmp_path, "csv")
     by_pandas = pd.read_csv(path, comment="#", encoding="utf-8-sig")
     by_itself = duckdb.sql(f"FROM '{path}'").df()
@@ -150,7 +180,9 @@ def test_pandas_and_duckdb_read_a_csv_with_its_context(every_kind: pd.DataFrame,
         np.testing.assert_allclose(read["amount"].astype(float), every_kind["amount"].head(6), rtol=1e-14)
 
 
-def test_excel_cells_are_typed_and_none_is_a_formula(every_kind: pd.DataFrame, tiny_build: Build, tmp_path: Path) -> None:  # fmt: skip
+def test_excel_cells_are_typed_and_none_is_a_formula(
+    every_kind: pd.DataFrame, tiny_build: Build, tmp_path: Path
+) -> None:
     book = openpyxl.load_workbook(written(every_kind, about(tiny_build, where={"brand": ["=cmd()"]}), tmp_path, "xlsx"))
     kinds = {cell.data_type for sheet in book for row in sheet.iter_rows() for cell in row}
     assert kinds <= {"s", "n", "d", "b"}
@@ -172,7 +204,15 @@ def test_more_rows_than_a_sheet_holds_are_refused(monkeypatch: pytest.MonkeyPatc
 def test_parquet_keeps_the_kinds(every_kind: pd.DataFrame, tiny_build: Build, tmp_path: Path) -> None:
     schema = pq.read_schema(written(every_kind, about(tiny_build), tmp_path, "parquet"))
     kinds = {f.name: str(f.type) for f in schema}
-    assert kinds == {"text": "string", "units": "int64", "amount": "double", "counted_on": "date32[day]", "started_at": "timestamp[ms, tz=UTC]", "is_gift": "bool", "nothing": "string"}  # fmt: skip
+    assert kinds == {
+        "text": "string",
+        "units": "int64",
+        "amount": "double",
+        "counted_on": "date32[day]",
+        "started_at": "timestamp[ms, tz=UTC]",
+        "is_gift": "bool",
+        "nothing": "string",
+    }
 
 
 # -- context -----------------------------------------------------------------------------------------------------------
@@ -180,7 +220,13 @@ def test_parquet_keeps_the_kinds(every_kind: pd.DataFrame, tiny_build: Build, tm
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_says_what_it_is(every_kind: pd.DataFrame, tiny_build: Build, tmp_path: Path, form: str) -> None:
-    asked = {"metrics": ("observed_return_rate", "kg_co2e"), "by": ("category",), "where": {"country": ["FR", "DE"], "size": [None]}, "since": dt.date(2025, 12, 1), "until": dt.date(2025, 12, 31)}  # fmt: skip
+    asked = {
+        "metrics": ("observed_return_rate", "kg_co2e"),
+        "by": ("category",),
+        "where": {"country": ["FR", "DE"], "size": [None]},
+        "since": dt.date(2025, 12, 1),
+        "until": dt.date(2025, 12, 31),
+    }
     found = export.read_about(written(every_kind, about(tiny_build, **asked), tmp_path, form))
     assert found.pop("SHA-256") == export.checksum(every_kind)
     assert found["what it shows"] == "Rates"
@@ -193,12 +239,17 @@ def test_a_file_says_what_it_is(every_kind: pd.DataFrame, tiny_build: Build, tmp
     assert found["factor set"].startswith(f"{len(export._factors(tiny_build))} factors")
     assert found["observed_return_rate: formula"] == metrics.metric("observed_return_rate").formula
     assert found["observed_return_rate: what it says"] == metrics.metric("observed_return_rate").sentence.en
-    assert (found["observed_return_rate: day that counts"], found["kg_co2e: day that counts"]) == ("day of the order", "day the return was requested")  # fmt: skip
+    assert (found["observed_return_rate: day that counts"], found["kg_co2e: day that counts"]) == (
+        "day of the order",
+        "day the return was requested",
+    )
     assert found["rows"] == "18, all there are"
 
 
 def test_the_context_speaks_french(tiny_build: Build) -> None:
-    english, french = (about(tiny_build, metrics=("kg_co2e",), part="numerator", language=language) for language in ("en", "fr"))  # fmt: skip
+    english, french = (
+        about(tiny_build, metrics=("kg_co2e",), part="numerator", language=language) for language in ("en", "fr")
+    )
     assert len(english) == len(french)
     assert french["filtres"] == "aucun"
     assert french["kg_co2e: nom"] == "Émissions des retours"
@@ -234,7 +285,9 @@ def run(*arguments: str) -> Any:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_rows_are_exported_and_verified_on_the_command_line(tiny_build: Build, tiny_settings: Any, tmp_path: Path, form: str) -> None:  # fmt: skip
+def test_rows_are_exported_and_verified_on_the_command_line(
+    tiny_build: Build, tiny_settings: Any, tmp_path: Path, form: str
+) -> None:
     out = tmp_path / f"rows.{form}"
     asked = ["observed_return_rate", "--rows", "denominator", "--where", "category=footwear", "--by", "category"]
     done = run("export", *asked, "--out", str(out), "--warehouse", str(tiny_settings.warehouse))
@@ -243,13 +296,27 @@ def test_rows_are_exported_and_verified_on_the_command_line(tiny_build: Build, t
     assert checked.exit_code == 0
     stated = {row["name"]: row["value"] for row in json.loads(checked.stdout)}
     assert (stated["filters"], stated["rows of the"]) == ("category = footwear", "denominator")
-    expected = metrics.rows(tiny_build, "observed_return_rate", part="denominator", where={"category": ["footwear"]}, by=("category",))  # fmt: skip
+    expected = metrics.rows(
+        tiny_build, "observed_return_rate", part="denominator", where={"category": ["footwear"]}, by=("category",)
+    )
     assert stated["SHA-256"] == export.checksum(expected)
 
 
 def test_an_answer_is_exported_and_a_changed_file_fails(tiny_settings: Any, tmp_path: Path) -> None:
     out = tmp_path / "rates.csv"
-    assert run("export", "observed_return_rate", "--by", "category", "--out", str(out), "--warehouse", str(tiny_settings.warehouse)).exit_code == 0  # fmt: skip
+    assert (
+        run(
+            "export",
+            "observed_return_rate",
+            "--by",
+            "category",
+            "--out",
+            str(out),
+            "--warehouse",
+            str(tiny_settings.warehouse),
+        ).exit_code
+        == 0
+    )
     assert run("verify", str(out)).exit_code == 0
     out.write_bytes(out.read_bytes().replace(b"dresses", b"skirts_"))
     failed = run("verify", str(out))

@@ -15,9 +15,17 @@ from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 
 ROW = dict.fromkeys(COLUMNS, "") | {
-    "factor_id": "glec.van", "activity": "freight", "vehicle": "van_diesel", "unit": "kgCO2e/t.km", "wtt": "0.1", "ttw": "0.4", "wtw": "0.5", "valid_from_year": "2024", "source": "GLEC",
+    "factor_id": "glec.van",
+    "activity": "freight",
+    "vehicle": "van_diesel",
+    "unit": "kgCO2e/t.km",
+    "wtt": "0.1",
+    "ttw": "0.4",
+    "wtw": "0.5",
+    "valid_from_year": "2024",
+    "source": "GLEC",
     "licence": "own copy",
-}  # fmt: skip
+}
 
 
 def written(path: Path, *rows: dict[str, str]) -> Path:
@@ -31,10 +39,15 @@ def written(path: Path, *rows: dict[str, str]) -> Path:
 def test_the_chosen_set_comes_first_and_lacks_are_filled() -> None:
     """ADEME has a lorry of its own and no diesel van a kilometre: that one is DESNZ's, and its id says so."""
     ademe = Ledger(chosen="ademe")
-    lorry, van = (ademe.fit(v, u, 2025) for v, u in (("truck_artic", "kgCO2e/t.km"), ("van_diesel", "kgCO2e/vehicle.km")))  # fmt: skip
+    lorry, van = (
+        ademe.fit(v, u, 2025) for v, u in (("truck_artic", "kgCO2e/t.km"), ("van_diesel", "kgCO2e/vehicle.km"))
+    )
     assert lorry
     assert van
-    assert (lorry["factor_id"], van["factor_id"]) == ("ademe2012.truck_artic.tonne_km", "desnz2025.van_diesel.vehicle_km")  # fmt: skip
+    assert (lorry["factor_id"], van["factor_id"]) == (
+        "ademe2012.truck_artic.tonne_km",
+        "desnz2025.van_diesel.vehicle_km",
+    )
     assert Ledger().fit("truck_hydrogen", "kgCO2e/t.km", 2025) is None
 
 
@@ -53,7 +66,9 @@ def test_a_hub_is_heat_and_electricity_of_its_country() -> None:
         assert rows[hub, ""] == pytest.approx(kg)
         for country, row in grid.items():
             assert row
-            assert rows[hub, country] == pytest.approx(kg + parameter("hub_electricity", hub) * (float(row["wtw"]) - 0.081))  # fmt: skip
+            assert rows[hub, country] == pytest.approx(
+                kg + parameter("hub_electricity", hub) * (float(row["wtw"]) - 0.081)
+            )
         assert rows[hub, "DE"] > rows[hub, "FR"]
 
 

@@ -87,7 +87,15 @@ def test_an_analysis_takes_the_filters_it_says_and_refuses_others(name: str, sam
 def test_every_door_with_filters_refuses_one_it_does_not_know(sample_build: Build) -> None:
     """Whatever takes `where` and needs nothing else."""
     doors = {n: f for n, f in filter_matrix.doors().items() if "where" in inspect.signature(f).parameters}
-    plain = {n: f for n, f in doors.items() if all(p.default is not p.empty for p in list(inspect.signature(f).parameters.values())[1:] if p.kind is not p.VAR_KEYWORD)}  # fmt: skip
+    plain = {
+        n: f
+        for n, f in doors.items()
+        if all(
+            p.default is not p.empty
+            for p in list(inspect.signature(f).parameters.values())[1:]
+            if p.kind is not p.VAR_KEYWORD
+        )
+    }
     assert len(plain) > 12
     for door in plain.values():
         with pytest.raises(UnknownDimension):

@@ -123,9 +123,15 @@ def write_sources(folder: Path) -> dict[str, list[Path]]:
     shop = {thing: [dict(row) for row in rows] for thing, rows in TINY_SHOP.items()}
     for row in shop["order_line"]:
         row["customer_id"] = {"c2": OTHER, ANNE: f" {ANNE} "}.get(row["customer_id"], row["customer_id"])
-        row |= {"buyer": "Zorbinia, Vandermark" if row["customer_id"].strip() == ANNE else "Bo", "mail": row["customer_id"].upper()}  # fmt: skip
+        row |= {
+            "buyer": "Zorbinia, Vandermark" if row["customer_id"].strip() == ANNE else "Bo",
+            "mail": row["customer_id"].upper(),
+        }
     for row in shop["return_event"]:
-        row |= {"phone": "+33611223344" if row["return_id"] == "R1" else "+33000", "note_terms": "trop petit, Vandermark" if row["event_id"] == "1" else ""}  # fmt: skip
+        row |= {
+            "phone": "+33611223344" if row["return_id"] == "R1" else "+33000",
+            "note_terms": "trop petit, Vandermark" if row["event_id"] == "1" else "",
+        }
     write_shop(folder / "shop", shop)
     lines = (folder / "shop" / "order_line.csv").read_bytes()
     (folder / "shop" / "order_line.csv").unlink()
@@ -135,21 +141,67 @@ def write_sources(folder: Path) -> dict[str, list[Path]]:
         "ordered_at": "Zorbinia",
     }
     write_rows(folder / "shop" / "order_line.bad.csv", [bad | {"customer_id": ANNE}])
-    events = {k: v for k, v in TINY_SHOP["return_event"][0].items() if v} | {"event_id": "own", "event": "approved", "occurred_at": "2025-12-05T11:00:00Z", "who": {"name": "Zorbinia"}}  # fmt: skip
+    events = {k: v for k, v in TINY_SHOP["return_event"][0].items() if v} | {
+        "event_id": "own",
+        "event": "approved",
+        "occurred_at": "2025-12-05T11:00:00Z",
+        "who": {"name": "Zorbinia"},
+    }
     (folder / "shop" / "return_event.more.ndjson").write_text(
-        json.dumps(events | {"amount": 1.10}) + "\n" + json.dumps(events | {"event_id": "two", "return_line_id": "R2-1", "return_id": "R2", "parcel_id": "P2", "order_line_id": "O2-1", "who": {}}) + "\nno json, Anne@Example.org\n"
-    )  # fmt: skip
-    table = pa.table({"refund_line_id": ["P1", "P2"], "refund_id": ["F1", "F2"], "order_line_id": ["O1-1", "O2-1"], "refunded_at": ["2025-12-13T09:00:00Z"] * 2, "units": [0, 0], "amount": [1.5, 2.5], "currency": ["EUR"] * 2, "holder": ["Zorbinia", "Bo"]})  # fmt: skip
+        json.dumps(events | {"amount": 1.10})
+        + "\n"
+        + json.dumps(
+            events
+            | {
+                "event_id": "two",
+                "return_line_id": "R2-1",
+                "return_id": "R2",
+                "parcel_id": "P2",
+                "order_line_id": "O2-1",
+                "who": {},
+            }
+        )
+        + "\nno json, Anne@Example.org\n"
+    )
+    table = pa.table(
+        {
+            "refund_line_id": ["P1", "P2"],
+            "refund_id": ["F1", "F2"],
+            "order_line_id": ["O1-1", "O2-1"],
+            "refunded_at": ["2025-12-13T09:00:00Z"] * 2,
+            "units": [0, 0],
+            "amount": [1.5, 2.5],
+            "currency": ["EUR"] * 2,
+            "holder": ["Zorbinia", "Bo"],
+        }
+    )
     pq.write_table(table, folder / "shop" / "refund_line.more.parquet")
     crm = folder / "crm"
     crm.mkdir()
     (crm / "crm.yaml").write_text(MAPPING)
-    order = {"number": "N1", "day": "2026-01-05", "buyer": {"mail": "Anne\\u0040example.org", "name": "Zorbinia", "zip": "75 011"}, "items": [{"line": "N1-1", "sku": "DRESS", "units": 1, "net": 10.50}, {"line": "N1-2", "sku": "DRESS", "units": 2, "net": 21.0}]}  # fmt: skip
-    other = {"number": "N2", "day": "2026-01-06", "buyer": {"mail": OTHER, "name": "Bo", "zip": "69003"}, "items": [{"line": "N2-1", "sku": "DRESS", "units": 1, "net": 10.50}]}  # fmt: skip
+    order = {
+        "number": "N1",
+        "day": "2026-01-05",
+        "buyer": {"mail": "Anne\\u0040example.org", "name": "Zorbinia", "zip": "75 011"},
+        "items": [
+            {"line": "N1-1", "sku": "DRESS", "units": 1, "net": 10.50},
+            {"line": "N1-2", "sku": "DRESS", "units": 2, "net": 21.0},
+        ],
+    }
+    other = {
+        "number": "N2",
+        "day": "2026-01-06",
+        "buyer": {"mail": OTHER, "name": "Bo", "zip": "69003"},
+        "items": [{"line": "N2-1", "sku": "DRESS", "units": 1, "net": 10.50}],
+    }
     (crm / "crm.json").write_text(json.dumps({"data": {"orders": [order, other]}}).replace("\\\\u0040", "\\u0040"))
     made = openpyxl.Workbook()
     sheet = made.worksheets[0]
-    for cells in (["Line", "Return", "Asked", "Mail", "Reason", "Note", "Name"], ["N1-1", "B1", "2026-01-09", ANNE, "it was for anne the second", "trop grand", "Zorbinia"], ["N2-1", "B2", "2026-01-10", OTHER, "size_small", None, "Bo"]):  # fmt: skip
+    for cells in (
+        ["Line", "Return", "Asked", "Mail", "Reason", "Note", "Name"],
+        ["N1-1", "B1", "2026-01-09", ANNE, "it was for anne the second", "trop grand", "Zorbinia"],
+        ["N2-1", "B2", "2026-01-10", OTHER, "size_small", None, "Bo"],
+    ):
         sheet.append(cells)
     sheet["D2"].hyperlink = f"mailto:{ANNE}"
     made.save(crm / "returns.xlsx")
@@ -161,7 +213,11 @@ def write_sources(folder: Path) -> dict[str, list[Path]]:
     second["shipping_lines"], second["fulfillments"] = [], []
     second["shipping_address"] = {"zip": "75011", "country_code": "FR"}
     (folder / "page.json").write_text(json.dumps({"orders": [page, second]}))
-    return {"canonical": [folder / "shop"], str(crm / "crm.yaml"): [crm / "crm.json", crm / "returns.xlsx"], "shopify": [folder / "page.json"]}  # fmt: skip
+    return {
+        "canonical": [folder / "shop"],
+        str(crm / "crm.yaml"): [crm / "crm.json", crm / "returns.xlsx"],
+        "shopify": [folder / "page.json"],
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -222,8 +278,15 @@ def test_what_was_sold_and_sent_back_stays_row_by_row(story: Story) -> None:
     for table, rows in story.before.items():
         if "customer_key" not in rows[0]:
             continue
-        after = {str({k: v for k, v in row.items() if k != "customer_key"}): row["customer_key"] for row in story.after[table]}  # fmt: skip
-        moved = {row["customer_key"] for row in rows if after[str({k: v for k, v in row.items() if k != "customer_key"})] != row["customer_key"]}  # fmt: skip
+        after = {
+            str({k: v for k, v in row.items() if k != "customer_key"}): row["customer_key"]
+            for row in story.after[table]
+        }
+        moved = {
+            row["customer_key"]
+            for row in rows
+            if after[str({k: v for k, v in row.items() if k != "customer_key"})] != row["customer_key"]
+        }
         same = {row["customer_key"] for row in rows} - moved
         assert len(moved) >= 2, table  # of the shop, the CRM or Shopify
         assert len(same) >= 1, table
@@ -235,7 +298,9 @@ def test_records_of_others_stay_as_they_were_written(story: Story) -> None:
     kept = gzip.decompress(lines.read_bytes()).decode().splitlines()
     hers = [n for n, line in enumerate(given) if "Zorbinia" in line]
     assert len(kept) == len(given)
-    assert [line for n, line in enumerate(kept) if n not in hers] == [line for n, line in enumerate(given) if n not in hers]  # fmt: skip
+    assert [line for n, line in enumerate(kept) if n not in hers] == [
+        line for n, line in enumerate(given) if n not in hers
+    ]
     rows = list(csv.DictReader(kept))
     assert [(r["order_id"], r["customer_area"], r["buyer"]) for r in rows[:2]] == [("O1", "75", ""), ("O1", "75", "")]
     (events,) = story.settings.raw.rglob("return_event.more.ndjson")
@@ -248,7 +313,11 @@ def test_records_of_others_stay_as_they_were_written(story: Story) -> None:
     assert [c.value for c in sheet[2]][:3] == ["N1-1", "B1", "2026-01-09"]
     assert re.fullmatch("rare-[0-9a-f]{12}", str(sheet["E2"].value))
     (orders,) = story.settings.raw.rglob("crm.json")
-    assert json.loads(orders.read_text())["data"]["orders"][0]["buyer"] == {"mail": story.done.opaque, "name": None, "zip": "75"}  # fmt: skip
+    assert json.loads(orders.read_text())["data"]["orders"][0]["buyer"] == {
+        "mail": story.done.opaque,
+        "name": None,
+        "zip": "75",
+    }
 
 
 def test_files_that_name_her_again_do_not_bring_her_back(story: Story, tmp_path: Path) -> None:
@@ -263,14 +332,23 @@ def test_files_that_name_her_again_do_not_bring_her_back(story: Story, tmp_path:
                 (tmp_path / Path(source).stem).mkdir(exist_ok=True)
                 (tmp_path / Path(source).stem / file.name).write_text(file.read_text() + "\n")  # another file
     row = next(r for r in TINY_SHOP["order_line"] if r["customer_id"] == ANNE)
-    write_rows(tmp_path / "canonical" / "order_line.new.csv", [row | {"order_line_id": "O9-1", "order_id": "O9", "buyer": "Zorbinia"}])  # fmt: skip
+    write_rows(
+        tmp_path / "canonical" / "order_line.new.csv",
+        [row | {"order_line_id": "O9-1", "order_id": "O9", "buyer": "Zorbinia"}],
+    )
     load(settings, [tmp_path / "canonical"], source="canonical", is_trial=True)
     load(settings, [tmp_path / "shopify"], source="shopify", is_trial=True)
     load(settings, [tmp_path / "crm" / "crm.json"], source=next(s for s in story.sources if s.endswith(".yaml")))
     assert remains(settings, *HERS) == set()
     after = facts(settings)
-    same, new = (next(r for r in after["fact_order_line"] if r["order_line_id"] == f"shop:{line}") for line in ("O1-1", "O9-1"))  # fmt: skip
-    assert same["customer_key"] == new["customer_key"] != next(r for r in story.before["fact_order_line"] if r["order_line_id"] == "shop:O1-1")["customer_key"]  # fmt: skip
+    same, new = (
+        next(r for r in after["fact_order_line"] if r["order_line_id"] == f"shop:{line}") for line in ("O1-1", "O9-1")
+    )
+    assert (
+        same["customer_key"]
+        == new["customer_key"]
+        != next(r for r in story.before["fact_order_line"] if r["order_line_id"] == "shop:O1-1")["customer_key"]
+    )
 
 
 # -- what it says ------------------------------------------------------------------------------------------------------
@@ -345,7 +423,9 @@ def test_a_file_that_cannot_be_written_anew_is_told_and_kept(
         made.worksheets[0].append(cells)
     made.save(tmp_path / "old.xlsx")
     (tmp_path / "old.xlsx").rename(tmp_path / "old.xls")  # read by what it holds, whatever it is called
-    (tmp_path / "m.yaml").write_text("name: old\ntime_zone: UTC\nconstants: {currency: EUR, country: FR, units: 1, product_id: P}\ntables:\n  - file: '*.xls'\n    to:\n      order_line: {order_line_id: Line, order_id: Order, ordered_at: Day, net_amount: Net, customer_id: Mail}\n")  # fmt: skip
+    (tmp_path / "m.yaml").write_text(
+        "name: old\ntime_zone: UTC\nconstants: {currency: EUR, country: FR, units: 1, product_id: P}\ntables:\n  - file: '*.xls'\n    to:\n      order_line: {order_line_id: Line, order_id: Order, ordered_at: Day, net_amount: Net, customer_id: Mail}\n"
+    )
     loaded = load(copy_of, [tmp_path / "old.xls"], source=str(tmp_path / "m.yaml"))
     assert loaded.is_new_build
     code, _, said = ends(capsys, monkeypatch, "forget", ANNE, "--warehouse", copy_of.warehouse)
@@ -364,8 +444,28 @@ def test_a_file_that_cannot_be_written_anew_is_told_and_kept(
 
 def test_every_key_that_the_parser_of_shopify_asks_for_is_known_to_be_read() -> None:
     source = (Path(shopify_files.__file__).parent / "shopify.py").read_text()
-    asked = set(re.findall(r'\.get\("([a-z_]+)"', source)) | set(re.findall(r'_(?:money|currency|is_some)\(\w+, "([a-z_]+)"', source))  # fmt: skip
-    lists = set(re.findall(r'_objects?\(\w+\.get\("([a-z_]+)"', source)) | {"return", "order", "variant", "location", "inventory_item", "presentment_money", "shop_money", "test", "product", "weight", "discounted_price_set", "dispositions", "fulfillment_line_item", "discount_allocations", "line_item", "shipping_address", "billing_address"}  # fmt: skip
+    asked = set(re.findall(r'\.get\("([a-z_]+)"', source)) | set(
+        re.findall(r'_(?:money|currency|is_some)\(\w+, "([a-z_]+)"', source)
+    )
+    lists = set(re.findall(r'_objects?\(\w+\.get\("([a-z_]+)"', source)) | {
+        "return",
+        "order",
+        "variant",
+        "location",
+        "inventory_item",
+        "presentment_money",
+        "shop_money",
+        "test",
+        "product",
+        "weight",
+        "discounted_price_set",
+        "dispositions",
+        "fulfillment_line_item",
+        "discount_allocations",
+        "line_item",
+        "shipping_address",
+        "billing_address",
+    }
     own = {"_updated_at", "amount", "is_deleted", "units", "email", "zip", "note", "customer_note"}
     assert asked - lists - own - shopify_files.READ_KEYS - shopify_files.PERSONAL == set()
 
@@ -519,7 +619,9 @@ def test_raw_files_go_after_so_many_days_and_nothing_is_lost(
 
 
 def test_an_older_export_is_put_aside_when_later_ones_have_no_raw_files(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "m.yaml").write_text("name: crm\ntime_zone: UTC\nconstants: {currency: EUR, country: FR}\ntables:\n  - file: '*.csv'\n    to:\n      order_line: {order_line_id: L, order_id: L, ordered_at: D, net_amount: N, units: U, product_id: P}\n")  # fmt: skip
+    (tmp_path / "m.yaml").write_text(
+        "name: crm\ntime_zone: UTC\nconstants: {currency: EUR, country: FR}\ntables:\n  - file: '*.csv'\n    to:\n      order_line: {order_line_id: L, order_id: L, ordered_at: D, net_amount: N, units: U, product_id: P}\n"
+    )
     row = {"L": "1", "D": "2026-01-01", "N": "5", "U": "1", "P": "A"}
     write_rows(tmp_path / "new.csv", [row])
     write_rows(tmp_path / "old.csv", [row | {"N": "4"}])
@@ -562,7 +664,9 @@ def test_a_new_key_takes_over_and_who_is_forgotten_stays_so(
     assert copy_of.key_file.read_bytes() != old
     assert stat.S_IMODE(copy_of.key_file.stat().st_mode) == 0o600
     assert not copy_of.next_key_file.exists()
-    assert {o: h for o, h in customers(copy_of).items() if o != "shop:o0"} == {o: hashed(copy_of, c) for o, c in WHO.items() if o != "shop:o0"}  # fmt: skip
+    assert {o: h for o, h in customers(copy_of).items() if o != "shop:o0"} == {
+        o: hashed(copy_of, c) for o, c in WHO.items() if o != "shop:o0"
+    }
     assert customers(copy_of)["shop:o0"] not in (forgotten, hashed(copy_of, "c1"))
     assert without_customer(facts(copy_of)) == without_customer(before)
     assert len(list((copy_of.warehouse / "builds").glob("*.duckdb"))) == 1

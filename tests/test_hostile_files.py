@@ -509,16 +509,42 @@ def test_proposals_of_any_bytes(tmp_path: Path, content: bytes, name: str) -> No
 
 
 VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.sampled_from(["two", "", "2026-01-01T00:00:00Z", "gid://shopify/Order/1"])),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(10**20), 10**20),
+        st.sampled_from(["two", "", "2026-01-01T00:00:00Z", "gid://shopify/Order/1"]),
+    ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(
-            st.sampled_from(["id", "order_id", "line_items", "quantity", "refunds", "refund_line_items", "transactions", "amount_set", "shop_money", "fulfillments", "returns", "nodes", "edges", "node", "created_at", "price", "variants"]),
-            inner, max_size=5,
+            st.sampled_from(
+                [
+                    "id",
+                    "order_id",
+                    "line_items",
+                    "quantity",
+                    "refunds",
+                    "refund_line_items",
+                    "transactions",
+                    "amount_set",
+                    "shop_money",
+                    "fulfillments",
+                    "returns",
+                    "nodes",
+                    "edges",
+                    "node",
+                    "created_at",
+                    "price",
+                    "variants",
+                ]
+            ),
+            inner,
+            max_size=5,
         ),
     ),
     max_leaves=20,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=40 * FUZZ, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

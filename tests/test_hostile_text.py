@@ -43,15 +43,21 @@ HOSTILE = {
     "markdown": "![x](http://example.org/leak.png) [y](javascript:alert) $\\LaTeX$ :red[red]",
     "markup": "<script>window.pwn=1</script><img src=x onerror=alert(1)>",
     "rich": "[bold]rich[/bold][/red]",
-    "formula": "=HYPERLINK(\"http://example.org/\",\"x\")",
+    "formula": '=HYPERLINK("http://example.org/","x")',
     "pattern": "%_\\*?[a-z]",
     "backslash": "ends in \\",
     "direction": "a\u202egnp.exe\u200b",
     "long": "long " * 50,
-}  # fmt: skip
+}
 
 ROOT = Path(__file__).parents[1]
-PARTS = {"returns": ("reasons", "places"), "products": ("one",), "margin": ("goods",), "policies": ("versions",), "data": ("sources",)}  # fmt: skip
+PARTS = {
+    "returns": ("reasons", "places"),
+    "products": ("one",),
+    "margin": ("goods",),
+    "policies": ("versions",),
+    "data": ("sources",),
+}
 """Pages and parts of theirs that name what is in the data."""
 
 
@@ -62,8 +68,32 @@ def hostile_shop() -> dict[str, list[dict[str, str]]]:
     for number, (kind, text) in enumerate(HOSTILE.items()):
         names = dict.fromkeys(("name", "category", "brand", "supplier", "season", "size", "colour", "size_note"), text)
         shop["product"].append(product | names | {"product_id": f"{text} {kind}", "style_id": text})
-        shop["order_line"].append(line | {"order_line_id": f"{text}-line", "order_id": f"{text}-order", "product_id": f"{text} {kind}", "customer_id": text, "channel": text, "carrier": text, "seller": text, "loyalty_tier": text, "dimensions": json.dumps({"own": text})})  # fmt: skip
-        shop["return_event"].append(event | {"event_id": f"{text}-{number}", "return_line_id": f"{text}-return", "return_id": text, "order_line_id": f"{text}-line", "reason_raw": text, "carrier": text, "parcel_id": text})  # fmt: skip
+        shop["order_line"].append(
+            line
+            | {
+                "order_line_id": f"{text}-line",
+                "order_id": f"{text}-order",
+                "product_id": f"{text} {kind}",
+                "customer_id": text,
+                "channel": text,
+                "carrier": text,
+                "seller": text,
+                "loyalty_tier": text,
+                "dimensions": json.dumps({"own": text}),
+            }
+        )
+        shop["return_event"].append(
+            event
+            | {
+                "event_id": f"{text}-{number}",
+                "return_line_id": f"{text}-return",
+                "return_id": text,
+                "order_line_id": f"{text}-line",
+                "reason_raw": text,
+                "carrier": text,
+                "parcel_id": text,
+            }
+        )
     return shop
 
 
@@ -90,7 +120,18 @@ def test_hostile_names_come_out_as_they_went_in(hostile: Settings) -> None:
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_filter_takes_a_hostile_value_for_a_value(hostile: Settings, kind: str) -> None:
     value = HOSTILE[kind].strip()
-    [row] = json.loads(run("metric", "sold_units", "--where", f"category={value}", "--format", "json", "--warehouse", str(hostile.warehouse)))  # fmt: skip
+    [row] = json.loads(
+        run(
+            "metric",
+            "sold_units",
+            "--where",
+            f"category={value}",
+            "--format",
+            "json",
+            "--warehouse",
+            str(hostile.warehouse),
+        )
+    )
     assert row["value"] == 1
 
 
@@ -154,8 +195,15 @@ def mapped(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize(
-    ("name", "begins"), [("o'neill", r"o-neill-[0-9a-f]{6}"), (HOSTILE["copy"], r"x-AS-a-SELECT-1-COPY[-\w.]*"), ("été 2025", r"ete-2025-[0-9a-f]{6}"), ("店", r"source-[0-9a-f]{6}"), ("plain.name-1_2", r"plain\.name-1_2")]
-)  # fmt: skip
+    ("name", "begins"),
+    [
+        ("o'neill", r"o-neill-[0-9a-f]{6}"),
+        (HOSTILE["copy"], r"x-AS-a-SELECT-1-COPY[-\w.]*"),
+        ("été 2025", r"ete-2025-[0-9a-f]{6}"),
+        ("店", r"source-[0-9a-f]{6}"),
+        ("plain.name-1_2", r"plain\.name-1_2"),
+    ],
+)
 def test_a_mapping_of_any_name_loads_under_a_plain_namespace(
     settings: Settings, tmp_path: Path, name: str, begins: str
 ) -> None:
@@ -183,15 +231,31 @@ def test_a_namespace_is_a_plain_word(settings: Settings, tmp_path: Path, namespa
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_mapping_names_hostile_columns_and_values(tmp_path: Path, kind: str) -> None:
     text = HOSTILE[kind]
-    heading = {c: f"{text} {c}" for c in ("order_line_id", "ordered_at", "product_id", "units", "net_amount", "reason_raw")}  # fmt: skip
+    heading = {
+        c: f"{text} {c}" for c in ("order_line_id", "ordered_at", "product_id", "units", "net_amount", "reason_raw")
+    }
     heading["order_line_id"] = "Line"  # a file that begins like a web page is taken for one
     with (tmp_path / "orders.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([heading.values(), ["1", "2026-01-10", "p1", "2", "10", text], ["2", "2026-01-10", text, "1", "5", "x"]])  # fmt: skip
+        csv.writer(file).writerows(
+            [heading.values(), ["1", "2026-01-10", "p1", "2", "10", text], ["2", "2026-01-10", text, "1", "5", "x"]]
+        )
     same = {"order_id": heading["order_line_id"]} | {c: heading[c] for c in heading if c != "reason_raw"}
-    back = {"return_line_id": heading["order_line_id"], "return_id": {"value": text}, "reason_raw": heading["reason_raw"], "events": {"requested": heading["ordered_at"]}}  # fmt: skip
+    back = {
+        "return_line_id": heading["order_line_id"],
+        "return_id": {"value": text},
+        "reason_raw": heading["reason_raw"],
+        "events": {"requested": heading["ordered_at"]},
+    }
     tables = [{"file": "orders*.csv", "to": {"order_line": same | {"seller": {"value": text}}, "return_event": back}}]
     constants = {"currency": "EUR", "country": "FR", "channel": text, "shop_id": text}
-    content = {"name": text, "about": text, "time_zone": "UTC", "read": {"separator": ","}, "constants": constants, "tables": tables}  # fmt: skip
+    content = {
+        "name": text,
+        "about": text,
+        "time_zone": "UTC",
+        "read": {"separator": ","},
+        "constants": constants,
+        "tables": tables,
+    }
     (tmp_path / "m.yaml").write_text(json.dumps(content), encoding="utf-8")
     rows: dict[str, list[dict[str, Any]]] = {}
     if kind == "control":  # a small file with so many signs that are no text is refused, in a sentence
@@ -201,7 +265,10 @@ def test_a_mapping_names_hostile_columns_and_values(tmp_path: Path, kind: str) -
     with connect(folders=[tmp_path]) as connection:
         for named in mapping_source(tmp_path / "m.yaml").name_rows(connection, [tmp_path / "orders.csv"], text):
             rows[named.thing] = connection.execute(named.sql).to_arrow_table().to_pylist()
-    assert [(r["product_id"], r["seller"], r["channel"]) for r in rows["order_line"]] == [("p1", text, text), (text.strip(" \u200b"), text, text)]  # fmt: skip
+    assert [(r["product_id"], r["seller"], r["channel"]) for r in rows["order_line"]] == [
+        ("p1", text, text),
+        (text.strip(" \u200b"), text, text),
+    ]
     assert [r["return_id"] for r in rows["return_event"]] == [text, text]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.yaml", "orders.csv"]
 
@@ -305,8 +372,21 @@ def test_a_terminal_reads_no_value_as_markup_or_control(hostile: Settings, how: 
     assert ("\\u001b[31m" if how == "json" else "␛[31mred") in text
 
 
-def test_a_sentence_about_a_value_is_no_markup(hostile: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
-    monkeypatch.setattr("sys.argv", ["backhaul", "metric", "sold_units", "--where", "category=[/red]\x1b[31m", "--warehouse", str(hostile.warehouse)])  # fmt: skip
+def test_a_sentence_about_a_value_is_no_markup(
+    hostile: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv",
+        [
+            "backhaul",
+            "metric",
+            "sold_units",
+            "--where",
+            "category=[/red]\x1b[31m",
+            "--warehouse",
+            str(hostile.warehouse),
+        ],
+    )
     monkeypatch.setattr("os.umask", lambda _mask: 0)
     with pytest.raises(SystemExit):
         cli.main()
@@ -342,7 +422,11 @@ def test_a_text_is_inert_where_markdown_or_plotly_reads_it() -> None:
 
 
 def test_a_figure_writes_its_texts_and_reads_line_breaks_alone() -> None:
-    figure = go.Figure(go.Bar(x=["<a href='http://x'>y</a>", "a<br>b"], y=[1, 2], hovertext=["<b>c</b>", "d"], customdata=[["<e>"], ["f"]]))  # fmt: skip
+    figure = go.Figure(
+        go.Bar(
+            x=["<a href='http://x'>y</a>", "a<br>b"], y=[1, 2], hovertext=["<b>c</b>", "d"], customdata=[["<e>"], ["f"]]
+        )
+    )
     bar = inert_texts(figure).data[0]
     assert list(bar.x) == ["&#60;a href='http://x'>y&#60;/a>", "a<br>b"]
     assert list(bar.hovertext) == ["&#60;b>c&#60;/b>", "d"]
@@ -363,7 +447,11 @@ def test_a_page_shows_no_value_as_markup(hostile: Settings, monkeypatch: pytest.
             app.session_state[f"{page}_part"] = part
             app.run()
         assert not app.exception
-        texts = [e.value for kind in ("title", "header", "subheader", "caption", "markdown", "error", "warning", "info", "success") for e in app.get(kind)]  # fmt: skip
+        texts = [
+            e.value
+            for kind in ("title", "header", "subheader", "caption", "markdown", "error", "warning", "info", "success")
+            for e in app.get(kind)
+        ]
         assert texts
         assert [
             t for t in texts if re.search(r"!\[|\]\((?:http|javascript)|<(?:img|script|iframe)|\$\\LaTeX", str(t))
@@ -385,7 +473,14 @@ def visit(address: str, token: str = "", *, kind: str = "http", **headers: str) 
     """Knock at the door: the status (101 for an open socket), the headers and the text of the answer."""
     path, _, query = address.partition("?")
     given = {"host": "127.0.0.1:8501", **headers}
-    scope = {"type": kind, "path": path, "query_string": query.encode(), "headers": [(n.encode(), v.encode()) for n, v in given.items()], "server": ("127.0.0.1", 8501), "method": "GET"}  # fmt: skip
+    scope = {
+        "type": kind,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [(n.encode(), v.encode()) for n, v in given.items()],
+        "server": ("127.0.0.1", 8501),
+        "method": "GET",
+    }
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -404,11 +499,22 @@ def visit(address: str, token: str = "", *, kind: str = "http", **headers: str) 
 @pytest.mark.parametrize(
     ("host", "origin", "is_open"),
     [
-        ("127.0.0.1:8501", None, True), ("localhost:8501", "http://localhost:8501", True), ("[::1]:8501", "http://[::1]:8501", True), ("LOCALHOST:9999", "http://localhost:9999", True),
-        ("evil.example:8501", "http://evil.example:8501", False), ("evil.example", None, False), ("127.0.0.1.evil.example", None, False), ("127.0.0.1:x", None, False), ("user@127.0.0.1", None, False), ("", None, False),
-        ("127.0.0.1:8501", "http://evil.example", False), ("127.0.0.1:8501", "null", False), ("127.0.0.1:8501", "http://127.0.0.1:3000", False), ("localhost:8501", "http://127.0.0.1:8501", False),
+        ("127.0.0.1:8501", None, True),
+        ("localhost:8501", "http://localhost:8501", True),
+        ("[::1]:8501", "http://[::1]:8501", True),
+        ("LOCALHOST:9999", "http://localhost:9999", True),
+        ("evil.example:8501", "http://evil.example:8501", False),
+        ("evil.example", None, False),
+        ("127.0.0.1.evil.example", None, False),
+        ("127.0.0.1:x", None, False),
+        ("user@127.0.0.1", None, False),
+        ("", None, False),
+        ("127.0.0.1:8501", "http://evil.example", False),
+        ("127.0.0.1:8501", "null", False),
+        ("127.0.0.1:8501", "http://127.0.0.1:3000", False),
+        ("localhost:8501", "http://127.0.0.1:8501", False),
     ],
-)  # fmt: skip
+)
 def test_the_door_opens_to_this_machines_names_and_its_own_pages(host: str, origin: str | None, is_open: bool) -> None:
     headers = {"host": host, **({"origin": origin} if origin else {})}
     assert visit("/returns", **headers)[0] == (200 if is_open else 403)
@@ -451,8 +557,19 @@ def test_the_pages_end_when_they_are_told_to(hostile: Settings) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "pipelines.cli", "dashboard", "--port", str(port), "--warehouse", str(hostile.warehouse)]  # fmt: skip
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True) as pages:  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.cli",
+        "dashboard",
+        "--port",
+        str(port),
+        "--warehouse",
+        str(hostile.warehouse),
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    ) as pages:
         assert pages.stdout is not None
         link = pages.stdout.readline().split()[-1]
         assert re.fullmatch(rf"http://localhost:{port}/\?token=[\w-]{{20,}}", link)

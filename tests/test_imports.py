@@ -12,13 +12,43 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {"models": set[str](), "pipelines": {"models"}, "dashboard": {"models", "pipelines"}, "tests": set[str]()}
 PURE = {
-    "__future__", "bisect", "collections", "dataclasses", "datetime", "decimal", "enum", "functools", "itertools", "math", "operator", "typing", "warnings",
-    "geopy", "numpy", "pandas", "scipy", "sklearn", "sqlalchemy",
-}  # fmt: skip
+    "__future__",
+    "bisect",
+    "collections",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "functools",
+    "itertools",
+    "math",
+    "operator",
+    "typing",
+    "warnings",
+    "geopy",
+    "numpy",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "sqlalchemy",
+}
 IMPURE_NAMES = {"open", "print", "input", "exec", "eval"}
 IMPURE_ATTRIBUTES = {
-    "now", "today", "utcnow", "open", "create_engine", "read_csv", "read_parquet", "read_sql", "to_csv", "to_parquet", "to_sql", "loadtxt", "savetxt", "fromfile",
-}  # fmt: skip
+    "now",
+    "today",
+    "utcnow",
+    "open",
+    "create_engine",
+    "read_csv",
+    "read_parquet",
+    "read_sql",
+    "to_csv",
+    "to_parquet",
+    "to_sql",
+    "loadtxt",
+    "savetxt",
+    "fromfile",
+}
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -62,7 +92,11 @@ def impurities(source: str, path: str) -> list[str]:
 def sql_texts(source: str) -> list[str]:
     """List strings that are SQL."""
     strings = (n.value for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
-    return [s for s in strings if re.search(r"\bSELECT\b.*\bFROM\b|\b(INSERT|DELETE|UPDATE|ATTACH)\b.*\b(INTO|FROM|SET|AS)\b", s, re.DOTALL)]  # fmt: skip
+    return [
+        s
+        for s in strings
+        if re.search(r"\bSELECT\b.*\bFROM\b|\b(INSERT|DELETE|UPDATE|ATTACH)\b.*\b(INTO|FROM|SET|AS)\b", s, re.DOTALL)
+    ]
 
 
 def files(folder: str) -> list[Path]:
@@ -91,7 +125,11 @@ def test_models_only_calculate() -> None:
 def test_what_is_drawn_and_asked_does_not_know_the_page(file: str) -> None:
     tree = ast.parse((ROOT / file).read_text("utf-8"))
     allowed = {"streamlit.cache_data", "streamlit.cache_resource"} if file.endswith("queries.py") else set[str]()
-    used = {f"streamlit.{n.attr}" for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id in ("st", "streamlit")}  # fmt: skip
+    used = {
+        f"streamlit.{n.attr}"
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id in ("st", "streamlit")
+    }
     imported = {m for _, m in imports(tree) if m.split(".")[0] == "streamlit"}
     assert used - allowed == set()
     assert imported <= allowed | ({"streamlit"} if allowed else set())
@@ -116,8 +154,11 @@ def test_the_walk_sees_every_kind_of_import() -> None:
         "from importlib import import_module\nimport_module('pipelines.y')\nfrom . import pipelines\n"
     )
     assert sorted(w.split()[-1] for w in wrong_arrows(planted, "models/sub.py")) == [
-        "dashboard.charts", "dashboard.x", "pipelines.load", "pipelines.y",
-    ]  # fmt: skip
+        "dashboard.charts",
+        "dashboard.x",
+        "pipelines.load",
+        "pipelines.y",
+    ]
     assert wrong_arrows("from models import rates\nimport dashboard", "pipelines/a.py") == [
         "pipelines/a.py:2 imports dashboard"
     ]
@@ -126,8 +167,12 @@ def test_the_walk_sees_every_kind_of_import() -> None:
 def test_the_purity_check_has_teeth() -> None:
     planted = "import os\nfrom pathlib import Path\nfrom datetime import datetime\nx = datetime.now()\ny = open('f')\nfrom sqlalchemy import create_engine, func\n"
     assert sorted(f.split(" ", 1)[1] for f in impurities(planted, "m.py")) == [
-        "calls open", "imports create_engine", "imports os", "imports pathlib.Path", "uses now",
-    ]  # fmt: skip
+        "calls open",
+        "imports create_engine",
+        "imports os",
+        "imports pathlib.Path",
+        "uses now",
+    ]
     assert (
         impurities("import numpy as np\nfrom sqlalchemy import func\nfrom models.rates import wilson\n", "m.py") == []
     )

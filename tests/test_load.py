@@ -200,17 +200,31 @@ def big_shop(count: int) -> Shop:
 def test_an_increment_gives_what_a_full_build_gives(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = [checks.Check(k, "Rows looked at.", f"SELECT 1 FROM {t} WHERE {{{k}}}", False) for t, k in (("fact_return_line", "return_line_key"), ("fact_return_leg", "shaped_leg"))]  # fmt: skip
+    asked = [
+        checks.Check(k, "Rows looked at.", f"SELECT 1 FROM {t} WHERE {{{k}}}", False)
+        for t, k in (("fact_return_line", "return_line_key"), ("fact_return_leg", "shaped_leg"))
+    ]
     monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS, *asked))
     whole = big_shop(30)
     late = {r["event_id"] for r in whole["return_event"] if r["event_id"] in ("7x3", "13x4", "12x5", "21x6")} | {
         r["event_id"] for r in whole["return_event"] if r["return_id"] == "R3x7"
     }
     last_order = "O6x29"
-    first = {**whole, "return_event": [r for r in whole["return_event"] if r["event_id"] not in late], "order_line": [r for r in whole["order_line"] if r["order_id"] != last_order],
-             "refund_line": whole["refund_line"][:-1], "chain_element": whole["chain_element"][:-1], "recovery": whole["recovery"][:-1]}  # fmt: skip
-    second = {"return_event": [r for r in whole["return_event"] if r["event_id"] in late], "order_line": [r for r in whole["order_line"] if r["order_id"] == last_order],
-              "refund_line": whole["refund_line"][-1:], "chain_element": whole["chain_element"][-1:], "recovery": whole["recovery"][-1:]}  # fmt: skip
+    first = {
+        **whole,
+        "return_event": [r for r in whole["return_event"] if r["event_id"] not in late],
+        "order_line": [r for r in whole["order_line"] if r["order_id"] != last_order],
+        "refund_line": whole["refund_line"][:-1],
+        "chain_element": whole["chain_element"][:-1],
+        "recovery": whole["recovery"][:-1],
+    }
+    second = {
+        "return_event": [r for r in whole["return_event"] if r["event_id"] in late],
+        "order_line": [r for r in whole["order_line"] if r["order_id"] == last_order],
+        "refund_line": whole["refund_line"][-1:],
+        "chain_element": whole["chain_element"][-1:],
+        "recovery": whole["recovery"][-1:],
+    }
     load(settings, [write_shop(tmp_path / "first", first)])
     report = load(settings, [write_shop(tmp_path / "second", second)])
     assert report.kind == "increment"
@@ -238,14 +252,44 @@ def test_a_row_that_moves_leaves_nothing_where_it_was(settings: Settings, tmp_pa
     line, event, element, refund_line = (
         whole[t][-1] for t in ("order_line", "return_event", "chain_element", "refund_line")
     )
-    other = {t: next(r for r in whole[t] if r[k] != moving[k]) for t, k, moving in (
-        ("return_event", "return_line_id", event), ("chain_element", "parcel_id", element), ("refund_line", "refund_id", refund_line))}  # fmt: skip
+    other = {
+        t: next(r for r in whole[t] if r[k] != moving[k])
+        for t, k, moving in (
+            ("return_event", "return_line_id", event),
+            ("chain_element", "parcel_id", element),
+            ("refund_line", "refund_id", refund_line),
+        )
+    }
     edits: Shop = {
-        "order_line": moved(whole, "order_line", "order_line_id", {line["order_line_id"]: {"customer_id": "somebody else", "order_id": "O1x3"}}),
-        "return_event": moved(whole, "return_event", "event_id", {event["event_id"]: {k: other["return_event"][k] for k in ("return_line_id", "return_id", "order_line_id", "parcel_id")}}),
-        "chain_element": moved(whole, "chain_element", "element_id", {element["element_id"]: {"parcel_id": other["chain_element"]["parcel_id"]}}),
-        "refund_line": moved(whole, "refund_line", "refund_line_id", {refund_line["refund_line_id"]: {"refund_id": other["refund_line"]["refund_id"]}}),
-    }  # fmt: skip
+        "order_line": moved(
+            whole,
+            "order_line",
+            "order_line_id",
+            {line["order_line_id"]: {"customer_id": "somebody else", "order_id": "O1x3"}},
+        ),
+        "return_event": moved(
+            whole,
+            "return_event",
+            "event_id",
+            {
+                event["event_id"]: {
+                    k: other["return_event"][k] for k in ("return_line_id", "return_id", "order_line_id", "parcel_id")
+                }
+            },
+        ),
+        "chain_element": moved(
+            whole,
+            "chain_element",
+            "element_id",
+            {element["element_id"]: {"parcel_id": other["chain_element"]["parcel_id"]}},
+        ),
+        "refund_line": moved(
+            whole,
+            "refund_line",
+            "refund_line_id",
+            {refund_line["refund_line_id"]: {"refund_id": other["refund_line"]["refund_id"]}},
+        ),
+    }
     # touches again where the rows were
     after: Shop = {
         "return_event": [{**event, "event_id": "late", "event": "inspected", "occurred_at": "2026-01-26T09:00:00Z"}],
@@ -322,8 +366,16 @@ def test_a_bad_row_is_quarantined_with_every_rule_it_breaks(
     rows = recognise([table]).name_rows(connection, [table], "shop")
     named = next(iter(rows))
     judged, bad = contracts.judge(
-        connection, named, source="canonical", namespace="shop", load_id="1", landed_at=state.now(), key=b"k" * 32, logged="", target=str(tmp_path / "out.parquet"),
-    )  # fmt: skip
+        connection,
+        named,
+        source="canonical",
+        namespace="shop",
+        load_id="1",
+        landed_at=state.now(),
+        key=b"k" * 32,
+        logged="",
+        target=str(tmp_path / "out.parquet"),
+    )
     assert (judged.read, judged.accepted, judged.duplicate, judged.quarantined) == (
         len(shop[thing]),
         len(shop[thing]) - 1,
@@ -377,7 +429,13 @@ def test_logs_written_before_a_column_was_added_still_load(copy_of_tiny: Setting
     shutil.copyfile(older, log)
     as_if_written_before(copy_of_tiny)
     before = tables(copy_of_tiny)["fact_return_line"]
-    event = {**TINY_SHOP["return_event"][0], "event_id": "50", "return_line_id": "R9-1", "return_id": "R9", "note_terms": "Too small"}  # fmt: skip
+    event = {
+        **TINY_SHOP["return_event"][0],
+        "event_id": "50",
+        "return_line_id": "R9-1",
+        "return_id": "R9",
+        "note_terms": "Too small",
+    }
     load(copy_of_tiny, [write_shop(tmp_path / "new", {"return_event": [event]})], namespace="shop")
     after = tables(copy_of_tiny)["fact_return_line"]
     assert set(after["return_line_id"]) == {*before["return_line_id"], "shop:R9-1"}

@@ -49,7 +49,10 @@ def files(settings: Settings, thing: str = "order_line") -> list[Path]:
 def rows_of(settings: Settings, load_id: str) -> int:
     """How many rows of a load any log file holds, whether they count or not."""
     every = [str(f) for f in (settings.warehouse / "log").rglob("*.parquet")]
-    return sum(duckdb.execute("SELECT count(*) FROM read_parquet(?) WHERE load_id = ?", [f, load_id]).fetchall()[0][0] for f in every)  # fmt: skip
+    return sum(
+        duckdb.execute("SELECT count(*) FROM read_parquet(?) WHERE load_id = ?", [f, load_id]).fetchall()[0][0]
+        for f in every
+    )
 
 
 def loads(settings: Settings) -> list[str]:
@@ -93,7 +96,11 @@ def test_loads_of_a_joined_file_are_judged_again_by_themselves(shop: Settings, t
     load(shop)
     assert_same(tables(shop), tables(tiny_settings))
     for load_id in again:  # once, and not a second time where it stood before
-        held = [f for f in files(shop) if duckdb.execute("SELECT 1 FROM read_parquet(?) WHERE load_id = ?", [str(f), load_id]).fetchone()]  # fmt: skip
+        held = [
+            f
+            for f in files(shop)
+            if duckdb.execute("SELECT 1 FROM read_parquet(?) WHERE load_id = ?", [str(f), load_id]).fetchone()
+        ]
         assert len(held) == 1
 
 

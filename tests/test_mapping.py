@@ -27,7 +27,7 @@ ONE_TABLE = (
     "A2;1;04/07/2025;R1;Robe Été;L;1;99,90;z@y.fr;69003;Oui;;;;;Léa\r\n"
     "A3;1;pas une date;R1;Robe Été;L;1;99,90;z@y.fr;69003;Non;;;;;Léa\r\n"
     "A4;1;04/02/2025\r\n"
-)  # fmt: skip
+)
 SHIPMENTS = (
     "Tracking,RMA,SKU,Origin,Destination,Carrier,Picked up,Promised,Delivered,Mode,Weight g,Freight\n"
     "T1,M1,S1,DE-B,DE-L,DHL,2025-05-01 10:00,2025-05-04 18:00,2025-05-03 09:00,road,850,4.2\n"
@@ -104,13 +104,17 @@ def test_a_one_table_file_loads_with_a_mapping_alone(tmp_path: Path, settings: S
     assert found["order_line"] == (5, 3, 2)  # one impossible date, one row with too few fields
     assert found["return_event"] == (3, 2, 1)  # one returned without a date
     build = published(settings)
-    lines = build.execute("SELECT order_line_id, ordered_on::VARCHAR, units_sold, net_amount::DOUBLE, vat_amount::DOUBLE, size FROM fact_order_line ORDER BY 1").fetchall()  # fmt: skip
+    lines = build.execute(
+        "SELECT order_line_id, ordered_on::VARCHAR, units_sold, net_amount::DOUBLE, vat_amount::DOUBLE, size FROM fact_order_line ORDER BY 1"
+    ).fetchall()
     assert lines == [
         ("one_table:A1-1", "2025-02-03", 1, 1000.0, 200.0, "L"),  # a SKU has one size: the file gives R1 two
         ("one_table:A1-2", "2025-02-03", 2, 50.0, 10.0, "S"),
         ("one_table:A2-1", "2025-07-04", 1, 83.25, 16.65, "L"),
     ]
-    returned = build.execute("SELECT order_line_key IS NOT NULL, units, reason, requested_on::VARCHAR, refund_amount::DOUBLE FROM fact_return_line").fetchall()  # fmt: skip
+    returned = build.execute(
+        "SELECT order_line_key IS NOT NULL, units, reason, requested_on::VARCHAR, refund_amount::DOUBLE FROM fact_return_line"
+    ).fetchall()
     assert returned == [(True, 1, "size_small", "2025-02-10", 1200.0)]
     build.close()
 
@@ -119,7 +123,9 @@ def test_two_sheets_load_with_a_mapping_alone(tmp_path: Path, settings: Settings
     found = counts(settings, two_sheets(tmp_path), source="two_sheets")
     assert (found["order_line"], found["return_event"], found["refund"]) == ((2, 2, 0), (4, 4, 0), (1, 1, 0))
     build = published(settings)
-    returned = build.execute("SELECT return_line_id, product_id, reason, confirmed_at IS NOT NULL, refund_amount::DOUBLE FROM fact_return_line ORDER BY 1").fetchall()  # fmt: skip
+    returned = build.execute(
+        "SELECT return_line_id, product_id, reason, confirmed_at IS NOT NULL, refund_amount::DOUBLE FROM fact_return_line ORDER BY 1"
+    ).fetchall()
     assert returned == [
         ("two_sheets:R1", "two_sheets:S1", "size_small", True, 12.6),
         ("two_sheets:R2", "two_sheets:S2", "quality_defect", False, None),
@@ -134,8 +140,14 @@ def test_a_shipment_log_loads_with_a_mapping_alone(tmp_path: Path, settings: Set
     legs = build.execute(
         "SELECT parcel_id, mode, mass_kg, cost_amount::DOUBLE FROM fact_return_leg ORDER BY 1"
     ).fetchall()
-    assert legs == [("shipment_log:T1", "truck", 0.85, 4.2), ("shipment_log:T2", "rail", 1.25, 5.0), ("shipment_log:T3", "truck", 1.25, 5.0)]  # fmt: skip
-    promised = build.execute("SELECT return_id, due_at::DATE, duration, responsible, date_fault FROM estimate_promise WHERE promise_id = 'delivery' ORDER BY 1").fetchall()  # fmt: skip
+    assert legs == [
+        ("shipment_log:T1", "truck", 0.85, 4.2),
+        ("shipment_log:T2", "rail", 1.25, 5.0),
+        ("shipment_log:T3", "truck", 1.25, 5.0),
+    ]
+    promised = build.execute(
+        "SELECT return_id, due_at::DATE, duration, responsible, date_fault FROM estimate_promise WHERE promise_id = 'delivery' ORDER BY 1"
+    ).fetchall()
     assert promised == [
         ("shipment_log:M1", date(2025, 5, 4), 3, "carrier", None),  # 1 to 4 May
         ("shipment_log:M2", date(2025, 5, 5), 3, "carrier", None),  # 2 to 5 May
@@ -177,7 +189,10 @@ def test_any_log_with_two_dates_is_judged_by_a_promise_of_so_much_time(tmp_path:
     own = mapping(tmp_path, TWO_DATES).path
     assert counts(settings, tmp_path / "log.csv", source=str(own))["return_event"] == (8, 8, 0)
     with current_build(settings.warehouse) as build:
-        told = {s: answer(build, f"promise_{s}", where={"promise": ["credit"]})["value"].iloc[0] for s in ("broken", "undetermined")}  # fmt: skip
+        told = {
+            s: answer(build, f"promise_{s}", where={"promise": ["credit"]})["value"].iloc[0]
+            for s in ("broken", "undetermined")
+        }
         kept = answer(build, "promise_kept", where={"promise": ["credit"]}).iloc[0]
     assert (kept["value"], kept["n"], told) == (0.5, 4, {"broken": 2, "undetermined": 1})
 
@@ -259,8 +274,12 @@ def test_text_expressions_and_zones(tmp_path: Path) -> None:
     )
     first, second = sorted(rows(mapping(tmp_path, text), file)["order_line"], key=lambda r: r["_line"])
     assert [first[c] for c in ("ordered_at", "order_id", "channel", "shipped_at", "delivered_at")] == [
-        "2026-07-10T10:00:00Z", "1/S-M", "S", "2026-07-10T22:00:00Z", "2026-07-12T22:00:00Z",
-    ]  # fmt: skip
+        "2026-07-10T10:00:00Z",
+        "1/S-M",
+        "S",
+        "2026-07-10T22:00:00Z",
+        "2026-07-12T22:00:00Z",
+    ]
     assert second["ordered_at"] == "2026-07-10T12:00:00-04:00"
 
 
@@ -311,7 +330,9 @@ def test_a_query_by_sqlalchemy_url(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     base.execute("CREATE TABLE orders AS SELECT 1 AS id, '2026-01-10' AS at, 'S' AS sku, 2 AS qty, 12.5 AS price")
     base.commit()
     base.close()
-    text = ORDERS.replace('file: "*.csv"', 'sql: {url: SHOP_DATABASE, query: "select * from orders"}').replace("{expression}", "price")  # fmt: skip
+    text = ORDERS.replace('file: "*.csv"', 'sql: {url: SHOP_DATABASE, query: "select * from orders"}').replace(
+        "{expression}", "price"
+    )
     source = mapping(tmp_path, text)
     with pytest.raises(MappingError, match=r"mapping\.yaml line 5: the environment variable SHOP_DATABASE is not set"):
         rows(source)
@@ -473,7 +494,10 @@ def test_events_without_a_date_are_listed_as_blank(tmp_path: Path) -> None:
         (("units: qty", "unit: qty"), r"line 10: `unit` is not known in `order_line`\. Did you mean `units`\?"),
         (("order_line:", "orderline:"), r"line 6: there is no log `orderline`\. Did you mean `order_line`\?"),
         (("        units: qty\n", ""), r"line 7: `order_line` needs `units`"),
-        (("units: qty", "units: {tims: [qty, 2]}"), r"line 10: `tims` is not known in an expression\. Did you mean `times`\?"),
+        (
+            ("units: qty", "units: {tims: [qty, 2]}"),
+            r"line 10: `tims` is not known in an expression\. Did you mean `times`\?",
+        ),
         (("units: qty", "units: {times: qty}"), r"line 10: `times:` takes a list"),
         (("currency: EUR, ", ""), r"line 7: `order_line` needs `currency` .* `constants:`"),
         (("Europe/Paris", "Paris"), r"line 1: there is no time zone `Paris`"),
@@ -482,9 +506,15 @@ def test_events_without_a_date_are_listed_as_blank(tmp_path: Path) -> None:
         (("tables:", "table:"), r"line 3: `table` is not known"),
         (("units: qty", "units: [qty"), r"line 1\d: not YAML"),
         (("file:", "read: {sheets: A}\n    file:"), r"line 4: `sheets` is not known under `read:`"),
-        (("      order_line:", "      return_event:\n        order_line_id: id\n        events: {recieved: at}\n      order_line:"), r"line 8: `recieved` is not known under `events:`\. Did you mean `received`\?"),
+        (
+            (
+                "      order_line:",
+                "      return_event:\n        order_line_id: id\n        events: {recieved: at}\n      order_line:",
+            ),
+            r"line 8: `recieved` is not known under `events:`\. Did you mean `received`\?",
+        ),
     ],
-)  # fmt: skip
+)
 def test_errors_name_the_line(tmp_path: Path, change: tuple[str, str], sentence: str) -> None:
     (tmp_path / "a.csv").write_text("id,at,sku,qty,price\n1,2026-01-10,S,2,5\n")
     text = ORDERS.lstrip("\n").replace("{expression}", "price")

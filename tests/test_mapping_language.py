@@ -139,7 +139,11 @@ def test_words_of_yaml_are_no_booleans(tmp_path: Path) -> None:
     """Norway is NO, a code of zeros stays one, and `is: [Yes]` means the word."""
     content = "id,at,sku,qty,price,flag,code\n1,2026-01-10,S,2,1,Yes,007\n2,2026-01-10,S,2,1,No,7\n3,2026-01-10,S,2,1,true,07\n"
     (tmp_path / "a.csv").write_text(content, encoding="utf-8")
-    for condition, ids in (("{column: flag, is: [Yes]}", ["1"]), ("{column: code, is: [007]}", ["1"]), ("{column: flag, is_not: [No]}", ["1", "3"])):  # fmt: skip
+    for condition, ids in (
+        ("{column: flag, is: [Yes]}", ["1"]),
+        ("{column: code, is: [007]}", ["1"]),
+        ("{column: flag, is_not: [No]}", ["1", "3"]),
+    ):
         text = f"{HEAD.replace('FR', 'NO')}tables:\n  - file: a.csv\n    to:\n      order_line:\n        when: {condition}\n"
         text += "".join(f"        {entry}\n" for entry in LINE.split(", "))
         found = logs(mapping(tmp_path, text), tmp_path / "a.csv")["order_line"]
@@ -168,7 +172,11 @@ def test_dates_in_lists_nested_and_later(tmp_path: Path) -> None:
     )
     assert [row["shipped_at"] for row in found] == ["2026-02-02T23:00:00Z", "2026-02-01T10:00:00Z"]
     assert {row["delivered_at"] for row in found} == {"2026-01-06T23:00:00Z"}
-    (row, _) = lines(tmp_path, content.replace("2026-01-10", "1768000000"), line=LINE.replace("at: at", "at: {column: at, date: ['%d/%m/%Y', epoch_s]}"))  # fmt: skip
+    (row, _) = lines(
+        tmp_path,
+        content.replace("2026-01-10", "1768000000"),
+        line=LINE.replace("at: at", "at: {column: at, date: ['%d/%m/%Y', epoch_s]}"),
+    )
     assert row["ordered_at"] == "2026-01-09T23:06:40Z"
 
 
@@ -289,10 +297,14 @@ def test_sheets_of_one_workbook_are_joined_by_expressions_and_in_chains(tmp_path
     made = openpyxl.Workbook()
     made.remove(made.worksheets[0])
     for title, rows in {
-        "Moves": [["Ref", "Origin", "Date"], ["IN/1", "Return of OUT/1", "2026-02-01"], ["IN/2", "Return of OUT/9", "2026-02-02"]],
+        "Moves": [
+            ["Ref", "Origin", "Date"],
+            ["IN/1", "Return of OUT/1", "2026-02-01"],
+            ["IN/2", "Return of OUT/9", "2026-02-02"],
+        ],
         "Deliveries": [["Ref", "Order", "SKU"], ["OUT/1", "O1", "S"]],
         "Costs": [["sku", "day", "cost"], ["S", "2026-01-01", 9], ["S", "2025-01-01", 7]],
-    }.items():  # fmt: skip
+    }.items():
         sheet = made.create_sheet(title)
         for row in rows:
             sheet.append(row)
@@ -425,7 +437,10 @@ def test_a_joined_file_that_changed_has_its_tables_read_anew(tmp_path: Path) -> 
     [
         (("units: qty", "units: {column: qty, value: 2}"), "line 6: an expression has one of"),
         (("units: qty", "units: {with: x}"), "line 6: an expression has one of"),
-        (("units: qty", "units: {sum: [qty], replace: {a: b}}"), r"line 6: `sum:` goes through no replace: write \{column: \{sum"),
+        (
+            ("units: qty", "units: {sum: [qty], replace: {a: b}}"),
+            r"line 6: `sum:` goes through no replace: write \{column: \{sum",
+        ),
         (("product_id: sku", "product_id: {column: sku, replace: x}"), "line 6: `replace:` lists the words"),
         (("product_id: sku", "product_id: {column: sku, pattern: '('}"), r"line 6: `\(` is no pattern"),
         (("product_id: sku", "product_id: {column: sku, pattern: '(?=x)'}"), r"line 6: `\(\?=x\)` is no pattern"),
@@ -442,17 +457,26 @@ def test_a_joined_file_that_changed_has_its_tables_read_anew(tmp_path: Path) -> 
         (("units: qty", "several: both, units: qty"), "line 6: `several:` is first or last"),
         (("units: qty", "dimensions: {Region: sku}, units: qty"), "line 6: `Region` is no name of a dimension"),
         (("units: qty", "dimensions: sku, units: qty"), "line 6: `dimensions:` names your own"),
-        (("    to:", "    join: [{as: a, on: {id: id}}, {as: a, on: {id: id}}]\n    to:"), "line 5: two joins have the short name `a`"),
+        (
+            ("    to:", "    join: [{as: a, on: {id: id}}, {as: a, on: {id: id}}]\n    to:"),
+            "line 5: two joins have the short name `a`",
+        ),
         (("    to:", "    join: [{as: a, on: {id: id}, take: best}]\n    to:"), "line 5: `take:` is first or last"),
         (("    to:", "    join: {as: a}\n    to:"), "line 5: `join:` is a list"),
         (("    to:", "    read: {fill_down: [id]}\n    to:"), "line 5: `fill_down:` is a column"),
-        (("    to:", "    read: {decimal: ','\n      , thousands: ','}\n    to:"), "line 6: `thousands:` and `decimal:` are the same sign"),
+        (
+            ("    to:", "    read: {decimal: ','\n      , thousands: ','}\n    to:"),
+            "line 6: `thousands:` and `decimal:` are the same sign",
+        ),
         (("    to:", "    read: {sheet: A, header_row: 0}\n    to:"), "line 5: `header_row:` is the number"),
         (("    to:", "    read: orders\n    to:"), "line 5: `read:` holds keys and values"),
         (("units: qty", "units: qty, units: sku"), "line 6: not YAML: `units` stands here twice"),
-        (("units: qty", "units: 'Ein langer Name einer Spalte, die es hier nicht gibt, und noch viel mehr davon'"), "line 6: the table has no column"),
+        (
+            ("units: qty", "units: 'Ein langer Name einer Spalte, die es hier nicht gibt, und noch viel mehr davon'"),
+            "line 6: the table has no column",
+        ),
     ],
-)  # fmt: skip
+)
 def test_errors_name_their_line_and_are_short(tmp_path: Path, change: tuple[str, str], sentence: str) -> None:
     (tmp_path / "a.csv").write_text(
         ROWS.replace("price\n", "price," + ",".join(f"Column number {i}" for i in range(300)) + "\n")

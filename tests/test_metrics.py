@@ -135,31 +135,90 @@ BY_HAND: dict[str, float] = {
 IN_GROUPS: list[tuple[str, tuple[str, ...], dict[tuple[Any, ...], float]]] = [
     ("observed_return_rate", ("category",), {("dress",): 4 / 7, ("shoes",): 1 / 2}),
     ("sales_share", ("category",), {("dress",): 7 / 9, ("shoes",): 2 / 9}),
-    ("reason_share", ("reason",), {("size_small",): 0.2, ("size_large",): 0.2, ("quality_defect",): 0.2, ("unknown",): 0.4}),
+    (
+        "reason_share",
+        ("reason",),
+        {("size_small",): 0.2, ("size_large",): 0.2, ("quality_defect",): 0.2, ("unknown",): 0.4},
+    ),
     ("kg_co2e", ("role", "mode"), {("trunk", "truck"): 2.5, ("hub", "site"): 0.1, ("first_mile", "van"): 0.4}),
     ("kg_co2e", ("category",), {("dress",): 1.0, ("shoes",): 2.0}),  # from the lots: legs know no product
     ("fate_share", ("outcome",), {("resold_as_new",): 1 / 3, ("refurbished",): 1 / 3, ("destroyed",): 1 / 3}),
     ("fate_value_share", ("outcome",), {("resold_as_new",): 2 / 7, ("refurbished",): 2 / 7, ("destroyed",): 3 / 7}),
     ("fate_weight_share", ("outcome",), {("resold_as_new",): 1 / 3, ("refurbished",): 1 / 3, ("destroyed",): 1 / 3}),
-    ("return_cost", ("component",), {("outbound_shipping",): 3, ("return_freight",): 17, ("handling",): 6, ("value_loss",): 38, ("fee_charged",): -5}),
+    (
+        "return_cost",
+        ("component",),
+        {
+            ("outbound_shipping",): 3,
+            ("return_freight",): 17,
+            ("handling",): 6,
+            ("value_loss",): 38,
+            ("fee_charged",): -5,
+        },
+    ),
     ("return_cost", ("status",), {("measured",): 42, ("assumed",): 6, ("imputed",): 11}),
-    ("stage_days(0.5)", ("stage",), {
-        ("requested-approved",): 1 / 24, ("requested-handed_over",): 1, ("handed_over-carrier_scan",): 1, ("carrier_scan-received",): 3, ("received-inspected",): 1,
-        ("inspected-refunded",): 2, ("inspected-restocked",): 3}),
-    ("stage_time_share", ("stage",), {
-        ("requested-approved",): 29 / 1778, ("approved-handed_over",): 811 / 1778, ("handed_over-carrier_scan",): 240 / 1778, ("carrier_scan-received",): 170 / 1778,
-        ("received-inspected",): 72 / 1778, ("inspected-refunded",): 456 / 1778}),
-    ("stage_time_share", ("responsible",), {("customer",): 811 / 1778, ("carrier",): 410 / 1778, ("retailer",): 557 / 1778}),
-    ("stage_reached", ("stage",), {("requested",): 6, ("approved",): 5, ("handed_over",): 4, ("carrier_scan",): 3, ("received",): 3, ("inspected",): 3, ("refunded",): 2,
-        ("restocked",): 2, ("cancelled",): 1, ("expired",): 1}),
-    ("promise_broken", ("lane",), {("FR / drop_off / Relais",): 0, ("DE / drop_off / Relais",): 2, ("GB / drop_off / Relais",): 0}),
+    (
+        "stage_days(0.5)",
+        ("stage",),
+        {
+            ("requested-approved",): 1 / 24,
+            ("requested-handed_over",): 1,
+            ("handed_over-carrier_scan",): 1,
+            ("carrier_scan-received",): 3,
+            ("received-inspected",): 1,
+            ("inspected-refunded",): 2,
+            ("inspected-restocked",): 3,
+        },
+    ),
+    (
+        "stage_time_share",
+        ("stage",),
+        {
+            ("requested-approved",): 29 / 1778,
+            ("approved-handed_over",): 811 / 1778,
+            ("handed_over-carrier_scan",): 240 / 1778,
+            ("carrier_scan-received",): 170 / 1778,
+            ("received-inspected",): 72 / 1778,
+            ("inspected-refunded",): 456 / 1778,
+        },
+    ),
+    (
+        "stage_time_share",
+        ("responsible",),
+        {("customer",): 811 / 1778, ("carrier",): 410 / 1778, ("retailer",): 557 / 1778},
+    ),
+    (
+        "stage_reached",
+        ("stage",),
+        {
+            ("requested",): 6,
+            ("approved",): 5,
+            ("handed_over",): 4,
+            ("carrier_scan",): 3,
+            ("received",): 3,
+            ("inspected",): 3,
+            ("refunded",): 2,
+            ("restocked",): 2,
+            ("cancelled",): 1,
+            ("expired",): 1,
+        },
+    ),
+    (
+        "promise_broken",
+        ("lane",),
+        {("FR / drop_off / Relais",): 0, ("DE / drop_off / Relais",): 2, ("GB / drop_off / Relais",): 0},
+    ),
     ("promise_at", ("promise_id",), {("refund",): 24, ("legal_refund",): 26}),
     ("value_in_flow", ("stage",), {("under_way",): 20}),
     # shrunk: (r + a) / (n + a + b), n in expected units: alba 3 of 2+1+.95, gala 1 of 1 (line 7 is not delivered), runner 1 of 2
-    ("product_return_rate", ("style_id",), {("shop:alba",): 7 / 13.95, ("shop:gala",): 5 / 11, ("shop:runner",): 3 / 12}),
+    (
+        "product_return_rate",
+        ("style_id",),
+        {("shop:alba",): 7 / 13.95, ("shop:gala",): 5 / 11, ("shop:runner",): 3 / 12},
+    ),
     ("refund_amount", ("month",), {("2025-11-01",): 60, ("2025-12-01",): 100, ("2026-01-01",): 90}),
     ("refund_amount", ("category",), {("dress",): 160, ("shoes",): 96}),  # from the refund lines
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("key", BY_HAND)
@@ -305,15 +364,24 @@ def test_what_was_expected_has_the_interval_of_its_level_and_of_chance(named: Bu
     ("models", "reason"),
     [
         ([], "no expected rate for these sales"),
-        ([(False, "it expected 31.8% in 2023-10, and 44.8% came")], "the model that expects returns is not used: it expected 31.8% in 2023-10, and 44.8% came"),
+        (
+            [(False, "it expected 31.8% in 2023-10, and 44.8% came")],
+            "the model that expects returns is not used: it expected 31.8% in 2023-10, and 44.8% came",
+        ),
         ([(True, "")], "nothing was known yet when these were ordered"),
     ],
-)  # fmt: skip
+)
 def test_why_nothing_is_expected_is_said(tmp_path: Path, models: list[tuple[bool, str]], reason: str) -> None:
     rows = [
-        {"model_id": str(i), "model": "return_probability", "fitted_at": hand_build.T, "is_used": used, "parameters": json.dumps({"source": "shop", "level_sd": 0.1, "why_not": why})}
+        {
+            "model_id": str(i),
+            "model": "return_probability",
+            "fitted_at": hand_build.T,
+            "is_used": used,
+            "parameters": json.dumps({"source": "shop", "level_sd": 0.1, "why_not": why}),
+        }
         for i, (used, why) in enumerate(models)
-    ]  # fmt: skip
+    ]
     with rebuilt(tmp_path, estimate_return_probability=[], model_version=rows) as build:
         found = metrics.answer(build, "expected_return_rate").iloc[0]
         assert (found["status"], found["reason"]) == ("greyed", reason)
@@ -409,7 +477,12 @@ def test_legs_without_a_factor_are_counted(tmp_path: Path, more: int, status: st
     legs = [*legs, *({**legs[1], "leg_key": key} for key in others)]
     unknown += [{**carbon[1], "leg_key": key, "kg_co2e": 0.0} for key in others]
     with rebuilt(tmp_path, fact_return_leg=legs, estimate_leg_carbon=unknown, estimate_return_carbon=lots) as build:
-        for key, value in (("kg_co2e", 2.5), ("kg_co2e_per_100_sold", 250 / 9), ("kg_co2e_per_return", 2.5 / 8), ("primary_data_share", 2 / 2.5)):  # fmt: skip
+        for key, value in (
+            ("kg_co2e", 2.5),
+            ("kg_co2e_per_100_sold", 250 / 9),
+            ("kg_co2e_per_return", 2.5 / 8),
+            ("primary_data_share", 2 / 2.5),
+        ):
             found = metrics.answer(build, key).iloc[0]
             assert (found["value"], found["status"], found["reason"]) == (pytest.approx(value), status, reason)
         by_role = metrics.answer(build, "kg_co2e", by=("role",)).set_index("role")
@@ -486,7 +559,10 @@ def test_money_without_a_rate_is_never_left_out_without_a_word(tmp_path: Path) -
     with rebuilt(tmp_path, **tables) as build:
         paid = metrics.answer(build, "refund_amount").iloc[0]  # 90, and credits g 60 and i 10
         assert paid[["value", "coverage", "status"]].tolist() == [160, 3 / 4, "greyed"]
-        assert paid["reason"] == "only 75.0% of refunds can be counted; 25.0% have no exchange rate; the value is of these alone"  # fmt: skip
+        assert (
+            paid["reason"]
+            == "only 75.0% of refunds can be counted; 25.0% have no exchange rate; the value is of these alone"
+        )
         sold = metrics.answer(build, "net_sales").iloc[0]  # one of eleven units, the cancelled one counted
         assert sold[["value", "status", "caution"]].tolist() == [460, "ok", "coverage"]
         assert sold["reason"] == "90.9% of units sold; 9.1% have no exchange rate"
@@ -496,7 +572,15 @@ def test_money_without_a_rate_is_never_left_out_without_a_word(tmp_path: Path) -
 def test_returns_of_a_period_over_its_sales_say_which_way_sales_bias_them(tmp_path: Path) -> None:
     """10 units a day for ten days, then 20: 20 units come back in the second ten, none names an order. Half is back after 10 days."""
     day = date(2025, 11, 1)
-    sold = [{**hand_build.ORDERS[0], "order_line_key": n, "ordered_on": day + timedelta(n), "units_sold": 10 if n < 10 else 20} for n in range(20)]  # fmt: skip
+    sold = [
+        {
+            **hand_build.ORDERS[0],
+            "order_line_key": n,
+            "ordered_on": day + timedelta(n),
+            "units_sold": 10 if n < 10 else 20,
+        }
+        for n in range(20)
+    ]
     lost = [row for row in hand_build.LOTS if row["return_line_id"] == "shop:h"]
     back = [{**lost[0], "units": 20, "requested_on": date(2025, 11, 15), "country": None}]
     with rebuilt(tmp_path, fact_order_line=sold, fact_return_line=back, estimate_credit_match=[]) as build:
@@ -504,7 +588,10 @@ def test_returns_of_a_period_over_its_sales_say_which_way_sales_bias_them(tmp_pa
         found = metrics.answer(build, "period_return_rate", **later).iloc[0]
         assert found[["value", "coverage", "status", "caution"]].tolist() == [20 / 200, 1, "ok", "trend"]
         assert found["low"] < 0.1 < found["high"]
-        assert found["reason"] == "by date of return over date of sale; too low while sales grow: 200 units sold in these days, 100 in those 10 days earlier, which the returns stem from"  # fmt: skip
+        assert (
+            found["reason"]
+            == "by date of return over date of sale; too low while sales grow: 200 units sold in these days, 100 in those 10 days earlier, which the returns stem from"
+        )
         falling = metrics.answer(build, "period_return_rate", since=date(2025, 11, 21), until=date(2025, 11, 25))
         assert falling["reason"].tolist() == ["nothing sold in this selection"]
         first = metrics.answer(build, "period_return_rate", since=day, until=date(2025, 11, 5))["reason"].iloc[0]
@@ -530,23 +617,37 @@ def test_marks_of_whole_orders_are_an_upper_bound_for_lines(build: Build) -> Non
 
 def test_a_part_above_its_whole_is_no_number(tmp_path: Path) -> None:
     """Lot c comes back as seven units of the one sold, worth 560 of 520; what is recovered may rightly pass its cost."""
-    lots = [{**row, "units": 7, "net_amount": 560} if row["return_line_id"] == "shop:c" else row for row in hand_build.NAMED["fact_return_line"]]  # fmt: skip
+    lots = [
+        {**row, "units": 7, "net_amount": 560} if row["return_line_id"] == "shop:c" else row
+        for row in hand_build.NAMED["fact_return_line"]
+    ]
     recoveries = [{**row, "amount": 100} for row in hand_build.RECOVERIES[:2]]
     with rebuilt(tmp_path, **{**hand_build.NAMED, "fact_return_line": lots, "fact_recovery": recoveries}) as build:
         found = metrics.answer(build, "observed_return_rate", by=("country",)).set_index("country")
         assert found["status"].to_dict() == {"DE": "greyed", "FR": "ok", "GB": "ok"}
         assert found.loc["DE", ["value", "low", "high"]].isna().all()
-        assert metrics.answer(build, "value_return_rate", where={"country": ["DE"]}, since=date(2025, 11, 1))["reason"].tolist() == [
+        assert metrics.answer(build, "value_return_rate", where={"country": ["DE"]}, since=date(2025, 11, 1))[
+            "reason"
+        ].tolist() == [
             "above 100% (700.0%): the part is more than the whole; rows: backhaul export value_return_rate --rows numerator --where country=DE --from 2025-11-01 --out rows.csv"
-        ]  # fmt: skip
+        ]
         assert value(build, "recovery_rate") == pytest.approx((20 + 100) / 40)  # what is sold as new counts at its cost
 
 
 def test_impossible_dates_count_nowhere(tmp_path: Path) -> None:
     """Line 3 left before it was ordered, lot d came back before it was ordered."""
-    orders = [{**row, "date_fault": "shipped before ordered" if row["order_line_key"] == 3 else None} for row in hand_build.ORDERS]  # fmt: skip
-    lots = [{**row, "date_fault": "returned before ordered" if row["return_line_id"] == "shop:d" else None} for row in hand_build.NAMED["fact_return_line"]]  # fmt: skip
-    promises = [{**row, "date_fault": "returned before ordered" if row["return_key"] == ord("d") else None} for row in hand_build.PROMISES]  # fmt: skip
+    orders = [
+        {**row, "date_fault": "shipped before ordered" if row["order_line_key"] == 3 else None}
+        for row in hand_build.ORDERS
+    ]
+    lots = [
+        {**row, "date_fault": "returned before ordered" if row["return_line_id"] == "shop:d" else None}
+        for row in hand_build.NAMED["fact_return_line"]
+    ]
+    promises = [
+        {**row, "date_fault": "returned before ordered" if row["return_key"] == ord("d") else None}
+        for row in hand_build.PROMISES
+    ]
     tables = {"estimate_promise": promises, **hand_build.NAMED, "fact_order_line": orders, "fact_return_line": lots}
     with rebuilt(tmp_path, **tables) as build:
         sold = metrics.answer(build, "sold_units").iloc[0]

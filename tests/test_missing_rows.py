@@ -18,11 +18,28 @@ ORDER = {"ordered_at": "2026-03-02T10:00:00Z", "currency": "EUR", "country": "FR
 
 
 def _line(name: str, units: object, net: float, **more: Any) -> dict[str, Any]:
-    return {"order_line_id": name, "order_id": name, "product_id": name, "units": units, "net_amount": net, "vat_amount": net / 5, "unit_cost": 20, **ORDER, **more}  # fmt: skip
+    return {
+        "order_line_id": name,
+        "order_id": name,
+        "product_id": name,
+        "units": units,
+        "net_amount": net,
+        "vat_amount": net / 5,
+        "unit_cost": 20,
+        **ORDER,
+        **more,
+    }
 
 
 def _refund(number: str, day: int, amount: object) -> dict[str, Any]:
-    return {"refund_id": number, "order_id": "A", "return_id": "R", "refunded_at": f"2026-03-{day}T10:00:00Z", "amount": amount, "currency": "EUR"}  # fmt: skip
+    return {
+        "refund_id": number,
+        "order_id": "A",
+        "return_id": "R",
+        "refunded_at": f"2026-03-{day}T10:00:00Z",
+        "amount": amount,
+        "currency": "EUR",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +49,38 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     write_rows(folder / "in" / "order_line.csv", [_line("A", 1, 50), _line("Z", 9, 450), _line("Q", "1.5", 100)])
     event = {"return_line_id": "R", "return_id": "R", "order_line_id": "A", "units": 1, "parcel_id": "P"}
     happened = (("requested", 8), ("handed_over", 9), ("received", 15))
-    write_rows(folder / "in" / "return_event.csv", [event | {"event_id": e, "event": e, "occurred_at": f"2026-03-{d:02d}T10:00:00Z"} for e, d in happened])  # fmt: skip
+    write_rows(
+        folder / "in" / "return_event.csv",
+        [event | {"event_id": e, "event": e, "occurred_at": f"2026-03-{d:02d}T10:00:00Z"} for e, d in happened],
+    )
     write_rows(folder / "in" / "refund.csv", [_refund("F1", 18, 40), _refund("F2", 25, 20), _refund("F3", 26, "sixty")])
     of_line = {"order_line_id": "A", "return_line_id": "R", "currency": "EUR"}
-    write_rows(folder / "in" / "refund_line.csv", [
-        of_line | {"refund_line_id": f"{f}-1", "refund_id": f, "refunded_at": f"2026-03-{d}T10:00:00Z", "units": u, "amount": a}
-        for f, d, u, a in (("F1", 18, 1, 40), ("F2", 25, 0, 20))
-    ])  # fmt: skip
-    leg = {"element_id": "E", "parcel_id": "P", "element_no": 1, "element_type": "transport", "role": "trunk", "mode": "truck"}  # fmt: skip
-    write_rows(folder / "in" / "chain_element.csv", [leg | {"started_at": "2026-03-09T10:00:00Z", "cost_amount": 2000, "currency": "PLN"}])  # fmt: skip
+    write_rows(
+        folder / "in" / "refund_line.csv",
+        [
+            of_line
+            | {
+                "refund_line_id": f"{f}-1",
+                "refund_id": f,
+                "refunded_at": f"2026-03-{d}T10:00:00Z",
+                "units": u,
+                "amount": a,
+            }
+            for f, d, u, a in (("F1", 18, 1, 40), ("F2", 25, 0, 20))
+        ],
+    )
+    leg = {
+        "element_id": "E",
+        "parcel_id": "P",
+        "element_no": 1,
+        "element_type": "transport",
+        "role": "trunk",
+        "mode": "truck",
+    }
+    write_rows(
+        folder / "in" / "chain_element.csv",
+        [leg | {"started_at": "2026-03-09T10:00:00Z", "cost_amount": 2000, "currency": "PLN"}],
+    )
     found = fresh(folder)
     load(found, [folder / "in"])
     return found
@@ -103,7 +143,10 @@ def test_what_is_not_there_is_not_0(tmp_path: Path) -> None:
     write_rows(tmp_path / "in" / "order_line.csv", [line | {"country": "ZZ"}])
     event = {"return_line_id": "R", "return_id": "R", "order_line_id": "A", "units": 1}
     happened = (("requested", 8), ("received", 15), ("refunded", 18))
-    write_rows(tmp_path / "in" / "return_event.csv", [event | {"event_id": e, "event": e, "occurred_at": f"2026-03-{d:02d}T10:00:00Z"} for e, d in happened])  # fmt: skip
+    write_rows(
+        tmp_path / "in" / "return_event.csv",
+        [event | {"event_id": e, "event": e, "occurred_at": f"2026-03-{d:02d}T10:00:00Z"} for e, d in happened],
+    )
     settings = fresh(tmp_path)
     load(settings, [tmp_path / "in"])
     build = current_build(settings.warehouse)

@@ -126,7 +126,10 @@ def test_a_load_killed_while_it_landed_whose_files_are_gone_does_not_stop_others
 ) -> None:
     gone = json.dumps({"files": [str(tmp_path / "gone.csv")], "source": None, "exported_at": None})
     memory = state.State(copy_of_tiny.warehouse)
-    memory.write(state.load, [{"load_id": "20250101T000000000000", "started_at": state.now(), "status": "landing", "asked": gone}])  # fmt: skip
+    memory.write(
+        state.load,
+        [{"load_id": "20250101T000000000000", "started_at": state.now(), "status": "landing", "asked": gone}],
+    )
     memory.close()
     report = load(copy_of_tiny, [more(tmp_path, 1)])
     assert [(row["load"], row["files"]) for row in report.failed] == [("20250101T000000000000", "gone.csv")]
@@ -293,8 +296,16 @@ def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(copy_of_tiny: Settings
 
 
 READING = (
-    ("status",), ("metric", "observed_return_rate"), ("alert", "list"), ("alert", "check", "--dry-run"), ("closed",), ("action", "list"), ("check", "--deep"), ("doctor",), ("withdrawn",),
-)  # fmt: skip
+    ("status",),
+    ("metric", "observed_return_rate"),
+    ("alert", "list"),
+    ("alert", "check", "--dry-run"),
+    ("closed",),
+    ("action", "list"),
+    ("check", "--deep"),
+    ("doctor",),
+    ("withdrawn",),
+)
 
 
 def test_reading_writes_nothing(copy_of_tiny: Settings) -> None:

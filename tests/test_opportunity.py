@@ -49,7 +49,9 @@ def test_erosion_cut_any_way_is_the_whole(sample_build: Build) -> None:
         found = metrics.erosion_by(sample_build, by, **SPAN)
         assert found["erosion"].sum() == pytest.approx(whole), by
         assert found["sold"].sum() == sold, by
-        assert (found["erosion"] / found["sold"].where(found["sold"] > 0)).dropna().to_numpy() == pytest.approx(found["per_sold"].dropna().to_numpy())  # fmt: skip
+        assert (found["erosion"] / found["sold"].where(found["sold"] > 0)).dropna().to_numpy() == pytest.approx(
+            found["per_sold"].dropna().to_numpy()
+        )
     with pytest.raises(UnknownDimension, match="cannot be cut by 'colour'"):
         metrics.erosion_by(sample_build, "colour")
 

@@ -75,7 +75,14 @@ def value_of(column: Column[Any]) -> str:
     """Give a plain value that a column takes."""
     if column.info["values"]:
         return str(column.info["values"][0])
-    typed = {DateTime: "2026-01-10T10:00:00Z", Date: "2026-01-10", Boolean: "false", Integer: "1", Numeric: "1", Double: "1"}  # fmt: skip
+    typed = {
+        DateTime: "2026-01-10T10:00:00Z",
+        Date: "2026-01-10",
+        Boolean: "false",
+        Integer: "1",
+        Numeric: "1",
+        Double: "1",
+    }
     named = {"country": "FR", "market": "FR", "currency": "EUR", "quote_currency": "EUR", "time_zone": "Europe/Paris"}
     return typed.get(type(column.type), named.get(column.name, "x"))
 
@@ -99,24 +106,35 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[in
         write_rows(folder / "files" / f"{table.name}.csv", rows)
     base = {k: v for k, v in TINY_SHOP["order_line"][0].items() if v}
     address = f"order_line.{marker('email', 903)}.csv"
-    write_rows(folder / "files" / address, [base | {"order_line_id": "own", "customer_email": marker("email", 901), marker("email", 902): "1"}])  # fmt: skip
+    write_rows(
+        folder / "files" / address,
+        [base | {"order_line_id": "own", "customer_email": marker("email", 901), marker("email", 902): "1"}],
+    )
     with (folder / "files" / address).open("a", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["short", marker("words", 904)], [marker("phone", 905), *["x"] * 40]])
     event = {k: v for k, v in TINY_SHOP["return_event"][0].items() if v}
-    lines = [json.dumps(event | {"event_id": "own", marker("email", 906): "1"}), json.dumps(marker("name", 907)), "no json " + marker("email", 908)]  # fmt: skip
+    lines = [
+        json.dumps(event | {"event_id": "own", marker("email", 906): "1"}),
+        json.dumps(marker("name", 907)),
+        "no json " + marker("email", 908),
+    ]
     (folder / "files" / "return_event.more.ndjson").write_text("\n".join(lines) + "\n")
     load(settings, [folder / "files"])
     return settings, columns
 
 
-def test_no_marker_is_kept_but_in_ids_and_names_of_goods_and_carriers(planted: tuple[Settings, dict[int, Column[Any]]]) -> None:  # fmt: skip
+def test_no_marker_is_kept_but_in_ids_and_names_of_goods_and_carriers(
+    planted: tuple[Settings, dict[int, Column[Any]]],
+) -> None:
     settings, columns = planted
     kept = {(kind, number) for markers in found_in(settings).values() for kind, number in markers}
     wrong = [
-        f"{columns[n].table.name}.{columns[n].name} ({columns[n].info['text']}): {kind}" if n in columns else f"{n}: {kind}"
+        f"{columns[n].table.name}.{columns[n].name} ({columns[n].info['text']}): {kind}"
+        if n in columns
+        else f"{n}: {kind}"
         for kind, n in sorted(kept)
         if n not in columns or kind not in ALLOWED.get(str(columns[n].info["text"]), set())
-    ]  # fmt: skip
+    ]
     assert wrong == []
 
 
@@ -131,7 +149,16 @@ def test_quarantine_shows_shapes(planted: tuple[Settings, dict[int, Column[Any]]
 
 
 def test_shapes_keep_what_tells_a_format() -> None:
-    texts = {"31.02.2026 10:15": "99.99.9999 99:99", "1,5 EUR": "1,5 EUR", "Ünïé 3": "Aaaa 3", "店 12": "店 12", "Li Wu": "Aa Aa", "a1b2": "a1a2", "one": "one", "2026": "2026"}  # fmt: skip
+    texts = {
+        "31.02.2026 10:15": "99.99.9999 99:99",
+        "1,5 EUR": "1,5 EUR",
+        "Ünïé 3": "Aaaa 3",
+        "店 12": "店 12",
+        "Li Wu": "Aa Aa",
+        "a1b2": "a1a2",
+        "one": "one",
+        "2026": "2026",
+    }
     for text, shape in texts.items():
         assert duckdb.execute(f"SELECT {shape_sql('$1')}", [text]).fetchall() == [(shape,)]
 
@@ -150,7 +177,10 @@ def reasons_of(settings: Settings) -> set[str]:
 
 def returns_with(reason: str, count: int, since: int = 0) -> list[dict[str, str]]:
     event = {k: v for k, v in TINY_SHOP["return_event"][0].items() if v}
-    return [event | {"event_id": f"{reason}-{i}", "return_line_id": f"{reason}-{i}", "reason_raw": reason} for i in range(since, since + count)]  # fmt: skip
+    return [
+        event | {"event_id": f"{reason}-{i}", "return_line_id": f"{reason}-{i}", "reason_raw": reason}
+        for i in range(since, since + count)
+    ]
 
 
 def test_a_wording_stays_when_it_is_known_or_five_lines_share_it(settings: Settings, tmp_path: Path) -> None:
@@ -192,7 +222,9 @@ def test_an_id_that_is_an_address_is_one_hash_everywhere(settings: Settings, tmp
     with duckdb.connect(str(build), read_only=True) as connection:
         lines = "SELECT count(*), count(DISTINCT order_id), max(order_id) FROM fact_order_line WHERE order_id LIKE 'shop:%' AND length(order_id) = 37"
         [(count, orders, order)] = connection.execute(lines).fetchall()
-        joined = connection.execute("SELECT count(*) FROM fact_return_line r JOIN fact_order_line USING (order_line_key) WHERE r.return_id = 'shop:R1'").fetchall()  # fmt: skip
+        joined = connection.execute(
+            "SELECT count(*) FROM fact_return_line r JOIN fact_order_line USING (order_line_key) WHERE r.return_id = 'shop:R1'"
+        ).fetchall()
     assert (count, orders, joined) == (2, 1, [(1,)])
     assert re.fullmatch("shop:[0-9a-f]{32}", order)
 
@@ -213,7 +245,23 @@ def test_a_place_is_called_by_its_id_unless_five_share_its_name(settings: Settin
 
 def test_a_mapping_keeps_no_marker(settings: Settings, tmp_path: Path) -> None:
     names = ["Order", "SKU", "Qty", "Date", "Net", "Mail", "Name", "Phone", "Street", "Zip", "Reason", "Note", "Region"]
-    rows = [dict(zip(names, [f"o{i}", "p1", "1", "2026-01-10", "10", *(marker(k, i) for k in ("email", "name", "phone", "street", "postcode", "words", "words", "name"))], strict=True)) for i in range(20)]  # fmt: skip
+    rows = [
+        dict(
+            zip(
+                names,
+                [
+                    f"o{i}",
+                    "p1",
+                    "1",
+                    "2026-01-10",
+                    "10",
+                    *(marker(k, i) for k in ("email", "name", "phone", "street", "postcode", "words", "words", "name")),
+                ],
+                strict=True,
+            )
+        )
+        for i in range(20)
+    ]
     rows.append(rows[0] | {"Order": "bad", "Qty": marker("words", 30), "Date": marker("email", 31)})
     write_rows(tmp_path / "orders.csv", rows)
     (tmp_path / "m.yaml").write_text("""
@@ -231,7 +279,11 @@ tables:
 
 
 def test_online_retail_keeps_no_marker(settings: Settings, tmp_path: Path) -> None:
-    plain = dict(zip(COLUMNS, ["536365", "85123A", "LANTERN", "6", "2010-12-01 08:26:00", "2.55", "17850", "France"], strict=True))  # fmt: skip
+    plain = dict(
+        zip(
+            COLUMNS, ["536365", "85123A", "LANTERN", "6", "2010-12-01 08:26:00", "2.55", "17850", "France"], strict=True
+        )
+    )
     rows = [plain | {c: marker(k, i)} for i, c in enumerate(COLUMNS) for k in ("email",)]
     write_rows(tmp_path / "online.csv", [plain, *rows])
     load(settings, [tmp_path / "online.csv"], source="online_retail")
@@ -247,7 +299,11 @@ def test_shopify_keeps_no_marker(settings: Settings, tmp_path: Path) -> None:
             return {k: plant(v, k) for k, v in value.items()}
         if isinstance(value, list):
             return [plant(v, key) for v in value]
-        if isinstance(value, str) and re.search("(?i)name|mail|phone|address|city|zip|note|company|title|ip$", key) and key not in ("displayName", "title", "tracking_company"):  # fmt: skip
+        if (
+            isinstance(value, str)
+            and re.search("(?i)name|mail|phone|address|city|zip|note|company|title|ip$", key)
+            and key not in ("displayName", "title", "tracking_company")
+        ):
             count += 1
             return marker("email" if key == "email" else "words", count % 900)
         return value

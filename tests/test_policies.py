@@ -24,13 +24,23 @@ from tests.conftest import TINY_SHOP, write_shop
 
 runner = CliRunner()
 GOOD = Policy(
-    "web-FR", date(2026, 3, 1), 30, "FR", methods=("drop_off", "store"), refund_trigger="inspected",
-    promises=(Promise("refund", "received", "refunded", 5, "business_days"), Promise("transit", "carrier_scan", "received", 4, "carrier_days", "carrier")),
-)  # fmt: skip
+    "web-FR",
+    date(2026, 3, 1),
+    30,
+    "FR",
+    methods=("drop_off", "store"),
+    refund_trigger="inspected",
+    promises=(
+        Promise("refund", "received", "refunded", 5, "business_days"),
+        Promise("transit", "carrier_scan", "received", 4, "carrier_days", "carrier"),
+    ),
+)
 
 
 def test_a_policy_reads_back_as_it_was_written() -> None:
-    whole = replace(GOOD, fee_amount=2.5, currency="EUR", window_until=date(2027, 1, 31), loyalty_tier="gold", exception="hygiene")  # fmt: skip
+    whole = replace(
+        GOOD, fee_amount=2.5, currency="EUR", window_until=date(2027, 1, 31), loyalty_tier="gold", exception="hygiene"
+    )
     assert policies.parse(policies.text(whole)) == [whole]
     assert policies.parse(policies.text(GOOD) + "---\n" + policies.text(whole)) == [GOOD, whole]
     assert policies.problems(GOOD) == []
@@ -58,9 +68,12 @@ def test_canonical_rows_read_as_policies(tmp_path: Path) -> None:
         ("policy_id: P\nvalid_from: 2026-03-01\nwindow_days: 30\nwindow: 3\n", "a policy has no window. It has"),
         ("policy_id: [\n", "policy line 2: this is not YAML"),
         ("- a\n- b\n", "a policy is a list of"),
-        ("policy_id: P\nvalid_from: 2026-03-01\nwindow_days: 30\npromises: {refund: 5}\n", "the promise refund has from, to, within and unit"),
+        (
+            "policy_id: P\nvalid_from: 2026-03-01\nwindow_days: 30\npromises: {refund: 5}\n",
+            "the promise refund has from, to, within and unit",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_says_where_and_what_to_write(text: str, why: str) -> None:
     with pytest.raises(PolicyError, match=why.replace("(", r"\(")):
         policies.parse(text)
@@ -79,15 +92,43 @@ def test_what_cannot_be_read_says_where_and_what_to_write(text: str, why: str) -
         (replace(GOOD, window_until=date(2026, 1, 1)), "window_until", "before the version begins"),
         (replace(GOOD, promises=()), "promises", "at least one"),
         (replace(GOOD, promises=(GOOD.promises[0], GOOD.promises[0])), "promise refund", "stands twice"),
-        (replace(GOOD, promises=(Promise("x", "received", "gone", 1, "business_days"),)), "promise x", "'gone' is no stage"),
-        (replace(GOOD, promises=(Promise("x", "refunded", "received", 1, "business_days"),)), "promise x", "which comes first"),
-        (replace(GOOD, promises=(Promise("x", "received", "refunded", 1, "moons"),)), "promise x", "'moons' is no unit"),
-        (replace(GOOD, promises=(Promise("x", "received", "refunded", -1, "business_days"),)), "promise x", "0 or more"),
-        (replace(GOOD, promises=(Promise("x", "received", "refunded", 1, "business_days", "nobody"),)), "promise x", "keeps no promise"),
-        (replace(GOOD, methods=("store",), promises=(Promise("x", "carrier_scan", "received", 1, "business_days"),)), "promise x", "ever reaches carrier_scan"),
-        (replace(GOOD, promises=(Promise("x", "requested", "refunded", 20, "calendar_days"),)), "promise x", "undercuts the law"),
+        (
+            replace(GOOD, promises=(Promise("x", "received", "gone", 1, "business_days"),)),
+            "promise x",
+            "'gone' is no stage",
+        ),
+        (
+            replace(GOOD, promises=(Promise("x", "refunded", "received", 1, "business_days"),)),
+            "promise x",
+            "which comes first",
+        ),
+        (
+            replace(GOOD, promises=(Promise("x", "received", "refunded", 1, "moons"),)),
+            "promise x",
+            "'moons' is no unit",
+        ),
+        (
+            replace(GOOD, promises=(Promise("x", "received", "refunded", -1, "business_days"),)),
+            "promise x",
+            "0 or more",
+        ),
+        (
+            replace(GOOD, promises=(Promise("x", "received", "refunded", 1, "business_days", "nobody"),)),
+            "promise x",
+            "keeps no promise",
+        ),
+        (
+            replace(GOOD, methods=("store",), promises=(Promise("x", "carrier_scan", "received", 1, "business_days"),)),
+            "promise x",
+            "ever reaches carrier_scan",
+        ),
+        (
+            replace(GOOD, promises=(Promise("x", "requested", "refunded", 20, "calendar_days"),)),
+            "promise x",
+            "undercuts the law",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_named(policy: Policy, where: str, why: str) -> None:
     assert any(p.is_error and p.where == where and why in p.sentence for p in policies.problems(policy))
 
@@ -127,7 +168,13 @@ def test_publishing_is_a_load_and_leaves_the_past_alone(copy_of_tiny: Settings, 
         report = policies.publish(copy_of_tiny, [new], build)
     assert report.is_new_build
     assert [(c["table"], c["read"], c["accepted"]) for c in report.counts] == [("policy", 2, 2)]
-    order = TINY_SHOP["order_line"][0] | {"order_line_id": "N-1", "order_id": "N", "ordered_at": "2026-01-12T10:00:00Z", "shipped_at": "2026-01-13T10:00:00Z", "delivered_at": "2026-01-14T10:00:00Z"}  # fmt: skip
+    order = TINY_SHOP["order_line"][0] | {
+        "order_line_id": "N-1",
+        "order_id": "N",
+        "ordered_at": "2026-01-12T10:00:00Z",
+        "shipped_at": "2026-01-13T10:00:00Z",
+        "delivered_at": "2026-01-14T10:00:00Z",
+    }
     load(copy_of_tiny, [write_shop(tmp_path / "later", {"order_line": [order]})])
     with current_build(copy_of_tiny.warehouse) as build:
         windows = windows_of(build)
@@ -136,25 +183,53 @@ def test_publishing_is_a_load_and_leaves_the_past_alone(copy_of_tiny: Settings, 
         found = policies.versions(build)
         assert list(found["valid_from"]) == [first, date(2025, 1, 1)]
         assert list(found["order_lines"]) == [1, 8]
-        assert policies.compare(policies.published(build, "P", date(2025, 6, 1)), policies.published(build, "shop:P")) == [
-            ("valid_from", "2025-01-01", "2026-01-11"), ("window_days", "30", "60"), ("market", "", "FR"),
-        ]  # fmt: skip
+        assert policies.compare(
+            policies.published(build, "P", date(2025, 6, 1)), policies.published(build, "shop:P")
+        ) == [
+            ("valid_from", "2025-01-01", "2026-01-11"),
+            ("window_days", "30", "60"),
+            ("market", "", "FR"),
+        ]
         again = policies.publish(copy_of_tiny, [replace(new, valid_from=date(2026, 1, 13))], build)
     assert again.is_new_build
 
 
 def test_the_narrowest_policy_holds_by_the_time_of_the_order(settings: Settings, tmp_path: Path) -> None:
     """Of a plain policy, one for dresses and one for the gold tier, gold before category; an exception is a policy like others."""
-    promise = {"promise_id": "refund", "from_stage": "received", "to_stage": "refunded", "duration": "5", "duration_unit": "business_days"}  # fmt: skip
-    begin = {"valid_from": "2025-01-01T00:00:00Z", "window_days": "30", "category": "", "loyalty_tier": "", "exception": "", "refund_trigger": "", **promise}  # fmt: skip
+    promise = {
+        "promise_id": "refund",
+        "from_stage": "received",
+        "to_stage": "refunded",
+        "duration": "5",
+        "duration_unit": "business_days",
+    }
+    begin = {
+        "valid_from": "2025-01-01T00:00:00Z",
+        "window_days": "30",
+        "category": "",
+        "loyalty_tier": "",
+        "exception": "",
+        "refund_trigger": "",
+        **promise,
+    }
     shop = {t: TINY_SHOP[t] for t in ("shop", "product")}
     shop["policy"] = [
-        begin | {"policy_id": "plain"}, begin | {"policy_id": "dresses", "category": "dresses", "window_days": "14"},
+        begin | {"policy_id": "plain"},
+        begin | {"policy_id": "dresses", "category": "dresses", "window_days": "14"},
         begin | {"policy_id": "gold", "loyalty_tier": "gold", "window_days": "90", "refund_trigger": "carrier_scan"},
-        begin | {"policy_id": "shoes", "category": "footwear", "valid_from": "2025-12-06T00:00:00Z", "window_days": "0", "exception": "final_sale"},
-    ]  # fmt: skip
+        begin
+        | {
+            "policy_id": "shoes",
+            "category": "footwear",
+            "valid_from": "2025-12-06T00:00:00Z",
+            "window_days": "0",
+            "exception": "final_sale",
+        },
+    ]
     tiers = {"O1-1": "gold", "O1-2": "silver"}
-    shop["order_line"] = [line | {"loyalty_tier": tiers.get(line["order_line_id"], "")} for line in TINY_SHOP["order_line"]]  # fmt: skip
+    shop["order_line"] = [
+        line | {"loyalty_tier": tiers.get(line["order_line_id"], "")} for line in TINY_SHOP["order_line"]
+    ]
     load(settings, [write_shop(tmp_path / "files", shop)])
     with current_build(settings.warehouse) as build:
         windows = windows_of(build)
@@ -185,23 +260,53 @@ def test_each_line_has_the_policy_that_comparing_it_with_all_of_them_gives(setti
             "category": ["c0", "c1", "c2", ""],
         }
     ).to_csv(tmp_path / "product.csv", index=False)
-    pd.DataFrame({
-        "order_line_id": range(lines), "order_id": range(lines), "ordered_at": instants(lines), "product_id": drawn(["p0", "p1", "p2", "p3"], lines), "units": 1, "net_amount": 10, "currency": "EUR",
-        "country": drawn(["FR", "DE", "ES"], lines), "channel": drawn(["web", "app", "phone"], lines), "loyalty_tier": drawn(["gold", "silver", ""], lines),
-    }).to_csv(tmp_path / "order_line.csv", index=False)  # fmt: skip
-    pd.DataFrame({
-        "policy_id": [f"P{i % 60}" for i in range(versions)], "valid_from": instants(versions), "market": drawn(markets, versions), "channel": drawn(channels, versions), "category": drawn(categories, versions),
-        "loyalty_tier": drawn(tiers, versions), "window_days": 30, "promise_id": "refund", "from_stage": "received", "to_stage": "refunded", "duration": 5, "duration_unit": "business_days",
-    }).to_csv(tmp_path / "policy.csv", index=False)  # fmt: skip
+    pd.DataFrame(
+        {
+            "order_line_id": range(lines),
+            "order_id": range(lines),
+            "ordered_at": instants(lines),
+            "product_id": drawn(["p0", "p1", "p2", "p3"], lines),
+            "units": 1,
+            "net_amount": 10,
+            "currency": "EUR",
+            "country": drawn(["FR", "DE", "ES"], lines),
+            "channel": drawn(["web", "app", "phone"], lines),
+            "loyalty_tier": drawn(["gold", "silver", ""], lines),
+        }
+    ).to_csv(tmp_path / "order_line.csv", index=False)
+    pd.DataFrame(
+        {
+            "policy_id": [f"P{i % 60}" for i in range(versions)],
+            "valid_from": instants(versions),
+            "market": drawn(markets, versions),
+            "channel": drawn(channels, versions),
+            "category": drawn(categories, versions),
+            "loyalty_tier": drawn(tiers, versions),
+            "window_days": 30,
+            "promise_id": "refund",
+            "from_stage": "received",
+            "to_stage": "refunded",
+            "duration": 5,
+            "duration_unit": "business_days",
+        }
+    ).to_csv(tmp_path / "policy.csv", index=False)
     load(settings, [tmp_path / n for n in ("product.csv", "order_line.csv", "policy.csv")])
-    fits = " AND ".join(f"(p.{a} IS NULL OR p.{a} = o.{b})" for a, b in (("market", "country"), ("channel", "channel"), ("category", "category"), ("loyalty_tier", "loyalty_tier")))  # fmt: skip
+    fits = " AND ".join(
+        f"(p.{a} IS NULL OR p.{a} = o.{b})"
+        for a, b in (
+            ("market", "country"),
+            ("channel", "channel"),
+            ("category", "category"),
+            ("loyalty_tier", "loyalty_tier"),
+        )
+    )
     rank = "(p.loyalty_tier IS NOT NULL)::INT * 8 + (p.category IS NOT NULL)::INT * 4 + (p.market IS NOT NULL)::INT * 2 + (p.channel IS NOT NULL)::INT"
     build = duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
     compared = build.execute(f"""
         SELECT count(*), count(policy_key), count(*) FILTER (policy_key IS DISTINCT FROM best) FROM (
             SELECT o.order_line_key, any_value(o.policy_key) AS policy_key, arg_max(p.policy_key, ({rank}, p.valid_from, p.policy_id)) AS best
             FROM fact_order_line o LEFT JOIN dim_policy p ON {fits} AND o.ordered_at >= p.valid_from AND (p.valid_to IS NULL OR o.ordered_at < p.valid_to) GROUP BY 1)
-    """).fetchall()[0]  # fmt: skip
+    """).fetchall()[0]
     build.close()
     assert compared[0] == lines
     assert compared[1] > 800

@@ -192,7 +192,9 @@ def test_a_build_knows_its_categories_products_and_levels(fitted: duckdb.DuckDBP
     assert sizes["dresses", "S"] - sizes["dresses", "M"] == pytest.approx(logit(0.5) - logit(0.4), abs=0.1)
     suppliers = levels[levels["level"] == "supplier"].set_index(["category", "value"])["log_odds"]
     assert suppliers["shoes", "u3"] - suppliers["shoes", "u1"] > 0.25
-    spread = fitted.execute("SELECT level, log_odds_sd FROM estimate_rate_level WHERE cut = 'size' AND value IS NULL AND category IS NULL").df()  # fmt: skip
+    spread = fitted.execute(
+        "SELECT level, log_odds_sd FROM estimate_rate_level WHERE cut = 'size' AND value IS NULL AND category IS NULL"
+    ).df()
     assert set(spread["level"]) == {"supplier", "season", "size", "style", "own"}
     assert spread.set_index("level").loc["style", "log_odds_sd"] < 0.12  # styles differ by their supplier alone
 
@@ -201,9 +203,13 @@ def test_a_row_is_expected_what_its_category_and_levels_say(tmp_path: Path) -> N
     levels = [
         {"cut": "size", "level": level, "category": category, "value": value, "log_odds": log_odds, "log_odds_sd": sd}
         for level, category, value, log_odds, sd in (
-            ("category", "dress", None, -1.0, 0.0), ("category", None, None, -2.0, 0.0), ("size", "dress", "S", 0.5, 0.01), ("size", None, None, 0.0, 0.3), ("own", None, None, 0.0, 0.1),
+            ("category", "dress", None, -1.0, 0.0),
+            ("category", None, None, -2.0, 0.0),
+            ("size", "dress", "S", 0.5, 0.01),
+            ("size", None, None, 0.0, 0.3),
+            ("own", None, None, 0.0, 0.1),
         )
-    ]  # fmt: skip
+    ]
     rows = pd.DataFrame(
         {"style_id": list("abcd"), "size": ["S", "XXL", None, None], "family": ["dress", "dress", "dress", None]}
     )
@@ -235,10 +241,38 @@ def small_shop(*products_: tuple[str, int, int, float]) -> dict[str, list[dict[s
     """Sell and return styles: name, sold, returned, price."""
     orders, lots = [], []
     for key, (style, sold, returned, price) in enumerate(products_, start=1):
-        same = {"order_line_key": key, "style_id": f"shop:{style}", "product_id": f"shop:{style}-S", "category": "dress"}  # fmt: skip
-        orders.append({**hand_build.ORDERS[0], **same, "units_sold": sold, "net_amount": sold * price, "cost_amount": sold * price / 2})  # fmt: skip
-        lots.append({**hand_build.LOTS[0], **same, "return_lot_key": key, "return_line_key": key, "units": returned, "net_amount": returned * price, "cost_amount": returned * price / 2})  # fmt: skip
-    return {"fact_order_line": orders, "fact_return_line": lots, "estimate_credit_match": [], "estimate_return_cost": []}  # fmt: skip
+        same = {
+            "order_line_key": key,
+            "style_id": f"shop:{style}",
+            "product_id": f"shop:{style}-S",
+            "category": "dress",
+        }
+        orders.append(
+            {
+                **hand_build.ORDERS[0],
+                **same,
+                "units_sold": sold,
+                "net_amount": sold * price,
+                "cost_amount": sold * price / 2,
+            }
+        )
+        lots.append(
+            {
+                **hand_build.LOTS[0],
+                **same,
+                "return_lot_key": key,
+                "return_line_key": key,
+                "units": returned,
+                "net_amount": returned * price,
+                "cost_amount": returned * price / 2,
+            }
+        )
+    return {
+        "fact_order_line": orders,
+        "fact_return_line": lots,
+        "estimate_credit_match": [],
+        "estimate_return_cost": [],
+    }
 
 
 @pytest.mark.parametrize("by", ["style_id", "product_id"])
@@ -275,13 +309,21 @@ def test_ranking_says_how_sure_it_is_and_what_it_expected(tmp_path: Path) -> Non
         assert own.to_dict() == pytest.approx(ranked["own_part"].to_dict())
         parts = ranked["category_rate"] + (ranked["buyers_rate"] - ranked["category_rate"]) + ranked["own_part"]
         assert parts.to_dict() == pytest.approx(ranked["rate"].to_dict())
-        assert metrics.answer(build, "probability_above_category", by=("style_id",), where={"style_id": ["shop:alba"]})["value"].iloc[0] > 0.99  # fmt: skip
+        assert (
+            metrics.answer(build, "probability_above_category", by=("style_id",), where={"style_id": ["shop:alba"]})[
+                "value"
+            ].iloc[0]
+            > 0.99
+        )
         assert metrics.product_ranking(build, as_of=dt.date(2025, 12, 1))["is_new"].all()
 
 
 def two_markets() -> dict[str, list[dict[str, Any]]]:
     """Sell thirty dresses of two brands in two markets: in DE 60% come back and 95% of the last one's, in FR 30% of all."""
-    shop = small_shop(*[(f"s{i:02}", 200, 120 if i < 29 else 190, 50) for i in range(30)], *[(f"s{i:02}", 1000, 300, 50) for i in range(30)])  # fmt: skip
+    shop = small_shop(
+        *[(f"s{i:02}", 200, 120 if i < 29 else 190, 50) for i in range(30)],
+        *[(f"s{i:02}", 1000, 300, 50) for i in range(30)],
+    )
     for rows in (shop["fact_order_line"], shop["fact_return_line"]):
         for i, row in enumerate(rows):
             row.update(country="DE" if i < 30 else "FR", brand="A" if i % 30 < 28 else "B")
@@ -300,7 +342,11 @@ def test_a_product_is_compared_with_its_category_in_the_selection(tmp_path: Path
         for same in ({"scope": metrics.Scope({"country": ["DE"]})}, {"where": {"market": ["DE"]}}):
             again = metrics.product_ranking(build, **same).set_index("style_id")  # type: ignore[arg-type]
             pd.testing.assert_frame_equal(again, ranked)
-        for key, column in (("product_return_rate", "rate"), ("probability_above_category", "probability_above"), ("own_part", "own_part")):  # fmt: skip
+        for key, column in (
+            ("product_return_rate", "rate"),
+            ("probability_above_category", "probability_above"),
+            ("own_part", "own_part"),
+        ):
             found = metrics.answer(build, key, by=("style_id",), where={"country": ["DE"]}).set_index("style_id")
             cut = metrics.answer(build, key, by=("style_id", "country")).set_index(["country", "style_id"]).loc["DE"]
             assert found["value"].to_dict() == pytest.approx(ranked[column].to_dict(), nan_ok=True)
@@ -309,13 +355,25 @@ def test_a_product_is_compared_with_its_category_in_the_selection(tmp_path: Path
         assert sizes["category_rate"].tolist() == pytest.approx([usual])
 
 
-@pytest.mark.parametrize("where", [{"style_id": ["shop:s29"]}, {"product_id": ["shop:s29-S"]}, {"brand": ["B"]}, {"category": ["dress"], "brand": ["B"]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"style_id": ["shop:s29"]},
+        {"product_id": ["shop:s29-S"]},
+        {"brand": ["B"]},
+        {"category": ["dress"], "brand": ["B"]},
+    ],
+)
 def test_a_product_alone_is_not_compared_with_itself(tmp_path: Path, where: dict[str, list[str]]) -> None:
     with rebuilt(tmp_path, **two_markets()) as build:
         alone = metrics.product_ranking(build, where={**where, "country": ["DE"]}).set_index("style_id").loc["shop:s29"]
         whole = metrics.product_ranking(build, where={"country": ["DE"]}).set_index("style_id").loc["shop:s29"]
-        assert alone[["rate", "category_rate", "probability_above", "at_stake"]].tolist() == pytest.approx(whole[["rate", "category_rate", "probability_above", "at_stake"]].tolist())  # fmt: skip
-        assert metrics.product_ranking(build, where=where).set_index("style_id").loc["shop:s29", "category_rate"] == pytest.approx(0.4)  # fmt: skip
+        assert alone[["rate", "category_rate", "probability_above", "at_stake"]].tolist() == pytest.approx(
+            whole[["rate", "category_rate", "probability_above", "at_stake"]].tolist()
+        )
+        assert metrics.product_ranking(build, where=where).set_index("style_id").loc[
+            "shop:s29", "category_rate"
+        ] == pytest.approx(0.4)
 
 
 def test_a_scope_of_one_brand_is_read_no_further(tmp_path: Path) -> None:
@@ -409,15 +467,44 @@ def test_related_products_share_the_problem_or_the_basket(tmp_path: Path) -> Non
     for order, styles in enumerate(baskets, start=1):
         for style in styles:
             key += 1
-            same = {"order_line_key": key, "order_key": order, "style_id": f"shop:{style}", "product_id": f"shop:{style}-S", "category": "shoes" if style == "runner" else "dress"}  # fmt: skip
+            same = {
+                "order_line_key": key,
+                "order_key": order,
+                "style_id": f"shop:{style}",
+                "product_id": f"shop:{style}-S",
+                "category": "shoes" if style == "runner" else "dress",
+            }
             orders.append({**first, **same, "units_sold": 1})
             if style in ("alba", "gala") or (style == "nova" and order % 2):
-                lots.append({**lot, **same, "return_lot_key": key, "return_line_key": key, "return_key": order, "reason": "size_small"})  # fmt: skip
+                lots.append(
+                    {
+                        **lot,
+                        **same,
+                        "return_lot_key": key,
+                        "return_line_key": key,
+                        "return_key": order,
+                        "reason": "size_small",
+                    }
+                )
     shelf = [
-        {"product_key": i, "product_id": f"shop:{s}-S", "style_id": f"shop:{s}", "name": s, "category": c, "supplier": u, "brand": "Maison", "is_current": True, "valid_from": first["ordered_at"]}
-        for i, (s, c, u) in enumerate((("alba", "dress", "A"), ("gala", "dress", "B"), ("nova", "dress", "A"), ("runner", "shoes", "A")))
-    ]  # fmt: skip
-    with rebuilt(tmp_path, fact_order_line=orders, fact_return_line=lots, estimate_credit_match=[], dim_product=shelf) as build:  # fmt: skip
+        {
+            "product_key": i,
+            "product_id": f"shop:{s}-S",
+            "style_id": f"shop:{s}",
+            "name": s,
+            "category": c,
+            "supplier": u,
+            "brand": "Maison",
+            "is_current": True,
+            "valid_from": first["ordered_at"],
+        }
+        for i, (s, c, u) in enumerate(
+            (("alba", "dress", "A"), ("gala", "dress", "B"), ("nova", "dress", "A"), ("runner", "shoes", "A"))
+        )
+    ]
+    with rebuilt(
+        tmp_path, fact_order_line=orders, fact_return_line=lots, estimate_credit_match=[], dim_product=shelf
+    ) as build:
         found = metrics.related_products(build, "shop:alba")
         profile = metrics.product_profile(build, "shop:alba")
     problem = found[found["relation"] == "same_problem"]
@@ -431,8 +518,17 @@ def test_related_products_share_the_problem_or_the_basket(tmp_path: Path) -> Non
     assert (profile.name, profile.category, profile.supplier) == ("alba", "dress", "A")
     assert profile.first_sold_on == pd.Timestamp(first["ordered_on"])
     assert {f.name for f in fields(profile) if isinstance(getattr(profile, f.name), pd.DataFrame)} == {
-        "by_size", "by_colour", "by_size_and_colour", "size_curve", "reasons", "since_launch", "costs", "notes", "related", "changes"
-    }  # fmt: skip
+        "by_size",
+        "by_colour",
+        "by_size_and_colour",
+        "size_curve",
+        "reasons",
+        "since_launch",
+        "costs",
+        "notes",
+        "related",
+        "changes",
+    }
 
 
 def test_a_product_nobody_knows_has_empty_frames(build: Build) -> None:
@@ -444,4 +540,12 @@ def test_a_product_nobody_knows_has_empty_frames(build: Build) -> None:
 
 
 def test_sizes_stand_in_the_order_of_a_shop() -> None:
-    assert sorted(["44", "XL", "one", "S", "9.5", None, "36-38"], key=size_rank) == ["S", "XL", "9.5", "36-38", "44", "one", None]  # fmt: skip
+    assert sorted(["44", "XL", "one", "S", "9.5", None, "36-38"], key=size_rank) == [
+        "S",
+        "XL",
+        "9.5",
+        "36-38",
+        "44",
+        "one",
+        None,
+    ]

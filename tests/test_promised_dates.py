@@ -34,7 +34,9 @@ tables:
 FIRST = ("row", "asked", "due", "done")
 
 
-def loaded(settings: Settings, folder: Path, rows: list[tuple[str, ...]], promise: str, return_id: str = "row") -> dict[str, tuple[Any, ...]]:  # fmt: skip
+def loaded(
+    settings: Settings, folder: Path, rows: list[tuple[str, ...]], promise: str, return_id: str = "row"
+) -> dict[str, tuple[Any, ...]]:
     """Load rows under a promise: the state that each return ends in, when it was due (UTC) and its fault."""
     folder.mkdir(exist_ok=True)
     header = FIRST if return_id == "row" else (*FIRST, return_id)
@@ -66,22 +68,32 @@ def end(day: int, hour: int = 23) -> datetime:
 
 
 def test_a_date_on_a_row_is_its_promise(settings: Settings, tmp_path: Path) -> None:
-    found = loaded(settings, tmp_path / "files", [
-        ("in_time", "2024-01-02 09:00", "2024-01-15", "2024-01-15 23:30"),
-        ("next_day", "2024-01-02 09:00", "2024-01-15", "2024-01-16"),
-        ("by_the_day", "2024-01-02 09:00", "2024-01-15 09:00", "2024-01-15 18:00"),
-        ("new_york", "2024-01-02 09:00", "2024-01-14T20:30:00-05:00", "2024-01-15 18:00"),  # 02:30 on the 15th in Paris
-        ("open", "2024-01-02 09:00", "2024-01-15", ""),
-        ("running", "2024-01-02 09:00", "2030-01-15", ""),
-        ("no_start", "", "2024-01-15", "2024-01-16"),
-        ("nothing_yet", "", "2024-01-15", ""),
-        ("blank", "2024-01-02 09:00", "", "2024-01-03 09:00"),
-        ("text", "2024-01-02 09:00", "14 days", "2024-01-03 09:00"),
-        ("empty_date", "2024-01-02 09:00", "1970-01-01", "2024-01-03 09:00"),
-        ("before_the_start", "2024-01-20 09:00", "2024-01-15", "2024-01-22 09:00"),
-        ("nothing_at_all", "", "", ""),
-        ("last", "2024-02-01 09:00", "2024-02-20", "2024-02-02 09:00"),
-    ], "to: refunded, by: due")  # fmt: skip
+    found = loaded(
+        settings,
+        tmp_path / "files",
+        [
+            ("in_time", "2024-01-02 09:00", "2024-01-15", "2024-01-15 23:30"),
+            ("next_day", "2024-01-02 09:00", "2024-01-15", "2024-01-16"),
+            ("by_the_day", "2024-01-02 09:00", "2024-01-15 09:00", "2024-01-15 18:00"),
+            (
+                "new_york",
+                "2024-01-02 09:00",
+                "2024-01-14T20:30:00-05:00",
+                "2024-01-15 18:00",
+            ),  # 02:30 on the 15th in Paris
+            ("open", "2024-01-02 09:00", "2024-01-15", ""),
+            ("running", "2024-01-02 09:00", "2030-01-15", ""),
+            ("no_start", "", "2024-01-15", "2024-01-16"),
+            ("nothing_yet", "", "2024-01-15", ""),
+            ("blank", "2024-01-02 09:00", "", "2024-01-03 09:00"),
+            ("text", "2024-01-02 09:00", "14 days", "2024-01-03 09:00"),
+            ("empty_date", "2024-01-02 09:00", "1970-01-01", "2024-01-03 09:00"),
+            ("before_the_start", "2024-01-20 09:00", "2024-01-15", "2024-01-22 09:00"),
+            ("nothing_at_all", "", "", ""),
+            ("last", "2024-02-01 09:00", "2024-02-20", "2024-02-02 09:00"),
+        ],
+        "to: refunded, by: due",
+    )
     assert found == {
         "in_time": ("kept", end(15), None),
         "next_day": ("broken", end(15), None),
@@ -105,12 +117,17 @@ def test_a_date_on_a_row_is_its_promise(settings: Settings, tmp_path: Path) -> N
 
 
 def test_a_promise_that_names_its_start_is_none_before_it(settings: Settings, tmp_path: Path) -> None:
-    found = loaded(settings, tmp_path / "files", [
-        ("same_day", "2024-01-15 09:00", "2024-01-15", "2024-01-15 18:00"),
-        ("day_before", "2024-01-15 09:00", "2024-01-14", "2024-01-15 18:00"),
-        ("no_start", "", "2024-01-15", "2024-01-16"),
-        ("paid_before_it_was_asked", "2024-01-12", "2024-01-15", "2024-01-11"),
-    ], "from: requested, to: refunded, by: due")  # fmt: skip
+    found = loaded(
+        settings,
+        tmp_path / "files",
+        [
+            ("same_day", "2024-01-15 09:00", "2024-01-15", "2024-01-15 18:00"),
+            ("day_before", "2024-01-15 09:00", "2024-01-14", "2024-01-15 18:00"),
+            ("no_start", "", "2024-01-15", "2024-01-16"),
+            ("paid_before_it_was_asked", "2024-01-12", "2024-01-15", "2024-01-11"),
+        ],
+        "from: requested, to: refunded, by: due",
+    )
     assert found == {
         "same_day": ("kept", end(15), None),
         "day_before": ("not_under_promise", None, "promised before it starts"),
@@ -122,15 +139,20 @@ def test_a_promise_that_names_its_start_is_none_before_it(settings: Settings, tm
 def test_a_promise_by_the_instant_ends_with_it_and_a_date_alone_with_its_day(
     settings: Settings, tmp_path: Path
 ) -> None:
-    found = loaded(settings, tmp_path / "files", [
-        ("to_the_minute", "2024-01-02", "2024-01-15 09:00", "2024-01-15 09:00"),
-        ("a_minute_late", "2024-01-02", "2024-01-15 09:00", "2024-01-15 09:01"),
-        ("zone", "2024-01-02", "2024-01-15T09:00:00Z", "2024-01-15 10:00"),  # 10:00 in Paris
-        ("date_alone", "2024-01-02", "2024-01-15", "2024-01-15 18:00"),
-        ("spreadsheet", "2024-01-02", "2024-01-15 00:00:00", "2024-01-15 18:00"),
-        ("open", "2024-01-02", "2024-01-15 09:00", ""),
-        ("last", "2024-01-20", "", "2024-01-20"),
-    ], "to: refunded, by: due, ends: instant")  # fmt: skip
+    found = loaded(
+        settings,
+        tmp_path / "files",
+        [
+            ("to_the_minute", "2024-01-02", "2024-01-15 09:00", "2024-01-15 09:00"),
+            ("a_minute_late", "2024-01-02", "2024-01-15 09:00", "2024-01-15 09:01"),
+            ("zone", "2024-01-02", "2024-01-15T09:00:00Z", "2024-01-15 10:00"),  # 10:00 in Paris
+            ("date_alone", "2024-01-02", "2024-01-15", "2024-01-15 18:00"),
+            ("spreadsheet", "2024-01-02", "2024-01-15 00:00:00", "2024-01-15 18:00"),
+            ("open", "2024-01-02", "2024-01-15 09:00", ""),
+            ("last", "2024-01-20", "", "2024-01-20"),
+        ],
+        "to: refunded, by: due, ends: instant",
+    )
     assert found == {
         "to_the_minute": ("kept", datetime(2024, 1, 15, 8), None),
         "a_minute_late": ("broken", datetime(2024, 1, 15, 8), None),
@@ -143,17 +165,31 @@ def test_a_promise_by_the_instant_ends_with_it_and_a_date_alone_with_its_day(
 
 
 def test_the_line_that_breaks_its_promise_first_decides_for_the_return(settings: Settings, tmp_path: Path) -> None:
-    found = loaded(settings, tmp_path / "files", [
-        ("a1", "2024-01-02", "2024-01-10", "2024-01-09", "each_in_time"), ("a2", "2024-01-02", "2024-01-20", "2024-01-19", "each_in_time"),
-        ("b1", "2024-01-02", "2024-01-10", "2024-01-15", "one_late"), ("b2", "2024-01-02", "2024-01-20", "2024-01-19", "one_late"),
-        ("c1", "2024-01-02", "2024-01-10", "2024-01-09", "one_open"), ("c2", "2024-01-02", "2024-01-12", "", "one_open"), ("c3", "2024-01-02", "2024-01-11", "", "one_open"),
-        ("d1", "2024-01-02", "2024-01-10", "2024-01-09", "one_blank"), ("d2", "2024-01-02", "", "2024-01-19", "one_blank"),
-        ("z", "2024-02-01", "2024-03-01", "2024-02-01", "last"),
-    ], "to: refunded, by: due", "group")  # fmt: skip
+    found = loaded(
+        settings,
+        tmp_path / "files",
+        [
+            ("a1", "2024-01-02", "2024-01-10", "2024-01-09", "each_in_time"),
+            ("a2", "2024-01-02", "2024-01-20", "2024-01-19", "each_in_time"),
+            ("b1", "2024-01-02", "2024-01-10", "2024-01-15", "one_late"),
+            ("b2", "2024-01-02", "2024-01-20", "2024-01-19", "one_late"),
+            ("c1", "2024-01-02", "2024-01-10", "2024-01-09", "one_open"),
+            ("c2", "2024-01-02", "2024-01-12", "", "one_open"),
+            ("c3", "2024-01-02", "2024-01-11", "", "one_open"),
+            ("d1", "2024-01-02", "2024-01-10", "2024-01-09", "one_blank"),
+            ("d2", "2024-01-02", "", "2024-01-19", "one_blank"),
+            ("z", "2024-02-01", "2024-03-01", "2024-02-01", "last"),
+        ],
+        "to: refunded, by: due",
+        "group",
+    )
     assert found == {
-        "each_in_time": ("kept", end(20), None), "one_late": ("broken", end(10), None), "one_open": ("broken", end(11), None), "one_blank": ("kept", end(10), None),
+        "each_in_time": ("kept", end(20), None),
+        "one_late": ("broken", end(10), None),
+        "one_open": ("broken", end(11), None),
+        "one_blank": ("kept", end(10), None),
         "last": ("undetermined", datetime(2024, 3, 1, 23) - timedelta(microseconds=1), None),
-    }  # fmt: skip
+    }
 
 
 def rows_of(settings: Settings) -> list[tuple[Any, ...]]:
@@ -169,16 +205,22 @@ def test_increments_give_what_one_load_gives(settings: Settings, tmp_path: Path)
     other = "".join(f"x{i},promised,refunded,2024-03-01,2024-01-01T00:00:00Z,false\n" for i in range(40))
     events = "event_id,return_line_id,return_id,event,occurred_at\n"
     files = {
-        "promised_date.1.csv": header + other + "a,promised,refunded,2024-01-15,2024-01-01T00:00:00Z,false\nb,promised,refunded,2024-01-15,2024-01-01T00:00:00Z,false\n",
+        "promised_date.1.csv": header
+        + other
+        + "a,promised,refunded,2024-01-15,2024-01-01T00:00:00Z,false\nb,promised,refunded,2024-01-15,2024-01-01T00:00:00Z,false\n",
         "return_event.1.csv": events + "".join(f"x{i},x{i},x{i},requested,2024-01-02T09:00:00Z\n" for i in range(40)),
-        "return_event.2.csv": events + "a1,a,RA,requested,2024-01-02T09:00:00Z\na2,a,RA,refunded,2024-01-18T09:00:00Z\n",
-        "promised_date.2.csv": header + "a,promised,refunded,2024-01-20,2024-01-03T00:00:00Z,false\nb,promised,refunded,2024-01-15,2024-01-03T00:00:00Z,true\n",
-    }  # fmt: skip
+        "return_event.2.csv": events
+        + "a1,a,RA,requested,2024-01-02T09:00:00Z\na2,a,RA,refunded,2024-01-18T09:00:00Z\n",
+        "promised_date.2.csv": header
+        + "a,promised,refunded,2024-01-20,2024-01-03T00:00:00Z,false\nb,promised,refunded,2024-01-15,2024-01-03T00:00:00Z,true\n",
+    }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     first, second, third = (
-        [tmp_path / "promised_date.1.csv", tmp_path / "return_event.1.csv"], [tmp_path / "return_event.2.csv"], [tmp_path / "promised_date.2.csv"]
-    )  # fmt: skip
+        [tmp_path / "promised_date.1.csv", tmp_path / "return_event.1.csv"],
+        [tmp_path / "return_event.2.csv"],
+        [tmp_path / "promised_date.2.csv"],
+    )
     load(settings, first)
     assert judged(settings)["b"] == ("undetermined", datetime(2024, 1, 16) - timedelta(microseconds=1), None)
     assert load(settings, second).kind == "increment"
@@ -232,11 +274,21 @@ def test_stages_in_a_wrong_order_are_no_waits(settings: Settings, tmp_path: Path
     stages = {
         "a": {"received": "2026-01-10T10:00", "inspected": "2026-01-12T10:00", "refunded": "2026-01-13T10:00"},
         "b": {"received": "2026-01-12T10:00", "inspected": "2026-01-10T10:00", "refunded": "2026-01-13T10:00"},
-        "c": {"received": "2026-01-10T10:00", "inspected": "2026-01-10T00:00", "refunded": "2026-01-13T10:00"},  # that day
+        "c": {
+            "received": "2026-01-10T10:00",
+            "inspected": "2026-01-10T00:00",
+            "refunded": "2026-01-13T10:00",
+        },  # that day
         "d": {"received": "2026-01-10T10:00", "inspected": "2026-01-13T10:00", "refunded": "2026-01-09T10:00"},
-    }  # fmt: skip
-    events = [f"{r}{e},{r},{r},{e},{t}:00Z" for r, times in stages.items() for e, t in {"requested": "2026-01-08T10:00", **times}.items()]  # fmt: skip
-    (tmp_path / "return_event.csv").write_text("event_id,return_line_id,return_id,event,occurred_at\n" + "\n".join(events) + "\n")  # fmt: skip
+    }
+    events = [
+        f"{r}{e},{r},{r},{e},{t}:00Z"
+        for r, times in stages.items()
+        for e, t in {"requested": "2026-01-08T10:00", **times}.items()
+    ]
+    (tmp_path / "return_event.csv").write_text(
+        "event_id,return_line_id,return_id,event,occurred_at\n" + "\n".join(events) + "\n"
+    )
     load(settings, [tmp_path / "return_event.csv"])
     with current_build(settings.warehouse) as build:
         found = metrics.answer(build, "stage_days(0.99)", by=("stage",)).set_index("stage")

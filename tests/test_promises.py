@@ -141,7 +141,7 @@ def build() -> Iterator[duckdb.DuckDBPyConnection]:
         INSERT INTO fact_return_line BY NAME SELECT -1 AS return_lot_key, -1 AS return_line_key, 'shop' AS source, 'price_adjustment' AS return_type, 'FR' AS country, DATE '2025-01-02' AS requested_on,
             TIMESTAMP '2025-01-02' AS requested_at, TIMESTAMP '2025-01-02' AS approved_at, TIMESTAMP '2025-01-02' AS handed_over_at, TIMESTAMP '2025-01-02' AS carrier_scan_at,
             TIMESTAMP '2025-01-02' AS received_at, TIMESTAMP '2025-01-02' AS refunded_at;
-    """)  # fmt: skip
+    """)
     calendar(connection, Settings())
     yield connection
     connection.close()
@@ -150,10 +150,24 @@ def build() -> Iterator[duckdb.DuckDBPyConnection]:
 def add(build: duckdb.DuckDBPyConnection, return_key: int, lot: int = 0, **stages: Any) -> None:
     """Add one lot; stages are texts of UTC times, other columns as they are."""
     row: dict[str, Any] = {
-        "return_lot_key": return_key * 10 + lot, "return_line_key": return_key * 10 + lot, "return_line_id": f"shop:{return_key}:{lot}", "return_key": return_key, "policy_key": 7,
-        "shop_key": 1, "source": "shop", "country": "FR", "channel": "web", "return_type": "withdrawal", "method": "mail", "units": 1, "net_amount": 40, "fx_rate": 1.0,
-        "ordered_on": "2025-03-01", "requested_on": str(stages.get("requested_at", "2025-04-01"))[:10], **stages,
-    }  # fmt: skip
+        "return_lot_key": return_key * 10 + lot,
+        "return_line_key": return_key * 10 + lot,
+        "return_line_id": f"shop:{return_key}:{lot}",
+        "return_key": return_key,
+        "policy_key": 7,
+        "shop_key": 1,
+        "source": "shop",
+        "country": "FR",
+        "channel": "web",
+        "return_type": "withdrawal",
+        "method": "mail",
+        "units": 1,
+        "net_amount": 40,
+        "fx_rate": 1.0,
+        "ordered_on": "2025-03-01",
+        "requested_on": str(stages.get("requested_at", "2025-04-01"))[:10],
+        **stages,
+    }
     build.execute(
         f"INSERT INTO fact_return_line ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()]
     )
@@ -162,7 +176,10 @@ def add(build: duckdb.DuckDBPyConnection, return_key: int, lot: int = 0, **stage
 def filled(build: duckdb.DuckDBPyConnection) -> dict[tuple[int, str], dict[str, Any]]:
     promises(build, Settings(), "TRUE")
     names = [c.name for c in STATE.columns]
-    rows = [dict(zip(names, row, strict=True)) for row in build.execute(f"SELECT {', '.join(names)} FROM estimate_promise").fetchall()]  # fmt: skip
+    rows = [
+        dict(zip(names, row, strict=True))
+        for row in build.execute(f"SELECT {', '.join(names)} FROM estimate_promise").fetchall()
+    ]
     answer = {(r["return_key"], r["promise_id"]): r for r in rows}
     assert len(answer) == len(rows)
     return answer
@@ -229,8 +246,17 @@ def test_the_law_rolls_over_saturdays_and_sundays_whatever_a_country_works(build
 
 def test_dates_worked_out_by_hand(build: duckdb.DuckDBPyConnection) -> None:
     # Asked Mon 28 April 09:00 UTC, sent Tue 29th 15:00, scanned Wed 30th, received Fri 2 May 10:00, paid Wed 7 May.
-    add(build, 1, requested_at="2025-04-28 09:00", approved_at="2025-04-28 10:00", handed_over_at="2025-04-29 15:00",
-        carrier_scan_at="2025-04-30 08:00", received_at="2025-05-02 10:00", inspected_at="2025-05-05 10:00", refunded_at="2025-05-07 12:00")  # fmt: skip
+    add(
+        build,
+        1,
+        requested_at="2025-04-28 09:00",
+        approved_at="2025-04-28 10:00",
+        handed_over_at="2025-04-29 15:00",
+        carrier_scan_at="2025-04-30 08:00",
+        received_at="2025-05-02 10:00",
+        inspected_at="2025-05-05 10:00",
+        refunded_at="2025-05-07 12:00",
+    )
     found = filled(build)
     assert found[1, "answer"]["due_at"] == datetime(2025, 4, 29, 9)
     # Two business days after 29 April: 30 April, then 2 May (1 May is a holiday); midnight in Paris is 22:00 UTC.
@@ -309,8 +335,19 @@ def test_each_state(build: duckdb.DuckDBPyConnection) -> None:
     add(build, 11, **sent, refunded_at="2025-04-03 09:00")  # paid before receipt
     filled(build)
     found = states(build, "2025-06-30 22:00")
-    expected = {1: "kept", 2: "broken", 3: "broken", 4: "not_under_promise", 5: "not_under_promise", 6: "expired", 7: "not_under_promise",
-        8: "broken", 9: "undetermined", 10: "undetermined", 11: "kept"}  # fmt: skip
+    expected = {
+        1: "kept",
+        2: "broken",
+        3: "broken",
+        4: "not_under_promise",
+        5: "not_under_promise",
+        6: "expired",
+        7: "not_under_promise",
+        8: "broken",
+        9: "undetermined",
+        10: "undetermined",
+        11: "kept",
+    }
     assert {key: state for (key, promise), state in found.items() if promise == "refund"} == expected
     whole = {key: state for (key, promise), state in found.items() if promise == "whole"}
     assert whole == {**expected, 4: "broken"}
@@ -322,8 +359,18 @@ def test_each_state(build: duckdb.DuckDBPyConnection) -> None:
     assert early[5, "whole"] == "not_under_promise"
     # The law is late only once goods were sent: 15 April for those.
     assert {k: v for (k, p), v in found.items() if p == "legal_refund"} == {
-        1: "kept", 2: "broken", 3: "broken", 4: "broken", 5: "not_under_promise", 6: "expired", 7: "not_under_promise", 8: "broken",
-        9: "undetermined", 10: "undetermined", 11: "kept"}  # fmt: skip
+        1: "kept",
+        2: "broken",
+        3: "broken",
+        4: "broken",
+        5: "not_under_promise",
+        6: "expired",
+        7: "not_under_promise",
+        8: "broken",
+        9: "undetermined",
+        10: "undetermined",
+        11: "kept",
+    }
 
 
 def test_without_any_hand_over_in_the_data_the_request_is_the_customers_part(build: duckdb.DuckDBPyConnection) -> None:
@@ -368,7 +415,9 @@ def test_a_carrier_that_never_scans_is_judged_by_its_own_habit(build: duckdb.Duc
     filled(build)
     found = states(build, "2025-06-30 22:00")
     assert [found[k, "whole"] for k in (5, 15, 25)] == ["broken", "undetermined", "broken"]
-    rows = build.execute("SELECT carrier, reports_hand_over, reports_goods FROM estimate_return_tracking WHERE source = 'bare' ORDER BY 1").fetchall()  # fmt: skip
+    rows = build.execute(
+        "SELECT carrier, reports_hand_over, reports_goods FROM estimate_return_tracking WHERE source = 'bare' ORDER BY 1"
+    ).fetchall()
     assert rows == [("New", False, True), ("Silent", False, True), ("Tells", True, True)]
     # The first scans of Silent arrive with other returns: its open one waits for the hand-over from now on.
     for key in (30, 31, 32, 33, 34):
@@ -391,14 +440,24 @@ def test_dates_out_of_order_are_not_judged(build: duckdb.DuckDBPyConnection) -> 
     add(build, 4, refunded_at="2025-04-01 08:00")  # paid, and nothing else is known
     add(build, 5, requested_at="2025-04-02 09:00", approved_at="2025-04-02 10:00", date_fault="returned before ordered")
     filled(build)
-    rows = build.execute("SELECT return_key, promise_id, date_fault FROM estimate_promise WHERE date_fault IS NOT NULL ORDER BY ALL").fetchall()  # fmt: skip
+    rows = build.execute(
+        "SELECT return_key, promise_id, date_fault FROM estimate_promise WHERE date_fault IS NOT NULL ORDER BY ALL"
+    ).fetchall()
     late = "ended before it started"
     assert rows == [
-        (1, "answer", late), (3, "legal_refund", late), (3, "whole", late), (4, "legal_refund", "no start"), (4, "whole", "no start"),
+        (1, "answer", late),
+        (3, "legal_refund", late),
+        (3, "whole", late),
+        (4, "legal_refund", "no start"),
+        (4, "whole", "no start"),
         *((5, p, "returned before ordered") for p in ("answer", "legal_refund", "refund", "scan", "whole")),
-    ]  # fmt: skip
+    ]
     found = states(build, "2025-06-30 22:00")
-    assert (found[1, "answer"], found[2, "answer"], found[3, "whole"]) == ("not_under_promise", "kept", "not_under_promise")  # fmt: skip
+    assert (found[1, "answer"], found[2, "answer"], found[3, "whole"]) == (
+        "not_under_promise",
+        "kept",
+        "not_under_promise",
+    )
 
 
 def test_a_return_ends_with_its_last_unit_and_ignores_cancelled_ones(build: duckdb.DuckDBPyConnection) -> None:
@@ -463,7 +522,9 @@ def test_thousands_of_durations_over_ten_years_take_little_memory() -> None:
     """)
     calendar(connection, Settings())
     promises(connection, Settings(), "TRUE")
-    counted = connection.execute("SELECT count(*), count(due_at), count(*) FILTER (due_at::DATE = started_on + ceil(duration)::INTEGER) FROM estimate_promise").fetchall()  # fmt: skip
+    counted = connection.execute(
+        "SELECT count(*), count(due_at), count(*) FILTER (due_at::DATE = started_on + ceil(duration)::INTEGER) FROM estimate_promise"
+    ).fetchall()
     connection.close()
     assert counted == [(10324, 10324, 10324)]
 

@@ -279,7 +279,9 @@ def test_drift_knows_slower_and_faster_returns_from_chance_and_from_more_sales()
 def test_a_lot_of_thousands_of_units_is_one_return(build: duckdb.DuckDBPyConnection) -> None:
     estimate.curves(build, Settings())
     before = curve_of(build, 30, "dresses")
-    build.execute("UPDATE fact_return_line SET units = 100000 WHERE return_lot_key = (SELECT min(return_lot_key) FROM fact_return_line WHERE confirmed_at > TIMESTAMP '2025-09-01' AND category IS NULL)")  # fmt: skip
+    build.execute(
+        "UPDATE fact_return_line SET units = 100000 WHERE return_lot_key = (SELECT min(return_lot_key) FROM fact_return_line WHERE confirmed_at > TIMESTAMP '2025-09-01' AND category IS NULL)"
+    )
     estimate.curves(build, Settings())
     assert np.array_equal(before, curve_of(build, 30, "dresses"))
 
@@ -342,14 +344,14 @@ def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duck
     rows = build.execute("""
         SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10) FROM estimate_development_curve
         WHERE source = 'till' AND category IS NULL AND window_days IS NULL
-    """).fetchall()  # fmt: skip
+    """).fetchall()
     assert rows[0][:2] == (201, 0)  # a year old: outside the days that count, so the assumed curve
     build.execute("UPDATE fact_order_line SET clock_started_at = TIMESTAMP '2025-06-01' WHERE source = 'till'")
     build.execute("UPDATE fact_return_line SET confirmed_at = TIMESTAMP '2025-06-11' WHERE source = 'till'")
     estimate.curves(build, Settings())
     count, returned, before, after = build.execute("""
         SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10) FROM estimate_development_curve WHERE source = 'till'
-    """).fetchall()[0]  # fmt: skip
+    """).fetchall()[0]
     assert (count, returned) == (201, 900)
     assert before < 0.03
     assert after > 0.98
@@ -379,7 +381,9 @@ def test_the_alarm_tells_late_returns_from_a_new_window(build: duckdb.DuckDBPyCo
     # From 19 November returns take twice as long: a drift, as long as nothing says that the policy changed that day.
     since = "ordered_at >= TIMESTAMP '2025-11-19'"
     late = f"order_line_key IN (SELECT order_line_key FROM fact_order_line WHERE {since})"
-    build.execute(f"UPDATE fact_return_line SET confirmed_at = began + 2 * (confirmed_at - began) FROM (SELECT order_line_key AS k, clock_started_at AS began FROM fact_order_line) WHERE k = order_line_key AND {late}")  # fmt: skip
+    build.execute(
+        f"UPDATE fact_return_line SET confirmed_at = began + 2 * (confirmed_at - began) FROM (SELECT order_line_key AS k, clock_started_at AS began FROM fact_order_line) WHERE k = order_line_key AND {late}"
+    )
     build.execute("DELETE FROM fact_return_line WHERE confirmed_at > TIMESTAMP '2025-12-31 23:00'")
     build.execute("UPDATE fact_order_line SET window_days = 30")
     estimate.curves(build, Settings())
@@ -388,15 +392,19 @@ def test_the_alarm_tells_late_returns_from_a_new_window(build: duckdb.DuckDBPyCo
         UPDATE fact_order_line SET window_days = 100, policy_key = 2 WHERE {since};
         UPDATE fact_order_line SET policy_key = 1 WHERE policy_key IS NULL;
         INSERT INTO dim_policy (policy_key, policy_id, valid_from, window_days) VALUES (1, 'P', TIMESTAMP '2023-01-01', 30), (2, 'P', TIMESTAMP '2025-11-19', 100);
-    """)  # fmt: skip
+    """)
     estimate.curves(build, Settings())
     assert not any(drift_of(build).values())
     # So does a date at Christmas: its lines are a cell of their own, and no drift of the others'.
-    build.execute("UPDATE fact_order_line SET window_days = 30, window_ends_on = DATE '2026-01-31', policy_key = 1 WHERE policy_key = 2")  # fmt: skip
+    build.execute(
+        "UPDATE fact_order_line SET window_days = 30, window_ends_on = DATE '2026-01-31', policy_key = 1 WHERE policy_key = 2"
+    )
     build.execute("DELETE FROM dim_policy WHERE policy_key = 2")
     estimate.curves(build, Settings())
     assert not any(drift_of(build).values())
-    assert build.execute("SELECT count(*) FROM (SELECT DISTINCT category, is_dated FROM estimate_development_curve)").fetchall() == [(4,)]  # fmt: skip
+    assert build.execute(
+        "SELECT count(*) FROM (SELECT DISTINCT category, is_dated FROM estimate_development_curve)"
+    ).fetchall() == [(4,)]
 
 
 @pytest.mark.parametrize(
@@ -438,6 +446,9 @@ def test_an_empty_build_has_no_estimates() -> None:
             "model_version",
         ):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]
-        connection.execute("INSERT INTO build_source (source, thing, last_occurred_at) VALUES ('s', 'order_line', ?)", [datetime(2025, 1, 1)])  # fmt: skip
+        connection.execute(
+            "INSERT INTO build_source (source, thing, last_occurred_at) VALUES ('s', 'order_line', ?)",
+            [datetime(2025, 1, 1)],
+        )
         estimate.probability(connection, Settings(), "TRUE")
         assert connection.execute("SELECT count(*) FROM model_version").fetchall() == [(0,)]

@@ -75,8 +75,11 @@ def test_later_data_are_told_apart_by_cause(copy_of_tiny: Settings, tmp_path: Pa
 
 def test_what_cannot_be_closed(copy_of_tiny: Settings) -> None:
     for month, approver, said in (
-        ("2025-13", "x", "is no month"), ("2025-12", " ", "Somebody signs"), ("2031-01", "x", "is not over in the data"), ("2024-01", "x", "nothing to close"),
-    ):  # fmt: skip
+        ("2025-13", "x", "is no month"),
+        ("2025-12", " ", "Somebody signs"),
+        ("2031-01", "x", "is not over in the data"),
+        ("2024-01", "x", "nothing to close"),
+    ):
         with pytest.raises(ReportError, match=said):
             closing.close(copy_of_tiny, month, approver)
     closing.close(copy_of_tiny, "2025-12", "A. Martin")
@@ -130,14 +133,19 @@ def test_the_total_is_the_metric_and_avoided_is_apart(
         saved = metrics.answer(build, "avoided_kg_co2e", since=date(2025, 2, 1), until=date(2026, 1, 31)).iloc[0]
     summary = workbook["summary"].set_index("figure")["value"]
     assert summary["total, well to wheel"] == pytest.approx(whole["value"])
-    assert (summary["90% interval, low"], summary["90% interval, high"]) == (pytest.approx(whole["low"]), pytest.approx(whole["high"]))  # fmt: skip
+    assert (summary["90% interval, low"], summary["90% interval, high"]) == (
+        pytest.approx(whole["low"]),
+        pytest.approx(whole["high"]),
+    )
     assert workbook["avoided (outside totals)"]["central"].sum() == pytest.approx(saved["value"])
     assert saved["low"] < saved["value"] < saved["high"]
 
 
 def test_the_bands_hold_and_the_convention_is_named(workbook: dict[str, pd.DataFrame]) -> None:
     rows = workbook["summary"].set_index("figure")
-    all_in, by_mass = (next(f for f in rows.index if f.startswith("per parcel") and w in f) for w in ("all in", "transport"))  # fmt: skip
+    all_in, by_mass = (
+        next(f for f in rows.index if f.startswith("per parcel") and w in f) for w in ("all in", "transport")
+    )
     assert 0.5 < rows.loc[all_in, "value"] < 1.7
     assert 0.05 < rows.loc[by_mass, "value"] < 0.5
     assert "usual 0.5 to 1.7" in rows.loc[all_in, "unit"]
@@ -147,7 +155,9 @@ def test_discarded_goods_add_up(sample_settings: Settings, workbook: dict[str, p
     found = workbook["discarded goods"]
     kinds = ("prepared for reuse", "recycled", "other recovery or disposal")
     for unit in ("units", "kg"):
-        assert (found[[f"{unit} {k}" for k in kinds]].sum(axis=1)).to_numpy() == pytest.approx(found[f"{unit} discarded"].to_numpy())  # fmt: skip
+        assert (found[[f"{unit} {k}" for k in kinds]].sum(axis=1)).to_numpy() == pytest.approx(
+            found[f"{unit} discarded"].to_numpy()
+        )
     with current_build(sample_settings.warehouse) as build:
         spans = {"since": date(2025, 2, 1), "until": date(2026, 1, 31)}
         bare = metrics.answer(build, "destroyed_without_evidence", **spans)["value"].iloc[0]

@@ -79,7 +79,11 @@ def test_every_promise_about_trust_has_a_test_that_is_there() -> None:
 
 
 def test_the_notice_names_the_licence_of_every_package_that_runs() -> None:
-    named = dict(line.split(maxsplit=1) for line in (ROOT / "NOTICE").read_text().splitlines() if re.match(r"[a-z0-9.-]+  +\S", line))  # fmt: skip
+    named = dict(
+        line.split(maxsplit=1)
+        for line in (ROOT / "NOTICE").read_text().splitlines()
+        if re.match(r"[a-z0-9.-]+  +\S", line)
+    )
     assert named.keys() == locked("requirements.lock").keys()
     assert all(named.values())
 
@@ -104,7 +108,9 @@ def test_a_lock_holds_names_versions_and_hashes_only(name: str) -> None:
     assert [e for e in entries if not pin.fullmatch(e.strip())] == []
 
 
-@pytest.mark.parametrize(("name", "extras"), [("requirements.lock", []), ("requirements-dev.lock", ["postgres", "spark", "dev"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "extras"), [("requirements.lock", []), ("requirements-dev.lock", ["postgres", "spark", "dev"])]
+)
 def test_a_lock_satisfies_what_is_declared(name: str, extras: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = project["dependencies"] + [r for e in extras for r in project["optional-dependencies"][e]]
@@ -114,7 +120,9 @@ def test_a_lock_satisfies_what_is_declared(name: str, extras: list[str]) -> None
             continue
         versions = pins.get(canonicalize_name(requirement.name), set())
         assert versions, f"{name} lacks {requirement.name}: run make lock"
-        assert all(v in requirement.specifier for v in versions), f"{name} has {requirement.name} {versions}: run make lock"  # fmt: skip
+        assert all(v in requirement.specifier for v in versions), (
+            f"{name} has {requirement.name} {versions}: run make lock"
+        )
 
 
 def test_tests_run_on_the_versions_that_users_get() -> None:
@@ -211,7 +219,12 @@ def test_decisions_are_numbered_listed_and_complete() -> None:
     index = (folder / "README.md").read_text("utf-8")
     for page in pages:
         text = page.read_text("utf-8")
-        assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "What it costs", "What would change our mind"], page.name  # fmt: skip
+        assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
+            "Context",
+            "Decision",
+            "What it costs",
+            "What would change our mind",
+        ], page.name
         assert f"]({page.name})" in index
 
 
@@ -232,7 +245,11 @@ def unsourced(rows: list[dict[str, str]]) -> list[str]:
 
 
 def test_every_figure_in_data_has_its_source_year_and_address() -> None:
-    tables = [p for p in [*(ROOT / "data").glob("*.csv"), *(ROOT / "data" / "factors").glob("*.csv")] if p.name not in OWN_WORDS]  # fmt: skip
+    tables = [
+        p
+        for p in [*(ROOT / "data").glob("*.csv"), *(ROOT / "data" / "factors").glob("*.csv")]
+        if p.name not in OWN_WORDS
+    ]
     assert tables
     for path in tables:
         with path.open(encoding="utf-8", newline="") as file:
@@ -243,7 +260,11 @@ def test_every_figure_in_data_has_its_source_year_and_address() -> None:
 
 def test_every_parameter_of_the_sample_shop_has_its_source() -> None:
     parameters = yaml.safe_load((ROOT / "data" / "sample" / "parameters.yaml").read_text("utf-8"))
-    assert {k: unsourced([v]) for k, v in parameters.items() if not isinstance(v, dict) or "value" not in v or unsourced([v])} == {}  # fmt: skip
+    assert {
+        k: unsourced([v])
+        for k, v in parameters.items()
+        if not isinstance(v, dict) or "value" not in v or unsourced([v])
+    } == {}
 
 
 def test_the_source_check_has_teeth() -> None:

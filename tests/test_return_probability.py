@@ -62,7 +62,9 @@ def test_a_season_is_learnt_from_two_full_years_alone() -> None:
     frame["month_sin"] = np.sin(2 * np.pi * np.arange(20_000) / 20_000 * 3)
     p = 1 / (1 + np.exp(-(frame["market_rate"] + 0.5 * frame["month_sin"])))
     returned = (generator.random(20_000) < p).astype(float)
-    assert fit(frame, returned, np.arange(20_000) * 1095 // 20_000, p).coefficients["month_sin"] == pytest.approx(0.5, abs=0.12)  # fmt: skip
+    assert fit(frame, returned, np.arange(20_000) * 1095 // 20_000, p).coefficients["month_sin"] == pytest.approx(
+        0.5, abs=0.12
+    )
     assert fit(frame, returned, np.arange(20_000) * 700 // 20_000, p).coefficients["month_sin"] == 0
 
 
@@ -134,10 +136,18 @@ def test_features_are_bit_identical_when_every_later_label_changes(build: duckdb
     before = feature_rows(build)
     day = datetime(2025, 6, 1)
     # Everything ordered after 35 days before the day, and everything confirmed from the day on, becomes its opposite.
-    build.execute("DELETE FROM fact_return_line WHERE order_line_key IN (SELECT order_line_key FROM fact_order_line WHERE ordered_at > ?::TIMESTAMP - INTERVAL 35 DAY)", [day])  # fmt: skip
+    build.execute(
+        "DELETE FROM fact_return_line WHERE order_line_key IN (SELECT order_line_key FROM fact_order_line WHERE ordered_at > ?::TIMESTAMP - INTERVAL 35 DAY)",
+        [day],
+    )
     build.execute("DELETE FROM fact_return_line WHERE confirmed_at >= ?::TIMESTAMP", [day])
     after = feature_rows(build)
-    known = [k for (k,) in build.execute("SELECT order_line_key FROM fact_order_line WHERE ordered_at < ?::TIMESTAMP + INTERVAL 1 DAY", [day]).fetchall()]  # fmt: skip
+    known = [
+        k
+        for (k,) in build.execute(
+            "SELECT order_line_key FROM fact_order_line WHERE ordered_at < ?::TIMESTAMP + INTERVAL 1 DAY", [day]
+        ).fetchall()
+    ]
     assert len(known) > 10_000
     assert all(before[k] == after[k] for k in known)
     assert sum(before[k] != after[k] for k in before.keys() - set(known)) > 1_000
@@ -150,11 +160,18 @@ def test_a_first_line_knows_nothing_and_a_later_one_its_own_history(build: duckd
     assert first["customer_lines"] == 0
     assert first["basket"] == pytest.approx(np.log(2))
     # 33.5 lines a day: 200 are known 35 days after the sixth day; nothing is expected of lines before.
-    known = build.execute("SELECT min(day) - (SELECT min(day) FROM probability_feature) FROM probability_feature WHERE base_rate IS NOT NULL").fetchall()  # fmt: skip
+    known = build.execute(
+        "SELECT min(day) - (SELECT min(day) FROM probability_feature) FROM probability_feature WHERE base_rate IS NOT NULL"
+    ).fetchall()
     assert known == [(41,)]
     # Worked out apart: lines of the customer ordered at least 36 days before.
-    key, customer, day = build.execute("SELECT order_line_key, customer_key, ordered_at::DATE FROM fact_order_line WHERE order_line_key = 20000").fetchall()[0]  # fmt: skip
-    (bought,) = build.execute("SELECT count(*) FROM fact_order_line WHERE customer_key = ? AND ordered_at::DATE <= ?::DATE - 36", [customer, day]).fetchall()[0]  # fmt: skip
+    key, customer, day = build.execute(
+        "SELECT order_line_key, customer_key, ordered_at::DATE FROM fact_order_line WHERE order_line_key = 20000"
+    ).fetchall()[0]
+    (bought,) = build.execute(
+        "SELECT count(*) FROM fact_order_line WHERE customer_key = ? AND ordered_at::DATE <= ?::DATE - 36",
+        [customer, day],
+    ).fetchall()[0]
     assert rows[key][1 + FEATURES.index("customer_lines")] == pytest.approx(np.log(1 + bought))
 
 

@@ -18,10 +18,16 @@ from pipelines.warehouse.engine import Build, open_duckdb
 
 KEYS = [m.key for m in metrics.catalogue()]
 STATES = {
-    "promise_kept": (("kept",), ("kept", "broken")), "legal_refund_kept": (("kept",), ("kept", "broken")), "promise_broken": (("broken",),),
-    "promise_undetermined": (("undetermined",),), "promise_expired": (("expired",),),
-}  # fmt: skip
-SIGNED = {("size_balance", "numerator"): {"small": 1, "large": -1}, ("size_balance", "denominator"): {"small": 1, "large": 1}}  # fmt: skip
+    "promise_kept": (("kept",), ("kept", "broken")),
+    "legal_refund_kept": (("kept",), ("kept", "broken")),
+    "promise_broken": (("broken",),),
+    "promise_undetermined": (("undetermined",),),
+    "promise_expired": (("expired",),),
+}
+SIGNED = {
+    ("size_balance", "numerator"): {"small": 1, "large": -1},
+    ("size_balance", "denominator"): {"small": 1, "large": 1},
+}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +85,27 @@ def test_what_the_rows_count_adds_up_to_the_statistic(build: Build, key: str) ->
 
 
 # columns of the facts that are filtered alike: two of them speak for all
-ALIKE = {"week", "quarter", "year", "shop_id", "channel", "brand", "style_id", "colour", "supplier", "season", "currency", "seller", "sold_on", "fulfilled_by", "loyalty_tier", "note_terms", "condition", "disposition", "return_type"}  # fmt: skip
+ALIKE = {
+    "week",
+    "quarter",
+    "year",
+    "shop_id",
+    "channel",
+    "brand",
+    "style_id",
+    "colour",
+    "supplier",
+    "season",
+    "currency",
+    "seller",
+    "sold_on",
+    "fulfilled_by",
+    "loyalty_tier",
+    "note_terms",
+    "condition",
+    "disposition",
+    "return_type",
+}
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -128,7 +154,7 @@ def test_rows_hold_to_the_period_the_observation_time_and_the_scope(hand: Build)
     period: dict[str, Any] = {"since": pd.Timestamp("2025-11-01").date(), "until": pd.Timestamp("2025-11-30").date()}
     assert metrics.rows(hand, "sold_units", **period)["counted"].sum() == 4  # lines 1, 2, 3
     early = metrics.rows(hand, "returned_units", as_of=pd.Timestamp("2025-11-20").date(), limit=None)
-    assert early["counted"].sum() == sums(hand, "returned_units", as_of=pd.Timestamp("2025-11-20").date())["numerator"]  # fmt: skip
+    assert early["counted"].sum() == sums(hand, "returned_units", as_of=pd.Timestamp("2025-11-20").date())["numerator"]
     german = metrics.rows(hand, "sold_units", scope=metrics.Scope({"country": ["DE"]}))
     assert list(german["order_line_id"]) == ["shop:2:3"]
 
@@ -156,7 +182,9 @@ def test_rows_counted_by_order_day_are_the_steps_of_the_margin_waterfall(sample:
     for component, amount in steps.items():
         found = metrics.rows(sample, "return_cost", basis="order", where={"component": [component]}, limit=None)
         assert -found["counted"].sum() == pytest.approx(amount, abs=0.02), component
-    assert len(metrics.rows(sample, "return_cost", limit=None)) >= len(metrics.rows(sample, "return_cost", basis="order", limit=None))  # fmt: skip
+    assert len(metrics.rows(sample, "return_cost", limit=None)) >= len(
+        metrics.rows(sample, "return_cost", basis="order", limit=None)
+    )
 
 
 def test_a_part_or_a_filter_that_is_not_there_is_refused(hand: Build) -> None:

@@ -77,8 +77,14 @@ def test_behaviour_widens_the_interval_and_is_said(sample_build: Build) -> None:
     assert found.loc["returned_units", "difference"] < 0
     assert found.loc["sold_margin", "difference"] < 0
     assert set(tried.assumes) == {
-        "behaviour_fee_returns", "behaviour_fee_sales", "behaviour_window_early", "behaviour_window_returns", "behaviour_window_sales", "behaviour_exchange", "behaviour_method_lost",
-    }  # fmt: skip
+        "behaviour_fee_returns",
+        "behaviour_fee_sales",
+        "behaviour_window_early",
+        "behaviour_window_returns",
+        "behaviour_window_sales",
+        "behaviour_exchange",
+        "behaviour_method_lost",
+    }
     assert Scenario(no_box=True, inspection=1.2, carbon_price=50).assumes == ()
 
 

@@ -56,7 +56,9 @@ def started() -> Iterator[Any]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        config = uvicorn.Config(serve.application(settings, KEY), host="127.0.0.1", port=port, log_level="error", access_log=False)  # fmt: skip
+        config = uvicorn.Config(
+            serve.application(settings, KEY), host="127.0.0.1", port=port, log_level="error", access_log=False
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
@@ -96,7 +98,9 @@ def test_nobody_without_the_key_is_answered(tiny_client: Client) -> None:
 
 
 def test_a_monitoring_system_reads_builds_loads_and_checks(tiny_client: Client, tiny_settings: Settings) -> None:
-    with urlopen(Request(f"http://127.0.0.1:{tiny_client.port}/metrics", headers={"Authorization": f"Bearer {KEY}"})) as answer:  # fmt: skip
+    with urlopen(
+        Request(f"http://127.0.0.1:{tiny_client.port}/metrics", headers={"Authorization": f"Bearer {KEY}"})
+    ) as answer:
         assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
         families = {f.name: f for f in text_string_to_metric_families(answer.read().decode())}
     loads = {s.labels["status"]: s.value for s in families["backhaul_loads"].samples}
@@ -116,10 +120,15 @@ def test_the_promise_is_the_one_of_the_command_line(sample_client: Client, sampl
     with current_build(sample_settings.warehouse) as build:
         expected = metrics.offers(build, "refund", 0.9, where={"country": ["FR"]})
         whole = metrics.answer(build, "promise_at(0.9)", where={"promise_id": ["refund"], "country": ["FR"]})
-    assert [(x["method"], x["possible"], x["n"]) for x in body["lanes"]] == [(o.row()["method"], o.row()["possible"], o.n) for o in expected]  # fmt: skip
+    assert [(x["method"], x["possible"], x["n"]) for x in body["lanes"]] == [
+        (o.row()["method"], o.row()["possible"], o.n) for o in expected
+    ]
     assert any(lane["prices"] for lane in body["lanes"])
     assert whole["unit"].iloc[0] == "business_days" == body["lanes"][0]["unit"]
-    run = CliRunner().invoke(cli.app, ["promise", "--market", "FR", "--at", "0.9", "--format", "json", "--warehouse", str(sample_settings.warehouse)])  # fmt: skip
+    run = CliRunner().invoke(
+        cli.app,
+        ["promise", "--market", "FR", "--at", "0.9", "--format", "json", "--warehouse", str(sample_settings.warehouse)],
+    )
     assert [x["possible"] for x in json.loads(run.output)] == [x["possible"] for x in body["lanes"]]
 
 
@@ -128,9 +137,18 @@ def test_when_a_return_must_be_refunded(tiny_client: Client) -> None:
     status, body = tiny_client.get("/v1/returns/R1/refund-by")
     assert status == 200
     assert body | {"build_id": "", "promises": {}} == {
-        "return_id": "shop:R1", "refund_by": "2025-12-17T22:59:59Z", "legal_refund_by": "2025-12-19T22:59:59Z", "promised_refund_by": "2025-12-17T22:59:59Z", "refunded_at": "2025-12-12T09:00:00Z",
-        "expected_at": None, "expected_from": None, "expected_to": None, "promises": {}, "build_id": "", "observed_until": body["observed_until"],
-    }  # fmt: skip
+        "return_id": "shop:R1",
+        "refund_by": "2025-12-17T22:59:59Z",
+        "legal_refund_by": "2025-12-19T22:59:59Z",
+        "promised_refund_by": "2025-12-17T22:59:59Z",
+        "refunded_at": "2025-12-12T09:00:00Z",
+        "expected_at": None,
+        "expected_from": None,
+        "expected_to": None,
+        "promises": {},
+        "build_id": "",
+        "observed_until": body["observed_until"],
+    }
     assert body["promises"]["legal_refund"] == "kept"
     assert tiny_client.get("/v1/returns/shop:R1/refund-by")[1]["return_id"] == "shop:R1"
 
@@ -165,7 +183,15 @@ def test_a_new_build_is_seen_and_many_may_ask_meanwhile(started: Any, tmp_path: 
     shutil.copy(tiny_settings.key_file, tmp_path)
     client = started(settings)
     before = client.get("/v1/health")[1]["build_id"]
-    event = TINY_SHOP["return_event"][-1] | {"event_id": "99", "return_line_id": "R9-1", "return_id": "R9", "order_line_id": "O6-1", "event": "requested", "occurred_at": "2026-01-20T09:00:00Z", "return_type": "withdrawal"}  # fmt: skip
+    event = TINY_SHOP["return_event"][-1] | {
+        "event_id": "99",
+        "return_line_id": "R9-1",
+        "return_id": "R9",
+        "order_line_id": "O6-1",
+        "event": "requested",
+        "occurred_at": "2026-01-20T09:00:00Z",
+        "return_type": "withdrawal",
+    }
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(client.get, "/v1/returns/R1/refund-by") for _ in range(20)]
         load(settings, [write_shop(tmp_path / "more", {"return_event": [event]})])
@@ -180,9 +206,13 @@ def test_a_new_build_is_seen_and_many_may_ask_meanwhile(started: Any, tmp_path: 
 def test_everything_it_answers_is_described(tiny_client: Client) -> None:
     about = tiny_client.get("/openapi.json", "")[1]
     assert about["openapi"].startswith("3.1")
-    schema = about["paths"]["/v1/returns/{return_id}/refund-by"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]  # fmt: skip
+    schema = about["paths"]["/v1/returns/{return_id}/refund-by"]["get"]["responses"]["200"]["content"][
+        "application/json"
+    ]["schema"]
     assert set(tiny_client.get("/v1/returns/R1/refund-by")[1]) == set(schema["properties"])
-    lane = about["paths"]["/v1/promise"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["lanes"]["items"]["properties"]  # fmt: skip
+    lane = about["paths"]["/v1/promise"]["get"]["responses"]["200"]["content"]["application/json"]["schema"][
+        "properties"
+    ]["lanes"]["items"]["properties"]
     (found, *_) = tiny_client.get("/v1/promise")[1]["lanes"]
     assert set(found) == set(lane)
 
@@ -231,7 +261,13 @@ def test_other_machines_are_let_in_only_when_that_is_said() -> None:
 
 
 def test_answers_are_kept_by_nobody(tiny_client: Client) -> None:
-    for path, method in (("/v1/health", "GET"), ("/v1/promise", "GET"), ("/v1/returns/R1/refund-by", "GET"), ("/v2", "GET"), ("/v1/health", "POST")):  # fmt: skip
+    for path, method in (
+        ("/v1/health", "GET"),
+        ("/v1/promise", "GET"),
+        ("/v1/returns/R1/refund-by", "GET"),
+        ("/v2", "GET"),
+        ("/v1/health", "POST"),
+    ):
         connection = http.client.HTTPConnection("127.0.0.1", tiny_client.port, timeout=60)
         connection.request(method, path)
         headers = connection.getresponse().headers
@@ -274,7 +310,12 @@ def test_a_request_that_does_not_come_ends_its_connection(
     while not server.started:
         time.sleep(0.02)
     whole = b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n"
-    for sent in (b"", whole[:-2], whole + whole[:10], whole.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\nab")):  # fmt: skip
+    for sent in (
+        b"",
+        whole[:-2],
+        whole + whole[:10],
+        whole.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\nab"),
+    ):
         with socket.create_connection(("127.0.0.1", port), 120) as caller:
             caller.sendall(sent)
             with contextlib.suppress(ConnectionResetError):

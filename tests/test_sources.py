@@ -42,15 +42,25 @@ def write(path: Path, content: str | bytes) -> Path:
     ("content", "expected"),
     [
         pytest.param(f"{HEADER}\nF1,2026-01-01T10:00:00Z,5,EUR\n", [("F1", None)], id="plain"),
-        pytest.param(f"\ufeff{HEADER}\r\nF1,2026-01-01T10:00:00Z,5,EUR\r\n", [("F1", None)], id="byte-order mark, CRLF"),
+        pytest.param(
+            f"\ufeff{HEADER}\r\nF1,2026-01-01T10:00:00Z,5,EUR\r\n", [("F1", None)], id="byte-order mark, CRLF"
+        ),
         pytest.param(f"{HEADER}\nF1,x\nF2,x,5,EUR\n", [("F1", "too few fields"), ("F2", None)], id="too few"),
-        pytest.param(f"{HEADER}\nF1,x,5,EUR,6\nF2,x,5,EUR,6,7\n", [("F1", "too many fields"), ("F2", "too many fields")], id="too many"),
-        pytest.param(f'{HEADER}\n"F,1","a\nb",5,EUR\nF2,x,5,EUR\n', [("F,1", None), ("F2", None)], id="comma and line break in quotes"),
+        pytest.param(
+            f"{HEADER}\nF1,x,5,EUR,6\nF2,x,5,EUR,6,7\n",
+            [("F1", "too many fields"), ("F2", "too many fields")],
+            id="too many",
+        ),
+        pytest.param(
+            f'{HEADER}\n"F,1","a\nb",5,EUR\nF2,x,5,EUR\n',
+            [("F,1", None), ("F2", None)],
+            id="comma and line break in quotes",
+        ),
         pytest.param(f"{HEADER}\nF1,,,\n", [("F1", None)], id="empty fields are there"),
         pytest.param(f"{HEADER}\n", [], id="header only"),
         pytest.param(f"{HEADER}\r\nF1,x,5,EUR\nF2,x,5,EUR\r\n", [("F1", None), ("F2", None)], id="mixed line ends"),
     ],
-)  # fmt: skip
+)
 def test_csv_rows_are_never_lost(tmp_path: Path, content: str, expected: list[tuple[str, str | None]]) -> None:
     found = read(write(tmp_path / "refund.csv", content))["refund"]
     assert [(r["refund_id"], r["_broken"]) for r in found] == expected
@@ -93,13 +103,17 @@ def test_files_of_a_log_follow_each_other_and_packed_ones_are_read(tmp_path: Pat
     second = write(tmp_path / "refund.b.csv", f"{HEADER},kind\nF2,x,5,EUR,voucher\nF3,x,5,EUR,manual\n")
     found = read(second, first)["refund"]
     assert [(r["_file"], r["_line"], r["refund_id"], r["kind"]) for r in found] == [
-        ("refund.a.csv.gz", 2, "F1", None), ("refund.b.csv", 2, "F2", "voucher"), ("refund.b.csv", 3, "F3", "manual"),
-    ]  # fmt: skip
+        ("refund.a.csv.gz", 2, "F1", None),
+        ("refund.b.csv", 2, "F2", "voucher"),
+        ("refund.b.csv", 3, "F3", "manual"),
+    ]
 
 
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     file = tmp_path / "refund.parquet"
-    duckdb.sql(f"COPY (SELECT 'F1' AS refund_id, TIMESTAMPTZ '2026-01-01 10:00:00+01' AS refunded_at, 5.25::DECIMAL(18,4) AS amount, 'EUR' AS currency, 1 AS extra) TO '{file}'")  # fmt: skip
+    duckdb.sql(
+        f"COPY (SELECT 'F1' AS refund_id, TIMESTAMPTZ '2026-01-01 10:00:00+01' AS refunded_at, 5.25::DECIMAL(18,4) AS amount, 'EUR' AS currency, 1 AS extra) TO '{file}'"
+    )
     connection = connect(":memory:", 2)
     (named,) = Canonical().name_rows(connection, [file], "shop")
     kinds = {r[0]: r[1] for r in connection.execute(f"DESCRIBE ({named.sql})").fetchall()}
@@ -213,9 +227,15 @@ def test_reasons_cover_the_vocabulary_once() -> None:
     families = {(r["reason"], r["family"], r["preventable_by"]) for r in rows}
     assert len(families) == len(schema.REASONS)
     raw = {r["raw"]: r["reason"] for r in rows}
-    assert [raw[w] for w in ("trop petit", "size_too_large", "defective", "apparel_too_small", "changement d'avis")] == [
-        "size_small", "size_large", "quality_defect", "size_small", "changed_mind",
-    ]  # fmt: skip
+    assert [
+        raw[w] for w in ("trop petit", "size_too_large", "defective", "apparel_too_small", "changement d'avis")
+    ] == [
+        "size_small",
+        "size_large",
+        "quality_defect",
+        "size_small",
+        "changed_mind",
+    ]
 
 
 def test_dispositions_cover_the_vocabulary() -> None:

@@ -52,10 +52,20 @@ def test_every_row_goes_to_exactly_one_log(tmp_path: Path) -> None:
     assert sorted(n for found in lines for (n,) in found) == list(range(2, 14))  # the first line is the header
     kinds = dict(connection.execute("SELECT _line, line_type FROM order_line").fetchall())
     assert kinds == {
-        2: "goods", 3: "goods", 4: "goods", 5: "shipping", 6: "gift_card", 7: "fee", 8: "write_off", 9: "adjustment",
-        10: "adjustment", 13: "goods",
-    }  # fmt: skip
-    assert connection.execute("SELECT count(*) FROM order_line WHERE (product_id IS NULL) = (line_type = 'goods')").fetchall() == [(0,)]  # fmt: skip
+        2: "goods",
+        3: "goods",
+        4: "goods",
+        5: "shipping",
+        6: "gift_card",
+        7: "fee",
+        8: "write_off",
+        9: "adjustment",
+        10: "adjustment",
+        13: "goods",
+    }
+    assert connection.execute(
+        "SELECT count(*) FROM order_line WHERE (product_id IS NULL) = (line_type = 'goods')"
+    ).fetchall() == [(0,)]
 
 
 def test_credits_are_positive_and_unlinked(tmp_path: Path) -> None:
@@ -70,8 +80,15 @@ def test_credits_are_positive_and_unlinked(tmp_path: Path) -> None:
 
 def test_times_are_london_and_ids_are_natural(tmp_path: Path) -> None:
     connection, _ = named(sample(tmp_path))
-    found = dict(connection.execute("SELECT _line, (ordered_at::VARCHAR, order_line_id) FROM order_line WHERE _line IN (2, 3, 6)").fetchall())  # fmt: skip
-    assert {found[2][1], found[3][1]} == {"536365/85123A/2.5500/6/20101201T0826/1", "536365/85123A/2.5500/6/20101201T0826/2"}  # fmt: skip
+    found = dict(
+        connection.execute(
+            "SELECT _line, (ordered_at::VARCHAR, order_line_id) FROM order_line WHERE _line IN (2, 3, 6)"
+        ).fetchall()
+    )
+    assert {found[2][1], found[3][1]} == {
+        "536365/85123A/2.5500/6/20101201T0826/1",
+        "536365/85123A/2.5500/6/20101201T0826/2",
+    }
     assert found[6][0] == "2011-07-01 11:00:00"  # summer time
     reverse = tmp_path / "reverse.csv"
     head, *rows = sample(tmp_path).read_text().splitlines()
@@ -95,27 +112,40 @@ def test_products_and_shop_are_derived(tmp_path: Path) -> None:
 # -- matching --------------------------------------------------------------------------------------------------------
 
 
-def matched(purchases: list[tuple[int, int, str, int, float]], credits: list[tuple[int, int, str, int, float]]) -> list[tuple[object, ...]]:  # fmt: skip
+def matched(
+    purchases: list[tuple[int, int, str, int, float]], credits: list[tuple[int, int, str, int, float]]
+) -> list[tuple[object, ...]]:
     """Match credits to purchases, each (key, customer, time, units, unit price) of one SKU; give the binding by credit."""
     connection = connect(":memory:", 2)
     create_tables(connection)
     for key, customer, at, units, price in purchases:
         connection.execute(
             "INSERT INTO fact_order_line BY NAME SELECT ? AS order_line_key, ? AS customer_key, 1 AS product_key, 's' AS source, 'goods' AS line_type, "
-            "?::TIMESTAMP AS ordered_at, ordered_at::DATE AS ordered_on, ? AS units_sold, ? AS net_amount", [key, customer, at, units, round(units * price, 4)],
-        )  # fmt: skip
+            "?::TIMESTAMP AS ordered_at, ordered_at::DATE AS ordered_on, ? AS units_sold, ? AS net_amount",
+            [key, customer, at, units, round(units * price, 4)],
+        )
     for key, customer, at, units, price in credits:
         connection.execute(
             "INSERT INTO fact_return_line BY NAME SELECT ? AS return_line_key, ? AS customer_key, 1 AS product_key, 's' AS source, ? AS units, ?::TIMESTAMP AS refunded_at",
             [key, customer or None, units, at],
-        )  # fmt: skip
-        connection.execute("INSERT INTO fact_return_event BY NAME SELECT ? AS return_line_key, 'credited' AS event, ? AS amount", [key, round(units * price, 4)])  # fmt: skip
+        )
+        connection.execute(
+            "INSERT INTO fact_return_event BY NAME SELECT ? AS return_line_key, 'credited' AS event, ? AS amount",
+            [key, round(units * price, 4)],
+        )
     credit_match(connection, Settings())
-    return connection.execute("SELECT return_line_key, order_line_key, rule LIKE '%same%', is_cancellation FROM estimate_credit_match ORDER BY 1").fetchall()  # fmt: skip
+    return connection.execute(
+        "SELECT return_line_key, order_line_key, rule LIKE '%same%', is_cancellation FROM estimate_credit_match ORDER BY 1"
+    ).fetchall()
 
 
 def test_the_latest_earlier_purchase_at_the_same_price_is_credited() -> None:
-    purchases = [(1, 7, "2011-01-01", 10, 2.0), (2, 7, "2011-02-01", 10, 2.0), (3, 7, "2011-02-15", 10, 2.5), (4, 7, "2011-04-01", 10, 2.0)]  # fmt: skip
+    purchases = [
+        (1, 7, "2011-01-01", 10, 2.0),
+        (2, 7, "2011-02-01", 10, 2.0),
+        (3, 7, "2011-02-15", 10, 2.5),
+        (4, 7, "2011-04-01", 10, 2.0),
+    ]
     assert matched(purchases, [(90, 7, "2011-03-01", 4, 2.0)]) == [(90, 2, True, False)]
 
 
@@ -152,19 +182,30 @@ def real(third_party: Path) -> duckdb.DuckDBPyConnection:
 
 
 def test_the_real_file_is_accounted_for_to_the_penny(real: duckdb.DuckDBPyConnection) -> None:
-    counts = [real.execute(f"SELECT count(*) FROM {t}").fetchall()[0][0] for t in ("order_line", "return_event", "refund_line")]  # fmt: skip
+    counts = [
+        real.execute(f"SELECT count(*) FROM {t}").fetchall()[0][0]
+        for t in ("order_line", "return_event", "refund_line")
+    ]
     assert counts == [314_858, 5_454, 393]
     assert sum(counts) == 320_705
     value = "sum((Quantity * UnitPrice::DECIMAL(18, 4))::DECIMAL(18, 4))"
-    charged, credited = real.execute(f"SELECT {value} FILTER (InvoiceNo NOT LIKE 'C%'), {value} FILTER (InvoiceNo LIKE 'C%') FROM file").fetchall()[0]  # fmt: skip
+    charged, credited = real.execute(
+        f"SELECT {value} FILTER (InvoiceNo NOT LIKE 'C%'), {value} FILTER (InvoiceNo LIKE 'C%') FROM file"
+    ).fetchall()[0]
     sold = real.execute("SELECT sum(net_amount) FROM order_line").fetchall()[0][0]
-    given = real.execute("SELECT (SELECT sum(amount) FROM return_event) + (SELECT sum(amount) FROM refund_line)").fetchall()[0][0]  # fmt: skip
+    given = real.execute(
+        "SELECT (SELECT sum(amount) FROM return_event) + (SELECT sum(amount) FROM refund_line)"
+    ).fetchall()[0][0]
     assert (sold, -given) == (charged, credited) == (Decimal("6282701.9420"), Decimal("-520770.5600"))
 
 
 def test_write_offs_are_no_returns_and_codes_no_products(real: duckdb.DuckDBPyConnection) -> None:
-    assert real.execute("SELECT count(*), sum(units) FROM order_line WHERE line_type = 'write_off'").fetchall() == [(925, -131286)]  # fmt: skip
-    codes = real.execute("SELECT product_id FROM product WHERE NOT regexp_matches(product_id, '^([0-9]{5}|DCGS|PADS)')").fetchall()  # fmt: skip
+    assert real.execute("SELECT count(*), sum(units) FROM order_line WHERE line_type = 'write_off'").fetchall() == [
+        (925, -131286)
+    ]
+    codes = real.execute(
+        "SELECT product_id FROM product WHERE NOT regexp_matches(product_id, '^([0-9]{5}|DCGS|PADS)')"
+    ).fetchall()
     assert codes == []
     for thing in ("order_line", "return_event", "refund_line"):
         key = schema.LOG.tables[thing].info["key"][0]

@@ -191,7 +191,9 @@ def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
 def test_the_size_note_helped_but_one_dress_alone_cannot_tell(demo_shop: Shop, settings: Settings) -> None:
     build, told = demo_shop.build, demo_shop.told["robe_alba"]
     suggested = only(actions.suggested_actions(build), kind="size_note")
-    logged = state.log_action(settings, "size_note", {"style_id": [suggested["style_id"]]}, effective_on=suggested["effective_on"])  # fmt: skip
+    logged = state.log_action(
+        settings, "size_note", {"style_id": [suggested["style_id"]]}, effective_on=suggested["effective_on"]
+    )
     assert near(logged.effective_on, demo_shop.day(told["note_weeks"]), 1)
     found = actions.measure_action(build, logged, state.actions(settings)).effect
     # 582 units since: fewer than 800. What is seen is a fall, what was planted lies in the interval, and so does no change:
@@ -225,7 +227,12 @@ def test_relais_atlantique_slows_down_skips_scans_and_loses_parcels(demo_shop: S
     assert len(metrics.dimension_values(demo_shop.build, "carrier")) == 5
     year_ago = demo_shop.end - 52 * WEEK
 
-    slow = shifts(weekly(demo_shop, "stage_days(0.5)", ("carrier",), where={"stage": ["handed_over-carrier_scan"]}, since=year_ago), ["carrier"])  # fmt: skip
+    slow = shifts(
+        weekly(
+            demo_shop, "stage_days(0.5)", ("carrier",), where={"stage": ["handed_over-carrier_scan"]}, since=year_ago
+        ),
+        ["carrier"],
+    )
     missing = shifts(weekly(demo_shop, "missing_scan_share", ("carrier",)), ["carrier"])
     # A parcel is known to be lost after three weeks; younger weeks cannot speak yet.
     lost = shifts(weekly(demo_shop, "lost_share", ("carrier",), until=demo_shop.end - 3 * WEEK), ["carrier"])
@@ -285,7 +292,13 @@ def test_the_january_backlog_is_at_the_returns_centre_and_open(demo_shop: Shop) 
     assert (inflow[during] > done[during]).all()
 
     # No other stage takes longer by as much as half a day.
-    stages = metrics.compare(build, "stage_days(0.5)", by=("stage",), period=(shift.on, demo_shop.end), against=(shift.on - 13 * WEEK, shift.on - DAY))  # fmt: skip
+    stages = metrics.compare(
+        build,
+        "stage_days(0.5)",
+        by=("stage",),
+        period=(shift.on, demo_shop.end),
+        against=(shift.on - 13 * WEEK, shift.on - DAY),
+    )
     longer = stages[(stages["difference"] > 0.5) & ~stages["is_within_noise"].astype(bool)]
     assert list(longer["stage"]) == ["received-inspected"]
 
@@ -338,7 +351,14 @@ def test_germanys_window_brings_more_sizes_and_later_returns(demo_shop: Shop) ->
     # orders seen at their end, before and after) the intervals overlap.
     six = 6 * WEEK
     where = {"country": [market]}
-    naive = metrics.compare(build, "observed_return_rate", period=(began, began + six - DAY), against=(began - six, began - DAY), where=where, as_of=began + six)  # fmt: skip
+    naive = metrics.compare(
+        build,
+        "observed_return_rate",
+        period=(began, began + six - DAY),
+        against=(began - six, began - DAY),
+        where=where,
+        as_of=began + six,
+    )
     assert naive["difference"].iloc[0] < 0
     young = [
         metrics.answer(
@@ -365,7 +385,16 @@ def test_totes_carry_a_third_of_french_returns_later_and_lighter(demo_shop: Shop
 
     # Kilograms and transit of all French returns move that very week, and nobody else's.
     kilograms = shifts(weekly(demo_shop, "kg_co2e_per_return", ("country",)), ["country"])
-    transit = shifts(weekly(demo_shop, "stage_days(0.5)", ("country",), where={"stage": ["carrier_scan-received"]}, since=demo_shop.end - 52 * WEEK), ["country"])  # fmt: skip
+    transit = shifts(
+        weekly(
+            demo_shop,
+            "stage_days(0.5)",
+            ("country",),
+            where={"stage": ["carrier_scan-received"]},
+            since=demo_shop.end - 52 * WEEK,
+        ),
+        ["country"],
+    )
     for found in (kilograms, transit):
         assert set(found) == {market}
         assert near(found[market].on, began, 14)  # a level among scattered weeks: cut to two of them
@@ -425,7 +454,14 @@ def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) ->
     assert abs(times_usual("older_orders")) < 3
 
     # Final rates by category: nothing moved, at a level that errs for one of the seven in 10% of such looks.
-    own = metrics.compare(build, "ultimate_return_rate", by=("category",), period=(shift.on, shift.on + 9 * WEEK - DAY), against=(shift.on - 9 * WEEK, shift.on - DAY), level=1 - 0.1 / len(categories))  # fmt: skip
+    own = metrics.compare(
+        build,
+        "ultimate_return_rate",
+        by=("category",),
+        period=(shift.on, shift.on + 9 * WEEK - DAY),
+        against=(shift.on - 9 * WEEK, shift.on - DAY),
+        level=1 - 0.1 / len(categories),
+    )
     assert set(own["category"]) == set(categories)
     assert own["is_within_noise"].all()
 
@@ -433,7 +469,13 @@ def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) ->
 def test_a_point_more_on_three_hundred_units_is_noise(demo_shop: Shop) -> None:
     told = demo_shop.told["noise"]
     oldest, middle, newest = (demo_shop.day(weeks) for weeks in told["weeks"])
-    brands = metrics.compare(demo_shop.build, "ultimate_return_rate", by=("brand",), period=(middle, newest - DAY), against=(oldest, middle - DAY))  # fmt: skip
+    brands = metrics.compare(
+        demo_shop.build,
+        "ultimate_return_rate",
+        by=("brand",),
+        period=(middle, newest - DAY),
+        against=(oldest, middle - DAY),
+    )
     small = only(brands, brand=told["brand"])
     assert (small["n_previous"], small["n"]) == pytest.approx(told["units"], abs=2)  # midnight here is not UTC's
     points = told["returned"][1] / told["units"][1] - told["returned"][0] / told["units"][0]

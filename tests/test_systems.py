@@ -142,8 +142,12 @@ def test_files_of_one_system_are_read_by_one_mapping(together: tuple[str, ...], 
 
 @pytest.mark.parametrize(
     ("mapping", "lacking"),
-    [("stripe_refunds", ("charge",)), ("amazon_fba_returns", ("customer-comments", "fulfillment-center-id")), ("woocommerce_refunds", ("reason",))],
-)  # fmt: skip
+    [
+        ("stripe_refunds", ("charge",)),
+        ("amazon_fba_returns", ("customer-comments", "fulfillment-center-id")),
+        ("woocommerce_refunds", ("reason",)),
+    ],
+)
 def test_a_column_that_a_file_lacks_is_empty(mapping: str, lacking: tuple[str, ...], tmp_path: Path) -> None:
     """An account or a version that has not every documented column: the file is known all the same, and read."""
     (file,) = files_of(mapping)

@@ -82,8 +82,11 @@ def test_separated_text(tmp_path: Path, content: str | bytes, options: dict[str,
 def test_rows_with_too_few_or_too_many_fields_are_kept_as_broken(tmp_path: Path) -> None:
     file = file_of(tmp_path, "a.csv", "id,sku,qty\n1,A\n2,B,1,x\n3,C,1,x,y,z\n4,D,1\n")
     assert [(row[0], row[-1]) for row in read(file, HEADER)] == [
-        ("1", "too few fields"), ("2", "too many fields"), ("3", "too many fields"), ("4", None),
-    ]  # fmt: skip
+        ("1", "too few fields"),
+        ("2", "too many fields"),
+        ("3", "too many fields"),
+        ("4", None),
+    ]
 
 
 def test_any_heading_will_do(tmp_path: Path) -> None:
@@ -120,8 +123,12 @@ def test_empty_cells_take_the_value_of_their_group(tmp_path: Path) -> None:
     file = file_of(tmp_path, "a.csv", "Name,Date,Paid,Sku\n#1,2026-01-01,5,A\n#1,,,B\n#2,,7,A\n#1,,,C\n,,,D\n")
     wanted = ["Date", "Paid", "Sku"]
     assert [row[:3] for row in read(file, wanted, fill_down="Name")] == [
-        ("2026-01-01", "5", "A"), ("2026-01-01", "5", "B"), ("", "7", "A"), ("2026-01-01", "5", "C"), (None, None, "D"),
-    ]  # fmt: skip
+        ("2026-01-01", "5", "A"),
+        ("2026-01-01", "5", "B"),
+        ("", "7", "A"),
+        ("2026-01-01", "5", "C"),
+        (None, None, "D"),
+    ]
     found = read(file, wanted, fill_down={"by": "Name", "columns": ["date"]})
     assert [row[1] for row in found] == ["5", "", "7", "", ""]
     assert [row[0] for row in found][:2] == ["2026-01-01", "2026-01-01"]
@@ -269,10 +276,16 @@ def test_json_without_rows_lacks_no_column(tmp_path: Path, content: str) -> None
 
 
 def test_values_of_any_type_are_text(tmp_path: Path) -> None:
-    file = file_of(tmp_path, "a.json", '[{"a": 1.5, "b": true, "c": null, "d": [1, "x"], "e": {"f": {}}, "n": 12345678901234567890123}, {}, {"a": {"x": 1}, "d": 7, "e": 3}]')  # fmt: skip
+    file = file_of(
+        tmp_path,
+        "a.json",
+        '[{"a": 1.5, "b": true, "c": null, "d": [1, "x"], "e": {"f": {}}, "n": 12345678901234567890123}, {}, {"a": {"x": 1}, "d": 7, "e": 3}]',
+    )
     assert [row[:5] for row in read(file, ["a", "b", "c", "d", "n"])] == [
-        ("1.5", "true", None, '[1,"x"]', "12345678901234567890123"), (None, None, None, None, None), ('{"x":1}', None, None, "7", None),
-    ]  # fmt: skip
+        ("1.5", "true", None, '[1,"x"]', "12345678901234567890123"),
+        (None, None, None, None, None),
+        ('{"x":1}', None, None, "7", None),
+    ]
     assert [row[0] for row in read(file, ["a.x"])] == [None, None, "1"]
 
 
@@ -286,12 +299,19 @@ def test_what_is_no_object_is_a_broken_row(tmp_path: Path) -> None:
 
 
 NESTED = [
-    {"no": "O1", "parcels": [{"code": "P1", "items": [{"sku": "A"}, {"sku": "B"}]}, {"code": "P2", "items": {"sku": "C"}}, {"code": "P3"}]},
+    {
+        "no": "O1",
+        "parcels": [
+            {"code": "P1", "items": [{"sku": "A"}, {"sku": "B"}]},
+            {"code": "P2", "items": {"sku": "C"}},
+            {"code": "P3"},
+        ],
+    },
     {"no": "O2", "parcels": []},
     {"no": "O3"},
     {"no": "O4", "parcels": "none"},
     {"no": "O5", "parcels": {"code": "P5", "items": [7]}},
-]  # fmt: skip
+]
 
 
 def test_rows_of_lists_in_lists(tmp_path: Path) -> None:
@@ -299,12 +319,19 @@ def test_rows_of_lists_in_lists(tmp_path: Path) -> None:
     file = file_of(tmp_path, "a.json", json.dumps(NESTED))
     wanted = ["no", "parcels.code", "parcels.items.sku", "parcels.items"]
     assert [row[:3] for row in read(file, wanted, each="parcels.items")] == [
-        ("O1", "P1", "A"), ("O1", "P1", "B"), ("O1", "P2", "C"), ("O5", "P5", None),
-    ]  # fmt: skip
+        ("O1", "P1", "A"),
+        ("O1", "P1", "B"),
+        ("O1", "P2", "C"),
+        ("O5", "P5", None),
+    ]
     assert read(file, wanted, each=["parcels", "parcels.items"]) == read(file, wanted, each="parcels.items")
     assert [row[:2] for row in read(file, ["no", "parcels.code"], each="parcels")] == [
-        ("O1", "P1"), ("O1", "P2"), ("O1", "P3"), ("O4", None), ("O5", "P5"),
-    ]  # fmt: skip
+        ("O1", "P1"),
+        ("O1", "P2"),
+        ("O1", "P3"),
+        ("O4", None),
+        ("O5", "P5"),
+    ]
 
 
 def test_lists_side_by_side_follow_each_other(tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ import streamlit as st
 
 from dashboard import blocks, charts, columns, findings, queries
 
-BRIDGES = {"order_to_return": ("confirmed_units", "returned_units"), "return_to_refund": ("refunded_units", "confirmed_units")}  # fmt: skip
+BRIDGES = {
+    "order_to_return": ("confirmed_units", "returned_units"),
+    "return_to_refund": ("refunded_units", "confirmed_units"),
+}
 
 view = st.session_state["view"]
 words, asked = view.words, view.asked
@@ -13,9 +16,20 @@ title = findings.booked(words, by_month, view.currency)
 blocks.heading(view, title, "accounts", ("returns_to_come_value", "refund_amount"))
 if len(by_month):
     whole = by_month.iloc[0]
-    between = words("products.between", low=words.money(whole["low"], view.currency), high=words.money(whole["high"], view.currency))  # fmt: skip
-    notes = {"liability": between, "owed": words("accounts.owed_note"), "to_come": words("accounts.to_come_note"), "asset": words("accounts.asset_note")}  # fmt: skip
-    blocks.figures(words, *((f"accounts.{n}", words.money(whole[n], view.currency), note) for n, note in notes.items()), behind=queries.Behind("refunds_owed", seen=by_month.head(1), is_dated=False))  # fmt: skip
+    between = words(
+        "products.between", low=words.money(whole["low"], view.currency), high=words.money(whole["high"], view.currency)
+    )
+    notes = {
+        "liability": between,
+        "owed": words("accounts.owed_note"),
+        "to_come": words("accounts.to_come_note"),
+        "asset": words("accounts.asset_note"),
+    }
+    blocks.figures(
+        words,
+        *((f"accounts.{n}", words.money(whole[n], view.currency), note) for n, note in notes.items()),
+        behind=queries.Behind("refunds_owed", seen=by_month.head(1), is_dated=False),
+    )
 
 shown = blocks.choose(words, "accounts", "booked", "bases", "shop")
 if shown == "booked":
@@ -49,7 +63,9 @@ elif shown == "bases":
     blocks.tiles(view, "refund_discrepancy", "refund_accuracy")
     blocks.section(words("accounts.months"), words, note=words("accounts.months_note"))
     months = queries.three_bases(asked)
-    behind = queries.Behind("returned_units", ("month",), months, ("confirmed_units", "refunded_units", "refund_amount"))  # fmt: skip
+    behind = queries.Behind(
+        "returned_units", ("month",), months, ("confirmed_units", "refunded_units", "refund_amount")
+    )
     blocks.table(words, months, words("accounts.months"), columns.bases(words, view.currency), rows=14, behind=behind)
 else:
     steps = queries.bridge(asked, "return_to_shop", "value")

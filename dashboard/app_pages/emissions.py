@@ -12,7 +12,14 @@ blocks.needs_one(view, "emissions", "kg_co2e", "avoided_kg_co2e", "fate_share")
 total = queries.number(asked, "kg_co2e")
 title = findings.with_change(words, findings.carbon(words, total), queries.change(asked, "kg_co2e"))
 blocks.heading(view, title, "emissions", ("kg_co2e", "kg_co2e_per_100_sold"))
-blocks.tiles(view, "kg_co2e", "kg_co2e_per_100_sold", "kg_co2e_per_parcel", "primary_data_share", beside={"kg_co2e_per_parcel": words("emissions.all_in")})  # fmt: skip
+blocks.tiles(
+    view,
+    "kg_co2e",
+    "kg_co2e_per_100_sold",
+    "kg_co2e_per_parcel",
+    "primary_data_share",
+    beside={"kg_co2e_per_parcel": words("emissions.all_in")},
+)
 
 shown = blocks.choose(words, "emissions", "parts", "sure", "levers", "fates", "map", "trace", "closed")
 if shown == "parts":
@@ -43,7 +50,15 @@ elif shown == "sure":
         title = findings.parcels(words, spread)
         blocks.section(title, words, "kg_co2e_per_parcel", words("emissions.parcels_note"))
         blocks.chart(charts.parcels(spread, words), title, "parcels", queries.Behind("kg_co2e_per_parcel", seen=spread))
-        blocks.tiles(view, "kg_co2e_per_parcel", "transport_kg_co2e_per_parcel", beside={"kg_co2e_per_parcel": words("emissions.all_in"), "transport_kg_co2e_per_parcel": words("emissions.tonne_km")})  # fmt: skip
+        blocks.tiles(
+            view,
+            "kg_co2e_per_parcel",
+            "transport_kg_co2e_per_parcel",
+            beside={
+                "kg_co2e_per_parcel": words("emissions.all_in"),
+                "transport_kg_co2e_per_parcel": words("emissions.tonne_km"),
+            },
+        )
 elif shown == "levers":
     found = queries.levers(asked)
     title = findings.lever(words, found)
@@ -51,8 +66,20 @@ elif shown == "levers":
     if found.empty:
         blocks.greyed(view, "kg_co2e")
     else:
-        blocks.chart(charts.ranked(queries.lever_kg(found), words, "kg CO2e", words("emissions.saved"), "lever"), title, "levers", queries.Behind("kg_co2e", seen=found))  # fmt: skip
-        blocks.table(words, blocks.assumed(words, found), title, columns.levers(words, view.currency), rows=8, behind=queries.Behind("kg_co2e", seen=found))  # fmt: skip
+        blocks.chart(
+            charts.ranked(queries.lever_kg(found), words, "kg CO2e", words("emissions.saved"), "lever"),
+            title,
+            "levers",
+            queries.Behind("kg_co2e", seen=found),
+        )
+        blocks.table(
+            words,
+            blocks.assumed(words, found),
+            title,
+            columns.levers(words, view.currency),
+            rows=8,
+            behind=queries.Behind("kg_co2e", seen=found),
+        )
 elif shown == "fates":
     fates = queries.fates(asked)
     blocks.section(words("emissions.fates"), words, "fate_share", words("emissions.fates_note"))
@@ -62,7 +89,12 @@ elif shown == "fates":
         figure = charts.stacked(
             fates, words, "share", words("emissions.of_inspected"), "counted", "disposition", charts.FATES
         )
-        blocks.chart(figure, words("emissions.fates"), "fates", queries.Behind("fate_share", seen=fates, also=("fate_weight_share", "fate_value_share")))  # fmt: skip
+        blocks.chart(
+            figure,
+            words("emissions.fates"),
+            "fates",
+            queries.Behind("fate_share", seen=fates, also=("fate_weight_share", "fate_value_share")),
+        )
     blocks.tiles(view, "resold_as_new_share", "pending_inspection_units", "packaging_kg", "destroyed_without_evidence")
     blocks.section(words("emissions.avoided"), words, "avoided_kg_co2e", words("emissions.avoided_note"))
     blocks.tiles(view, "avoided_kg_co2e", "destroyed_making_kg_co2e")
@@ -78,13 +110,25 @@ elif shown == "map":
         )
         blocks.table(words, lanes, title, columns.lanes(words), behind=queries.Behind("kg_co2e"))
 elif shown == "trace":
-    kind = blocks.pick(words("emissions.by"), "trace_activity", {"": words("filter.every"), **{a: words.value("activity", a) for a in queries.activities(asked)}})  # fmt: skip
+    kind = blocks.pick(
+        words("emissions.by"),
+        "trace_activity",
+        {"": words("filter.every"), **{a: words.value("activity", a) for a in queries.activities(asked)}},
+    )
     legs = queries.legs(asked, kind)
     blocks.section(words("emissions.tab_trace"), words, "kg_co2e", words("emissions.trace_note"))
     if legs.empty:
         blocks.greyed(view, "kg_co2e")
     else:
-        row = blocks.table(words, legs, words("emissions.tab_trace"), columns.legs(words), rows=8, key="leg", behind=queries.Behind("kg_co2e"))  # fmt: skip
+        row = blocks.table(
+            words,
+            legs,
+            words("emissions.tab_trace"),
+            columns.legs(words),
+            rows=8,
+            key="leg",
+            behind=queries.Behind("kg_co2e"),
+        )
         if row is None:
             st.caption(words("emissions.pick"))
         else:
@@ -93,8 +137,22 @@ else:
     months = queries.closed_months(asked)
     blocks.section(findings.closed(words, months), words, "kg_co2e", words("emissions.closed_note"))
     if not months.empty:
-        blocks.table(words, months, words("emissions.tab_closed"), columns.closed(words), rows=12, behind=queries.Behind("kg_co2e", seen=months, is_dated=False))  # fmt: skip
+        blocks.table(
+            words,
+            months,
+            words("emissions.tab_closed"),
+            columns.closed(words),
+            rows=12,
+            behind=queries.Behind("kg_co2e", seen=months, is_dated=False),
+        )
     blocks.reports(view)
     rules = queries.obligations(asked.source)
     blocks.section(words("emissions.rules"), words, note=words("emissions.rules_note"))
-    blocks.table(words, blocks.ruled(words, rules), words("emissions.rules"), columns.obligations(words), rows=10, behind=queries.Behind("kg_co2e", seen=rules, is_dated=False))  # fmt: skip
+    blocks.table(
+        words,
+        blocks.ruled(words, rules),
+        words("emissions.rules"),
+        columns.obligations(words),
+        rows=10,
+        behind=queries.Behind("kg_co2e", seen=rules, is_dated=False),
+    )

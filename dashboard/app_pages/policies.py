@@ -21,7 +21,9 @@ elif shown == "versions":
     blocks.section(inert(names[chosen]), words)
     left, right = st.columns(2, gap="large")
     with left:
-        blocks.table(words, blocks.policy(words, source, chosen), words("policies.terms"), columns.terms(words), rows=12)  # fmt: skip
+        blocks.table(
+            words, blocks.policy(words, source, chosen), words("policies.terms"), columns.terms(words), rows=12
+        )
     with right:
         told = queries.policy_promises(source, chosen)
         blocks.table(words, told, words("policies.promises"), columns.promised(words), rows=12)
@@ -34,6 +36,12 @@ elif shown == "compare":
     blocks.section(findings.compared(words, queries.policy_changes(source, one, other)), words)
     found = blocks.policy_changes(words, queries.policy_changes(source, one, other))
     if len(found):
-        blocks.table(words, found, words("policies.tab_compare"), columns.policy_changes(words, names[one], names[other]), rows=15)  # fmt: skip
+        blocks.table(
+            words,
+            found,
+            words("policies.tab_compare"),
+            columns.policy_changes(words, names[one], names[other]),
+            rows=15,
+        )
 else:
     blocks.draft(view, names)

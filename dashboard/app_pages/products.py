@@ -70,7 +70,10 @@ elif shown == "one" and not ranking.empty:
         )
     if len(profile.reasons):
         reasons = queries.beside_category(profile.reasons, "return_reason", "share", "category_share", "returned")
-        reasons = reasons.assign(low=reasons["value"] - (profile.reasons["difference"] - profile.reasons["low"]), high=reasons["value"] + (profile.reasons["high"] - profile.reasons["difference"]))  # fmt: skip
+        reasons = reasons.assign(
+            low=reasons["value"] - (profile.reasons["difference"] - profile.reasons["low"]),
+            high=reasons["value"] + (profile.reasons["high"] - profile.reasons["difference"]),
+        )
         behind = queries.Behind("returned_units", ("return_reason",), reasons, where=of_style)
         blocks.section(words("products.reasons"), words, "reason_share", words("products.reasons_note"))
         figure = charts.against(reasons, words, words("chart.share_of_returned"), words("chart.usual"), "return_reason")
@@ -78,7 +81,10 @@ elif shown == "one" and not ranking.empty:
     if len(profile.notes):
         notes = queries.noted(profile.notes, words.language)
         notes = queries.beside_category(notes, "theme", "share", "category_share", "notes")
-        notes = notes.assign(low=notes["value"] - (profile.notes["difference"] - profile.notes["low"]), high=notes["value"] + (profile.notes["high"] - profile.notes["difference"]))  # fmt: skip
+        notes = notes.assign(
+            low=notes["value"] - (profile.notes["difference"] - profile.notes["low"]),
+            high=notes["value"] + (profile.notes["high"] - profile.notes["difference"]),
+        )
         blocks.section(words("products.notes"), words, note=words("products.notes_note"))
         figure = charts.against(notes, words, words("products.notes_axis"), words("chart.usual"))
         blocks.chart(
@@ -88,7 +94,12 @@ elif shown == "one" and not ranking.empty:
         months = profile.since_launch.rename(columns={"rate": "value", "category_rate": "usual"})
         behind = queries.Behind("ultimate_return_rate", ("month",), months, where=of_style)
         blocks.section(words("products.launch"), words, "ultimate_return_rate", words("products.launch_note"))
-        blocks.chart(charts.trend(months, words, "share", words("chart.share_of_sold")), words("products.launch"), "launch", behind)  # fmt: skip
+        blocks.chart(
+            charts.trend(months, words, "share", words("chart.share_of_sold")),
+            words("products.launch"),
+            "launch",
+            behind,
+        )
     for name in ("costs", "related", "changes"):
         frame = getattr(profile, name)
         if len(frame):

@@ -26,7 +26,9 @@ if shown == "states":
         blocks.greyed(view, "promise_kept")
     else:
         behind = queries.Behind("promise_kept", (cut, "state"), states)
-        blocks.chart(charts.promise_states(states, words, {"promise_id": "promise"}.get(cut, cut)), title, "states", behind)  # fmt: skip
+        blocks.chart(
+            charts.promise_states(states, words, {"promise_id": "promise"}.get(cut, cut)), title, "states", behind
+        )
         blocks.section(words("promises.months"), words, "promise_kept")
         kept = queries.by_month(asked, "promise_kept")
         blocks.chart(
@@ -60,7 +62,12 @@ elif shown == "time":
     if len(declined):
         figure = charts.ranked(declined, words, "share", blocks.name(words, "decline_share"), "decline_reason")
         blocks.section(blocks.name(words, "decline_share"), words, "decline_share")
-        blocks.chart(figure, blocks.name(words, "decline_share"), "declined", queries.Behind("decline_share", ("decline_reason",), declined))  # fmt: skip
+        blocks.chart(
+            figure,
+            blocks.name(words, "decline_share"),
+            "declined",
+            queries.Behind("decline_share", ("decline_reason",), declined),
+        )
 elif shown == "control":
     promises = queries.promise_names(asked)
     if not promises:
@@ -78,7 +85,9 @@ elif shown == "possible":
         blocks.greyed(view, "promise_at")
     else:
         chosen = blocks.pick(words("promises.promise"), "promise", {p: words.value("promise", p) for p in promises})
-        at = float(blocks.pick(words("promises.at"), "at", {f"{p:g}": words.percent(p, 0) for p in (0.95, 0.9, 0.8, 0.99)}))  # fmt: skip
+        at = float(
+            blocks.pick(words("promises.at"), "at", {f"{p:g}": words.percent(p, 0) for p in (0.95, 0.9, 0.8, 0.99)})
+        )
         lanes, whole = queries.offers(asked, chosen, at), queries.offer(asked, chosen, at)
         blocks.section(findings.offer(words, whole), words, "promise_at", words("promises.possible_note"))
         behind = queries.Behind(f"promise_at({at:g})", is_dated=False, where=(("promise_id", (chosen,)),))
@@ -86,10 +95,24 @@ elif shown == "possible":
             blocks.caution(findings.unkeepable(words, lanes, at))
             figure = charts.prices(whole.prices, words, whole.unit, at)
             blocks.chart(figure, words("promises.prices"), "prices", replace(behind, seen=whole.prices))
-            blocks.table(words, whole.prices, words("promises.prices"), columns.prices(words, whole.unit), rows=8, behind=replace(behind, seen=whole.prices))  # fmt: skip
+            blocks.table(
+                words,
+                whole.prices,
+                words("promises.prices"),
+                columns.prices(words, whole.unit),
+                rows=8,
+                behind=replace(behind, seen=whole.prices),
+            )
         if len(lanes):
             blocks.section(words("promises.lanes"), words)
-            blocks.table(words, lanes, words("promises.lanes"), columns.offers(words), rows=12, behind=replace(behind, seen=lanes))  # fmt: skip
+            blocks.table(
+                words,
+                lanes,
+                words("promises.lanes"),
+                columns.offers(words),
+                rows=12,
+                behind=replace(behind, seen=lanes),
+            )
 elif shown == "waiting":
     waiting = queries.waiting_goods(asked)
     title = findings.waiting(words, waiting, view.currency)
@@ -98,10 +121,16 @@ elif shown == "waiting":
         blocks.greyed(view, "units_waiting")
     else:
         behind = queries.Behind("margin_waiting", ("stage",), queries.waiting_by(asked, "stage"), is_dated=False)
-        figure = charts.ranked(queries.waiting_by(asked, "stage"), words, view.currency, blocks.name(words, "margin_waiting"), "waiting")  # fmt: skip
+        figure = charts.ranked(
+            queries.waiting_by(asked, "stage"), words, view.currency, blocks.name(words, "margin_waiting"), "waiting"
+        )
         blocks.chart(figure, title, "waiting", behind)
-        behind = queries.Behind("units_waiting", ("place_id", "stage"), waiting, also=("margin_waiting", "value_in_flow"), is_dated=False)  # fmt: skip
-        blocks.table(words, waiting, words("promises.sites"), columns.waiting_goods(words, view.currency), rows=12, behind=behind)  # fmt: skip
+        behind = queries.Behind(
+            "units_waiting", ("place_id", "stage"), waiting, also=("margin_waiting", "value_in_flow"), is_dated=False
+        )
+        blocks.table(
+            words, waiting, words("promises.sites"), columns.waiting_goods(words, view.currency), rows=12, behind=behind
+        )
     blocks.linked(words, findings.to_margin(words))
 elif shown == "stages":
     stages = queries.stages(asked)

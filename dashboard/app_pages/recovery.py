@@ -30,9 +30,12 @@ elif not plan.items.empty:
     figure = charts.beside(routes, words, "units", words("recovery.items"), "route", names)
     blocks.chart(figure, words("recovery.routes"), "routes", None, routes)
     blocks.figures(
-        words, ("recovery.value_best", words.money(plan.value, view.currency), words("recovery.value_about")), ("recovery.value_done", words.money(plan.value_done, view.currency), words("recovery.value_about")),
-        ("recovery.kg", words.quantity(plan.regret_kg_co2e, "kg CO2e"), words("recovery.kg_about")), ("recovery.avoided", words.quantity(plan.avoided_kg_co2e, "kg CO2e"), words("recovery.avoided_about")),
-    )  # fmt: skip
+        words,
+        ("recovery.value_best", words.money(plan.value, view.currency), words("recovery.value_about")),
+        ("recovery.value_done", words.money(plan.value_done, view.currency), words("recovery.value_about")),
+        ("recovery.kg", words.quantity(plan.regret_kg_co2e, "kg CO2e"), words("recovery.kg_about")),
+        ("recovery.avoided", words.quantity(plan.avoided_kg_co2e, "kg CO2e"), words("recovery.avoided_about")),
+    )
     worst = blocks.regrets(words, plan.items)
     blocks.section(words("recovery.worst"), words)
     blocks.table(

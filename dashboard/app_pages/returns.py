@@ -50,7 +50,11 @@ elif shown == "reasons":
     if reasons.empty:
         blocks.greyed(view, "reason_share")
     else:
-        by = blocks.pick(words("returns.reasons_by"), "reasons_by", {cut: words(f"returns.by_{cut}") for cut in ("category", "return_type")})  # fmt: skip
+        by = blocks.pick(
+            words("returns.reasons_by"),
+            "reasons_by",
+            {cut: words(f"returns.by_{cut}") for cut in ("category", "return_type")},
+        )
         shares = queries.crossed(asked, "reason_share", "return_reason", by)
         figure = charts.heat(shares, words, "return_reason", by)
         blocks.chart(figure, title, f"reasons_{by}", queries.Behind("reason_share", ("return_reason", by), shares))

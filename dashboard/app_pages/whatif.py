@@ -46,11 +46,25 @@ blocks.save_scenario(view, tried)
 side_by_side = queries.compared(asked)
 if not side_by_side.empty:
     blocks.section(words("whatif.compared"), words, note=words("whatif.compared_note"))
-    blocks.table(words, side_by_side, words("whatif.compared"), columns.compared(words, view.currency), rows=8, behind=queries.Behind("margin_erosion", seen=side_by_side, is_dated=False))  # fmt: skip
+    blocks.table(
+        words,
+        side_by_side,
+        words("whatif.compared"),
+        columns.compared(words, view.currency),
+        rows=8,
+        behind=queries.Behind("margin_erosion", seen=side_by_side, is_dated=False),
+    )
 coming = queries.forward(asked, tried)
 if not coming.empty:
     blocks.section(words("whatif.coming"), words, note=words("whatif.coming_note"))
-    figure = charts.weeks(queries.recent(asked, "returned_units", ""), coming, words, "units", words.value("measure", "returned_units"), "whatif.as_forecast")  # fmt: skip
+    figure = charts.weeks(
+        queries.recent(asked, "returned_units", ""),
+        coming,
+        words,
+        "units",
+        words.value("measure", "returned_units"),
+        "whatif.as_forecast",
+    )
     blocks.chart(figure, words("whatif.coming"), "coming", None, coming)
 grid = blocks.policies_named(words, queries.pareto(asked))
 reason = grid["reason"].iloc[0]

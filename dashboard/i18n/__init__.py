@@ -269,7 +269,11 @@ class Words:
             text = text.replace(english, own)
         number = re.sub(r"\d[\d,]*(?:\.(\d+))?", lambda m: self.number(m[0].replace(",", ""), len(m[1] or "")), text)
         number, _, unit = number.replace("%", f"{_NO_BREAK}%").partition(" ")
-        return f"{number}{_NO_BREAK}{self.unit(unit)}" if unit in ("units", "count") else " ".join(filter(None, [number, unit]))  # fmt: skip
+        return (
+            f"{number}{_NO_BREAK}{self.unit(unit)}"
+            if unit in ("units", "count")
+            else " ".join(filter(None, [number, unit]))
+        )
 
     def either(self, english: str, french: str) -> str:
         """Choose between two texts declared elsewhere, such as a metric's names."""

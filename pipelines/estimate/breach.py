@@ -61,7 +61,7 @@ def _features(where: str) -> str:
             left_days, left_log, ln(1 + age_days) AS age_log, free_days, ln(base_rate / (1 - base_rate)) AS lane_rate, backlog, {flags}, {waits}, {lefts},
             CASE WHEN stage = 'received' THEN backlog ELSE 0 END AS backlog_received
         FROM measured ORDER BY promise_id, return_key, seen_at
-    """  # fmt: skip
+    """
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, *, is_learning: bool) -> None:
@@ -76,7 +76,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, *, is_learning: bool) -> Non
             SELECT o.*, i.seen_at FROM ended o JOIN instant i ON i.source = o.source AND i.seen_at >= o.started_at AND i.seen_at < o.due_at AND i.seen_at < coalesce(o.closed_at, TIMESTAMP '9999-01-01') AND NOT i.is_now AND (o.promise_id <> 'legal_refund' OR o.handed_over_at <= i.seen_at)
             WHERE o.decided_at <= o.observed_until AND o.is_broken IS NOT NULL
             QUALIFY row_number() OVER (PARTITION BY o.promise_id ORDER BY hash(o.return_key, i.seen_at)) <= {ROWS})
-    """  # fmt: skip
+    """
     weeks = SNAPSHOTS if is_learning else 0
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE instant AS
@@ -112,7 +112,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, *, is_learning: bool) -> Non
         CREATE OR REPLACE TEMP TABLE lane_rate AS
         SELECT l.promise_id, l.seen_at, l.lane, (l.broken + 30 * w.rate) / (l.n + 30) AS rate FROM decided_count l JOIN whole_rate w USING (promise_id, seen_at);
         DROP TABLE decided_count;
-    """)  # fmt: skip
+    """)
 
 
 def breach_risk(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
@@ -127,7 +127,7 @@ def breach_risk(connection: duckdb.DuckDBPyConnection, settings: Settings) -> No
     _prepare(connection, is_learning=is_learning)
     if is_learning:
         models = _fitted(connection, until)
-    now = connection.execute(_features("seen_at = observed_until")).fetchnumpy()  # fmt: skip
+    now = connection.execute(_features("seen_at = observed_until")).fetchnumpy()
     scored: dict[str, list[Any]] = {n: [] for n in ("return_key", "promise_id", "probability", "stage", "model_id")}
     for promise_id, (model_id, model) in models.items():
         mine = (now["promise_id"] == promise_id) & (now["seen_at"] == np.datetime64(until))
@@ -135,7 +135,13 @@ def breach_risk(connection: duckdb.DuckDBPyConnection, settings: Settings) -> No
             continue
         frame = {f: np.ma.getdata(now[f])[mine] for f in breach.FEATURES}
         rows = int(mine.sum())
-        given: tuple[Any, ...] = (now["return_key"][mine], np.repeat(promise_id, rows), model.score(frame), now["stage"][mine].astype(str), np.repeat(model_id, rows))  # fmt: skip
+        given: tuple[Any, ...] = (
+            now["return_key"][mine],
+            np.repeat(promise_id, rows),
+            model.score(frame),
+            now["stage"][mine].astype(str),
+            np.repeat(model_id, rows),
+        )
         for column, values in zip(scored.values(), given, strict=True):
             column.append(np.ma.getdata(values))
     if scored["return_key"]:
@@ -175,10 +181,27 @@ def _fitted(connection: duckdb.DuckDBPyConnection, until: datetime) -> dict[str,
         is_used = model.beats_base_rate()
         given = {"promise_id": promise_id, **model.__dict__}
         values = {
-            "model_id": model_id, "model": "breach", "fitted_at": until.isoformat(), "rows": model.rows, "score_name": "brier", "score": model.brier, "base_score": model.base_brier,
-            "is_used": is_used, "parameters": json.dumps(given),
-        }  # fmt: skip
-        types = {"model_id": "VARCHAR", "model": "VARCHAR", "fitted_at": "TIMESTAMP", "rows": "BIGINT", "score_name": "VARCHAR", "score": "DOUBLE", "base_score": "DOUBLE", "is_used": "BOOLEAN", "parameters": "VARCHAR"}  # fmt: skip
+            "model_id": model_id,
+            "model": "breach",
+            "fitted_at": until.isoformat(),
+            "rows": model.rows,
+            "score_name": "brier",
+            "score": model.brier,
+            "base_score": model.base_brier,
+            "is_used": is_used,
+            "parameters": json.dumps(given),
+        }
+        types = {
+            "model_id": "VARCHAR",
+            "model": "VARCHAR",
+            "fitted_at": "TIMESTAMP",
+            "rows": "BIGINT",
+            "score_name": "VARCHAR",
+            "score": "DOUBLE",
+            "base_score": "DOUBLE",
+            "is_used": "BOOLEAN",
+            "parameters": "VARCHAR",
+        }
         connection.execute(f"INSERT INTO model_version BY NAME {rows_sql(types, [list(values.values())])}")
         found[promise_id] = (model_id, model if is_used else None)
     return found
@@ -207,21 +230,21 @@ def completion(connection: duckdb.DuckDBPyConnection) -> None:
             CASE WHEN w.paid_at IS NOT NULL THEN 0 WHEN w.stopped_at IS NOT NULL THEN 1 WHEN w.lost_at IS NOT NULL THEN 2 ELSE 3 END AS cause,
             (epoch(coalesce(w.paid_at, w.stopped_at, w.lost_at, w.observed_until)) - epoch(a.reached_at)) / 86400 AS wait_days
         FROM ({arms}) a JOIN refund_wait w USING (return_key);
-    """)  # fmt: skip
+    """)
     counted = connection.execute(f"""
         SELECT stage, lane, cause, least(floor(wait_days / {_BIN_DAYS}), {_BINS - 1})::INTEGER AS bin, count(*) AS n FROM stage_wait WHERE wait_days >= 0 GROUP BY ALL ORDER BY ALL
-    """).fetchnumpy()  # fmt: skip
+    """).fetchnumpy()
     waiting = connection.execute("""
         SELECT return_key, stage, lane, reached_at, wait_days FROM stage_wait WHERE cause = 3 QUALIFY row_number() OVER (PARTITION BY return_key ORDER BY stage_no DESC) = 1
         ORDER BY stage, lane, return_key
-    """).fetchnumpy()  # fmt: skip
+    """).fetchnumpy()
     if len(waiting["return_key"]) and (counted["cause"] == promises.COMPLETED).any():
         connection.register("guess", _expected(counted, waiting))
         connection.execute(f"""
             INSERT INTO estimate_completion BY NAME
             SELECT g.return_key, g.stage, g.stage_days, {", ".join(f"w.reached_at + to_microseconds((CASE WHEN isfinite(g.{n}) THEN g.{n} END * 86400e6)::BIGINT) AS {n}_at" for n in ("expected", "early", "late"))}
             FROM guess g JOIN stage_wait w ON w.return_key = g.return_key AND w.stage = g.stage
-        """)  # fmt: skip
+        """)
         connection.unregister("guess")
     connection.execute("DROP TABLE refund_wait; DROP TABLE stage_wait")
 
@@ -230,7 +253,9 @@ def _expected(counted: dict[str, Any], waiting: dict[str, Any]) -> dict[str, Any
     """Give each waiting return its stage, days in it, and the median, first and ninth decile of the whole wait, in days from reaching it; not finite where none will end."""
     cells = list(zip(counted["stage"].tolist(), counted["lane"].tolist(), strict=True))
     number = {cell: i for i, cell in enumerate(dict.fromkeys(cells))}
-    tables = promises.life_table(np.array([number[c] for c in cells]), counted["bin"], counted["cause"], counted["n"], len(number), _BINS)  # fmt: skip
+    tables = promises.life_table(
+        np.array([number[c] for c in cells]), counted["bin"], counted["cause"], counted["n"], len(number), _BINS
+    )
     durations = (np.arange(_BINS) + 1) * _BIN_DAYS
     mine = np.array([number.get(c, -1) for c in zip(waiting["stage"].tolist(), waiting["lane"].tolist(), strict=True)])
     found = np.full((len(mine), 3), np.nan)

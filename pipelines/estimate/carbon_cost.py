@@ -46,10 +46,16 @@ Connection = duckdb.DuckDBPyConnection
 MEASURED, IMPUTED, ASSUMED = 0, 1, 2
 COORDINATE_STEP = 0.1  # places are rounded to it (degrees); no distance is read from places this close
 TREATMENTS = {
-    "as_new": "treatment_none", "b_stock": "treatment_none", "marked_down": "treatment_none", "return_to_supplier": "treatment_none",
-    "repaired": "treatment_reuse", "refurbished": "treatment_reuse", "donated": "treatment_reuse",
-    "recycled": "treatment_recycling", "destroyed": "treatment_energy_recovery",
-}  # fmt: skip
+    "as_new": "treatment_none",
+    "b_stock": "treatment_none",
+    "marked_down": "treatment_none",
+    "return_to_supplier": "treatment_none",
+    "repaired": "treatment_reuse",
+    "refurbished": "treatment_reuse",
+    "donated": "treatment_reuse",
+    "recycled": "treatment_recycling",
+    "destroyed": "treatment_energy_recovery",
+}
 PRICE_UNITS = 10  # units of a style sold in a month, at least, for its selling price to be read
 
 t = STAR.tables
@@ -58,15 +64,21 @@ t = STAR.tables
 def _factor_table(connection: Connection, known: Ledger) -> TableClause:
     """Store the factor of each vehicle, unit and year that legs were travelled in, by country where it depends on one."""
     years = [y for (y,) in connection.execute("SELECT DISTINCT year(started_on) FROM fact_return_leg").fetchall() if y]
-    types = dict.fromkeys(("factor_id", "vehicle", "unit", "fuel", "country"), "VARCHAR") | dict.fromkeys(("wtt", "ttw", "wtw"), "DOUBLE") | {"for_year": "BIGINT"}  # fmt: skip
+    types = (
+        dict.fromkeys(("factor_id", "vehicle", "unit", "fuel", "country"), "VARCHAR")
+        | dict.fromkeys(("wtt", "ttw", "wtw"), "DOUBLE")
+        | {"for_year": "BIGINT"}
+    )
     given = rows_sql(types, ([row[n] or (None if n != "country" else "") for n in types] for row in known.table(years)))
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE leg_factor AS
         SELECT f.*, k.wtw AS tonne_km_wtw FROM ({given}) f
         LEFT JOIN ({given}) k ON k.vehicle = f.vehicle AND k.for_year = f.for_year AND k.unit = 'kgCO2e/t.km' AND f.unit = 'kgCO2e/vehicle.km'
-    """)  # fmt: skip
+    """)
     doubles = (column(n, Double) for n in ("wtt", "ttw", "wtw", "tonne_km_wtw"))
-    return table("leg_factor", *(column(n) for n in ("factor_id", "vehicle", "unit", "fuel", "country", "for_year")), *doubles)  # fmt: skip
+    return table(
+        "leg_factor", *(column(n) for n in ("factor_id", "vehicle", "unit", "fuel", "country", "for_year")), *doubles
+    )
 
 
 # -- small pieces of SQL -----------------------------------------------------------------------------------------------
@@ -137,7 +149,7 @@ def lanes(connection: Connection, settings: Settings, where_leg: str = "TRUE") -
         ANTI JOIN dim_lane USING (lane_key)
         JOIN dim_place a ON a.place_key = l.from_place_key JOIN dim_place b ON b.place_key = l.to_place_key
         WHERE a.latitude IS NOT NULL AND a.longitude IS NOT NULL AND b.latitude IS NOT NULL AND b.longitude IS NOT NULL ORDER BY 1
-    """).fetchall()  # fmt: skip
+    """).fetchall()
     if not new:
         return
     known: dict[tuple[float, ...], float] = {}
@@ -147,7 +159,11 @@ def lanes(connection: Connection, settings: Settings, where_leg: str = "TRUE") -
         pair = (latitude, longitude, to_latitude, to_longitude)
         if not is_same_area and pair not in known:
             known[pair] = known[pair[2:] + pair[:2]] = distance.geodesic_km(*pair)
-        rows.append((*keys, near, "same area") if is_same_area else (*keys, distance.road_km(known[pair], circuity), f"geodesic x {circuity:g}"))  # fmt: skip
+        rows.append(
+            (*keys, near, "same area")
+            if is_same_area
+            else (*keys, distance.road_km(known[pair], circuity), f"geodesic x {circuity:g}")
+        )
     _append(connection, "dim_lane", rows)
 
 
@@ -206,7 +222,7 @@ def _share_movements(connection: Connection) -> None:
             kg_co2e = {_compiled(carbon.shared_movement_carbon(_m("driven_km"), _m("weight"), _m("total_weight"), _m("wtw")))}
         FROM shared_movement m WHERE m.leg_key = estimate_leg_carbon.leg_key;
         DROP TABLE shared_movement;
-    """)  # fmt: skip
+    """)
 
 
 def _m(name: str) -> Expression:
@@ -241,14 +257,42 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
     electric = leg.c.fuel == "electricity"
     return case(
         (leg.c.vehicle.is_not(None), leg.c.vehicle),
-        (leg.c.role == "packaging", case((words.regexp_match("tote|crate|reusable"), "packaging_crate"), (words.regexp_match("original|used again|reused"), "packaging_none"), (words.regexp_match("bag|film|plastic|poly"), "packaging_film"), (words.regexp_match("box|board|carton|corrugated"), "packaging_board"))),
-        (leg.c.element_type == "hub", case((to_kind.in_(("returns_centre", "warehouse")), "hub_returns_centre"), (or_(to_kind.is_not(None), leg.c.carrier.is_not(None)), "hub_sorting"))),
-        (leg.c.mode == "van", case((electric, "van_electric"), (leg.c.fuel.is_(None), "van_average"), else_=func.concat("van_", leg.c.fuel))),
+        (
+            leg.c.role == "packaging",
+            case(
+                (words.regexp_match("tote|crate|reusable"), "packaging_crate"),
+                (words.regexp_match("original|used again|reused"), "packaging_none"),
+                (words.regexp_match("bag|film|plastic|poly"), "packaging_film"),
+                (words.regexp_match("box|board|carton|corrugated"), "packaging_board"),
+            ),
+        ),
+        (
+            leg.c.element_type == "hub",
+            case(
+                (to_kind.in_(("returns_centre", "warehouse")), "hub_returns_centre"),
+                (or_(to_kind.is_not(None), leg.c.carrier.is_not(None)), "hub_sorting"),
+            ),
+        ),
+        (
+            leg.c.mode == "van",
+            case(
+                (electric, "van_electric"), (leg.c.fuel.is_(None), "van_average"), else_=func.concat("van_", leg.c.fuel)
+            ),
+        ),
         (leg.c.mode == "car", case((electric, "car_electric"), else_="car_average")),
         (leg.c.mode == "air", case((km > parameter("air_long_from"), "air_long"), else_="air_short")),
-        *((leg.c.mode == mode, vehicle) for mode, vehicle in (("truck", "truck_average"), ("bus", "bus_local"), ("rail", "rail_freight"), ("foot", "foot"), ("bike", "bike"))),
+        *(
+            (leg.c.mode == mode, vehicle)
+            for mode, vehicle in (
+                ("truck", "truck_average"),
+                ("bus", "bus_local"),
+                ("rail", "rail_freight"),
+                ("foot", "foot"),
+                ("bike", "bike"),
+            )
+        ),
         (leg.c.role == "customer_trip", "trip_mix"),
-    )  # fmt: skip
+    )
 
 
 def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Select[Any]:
@@ -270,25 +314,59 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
     straight = case((leg.c.mode == "air", 1.0), else_=parameter("circuity"))  # a flight's factor holds its detours
     given_type = func.coalesce(leg.c.distance_type, "actual")
     given_adjustment = case(
-        (and_(given_type == "shortest_feasible", is_road), parameter("road_adjustment")), (given_type == "great_circle", straight), else_=1.0
-    )  # fmt: skip
-    lane_km = case((is_trip, lane.c.distance_km * 2), (leg.c.mode == "air", lane.c.distance_km / parameter("circuity")), else_=lane.c.distance_km)  # fmt: skip
+        (and_(given_type == "shortest_feasible", is_road), parameter("road_adjustment")),
+        (given_type == "great_circle", straight),
+        else_=1.0,
+    )
+    lane_km = case(
+        (is_trip, lane.c.distance_km * 2),
+        (leg.c.mode == "air", lane.c.distance_km / parameter("circuity")),
+        else_=lane.c.distance_km,
+    )
     lane_km = case((~far_trip, lane_km))
     usual_km = case(
-        (is_trip, parameter("trip_distance")), (leg.c.role == "first_mile", parameter("first_mile_distance")),
-        (leg.c.role == "onward", parameter("onward_distance")), else_=parameter("trunk_distance"),
-    )  # fmt: skip
-    is_given, from_lane = leg.c.distance_km.is_not(None), and_(~func.coalesce(far_trip, False), lane.c.distance_km.is_not(None))  # fmt: skip
+        (is_trip, parameter("trip_distance")),
+        (leg.c.role == "first_mile", parameter("first_mile_distance")),
+        (leg.c.role == "onward", parameter("onward_distance")),
+        else_=parameter("trunk_distance"),
+    )
+    is_given, from_lane = (
+        leg.c.distance_km.is_not(None),
+        and_(~func.coalesce(far_trip, False), lane.c.distance_km.is_not(None)),
+    )
     km = _double(func.coalesce(leg.c.distance_km * given_adjustment, lane_km, usual_km))
     is_near = lane.c.method == "same area"
-    distance_rank = case((and_(is_given, given_type == "actual"), MEASURED), (is_given, IMPUTED), (far_trip, ASSUMED), (~is_near, IMPUTED), else_=ASSUMED)  # fmt: skip
+    distance_rank = case(
+        (and_(is_given, given_type == "actual"), MEASURED),
+        (is_given, IMPUTED),
+        (far_trip, ASSUMED),
+        (~is_near, IMPUTED),
+        else_=ASSUMED,
+    )
     distance_type = case((is_given, given_type), (and_(from_lane, ~is_near), "great_circle"), else_="default")
     adjustment = case((is_given, given_adjustment), (and_(from_lane, ~is_near), straight), else_=1.0)
     read = (
         select(
-            leg.c.leg_key, leg.c.role, leg.c.element_type, leg.c.fuel, leg.c.mode, leg.c.mass_kg, leg.c.trip_share, extract("year", leg.c.started_on).label("year"), _double(leg.c.movement_parcels).label("parcels"),
-            is_shared.label("is_shared"), is_trip.label("is_trip"), km.label("km"), distance_rank.label("distance_rank"), distance_type.label("distance_type"), adjustment.label("adjustment"),
-            _vehicle(leg, place.c.kind, km).label("vehicle"), goods.c.goods_kg, place.c.country.label("site_country"), leg.c.country, case((~is_near, lane.c.distance_km)).label("direct_km"),
+            leg.c.leg_key,
+            leg.c.role,
+            leg.c.element_type,
+            leg.c.fuel,
+            leg.c.mode,
+            leg.c.mass_kg,
+            leg.c.trip_share,
+            extract("year", leg.c.started_on).label("year"),
+            _double(leg.c.movement_parcels).label("parcels"),
+            is_shared.label("is_shared"),
+            is_trip.label("is_trip"),
+            km.label("km"),
+            distance_rank.label("distance_rank"),
+            distance_type.label("distance_type"),
+            adjustment.label("adjustment"),
+            _vehicle(leg, place.c.kind, km).label("vehicle"),
+            goods.c.goods_kg,
+            place.c.country.label("site_country"),
+            leg.c.country,
+            case((~is_near, lane.c.distance_km)).label("direct_km"),
         )
         .select_from(leg)
         .outerjoin(lane, lane.c.lane_key == leg.c.lane_key)
@@ -296,61 +374,138 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
         .outerjoin(goods, goods.c.parcel_key == leg.c.parcel_key)
         .where(leg.c.role != "treatment")
         .subquery("read")
-    )  # fmt: skip
+    )
     r = read.c
     is_pack, is_hub = r.role == "packaging", r.element_type == "hub"
-    method = case((is_pack, "per_tonne"), (or_(is_hub, r.is_shared), "per_parcel"), (or_(r.is_trip, r.vehicle.in_(("foot", "bike"))), "per_vehicle_km"), else_="per_tonne_km")  # fmt: skip
+    method = case(
+        (is_pack, "per_tonne"),
+        (or_(is_hub, r.is_shared), "per_parcel"),
+        (or_(r.is_trip, r.vehicle.in_(("foot", "bike"))), "per_vehicle_km"),
+        else_="per_tonne_km",
+    )
     packs = ("packaging_board", "packaging_film", "packaging_crate", "packaging_none")
     pack_kg = case(*((r.vehicle == name, parameter("packaging_mass", name)) for name in packs))
     mass_rank = case(
         (r.mass_kg.is_not(None), MEASURED), (and_(~is_pack, r.goods_kg.is_not(None)), IMPUTED), else_=ASSUMED
     )
     mass = case(
-        (is_pack, func.coalesce(r.mass_kg, pack_kg)), else_=func.coalesce(r.mass_kg, r.goods_kg + parameter("packaging_mass"), parameter("parcel_mass"))
-    )  # fmt: skip
+        (is_pack, func.coalesce(r.mass_kg, pack_kg)),
+        else_=func.coalesce(r.mass_kg, r.goods_kg + parameter("packaging_mass"), parameter("parcel_mass")),
+    )
     unit = case(
-        (is_pack, "kgCO2e/t"), (is_hub, "kgCO2e/parcel"),
-        (r.vehicle.in_(("foot", "bike", "bus_local")), "kgCO2e/passenger.km"), (or_(r.is_trip, r.is_shared), "kgCO2e/vehicle.km"), else_="kgCO2e/t.km",
-    )  # fmt: skip
+        (is_pack, "kgCO2e/t"),
+        (is_hub, "kgCO2e/parcel"),
+        (r.vehicle.in_(("foot", "bike", "bus_local")), "kgCO2e/passenger.km"),
+        (or_(r.is_trip, r.is_shared), "kgCO2e/vehicle.km"),
+        else_="kgCO2e/t.km",
+    )
     country = case(
         (and_(is_hub, r.site_country.in_(known.grids)), r.site_country),
-        (and_(r.vehicle == "trip_mix", r.country.in_(known.trip_countries)), r.country), else_="",
-    )  # fmt: skip
+        (and_(r.vehicle == "trip_mix", r.country.in_(known.trip_countries)), r.country),
+        else_="",
+    )
     used = select(
-        r.leg_key, r.role, r.element_type, r.fuel, r.year, r.parcels, r.is_shared, r.vehicle, r.distance_type, r.adjustment, r.distance_rank, mass_rank.label("mass_rank"),
-        func.coalesce(r.trip_share, parameter("trip_share")).label("trip_share"), unit.label("unit"), method.label("method"), country.label("country"),
-        case((or_(method.in_(("per_tonne_km", "per_vehicle_km")), r.is_shared), r.km)).label("distance_km"), case((method.in_(("per_tonne_km", "per_tonne")), _double(mass))).label("mass_kg"),
-        case((r.is_shared, carbon.tonne_km(_double(func.coalesce(r.direct_km, parameter("first_mile_distance"))), _double(mass)))).label("direct_tonne_km"),
-        case((r.is_trip & (r.trip_share.is_(None) | r.mode.is_(None)), ASSUMED), (is_hub, IMPUTED), else_=MEASURED).label("other_rank"),
-    ).subquery("used")  # fmt: skip
+        r.leg_key,
+        r.role,
+        r.element_type,
+        r.fuel,
+        r.year,
+        r.parcels,
+        r.is_shared,
+        r.vehicle,
+        r.distance_type,
+        r.adjustment,
+        r.distance_rank,
+        mass_rank.label("mass_rank"),
+        func.coalesce(r.trip_share, parameter("trip_share")).label("trip_share"),
+        unit.label("unit"),
+        method.label("method"),
+        country.label("country"),
+        case((or_(method.in_(("per_tonne_km", "per_vehicle_km")), r.is_shared), r.km)).label("distance_km"),
+        case((method.in_(("per_tonne_km", "per_tonne")), _double(mass))).label("mass_kg"),
+        case(
+            (
+                r.is_shared,
+                carbon.tonne_km(_double(func.coalesce(r.direct_km, parameter("first_mile_distance"))), _double(mass)),
+            )
+        ).label("direct_tonne_km"),
+        case(
+            (r.is_trip & (r.trip_share.is_(None) | r.mode.is_(None)), ASSUMED), (is_hub, IMPUTED), else_=MEASURED
+        ).label("other_rank"),
+    ).subquery("used")
     u = used.c
     uses = case((u.vehicle == "packaging_crate", parameter("packaging_uses")), else_=1.0)
     # emissions are proportional to the factor: the amount is what a factor of 1 gives
     amount = case(
-        (u.is_shared, carbon.shared_trip_carbon(u.distance_km, u.parcels, 1.0)), (u.method == "per_parcel", 1.0), (u.method == "per_vehicle_km", carbon.trip_carbon(u.distance_km, u.trip_share, 1.0)),
-        (u.method == "per_tonne", carbon.mass_carbon(u.mass_kg, 1.0) / uses), else_=carbon.leg_carbon(u.distance_km, u.mass_kg, 1.0),
-    )  # fmt: skip
+        (u.is_shared, carbon.shared_trip_carbon(u.distance_km, u.parcels, 1.0)),
+        (u.method == "per_parcel", 1.0),
+        (u.method == "per_vehicle_km", carbon.trip_carbon(u.distance_km, u.trip_share, 1.0)),
+        (u.method == "per_tonne", carbon.mass_carbon(u.mass_kg, 1.0) / uses),
+        else_=carbon.leg_carbon(u.distance_km, u.mass_kg, 1.0),
+    )
     has_km = u.distance_km.is_not(None)
-    worst = func.greatest(case((has_km, u.distance_rank), else_=0), case((u.mass_kg.is_not(None), u.mass_rank), else_=0), u.other_rank)  # fmt: skip
+    worst = func.greatest(
+        case((has_km, u.distance_rank), else_=0), case((u.mass_kg.is_not(None), u.mass_rank), else_=0), u.other_rank
+    )
     fits = or_(factor.c.fuel.is_(None), u.fuel.is_(None), factor.c.fuel == u.fuel)
     made = (
         select(
-            *(u[n] for n in ("leg_key", "role", "element_type", "distance_km", "distance_type", "adjustment", "distance_rank", "mass_kg", "mass_rank", "direct_tonne_km", "method")), worst.label("worst"), amount.label("amount"),
+            *(
+                u[n]
+                for n in (
+                    "leg_key",
+                    "role",
+                    "element_type",
+                    "distance_km",
+                    "distance_type",
+                    "adjustment",
+                    "distance_rank",
+                    "mass_kg",
+                    "mass_rank",
+                    "direct_tonne_km",
+                    "method",
+                )
+            ),
+            worst.label("worst"),
+            amount.label("amount"),
             *(case((fits, factor.c[n])).label(n) for n in ("factor_id", "wtt", "ttw", "wtw", "tonne_km_wtw")),
         )
         .select_from(used)
-        .outerjoin(factor, and_(factor.c.vehicle == u.vehicle, factor.c.unit == u.unit, factor.c.for_year == u.year, factor.c.country == u.country))
+        .outerjoin(
+            factor,
+            and_(
+                factor.c.vehicle == u.vehicle,
+                factor.c.unit == u.unit,
+                factor.c.for_year == u.year,
+                factor.c.country == u.country,
+            ),
+        )
         .subquery("made")
-    )  # fmt: skip
+    )
     m = made.c
-    activity = case((m.role.in_(("customer_trip", "packaging")), m.role), (m.element_type == "hub", "hub"), else_="transport")  # fmt: skip
+    activity = case(
+        (m.role.in_(("customer_trip", "packaging")), m.role), (m.element_type == "hub", "hub"), else_="transport"
+    )
     has_km = m.distance_km.is_not(None)
     return select(
-        m.leg_key, activity.label("activity"), m.factor_id, m.distance_km, case((has_km, m.distance_type)).label("distance_type"), case((has_km, m.adjustment)).label("distance_adjustment"),
-        case((has_km, _status(m.distance_rank))).label("distance_status"), m.mass_kg, case((m.mass_kg.is_not(None), _status(m.mass_rank))).label("mass_status"),
-        case((m.method == "per_tonne_km", m.amount), else_=m.direct_tonne_km).label("tonne_km"), (m.amount * m.wtt).label("kg_co2e_wtt"), (m.amount * m.ttw).label("kg_co2e_ttw"), (m.amount * m.wtw).label("kg_co2e"),
-        (m.direct_tonne_km * m.tonne_km_wtw).label("kg_co2e_tonne_km"), _status(m.worst).label("status"), case((m.role == "customer_trip", "9"), (m.role == "packaging", "1"), else_="4").label("scope3_category"), m.method,
-    )  # fmt: skip
+        m.leg_key,
+        activity.label("activity"),
+        m.factor_id,
+        m.distance_km,
+        case((has_km, m.distance_type)).label("distance_type"),
+        case((has_km, m.adjustment)).label("distance_adjustment"),
+        case((has_km, _status(m.distance_rank))).label("distance_status"),
+        m.mass_kg,
+        case((m.mass_kg.is_not(None), _status(m.mass_rank))).label("mass_status"),
+        case((m.method == "per_tonne_km", m.amount), else_=m.direct_tonne_km).label("tonne_km"),
+        (m.amount * m.wtt).label("kg_co2e_wtt"),
+        (m.amount * m.ttw).label("kg_co2e_ttw"),
+        (m.amount * m.wtw).label("kg_co2e"),
+        (m.direct_tonne_km * m.tonne_km_wtw).label("kg_co2e_tonne_km"),
+        _status(m.worst).label("status"),
+        case((m.role == "customer_trip", "9"), (m.role == "packaging", "1"), else_="4").label("scope3_category"),
+        m.method,
+    )
 
 
 def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | None) -> Select[Any]:
@@ -362,9 +517,17 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
     kind = case(*((lot.c.disposition == name, vehicle) for name, vehicle in TREATMENTS.items()))
     is_mended = lot.c.disposition.in_(("repaired", "refurbished"))
     treated = (
-        select(lot.c.parcel_key, kind.label("kind"), func.bool_or(is_mended).label("is_mended"), func.sum(_double(lot.c.units)).label("units"), func.sum(lot.c.weight_kg * _double(lot.c.units)).label("weight_kg"))
-        .where(_is_live(lot), _is_of(lot, parcels)).group_by(lot.c.parcel_key, kind).subquery("treated")
-    )  # fmt: skip
+        select(
+            lot.c.parcel_key,
+            kind.label("kind"),
+            func.bool_or(is_mended).label("is_mended"),
+            func.sum(_double(lot.c.units)).label("units"),
+            func.sum(lot.c.weight_kg * _double(lot.c.units)).label("weight_kg"),
+        )
+        .where(_is_live(lot), _is_of(lot, parcels))
+        .group_by(lot.c.parcel_key, kind)
+        .subquery("treated")
+    )
     of_parcel = (
         select(treated.c.parcel_key, func.sum(treated.c.units).label("units"))
         .group_by(treated.c.parcel_key)
@@ -393,18 +556,36 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
     )
     return (
         select(
-            leg.c.leg_key, activity.label("activity"), func.nullif(trace, "").label("factor_id"), func.any_value(mass).label("mass_kg"), _status(func.any_value(rank)).label("mass_status"),
-            kilograms(factor.c.wtt).label("kg_co2e_wtt"), kilograms(factor.c.ttw).label("kg_co2e_ttw"), kilograms(factor.c.wtw).label("kg_co2e"), _status(func.any_value(rank)).label("status"),
-            scope3.label("scope3_category"), literal("per_tonne").label("method"),
+            leg.c.leg_key,
+            activity.label("activity"),
+            func.nullif(trace, "").label("factor_id"),
+            func.any_value(mass).label("mass_kg"),
+            _status(func.any_value(rank)).label("mass_status"),
+            kilograms(factor.c.wtt).label("kg_co2e_wtt"),
+            kilograms(factor.c.ttw).label("kg_co2e_ttw"),
+            kilograms(factor.c.wtw).label("kg_co2e"),
+            _status(func.any_value(rank)).label("status"),
+            scope3.label("scope3_category"),
+            literal("per_tonne").label("method"),
         )
         .select_from(leg)
         .outerjoin(treated, treated.c.parcel_key == leg.c.parcel_key)
         .outerjoin(of_parcel, of_parcel.c.parcel_key == leg.c.parcel_key)
         .outerjoin(goods, goods.c.parcel_key == leg.c.parcel_key)
         .outerjoin(place, place.c.place_key == leg.c.to_place_key)
-        .outerjoin(factor, and_(factor.c.vehicle == case((to_landfill, "treatment_landfill"), else_=func.coalesce(treated.c.kind, leg.c.vehicle)), factor.c.unit == "kgCO2e/t", factor.c.for_year == extract("year", leg.c.started_on), factor.c.country == ""))
-        .where(leg.c.role == "treatment").group_by(leg.c.leg_key)
-    )  # fmt: skip
+        .outerjoin(
+            factor,
+            and_(
+                factor.c.vehicle
+                == case((to_landfill, "treatment_landfill"), else_=func.coalesce(treated.c.kind, leg.c.vehicle)),
+                factor.c.unit == "kgCO2e/t",
+                factor.c.for_year == extract("year", leg.c.started_on),
+                factor.c.country == "",
+            ),
+        )
+        .where(leg.c.role == "treatment")
+        .group_by(leg.c.leg_key)
+    )
 
 
 def _leg_cost(leg: Any, rates: dict[str, float], *, has_cards: bool) -> Select[Any]:
@@ -436,18 +617,30 @@ def _leg_cost(leg: Any, rates: dict[str, float], *, has_cards: bool) -> Select[A
         select(
             leg.c.leg_key,
             case(
-                (invoiced, cost.leg_cost(_double(leg.c.cost_amount), leg.c.fx_rate)), (of_bill, case((billed.c.leg_key == leg.c.leg_key, billed.c.amount), else_=0.0)), (customer | handling, 0.0),
-                (of_card, case((priced.c.leg_key == leg.c.leg_key, priced.c.amount), else_=0.0)), else_=cost.leg_cost(_double(rate), euro),
+                (invoiced, cost.leg_cost(_double(leg.c.cost_amount), leg.c.fx_rate)),
+                (of_bill, case((billed.c.leg_key == leg.c.leg_key, billed.c.amount), else_=0.0)),
+                (customer | handling, 0.0),
+                (of_card, case((priced.c.leg_key == leg.c.leg_key, priced.c.amount), else_=0.0)),
+                else_=cost.leg_cost(_double(rate), euro),
             ).label("amount"),
-            case((or_(invoiced, of_bill), "measured"), (or_(customer | handling, of_card), "imputed"), else_="assumed").label("status"),
-            case((invoiced, "invoice"), (of_bill, "carrier invoice"), (customer, "the customer pays"), (handling, "part of handling"), (of_card, "rate card"), else_="usual rate").label("method"),
+            case(
+                (or_(invoiced, of_bill), "measured"), (or_(customer | handling, of_card), "imputed"), else_="assumed"
+            ).label("status"),
+            case(
+                (invoiced, "invoice"),
+                (of_bill, "carrier invoice"),
+                (customer, "the customer pays"),
+                (handling, "part of handling"),
+                (of_card, "rate card"),
+                else_="usual rate",
+            ).label("method"),
         )
         .select_from(leg)
         .outerjoin(start, start.c.place_key == leg.c.from_place_key)
         .outerjoin(end, end.c.place_key == leg.c.to_place_key)
         .outerjoin(billed, billed.c.parcel_key == leg.c.parcel_key)
         .outerjoin(priced, priced.c.parcel_key == leg.c.parcel_key)
-    )  # fmt: skip
+    )
 
 
 def _rated_sum(amount: Expression, rate: Expression) -> Expression:
@@ -460,8 +653,10 @@ def _billed() -> FromClause:
     line = t["fact_carrier_invoice"]
     return (
         select(line.c.parcel_key, line.c.leg_key, _rated_sum(line.c.amount, line.c.fx_rate).label("amount"))
-        .where(line.c.leg_key.is_not(None), line.c.parcel_key.is_not(None), line.c.kind != "duty").group_by(line.c.parcel_key, line.c.leg_key).subquery("billed")
-    )  # fmt: skip
+        .where(line.c.leg_key.is_not(None), line.c.parcel_key.is_not(None), line.c.kind != "duty")
+        .group_by(line.c.parcel_key, line.c.leg_key)
+        .subquery("billed")
+    )
 
 
 def _unpriced() -> FromClause:
@@ -474,21 +669,46 @@ def _priced(leg: Any, rates: dict[str, float]) -> FromClause:
     """Price parcels by the rate card of their first leg by a carrier: the zone, method and weight break that fit, the narrowest first."""
     card, goods = t["dim_rate_card"], _goods(None)
     first = (
-        select(leg.c.parcel_key, func.arg_min(leg.c.leg_key, leg.c.element_no).label("leg_key"), func.arg_min(leg.c.carrier, leg.c.element_no).label("carrier"), func.arg_min(leg.c.method, leg.c.element_no).label("method"),
-               func.arg_min(leg.c.country, leg.c.element_no).label("country"), func.min(leg.c.started_at).label("started_at"), func.max(leg.c.mass_kg).label("mass_kg"))
-        .where(leg.c.element_type == "transport", leg.c.carrier.is_not(None)).group_by(leg.c.parcel_key).subquery("first")
-    )  # fmt: skip
+        select(
+            leg.c.parcel_key,
+            func.arg_min(leg.c.leg_key, leg.c.element_no).label("leg_key"),
+            func.arg_min(leg.c.carrier, leg.c.element_no).label("carrier"),
+            func.arg_min(leg.c.method, leg.c.element_no).label("method"),
+            func.arg_min(leg.c.country, leg.c.element_no).label("country"),
+            func.min(leg.c.started_at).label("started_at"),
+            func.max(leg.c.mass_kg).label("mass_kg"),
+        )
+        .where(leg.c.element_type == "transport", leg.c.carrier.is_not(None))
+        .group_by(leg.c.parcel_key)
+        .subquery("first")
+    )
     mass = func.coalesce(first.c.mass_kg, goods.c.goods_kg + parameter("packaging_mass"), parameter("parcel_mass"))
-    price = (_double(card.c.price) * (1 + func.coalesce(card.c.fuel_share, 0.0)) + _double(func.coalesce(card.c.surcharge, 0))) * _rate_of(card.c.currency, rates)  # fmt: skip
+    price = (
+        _double(card.c.price) * (1 + func.coalesce(card.c.fuel_share, 0.0))
+        + _double(func.coalesce(card.c.surcharge, 0))
+    ) * _rate_of(card.c.currency, rates)
     fit = case((card.c.method.is_not(None), 2), else_=0) + case((card.c.country.is_not(None), 1), else_=0)
     return (
         select(first.c.parcel_key, first.c.leg_key, func.arg_max(price, fit).label("amount"))
-        .select_from(first.join(card, and_(
-            card.c.carrier == first.c.carrier, or_(card.c.method.is_(None), card.c.method == first.c.method), or_(card.c.country.is_(None), card.c.country == first.c.country),
-            card.c.valid_from <= first.c.started_at, or_(card.c.valid_to.is_(None), first.c.started_at < card.c.valid_to),
-        )).outerjoin(goods, goods.c.parcel_key == first.c.parcel_key))
-        .where(mass >= func.coalesce(card.c.weight_from_kg, 0.0), or_(card.c.weight_to_kg.is_(None), mass < card.c.weight_to_kg)).group_by(first.c.parcel_key, first.c.leg_key).subquery("priced")
-    )  # fmt: skip
+        .select_from(
+            first.join(
+                card,
+                and_(
+                    card.c.carrier == first.c.carrier,
+                    or_(card.c.method.is_(None), card.c.method == first.c.method),
+                    or_(card.c.country.is_(None), card.c.country == first.c.country),
+                    card.c.valid_from <= first.c.started_at,
+                    or_(card.c.valid_to.is_(None), first.c.started_at < card.c.valid_to),
+                ),
+            ).outerjoin(goods, goods.c.parcel_key == first.c.parcel_key)
+        )
+        .where(
+            mass >= func.coalesce(card.c.weight_from_kg, 0.0),
+            or_(card.c.weight_to_kg.is_(None), mass < card.c.weight_to_kg),
+        )
+        .group_by(first.c.parcel_key, first.c.leg_key)
+        .subquery("priced")
+    )
 
 
 # -- returns -----------------------------------------------------------------------------------------------------------
@@ -505,10 +725,16 @@ def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
     price = _keep(connection, "style_price", _style_price(few))
     rates = _rates(connection)
     basis = _keep(connection, "lot_basis", _lot_basis(lot, price, rates, is_whole=few is None))
-    _fill(connection, "estimate_return_carbon", select(
-        basis.c.return_lot_key, carbon.allocate(basis.c.kg_co2e, basis.c.weight, basis.c.total_weight).label("kg_co2e"),
-        carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"), (basis.c.unknown_legs == 0).label("is_whole"),
-    ).where(basis.c.unknown_legs.is_not(None)))  # fmt: skip
+    _fill(
+        connection,
+        "estimate_return_carbon",
+        select(
+            basis.c.return_lot_key,
+            carbon.allocate(basis.c.kg_co2e, basis.c.weight, basis.c.total_weight).label("kg_co2e"),
+            carbon.allocate(basis.c.kg_co2e_measured, basis.c.weight, basis.c.total_weight).label("kg_co2e_measured"),
+            (basis.c.unknown_legs == 0).label("is_whole"),
+        ).where(basis.c.unknown_legs.is_not(None)),
+    )
     _fill(connection, "estimate_return_cost", union_all(*_components(basis, rates)))
     connection.execute("DROP TABLE lot_basis; DROP TABLE style_price")
     _list_factors(connection, ledger(settings))
@@ -526,52 +752,105 @@ def _lot_basis(lot: Any, price: Any, rates: dict[str, float], *, is_whole: bool)
     live = _is_live(lot)
     parcel = (
         select(
-            lot.c.parcel_key, func.sum(_double(lot.c.units)).label("units"), func.sum(case((live, _double(lot.c.units)))).label("live_units"),
-            case((func.count(case((live, 1))) == func.count(case((live, mass))), func.sum(case((live, mass))))).label("live_kg"),
+            lot.c.parcel_key,
+            func.sum(_double(lot.c.units)).label("units"),
+            func.sum(case((live, _double(lot.c.units)))).label("live_units"),
+            case((func.count(case((live, 1))) == func.count(case((live, mass))), func.sum(case((live, mass))))).label(
+                "live_kg"
+            ),
         )
-        .where(lot.c.parcel_key.is_not(None)).group_by(lot.c.parcel_key).subquery("parcel")
-    )  # fmt: skip
+        .where(lot.c.parcel_key.is_not(None))
+        .group_by(lot.c.parcel_key)
+        .subquery("parcel")
+    )
     rank = case((leg_cost.c.status == "measured", MEASURED), (leg_cost.c.status == "imputed", IMPUTED), else_=ASSUMED)
     measured = case((leg_carbon.c.status == "measured", leg_carbon.c.kg_co2e), else_=0.0)
     parts = union_all(
-        select(leg_carbon.c.leg_key, leg_carbon.c.kg_co2e, measured.label("kg_co2e_measured"), case((leg_carbon.c.kg_co2e.is_(None), 1), else_=0).label("unknown_legs"),
-               _double(null()).label("freight"), cast(null(), Integer).label("freight_rank"), literal(0).label("unrated_legs")),
-        select(leg_cost.c.leg_key, null(), null(), null(), _double(leg_cost.c.amount), rank, literal(0)).where(leg_cost.c.amount != 0),
-        select(leg_cost.c.leg_key, null(), null(), null(), null(), null(), literal(1)).where(leg_cost.c.amount.is_(None)),
-    ).subquery("parts")  # fmt: skip
-    sums: Any = (func.sum(parts.c[n]).label(n) for n in ("kg_co2e", "kg_co2e_measured", "unknown_legs", "freight", "unrated_legs"))  # fmt: skip
+        select(
+            leg_carbon.c.leg_key,
+            leg_carbon.c.kg_co2e,
+            measured.label("kg_co2e_measured"),
+            case((leg_carbon.c.kg_co2e.is_(None), 1), else_=0).label("unknown_legs"),
+            _double(null()).label("freight"),
+            cast(null(), Integer).label("freight_rank"),
+            literal(0).label("unrated_legs"),
+        ),
+        select(leg_cost.c.leg_key, null(), null(), null(), _double(leg_cost.c.amount), rank, literal(0)).where(
+            leg_cost.c.amount != 0
+        ),
+        select(leg_cost.c.leg_key, null(), null(), null(), null(), null(), literal(1)).where(
+            leg_cost.c.amount.is_(None)
+        ),
+    ).subquery("parts")
+    sums: Any = (
+        func.sum(parts.c[n]).label(n)
+        for n in ("kg_co2e", "kg_co2e_measured", "unknown_legs", "freight", "unrated_legs")
+    )
     chain = (
         select(leg.c.parcel_key, *sums, func.max(parts.c.freight_rank).label("freight_rank"))
-        .join(parts, parts.c.leg_key == leg.c.leg_key).where(of_lots(leg.c.parcel_key)).group_by(leg.c.parcel_key).subquery("chain")
-    )  # fmt: skip
+        .join(parts, parts.c.leg_key == leg.c.leg_key)
+        .where(of_lots(leg.c.parcel_key))
+        .group_by(leg.c.parcel_key)
+        .subquery("chain")
+    )
     line, filed = t["fact_carrier_invoice"], t["fact_carrier_claim"]
     duty = (
-        select(line.c.parcel_key, _rated_sum(line.c.amount, line.c.fx_rate).label("amount")).where(line.c.kind == "duty", line.c.parcel_key.is_not(None)).group_by(line.c.parcel_key).subquery("duty")
-    )  # fmt: skip
+        select(line.c.parcel_key, _rated_sum(line.c.amount, line.c.fx_rate).label("amount"))
+        .where(line.c.kind == "duty", line.c.parcel_key.is_not(None))
+        .group_by(line.c.parcel_key)
+        .subquery("duty")
+    )
     claim = (
-        select(filed.c.parcel_key, _rated_sum(filed.c.paid_amount, filed.c.fx_rate).label("amount")).where(filed.c.paid_amount > 0).group_by(filed.c.parcel_key).subquery("claim")
-    )  # fmt: skip
+        select(filed.c.parcel_key, _rated_sum(filed.c.paid_amount, filed.c.fx_rate).label("amount"))
+        .where(filed.c.paid_amount > 0)
+        .group_by(filed.c.parcel_key)
+        .subquery("claim")
+    )
     hour = t["dim_handling_rate"]
     minute_cost = _double(hour.c.minutes) * _double(hour.c.hourly_cost) / 60 * _rate_of(hour.c.currency, rates)
     handled_at = func.coalesce(lot.c.received_at, lot.c.inspected_at, lot.c.restocked_at)
     site = (
-        select(lot.c.return_lot_key, (func.count() > func.count(_rate_of(hour.c.currency, rates))).label("is_unrated"), *(func.sum(case((hour.c.activity == n, minute_cost))).label(n) for n in HANDLING))
-        .join(hour, and_(hour.c.place_id == lot.c.place_id, hour.c.valid_from <= handled_at, or_(hour.c.valid_to.is_(None), handled_at < hour.c.valid_to))).group_by(lot.c.return_lot_key).subquery("site")
-    )  # fmt: skip
+        select(
+            lot.c.return_lot_key,
+            (func.count() > func.count(_rate_of(hour.c.currency, rates))).label("is_unrated"),
+            *(func.sum(case((hour.c.activity == n, minute_cost))).label(n) for n in HANDLING),
+        )
+        .join(
+            hour,
+            and_(
+                hour.c.place_id == lot.c.place_id,
+                hour.c.valid_from <= handled_at,
+                or_(hour.c.valid_to.is_(None), handled_at < hour.c.valid_to),
+            ),
+        )
+        .group_by(lot.c.return_lot_key)
+        .subquery("site")
+    )
     recovery = t["fact_recovery"]
     recovered = (
         select(
-            recovery.c.return_line_key, recovery.c.disposition, func.sum(_double(recovery.c.units)).label("units"), _rated_sum(recovery.c.amount, recovery.c.fx_rate).label("amount"), func.count(recovery.c.amount).label("amounts"),
-            case((func.count(recovery.c.treatment_cost) > 0, _rated_sum(recovery.c.treatment_cost, recovery.c.fx_rate)), else_=0.0).label("treatment_cost"),
+            recovery.c.return_line_key,
+            recovery.c.disposition,
+            func.sum(_double(recovery.c.units)).label("units"),
+            _rated_sum(recovery.c.amount, recovery.c.fx_rate).label("amount"),
+            func.count(recovery.c.amount).label("amounts"),
+            case(
+                (func.count(recovery.c.treatment_cost) > 0, _rated_sum(recovery.c.treatment_cost, recovery.c.fx_rate)),
+                else_=0.0,
+            ).label("treatment_cost"),
         )
-        .where(recovery.c.units > 0, of_lots(recovery.c.return_line_key)).group_by(recovery.c.return_line_key, recovery.c.disposition).subquery("recovered")
-    )  # fmt: skip
+        .where(recovery.c.units > 0, of_lots(recovery.c.return_line_key))
+        .group_by(recovery.c.return_line_key, recovery.c.disposition)
+        .subquery("recovered")
+    )
     whole = t["fact_return_line"].alias("whole")
     pays_fee = whole.c.return_type.in_(("withdrawal", "commercial"))
     of_return = (
-        select(whole.c.return_key, func.sum(_double(whole.c.units)).label("units")).where(pays_fee, _is_live(whole), whole.c.confirmed_at.is_not(None), of_lots(whole.c.return_key))
-        .group_by(whole.c.return_key).subquery("of_return")
-    )  # fmt: skip
+        select(whole.c.return_key, func.sum(_double(whole.c.units)).label("units"))
+        .where(pays_fee, _is_live(whole), whole.c.confirmed_at.is_not(None), of_lots(whole.c.return_key))
+        .group_by(whole.c.return_key)
+        .subquery("of_return")
+    )
     prices = [price.alias(name) for name in ("price_then", "price_now")]
     months = [
         func.date_trunc("month", day)
@@ -604,7 +883,10 @@ def _lot_basis(lot: Any, price: Any, rates: dict[str, float], *, is_whole: bool)
     goods = func.coalesce(lot.c.net_amount, lot.c.cost_amount)
     unrated: dict[str, Any] = {  # money of the lot that has no exchange rate
         "goods": and_(lot.c.fx_rate.is_(None), goods.is_not(None)),
-        **{n: and_(order.c.fx_rate.is_(None), order.c[n].is_not(None), sold > 0) for n in ("outbound_cost", "payment_fee", "commission_amount")},
+        **{
+            n: and_(order.c.fx_rate.is_(None), order.c[n].is_not(None), sold > 0)
+            for n in ("outbound_cost", "payment_fee", "commission_amount")
+        },
         "legs": chain.c.unrated_legs > 0,
         "duty": and_(duty.c.parcel_key.is_not(None), duty.c.amount.is_(None)),
         "claim": and_(claim.c.parcel_key.is_not(None), claim.c.amount.is_(None)),
@@ -612,17 +894,40 @@ def _lot_basis(lot: Any, price: Any, rates: dict[str, float], *, is_whole: bool)
         "treatment": and_(recovered.c.disposition.is_not(None), recovered.c.treatment_cost.is_(None)),
         "site": site.c.is_unrated,
         "fee": and_(lot.c.return_type.in_(("withdrawal", "commercial")), policy.c.fee_amount > 0, fee_rate.is_(None)),
-    }  # fmt: skip
+    }
     is_costed = and_(
         or_(lot.c.confirmed_at.is_not(None), lot.c.lost_at.is_not(None)), live, lot.c.return_type != "price_adjustment"
     )
     return (
         select(
-            lot.c.return_lot_key, is_costed.label("is_costed"), lot.c.return_type, lot.c.disposition, units.label("units"), lot.c.received_at, lot.c.inspected_at, lot.c.restocked_at, lot.c.lost_at,
-            (_double(lot.c.net_amount) * lot.c.fx_rate).label("net"), (_double(lot.c.cost_amount) * lot.c.fx_rate).label("cost"), of_line(order.c.outbound_cost).label("outbound"),
-            of_line(order.c.payment_fee).label("payment_fee"), of_line(order.c.commission_amount).label("commission"), of_recovery(recovered.c.amount).label("recovered"), of_recovery(recovered.c.treatment_cost).label("treatment_cost"),
-            prices[0].c.price.label("price_then"), prices[1].c.price.label("price_now"), fee.label("fee"), weight.label("weight"), total.label("total_weight"),
-            chain.c.kg_co2e, chain.c.kg_co2e_measured, chain.c.unknown_legs, chain.c.freight, chain.c.freight_rank, duty.c.amount.label("duty"), claim.c.amount.label("claim"),
+            lot.c.return_lot_key,
+            is_costed.label("is_costed"),
+            lot.c.return_type,
+            lot.c.disposition,
+            units.label("units"),
+            lot.c.received_at,
+            lot.c.inspected_at,
+            lot.c.restocked_at,
+            lot.c.lost_at,
+            (_double(lot.c.net_amount) * lot.c.fx_rate).label("net"),
+            (_double(lot.c.cost_amount) * lot.c.fx_rate).label("cost"),
+            of_line(order.c.outbound_cost).label("outbound"),
+            of_line(order.c.payment_fee).label("payment_fee"),
+            of_line(order.c.commission_amount).label("commission"),
+            of_recovery(recovered.c.amount).label("recovered"),
+            of_recovery(recovered.c.treatment_cost).label("treatment_cost"),
+            prices[0].c.price.label("price_then"),
+            prices[1].c.price.label("price_now"),
+            fee.label("fee"),
+            weight.label("weight"),
+            total.label("total_weight"),
+            chain.c.kg_co2e,
+            chain.c.kg_co2e_measured,
+            chain.c.unknown_legs,
+            chain.c.freight,
+            chain.c.freight_rank,
+            duty.c.amount.label("duty"),
+            claim.c.amount.label("claim"),
             *(site.c[n].label(f"rate_{n}") for n in HANDLING),
             *(func.coalesce(test, false()).label(f"unrated_{n}") for n, test in unrated.items()),
         )
@@ -633,12 +938,29 @@ def _lot_basis(lot: Any, price: Any, rates: dict[str, float], *, is_whole: bool)
         .outerjoin(claim, claim.c.parcel_key == lot.c.parcel_key)
         .outerjoin(site, site.c.return_lot_key == lot.c.return_lot_key)
         .outerjoin(order, order.c.order_line_key == lot.c.order_line_key)
-        .outerjoin(recovered, and_(recovered.c.return_line_key == lot.c.return_line_key, recovered.c.disposition == lot.c.disposition))
+        .outerjoin(
+            recovered,
+            and_(recovered.c.return_line_key == lot.c.return_line_key, recovered.c.disposition == lot.c.disposition),
+        )
         .outerjoin(policy, policy.c.policy_key == lot.c.policy_key)
         .outerjoin(of_return, of_return.c.return_key == lot.c.return_key)
-        .outerjoin(prices[0], and_(prices[0].c.style_id == lot.c.style_id, prices[0].c.source == lot.c.source, prices[0].c.month == months[0]))
-        .outerjoin(prices[1], and_(prices[1].c.style_id == lot.c.style_id, prices[1].c.source == lot.c.source, prices[1].c.month == months[1]))
-    )  # fmt: skip
+        .outerjoin(
+            prices[0],
+            and_(
+                prices[0].c.style_id == lot.c.style_id,
+                prices[0].c.source == lot.c.source,
+                prices[0].c.month == months[0],
+            ),
+        )
+        .outerjoin(
+            prices[1],
+            and_(
+                prices[1].c.style_id == lot.c.style_id,
+                prices[1].c.source == lot.c.source,
+                prices[1].c.month == months[1],
+            ),
+        )
+    )
 
 
 def _style_price(few: Any) -> Select[Any]:
@@ -647,10 +969,21 @@ def _style_price(few: Any) -> Select[Any]:
     sold = func.sum(_double(order.c.units_sold))
     month = func.date_trunc("month", order.c.ordered_on)
     return (
-        select(order.c.source, order.c.style_id, month.label("month"), (func.sum(_double(order.c.net_amount) * order.c.fx_rate) / sold).label("price"))
-        .where(order.c.units_sold > 0, order.c.line_type == "goods", order.c.style_id.is_not(None), *([] if few is None else [order.c.style_id.in_(select(few.c.style_id))]))
-        .group_by(order.c.source, order.c.style_id, month).having(sold >= PRICE_UNITS)
-    )  # fmt: skip
+        select(
+            order.c.source,
+            order.c.style_id,
+            month.label("month"),
+            (func.sum(_double(order.c.net_amount) * order.c.fx_rate) / sold).label("price"),
+        )
+        .where(
+            order.c.units_sold > 0,
+            order.c.line_type == "goods",
+            order.c.style_id.is_not(None),
+            *([] if few is None else [order.c.style_id.in_(select(few.c.style_id))]),
+        )
+        .group_by(order.c.source, order.c.style_id, month)
+        .having(sold >= PRICE_UNITS)
+    )
 
 
 def _components(lot: Any, rates: dict[str, float]) -> list[Select[Any]]:
@@ -696,10 +1029,13 @@ def _components(lot: Any, rates: dict[str, float]) -> list[Select[Any]]:
 
     mended = c.disposition.in_(("repaired", "refurbished"))
     handling = cost.handling_cost(
-        c.units, case((came, at_site("receipt", usual_rate=usual("handling_receipt"))), else_=0.0),
-        case((checked, at_site("inspection", "grading", usual_rate=usual("handling_inspection"))), else_=0.0) + case((and_(has_site, mended), func.coalesce(c.rate_reconditioning, 0.0)), else_=0.0),
-        case((repacked, at_site("repacking", "putaway", usual_rate=usual("handling_repacking"))), else_=0.0), treatment,
-    )  # fmt: skip
+        c.units,
+        case((came, at_site("receipt", usual_rate=usual("handling_receipt"))), else_=0.0),
+        case((checked, at_site("inspection", "grading", usual_rate=usual("handling_inspection"))), else_=0.0)
+        + case((and_(has_site, mended), func.coalesce(c.rate_reconditioning, 0.0)), else_=0.0),
+        case((repacked, at_site("repacking", "putaway", usual_rate=usual("handling_repacking"))), else_=0.0),
+        treatment,
+    )
     is_lost = c.lost_at.is_not(None) & c.received_at.is_(None)
     as_new = c.disposition == "as_new"
     priced = (c.price_then > 0) & c.price_now.is_not(None)
@@ -710,11 +1046,15 @@ def _components(lot: Any, rates: dict[str, float]) -> list[Select[Any]]:
     ]
     usual_share = case(*((c.disposition == name, parameter("recovery", name)) for name in dispositions))
     loss = case(
-        (is_lost, c.cost), (as_new & known, func.greatest(cost.value_loss(c.net, c.recovered), 0.0)),
-        (as_new & priced, func.greatest(cost.markdown(c.net, c.price_then, c.price_now), 0.0)), (as_new, 0.0), (known, cost.value_loss(c.cost, c.recovered)),
-        (supplied, cost.value_loss(c.cost, c.cost * parameter("recovery", "return_to_supplier"))), (c.disposition.is_(None), c.cost * parameter("expected_loss")),
+        (is_lost, c.cost),
+        (as_new & known, func.greatest(cost.value_loss(c.net, c.recovered), 0.0)),
+        (as_new & priced, func.greatest(cost.markdown(c.net, c.price_then, c.price_now), 0.0)),
+        (as_new, 0.0),
+        (known, cost.value_loss(c.cost, c.recovered)),
+        (supplied, cost.value_loss(c.cost, c.cost * parameter("recovery", "return_to_supplier"))),
+        (c.disposition.is_(None), c.cost * parameter("expected_loss")),
         else_=cost.value_loss(c.cost, c.net * usual_share),
-    )  # fmt: skip
+    )
     loss_status = case(
         (is_lost, "imputed"),
         (known, "measured"),
@@ -723,32 +1063,69 @@ def _components(lot: Any, rates: dict[str, float]) -> list[Select[Any]]:
         else_="assumed",
     )
     loss_method = case(
-        (is_lost, "lost on the way"), (known, "recovered value"), (as_new, "selling price of the style"), (c.disposition.is_(None), "treatment not decided"), else_="usual recovery",
-    )  # fmt: skip
+        (is_lost, "lost on the way"),
+        (known, "recovered value"),
+        (as_new, "selling price of the style"),
+        (c.disposition.is_(None), "treatment not decided"),
+        else_="usual recovery",
+    )
     disposal_known = c.treatment_cost.is_not(None)
     return [
         rows("outbound_shipping", c.outbound, "measured", "order line"),
-        rows("commission", c.commission * parameter("commission_kept"), "imputed", "commission kept by the marketplace", c.return_type != "exchange"),
-        rows("payment_fee", c.payment_fee * parameter("payment_fee_lost"), "imputed", "fee kept by the processor", c.return_type != "exchange"),
-        rows("return_freight", carbon.allocate(c.freight, c.weight, c.total_weight), _status(c.freight_rank), "legs of the parcel"),
+        rows(
+            "commission",
+            c.commission * parameter("commission_kept"),
+            "imputed",
+            "commission kept by the marketplace",
+            c.return_type != "exchange",
+        ),
+        rows(
+            "payment_fee",
+            c.payment_fee * parameter("payment_fee_lost"),
+            "imputed",
+            "fee kept by the processor",
+            c.return_type != "exchange",
+        ),
+        rows(
+            "return_freight",
+            carbon.allocate(c.freight, c.weight, c.total_weight),
+            _status(c.freight_rank),
+            "legs of the parcel",
+        ),
         rows("duties", carbon.allocate(c.duty, c.weight, c.total_weight), "measured", "carrier invoice"),
-        rows("handling", handling, case((has_site, "imputed"), else_="assumed"), case((has_site, "rates of the site"), else_="usual rates"), ~c.unrated_site),
+        rows(
+            "handling",
+            handling,
+            case((has_site, "imputed"), else_="assumed"),
+            case((has_site, "rates of the site"), else_="usual rates"),
+            ~c.unrated_site,
+        ),
         rows("carrier_claim", -carbon.allocate(c.claim, c.weight, c.total_weight), "measured", "paid by the carrier"),
         rows("value_loss", loss, loss_status, loss_method, or_(is_lost, ~c.unrated_recovery)),
-        rows("disposal", func.coalesce(c.treatment_cost, c.units * usual("disposal")), case((disposal_known, "measured"), else_="assumed"),
-             case((disposal_known, "treatment cost"), else_="usual rate"), discarded, ~c.unrated_treatment),
+        rows(
+            "disposal",
+            func.coalesce(c.treatment_cost, c.units * usual("disposal")),
+            case((disposal_known, "measured"), else_="assumed"),
+            case((disposal_known, "treatment cost"), else_="usual rate"),
+            discarded,
+            ~c.unrated_treatment,
+        ),
         rows("fee_charged", -c.fee, "imputed", "return policy"),
         unrated("outbound_shipping", "measured", c.unrated_outbound_cost),
         unrated("commission", "imputed", c.unrated_commission_amount, c.return_type != "exchange"),
         unrated("payment_fee", "imputed", c.unrated_payment_fee, c.return_type != "exchange"),
         unrated("return_freight", "measured", c.unrated_legs),
         unrated("duties", "measured", c.unrated_duty),
-        unrated("handling", "imputed", or_(c.unrated_site, and_(c.unrated_treatment, ~discarded), and_(came, ~has_site, ~has_euro))),
+        unrated(
+            "handling",
+            "imputed",
+            or_(c.unrated_site, and_(c.unrated_treatment, ~discarded), and_(came, ~has_site, ~has_euro)),
+        ),
         unrated("carrier_claim", "measured", c.unrated_claim),
         unrated("value_loss", "measured", or_(and_(c.unrated_recovery, ~is_lost), c.unrated_goods)),
         unrated("disposal", "measured", discarded, or_(c.unrated_treatment, and_(~disposal_known, ~has_euro))),
         unrated("fee_charged", "imputed", c.unrated_fee),
-    ]  # fmt: skip
+    ]
 
 
 def _word(value: str | Expression) -> Expression:
@@ -778,10 +1155,25 @@ def _list_factors(connection: Connection, known: Ledger) -> None:
         note = f"{row['vehicle'].replace('_', ' ')}, {row['activity'].replace('_', ' ')}, {span[0]}-{span[1]}"
         note += ", vintage_substituted" if span[0] < int(row["valid_from_year"]) else ""
         doubt = parameter("factor_uncertainty", "derived" if row["quality"] == "derived" else row["activity"])
-        rows.append((
-            row["factor_id"], "emission", f"{note}. {row['notes']}".strip(), row["unit"], *(number(row, n) for n in ("wtt", "ttw", "wtw")), int(row["year"]), row["source"], row["source_address"], row["quality"],
-            row["factor_set"], row["row_id"], row["licence"], row["gwp"], row["eol_method"], doubt,
-        ))  # fmt: skip
+        rows.append(
+            (
+                row["factor_id"],
+                "emission",
+                f"{note}. {row['notes']}".strip(),
+                row["unit"],
+                *(number(row, n) for n in ("wtt", "ttw", "wtw")),
+                int(row["year"]),
+                row["source"],
+                row["source_address"],
+                row["quality"],
+                row["factor_set"],
+                row["row_id"],
+                row["licence"],
+                row["gwp"],
+                row["eol_method"],
+                doubt,
+            )
+        )
     has_costs = connection.execute("SELECT count(*) > 0 FROM estimate_return_cost").fetchall()[0][0]
     if has_factors or has_costs:
         rules = {

@@ -35,7 +35,7 @@ _CANDIDATES = f"""
         WHERE o.line_type = 'goods' AND o.ordered_at <= c.credited_at AND o.units_sold >= c.units)
     WHERE is_same_price OR price_factor <= {PRICE_FACTOR}
     ORDER BY is_same_price DESC, credited_at, return_line_key, ordered_at DESC, units_bought, order_line_key
-"""  # fmt: skip
+"""
 
 
 def credit_match(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:

@@ -48,7 +48,10 @@ def avoided(connection: duckdb.DuckDBPyConnection, where_lot: str) -> None:
         for name in ("low", "central", "high")
     }
     lives_on = f"disposition IN {SECOND_LIFE}"
-    amounts = ", ".join(f"CASE WHEN {lives_on} THEN {sql} ELSE 0 * kg_co2e_new END AS kg_co2e_avoided_{name}" for name, sql in displaced.items())  # fmt: skip
+    amounts = ", ".join(
+        f"CASE WHEN {lives_on} THEN {sql} ELSE 0 * kg_co2e_new END AS kg_co2e_avoided_{name}"
+        for name, sql in displaced.items()
+    )
     connection.execute(f"""
         INSERT INTO estimate_avoided_carbon BY NAME
         SELECT return_lot_key, footprint_id, kg_co2e_new, {amounts}, status
@@ -61,4 +64,4 @@ def avoided(connection: duckdb.DuckDBPyConnection, where_lot: str) -> None:
             LEFT JOIN (SELECT product_key, footprint_class, hs_chapter FROM dim_product WHERE is_current) p USING (product_key)
             LEFT JOIN ({rows_sql(types, rows)}) f ON f.footprint_class = p.footprint_class
             LEFT JOIN ({rows_sql(types, rows)}) k ON k.footprint_class = CASE WHEN f.footprint_class IS NULL AND p.hs_chapter IN {CLOTHING} THEN '{FALLBACK}' END);
-    """)  # fmt: skip
+    """)

@@ -41,7 +41,7 @@ def product_priors(connection: duckdb.DuckDBPyConnection) -> None:
         SELECT w.product_key, coalesce(p.style_id, p.product_id, w.product_key::VARCHAR) AS style, category, size, colour, supplier, season, w.returned, w.exposure
         FROM (SELECT product_key, sum(returned) AS returned, sum(exposure) AS exposure FROM product_week GROUP BY 1) w
         LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p USING (product_key);
-    """)  # fmt: skip
+    """)
     products = connection.execute("FROM exposed_product ORDER BY product_key").df()
     effect = {kind: _week_effect(connection, kind) for kind in KINDS}
     connection.execute("DROP TABLE product_week; DROP TABLE exposed_product")
@@ -58,7 +58,7 @@ def _week_effect(connection: duckdb.DuckDBPyConnection, kind: str) -> float:
     weeks = connection.execute(f"""
         SELECT key, sum(back) AS back, sum(old) AS old FROM {of_style if kind == "style" else "(SELECT product_key AS key, * FROM product_week)"}
         GROUP BY key, week HAVING sum(old) > 0 QUALIFY sum(sum(old)) OVER (PARTITION BY key) >= {FEWEST_UNITS} ORDER BY ALL
-    """).fetchnumpy()  # fmt: skip
+    """).fetchnumpy()
     return block_effect(np.unique(weeks["key"], return_inverse=True)[1], weeks["back"], weeks["old"])
 
 

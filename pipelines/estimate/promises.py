@@ -27,8 +27,16 @@ from pipelines.sql import read_sql
 
 NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types that no promise to the customer covers
 STAGES = (
-    "requested", "approved", "label_issued", "handed_over", "carrier_scan", "received", "inspected", "refunded", "restocked",
-)  # fmt: skip
+    "requested",
+    "approved",
+    "label_issued",
+    "handed_over",
+    "carrier_scan",
+    "received",
+    "inspected",
+    "refunded",
+    "restocked",
+)
 UNDATED = "no promised date"  # date_fault of a promise whose date is missing or cannot be read
 FEWEST_FINISHED = 3  # finished returns of a method and carrier that its habit is read from
 OBSERVED_SQL = """
@@ -54,10 +62,13 @@ def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     if first is None:
         connection.execute("DELETE FROM dim_day")
         return
-    countries = [r[0] for r in connection.execute("""
+    countries = [
+        r[0]
+        for r in connection.execute("""
         SELECT DISTINCT coalesce(country, '') AS country FROM (SELECT country FROM fact_order_line UNION ALL SELECT country FROM fact_return_line
             UNION ALL SELECT market FROM dim_shop UNION ALL SELECT country FROM dim_carrier_calendar) ORDER BY 1
-    """).fetchall()]  # fmt: skip
+    """).fetchall()
+    ]
     known = connection.execute("SELECT min(day), max(day), list_sort(list(DISTINCT country)) FROM dim_day").fetchall()
     if known == [(first, last, countries)]:
         return  # another calendar of a carrier asks for a full build
@@ -88,7 +99,7 @@ def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         FROM days ORDER BY country, carrier, day
         """,
         [first, last, countries],
-    )  # fmt: skip
+    )
     connection.unregister("official_day")
 
 
@@ -162,13 +173,19 @@ _TRACKING = f"""
 """.format(
     sums=", ".join(
         f"coalesce(sum(n) FILTER ({condition}), 0) AS {name}"
-        for name, condition in (("finished", "is_finished"), ("finished_sent", "is_finished AND is_sent"), ("finished_goods", "is_finished AND has_goods"), ("sent", "is_sent"), ("goods", "has_goods"))
+        for name, condition in (
+            ("finished", "is_finished"),
+            ("finished_sent", "is_finished AND is_sent"),
+            ("finished_goods", "is_finished AND has_goods"),
+            ("sent", "is_sent"),
+            ("goods", "has_goods"),
+        )
     ),
     **{
         n: f"CASE WHEN o.finished >= {FEWEST_FINISHED} THEN 2 * o.finished_{n} >= o.finished WHEN w.finished >= {FEWEST_FINISHED} THEN 2 * w.finished_{n} >= w.finished ELSE w.{n} > 0 END"
         for n in ("sent", "goods")
     },
-)  # fmt: skip
+)
 """What each source reports of the way back, by method and carrier: judged by its finished returns, by the whole source where they are few."""
 
 
@@ -236,7 +253,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         SELECT country, days::DOUBLE AS days, rolls = 'yes' AS rolls, valid_from::DATE AS valid_from, valid_to::DATE AS valid_to
         FROM {read_sql("csv", data_path("legal.csv"), "header = true, all_varchar = true")} WHERE rule = 'legal_refund';
         CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> '';
-    """)  # fmt: skip
+    """)
     described = f"""
         described AS (
             SELECT r.*, f.return_id, f.source, f.shop_id, f.country, f.channel, f.category, f.brand, f.method, f.carrier, f.place_id, f.return_type,
@@ -245,7 +262,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             FROM promised_return r JOIN (SELECT * FROM fact_return_line WHERE {where_return}) f ON f.return_lot_key = r.first_lot_key
             LEFT JOIN dim_shop z ON z.shop_key = f.shop_key
             JOIN estimate_return_tracking tracked ON tracked.source = f.source AND tracked.method = coalesce(f.method, '') AND tracked.carrier = coalesce(f.carrier, ''))
-    """  # fmt: skip
+    """
     placed = f"""
         {described},
         promised AS (
@@ -264,7 +281,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             SELECT p.*, least(start_handed_over, start_received) AS sent_at, CASE WHEN p.duration_unit = 'carrier_days' THEN coalesce(k.carrier, '') ELSE '' END AS calendar_carrier, (p.started_at + h.ahead)::DATE AS started_on
             FROM promised p LEFT JOIN carrier_days k ON k.carrier = CASE WHEN p.duration_unit = 'carrier_days' THEN p.carrier END AND k.country = p.country
             LEFT JOIN promise_zone h ON h.zone = p.zone AND h.hour = date_trunc('hour', p.started_at))
-    """  # fmt: skip
+    """
     connection.execute(f"""
         SET disabled_optimizers = 'build_side_probe_side'; -- the small table is the right one: a flipped join holds every promise in memory
         CREATE OR REPLACE TEMP TABLE due_day AS
@@ -311,7 +328,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             FROM dated)
         SELECT {_COLUMNS}, duration, duration_unit, started_no, calendar_carrier, policy_key FROM due;
         RESET disabled_optimizers;
-    """)  # fmt: skip
+    """)
     _promised_dates(connection, described, where_return)
     connection.execute(
         "DELETE FROM build_coverage WHERE fact IN ('promise', 'legal'); INSERT INTO build_coverage BY NAME SELECT source, 'promise' AS fact, 1.0 AS share, count(*) AS rows FROM estimate_promise GROUP BY source "
@@ -374,7 +391,7 @@ def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where
             CASE WHEN promised_at IS NULL THEN 'calendar_days' ELSE 'clock_hours' END AS duration_unit,
             CASE WHEN date_fault IS NULL THEN CASE WHEN promised_at IS NULL THEN days::DOUBLE ELSE ceil((epoch(promised_at) - epoch(started_at)) / 3600) END END AS duration
         FROM judged;
-    """)  # fmt: skip
+    """)
 
 
 def promise_state(columns: Any, at: Any) -> ColumnElement[str]:

@@ -108,7 +108,10 @@ def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     on a date keep all their returns, for they come once a year; the others those of lines not much older than the curve.
     """
     del settings
-    delay, age = "greatest(b.confirmed_at::DATE - o.clock_started_at::DATE, 0)", "(t.observed_until::DATE - o.clock_started_at::DATE)"  # fmt: skip
+    delay, age = (
+        "greatest(b.confirmed_at::DATE - o.clock_started_at::DATE, 0)",
+        "(t.observed_until::DATE - o.clock_started_at::DATE)",
+    )
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE returned_cell AS
         WITH returned AS ({RETURNED_SQL}), settled AS ({_SETTLED_SQL})
@@ -118,7 +121,7 @@ def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         WHERE o.units_sold > 0 AND o.date_fault IS NULL AND b.confirmed_at <= t.observed_until AND o.clock_started_at <= t.observed_until
             AND ({age} <= coalesce(o.window_days, {NO_WINDOW_DAYS}) + {AFTER_WINDOW_DAYS + RECENT_DAYS} OR o.window_ends_on IS NOT NULL)
         GROUP BY ALL
-    """)  # fmt: skip
+    """)
     cells = [Cell(*row) for row in connection.execute(f"{_SOLD_SQL} ORDER BY ALL").fetchall()]
     counts = _counts(connection, "TRUE")
     found = development_curves(cells, counts)
@@ -130,7 +133,7 @@ def curves(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
 def _counts(connection: duckdb.DuckDBPyConnection, where: str) -> dict[Cell, Delays]:
     rows = connection.execute(f"""
         SELECT {_CELL}, list(delay_days), list(returns), list(truncation_days) FROM (SELECT * FROM returned_cell WHERE {where} ORDER BY ALL) GROUP BY ALL ORDER BY ALL
-    """).fetchall()  # fmt: skip
+    """).fetchall()
     return {Cell(*row[:5]): Delays(*(np.array(x, dtype=np.float64) for x in row[5:])) for row in rows}
 
 
@@ -144,7 +147,16 @@ def _write_drift(connection: duckdb.DuckDBPyConnection, found: dict[Cell, _Array
     for (source, category), members in groups.items():
         drift = delay_drift([(recent[c], found[c]) for c in members])
         until = observed[source].date()
-        row = [source, category, until - timedelta(DRIFT_DAYS - 1), until, drift.factor, drift.z, round(drift.returned), drift.is_drifting]  # fmt: skip
+        row = [
+            source,
+            category,
+            until - timedelta(DRIFT_DAYS - 1),
+            until,
+            drift.factor,
+            drift.z,
+            round(drift.returned),
+            drift.is_drifting,
+        ]
         connection.execute(f"INSERT INTO estimate_delay_drift VALUES ({', '.join('?' * len(row))})", row)
 
 
@@ -156,14 +168,24 @@ def _write_curves(
         return
     sizes = [curve.size for curve in found.values()]
     number = np.repeat(np.arange(len(found)), sizes)
-    names = pa.table({
-        "cell_no": np.arange(len(found)), "source": pa.array([c[0] for c in found], pa.string()), "category": pa.array([c[1] for c in found], pa.string()),
-        "channel": pa.array([c[2] for c in found], pa.string()), "window_days": pa.array([c[3] for c in found], pa.int32()), "is_dated": pa.array([c[4] for c in found], pa.bool_()),
-        "returned": pa.array([round(returned.get(c, 0.0)) for c in found], pa.int32()),
-    })  # fmt: skip
-    points = pa.table({
-        "cell_no": number, "day": np.concatenate([np.arange(n, dtype=np.int32) for n in sizes]), "share": np.concatenate(list(found.values())),
-    })  # fmt: skip
+    names = pa.table(
+        {
+            "cell_no": np.arange(len(found)),
+            "source": pa.array([c[0] for c in found], pa.string()),
+            "category": pa.array([c[1] for c in found], pa.string()),
+            "channel": pa.array([c[2] for c in found], pa.string()),
+            "window_days": pa.array([c[3] for c in found], pa.int32()),
+            "is_dated": pa.array([c[4] for c in found], pa.bool_()),
+            "returned": pa.array([round(returned.get(c, 0.0)) for c in found], pa.int32()),
+        }
+    )
+    points = pa.table(
+        {
+            "cell_no": number,
+            "day": np.concatenate([np.arange(n, dtype=np.int32) for n in sizes]),
+            "share": np.concatenate(list(found.values())),
+        }
+    )
     connection.register("curve_cell", names)
     connection.register("curve_point", points)
     connection.execute(f"""
@@ -201,18 +223,18 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         SELECT category, month, sum(returned)::DOUBLE AS returned, sum(units * share)::DOUBLE AS exposure, sum(units)::DOUBLE AS units,
             least(sum(returned) / greatest(sum(units * share), 1e-9), 0.999) AS rate
         FROM exposed_line GROUP BY ALL;
-    """)  # fmt: skip
+    """)
     effects = connection.execute("""
         WITH line AS (
             SELECT l.order_key, l.category, l.returned - c.rate * l.share * l.units AS residual, l.units * c.rate * l.share * (1 - c.rate * l.share) AS variance
             FROM exposed_line l JOIN exposed_cohort c ON c.category IS NOT DISTINCT FROM l.category AND c.month = l.month WHERE l.share > 0),
         basket AS (SELECT category, GROUPING(category) AS is_all, sum(residual) AS residual, sum(variance) AS variance FROM line GROUP BY GROUPING SETS ((order_key, category), (order_key)))
         SELECT category, is_all, greatest(sum(residual * residual) / nullif(sum(variance), 0), 1) FROM basket GROUP BY ALL
-    """).fetchall()  # fmt: skip
+    """).fetchall()
     deff = {(c, bool(is_all)): float(value or 1.0) for c, is_all, value in effects}
     cohorts = connection.execute("""
         SELECT category, year(month) * 12 + month(month) AS month_no, returned, exposure, units FROM exposed_cohort ORDER BY ALL
-    """).fetchnumpy()  # fmt: skip
+    """).fetchnumpy()
     product_priors(connection)
     connection.execute("DROP TABLE exposed_line; DROP TABLE exposed_cohort")
     overall = deff.get((None, True))
@@ -306,7 +328,11 @@ def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until:
     lag = f"RANGE BETWEEN UNBOUNDED PRECEDING AND {LABEL_LAG_DAYS + 1} PRECEDING"
     late = f"RANGE BETWEEN {LABEL_LAG_DAYS + _LEVEL_DAYS} PRECEDING AND {LABEL_LAG_DAYS + 1} PRECEDING"
     is_all = where_line == "TRUE"
-    related = "" if is_all else "WHERE item IN (SELECT item FROM wanted_line) OR customer_key IN (SELECT customer_key FROM wanted_line)"  # fmt: skip
+    related = (
+        ""
+        if is_all
+        else "WHERE item IN (SELECT item FROM wanted_line) OR customer_key IN (SELECT customer_key FROM wanted_line)"
+    )
     same_order = "" if is_all else "SEMI JOIN wanted_line USING (order_key)"
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE sold_line AS
@@ -359,7 +385,7 @@ def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until:
             sin(2 * pi() * month(o.ordered_on) / 12) AS month_sin, cos(2 * pi() * month(o.ordered_on) / 12) AS month_cos
         FROM rated r JOIN fact_order_line o USING (order_line_key);
         DROP TABLE sold_line; DROP TABLE wanted_line; DROP TABLE market_day; DROP TABLE line_history;
-    """)  # fmt: skip
+    """)
 
 
 def _fit(connection: duckdb.DuckDBPyConnection, source: str, observed_until: datetime) -> dict[str, Any] | None:

@@ -150,4 +150,4 @@ __all__ = [
     "values_of",
     "waterfall",
     "worklist_at_risk",
-]  # fmt: skip
+]

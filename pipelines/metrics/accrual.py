@@ -26,8 +26,18 @@ from pipelines.warehouse.engine import Build
 TO_RECOVER, VALUE_LOSS = ("return_freight", "handling", "disposal"), "value_loss"
 """Components of the cost of a return that lower the asset: what it takes to recover the goods, and what they lose in value."""
 COLUMNS = (
-    "units_to_come", "owed", "to_come", "liability", "low", "high", "cost_of_goods", "cost_to_recover", "asset", "status", "reason",
-)  # fmt: skip
+    "units_to_come",
+    "owed",
+    "to_come",
+    "liability",
+    "low",
+    "high",
+    "cost_of_goods",
+    "cost_to_recover",
+    "asset",
+    "status",
+    "reason",
+)
 _EXPERIENCE_DAYS = 365
 _LIVING_DAYS = rate_models.NO_WINDOW_DAYS + rate_models.AFTER_WINDOW_DAYS  # older orders bring no more returns
 _AMOUNTS = {"value": "net_amount", "cost": "cost_amount"}
@@ -61,7 +71,11 @@ class _Coming:
 def _metric(amounts: Sequence[str]) -> Metric:
     """Count units, and amounts sold and returned, by what their development depends on."""
     chosen = ask("returns_to_come_value").metric
-    sums = [m for n in amounts for m in (measure(f"sold_{n}", sold(_AMOUNTS[n])), measure(f"returned_{n}", returned(_AMOUNTS[n])))]  # fmt: skip
+    sums = [
+        m
+        for n in amounts
+        for m in (measure(f"sold_{n}", sold(_AMOUNTS[n])), measure(f"returned_{n}", returned(_AMOUNTS[n])))
+    ]
     return replace(chosen, measures=(*chosen.measures[:2], *sums))
 
 
@@ -82,7 +96,9 @@ def _coming(build: Build, frame: pd.DataFrame, asked: Ask, amounts: Sequence[str
     units, back = (frame[c].fillna(0).to_numpy(float) for c in ("sold", "returned"))
 
     def projected(group: Array, groups: int) -> tuple[rate_models.Ultimate, Array]:
-        rates = rate_models.ultimate_rates(group, share, np.maximum(units, 0), back, groups=groups, deff=deff, level=asked.level)  # fmt: skip
+        rates = rate_models.ultimate_rates(
+            group, share, np.maximum(units, 0), back, groups=groups, deff=deff, level=asked.level
+        )
         return rates, (rates.to_come_high - rates.to_come_low) / 2
 
     whole, half_of_family = projected(family, len(families))
@@ -123,8 +139,13 @@ def _fetched(build: Build, asked: Ask) -> pd.DataFrame:
 
 
 def accrual(
-    build: Build, *, by: Sequence[str] = ("month",), where: Mapping[str, Sequence[Any]] | None = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    *,
+    by: Sequence[str] = ("month",),
+    where: Mapping[str, Sequence[Any]] | None = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """Give the refund liability and the right to recover goods at a day, per group of order cohorts, in the reporting currency.
 
     One row a group and a last one for all (its groups empty), whose amounts are the sums of the rows. units_to_come: units
@@ -136,7 +157,9 @@ def accrual(
     """
     common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope}
     names = list(by)
-    amounts = [n for n, key in (("value", "returns_to_come_value"), ("cost", "returns_to_come_cost")) if is_known(build, key)]  # fmt: skip
+    amounts = [
+        n for n, key in (("value", "returns_to_come_value"), ("cost", "returns_to_come_cost")) if is_known(build, key)
+    ]
     if "value" not in amounts:
         return pd.DataFrame(columns=[*names, *COLUMNS])
     day = observation_time(build, as_of).date()
@@ -214,8 +237,12 @@ def _cost_to_recover(build: Build, question: dict[str, Any]) -> tuple[float, flo
 
 
 def accrual_backtest(
-    build: Build, *, days_ago: Sequence[int] = (30, 60, 90), where: Mapping[str, Sequence[Any]] | None = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    *,
+    days_ago: Sequence[int] = (30, 60, 90),
+    where: Mapping[str, Sequence[Any]] | None = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """Lay what `accrual` would have booked for returns to come some days ago beside what has come of the same orders, without VAT.
 
     One row a day: days_ago, as_of, units_booked, booked (net value) with low and high, units_came, came (by now), open (still
@@ -249,8 +276,19 @@ def accrual_backtest(
         booked, open_ = float(said.value.sum()), float(later.value.sum())
         outcome = value + open_
         low, high = booked * (1 - said.half_of_all), booked * (1 + said.half_of_all)
-        rows.append({
-            "days_ago": days, "as_of": pd.Timestamp(day), "units_booked": float(said.units.sum()), "booked": booked, "low": low, "high": high, "units_came": units, "came": value,
-            "open": open_, "error": booked / outcome - 1 if outcome > 0 else np.nan, "is_covered": low <= outcome <= high,
-        })  # fmt: skip
+        rows.append(
+            {
+                "days_ago": days,
+                "as_of": pd.Timestamp(day),
+                "units_booked": float(said.units.sum()),
+                "booked": booked,
+                "low": low,
+                "high": high,
+                "units_came": units,
+                "came": value,
+                "open": open_,
+                "error": booked / outcome - 1 if outcome > 0 else np.nan,
+                "is_covered": low <= outcome <= high,
+            }
+        )
     return pd.DataFrame(rows)

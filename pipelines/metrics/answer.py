@@ -54,11 +54,35 @@ FILLED = 0.01
 SHOWN = 12  # values of a dimension named when somebody asks for one that nobody has
 REMEMBERED = 500  # statements kept of a build
 FACTS = {
-    "order": "orders", "return": "returns", "return_flag": "marks of what was returned", "product": "product categories", "price": "prices", "unit_cost": "purchase costs", "vat": "VAT of the order lines",
-    "outbound_cost": "shipping costs", "payment_fee": "payment fees", "reason": "return reasons", "policy": "return policies", "promise": "promises", "leg": "transport legs of returns",
-    "leg_cost": "freight costs", "mass": "parcel weights", "refund": "refunds", "refund_line": "refund lines", "recovery": "what returned goods fetched", "carrier_invoice": "carriers' invoices",
-    "disposition": "dispositions", "inspection": "what inspection found", "touch": "what people do by hand", "decline": "reasons of declined requests", "delivery": "delivery dates", "legal": "withdrawals from a country whose refund law is known", "customer": "customers", "size": "sizes", "fx": "exchange rates",
-}  # fmt: skip
+    "order": "orders",
+    "return": "returns",
+    "return_flag": "marks of what was returned",
+    "product": "product categories",
+    "price": "prices",
+    "unit_cost": "purchase costs",
+    "vat": "VAT of the order lines",
+    "outbound_cost": "shipping costs",
+    "payment_fee": "payment fees",
+    "reason": "return reasons",
+    "policy": "return policies",
+    "promise": "promises",
+    "leg": "transport legs of returns",
+    "leg_cost": "freight costs",
+    "mass": "parcel weights",
+    "refund": "refunds",
+    "refund_line": "refund lines",
+    "recovery": "what returned goods fetched",
+    "carrier_invoice": "carriers' invoices",
+    "disposition": "dispositions",
+    "inspection": "what inspection found",
+    "touch": "what people do by hand",
+    "decline": "reasons of declined requests",
+    "delivery": "delivery dates",
+    "legal": "withdrawals from a country whose refund law is known",
+    "customer": "customers",
+    "size": "sizes",
+    "fx": "exchange rates",
+}
 _CATALOGUE = (*returns.METRICS, *promises.METRICS, *money.METRICS, *carbon.METRICS)
 _BY_KEY = {m.key: m for m in _CATALOGUE}
 Day = date | datetime | None
@@ -135,9 +159,16 @@ def own_dimensions(build: Build) -> frozenset[str]:
 
 
 def ask(
-    key: str, *, by: Sequence[str] = (), where: Mapping[str, Sequence[Any]] | None = None, since: Day = None, until: Day = None,
-    as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9,
-) -> Ask:  # fmt: skip
+    key: str,
+    *,
+    by: Sequence[str] = (),
+    where: Mapping[str, Sequence[Any]] | None = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> Ask:
     """Put a question into one frozen value.
 
     The dimensions `reason` and `status` are answered as `return_reason` and `data_status`: an answer has columns of those names.
@@ -245,7 +276,10 @@ def euro_rate(build: Build) -> float:
     fx, reporting = STAR.tables["fact_fx_rate"].c, build.info.get("reporting_currency", "EUR")
     if reporting == "EUR":
         return 1.0
-    pair = or_(and_(fx.currency == "EUR", fx.quote_currency == reporting), and_(fx.currency == reporting, fx.quote_currency == "EUR"))  # fmt: skip
+    pair = or_(
+        and_(fx.currency == "EUR", fx.quote_currency == reporting),
+        and_(fx.currency == reporting, fx.quote_currency == "EUR"),
+    )
     found = build.fetch(select(fx.day, fx.currency, fx.rate).where(pair)).sort_values("day")
     if found.empty:
         return float("nan")
@@ -266,9 +300,17 @@ def _wanted(missing: Sequence[str]) -> str:
 
 
 def answer(
-    build: Build, key: str, *, by: Sequence[str] = (), where: Mapping[str, Sequence[Any]] | None = None, since: Day = None, until: Day = None,
-    as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9,
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    key: str,
+    *,
+    by: Sequence[str] = (),
+    where: Mapping[str, Sequence[Any]] | None = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
     """Answer a metric per group.
 
     `by` are dimensions or time grains (day, week, month, quarter, year) of the metric's own date basis; `where` maps dimensions to
@@ -297,8 +339,14 @@ def answer(
                 chosen, [*question.by, *question.where], own_dimensions(build)
             )  # before coverage is looked at
             missing = sorted({m for found in without.values() for m in found}) or list(chosen.needs)
-            marked = "; what is marked as returned is counted in flagged_line_rate and flagged_order_rate" if "return" in missing and chosen.unit == "share" and is_known(build, "flagged_line_rate") else ""  # fmt: skip
-            return _finished(build, question, _grey(question, f"needs {_wanted(missing)}; load a source that has it{marked}"))  # fmt: skip
+            marked = (
+                "; what is marked as returned is counted in flagged_line_rate and flagged_order_rate"
+                if "return" in missing and chosen.unit == "share" and is_known(build, "flagged_line_rate")
+                else ""
+            )
+            return _finished(
+                build, question, _grey(question, f"needs {_wanted(missing)}; load a source that has it{marked}")
+            )
         question = _of_build(build, question)
         if without:
             note = "; ".join(f"without {s}: no {_wanted(missing)}" for s, missing in without.items())
@@ -317,7 +365,12 @@ def answer(
     found = _grey(question, "").iloc[:0] if is_empty else (chosen.finish or total)(frame, question, build)
     found = losses.cover(build, question, found, unit(build, chosen))
     if "source" in question.by and without:
-        left = pd.DataFrame([{"source": s, **_UNKNOWN, "reason": f"needs {_wanted(m)}; load a source that has it"} for s, m in without.items()])  # fmt: skip
+        left = pd.DataFrame(
+            [
+                {"source": s, **_UNKNOWN, "reason": f"needs {_wanted(m)}; load a source that has it"}
+                for s, m in without.items()
+            ]
+        )
         found = pd.concat([found[~found["source"].isin(list(without))], left], ignore_index=True)
         note = ""
     unshipped = losses.unshipped(build, question)
@@ -327,8 +380,16 @@ def answer(
 
 
 _UNKNOWN: dict[str, Any] = {
-    "value": np.nan, "low": np.nan, "high": np.nan, "n": np.nan, "reason": "", "caution": "", "note": "", "coverage": 0.0, "stands": False,
-}  # fmt: skip
+    "value": np.nan,
+    "low": np.nan,
+    "high": np.nan,
+    "n": np.nan,
+    "reason": "",
+    "caution": "",
+    "note": "",
+    "coverage": 0.0,
+    "stands": False,
+}
 
 
 def _grey(question: Ask, reason: str) -> pd.DataFrame:
@@ -427,9 +488,17 @@ def withheld(build: Build, key: str, **question: Any) -> str:
 
 
 def compare(
-    build: Build, key: str, *, period: tuple[Day, Day], against: tuple[Day, Day], by: Sequence[str] = (),
-    where: Mapping[str, Sequence[Any]] | None = None, as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9,
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    key: str,
+    *,
+    period: tuple[Day, Day],
+    against: tuple[Day, Day],
+    by: Sequence[str] = (),
+    where: Mapping[str, Sequence[Any]] | None = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
     """Compare a metric over two periods (first and last day of each) per group.
 
     Gives value, previous, difference, its interval low and high, is_within_noise (None where the metric has no interval), n,
@@ -466,27 +535,49 @@ def compare(
     said = (own + "; " + other).str.strip("; ")
     is_within_noise = [bool(x) if known else None for x, known in zip(noise, has_interval, strict=True)]
     result = joined[names].assign(
-        value=joined["value"], previous=joined["value_previous"], difference=gap, low=low, high=high,
-        is_within_noise=pd.array(is_within_noise, dtype="boolean"), n=joined["n"], n_previous=joined["n_previous"],
-        coverage=joined[["coverage", "coverage_previous"]].min(axis=1), unit=unit(build, _parsed(key)[0]), basis=_parsed(key)[0].basis,
-        status=np.where(np.isfinite(gap) & is_known, "ok", "greyed"), reason=reason.where(~is_known, said),
+        value=joined["value"],
+        previous=joined["value_previous"],
+        difference=gap,
+        low=low,
+        high=high,
+        is_within_noise=pd.array(is_within_noise, dtype="boolean"),
+        n=joined["n"],
+        n_previous=joined["n_previous"],
+        coverage=joined[["coverage", "coverage_previous"]].min(axis=1),
+        unit=unit(build, _parsed(key)[0]),
+        basis=_parsed(key)[0].basis,
+        status=np.where(np.isfinite(gap) & is_known, "ok", "greyed"),
+        reason=reason.where(~is_known, said),
         caution=cautions["caution"].where(cautions["caution"] != "", cautions["caution_previous"]).where(is_known, ""),
-    )  # fmt: skip
+    )
     return result.reset_index(drop=True)
 
 
 def rows(
-    build: Build, key: str, *, part: str = "numerator", by: Sequence[str] = (), where: Mapping[str, Sequence[Any]] | None = None, since: Day = None,
-    until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING, basis: str | None = None, limit: int | None = 1000,
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    key: str,
+    *,
+    part: str = "numerator",
+    by: Sequence[str] = (),
+    where: Mapping[str, Sequence[Any]] | None = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    basis: str | None = None,
+    limit: int | None = 1000,
+) -> pd.DataFrame:
     """Give the fact rows behind a metric's numerator or denominator, newest first, at most `limit` (None: all of them).
 
     Columns: counted_on (day on the metric's date basis), source, the ids and numbers of the row, the dimensions of `by`, and counted:
     what the row adds to the part, so that the column's sum is the part's statistic. Bases with other columns leave cells empty.
     `basis` counts by another of the rows' days. Raises UnknownMetric and UnknownDimension.
     """
-    queries = _behind(build, key, part, basis, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)  # fmt: skip
-    newest = [q.order_by(literal_column("counted_on").desc().nulls_last(), literal_column("2"), literal_column("3")) for q in queries]  # fmt: skip
+    queries = _behind(build, key, part, basis, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)
+    newest = [
+        q.order_by(literal_column("counted_on").desc().nulls_last(), literal_column("2"), literal_column("3"))
+        for q in queries
+    ]
     frames = [build.fetch(q if limit is None else q.limit(limit)) for q in newest]
     filled = [f for f in frames if len(f)] or frames[:1]
     found = pd.concat(filled, ignore_index=True) if len(filled) > 1 else filled[0]
@@ -495,7 +586,9 @@ def rows(
     return found[[*(c for c in found if c != "counted"), "counted"]].head(len(found) if limit is None else limit)
 
 
-def rows_total(build: Build, key: str, *, part: str = "numerator", basis: str | None = None, **question: Any) -> tuple[int, float]:  # fmt: skip
+def rows_total(
+    build: Build, key: str, *, part: str = "numerator", basis: str | None = None, **question: Any
+) -> tuple[int, float]:
     """Count the rows behind a part of a metric and add up what they count, without fetching them. Takes what `rows` takes."""
     queries = _behind(build, key, part, basis, **question)
     number, total = 0, 0.0
@@ -552,7 +645,11 @@ def _rows_of(s: Sum, sign: int, part: str, question: Ask) -> Select[Any]:
     shown |= {n: base.details[n](now) for n in _SHOWN_DETAILS if n in question.metric.details and n in base.details}
     columns = [e.label(n) for n, e in shown.items()]
     day = base.days[question.on].label("counted_on")
-    return select(day, *columns, (counted * literal_column(str(sign))).label("counted")).select_from(base.table).where(*conditions)  # fmt: skip
+    return (
+        select(day, *columns, (counted * literal_column(str(sign))).label("counted"))
+        .select_from(base.table)
+        .where(*conditions)
+    )
 
 
 def dimension_values(build: Build, name: str) -> list[str]:

@@ -40,9 +40,25 @@ COHORTS = 6  # months of sales looked at, the running one included
 KEY = "ultimate_return_rate"
 CONFIRMING = ("carrier_scan", "received", "inspected", "refunded", "credited", "restocked", "disposed")
 _COLUMNS = (
-    "sold", "maturity_then", "observed_then", "projected", "low", "high", "observed_now", "maturity_now", "projected_now", "error", "is_covered",
-    "to_come", "to_come_low", "to_come_high", "came_since", "still_to_come", "status", "reason",
-)  # fmt: skip
+    "sold",
+    "maturity_then",
+    "observed_then",
+    "projected",
+    "low",
+    "high",
+    "observed_now",
+    "maturity_now",
+    "projected_now",
+    "error",
+    "is_covered",
+    "to_come",
+    "to_come_low",
+    "to_come_high",
+    "came_since",
+    "still_to_come",
+    "status",
+    "reason",
+)
 
 
 @dataclass(frozen=True)
@@ -55,9 +71,14 @@ class Then:
 
 
 def backtest(
-    build: Build, *, days_ago: Sequence[int] = (30, 60, 90), by: str | None = None, where: Mapping[str, Sequence[Any]] | None = None,
-    scope: Scope = EVERYTHING, level: float = 0.9,
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    *,
+    days_ago: Sequence[int] = (30, 60, 90),
+    by: str | None = None,
+    where: Mapping[str, Sequence[Any]] | None = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
     """Lay what would have been said `days_ago` of each month of orders beside what has come; `by` None or "category".
 
     One row a days_ago x month (x category) of the last six months before the end of that day (UTC): as_of, sold (units ordered by then); maturity,
@@ -87,7 +108,9 @@ def _said(build: Build, at: datetime, by: str | None, where: Any, scope: Scope, 
     then = known_then(build, at)
     first = (pd.Timestamp(at).to_period("M") - COHORTS + 1).to_timestamp().date()
     keys = ("month", *([by] if by else []))
-    question = _of_build(build, ask(KEY, by=keys, where=where, since=first, until=at.date(), as_of=at, scope=scope, level=level))  # fmt: skip
+    question = _of_build(
+        build, ask(KEY, by=keys, where=where, since=first, until=at.date(), as_of=at, scope=scope, level=level)
+    )
     frame = build.fetch(statement(replace(question, metric=_by_cell(build, at))))
     frame = frame.assign(share=shares_then(frame, then, at, question))
     number, groups = finish.groups_of(frame, keys)
@@ -95,26 +118,51 @@ def _said(build: Build, at: datetime, by: str | None, where: Any, scope: Scope, 
     categories = [None if by is None or pd.isna(c) else c for c in groups.get("category", [None] * len(groups))]
     if by is None:
         categories = finish._categories(groups, question)
-    is_plain = not scope.allowed and set(where or {}) <= {"category"} and (by is not None or not where or categories[:1] != [None])  # fmt: skip
+    is_plain = (
+        not scope.allowed
+        and set(where or {}) <= {"category"}
+        and (by is not None or not where or categories[:1] != [None])
+    )
     prior = np.array([then.prior.get(c, (np.nan, np.nan)) for c in categories]).reshape(-1, 2)
     deff = np.array([then.deff.get(c, then.deff.get(None, 1.0)) for c in categories])
     rates = rate_models.ultimate_rates(
-        number, frame["share"], np.maximum(sold, 0), came, groups=len(groups), deff=deff, prior=(prior[:, 0], prior[:, 1]) if is_plain else None, level=level
-    )  # fmt: skip
-    sums = pd.DataFrame({"sold": np.bincount(number, sold, len(groups)), "returned": np.bincount(number, came, len(groups))})  # fmt: skip
+        number,
+        frame["share"],
+        np.maximum(sold, 0),
+        came,
+        groups=len(groups),
+        deff=deff,
+        prior=(prior[:, 0], prior[:, 1]) if is_plain else None,
+        level=level,
+    )
+    sums = pd.DataFrame(
+        {"sold": np.bincount(number, sold, len(groups)), "returned": np.bincount(number, came, len(groups))}
+    )
     said = groups.assign(
-        as_of=pd.Timestamp(at.date()), sold=sums["sold"], maturity_then=rates.maturity, observed_then=sums["returned"] / sums["sold"].where(sums["sold"] > 0),
-        projected=rates.rate, low=rates.low, high=rates.high, to_come=rates.to_come, to_come_low=rates.to_come_low, to_come_high=rates.to_come_high,
-        reason=finish._young(build, rates, sums), returned_then=sums["returned"],
-    )  # fmt: skip
+        as_of=pd.Timestamp(at.date()),
+        sold=sums["sold"],
+        maturity_then=rates.maturity,
+        observed_then=sums["returned"] / sums["sold"].where(sums["sold"] > 0),
+        projected=rates.rate,
+        low=rates.low,
+        high=rates.high,
+        to_come=rates.to_come,
+        to_come_low=rates.to_come_low,
+        to_come_high=rates.to_come_high,
+        reason=finish._young(build, rates, sums),
+        returned_then=sums["returned"],
+    )
     said["status"] = np.where(said["reason"] == "", "ok", "greyed")
     now = replace(question, as_of=None)
     found = build.fetch(statement(now))
     groups_now, rates_now, sums_now = finish.final(found, now, build)
     later = groups_now.assign(
-        observed_now=sums_now["returned"] / sums_now["sold"].where(sums_now["sold"] > 0), maturity_now=rates_now.maturity, projected_now=rates_now.rate,
-        returned_now=sums_now["returned"], still_to_come=rates_now.to_come,
-    )  # fmt: skip
+        observed_now=sums_now["returned"] / sums_now["sold"].where(sums_now["sold"] > 0),
+        maturity_now=rates_now.maturity,
+        projected_now=rates_now.rate,
+        returned_now=sums_now["returned"],
+        still_to_come=rates_now.to_come,
+    )
     told = said.merge(later, on=list(keys), how="left")
     told["error"] = told["projected"] - told["projected_now"]
     held = (told["low"] <= told["projected_now"]) & (told["projected_now"] <= told["high"])
@@ -140,9 +188,15 @@ def known_then(build: Build, at: datetime) -> Then:
         frame = build.fetch(statement(replace(question, metric=_by_cell(build, at))))
         exposed = frame["sold"].fillna(0) * shares_then(frame, bare, at, question)
         months = pd.DatetimeIndex(frame["month"])
-        counts = pd.DataFrame({
-            "category": frame["category"], "month_no": months.year * 12 + months.month, "returned": frame["returned"].fillna(0), "exposure": exposed, "units": frame["sold"].fillna(0),
-        })  # fmt: skip
+        counts = pd.DataFrame(
+            {
+                "category": frame["category"],
+                "month_no": months.year * 12 + months.month,
+                "returned": frame["returned"].fillna(0),
+                "exposure": exposed,
+                "units": frame["sold"].fillna(0),
+            }
+        )
         parts: dict[str | None, pd.DataFrame] = {None: counts, **{str(c): g for c, g in counts.groupby("category")}}
         prior = {}
         for c, g in parts.items():
@@ -157,13 +211,20 @@ def _known(build: Build, at: datetime) -> Sql | None:
     """Give the condition that a lot's return had been recorded by a time, or None where all that happened by then had been."""
     e = STAR.tables["fact_return_event"].c
     confirming = and_(e.event.in_([literal_column(f"'{x}'") for x in CONFIRMING]), e.occurred_at <= literal_instant(at))
-    late = select(e.return_line_key).where(confirming).group_by(e.return_line_key).having(func.min(e.recorded_at) > literal_instant(at))  # fmt: skip
+    late = (
+        select(e.return_line_key)
+        .where(confirming)
+        .group_by(e.return_line_key)
+        .having(func.min(e.recorded_at) > literal_instant(at))
+    )
     if not len(build.fetch(late.limit(1))):
         return None
     return lambda _: lots.c.return_line_key.not_in(late)
 
 
-def _returned(build: Build, at: datetime, details: Mapping[str, Sql] | None = None, of_credit: Mapping[str, Sql] | None = None) -> tuple[Sum, Sum]:  # fmt: skip
+def _returned(
+    build: Build, at: datetime, details: Mapping[str, Sql] | None = None, of_credit: Mapping[str, Sql] | None = None
+) -> tuple[Sum, Sum]:
     """Sum the units that had come back and been recorded by a time, with more details than metrics need."""
     name = f"known {at}"
     if name not in build.memory:
@@ -202,14 +263,27 @@ def _curves(build: Build, at: datetime) -> dict[rate_models.Cell, rate_models.Ar
     cell = ("cell_source", "cell_category", "cell_channel", "cell_window", "is_dated")
     units = _returned(build, at, days(lots, lots.c.confirmed_at), days(bought, credited.c.confirmed_at))
     sums = [replace(s, amount=always) for s in units]
-    chosen = replace(ask(KEY).metric, measures=(measure("returned", sums),), wrap=None, details=(*cell, "delay_day", "age_day"), fine_details=())  # fmt: skip
+    chosen = replace(
+        ask(KEY).metric,
+        measures=(measure("returned", sums),),
+        wrap=None,
+        details=(*cell, "delay_day", "age_day"),
+        fine_details=(),
+    )
     frame = build.fetch(statement(_of_build(build, replace(ask(KEY, as_of=at), metric=chosen))))
     frame = frame.dropna(subset=["delay_day", "age_day", "returned"])
     c = orders.c
     sold = build.fetch(
-        select(c.source, c.category, c.channel, c.window_days, cast(case((c.window_ends_on.is_(None), 0), else_=1), Integer).label("is_dated"))
-        .where(c.units_sold > 0, c.ordered_at <= literal_instant(at)).distinct()
-    )  # fmt: skip
+        select(
+            c.source,
+            c.category,
+            c.channel,
+            c.window_days,
+            cast(case((c.window_ends_on.is_(None), 0), else_=1), Integer).label("is_dated"),
+        )
+        .where(c.units_sold > 0, c.ordered_at <= literal_instant(at))
+        .distinct()
+    )
     cells = [_cell(*row) for row in sold.itertuples(index=False, name=None)]
     counts = {}
     for key, rows in frame.groupby(list(cell), dropna=False):
@@ -254,22 +328,30 @@ def _effects(build: Build, at: datetime) -> dict[str | None, float]:
     question = _of_build(build, ask(KEY, as_of=at))
     now = ORDERS.time(question)
     arms = [
-        select(key.label("line"), s.amount(now).label("units")).select_from(s.base.table).where(*filters(s.base, question, now), *([own] if (own := s.condition(now)) is not None else []))
-        for s, key in zip(_returned(build, at), (lots.c.order_line_key, bought.c.order_line_key), strict=True) if s.base.table_name not in question.empty
-    ]  # fmt: skip
+        select(key.label("line"), s.amount(now).label("units"))
+        .select_from(s.base.table)
+        .where(*filters(s.base, question, now), *([own] if (own := s.condition(now)) is not None else []))
+        for s, key in zip(_returned(build, at), (lots.c.order_line_key, bought.c.order_line_key), strict=True)
+        if s.base.table_name not in question.empty
+    ]
     each = (union_all(*arms) if len(arms) > 1 else arms[0]).subquery("each")
     back = select(each.c.line, func.sum(each.c.units).label("units")).group_by(each.c.line).subquery("back")
     c = orders.c
     sold = double(c.units_sold)
     line = (
         select(
-            c.order_key, c.category, period_start("week", cast(c.clock_started_at, STAR.tables["fact_order_line"].c.ordered_on.type)).label("week"),
-            sold.label("units"), func.least(double(func.coalesce(back.c.units, 0)), sold).label("returned"),
+            c.order_key,
+            c.category,
+            period_start("week", cast(c.clock_started_at, STAR.tables["fact_order_line"].c.ordered_on.type)).label(
+                "week"
+            ),
+            sold.label("units"),
+            func.least(double(func.coalesce(back.c.units, 0)), sold).label("returned"),
         )
         .select_from(orders.outerjoin(back, back.c.line == c.order_line_key))
         .where(*filters(ORDERS, question, now), c.units_sold > 0, c.clock_started_at <= now.at)
         .subquery("line")
-    )  # fmt: skip
+    )
     rate = (
         select(line.c.category, line.c.week, (func.sum(line.c.returned) / func.sum(line.c.units)).label("rate"))
         .group_by(line.c.category, line.c.week)
@@ -277,24 +359,39 @@ def _effects(build: Build, at: datetime) -> dict[str | None, float]:
     )
     basket = (
         select(
-            line.c.order_key, line.c.category,
+            line.c.order_key,
+            line.c.category,
             func.sum(line.c.returned - rate.c.rate * line.c.units).label("residual"),
             func.sum(line.c.units * rate.c.rate * (double(1) - rate.c.rate)).label("variance"),
         )
-        .select_from(line.join(rate, and_(line.c.week == rate.c.week, or_(line.c.category == rate.c.category, and_(line.c.category.is_(None), rate.c.category.is_(None))))))
+        .select_from(
+            line.join(
+                rate,
+                and_(
+                    line.c.week == rate.c.week,
+                    or_(line.c.category == rate.c.category, and_(line.c.category.is_(None), rate.c.category.is_(None))),
+                ),
+            )
+        )
         .group_by(line.c.order_key, line.c.category)
         .subquery("basket")
-    )  # fmt: skip
+    )
     whole = (
-        select(basket.c.order_key, func.sum(basket.c.residual).label("residual"), func.sum(basket.c.variance).label("variance"))
+        select(
+            basket.c.order_key,
+            func.sum(basket.c.residual).label("residual"),
+            func.sum(basket.c.variance).label("variance"),
+        )
         .group_by(basket.c.order_key)
         .subquery("whole")
-    )  # fmt: skip
+    )
     found: dict[str | None, float] = {}
     parts = [
-        select(*names, func.sum(x.c.residual * x.c.residual).label("square"), func.sum(x.c.variance).label("variance")).group_by(*names)
+        select(
+            *names, func.sum(x.c.residual * x.c.residual).label("square"), func.sum(x.c.variance).label("variance")
+        ).group_by(*names)
         for x, names in ((basket, [basket.c.category]), (whole, []))
-    ]  # fmt: skip
+    ]
     for sums in map(build.fetch, parts):
         names = sums["category"] if "category" in sums else [None] * len(sums)
         for name, top, bottom in zip(names, sums["square"], sums["variance"], strict=True):

@@ -40,9 +40,17 @@ from pipelines.warehouse.engine import Build, Expression, double, literal_day, l
 
 Values = Mapping[str, Sequence[Any]]
 ALIASES = {
-    "market": "country", "shop": "shop_id", "product": "product_id", "style": "style_id", "promise": "promise_id", "place": "place_id",
-    "site": "place_id", "reason": "return_reason", "status": "data_status", "several_sizes": "has_several_sizes",
-}  # fmt: skip
+    "market": "country",
+    "shop": "shop_id",
+    "product": "product_id",
+    "style": "style_id",
+    "promise": "promise_id",
+    "place": "place_id",
+    "site": "place_id",
+    "reason": "return_reason",
+    "status": "data_status",
+    "several_sizes": "has_several_sizes",
+}
 
 FINE = ("product_id", "style_id", "size")  # so many groups that counting by them and days first saves little
 TAKEN = ("reason", "status")  # columns of an answer: these two dimensions are answered under their full names
@@ -159,7 +167,10 @@ class Sum:
 
     def condition(self, now: Time) -> Expression | None:
         """Give what a row must be to count; None where every row does."""
-        parts = [*([self.when(now)] if self.when else []), *([self.base.days["order"].is_not(None)] if self.of_orders else [])]  # fmt: skip
+        parts = [
+            *([self.when(now)] if self.when else []),
+            *([self.base.days["order"].is_not(None)] if self.of_orders else []),
+        ]
         return and_(*parts) if parts else None
 
 
@@ -346,7 +357,9 @@ def check_dimensions(metric: Metric, names: Sequence[str], own: Collection[str] 
         if canonical not in some:
             near = difflib.get_close_matches(name, every, 1)
             hint = f" Did you mean {near[0]}?" if near else ""
-            raise UnknownDimension(f"{metric.key} cannot be cut by {name!r}.{hint} It can be cut by: {', '.join(every)}.")  # fmt: skip
+            raise UnknownDimension(
+                f"{metric.key} cannot be cut by {name!r}.{hint} It can be cut by: {', '.join(every)}."
+            )
         raise PartlyKnown(
             f"{name} is known of {metric.numerator} but not of {metric.denominator}: the ratio would be wrong"
         )

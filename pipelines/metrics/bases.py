@@ -51,9 +51,21 @@ _PRODUCT = (
     "season",
 )
 _RETURN = (
-    "product_id", "has_several_sizes", "window_days", "return_type", "note_terms", "method", "carrier", "place_id", "condition",
-    "inspection_outcome", "disposition", "outcome", "decline_reason", "currency",
-)  # fmt: skip
+    "product_id",
+    "has_several_sizes",
+    "window_days",
+    "return_type",
+    "note_terms",
+    "method",
+    "carrier",
+    "place_id",
+    "condition",
+    "inspection_outcome",
+    "disposition",
+    "outcome",
+    "decline_reason",
+    "currency",
+)
 
 
 def _named(table: FromClause, *names: str) -> dict[str, Expression]:
@@ -83,8 +95,10 @@ def curve_day(clock: Expression, ends_on: Expression, window: Expression, until:
     age, length = calendar_days(clock, until), calendar_days(clock, ends_on)
     steps = cast(func.floor(double(age - window) * double(DATED_STEPS) / double(length - window)), Integer)
     return case(
-        (or_(ends_on.is_(None), age <= window), age), (age <= length, window + steps), else_=window + DATED_STEPS + age - length
-    )  # fmt: skip
+        (or_(ends_on.is_(None), age <= window), age),
+        (age <= length, window + steps),
+        else_=window + DATED_STEPS + age - length,
+    )
 
 
 def on_curve(clock: Expression, cell: Mapping[str, Expression], now: Time) -> Expression:
@@ -131,23 +145,45 @@ _ORDER = (
     "is_gift",
 )
 ORDERS = Base(
-    "orders", orders, {"order": orders.c.ordered_on}, _named(orders, *_ORDER), orders.c.ordered_at, _clock(orders), {},
-    (orders.c.order_line_id, orders.c.order_id, orders.c.ordered_on, orders.c.product_id, orders.c.units_sold, orders.c.net_amount, orders.c.currency), joins=_curve(orders), weight=orders.c.units_sold, noun="units sold", fault=orders.c.date_fault, own=orders.c.dimensions,
-)  # fmt: skip
+    "orders",
+    orders,
+    {"order": orders.c.ordered_on},
+    _named(orders, *_ORDER),
+    orders.c.ordered_at,
+    _clock(orders),
+    {},
+    (
+        orders.c.order_line_id,
+        orders.c.order_id,
+        orders.c.ordered_on,
+        orders.c.product_id,
+        orders.c.units_sold,
+        orders.c.net_amount,
+        orders.c.currency,
+    ),
+    joins=_curve(orders),
+    weight=orders.c.units_sold,
+    noun="units sold",
+    fault=orders.c.date_fault,
+    own=orders.c.dimensions,
+)
 
 
 def _waiting(now: Time) -> Expression:
     """Say where a lot that is not finished waits at the observation time."""
     return case(
-        (now.happened(lots.c.inspected_at), literal_column("'inspected'")), (now.happened(lots.c.received_at), literal_column("'received'")),
+        (now.happened(lots.c.inspected_at), literal_column("'inspected'")),
+        (now.happened(lots.c.received_at), literal_column("'received'")),
         (or_(now.happened(lots.c.handed_over_at), now.happened(lots.c.carrier_scan_at)), literal_column("'under_way'")),
         else_=literal_column("'requested'"),
-    )  # fmt: skip
+    )
 
 
 def return_channel(table: FromClause) -> Expression:
     """Say where the goods are given back: in a store, or as a parcel."""
-    return case((table.c.method == literal_column("'store'"), literal_column("'store'")), else_=literal_column("'parcel'"))  # fmt: skip
+    return case(
+        (table.c.method == literal_column("'store'"), literal_column("'store'")), else_=literal_column("'parcel'")
+    )
 
 
 def lane(table: FromClause) -> Expression:
@@ -205,9 +241,21 @@ LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on, "refund":
 LOT_DAYS["period"] = lots.c.requested_on  # what came back in a period is laid over what was sold in it: SOLD_THEN
 _bound = select(matches.c.return_line_key.label("bound_key")).distinct().subquery("bound")
 LOTS = Base(
-    "lots", lots, LOT_DAYS, LOT_DIMENSIONS, first_event, _clock(lots), {"stage": _waiting}, LOT_IDS, joins=_curve(lots),
-    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, bound=(_bound, lots.c.return_line_key == _bound.c.bound_key, _bound.c.bound_key), own=lots.c.dimensions,
-)  # fmt: skip
+    "lots",
+    lots,
+    LOT_DAYS,
+    LOT_DIMENSIONS,
+    first_event,
+    _clock(lots),
+    {"stage": _waiting},
+    LOT_IDS,
+    joins=_curve(lots),
+    weight=lots.c.units,
+    noun="returned units",
+    fault=lots.c.date_fault,
+    bound=(_bound, lots.c.return_line_key == _bound.c.bound_key, _bound.c.bound_key),
+    own=lots.c.dimensions,
+)
 
 credited = lots.alias("credited")
 bought = orders.alias("bought")
@@ -215,12 +263,39 @@ _CREDITS = matches.join(
     credited, and_(credited.c.return_line_key == matches.c.return_line_key, credited.c.lot_no == 1)
 ).join(bought, bought.c.order_line_key == matches.c.order_line_key)
 CREDITS = Base(
-    "credits", _CREDITS, {"order": matches.c.ordered_on, "return": credited.c.requested_on, "refund": credited.c.refunded_on, "period": credited.c.requested_on},
-    {**_named(credited, *_RETURN), **_named(bought, *_ORDER), **_reasons(credited), "return_channel": return_channel(credited)}, credited.c.confirmed_at, _clock(bought), {},
-    (credited.c.return_line_id, credited.c.return_id, credited.c.requested_on, credited.c.product_id, matches.c.units, credited.c.reason, credited.c.inspection_outcome, credited.c.confirmed_on), joins=_curve(bought),
-    weight=matches.c.units, noun="returned units", fault=func.coalesce(credited.c.date_fault, bought.c.date_fault),
+    "credits",
+    _CREDITS,
+    {
+        "order": matches.c.ordered_on,
+        "return": credited.c.requested_on,
+        "refund": credited.c.refunded_on,
+        "period": credited.c.requested_on,
+    },
+    {
+        **_named(credited, *_RETURN),
+        **_named(bought, *_ORDER),
+        **_reasons(credited),
+        "return_channel": return_channel(credited),
+    },
+    credited.c.confirmed_at,
+    _clock(bought),
+    {},
+    (
+        credited.c.return_line_id,
+        credited.c.return_id,
+        credited.c.requested_on,
+        credited.c.product_id,
+        matches.c.units,
+        credited.c.reason,
+        credited.c.inspection_outcome,
+        credited.c.confirmed_on,
+    ),
+    joins=_curve(bought),
+    weight=matches.c.units,
+    noun="returned units",
+    fault=func.coalesce(credited.c.date_fault, bought.c.date_fault),
     own=bought.c.dimensions,
-)  # fmt: skip
+)
 
 SOLD_THEN = replace(ORDERS, name="sold_then", days={"period": orders.c.ordered_on})
 CANCELLED_THEN = replace(CREDITS, name="cancelled_then", days={"period": matches.c.ordered_on})
@@ -253,56 +328,193 @@ _LEG_IDS = (
     legs.c.started_on,
 )
 own_km = case(
-    (and_(leg_carbon.c.method == literal_column("'per_parcel'"), leg_carbon.c.distance_km.is_not(None)), leg_carbon.c.distance_km / legs.c.movement_parcels),
-    (leg_carbon.c.method == literal_column("'per_vehicle_km'"), leg_carbon.c.distance_km * func.coalesce(legs.c.trip_share, parameter("trip_share"))), else_=leg_carbon.c.distance_km,
-)  # fmt: skip
+    (
+        and_(leg_carbon.c.method == literal_column("'per_parcel'"), leg_carbon.c.distance_km.is_not(None)),
+        leg_carbon.c.distance_km / legs.c.movement_parcels,
+    ),
+    (
+        leg_carbon.c.method == literal_column("'per_vehicle_km'"),
+        leg_carbon.c.distance_km * func.coalesce(legs.c.trip_share, parameter("trip_share")),
+    ),
+    else_=leg_carbon.c.distance_km,
+)
 """Kilometres a parcel answers for: its part of a round or of a trip, else all of the leg."""
 LEGS = Base(
-    "legs", legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key), {"order": legs.c.ordered_on, "return": legs.c.requested_on},
-    _LEG_DIMENSIONS, legs.c.started_at, _DOUBT, {}, (*_LEG_IDS, leg_carbon.c.distance_km, leg_carbon.c.mass_kg, leg_carbon.c.factor_id, leg_carbon.c.kg_co2e, leg_carbon.c.status), alone=leg_carbon, noun="transport legs",
-)  # fmt: skip
+    "legs",
+    legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key),
+    {"order": legs.c.ordered_on, "return": legs.c.requested_on},
+    _LEG_DIMENSIONS,
+    legs.c.started_at,
+    _DOUBT,
+    {},
+    (
+        *_LEG_IDS,
+        leg_carbon.c.distance_km,
+        leg_carbon.c.mass_kg,
+        leg_carbon.c.factor_id,
+        leg_carbon.c.kg_co2e,
+        leg_carbon.c.status,
+    ),
+    alone=leg_carbon,
+    noun="transport legs",
+)
 LOT_CARBON = Base(
-    "lot_carbon", lots.join(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {},
-    (*LOT_IDS, lot_carbon.c.kg_co2e), alone=lot_carbon, weight=lots.c.units, noun="returned units", own=lots.c.dimensions,
-)  # fmt: skip
+    "lot_carbon",
+    lots.join(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key),
+    LOT_DAYS,
+    LOT_DIMENSIONS,
+    first_event,
+    {},
+    {},
+    (*LOT_IDS, lot_carbon.c.kg_co2e),
+    alone=lot_carbon,
+    weight=lots.c.units,
+    noun="returned units",
+    own=lots.c.dimensions,
+)
 LOT_AVOIDED = Base(
-    "lot_avoided", lots.join(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS, {**LOT_DIMENSIONS, "data_status": lot_avoided.c.status}, first_event, {}, {},
-    (*LOT_IDS, lots.c.disposition, lot_avoided.c.footprint_id, lot_avoided.c.kg_co2e_new, lot_avoided.c.kg_co2e_avoided_central, lot_avoided.c.status), alone=lot_avoided,
-    weight=lots.c.units, noun="returned units", fault=lots.c.date_fault, own=lots.c.dimensions,
-)  # fmt: skip
+    "lot_avoided",
+    lots.join(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key),
+    LOT_DAYS,
+    {**LOT_DIMENSIONS, "data_status": lot_avoided.c.status},
+    first_event,
+    {},
+    {},
+    (
+        *LOT_IDS,
+        lots.c.disposition,
+        lot_avoided.c.footprint_id,
+        lot_avoided.c.kg_co2e_new,
+        lot_avoided.c.kg_co2e_avoided_central,
+        lot_avoided.c.status,
+    ),
+    alone=lot_avoided,
+    weight=lots.c.units,
+    noun="returned units",
+    fault=lots.c.date_fault,
+    own=lots.c.dimensions,
+)
 LOT_COST = Base(
-    "lot_cost", lots.join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key), LOT_DAYS,
-    {**LOT_DIMENSIONS, "component": lot_cost.c.component, "data_status": lot_cost.c.status}, first_event, {}, {},
-    (*LOT_IDS, lot_cost.c.component, lot_cost.c.amount, lot_cost.c.status, lot_cost.c.method.label("how")), alone=lot_cost,
-    noun="costs of returns", fault=lots.c.date_fault, own=lots.c.dimensions,
-)  # fmt: skip
+    "lot_cost",
+    lots.join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key),
+    LOT_DAYS,
+    {**LOT_DIMENSIONS, "component": lot_cost.c.component, "data_status": lot_cost.c.status},
+    first_event,
+    {},
+    {},
+    (*LOT_IDS, lot_cost.c.component, lot_cost.c.amount, lot_cost.c.status, lot_cost.c.method.label("how")),
+    alone=lot_cost,
+    noun="costs of returns",
+    fault=lots.c.date_fault,
+    own=lots.c.dimensions,
+)
 
 REFUNDS = Base(
-    "refunds", refunds, {"refund": refunds.c.refunded_on}, _named(refunds, "source", "shop_id", "country", "channel", "kind", "currency"),
-    refunds.c.refunded_at, {}, {}, (refunds.c.refund_id, refunds.c.refunded_on, refunds.c.amount, refunds.c.currency, refunds.c.lines_amount, refunds.c.discrepancy_amount), noun="refunds",
-)  # fmt: skip
+    "refunds",
+    refunds,
+    {"refund": refunds.c.refunded_on},
+    _named(refunds, "source", "shop_id", "country", "channel", "kind", "currency"),
+    refunds.c.refunded_at,
+    {},
+    {},
+    (
+        refunds.c.refund_id,
+        refunds.c.refunded_on,
+        refunds.c.amount,
+        refunds.c.currency,
+        refunds.c.lines_amount,
+        refunds.c.discrepancy_amount,
+    ),
+    noun="refunds",
+)
 CREDIT_LINES = Base(
-    "credit_lines", refund_lines, {"refund": refund_lines.c.refunded_on},
-    {**_named(refund_lines, *_PRODUCT, "restock_type", "currency"), "kind": cast(literal_column("'credit'"), String)}, refund_lines.c.refunded_at, {}, {},
-    (refund_lines.c.refund_line_id, refund_lines.c.refunded_on, refund_lines.c.amount, refund_lines.c.currency, refund_lines.c.restock_type), noun="refund lines",
-)  # fmt: skip
+    "credit_lines",
+    refund_lines,
+    {"refund": refund_lines.c.refunded_on},
+    {**_named(refund_lines, *_PRODUCT, "restock_type", "currency"), "kind": cast(literal_column("'credit'"), String)},
+    refund_lines.c.refunded_at,
+    {},
+    {},
+    (
+        refund_lines.c.refund_line_id,
+        refund_lines.c.refunded_on,
+        refund_lines.c.amount,
+        refund_lines.c.currency,
+        refund_lines.c.restock_type,
+    ),
+    noun="refund lines",
+)
 
 invoices = t["fact_carrier_invoice"]
 INVOICES = Base(
-    "invoices", invoices, {"return": invoices.c.invoiced_on}, _named(invoices, "source", "carrier", "kind", "currency"), invoices.c.invoiced_at, {}, {},
-    (invoices.c.invoice_line_id, invoices.c.invoice_id, invoices.c.invoiced_on, invoices.c.carrier, invoices.c.parcel_id, invoices.c.kind, invoices.c.amount, invoices.c.currency), noun="invoice lines",
-)  # fmt: skip
+    "invoices",
+    invoices,
+    {"return": invoices.c.invoiced_on},
+    _named(invoices, "source", "carrier", "kind", "currency"),
+    invoices.c.invoiced_at,
+    {},
+    {},
+    (
+        invoices.c.invoice_line_id,
+        invoices.c.invoice_id,
+        invoices.c.invoiced_on,
+        invoices.c.carrier,
+        invoices.c.parcel_id,
+        invoices.c.kind,
+        invoices.c.amount,
+        invoices.c.currency,
+    ),
+    noun="invoice lines",
+)
 _filed = t["fact_carrier_claim"]
-claimed = select(_filed.c.parcel_key, func.min(_filed.c.opened_at).label("filed_at"), func.max(_filed.c.decided_at).label("decided_at"), func.sum(double(_filed.c.paid_amount) * _filed.c.fx_rate).label("paid"), func.sum(double(_filed.c.amount) * _filed.c.fx_rate).label("claimed")).group_by(_filed.c.parcel_key).subquery("claimed")  # fmt: skip
+claimed = (
+    select(
+        _filed.c.parcel_key,
+        func.min(_filed.c.opened_at).label("filed_at"),
+        func.max(_filed.c.decided_at).label("decided_at"),
+        func.sum(double(_filed.c.paid_amount) * _filed.c.fx_rate).label("paid"),
+        func.sum(double(_filed.c.amount) * _filed.c.fx_rate).label("claimed"),
+    )
+    .group_by(_filed.c.parcel_key)
+    .subquery("claimed")
+)
 LOST = Base(
-    "lost", lots.outerjoin(claimed, claimed.c.parcel_key == lots.c.parcel_key), LOT_DAYS, LOT_DIMENSIONS, first_event, {}, {}, (*LOT_IDS, lots.c.parcel_id, lots.c.lost_at, lots.c.cost_amount), weight=lots.c.units, noun="lost units", fault=lots.c.date_fault, own=lots.c.dimensions,
-)  # fmt: skip
+    "lost",
+    lots.outerjoin(claimed, claimed.c.parcel_key == lots.c.parcel_key),
+    LOT_DAYS,
+    LOT_DIMENSIONS,
+    first_event,
+    {},
+    {},
+    (*LOT_IDS, lots.c.parcel_id, lots.c.lost_at, lots.c.cost_amount),
+    weight=lots.c.units,
+    noun="lost units",
+    fault=lots.c.date_fault,
+    own=lots.c.dimensions,
+)
 _RECOVERY_DAYS = {"order": recoveries.c.ordered_on, "return": recoveries.c.requested_on}
 RECOVERIES = Base(
-    "recoveries", recoveries, _RECOVERY_DAYS, _named(recoveries, *_PRODUCT, "disposition", "outcome", "grade", "currency"), recoveries.c.recovered_at, {}, {},
-    (recoveries.c.recovery_id, recoveries.c.recovered_on, recoveries.c.units, recoveries.c.disposition, recoveries.c.amount, recoveries.c.cost_amount, recoveries.c.currency, recoveries.c.derogation_reason, recoveries.c.evidence_ref),
-    weight=recoveries.c.units, noun="recovered units",
-)  # fmt: skip
+    "recoveries",
+    recoveries,
+    _RECOVERY_DAYS,
+    _named(recoveries, *_PRODUCT, "disposition", "outcome", "grade", "currency"),
+    recoveries.c.recovered_at,
+    {},
+    {},
+    (
+        recoveries.c.recovery_id,
+        recoveries.c.recovered_on,
+        recoveries.c.units,
+        recoveries.c.disposition,
+        recoveries.c.amount,
+        recoveries.c.cost_amount,
+        recoveries.c.currency,
+        recoveries.c.derogation_reason,
+        recoveries.c.evidence_ref,
+    ),
+    weight=recoveries.c.units,
+    noun="recovered units",
+)
 
 _PROMISE = (
     "source",
@@ -358,14 +570,23 @@ def took(now: Time) -> Expression:
     return func.greatest(
         case(
             (c.duration_unit == literal_column("'clock_hours'"), double(hours)),
-            (c.duration_unit.in_([literal_column("'business_days'"), literal_column("'carrier_days'")]), double(worked)), else_=double(days),
-        ), double(0),
-    )  # fmt: skip
+            (
+                c.duration_unit.in_([literal_column("'business_days'"), literal_column("'carrier_days'")]),
+                double(worked),
+            ),
+            else_=double(days),
+        ),
+        double(0),
+    )
 
 
 def _on_closing_day(now: Time) -> Expression:
     c, d = promises.c, closing_day.c
-    return and_(d.country == func.coalesce(c.country, literal_column("''")), d.carrier == c.calendar_carrier, d.day == _closing_on(now))  # fmt: skip
+    return and_(
+        d.country == func.coalesce(c.country, literal_column("''")),
+        d.carrier == c.calendar_carrier,
+        d.day == _closing_on(now),
+    )
 
 
 _PROMISE_WAIT: dict[str, Sql] = {
@@ -373,11 +594,43 @@ _PROMISE_WAIT: dict[str, Sql] = {
     "hours": lambda now: whole_hours(promises.c.started_at, _promise_end(now)),
 }
 PROMISES = Base(
-    "promises", promises, {"return": promises.c.requested_on}, {**_named(promises, *_PROMISE), "return_channel": return_channel(promises), "lane": lane(promises)}, promises.c.requested_at,
-    {**_PROMISE_WAIT, "took": took, "unit_of": lambda _: promises.c.duration_unit, "state": lambda now: promise_state(promises.c, now.at), "is_from_return": lambda _: cast(case((and_(promises.c.promise_id == literal_column("'legal_refund'"), promises.c.is_requested.is_(False)), 1), else_=0), Integer)}, {"state": lambda now: promise_state(promises.c, now.at)},
-    (promises.c.return_id, promises.c.promise_id, promises.c.requested_on, promises.c.started_at, promises.c.due_at, promises.c.ended_at, promises.c.stopped_by, promises.c.units), joins={"took": (closing_day, _on_closing_day)},
-    noun="promises", fault=promises.c.date_fault, fault_kind="undated",
-)  # fmt: skip
+    "promises",
+    promises,
+    {"return": promises.c.requested_on},
+    {**_named(promises, *_PROMISE), "return_channel": return_channel(promises), "lane": lane(promises)},
+    promises.c.requested_at,
+    {
+        **_PROMISE_WAIT,
+        "took": took,
+        "unit_of": lambda _: promises.c.duration_unit,
+        "state": lambda now: promise_state(promises.c, now.at),
+        "is_from_return": lambda _: cast(
+            case(
+                (
+                    and_(promises.c.promise_id == literal_column("'legal_refund'"), promises.c.is_requested.is_(False)),
+                    1,
+                ),
+                else_=0,
+            ),
+            Integer,
+        ),
+    },
+    {"state": lambda now: promise_state(promises.c, now.at)},
+    (
+        promises.c.return_id,
+        promises.c.promise_id,
+        promises.c.requested_on,
+        promises.c.started_at,
+        promises.c.due_at,
+        promises.c.ended_at,
+        promises.c.stopped_by,
+        promises.c.units,
+    ),
+    joins={"took": (closing_day, _on_closing_day)},
+    noun="promises",
+    fault=promises.c.date_fault,
+    fault_kind="undated",
+)
 _RISKS = promises.join(
     risks, and_(risks.c.return_key == promises.c.return_key, risks.c.promise_id == promises.c.promise_id)
 )
@@ -531,17 +784,34 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
             began = func.coalesce(lots.c.requested_at, case((_ASKING.c.source.is_(None), sent)))
             is_from_return = case((lots.c.requested_at.is_(None), 1), else_=0)
             reversed_ = or_(reversed_, and_(lots.c.requested_at.is_(None), lots.c[end] < sent))
-        is_paid_early = and_(reversed_, literal_column("TRUE" if end == "refunded_at" and start != "requested_at" else "FALSE"))  # fmt: skip
+        is_paid_early = and_(
+            reversed_, literal_column("TRUE" if end == "refunded_at" and start != "requested_at" else "FALSE")
+        )
         if end == "refunded_at" and start == "requested_at":
             is_paid_early = and_(reversed_, lots.c.requested_at.is_(None))
-        fault = case((lots.c.date_fault.is_not(None), lots.c.date_fault), (and_(reversed_, ~is_paid_early), literal_column("'ended before it began'", String)))  # fmt: skip
+        fault = case(
+            (lots.c.date_fault.is_not(None), lots.c.date_fault),
+            (and_(reversed_, ~is_paid_early), literal_column("'ended before it began'", String)),
+        )
         arms.append(
             select(
-                *(lots.c[n] for n in dict.fromkeys(names)), lots.c.return_line_id, lots.c.return_id, lots.c.units, literal_column(f"'{stage}'").label("stage"),
-                began.label("begun_at"), lots.c[end].label("done_at"), stopped.label("stopped_at"), lots.c.lost_at,
-                passed(end).label("passed_at"), fault.label("date_fault"), case((is_paid_early, 1), else_=0).label("is_paid_early"), is_from_return.label("is_from_return"),
-            ).select_from(rows).where(began.is_not(None))
-        )  # fmt: skip
+                *(lots.c[n] for n in dict.fromkeys(names)),
+                lots.c.return_line_id,
+                lots.c.return_id,
+                lots.c.units,
+                literal_column(f"'{stage}'").label("stage"),
+                began.label("begun_at"),
+                lots.c[end].label("done_at"),
+                stopped.label("stopped_at"),
+                lots.c.lost_at,
+                passed(end).label("passed_at"),
+                fault.label("date_fault"),
+                case((is_paid_early, 1), else_=0).label("is_paid_early"),
+                is_from_return.label("is_from_return"),
+            )
+            .select_from(rows)
+            .where(began.is_not(None))
+        )
     chosen: Any = union_all(*arms) if len(arms) > 1 else arms[0]
     table = chosen.subquery(name)
     c = table.c
@@ -564,7 +834,13 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
             else_=now.at,
         )
 
-    dimensions = {**_named(table, *LOT_COLUMNS), **_reasons(table), "stage": c.stage, "return_channel": return_channel(table), "lane": lane(table)}  # fmt: skip
+    dimensions = {
+        **_named(table, *LOT_COLUMNS),
+        **_reasons(table),
+        "stage": c.stage,
+        "return_channel": return_channel(table),
+        "lane": lane(table),
+    }
     details: dict[str, Sql] = {
         "cause": lambda now: ended(now)[0],
         "hours": lambda now: whole_hours(c.begun_at, ended(now)[1]),
@@ -572,7 +848,20 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
     }
     ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
     days = {"return": c.requested_on, "order": c.ordered_on}
-    return Base(name, table, days, dimensions, c.begun_at, details, {}, ids, weight=c.units, noun="waits", fault=c.date_fault, fault_kind="reversed")  # fmt: skip
+    return Base(
+        name,
+        table,
+        days,
+        dimensions,
+        c.begun_at,
+        details,
+        {},
+        ids,
+        weight=c.units,
+        noun="waits",
+        fault=c.date_fault,
+        fault_kind="reversed",
+    )
 
 
 def passed(end: str) -> Expression:
@@ -606,9 +895,19 @@ SEGMENTS = {
 }
 """The way from request to refund in pieces that follow each other: from, to, and whose time it is."""
 _FUNNEL = (
-    "requested_at", "approved_at", "handed_over_at", "carrier_scan_at", "received_at", "inspected_at", "refunded_at", "restocked_at",
-    "cancelled_at", "rejected_at", "expired_at", "lost_at",
-)  # fmt: skip
+    "requested_at",
+    "approved_at",
+    "handed_over_at",
+    "carrier_scan_at",
+    "received_at",
+    "inspected_at",
+    "refunded_at",
+    "restocked_at",
+    "cancelled_at",
+    "rejected_at",
+    "expired_at",
+    "lost_at",
+)
 
 
 def _filled() -> dict[str, Expression]:
@@ -649,11 +948,20 @@ def segment_base() -> Base:
     )
     arms = [
         select(
-            *(lots.c[n] for n in dict.fromkeys(names)), lots.c.return_line_id, lots.c.return_id, lots.c.units, literal_column(f"'{piece}'").label("stage"), literal_column(f"'{whose}'").label("responsible"),
-            filled[start].label("begun_at"), filled[end].label("done_at"), filled["paid"].label("paid_at"), func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at, lots.c.lost_at).label("stopped_at"), fault.label("date_fault"),
+            *(lots.c[n] for n in dict.fromkeys(names)),
+            lots.c.return_line_id,
+            lots.c.return_id,
+            lots.c.units,
+            literal_column(f"'{piece}'").label("stage"),
+            literal_column(f"'{whose}'").label("responsible"),
+            filled[start].label("begun_at"),
+            filled[end].label("done_at"),
+            filled["paid"].label("paid_at"),
+            func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at, lots.c.lost_at).label("stopped_at"),
+            fault.label("date_fault"),
         ).where(filled["asked"].is_not(None), filled[start].is_not(None))
         for piece, (start, end, whose) in SEGMENTS.items()
-    ]  # fmt: skip
+    ]
     table = union_all(*arms).subquery("segment")
     c = table.c
 
@@ -664,9 +972,29 @@ def segment_base() -> Base:
     def days(now: Time) -> Expression:
         return double(func.greatest(seconds_between(c.begun_at, until(now)), double(0))) / double(86400)
 
-    dimensions = {**_named(table, *LOT_COLUMNS), **_reasons(table), "stage": c.stage, "responsible": c.responsible, "return_channel": return_channel(table), "lane": lane(table)}  # fmt: skip
+    dimensions = {
+        **_named(table, *LOT_COLUMNS),
+        **_reasons(table),
+        "stage": c.stage,
+        "responsible": c.responsible,
+        "return_channel": return_channel(table),
+        "lane": lane(table),
+    }
     ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
-    return Base("segments", table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.begun_at, {"days": days}, {}, ids, weight=c.units, noun="waits", fault=c.date_fault, fault_kind="reversed")  # fmt: skip
+    return Base(
+        "segments",
+        table,
+        {"return": c.requested_on, "order": c.ordered_on},
+        dimensions,
+        c.begun_at,
+        {"days": days},
+        {},
+        ids,
+        weight=c.units,
+        noun="waits",
+        fault=c.date_fault,
+        fault_kind="reversed",
+    )
 
 
 def funnel_base() -> Base:
@@ -674,13 +1002,35 @@ def funnel_base() -> Base:
     names = ["requested_on", "ordered_on", "requested_at", "reason", "date_fault", *LOT_COLUMNS]
     arms = [
         select(
-            *(lots.c[n] for n in dict.fromkeys(names)), lots.c.return_line_id, lots.c.return_id, lots.c.units,
-            literal_column(f"'{stage.removesuffix('_at')}'").label("stage"), lots.c[stage].label("reached_at"),
+            *(lots.c[n] for n in dict.fromkeys(names)),
+            lots.c.return_line_id,
+            lots.c.return_id,
+            lots.c.units,
+            literal_column(f"'{stage.removesuffix('_at')}'").label("stage"),
+            lots.c[stage].label("reached_at"),
         ).where(lots.c.requested_at.is_not(None), lots.c[stage].is_not(None))
         for stage in _FUNNEL
-    ]  # fmt: skip
+    ]
     table = union_all(*arms).subquery("reached")
     c = table.c
-    dimensions = {**_named(table, *LOT_COLUMNS), **_reasons(table), "stage": c.stage, "return_channel": return_channel(table), "lane": lane(table)}  # fmt: skip
+    dimensions = {
+        **_named(table, *LOT_COLUMNS),
+        **_reasons(table),
+        "stage": c.stage,
+        "return_channel": return_channel(table),
+        "lane": lane(table),
+    }
     ids = (c.return_line_id, c.return_id, c.stage, c.reached_at, c.units)
-    return Base("reached", table, {"return": c.requested_on, "order": c.ordered_on}, dimensions, c.reached_at, {}, {}, ids, weight=c.units, noun="returned units", fault=c.date_fault)  # fmt: skip
+    return Base(
+        "reached",
+        table,
+        {"return": c.requested_on, "order": c.ordered_on},
+        dimensions,
+        c.reached_at,
+        {},
+        {},
+        ids,
+        weight=c.units,
+        noun="returned units",
+        fault=c.date_fault,
+    )

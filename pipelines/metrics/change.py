@@ -77,7 +77,11 @@ def total(
 ) -> "pd.Series[float]":
     """Add up sums on a date basis, under a metric's filters and sources; one entry a group, one in all without `by`."""
     asked = _asked(build, key, by=by, **question)
-    asked = replace(asked, basis=basis, metric=replace(asked.metric, measures=(measure("x", sums),), details=(), fine_details=(), wrap=None))  # fmt: skip
+    asked = replace(
+        asked,
+        basis=basis,
+        metric=replace(asked.metric, measures=(measure("x", sums),), details=(), fine_details=(), wrap=None),
+    )
     found = build.fetch(statement(asked))
     if not by:
         return pd.Series([float(np.nan_to_num(found["x"].sum()))])
@@ -88,8 +92,15 @@ def total(
 
 
 def rate_change(
-    build: Build, period: Period, against: Period, *, by: str | Sequence[str] = MIX, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    period: Period,
+    against: Period,
+    *,
+    by: str | Sequence[str] = MIX,
+    where: Where = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """Explain why the figure of a shop system (returns asked for in a period / units sold in it) moved: effect, points, exactly adding up.
 
     older_orders: returns of orders placed before the period; volume: more or fewer sales to divide them by; mix_<dimension>:
@@ -204,8 +215,15 @@ def _children(keys: pd.DataFrame, order: list[int], depth: int) -> np.ndarray[An
 
 
 def same_window(
-    build: Build, period: Period, against: Period, *, by: Sequence[str] = (), where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    period: Period,
+    against: Period,
+    *,
+    by: Sequence[str] = (),
+    where: Where = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """Compare two periods on equal footing: the share returned within the longest window that most of both has lived through.
 
     The columns of `compare` and `window_days`. The window is the longest of WINDOWS that half of each period's units have
@@ -224,7 +242,16 @@ def same_window(
     window = next((w for w in WINDOWS if w <= min(youngest)), None)
     if window is None:
         return pd.DataFrame()
-    found = compare(build, f"window_return_rate({window})", period=period, against=against, by=by, where=where, as_of=as_of, scope=scope)  # fmt: skip
+    found = compare(
+        build,
+        f"window_return_rate({window})",
+        period=period,
+        against=against,
+        by=by,
+        where=where,
+        as_of=as_of,
+        scope=scope,
+    )
     return found.assign(window_days=window)
 
 
@@ -308,7 +335,9 @@ def _money_steps(build: Build, question: dict[str, Any], by_refund: Any) -> list
 
     def sums(*conditions: Sql, column: str) -> float:
         when = both(_happened("refunded_at"), *conditions)
-        return float(total(build, "confirmed_units", (Sum(LOTS, money(lots, column), when),), "refund", **question).iloc[0])  # fmt: skip
+        return float(
+            total(build, "confirmed_units", (Sum(LOTS, money(lots, column), when),), "refund", **question).iloc[0]
+        )
 
     counted = (is_confirmed(), lambda _: lots.c.is_headline)
     of_goods = sums(*counted, column="refund_amount")

@@ -102,11 +102,19 @@ def _crowd(build: Build, question: dict[str, Any]) -> pd.DataFrame:
     )
     step = double(1 / SHARE_STEP)
     people = (
-        select(each.c.bought, each.c.returned, each.c.expected, func.floor(double(each.c.expected) / double(each.c.bought) * step + double(0.5)).label("step"))
-        .where(each.c.bought > 0).subquery("customer")
-    )  # fmt: skip
+        select(
+            each.c.bought,
+            each.c.returned,
+            each.c.expected,
+            func.floor(double(each.c.expected) / double(each.c.bought) * step + double(0.5)).label("step"),
+        )
+        .where(each.c.bought > 0)
+        .subquery("customer")
+    )
     keys = (people.c.bought, people.c.returned, people.c.step)
-    grouped = select(*keys, func.count().label("customers"), func.sum(people.c.expected).label("expected")).group_by(*keys)  # fmt: skip
+    grouped = select(*keys, func.count().label("customers"), func.sum(people.c.expected).label("expected")).group_by(
+        *keys
+    )
     found = build.fetch(grouped).astype(float)
     found["returned"] = np.minimum(found["returned"], found["bought"])
     found["chance"] = np.clip(found["expected"] / (found["bought"] * found["customers"]), 0, 1)
@@ -138,11 +146,18 @@ def _patterns(build: Build, question: dict[str, Any], crowd: pd.DataFrame) -> pd
     if len(mine) and _is_crowd(build, question):
         one = mine.iloc[0]
         everything = float(sizes["n"].sum()), float((sizes["value"] * sizes["n"]).sum())
-        rows.append({
-            "pattern": "several_sizes", "customers": np.nan, "sold": one["n"] / everything[0],
-            "returned": one["value"] * one["n"] / everything[1] if everything[1] else np.nan,
-            "rate": one["value"], "low": one["low"], "high": one["high"], "by_chance": np.nan,
-        })  # fmt: skip
+        rows.append(
+            {
+                "pattern": "several_sizes",
+                "customers": np.nan,
+                "sold": one["n"] / everything[0],
+                "returned": one["value"] * one["n"] / everything[1] if everything[1] else np.nan,
+                "rate": one["value"],
+                "low": one["low"],
+                "high": one["high"],
+                "by_chance": np.nan,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -166,8 +181,11 @@ def _pattern(name: str, crowd: pd.DataFrame, mask: "pd.Series[bool]", deff: floa
     is_few = mine["customers"].sum() < SMALLEST_SLICE
     low, high = rate_models.wilson(sums["returned"], sums["bought"], deff=deff)
     figures = {
-        "customers": mine["customers"].sum() / crowd["customers"].sum(), "sold": sums["bought"] / every["bought"],
-        "returned": sums["returned"] / every["returned"], "rate": sums["returned"] / sums["bought"] if sums["bought"] else np.nan,
-        "low": float(low), "high": float(high),
-    }  # fmt: skip
+        "customers": mine["customers"].sum() / crowd["customers"].sum(),
+        "sold": sums["bought"] / every["bought"],
+        "returned": sums["returned"] / every["returned"],
+        "rate": sums["returned"] / sums["bought"] if sums["bought"] else np.nan,
+        "low": float(low),
+        "high": float(high),
+    }
     return {"pattern": name, **{k: np.nan if is_few else v for k, v in figures.items()}, "by_chance": np.nan}

@@ -39,9 +39,22 @@ ROUTES = (
     "keep_it",
 )
 GRADES = {  # grades that may take a route; an item without a grade is taken for b
-    "as_new": "a", "nearest_store": "a", "marked_down": "ab", "b_stock": "abc", "refurbished": "bc", "donated": "abc", "recycled": "abcd", "destroyed": "abcd", "keep_it": "abcd",
-}  # fmt: skip
-_FACTORS = {"refurbished": "treatment_reuse", "donated": "treatment_reuse", "recycled": "treatment_recycling", "destroyed": "treatment_energy_recovery"}  # fmt: skip
+    "as_new": "a",
+    "nearest_store": "a",
+    "marked_down": "ab",
+    "b_stock": "abc",
+    "refurbished": "bc",
+    "donated": "abc",
+    "recycled": "abcd",
+    "destroyed": "abcd",
+    "keep_it": "abcd",
+}
+_FACTORS = {
+    "refurbished": "treatment_reuse",
+    "donated": "treatment_reuse",
+    "recycled": "treatment_recycling",
+    "destroyed": "treatment_energy_recovery",
+}
 _ENOUGH = 30  # recoveries of a disposition in a category before their mean stands for the parameter
 t = STAR.tables
 
@@ -93,8 +106,15 @@ def recovery_rates(build: Build) -> pd.DataFrame:
 
 
 def dispose(
-    build: Build, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING, carbon_price: float | None = None, capacity: Mapping[str, float] | None = None
-) -> Plan:  # fmt: skip
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    scope: Scope = EVERYTHING,
+    carbon_price: float | None = None,
+    capacity: Mapping[str, float] | None = None,
+) -> Plan:
     """Assign the inspected goods of the orders of a span to their best routes under the capacities.
 
     `carbon_price` is EUR a tonne, `capacity` units a day of a route (default: data/costs.csv). A lot is an item; capacities count lots.
@@ -102,22 +122,43 @@ def dispose(
     question = _of_build(build, ask("returned_units", where=where, since=since, until=until, scope=scope))
     product = t["dim_product"]
     spent = (
-        select(lot_cost.c.return_lot_key, func.sum(double(lot_cost.c.amount)).label("spent")).where(lot_cost.c.component.in_(["return_freight", "handling"]))
-        .group_by(lot_cost.c.return_lot_key).subquery("spent")
-    )  # fmt: skip
+        select(lot_cost.c.return_lot_key, func.sum(double(lot_cost.c.amount)).label("spent"))
+        .where(lot_cost.c.component.in_(["return_freight", "handling"]))
+        .group_by(lot_cost.c.return_lot_key)
+        .subquery("spent")
+    )
     query = (
         select(
-            lots.c.return_line_id, lots.c.lot_no, lots.c.category, lots.c.place_id, lots.c.condition, lots.c.disposition, lots.c.inspected_at, lots.c.ordered_on, lots.c.units, lots.c.weight_kg,
-            (double(lots.c.net_amount) * lots.c.fx_rate).label("net"), product.c.hs_chapter, lot_avoided.c.kg_co2e_new,
-            spent.c.spent, lot_carbon.c.kg_co2e,
+            lots.c.return_line_id,
+            lots.c.lot_no,
+            lots.c.category,
+            lots.c.place_id,
+            lots.c.condition,
+            lots.c.disposition,
+            lots.c.inspected_at,
+            lots.c.ordered_on,
+            lots.c.units,
+            lots.c.weight_kg,
+            (double(lots.c.net_amount) * lots.c.fx_rate).label("net"),
+            product.c.hs_chapter,
+            lot_avoided.c.kg_co2e_new,
+            spent.c.spent,
+            lot_carbon.c.kg_co2e,
         )
         .select_from(
-            lots.outerjoin(product, and_(product.c.product_key == lots.c.product_key, product.c.is_current)).outerjoin(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key)
-            .outerjoin(spent, spent.c.return_lot_key == lots.c.return_lot_key).outerjoin(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key)
+            lots.outerjoin(product, and_(product.c.product_key == lots.c.product_key, product.c.is_current))
+            .outerjoin(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key)
+            .outerjoin(spent, spent.c.return_lot_key == lots.c.return_lot_key)
+            .outerjoin(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key)
         )
-        .where(*filters(LOTS, question, LOTS.time(question)), lots.c.inspected_at.is_not(None), lots.c.disposition.is_not(None), lots.c.net_amount.is_not(None))
+        .where(
+            *filters(LOTS, question, LOTS.time(question)),
+            lots.c.inspected_at.is_not(None),
+            lots.c.disposition.is_not(None),
+            lots.c.net_amount.is_not(None),
+        )
         .order_by(lots.c.inspected_at, lots.c.return_line_id, lots.c.lot_no)
-    )  # fmt: skip
+    )
     found = build.fetch(query)
     price = parameter("carbon_price") if carbon_price is None else carbon_price
     worth, kg = _values(
@@ -138,7 +179,9 @@ def dispose(
         limits["nearest_store"] = 0.0
     room = np.array([np.floor(limits[r] * days) if r in limits else np.inf for r in ROUTES])
     best = model.assign(worth, room) if len(items) else np.zeros(0, dtype=np.int64)
-    plan = _plan(items, worth, kg, best, done, {r: float(x) for r, x in zip(ROUTES, room, strict=True) if np.isfinite(x)})  # fmt: skip
+    plan = _plan(
+        items, worth, kg, best, done, {r: float(x) for r, x in zip(ROUTES, room, strict=True) if np.isfinite(x)}
+    )
     return replace(plan, unpriced=int((~is_priced).sum()))
 
 
@@ -167,11 +210,16 @@ def _values(
         return np.array([measured.get((route, c), usual) for c in items["category"]], dtype=float)
 
     gains = {
-        "as_new": net * left(parameter("resale_days")) - repack, "nearest_store": net * left(parameter("store_days")) - repack - parameter("store_transfer") * euro * units,
-        "marked_down": net * share("marked_down") - repack, "b_stock": net * share("b_stock"), "refurbished": net * share("refurbished") - parameter("refurbish_cost") * euro * units,
-        "donated": -parameter("donate_cost") * euro * units, "recycled": -parameter("disposal") * euro * units, "destroyed": -parameter("disposal") * euro * units,
+        "as_new": net * left(parameter("resale_days")) - repack,
+        "nearest_store": net * left(parameter("store_days")) - repack - parameter("store_transfer") * euro * units,
+        "marked_down": net * share("marked_down") - repack,
+        "b_stock": net * share("b_stock"),
+        "refurbished": net * share("refurbished") - parameter("refurbish_cost") * euro * units,
+        "donated": -parameter("donate_cost") * euro * units,
+        "recycled": -parameter("disposal") * euro * units,
+        "destroyed": -parameter("disposal") * euro * units,
         "keep_it": np.nan_to_num(items["spent"].to_numpy(float)),
-    }  # fmt: skip
+    }
     is_clothing = items["hs_chapter"].isin(CLOTHING).to_numpy()
     for column, route in enumerate(ROUTES):
         row = ledger.fit(_FACTORS[route], "kgCO2e/t", 9999) if route in _FACTORS else None
@@ -208,10 +256,23 @@ def _plan(items: pd.DataFrame, worth: Any, kg: Any, best: Any, done: Any, limits
     )
     table["regret"] = table["value"] - table["value_done"]
     rows = [
-        (r, int((best == i).sum()), int((done == i).sum()), float(worth[best == i, i].sum()), float(worth[done == i, i].sum()), limits.get(r, np.inf)) for i, r in enumerate(ROUTES)
-    ]  # fmt: skip
+        (
+            r,
+            int((best == i).sum()),
+            int((done == i).sum()),
+            float(worth[best == i, i].sum()),
+            float(worth[done == i, i].sum()),
+            limits.get(r, np.inf),
+        )
+        for i, r in enumerate(ROUTES)
+    ]
     routes = pd.DataFrame(rows, columns=["route", "best", "done", "value_best", "value_done", "capacity"])
     return Plan(
-        table, routes, float(worth[at, best].sum()), float(worth[at, done].sum()), float((kg[at, done] - kg[at, best]).sum()),
-        float(parameter("displacement", "central") * (made * (lives_on[best] - lives_on[done])).sum()), limits,
-    )  # fmt: skip
+        table,
+        routes,
+        float(worth[at, best].sum()),
+        float(worth[at, done].sum()),
+        float((kg[at, done] - kg[at, best]).sum()),
+        float(parameter("displacement", "central") * (made * (lives_on[best] - lives_on[done])).sum()),
+        limits,
+    )

@@ -41,8 +41,14 @@ def _conditions(question: Ask) -> list[Expression]:
 
 
 def lanes(
-    build: Build, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """List the lanes of the way back, heaviest emissions first: both places with coordinates, mode, legs, parcels, km and kg CO2e."""
     question = _asked(build, where=where, since=since, until=until, as_of=as_of, scope=scope)
     start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
@@ -50,13 +56,21 @@ def lanes(
     ends = [start.c[n].label(f"from_{n}") for n in names] + [end.c[n].label(f"to_{n}") for n in names]
     query = (
         select(
-            *ends, legs.c.mode, func.count().label("legs"), func.count(legs.c.parcel_key.distinct()).label("parcels"),
-            func.avg(leg_carbon.c.distance_km).label("distance_km"), func.sum(leg_carbon.c.kg_co2e).label("kg_co2e"),
+            *ends,
+            legs.c.mode,
+            func.count().label("legs"),
+            func.count(legs.c.parcel_key.distinct()).label("parcels"),
+            func.avg(leg_carbon.c.distance_km).label("distance_km"),
+            func.sum(leg_carbon.c.kg_co2e).label("kg_co2e"),
         )
-        .select_from(LEGS.table.join(start, start.c.place_key == legs.c.from_place_key).join(end, end.c.place_key == legs.c.to_place_key))
+        .select_from(
+            LEGS.table.join(start, start.c.place_key == legs.c.from_place_key).join(
+                end, end.c.place_key == legs.c.to_place_key
+            )
+        )
         .where(*_conditions(question), legs.c.element_type == literal_column("'transport'"))
         .group_by(*(start.c[n] for n in names), *(end.c[n] for n in names), legs.c.mode)
-    )  # fmt: skip
+    )
     return (
         build.fetch(query)
         .sort_values(["kg_co2e", "from_place_id", "to_place_id"], ascending=[False, True, True])
@@ -65,8 +79,14 @@ def lanes(
 
 
 def parcels(
-    build: Build, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """Count parcels by what they emitted, all in: low and high of each class (kg CO2e), parcels, kg_co2e, is_flagged (implausible).
 
     Parcels of two legs or fewer are hardly begun and are never flagged as light.
@@ -74,11 +94,19 @@ def parcels(
     question = _asked(build, where=where, since=since, until=until, as_of=as_of, scope=scope)
     one = (
         select(func.sum(leg_carbon.c.kg_co2e).label("kg"), func.count().label("legs"))
-        .select_from(LEGS.table).where(*_conditions(question)).group_by(legs.c.parcel_key).subquery("one")
-    )  # fmt: skip
+        .select_from(LEGS.table)
+        .where(*_conditions(question))
+        .group_by(legs.c.parcel_key)
+        .subquery("one")
+    )
     place = case(*((one.c.kg < high, i) for i, high in enumerate(BINS[1:-1])), else_=len(BINS) - 2)
     is_flagged = or_(and_(one.c.kg < IMPLAUSIBLE[0], one.c.legs > 2), one.c.kg > IMPLAUSIBLE[1])
-    query = select(place.label("place"), func.count().label("parcels"), func.sum(one.c.kg).label("kg_co2e"), func.sum(case((is_flagged, 1), else_=0)).label("flagged"))  # fmt: skip
+    query = select(
+        place.label("place"),
+        func.count().label("parcels"),
+        func.sum(one.c.kg).label("kg_co2e"),
+        func.sum(case((is_flagged, 1), else_=0)).label("flagged"),
+    )
     found = build.fetch(query.where(one.c.kg.is_not(None)).group_by(place)).set_index("place")
     found = found.reindex(range(len(BINS) - 1)).fillna(0).reset_index()
     return found.assign(low=BINS[:-1], high=BINS[1:])[["low", "high", "parcels", "kg_co2e", "flagged"]]
@@ -103,25 +131,58 @@ _LEG = (
     "source",
 )
 _CARBON = (
-    "activity", "distance_km", "distance_type", "distance_adjustment", "distance_status", "mass_kg", "mass_status", "tonne_km", "kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw", "kg_co2e_tonne_km",
-    "status", "method", "scope3_category", "factor_id",
-)  # fmt: skip
-_FACTOR = ("description", "unit", "value", "year", "source", "source_address", "quality", "factor_set", "row_id", "licence", "gwp", "eol_method", "log_sd")  # fmt: skip
+    "activity",
+    "distance_km",
+    "distance_type",
+    "distance_adjustment",
+    "distance_status",
+    "mass_kg",
+    "mass_status",
+    "tonne_km",
+    "kg_co2e",
+    "kg_co2e_wtt",
+    "kg_co2e_ttw",
+    "kg_co2e_tonne_km",
+    "status",
+    "method",
+    "scope3_category",
+    "factor_id",
+)
+_FACTOR = (
+    "description",
+    "unit",
+    "value",
+    "year",
+    "source",
+    "source_address",
+    "quality",
+    "factor_set",
+    "row_id",
+    "licence",
+    "gwp",
+    "eol_method",
+    "log_sd",
+)
 
 
 def _traced() -> Select[Any]:
     factors, start, end = t["factor_set"], t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
-    return (
-        select(
-            *(legs.c[n] for n in _LEG), start.c.name.label("from_name"), end.c.name.label("to_name"), *(leg_carbon.c[n] for n in _CARBON),
-            leg_cost.c.amount.label("cost_amount"), leg_cost.c.status.label("cost_status"), leg_cost.c.method.label("cost_method"), *(factors.c[n].label(f"factor_{n}") for n in _FACTOR),
-        )
-        .select_from(
-            legs.outerjoin(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key).outerjoin(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)
-            .outerjoin(factors, factors.c.factor_id == leg_carbon.c.factor_id)
-            .outerjoin(start, start.c.place_key == legs.c.from_place_key).outerjoin(end, end.c.place_key == legs.c.to_place_key)
-        )
-    )  # fmt: skip
+    return select(
+        *(legs.c[n] for n in _LEG),
+        start.c.name.label("from_name"),
+        end.c.name.label("to_name"),
+        *(leg_carbon.c[n] for n in _CARBON),
+        leg_cost.c.amount.label("cost_amount"),
+        leg_cost.c.status.label("cost_status"),
+        leg_cost.c.method.label("cost_method"),
+        *(factors.c[n].label(f"factor_{n}") for n in _FACTOR),
+    ).select_from(
+        legs.outerjoin(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key)
+        .outerjoin(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)
+        .outerjoin(factors, factors.c.factor_id == leg_carbon.c.factor_id)
+        .outerjoin(start, start.c.place_key == legs.c.from_place_key)
+        .outerjoin(end, end.c.place_key == legs.c.to_place_key)
+    )
 
 
 def _leg(build: Build, row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -129,8 +190,23 @@ def _leg(build: Build, row: Mapping[Any, Any]) -> dict[str, Any]:
     leg: dict[str, Any] = {str(k): (None if pd.isna(v) else v) for k, v in row.items()}
     low = high = None
     if leg["kg_co2e"] is not None:
-        _, of = cells(pd.DataFrame([{"u_factor": leg["factor_id"], "u_role": leg["role"], "u_distance": leg["distance_status"], "u_mass": leg["mass_status"], "u_status": leg["status"]}]))  # fmt: skip
-        drawn = uncertainty.errors([(*of[0], "measured:leg")], {**spreads(build, set(of[0])), "measured:leg": parameter("activity_uncertainty", "measured")})  # fmt: skip
+        _, of = cells(
+            pd.DataFrame(
+                [
+                    {
+                        "u_factor": leg["factor_id"],
+                        "u_role": leg["role"],
+                        "u_distance": leg["distance_status"],
+                        "u_mass": leg["mass_status"],
+                        "u_status": leg["status"],
+                    }
+                ]
+            )
+        )
+        drawn = uncertainty.errors(
+            [(*of[0], "measured:leg")],
+            {**spreads(build, set(of[0])), "measured:leg": parameter("activity_uncertainty", "measured")},
+        )
         low, high = (float(x[0]) for x in uncertainty.intervals([[leg["kg_co2e"]]], drawn, 0.9))
     return {**leg, "low": low, "high": high, "formula": formula(leg)}
 
@@ -163,22 +239,38 @@ def explain(build: Build, return_id: str) -> dict[str, Any]:
     )
     own = build.fetch(query)
     if not len(own):
-        raise UnknownDimension(f"There is no return {return_id!r} in this build. `backhaul metric kg_co2e --by return` does not list them; `backhaul export` of rows does.")  # fmt: skip
+        raise UnknownDimension(
+            f"There is no return {return_id!r} in this build. `backhaul metric kg_co2e --by return` does not list them; `backhaul export` of rows does."
+        )
     wanted = list(own["parcel_id"].dropna().unique())
-    found = build.fetch(_traced().where(legs.c.parcel_id.in_(wanted)).order_by(legs.c.parcel_id, legs.c.element_no)) if wanted else pd.DataFrame()  # fmt: skip
+    found = (
+        build.fetch(_traced().where(legs.c.parcel_id.in_(wanted)).order_by(legs.c.parcel_id, legs.c.element_no))
+        if wanted
+        else pd.DataFrame()
+    )
     chains = []
     for parcel_id in wanted:
         chain = [_leg(build, row) for row in found[found["parcel_id"] == parcel_id].to_dict("records")]
         by_activity: dict[str, float] = {}
         for leg in chain:
             by_activity[leg["activity"]] = by_activity.get(leg["activity"], 0.0) + (leg["kg_co2e"] or 0.0)
-        chains.append({
-            "parcel_id": parcel_id, "legs": chain, "by_activity": by_activity, "kg_co2e": sum(by_activity.values()),
-            "missing": [leg["element_id"] for leg in chain if leg["kg_co2e"] is None],
-        })  # fmt: skip
+        chains.append(
+            {
+                "parcel_id": parcel_id,
+                "legs": chain,
+                "by_activity": by_activity,
+                "kg_co2e": sum(by_activity.values()),
+                "missing": [leg["element_id"] for leg in chain if leg["kg_co2e"] is None],
+            }
+        )
     told = own.astype(object).where(own.notna(), None).to_dict("records")
     known = [r["kg_co2e"] for r in told if r["kg_co2e"] is not None]
-    return {"return_id": str(own["return_id"].iloc[0]), "kg_co2e": float(sum(known)) if known else None, "parcels": chains, "lots": told}  # fmt: skip
+    return {
+        "return_id": str(own["return_id"].iloc[0]),
+        "kg_co2e": float(sum(known)) if known else None,
+        "parcels": chains,
+        "lots": told,
+    }
 
 
 def formula(leg: Mapping[str, Any]) -> str:
@@ -205,9 +297,11 @@ def formula(leg: Mapping[str, Any]) -> str:
         "per_vehicle_km": f"{told('distance_km')} km x {share:g} x {factor}",
         "per_tonne": f"{told('mass_kg')} kg / 1000 x {factor}" + (f" / {uses:g} uses" if uses != 1 else ""),
         "per_kg": f"{told('mass_kg')} kg x {factor}",
-        "per_parcel": f"{told('distance_km')} km / {told('movement_parcels')} parcels x {factor}" if is_round else f"1 parcel x {factor}",
+        "per_parcel": f"{told('distance_km')} km / {told('movement_parcels')} parcels x {factor}"
+        if is_round
+        else f"1 parcel x {factor}",
         "shared": f"{told('distance_km')} km x {factor}, shared by mass x direct distance",
-    }  # fmt: skip
+    }
     return f"{written.get(str(leg['method']), '?')} = {result}"
 
 
@@ -215,8 +309,15 @@ def formula(leg: Mapping[str, Any]) -> str:
 
 
 def tornado(
-    build: Build, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
     """Say what would narrow the total's interval: source, low and high (kg CO2e) if only it were in doubt, share of the variance; widest first.
 
     A source is a factor, a parameter assumed in place of a measurement, or what was imputed.
@@ -236,18 +337,33 @@ def tornado(
 def missing_factors(build: Build) -> pd.DataFrame:
     """List legs that no factor fits, by what they are: role, mode, vehicle, fuel, unit wanted, legs, first and last year; most legs first."""
     unit = case(
-        (legs.c.element_type == literal_column("'hub'"), literal_column("'kgCO2e/parcel'")), (legs.c.role.in_(["packaging", "treatment"]), literal_column("'kgCO2e/t'")),
-        (legs.c.role == literal_column("'customer_trip'"), literal_column("'kgCO2e/vehicle.km'")), else_=literal_column("'kgCO2e/t.km'"),
-    )  # fmt: skip
+        (legs.c.element_type == literal_column("'hub'"), literal_column("'kgCO2e/parcel'")),
+        (legs.c.role.in_(["packaging", "treatment"]), literal_column("'kgCO2e/t'")),
+        (legs.c.role == literal_column("'customer_trip'"), literal_column("'kgCO2e/vehicle.km'")),
+        else_=literal_column("'kgCO2e/t.km'"),
+    )
     year = extract("year", legs.c.started_on)
     query = (
-        select(legs.c.role, legs.c.mode, legs.c.vehicle, legs.c.fuel, unit.label("unit"), func.count().label("legs"), func.min(year).label("first_year"), func.max(year).label("last_year"))
-        .select_from(LEGS.table).where(leg_carbon.c.kg_co2e.is_(None)).group_by(legs.c.role, legs.c.mode, legs.c.vehicle, legs.c.fuel, unit)
-    )  # fmt: skip
+        select(
+            legs.c.role,
+            legs.c.mode,
+            legs.c.vehicle,
+            legs.c.fuel,
+            unit.label("unit"),
+            func.count().label("legs"),
+            func.min(year).label("first_year"),
+            func.max(year).label("last_year"),
+        )
+        .select_from(LEGS.table)
+        .where(leg_carbon.c.kg_co2e.is_(None))
+        .group_by(legs.c.role, legs.c.mode, legs.c.vehicle, legs.c.fuel, unit)
+    )
     return build.fetch(query).sort_values(["legs", "role"], ascending=[False, True]).reset_index(drop=True)
 
 
-def factor_effect(build: Build, now: Ledger, other: Ledger, *, where: Where = None, since: Day = None, until: Day = None) -> pd.DataFrame:  # fmt: skip
+def factor_effect(
+    build: Build, now: Ledger, other: Ledger, *, where: Where = None, since: Day = None, until: Day = None
+) -> pd.DataFrame:
     """Say what another set or vintage would make of the same legs: vehicle, unit, factor_id and other_id, kg_co2e, other_kg_co2e, difference.
 
     Emissions are proportional to their factor, so nothing else changes. A leg of several factors, and one whose other factor is
@@ -257,8 +373,10 @@ def factor_effect(build: Build, now: Ledger, other: Ledger, *, where: Where = No
     year = extract("year", legs.c.started_on)
     query = (
         select(leg_carbon.c.factor_id, year.label("year"), func.sum(leg_carbon.c.kg_co2e).label("kg_co2e"))
-        .select_from(LEGS.table).where(*_conditions(question), leg_carbon.c.kg_co2e.is_not(None)).group_by(leg_carbon.c.factor_id, year)
-    )  # fmt: skip
+        .select_from(LEGS.table)
+        .where(*_conditions(question), leg_carbon.c.kg_co2e.is_not(None))
+        .group_by(leg_carbon.c.factor_id, year)
+    )
     found = build.fetch(query)
     years = sorted({int(y) for y in found["year"]})
     ours = {(r["factor_id"], int(r["for_year"])): r for r in now.table(years)}
@@ -267,10 +385,16 @@ def factor_effect(build: Build, now: Ledger, other: Ledger, *, where: Where = No
     for factor_id, of_year, kg in found.itertuples(index=False, name=None):
         row = ours.get((str(factor_id), int(of_year)))
         instead = theirs.get((row["vehicle"], row["unit"], row["country"], int(of_year))) if row else None
-        rows.append({
-            "vehicle": row["vehicle"] if row else "", "unit": row["unit"] if row else "", "factor_id": factor_id, "other_id": instead["factor_id"] if instead else "",
-            "kg_co2e": float(kg), "other_kg_co2e": float(kg) * _ratio(instead, row),
-        })  # fmt: skip
+        rows.append(
+            {
+                "vehicle": row["vehicle"] if row else "",
+                "unit": row["unit"] if row else "",
+                "factor_id": factor_id,
+                "other_id": instead["factor_id"] if instead else "",
+                "kg_co2e": float(kg),
+                "other_kg_co2e": float(kg) * _ratio(instead, row),
+            }
+        )
     frame = pd.DataFrame(rows, columns=["vehicle", "unit", "factor_id", "other_id", "kg_co2e", "other_kg_co2e"])
     frame = frame.groupby(["vehicle", "unit", "factor_id", "other_id"], as_index=False).sum()
     frame["difference"] = frame["other_kg_co2e"] - frame["kg_co2e"]
@@ -288,8 +412,14 @@ CAUSES = ("volume_returned", "consolidation", "mode", "distance", "weight", "fac
 
 
 def change_split(
-    build: Build, *, period: tuple[date, date], against: tuple[date, date], where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    *,
+    period: tuple[date, date],
+    against: tuple[date, date],
+    where: Where = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """Split the change of kg CO2e per 100 units sold between two spans of order days into its causes; the effects add up to it exactly.
 
     Rows: before (total), one a cause, after (total); columns step, kind, amount. Volume: units returned per unit sold. Consolidation:
@@ -315,7 +445,9 @@ def change_split(
     return pd.DataFrame(rows, columns=names)
 
 
-def _activity(build: Build, span: tuple[date, date], where: Where, as_of: Day, scope: Scope) -> tuple[pd.DataFrame, float, float]:  # fmt: skip
+def _activity(
+    build: Build, span: tuple[date, date], where: Where, as_of: Day, scope: Scope
+) -> tuple[pd.DataFrame, float, float]:
     """Sum a span's legs by part and vehicle: legs, kilometres, kilometres a parcel answers for, activity of the factor, kg; with units returned and sold."""
     asked: dict[str, Any] = {"where": where, "since": span[0], "until": span[1], "as_of": as_of, "scope": scope}
     question = _of_build(build, ask("kg_co2e_per_100_sold", **asked))
@@ -323,15 +455,26 @@ def _activity(build: Build, span: tuple[date, date], where: Where, as_of: Day, s
     back = _of_build(build, ask("returned_units", **asked))
     returned = float(build.fetch(statement(back))[back.metric.measures[0].name].sum())
     c = leg_carbon.c
-    activity = case((c.method == literal_column("'per_tonne_km'"), c.tonne_km), (c.method.in_(["per_tonne", "per_kg"]), c.mass_kg), else_=func.coalesce(own_km, 1.0))  # fmt: skip
+    activity = case(
+        (c.method == literal_column("'per_tonne_km'"), c.tonne_km),
+        (c.method.in_(["per_tonne", "per_kg"]), c.mass_kg),
+        else_=func.coalesce(own_km, 1.0),
+    )
     name = func.coalesce(legs.c.vehicle, legs.c.mode, "-")
     query = (
         select(
-            legs.c.role, name.label("vehicle"), func.count().label("legs"), func.sum(func.coalesce(c.distance_km, 1.0)).label("km"), func.sum(func.coalesce(own_km, 1.0)).label("own_km"),
-            func.sum(activity).label("activity"), func.sum(c.kg_co2e).label("kg"),
+            legs.c.role,
+            name.label("vehicle"),
+            func.count().label("legs"),
+            func.sum(func.coalesce(c.distance_km, 1.0)).label("km"),
+            func.sum(func.coalesce(own_km, 1.0)).label("own_km"),
+            func.sum(activity).label("activity"),
+            func.sum(c.kg_co2e).label("kg"),
         )
-        .select_from(LEGS.table).where(*filters(LEGS, question, LEGS.time(question)), c.kg_co2e.is_not(None)).group_by(legs.c.role, name)
-    )  # fmt: skip
+        .select_from(LEGS.table)
+        .where(*filters(LEGS, question, LEGS.time(question)), c.kg_co2e.is_not(None))
+        .group_by(legs.c.role, name)
+    )
     return build.fetch(query).set_index(["role", "vehicle"]).astype(float), returned, sold
 
 
@@ -345,6 +488,11 @@ def _levels(frame: pd.DataFrame, returned: float, sold: float) -> dict[str, np.n
         return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan)
 
     return {
-        "volume_returned": np.full(len(filled), 100 * returned / sold), "consolidation": of_role / returned, "sharing": over(own, km), "mode": over(legs_, of_role),
-        "distance": over(km, legs_), "weight": over(activity, own), "factor": over(kg, activity),
-    }  # fmt: skip
+        "volume_returned": np.full(len(filled), 100 * returned / sold),
+        "consolidation": of_role / returned,
+        "sharing": over(own, km),
+        "mode": over(legs_, of_role),
+        "distance": over(km, legs_),
+        "weight": over(activity, own),
+        "factor": over(kg, activity),
+    }

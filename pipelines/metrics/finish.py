@@ -110,9 +110,15 @@ def flagged(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(sold > 0, marked / sold, np.nan)
     effect = design_effect(build)
-    low, high = rate_models.wilson(least, sold, ask.level, effect)[0], rate_models.wilson(marked, sold, ask.level, effect)[1]  # fmt: skip
+    low, high = (
+        rate_models.wilson(least, sold, ask.level, effect)[0],
+        rate_models.wilson(marked, sold, ask.level, effect)[1],
+    )
     is_bound = (by_order > sums["orders"].to_numpy()) & (sold > 0)
-    said = [f"an upper bound: {int(o):,} of {int(m):,} marked lines are marked with their whole order" if b else "" for m, o, b in zip(marked, by_order, is_bound, strict=True)]  # fmt: skip
+    said = [
+        f"an upper bound: {int(o):,} of {int(m):,} marked lines are marked with their whole order" if b else ""
+        for m, o, b in zip(marked, by_order, is_bound, strict=True)
+    ]
     found = answer_frame(keys, value, low, high, sold, np.where(sold > 0, "", "nothing sold in this selection"))
     return found.assign(note=said, caution=np.where(is_bound, "upper_bound", ""))
 
@@ -142,12 +148,20 @@ def covered(finish: Finish) -> Finish:
         ]
         legs, unknown = sums["legs"].to_numpy(), sums["unknown"].to_numpy()
         withheld = (unknown > PARTIAL * legs) & (found["reason"] == "").to_numpy()
-        said = [f"without {int(u):,} of {int(n):,} {what}: no emission factor" if u else "" for n, u in zip(legs, unknown, strict=True)]  # fmt: skip
-        only = [f"only {int(n - u):,} of {int(n):,} {what} have an emission factor: the value is of these alone" for n, u in zip(legs, unknown, strict=True)]  # fmt: skip
+        said = [
+            f"without {int(u):,} of {int(n):,} {what}: no emission factor" if u else ""
+            for n, u in zip(legs, unknown, strict=True)
+        ]
+        only = [
+            f"only {int(n - u):,} of {int(n):,} {what} have an emission factor: the value is of these alone"
+            for n, u in zip(legs, unknown, strict=True)
+        ]
         answered = found.assign(
-            reason=np.where(withheld, only, found["reason"]), note=np.where(withheld, "", said), stands=withheld,
+            reason=np.where(withheld, only, found["reason"]),
+            note=np.where(withheld, "", said),
+            stands=withheld,
             coverage=np.where(legs > 0, 1 - unknown / np.maximum(legs, 1), 1.0),
-        )  # fmt: skip
+        )
         if odd := _implausible(build):
             far = f"factors far from those that ship for the same vehicle: {', '.join(odd)}"
             answered["caution"] = answered["caution"].mask(answered["value"].notna(), "factor")
@@ -284,9 +298,11 @@ def _drifting(found: pd.DataFrame, build: Build, ask: Ask) -> pd.DataFrame:
     on = drifts(build)
     on = on[on["is_drifting"].astype(bool)].sort_values("z", key=abs)
     said = {
-        None if pd.isna(category) else category: f"returns arrive {'later' if factor > 1 else 'earlier'} than the curve says since {pd.Timestamp(since).date()} ({factor:.2f} times the delay): the interval may not cover"
+        None
+        if pd.isna(category)
+        else category: f"returns arrive {'later' if factor > 1 else 'earlier'} than the curve says since {pd.Timestamp(since).date()} ({factor:.2f} times the delay): the interval may not cover"
         for category, factor, since in zip(on["category"], on["factor"], on["since_on"], strict=True)
-    }  # fmt: skip
+    }
     own = [said.get(c, "") if not r else "" for c, r in zip(_categories(found, ask), found["reason"], strict=True)]
     return found.assign(
         caution=["delay_drift" if x else "" for x in own],
@@ -304,8 +320,15 @@ def final(frame: pd.DataFrame, ask: Ask, build: Build) -> tuple[pd.DataFrame, ra
     came = frame["returned"].fillna(0).to_numpy(float)
     share = frame["share"].fillna(0).to_numpy(float)
     rates = rate_models.ultimate_rates(
-        number, share, np.maximum(sold, 0), came, groups=len(keys), deff=_effects(build, keys, ask), prior=_cohort_prior(build, keys, ask), level=ask.level
-    )  # fmt: skip
+        number,
+        share,
+        np.maximum(sold, 0),
+        came,
+        groups=len(keys),
+        deff=_effects(build, keys, ask),
+        prior=_cohort_prior(build, keys, ask),
+        level=ask.level,
+    )
     sums = pd.DataFrame(
         {"sold": np.bincount(number, sold, len(keys)), "returned": np.bincount(number, came, len(keys))}
     )
@@ -468,7 +491,12 @@ def usual_rates(build: Build, rows: pd.DataFrame, ask: Ask) -> np.ndarray[Any, A
             key,
             exposed(build.fetch(statement(question)), replace(question, by=("category", *others))),
         )
-    found = build.memory["usual"][1].drop(columns="family", errors="ignore").groupby(["category", *others], dropna=False, as_index=False)[["returned", "exposure"]].sum()  # fmt: skip
+    found = (
+        build.memory["usual"][1]
+        .drop(columns="family", errors="ignore")
+        .groupby(["category", *others], dropna=False, as_index=False)[["returned", "exposure"]]
+        .sum()
+    )
     wanted = rows[["family", *others]].rename(columns={"family": "category"})
     sums = wanted.merge(found, how="left", on=["category", *others])[["returned", "exposure"]].fillna(0.0)
     effect = pooled.week_effect(build, kind)
@@ -528,7 +556,10 @@ def expectation(build: Build, ask: Ask) -> tuple[float, str]:
         known = build.fetch(
             select(c.parameters, c.is_used).where(c.model == "return_probability").order_by(c.fitted_at)
         )
-        latest = {(m := json.loads(p))["source"]: (bool(used), m) for p, used in zip(known["parameters"], known["is_used"], strict=True)}  # fmt: skip
+        latest = {
+            (m := json.loads(p))["source"]: (bool(used), m)
+            for p, used in zip(known["parameters"], known["is_used"], strict=True)
+        }
         build.memory["expectation"] = latest
     chosen = ask.where.get("source", ())
     sources = (chosen,) if isinstance(chosen, str) else tuple(chosen)
@@ -549,7 +580,9 @@ def expected(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
         rate = np.where(n > 0, sums["expected"] / n, np.nan)
         chance = np.sqrt(rate * (1 - rate) * design_effect(build) / n)
     half = NormalDist().inv_cdf(0.5 + ask.level / 2) * np.hypot(chance, level_sd * rate * (1 - rate))
-    return answer_frame(keys, rate, np.maximum(rate - half, 0), np.minimum(rate + half, 1), n, np.where(n > 0, "", nothing))  # fmt: skip
+    return answer_frame(
+        keys, rate, np.maximum(rate - half, 0), np.minimum(rate + half, 1), n, np.where(n > 0, "", nothing)
+    )
 
 
 def own_part(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
@@ -616,7 +649,10 @@ def _from_return(rows: pd.DataFrame, frame: pd.DataFrame, ask: Ask, name: str) -
     weight = frame[name].fillna(0).to_numpy(float) * used
     whole = np.bincount(number, weight, len(keys))
     part = np.bincount(number, weight * frame["is_from_return"].fillna(0).to_numpy(float), len(keys))
-    return [f"{p / w:.1%} count from the return date: no request is known" if p > 0 else "" for p, w in zip(part, whole, strict=True)]  # fmt: skip
+    return [
+        f"{p / w:.1%} count from the return date: no request is known" if p > 0 else ""
+        for p, w in zip(part, whole, strict=True)
+    ]
 
 
 def in_state(state: str) -> Finish:
@@ -660,16 +696,23 @@ def promise_that_holds(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFr
     number, keys = groups_of(frame, ask.by)
     took, place = np.unique(frame["took"].fillna(0).to_numpy(float), return_inverse=True)
     took = took if len(took) else np.zeros(1)
-    table = promise_models.life_table(number, place, frame["cause"].fillna(3).to_numpy(int), frame["waits"].fillna(0), len(keys), len(took))  # fmt: skip
+    table = promise_models.life_table(
+        number, place, frame["cause"].fillna(3).to_numpy(int), frame["waits"].fillna(0), len(keys), len(took)
+    )
     found = np.asarray(promise_models.promise_at(took, table, ask.parameter or 0.95, ask.level), dtype=float)
     units = frame.assign(group=number).groupby("group")["unit_of"].agg(lambda u: "|".join(sorted(set(u.dropna()))))
     unit = units.reindex(range(len(keys))).fillna("").to_numpy(str)
     completed = table[:, promise_models.COMPLETED, :].sum(-1)
     found[:, 2] = np.where(np.isinf(found[:, 2]), np.nan, found[:, 2])
     reason = np.where(
-        np.char.find(unit, "|") >= 0, "promised in different units: cut by lane or market",
-        np.where(completed == 0, "nothing of this selection has completed yet", np.where(np.isinf(found[:, 0]), f"longer than anything followed so far ({took[-1]:.0f})", "")),
-    )  # fmt: skip
+        np.char.find(unit, "|") >= 0,
+        "promised in different units: cut by lane or market",
+        np.where(
+            completed == 0,
+            "nothing of this selection has completed yet",
+            np.where(np.isinf(found[:, 0]), f"longer than anything followed so far ({took[-1]:.0f})", ""),
+        ),
+    )
     return answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason).assign(unit=unit)
 
 
@@ -680,9 +723,10 @@ def _waited(frame: pd.DataFrame, ask: Ask, estimate: Callable[..., Any]) -> pd.D
     longest = days[-1]
     found[:, 2] = np.where(np.isinf(found[:, 2]), np.nan, found[:, 2])
     reason = np.where(
-        completed == 0, "nothing of this selection has completed yet",
+        completed == 0,
+        "nothing of this selection has completed yet",
         np.where(np.isinf(found[:, 0]), f"longer than anything followed so far ({longest:.0f} days)", ""),
-    )  # fmt: skip
+    )
     number, _ = groups_of(frame, ask.by)
     cause = frame["cause"].fillna(-1).to_numpy(int)
     early = np.bincount(number, np.where(cause == -2, frame["waits"].to_numpy(float), 0), len(keys))

@@ -26,7 +26,12 @@ CUTS = ("category", "country", "channel", "place_id")
 DELAYS = 180  # days of delay a curve is learnt over
 ORIGINS, EVERY = 9, 4  # back-tests: so many origins, so many weeks apart
 MEAN_WEEKS = 12  # what a unit costs or emits is the mean of so many weeks
-_EVENT = {"returned_units": "confirmed_on", "inspection_units": "received_at", "refund_amount": "refunded_on", "kg_co2e": "confirmed_on"}  # fmt: skip
+_EVENT = {
+    "returned_units": "confirmed_on",
+    "inspection_units": "received_at",
+    "refund_amount": "refunded_on",
+    "kg_co2e": "confirmed_on",
+}
 COLUMNS = ("measure", "group", "week", "value", "low", "high", "naive", "is_shown", "error_ratio", "coverage")
 
 
@@ -78,8 +83,14 @@ class _Series:
 
 
 def forecast(
-    build: Build, measure: str = "returned_units", *, by: str | None = None, where: Where = None, scope: Scope = EVERYTHING, level: float = 0.8
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    measure: str = "returned_units",
+    *,
+    by: str | None = None,
+    where: Where = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.8,
+) -> pd.DataFrame:
     """Forecast a measure week by week: measure, group, week (its first day), value, low, high, naive (the same weeks a year ago), is_shown, error_ratio, coverage.
 
     `error_ratio` is the back-tested absolute error over the naive one's, `coverage` the share of weeks the interval held; is_shown where
@@ -107,10 +118,20 @@ def _rows(measure: str, name: str, s: _Series, days: int, last: date, level: flo
     tested = _tested(s, days, level)
     ratio = tested["error"].sum() / max(tested["naive_error"].sum(), 1e-9) if len(tested) else np.nan
     guess = model.naive(s.by_week(days))["seasonal"]
-    return pd.DataFrame({
-        "measure": measure, "group": name, "week": [last + timedelta(1 + 7 * h) for h in range(model.HORIZON)], "value": found.mean * s.each, "low": found.low * s.each, "high": found.high * s.each,
-        "naive": guess * s.each, "is_shown": bool(ratio < 1), "error_ratio": ratio, "coverage": tested["inside"].mean() if len(tested) else np.nan,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "measure": measure,
+            "group": name,
+            "week": [last + timedelta(1 + 7 * h) for h in range(model.HORIZON)],
+            "value": found.mean * s.each,
+            "low": found.low * s.each,
+            "high": found.high * s.each,
+            "naive": guess * s.each,
+            "is_shown": bool(ratio < 1),
+            "error_ratio": ratio,
+            "coverage": tested["inside"].mean() if len(tested) else np.nan,
+        }
+    )
 
 
 def _tested(s: _Series, days: int, level: float) -> pd.DataFrame:
@@ -148,7 +169,9 @@ def recent(
     return pd.DataFrame(rows, columns=["group", "week", "value"])
 
 
-def backtested(build: Build, measure: str = "returned_units", *, by: str | None = None, where: Where = None, level: float = 0.8) -> pd.DataFrame:  # fmt: skip
+def backtested(
+    build: Build, measure: str = "returned_units", *, by: str | None = None, where: Where = None, level: float = 0.8
+) -> pd.DataFrame:
     """Give the back-test behind a forecast, in units: group, weeks_ago (origin), week (1-12), actual, value, low, high, naive, error, naive_error, inside."""
     found = [
         _tested(s, days, level).assign(group=name)
@@ -175,13 +198,28 @@ def _series(
     of_orders = limits(ORDERS, whole, ORDERS.time(whole))
     day = cast(lots.c[_EVENT[measure]], Date)
     cut = lots.c[by] if by else literal_column("''")
-    conditions = [lots.c.is_headline, lots.c.ordered_on.is_not(None), lots.c.date_fault.is_(None), day.is_not(None), day <= last, *of_lots]  # fmt: skip
-    events = build.fetch(select(cut.label("group"), lots.c.ordered_on, day.label("event_on"), func.sum(lots.c.units).label("units")).where(*conditions).group_by(cut, lots.c.ordered_on, day))  # fmt: skip
+    conditions = [
+        lots.c.is_headline,
+        lots.c.ordered_on.is_not(None),
+        lots.c.date_fault.is_(None),
+        day.is_not(None),
+        day <= last,
+        *of_lots,
+    ]
+    events = build.fetch(
+        select(cut.label("group"), lots.c.ordered_on, day.label("event_on"), func.sum(lots.c.units).label("units"))
+        .where(*conditions)
+        .group_by(cut, lots.c.ordered_on, day)
+    )
     if measure in ("returned_units", "kg_co2e") and by != "place_id":
         bound = build.fetch(_bound(by, limits(CREDITS, whole, CREDITS.time(whole)), last))
         events = pd.concat([events, bound], ignore_index=True) if len(bound) else events
     at = orders.c[by] if by and by != "place_id" else literal_column("''")
-    sold = build.fetch(select(at.label("group"), orders.c.ordered_on, func.sum(orders.c.units_sold).label("units")).where(orders.c.ordered_on <= last, orders.c.date_fault.is_(None), *of_orders).group_by(at, orders.c.ordered_on))  # fmt: skip
+    sold = build.fetch(
+        select(at.label("group"), orders.c.ordered_on, func.sum(orders.c.units_sold).label("units"))
+        .where(orders.c.ordered_on <= last, orders.c.date_fault.is_(None), *of_orders)
+        .group_by(at, orders.c.ordered_on)
+    )
     if events.empty or sold.empty:
         return []
     for frame, names in ((events, ("ordered_on", "event_on")), (sold, ("ordered_on",))):
@@ -214,10 +252,21 @@ def _bound(by: str | None, chosen: list[Expression], last: date) -> Any:
     """Select credits that a rule bound to a purchase, where sources keep no returns: they come back of the purchase's day."""
     cut = bought.c[by] if by else literal_column("''")
     return (
-        select(cut.label("group"), matches.c.ordered_on, credited.c.confirmed_on.label("event_on"), func.sum(matches.c.units).label("units"))
-        .select_from(CREDITS.table).where(matches.c.is_cancellation.is_(False), credited.c.confirmed_on.is_not(None), credited.c.confirmed_on <= last, *chosen)
+        select(
+            cut.label("group"),
+            matches.c.ordered_on,
+            credited.c.confirmed_on.label("event_on"),
+            func.sum(matches.c.units).label("units"),
+        )
+        .select_from(CREDITS.table)
+        .where(
+            matches.c.is_cancellation.is_(False),
+            credited.c.confirmed_on.is_not(None),
+            credited.c.confirmed_on <= last,
+            *chosen,
+        )
         .group_by(cut, matches.c.ordered_on, credited.c.confirmed_on)
-    )  # fmt: skip
+    )
 
 
 def _each(build: Build, measure: str, by: str | None, chosen: list[Expression], last: date) -> dict[str, float]:
@@ -234,7 +283,13 @@ def _each(build: Build, measure: str, by: str | None, chosen: list[Expression], 
     day = cast(lots.c[_EVENT[measure]], Date)
     query = (
         select(cut.label("group"), func.sum(amount).label("amount"), func.sum(lots.c.units).label("units"))
-        .select_from(table).where(lots.c.is_headline, amount.is_not(None), day <= last, day > last - timedelta(7 * MEAN_WEEKS), *chosen).group_by(cut)
-    )  # fmt: skip
+        .select_from(table)
+        .where(lots.c.is_headline, amount.is_not(None), day <= last, day > last - timedelta(7 * MEAN_WEEKS), *chosen)
+        .group_by(cut)
+    )
     found = build.fetch(query).dropna(subset=["group"])
-    return {str(g): float(a) / float(u) for g, a, u in zip(found["group"], found["amount"], found["units"], strict=True) if u}  # fmt: skip
+    return {
+        str(g): float(a) / float(u)
+        for g, a, u in zip(found["group"], found["amount"], found["units"], strict=True)
+        if u
+    }

@@ -56,8 +56,14 @@ class Lever:
 
 
 def levers(
-    build: Build, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """List the levers that touch anything in a selection, the most kilograms first; the columns are the fields of `Lever`."""
     asked: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     names = list(Lever.__dataclass_fields__)
@@ -65,8 +71,19 @@ def levers(
         return pd.DataFrame(columns=names)
     total = float(np.nan_to_num(answer(build, "kg_co2e", **asked)["value"].sum()))
     of_legs, of_lots = (_of_build(build, ask(key, **asked)) for key in ("kg_co2e", "returned_units"))
-    found = [_no_box(build, of_legs), _fewer_rounds(build, of_legs), _rail(build, of_legs), _nearest_centre(build, of_legs), _keep_it(build, of_lots), _repair(build, of_lots)]  # fmt: skip
-    rows = [{n: getattr(x, n) for n in names} | {"share": x.kg_co2e / total if x.kg_co2e is not None and total else None} for x in found if x and x.touched]  # fmt: skip
+    found = [
+        _no_box(build, of_legs),
+        _fewer_rounds(build, of_legs),
+        _rail(build, of_legs),
+        _nearest_centre(build, of_legs),
+        _keep_it(build, of_lots),
+        _repair(build, of_lots),
+    ]
+    rows = [
+        {n: getattr(x, n) for n in names} | {"share": x.kg_co2e / total if x.kg_co2e is not None and total else None}
+        for x in found
+        if x and x.touched
+    ]
     frame = pd.DataFrame(rows, columns=names)
     return frame.sort_values("kg_co2e", ascending=False, na_position="last", ignore_index=True)
 
@@ -76,25 +93,44 @@ def _conditions(question: Ask) -> list[Any]:
 
 
 def _one(build: Build, query: Any) -> dict[str, float]:
-    return {str(k): float(np.nan_to_num(float(v) if v is not None else np.nan)) for k, v in build.fetch(query).iloc[0].items()}  # fmt: skip
+    return {
+        str(k): float(np.nan_to_num(float(v) if v is not None else np.nan))
+        for k, v in build.fetch(query).iloc[0].items()
+    }
 
 
 def _no_box(build: Build, question: Ask) -> Lever:
     """Drop parcels off without box or bag: what is dropped off at a point or in a store travels in totes."""
     packed = (
-        select(legs.c.parcel_key, func.sum(leg_carbon.c.kg_co2e).label("kg"), func.sum(leg_carbon.c.mass_kg).label("mass"))
-        .select_from(LEGS.table).where(*_conditions(question), leg_carbon.c.activity == literal_column("'packaging'"), legs.c.method.in_(["drop_off", "store"]), leg_carbon.c.kg_co2e > 0)
-        .group_by(legs.c.parcel_key).subquery("packed")
-    )  # fmt: skip
+        select(
+            legs.c.parcel_key, func.sum(leg_carbon.c.kg_co2e).label("kg"), func.sum(leg_carbon.c.mass_kg).label("mass")
+        )
+        .select_from(LEGS.table)
+        .where(
+            *_conditions(question),
+            leg_carbon.c.activity == literal_column("'packaging'"),
+            legs.c.method.in_(["drop_off", "store"]),
+            leg_carbon.c.kg_co2e > 0,
+        )
+        .group_by(legs.c.parcel_key)
+        .subquery("packed")
+    )
     left = model.without_packaging(leg_carbon.c.kg_co2e, leg_carbon.c.mass_kg, packed.c.mass)
     lighter = (
         select(func.sum(leg_carbon.c.kg_co2e - left).label("kg"))
         .select_from(LEGS.table.join(packed, packed.c.parcel_key == legs.c.parcel_key))
-        .where(leg_carbon.c.method == literal_column("'per_tonne_km'"), leg_carbon.c.mass_kg > packed.c.mass, leg_carbon.c.activity == literal_column("'transport'"), legs.c.role != literal_column("'onward'"))
-    )  # fmt: skip
+        .where(
+            leg_carbon.c.method == literal_column("'per_tonne_km'"),
+            leg_carbon.c.mass_kg > packed.c.mass,
+            leg_carbon.c.activity == literal_column("'transport'"),
+            legs.c.role != literal_column("'onward'"),
+        )
+    )
     boxes = _one(build, select(func.count().label("n"), func.sum(packed.c.kg).label("kg")))
     kg = boxes["kg"] + _one(build, lighter)["kg"]
-    return Lever("no_box", int(boxes["n"]), "parcels", kg, None, 0.0, -parameter("lever_tote_days"), None, ("lever_tote_days",))  # fmt: skip
+    return Lever(
+        "no_box", int(boxes["n"]), "parcels", kg, None, 0.0, -parameter("lever_tote_days"), None, ("lever_tote_days",)
+    )
 
 
 def _fewer_rounds(build: Build, question: Ask) -> Lever:
@@ -104,10 +140,21 @@ def _fewer_rounds(build: Build, question: Ask) -> Lever:
     cost = double(leg_cost.c.amount) - model.merged_rounds(double(leg_cost.c.amount), parameter("lever_sweep"))
     query = (
         select(func.count().label("n"), func.sum(saved).label("kg"), func.sum(cost).label("money"))
-        .select_from(LEGS.table.outerjoin(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)).where(*_conditions(question), shared)
-    )  # fmt: skip
+        .select_from(LEGS.table.outerjoin(leg_cost, leg_cost.c.leg_key == legs.c.leg_key))
+        .where(*_conditions(question), shared)
+    )
     found = _one(build, query)
-    return Lever("fewer_rounds", int(found["n"]), "parcels", found["kg"], None, found["money"], -parameter("lever_sweep_days"), None, ("lever_sweep", "lever_sweep_days"))  # fmt: skip
+    return Lever(
+        "fewer_rounds",
+        int(found["n"]),
+        "parcels",
+        found["kg"],
+        None,
+        found["money"],
+        -parameter("lever_sweep_days"),
+        None,
+        ("lever_sweep", "lever_sweep_days"),
+    )
 
 
 def _rail(build: Build, question: Ask) -> Lever | None:
@@ -121,12 +168,26 @@ def _rail(build: Build, question: Ask) -> Lever | None:
         select(func.count().label("n"), func.sum(leg_carbon.c.kg_co2e - left).label("kg"))
         .select_from(LEGS.table.join(factors, factors.c.factor_id == leg_carbon.c.factor_id))
         .where(
-            *_conditions(question), legs.c.role == literal_column("'trunk'"), legs.c.mode == literal_column("'truck'"), leg_carbon.c.method == literal_column("'per_tonne_km'"),
-            leg_carbon.c.distance_km >= parameter("lever_rail_from"), factors.c.value > float(rail["wtw"]),
+            *_conditions(question),
+            legs.c.role == literal_column("'trunk'"),
+            legs.c.mode == literal_column("'truck'"),
+            leg_carbon.c.method == literal_column("'per_tonne_km'"),
+            leg_carbon.c.distance_km >= parameter("lever_rail_from"),
+            factors.c.value > float(rail["wtw"]),
         )
-    )  # fmt: skip
+    )
     found = _one(build, query)
-    return Lever("rail", int(found["n"]), "parcels", found["kg"], None, 0.0, -parameter("lever_rail_days"), None, ("lever_rail_from", "lever_rail_road", "lever_rail_days"))  # fmt: skip
+    return Lever(
+        "rail",
+        int(found["n"]),
+        "parcels",
+        found["kg"],
+        None,
+        0.0,
+        -parameter("lever_rail_days"),
+        None,
+        ("lever_rail_from", "lever_rail_road", "lever_rail_days"),
+    )
 
 
 def _nearest_centre(build: Build, question: Ask) -> Lever | None:
@@ -134,23 +195,43 @@ def _nearest_centre(build: Build, question: Ask) -> Lever | None:
     start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
     query = (
         select(
-            start.c.latitude, start.c.longitude, end.c.place_id.label("to_id"), func.count().label("n"), func.sum(leg_carbon.c.kg_co2e).label("kg"), func.avg(leg_carbon.c.distance_km).label("km"),
+            start.c.latitude,
+            start.c.longitude,
+            end.c.place_id.label("to_id"),
+            func.count().label("n"),
+            func.sum(leg_carbon.c.kg_co2e).label("kg"),
+            func.avg(leg_carbon.c.distance_km).label("km"),
             func.sum(double(leg_cost.c.amount)).label("money"),
         )
         .select_from(
-            LEGS.table.join(start, start.c.place_key == legs.c.from_place_key).join(end, end.c.place_key == legs.c.to_place_key).outerjoin(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)
+            LEGS.table.join(start, start.c.place_key == legs.c.from_place_key)
+            .join(end, end.c.place_key == legs.c.to_place_key)
+            .outerjoin(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)
         )
-        .where(*_conditions(question), legs.c.role == literal_column("'trunk'"), legs.c.mode == literal_column("'truck'"), start.c.latitude.is_not(None), leg_carbon.c.kg_co2e.is_not(None))
+        .where(
+            *_conditions(question),
+            legs.c.role == literal_column("'trunk'"),
+            legs.c.mode == literal_column("'truck'"),
+            start.c.latitude.is_not(None),
+            leg_carbon.c.kg_co2e.is_not(None),
+        )
         .group_by(start.c.latitude, start.c.longitude, end.c.place_id)
-    )  # fmt: skip
+    )
     found = build.fetch(query)
     places = t["dim_place"]
-    centres = build.fetch(select(places.c.place_id, places.c.latitude, places.c.longitude).where(places.c.kind == literal_column("'returns_centre'"), places.c.latitude.is_not(None)))  # fmt: skip
+    centres = build.fetch(
+        select(places.c.place_id, places.c.latitude, places.c.longitude).where(
+            places.c.kind == literal_column("'returns_centre'"), places.c.latitude.is_not(None)
+        )
+    )
     if len(centres) < 2 or found.empty:
         return None
     touched, kg, money, sooner = 0, 0.0, 0.0, 0.0
     for latitude, longitude, to_id, n, emitted, km, paid in found.itertuples(index=False, name=None):
-        nearest = min((road_km(geodesic_km(latitude, longitude, c.latitude, c.longitude), parameter("circuity")), c.place_id) for c in centres.itertuples())  # fmt: skip
+        nearest = min(
+            (road_km(geodesic_km(latitude, longitude, c.latitude, c.longitude), parameter("circuity")), c.place_id)
+            for c in centres.itertuples()
+        )
         if nearest[1] == to_id or not km or nearest[0] >= km:
             continue
         touched += int(n)
@@ -161,7 +242,17 @@ def _nearest_centre(build: Build, question: Ask) -> Lever | None:
             else (float(paid) - model.shortened(float(paid), km, nearest[0])) * parameter("lever_distance_cost")
         )
         sooner += int(n) * (km - nearest[0]) / parameter("lever_road_speed")
-    return Lever("nearest_centre", touched, "parcels", kg, None, money, sooner / touched if touched else None, None, ("circuity", "lever_distance_cost", "lever_road_speed"))  # fmt: skip
+    return Lever(
+        "nearest_centre",
+        touched,
+        "parcels",
+        kg,
+        None,
+        money,
+        sooner / touched if touched else None,
+        None,
+        ("circuity", "lever_distance_cost", "lever_road_speed"),
+    )
 
 
 def _keep_it(build: Build, question: Ask) -> Lever:
@@ -169,15 +260,26 @@ def _keep_it(build: Build, question: Ask) -> Lever:
     now = LOTS.time(question)
     cost = (
         select(lot_cost.c.return_lot_key, func.sum(double(lot_cost.c.amount)).label("spent"))
-        .where(lot_cost.c.component.in_(["return_freight", "handling", "value_loss", "disposal"])).group_by(lot_cost.c.return_lot_key).subquery("cost")
-    )  # fmt: skip
+        .where(lot_cost.c.component.in_(["return_freight", "handling", "value_loss", "disposal"]))
+        .group_by(lot_cost.c.return_lot_key)
+        .subquery("cost")
+    )
     goods = double(lots.c.cost_amount) * lots.c.fx_rate
     wait = seconds_between(lots.c.requested_at, lots.c.refunded_at) / double(86400)
     query = (
-        select(func.sum(lots.c.units).label("n"), func.sum(lot_carbon.c.kg_co2e).label("kg"), func.sum(cost.c.spent - goods).label("money"), func.avg(wait).label("days"))
-        .select_from(lots.join(cost, cost.c.return_lot_key == lots.c.return_lot_key).outerjoin(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key))
+        select(
+            func.sum(lots.c.units).label("n"),
+            func.sum(lot_carbon.c.kg_co2e).label("kg"),
+            func.sum(cost.c.spent - goods).label("money"),
+            func.avg(wait).label("days"),
+        )
+        .select_from(
+            lots.join(cost, cost.c.return_lot_key == lots.c.return_lot_key).outerjoin(
+                lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key
+            )
+        )
         .where(*filters(LOTS, question, now), cost.c.spent > goods, lots.c.received_at.is_not(None))
-    )  # fmt: skip
+    )
     found = _one(build, query)
     return Lever("keep_it", int(found["n"]), "units", found["kg"], None, found["money"], found["days"], None, ())
 
@@ -188,11 +290,28 @@ def _repair(build: Build, question: Ask) -> Lever:
     share = parameter("lever_repair")
     net = double(lots.c.net_amount) * lots.c.fx_rate
     query = (
-        select(func.sum(lots.c.units).label("n"), func.sum(lot_avoided.c.kg_co2e_new).label("made"), func.sum(net).label("net"))
-        .select_from(LOT_AVOIDED.table).where(*filters(LOT_AVOIDED, question, now), or_(lots.c.disposition == literal_column("'recycled'"), lots.c.disposition == literal_column("'destroyed'")))
-    )  # fmt: skip
+        select(
+            func.sum(lots.c.units).label("n"),
+            func.sum(lot_avoided.c.kg_co2e_new).label("made"),
+            func.sum(net).label("net"),
+        )
+        .select_from(LOT_AVOIDED.table)
+        .where(
+            *filters(LOT_AVOIDED, question, now),
+            or_(
+                lots.c.disposition == literal_column("'recycled'"), lots.c.disposition == literal_column("'destroyed'")
+            ),
+        )
+    )
     found = _one(build, query)
     return Lever(
-        "repair", round(found["n"] * share), "units", None, None, found["net"] * share * parameter("recovery", "repaired"), None, found["made"] * share * parameter("displacement", "central"),
+        "repair",
+        round(found["n"] * share),
+        "units",
+        None,
+        None,
+        found["net"] * share * parameter("recovery", "repaired"),
+        None,
+        found["made"] * share * parameter("displacement", "central"),
         ("lever_repair", "recovery.repaired", "displacement.central"),
-    )  # fmt: skip
+    )

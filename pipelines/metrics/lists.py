@@ -66,14 +66,48 @@ def _open_promise(now: Time) -> Expression:
 
 
 _PROMISE_ROW: dict[str, Any] = {
-    **{n: promises.c[n] for n in ("return_id", "promise_id", "country", "method", "carrier", "place_id", "started_at", "due_at", "amount", "units")},
+    **{
+        n: promises.c[n]
+        for n in (
+            "return_id",
+            "promise_id",
+            "country",
+            "method",
+            "carrier",
+            "place_id",
+            "started_at",
+            "due_at",
+            "amount",
+            "units",
+        )
+    },
     "age_days": lambda now: days_between(promises.c.started_at, now.at),
     "days_left": lambda now: days_between(now.at, promises.c.due_at),
-}  # fmt: skip
+}
 
 
-_AT_RISK = ("return_id", "country", "method", "carrier", "place_id", "stage", "age_days", "amount", "units", "next_promise", "next_days_left", "next_probability",
-            "promise_id", "due_at", "days_left", "probability", "at_stake", "early_at", "expected_at", "late_at")  # fmt: skip
+_AT_RISK = (
+    "return_id",
+    "country",
+    "method",
+    "carrier",
+    "place_id",
+    "stage",
+    "age_days",
+    "amount",
+    "units",
+    "next_promise",
+    "next_days_left",
+    "next_probability",
+    "promise_id",
+    "due_at",
+    "days_left",
+    "probability",
+    "at_stake",
+    "early_at",
+    "expected_at",
+    "late_at",
+)
 
 
 def worklist_at_risk(
@@ -85,12 +119,29 @@ def worklist_at_risk(
     next promise where none is open. `expected_at` is the day its refund will probably come, `early_at` to `late_at` its 80% interval.
     """
     question = _asked(build, "breach_risk", where=where, as_of=as_of, scope=scope)
-    columns = {**_PROMISE_ROW, "stage": risks.c.stage, "probability": risks.c.probability, "to_stage": promises.c.to_stage, "return_key": promises.c.return_key}  # fmt: skip
-    found = _base_rows(build, RISKS, question, columns, _open_promise).sort_values(["return_id", "due_at", "promise_id"])  # fmt: skip
+    columns = {
+        **_PROMISE_ROW,
+        "stage": risks.c.stage,
+        "probability": risks.c.probability,
+        "to_stage": promises.c.to_stage,
+        "return_key": promises.c.return_key,
+    }
+    found = _base_rows(build, RISKS, question, columns, _open_promise).sort_values(
+        ["return_id", "due_at", "promise_id"]
+    )
     following = found.drop_duplicates("return_id").set_index("return_id")
     is_refund = found["to_stage"].eq("refunded")
-    final = found.assign(other=~is_refund).sort_values(["return_id", "other", "due_at"]).drop_duplicates("return_id").set_index("return_id")  # fmt: skip
-    for name, column in (("next_promise", "promise_id"), ("next_days_left", "days_left"), ("next_probability", "probability")):  # fmt: skip
+    final = (
+        found.assign(other=~is_refund)
+        .sort_values(["return_id", "other", "due_at"])
+        .drop_duplicates("return_id")
+        .set_index("return_id")
+    )
+    for name, column in (
+        ("next_promise", "promise_id"),
+        ("next_days_left", "days_left"),
+        ("next_probability", "probability"),
+    ):
         final[name] = following[column]
     dates = build.fetch(select(t["estimate_completion"])).set_index("return_key")
     for name in ("early_at", "expected_at", "late_at"):
@@ -122,8 +173,15 @@ def refunds_due(
 
 
 def promise_states(
-    build: Build, *, by: Sequence[str] = ("promise_id",), where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    *,
+    by: Sequence[str] = ("promise_id",),
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """Count returns under promise per group: kept, broken, undetermined (running, on time), expired."""
     question = _asked(build, "promise_kept", by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)
     keys, sums = finish.by_state(build.fetch(statement(question)), question)
@@ -143,7 +201,9 @@ def control_chart(
     where the promise is not known.
     """
     names = ["week", "kept", "n", "share", "centre", "low", "high", "signal", "is_young"]
-    counted = promise_states(build, by=("week",), where={**(where or {}), "promise_id": [promise_id]}, as_of=as_of, scope=scope)  # fmt: skip
+    counted = promise_states(
+        build, by=("week",), where={**(where or {}), "promise_id": [promise_id]}, as_of=as_of, scope=scope
+    )
     if counted.empty:
         return pd.DataFrame(columns=names)
     weeks = counted.drop(columns="week").set_index(pd.to_datetime(counted["week"])).sort_index()
@@ -181,17 +241,44 @@ def drift(build: Build, *, scope: Scope = EVERYTHING) -> pd.DataFrame:
 
 
 _RANKED = (
-    "name", "category", "sold", "returned", "maturity", "is_new", "is_small", "rate", "low", "high", "category_rate", "relative", "buyers_rate", "own_part",
-    "probability_above", "probability_well_above", "is_flagged", "at_stake", "kg_co2e", "return_reason", "score",
-)  # fmt: skip
+    "name",
+    "category",
+    "sold",
+    "returned",
+    "maturity",
+    "is_new",
+    "is_small",
+    "rate",
+    "low",
+    "high",
+    "category_rate",
+    "relative",
+    "buyers_rate",
+    "own_part",
+    "probability_above",
+    "probability_well_above",
+    "is_flagged",
+    "at_stake",
+    "kg_co2e",
+    "return_reason",
+    "score",
+)
 FEW_UNITS = 10  # below so many exposed units a product is never named: it stands behind all others and is not flagged
 NEW_DAYS = 56
 
 
 def product_ranking(
-    build: Build, *, by: str = "style_id", where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING,
-    level: float = 0.9, limit: int | None = 100,
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    *,
+    by: str = "style_id",
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+    limit: int | None = 100,
+) -> pd.DataFrame:
     """Rank products by the money their excess of returns puts at stake, weighed by how sure the excess is.
 
     One row a style (or product_id): name, category, sold, returned, maturity (share of the returns that should be back), is_new

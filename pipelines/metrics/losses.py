@@ -37,9 +37,14 @@ from pipelines.warehouse.shape import FACT_OF
 CAUTION, UNKNOWN = 0.02, 0.20
 """Share lost past which a number carries a caution, and past which it is not available and its bounds stand instead."""
 AMOUNTS = {
-    "fx_rate": "have no exchange rate", "cost_amount": "have no purchase cost", "vat_amount": "have no VAT", "net_amount": "have no price",
-    "refund_amount": "have no refund amount", "amount": "have no amount", "weight_kg": "have no weight",
-}  # fmt: skip
+    "fx_rate": "have no exchange rate",
+    "cost_amount": "have no purchase cost",
+    "vat_amount": "have no VAT",
+    "net_amount": "have no price",
+    "refund_amount": "have no refund amount",
+    "amount": "have no amount",
+    "weight_kg": "have no weight",
+}
 CLAUSES = {
     "order": "name no order",
     "return": "name no return",
@@ -73,17 +78,29 @@ def unshipped(build: Build, ask: Ask) -> str:
     if "unshipped" not in build.memory:
         o, r = (STAR.tables[n].c for n in ("fact_order_line", "fact_return_line"))
         has_left = or_(o.shipped_at.is_not(None), o.delivered_at.is_not(None))
-        back = select(r.order_line_key.label("key")).where(r.confirmed_at.is_not(None), r.order_line_key.is_not(None)).distinct().subquery("back")  # fmt: skip
+        back = (
+            select(r.order_line_key.label("key"))
+            .where(r.confirmed_at.is_not(None), r.order_line_key.is_not(None))
+            .distinct()
+            .subquery("back")
+        )
         bare = and_(~has_left, back.c.key.is_(None))
         table = STAR.tables["fact_order_line"].outerjoin(back, back.c.key == o.order_line_key)
-        columns: list[Expression] = [func.count(case((has_left, 1))).label("seen"), func.count(case((bare, 1))).label("bare"), func.count().label("lines")]  # fmt: skip
+        columns: list[Expression] = [
+            func.count(case((has_left, 1))).label("seen"),
+            func.count(case((bare, 1))).label("bare"),
+            func.count().label("lines"),
+        ]
         needs = and_(o.units_sold > 0, or_(o.channel.is_(None), o.channel != literal_column("'store'")))
         found = build.fetch(select(o.source, *columns).select_from(table).where(needs).group_by(o.source))
         build.memory["unshipped"] = found[(found["seen"] > 0) & (found["bare"] > 0)]
     found = build.memory["unshipped"]
     asked = ask.where.get("source", ())
     asked = [asked] if isinstance(asked, str) else list(asked)
-    mine = found[found["source"].isin(asked or list(found["source"])) & (found["source"].isin(ask.sources or list(found["source"])))]  # fmt: skip
+    mine = found[
+        found["source"].isin(asked or list(found["source"]))
+        & (found["source"].isin(ask.sources or list(found["source"])))
+    ]
     lines = float(mine["lines"].sum())
     return f"{share(float(mine['bare'].sum()) / lines)} of the lines sold show no shipment" if lines else ""
 
@@ -224,7 +241,9 @@ def _part(sums: Sequence[_Lossy], ask: Ask, columns: Sequence[str]) -> Select[An
     unplaced = _unplaced(base, ask.on)
     if unplaced is None or not any({"order", "return", "where"} & set(x.kinds) for x in sums):
         unplaced = false()
-    day = func.coalesce(base.days[ask.on], *(d for n, d in base.days.items() if n in ("return", "refund") and n != ask.on))  # fmt: skip
+    day = func.coalesce(
+        base.days[ask.on], *(d for n, d in base.days.items() if n in ("return", "refund") and n != ask.on)
+    )
     placed = replace(base, days={**base.days, ask.on: day})
 
     keys = {b: dimension(placed, b, ask.on, now) if not time_grain(b) else period_start(b, day) for b in ask.by}
@@ -241,7 +260,11 @@ def _part(sums: Sequence[_Lossy], ask: Ask, columns: Sequence[str]) -> Select[An
     amounts: dict[str, list[Expression]] = {}
     for x in sums:
         condition = x.sum.when(now) if x.sum.when else None
-        kind = case(*((test, literal_column(f"'{n}'")) for n, test in x.kinds.items()), else_=literal_column("'known'")) if x.kinds else literal_column("'known'")  # fmt: skip
+        kind = (
+            case(*((test, literal_column(f"'{n}'")) for n, test in x.kinds.items()), else_=literal_column("'known'"))
+            if x.kinds
+            else literal_column("'known'")
+        )
         for name in ("known", *x.kinds):
             holds = [kind == literal_column(f"'{name}'"), *([condition] if condition is not None else [])]
             if name == "known":
@@ -289,13 +312,27 @@ def _spread(frame: pd.DataFrame, ask: Ask, columns: Sequence[str]) -> pd.DataFra
         pattern = pattern if isinstance(pattern, tuple) else (pattern,)
         open_ = {w.split(_SEP, 1)[1] for w, is_open in zip(wild, pattern, strict=True) if is_open}
         held = [b for b in by if b not in open_]
-        sums = rows.groupby(held, dropna=False, as_index=False)[list(columns)].sum() if held else rows[list(columns)].sum().to_frame().T  # fmt: skip
-        met = groups[held].merge(sums, on=held, how="left").fillna(0.0) if held else sums.loc[sums.index.repeat(len(groups))]  # fmt: skip
-        missed = sums.merge(groups[held].drop_duplicates(), on=held, how="left", indicator=True) if held else sums.assign(_merge="left_only" if groups.empty else "both")  # fmt: skip
+        sums = (
+            rows.groupby(held, dropna=False, as_index=False)[list(columns)].sum()
+            if held
+            else rows[list(columns)].sum().to_frame().T
+        )
+        met = (
+            groups[held].merge(sums, on=held, how="left").fillna(0.0)
+            if held
+            else sums.loc[sums.index.repeat(len(groups))]
+        )
+        missed = (
+            sums.merge(groups[held].drop_duplicates(), on=held, how="left", indicator=True)
+            if held
+            else sums.assign(_merge="left_only" if groups.empty else "both")
+        )
         groups[list(columns)] += met[list(columns)].to_numpy(float)
         alone = missed[missed["_merge"] == "left_only"].drop(columns="_merge")
         if len(alone):
-            groups = pd.concat([groups, alone], ignore_index=True) if len(groups) else alone.reindex(columns=groups.columns)  # fmt: skip
+            groups = (
+                pd.concat([groups, alone], ignore_index=True) if len(groups) else alone.reindex(columns=groups.columns)
+            )
     return groups
 
 
@@ -377,7 +414,9 @@ def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFram
         return found  # nothing is lost
     lost = lost[lost[columns].sum(axis=1) > 0] if by else lost
     mixed = {b: object for b in by if found[b].dtype != lost[b].dtype}
-    joined = found.astype(mixed).merge(lost.astype(mixed), on=by, how="outer") if by else pd.concat([found, lost], axis=1)  # fmt: skip
+    joined = (
+        found.astype(mixed).merge(lost.astype(mixed), on=by, how="outer") if by else pd.concat([found, lost], axis=1)
+    )
     joined = joined.assign(
         **joined[columns].fillna(0.0),
         **{c: joined[c].fillna("") for c in ("reason", "caution", "note")},
@@ -504,7 +543,10 @@ def _judged(
     for row, clauses in enumerate(said):
         bounds = between(low[row], high[row], unit) if is_bounded[row] else ""
         if is_withheld[row]:
-            only = "; ".join(f"{'none of the' if known == 'none' else f'only {known} of'} {noun} can be counted; {rest}" for known, noun, rest in clauses)  # fmt: skip
+            only = "; ".join(
+                f"{'none of the' if known == 'none' else f'only {known} of'} {noun} can be counted; {rest}"
+                for known, noun, rest in clauses
+            )
             reasons[row] = f"{bounds}: {only}" if bounds else only
             is_known = any(known != "none" for known, _, _ in clauses)
             stands[row] = not bounds and np.isfinite(values[row]) and ask.metric.finish in (None, total) and is_known

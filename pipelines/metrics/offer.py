@@ -60,13 +60,36 @@ class Offer:
             n: getattr(self, n) for n in ("published", "possible", "low", "high", "kept", "kept_low", "kept_high")
         }
         plain = {n: float(v) if v is not None and np.isfinite(v) else None for n, v in numbers.items()}
-        named = {"market": self.lane.get("country", ""), "method": self.lane.get("method", ""), "carrier": self.lane.get("carrier", "")}  # fmt: skip
-        return {"promise": self.promise_id, **named, "at": self.at, "unit": self.unit, **plain, "n": self.n, "a_month": round(self.a_month, 1), "is_unkeepable": self.is_unkeepable, "coverage": self.coverage, "reason": self.reason}  # fmt: skip
+        named = {
+            "market": self.lane.get("country", ""),
+            "method": self.lane.get("method", ""),
+            "carrier": self.lane.get("carrier", ""),
+        }
+        return {
+            "promise": self.promise_id,
+            **named,
+            "at": self.at,
+            "unit": self.unit,
+            **plain,
+            "n": self.n,
+            "a_month": round(self.a_month, 1),
+            "is_unkeepable": self.is_unkeepable,
+            "coverage": self.coverage,
+            "reason": self.reason,
+        }
 
 
 def offers(
-    build: Build, promise_id: str, at: float = 0.95, *, by_lane: bool = True, where: Mapping[str, Sequence[str]] | None = None, as_of: Day = None, scope: Scope = EVERYTHING, weeks: int = WEEKS,
-) -> list[Offer]:  # fmt: skip
+    build: Build,
+    promise_id: str,
+    at: float = 0.95,
+    *,
+    by_lane: bool = True,
+    where: Mapping[str, Sequence[str]] | None = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    weeks: int = WEEKS,
+) -> list[Offer]:
     """Give the offer of a promise for each lane (market x method x carrier) with returns in the last weeks, busiest first; or for all of the selection."""
     latest = max(observed(build).values(), default=None)
     if latest is None:
@@ -84,9 +107,18 @@ def offers(
     c, now = promises.c, PROMISES.time(question)
     groups = [c[n] for n in by]
     told = build.fetch(
-        select(*groups, c.duration, c.duration_unit, func.count().label("n")).where(*filters(PROMISES, question, now), c.started_at.is_not(None)).group_by(*groups, c.duration, c.duration_unit)
-    )  # fmt: skip
-    lanes = [dict(zip(by, ("" if pd.isna(v) else str(v) for v in row), strict=True)) for row in counted[list(by)].drop_duplicates().itertuples(index=False)] if by else [{}]  # fmt: skip
+        select(*groups, c.duration, c.duration_unit, func.count().label("n"))
+        .where(*filters(PROMISES, question, now), c.started_at.is_not(None))
+        .group_by(*groups, c.duration, c.duration_unit)
+    )
+    lanes = (
+        [
+            dict(zip(by, ("" if pd.isna(v) else str(v) for v in row), strict=True))
+            for row in counted[list(by)].drop_duplicates().itertuples(index=False)
+        ]
+        if by
+        else [{}]
+    )
     found, lost = [], losses.weighed(build, question)
     for lane in lanes:
         mine, said = _of_lane(counted, lane), _of_lane(told, lane)
@@ -107,14 +139,18 @@ def _offer(promise_id: str, lane: Mapping[str, str], at: float, mine: pd.DataFra
     published = float(said["duration"]) if said is not None else None
     mine = mine[mine["unit_of"] == unit]
     took, place = np.unique(mine["took"].fillna(0).to_numpy(float), return_inverse=True)
-    table = promise_models.life_table(np.zeros(len(mine), int), place, mine["cause"], mine["waits"], 1, max(took.size, 1))[0]  # fmt: skip
+    table = promise_models.life_table(
+        np.zeros(len(mine), int), place, mine["cause"], mine["waits"], 1, max(took.size, 1)
+    )[0]
     a_month = float(mine["waits"].sum()) / weeks * _MONTH
     n = int(table[promise_models.COMPLETED].sum())
     nothing = pd.DataFrame(columns=["duration", "kept", "low", "high", "broken_a_month", "is_published", "is_possible"])
     nan = float("nan")
     if n < FEWEST:
         reason = f"only {n} have completed in the last {weeks} weeks; {FEWEST} are needed"
-        return Offer(promise_id, lane, at, unit, published, nan, nan, nan, n, a_month, nan, nan, nan, False, reason, nothing)  # fmt: skip
+        return Offer(
+            promise_id, lane, at, unit, published, nan, nan, nan, n, a_month, nan, nan, nan, False, reason, nothing
+        )
     possible, low, high = promise_models.promise_at(took, table, at)
     curve = promise_models.kept_curve(took, table)
     whole = np.arange(0, int(took.max()) + 2, dtype=float)
@@ -122,11 +158,39 @@ def _offer(promise_id: str, lane: Mapping[str, str], at: float, mine: pd.DataFra
     kept = np.where((position >= 0)[:, None], curve[np.maximum(position, 0)], 0.0)
     is_step = np.diff(kept[:, 0], prepend=-1) > 0.001  # durations that keep no more than the one before are left out
     shown = (is_step & (kept[:, 0] >= 0.3)) | (whole == published) | (whole == possible)
-    prices = pd.DataFrame({"duration": whole, "kept": kept[:, 0], "low": kept[:, 1], "high": kept[:, 2], "broken_a_month": (1 - kept[:, 0]) * a_month, "is_published": whole == published, "is_possible": whole == possible})  # fmt: skip
+    prices = pd.DataFrame(
+        {
+            "duration": whole,
+            "kept": kept[:, 0],
+            "low": kept[:, 1],
+            "high": kept[:, 2],
+            "broken_a_month": (1 - kept[:, 0]) * a_month,
+            "is_published": whole == published,
+            "is_possible": whole == possible,
+        }
+    )
     of = np.searchsorted(took, published, side="right") - 1 if published is not None else -1
     now = curve[of] if of >= 0 else np.array([0.0, 0.0, 0.0]) if published is not None else np.full(3, nan)
-    reason = "" if np.isfinite(possible) else "no duration would be kept so often: too many are lost or open longer than any was followed"  # fmt: skip
+    reason = (
+        ""
+        if np.isfinite(possible)
+        else "no duration would be kept so often: too many are lost or open longer than any was followed"
+    )
     return Offer(
-        promise_id, lane, at, unit, published, float(possible), float(low), float(high), n, a_month, float(now[0]), float(now[1]), float(now[2]), bool(now[2] < at), reason,
+        promise_id,
+        lane,
+        at,
+        unit,
+        published,
+        float(possible),
+        float(low),
+        float(high),
+        n,
+        a_month,
+        float(now[0]),
+        float(now[1]),
+        float(now[2]),
+        bool(now[2] < at),
+        reason,
         prices[shown].reset_index(drop=True),
-    )  # fmt: skip
+    )

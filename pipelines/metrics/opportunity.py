@@ -47,11 +47,32 @@ def cost_tornado(
     base = LOT_COST.table
     sums = build.fetch(
         select(
-            lot_cost.c.component, lot_cost.c.method.label("how"), lots.c.disposition, func.sum(double(lot_cost.c.amount)).label("amount"), func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"), func.sum(lots.c.units).label("units"),
-            func.sum(case((func.coalesce(lots.c.inspected_at, lots.c.restocked_at).is_not(None), lots.c.units), else_=0)).label("checked"),
-            func.sum(case((and_(func.coalesce(lots.c.inspected_at, lots.c.restocked_at).is_not(None), lots.c.disposition.in_(["as_new", "b_stock", "marked_down"])), lots.c.units), else_=0)).label("repacked"),
-        ).select_from(base).where(*conditions, lot_cost.c.status != literal_column("'measured'")).group_by(lot_cost.c.component, lot_cost.c.method, lots.c.disposition)
-    )  # fmt: skip
+            lot_cost.c.component,
+            lot_cost.c.method.label("how"),
+            lots.c.disposition,
+            func.sum(double(lot_cost.c.amount)).label("amount"),
+            func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"),
+            func.sum(lots.c.units).label("units"),
+            func.sum(
+                case((func.coalesce(lots.c.inspected_at, lots.c.restocked_at).is_not(None), lots.c.units), else_=0)
+            ).label("checked"),
+            func.sum(
+                case(
+                    (
+                        and_(
+                            func.coalesce(lots.c.inspected_at, lots.c.restocked_at).is_not(None),
+                            lots.c.disposition.in_(["as_new", "b_stock", "marked_down"]),
+                        ),
+                        lots.c.units,
+                    ),
+                    else_=0,
+                )
+            ).label("repacked"),
+        )
+        .select_from(base)
+        .where(*conditions, lot_cost.c.status != literal_column("'measured'"))
+        .group_by(lot_cost.c.component, lot_cost.c.method, lots.c.disposition)
+    )
     found: dict[tuple[str, str], float] = {}  # what one unit of the parameter adds to the cost
     euro = euro_rate(build)
     for component, how, disposition, amount, net, units, checked, repacked in sums.itertuples(index=False, name=None):
@@ -99,17 +120,33 @@ def _freight(build: Build, question: Ask) -> dict[tuple[str, str], float]:
     )
     is_abroad = start.c.country != end.c.country
     query = (
-        select(legs.c.role, legs.c.element_type, legs.c.method, is_abroad.label("abroad"), func.sum(double(leg_cost.c.amount)).label("amount"))
-        .select_from(legs.join(leg_cost, leg_cost.c.leg_key == legs.c.leg_key).outerjoin(start, start.c.place_key == legs.c.from_place_key).outerjoin(end, end.c.place_key == legs.c.to_place_key))
-        .where(leg_cost.c.method == literal_column("'usual rate'"), legs.c.parcel_key.in_(parcels)).group_by(legs.c.role, legs.c.element_type, legs.c.method, is_abroad)
-    )  # fmt: skip
+        select(
+            legs.c.role,
+            legs.c.element_type,
+            legs.c.method,
+            is_abroad.label("abroad"),
+            func.sum(double(leg_cost.c.amount)).label("amount"),
+        )
+        .select_from(
+            legs.join(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)
+            .outerjoin(start, start.c.place_key == legs.c.from_place_key)
+            .outerjoin(end, end.c.place_key == legs.c.to_place_key)
+        )
+        .where(leg_cost.c.method == literal_column("'usual rate'"), legs.c.parcel_key.in_(parcels))
+        .group_by(legs.c.role, legs.c.element_type, legs.c.method, is_abroad)
+    )
     found: dict[tuple[str, str], float] = {}
     for role, element, method, abroad, amount in build.fetch(query).itertuples(index=False, name=None):
         known = ("freight_first_mile", str(method)) in parameters()
         key = (
-            ("freight_first_mile", str(method) if known else "unknown") if role == "first_mile" else ("freight_hub", "carrier") if element == "hub" else ("freight_onward", "") if role == "onward"
+            ("freight_first_mile", str(method) if known else "unknown")
+            if role == "first_mile"
+            else ("freight_hub", "carrier")
+            if element == "hub"
+            else ("freight_onward", "")
+            if role == "onward"
             else ("freight_trunk", "cross_border" if pd.notna(abroad) and abroad else "domestic")
-        )  # fmt: skip
+        )
         found[key] = found.get(key, 0.0) + float(amount or 0)
     return found
 
@@ -120,15 +157,33 @@ def _freight(build: Build, question: Ask) -> dict[tuple[str, str], float]:
 def fetched(build: Build) -> pd.DataFrame:
     """List recoveries of goods with a price: disposition, category, season, ordered_on, recovered_on, got and net a unit (reporting currency)."""
     lot = (
-        select(lots.c.return_line_key, lots.c.disposition, func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"), func.sum(lots.c.units).label("units"))
-        .where(lots.c.disposition.is_not(None)).group_by(lots.c.return_line_key, lots.c.disposition).subquery("lot")
-    )  # fmt: skip
+        select(
+            lots.c.return_line_key,
+            lots.c.disposition,
+            func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"),
+            func.sum(lots.c.units).label("units"),
+        )
+        .where(lots.c.disposition.is_not(None))
+        .group_by(lots.c.return_line_key, lots.c.disposition)
+        .subquery("lot")
+    )
     names = ("disposition", "category", "season", "ordered_on", "recovered_on")
     query = (
-        select(*(recoveries.c[n] for n in names), (double(recoveries.c.amount) * recoveries.c.fx_rate / recoveries.c.units).label("got"), (lot.c.net / lot.c.units).label("net"))
-        .select_from(recoveries.join(lot, and_(lot.c.return_line_key == recoveries.c.return_line_key, lot.c.disposition == recoveries.c.disposition)))
+        select(
+            *(recoveries.c[n] for n in names),
+            (double(recoveries.c.amount) * recoveries.c.fx_rate / recoveries.c.units).label("got"),
+            (lot.c.net / lot.c.units).label("net"),
+        )
+        .select_from(
+            recoveries.join(
+                lot,
+                and_(
+                    lot.c.return_line_key == recoveries.c.return_line_key, lot.c.disposition == recoveries.c.disposition
+                ),
+            )
+        )
         .where(recoveries.c.units > 0, lot.c.net > 0)
-    )  # fmt: skip
+    )
     return build.fetch(query).astype({"got": float, "net": float})
 
 
@@ -183,14 +238,26 @@ def lost_sales(
     names = ["category", "units", "days", "value", "low", "high"]
     if last is None:
         return pd.DataFrame(columns=names)
-    pace = build.fetch(select(orders.c.product_id, func.sum(orders.c.units_sold).label("sold")).where(orders.c.ordered_on > last - timedelta(364), orders.c.product_id.is_not(None)).group_by(orders.c.product_id))  # fmt: skip
+    pace = build.fetch(
+        select(orders.c.product_id, func.sum(orders.c.units_sold).label("sold"))
+        .where(orders.c.ordered_on > last - timedelta(364), orders.c.product_id.is_not(None))
+        .group_by(orders.c.product_id)
+    )
     away = seconds_between(func.coalesce(lots.c.handed_over_at, lots.c.requested_at), lots.c.restocked_at) / double(
         86400
     )
-    query = (
-        select(lots.c.product_id, lots.c.category, lots.c.units, away.label("days"), (double(lots.c.net_amount - lots.c.cost_amount) * lots.c.fx_rate / lots.c.units).label("margin"))
-        .where(*filters(LOTS, question, LOTS.time(question)), lots.c.restocked_at.is_not(None), lots.c.outcome == literal_column("'resold_as_new'"), lots.c.units > 0)
-    )  # fmt: skip
+    query = select(
+        lots.c.product_id,
+        lots.c.category,
+        lots.c.units,
+        away.label("days"),
+        (double(lots.c.net_amount - lots.c.cost_amount) * lots.c.fx_rate / lots.c.units).label("margin"),
+    ).where(
+        *filters(LOTS, question, LOTS.time(question)),
+        lots.c.restocked_at.is_not(None),
+        lots.c.outcome == literal_column("'resold_as_new'"),
+        lots.c.units > 0,
+    )
     found = build.fetch(query)
     daily = looked_up(found["product_id"], pace.set_index("product_id")["sold"]).fillna(0).astype(float) / 364
     chance = np.minimum(daily * found["days"].astype(float).clip(lower=0), 1.0)
@@ -198,7 +265,9 @@ def lost_sales(
     missed = chance * found["units"] * found["margin"].astype(float).clip(lower=0)
     for name, key in (("value", "value"), ("low", "low"), ("high", "high")):
         found[name] = missed * float(row[key])
-    return found.groupby("category", as_index=False).agg(units=("units", "sum"), days=("days", "mean"), value=("value", "sum"), low=("low", "sum"), high=("high", "sum"))[names]  # fmt: skip
+    return found.groupby("category", as_index=False).agg(
+        units=("units", "sum"), days=("days", "mean"), value=("value", "sum"), low=("low", "sum"), high=("high", "sum")
+    )[names]
 
 
 def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
@@ -215,15 +284,39 @@ def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
     state = case((promises.c.ended_at > promises.c.due_at, "broken"), (promises.c.ended_at.is_not(None), "kept"))
     told = (
         select(lots.c.order_line_key, func.max(state).label("state"), func.min(state).label("least"))
-        .select_from(lots.join(promises, and_(promises.c.return_key == lots.c.return_key, promises.c.promise_id == literal_column("'refund'"))))
-        .where(lots.c.order_line_key.is_not(None), lots.c.confirmed_at.is_not(None)).group_by(lots.c.order_line_key).subquery("told")
-    )  # fmt: skip
-    back = select(lots.c.order_line_key).where(lots.c.order_line_key.is_not(None), lots.c.confirmed_at.is_not(None)).distinct().subquery("back")  # fmt: skip
+        .select_from(
+            lots.join(
+                promises,
+                and_(promises.c.return_key == lots.c.return_key, promises.c.promise_id == literal_column("'refund'")),
+            )
+        )
+        .where(lots.c.order_line_key.is_not(None), lots.c.confirmed_at.is_not(None))
+        .group_by(lots.c.order_line_key)
+        .subquery("told")
+    )
+    back = (
+        select(lots.c.order_line_key)
+        .where(lots.c.order_line_key.is_not(None), lots.c.confirmed_at.is_not(None))
+        .distinct()
+        .subquery("back")
+    )
     query = (
-        select(orders.c.customer_key, orders.c.order_key, orders.c.ordered_on, func.min(orders.c.category).label("category"), func.min(told.c.least).label("state"), func.count(back.c.order_line_key).label("returned"))
-        .select_from(orders.outerjoin(told, told.c.order_line_key == orders.c.order_line_key).outerjoin(back, back.c.order_line_key == orders.c.order_line_key))
-        .where(orders.c.customer_key.is_not(None), orders.c.units_sold > 0).group_by(orders.c.customer_key, orders.c.order_key, orders.c.ordered_on)
-    )  # fmt: skip
+        select(
+            orders.c.customer_key,
+            orders.c.order_key,
+            orders.c.ordered_on,
+            func.min(orders.c.category).label("category"),
+            func.min(told.c.least).label("state"),
+            func.count(back.c.order_line_key).label("returned"),
+        )
+        .select_from(
+            orders.outerjoin(told, told.c.order_line_key == orders.c.order_line_key).outerjoin(
+                back, back.c.order_line_key == orders.c.order_line_key
+            )
+        )
+        .where(orders.c.customer_key.is_not(None), orders.c.units_sold > 0)
+        .group_by(orders.c.customer_key, orders.c.order_key, orders.c.ordered_on)
+    )
     found = build.fetch(query)
     if found.empty:
         return pd.DataFrame(columns=names)
@@ -307,7 +400,13 @@ def erosion_by(
     customers, policies = t["dim_customer"], t["dim_policy"]
 
     def group(table: Any) -> Any:
-        return table.c.policy_key if by == "policy" else period_start("quarter", customers.c.first_ordered_on) if by == "cohort" else table.c[by]  # fmt: skip
+        return (
+            table.c.policy_key
+            if by == "policy"
+            else period_start("quarter", customers.c.first_ordered_on)
+            if by == "cohort"
+            else table.c[by]
+        )
 
     def of(table: Any) -> Any:
         return table.outerjoin(customers, customers.c.customer_key == table.c.customer_key) if by == "cohort" else table
@@ -316,22 +415,37 @@ def erosion_by(
     question = replace(question, basis="order")
     of_orders, of_lots = filters(ORDERS, question, ORDERS.time(question)), filters(LOTS, question, LOTS.time(question))
     sold = build.fetch(
-        select(group(orders).label("group"), func.sum(orders.c.units_sold).label("sold"), func.sum(double(orders.c.net_amount - orders.c.cost_amount) * orders.c.fx_rate).label("margin"))
-        .select_from(of(orders)).where(*of_orders, orders.c.units_sold != 0).group_by(group(orders))
-    ).set_index("group")  # fmt: skip
+        select(
+            group(orders).label("group"),
+            func.sum(orders.c.units_sold).label("sold"),
+            func.sum(double(orders.c.net_amount - orders.c.cost_amount) * orders.c.fx_rate).label("margin"),
+        )
+        .select_from(of(orders))
+        .where(*of_orders, orders.c.units_sold != 0)
+        .group_by(group(orders))
+    ).set_index("group")
     undone = and_(
         lots.c.confirmed_at.is_not(None),
         lots.c.return_type.not_in([literal_column("'exchange'"), literal_column("'price_adjustment'")]),
     )
     back = build.fetch(
-        select(group(lots).label("group"), func.sum(case((and_(lots.c.confirmed_at.is_not(None), lots.c.is_headline), lots.c.units), else_=0)).label("returned"),
-               func.sum(case((undone, double(lots.c.net_amount - lots.c.cost_amount) * lots.c.fx_rate))).label("reversed"))
-        .select_from(of(lots)).where(*of_lots, lots.c.ordered_on.is_not(None)).group_by(group(lots))
-    ).set_index("group")  # fmt: skip
+        select(
+            group(lots).label("group"),
+            func.sum(case((and_(lots.c.confirmed_at.is_not(None), lots.c.is_headline), lots.c.units), else_=0)).label(
+                "returned"
+            ),
+            func.sum(case((undone, double(lots.c.net_amount - lots.c.cost_amount) * lots.c.fx_rate))).label("reversed"),
+        )
+        .select_from(of(lots))
+        .where(*of_lots, lots.c.ordered_on.is_not(None))
+        .group_by(group(lots))
+    ).set_index("group")
     cost = build.fetch(
         select(group(lots).label("group"), func.sum(double(lot_cost.c.amount)).label("cost"))
-        .select_from(of(lots).join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key)).where(*of_lots, lots.c.ordered_on.is_not(None)).group_by(group(lots))
-    ).set_index("group")  # fmt: skip
+        .select_from(of(lots).join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key))
+        .where(*of_lots, lots.c.ordered_on.is_not(None))
+        .group_by(group(lots))
+    ).set_index("group")
     found = (
         pd.concat([sold, back, cost], axis=1, sort=False).astype(float).fillna(0.0).rename_axis("group").reset_index()
     )

@@ -44,9 +44,13 @@ def _bias(sold: float, before: float, unseen: float, days: int) -> list[str]:
     said = []
     if abs(before / sold - 1) > LEVEL:
         way = "too low while sales grow" if before < sold else "too high while sales fall"
-        said.append(f"{way}: {sold:,.0f} units sold in these days, {before:,.0f} in those {days} days earlier, which the returns stem from")  # fmt: skip
+        said.append(
+            f"{way}: {sold:,.0f} units sold in these days, {before:,.0f} in those {days} days earlier, which the returns stem from"
+        )
     if unseen > LEVEL:
-        said.append(f"too low: returns stem from sales {days} days earlier, and {unseen:.0%} of those days lie before the data")  # fmt: skip
+        said.append(
+            f"too low: returns stem from sales {days} days earlier, and {unseen:.0%} of those days lie before the data"
+        )
     return said
 
 
@@ -83,13 +87,22 @@ def _sales(build: Build, ask: Ask, keys: pd.DataFrame) -> tuple[Any, Any, Any, i
     since = max(ask.since or first, first)
     until = min(d for d in (ask.until, last.date(), ask.as_of.date() if ask.as_of else None) if d is not None)
     sold = next(m for m in ask.metric.measures if m.name == "sold")
-    asked = replace(ask, by=("day", *plain), since=since - timedelta(days), until=until, metric=replace(ask.metric, measures=(sold,)))  # fmt: skip
+    asked = replace(
+        ask,
+        by=("day", *plain),
+        since=since - timedelta(days),
+        until=until,
+        metric=replace(ask.metric, measures=(sold,)),
+    )
     daily = build.fetch(statement(asked)).fillna({"sold": 0.0})
     daily["day"] = pd.to_datetime(daily["day"]).dt.date
     windows = []
     for row in keys.to_dict("records"):
         starts = [pd.Timestamp(row[g]) for g in grains]
-        ends = [(s.to_period({"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}[g]).end_time) for s, g in zip(starts, grains, strict=True)]  # fmt: skip
+        ends = [
+            (s.to_period({"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}[g]).end_time)
+            for s, g in zip(starts, grains, strict=True)
+        ]
         begin, end = max([since, *(s.date() for s in starts)]), min([until, *(e.date() for e in ends)])
         mine = daily
         for name in plain:

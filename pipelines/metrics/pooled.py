@@ -129,7 +129,11 @@ def row_prior(
     known = attributes(build)
     key = "product_id" if "product_id" in named else "style_id"
     found = known.drop_duplicates(key).set_index(key).reindex(named[key])
-    style = found["style_id"].fillna(pd.Series(named[key].to_numpy(), index=found.index)) if key == "product_id" else named[key]  # fmt: skip
+    style = (
+        found["style_id"].fillna(pd.Series(named[key].to_numpy(), index=found.index))
+        if key == "product_id"
+        else named[key]
+    )
     families = _texts(named["family"])
 
     def of(level: str, values: Any) -> Array:
@@ -144,7 +148,11 @@ def row_prior(
     base, variance = of("category", np.full(len(rows), _NONE, dtype=object))[:, 0], np.zeros(len(rows))
     if usual is not None:
         before = category_prior(build, rows["family"], kind)
-        base = base + logit(np.clip(usual, 1e-6, 1 - 1e-6)) - logit(np.clip(before[0] / (before[0] + before[1]), 1e-6, 1 - 1e-6))  # fmt: skip
+        base = (
+            base
+            + logit(np.clip(usual, 1e-6, 1 - 1e-6))
+            - logit(np.clip(before[0] / (before[0] + before[1]), 1e-6, 1 - 1e-6))
+        )
     for level in ("supplier", "season", "size", "colour"):
         values = _texts(named[level] if level in named else found[level])
         offset, sd = of(level, values).T

@@ -51,8 +51,16 @@ class ProductProfile:
 
 
 def product_profile(
-    build: Build, style_id: str, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9
-) -> ProductProfile:  # fmt: skip
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> ProductProfile:
     """Gather everything about one style at once; pages that show parts call the functions."""
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     known = pooled.attributes(build)
@@ -64,13 +72,24 @@ def product_profile(
 
     day = pooled.first_sold(build, "style_id").get(style_id)
     return ProductProfile(
-        style_id, str(product_names(build, "style_id", pd.Series([style_id])).iloc[0]), first("category"), first("brand"), first("supplier"), first("season"),
+        style_id,
+        str(product_names(build, "style_id", pd.Series([style_id])).iloc[0]),
+        first("category"),
+        first("brand"),
+        first("supplier"),
+        first("season"),
         None if day is None or pd.isna(day) else pd.Timestamp(day),
-        product_rates(build, style_id, ("size",), level=level, **period), product_rates(build, style_id, ("colour",), level=level, **period),
-        product_rates(build, style_id, ("size", "colour"), level=level, **period), size_curve(build, style_id, level=level, **period),
-        product_reasons(build, style_id, level=level, **period), rate_since_launch(build, style_id, level=level, **period), product_costs(build, style_id, **period),
-        product_notes(build, style_id, level=level, **period), related_products(build, style_id, **period), product_changes(build, style_id),
-    )  # fmt: skip
+        product_rates(build, style_id, ("size",), level=level, **period),
+        product_rates(build, style_id, ("colour",), level=level, **period),
+        product_rates(build, style_id, ("size", "colour"), level=level, **period),
+        size_curve(build, style_id, level=level, **period),
+        product_reasons(build, style_id, level=level, **period),
+        rate_since_launch(build, style_id, level=level, **period),
+        product_costs(build, style_id, **period),
+        product_notes(build, style_id, level=level, **period),
+        related_products(build, style_id, **period),
+        product_changes(build, style_id),
+    )
 
 
 def _of(where: Where, style_id: str) -> dict[str, Any]:
@@ -120,9 +139,17 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def product_rates(
-    build: Build, style_id: str, by: tuple[str, ...] = ("size",), *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None,
-    scope: Scope = EVERYTHING, level: float = 0.9,
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    style_id: str,
+    by: tuple[str, ...] = ("size",),
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
     """Give a style's rates by size, by colour or by both: sold, returned, maturity, rate (adjusted) with low and high, raw_rate, category_rate.
 
     `by` is ("size",), ("colour",) or both. Rates are pulled towards the style's other rows, and to what such a size or colour
@@ -141,28 +168,58 @@ def product_rates(
     usual = finish.usual_rates(build, found, question)
     rate, low, high = pooled.rates(build, found, groups, level, usual)
     found = found.assign(
-        rate=rate, low=low, high=high, category_rate=usual, maturity=found["exposure"] / found["sold"],
+        rate=rate,
+        low=low,
+        high=high,
+        category_rate=usual,
+        maturity=found["exposure"] / found["sold"],
         raw_rate=found["returned"] / found["exposure"].where(found["exposure"] > 0),
-    )  # fmt: skip
+    )
     return _in_order(found)[columns]
 
 
 def size_curve(
-    build: Build, style_id: str, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
     """Give the too small / too large balance of each size, and of the style (size "all", first), against its category.
 
     Columns: size, small, large (units returned for that reason), balance (-1 all too large, 1 all too small) with low and high,
     category_balance (the category without the style, same size), difference with difference_low and difference_high, and
     is_within_noise.
     """
-    columns = ["size", "small", "large", "balance", "low", "high", "category_balance", "difference", "difference_low", "difference_high", "is_within_noise"]  # fmt: skip
+    columns = [
+        "size",
+        "small",
+        "large",
+        "balance",
+        "low",
+        "high",
+        "category_balance",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "is_within_noise",
+    ]
     if not is_known(build, "size_balance"):
         return pd.DataFrame(columns=columns)
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
     own, others = _own_and_others(
-        build, "size_balance", ("size",), ["small", "large"], _of(where, style_id), _of_category(build, where, style_id), period
-    )  # fmt: skip
+        build,
+        "size_balance",
+        ("size",),
+        ["small", "large"],
+        _of(where, style_id),
+        _of_category(build, where, style_id),
+        period,
+    )
     if not len(own):
         return pd.DataFrame(columns=columns)
     own, others = (pd.concat([x.sum().to_frame("all").T, x]) for x in (own, others))
@@ -173,17 +230,29 @@ def size_curve(
     bounds = rate_models.wilson(own["small"], n, level, effect)
     with np.errstate(invalid="ignore", divide="ignore"):
         found = own.assign(
-            balance=2 * own["small"] / n - 1, low=2 * bounds[0] - 1, high=2 * bounds[1] - 1, category_balance=2 * others["small"] / m - 1,
-            difference=2 * gap, difference_low=2 * low, difference_high=2 * high, is_within_noise=noise,
-        )  # fmt: skip
+            balance=2 * own["small"] / n - 1,
+            low=2 * bounds[0] - 1,
+            high=2 * bounds[1] - 1,
+            category_balance=2 * others["small"] / m - 1,
+            difference=2 * gap,
+            difference_low=2 * low,
+            difference_high=2 * high,
+            is_within_noise=noise,
+        )
     found = found[n > 0].rename_axis("size").reset_index()
     whole = found[found["size"] == "all"]
     return pd.concat([whole, _in_order(found[found["size"] != "all"])], ignore_index=True)[columns]
 
 
 def _own_and_others(
-    build: Build, key: str, by: tuple[str, ...], sums: list[str], own: dict[str, Any], category: dict[str, Any], period: dict[str, Any]
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    build: Build,
+    key: str,
+    by: tuple[str, ...],
+    sums: list[str],
+    own: dict[str, Any],
+    category: dict[str, Any],
+    period: dict[str, Any],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Sum measures of a style and of its category without it, per group."""
     found = []
     for chosen in (own, category):
@@ -195,8 +264,16 @@ def _own_and_others(
 
 
 def product_reasons(
-    build: Build, style_id: str, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
     """Compare a style's reasons with those of its category without it, largest first.
 
     Columns: return_reason, returned, share, category_share, difference with low and high, is_within_noise. Unknown reasons are a
@@ -207,8 +284,14 @@ def product_reasons(
         return pd.DataFrame(columns=columns)
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
     own, others = _own_and_others(
-        build, "reason_share", ("return_reason",), ["returned"], _of(where, style_id), _of_category(build, where, style_id), period
-    )  # fmt: skip
+        build,
+        "reason_share",
+        ("return_reason",),
+        ["returned"],
+        _of(where, style_id),
+        _of_category(build, where, style_id),
+        period,
+    )
     names = own.index.union(others.index, sort=True)
     found = _compared(
         own["returned"].reindex(names), others["returned"].reindex(names), level, finish.design_effect(build)
@@ -222,24 +305,53 @@ def _compared(own: "pd.Series[float]", others: "pd.Series[float]", level: float,
     """Give own counts, share, category_share, difference with low and high, is_within_noise."""
     own, others = own.fillna(0.0).astype(float), others.fillna(0.0).astype(float)
     n, m = float(own.sum()), float(others.sum())
-    gap, low, high, noise = rate_models.rate_difference(own, np.full(len(own), n), others, np.full(len(own), m), level, effect)  # fmt: skip
+    gap, low, high, noise = rate_models.rate_difference(
+        own, np.full(len(own), n), others, np.full(len(own), m), level, effect
+    )
     share, of_category = (own / n if n else own * np.nan), (others / m if m else others * np.nan)
     return pd.DataFrame(
-        {"own": own, "share": share, "category_share": of_category, "difference": gap, "low": low, "high": high, "is_within_noise": noise},
+        {
+            "own": own,
+            "share": share,
+            "category_share": of_category,
+            "difference": gap,
+            "low": low,
+            "high": high,
+            "is_within_noise": noise,
+        },
         index=own.index,
-    )  # fmt: skip
+    )
 
 
 def rate_since_launch(
-    build: Build, style_id: str, grain: str = "month", *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None,
-    scope: Scope = EVERYTHING, level: float = 0.9,
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    style_id: str,
+    grain: str = "month",
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
     """Give a style's expected final rate by week or month of order since it was first sold.
 
     Columns: the grain (its first day), periods_since_launch (0 for the first), sold, returned, rate with low and high, maturity,
     is_provisional (under half of the expected returns are back), category_rate (the expected final rate of its category then).
     """
-    columns = [grain, "periods_since_launch", "sold", "returned", "rate", "low", "high", "maturity", "is_provisional", "category_rate"]  # fmt: skip
+    columns = [
+        grain,
+        "periods_since_launch",
+        "sold",
+        "returned",
+        "rate",
+        "low",
+        "high",
+        "maturity",
+        "is_provisional",
+        "category_rate",
+    ]
     if not is_known(build, "ultimate_return_rate"):
         return pd.DataFrame(columns=columns)
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope, "level": level}
@@ -261,8 +373,10 @@ def rate_since_launch(
             own[grain] - (start - pd.Timedelta(days=start.weekday() if grain == "week" else 0))
         ).dt.days // length
     found = own.assign(
-        periods_since_launch=since_launch.clip(lower=0), is_provisional=own["maturity"] < finish.MATURE, category_rate=looked_up(own[grain], usual.set_index(grain)["rate"])
-    )  # fmt: skip
+        periods_since_launch=since_launch.clip(lower=0),
+        is_provisional=own["maturity"] < finish.MATURE,
+        category_rate=looked_up(own[grain], usual.set_index(grain)["rate"]),
+    )
     return found.sort_values(grain)[columns].reset_index(drop=True)
 
 
@@ -273,16 +387,28 @@ def _final(build: Build, grain: str, asked: Mapping[str, Any]) -> pd.DataFrame:
         return pd.DataFrame(columns=[grain, "sold", "returned", "rate", "low", "high", "maturity"])
     keys, final, sums = finish.final(frame, question, build)
     return keys.assign(
-        sold=sums["sold"], returned=sums["returned"], rate=final.rate, low=final.low, high=final.high, maturity=final.maturity
-    )  # fmt: skip
+        sold=sums["sold"],
+        returned=sums["returned"],
+        rate=final.rate,
+        low=final.low,
+        high=final.high,
+        maturity=final.maturity,
+    )
 
 
 # -- money and carbon --------------------------------------------------------------------------------------------------
 
 
 def product_costs(
-    build: Build, style_id: str, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
     """Give what the returns of a style's sales cost and emit, in all and a returned unit, beside its category.
 
     Rows (`what`): return_cost, its components, margin_reversed and kg_co2e, as far as they are known; by order day. Columns: what,
@@ -322,9 +448,17 @@ def _sums(build: Build, key: str, name: str, by: tuple[str, ...], asked: dict[st
 
 
 def product_notes(
-    build: Build, style_id: str, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING, level: float = 0.9,
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
     most: int = 8,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """Group what customers wrote with their returns by theme, against the category without the style.
 
     Columns: theme (concepts, blanks between; pipelines.sources.note_label says them in a language), notes, share, category_share,
@@ -344,7 +478,9 @@ def product_notes(
     names, theme = note_themes([str(t) for t in texts], mine, others, most)
     grouped = [pd.Series(np.bincount(theme, x, len(names)), index=names) for x in (mine, others)]
     found = _compared(grouped[0], grouped[1], level, 1.0).rename_axis("theme").reset_index()
-    found = found.rename(columns={"own": "notes"}).sort_values(["notes", "category_share", "theme"], ascending=[False, False, True])  # fmt: skip
+    found = found.rename(columns={"own": "notes"}).sort_values(
+        ["notes", "category_share", "theme"], ascending=[False, False, True]
+    )
     return found[found["notes"] > 0][columns].reset_index(drop=True)
 
 
@@ -365,8 +501,16 @@ def _notes(build: Build, asked: dict[str, Any]) -> "pd.Series[float]":
 
 
 def related_products(
-    build: Build, style_id: str, *, where: Where = None, since: Day = None, until: Day = None, as_of: Day = None, scope: Scope = EVERYTHING, limit: int = 10
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    limit: int = 10,
+) -> pd.DataFrame:
     """List styles that share the style's problem or are bought or returned with it.
 
     `relation` is one of
@@ -398,7 +542,11 @@ def _same_problem(build: Build, style_id: str, asked: dict[str, Any]) -> pd.Data
     question = _asked(build, "reason_share", by=("style_id", "return_reason"), **asked)
     reasons = build.fetch(statement(question)).dropna(subset=["style_id", "return_reason"])
     reasons = reasons[~reasons["return_reason"].isin(NOT_KNOWN) & (reasons["returned"] > 0)]
-    leading = reasons.sort_values(["returned", "return_reason"], ascending=[False, True]).drop_duplicates("style_id").set_index("style_id")  # fmt: skip
+    leading = (
+        reasons.sort_values(["returned", "return_reason"], ascending=[False, True])
+        .drop_duplicates("style_id")
+        .set_index("style_id")
+    )
     if style_id not in leading.index:
         return pd.DataFrame()
     reason = str(leading["return_reason"][style_id])
@@ -406,8 +554,12 @@ def _same_problem(build: Build, style_id: str, asked: dict[str, Any]) -> pd.Data
     known = pooled.attributes(build).drop_duplicates("style_id").set_index("style_id")
     table = known.assign(
         sold=sold.reindex(known.index).fillna(0.0).astype(float),
-        count=reasons[reasons["return_reason"] == reason].set_index("style_id")["returned"].reindex(known.index).fillna(0.0).astype(float),
-    )  # fmt: skip
+        count=reasons[reasons["return_reason"] == reason]
+        .set_index("style_id")["returned"]
+        .reindex(known.index)
+        .fillna(0.0)
+        .astype(float),
+    )
     usual = table.groupby("category", dropna=False)[["count", "sold"]].transform("sum")
     with np.errstate(invalid="ignore", divide="ignore"):
         table["strength"] = (table["count"] / table["sold"]) / (usual["count"] / usual["sold"])

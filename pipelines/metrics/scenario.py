@@ -26,8 +26,22 @@ from pipelines.warehouse.schema import METHODS
 
 Where = Mapping[str, Sequence[Any]] | None
 AIMS = ("margin", "sold_margin", "kg_co2e", "days_to_refund", "promise_kept")
-OUTCOMES = ("sold_margin", "returned_units", "margin_reversed", "return_cost", "margin", "kg_co2e", "days_to_refund", "promise_kept")  # fmt: skip
-_METRIC_OF = {"sold_margin": "gross_margin", "margin_reversed": "margin_reversed", "return_cost": "margin_erosion", "kg_co2e": "kg_co2e"}  # fmt: skip
+OUTCOMES = (
+    "sold_margin",
+    "returned_units",
+    "margin_reversed",
+    "return_cost",
+    "margin",
+    "kg_co2e",
+    "days_to_refund",
+    "promise_kept",
+)
+_METRIC_OF = {
+    "sold_margin": "gross_margin",
+    "margin_reversed": "margin_reversed",
+    "return_cost": "margin_erosion",
+    "kg_co2e": "kg_co2e",
+}
 """The metric that says what the history of an outcome rests on."""
 TRIGGERS = ("carrier_scan", "received", "inspected")
 _DRAWS, _SEED = 500, 7
@@ -94,8 +108,15 @@ def read_scenario(given: Mapping[str, Any]) -> Scenario:
 
 
 def simulate(
-    build: Build, tried: Scenario, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING, level: float = 0.9
-) -> pd.DataFrame:  # fmt: skip
+    build: Build,
+    tried: Scenario,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
     """Re-run the returns of the orders of a span: outcome, history, value, difference, low and high of the difference, reason.
 
     An outcome of which too much is not known (no exchange rate, no cost, no order) has no numbers, and its reason; else the reason
@@ -192,27 +213,63 @@ def _history(build: Build, where: Where, since: Day, until: Day, scope: Scope) -
     """Read the returns that came back, one row a lot: units, margin undone, costs, kilograms, stages; and what was sold."""
     asked: dict[str, Any] = {"where": where, "since": since, "until": until, "scope": scope}
     question = _of_build(build, ask("returned_units", **asked))
-    cost = select(lot_cost.c.return_lot_key, func.sum(double(lot_cost.c.amount)).label("cost"), func.sum(double(lot_cost.c.amount)).filter(lot_cost.c.component == literal_column("'return_freight'")).label("freight")).group_by(lot_cost.c.return_lot_key).subquery("cost")  # fmt: skip
+    cost = (
+        select(
+            lot_cost.c.return_lot_key,
+            func.sum(double(lot_cost.c.amount)).label("cost"),
+            func.sum(double(lot_cost.c.amount))
+            .filter(lot_cost.c.component == literal_column("'return_freight'"))
+            .label("freight"),
+        )
+        .group_by(lot_cost.c.return_lot_key)
+        .subquery("cost")
+    )
     packed = (
-        select(legs.c.parcel_key, func.sum(leg_carbon.c.kg_co2e).label("packed")).select_from(legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key))
-        .where(leg_carbon.c.activity == literal_column("'packaging'")).group_by(legs.c.parcel_key).subquery("packed")
-    )  # fmt: skip
+        select(legs.c.parcel_key, func.sum(leg_carbon.c.kg_co2e).label("packed"))
+        .select_from(legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key))
+        .where(leg_carbon.c.activity == literal_column("'packaging'"))
+        .group_by(legs.c.parcel_key)
+        .subquery("packed")
+    )
     due = (
-        select(promises.c.return_key, func.max(promises.c.due_at).label("due_at")).where(promises.c.promise_id == literal_column("'refund'"), promises.c.due_at.is_not(None))
-        .group_by(promises.c.return_key).subquery("due")
-    )  # fmt: skip
+        select(promises.c.return_key, func.max(promises.c.due_at).label("due_at"))
+        .where(promises.c.promise_id == literal_column("'refund'"), promises.c.due_at.is_not(None))
+        .group_by(promises.c.return_key)
+        .subquery("due")
+    )
     at = ("requested_at", "carrier_scan_at", "received_at", "inspected_at", "refunded_at")
     query = (
         select(
-            lots.c.return_lot_key, lots.c.parcel_key, lots.c.units, lots.c.is_headline, lots.c.confirmed_at, lots.c.ordered_on, lots.c.method, lots.c.carrier, lots.c.place_id, lots.c.return_type, lots.c.clock_started_at, lots.c.window_days, *(lots.c[n] for n in at),
-            (double(lots.c.net_amount - lots.c.cost_amount) * lots.c.fx_rate).label("reversed"), (double(lots.c.net_amount) * lots.c.fx_rate).label("net"), cost.c.cost, cost.c.freight, lot_carbon.c.kg_co2e, packed.c.packed, due.c.due_at,
+            lots.c.return_lot_key,
+            lots.c.parcel_key,
+            lots.c.units,
+            lots.c.is_headline,
+            lots.c.confirmed_at,
+            lots.c.ordered_on,
+            lots.c.method,
+            lots.c.carrier,
+            lots.c.place_id,
+            lots.c.return_type,
+            lots.c.clock_started_at,
+            lots.c.window_days,
+            *(lots.c[n] for n in at),
+            (double(lots.c.net_amount - lots.c.cost_amount) * lots.c.fx_rate).label("reversed"),
+            (double(lots.c.net_amount) * lots.c.fx_rate).label("net"),
+            cost.c.cost,
+            cost.c.freight,
+            lot_carbon.c.kg_co2e,
+            packed.c.packed,
+            due.c.due_at,
         )
         .select_from(
-            lots.outerjoin(cost, cost.c.return_lot_key == lots.c.return_lot_key).outerjoin(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key)
-            .outerjoin(packed, packed.c.parcel_key == lots.c.parcel_key).outerjoin(due, due.c.return_key == lots.c.return_key)
+            lots.outerjoin(cost, cost.c.return_lot_key == lots.c.return_lot_key)
+            .outerjoin(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key)
+            .outerjoin(packed, packed.c.parcel_key == lots.c.parcel_key)
+            .outerjoin(due, due.c.return_key == lots.c.return_key)
         )
-        .where(*filters(LOTS, question, LOTS.time(question))).order_by(lots.c.return_lot_key)
-    )  # fmt: skip
+        .where(*filters(LOTS, question, LOTS.time(question)))
+        .order_by(lots.c.return_lot_key)
+    )
     found = build.fetch(query)
     for name in ("reversed", "net", "cost", "freight", "kg_co2e", "packed"):
         found[name] = found[name].astype(float).fillna(0.0)
@@ -225,7 +282,11 @@ def _history(build: Build, where: Where, since: Day, until: Day, scope: Scope) -
     sold = answer(build, "gross_margin", **asked)["value"].iloc[0]
     found.attrs["sold_margin"], found.attrs["euro"] = float(np.nan_to_num(sold)), euro_rate(build)
     answers = {key: answer(build, key, **asked).iloc[0] for key in set(_METRIC_OF.values())}
-    found.attrs["rests_on"] = {k: (str(a["reason"]), a["status"] == "ok") for k, a in answers.items() if a["status"] != "ok" or a["coverage"] < 1}  # fmt: skip
+    found.attrs["rests_on"] = {
+        k: (str(a["reason"]), a["status"] == "ok")
+        for k, a in answers.items()
+        if a["status"] != "ok" or a["coverage"] < 1
+    }
     return found
 
 
@@ -254,11 +315,24 @@ def _cells(history: pd.DataFrame, tried: Scenario, build: Build) -> pd.DataFrame
     decided = h["due_at"].notna() & refunded.notna() & (h["returned"] > 0)
     age = (h["requested_at"] - h["clock_started_at"]).dt.total_seconds() / 86400
     is_late = age > tried.window_days if tried.window_days is not None else pd.Series(False, index=h.index)
-    cells = pd.DataFrame({
-        "method": h["method"].fillna(""), "is_late": is_late.fillna(False), "is_refund": h["return_type"].ne("exchange"), "lots": (h["returned"] > 0).astype(float), "units": h["returned"].astype(float), "reversed": h["reversed"], "net": h["net"].where(h["returned"] > 0, 0.0),
-        "cost": cost, "kg": kg, "days": days.fillna(0.0), "timed": days.notna().astype(float), "kept": (decided & (refunded <= h["due_at"])).astype(float), "decided": decided.astype(float),
-        "window": h["window_days"].where(h["returned"] > 0).fillna(0).astype(float),
-    })  # fmt: skip
+    cells = pd.DataFrame(
+        {
+            "method": h["method"].fillna(""),
+            "is_late": is_late.fillna(False),
+            "is_refund": h["return_type"].ne("exchange"),
+            "lots": (h["returned"] > 0).astype(float),
+            "units": h["returned"].astype(float),
+            "reversed": h["reversed"],
+            "net": h["net"].where(h["returned"] > 0, 0.0),
+            "cost": cost,
+            "kg": kg,
+            "days": days.fillna(0.0),
+            "timed": days.notna().astype(float),
+            "kept": (decided & (refunded <= h["due_at"])).astype(float),
+            "decided": decided.astype(float),
+            "window": h["window_days"].where(h["returned"] > 0).fillna(0).astype(float),
+        }
+    )
     return cells.groupby(["method", "is_late", "is_refund"], as_index=False).sum()
 
 
@@ -279,14 +353,22 @@ def _desk(h: pd.DataFrame, capacity: float) -> np.ndarray[Any, Any]:
     return found
 
 
-def _other_carrier(h: pd.DataFrame, change: str, cost: pd.Series, kg: pd.Series, refunded: pd.Series) -> tuple[pd.Series, pd.Series, pd.Series]:  # fmt: skip
+def _other_carrier(
+    h: pd.DataFrame, change: str, cost: pd.Series, kg: pd.Series, refunded: pd.Series
+) -> tuple[pd.Series, pd.Series, pd.Series]:
     """Give lots of one carrier the freight, kilograms and transit of another, by the means of the same method, else of all."""
     old, new = (x.strip() for x in change.split(">"))
     for name in (old, new):
         if not h["carrier"].eq(name).any():
-            raise ScenarioError(f"No return of the selection travelled with {name!r}. There are: {', '.join(sorted(h['carrier'].dropna().unique()))}.")  # fmt: skip
+            raise ScenarioError(
+                f"No return of the selection travelled with {name!r}. There are: {', '.join(sorted(h['carrier'].dropna().unique()))}."
+            )
     transit = (h["received_at"] - h["carrier_scan_at"]).dt.total_seconds() / 86400
-    mean = pd.DataFrame({"carrier": h["carrier"], "freight": h["freight"], "kg": h["kg_co2e"], "transit": transit}).groupby("carrier").mean()  # fmt: skip
+    mean = (
+        pd.DataFrame({"carrier": h["carrier"], "freight": h["freight"], "kg": h["kg_co2e"], "transit": transit})
+        .groupby("carrier")
+        .mean()
+    )
     a, b = mean.loc[old], mean.loc[new]
     mine = h["carrier"].eq(old)
     freight = h["freight"] * (b["freight"] / a["freight"] - 1 if a["freight"] else 0.0)
@@ -306,7 +388,9 @@ def _parameters(n: int) -> dict[str, np.ndarray[Any, Any]]:
     return found
 
 
-def _outcome(cells: pd.DataFrame, tried: Scenario, p: dict[str, np.ndarray[Any, Any]], attrs: Mapping[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:  # fmt: skip
+def _outcome(
+    cells: pd.DataFrame, tried: Scenario, p: dict[str, np.ndarray[Any, Any]], attrs: Mapping[Any, Any]
+) -> dict[str, np.ndarray[Any, Any]]:
     """Weigh the cells by behaviour and add them up: one number a draw."""
     n = len(next(iter(p.values())))
     weight = np.ones((len(cells), n))
@@ -327,26 +411,43 @@ def _outcome(cells: pd.DataFrame, tried: Scenario, p: dict[str, np.ndarray[Any, 
     if tried.methods is not None:
         gone = ~cells["method"].isin([*tried.methods, ""]).to_numpy()
         if not (~gone & cells["method"].ne("").to_numpy()).any():
-            raise ScenarioError(f"No return of the selection used {', '.join(tried.methods)}: nothing says what they would cost.")  # fmt: skip
+            raise ScenarioError(
+                f"No return of the selection used {', '.join(tried.methods)}: nothing says what they would cost."
+            )
         weight = _moved(cells, weight, gone, p["behaviour_method_lost"])
     refunds = cells["is_refund"].to_numpy(bool)
     undone = cells["reversed"].to_numpy()[:, None] * weight
     if tried.free_exchange:
         undone[refunds] = undone[refunds] * (1 - p["behaviour_exchange"])
     if tried.refund_trigger in ("carrier_scan", "received"):
-        extra_cost = extra_cost + (cells["net"].to_numpy()[refunds, None] * weight[refunds]).sum(axis=0) * p["behaviour_early_loss"]  # fmt: skip
-    total = {name: (cells[name].to_numpy()[:, None] * weight).sum(axis=0) for name in ("units", "cost", "kg", "days", "timed", "kept", "decided", "lots")}  # fmt: skip
+        extra_cost = (
+            extra_cost
+            + (cells["net"].to_numpy()[refunds, None] * weight[refunds]).sum(axis=0) * p["behaviour_early_loss"]
+        )
+    total = {
+        name: (cells[name].to_numpy()[:, None] * weight).sum(axis=0)
+        for name in ("units", "cost", "kg", "days", "timed", "kept", "decided", "lots")
+    }
     cost = total["cost"] + extra_cost - (fee * attrs["euro"] * total["lots"] if fee else 0.0)
     sold = attrs["sold_margin"] * sales
     reversed_ = undone.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         days, kept = total["days"] / total["timed"], total["kept"] / total["decided"]
     return {
-        "sold_margin": sold, "returned_units": total["units"], "margin_reversed": reversed_, "return_cost": cost, "margin": sold - reversed_ - cost, "kg_co2e": total["kg"], "days_to_refund": days, "promise_kept": kept,
-    }  # fmt: skip
+        "sold_margin": sold,
+        "returned_units": total["units"],
+        "margin_reversed": reversed_,
+        "return_cost": cost,
+        "margin": sold - reversed_ - cost,
+        "kg_co2e": total["kg"],
+        "days_to_refund": days,
+        "promise_kept": kept,
+    }
 
 
-def _moved(cells: pd.DataFrame, weight: np.ndarray[Any, Any], gone: np.ndarray[Any, Any], lost: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:  # fmt: skip
+def _moved(
+    cells: pd.DataFrame, weight: np.ndarray[Any, Any], gone: np.ndarray[Any, Any], lost: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
     """Move what used a method that is gone to the methods that stay, by what they carry; part of it is lost."""
     units = cells["units"].to_numpy()[:, None] * weight
     stays = ~gone & cells["method"].ne("").to_numpy()

@@ -215,14 +215,49 @@ def _catalogue(rng: Rng, s: Simulation, writer: Writer) -> None:
     colour_of = (styles["colour"][style] + colour * 3) % len(p["colours"])
     columns = {
         "kind": np.zeros(len(able), np.int64),
-        "product_id": words(able, names.tolist()), "valid_from": times(valid), "style_id": words(style, [f"{world.categories[c][:2].upper()}{i + 1:04d}" for i, c in enumerate(styles["category"].tolist())]),
-        "name": words(style, name), "category": words(category, world.categories), "brand": words(brand[style], brands), "supplier": words(styles["supplier"][style], p["suppliers"]),
-        "season": words(style, label), "size": words(size_at, size_words.tolist()), "colour": words(colour_of, p["colours"]),
-        "size_note": words(note, [world.stories.get("robe_alba", {}).get("size_note", "")]), "weight_kg": styles["mass"][style], "list_price": styles["price"][style], "unit_cost": styles["cost"][style],
-        "hs_chapter": words(category, [row["hs"] for row in rows]), "footprint_class": words(category, [row["footprint"] for row in rows]), "launched_on": pa.array((launched[style] // DAY).astype(np.int32), pa.date32()), "recorded_at": times(valid + 3600),
-    }  # fmt: skip
-    select = ["product_id", iso("valid_from"), "style_id", "name", "category", "brand", "supplier", "season", "size", "colour", "size_note", "weight_kg", money("list_price"), money("unit_cost"),
-              "'EUR' AS currency", "hs_chapter", "footprint_class", "launched_on", "'catalogue' AS system", iso("recorded_at")]  # fmt: skip
+        "product_id": words(able, names.tolist()),
+        "valid_from": times(valid),
+        "style_id": words(
+            style, [f"{world.categories[c][:2].upper()}{i + 1:04d}" for i, c in enumerate(styles["category"].tolist())]
+        ),
+        "name": words(style, name),
+        "category": words(category, world.categories),
+        "brand": words(brand[style], brands),
+        "supplier": words(styles["supplier"][style], p["suppliers"]),
+        "season": words(style, label),
+        "size": words(size_at, size_words.tolist()),
+        "colour": words(colour_of, p["colours"]),
+        "size_note": words(note, [world.stories.get("robe_alba", {}).get("size_note", "")]),
+        "weight_kg": styles["mass"][style],
+        "list_price": styles["price"][style],
+        "unit_cost": styles["cost"][style],
+        "hs_chapter": words(category, [row["hs"] for row in rows]),
+        "footprint_class": words(category, [row["footprint"] for row in rows]),
+        "launched_on": pa.array((launched[style] // DAY).astype(np.int32), pa.date32()),
+        "recorded_at": times(valid + 3600),
+    }
+    select = [
+        "product_id",
+        iso("valid_from"),
+        "style_id",
+        "name",
+        "category",
+        "brand",
+        "supplier",
+        "season",
+        "size",
+        "colour",
+        "size_note",
+        "weight_kg",
+        money("list_price"),
+        money("unit_cost"),
+        "'EUR' AS currency",
+        "hs_chapter",
+        "footprint_class",
+        "launched_on",
+        "'catalogue' AS system",
+        iso("recorded_at"),
+    ]
     writer.write("catalogue/product.csv", columns, select)
 
     n = len(s.network.places)
@@ -254,8 +289,15 @@ def _catalogue(rng: Rng, s: Simulation, writer: Writer) -> None:
     online = np.arange(len(shops)) // len(world.markets)
     n = len(shops)
     before = np.full(n, world.start - 400 * DAY)
-    columns = {"kind": np.zeros(n, np.int64), "shop_id": pa.array(shops), "valid_from": times(before), "market": words(market, world.markets), "channel": words(online, ("web", "store", "marketplace")),
-               "currency": words(market, world.market("currency").tolist()), "time_zone": words(market, world.market("zone").tolist())}  # fmt: skip
+    columns = {
+        "kind": np.zeros(n, np.int64),
+        "shop_id": pa.array(shops),
+        "valid_from": times(before),
+        "market": words(market, world.markets),
+        "channel": words(online, ("web", "store", "marketplace")),
+        "currency": words(market, world.market("currency").tolist()),
+        "time_zone": words(market, world.market("zone").tolist()),
+    }
     writer.write(
         "catalogue/shop.csv",
         columns,
@@ -292,11 +334,21 @@ def _catalogue(rng: Rng, s: Simulation, writer: Writer) -> None:
         for m in world.markets
     }
     columns = {
-        "kind": np.zeros(len(rows_out), np.int64), "market": words(np.array([r[0] for r in rows_out]), world.markets), "valid_from": times(np.floor(np.array([r[1] for r in rows_out]) / DAY) * DAY), "window_days": pa.array([r[2] for r in rows_out]), "window_until": pa.array([None if r[9] is None else int(r[9]) for r in rows_out], pa.int32()).cast(pa.date32()),
-        "methods": words(np.array([r[0] for r in rows_out]), [" ".join(has[m]) for m in world.markets]), "currency": words(np.array([r[0] for r in rows_out]), world.market("currency").tolist()),
-        "promise_id": pa.array([r[3] for r in rows_out]), "from_stage": pa.array([r[4] for r in rows_out]), "to_stage": pa.array([r[5] for r in rows_out]), "duration": pa.array([float(r[6]) for r in rows_out]),
-        "duration_unit": pa.array([r[7] for r in rows_out]), "responsible": pa.array([r[8] for r in rows_out]), "tier": pa.array([r[10] for r in rows_out], pa.string()),
-    }  # fmt: skip
+        "kind": np.zeros(len(rows_out), np.int64),
+        "market": words(np.array([r[0] for r in rows_out]), world.markets),
+        "valid_from": times(np.floor(np.array([r[1] for r in rows_out]) / DAY) * DAY),
+        "window_days": pa.array([r[2] for r in rows_out]),
+        "window_until": pa.array([None if r[9] is None else int(r[9]) for r in rows_out], pa.int32()).cast(pa.date32()),
+        "methods": words(np.array([r[0] for r in rows_out]), [" ".join(has[m]) for m in world.markets]),
+        "currency": words(np.array([r[0] for r in rows_out]), world.market("currency").tolist()),
+        "promise_id": pa.array([r[3] for r in rows_out]),
+        "from_stage": pa.array([r[4] for r in rows_out]),
+        "to_stage": pa.array([r[5] for r in rows_out]),
+        "duration": pa.array([float(r[6]) for r in rows_out]),
+        "duration_unit": pa.array([r[7] for r in rows_out]),
+        "responsible": pa.array([r[8] for r in rows_out]),
+        "tier": pa.array([r[10] for r in rows_out], pa.string()),
+    }
     writer.write(
         "catalogue/policy.csv",
         columns,
@@ -321,10 +373,17 @@ def _catalogue(rng: Rng, s: Simulation, writer: Writer) -> None:
         ],
     )
 
-    days_of = [(c, m, d["weekdays"], d["works_holidays"]) for c, d in p["carrier_calendars"].items() for m in p["carriers"][c]["markets"]]  # fmt: skip
+    days_of = [
+        (c, m, d["weekdays"], d["works_holidays"])
+        for c, d in p["carrier_calendars"].items()
+        for m in p["carriers"][c]["markets"]
+    ]
     n = len(days_of)
     columns = {"kind": np.zeros(n, np.int64), "valid_from": times(np.full(n, world.start - 400 * DAY))}
-    columns |= {name: pa.array([row[i] for row in days_of]) for i, name in enumerate(("carrier", "country", "weekdays", "works_holidays"))}  # fmt: skip
+    columns |= {
+        name: pa.array([row[i] for row in days_of])
+        for i, name in enumerate(("carrier", "country", "weekdays", "works_holidays"))
+    }
     writer.write(
         "catalogue/carrier_calendar.csv",
         columns,
@@ -394,20 +453,69 @@ def _order_lines(rng: Rng, s: Simulation, writer: Writer, fx: dict[str, Array]) 
     carrier = np.where(lines["channel"] == STORE, -1, lines["order"] % len(p["carriers"]))[take]
     when = spoiled(plan, lines["ordered_at"])
     columns = {
-        "kind": plan.kind, "order_no": order_no, "line_no": line_no, "ordered_at": times(when), "recorded_at": times(plan.recorded), "sku": words(sku(lines)[take], sku_names(s)), "units": lines["units"][take],
-        "units_cancelled": lines["cancelled"][take], "net_amount": lines["net"][take], "vat_amount": lines["vat"][take], "discount_amount": lines["discounted"][take], "currency": words(lines["market"][take], world.market("currency").tolist()),
-        "unit_cost": lines["cost"][take], "outbound_cost": lines["outbound"][take], "payment_fee": lines["fee"][take], "customer": lines["customer"][take], "customer_area": words(area, codes), "country": words(lines["market"][take], world.markets),
-        "shop_id": words(_shop(s)[take], shop_names(world)), "channel": words(lines["channel"][take], CHANNELS), "carrier": words(carrier, list(p["carriers"])), "shipped_at": times(shipped, world.end), "delivered_at": times(delivered, world.end),
-        "from_order": pa.array(lines["order_no"][np.maximum(origin, 0)], mask=origin < 0), "from_line": pa.array(lines["line_no"][np.maximum(origin, 0)], mask=origin < 0), "is_market": lines["channel"][take] == MARKETPLACE, "tier": words(tier, ("bronze", "silver", "gold")), "is_gift": lines["is_gift"][take],
+        "kind": plan.kind,
+        "order_no": order_no,
+        "line_no": line_no,
+        "ordered_at": times(when),
+        "recorded_at": times(plan.recorded),
+        "sku": words(sku(lines)[take], sku_names(s)),
+        "units": lines["units"][take],
+        "units_cancelled": lines["cancelled"][take],
+        "net_amount": lines["net"][take],
+        "vat_amount": lines["vat"][take],
+        "discount_amount": lines["discounted"][take],
+        "currency": words(lines["market"][take], world.market("currency").tolist()),
+        "unit_cost": lines["cost"][take],
+        "outbound_cost": lines["outbound"][take],
+        "payment_fee": lines["fee"][take],
+        "customer": lines["customer"][take],
+        "customer_area": words(area, codes),
+        "country": words(lines["market"][take], world.markets),
+        "shop_id": words(_shop(s)[take], shop_names(world)),
+        "channel": words(lines["channel"][take], CHANNELS),
+        "carrier": words(carrier, list(p["carriers"])),
+        "shipped_at": times(shipped, world.end),
+        "delivered_at": times(delivered, world.end),
+        "from_order": pa.array(lines["order_no"][np.maximum(origin, 0)], mask=origin < 0),
+        "from_line": pa.array(lines["line_no"][np.maximum(origin, 0)], mask=origin < 0),
+        "is_market": lines["channel"][take] == MARKETPLACE,
+        "tier": words(tier, ("bronze", "silver", "gold")),
+        "is_gift": lines["is_gift"][take],
         "is_own": lines["order"][take] % 3 > 0,
-    }  # fmt: skip
+    }
     suffix = f"CASE kind WHEN 3 THEN 'n' WHEN 4 THEN 'i' WHEN {BAD_NUMBER} THEN 'b' ELSE '' END"
     select = [
-        f"order_no || '-' || line_no || {suffix} AS order_line_id", f"order_no || {suffix} AS order_id", iso("ordered_at"), "sku AS product_id", number("units"), "units_cancelled", "'goods' AS line_type",
-        money("net_amount"), money("vat_amount"), money("discount_amount"), "currency", money("unit_cost"), money("outbound_cost"), money("payment_fee"), "'C' || (100000 + customer) AS customer_id", "customer_area", "country", "shop_id", "channel", "carrier",
-        iso("shipped_at"), iso("delivered_at"), "from_order || '-' || from_line AS exchanged_from_line_id", "CASE WHEN is_market THEN 'Maison Halage' END AS seller", "CASE WHEN is_market THEN 'Grande Halle' END AS sold_on",
-        "CASE WHEN is_market THEN CASE WHEN is_own THEN 'seller' ELSE 'marketplace' END END AS fulfilled_by", "tier AS loyalty_tier", "is_gift", "'shop' AS system", iso("recorded_at"),
-    ]  # fmt: skip
+        f"order_no || '-' || line_no || {suffix} AS order_line_id",
+        f"order_no || {suffix} AS order_id",
+        iso("ordered_at"),
+        "sku AS product_id",
+        number("units"),
+        "units_cancelled",
+        "'goods' AS line_type",
+        money("net_amount"),
+        money("vat_amount"),
+        money("discount_amount"),
+        "currency",
+        money("unit_cost"),
+        money("outbound_cost"),
+        money("payment_fee"),
+        "'C' || (100000 + customer) AS customer_id",
+        "customer_area",
+        "country",
+        "shop_id",
+        "channel",
+        "carrier",
+        iso("shipped_at"),
+        iso("delivered_at"),
+        "from_order || '-' || from_line AS exchanged_from_line_id",
+        "CASE WHEN is_market THEN 'Maison Halage' END AS seller",
+        "CASE WHEN is_market THEN 'Grande Halle' END AS sold_on",
+        "CASE WHEN is_market THEN CASE WHEN is_own THEN 'seller' ELSE 'marketplace' END END AS fulfilled_by",
+        "tier AS loyalty_tier",
+        "is_gift",
+        "'shop' AS system",
+        iso("recorded_at"),
+    ]
     writer.write("shop/order_line{}.csv", columns, select, plan, labels)
 
 
@@ -423,10 +531,16 @@ def _return_columns(s: Simulation, row: Array, kind: Array) -> dict[str, Any]:
     of, line = rows["of"][row], rows["line"][row]
     stray = rows["stray"][row]
     return {
-        "kind": kind, "ret_order": rows["order_no"][row], "ret_no": back["return_no"][of], "row_no": rows["no"][row], "line_no": lines["line_no"][line],
-        "stray": stray, "product": words(np.where(stray > 0, sku(lines)[line], -1), sku_names(s)), "country": words(np.where(stray > 0, lines["market"][line], -1), s.world.markets),
+        "kind": kind,
+        "ret_order": rows["order_no"][row],
+        "ret_no": back["return_no"][of],
+        "row_no": rows["no"][row],
+        "line_no": lines["line_no"][line],
+        "stray": stray,
+        "product": words(np.where(stray > 0, sku(lines)[line], -1), sku_names(s)),
+        "country": words(np.where(stray > 0, lines["market"][line], -1), s.world.markets),
         "shop": words(np.where(stray > 0, _shop(s)[line], -1), shop_names(s.world)),
-    }  # fmt: skip
+    }
 
 
 RETURN_ID = "'R' || ret_order || '-' || ret_no"
@@ -439,8 +553,10 @@ SPOILED = "CASE kind WHEN 3 THEN '-n' WHEN 4 THEN '-i' WHEN 5 THEN '-b' ELSE '' 
 def _event_ids(system: str) -> list[str]:
     return [
         f"'{system}-' || ret_order || '-' || ret_no || '-' || row_no || '-' || event || CASE WHEN lot_no > 1 THEN '-' || lot_no ELSE '' END || {SPOILED} AS event_id",
-        f"{LINE_ID} AS return_line_id", f"{RETURN_ID} AS return_id", f"{ORDER_LINE_ID} AS order_line_id",
-    ]  # fmt: skip
+        f"{LINE_ID} AS return_line_id",
+        f"{RETURN_ID} AS return_id",
+        f"{ORDER_LINE_ID} AS order_line_id",
+    ]
 
 
 def _return_events(rng: Rng, s: Simulation, writer: Writer) -> None:
@@ -522,14 +638,41 @@ def _portal(rng: Rng, s: Simulation, writer: Writer) -> None:
     spread = (rows["order_no"][row] * 0.6180339887) % 1  # even, and the same for a given order
     declined = np.where(event == decided[1], np.searchsorted(share, spread).clip(max=len(share) - 1), -1)
     columns = _return_columns(s, row, plan.kind) | {
-        "event": words(event, PORTAL), "lot_no": np.ones(len(row), np.int64), "occurred_at": times(when), "recorded_at": times(plan.recorded), "units": rows["units"][row],
-        "carrier": words(np.where(asked, back["carrier"][rows["of"][row]], -1), carrier_names), "method": words(np.where(asked, back["method"][rows["of"][row]], -1), METHODS), "reason_raw": words(reason, wordings), "note_terms": words(note, note_words),
-        "return_type": words(np.where(asked, _types(s, row), -1), RETURN_TYPES), "has_parcel": (s.rows["kind"][row] != VOID),
+        "event": words(event, PORTAL),
+        "lot_no": np.ones(len(row), np.int64),
+        "occurred_at": times(when),
+        "recorded_at": times(plan.recorded),
+        "units": rows["units"][row],
+        "carrier": words(np.where(asked, back["carrier"][rows["of"][row]], -1), carrier_names),
+        "method": words(np.where(asked, back["method"][rows["of"][row]], -1), METHODS),
+        "reason_raw": words(reason, wordings),
+        "note_terms": words(note, note_words),
+        "return_type": words(np.where(asked, _types(s, row), -1), RETURN_TYPES),
+        "has_parcel": (s.rows["kind"][row] != VOID),
         "customer": pa.array(s.lines["customer"][rows["line"][row]] + 100000, mask=rows["stray"][row] == 0),
-        "decline_reason": words(declined, list(p["decline_reasons"])), "is_manual": np.isin(event, decided) & back["is_manual"][rows["of"][row]],
-    }  # fmt: skip
-    select = [*_event_ids("portal"), f"CASE WHEN has_parcel THEN {PARCEL_ID} END AS parcel_id", "event", iso("occurred_at"), f"CASE kind WHEN {BAD_NUMBER} THEN '\"deux\"'::JSON ELSE units::VARCHAR::JSON END AS units", "carrier", "method", "reason_raw", "note_terms",
-              "return_type", "decline_reason", "is_manual", "product AS product_id", "'C' || customer AS customer_id", "country", "shop AS shop_id", "'portal' AS system", iso("recorded_at")]  # fmt: skip
+        "decline_reason": words(declined, list(p["decline_reasons"])),
+        "is_manual": np.isin(event, decided) & back["is_manual"][rows["of"][row]],
+    }
+    select = [
+        *_event_ids("portal"),
+        f"CASE WHEN has_parcel THEN {PARCEL_ID} END AS parcel_id",
+        "event",
+        iso("occurred_at"),
+        f"CASE kind WHEN {BAD_NUMBER} THEN '\"deux\"'::JSON ELSE units::VARCHAR::JSON END AS units",
+        "carrier",
+        "method",
+        "reason_raw",
+        "note_terms",
+        "return_type",
+        "decline_reason",
+        "is_manual",
+        "product AS product_id",
+        "'C' || customer AS customer_id",
+        "country",
+        "shop AS shop_id",
+        "'portal' AS system",
+        iso("recorded_at"),
+    ]
     writer.write("portal/return_event.portal{}.ndjson", columns, select, plan, labels)
     writer.note("portal/return_event.portal.ndjson", "without_order", seen)
 
@@ -568,9 +711,16 @@ def _carriers(rng: Rng, s: Simulation, writer: Writer) -> None:
     late = plan.kind == LATE_EDIT
     when = np.where(late, spoiled(plan, when, is_early=True) - 3600, spoiled(plan, when, is_early=True))
     columns = _return_columns(s, row, plan.kind) | {
-        "event": words(event, CARRIER), "lot_no": np.ones(len(row), np.int64), "occurred_at": times(when), "recorded_at": times(plan.recorded), "units": rows["units"][row], "place_id": words(place, s.network.column("place_id").tolist()),
-        "carrier": words(carrier, [*p["carriers"], p["trunk_carrier"]]), "method": words(method, METHODS), "return_type": words(np.where(event >= 3, _types(s, row), -1), RETURN_TYPES),
-    }  # fmt: skip
+        "event": words(event, CARRIER),
+        "lot_no": np.ones(len(row), np.int64),
+        "occurred_at": times(when),
+        "recorded_at": times(plan.recorded),
+        "units": rows["units"][row],
+        "place_id": words(place, s.network.column("place_id").tolist()),
+        "carrier": words(carrier, [*p["carriers"], p["trunk_carrier"]]),
+        "method": words(method, METHODS),
+        "return_type": words(np.where(event >= 3, _types(s, row), -1), RETURN_TYPES),
+    }
     select = [
         *_event_ids("carrier"),
         f"{PARCEL_ID} AS parcel_id",
@@ -646,9 +796,18 @@ def _sites(rng: Rng, s: Simulation, writer: Writer) -> None:
         asked = (event == 0) & in_store
         wordings = _wording(s, row)
         columns = _return_columns(s, row, plan.kind) | {
-            "event": words(event, names), "lot_no": np.where(has_lot, lot["lot_no"][safe], 1), "occurred_at": times(when), "recorded_at": times(plan.recorded), "units": np.where(has_lot, lot["units"][safe], rows["units"][row]),
-            "place_id": words(place, s.network.column("place_id").tolist()), "condition": words(grade, "abcd"), "inspection_outcome": words(np.where(graded, lot["found"][safe], -1), list(s.world.parameters["inspection_outcomes"])), "disposition": words(np.where(has_lot, lot["disposition"][safe], -1), DISPOSITIONS),
-        }  # fmt: skip
+            "event": words(event, names),
+            "lot_no": np.where(has_lot, lot["lot_no"][safe], 1),
+            "occurred_at": times(when),
+            "recorded_at": times(plan.recorded),
+            "units": np.where(has_lot, lot["units"][safe], rows["units"][row]),
+            "place_id": words(place, s.network.column("place_id").tolist()),
+            "condition": words(grade, "abcd"),
+            "inspection_outcome": words(
+                np.where(graded, lot["found"][safe], -1), list(s.world.parameters["inspection_outcomes"])
+            ),
+            "disposition": words(np.where(has_lot, lot["disposition"][safe], -1), DISPOSITIONS),
+        }
         select = [
             *_event_ids(system),
             f"{PARCEL_ID} AS parcel_id",
@@ -732,11 +891,30 @@ def _refunds(rng: Rng, s: Simulation, writer: Writer, fx: dict[str, Array]) -> N
     part, labels = parts(when)
     plan = writer.plan(rng, when, recorded, part, text=True)
     t = plan.row
-    columns = {"kind": plan.kind, "order_no": order_no[t], "ret_no": return_no[t], "line_no": line_no[t], "refunded_at": times(spoiled(plan, when)), "amount": np.where(plan.kind == LATE_EDIT, value[t] + 5, value[t]),
-               "currency": words(market[t], s.world.market("currency").tolist()), "how": words(how[t], list(p["store_credit"])), "stray": stray[t], "recorded_at": times(plan.recorded)}  # fmt: skip
+    columns = {
+        "kind": plan.kind,
+        "order_no": order_no[t],
+        "ret_no": return_no[t],
+        "line_no": line_no[t],
+        "refunded_at": times(spoiled(plan, when)),
+        "amount": np.where(plan.kind == LATE_EDIT, value[t] + 5, value[t]),
+        "currency": words(market[t], s.world.market("currency").tolist()),
+        "how": words(how[t], list(p["store_credit"])),
+        "stray": stray[t],
+        "recorded_at": times(plan.recorded),
+    }
     refund_id = "'F' || order_no || CASE WHEN ret_no > 0 THEN '-' || ret_no ELSE '-A' || line_no END"
-    select = [f"{refund_id} || {SPOILED} AS refund_id", "CASE stray WHEN 0 THEN order_no::VARCHAR END AS order_id", "CASE WHEN ret_no > 0 THEN 'R' || order_no || '-' || ret_no END AS return_id", iso("refunded_at"), number("amount", "round(amount, 2)::DECIMAL(14, 2)"), "currency",
-              "how AS kind", "'finance' AS system", iso("recorded_at")]  # fmt: skip
+    select = [
+        f"{refund_id} || {SPOILED} AS refund_id",
+        "CASE stray WHEN 0 THEN order_no::VARCHAR END AS order_id",
+        "CASE WHEN ret_no > 0 THEN 'R' || order_no || '-' || ret_no END AS return_id",
+        iso("refunded_at"),
+        number("amount", "round(amount, 2)::DECIMAL(14, 2)"),
+        "currency",
+        "how AS kind",
+        "'finance' AS system",
+        iso("recorded_at"),
+    ]
     writer.write("finance/refund{}.csv", columns, select, plan, labels)
     early = back["is_instant"] & is_paid
     writer.note("finance/refund.csv", "refund_before_receipt", int(early.sum()))
@@ -749,10 +927,17 @@ def _refunds(rng: Rng, s: Simulation, writer: Writer, fx: dict[str, Array]) -> N
     recorded = when + np.r_[lag_of[of[keep]], adjusted_lag]
     zero = np.zeros(len(adjusted), np.int64)
     table = {
-        "order_no": np.r_[rows["order_no"][keep], lines["order_no"][adjusted]], "ret_no": np.r_[back["return_no"][of[keep]], zero], "row_no": np.r_[rows["no"][keep], zero], "line_no": np.r_[lines["line_no"][line[keep]], lines["line_no"][adjusted]],
-        "units": np.r_[rows["units"][keep], zero], "amount": np.r_[amount[keep], adjusted_amount], "vat_amount": np.r_[vat[keep], adjusted_vat], "stray": np.r_[rows["stray"][keep], zero],
-        "is_lost": np.r_[np.isfinite(back["lost"][of[keep]]), zero > 0], "market": np.r_[lines["market"][line[keep]], lines["market"][adjusted]],
-    }  # fmt: skip
+        "order_no": np.r_[rows["order_no"][keep], lines["order_no"][adjusted]],
+        "ret_no": np.r_[back["return_no"][of[keep]], zero],
+        "row_no": np.r_[rows["no"][keep], zero],
+        "line_no": np.r_[lines["line_no"][line[keep]], lines["line_no"][adjusted]],
+        "units": np.r_[rows["units"][keep], zero],
+        "amount": np.r_[amount[keep], adjusted_amount],
+        "vat_amount": np.r_[vat[keep], adjusted_vat],
+        "stray": np.r_[rows["stray"][keep], zero],
+        "is_lost": np.r_[np.isfinite(back["lost"][of[keep]]), zero > 0],
+        "market": np.r_[lines["market"][line[keep]], lines["market"][adjusted]],
+    }
     part, labels = parts(when)
     plan = writer.plan(rng, when, recorded, part, text=True, can_edit=False)
     columns = {name: values[plan.row] for name, values in table.items()}
@@ -762,8 +947,20 @@ def _refunds(rng: Rng, s: Simulation, writer: Writer, fx: dict[str, Array]) -> N
         "recorded_at": times(plan.recorded),
         "currency": words(columns.pop("market"), s.world.market("currency").tolist()),
     }
-    select = [f"{refund_id} || '-' || row_no || {SPOILED} AS refund_line_id", f"{refund_id} AS refund_id", "CASE WHEN stray <> 1 THEN order_no || '-' || line_no END AS order_line_id", "CASE WHEN ret_no > 0 THEN 'R' || order_no || '-' || ret_no || '-' || row_no END AS return_line_id", iso("refunded_at"),
-              number("units"), money("amount"), money("vat_amount"), "currency", "CASE WHEN ret_no = 0 THEN 'adjustment' WHEN is_lost THEN 'no_restock' ELSE 'return' END AS restock_type", "'finance' AS system", iso("recorded_at")]  # fmt: skip
+    select = [
+        f"{refund_id} || '-' || row_no || {SPOILED} AS refund_line_id",
+        f"{refund_id} AS refund_id",
+        "CASE WHEN stray <> 1 THEN order_no || '-' || line_no END AS order_line_id",
+        "CASE WHEN ret_no > 0 THEN 'R' || order_no || '-' || ret_no || '-' || row_no END AS return_line_id",
+        iso("refunded_at"),
+        number("units"),
+        money("amount"),
+        money("vat_amount"),
+        "currency",
+        "CASE WHEN ret_no = 0 THEN 'adjustment' WHEN is_lost THEN 'no_restock' ELSE 'return' END AS restock_type",
+        "'finance' AS system",
+        iso("recorded_at"),
+    ]
     writer.write("finance/refund_line{}.csv", columns, select, plan, labels)
 
 
@@ -813,9 +1010,16 @@ def _recoveries(rng: Rng, s: Simulation, writer: Writer) -> None:
     plan = writer.plan(rng, lot["realised"], recorded, part, text=True, can_edit=False)
     t = plan.row
     columns = {name: values[t] for name, values in table.items()} | {
-        "kind": plan.kind, "recovered_at": times(spoiled(plan, lot["realised"])), "recorded_at": times(plan.recorded), "disposition": words(lot["disposition"][t], DISPOSITIONS), "grade": words(lot["grade"][t], "abcd"), "place_id": words(place[t], s.network.column("place_id").tolist()),
-        "why": words(np.where(destroyed, rng.integers(0, len(p["derogation_reasons"]), len(row)), -1)[t], p["derogation_reasons"]),
-    }  # fmt: skip
+        "kind": plan.kind,
+        "recovered_at": times(spoiled(plan, lot["realised"])),
+        "recorded_at": times(plan.recorded),
+        "disposition": words(lot["disposition"][t], DISPOSITIONS),
+        "grade": words(lot["grade"][t], "abcd"),
+        "place_id": words(place[t], s.network.column("place_id").tolist()),
+        "why": words(
+            np.where(destroyed, rng.integers(0, len(p["derogation_reasons"]), len(row)), -1)[t], p["derogation_reasons"]
+        ),
+    }
     select = [
         f"'V' || ret_order || '-' || ret_no || '-' || row_no || '-' || lot_no || {SPOILED} AS recovery_id",
         f"{LINE_ID} AS return_line_id",
@@ -853,11 +1057,53 @@ def _chain_elements(rng: Rng, s: Simulation, writer: Writer) -> None:
     )
     at = e["at"]
     columns = {
-        "kind": plan.kind, "ret_order": back["order_no"][at], "ret_no": back["return_no"][at], "element_no": e["no"], "element_type": words(e["type"], net.ELEMENT_TYPES), "role": words(e["role"], net.ROLES),
-        "from_place_id": words(e["from"], places), "to_place_id": words(e["to"], places), "started_at": times(start), "ended_at": times(e["end"], end), "carrier": words(e["carrier"], [*p["carriers"], p["trunk_carrier"]]),
-        "service": words(e["service"], net.SERVICES), "mode": words(e["mode"], net.MODES), "vehicle": words(e["vehicle"], net.VEHICLES), "fuel": words(e["fuel"], net.FUELS), "mass_kg": numbers(np.where(plan.kind == LATE_EDIT, np.round(e["mass"] * 1.1, 3), e["mass"])),
-        "distance_km": numbers(e["km"]), "trip_share": numbers(e["trip_share"]), "cost_amount": numbers(e["cost"]), "round": pa.array(e["round"], mask=e["round"] < 0), "tote": pa.array(e["tote"], mask=e["tote"] < 0), "shared": pa.array(e["shared"], mask=e["shared"] < 0), "recorded_at": times(plan.recorded),
-    }  # fmt: skip
-    select = [f"'E' || ret_order || '-' || ret_no || '-' || element_no || {SPOILED} AS element_id", f"{PARCEL_ID} AS parcel_id", "element_no", "element_type", "role", "from_place_id", "to_place_id", iso("started_at", text=False), iso("ended_at", text=False), "carrier", "service", "mode", "vehicle", "fuel",
-              "mass_kg", "distance_km", "trip_share", "cost_amount::DECIMAL(12, 2) AS cost_amount", "CASE WHEN cost_amount IS NOT NULL THEN 'EUR' END AS currency", "CASE WHEN tote IS NOT NULL THEN 'TOTE-' || tote WHEN round IS NOT NULL THEN 'ROUND-' || round END AS movement_id", "shared AS movement_parcels", "'transport' AS system", iso("recorded_at", text=False)]  # fmt: skip
+        "kind": plan.kind,
+        "ret_order": back["order_no"][at],
+        "ret_no": back["return_no"][at],
+        "element_no": e["no"],
+        "element_type": words(e["type"], net.ELEMENT_TYPES),
+        "role": words(e["role"], net.ROLES),
+        "from_place_id": words(e["from"], places),
+        "to_place_id": words(e["to"], places),
+        "started_at": times(start),
+        "ended_at": times(e["end"], end),
+        "carrier": words(e["carrier"], [*p["carriers"], p["trunk_carrier"]]),
+        "service": words(e["service"], net.SERVICES),
+        "mode": words(e["mode"], net.MODES),
+        "vehicle": words(e["vehicle"], net.VEHICLES),
+        "fuel": words(e["fuel"], net.FUELS),
+        "mass_kg": numbers(np.where(plan.kind == LATE_EDIT, np.round(e["mass"] * 1.1, 3), e["mass"])),
+        "distance_km": numbers(e["km"]),
+        "trip_share": numbers(e["trip_share"]),
+        "cost_amount": numbers(e["cost"]),
+        "round": pa.array(e["round"], mask=e["round"] < 0),
+        "tote": pa.array(e["tote"], mask=e["tote"] < 0),
+        "shared": pa.array(e["shared"], mask=e["shared"] < 0),
+        "recorded_at": times(plan.recorded),
+    }
+    select = [
+        f"'E' || ret_order || '-' || ret_no || '-' || element_no || {SPOILED} AS element_id",
+        f"{PARCEL_ID} AS parcel_id",
+        "element_no",
+        "element_type",
+        "role",
+        "from_place_id",
+        "to_place_id",
+        iso("started_at", text=False),
+        iso("ended_at", text=False),
+        "carrier",
+        "service",
+        "mode",
+        "vehicle",
+        "fuel",
+        "mass_kg",
+        "distance_km",
+        "trip_share",
+        "cost_amount::DECIMAL(12, 2) AS cost_amount",
+        "CASE WHEN cost_amount IS NOT NULL THEN 'EUR' END AS currency",
+        "CASE WHEN tote IS NOT NULL THEN 'TOTE-' || tote WHEN round IS NOT NULL THEN 'ROUND-' || round END AS movement_id",
+        "shared AS movement_parcels",
+        "'transport' AS system",
+        iso("recorded_at", text=False),
+    ]
     writer.write("transport/chain_element{}.parquet", columns, select, plan, labels)

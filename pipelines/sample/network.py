@@ -16,9 +16,23 @@ ROLES = ("customer_trip", "packaging", "first_mile", "hub", "trunk", "treatment"
 ELEMENT_TYPES = ("transport", "hub", "activity")
 MODES = ("foot", "bike", "car", "bus", "van", "truck", "site")
 VEHICLES = (
-    "van_diesel", "van_electric", "truck_rigid", "truck_artic", "car_average", "bus_local", "bike", "foot", "packaging_board", "packaging_film",
-    "hub_sorting", "hub_returns_centre", "treatment_none", "treatment_reuse", "treatment_recycling", "treatment_energy_recovery",
-)  # fmt: skip
+    "van_diesel",
+    "van_electric",
+    "truck_rigid",
+    "truck_artic",
+    "car_average",
+    "bus_local",
+    "bike",
+    "foot",
+    "packaging_board",
+    "packaging_film",
+    "hub_sorting",
+    "hub_returns_centre",
+    "treatment_none",
+    "treatment_reuse",
+    "treatment_recycling",
+    "treatment_energy_recovery",
+)
 FUELS = ("diesel", "electricity")
 SERVICES = (
     "relay",
@@ -299,8 +313,25 @@ def chain(
     first_km = np.where(
         is_home, float(p["van_round"]["distance"]), np.where(reports[carrier], road(entry, hub), np.nan)
     )
-    block(rows, 3, "transport", "first_mile", np.maximum(scanned, handed), hub_in, **{"from": entry, "to": hub}, carrier=carrier, service=service, mode=MODES.index("van"), vehicle=van, fuel=energy,
-          mass=weighed, km=first_km, cost=first_cost, round=round_no, shared=np.where(is_home, p["van_round"]["drops"], -1))  # fmt: skip
+    block(
+        rows,
+        3,
+        "transport",
+        "first_mile",
+        np.maximum(scanned, handed),
+        hub_in,
+        **{"from": entry, "to": hub},
+        carrier=carrier,
+        service=service,
+        mode=MODES.index("van"),
+        vehicle=van,
+        fuel=energy,
+        mass=weighed,
+        km=first_km,
+        cost=first_cost,
+        round=round_no,
+        shared=np.where(is_home, p["van_round"]["drops"], -1),
+    )
 
     rows = np.flatnonzero((is_carried | (way == TOTE)) & ~lost_before_hub)
     block(
@@ -336,8 +367,25 @@ def chain(
         )
         * invoiced["trunk"]
     )
-    block(rows, 5, "transport", "trunk", hub_out, received, **{"from": hub, "to": to_centre}, carrier=trunk_carrier, service=np.where(way == TOTE, SERVICES.index("tote"), SERVICES.index("linehaul")), mode=MODES.index("truck"), vehicle=artic,
-          fuel=FUELS.index("diesel"), mass=weighed, km=np.where(rng.random(n) < 0.8, trunk_km, np.nan), cost=trunk_cost, tote=tote, shared=np.where(tote >= 0, items, -1))  # fmt: skip
+    block(
+        rows,
+        5,
+        "transport",
+        "trunk",
+        hub_out,
+        received,
+        **{"from": hub, "to": to_centre},
+        carrier=trunk_carrier,
+        service=np.where(way == TOTE, SERVICES.index("tote"), SERVICES.index("linehaul")),
+        mode=MODES.index("truck"),
+        vehicle=artic,
+        fuel=FUELS.index("diesel"),
+        mass=weighed,
+        km=np.where(rng.random(n) < 0.8, trunk_km, np.nan),
+        cost=trunk_cost,
+        tote=tote,
+        shared=np.where(tote >= 0, items, -1),
+    )
 
     rows = np.flatnonzero((is_carried | (way == TOTE)) & ~is_lost)
     block(
@@ -376,6 +424,20 @@ def chain(
     to = np.where(onward == 1, np.where(store >= 0, store, network.site["warehouse"]), to)
     moves = ~is_lost & (onward >= 0) & (to != treated_at) & ((way != TILL) | (onward >= 2))
     rows = np.flatnonzero(moves)
-    block(rows, 8, "transport", "onward", load["finished"][goes] - np.floor(0.3 * (load["finished"][goes] - take["inspected"])), load["finished"][goes], **{"from": treated_at, "to": to}, carrier=trunk_carrier, service=SERVICES.index("linehaul"),
-          mode=MODES.index("truck"), vehicle=VEHICLES.index("truck_rigid"), fuel=FUELS.index("diesel"), mass=np.round(load["mass"][goes], 3), cost=np.round(p["leg_cost"]["onward"] * noise, 2) * invoiced["onward"])  # fmt: skip
+    block(
+        rows,
+        8,
+        "transport",
+        "onward",
+        load["finished"][goes] - np.floor(0.3 * (load["finished"][goes] - take["inspected"])),
+        load["finished"][goes],
+        **{"from": treated_at, "to": to},
+        carrier=trunk_carrier,
+        service=SERVICES.index("linehaul"),
+        mode=MODES.index("truck"),
+        vehicle=VEHICLES.index("truck_rigid"),
+        fuel=FUELS.index("diesel"),
+        mass=np.round(load["mass"][goes], 3),
+        cost=np.round(p["leg_cost"]["onward"] * noise, 2) * invoiced["onward"],
+    )
     return {name: np.concatenate([part[name] for part in blocks]) for name in blocks[0]}

@@ -31,11 +31,25 @@ def write_truth(folder: Path, s: Simulation, planted: list[tuple[str, str, int]]
     back = np.where(result["kind"] == HEADLINE, result["returned"], 0)
     ids = [f"{o}-{k}" for o, k in zip(lines["order_no"].tolist(), lines["line_no"].tolist(), strict=True)]
     month = lines["ordered_at"].astype("M8[s]").astype("M8[M]")
-    _save(folder / "order_line.parquet", {
-        "order_line_id": pa.array(ids), "ordered_month": pa.array(month.astype("M8[D]")), "product_id": words(sku(lines), sku_names(s)), "category": words(lines["category"], world.categories), "country": words(lines["market"], world.markets),
-        "units_sold": sold, "probability": result["chance"], "units_returned": np.where(result["kind"] == VOID, 0, result["returned"]), "kind": words(result["kind"], KINDS), "is_exchange": lines["exchanged_from"] >= 0,
-        "requested_at": times(requested), "confirmed_at": times(confirmed), "is_confirmed_by_end": confirmed <= world.end, "is_from_longer_window": result["is_extra"],
-    })  # fmt: skip
+    _save(
+        folder / "order_line.parquet",
+        {
+            "order_line_id": pa.array(ids),
+            "ordered_month": pa.array(month.astype("M8[D]")),
+            "product_id": words(sku(lines), sku_names(s)),
+            "category": words(lines["category"], world.categories),
+            "country": words(lines["market"], world.markets),
+            "units_sold": sold,
+            "probability": result["chance"],
+            "units_returned": np.where(result["kind"] == VOID, 0, result["returned"]),
+            "kind": words(result["kind"], KINDS),
+            "is_exchange": lines["exchanged_from"] >= 0,
+            "requested_at": times(requested),
+            "confirmed_at": times(confirmed),
+            "is_confirmed_by_end": confirmed <= world.end,
+            "is_from_longer_window": result["is_extra"],
+        },
+    )
     rate_of = {
         "units_sold": sold,
         "expected": sold * result["chance"],
@@ -63,8 +77,17 @@ def write_truth(folder: Path, s: Simulation, planted: list[tuple[str, str, int]]
     )
 
     stages, b = [], s.back
-    pairs = {"requested-approved": ("requested", "approved"), "approved-label_issued": ("approved", "label"), "label_issued-handed_over": ("label", "handed"), "handed_over-carrier_scan": ("handed", "scanned"),
-             "carrier_scan-received": ("scanned", "received"), "received-inspected": ("received", "inspected"), "inspected-refunded": ("inspected", "refunded"), "requested-refunded": ("requested", "refunded"), "requested-confirmed": ("requested", "confirmed")}  # fmt: skip
+    pairs = {
+        "requested-approved": ("requested", "approved"),
+        "approved-label_issued": ("approved", "label"),
+        "label_issued-handed_over": ("label", "handed"),
+        "handed_over-carrier_scan": ("handed", "scanned"),
+        "carrier_scan-received": ("scanned", "received"),
+        "received-inspected": ("received", "inspected"),
+        "inspected-refunded": ("inspected", "refunded"),
+        "requested-refunded": ("requested", "refunded"),
+        "requested-confirmed": ("requested", "confirmed"),
+    }
     home = lines["market"][b["line"]] == world.markets.index("FR")
     headline = (b["kind"] == HEADLINE) & (b["stray"] == 0)
     for name, (start, finish) in pairs.items():
@@ -108,9 +131,12 @@ def _sums(key: Array, values: dict[str, Array]) -> tuple[Array, dict[str, Array]
 
 def _rates(sums: dict[str, Array]) -> dict[str, object]:
     return {
-        "units_sold": sums["units_sold"].astype(np.int64), "units_returned": sums["units_returned"].astype(np.int64), "units_confirmed_by_end": sums["confirmed"].astype(np.int64),
-        "true_rate": sums["expected"] / sums["units_sold"], "final_rate": sums["units_returned"] / sums["units_sold"],
-    }  # fmt: skip
+        "units_sold": sums["units_sold"].astype(np.int64),
+        "units_returned": sums["units_returned"].astype(np.int64),
+        "units_confirmed_by_end": sums["confirmed"].astype(np.int64),
+        "true_rate": sums["expected"] / sums["units_sold"],
+        "final_rate": sums["units_returned"] / sums["units_sold"],
+    }
 
 
 def _mean(values: Array) -> float:
@@ -143,8 +169,16 @@ def _stories(s: Simulation, sold: Array, back: Array, counted: Array) -> list[tu
             & ~noted[s.rows["line"]]
             & (s.rows["reason"] >= 0)
         )
-        add("robe_alba", begins_at=world.since("robe_alba", world.stories["robe_alba"]["on_sale_weeks"]), note_at=world.since("robe_alba", world.stories["robe_alba"]["note_weeks"]), units_before=float(sold[mine & ~noted].sum()), units_after=float(sold[mine & noted].sum()),
-            rate_before=rate(mine & ~noted), rate_after=rate(mine & noted), too_small_before=_mean(s.rows["reason"][rows] == small))  # fmt: skip
+        add(
+            "robe_alba",
+            begins_at=world.since("robe_alba", world.stories["robe_alba"]["on_sale_weeks"]),
+            note_at=world.since("robe_alba", world.stories["robe_alba"]["note_weeks"]),
+            units_before=float(sold[mine & ~noted].sum()),
+            units_after=float(sold[mine & noted].sum()),
+            rate_before=rate(mine & ~noted),
+            rate_after=rate(mine & noted),
+            too_small_before=_mean(s.rows["reason"][rows] == small),
+        )
     if "decoy" in world.stories:
         mine = lines["style"] == told_style(world, s.styles, "decoy")
         add("decoy", begins_at=world.since("decoy"), units=float(sold[mine].sum()), returned=float(back[mine].sum()))

@@ -34,14 +34,50 @@ TEST_PATTERN = r"^TEST"
 # every other code is goods: five digits and up to three letters, DCGS... (sold through Dotcomgiftshop), PADS, SP...
 
 COUNTRIES = {
-    "Australia": "AU", "Austria": "AT", "Bahrain": "BH", "Belgium": "BE", "Bermuda": "BM", "Brazil": "BR", "Canada": "CA",
-    "Channel Islands": "JE", "Cyprus": "CY", "Czech Republic": "CZ", "Denmark": "DK", "EIRE": "IE", "European Community": "EU",
-    "Finland": "FI", "France": "FR", "Germany": "DE", "Greece": "GR", "Hong Kong": "HK", "Iceland": "IS", "Israel": "IL",
-    "Italy": "IT", "Japan": "JP", "Korea": "KR", "Lebanon": "LB", "Lithuania": "LT", "Malta": "MT", "Netherlands": "NL",
-    "Nigeria": "NG", "Norway": "NO", "Poland": "PL", "Portugal": "PT", "RSA": "ZA", "Saudi Arabia": "SA", "Singapore": "SG",
-    "Spain": "ES", "Sweden": "SE", "Switzerland": "CH", "Thailand": "TH", "USA": "US", "United Arab Emirates": "AE",
-    "United Kingdom": "GB", "West Indies": "ZZ", "Unspecified": "ZZ",
-}  # fmt: skip
+    "Australia": "AU",
+    "Austria": "AT",
+    "Bahrain": "BH",
+    "Belgium": "BE",
+    "Bermuda": "BM",
+    "Brazil": "BR",
+    "Canada": "CA",
+    "Channel Islands": "JE",
+    "Cyprus": "CY",
+    "Czech Republic": "CZ",
+    "Denmark": "DK",
+    "EIRE": "IE",
+    "European Community": "EU",
+    "Finland": "FI",
+    "France": "FR",
+    "Germany": "DE",
+    "Greece": "GR",
+    "Hong Kong": "HK",
+    "Iceland": "IS",
+    "Israel": "IL",
+    "Italy": "IT",
+    "Japan": "JP",
+    "Korea": "KR",
+    "Lebanon": "LB",
+    "Lithuania": "LT",
+    "Malta": "MT",
+    "Netherlands": "NL",
+    "Nigeria": "NG",
+    "Norway": "NO",
+    "Poland": "PL",
+    "Portugal": "PT",
+    "RSA": "ZA",
+    "Saudi Arabia": "SA",
+    "Singapore": "SG",
+    "Spain": "ES",
+    "Sweden": "SE",
+    "Switzerland": "CH",
+    "Thailand": "TH",
+    "USA": "US",
+    "United Arab Emirates": "AE",
+    "United Kingdom": "GB",
+    "West Indies": "ZZ",
+    "Unspecified": "ZZ",
+}
 UNKNOWN_COUNTRY = "ZZ"
 
 
@@ -125,7 +161,9 @@ def stage(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> dict[str,
             )
         picked = ", ".join(f'"{c}"::VARCHAR AS {c.lower()}' for c in COLUMNS)
         if kind_of(file) == "parquet":
-            reads.append(f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line FROM {read_sql('parquet', file, 'file_row_number = true')}")  # fmt: skip
+            reads.append(
+                f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line FROM {read_sql('parquet', file, 'file_row_number = true')}"
+            )
         else:
             columns = csv_columns(connection, file)
             staged = stage_csv(connection, f"retail_{len(reads)}", file, len(columns))
@@ -192,4 +230,4 @@ def repeated_lines(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> 
         SELECT CASE WHEN is_credit THEN 'credited' ELSE 'sold' END, count(*), sum(abs(quantity))::BIGINT, sum(abs(amount))::DOUBLE
         FROM (SELECT *, row_number() OVER (PARTITION BY invoice, product_id, line_type, price, quantity, booked_at, description ORDER BY line_id) AS n FROM retail)
         WHERE n > 1 GROUP BY 1 ORDER BY 1
-    """).fetchall()  # fmt: skip
+    """).fetchall()

@@ -314,7 +314,9 @@ def propose(paths: Path | Sequence[Path]) -> Proposal:
     """
     proposal = guess(paths)
     if not any(t.rows for t in proposal.tables):
-        raise SourceError(f"{proposal.file} has a header and no row: nothing says what its columns hold. Export it with its rows.")  # fmt: skip
+        raise SourceError(
+            f"{proposal.file} has a header and no row: nothing says what its columns hold. Export it with its rows."
+        )
     if not proposal.shipped and (source := _coded(proposal)):
         command = shlex.join(["backhaul", "load", *map(str, proposal.paths)])
         raise SourceError(f"{proposal.file} needs no mapping, for {source} knows it. Load it: {command}")

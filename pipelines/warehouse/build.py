@@ -80,7 +80,9 @@ def open_build(warehouse: Path, build_id: str) -> Build:
 
 def is_begun(warehouse: Path) -> bool:
     """Say whether anything was ever published here: a pointer, a build or a log."""
-    return (warehouse / "current").exists() or bool(own_files(warehouse)) or any((warehouse / "log").glob("*/*/*.parquet"))  # fmt: skip
+    return (
+        (warehouse / "current").exists() or bool(own_files(warehouse)) or any((warehouse / "log").glob("*/*/*.parquet"))
+    )
 
 
 def own_files(warehouse: Path) -> list[Path]:

@@ -32,10 +32,32 @@ EARLIEST = (
 )
 
 PREFIXED = {
-    "order_line_id", "order_id", "product_id", "customer_id", "shop_id", "exchanged_from_line_id", "policy_id", "event_id",
-    "return_line_id", "return_id", "parcel_id", "place_id", "element_id", "from_place_id", "to_place_id", "movement_id", "refund_id",
-    "refund_line_id", "recovery_id", "style_id", "part_id", "invoice_line_id", "invoice_id", "rate_id", "claim_id",
-}  # fmt: skip
+    "order_line_id",
+    "order_id",
+    "product_id",
+    "customer_id",
+    "shop_id",
+    "exchanged_from_line_id",
+    "policy_id",
+    "event_id",
+    "return_line_id",
+    "return_id",
+    "parcel_id",
+    "place_id",
+    "element_id",
+    "from_place_id",
+    "to_place_id",
+    "movement_id",
+    "refund_id",
+    "refund_line_id",
+    "recovery_id",
+    "style_id",
+    "part_id",
+    "invoice_line_id",
+    "invoice_id",
+    "rate_id",
+    "claim_id",
+}
 KEYED = PREFIXED - {"exchanged_from_line_id", "policy_id", "movement_id", "style_id", "invoice_id", "rate_id"}
 RULES = {"policy", "carrier_calendar", "rate_card", "handling_rate", "fx_rate", "bill_of_materials"}
 """Logs that say how others are read: a row of theirs with an unreadable field would say something else, so it is quarantined."""
@@ -270,7 +292,13 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
     if table.name == "order_line":
         rules.append(("negative_amount", "net_amount", "t.net_amount < 0 AND t.line_type = 'goods'"))
         if "net_amount" in given:  # of a file that has prices, a row without one is a fault
-            rules.append(("missing", "net_amount", f"t.net_amount IS NULL AND NOT {_is_filled('net_amount', given['net_amount'])}"))  # fmt: skip
+            rules.append(
+                (
+                    "missing",
+                    "net_amount",
+                    f"t.net_amount IS NULL AND NOT {_is_filled('net_amount', given['net_amount'])}",
+                )
+            )
         rules.append(("missing", "product_id", "t.product_id IS NULL AND t.line_type = 'goods'"))
         rules.append(("cancelled_too_many", "units_cancelled", "t.units_cancelled > t.units AND t.units >= 0"))
     if table.name == "return_event":

@@ -304,7 +304,17 @@ def _arrow_kind(found: pa.DataType, asked: Any) -> pa.DataType:
     if types.is_null(found):  # nothing but NULL: the engine cannot say of what
         whole, number, time = (isinstance(asked, k) for k in (Integer, Numeric | Float, Date | DateTime))
         boolean = isinstance(asked, Boolean)
-        return pa.int64() if whole else pa.float64() if number else pa.timestamp("us") if time else pa.bool_() if boolean else pa.string()  # fmt: skip
+        return (
+            pa.int64()
+            if whole
+            else pa.float64()
+            if number
+            else pa.timestamp("us")
+            if time
+            else pa.bool_()
+            if boolean
+            else pa.string()
+        )
     if types.is_integer(found):
         return pa.int64()
     if types.is_decimal(found) or types.is_floating(found):

@@ -154,7 +154,11 @@ def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: 
 
     rows = {t: connection.execute(f"SELECT count(*) FROM all_{t}").fetchall()[0][0] for t in DIMENSION_LOGS}
     is_sold = bool(column("SELECT 1 FROM all_order_line LIMIT 1"))  # else what was paid back tells the currency
-    is_told = column("SELECT 1 FROM new_order_line LIMIT 1") if is_sold else column("SELECT 1 FROM new_refund UNION ALL SELECT 1 FROM new_return_event LIMIT 1")  # fmt: skip
+    is_told = (
+        column("SELECT 1 FROM new_order_line LIMIT 1")
+        if is_sold
+        else column("SELECT 1 FROM new_refund UNION ALL SELECT 1 FROM new_return_event LIMIT 1")
+    )
     if last is not None and last.asked == reporting_currency and not is_told:
         return replace(last, dimension_rows=rows)
     survivors(connection, ("order_line",))
@@ -218,7 +222,7 @@ def touch(connection: duckdb.DuckDBPyConnection) -> None:
         SELECT DISTINCT parcel_key FROM (
             {given("chain_element", "parcel_key")}
             UNION ALL SELECT parcel_key FROM all_return_event WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line) AND parcel_key IS NOT NULL);
-    """)  # fmt: skip
+    """)
 
 
 def narrow(connection: duckdb.DuckDBPyConnection) -> None:
@@ -270,7 +274,7 @@ def touch_estimated(connection: duckdb.DuckDBPyConnection) -> None:
             UNION SELECT return_key FROM fact_promised_date WHERE {of_return};
         INSERT INTO touched_lot SELECT return_lot_key FROM fact_return_line WHERE {of_return} OR {parcel} OR return_key IN (SELECT return_key FROM touched_return)
             OR parcel_key IN (SELECT parcel_key FROM fact_return_line WHERE return_key IN (SELECT return_key FROM touched_return));
-    """)  # fmt: skip
+    """)
 
 
 def relate(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> None:
@@ -336,7 +340,7 @@ def shape_dimensions(connection: duckdb.DuckDBPyConnection) -> None:
         INSERT INTO dim_reason BY NAME SELECT DISTINCT reason, family, preventable_by FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")} ORDER BY ALL;
         INSERT INTO dim_disposition BY NAME SELECT disposition, outcome, is_discarded::BOOLEAN AS is_discarded
             FROM {read_sql("csv", data_path("dispositions.csv"), "header = true, all_varchar = true")} ORDER BY ALL;
-    """)  # fmt: skip
+    """)
 
 
 def look_up(connection: duckdb.DuckDBPyConnection, reporting: str, *, is_increment: bool) -> None:
@@ -438,7 +442,7 @@ def _policies_of_lines(connection: duckdb.DuckDBPyConnection, where: str) -> Non
         FROM asked a ASOF JOIN policy_change c ON c.scope = a.scope AND a.start >= c.since
         WHERE c.policy_key IS NOT NULL GROUP BY ALL;
         DROP TABLE policy_version; DROP TABLE policy_change;
-    """)  # fmt: skip
+    """)
 
 
 def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
@@ -497,7 +501,7 @@ def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where
         LEFT JOIN day_rate r ON r.currency = o.currency AND r.day = o.ordered_at::DATE
         LEFT JOIN day_rate rp ON rp.currency = p.currency AND rp.day = o.ordered_at::DATE
         ;
-    """)  # fmt: skip
+    """)
 
 
 BACK = "('handed_over', 'carrier_scan', 'received', 'inspected', 'refunded', 'credited', 'exchanged', 'restocked', 'disposed', 'delivery_refused', 'uncollected', 'returned_to_sender')"
@@ -667,7 +671,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
         INSERT INTO fact_return_event BY NAME
         SELECT event_key, return_line_key, return_key, event, occurred_at, recorded_at, units, amount, currency, place_id, system, source
         FROM current_return_event WHERE {where};
-    """)  # fmt: skip
+    """)
 
 
 def shape_legs(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
@@ -687,7 +691,7 @@ def shape_legs(connection: duckdb.DuckDBPyConnection, found: Flags, where: str =
         LEFT JOIN dim_shop z ON z.shop_key = p.shop_key
         {_hour_join("h", "e.started_at", "z.time_zone")}
         LEFT JOIN day_rate r ON r.currency = e.currency AND r.day = e.started_at::DATE;
-    """)  # fmt: skip
+    """)
 
 
 def shape_carrier_money(connection: duckdb.DuckDBPyConnection, found: Flags) -> None:
@@ -705,7 +709,7 @@ def shape_carrier_money(connection: duckdb.DuckDBPyConnection, found: Flags) -> 
         INSERT INTO fact_carrier_claim BY NAME
         SELECT c.claim_id, c.opened_at, c.parcel_key, c.parcel_id, c.carrier, c.kind, c.amount, c.decided_at, c.paid_amount, c.currency, {rate_sql("c.currency", "r", found.currency)} AS fx_rate, c.source
         FROM current_carrier_claim c LEFT JOIN day_rate r ON r.currency = c.currency AND r.day = c.opened_at::DATE ORDER BY c.claim_id;
-    """)  # fmt: skip
+    """)
 
 
 def shape_refunds(
@@ -749,7 +753,7 @@ def shape_refunds(
         LEFT JOIN dim_shop z ON z.shop_id = coalesce(o.shop_id, s.shop_id)
         {_hour_join("h", "f.refunded_at", "z.time_zone")}
         LEFT JOIN day_rate r ON r.currency = f.currency AND r.day = f.refunded_at::DATE;
-    """)  # fmt: skip
+    """)
 
 
 def shape_recoveries(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
@@ -770,7 +774,7 @@ def shape_recoveries(connection: duckdb.DuckDBPyConnection, found: Flags, where:
         LEFT JOIN dim_shop z ON z.shop_id = l.shop_id
         {_hour_join("h", "v.recovered_at", "z.time_zone")}
         LEFT JOIN day_rate r ON r.currency = v.currency AND r.day = v.recovered_at::DATE;
-    """)  # fmt: skip
+    """)
 
 
 def shape_promised_dates(connection: duckdb.DuckDBPyConnection, where: str = "TRUE") -> None:
@@ -796,7 +800,7 @@ def shape_promised_dates(connection: duckdb.DuckDBPyConnection, where: str = "TR
         LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p ON p.product_key = CASE WHEN o.order_line_key IS NULL THEN t.product_key END
         LEFT JOIN only_shop s ON s.source = CASE WHEN o.shop_key IS NULL AND t.shop_key IS NULL THEN t.source END
         LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, t.shop_key, s.shop_key);
-    """)  # fmt: skip
+    """)
 
 
 def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> None:
@@ -806,13 +810,30 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
     were for knows which units are not refunded. An increment looks at the customers of touched order lines only, and adds what new loads brought to the freshness there was.
     """
     of_line = {
-        "delivery": "delivered_at", "price": "net_amount", "unit_cost": "cost_amount", "vat": "vat_amount", "outbound_cost": "outbound_cost",
-        "payment_fee": "payment_fee", "customer": "customer_key", "policy": "policy_key", "size": "size", "fx": "fx_rate", "product": "category", "shipment": "coalesce(shipped_at, delivered_at)",
-    }  # fmt: skip
+        "delivery": "delivered_at",
+        "price": "net_amount",
+        "unit_cost": "cost_amount",
+        "vat": "vat_amount",
+        "outbound_cost": "outbound_cost",
+        "payment_fee": "payment_fee",
+        "customer": "customer_key",
+        "policy": "policy_key",
+        "size": "size",
+        "fx": "fx_rate",
+        "product": "category",
+        "shipment": "coalesce(shipped_at, delivered_at)",
+    }
     of_return = {
-        "reason": "nullif(reason, 'unknown')", "disposition": "disposition", **{f"stage_{s}": f"{s}_at" for s in schema.STAGES},
-        "method": "method", "carrier": "carrier", "inspection": "inspection_outcome", "touch": "manual_touches", "decline": "CASE WHEN rejected_at IS NOT NULL THEN coalesce(decline_reason, '') END", "return": "1",
-    }  # fmt: skip
+        "reason": "nullif(reason, 'unknown')",
+        "disposition": "disposition",
+        **{f"stage_{s}": f"{s}_at" for s in schema.STAGES},
+        "method": "method",
+        "carrier": "carrier",
+        "inspection": "inspection_outcome",
+        "touch": "manual_touches",
+        "decline": "CASE WHEN rejected_at IS NOT NULL THEN coalesce(decline_reason, '') END",
+        "return": "1",
+    }
     of_leg = {"leg_cost": "cost_amount", "mass": "mass_kg", "distance": "distance_km", "leg": "1"}
     sold = "fact_order_line WHERE units_sold > 0"
     coverage = [
@@ -828,9 +849,25 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
         _coverage("fact_order_line", {"order": "1"}),
         f"SELECT source, 'return_flag' AS fact, 1.0 AS share, count(*) AS rows FROM {sold} GROUP BY source HAVING count(return_flag) > 0",
     ]
-    times = {"order_line": "ordered_at", "return_event": "occurred_at", "chain_element": "started_at", "refund": "refunded_at", "refund_line": "refunded_at", "recovery": "recovered_at",
-             "product": "valid_from", "place": "valid_from", "policy": "valid_from", "carrier_calendar": "valid_from", "shop": "valid_from", "fx_rate": "day",
-             "rate_card": "valid_from", "handling_rate": "valid_from", "carrier_invoice": "invoiced_at", "carrier_claim": "opened_at", "promised_date": "began_at"}  # fmt: skip
+    times = {
+        "order_line": "ordered_at",
+        "return_event": "occurred_at",
+        "chain_element": "started_at",
+        "refund": "refunded_at",
+        "refund_line": "refunded_at",
+        "recovery": "recovered_at",
+        "product": "valid_from",
+        "place": "valid_from",
+        "policy": "valid_from",
+        "carrier_calendar": "valid_from",
+        "shop": "valid_from",
+        "fx_rate": "day",
+        "rate_card": "valid_from",
+        "handling_rate": "valid_from",
+        "carrier_invoice": "invoiced_at",
+        "carrier_claim": "opened_at",
+        "promised_date": "began_at",
+    }
     rows = "new" if is_increment else "all"
     fresh = " UNION ALL ".join(
         f"SELECT source, system, '{t}' AS thing, count(*) AS rows, max({c}) AS last_occurred_at, max(recorded_at) AS last_recorded_at FROM {rows}_{t} GROUP BY 1, 2"
@@ -862,7 +899,7 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
         INSERT INTO build_coverage BY NAME
         SELECT source, thing AS fact, 1 AS share, sum(rows)::BIGINT AS rows FROM seen_source
         WHERE thing IN ('refund', 'refund_line') AND (source, thing) NOT IN (SELECT (source, fact) FROM build_coverage) GROUP BY 1, 2 HAVING sum(rows) > 0;
-    """)  # fmt: skip
+    """)
 
 
 FACT_OF = {

@@ -50,7 +50,9 @@ def shop(world: dict[str, float], seed: int) -> tuple[np.ndarray[Any, Any], np.n
 
 def judged(world: dict[str, float], seeds: range) -> dict[str, np.ndarray[Any, Any]]:
     """Forecast each shop at its end and lay the twelve weeks that came beside it."""
-    rows: dict[str, list[Any]] = {k: [] for k in ("inside", "width", "error", "actual", "seasonal", "seasonal_growth", "last_weeks")}  # fmt: skip
+    rows: dict[str, list[Any]] = {
+        k: [] for k in ("inside", "width", "error", "actual", "seasonal", "seasonal_growth", "last_weeks")
+    }
     day = np.arange(DAYS)[:, None] + np.arange(DELAYS)[None, :]
     for seed in seeds:
         orders, returned = shop(world, seed)
@@ -77,14 +79,18 @@ def claims() -> Iterator[Claim]:
         inside = seen["inside"]
         whole, near, far = inside.mean(), inside[:, :6].mean(), inside[:, 6:].mean()
         yield Claim(
-            f"Forecast of returned units, {name} ({SHOPS} shops): 80% intervals cover", "73 to 88%; weeks 1-6 and 7-12 apart 70 to 92%",
-            f"{whole:.1%}; {near:.1%} and {far:.1%}; mean relative width {seen['width'].mean():.2f}", bool(0.73 <= whole <= 0.88 and 0.70 <= near <= 0.92 and 0.70 <= far <= 0.92),
-        )  # fmt: skip
+            f"Forecast of returned units, {name} ({SHOPS} shops): 80% intervals cover",
+            "73 to 88%; weeks 1-6 and 7-12 apart 70 to 92%",
+            f"{whole:.1%}; {near:.1%} and {far:.1%}; mean relative width {seen['width'].mean():.2f}",
+            bool(0.73 <= whole <= 0.88 and 0.70 <= near <= 0.92 and 0.70 <= far <= 0.92),
+        )
         ours = seen["error"].sum()
         first = seen["error"][:, :2].sum() / seen["seasonal"][:, :2].sum()
         against = {n: ours / seen[n].sum() for n in ("seasonal", "seasonal_growth", "last_weeks")}
         best = max(against.values())
         yield Claim(
-            "The same: absolute error against seasonal naive in weeks 1-2 and over 12, and against the best of three naive ones", "at most 0.75, 0.90 and 1.0",
-            f"{first:.2f}, {against['seasonal']:.2f} and {best:.2f}; {ours / seen['actual'].sum():.1%} of what came", bool(first <= 0.75 and against["seasonal"] <= 0.90 and best <= 1.0),
-        )  # fmt: skip
+            "The same: absolute error against seasonal naive in weeks 1-2 and over 12, and against the best of three naive ones",
+            "at most 0.75, 0.90 and 1.0",
+            f"{first:.2f}, {against['seasonal']:.2f} and {best:.2f}; {ours / seen['actual'].sum():.1%} of what came",
+            bool(first <= 0.75 and against["seasonal"] <= 0.90 and best <= 1.0),
+        )

@@ -21,8 +21,16 @@ from tests.evidence import Claim
 
 INTERVALS = 100_000
 ZONES = (
-    "Europe/Paris", "Europe/Berlin", "Europe/Dublin", "Europe/Helsinki", "Atlantic/Canary", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "UTC",
-)  # fmt: skip
+    "Europe/Paris",
+    "Europe/Berlin",
+    "Europe/Dublin",
+    "Europe/Helsinki",
+    "Atlantic/Canary",
+    "America/New_York",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "UTC",
+)
 COUNTRIES = ("FR", "DE", "IE", "FI", "ES", "US", "IN", "NP", "PT")
 LENGTHS = (0, 1, 2, 3, 5, 10, 14, 30)
 UNITS = ("clock_hours", "calendar_days", "business_days", "carrier_days")
@@ -83,11 +91,14 @@ def mismatches(count: int, seed: int) -> tuple[int, int, list[str]]:
     create_tables(connection)
     shops = ", ".join(f"({i}, '{z}')" for i, z in enumerate(ZONES))
     kinds = [(u, n) for u in UNITS for n in LENGTHS]
-    told = ", ".join(f"({i}, {i}, 'p', 'received', 'refunded', {n}, '{u}', 'retailer')" for i, (u, n) in enumerate(kinds))  # fmt: skip
+    told = ", ".join(
+        f"({i}, {i}, 'p', 'received', 'refunded', {n}, '{u}', 'retailer')" for i, (u, n) in enumerate(kinds)
+    )
     days = [
         f"('{c}', '{k}', TIMESTAMP '2000-01-01', '{' '.join(map(str, sorted(r['weekdays'])))}', {r['holidays']}, '{' '.join(map(str, sorted(r['closed'])))}', '{' '.join(map(str, sorted(r['open'])))}')"  # type: ignore[arg-type, call-overload]
-        for c, r in CARRIERS.items() for k in COUNTRIES
-    ]  # fmt: skip
+        for c, r in CARRIERS.items()
+        for k in COUNTRIES
+    ]
     connection.execute(f"""
         INSERT INTO dim_shop (shop_key, time_zone) VALUES {shops};
         INSERT INTO dim_policy_promise (promise_key, policy_key, promise_id, from_stage, to_stage, duration, duration_unit, responsible) VALUES {told};
@@ -96,23 +107,33 @@ def mismatches(count: int, seed: int) -> tuple[int, int, list[str]]:
     """)
     span = int((LAST - FIRST).total_seconds())
     drawn = {
-        "i": np.arange(count), "shop_key": rng.integers(len(ZONES), size=count), "policy_key": rng.integers(len(kinds), size=count),
-        "country": rng.integers(len(COUNTRIES), size=count), "carrier": rng.integers(3, size=count), "second": rng.integers(span, size=count),
-    }  # fmt: skip
+        "i": np.arange(count),
+        "shop_key": rng.integers(len(ZONES), size=count),
+        "policy_key": rng.integers(len(kinds), size=count),
+        "country": rng.integers(len(COUNTRIES), size=count),
+        "carrier": rng.integers(3, size=count),
+        "second": rng.integers(span, size=count),
+    }
     names = [*CARRIERS, "Other"]
-    table = pa.table({
-        **{n: pa.array(drawn[n]) for n in ("i", "shop_key", "policy_key")}, "country": pa.array([COUNTRIES[c] for c in drawn["country"]]),
-        "carrier": pa.array([names[c] for c in drawn["carrier"]]), "began_at": pa.array([FIRST + timedelta(seconds=int(s)) for s in drawn["second"]]),
-    })  # fmt: skip
+    table = pa.table(
+        {
+            **{n: pa.array(drawn[n]) for n in ("i", "shop_key", "policy_key")},
+            "country": pa.array([COUNTRIES[c] for c in drawn["country"]]),
+            "carrier": pa.array([names[c] for c in drawn["carrier"]]),
+            "began_at": pa.array([FIRST + timedelta(seconds=int(s)) for s in drawn["second"]]),
+        }
+    )
     connection.register("drawn", table)
     connection.execute("""
         INSERT INTO fact_return_line BY NAME
         SELECT i AS return_lot_key, i AS return_line_key, i::VARCHAR AS return_line_id, i AS return_key, i::VARCHAR AS return_id, policy_key, shop_key, 's' AS source, country, 'web' AS channel,
             'commercial' AS return_type, 'mail' AS method, carrier, 1 AS units, began_at AS requested_at, began_at AS received_at, began_at + INTERVAL 400 DAY AS refunded_at, began_at::DATE AS requested_on FROM drawn
-    """)  # fmt: skip
+    """)
     calendar(connection, Settings())
     promises(connection, Settings(), "TRUE")
-    found = dict(connection.execute("SELECT return_key, due_at FROM estimate_promise WHERE promise_id = 'p'").fetchall())  # fmt: skip
+    found = dict(
+        connection.execute("SELECT return_key, due_at FROM estimate_promise WHERE promise_id = 'p'").fetchall()
+    )
     connection.close()
     different = []
     for i in range(count):

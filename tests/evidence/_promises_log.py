@@ -50,10 +50,14 @@ def log(data: Path) -> pd.DataFrame:
     pairs = both[(both["credits"] == 1) & (both["credited"] > both["min"])]
     still = both[both["credits"].isna()].sort_index().iloc[:: max(len(both) // OPEN, 1)].head(OPEN)
     found = pd.concat([pairs, still]).reset_index()
-    return pd.DataFrame({
-        "Row": [f"{c}-{s}" for c, s in zip(found["CustomerID"], found["StockCode"], strict=True)], "Article": found["StockCode"],
-        "Bought": found["min"], "Credited": found["credited"],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "Row": [f"{c}-{s}" for c, s in zip(found["CustomerID"], found["StockCode"], strict=True)],
+            "Article": found["StockCode"],
+            "Bought": found["min"],
+            "Credited": found["credited"],
+        }
+    )
 
 
 def by_hand(rows: pd.DataFrame, within: int, unit: str) -> tuple[int, int, int]:
@@ -66,7 +70,9 @@ def by_hand(rows: pd.DataFrame, within: int, unit: str) -> tuple[int, int, int]:
         due = start + pd.Timedelta(days=within + 1) - pd.Timedelta(microseconds=1)
     else:
         free = sorted(holidays.country_holidays("GB", years=range(2010, 2013)))
-        day = np.busday_offset(start.to_numpy("datetime64[D]"), within, roll="backward", holidays=np.array(free, "datetime64[D]"))  # fmt: skip
+        day = np.busday_offset(
+            start.to_numpy("datetime64[D]"), within, roll="backward", holidays=np.array(free, "datetime64[D]")
+        )
         due = pd.Series(pd.to_datetime(day)) + pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
     late = rows["Credited"].isna() & (due <= now) | (rows["Credited"] > due)
     kept = (rows["Credited"] <= due) & (due <= now)
@@ -86,7 +92,10 @@ def claims() -> Iterator[Claim]:
             report = load(settings, [Path(place) / "log.csv"], source=str(mapping))
             with current_build(settings.warehouse) as build:
                 share = metrics.answer(build, "promise_kept", where=ONLY).iloc[0]
-                others = [metrics.answer(build, f"promise_{s}", where=ONLY)["value"].iloc[0] for s in ("broken", "undetermined")]  # fmt: skip
+                others = [
+                    metrics.answer(build, f"promise_{s}", where=ONLY)["value"].iloc[0]
+                    for s in ("broken", "undetermined")
+                ]
         found = tuple(round(float(x)) for x in (share["value"] * share["n"], *others))
         accepted, dates = sum(c["accepted"] for c in report.counts), len(rows) + int(rows["Credited"].notna().sum())
         yield Claim(

@@ -39,7 +39,11 @@ def cut(whole: Path, early: Path, day: date) -> None:
             continue
         rows = _READ[file.suffix].format(file)
         has = "recorded_at" in {r[0] for r in connection.execute(f"DESCRIBE FROM {rows}").fetchall()}
-        wanted = f"WHERE recorded_at::TIMESTAMPTZ <= '{day} 23:59:59+00'::TIMESTAMPTZ" if has and "catalogue" not in str(target) else ""  # fmt: skip
+        wanted = (
+            f"WHERE recorded_at::TIMESTAMPTZ <= '{day} 23:59:59+00'::TIMESTAMPTZ"
+            if has and "catalogue" not in str(target)
+            else ""
+        )
         connection.execute(f"COPY (SELECT * FROM {rows} {wanted}) TO '{target}' ({_WRITE[file.suffix]})")
     connection.close()
 
@@ -56,19 +60,21 @@ def said_and_came(seed: int, orders: int = ORDERS) -> tuple[pd.DataFrame, pd.Dat
             load(settings, [folder / name])
             files.append(build_path(settings.warehouse, current_id(settings.warehouse) or ""))
         connection = duckdb.connect()
-        connection.execute(f"ATTACH '{files[0]}' AS later (READ_ONLY); ATTACH '{files[1]}' AS early (READ_ONLY); SET TimeZone = 'UTC'")  # fmt: skip
+        connection.execute(
+            f"ATTACH '{files[0]}' AS later (READ_ONLY); ATTACH '{files[1]}' AS early (READ_ONLY); SET TimeZone = 'UTC'"
+        )
         risks = connection.execute("""
             WITH base AS (SELECT promise_id, country, method, carrier, (sum((ended_at > due_at OR ended_at IS NULL)::INT) + 1.0) / (count(*) + 2.0) AS rate
                 FROM early.estimate_promise, (SELECT max(last_occurred_at) AS t FROM early.build_source) WHERE due_at <= t AND stopped_at IS NULL AND due_at > t - INTERVAL 120 DAY GROUP BY ALL)
             SELECT r.promise_id, r.probability, b.rate AS base, CASE WHEN l.ended_at IS NOT NULL THEN (l.ended_at > l.due_at)::DOUBLE WHEN l.stopped_at <= l.due_at OR l.handed_over_at IS NULL THEN NULL ELSE 1 END AS broken
             FROM early.estimate_breach_risk r JOIN early.estimate_promise e USING (return_key, promise_id) JOIN later.estimate_promise l USING (return_key, promise_id)
             LEFT JOIN base b ON b.promise_id = e.promise_id AND b.country IS NOT DISTINCT FROM e.country AND b.method IS NOT DISTINCT FROM e.method AND b.carrier IS NOT DISTINCT FROM e.carrier
-        """).df()  # fmt: skip
+        """).df()
         dates = connection.execute("""
             SELECT c.return_key, any_value(c.early_at) AS early_at, any_value(c.expected_at) AS expected_at, any_value(c.late_at) AS late_at, max(least(f.refunded_at, f.exchanged_at)) AS came_at
             FROM early.estimate_completion c JOIN later.fact_return_line f USING (return_key) WHERE f.cancelled_at IS NULL AND f.rejected_at IS NULL AND f.expired_at IS NULL AND f.lost_at IS NULL
             GROUP BY 1 HAVING count(*) = count(least(f.refunded_at, f.exchanged_at))
-        """).df()  # fmt: skip
+        """).df()
         connection.close()
     return risks.dropna(subset=["broken"]), dates
 
@@ -95,7 +101,9 @@ def claims() -> Iterator[Claim]:
         ", ".join(f"{own:.3f} against {lane:.3f}" for own, lane in scores),
         all(own < lane for own, lane in scores),
     )
-    inside = (dates["came_at"] >= dates["early_at"]) & (dates["late_at"].isna() | (dates["came_at"] <= dates["late_at"]))  # fmt: skip
+    inside = (dates["came_at"] >= dates["early_at"]) & (
+        dates["late_at"].isna() | (dates["came_at"] <= dates["late_at"])
+    )
     yield Claim(
         f"Day of an open refund ({len(dates):,} open returns): its 80% interval holds the day it came",
         "74 to 86%",

@@ -50,10 +50,17 @@ def slices(build: Build) -> tuple[int, list[str]]:
     """Compare every slice's four counts with the promises counted one by one: (slices, those that differ)."""
     rows = build.fetch(select(STAR.tables["estimate_promise"]))
     rows["return_channel"] = rows["method"].map(lambda m: "store" if m == "store" else "parcel")
-    rows["lane"] = [" / ".join("-" if pd.isna(v) else v for v in r) for r in rows[["country", "method", "carrier"]].itertuples(index=False)]  # fmt: skip
+    rows["lane"] = [
+        " / ".join("-" if pd.isna(v) else v for v in r)
+        for r in rows[["country", "method", "carrier"]].itertuples(index=False)
+    ]
     rows["week"] = pd.to_datetime(rows["requested_on"]).dt.to_period("W-SUN").dt.start_time
     rows["month"] = pd.to_datetime(rows["requested_on"]).dt.to_period("M").dt.start_time
-    cuts = [(d,) for d in metrics.dimensions("promise_kept") if d in rows] + [("promise_id", "country"), ("channel", "return_channel"), ("promise_id", "week")]  # fmt: skip
+    cuts = [(d,) for d in metrics.dimensions("promise_kept") if d in rows] + [
+        ("promise_id", "country"),
+        ("channel", "return_channel"),
+        ("promise_id", "week"),
+    ]
     until = max(observed(build).values())
     counted, different = 0, []
     for back in LOOKS_BACK:
@@ -62,12 +69,20 @@ def slices(build: Build) -> tuple[int, list[str]]:
         state = pd.Series([_state(r, at) for r in rows.itertuples()], index=rows.index)
         for by in cuts:
             told = metrics.promise_states(build, by=by, as_of=as_of)
-            ours = {tuple("" if pd.isna(v) else str(v) for v in r[: len(by)]): tuple(int(x) for x in r[len(by) :]) for r in told[[*by, *STATES]].itertuples(index=False)}  # fmt: skip
-            keys = [tuple("" if pd.isna(v) else str(v) for v in r) for r in rows.loc[state.notna(), list(by)].itertuples(index=False)]  # fmt: skip
+            ours = {
+                tuple("" if pd.isna(v) else str(v) for v in r[: len(by)]): tuple(int(x) for x in r[len(by) :])
+                for r in told[[*by, *STATES]].itertuples(index=False)
+            }
+            keys = [
+                tuple("" if pd.isna(v) else str(v) for v in r)
+                for r in rows.loc[state.notna(), list(by)].itertuples(index=False)
+            ]
             tally = Counter(zip(keys, state.dropna(), strict=True))
             by_hand = {k: tuple(tally[k, s] for s in STATES) for k in set(keys)}
             counted += len(by_hand)
-            different += [f"{by} {k} as of {as_of}: {ours.get(k)} not {v}" for k, v in by_hand.items() if ours.get(k) != v]  # fmt: skip
+            different += [
+                f"{by} {k} as of {as_of}: {ours.get(k)} not {v}" for k, v in by_hand.items() if ours.get(k) != v
+            ]
     return counted, different
 
 
@@ -87,7 +102,9 @@ def claims() -> Iterator[Claim]:
             )
             p = build.fetch(select(STAR.tables["estimate_promise"]))
             until = pd.Timestamp(max(observed(build).values()))
-            late = p["ended_at"].isna() & p["stopped_at"].isna() & (p["due_at"] <= until) & (p["handed_over_at"] <= until)  # fmt: skip
+            late = (
+                p["ended_at"].isna() & p["stopped_at"].isna() & (p["due_at"] <= until) & (p["handed_over_at"] <= until)
+            )
             open_late = Counter(_state(r, until) for r in p[late].itertuples())
             never = p[(p["stopped_by"] == "expired") & p["handed_over_at"].isna() & (p["stopped_at"] <= until)]
             unsent = Counter(_state(r, until) for r in never.itertuples())
@@ -104,9 +121,23 @@ def claims() -> Iterator[Claim]:
                 unsent["broken"] == 0 and unsent["expired"] > 0,
             )
             there = {"country": ["FR"]}  # where the sample shop has stores
-            shares = metrics.answer(build, "confirmed_units", by=("return_channel",), where=there).set_index("return_channel")["value"]  # fmt: skip
+            shares = metrics.answer(build, "confirmed_units", by=("return_channel",), where=there).set_index(
+                "return_channel"
+            )["value"]
             store = shares["store"] / shares.sum()
-            keys = ("promise_kept", "legal_refund_kept", "days_to_refund", "days_to_restock", "stage_time_share", "approval_rate", "no_touch_share", "stock_gap", "refund_as_due", "units_waiting", "margin_waiting")  # fmt: skip
+            keys = (
+                "promise_kept",
+                "legal_refund_kept",
+                "days_to_refund",
+                "days_to_restock",
+                "stage_time_share",
+                "approval_rate",
+                "no_touch_share",
+                "stock_gap",
+                "refund_as_due",
+                "units_waiting",
+                "margin_waiting",
+            )
             by = {"stage_time_share": ("stage",)}
             grey = [
                 k for k in keys if (metrics.answer(build, k, by=by.get(k, ()), where=there)["status"] != "ok").any()

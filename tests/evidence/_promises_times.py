@@ -44,7 +44,9 @@ def said(seed: int, n: int, *, is_dependent: bool = False) -> tuple[Said, float]
     wait = MEDIAN * np.exp(SIGMA * normal)
     weight = np.exp(0.7 * normal) / np.exp(0.7**2 / 2) if is_dependent else np.ones(n)
     draw = rng.random(n)
-    cause = np.where(draw < LOST, promises.LOST, np.where(draw < LOST + CANCELLED * weight, promises.CANCELLED, promises.COMPLETED))  # fmt: skip
+    cause = np.where(
+        draw < LOST, promises.LOST, np.where(draw < LOST + CANCELLED * weight, promises.CANCELLED, promises.COMPLETED)
+    )
     stopped = MEDIAN * np.exp(SIGMA * rng.normal(size=n))
     time = np.where(cause == promises.COMPLETED, wait, stopped)
     age = rng.uniform(0, HORIZON, n)

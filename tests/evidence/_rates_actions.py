@@ -78,8 +78,13 @@ def drawn(world: World, seed: int) -> dict[str, Any]:
     rate[treated] = np.where(after, rate[treated] * (1 + world.change), rate[treated])
     later = rng.binomial(sold[:, effect.BEFORE :], rate[:, effect.BEFORE :] * seen[effect.BEFORE :])
     return {
-        "returned": np.hstack([before, later]), "exposure": sold * seen, "category": category, "treated": treated, "until": start, "since": start,
-    }  # fmt: skip
+        "returned": np.hstack([before, later]),
+        "exposure": sold * seen,
+        "category": category,
+        "treated": treated,
+        "until": start,
+        "since": start,
+    }
 
 
 def _one(world: World, seed: int) -> effect.Effect:
@@ -106,12 +111,19 @@ def claims() -> Iterator[Claim]:
     """Measure coverage, false positives, power and refusals."""
     runs = f"{len(SEEDS)} seeds"
     worlds = {
-        "-15%, 4 weeks": World(-0.15, 4), "-15%, 8 weeks": World(-0.15), "-15%, 12 weeks": World(-0.15, 12), "-15%, 8 weeks, 4 of them young": World(-0.15, young=True),
-        "-15%, 20 different weeks": World(-0.15, staggered=True), "-15%, 200 units a month": World(-0.15, median=200),
-        "no effect, 8 weeks": World(), "no effect, 200 units a month": World(median=200), "no effect, 200 units a month, lasting drift": World(median=200, persistence=0.9),
-        "no effect, spike": World(picked="spikes"), "no effect, spike, lasting drift": World(picked="spikes", persistence=0.9),
+        "-15%, 4 weeks": World(-0.15, 4),
+        "-15%, 8 weeks": World(-0.15),
+        "-15%, 12 weeks": World(-0.15, 12),
+        "-15%, 8 weeks, 4 of them young": World(-0.15, young=True),
+        "-15%, 20 different weeks": World(-0.15, staggered=True),
+        "-15%, 200 units a month": World(-0.15, median=200),
+        "no effect, 8 weeks": World(),
+        "no effect, 200 units a month": World(median=200),
+        "no effect, 200 units a month, lasting drift": World(median=200, persistence=0.9),
+        "no effect, spike": World(picked="spikes"),
+        "no effect, spike, lasting drift": World(picked="spikes", persistence=0.9),
         "no effect, one product of 2,000 units a month": World(median=2000, treated=1),
-    }  # fmt: skip
+    }
     for name, world in worlds.items():
         found = measured(world)
         cover, wrong = covered(found, world.change), called(found)
@@ -130,8 +142,18 @@ def claims() -> Iterator[Claim]:
             )
     few = [e for weeks in (1, 2) for e in measured(World(-0.15, weeks)) if e.units < effect.TOO_EARLY]
     says = Counter(f"{e.verdict} ({e.reason})" for e in few)
-    yield Claim("Actions, fewer than 800 treated units: what is said", "too early, always", f"{len(few)} shops: {dict(says)}", len(few) > 200 and all(e.verdict == "too_early" for e in few))  # fmt: skip
+    yield Claim(
+        "Actions, fewer than 800 treated units: what is said",
+        "too early, always",
+        f"{len(few)} shops: {dict(says)}",
+        len(few) > 200 and all(e.verdict == "too_early" for e in few),
+    )
     top = measured(World(picked="top spikes", persistence=0.9))
     given = [e for e in top if e.verdict in ("fell", "rose", "no_clear_change")]
     refused, wrong = 1 - len(given) / len(top), np.mean([e.verdict in ("fell", "rose") for e in top])
-    yield Claim("Actions, no effect, the 20 greatest spikes of 2,000: a change is claimed", "at most 7%", f"{wrong:.1%} of {runs}; {refused:.0%} get no verdict for want of equals", bool(wrong <= 0.07))  # fmt: skip
+    yield Claim(
+        "Actions, no effect, the 20 greatest spikes of 2,000: a change is claimed",
+        "at most 7%",
+        f"{wrong:.1%} of {runs}; {refused:.0%} get no verdict for want of equals",
+        bool(wrong <= 0.07),
+    )

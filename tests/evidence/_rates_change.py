@@ -16,8 +16,12 @@ from tests.evidence import Claim
 
 TRIALS = 100
 FILTERS: tuple[dict[str, list[str]], ...] = (
-    {}, {"country": ["FR"]}, {"country": ["DE", "AT"], "channel": ["web"]}, {"category": ["dresses"]}, {"brand": ["Atelier Ondine"]},
-)  # fmt: skip
+    {},
+    {"country": ["FR"]},
+    {"country": ["DE", "AT"], "channel": ["web"]},
+    {"category": ["dresses"]},
+    {"brand": ["Atelier Ondine"]},
+)
 CUTS = (("category",), ("category", "country", "channel"), ("channel", "brand"), ("style_id",))
 
 

@@ -176,9 +176,16 @@ def _draw(generator: np.random.Generator) -> dict[str, Array]:
     popular = generator.lognormal(np.log(60), 1.2, styles)[style] / (2 * sizes)
     units = generator.poisson(popular * generator.lognormal(0, 0.4, style.size))
     return {
-        "style": style, "size": size, "colour": colour, "category": category[style], "supplier": supplier[style], "season": season[style],
-        "truth": expit(log_odds), "units": units.astype(float), "returned": generator.binomial(units, expit(log_odds)).astype(float),
-    }  # fmt: skip
+        "style": style,
+        "size": size,
+        "colour": colour,
+        "category": category[style],
+        "supplier": supplier[style],
+        "season": season[style],
+        "truth": expit(log_odds),
+        "units": units.astype(float),
+        "returned": generator.binomial(units, expit(log_odds)).astype(float),
+    }
 
 
 def _coverage(shop: dict[str, Array], cut: tuple[str, ...]) -> tuple[Array, Array]:

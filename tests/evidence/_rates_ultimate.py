@@ -134,10 +134,15 @@ def pooled(said: list[Said], low: float = 0.5, high: float = 0.99) -> Pooled:
         f = s.final
         mine = (f.maturity >= low) & (f.maturity <= high) & (s.sold > 0)
         truth = s.truth[mine]
-        parts.append((
-            f.rate[mine] - truth, s.naive[mine] - truth, s.fixed[mine] - truth, (f.high - f.low)[mine],
-            (f.low[mine] <= truth) & (truth <= f.high[mine]),
-        ))  # fmt: skip
+        parts.append(
+            (
+                f.rate[mine] - truth,
+                s.naive[mine] - truth,
+                s.fixed[mine] - truth,
+                (f.high - f.low)[mine],
+                (f.low[mine] <= truth) & (truth <= f.high[mine]),
+            )
+        )
     return Pooled(*(np.concatenate(p) for p in zip(*parts, strict=True)))
 
 

@@ -15,8 +15,16 @@ from tests.evidence._trust_verbs import Contents, Shop, by_two, contents, ended,
 IS_HEALED = "healed"
 
 READERS = (
-    ("status",), ("metric", "observed_return_rate", "--by", "category"), ("check", "--deep"), ("doctor",), ("closed",), ("alert", "check", "--dry-run"), ("policy", "list"), ("withdrawn",), ("reasons",),
-)  # fmt: skip
+    ("status",),
+    ("metric", "observed_return_rate", "--by", "category"),
+    ("check", "--deep"),
+    ("doctor",),
+    ("closed",),
+    ("alert", "check", "--dry-run"),
+    ("policy", "list"),
+    ("withdrawn",),
+    ("reasons",),
+)
 
 
 def claims() -> Iterator[Claim]:
@@ -33,9 +41,16 @@ def claims() -> Iterator[Claim]:
         found = by_two(partial(_damaged, made, base, contents(unharmed)), kinds.items())
     healed = sum(lines[0] == IS_HEALED for lines in found)
     wrong = [f"{name}: {line}" for name, lines in zip(kinds, found, strict=True) for line in lines[1:]]
-    print(*(f"{name} | {lines[0]}" for name, lines in zip(kinds, found, strict=True)), *wrong, sep="\n", file=sys.stderr)  # fmt: skip
+    print(
+        *(f"{name} | {lines[0]}" for name, lines in zip(kinds, found, strict=True)), *wrong, sep="\n", file=sys.stderr
+    )
     name = f"{len(kinds)} kinds of damage, {len(READERS)} verbs that read after each: an answer or one sentence, and a load heals or says what to do"
-    yield Claim(name, "40 kinds, 0 faults", f"{healed} healed, {len(kinds) - healed} told, {len(wrong)} faults", len(kinds) >= 40 and not wrong)  # fmt: skip
+    yield Claim(
+        name,
+        "40 kinds, 0 faults",
+        f"{healed} healed, {len(kinds) - healed} told, {len(wrong)} faults",
+        len(kinds) >= 40 and not wrong,
+    )
 
 
 def _damaged(made: Shop, base: Contents, expected: Contents, kind: tuple[str, Damage]) -> list[str]:

@@ -54,7 +54,9 @@ def _unharmed(made: Shop) -> dict[str, Contents]:
     return found
 
 
-def _disturbed(made: Shop, verb: Verb, folder: Path, fault: Fault | None, base: Contents, expected: Contents) -> list[str]:  # fmt: skip
+def _disturbed(
+    made: Shop, verb: Verb, folder: Path, fault: Fault | None, base: Contents, expected: Contents
+) -> list[str]:
     """Run a verb under a fault: how it ended, and whether readers see the old or the new."""
     code, told = ended(made.words(verb.arguments, folder), fault)
     wrong = [wrong_end(code, told)] if wrong_end(code, told) else []
@@ -82,7 +84,9 @@ def small_disk(path: Path, kib: int) -> Iterator[bool]:
     """Mount a disk of a size in memory; gives False where that is not allowed."""
     path.mkdir()
     options = f"size={kib}k,mode=700"
-    is_there = not subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], capture_output=True, check=False).returncode  # fmt: skip
+    is_there = not subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], capture_output=True, check=False
+    ).returncode
     try:
         yield is_there
     finally:
@@ -124,7 +128,11 @@ def _full(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
             runs += 1
             wrong += [f"{verb.name} with {kib} KiB left: {w}" for w in found]
     how = "a disk with so much left" if is_disk else "no file beyond the size: no disk can be mounted here"
-    yield _claim(f"A full disk at {len(SIZES_KIB)} sizes, 0 to {SIZES_KIB[-1] // 1024} MiB ({how}): one sentence, old or new is read, the next run gives the tables of one unharmed", runs, wrong)  # fmt: skip
+    yield _claim(
+        f"A full disk at {len(SIZES_KIB)} sizes, 0 to {SIZES_KIB[-1] // 1024} MiB ({how}): one sentence, old or new is read, the next run gives the tables of one unharmed",
+        runs,
+        wrong,
+    )
 
 
 def _failing(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
@@ -148,7 +156,11 @@ def _failing(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
         found = by_two(fail, [(*kind, first) for kind in CODES for first in chosen])
         runs += len(found)
         wrong += [line for lines in found for line in lines]
-    yield _claim(f"Writes that fail (EIO once, ENOSPC and EROFS from there on), at calls spread over {len(VERBS)} verbs: one sentence, old or new is read, the next run gives the tables of one unharmed", runs, wrong)  # fmt: skip
+    yield _claim(
+        f"Writes that fail (EIO once, ENOSPC and EROFS from there on), at calls spread over {len(VERBS)} verbs: one sentence, old or new is read, the next run gives the tables of one unharmed",
+        runs,
+        wrong,
+    )
 
 
 def _read_only(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
@@ -187,4 +199,8 @@ def _clock(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
             wrong += [f"{verb.name}, jumping clock: {w}" for w in [wrong_end(code, told)] if w]
         ended(made.words(("load",), folder))  # what was of the future for a clock that was behind is judged again
         wrong += [f"{verb.name}, jumping clock: {w}" for w in _healed(made, verb, folder, expected[verb.name])]
-    yield _claim("A clock that jumps by seconds to ten years while a verb runs: once it is right, tables are those of one that was", runs, wrong)  # fmt: skip
+    yield _claim(
+        "A clock that jumps by seconds to ten years while a verb runs: once it is right, tables are those of one that was",
+        runs,
+        wrong,
+    )

@@ -40,7 +40,16 @@ def _served() -> Iterator[tuple[int, str]]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = int(free.getsockname()[1])
-        command = [sys.executable, "-m", "pipelines.cli", "serve", "--port", str(port), "--warehouse", str(settings.warehouse)]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "pipelines.cli",
+            "serve",
+            "--port",
+            str(port),
+            "--warehouse",
+            str(settings.warehouse),
+        ]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             until = time.monotonic() + 120
@@ -70,18 +79,34 @@ def _described(port: int, key: str) -> Claim:
     """Let schemathesis ask what the description allows and what it does not."""
     with tempfile.TemporaryDirectory() as place:
         command = [
-            str(SCHEMATHESIS), "run", f"http://127.0.0.1:{port}/openapi.json", "--header", f"X-API-Key: {key}", "--max-examples", str(EXAMPLES), "--seed", "1", "--mode", "all",
-            "--phases", "examples,coverage,fuzzing", "--no-color",
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ""}, cwd=place)  # fmt: skip
+            str(SCHEMATHESIS),
+            "run",
+            f"http://127.0.0.1:{port}/openapi.json",
+            "--header",
+            f"X-API-Key: {key}",
+            "--max-examples",
+            str(EXAMPLES),
+            "--seed",
+            "1",
+            "--mode",
+            "all",
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--no-color",
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": ""}, cwd=place
+        )
         cases = re.search(r"([\d,]+) generated", done.stdout)
         unique = re.search(r"found (\d+) unique failures", done.stdout)
     failures = int(unique[1]) if unique else 0
     print(done.stdout[-4000:] if done.returncode else "", done.stderr, file=sys.stderr)
     return Claim(
-        "Questions drawn from the endpoint's own description, and against it (schemathesis): each answer is a described one", "0 failures",
-        f"{cases[1] if cases else 'no'} questions, {failures} failures", not done.returncode and cases is not None,
-    )  # fmt: skip
+        "Questions drawn from the endpoint's own description, and against it (schemathesis): each answer is a described one",
+        "0 failures",
+        f"{cases[1] if cases else 'no'} questions, {failures} failures",
+        not done.returncode and cases is not None,
+    )
 
 
 def _many(port: int, key: str) -> Iterator[Claim]:
@@ -127,4 +152,9 @@ def _health(port: int, name: str) -> Claim:
     asked = [_ask(port, "/v1/health") for _ in range(QUESTIONS)]
     wrong = sum(status != 200 for status, _ in asked)
     p95 = 1000 * sorted(seconds for _, seconds in asked)[int(0.95 * QUESTIONS)]
-    return Claim(name, f"p95 under {HEALTH_MS} ms", f"{p95:.0f} ms, {wrong} of {QUESTIONS} without an answer", p95 < HEALTH_MS and not wrong)  # fmt: skip
+    return Claim(
+        name,
+        f"p95 under {HEALTH_MS} ms",
+        f"{p95:.0f} ms, {wrong} of {QUESTIONS} without an answer",
+        p95 < HEALTH_MS and not wrong,
+    )

@@ -18,8 +18,19 @@ SUBJECTS = {  # name -> tests, how many times as many examples
 def claims() -> Iterator[Claim]:
     """Draw, and count the examples that passed."""
     for name, (words, times) in SUBJECTS.items():
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-show-statistics", *words]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "BACKHAUL_FUZZ": str(times)})  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--hypothesis-show-statistics",
+            *words,
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "BACKHAUL_FUZZ": str(times)}
+        )
         passed = sum(int(n) for n in re.findall(r"(\d+) passing examples", done.stdout))
         failing = sum(int(n) for n in re.findall(r"(\d+) failing examples", done.stdout))
         print(done.stdout[-2000:] if done.returncode else "", file=sys.stderr)

@@ -57,7 +57,12 @@ def _kills(made: Shop) -> Iterator[Claim]:
         wrong += [f"{verb.name} {n}: {line}" for n, lines in enumerate(found) for line in lines[1:]]
     print(*wrong, sep="\n", file=sys.stderr)
     name = f"Verbs killed at moments spread over their run ({', '.join(v.name for v in VERBS)}): old or new is read, the next run heals, tables are equal"
-    yield Claim(name, f"{KILLS} kills, 0 faults", f"{killed} kills ({in_mid_run} in mid-run), {len(wrong)} faults", killed >= KILLS and not wrong)  # fmt: skip
+    yield Claim(
+        name,
+        f"{KILLS} kills, 0 faults",
+        f"{killed} kills ({in_mid_run} in mid-run), {len(wrong)} faults",
+        killed >= KILLS and not wrong,
+    )
 
 
 def _killed(made: Shop, verb: Verb, before: Contents, expected: Contents, moment: float) -> list[str]:

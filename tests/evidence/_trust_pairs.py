@@ -38,9 +38,19 @@ def claims() -> Iterator[Claim]:
         pairs = list(combinations_with_replacement(WRITERS, 2))
         found = by_two(partial(_pair, shop), pairs)
         locked = sum(lines.count(IS_TOLD) for lines in found)
-        wrong = [f"{' + '.join(pair)}: {line}" for pair, lines in zip(pairs, found, strict=True) for line in lines if line != IS_TOLD]  # fmt: skip
+        wrong = [
+            f"{' + '.join(pair)}: {line}"
+            for pair, lines in zip(pairs, found, strict=True)
+            for line in lines
+            if line != IS_TOLD
+        ]
     print(*wrong, sep="\n", file=sys.stderr)
-    yield Claim(f"All {len(pairs)} pairs of {len(WRITERS)} writers at once: each ends well or is told so, and the result is that of one order", "0 faults", f"{locked} told that another one writes, {len(wrong)} faults", not wrong)  # fmt: skip
+    yield Claim(
+        f"All {len(pairs)} pairs of {len(WRITERS)} writers at once: each ends well or is told so, and the result is that of one order",
+        "0 faults",
+        f"{locked} told that another one writes, {len(wrong)} faults",
+        not wrong,
+    )
 
 
 def _base(made: Shop) -> Shop:

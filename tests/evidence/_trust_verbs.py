@@ -38,9 +38,13 @@ SECOND = ("finance", "returns_centre", "recovery")  # folders of the sample that
 CHANGING = ("load_id", "build_id", "created_at", "judged_at", "landed_at", "customer_id", "system")
 OWN = ("build_", "build_info")  # tables that say when and by which load, not what
 WRITTEN = {  # what people and loads wrote, without times and numbers
-    "alert_rule": "metric, test, bound, withdrawn_at IS NULL", "action": "kind, scope, status, note", "closed_month": "month, number", "policy_draft": "text, status",
-    "load": "status", "alert": "rule_id, cell, cleared_at IS NULL",
-}  # fmt: skip
+    "alert_rule": "metric, test, bound, withdrawn_at IS NULL",
+    "action": "kind, scope, status, note",
+    "closed_month": "month, number",
+    "policy_draft": "text, status",
+    "load": "status",
+    "alert": "rule_id, cell, cleared_at IS NULL",
+}
 
 
 @dataclass(frozen=True)
@@ -227,7 +231,10 @@ def contents(folder: Path, *, is_state: bool = False) -> Contents:
         if is_state and (warehouse / "state.sqlite").exists():
             with contextlib.closing(sqlite3.connect(warehouse / "state.sqlite")) as memory:
                 for table, columns in WRITTEN.items():
-                    found[f"{warehouse.name}/{table}"] = (repr(sorted(memory.execute(f"SELECT {columns} FROM {table}").fetchall(), key=repr)), ())  # fmt: skip
+                    found[f"{warehouse.name}/{table}"] = (
+                        repr(sorted(memory.execute(f"SELECT {columns} FROM {table}").fetchall(), key=repr)),
+                        (),
+                    )
     return found
 
 
@@ -237,7 +244,9 @@ def _content(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[str, tu
     kept = [(n, k in ("DOUBLE", "FLOAT")) for n, k, *_ in described if n not in CHANGING and not n.endswith("_key")]
     exact = ", ".join(f'"{n}"::VARCHAR' for n, is_double in kept if not is_double) or "''"
     sums = "".join(f', coalesce(sum("{n}" * (1 + h % 1009)), 0), count("{n}")' for n, is_double in kept if is_double)
-    row = connection.execute(f'SELECT count(*), sum(h::HUGEINT){sums} FROM (SELECT *, hash({exact}) AS h FROM "{table}")').fetchone()  # fmt: skip
+    row = connection.execute(
+        f'SELECT count(*), sum(h::HUGEINT){sums} FROM (SELECT *, hash({exact}) AS h FROM "{table}")'
+    ).fetchone()
     assert row is not None
     return str(row[:2]), tuple(float(number) for number in row[2:])
 

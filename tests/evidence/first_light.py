@@ -70,10 +70,14 @@ def online_retail(at: Path) -> Iterator[Claim]:
         f"{read:,} read, {kept:,} accounted for",
         read == kept == 320_705,
     )
-    raw = duckdb.connect().execute(f"""
+    raw = (
+        duckdb.connect()
+        .execute(f"""
         SELECT sum(CAST(Quantity AS DECIMAL(18, 4)) * CAST(UnitPrice AS DECIMAL(18, 4))) FILTER (InvoiceNo NOT LIKE 'C%'),
             -sum(CAST(Quantity AS DECIMAL(18, 4)) * CAST(UnitPrice AS DECIMAL(18, 4))) FILTER (InvoiceNo LIKE 'C%') FROM '{file}'
-    """).fetchone()  # fmt: skip
+    """)
+        .fetchone()
+    )
     assert raw is not None
     built = _open(settings)
     sales = built.execute("SELECT sum(net_amount) FROM fact_order_line").fetchall()[0][0]
@@ -94,9 +98,13 @@ def online_retail(at: Path) -> Iterator[Claim]:
     lines, matched, cancelled, open_value = built.execute("""
         SELECT count(*), count(m.return_line_key), count(*) FILTER (m.is_cancellation), sum(refund_amount) FILTER (m.return_line_key IS NULL)
         FROM fact_return_line LEFT JOIN estimate_credit_match m USING (return_line_key)
-    """).fetchall()[0]  # fmt: skip
-    yield Claim("Online Retail: each credit is matched or counted", "matched + unmatched = credits of goods, with the value unmatched",
-                f"{lines:,} credits: {matched:,} matched ({cancelled:,} of them same-hour cancellations), {lines - matched:,} not, worth {open_value:,.2f} GBP", matched > 0 and cancelled > 0)  # fmt: skip
+    """).fetchall()[0]
+    yield Claim(
+        "Online Retail: each credit is matched or counted",
+        "matched + unmatched = credits of goods, with the value unmatched",
+        f"{lines:,} credits: {matched:,} matched ({cancelled:,} of them same-hour cancellations), {lines - matched:,} not, worth {open_value:,.2f} GBP",
+        matched > 0 and cancelled > 0,
+    )
     wrong = built.execute(
         "SELECT count(*) FROM dim_product WHERE product_id SIMILAR TO 'online_retail:(POST|DOT|M|D|S|C2|B|m|CRUK|AMAZONFEE|BANK CHARGES|gift_.*)'"
     ).fetchall()[0][0]

@@ -73,11 +73,34 @@ def _waterfalls(build: Build) -> Iterator[Claim]:
         steps = found["kind"] == "step"
         slices += 1
         off += int(cents.iloc[0] + cents[steps].sum() != cents.iloc[-1]) + int((parts[steps] != cents[steps]).any())
-    yield Claim(f"Waterfall of {slices} random slices: steps add up to the difference, and each step's parts to the step", "to the cent", f"{off} off", off == 0 and slices > 250)  # fmt: skip
+    yield Claim(
+        f"Waterfall of {slices} random slices: steps add up to the difference, and each step's parts to the step",
+        "to the cent",
+        f"{off} off",
+        off == 0 and slices > 250,
+    )
 
 
 def _sums(build: Build) -> Iterator[Claim]:
-    cuts = {key: [d for d in ("country", "category", "channel", "month", "product_id", "method", "carrier", "component", "role", "activity") if d in metrics.dimensions(key)] for key in ("return_cost", "kg_co2e")}  # fmt: skip
+    cuts = {
+        key: [
+            d
+            for d in (
+                "country",
+                "category",
+                "channel",
+                "month",
+                "product_id",
+                "method",
+                "carrier",
+                "component",
+                "role",
+                "activity",
+            )
+            if d in metrics.dimensions(key)
+        ]
+        for key in ("return_cost", "kg_co2e")
+    }
     worst, counted = 0.0, 0
     for key, names in cuts.items():
         whole = float(metrics.answer(build, key, **SPAN)["value"].iloc[0])
@@ -86,8 +109,18 @@ def _sums(build: Build) -> Iterator[Claim]:
             worst, counted = max(worst, abs(parts / whole - 1)), counted + 1
     legs = float(build.fetch(_leg_cost_sql())["amount"].iloc[0])
     lots = float(metrics.answer(build, "return_cost", where={"component": ["return_freight"]})["value"].iloc[0])
-    yield Claim(f"Component sums by leg, return, product and period: {counted} cuts of cost and emissions against the whole", "to 1e-9", f"largest difference {worst:.1e}", worst < 1e-9)  # fmt: skip
-    yield Claim("Freight of the lots of costed returns is at most that of their legs", "no more", f"{lots:,.2f} of {legs:,.2f}", 0 < lots <= legs + 0.01)  # fmt: skip
+    yield Claim(
+        f"Component sums by leg, return, product and period: {counted} cuts of cost and emissions against the whole",
+        "to 1e-9",
+        f"largest difference {worst:.1e}",
+        worst < 1e-9,
+    )
+    yield Claim(
+        "Freight of the lots of costed returns is at most that of their legs",
+        "no more",
+        f"{lots:,.2f} of {legs:,.2f}",
+        0 < lots <= legs + 0.01,
+    )
 
 
 def _leg_cost_sql():  # type: ignore[no-untyped-def]
@@ -101,10 +134,22 @@ def _leg_cost_sql():  # type: ignore[no-untyped-def]
 def _scenarios(build: Build) -> Iterator[Claim]:
     found = metrics.simulate(build, metrics.Scenario(), **SPAN).set_index("outcome")
     exact = bool((found["difference"] == 0).all() and (found["value"] == found["history"]).all())
-    cost, kg = (float(build.fetch(statement(replace(_of_build(build, ask(k, **SPAN)), basis="order")))[m].sum()) for k, m in (("return_cost", "cost"), ("kg_co2e", "kg")))  # fmt: skip
+    cost, kg = (
+        float(build.fetch(statement(replace(_of_build(build, ask(k, **SPAN)), basis="order")))[m].sum())
+        for k, m in (("return_cost", "cost"), ("kg_co2e", "kg"))
+    )
     units = float(metrics.answer(build, "returned_units", **SPAN)["value"].iloc[0])
-    off = max(abs(found.loc["return_cost", "history"] / cost - 1), abs(found.loc["kg_co2e", "history"] / kg - 1), abs(found.loc["returned_units", "history"] / units - 1))  # fmt: skip
-    yield Claim("A scenario that changes nothing is the history, and the history is what the metrics say", "exactly; to 1e-9", f"{len(found)} outcomes equal: {exact}; {off:.1e} from units, cost and kilograms of the metrics", exact and off < 1e-9)  # fmt: skip
+    off = max(
+        abs(found.loc["return_cost", "history"] / cost - 1),
+        abs(found.loc["kg_co2e", "history"] / kg - 1),
+        abs(found.loc["returned_units", "history"] / units - 1),
+    )
+    yield Claim(
+        "A scenario that changes nothing is the history, and the history is what the metrics say",
+        "exactly; to 1e-9",
+        f"{len(found)} outcomes equal: {exact}; {off:.1e} from units, cost and kilograms of the metrics",
+        exact and off < 1e-9,
+    )
 
 
 def _assignments() -> Iterator[Claim]:
@@ -117,11 +162,20 @@ def _assignments() -> Iterator[Claim]:
         room[-1] = np.inf
         worth[:, :-1][rng.random((items, routes - 1)) < 0.2] = -np.inf
         found = assign(worth, room)
-        top = max(value(worth, p) for p in itertools.product(range(routes), repeat=items) if all(p.count(j) <= room[j] for j in range(routes)))  # fmt: skip
+        top = max(
+            value(worth, p)
+            for p in itertools.product(range(routes), repeat=items)
+            if all(p.count(j) <= room[j] for j in range(routes))
+        )
         best += abs(value(worth, found) - top) < 1e-9
         over += any((found == j).sum() > room[j] for j in range(routes))
         below += value(worth, found) < value(worth, greedy(worth, room)) - 1e-9
-    yield Claim("Assignment of 500 small cases against every assignment there is", "all the best, none over capacity, none below greedy", f"{best} best, {over} over, {below} below", best == 500 and not over and not below)  # fmt: skip
+    yield Claim(
+        "Assignment of 500 small cases against every assignment there is",
+        "all the best, none over capacity, none below greedy",
+        f"{best} best, {over} over, {below} below",
+        best == 500 and not over and not below,
+    )
     base = rng.lognormal(3.3, 0.6, 50_000)
     worth = base[:, None] * np.array([0.9, 0.92, 0.6, 0.55, 0.62, 0.0, -0.05, -0.05]) + rng.normal(0, 5, (50_000, 8))
     worth[rng.random(50_000) < 0.3, 0] = -np.inf
@@ -131,7 +185,12 @@ def _assignments() -> Iterator[Claim]:
     took = time.perf_counter() - started
     full = bool((np.bincount(found, minlength=8) <= room).all())
     gain = value(worth, found) / value(worth, greedy(worth, room)) - 1
-    yield Claim("Assignment of 50,000 items to 8 routes, five with a capacity", "under a minute, no capacity exceeded, not below greedy", f"{took:.1f} s; {gain:+.1%} against greedy", took < 60 and full and gain >= 0)  # fmt: skip
+    yield Claim(
+        "Assignment of 50,000 items to 8 routes, five with a capacity",
+        "under a minute, no capacity exceeded, not below greedy",
+        f"{took:.1f} s; {gain:+.1%} against greedy",
+        took < 60 and full and gain >= 0,
+    )
 
 
 def _table(build: Build, name: str) -> Claim:
@@ -140,6 +199,8 @@ def _table(build: Build, name: str) -> Claim:
         return Claim(f"Weekly back-test of {name}", "printed", "too little history", False)
     rows = []
     for week, part in tested.groupby(pd.cut(tested["week"], [0, 2, 6, 12])):
-        rows.append(f"weeks {int(week.left) + 1}-{int(week.right)}: error {part['error'].sum() / part['actual'].sum():.1%} (naive {part['naive_error'].sum() / part['actual'].sum():.1%}), covered {part['inside'].mean():.0%}")  # fmt: skip
+        rows.append(
+            f"weeks {int(week.left) + 1}-{int(week.right)}: error {part['error'].sum() / part['actual'].sum():.1%} (naive {part['naive_error'].sum() / part['actual'].sum():.1%}), covered {part['inside'].mean():.0%}"
+        )
     origins = tested["weeks_ago"].nunique()
     return Claim(f"Weekly back-test of {name}, {origins} origins", "printed", "; ".join(rows), True)

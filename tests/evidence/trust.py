@@ -94,7 +94,10 @@ def _small_loads() -> Iterator[Claim]:
         many, one = Settings(warehouse=root / "many" / "w"), Settings(warehouse=root / "one" / "w")
         for settings in (many, one):
             settings.warehouse.parent.mkdir()
-        folders = [tiny(root / "files" / f"{n:03d}", 0 if n == 0 else 1000 + 10 * n, 1000 if n == 0 else 10) for n in range(SMALL_LOADS)]  # fmt: skip
+        folders = [
+            tiny(root / "files" / f"{n:03d}", 0 if n == 0 else 1000 + 10 * n, 1000 if n == 0 else 10)
+            for n in range(SMALL_LOADS)
+        ]
         seconds = []
         for folder in folders:
             begun = time.process_time()
@@ -102,14 +105,34 @@ def _small_loads() -> Iterator[Claim]:
             seconds.append(time.process_time() - begun)
         load(one, folders)
         early, late = sum(seconds[10:60]) / 50, sum(seconds[-50:]) / 50
-        yield Claim(f"CPU of a load after {SMALL_LOADS} small ones, over that after ten", "at most 1.3x", f"{late / early:.2f}x ({early:.2f} s, {late:.2f} s)", late <= 1.3 * early)  # fmt: skip
+        yield Claim(
+            f"CPU of a load after {SMALL_LOADS} small ones, over that after ten",
+            "at most 1.3x",
+            f"{late / early:.2f}x ({early:.2f} s, {late:.2f} s)",
+            late <= 1.3 * early,
+        )
         sizes = [build_path(s.warehouse, current_id(s.warehouse) or "").stat().st_size for s in (many, one)]
-        yield Claim(f"Newest build after {SMALL_LOADS} small loads, over that of one big load", "at most 1.3x", f"{sizes[0] / sizes[1]:.2f}x ({sizes[0] / 2**20:.1f} MiB)", sizes[0] <= 1.3 * sizes[1])  # fmt: skip
+        yield Claim(
+            f"Newest build after {SMALL_LOADS} small loads, over that of one big load",
+            "at most 1.3x",
+            f"{sizes[0] / sizes[1]:.2f}x ({sizes[0] / 2**20:.1f} MiB)",
+            sizes[0] <= 1.3 * sizes[1],
+        )
         count = sum(1 for p in many.warehouse.rglob("*") if p.is_file())
         state = (many.warehouse / "state.sqlite").stat().st_size / 1024
-        yield Claim(f"Files of the warehouse after {SMALL_LOADS} small loads", "under one a load", f"{count}, state {state:,.0f} KiB", count < SMALL_LOADS)  # fmt: skip
+        yield Claim(
+            f"Files of the warehouse after {SMALL_LOADS} small loads",
+            "under one a load",
+            f"{count}, state {state:,.0f} KiB",
+            count < SMALL_LOADS,
+        )
         same = all(_facts(many)[t] == _facts(one)[t] for t in ("fact_order_line", "fact_return_line"))
-        yield Claim(f"Facts of {SMALL_LOADS} small loads are those of one big load", "equal", "equal" if same else "differ", same)  # fmt: skip
+        yield Claim(
+            f"Facts of {SMALL_LOADS} small loads are those of one big load",
+            "equal",
+            "equal" if same else "differ",
+            same,
+        )
 
 
 def _facts(settings: Settings) -> dict[str, str]:
@@ -119,9 +142,15 @@ def _facts(settings: Settings) -> dict[str, str]:
 
 
 PARTS = {
-    "pairs": _trust_pairs.claims, "damage": _trust_damage.claims, "endpoint": _trust_endpoint.claims, "fuzz": _trust_fuzz.claims, "readers": _readers,
-    "small_loads": _small_loads, "disks": _trust_disks.claims, "kills": _trust_kills.claims,
-}  # fmt: skip
+    "pairs": _trust_pairs.claims,
+    "damage": _trust_damage.claims,
+    "endpoint": _trust_endpoint.claims,
+    "fuzz": _trust_fuzz.claims,
+    "readers": _readers,
+    "small_loads": _small_loads,
+    "disks": _trust_disks.claims,
+    "kills": _trust_kills.claims,
+}
 
 
 if __name__ == "__main__":
