@@ -29,7 +29,7 @@ lint: .venv/dev  ## check style, formatting, types and what bandit knows of secu
 bench: .venv/dev  ## time a load and every metric against hand-written DuckDB
 	$(BIN)/python -m tests.bench $(ARGS)
 
-evidence: .venv/dev .venv/tpcds/made  ## run the long proofs and refresh docs/evidence.md (ONLY=first_light runs one subject)
+evidence: .venv/dev .venv/tpcds/made .venv/schemathesis/made  ## run the long proofs and refresh docs/evidence.md (ONLY=first_light runs one subject)
 	$(BIN)/python -m tests.evidence.run $(ONLY)
 
 lock: .venv/dev  ## resolve pyproject.toml anew into the two lock files
@@ -55,7 +55,7 @@ clean:  ## remove the environment and caches; a warehouse is never touched
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-.venv/tpcds/made: .venv/dev requirements-tpcds.lock
-	@$(PYTHON) -m venv --clear .venv/tpcds
-	@.venv/tpcds/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-tpcds.lock
+.venv/%/made: requirements-%.lock | .venv/dev
+	@$(PYTHON) -m venv --clear .venv/$*
+	@.venv/$*/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@

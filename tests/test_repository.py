@@ -20,7 +20,7 @@ from pipelines import cli, metrics, unlocks
 from pipelines.warehouse import schema
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-tpcds.lock"]
+LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-tpcds.lock", "requirements-schemathesis.lock"]
 OWN_WORDS = {
     "countries.csv",
     "facts.csv",
