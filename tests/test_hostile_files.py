@@ -382,6 +382,10 @@ def test_what_unpacks_to_far_more_than_it_weighs_is_refused(tmp_path: Path, monk
     (tmp_path / "a.xlsx").write_bytes(content.getvalue())
     with pytest.raises(SourceError, match=r"a\.xlsx unpacks to"):
         tables.sheet_names(tmp_path / "a.xlsx")
+    monkeypatch.setattr(looks, "FREELY_UNPACKED", 1 << 30)
+    monkeypatch.setattr(looks, "MOST_OF_A_WORKBOOK", 1 << 20)
+    with pytest.raises(SourceError, match="Save its sheets as CSV"):  # however little that is for its size
+        tables.sheet_names(tmp_path / "a.xlsx")
 
 
 @pytest.mark.parametrize("folder", ["country=ES", "units=7", "l'entrepôt [1]", "a*?{b}"])

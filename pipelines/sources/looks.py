@@ -19,6 +19,7 @@ START = 4096  # bytes that tell what a file is
 CHUNK = 1 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 FREELY_UNPACKED = 256 << 20  # bytes that any packed file may hold
+MOST_OF_A_WORKBOOK = 2 << 30  # bytes unpacked: a million rows, the most a sheet has, of some fifty cells
 MOST_TIMES = 250  # a packed table is some 5 to 50 times larger unpacked; a file of nothing but zeros a thousand times
 LONGEST_NAME = 60
 GZIP, ZIP, OLE = b"\x1f\x8b", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
@@ -160,6 +161,11 @@ def check_zip(file: Path) -> None:
             raise SourceError(
                 f"{shown(file)} unpacks to {size >> 20:,} MB, {MOST_TIMES} times its size and more: no spreadsheet does. "
                 "Open it, look at it, and save what it holds as CSV."
+            )
+        if size > MOST_OF_A_WORKBOOK:
+            raise SourceError(
+                f"{shown(file)} unpacks to {size >> 20:,} MB, and a workbook of more than {MOST_OF_A_WORKBOOK >> 20:,} MB is not read. "
+                "Save its sheets as CSV."
             )
         if any(part.flag_bits & 1 for part in packed.infolist()):
             raise SourceError(f"{shown(file)} is locked by a password. Save it without one and load it again.")
