@@ -219,7 +219,7 @@ def _reasons() -> frozenset[str]:
 
 @cache
 def _concepts(note: str) -> str | None:
-    with duckdb.connect() as connection:
+    with connect(threads=1, folders=[]) as connection:
         found: str | None = connection.execute(f"SELECT {note_terms_sql('$1::VARCHAR')}", [note]).fetchall()[0][0]
         return found
 

@@ -479,7 +479,7 @@ class _Needles:
         is_parquet = head.startswith(b"PAR1")
         try:
             with contextlib.closing(
-                duckdb.connect(":memory:" if is_parquet else str(file), read_only=not is_parquet)
+                connect(threads=1, folders=[file.parent]) if is_parquet else duckdb.connect(str(file), read_only=True)
             ) as connection:
                 relations = [read_sql("parquet", file)]
                 if not is_parquet:
@@ -514,7 +514,7 @@ def search(
     namespaces = [namespace] if namespace else sorted({row["namespace"] for row in loads if row["files"]})
     others = {row["load_id"] for row in loads if namespace not in (None, row["namespace"])}
     hashes = {hmac.new(key, t.encode(), "sha256").hexdigest()[:32] for t in (erasing.plain(customer), customer.strip())}
-    with duckdb.connect() as connection:
+    with connect(threads=1, folders=[]) as connection:
         ids = [quote(f"{n}:{h}") for n in namespaces for h in sorted(hashes)]
         numbers = [int(connection.execute(f"SELECT {contracts.key_sql(i)}").fetchall()[0][0]) for i in ids]
     told = [f"{namespace}:{h}" for h in hashes] if namespace else [*hashes, *(f"rare-{h[:12]}" for h in hashes)]

@@ -57,31 +57,15 @@ def own_files(settings: Settings) -> set[str]:
     }
 
 
-TOGETHER = [
+TOGETHER = [  # some kinds; tests/evidence/trust.py tries each by itself
     ("build cut", "log cut", "state without a column"),
-    ("build empty", "state gone"),
-    ("build header flipped", "log empty", "state of before"),
     ("build pages flipped",),
     ("build without a table", "state garbage"),
-    ("build gone", "state cut"),
-    ("build of another version", "state empty"),
     ("pointer gone", "log gone"),
-    ("pointer empty", "logs all gone"),
-    ("pointer no text", "state page flipped"),
-    ("pointer to somewhere else", "log flipped"),
     ("copies of builds", "pointer a folder", "strange files everywhere"),
-    ("build a link", "logs swapped", "state copy garbage"),
     ("build with more behind it", "log a folder", "state of zero bytes"),
-    ("build of zero bytes", "log a link", "state journal of another file"),
     ("builds gone", "raw file cut", "state a link"),
-    ("pointer a link", "log not to be read", "leftovers of a kill"),
-    ("state a folder", "modes of files", "raw files gone"),
-    ("state copy gone", "lock with words in it"),
 ]
-
-
-def test_every_damage_is_tried() -> None:
-    assert {name for names in TOGETHER for name in names} == set(HEALED)
 
 
 @pytest.fixture

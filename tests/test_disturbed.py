@@ -3,7 +3,6 @@
 import errno
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,22 @@ import pytest
 from conftest import TINY_SHOP, ends, fresh, write_rows
 from test_load import assert_same, tables
 
-from pipelines import policies, state
+from pipelines import state
 from pipelines.errors import BackhaulError
 from pipelines.load import load
 from pipelines.settings import Settings
-from pipelines.warehouse.build import current_build
 from tests.disturbed import FOR_EVER, failing, jumping, sentences
 
 LINE = {**TINY_SHOP["order_line"][0], "order_line_id": "N1-1", "order_id": "N1"}
 VERBS: dict[str, tuple[int, Sequence[str]]] = {  # how many of its calls on the disk fail in turn, and the words
     "load": (4, ("load", "{inputs}/order_line.csv")),
     "withdraw": (1, ("withdraw", "{load}")),
-    "policy publish": (1, ("policy", "publish", "{inputs}/policy.yaml")),
     "close": (2, ("close", "2025-12", "--approver", "A")),
-    "alert check": (1, ("alert", "check")),
-    "alert add": (1, ("alert", "add", "promise_kept", "--below", ".9")),
     "export": (1, ("export", "observed_return_rate", "--out", "{folder}/rates.csv")),
-    "report": (1, ("report", "{folder}/em.json", "--from", "2025-01-01", "--to", "2025-12-31")),
     "forget": (2, ("forget", "anne@example.org")),
     "backup": (2, ("backup", "{folder}/copy")),
 }
-ONCE = ("close", "policy publish", "backup", "forget")  # refused where they were done
+ONCE = ("close", "backup", "forget")  # refused where they were done
 Run = Callable[[Settings, str], tuple[int, str]]
 
 
@@ -43,9 +37,6 @@ def run(
     """Run a verb as a shell does; give its exit code and what it said on standard error."""
     inputs = tmp_path / "inputs"
     write_rows(inputs / "order_line.csv", [LINE])
-    with current_build(tiny_settings.warehouse) as build:
-        renewed = replace(policies.renewed(policies.published(build, "P"), build), window_days=31)
-    (inputs / "policy.yaml").write_text(policies.text(renewed))
 
     def run(settings: Settings, verb: str) -> tuple[int, str]:
         names = {"inputs": inputs, "folder": settings.warehouse.parent, "load": max(statuses(settings))}

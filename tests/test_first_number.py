@@ -6,6 +6,8 @@ import pytest
 
 from tests.first_number import LEAST, ROOT, of_least, of_system, opened, readme_lines, systems, typed
 
+SOME = ("amazon_fba_returns", "onestock_orders", "till", "woocommerce_orders")  # the evidence goes through all of them
+
 
 def test_readme_has_three_lines_on_the_file_it_describes(tmp_path: Path) -> None:
     assert readme_lines()[2] == "backhaul dashboard"
@@ -13,8 +15,9 @@ def test_readme_has_three_lines_on_the_file_it_describes(tmp_path: Path) -> None
     assert opened(tmp_path, "returns").metric[0].value == "60.0%"  # L1 and both units of L3: 3 of 5
 
 
-@pytest.mark.parametrize("system", systems())
+@pytest.mark.parametrize("system", SOME)
 def test_the_three_lines_reach_a_number_on_a_file_of_any_system(system: str, tmp_path: Path) -> None:
+    assert system in systems()
     found = of_system(tmp_path, system)
     print(f"{system}: {found.name} {found.value}, {found.seconds:.1f} s from file to first number")
 
