@@ -1,4 +1,7 @@
-"""Entry point: page config, language, navigation and the shared filters. `streamlit run dashboard/app.py` or `backhaul dashboard`."""
+"""Entry point: page config, language, navigation and the shared filters.
+
+`streamlit run dashboard/app.py` or `backhaul dashboard`.
+"""
 
 from pathlib import Path
 

@@ -1,7 +1,9 @@
-"""Pieces that pages share: the heading with its badge, a tile, a chart, a table, the rows behind them, and the empty states.
+"""Pieces that pages share.
 
-Under each chart, table and row of tiles stand the same two controls: the rows behind it (of the mark that was chosen, when one
-was) and files of what is shown and of those rows; a file is made when it is asked for. Streamlit lives here and in the pages; what is asked lives in `queries`, what is said in `findings` and `i18n`.
+The heading with its badge, a tile, a chart, a table, the rows behind them, and the empty states. Under each chart,
+table and row of tiles stand the same two controls: the rows behind it (of the mark that was chosen, when one was) and
+files of what is shown and of those rows; a file is made when it is asked for. Streamlit lives here and in the pages;
+what is asked lives in `queries`, what is said in `findings` and `i18n`.
 """
 
 import os
@@ -36,7 +38,10 @@ def needs_one(view: View, page: str, *keys: str) -> None:
 
 
 def heading(view: View, finding: str, page: str, keys: Sequence[str], *, needs_rows: bool = True) -> None:
-    """Show a page's finding as its title, its question, and how far the numbers can be trusted; stop where there is nothing to show."""
+    """Show a page's finding as its title, its question, and how far the numbers can be trusted.
+
+    Stop where there is nothing to show.
+    """
     words = view.words
     st.title(finding, anchor=False)
     st.caption(words(f"question.{page}"))
@@ -94,7 +99,10 @@ def name(words: Words, key: str) -> str:
 
 
 def tile(view: View, key: str, extra: str = "") -> None:
-    """Show one number with its change and interval, whether the change is noise, its months and its definition; grey where a source is missing."""
+    """Show one number with its change and interval, whether the change is noise, its months and its definition.
+
+    Grey where a source is missing.
+    """
     words = view.words
     queries.unfiltered()
     found = queries.number(view.asked, key)
@@ -153,7 +161,10 @@ def _of_a_part(words: Words, found: queries.Number) -> str:
 
 
 def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
-    """Show numbers in rows that wrap on narrow screens, and what those wait for that the files cannot support; `beside` stands beside a number's change."""
+    """Show numbers in rows that wrap on narrow screens, and what those wait for that the files cannot support.
+
+    `beside` stands beside a number's change.
+    """
     words = view.words
     lacks = {key: queries.number(view.asked, key).lacks for key in keys}
     known = [key for key in keys if not lacks[key]]
@@ -271,7 +282,10 @@ def _at(behind: queries.Behind, codes: Sequence[str | None]) -> queries.At:
 
 
 def _is_telephone() -> bool:
-    """Say whether a finger scrolls the page: a chart that can be clicked would hold it fast; there a mark is chosen from a list."""
+    """Say whether a finger scrolls the page.
+
+    A chart that can be clicked would hold it fast; there a mark is chosen from a list.
+    """
     return "Mobi" in (st.context.headers.get("User-Agent") or "")
 
 
@@ -498,7 +512,8 @@ def table(
 ) -> int | None:
     """Show a table's named columns in their order, and the way to its files and to the rows behind it.
 
-    With a key, a row can be chosen and its position is given back; with dimensions behind, a row can be chosen for its rows.
+    With a key, a row can be chosen and its position is given back; with dimensions behind, a row can be chosen for its
+    rows.
     """
     view: View = st.session_state["view"]
     not_filtered(words)
@@ -601,7 +616,10 @@ def choose(words: Words, page: str, *parts: str) -> str:
 
 
 def figures(words: Words, *shown: tuple[str, str, str], behind: queries.Behind | None = None) -> None:
-    """Show a row of numbers that are no metric of the view: the key of the name, the value, what it means; and what lies behind."""
+    """Show a row of numbers that are no metric of the view.
+
+    The key of the name, the value, what it means; and what lies behind.
+    """
     not_filtered(words)
     with st.grid(min(len(shown), 4), min_column_width=210):
         for key, value, about in shown:
@@ -818,22 +836,28 @@ def draft(view: View, names: dict[str, str]) -> None:
                 format="DD/MM/YYYY",
                 help=words("policies.valid_from_help"),
             ),
-            "market": left.text_input(
-                words("policies.field_market"), given.market or "", help=words("policies.scope_help")
-            )
-            or None,
-            "channel": right.text_input(
-                words("policies.field_channel"), given.channel or "", help=words("policies.scope_help")
-            )
-            or None,
-            "category": left.text_input(
-                words("policies.field_category"), given.category or "", help=words("policies.scope_help")
-            )
-            or None,
-            "loyalty_tier": right.text_input(
-                words("policies.field_loyalty_tier"), given.loyalty_tier or "", help=words("policies.scope_help")
-            )
-            or None,
+            "market": (
+                left.text_input(words("policies.field_market"), given.market or "", help=words("policies.scope_help"))
+                or None
+            ),
+            "channel": (
+                right.text_input(
+                    words("policies.field_channel"), given.channel or "", help=words("policies.scope_help")
+                )
+                or None
+            ),
+            "category": (
+                left.text_input(
+                    words("policies.field_category"), given.category or "", help=words("policies.scope_help")
+                )
+                or None
+            ),
+            "loyalty_tier": (
+                right.text_input(
+                    words("policies.field_loyalty_tier"), given.loyalty_tier or "", help=words("policies.scope_help")
+                )
+                or None
+            ),
             "window_days": int(left.number_input(words("policies.field_window_days"), value=given.window_days, step=1)),
             "window_until": right.date_input(
                 words("policies.field_window_until"), given.window_until, format="DD/MM/YYYY"
@@ -941,17 +965,19 @@ def traced(words: Words, leg: dict[str, Any]) -> None:
         if leg["factor_source_address"]
         else str(leg["factor_source"] or MISSING)
     )
+    kind = leg["distance_type"]
+    distance = [status["distance"], *([words.value("distance_type", kind)] if kind else [])]
     rows = {
         words("emissions.leg"): leg["element_id"],
         words("emissions.role"): f"{words.value('role', leg['role'])}, {words.value('mode', leg['mode'])}",
         words("emissions.from"): leg["from_name"] or MISSING,
         words("emissions.to"): leg["to_name"] or MISSING,
-        words(
-            "emissions.distance"
-        ): f"{words.number(leg['distance_km'], 1)} ({status['distance']}{', ' + words.value('distance_type', leg['distance_type']) if leg['distance_type'] else ''})",
+        words("emissions.distance"): f"{words.number(leg['distance_km'], 1)} ({', '.join(distance)})",
         words("emissions.mass"): f"{words.number(leg['mass_kg'], 3)} ({status['mass']})",
-        words("emissions.kg"): words.number(leg["kg_co2e"], 4)
-        + ("" if leg["low"] is None else f" ({words.number(leg['low'], 4)} – {words.number(leg['high'], 4)})"),
+        words("emissions.kg"): (
+            words.number(leg["kg_co2e"], 4)
+            + ("" if leg["low"] is None else f" ({words.number(leg['low'], 4)} – {words.number(leg['high'], 4)})")
+        ),
         words("emissions.parts_of"): f"{words.number(leg['kg_co2e_wtt'], 4)} + {words.number(leg['kg_co2e_ttw'], 4)}",
         words("emissions.allocation"): words.value("allocation", leg["method"]),
         words("emissions.by_tonne_km"): words.number(leg["kg_co2e_tonne_km"], 4),
@@ -959,9 +985,10 @@ def traced(words: Words, leg: dict[str, Any]) -> None:
         words(
             "emissions.factor"
         ): f"{leg['factor_description'] or MISSING} {leg['factor_value'] or ''} {leg['factor_unit'] or ''}",
-        words(
-            "emissions.source"
-        ): f"{source}, {MISSING if leg['factor_year'] is None else int(leg['factor_year'])}, {leg['factor_row_id'] or MISSING}, {leg['factor_licence'] or MISSING}",
+        words("emissions.source"): (
+            f"{source}, {MISSING if leg['factor_year'] is None else int(leg['factor_year'])},"
+            f" {leg['factor_row_id'] or MISSING}, {leg['factor_licence'] or MISSING}"
+        ),
     }
     st.table(
         pd.DataFrame(
@@ -1139,7 +1166,10 @@ def reports(view: View) -> None:
 
 
 def missing(words: Words, found: Sequence[queries.Missing]) -> pd.DataFrame:
-    """Lay out the kinds of fact that numbers wait for: what it is, the numbers it would unlock, alone or with others, and their pages."""
+    """Lay out the kinds of fact that numbers wait for.
+
+    What it is, the numbers it would unlock, alone or with others, and their pages.
+    """
     rows = [
         {
             "fact": words.fact(one.fact),

@@ -1,7 +1,8 @@
 """Frames in, Plotly figures out. No Streamlit, no query, no sum: a chart draws the numbers it is given.
 
-A mark carries the codes it stands for (`customdata`), so that a click on it can be answered with its rows. Colours carry meaning and hold on light and dark grounds alike: solid is measured or certain, hatched is not yet. Long labels run
-down the page, never across it, so that the same figure reads on a telephone.
+A mark carries the codes it stands for (`customdata`), so that a click on it can be answered with its rows. Colours
+carry meaning and hold on light and dark grounds alike: solid is measured or certain, hatched is not yet. Long labels
+run down the page, never across it, so that the same figure reads on a telephone.
 """
 
 import math
@@ -125,8 +126,8 @@ def _month_ticks(figure: go.Figure, months: Sequence[Any], words: Words) -> None
 def rates_by_cohort(frame: pd.DataFrame, words: Words) -> go.Figure:
     """Draw a month's observed rate as a bar and its expected final rate as a point with its interval.
 
-    Columns: month, observed, value, low, high, maturity (shares). A bar is hatched while less than 90% of the month's returns are
-    back; a month without a projection has no point.
+    Columns: month, observed, value, low, high, maturity (shares). A bar is hatched while less than 90% of the month's
+    returns are back; a month without a projection has no point.
     """
     young = frame["maturity"].fillna(0) < _CERTAIN
     figure = _figure(380, words, legend=True, unit="y", **_axis(words, "share", words("chart.share_of_sold")))
@@ -185,7 +186,10 @@ def rates_by_cohort(frame: pd.DataFrame, words: Words) -> go.Figure:
 
 
 def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
-    """Draw one value a month with its interval as a band. Columns: month, value, low, high, and perhaps usual, a second line."""
+    """Draw one value a month with its interval as a band.
+
+    Columns: month, value, low, high, and perhaps usual, a second line.
+    """
     figure = _figure(300, words, unit="y", **_axis(words, unit, what))
     if frame["low"].notna().any():
         banded = frame.dropna(subset=["low", "high"])
@@ -262,7 +266,10 @@ def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = 
 def weeks(
     past: pd.DataFrame, coming: pd.DataFrame, words: Words, unit: str, what: str, beside: str = "forecast.naive"
 ) -> go.Figure:
-    """Draw the last weeks and the next ones with their interval and, dotted, what stands `beside` them: the same weeks a year ago. Columns: week, value; and low, high, naive."""
+    """Draw the last weeks and the next ones with their interval and, dotted, what stands `beside` them.
+
+    The same weeks a year ago. Columns: week, value; and low, high, naive.
+    """
     figure = _figure(340, words, legend=True, unit="y", **_axis(words, unit, what))
     for bound, fill in (("high", None), ("low", "tonexty")):
         figure.add_scatter(
@@ -299,12 +306,16 @@ def weeks(
 
 
 def policies_tried(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:
-    """Draw policies by what they sell and what is left; those no other beats in colour. Columns: sold_margin, margin, kg_co2e, days_to_refund, is_best, label."""
+    """Draw policies by what they sell and what is left; those no other beats in colour.
+
+    Columns: sold_margin, margin, kg_co2e, days_to_refund, is_best, label.
+    """
     figure = _figure(380, words, legend=True, unit="y", title=words("whatif.left", currency=words.unit(currency)))
     for is_best, name, colour in ((False, words("whatif.beaten"), QUIET), (True, words("whatif.best"), MAIN)):
         part = frame[frame["is_best"] == is_best]
         hover = [
-            f"{r.label}<br>{words.money(r.margin, currency)}, {words.quantity(r.kg_co2e, 'kg CO2e')}, {words.quantity(r.days_to_refund, 'days')}"
+            f"{r.label}<br>{words.money(r.margin, currency)}, {words.quantity(r.kg_co2e, 'kg CO2e')},"
+            f" {words.quantity(r.days_to_refund, 'days')}"
             for r in part.itertuples()
         ]
         figure.add_scatter(
@@ -346,7 +357,10 @@ def beside(
 
 
 def bounds(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:
-    """Draw what each parameter changes between its bounds, widest on top. Columns: parameter, low, high (changes of the cost)."""
+    """Draw what each parameter changes between its bounds, widest on top.
+
+    Columns: parameter, low, high (changes of the cost).
+    """
     shown = frame.iloc[::-1]
     labels = _wrapped([words.value("cost_parameter", p) for p in shown["parameter"]], 26)
     figure = _figure(70 + 34 * len(shown), words, **_axis(words, currency, words("margin.cost_change")))
@@ -367,7 +381,10 @@ def bounds(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:
 
 
 def swings(frame: pd.DataFrame, words: Words) -> go.Figure:
-    """Draw what each source of doubt alone would do to a total, widest on top. Columns: source, low, high (kg CO2e), share."""
+    """Draw what each source of doubt alone would do to a total, widest on top.
+
+    Columns: source, low, high (kg CO2e), share.
+    """
     shown = frame.iloc[::-1]
     labels = _wrapped([words.doubt(s) for s in shown["source"]], 26)
     figure = _figure(70 + 34 * len(shown), words, **_axis(words, "kg CO2e", words("emissions.total")))
@@ -397,11 +414,16 @@ def swings(frame: pd.DataFrame, words: Words) -> go.Figure:
 
 
 def parcels(frame: pd.DataFrame, words: Words) -> go.Figure:
-    """Draw how many parcels emit how much. Columns: low, high (kg CO2e), parcels, flagged; the plausible band is named in the axis."""
+    """Draw how many parcels emit how much.
+
+    Columns: low, high (kg CO2e), parcels, flagged; the plausible band is named in the axis.
+    """
     names = [
-        f"> {words.number(low, 0)}"
-        if high == math.inf
-        else f"{words.number(low, _digits(low))}–{words.number(high, _digits(high))}"
+        (
+            f"> {words.number(low, 0)}"
+            if high == math.inf
+            else f"{words.number(low, _digits(low))}–{words.number(high, _digits(high))}"
+        )
         for low, high in zip(frame["low"], frame["high"], strict=True)
     ]
     is_usual = (frame["low"] >= 0.5) & (frame["high"] <= 2)
@@ -451,7 +473,10 @@ def steps(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str) ->
 
 
 def prices(frame: pd.DataFrame, words: Words, unit: str, at: float) -> go.Figure:
-    """Draw the share each duration would keep, with its interval; the published and the possible one marked. Columns: duration, kept, low, high, is_published, is_possible."""
+    """Draw the share each duration would keep, with its interval; the published and the possible one marked.
+
+    Columns: duration, kept, low, high, is_published, is_possible.
+    """
     figure = _figure(300, words, legend=True, unit="y", **_axis(words, "share", words("chart.would_keep")))
     for bound, fill in (("high", None), ("low", "tonexty")):
         figure.add_scatter(
@@ -498,7 +523,10 @@ def prices(frame: pd.DataFrame, words: Words, unit: str, at: float) -> go.Figure
 
 
 def control(frame: pd.DataFrame, words: Words) -> go.Figure:
-    """Draw the weeks of a promise within what chance explains. Columns: week, share, centre, low, high, signal, is_young, kept, n."""
+    """Draw the weeks of a promise within what chance explains.
+
+    Columns: week, share, centre, low, high, signal, is_young, kept, n.
+    """
     figure = _figure(320, words, legend=True, unit="y", **_axis(words, "share", words("chart.share_of_promises")))
     judged = frame.dropna(subset=["low", "high"])
     for bound, fill in (("high", None), ("low", "tonexty")):
@@ -614,9 +642,10 @@ def concentration(frame: pd.DataFrame, words: Words) -> go.Figure:
 def against(
     frame: pd.DataFrame, words: Words, what: str, usual: str, kind: str = "", *, first: str = "", signed: bool = False
 ) -> go.Figure:
-    """Draw a share a row with its interval, and what is usual beside it, in the order given. Columns: label, value, low, high, usual, n.
+    """Draw a share a row with its interval, and what is usual beside it, in the order given.
 
-    `what` names the axis, `first` the points, `usual` the mark; a balance is `signed`, from -100 to 100.
+    Columns: label, value, low, high, usual, n. `what` names the axis, `first` the points, `usual` the mark; a balance
+    is `signed`, from -100 to 100.
     """
     shown = frame.dropna(subset=["value"])[::-1]
     names = [words.value(kind, label) for label in shown["label"]]
@@ -673,15 +702,20 @@ def against(
 
 
 def size_grid(frame: pd.DataFrame, words: Words) -> go.Figure:
-    """Draw the adjusted rate of each size and colour with units sold under it, sizes in their order. Columns: size, colour, rate, sold."""
+    """Draw the adjusted rate of each size and colour with units sold under it, sizes in their order.
+
+    Columns: size, colour, rate, sold.
+    """
     sizes, colours = list(dict.fromkeys(frame["size"])), sorted({str(c) for c in frame["colour"].dropna()})
     cell = {(r.size, r.colour): (r.rate, r.sold) for r in frame.itertuples(index=False)}
     rates = [[cell.get((s, c), (math.nan, 0))[0] for s in sizes] for c in colours]
     text = [
         [
-            f"{words.percent(cell[s, c][0], 0)}<br>{words('chart.sold_n', n=words.number(cell[s, c][1]))}"
-            if (s, c) in cell
-            else ""
+            (
+                f"{words.percent(cell[s, c][0], 0)}<br>{words('chart.sold_n', n=words.number(cell[s, c][1]))}"
+                if (s, c) in cell
+                else ""
+            )
             for s in sizes
         ]
         for c in colours
@@ -704,7 +738,10 @@ def size_grid(frame: pd.DataFrame, words: Words) -> go.Figure:
 
 
 def compared(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
-    """Draw how far each group's rate moved, with its interval; grey within noise. Columns: label, difference, low, high, is_within_noise."""
+    """Draw how far each group's rate moved, with its interval; grey within noise.
+
+    Columns: label, difference, low, high, is_within_noise.
+    """
     shown = frame.dropna(subset=["difference"]).sort_values("difference").tail(12)
     labels = _wrapped([words.value(kind, label) for label in shown["label"]])
     figure = _figure(60 + 34 * max(len(shown), 1), words, title=words("chart.points"))
@@ -762,7 +799,10 @@ def development(frame: pd.DataFrame, words: Words) -> go.Figure:
 
 
 def promise_states(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
-    """Stack kept, broken, running and expired per group as shares of the returns under promise. Columns: label, state, n."""
+    """Stack kept, broken, running and expired per group as shares of the returns under promise.
+
+    Columns: label, state, n.
+    """
     total = frame.groupby("label", observed=True, dropna=False)["n"].transform("sum")
     shares = frame.assign(share=frame["n"] / total.where(total > 0))
     order = list(dict.fromkeys(frame["label"]))[::-1]
@@ -793,7 +833,10 @@ def promise_states(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
 
 
 def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
-    """Draw the median and the ninth decile of each stage, with its interval, and the promise on it. Columns: stage, p50, p90, low, high, promised (days)."""
+    """Draw the median and the ninth decile of each stage, with its interval, and the promise on it.
+
+    Columns: stage, p50, p90, low, high, promised (days).
+    """
     shown = frame[::-1]
     labels = _wrapped([words.value("stage", s) for s in shown["stage"]], 20)
     figure = _figure(96 + 36 * len(shown), words, legend=True, title=words("chart.days"))
@@ -863,9 +906,10 @@ def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
 
 
 def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> go.Figure:
-    """Draw the way from one total to another; a step's measured, imputed and assumed parts are told apart where they are known.
+    """Draw the way from one total to another.
 
-    Columns: step, kind ("total" or "step"), amount, and perhaps measured, imputed, assumed. A step starts where the one before ended.
+    A step's measured, imputed and assumed parts are told apart where they are known. Columns: step, kind ("total" or
+    "step"), amount, and perhaps measured, imputed, assumed. A step starts where the one before ended.
     """
     labels = _wrapped([words.value("step", s) for s in frame["step"]], 20)
     title = (

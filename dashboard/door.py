@@ -1,7 +1,7 @@
 """The door of the pages: who may come in, and what a page may fetch, is decided here and nowhere else.
 
-The door lets in requests to this machine's own names from pages of its own, with the token of the link that was printed; and tells
-the browser that a page fetches nothing from elsewhere.
+The door lets in requests to this machine's own names from pages of its own, with the token of the link that was
+printed; and tells the browser that a page fetches nothing from elsewhere.
 """
 
 import hmac
@@ -20,9 +20,12 @@ HOSTS = ("localhost", "127.0.0.1", "::1")
 OPEN = "/_stcore/health"  # says that the server runs, and nothing else
 POLICY = {
     # what Streamlit's own pages need: inline styles, images and files made in the page, compiled code in a worker
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' data: blob:; worker-src 'self' blob:; connect-src 'self' data: blob:; "
-    "frame-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' 'unsafe-eval'; style-src 'self'"
+        " 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' data: blob:; worker-src"
+        " 'self' blob:; connect-src 'self' data: blob:; frame-src 'self' blob:; object-src 'none'; base-uri 'self';"
+        " form-action 'self'; frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -31,7 +34,10 @@ POLICY = {
 
 
 class Door:
-    """Let a request through to the app, or refuse it in a sentence. Without a token only names and origins are looked at."""
+    """Let a request through to the app, or refuse it in a sentence.
+
+    Without a token only names and origins are looked at.
+    """
 
     def __init__(self, app: App, token: str) -> None:
         self._app, self._token = app, token

@@ -1,6 +1,9 @@
-"""The sidebar: language, period, comparison and the shared filters, every widget bound to the URL, so that a link is the view.
+"""The sidebar: language, period, comparison and the shared filters.
 
-What was chosen leaves as one frozen `View`; pages read it and nothing else. Days run from `since` to `until`, both included.
+Every widget is bound to the URL, so that a link is the view.
+
+What was chosen leaves as one frozen `View`; pages read it and nothing else. Days run from `since` to `until`, both
+included.
 """
 
 import calendar

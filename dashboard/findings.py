@@ -81,9 +81,11 @@ def with_change(words: Words, sentence: str, found: Change | None) -> str:
     amount = (
         words.points(abs(found.difference))
         if found.unit == "share"
-        else words.percent(abs(found.difference / found.previous))
-        if found.previous
-        else words.quantity(abs(found.difference), found.unit)
+        else (
+            words.percent(abs(found.difference / found.previous))
+            if found.previous
+            else words.quantity(abs(found.difference), found.unit)
+        )
     )
     more = words("finding.more" if found.difference > 0 else "finding.less", change=amount)
     return cautious(words, words("finding.and_change", sentence=sentence, change=more), found.caution)
@@ -105,9 +107,10 @@ def number(words: Words, key: str, unknown: str, found: Number, **parts: str) ->
 
 
 def rate(words: Words, final: Number, *others: tuple[str, Number]) -> str:
-    """Say what share of the sold units will come back; where no projection holds, the first of the others that is known.
+    """Say what share of the sold units will come back.
 
-    `others` are sentences of `finding.<name>` with their numbers, the best known first.
+    Where no projection holds, the first of the others that is known. `others` are sentences of `finding.<name>` with
+    their numbers, the best known first.
     """
     if final.status == "ok":
         rate_, low, high = (words.percent(x) for x in (final.value, final.low, final.high))
@@ -334,7 +337,10 @@ def inspected(words: Words, outcomes: pd.DataFrame) -> str:
 
 
 def backtested(words: Words, frame: pd.DataFrame, days: int) -> str:
-    """Say how far off the projections of some days ago were, in points, and how many held; a row a month, or a month and category."""
+    """Say how far off the projections of some days ago were, in points, and how many held.
+
+    A row a month, or a month and category.
+    """
     known = frame.dropna(subset=["error"])
     if known.empty:
         return words("finding.backtest_unknown", days=words.number(days))

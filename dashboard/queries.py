@@ -1,6 +1,7 @@
 """One function a question, remembered by build and filters. Each asks `pipelines.metrics`; nothing is drawn here.
 
-A build never changes, so an answer holds as long as its build is read. Memories are bounded. Frames are shared: read, never change.
+A build never changes, so an answer holds as long as its build is read. Memories are bounded. Frames are shared: read,
+never change.
 """
 
 import datetime as dt
@@ -99,8 +100,9 @@ class Asked:
 class Behind:
     """What lies behind a chart or table: the metric, the dimensions of its marks, the numbers it shows.
 
-    A mark carries the values of `by` in this order; `also` are further metrics shown; `is_dated` is False where the days of the
-    view do not matter; `where` narrows the view further. Two names are no dimensions of the metric: the state of a promise and the step of the margin.
+    A mark carries the values of `by` in this order; `also` are further metrics shown; `is_dated` is False where the
+    days of the view do not matter; `where` narrows the view further. Two names are no dimensions of the metric: the
+    state of a promise and the step of the margin.
     """
 
     key: str
@@ -117,9 +119,12 @@ At = tuple[tuple[str, str | None], ...]
 
 @dataclass(frozen=True)
 class Number:
-    """One answer: a value with its interval and count, or why it is not known: a reason, and the kinds of fact it lacks.
+    """One answer: a value with its interval and count, or why it is not known.
 
-    A `caution` is a code of what weakens the number; `reason` then says it in words. `coverage` is the share of its rows it rests on.
+    Then a reason, and the kinds of fact it lacks.
+
+    A `caution` is a code of what weakens the number; `reason` then says it in words. `coverage` is the share of its
+    rows it rests on.
     """
 
     value: float
@@ -136,7 +141,10 @@ class Number:
 
 @dataclass(frozen=True)
 class Change:
-    """A value against an earlier one; `is_within_noise` is None where the number has no interval, `caution` says what weakens either."""
+    """A value against an earlier one.
+
+    `is_within_noise` is None where the number has no interval, `caution` says what weakens either.
+    """
 
     value: float
     previous: float
@@ -150,7 +158,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Trust:
-    """How far a build can be trusted: its days, rows quarantined, checks that found something, numbers that wait for data."""
+    """How far a build can be trusted.
+
+    Its days, rows quarantined, checks that found something, numbers that wait for data.
+    """
 
     last_day: dt.date
     set_aside: int
@@ -393,7 +404,7 @@ INSTEAD = ("period_return_rate", "flagged_line_rate", "flagged_order_rate")
 
 
 def best_rates(asked: Asked, keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Put the rates that are known in the place of the final rate and of what is to come, where the orders' returns are not known."""
+    """Put rates that are known in the place of the final one and of what is to come, where those are not known."""
     with _unseen():
         if number(asked, "observed_return_rate").status == "ok":
             return keys
@@ -408,7 +419,10 @@ def best_rates(asked: Asked, keys: tuple[str, ...]) -> tuple[str, ...]:
 
 @remembered()
 def cohorts(asked: Asked) -> pd.DataFrame:
-    """Give each month's observed and expected final rate: month, n, observed, value, low, high, coverage, caution, maturity."""
+    """Give each month's observed and expected final rate.
+
+    Columns: month, n, observed, value, low, high, coverage, caution, maturity.
+    """
     final = by_month(asked, "ultimate_return_rate")[["month", "value", "low", "high", "n", "coverage", "caution"]]
     so_far = by_month(asked, "observed_return_rate")[["month", "value"]].rename(columns={"value": "observed"})
     back = by_month(asked, "maturity")[["month", "value"]].rename(columns={"value": "maturity"})
@@ -421,7 +435,10 @@ def cohorts(asked: Asked) -> pd.DataFrame:
 
 @remembered()
 def stages(asked: Asked) -> pd.DataFrame:
-    """Give each stage's waits in days and the promise on it: stage, p50, p90, low, high, promised (median over policies, 5 business days as 7)."""
+    """Give each stage's waits in days and the promise on it.
+
+    Columns: stage, p50, p90, low, high, promised (median over policies, 5 business days as 7).
+    """
     half = by(asked, "stage_days(0.5)", "stage")[["label", "value"]].rename(columns={"label": "stage", "value": "p50"})
     most = by(asked, "stage_days(0.9)", "stage")[["label", "value", "low", "high"]].rename(
         columns={"label": "stage", "value": "p90"}
@@ -449,14 +466,20 @@ _WAY = (*POLICY_STAGES, "cancelled", "rejected", "expired", "lost")
 
 
 def funnel(asked: Asked) -> pd.DataFrame:
-    """Give the units that reached each stage, in the order of the way back: label, value; stages nobody records are left out."""
+    """Give the units that reached each stage, in the order of the way back.
+
+    Label, value; stages nobody records are left out.
+    """
     found = by(asked, "stage_reached", "stage")[["label", "value"]]
     return found.sort_values("label", key=lambda s: s.map(_WAY.index), ignore_index=True)
 
 
 @remembered()
 def ways_back(asked: Asked) -> pd.DataFrame:
-    """Cross where it was bought with where it came back: channel, return_channel, returned, kept, days (p90 to the refund)."""
+    """Cross where it was bought with where it came back.
+
+    Columns: channel, return_channel, returned, kept, days (p90 to the refund).
+    """
     cells = ["channel", "return_channel"]
     parts = {"returned": "confirmed_units", "kept": "promise_kept", "days": "days_to_refund(0.9)"}
     if any(number(asked, key).lacks for key in parts.values()):
@@ -525,7 +548,10 @@ def waiting_goods(asked: Asked) -> pd.DataFrame:
 
 @remembered()
 def three_bases(asked: Asked) -> pd.DataFrame:
-    """Give each month's returns as the three days count them: month, ordered, requested, refunded (units), paid (money)."""
+    """Give each month's returns as the three days count them.
+
+    Columns: month, ordered, requested, refunded (units), paid (money).
+    """
     keys = {
         "ordered": "returned_units",
         "requested": "confirmed_units",
@@ -550,7 +576,10 @@ def rate_change(asked: Asked) -> pd.DataFrame:
 
 @remembered()
 def same_window(asked: Asked, *by: str) -> pd.DataFrame:
-    """Compare both periods within the window both have lived through: label, value, previous, difference, low, high, is_within_noise, window_days."""
+    """Compare both periods within the window both have lived through.
+
+    Columns: label, value, previous, difference, low, high, is_within_noise, window_days.
+    """
     if asked.against is None or not _can_compare(asked):
         return pd.DataFrame()
     found = metrics.same_window(
@@ -576,7 +605,10 @@ def _reconciliation(asked: Asked) -> pd.DataFrame:
 
 @remembered()
 def accrual(asked: Asked, *by: str) -> pd.DataFrame:
-    """Give what to book at the last day of the view for returns not settled: the columns of metrics.accrual, the sum first, then the newest."""
+    """Give what to book at the last day of the view for returns not settled.
+
+    The columns of metrics.accrual, the sum first, then the newest.
+    """
     where = _where(asked, "returns_to_come_value")
     found = metrics.accrual(_open(asked.source), by=by, where=where, as_of=asked.until)
     if found.empty:
@@ -629,14 +661,20 @@ def ranking(asked: Asked) -> pd.DataFrame:
 
 
 def first_ranked(ranked: pd.DataFrame, order: str) -> pd.DataFrame:
-    """Give the first SHOWN_STYLES by "money" at stake, as they come, or by "relative" rate; products of few units last in both."""
+    """Give the first SHOWN_STYLES by "money" at stake, as they come, or by "relative" rate.
+
+    Products of few units last in both.
+    """
     if order == "relative":
         ranked = ranked.sort_values(["is_small", "relative"], ascending=[True, False], kind="stable", ignore_index=True)
     return ranked.head(SHOWN_STYLES)
 
 
 def acted_on(asked: Source, ranked: pd.DataFrame) -> pd.DataFrame:
-    """Lay the newest action about each style beside a ranking: action (its kind) and action_status, empty without one."""
+    """Lay the newest action about each style beside a ranking.
+
+    Columns: action (its kind) and action_status, empty without one.
+    """
     newest: dict[str, state.Action] = {}
     for action in actions(asked):
         for style in action.scope.get("style_id", ()):
@@ -655,7 +693,10 @@ def product(asked: Asked, style_id: str) -> metrics.ProductProfile:
 
 
 def beside_category(frame: pd.DataFrame, label: str, value: str, usual: str, n: str) -> pd.DataFrame:
-    """Name the columns of a part of a product's profile as a chart of it wants them: label, value, low, high, usual, n."""
+    """Name the columns of a part of a product's profile as a chart of it wants them.
+
+    Columns: label, value, low, high, usual, n.
+    """
     return frame.rename(columns={label: "label", value: "value", usual: "usual", n: "n"})
 
 
@@ -673,7 +714,10 @@ def drift(asked: Asked) -> pd.DataFrame:
 
 @remembered(ENTRIES // 8)
 def backtest(asked: Asked, days_ago: int, by: str | None = None) -> pd.DataFrame:
-    """Lay what would have been said so many days ago beside what has come, a month (and category) a row: the columns of metrics.backtest."""
+    """Lay what would have been said so many days ago beside what has come, a month (and category) a row.
+
+    The columns of metrics.backtest.
+    """
     where = _where(asked, "ultimate_return_rate")
     found = metrics.backtest(_open(asked.source), days_ago=(days_ago,), by=by, where=where)
     return found[found["status"].eq("ok") & (found["maturity_then"] < BACK)].reset_index(drop=True)
@@ -695,7 +739,10 @@ def styles(asked: Source) -> dict[str, str]:
 
 
 def action_list(asked: Source) -> pd.DataFrame:
-    """Lay out what people did: action_id, kind, about, effective_on, owner, due_on, action_status, expected_money, note."""
+    """Lay out what people did.
+
+    Columns: action_id, kind, about, effective_on, owner, due_on, action_status, expected_money, note.
+    """
     names = styles(asked)
     rows = [
         {
@@ -746,7 +793,10 @@ def _measured(
 
 
 def suggested(asked: Asked) -> pd.DataFrame:
-    """List what the catalogue says was done and nobody logged: style_id, kind, effective_on, before, after, products, name."""
+    """List what the catalogue says was done and nobody logged.
+
+    Columns: style_id, kind, effective_on, before, after, products, name.
+    """
     _stands_alone(asked)
     found = pipelines_actions.suggested_actions(_open(asked.source), actions(asked.source))
     return found.assign(name=looked_up(found["style_id"], styles(asked.source)))
@@ -771,7 +821,10 @@ def withdraw_action(asked: Source, action_id: int) -> None:
 
 @remembered()
 def promise_states(asked: Asked, dimension: str = "promise_id") -> pd.DataFrame:
-    """Count returns under promise per group: label, state, n, and a site's name; the least kept first, of many groups the largest."""
+    """Count returns under promise per group.
+
+    Columns: label, state, n, and a site's name; the least kept first, of many groups the largest.
+    """
     if number(asked, "promise_kept").lacks:
         return pd.DataFrame(columns=["label", "state", "n"])
     found = metrics.promise_states(_open(asked.source), by=(dimension,), **_question(asked, "promise_kept"))
@@ -844,12 +897,18 @@ FORECASTS, FORECAST_CUTS = MEASURES, CUTS
 
 @remembered()
 def forecast(asked: Asked, measure: str, by: str) -> pd.DataFrame:
-    """Forecast the next weeks under the filters; the period plays no part. Where the naive forecast is the better one it stands instead."""
+    """Forecast the next weeks under the filters; the period plays no part.
+
+    Where the naive forecast is the better one it stands instead.
+    """
     return metrics.shown(metrics.forecast(_open(asked.source), measure, by=by or None, where=_where(asked, "forecast")))
 
 
 def forecast_sums(asked: Asked, measure: str, by: str) -> pd.DataFrame:
-    """Sum the shown forecasts over the weeks, a row a group, the largest first; the interval of a sum is the weeks' added up, and so on the safe side."""
+    """Sum the shown forecasts over the weeks, a row a group, the largest first.
+
+    The interval of a sum is the weeks' added up, and so on the safe side.
+    """
     found = forecast(asked, measure, by)
     sums = found.groupby("group", as_index=False).agg(
         value=("value", "sum"),
@@ -865,7 +924,10 @@ def forecast_sums(asked: Asked, measure: str, by: str) -> pd.DataFrame:
 
 @remembered()
 def forward(asked: Asked, tried: metrics.Scenario) -> pd.DataFrame:
-    """Give the next weeks of returned units under a scenario beside the forecast: week, value (with it), low, high, naive (as it is)."""
+    """Give the next weeks of returned units under a scenario beside the forecast.
+
+    Columns: week, value (with it), low, high, naive (as it is).
+    """
     found = metrics.forward(_open(asked.source), tried, **_question(asked, "simulate"))
     return found.rename(columns={"value": "naive", "under": "value"})
 
@@ -888,7 +950,10 @@ def simulated(asked: Asked, tried: metrics.Scenario) -> pd.DataFrame:
 
 
 def compared(asked: Asked) -> pd.DataFrame:
-    """Lay the saved scenarios side by side: name and the change of each outcome; empty where the selection cannot say."""
+    """Lay the saved scenarios side by side.
+
+    Name and the change of each outcome; empty where the selection cannot say.
+    """
     rows = {}
     for name, tried in saved_scenarios(asked.source).items():
         try:
@@ -1122,7 +1187,10 @@ def _rows_of(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple
 
 
 def key_of(asked: Asked, key: str, at: At) -> str:
-    """Give the metric whose rows are those of a mark: a promise's state and a step of the margin are metrics of their own."""
+    """Give the metric whose rows are those of a mark.
+
+    A promise's state and a step of the margin are metrics of their own.
+    """
     return _rows_of(asked, key, metrics.PARTS[0], at, True)[0]
 
 
@@ -1157,7 +1225,10 @@ def file_of_rows(
 def file_of_seen(
     asked: Asked, title: str, behind: Behind | None, frame: pd.DataFrame, form: str, language: str
 ) -> bytes:
-    """Write what a chart or table shows to a file of a format, with its context and checksum; numbers are not rounded."""
+    """Write what a chart or table shows to a file of a format, with its context and checksum.
+
+    Numbers are not rounded.
+    """
     build = _open(asked.source)
     about = export.About(title, language=language, translated=Words(language).translated)
     if behind is not None:
@@ -1316,7 +1387,10 @@ def policy_of_text(text: str) -> policies.Policy:
 
 @remembered()
 def days(asked: Source) -> tuple[dt.date, dt.date]:
-    """Give the first day of orders, of returns where there is no order, and the last day anything was heard of; the last year when nothing was."""
+    """Give the first day of orders, of returns where there is no order, and the last day anything was heard of.
+
+    The last year when nothing was.
+    """
     build = _open(asked)
     ordered, requested = STAR.tables["fact_order_line"].c.ordered_on, STAR.tables["fact_return_line"].c.requested_on
     spans = [build.fetch(select(func.min(c).label("first"), func.max(c).label("last"))) for c in (ordered, requested)]

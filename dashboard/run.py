@@ -36,7 +36,10 @@ def command(port: int) -> list[str]:
 
 
 def environment(warehouse: Path, token: str | None = None) -> dict[str, str]:
-    """Give the environment the app reads: the warehouse, the token of the first link, and the packages wherever they are installed."""
+    """Give the environment the app reads.
+
+    The warehouse, the token of the first link, and the packages wherever they are installed.
+    """
     paths = [str(_SERVER.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {"BACKHAUL_WAREHOUSE": str(warehouse.absolute()), "PYTHONPATH": os.pathsep.join(paths)}
     return {**os.environ, **own, **({"BACKHAUL_TOKEN": token} if token else {})}

@@ -1,6 +1,7 @@
-"""The part of the page Data that takes files: drop them, look the proposed mapping over, see what it would give, load it.
+"""The part of the page Data that takes files.
 
-It shows the same on the first start, when there is no warehouse yet. What is done with the files lives in `pipelines.upload`.
+Drop them, look the proposed mapping over, see what it would give, load it. It shows the same on the first start, when
+there is no warehouse yet. What is done with the files lives in `pipelines.upload`.
 """
 
 import time
@@ -70,7 +71,10 @@ def part(words: Words, warehouse: Path) -> bool:
 
 
 def first_start(words: Words, reason: str) -> None:
-    """Offer to take files, the three lines of the command line, and the demo shop; or to make a build again that cannot be read."""
+    """Offer to take files, the three lines of the command line, and the demo shop.
+
+    Or to make a build again that cannot be read.
+    """
     settings = Settings()
     warehouse = settings.warehouse
     is_unreadable = is_begun(warehouse)
@@ -93,7 +97,10 @@ def first_start(words: Words, reason: str) -> None:
 
 
 def is_private() -> bool:
-    """Tell whether only this machine reaches the server: it listens on the loopback address and is asked for by that name."""
+    """Tell whether only this machine reaches the server.
+
+    It listens on the loopback address and is asked for by that name.
+    """
     address = str(st.get_option("server.address") or "")
     host = str(st.context.headers.get("Host") or LOOPBACK[0])
     return address in LOOPBACK and host.rsplit(":", 1)[0].strip("[]") in LOOPBACK

@@ -1,9 +1,9 @@
 """The probability that an open promise will be broken, from what is known of it at that moment.
 
-Here: the features' names, the fit, its score out of time beside the lane's own past rate. Not here: how features are computed (SQL in
-pipelines/estimate/breach.py, as known at the moment of a snapshot). The one idea: past promises are looked at while they were open,
-week after week, and what became of them is known now; a plain logistic regression on how much time is left and how far the
-goods have come tells tomorrow's breaches better than the lane's average.
+Here: the features' names, the fit, its score out of time beside the lane's own past rate. Not here: how features are
+computed (SQL in pipelines/estimate/breach.py, as known at the moment of a snapshot). The one idea: past promises are
+looked at while they were open, week after week, and what became of them is known now; a plain logistic regression on
+how much time is left and how far the goods have come tells tomorrow's breaches better than the lane's average.
 """
 
 from collections.abc import Mapping
@@ -39,8 +39,8 @@ _STRENGTH = 1.0  # of the ridge, on standardised features
 class BreachModel:
     """A fitted model of one promise: logit(p) = intercept + sum of coefficient x feature.
 
-    `brier` and `base_brier` (the lane's past rate) and `calibration_error` (ten bins) are of `test_rows` snapshots later than all the fit
-    knew of.
+    `brier` and `base_brier` (the lane's past rate) and `calibration_error` (ten bins) are of `test_rows` snapshots
+    later than all the fit knew of.
     """
 
     intercept: float
@@ -66,7 +66,10 @@ def _matrix(frame: Mapping[str, ArrayLike]) -> Array:
 
 
 def _regression(x: Array, broken: Array, seen: Array) -> tuple[float, Array]:
-    """Fit on standardised features, a snapshot counting half as much every HALF_LIFE days: (intercept, weights of raw features)."""
+    """Fit on standardised features, a snapshot counting half as much every HALF_LIFE days.
+
+    (intercept, weights of raw features).
+    """
     from sklearn.linear_model import LogisticRegression  # a second to import, and only fits need it
 
     mean, sd = x.mean(0), x.std(0)
@@ -83,9 +86,9 @@ def fit(
 ) -> BreachModel | None:
     """Judge on the latest quarter of the snapshots' days what earlier decided ones teach, then fit on all.
 
-    `broken` is 0 or 1, [row]; a row is learnt from only when it was decided (`decided_day`) before the first day of the test began, so
-    that nothing is known that was not known then. `base_rate` is its lane's share broken before the snapshot. None with fewer than FEWEST
-    rows to learn from, half as many to judge, or without both ends.
+    `broken` is 0 or 1, [row]; a row is learnt from only when it was decided (`decided_day`) before the first day of the
+    test began, so that nothing is known that was not known then. `base_rate` is its lane's share broken before the
+    snapshot. None with fewer than FEWEST rows to learn from, half as many to judge, or without both ends.
     """
     x, y = _matrix(frame), np.asarray(broken, dtype=np.float64)
     seen, decided = np.asarray(seen_day, dtype=np.float64), np.asarray(decided_day, dtype=np.float64)

@@ -1,9 +1,9 @@
 """Emissions of a parcel's way back, in kg CO2e: plain arithmetic on factors.
 
-One function works on floats, NumPy and pandas columns and SQL column expressions alike, so the warehouse runs what the tests check.
-No factor lives here (data/factors holds them), no rule of which factor fits a leg, no netting: what a second life avoids is a
-figure of its own. The structure follows ISO 14083: a chain is the sum of its elements, a factor is well to wheel, and empty running
-is part of it.
+One function works on floats, NumPy and pandas columns and SQL column expressions alike, so the warehouse runs what the
+tests check. No factor lives here (data/factors holds them), no rule of which factor fits a leg, no netting: what a
+second life avoids is a figure of its own. The structure follows ISO 14083: a chain is the sum of its elements, a factor
+is well to wheel, and empty running is part of it.
 """
 
 from typing import Any
@@ -23,8 +23,8 @@ def tonne_km(distance_km: Number, mass_kg: Number) -> Number:
 def leg_carbon(distance_km: Number, mass_kg: Number, kg_co2e_per_tonne_km: Number) -> Number:
     """Emissions of one consignment on one leg, in kg CO2e.
 
-    ISO 14083: mass times activity distance times factor. The factor holds empty running and average load; never correct for
-    them again. A missing input gives a missing answer.
+    ISO 14083: mass times activity distance times factor. The factor holds empty running and average load; never correct
+    for them again. A missing input gives a missing answer.
 
     >>> round(leg_carbon(500, 2.0, 0.1), 3)
     0.1
@@ -51,9 +51,10 @@ def trip_carbon(distance_km: Number, trip_share: Number, kg_co2e_per_km: Number)
 
 
 def shared_trip_carbon(distance_km: Number, parcels: Number, kg_co2e_per_vehicle_km: Number) -> Number:
-    """Emissions of one parcel on a vehicle's round, in kg CO2e: the whole round divided by its parcels, whatever they weigh.
+    """Emissions of one parcel on a vehicle's round, in kg CO2e.
 
-    The first choice for collection rounds, where a light parcel's tonne-kilometres understate the stop (EN 17837 allows it).
+    The whole round divided by its parcels, whatever they weigh. The first choice for collection rounds, where a light
+    parcel's tonne-kilometres understate the stop (EN 17837 allows it).
 
     >>> shared_trip_carbon(80, 100, 0.3)
     0.24
@@ -64,9 +65,10 @@ def shared_trip_carbon(distance_km: Number, parcels: Number, kg_co2e_per_vehicle
 def shared_movement_carbon(
     distance_km: Number, weight: Number, total_weight: Number, kg_co2e_per_vehicle_km: Number
 ) -> Number:
-    """Emissions of one parcel on a consolidated movement, in kg CO2e: what the vehicle emitted, by mass x direct distance.
+    """Emissions of one parcel on a consolidated movement, in kg CO2e.
 
-    Direct distance, not that driven to the stop: one customer's share must not depend on the order of the round.
+    What the vehicle emitted, by mass x direct distance. Direct distance, not that driven to the stop: one customer's
+    share must not depend on the order of the round.
 
     >>> shared_movement_carbon(100, 2.0, 8.0, 1.0)
     25.0
@@ -107,8 +109,8 @@ def allocate(total: Number, weight: Number, total_weight: Number) -> Number:
 def avoided_carbon(displacement_share: Number, footprint_kg_co2e: Number) -> Number:
     """Emissions avoided when a second life displaces a new item, in kg CO2e; never deducted from a total.
 
-    `displacement_share` is the share of second-hand purchases that replace a new one: .39 (Vaayu for Vinted 2021), .646 (WRAP
-    2025) or .80 (ADEME). The route of the second life is in the inventory already and is not taken off again.
+    `displacement_share` is the share of second-hand purchases that replace a new one: .39 (Vaayu for Vinted 2021), .646
+    (WRAP 2025) or .80 (ADEME). The route of the second life is in the inventory already and is not taken off again.
 
     >>> avoided_carbon(0.5, 20.0)
     10.0

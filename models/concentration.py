@@ -1,6 +1,7 @@
 """How unevenly something is spread over a crowd, and how unevenly chance alone would spread it.
 
-Here: Lorenz curves of counts, and what propensities that are given would make of the same trials. Not here: who is in the crowd.
+Here: Lorenz curves of counts, and what propensities that are given would make of the same trials. Not here: who is in
+the crowd.
 """
 
 from collections.abc import Sequence
@@ -46,7 +47,8 @@ def lorenz(amount: ArrayLike, people: ArrayLike) -> Lorenz:
 def by_chance(trials: ArrayLike, people: ArrayLike, rate: ArrayLike) -> Array:
     """Expect how many people hold 0, 1, 2 ... when each of their trials succeeds with probability `rate`.
 
-    One entry a group of people with as many trials and the same rate; the answer has an entry for every count up to the most trials.
+    One entry a group of people with as many trials and the same rate; the answer has an entry for every count up to the
+    most trials.
 
     >>> by_chance([2], [100], 0.5).round(9).tolist()
     [25.0, 50.0, 25.0]
@@ -65,7 +67,9 @@ def by_chance(trials: ArrayLike, people: ArrayLike, rate: ArrayLike) -> Array:
 
 
 def tail_by_chance(trials: ArrayLike, share: float, rate: ArrayLike) -> Array:
-    """Give the probability that at least `share` of somebody's trials succeed, each with probability `rate`, one entry a group.
+    """Give the probability that at least `share` of somebody's trials succeed.
+
+    Each with probability `rate`, one entry a group.
 
     >>> tail_by_chance([2, 5], 0.8, 0.5).round(9).tolist()
     [0.25, 0.1875]

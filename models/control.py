@@ -1,10 +1,11 @@
 """Control charts: tell a week that stands out from weeks that only vary.
 
-Limits come from a baseline of earlier weeks, from how much one week differs from the next, so that neither a drift nor the
-signal itself widens them. Shares vary more than their counts alone would (design of weeks, carriers' days), so the p'-chart of D. B. Laney (Quality
-Engineering 14, 2002, doi 10.1081/QEN-120006708) widens the binomial limits by what the weeks show; other numbers get the individuals chart of W. A.
-Shewhart. Signals: a week beyond the limits, or eight in a row on one side of the centre (L. S. Nelson, Journal of Quality Technology
-16, 1984, doi 10.1080/00224065.1984.11978921, tests 1 and 2; eight instead of nine as in the Western Electric handbook of 1956).
+Limits come from a baseline of earlier weeks, from how much one week differs from the next, so that neither a drift nor
+the signal itself widens them. Shares vary more than their counts alone would (design of weeks, carriers' days), so the
+p'-chart of D. B. Laney (Quality Engineering 14, 2002, doi 10.1081/QEN-120006708) widens the binomial limits by what the
+weeks show; other numbers get the individuals chart of W. A. Shewhart. Signals: a week beyond the limits, or eight in a
+row on one side of the centre (L. S. Nelson, Journal of Quality Technology 16, 1984, doi 10.1080/00224065.1984.11978921,
+tests 1 and 2; eight instead of nine as in the Western Electric handbook of 1956).
 """
 
 from typing import NamedTuple
@@ -20,7 +21,10 @@ _MEDIAN_RANGE = 0.9539  # median of the range of two standard normal values; the
 
 
 class Chart(NamedTuple):
-    """One chart, an entry a week: the centre, the limits, and the signal ("", "above", "below", "run_above" or "run_below")."""
+    """One chart, an entry a week.
+
+    The centre, the limits, and the signal ("", "above", "below", "run_above" or "run_below").
+    """
 
     centre: Array
     low: Array
@@ -35,7 +39,9 @@ def _spread(z: Array) -> float:
 
 
 def shares(count: ArrayLike, of: ArrayLike, baseline: ArrayLike) -> Chart:
-    """Chart shares count / of a week, [week]; `baseline` says which weeks the limits come from. Weeks without any are never a signal.
+    """Chart shares count / of a week, [week]; `baseline` says which weeks the limits come from.
+
+    Weeks without any are never a signal.
 
     >>> shares([90, 88, 92, 91, 89, 90, 60], [100] * 7, [True] * 6 + [False]).signal.tolist()
     ['', '', '', '', '', '', 'below']

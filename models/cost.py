@@ -1,7 +1,8 @@
 """What a return costs, excluding VAT: plain arithmetic, a cost positive and an income negative.
 
-One function works on floats, arrays and SQL column expressions. No parameter lives here (data/costs.csv holds them). Lost value is
-counted once: what is not restocked as new loses its cost less what it brings; what is restocked as new loses its markdown.
+One function works on floats, arrays and SQL column expressions. No parameter lives here (data/costs.csv holds them).
+Lost value is counted once: what is not restocked as new loses its cost less what it brings; what is restocked as new
+loses its markdown.
 """
 
 from typing import Any
@@ -66,7 +67,9 @@ def margin(net_amount: Number, cost_amount: Number) -> Number:
 
 
 def margin_erosion(margin_reversed: Number, return_cost: Number) -> Number:
-    """Margin as booked less what is left of it after the sale is undone and the return paid: the two add up, side by side.
+    """Margin as booked less what is left of it after the sale is undone and the return paid.
+
+    The two add up, side by side.
 
     >>> margin_erosion(30.0, 8.0)
     38.0

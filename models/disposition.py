@@ -1,8 +1,9 @@
 """Where each inspected item should go: the assignment of the highest value under the capacities of routes.
 
-Every item takes one route it may take; a route with a capacity takes so many items at most. The matrix of such constraints is totally
-unimodular, so the linear programme's vertices are whole assignments (Wolsey, Integer Programming, 2nd ed., 2020, chapter 3) and HiGHS
-finds one. Only items that gain by a route of limited capacity over their best free one compete for it.
+Every item takes one route it may take; a route with a capacity takes so many items at most. The matrix of such
+constraints is totally unimodular, so the linear programme's vertices are whole assignments (Wolsey, Integer
+Programming, 2nd ed., 2020, chapter 3) and HiGHS finds one. Only items that gain by a route of limited capacity over
+their best free one compete for it.
 """
 
 from typing import Any
@@ -18,8 +19,8 @@ Whole = NDArray[np.int64]
 def assign(values: ArrayLike, capacity: ArrayLike) -> Whole:
     """Give the route of each item: (items,) column numbers.
 
-    `values` is (items, routes) in money, -inf where an item may not take a route; `capacity` (routes,) items a route takes, inf when
-    unlimited. Raises ValueError for an item that may take no route of unlimited capacity.
+    `values` is (items, routes) in money, -inf where an item may not take a route; `capacity` (routes,) items a route
+    takes, inf when unlimited. Raises ValueError for an item that may take no route of unlimited capacity.
 
     >>> assign([[3.0, 1.0], [2.0, 1.5]], [1, np.inf]).tolist()
     [0, 1]
@@ -54,7 +55,9 @@ def assign(values: ArrayLike, capacity: ArrayLike) -> Whole:
 
 
 def greedy(values: ArrayLike, capacity: ArrayLike) -> Whole:
-    """Give the route of each item when items are served in turn, each the best that is left: what people do without a plan.
+    """Give the route of each item when items are served in turn, each the best that is left.
+
+    What people do without a plan.
 
     >>> greedy([[2.0, 1.5], [3.0, 1.0]], [1, np.inf]).tolist()
     [0, 1]

@@ -1,4 +1,7 @@
-"""Distances between places, in km. The warehouse computes each lane once and joins it; no lane, place or factor lives here."""
+"""Distances between places, in km.
+
+The warehouse computes each lane once and joins it; no lane, place or factor lives here.
+"""
 
 from typing import Any
 

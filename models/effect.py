@@ -1,12 +1,13 @@
 """What an action did to return rates: matched controls, difference in differences, and when no verdict is possible.
 
-Here: controls for products that were treated, the log rate ratio against them with its error, power, and the verdict. Not here:
-SQL, the clock, which products an action meant. The one idea: the products that were left alone say twice what would have
-happened, once as controls and once as placebos: measured as if they had been treated, their scatter is the noise of the answer.
+Here: controls for products that were treated, the log rate ratio against them with its error, power, and the verdict.
+Not here: SQL, the clock, which products an action meant. The one idea: the products that were left alone say twice what
+would have happened, once as controls and once as placebos: measured as if they had been treated, their scatter is the
+noise of the answer.
 
-Counts are weekly, one row a product: returned units, and exposure (units sold weighed by G at their age), so that young weeks
-count for what could have come. Before is always the BEFORE weeks up to the action. A shorter one that equals the weeks which
-called for the action would report mere return to the mean as success.
+Counts are weekly, one row a product: returned units, and exposure (units sold weighed by G at their age), so that young
+weeks count for what could have come. Before is always the BEFORE weeks up to the action. A shorter one that equals the
+weeks which called for the action would report mere return to the mean as success.
 """
 
 from collections.abc import Sequence
@@ -61,21 +62,23 @@ class Placebo(NamedTuple):
 class Effect:
     """What an action did, or why that cannot be said. Numbers that are not known are NaN.
 
-    `verdict` is fell, rose or no_clear_change (two-sided test at 5%), or too_early, no_overlap, cannot_know. `reason` says why
-    there is none: not_yet (no week after is old enough), too_few_units, no_equals, no_sales_before, no_sales_after, other_action,
-    not_parallel; whoever asks may give others. `left_out` counts treated products left out, by the same reasons.
+    `verdict` is fell, rose or no_clear_change (two-sided test at 5%), or too_early, no_overlap, cannot_know. `reason`
+    says why there is none: not_yet (no week after is old enough), too_few_units, no_equals, no_sales_before,
+    no_sales_after, other_action, not_parallel; whoever asks may give others. `left_out` counts treated products left
+    out, by the same reasons.
 
-    `change` = `rate` / `expected_rate` - 1 with its interval `low` to `high`, `points` = `rate` - `expected_rate` with its own; all
-    shares, and means over products weighed by what each tells (see `weighed`). `returns_avoided` = -`change` x the returns that all
-    treated units would have brought, negative when more came. `units` are treated units after the action that could have come
-    back by now, over at most `weeks` weeks; `controls` counts distinct products. `se` is of log(1 + change), the larger of
-    `se_bootstrap` (treated products drawn again) and `se_placebo` (scatter of products left alone) with their t.
+    `change` = `rate` / `expected_rate` - 1 with its interval `low` to `high`, `points` = `rate` - `expected_rate` with
+    its own; all shares, and means over products weighed by what each tells (see `weighed`). `returns_avoided` =
+    -`change` x the returns that all treated units would have brought, negative when more came. `units` are treated
+    units after the action that could have come back by now, over at most `weeks` weeks; `controls` counts distinct
+    products. `se` is of log(1 + change), the larger of `se_bootstrap` (treated products drawn again) and `se_placebo`
+    (scatter of products left alone) with their t.
 
-    `power` is the chance to have seen a change of LOOKED_FOR, `detectable` the fall (a negative share) that is seen with
-    ENOUGH_POWER, `weeks_needed` the weeks still to wait until units and power suffice; None when no wait will do.
-    `before_change` compares the LATE weeks before the action with the ones before them in the same way: near 0, or the two went
-    different ways all along (`before_p`). `trigger_gap` and `return_gap` say how far the controls are from equals: in the trigger,
-    and in the change that mere return to the mean brings.
+    `power` is the chance to have seen a change of LOOKED_FOR, `detectable` the fall (a negative share) that is seen
+    with ENOUGH_POWER, `weeks_needed` the weeks still to wait until units and power suffice; None when no wait will do.
+    `before_change` compares the LATE weeks before the action with the ones before them in the same way: near 0, or the
+    two went different ways all along (`before_p`). `trigger_gap` and `return_gap` say how far the controls are from
+    equals: in the trigger, and in the change that mere return to the mean brings.
     """
 
     verdict: str
@@ -122,8 +125,8 @@ class Counts(NamedTuple):
 class Compared(NamedTuple):
     """Products against their controls: what came, what was expected, the binomial variance of the difference.
 
-    That variance is expected^2 x `odds` ((1 - rate) / rate) x (`before` + `after`), what units before and after bring to it: more
-    weeks lower the second only. `units` are the product's own after.
+    That variance is expected^2 x `odds` ((1 - rate) / rate) x (`before` + `after`), what units before and after bring
+    to it: more weeks lower the second only. `units` are the product's own after.
     """
 
     came: Array
@@ -146,8 +149,8 @@ class Compared(NamedTuple):
 def shrunk_rates(returned: ArrayLike, exposure: ArrayLike, category: ArrayLike) -> Array:
     """Pull products' rates towards their category's, one entry a product; categories are whole numbers from 0.
 
-    How much rates differ within a category is told by moments (Williams, Applied Statistics 31, 1982): good enough to match on,
-    and quick enough to do for every week something was done in.
+    How much rates differ within a category is told by moments (Williams, Applied Statistics 31, 1982): good enough to
+    match on, and quick enough to do for every week something was done in.
 
     >>> shrunk_rates([30, 30, 30, 0], [100, 100, 100, 0], [0, 0, 0, 0]).round(2).tolist()
     [0.3, 0.3, 0.3, 0.3]
@@ -166,8 +169,8 @@ def shrunk_rates(returned: ArrayLike, exposure: ArrayLike, category: ArrayLike) 
 def trigger(returned: ArrayLike, exposure: ArrayLike, rate: ArrayLike) -> Array:
     """Contrast the LATE weeks before an action with the ones before them, in standard errors; 0 where nothing was sold.
 
-    `returned` and `exposure` have one row a product and BEFORE columns. The error is that of two binomial rates and of a drift of
-    10% a product, so that triggers of large and small products compare.
+    `returned` and `exposure` have one row a product and BEFORE columns. The error is that of two binomial rates and of
+    a drift of 10% a product, so that triggers of large and small products compare.
 
     >>> weeks = np.full((1, 12), 10.0)
     >>> trigger(np.hstack([np.full((1, 8), 3.0), np.full((1, 4), 6.0)]), weeks, [0.4]).round(1).tolist()
@@ -184,9 +187,10 @@ def trigger(returned: ArrayLike, exposure: ArrayLike, rate: ArrayLike) -> Array:
 def nearest(
     features: ArrayLike, category: ArrayLike, pool: ArrayLike, wanted: ArrayLike, count: int = CONTROLS
 ) -> Index:
-    """Find each wanted product's nearest in the pool, of its own category: one row a wanted product, -1 where there is none.
+    """Find each wanted product's nearest in the pool, of its own category.
 
-    `features` has one row a product, in units that make distances comparable; a product is not its own neighbour.
+    One row a wanted product, -1 where there is none. `features` has one row a product, in units that make distances
+    comparable; a product is not its own neighbour.
 
     >>> nearest([[0.0], [1.0], [3.0], [9.0]], [0, 0, 0, 1], [True] * 4, [0, 3], count=2).tolist()
     [[1, 2], [-1, -1]]
@@ -231,10 +235,11 @@ def compare(counts: Counts, wanted: Index, controls: Index) -> Compared:
 
 
 def noise(placebo: Compared) -> tuple[float, float]:
-    """Fit how products left alone scatter: (variance as a multiple of the binomial's, variance of a product's own drift).
+    """Fit how products left alone scatter.
 
-    (came - expected)^2 is on average factor x variance + drift x expected^2: least squares with coefficients not below 0. Two
-    terms, because the drift of large products is not made smaller by their units.
+    (variance as a multiple of the binomial's, variance of a product's own drift). (came - expected)^2 is on average
+    factor x variance + drift x expected^2: least squares with coefficients not below 0. Two terms, because the drift of
+    large products is not made smaller by their units.
     """
     is_known = (placebo.variance > 0) & np.isfinite(placebo.variance)
     v, e = placebo.variance[is_known], placebo.expected[is_known]
@@ -250,7 +255,10 @@ def noise(placebo: Compared) -> tuple[float, float]:
 
 
 def placebo_se(compared: Compared, factor: float, drift: float) -> float:
-    """Give the standard error of the log ratio of all rows together, from how products left alone scatter (see `noise`)."""
+    """Give the standard error of the log ratio of all rows together.
+
+    It follows from how products left alone scatter (see `noise`).
+    """
     scatter = factor * compared.variance + drift * compared.expected**2
     return float(np.sqrt(scatter.sum()) / max(float(compared.expected.sum()), 1e-9))
 
@@ -258,8 +266,9 @@ def placebo_se(compared: Compared, factor: float, drift: float) -> float:
 def weighed(compared: Compared, factor: float, drift: float) -> Compared:
     """Weigh products by how much they tell: one that sells ten times as much drifts no less.
 
-    Sums of came and expected are taken with weight expected / variance of came - expected (quasi-likelihood), both at the mean
-    rate of all: a weight made of the product's own rate would fall where that rate was high by chance, and bias the sums.
+    Sums of came and expected are taken with weight expected / variance of came - expected (quasi-likelihood), both at
+    the mean rate of all: a weight made of the product's own rate would fall where that rate was high by chance, and
+    bias the sums.
     """
     has = compared.units > 0
     sold = np.where(has, compared.units, 1.0)
@@ -272,7 +281,10 @@ def weighed(compared: Compared, factor: float, drift: float) -> Compared:
 
 
 def log_ratio(came: Array, expected: Array) -> Array:
-    """Give log(came / expected) of sums over the last axis; half an event more each, so that none is not minus infinity."""
+    """Give log(came / expected) of sums over the last axis.
+
+    Half an event more each, so that none is not minus infinity.
+    """
     return np.asarray(np.log((came.sum(-1) + 0.5) / (expected.sum(-1) + 0.5)), dtype=np.float64)
 
 
@@ -286,7 +298,9 @@ def bootstrap_se(compared: Compared, rng: np.random.Generator) -> float:
 
 
 def power(se: ArrayLike, df: float, change: float = LOOKED_FOR, significant: float = SIGNIFICANT) -> Array:
-    """Give the chance that a two-sided t test sees a change of a rate (a share), from the standard error of its log ratio.
+    """Give the chance that a two-sided t test sees a change of a rate (a share).
+
+    It follows from the standard error of its log ratio.
 
     >>> power([0.5, 0.05, 0.01], 19).round(2).tolist()
     [0.06, 0.87, 1.0]
@@ -331,16 +345,17 @@ def measure(
 ) -> Effect:
     """Measure what an action did to the return rate of the treated products, all together.
 
-    `returned` and `exposure`: a row a product, a column a week, the last week being the last old enough to count; `category`: a
-    whole number a product. One entry a treated product in `treated` (row), `until` (column the weeks before end at: the week of
-    the action) and `since` (first column after; the same unless the action came within a week). `touched`: how many actions of
-    whatever kind began on a product in a week, this one included; a product is no control around another action, and is followed
-    until its next one.
+    `returned` and `exposure`: a row a product, a column a week, the last week being the last old enough to count;
+    `category`: a whole number a product. One entry a treated product in `treated` (row), `until` (column the weeks
+    before end at: the week of the action) and `since` (first column after; the same unless the action came within a
+    week). `touched`: how many actions of whatever kind began on a product in a week, this one included; a product is no
+    control around another action, and is followed until its next one.
 
-    Each product gets CONTROLS of its category, nearest in shrunk rate, volume and trigger over the weeks before. The change is the
-    treated's sum of returns over the sum of what was expected; its error the larger of a bootstrap over treated products, with t
-    of k - 1, and of the scatter of all products left alone, measured the same way. Difference in differences as in Angrist and
-    Pischke, Mostly Harmless Econometrics (2009), ch. 5; placebos as in Abadie, Diamond and Hainmueller, JASA 105 (2010).
+    Each product gets CONTROLS of its category, nearest in shrunk rate, volume and trigger over the weeks before. The
+    change is the treated's sum of returns over the sum of what was expected; its error the larger of a bootstrap over
+    treated products, with t of k - 1, and of the scatter of all products left alone, measured the same way. Difference
+    in differences as in Angrist and Pischke, Mostly Harmless Econometrics (2009), ch. 5; placebos as in Abadie, Diamond
+    and Hainmueller, JASA 105 (2010).
 
     >>> rate, sold = np.full((60, 24), 3.0), np.full((60, 24), 10.0)
     >>> rate[:10, 12:] = 2.0

@@ -1,10 +1,11 @@
 """Returned units of the next twelve weeks: what shipped orders will still send back, and what future orders will.
 
 Orders that are placed already carry the first weeks: units x final rate x what is left of the development curve. Future
-orders are the last weeks' level times the season of past years. Intervals come from whole error paths of past forecasts of orders,
-resampled with their autocorrelation, a random walk of the return rate, and counting noise last. Weeks are seven days and end at the last
-day known. Method: additive loss reserving (Schmidt and Zocher 2008, Variance 2(1)) and rolling-origin evaluation (Hyndman and Athanasopoulos, Forecasting:
-Principles and Practice, 3rd ed., 2021, chapter 5.10).
+orders are the last weeks' level times the season of past years. Intervals come from whole error paths of past forecasts
+of orders, resampled with their autocorrelation, a random walk of the return rate, and counting noise last. Weeks are
+seven days and end at the last day known. Method: additive loss reserving (Schmidt and Zocher 2008, Variance 2(1)) and
+rolling-origin evaluation (Hyndman and Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., 2021, chapter
+5.10).
 """
 
 from typing import NamedTuple
@@ -26,7 +27,10 @@ LEAST_WEEKS = 26  # of history, below which nothing is said
 
 
 class Forecast(NamedTuple):
-    """Units a week: mean, low and high (each of `horizon`), the paths they come from (paths, horizon), and the total's interval."""
+    """Units a week.
+
+    Mean, low and high (each of `horizon`), the paths they come from (paths, horizon), and the total's interval.
+    """
 
     mean: Floats
     low: Floats
@@ -62,10 +66,12 @@ def triangle(orders: ArrayLike, returned: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def curve(orders: Floats, returned: Floats) -> Floats:
-    """Share of the final returns back by the end of each week of delay (delays), from the last cohorts whose week of delay is over.
+    """Share of the final returns back by the end of each week of delay (delays).
 
-    What comes back per unit ordered, delay by delay (the additive method of loss reserving): the rate may differ between cohorts, and a
-    delay at which nothing ever comes is no obstacle.
+    Of the last cohorts whose week of delay is over.
+
+    What comes back per unit ordered, delay by delay (the additive method of loss reserving): the rate may differ
+    between cohorts, and a delay at which nothing ever comes is no obstacle.
 
     >>> curve(np.array([10.0, 10.0]), np.array([[2.0, 2.0, 0.0], [2.0, 0.0, 0.0]])).round(2).tolist()
     [0.5, 1.0, 1.0]
@@ -100,7 +106,10 @@ def _rates(orders: Floats, returned: Floats, g: Floats, weeks: int) -> tuple[flo
 
 
 def _orders(orders: Floats, horizon: int) -> Floats:
-    """Forecast weekly orders from those so far: the last weeks' level times the season of the last two years, where there are."""
+    """Forecast weekly orders from those so far.
+
+    The last weeks' level times the season of the last two years, where there are.
+    """
     n = len(orders)
     level = orders[-LEVEL_WEEKS:].mean()
     profiles = []
@@ -135,8 +144,8 @@ def forecast(
 ) -> Forecast | None:
     """Forecast returned units of the next weeks from days of orders and of returns.
 
-    `orders` are units sold by day; `returned` (days of order, days of delay) units that came back by the last day. None with too short a
-    history.
+    `orders` are units sold by day; `returned` (days of order, days of delay) units that came back by the last day. None
+    with too short a history.
 
     >>> days = np.full(7 * 60, 10.0)
     >>> back = np.zeros((7 * 60, 30)); back[:-14, 14] = 3.0
@@ -170,9 +179,10 @@ def forecast(
 
 
 def naive(returned_by_week: ArrayLike, horizon: int = HORIZON) -> dict[str, Floats]:
-    """Three forecasts anybody can make: the same weeks a year ago, those times the growth of the last 8 weeks, the mean of the last 4.
+    """Three forecasts anybody can make.
 
-    Without a year of history the first two are the third.
+    The same weeks a year ago, those times the growth of the last 8 weeks, the mean of the last 4. Without a year of
+    history the first two are the third.
     """
     x = np.asarray(returned_by_week, float)
     last = np.full(horizon, x[-4:].mean())

@@ -1,4 +1,7 @@
-"""What a lever would have changed: plain arithmetic on kilograms and kilometres, the same for numbers, arrays and SQL columns."""
+"""What a lever would have changed.
+
+Plain arithmetic on kilograms and kilometres, the same for numbers, arrays and SQL columns.
+"""
 
 from typing import Any
 
@@ -15,7 +18,9 @@ def merged_rounds(kg_co2e: Number, rounds_in_one: Number) -> Number:
 
 
 def by_rail(kg_co2e: Number, road_factor: Number, rail_factor: Number, road_share: Number) -> Number:
-    """Emissions left (kg CO2e) of a road leg whose main run goes by rail; `road_share` (0-1) of its kilometres stay on the road.
+    """Emissions left (kg CO2e) of a road leg whose main run goes by rail.
+
+    `road_share` (0-1) of its kilometres stay on the road.
 
     >>> round(by_rail(10.0, 0.1, 0.03, 0.2), 6)
     4.4

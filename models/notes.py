@@ -1,7 +1,8 @@
 """Customers' notes grouped by theme.
 
-A note here is a text of concepts (pipelines/sources/notes.py), never what a customer wrote. The one idea: notes of a product and of
-its category are grouped together, weighing both alike, so that a theme means the same in both and can be compared.
+A note here is a text of concepts (pipelines/sources/notes.py), never what a customer wrote. The one idea: notes of a
+product and of its category are grouped together, weighing both alike, so that a theme means the same in both and can be
+compared.
 """
 
 from collections.abc import Sequence
@@ -17,9 +18,10 @@ def note_themes(
 ) -> tuple[list[str], NDArray[np.int64]]:
     """Group notes by theme: (names of the themes, most of own notes first; the theme's number of each note).
 
-    `notes` are distinct texts of concepts, `own` and `others` how often the product's and the other notes say so. TF-IDF over the
-    concepts (concepts that all notes share count little) and k-means of at most `most` groups, seeded; groups with the same leading
-    concept are one theme, named after it and the next if half of its notes name that too. The order of the notes does not matter.
+    `notes` are distinct texts of concepts, `own` and `others` how often the product's and the other notes say so.
+    TF-IDF over the concepts (concepts that all notes share count little) and k-means of at most `most` groups, seeded;
+    groups with the same leading concept are one theme, named after it and the next if half of its notes name that too.
+    The order of the notes does not matter.
 
     >>> note_themes(["size small", "seam", "small"], [5, 1, 4], [5, 5, 5])
     (['small size', 'seam'], array([0, 1, 0]))

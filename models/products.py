@@ -1,13 +1,13 @@
 """Products: rates of few units, which of them stand out, and how sure that is.
 
 Here: what a product's rate is likely to be from its own units and from products like it, which products are above their
-category, and how many of the named ones may be wrong. Not here: SQL, files, what counts as a return. The one idea: what is
-known of other products is a prior, a beta distribution whose a and b count like returned and kept units, so that few units move
-it little and many decide.
+category, and how many of the named ones may be wrong. Not here: SQL, files, what counts as a return. The one idea: what
+is known of other products is a prior, a beta distribution whose a and b count like returned and kept units, so that few
+units move it little and many decide.
 
-`exposure` is the sum of G over a product's units (models/rates.py), so that young units count for what could have come. Both
-counts may be divided by a design effect. Recipes and what they reach: empirical Bayes after B. Efron, Large-Scale Inference
-(2010), chapters 1, 5 and 11.
+`exposure` is the sum of G over a product's units (models/rates.py), so that young units count for what could have come.
+Both counts may be divided by a design effect. Recipes and what they reach: empirical Bayes after B. Efron, Large-Scale
+Inference (2010), chapters 1, 5 and 11.
 """
 
 from collections.abc import Mapping
@@ -78,8 +78,8 @@ def fit_beta_binomial(returned: ArrayLike, exposure: ArrayLike) -> tuple[float, 
 def block_effect(product: ArrayLike, returned: ArrayLike, exposure: ArrayLike, fewest: float = FEWEST_UNITS) -> float:
     """Measure how much more a product's rate moves from week to week than independent units would: at least 1.
 
-    One entry a block (a week of a product, or an order in it): the product's number from 0 and the block's sums. Pearson's chi2
-    over its degrees of freedom, within products of at least `fewest` units.
+    One entry a block (a week of a product, or an order in it): the product's number from 0 and the block's sums.
+    Pearson's chi2 over its degrees of freedom, within products of at least `fewest` units.
 
     >>> block_effect([0, 0], [20, 0], [20, 20])
     40.0
@@ -116,10 +116,11 @@ def _posterior(returned: ArrayLike, exposure: ArrayLike, usual: ArrayLike, weigh
 
 
 def fit_spread(returned: ArrayLike, exposure: ArrayLike, usual: ArrayLike) -> Array:
-    """Fit how products lie around their categories without assuming a shape: a weight for each point of GRID, summing to 1.
+    """Fit how products lie around their categories without assuming a shape.
 
-    `usual` is the rate of each product's category. Non-parametric maximum likelihood pooled over the categories by EM, smoothed
-    after each step (B. W. Silverman and others, JRSS B 52, 1990), on an even sample when there are very many products.
+    A weight for each point of GRID, summing to 1. `usual` is the rate of each product's category. Non-parametric
+    maximum likelihood pooled over the categories by EM, smoothed after each step (B. W. Silverman and others, JRSS B
+    52, 1990), on an even sample when there are very many products.
 
     >>> weight = fit_spread([30] * 40, [100] * 40, [0.3] * 40)
     >>> bool(abs(np.sum(weight * GRID)) < 0.05), round(float(weight.sum()), 6)
@@ -175,10 +176,12 @@ def probability_above(
 def probability_well_above(
     returned: ArrayLike, exposure: ArrayLike, a: ArrayLike, b: ArrayLike, weight: ArrayLike | None = None
 ) -> Array:
-    """Give how sure it is that a product's rate is above WELL_ABOVE x its category's, by the more doubtful of two opinions.
+    """Give how sure it is that a product's rate is above WELL_ABOVE x its category's.
 
-    The category's beta prior, and the distribution that `fit_spread` found (None: the first alone). Either is wrong where its
-    assumption is; the smaller probability kept false flags under the bar in every world it was tried in.
+    By the more doubtful of two opinions.
+
+    The category's beta prior, and the distribution that `fit_spread` found (None: the first alone). Either is wrong
+    where its assumption is; the smaller probability kept false flags under the bar in every world it was tried in.
 
     >>> bool(probability_well_above(60, 100, 6, 14) > 0.99), bool(probability_well_above(2, 3, 6, 14) < 0.5)
     (True, True)
@@ -239,8 +242,8 @@ def flagged(probability: ArrayLike, false_share: float = 0.1) -> NDArray[np.bool
 class Levels:
     """What shared levels add to the log odds of a rate, partially pooled.
 
-    `offset` and `sd` hold, for each level's name, one entry a group: how much it adds and how uncertain that is. `spread` is the
-    standard deviation between the groups of a level, `own` that between rows which share every level.
+    `offset` and `sd` hold, for each level's name, one entry a group: how much it adds and how uncertain that is.
+    `spread` is the standard deviation between the groups of a level, `own` that between rows which share every level.
     """
 
     base: Array
@@ -259,12 +262,14 @@ def _marginal(eta: Array, variance: ArrayLike) -> tuple[Array, Array]:
 def fit_levels(
     returned: ArrayLike, exposure: ArrayLike, family: ArrayLike, levels: Mapping[str, ArrayLike], steps: int = 15
 ) -> Levels:
-    """Fit what categories and crossed levels (size, colour, supplier, season, style) do to a rate, each partially pooled.
+    """Fit what categories and crossed levels do to a rate, each partially pooled.
 
-    One entry a row (a product, or a product x size): its sums, its category's number and its group's number in each level, from
-    0 (-1: none). Log odds = category + level + level + own; each level's groups are normal around 0 with a spread of their own,
-    fitted in turn from moments of the weighed residuals (quasi-likelihood: N. E. Breslow and D. G. Clayton, JASA 88, 1993). One
-    spread a level serves all categories. `base` is the log odds of each category.
+    Levels are size, colour, supplier, season and style.
+
+    One entry a row (a product, or a product x size): its sums, its category's number and its group's number in each
+    level, from 0 (-1: none). Log odds = category + level + level + own; each level's groups are normal around 0 with a
+    spread of their own, fitted in turn from moments of the weighed residuals (quasi-likelihood: N. E. Breslow and D. G.
+    Clayton, JASA 88, 1993). One spread a level serves all categories. `base` is the log odds of each category.
 
     >>> found = fit_levels([10, 30, 10, 30], [100] * 4, [0] * 4, {"size": [0, 1, 0, 1]})
     >>> bool(found.offset["size"][1] > 0.2 > -0.2 > found.offset["size"][0])
@@ -334,9 +339,10 @@ def pooled_prior(
 ) -> tuple[Array, Array]:
     """Give a and b of each row's prior: what its levels say, and the other rows of its group (its style).
 
-    `log_odds` and `log_odds_sd` are the sum of category and levels and its uncertainty, `own` the spread of rows around it. With
-    `group` (numbers from 0) rows of a group share a part of spread `group_spread`, estimated from the other rows only, so that
-    no unit counts twice. The normal prior of the log odds becomes the beta of the same mean and variance.
+    `log_odds` and `log_odds_sd` are the sum of category and levels and its uncertainty, `own` the spread of rows around
+    it. With `group` (numbers from 0) rows of a group share a part of spread `group_spread`, estimated from the other
+    rows only, so that no unit counts twice. The normal prior of the log odds becomes the beta of the same mean and
+    variance.
 
     >>> a, b = pooled_prior([30, 0], [50, 0], [0.0, 0.0], [0.0, 0.0], 0.2, [0, 0], 0.5)
     >>> bool(a[0] / (a[0] + b[0]) < 0.51 < a[1] / (a[1] + b[1]))

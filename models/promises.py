@@ -1,10 +1,12 @@
 """Times between stages and promises about them, when some returns are still open, cancelled or lost.
 
-Here: life tables, quantiles of those that complete and of those still open, the promise that could be made. Not here: calendars, SQL, what a promise is. The one idea: a life table of counts (bin of duration x how
-the wait ended) is additive, so any engine sums it; cumulative products and a Poisson bootstrap on the counts finish it.
+Here: life tables, quantiles of those that complete and of those still open, the promise that could be made. Not here:
+calendars, SQL, what a promise is. The one idea: a life table of counts (bin of duration x how the wait ended) is
+additive, so any engine sums it; cumulative products and a Poisson bootstrap on the counts finish it.
 
-A table is an array `counts[..., cause, bin]` with the causes COMPLETED, CANCELLED, LOST, OPEN in this order (a return still
-open counts in the bin of its age); leading axes are groups; `durations[bin]` is ascending and names each bin's time.
+A table is an array `counts[..., cause, bin]` with the causes COMPLETED, CANCELLED, LOST, OPEN in this order (a return
+still open counts in the bin of its age); leading axes are groups; `durations[bin]` is ascending and names each bin's
+time.
 """
 
 import numpy as np
@@ -35,8 +37,8 @@ def life_table(
 def incidence(counts: ArrayLike) -> tuple[Array, Array]:
     """Give the all-cause survival S[..., bin] and the cumulative incidence F[..., cause, bin] of the three ends.
 
-    Aalen and Johansen (Scandinavian Journal of Statistics 5, 1978): F_k(t) = sum of h_k(u) S(u-). Those open in a bin are at risk
-    in it and leave after it. Where nobody is at risk any more, both stay where they are.
+    Aalen and Johansen (Scandinavian Journal of Statistics 5, 1978): F_k(t) = sum of h_k(u) S(u-). Those open in a bin
+    are at risk in it and leave after it. Where nobody is at risk any more, both stay where they are.
 
     >>> survival, ends = incidence([[1, 1], [0, 1], [0, 0], [0, 0]])
     >>> survival.round(2).tolist(), ends[0].round(2).tolist()
@@ -101,9 +103,9 @@ def completion_quantiles(
 ) -> Array:
     """Estimate quantiles of the time to completion of those that complete: [..., tau, (value, low, high)].
 
-    Aalen-Johansen conditional on completing: cancelled and lost compete, open ones are censored, and open ones at the end of
-    follow-up are shared out as the ended ones were. Infinity means "longer than anybody was followed". Interval: Poisson
-    bootstrap on the counts, seeded. Nobody completed: NaN.
+    Aalen-Johansen conditional on completing: cancelled and lost compete, open ones are censored, and open ones at the
+    end of follow-up are shared out as the ended ones were. Infinity means "longer than anybody was followed". Interval:
+    Poisson bootstrap on the counts, seeded. Nobody completed: NaN.
 
     >>> completion_quantiles([1, 2, 3], [[5, 4, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]], [0.5, 0.9])[:, 0].tolist()
     [1.0, 2.0]
@@ -125,10 +127,10 @@ def promise_at(
 
 
 def kept_curve(durations: ArrayLike, counts: ArrayLike, level: float = 0.9, draws: int = 100, seed: int = 0) -> Array:
-    """Give the share that a promise of each duration would keep: [bin, (value, low, high)]. What is missing to 1 is what it would break.
+    """Give the share that a promise of each duration would keep: [bin, (value, low, high)].
 
-    `counts` is one group's table [cause, bin]; a lost return breaks any promise, a cancelled one is under none. Interval: Poisson
-    bootstrap on the counts, seeded. Nobody completed: NaN.
+    What is missing to 1 is what it would break. `counts` is one group's table [cause, bin]; a lost return breaks any
+    promise, a cancelled one is under none. Interval: Poisson bootstrap on the counts, seeded. Nobody completed: NaN.
 
     >>> kept_curve([1, 2, 3], [[5, 4, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0]])[:, 0].tolist()
     [0.5, 0.9, 0.9]
@@ -144,10 +146,11 @@ def kept_curve(durations: ArrayLike, counts: ArrayLike, level: float = 0.9, draw
 
 
 def remaining_quantiles(durations: ArrayLike, counts: ArrayLike, age: ArrayLike, taus: ArrayLike) -> Array:
-    """Give quantiles of the whole wait of those still open at `age` that will complete: [row, tau], in the durations' unit.
+    """Give quantiles of the whole wait of those still open at `age` that will complete.
 
-    `counts` is one group's table [cause, bin]. Among those open at an age, the share completed by t of those that ever complete is
-    (F1(t) - F1(age)) / (Finf - F1(age)). Infinity where it is never reached, or nobody was followed so long.
+    [row, tau], in the durations' unit. `counts` is one group's table [cause, bin]. Among those open at an age, the
+    share completed by t of those that ever complete is (F1(t) - F1(age)) / (Finf - F1(age)). Infinity where it is never
+    reached, or nobody was followed so long.
 
     >>> remaining_quantiles([1, 2, 3, 4], [[1, 1, 1, 1], [0] * 4, [0] * 4, [0] * 4], [0, 2], [0.5]).tolist()
     [[2.0], [3.0]]

@@ -1,12 +1,13 @@
 """Return rates that stay honest when data are young and samples small.
 
-Here: how returns develop with age, the final rate of a cohort and what is still to come, and when a difference is noise. Not
-here: rates of small products (models/products.py), SQL, files, what counts as a return. The one idea: every function takes additive counts
-(units by group, by day, by share G), so that any engine can sum them and the arithmetic is done once, on sums.
+Here: how returns develop with age, the final rate of a cohort and what is still to come, and when a difference is
+noise. Not here: rates of small products (models/products.py), SQL, files, what counts as a return. The one idea: every
+function takes additive counts (units by group, by day, by share G), so that any engine can sum them and the arithmetic
+is done once, on sums.
 
-Days are whole calendar days since the return clock's start. G(d) is the development curve: the share of a cohort's final
-returns that are confirmed by day d. Intervals are 90% unless told, and widen with `deff`, the design effect of orders
-(lines of one order come back together, so n lines are worth n / deff).
+Days are whole calendar days since the return clock's start. G(d) is the development curve: the share of a cohort's
+final returns that are confirmed by day d. Intervals are 90% unless told, and widen with `deff`, the design effect of
+orders (lines of one order come back together, so n lines are worth n / deff).
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,8 +74,8 @@ def difference(
 ) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
     """Subtract two independent estimates that have intervals: (difference, low, high, is_within_noise).
 
-    MOVER: the squared distances to the bounds add up (Zou and Donner, Statistics in Medicine 27, 2008). Works for any metric
-    with an interval. A missing bound counts as noise.
+    MOVER: the squared distances to the bounds add up (Zou and Donner, Statistics in Medicine 27, 2008). Works for any
+    metric with an interval. A missing bound counts as noise.
 
     >>> [round(float(x), 2) for x in difference(.5, .4, .6, .3, .2, .4)[:3]]
     [0.2, 0.06, 0.34]
@@ -126,8 +127,8 @@ def ratio_of_counts(
 ) -> tuple[Array, Array, Array]:
     """Divide what came back by what was sold when one is no part of the other: (ratio, low, high).
 
-    What came is a Poisson count of came / deff independent ones; Byar's approximation of its exact interval (Breslow and Day,
-    Statistical Methods in Cancer Research II, 1987, chapter 2). It may pass 1. NaN where nothing was sold.
+    What came is a Poisson count of came / deff independent ones; Byar's approximation of its exact interval (Breslow
+    and Day, Statistical Methods in Cancer Research II, 1987, chapter 2). It may pass 1. NaN where nothing was sold.
 
     >>> [round(float(x), 3) for x in ratio_of_counts(10, 100, 0.95)]
     [0.1, 0.048, 0.184]
@@ -146,9 +147,10 @@ def window_rate(
 ) -> tuple[Array, Array, Array]:
     """Estimate the share returned within `window` days from units of mixed ages: (rate, low, high).
 
-    `returned[..., d]` are units confirmed on day d, `kept[..., d]` units of age d not returned; the last axis is the day from
-    0, leading axes are groups. Kaplan-Meier (JASA 53, 1958); the interval is Wilson's on the effective sample of Greenwood's
-    variance. NaN where nobody is old enough to say: fewer than `OLD_ENOUGH` of the units not returned have lived through the window.
+    `returned[..., d]` are units confirmed on day d, `kept[..., d]` units of age d not returned; the last axis is the
+    day from 0, leading axes are groups. Kaplan-Meier (JASA 53, 1958); the interval is Wilson's on the effective sample
+    of Greenwood's variance. NaN where nobody is old enough to say: fewer than `OLD_ENOUGH` of the units not returned
+    have lived through the window.
 
     >>> [round(float(x), 2) for x in window_rate([0, 2, 0], [0, 0, 8], 2)]
     [0.2, 0.07, 0.46]
@@ -190,11 +192,11 @@ def development_curve(
 ) -> Array:
     """Fit G(0..last_day) from returned units alone, right truncation handled.
 
-    One entry a group of returned units: their delay, how many, and the age their line has at observation (a return can only
-    be seen if its delay is at most that age). Reverse-time hazard r(d) = #{delay = d} / #{delay <= d <= age}, and
-    G(d) = product over k > d of 1 - r(k) (Lagakos, Barraj and De Gruttola, Biometrika 75, 1988). No denominator of sold units
-    enters, so changing rates do not bend it. Delays beyond `last_day` count on it. `prior` is a curve of the same length that
-    is added as `pseudo` returns; where no age reaches, it speaks alone. Without prior and returns: NaN.
+    One entry a group of returned units: their delay, how many, and the age their line has at observation (a return can
+    only be seen if its delay is at most that age). Reverse-time hazard r(d) = #{delay = d} / #{delay <= d <= age}, and
+    G(d) = product over k > d of 1 - r(k) (Lagakos, Barraj and De Gruttola, Biometrika 75, 1988). No denominator of sold
+    units enters, so changing rates do not bend it. Delays beyond `last_day` count on it. `prior` is a curve of the same
+    length that is added as `pseudo` returns; where no age reaches, it speaks alone. Without prior and returns: NaN.
 
     >>> development_curve([0, 1, 2], [1, 1, 2], [9, 9, 9], 2).tolist()
     [0.25, 0.5, 1.0]
@@ -218,9 +220,9 @@ def development_curve(
 def stretched_curve(curve: ArrayLike, window_days: int, new_window_days: int, last_day: int) -> Array:
     """Carry a curve fitted under one return window to another: G(0..last_day).
 
-    Up to the window's end time runs relative to it, after the end in days: a curve at half of a 30-day window stands at half
-    of a 100-day one, and parcels need as long to arrive after either. It is what to assume of a longer window before its
-    own late returns have been seen.
+    Up to the window's end time runs relative to it, after the end in days: a curve at half of a 30-day window stands at
+    half of a 100-day one, and parcels need as long to arrive after either. It is what to assume of a longer window
+    before its own late returns have been seen.
 
     >>> stretched_curve([0, .5, 1.], 2, 4, 4).tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -236,9 +238,9 @@ def stretched_curve(curve: ArrayLike, window_days: int, new_window_days: int, la
 def assumed_curve(window_days: int, last_day: int) -> Array:
     """Assume G(0..last_day) before any return is old enough to tell: requests lognormal, then a few days to confirm.
 
-    Request delay: median 5 days, sigma .8, cut at the window (about 83% within ten days as ZigZag and Retail Economics report
-    for British shops, https://www.retaileconomics.co.uk); confirmation follows in 3 days on average. An assumption, and weighed
-    as one.
+    Request delay: median 5 days, sigma .8, cut at the window (about 83% within ten days as ZigZag and Retail Economics
+    report for British shops, https://www.retaileconomics.co.uk); confirmation follows in 3 days on average. An
+    assumption, and weighed as one.
 
     >>> curve = assumed_curve(30, 70)
     >>> bool(0.6 < curve[10] < 0.7), float(curve[-1])
@@ -252,9 +254,10 @@ def assumed_curve(window_days: int, last_day: int) -> Array:
 
 
 class Cell(NamedTuple):
-    """What a development curve is fitted for. `is_dated`: the window ends on a date, so lines of one policy differ in length.
+    """What a development curve is fitted for.
 
-    Time in a dated cell runs relative to the end of the line's own window (`development_day`).
+    `is_dated`: the window ends on a date, so lines of one policy differ in length. Time in a dated cell runs relative
+    to the end of the line's own window (`development_day`).
     """
 
     source: str
@@ -273,7 +276,8 @@ class Cell(NamedTuple):
     def last_day(self) -> int:
         """Last day of the curve: confirmations come later than the requests that the window ends.
 
-        >>> Cell("shop", window_days=30).last_day, Cell("shop").last_day, Cell("shop", window_days=30, is_dated=True).last_day
+        >>> cells = Cell("shop", window_days=30), Cell("shop"), Cell("shop", window_days=30, is_dated=True)
+        >>> tuple(cell.last_day for cell in cells)
         (90, 200, 160)
         """
         return self.window + AFTER_WINDOW_DAYS
@@ -294,11 +298,12 @@ _NOTHING = Delays(np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 def development_day(age_days: ArrayLike, length_days: ArrayLike, window_days: ArrayLike) -> Array:
-    """Place an age on the axis of a window that ends on a date: usual window in days, then progress to the end, then days after it.
+    """Place an age on the axis of a window that ends on a date.
 
-    `length_days` is the line's own window, from its clock's start to the date; `window_days` the usual one, shorter. Most send
-    back as soon as ever, whatever the date, so the usual window keeps its days; what the date adds differs in length from line
-    to line and is cut into DATED_STEPS. What it was measured against: docs/decisions/0008.
+    Usual window in days, then progress to the end, then days after it. `length_days` is the line's own window, from its
+    clock's start to the date; `window_days` the usual one, shorter. Most send back as soon as ever, whatever the date,
+    so the usual window keeps its days; what the date adds differs in length from line to line and is cut into
+    DATED_STEPS. What it was measured against: docs/decisions/0008.
 
     >>> development_day([20, 30, 45, 60, 63], 60, 30).tolist()
     [20.0, 30.0, 65.0, 100.0, 103.0]
@@ -310,15 +315,17 @@ def development_day(age_days: ArrayLike, length_days: ArrayLike, window_days: Ar
 
 
 def development_curves(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> dict[Cell, Array]:
-    """Fit a development curve for every cell, small ones pooled: cell, then its window, then the source's leading window.
+    """Fit a development curve for every cell, small ones pooled.
 
-    Each cell is shrunk to its window's curve over all categories and channels. In a source, the window with most returns leads
-    (itself shrunk a little to an assumed curve); any other window's curve starts from the leading one stretched to its length,
-    so that a window too young to have shown its late returns is not taken for mature: days beyond the oldest line stay
-    stretched until seen. Cells without returns get their window's curve.
+    Columns: cell, then its window, then the source's leading window. Each cell is shrunk to its window's curve over all
+    categories and channels. In a source, the window with most returns leads (itself shrunk a little to an assumed
+    curve); any other window's curve starts from the leading one stretched to its length, so that a window too young to
+    have shown its late returns is not taken for mature: days beyond the oldest line stay stretched until seen. Cells
+    without returns get their window's curve.
 
     >>> half = Delays(np.array([2, 8]), np.array([5e6, 5e6]), np.array([99, 99]))
-    >>> curves = development_curves([Cell("shop", "shoes", None, 30), Cell("shop", "hats", None, 30)], {Cell("shop", "shoes", None, 30): half})
+    >>> shoes, hats = Cell("shop", "shoes", None, 30), Cell("shop", "hats", None, 30)
+    >>> curves = development_curves([shoes, hats], {shoes: half})
     >>> [round(float(curve[5]), 3) for curve in curves.values()]
     [0.5, 0.5]
     """
@@ -345,7 +352,8 @@ def development_curves(cells: Sequence[Cell], counts: Mapping[Cell, Delays]) -> 
 class Drift:
     """How the delays of recent returns compare with the curve's: `factor` times as long, `z` standard errors from none.
 
-    `is_drifting` when both are large: more than DRIFT_FACTOR either way and beyond DRIFT_Z. `returned` are the recent returns compared.
+    `is_drifting` when both are large: more than DRIFT_FACTOR either way and beyond DRIFT_Z. `returned` are the recent
+    returns compared.
     """
 
     factor: float
@@ -361,11 +369,11 @@ class Drift:
 def delay_drift(parts: Sequence[tuple[Delays, ArrayLike]], recent_days: int = DRIFT_DAYS) -> Drift:
     """Compare the delays of the returns confirmed in the last `recent_days` with their cells' curves.
 
-    One part a cell whose curve is settled: its counts and its curve. A return of a line aged a that was confirmed in those days
-    has a delay d in (a - recent_days, a]; given that, its chance is g(d) over the curve's rise in between: neither the rate nor
-    sales enter. `z` is the score of log(1 + d), its variance the larger of the curve's own and the one between days
-    (lines of an order come back together, a strike is one event); `factor` is the time stretch of the curve that explains the recent mean of log(1 + d).
-    Without recent returns: factor 1, z 0.
+    One part a cell whose curve is settled: its counts and its curve. A return of a line aged a that was confirmed in
+    those days has a delay d in (a - recent_days, a]; given that, its chance is g(d) over the curve's rise in between:
+    neither the rate nor sales enter. `z` is the score of log(1 + d), its variance the larger of the curve's own and the
+    one between days (lines of an order come back together, a strike is one event); `factor` is the time stretch of the
+    curve that explains the recent mean of log(1 + d). Without recent returns: factor 1, z 0.
 
     >>> curve = assumed_curve(30, 90)
     >>> age = np.repeat(np.arange(30), 40)
@@ -382,7 +390,8 @@ def delay_drift(parts: Sequence[tuple[Delays, ArrayLike]], recent_days: int = DR
         recent = (age >= delay) & (age - delay < recent_days) & (delay <= last)
         if not recent.any():
             continue
-        # seen[a, c]: returns of lines aged a confirmed c days ago, delay a - c; fair: what the curve gives of each age's
+        # seen[a, c]: returns of lines aged a confirmed c days ago, delay a - c; fair: what the curve gives of each
+        # age's
         oldest = int(age[recent].max())
         seen = np.bincount(
             age[recent] * recent_days + (age - delay)[recent], _floats(returns)[recent], (oldest + 1) * recent_days
@@ -418,7 +427,10 @@ def delay_drift(parts: Sequence[tuple[Delays, ArrayLike]], recent_days: int = DR
 
 
 def _carried(curve: Array, leading: Cell, window: Cell) -> Array:
-    """Carry the leading window's curve to another's axis; a source's lines without a window have it as it is, in days."""
+    """Carry the leading window's curve to another's axis.
+
+    A source's lines without a window have it as it is, in days.
+    """
     if window.window_days is None or leading.window_days is None:
         return stretched_curve(curve, 1, 1, window.last_day)
     if not window.is_dated:
@@ -437,10 +449,10 @@ def _pooled(counts: list[Delays]) -> Delays:
 class Ultimate:
     """Final rates of groups, one entry a group; NaN for groups without units.
 
-    `rate` is the expected final share: what has come plus what is to come, over units sold. `low` and `high` hold that share and
-    the rate behind these sales, each at their level: the wider bound of the two, so that chance in what came and doubt about
-    what comes both count.
-    `maturity` is the mean of G over units sold. `to_come` are the units still expected, with their interval.
+    `rate` is the expected final share: what has come plus what is to come, over units sold. `low` and `high` hold that
+    share and the rate behind these sales, each at their level: the wider bound of the two, so that chance in what came
+    and doubt about what comes both count. `maturity` is the mean of G over units sold. `to_come` are the units still
+    expected, with their interval.
     """
 
     rate: Array
@@ -465,12 +477,12 @@ def ultimate_rates(
 ) -> Ultimate:
     """Project the final return rate of many groups at once from additive counts.
 
-    One entry a row: the group's number from 0, G at the age of the row's units (0 for units not delivered), units sold and
-    units returned so far; rows of a group add up, so `share` may be rounded to hundredths and summed in SQL. A unit is returned
-    by now with probability p G: l(p) = R log p + sum over kept units of log(1 - p G), tempered by `deff` (scalar or one a
-    group), on a logit grid that narrows in on each group. `prior` = mean and sd of the logit of p, scalar or one a group; it
-    counts for groups under PRIOR_UNTIL maturity; NaN or None is Jeffreys'. Without prior `rate` is close to R / sum of G.
-    Returned units never exceed sold ones.
+    One entry a row: the group's number from 0, G at the age of the row's units (0 for units not delivered), units sold
+    and units returned so far; rows of a group add up, so `share` may be rounded to hundredths and summed in SQL. A unit
+    is returned by now with probability p G: l(p) = R log p + sum over kept units of log(1 - p G), tempered by `deff`
+    (scalar or one a group), on a logit grid that narrows in on each group. `prior` = mean and sd of the logit of p,
+    scalar or one a group; it counts for groups under PRIOR_UNTIL maturity; NaN or None is Jeffreys'. Without prior
+    `rate` is close to R / sum of G. Returned units never exceed sold ones.
 
     >>> final = ultimate_rates([0, 0], [0.5, 0.5], [4000, 6000], [1000, 1000])
     >>> round(float(final.rate[0]), 3), float(final.maturity[0]), round(float(final.to_come[0]), -1)
@@ -550,7 +562,8 @@ def _posterior(came: Array, pending: Array, deff: Array, mean: Array, sd: Array,
     noise = np.matmul(waiting[:, None, :], chance * (1 - chance))[:, 0, :]
     expected = np.sum(density * coming, 1)
     variance = np.sum(density * ((coming - expected[:, None]) ** 2 + deff[:, None] * noise), 1)
-    # Bounds of p: a normal on the logit scale would miss the skew of small counts, so the grid's own quantiles are taken.
+    # Bounds of p: a normal on the logit scale would miss the skew of small counts, so the grid's own quantiles are
+    # taken.
     upto = np.cumsum(density, 1) - density / 2
     tail = (1 - level) / 2
     bounds = [scipy.special.expit(_crossing(x, upto, share)) for share in (tail, 1 - tail)]
@@ -588,10 +601,10 @@ def ultimate_rate(
 def returns_to_come(
     rate: float, share: ArrayLike, pending: ArrayLike, rate_sd: float = 0.0, deff: float = 1.0, level: float = 0.9
 ) -> tuple[float, float, float]:
-    """Expect how many of the `pending` units (kept so far, G = `share` at their age) still come back: (units, low, high).
+    """Expect how many of the `pending` units (kept so far, G = `share` at their age) still come back.
 
-    Each comes with probability p (1 - G) / (1 - p G). `rate_sd` is the standard deviation of the rate p. When the rate itself
-    is to be estimated, `ultimate_rates` gives the same with its full posterior.
+    (units, low, high). Each comes with probability p (1 - G) / (1 - p G). `rate_sd` is the standard deviation of the
+    rate p. When the rate itself is to be estimated, `ultimate_rates` gives the same with its full posterior.
 
     >>> [round(x, 1) for x in returns_to_come(0.5, [0.0], [100])]
     [50.0, 41.8, 58.2]
@@ -610,10 +623,11 @@ def cohort_prior(
 ) -> tuple[float, float] | None:
     """Expect the next cohort's rate from past mature ones: mean and sd of its logit; None under two cohorts.
 
-    One entry a mature cohort of one category, `lag` 1 for the latest; `exposure` = sum of G over its units. Mean: of the last
-    six, each weighing its units x .6^lag. Sd: the posterior root mean square of what one-step-ahead errors of the past show
-    beyond sampling, a month's change being lognormal around 12% (a factor 2 either way) before any was seen. Errors are
-    weighed by what their counts can tell, so that months with few returns do not make the next one look sure.
+    One entry a mature cohort of one category, `lag` 1 for the latest; `exposure` = sum of G over its units. Mean: of
+    the last six, each weighing its units x .6^lag. Sd: the posterior root mean square of what one-step-ahead errors of
+    the past show beyond sampling, a month's change being lognormal around 12% (a factor 2 either way) before any was
+    seen. Errors are weighed by what their counts can tell, so that months with few returns do not make the next one
+    look sure.
 
     >>> mean, sd = cohort_prior([300, 300, 300], [1000, 1000, 1000], [1, 2, 3])
     >>> round(mean, 2), round(sd, 2)
@@ -645,10 +659,11 @@ def month_prior(
 ) -> tuple[float, float] | None:
     """Expect the rate of months to come from the counts of a category's months: mean and sd of its logit, or None.
 
-    One entry a row, `month_no` any running number of months; rows of a month add up. Only mature months count (`exposure`, the
-    sum of G, at least PRIOR_UNTIL of `units`); see `cohort_prior`.
+    One entry a row, `month_no` any running number of months; rows of a month add up. Only mature months count
+    (`exposure`, the sum of G, at least PRIOR_UNTIL of `units`); see `cohort_prior`.
 
-    >>> month_prior([1, 2, 3], [300, 300, 90], [1000, 1000, 400], [1000, 1000, 1000]) == cohort_prior([300, 300], [1000, 1000], [2, 1])
+    >>> found = month_prior([1, 2, 3], [300, 300, 90], [1000, 1000, 400], [1000, 1000, 1000])
+    >>> found == cohort_prior([300, 300], [1000, 1000], [2, 1])
     True
     """
     month, at = np.unique(np.asarray(month_no, dtype=np.int64), return_inverse=True)

@@ -1,12 +1,13 @@
 """The probability that an order line comes back, from what is known when it is ordered.
 
-Here: the names of the features, the fit, its calibration, and its score on later orders: whether it orders lines better than its base
-rate does, and whether it expects as much as comes, month by month. Not here: how features are computed (SQL in
-pipelines/estimate/rates.py, point in time). Good features in a plain logistic regression reach what heavier models reach, and a linear
-predictor can be scored by any SQL engine.
+Here: the names of the features, the fit, its calibration, and its score on later orders: whether it orders lines better
+than its base rate does, and whether it expects as much as comes, month by month. Not here: how features are computed
+(SQL in pipelines/estimate/rates.py, point in time). Good features in a plain logistic regression reach what heavier
+models reach, and a linear predictor can be scored by any SQL engine.
 
-The level is not learnt: the rate of the product's category and country known at order time enters as it is, and the other features say
-what a line adds to it. So a rate that drifts is followed, where a level learnt from older orders would be left behind.
+The level is not learnt: the rate of the product's category and country known at order time enters as it is, and the
+other features say what a line adds to it. So a rate that drifts is followed, where a level learnt from older orders
+would be left behind.
 """
 
 from collections.abc import Mapping
@@ -63,9 +64,10 @@ class Month:
 class ReturnProbability:
     """A fitted model: logit(p) = intercept + sum of coefficient x feature, on raw features.
 
-    `auc`, `base_auc` and `calibration_error` (ten bins) are measured on the latest `test_rows` orders, which the fit never saw, and
-    `whole` and `months` compare there what was expected with what came. `level_sd` is the standard deviation of a month's level (logit)
-    around what is expected, chance taken off; `seen_level_sd` that of the months before the latest orders alone.
+    `auc`, `base_auc` and `calibration_error` (ten bins) are measured on the latest `test_rows` orders, which the fit
+    never saw, and `whole` and `months` compare there what was expected with what came. `level_sd` is the standard
+    deviation of a month's level (logit) around what is expected, chance taken off; `seen_level_sd` that of the months
+    before the latest orders alone.
     """
 
     intercept: float
@@ -91,7 +93,10 @@ class ReturnProbability:
         return self.auc > self.base_auc + margin
 
     def off_month(self) -> Month | None:
-        """Give the month of later orders, or their whole (month 0), that came out least as the months before let expect; None where all did."""
+        """Give the month of later orders, or their whole (month 0), of which the months before expected too much.
+
+        The one that came out least; None where all did.
+        """
         off = [m for m in (*self.months, self.whole) if not m.is_as_expected(self.seen_level_sd)]
         return max(off, key=lambda m: abs(m.observed - m.expected)) if off else None
 
@@ -198,11 +203,14 @@ def fit(
     base_rate: ArrayLike,
     month: ArrayLike | None = None,
 ) -> ReturnProbability:
-    """Fit on the earliest 70% of the days' lines, calibrate the slope on the next 15% and the level on both, score on the latest 15%.
+    """Fit on the earliest 70% of the days' lines and score on the latest 15%.
 
-    `returned` is the share of the line's units that came back (0 or 1 for single units), complete for every row; `base_rate` the
-    rate of its product before the order, as a probability; `month` numbers the months (30 days each unless given). Rows of one day stay
-    together. Features are standardised, and the coefficients given back for raw ones; seasonal ones are 0 under `SEASON_DAYS`.
+    The slope is calibrated on the 15% between, the level on both.
+
+    `returned` is the share of the line's units that came back (0 or 1 for single units), complete for every row;
+    `base_rate` the rate of its product before the order, as a probability; `month` numbers the months (30 days each
+    unless given). Rows of one day stay together. Features are standardised, and the coefficients given back for raw
+    ones; seasonal ones are 0 under `SEASON_DAYS`.
     """
     x, share = _matrix(frame), np.asarray(returned, dtype=np.float64)
     day, base = np.asarray(ordered_day), np.asarray(base_rate, dtype=np.float64)

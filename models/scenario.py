@@ -1,4 +1,7 @@
-"""What-if arithmetic: the queue at an inspection desk, draws of assumed behaviour, and which policies no other beats."""
+"""What-if arithmetic.
+
+The queue at an inspection desk, draws of assumed behaviour, and which policies no other beats.
+"""
 
 from typing import Any
 
@@ -9,10 +12,11 @@ Floats = NDArray[np.float64]
 
 
 def inspected_on(received: ArrayLike, capacity: ArrayLike) -> NDArray[np.int64]:
-    """Give the day each unit is inspected, first come first served: `received` days in order, `capacity` units by day; past its end the mean of the last four weeks goes on.
+    """Give the day each unit is inspected, first come first served.
 
-    A unit is inspected on the first day from its receipt on that has room left. Room that nobody waits for is lost, and part of a unit is
-    carried to the next day while somebody does.
+    `received` days in order, `capacity` units by day; past its end the mean of the last four weeks goes on. A unit is
+    inspected on the first day from its receipt on that has room left. Room that nobody waits for is lost, and part of a
+    unit is carried to the next day while somebody does.
 
     >>> inspected_on([0, 0, 0, 1], [2, 1]).tolist()
     [0, 0, 1, 2]

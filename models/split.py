@@ -1,7 +1,8 @@
 """Split a change of emissions into its causes: the logarithmic mean Divisia index, which leaves no residual.
 
-Source: B. W. Ang, "The LMDI approach to decomposition analysis: a practical guide", Energy Policy 33 (2005), 867-871; zeros as in
-Ang and Liu, "Handling zero values in the logarithmic mean Divisia index decomposition approach", Energy Policy 35 (2007), 238-246.
+Source: B. W. Ang, "The LMDI approach to decomposition analysis: a practical guide", Energy Policy 33 (2005), 867-871;
+zeros as in Ang and Liu, "Handling zero values in the logarithmic mean Divisia index decomposition approach", Energy
+Policy 35 (2007), 238-246.
 """
 
 from collections.abc import Mapping
@@ -27,8 +28,8 @@ def log_mean(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
 def split(before: Mapping[str, ArrayLike], after: Mapping[str, ArrayLike]) -> dict[str, float]:
     """Split the change of a sum over cells, each cell a product of the same factors, into one effect a factor.
 
-    `before` and `after` hold one array (cells) a factor, in any units whose product is that of the total (kg CO2e). The effects add up
-    to the change exactly.
+    `before` and `after` hold one array (cells) a factor, in any units whose product is that of the total (kg CO2e). The
+    effects add up to the change exactly.
 
     >>> split({"a": [2.0], "b": [3.0]}, {"a": [4.0], "b": [3.0]})
     {'a': 6.0, 'b': 0.0}

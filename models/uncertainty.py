@@ -1,9 +1,9 @@
 """How sure a total of emissions is: shared errors of factors and inputs, propagated by Monte Carlo.
 
-A total is made of cells. A cell's legs share their factor and the sources of their inputs (the usual trip distance, the circuity of
-lanes), and with each of them its error: errors that many legs share do not average out, those of single legs do. Every source has
-one lognormal error of mean 1; a cell's error is the product of its sources'. The same draws serve every group, so totals of parts
-and wholes agree.
+A total is made of cells. A cell's legs share their factor and the sources of their inputs (the usual trip distance, the
+circuity of lanes), and with each of them its error: errors that many legs share do not average out, those of single
+legs do. Every source has one lognormal error of mean 1; a cell's error is the product of its sources'. The same draws
+serve every group, so totals of parts and wholes agree.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,9 @@ def errors(sources: Sequence[Sequence[str]], sd: dict[str, float], draws: int = 
 
 
 def intervals(kg: ArrayLike, drawn: Floats, level: float) -> tuple[Floats, Floats]:
-    """Interval of totals: `kg` is (groups, cells) in kg CO2e, `drawn` (cells, draws); gives low and high per group, in kg.
+    """Interval of totals.
+
+    `kg` is (groups, cells) in kg CO2e, `drawn` (cells, draws); gives low and high per group, in kg.
 
     >>> low, high = intervals([[1.0, 1.0]], errors([("a",), ("a",)], {"a": 0.1}), 0.9)
     >>> bool(1.6 < low[0] < 2 < high[0] < 2.5)
@@ -69,9 +71,10 @@ class Swing(NamedTuple):
 
 
 def tornado(kg: ArrayLike, sources: Sequence[Sequence[str]], sd: dict[str, float], level: float = 0.9) -> list[Swing]:
-    """Say what would narrow a total's interval: one row a source, the widest first; `kg` is one number a cell, in kg CO2e.
+    """Say what would narrow a total's interval.
 
-    A source's swing is the total's interval if all others were certain.
+    One row a source, the widest first; `kg` is one number a cell, in kg CO2e. A source's swing is the total's interval
+    if all others were certain.
 
     >>> [s.source for s in tornado([1.0, 5.0], [("a",), ("b",)], {"a": 0.5, "b": 0.2})]
     ['b', 'a']

@@ -1,10 +1,12 @@
-"""What followed logged actions: which products an action meant, their weekly counts, and the measurement. Arithmetic is models.effect.
+"""What followed logged actions: which products an action meant, their weekly counts, and the measurement.
 
-Here: from a build and actions to an `Effect` with its days; actions the catalogue suggests. Not here: writing actions (state),
-words for a verdict (pages). The one idea: an action's products are its scope's style, category, brand, supplier or season; what
-else its scope says (country, channel, size) narrows the sales of treated and controls alike.
+Arithmetic is models.effect. Here: from a build and actions to an `Effect` with its days; actions the catalogue
+suggests. Not here: writing actions (state), words for a verdict (pages). The one idea: an action's products are its
+scope's style, category, brand, supplier or season; what else its scope says (country, channel, size) narrows the sales
+of treated and controls alike.
 
-Weeks run from Monday. The week an action came in is left out unless it came on a Monday; weeks count once half their returns have come.
+Weeks run from Monday. The week an action came in is left out unless it came on a Monday; weeks count once half their
+returns have come.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,8 +54,8 @@ Key = tuple[str, Where]  # the unit that is treated, and what narrows the sales
 class Measured:
     """One measurement: the actions it pools, their products, the days compared, and the `Effect`.
 
-    `before_from`, `after_from` and `after_until` span all of them; empty where nothing was compared. `effect.reason` may also be
-    not_done, not_about_products, delisted or no_curve.
+    `before_from`, `after_from` and `after_until` span all of them; empty where nothing was compared. `effect.reason`
+    may also be not_done, not_about_products, delisted or no_curve.
     """
 
     kind: str
@@ -65,7 +67,10 @@ class Measured:
     effect: effect.Effect
 
     def row(self) -> dict[str, Any]:
-        """Lay everything in one flat row, for tables and files; where no verdict is given, what would be read as one is missing."""
+        """Lay everything in one flat row, for tables and files.
+
+        Where no verdict is given, what would be read as one is missing.
+        """
         found = {n: v for n, v in vars(self.effect).items() if n not in ("placebo", "left_out")}
         placebo = self.effect.placebo or effect.Placebo(np.nan, np.nan, np.nan, np.nan, 0)
         if self.effect.verdict not in TOLD:
@@ -97,7 +102,10 @@ class _Panel(NamedTuple):
 def measure_action(
     build: Build, action: Action, among: Sequence[Action] = (), *, as_of: Day = None, scope: Scope = EVERYTHING
 ) -> Measured:
-    """Measure what followed one action. `among` are all logged actions: others on the same products end or spoil the comparison."""
+    """Measure what followed one action.
+
+    `among` are all logged actions: others on the same products end or spoil the comparison.
+    """
     return _measured(build, action.kind, [action], among, as_of, scope)
 
 
@@ -116,13 +124,15 @@ def _measured(
     reason = (
         "not_about_products"
         if kind not in PRODUCT_KINDS
-        else "delisted"
-        if kind == "delisting"
-        else "not_done"
-        if not done
-        else "no_curve"
-        if not has_curves(build)
-        else ""
+        else (
+            "delisted"
+            if kind == "delisting"
+            else "not_done"
+            if not done
+            else "no_curve"
+            if not has_curves(build)
+            else ""
+        )
     )
     if reason:
         return Measured(kind, ids, (), None, None, None, effect.Effect("cannot_know", reason))
@@ -154,7 +164,10 @@ def _treated(
     done: Sequence[Action],
     among: Sequence[Action],
 ) -> tuple[dict[tuple[int, int, int], str], Any]:
-    """Give (row, week of the action, first whole week after) of each treated product, and how many actions began where and when."""
+    """Give (row, week of the action, first whole week after) of each treated product.
+
+    And how many actions began where and when.
+    """
     touched = np.zeros(whole.returned.shape, dtype=np.int64)
     treated: dict[tuple[int, int, int], str] = {}
     seen: set[tuple[int, int, str]] = set()
@@ -196,7 +209,10 @@ def _products(build: Build, scope: Mapping[str, Sequence[str]], unit: str) -> li
 
 
 def check_scope(build: Build, kind: str, scope: Mapping[str, Sequence[str]]) -> None:
-    """Raise UnknownDimension for a dimension sales cannot be cut by, ActionError when an action's scope means no product."""
+    """Raise for a scope that sales cannot be cut by or that means no product.
+
+    UnknownDimension for the first, ActionError for the second.
+    """
     if kind not in PRODUCT_KINDS:
         return
     unit, where = _split(scope)
@@ -204,14 +220,16 @@ def check_scope(build: Build, kind: str, scope: Mapping[str, Sequence[str]]) -> 
     if not _products(build, scope, unit):
         told = "; ".join(f"{k} {', '.join(v)}" for k, v in scope.items())
         raise ActionError(
-            f"No product is {told}. Ids are written source first, as `backhaul metric sold_units --by style_id` shows them."
+            f"No product is {told}. Ids are written source first, as `backhaul metric sold_units --by style_id` shows"
+            " them."
         )
 
 
 def suggested_actions(build: Build, among: Sequence[Action] = ()) -> pd.DataFrame:
-    """List what the catalogue says was done and nobody logged: style_id, kind, effective_on (first whole day), before, after, products.
+    """List what the catalogue says was done and nobody logged.
 
-    A size note or supplier that changed is taken as logged when an action of its kind means the style within two weeks of it.
+    Columns: style_id, kind, effective_on (first whole day), before, after, products. A size note or supplier that
+    changed is taken as logged when an action of its kind means the style within two weeks of it.
     """
     columns = ["style_id", "kind", "effective_on", "before", "after", "products"]
     found = metrics.product_changes(build)
@@ -237,7 +255,10 @@ def _monday(day: date) -> date:
 
 
 def _panel(build: Build, unit: str, where: Where, as_of: Day, scope: Scope) -> _Panel | None:
-    """Sum a build's sales and returns by product and week, as the product return rate declares them; None without sales."""
+    """Sum a build's sales and returns by product and week, as the product return rate declares them.
+
+    None without sales.
+    """
     kept: dict[Any, _Panel | None] = build.memory.setdefault("panels", {})
     key = (unit, where, as_of, repr(scope))
     if key not in kept:

@@ -1,13 +1,13 @@
 """Alerts: rules on metrics, evaluated at the end of each load, told once.
 
-A rule names a metric and a test: above or below a bound, worse (better) than the days before beyond noise, or, for `promise_at(P)`, a
-published promise that can surely no longer be kept with P. It is
-evaluated over the latest days up to the observation time, for the whole or for each value of a dimension. An alert lasts from the
-build that shows it to the one that does not; who is to be told is told once, and again only when it had gone and came back. An
-address that cannot be reached is tried again at the next evaluation, and never fails a load.
+A rule names a metric and a test: above or below a bound, worse (better) than the days before beyond noise, or, for
+`promise_at(P)`, a published promise that can surely no longer be kept with P. It is evaluated over the latest days up
+to the observation time, for the whole or for each value of a dimension. An alert lasts from the build that shows it to
+the one that does not; who is to be told is told once, and again only when it had gone and came back. An address that
+cannot be reached is tried again at the next evaluation, and never fails a load.
 
-Noise: the days before are read as they were known at the same age, so that young days are compared with equally young ones; the
-chance of a false "worse" is FALSE_ALARMS for a rule in one evaluation, shared out among its cells.
+Noise: the days before are read as they were known at the same age, so that young days are compared with equally young
+ones; the chance of a false "worse" is FALSE_ALARMS for a rule in one evaluation, shared out among its cells.
 """
 
 import http.client
@@ -45,12 +45,18 @@ SHIPPED = (
     {"metric": "days_to_refund(0.5)", "test": "worse", "days": 28},
     {"metric": "promise_at(0.9)", "test": "unkeepable", "where": {"promise_id": ("refund",)}, "days": 0},
 )
-"""Rules a warehouse begins with: refunds the law wants within days, and promises that are kept less often than before."""
+"""Rules a warehouse begins with.
+
+Refunds the law wants within days, and promises that are kept less often than before.
+"""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. `by` are dimensions evaluated value by value, `where` filters, `days` the latest days (0: all), `to` addresses."""
+    """One rule.
+
+    `by` are dimensions evaluated value by value, `where` filters, `days` the latest days (0: all), `to` addresses.
+    """
 
     rule_id: int
     metric: str
@@ -64,7 +70,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one cell of a rule says: whether it fires (None: cannot be known, `reason` says why), its numbers and what weakens them (`caution`)."""
+    """What one cell of a rule says.
+
+    Whether it fires (None: cannot be known, `reason` says why), its numbers and what weakens them (`caution`).
+    """
 
     rule: Rule
     cell: Mapping[str, str]
@@ -136,7 +145,10 @@ def quantity(value: float, unit: str) -> str:
 
 
 def check_rule(build: Build, rule: Rule) -> None:
-    """Raise for a rule that can never speak: an unknown metric, dimension or value, a test without its bound, a wrong address."""
+    """Raise for a rule that can never speak.
+
+    An unknown metric, dimension or value, a test without its bound, a wrong address.
+    """
     chosen = metrics.metric(rule.metric)
     if rule.test not in state.ALERT_TESTS:
         raise AlertError(f"{rule.test!r} is no test of an alert; one of {', '.join(state.ALERT_TESTS)}.")
@@ -231,9 +243,9 @@ def _keep_shipped(memory: state.State) -> None:
 
 
 def add_rule(settings: Settings, build: Build, rule: Rule) -> Rule:
-    """Check a rule against a build and keep it; gives it with its number: that of an equal one, where it is there already.
+    """Check a rule against a build and keep it; gives it with its number.
 
-    Raises AlertError and what metrics raise.
+    That of an equal one, where it is there already. Raises AlertError and what metrics raise.
     """
     check_rule(build, rule)
     with writing(settings.warehouse, settings.short_wait_s):
@@ -250,7 +262,10 @@ def add_rule(settings: Settings, build: Build, rule: Rule) -> Rule:
 
 
 def withdraw_rule(settings: Settings, rule_id: int) -> None:
-    """Stop evaluating a rule; it and its alerts stay on record, those that last are over. Raises AlertError for none of that number."""
+    """Stop evaluating a rule; it and its alerts stay on record, those that last are over.
+
+    Raises AlertError for none of that number.
+    """
     with writing(settings.warehouse, settings.short_wait_s):
         memory = state.State(settings.warehouse)
         try:
@@ -378,9 +393,9 @@ def check(settings: Settings) -> list[Verdict]:
 
 
 def record(settings: Settings) -> list[Verdict]:
-    """Evaluate every rule on the current build and keep what fires; gives the alerts that are new. The caller holds the warehouse for writing.
+    """Evaluate every rule on the current build and keep what fires; gives the alerts that are new.
 
-    What cannot be known leaves a lasting alert as it is.
+    The caller holds the warehouse for writing. What cannot be known leaves a lasting alert as it is.
     """
     memory = state.State(settings.warehouse)
     a = state.alert
@@ -430,7 +445,10 @@ def record(settings: Settings) -> list[Verdict]:
 
 
 def alerts(settings: Settings, *, lasting: bool = True) -> pd.DataFrame:
-    """List alerts, newest first: those that last, or all. `rule` is the Rule, `cell` a mapping; the rest as the table has it."""
+    """List alerts, newest first: those that last, or all.
+
+    `rule` is the Rule, `cell` a mapping; the rest as the table has it.
+    """
     names = [c.name for c in state.alert.columns]
     if not (settings.warehouse / "state.sqlite").exists():
         return pd.DataFrame(columns=[*names, "rule"])
@@ -457,7 +475,10 @@ def verdict_of(row: Mapping[Any, Any]) -> Verdict:
 
 
 def tell(settings: Settings) -> list[str]:
-    """Tell every address of its untold alerts, one message an address; gives a sentence for each that could not be told."""
+    """Tell every address of its untold alerts, one message an address.
+
+    Gives a sentence for each that could not be told.
+    """
     found = alerts(settings)
     waiting: dict[str, list[dict[str, Any]]] = {}
     for row in ({str(k): v for k, v in r.items()} for r in found.to_dict("records")):
@@ -470,7 +491,8 @@ def tell(settings: Settings) -> list[str]:
             send(settings, address, [verdict_of(row) for row in rows])
         except (OSError, smtplib.SMTPException, AlertError, ValueError) as error:
             failures.append(
-                f"{_shown(address)} could not be told of {len(rows)} alerts: {error}. It is tried again after the next load."
+                f"{_shown(address)} could not be told of {len(rows)} alerts: {error}. It is tried again after the next"
+                " load."
             )
             continue
         memory = state.State(settings.warehouse)
@@ -574,8 +596,8 @@ def _mail(settings: Settings, to: str, subject: str, text: str) -> None:
     with (
         smtplib.SMTP_SSL(*where, timeout=TIMEOUT, context=context)
         if is_wrapped
-        else smtplib.SMTP(*where, timeout=TIMEOUT) as smtp
-    ):
+        else smtplib.SMTP(*where, timeout=TIMEOUT)
+    ) as smtp:
         smtp.ehlo()
         if not is_wrapped and smtp.has_extn("starttls"):
             smtp.starttls(context=context)

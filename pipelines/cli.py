@@ -108,7 +108,10 @@ Warehouse = Annotated[
         "--warehouse",
         envvar="BACKHAUL_WAREHOUSE",
         metavar="URL",
-        help="Warehouse folder, or the postgresql:// URL of a copied build, with #SCHEMA when it is not backhaul (reading only).",
+        help=(
+            "Warehouse folder, or the postgresql:// URL of a copied build, with #SCHEMA when it is not backhaul"
+            " (reading only)."
+        ),
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
@@ -129,7 +132,8 @@ Wait = Annotated[
 def _settings(warehouse: str, wait: float = 0) -> Settings:
     if "://" in warehouse and not warehouse.startswith(("duckdb:///", "file://")):
         raise SourceError(
-            f"{warehouse.split('://')[0]} warehouses can be read, not written: DuckDB alone loads. Give a folder as --warehouse."
+            f"{warehouse.split('://')[0]} warehouses can be read, not written: DuckDB alone loads. Give a folder as"
+            " --warehouse."
         )
     path = Path(warehouse.removeprefix("duckdb:///").removeprefix("file://"))
     if path.is_file():
@@ -143,7 +147,8 @@ def _open(warehouse: str) -> Iterator["Build"]:
     if warehouse.startswith("postgres"):
         if urlsplit(warehouse).password and any(warehouse in argument for argument in sys.argv[1:]):
             raise SourceError(
-                "Everybody on this machine sees a password on a command line. Put the address into BACKHAUL_WAREHOUSE, or the password into PGPASSWORD."
+                "Everybody on this machine sees a password on a command line. Put the address into BACKHAUL_WAREHOUSE,"
+                " or the password into PGPASSWORD."
             )
         from pipelines.warehouse.engine import open_postgresql
 
@@ -285,7 +290,10 @@ def load(
     source: Annotated[
         str | None,
         typer.Option(
-            help="Source that wrote the files (canonical, online_retail, shopify) or a mapping file (YAML); recognised when left out."
+            help=(
+                "Source that wrote the files (canonical, online_retail, shopify) or a mapping file (YAML); recognised"
+                " when left out."
+            )
         ),
     ] = None,
     namespace: Annotated[
@@ -294,7 +302,9 @@ def load(
     exported_at: Annotated[
         datetime | None,
         typer.Option(
-            help="When the files were exported (UTC), where they do not say so themselves: the later export's rows win.",
+            help=(
+                "When the files were exported (UTC), where they do not say so themselves: the later export's rows win."
+            ),
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
         ),
     ] = None,
@@ -385,7 +395,8 @@ def _print_load(report: "Report", output: Format) -> None:
         _print(
             [{k: row[k] for k in kinds} for row in report.files],
             output,
-            "Lines of the files: rows, and what is none (within: a cell goes on; left_out: by a condition of the mapping, or only joined to others)",
+            "Lines of the files: rows, and what is none (within: a cell goes on; left_out: by a condition of the"
+            " mapping, or only joined to others)",
         )
     derived = [c for c in report.derived if c["quarantined"] or c["replaced"] or c["withdrawn"]]
     if derived:
@@ -396,7 +407,8 @@ def _print_load(report: "Report", output: Format) -> None:
         _print(
             report.unread,
             output,
-            "Fields that could not be read and count as missing, or empty units that count as one; their rows were accepted",
+            "Fields that could not be read and count as missing, or empty units that count as one; their rows were"
+            " accepted",
         )
     _say_versions(report)
     if report.hidden:
@@ -490,7 +502,10 @@ def withdraw(
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Take a whole load back: its rows leave the numbers, its copies are deleted. A load that was put aside is given up."""
+    """Take a whole load back: its rows leave the numbers, its copies are deleted.
+
+    A load that was put aside is given up.
+    """
     from pipelines.load import withdraw as take_back
 
     settings = _settings(warehouse, wait)
@@ -510,7 +525,10 @@ def forget(
         str,
         typer.Argument(
             metavar="CUSTOMER",
-            help="The customer's id as the source writes it: an e-mail address, a number; - reads it from standard input.",
+            help=(
+                "The customer's id as the source writes it: an e-mail address, a number; - reads it from standard"
+                " input."
+            ),
         ),
     ],
     source: Annotated[
@@ -526,7 +544,10 @@ def forget(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Take one customer out of everything that is kept, and search it all. What was sold and sent back stays, without the person."""
+    """Take one customer out of everything that is kept, and search it all.
+
+    What was sold and sent back stays, without the person.
+    """
     from pipelines.forget import forget as erase
 
     settings = _settings(warehouse, wait)
@@ -556,7 +577,8 @@ def forget(
         _print(rows, output, "Searched whole, unpacked, in UTF-8 and UTF-16, for the id and its keyed hash")
     if output is Format.table:
         typer.echo(
-            f"{done.records:,} records in {done.files:,} files of {done.loads:,} loads are anonymous ({done.opaque}); found now: {done.found}."
+            f"{done.records:,} records in {done.files:,} files of {done.loads:,} loads are anonymous ({done.opaque});"
+            f" found now: {done.found}."
         )
         if done.others:
             typer.echo(
@@ -567,7 +589,10 @@ def forget(
         first = (
             done.left[0]
             if done.left
-            else f"The customer is still found in {next(p.found[0] for p in done.searched if p.found)}: look at it, or take its load back with `backhaul withdraw`."
+            else (
+                f"The customer is still found in {next(p.found[0] for p in done.searched if p.found)}: look at it, or"
+                " take its load back with `backhaul withdraw`."
+            )
         )
         more = len(done.left) + done.found - 1
         raise ForgetError(f"Not all is forgotten. {first}{f' ({more} more.)' if more else ''}")
@@ -594,7 +619,10 @@ def retain(
 
 @app.command(name="rotate-key", epilog=_example("backhaul rotate-key"))
 def rotate_key(wait: Wait = 0, warehouse: Warehouse = "warehouse") -> None:
-    """Hash customers with a new key: every load is judged again from its raw files. The old key goes when the new build stands."""
+    """Hash customers with a new key: every load is judged again from its raw files.
+
+    The old key goes when the new build stands.
+    """
     from pipelines.load import rotate_key as rotate
 
     settings = _settings(warehouse, wait)
@@ -688,7 +716,8 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
         _print(rows, output, name.replace("_", " ").capitalize())
     if output is Format.table:
         typer.echo(
-            f"Build {info['build_id']}, observed until {info['observed_until']} UTC, money in {info['reporting_currency']}."
+            f"Build {info['build_id']}, observed until {info['observed_until']} UTC, money in"
+            f" {info['reporting_currency']}."
         )
         if reach:
             typer.echo(reach)
@@ -799,7 +828,10 @@ AsOf = Annotated[
     str | None,
     typer.Option(
         metavar="DAY",
-        help="Only facts known by the end of this day, read with today's curves and priors; `backhaul backtest` is the honest look back.",
+        help=(
+            "Only facts known by the end of this day, read with today's curves and priors; `backhaul backtest` is the"
+            " honest look back."
+        ),
     ),
 ]
 
@@ -875,7 +907,10 @@ def accrual(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Give what to book for returns not settled yet: refund liability and right to recover goods (IFRS 15), without VAT."""
+    """Give what to book for returns not settled yet.
+
+    Refund liability and right to recover goods (IFRS 15), without VAT.
+    """
     from pipelines.metrics import accrual as booked
 
     with _open(warehouse) as build:
@@ -952,14 +987,18 @@ def verify(
     file: Annotated[Path, typer.Argument(help="A file that `backhaul export` or a page wrote.")],
     output: FormatOption = Format.table,
 ) -> None:
-    """Recompute the checksum of an exported file's rows, and show its context. Exit 1 when the rows are not those written."""
+    """Recompute the checksum of an exported file's rows, and show its context.
+
+    Exit 1 when the rows are not those written.
+    """
     from pipelines import export as files
 
     checked = files.verify(file)
     _print([{"name": name, "value": value} for name, value in files.read_about(file).items()], output, str(file))
     if not checked.holds:
         raise BackhaulError(
-            f"The rows of {file} are not those that were written: the file says {checked.stated[:12]}…, its rows give {checked.found[:12]}…. Export it again."
+            f"The rows of {file} are not those that were written: the file says {checked.stated[:12]}…, its rows give"
+            f" {checked.found[:12]}…. Export it again."
         )
     errors.print(f"{checked.rows:,} rows, as they were written.")
 
@@ -1044,7 +1083,10 @@ def action_add(
         str,
         typer.Argument(
             metavar="KIND",
-            help="size_note, photo, description, supplier, policy, delisting, claim, extra_shift, carrier_call, refund_now or supplier_credit.",
+            help=(
+                "size_note, photo, description, supplier, policy, delisting, claim, extra_shift, carrier_call,"
+                " refund_now or supplier_credit."
+            ),
         ),
     ],
     on: On = None,
@@ -1225,7 +1267,10 @@ def alert_add(
         bool,
         typer.Option(
             "--unkeepable",
-            help="Alert when the published promise can surely no longer be kept: promise_at(0.9) --where promise_id=refund.",
+            help=(
+                "Alert when the published promise can surely no longer be kept: promise_at(0.9) --where"
+                " promise_id=refund."
+            ),
         ),
     ] = False,
     by: By = None,
@@ -1370,7 +1415,10 @@ def promise(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Say the shortest promise that would be kept so often today, lane by lane, beside the published one; and what others would cost."""
+    """Say the shortest promise that would be kept so often today, lane by lane, beside the published one.
+
+    And what others would cost.
+    """
     from pipelines import metrics as declared
 
     lane = {"country": market, "method": method, "carrier": carrier}
@@ -1395,7 +1443,8 @@ def promise(
             if offer.is_unkeepable:
                 where_ = " / ".join(v for v in offer.lane.values() if v) or "all lanes"
                 typer.echo(
-                    f"Unkeepable: {where_}: {offer.published:g} {offer.unit.replace('_', ' ')} are kept in {offer.kept:.1%}, surely under {at:.0%}."
+                    f"Unkeepable: {where_}: {offer.published:g} {offer.unit.replace('_', ' ')} are kept in"
+                    f" {offer.kept:.1%}, surely under {at:.0%}."
                 )
         if len(found) == 1 and len(found[0].prices):
             _print(
@@ -1412,7 +1461,10 @@ def at_risk(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List open returns by the money that probably breaks a promise: the next and the final promise, and when the refund will come."""
+    """List open returns by the money that probably breaks a promise.
+
+    The next and the final promise, and when the refund will come.
+    """
     from pipelines import metrics as declared
 
     with _open(warehouse) as build:
@@ -1454,7 +1506,10 @@ def serve(
     ] = False,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Answer a shop or order system in JSON: the promise that can be made, and by when a return must be refunded. Ctrl-C stops it."""
+    """Answer a shop or order system in JSON: the promise that can be made, and by when a return must be refunded.
+
+    Ctrl-C stops it.
+    """
     from pipelines import serve as endpoint
 
     settings = _settings(warehouse)
@@ -1519,7 +1574,8 @@ def factors_import(
     for sentence in implausible(r for r in ledger(settings).rows if r["factor_set"] == name).values():
         print(f"warning: {sentence}")
     print(
-        f"{number} factors of {name} are kept. `backhaul factors compare {name}` says what they would change, `backhaul factors use {name}` makes them come first."
+        f"{number} factors of {name} are kept. `backhaul factors compare {name}` says what they would change, `backhaul"
+        f" factors use {name}` makes them come first."
     )
 
 
@@ -1614,12 +1670,16 @@ def explain(
             print(f"     {leg['formula']}")
             if leg["low"] is not None:
                 print(
-                    f"     90%: {leg['low']:.4g} to {leg['high']:.4g} kg; distance {leg['distance_status'] or '-'} ({leg['distance_type'] or '-'}), mass {leg['mass_status'] or '-'}, by {leg['method']}, scope 3 category {leg['scope3_category']}"
+                    f"     90%: {leg['low']:.4g} to {leg['high']:.4g} kg; distance {leg['distance_status'] or '-'}"
+                    f" ({leg['distance_type'] or '-'}), mass {leg['mass_status'] or '-'}, by {leg['method']}, scope 3"
+                    f" category {leg['scope3_category']}"
                 )
             if leg["factor_id"]:
                 row = f", row {leg['factor_row_id']}" if leg["factor_row_id"] else ""
                 print(
-                    f"     {leg['factor_id']}: {leg['factor_source'] or ''} {'' if leg['factor_year'] is None else int(leg['factor_year'])}{row} {leg['factor_source_address'] or ''}".rstrip()
+                    f"     {leg['factor_id']}: {leg['factor_source'] or ''}"
+                    f" {'' if leg['factor_year'] is None else int(leg['factor_year'])}{row}"
+                    f" {leg['factor_source_address'] or ''}".rstrip()
                 )
             if leg["kg_co2e_tonne_km"] is not None:
                 print(f"     by tonne-kilometres it would be {leg['kg_co2e_tonne_km']:.6g} kg")
@@ -1628,7 +1688,8 @@ def explain(
     for lot in found["lots"]:
         share = "no parcel with legs" if lot["kg_co2e"] is None else f"{lot['kg_co2e']:.6g} kg CO2e"
         print(
-            f"Return line {lot['return_line_id']}, {lot['units']} x {lot['product_id']} ({lot['disposition'] or 'not decided'}): {share}"
+            f"Return line {lot['return_line_id']}, {lot['units']} x {lot['product_id']}"
+            f" ({lot['disposition'] or 'not decided'}): {share}"
         )
 
 
@@ -1640,7 +1701,10 @@ def levers(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Say what each lever would have saved on the returns that were: kilograms, money, days. They overlap and do not add up."""
+    """Say what each lever would have saved on the returns that were: kilograms, money, days.
+
+    They overlap and do not add up.
+    """
     from pipelines import metrics
 
     with _open(warehouse) as build:
@@ -1677,9 +1741,12 @@ def closed(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
     _print(
         _records(found),
         output,
-        "late: recorded since; gone: taken back; factor: another factor; inputs: other distances or masses (kg CO2e)"
-        if len(found)
-        else "No month is closed yet: `backhaul close MONTH`",
+        (
+            "late: recorded since; gone: taken back; factor: another factor; inputs: other distances or masses (kg"
+            " CO2e)"
+            if len(found)
+            else "No month is closed yet: `backhaul close MONTH`"
+        ),
     )
 
 
@@ -1720,7 +1787,10 @@ def report(
     until: Annotated[str, typer.Option("--to", help="Last day.")],
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Write the carbon report of a span: scope 3 by category, an ESRS E1-6 shaped table, discarded goods, factors, method."""
+    """Write the carbon report of a span.
+
+    Scope 3 by category, an ESRS E1-6 shaped table, discarded goods, factors, method.
+    """
     from pipelines.report import write
 
     first, last = date.fromisoformat(str(_day(since, "--from"))), date.fromisoformat(str(_day(until, "--to")))
@@ -1728,7 +1798,8 @@ def report(
         say("gathering the report")
         found = write(_settings(warehouse), first, last, file)
     print(
-        f"{file}: {found.total:,.1f} kg CO2e ({found.low:,.1f} to {found.high:,.1f}), {found.primary_share:.0%} from primary data."
+        f"{file}: {found.total:,.1f} kg CO2e ({found.low:,.1f} to {found.high:,.1f}), {found.primary_share:.0%} from"
+        " primary data."
     )
 
 
@@ -1743,7 +1814,10 @@ def forecast(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Forecast the next twelve weeks with 80% intervals; what does not beat the same weeks a year ago is told, not shown."""
+    """Forecast the next twelve weeks with 80% intervals.
+
+    What does not beat the same weeks a year ago is told, not shown.
+    """
     from pipelines import metrics
 
     with _open(warehouse) as build:
@@ -1810,7 +1884,10 @@ def dispose(
         from pipelines.formulas import guarded
 
         found.items.map(lambda v: guarded(v) if isinstance(v, str) else v).to_csv(out, index=False)
-    title = f"{len(found.items):,} items: {found.value:,.0f} at best, {found.value_done:,.0f} as done: regret {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e, {found.avoided_kg_co2e:+,.0f} kg avoided beside"
+    title = (
+        f"{len(found.items):,} items: {found.value:,.0f} at best, {found.value_done:,.0f} as done: regret"
+        f" {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e, {found.avoided_kg_co2e:+,.0f} kg avoided beside"
+    )
     title += f"; left out without an exchange rate: {found.unpriced:,} items" if found.unpriced else ""
     _print(_records(found.routes), output, title, why)
 
@@ -1844,7 +1921,10 @@ def simulate(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Re-run the returns that were under another policy. Dates, costs and kilograms are arithmetic; what customers would do is assumed, and said."""
+    """Re-run the returns that were under another policy.
+
+    Dates, costs and kilograms are arithmetic; what customers would do is assumed, and said.
+    """
     from pipelines import metrics, scenarios
 
     settings = _settings(warehouse)
@@ -1882,9 +1962,11 @@ def simulate(
     _print(
         rows,
         output,
-        "Assumed of customers: " + ", ".join(a.removeprefix("behaviour_") for a in assumed)
-        if assumed
-        else "Arithmetic alone: nothing is assumed of customers",
+        (
+            "Assumed of customers: " + ", ".join(a.removeprefix("behaviour_") for a in assumed)
+            if assumed
+            else "Arithmetic alone: nothing is assumed of customers"
+        ),
     )
 
 
@@ -1894,7 +1976,10 @@ def policy_list(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List every version: for whom, since when, the window, the promises, and how many order lines and returns fall under it."""
+    """List every version.
+
+    For whom, since when, the window, the promises, and how many order lines and returns fall under it.
+    """
     from pipelines import policies
 
     with _open(warehouse) as build:
@@ -1984,7 +2069,10 @@ def policy_compare(
 
 @policy_app.command(name="check", epilog=_example("backhaul policy check policy-FR.yaml"))
 def policy_check(file: PolicyFile, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
-    """Say what is wrong with the policies of a file, and from which day they may begin. Exit 1 when one cannot be published."""
+    """Say what is wrong with the policies of a file, and from which day they may begin.
+
+    Exit 1 when one cannot be published.
+    """
     from pipelines import policies
 
     given = policies.read(file)
@@ -1993,7 +2081,7 @@ def policy_check(file: PolicyFile, warehouse: Warehouse = "warehouse", output: F
     rows = [
         {"policy_id": p.policy_id, "earliest_day": first, "where": x.where, "stops": x.is_error, "problem": x.sentence}
         for p, wrong, first in found
-        for x in (wrong or [policies.Problem("", "nothing is wrong", is_error=False)])
+        for x in wrong or [policies.Problem("", "nothing is wrong", is_error=False)]
     ]
     _print(rows, output, str(file))
     if any(x.is_error for _, wrong, _ in found for x in wrong):
@@ -2009,7 +2097,10 @@ def policy_publish(
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Publish the policies of a file as new versions: orders placed from then on fall under them, earlier ones keep theirs."""
+    """Publish the policies of a file as new versions.
+
+    Orders placed from then on fall under them, earlier ones keep theirs.
+    """
     from pipelines import policies
 
     given = policies.read(file)
@@ -2095,9 +2186,11 @@ def demo(
         write_sample(Path(folder), orders, seed, progress=lambda text, _share: say(text))
         report = run(settings, [Path(folder)], source="canonical", progress=say)
     rows = {t: c["rows"] for t, c in report.changes.items() if t.startswith("fact_")}
-    _print(
-        [{"table": t, "rows": n} for t, n in rows.items()], Format.table, f"Demo shop in {settings.warehouse}"
-    ) if rows else None
+    (
+        _print([{"table": t, "rows": n} for t, n in rows.items()], Format.table, f"Demo shop in {settings.warehouse}")
+        if rows
+        else None
+    )
     if dashboard:
         import_module("dashboard.run").serve(settings.warehouse, port)
     else:

@@ -1,8 +1,11 @@
-"""Closed months: the figures, factors and approver of a month as they were when somebody signed for them, and what has changed since.
+"""Closed months: the figures, factors and approver of a month as they were when somebody signed for them.
 
-A closed month is one Parquet file, `closed/<month>-<n>.parquet` in the warehouse: every element of the chains of the returns asked for
-in that month, with the factor each was multiplied with. It is never written again; a month closed anew gets the next number. Its
-checksum is kept in the state, apart from it. Later data and other factors leave it as it is and show as restatements with their cause.
+And what has changed since.
+
+A closed month is one Parquet file, `closed/<month>-<n>.parquet` in the warehouse: every element of the chains of the
+returns asked for in that month, with the factor each was multiplied with. It is never written again; a month closed
+anew gets the next number. Its checksum is kept in the state, apart from it. Later data and other factors leave it as it
+is and show as restatements with their cause.
 """
 
 import json
@@ -61,7 +64,10 @@ t = STAR.tables
 
 @dataclass(frozen=True)
 class Closed:
-    """One closing of a month: who signed when for what (kg CO2e), over which build and factors; `is_intact` says that the file is what was signed."""
+    """One closing of a month.
+
+    Who signed when for what (kg CO2e), over which build and factors; `is_intact` says that the file is what was signed.
+    """
 
     month: str
     number: int
@@ -76,14 +82,17 @@ class Closed:
     is_intact: bool
 
 
-# -- the elements of a span ----------------------------------------------------------------------------------------------
+# -- the elements of a span
+# ----------------------------------------------------------------------------------------------
 
 
 def elements(build: Build, since: date, until: date) -> pd.DataFrame:
-    """List the elements of the chains of returns asked for from one day to another, both included, each with its activity amount and factor.
+    """List the elements of the chains of returns asked for from one day to another, both included.
 
-    `amount` x `factor_value` is kg_co2e: tonne-kilometres, kilometres of a trip's or a round's share, tonnes, or parcels, in
-    `factor_unit`. The treatment of goods with several fates is one row a factor.
+    Each with its activity amount and factor.
+
+    `amount` x `factor_value` is kg_co2e: tonne-kilometres, kilometres of a trip's or a round's share, tonnes, or
+    parcels, in `factor_unit`. The treatment of goods with several fates is one row a factor.
     """
     c, f = leg_carbon.c, t["factor_set"].c
     uses = case((c.factor_id.like("%packaging_crate%"), parameter("packaging_uses")), else_=1.0)
@@ -117,7 +126,10 @@ def elements(build: Build, since: date, until: date) -> pd.DataFrame:
 
 
 def _parted(build: Build, found: pd.DataFrame) -> pd.DataFrame:
-    """Lay the treatment of parcels whose goods had several fates out as one row a factor, by what each kind of goods weighs."""
+    """Lay the treatment of parcels whose goods had several fates out as one row a factor.
+
+    By what each kind of goods weighs.
+    """
     is_mixed = found["factor_id"].fillna("").str.contains(" + ", regex=False)
     if not is_mixed.any():
         return found.drop(columns="parcel_key")
@@ -175,8 +187,8 @@ def span(month: str) -> tuple[date, date]:
 def close(settings: Settings, month: str, approver: str, note: str = "") -> Closed:
     """Freeze a month's elements, factors and approver in a file that is never written again.
 
-    A month that was closed before is closed anew only with a note that says why. Holds the warehouse for writing. Raises ReportError for a month that is not over in
-    the data, has no return with legs, or lacks an approver.
+    A month that was closed before is closed anew only with a note that says why. Holds the warehouse for writing.
+    Raises ReportError for a month that is not over in the data, has no return with legs, or lacks an approver.
     """
     first, last = span(month)
     if not approver.strip():
@@ -190,13 +202,15 @@ def _close(settings: Settings, month: str, first: date, last: date, approver: st
     before = [c for c in closed(settings) if c.month == month]
     if before and not note:
         raise ReportError(
-            f"{month} was closed by {before[-1].approver} on {before[-1].closed_at:%Y-%m-%d}. Closing it anew needs --note with the reason; the earlier closing stays."
+            f"{month} was closed by {before[-1].approver} on {before[-1].closed_at:%Y-%m-%d}. Closing it anew needs"
+            " --note with the reason; the earlier closing stays."
         )
     with current_build(settings.warehouse) as build:
         observed = str(build.info.get("observed_until", ""))[:10]
         if not observed or date.fromisoformat(observed) < last:
             raise ReportError(
-                f"{month} is not over in the data, which end on {observed or 'no day'}. Load what is missing, then close it."
+                f"{month} is not over in the data, which end on {observed or 'no day'}. Load what is missing, then"
+                " close it."
             )
         frame = elements(build, first, last)
         if frame.empty:
@@ -273,7 +287,8 @@ def frozen(of: Closed) -> pd.DataFrame:
     """Read the elements of a closed month. Raises ReportError when the file is gone or is not what was signed."""
     if not of.is_intact:
         raise ReportError(
-            f"{of.path.name} is not the file that {of.approver} signed for: its checksum differs, or it is gone. Put it back from a backup."
+            f"{of.path.name} is not the file that {of.approver} signed for: its checksum differs, or it is gone. Put it"
+            " back from a backup."
         )
     found: pd.DataFrame = pq.read_table(of.path).to_pandas()
     return found
@@ -288,7 +303,8 @@ def frozen_factors(of: Closed) -> pd.DataFrame:
 def restatement(build: Build, of: Closed) -> dict[str, Any]:
     """Say what the month would be now and why it differs: closed, now (kg CO2e), and the part of each cause.
 
-    late: elements recorded since; gone: elements taken back; factor: another factor or value; inputs: other distances, masses or shares.
+    late: elements recorded since; gone: elements taken back; factor: another factor or value; inputs: other distances,
+    masses or shares.
     """
     first, last = span(of.month)
 
@@ -327,7 +343,10 @@ def restatement(build: Build, of: Closed) -> dict[str, Any]:
 
 
 def restatements(settings: Settings) -> pd.DataFrame:
-    """List closed months with what they would be now: month, number, approver, closed_at, factor_set, closed, now (kg CO2e) and a column a cause."""
+    """List closed months with what they would be now.
+
+    Columns: month, number, approver, closed_at, factor_set, closed, now (kg CO2e) and a column a cause.
+    """
     found = standing(settings)
     columns = ["month", "number", "approver", "closed_at", "factor_set", "closed", "now", *CAUSES]
     if not found:
@@ -337,7 +356,10 @@ def restatements(settings: Settings) -> pd.DataFrame:
 
 
 def span_elements(settings: Settings, build: Build, since: date, until: date) -> tuple[pd.DataFrame, list[Closed]]:
-    """List the elements of a span: of its closed months as they were signed for, of all other days as the build has them."""
+    """List the elements of a span.
+
+    Of its closed months as they were signed for, of all other days as the build has them.
+    """
     within = [c for m, c in sorted(standing(settings).items()) if since <= span(m)[0] and span(m)[1] <= until]
     frames = [frozen(c) for c in within]
     day = since

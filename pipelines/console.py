@@ -74,7 +74,10 @@ class Lines(logging.Formatter):
 
 
 def write_log(*, to: str | None, is_verbose: bool) -> None:
-    """Write the log to a file, to standard error when `is_verbose`, or nowhere. Raises OSError for a file that cannot be written."""
+    """Write the log to a file, to standard error when `is_verbose`, or nowhere.
+
+    Raises OSError for a file that cannot be written.
+    """
     log.setLevel(logging.INFO if to or is_verbose else logging.CRITICAL)
     log.propagate = False
     log.handlers = [logging.FileHandler(to, encoding="utf-8")] if to else []
@@ -122,7 +125,10 @@ def progress() -> Iterator[Callable[[str], None]]:
 
 
 class Verbs(TyperGroup):
-    """The verbs of the command line: Ctrl-C and SIGTERM end each of them with a sentence, and an end of input is no wish to stop."""
+    """The verbs of the command line.
+
+    Ctrl-C and SIGTERM end each of them with a sentence, and an end of input is no wish to stop.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb that was asked for."""
@@ -171,7 +177,10 @@ def run(command: Callable[[], Any]) -> None:
     except Exception as error:
         log.error("fault", extra={"given": {"trace": traceback.format_exc()}})
         text = str(error).splitlines()[0][:120] if str(error) else ""
-        said = f"A fault of Backhaul's own ({type(error).__name__}: {text}). {UNTOUCHED} Run it again as `backhaul --verbose ...` and report what it prints."
+        said = (
+            f"A fault of Backhaul's own ({type(error).__name__}: {text}). {UNTOUCHED} Run it again as `backhaul"
+            " --verbose ...` and report what it prints."
+        )
         _end(type(error).__name__, said, FAULT)
     finally:
         for handler in log.handlers:

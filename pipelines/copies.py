@@ -1,7 +1,8 @@
 """Copies of a whole warehouse: the folder, the raw files and the hashing key together, with the hash of every file.
 
-A copy may be made while a load runs. The state is copied first, in one moment; what it names is written once and never changed, so
-it is copied afterwards as it stands. Where a build was published meanwhile, or a file went, the copy begins again.
+A copy may be made while a load runs. The state is copied first, in one moment; what it names is written once and never
+changed, so it is copied afterwards as it stands. Where a build was published meanwhile, or a file went, the copy begins
+again.
 """
 
 import hashlib
@@ -22,12 +23,16 @@ MANIFEST = "manifest.json"
 FORM = 1
 TRIES = 5
 STATE = "state.sqlite"
-COPY = "state.copy"  # what a lost state is put back from: newer than the state that was copied, it would name files that are not in the copy
+# what a lost state is put back from: newer than the state that was copied, it would name files that are not in the copy
+COPY = "state.copy"
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy that stands: the build readers see in it, its files and bytes, and the loads whose files had not all landed and are not in it."""
+    """A copy that stands.
+
+    The build readers see in it, its files and bytes, and the loads whose files had not all landed and are not in it.
+    """
 
     folder: Path
     build_id: str | None
@@ -101,8 +106,8 @@ def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str
 def _copy_state(source: Path, target: Path) -> tuple[list[str], str, set[str]]:
     """Copy the state as it is at one moment, without the loads whose files have not all landed.
 
-    Gives their ids, the newest load's, and the log files of loads that have been judged: by path, or by load where an older version
-    kept no paths.
+    Gives their ids, the newest load's, and the log files of loads that have been judged: by path, or by load where an
+    older version kept no paths.
     """
     with (
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as here,
@@ -173,13 +178,17 @@ def _entry(file: Path) -> dict[str, str | int]:
 
 
 def verify(folder: Path, progress: Callable[[str], None] = lambda _: None) -> Copy:
-    """Read a copy whole and hold every file against its hash. Raises BackupError that names the first file that differs."""
+    """Read a copy whole and hold every file against its hash.
+
+    Raises BackupError that names the first file that differs.
+    """
     try:
         about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         form, files = about["form"], dict(about["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackupError(
-            f"{folder} is no copy that `backhaul backup` made: its {MANIFEST} cannot be read. Give the folder of a copy."
+            f"{folder} is no copy that `backhaul backup` made: its {MANIFEST} cannot be read. Give the folder of a"
+            " copy."
         ) from error
     if form != FORM:
         raise BackupError(f"{folder} was made by another version of Backhaul (form {form}). Restore it with that one.")

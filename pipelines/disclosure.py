@@ -1,7 +1,7 @@
-"""Which reports a company must make: its size and country against dated rules of data/disclosure.csv. Not legal advice: counsel confirms.
+"""Which reports a company must make: its size and country against dated rules of data/disclosure.csv.
 
-The sizes are those of Recommendation 2003/361/EC: micro under 10 employees, small under 50, medium under 250 and at most EUR 50 million
-turnover; all else is large.
+Not legal advice: counsel confirms. The sizes are those of Recommendation 2003/361/EC: micro under 10 employees, small
+under 50, medium under 250 and at most EUR 50 million turnover; all else is large.
 """
 
 import csv

@@ -1,7 +1,8 @@
 """What is wrong with an installation or a warehouse, and what to do about it: everything is read, nothing is written.
 
-A quick look compares sizes, times and names; a deep one reads everything back: every value of every build, every checksum of log,
-raw and closed files, every page of the state. Whether the numbers hold is for `pipelines.checks` to say.
+A quick look compares sizes, times and names; a deep one reads everything back: every value of every build, every
+checksum of log, raw and closed files, every page of the state. Whether the numbers hold is for `pipelines.checks` to
+say.
 """
 
 import importlib.metadata
@@ -34,7 +35,10 @@ _OWN_NAMES = {"builds", "log", "closed", "factors", "current", "state.sqlite", "
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be: where, what, and what to do. A fault needs somebody; a note is only worth knowing."""
+    """One thing that is not as it should be: where, what, and what to do.
+
+    A fault needs somebody; a note is only worth knowing.
+    """
 
     where: str
     problem: str
@@ -108,7 +112,8 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     if free < 3 * max(sizes, default=10_000_000):
         yield Finding(
             str(settings.warehouse),
-            f"{free / 1e6:,.0f} MB are free, and the next load needs up to {3 * max(sizes, default=10_000_000) / 1e6:,.0f}",
+            f"{free / 1e6:,.0f} MB are free, and the next load needs up to"
+            f" {3 * max(sizes, default=10_000_000) / 1e6:,.0f}",
             "Make room on the disk.",
         )
     for path in (settings.warehouse, settings.raw):

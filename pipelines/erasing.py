@@ -1,9 +1,10 @@
-"""People who asked to be forgotten: who they are, as keyed hashes, and raw files made anonymous where they speak of them.
+"""People who asked to be forgotten.
 
-In a record of such a person the id becomes an opaque text, the same wherever they stand; what no log reads becomes empty, a place
-two characters, a note its concepts, words of their own a mark. What was sold, paid and sent back stays: the books are the
-retailer's. Other records stay as they are, byte for byte where the file is text. Rewriting a load's files so that nothing is lost when
-it is killed is in `forget`; here a file is rewritten to another place.
+Who they are, as keyed hashes, and raw files made anonymous where they speak of them. In a record of such a person the
+id becomes an opaque text, the same wherever they stand; what no log reads becomes empty, a place two characters, a note
+its concepts, words of their own a mark. What was sold, paid and sent back stays: the books are the retailer's. Other
+records stay as they are, byte for byte where the file is text. Rewriting a load's files so that nothing is lost when it
+is killed is in `forget`; here a file is rewritten to another place.
 """
 
 import contextlib
@@ -50,7 +51,10 @@ LINKS = {
     "refund_id": 3,
     "refund_line_id": 4,
 }
-"""Ids that lead from a customer's order to their returns and refunds, and how far down: never up again, for a parcel may be of two."""
+"""Ids that lead from a customer's order to their returns and refunds, and how far down.
+
+Never up again, for a parcel may be of two.
+"""
 LARGEST_DOCUMENT = 512 << 20  # bytes of a JSON document that are taken into memory to be written anew
 ADDRESS = re.compile(r"[^\s@<>\"',;:|()\[\]{}\\/]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 FLOAT = re.compile(r'"\\u0000([^"\\]*)\\u0000"')
@@ -62,7 +66,10 @@ class Unwritable(BackhaulError):
 
 @dataclass
 class Person:
-    """One who is forgotten: the id as a source wrote it, what stands in its place, and the ids that lead to their records."""
+    """One who is forgotten.
+
+    The id as a source wrote it, what stands in its place, and the ids that lead to their records.
+    """
 
     text: str
     opaque: str
@@ -149,7 +156,9 @@ class Person:
 
 
 def plain(value: Any) -> str:
-    """Write an id as ids are compared: no blanks around it, of an address small letters, of a number no `.0`, of Shopify's its number.
+    """Write an id as ids are compared.
+
+    No blanks around it, of an address small letters, of a number no `.0`, of Shopify's its number.
 
     >>> plain(" Anne@Example.org "), plain(17850.0), plain("gid://shopify/Customer/12"), plain("C2")
     ('anne@example.org', '17850', '12', 'C2')
@@ -182,7 +191,8 @@ def is_distinct(text: str) -> bool:
 def pattern_of(text: str) -> re.Pattern[str]:
     """Give what finds an id within a text, and not within a longer id.
 
-    >>> [bool(pattern_of("anne@example.org").search(t)) for t in ("to Anne@example.org.", "joanne@example.org", "anne@example.org.uk")]
+    >>> texts = "to Anne@example.org.", "joanne@example.org", "anne@example.org.uk"
+    >>> [bool(pattern_of("anne@example.org").search(t)) for t in texts]
     [True, False, False]
     """
     before, after = (
@@ -229,7 +239,10 @@ def _concepts(note: str) -> str | None:
 
 @dataclass(frozen=True)
 class Forgotten:
-    """Those forgotten of one source: the hash of each id to what stands in its place. Nobody can tell an id from it without the hashing key."""
+    """Those forgotten of one source: the hash of each id to what stands in its place.
+
+    Nobody can tell an id from it without the hashing key.
+    """
 
     secret: bytes
     opaque: Mapping[str, str] = field(default_factory=dict)
@@ -267,7 +280,8 @@ def _wrapped(secret: bytes, key: bytes) -> bytes:
 def secret_of(settings: Settings, memory: state.State) -> bytes | None:
     """Give the secret that those forgotten are hashed with; None before the first.
 
-    It is kept in the state, hidden behind the hashing key: neither alone tells who was forgotten, and a new key hides it anew.
+    It is kept in the state, hidden behind the hashing key: neither alone tells who was forgotten, and a new key hides
+    it anew.
     """
     hidden = memory.value("forgotten_secret")
     return _wrapped(bytes.fromhex(hidden), keys.file_of(settings, memory).read_bytes()) if hidden else None
@@ -302,7 +316,11 @@ def forgotten(settings: Settings, memory: state.State, namespace: str) -> Forgot
 
 @dataclass
 class Reads:
-    """What a source reads of one file: `of` gives the log columns that a heading or path fills, None where nothing reads it; `how` says how the file is read."""
+    """What a source reads of one file.
+
+    `of` gives the log columns that a heading or path fills, None where nothing reads it; `how` says how the file is
+    read.
+    """
 
     of: Callable[[tuple[str, ...]], Kinds | None]
     how: Mapping[str, Any] = field(default_factory=dict)
@@ -442,7 +460,10 @@ class Reader(Protocol):
 
 @dataclass
 class Editor:
-    """What becomes of records: those that speak of the persons are made anonymous, or with `is_learning` only learned from."""
+    """What becomes of records.
+
+    Those that speak of the persons are made anonymous, or with `is_learning` only learned from.
+    """
 
     persons: Sequence[Person]
     is_learning: bool = False
@@ -512,7 +533,9 @@ def mask(
     rows: list[dict[str, Any]],
     connected: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]],
 ) -> None:
-    """Make landed files anonymous where they speak of those who are forgotten, and note their new checksums in their rows.
+    """Make landed files anonymous where they speak of those who are forgotten.
+
+    Their new checksums are noted in their rows.
 
     Raises SourceError for a file that speaks of them and cannot be written anew.
     """
@@ -542,7 +565,10 @@ def mask(
 
 
 def _written(file: Path, to: Path | None, reads: Reads, editor: Reader) -> int:
-    """Write a landed file anew; one that cannot be read is refused where it is judged, one that cannot be written is refused here."""
+    """Write a landed file anew.
+
+    One that cannot be read is refused where it is judged, one that cannot be written is refused here.
+    """
     try:
         return rewrite(file, to, reads, editor)
     except Unwritable as error:
@@ -556,7 +582,10 @@ def _written(file: Path, to: Path | None, reads: Reads, editor: Reader) -> int:
 
 
 def learn(files: Iterable[Path], reads: Mapping[Path, Reads], persons: Sequence[Person]) -> int:
-    """Learn from the persons' records the ids that lead to more of them, until there are no more; give how many records there are."""
+    """Learn from the persons' records the ids that lead to more of them, until there are no more.
+
+    Give how many records there are.
+    """
     editor = Editor(persons, is_learning=True)
     for _ in range(3):
         editor = Editor(persons, is_learning=True)
@@ -586,14 +615,18 @@ def links_of(
         for thing in ("order_line", "return_event", "refund", "refund_line"):
             table = schema.LOG.tables[thing]
             rows[thing] = (
-                f"(SELECT * FROM ({contracts.log_rows(connection, table, logs.sql(thing, loads))}) WHERE source = {quote(namespace)})"
+                f"(SELECT * FROM ({contracts.log_rows(connection, table, logs.sql(thing, loads))}) WHERE source ="
+                f" {quote(namespace)})"
             )
         wanted = ", ".join(quote(f"{namespace}:{h}") for h in hashes) or "NULL"
         connection.execute(f"""
-            CREATE TEMP TABLE line AS SELECT DISTINCT customer_id, order_id, order_line_id FROM {rows["order_line"]} WHERE customer_id IN ({wanted});
+            CREATE TEMP TABLE line AS SELECT DISTINCT customer_id, order_id, order_line_id
+                FROM {rows["order_line"]} WHERE customer_id IN ({wanted});
             CREATE TEMP TABLE lot AS
-            SELECT DISTINCT coalesce(r.customer_id, l.customer_id) AS customer_id, r.return_id, r.return_line_id, r.parcel_id, r.order_line_id
-            FROM {rows["return_event"]} r LEFT JOIN line l USING (order_line_id) WHERE r.customer_id IN ({wanted}) OR l.customer_id IS NOT NULL;
+            SELECT DISTINCT coalesce(r.customer_id, l.customer_id) AS customer_id, r.return_id, r.return_line_id,
+                r.parcel_id, r.order_line_id
+            FROM {rows["return_event"]} r LEFT JOIN line l USING (order_line_id) WHERE r.customer_id IN ({wanted})
+                OR l.customer_id IS NOT NULL;
             CREATE TEMP TABLE money AS
             SELECT DISTINCT l.customer_id, f.refund_id FROM {rows["refund"]} f JOIN line l USING (order_id) UNION
             SELECT DISTINCT l.customer_id, f.refund_id FROM {rows["refund"]} f JOIN lot l USING (return_id) UNION
@@ -627,10 +660,10 @@ def kept_texts(settings: Settings, memory: state.State, namespace: str) -> froze
 
 
 def rewrite(file: Path, to: Path | None, reads: Reads, editor: Reader) -> int:
-    """Write a file anew at `to` with its records edited; give how many changed. One that has none to edit is not written.
+    """Write a file anew at `to` with its records edited; give how many changed.
 
-    Without `to` the records are only shown to the editor. Raises Unwritable for a form that cannot be written anew, and SourceError for a
-    file that cannot be read.
+    One that has none to edit is not written. Without `to` the records are only shown to the editor. Raises Unwritable
+    for a form that cannot be written anew, and SourceError for a file that cannot be read.
     """
     kind = tables.format_of(file)
     how = {tables.SPREADSHEET: _workbook, tables.PARQUET: _parquet, tables.JSON: _json}.get(kind, _text)

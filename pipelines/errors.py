@@ -21,7 +21,8 @@
     ├── ServeError           the endpoint cannot be opened as asked
     └── Stopped              somebody stopped it: Ctrl-C, or SIGTERM
 
-The command line prints one line and exits with the class's `exit_code`; the dashboard turns `WarehouseMissing` into a page.
+The command line prints one line and exits with the class's `exit_code`; the dashboard turns `WarehouseMissing` into a
+page.
 """
 
 from typing import Any

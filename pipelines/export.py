@@ -1,15 +1,20 @@
-r"""Files to take away: rows with the context without which they are worthless to an auditor, and a checksum that anybody can recompute.
+r"""Files to take away.
 
-One idea: whatever the format, the rows are one text, the rows as CSV (UTF-8, `\n`, text in quotes, numbers to 15 digits, instants
-to the second in UTC), and the checksum is the SHA-256 of that text. So the same rows have the same checksum in every format.
+Rows with the context without which they are worthless to an auditor, and a checksum that anybody can recompute. One
+idea: whatever the format, the rows are one text, the rows as CSV (UTF-8, `\n`, text in quotes, numbers to 15 digits,
+instants to the second in UTC), and the checksum is the SHA-256 of that text. So the same rows have the same checksum in
+every format.
 
-- CSV: the context stands before the header, one line a fact, each beginning with `# ` and otherwise a CSV row of its own: a
+- CSV: the context stands before the header, one line a fact, each beginning with `# ` and otherwise a CSV row of its
+  own: a
   spreadsheet shows name and value in two columns, and what reads tables skips comments (DuckDB by itself, pandas with
   `comment="#"`: text is quoted, so no row begins with `#`). After it comes exactly the text the checksum is of.
-- Excel: the rows are the first sheet, the context the second; numbers, days and instants are typed, text is typed as text.
+- Excel: the rows are the first sheet, the context the second; numbers, days and instants are typed, text is typed as
+  text.
 - Parquet: the context is JSON under `backhaul` in the file's metadata.
 
-Text that a spreadsheet could take for a formula carries an apostrophe in CSV and is typed as text in Excel. No metric is asked here.
+Text that a spreadsheet could take for a formula carries an apostrophe in CSV and is typed as text in Excel. No metric
+is asked here.
 """
 
 import csv
@@ -90,8 +95,10 @@ _WORDS = {
     "cut": Text("{n}, the newest of {total}: cut", "{n}, les plus récentes sur {total} : coupé"),
     "reading": Text("how to read it", "lecture"),
     "read_it": Text(
-        "shares are 0 to 1, instants are UTC, codes stand as in the data; an apostrophe before a sign keeps text from being a formula",
-        "parts de 0 à 1, instants en UTC, codes tels que dans les données ; une apostrophe devant un signe empêche un texte d'être une formule",
+        "shares are 0 to 1, instants are UTC, codes stand as in the data; an apostrophe before a sign keeps text from"
+        " being a formula",
+        "parts de 0 à 1, instants en UTC, codes tels que dans les données ; une apostrophe devant un signe empêche un"
+        " texte d'être une formule",
     ),
     "checksum": Text("the checksum is of", "la somme de contrôle porte sur"),
     "of_rows": Text(
@@ -107,9 +114,9 @@ _BASES = {"period": "both_days"}
 class About:
     """What was asked: the context of a file.
 
-    `metrics` are keys; `against` are the days compared with; `part` is numerator or denominator when the rows behind the first of them are exported, else empty. `total`
-    counts the rows there are when they were cut. `language` is that of the names and of the context, en or fr; `translated` puts a
-    reason that metrics give in English into it.
+    `metrics` are keys; `against` are the days compared with; `part` is numerator or denominator when the rows behind
+    the first of them are exported, else empty. `total` counts the rows there are when they were cut. `language` is that
+    of the names and of the context, en or fr; `translated` puts a reason that metrics give in English into it.
     """
 
     title: str
@@ -228,7 +235,10 @@ def _factors(build: Build) -> pd.DataFrame:
 
 
 def _text(value: Any) -> str | None:
-    """Give text that every format can hold: one kind of line end, no control characters, no longer than an Excel cell."""
+    """Give text that every format can hold.
+
+    One kind of line end, no control characters, no longer than an Excel cell.
+    """
     if isinstance(value, (list, dict, tuple, np.ndarray)):
         value = json.dumps(list(value) if isinstance(value, np.ndarray) else value, ensure_ascii=False, default=str)
     if value is None or value is pd.NaT or value is pd.NA or value != value or value == "":

@@ -1,9 +1,10 @@
-"""The ledger of emission factors and cost parameters: which there are, which one an activity of a year gets, and sets that an owner imports.
+"""The ledger of emission factors and cost parameters.
 
-A factor belongs to a set (desnz, ademe, epa; grid and backhaul hold what is common to all) and is valid from a year. The chosen set
-comes first; what it lacks comes from desnz, then ademe, and the factor's id says so. A licence-bound set (GLEC, say) is imported into
-the warehouse by its owner and never leaves it. What depends on a country's electricity or habits (hubs, trips of unknown mode) is made
-here from its parts. A factor that is missing is a missing answer.
+Which there are, which one an activity of a year gets, and sets that an owner imports. A factor belongs to a set (desnz,
+ademe, epa; grid and backhaul hold what is common to all) and is valid from a year. The chosen set comes first; what it
+lacks comes from desnz, then ademe, and the factor's id says so. A licence-bound set (GLEC, say) is imported into the
+warehouse by its owner and never leaves it. What depends on a country's electricity or habits (hubs, trips of unknown
+mode) is made here from its parts. A factor that is missing is a missing answer.
 """
 
 import csv
@@ -88,7 +89,8 @@ def parameter(name: str, applies_to: str = "") -> float:
 def vintage(rows: Iterable[Row], year: int) -> Row:
     """Choose the factor for an activity's year among the vintages of one factor.
 
-    The latest not after the year; for an earlier year the earliest there is, which `factor_set` labels vintage_substituted.
+    The latest not after the year; for an earlier year the earliest there is, which `factor_set` labels
+    vintage_substituted.
 
     >>> vintage([{"valid_from_year": "2023"}, {"valid_from_year": "2025"}], 2024)
     {'valid_from_year': '2023'}
@@ -104,7 +106,10 @@ def number(row: Row, name: str) -> float | None:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Every factor there is, the set that comes first and, when one is asked for, the year whose vintage is used for all years."""
+    """Every factor there is, and the set that comes first.
+
+    When one is asked for, the year whose vintage is used for all years.
+    """
 
     rows: tuple[Row, ...] = field(default_factory=factors)
     chosen: str = DEFAULT
@@ -155,7 +160,10 @@ class Ledger:
         return None
 
     def table(self, years: Iterable[int]) -> list[Row]:
-        """Give the factor of every vehicle, unit and year, and of every country where it depends on one (column `country`, else '')."""
+        """Give the factor of every vehicle, unit and year.
+
+        And of every country where it depends on one (column `country`, else '').
+        """
         found: list[Row] = []
         keys = sorted({(v, u) for v, u, _ in self._by_key if v != "grid"})
         for year in years:
@@ -191,7 +199,10 @@ class Ledger:
         }
 
     def _trips(self, year: int) -> list[tuple[str, Row]]:
-        """Make the factor a kilometre of a trip whose mode nobody said, from the shares of modes of a country; '' is every other country."""
+        """Make the factor a kilometre of a trip whose mode nobody said, from the shares of modes of a country.
+
+        '' is every other country.
+        """
         shares: dict[str, dict[str, float]] = {}
         for (name, applies_to), row in parameters().items():
             if name == "trip_mode":
@@ -225,9 +236,9 @@ class Ledger:
                         "wtw": f"{wtw:.10g}",
                         "row_id": " + ".join(row["row_id"] for _, row in known if row["row_id"]),
                         "quality": "derived",
-                        "notes": "Mode not said: "
-                        + ", ".join(f"{share:.1%} {mode}" for mode, share in of.items())
-                        + ".",
+                        "notes": (
+                            "Mode not said: " + ", ".join(f"{share:.1%} {mode}" for mode, share in of.items()) + "."
+                        ),
                     },
                 )
             )
@@ -251,7 +262,10 @@ def ledger(settings: Settings) -> Ledger:
 
 
 def _choice(path: Path) -> tuple[str, int | None]:
-    """Read which set comes first, and the year it is pinned to. Raises FactorMissing for a file that does not say so."""
+    """Read which set comes first, and the year it is pinned to.
+
+    Raises FactorMissing for a file that does not say so.
+    """
     if not path.exists():
         return DEFAULT, None
     try:
@@ -280,7 +294,8 @@ def read_set(path: Path, name: str) -> list[Row]:
     lacking = [c for c in needed if c not in (reader.fieldnames or [])]
     if lacking:
         raise FactorMissing(
-            f"{path} lacks the columns {', '.join(lacking)}. A set has the columns of data/factors/emission_factors.csv."
+            f"{path} lacks the columns {', '.join(lacking)}. A set has the columns of"
+            " data/factors/emission_factors.csv."
         )
     rows: list[Row] = []
     seen: dict[str, int] = {}
@@ -297,7 +312,8 @@ def read_set(path: Path, name: str) -> list[Row]:
         rows.append(row)
     if not rows:
         raise FactorMissing(
-            f"{path} holds no factor. A set has one row a factor, under the header of data/factors/emission_factors.csv."
+            f"{path} holds no factor. A set has one row a factor, under the header of"
+            " data/factors/emission_factors.csv."
         )
     return rows
 
@@ -324,7 +340,10 @@ def _wrong(row: Row) -> str:
 
 
 def import_set(settings: Settings, path: Path, name: str) -> int:
-    """Keep a set for this warehouse, read and checked first; gives the number of its factors. A set imported again replaces itself."""
+    """Keep a set for this warehouse, read and checked first; gives the number of its factors.
+
+    A set imported again replaces itself.
+    """
     if not _NAME.fullmatch(name) or name in {r["factor_set"] for r in factors()}:
         raise FactorMissing(
             f"{name!r} cannot name an imported set: take small letters, digits and _, and no set that ships."
@@ -344,9 +363,11 @@ def import_set(settings: Settings, path: Path, name: str) -> int:
 def implausible(rows: Iterable[Row]) -> dict[str, str]:
     """Give the factors that are far from those that ship for the same vehicle and unit, each with a sentence.
 
-    A vehicle that nothing ships for is held against the others of its activity and mode. A factor of 0 is a claim, no slip of a unit.
+    A vehicle that nothing ships for is held against the others of its activity and mode. A factor of 0 is a claim, no
+    slip of a unit.
 
-    >>> implausible([{"factor_id": "x", "vehicle": "truck_average", "activity": "freight", "mode": "truck", "unit": "kgCO2e/t.km", "wtw": "0.1"}])
+    >>> freight = {"vehicle": "truck_average", "activity": "freight", "mode": "truck", "unit": "kgCO2e/t.km"}
+    >>> implausible([{"factor_id": "x", **freight, "wtw": "0.1"}])
     {}
     """
     found = {}
@@ -362,8 +383,8 @@ def implausible(rows: Iterable[Row]) -> dict[str, str]:
         times = own / near if own > near else near / own
         unit = "grams" if own > near else "tonnes"
         found[row["factor_id"]] = (
-            f"{row['factor_id']}: {own:g} {row['unit']} is {times:,.0f} times {'' if own > near else 'less than '}the factor that ships "
-            f"for {like} ({near:g})"
+            f"{row['factor_id']}: {own:g} {row['unit']} is {times:,.0f} times {'' if own > near else 'less than '}the"
+            f" factor that ships for {like} ({near:g})"
             + (f": {unit} taken for kilograms?" if 100 <= times <= 10_000 else ": look at its unit.")
         )
     return found

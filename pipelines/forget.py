@@ -1,8 +1,9 @@
-"""Forgetting one customer: raw files are made anonymous, logs and builds made again from them, and everything is searched for the rest.
+"""Forgetting one customer.
 
-Each step can be killed: a file is written anew beside the old one and named by the state in one transaction, which also sends its load
-back to be judged; whom it is about is remembered as a keyed hash from the beginning, so that running it again finishes it, and so that
-a later file that names them is made anonymous as it lands.
+Raw files are made anonymous, logs and builds made again from them, and everything is searched for the rest. Each step
+can be killed: a file is written anew beside the old one and named by the state in one transaction, which also sends its
+load back to be judged; whom it is about is remembered as a keyed hash from the beginning, so that running it again
+finishes it, and so that a later file that names them is made anonymous as it lands.
 """
 
 import contextlib
@@ -59,7 +60,10 @@ class Searched:
 
 @dataclass(frozen=True)
 class Erasure:
-    """What forgetting one customer did and what a search then found. `left` says of each file that could not be made anonymous why."""
+    """What forgetting one customer did and what a search then found.
+
+    `left` says of each file that could not be made anonymous why.
+    """
 
     opaque: str
     loads: int
@@ -91,9 +95,10 @@ class _Work:
 def forget(
     settings: Settings, customer: str, namespace: str | None = None, progress: Progress = lambda _: None
 ) -> Erasure:
-    """Take a customer out of everything that is kept, and search it for them. `customer` is the id as a source wrote it.
+    """Take a customer out of everything that is kept, and search it for them.
 
-    Raises ForgetError when nothing is known of them, or when several sources have a customer of that id and none is named.
+    `customer` is the id as a source wrote it. Raises ForgetError when nothing is known of them, or when several sources
+    have a customer of that id and none is named.
     """
     text = customer.strip()
     if not text:
@@ -112,7 +117,8 @@ def forget(
             is_known = _learn(settings, memory, loads, given, of)
             if not is_known and not is_begun:
                 raise ForgetError(
-                    f"No file and no log knows the customer {shown(text)}. Write the id as the source does, capitals included."
+                    f"No file and no log knows the customer {shown(text)}. Write the id as the source does, capitals"
+                    " included."
                 )
             _remember(memory, person, namespace)
             work = _Work()
@@ -165,7 +171,8 @@ def _person(settings: Settings, memory: state.State, text: str, namespace: str |
         named = [n for n in every if erasing.links_of(settings, memory, erasing.logged(memory, n), n, [text])[text]]
         if len(named) > 1:
             raise ForgetError(
-                f"{shown(text)} is a customer of several sources ({', '.join(named)[:120]}), who may be several people. Say which with --source."
+                f"{shown(text)} is a customer of several sources ({', '.join(named)[:120]}), who may be several people."
+                " Say which with --source."
             )
     opaque = rows[0]["opaque"] if rows else f"forgotten-{secrets.token_hex(8)}"
     return Person(text, opaque, erasing.new_secret(settings, memory)), bool(rows)
@@ -209,7 +216,10 @@ def _learn(
     given: dict[str, tuple[Source | None, dict[Path, Reads]]],
     of: dict[str, Person],
 ) -> bool:
-    """Learn the ids that lead to their records, from the logs and from the files of each source; say whether there are any, or their name."""
+    """Learn the ids that lead to their records, from the logs and from the files of each source.
+
+    Say whether there are any, or their name.
+    """
     needles, is_known = _Needles(next(iter(of.values())).text if of else "", [], []), False
     for namespace, person in of.items():
         for links in erasing.links_of(
@@ -475,7 +485,10 @@ class _Needles:
             return self.in_bytes(iter(lambda: content.read(1 << 20), b""))
 
     def _in_database(self, file: Path, head: bytes) -> bool:
-        """Read every value of a Parquet or DuckDB file, then its bytes: pages that no table reads any more are in it too."""
+        """Read every value of a Parquet or DuckDB file, then its bytes.
+
+        Pages that no table reads any more are in it too.
+        """
         is_parquet = head.startswith(b"PAR1")
         try:
             with contextlib.closing(
@@ -502,12 +515,13 @@ def search(
     namespace: str | None = None,
     progress: Progress = lambda _: None,
 ) -> list[Searched]:
-    """Read everything that is kept, whole, and say where a customer is found: under the id, in any coding, or under its keyed hash.
+    """Read everything that is kept, whole, and say where a customer is found.
 
-    Of one `namespace`, raw files of others are not looked at: they may have a customer of that id too.
+    Under the id, in any coding, or under its keyed hash. Of one `namespace`, raw files of others are not looked at:
+    they may have a customer of that id too.
 
-    Files are unpacked and tables read by value. Raw files are read record by record too, as `reads` says: an id of few signs is
-    somebody else's text as well, and is looked for where customers stand alone.
+    Files are unpacked and tables read by value. Raw files are read record by record too, as `reads` says: an id of few
+    signs is somebody else's text as well, and is looked for where customers stand alone.
     """
     key = keys.file_of(settings, memory).read_bytes()
     loads = memory.loads_with(*STATUSES)

@@ -1,6 +1,7 @@
-"""The state of a warehouse as OpenMetrics: for a monitoring system that asks every minute and tells somebody when a number is off.
+"""The state of a warehouse as OpenMetrics.
 
-No value of a row and no name of a person stands in it: builds, loads, checks and alerts are counted.
+For a monitoring system that asks every minute and tells somebody when a number is off. No value of a row and no name of
+a person stands in it: builds, loads, checks and alerts are counted.
 """
 
 from datetime import UTC, datetime

@@ -1,7 +1,7 @@
 """The hashing key: the file beside the warehouse that customers are hashed with, and another that takes its place.
 
-While a new key takes over, it lies beside the old one, and the state says by a fingerprint which of the two the logs are made with: they
-are never mixed. The old one goes when a build stands that holds nothing of it.
+While a new key takes over, it lies beside the old one, and the state says by a fingerprint which of the two the logs
+are made with: they are never mixed. The old one goes when a build stands that holds nothing of it.
 """
 
 import hashlib
@@ -48,7 +48,10 @@ def file_of(settings: Settings, memory: state.State) -> Path:
 
 
 def read(settings: Settings, memory: state.State) -> bytes:
-    """Read the key customers are hashed with; make it on first use. Only the key that the warehouse was made with is taken."""
+    """Read the key customers are hashed with; make it on first use.
+
+    Only the key that the warehouse was made with is taken.
+    """
     path = file_of(settings, memory)
     if path == settings.next_key_file:
         return path.read_bytes()

@@ -1,7 +1,7 @@
 """Landing: find the files that were asked for, and copy them so that what is kept is what was hashed.
 
-Of a folder, what is no file that can be read (a device, a link that leads out) is refused with a sentence, and the rest is landed.
-What a file holds is no concern of this module.
+Of a folder, what is no file that can be read (a device, a link that leads out) is refused with a sentence, and the rest
+is landed. What a file holds is no concern of this module.
 """
 
 import hashlib
@@ -121,8 +121,8 @@ def _chunk(file: Path, content: BinaryIO) -> bytes:
 def keep(file: Path, folder: Path, name: str, seen: os.stat_result) -> tuple[Path, str, int]:
     """Copy a file to a folder under a name: (copy, SHA-256 of the copied bytes, their number).
 
-    The copy's name can be shown and given to any program. Raises SourceError for a file that cannot be read, or that is no longer
-    what it was when it was `seen`: whoever writes it has not finished.
+    The copy's name can be shown and given to any program. Raises SourceError for a file that cannot be read, or that is
+    no longer what it was when it was `seen`: whoever writes it has not finished.
     """
     folder.mkdir(parents=True, mode=0o700)
     kept = folder / name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -136,6 +136,7 @@ def keep(file: Path, folder: Path, name: str, seen: os.stat_result) -> tuple[Pat
         after = os.fstat(content.fileno())
         if size != after.st_size or (after.st_size, after.st_mtime_ns) != (seen.st_size, seen.st_mtime_ns):
             raise SourceError(
-                f"{shown(file)} changed while it was read, so nothing of it was taken in. Load it again when it is whole."
+                f"{shown(file)} changed while it was read, so nothing of it was taken in. Load it again when it is"
+                " whole."
             )
     return kept, hashed.hexdigest(), size

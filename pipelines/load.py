@@ -1,9 +1,9 @@
 """Loading: land, name, judge, log, shape, estimate, check, publish.
 
-A load is a state machine in `state.sqlite`: landed (files copied, untouched), logged (rows judged and in the logs), published (in the
-build readers see). Whatever kills it, the next load sweeps what is half-written and goes on from the last of these. A load that cannot
-go on is put aside (failed) with the reason, whatever it is, so that it never stands in the way of others; only what is the machine's
-fault (a full disk, say) stops all of them.
+A load is a state machine in `state.sqlite`: landed (files copied, untouched), logged (rows judged and in the logs),
+published (in the build readers see). Whatever kills it, the next load sweeps what is half-written and goes on from the
+last of these. A load that cannot go on is put aside (failed) with the reason, whatever it is, so that it never stands
+in the way of others; only what is the machine's fault (a full disk, say) stops all of them.
 """
 
 import errno
@@ -61,14 +61,17 @@ Progress = Callable[[str], None]
 
 @dataclass
 class Report:
-    """What a load did: how each log's rows were judged, what changed in each table, which checks found rows, which alerts are new, who could not be told of them.
+    """What a load did.
 
-    Every row read stands in `counts` once; `derived` rows were made from rows counted there. `unread` are fields taken for missing,
-    `hidden` texts kept as a keyed hash, by log. `refused` says of each file that was not taken in what it is; `notes` say what is odd
-    about others. `files` says what became of the lines of each: lines + more_rows = rows + the others.
-    `dated_by` says what told the newer of two versions: "declared" export times, or the "file" dates and the order of landing.
-    `failed` are loads that were put aside (load, files, problem), `healed` says what was damaged and made again.
-    `retained` are loads whose raw files were deleted for their age.
+    How each log's rows were judged, what changed in each table, which checks found rows, which alerts are new, who
+    could not be told of them.
+
+    Every row read stands in `counts` once; `derived` rows were made from rows counted there. `unread` are fields taken
+    for missing, `hidden` texts kept as a keyed hash, by log. `refused` says of each file that was not taken in what it
+    is; `notes` say what is odd about others. `files` says what became of the lines of each: lines + more_rows = rows +
+    the others. `dated_by` says what told the newer of two versions: "declared" export times, or the "file" dates and
+    the order of landing. `failed` are loads that were put aside (load, files, problem), `healed` says what was damaged
+    and made again. `retained` are loads whose raw files were deleted for their age.
     """
 
     build_id: str | None
@@ -108,13 +111,13 @@ def load(
 ) -> Report:
     """Take files in and publish a build that holds them; without paths, finish what has landed.
 
-    `exported_at` says when the files were exported (UTC), where neither they nor the mapping say so: of two versions of a row the later
-    export's wins. `is_anew` makes a build though nothing new has landed: the choice of factors has changed.
-    `is_trial` stops once the rows are judged.
+    `exported_at` says when the files were exported (UTC), where neither they nor the mapping say so: of two versions of
+    a row the later export's wins. `is_anew` makes a build though nothing new has landed: the choice of factors has
+    changed. `is_trial` stops once the rows are judged.
 
-    Then the alert rules are evaluated, and who is to be told is told. Raises SourceError when the files asked for were put aside (all
-    else is done first), CheckFailed when a blocking check finds rows that are no new load's fault, WarehouseDamaged for what is damaged
-    and cannot be made again, WarehouseLocked when another load is writing.
+    Then the alert rules are evaluated, and who is to be told is told. Raises SourceError when the files asked for were
+    put aside (all else is done first), CheckFailed when a blocking check finds rows that are no new load's fault,
+    WarehouseDamaged for what is damaged and cannot be made again, WarehouseLocked when another load is writing.
     """
     report, refusal = _load(settings, paths, source, namespace, exported_at, is_anew, is_trial, progress)
     if not is_trial:
@@ -131,7 +134,10 @@ def load(
 
 
 def _tell(settings: Settings, report: Report, progress: Progress) -> None:
-    """Tell who is to be told of a build's alerts, once a build: also when the load that published it was killed before."""
+    """Tell who is to be told of a build's alerts, once a build.
+
+    Also when the load that published it was killed before.
+    """
     memory = state.State(settings.warehouse)
     try:
         if report.build_id is None or memory.value("told_build") == report.build_id:
@@ -284,9 +290,10 @@ def _note_published(report: Report, error: OSError) -> None:
 
 
 def _is_of_machine(settings: Settings, error: Exception, row: dict[str, Any] | None = None) -> bool:
-    """Say whether an error is no fault of a load's files: a full or failing disk, somebody's Ctrl-C, a damaged warehouse.
+    """Say whether an error is no fault of a load's files.
 
-    Where a load has landed, its raw files are read whole to tell a disk that fails from files that cannot be read.
+    A full or failing disk, somebody's Ctrl-C, a damaged warehouse. Where a load has landed, its raw files are read
+    whole to tell a disk that fails from files that cannot be read.
     """
     if isinstance(error, (WarehouseDamaged, WarehouseLocked, duckdb.InterruptException)) or _is_disk_full(error):
         return True
@@ -320,7 +327,10 @@ def _sentence(names: str, error: Exception) -> BackhaulError:
 def _put_aside(
     settings: Settings, memory: state.State, load_id: str, error: Exception, report: Report
 ) -> BackhaulError:
-    """Take a load that cannot go on out of the way: its rows of the log go, its landed files stay until it is taken back."""
+    """Take a load that cannot go on out of the way.
+
+    Its rows of the log go, its landed files stay until it is taken back.
+    """
     (row,) = memory.loads_with("landing", "landed", "logged", load_id=load_id)
     names = [f["name"] for f in row["files"]] or [_printable(Path(f).name) for f in json.loads(row["asked"])["files"]]
     listed = f"{names[0][:60]}{f' (and {len(names) - 1} more)' if names[1:] else ''}"
@@ -332,7 +342,10 @@ def _put_aside(
 
 
 def _sweep(settings: Settings, memory: state.State) -> None:
-    """Remove what the state says is left over: log files that do not count, raw copies of loads taken back or never whole."""
+    """Remove what the state says is left over.
+
+    Log files that do not count, raw copies of loads taken back or never whole.
+    """
     statuses = memory.statuses()
     Logs(settings, memory).sweep()
     unwanted = {load_id for load_id, status in statuses.items() if status == "withdrawn"}
@@ -352,7 +365,8 @@ def _sweep(settings: Settings, memory: state.State) -> None:
 def _retain(settings: Settings, memory: state.State, days: int) -> list[str]:
     """Delete the raw files of loads that landed more than so many days ago and are published; give the loads.
 
-    What waits in them to be judged again, because it is of the future, is waited for as many days at most. The mapping stays.
+    What waits in them to be judged again, because it is of the future, is waited for as many days at most. The mapping
+    stays.
     """
     age = timedelta(days=days)
     due = [
@@ -370,7 +384,10 @@ def _retain(settings: Settings, memory: state.State, days: int) -> list[str]:
 
 
 def retain(settings: Settings, days: int, progress: Progress = lambda _: None) -> list[str]:
-    """Delete the raw files of loads that landed more than so many days ago, once all that has landed is published; give the loads."""
+    """Delete the raw files of loads that landed more than so many days ago, once all that has landed is published.
+
+    Give the loads.
+    """
     load(settings, progress=progress)
     with build.writing(settings.warehouse, settings.wait_s):
         memory = state.State(settings.warehouse)
@@ -383,10 +400,10 @@ def retain(settings: Settings, days: int, progress: Progress = lambda _: None) -
 
 
 def rotate_key(settings: Settings, progress: Progress = lambda _: None) -> Report:
-    """Let a new hashing key take the place of the present one: all loads are judged again with it, and a whole build is published.
+    """Let a new hashing key take the place of the present one.
 
-    The old key goes when that build stands. Killed, it goes on with the next load. Raises SourceError when raw files are not there, and
-    nothing is changed.
+    All loads are judged again with it, and a whole build is published. The old key goes when that build stands. Killed,
+    it goes on with the next load. Raises SourceError when raw files are not there, and nothing is changed.
     """
     if not (settings.warehouse / "state.sqlite").is_file():
         raise WarehouseMissing(f"There is no warehouse in {settings.warehouse}. Give another --warehouse.")
@@ -452,10 +469,10 @@ def _gone(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _judge_later_exports_again(settings: Settings, memory: state.State, row: dict[str, Any]) -> bool:
-    """Send later exports of a mapping back to be judged, when an older one of the same rows has come; say whether there are any.
+    """Send later exports of a mapping back to be judged, when an older one of the same rows has come.
 
-    What an export takes back, and whether its rows are news, depends on what was said before it: so the logs become what they would
-    be, had the exports come in order.
+    Say whether there are any. What an export takes back, and whether its rows are news, depends on what was said before
+    it: so the logs become what they would be, had the exports come in order.
     """
     this = memory.loads_with("logged", load_id=row["load_id"])[0]
     if not this["mapping"]:
@@ -472,16 +489,17 @@ def _judge_later_exports_again(settings: Settings, memory: state.State, row: dic
         return False
     if gone := _gone(later):
         raise SourceError(
-            f"This export is older than what was loaded of the same rows, which would be judged again after it, and {gone}. It is put aside; nothing else changed."
+            "This export is older than what was loaded of the same rows, which would be judged again after it, and"
+            f" {gone}. It is put aside; nothing else changed."
         )
     memory.set_status([r["load_id"] for r in later], "landed")
     return True
 
 
 def _judge_again(memory: state.State, gone: dict[str, Any], *statuses: str) -> bool:
-    """Send the loads after one that is gone back to be judged: what they said again was a duplicate of its rows. Says whether there are any.
+    """Send the loads after one that is gone back to be judged: what they said again was a duplicate of its rows.
 
-    Raises SourceError when one has no raw files any more.
+    Says whether there are any. Raises SourceError when one has no raw files any more.
     """
     later = [
         row
@@ -490,14 +508,18 @@ def _judge_again(memory: state.State, gone: dict[str, Any], *statuses: str) -> b
     ]
     if told := _gone(later):
         raise SourceError(
-            f"Load {gone['load_id']} cannot be taken back: what later loads said again counted as its duplicates, so they would be judged again, and {told}. Nothing was changed."
+            f"Load {gone['load_id']} cannot be taken back: what later loads said again counted as its duplicates, so"
+            f" they would be judged again, and {told}. Nothing was changed."
         )
     memory.set_status([row["load_id"] for row in later], "landed")
     return bool(later)
 
 
 def _judge_future_again(settings: Settings, memory: state.State) -> bool:
-    """Send loads back to be judged that hold rows which were of the future and are no longer; say whether there are any."""
+    """Send loads back to be judged that hold rows which were of the future and are no longer.
+
+    Say whether there are any.
+    """
     due = [
         r["load_id"]
         for r in memory.loads_with("logged", "published")
@@ -543,9 +565,9 @@ def _files(paths: Iterable[Path], settings: Settings, source: str | None, report
 def _begin(
     memory: state.State, files: list[Path], name: str | None, namespace: str | None, exported_at: datetime | None
 ) -> str:
-    """Remember what was asked for before anything else, so that a load killed while landing can be taken up; give its id.
+    """Remember what was asked for before anything else, so that a load killed while landing can be taken up.
 
-    One that was put aside over the same files is tried again by this one.
+    Give its id. One that was put aside over the same files is tried again by this one.
     """
     asked = json.dumps(
         {
@@ -573,7 +595,10 @@ def _next_id(memory: state.State) -> str:
 
 
 def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report: Report, progress: Progress) -> bool:
-    """Copy new files to the raw folder and remember them; files already taken in are skipped. Says whether any is new."""
+    """Copy new files to the raw folder and remember them; files already taken in are skipped.
+
+    Says whether any is new.
+    """
     progress("landing files")
     load_id: str = begun["load_id"]
     asked = json.loads(begun["asked"])
@@ -597,7 +622,8 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
         raise refusals[0]
     if isinstance(origin, Mapping) and is_whole and (absent := origin.missing_files(files)):
         raise SourceError(
-            f"{origin.name} says `export: whole`, and no file is named {', '.join(absent)}: their rows would be withdrawn. Give all files together."
+            f"{origin.name} says `export: whole`, and no file is named {', '.join(absent)}: their rows would be"
+            " withdrawn. Give all files together."
         )
     if isinstance(origin, Mapping) and data_path("mappings") in origin.path.parents:
         report.notes += _taken_for_all(origin)
@@ -623,7 +649,8 @@ def _land(settings: Settings, memory: state.State, begun: dict[str, Any], report
     report.skipped += [shown(file) for file in files if file not in taken]
     if taken and taken <= sides - mains:
         raise SourceError(
-            f"{files[0].name} is only joined to the rows of other files. Load it together with the files it is joined to."
+            f"{files[0].name} is only joined to the rows of other files. Load it together with the files it is"
+            " joined to."
         )
     rows: list[dict[str, Any]] = []
     for file in (f for f in files if f in taken):
@@ -688,7 +715,8 @@ def _taken_for_all(origin: Mapping) -> list[str]:
         return []
     taken = " and ".join(f"{name} {value}" for name, value in said.items())
     return [
-        f"{origin.name} takes {taken} for every row without one. Where that is wrong, copy {origin.path.name}, change `constants:` and load with --source."
+        f"{origin.name} takes {taken} for every row without one. Where that is wrong, copy {origin.path.name}, change"
+        " `constants:` and load with --source."
     ]
 
 
@@ -705,7 +733,8 @@ def _checked_namespace(namespace: str | None) -> str | None:
     """Give a namespace as it is. Raises SourceError for one that is no plain word."""
     if namespace is not None and not re.fullmatch(NAMESPACE, namespace):
         raise SourceError(
-            f"{namespace[:60]!r} cannot be a namespace: it stands before every id. Write letters, digits, dots, underscores and hyphens."
+            f"{namespace[:60]!r} cannot be a namespace: it stands before every id. Write letters, digits, dots,"
+            " underscores and hyphens."
         )
     return namespace
 
@@ -713,7 +742,8 @@ def _checked_namespace(namespace: str | None) -> str | None:
 def _namespace_of(origin: Source, memory: state.State) -> str:
     """Give the prefix of a source's ids: its name, in letters, digits, dots, underscores and hyphens.
 
-    Where something else had to go, a digest of the name keeps two names apart. A name that ids begin with already stays.
+    Where something else had to go, a digest of the name keeps two names apart. A name that ids begin with already
+    stays.
     """
     if origin.name == "canonical":
         return "shop"
@@ -728,7 +758,8 @@ def _namespace_of(origin: Source, memory: state.State) -> str:
 def _exported_at(file: Path, origin: Source, declared: str | None) -> tuple[datetime, str]:
     """Say when a file was exported, and what says so: the command or the mapping, else the file's date.
 
-    Files of one date follow each other in the order they land: a copy changes the time of a file more often than its date.
+    Files of one date follow each other in the order they land: a copy changes the time of a file more often than its
+    date.
     """
     if declared:
         return datetime.fromisoformat(declared), "declared"
@@ -742,14 +773,18 @@ def _exported_at(file: Path, origin: Source, declared: str | None) -> tuple[date
 
 
 def _check_known(settings: Settings, memory: state.State, held: set[str]) -> None:
-    """Raise WarehouseDamaged when the build or the log hold loads that the state has never heard of: it is lost, or older than they are."""
+    """Raise WarehouseDamaged when the build or the log hold loads that the state has never heard of.
+
+    It is lost, or older than they are.
+    """
     known = memory.statuses()
     logged = {load_of(f) for f in (settings.warehouse / "log").glob("*/*/*.parquet")} - {""}
     unknown = sorted((held or logged if known else held | logged) - known.keys())
     if unknown:
         raise WarehouseDamaged(
-            f"{settings.warehouse / 'state.sqlite'} knows nothing of {len(unknown)} loads that are here (first {unknown[0]}): it is lost or older. "
-            f"Put the right one back, or load the files in {settings.raw} into a new --warehouse. Nothing was changed."
+            f"{settings.warehouse / 'state.sqlite'} knows nothing of {len(unknown)} loads that are here (first"
+            f" {unknown[0]}): it is lost or older. Put the right one back, or load the files in {settings.raw} into a"
+            " new --warehouse. Nothing was changed."
         )
 
 
@@ -762,17 +797,22 @@ def damaged_raw(settings: Settings, row: dict[str, Any]) -> list[str]:
 
 
 def _heal_logs(settings: Settings, memory: state.State, report: Report, *, is_deep: bool) -> None:
-    """Send loads whose log files are gone or damaged back to be judged from their raw files. Raises WarehouseDamaged where these are too."""
+    """Send loads whose log files are gone or damaged back to be judged from their raw files.
+
+    Raises WarehouseDamaged where these are too.
+    """
     logged = {row["load_id"]: row for row in memory.loads_with("logged", "published")}
     Logs(settings, memory).remember_older()
     for load_id, problems in Logs(settings, memory).damaged(is_deep=is_deep, is_kept=True).items():
         if told := _gone([logged[load_id]]):
             raise WarehouseDamaged(
-                f"{problems[0]}, and {told}, so it cannot be made again. Put it back from a copy, or give the load up with `backhaul withdraw {load_id}`."
+                f"{problems[0]}, and {told}, so it cannot be made again. Put it back from a copy, or give the load up"
+                f" with `backhaul withdraw {load_id}`."
             )
         if raw := damaged_raw(settings, logged[load_id]):
             raise WarehouseDamaged(
-                f"{problems[0]}, and so is {raw[0]}, from which it is made. Restore either, or give the load up with `backhaul withdraw {load_id}`."
+                f"{problems[0]}, and so is {raw[0]}, from which it is made. Restore either, or give the load up with"
+                f" `backhaul withdraw {load_id}`."
             )
         memory.set_status([load_id], "landed")
         report.healed += [f"{problem}: made again from the raw files of load {load_id}." for problem in problems]
@@ -809,7 +849,8 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
             return False
         if not refused and isinstance(error, duckdb.Error):
             raise SourceError(
-                f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0][:150]} Correct the file and load it again."
+                f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0][:150]} Correct the file and"
+                " load it again."
             ) from error
         if not refused:
             raise
@@ -821,11 +862,13 @@ def _log(settings: Settings, memory: state.State, landed: dict[str, Any], report
         first, *others = files
         more = f" (and {len(others)} more)" if others else ""
         raise SourceError(
-            f"{landed['source']} found nothing to read: {first.name}{more} is {layout(first)}. It reads {origin.expects}."
+            f"{landed['source']} found nothing to read: {first.name}{more} is {layout(first)}. It reads"
+            f" {origin.expects}."
         )
     if whole and whole.is_whole and not any(c["read"] for c in counts if not c["is_derived"]):
         raise SourceError(
-            f"{landed['source']}: a whole export without a row would withdraw everything, so nothing was changed. Export it again."
+            f"{landed['source']}: a whole export without a row would withdraw everything, so nothing was changed."
+            " Export it again."
         )
     exported_at = max(c.pop("exported_at") or landed["exported_at"] for c in counts)
     again_at = min((at for c in counts if (at := c.pop("again_at"))), default=None)
@@ -903,7 +946,10 @@ def _judged(
     report: Report,
     progress: Progress,
 ) -> tuple[list[dict[str, Any]], list[contracts.Fault], list[dict[str, Any]]]:
-    """Name and judge the rows of files, the accepted ones into log files: how each log was judged, what is at fault, the lines of each file."""
+    """Name and judge the rows of files, the accepted ones into log files.
+
+    How each log was judged, what is at fault, the lines of each file.
+    """
     load_id, logs = landed["load_id"], Logs(settings, memory)
     for file in logs.folder.glob(f"*/{load_id[:6]}/{load_id}.parquet"):  # of an attempt before this one
         build.clear(file)
@@ -956,8 +1002,9 @@ def _judged(
 def _closed(file_name: str, lines: Lines, taken: list[tuple[int, int]]) -> dict[str, Any]:
     """Say what became of a file's lines: lines + more_rows = rows (accepted, duplicate or quarantined) + the others.
 
-    `within` go on inside a cell of the line before, `left_out` are rows that the mapping's conditions leave out, and `more_rows` come
-    from a line that gives several. `taken` counts rows, and lines that gave some, of each log that counts the file's rows.
+    `within` go on inside a cell of the line before, `left_out` are rows that the mapping's conditions leave out, and
+    `more_rows` come from a line that gives several. `taken` counts rows, and lines that gave some, of each log that
+    counts the file's rows.
     """
     others = {kind: lines[kind] for kind in ("header", "blank", "preamble", "totals", "within")}
     left = lines["lines"] - sum(others.values())
@@ -968,7 +1015,10 @@ def _closed(file_name: str, lines: Lines, taken: list[tuple[int, int]]) -> dict[
 
 
 def _span(mapping: Mapping) -> tuple[bool, datetime | None, datetime | None]:
-    """Say whether a mapping's files are whole, and of which span: its first instant and the first one after it (UTC)."""
+    """Say whether a mapping's files are whole, and of which span.
+
+    Its first instant and the first one after it (UTC).
+    """
     said, zone = mapping.export, ZoneInfo(str(mapping.content.get("time_zone") or "UTC"))
 
     def begins(day: date) -> datetime:
@@ -1009,8 +1059,8 @@ def _build(
 ) -> dict[str, BackhaulError]:
     """Build and publish what is logged; give the new loads that had to be put aside for it, each with its error.
 
-    Where an increment fails, the build it was copied from may be damaged: everything is made again from the logs. Where that fails,
-    loads are left out, the newest first, until it holds; the last one left out is at fault.
+    Where an increment fails, the build it was copied from may be damaged: everything is made again from the logs. Where
+    that fails, loads are left out, the newest first, until it holds; the last one left out is at fault.
     """
 
     def attempt(loads: list[dict[str, Any]], *, is_probe: bool = False) -> Exception | None:
@@ -1048,9 +1098,11 @@ def _build(
                 raise problem
             first = _first_failing(published, 0, attempt)
             raise WarehouseDamaged(
-                f"The rows of load {first['load_id']} ({first['files'][0]['name'][:60]}) cannot be built: {_sentence('it', problem)} Readers keep the last build. `backhaul withdraw {first['load_id']}` takes it back."[
-                    :300
-                ]
+                (
+                    f"The rows of load {first['load_id']} ({first['files'][0]['name'][:60]}) cannot be built: "
+                    f"{_sentence('it', problem)} Readers keep the last build. "
+                    f"`backhaul withdraw {first['load_id']}` takes it back."
+                )[:300]
             ) from problem
         every = published + new
         first = every[-1] if len(new) == 1 else _first_failing(every, len(published), attempt)
@@ -1086,7 +1138,10 @@ def _build_once(
     is_whole: bool,
     is_probe: bool,
 ) -> None:
-    """Shape, estimate, check and publish one build over these loads; `is_whole` shapes all of it anew, `is_probe` publishes nothing."""
+    """Shape, estimate, check and publish one build over these loads.
+
+    `is_whole` shapes all of it anew, `is_probe` publishes nothing.
+    """
     logs, build_id = Logs(settings, memory), draft.build_id
     loads, restored = [row["load_id"] for row in every], [row["load_id"] for row in every if row["restored_at"]]
     new = [row["load_id"] for row in every if row["status"] == "logged"]
@@ -1144,7 +1199,8 @@ def _build_once(
         if failed:
             first = failed[0]
             raise CheckFailed(
-                f"The check {first.check.name} found {first.rows} rows, so nothing was published and readers keep the last build. {first.check.sentence} First rows: {first.sample}",
+                f"The check {first.check.name} found {first.rows} rows, so nothing was published and readers keep the"
+                f" last build. {first.check.sentence} First rows: {first.sample}",
                 json.loads(first.sample),
             )
         if is_probe:
@@ -1199,11 +1255,15 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: shape.Flags, is_increme
         leg, lot, returned = shape.ESTIMATED.values()
         connection.execute(f"""
             DELETE FROM estimate_return_probability WHERE {line}; DELETE FROM estimate_promise WHERE {returned};
-            DELETE FROM estimate_return_carbon WHERE {lot}; DELETE FROM estimate_return_cost WHERE {lot}; DELETE FROM estimate_avoided_carbon WHERE {lot};
+            DELETE FROM estimate_return_carbon WHERE {lot}; DELETE FROM estimate_return_cost WHERE {lot}; DELETE
+                FROM estimate_avoided_carbon WHERE {lot};
             DELETE FROM estimate_leg_carbon WHERE {leg}; DELETE FROM estimate_leg_cost WHERE {leg};
-            DELETE FROM fact_order_line WHERE {line}; DELETE FROM fact_return_line WHERE {of_return}; DELETE FROM fact_return_event WHERE {of_return};
-            DELETE FROM fact_return_leg WHERE {parcel}; DELETE FROM fact_recovery WHERE {of_return}; DELETE FROM fact_refund WHERE {refund};
-            DELETE FROM fact_refund_line WHERE {refund} OR (refund_key IS NULL AND {of_return}); DELETE FROM fact_promised_date WHERE {of_return};
+            DELETE FROM fact_order_line WHERE {line}; DELETE FROM fact_return_line WHERE {of_return}; DELETE
+                FROM fact_return_event WHERE {of_return};
+            DELETE FROM fact_return_leg WHERE {parcel}; DELETE FROM fact_recovery WHERE {of_return}; DELETE
+                FROM fact_refund WHERE {refund};
+            DELETE FROM fact_refund_line WHERE {refund} OR (refund_key IS NULL AND {of_return}); DELETE
+                FROM fact_promised_date WHERE {of_return};
             DELETE FROM build_info;
         """)
         shape.look_up(connection, found.currency, is_increment=True)
@@ -1226,13 +1286,18 @@ def _write_info(
     loads: list[str],
     implausible: list[str],
 ) -> None:
-    """Describe the build; `last` is the description of the one it was copied from, if any, `implausible` are ids of factors."""
+    """Describe the build.
+
+    `last` is the description of the one it was copied from, if any, `implausible` are ids of factors.
+    """
     observed = connection.execute(
-        "SELECT max(last_occurred_at) FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund', 'refund_line', 'recovery')"
+        "SELECT max(last_occurred_at) FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element',"
+        " 'refund', 'refund_line', 'recovery')"
     ).fetchall()[0][0]
     names = connection.execute("""
         SELECT DISTINCT unnest(json_keys(dimensions)) AS own FROM (
-            SELECT dimensions FROM fact_order_line WHERE dimensions IS NOT NULL UNION ALL SELECT dimensions FROM fact_return_line WHERE dimensions IS NOT NULL)
+            SELECT dimensions FROM fact_order_line WHERE dimensions IS NOT NULL UNION ALL SELECT dimensions
+                FROM fact_return_line WHERE dimensions IS NOT NULL)
         ORDER BY 1
     """).fetchall()
     info = last | {
@@ -1275,7 +1340,8 @@ def withdrawn_rows(settings: Settings, limit: int = 1000) -> list[dict[str, Any]
             if (table := schema.LOG.tables.get(thing)) is not None:
                 rows = contracts.log_rows(connection, table, logs.sql(thing, loads))
                 selects.append(
-                    f"SELECT load_id AS load, '{thing}' AS \"table\", {table.info['key'][0]} AS id FROM ({rows}) WHERE is_withdrawn"
+                    f"SELECT load_id AS load, '{thing}' AS \"table\", {table.info['key'][0]} AS id FROM ({rows}) WHERE"
+                    " is_withdrawn"
                 )
         found = connection.execute(f"{' UNION ALL '.join(selects)} ORDER BY ALL DESC LIMIT {limit}").fetchall()
     return [dict(zip(("load", "table", "id"), row, strict=True)) for row in found]
@@ -1289,7 +1355,8 @@ def reading_logs(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
     except duckdb.Error as error:
         raise WarehouseDamaged(
-            f"A log file in {settings.warehouse / 'log'} is gone or damaged. Run `backhaul load` without a path: it is made again from the raw files."
+            f"A log file in {settings.warehouse / 'log'} is gone or damaged. Run `backhaul load` without a path: it is"
+            " made again from the raw files."
         ) from error
     finally:
         connection.close()
@@ -1320,8 +1387,9 @@ def restore_withdrawn(settings: Settings, load_id: str, progress: Progress = lam
 def withdraw(settings: Settings, load_id: str, progress: Progress = lambda _: None) -> Report:
     """Take a whole load back: its rows, its log files and its raw copies go, and a build without it is published.
 
-    Later loads of the same source are judged again, for what they said again counted as duplicates of it. A load that was put aside is
-    given up. Raises SourceError for a load that is not there; one that is taken back already changes nothing.
+    Later loads of the same source are judged again, for what they said again counted as duplicates of it. A load that
+    was put aside is given up. Raises SourceError for a load that is not there; one that is taken back already changes
+    nothing.
     """
     with build.writing(settings.warehouse, settings.wait_s):
         memory = state.State(settings.warehouse)
@@ -1341,9 +1409,10 @@ def withdraw(settings: Settings, load_id: str, progress: Progress = lambda _: No
 
 
 def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
-    """List how sources word return reasons, most frequent first: source, wording, reason (None when unknown), return_lines.
+    """List how sources word return reasons, most frequent first.
 
-    Read from the logs; wordings of fewer than `contracts.FEWEST_LINES` return lines are summed up as one row without wording.
+    Columns: source, wording, reason (None when unknown), return_lines. Read from the logs; wordings of fewer than
+    `contracts.FEWEST_LINES` return lines are summed up as one row without wording.
     """
     memory = state.State(settings.warehouse)
     loads = [row["load_id"] for row in memory.loads_with("logged", "published")]
@@ -1353,16 +1422,17 @@ def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
     if not logged:
         return []
     with reading_logs(settings) as connection:
-        found = connection.execute(
-            f"""
-            WITH known AS (SELECT lower(trim(raw)) AS raw, min(reason) AS reason FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")} GROUP BY 1),
+        found = connection.execute(f"""
+            WITH known AS (SELECT lower(trim(raw)) AS raw, min(reason) AS reason
+                FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")} GROUP BY 1),
             worded AS (
                 SELECT source, trim(reason_raw) AS wording, count(DISTINCT return_line_key) AS return_lines
                 FROM {logged} WHERE trim(reason_raw) <> '' GROUP BY ALL)
-            SELECT source, CASE WHEN return_lines >= {contracts.FEWEST_LINES} THEN wording END AS shown, CASE WHEN shown IS NOT NULL THEN k.reason END AS reason,
+            SELECT source, CASE WHEN return_lines >= {contracts.FEWEST_LINES} THEN wording END AS shown, CASE
+                WHEN shown IS NOT NULL THEN k.reason END AS reason,
                 sum(return_lines)::BIGINT AS return_lines
-            FROM worded w LEFT JOIN known k ON k.raw = lower(w.wording) GROUP BY ALL ORDER BY return_lines DESC, source, shown
-            """
-        )
+            FROM worded w LEFT JOIN known k ON k.raw = lower(w.wording) GROUP BY ALL ORDER BY return_lines DESC, source,
+                shown
+            """)
         names = ("source", "wording", "reason", "return_lines")
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

@@ -1,7 +1,8 @@
 """The files of the logs: which of them hold a load's rows, whether they are what was written, and few of them.
 
-A load writes one file a log. Once there are many small ones they are joined: the state says from then on in which file a load's rows
-stand, and rows that it places elsewhere no longer count. A joined file is named after its newest load and how many it holds.
+A load writes one file a log. Once there are many small ones they are joined: the state says from then on in which file
+a load's rows stand, and rows that it places elsewhere no longer count. A joined file is named after its newest load and
+how many it holds.
 """
 
 import re
@@ -50,7 +51,10 @@ class Logs:
         self._known = {row["load_id"] for row in self._rows}
 
     def sql(self, thing: str, loads: Sequence[str]) -> str:
-        """Write what to read for the rows that loads wrote to a log, to stand after FROM; nothing where they wrote none."""
+        """Write what to read for the rows that loads wrote to a log, to stand after FROM.
+
+        Nothing where they wrote none.
+        """
         wanted, held = set(loads), dict[str, list[str]]()
         for row in self._rows:
             if row["load_id"] in wanted and row["path"].startswith(f"{thing}/"):
@@ -95,8 +99,8 @@ class Logs:
     def damaged(self, *, is_deep: bool = False, is_kept: bool = False) -> dict[str, list[str]]:
         """Find files that are gone or are not what was written: by load, a sentence each.
 
-        The checksum is computed where size or time differ from when it last fitted, or everywhere if `is_deep`. `is_kept` remembers the
-        new time of a file that was copied or restored whole.
+        The checksum is computed where size or time differ from when it last fitted, or everywhere if `is_deep`.
+        `is_kept` remembers the new time of a file that was copied or restored whole.
         """
         found: dict[str, list[str]] = {}
         problems: dict[str, str] = {}
@@ -127,9 +131,10 @@ class Logs:
         return [row for row in self._rows if statuses.get(row["load_id"]) in ("logged", "published")]
 
     def sweep(self) -> None:
-        """Remove files that are left over: of loads that are not in the log, unfinished ones, and what was joined elsewhere.
+        """Remove files that are left over.
 
-        What the state does not know is not ours to judge, and stays.
+        Of loads that are not in the log, unfinished ones, and what was joined elsewhere. What the state does not know
+        is not ours to judge, and stays.
         """
         statuses = self._memory.statuses()
         places = {(row["load_id"], row["path"].split("/")[0]): row["path"] for row in self._logged()}
@@ -156,10 +161,12 @@ class Logs:
         return [str(load_id) for (load_id,) in found]
 
     def join(self) -> list[Path]:
-        """Join the small files of each log where there are many, and write those anew that hold rows which no longer count.
+        """Join the small files of each log where there are many.
 
-        Gives the files that nothing refers to any more: they may go once the state has been copied. Where a disk is full the logs
-        stay as they are, for the load itself is done.
+        Those that hold rows which no longer count are written anew.
+
+        Gives the files that nothing refers to any more: they may go once the state has been copied. Where a disk is
+        full the logs stay as they are, for the load itself is done.
         """
         here: dict[str, list[str]] = {}
         for row in self._logged():
@@ -183,7 +190,10 @@ class Logs:
         return gone
 
     def replace(self, load_id: str, thing: str, select_of: Callable[[duckdb.DuckDBPyConnection, str], str]) -> None:
-        """Write the rows of one load in one log anew, as a SELECT over them gives them, and say in the state that they stand there."""
+        """Write the rows of one load in one log anew, as a SELECT over them gives them.
+
+        The state says that they stand there.
+        """
         target = self.folder / thing / load_id[:6] / f"{load_id}.parquet"
         path = next(r["path"] for r in self._rows if r["load_id"] == load_id and r["path"].startswith(f"{thing}/"))
         target = target if path != str(target.relative_to(self.folder)) else target.with_stem(f"{load_id}{JOINED}1")

@@ -1,9 +1,10 @@
 """Return policies as people write them: read, checked, compared, published as new versions.
 
-A policy version is a document: whom it is for, the window, fee, methods, what starts the refund, and its promises. It is written as YAML
-(one document a version) or as the canonical CSV (one row a promise). Publishing is a load of those rows, so that a version has its
-raw file, its log and its build like everything else. The past is never rewritten: a version begins after the last order it would
-apply to and after the version before it, because an order keeps the policy of its own time.
+A policy version is a document: whom it is for, the window, fee, methods, what starts the refund, and its promises. It
+is written as YAML (one document a version) or as the canonical CSV (one row a promise). Publishing is a load of those
+rows, so that a version has its raw file, its log and its build like everything else. The past is never rewritten: a
+version begins after the last order it would apply to and after the version before it, because an order keeps the policy
+of its own time.
 """
 
 import csv
@@ -58,7 +59,10 @@ class Promise:
 
 @dataclass(frozen=True)
 class Policy:
-    """One version of a policy. Empty scope fields apply to all; `valid_from` is the first day, in the zone of the market's shop."""
+    """One version of a policy.
+
+    Empty scope fields apply to all; `valid_from` is the first day, in the zone of the market's shop.
+    """
 
     policy_id: str
     valid_from: date
@@ -131,13 +135,15 @@ def _of_document(given: Any, where: str) -> Policy:
     promises = given.get("promises") or {}
     if not isinstance(promises, Mapping):
         raise PolicyError(
-            f"{where}: `promises:` has a line for each, `refund: {{from: received, to: refunded, within: 5, unit: business_days}}`."
+            f"{where}: `promises:` has a line for each, `refund: {{from: received, to: refunded, within: 5, unit:"
+            " business_days}`."
         )
     made = []
     for name, promise in promises.items():
         if not isinstance(promise, Mapping) or not {"from", "to", "within", "unit"} <= set(promise):
             raise PolicyError(
-                f"{where}: the promise {name} has from, to, within and unit: {{from: received, to: refunded, within: 5, unit: business_days}}."
+                f"{where}: the promise {name} has from, to, within and unit: {{from: received, to: refunded, within: 5,"
+                " unit: business_days}."
             )
         within = _number(promise["within"], f"{where}: the promise {name}: within")
         made.append(
@@ -173,9 +179,9 @@ def _policy(given: Mapping[str, Any], promises: tuple[Promise, ...], where: str)
         **texts,
         methods=listed,
         promises=promises,
-        window_until=None
-        if given.get("window_until") in (None, "")
-        else _day(given["window_until"], f"{where}: window_until"),
+        window_until=(
+            None if given.get("window_until") in (None, "") else _day(given["window_until"], f"{where}: window_until")
+        ),
         fee_amount=None if fee in (None, "") else _number(fee, f"{where}: fee_amount"),
     )
 
@@ -217,7 +223,8 @@ def _of_csv(text: str, name: str) -> list[Policy]:
     ]
     if missing:
         raise PolicyError(
-            f"{name} line 1: the columns {', '.join(missing)} are missing. They are those of `policy` in docs/sources.md."
+            f"{name} line 1: the columns {', '.join(missing)} are missing. They are those of `policy` in"
+            " docs/sources.md."
         )
     found: dict[tuple[str, str], tuple[dict[str, Any], list[Promise], str]] = {}
     for row in reader:
@@ -281,7 +288,11 @@ t = schema.STAR.tables
 
 
 def versions(build: Build) -> pd.DataFrame:
-    """List published versions, newest first: policy_id, valid_from and valid_to (days of the shop), scope, window, fee, methods, trigger, promises in words; orders and returns under it."""
+    """List published versions, newest first.
+
+    Columns: policy_id, valid_from and valid_to (days of the shop), scope, window, fee, methods, trigger, promises in
+    words; orders and returns under it.
+    """
     policy, promise = t["dim_policy"], t["dim_policy_promise"]
     found = build.fetch(select(policy))
     told = build.fetch(select(promise)).sort_values(["policy_key", "promise_id"])
@@ -360,7 +371,10 @@ def published(build: Build, policy_id: str, on: date | None = None) -> Policy:
 
 
 def compare(a: Policy, b: Policy) -> list[tuple[str, str, str]]:
-    """List what differs between two versions: field (a promise by its name), what the first says, what the second says."""
+    """List what differs between two versions.
+
+    Columns: field (a promise by its name), what the first says, what the second says.
+    """
 
     def said(policy: Policy) -> dict[str, str]:
         plain = {f.name: getattr(policy, f.name) for f in fields(Policy) if f.name not in ("promises", "methods")}
@@ -445,7 +459,8 @@ def _against_law(policy: Policy) -> list[Problem]:
         found.append(
             Problem(
                 "window_days",
-                f"{policy.window_days} days are fewer than the {withdraw:g} that Directive 2011/83/EU Art. 9 gives; write {withdraw:g} or more, or name the exception.",
+                f"{policy.window_days} days are fewer than the {withdraw:g} that Directive 2011/83/EU Art. 9 gives;"
+                f" write {withdraw:g} or more, or name the exception.",
             )
         )
     for p in policy.promises:
@@ -459,14 +474,17 @@ def _against_law(policy: Policy) -> list[Problem]:
             found.append(
                 Problem(
                     f"promise {p.promise_id}",
-                    f"{p.words()} undercuts the law: Directive 2011/83/EU Art. 13 wants the refund within {days:g} days of the notice, or of the goods' dispatch if later.",
+                    f"{p.words()} undercuts the law: Directive 2011/83/EU Art. 13 wants the refund within {days:g} days"
+                    " of the notice, or of the goods' dispatch if later.",
                 )
             )
         elif p.to_stage == "refunded" and p.from_stage != "requested" and in_days > days / 2:
             found.append(
                 Problem(
                     f"promise {p.promise_id}",
-                    f"a parcel on its way for a week leaves less than {p.duration:g} {p.duration_unit.replace('_', ' ')} until the legal date; the legal promise is watched beside it.",
+                    f"a parcel on its way for a week leaves less than {p.duration:g}"
+                    f" {p.duration_unit.replace('_', ' ')} until the legal date; the legal promise is watched"
+                    " beside it.",
                     is_error=False,
                 )
             )
@@ -474,7 +492,10 @@ def _against_law(policy: Policy) -> list[Problem]:
 
 
 def earliest(build: Build, policy: Policy) -> date:
-    """Give the first day on which a version may begin: after the last order it would apply to, and after the policy's last version."""
+    """Give the first day on which a version may begin.
+
+    After the last order it would apply to, and after the policy's last version.
+    """
     o, d = t["fact_order_line"].c, t["dim_policy"].c
     scope = [
         o[c] == v
@@ -502,7 +523,8 @@ def check(build: Build, policy: Policy) -> list[Problem]:
         [
             Problem(
                 "valid_from",
-                f"{policy.valid_from} would rewrite the past: orders up to the day before {first} keep the policy of their time. Write {first} or later.",
+                f"{policy.valid_from} would rewrite the past: orders up to the day before {first} keep the policy of"
+                f" their time. Write {first} or later.",
             )
         ]
         if policy.valid_from < first
@@ -533,7 +555,10 @@ def publish(
     namespace: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Publish policies as new versions, by a load. Raises PolicyError with every error of every policy, and what a load raises."""
+    """Publish policies as new versions, by a load.
+
+    Raises PolicyError with every error of every policy, and what a load raises.
+    """
     wrong = [f"{p.policy_id}, {x.where}: {x.sentence}" for p in policies for x in check(build, p) if x.is_error]
     if wrong:
         raise PolicyError("Nothing was published. " + " ".join(wrong))

@@ -1,8 +1,10 @@
-"""The carbon report of a span: an Excel workbook an auditor can recompute, a PDF for reading, and each chain as iLEAP-shaped JSON.
+"""The carbon report of a span.
 
-Every total in the workbook is the sum of its lines, and every line is amount x factor: nothing but the workbook is needed to compute
-it again. Closed months stand as they were signed for. What second lives avoid is on a sheet of its own and in no total. Structures
-follow ISO 14083, GHG Protocol scope 3, ESRS E1-6 and Regulation (EU) 2024/1781 Art. 24; none of them is certified here.
+An Excel workbook an auditor can recompute, a PDF for reading, and each chain as iLEAP-shaped JSON. Every total in the
+workbook is the sum of its lines, and every line is amount x factor: nothing but the workbook is needed to compute it
+again. Closed months stand as they were signed for. What second lives avoid is on a sheet of its own and in no total.
+Structures follow ISO 14083, GHG Protocol scope 3, ESRS E1-6 and Regulation (EU) 2024/1781 Art. 24; none of them is
+certified here.
 """
 
 import io
@@ -89,7 +91,8 @@ def gather(settings: Settings, since: date, until: date) -> Report:
         found, months = closing.span_elements(settings, build, since, until)
         if found.empty:
             raise ReportError(
-                f"No return asked for from {since} to {until} has a leg: there is nothing to report. `backhaul metric kg_co2e --by month` says when there are."
+                f"No return asked for from {since} to {until} has a leg: there is nothing to report. `backhaul metric"
+                " kg_co2e --by month` says when there are."
             )
         lines = _lines(found)
         total = float(lines["kg_co2e"].sum())
@@ -134,7 +137,10 @@ def gather(settings: Settings, since: date, until: date) -> Report:
 
 
 def _lines(found: pd.DataFrame) -> pd.DataFrame:
-    """Sum elements to the lines of the workbook: one per activity, part, category, allocation, factor and data quality."""
+    """Sum elements to the lines of the workbook.
+
+    One per activity, part, category, allocation, factor and data quality.
+    """
     known = found.assign(
         data_quality=looked_up(found["status"], QUALITY),
         **{n: found[n].fillna("") for n in ("factor_id", "factor_unit", "allocation", "scope3_category", "activity")},
@@ -243,9 +249,10 @@ def _e1(now: pd.DataFrame, before: pd.DataFrame | None, since: date, until: date
 
 
 def _discarded(build: Build, since: date, until: date) -> pd.DataFrame:
-    """Draft the table of Regulation (EU) 2024/1781 Art. 24: discarded goods by CN chapter, units and kg, what became of them and why.
+    """Draft the table of Regulation (EU) 2024/1781 Art.
 
-    Goods prepared for reuse (repaired, refurbished), recycled and destroyed; donated goods and those sold are not discarded.
+    24: discarded goods by CN chapter, units and kg, what became of them and why. Goods prepared for reuse (repaired,
+    refurbished), recycled and destroyed; donated goods and those sold are not discarded.
     """
     product, recovery = t["dim_product"], t["fact_recovery"]
     why = (
@@ -376,17 +383,42 @@ def _method(settings: Settings, report: Report) -> list[str]:
     chosen = ledger(settings)
     return [
         f"Returns asked for from {report.since} to {report.until}; build {report.build}; made {report.made_at} UTC.",
-        "The chain of transport and hub elements follows the structure of ISO 14083; it is not certified. Customer trips, packaging, repair and treatment stand beside the chain with totals of their own.",
-        "A line is amount x factor. Amounts: tonne-kilometres, kilometres of a trip's or a round's share, parcels, tonnes. A factor is well to wheel and holds load and empty running: no correction is made on top.",
-        "Allocation: collection rounds by parcel where the round says how many shared it, else by tonne-kilometres; consolidated movements wholly in the data by mass x direct distance; items of a parcel by mass.",
+        (
+            "The chain of transport and hub elements follows the structure of ISO 14083; it is not certified. Customer"
+            " trips, packaging, repair and treatment stand beside the chain with totals of their own."
+        ),
+        (
+            "A line is amount x factor. Amounts: tonne-kilometres, kilometres of a trip's or a round's share, parcels,"
+            " tonnes. A factor is well to wheel and holds load and empty running: no correction is made on top."
+        ),
+        (
+            "Allocation: collection rounds by parcel where the round says how many shared it, else by tonne-kilometres;"
+            " consolidated movements wholly in the data by mass x direct distance; items of a parcel by mass."
+        ),
         f"Factor set {chosen.chosen}"
         + (f", vintage {chosen.pinned} for all years" if chosen.pinned else ", the vintage of the activity's year")
         + "; what it lacks is taken from desnz, then ademe. An element without a factor has no figure and is counted.",
-        "Distances: reported ones as given (shortest feasible x 1.05 by road), else great circle between places x circuity, else a usual distance. Status says which.",
-        "Scope 3 categories: bought transport 4, bought packaging 1, waste treatment 5, repair as a service 1, customer trips 9 (optional). The Scope 3 Standard does not name returns: the mapping is a reading of it.",
-        "Uncertainty: lognormal errors of factors (pedigree) and of assumed inputs (their stated bounds), shared by all elements that rest on them, propagated by Monte Carlo; 90% interval.",
-        f"Parcels under {IMPLAUSIBLE[0] * 1000:g} g or over {IMPLAUSIBLE[1]:g} kg are flagged by a check. The usual band depends on the convention; both are on the summary.",
-        "Waste factors of DESNZ count transport and preparation; burning with energy recovery belongs to who uses the energy (GHG Protocol). Methods that count the stack differ by two orders of magnitude: the factor list says which is used.",
+        (
+            "Distances: reported ones as given (shortest feasible x 1.05 by road), else great circle between places x"
+            " circuity, else a usual distance. Status says which."
+        ),
+        (
+            "Scope 3 categories: bought transport 4, bought packaging 1, waste treatment 5, repair as a service 1,"
+            " customer trips 9 (optional). The Scope 3 Standard does not name returns: the mapping is a reading of it."
+        ),
+        (
+            "Uncertainty: lognormal errors of factors (pedigree) and of assumed inputs (their stated bounds), shared by"
+            " all elements that rest on them, propagated by Monte Carlo; 90% interval."
+        ),
+        (
+            f"Parcels under {IMPLAUSIBLE[0] * 1000:g} g or over {IMPLAUSIBLE[1]:g} kg are flagged by a check. The usual"
+            " band depends on the convention; both are on the summary."
+        ),
+        (
+            "Waste factors of DESNZ count transport and preparation; burning with energy recovery belongs to who uses"
+            " the energy (GHG Protocol). Methods that count the stack differ by two orders of magnitude: the factor"
+            " list says which is used."
+        ),
         "Gross figures. Avoided emissions are apart and never deducted; a return resold as new avoids nothing.",
         "Global warming potentials are those of each factor's set, named in the factor list.",
     ]
@@ -396,7 +428,10 @@ def _method(settings: Settings, report: Report) -> list[str]:
 
 
 def write(settings: Settings, since: date, until: date, path: Path) -> Report:
-    """Write the report to a file; its ending says the form: xlsx, pdf or json (one iLEAP-shaped shipment a parcel). Raises ReportError."""
+    """Write the report to a file; its ending says the form: xlsx, pdf or json (one iLEAP-shaped shipment a parcel).
+
+    Raises ReportError.
+    """
     form = path.suffix.removeprefix(".").lower()
     if form not in FORMS:
         raise ReportError(
@@ -445,7 +480,10 @@ def _cell(value: Any) -> Any:
 
 
 def to_pdf(report: Report) -> bytes:
-    """Write the report for reading: summary, scope 3, discarded goods, closed months, obligations, method and factors."""
+    """Write the report for reading.
+
+    Columns: summary, scope 3, discarded goods, closed months, obligations, method and factors.
+    """
     from fpdf import FPDF
     from fpdf.fonts import FontFace
 
@@ -456,7 +494,10 @@ def to_pdf(report: Report) -> bytes:
     page.set_font("helvetica", "B", 16)
     page.cell(0, 10, _latin(f"Emissions of returns, {report.since} to {report.until}"), new_x="LMARGIN", new_y="NEXT")
     page.set_font("helvetica", size=11)
-    said = f"{report.total:,.0f} kg CO2e, {report.low:,.0f} to {report.high:,.0f} (90%); {report.primary_share:.0%} rests on primary data. Build {report.build}."
+    said = (
+        f"{report.total:,.0f} kg CO2e, {report.low:,.0f} to {report.high:,.0f} (90%); {report.primary_share:.0%} rests"
+        f" on primary data. Build {report.build}."
+    )
     page.multi_cell(0, 6, _latin(said), new_x="LMARGIN", new_y="NEXT")
     shown = (
         "summary",
@@ -529,7 +570,8 @@ def _latin(text: str) -> str:
 def ileap(settings: Settings, since: date, until: date) -> list[dict[str, Any]]:
     """Give one shipment a parcel in the shape of iLEAP: its transport and hub elements in order, decimals as strings.
 
-    Customer trips, packaging and treatment are outside the chain. Shape: Smart Freight Centre, iLEAP technical specification.
+    Customer trips, packaging and treatment are outside the chain. Shape: Smart Freight Centre, iLEAP technical
+    specification.
     """
     with current_build(settings.warehouse) as build:
         found, _ = closing.span_elements(settings, build, since, until)

@@ -1,7 +1,8 @@
 """A small JSON endpoint beside the pages: the promise that can be made, and by when a return must be refunded.
 
-For a shop or an order system that shows them to its customer. It reads the published build and notices a new one, answers who holds the
-key, listens on the loopback address unless told otherwise, and keeps no log of who asked what. Return ids go in; no personal data comes out.
+For a shop or an order system that shows them to its customer. It reads the published build and notices a new one,
+answers who holds the key, listens on the loopback address unless told otherwise, and keeps no log of who asked what.
+Return ids go in; no personal data comes out.
 """
 
 import asyncio
@@ -44,7 +45,10 @@ LANE = {"market": "country", "method": "method", "carrier": "carrier"}
 
 
 def key_of(settings: Settings) -> tuple[str, bool]:
-    """Give the key that callers show, and whether it was made just now: 32 random bytes beside the warehouse, mode 0600."""
+    """Give the key that callers show, and whether it was made just now.
+
+    32 random bytes beside the warehouse, mode 0600.
+    """
     path = settings.serve_key_file
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +75,10 @@ def check_host(host: str, *, is_public: bool) -> None:
 
 
 class Reader:
-    """The published build, opened once and again when another is published; one question at a time, each answered once a build."""
+    """The published build, opened once and again when another is published.
+
+    One question at a time, each answered once a build.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -82,9 +89,10 @@ class Reader:
         self._answers: dict[Hashable, dict[str, Any]] = {}
 
     def about(self) -> dict[str, Any]:
-        """Name the build readers see now, and say up to when it knows; a question that is being answered holds nobody up.
+        """Name the build readers see now, and say up to when it knows.
 
-        Raises WarehouseMissing when there is none that can be opened.
+        A question that is being answered holds nobody up. Raises WarehouseMissing when there is none that can be
+        opened.
         """
         return self._current()[1]
 
@@ -141,9 +149,10 @@ def promise(build: Build, promise_id: str, at: float, lane: dict[str, str]) -> d
 
 
 def refund_by(build: Build, return_id: str) -> dict[str, Any] | None:
-    """Give by when a return must be refunded: by law, by promise, whichever is earlier; when it will probably be. None for an unknown return.
+    """Give by when a return must be refunded: by law, by promise, whichever is earlier; when it will probably be.
 
-    A date is empty as long as it is not fixed: the legal one waits for the goods or proof that they were sent.
+    None for an unknown return. A date is empty as long as it is not fixed: the legal one waits for the goods or proof
+    that they were sent.
     """
     p, c = STAR.tables["estimate_promise"].c, STAR.tables["estimate_completion"].c
     until: datetime | None = max(observed(build).values(), default=None)
@@ -450,7 +459,9 @@ def openapi(values: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]
         "paths": {
             "/v1/promise": {
                 "get": {
-                    "summary": "The shortest promise kept with a probability today, lane by lane, and the price of others",
+                    "summary": (
+                        "The shortest promise kept with a probability today, lane by lane, and the price of others"
+                    ),
                     "parameters": [
                         query("market", "ISO country", text),
                         query("method", "Hand-over method", text),

@@ -49,11 +49,12 @@ def write_whole(path: Path, text: str) -> None:
 class Settings:
     """The choices of one run.
 
-    `warehouse` is a folder; raw inputs and the hashing key lie beside it, never in it. `reporting_currency` "auto" is the
-    currency with the largest sales. `smtp` is the mail server alerts are sent through (smtp:// or smtps://, with user and password
-    where it wants them), `mail_from` the sender. `upload_mb` is the most that the page Data takes at once, in megabytes; `dashboard_token`
-    what the first link to the pages has to carry, for whoever opens it (none: whoever is on this machine).
-    `raw_days` is for how many days raw files are kept once they are published (0: for good). `wait_s` is how long a writer waits for another one to end, in seconds.
+    `warehouse` is a folder; raw inputs and the hashing key lie beside it, never in it. `reporting_currency` "auto" is
+    the currency with the largest sales. `smtp` is the mail server alerts are sent through (smtp:// or smtps://, with
+    user and password where it wants them), `mail_from` the sender. `upload_mb` is the most that the page Data takes at
+    once, in megabytes; `dashboard_token` what the first link to the pages has to carry, for whoever opens it (none:
+    whoever is on this machine). `raw_days` is for how many days raw files are kept once they are published (0: for
+    good). `wait_s` is how long a writer waits for another one to end, in seconds.
     """
 
     warehouse: Path = field(default_factory=lambda: Path(os.environ.get("BACKHAUL_WAREHOUSE", "warehouse")))

@@ -1,7 +1,8 @@
 """How text, names and files get into SQL, and connections that reach no further than they must. No other module quotes.
 
-What comes from outside (names of sources, ids, headings, paths) is written into a statement by these functions or bound, never
-pasted. A connection of a load or a build reads and writes the folders it is given and nothing else, whatever a statement says.
+What comes from outside (names of sources, ids, headings, paths) is written into a statement by these functions or
+bound, never pasted. A connection of a load or a build reads and writes the folders it is given and nothing else,
+whatever a statement says.
 """
 
 import os
@@ -43,7 +44,9 @@ def name(identifier: str) -> str:
 
 
 def read_sql(kind: str, files: Path | str | Sequence[str], options: str = "") -> str:
-    """Write the SQL that reads files, one path or a list of them: of their names no sign is a wildcard, no folder a column.
+    """Write the SQL that reads files, one path or a list of them.
+
+    Of their names no sign is a wildcard, no folder a column.
 
     >>> read_sql("parquet", Path("/shop/country=ES/l'été [1].parquet"))
     "read_parquet(['/shop/country=ES/l''été [[]1].parquet'], hive_partitioning = false)"
@@ -66,8 +69,9 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """Open DuckDB as every part of the pipeline does: UTC, and nothing fetched from outside.
 
-    With `folders`, as every load and build has them, it reaches these, the database itself and the data we ship, and its configuration
-    is locked. `staging`, one folder more, takes copies that are made to be read and what does not fit in memory.
+    With `folders`, as every load and build has them, it reaches these, the database itself and the data we ship, and
+    its configuration is locked. `staging`, one folder more, takes copies that are made to be read and what does not fit
+    in memory.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": False,
@@ -77,7 +81,8 @@ def connect(
     if threads:
         config["threads"] = threads
     connection = duckdb.connect(str(path), config=config)
-    # an unfinished build is thrown away, never recovered: one checkpoint, when it is published; the slow compressions save a sixth of the file and cost a quarter of the writing
+    # an unfinished build is thrown away, never recovered: one checkpoint, when it is published; the slow compressions
+    # save a sixth of the file and cost a quarter of the writing
     connection.execute(
         "SET TimeZone = 'UTC'; SET wal_autocheckpoint = '1TB'; SET disabled_compression_methods = 'fsst,alp,alprd'"
     )
@@ -91,7 +96,10 @@ def connect(
 
 
 def lock(connection: duckdb.DuckDBPyConnection, folders: Iterable[Path] = ()) -> None:
-    """Let a connection reach folders and the data we ship, what it has attached already, and nothing else from here on."""
+    """Let a connection reach folders and the data we ship, and nothing else from here on.
+
+    What it has attached already stays.
+    """
     reached = [*folders, data_path(".")]
     paths = {str(p) for folder in reached for p in (folder.absolute(), folder.resolve())}
     named = {written for p in paths for written in (quote(p), _path(p))}  # a reader's path is compared as it is written

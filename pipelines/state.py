@@ -1,8 +1,9 @@
 """What people and loads write: small, transactional, never inside a build.
 
 One SQLite file beside the builds, reached through SQLAlchemy by this module alone. It remembers loads, the files they
-landed, how every row was judged, checks and builds, the actions that people log, drafts of policies, and the alerts and their rules. What sources say
-lives in the logs, not here. Reading never writes: a file of an older version is brought up to date in memory.
+landed, how every row was judged, checks and builds, the actions that people log, drafts of policies, and the alerts and
+their rules. What sources say lives in the logs, not here. Reading never writes: a file of an older version is brought
+up to date in memory.
 """
 
 import contextlib
@@ -114,7 +115,11 @@ remembered = Table(
     STATE,
     Column("name", String, primary_key=True),
     Column("value", String),
-    comment="What is known of the warehouse as a whole: key_fingerprint, rules_build and told_build, the builds alert rules were last looked at in and told of; anew_bytes, the size of the last build that was no copy; forgotten_secret, what those forgotten are hashed with.",
+    comment=(
+        "What is known of the warehouse as a whole: key_fingerprint, rules_build and told_build, the builds alert rules"
+        " were last looked at in and told of; anew_bytes, the size of the last build that was no copy;"
+        " forgotten_secret, what those forgotten are hashed with."
+    ),
 )
 load_count = Table(
     "load_count",
@@ -272,7 +277,10 @@ _OWN = {"action_id", "created_at", "updated_at"}  # given here, by nobody else
 
 @dataclass(frozen=True)
 class Action:
-    """One logged action. `scope` maps dimensions (style_id, category, country, ...) to values; all of them hold together."""
+    """One logged action.
+
+    `scope` maps dimensions (style_id, category, country, ...) to values; all of them hold together.
+    """
 
     action_id: int
     created_at: datetime
@@ -294,7 +302,10 @@ def now() -> datetime:
 
 
 VERSION = 1
-"""Of the file; kept in it. A column or table more needs no new version: it is added. One that changes its meaning does, with a step in `_bring_up`."""
+"""Of the file; kept in it.
+
+A column or table more needs no new version: it is added. One that changes its meaning does, with a step in `_bring_up`.
+"""
 
 
 class State:
@@ -379,7 +390,10 @@ class State:
         return "" if found == "ok" else f"{self._file} is damaged: {found}."
 
     def loads_with(self, *statuses: str, load_id: str | None = None) -> list[dict[str, Any]]:
-        """List loads in one of the statuses, oldest first, each with its `files` in the order they landed; or one of them."""
+        """List loads in one of the statuses, oldest first, each with its `files` in the order they landed.
+
+        Or one of them.
+        """
         asked = select(load).where(load.c.status.in_(statuses)).order_by(load.c.load_id)
         found = self.rows(asked if load_id is None else asked.where(load.c.load_id == load_id))
         wanted = [row["load_id"] for row in found]
@@ -393,7 +407,10 @@ class State:
         return {row["load_id"]: row["status"] for row in self.rows(select(load.c.load_id, load.c.status))}
 
     def known_files(self, source: str, namespace: str, version: str) -> dict[str, datetime]:
-        """Give the content hashes already taken in from a source by the same parser and mapping, each with its latest export."""
+        """Give the content hashes already taken in from a source by the same parser and mapping.
+
+        Each with its latest export.
+        """
         given = func.coalesce(load_file.c.given_sha256, load_file.c.sha256).label("given")
         statement = (
             select(given, func.max(load_file.c.exported_at).label("exported_at"))
@@ -514,11 +531,15 @@ def _reader(file: Path) -> Engine:
 
 
 def _lacks(connection: Connection, file: Path) -> bool:
-    """Say whether the file lacks a table or column that this version has, or its number; refuse one of a newer version."""
+    """Say whether the file lacks a table or column that this version has, or its number.
+
+    Refuse one of a newer version.
+    """
     version = int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
     if version > VERSION:
         raise WarehouseDamaged(
-            f"{file} was written by a newer version of Backhaul ({version}; this one knows {VERSION}). Install that version; nothing was changed."
+            f"{file} was written by a newer version of Backhaul ({version}; this one knows {VERSION}). Install that"
+            " version; nothing was changed."
         )
     held = connection.exec_driver_sql(
         "SELECT m.name, p.name FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table'"
@@ -561,9 +582,9 @@ def keep_copy(folder: Path) -> None:
 
 
 def put_back(folder: Path) -> str:
-    """Put the state back from its copy where it is gone, damaged, or older than the copy; say so. The caller holds the warehouse for writing.
+    """Put the state back from its copy where it is gone, damaged, or older than the copy; say so.
 
-    A damaged file is kept beside.
+    The caller holds the warehouse for writing. A damaged file is kept beside.
     """
     file, copy = folder / "state.sqlite", copy_path(folder)
     state = State(folder)
@@ -583,7 +604,10 @@ def put_back(folder: Path) -> str:
         shutil.copyfile(copy, fresh)
         fresh.replace(file)
         what = f"was damaged (kept as {aside.name})" if aside.exists() else "was gone"
-        return f"state.sqlite {what} and was put back as the last load left it; what people wrote since (actions, rules, drafts) is lost."
+        return (
+            f"state.sqlite {what} and was put back as the last load left it; what people wrote since (actions, rules,"
+            " drafts) is lost."
+        )
     missing = _merge(file, copy)
     return (
         f"state.sqlite was older than the warehouse; {missing} loads it did not know were put back from its copy."
@@ -603,7 +627,10 @@ def _is_whole(copy: Path) -> bool:
 
 
 def _merge(file: Path, copy: Path) -> int:
-    """Add the rows of the copy that the file does not know, when it lacks loads that are in the logs; give the number of these."""
+    """Add the rows of the copy that the file does not know, when it lacks loads that are in the logs.
+
+    Give the number of these.
+    """
     with contextlib.closing(_connected(file, "ro")) as now_, contextlib.closing(sqlite3.connect(copy)) as then:
         is_made = now_.execute("SELECT 1 FROM sqlite_master WHERE name = 'load'").fetchone()
         known = {row[0] for row in now_.execute("SELECT load_id FROM load")} if is_made else set()
@@ -636,7 +663,8 @@ def _merge(file: Path, copy: Path) -> int:
                     else f' WHERE {first} NOT IN (SELECT {first} FROM main."{table.name}")'
                 )
                 connection.execute(
-                    f'INSERT OR IGNORE INTO main."{table.name}" ({columns}) SELECT {columns} FROM copy."{table.name}"{is_new}'
+                    f'INSERT OR IGNORE INTO main."{table.name}" ({columns}) SELECT {columns} FROM'
+                    f' copy."{table.name}"{is_new}'
                 )
         for table in (load, load_file, log_file, load_count, quarantine):
             connection.executemany(f'DELETE FROM main."{table.name}" WHERE load_id = ?', [(i,) for i in unknown - here])
@@ -675,7 +703,10 @@ def loads(settings: Settings) -> "pd.DataFrame":
 
 
 def listed_loads(settings: Settings, limit: int = 20) -> list[dict[str, Any]]:
-    """List the newest loads, and every one that is put aside or not finished: load, started_at, status, files, rows, problem."""
+    """List the newest loads, and every one that is put aside or not finished.
+
+    Columns: load, started_at, status, files, rows, problem.
+    """
     state = State(settings.warehouse)
     try:
         accepted = select(load_count.c.load_id, func.sum(load_count.c.accepted).label("rows")).group_by(
@@ -774,7 +805,10 @@ def quarantined(settings: Settings, since: datetime, limit: int = 1000) -> "pd.D
 
 
 def mappings(settings: Settings) -> list[Path]:
-    """List the mappings that loads were made with, the latest of each source, newest first; one that is gone is left out."""
+    """List the mappings that loads were made with, the latest of each source, newest first.
+
+    One that is gone is left out.
+    """
     newest = (
         select(load.c.source, load.c.mapping)
         .where(load.c.mapping.is_not(None), load.c.status.in_(("logged", "published")))
@@ -804,8 +838,8 @@ def builds(settings: Settings) -> "pd.DataFrame":
 def log_action(settings: Settings, kind: str, scope: Mapping[str, Sequence[str]], **values: Any) -> Action:
     """Log an action: `values` are the other fields of `Action`. Done when it has a day it took effect on, else open.
 
-    Raises ActionError for a kind, status or field that does not exist, and for an action on products that names none. Whether the
-    products exist is for `pipelines.actions.check_scope` to say.
+    Raises ActionError for a kind, status or field that does not exist, and for an action on products that names none.
+    Whether the products exist is for `pipelines.actions.check_scope` to say.
     """
     at = now()
     status = "done" if values.get("effective_on") else "open"

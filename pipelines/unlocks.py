@@ -1,7 +1,7 @@
 """What the files do not hold: the columns that would fill it, who usually has them, and the numbers they would unlock.
 
-A metric says which kinds of fact it `needs`, a build which it holds, `data/facts.csv` which columns fill each: headings that
-`backhaul map` knows. What is written here is sent to the person who has them.
+A metric says which kinds of fact it `needs`, a build which it holds, `data/facts.csv` which columns fill each: headings
+that `backhaul map` knows. What is written here is sent to the person who has them.
 """
 
 import csv
@@ -44,7 +44,10 @@ PAGES = {
 
 @dataclass(frozen=True)
 class Filling:
-    """How a kind of fact gets into the warehouse: what to ask for, in which export and columns, who has it, and what it fills."""
+    """How a kind of fact gets into the warehouse.
+
+    What to ask for, in which export and columns, who has it, and what it fills.
+    """
 
     what: Text
     columns: tuple[str, ...]
@@ -94,9 +97,10 @@ class Missing:
 
 
 def needed(build: Build, key: str) -> tuple[str, ...]:
-    """Give the kinds of fact a metric waits for: of the source that lacks fewest of them; none when some source fills them all.
+    """Give the kinds of fact a metric waits for.
 
-    Of a need with a choice ("a|b") the first is given.
+    Of the source that lacks fewest of them; none when some source fills them all. Of a need with a choice ("a|b") the
+    first is given.
     """
     needs = metrics.metric(key).needs
     by_source = metrics.lacking(build, needs) or {"": list(needs)}
@@ -111,7 +115,10 @@ def lacking(build: Build, *facts: str) -> tuple[str, ...]:
 
 
 def missing(build: Build) -> list[Missing]:
-    """List the kinds of fact that some number waits for, those first that unlock most; a number that stands for a better one waits for none."""
+    """List the kinds of fact that some number waits for, those first that unlock most.
+
+    A number that stands for a better one waits for none.
+    """
     waiting = {m.key: needed(build, m.key) for m in metrics.catalogue() if not m.instead_of}
     facts = dict.fromkeys(fact for facts in waiting.values() for fact in facts)
     found = [

@@ -1,7 +1,8 @@
-"""Files that come through the page: what they are, what they would give, and their load. The same functions as the command line's.
+"""Files that come through the page: what they are, what they would give, and their load.
 
-Files are copied to a private folder for as long as one step takes. Their names come from people: only the last part is kept, without
-signs that mean something to a shell or a file system. What is on the page is no concern of this module.
+The same functions as the command line's. Files are copied to a private folder for as long as one step takes. Their
+names come from people: only the last part is kept, without signs that mean something to a shell or a file system. What
+is on the page is no concern of this module.
 """
 
 import os
@@ -42,9 +43,10 @@ class File:
 
 @dataclass(frozen=True)
 class Group:
-    """Files that are loaded together, by their safe names: by a source that knows them, by a mapping, or by one still to be looked over.
+    """Files that are loaded together, by their safe names.
 
-    A `doubt` says what the proposal does not see.
+    By a source that knows them, by a mapping, or by one still to be looked over. A `doubt` says what the proposal does
+    not see.
     """
 
     names: tuple[str, ...]
@@ -125,9 +127,11 @@ def _write(path: Path, content: bytes | memoryview) -> None:
 
 
 def examine(files: Sequence[File], settings: Settings, *, is_proposed: bool = False) -> list[Group]:
-    """Find out what files are: a source's that knows them, one of a mapping given with them, loaded by before or shipped, or to be proposed.
+    """Find out what files are.
 
-    `is_proposed` proposes a mapping for what an earlier or a shipped mapping would fit. Raises SourceError for a file that cannot be read.
+    A source's that knows them, one of a mapping given with them, loaded by before or shipped, or to be proposed.
+    `is_proposed` proposes a mapping for what an earlier or a shipped mapping would fit. Raises SourceError for a file
+    that cannot be read.
     """
     check_size(files, settings)
     with stored(files) as paths:
@@ -137,7 +141,8 @@ def examine(files: Sequence[File], settings: Settings, *, is_proposed: bool = Fa
             raise SourceError("There is no data file among these. Give the files that hold orders and returns.")
         if len(given) > 1:
             raise SourceError(
-                f"There are {len(given)} mappings ({given[0].name}, {given[1].name}). Give one at a time, with its files."
+                f"There are {len(given)} mappings ({given[0].name}, {given[1].name}). Give one at a time, with its"
+                " files."
             )
         if given:
             return [Group(_names(data), mapping=_checked(given[0]), mapping_name=given[0].stem)]
@@ -206,7 +211,8 @@ def trial(files: Sequence[File], groups: Sequence[Group], settings: Settings) ->
 class Loading(Thread):
     """One load of files, in a thread of its own: it ends well though the reader has left the page.
 
-    `exported_on` is the day the files were exported, where they do not say so themselves. `steps` are what it has done so far and does now; `outcome` is there at the end.
+    `exported_on` is the day the files were exported, where they do not say so themselves. `steps` are what it has done
+    so far and does now; `outcome` is there at the end.
     """
 
     def __init__(
@@ -226,7 +232,9 @@ class Loading(Thread):
         finally:
             self.files = ()
             self.outcome = self.outcome or Outcome(
-                problem="The load ended with a fault of the program. Nothing was published; readers keep the last build."
+                problem=(
+                    "The load ended with a fault of the program. Nothing was published; readers keep the last build."
+                )
             )
 
 
@@ -261,7 +269,10 @@ def _run(
         except BackhaulError as error:
             outcome.problem = str(error)
         except OSError as error:
-            outcome.problem = f"{error.strerror or error}: {error.filename or settings.warehouse}. Nothing was published; readers keep the last build."
+            outcome.problem = (
+                f"{error.strerror or error}: {error.filename or settings.warehouse}. Nothing was published; readers"
+                " keep the last build."
+            )
     if (settings.warehouse / "state.sqlite").exists():
         outcome.quarantined = state.quarantined(settings, since)
     return outcome

@@ -1,6 +1,7 @@
-"""Shops of every shape: a whole one made of plain data frames, and what is left of it when columns, logs or rows are not there.
+"""Shops of every shape.
 
-Nothing here is drawn from the sample shop. A `Shape` is one delivery of files or several; `shapes` lists them all.
+A whole one made of plain data frames, and what is left of it when columns, logs or rows are not there. Nothing here is
+drawn from the sample shop. A `Shape` is one delivery of files or several; `shapes` lists them all.
 """
 
 import itertools
@@ -23,7 +24,10 @@ LOGS = tuple(schema.LOG.tables)
 
 @dataclass(frozen=True)
 class Delivery:
-    """Files of one load: tables by the name of their file, and the mapping they are read with ("propose": the one that is proposed)."""
+    """Files of one load.
+
+    Tables by the name of their file, and the mapping they are read with ("propose": the one that is proposed).
+    """
 
     tables: Shop
     mapping: str = ""
@@ -73,7 +77,10 @@ SIZES = ("S", "M", "L")
 
 
 def whole(orders: int = 60, first: pd.Timestamp = FIRST, every: pd.Timedelta = 4 * DAY) -> Shop:
-    """Make a shop that fills every column of every log: two lines an order, half of the lines come back, in every way."""
+    """Make a shop that fills every column of every log.
+
+    Two lines an order, half of the lines come back, in every way.
+    """
     lines = _order_lines(orders, first, every)
     events = _events_of(lines)
     done = {name: events[events["event"] == name].reset_index(drop=True) for name in ("refunded", "restocked")}
@@ -98,66 +105,84 @@ def whole(orders: int = 60, first: pd.Timestamp = FIRST, every: pd.Timedelta = 4
         "refund_line": paid.assign(
             refund_line_id=paid["refund_id"] + "-1", vat_amount=paid["amount"] / 6, restock_type="return"
         ),
-        "recovery": sold.assign(
-            recovery_id="V" + sold["return_id"], **same("grade=b amount=8 treatment_cost=1")
-        ).assign(
-            derogation_reason=sold["fate_of_goods"].map({"destroyed": "unfit"}),
-            evidence_ref="test-1",
-            disposition=sold["fate_of_goods"],
-            currency="EUR",
+        "recovery": (
+            sold.assign(recovery_id="V" + sold["return_id"], **same("grade=b amount=8 treatment_cost=1")).assign(
+                derogation_reason=sold["fate_of_goods"].map({"destroyed": "unfit"}),
+                evidence_ref="test-1",
+                disposition=sold["fate_of_goods"],
+                currency="EUR",
+            )
         ),
         "product": _products(first),
-        "carrier_invoice": moved[["carrier", "parcel_id", "element_id"]].assign(
-            invoice_line_id="I" + moved["element_id"],
-            invoiced_at=moved["started_at"] + 10 * DAY,
-            **same("invoice_id=I1 kind=freight amount=2.2 vat_amount=.44 currency=EUR"),
+        "carrier_invoice": (
+            moved[["carrier", "parcel_id", "element_id"]].assign(
+                invoice_line_id="I" + moved["element_id"],
+                invoiced_at=moved["started_at"] + 10 * DAY,
+                **same("invoice_id=I1 kind=freight amount=2.2 vat_amount=.44 currency=EUR"),
+            )
         ),
-        "rate_card": pd.DataFrame({"rate_id": ["K1", "K2"], "carrier": ["Kurier", "Relais"]}).assign(
-            method=["drop_off", "locker"],
-            country=["FR", "DE"],
-            **same("weight_from_kg=0 weight_to_kg=5 price=4 fuel_share=.1 surcharge=.2 currency=EUR"),
+        "rate_card": (
+            pd.DataFrame({"rate_id": ["K1", "K2"], "carrier": ["Kurier", "Relais"]}).assign(
+                method=["drop_off", "locker"],
+                country=["FR", "DE"],
+                **same("weight_from_kg=0 weight_to_kg=5 price=4 fuel_share=.1 surcharge=.2 currency=EUR"),
+            )
         ),
-        "handling_rate": pd.DataFrame({"activity": schema.HANDLING}).assign(
-            **same("place_id=RC minutes=3 hourly_cost=24 currency=EUR")
+        "handling_rate": (
+            pd.DataFrame({"activity": schema.HANDLING}).assign(
+                **same("place_id=RC minutes=3 hourly_cost=24 currency=EUR")
+            )
         ),
-        "carrier_claim": pd.DataFrame({"claim_id": ["CL1", "CL2"], "parcel_id": ["B4", "B8"]}).assign(
-            opened_at=first + 40 * DAY,
-            kind=["lost", "late"],
-            amount=[50.0, 20.0],
-            decided_at=[first + 60 * DAY, pd.NaT],
-            paid_amount=[30.0, None],
-            **same("carrier=Kurier currency=EUR"),
+        "carrier_claim": (
+            pd.DataFrame({"claim_id": ["CL1", "CL2"], "parcel_id": ["B4", "B8"]}).assign(
+                opened_at=first + 40 * DAY,
+                kind=["lost", "late"],
+                amount=[50.0, 20.0],
+                decided_at=[first + 60 * DAY, pd.NaT],
+                paid_amount=[30.0, None],
+                **same("carrier=Kurier currency=EUR"),
+            )
         ),
-        "place": pd.DataFrame({"place_id": ["DROP", "HUB", "RC"], "name": ["Paris", "Orly", "Lille"]}).assign(
-            kind=["drop_off", "hub", "returns_centre"],
-            area=["FR-75", "FR-94", "FR-59"],
-            latitude=[48.86, 48.74, 50.63],
-            longitude=[2.35, 2.39, 3.06],
-            **same("country=FR time_zone=Europe/Paris"),
+        "place": (
+            pd.DataFrame({"place_id": ["DROP", "HUB", "RC"], "name": ["Paris", "Orly", "Lille"]}).assign(
+                kind=["drop_off", "hub", "returns_centre"],
+                area=["FR-75", "FR-94", "FR-59"],
+                latitude=[48.86, 48.74, 50.63],
+                longitude=[2.35, 2.39, 3.06],
+                **same("country=FR time_zone=Europe/Paris"),
+            )
         ),
-        "policy": pd.DataFrame({"promise_id": ["refund", "transit", "whole", "quick"]}).assign(
-            from_stage=["received", "handed_over", "requested", "received"],
-            to_stage=["refunded", "received", "refunded", "inspected"],
-            duration=[5, 3, 14, 24],
-            duration_unit=["business_days", "carrier_days", "calendar_days", "clock_hours"],
-            responsible=["retailer", "carrier", "retailer", "retailer"],
-            methods="drop_off locker mail",
-            window_until="2026-01-31",
-            **dict.fromkeys(("market", "channel", "category", "loyalty_tier", "exception")),
-            **same("policy_id=policy window_days=30 fee_amount=2 currency=EUR refund_trigger=received"),
+        "policy": (
+            pd.DataFrame({"promise_id": ["refund", "transit", "whole", "quick"]}).assign(
+                from_stage=["received", "handed_over", "requested", "received"],
+                to_stage=["refunded", "received", "refunded", "inspected"],
+                duration=[5, 3, 14, 24],
+                duration_unit=["business_days", "carrier_days", "calendar_days", "clock_hours"],
+                responsible=["retailer", "carrier", "retailer", "retailer"],
+                methods="drop_off locker mail",
+                window_until="2026-01-31",
+                **dict.fromkeys(("market", "channel", "category", "loyalty_tier", "exception")),
+                **same("policy_id=policy window_days=30 fee_amount=2 currency=EUR refund_trigger=received"),
+            )
         ),
-        "carrier_calendar": pd.DataFrame({"carrier": ["Kurier"], "country": "DE"}).assign(
-            weekdays="1 2 3 4 5 6", works_holidays=False, closed_days="2025-12-24", open_days="2025-12-21"
+        "carrier_calendar": (
+            pd.DataFrame({"carrier": ["Kurier"], "country": "DE"}).assign(
+                weekdays="1 2 3 4 5 6", works_holidays=False, closed_days="2025-12-24", open_days="2025-12-21"
+            )
         ),
-        "shop": pd.DataFrame({"shop_id": ["shop-FR", "shop-DE", "shop-GB"], "market": ["FR", "DE", "GB"]}).assign(
-            legal_entity="Tilleul SA",
-            currency=["EUR", "EUR", "GBP"],
-            time_zone=["Europe/Paris", "Europe/Berlin", "Europe/London"],
-            **same("brand=Tilleul channel=web"),
+        "shop": (
+            pd.DataFrame({"shop_id": ["shop-FR", "shop-DE", "shop-GB"], "market": ["FR", "DE", "GB"]}).assign(
+                legal_entity="Tilleul SA",
+                currency=["EUR", "EUR", "GBP"],
+                time_zone=["Europe/Paris", "Europe/Berlin", "Europe/London"],
+                **same("brand=Tilleul channel=web"),
+            )
         ),
-        "fx_rate": pd.DataFrame(
-            {"day": pd.date_range((first - 5 * DAY).normalize(), (first + orders * every + 40 * DAY).normalize())}
-        ).assign(**same("currency=GBP quote_currency=EUR rate=1.17")),
+        "fx_rate": (
+            pd.DataFrame(
+                {"day": pd.date_range((first - 5 * DAY).normalize(), (first + orders * every + 40 * DAY).normalize())}
+            ).assign(**same("currency=GBP quote_currency=EUR rate=1.17"))
+        ),
     }
     dated = {t: r if "valid_from" in r else r.assign(valid_from=start) for t, r in shop.items()}
     return {thing: _filled(thing, dated.get(thing)) for thing in LOGS}

@@ -1,11 +1,11 @@
-"""`make bench`: ratios measured in one run, each against a named yardstick. Not a test: nothing here passes or fails by itself.
+"""`make bench`: ratios measured in one run, each against a named yardstick.
 
-    load            a whole `backhaul load` / DuckDB's own read-and-store of the same files        bar 4
-    new events      a load of 1% new return events / the full load                                bar 0.10
-    metrics         each metric's additive statistics / hand-written DuckDB SQL, median           bar 1.3
+Not a test: nothing here passes or fails by itself. load            a whole `backhaul load` / DuckDB's own
+read-and-store of the same files        bar 4 new events      a load of 1% new return events / the full load
+bar 0.10 metrics         each metric's additive statistics / hand-written DuckDB SQL, median           bar 1.3
 
-Each figure is the wall time of a whole process (load) or the median of repeated runs in one process (metrics). The largest memory
-of the load is printed beside.
+Each figure is the wall time of a whole process (load) or the median of repeated runs in one process (metrics). The
+largest memory of the load is printed beside.
 """
 
 import argparse
@@ -56,11 +56,17 @@ class Ratio:
         return self.value <= self.bar
 
     def __str__(self) -> str:
-        return f"{self.name:<32} {self.value:6.2f}x of {self.yardstick} (bar {self.bar}x): {'holds' if self.holds else 'falls short'}"
+        return (
+            f"{self.name:<32} {self.value:6.2f}x of {self.yardstick} (bar {self.bar}x):"
+            f" {'holds' if self.holds else 'falls short'}"
+        )
 
 
 def _timed(*command: str) -> tuple[float, float]:
-    """Run a command; give wall seconds and its largest memory in GiB. What earlier commands left to be written is written first."""
+    """Run a command; give wall seconds and its largest memory in GiB.
+
+    What earlier commands left to be written is written first.
+    """
     os.sync()
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

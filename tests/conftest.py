@@ -70,18 +70,28 @@ TINY_SHOP: dict[str, list[dict[str, str]]] = {
     ),
     "order_line": _rows(
         "order_line_id order_id ordered_at product_id units units_cancelled net_amount vat_amount currency customer_id "
-        "customer_area country shop_id channel shipped_at delivered_at exchanged_from_line_id outbound_cost payment_fee",
-        "O1-1 O1 2025-12-01T10:00:00Z DRESS-S 1 0 50 10 EUR anne@example.org 75011 FR FR web 2025-12-02T08:00:00Z 2025-12-03T10:00:00Z - 3 1",
-        "O1-2 O1 2025-12-01T10:00:00Z DRESS-M 1 0 50 10 EUR anne@example.org 75011 FR FR web 2025-12-02T08:00:00Z 2025-12-03T10:00:00Z - 3 1",
-        "O2-1 O2 2025-12-05T23:30:00Z SHOE-42 2 0 160 32 EUR c2 69003 FR FR web 2025-12-06T08:00:00Z 2025-12-08T10:00:00Z - 4 2",
-        "O3-1 O3 2025-12-10T10:00:00Z DRESS-M 1 0 50 10 EUR c3 69003 FR FR web 2025-12-11T08:00:00Z 2025-12-12T10:00:00Z - 3 1",
-        "O3-2 O3 2025-12-20T10:00:00Z DRESS-S 1 0 50 10 EUR c3 69003 FR FR web 2025-12-20T12:00:00Z 2025-12-22T10:00:00Z O3-1 3 0",
-        "O4-1 O4 2025-12-15T10:00:00Z SHOE-42 1 0 80 16 EUR c4 59000 FR FR web 2025-12-16T08:00:00Z 2025-12-17T10:00:00Z - 4 1",
-        "O5-1 O5 2025-12-20T10:00:00Z DRESS-S 1 0 50 10 EUR c5 13001 FR FR web 2025-12-21T08:00:00Z 2025-12-22T10:00:00Z - 3 1",
-        "O6-1 O6 2026-01-10T10:00:00Z DRESS-M 3 1 150 30 EUR c6 75011 FR FR web 2026-01-12T08:00:00Z 2026-01-13T10:00:00Z - 3 1",
+        "customer_area country shop_id channel shipped_at delivered_at exchanged_from_line_id outbound_cost"
+        " payment_fee",
+        "O1-1 O1 2025-12-01T10:00:00Z DRESS-S 1 0 50 10 EUR anne@example.org 75011 FR FR web 2025-12-02T08:00:00Z"
+        " 2025-12-03T10:00:00Z - 3 1",
+        "O1-2 O1 2025-12-01T10:00:00Z DRESS-M 1 0 50 10 EUR anne@example.org 75011 FR FR web 2025-12-02T08:00:00Z"
+        " 2025-12-03T10:00:00Z - 3 1",
+        "O2-1 O2 2025-12-05T23:30:00Z SHOE-42 2 0 160 32 EUR c2 69003 FR FR web 2025-12-06T08:00:00Z"
+        " 2025-12-08T10:00:00Z - 4 2",
+        "O3-1 O3 2025-12-10T10:00:00Z DRESS-M 1 0 50 10 EUR c3 69003 FR FR web 2025-12-11T08:00:00Z"
+        " 2025-12-12T10:00:00Z - 3 1",
+        "O3-2 O3 2025-12-20T10:00:00Z DRESS-S 1 0 50 10 EUR c3 69003 FR FR web 2025-12-20T12:00:00Z"
+        " 2025-12-22T10:00:00Z O3-1 3 0",
+        "O4-1 O4 2025-12-15T10:00:00Z SHOE-42 1 0 80 16 EUR c4 59000 FR FR web 2025-12-16T08:00:00Z"
+        " 2025-12-17T10:00:00Z - 4 1",
+        "O5-1 O5 2025-12-20T10:00:00Z DRESS-S 1 0 50 10 EUR c5 13001 FR FR web 2025-12-21T08:00:00Z"
+        " 2025-12-22T10:00:00Z - 3 1",
+        "O6-1 O6 2026-01-10T10:00:00Z DRESS-M 3 1 150 30 EUR c6 75011 FR FR web 2026-01-12T08:00:00Z"
+        " 2026-01-13T10:00:00Z - 3 1",
     ),
     "return_event": _rows(
-        "event_id return_line_id return_id order_line_id parcel_id event occurred_at units place_id carrier method condition disposition reason_raw return_type",
+        "event_id return_line_id return_id order_line_id parcel_id event occurred_at units place_id carrier method"
+        " condition disposition reason_raw return_type",
         "1 R1-1 R1 O1-1 P1 requested 2025-12-05T09:00:00Z 1 - - drop_off - - size_small withdrawal",
         "2 R1-1 R1 O1-1 P1 handed_over 2025-12-07T09:00:00Z 1 DROP Relais drop_off - - - -",
         "3 R1-1 R1 O1-1 P1 carrier_scan 2025-12-07T18:00:00Z 1 HUB Relais - - - - -",
@@ -105,7 +115,8 @@ TINY_SHOP: dict[str, list[dict[str, str]]] = {
         "21 R4-1 R4 O4-1 P4 lost 2026-01-05T09:00:00Z 1 - - - - - - -",
     ),
     "chain_element": _rows(
-        "element_id parcel_id element_no element_type role from_place_id to_place_id started_at carrier mode vehicle mass_kg distance_km trip_share cost_amount currency",
+        "element_id parcel_id element_no element_type role from_place_id to_place_id started_at carrier mode vehicle"
+        " mass_kg distance_km trip_share cost_amount currency",
         "E1 P1 1 transport first_mile DROP HUB 2025-12-07T10:00:00Z Relais van van_diesel 0.8 20 - - -",
         "E2 P1 2 transport trunk HUB RC 2025-12-08T10:00:00Z Relais truck truck_artic 0.8 250 - 4 EUR",
         "E3 P2 1 transport trunk HUB RC 2025-12-14T10:00:00Z Relais truck truck_artic 2 - - 5 EUR",
@@ -118,7 +129,8 @@ TINY_SHOP: dict[str, list[dict[str, str]]] = {
         "F3 O5 - 2025-12-24T09:00:00Z 5 EUR original",
     ),
     "refund_line": _rows(
-        "refund_line_id refund_id order_line_id return_line_id refunded_at units amount vat_amount currency restock_type",
+        "refund_line_id refund_id order_line_id return_line_id refunded_at units amount vat_amount currency"
+        " restock_type",
         "F1-1 F1 O1-1 R1-1 2025-12-12T09:00:00Z 1 60 10 EUR return",
         "F2-1 F2 O2-1 R2-1 2025-12-19T09:00:00Z 2 192 32 EUR return",
         "F3-1 F3 - - 2025-12-24T09:00:00Z 0 5 0.83 EUR shipping",

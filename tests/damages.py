@@ -112,7 +112,10 @@ def swapped_logs(settings: Settings) -> None:
 
 
 def leftovers(settings: Settings) -> None:
-    """What a kill leaves: half a build with DuckDB's own folder, a staging folder, a state half copied, a pointer not yet named."""
+    """What a kill leaves.
+
+    Half a build with DuckDB's own folder, a staging folder, a state half copied, a pointer not yet named.
+    """
     builds = settings.warehouse / "builds"
     (builds / f"000002-20260101T000000{build.UNFINISHED}.duckdb").write_bytes(b"half")
     (builds / f"000002-20260101T000000{build.UNFINISHED}.duckdb.tmp").mkdir()

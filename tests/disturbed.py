@@ -1,8 +1,9 @@
 """Disks that fail on purpose and clocks that jump, in this process alone.
 
-A disk below a folder is asked for something each time that Python opens a file for writing, writes to it, flushes, makes, names or
-removes one, and each time that SQLite or DuckDB are told to write. From a chosen one of these calls on, for as many as are chosen,
-it fails as a disk does. What the engines write of themselves is met by limits and small disks, not here.
+A disk below a folder is asked for something each time that Python opens a file for writing, writes to it, flushes,
+makes, names or removes one, and each time that SQLite or DuckDB are told to write. From a chosen one of these calls on,
+for as many as are chosen, it fails as a disk does. What the engines write of themselves is met by limits and small
+disks, not here.
 """
 
 import builtins

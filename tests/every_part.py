@@ -1,7 +1,7 @@
 """Go through everything a warehouse can be asked: every page with its parts, every metric with its cuts, every verb.
 
-Each walk gives how much it went through and what ended in an error; `python -m tests.every_part NAME...` does the same to shapes of
-any_shop in a process of its own and prints it as JSON with the peak of its memory.
+Each walk gives how much it went through and what ended in an error; `python -m tests.every_part NAME...` does the same
+to shapes of any_shop in a process of its own and prints it as JSON with the peak of its memory.
 """
 
 import contextlib
@@ -139,7 +139,8 @@ def open_pages(
 ) -> None:
     """Open every page in a language: as it comes and, with `parts`, each choice of each control.
 
-    With `rows`, also the rows behind each chart and table, and the file of each, once; with `filtered`, periods and filters set and cleared.
+    With `rows`, also the rows behind each chart and table, and the file of each, once; with `filtered`, periods and
+    filters set and cleared.
     """
 
     written: set[tuple[str, str]] = set()

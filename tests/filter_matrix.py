@@ -1,7 +1,8 @@
-"""Every page and part under every filter of the sidebar: what was asked carries the filter, or the page says that it does not.
+"""Every page and part under every filter of the sidebar.
 
-Every door of `pipelines.metrics` that takes a build is watched while a page runs. `python -m tests.filter_matrix WAREHOUSE` prints cells
-tried, errors and silent drops.
+What was asked carries the filter, or the page says that it does not. Every door of `pipelines.metrics` that takes a
+build is watched while a page runs. `python -m tests.filter_matrix WAREHOUSE` prints cells tried, errors and silent
+drops.
 """
 
 import inspect

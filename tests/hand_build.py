@@ -12,8 +12,10 @@ Observed until T = 2026-01-31 12:00. Order lines (key: day, market, category, st
     9: 2025-12-10 FR dress gala S    1 unit   10, cost 4     cancelled within the hour by credit i
 The source marks order 1 as returned, and line 3.
 Sold 2+1+1+1+1+1+2 = 9 units, net 100+50+80+60+60+50+120 = 520, cost 40+20+30+30+30+20+60 = 230, margin 290.
-Return lots: a (line 1, refunded, as new), b (line 2, exchanged, marked down), c (line 3, destroyed), d (line 6, just scanned),
-    e (line 4, cancelled), f (line 5, expired); credits without order: g (bound to line 4, 1 unit, 60), h (3 units, 30, not matched),
+Return lots: a (line 1, refunded, as new), b (line 2, exchanged, marked down), c (line 3, destroyed), d (line 6, just
+scanned),
+    e (line 4, cancelled), f (line 5, expired); credits without order: g (bound to line 4, 1 unit, 60), h (3 units, 30,
+    not matched),
     i (cancels line 9). Returned of the sales: a b c d g = 5 of 9.
 """
 
@@ -650,33 +652,35 @@ TABLES: dict[str, list[dict[str, Any]]] = {
             "parameters": '{"source": "shop", "level_sd": 0.1, "why_not": ""}',
         }
     ],
-    "estimate_development_curve": [
-        {
-            "source": "shop",
-            "category": c,
-            "channel": "web",
-            "window_days": 30,
-            "is_dated": False,
-            "day": d,
-            "share": min(d / 20, 1.0),
-            "returned": 4,
-        }
-        for c in ("dress", "shoes")
-        for d in range(91)
-    ]
-    + [
-        {
-            "source": "shop",
-            "category": "shoes",
-            "channel": "web",
-            "window_days": 30,
-            "is_dated": True,
-            "day": d,
-            "share": min(d / 100, 1.0),
-            "returned": 1,
-        }
-        for d in range(161)
-    ],
+    "estimate_development_curve": (
+        [
+            {
+                "source": "shop",
+                "category": c,
+                "channel": "web",
+                "window_days": 30,
+                "is_dated": False,
+                "day": d,
+                "share": min(d / 20, 1.0),
+                "returned": 4,
+            }
+            for c in ("dress", "shoes")
+            for d in range(91)
+        ]
+        + [
+            {
+                "source": "shop",
+                "category": "shoes",
+                "channel": "web",
+                "window_days": 30,
+                "is_dated": True,
+                "day": d,
+                "share": min(d / 100, 1.0),
+                "returned": 1,
+            }
+            for d in range(161)
+        ]
+    ),
     "estimate_rate_prior": [
         {"kind": "order", "category": c, "a": None, "b": None, "deff": 1.0} for c in (None, "dress", "shoes")
     ],

@@ -1,4 +1,7 @@
-"""The largest memory of a process; `python -m tests.peak ARGS...` runs the command line and prints it on standard error."""
+"""The largest memory of a process.
+
+`python -m tests.peak ARGS...` runs the command line and prints it on standard error.
+"""
 
 import atexit
 import resource
@@ -9,8 +12,8 @@ from pathlib import Path
 def peak_bytes() -> int:
     """Give the largest resident memory that this program took, in bytes.
 
-    `ru_maxrss` of a child that was started from a large process holds the memory of that process: where the kernel keeps the figure of
-    the program alone, that one is read.
+    `ru_maxrss` of a child that was started from a large process holds the memory of that process: where the kernel
+    keeps the figure of the program alone, that one is read.
     """
     status = Path("/proc/self/status")
     if status.exists():

@@ -146,7 +146,8 @@ def test_what_is_compared_is_what_the_metrics_say(shop: Build) -> None:
     assert found.after_until is not None
     assert found.effect.weeks == (found.after_until + dt.timedelta(days=1) - monday) / WEEK
     where = {"style_id": [style]}
-    # 24 weeks ago everything has come: exposure is what was sold (less what was never delivered), the rate the observed one.
+    # 24 weeks ago everything has come: exposure is what was sold (less what was never delivered), the rate the observed
+    # one.
     before = metrics.answer(
         shop, "observed_return_rate", where=where, since=found.before_from, until=monday - dt.timedelta(days=1)
     )
@@ -256,7 +257,8 @@ def test_the_size_note_in_the_catalogue_is_suggested_logged_and_measured(shop: B
     logged = state.log_action(settings, row["kind"], {"style_id": [row["style_id"]]}, effective_on=row["effective_on"])
     assert actions.suggested_actions(shop, state.actions(settings)).empty
     found = actions.measure_action(shop, logged, state.actions(settings)).effect
-    # A tenth of the demonstration shop has four dresses: nothing to compare with. tests/test_stories.py asks the whole one.
+    # A tenth of the demonstration shop has four dresses: nothing to compare with. tests/test_stories.py asks the whole
+    # one.
     assert (found.verdict, found.reason) == ("no_overlap", "no_equals")
 
 

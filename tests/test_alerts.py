@@ -89,7 +89,10 @@ def test_a_change_beyond_noise_fires_and_noise_does_not(sample_settings: Setting
 
 
 def test_false_alarms_are_as_rare_as_promised(monkeypatch: pytest.MonkeyPatch, tiny_build: Build) -> None:
-    """Two periods of one truth, 12 cells a rule: at most about FALSE_ALARMS of the rules fire; a real change of 8 points does."""
+    """Two periods of one truth, 12 cells a rule.
+
+    At most about FALSE_ALARMS of the rules fire; a real change of 8 points does.
+    """
     from models.rates import wilson
 
     rng = np.random.default_rng(5)

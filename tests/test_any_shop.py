@@ -1,6 +1,7 @@
-"""Shops of every shape: what can be read of them is read, and the rest is said; no page, number or verb ends in an error.
+"""Shops of every shape.
 
-A few shapes that are unlike each other stand here. All of them are gone through by tests/evidence/any_shop.py.
+What can be read of them is read, and the rest is said; no page, number or verb ends in an error. A few shapes that are
+unlike each other stand here. All of them are gone through by tests/evidence/any_shop.py.
 """
 
 import json

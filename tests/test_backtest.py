@@ -21,27 +21,41 @@ CUT = T - timedelta(AGO)
 
 
 def written(path: Path, until: datetime, change: str = "") -> Path:
-    """Write a shop of two categories as known at a time: a Christmas date, orders of two lines, returns some days later."""
+    """Write a shop of two categories as known at a time.
+
+    A Christmas date, orders of two lines, returns some days later.
+    """
     connection = duckdb.connect(str(path))
     create_tables(connection)
     connection.execute(f"""
         INSERT INTO fact_order_line BY NAME
-        SELECT i AS order_line_key, 'shop:' || i AS order_line_id, i // 2 AS order_key, 'shop' AS source, ['dresses', 'shoes'][1 + i % 2] AS category, 'web' AS channel, ['FR', 'DE'][1 + i // 2 % 2] AS country,
-            'style' || (i % 50) AS style_id, TIMESTAMP '2024-06-01' + to_minutes(i * 40) AS ordered_at, ordered_at::DATE AS ordered_on,
-            CASE WHEN ordered_at + INTERVAL 2 DAY <= TIMESTAMP '{until}' THEN ordered_at + INTERVAL 2 DAY END AS clock_started_at, 30 AS window_days,
-            CASE WHEN month(ordered_at) > 10 THEN make_date(year(ordered_at) + 1, 1, 31) END AS window_ends_on, 1 AS units_sold, 50 AS net_amount, 'EUR' AS currency, 1.0 AS fx_rate
+        SELECT i AS order_line_key, 'shop:' || i AS order_line_id, i // 2 AS order_key, 'shop' AS source, ['dresses',
+            'shoes'][1 + i % 2] AS category, 'web' AS channel, ['FR', 'DE'][1 + i // 2 % 2] AS country,
+            'style' || (i % 50) AS style_id, TIMESTAMP '2024-06-01' + to_minutes(i * 40) AS ordered_at,
+                ordered_at::DATE AS ordered_on,
+            CASE WHEN ordered_at + INTERVAL 2 DAY <= TIMESTAMP '{until}' THEN ordered_at + INTERVAL 2 DAY END
+                AS clock_started_at, 30 AS window_days,
+            CASE WHEN month(ordered_at) > 10 THEN make_date(year(ordered_at) + 1, 1, 31) END AS window_ends_on, 1
+                AS units_sold, 50 AS net_amount, 'EUR' AS currency, 1.0 AS fx_rate
         FROM range(40000) t(i) WHERE TIMESTAMP '2024-06-01' + to_minutes(i * 40) <= TIMESTAMP '{until}';
         INSERT INTO fact_return_line BY NAME
-        SELECT order_line_key AS return_lot_key, order_line_key AS return_line_key, order_line_key, order_key, source, category, channel, country, ordered_on, clock_started_at, window_days, window_ends_on,
+        SELECT order_line_key AS return_lot_key, order_line_key AS return_line_key, order_line_key, order_key, source,
+            category, channel, country, ordered_on, clock_started_at, window_days, window_ends_on,
             1 AS units, 1 AS lot_no, true AS is_headline, 'withdrawal' AS return_type, 50 AS net_amount, 1.0 AS fx_rate,
-            clock_started_at + to_days((2 + hash(order_line_key) % 12 + 25 * (hash(order_line_key + 7) % 10 = 0)::INT)::INTEGER) AS confirmed_at, confirmed_at AS received_at
+            clock_started_at + to_days((2 + hash(order_line_key) % 12 + 25 * (hash(order_line_key + 7) % 10
+                = 0)::INT)::INTEGER) AS confirmed_at, confirmed_at AS received_at
         FROM fact_order_line WHERE hash(order_key + 1) % 100 < 25 OR hash(order_line_key + 3) % 100 < 8;
         INSERT INTO fact_return_event BY NAME
-        SELECT return_lot_key AS event_key, return_line_key, 'received' AS event, received_at AS occurred_at, received_at AS recorded_at, source FROM fact_return_line;
+        SELECT return_lot_key AS event_key, return_line_key, 'received' AS event, received_at AS occurred_at,
+            received_at AS recorded_at, source FROM fact_return_line;
         {change};
-        DELETE FROM fact_return_line WHERE confirmed_at IS NULL OR confirmed_at > TIMESTAMP '{until}' OR return_line_key IN (SELECT return_line_key FROM fact_return_event WHERE recorded_at > TIMESTAMP '{until}');
-        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'return_event' AS thing, TIMESTAMP '{until}' AS last_occurred_at;
-        INSERT INTO build_coverage BY NAME SELECT 'shop' AS source, fact, 1.0 AS share, 9 AS rows FROM (VALUES ('order'), ('return')) f(fact);
+        DELETE FROM fact_return_line WHERE confirmed_at IS NULL OR confirmed_at > TIMESTAMP '{until}'
+            OR return_line_key IN (SELECT return_line_key FROM fact_return_event
+            WHERE recorded_at > TIMESTAMP '{until}');
+        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'return_event' AS thing, TIMESTAMP '{until}'
+            AS last_occurred_at;
+        INSERT INTO build_coverage BY NAME SELECT 'shop' AS source, fact, 1.0 AS share, 9 AS rows
+            FROM (VALUES ('order'), ('return')) f(fact);
     """)
     estimate.curves(connection, Settings())
     estimate.priors(connection, Settings())
@@ -67,7 +81,8 @@ def test_it_says_what_a_build_of_that_day_says(opened: Callable[..., Build]) -> 
             said, on=list(keys), suffixes=("_day", "")
         )
         assert len(answers) == len(said)
-        # The design effect is measured by week of delivery here and by cohort there: the interval may differ by a few percent.
+        # The design effect is measured by week of delivery here and by cohort there: the interval may differ by a few
+        # percent.
         assert np.allclose(answers["value"], answers["projected"], atol=5e-4)
         assert np.allclose(answers["low_day"], answers["low"], atol=3e-3)
         assert np.allclose(answers["high_day"], answers["high"], atol=3e-3)
@@ -94,7 +109,10 @@ def test_what_came_later_changes_nothing_that_was_said(opened: Callable[..., Bui
 
 
 def test_what_was_recorded_late_was_not_known(opened: Callable[..., Build]) -> None:
-    late = f"UPDATE fact_return_event SET recorded_at = recorded_at + INTERVAL 8 DAY WHERE occurred_at > TIMESTAMP '{CUT}' - INTERVAL 8 DAY AND occurred_at < TIMESTAMP '{CUT}' + INTERVAL 8 DAY"
+    late = (
+        f"UPDATE fact_return_event SET recorded_at = recorded_at + INTERVAL 8 DAY WHERE occurred_at > TIMESTAMP '{CUT}'"
+        f" - INTERVAL 8 DAY AND occurred_at < TIMESTAMP '{CUT}' + INTERVAL 8 DAY"
+    )
     plain, known = (metrics.backtest(opened(T, *c), days_ago=(AGO,)) for c in ((), (late,)))
     assert known["observed_then"].iloc[-1] < 0.9 * plain["observed_then"].iloc[-1]
     assert np.allclose(known["observed_now"], plain["observed_now"])
@@ -112,7 +130,8 @@ def test_a_filter_changes_counts_and_a_stranger_is_refused(opened: Callable[...,
 def test_answers_carry_the_drift(opened: Callable[..., Build]) -> None:
     build = opened(
         T,
-        f"UPDATE fact_return_line SET confirmed_at = confirmed_at + to_days((1.0 * date_diff('day', clock_started_at, confirmed_at))::INTEGER) WHERE ordered_on > DATE '{(T - timedelta(40)).date()}' AND category = 'shoes'",
+        "UPDATE fact_return_line SET confirmed_at = confirmed_at + to_days((1.0 * date_diff('day', clock_started_at,"
+        f" confirmed_at))::INTEGER) WHERE ordered_on > DATE '{(T - timedelta(40)).date()}' AND category = 'shoes'",
     )
     found = metrics.drift(build).set_index("category")["is_drifting"]
     assert found["shoes"]

@@ -101,13 +101,17 @@ def test_a_snapshot_knows_nothing_that_came_later(copied: duckdb.DuckDBPyConnect
 
 def test_only_open_promises_have_a_risk_and_every_open_return_a_day(copied: duckdb.DuckDBPyConnection) -> None:
     rows = copied.execute("""
-        SELECT count(*), count(*) FILTER (p.ended_at IS NULL AND p.stopped_at IS NULL AND p.lost_at IS NULL AND p.due_at > t), min(r.probability), max(r.probability)
-        FROM estimate_breach_risk r JOIN estimate_promise p USING (return_key, promise_id), (SELECT max(last_occurred_at) AS t FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund'))
+        SELECT count(*), count(*) FILTER (p.ended_at IS NULL AND p.stopped_at IS NULL AND p.lost_at IS NULL
+            AND p.due_at > t), min(r.probability), max(r.probability)
+        FROM estimate_breach_risk r JOIN estimate_promise p USING (return_key, promise_id),
+            (SELECT max(last_occurred_at) AS t FROM build_source WHERE thing IN ('order_line', 'return_event',
+            'chain_element', 'refund'))
     """).fetchall()[0]
     assert rows[0] == rows[1]
     assert 0 <= (rows[2] or 0) <= (rows[3] or 0) <= 1
     dates = copied.execute(
-        "SELECT count(*), count(*) FILTER (expected_at IS NULL OR (early_at <= expected_at AND (late_at IS NULL OR expected_at <= late_at))) FROM estimate_completion"
+        "SELECT count(*), count(*) FILTER (expected_at IS NULL OR (early_at <= expected_at AND (late_at IS NULL OR"
+        " expected_at <= late_at))) FROM estimate_completion"
     ).fetchall()[0]
     assert dates[0] == dates[1] > 20
 

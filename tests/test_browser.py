@@ -1,4 +1,7 @@
-"""The app in a real browser: every page, wide and narrow, in both languages, and nothing asked from outside this machine."""
+"""The app in a real browser.
+
+Every page, wide and narrow, in both languages, and nothing asked from outside this machine.
+"""
 
 import os
 import shutil
@@ -122,7 +125,10 @@ class Visit:
 
     def overflow(self) -> int:
         """Pixels by which the page is wider than the window."""
-        script = "(() => { const m = document.querySelector('[data-testid=\"stMain\"]'); return Math.max(m.scrollWidth - m.clientWidth, document.documentElement.scrollWidth - innerWidth); })()"
+        script = (
+            "(() => { const m = document.querySelector('[data-testid=\"stMain\"]'); return Math.max(m.scrollWidth -"
+            " m.clientWidth, document.documentElement.scrollWidth - innerWidth); })()"
+        )
         return int(self.page.evaluate(script))
 
 
@@ -226,7 +232,10 @@ def test_a_bar_leads_to_its_rows_and_to_a_file_that_verifies(visit: Visit, tmp_p
 
 
 def test_a_file_dropped_in_an_empty_folder_leads_to_a_number(browser: Any, tmp_path: Path) -> None:
-    """Of four order lines one came back. The column `wish` is taken for nothing: by the keyboard it becomes the day of the request."""
+    """Of four order lines one came back.
+
+    The column `wish` is taken for nothing: by the keyboard it becomes the day of the request.
+    """
     (tmp_path / "orders.csv").write_text(
         "order line,SKU,units,net price,order date,return date,refund date,refund amount,wish\n"
         "L1,A,1,50.00,2025-10-01,2025-10-10,2025-10-12,60.00,2025-10-08\n"

@@ -1,4 +1,7 @@
-"""Emissions: published worked examples, laws, one definition on three carriers, the factor table, and a build worked by hand."""
+"""Emissions: published worked examples, laws, one definition on three carriers, the factor table.
+
+And a build worked by hand.
+"""
 
 import csv
 import inspect
@@ -52,8 +55,8 @@ def test_ileap_shipment() -> None:
 def test_ademe_line_haul() -> None:
     """ADEME ECEL 2023, a parcel of 1 kg, in grams: 400 and 123 km by truck, 70 km by van.
 
-    HBEFA polynomials give the vehicle at 60 and 30 km/h; 20% of kilometres are empty, routes 5% longer; infrastructure and the
-    making of the vehicle come on top.
+    HBEFA polynomials give the vehicle at 60 and 30 km/h; 20% of kilometres are empty, routes 5% longer; infrastructure
+    and the making of the vehicle come on top.
     """
 
     def per_km(speed: float, *a: float) -> float:
@@ -72,7 +75,10 @@ def test_ademe_line_haul() -> None:
 
 
 def test_ademe_packaging() -> None:
-    """ADEME ECEL: a box of 10,000 cm3 has 1.45 times the sphere's surface, .084 g/cm2 of board, 1.29 kg a kg: 352.685650 g."""
+    """ADEME ECEL: a box of 10,000 cm3 weighs 352.685650 g.
+
+    It has 1.45 times the sphere's surface, .084 g/cm2 of board, 1.29 kg a kg.
+    """
     radius = (3 * 10_000 / (4 * math.pi)) ** (1 / 3)
     board_kg = 4 * math.pi * radius**2 * 1.45 * 0.084 / 1000
     assert 1000 * carbon.mass_carbon(board_kg, 1290) == pytest.approx(352.685650, abs=1e-5)
@@ -154,7 +160,10 @@ ONE_DEFINITION = [
 
 @pytest.mark.parametrize("function", ONE_DEFINITION, ids=lambda f: f.__name__)
 def test_numbers_arrays_frames_and_sql_agree(function: Callable[..., Any]) -> None:
-    """The same function on floats, NumPy, pandas and, through SQLAlchemy, DuckDB; a missing input gives a missing answer."""
+    """The same function on floats, NumPy, pandas and, through SQLAlchemy, DuckDB.
+
+    A missing input gives a missing answer.
+    """
     names = list(inspect.signature(function).parameters) if function is not carbon.chain_sum else ["a", "b", "c"]
     values = pd.DataFrame(np.random.default_rng(7).uniform(0.1, 0.9, (50, len(names))), columns=names)
     expected = [function(*row) for row in values.to_numpy().tolist()]
@@ -175,7 +184,10 @@ def test_numbers_arrays_frames_and_sql_agree(function: Callable[..., Any]) -> No
 
 
 def test_factors_are_as_reviewed() -> None:
-    """A changed factor shows in review: write the new line into tests/golden/factors.csv and say in CHANGELOG which numbers move."""
+    """A changed factor shows in review.
+
+    Write the new line into tests/golden/factors.csv and say in CHANGELOG which numbers move.
+    """
     columns = ("factor_id", "unit", "wtt", "ttw", "wtw", "valid_from_year", "row_id")
     with GOLDEN.open(encoding="utf-8", newline="") as file:
         reviewed = [tuple(row) for row in csv.reader(file)]
@@ -184,9 +196,13 @@ def test_factors_are_as_reviewed() -> None:
 
 def test_factors_are_complete_and_free_to_ship() -> None:
     for row in factors():
-        assert row["licence"] in {"OGL v3.0", "Licence Ouverte 2.0", "US public domain", "Apache-2.0", "CC BY 4.0"}, (
-            row["factor_id"]
-        )
+        assert row["licence"] in {
+            "OGL v3.0",
+            "Licence Ouverte 2.0",
+            "US public domain",
+            "Apache-2.0",
+            "CC BY 4.0",
+        }, row["factor_id"]
         assert row["quality"] in {"verified", "derived", "assumed"}
         assert row["source"]
         assert float(row["wtw"]) >= 0
@@ -230,31 +246,47 @@ def build() -> duckdb.DuckDBPyConnection:
     connection.execute(f"""
         INSERT INTO build_info VALUES ('reporting_currency', 'EUR');
         INSERT INTO dim_place (place_key, place_id, kind, country, area, latitude, longitude) VALUES
-            (1, 's:AREA', 'customer_area', 'FR', 'FR-75', 48.9, 2.4), (2, 's:DROP', 'drop_off', 'FR', 'FR-75', 48.9, 2.4),
+            (1, 's:AREA', 'customer_area', 'FR', 'FR-75', 48.9, 2.4), (2, 's:DROP', 'drop_off', 'FR', 'FR-75', 48.9,
+                2.4),
             (3, 's:HUB', 'hub', 'FR', 'FR-94', 48.7, 2.4), (4, 's:RC', 'returns_centre', 'FR', 'FR-59', 50.6, 3.1);
-        INSERT INTO fact_return_line (return_lot_key, return_line_key, return_key, parcel_key, units, weight_kg, disposition, return_type, confirmed_at, cancelled_at) VALUES
-            (1, 1, 1, 1, 1, 0.3, 'as_new', 'withdrawal', '2025-03-03', NULL), (2, 2, 1, 1, 1, 0.5, 'recycled', 'withdrawal', '2025-03-03', NULL),
-            (6, 6, 1, 1, 1, 0.3, NULL, 'withdrawal', NULL, '2025-03-01'), (3, 3, 2, 2, 2, 0.2, NULL, 'withdrawal', '2025-03-03', NULL),
-            (4, 4, 3, 3, 1, NULL, NULL, 'withdrawal', '2024-03-03', NULL), (5, 5, 3, 3, 2, NULL, NULL, 'withdrawal', '2024-03-03', NULL);
+        INSERT INTO fact_return_line (return_lot_key, return_line_key, return_key, parcel_key, units, weight_kg,
+            disposition, return_type, confirmed_at, cancelled_at) VALUES
+            (1, 1, 1, 1, 1, 0.3, 'as_new', 'withdrawal', '2025-03-03', NULL), (2, 2, 1, 1, 1, 0.5, 'recycled',
+                'withdrawal', '2025-03-03', NULL),
+            (6, 6, 1, 1, 1, 0.3, NULL, 'withdrawal', NULL, '2025-03-01'), (3, 3, 2, 2, 2, 0.2, NULL, 'withdrawal',
+                '2025-03-03', NULL),
+            (4, 4, 3, 3, 1, NULL, NULL, 'withdrawal', '2024-03-03', NULL), (5, 5, 3, 3, 2, NULL, NULL, 'withdrawal',
+                '2024-03-03', NULL);
         INSERT INTO fact_return_leg BY NAME
-        SELECT leg_key, parcel_key, element_type, role, started_on::DATE AS started_on, mode, vehicle, fuel, service, carrier, mass_kg, distance_km, trip_share, movement_parcels,
+        SELECT leg_key, parcel_key, element_type, role, started_on::DATE AS started_on, mode, vehicle, fuel, service,
+            carrier, mass_kg, distance_km, trip_share, movement_parcels,
             a AS from_place_key, b AS to_place_key, {key_sql("p.place_id || '|' || q.place_id")} AS lane_key
         FROM (VALUES
-            (1, 1, 'activity', 'customer_trip', '2025-03-01', 'car', NULL, NULL, NULL, NULL, NULL, 10.0, 0.5, NULL, 1, 2),
-            (2, 1, 'activity', 'packaging', '2025-03-01', NULL, NULL, NULL, 'corrugated_box', NULL, 0.25, NULL, NULL, NULL, 1, 1),
-            (3, 1, 'transport', 'first_mile', '2025-03-01', 'van', 'van_diesel', 'diesel', NULL, 'C', 0.8, 20, NULL, NULL, 2, 3),
+            (1, 1, 'activity', 'customer_trip', '2025-03-01', 'car', NULL, NULL, NULL, NULL, NULL, 10.0, 0.5, NULL, 1,
+                2),
+            (2, 1, 'activity', 'packaging', '2025-03-01', NULL, NULL, NULL, 'corrugated_box', NULL, 0.25, NULL, NULL,
+                NULL, 1, 1),
+            (3, 1, 'transport', 'first_mile', '2025-03-01', 'van', 'van_diesel', 'diesel', NULL, 'C', 0.8, 20, NULL,
+                NULL, 2, 3),
             (4, 1, 'hub', 'hub', '2025-03-01', 'site', NULL, NULL, NULL, 'C', 0.8, NULL, NULL, NULL, 3, 3),
             (5, 1, 'transport', 'trunk', '2025-03-01', 'truck', NULL, NULL, NULL, 'C', 0.8, 250, NULL, 17, 3, 4),
             (6, 1, 'activity', 'treatment', '2025-03-01', 'site', NULL, NULL, NULL, NULL, 0.8, NULL, NULL, NULL, 4, 4),
-            (7, 2, 'transport', 'first_mile', '2025-03-01', 'van', 'van_diesel', NULL, NULL, 'C', 5.0, 80, NULL, 120, 1, 3),
-            (8, 2, 'transport', 'trunk', '2025-03-01', 'truck', 'truck_artic', NULL, NULL, 'C', NULL, NULL, NULL, NULL, 3, 4),
+            (7, 2, 'transport', 'first_mile', '2025-03-01', 'van', 'van_diesel', NULL, NULL, 'C', 5.0, 80, NULL, 120, 1,
+                3),
+            (8, 2, 'transport', 'trunk', '2025-03-01', 'truck', 'truck_artic', NULL, NULL, 'C', NULL, NULL, NULL, NULL,
+                3, 4),
             (9, 2, 'transport', 'onward', '2025-03-01', 'sea', NULL, NULL, NULL, 'C', 1.0, 100, NULL, NULL, 3, 4),
-            (10, 2, 'activity', 'customer_trip', '2025-03-01', 'bus', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, 2),
-            (11, 3, 'transport', 'trunk', '2024-03-01', 'van', NULL, 'electricity', NULL, 'C', NULL, NULL, NULL, NULL, NULL, NULL),
-            (12, 4, 'transport', 'trunk', '2022-03-01', 'truck', 'truck_artic', 'diesel', NULL, 'C', 1.0, 100, NULL, NULL, 3, 4),
-            (13, 2, 'transport', 'onward', '2025-03-01', 'truck', 'truck_artic', 'hydrogen', NULL, 'C', 1.0, 100, NULL, NULL, 3, 4),
+            (10, 2, 'activity', 'customer_trip', '2025-03-01', 'bus', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1,
+                2),
+            (11, 3, 'transport', 'trunk', '2024-03-01', 'van', NULL, 'electricity', NULL, 'C', NULL, NULL, NULL, NULL,
+                NULL, NULL),
+            (12, 4, 'transport', 'trunk', '2022-03-01', 'truck', 'truck_artic', 'diesel', NULL, 'C', 1.0, 100, NULL,
+                NULL, 3, 4),
+            (13, 2, 'transport', 'onward', '2025-03-01', 'truck', 'truck_artic', 'hydrogen', NULL, 'C', 1.0, 100, NULL,
+                NULL, 3, 4),
             (14, 2, 'activity', 'treatment', '2025-03-01', 'site', NULL, NULL, NULL, NULL, 0.4, NULL, NULL, NULL, 4, 4)
-        ) v(leg_key, parcel_key, element_type, role, started_on, mode, vehicle, fuel, service, carrier, mass_kg, distance_km, trip_share, movement_parcels, a, b)
+        ) v(leg_key, parcel_key, element_type, role, started_on, mode, vehicle, fuel, service, carrier, mass_kg,
+            distance_km, trip_share, movement_parcels, a, b)
         LEFT JOIN dim_place p ON p.place_key = a LEFT JOIN dim_place q ON q.place_key = b;
     """)
     lanes(connection, Settings())
@@ -295,7 +327,8 @@ def test_leg_by_hand(build: duckdb.DuckDBPyConnection, leg: int) -> None:
 def test_leg_parts(build: duckdb.DuckDBPyConnection) -> None:
     """WTW = WTT + TTW wherever the publisher splits it; a single figure is left unsplit."""
     rows = build.execute(
-        "SELECT leg_key, kg_co2e_wtt, kg_co2e_ttw, kg_co2e FROM estimate_leg_carbon WHERE kg_co2e IS NOT NULL ORDER BY 1"
+        "SELECT leg_key, kg_co2e_wtt, kg_co2e_ttw, kg_co2e FROM estimate_leg_carbon WHERE kg_co2e IS NOT NULL ORDER"
+        " BY 1"
     ).fetchall()
     split = {leg for leg, wtt, ttw, kg in rows if wtt is not None and wtt + ttw == pytest.approx(kg, rel=1e-9)}
     assert split == {1, 3, 5, 7, 8, 10, 11, 12}

@@ -1,4 +1,7 @@
-"""What carriers charge and owe: invoices matched to legs, rate cards, handling by site, duties, claims; each before the usual rate."""
+"""What carriers charge and owe.
+
+Invoices matched to legs, rate cards, handling by site, duties, claims; each before the usual rate.
+"""
 
 from pathlib import Path
 
@@ -126,13 +129,17 @@ def opened(settings: Settings) -> duckdb.DuckDBPyConnection:
 def costs(settings: Settings) -> dict[str, tuple[float, str, str]]:
     with opened(settings) as connection:
         rows = connection.execute(
-            "SELECT element_id, e.amount::DOUBLE, e.status, e.method FROM fact_return_leg JOIN estimate_leg_cost e USING (leg_key)"
+            "SELECT element_id, e.amount::DOUBLE, e.status, e.method FROM fact_return_leg JOIN estimate_leg_cost e"
+            " USING (leg_key)"
         ).fetchall()
     return {r[0]: r[1:] for r in rows}
 
 
 def test_an_invoice_comes_first_then_the_card_then_the_usual_rate(paid: Settings, tiny_settings: Settings) -> None:
-    """P4 by its carrier's invoice; P1's first leg by the card, 5 x 1.1 + .5; elements with an amount of their own by that; VAT stays apart."""
+    """P4 by its carrier's invoice.
+
+    P1's first leg by the card, 5 x 1.1 + .5; elements with an amount of their own by that; VAT stays apart.
+    """
     found = costs(paid)
     assert found["shop:E4"] == (pytest.approx(3.5), "measured", "carrier invoice")
     assert found["shop:E2"] == (4, "measured", "invoice")
@@ -150,9 +157,7 @@ def test_the_weight_break_decides(tmp_path: Path) -> None:
             for r in TINY_SHOP["chain_element"]
         ],
     }
-    shop = {
-        thing: [{k: ("" if v == "-" else v) for k, v in row.items()} for row in rows] for thing, rows in shop.items()
-    }
+    shop = {thing: [{k: "" if v == "-" else v for k, v in row.items()} for row in rows] for thing, rows in shop.items()}
     files = write_shop(tmp_path / "files", shop)
     write_rows(files / "rate_card.csv", CARDS)
     load(settings, [files])
@@ -173,10 +178,14 @@ def test_without_invoices_the_number_waits(tiny_settings: Settings) -> None:
 
 
 def test_duties_claims_and_site_rates_are_components(paid: Settings) -> None:
-    """Duties and what the carrier paid fall to the parcel's lots; handling is minutes x the hour of the site: (2 + 3 + 1 + 4) / 60 x 30 = 5."""
+    """Duties and what the carrier paid fall to the parcel's lots; handling is minutes x the hour of the site.
+
+    (2 + 3 + 1 + 4) / 60 x 30 = 5.
+    """
     with opened(paid) as connection:
         rows = connection.execute(
-            "SELECT component, e.status, e.method, sum(e.amount)::DOUBLE FROM fact_return_line JOIN estimate_return_cost e USING (return_lot_key) WHERE parcel_id = 'shop:P1' GROUP BY ALL"
+            "SELECT component, e.status, e.method, sum(e.amount)::DOUBLE FROM fact_return_line JOIN"
+            " estimate_return_cost e USING (return_lot_key) WHERE parcel_id = 'shop:P1' GROUP BY ALL"
         ).fetchall()
     found = {r[0]: r[1:] for r in rows}
     assert found["duties"] == ("measured", "carrier invoice", 2)
@@ -208,7 +217,10 @@ def test_lost_parcels_are_worth_claiming(sample_settings: Settings) -> None:
 
 
 def test_price_lists_in_another_currency_and_at_their_time(tmp_path: Path) -> None:
-    """Francs at half a euro; the site's dearer hour begins after the parcel was received; a card in an unknown currency is none."""
+    """Francs at half a euro.
+
+    The site's dearer hour begins after the parcel was received; a card in an unknown currency is none.
+    """
     settings = fresh(tmp_path)
     files = write_shop(tmp_path / "files")
     later = {**HANDLING[0], "valid_from": "2026-01-25T00:00:00Z", "hourly_cost": "3000"}
@@ -221,7 +233,10 @@ def test_price_lists_in_another_currency_and_at_their_time(tmp_path: Path) -> No
     load(settings, [files])
     assert costs(settings)["shop:E1"] == (pytest.approx(3.0), "imputed", "rate card")
     with opened(settings) as connection:
-        sum_ = "SELECT sum(e.amount)::DOUBLE FROM fact_return_line JOIN estimate_return_cost e USING (return_lot_key) WHERE parcel_id = 'shop:P1' AND component = 'handling'"
+        sum_ = (
+            "SELECT sum(e.amount)::DOUBLE FROM fact_return_line JOIN estimate_return_cost e USING (return_lot_key)"
+            " WHERE parcel_id = 'shop:P1' AND component = 'handling'"
+        )
         assert connection.execute(sum_).fetchall()[0][0] == pytest.approx(2.5)
         assert connection.execute("SELECT count(*) FROM dim_handling_rate WHERE activity = 'receipt'").fetchall() == [
             (2,)

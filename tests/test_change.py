@@ -1,4 +1,7 @@
-"""Why a rate moved and how the date bases hang together: worked out by hand, and exact over random periods and filters."""
+"""Why a rate moved and how the date bases hang together.
+
+Worked out by hand, and exact over random periods and filters.
+"""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -72,7 +75,8 @@ def test_from_return_day_to_money_by_hand(build: Build) -> None:
 
 
 def test_from_return_day_to_a_shop_systems_figure_by_hand(build: Build) -> None:
-    # a shop subtracts what was asked for in December: c, and e (cancelled) and f (expired); credits were never asked for
+    # a shop subtracts what was asked for in December: c, and e (cancelled) and f (expired); credits were never asked
+    # for
     assert bridge(build, "return_to_shop", DECEMBER) == {
         "by_return": (5, 170),
         "never_asked": (-4, -90),

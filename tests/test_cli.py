@@ -1,4 +1,7 @@
-"""The command line as a newcomer meets it: help with examples, one line and exit 1 for what goes wrong, three formats."""
+"""The command line as a newcomer meets it.
+
+Help with examples, one line and exit 1 for what goes wrong, three formats.
+"""
 
 import csv
 import io
@@ -264,7 +267,10 @@ def test_a_month_is_closed_and_reported(copy_of_tiny: Settings, tmp_path: Path) 
 
 
 def test_a_csv_of_the_command_line_holds_no_formula(capsys: pytest.CaptureFixture[str]) -> None:
-    """Text that a spreadsheet would run gets an apostrophe, as in exported files; numbers stay numbers, negative ones too."""
+    """Text that a spreadsheet would run gets an apostrophe, as in exported files.
+
+    Numbers stay numbers, negative ones too.
+    """
     rows = [
         {"category": '=HYPERLINK("x")', "value": -0.5, "n": -3, "note": None},
         {"category": "-shoes", "value": 2, "n": 1, "note": "a"},

@@ -1,4 +1,7 @@
-"""How a run ends and what it says on the way: exit codes, errors as JSON, the log, progress without a screen, SIGTERM."""
+"""How a run ends and what it says on the way.
+
+Exit codes, errors as JSON, the log, progress without a screen, SIGTERM.
+"""
 
 import errno
 import json

@@ -73,13 +73,19 @@ def build() -> duckdb.DuckDBPyConnection:
     connection.execute("""
         INSERT INTO build_info VALUES ('reporting_currency', 'EUR');
         INSERT INTO dim_policy (policy_key, fee_amount, currency) VALUES (1, 3.5, 'EUR');
-        INSERT INTO dim_place (place_key, kind, country) VALUES (1, 'drop_off', 'DE'), (2, 'hub', 'DE'), (3, 'returns_centre', 'FR');
-        INSERT INTO fact_order_line (order_line_key, source, line_type, style_id, ordered_on, units_sold, units_exchanged_in, net_amount, outbound_cost, payment_fee, currency, fx_rate) VALUES
-            (1, 's', 'goods', 'X', '2025-03-01', 2, 0, 100, 6, 2, 'EUR', 1), (9, 's', 'goods', 'Y', '2025-03-01', 0, 1, 50, 3, 0.5, 'EUR', 1),
-            (20, 's', 'goods', 'Y', '2025-03-09', 10, 0, 500, 0, 0, 'EUR', 1), (21, 's', 'goods', 'Y', '2025-04-09', 10, 0, 400, 0, 0, 'EUR', 1);
-        INSERT INTO fact_recovery (recovery_key, return_line_key, units, disposition, amount, treatment_cost, currency, fx_rate) VALUES
+        INSERT INTO dim_place (place_key, kind, country) VALUES (1, 'drop_off', 'DE'), (2, 'hub', 'DE'), (3,
+            'returns_centre', 'FR');
+        INSERT INTO fact_order_line (order_line_key, source, line_type, style_id, ordered_on, units_sold,
+            units_exchanged_in, net_amount, outbound_cost, payment_fee, currency, fx_rate) VALUES
+            (1, 's', 'goods', 'X', '2025-03-01', 2, 0, 100, 6, 2, 'EUR', 1), (9, 's', 'goods', 'Y', '2025-03-01', 0, 1,
+                50, 3, 0.5, 'EUR', 1),
+            (20, 's', 'goods', 'Y', '2025-03-09', 10, 0, 500, 0, 0, 'EUR', 1), (21, 's', 'goods', 'Y', '2025-04-09', 10,
+                0, 400, 0, 0, 'EUR', 1);
+        INSERT INTO fact_recovery (recovery_key, return_line_key, units, disposition, amount, treatment_cost, currency,
+            fx_rate) VALUES
             (1, 1, 1, 'as_new', 48, 0, 'EUR', 1), (2, 2, 1, 'b_stock', 15, 2, 'EUR', 1);
-        INSERT INTO fact_return_leg (leg_key, parcel_key, element_type, role, started_on, mode, carrier, method, from_place_key, to_place_key, cost_amount, currency, fx_rate) VALUES
+        INSERT INTO fact_return_leg (leg_key, parcel_key, element_type, role, started_on, mode, carrier, method,
+            from_place_key, to_place_key, cost_amount, currency, fx_rate) VALUES
             (1, 1, 'activity', 'customer_trip', '2025-03-01', 'car', NULL, 'drop_off', 1, 1, NULL, NULL, NULL),
             (2, 1, 'transport', 'first_mile', '2025-03-01', 'van', 'C', 'drop_off', 1, 2, NULL, NULL, NULL),
             (3, 1, 'transport', 'trunk', '2025-03-01', 'truck', 'C', 'drop_off', 2, 3, 4, 'EUR', 1),
@@ -166,7 +172,10 @@ def test_second_choice(build: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_recycled(build: duckdb.DuckDBPyConnection) -> None:
-    """Two units, 40 of cost, nothing expected back; received and inspected but not repacked; a conformity claim pays no fee."""
+    """Two units, 40 of cost, nothing expected back.
+
+    Received and inspected but not repacked; a conformity claim pays no fee.
+    """
     assert _cost(build, 3) == {
         "return_freight": _money("2.2", "assumed"),
         "handling": _money("3", "assumed"),
@@ -200,7 +209,10 @@ def test_currency(build: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_exchange(build: duckdb.DuckDBPyConnection) -> None:
-    """No money went back: the payment fee is not lost and no fee is charged; the style fell from 50 to 40, so 50 lost 10."""
+    """No money went back.
+
+    The payment fee is not lost and no fee is charged; the style fell from 50 to 40, so 50 lost 10.
+    """
     assert _cost(build, 9) == {
         "outbound_shipping": _money("3", "measured"),
         "handling": _money("2", "assumed"),

@@ -1,7 +1,8 @@
-"""Every line of a file is accounted for: accepted, duplicate, quarantined, or named as what it is, with the line an editor shows.
+"""Every line of a file is accounted for.
 
-Files are generated: line ends of all kinds, inside cells too, empty lines, titles above, totals below, rows too short and too long.
-Lines are counted here by hand, without the product.
+Columns: accepted, duplicate, quarantined, or named as what it is, with the line an editor shows. Files are generated:
+line ends of all kinds, inside cells too, empty lines, titles above, totals below, rows too short and too long. Lines
+are counted here by hand, without the product.
 """
 
 import re
@@ -124,7 +125,10 @@ def test_the_lines_of_a_mapped_file_close(rows: list[tuple[str, str]], above: li
 
 def test_what_is_counted_worked_out_by_hand() -> None:
     """Twelve lines: the header, three blank ones, and six rows of which one goes on for two lines more."""
-    text = f'{HEADER}\n\nR1,2026-01-02T10:00:00Z,5,EUR,"a\nb\nc"\nR2,soon,5,EUR,\nR3,2026-01-02T10:00:00Z,5,EUR,\n  \nR3,2026-01-02T10:00:00Z,5,EUR,\nR4,x\nR5,2026-01-02T10:00:00Z,5,EUR,,y\n\n'
+    text = (
+        f'{HEADER}\n\nR1,2026-01-02T10:00:00Z,5,EUR,"a\nb\nc"\nR2,soon,5,EUR,\nR3,2026-01-02T10:00:00Z,5,EUR,\n '
+        " \nR3,2026-01-02T10:00:00Z,5,EUR,\nR4,x\nR5,2026-01-02T10:00:00Z,5,EUR,,y\n\n"
+    )
     report, aside = judged(text)
     (count,) = report.counts
     assert [count[k] for k in ("read", "accepted", "duplicate", "quarantined")] == [6, 2, 1, 3]

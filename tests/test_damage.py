@@ -1,4 +1,7 @@
-"""What a warehouse holds can be damaged or lost: it heals, or says so in one sentence, and nothing else is destroyed."""
+"""What a warehouse holds can be damaged or lost.
+
+It heals, or says so in one sentence, and nothing else is destroyed.
+"""
 
 import os
 import re
@@ -103,8 +106,8 @@ def test_damage_heals_with_the_next_load(
     write_rows(tmp_path / "order_line.csv", [LINE])
     load(copy_of_tiny, [tmp_path / "order_line.csv"])
     assert_same(with_one_more, tables(copy_of_tiny))
-    aside = (
-        r"/(current|state\.sqlite|[0-9T]+\.parquet)/note\.txt$"  # folders where files of ours belong are kept beside
+    aside = (  # folders where files of ours belong are kept beside
+        r"/(current|state\.sqlite|[0-9T]+\.parquet)/note\.txt$"
     )
     moved = {re.sub(aside, r"/\1.aside/note.txt", f) for f in before}
     assert moved <= own_files(copy_of_tiny)

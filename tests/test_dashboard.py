@@ -1,4 +1,7 @@
-"""Pages, words and charts without a browser: each page runs on the tiny shop, in both languages, and says what it lacks."""
+"""Pages, words and charts without a browser.
+
+Each page runs on the tiny shop, in both languages, and says what it lacks.
+"""
 
 import ast
 import datetime as dt

@@ -1,4 +1,7 @@
-"""Routes of inspected goods: the best assignment against brute force, capacities, the law, and the regret of what was done."""
+"""Routes of inspected goods.
+
+The best assignment against brute force, capacities, the law, and the regret of what was done.
+"""
 
 import itertools
 
@@ -91,7 +94,10 @@ def worth_of(found: pd.DataFrame, carbon_price: float = 0.0, euro: float = 1.0) 
 
 
 def test_a_way_back_that_cost_more_than_the_goods_are_worth(sample_build: Build) -> None:
-    """Seven days old when inspected, three weeks when sold: 10 x .97 less repacking as new; kept, the 12 of freight and handling and 2 kg at 100 a tonne."""
+    """Seven days old when inspected, three weeks when sold.
+
+    10 x .97 less repacking as new; kept, the 12 of freight and handling and 2 kg at 100 a tonne.
+    """
     found = worth_of(items(spent=12.0, kg_co2e=2.0), carbon_price=100.0)
     assert found["as_new"] == pytest.approx(
         10 * (1 - 0.01 * (7 + parameter("resale_days")) / 7) - parameter("handling_repacking")

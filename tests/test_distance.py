@@ -45,11 +45,15 @@ def build() -> duckdb.DuckDBPyConnection:
     create_tables(connection)
     connection.execute(f"""
         INSERT INTO dim_place (place_key, place_id, area, latitude, longitude) VALUES
-            (1, 's:A', 'FR-75', 48.9, 2.4), (2, 's:B', 'FR-75', 48.7, 2.0), (3, 's:C', NULL, 48.8, 2.5), (4, 's:D', NULL, 45.8, 4.8), (5, 's:E', NULL, NULL, NULL);
+            (1, 's:A', 'FR-75', 48.9, 2.4), (2, 's:B', 'FR-75', 48.7, 2.0), (3, 's:C', NULL, 48.8, 2.5), (4, 's:D',
+                NULL, 45.8, 4.8), (5, 's:E', NULL, NULL, NULL);
         INSERT INTO fact_return_leg BY NAME
-            SELECT row_number() OVER () AS leg_key, a AS from_place_key, b AS to_place_key, element_type, role, {key_sql("p.place_id || '|' || q.place_id")} AS lane_key
-            FROM (VALUES (1, 2, 'activity', 'customer_trip'), (1, 3, 'transport', 'trunk'), (1, 4, 'transport', 'trunk'), (1, 4, 'transport', 'trunk'),
-                (4, 1, 'transport', 'onward'), (1, 5, 'transport', 'trunk'), (4, 4, 'hub', 'hub')) v(a, b, element_type, role)
+            SELECT row_number() OVER () AS leg_key, a AS from_place_key, b AS to_place_key, element_type, role,
+                {key_sql("p.place_id || '|' || q.place_id")} AS lane_key
+            FROM (VALUES (1, 2, 'activity', 'customer_trip'), (1, 3, 'transport', 'trunk'), (1, 4, 'transport',
+                'trunk'), (1, 4, 'transport', 'trunk'),
+                (4, 1, 'transport', 'onward'), (1, 5, 'transport', 'trunk'), (4, 4, 'hub', 'hub')) v(a, b, element_type,
+                    role)
             JOIN dim_place p ON p.place_key = a JOIN dim_place q ON q.place_key = b;
     """)
     return connection

@@ -1,4 +1,7 @@
-"""Disks that fail and clocks that jump: every verb ends in one sentence, and once the disturbance is gone nothing is lost."""
+"""Disks that fail and clocks that jump.
+
+Every verb ends in one sentence, and once the disturbance is gone nothing is lost.
+"""
 
 import errno
 import shutil
@@ -136,7 +139,10 @@ def test_a_damaged_log_is_made_again_though_the_disk_failed_meanwhile(copy_of_ti
 
 
 def test_a_clock_that_jumps_changes_nothing(copy_of_tiny: Settings, tmp_path: Path) -> None:
-    """Three loads: the last says otherwise of one line, and counts once the clock is right, whatever it said meanwhile."""
+    """Three loads: the last says otherwise of one line, and counts once the clock is right.
+
+    Whatever it said meanwhile.
+    """
     before = set(tables(copy_of_tiny)["fact_order_line"].order_line_id)
     with jumping():
         for number, name, amount in ((1, "N1", "50"), (2, "N2", "50"), (3, "N1", "70")):

@@ -1,4 +1,7 @@
-"""Emissions leg by leg: doubt, what a change is made of, one return explained, levers, second lives, shared movements."""
+"""Emissions leg by leg.
+
+Columns: doubt, what a change is made of, one return explained, levers, second lives, shared movements.
+"""
 
 import re
 from collections.abc import Iterator
@@ -210,18 +213,24 @@ def test_the_nearest_centre_by_hand(tmp_path: Path) -> None:
 
 
 def test_second_lives_by_hand() -> None:
-    """Footprint of the class, else clothing by the kilogram; only used goods displace new ones, and nothing lowers emissions."""
+    """Footprint of the class, else clothing by the kilogram.
+
+    Only used goods displace new ones, and nothing lowers emissions.
+    """
     connection = duckdb.connect()
     create_tables(connection)
     connection.execute("""
         INSERT INTO dim_product (product_key, product_id, is_current, footprint_class, hs_chapter) VALUES
-            (1, 's:jeans', true, 'ademe_ic2.jeans', '62'), (2, 's:shirt', true, NULL, '61'), (3, 's:vase', true, NULL, '70');
+            (1, 's:jeans', true, 'ademe_ic2.jeans', '62'), (2, 's:shirt', true, NULL, '61'), (3, 's:vase', true, NULL,
+                '70');
         INSERT INTO fact_return_line (return_lot_key, product_key, disposition, units, weight_kg) VALUES
-            (1, 1, 'b_stock', 2, 0.6), (2, 2, 'repaired', 1, 0.2), (3, 1, 'as_new', 1, 0.6), (4, 1, 'destroyed', 1, 0.6), (5, 3, 'donated', 1, 1.0), (6, 1, NULL, 1, 0.6);
+            (1, 1, 'b_stock', 2, 0.6), (2, 2, 'repaired', 1, 0.2), (3, 1, 'as_new', 1, 0.6), (4, 1, 'destroyed', 1,
+                0.6), (5, 3, 'donated', 1, 1.0), (6, 1, NULL, 1, 0.6);
     """)
     goods.avoided(connection, "TRUE")
     rows = connection.execute(
-        "SELECT return_lot_key, kg_co2e_new, kg_co2e_avoided_low, kg_co2e_avoided_central, kg_co2e_avoided_high, status FROM estimate_avoided_carbon ORDER BY 1"
+        "SELECT return_lot_key, kg_co2e_new, kg_co2e_avoided_low, kg_co2e_avoided_central, kg_co2e_avoided_high, status"
+        " FROM estimate_avoided_carbon ORDER BY 1"
     ).fetchall()
     jeans, shirt = 2 * 23.2, 22.31 * 0.2
     assert rows[0] == (
@@ -254,10 +263,13 @@ def moved(complete: bool) -> duckdb.DuckDBPyConnection:
     connection.execute(f"""
         INSERT INTO build_info VALUES ('reporting_currency', 'EUR');
         INSERT INTO dim_place (place_key, place_id, kind, country, area, latitude, longitude) VALUES
-            (1, 's:A', 'hub', 'FR', 'FR-1', 48.0, 2.0), (2, 's:B', 'returns_centre', 'FR', 'FR-2', 49.0, 2.0), (3, 's:C', 'returns_centre', 'FR', 'FR-3', 50.0, 2.0);
+            (1, 's:A', 'hub', 'FR', 'FR-1', 48.0, 2.0), (2, 's:B', 'returns_centre', 'FR', 'FR-2', 49.0, 2.0), (3,
+                's:C', 'returns_centre', 'FR', 'FR-3', 50.0, 2.0);
         INSERT INTO fact_return_leg BY NAME
-        SELECT leg_key, leg_key AS parcel_key, 'transport' AS element_type, 'trunk' AS role, DATE '2025-03-01' AS started_on, 'van' AS mode, 'van_diesel' AS vehicle, 'diesel' AS fuel, 'C' AS carrier,
-            's' AS source, 'M1' AS movement_id, 3 AS movement_parcels, 300.0 AS distance_km, mass_kg, 1 AS from_place_key, b AS to_place_key, {key_sql("'s:A|' || b")} AS lane_key
+        SELECT leg_key, leg_key AS parcel_key, 'transport' AS element_type, 'trunk' AS role, DATE '2025-03-01'
+            AS started_on, 'van' AS mode, 'van_diesel' AS vehicle, 'diesel' AS fuel, 'C' AS carrier,
+            's' AS source, 'M1' AS movement_id, 3 AS movement_parcels, 300.0 AS distance_km, mass_kg, 1
+                AS from_place_key, b AS to_place_key, {key_sql("'s:A|' || b")} AS lane_key
         FROM (VALUES (1, 1.0, 2), (2, 3.0, 3), (3, 2.0, 3)) v(leg_key, mass_kg, b) WHERE {complete} OR leg_key < 3;
     """)
     lanes(connection, Settings())
@@ -269,7 +281,8 @@ def test_a_movement_wholly_known_is_shared_by_mass_and_direct_distance() -> None
     rows = (
         moved(complete=True)
         .execute(
-            "SELECT leg_key, kg_co2e, kg_co2e_wtt + kg_co2e_ttw, method, kg_co2e_tonne_km, mass_kg FROM estimate_leg_carbon ORDER BY 1"
+            "SELECT leg_key, kg_co2e, kg_co2e_wtt + kg_co2e_ttw, method, kg_co2e_tonne_km, mass_kg FROM"
+            " estimate_leg_carbon ORDER BY 1"
         )
         .fetchall()
     )
@@ -297,13 +310,19 @@ def test_a_movement_with_strangers_is_by_tonne_kilometres() -> None:
 
 
 def test_a_given_distance_is_adjusted_by_what_it_is() -> None:
-    """Driven kilometres as they are; the shortest by road x 1.05; the straight line x circuity; a flight's line as it is."""
+    """Driven kilometres as they are.
+
+    The shortest by road x 1.05; the straight line x circuity; a flight's line as it is.
+    """
     connection = duckdb.connect()
     create_tables(connection)
     connection.execute("""
-        INSERT INTO fact_return_leg (leg_key, parcel_key, element_type, role, started_on, mode, vehicle, mass_kg, distance_km, distance_type) VALUES
-            (1, 1, 'transport', 'trunk', '2025-03-01', 'truck', 'truck_artic', 1, 100, 'actual'), (2, 1, 'transport', 'trunk', '2025-03-01', 'truck', 'truck_artic', 1, 100, 'shortest_feasible'),
-            (3, 1, 'transport', 'trunk', '2025-03-01', 'truck', 'truck_artic', 1, 100, 'great_circle'), (4, 1, 'transport', 'trunk', '2025-03-01', 'air', 'air_short', 1, 100, 'great_circle');
+        INSERT INTO fact_return_leg (leg_key, parcel_key, element_type, role, started_on, mode, vehicle, mass_kg,
+            distance_km, distance_type) VALUES
+            (1, 1, 'transport', 'trunk', '2025-03-01', 'truck', 'truck_artic', 1, 100, 'actual'), (2, 1, 'transport',
+                'trunk', '2025-03-01', 'truck', 'truck_artic', 1, 100, 'shortest_feasible'),
+            (3, 1, 'transport', 'trunk', '2025-03-01', 'truck', 'truck_artic', 1, 100, 'great_circle'), (4, 1,
+                'transport', 'trunk', '2025-03-01', 'air', 'air_short', 1, 100, 'great_circle');
     """)
     legs(connection, Settings(), "TRUE")
     rows = connection.execute(
@@ -322,9 +341,12 @@ def test_reused_packaging_and_trips_without_a_mode() -> None:
     connection = duckdb.connect()
     create_tables(connection)
     connection.execute("""
-        INSERT INTO fact_return_leg (leg_key, parcel_key, element_type, role, started_on, mode, service, mass_kg, distance_km, country) VALUES
-            (1, 1, 'activity', 'packaging', '2025-03-01', NULL, 'reusable crate', 1.0, NULL, 'FR'), (2, 1, 'activity', 'packaging', '2025-03-01', NULL, 'original box', 0.3, NULL, 'FR'),
-            (3, 1, 'activity', 'customer_trip', '2025-03-01', NULL, NULL, NULL, 10, 'FR'), (4, 1, 'activity', 'packaging', '2025-03-01', NULL, 'goat skin', 0.3, NULL, 'FR');
+        INSERT INTO fact_return_leg (leg_key, parcel_key, element_type, role, started_on, mode, service, mass_kg,
+            distance_km, country) VALUES
+            (1, 1, 'activity', 'packaging', '2025-03-01', NULL, 'reusable crate', 1.0, NULL, 'FR'), (2, 1, 'activity',
+                'packaging', '2025-03-01', NULL, 'original box', 0.3, NULL, 'FR'),
+            (3, 1, 'activity', 'customer_trip', '2025-03-01', NULL, NULL, NULL, 10, 'FR'), (4, 1, 'activity',
+                'packaging', '2025-03-01', NULL, 'goat skin', 0.3, NULL, 'FR');
     """)
     legs(connection, Settings(), "TRUE")
     rows = connection.execute("SELECT kg_co2e, activity, status FROM estimate_leg_carbon ORDER BY leg_key").fetchall()

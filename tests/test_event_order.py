@@ -1,4 +1,7 @@
-"""What happened last rules: return lines whose events stop, go on again, repeat or name parts. One shop holds every line."""
+"""What happened last rules: return lines whose events stop, go on again, repeat or name parts.
+
+One shop holds every line.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Files to take away: the same rows and checksum in every format, the context with them, and no cell that is a formula."""
+"""Files to take away.
+
+The same rows and checksum in every format, the context with them, and no cell that is a formula.
+"""
 
 import datetime as dt
 import hashlib

@@ -1,4 +1,7 @@
-"""The ledger of factors: which factor an activity gets, sets of one's own, and what another set or vintage would give."""
+"""The ledger of factors.
+
+Which factor an activity gets, sets of one's own, and what another set or vintage would give.
+"""
 
 import csv
 from dataclasses import replace

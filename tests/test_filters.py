@@ -49,7 +49,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_page_says_which_filter_it_leaves_out(shop: Path) -> None:
-    """As each page comes, under one that returns know and one that sales know; `make evidence ONLY=house` tries all of it."""
+    """As each page comes, under one that returns know and one that sales know.
+
+    `make evidence ONLY=house` tries all of it.
+    """
     found = filter_matrix.Matrix()
     values = filter_matrix.values(shop)
     filter_matrix.tried(shop, filter_matrix.PAGES, {n: values[n] for n in ("carrier", "brand")}, found, parts=False)

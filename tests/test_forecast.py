@@ -79,7 +79,10 @@ def test_naive_forecasts() -> None:
 
 
 def test_the_shop_is_forecast_by_group_and_tested(sample_build: Build) -> None:
-    """Groups of one cut have the weeks of the whole; what is shown beat a year ago; refunds are units times what one costs."""
+    """Groups of one cut have the weeks of the whole.
+
+    What is shown beat a year ago; refunds are units times what one costs.
+    """
     whole = metrics.forecast(sample_build)
     assert len(whole) == HORIZON
     assert (whole["week"].diff().dropna() == timedelta(7)).all()

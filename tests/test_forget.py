@@ -1,4 +1,7 @@
-"""Forgetting a customer: planted in files of every form and source, forgotten, and searched for by means of the test's own."""
+"""Forgetting a customer.
+
+Planted in files of every form and source, forgotten, and searched for by means of the test's own.
+"""
 
 import contextlib
 import copy
@@ -111,10 +114,12 @@ tables:
   - file: crm.json
     read: {path: data.orders, each: items}
     to:
-      order_line: {order_line_id: items.line, order_id: number, ordered_at: day, product_id: items.sku, units: items.units, net_amount: items.net, customer_id: buyer.mail, customer_area: buyer.zip}
+      order_line: {order_line_id: items.line, order_id: number, ordered_at: day, product_id: items.sku,
+        units: items.units, net_amount: items.net, customer_id: buyer.mail, customer_area: buyer.zip}
   - file: returns.xlsx
     to:
-      return_event: {return_line_id: Line, return_id: Return, order_line_id: Line, reason_raw: Reason, note_terms: Note, customer_id: Mail, events: {requested: Asked}}
+      return_event: {return_line_id: Line, return_id: Return, order_line_id: Line, reason_raw: Reason,
+        note_terms: Note, customer_id: Mail, events: {requested: Asked}}
 """
 
 
@@ -424,7 +429,9 @@ def test_a_file_that_cannot_be_written_anew_is_told_and_kept(
     made.save(tmp_path / "old.xlsx")
     (tmp_path / "old.xlsx").rename(tmp_path / "old.xls")  # read by what it holds, whatever it is called
     (tmp_path / "m.yaml").write_text(
-        "name: old\ntime_zone: UTC\nconstants: {currency: EUR, country: FR, units: 1, product_id: P}\ntables:\n  - file: '*.xls'\n    to:\n      order_line: {order_line_id: Line, order_id: Order, ordered_at: Day, net_amount: Net, customer_id: Mail}\n"
+        "name: old\ntime_zone: UTC\nconstants: {currency: EUR, country: FR, units: 1, product_id: P}\ntables:\n  -"
+        " file: '*.xls'\n    to:\n      order_line: {order_line_id: Line, order_id: Order, ordered_at: Day, net_amount:"
+        " Net, customer_id: Mail}\n"
     )
     loaded = load(copy_of, [tmp_path / "old.xls"], source=str(tmp_path / "m.yaml"))
     assert loaded.is_new_build
@@ -620,7 +627,8 @@ def test_raw_files_go_after_so_many_days_and_nothing_is_lost(
 
 def test_an_older_export_is_put_aside_when_later_ones_have_no_raw_files(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(
-        "name: crm\ntime_zone: UTC\nconstants: {currency: EUR, country: FR}\ntables:\n  - file: '*.csv'\n    to:\n      order_line: {order_line_id: L, order_id: L, ordered_at: D, net_amount: N, units: U, product_id: P}\n"
+        "name: crm\ntime_zone: UTC\nconstants: {currency: EUR, country: FR}\ntables:\n  - file: '*.csv'\n    to:\n     "
+        " order_line: {order_line_id: L, order_id: L, ordered_at: D, net_amount: N, units: U, product_id: P}\n"
     )
     row = {"L": "1", "D": "2026-01-01", "N": "5", "U": "1", "P": "A"}
     write_rows(tmp_path / "new.csv", [row])

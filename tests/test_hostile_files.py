@@ -37,7 +37,10 @@ from tests.conftest import FUZZ, ends
 HEADER = "order_line_id,order_id,ordered_at,product_id,units,net_amount,vat_amount,currency,country,delivered_at"
 ROW = "{n},o{n},2025-01-0{n}T10:00:00Z,P1,1,50.00,10.00,EUR,FR,2025-01-05T10:00:00Z"
 GOOD = "\n".join([HEADER, *(ROW.format(n=n) for n in (1, 2, 3)), ""])
-EVENTS = "event_id,return_line_id,return_id,order_line_id,event,occurred_at,units\ne1,r1,r1,1,requested,2025-01-10T10:00:00Z,1\n"
+EVENTS = (
+    "event_id,return_line_id,return_id,order_line_id,event,occurred_at,units\n"
+    "e1,r1,r1,1,requested,2025-01-10T10:00:00Z,1\n"
+)
 MORE = GOOD.replace("\n1,o1", "\n4,o4").replace("\n2,o2", "\n5,o5").replace("\n3,o3", "\n6,o6")  # for kinds that load
 
 
@@ -279,7 +282,8 @@ def test_all_of_them_beside_two_good_files(
     opened.close()
 
 
-# -- single kinds, with what is right worked out by hand -----------------------------------------------------------------
+# -- single kinds, with what is right worked out by hand
+# -----------------------------------------------------------------
 
 
 def judged(folder: Path, files: dict[str, str | bytes], source: str | None = None) -> Report:
@@ -293,7 +297,10 @@ def judged(folder: Path, files: dict[str, str | bytes], source: str | None = Non
 def test_a_file_that_changes_while_it_is_landed_is_taken_in_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is cut once it has been hashed, before it is copied: nothing of it is kept, and the whole file is no known one."""
+    """The file is cut once it has been hashed, before it is copied.
+
+    Nothing of it is kept, and the whole file is no known one.
+    """
     file = tmp_path / "order_line.csv"
     file.write_text(GOOD)
     digest = landing.digest
@@ -318,7 +325,10 @@ def test_a_file_that_changes_while_it_is_landed_is_taken_in_whole_or_not_at_all(
 
 
 def test_offsets_that_no_clock_has_are_bad_times(tmp_path: Path) -> None:
-    """+14:00 and -12:00 are the widest: +14:30, +25:00, +99 and +05:75 are faults. A date that ends in -25 has no offset."""
+    """+14:00 and -12:00 are the widest: +14:30, +25:00, +99 and +05:75 are faults.
+
+    A date that ends in -25 has no offset.
+    """
     times = ["+14:00", "-12:00", "Z", "+14:30", "+25:00", "+99", "+05:75", "-1500"]
     rows = "".join(f"F{n},2025-02-01T10:00:00{t},5,EUR\n" for n, t in enumerate(times))
     report = judged(tmp_path, {"refund.csv": "refund_id,refunded_at,amount,currency\n" + rows})
@@ -328,7 +338,10 @@ def test_offsets_that_no_clock_has_are_bad_times(tmp_path: Path) -> None:
 
 
 def test_an_offset_of_a_mapped_file_is_judged_alike(tmp_path: Path) -> None:
-    text = 'constants: {currency: EUR}\ndates: "%d/%m/%Y %H:%M %z"\ntables:\n  - {file: "*.csv", to: {refund: {refund_id: id, refunded_at: at, amount: amount}}}\n'
+    text = (
+        'constants: {currency: EUR}\ndates: "%d/%m/%Y %H:%M %z"\ntables:\n  - {file: "*.csv", to: {refund: {refund_id:'
+        " id, refunded_at: at, amount: amount}}}\n"
+    )
     (tmp_path / "m.yaml").write_text(text)
     rows = "id,at,amount\n1,01/02/2025 10:00 +02:00,5\n2,01/02/2025 10:00 +25:00,5\n3,2025-02-01T10:00:00+25:00,5\n"
     report = judged(tmp_path, {"a.csv": rows}, str(tmp_path / "m.yaml"))
@@ -348,7 +361,10 @@ def test_currencies_that_are_none_are_quarantined_by_name(tmp_path: Path) -> Non
 def test_rows_of_the_future_have_some_hours_and_are_judged_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten hours ahead is a time zone; three days ahead waits. Three days later a load without paths takes the row in."""
+    """Ten hours ahead is a time zone; three days ahead waits.
+
+    Three days later a load without paths takes the row in.
+    """
     now = state.now()
     ahead = [now + timedelta(hours=10), now + timedelta(days=3)]
     rows = "".join(f"F{n},{t:%Y-%m-%dT%H:%M:%SZ},5,EUR\n" for n, t in enumerate(ahead))
@@ -363,7 +379,10 @@ def test_rows_of_the_future_have_some_hours_and_are_judged_again(
 
 
 def test_a_doubled_column_is_refused_where_the_mapping_names_it(tmp_path: Path) -> None:
-    text = 'constants: {currency: EUR}\ntables:\n  - {file: "*.csv", to: {refund: {refund_id: id, refunded_at: at, amount: amount}}}\n'
+    text = (
+        'constants: {currency: EUR}\ntables:\n  - {file: "*.csv", to: {refund: {refund_id: id, refunded_at: at, amount:'
+        " amount}}}\n"
+    )
     (tmp_path / "m.yaml").write_text(text)
     rows = "id,at,amount,note,note\n1,2025-02-01T10:00:00Z,5,a,b\n"
     assert judged(tmp_path, {"a.csv": rows}, str(tmp_path / "m.yaml")).counts[0]["accepted"] == 1
@@ -431,7 +450,8 @@ def test_what_comes_through_the_page_is_refused_alike(tmp_path: Path) -> None:
     assert [sentence[:34] for sentence in report.refused] == ["order_line.b.csv is a PDF document"]
 
 
-# -- mapping files -------------------------------------------------------------------------------------------------------
+# -- mapping files
+# -------------------------------------------------------------------------------------------------------
 
 LAUGHS = "constants:\n  c0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"  c{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
@@ -462,7 +482,8 @@ def test_a_mapping_is_bounded_and_wrong_yaml_is_one_sentence(text: str, words: s
     assert "\n" not in str(caught.value)
 
 
-# -- whatever bytes there are --------------------------------------------------------------------------------------------
+# -- whatever bytes there are
+# --------------------------------------------------------------------------------------------
 
 TEXT = st.text(st.sampled_from("ab,;\"\n\r\t'0é{}[]:&*-#|>!%@`\x00\ufeff "), max_size=60)
 BYTES = st.one_of(st.binary(max_size=200), TEXT.map(str.encode), TEXT.map(lambda t: t.encode("utf-16")))
@@ -498,7 +519,8 @@ def test_canonical_files_of_any_bytes(tmp_path: Path, content: bytes, name: str,
 @given(BYTES, st.sampled_from(["a.csv", "a.json", "a.ndjson", "a.xlsx", "a.txt", "a.parquet"]))
 def test_mapped_files_of_any_bytes(tmp_path: Path, content: bytes, name: str) -> None:
     (tmp_path / "m.yaml").write_text(
-        'tables: [{file: "a.*", to: {refund: {refund_id: {optional: a}, refunded_at: {value: x}, amount: {value: 1}, currency: {value: EUR}}}}]\n'
+        'tables: [{file: "a.*", to: {refund: {refund_id: {optional: a}, refunded_at: {value: x}, amount: {value: 1},'
+        " currency: {value: EUR}}}}]\n"
     )
     (tmp_path / name).write_bytes(content)
     only_ours(lambda: rows_of(Mapping(tmp_path / "m.yaml"), tmp_path / name))

@@ -183,7 +183,8 @@ constants: {{currency: EUR, country: FR}}
 tables:
   - file: "orders*.csv"
     to:
-      order_line: {{order_line_id: Order, order_id: Order, ordered_at: Date, product_id: SKU, units: Qty, net_amount: Net}}
+      order_line: {{order_line_id: Order, order_id: Order, ordered_at: Date, product_id: SKU, units: Qty,
+        net_amount: Net}}
 """
 ORDERS = "Order,SKU,Qty,Date,Net\n1,p1,1,2026-01-10,10\n"
 

@@ -1,4 +1,7 @@
-"""The house keeps its order: dashboard -> pipelines -> models, pure models, charts without Streamlit, pages without queries."""
+"""The house keeps its order.
+
+Dashboard -> pipelines -> models, pure models, charts without Streamlit, pages without queries.
+"""
 
 import ast
 import re
@@ -52,7 +55,10 @@ IMPURE_ATTRIBUTES = {
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Give the line and full name of everything a module imports, wherever in it. A relative import cannot leave its house."""
+    """Give the line and full name of everything a module imports, wherever in it.
+
+    A relative import cannot leave its house.
+    """
     for node in ast.walk(tree):
         match node:
             case ast.Import():
@@ -150,8 +156,9 @@ def test_no_file_of_the_dashboard_hides_a_package() -> None:
 
 def test_the_walk_sees_every_kind_of_import() -> None:
     planted = (
-        "def f():\n    import dashboard.charts\nfrom pipelines import load\nimport importlib\nimportlib.import_module('dashboard.x')\n"
-        "from importlib import import_module\nimport_module('pipelines.y')\nfrom . import pipelines\n"
+        "def f():\n    import dashboard.charts\nfrom pipelines import load\nimport"
+        " importlib\nimportlib.import_module('dashboard.x')\nfrom importlib import"
+        " import_module\nimport_module('pipelines.y')\nfrom . import pipelines\n"
     )
     assert sorted(w.split()[-1] for w in wrong_arrows(planted, "models/sub.py")) == [
         "dashboard.charts",
@@ -165,7 +172,10 @@ def test_the_walk_sees_every_kind_of_import() -> None:
 
 
 def test_the_purity_check_has_teeth() -> None:
-    planted = "import os\nfrom pathlib import Path\nfrom datetime import datetime\nx = datetime.now()\ny = open('f')\nfrom sqlalchemy import create_engine, func\n"
+    planted = (
+        "import os\nfrom pathlib import Path\nfrom datetime import datetime\nx = datetime.now()\ny = open('f')\nfrom"
+        " sqlalchemy import create_engine, func\n"
+    )
     assert sorted(f.split(" ", 1)[1] for f in impurities(planted, "m.py")) == [
         "calls open",
         "imports create_engine",

@@ -46,7 +46,10 @@ def assert_same(left: dict[str, pd.DataFrame], right: dict[str, pd.DataFrame]) -
 
 
 def as_if_written_before(settings: Settings) -> None:
-    """Forget the checksums of the logs, as in a warehouse of the version that kept none: log files may be other ones then."""
+    """Forget the checksums of the logs, as in a warehouse of the version that kept none.
+
+    Log files may be other ones then.
+    """
     memory = state.State(settings.warehouse)
     with memory.transaction() as connection:
         connection.execute(delete(state.log_file))
@@ -550,7 +553,10 @@ def test_a_file_that_cannot_be_read_does_not_block_later_loads(
     assert load(settings, [tiny_files]).is_new_build
 
 
-LOAD = "import sys; from pathlib import Path; from pipelines.load import load; from pipelines.settings import Settings; load(Settings(warehouse=Path(sys.argv[1])), [Path(p) for p in sys.argv[2:]])"
+LOAD = (
+    "import sys; from pathlib import Path; from pipelines.load import load; from pipelines.settings import Settings;"
+    " load(Settings(warehouse=Path(sys.argv[1])), [Path(p) for p in sys.argv[2:]])"
+)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9])

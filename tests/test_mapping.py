@@ -21,12 +21,12 @@ from pipelines.sources.propose import propose
 from pipelines.warehouse.build import build_path, connect, current_build, current_id
 
 ONE_TABLE = (
-    "N° commande;Ligne;Date commande;Référence;Article;Taille;Quantité;Montant TTC;E-mail;Code postal;Retourné;Motif;Date retour;Date remboursement;Montant remboursé;Prénom\r\n"
-    "A1;1;03/02/2025 10:15;R1;Robe Été;M;1;1 200,00 €;x@y.fr;75011;Oui;Trop petit;10/02/2025;12/02/2025;1 200,00;Zoé\r\n"
-    "A1;2;03/02/2025 10:15;R2;Jupe;S;2;60,00;x@y.fr;75011;Non;;;;;Zoé\r\n"
-    "A2;1;04/07/2025;R1;Robe Été;L;1;99,90;z@y.fr;69003;Oui;;;;;Léa\r\n"
-    "A3;1;pas une date;R1;Robe Été;L;1;99,90;z@y.fr;69003;Non;;;;;Léa\r\n"
-    "A4;1;04/02/2025\r\n"
+    "N° commande;Ligne;Date commande;Référence;Article;Taille;Quantité;Montant TTC;E-mail;Code"
+    " postal;Retourné;Motif;Date retour;Date remboursement;Montant remboursé;Prénom\r\nA1;1;03/02/2025 10:15;R1;Robe"
+    " Été;M;1;1 200,00 €;x@y.fr;75011;Oui;Trop petit;10/02/2025;12/02/2025;1 200,00;Zoé\r\nA1;2;03/02/2025"
+    " 10:15;R2;Jupe;S;2;60,00;x@y.fr;75011;Non;;;;;Zoé\r\nA2;1;04/07/2025;R1;Robe"
+    " Été;L;1;99,90;z@y.fr;69003;Oui;;;;;Léa\r\nA3;1;pas une date;R1;Robe"
+    " Été;L;1;99,90;z@y.fr;69003;Non;;;;;Léa\r\nA4;1;04/02/2025\r\n"
 )
 SHIPMENTS = (
     "Tracking,RMA,SKU,Origin,Destination,Carrier,Picked up,Promised,Delivered,Mode,Weight g,Freight\n"
@@ -105,7 +105,8 @@ def test_a_one_table_file_loads_with_a_mapping_alone(tmp_path: Path, settings: S
     assert found["return_event"] == (3, 2, 1)  # one returned without a date
     build = published(settings)
     lines = build.execute(
-        "SELECT order_line_id, ordered_on::VARCHAR, units_sold, net_amount::DOUBLE, vat_amount::DOUBLE, size FROM fact_order_line ORDER BY 1"
+        "SELECT order_line_id, ordered_on::VARCHAR, units_sold, net_amount::DOUBLE, vat_amount::DOUBLE, size FROM"
+        " fact_order_line ORDER BY 1"
     ).fetchall()
     assert lines == [
         ("one_table:A1-1", "2025-02-03", 1, 1000.0, 200.0, "L"),  # a SKU has one size: the file gives R1 two
@@ -113,7 +114,8 @@ def test_a_one_table_file_loads_with_a_mapping_alone(tmp_path: Path, settings: S
         ("one_table:A2-1", "2025-07-04", 1, 83.25, 16.65, "L"),
     ]
     returned = build.execute(
-        "SELECT order_line_key IS NOT NULL, units, reason, requested_on::VARCHAR, refund_amount::DOUBLE FROM fact_return_line"
+        "SELECT order_line_key IS NOT NULL, units, reason, requested_on::VARCHAR, refund_amount::DOUBLE FROM"
+        " fact_return_line"
     ).fetchall()
     assert returned == [(True, 1, "size_small", "2025-02-10", 1200.0)]
     build.close()
@@ -124,7 +126,8 @@ def test_two_sheets_load_with_a_mapping_alone(tmp_path: Path, settings: Settings
     assert (found["order_line"], found["return_event"], found["refund"]) == ((2, 2, 0), (4, 4, 0), (1, 1, 0))
     build = published(settings)
     returned = build.execute(
-        "SELECT return_line_id, product_id, reason, confirmed_at IS NOT NULL, refund_amount::DOUBLE FROM fact_return_line ORDER BY 1"
+        "SELECT return_line_id, product_id, reason, confirmed_at IS NOT NULL, refund_amount::DOUBLE FROM"
+        " fact_return_line ORDER BY 1"
     ).fetchall()
     assert returned == [
         ("two_sheets:R1", "two_sheets:S1", "size_small", True, 12.6),
@@ -146,7 +149,8 @@ def test_a_shipment_log_loads_with_a_mapping_alone(tmp_path: Path, settings: Set
         ("shipment_log:T3", "truck", 1.25, 5.0),
     ]
     promised = build.execute(
-        "SELECT return_id, due_at::DATE, duration, responsible, date_fault FROM estimate_promise WHERE promise_id = 'delivery' ORDER BY 1"
+        "SELECT return_id, due_at::DATE, duration, responsible, date_fault FROM estimate_promise WHERE promise_id ="
+        " 'delivery' ORDER BY 1"
     ).fetchall()
     assert promised == [
         ("shipment_log:M1", date(2025, 5, 4), 3, "carrier", None),  # 1 to 4 May
@@ -177,7 +181,10 @@ tables:
 
 
 def test_any_log_with_two_dates_is_judged_by_a_promise_of_so_much_time(tmp_path: Path, settings: Settings) -> None:
-    """Five business days from Friday 6 June end on Friday 13 June, from Friday 2 May over a bank holiday on Monday 12 May."""
+    """Five business days from Friday 6 June end on Friday 13 June.
+
+    From Friday 2 May over a bank holiday on Monday 12 May.
+    """
     (tmp_path / "log.csv").write_text(
         "Row,Article,In,Out\n"
         "kept,A,2025-06-06 10:00,2025-06-13 23:59\n"
@@ -268,9 +275,10 @@ def test_text_expressions_and_zones(tmp_path: Path) -> None:
     file.write_text(
         "id,at,sku,qty,price,other\n1,2026-07-10 12:00,S-M,2,1,07/11/2026\n1,2026-07-10T12:00:00-04:00,S-M,2,1,\n"
     )
-    text = ORDERS.replace("{expression}", "price") + (
-        "        order_id: {join: [id, sku], with: /}\n        channel: {start: [sku, 1]}\n"
-        "        shipped_at: {column: other, date: '%m/%d/%Y'}\n        delivered_at: {column: other, date: '%m/%d/%Y', plus_days: 2}\n"
+    text = (
+        ORDERS.replace("{expression}", "price")
+        + "        order_id: {join: [id, sku], with: /}\n        channel: {start: [sku, 1]}\n        shipped_at:"
+        " {column: other, date: '%m/%d/%Y'}\n        delivered_at: {column: other, date: '%m/%d/%Y', plus_days: 2}\n"
     )
     first, second = sorted(rows(mapping(tmp_path, text), file)["order_line"], key=lambda r: r["_line"])
     assert [first[c] for c in ("ordered_at", "order_id", "channel", "shipped_at", "delivered_at")] == [
@@ -319,7 +327,8 @@ def test_ndjson_and_parquet_tables(tmp_path: Path) -> None:
         ("1", ""),
     ]
     duckdb.sql(
-        f"COPY (SELECT 1 AS id, TIMESTAMP '2026-01-10' AS at, 'S' AS sku, 2 AS qty, 12.5 AS price) TO '{tmp_path / 'a.parquet'}'"
+        "COPY (SELECT 1 AS id, TIMESTAMP '2026-01-10' AS at, 'S' AS sku, 2 AS qty, 12.5 AS price) TO"
+        f" '{tmp_path / 'a.parquet'}'"
     )
     (row,) = rows(source, tmp_path / "a.parquet")["order_line"]
     assert (row["ordered_at"], float(row["net_amount"])) == ("2026-01-09T23:00:00Z", 12.5)
@@ -584,7 +593,7 @@ def test_american_dates_and_thousands_are_seen(tmp_path: Path) -> None:
     proposal = propose(file)
     assert 'dates: ["%m/%d/%Y"]' in proposal.yaml
     assert "currency: USD" in proposal.yaml
-    (first, _) = sorted(rows(mapping(tmp_path, proposal.yaml), file)["order_line"], key=lambda r: r["_line"])
+    first, _ = sorted(rows(mapping(tmp_path, proposal.yaml), file)["order_line"], key=lambda r: r["_line"])
     assert (float(first["net_amount"]), first["ordered_at"]) == (1200.5, "2025-12-31T00:00:00Z")
 
 

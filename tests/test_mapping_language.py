@@ -54,7 +54,10 @@ def number(row: dict[str, Any], column: str) -> Any:
 
 # -- numbers that cannot be read -------------------------------------------------------------------------------------
 
-FREIGHT = "id,at,sku,qty,price,a,b\n1,2026-01-10,S,1,1,5,1\n2,2026-01-10,S,1,1,see row 1,1\n3,2026-01-10,S,1,1,,1\n4,2026-01-10,S,1,1,,\n5,2026-01-10,S,1,1,see row 1,\n"
+FREIGHT = (
+    "id,at,sku,qty,price,a,b\n1,2026-01-10,S,1,1,5,1\n2,2026-01-10,S,1,1,see row"
+    " 1,1\n3,2026-01-10,S,1,1,,1\n4,2026-01-10,S,1,1,,\n5,2026-01-10,S,1,1,see row 1,\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,10 @@ def test_what_cannot_be_read_is_passed_on_wherever_it_stands(
 
 
 def test_amounts_as_people_write_them(tmp_path: Path) -> None:
-    content = "id;at;sku;qty;price\n1;2026-01-10;S;1;1'200.00\n2;2026-01-10;S;1;CHF 400.–\n3;2026-01-10;S;1;Fr. 3\n4;2026-01-10;S;1;EUR 3\n"
+    content = (
+        "id;at;sku;qty;price\n1;2026-01-10;S;1;1'200.00\n2;2026-01-10;S;1;CHF 400.–\n3;2026-01-10;S;1;Fr."
+        " 3\n4;2026-01-10;S;1;EUR 3\n"
+    )
     text = (
         HEAD.replace("EUR", "CHF")
         + "read: {currency: Fr.}\ntables:\n  - file: a.csv\n    to:\n      order_line: {%s}\n"
@@ -137,21 +143,28 @@ def test_texts(tmp_path: Path, expression: str, value: str | None) -> None:
 
 def test_words_of_yaml_are_no_booleans(tmp_path: Path) -> None:
     """Norway is NO, a code of zeros stays one, and `is: [Yes]` means the word."""
-    content = "id,at,sku,qty,price,flag,code\n1,2026-01-10,S,2,1,Yes,007\n2,2026-01-10,S,2,1,No,7\n3,2026-01-10,S,2,1,true,07\n"
+    content = "id,at,sku,qty,price,flag,code\n1,2026-01-10,S,2,1,Yes,007\n"
+    content += "2,2026-01-10,S,2,1,No,7\n3,2026-01-10,S,2,1,true,07\n"
     (tmp_path / "a.csv").write_text(content, encoding="utf-8")
     for condition, ids in (
         ("{column: flag, is: [Yes]}", ["1"]),
         ("{column: code, is: [007]}", ["1"]),
         ("{column: flag, is_not: [No]}", ["1", "3"]),
     ):
-        text = f"{HEAD.replace('FR', 'NO')}tables:\n  - file: a.csv\n    to:\n      order_line:\n        when: {condition}\n"
+        text = (
+            f"{HEAD.replace('FR', 'NO')}tables:\n  - file: a.csv\n    to:\n      order_line:\n        when:"
+            f" {condition}\n"
+        )
         text += "".join(f"        {entry}\n" for entry in LINE.split(", "))
         found = logs(mapping(tmp_path, text), tmp_path / "a.csv")["order_line"]
         assert ([row["order_line_id"] for row in found], {row["country"] for row in found}) == (ids, {"NO"})
 
 
 def test_dimensions_of_ones_own_are_a_json_object(tmp_path: Path) -> None:
-    content = 'id,at,sku,qty,price,Region,Mode\n1,2026-01-10,S,2,1,North,"He said ""air"""\n2,2026-01-10,S,2,1,,\n3,2026-01-10,S,2,1,South,\n'
+    content = (
+        'id,at,sku,qty,price,Region,Mode\n1,2026-01-10,S,2,1,North,"He said'
+        ' ""air"""\n2,2026-01-10,S,2,1,,\n3,2026-01-10,S,2,1,South,\n'
+    )
     found = lines(tmp_path, content, "dimensions: {region: Region, ship_mode: Mode}")
     assert [row["dimensions"] for row in found] == [
         '{"region":"North","ship_mode":"He said \\"air\\""}',
@@ -172,7 +185,7 @@ def test_dates_in_lists_nested_and_later(tmp_path: Path) -> None:
     )
     assert [row["shipped_at"] for row in found] == ["2026-02-02T23:00:00Z", "2026-02-01T10:00:00Z"]
     assert {row["delivered_at"] for row in found} == {"2026-01-06T23:00:00Z"}
-    (row, _) = lines(
+    row, _ = lines(
         tmp_path,
         content.replace("2026-01-10", "1768000000"),
         line=LINE.replace("at: at", "at: {column: at, date: ['%d/%m/%Y', epoch_s]}"),
@@ -181,8 +194,9 @@ def test_dates_in_lists_nested_and_later(tmp_path: Path) -> None:
 
 
 SCANS = (
-    "parcel,line,status,time,place\nP1,L1,Picked up,2026-01-05 10:00,A\nP1,L1,Sorted,2026-01-06 10:00,B\n"
-    "P1,L1,Delivered,2026-01-07 09:00,C\nP1,L1,Delivered,2026-01-07 09:05,D\nP2,L2,Picked up,soon,A\nP2,L2,Sorted,2026-01-08 10:00,B\n"
+    "parcel,line,status,time,place\nP1,L1,Picked up,2026-01-05 10:00,A\nP1,L1,Sorted,2026-01-06"
+    " 10:00,B\nP1,L1,Delivered,2026-01-07 09:00,C\nP1,L1,Delivered,2026-01-07 09:05,D\nP2,L2,Picked"
+    " up,soon,A\nP2,L2,Sorted,2026-01-08 10:00,B\n"
 )
 PARCELS = """
 tables:
@@ -200,8 +214,11 @@ tables:
 
 
 def test_first_and_last_times_over_the_rows_of_one_thing(tmp_path: Path) -> None:
-    """P1: picked up at 10:00 on the 5th, sorted on the 6th, delivered on the 7th at 9:00. Its rows tell it four times over, in the words of
-    the first. The time of P2's first row cannot be read: it is passed on, to be refused."""
+    """P1: picked up at 10:00 on the 5th, sorted on the 6th, delivered on the 7th at 9:00.
+
+    Its rows tell it four times over, in the words of the first. The time of P2's first row cannot be read: it is passed
+    on, to be refused.
+    """
     (tmp_path / "a.csv").write_text(SCANS, encoding="utf-8")
     found = logs(mapping(tmp_path, "time_zone: Etc/UTC" + PARCELS), tmp_path / "a.csv")
     events = {(r["event_id"], r["occurred_at"], r["place_id"]) for r in found["return_event"] if r["return_id"] == "P1"}
@@ -222,9 +239,10 @@ def test_of_several_rows_with_one_id_the_first_or_last_counts(
 ) -> None:
     (tmp_path / "a.csv").write_text(SCANS, encoding="utf-8")
     text = (
-        "time_zone: Etc/UTC\ntables:\n  - file: a.csv\n    to:\n      return_event:\n        when: {column: parcel, is: P1}\n        return_line_id: line\n"
-        "        return_id: parcel\n        place_id: place\n        event: {column: status, map: {Picked up: handed_over, Sorted: carrier_scan, Delivered: received}}\n"
-        f"        occurred_at: time\n        several: {several}\n"
+        "time_zone: Etc/UTC\ntables:\n  - file: a.csv\n    to:\n      return_event:\n        when: {column: parcel,"
+        " is: P1}\n        return_line_id: line\n        return_id: parcel\n        place_id: place\n        event:"
+        " {column: status, map: {Picked up: handed_over, Sorted: carrier_scan, Delivered: received}}\n       "
+        f" occurred_at: time\n        several: {several}\n"
     )
     found = logs(mapping(tmp_path, text), tmp_path / "a.csv")["return_event"]
     received = [(r["place_id"], r["occurred_at"]) for r in found if r["event"] == "received"]
@@ -236,12 +254,15 @@ def test_of_several_rows_with_one_id_the_first_or_last_counts(
 
 
 def test_conditions_of_a_table_hold_before_those_of_its_logs(tmp_path: Path) -> None:
-    content = "id,at,sku,qty,price,kind\n1,2026-01-10,S,2,1,sale\n2,2026-01-10,S,1,1,test\n3,2026-01-12,S,-1,1,sale\n4,2026-01-12\n"
+    content = "id,at,sku,qty,price,kind\n1,2026-01-10,S,2,1,sale\n"
+    content += "2,2026-01-10,S,1,1,test\n3,2026-01-12,S,-1,1,sale\n4,2026-01-12\n"
     (tmp_path / "a.csv").write_text(content, encoding="utf-8")
     text = (
-        f"{HEAD}tables:\n  - file: a.csv\n    when: {{column: kind, is_not: [test]}}\n    to:\n      order_line:\n        when: {{column: qty, above: 0}}\n"
+        f"{HEAD}tables:\n  - file: a.csv\n    when: {{column: kind, is_not: [test]}}\n    to:\n      order_line:\n     "
+        "   when: {column: qty, above: 0}\n"
         + "".join(f"        {entry}\n" for entry in LINE.split(", "))
-        + "      return_event: {when: {column: qty, below: 0}, return_line_id: id, units: {times: [qty, -1]}, events: {received: at}}\n"
+        + "      return_event: {when: {column: qty, below: 0}, return_line_id: id, units: {times: [qty, -1]}, events:"
+        " {received: at}}\n"
     )
     found = logs(mapping(tmp_path, text), tmp_path / "a.csv")
     assert [(r["order_line_id"], r["_broken"]) for r in found["order_line"]] == [("1", None), ("4", "too few fields")]
@@ -254,8 +275,9 @@ def test_what_a_table_leaves_out_is_not_numbered_nor_first(tmp_path: Path) -> No
         "sku,time,kind,n\nS,2026-01-01,test,1\nS,2026-01-03,real,1\nS,2026-01-04,real,0\nS,2026-01-05,real,2\n"
     )
     text = (
-        "time_zone: Etc/UTC\ntables:\n  - file: a.csv\n    when: {all: [{column: kind, is: real}, {column: n, above: 0}]}\n    to:\n"
-        "      return_event: {return_line_id: {key: [sku]}, return_id: sku, events: {received: {earliest: time, by: sku}}}\n"
+        "time_zone: Etc/UTC\ntables:\n  - file: a.csv\n    when: {all: [{column: kind, is: real}, {column: n, above:"
+        " 0}]}\n    to:\n      return_event: {return_line_id: {key: [sku]}, return_id: sku, events: {received:"
+        " {earliest: time, by: sku}}}\n"
     )
     found = logs(mapping(tmp_path, text), tmp_path / "a.csv")["return_event"]
     assert [(r["return_line_id"], r["occurred_at"]) for r in found] == [
@@ -269,8 +291,9 @@ def test_a_refund_takes_the_currency_of_its_row(tmp_path: Path) -> None:
         "id,at,sku,qty,price,cur,land,back,paid\n1,2026-01-10,S,1,20,SEK,SE,2026-01-20,24\n", encoding="utf-8"
     )
     text = (
-        f"time_zone: Etc/UTC\ntables:\n  - file: a.csv\n    to:\n      order_line: {{{LINE}, currency: cur, country: land}}\n"
-        "      return_event: {events: {refunded: back}}\n      refund: {refunded_at: back, amount: paid}\n"
+        f"time_zone: Etc/UTC\ntables:\n  - file: a.csv\n    to:\n      order_line: {{{LINE}, currency: cur, country:"
+        " land}\n      return_event: {events: {refunded: back}}\n      refund: {refunded_at: back, amount:"
+        " paid}\n"
     )
     found = logs(mapping(tmp_path, text), tmp_path / "a.csv")
     assert [found[thing][0]["currency"] for thing in ("order_line", "refund", "refund_line")] == ["SEK"] * 3
@@ -280,10 +303,10 @@ def test_several_tables_of_one_file_and_a_file_that_is_joined_too(tmp_path: Path
     (tmp_path / "a.csv").write_text(ROWS + "2,2026-01-11,T,1,5\n", encoding="utf-8")
     (tmp_path / "b.csv").write_text("line,back\n1,2026-02-01\n", encoding="utf-8")
     text = (
-        f"{HEAD}tables:\n  - file: a.csv\n    to:\n      order_line: {{{LINE}}}\n"
-        "  - file: a.csv\n    to:\n      product: {product_id: sku, name: sku}\n"
-        "  - file: b.csv\n    join: [{as: o, file: a.csv, on: {line: id}}]\n    to:\n"
-        "      return_event: {return_line_id: line, order_line_id: line, product_id: o.sku, events: {received: back}}\n"
+        f"{HEAD}tables:\n  - file: a.csv\n    to:\n      order_line: {{{LINE}}}\n  - file: a.csv\n    to:\n     "
+        " product: {product_id: sku, name: sku}\n  - file: b.csv\n    join: [{as: o, file: a.csv, on: {line:"
+        " id}}]\n    to:\n      return_event: {return_line_id: line, order_line_id: line, product_id: o.sku,"
+        " events: {received: back}}\n"
     )
     source, files = mapping(tmp_path, text), [tmp_path / "a.csv", tmp_path / "b.csv"]
     found = logs(source, *files)
@@ -318,7 +341,8 @@ tables:
       - {as: out, read: {sheet: Deliveries}, on: [{here: {column: Origin, replace: {"Return of ": ""}}, there: Ref}]}
       - {as: cost, read: {sheet: Costs}, on: {out.SKU: sku}, by: day, take: TAKE}
     to:
-      return_event: {return_line_id: Ref, order_line_id: out.Order, product_id: out.SKU, condition: cost.cost, events: {received: Date}}
+      return_event: {return_line_id: Ref, order_line_id: out.Order, product_id: out.SKU, condition: cost.cost,
+        events: {received: Date}}
 """
     for take, cost in (("first", "7"), ("last", "9")):
         found = logs(mapping(tmp_path, text.replace("TAKE", take)), tmp_path / "a.xlsx")["return_event"]
@@ -332,7 +356,10 @@ def test_a_row_that_is_joined_to_none_takes_no_event_back(tmp_path: Path) -> Non
     """The returns of this month say nothing of last month's; a return without a date says that it is not back."""
     (tmp_path / "a.csv").write_text("id,at,sku,qty,price\n1,2026-01-10,S,1,1\n2,2026-01-10,S,1,1\n", encoding="utf-8")
     (tmp_path / "b.csv").write_text("line,back\n2,\n", encoding="utf-8")
-    text = f"{HEAD}tables:\n  - file: a.csv\n    join: [{{as: r, file: b.csv, on: {{id: line}}}}]\n    to:\n      order_line: {{{LINE}}}\n      return_event: {{events: {{received: r.back}}}}\n"
+    text = (
+        f"{HEAD}tables:\n  - file: a.csv\n    join: [{{as: r, file: b.csv, on: {{id: line}}}}]\n    to:\n     "
+        f" order_line: {{{LINE}}}\n      return_event: {{events: {{received: r.back}}}}\n"
+    )
     found = logs(mapping(tmp_path, text), tmp_path / "a.csv", tmp_path / "b.csv")
     assert [row["event_id"] for row in found["blank"]] == ["2/received"]
 
@@ -340,7 +367,10 @@ def test_a_row_that_is_joined_to_none_takes_no_event_back(tmp_path: Path) -> Non
 def test_a_file_without_rows_joins_nothing_and_an_empty_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("sku,cost\n")
     (tmp_path / "b.csv").write_text(ROWS, encoding="utf-8")
-    text = f"{HEAD}tables:\n  - file: '*.csv'\n    join: [{{as: c, file: a.csv, on: {{sku: sku}}}}]\n    to:\n      order_line: {{{LINE}, unit_cost: c.cost}}\n"
+    text = (
+        f"{HEAD}tables:\n  - file: '*.csv'\n    join: [{{as: c, file: a.csv, on: {{sku: sku}}}}]\n    to:\n     "
+        f" order_line: {{{LINE}, unit_cost: c.cost}}\n"
+    )
     (row,) = logs(mapping(tmp_path, text), tmp_path / "a.csv", tmp_path / "b.csv")["order_line"]
     assert (row["order_line_id"], row["unit_cost"]) == ("1", None)
     (tmp_path / "a.csv").write_text("")
@@ -350,12 +380,14 @@ def test_a_file_without_rows_joins_nothing_and_an_empty_one_is_refused(tmp_path:
 
 def test_names_of_our_own_making_collide_with_none_of_the_file(tmp_path: Path) -> None:
     """Columns named as the tables and columns within our SQL are, and a join whose short name is `t`."""
-    content = "id,at,sku,qty,price,t,_file,_line,_broken,events,handed_over,return_line_id,at_received,o0,k0\n1,2026-01-10,S,1,1,T,F,9,B,E,H,R,A,O,K\n"
+    content = "id,at,sku,qty,price,t,_file,_line,_broken,events,handed_over,return_line_id,at_received,o0,k0\n"
+    content += "1,2026-01-10,S,1,1,T,F,9,B,E,H,R,A,O,K\n"
     (tmp_path / "a.csv").write_text(content, encoding="utf-8")
     text = (
-        f"{HEAD}tables:\n  - file: a.csv\n    join: [{{as: t, file: a.csv, on: {{sku: sku}}}}]\n    to:\n"
-        f"      order_line: {{{LINE}, customer_id: {{join: [t, _file, _line, _broken, events, handed_over, return_line_id, at_received, o0, k0]}}, seller: t._line}}\n"
-        "      return_event: {note_terms: /* rows */, return_line_id: {key: [return_line_id]}, events: {received: at}}\n"
+        f"{HEAD}tables:\n  - file: a.csv\n    join: [{{as: t, file: a.csv, on: {{sku: sku}}}}]\n    to:\n     "
+        f" order_line: {{{LINE}, customer_id: {{join: [t, _file, _line, _broken, events, handed_over, return_line_id,"
+        " at_received, o0, k0]}, seller: t._line}\n      return_event: {note_terms: /* rows */, return_line_id:"
+        " {key: [return_line_id]}, events: {received: at}}\n"
     ).replace("note_terms: /* rows */", "note_terms: {value: /* rows */}")
     found = logs(mapping(tmp_path, text), tmp_path / "a.csv")
     (line,), (event,) = found["order_line"], found["return_event"]
@@ -372,7 +404,10 @@ def test_names_of_our_own_making_collide_with_none_of_the_file(tmp_path: Path) -
 
 
 def test_a_folder_is_loaded_without_what_a_warehouse_keeps(tmp_path: Path) -> None:
-    """Its own warehouse, another one beside it, raw copies, keys, hidden files: none is input; what no table takes is said."""
+    """Its own warehouse, another one beside it, raw copies, keys, hidden files.
+
+    None is input; what no table takes is said.
+    """
     (tmp_path / "a.csv").write_text(ROWS, encoding="utf-8")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "b.csv").write_text(ROWS, encoding="utf-8")
@@ -398,7 +433,10 @@ def test_a_folder_is_loaded_without_what_a_warehouse_keeps(tmp_path: Path) -> No
 def test_an_empty_cell_of_units_is_said_and_words_are_refused(tmp_path: Path) -> None:
     """Three returns: of unsaid units, of a word, of two; where no column holds the units there is nothing to say."""
     (tmp_path / "a.csv").write_text("line,n,back\n1,,2026-02-01\n2,few,2026-02-01\n3,2,2026-02-01\n", encoding="utf-8")
-    text = "time_zone: Etc/UTC\ntables:\n  - file: a.csv\n    to:\n      return_event: {return_line_id: line, units: n, events: {received: back}}\n"
+    text = (
+        "time_zone: Etc/UTC\ntables:\n  - file: a.csv\n    to:\n      return_event: {return_line_id: line, units: n,"
+        " events: {received: back}}\n"
+    )
     said = load(Settings(tmp_path / "w"), [tmp_path / "a.csv"], source=str(mapping(tmp_path, text).path), is_trial=True)
     assert [(c["read"], c["accepted"], c["quarantined"]) for c in said.counts] == [(3, 2, 1)]
     assert [(r["fault"], r["rows"]) for r in said.unread] == [("empty_is_one units", 1)]
@@ -413,7 +451,10 @@ def test_a_joined_file_that_changed_has_its_tables_read_anew(tmp_path: Path) -> 
     orders, costs = tmp_path / "in" / "orders.csv", tmp_path / "in" / "costs.csv"
     orders.write_text(ROWS, encoding="utf-8")
     costs.write_text("SKU,Cost\nS,2\n", encoding="utf-8")
-    text = f"name: m\n{HEAD}tables:\n  - file: orders.csv\n    join: [{{as: c, file: costs.csv, on: {{sku: SKU}}}}]\n    to:\n      order_line: {{{LINE}, unit_cost: c.Cost}}\n"
+    text = (
+        f"name: m\n{HEAD}tables:\n  - file: orders.csv\n    join: [{{as: c, file: costs.csv, on: {{sku: SKU}}}}]\n   "
+        f" to:\n      order_line: {{{LINE}, unit_cost: c.Cost}}\n"
+    )
     source = str(mapping(tmp_path, text).path)
 
     def take() -> tuple[list[int], list[str]]:

@@ -210,7 +210,8 @@ IN_GROUPS: list[tuple[str, tuple[str, ...], dict[tuple[Any, ...], float]]] = [
     ),
     ("promise_at", ("promise_id",), {("refund",): 24, ("legal_refund",): 26}),
     ("value_in_flow", ("stage",), {("under_way",): 20}),
-    # shrunk: (r + a) / (n + a + b), n in expected units: alba 3 of 2+1+.95, gala 1 of 1 (line 7 is not delivered), runner 1 of 2
+    # shrunk: (r + a) / (n + a + b), n in expected units: alba 3 of 2+1+.95, gala 1 of 1 (line 7 is not delivered),
+    # runner 1 of 2
     (
         "product_return_rate",
         ("style_id",),
@@ -334,7 +335,8 @@ def test_final_rate_of_a_young_month_is_greyed(named: Build) -> None:
 
 
 def test_window_rate_counts_only_what_is_old_enough(named: Build) -> None:
-    # 30 days after the clock: lines 1 to 5 are old enough, six units. Confirmed within 30 days: a, b (9 days), g (12 days).
+    # 30 days after the clock: lines 1 to 5 are old enough, six units. Confirmed within 30 days: a, b (9 days), g (12
+    # days).
     # c came after 47 days, d after 18 days while line 6 is 19 days old: Kaplan-Meier, hazard 1 / 4 at day 18.
     # day 9: 2 of 7, day 12: 1 of 5, day 18: 1 of 4, so 1 - 5/7 * 4/5 * 3/4
     assert value(named, "window_return_rate") == pytest.approx(1 - 5 / 7 * 4 / 5 * 3 / 4)
@@ -349,7 +351,10 @@ def test_own_part_is_final_less_expected(named: Build) -> None:
 
 
 def test_what_was_expected_has_the_interval_of_its_level_and_of_chance(named: Build) -> None:
-    """A third of nine units: chance alone has a standard deviation of .157, a level unsure by .1 (logit) one of .022."""
+    """A third of nine units.
+
+    Chance alone has a standard deviation of .157, a level unsure by .1 (logit) one of .022.
+    """
     found = metrics.answer(named, "expected_return_rate").iloc[0]
     half = 1.6448536 * ((1 / 3) * (2 / 3) / 9 + (0.1 * (1 / 3) * (2 / 3)) ** 2) ** 0.5
     assert found[["low", "high"]].tolist() == pytest.approx([1 / 3 - half, 1 / 3 + half])
@@ -570,7 +575,10 @@ def test_money_without_a_rate_is_never_left_out_without_a_word(tmp_path: Path) -
 
 
 def test_returns_of_a_period_over_its_sales_say_which_way_sales_bias_them(tmp_path: Path) -> None:
-    """10 units a day for ten days, then 20: 20 units come back in the second ten, none names an order. Half is back after 10 days."""
+    """10 units a day for ten days, then 20: 20 units come back in the second ten, none names an order.
+
+    Half is back after 10 days.
+    """
     day = date(2025, 11, 1)
     sold = [
         {
@@ -590,7 +598,8 @@ def test_returns_of_a_period_over_its_sales_say_which_way_sales_bias_them(tmp_pa
         assert found["low"] < 0.1 < found["high"]
         assert (
             found["reason"]
-            == "by date of return over date of sale; too low while sales grow: 200 units sold in these days, 100 in those 10 days earlier, which the returns stem from"
+            == "by date of return over date of sale; too low while sales grow: 200 units sold in these days, 100 in"
+            " those 10 days earlier, which the returns stem from"
         )
         falling = metrics.answer(build, "period_return_rate", since=date(2025, 11, 21), until=date(2025, 11, 25))
         assert falling["reason"].tolist() == ["nothing sold in this selection"]
@@ -616,7 +625,10 @@ def test_marks_of_whole_orders_are_an_upper_bound_for_lines(build: Build) -> Non
 
 
 def test_a_part_above_its_whole_is_no_number(tmp_path: Path) -> None:
-    """Lot c comes back as seven units of the one sold, worth 560 of 520; what is recovered may rightly pass its cost."""
+    """Lot c comes back as seven units of the one sold, worth 560 of 520.
+
+    What is recovered may rightly pass its cost.
+    """
     lots = [
         {**row, "units": 7, "net_amount": 560} if row["return_line_id"] == "shop:c" else row
         for row in hand_build.NAMED["fact_return_line"]
@@ -629,7 +641,8 @@ def test_a_part_above_its_whole_is_no_number(tmp_path: Path) -> None:
         assert metrics.answer(build, "value_return_rate", where={"country": ["DE"]}, since=date(2025, 11, 1))[
             "reason"
         ].tolist() == [
-            "above 100% (700.0%): the part is more than the whole; rows: backhaul export value_return_rate --rows numerator --where country=DE --from 2025-11-01 --out rows.csv"
+            "above 100% (700.0%): the part is more than the whole; rows: backhaul export value_return_rate --rows"
+            " numerator --where country=DE --from 2025-11-01 --out rows.csv"
         ]
         assert value(build, "recovery_rate") == pytest.approx((20 + 100) / 40)  # what is sold as new counts at its cost
 
@@ -764,7 +777,8 @@ def test_a_fee_given_back_is_no_money_of_a_customer(tmp_path: Path) -> None:
 
 
 def test_each_source_has_its_own_time_of_observation(tmp_path: Path) -> None:
-    # the till's last event lies two days before d's legal refund date, the shop's two and a half: both see it; a year later neither
+    # the till's last event lies two days before d's legal refund date, the shop's two and a half: both see it; a year
+    # later neither
     sources = hand_build.TABLES["build_source"]
     late = [{**sources[0], "source": "till", "last_occurred_at": sources[0]["last_occurred_at"].replace(year=2027)}]
     promises = hand_build.PROMISES

@@ -1,4 +1,7 @@
-"""What is missing is said by the number: rows in quarantine, money without an exchange rate, a refund in two payments."""
+"""What is missing is said by the number.
+
+Rows in quarantine, money without an exchange rate, a refund in two payments.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +47,10 @@ def _refund(number: str, day: int, amount: object) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Load two good order lines and a bad one, a return paid in two parts, freight in zloty, and a refund nobody can read."""
+    """Load two good order lines and a bad one, and money that is hard to read.
+
+    A return paid in two parts, freight in zloty, and a refund nobody can read.
+    """
     folder = tmp_path_factory.mktemp("missing")
     write_rows(folder / "in" / "order_line.csv", [_line("A", 1, 50), _line("Z", 9, 450), _line("Q", "1.5", 100)])
     event = {"return_line_id": "R", "return_id": "R", "order_line_id": "A", "units": 1, "parcel_id": "P"}
@@ -96,7 +102,10 @@ def _row(build: Build, key: str, **question: Any) -> pd.Series:
 
 
 def test_rows_in_quarantine_lower_coverage(build: Build) -> None:
-    """Of three order lines two were taken in, 10 units of them; the third is worth as many as the others, 5. Two of three refunds."""
+    """Of three order lines two were taken in, 10 units of them; the third is worth as many as the others, 5.
+
+    Two of three refunds.
+    """
     sold = _row(build, "sold_units")
     assert (sold["value"], sold["low"], sold["high"], sold["status"]) == (10, 10, 15, "greyed")
     assert sold["coverage"] == pytest.approx(2 / 3)
@@ -109,7 +118,10 @@ def test_rows_in_quarantine_lower_coverage(build: Build) -> None:
 
 
 def test_a_rate_over_rows_in_quarantine_has_bounds(build: Build) -> None:
-    """1 of 10 came back; 1 of 15 if the third line sold as the others did: a third of the rows is too much to give a rate."""
+    """1 of 10 came back; 1 of 15 if the third line sold as the others did.
+
+    A third of the rows is too much to give a rate.
+    """
     rate = _row(build, "observed_return_rate")
     assert rate["status"] == "greyed"
     assert rate["reason"].startswith("between 6.7% and 10.0%: only 66.7% of units sold can be counted")
@@ -138,7 +150,10 @@ def test_freight_without_a_rate_is_no_freight_at_the_usual_rate(build: Build) ->
 
 
 def test_what_is_not_there_is_not_0(tmp_path: Path) -> None:
-    """Lines without a price, in a country whose law is not known; yen were paid back: no sales in money, no law, and no euros."""
+    """Lines without a price, in a country whose law is not known; yen were paid back.
+
+    No sales in money, no law, and no euros.
+    """
     line = {k: v for k, v in _line("A", 2, 50).items() if k not in ("net_amount", "vat_amount", "unit_cost")}
     write_rows(tmp_path / "in" / "order_line.csv", [line | {"country": "ZZ"}])
     event = {"return_line_id": "R", "return_id": "R", "order_line_id": "A", "units": 1}
@@ -185,7 +200,10 @@ def test_money_paid_back_alone_is_in_its_own_currency(tmp_path: Path) -> None:
 
 
 def test_a_corrected_row_is_missing_no_more(settings: Settings, build: Build, tmp_path: Path) -> None:
-    """The line comes again with 2 units under its id, from another file; the refund's whole file comes again without it."""
+    """The line comes again with 2 units under its id, from another file.
+
+    The refund's whole file comes again without it.
+    """
     write_rows(tmp_path / "order_line.corrected.csv", [_line("Q", 2, 100)])
     write_rows(tmp_path / "refund.csv", [_refund("F1", 18, 40), _refund("F2", 25, 21)])
     load(settings, [tmp_path])

@@ -1,4 +1,7 @@
-"""A warehouse against a model of a few lines: whatever is loaded, edited, replayed, taken back, brought back and forgotten, facts are the model's."""
+"""A warehouse against a model of a few lines.
+
+Whatever is loaded, edited, replayed, taken back, brought back and forgotten, facts are the model's.
+"""
 
 import os
 import shutil

@@ -1,4 +1,7 @@
-"""Beside the books: what cost rests on, what goods lose a week, sales missed, who orders again; erosion cut by what no metric knows."""
+"""Beside the books.
+
+What cost rests on, what goods lose a week, sales missed, who orders again; erosion cut by what no metric knows.
+"""
 
 from datetime import date
 from typing import Any
@@ -18,17 +21,18 @@ SPAN: dict[str, Any] = {"since": date(2025, 2, 1), "until": date(2026, 1, 31)}
 def test_the_tiny_shops_erosion_by_hand(tiny_build: Build) -> None:
     """Worked out on paper from tests/conftest.py and the usual rates, in EUR.
 
-    R1 a dress (50, cost 20), resold as new for 48; R2 two pairs of shoes (160, cost 60), one as new, one second choice for 15 after 2 of
-    treatment; R3 a dress exchanged in the store; R4 a pair (80, cost 30) lost on its way, and not paid back yet.
+    R1 a dress (50, cost 20), resold as new for 48; R2 two pairs of shoes (160, cost 60), one as new, one second choice
+    for 15 after 2 of treatment; R3 a dress exchanged in the store; R4 a pair (80, cost 30) lost on its way, and not
+    paid back yet.
     """
     undone = 30 + 100  # an exchange undoes no sale, nor does what was lost before its money goes back
     by_hand = {
         "outbound_shipping": 3 + 4 + 3 + 4,
         "payment_fee": 1 + 2 + 1,  # none for the exchange
         "return_freight": (1.2 + 4) + 5 + 1.2,  # the usual first mile, two invoices
-        "handling": (0.6 + 0.9 + 0.5)
-        + (2 * 0.6 + 2 * 0.9 + 2 * 0.5 + 2)
-        + (0.6 + 0.9 + 0.5),  # what was lost was not handled
+        "handling": (
+            (0.6 + 0.9 + 0.5) + (2 * 0.6 + 2 * 0.9 + 2 * 0.5 + 2) + (0.6 + 0.9 + 0.5)
+        ),  # what was lost was not handled
         "value_loss": (50 - 48) + (30 - 15) + 30,
     }
     found = metrics.answer(tiny_build, "return_cost", by=("component",)).set_index("component")["value"].to_dict()

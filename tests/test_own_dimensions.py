@@ -91,7 +91,10 @@ def test_numbers_are_cut_by_them(build: Build) -> None:
 
 
 def test_a_return_takes_its_orders_then_its_own(build: Build) -> None:
-    """Received: 2 units West, 5 of the East's order, 2 of no order at a depot in the North; tills are the returns' alone."""
+    """Received: 2 units West, 5 of the East's order, 2 of no order at a depot in the North.
+
+    Tills are the returns' alone.
+    """
     assert answered(build, "received_units", "region") == {"West": 2, "East": 5, "North": 2}
     assert answered(build, "received_units", "till") == {"T1": 6, "T2": 2, None: 1}
 

@@ -1,4 +1,6 @@
-"""Personal data: markers planted in every column of every source, and searched in everything that is written but raw files.
+"""Personal data: markers planted in every column of every source.
+
+They are searched in everything that is written but raw files.
 
 What is kept of a column of text follows from its class in `schema.TEXTS`: the test knows the classes, not the columns.
 """
@@ -89,7 +91,10 @@ def value_of(column: Column[Any]) -> str:
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[int, Column[Any]]]:
-    """A load with every kind of marker in every column of every canonical table, one row each; columns by their number."""
+    """A load with every kind of marker in every column of every canonical table, one row each.
+
+    Columns by their number.
+    """
     folder = tmp_path_factory.mktemp("planted")
     settings, columns = fresh(folder), {}
     for table in schema.LOG.tables.values():
@@ -129,9 +134,11 @@ def test_no_marker_is_kept_but_in_ids_and_names_of_goods_and_carriers(
     settings, columns = planted
     kept = {(kind, number) for markers in found_in(settings).values() for kind, number in markers}
     wrong = [
-        f"{columns[n].table.name}.{columns[n].name} ({columns[n].info['text']}): {kind}"
-        if n in columns
-        else f"{n}: {kind}"
+        (
+            f"{columns[n].table.name}.{columns[n].name} ({columns[n].info['text']}): {kind}"
+            if n in columns
+            else f"{n}: {kind}"
+        )
         for kind, n in sorted(kept)
         if n not in columns or kind not in ALLOWED.get(str(columns[n].info["text"]), set())
     ]
@@ -220,10 +227,14 @@ def test_an_id_that_is_an_address_is_one_hash_everywhere(settings: Settings, tmp
     load(settings, [write_shop(tmp_path / "files", shop)])
     [build] = (settings.warehouse / "builds").glob("*.duckdb")
     with duckdb.connect(str(build), read_only=True) as connection:
-        lines = "SELECT count(*), count(DISTINCT order_id), max(order_id) FROM fact_order_line WHERE order_id LIKE 'shop:%' AND length(order_id) = 37"
+        lines = (
+            "SELECT count(*), count(DISTINCT order_id), max(order_id) FROM fact_order_line WHERE order_id LIKE 'shop:%'"
+            " AND length(order_id) = 37"
+        )
         [(count, orders, order)] = connection.execute(lines).fetchall()
         joined = connection.execute(
-            "SELECT count(*) FROM fact_return_line r JOIN fact_order_line USING (order_line_key) WHERE r.return_id = 'shop:R1'"
+            "SELECT count(*) FROM fact_return_line r JOIN fact_order_line USING (order_line_key) WHERE r.return_id ="
+            " 'shop:R1'"
         ).fetchall()
     assert (count, orders, joined) == (2, 1, [(1,)])
     assert re.fullmatch("shop:[0-9a-f]{32}", order)
@@ -271,8 +282,10 @@ constants: {currency: EUR, country: FR}
 tables:
   - file: orders.csv
     to:
-      order_line: {order_line_id: Order, order_id: Mail, ordered_at: Date, product_id: SKU, units: Qty, net_amount: Net, customer_id: Mail, customer_area: Zip, seller: Name, dimensions: {region: Region}}
-      return_event: {return_line_id: Order, return_id: Order, order_line_id: Order, reason_raw: Reason, note_terms: Note, events: {requested: Date}}
+      order_line: {order_line_id: Order, order_id: Mail, ordered_at: Date, product_id: SKU, units: Qty,
+        net_amount: Net, customer_id: Mail, customer_area: Zip, seller: Name, dimensions: {region: Region}}
+      return_event: {return_line_id: Order, return_id: Order, order_line_id: Order, reason_raw: Reason,
+        note_terms: Note, events: {requested: Date}}
 """)
     load(settings, [tmp_path / "orders.csv"], source=str(tmp_path / "m.yaml"))
     assert found_in(settings) == {}

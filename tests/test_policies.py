@@ -48,9 +48,9 @@ def test_a_policy_reads_back_as_it_was_written() -> None:
 
 def test_canonical_rows_read_as_policies(tmp_path: Path) -> None:
     (tmp_path / "policy.csv").write_text(
-        "policy_id,valid_from,market,window_days,methods,promise_id,from_stage,to_stage,duration,duration_unit,responsible\n"
-        "P,2026-03-01T00:00:00Z,FR,30,drop_off store,refund,received,refunded,5,business_days,retailer\n"
-        "P,2026-03-01T00:00:00Z,FR,30,drop_off store,whole,requested,refunded,14,calendar_days,\n"
+        "policy_id,valid_from,market,window_days,methods,promise_id,from_stage,to_stage,duration,duration_unit,responsible\nP,2026-03-01T00:00:00Z,FR,30,drop_off"
+        " store,refund,received,refunded,5,business_days,retailer\nP,2026-03-01T00:00:00Z,FR,30,drop_off"
+        " store,whole,requested,refunded,14,calendar_days,\n"
     )
     (found,) = policies.read(tmp_path / "policy.csv")
     assert (found.policy_id, found.valid_from, found.methods) == ("P", date(2026, 3, 1), ("drop_off", "store"))
@@ -195,7 +195,10 @@ def test_publishing_is_a_load_and_leaves_the_past_alone(copy_of_tiny: Settings, 
 
 
 def test_the_narrowest_policy_holds_by_the_time_of_the_order(settings: Settings, tmp_path: Path) -> None:
-    """Of a plain policy, one for dresses and one for the gold tier, gold before category; an exception is a policy like others."""
+    """Of a plain policy, one for dresses and one for the gold tier, gold before category.
+
+    An exception is a policy like others.
+    """
     promise = {
         "promise_id": "refund",
         "from_stage": "received",
@@ -240,7 +243,10 @@ def test_the_narrowest_policy_holds_by_the_time_of_the_order(settings: Settings,
 
 
 def test_each_line_has_the_policy_that_comparing_it_with_all_of_them_gives(settings: Settings, tmp_path: Path) -> None:
-    """60 policies of 240 versions that change whom they are for, over 900 lines of a year: against every version compared with every line."""
+    """60 policies of 240 versions that change whom they are for, over 900 lines of a year.
+
+    Against every version compared with every line.
+    """
     rng = np.random.default_rng(5)
     markets, channels, categories, tiers = ["FR", "DE", ""], ["web", "app", ""], ["c0", "c1", "c2", ""], ["gold", ""]
 
@@ -300,12 +306,17 @@ def test_each_line_has_the_policy_that_comparing_it_with_all_of_them_gives(setti
             ("loyalty_tier", "loyalty_tier"),
         )
     )
-    rank = "(p.loyalty_tier IS NOT NULL)::INT * 8 + (p.category IS NOT NULL)::INT * 4 + (p.market IS NOT NULL)::INT * 2 + (p.channel IS NOT NULL)::INT"
+    rank = (
+        "(p.loyalty_tier IS NOT NULL)::INT * 8 + (p.category IS NOT NULL)::INT * 4 + (p.market IS NOT NULL)::INT * 2 +"
+        " (p.channel IS NOT NULL)::INT"
+    )
     build = duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
     compared = build.execute(f"""
         SELECT count(*), count(policy_key), count(*) FILTER (policy_key IS DISTINCT FROM best) FROM (
-            SELECT o.order_line_key, any_value(o.policy_key) AS policy_key, arg_max(p.policy_key, ({rank}, p.valid_from, p.policy_id)) AS best
-            FROM fact_order_line o LEFT JOIN dim_policy p ON {fits} AND o.ordered_at >= p.valid_from AND (p.valid_to IS NULL OR o.ordered_at < p.valid_to) GROUP BY 1)
+            SELECT o.order_line_key, any_value(o.policy_key) AS policy_key, arg_max(p.policy_key, ({rank}, p.valid_from,
+                p.policy_id)) AS best
+            FROM fact_order_line o LEFT JOIN dim_policy p ON {fits} AND o.ordered_at >= p.valid_from
+                AND (p.valid_to IS NULL OR o.ordered_at < p.valid_to) GROUP BY 1)
     """).fetchall()[0]
     build.close()
     assert compared[0] == lines

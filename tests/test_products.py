@@ -1,4 +1,7 @@
-"""Products: shrinkage, flags and partial pooling against closed forms and simulated truth; what a page asks of a build."""
+"""Products: shrinkage, flags and partial pooling against closed forms and simulated truth.
+
+What a page asks of a build.
+"""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -158,17 +161,24 @@ def fitted() -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(config={"threads": 2})
     create_tables(connection)
     connection.execute("""
-        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'order_line' AS thing, TIMESTAMP '2025-12-31 23:00' AS last_occurred_at;
+        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'order_line' AS thing, TIMESTAMP '2025-12-31 23:00'
+            AS last_occurred_at;
         INSERT INTO dim_product BY NAME
-        SELECT i AS product_key, 'p' || i AS product_id, 's' || (i // 4) AS style_id, ['dresses', 'shoes'][1 + i // 4 % 2] AS category, 'u' || (i // 4 % 10) AS supplier,
-            ['S', 'M', 'L', 'XL'][1 + i % 4] AS size, 'noir' AS colour, true AS is_current, TIMESTAMP '2024-01-01' AS valid_from FROM range(800) t(i);
+        SELECT i AS product_key, 'p' || i AS product_id, 's' || (i // 4) AS style_id, ['dresses', 'shoes'][1 + i
+            // 4 % 2] AS category, 'u' || (i // 4 % 10) AS supplier,
+            ['S', 'M', 'L', 'XL'][1 + i % 4] AS size, 'noir' AS colour, true AS is_current, TIMESTAMP '2024-01-01'
+                AS valid_from FROM range(800) t(i);
         INSERT INTO fact_order_line BY NAME
-        SELECT i AS order_line_key, i AS order_key, 'shop' AS source, p.product_key, p.product_id, p.style_id, p.category, p.supplier, p.size, p.colour, 'web' AS channel,
-            TIMESTAMP '2025-01-01' + to_hours(i % 6000) AS ordered_at, ordered_at::DATE AS ordered_on, ordered_at AS clock_started_at, 30 AS window_days, 1 AS units_sold
+        SELECT i AS order_line_key, i AS order_key, 'shop' AS source, p.product_key, p.product_id, p.style_id,
+            p.category, p.supplier, p.size, p.colour, 'web' AS channel,
+            TIMESTAMP '2025-01-01' + to_hours(i % 6000) AS ordered_at, ordered_at::DATE AS ordered_on, ordered_at
+                AS clock_started_at, 30 AS window_days, 1 AS units_sold
         FROM range(60000) t(i) JOIN dim_product p ON p.product_key = hash(i) % 800;
         INSERT INTO fact_return_line BY NAME
-        SELECT order_line_key AS return_lot_key, order_line_key AS return_line_key, order_line_key, source, 1 AS units, true AS is_headline, ordered_at + INTERVAL 9 DAY AS confirmed_at
-        FROM fact_order_line WHERE hash(order_line_key + 1) % 1000 < CASE category WHEN 'shoes' THEN 200 ELSE 400 END + CASE size WHEN 'S' THEN 100 ELSE 0 END + CASE supplier WHEN 'u3' THEN 100 ELSE 0 END;
+        SELECT order_line_key AS return_lot_key, order_line_key AS return_line_key, order_line_key, source, 1 AS units,
+            true AS is_headline, ordered_at + INTERVAL 9 DAY AS confirmed_at
+        FROM fact_order_line WHERE hash(order_line_key + 1) % 1000 < CASE category WHEN 'shoes' THEN 200
+            ELSE 400 END + CASE size WHEN 'S' THEN 100 ELSE 0 END + CASE supplier WHEN 'u3' THEN 100 ELSE 0 END;
     """)
     estimate.curves(connection, Settings())
     estimate.priors(connection, Settings())
@@ -319,7 +329,10 @@ def test_ranking_says_how_sure_it_is_and_what_it_expected(tmp_path: Path) -> Non
 
 
 def two_markets() -> dict[str, list[dict[str, Any]]]:
-    """Sell thirty dresses of two brands in two markets: in DE 60% come back and 95% of the last one's, in FR 30% of all."""
+    """Sell thirty dresses of two brands in two markets.
+
+    In DE 60% come back and 95% of the last one's, in FR 30% of all.
+    """
     shop = small_shop(
         *[(f"s{i:02}", 200, 120 if i < 29 else 190, 50) for i in range(30)],
         *[(f"s{i:02}", 1000, 300, 50) for i in range(30)],
@@ -462,7 +475,8 @@ def test_related_products_share_the_problem_or_the_basket(tmp_path: Path) -> Non
     first, lot = hand_build.ORDERS[0], hand_build.LOTS[0]
     orders, lots = [], []
     key = 0
-    # alba and gala are bought together five times of ten; runner alone forty times; alba, gala and nova come back as too small
+    # alba and gala are bought together five times of ten; runner alone forty times; alba, gala and nova come back as
+    # too small
     baskets = [("alba", "gala")] * 5 + [("alba",)] * 5 + [("gala",)] * 5 + [("runner",)] * 40 + [("nova",)] * 10
     for order, styles in enumerate(baskets, start=1):
         for style in styles:

@@ -205,14 +205,21 @@ def test_increments_give_what_one_load_gives(settings: Settings, tmp_path: Path)
     other = "".join(f"x{i},promised,refunded,2024-03-01,2024-01-01T00:00:00Z,false\n" for i in range(40))
     events = "event_id,return_line_id,return_id,event,occurred_at\n"
     files = {
-        "promised_date.1.csv": header
-        + other
-        + "a,promised,refunded,2024-01-15,2024-01-01T00:00:00Z,false\nb,promised,refunded,2024-01-15,2024-01-01T00:00:00Z,false\n",
+        "promised_date.1.csv": (
+            header
+            + other
+            + "a,promised,refunded,2024-01-15,2024-01-01T00:00:00Z,false\n"
+            + "b,promised,refunded,2024-01-15,2024-01-01T00:00:00Z,false\n"
+        ),
         "return_event.1.csv": events + "".join(f"x{i},x{i},x{i},requested,2024-01-02T09:00:00Z\n" for i in range(40)),
-        "return_event.2.csv": events
-        + "a1,a,RA,requested,2024-01-02T09:00:00Z\na2,a,RA,refunded,2024-01-18T09:00:00Z\n",
-        "promised_date.2.csv": header
-        + "a,promised,refunded,2024-01-20,2024-01-03T00:00:00Z,false\nb,promised,refunded,2024-01-15,2024-01-03T00:00:00Z,true\n",
+        "return_event.2.csv": (
+            events + "a1,a,RA,requested,2024-01-02T09:00:00Z\na2,a,RA,refunded,2024-01-18T09:00:00Z\n"
+        ),
+        "promised_date.2.csv": (
+            header
+            + "a,promised,refunded,2024-01-20,2024-01-03T00:00:00Z,false\n"
+            + "b,promised,refunded,2024-01-15,2024-01-03T00:00:00Z,true\n"
+        ),
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -240,14 +247,18 @@ constants: {currency: EUR, country: FR}
 tables:
   - file: "orders.csv"
     to:
-      order_line: {order_line_id: line, order_id: line, ordered_at: ordered, product_id: sku, units: qty, net_amount: price}
+      order_line: {order_line_id: line, order_id: line, ordered_at: ordered, product_id: sku, units: qty,
+        net_amount: price}
       return_event: {events: {received: returned}}
       refund: {refunded_at: refunded, amount: amount}
 """
 
 
 def test_the_least_a_file_needs_gives_refund_dates_and_days_from_the_return(settings: Settings, tmp_path: Path) -> None:
-    """No request, no policy: the law's fourteen days run from the return, 12 January to 26 January, 13 to 27, 14 to 28."""
+    """No request, no policy.
+
+    The law's fourteen days run from the return, 12 January to 26 January, 13 to 27, 14 to 28.
+    """
     (tmp_path / "orders.csv").write_text(
         "line,sku,qty,price,ordered,returned,refunded,amount\n"
         "1,A,1,50,2026-01-05,2026-01-12,2026-01-20,60\n"  # kept, after 8 days

@@ -50,7 +50,8 @@ def test_incidence_agrees_with_lifelines() -> None:
         oracle = KaplanMeierFitter().fit(day, event > 0).survival_function_at_times(np.arange(40)).to_numpy()
         assert np.allclose(survival[:40], oracle, atol=1e-12)
         for k in range(3):
-            # lifelines moves tied times apart at random unless told otherwise; it refuses ties, so days are spread a little.
+            # lifelines moves tied times apart at random unless told otherwise; it refuses ties, so days are spread a
+            # little.
             spread = day + np.where(event > 0, 0.2, 0.9) + np.random.default_rng(2).uniform(0, 0.05, day.size)
             found = AalenJohansenFitter(calculate_variance=False).fit(spread, event, event_of_interest=k + 1)
             assert float(found.cumulative_density_.iloc[-1, 0]) == pytest.approx(ends[k, -1], abs=0.004)
@@ -131,15 +132,18 @@ def build() -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(config={"threads": 1})
     create_tables(connection)
     connection.execute("""
-        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'return_event' AS thing, TIMESTAMP '2025-06-30 22:00' AS last_occurred_at;
+        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'return_event' AS thing,
+            TIMESTAMP '2025-06-30 22:00' AS last_occurred_at;
         INSERT INTO dim_shop BY NAME SELECT 1 AS shop_key, 'FR' AS market, 'Europe/Paris' AS time_zone;
         INSERT INTO dim_policy_promise VALUES
             (1, 7, 'answer', 'requested', 'approved', 24, 'clock_hours', 'retailer'),
             (2, 7, 'scan', 'handed_over', 'carrier_scan', 2, 'business_days', 'carrier'),
             (3, 7, 'refund', 'received', 'refunded', 5, 'business_days', 'retailer'),
             (4, 7, 'whole', 'requested', 'refunded', 10, 'calendar_days', 'retailer');
-        INSERT INTO fact_return_line BY NAME SELECT -1 AS return_lot_key, -1 AS return_line_key, 'shop' AS source, 'price_adjustment' AS return_type, 'FR' AS country, DATE '2025-01-02' AS requested_on,
-            TIMESTAMP '2025-01-02' AS requested_at, TIMESTAMP '2025-01-02' AS approved_at, TIMESTAMP '2025-01-02' AS handed_over_at, TIMESTAMP '2025-01-02' AS carrier_scan_at,
+        INSERT INTO fact_return_line BY NAME SELECT -1 AS return_lot_key, -1 AS return_line_key, 'shop' AS source,
+            'price_adjustment' AS return_type, 'FR' AS country, DATE '2025-01-02' AS requested_on,
+            TIMESTAMP '2025-01-02' AS requested_at, TIMESTAMP '2025-01-02' AS approved_at, TIMESTAMP '2025-01-02'
+                AS handed_over_at, TIMESTAMP '2025-01-02' AS carrier_scan_at,
             TIMESTAMP '2025-01-02' AS received_at, TIMESTAMP '2025-01-02' AS refunded_at;
     """)
     calendar(connection, Settings())
@@ -209,14 +213,21 @@ def test_calendar_knows_french_holidays_and_counts_business_days(build: duckdb.D
 
 
 def test_each_country_rests_on_its_own_weekend(build: duckdb.DuckDBPyConnection) -> None:
-    """Saudi Arabia on Friday and Saturday, the Emirates since 2022 on Saturday and Sunday; a carrier without weekdays of its own as its country."""
+    """Saudi Arabia on Friday and Saturday, the Emirates since 2022 on Saturday and Sunday.
+
+    A carrier without weekdays of its own as its country.
+    """
     add(build, 1, country="SA", requested_at="2025-04-13 09:00", received_at="2025-04-18 09:00")
     build.execute("""
         INSERT INTO dim_carrier_calendar (carrier, country, valid_from, weekdays, works_holidays) VALUES
-            ('Plain', 'SA', TIMESTAMP '2000-01-01', NULL, false), ('Six', 'SA', TIMESTAMP '2000-01-01', '1 2 3 4 6 7', false)
+            ('Plain', 'SA', TIMESTAMP '2000-01-01', NULL, false), ('Six', 'SA', TIMESTAMP '2000-01-01', '1 2 3 4 6 7',
+                false)
     """)
     calendar(build, Settings())
-    week = "SELECT list(isodow(day) ORDER BY day) FROM dim_day WHERE country = ? AND carrier = ? AND is_business_day AND day BETWEEN DATE '2025-05-05' AND DATE '2025-05-11'"
+    week = (
+        "SELECT list(isodow(day) ORDER BY day) FROM dim_day WHERE country = ? AND carrier = ? AND is_business_day AND"
+        " day BETWEEN DATE '2025-05-05' AND DATE '2025-05-11'"
+    )
     rested = {c: build.execute(week, ["SA", c]).fetchall()[0][0] for c in ("", "Plain", "Six")}
     assert rested == {"": [1, 2, 3, 4, 7], "Plain": [1, 2, 3, 4, 7], "Six": [1, 2, 3, 4, 6, 7]}
     # Received on Friday 18 April: five business days are Sunday 20th to Thursday 24th; midnight in Paris is 22:00 UTC.
@@ -226,7 +237,10 @@ def test_each_country_rests_on_its_own_weekend(build: duckdb.DuckDBPyConnection)
 
 
 def test_the_law_rolls_over_saturdays_and_sundays_whatever_a_country_works(build: duckdb.DuckDBPyConnection) -> None:
-    """Hungary works on Saturday 17 May 2025 for the Friday after 1 May; Regulation 1182/71 Art. 3(4) rolls over it all the same."""
+    """Hungary works on Saturday 17 May 2025 for the Friday after 1 May; Regulation 1182/71 Art.
+
+    3(4) rolls over it all the same.
+    """
     add(
         build,
         1,
@@ -276,7 +290,8 @@ def test_dates_worked_out_by_hand(build: duckdb.DuckDBPyConnection) -> None:
 def test_a_date_without_a_time_is_in_time_on_the_last_day_and_late_on_the_next(
     build: duckdb.DuckDBPyConnection, paid: str, state: str
 ) -> None:
-    # Due by the end of 8 May in Paris; a date alone is its midnight there: of the 8th (22:00 UTC on the 7th), of the 9th.
+    # Due by the end of 8 May in Paris; a date alone is its midnight there: of the 8th (22:00 UTC on the 7th), of the
+    # 9th.
     add(build, 1, requested_at="2025-04-28 09:00", received_at="2025-05-02 10:00", refunded_at=paid)
     filled(build)
     assert states(build, "2025-06-30")[1, "whole"] == state
@@ -392,7 +407,10 @@ def test_without_any_hand_over_in_the_data_the_request_is_the_customers_part(bui
 
 
 def test_a_refund_may_wait_for_goods_where_their_receipt_is_reported(build: duckdb.DuckDBPyConnection) -> None:
-    """Receipts are known, hand-overs are not: the shop's own promise runs on the request, the law lets it wait for the goods."""
+    """Receipts are known, hand-overs are not.
+
+    The shop's own promise runs on the request, the law lets it wait for the goods.
+    """
     asked = {"source": "bare", "requested_at": "2025-04-01 09:00"}
     for key in (1, 2, 3):
         add(build, key, **asked, received_at="2025-04-04 09:00", refunded_at="2025-04-05 09:00")
@@ -416,7 +434,8 @@ def test_a_carrier_that_never_scans_is_judged_by_its_own_habit(build: duckdb.Duc
     found = states(build, "2025-06-30 22:00")
     assert [found[k, "whole"] for k in (5, 15, 25)] == ["broken", "undetermined", "broken"]
     rows = build.execute(
-        "SELECT carrier, reports_hand_over, reports_goods FROM estimate_return_tracking WHERE source = 'bare' ORDER BY 1"
+        "SELECT carrier, reports_hand_over, reports_goods FROM estimate_return_tracking WHERE source = 'bare' ORDER"
+        " BY 1"
     ).fetchall()
     assert rows == [("New", False, True), ("Silent", False, True), ("Tells", True, True)]
     # The first scans of Silent arrive with other returns: its open one waits for the hand-over from now on.
@@ -488,7 +507,10 @@ def test_a_missing_scan_was_made_at_the_latest_on_receipt_and_a_store_needs_none
 
 
 def test_a_return_asked_for_at_home_is_received_at_the_till_when_it_comes(build: duckdb.DuckDBPyConnection) -> None:
-    """Asked on 1 April, brought on the 8th: looked at that day. One that was never brought is not received when it was asked for."""
+    """Asked on 1 April, brought on the 8th: looked at that day.
+
+    One that was never brought is not received when it was asked for.
+    """
     asked = {"requested_at": "2025-04-01 09:00", "method": "store"}
     add(build, 1, **asked, received_at="2025-04-08 09:00")
     add(build, 2, **asked)
@@ -509,21 +531,31 @@ def test_a_stage_that_the_source_never_records_makes_no_promise(build: duckdb.Du
 
 
 def test_thousands_of_durations_over_ten_years_take_little_memory() -> None:
-    """10,324 returns, each under a promise of 5,000 durations: all days x all durations are 18 million, what began is 10,324."""
+    """10,324 returns, each under a promise of 5,000 durations.
+
+    All days x all durations are 18 million, what began is 10,324.
+    """
     connection = duckdb.connect(config={"threads": 1, "memory_limit": "400MB", "max_temp_directory_size": "0KiB"})
     create_tables(connection)
     connection.execute("""
-        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'return_event' AS thing, TIMESTAMP '2025-06-30' AS last_occurred_at;
+        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'return_event' AS thing, TIMESTAMP '2025-06-30'
+            AS last_occurred_at;
         INSERT INTO dim_policy_promise BY NAME
-        SELECT i AS promise_key, i AS policy_key, 'credit' AS promise_id, 'received' AS from_stage, 'refunded' AS to_stage, i / 100 AS duration, 'calendar_days' AS duration_unit, 'retailer' AS responsible FROM range(5000) t(i);
+        SELECT i AS promise_key, i AS policy_key, 'credit' AS promise_id, 'received' AS from_stage, 'refunded'
+            AS to_stage, i / 100 AS duration, 'calendar_days' AS duration_unit, 'retailer' AS responsible
+            FROM range(5000) t(i);
         INSERT INTO fact_return_line BY NAME
-        SELECT i AS return_lot_key, i AS return_line_key, i::VARCHAR AS return_line_id, i AS return_key, i::VARCHAR AS return_id, i % 5000 AS policy_key, 'shop' AS source, 'FR' AS country, 'web' AS channel, 'commercial' AS return_type,
-            'mail' AS method, 1 AS units, TIMESTAMP '2015-01-01' + to_hours((i * 8)::INTEGER) AS received_at, received_at + INTERVAL 2 DAY AS refunded_at, received_at::DATE AS requested_on FROM range(10324) t(i);
+        SELECT i AS return_lot_key, i AS return_line_key, i::VARCHAR AS return_line_id, i AS return_key, i::VARCHAR
+            AS return_id, i % 5000 AS policy_key, 'shop' AS source, 'FR' AS country, 'web' AS channel, 'commercial'
+            AS return_type,
+            'mail' AS method, 1 AS units, TIMESTAMP '2015-01-01' + to_hours((i * 8)::INTEGER) AS received_at,
+                received_at + INTERVAL 2 DAY AS refunded_at, received_at::DATE AS requested_on FROM range(10324) t(i);
     """)
     calendar(connection, Settings())
     promises(connection, Settings(), "TRUE")
     counted = connection.execute(
-        "SELECT count(*), count(due_at), count(*) FILTER (due_at::DATE = started_on + ceil(duration)::INTEGER) FROM estimate_promise"
+        "SELECT count(*), count(due_at), count(*) FILTER (due_at::DATE = started_on + ceil(duration)::INTEGER) FROM"
+        " estimate_promise"
     ).fetchall()
     connection.close()
     assert counted == [(10324, 10324, 10324)]

@@ -1,4 +1,7 @@
-"""Proposing a mapping: over headings of many systems and six languages every proposal loads and gives the right units and money."""
+"""Proposing a mapping.
+
+Over headings of many systems and six languages every proposal loads and gives the right units and money.
+"""
 
 import gzip
 import json
@@ -91,7 +94,8 @@ def test_every_proposal_loads_and_gives_the_right_units(tmp_path: Path) -> None:
     assert not wrong, "\n".join(f"{name}: {what}" for name, what in wrong.items())
 
 
-# -- several files, other formats ------------------------------------------------------------------------------------------
+# -- several files, other formats
+# ------------------------------------------------------------------------------------------
 
 
 def facts(folder: Path, *files: Path, queries: tuple[str, ...]) -> list[list[tuple[Any, ...]]]:
@@ -114,15 +118,23 @@ def written(folder: Path, **texts: str) -> list[Path]:
     return paths
 
 
-BOUND = "SELECT o.order_line_id, r.units, r.refund_amount::DOUBLE FROM fact_return_line r JOIN fact_order_line o USING (order_line_key) ORDER BY 1"
-LINES = "Order Number,Order Date,SKU,Qty,Unit Price,Country\n1001,2026-04-01,A,1,20.00,FR\n1001,2026-04-01,B,2,30.00,FR\n1002,2026-04-02,A,1,20.00,FR\n"
+BOUND = (
+    "SELECT o.order_line_id, r.units, r.refund_amount::DOUBLE FROM fact_return_line r JOIN fact_order_line o USING"
+    " (order_line_key) ORDER BY 1"
+)
+LINES = (
+    "Order Number,Order Date,SKU,Qty,Unit"
+    " Price,Country\n1001,2026-04-01,A,1,20.00,FR\n1001,2026-04-01,B,2,30.00,FR\n1002,2026-04-02,A,1,20.00,FR\n"
+)
 
 
 def test_an_order_and_a_sku_name_the_line_that_a_return_of_another_file_is_of(tmp_path: Path) -> None:
     files = written(
         tmp_path,
         orders=LINES,
-        returns="RMA,Order Number,SKU,Qty,Return Date,Refund Date,Refund Amount\nR1,1001,B,1,2026-04-09,2026-04-12,36.00\n",
+        returns=(
+            "RMA,Order Number,SKU,Qty,Return Date,Refund Date,Refund Amount\nR1,1001,B,1,2026-04-09,2026-04-12,36.00\n"
+        ),
     )
     assert facts(tmp_path, *files, queries=(BOUND,)) == [[("orders:1001/B/1", 1, 36.0)]]
 
@@ -132,10 +144,16 @@ def test_lines_take_date_country_and_status_from_the_table_of_their_orders(tmp_p
         tmp_path,
         orders="id,created_at,currency,country_code,status\n1001,2026-04-01T10:00:00Z,EUR,FR,complete\n1002,2026-04-02T10:00:00Z,EUR,DE,cancelled\n",
         order_items="id,order_id,sku,quantity,price\n1,1001,A,1,20.00\n2,1001,B,2,30.00\n3,1002,A,1,20.00\n",
-        returns="id,order_item_id,quantity,reason,created_at,received_at\n501,2,1,too small,2026-04-06T10:00:00Z,2026-04-09T10:00:00Z\n",
+        returns=(
+            "id,order_item_id,quantity,reason,created_at,received_at\n501,2,1,too"
+            " small,2026-04-06T10:00:00Z,2026-04-09T10:00:00Z\n"
+        ),
         products="sku,name,category,cost_price,weight_kg\nA,Lamp,Lamps,8.00,1.2\nB,Desk,Desks,12.00,9\n",
     )
-    sold = "SELECT order_line_id, country, units_sold, net_amount::DOUBLE, cost_amount::DOUBLE, category FROM fact_order_line ORDER BY 1"
+    sold = (
+        "SELECT order_line_id, country, units_sold, net_amount::DOUBLE, cost_amount::DOUBLE, category FROM"
+        " fact_order_line ORDER BY 1"
+    )
     assert facts(tmp_path, *files, queries=(sold, BOUND)) == [
         [("orders:1", "FR", 1, 20.0, 8.0, "Lamps"), ("orders:2", "FR", 2, 60.0, 24.0, "Desks")],
         [("orders:2", 1, None)],
@@ -182,7 +200,10 @@ def test_a_workbook_of_sheets_is_one_mapping(tmp_path: Path) -> None:
 
 def test_a_sheet_of_returns_that_says_what_was_paid_gives_both(tmp_path: Path) -> None:
     """Without a SKU, by the line of the order: one unit came back on 14 March, 24 were paid on the 22nd."""
-    orders = "Order ID,Order Line,Order Date,SKU,Quantity,Net Amount,Currency,Country\nA0,1,2026-03-02,TEE,1,20,EUR,FR\nA1,1,2026-03-02,TEE,1,20,EUR,FR\n"
+    orders = (
+        "Order ID,Order Line,Order Date,SKU,Quantity,Net"
+        " Amount,Currency,Country\nA0,1,2026-03-02,TEE,1,20,EUR,FR\nA1,1,2026-03-02,TEE,1,20,EUR,FR\n"
+    )
     returns = (
         "RMA,Order ID,Order Line,Return Date,Refund Amount,Refund Date,Currency\nR1,A0,1,2026-03-14,24,2026-03-22,EUR\n"
     )
@@ -207,7 +228,8 @@ def test_parquet_and_packed_files_are_sampled_too(tmp_path: Path) -> None:
     assert texts[0] == texts[1] == texts[2]
 
 
-# -- what is assumed, and what is not proposed --------------------------------------------------------------------------------
+# -- what is assumed, and what is not proposed
+# --------------------------------------------------------------------------------
 
 
 def test_every_assumption_is_said_beside_its_line(tmp_path: Path) -> None:
@@ -283,7 +305,10 @@ def test_the_last_line_is_the_command_to_run(
 def test_months_of_another_language_are_read(tmp_path: Path) -> None:
     (file,) = written(
         tmp_path,
-        ventes="Commande;Date;SKU;Quantité;Prix HT\n1;5 mars 2026;A;1;10,00\n2;12 avr. 2026;B;1;10,00\n3;1 août 2026;B;1;10,00\n",
+        ventes=(
+            "Commande;Date;SKU;Quantité;Prix HT\n1;5 mars 2026;A;1;10,00\n2;12 avr. 2026;B;1;10,00\n3;1 août"
+            " 2026;B;1;10,00\n"
+        ),
     )
     days = "SELECT ordered_on::VARCHAR FROM fact_order_line ORDER BY 1"
     assert facts(tmp_path, file, queries=(days,)) == [[("2026-03-05",), ("2026-04-12",), ("2026-08-01",)]]
@@ -318,9 +343,11 @@ def test_steps_of_an_order_are_no_returns(tmp_path: Path) -> None:
     """An order is approved and handed to a carrier too: only a heading of returns makes such a date one of a return."""
     files = written(
         tmp_path,
-        orders="order_id,order_status,order_purchase_timestamp,order_approved_at,order_delivered_carrier_date,order_delivered_customer_date\n"
-        "e1,delivered,2026-04-01 10:00:00,2026-04-01 11:00:00,2026-04-03 10:00:00,2026-04-06 10:00:00\n"
-        "e2,canceled,2026-04-02 10:00:00,2026-04-02 11:00:00,,\n",
+        orders=(
+            "order_id,order_status,order_purchase_timestamp,order_approved_at,order_delivered_carrier_date,order_delivered_customer_date\ne1,delivered,2026-04-01"
+            " 10:00:00,2026-04-01 11:00:00,2026-04-03 10:00:00,2026-04-06 10:00:00\ne2,canceled,2026-04-02"
+            " 10:00:00,2026-04-02 11:00:00,,\n"
+        ),
         order_items="order_id,order_item_id,product_id,price\ne1,1,A,58.90\ne1,2,A,58.90\ne2,1,B,199.00\n",
     )
     sold = "SELECT order_line_id, units_sold, shipped_at IS NOT NULL FROM fact_order_line ORDER BY 1"

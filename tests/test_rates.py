@@ -222,7 +222,10 @@ def test_cohort_prior_follows_the_level_and_knows_how_it_moves() -> None:
 @settings(max_examples=60, deadline=None)
 def test_a_dated_windows_day_is_the_same_in_arrays_and_in_both_sqls(age: int, length: int) -> None:
     clock = date(2025, 11, 1)
-    line = f"(SELECT DATE '{clock}' AS clock_started_at, DATE '{clock + timedelta(length)}' AS window_ends_on, 30 AS window_days) o"
+    line = (
+        f"(SELECT DATE '{clock}' AS clock_started_at, DATE '{clock + timedelta(length)}' AS window_ends_on, 30 AS"
+        " window_days) o"
+    )
     instant = literal_instant(datetime.combine(clock + timedelta(age), time(12)))
     column = {n: literal_column(f"o.{n}") for n in ("clock_started_at", "window_ends_on", "window_days")}
     portable = curve_day(column["clock_started_at"], column["window_ends_on"], column["window_days"], instant)
@@ -280,7 +283,8 @@ def test_a_lot_of_thousands_of_units_is_one_return(build: duckdb.DuckDBPyConnect
     estimate.curves(build, Settings())
     before = curve_of(build, 30, "dresses")
     build.execute(
-        "UPDATE fact_return_line SET units = 100000 WHERE return_lot_key = (SELECT min(return_lot_key) FROM fact_return_line WHERE confirmed_at > TIMESTAMP '2025-09-01' AND category IS NULL)"
+        "UPDATE fact_return_line SET units = 100000 WHERE return_lot_key = (SELECT min(return_lot_key) FROM"
+        " fact_return_line WHERE confirmed_at > TIMESTAMP '2025-09-01' AND category IS NULL)"
     )
     estimate.curves(build, Settings())
     assert np.array_equal(before, curve_of(build, 30, "dresses"))
@@ -295,15 +299,21 @@ def build() -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(config={"threads": 2})
     create_tables(connection)
     connection.execute("""
-        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'order_line' AS thing, TIMESTAMP '2025-12-31 23:00' AS last_occurred_at;
+        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'order_line' AS thing, TIMESTAMP '2025-12-31 23:00'
+            AS last_occurred_at;
         INSERT INTO fact_order_line BY NAME
-        SELECT i AS order_line_key, i // 2 AS order_key, 'shop' AS source, ['dresses', 'shoes'][1 + i % 2] AS category, 'web' AS channel, ['FR', 'DE'][1 + i // 2 % 2] AS country,
-            'style' || (i % 50) AS style_id, TIMESTAMP '2024-01-01' + to_hours(i) AS ordered_at, ordered_at::DATE AS ordered_on, ordered_at + INTERVAL 2 DAY AS clock_started_at,
-            CASE WHEN country = 'DE' AND ordered_at >= TIMESTAMP '2025-11-19' THEN 100 ELSE 30 END AS window_days, 1 AS units_sold, 50 AS net_amount
+        SELECT i AS order_line_key, i // 2 AS order_key, 'shop' AS source, ['dresses', 'shoes'][1 + i % 2] AS category,
+            'web' AS channel, ['FR', 'DE'][1 + i // 2 % 2] AS country,
+            'style' || (i % 50) AS style_id, TIMESTAMP '2024-01-01' + to_hours(i) AS ordered_at, ordered_at::DATE
+                AS ordered_on, ordered_at + INTERVAL 2 DAY AS clock_started_at,
+            CASE WHEN country = 'DE' AND ordered_at >= TIMESTAMP '2025-11-19' THEN 100 ELSE 30 END AS window_days, 1
+                AS units_sold, 50 AS net_amount
         FROM range(17540) t(i);
         INSERT INTO fact_return_line BY NAME
-        SELECT * FROM (SELECT order_line_key AS return_lot_key, order_line_key AS return_line_key, order_line_key, source, 1 AS units, true AS is_headline,
-            clock_started_at + to_days((3 + hash(order_line_key) % 20)::INTEGER) AS confirmed_at FROM fact_order_line WHERE hash(order_line_key + 1) % 100 < 30)
+        SELECT * FROM (SELECT order_line_key AS return_lot_key, order_line_key AS return_line_key, order_line_key,
+            source, 1 AS units, true AS is_headline,
+            clock_started_at + to_days((3 + hash(order_line_key) % 20)::INTEGER) AS confirmed_at
+                FROM fact_order_line WHERE hash(order_line_key + 1) % 100 < 30)
         WHERE confirmed_at <= TIMESTAMP '2025-12-31 23:00';
     """)
     yield connection
@@ -333,16 +343,22 @@ def test_a_young_long_window_does_not_claim_the_short_ones_maturity(build: duckd
 
 def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duckdb.DuckDBPyConnection) -> None:
     build.execute("""
-        INSERT INTO build_source BY NAME SELECT 'till' AS source, 'order_line' AS thing, TIMESTAMP '2025-12-31' AS last_occurred_at;
-        INSERT INTO fact_order_line BY NAME SELECT 10000000 + i AS order_line_key, 10000000 + i AS order_key, 'till' AS source, TIMESTAMP '2025-01-01' AS ordered_at,
-            DATE '2025-01-01' AS ordered_on, TIMESTAMP '2025-01-01' AS clock_started_at, 1 AS units_sold FROM range(2000) t(i);
-        INSERT INTO fact_return_line BY NAME SELECT 10000000 + i AS return_lot_key, 10000000 + i AS return_line_key, 'till' AS source, 1 AS units, true AS is_headline,
+        INSERT INTO build_source BY NAME SELECT 'till' AS source, 'order_line' AS thing, TIMESTAMP '2025-12-31'
+            AS last_occurred_at;
+        INSERT INTO fact_order_line BY NAME SELECT 10000000 + i AS order_line_key, 10000000 + i AS order_key, 'till'
+            AS source, TIMESTAMP '2025-01-01' AS ordered_at,
+            DATE '2025-01-01' AS ordered_on, TIMESTAMP '2025-01-01' AS clock_started_at, 1 AS units_sold
+                FROM range(2000) t(i);
+        INSERT INTO fact_return_line BY NAME SELECT 10000000 + i AS return_lot_key, 10000000 + i AS return_line_key,
+            'till' AS source, 1 AS units, true AS is_headline,
             TIMESTAMP '2025-01-11' AS confirmed_at FROM range(1000) t(i);
-        INSERT INTO estimate_credit_match BY NAME SELECT 10000000 + i AS return_line_key, 10000000 + i AS order_line_key, 1 AS units, i >= 900 AS is_cancellation FROM range(1000) t(i);
+        INSERT INTO estimate_credit_match BY NAME SELECT 10000000 + i AS return_line_key, 10000000 + i
+            AS order_line_key, 1 AS units, i >= 900 AS is_cancellation FROM range(1000) t(i);
     """)
     estimate.curves(build, Settings())
     rows = build.execute("""
-        SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10) FROM estimate_development_curve
+        SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10)
+            FROM estimate_development_curve
         WHERE source = 'till' AND category IS NULL AND window_days IS NULL
     """).fetchall()
     assert rows[0][:2] == (201, 0)  # a year old: outside the days that count, so the assumed curve
@@ -350,7 +366,8 @@ def test_cells_without_returns_and_credits_bound_by_rule_have_curves(build: duck
     build.execute("UPDATE fact_return_line SET confirmed_at = TIMESTAMP '2025-06-11' WHERE source = 'till'")
     estimate.curves(build, Settings())
     count, returned, before, after = build.execute("""
-        SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10) FROM estimate_development_curve WHERE source = 'till'
+        SELECT count(*), max(returned), max(share) FILTER (day = 9), min(share) FILTER (day = 10)
+            FROM estimate_development_curve WHERE source = 'till'
     """).fetchall()[0]
     assert (count, returned) == (201, 900)
     assert before < 0.03
@@ -382,7 +399,8 @@ def test_the_alarm_tells_late_returns_from_a_new_window(build: duckdb.DuckDBPyCo
     since = "ordered_at >= TIMESTAMP '2025-11-19'"
     late = f"order_line_key IN (SELECT order_line_key FROM fact_order_line WHERE {since})"
     build.execute(
-        f"UPDATE fact_return_line SET confirmed_at = began + 2 * (confirmed_at - began) FROM (SELECT order_line_key AS k, clock_started_at AS began FROM fact_order_line) WHERE k = order_line_key AND {late}"
+        "UPDATE fact_return_line SET confirmed_at = began + 2 * (confirmed_at - began) FROM (SELECT order_line_key AS"
+        f" k, clock_started_at AS began FROM fact_order_line) WHERE k = order_line_key AND {late}"
     )
     build.execute("DELETE FROM fact_return_line WHERE confirmed_at > TIMESTAMP '2025-12-31 23:00'")
     build.execute("UPDATE fact_order_line SET window_days = 30")
@@ -391,13 +409,15 @@ def test_the_alarm_tells_late_returns_from_a_new_window(build: duckdb.DuckDBPyCo
     build.execute(f"""
         UPDATE fact_order_line SET window_days = 100, policy_key = 2 WHERE {since};
         UPDATE fact_order_line SET policy_key = 1 WHERE policy_key IS NULL;
-        INSERT INTO dim_policy (policy_key, policy_id, valid_from, window_days) VALUES (1, 'P', TIMESTAMP '2023-01-01', 30), (2, 'P', TIMESTAMP '2025-11-19', 100);
+        INSERT INTO dim_policy (policy_key, policy_id, valid_from, window_days) VALUES (1, 'P', TIMESTAMP '2023-01-01',
+            30), (2, 'P', TIMESTAMP '2025-11-19', 100);
     """)
     estimate.curves(build, Settings())
     assert not any(drift_of(build).values())
     # So does a date at Christmas: its lines are a cell of their own, and no drift of the others'.
     build.execute(
-        "UPDATE fact_order_line SET window_days = 30, window_ends_on = DATE '2026-01-31', policy_key = 1 WHERE policy_key = 2"
+        "UPDATE fact_order_line SET window_days = 30, window_ends_on = DATE '2026-01-31', policy_key = 1 WHERE"
+        " policy_key = 2"
     )
     build.execute("DELETE FROM dim_policy WHERE policy_key = 2")
     estimate.curves(build, Settings())

@@ -1,4 +1,7 @@
-"""Closed months and the carbon report: frozen as signed for, restated with a cause, recomputed from the workbook alone."""
+"""Closed months and the carbon report.
+
+Frozen as signed for, restated with a cause, recomputed from the workbook alone.
+"""
 
 import io
 import json
@@ -173,7 +176,10 @@ def test_the_pdf_reads_and_names_method_and_build(copy_of_tiny: Settings, tmp_pa
 
 
 def test_each_chain_is_a_shipment(copy_of_tiny: Settings, tmp_path: Path) -> None:
-    """iLEAP's fields: decimals as strings, elements in order, each naming the one before; customer trips and treatment are outside."""
+    """iLEAP's fields: decimals as strings, elements in order, each naming the one before.
+
+    Customer trips and treatment are outside.
+    """
     report.write(copy_of_tiny, *SPAN, tmp_path / "r.json")
     shipments = {s["shipmentId"]: s["tces"] for s in json.loads((tmp_path / "r.json").read_text())}
     first, second = shipments["shop:P1"] if "shop:P1" in shipments else next(iter(shipments.values()))

@@ -1,4 +1,7 @@
-"""What the repository promises of itself: locked dependencies, sourced figures, commands and links in the docs that work."""
+"""What the repository promises of itself.
+
+Locked dependencies, sourced figures, commands and links in the docs that work.
+"""
 
 import csv
 import re

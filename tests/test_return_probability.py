@@ -112,15 +112,21 @@ def build() -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(config={"threads": 2})
     create_tables(connection)
     connection.execute("""
-        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'order_line' AS thing, TIMESTAMP '2025-12-31 23:00' AS last_occurred_at;
+        INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'order_line' AS thing, TIMESTAMP '2025-12-31 23:00'
+            AS last_occurred_at;
         INSERT INTO fact_order_line BY NAME
-        SELECT i AS order_line_key, i // 2 AS order_key, (hash(i // 2) % 800)::BIGINT AS customer_key, 'shop' AS source, 'c' || (i % 3) AS category, 'FR' AS country, 'web' AS channel,
-            'style' || (hash(i) % 60) AS style_id, (hash(i + 9) % 4)::VARCHAR AS size, i % 11 = 0 AS has_several_sizes, TIMESTAMP '2024-01-01' + to_minutes(i * 43) AS ordered_at, ordered_at::DATE AS ordered_on,
-            ordered_at + INTERVAL 2 DAY AS clock_started_at, 30 AS window_days, 1 AS units_sold, 20 + hash(i) % 60 AS net_amount FROM range(24000) t(i);
+        SELECT i AS order_line_key, i // 2 AS order_key, (hash(i // 2) % 800)::BIGINT AS customer_key, 'shop' AS source,
+            'c' || (i % 3) AS category, 'FR' AS country, 'web' AS channel,
+            'style' || (hash(i) % 60) AS style_id, (hash(i + 9) % 4)::VARCHAR AS size, i % 11 = 0 AS has_several_sizes,
+                TIMESTAMP '2024-01-01' + to_minutes(i * 43) AS ordered_at, ordered_at::DATE AS ordered_on,
+            ordered_at + INTERVAL 2 DAY AS clock_started_at, 30 AS window_days, 1 AS units_sold, 20 + hash(i) % 60
+                AS net_amount FROM range(24000) t(i);
         INSERT INTO fact_return_line BY NAME
-        SELECT order_line_key AS return_lot_key, order_line_key AS return_line_key, order_line_key, source, 1 AS units, true AS is_headline, clock_started_at + to_days((2 + hash(order_line_key) % 25)::INTEGER) AS confirmed_at
+        SELECT order_line_key AS return_lot_key, order_line_key AS return_line_key, order_line_key, source, 1 AS units,
+            true AS is_headline, clock_started_at + to_days((2 + hash(order_line_key) % 25)::INTEGER) AS confirmed_at
         FROM fact_order_line WHERE confirmed_at <= TIMESTAMP '2025-12-31 23:00'
-            AND hash(order_line_key + 5) % 1000 < 1000 / (1 + exp(1.2 - 1.6 * ((hash(style_id) % 100) / 50.0 - 1) - 1.6 * ((hash(customer_key) % 100) / 50.0 - 1) - CASE WHEN has_several_sizes THEN 1.5 ELSE 0 END));
+            AND hash(order_line_key + 5) % 1000 < 1000 / (1 + exp(1.2 - 1.6 * ((hash(style_id) % 100) / 50.0 - 1)
+                - 1.6 * ((hash(customer_key) % 100) / 50.0 - 1) - CASE WHEN has_several_sizes THEN 1.5 ELSE 0 END));
     """)
     yield connection
     connection.close()
@@ -137,7 +143,8 @@ def test_features_are_bit_identical_when_every_later_label_changes(build: duckdb
     day = datetime(2025, 6, 1)
     # Everything ordered after 35 days before the day, and everything confirmed from the day on, becomes its opposite.
     build.execute(
-        "DELETE FROM fact_return_line WHERE order_line_key IN (SELECT order_line_key FROM fact_order_line WHERE ordered_at > ?::TIMESTAMP - INTERVAL 35 DAY)",
+        "DELETE FROM fact_return_line WHERE order_line_key IN (SELECT order_line_key FROM fact_order_line WHERE"
+        " ordered_at > ?::TIMESTAMP - INTERVAL 35 DAY)",
         [day],
     )
     build.execute("DELETE FROM fact_return_line WHERE confirmed_at >= ?::TIMESTAMP", [day])
@@ -161,7 +168,8 @@ def test_a_first_line_knows_nothing_and_a_later_one_its_own_history(build: duckd
     assert first["basket"] == pytest.approx(np.log(2))
     # 33.5 lines a day: 200 are known 35 days after the sixth day; nothing is expected of lines before.
     known = build.execute(
-        "SELECT min(day) - (SELECT min(day) FROM probability_feature) FROM probability_feature WHERE base_rate IS NOT NULL"
+        "SELECT min(day) - (SELECT min(day) FROM probability_feature) FROM probability_feature WHERE base_rate IS NOT"
+        " NULL"
     ).fetchall()
     assert known == [(41,)]
     # Worked out apart: lines of the customer ordered at least 36 days before.

@@ -1,4 +1,7 @@
-"""The rows behind every metric: what they count adds up to the metric's statistics, part by part and under every filter."""
+"""The rows behind every metric.
+
+What they count adds up to the metric's statistics, part by part and under every filter.
+"""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,7 @@
-"""The simulator: what it draws is what its parameters say, what it plants is counted, and nothing lies behind the curtain."""
+"""The simulator: what it draws is what its parameters say, what it plants is counted.
+
+And nothing lies behind the curtain.
+"""
 
 import csv
 import datetime as dt
@@ -62,7 +65,10 @@ class Shop:
         if name.endswith(".csv"):
             with (self.folder / name).open(encoding="utf-8", newline="") as file:
                 columns = ", ".join(f"'{c}': 'VARCHAR'" for c in next(csv.reader(file)))
-            return f"read_csv({path}, columns = {{{columns}}}, auto_detect = false, header = true, delim = ',', quote = '\"', null_padding = true, strict_mode = false)"
+            return (
+                f"read_csv({path}, columns = {{{columns}}}, auto_detect = false, header = true, delim = ',', quote ="
+                " '\"', null_padding = true, strict_mode = false)"
+            )
         fields = ", ".join(f"'{c.name}': 'VARCHAR'" for c in LOG.tables[thing(name)].columns)
         return f"read_json({path}, format = 'newline_delimited', columns = {{{fields}}}, ignore_errors = true)"
 
@@ -172,7 +178,8 @@ def test_order_lines_are_as_many_as_asked(shop: Shop) -> None:
     real = 0
     for name in files:
         real += shop.sql(
-            f"SELECT count(DISTINCT order_line_id) FROM {shop.relation(name)} WHERE regexp_full_match(order_line_id, '[0-9]+-[0-9]+') AND recorded_at IS NOT NULL"
+            f"SELECT count(DISTINCT order_line_id) FROM {shop.relation(name)} WHERE regexp_full_match(order_line_id,"
+            " '[0-9]+-[0-9]+') AND recorded_at IS NOT NULL"
         )[0][0]
     assert real == ORDERS
 
@@ -204,7 +211,8 @@ def test_dirt_is_where_truth_says(shop: Shop) -> None:
         ends = {"naive_time": "n", "impossible_date": "i", "bad_number": "b"}
         for dirt, letter in ends.items():
             marked = shop.sql(
-                f"SELECT count(*) FROM {whole} WHERE {key} LIKE '%{letter}' AND {time} IS NOT NULL AND regexp_matches({key}, '[0-9a-z-]{letter}$') AND regexp_matches({key}, '(-|[0-9]){letter}$')"
+                f"SELECT count(*) FROM {whole} WHERE {key} LIKE '%{letter}' AND {time} IS NOT NULL AND"
+                f" regexp_matches({key}, '[0-9a-z-]{letter}$') AND regexp_matches({key}, '(-|[0-9]){letter}$')"
             )[0][0]
             assert marked == planted.get((name, dirt), 0), f"{name}: {dirt}"
         copies = shop.sql(
@@ -212,7 +220,8 @@ def test_dirt_is_where_truth_says(shop: Shop) -> None:
         )[0][0]
         assert copies == planted.get((name, "duplicate"), 0), f"{name}: duplicate"
         edits = shop.sql(
-            f"SELECT coalesce(sum(n - 1), 0)::INT FROM (SELECT count(DISTINCT recorded_at) AS n FROM {whole} GROUP BY {key})"
+            f"SELECT coalesce(sum(n - 1), 0)::INT FROM (SELECT count(DISTINCT recorded_at) AS n FROM {whole} GROUP BY"
+            f" {key})"
         )[0][0]
         assert edits == planted.get((name, "late_edit"), 0), f"{name}: late_edit"
         if not name.endswith(".parquet"):
@@ -233,7 +242,8 @@ def test_nothing_happens_after_the_evening(shop: Shop) -> None:
         for column in set(TIMES) & set(shop.columns(name)):
             key = LOG.tables[thing(name)].info["key"][0]
             late = shop.sql(
-                f"SELECT count(*) FROM {shop.relation(name)} WHERE TRY_CAST({column} AS TIMESTAMPTZ) > TIMESTAMPTZ '{EVENING}+00' AND {key} NOT LIKE '%i'"
+                f"SELECT count(*) FROM {shop.relation(name)} WHERE TRY_CAST({column} AS TIMESTAMPTZ) > TIMESTAMPTZ"
+                f" '{EVENING}+00' AND {key} NOT LIKE '%i'"
             )[0][0]
             assert late == 0, f"{name}.{column}"
 
@@ -250,7 +260,8 @@ def test_true_rates_are_the_parameters(plain: Shop) -> None:
     p = parameters()
     found = dict(
         plain.sql(
-            f"SELECT category, sum(true_rate * units_sold) / sum(units_sold) FROM {plain.truth('category_country')} GROUP BY 1"
+            f"SELECT category, sum(true_rate * units_sold) / sum(units_sold) FROM {plain.truth('category_country')}"
+            " GROUP BY 1"
         )
     )
     for category, rate in p["ultimate_return_rate"].items():
@@ -292,9 +303,12 @@ def test_stages_come_in_order(plain: Shop) -> None:
         if thing(n) == "return_event"
     )
     wrong = plain.sql(f"""
-        WITH stage AS (PIVOT ({events}) ON event IN ('requested', 'approved', 'label_issued', 'handed_over', 'carrier_scan', 'received', 'inspected', 'restocked') USING min(moment) GROUP BY return_line_id)
-        SELECT count(*) FROM stage WHERE approved < requested OR label_issued < approved OR handed_over < label_issued OR carrier_scan < handed_over
-            OR received < coalesce(carrier_scan, handed_over, requested) OR inspected < received OR restocked < inspected
+        WITH stage AS (PIVOT ({events}) ON event IN ('requested', 'approved', 'label_issued', 'handed_over',
+            'carrier_scan', 'received', 'inspected', 'restocked') USING min(moment) GROUP BY return_line_id)
+        SELECT count(*) FROM stage WHERE approved < requested OR label_issued < approved OR handed_over
+            < label_issued OR carrier_scan < handed_over
+            OR received < coalesce(carrier_scan, handed_over, requested) OR inspected < received
+                OR restocked < inspected
     """)[0][0]
     assert wrong == 0
 
@@ -317,8 +331,10 @@ def test_what_came_back_by_the_evening_is_in_the_files(plain: Shop) -> None:
 
 def test_refunds_are_the_sum_of_their_lines(plain: Shop) -> None:
     off = plain.sql(f"""
-        SELECT count(*) FROM (SELECT refund_id, sum(amount::DECIMAL(18, 2)) AS lines FROM {plain.relation("finance/refund_line.csv")} GROUP BY 1)
-        FULL JOIN {plain.relation("finance/refund.csv")} AS r USING (refund_id) WHERE lines IS DISTINCT FROM r.amount::DECIMAL(18, 2)
+        SELECT count(*) FROM (SELECT refund_id, sum(amount::DECIMAL(18, 2)) AS lines
+            FROM {plain.relation("finance/refund_line.csv")} GROUP BY 1)
+        FULL JOIN {plain.relation("finance/refund.csv")} AS r USING (refund_id) WHERE lines IS DISTINCT
+            FROM r.amount::DECIMAL(18, 2)
     """)[0][0]
     assert off == 0
 
@@ -355,7 +371,8 @@ def test_stories_came_true(shop: Shop) -> None:
 
 def test_longer_window_returns_come_after_day_35(shop: Shop) -> None:
     early, late = shop.sql(f"""
-        SELECT count(*) FILTER (requested_at < strptime(strftime(ordered_month, '%Y-%m-%d'), '%Y-%m-%d') + INTERVAL 35 DAY), count(*)
+        SELECT count(*) FILTER (requested_at < strptime(strftime(ordered_month, '%Y-%m-%d'), '%Y-%m-%d')
+            + INTERVAL 35 DAY), count(*)
         FROM {shop.truth("order_line")} WHERE is_from_longer_window AND kind = 'headline'
     """)[0]
     assert early == 0
@@ -368,25 +385,29 @@ def test_chain_uses_known_vehicles_and_no_landfill(plain: Shop) -> None:
     used = {
         row[0]
         for row in plain.sql(
-            f"SELECT DISTINCT vehicle FROM {plain.relation('transport/chain_element.parquet')} WHERE vehicle IS NOT NULL"
+            f"SELECT DISTINCT vehicle FROM {plain.relation('transport/chain_element.parquet')} WHERE vehicle IS NOT"
+            " NULL"
         )
     }
     assert used <= known
     assert not any("landfill" in vehicle for vehicle in used)
     alone = plain.sql(
-        f"SELECT count(*) FROM {plain.relation('transport/chain_element.parquet')} WHERE (from_place_id IS NULL OR to_place_id IS NULL)"
+        f"SELECT count(*) FROM {plain.relation('transport/chain_element.parquet')} WHERE (from_place_id IS NULL OR"
+        " to_place_id IS NULL)"
     )[0][0]
     assert alone == 0
 
 
 def test_totes_hold_seventeen_items(shop: Shop) -> None:
     rows = shop.sql(
-        f"SELECT movement_id, count(DISTINCT parcel_id), min(movement_parcels::INT) FROM {shop.relation('transport/chain_element.parquet')} WHERE movement_id LIKE 'TOTE-%' GROUP BY 1"
+        "SELECT movement_id, count(DISTINCT parcel_id), min(movement_parcels::INT) FROM"
+        f" {shop.relation('transport/chain_element.parquet')} WHERE movement_id LIKE 'TOTE-%' GROUP BY 1"
     )
     assert rows
     assert all(found <= 17 == stated for _, found, stated in rows)
     packed = shop.sql(f"""
         SELECT count(*) FROM {shop.relation("transport/chain_element.parquet")} WHERE role = 'packaging'
-        AND parcel_id IN (SELECT parcel_id FROM {shop.relation("transport/chain_element.parquet")} WHERE movement_id LIKE 'TOTE-%')
+        AND parcel_id IN (SELECT parcel_id FROM {shop.relation("transport/chain_element.parquet")}
+            WHERE movement_id LIKE 'TOTE-%')
     """)[0][0]
     assert packed == 0

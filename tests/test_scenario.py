@@ -1,4 +1,7 @@
-"""What if: nothing changed is history, arithmetic moves what it should and nothing else, behaviour is said, scenarios are kept."""
+"""What if: nothing changed is history, arithmetic moves what it should and nothing else.
+
+Behaviour is said, scenarios are kept.
+"""
 
 from dataclasses import replace
 from datetime import date

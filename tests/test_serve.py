@@ -133,7 +133,10 @@ def test_the_promise_is_the_one_of_the_command_line(sample_client: Client, sampl
 
 
 def test_when_a_return_must_be_refunded(tiny_client: Client) -> None:
-    """R1 was asked for on Friday 5 December, so due on the 19th; received on the 10th, so promised for the 17th; paid on the 12th."""
+    """R1 was asked for on Friday 5 December, so due on the 19th.
+
+    Received on the 10th, so promised for the 17th; paid on the 12th.
+    """
     status, body = tiny_client.get("/v1/returns/R1/refund-by")
     assert status == 200
     assert body | {"build_id": "", "promises": {}} == {
@@ -213,7 +216,7 @@ def test_everything_it_answers_is_described(tiny_client: Client) -> None:
     lane = about["paths"]["/v1/promise"]["get"]["responses"]["200"]["content"]["application/json"]["schema"][
         "properties"
     ]["lanes"]["items"]["properties"]
-    (found, *_) = tiny_client.get("/v1/promise")[1]["lanes"]
+    found, *_ = tiny_client.get("/v1/promise")[1]["lanes"]
     assert set(found) == set(lane)
 
 

@@ -112,7 +112,8 @@ def test_files_of_a_log_follow_each_other_and_packed_ones_are_read(tmp_path: Pat
 def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     file = tmp_path / "refund.parquet"
     duckdb.sql(
-        f"COPY (SELECT 'F1' AS refund_id, TIMESTAMPTZ '2026-01-01 10:00:00+01' AS refunded_at, 5.25::DECIMAL(18,4) AS amount, 'EUR' AS currency, 1 AS extra) TO '{file}'"
+        "COPY (SELECT 'F1' AS refund_id, TIMESTAMPTZ '2026-01-01 10:00:00+01' AS refunded_at, 5.25::DECIMAL(18,4) AS"
+        f" amount, 'EUR' AS currency, 1 AS extra) TO '{file}'"
     )
     connection = connect(":memory:", 2)
     (named,) = Canonical().name_rows(connection, [file], "shop")
@@ -202,7 +203,10 @@ def test_an_unknown_source_names_those_there_are(tmp_path: Path) -> None:
 # -- what is written down --------------------------------------------------------------------------------------------
 
 DOCS = Path(__file__).parent.parent / "docs"
-AGAIN = "Write it again: python -c \"from pathlib import Path; from pipelines.sources.canonical import write_reference as w; w(Path('docs'))\""
+AGAIN = (
+    'Write it again: python -c "from pathlib import Path; from pipelines.sources.canonical import write_reference as'
+    " w; w(Path('docs'))\""
+)
 
 
 @pytest.mark.parametrize("thing", list(schema.LOG.tables))

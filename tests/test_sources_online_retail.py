@@ -115,18 +115,23 @@ def test_products_and_shop_are_derived(tmp_path: Path) -> None:
 def matched(
     purchases: list[tuple[int, int, str, int, float]], credits: list[tuple[int, int, str, int, float]]
 ) -> list[tuple[object, ...]]:
-    """Match credits to purchases, each (key, customer, time, units, unit price) of one SKU; give the binding by credit."""
+    """Match credits to purchases, each (key, customer, time, units, unit price) of one SKU.
+
+    Give the binding by credit.
+    """
     connection = connect(":memory:", 2)
     create_tables(connection)
     for key, customer, at, units, price in purchases:
         connection.execute(
-            "INSERT INTO fact_order_line BY NAME SELECT ? AS order_line_key, ? AS customer_key, 1 AS product_key, 's' AS source, 'goods' AS line_type, "
-            "?::TIMESTAMP AS ordered_at, ordered_at::DATE AS ordered_on, ? AS units_sold, ? AS net_amount",
+            "INSERT INTO fact_order_line BY NAME SELECT ? AS order_line_key, ? AS customer_key, 1 AS product_key, 's'"
+            " AS source, 'goods' AS line_type, ?::TIMESTAMP AS ordered_at, ordered_at::DATE AS ordered_on, ? AS"
+            " units_sold, ? AS net_amount",
             [key, customer, at, units, round(units * price, 4)],
         )
     for key, customer, at, units, price in credits:
         connection.execute(
-            "INSERT INTO fact_return_line BY NAME SELECT ? AS return_line_key, ? AS customer_key, 1 AS product_key, 's' AS source, ? AS units, ?::TIMESTAMP AS refunded_at",
+            "INSERT INTO fact_return_line BY NAME SELECT ? AS return_line_key, ? AS customer_key, 1 AS product_key, 's'"
+            " AS source, ? AS units, ?::TIMESTAMP AS refunded_at",
             [key, customer or None, units, at],
         )
         connection.execute(
@@ -135,7 +140,8 @@ def matched(
         )
     credit_match(connection, Settings())
     return connection.execute(
-        "SELECT return_line_key, order_line_key, rule LIKE '%same%', is_cancellation FROM estimate_credit_match ORDER BY 1"
+        "SELECT return_line_key, order_line_key, rule LIKE '%same%', is_cancellation FROM estimate_credit_match ORDER"
+        " BY 1"
     ).fetchall()
 
 

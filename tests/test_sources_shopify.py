@@ -1,4 +1,7 @@
-"""Shopify: what its interfaces give, with what recurs, what disagrees, what its states say and what must not leave the parser."""
+"""Shopify: what its interfaces give, with what recurs and what disagrees.
+
+What its states say and what must not leave the parser.
+"""
 
 import copy
 import json
@@ -144,7 +147,8 @@ def everything(connection: duckdb.DuckDBPyConnection) -> str:
 def test_an_order_with_tax_inside_becomes_ex_vat(tmp_path: Path) -> None:
     connection = read(tmp_path, {"orders": [ORDER]})
     found = connection.execute(
-        "SELECT order_line_id, product_id, line_type, units, units_cancelled, net_amount::DECIMAL(18,2), vat_amount::DECIMAL(18,2), shipped_at IS NOT NULL FROM order_line ORDER BY 1"
+        "SELECT order_line_id, product_id, line_type, units, units_cancelled, net_amount::DECIMAL(18,2),"
+        " vat_amount::DECIMAL(18,2), shipped_at IS NOT NULL FROM order_line ORDER BY 1"
     ).fetchall()
     assert found == [
         ("11", "SKU-11", "goods", "2", "0", Decimal("190.00"), Decimal("38.00"), True),  # 2 x 120 - 12 - 38
@@ -273,7 +277,10 @@ def test_the_real_pages_keep_the_disputed_refund(third_party: Path) -> None:
     assert connection.execute("SELECT DISTINCT amount FROM refund WHERE refund_id = '509562969'").fetchall() == [
         ("209.00",)
     ]
-    lines = "SELECT sum(amount) FROM (SELECT DISTINCT refund_line_id, amount::DECIMAL(18, 2) AS amount FROM refund_line WHERE refund_id = '509562969')"
+    lines = (
+        "SELECT sum(amount) FROM (SELECT DISTINCT refund_line_id, amount::DECIMAL(18, 2) AS amount FROM refund_line"
+        " WHERE refund_id = '509562969')"
+    )
     assert connection.execute(lines).fetchall() == [(Decimal("399.29"),)]
     told = everything(connection)
     assert not [word for word in ("Norman", "Chestnut", "mail.example.com", "555-625-1199", "Bob") if word in told]
@@ -478,7 +485,8 @@ def test_a_refund_of_shipped_and_unshipped_units_is_cut_in_two(tmp_path: Path) -
     connection = read(tmp_path, {"orders": [half]})
     lines = asked(
         connection,
-        "SELECT refund_line_id, units, amount::DECIMAL(18, 2), return_line_id, restock_type FROM refund_line ORDER BY 1",
+        "SELECT refund_line_id, units, amount::DECIMAL(18, 2), return_line_id, restock_type FROM refund_line ORDER"
+        " BY 1",
     )
     assert lines == [
         ("50", "2", Decimal("24.00"), "refund-5-11", "return"),
@@ -606,7 +614,10 @@ def test_a_return_ends_as_its_status_says(
 
 
 def test_a_closed_return_ends_for_what_nothing_moved_for(tmp_path: Path) -> None:
-    """Of two units asked back one was refunded: the other is not waited for. Without the order nobody knows, so nothing is said."""
+    """Of two units asked back one was refunded: the other is not waited for.
+
+    Without the order nobody knows, so nothing is said.
+    """
     linked = back(5, 11, 1, "return", **{"return": {"id": 5}})
     shipped = order(1, 2, fulfillments=[fulfilment(3, 11, 2)], refunds=[linked])
     closed = returned("CLOSED", closedAt="2026-02-02T10:00:00Z")
@@ -644,7 +655,8 @@ def test_dispositions_are_what_happened_to_the_goods(tmp_path: Path) -> None:
     connection = read(tmp_path, {"returns": [returned("OPEN", reverseFulfillmentOrders={"nodes": [reverse]})]})
     found = asked(
         connection,
-        "SELECT event, disposition, place_id, units FROM return_event WHERE event_id LIKE 'disposition-%' ORDER BY event_id",
+        "SELECT event, disposition, place_id, units FROM return_event WHERE event_id LIKE 'disposition-%' ORDER BY"
+        " event_id",
     )
     assert found == [
         ("received", None, "5", "1"),
@@ -685,7 +697,9 @@ def test_what_is_not_goods_is_not_sold_units(tmp_path: Path) -> None:
 
 
 def test_a_shop_of_all_these_states_counts_what_left_and_what_came_back(tmp_path: Path) -> None:
-    """12.00 a unit with 2.00 VAT inside, so 10.00 net. Sold 2 + 1 + 2 + 1 + 1 = 7 units for 70.00; 2 of them are back, one of these paid.
+    """12.00 a unit with 2.00 VAT inside, so 10.00 net.
+
+    Sold 2 + 1 + 2 + 1 + 1 = 7 units for 70.00; 2 of them are back, one of these paid.
 
     | order | what happened                                                   | sold | cancelled | back | paid |
     |-------|-----------------------------------------------------------------|------|-----------|------|------|
@@ -823,7 +837,8 @@ SOLD = (
 def sales(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
     return asked(
         connection,
-        "SELECT order_line_id, product_id, units, units_cancelled, units_shipped, net_amount::DECIMAL(18, 2), vat_amount::DECIMAL(18, 2), country, customer_id, carrier, delivered_at FROM order_line",
+        "SELECT order_line_id, product_id, units, units_cancelled, units_shipped, net_amount::DECIMAL(18, 2),"
+        " vat_amount::DECIMAL(18, 2), country, customer_id, carrier, delivered_at FROM order_line",
     )
 
 
@@ -882,14 +897,19 @@ def test_a_bulk_operation_hangs_its_lines_on_their_orders(tmp_path: Path) -> Non
 
 
 def test_bodies_of_web_hooks_stand_alone(tmp_path: Path) -> None:
-    """One object a file: an order, its refund a day later, a fulfilment; a body of returns/* without a time is quarantined by the loader."""
+    """One object a file.
+
+    An order, its refund a day later, a fulfilment; a body of returns/* without a time is quarantined by the loader.
+    """
     sold = order(1, 1) | {"admin_graphql_api_id": "gid://shopify/Order/1"}
     bodies = {
         "1-orders-create": {k: v for k, v in sold.items() if k != "fulfillments"} | {"fulfillments": []},
-        "2-fulfillments-create": fulfilment(3, 11, 1)
-        | {"admin_graphql_api_id": "gid://shopify/Fulfillment/3", "order_id": 1},
-        "3-refunds-create": back(5, 11, 1, "return")
-        | {"admin_graphql_api_id": "gid://shopify/Refund/5", "order_id": 1},
+        "2-fulfillments-create": (
+            fulfilment(3, 11, 1) | {"admin_graphql_api_id": "gid://shopify/Fulfillment/3", "order_id": 1}
+        ),
+        "3-refunds-create": (
+            back(5, 11, 1, "return") | {"admin_graphql_api_id": "gid://shopify/Refund/5", "order_id": 1}
+        ),
         "4-returns-request": {
             "id": 5,
             "admin_graphql_api_id": "gid://shopify/Return/5",
@@ -938,8 +958,9 @@ def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
 def test_the_order_export_of_the_admin_loads_by_its_mapping() -> None:
     """What is the order's stands on its first row only; a line of an order may have no SKU.
 
-    Tax inside at 20%: 60 / 1.2 = 50. #1002 has 6 off: 54 / 1.2 = 45. #1003 was cancelled, #1004 voided. #1005 has 7.25% on top, and a
-    hat still to ship. #1006 has two rates, so its 2.60 of 31.10 come off both lines: 12.00 x (1 - 2.60 / 31.10) = 10.9968.
+    Tax inside at 20%: 60 / 1.2 = 50. #1002 has 6 off: 54 / 1.2 = 45. #1003 was cancelled, #1004 voided. #1005 has 7.25%
+    on top, and a hat still to ship. #1006 has two rates, so its 2.60 of 31.10 come off both lines: 12.00 x (1 - 2.60 /
+    31.10) = 10.9968.
     """
     file = Path(__file__).parent / "fixtures" / "systems" / "shopify_orders_csv" / "orders_export.csv"
     connection = connect(":memory:", 1)

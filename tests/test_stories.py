@@ -1,8 +1,8 @@
 """The stories the demo shop hides, found through metrics alone: the right cause, the right date, and nothing else.
 
-A search runs over every carrier, country, category or product, and knows no name and no day beforehand; what was planted
-(`data/sample/stories.yaml`) is only what its finding is compared with. The shop is drawn from a seed, so each test has one
-outcome. BACKHAUL_DEMO_WAREHOUSE may name a loaded demo warehouse, to save making one.
+A search runs over every carrier, country, category or product, and knows no name and no day beforehand; what was
+planted (`data/sample/stories.yaml`) is only what its finding is compared with. The shop is drawn from a seed, so each
+test has one outcome. BACKHAUL_DEMO_WAREHOUSE may name a loaded demo warehouse, to save making one.
 """
 
 import datetime as dt
@@ -70,9 +70,10 @@ class Shift(NamedTuple):
 def shifts(weekly: pd.DataFrame, by: Sequence[str], margin: int = 4) -> dict[Any, Shift]:
     """Find the groups whose weekly level changed once for good, and when.
 
-    For each group every cut into "before" and "after" (each at least `margin` weeks) is tried; weeks weigh by their n. The
-    noise is what the weeks themselves scatter about both means, so that clustered orders need no model. A cut counts when
-    its z passes the limit that all cuts of all groups together pass by chance in 1% of searches (Bonferroni).
+    For each group every cut into "before" and "after" (each at least `margin` weeks) is tried; weeks weigh by their n.
+    The noise is what the weeks themselves scatter about both means, so that clustered orders need no model. A cut
+    counts when its z passes the limit that all cuts of all groups together pass by chance in 1% of searches
+    (Bonferroni).
     """
     best: dict[Any, tuple[float, Shift]] = {}
     cuts = 0
@@ -161,7 +162,8 @@ def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
     curve = metrics.size_curve(build, style).iloc[0]
     assert (curve["size"], bool(curve["is_within_noise"])) == ("all", False)
     assert curve["balance"] > curve["category_balance"]
-    # A step of .25 at an sd of .48 a return: in 98% of shops the best cut lies within some 50 returns of it, four weeks.
+    # A step of .25 at an sd of .48 a return: in 98% of shops the best cut lies within some 50 returns of it, four
+    # weeks.
     assert near(shift.on, demo_shop.day(told["note_weeks"]), 28)
 
     # The catalogue says what was done about it, that day.
@@ -196,7 +198,8 @@ def test_the_size_note_helped_but_one_dress_alone_cannot_tell(demo_shop: Shop, s
     )
     assert near(logged.effective_on, demo_shop.day(told["note_weeks"]), 1)
     found = actions.measure_action(build, logged, state.actions(settings)).effect
-    # 582 units since: fewer than 800. What is seen is a fall, what was planted lies in the interval, and so does no change:
+    # 582 units since: fewer than 800. What is seen is a fall, what was planted lies in the interval, and so does no
+    # change:
     # a fall of 15% would have been seen in a third of such shops, and no wait makes one dress suffice.
     assert (found.verdict, found.reason, found.products) == ("too_early", "too_few_units", 1)
     planted = told["rate_after"] / told["rate"] - 1
@@ -240,7 +243,8 @@ def test_relais_atlantique_slows_down_skips_scans_and_loses_parcels(demo_shop: S
         assert set(found) == {name}
         # Weeks are weeks of request, which comes some three days before the hand-over, cut on Mondays.
         assert near(found[name].on, began, 7)
-    # Medians keep the ratio of the means. A week's is known to .25 days of 3.2 (its interval), the mean of nine to 2.6%: 3 se,
+    # Medians keep the ratio of the means. A week's is known to .25 days of 3.2 (its interval), the mean of nine to
+    # 2.6%: 3 se,
     # and 3% for the week the change falls in, which counts as after it.
     mean_before, mean_after = told["first_scan_days"]
     assert slow[name].after / slow[name].before == pytest.approx(mean_after / mean_before, rel=0.11)
@@ -279,8 +283,10 @@ def test_the_january_backlog_is_at_the_returns_centre_and_open(demo_shop: Shop) 
     assert waiting[place].iloc[-1] == waiting.max().max()
     assert waiting[place].iloc[-1] > 5 * waiting.loc[: shift.on, place].iloc[:-1].mean()
 
-    # Why: inspection lags inflow. A week's 500 units in parcels of 1.4 scatter by 5%, so the mean of the thirteen weeks before,
-    # Christmas growth in them, is known to 2%, as is that of four weeks of 1,100: 3 se of the ratio are .15. What waited at the
+    # Why: inspection lags inflow. A week's 500 units in parcels of 1.4 scatter by 5%, so the mean of the thirteen weeks
+    # before,
+    # Christmas growth in them, is known to 2%, as is that of four weeks of 1,100: 3 se of the ratio are .15. What
+    # waited at the
     # beginning, 330 units, is inspected in these weeks too: .1 more at the capacity.
     inflow = received[place].diff()
     done = inflow - waiting[place].diff()
@@ -329,7 +335,8 @@ def test_germanys_window_brings_more_sizes_and_later_returns(demo_shop: Shop) ->
     assert only(first[first["window_days"] != window], country=market)["window_days"] == told["window_days"][0]
     assert near(pd.Timestamp(day).date(), began, 1)
 
-    # Final rates at equal mix: orders whose longer window is over, against as many days before; differences of the categories,
+    # Final rates at equal mix: orders whose longer window is over, against as many days before; differences of the
+    # categories,
     # weighed by all units. Its 90% interval among 7,500 and 7,500 units is .015 wide to each side, so 3 se are .028.
     finish = demo_shop.end - told["window_days"][1] * DAY
     span = finish - shift.on
@@ -347,7 +354,8 @@ def test_germanys_window_brings_more_sizes_and_later_returns(demo_shop: Shop) ->
     assert set(risen) == {market}
     assert risen[market] == pytest.approx(told["rate_points"], abs=0.028)
 
-    # For six weeks the observed rate hides it: younger orders look better than older ones, and at equal age (six weeks of
+    # For six weeks the observed rate hides it: younger orders look better than older ones, and at equal age (six weeks
+    # of
     # orders seen at their end, before and after) the intervals overlap.
     six = 6 * WEEK
     where = {"country": [market]}
@@ -443,7 +451,8 @@ def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) ->
     assert len(mix) == 12
     assert mix.idxmax() == shift.on
 
-    # What is usual is how an effect scatters over the other eleven months; three times that comes by chance in 1% of shops
+    # What is usual is how an effect scatters over the other eleven months; three times that comes by chance in 1% of
+    # shops
     # (t of 11). Six points of dresses are worth .7 here: .12 each, their rate within the four weeks less the others'.
     def times_usual(effect: str) -> float:
         others = [points[effect] for start, points in effects.items() if start != shift.on]

@@ -1,4 +1,7 @@
-"""The mappings that come with the product, each on a fixture of its system's columns and traps, with numbers worked out by hand."""
+"""The mappings that come with the product, each on a fixture of its system's columns and traps.
+
+With numbers worked out by hand.
+"""
 
 import shutil
 from pathlib import Path
@@ -24,7 +27,9 @@ NUMBERS = {
     "net": "SELECT source, sum(net_amount)::DOUBLE FROM fact_order_line WHERE currency = 'EUR' GROUP BY 1",
     "asked": "SELECT source, sum(units) FROM fact_return_line GROUP BY 1",
     "back": "SELECT source, sum(units) FROM fact_return_line WHERE confirmed_at IS NOT NULL GROUP BY 1",
-    "bound": "SELECT r.source, sum(r.units) FROM fact_return_line r JOIN fact_order_line USING (order_line_key) GROUP BY 1",
+    "bound": (
+        "SELECT r.source, sum(r.units) FROM fact_return_line r JOIN fact_order_line USING (order_line_key) GROUP BY 1"
+    ),
     "refunded": "SELECT source, sum(amount)::DOUBLE FROM fact_refund WHERE currency <> 'JPY' GROUP BY 1",
 }
 EXPECTED = {
@@ -39,7 +44,8 @@ EXPECTED = {
     "odoo": {"sold": 17, "net": None, "asked": 2, "back": 2, "bound": 2},
     # 2 + 1 + 1 + 1 asked; only the first line of the first return came back
     "adobe_commerce": {"asked": 5, "back": 2},
-    # one entry a unit, the first hook delivered twice: 3 came back, of three other returns one expired, one was cancelled, one is under way
+    # one entry a unit, the first hook delivered twice: 3 came back, of three other returns one expired, one was
+    # cancelled, one is under way
     "loop": {"asked": 6, "back": 3, "refunded": 55},
     # the first return is told in three hooks, one of them twice: 2 asked and received; 1 was rejected, 3 expired
     "aftership_hooks": {"asked": 6, "back": 2},

@@ -1,4 +1,7 @@
-"""Files of any writing become tables of text: separated, spreadsheets, JSON, Parquet, whatever their headings are called."""
+"""Files of any writing become tables of text.
+
+Columns: separated, spreadsheets, JSON, Parquet, whatever their headings are called.
+"""
 
 import gzip
 import io
@@ -279,7 +282,8 @@ def test_values_of_any_type_are_text(tmp_path: Path) -> None:
     file = file_of(
         tmp_path,
         "a.json",
-        '[{"a": 1.5, "b": true, "c": null, "d": [1, "x"], "e": {"f": {}}, "n": 12345678901234567890123}, {}, {"a": {"x": 1}, "d": 7, "e": 3}]',
+        '[{"a": 1.5, "b": true, "c": null, "d": [1, "x"], "e": {"f": {}}, "n": 12345678901234567890123}, {}, {"a":'
+        ' {"x": 1}, "d": 7, "e": 3}]',
     )
     assert [row[:5] for row in read(file, ["a", "b", "c", "d", "n"])] == [
         ("1.5", "true", None, '[1,"x"]', "12345678901234567890123"),
@@ -315,7 +319,10 @@ NESTED = [
 
 
 def test_rows_of_lists_in_lists(tmp_path: Path) -> None:
-    """One object is its only item; an order without parcels, and a parcel without items, give no row; a text is no list."""
+    """One object is its only item.
+
+    An order without parcels, and a parcel without items, give no row; a text is no list.
+    """
     file = file_of(tmp_path, "a.json", json.dumps(NESTED))
     wanted = ["no", "parcels.code", "parcels.items.sku", "parcels.items"]
     assert [row[:3] for row in read(file, wanted, each="parcels.items")] == [
@@ -379,7 +386,8 @@ def test_parquet_flat_and_nested(tmp_path: Path) -> None:
     duckdb.sql(f"COPY (SELECT 1 AS id, 'A' AS sku, 2.50::DECIMAL(9, 2) AS qty) TO '{tmp_path / 'flat.parquet'}'")
     assert read(tmp_path / "flat.parquet", HEADER) == [("1", "A", "2.50", None)]
     duckdb.sql(
-        f"COPY (SELECT 1 AS id, [{{'sku': 'A', 'qty': 2}}, {{'sku': 'B', 'qty': 1}}] AS items) TO '{tmp_path / 'nested.parquet'}'"
+        "COPY (SELECT 1 AS id, [{'sku': 'A', 'qty': 2}, {'sku': 'B', 'qty': 1}] AS items) TO"
+        f" '{tmp_path / 'nested.parquet'}'"
     )
     found = read(tmp_path / "nested.parquet", ["id", "items.sku", "items.qty"], each="items")
     assert found == [("1", "A", "2", None), ("1", "B", "1", None)]

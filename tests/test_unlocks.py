@@ -71,7 +71,10 @@ def test_the_columns_asked_for_are_headings_that_a_proposal_knows() -> None:
 
 
 def test_the_columns_asked_for_fill_what_was_missing(least: Settings, tiny_settings: Settings, tmp_path: Path) -> None:
-    """Of the whole tiny shop, only the columns that were asked for are added to the least one: nothing else is needed."""
+    """Of the whole tiny shop, only the columns that were asked for are added to the least one.
+
+    Nothing else is needed.
+    """
     asked, possible = facts(least), facts(tiny_settings)
     assert {"stage_requested", "unit_cost", "leg", "reason"} <= asked - possible
     columns = {log: set(names) for log, names in LEAST.items()}
@@ -100,8 +103,10 @@ def test_a_request_goes_to_who_has_the_column_in_both_languages() -> None:
     wanted = ["unit_cost", "leg", "stage_carrier_scan", "stage_handed_over"]
     english, french = (unlocks.requests(wanted, language) for language in ("en", "fr"))
     assert list(english) == ["carrier", "finance"]
-    assert english["finance"] == (
-        "Please export as a file: the purchase cost of one unit of each product, without VAT (columns sku, unit_cost, currency)."
+    assert (
+        english["finance"]
+        == "Please export as a file: the purchase cost of one unit of each product, without VAT (columns sku,"
+        " unit_cost, currency)."
     )
     lines = english["carrier"].splitlines()
     assert lines[0] == "Please add to the export of returns:"

@@ -1,4 +1,7 @@
-"""Files that come through the page: safe names, private copies, the same counts as the command line, from the drop to a number."""
+"""Files that come through the page.
+
+Safe names, private copies, the same counts as the command line, from the drop to a number.
+"""
 
 import stat
 import tempfile
@@ -29,7 +32,8 @@ from pipelines.upload import File
 from pipelines.warehouse import contracts, schema
 from pipelines.warehouse.build import build_path, current_build, current_id, writing
 
-# Five order lines; two came back, one line has no readable date and is quarantined. 1 of 4 units kept its order until refunded.
+# Five order lines; two came back, one line has no readable date and is quarantined. 1 of 4 units kept its order until
+# refunded.
 ORDERS = b"""order line,SKU,units,net price,order date,return date,refund date,refund amount
 L1,A,1,50.00,2025-10-01,2025-10-10,2025-10-12,60.00
 L2,A,1,50.00,2025-10-02,,,

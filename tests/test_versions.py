@@ -1,4 +1,7 @@
-"""Versions, whole exports, ids: what a later export says wins, what it takes back goes, whatever the order of the loads."""
+"""Versions, whole exports, ids.
+
+What a later export says wins, what it takes back goes, whatever the order of the loads.
+"""
 
 import os
 from datetime import datetime
@@ -23,7 +26,8 @@ constants: {{currency: EUR, country: FR}}
 tables:
   - file: "orders*.csv"
     to:
-      order_line: {{order_line_id: Order, order_id: Order, ordered_at: Date, product_id: SKU, units: Qty, net_amount: Net}}
+      order_line: {{order_line_id: Order, order_id: Order, ordered_at: Date, product_id: SKU, units: Qty,
+        net_amount: Net}}
       return_event: {{events: {{received: Back}}}}
 """
 DAYS = {
@@ -158,7 +162,8 @@ def test_a_whole_export_is_given_whole(tmp_path: Path) -> None:
 
 def _canonical(folder: Path, name: str, *rows: str) -> Path:
     file = folder / name
-    head = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,recorded_at,delivered_at,vat_amount"
+    head = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,recorded_at,"
+    head += "delivered_at,vat_amount"
     file.write_text("\n".join([head, *rows]) + "\n")
     return file
 

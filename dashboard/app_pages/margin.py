@@ -94,7 +94,10 @@ elif shown == "apart":
         )
     churn = queries.churn_cost(asked)
     if churn is not None:
-        told = f"{words.money(churn['value'], view.currency)} ({words.money(churn['low'], view.currency)} – {words.money(churn['high'], view.currency)})"
+        told = (
+            f"{words.money(churn['value'], view.currency)} ({words.money(churn['low'], view.currency)} –"
+            f" {words.money(churn['high'], view.currency)})"
+        )
         blocks.figures(words, ("margin.churn", told, words("margin.churn_about")))
     curve = queries.markdown_curve(asked)
     blocks.section(findings.markdown(words, curve), words, note=words("margin.markdown_note"))

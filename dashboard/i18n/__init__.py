@@ -1,7 +1,7 @@
 """Words and numbers on screen, in English and in French.
 
-One TOML catalogue a language beside this file; nothing here knows a page. A `Words` is called with a key and formatted parts
-and gives the sentence; its methods write numbers, money and days the way the language does.
+One TOML catalogue a language beside this file; nothing here knows a page. A `Words` is called with a key and formatted
+parts and gives the sentence; its methods write numbers, money and days the way the language does.
 """
 
 import math
@@ -40,7 +40,10 @@ def _flat(branch: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
 
 @cache
 def _reasons() -> list[tuple[str, str]]:
-    """Patterns of the reasons in the English catalogue; `{a}` stands for any text without a semicolon, `{share}` for a share."""
+    """Patterns of the reasons in the English catalogue.
+
+    `{a}` stands for any text without a semicolon, `{share}` for a share.
+    """
     english = {key: text for key, text in catalogue("en").items() if key.startswith("reason.")}
     share = r"(?P<share>(?:under |over )?[\d.,]+%)"
     patterns = {key: re.escape(text).replace(r"\{share\}", share) for key, text in english.items()}
@@ -52,10 +55,10 @@ def _is_missing(value: Any) -> bool:
 
 
 def inert(text: str) -> str:
-    """Write a text from outside so that a page or a chart shows it and nothing else: no link, image, tag, formula, code or colour.
+    """Write a text from outside so that a page or a chart shows it and nothing else.
 
-    The signs these begin with become character references, which Markdown and Plotly show as the sign; an address is parted by a mark
-    of no width.
+    No link, image, tag, formula, code or colour. The signs these begin with become character references, which Markdown
+    and Plotly show as the sign; an address is parted by a mark of no width.
 
     >>> inert("![x](http://example.org/x.png) <b> $a$").replace(_JOINER, "|"), inert("Robe d'été, 29 %")
     ('!&#91;x](http:|//example.org/x.png) &#60;b> &#36;a&#36;', "Robe d'été, 29 %")
@@ -151,7 +154,10 @@ class Words:
         return f"{sign}{symbol}{text}" if symbol != currency else f"{sign}{text}{_NO_BREAK}{symbol}"
 
     def quantity(self, value: Any, unit: str) -> str:
-        """Write a value in the unit its metric declares: a share as a percentage, money with its currency, else with the unit."""
+        """Write a value in the unit its metric declares.
+
+        A share as a percentage, money with its currency, else with the unit.
+        """
         if _is_missing(value):
             return MISSING
         if unit == "share":
@@ -240,7 +246,8 @@ class Words:
 
         >>> Words("fr").translated("nothing sold in this selection")
         'rien de vendu dans cette sélection'
-        >>> Words("fr").translated("too young: 31% of the expected returns have come, 50% are needed").replace("\u00a0", " ")
+        >>> reason = "too young: 31% of the expected returns have come, 50% are needed"
+        >>> Words("fr").translated(reason).replace("\u00a0", " ")
         'trop récent : 31 % des retours attendus sont revenus, il en faut 50 %'
         >>> Words("fr").translated("94.7% of returned units; 5.3% name no order").replace("\u00a0", " ")
         '94,7 % des articles retournés ; 5,3 % ne nomment aucune commande'

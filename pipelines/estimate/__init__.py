@@ -1,7 +1,7 @@
 """Estimates: what we think of what happened, written to `estimate_` tables of an open build.
 
-`run` holds the order of the steps. Each step is set-based SQL over the facts, with arithmetic and statistics from `models`. A
-full build estimates everything; an increment only the touched keys, and refits what is stale.
+`run` holds the order of the steps. Each step is set-based SQL over the facts, with arithmetic and statistics from
+`models`. A full build estimates everything; an increment only the touched keys, and refits what is stale.
 """
 
 import duckdb

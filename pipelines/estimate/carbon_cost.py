@@ -1,8 +1,9 @@
 """Carbon and cost: distance of each lane, emissions and cost of each leg, and each lot's part of both.
 
-The arithmetic is in `models` and is called here with SQL columns: the warehouse runs what the tests check on numbers. This module
-holds the rules around it: which distance and mass are used and how sure they are, which factor fits a leg in its year, what the
-retailer pays, and how a parcel's total falls to its lots. A factor that is missing gives a missing answer.
+The arithmetic is in `models` and is called here with SQL columns: the warehouse runs what the tests check on numbers.
+This module holds the rules around it: which distance and mass are used and how sure they are, which factor fits a leg
+in its year, what the retailer pays, and how a parcel's total falls to its lots. A factor that is missing gives a
+missing answer.
 """
 
 from typing import Any
@@ -62,7 +63,10 @@ t = STAR.tables
 
 
 def _factor_table(connection: Connection, known: Ledger) -> TableClause:
-    """Store the factor of each vehicle, unit and year that legs were travelled in, by country where it depends on one."""
+    """Store the factor of each vehicle, unit and year that legs were travelled in.
+
+    By country where it depends on one.
+    """
     years = [y for (y,) in connection.execute("SELECT DISTINCT year(started_on) FROM fact_return_leg").fetchall() if y]
     types = (
         dict.fromkeys(("factor_id", "vehicle", "unit", "fuel", "country"), "VARCHAR")
@@ -73,7 +77,8 @@ def _factor_table(connection: Connection, known: Ledger) -> TableClause:
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE leg_factor AS
         SELECT f.*, k.wtw AS tonne_km_wtw FROM ({given}) f
-        LEFT JOIN ({given}) k ON k.vehicle = f.vehicle AND k.for_year = f.for_year AND k.unit = 'kgCO2e/t.km' AND f.unit = 'kgCO2e/vehicle.km'
+        LEFT JOIN ({given}) k ON k.vehicle = f.vehicle AND k.for_year = f.for_year AND k.unit = 'kgCO2e/t.km'
+            AND f.unit = 'kgCO2e/vehicle.km'
     """)
     doubles = (column(n, Double) for n in ("wtt", "ttw", "wtw", "tonne_km_wtw"))
     return table(
@@ -113,13 +118,18 @@ def _status(rank: Expression) -> Expression:
 
 
 def _rates(connection: Connection) -> dict[str, float]:
-    """Give the latest rate of each currency to the reporting currency: of the euro, in which parameters are, and of price lists."""
+    """Give the latest rate of each currency to the reporting currency.
+
+    Of the euro, in which parameters are, and of price lists.
+    """
     rows = connection.execute("""
         WITH reporting AS (SELECT value AS name FROM build_info WHERE name = 'reporting_currency')
         SELECT currency, arg_max(rate, day) FROM (
             SELECT name AS currency, DATE '9999-01-01' AS day, 1.0 AS rate FROM reporting
-            UNION ALL SELECT currency, day, rate FROM fact_fx_rate, reporting WHERE quote_currency = name AND currency <> name
-            UNION ALL SELECT quote_currency, day, 1 / rate FROM fact_fx_rate, reporting WHERE currency = name AND quote_currency <> name) GROUP BY 1
+            UNION ALL SELECT currency, day, rate FROM fact_fx_rate, reporting WHERE quote_currency = name
+                AND currency <> name
+            UNION ALL SELECT quote_currency, day, 1 / rate FROM fact_fx_rate, reporting WHERE currency = name
+                AND quote_currency <> name) GROUP BY 1
     """).fetchall()
     return {str(currency): float(rate) for currency, rate in rows}
 
@@ -129,7 +139,10 @@ def _euro_rate(rates: dict[str, float]) -> Expression:
 
 
 def _rate_of(currency: Expression, rates: dict[str, float]) -> Expression:
-    """Give the rate of a price's currency to the reporting currency; NULL where it is not known, so that the price counts as missing."""
+    """Give the rate of a price's currency to the reporting currency.
+
+    NULL where it is not known, so that the price counts as missing.
+    """
     return case(*((currency == name, rate) for name, rate in rates.items())) if rates else _double(null())
 
 
@@ -137,18 +150,24 @@ def _rate_of(currency: Expression, rates: dict[str, float]) -> Expression:
 
 
 def lanes(connection: Connection, settings: Settings, where_leg: str = "TRUE") -> None:
-    """Fill dim_lane for origins and destinations not known yet of legs matching `where_leg`, both with coordinates: geopy once per pair of points.
+    """Fill dim_lane for origins and destinations not known yet of legs matching `where_leg`, both with coordinates.
 
-    Places of one area, or no further apart than the rounding of coordinates, get the labelled default.
+    Geopy once per pair of points. Places of one area, or no further apart than the rounding of coordinates, get the
+    labelled default.
     """
     new = connection.execute(f"""
-        SELECT l.lane_key, l.from_place_key, l.to_place_key, a.latitude, a.longitude, b.latitude AS to_latitude, b.longitude AS to_longitude,
-            coalesce(a.area = b.area, false) OR greatest(abs(a.latitude - b.latitude), abs(a.longitude - b.longitude)) <= {COORDINATE_STEP} + 1e-9 AS is_same_area
-        FROM (SELECT lane_key, min(from_place_key) AS from_place_key, min(to_place_key) AS to_place_key FROM fact_return_leg
-            WHERE lane_key IS NOT NULL AND (element_type = 'transport' OR role = 'customer_trip') AND ({where_leg}) GROUP BY 1) l
+        SELECT l.lane_key, l.from_place_key, l.to_place_key, a.latitude, a.longitude, b.latitude AS to_latitude,
+            b.longitude AS to_longitude,
+            coalesce(a.area = b.area, false) OR greatest(abs(a.latitude - b.latitude), abs(a.longitude
+                - b.longitude)) <= {COORDINATE_STEP} + 1e-9 AS is_same_area
+        FROM (SELECT lane_key, min(from_place_key) AS from_place_key, min(to_place_key) AS to_place_key
+            FROM fact_return_leg
+            WHERE lane_key IS NOT NULL AND (element_type = 'transport' OR role = 'customer_trip')
+                AND ({where_leg}) GROUP BY 1) l
         ANTI JOIN dim_lane USING (lane_key)
         JOIN dim_place a ON a.place_key = l.from_place_key JOIN dim_place b ON b.place_key = l.to_place_key
-        WHERE a.latitude IS NOT NULL AND a.longitude IS NOT NULL AND b.latitude IS NOT NULL AND b.longitude IS NOT NULL ORDER BY 1
+        WHERE a.latitude IS NOT NULL AND a.longitude IS NOT NULL AND b.latitude IS NOT NULL
+            AND b.longitude IS NOT NULL ORDER BY 1
     """).fetchall()
     if not new:
         return
@@ -177,7 +196,10 @@ def _append(connection: Connection, name: str, rows: list[tuple[Any, ...]]) -> N
 
 
 def legs(connection: Connection, settings: Settings, where_leg: str) -> None:
-    """Fill estimate_leg_carbon and estimate_leg_cost for the legs matching `where_leg`, a predicate on fact_return_leg."""
+    """Fill estimate_leg_carbon and estimate_leg_cost for some legs.
+
+    Those matching `where_leg`, a predicate on fact_return_leg.
+    """
     leg = _wanted(connection, "fact_return_leg", where_leg)
     leg_carbon(connection, ledger(settings), leg)
     has_cards = bool(connection.execute("SELECT count(*) FROM dim_rate_card").fetchall()[0][0])
@@ -185,14 +207,20 @@ def legs(connection: Connection, settings: Settings, where_leg: str) -> None:
 
 
 def leg_carbon(connection: Connection, known: Ledger, leg: Any = None) -> None:
-    """Fill estimate_leg_carbon for legs, stored rows of fact_return_leg or all of them, with the factors of a ledger."""
+    """Fill estimate_leg_carbon for legs, with the factors of a ledger.
+
+    Legs are stored rows of fact_return_leg, or all of them.
+    """
     for sql in leg_carbon_sql(connection, known, leg):
         connection.execute(f"INSERT INTO estimate_leg_carbon BY NAME {sql}")
     _share_movements(connection)
 
 
 def leg_carbon_sql(connection: Connection, known: Ledger, leg: Any = None) -> list[str]:
-    """Store the factors of a ledger that legs use, and give the SELECTs of the legs' emissions: of all but treatment, and of treatment."""
+    """Store the factors of a ledger that legs use, and give the SELECTs of the legs' emissions.
+
+    Of all but treatment, and of treatment.
+    """
     factor = _factor_table(connection, known)
     leg = _wanted(connection, "fact_return_leg", "TRUE") if leg is None else leg
     of_parcel = select(leg.c.parcel_key) if isinstance(leg, TableClause) else None
@@ -201,28 +229,39 @@ def leg_carbon_sql(connection: Connection, known: Ledger, leg: Any = None) -> li
 
 
 def _share_movements(connection: Connection) -> None:
-    """Share consolidated movements that are wholly known: kilometres driven times the vehicle's factor, by mass x direct distance.
+    """Share consolidated movements that are wholly known.
 
-    A movement is wholly known when every parcel that travelled in it is in the data, the kilometres it drove are reported, and the
-    vehicle has a factor a kilometre; of all others a parcel's tonne-kilometres times the average factor are the share.
+    Kilometres driven times the vehicle's factor, by mass x direct distance. A movement is wholly known when every
+    parcel that travelled in it is in the data, the kilometres it drove are reported, and the vehicle has a factor a
+    kilometre; of all others a parcel's tonne-kilometres times the average factor are the share.
     """
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE shared_movement AS
         SELECT l.leg_key, f.factor_id, e.mass_kg, l.distance_km AS driven_km, d.distance_km AS direct_km,
-            e.mass_kg * d.distance_km AS weight, sum(e.mass_kg * d.distance_km) OVER (PARTITION BY l.source, l.movement_id) AS total_weight, f.wtt, f.ttw, f.wtw
+            e.mass_kg * d.distance_km AS weight, sum(e.mass_kg * d.distance_km) OVER (PARTITION BY l.source,
+                l.movement_id) AS total_weight, f.wtt, f.ttw, f.wtw
         FROM (SELECT *, count(*) OVER (PARTITION BY source, movement_id, role) AS here FROM fact_return_leg
-            WHERE role IN ('trunk', 'onward') AND movement_id IS NOT NULL AND vehicle IS NOT NULL AND distance_km IS NOT NULL AND movement_parcels > 1) l
+            WHERE role IN ('trunk', 'onward') AND movement_id IS NOT NULL AND vehicle IS NOT NULL
+                AND distance_km IS NOT NULL AND movement_parcels > 1) l
         JOIN estimate_leg_carbon e USING (leg_key) JOIN dim_lane d USING (lane_key)
-        JOIN leg_factor f ON f.vehicle = l.vehicle AND f.unit = 'kgCO2e/vehicle.km' AND f.for_year = year(l.started_on) AND f.country = ''
+        JOIN leg_factor f ON f.vehicle = l.vehicle AND f.unit = 'kgCO2e/vehicle.km' AND f.for_year
+            = year(l.started_on) AND f.country = ''
         WHERE here = movement_parcels AND e.mass_kg IS NOT NULL;
         UPDATE estimate_leg_carbon SET
-            factor_id = m.factor_id, method = 'shared', kg_co2e_tonne_km = if(method = 'shared', kg_co2e_tonne_km, kg_co2e), distance_km = m.driven_km,
-            kg_co2e_wtt = {_compiled(carbon.shared_movement_carbon(_m("driven_km"), _m("weight"), _m("total_weight"), _m("wtt")))},
-            kg_co2e_ttw = {_compiled(carbon.shared_movement_carbon(_m("driven_km"), _m("weight"), _m("total_weight"), _m("ttw")))},
-            kg_co2e = {_compiled(carbon.shared_movement_carbon(_m("driven_km"), _m("weight"), _m("total_weight"), _m("wtw")))}
+            factor_id = m.factor_id, method = 'shared', kg_co2e_tonne_km = if(method = 'shared', kg_co2e_tonne_km,
+                kg_co2e), distance_km = m.driven_km,
+            kg_co2e_wtt = {_shared("wtt")},
+            kg_co2e_ttw = {_shared("ttw")},
+            kg_co2e = {_shared("wtw")}
         FROM shared_movement m WHERE m.leg_key = estimate_leg_carbon.leg_key;
         DROP TABLE shared_movement;
     """)
+
+
+def _shared(part: str) -> str:
+    """Write a parcel's part of a shared movement's emissions as SQL."""
+    share = (_m(name) for name in ("driven_km", "weight", "total_weight", part))
+    return _compiled(carbon.shared_movement_carbon(*share))
 
 
 def _m(name: str) -> Expression:
@@ -252,7 +291,10 @@ def _is_of(lot: FromClause, parcels: Select[Any] | None) -> Expression:
 
 
 def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
-    """Name the factor's vehicle for a leg; NULL where none can be told. A vehicle that is named is taken at its word."""
+    """Name the factor's vehicle for a leg; NULL where none can be told.
+
+    A vehicle that is named is taken at its word.
+    """
     words = func.lower(func.coalesce(leg.c.service, ""))
     electric = leg.c.fuel == "electricity"
     return case(
@@ -298,8 +340,8 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
 def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Select[Any]:
     """Emissions of every leg but treatment.
 
-    A collection round that says how many parcels shared it is divided by them; a customer's trip counts its share; hubs count per
-    parcel; packaging by its mass; everything else by tonne-kilometres.
+    A collection round that says how many parcels shared it is divided by them; a customer's trip counts its share; hubs
+    count per parcel; packaging by its mass; everything else by tonne-kilometres.
     """
     lane, place = t["dim_lane"], t["dim_place"]
     is_trip = leg.c.role == "customer_trip"
@@ -589,7 +631,11 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
 
 
 def _leg_cost(leg: Any, rates: dict[str, float], *, has_cards: bool) -> Select[Any]:
-    """Cost of every leg: its invoice; else its part of the parcel's carrier invoice; else nothing where the retailer does not pay it as a leg; else of the rate card; else the usual rate."""
+    """Cost of every leg.
+
+    Its invoice; else its part of the parcel's carrier invoice; else nothing where the retailer does not pay it as a
+    leg; else of the rate card; else the usual rate.
+    """
     start, end = t["dim_place"].alias("start"), t["dim_place"].alias("finish")
     methods = [name for parameter_name, name in parameters() if parameter_name == "freight_first_mile"]
     first_mile = case(
@@ -644,12 +690,18 @@ def _leg_cost(leg: Any, rates: dict[str, float], *, has_cards: bool) -> Select[A
 
 
 def _rated_sum(amount: Expression, rate: Expression) -> Expression:
-    """Sum amounts in the reporting currency; NULL where one of them has no exchange rate, so that no sum is taken for the whole."""
+    """Sum amounts in the reporting currency.
+
+    NULL where one of them has no exchange rate, so that no sum is taken for the whole.
+    """
     return case((func.count(amount) == func.count(amount * rate), func.sum(_double(amount) * rate)))
 
 
 def _billed() -> FromClause:
-    """Sum the matched lines of carriers' invoices a parcel, duties left out: they are a component of their own. Lines of an element are laid where they are."""
+    """Sum the matched lines of carriers' invoices a parcel, duties left out: they are a component of their own.
+
+    Lines of an element are laid where they are.
+    """
     line = t["fact_carrier_invoice"]
     return (
         select(line.c.parcel_key, line.c.leg_key, _rated_sum(line.c.amount, line.c.fx_rate).label("amount"))
@@ -666,7 +718,10 @@ def _unpriced() -> FromClause:
 
 
 def _priced(leg: Any, rates: dict[str, float]) -> FromClause:
-    """Price parcels by the rate card of their first leg by a carrier: the zone, method and weight break that fit, the narrowest first."""
+    """Price parcels by the rate card of their first leg by a carrier.
+
+    The zone, method and weight break that fit, the narrowest first.
+    """
     card, goods = t["dim_rate_card"], _goods(None)
     first = (
         select(
@@ -715,10 +770,12 @@ def _priced(leg: Any, rates: dict[str, float]) -> FromClause:
 
 
 def returns(connection: Connection, settings: Settings, where_lot: str) -> None:
-    """Fill estimate_return_carbon and estimate_return_cost for lots matching `where_lot`, a predicate on fact_return_line.
+    """Fill estimate_return_carbon and estimate_return_cost for some lots.
 
-    `where_lot` takes whole parcels. A lot that was cancelled, rejected or expired carries nothing of a parcel that others
-    travelled in. Then list in factor_set what this build used; legs come first.
+    Those matching `where_lot`, a predicate on fact_return_line.
+
+    `where_lot` takes whole parcels. A lot that was cancelled, rejected or expired carries nothing of a parcel that
+    others travelled in. Then list in factor_set what this build used; legs come first.
     """
     lot = _wanted(connection, "fact_return_line", where_lot)
     few = lot if isinstance(lot, TableClause) else None
@@ -964,7 +1021,10 @@ def _lot_basis(lot: Any, price: Any, rates: dict[str, float], *, is_whole: bool)
 
 
 def _style_price(few: Any) -> Select[Any]:
-    """Mean selling price of a style in a month, in the reporting currency, where enough units were sold; of a few lots' styles, or all."""
+    """Mean selling price of a style in a month, in the reporting currency, where enough units were sold.
+
+    Of a few lots' styles, or all.
+    """
     order = t["fact_order_line"]
     sold = func.sum(_double(order.c.units_sold))
     month = func.date_trunc("month", order.c.ordered_on)
@@ -987,7 +1047,10 @@ def _style_price(few: Any) -> Select[Any]:
 
 
 def _components(lot: Any, rates: dict[str, float]) -> list[Select[Any]]:
-    """Give the SELECTs of components: lot, component, amount, status and how it was found; rows of nothing are left out."""
+    """Give the SELECTs of components.
+
+    Columns: lot, component, amount, status and how it was found; rows of nothing are left out.
+    """
     euro = _euro_rate(rates)
 
     def usual(name: str, applies_to: str = "") -> Expression:
@@ -1007,7 +1070,10 @@ def _components(lot: Any, rates: dict[str, float]) -> list[Select[Any]]:
         return select(*inner.c).where(func.round(inner.c.amount, 4) != 0)
 
     def unrated(component: str, status: str | Expression, *where: Expression) -> Select[Any]:
-        """Give a row without an amount: money that has no exchange rate is missing, and no assumption takes its place."""
+        """Give a row without an amount.
+
+        Money that has no exchange rate is missing, and no assumption takes its place.
+        """
         of_money = select(
             lot.c.return_lot_key, literal(component), cast(null(), Double), _word(status), literal("no exchange rate")
         )
@@ -1141,7 +1207,8 @@ def _list_factors(connection: Connection, known: Ledger) -> None:
     """Fill factor_set with the factors, parameters and rules this build used."""
     used = connection.execute("""
         SELECT factor_id, min(for_year) AS first_year, max(for_year) AS last_year FROM leg_factor
-        WHERE factor_id IN (SELECT unnest(string_split(factor_id, ' + ')) FROM (SELECT DISTINCT factor_id FROM estimate_leg_carbon)) GROUP BY 1
+        WHERE factor_id IN (SELECT unnest(string_split(factor_id, ' + ')) FROM (SELECT DISTINCT factor_id
+            FROM estimate_leg_carbon)) GROUP BY 1
     """).fetchall()
     years = {factor_id: (first, last) for factor_id, first, last in used if factor_id}
     has_factors = bool(years)

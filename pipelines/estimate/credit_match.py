@@ -1,9 +1,10 @@
 """Matching credits to purchases, where a source books credits that name no order line.
 
-A credit is bound by rule, so the binding is an estimate: the same customer and the same SKU; the latest earlier purchase with
-enough units left at the same unit price; failing that, at another price within PRICE_FACTOR. Credits with a purchase at their
-own price choose first, each in order of time, so that no purchase is credited beyond its units. What finds no purchase stays
-unmatched. Credited within the hour, a purchase was never sold: an order-entry cancellation.
+A credit is bound by rule, so the binding is an estimate: the same customer and the same SKU; the latest earlier
+purchase with enough units left at the same unit price; failing that, at another price within PRICE_FACTOR. Credits with
+a purchase at their own price choose first, each in order of time, so that no purchase is credited beyond its units.
+What finds no purchase stays unmatched. Credited within the hour, a purchase was never sold: an order-entry
+cancellation.
 """
 
 from collections import defaultdict
@@ -17,19 +18,23 @@ PRICE_FACTOR = 2.0  # prices of one SKU differ with the quantity bought; beyond 
 
 _CREDITS = """
     CREATE OR REPLACE TEMP TABLE credit AS
-    SELECT r.return_line_key, min(r.customer_key) AS customer_key, min(r.product_key) AS product_key, min(r.source) AS source,
+    SELECT r.return_line_key, min(r.customer_key) AS customer_key, min(r.product_key) AS product_key, min(r.source)
+        AS source,
         sum(r.units)::BIGINT AS units, min(coalesce(r.refunded_at, r.confirmed_at)) AS credited_at,
         min(e.amount) / nullif(sum(r.units), 0)::DOUBLE AS unit_price
     FROM fact_return_line r
-    JOIN (SELECT return_line_key, sum(amount) AS amount FROM fact_return_event WHERE event = 'credited' GROUP BY 1) e USING (return_line_key)
+    JOIN (SELECT return_line_key, sum(amount) AS amount FROM fact_return_event WHERE event = 'credited'
+        GROUP BY 1) e USING (return_line_key)
     WHERE r.order_line_key IS NULL AND r.customer_key IS NOT NULL AND r.product_key IS NOT NULL
     GROUP BY r.return_line_key
 """
 _CANDIDATES = f"""
     SELECT * FROM (
-        SELECT c.return_line_key, o.order_line_key, c.units, o.units_sold AS units_bought, c.credited_at, o.ordered_at, o.ordered_on,
+        SELECT c.return_line_key, o.order_line_key, c.units, o.units_sold AS units_bought, c.credited_at, o.ordered_at,
+            o.ordered_on,
             abs(o.net_amount / o.units_sold - c.unit_price) < 0.00005 AS is_same_price,
-            greatest(o.net_amount / o.units_sold, c.unit_price) / nullif(least(o.net_amount / o.units_sold, c.unit_price), 0) AS price_factor
+            greatest(o.net_amount / o.units_sold, c.unit_price) / nullif(least(o.net_amount / o.units_sold,
+                c.unit_price), 0) AS price_factor
         FROM credit c JOIN fact_order_line o
             ON o.customer_key = c.customer_key AND o.product_key = c.product_key AND o.source = c.source
         WHERE o.line_type = 'goods' AND o.ordered_at <= c.credited_at AND o.units_sold >= c.units)
@@ -41,8 +46,8 @@ _CANDIDATES = f"""
 def credit_match(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     """Fill estimate_credit_match: one row a credit that found its purchase.
 
-    The pairs that may match come from one join; only they, a few a credit, are walked through in order, since each binding
-    uses up units that the next one may not have.
+    The pairs that may match come from one join; only they, a few a credit, are walked through in order, since each
+    binding uses up units that the next one may not have.
     """
     connection.execute("DELETE FROM estimate_credit_match")
     connection.execute(_CREDITS)

@@ -1,7 +1,8 @@
-"""What making the returned goods emitted, and what their second life avoids: never part of, never taken off, the emissions of returns.
+"""What making the returned goods emitted, and what their second life avoids.
 
-A footprint is the product class's (cradle to delivery, use left out), else a figure a kilogram for clothing. Goods avoid a new item's
-making when they live on as used goods instead of being destroyed; goods resold as new avoid nothing, for that is a normal sale.
+Never part of, never taken off, the emissions of returns. A footprint is the product class's (cradle to delivery, use
+left out), else a figure a kilogram for clothing. Goods avoid a new item's making when they live on as used goods
+instead of being destroyed; goods resold as new avoid nothing, for that is a normal sale.
 """
 
 import csv
@@ -17,7 +18,10 @@ from pipelines.settings import data_path
 from pipelines.warehouse.build import rows_sql
 
 SECOND_LIFE = ("b_stock", "repaired", "refurbished", "donated")
-"""Dispositions that displace new goods: used goods sold or given. Marked-down goods are sold as new, recycled ones live no longer."""
+"""Dispositions that displace new goods: used goods sold or given.
+
+Marked-down goods are sold as new, recycled ones live no longer.
+"""
 FALLBACK = "desnz2025.clothing.primary"
 CLOTHING = ("61", "62", "63", "64")  # customs chapters the fallback a kilogram speaks for
 
@@ -30,7 +34,9 @@ def footprints() -> tuple[dict[str, str], ...]:
 
 
 def avoided(connection: duckdb.DuckDBPyConnection, where_lot: str) -> None:
-    """Fill estimate_avoided_carbon for lots whose disposition is decided, matching `where_lot`, a predicate on fact_return_line.
+    """Fill estimate_avoided_carbon for lots whose disposition is decided.
+
+    Those matching `where_lot`, a predicate on fact_return_line.
 
     A lot without footprint has a row with an empty figure.
     """
@@ -58,10 +64,14 @@ def avoided(connection: duckdb.DuckDBPyConnection, where_lot: str) -> None:
         FROM (
             SELECT l.return_lot_key, l.disposition, coalesce(f.footprint_class, k.footprint_class) AS footprint_id,
                 l.units * coalesce(f.per_item, f.per_kg * l.weight_kg, k.per_kg * l.weight_kg) AS kg_co2e_new,
-                CASE WHEN f.footprint_class IS NOT NULL THEN 'imputed' WHEN k.footprint_class IS NOT NULL THEN 'assumed' END AS status
+                CASE WHEN f.footprint_class IS NOT NULL THEN 'imputed' WHEN k.footprint_class IS NOT NULL
+                    THEN 'assumed' END AS status
             FROM (SELECT return_lot_key, product_key, disposition, units, weight_kg FROM fact_return_line
-                WHERE disposition IS NOT NULL AND cancelled_at IS NULL AND rejected_at IS NULL AND expired_at IS NULL AND ({where_lot})) l
-            LEFT JOIN (SELECT product_key, footprint_class, hs_chapter FROM dim_product WHERE is_current) p USING (product_key)
+                WHERE disposition IS NOT NULL AND cancelled_at IS NULL AND rejected_at IS NULL
+                    AND expired_at IS NULL AND ({where_lot})) l
+            LEFT JOIN (SELECT product_key, footprint_class, hs_chapter FROM dim_product
+                WHERE is_current) p USING (product_key)
             LEFT JOIN ({rows_sql(types, rows)}) f ON f.footprint_class = p.footprint_class
-            LEFT JOIN ({rows_sql(types, rows)}) k ON k.footprint_class = CASE WHEN f.footprint_class IS NULL AND p.hs_chapter IN {CLOTHING} THEN '{FALLBACK}' END);
+            LEFT JOIN ({rows_sql(types, rows)}) k ON k.footprint_class = CASE WHEN f.footprint_class IS NULL
+                AND p.hs_chapter IN {CLOTHING} THEN '{FALLBACK}' END);
     """)

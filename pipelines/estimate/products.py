@@ -1,7 +1,7 @@
 """Products' priors: how rates of styles and products vary around their category's, and what shared levels add.
 
-Here: the SQL that sums counts, the hand-over to models/products.py and the rows written. It rests on the temporary table
-`exposed_line` of pipelines/estimate/rates.py and reads the facts once for all.
+Here: the SQL that sums counts, the hand-over to models/products.py and the rows written. It rests on the temporary
+table `exposed_line` of pipelines/estimate/rates.py and reads the facts once for all.
 """
 
 from collections.abc import Iterable
@@ -27,18 +27,21 @@ _TABLES = ("estimate_product_prior", "estimate_product_spread", "estimate_rate_l
 def product_priors(connection: duckdb.DuckDBPyConnection) -> None:
     """Fill estimate_product_prior, estimate_product_spread and estimate_rate_level from `exposed_line`.
 
-    A product's counts are divided by how much its own weeks move beyond chance (weeks of which nine returns in ten must be
-    back). Products are what the catalogue calls them now; one without style is its own.
+    A product's counts are divided by how much its own weeks move beyond chance (weeks of which nine returns in ten must
+    be back). Products are what the catalogue calls them now; one without style is its own.
     """
     for table in _TABLES:
         connection.execute(f"DELETE FROM {table}")
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE product_week AS
-        SELECT product_key, (ordered_on - DATE '2000-01-03') // 7 AS week, sum(returned)::DOUBLE AS returned, sum(units * share)::DOUBLE AS exposure,
-            coalesce(sum(returned) FILTER (share >= 0.9), 0)::DOUBLE AS back, coalesce(sum(units * share) FILTER (share >= 0.9), 0)::DOUBLE AS old
+        SELECT product_key, (ordered_on - DATE '2000-01-03') // 7 AS week, sum(returned)::DOUBLE AS returned,
+            sum(units * share)::DOUBLE AS exposure,
+            coalesce(sum(returned) FILTER (share >= 0.9), 0)::DOUBLE AS back, coalesce(sum(units
+                * share) FILTER (share >= 0.9), 0)::DOUBLE AS old
         FROM exposed_line WHERE product_key IS NOT NULL GROUP BY ALL;
         CREATE OR REPLACE TEMP TABLE exposed_product AS
-        SELECT w.product_key, coalesce(p.style_id, p.product_id, w.product_key::VARCHAR) AS style, category, size, colour, supplier, season, w.returned, w.exposure
+        SELECT w.product_key, coalesce(p.style_id, p.product_id, w.product_key::VARCHAR) AS style, category, size,
+            colour, supplier, season, w.returned, w.exposure
         FROM (SELECT product_key, sum(returned) AS returned, sum(exposure) AS exposure FROM product_week GROUP BY 1) w
         LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p USING (product_key);
     """)
@@ -56,8 +59,10 @@ def product_priors(connection: duckdb.DuckDBPyConnection) -> None:
 def _week_effect(connection: duckdb.DuckDBPyConnection, kind: str) -> float:
     of_style = "(SELECT hash(style) AS key, * FROM product_week JOIN exposed_product USING (product_key))"
     weeks = connection.execute(f"""
-        SELECT key, sum(back) AS back, sum(old) AS old FROM {of_style if kind == "style" else "(SELECT product_key AS key, * FROM product_week)"}
-        GROUP BY key, week HAVING sum(old) > 0 QUALIFY sum(sum(old)) OVER (PARTITION BY key) >= {FEWEST_UNITS} ORDER BY ALL
+        SELECT key, sum(back) AS back, sum(old) AS old
+            FROM {of_style if kind == "style" else "(SELECT product_key AS key, * FROM product_week)"}
+        GROUP BY key, week HAVING sum(old) > 0 QUALIFY sum(sum(old)) OVER (PARTITION BY key) >= {FEWEST_UNITS}
+            ORDER BY ALL
     """).fetchnumpy()
     return block_effect(np.unique(weeks["key"], return_inverse=True)[1], weeks["back"], weeks["old"])
 

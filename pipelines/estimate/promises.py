@@ -1,18 +1,19 @@
 """Promises as dates: when each return's clocks start, are due and stop, and what may still break.
 
-Here: the business calendar, one row a return x promise, the state at a time of observation. Not here: what open returns will
-come to (breach.py), life tables and quantiles (models/promises.py), what a page shows (pipelines/metrics). The one idea: dates are stored
-and the state follows from them and the time of observation, so a build answers for any day.
+Here: the business calendar, one row a return x promise, the state at a time of observation. Not here: what open returns
+will come to (breach.py), life tables and quantiles (models/promises.py), what a page shows (pipelines/metrics). The one
+idea: dates are stored and the state follows from them and the time of observation, so a build answers for any day.
 
 Promises are those of the order line's policy version, and `legal_refund` for withdrawals from distance sales in the
-countries of data/legal.csv: Directive 2011/83/EU Art. 13 asks for the refund within 14 days of the customer's notice, but the
-seller may wait for the goods or proof that they were sent, whichever is earlier; so it is due at the later of the two. (A
-seller who offers to collect the goods may not wait; logs do not say who offered, so that is not applied.) It stands beside
-any policy, which cannot replace it. Days end at midnight in the shop's time zone and the first day does not count, as in
-Regulation (EEC, Euratom) 1182/71 Art. 3, which recital 41 of the directive applies to its periods; the last instant of the last
-day is in time, the midnight after it, where a date without a time of day falls, is a day late. Art. 3(4) lets a period that
-would end on a Saturday, Sunday or public holiday of the country end with the next day that is none (`rolls` in data/legal.csv), whatever
-weekend the country keeps and whichever Saturdays it works. Goods or proof that come later still make the refund due within the day they come.
+countries of data/legal.csv: Directive 2011/83/EU Art. 13 asks for the refund within 14 days of the customer's notice,
+but the seller may wait for the goods or proof that they were sent, whichever is earlier; so it is due at the later of
+the two. (A seller who offers to collect the goods may not wait; logs do not say who offered, so that is not applied.)
+It stands beside any policy, which cannot replace it. Days end at midnight in the shop's time zone and the first day
+does not count, as in Regulation (EEC, Euratom) 1182/71 Art. 3, which recital 41 of the directive applies to its
+periods; the last instant of the last day is in time, the midnight after it, where a date without a time of day falls,
+is a day late. Art. 3(4) lets a period that would end on a Saturday, Sunday or public holiday of the country end with
+the next day that is none (`rolls` in data/legal.csv), whatever weekend the country keeps and whichever Saturdays it
+works. Goods or proof that come later still make the refund due within the day they come.
 """
 
 from datetime import date, timedelta
@@ -46,17 +47,21 @@ OBSERVED_SQL = """
 
 
 def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Fill dim_day: every day of the facts, two before (a zone may be a day behind UTC) and 60 after, for each country sold to or from, with its public holidays, and for each carrier's calendar.
+    """Fill dim_day: every day of the facts, two before and 60 after.
 
-    Weekends are the country's own (Friday and Saturday in some, a weekend that moved in others), with the weekend days it officially
-    works. Countries that the `holidays` library does not know, and the empty one of returns without a country, rest on Saturday and
-    Sunday only.
+    For each country sold to or from, with its public holidays, and for each carrier's calendar. A zone may be a day
+    behind UTC.
+
+    Weekends are the country's own (Friday and Saturday in some, a weekend that moved in others), with the weekend days
+    it officially works. Countries that the `holidays` library does not know, and the empty one of returns without a
+    country, rest on Saturday and Sunday only.
     """
     del settings
     first, last = connection.execute("""
         SELECT min(a)::DATE - 2, max(b)::DATE + 60 FROM (
             SELECT min(ordered_at) AS a, max(ordered_at) AS b FROM fact_order_line
-            UNION ALL SELECT min(requested_on), max(greatest(requested_on, confirmed_at, refunded_at, restocked_at)) FROM fact_return_line
+            UNION ALL SELECT min(requested_on), max(greatest(requested_on, confirmed_at, refunded_at,
+                restocked_at)) FROM fact_return_line
             UNION ALL SELECT NULL, max(last_occurred_at) FROM build_source)
     """).fetchall()[0]
     if first is None:
@@ -65,7 +70,8 @@ def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     countries = [
         r[0]
         for r in connection.execute("""
-        SELECT DISTINCT coalesce(country, '') AS country FROM (SELECT country FROM fact_order_line UNION ALL SELECT country FROM fact_return_line
+        SELECT DISTINCT coalesce(country, '') AS country FROM (SELECT country FROM fact_order_line UNION ALL
+            SELECT country FROM fact_return_line
             UNION ALL SELECT market FROM dim_shop UNION ALL SELECT country FROM dim_carrier_calendar) ORDER BY 1
     """).fetchall()
     ]
@@ -79,7 +85,8 @@ def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         f"""
         INSERT INTO dim_day BY NAME
         WITH grid AS (
-            SELECT d.day, c.country, coalesce(o.is_weekend, isodow(d.day) > 5) AS is_weekend, coalesce(o.is_holiday, false) AS is_holiday,
+            SELECT d.day, c.country, coalesce(o.is_weekend, isodow(d.day) > 5) AS is_weekend, coalesce(o.is_holiday,
+                false) AS is_holiday,
                 coalesce(o.is_worked, isodow(d.day) < 6) AS is_worked
             FROM (SELECT range::DATE AS day FROM range(?::TIMESTAMP, ?::TIMESTAMP + INTERVAL 1 DAY, INTERVAL 1 DAY)) d
             CROSS JOIN (SELECT unnest(?::VARCHAR[]) AS country) c
@@ -88,12 +95,15 @@ def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         days AS (
             SELECT day, country, '' AS carrier, is_holiday, is_worked AS is_business_day FROM grid
             UNION ALL
-            SELECT g.day, g.country, o.carrier, g.is_holiday, coalesce({listed.format("c.open_days", "g.day::VARCHAR")}, false) OR coalesce(
-                coalesce({listed.format("c.weekdays", "isodow(g.day)::VARCHAR")}, NOT g.is_weekend) AND (c.works_holidays OR NOT g.is_holiday)
+            SELECT g.day, g.country, o.carrier, g.is_holiday, coalesce({listed.format("c.open_days", "g.day::VARCHAR")},
+                false) OR coalesce(
+                coalesce({listed.format("c.weekdays", "isodow(g.day)::VARCHAR")}, NOT g.is_weekend)
+                    AND (c.works_holidays OR NOT g.is_holiday)
                     AND NOT coalesce({listed.format("c.closed_days", "g.day::VARCHAR")}, false),
                 g.is_worked)
             FROM grid g JOIN own o ON o.country = g.country
-            LEFT JOIN dim_carrier_calendar c ON c.carrier = o.carrier AND c.country = g.country AND g.day >= c.valid_from::DATE AND (c.valid_to IS NULL OR g.day < c.valid_to::DATE))
+            LEFT JOIN dim_carrier_calendar c ON c.carrier = o.carrier AND c.country = g.country
+                AND g.day >= c.valid_from::DATE AND (c.valid_to IS NULL OR g.day < c.valid_to::DATE))
         SELECT day, country, carrier, is_holiday, is_business_day,
             sum(is_business_day::INTEGER) OVER (PARTITION BY country, carrier ORDER BY day)::INTEGER AS business_day_no
         FROM days ORDER BY country, carrier, day
@@ -122,34 +132,47 @@ def official_days(countries: list[str], first: date, last: date) -> pa.Table:
 
 
 def _lot_stages() -> str:
-    """Give each stage's time of a lot; a physical stage nobody recorded was reached at the latest when the next one was.
+    """Give each stage's time of a lot.
 
-    A return handed in at a store is received and inspected at the till, and requested there unless it was before. A rejection answers a request.
+    A physical stage nobody recorded was reached at the latest when the next one was. A return handed in at a store is
+    received and inspected at the till, and requested there unless it was before. A rejection answers a request.
     """
-    at_till = "CASE WHEN method = 'store' AND coalesce(received_at, inspected_at, refunded, restocked) IS NOT NULL THEN coalesce({0}, requested_at) END"
+    at_till = (
+        "CASE WHEN method = 'store' AND coalesce(received_at, inspected_at, refunded, restocked) IS NOT NULL THEN"
+        " coalesce({0}, requested_at) END"
+    )
     return f"""
         least(restocked_at, disposed_at) AS restocked, least(refunded_at, exchanged_at) AS refunded,
-        coalesce(inspected_at, {at_till.format("received_at")}, restocked) AS inspected, coalesce(received_at, {at_till.format("inspected_at")}, inspected) AS received,
+        coalesce(inspected_at, {at_till.format("received_at")}, restocked) AS inspected, coalesce(received_at,
+            {at_till.format("inspected_at")}, inspected) AS received,
         coalesce(carrier_scan_at, received) AS carrier_scan, coalesce(handed_over_at, carrier_scan) AS handed_over,
-        coalesce(label_issued_at, handed_over) AS label_issued, coalesce(approved_at, rejected_at, label_issued) AS approved,
-        coalesce(requested_at, approved) AS requested, requested_at IS NOT NULL OR method IS NOT DISTINCT FROM 'store' AS is_requested,
-        lost_at, least(cancelled_at, rejected_at, expired_at) AS stopped_at, stopped_at IS NULL AS is_active, date_fault,
-        CASE stopped_at WHEN cancelled_at THEN 'cancelled' WHEN rejected_at THEN 'rejected' WHEN expired_at THEN 'expired' END AS stopped_by
+        coalesce(label_issued_at, handed_over) AS label_issued, coalesce(approved_at, rejected_at, label_issued)
+            AS approved,
+        coalesce(requested_at, approved) AS requested, requested_at IS NOT NULL OR method IS NOT
+            DISTINCT FROM 'store' AS is_requested,
+        lost_at, least(cancelled_at, rejected_at, expired_at) AS stopped_at, stopped_at IS NULL AS is_active,
+            date_fault,
+        CASE stopped_at WHEN cancelled_at THEN 'cancelled' WHEN rejected_at THEN 'rejected' WHEN expired_at
+            THEN 'expired' END AS stopped_by
     """
 
 
 def _reached() -> str:
-    """Give when several lots together reach each stage: the clock that starts there starts, the one that ends there stops, with the last unit.
+    """Give when several lots together reach each stage.
 
-    Units cancelled, rejected or expired are left aside unless all are.
+    The clock that starts there starts, the one that ends there stops, with the last unit. Units cancelled, rejected or
+    expired are left aside unless all are.
     """
     stages = ", ".join(
-        f"""coalesce(max({s}) FILTER (is_active), CASE WHEN count(*) FILTER (is_active) = 0 THEN max({s}) END) AS start_{s},
+        f"""coalesce(max({s}) FILTER (is_active), CASE WHEN count(*) FILTER (is_active) = 0 THEN max({s}) END)
+            AS start_{s},
         CASE WHEN count(*) FILTER (is_active) = 0 AND count(*) = count({s}) THEN max({s})
-            WHEN count(*) FILTER (is_active) = count({s}) FILTER (is_active) THEN max({s}) FILTER (is_active) END AS end_{s}"""
+            WHEN count(*) FILTER (is_active) = count({s}) FILTER (is_active) THEN max({s}) FILTER (is_active) END
+                AS end_{s}"""
         for s in STAGES
     )
-    return f"""{stages}, bool_and(is_requested) AS is_requested, min(date_fault) AS lot_fault, min(lost_at) FILTER (is_active) AS lost_at,
+    return f"""{stages}, bool_and(is_requested) AS is_requested, min(date_fault) AS lot_fault,
+        min(lost_at) FILTER (is_active) AS lost_at,
         CASE WHEN count(*) FILTER (is_active) = 0 THEN max(stopped_at) END AS stopped_at,
         CASE WHEN count(*) FILTER (is_active) = 0 THEN arg_max(stopped_by, stopped_at) END AS stopped_by"""
 
@@ -161,15 +184,20 @@ def _of_stage(column: str, prefix: str) -> str:
 
 _TRACKING = f"""
     WITH lane AS (
-        SELECT source, coalesce(method, '') AS method, coalesce(carrier, '') AS carrier, return_type NOT IN {NOT_PROMISED} AND method IS DISTINCT FROM 'store'
-                AND coalesce(received_at, inspected_at, refunded_at, exchanged_at, restocked_at, disposed_at) IS NOT NULL AS is_finished,
-            coalesce(handed_over_at, carrier_scan_at) IS NOT NULL AS is_sent, is_sent OR coalesce(received_at, inspected_at, restocked_at, disposed_at) IS NOT NULL AS has_goods,
+        SELECT source, coalesce(method, '') AS method, coalesce(carrier, '') AS carrier,
+            return_type NOT IN {NOT_PROMISED} AND method IS DISTINCT FROM 'store'
+                AND coalesce(received_at, inspected_at, refunded_at, exchanged_at, restocked_at,
+                    disposed_at) IS NOT NULL AS is_finished,
+            coalesce(handed_over_at, carrier_scan_at) IS NOT NULL AS is_sent, is_sent OR coalesce(received_at,
+                inspected_at, restocked_at, disposed_at) IS NOT NULL AS has_goods,
             count(*) AS n, {", ".join(f"count({s}_at) AS {s}" for s in STAGES)}
         FROM fact_return_line GROUP BY ALL),
     whole AS (
-        SELECT source, {{sums}}, concat_ws(' ', {", ".join(f"CASE WHEN sum({s}) > 0 THEN '{s}' END" for s in STAGES)}) AS stages FROM lane GROUP BY source),
+        SELECT source, {{sums}}, concat_ws(' ',
+            {", ".join(f"CASE WHEN sum({s}) > 0 THEN '{s}' END" for s in STAGES)}) AS stages FROM lane GROUP BY source),
     own AS (SELECT source, method, carrier, {{sums}} FROM lane GROUP BY ALL)
-    SELECT o.source, o.method, o.carrier, w.stages, {{sent}} AS reports_hand_over, {{goods}} AS reports_goods FROM own o JOIN whole w USING (source)
+    SELECT o.source, o.method, o.carrier, w.stages, {{sent}} AS reports_hand_over, {{goods}} AS reports_goods
+        FROM own o JOIN whole w USING (source)
 """.format(
     sums=", ".join(
         f"coalesce(sum(n) FILTER ({condition}), 0) AS {name}"
@@ -182,48 +210,68 @@ _TRACKING = f"""
         )
     ),
     **{
-        n: f"CASE WHEN o.finished >= {FEWEST_FINISHED} THEN 2 * o.finished_{n} >= o.finished WHEN w.finished >= {FEWEST_FINISHED} THEN 2 * w.finished_{n} >= w.finished ELSE w.{n} > 0 END"
+        n: (
+            f"CASE WHEN o.finished >= {FEWEST_FINISHED} THEN 2 * o.finished_{n} >= o.finished WHEN w.finished >="
+            f" {FEWEST_FINISHED} THEN 2 * w.finished_{n} >= w.finished ELSE w.{n} > 0 END"
+        )
         for n in ("sent", "goods")
     },
 )
-"""What each source reports of the way back, by method and carrier: judged by its finished returns, by the whole source where they are few."""
+"""What each source reports of the way back, by method and carrier.
+
+Judged by its finished returns, by the whole source where they are few.
+"""
 
 
 def _tracking(connection: duckdb.DuckDBPyConnection, where_return: str) -> str:
-    """Fill estimate_return_tracking and give the returns to estimate: those asked for, and those of a lane that reports something else than before."""
+    """Fill estimate_return_tracking and give the returns to estimate.
+
+    Those asked for, and those of a lane that reports something else than before.
+    """
     connection.execute(f"CREATE OR REPLACE TEMP TABLE tracking AS {_TRACKING}")
     if where_return != "TRUE":
         connection.execute("""
             CREATE OR REPLACE TEMP TABLE retracked_return AS
-            SELECT DISTINCT return_key FROM fact_return_line f JOIN (FROM tracking EXCEPT FROM estimate_return_tracking) n
-                ON n.source = f.source AND n.method = coalesce(f.method, '') AND n.carrier = coalesce(f.carrier, '') WHERE return_key IS NOT NULL;
+            SELECT DISTINCT return_key FROM fact_return_line f JOIN (FROM tracking EXCEPT
+                FROM estimate_return_tracking) n
+                ON n.source = f.source AND n.method = coalesce(f.method, '') AND n.carrier = coalesce(f.carrier,
+                    '') WHERE return_key IS NOT NULL;
             DELETE FROM estimate_promise WHERE return_key IN (SELECT return_key FROM retracked_return);
         """)
         where_return = f"(({where_return}) OR return_key IN (SELECT return_key FROM retracked_return))"
     connection.execute(
-        "DELETE FROM estimate_return_tracking; INSERT INTO estimate_return_tracking BY NAME FROM tracking; DROP TABLE tracking"
+        "DELETE FROM estimate_return_tracking; INSERT INTO estimate_return_tracking BY NAME FROM tracking; DROP TABLE"
+        " tracking"
     )
     return where_return
 
 
-_OUT_OF_ORDER = """ended_at < started_at AND NOT (closed_on = started_on AND (closed_at + closed_ahead)::TIME = TIME '00:00')
+_OUT_OF_ORDER = """ended_at < started_at
+    AND NOT (closed_on = started_on AND (closed_at + closed_ahead)::TIME = TIME '00:00')
     AND (to_stage <> 'refunded' OR from_stage = 'requested' AND is_requested)"""
-"""A promise that ended before it started; goods may be paid before they come, and a date without a time of day is that day."""
+"""A promise that ended before it started.
+
+Goods may be paid before they come, and a date without a time of day is that day.
+"""
 _BEFORE_HAND_OVER = "(to_stage IN ('requested', 'approved', 'label_issued', 'handed_over') OR responsible = 'customer')"
-_COLUMNS = f"""return_key, return_id, promise_key, promise_id, responsible, started_at, started_on, ended_at, closed_on, to_stage, date_fault, is_requested,
+_COLUMNS = f"""return_key, return_id, promise_key, promise_id, responsible, started_at, started_on, ended_at, closed_on,
+    to_stage, date_fault, is_requested,
     CASE WHEN date_fault IS NULL THEN own_due_at END AS due_at,
     CASE WHEN {_BEFORE_HAND_OVER} THEN start_requested WHEN start_handed_over IS NOT NULL THEN start_handed_over
-        WHEN NOT reports_hand_over AND stopped_by IS DISTINCT FROM 'expired' THEN coalesce(start_requested, own_due_at) END AS handed_over_at,
-    stopped_at, stopped_by, lost_at, start_requested AS requested_at, requested_on, amount, units, source, shop_id, country, channel, category, brand, method, carrier, place_id"""
+        WHEN NOT reports_hand_over AND stopped_by IS DISTINCT FROM 'expired' THEN coalesce(start_requested,
+            own_due_at) END AS handed_over_at,
+    stopped_at, stopped_by, lost_at, start_requested AS requested_at, requested_on, amount, units, source, shop_id,
+        country, channel, category, brand, method, carrier, place_id"""
 
 
 def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_return: str) -> None:
     """Insert estimate_promise for returns matching `where_return` (a predicate on return_key).
 
-    A return's clock starts when its last unit reaches the first stage and stops when its last unit reaches the end; units
-    cancelled, rejected or expired are left aside unless all are. A policy's promise whose stage the source never records gives no row;
-    one kept before its clock started is due at once. `handed_over_at` says when the customer had done their part: the request for a
-    promise that does not wait for the hand-over (or is the customer's own), and where the source reports no hand-over.
+    A return's clock starts when its last unit reaches the first stage and stops when its last unit reaches the end;
+    units cancelled, rejected or expired are left aside unless all are. A policy's promise whose stage the source never
+    records gives no row; one kept before its clock started is due at once. `handed_over_at` says when the customer had
+    done their part: the request for a promise that does not wait for the hand-over (or is the customer's own), and
+    where the source reports no hand-over.
 
     Dates that cannot be give no judgement: the row stays, with its `date_fault`.
     """
@@ -234,64 +282,87 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE promised_return AS
         WITH lot AS (
-            SELECT return_key, return_lot_key, return_line_id, policy_key, units, requested_on, net_amount * fx_rate AS amount, {_lot_stages()}
-            FROM fact_return_line WHERE ({where_return}) AND return_key IS NOT NULL AND return_type NOT IN {NOT_PROMISED})
-        SELECT return_key, arg_min(return_lot_key, return_line_id) AS first_lot_key, arg_min(policy_key, return_line_id) AS promise_policy_key,
+            SELECT return_key, return_lot_key, return_line_id, policy_key, units, requested_on, net_amount * fx_rate
+                AS amount, {_lot_stages()}
+            FROM fact_return_line WHERE ({where_return}) AND return_key IS NOT NULL
+                AND return_type NOT IN {NOT_PROMISED})
+        SELECT return_key, arg_min(return_lot_key, return_line_id) AS first_lot_key, arg_min(policy_key,
+            return_line_id) AS promise_policy_key,
             sum(units)::INTEGER AS units, sum(amount)::DOUBLE AS amount, min(requested_on) AS requested_on, {_reached()}
         FROM lot GROUP BY return_key;
 
         CREATE OR REPLACE TEMP TABLE asked AS
-        SELECT date_trunc('day', min(least({times}))) - INTERVAL 1 DAY AS first, date_trunc('day', max(greatest({times}))) + INTERVAL 2 DAY AS last FROM promised_return;
+        SELECT date_trunc('day', min(least({times}))) - INTERVAL 1 DAY AS first, date_trunc('day',
+            max(greatest({times}))) + INTERVAL 2 DAY AS last FROM promised_return;
         CREATE OR REPLACE TEMP TABLE promise_zone AS
         WITH zone AS (SELECT DISTINCT coalesce(time_zone, 'UTC') AS zone FROM dim_shop UNION SELECT 'UTC')
         SELECT zone, hour, timezone(zone, timezone('UTC', hour)) - hour AS ahead
         FROM zone, (SELECT unnest(range(first, last, INTERVAL 1 HOUR)) AS hour FROM asked);
         CREATE OR REPLACE TEMP TABLE day_end AS
         SELECT zone, day, {_end_of_day("zone", "day")} AS ends_at
-        FROM (SELECT DISTINCT zone FROM promise_zone), (SELECT unnest(range(first, last, INTERVAL 1 DAY))::DATE AS day FROM asked);
+        FROM (SELECT DISTINCT zone FROM promise_zone), (SELECT unnest(range(first, last, INTERVAL 1 DAY))::DATE
+            AS day FROM asked);
         CREATE OR REPLACE TEMP TABLE legal_refund AS
-        SELECT country, days::DOUBLE AS days, rolls = 'yes' AS rolls, valid_from::DATE AS valid_from, valid_to::DATE AS valid_to
+        SELECT country, days::DOUBLE AS days, rolls = 'yes' AS rolls, valid_from::DATE AS valid_from, valid_to::DATE
+            AS valid_to
         FROM {read_sql("csv", data_path("legal.csv"), "header = true, all_varchar = true")} WHERE rule = 'legal_refund';
         CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> '';
     """)
     described = f"""
         described AS (
-            SELECT r.*, f.return_id, f.source, f.shop_id, f.country, f.channel, f.category, f.brand, f.method, f.carrier, f.place_id, f.return_type,
-                coalesce(f.ordered_on, r.requested_on) AS sold_on, coalesce(z.time_zone, 'UTC') AS zone, reports_hand_over, reports_goods,
+            SELECT r.*, f.return_id, f.source, f.shop_id, f.country, f.channel, f.category, f.brand, f.method,
+                f.carrier, f.place_id, f.return_type,
+                coalesce(f.ordered_on, r.requested_on) AS sold_on, coalesce(z.time_zone, 'UTC') AS zone,
+                    reports_hand_over, reports_goods,
                 {", ".join(f"{sql} AS has_{s}" for s, sql in has.items())}
-            FROM promised_return r JOIN (SELECT * FROM fact_return_line WHERE {where_return}) f ON f.return_lot_key = r.first_lot_key
+            FROM promised_return r JOIN (SELECT * FROM fact_return_line WHERE {where_return}) f ON f.return_lot_key
+                = r.first_lot_key
             LEFT JOIN dim_shop z ON z.shop_key = f.shop_key
-            JOIN estimate_return_tracking tracked ON tracked.source = f.source AND tracked.method = coalesce(f.method, '') AND tracked.carrier = coalesce(f.carrier, ''))
+            JOIN estimate_return_tracking tracked ON tracked.source = f.source AND tracked.method = coalesce(f.method,
+                '') AND tracked.carrier = coalesce(f.carrier, ''))
     """
     placed = f"""
         {described},
         promised AS (
-            SELECT d.*, p.promise_key, p.promise_id, p.responsible, p.duration, p.duration_unit, p.policy_key, p.from_stage, p.to_stage,
+            SELECT d.*, p.promise_key, p.promise_id, p.responsible, p.duration, p.duration_unit, p.policy_key,
+                p.from_stage, p.to_stage,
                 {_of_stage("p.from_stage", "start_")} AS started_at, {_of_stage("p.to_stage", "end_")} AS ended_at
             FROM described d JOIN dim_policy_promise p ON p.policy_key = d.promise_policy_key
-            WHERE p.promise_id <> 'legal_refund' AND {_of_stage("p.from_stage", "has_")} AND {_of_stage("p.to_stage", "has_")}
-                AND NOT (d.method IS NOT DISTINCT FROM 'store' AND (p.from_stage IN ('label_issued', 'carrier_scan') OR p.to_stage IN ('label_issued', 'carrier_scan')))
+            WHERE p.promise_id <> 'legal_refund' AND {_of_stage("p.from_stage", "has_")}
+                AND {_of_stage("p.to_stage", "has_")}
+                AND NOT (d.method IS NOT DISTINCT FROM 'store' AND (p.from_stage IN ('label_issued', 'carrier_scan')
+                    OR p.to_stage IN ('label_issued', 'carrier_scan')))
             UNION ALL BY NAME
-            SELECT d.*, (md5_number_upper('legal_refund') >> 1)::BIGINT AS promise_key, 'legal_refund' AS promise_id, 'retailer' AS responsible,
-                l.days AS duration, 'legal' AS duration_unit, d.promise_policy_key AS policy_key, 'requested' AS from_stage, 'refunded' AS to_stage,
+            SELECT d.*, (md5_number_upper('legal_refund') >> 1)::BIGINT AS promise_key, 'legal_refund' AS promise_id,
+                'retailer' AS responsible,
+                l.days AS duration, 'legal' AS duration_unit, d.promise_policy_key AS policy_key, 'requested'
+                    AS from_stage, 'refunded' AS to_stage,
                 start_requested AS started_at, end_refunded AS ended_at
-            FROM described d JOIN legal_refund l ON l.country = d.country AND d.sold_on >= l.valid_from AND (l.valid_to IS NULL OR d.sold_on < l.valid_to)
+            FROM described d JOIN legal_refund l ON l.country = d.country AND d.sold_on >= l.valid_from
+                AND (l.valid_to IS NULL OR d.sold_on < l.valid_to)
             WHERE d.return_type = 'withdrawal' AND d.channel IS DISTINCT FROM 'store'),
         placed AS (
-            SELECT p.*, least(start_handed_over, start_received) AS sent_at, CASE WHEN p.duration_unit = 'carrier_days' THEN coalesce(k.carrier, '') ELSE '' END AS calendar_carrier, (p.started_at + h.ahead)::DATE AS started_on
-            FROM promised p LEFT JOIN carrier_days k ON k.carrier = CASE WHEN p.duration_unit = 'carrier_days' THEN p.carrier END AND k.country = p.country
+            SELECT p.*, least(start_handed_over, start_received) AS sent_at, CASE WHEN p.duration_unit
+                = 'carrier_days' THEN coalesce(k.carrier, '') ELSE '' END AS calendar_carrier, (p.started_at
+                + h.ahead)::DATE AS started_on
+            FROM promised p LEFT JOIN carrier_days k ON k.carrier = CASE WHEN p.duration_unit = 'carrier_days'
+                THEN p.carrier END AND k.country = p.country
             LEFT JOIN promise_zone h ON h.zone = p.zone AND h.hour = date_trunc('hour', p.started_at))
     """
     connection.execute(f"""
-        SET disabled_optimizers = 'build_side_probe_side'; -- the small table is the right one: a flipped join holds every promise in memory
+        -- the small table is the right one: a flipped join holds every promise in memory
+        SET disabled_optimizers = 'build_side_probe_side';
         CREATE OR REPLACE TEMP TABLE due_day AS
         WITH {placed},
         begun AS MATERIALIZED (
-            SELECT DISTINCT zone, coalesce(country, '') AS country, calendar_carrier AS carrier, started_on AS day, duration_unit, duration
+            SELECT DISTINCT zone, coalesce(country, '') AS country, calendar_carrier AS carrier, started_on AS day,
+                duration_unit, duration
             FROM placed WHERE started_on IS NOT NULL AND duration_unit <> 'clock_hours'),
-        numbered AS MATERIALIZED ( -- before the days it ends on are looked up: days joined to days are the square of the years
+        -- before the days it ends on are looked up: days joined to days are the square of the years
+        numbered AS MATERIALIZED (
             SELECT b.*, d.business_day_no + ceil(b.duration)::INTEGER AS ends_no FROM begun b
-            JOIN dim_day d ON d.country = b.country AND d.carrier = b.carrier AND d.day = b.day WHERE b.duration_unit IN ('business_days', 'carrier_days')),
+            JOIN dim_day d ON d.country = b.country AND d.carrier = b.carrier AND d.day = b.day
+                WHERE b.duration_unit IN ('business_days', 'carrier_days')),
         worked AS (SELECT country, carrier, business_day_no, day FROM dim_day WHERE is_business_day),
         ruled AS (
             SELECT country, day, min(CASE WHEN isodow(day) < 6 AND NOT is_holiday THEN day END) OVER (
@@ -304,26 +375,35 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
             JOIN worked w ON w.country = n.country AND w.carrier = n.carrier AND w.business_day_no = n.ends_no
             UNION ALL
             SELECT b.*, CASE WHEN l.rolls THEN x.next_on ELSE x.day END FROM begun b
-            JOIN (SELECT DISTINCT country, days, rolls FROM legal_refund) l ON l.country = b.country AND l.days = b.duration
-            JOIN ruled x ON x.country = b.country AND x.day = b.day + ceil(b.duration)::INTEGER WHERE b.duration_unit = 'legal')
+            JOIN (SELECT DISTINCT country, days, rolls FROM legal_refund) l ON l.country = b.country
+                AND l.days = b.duration
+            JOIN ruled x ON x.country = b.country AND x.day = b.day + ceil(b.duration)::INTEGER
+                WHERE b.duration_unit = 'legal')
         SELECT *, {_end_of_day("zone", "due_on")} AS ends_at FROM due;
 
         INSERT INTO estimate_promise BY NAME
         WITH {placed},
         dated AS (
-            SELECT p.*, CASE p.duration_unit WHEN 'clock_hours' THEN p.started_at + to_microseconds((p.duration * 3600000000)::BIGINT) ELSE e.ends_at END AS promised_at,
-                CASE WHEN p.duration_unit = 'legal' THEN s.ends_at END AS sent_by, hc.ahead AS closed_ahead, (p.closed_at + hc.ahead)::DATE AS closed_on, n.business_day_no AS started_no
+            SELECT p.*, CASE p.duration_unit WHEN 'clock_hours' THEN p.started_at + to_microseconds((p.duration
+                * 3600000000)::BIGINT) ELSE e.ends_at END AS promised_at,
+                CASE WHEN p.duration_unit = 'legal' THEN s.ends_at END AS sent_by, hc.ahead AS closed_ahead,
+                    (p.closed_at + hc.ahead)::DATE AS closed_on, n.business_day_no AS started_no
             FROM (SELECT *, coalesce(ended_at, stopped_at, lost_at) AS closed_at FROM placed) p
             LEFT JOIN promise_zone hc ON hc.zone = p.zone AND hc.hour = date_trunc('hour', p.closed_at)
-            LEFT JOIN dim_day n ON n.country = coalesce(p.country, '') AND n.carrier = p.calendar_carrier AND n.day = p.started_on
-            LEFT JOIN due_day e ON e.zone = p.zone AND e.country = coalesce(p.country, '') AND e.carrier = p.calendar_carrier AND e.day = p.started_on
+            LEFT JOIN dim_day n ON n.country = coalesce(p.country, '') AND n.carrier = p.calendar_carrier
+                AND n.day = p.started_on
+            LEFT JOIN due_day e ON e.zone = p.zone AND e.country = coalesce(p.country, '') AND e.carrier
+                = p.calendar_carrier AND e.day = p.started_on
                 AND e.duration_unit = p.duration_unit AND e.duration = p.duration
-            LEFT JOIN promise_zone hs ON hs.zone = p.zone AND hs.hour = CASE WHEN p.duration_unit = 'legal' THEN date_trunc('hour', p.sent_at) END
+            LEFT JOIN promise_zone hs ON hs.zone = p.zone AND hs.hour = CASE WHEN p.duration_unit = 'legal'
+                THEN date_trunc('hour', p.sent_at) END
             LEFT JOIN day_end s ON s.zone = p.zone AND s.day = (p.sent_at + hs.ahead)::DATE),
         due AS (
-            SELECT *, coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at WHEN sent_at IS NOT NULL THEN greatest(promised_at, sent_by)
+            SELECT *, coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at WHEN sent_at IS NOT NULL
+                THEN greatest(promised_at, sent_by)
                 WHEN ended_at IS NOT NULL OR NOT reports_goods THEN promised_at END, ended_at) AS own_due_at,
-                CASE WHEN lot_fault IS NOT NULL THEN lot_fault WHEN ended_at IS NOT NULL AND started_at IS NULL AND from_stage = 'requested' THEN 'no start'
+                CASE WHEN lot_fault IS NOT NULL THEN lot_fault WHEN ended_at IS NOT NULL AND started_at IS NULL
+                    AND from_stage = 'requested' THEN 'no start'
                     WHEN {_OUT_OF_ORDER} THEN 'ended before it started' END AS date_fault
             FROM dated)
         SELECT {_COLUMNS}, duration, duration_unit, started_no, calendar_carrier, policy_key FROM due;
@@ -331,8 +411,9 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
     """)
     _promised_dates(connection, described, where_return)
     connection.execute(
-        "DELETE FROM build_coverage WHERE fact IN ('promise', 'legal'); INSERT INTO build_coverage BY NAME SELECT source, 'promise' AS fact, 1.0 AS share, count(*) AS rows FROM estimate_promise GROUP BY source "
-        "UNION ALL SELECT source, 'legal', 1.0, count(*) FROM estimate_promise WHERE promise_id = 'legal_refund' GROUP BY source"
+        "DELETE FROM build_coverage WHERE fact IN ('promise', 'legal'); INSERT INTO build_coverage BY NAME SELECT"
+        " source, 'promise' AS fact, 1.0 AS share, count(*) AS rows FROM estimate_promise GROUP BY source UNION ALL"
+        " SELECT source, 'legal', 1.0, count(*) FROM estimate_promise WHERE promise_id = 'legal_refund' GROUP BY source"
     )
     for name in ("promised_return", "asked", "promise_zone", "day_end", "due_day", "carrier_days", "legal_refund"):
         connection.execute(f"DROP TABLE {name}")
@@ -344,10 +425,11 @@ def _end_of_day(zone: str, day: str) -> str:
 
 
 def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where_return: str) -> None:
-    """Insert estimate_promise for the promised dates of return lines. Of a return whose lines have several, one decides.
+    """Insert estimate_promise for the promised dates of return lines.
 
-    That is the line that breaks the promise first; if none does, the line whose promise runs longest. A date is a date: it needs no start and, past,
-    it is broken whether or not the source ever records the stage. A promise whose day falls before the stage that starts it is none.
+    Of a return whose lines have several, one decides. That is the line that breaks the promise first; if none does, the
+    line whose promise runs longest. A date is a date: it needs no start and, past, it is broken whether or not the
+    source ever records the stage. A promise whose day falls before the stage that starts it is none.
     """
     if not connection.execute("SELECT 1 FROM fact_promised_date LIMIT 1").fetchall():
         return
@@ -359,24 +441,34 @@ def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where
         promised AS (SELECT * FROM fact_promised_date WHERE {where_return}),
         line AS (
             SELECT return_line_key, {_reached()} FROM (
-                SELECT return_line_key, {_lot_stages()} FROM fact_return_line SEMI JOIN promised USING (return_line_key) WHERE return_type NOT IN {NOT_PROMISED}) GROUP BY 1),
+                SELECT return_line_key, {_lot_stages()} FROM fact_return_line
+                    SEMI JOIN promised USING (return_line_key) WHERE return_type NOT IN {NOT_PROMISED}) GROUP BY 1),
         known AS (
-            SELECT p.return_key, p.promise_id, p.from_stage, p.to_stage, p.promised_on, p.promised_at, p.responsible, {own}, l.is_requested, l.lot_fault, l.lost_at, l.stopped_at, l.stopped_by,
-                d.* EXCLUDE (return_key, first_lot_key, promise_policy_key, return_type, sold_on, is_requested, lot_fault, lost_at, stopped_at, stopped_by, {names}, {", ".join(f"has_{s}" for s in STAGES)})
+            SELECT p.return_key, p.promise_id, p.from_stage, p.to_stage, p.promised_on, p.promised_at, p.responsible,
+                {own}, l.is_requested, l.lot_fault, l.lost_at, l.stopped_at, l.stopped_by,
+                d.* EXCLUDE (return_key, first_lot_key, promise_policy_key, return_type, sold_on, is_requested,
+                    lot_fault, lost_at, stopped_at, stopped_by, {names}, {", ".join(f"has_{s}" for s in STAGES)})
             FROM promised p JOIN described d USING (return_key) LEFT JOIN line l USING (return_line_key)
             UNION ALL BY NAME
-            SELECT p.* EXCLUDE (return_line_key, is_awaited, shop_key, began_on, style_id, size, colour, supplier, season), p.began_on AS requested_on, coalesce(z.time_zone, 'UTC') AS zone,
+            SELECT p.* EXCLUDE (return_line_key, is_awaited, shop_key, began_on, style_id, size, colour, supplier,
+                season), p.began_on AS requested_on, coalesce(z.time_zone, 'UTC') AS zone,
                 coalesce(t.reports_hand_over, false) AS reports_hand_over
             FROM promised p LEFT JOIN dim_shop z ON z.shop_key = p.shop_key
-            LEFT JOIN estimate_return_tracking t ON t.source = p.source AND t.method = coalesce(p.method, '') AND t.carrier = coalesce(p.carrier, '')
+            LEFT JOIN estimate_return_tracking t ON t.source = p.source AND t.method = coalesce(p.method, '')
+                AND t.carrier = coalesce(p.carrier, '')
             WHERE p.is_awaited AND p.return_key NOT IN (SELECT return_key FROM promised_return)),
-        day AS (SELECT zone, promised_on, {_end_of_day("zone", "promised_on")} AS ends_at FROM (SELECT DISTINCT zone, promised_on FROM known WHERE promised_on IS NOT NULL)),
+        day AS (SELECT zone, promised_on, {_end_of_day("zone", "promised_on")} AS ends_at FROM (SELECT DISTINCT zone,
+            promised_on FROM known WHERE promised_on IS NOT NULL)),
         ended AS (
             SELECT k.*, coalesce(k.promised_at, e.ends_at) AS own_due_at, {_of_stage("to_stage", "end_")} AS ended_at,
-                CASE WHEN from_stage IS NULL THEN nullif(start_requested, ended_at) ELSE {_of_stage("from_stage", "start_")} END AS started_at, coalesce(ended_at, stopped_at, lost_at) AS closed_at
+                CASE WHEN from_stage IS NULL THEN nullif(start_requested, ended_at)
+                    ELSE {_of_stage("from_stage", "start_")} END AS started_at, coalesce(ended_at, stopped_at,
+                    lost_at) AS closed_at
             FROM known k LEFT JOIN day e ON e.zone = k.zone AND e.promised_on = k.promised_on),
         placed AS (
-            SELECT e.*, (e.started_at + hs.ahead)::DATE AS started_on, hc.ahead AS closed_ahead, (e.closed_at + hc.ahead)::DATE AS closed_on, promised_on - started_on AS days, (md5_number_upper(source || '|' || promise_id) >> 1)::BIGINT AS promise_key
+            SELECT e.*, (e.started_at + hs.ahead)::DATE AS started_on, hc.ahead AS closed_ahead, (e.closed_at
+                + hc.ahead)::DATE AS closed_on, promised_on - started_on AS days, (md5_number_upper(source || '|'
+                || promise_id) >> 1)::BIGINT AS promise_key
             FROM ended e LEFT JOIN promise_zone hs ON hs.zone = e.zone AND hs.hour = date_trunc('hour', e.started_at)
             LEFT JOIN promise_zone hc ON hc.zone = e.zone AND hc.hour = date_trunc('hour', e.closed_at)),
         judged AS (
@@ -385,11 +477,13 @@ def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where
                     WHEN from_stage IS NOT NULL AND {_OUT_OF_ORDER} THEN 'ended before it started' END AS date_fault,
                 ended_at IS NOT NULL AND ended_at <= own_due_at AS is_in_time
             FROM placed
-            QUALIFY row_number() OVER (PARTITION BY return_key, promise_id ORDER BY stopped_at IS NOT NULL, date_fault IS NOT NULL, is_in_time,
+            QUALIFY row_number() OVER (PARTITION BY return_key, promise_id ORDER BY stopped_at IS NOT NULL,
+                date_fault IS NOT NULL, is_in_time,
                 CASE WHEN is_in_time THEN -epoch(own_due_at) ELSE epoch(own_due_at) END) = 1)
         SELECT {_COLUMNS}, '' AS calendar_carrier,
             CASE WHEN promised_at IS NULL THEN 'calendar_days' ELSE 'clock_hours' END AS duration_unit,
-            CASE WHEN date_fault IS NULL THEN CASE WHEN promised_at IS NULL THEN days::DOUBLE ELSE ceil((epoch(promised_at) - epoch(started_at)) / 3600) END END AS duration
+            CASE WHEN date_fault IS NULL THEN CASE WHEN promised_at IS NULL THEN days::DOUBLE
+                ELSE ceil((epoch(promised_at) - epoch(started_at)) / 3600) END END AS duration
         FROM judged;
     """)
 
@@ -397,10 +491,11 @@ def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where
 def promise_state(columns: Any, at: Any) -> ColumnElement[str]:
     """Give the state of a promise at the time `at`, as a SQL expression.
 
-    `columns` holds the columns of estimate_promise (`table.c` of the table, an alias or a subquery), `at` is an expression or a
-    UTC datetime. One of 'kept', 'broken', 'undetermined' (not yet due: running, or kept early), 'expired' (the customer never
-    handed the parcel over) and 'not_under_promise' (cancelled or rejected before due, lost before the clock started, not yet
-    requested at `at`, or with dates that cannot be). Kept + broken + undetermined + expired are the returns under promise.
+    `columns` holds the columns of estimate_promise (`table.c` of the table, an alias or a subquery), `at` is an
+    expression or a UTC datetime. One of 'kept', 'broken', 'undetermined' (not yet due: running, or kept early),
+    'expired' (the customer never handed the parcel over) and 'not_under_promise' (cancelled or rejected before due,
+    lost before the clock started, not yet requested at `at`, or with dates that cannot be). Kept + broken +
+    undetermined + expired are the returns under promise.
     """
     c = columns
     has_ended = and_(c.ended_at.is_not(None), c.ended_at <= at, c.due_at.is_not(None))

@@ -1,8 +1,8 @@
 """Metrics: every number a person sees, declared once.
 
-`answer` asks one, `compare` asks it twice, `rows` shows what is behind its numerator or denominator, `statistics` is its SQL; lists that pages show (work
-lists, rankings, flows) stand beside them in `lists`. Declarations are in returns, promises, money and carbon; how a declaration
-becomes SQL is in base, how statistics become answers in finish.
+`answer` asks one, `compare` asks it twice, `rows` shows what is behind its numerator or denominator, `statistics` is
+its SQL; lists that pages show (work lists, rankings, flows) stand beside them in `lists`. Declarations are in returns,
+promises, money and carbon; how a declaration becomes SQL is in base, how statistics become answers in finish.
 """
 
 from pipelines.metrics.accrual import accrual, accrual_backtest

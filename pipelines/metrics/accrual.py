@@ -1,8 +1,9 @@
 """What finance books for returns that are not settled: refund liability and right to recover the goods (IFRS 15).
 
-The liability is what customers will be paid back for sales already booked, the asset what the goods will still be worth once they
-are back (IFRS 15, B21-B25; https://www.ifrs.org). Both are without VAT. What is still to come is projected once, for all sales
-of each category that can still bring returns, and then shared among groups; so every cut of the table has the same sum, the youngest orders included.
+The liability is what customers will be paid back for sales already booked, the asset what the goods will still be worth
+once they are back (IFRS 15, B21-B25; https://www.ifrs.org). Both are without VAT. What is still to come is projected
+once, for all sales of each category that can still bring returns, and then shared among groups; so every cut of the
+table has the same sum, the youngest orders included.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,10 @@ from pipelines.metrics.returns import CELL
 from pipelines.warehouse.engine import Build
 
 TO_RECOVER, VALUE_LOSS = ("return_freight", "handling", "disposal"), "value_loss"
-"""Components of the cost of a return that lower the asset: what it takes to recover the goods, and what they lose in value."""
+"""Components of the cost of a return that lower the asset.
+
+What it takes to recover the goods, and what they lose in value.
+"""
 COLUMNS = (
     "units_to_come",
     "owed",
@@ -57,7 +61,10 @@ def observation_time(build: Build, as_of: Day = None) -> datetime:
 
 @dataclass(frozen=True)
 class _Coming:
-    """Units, value and cost still to come by group, with the relative half-width of each, and of all; `reason` why it is not known."""
+    """Units, value and cost still to come by group, with the relative half-width of each, and of all.
+
+    `reason` why it is not known.
+    """
 
     keys: pd.DataFrame
     units: Array
@@ -88,7 +95,8 @@ def _question(build: Build, by: Sequence[str], day: date, amounts: Sequence[str]
 def _coming(build: Build, frame: pd.DataFrame, asked: Ask, amounts: Sequence[str], deff: float) -> _Coming:
     """Project what all these sales still bring, category by category, and share it among groups.
 
-    `frame` has the groups, family (category), share (G at the age), sold, returned, and sold_ and returned_ of each amount.
+    `frame` has the groups, family (category), share (G at the age), sold, returned, and sold_ and returned_ of each
+    amount.
     """
     number, keys = finish.groups_of(frame, asked.by)
     family, families = finish.groups_of(frame, ("family",)) if len(frame) else (number, keys)
@@ -146,14 +154,17 @@ def accrual(
     as_of: Day = None,
     scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
-    """Give the refund liability and the right to recover goods at a day, per group of order cohorts, in the reporting currency.
+    """Give the refund liability and the right to recover goods at a day, per group of order cohorts.
 
-    One row a group and a last one for all (its groups empty), whose amounts are the sums of the rows. units_to_come: units
-    expected back; owed: net value of units back and not paid; to_come: net value expected back; liability = owed + to_come with
-    a 90% interval low to high (a group's own is wide while it is young); cost_of_goods: purchase cost of the same units;
-    cost_to_recover: freight, handling, disposal and loss of value expected on them, as the last year's returns had them; asset =
-    the difference, never below 0. Greyed with its reason where nothing can be projected or too many returns name no order; asset
-    columns are missing where costs are not known. `reason` of a row that is ok says what it does not rest on.
+    In the reporting currency.
+
+    One row a group and a last one for all (its groups empty), whose amounts are the sums of the rows. units_to_come:
+    units expected back; owed: net value of units back and not paid; to_come: net value expected back; liability = owed
+    + to_come with a 90% interval low to high (a group's own is wide while it is young); cost_of_goods: purchase cost of
+    the same units; cost_to_recover: freight, handling, disposal and loss of value expected on them, as the last year's
+    returns had them; asset = the difference, never below 0. Greyed with its reason where nothing can be projected or
+    too many returns name no order; asset columns are missing where costs are not known. `reason` of a row that is ok
+    says what it does not rest on.
     """
     common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope}
     names = list(by)
@@ -224,7 +235,10 @@ def _with_owed(build: Build, projected: pd.DataFrame, names: list[str], question
 
 
 def _cost_to_recover(build: Build, question: dict[str, Any]) -> tuple[float, float]:
-    """Give what it took to recover one unit, and the share of their cost that goods lost, in the last year's returns."""
+    """Give what it took to recover one unit, and the share of their cost that goods lost.
+
+    In the last year's returns.
+    """
     days = {**question, "since": question["until"] - timedelta(days=_EXPERIENCE_DAYS)}
     costs = answer(build, "return_cost", by=("component",), **days).set_index("component")["value"]
     units = answer(build, "confirmed_units", **days)["value"].iloc[0]
@@ -243,11 +257,14 @@ def accrual_backtest(
     where: Mapping[str, Sequence[Any]] | None = None,
     scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
-    """Lay what `accrual` would have booked for returns to come some days ago beside what has come of the same orders, without VAT.
+    """Lay what `accrual` would have booked for returns to come some days ago beside what has come.
 
-    One row a day: days_ago, as_of, units_booked, booked (net value) with low and high, units_came, came (by now), open (still
-    expected now), error (booked less came and open, as a share of them), is_covered (the interval holds them). Curves and design
-    effects are refitted with what was recorded by then. What was owed then is a fact and needs no test.
+    Of the same orders, without VAT.
+
+    One row a day: days_ago, as_of, units_booked, booked (net value) with low and high, units_came, came (by now), open
+    (still expected now), error (booked less came and open, as a share of them), is_covered (the interval holds them).
+    Curves and design effects are refitted with what was recorded by then. What was owed then is a fact and needs no
+    test.
     """
     if not observed(build) or not is_known(build, "returns_to_come_value"):
         return pd.DataFrame()

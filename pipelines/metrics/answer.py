@@ -1,7 +1,8 @@
 """Ask a metric: the catalogue, an answer with interval and reason, a comparison, the rows behind a number.
 
-What the sources do not deliver is greyed with the reason, never guessed: a metric names the kinds of fact it needs, a build says
-what each source fills. Sources that lack a fact are left out of numerator and denominator alike, and the reason says so.
+What the sources do not deliver is greyed with the reason, never guessed: a metric names the kinds of fact it needs, a
+build says what each source fills. Sources that lack a fact are left out of numerator and denominator alike, and the
+reason says so.
 """
 
 import difflib
@@ -137,7 +138,10 @@ ANALYSES: dict[str, tuple[Base, ...]] = {
 
 
 def dimensions(key: str, build: Build | None = None) -> tuple[str, ...]:
-    """Give what a metric can be cut by, time grains first, or an analysis filtered by; in a build by the shop's own dimensions as well."""
+    """Give what a metric can be cut by, time grains first, or an analysis filtered by.
+
+    In a build by the shop's own dimensions as well.
+    """
     if key in ANALYSES:
         own = own_dimensions(build) if build else ()
         return tuple(sorted(set.intersection(*(knows(base, own) for base in ANALYSES[key]))))
@@ -171,7 +175,8 @@ def ask(
 ) -> Ask:
     """Put a question into one frozen value.
 
-    The dimensions `reason` and `status` are answered as `return_reason` and `data_status`: an answer has columns of those names.
+    The dimensions `reason` and `status` are answered as `return_reason` and `data_status`: an answer has columns of
+    those names.
     """
     chosen, parameter = _parsed(key)
     days = [d.date() if isinstance(d, datetime) else d for d in (since, until)]
@@ -182,8 +187,8 @@ def ask(
 def statistics(build: Build, key: str, **question: Any) -> Select[Any]:
     """Give the SELECT of additive statistics that `answer` runs: groups, details, then one column a measure.
 
-    Takes what `answer` takes. The same on every engine that holds the build; engines are compared on it and the benchmark times
-    it. Raises UnknownMetric and UnknownDimension.
+    Takes what `answer` takes. The same on every engine that holds the build; engines are compared on it and the
+    benchmark times it. Raises UnknownMetric and UnknownDimension.
     """
     try:
         return _statement(build, _of_build(build, ask(key, **question)))
@@ -253,7 +258,10 @@ def coverage(build: Build) -> pd.DataFrame:
 
 
 def lacking(build: Build, needs: Sequence[str]) -> dict[str, list[str]]:
-    """Give, for each source of orders or returns, which of these kinds of fact it does not fill; without any, for every source."""
+    """Give, for each source of orders or returns, which of these kinds of fact it does not fill.
+
+    Without any, for every source.
+    """
     if "filled" not in build.memory:
         found = coverage(build)
         pairs = list(zip(found["source"], found["fact"], strict=True))
@@ -272,7 +280,10 @@ def is_known(build: Build, key: str) -> bool:
 
 
 def euro_rate(build: Build) -> float:
-    """Give the latest rate from the euro, in which parameters of data/costs.csv are, to the reporting currency; NaN without one."""
+    """Give the latest rate from the euro, in which parameters of data/costs.csv are, to the reporting currency.
+
+    NaN without one.
+    """
     fx, reporting = STAR.tables["fact_fx_rate"].c, build.info.get("reporting_currency", "EUR")
     if reporting == "EUR":
         return 1.0
@@ -313,13 +324,14 @@ def answer(
 ) -> pd.DataFrame:
     """Answer a metric per group.
 
-    `by` are dimensions or time grains (day, week, month, quarter, year) of the metric's own date basis; `where` maps dimensions to
-    allowed values; `since` and `until` are days on that basis, `until` included; `as_of` is the time of observation. Gives the
-    groups' columns, then value, low, high (a `level` interval, NaN where there is none), n, coverage (the share of its rows that
-    the number rests on), unit, basis, status ("ok" or "greyed": no value, or one that its reason says is of a part only), reason,
-    and caution: "" or what weakens the number ("coverage", "delay_drift", "factor"; `reason` then says how). A number that more than
-    `losses.UNKNOWN` of its rows are lost to is greyed and keeps its bounds in low and high. Without `by` there is exactly one
-    row. Raises UnknownMetric and UnknownDimension.
+    `by` are dimensions or time grains (day, week, month, quarter, year) of the metric's own date basis; `where` maps
+    dimensions to allowed values; `since` and `until` are days on that basis, `until` included; `as_of` is the time of
+    observation. Gives the groups' columns, then value, low, high (a `level` interval, NaN where there is none), n,
+    coverage (the share of its rows that the number rests on), unit, basis, status ("ok" or "greyed": no value, or one
+    that its reason says is of a part only), reason, and caution: "" or what weakens the number ("coverage",
+    "delay_drift", "factor"; `reason` then says how). A number that more than `losses.UNKNOWN` of its rows are lost to
+    is greyed and keeps its bounds in low and high. Without `by` there is exactly one row. Raises UnknownMetric and
+    UnknownDimension.
     """
     question = ask(key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
     chosen = question.metric
@@ -397,7 +409,10 @@ def _grey(question: Ask, reason: str) -> pd.DataFrame:
 
 
 def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
-    """Settle what each row says: ok with its notes, or greyed with the reason and without its numbers unless they stand."""
+    """Settle what each row says.
+
+    Ok with its notes, or greyed with the reason and without its numbers unless they stand.
+    """
     value, low, high, n, coverage = (found[c].to_numpy(float) for c in ("value", "low", "high", "n", "coverage"))
     reason, note, caution = (np.where(found[c].isna(), "", found[c]) for c in ("reason", "note", "caution"))
     is_part = question.metric.unit == "share" and not question.metric.is_ratio
@@ -447,10 +462,11 @@ def _values(build: Build, question: Ask, name: str) -> set[str]:
 
 
 def read_filters(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Read filters as people write them: a comma parts two values, unless a row of the metric has the whole as its value.
+    """Read filters as people write them.
 
-    Raises UnknownValue for a value that no row of the metric has, UnknownDimension as `answer` does. Time grains are left alone: a
-    month without rows is a month. So is what is true or false.
+    A comma parts two values, unless a row of the metric has the whole as its value. Raises UnknownValue for a value
+    that no row of the metric has, UnknownDimension as `answer` does. Time grains are left alone: a month without rows
+    is a month. So is what is true or false.
     """
     question = _of_build(build, ask(key, where=where))
     written = {name: [values] if isinstance(values, str) else list(values) for name, values in where.items()}
@@ -482,7 +498,10 @@ def unit(build: Build, chosen: Metric) -> str:
 
 
 def withheld(build: Build, key: str, **question: Any) -> str:
-    """Say why a list that stands on a metric's rows cannot be given: too many of them are lost to it; empty where enough count."""
+    """Say why a list that stands on a metric's rows cannot be given.
+
+    Too many of them are lost to it; empty where enough count.
+    """
     row = answer(build, key, **question).iloc[0]
     return "" if row["status"] == "ok" else str(row["reason"])
 
@@ -501,9 +520,9 @@ def compare(
 ) -> pd.DataFrame:
     """Compare a metric over two periods (first and last day of each) per group.
 
-    Gives value, previous, difference, its interval low and high, is_within_noise (None where the metric has no interval), n,
-    n_previous, coverage (the lower of both), unit, basis, status, reason and caution (of either). The intervals of both periods make
-    the difference's (MOVER).
+    Gives value, previous, difference, its interval low and high, is_within_noise (None where the metric has no
+    interval), n, n_previous, coverage (the lower of both), unit, basis, status, reason and caution (of either). The
+    intervals of both periods make the difference's (MOVER).
     """
     both = [
         answer(build, key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
@@ -569,9 +588,9 @@ def rows(
 ) -> pd.DataFrame:
     """Give the fact rows behind a metric's numerator or denominator, newest first, at most `limit` (None: all of them).
 
-    Columns: counted_on (day on the metric's date basis), source, the ids and numbers of the row, the dimensions of `by`, and counted:
-    what the row adds to the part, so that the column's sum is the part's statistic. Bases with other columns leave cells empty.
-    `basis` counts by another of the rows' days. Raises UnknownMetric and UnknownDimension.
+    Columns: counted_on (day on the metric's date basis), source, the ids and numbers of the row, the dimensions of
+    `by`, and counted: what the row adds to the part, so that the column's sum is the part's statistic. Bases with other
+    columns leave cells empty. `basis` counts by another of the rows' days. Raises UnknownMetric and UnknownDimension.
     """
     queries = _behind(build, key, part, basis, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)
     newest = [
@@ -589,7 +608,10 @@ def rows(
 def rows_total(
     build: Build, key: str, *, part: str = "numerator", basis: str | None = None, **question: Any
 ) -> tuple[int, float]:
-    """Count the rows behind a part of a metric and add up what they count, without fetching them. Takes what `rows` takes."""
+    """Count the rows behind a part of a metric and add up what they count, without fetching them.
+
+    Takes what `rows` takes.
+    """
     queries = _behind(build, key, part, basis, **question)
     number, total = 0, 0.0
     for query in queries:

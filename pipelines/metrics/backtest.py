@@ -1,8 +1,8 @@
 """What would have been said of each month's final rate some time ago, against what has come since.
 
-Then means then: sales, returns, curves, design effects and priors as they were recorded by that day, refitted with the functions
-of `models.rates` that the build used and remembered with the build. Now is what the build says today of the same sales. Units
-cancelled after that day are left out of both, for a build keeps no history of an order line.
+Then means then: sales, returns, curves, design effects and priors as they were recorded by that day, refitted with the
+functions of `models.rates` that the build used and remembered with the build. Now is what the build says today of the
+same sales. Units cancelled after that day are left out of both, for a build keeps no history of an order line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Then:
-    """What was known at a time: curve of each cell, and per category (None: all) the design effect and the prior of a month."""
+    """What was known at a time.
+
+    Curve of each cell, and per category (None: all) the design effect and the prior of a month.
+    """
 
     curves: dict[rate_models.Cell, rate_models.Array]
     deff: dict[str | None, float]
@@ -81,11 +84,12 @@ def backtest(
 ) -> pd.DataFrame:
     """Lay what would have been said `days_ago` of each month of orders beside what has come; `by` None or "category".
 
-    One row a days_ago x month (x category) of the last six months before the end of that day (UTC): as_of, sold (units ordered by then); maturity,
-    observed and projected rate with low and high as said then; observed_now, maturity_now and projected_now of the same sales;
-    error (projected less projected_now, in shares), is_covered (the interval holds projected_now; missing while fewer than
-    `finish.MATURE` of the returns have come now); to_come with its interval as said then, came_since and still_to_come (units).
-    What would have been greyed is: status and reason say so. Empty without order lines and returns.
+    One row a days_ago x month (x category) of the last six months before the end of that day (UTC): as_of, sold (units
+    ordered by then); maturity, observed and projected rate with low and high as said then; observed_now, maturity_now
+    and projected_now of the same sales; error (projected less projected_now, in shares), is_covered (the interval holds
+    projected_now; missing while fewer than `finish.MATURE` of the returns have come now); to_come with its interval as
+    said then, came_since and still_to_come (units). What would have been greyed is: status and reason say so. Empty
+    without order lines and returns.
     """
     if by not in (None, "category"):
         raise ValueError(f"by is None or 'category', not {by!r}.")
@@ -208,7 +212,10 @@ def known_then(build: Build, at: datetime) -> Then:
 
 
 def _known(build: Build, at: datetime) -> Sql | None:
-    """Give the condition that a lot's return had been recorded by a time, or None where all that happened by then had been."""
+    """Give the condition that a lot's return had been recorded by a time.
+
+    None where all that happened by then had been.
+    """
     e = STAR.tables["fact_return_event"].c
     confirming = and_(e.event.in_([literal_column(f"'{x}'") for x in CONFIRMING]), e.occurred_at <= literal_instant(at))
     late = (

@@ -1,10 +1,11 @@
 """What a metric is made of, and how its statistics become one SELECT.
 
-A `Base` is a fact table with its days (one per date basis) and the dimensions it knows. A `Measure` is an additive sum over one or
-more bases, with alternatives when different bases know different dimensions. A `Metric` names its measures and, if it is not itself
-a sum, a `finish`: a function from statistics per group to value and interval, resting on `models/`. The SELECT groups each base by
-the asked dimensions in one pass and lays the bases under each other; nothing else is joined. Weeks to years are rolled up from
-days, and the observation times of the sources are written into the SQL: both spare work on every row. No metric is declared here.
+A `Base` is a fact table with its days (one per date basis) and the dimensions it knows. A `Measure` is an additive sum
+over one or more bases, with alternatives when different bases know different dimensions. A `Metric` names its measures
+and, if it is not itself a sum, a `finish`: a function from statistics per group to value and interval, resting on
+`models/`. The SELECT groups each base by the asked dimensions in one pass and lays the bases under each other; nothing
+else is joined. Weeks to years are rolled up from days, and the observation times of the sources are written into the
+SQL: both spare work on every row. No metric is declared here.
 """
 
 import difflib
@@ -66,9 +67,9 @@ class Text(NamedTuple):
 class Time:
     """The observation time of one question, as SQL.
 
-    Without `as_of` everything recorded has happened, and T of a row is the latest event of its source. With it, only what happened
-    by then has, and T is the earlier of the two. `observed` gives T of each source of the build: it is written into the SQL,
-    for a build never changes and a join would cost every row.
+    Without `as_of` everything recorded has happened, and T of a row is the latest event of its source. With it, only
+    what happened by then has, and T is the earlier of the two. `observed` gives T of each source of the build: it is
+    written into the SQL, for a build never changes and a join would cost every row.
     """
 
     def __init__(
@@ -113,13 +114,14 @@ Sql = Callable[[Time], Expression]
 class Base:
     """A fact table (or a join) with the days, dimensions and details it knows.
 
-    `seen` is the instant a row came to exist; `details` are further groupings a finish needs, `timed` are dimensions; both are
-    made from the observation time. `ids` are what `rows` shows. `alone` is the one table of a join that suffices as long as no
-    column of another is asked for. `joins` names the table that a detail needs beside, each row finding one of it or none.
+    `seen` is the instant a row came to exist; `details` are further groupings a finish needs, `timed` are dimensions;
+    both are made from the observation time. `ids` are what `rows` shows. `alone` is the one table of a join that
+    suffices as long as no column of another is asked for. `joins` names the table that a detail needs beside, each row
+    finding one of it or none.
 
-    What coverage counts rows by is `weight` (units, or 1), what they are is `noun`. `fault` says why the dates of a row are
-    impossible (empty where they are possible): such rows count nowhere. `bound` is a table to join, by what, and its column that is
-    filled for rows without an order that another base counts.
+    What coverage counts rows by is `weight` (units, or 1), what they are is `noun`. `fault` says why the dates of a row
+    are impossible (empty where they are possible): such rows count nowhere. `bound` is a table to join, by what, and
+    its column that is filled for rows without an order that another base counts.
     """
 
     name: str
@@ -201,8 +203,8 @@ EVERYTHING = Scope()
 class Ask:
     """One question: a metric's parameter, groups, filters, period, observation time and level of its intervals.
 
-    `sources` are those that fill what the metric needs, when not all do; `empty` names bases without a row in the build,
-    `has_faults` says whether some of its rows have impossible dates, and `observed` is T of each of its sources.
+    `sources` are those that fill what the metric needs, when not all do; `empty` names bases without a row in the
+    build, `has_faults` says whether some of its rows have impossible dates, and `observed` is T of each of its sources.
     """
 
     metric: "Metric"
@@ -250,9 +252,10 @@ Wrap = Callable[[Select[Any], Ask, list[str]], Select[Any]]
 class Metric:
     """One number, declared once: what it is called, what it means, what it is made of.
 
-    `needs` are kinds of fact as `build_coverage` names them ("a|b": one of the two). `unit` is share, units, money, days, kg CO2e,
-    count or one of them per something. `good` says which way is good: up, down or none. `wrap` makes the last SELECT of one that
-    is grouped by `details`; a question cut finely is grouped by `fine_details` at once, where there are any.
+    `needs` are kinds of fact as `build_coverage` names them ("a|b": one of the two). `unit` is share, units, money,
+    days, kg CO2e, count or one of them per something. `good` says which way is good: up, down or none. `wrap` makes the
+    last SELECT of one that is grouped by `details`; a question cut finely is grouped by `fine_details` at once, where
+    there are any.
     """
 
     key: str
@@ -296,8 +299,8 @@ class Metric:
 def part_measures(metric: Metric, part: str) -> list[tuple[Measure, int]]:
     """Give the measures that add up to the numerator or denominator, each with its sign.
 
-    Without a word of its own the numerator is the metric's first measure and the denominator its second, or the same one for a share
-    of the whole. Raises UnknownMetric for a part that the metric has not.
+    Without a word of its own the numerator is the metric's first measure and the denominator its second, or the same
+    one for a share of the whole. Raises UnknownMetric for a part that the metric has not.
     """
     if part not in PARTS or (part == "denominator" and not metric.denominator):
         raise UnknownMetric(f"{metric.key} has no {part}; its rows are those of its numerator.")
@@ -402,7 +405,10 @@ def dimension_condition(base: Base, name: str, values: Sequence[Any], basis: str
 
 
 def limits(base: Base, ask: Ask, now: Time) -> list[Expression]:
-    """Give the conditions of a question's filters and scope on one base. Raises UnknownDimension for one that it does not know."""
+    """Give the conditions of a question's filters and scope on one base.
+
+    Raises UnknownDimension for one that it does not know.
+    """
     known = knows(base, ask.own)
     for name in (*ask.where, *ask.scope.allowed):
         if not time_grain(name) and ALIASES.get(name, name) not in known:
@@ -446,8 +452,8 @@ def as_instant(day: date | datetime | None) -> datetime | None:
 def statement(ask: Ask) -> Select[Any]:
     """Build the one SELECT of a question's statistics: group columns, details, then one column a measure.
 
-    Without groups it gives exactly one row; groups whose sums have no row at all are left out. Raises UnknownDimension and
-    PartlyKnown.
+    Without groups it gives exactly one row; groups whose sums have no row at all are left out. Raises UnknownDimension
+    and PartlyKnown.
     """
     metric = ask.metric
     check_dimensions(metric, [*ask.by, *ask.where], ask.own)
@@ -474,7 +480,10 @@ def statement(ask: Ask) -> Select[Any]:
 
 
 def _part(base: Base, sums: list[tuple[str, Sum]], ask: Ask, grains: Sequence[str]) -> Select[Any]:
-    """Group one base: every measure of it in one pass, what they have in common in WHERE. `grains` are left at the plain day."""
+    """Group one base: every measure of it in one pass, what they have in common in WHERE.
+
+    `grains` are left at the plain day.
+    """
     now = base.time(ask)
     keys = {name: dimension(base, "day" if name in grains else name, ask.on, now) for name in ask.by}
     details = {name: base.details[name](now) for name in ask.details if name in base.details}

@@ -1,7 +1,7 @@
 """The bases metrics are summed over: fact tables with their days and dimensions. No metric lives here.
 
-A credited return line without an order line is bound to a purchase by `estimate_credit_match`; it enters order-cohort numbers
-through `CREDITS`, with the purchase's own day and dimensions, so that the big tables need no join for it.
+A credited return line without an order line is bound to a purchase by `estimate_credit_match`; it enters order-cohort
+numbers through `CREDITS`, with the purchase's own day and dimensions, so that the big tables need no join for it.
 """
 
 import csv
@@ -102,7 +102,10 @@ def curve_day(clock: Expression, ends_on: Expression, window: Expression, until:
 
 
 def on_curve(clock: Expression, cell: Mapping[str, Expression], now: Time) -> Expression:
-    """Join the development curve of a cell (source, category, channel, window_days, window_ends_on) at the age of its units."""
+    """Join the development curve of a cell at the age of its units.
+
+    A cell is source, category, channel, window_days, window_ends_on.
+    """
     same = [func.coalesce(curves.c[n], "") == func.coalesce(cell[n], "") for n in ("category", "channel")]
     same.append(func.coalesce(curves.c.window_days, -1) == func.coalesce(cell["window_days"], -1))
     same.append(curves.c.is_dated == cell["window_ends_on"].is_not(None))
@@ -114,7 +117,10 @@ def on_curve(clock: Expression, cell: Mapping[str, Expression], now: Time) -> Ex
 
 
 def _clock(table: FromClause) -> dict[str, Sql]:
-    """Give what a unit's development depends on: day its clock started and the cell of its curve; or the share itself."""
+    """Give what a unit's development depends on.
+
+    Day its clock started and the cell of its curve; or the share itself.
+    """
     return {
         "clock_on": lambda _: cast(table.c.clock_started_at, Date),
         "cell_source": lambda _: table.c.source,
@@ -706,7 +712,8 @@ def _share_of_credit(column: Expression) -> Expression:
 def returned(amount: str = "units", *conditions: Sql, headline: bool = True, basis: str = "order") -> tuple[Sum, ...]:
     """Sum over confirmed returns: `units`, or an amount of the lot in the reporting currency.
 
-    On the order basis bound credits count on their purchase's day; on the return basis cancelled order entries do not count.
+    On the order basis bound credits count on their purchase's day; on the return basis cancelled order entries do not
+    count.
     """
     own = [is_confirmed(), *([is_headline()] if headline else []), *conditions]
     through = [is_confirmed(credited), *([is_headline(credited)] if headline else [])]
@@ -754,7 +761,10 @@ _ASKING = (
     .distinct()
     .subquery("asking")
 )
-"""Sources that tell of requests; where one never does, the return stands for the request. Joined: not every engine looks into a list."""
+"""Sources that tell of requests; where one never does, the return stands for the request.
+
+Joined: not every engine looks into a list.
+"""
 
 
 def is_reversed(first: str, second: str) -> Expression:
@@ -765,10 +775,10 @@ def is_reversed(first: str, second: str) -> Expression:
 def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
     """Give one row a lot and pair of stages: hours waited and how the wait ended, as a life table counts them.
 
-    Hours are rounded to whole ones; a wait still open at T counts at its age. A pair whose first stage never happened gives no
-    row; nor does a lot whose end is not applicable (a refund without receipt ends a wait for receipt: see `passed`). Waits from the
-    request of a source that tells of none begin with the return. A wait that ended before it began is lost, but for money: goods may be
-    paid before they come, and then nobody waits (`PAID_EARLY`).
+    Hours are rounded to whole ones; a wait still open at T counts at its age. A pair whose first stage never happened
+    gives no row; nor does a lot whose end is not applicable (a refund without receipt ends a wait for receipt: see
+    `passed`). Waits from the request of a source that tells of none begin with the return. A wait that ended before it
+    began is lost, but for money: goods may be paid before they come, and then nobody waits (`PAID_EARLY`).
     """
     arms = []
     for stage, (start, end) in pairs.items():
@@ -911,7 +921,10 @@ _FUNNEL = (
 
 
 def _filled() -> dict[str, Expression]:
-    """Give when each stage was reached at the latest: one nobody recorded, when the next was; an answer nobody recorded, at once."""
+    """Give when each stage was reached at the latest.
+
+    One nobody recorded, when the next was; an answer nobody recorded, at once.
+    """
     c = lots.c
     paid = func.least(c.refunded_at, c.exchanged_at)
     looked = func.coalesce(c.inspected_at, c.restocked_at, c.disposed_at)
@@ -935,9 +948,9 @@ def _filled() -> dict[str, Expression]:
 def segment_base() -> Base:
     """Give one row a lot and piece of its way from request to refund, with the days spent in it up to T.
 
-    Pieces follow each other, so that they add up to the whole; a piece that is still open counts up to T, one that was stopped up
-    to its stop. What the refund overtook (money given before the goods came) is left out after the refund. Lots
-    whose goods went through stages out of order are lost.
+    Pieces follow each other, so that they add up to the whole; a piece that is still open counts up to T, one that was
+    stopped up to its stop. What the refund overtook (money given before the goods came) is left out after the refund.
+    Lots whose goods went through stages out of order are lost.
     """
     filled = _filled()
     names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]

@@ -41,7 +41,10 @@ PRIMARY = measure(
 
 
 def _coverage(base: Base) -> tuple[Measure, Measure]:
-    """Count the legs (or lots of parcels, where legs do not know a dimension), and those whose emissions are not or not wholly known."""
+    """Count the legs, and those whose emissions are not or not wholly known.
+
+    Lots of parcels, where legs do not know a dimension.
+    """
     return (
         measure("legs", Sum(base, always), Sum(LOT_CARBON, always)),
         measure(
@@ -220,8 +223,10 @@ METRICS = (
         "kg_co2e_per_parcel",
         Text("Emissions per parcel, all in", "Émissions par colis, tout compris"),
         Text(
-            "Everything a returned parcel emits: trip, packaging, transport by stop or parcel, hubs, treatment; usual: .5 to 1.7 kg.",
-            "Tout ce qu'émet un colis retourné : trajet, emballage, transport par arrêt ou colis, sites, traitement ; usuel : 0,5 à 1,7 kg.",
+            "Everything a returned parcel emits: trip, packaging, transport by stop or parcel, hubs, treatment; usual:"
+            " .5 to 1.7 kg.",
+            "Tout ce qu'émet un colis retourné : trajet, emballage, transport par arrêt ou colis, sites, traitement ;"
+            " usuel : 0,5 à 1,7 kg.",
         ),
         "kg CO2e of the legs",
         "parcels",
@@ -241,8 +246,10 @@ METRICS = (
             "Transport et emballage par colis, à la tonne-kilomètre",
         ),
         Text(
-            "Transport, hubs and packaging of a returned parcel with every leg by tonne-kilometres; usual: .05 to .5 kg. It understates stops for light parcels.",
-            "Transport, sites et emballage d'un colis retourné, chaque trajet à la tonne-kilomètre ; usuel : 0,05 à 0,5 kg. Sous-estime les arrêts pour colis légers.",
+            "Transport, hubs and packaging of a returned parcel with every leg by tonne-kilometres; usual: .05 to .5"
+            " kg. It understates stops for light parcels.",
+            "Transport, sites et emballage d'un colis retourné, chaque trajet à la tonne-kilomètre ; usuel : 0,05 à 0,5"
+            " kg. Sous-estime les arrêts pour colis légers.",
         ),
         "kg CO2e by tonne-kilometres",
         "parcels",
@@ -266,8 +273,10 @@ METRICS = (
         "avoided_kg_co2e",
         Text("Avoided by second lives", "Évité par les secondes vies"),
         Text(
-            "Making of new goods that used goods sold or given away displace, from a low to a high displacement; never taken off the emissions.",
-            "Fabrication de neuf que déplacent les articles revendus d'occasion ou donnés, d'un déplacement bas à haut ; jamais déduit des émissions.",
+            "Making of new goods that used goods sold or given away displace, from a low to a high displacement; never"
+            " taken off the emissions.",
+            "Fabrication de neuf que déplacent les articles revendus d'occasion ou donnés, d'un déplacement bas à haut"
+            " ; jamais déduit des émissions.",
         ),
         "kg CO2e of displaced goods",
         "",

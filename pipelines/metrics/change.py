@@ -1,7 +1,7 @@
 """Why a rate moved, and how the three date bases, the money and a shop system's own figure hang together.
 
-Every function lays declared sums side by side, so a step is a difference of two numbers that metrics give too, and steps add up
-exactly. No number is defined here that a metric defines.
+Every function lays declared sums side by side, so a step is a difference of two numbers that metrics give too, and
+steps add up exactly. No number is defined here that a metric defines.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,10 @@ def _inside(day: Expression, period: Period) -> list[Expression]:
 
 
 def _ordered_in(sums: tuple[Sum, ...], period: Period) -> tuple[Sum, ...]:
-    """Keep what was ordered in a period: by the lot's own order day, or the day of the purchase a credit is bound to."""
+    """Keep what was ordered in a period.
+
+    By the lot's own order day, or the day of the purchase a credit is bound to.
+    """
 
     def kept(s: Sum) -> Sum:
         day = s.base.days["order"]
@@ -101,14 +104,15 @@ def rate_change(
     as_of: Day = None,
     scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
-    """Explain why the figure of a shop system (returns asked for in a period / units sold in it) moved: effect, points, exactly adding up.
+    """Explain why the figure of a shop system (returns asked for in a period / units sold in it) moved.
 
-    older_orders: returns of orders placed before the period; volume: more or fewer sales to divide them by; mix_<dimension>:
-    sales moving between groups, one row a dimension of `by`; rate: the final rate of the period's own orders at equal mix, as
-    `ultimate_return_rate` gives it by category; timing: the share of those returns that landed inside the period, which moves with
-    when in the period sales fall. Where a final rate is not known yet, all of it is timing. Mix, rate and timing take the mean of
-    both periods as weights; mix is shared among the dimensions by the mean over their orders (Shapley's value), each dimension's
-    weights taken within those before it. Rows previous and current are the figures. Empty where too many returns name no order.
+    Columns: effect, points, exactly adding up. older_orders: returns of orders placed before the period; volume: more
+    or fewer sales to divide them by; mix_<dimension>: sales moving between groups, one row a dimension of `by`; rate:
+    the final rate of the period's own orders at equal mix, as `ultimate_return_rate` gives it by category; timing: the
+    share of those returns that landed inside the period, which moves with when in the period sales fall. Where a final
+    rate is not known yet, all of it is timing. Mix, rate and timing take the mean of both periods as weights; mix is
+    shared among the dimensions by the mean over their orders (Shapley's value), each dimension's weights taken within
+    those before it. Rows previous and current are the figures. Empty where too many returns name no order.
     """
     dimensions = (by,) if isinstance(by, str) else tuple(by)
     common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope}
@@ -152,7 +156,10 @@ def rate_change(
 def _final_rates(
     build: Build, period: Period, cells: pd.Index, by: tuple[str, ...], common: dict[str, Any]
 ) -> np.ndarray[Any, Any]:
-    """Give the expected final rate of each cell's category (of all sales where cells know none); NaN where it is not known."""
+    """Give the expected final rate of each cell's category (of all sales where cells know none).
+
+    NaN where it is not known.
+    """
     cut = ("category",) if "category" in by else ()
     found = answer(build, "ultimate_return_rate", by=cut, since=period[0], until=period[1], **common)
     if not cut:
@@ -165,7 +172,10 @@ def _final_rates(
 def _landed(
     build: Build, period: Period, by: tuple[str, ...], common: dict[str, Any]
 ) -> tuple[float, "pd.Series[float]", "pd.Series[float]"]:
-    """Give the returns asked for in a period, and per group the sales of the period and how many of the returns are theirs."""
+    """Give the returns asked for in a period, and per group the sales of the period.
+
+    And how many of the returns are theirs.
+    """
     question = {**common, "since": period[0], "until": period[1]}
     came = build.fetch(statement(_asked(build, "confirmed_units", **question)))["confirmed"].sum()
     sold = build.fetch(statement(_asked(build, "sold_units", by=by, **question)))
@@ -174,7 +184,10 @@ def _landed(
 
 
 def _mix(weight: "pd.Series[float]", before: "pd.Series[float]", rate: "pd.Series[float]") -> list[float]:
-    """Share the effect of moved weights among the index's levels; the parts add up to the sum of (weight - before) x rate."""
+    """Share the effect of moved weights among the index's levels.
+
+    The parts add up to the sum of (weight - before) x rate.
+    """
     levels = list(range(weight.index.nlevels))
     keys = pd.DataFrame({i: weight.index.get_level_values(i).astype(object) for i in levels})
     now, then, each = weight.to_numpy(float), before.to_numpy(float), rate.to_numpy(float)
@@ -199,7 +212,8 @@ def _nested(keys: pd.DataFrame, order: list[int], weight: np.ndarray[Any, Any]) 
         code = keys.groupby(order[: depth + 1], dropna=False, sort=False).ngroup().to_numpy()
         mine = np.bincount(code, weight)[code]
         members = _children(keys, order, depth)
-        # a group without sales has no weights within it: equal ones stand in, and its own weight of 0 keeps them out of the sum
+        # a group without sales has no weights within it: equal ones stand in, and its own weight of 0 keeps them out of
+        # the sum
         factors.append(np.where(above > 0, mine / np.where(above > 0, above, 1.0), 1.0 / members))
         above = mine
     return factors
@@ -224,10 +238,11 @@ def same_window(
     as_of: Day = None,
     scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
-    """Compare two periods on equal footing: the share returned within the longest window that most of both has lived through.
+    """Compare two periods on equal footing.
 
-    The columns of `compare` and `window_days`. The window is the longest of WINDOWS that half of each period's units have
-    reached; empty when none is.
+    The share returned within the longest window that most of both has lived through. The columns of `compare` and
+    `window_days`. The window is the longest of WINDOWS that half of each period's units have reached; empty when none
+    is.
     """
     now = max(map(pd.Timestamp, observed(build).values()), default=pd.Timestamp.min)
     now = min(now, pd.Timestamp(as_of)) if as_of is not None else now
@@ -265,11 +280,12 @@ def reconciliation(
 ) -> pd.DataFrame:
     """Lay a period's returns side by side as three days count them, and bridge one figure to the next.
 
-    One row a step: bridge, step, kind (total or step), units, value (net sales value without VAT in the reporting currency; in
-    the bridge refund_to_money steps lead to money with VAT). The steps of a bridge add up to its last total exactly:
-    order_to_return: from returns of the period's orders to those asked for in it; return_to_refund: to those paid in it;
-    refund_to_money: from their net value to the money that moved; return_to_shop: to what a shop system subtracts from
-    sales on the day a return is created, whatever becomes of it. Value is missing where no exchange rate is known at all.
+    One row a step: bridge, step, kind (total or step), units, value (net sales value without VAT in the reporting
+    currency; in the bridge refund_to_money steps lead to money with VAT). The steps of a bridge add up to its last
+    total exactly: order_to_return: from returns of the period's orders to those asked for in it; return_to_refund: to
+    those paid in it; refund_to_money: from their net value to the money that moved; return_to_shop: to what a shop
+    system subtracts from sales on the day a return is created, whatever becomes of it. Value is missing where no
+    exchange rate is known at all.
     """
     if not is_known(build, "confirmed_units"):
         return pd.DataFrame(columns=["bridge", "step", "kind", "units", "value"])

@@ -1,4 +1,7 @@
-"""Claims against carriers: lost parcels that could be claimed, those that are, and what came of them. A work list worth cash."""
+"""Claims against carriers: lost parcels that could be claimed, those that are, and what came of them.
+
+A work list worth cash.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,10 +29,11 @@ def claims(
     as_of: Day = None,
     scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
-    """List lost parcels, those worth most and due first: parcel_id, carrier, lost_at, units, amount (purchase cost), status, deadline_on, days_left, claimed, paid.
+    """List lost parcels, those worth most and due first.
 
-    Amounts in the reporting currency. The deadline is that of data/costs.csv (claim_days) unless the contract says otherwise; a claim not filed
-    by then is too_late.
+    Columns: parcel_id, carrier, lost_at, units, amount (purchase cost), status, deadline_on, days_left, claimed, paid.
+    Amounts in the reporting currency. The deadline is that of data/costs.csv (claim_days) unless the contract says
+    otherwise; a claim not filed by then is too_late.
     """
     question = _of_build(
         build, ask("claims_open_amount", where=where, since=since, until=until, as_of=as_of, scope=scope)

@@ -1,8 +1,8 @@
 """How returns gather on customers, as shares of a crowd: never a list, never a score, never one person.
 
-Customers are counted by how much they bought and how much came back; only those counts leave the warehouse. Each figure stands
-beside what chance alone would make of the same purchases, for a few customers always return most: each unit comes back as often as
-its category does in the selection, whoever buys it.
+Customers are counted by how much they bought and how much came back; only those counts leave the warehouse. Each figure
+stands beside what chance alone would make of the same purchases, for a few customers always return most: each unit
+comes back as often as its category does in the selection, whoever buys it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,9 +32,10 @@ OFTEN = (5, 0.8)  # serial: at least so many units bought, and at least this sha
 class Concentration:
     """How returns gather on customers.
 
-    `slices`: customers (share, most returns first), returned (share of the returned units that is theirs) and by_chance (the share
-    were every unit as likely to come back as its category's). `patterns`: one row a pattern (serial, several_sizes, one_time) with customers, sold and returned as shares, rate, low, high and by_chance (the
-    share of customers chance would make; NaN where chance says nothing). `reason` says why both are empty.
+    `slices`: customers (share, most returns first), returned (share of the returned units that is theirs) and by_chance
+    (the share were every unit as likely to come back as its category's). `patterns`: one row a pattern (serial,
+    several_sizes, one_time) with customers, sold and returned as shares, rate, low, high and by_chance (the share of
+    customers chance would make; NaN where chance says nothing). `reason` says why both are empty.
     """
 
     customers: int
@@ -54,8 +55,9 @@ def customer_concentration(
 ) -> Concentration:
     """Say how far the returned units of these sales gather on few customers, and which buying patterns they come with.
 
-    Sales without a customer are left out. Nothing is said of fewer than FEWEST customers, no slice of fewer than SMALLEST_SLICE,
-    and nothing before half of the returns that are expected have come: who returns late would look like who keeps.
+    Sales without a customer are left out. Nothing is said of fewer than FEWEST customers, no slice of fewer than
+    SMALLEST_SLICE, and nothing before half of the returns that are expected have come: who returns late would look like
+    who keeps.
     """
     question: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     nothing = pd.DataFrame()
@@ -162,7 +164,10 @@ def _patterns(build: Build, question: dict[str, Any], crowd: pd.DataFrame) -> pd
 
 
 def _is_crowd(build: Build, question: dict[str, Any]) -> bool:
-    """Say whether enough orders of enough customers hold several sizes for a rate of theirs to be of nobody in particular."""
+    """Say whether enough orders of enough customers hold several sizes.
+
+    So that a rate of theirs is of nobody in particular.
+    """
     asked = _of_build(build, ask("observed_return_rate", **question))
     counts: list[Any] = [func.count(c.distinct()).label(c.name) for c in (orders.c.order_id, orders.c.customer_key)]
     conditions = [

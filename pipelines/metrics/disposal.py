@@ -1,9 +1,11 @@
-"""Where inspected goods should have gone: the expected net value of each route for each item, the best assignment, and the regret of what was done.
+"""Where inspected goods should have gone.
 
-Values are expected, not booked: the price the goods would fetch by grade and route (what recoveries of the shop tell, the parameter of
-data/costs.csv where they are too few), less what the route costs and the price of its carbon. Apparel and footwear are never destroyed
-while another route is lawful, and it always is. "keep_it" is hindsight: goods that had better stayed with the customer, refunded all the
-same; it is worth the freight, handling and emissions of a way back that were spent on every other route.
+The expected net value of each route for each item, the best assignment, and the regret of what was done. Values are
+expected, not booked: the price the goods would fetch by grade and route (what recoveries of the shop tell, the
+parameter of data/costs.csv where they are too few), less what the route costs and the price of its carbon. Apparel and
+footwear are never destroyed while another route is lawful, and it always is. "keep_it" is hindsight: goods that had
+better stayed with the customer, refunded all the same; it is worth the freight, handling and emissions of a way back
+that were spent on every other route.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,10 +65,11 @@ t = STAR.tables
 class Plan:
     """The best assignment of a span's inspected goods: one row an item, one row a route, and what was done beside it.
 
-    `regret` is the value of the best less that of what was done (reporting currency), `regret_kg_co2e` the emissions of what was
-    done less those of the best (treatment, and the way back of goods that had better been kept), `avoided_kg_co2e` what the best would displace more of new goods. Lots of several units are one item. Goods
-    that went back to suppliers, and those whose grade forbids what was done, are left out; so are the `unpriced` ones, whose money no
-    exchange rate turns into the reporting currency.
+    `regret` is the value of the best less that of what was done (reporting currency), `regret_kg_co2e` the emissions of
+    what was done less those of the best (treatment, and the way back of goods that had better been kept),
+    `avoided_kg_co2e` what the best would displace more of new goods. Lots of several units are one item. Goods that
+    went back to suppliers, and those whose grade forbids what was done, are left out; so are the `unpriced` ones, whose
+    money no exchange rate turns into the reporting currency.
     """
 
     items: pd.DataFrame
@@ -85,7 +88,10 @@ class Plan:
 
 
 def recovery_rates(build: Build) -> pd.DataFrame:
-    """Give what a disposition fetches, where there are enough recoveries of a category: disposition, category, n, rate (share of the net price), low, high (90%)."""
+    """Give what a disposition fetches, where there are enough recoveries of a category.
+
+    Columns: disposition, category, n, rate (share of the net price), low, high (90%).
+    """
     found = fetched(build)
     found["share"] = found["got"] / found["net"]
     rows = []
@@ -117,7 +123,8 @@ def dispose(
 ) -> Plan:
     """Assign the inspected goods of the orders of a span to their best routes under the capacities.
 
-    `carbon_price` is EUR a tonne, `capacity` units a day of a route (default: data/costs.csv). A lot is an item; capacities count lots.
+    `carbon_price` is EUR a tonne, `capacity` units a day of a route (default: data/costs.csv). A lot is an item;
+    capacities count lots.
     """
     question = _of_build(build, ask("returned_units", where=where, since=since, until=until, scope=scope))
     product = t["dim_product"]
@@ -188,7 +195,10 @@ def dispose(
 def _values(
     items: pd.DataFrame, rates: pd.DataFrame, carbon_price: float, decay: float, euro: float
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Give the expected net value and the emissions (kg CO2e) of each item by route; -inf where it may not go. `decay` is a share a week, `euro` the rate of parameters."""
+    """Give the expected net value and the emissions (kg CO2e) of each item by route; -inf where it may not go.
+
+    `decay` is a share a week, `euro` the rate of parameters.
+    """
     n = len(items)
     net = items["net"].to_numpy(float)
     units = items["units"].to_numpy(float)
@@ -234,7 +244,10 @@ def _values(
 
 
 def _done(items: pd.DataFrame, worth: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Give the route of what was done: repaired goods were refurbished; -1 for those sent back to suppliers and those whose grade forbids it."""
+    """Give the route of what was done.
+
+    Repaired goods were refurbished; -1 for those sent back to suppliers and those whose grade forbids it.
+    """
     names = {r: i for i, r in enumerate(ROUTES)} | {"repaired": ROUTES.index("refurbished")}
     found = looked_up(items["disposition"], names).fillna(-1).to_numpy(int)
     return (

@@ -1,4 +1,7 @@
-"""How sure emissions are: what each cell's figure rests on, its uncertainty from data/costs.csv and the build's factors, intervals and a tornado."""
+"""How sure emissions are.
+
+What each cell's figure rests on, its uncertainty from data/costs.csv and the build's factors, intervals and a tornado.
+"""
 
 from functools import cache
 
@@ -30,7 +33,9 @@ def kind(factor_id: str) -> str:
 def sources(
     factor: str | None, role: str, distance: str | None, mass: str | None, status: str | None
 ) -> tuple[str, ...]:
-    """Name what a leg's emissions rest on and share with other legs: its factor, and what was assumed or imputed in its place.
+    """Name what a leg's emissions rest on and share with other legs.
+
+    Its factor, and what was assumed or imputed in its place.
 
     >>> sources("van", "first_mile", "assumed", "measured", "assumed")
     ('factor:van', 'parameter:first_mile_distance')
@@ -90,7 +95,10 @@ def cells(frame: pd.DataFrame) -> tuple[np.ndarray, list[tuple[str, ...]]]:
 
 
 def doubted(finish: Finish) -> Finish:
-    """Add the interval that the doubt about factors and inputs gives the value; none where the cells are not known (cut by product)."""
+    """Add the interval that the doubt about factors and inputs gives the value.
+
+    None where the cells are not known (cut by product).
+    """
 
     def finishing(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
         found = finish(frame, ask, build)

@@ -1,6 +1,7 @@
-"""Emissions leg by leg: lanes, parcels, one return explained, what the total rests on, what a change is made of, what another factor set gives.
+"""Emissions leg by leg.
 
-Sums in them agree with the metrics of the same filters. No number is defined here that a metric defines.
+Columns: lanes, parcels, one return explained, what the total rests on, what a change is made of, what another factor
+set gives. Sums in them agree with the metrics of the same filters. No number is defined here that a metric defines.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,10 @@ from pipelines.warehouse.schema import STAR
 Where = Mapping[str, Sequence[Any]] | None
 t = STAR.tables
 BAND_ALL_IN, BAND_TONNE_KM = (0.5, 1.7), (0.05, 0.5)
-"""Plausible means a parcel (kg CO2e): all in (University of Bamberg 2018 and 2021), and transport and packaging by tonne-kilometre."""
+"""Plausible means a parcel (kg CO2e).
+
+All in (University of Bamberg 2018 and 2021), and transport and packaging by tonne-kilometre.
+"""
 IMPLAUSIBLE = (0.02, 10.0)  # a parcel below or above (kg CO2e) is flagged
 BINS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, np.inf)
 
@@ -49,7 +53,10 @@ def lanes(
     as_of: Day = None,
     scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
-    """List the lanes of the way back, heaviest emissions first: both places with coordinates, mode, legs, parcels, km and kg CO2e."""
+    """List the lanes of the way back, heaviest emissions first.
+
+    Both places with coordinates, mode, legs, parcels, km and kg CO2e.
+    """
     question = _asked(build, where=where, since=since, until=until, as_of=as_of, scope=scope)
     start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
     names = ("place_id", "name", "kind", "latitude", "longitude")
@@ -87,9 +94,10 @@ def parcels(
     as_of: Day = None,
     scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
-    """Count parcels by what they emitted, all in: low and high of each class (kg CO2e), parcels, kg_co2e, is_flagged (implausible).
+    """Count parcels by what they emitted, all in.
 
-    Parcels of two legs or fewer are hardly begun and are never flagged as light.
+    Columns: low and high of each class (kg CO2e), parcels, kg_co2e, is_flagged (implausible). Parcels of two legs or
+    fewer are hardly begun and are never flagged as light.
     """
     question = _asked(build, where=where, since=since, until=until, as_of=as_of, scope=scope)
     one = (
@@ -187,7 +195,7 @@ def _traced() -> Select[Any]:
 
 def _leg(build: Build, row: Mapping[Any, Any]) -> dict[str, Any]:
     """Finish one traced leg: the formula with its numbers, and its interval (90%)."""
-    leg: dict[str, Any] = {str(k): (None if pd.isna(v) else v) for k, v in row.items()}
+    leg: dict[str, Any] = {str(k): None if pd.isna(v) else v for k, v in row.items()}
     low = high = None
     if leg["kg_co2e"] is not None:
         _, of = cells(
@@ -212,9 +220,10 @@ def _leg(build: Build, row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def trace(build: Build, leg_id: str) -> dict[str, Any]:
-    """Trace one leg (its element_id): what it was, the formula with its numbers, its interval, the factor and where the factor comes from.
+    """Trace one leg (its element_id).
 
-    Raises UnknownDimension for a leg that is not in the build.
+    What it was, the formula with its numbers, its interval, the factor and where the factor comes from. Raises
+    UnknownDimension for a leg that is not in the build.
     """
     found = build.fetch(_traced().where(legs.c.element_id == leg_id))
     if not len(found):
@@ -225,9 +234,10 @@ def trace(build: Build, leg_id: str) -> dict[str, Any]:
 
 
 def explain(build: Build, return_id: str) -> dict[str, Any]:
-    """Explain what one return emitted: every leg of its parcels with its formula, the parcels' totals by activity, and the return's share.
+    """Explain what one return emitted.
 
-    Gives return_id, kg_co2e (None when a leg has no answer), parcels (parcel_id, legs, by_activity, kg_co2e) and lots (return_line_id,
+    Every leg of its parcels with its formula, the parcels' totals by activity, and the return's share. Gives return_id,
+    kg_co2e (None when a leg has no answer), parcels (parcel_id, legs, by_activity, kg_co2e) and lots (return_line_id,
     product_id, units, disposition, kg_co2e). Raises UnknownDimension for a return that is not in the build.
     """
     names = ("return_id", "return_line_id", "lot_no", "parcel_id", "product_id", "units", "weight_kg", "disposition")
@@ -240,7 +250,8 @@ def explain(build: Build, return_id: str) -> dict[str, Any]:
     own = build.fetch(query)
     if not len(own):
         raise UnknownDimension(
-            f"There is no return {return_id!r} in this build. `backhaul metric kg_co2e --by return` does not list them; `backhaul export` of rows does."
+            f"There is no return {return_id!r} in this build. `backhaul metric kg_co2e --by return` does not list them;"
+            " `backhaul export` of rows does."
         )
     wanted = list(own["parcel_id"].dropna().unique())
     found = (
@@ -276,7 +287,8 @@ def explain(build: Build, return_id: str) -> dict[str, Any]:
 def formula(leg: Mapping[str, Any]) -> str:
     """Write the formula of one leg with its numbers; what stands before `=` gives what stands behind it.
 
-    >>> leg = {"method": "per_tonne_km", "distance_km": 20.0, "mass_kg": 0.8, "factor_value": 0.78225, "factor_unit": "kgCO2e/t.km", "kg_co2e": 0.012516, "factor_id": "van"}
+    >>> leg = {"method": "per_tonne_km", "distance_km": 20.0, "mass_kg": 0.8, "factor_value": 0.78225}
+    >>> leg |= {"factor_unit": "kgCO2e/t.km", "kg_co2e": 0.012516, "factor_id": "van"}
     >>> formula(leg)
     '20 km x 0.8 kg / 1000 x 0.78225 kgCO2e/t.km = 0.012516 kg CO2e'
     """
@@ -297,9 +309,11 @@ def formula(leg: Mapping[str, Any]) -> str:
         "per_vehicle_km": f"{told('distance_km')} km x {share:g} x {factor}",
         "per_tonne": f"{told('mass_kg')} kg / 1000 x {factor}" + (f" / {uses:g} uses" if uses != 1 else ""),
         "per_kg": f"{told('mass_kg')} kg x {factor}",
-        "per_parcel": f"{told('distance_km')} km / {told('movement_parcels')} parcels x {factor}"
-        if is_round
-        else f"1 parcel x {factor}",
+        "per_parcel": (
+            f"{told('distance_km')} km / {told('movement_parcels')} parcels x {factor}"
+            if is_round
+            else f"1 parcel x {factor}"
+        ),
         "shared": f"{told('distance_km')} km x {factor}, shared by mass x direct distance",
     }
     return f"{written.get(str(leg['method']), '?')} = {result}"
@@ -318,9 +332,10 @@ def tornado(
     scope: Scope = EVERYTHING,
     level: float = 0.9,
 ) -> pd.DataFrame:
-    """Say what would narrow the total's interval: source, low and high (kg CO2e) if only it were in doubt, share of the variance; widest first.
+    """Say what would narrow the total's interval.
 
-    A source is a factor, a parameter assumed in place of a measurement, or what was imputed.
+    Columns: source, low and high (kg CO2e) if only it were in doubt, share of the variance; widest first. A source is a
+    factor, a parameter assumed in place of a measurement, or what was imputed.
     """
     question = _asked(build, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
     frame = build.fetch(statement(question))
@@ -335,7 +350,10 @@ def tornado(
 
 
 def missing_factors(build: Build) -> pd.DataFrame:
-    """List legs that no factor fits, by what they are: role, mode, vehicle, fuel, unit wanted, legs, first and last year; most legs first."""
+    """List legs that no factor fits, by what they are.
+
+    Columns: role, mode, vehicle, fuel, unit wanted, legs, first and last year; most legs first.
+    """
     unit = case(
         (legs.c.element_type == literal_column("'hub'"), literal_column("'kgCO2e/parcel'")),
         (legs.c.role.in_(["packaging", "treatment"]), literal_column("'kgCO2e/t'")),
@@ -364,10 +382,11 @@ def missing_factors(build: Build) -> pd.DataFrame:
 def factor_effect(
     build: Build, now: Ledger, other: Ledger, *, where: Where = None, since: Day = None, until: Day = None
 ) -> pd.DataFrame:
-    """Say what another set or vintage would make of the same legs: vehicle, unit, factor_id and other_id, kg_co2e, other_kg_co2e, difference.
+    """Say what another set or vintage would make of the same legs.
 
-    Emissions are proportional to their factor, so nothing else changes. A leg of several factors, and one whose other factor is
-    missing, stays as it is (other_id empty).
+    Columns: vehicle, unit, factor_id and other_id, kg_co2e, other_kg_co2e, difference. Emissions are proportional to
+    their factor, so nothing else changes. A leg of several factors, and one whose other factor is missing, stays as it
+    is (other_id empty).
     """
     question = _asked(build, where=where, since=since, until=until)
     year = extract("year", legs.c.started_on)
@@ -420,11 +439,12 @@ def change_split(
     as_of: Day = None,
     scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
-    """Split the change of kg CO2e per 100 units sold between two spans of order days into its causes; the effects add up to it exactly.
+    """Split the change of kg CO2e per 100 units sold between two spans of order days into its causes.
 
-    Rows: before (total), one a cause, after (total); columns step, kind, amount. Volume: units returned per unit sold. Consolidation:
-    legs and packaging a returned unit, parcels a round, share of a trip. Mode: vehicles of each part of the way. Distance: kilometres
-    a leg. Weight: mass a leg. Factor: kg CO2e a unit of activity. Empty when either span sold nothing or emitted nothing.
+    The effects add up to it exactly. Rows: before (total), one a cause, after (total); columns step, kind, amount.
+    Volume: units returned per unit sold. Consolidation: legs and packaging a returned unit, parcels a round, share of a
+    trip. Mode: vehicles of each part of the way. Distance: kilometres a leg. Weight: mass a leg. Factor: kg CO2e a unit
+    of activity. Empty when either span sold nothing or emitted nothing.
     """
     sides = [_activity(build, span, where, as_of, scope) for span in (against, period)]
     names = ["step", "kind", "amount"]
@@ -448,7 +468,11 @@ def change_split(
 def _activity(
     build: Build, span: tuple[date, date], where: Where, as_of: Day, scope: Scope
 ) -> tuple[pd.DataFrame, float, float]:
-    """Sum a span's legs by part and vehicle: legs, kilometres, kilometres a parcel answers for, activity of the factor, kg; with units returned and sold."""
+    """Sum a span's legs by part and vehicle.
+
+    Columns: legs, kilometres, kilometres a parcel answers for, activity of the factor, kg; with units returned and
+    sold.
+    """
     asked: dict[str, Any] = {"where": where, "since": span[0], "until": span[1], "as_of": as_of, "scope": scope}
     question = _of_build(build, ask("kg_co2e_per_100_sold", **asked))
     sold = float(build.fetch(statement(question))["sold"].sum())
@@ -479,7 +503,10 @@ def _activity(
 
 
 def _levels(frame: pd.DataFrame, returned: float, sold: float) -> dict[str, np.ndarray[Any, Any]]:
-    """Write each cell's kg per 100 sold as a product of its causes; sharing (parcels a round, share of a trip) is part of consolidation."""
+    """Write each cell's kg per 100 sold as a product of its causes.
+
+    Sharing (parcels a round, share of a trip) is part of consolidation.
+    """
     filled = frame.fillna(0.0)
     of_role = filled.groupby("role")["legs"].transform("sum").to_numpy()
     legs_, km, own, activity, kg = (filled[n].to_numpy(float) for n in ("legs", "km", "own_km", "activity", "kg"))

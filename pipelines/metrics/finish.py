@@ -1,7 +1,7 @@
 """From statistics to answers: value, interval and the reason when there is none. Pure arithmetic comes from `models/`.
 
-Each function takes the frame of a metric's statistics (one row a group and detail), the question and the build, and gives one row a
-group: the group's columns, value, low, high, n and, where it must, a reason why no number is shown.
+Each function takes the frame of a metric's statistics (one row a group and detail), the question and the build, and
+gives one row a group: the group's columns, value, low, high, n and, where it must, a reason why no number is shown.
 """
 
 import json
@@ -29,7 +29,10 @@ PARTIAL = 0.01  # share of legs without an answer above which a total of emissio
 
 
 def groups_of(frame: pd.DataFrame, by: tuple[str, ...]) -> tuple[np.ndarray[Any, Any], pd.DataFrame]:
-    """Give each row its group's number, from 0 in order of the keys, and the keys of each group; no `by` is one group."""
+    """Give each row its group's number, from 0 in order of the keys, and the keys of each group.
+
+    No `by` is one group.
+    """
     if not by:
         return np.zeros(len(frame), dtype=np.int64), pd.DataFrame(index=[0])
     grouped = frame.groupby(list(by), dropna=False, sort=True)
@@ -50,8 +53,8 @@ def answer_frame(
 ) -> pd.DataFrame:
     """Lay value, interval, count and the reason why there is no number beside the keys.
 
-    A `caution` is a code of what weakens the number, `note` says it or another thing in words; `stands` shows the value in spite
-    of a reason, `coverage` is the share of its rows that it rests on.
+    A `caution` is a code of what weakens the number, `note` says it or another thing in words; `stands` shows the value
+    in spite of a reason, `coverage` is the share of its rows that it rests on.
     """
     return keys.assign(
         value=value, low=low, high=high, n=n, reason=reason, caution="", note="", coverage=1.0, stands=False
@@ -103,7 +106,10 @@ def ratio_of(
 
 
 def flagged(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
-    """Give the share of lines marked as returned; where whole orders are marked it is an upper bound, and one line of each the lower."""
+    """Give the share of lines marked as returned.
+
+    Where whole orders are marked it is an upper bound, and one line of each the lower.
+    """
     keys, sums = summed(frame, ask.by, ["flagged", "sold", "of_orders", "orders"])
     marked, sold, by_order = (sums[c].to_numpy() for c in ("flagged", "sold", "of_orders"))
     least = marked - by_order + sums["orders"].to_numpy()
@@ -136,8 +142,8 @@ def ranged(value: str, low: str, high: str) -> Finish:
 def covered(finish: Finish) -> Finish:
     """Say of how many legs the emissions are not known; a missing factor is a missing answer, never zero.
 
-    The value is of the legs that are covered. Beyond `PARTIAL` of them missing it is greyed, and stands for what it is. While a factor
-    is used that is far from those that ship, it carries the caution "factor".
+    The value is of the legs that are covered. Beyond `PARTIAL` of them missing it is greyed, and stands for what it is.
+    While a factor is used that is far from those that ship, it carries the caution "factor".
     """
 
     def covering(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
@@ -268,7 +274,10 @@ def _effects(build: Build, keys: pd.DataFrame, ask: Ask) -> np.ndarray[Any, Any]
 def _cohort_prior(
     build: Build, keys: pd.DataFrame, ask: Ask
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
-    """Give mean and sd of the logit per group: a prior speaks for a category, or for all sales, and for no other slice."""
+    """Give mean and sd of the logit per group.
+
+    A prior speaks for a category, or for all sales, and for no other slice.
+    """
     found = priors(build)
     found = found[found["kind"] == "cohort"]
     chosen = ask.where.get("category", ())
@@ -294,13 +303,17 @@ def drifts(build: Build) -> pd.DataFrame:
 
 
 def _drifting(found: pd.DataFrame, build: Build, ask: Ask) -> pd.DataFrame:
-    """Mark the answers whose returns no longer arrive as the curve says: `caution` "delay_drift" and the sentence in `note`."""
+    """Mark the answers whose returns no longer arrive as the curve says.
+
+    `caution` "delay_drift" and the sentence in `note`.
+    """
     on = drifts(build)
     on = on[on["is_drifting"].astype(bool)].sort_values("z", key=abs)
     said = {
-        None
-        if pd.isna(category)
-        else category: f"returns arrive {'later' if factor > 1 else 'earlier'} than the curve says since {pd.Timestamp(since).date()} ({factor:.2f} times the delay): the interval may not cover"
+        None if pd.isna(category) else category: (
+            f"returns arrive {'later' if factor > 1 else 'earlier'} than the curve says since"
+            f" {pd.Timestamp(since).date()} ({factor:.2f} times the delay): the interval may not cover"
+        )
         for category, factor, since in zip(on["category"], on["factor"], on["since_on"], strict=True)
     }
     own = [said.get(c, "") if not r else "" for c, r in zip(_categories(found, ask), found["reason"], strict=True)]
@@ -375,8 +388,8 @@ def to_come(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
 def to_come_amount(of_sold: str, of_returned: str) -> Finish:
     """Give the part of an amount still expected back: units to come times what one of them is worth.
 
-    Which of the kept units come is weighed by the usual rate of their category, for dear categories are often those that come
-    back most; so a month is worth about the same whole or by category.
+    Which of the kept units come is weighed by the usual rate of their category, for dear categories are often those
+    that come back most; so a month is worth about the same whole or by category.
     """
 
     def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
@@ -438,7 +451,10 @@ def _too_young(days: int, oldest: float, old: float) -> str:
 
 
 def exposed(frame: pd.DataFrame, ask: Ask) -> pd.DataFrame:
-    """Give one row a group and category: sold, returned and exposure (units weighed by the share of their returns expected by now)."""
+    """Give one row a group and category.
+
+    Sold, returned and exposure (units weighed by the share of their returns expected by now).
+    """
     by = (*ask.by, *(["family"] if "family" in frame else []))
     weighed = frame.assign(exposure=frame["sold"].fillna(0) * frame["share"].fillna(1))
     keys, sums = summed(weighed, by, ["sold", "returned", "exposure", *(c for c in _OF_BUYERS if c in frame)])
@@ -469,11 +485,11 @@ def one_family(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
 def usual_rates(build: Build, rows: pd.DataFrame, ask: Ask) -> np.ndarray[Any, Any]:
     """Give the usual rate of each row's category in the selection; the build's where nothing but products is selected.
 
-    A product is compared with its category in the same markets, channels and days: filters, scope, period and time groups move the
-    prior's mean, its spread stays the build's. Filters on what a product is (style, brand, supplier, season) do not, for then the
-    selection is the product itself; nor do size and colour where rows are cut by them, for their levels say what they add. Only
-    rows inside the scope are read. The selection's rate is pulled towards the build's with the prior itself, as a product's is:
-    few units change little.
+    A product is compared with its category in the same markets, channels and days: filters, scope, period and time
+    groups move the prior's mean, its spread stays the build's. Filters on what a product is (style, brand, supplier,
+    season) do not, for then the selection is the product itself; nor do size and colour where rows are cut by them, for
+    their levels say what they add. Only rows inside the scope are read. The selection's rate is pulled towards the
+    build's with the prior itself, as a product's is: few units change little.
     """
     kind = pooled.kind_of(ask.by)
     a, b = pooled.category_prior(build, rows["family"], kind)
@@ -505,7 +521,10 @@ def usual_rates(build: Build, rows: pd.DataFrame, ask: Ask) -> np.ndarray[Any, A
 
 
 def product(of: Callable[..., Any]) -> Finish:
-    """Pull each group's rate towards its likes; `of` gives (value, low, high) from the build, the rows and the question."""
+    """Pull each group's rate towards its likes.
+
+    `of` gives (value, low, high) from the build, the rows and the question.
+    """
 
     def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
         rows = exposed(frame, ask)
@@ -550,7 +569,10 @@ _SCORED = 0.8  # share of the units sold that something must be expected of, for
 
 
 def expectation(build: Build, ask: Ask) -> tuple[float, str]:
-    """Say how sure the expected level of a month is (standard deviation of its logit), and why nothing is expected where nothing is."""
+    """Say how sure the expected level of a month is (standard deviation of its logit).
+
+    And why nothing is expected where nothing is.
+    """
     if "expectation" not in build.memory:
         c = STAR.tables["model_version"].c
         known = build.fetch(
@@ -572,7 +594,10 @@ def expectation(build: Build, ask: Ask) -> tuple[float, str]:
 
 
 def expected(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
-    """Give the mean probability to come back, between the bounds that what comes of these sales lies in: their level and chance."""
+    """Give the mean probability to come back, between the bounds that what comes of these sales lies in.
+
+    Their level and chance.
+    """
     keys, sums = summed(frame, ask.by, ["expected", "scored"])
     level_sd, nothing = expectation(build, ask)
     n = sums["scored"].to_numpy()
@@ -586,9 +611,10 @@ def expected(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
 
 
 def own_part(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
-    """Give the final rate less the rate expected of the buyers; of one product or style a row it is the adjusted rate's.
+    """Give the final rate less the rate expected of the buyers.
 
-    The interval holds the doubt of both: of the final rate, and of the level that was expected.
+    Of one product or style a row it is the adjusted rate's. The interval holds the doubt of both: of the final rate,
+    and of the level that was expected.
     """
     level_sd, nothing = expectation(build, ask)
 

@@ -1,7 +1,8 @@
-"""Forecasts of the next weeks, per category or site: returned units, inspection workload, refunds, emissions; each with its back-test.
+"""Forecasts of the next weeks, per category or site.
 
-A forecast reads what it would have known: orders and events up to the last whole day. Refunds and emissions are units times what a unit
-of late cost. One that does not beat the same weeks a year ago (else the last weeks) in the back-test is not shown.
+Returned units, inspection workload, refunds, emissions; each with its back-test. A forecast reads what it would have
+known: orders and events up to the last whole day. Refunds and emissions are units times what a unit of late cost. One
+that does not beat the same weeks a year ago (else the last weeks) in the back-test is not shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -91,10 +92,12 @@ def forecast(
     scope: Scope = EVERYTHING,
     level: float = 0.8,
 ) -> pd.DataFrame:
-    """Forecast a measure week by week: measure, group, week (its first day), value, low, high, naive (the same weeks a year ago), is_shown, error_ratio, coverage.
+    """Forecast a measure week by week.
 
-    `error_ratio` is the back-tested absolute error over the naive one's, `coverage` the share of weeks the interval held; is_shown where
-    the ratio is below 1. Empty where the measure is not known. Raises UnknownDimension for another measure or cut.
+    Columns: measure, group, week (its first day), value, low, high, naive (the same weeks a year ago), is_shown,
+    error_ratio, coverage. `error_ratio` is the back-tested absolute error over the naive one's, `coverage` the share of
+    weeks the interval held; is_shown where the ratio is below 1. Empty where the measure is not known. Raises
+    UnknownDimension for another measure or cut.
     """
     found = [
         _rows(measure, name, s, days, last, level) for name, s, days, last in _series(build, measure, by, where, scope)
@@ -135,7 +138,10 @@ def _rows(measure: str, name: str, s: _Series, days: int, last: date, level: flo
 
 
 def _tested(s: _Series, days: int, level: float) -> pd.DataFrame:
-    """Forecast from past origins and lay what came beside: origin (weeks ago), week, actual, value, low, high, naive, errors, inside."""
+    """Forecast from past origins and lay what came beside.
+
+    Columns: origin (weeks ago), week, actual, value, low, high, naive, errors, inside.
+    """
     rows = []
     for back in range(ORIGINS):
         ago = model.HORIZON + EVERY * back
@@ -172,7 +178,10 @@ def recent(
 def backtested(
     build: Build, measure: str = "returned_units", *, by: str | None = None, where: Where = None, level: float = 0.8
 ) -> pd.DataFrame:
-    """Give the back-test behind a forecast, in units: group, weeks_ago (origin), week (1-12), actual, value, low, high, naive, error, naive_error, inside."""
+    """Give the back-test behind a forecast, in units.
+
+    Columns: group, weeks_ago (origin), week (1-12), actual, value, low, high, naive, error, naive_error, inside.
+    """
     found = [
         _tested(s, days, level).assign(group=name)
         for name, s, days, _ in _series(build, measure, by, where, EVERYTHING)
@@ -249,7 +258,10 @@ def _without_site(chosen: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any
 
 
 def _bound(by: str | None, chosen: list[Expression], last: date) -> Any:
-    """Select credits that a rule bound to a purchase, where sources keep no returns: they come back of the purchase's day."""
+    """Select credits that a rule bound to a purchase, where sources keep no returns.
+
+    They come back of the purchase's day.
+    """
     cut = bought.c[by] if by else literal_column("''")
     return (
         select(
@@ -270,7 +282,10 @@ def _bound(by: str | None, chosen: list[Expression], last: date) -> Any:
 
 
 def _each(build: Build, measure: str, by: str | None, chosen: list[Expression], last: date) -> dict[str, float]:
-    """Give what one unit is worth in the measure, by group: 1 for units, the mean of the last weeks for money and kilograms."""
+    """Give what one unit is worth in the measure, by group.
+
+    1 for units, the mean of the last weeks for money and kilograms.
+    """
     if measure in ("returned_units", "inspection_units"):
         return {}
     cut = lots.c[by] if by else literal_column("''")

@@ -1,7 +1,9 @@
-"""Levers: what each would have changed on the returns that were, in kilograms, money and days, with its assumptions named.
+"""Levers: what each would have changed on the returns that were.
 
-A lever is a counterfactual on the actual legs, not a forecast: who returned what stays as it was. Levers overlap and do not add up.
-Kilograms are those of the inventory; what repair avoids of new goods stands apart.
+In kilograms, money and days, with its assumptions named.
+
+A lever is a counterfactual on the actual legs, not a forecast: who returned what stays as it was. Levers overlap and do
+not add up. Kilograms are those of the inventory; what repair avoids of new goods stands apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,8 +42,9 @@ t = STAR.tables
 class Lever:
     """One lever: what it touches and would have changed; None where it says nothing.
 
-    `kg_co2e` and `money` are what is saved over the span (kg CO2e; reporting currency, without VAT), `days` how much sooner (negative:
-    later) a touched return would be done, `avoided_kg_co2e` what new goods it would displace. `assumes` names rows of data/costs.csv.
+    `kg_co2e` and `money` are what is saved over the span (kg CO2e; reporting currency, without VAT), `days` how much
+    sooner (negative: later) a touched return would be done, `avoided_kg_co2e` what new goods it would displace.
+    `assumes` names rows of data/costs.csv.
     """
 
     lever: str
@@ -64,7 +67,10 @@ def levers(
     as_of: Day = None,
     scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
-    """List the levers that touch anything in a selection, the most kilograms first; the columns are the fields of `Lever`."""
+    """List the levers that touch anything in a selection, the most kilograms first.
+
+    The columns are the fields of `Lever`.
+    """
     asked: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     names = list(Lever.__dataclass_fields__)
     if not is_known(build, "kg_co2e"):

@@ -1,7 +1,7 @@
 """Lists that pages show beside numbers: work lists, the product ranking, flows, waterfalls.
 
-They read the same declarations and conditions as metrics; sums in them agree with the metrics of the same filters. No number is
-defined here that a metric defines.
+They read the same declarations and conditions as metrics; sums in them agree with the metrics of the same filters. No
+number is defined here that a metric defines.
 """
 
 from collections.abc import Mapping, Sequence
@@ -113,10 +113,12 @@ _AT_RISK = (
 def worklist_at_risk(
     build: Build, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING, limit: int = 200
 ) -> pd.DataFrame:
-    """List open returns, one row each, by the money that probably breaks a promise: `at_stake` = amount x probability, each return one customer.
+    """List open returns, one row each, by the money that probably breaks a promise.
 
-    `next_*` is the promise that falls due first, `promise_id`, `due_at`, `days_left` and `probability` the final one: the refund that is due first, or the
-    next promise where none is open. `expected_at` is the day its refund will probably come, `early_at` to `late_at` its 80% interval.
+    `at_stake` = amount x probability, each return one customer. `next_*` is the promise that falls due first,
+    `promise_id`, `due_at`, `days_left` and `probability` the final one: the refund that is due first, or the next
+    promise where none is open. `expected_at` is the day its refund will probably come, `early_at` to `late_at` its 80%
+    interval.
     """
     question = _asked(build, "breach_risk", where=where, as_of=as_of, scope=scope)
     columns = {
@@ -160,7 +162,10 @@ def refunds_due(
     scope: Scope = EVERYTHING,
     limit: int = 1000,
 ) -> pd.DataFrame:
-    """List open withdrawals whose legal refund date falls within so many days, overdue ones first (`days_left` below 0)."""
+    """List open withdrawals whose legal refund date falls within so many days.
+
+    Overdue ones first (`days_left` below 0).
+    """
     question = _asked(build, "refunds_due_soon", where=where, as_of=as_of, scope=scope)
 
     def due(now: Time) -> Expression:
@@ -195,10 +200,11 @@ _DECIDED = 0.95  # share of a week's promises that must be due before the week i
 def control_chart(
     build: Build, promise_id: str, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING
 ) -> pd.DataFrame:
-    """Chart the share of one promise kept by week of request: week, kept, n (due), share, centre, low, high, signal, is_young.
+    """Chart the share of one promise kept by week of request.
 
-    The limits come from the weeks before the last JUDGED_WEEKS; weeks of which a twentieth is not due yet are young and no signal. Empty
-    where the promise is not known.
+    Columns: week, kept, n (due), share, centre, low, high, signal, is_young. The limits come from the weeks before the
+    last JUDGED_WEEKS; weeks of which a twentieth is not due yet are young and no signal. Empty where the promise is not
+    known.
     """
     names = ["week", "kept", "n", "share", "centre", "low", "high", "signal", "is_young"]
     counted = promise_states(
@@ -225,8 +231,9 @@ def drift(build: Build, *, scope: Scope = EVERYTHING) -> pd.DataFrame:
     """Say per source and category whether returns still arrive as the curve says; without a category, the whole source.
 
     Columns: source, category, since_on and until_on (the days of confirmation compared), factor (recent delays over the
-    curve's), z, returned (lots compared), is_drifting. Windows that end on a date, and windows that are newer than their curve
-    is long, are left out: a change of policy is no drift. Answers that rest on a drifting curve carry `caution`.
+    curve's), z, returned (lots compared), is_drifting. Windows that end on a date, and windows that are newer than
+    their curve is long, are left out: a change of policy is no drift. Answers that rest on a drifting curve carry
+    `caution`.
     """
     found = finish.drifts(build)
     for name in ("source", "category"):
@@ -281,16 +288,17 @@ def product_ranking(
 ) -> pd.DataFrame:
     """Rank products by the money their excess of returns puts at stake, weighed by how sure the excess is.
 
-    One row a style (or product_id): name, category, sold, returned, maturity (share of the returns that should be back), is_new
-    (on sale for at most NEW_DAYS), is_small (under FEW_UNITS exposed units), rate (adjusted; the metric product_return_rate) with
-    low and high, category_rate (what is usual for its category in this selection: finish.usual_rates), relative (rate over
-    category_rate), buyers_rate (what usual products would see from the same buyers; NaN without a model), own_part (the metric: rate - buyers_rate, so that
-    rate = category_rate + (buyers_rate - category_rate) + own_part), probability_above (its category), probability_well_above
-    (1.25 x its category, the more doubtful of two opinions), is_flagged (by the latter, false discovery rate held at 10% over all
-    products of the selection), at_stake (expected excess units x what one return of it loses; its net value where costs are
-    unknown), kg_co2e, return_reason (the leading known one). A style that changed its category stands under the one that sold most.
-    By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads. At most
-    `limit` rows (None: all). Empty where too many returns name no order.
+    One row a style (or product_id): name, category, sold, returned, maturity (share of the returns that should be
+    back), is_new (on sale for at most NEW_DAYS), is_small (under FEW_UNITS exposed units), rate (adjusted; the metric
+    product_return_rate) with low and high, category_rate (what is usual for its category in this selection:
+    finish.usual_rates), relative (rate over category_rate), buyers_rate (what usual products would see from the same
+    buyers; NaN without a model), own_part (the metric: rate - buyers_rate, so that rate = category_rate + (buyers_rate
+    - category_rate) + own_part), probability_above (its category), probability_well_above (1.25 x its category, the
+    more doubtful of two opinions), is_flagged (by the latter, false discovery rate held at 10% over all products of the
+    selection), at_stake (expected excess units x what one return of it loses; its net value where costs are unknown),
+    kg_co2e, return_reason (the leading known one). A style that changed its category stands under the one that sold
+    most. By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads. At most `limit`
+    rows (None: all). Empty where too many returns name no order.
     """
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     question = _asked(
@@ -362,9 +370,10 @@ _TOLD = ("size_note", "name", "category", "brand", "supplier", "season", "weight
 
 
 def product_changes(build: Build, style_id: str | None = None) -> pd.DataFrame:
-    """List what the catalogue changed of each style or of one: style_id, changed_at (UTC), what, before, after, products; newest first.
+    """List what the catalogue changed of each style or of one.
 
-    A first version changes nothing. Sizes and colours of a style that change alike are one row, `products` counts them.
+    Columns: style_id, changed_at (UTC), what, before, after, products; newest first. A first version changes nothing.
+    Sizes and colours of a style that change alike are one row, `products` counts them.
     """
     c = t["dim_product"].c
     several = select(c.product_id).group_by(c.product_id).having(func.count() > 1)
@@ -426,8 +435,8 @@ def flow(
 ) -> pd.DataFrame:
     """Give the links of the flow from sold to what became of it, by order day: start, end, units.
 
-    sold -> kept or returned; returned -> refunded, exchanged or open; those -> an outcome, or waiting. Units in equal units out.
-    Empty where too many returns name no order to say what became of the sales.
+    sold -> kept or returned; returned -> refunded, exchanged or open; those -> an outcome, or waiting. Units in equal
+    units out. Empty where too many returns name no order to say what became of the sales.
     """
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     question = _asked(build, "returned_units", **period)
@@ -493,10 +502,13 @@ def waterfall(
     as_of: Day = None,
     scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
-    """Give the steps from the gross margin of sales to what returns leave of it, by order day, in the reporting currency without VAT.
+    """Give the steps from the gross margin of sales to what returns leave of it.
 
-    Rows: booked (total), margin_reversed, one a cost component, left (total). `amount` is signed, rounded to the cent, and adds
-    up exactly; measured, imputed and assumed split each step. Empty where margin or cost is not known, or of too few rows.
+    By order day, in the reporting currency without VAT.
+
+    Rows: booked (total), margin_reversed, one a cost component, left (total). `amount` is signed, rounded to the cent,
+    and adds up exactly; measured, imputed and assumed split each step. Empty where margin or cost is not known, or of
+    too few rows.
     """
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     if any(withheld(build, key, **period) for key in ("gross_margin", "margin_erosion")):

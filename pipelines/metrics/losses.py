@@ -1,10 +1,11 @@
 """What a number rests on: the rows that belong to it and cannot be counted, and what that leaves open.
 
-A row is lost to a sum when it names no order though the sum counts by orders, when its dates are impossible, when its source lacks
-a fact the metric needs, or when its amount is not known (no exchange rate, no cost). A lost row is counted under the dimensions it
-knows; where it does not know one it may belong to any group and counts in each. A row without an order day is placed by the day of
-its return. One SELECT more a question, and only on a build that has such rows. A row in quarantine is lost to every sum over what its log
-tells of: nobody knows where it belongs, so each group loses the same share. No metric is declared here.
+A row is lost to a sum when it names no order though the sum counts by orders, when its dates are impossible, when its
+source lacks a fact the metric needs, or when its amount is not known (no exchange rate, no cost). A lost row is counted
+under the dimensions it knows; where it does not know one it may belong to any group and counts in each. A row without
+an order day is placed by the day of its return. One SELECT more a question, and only on a build that has such rows. A
+row in quarantine is lost to every sum over what its log tells of: nobody knows where it belongs, so each group loses
+the same share. No metric is declared here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,7 +70,9 @@ def has_faults(build: Build) -> bool:
 
 
 def unshipped(build: Build, ask: Ask) -> str:
-    """Say what share of the lines sold show no shipment in the sources that report some, where a question counts what was sold.
+    """Say what share of the lines sold show no shipment in the sources that report some.
+
+    Where a question counts what was sold.
 
     A store sells over the counter, and what came back had left: they need none. Counted once a build.
     """
@@ -106,7 +109,10 @@ def unshipped(build: Build, ask: Ask) -> str:
 
 
 def _quarantined(build: Build, ask: Ask, measure: Measure) -> tuple[float, float]:
-    """Count the rows in quarantine of the log that a measure is summed over, and those that count, in the sources of a question."""
+    """Count the rows in quarantine of the log that a measure is summed over, and those that count.
+
+    In the sources of a question.
+    """
     if "quarantine" not in build.memory:
         build.memory["quarantine"] = build.fetch(select(STAR.tables["build_quarantine"]))
     found = build.memory["quarantine"]
@@ -124,7 +130,10 @@ def _quarantined(build: Build, ask: Ask, measure: Measure) -> tuple[float, float
 
 
 def _unplaced(base: Base, on: str) -> Expression | None:
-    """Say of a row that it names no order (on other days: that its day is not known) and no other base counts it; None where none can be."""
+    """Say of a row that it names no order (on other days: that its day is not known) and no other base counts it.
+
+    None where none can be.
+    """
     day = base.days.get("order") if on == "period" else base.days[on]
     if day is None or on == "refund" or base.table_name == "fact_order_line":
         return None
@@ -151,7 +160,10 @@ def _causes(s: Sum, now: Time) -> dict[str, Expression]:
 
 
 def _cause(column: Any) -> str:
-    """Name what a column without a value lacks: a cost of a return is in the reporting currency, and unknown for want of a rate."""
+    """Name what a column without a value lacks.
+
+    A cost of a return is in the reporting currency, and unknown for want of a rate.
+    """
     return "fx_rate" if str(getattr(column.table, "name", "")) == "estimate_return_cost" else str(column.name)
 
 
@@ -218,7 +230,10 @@ def _lossy(build: Build, ask: Ask, *, every: bool) -> list[_Lossy]:
 
 
 def _statement(lossy: Sequence[_Lossy], ask: Ask) -> tuple[Select[Any], list[str]]:
-    """Build the SELECT of known and lost weight per group, one column a measure and kind, over the rows of every base."""
+    """Build the SELECT of known and lost weight per group, over the rows of every base.
+
+    One column a measure and kind.
+    """
     by_base: dict[str, list[_Lossy]] = {}
     for x in lossy:
         by_base.setdefault(x.sum.base.name, []).append(x)
@@ -399,8 +414,8 @@ def _is_only_lost(ask: Ask, lost: pd.DataFrame) -> bool:
 def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFrame:
     """Say on each row of an answer what share of its rows it rests on, and widen, warn or withhold where that matters.
 
-    Adds or lowers `coverage`; puts what is missing into `note`, and into `reason` where the value is withheld. Groups of which
-    nothing but lost rows are known join the answer.
+    Adds or lowers `coverage`; puts what is missing into `note`, and into `reason` where the value is withheld. Groups
+    of which nothing but lost rows are known join the answer.
     """
     lost = weighed(build, ask)
     if lost is None:
@@ -449,10 +464,11 @@ def _bounds(
     known: Mapping[str, np.ndarray[Any, Any]],
     gone: Mapping[str, np.ndarray[Any, Any]],
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Give the value if nothing of the rest belongs to the numerator, and if all of it does; NaN where that cannot be said.
+    """Give the value if nothing of the rest belongs to the numerator, and if all of it does.
 
-    A rest whose money is not known is taken to be worth what the others are on average. Of a measure that both parts are picked
-    from by what became of a row, only the `n` rows that are decided are in the denominator.
+    NaN where that cannot be said. A rest whose money is not known is taken to be worth what the others are on average.
+    Of a measure that both parts are picked from by what became of a row, only the `n` rows that are decided are in the
+    denominator.
     """
     metric, nothing = ask.metric, np.full(len(value), np.nan)
 
@@ -495,7 +511,10 @@ def _clauses(
     known: Mapping[str, np.ndarray[Any, Any]],
     gone: Mapping[str, np.ndarray[Any, Any]],
 ) -> list[list[tuple[str, str, str]]]:
-    """Say of each row what share of what it rests on, and why the rest is missing: (share, of what, rest) a measure, each once."""
+    """Say of each row what share of what it rests on, and why the rest is missing.
+
+    (share, of what, rest) a measure, each once.
+    """
     clauses = {**CLAUSES, "where": f"are of an unknown {' or '.join(n.replace('_', ' ') for n in _dimensions(ask))}"}
     nouns = {m: chosen_sums(ask, m)[0].base.noun for m in shares}
     said: list[list[tuple[str, str, str]]] = [[] for _ in range(len(joined))]
@@ -527,7 +546,10 @@ def _judged(
     *,
     keeps: bool,
 ) -> pd.DataFrame:
-    """Put what is lost into words; `keeps` says that the value stays beside its bounds, being right of what was accepted."""
+    """Put what is lost into words.
+
+    `keeps` says that the value stays beside its bounds, being right of what was accepted.
+    """
     is_withheld = lost > UNKNOWN
     is_bounded = np.isfinite(low) & np.isfinite(high) & (high - low > 1e-9)
     has_interval = np.isfinite(found["low"].to_numpy(float)) & np.isfinite(found["high"].to_numpy(float))

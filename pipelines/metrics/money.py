@@ -143,8 +143,10 @@ METRICS = (
         "return_cost",
         Text("Cost of returns", "Coût des retours"),
         Text(
-            "What the returns asked for on these days cost: freight, handling, lost shipping, value lost, less fees charged; without VAT.",
-            "Ce que coûtent les retours demandés ces jours-là : transport, traitement, frais d'envoi perdus, perte de valeur, moins les frais facturés ; hors TVA.",
+            "What the returns asked for on these days cost: freight, handling, lost shipping, value lost, less fees"
+            " charged; without VAT.",
+            "Ce que coûtent les retours demandés ces jours-là : transport, traitement, frais d'envoi perdus, perte de"
+            " valeur, moins les frais facturés ; hors TVA.",
         ),
         "cost components of the returns",
         "",
@@ -178,8 +180,10 @@ METRICS = (
         "margin_erosion",
         Text("Margin lost to returns", "Marge perdue en retours"),
         Text(
-            "Gross margin of the returned units as booked, less what is left of it once the returns are paid for; without VAT.",
-            "Marge brute des unités retournées telle que vendue, moins ce qu'il en reste une fois les retours payés ; hors TVA.",
+            "Gross margin of the returned units as booked, less what is left of it once the returns are paid for;"
+            " without VAT.",
+            "Marge brute des unités retournées telle que vendue, moins ce qu'il en reste une fois les retours payés ;"
+            " hors TVA.",
         ),
         "margin undone and cost of returns of these sales",
         "",
@@ -214,8 +218,10 @@ METRICS = (
         "recovery_rate",
         Text("Value recovered", "Valeur récupérée"),
         Text(
-            "What was got for returned goods, as a share of their purchase cost, without VAT; what is resold as new counts at cost.",
-            "Ce qu'on a tiré des articles retournés, rapporté à leur coût d'achat, hors TVA ; le revendu comme neuf compte à son coût.",
+            "What was got for returned goods, as a share of their purchase cost, without VAT; what is resold as new"
+            " counts at cost.",
+            "Ce qu'on a tiré des articles retournés, rapporté à leur coût d'achat, hors TVA ; le revendu comme neuf"
+            " compte à son coût.",
         ),
         "value recovered",
         "purchase cost of the units",
@@ -302,8 +308,10 @@ METRICS = (
         "value_in_flow",
         Text("Value on its way back", "Valeur en cours de retour"),
         Text(
-            "Purchase cost of the goods asked back that are neither back on sale nor out of the flow, by where they wait.",
-            "Coût d'achat des articles demandés en retour ni remis en vente ni sortis du flux, selon l'endroit où ils attendent.",
+            "Purchase cost of the goods asked back that are neither back on sale nor out of the flow, by where they"
+            " wait.",
+            "Coût d'achat des articles demandés en retour ni remis en vente ni sortis du flux, selon l'endroit où ils"
+            " attendent.",
         ),
         "purchase cost of units in the flow",
         "",
@@ -348,7 +356,8 @@ METRICS = (
         Text("Lost by carriers, not claimed", "Perdu par les transporteurs, non réclamé"),
         Text(
             "Purchase cost of goods that carriers lost and nobody claimed; `backhaul claims` says which still can be.",
-            "Coût d'achat des articles perdus par les transporteurs et non réclamés ; `backhaul claims` dit lesquels peuvent encore l'être.",
+            "Coût d'achat des articles perdus par les transporteurs et non réclamés ; `backhaul claims` dit lesquels"
+            " peuvent encore l'être.",
         ),
         "purchase cost of lost goods without a claim",
         "",
@@ -375,8 +384,10 @@ METRICS = (
         "invoice_unmatched_amount",
         Text("Carrier invoices without a parcel", "Factures de transport sans colis"),
         Text(
-            "Lines of carriers' invoices, without VAT, that match no parcel of the returns: to be looked at before they are paid.",
-            "Lignes de factures de transport, hors TVA, sans colis de retour correspondant : à vérifier avant paiement.",
+            "Lines of carriers' invoices, without VAT, that match no parcel of the returns: to be looked at before they"
+            " are paid.",
+            "Lignes de factures de transport, hors TVA, sans colis de retour correspondant : à vérifier avant"
+            " paiement.",
         ),
         "amount of unmatched lines",
         "",

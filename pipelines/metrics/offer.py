@@ -1,7 +1,7 @@
 """The promise that could be made today, lane by lane, and what promising less or more would cost.
 
-Built on the statistics of `promise_at`: waits of the last weeks counted in the promise's own unit, open ones up to now, lost ones as broken.
-The published promise is the one most of those returns were given.
+Built on the statistics of `promise_at`: waits of the last weeks counted in the promise's own unit, open ones up to now,
+lost ones as broken. The published promise is the one most of those returns were given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,10 +30,11 @@ _MONTH = 365.25 / 12 / 7  # weeks
 class Offer:
     """One lane's promise: what is published, what could be promised, and the price of every duration.
 
-    `lane` names market, method and carrier ("" where all are meant). `published` (None: nobody promised) and `possible` with its interval are in
-    `unit`; `kept` is the share that the published one is kept with, with its interval. `is_unkeepable`: surely less often than `at`.
-    `prices` has a row a duration: duration, kept, low, high, broken_a_month (returns, each one customer), is_published, is_possible.
-    A `reason` says why nothing can be promised; `coverage` is the share of the lane's promises whose dates can be judged.
+    `lane` names market, method and carrier ("" where all are meant). `published` (None: nobody promised) and `possible`
+    with its interval are in `unit`; `kept` is the share that the published one is kept with, with its interval.
+    `is_unkeepable`: surely less often than `at`. `prices` has a row a duration: duration, kept, low, high,
+    broken_a_month (returns, each one customer), is_published, is_possible. A `reason` says why nothing can be promised;
+    `coverage` is the share of the lane's promises whose dates can be judged.
     """
 
     promise_id: str
@@ -90,7 +91,10 @@ def offers(
     scope: Scope = EVERYTHING,
     weeks: int = WEEKS,
 ) -> list[Offer]:
-    """Give the offer of a promise for each lane (market x method x carrier) with returns in the last weeks, busiest first; or for all of the selection."""
+    """Give the offer of a promise for each lane with returns in the last weeks, busiest first.
+
+    A lane is market x method x carrier; or for all of the selection.
+    """
     latest = max(observed(build).values(), default=None)
     if latest is None:
         return []

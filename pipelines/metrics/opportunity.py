@@ -1,6 +1,7 @@
-"""What return cost leaves out or rests on: assumptions behind it, what goods lose a week, sales missed, customers who do not come back.
+"""What return cost leaves out or rests on.
 
-None of it is booked and none of it is added to a cost: opportunity and association stand apart, each with its interval or bounds.
+Assumptions behind it, what goods lose a week, sales missed, customers who do not come back. None of it is booked and
+none of it is added to a cost: opportunity and association stand apart, each with its interval or bounds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,9 +39,10 @@ def _asked(build: Build, key: str, **question: Any) -> Ask:
 def cost_tornado(
     build: Build, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
 ) -> pd.DataFrame:
-    """Say what each assumed parameter does to the cost of returns between its bounds: parameter, low, high (reporting currency), widest first.
+    """Say what each assumed parameter does to the cost of returns between its bounds.
 
-    Parameters without bounds and those nothing rests on are left out. Low and high are changes of the cost.
+    Columns: parameter, low, high (reporting currency), widest first. Parameters without bounds and those nothing rests
+    on are left out. Low and high are changes of the cost.
     """
     question = _asked(build, "return_cost", where=where, since=since, until=until, scope=scope)
     conditions = filters(LOT_COST, question, LOT_COST.time(question))
@@ -141,11 +143,15 @@ def _freight(build: Build, question: Ask) -> dict[tuple[str, str], float]:
         key = (
             ("freight_first_mile", str(method) if known else "unknown")
             if role == "first_mile"
-            else ("freight_hub", "carrier")
-            if element == "hub"
-            else ("freight_onward", "")
-            if role == "onward"
-            else ("freight_trunk", "cross_border" if pd.notna(abroad) and abroad else "domestic")
+            else (
+                ("freight_hub", "carrier")
+                if element == "hub"
+                else (
+                    ("freight_onward", "")
+                    if role == "onward"
+                    else ("freight_trunk", "cross_border" if pd.notna(abroad) and abroad else "domestic")
+                )
+            )
         )
         found[key] = found.get(key, 0.0) + float(amount or 0)
     return found
@@ -155,7 +161,10 @@ def _freight(build: Build, question: Ask) -> dict[tuple[str, str], float]:
 
 
 def fetched(build: Build) -> pd.DataFrame:
-    """List recoveries of goods with a price: disposition, category, season, ordered_on, recovered_on, got and net a unit (reporting currency)."""
+    """List recoveries of goods with a price.
+
+    Columns: disposition, category, season, ordered_on, recovered_on, got and net a unit (reporting currency).
+    """
     lot = (
         select(
             lots.c.return_line_key,
@@ -188,9 +197,10 @@ def fetched(build: Build) -> pd.DataFrame:
 
 
 def markdown_curve(build: Build) -> pd.DataFrame:
-    """Estimate what goods sold again lose a week: category, season, n, rate (share of the price a week), low, high (90%), is_measured.
+    """Estimate what goods sold again lose a week.
 
-    The slope of what recoveries fetched over the net price on the weeks from order to recovery, by least squares on the logarithm; the
+    Columns: category, season, n, rate (share of the price a week), low, high (90%), is_measured. The slope of what
+    recoveries fetched over the net price on the weeks from order to recovery, by least squares on the logarithm; the
     parameter with its bounds where there are too few. The row without category is all together.
     """
     found = fetched(build)
@@ -228,10 +238,11 @@ def _slope(category: Any, season: Any, part: pd.DataFrame) -> tuple[Any, ...]:
 def lost_sales(
     build: Build, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
 ) -> pd.DataFrame:
-    """Estimate margin missed while goods that went back on sale were away: category, units, days (mean away), value, low, high (reporting currency).
+    """Estimate margin missed while goods that went back on sale were away.
 
-    An opportunity, never a cost: probability that the size is sold out (assumed, with its bounds) x chance of a sale on those days at the
-    product's own pace, one unit at most x margin.
+    Columns: category, units, days (mean away), value, low, high (reporting currency). An opportunity, never a cost:
+    probability that the size is sold out (assumed, with its bounds) x chance of a sale on those days at the product's
+    own pace, one unit at most x margin.
     """
     question = _asked(build, "returned_units", where=where, since=since, until=until, scope=scope)
     last = last_day(build)
@@ -271,11 +282,12 @@ def lost_sales(
 
 
 def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
-    """Say how many customers ordered again within 180 days of an order, by what became of it: group, customers, rate, low, high, is_enough.
+    """Say how many customers ordered again within 180 days of an order, by what became of it.
 
-    Groups: no_return, kept and broken (the refund promise of its return). Each customer counts once, by the first order of the window that can
-    be followed for 180 days. Customers without a return and with a promise kept are weighed to the months and categories of those with a
-    broken one. Association, not effect: people who return differ from those who do not.
+    Columns: group, customers, rate, low, high, is_enough. Groups: no_return, kept and broken (the refund promise of its
+    return). Each customer counts once, by the first order of the window that can be followed for 180 days. Customers
+    without a return and with a promise kept are weighed to the months and categories of those with a broken one.
+    Association, not effect: people who return differ from those who do not.
     """
     last = last_day(build)
     names = ["group", "customers", "rate", "low", "high", "is_enough"]
@@ -357,9 +369,10 @@ def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
 
 
 def churn_cost(build: Build, *, level: float = 0.9) -> dict[str, float] | None:
-    """Value what broken promises may cost in repeat orders: value, low, high (reporting currency); None while too few customers are known.
+    """Value what broken promises may cost in repeat orders.
 
-    An association: (repeat rate after a kept promise less after a broken one) x customers with a broken one x mean margin of an order.
+    Columns: value, low, high (reporting currency); None while too few customers are known. An association: (repeat rate
+    after a kept promise less after a broken one) x customers with a broken one x mean margin of an order.
     """
     rates = repeat_rates(build, level=level).set_index("group")
     if rates.empty or not rates.loc[["kept", "broken"], "is_enough"].all():
@@ -388,10 +401,13 @@ CUTS = ("policy", "cohort", "country", "category", "style_id")
 def erosion_by(
     build: Build, by: str, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
 ) -> pd.DataFrame:
-    """Cut the erosion of margin by policy version, customer cohort (quarter of the first order), market, category or style.
+    """Cut the erosion of margin by what no metric knows.
 
-    One row a group: group, sold, returned, margin (booked), erosion (undone margin and cost of returns), per_sold, per_returned, share (of
-    the margin); the largest erosion first. Returns that name no order are left out. Raises UnknownDimension.
+    By policy version, customer cohort (quarter of the first order), market, category or style.
+
+    One row a group: group, sold, returned, margin (booked), erosion (undone margin and cost of returns), per_sold,
+    per_returned, share (of the margin); the largest erosion first. Returns that name no order are left out. Raises
+    UnknownDimension.
     """
     if by not in CUTS:
         raise UnknownDimension(f"Erosion cannot be cut by {by!r} here. It can be cut by: {', '.join(CUTS)}.")

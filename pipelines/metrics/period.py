@@ -1,7 +1,8 @@
-"""What came back in a period over what was sold in it: the rate of returns that name no order, and how sales that grow or fall bias it.
+"""What came back in a period over what was sold in it.
 
-The returns of a period stem from sales of the weeks before. While sales grow, those were fewer than the sales they are divided by, and
-the rate is too low; while sales fall, it is too high. How far apart the two are is said beside the rate.
+The rate of returns that name no order, and how sales that grow or fall bias it. The returns of a period stem from sales
+of the weeks before. While sales grow, those were fewer than the sales they are divided by, and the rate is too low;
+while sales fall, it is too high. How far apart the two are is said beside the rate.
 """
 
 from dataclasses import replace
@@ -45,7 +46,8 @@ def _bias(sold: float, before: float, unseen: float, days: int) -> list[str]:
     if abs(before / sold - 1) > LEVEL:
         way = "too low while sales grow" if before < sold else "too high while sales fall"
         said.append(
-            f"{way}: {sold:,.0f} units sold in these days, {before:,.0f} in those {days} days earlier, which the returns stem from"
+            f"{way}: {sold:,.0f} units sold in these days, {before:,.0f} in those {days} days earlier, which the"
+            " returns stem from"
         )
     if unseen > LEVEL:
         said.append(
@@ -55,7 +57,10 @@ def _bias(sold: float, before: float, unseen: float, days: int) -> list[str]:
 
 
 def return_days(build: Build) -> int:
-    """Give the days after which half of what comes back is back, over the curves of the build; ASSUMED_DAYS without any."""
+    """Give the days after which half of what comes back is back, over the curves of the build.
+
+    ASSUMED_DAYS without any.
+    """
     if "return_days" not in build.memory:
         half = select(func.min(curves.c.day).label("day")).where(curves.c.share >= 0.5)
         of = (curves.c.source, curves.c.category, curves.c.channel, curves.c.window_days, curves.c.is_dated)
@@ -73,10 +78,11 @@ def _first_day(build: Build) -> date | None:
 
 
 def _sales(build: Build, ask: Ask, keys: pd.DataFrame) -> tuple[Any, Any, Any, int]:
-    """Give each group's units sold in its days and in as many days earlier as returns take: (sold, before, unseen, days).
+    """Give each group's units sold in its days and in as many days earlier as returns take.
 
-    `unseen` is the share of those earlier days that lie before the data. Sales before the first day of the data are taken to be like those of its first days. A cut into very many groups takes the
-    sales of all of them.
+    (sold, before, unseen, days). `unseen` is the share of those earlier days that lie before the data. Sales before the
+    first day of the data are taken to be like those of its first days. A cut into very many groups takes the sales of
+    all of them.
     """
     days, first, nothing = return_days(build), _first_day(build), np.full(len(keys), np.nan)
     last = max(ask.observed.values(), default=None)

@@ -1,6 +1,7 @@
 """What a build knows of products before their own units speak: priors of categories, and of the levels products share.
 
-Read once a build. A row is a style, a product, or a style x size or colour; which it is follows from the dimensions asked.
+Read once a build. A row is a style, a product, or a style x size or colour; which it is follows from the dimensions
+asked.
 """
 
 from typing import Any
@@ -46,7 +47,8 @@ def kind_of(by: tuple[str, ...]) -> str:
 def category_prior(build: Build, category: pd.Series, kind: str, usual: Array | None = None) -> tuple[Array, Array]:
     """Give a and b of each category's beta prior (without a category, of all sales); NaN where none was fitted.
 
-    The spread (a + b) is the build's, always. `usual` moves the mean to the category's rate in a selection (finish.usual_rates).
+    The spread (a + b) is the build's, always. `usual` moves the mean to the category's rate in a selection
+    (finish.usual_rates).
     """
     found = _read(build, "estimate_product_prior")
     mine = found[found["kind"] == kind]
@@ -66,14 +68,20 @@ def week_effect(build: Build, kind: str) -> float:
 
 
 def spread(build: Build, kind: str) -> Array | None:
-    """Give the weights of how products lie around their category's rate, for `probability_well_above`; None when none was fitted."""
+    """Give the weights of how products lie around their category's rate, for `probability_well_above`.
+
+    None when none was fitted.
+    """
     found = _read(build, "estimate_product_spread")
     mine = found[found["kind"] == kind].sort_values("log_odds")
     return mine["weight"].to_numpy(float) if len(mine) else None
 
 
 def attributes(build: Build) -> pd.DataFrame:
-    """Give each product's current product_id, style_id, name, category, brand, supplier, season, size, colour and launched_on, once a build."""
+    """Give what each product is called and is now, once a build.
+
+    Columns: product_id, style_id, name, category, brand, supplier, season, size, colour and launched_on.
+    """
     if "attributes" not in build.memory:
         c = STAR.tables["dim_product"].c
         names = (
@@ -102,7 +110,10 @@ def _texts(values: Any) -> Any:
 
 
 def _levels(build: Build, cut: str) -> pd.DataFrame:
-    """Give log_odds and log_odds_sd of a cut by level, category and value; the spread of a level under no category and no value."""
+    """Give log_odds and log_odds_sd of a cut by level, category and value.
+
+    The spread of a level under no category and no value.
+    """
     if "levels" not in build.memory:
         found = build.fetch(select(STAR.tables["estimate_rate_level"]))
         build.memory["levels"] = found.assign(**{n: _texts(found[n]) for n in ("category", "value")})
@@ -114,11 +125,12 @@ def _levels(build: Build, cut: str) -> pd.DataFrame:
 def row_prior(
     build: Build, rows: pd.DataFrame, by: tuple[str, ...], returned: Array, exposure: Array, usual: Array | None = None
 ) -> tuple[Array, Array]:
-    """Give a and b of each row's prior: its category's, moved by supplier, season, size and colour, and by the style's other rows.
+    """Give a and b of each row's prior.
 
-    `rows` hold the dimensions of `by` and `family`, the category; the counts are over the design effect. Where no levels were
-    fitted for a row it is the category's prior. `usual`, the category's rate in the selection, moves the category by as many log
-    odds as it differs from the build's.
+    Its category's, moved by supplier, season, size and colour, and by the style's other rows. `rows` hold the
+    dimensions of `by` and `family`, the category; the counts are over the design effect. Where no levels were fitted
+    for a row it is the category's prior. `usual`, the category's rate in the selection, moves the category by as many
+    log odds as it differs from the build's.
     """
     kind, cut = kind_of(by), cut_of(by)
     a, b = category_prior(build, rows["family"], kind, usual)

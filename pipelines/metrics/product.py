@@ -1,7 +1,8 @@
 """One product (a style): what its page shows beside the metrics cut by it.
 
-Every function takes a style_id, the filters, period and time of observation that metrics take, and gives a frame; the filters hold
-for the product and for what it is compared with. They read the same declarations as metrics. Not here: the ranking (lists).
+Every function takes a style_id, the filters, period and time of observation that metrics take, and gives a frame; the
+filters hold for the product and for what it is compared with. They read the same declarations as metrics. Not here: the
+ranking (lists).
 """
 
 from collections.abc import Mapping
@@ -150,10 +151,11 @@ def product_rates(
     scope: Scope = EVERYTHING,
     level: float = 0.9,
 ) -> pd.DataFrame:
-    """Give a style's rates by size, by colour or by both: sold, returned, maturity, rate (adjusted) with low and high, raw_rate, category_rate.
+    """Give a style's rates by size, by colour or by both.
 
-    `by` is ("size",), ("colour",) or both. Rates are pulled towards the style's other rows, and to what such a size or colour
-    usually adds, as far as their own units are few. In the order of sizes.
+    Columns: sold, returned, maturity, rate (adjusted) with low and high, raw_rate, category_rate. `by` is ("size",),
+    ("colour",) or both. Rates are pulled towards the style's other rows, and to what such a size or colour usually
+    adds, as far as their own units are few. In the order of sizes.
     """
     columns = [*by, "sold", "returned", "maturity", "rate", "low", "high", "raw_rate", "category_rate"]
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
@@ -191,9 +193,9 @@ def size_curve(
 ) -> pd.DataFrame:
     """Give the too small / too large balance of each size, and of the style (size "all", first), against its category.
 
-    Columns: size, small, large (units returned for that reason), balance (-1 all too large, 1 all too small) with low and high,
-    category_balance (the category without the style, same size), difference with difference_low and difference_high, and
-    is_within_noise.
+    Columns: size, small, large (units returned for that reason), balance (-1 all too large, 1 all too small) with low
+    and high, category_balance (the category without the style, same size), difference with difference_low and
+    difference_high, and is_within_noise.
     """
     columns = [
         "size",
@@ -276,8 +278,8 @@ def product_reasons(
 ) -> pd.DataFrame:
     """Compare a style's reasons with those of its category without it, largest first.
 
-    Columns: return_reason, returned, share, category_share, difference with low and high, is_within_noise. Unknown reasons are a
-    row like any other.
+    Columns: return_reason, returned, share, category_share, difference with low and high, is_within_noise. Unknown
+    reasons are a row like any other.
     """
     columns = ["return_reason", "returned", "share", "category_share", "difference", "low", "high", "is_within_noise"]
     if not is_known(build, "reason_share"):
@@ -337,8 +339,9 @@ def rate_since_launch(
 ) -> pd.DataFrame:
     """Give a style's expected final rate by week or month of order since it was first sold.
 
-    Columns: the grain (its first day), periods_since_launch (0 for the first), sold, returned, rate with low and high, maturity,
-    is_provisional (under half of the expected returns are back), category_rate (the expected final rate of its category then).
+    Columns: the grain (its first day), periods_since_launch (0 for the first), sold, returned, rate with low and high,
+    maturity, is_provisional (under half of the expected returns are back), category_rate (the expected final rate of
+    its category then).
     """
     columns = [
         grain,
@@ -411,8 +414,8 @@ def product_costs(
 ) -> pd.DataFrame:
     """Give what the returns of a style's sales cost and emit, in all and a returned unit, beside its category.
 
-    Rows (`what`): return_cost, its components, margin_reversed and kg_co2e, as far as they are known; by order day. Columns: what,
-    amount, unit, per_unit, category_per_unit (the category without the style).
+    Rows (`what`): return_cost, its components, margin_reversed and kg_co2e, as far as they are known; by order day.
+    Columns: what, amount, unit, per_unit, category_per_unit (the category without the style).
     """
     columns = ["what", "amount", "unit", "per_unit", "category_per_unit"]
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
@@ -461,8 +464,9 @@ def product_notes(
 ) -> pd.DataFrame:
     """Group what customers wrote with their returns by theme, against the category without the style.
 
-    Columns: theme (concepts, blanks between; pipelines.sources.note_label says them in a language), notes, share, category_share,
-    difference with low and high, is_within_noise; most notes first. By order day; each return line's note counts once.
+    Columns: theme (concepts, blanks between; pipelines.sources.note_label says them in a language), notes, share,
+    category_share, difference with low and high, is_within_noise; most notes first. By order day; each return line's
+    note counts once.
     """
     columns = ["theme", "notes", "share", "category_share", "difference", "low", "high", "is_within_noise"]
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
@@ -514,11 +518,15 @@ def related_products(
     """List styles that share the style's problem or are bought or returned with it.
 
     `relation` is one of
-    - same_problem: of the same supplier, brand or category (`through` names the nearest of them, in this order), the same leading
-      known reason, and more units of its sales returned for it than in the category (`strength`: how many times as many);
-    - bought_together, returned_together: in at least FEWEST_TOGETHER orders or returns with the style, and more often than chance
+    - same_problem: of the same supplier, brand or category (`through` names the nearest of them, in this order), the
+      same leading
+      known reason, and more units of its sales returned for it than in the category (`strength`: how many times as
+        many);
+    - bought_together, returned_together: in at least FEWEST_TOGETHER orders or returns with the style, and more often
+      than chance
       (`strength`: times as often).
-    Columns: relation, style_id, name, through, return_reason, count (units returned for the reason, orders or returns), strength.
+    Columns: relation, style_id, name, through, return_reason, count (units returned for the reason, orders or returns),
+      strength.
     At most `limit` a relation: nearest and strongest first.
     """
     period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}

@@ -89,7 +89,10 @@ _fee = (
 
 
 def _owed(table: FromClause) -> dict[str, Expression]:
-    """Give what a lot was paid, its price with VAT, and its part of its policy's fee, without VAT and with the VAT of its price; in its own currency."""
+    """Give what a lot was paid, its price with VAT, and its part of its policy's fee, in its own currency.
+
+    The fee without VAT and with the VAT of its price.
+    """
     c = table.c
     price = double(c.net_amount) + double(c.vat_amount)
     fee = func.coalesce(ratio(_fee.c.fee, c.fx_rate), double(0))
@@ -142,7 +145,10 @@ def _was_paid(now: Time) -> Expression:
 
 
 def _as_due(now: Time) -> Expression:
-    """Say whether a lot was paid its price with VAT, or less the fee of its policy, once a return; VAT is due on some fees and not on others."""
+    """Say whether a lot was paid its price with VAT, or less the fee of its policy, once a return.
+
+    VAT is due on some fees and not on others.
+    """
     lot, whole = _owed(lots), _whole.c
 
     def is_paid(of: Any, fee: Expression) -> Expression:
@@ -354,7 +360,8 @@ METRICS = (
         Text("Promise you could make ({percent}%)", "Promesse possible ({percent} %)"),
         Text(
             "Shortest duration, in the promise's own unit, that would be kept this often; a lost parcel breaks any.",
-            "Durée la plus courte, dans l'unité de la promesse, qui serait tenue aussi souvent ; un colis perdu la rompt toujours.",
+            "Durée la plus courte, dans l'unité de la promesse, qui serait tenue aussi souvent ; un colis perdu la"
+            " rompt toujours.",
         ),
         "time from start to end of the promise, in its unit",
         "",
@@ -392,8 +399,10 @@ METRICS = (
         "days_waited",
         Text("Days waited", "Jours d'attente"),
         Text(
-            "Days that the returns asked for on these days have waited so far, from request to refund, open ones included.",
-            "Jours d'attente cumulés des retours demandés ces jours-là, de la demande au remboursement, retours en cours compris.",
+            "Days that the returns asked for on these days have waited so far, from request to refund, open ones"
+            " included.",
+            "Jours d'attente cumulés des retours demandés ces jours-là, de la demande au remboursement, retours en"
+            " cours compris.",
         ),
         "days from request to refund, up to now",
         "",
@@ -409,7 +418,8 @@ METRICS = (
         "stage_time_share",
         Text("Where the time goes", "Où passe le temps"),
         Text(
-            "Share of the days waited so far that each stage takes; open returns count up to now, so nothing slow is left out.",
+            "Share of the days waited so far that each stage takes; open returns count up to now, so nothing slow is"
+            " left out.",
             "Part des jours d'attente que prend chaque étape ; les retours en cours comptent jusqu'à maintenant.",
         ),
         "days in the stage",
@@ -535,7 +545,8 @@ METRICS = (
         "refund_as_due",
         Text("Refunds of the right amount", "Remboursements du bon montant"),
         Text(
-            "Share of the refunded lots paid back at their price with VAT, or less the fee of their policy, to the cent.",
+            "Share of the refunded lots paid back at their price with VAT, or less the fee of their policy, to the"
+            " cent.",
             "Part des lots remboursés au centime à leur prix TTC, ou moins les frais prévus par leur politique.",
         ),
         "lots paid as due",
@@ -554,7 +565,8 @@ METRICS = (
         Text("Units on their way back", "Unités en cours de retour"),
         Text(
             "Units asked back that are neither on sale again, out of the flow nor stopped, by where they wait.",
-            "Unités demandées en retour ni remises en vente, ni sorties du flux, ni arrêtées, selon l'endroit où elles attendent.",
+            "Unités demandées en retour ni remises en vente, ni sorties du flux, ni arrêtées, selon l'endroit où elles"
+            " attendent.",
         ),
         "units in the flow",
         "",
@@ -570,7 +582,8 @@ METRICS = (
         "margin_waiting",
         Text("Margin waiting to be sold again", "Marge en attente de revente"),
         Text(
-            "Net price less purchase cost of the units on their way back: what their sale would bring again; without VAT.",
+            "Net price less purchase cost of the units on their way back: what their sale would bring again; without"
+            " VAT.",
             "Prix net moins coût d'achat des unités en cours de retour : ce que leur revente rapporterait ; hors TVA.",
         ),
         "margin of units in the flow",

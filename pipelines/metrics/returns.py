@@ -63,7 +63,10 @@ SCORED_UNITS = measure("scored", Sum(SCORED, lambda _: orders.c.units_sold, _is_
 
 
 def develop(chosen: Select[Any], ask: Ask, columns: list[str], family: bool = False) -> Select[Any]:
-    """Join the development curve to units grouped by the day their clock started: groups, `share` (see curve_share), sums."""
+    """Join the development curve to units grouped by the day their clock started.
+
+    Columns: groups, `share` (see curve_share), sums.
+    """
     cohort = chosen.subquery("cohort")
     now = Time(cohort.c.cell_source, ask.as_of, ask.observed)
     names = {
@@ -392,7 +395,8 @@ METRICS = (
         "refunds_owed",
         Text("Refunds owed", "Remboursements dus"),
         Text(
-            "Net value of the units of these sales that are back and whose money has not been given back yet, without VAT.",
+            "Net value of the units of these sales that are back and whose money has not been given back yet, without"
+            " VAT.",
             "Valeur nette des unités de ces ventes déjà revenues et pas encore remboursées, hors TVA.",
         ),
         "net value back and not paid",
@@ -427,7 +431,8 @@ METRICS = (
         Text("Returned within {parameter} days", "Retourné en {parameter} jours"),
         Text(
             "Share of units back within so many days of delivery; compares periods of different age fairly.",
-            "Part des unités revenues dans ce nombre de jours après livraison ; compare équitablement des périodes d'âges différents.",
+            "Part des unités revenues dans ce nombre de jours après livraison ; compare équitablement des périodes"
+            " d'âges différents.",
         ),
         "units returned within the days",
         "units sold",
@@ -494,7 +499,8 @@ METRICS = (
         Text("Returns asked for", "Retours demandés"),
         Text(
             "Share of the units sold for which a return was asked, whatever became of it: an early signal.",
-            "Part des unités vendues pour lesquelles un retour a été demandé, quelle qu'en soit la suite : un signal précoce.",
+            "Part des unités vendues pour lesquelles un retour a été demandé, quelle qu'en soit la suite : un signal"
+            " précoce.",
         ),
         "requested units",
         "units sold",
@@ -511,8 +517,10 @@ METRICS = (
         "period_return_rate",
         Text("Returned in the period over sold in it", "Retourné sur vendu dans la période"),
         Text(
-            "Units that came back in these days over the units sold in them, whatever order they belong to; too low while sales grow, too high while they fall.",
-            "Unités revenues ces jours-là rapportées aux unités vendues ces jours-là, quelle que soit la commande ; trop bas quand les ventes augmentent, trop haut quand elles baissent.",
+            "Units that came back in these days over the units sold in them, whatever order they belong to; too low"
+            " while sales grow, too high while they fall.",
+            "Unités revenues ces jours-là rapportées aux unités vendues ces jours-là, quelle que soit la commande ;"
+            " trop bas quand les ventes augmentent, trop haut quand elles baissent.",
         ),
         "units that came back in the period",
         "units sold in the period",
@@ -530,8 +538,10 @@ METRICS = (
         "flagged_line_rate",
         Text("Lines marked as returned", "Lignes marquées retournées"),
         Text(
-            "Share of the lines sold that the source marks as returned, without a date; an upper bound where it marks whole orders.",
-            "Part des lignes vendues que la source marque comme retournées, sans date ; une borne haute là où elle marque des commandes entières.",
+            "Share of the lines sold that the source marks as returned, without a date; an upper bound where it marks"
+            " whole orders.",
+            "Part des lignes vendues que la source marque comme retournées, sans date ; une borne haute là où elle"
+            " marque des commandes entières.",
         ),
         "lines marked as returned",
         "lines sold",
@@ -676,8 +686,10 @@ METRICS = (
         "expected_return_rate",
         Text("Rate expected at order time", "Taux attendu à la commande"),
         Text(
-            "Return rate that was to be expected of these sales from what was known when they were ordered; the interval is where it should lie.",
-            "Taux de retour qu'on pouvait attendre de ces ventes d'après ce qui était connu à la commande ; il devrait se situer dans l'intervalle.",
+            "Return rate that was to be expected of these sales from what was known when they were ordered; the"
+            " interval is where it should lie.",
+            "Taux de retour qu'on pouvait attendre de ces ventes d'après ce qui était connu à la commande ; il devrait"
+            " se situer dans l'intervalle.",
         ),
         "sum of predicted probabilities",
         "units sold",
@@ -694,8 +706,10 @@ METRICS = (
         "own_part",
         Text("The product's own part", "La part propre au produit"),
         Text(
-            "Final return rate less what usual products would see from the same buyers: what the product adds by itself, in points.",
-            "Taux final moins celui de produits ordinaires chez les mêmes acheteurs : ce que le produit ajoute de lui-même, en points.",
+            "Final return rate less what usual products would see from the same buyers: what the product adds by"
+            " itself, in points.",
+            "Taux final moins celui de produits ordinaires chez les mêmes acheteurs : ce que le produit ajoute de"
+            " lui-même, en points.",
         ),
         "final rate - rate expected of its buyers",
         "",
@@ -899,7 +913,8 @@ METRICS = (
         Text("Open returns", "Retours en cours"),
         Text(
             "Units asked or sent back that are neither refunded, exchanged, cancelled, rejected, expired nor lost yet.",
-            "Unités demandées ou renvoyées ni remboursées, ni échangées, ni annulées, ni refusées, ni expirées, ni perdues.",
+            "Unités demandées ou renvoyées ni remboursées, ni échangées, ni annulées, ni refusées, ni expirées, ni"
+            " perdues.",
         ),
         "open units",
         "",
@@ -993,8 +1008,10 @@ METRICS = (
         "inspection_mismatch_rate",
         Text("Not as announced", "Retour non conforme"),
         Text(
-            "Share of the inspected units that were not what the customer announced: empty, swapped, worn or with a part missing.",
-            "Part des unités contrôlées qui n'étaient pas ce que le client annonçait : colis vide, article échangé, porté ou incomplet.",
+            "Share of the inspected units that were not what the customer announced: empty, swapped, worn or with a"
+            " part missing.",
+            "Part des unités contrôlées qui n'étaient pas ce que le client annonçait : colis vide, article échangé,"
+            " porté ou incomplet.",
         ),
         "inspected units that do not match",
         "inspected units",

@@ -1,8 +1,8 @@
 """What if: the returns that were, re-run under another policy; and the next weeks under it.
 
-Arithmetic is exact on the history: dates that move, costs and kilograms of another carrier or of no box, fees, the price of carbon. What
-customers would do is assumed: parameters named behaviour_ in data/costs.csv, each with bounds, drawn together for the interval. A
-scenario that changes nothing is the history to the last digit.
+Arithmetic is exact on the history: dates that move, costs and kilograms of another carrier or of no box, fees, the
+price of carbon. What customers would do is assumed: parameters named behaviour_ in data/costs.csv, each with bounds,
+drawn together for the interval. A scenario that changes nothing is the history to the last digit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,9 +52,9 @@ _BEHAVIOUR = tuple(n for n, _ in parameters() if n.startswith("behaviour_"))
 class Scenario:
     """A policy to try; None (False) leaves a thing as it was.
 
-    window_days of the return window; fee more a return (EUR, below 0: less); free_exchange; methods offered (of those there are); refund_trigger,
-    the stage that starts the refund; no_box: what is dropped off travels without packaging; inspection: capacity over that of the history;
-    carrier: `old>new`; carbon_price (EUR a tonne).
+    window_days of the return window; fee more a return (EUR, below 0: less); free_exchange; methods offered (of those
+    there are); refund_trigger, the stage that starts the refund; no_box: what is dropped off travels without packaging;
+    inspection: capacity over that of the history; carrier: `old>new`; carbon_price (EUR a tonne).
     """
 
     window_days: int | None = None
@@ -117,11 +117,13 @@ def simulate(
     scope: Scope = EVERYTHING,
     level: float = 0.9,
 ) -> pd.DataFrame:
-    """Re-run the returns of the orders of a span: outcome, history, value, difference, low and high of the difference, reason.
+    """Re-run the returns of the orders of a span.
 
-    An outcome of which too much is not known (no exchange rate, no cost, no order) has no numbers, and its reason; else the reason
-    says what is left out. Outcomes: sold_margin (of the span's sales), returned_units, margin_reversed, return_cost, margin (what is left), all in the reporting
-    currency without VAT; kg_co2e; days_to_refund (mean); promise_kept (refund promises decided, 0-1).
+    Columns: outcome, history, value, difference, low and high of the difference, reason. An outcome of which too much
+    is not known (no exchange rate, no cost, no order) has no numbers, and its reason; else the reason says what is left
+    out. Outcomes: sold_margin (of the span's sales), returned_units, margin_reversed, return_cost, margin (what is
+    left), all in the reporting currency without VAT; kg_co2e; days_to_refund (mean); promise_kept (refund promises
+    decided, 0-1).
     """
     history = _history(build, where, since, until, scope)
     before = _outcome(_cells(history, Scenario(), build), Scenario(), _parameters(1), history.attrs)
@@ -145,7 +147,10 @@ def simulate(
 
 
 def _rests_on(history: pd.DataFrame) -> dict[str, tuple[str, bool]]:
-    """Say what each outcome's history rests on, where that is not everything, and whether it is known well enough to be shown."""
+    """Say what each outcome's history rests on, where that is not everything.
+
+    And whether it is known well enough to be shown.
+    """
     found = {name: history.attrs["rests_on"].get(key, ("", True)) for name, key in _METRIC_OF.items()}
     of_margin = [found[n] for n in ("sold_margin", "margin_reversed", "return_cost")]
     found["margin"] = ("; ".join(dict.fromkeys(w for w, _ in of_margin if w)), all(known for _, known in of_margin))
@@ -155,9 +160,10 @@ def _rests_on(history: pd.DataFrame) -> dict[str, tuple[str, bool]]:
 def forward(
     build: Build, tried: Scenario, *, where: Where = None, since: Day = None, until: Day = None
 ) -> pd.DataFrame:
-    """Give the next weeks under a scenario: week, value and under (units: as it is, under the scenario), low, high: the forecast times the change of returned units.
+    """Give the next weeks under a scenario.
 
-    Where the naive forecast is the better one it is that, without an interval.
+    Columns: week, value and under (units: as it is, under the scenario), low, high: the forecast times the change of
+    returned units. Where the naive forecast is the better one it is that, without an interval.
     """
     found = shown(forecast(build, "returned_units", where=where))
     if found.empty:
@@ -171,9 +177,11 @@ def forward(
 
 
 def pareto(build: Build, *, where: Where = None, since: Day = None, until: Day = None) -> pd.DataFrame:
-    """Try a grid of windows, fees, triggers, boxes and desks: each with its outcomes, and is_best: no other policy beats it in margin, margin sold, kilograms and days at once.
+    """Try a grid of windows, fees, triggers, boxes and desks.
 
-    An outcome of which too much is not known has no numbers and decides nothing; without a margin no policy is best. `reason` says what is left out.
+    Each with its outcomes, and is_best: no other policy beats it in margin, margin sold, kilograms and days at once. An
+    outcome of which too much is not known has no numbers and decides nothing; without a margin no policy is best.
+    `reason` says what is left out.
     """
     history = _history(build, where, since, until, EVERYTHING)
     grid = [
@@ -210,7 +218,10 @@ def pareto(build: Build, *, where: Where = None, since: Day = None, until: Day =
 
 
 def _history(build: Build, where: Where, since: Day, until: Day, scope: Scope) -> pd.DataFrame:
-    """Read the returns that came back, one row a lot: units, margin undone, costs, kilograms, stages; and what was sold."""
+    """Read the returns that came back, one row a lot.
+
+    Columns: units, margin undone, costs, kilograms, stages; and what was sold.
+    """
     asked: dict[str, Any] = {"where": where, "since": since, "until": until, "scope": scope}
     question = _of_build(build, ask("returned_units", **asked))
     cost = (
@@ -294,7 +305,10 @@ def _history(build: Build, where: Where, since: Day, until: Day, scope: Scope) -
 
 
 def _cells(history: pd.DataFrame, tried: Scenario, build: Build) -> pd.DataFrame:
-    """Move dates, costs and kilograms as the scenario says, and sum to the cells that behaviour tells apart: method, late, refunded."""
+    """Move dates, costs and kilograms as the scenario says, and sum to the cells that behaviour tells apart.
+
+    Columns: method, late, refunded.
+    """
     h = history.copy(deep=False)
     refunded = h["refunded_at"]
     if tried.inspection is not None:
@@ -337,7 +351,10 @@ def _cells(history: pd.DataFrame, tried: Scenario, build: Build) -> pd.DataFrame
 
 
 def _desk(h: pd.DataFrame, capacity: float) -> np.ndarray[Any, Any]:
-    """Give the day each lot would be inspected by its site with so much of the capacity there was; NaN where it never was."""
+    """Give the day each lot would be inspected by its site with so much of the capacity there was.
+
+    NaN where it never was.
+    """
     found = np.full(len(h), np.nan)
     known = h["received_at"].notna() & h["inspected_at"].notna()
     if not known.any():
@@ -356,12 +373,16 @@ def _desk(h: pd.DataFrame, capacity: float) -> np.ndarray[Any, Any]:
 def _other_carrier(
     h: pd.DataFrame, change: str, cost: pd.Series, kg: pd.Series, refunded: pd.Series
 ) -> tuple[pd.Series, pd.Series, pd.Series]:
-    """Give lots of one carrier the freight, kilograms and transit of another, by the means of the same method, else of all."""
+    """Give lots of one carrier the freight, kilograms and transit of another.
+
+    By the means of the same method, else of all.
+    """
     old, new = (x.strip() for x in change.split(">"))
     for name in (old, new):
         if not h["carrier"].eq(name).any():
             raise ScenarioError(
-                f"No return of the selection travelled with {name!r}. There are: {', '.join(sorted(h['carrier'].dropna().unique()))}."
+                f"No return of the selection travelled with {name!r}. There are:"
+                f" {', '.join(sorted(h['carrier'].dropna().unique()))}."
             )
     transit = (h["received_at"] - h["carrier_scan_at"]).dt.total_seconds() / 86400
     mean = (

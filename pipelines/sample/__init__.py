@@ -1,8 +1,8 @@
 """A believable shop from a seed, told through the files its systems would send, with its truth known.
 
-`write_sample` writes raw files in the canonical format; `data/sample/parameters.yaml` holds every number it draws from and
-`data/sample/stories.yaml` what it hides. Nothing here reads or builds a warehouse. The one idea: outcomes are drawn once and
-in full, past the as-of day, and a curtain hides what has not happened yet.
+`write_sample` writes raw files in the canonical format; `data/sample/parameters.yaml` holds every number it draws from
+and `data/sample/stories.yaml` what it hides. Nothing here reads or builds a warehouse. The one idea: outcomes are drawn
+once and in full, past the as-of day, and a curtain hides what has not happened yet.
 """
 
 import datetime as dt
@@ -37,9 +37,9 @@ def write_sample(
     """Write the raw files of a shop with `orders` order lines and return the rows written per file.
 
     The shop sells for two years up to the evening of `until`; nothing later is written. `stories` plants what
-    `data/sample/stories.yaml` tells, `dirt` what real files get wrong. `truth` is a folder for what the shop knows and its
-    files do not: final outcomes, rates, stage times, counts of dirt. Same arguments, same bytes. `progress` hears the name
-    of each step and the share done (0-1).
+    `data/sample/stories.yaml` tells, `dirt` what real files get wrong. `truth` is a folder for what the shop knows and
+    its files do not: final outcomes, rates, stage times, counts of dirt. Same arguments, same bytes. `progress` hears
+    the name of each step and the share done (0-1).
     """
     with np.errstate(invalid="ignore"):  # infinity stands for never, and never less never is never
         return _write_sample(
@@ -95,7 +95,10 @@ def _write_sample(
 def _loads(
     rng: Rng, world: World, styles: Columns, lines: Columns, rows: Columns, back: Columns, lot: Columns
 ) -> Columns:
-    """Sum up what each return carries: mass of its goods (kg), and by its first lot what is done, where it goes on to and when."""
+    """Sum up what each return carries.
+
+    Mass of its goods (kg), and by its first lot what is done, where it goes on to and when.
+    """
     count = len(back["line"])
     mass = np.bincount(rows["of"], styles["mass"][lines["style"][rows["line"]]] * rows["units"], count)
     first = np.zeros(count, dtype=np.int64)

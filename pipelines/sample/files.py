@@ -41,7 +41,10 @@ def numbers(values: Array) -> pa.Array:
 
 
 def iso(column: str, *, text: bool = True) -> str:
-    """Write the SQL of a time as the file has it: ISO 8601 with Z in text (without it on NAIVE rows), TIMESTAMPTZ in Parquet."""
+    """Write the SQL of a time as the file has it.
+
+    ISO 8601 with Z in text (without it on NAIVE rows), TIMESTAMPTZ in Parquet.
+    """
     if not text:
         return f"{column}::TIMESTAMPTZ AS {column}"
     return f"strftime({column}, {ISO}) || CASE kind WHEN {NAIVE} THEN '' ELSE 'Z' END AS {column}"
@@ -200,7 +203,10 @@ class Writer:
 
 
 def spoiled(plan: Plan, seconds: Array, *, is_early: bool = False) -> Array:
-    """Give the times of the planned rows: IMPOSSIBLE ones in 1970 and 2999, and with `is_early` also five years before."""
+    """Give the times of the planned rows.
+
+    IMPOSSIBLE ones in 1970 and 2999, and with `is_early` also five years before.
+    """
     when = seconds[plan.row].astype(float)
     rows = np.flatnonzero(plan.kind == IMPOSSIBLE)
     turn = np.arange(len(rows)) % (3 if is_early else 2)

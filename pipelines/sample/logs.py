@@ -1,7 +1,7 @@
 """The shop's columns as the logs of its systems: who writes which table, in which columns, and what dirt each carries.
 
-Column names are those of the LOG tables of `pipelines/warehouse/schema.py`. The one idea: each system writes what it would
-see, and nothing recorded after the as-of evening.
+Column names are those of the LOG tables of `pipelines/warehouse/schema.py`. The one idea: each system writes what it
+would see, and nothing recorded after the as-of evening.
 """
 
 from collections.abc import Callable
@@ -81,9 +81,11 @@ def sku_names(s: Simulation) -> list[str]:
     for style, category in enumerate(s.styles["category"].tolist()):
         code = f"{s.world.categories[category][:2].upper()}{style + 1:04d}"
         names += [
-            f"{code}-{colour + 1}-{sizes[category][size]}"
-            if colour < COLOURS_A_STYLE and size < len(sizes[category])
-            else ""
+            (
+                f"{code}-{colour + 1}-{sizes[category][size]}"
+                if colour < COLOURS_A_STYLE and size < len(sizes[category])
+                else ""
+            )
             for colour in range(4)
             for size in range(8)
         ]
@@ -552,7 +554,10 @@ SPOILED = "CASE kind WHEN 3 THEN '-n' WHEN 4 THEN '-i' WHEN 5 THEN '-b' ELSE '' 
 
 def _event_ids(system: str) -> list[str]:
     return [
-        f"'{system}-' || ret_order || '-' || ret_no || '-' || row_no || '-' || event || CASE WHEN lot_no > 1 THEN '-' || lot_no ELSE '' END || {SPOILED} AS event_id",
+        (
+            f"'{system}-' || ret_order || '-' || ret_no || '-' || row_no || '-' || event || CASE WHEN lot_no > 1 THEN"
+            f" '-' || lot_no ELSE '' END || {SPOILED} AS event_id"
+        ),
         f"{LINE_ID} AS return_line_id",
         f"{RETURN_ID} AS return_id",
         f"{ORDER_LINE_ID} AS order_line_id",
@@ -648,7 +653,7 @@ def _portal(rng: Rng, s: Simulation, writer: Writer) -> None:
         "reason_raw": words(reason, wordings),
         "note_terms": words(note, note_words),
         "return_type": words(np.where(asked, _types(s, row), -1), RETURN_TYPES),
-        "has_parcel": (s.rows["kind"][row] != VOID),
+        "has_parcel": s.rows["kind"][row] != VOID,
         "customer": pa.array(s.lines["customer"][rows["line"][row]] + 100000, mask=rows["stray"][row] == 0),
         "decline_reason": words(declined, list(p["decline_reasons"])),
         "is_manual": np.isin(event, decided) & back["is_manual"][rows["of"][row]],
@@ -1032,7 +1037,10 @@ def _recoveries(rng: Rng, s: Simulation, writer: Writer) -> None:
         "'EUR' AS currency",
         "place_id",
         "why AS derogation_reason",
-        "CASE WHEN why IS NOT NULL AND row_no + ret_no + ret_order % 20 <> 5 THEN 'CERT-' || ret_order || '-' || row_no END AS evidence_ref",
+        (
+            "CASE WHEN why IS NOT NULL AND row_no + ret_no + ret_order % 20 <> 5 THEN 'CERT-' || ret_order || '-' ||"
+            " row_no END AS evidence_ref"
+        ),
         "'recovery' AS system",
         iso("recorded_at"),
     ]
@@ -1101,7 +1109,10 @@ def _chain_elements(rng: Rng, s: Simulation, writer: Writer) -> None:
         "trip_share",
         "cost_amount::DECIMAL(12, 2) AS cost_amount",
         "CASE WHEN cost_amount IS NOT NULL THEN 'EUR' END AS currency",
-        "CASE WHEN tote IS NOT NULL THEN 'TOTE-' || tote WHEN round IS NOT NULL THEN 'ROUND-' || round END AS movement_id",
+        (
+            "CASE WHEN tote IS NOT NULL THEN 'TOTE-' || tote WHEN round IS NOT NULL THEN 'ROUND-' || round END AS"
+            " movement_id"
+        ),
         "shared AS movement_parcels",
         "'transport' AS system",
         iso("recorded_at", text=False),

@@ -1,7 +1,7 @@
 """Where returns travel: places of the network, and the elements of each parcel's way back.
 
-Times and carriers of a return come from `returns.py`. The one idea: a place is a row of a small table, an element of the
-chain a row of columns with positions in it.
+Times and carriers of a return come from `returns.py`. The one idea: a place is a row of a small table, an element of
+the chain a row of columns with positions in it.
 """
 
 from dataclasses import dataclass

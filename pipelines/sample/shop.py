@@ -49,7 +49,10 @@ class World:
         return float(np.floor(self.end / DAY) - back) * DAY
 
     def christmas(self) -> list[tuple[float, float, float]]:
-        """List the orders of each winter that may come back until a date: their first second, the first after them, the date's."""
+        """List the orders of each winter that may come back until a date.
+
+        Their first second, the first after them, the date's.
+        """
         window = self.parameters["christmas_window"]
 
         def at(year: int, day: str) -> float:

@@ -1,7 +1,7 @@
 """Sources: the parsers there are, found by name, by mapping file, or by what the files look like.
 
-To add a source write one module with a class that answers `base.Source` and give it a line in `registry`; a table that needs no
-code is a mapping file in `data/mappings/`.
+To add a source write one module with a class that answers `base.Source` and give it a line in `registry`; a table that
+needs no code is a mapping file in `data/mappings/`.
 """
 
 import difflib
@@ -68,15 +68,15 @@ def source_named(name: str) -> Source:
     near = difflib.get_close_matches(name, [*sources, *mappings()], 1)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise SourceError(
-        f"There is no source {name[:40]!r}. {hint}Sources: {', '.join(sources)}; mappings: {cut(list(mappings()), 100)}; or give a "
-        "mapping file (.yaml)."
+        f"There is no source {name[:40]!r}. {hint}Sources: {', '.join(sources)}; mappings:"
+        f" {cut(list(mappings()), 100)}; or give a mapping file (.yaml)."
     )
 
 
 def recognise(files: list[Path]) -> Source:
-    """Find the source of files by their names and columns: one that is code, else a mapping that comes with the product.
+    """Find the source of files by their names and columns.
 
-    Raises SourceError when no source knows them.
+    One that is code, else a mapping that comes with the product. Raises SourceError when no source knows them.
     """
     for source in registry().values():
         if source.recognises(files):

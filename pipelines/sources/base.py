@@ -1,7 +1,7 @@
 """What a source is: the shape every parser answers in, and the few SQL helpers they share.
 
-A source names columns and types them loosely; it judges nothing and keeps nothing personal but what the log will hash. Which
-sources exist is in `pipelines.sources`.
+A source names columns and types them loosely; it judges nothing and keeps nothing personal but what the log will hash.
+Which sources exist is in `pipelines.sources`.
 """
 
 from collections import Counter
@@ -22,7 +22,8 @@ from pipelines.sql import read_sql as read_sql
 class Export:
     """What a file is: rows added to earlier ones, or the whole state of its rows, of a span of days where one is given.
 
-    `since` and `until` are the first and the last day of the span in the source's time zone, both included; None is no bound.
+    `since` and `until` are the first and the last day of the span in the source's time zone, both included; None is no
+    bound.
     """
 
     is_whole: bool = False
@@ -31,9 +32,10 @@ class Export:
 
 
 class Lines(Counter[str]):
-    """The lines of a file by what they are: `lines` are all, `within` those that go on inside a cell, the others are no rows.
+    """The lines of a file by what they are.
 
-    What is not header, blank, preamble, totals or within is a row.
+    `lines` are all, `within` those that go on inside a cell, the others are no rows. What is not header, blank,
+    preamble, totals or within is a row.
     """
 
 
@@ -41,14 +43,15 @@ class Lines(Counter[str]):
 class Named:
     """The rows a source gives for one log.
 
-    `sql` is a SELECT for the connection that `name_rows` was given, good until the next Named is asked for. Its columns are
-    canonical columns of the log `thing` (a subset), text or typed, beside `_file` (the file's name), `_line` (the row in the
-    file, from 1), where a row may be broken, `_broken` (why, or NULL), and of return events, where a column of the file holds the
-    units, `_empty_units` (true for an empty cell: it counts as one, and is said). Rows of a derived Named were already read under
-    another log and are not counted again. `blank_sql` is a SELECT of event_id, return_line_id, _file and _line: the events
-    that rows of the files could hold and do not, for their date is blank or the row is of nothing returned. An id may also be
-    stated by another row. `may_repeat`: one file holds a thing as it was at several times, the later one further down.
-    `lines` counts, by file, the lines of the files that were read for it first.
+    `sql` is a SELECT for the connection that `name_rows` was given, good until the next Named is asked for. Its columns
+    are canonical columns of the log `thing` (a subset), text or typed, beside `_file` (the file's name), `_line` (the
+    row in the file, from 1), where a row may be broken, `_broken` (why, or NULL), and of return events, where a column
+    of the file holds the units, `_empty_units` (true for an empty cell: it counts as one, and is said). Rows of a
+    derived Named were already read under another log and are not counted again. `blank_sql` is a SELECT of event_id,
+    return_line_id, _file and _line: the events that rows of the files could hold and do not, for their date is blank or
+    the row is of nothing returned. An id may also be stated by another row. `may_repeat`: one file holds a thing as it
+    was at several times, the later one further down. `lines` counts, by file, the lines of the files that were read for
+    it first.
     """
 
     thing: str

@@ -1,10 +1,11 @@
 """The canonical format: one file a log, named after it, in CSV, NDJSON or Parquet; its columns are the log's columns.
 
-The declaration of a log in `pipelines.warehouse.schema` is the format; `json_schema` writes it down for others. Every row of a
-file is given, a broken one too, with the reason in `_broken`. Values stay text: judging them is the loader's work.
+The declaration of a log in `pipelines.warehouse.schema` is the format; `json_schema` writes it down for others. Every
+row of a file is given, a broken one too, with the reason in `_broken`. Values stay text: judging them is the loader's
+work.
 
-CSV and NDJSON are staged once in the order of the file, so that the row number is the line and everything after runs on all
-cores.
+CSV and NDJSON are staged once in the order of the file, so that the row number is the line and everything after runs on
+all cores.
 """
 
 import itertools
@@ -154,7 +155,8 @@ def _check_kind(file: Path, kind: str) -> None:
     if kind == PARQUET:
         raise SourceError(f"{shown(file)} is {what}, not a Parquet file. Give it the ending of what it holds.")
     raise SourceError(
-        f"{shown(file)} is {what}, whatever its name says. {todo.get(what, 'Save it as CSV, or load it with a mapping.')}"
+        f"{shown(file)} is {what}, whatever its name says."
+        f" {todo.get(what, 'Save it as CSV, or load it with a mapping.')}"
     )
 
 

@@ -1,7 +1,8 @@
 """Headings and words of other people's files: which role a column may play, by its heading and by what stands in it.
 
-The words are data: `data/headings.csv` (headings by role, language and system, the most telling first), `data/statuses.csv` (what a
-status means) and `data/countries.csv` (names, currency, time zone). Which tables and logs follow from roles is in `propose`.
+The words are data: `data/headings.csv` (headings by role, language and system, the most telling first),
+`data/statuses.csv` (what a status means) and `data/countries.csv` (names, currency, time zone). Which tables and logs
+follow from roles is in `propose`.
 """
 
 import csv
@@ -192,8 +193,14 @@ PARENTS = {
     "order item",
     "details",
 }
-MONTH = r"(?:jan|feb|fev|fév|mar|mär|apr|avr|mai|may|jun|juin|jul|juil|aug|aou|aoû|sep|oct|okt|nov|dec|déc|dez|ene|abr|ago|dic|gen|mag|giu|lug|set|ott|mrt|mei|out)[a-zéû]*\.?"
-DAY = rf"\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}|(?:[A-Za-z]{{3}},? )?\d{{1,2}}\.?[-/ ]*{MONTH}[-/ ]*\d{{2,4}}|{MONTH}[ -]\d{{1,2}},? \d{{4}}|(?:19|20)\d{{2}}[01]\d[0-3]\d"
+MONTH = (
+    r"(?:jan|feb|fev|fév|mar|mär|apr|avr|mai|may|jun|juin|jul|juil|aug|aou|aoû|sep|oct|okt|nov|dec|déc|dez|"
+    r"ene|abr|ago|dic|gen|mag|giu|lug|set|ott|mrt|mei|out)[a-zéû]*\.?"
+)
+DAY = (
+    rf"\d{{1,4}}[-/.]\d{{1,2}}[-/.]\d{{1,4}}|(?:[A-Za-z]{{3}},? )?\d{{1,2}}\.?[-/ ]*{MONTH}[-/ ]*\d{{2,4}}|{MONTH}["
+    r" -]\d{1,2},? \d{4}|(?:19|20)\d{2}[01]\d[0-3]\d"
+)
 
 
 def plain(text: str) -> str:
@@ -442,7 +449,9 @@ def _months() -> list[list[str]]:
 
 
 def months_of(values: Sequence[str]) -> dict[str, str]:
-    """Give the months of times written in another language, each with the English one; none for English and for numbers.
+    """Give the months of times written in another language, each with the English one.
+
+    None for English and for numbers.
 
     >>> months_of(["12 avr. 2026", "3 août 2026"])["déc."]
     'Dec'

@@ -1,6 +1,7 @@
-"""What a file is, told by its first bytes: so that what is no table is refused by what it is, not by how its reading failed.
+"""What a file is, told by its first bytes.
 
-No content is shown. How tables are read is in `tables`.
+So that what is no table is refused by what it is, not by how its reading failed. No content is shown. How tables are
+read is in `tables`.
 """
 
 import errno
@@ -121,7 +122,8 @@ def is_packed(file: Path) -> bool:
 def chunks(file: Path) -> Iterator[bytes]:
     """Give the content of a file, unpacked where its name says .gz, to its very end.
 
-    Raises SourceError where it is not packed, breaks off, is damaged, or holds so much more than it weighs that it is no table.
+    Raises SourceError where it is not packed, breaks off, is damaged, or holds so much more than it weighs that it is
+    no table.
     """
     with reading(file):
         if not is_packed(file):
@@ -136,8 +138,8 @@ def chunks(file: Path) -> Iterator[bytes]:
                     size += len(chunk)
                     if size > most:
                         raise SourceError(
-                            f"{shown(file)} unpacks to more than {most >> 20:,} MB, {MOST_TIMES} times its size and more: no table "
-                            "does. Unpack it, look at it, and load what it holds."
+                            f"{shown(file)} unpacks to more than {most >> 20:,} MB, {MOST_TIMES} times its size and"
+                            " more: no table does. Unpack it, look at it, and load what it holds."
                         )
                     yield chunk
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -146,7 +148,10 @@ def chunks(file: Path) -> Iterator[bytes]:
 
 def _damage(file: Path, error: Exception) -> str:
     if "not a gzipped file" in str(error).lower():
-        return f"{shown(file)} is named .gz and is not packed: it holds {what_is(file)}. Take .gz off its name, or pack it."
+        return (
+            f"{shown(file)} is named .gz and is not packed: it holds {what_is(file)}. Take .gz off its name, or"
+            " pack it."
+        )
     cause = "breaks off: the end of the packed file is missing" if isinstance(error, EOFError) else "is damaged"
     if "crc" in str(error).lower() or "length" in str(error).lower():
         cause = "is damaged: its checksum is wrong"
@@ -154,18 +159,21 @@ def _damage(file: Path, error: Exception) -> str:
 
 
 def check_zip(file: Path) -> None:
-    """Read every part of a packed workbook; raise SourceError for one that is damaged or holds far more than it weighs."""
+    """Read every part of a packed workbook.
+
+    Raise SourceError for one that is damaged or holds far more than it weighs.
+    """
     with reading(file), zipfile.ZipFile(file) as packed:
         size = sum(part.file_size for part in packed.infolist())
         if size > max(FREELY_UNPACKED, file.stat().st_size * MOST_TIMES):
             raise SourceError(
-                f"{shown(file)} unpacks to {size >> 20:,} MB, {MOST_TIMES} times its size and more: no spreadsheet does. "
-                "Open it, look at it, and save what it holds as CSV."
+                f"{shown(file)} unpacks to {size >> 20:,} MB, {MOST_TIMES} times its size and more: no spreadsheet"
+                " does. Open it, look at it, and save what it holds as CSV."
             )
         if size > MOST_OF_A_WORKBOOK:
             raise SourceError(
-                f"{shown(file)} unpacks to {size >> 20:,} MB, and a workbook of more than {MOST_OF_A_WORKBOOK >> 20:,} MB is not read. "
-                "Save its sheets as CSV."
+                f"{shown(file)} unpacks to {size >> 20:,} MB, and a workbook of more than {MOST_OF_A_WORKBOOK >> 20:,}"
+                " MB is not read. Save its sheets as CSV."
             )
         if any(part.flag_bits & 1 for part in packed.infolist()):
             raise SourceError(f"{shown(file)} is locked by a password. Save it without one and load it again.")
@@ -267,7 +275,10 @@ def no_table(start: bytes) -> str:
 
 
 def check_content(file: Path) -> None:
-    """Raise SourceError for a file that is no table, whatever its name says, and for one that is packed and named otherwise."""
+    """Raise SourceError for a file that is no table, whatever its name says.
+
+    And for one that is packed and named otherwise.
+    """
     start = start_of(file)
     what = what_is(file)
     ending = (file.with_suffix("") if is_packed(file) else file).suffix.lower()

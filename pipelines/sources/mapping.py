@@ -1,8 +1,9 @@
 """Mappings: any table by a YAML file that says which column is what. No code runs from a mapping.
 
-A mapping names files (or a query), how to read them, and for each log the column or small expression behind each canonical
-column. `tables` stages the files as text; here the mapping becomes one SELECT a log over them, so a wrong value reaches the
-loader's judgement as it was written. Every error names the mapping's line. `docs/sources.md` is the manual.
+A mapping names files (or a query), how to read them, and for each log the column or small expression behind each
+canonical column. `tables` stages the files as text; here the mapping becomes one SELECT a log over them, so a wrong
+value reaches the loader's judgement as it was written. Every error names the mapping's line. `docs/sources.md` is the
+manual.
 """
 
 import difflib
@@ -107,9 +108,10 @@ class Number(float):
 
 
 def _with_lines(node: yaml.Node, counted: Iterator[int], level: int = 0) -> Any:
-    """Give a YAML node as sections, lists, texts and numbers. `Yes`, `NO`, `007` and `12:30` stay the texts that they are.
+    """Give a YAML node as sections, lists, texts and numbers.
 
-    What an alias stands for is written out and `counted` again: by aliases a small file becomes a huge one, or one without end.
+    `Yes`, `NO`, `007` and `12:30` stay the texts that they are. What an alias stands for is written out and `counted`
+    again: by aliases a small file becomes a huge one, or one without end.
     """
     if level > DEEPEST or next(counted) > MOST_PARTS:
         much = (
@@ -146,7 +148,10 @@ def _with_lines(node: yaml.Node, counted: Iterator[int], level: int = 0) -> Any:
 
 @dataclass
 class _Source:
-    """A table of the mapping: its staged rows, the prefix of its columns in the joined rows, and how its values are written."""
+    """A table of the mapping.
+
+    Its staged rows, the prefix of its columns in the joined rows, and how its values are written.
+    """
 
     table: tables.Table
     prefix: str
@@ -379,7 +384,8 @@ class Mapping:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(table["sql"]["url"])):
                 raise self.wrong(
                     table["sql"].lines["url"],
-                    "`url:` names the environment variable that holds the database's address, such as SHOP_DATABASE: a mapping holds no password.",
+                    "`url:` names the environment variable that holds the database's address, such as SHOP_DATABASE: a"
+                    " mapping holds no password.",
                 )
         if not isinstance(table.get("to"), Section) or not table["to"]:
             raise self.wrong(table.lines.get("to", line), "`to:` names the logs the rows become and their columns.")
@@ -460,7 +466,8 @@ class Mapping:
         if not isinstance(promise, Section) or "to" not in promise or ("by" in promise) == ("within" in promise):
             raise self.wrong(
                 line,
-                "`promise:` has `to:` (a stage) and `by:` (the column with the promised date), or `from:`, `to:` and `within:` (so much time, in `unit:`).",
+                "`promise:` has `to:` (a stage) and `by:` (the column with the promised date), or `from:`, `to:` and"
+                " `within:` (so much time, in `unit:`).",
             )
         own = ("by", "ends") if "by" in promise else ("within", "unit", "window_days")
         self._allow(promise, ("name", "from", "to", "responsible", *own), "in a promise")
@@ -496,14 +503,15 @@ class Mapping:
     def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterator[Named]:
         """Give the rows of the mapped tables, one Named a log and counting.
 
-        Raises MappingError with the line for a column that a table lacks, SourceError for a file no table of the mapping
-        takes.
+        Raises MappingError with the line for a column that a table lacks, SourceError for a file no table of the
+        mapping takes.
         """
         data = [f for f in files if f.suffix.lower() not in (".yaml", ".yml")]
         unknown = [f.name for f in data if not self.takes(f)]
         if unknown:
             raise SourceError(
-                f"{shown(unknown[0])}: no table of {self.path.name} takes a file of this name. Its files: {tables.cut(self._named_files())}."
+                f"{shown(unknown[0])}: no table of {self.path.name} takes a file of this name. Its files:"
+                f" {tables.cut(self._named_files())}."
             )
         values.zones(connection)
         call = f"mapping_{next(_numbers)}"
@@ -572,7 +580,10 @@ class Mapping:
         ours = f"SELECT {quote(constants.get('shop_id', self.name))} AS shop_id"
         if lines and " AS shop_id" in lines:
             ours = f"SELECT DISTINCT shop_id FROM ({lines}) WHERE shop_id IS NOT NULL"
-        return f"SELECT shop_id, {rest}, {quote(files[0].name if files else self.path.name)} AS _file, 1::BIGINT AS _line FROM ({ours})"
+        return (
+            f"SELECT shop_id, {rest}, {quote(files[0].name if files else self.path.name)} AS _file, 1::BIGINT AS _line"
+            f" FROM ({ours})"
+        )
 
     def _stage(
         self,
@@ -638,7 +649,10 @@ def _joined_file(table: Section, join: Section) -> str | None:
 
 
 class _Compiler:
-    """Turns the logs of one table into SELECTs over its rows, which `build` makes: the relation `rows`, always as `t`."""
+    """Turns the logs of one table into SELECTs over its rows, which `build` makes.
+
+    The relation `rows`, always as `t`.
+    """
 
     def __init__(self, mapping: Mapping, table: Section, main: _Source, rows: str) -> None:
         self.mapping, self.table, self.main, self.rows = mapping, table, main, rows
@@ -785,11 +799,17 @@ class _Compiler:
             line["refund_line_id"] = columns["refund_id"]
             line |= {k: self.known[k] for k in ("order_line_id", "return_line_id", "units") if k in self.known}
             line["restock_type"] = quote("return")
-            select = f"SELECT {_listed(line)}, t._file, t._line, NULL::VARCHAR AS _broken FROM {self.rows} t WHERE ({where}) AND t._broken IS NULL"
+            select = (
+                f"SELECT {_listed(line)}, t._file, t._line, NULL::VARCHAR AS _broken FROM {self.rows} t WHERE ({where})"
+                " AND t._broken IS NULL"
+            )
             yield "refund_line", self._one_each("refund_line", spec, select, list(line)), True
 
     def _one_each(self, thing: str, spec: Section, select: str, columns: list[str]) -> str:
-        """Let the rows of one id say what the first or last of them by time says: the others count as its duplicates."""
+        """Let the rows of one id say what the first or last of them by time says.
+
+        The others count as its duplicates.
+        """
         several = spec.get("several") or ("first" if _uses(spec, ("earliest", "latest")) else None)
         if several is None:
             return select
@@ -923,12 +943,16 @@ class _Compiler:
         lost = is_counted or "when" in spec
         base_columns = ", ".join(f"{value} AS {column}" for column, value in columns.items())
         dates = ", ".join(f"{value} AS at_{event}" for event, value in times.items())
-        rows = f"SELECT {base_columns}, {dates}, ({nothing}) AS has_nothing, t._file, t._line, t._broken FROM {self.rows} t WHERE {where}"
+        rows = (
+            f"SELECT {base_columns}, {dates}, ({nothing}) AS has_nothing, t._file, t._line, t._broken FROM {self.rows}"
+            f" t WHERE {where}"
+        )
         names = ", ".join(columns)
         self.blank.append(self._blank(spec, columns["return_line_id"], times))
         parts = [
-            f"SELECT concat_ws('/', return_line_id, {quote(event)}) AS event_id, {quote(event)} AS event, at_{event} AS occurred_at, {names}, _file, _line, _broken "
-            f"FROM events WHERE {_text(f'at_{event}')} IS NOT NULL{' OR has_nothing' if event == first and lost else ''}"
+            f"SELECT concat_ws('/', return_line_id, {quote(event)}) AS event_id, {quote(event)} AS event, at_{event} AS"
+            f" occurred_at, {names}, _file, _line, _broken FROM events WHERE {_text(f'at_{event}')} IS NOT"
+            f" NULL{' OR has_nothing' if event == first and lost else ''}"
             for event in times
         ]
         select = f"SELECT * FROM (WITH events AS ({rows}) {' UNION ALL BY NAME '.join(parts)})"
@@ -939,14 +963,16 @@ class _Compiler:
         )
 
     def _blank(self, spec: Section, line: str, times: dict[str, str]) -> str:
-        """Give the SELECT of the events that rows leave blank: their date is empty, or their flag says that nothing came back.
+        """Give the SELECT of the events that rows leave blank.
 
-        A row that is joined to none says nothing, nor does one of the rows that events are gathered from.
+        Their date is empty, or their flag says that nothing came back. A row that is joined to none says nothing, nor
+        does one of the rows that events are gathered from.
         """
         where = self._when(spec, "when") if "when" in spec else "TRUE"
         is_flag = "when" in spec and not isinstance(spec["when"], Section)
         selects = [
-            "SELECT NULL::VARCHAR AS event_id, NULL::VARCHAR AS return_line_id, NULL::VARCHAR AS _file, NULL::BIGINT AS _line WHERE false"
+            "SELECT NULL::VARCHAR AS event_id, NULL::VARCHAR AS return_line_id, NULL::VARCHAR AS _file, NULL::BIGINT AS"
+            " _line WHERE false"
         ]
         for event, day in times.items():
             if _uses(spec["events"][event], ("earliest", "latest")):
@@ -958,8 +984,8 @@ class _Compiler:
                 if self._rests_on(f"{day} {where}", f"t.{s.prefix}")
             ]
             selects.append(
-                f"SELECT concat_ws('/', {line}, {quote(event)}) AS event_id, {line} AS return_line_id, t._file, t._line "
-                f"FROM {self.rows} t WHERE t._broken IS NULL AND {line} IS NOT NULL AND ({is_blank}){''.join(joined)}"
+                f"SELECT concat_ws('/', {line}, {quote(event)}) AS event_id, {line} AS return_line_id, t._file, t._line"
+                f" FROM {self.rows} t WHERE t._broken IS NULL AND {line} IS NOT NULL AND ({is_blank}){''.join(joined)}"
             )
         return " UNION ALL ".join(selects)
 
@@ -968,17 +994,19 @@ class _Compiler:
         unit = promise.get("unit", "calendar_days")
         policy = quote(f"promised-{promise['from']}-{promise['to']}-{promise['within']}-{unit}")
         select = (
-            f"SELECT {policy} AS policy_id, TIMESTAMP '{BEGINS}' AS valid_from, {quote(BY_ROW)} AS channel, "
-            f"{int(promise.get('window_days', 30))} AS window_days, {quote(promise.get('name', promise['to']))} AS promise_id, {quote(promise['from'])} AS from_stage, "
-            f"{quote(promise['to'])} AS to_stage, {float(promise['within'])} AS duration, {quote(unit)} AS duration_unit, {quote(_responsible(promise))} AS responsible, "
-            "min(t._file) AS _file, min(t._line) AS _line"
+            f"SELECT {policy} AS policy_id, TIMESTAMP '{BEGINS}' AS valid_from, {quote(BY_ROW)} AS channel,"
+            f" {int(promise.get('window_days', 30))} AS window_days, {quote(promise.get('name', promise['to']))} AS"
+            f" promise_id, {quote(promise['from'])} AS from_stage, {quote(promise['to'])} AS to_stage,"
+            f" {float(promise['within'])} AS duration, {quote(unit)} AS duration_unit, {quote(_responsible(promise))}"
+            " AS responsible, min(t._file) AS _file, min(t._line) AS _line"
         )
         return policy, select
 
     def _promised_date(self, promise: Section, columns: dict[str, str], times: dict[str, str]) -> tuple[str, str]:
         """Give the promised date of each row: (what its column holds, SELECT of the promised dates).
 
-        A time of day counts where the promise ends with the instant; a date without one, or at midnight, ends with its day.
+        A time of day counts where the promise ends with the instant; a date without one, or at midnight, ends with its
+        day.
         """
         written = self._value(promise["by"], promise.lines["by"])
         by = self.expression(promise["by"], "promised_date", "promised_at", promise.lines["by"])
@@ -1002,7 +1030,10 @@ class _Compiler:
         given, line = section[key], section.lines[key]
         if not isinstance(given, Section):
             column = self.reference(str(given), line)
-            return f"lower({_text(column)}) IS NOT NULL AND lower({_text(column)}) NOT IN ({', '.join(map(quote, NO_WORDS))})"
+            return (
+                f"lower({_text(column)}) IS NOT NULL AND lower({_text(column)}) NOT IN"
+                f" ({', '.join(map(quote, NO_WORDS))})"
+            )
         for word, operator in (("all", " AND "), ("any", " OR ")):
             if word in given:
                 self.mapping._allow(given, (word,), f"beside `{word}:`")
@@ -1016,7 +1047,8 @@ class _Compiler:
         if "column" not in given or len(words) != 1:
             raise self.mapping.wrong(
                 line,
-                f"a condition has `column:` and one of {', '.join(CONDITIONS)}, or `all:` or `any:` with a list of conditions.",
+                f"a condition has `column:` and one of {', '.join(CONDITIONS)}, or `all:` or `any:` with a list of"
+                " conditions.",
             )
         word, wanted = words[0], given[words[0]]
         value = self._value(given["column"], given.lines["column"])
@@ -1094,7 +1126,11 @@ class _Compiler:
                 return value
             return f"coalesce({self._number(value, given)}::VARCHAR, {value})"
         if isinstance(kind, Boolean):
-            return f"CASE WHEN lower({_text(value)}) IN ({', '.join(map(quote, YES_WORDS))}) THEN 'true' WHEN coalesce(lower({_text(value)}), '') IN ({', '.join(map(quote, NO_WORDS))}) THEN 'false' ELSE {value} END"
+            return (
+                f"CASE WHEN lower({_text(value)}) IN ({', '.join(map(quote, YES_WORDS))}) THEN 'true' WHEN"
+                f" coalesce(lower({_text(value)}), '') IN ({', '.join(map(quote, NO_WORDS))}) THEN 'false' ELSE"
+                f" {value} END"
+            )
         if schema.LOG.tables[thing].columns[column].info["values"]:  # our own words, however the file capitalises them
             value = f"lower({value})"
         return _text(value)
@@ -1116,7 +1152,8 @@ class _Compiler:
         elif any(change in given for change in CHANGES):
             raise self.mapping.wrong(
                 line,
-                f"`{word}:` goes through no {', '.join(c for c in CHANGES if c in given)}: write {{column: {{{word}: ...}}, ...}}.",
+                f"`{word}:` goes through no {', '.join(c for c in CHANGES if c in given)}: write {{column: {{{word}:"
+                " ...}, ...}.",
             )
         if "date" in given or "plus_days" in given:
             return self._time(value, given)
@@ -1187,7 +1224,8 @@ class _Compiler:
     def _figure(self, given: Any, line: int) -> tuple[str, str | None]:
         """Compile a number: its SQL, and that of the text that is none, where a part is filled and cannot be read.
 
-        An empty part of a sum counts as nothing, and a sum of empty parts is missing; elsewhere an empty part leaves nothing.
+        An empty part of a sum counts as nothing, and a sum of empty parts is missing; elsewhere an empty part leaves
+        nothing.
         """
         if isinstance(given, int | float):
             return f"({given})", None
@@ -1281,9 +1319,10 @@ class _Compiler:
         )
 
     def _natural_key(self, parts: list[str]) -> str:
-        """Make an id of a natural key and an occurrence number in its file; equal keys are told apart by their rows' content.
+        """Make an id of a natural key and an occurrence number in its file.
 
-        Exports overlap: a row that two files hold is one row, and so is one of a list whose whole document comes twice in a file.
+        Equal keys are told apart by their rows' content. Exports overlap: a row that two files hold is one row, and so
+        is one of a list whose whole document comes twice in a file.
         """
         content = ", ".join(f"t.{c}" for c in self.main.table.content())
         listed = ", ".join(parts)
@@ -1303,7 +1342,10 @@ class _Compiler:
         return text in sql or any(text in self.worked_out[name] for name in self._used(sql))
 
     def _read(self, sql: str) -> str:
-        """Give the column that holds what was read: written out in each place, one reading inside another would grow beyond bounds."""
+        """Give the column that holds what was read.
+
+        Written out in each place, one reading inside another would grow beyond bounds.
+        """
         if self.is_joining:
             return sql
         name = next((n for n, known in self.worked_out.items() if known == sql), f"r{len(self.worked_out)}")

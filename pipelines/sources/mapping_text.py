@@ -1,4 +1,7 @@
-"""The text of a proposed mapping: what each table becomes, how tables are joined, and each assumption beside the line it is made on."""
+"""The text of a proposed mapping.
+
+What each table becomes, how tables are joined, and each assumption beside the line it is made on.
+"""
 
 import fnmatch
 import re
@@ -142,7 +145,8 @@ class _Writer:
         values = [v.upper() for t in self.tables if "currency" in t.roles for v in t.filled(t.roles["currency"])]
         return max(set(values), key=values.count) if values else ""
 
-    # -- columns ---------------------------------------------------------------------------------------------------------
+    # -- columns
+    # ---------------------------------------------------------------------------------------------------------
 
     def columns(self, table: Guess, short: str = "") -> dict[str, str]:
         """Give role -> YAML expression of a table's columns."""
@@ -206,10 +210,14 @@ class _Writer:
                     used.update(dict.fromkeys(formats(table, column, is_day_first=self.choices.is_day_first)))
         assumed = ""
         if used and plan.table.is_order_assumed:
-            assumed = f"assumed: {'day before month' if self.choices.is_day_first else 'month before day'}, for every day is 12 or less"
+            assumed = (
+                f"assumed: {'day before month' if self.choices.is_day_first else 'month before day'}, for every day is"
+                " 12 or less"
+            )
         return sorted(used, key=lambda written: "%y" not in written), assumed  # 26 would pass for a year of four digits
 
-    # -- joins -----------------------------------------------------------------------------------------------------------
+    # -- joins
+    # -----------------------------------------------------------------------------------------------------------
 
     def join(self, plan: Plan, short: str, other: Guess, on: dict[str, str]) -> None:
         """Join another table of the files."""
@@ -239,7 +247,10 @@ class _Writer:
             plan.c |= {r: t for r, t in self.columns(best[1], short).items() if r in missing}
 
     def is_of_orders(self, plan: Plan) -> bool:
-        """Join to the order lines a table that speaks of whole orders: returns without goods, flags, shipments to customers."""
+        """Join to the order lines a table that speaks of whole orders.
+
+        Returns without goods, flags, shipments to customers.
+        """
         table, sold = plan.table, self.sold
         if sold is None or "order_id" not in table.roles or "order_id" not in sold.table.roles:
             return table.kind == "flags"
@@ -290,7 +301,8 @@ class _Writer:
                 return pattern
         return re.sub(r"([\[\]?*])", r"[\1]", table.file.name)
 
-    # -- tables ----------------------------------------------------------------------------------------------------------
+    # -- tables
+    # ----------------------------------------------------------------------------------------------------------
 
     def block(self, plan: Plan) -> str:
         """Write one table; '' when it gives nothing."""
@@ -462,7 +474,8 @@ class _Writer:
             return []
         if "refunded_at" not in c:
             return [
-                f"      # {plan.table.roles.get('refund_amount', 'The refund')} is left out: no column says when money was paid back"
+                f"      # {plan.table.roles.get('refund_amount', 'The refund')} is left out: no column says when money"
+                " was paid back"
             ]
         amount = self.positive(plan, "refund_amount")
         lines = ["      refund:"]
@@ -518,7 +531,8 @@ class _Writer:
         ends = c.get("updated_at")
         if ended and not ends and "rejected_at" not in c:
             lines.append(
-                f"        when: {flow((('column', c['status']), ('is_not', words(ended))))}  # assumed: these came to nothing, and no column says when"
+                f"        when: {flow((('column', c['status']), ('is_not', words(ended))))}  # assumed: these came to"
+                " nothing, and no column says when"
             )
         elif ended and ends:
             lines = ["      return_event:", "      - " + head[0].strip() if head else "      -"]
@@ -603,7 +617,8 @@ class _Writer:
         ids = t.filled(t.roles["refund_id"]) if "refund_id" in t.roles else []
         parts = [c[r] for r in ("refund_id", "order_id", "return_id") if r in c][:1] or [word(t.roles["refunded_at"])]
         lines.append(
-            f"        refund_id: {c['refund_id'] if ids and len(set(ids)) == len(ids) else flow([('key', '[' + ', '.join(parts) + ']')])}"
+            "        refund_id:"
+            f" {c['refund_id'] if ids and len(set(ids)) == len(ids) else flow([('key', '[' + ', '.join(parts) + ']')])}"
         )
         lines += [f"        {role}: {c[role]}" for role in ("order_id", "return_id", "refunded_at") if role in c]
         lines.append(f"        amount: {self.positive(plan, 'refund_amount')}  # assumed: with tax")
@@ -645,7 +660,8 @@ class _Writer:
             lines.append(f"        mass_kg: {{times: [{c['weight_g']}, 0.001]}}")
         if "mode" in c:
             lines.append(
-                f"        mode: {{column: {c['mode']}, map: {{road: truck, ground: truck, route: truck, strasse: truck, lkw: truck, train: rail, bahn: rail, plane: air, flight: air, avion: air, ship: sea, bateau: sea}}}}"
+                f"        mode: {{column: {c['mode']}, map: {{road: truck, ground: truck, route: truck, strasse: truck,"
+                " lkw: truck, train: rail, bahn: rail, plane: air, flight: air, avion: air, ship: sea, bateau: sea}}"
             )
         stages = {r: c[r] for r in STAGES if r in c}
         if "delivered_at" in c:

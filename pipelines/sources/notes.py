@@ -1,8 +1,8 @@
 """Customers' notes: a free note becomes the concepts it speaks of, and is forgotten.
 
-The vocabulary is data/note_words.csv: French and English words of a concept; a `*` ends the beginning of a word. Only concepts
-leave this module, never a word of the note: no name, no number, no address can pass. What a note becomes depends on the note
-alone.
+The vocabulary is data/note_words.csv: French and English words of a concept; a `*` ends the beginning of a word. Only
+concepts leave this module, never a word of the note: no name, no number, no address can pass. What a note becomes
+depends on the note alone.
 """
 
 import csv

@@ -1,12 +1,14 @@
-"""Online Retail (UCI, doi 10.24432/C5BW33): invoice lines of a British gift wholesaler, one row a line, credits among them.
+"""Online Retail (UCI, doi 10.24432/C5BW33).
 
-Every row of the file goes to exactly one log, so that rows read are rows of the file: what is sold or charged to `order_line`,
-goods credited (invoices that begin with C) to `return_event`, other credits to `refund_line`. Amounts are quantity x unit price
-to four decimals; credits are positive money given back, so sales minus credits is the file's own sum. Whether prices hold VAT
-is unknown: `vat_amount` stays empty.
+Invoice lines of a British gift wholesaler, one row a line, credits among them. Every row of the file goes to exactly
+one log, so that rows read are rows of the file: what is sold or charged to `order_line`, goods credited (invoices that
+begin with C) to `return_event`, other credits to `refund_line`. Amounts are quantity x unit price to four decimals;
+credits are positive money given back, so sales minus credits is the file's own sum. Whether prices hold VAT is unknown:
+`vat_amount` stays empty.
 
-Rows equal in everything are kept, told apart by an occurrence number that ends their id: a cashier scans the same article
-twice, and a credit note may credit the same line twice for two invoices. `repeated_lines` says what that choice moves.
+Rows equal in everything are kept, told apart by an occurrence number that ends their id: a cashier scans the same
+article twice, and a credit note may credit the same line twice for two invoices. `repeated_lines` says what that choice
+moves.
 """
 
 from collections.abc import Iterator
@@ -102,20 +104,25 @@ class OnlineRetail:
         where = "_file, _line"
         yield Named(
             "order_line",
-            f"""SELECT line_id AS order_line_id, invoice AS order_id, booked_at AS ordered_at, product_id, quantity AS units, line_type,
-                amount AS net_amount, 'GBP' AS currency, customer_id, country, '{SHOP}' AS shop_id, 'web' AS channel, {where}
+            f"""SELECT line_id AS order_line_id, invoice AS order_id, booked_at AS ordered_at, product_id, quantity
+                AS units, line_type,
+                amount AS net_amount, 'GBP' AS currency, customer_id, country, '{SHOP}' AS shop_id, 'web' AS channel,
+                    {where}
             FROM retail WHERE NOT is_credit""",
             lines=lines,
         )
         yield Named(
             "return_event",
-            f"""SELECT line_id AS event_id, line_id AS return_line_id, invoice AS return_id, 'credited' AS event, booked_at AS occurred_at,
-                -quantity AS units, -amount AS amount, 'GBP' AS currency, product_id, customer_id, country, '{SHOP}' AS shop_id, {where}
+            f"""SELECT line_id AS event_id, line_id AS return_line_id, invoice AS return_id, 'credited' AS event,
+                booked_at AS occurred_at,
+                -quantity AS units, -amount AS amount, 'GBP' AS currency, product_id, customer_id, country, '{SHOP}'
+                    AS shop_id, {where}
             FROM retail WHERE is_credit AND line_type = 'goods'""",
         )
         yield Named(
             "refund_line",
-            f"""SELECT line_id AS refund_line_id, invoice AS refund_id, booked_at AS refunded_at, 0 AS units, -amount AS amount,
+            f"""SELECT line_id AS refund_line_id, invoice AS refund_id, booked_at AS refunded_at, 0 AS units, -amount
+                AS amount,
                 'GBP' AS currency, line_type AS restock_type, {where}
             FROM retail WHERE is_credit AND line_type <> 'goods'""",
         )
@@ -129,7 +136,8 @@ class OnlineRetail:
         )
         yield Named(
             "shop",
-            f"""SELECT '{SHOP}' AS shop_id, TIMESTAMP '{BEGINS}' AS valid_from, 'GB' AS market, 'web' AS channel, 'GBP' AS currency,
+            f"""SELECT '{SHOP}' AS shop_id, TIMESTAMP '{BEGINS}' AS valid_from, 'GB' AS market, 'web' AS channel,
+                'GBP' AS currency,
                 '{TIME_ZONE}' AS time_zone, {quote(files[0].name)} AS _file, 1 AS _line""",
             is_derived=True,
         )
@@ -157,12 +165,14 @@ def stage(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> dict[str,
         missing = [c for c in COLUMNS if c not in _columns(connection, file)]
         if missing:
             raise SourceError(
-                f"{shown(file)}: the column {missing[0]} of Online Retail is missing. Its columns are {', '.join(COLUMNS)}."
+                f"{shown(file)}: the column {missing[0]} of Online Retail is missing. Its columns are"
+                f" {', '.join(COLUMNS)}."
             )
         picked = ", ".join(f'"{c}"::VARCHAR AS {c.lower()}' for c in COLUMNS)
         if kind_of(file) == "parquet":
             reads.append(
-                f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line FROM {read_sql('parquet', file, 'file_row_number = true')}"
+                f"SELECT {picked}, {quote(file.name)} AS _file, file_row_number + 1 AS _line FROM"
+                f" {read_sql('parquet', file, 'file_row_number = true')}"
             )
         else:
             columns = csv_columns(connection, file)
@@ -198,7 +208,8 @@ def stage(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> dict[str,
 _CLASSIFY = """
 WITH rows AS ({rows}),
 typed AS (
-    SELECT upper(trim(invoiceno)) AS invoice, upper(trim(stockcode)) AS code, nullif(trim(description), '') AS description,
+    SELECT upper(trim(invoiceno)) AS invoice, upper(trim(stockcode)) AS code, nullif(trim(description), '')
+        AS description,
         try_cast(quantity AS BIGINT) AS quantity, try_cast(unitprice AS DECIMAL(18, 4)) AS price,
         coalesce(try_cast(invoicedate AS TIMESTAMP), try_strptime(invoicedate, '%m/%d/%Y %H:%M')) AS local_time,
         nullif(regexp_replace(trim(customerid), '\\.0$', ''), '') AS customer_id,
@@ -207,8 +218,10 @@ typed AS (
 judged AS (
     SELECT *, coalesce(left(invoice, 1) = 'C', false) AS is_credit,
         CASE WHEN left(invoice, 1) = 'A' THEN 'adjustment'
-            WHEN code IN ({shipping}) THEN 'shipping' WHEN code IN ({fees}) THEN 'fee' WHEN code IN ({discounts}) THEN 'discount'
-            WHEN code IN ({adjustments}) OR regexp_matches(code, '{test}') THEN 'adjustment' WHEN regexp_matches(code, '{gift}') THEN 'gift_card'
+            WHEN code IN ({shipping}) THEN 'shipping' WHEN code IN ({fees}) THEN 'fee' WHEN code IN ({discounts})
+                THEN 'discount'
+            WHEN code IN ({adjustments}) OR regexp_matches(code, '{test}') THEN 'adjustment' WHEN regexp_matches(code,
+                '{gift}') THEN 'gift_card'
             WHEN left(invoice, 1) = 'C' THEN 'goods'
             WHEN quantity < 0 AND price = 0 THEN 'write_off'
             WHEN quantity < 0 OR price < 0 THEN 'adjustment'
@@ -216,9 +229,12 @@ judged AS (
             ELSE 'goods' END AS line_type
     FROM typed)
 SELECT concat_ws('/', invoice, code, price, quantity, strftime(local_time, '%Y%m%dT%H%M'),
-        row_number() OVER (PARTITION BY invoice, code, price, quantity, local_time ORDER BY description NULLS LAST, _file, _line)) AS line_id,
-    invoice, CASE WHEN line_type = 'goods' THEN code END AS product_id, description, quantity, price, (quantity * price)::DECIMAL(18, 4) AS amount,
-    timezone('UTC', timezone('{zone}', local_time)) AS booked_at, customer_id, country, is_credit, line_type, _file, _line
+        row_number() OVER (PARTITION BY invoice, code, price, quantity, local_time ORDER BY description NULLS LAST,
+            _file, _line)) AS line_id,
+    invoice, CASE WHEN line_type = 'goods' THEN code END AS product_id, description, quantity, price, (quantity
+        * price)::DECIMAL(18, 4) AS amount,
+    timezone('UTC', timezone('{zone}', local_time)) AS booked_at, customer_id, country, is_credit, line_type, _file,
+        _line
 FROM judged
 """
 
@@ -227,7 +243,9 @@ def repeated_lines(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> 
     """Say what keeping equal rows moves: (sold or credited, rows beyond the first, their units, their amount)."""
     stage(connection, files)
     return connection.execute("""
-        SELECT CASE WHEN is_credit THEN 'credited' ELSE 'sold' END, count(*), sum(abs(quantity))::BIGINT, sum(abs(amount))::DOUBLE
-        FROM (SELECT *, row_number() OVER (PARTITION BY invoice, product_id, line_type, price, quantity, booked_at, description ORDER BY line_id) AS n FROM retail)
+        SELECT CASE WHEN is_credit THEN 'credited' ELSE 'sold' END, count(*), sum(abs(quantity))::BIGINT,
+            sum(abs(amount))::DOUBLE
+        FROM (SELECT *, row_number() OVER (PARTITION BY invoice, product_id, line_type, price, quantity, booked_at,
+            description ORDER BY line_id) AS n FROM retail)
         WHERE n > 1 GROUP BY 1 ORDER BY 1
     """).fetchall()

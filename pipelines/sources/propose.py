@@ -1,6 +1,7 @@
-"""Proposing a mapping: guess what the tables of files are and what their columns mean, and write the mapping that loads them.
+"""Proposing a mapping.
 
-The guess reads headings, a sample of rows and the names of files and sheets (`samples`, `headings`). It is a start for a person to
+Guess what the tables of files are and what their columns mean, and write the mapping that loads them. The guess reads
+headings, a sample of rows and the names of files and sheets (`samples`, `headings`). It is a start for a person to
 check, never a silent choice: what was assumed stands in the proposal as a comment.
 """
 
@@ -67,7 +68,9 @@ PRODUCT = ("name", "category", "brand", "size", "colour", "unit_cost", "weight_k
 SAYS = {
     "returns": r"return|retour|retoure|ruck|devol|devuel|resi\b|reso\b|restitu|terug|rma",
     "refunds": r"refund|remboursement|avoir|erstattung|gutschrift|reembols|abono|rimbors|terugbetal|credit note",
-    "orders": r"order|commande|bestell|auftrag|auftraege|pedido|venta|ordini|vendite|sale|vente|verkauf|verkoop|invoice|transaction",
+    "orders": (
+        r"order|commande|bestell|auftrag|auftraege|pedido|venta|ordini|vendite|sale|vente|verkauf|verkoop|invoice|transaction"
+    ),
     "products": r"product|produit|artikel|article|catalog|item|sku|articulo|prodott",
     "events": r"track|event|scan|evenement|ereignis|checkpoint",
     "parcels": r"ship|parcel|colis|sendung|envio|spediz|zending|carrier",
@@ -135,7 +138,10 @@ class Choices:
 
 @dataclass(frozen=True)
 class Guess:
-    """One table: its file, how it is written, a sample of its rows, and role -> column; `more` are files of the same shape."""
+    """One table: its file, how it is written, a sample of its rows, and role -> column.
+
+    `more` are files of the same shape.
+    """
 
     file: Path
     sheet: str
@@ -215,7 +221,10 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Proposal:
-    """A proposed mapping: its tables and choices, and from them its text, the pages it would fill and the column that would unlock most."""
+    """A proposed mapping.
+
+    Its tables and choices, and from them its text, the pages it would fill and the column that would unlock most.
+    """
 
     file: str
     tables: tuple[Guess, ...]
@@ -226,7 +235,10 @@ class Proposal:
 
     @property
     def shipped(self) -> str:
-        """The mappings that come with the product and have these headings; '' for none, and once a column was given another role."""
+        """The mappings that come with the product and have these headings.
+
+        '' for none, and once a column was given another role.
+        """
         return self.known[0].name if self.known[1] == self.tables else ""
 
     @property
@@ -391,7 +403,10 @@ def _merged(tables: list[Guess]) -> tuple[Guess, ...]:
 
 
 def _told_once(tables: tuple[Guess, ...]) -> tuple[Guess, ...]:
-    """Leave out the whole of a document where a list in it says more, and lists that say no more than another or nothing."""
+    """Leave out the whole of a document where a list in it says more.
+
+    And lists that say no more than another or nothing.
+    """
     kept: list[Guess] = []
     for table in tables:
         lists = [t for t in tables if t.file == table.file and t is not table and "each" in t.read]
@@ -411,8 +426,9 @@ def _not_enough(tables: Iterable[Guess]) -> str:
     first = next(iter(tables))
     seen = ", ".join(f"{c} ({r.removesuffix('_at')})"[:30] for r, c in list(first.roles.items())[:3])
     return (
-        f"{first.file.name[:40]} shows neither orders nor returns: {seen or 'no heading we know'}. Orders need an order number, a date, "
-        "a SKU and a price; returns a date and an order or return number or SKU. Name columns so, or write a mapping."
+        f"{first.file.name[:40]} shows neither orders nor returns: {seen or 'no heading we know'}. Orders need an order"
+        " number, a date, a SKU and a price; returns a date and an order or return number or SKU. Name columns so, or"
+        " write a mapping."
     )
 
 
@@ -545,7 +561,10 @@ def _settled(table: Guess) -> dict[str, str]:
 
 
 def _of_returns(table: Guess) -> dict[str, str]:
-    """Leave out steps that may be an order's own (approved, picked up, received) where nothing says that goods came back."""
+    """Leave out steps that may be an order's own where nothing says that goods came back.
+
+    Such are approved, picked up, received.
+    """
     roles, back = table.roles, f"{SAYS['returns']}|{SAYS['refunds']}"
     is_said = _says(table, back) or any(re.search(back, plain(roles[r])) for r in STAGES if r in roles)
     sure = {
@@ -577,7 +596,10 @@ def _share_filled(table: Guess, roles: Iterable[str]) -> float:
 
 
 def _kind(table: Guess) -> str:
-    """Tell what a table holds from its roles, its rows and the names of its file and sheet: one of KINDS, '' for nothing we know."""
+    """Tell what a table holds from its roles, its rows and the names of its file and sheet.
+
+    One of KINDS, '' for nothing we know.
+    """
     r = set(table.roles)
     says = {kind for kind, pattern in SAYS.items() if _says(table, pattern)}
     units = table.filled(table.roles["units"]) if "units" in r else []
@@ -636,7 +658,10 @@ def _is_event_log(table: Guess, r: set[str], told: set[str]) -> bool:
 
 
 def ledger_signs(table: Guess) -> tuple[str, str]:
-    """Tell how a table of sales and returns tells them apart: ('units' or 'type', its column); ('', '') when it does not."""
+    """Tell how a table of sales and returns tells them apart.
+
+    ('units' or 'type', its column); ('', '') when it does not.
+    """
     for role in ("type", "status", "event"):
         if role == "type" and role in table.roles:
             said = {meaning(v) for v in table.filled(table.roles[role])}
@@ -654,7 +679,10 @@ def ledger_signs(table: Guess) -> tuple[str, str]:
 
 
 def _filled_down(table: Guess) -> str:
-    """Give the column whose rows belong together where what is said of an order stands on its first row only; '' for none."""
+    """Give the column whose rows belong together where what is said of an order stands on its first row only.
+
+    '' for none.
+    """
     key = table.roles.get("order_id")
     if table.kind not in ("orders", "items") or key is None:
         return ""
@@ -712,7 +740,10 @@ def _usual(values: Iterable[str]) -> str:
 
 
 def _language(tables: tuple[Guess, ...]) -> str:
-    """Give the language most headings are written in, where not English; accents and words of one language alone decide."""
+    """Give the language most headings are written in, where not English.
+
+    Accents and words of one language alone decide.
+    """
     counts: Counter[str] = Counter()
     for column in (c for t in tables for c in t.header):
         spoken = headings.languages().get(plain(column).replace(" ", ""), set()) - {"systems"}
@@ -782,7 +813,10 @@ def _day_first(table: Guess, columns: Sequence[str] | None = None) -> bool | Non
 
 
 def _order_of(tables: tuple[Guess, ...], home: str, currency: str) -> bool:
-    """Choose the order of day and month: what some table shows, else dots and other countries than the United States day first."""
+    """Choose the order of day and month.
+
+    What some table shows, else dots and other countries than the United States day first.
+    """
     shown = [s for t in tables if (s := _day_first(t)) is not None]
     if shown:
         return shown[0]
@@ -797,8 +831,11 @@ def format_of(value: str, *, is_day_first: bool) -> str:
     ('%d/%m/%Y %H:%M', '%b %d, %Y %I:%M:%S %p PDT')
     """
     day = re.match(
-        rf"(?P<week>[A-Za-z]{{3}}(?:,? ))?(?:(?P<a>\d{{1,2}})(?P<s>[/.-])(?P<b>\d{{1,2}})[/.-](?P<y>\d{{4}}|\d{{2}})(?!\d)|(?P<iso>\d{{4}})(?P<t>[/.-])\d{{1,2}}[/.-]\d{{1,2}}"
-        rf"|(?P<c>(?:19|20)\d{{6}})(?!\d)|(?P<d>\d{{1,2}})(?P<g>\.? |-|/)(?P<m>{headings.MONTH})(?P<h>,? |-|/)(?P<z>\d{{4}}|\d{{2}})|(?P<n>{headings.MONTH})(?P<o> )\d{{1,2}}(?P<p>,? )\d{{4}})",
+        rf"(?P<week>[A-Za-z]{{3}}(?:,?"
+        rf" ))?(?:(?P<a>\d{{1,2}})(?P<s>[/.-])(?P<b>\d{{1,2}})[/.-](?P<y>\d{{4}}|\d{{2}})(?!\d)"
+        rf"|(?P<iso>\d{{4}})(?P<t>[/.-])\d{{1,2}}[/.-]\d{{1,2}}"
+        rf"|(?P<c>(?:19|20)\d{{6}})(?!\d)|(?P<d>\d{{1,2}})(?P<g>\.? |-|/)(?P<m>{headings.MONTH})(?P<h>,?"
+        rf" |-|/)(?P<z>\d{{4}}|\d{{2}})|(?P<n>{headings.MONTH})(?P<o> )\d{{1,2}}(?P<p>,? )\d{{4}})",
         value,
         re.IGNORECASE,
     )
@@ -825,7 +862,8 @@ def format_of(value: str, *, is_day_first: bool) -> str:
             else f"{month}{g['o']}%d{g['p']}%Y"
         )
     clock = re.fullmatch(
-        r"(?P<gap>,? |T|, | - )(?P<h>\d{1,2})(?P<s>[:.h])\d{2}(?P<sec>[:.]\d{2})?(?P<f>[.,]\d+)?(?P<ap> ?[AaPp][Mm])?(?P<zone> ?(?:Z|[A-Z]{3,4}|[+-]\d{2}:?\d{2}))?",
+        r"(?P<gap>,? |T|, | - )(?P<h>\d{1,2})(?P<s>[:.h])\d{2}(?P<sec>[:.]\d{2})?(?P<f>[.,]\d+)?(?P<ap>"
+        r" ?[AaPp][Mm])?(?P<zone> ?(?:Z|[A-Z]{3,4}|[+-]\d{2}:?\d{2}))?",
         value[day.end() :],
     )
     if clock:
@@ -855,7 +893,8 @@ def formats(table: Guess, column: str, *, is_day_first: bool) -> list[str]:
     return [written for written, _ in counts.most_common() if written]
 
 
-# -- what a proposal is good for ----------------------------------------------------------------------------------------
+# -- what a proposal is good for
+# ----------------------------------------------------------------------------------------
 
 
 def price_role(table: Guess) -> str:
@@ -930,14 +969,18 @@ def _pages(roles: set[str]) -> dict[str, bool]:
         "Overview": sold,
         "Returns": sold and returned,
         "Products": sold and returned and "product_id" in roles,
-        "Promises": identified
-        and len({"requested_at", "handed_over_at", "received_at", "inspected_at", "refunded_at"} & roles)
-        + ("delivered_at" in roles and "promised_at" in roles)
-        >= 2,
+        "Promises": (
+            identified
+            and len({"requested_at", "handed_over_at", "received_at", "inspected_at", "refunded_at"} & roles)
+            + ("delivered_at" in roles and "promised_at" in roles)
+            >= 2
+        ),
         "Margin": sold and returned and "unit_cost" in roles,
-        "Emissions": "tracking" in roles
-        and bool({"mode", "weight_kg", "weight_g", "carrier"} & roles)
-        and bool({"handed_over_at", "shipped_at", "received_at"} & roles),
+        "Emissions": (
+            "tracking" in roles
+            and bool({"mode", "weight_kg", "weight_g", "carrier"} & roles)
+            and bool({"handed_over_at", "shipped_at", "received_at"} & roles)
+        ),
     }
 
 

@@ -1,7 +1,7 @@
 """Samples: how a file is written, where its header stands, and some of its rows as text.
 
-What stands under `read` is what a mapping's `read:` must say so that the loader reads the table alike. What the columns mean is
-judged in `propose`.
+What stands under `read` is what a mapping's `read:` must say so that the loader reads the table alike. What the columns
+mean is judged in `propose`.
 """
 
 import csv
@@ -48,7 +48,10 @@ MARK = r"(?:[€£$¥]|[A-Z]{3})"
 
 @dataclass(frozen=True)
 class Sample:
-    """One table of a file: its sheet, how it is read, its header and some rows as text, and the lines before the header."""
+    """One table of a file.
+
+    Its sheet, how it is read, its header and some rows as text, and the lines before the header.
+    """
 
     file: Path
     sheet: str
@@ -78,7 +81,10 @@ def samples(file: Path) -> list[Sample]:
 
 
 def _header_place(grid: list[list[str]]) -> int:
-    """Find the row that is the header: most known headings, else the first that is as wide as most rows and holds no value."""
+    """Find the row that is the header.
+
+    Most known headings, else the first that is as wide as most rows and holds no value.
+    """
     filled = [sum(bool(c.strip()) for c in row) for row in grid]
     if not filled:
         return 0
@@ -94,7 +100,10 @@ def _header_place(grid: list[list[str]]) -> int:
 
 
 def _cut(grid: list[list[str]]) -> tuple[int, list[str], list[list[str]], str, str]:
-    """Give the header's place, the header, the rows below, the text above and the beginning of the totals' row, if any."""
+    """Give the header's place, the header, the rows below and the text above.
+
+    And the beginning of the totals' row, if any.
+    """
     place = _header_place(grid)
     header = [c.strip() for c in grid[place]] if grid else []
     while header and not header[-1] and not any(len(r) >= len(header) and r[len(header) - 1].strip() for r in grid):
@@ -275,7 +284,10 @@ def _lists_too(file: Path, read: dict[str, Any], records: list[dict[str, Any]]) 
 
 
 def _records_of(file: Path) -> tuple[str, list[dict[str, Any]]]:
-    """Give the path to the rows of a JSON file ('' where they stand by themselves, `.` for a document that is one) and the first of them."""
+    """Give the path to the rows of a JSON file and the first of them.
+
+    '' where they stand by themselves, `.` for a document that is one.
+    """
     with opened(file) as text:
         start = text.read(HEAD_BYTES).lstrip()
     first, _, rest = start.partition("\n")

@@ -1,6 +1,7 @@
 """Recognising: the mapping that comes with the product and whose headings a file has.
 
-Files of one system that want a mapping each (orders and refunds, orders and returns) are read by one that holds the tables of all.
+Files of one system that want a mapping each (orders and refunds, orders and returns) are read by one that holds the
+tables of all.
 """
 
 import re
@@ -41,7 +42,10 @@ MOST_LACKING = 0.3  # share of its columns that a file may lack, where the mappi
 
 @dataclass(frozen=True)
 class ShippedTable:
-    """One table of a mapping: how it is read, the columns it names, and those it cannot do without: of conditions, and of every row."""
+    """One table of a mapping.
+
+    How it is read, the columns it names, and those it cannot do without: of conditions, and of every row.
+    """
 
     read: dict[str, Any]
     columns: frozenset[str]
@@ -104,7 +108,10 @@ def _needed(table: dict[str, Any]) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class Recognised:
-    """The mappings that come with the product for some files, each with its files; `currency` is the only one that they name."""
+    """The mappings that come with the product for some files, each with its files.
+
+    `currency` is the only one that they name.
+    """
 
     files: tuple[tuple[str, tuple[Path, ...]], ...] = ()
     currency: str = ""
@@ -120,9 +127,9 @@ class Recognised:
 
 
 def recognised(found: Sequence[Sample]) -> Recognised:
-    """Give the mappings whose columns the files have, every table of one in some file; none where a file has no mapping's.
+    """Give the mappings whose columns the files have, every table of one in some file.
 
-    Several are of one system: they give their rows one source.
+    None where a file has no mapping's. Several are of one system: they give their rows one source.
     """
     files = list(dict.fromkeys(s.file for s in found))
     chosen: dict[str, list[Path]] = {}
@@ -163,7 +170,10 @@ def _fits(table: ShippedTable, found: Sequence[Sample], file: Path) -> bool:
 
 
 def _fit(table: ShippedTable, found: Sequence[Sample]) -> tuple[float, int]:
-    """Give the share and number of a table's columns that a file has, in its sheet or its lists; zeros where it has too few of them."""
+    """Give the share and number of a table's columns that a file has, in its sheet or its lists.
+
+    Zeros where it has too few of them.
+    """
     lists = table.read.get("each") or None
     wanted = [s for s in found if s.read.get("each") in (lists if isinstance(lists, list) else [lists])]
     wanted = [s for s in wanted if "sheet" not in table.read or s.sheet == table.read["sheet"]]
@@ -182,7 +192,10 @@ def _text(mapping: str) -> str:
 
 
 def text_of(found: Recognised) -> str:
-    """Give the text of the mapping for files: the one that comes with the product, or the tables of several under one name."""
+    """Give the text of the mapping for files.
+
+    The one that comes with the product, or the tables of several under one name.
+    """
     if len(found.files) < 2:
         return _text(found.files[0][0]) if found else ""
     texts = {m: _text(m) for m, _ in found.files}

@@ -1,14 +1,15 @@
 """Shopify: what its interfaces give, as sales, cancellations, return events and refunds.
 
-Rows say what Shopify's states say. Test orders are no sales (their rows are withdrawn). Units refunded that were never fulfilled
-are cancelled, not returned, whatever their restock type. A refund counts as paid when a transaction succeeded: until then goods
-taken back are `received`. A return that is declined or cancelled ends, and one that is closed ends for the units that neither
-money nor goods moved for. Shopify knows when it refunded, not when goods came back, unless a reverse fulfilment says so.
+Rows say what Shopify's states say. Test orders are no sales (their rows are withdrawn). Units refunded that were never
+fulfilled are cancelled, not returned, whatever their restock type. A refund counts as paid when a transaction
+succeeded: until then goods taken back are `received`. A return that is declined or cancelled ends, and one that is
+closed ends for the units that neither money nor goods moved for. Shopify knows when it refunded, not when goods came
+back, unless a reverse fulfilment says so.
 
-An object that recurs is given each time: equal ones are duplicates, different ones versions by `updated_at`; what its states say
-follows from all of the files together. Amounts are what the customer paid in (presentment money); where that is not the shop's
-currency, Shopify's own conversion becomes an exchange rate of the day. Names, e-mails, phones and addresses never leave this
-module; an e-mail stands in for a customer without id, for the loader to hash.
+An object that recurs is given each time: equal ones are duplicates, different ones versions by `updated_at`; what its
+states say follows from all of the files together. Amounts are what the customer paid in (presentment money); where that
+is not the shop's currency, Shopify's own conversion becomes an exchange rate of the day. Names, e-mails, phones and
+addresses never leave this module; an e-mail stands in for a customer without id, for the loader to hash.
 """
 
 from collections import defaultdict
@@ -52,7 +53,10 @@ class Shopify:
 
     name = "shopify"
     version = "2"
-    expects = "pages of the Admin API (JSON), a bulk operation (JSONL) or bodies of web hooks, with orders, refunds or returns in them"
+    expects = (
+        "pages of the Admin API (JSON), a bulk operation (JSONL) or bodies of web hooks, with orders, refunds or"
+        " returns in them"
+    )
 
     def recognises(self, files: list[Path]) -> bool:
         """Tell whether any JSON file holds what Shopify's interfaces give."""
@@ -146,7 +150,10 @@ def _instant(value: Any) -> datetime:
 
 
 def _money(holder: Object, field: str, *, kind: str = "presentment_money") -> Decimal:
-    """Give an amount as the customer paid it: the set's presentment money, else its shop money, else the plain field."""
+    """Give an amount as the customer paid it.
+
+    The set's presentment money, else its shop money, else the plain field.
+    """
     of_set = _object(holder.get(f"{field}_set"))
     money = _object(of_set.get(kind)) or _object(of_set.get("shop_money"))
     plain = holder.get(field)
@@ -295,8 +302,9 @@ class _Rows:
     def _cancel(self, line_id: str | None) -> None:
         """Tell which of an order line's refunded units were never fulfilled: they are cancelled, the rest came back.
 
-        Refunds take their turn. What Shopify calls `cancel` is. Else units that were fulfilled by then go first where it says that they
-        came back; where it says nothing, those that are no longer to be fulfilled though they never were.
+        Refunds take their turn. What Shopify calls `cancel` is. Else units that were fulfilled by then go first where
+        it says that they came back; where it says nothing, those that are no longer to be fulfilled though they never
+        were.
         """
         entries = sorted(self.refunded[line_id], key=lambda e: e[:2])
         fulfilled, line = self._fulfilled(line_id), self.lines.get(line_id, {})
@@ -326,7 +334,10 @@ class _Rows:
             never, fulfilled = never - gone, max(0, fulfilled - (units - gone))
 
     def _units_cancelled(self, order: Object, line: Object) -> int:
-        """Give the units of an order line that were taken off before they were fulfilled: refunded, edited away, or never paid."""
+        """Give the units of an order line that were taken off before they were fulfilled.
+
+        Columns: refunded, edited away, or never paid.
+        """
         line_id, units = _id(line), _units(line.get("quantity"))
         refunds = self.refunded.get(line_id, [])
         gone = sum(self.cancelled[number] for _, number, *_ in refunds)
@@ -431,8 +442,9 @@ class _Rows:
                 "units": "1",
                 "units_cancelled": "0",
                 "line_type": "shipping",
-                "currency": _currency(line, "discounted_price", None)
-                or _currency(line, "price", order.get("currency")),
+                "currency": (
+                    _currency(line, "discounted_price", None) or _currency(line, "price", order.get("currency"))
+                ),
             }
             try:
                 has_discounted = line.get("discounted_price") or line.get("discounted_price_set")
@@ -636,9 +648,11 @@ class _Rows:
                 "colour": next((_text(chosen[n]) for n in COLOUR_OPTIONS if n in chosen), None),
                 "weight_kg": _weight(variant, item),
                 "unit_cost": cost,
-                "currency": (_text(unit_cost.get("currency_code")) or next((c for c in currencies if c), None))
-                if cost
-                else None,
+                "currency": (
+                    (_text(unit_cost.get("currency_code")) or next((c for c in currencies if c), None))
+                    if cost
+                    else None
+                ),
                 "launched_on": str(product.get("published_at") or "")[:10] or None,
             }
 

@@ -1,8 +1,9 @@
 """Shopify's files as objects of one shape: that of its REST API, whichever way they were saved.
 
-Saved calls (`{method, url, response}`), pages of the REST API, answers of the GraphQL API, bulk operations (one object a line, children
-naming their parent in `__parentId`) and bodies of web hooks (one object, nothing around it). GraphQL's names, ids and connections
-become REST's, so that the source reads one shape only. What an object means is in `shopify.py`.
+Saved calls (`{method, url, response}`), pages of the REST API, answers of the GraphQL API, bulk operations (one object
+a line, children naming their parent in `__parentId`) and bodies of web hooks (one object, nothing around it). GraphQL's
+names, ids and connections become REST's, so that the source reads one shape only. What an object means is in
+`shopify.py`.
 """
 
 import gzip
@@ -239,7 +240,8 @@ def is_json(file: Path) -> bool:
 def read(files: Iterable[Path]) -> Iterator[Saved]:
     """Give every object of the files, in REST's shape.
 
-    Raises SourceError for a file that is no JSON, that holds nothing of Shopify's, or that is a part of a bulk operation.
+    Raises SourceError for a file that is no JSON, that holds nothing of Shopify's, or that is a part of a bulk
+    operation.
     """
     contents = [(file, *_parsed(file)) for file in sorted(files, key=lambda f: f.name)]
     roots = _assembled([(file.name, line, row) for file, is_lines, rows in contents if is_lines for line, row in rows])

@@ -1,8 +1,8 @@
 """Reading files into tables of text: CSV, spreadsheets, JSON, Parquet and the rows of queries.
 
-Each file becomes a Part: a staged table and the SQL behind each of its headings. The parts of one table become one relation
-with the columns c0, c1, ...: a heading never becomes an SQL name, so that any heading will do. Only columns that were asked for
-are kept. What a column means, and how its numbers and dates are written, is said in `mapping`.
+Each file becomes a Part: a staged table and the SQL behind each of its headings. The parts of one table become one
+relation with the columns c0, c1, ...: a heading never becomes an SQL name, so that any heading will do. Only columns
+that were asked for are kept. What a column means, and how its numbers and dates are written, is said in `mapping`.
 """
 
 import codecs
@@ -59,7 +59,10 @@ SAMPLE_OBJECTS = 1000  # JSON rows looked at for paths
 BATCH_ROWS = 20_000
 END = "\x02 end of file \x02"
 LONGEST_LINE = 8_388_608  # bytes
-LINES = f"columns = {{'line': 'VARCHAR'}}, header = false, auto_detect = false, delim = '\x01', quote = '', escape = '', strict_mode = false, max_line_size = {LONGEST_LINE}"
+LINES = (
+    "columns = {'line': 'VARCHAR'}, header = false, auto_detect = false, delim = '\x01', quote = '', escape = '',"
+    f" strict_mode = false, max_line_size = {LONGEST_LINE}"
+)
 LONGEST_OBJECT = 67_108_864  # bytes of one row of a JSON list
 MOST_CELLS = 10_000_000  # of a sheet that is taken into memory whole; a larger one is read row by row
 INVISIBLE = re.compile("[\ufeff\u200b\u200e\u200f]")
@@ -157,7 +160,9 @@ def plain(heading: str) -> str:
 
 
 def header_of(rows: Sequence[Sequence[str | None]]) -> int:
-    """Find the header among the first rows: the first that fills nearly as many cells as any, none with a number or a date.
+    """Find the header among the first rows.
+
+    The first that fills nearly as many cells as any, none with a number or a date.
 
     >>> header_of([["Sales report"], [], ["Order", "SKU", "Qty"], ["A1", "S", "2"]])
     2
@@ -174,8 +179,9 @@ def header_of(rows: Sequence[Sequence[str | None]]) -> int:
 
 @dataclass
 class Part:
-    """One file, staged: `sql` names its table, `columns` gives the SQL behind each heading, `lines` counts its lines by what they are.
+    """One file, staged.
 
+    `sql` names its table, `columns` gives the SQL behind each heading, `lines` counts its lines by what they are.
     `repeated` are the headings, plainly written, of which the file has more than one.
     """
 
@@ -238,8 +244,8 @@ class Table:
                 if key in part.repeated:
                     raise OptionError(
                         "file",
-                        f"`{heading[:60]}` stands twice or more in the header of {shown(part.file)}: nobody can tell which is meant. "
-                        "Name one of them differently.",
+                        f"`{heading[:60]}` stands twice or more in the header of {shown(part.file)}: nobody can tell"
+                        " which is meant. Name one of them differently.",
                     )
             found = [part.find(heading) for part in self.parts]  # every part learns the heading
             if not any(found) and not all(part.is_void for part in self.parts):
@@ -254,7 +260,10 @@ class Table:
         return [c for h in self.headings if (c := self.column(h))]
 
     def copies(self) -> list[str]:
-        """Give the column that numbers the copies of a document with a list in it, delivered more than once; none for other rows."""
+        """Give the column that numbers the copies of a document with a list in it, delivered more than once.
+
+        None for other rows.
+        """
         if any(part.objects and len(part.objects.levels) > 1 for part in self.parts):
             return [self.columns.setdefault(COPY, f"c{len(self.columns)}")]
         return []
@@ -283,12 +292,18 @@ class Table:
             if fill and (chosen is None or heading in chosen) and value != by:
                 filled = f"nullif(trim({value}), '')"
                 if by is not None:
-                    value = f"coalesce({filled}, CASE WHEN trim({by}) <> '' THEN first_value({value}) OVER (PARTITION BY trim({by}) ORDER BY {part.line}) END)"
+                    value = (
+                        f"coalesce({filled}, CASE WHEN trim({by}) <> '' THEN first_value({value}) OVER (PARTITION BY"
+                        f" trim({by}) ORDER BY {part.line}) END)"
+                    )
                 elif "by" not in fill:
                     value = f"last_value({filled} IGNORE NULLS) OVER (ORDER BY {part.line})"
             columns.append(f"{value} AS {column}")
         picked = "".join(f"{c}, " for c in columns)
-        return f"SELECT {picked}{quote(part.file)} AS _file, ({part.line})::BIGINT AS _line, {part.broken} AS _broken FROM {part.sql}"
+        return (
+            f"SELECT {picked}{quote(part.file)} AS _file, ({part.line})::BIGINT AS _line, {part.broken} AS _broken FROM"
+            f" {part.sql}"
+        )
 
 
 def stage(connection: duckdb.DuckDBPyConnection, stage: str, file: Path, read: Mapping[str, Any]) -> list[Part]:
@@ -409,7 +424,8 @@ def _records(file: Path, lines: list[str], separator: str, quotes: str) -> list[
         return list(rows)
     except csv.Error as error:
         raise SourceError(
-            f"{shown(file)} cannot be read as CSV: {error}, often for want of a closing quote. Correct it and load it again."
+            f"{shown(file)} cannot be read as CSV: {error}, often for want of a closing quote. Correct it and load it"
+            " again."
         ) from error
 
 
@@ -478,9 +494,10 @@ def stage_csv(
 ) -> Staged:
     """Stage a CSV file of `count` columns as the texts c0, c1, ...
 
-    A missing field is NULL (an empty one is ''), one field too many lands in one column more: so both are seen without a
-    second pass. Where a row is not a line, for cells hold line ends or lines are empty, the file is read again a row at a time, so
-    that each row knows its line. Raises SourceError for a file that breaks off, one with a quote that is never closed among them.
+    A missing field is NULL (an empty one is ''), one field too many lands in one column more: so both are seen without
+    a second pass. Where a row is not a line, for cells hold line ends or lines are empty, the file is read again a row
+    at a time, so that each row knows its line. Raises SourceError for a file that breaks off, one with a quote that is
+    never closed among them.
     """
     lines = count_lines(file, encoding)
     declared = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(count + 1))
@@ -515,7 +532,10 @@ def stage_csv(
 def _rows_with_lines(
     file: Path, count: int, separator: str, quotes: str, encoding: str, lines: Lines, *, has_header: bool
 ) -> Iterator[tuple[int, list[str | None]]]:
-    """Give (line, cells) of each row of a text file, one cell more than it has columns, and the lines it takes if several."""
+    """Give (line, cells) of each row of a text file, one cell more than it has columns.
+
+    And the lines it takes if several.
+    """
     is_header = has_header
     for first, last, cells in _numbered(file, separator, quotes, encoding):
         if len(cells) < 2 and not "".join(cells).strip():
@@ -559,8 +579,8 @@ def _numbered(
                 yield first, at - 1, cells
     except UnicodeDecodeError as error:
         raise SourceError(
-            f"{shown(file)} is not {encoding.upper()} at line {at} or below. Save the file as UTF-8, or load it with a mapping "
-            "that says `encoding:`."
+            f"{shown(file)} is not {encoding.upper()} at line {at} or below. Save the file as UTF-8, or load it with a"
+            " mapping that says `encoding:`."
         ) from error
     except csv.Error as error:
         raise _too_long(file, at) from error
@@ -576,15 +596,15 @@ def _whole_lines(file: Path, text: TextIO) -> Iterator[str]:
 
 def _unclosed(file: Path, first: int, last: int) -> SourceError:
     return SourceError(
-        f"{shown(file)} line {first}: a quote opens and is never closed, so lines {first} to {last}, the end, cannot be told apart. "
-        "Nothing of it was loaded: close the quote, or export the file again."
+        f"{shown(file)} line {first}: a quote opens and is never closed, so lines {first} to {last}, the end, cannot be"
+        " told apart. Nothing of it was loaded: close the quote, or export the file again."
     )
 
 
 def _too_long(file: Path, line: int) -> SourceError:
     return SourceError(
-        f"{shown(file)} line {line} is longer than {LONGEST_LINE >> 20} MB, often for want of a closing quote or of line ends. Correct "
-        "it and load again."
+        f"{shown(file)} line {line} is longer than {LONGEST_LINE >> 20} MB, often for want of a closing quote or of"
+        " line ends. Correct it and load again."
     )
 
 
@@ -630,7 +650,8 @@ def _unreadable(file: Path, error: duckdb.Error) -> SourceError:
         )
     if "line size" in text.lower():
         return SourceError(
-            f"{where}: a line is longer than {LONGEST_LINE >> 20} MB, often for want of a closing quote. Correct it and load again."
+            f"{where}: a line is longer than {LONGEST_LINE >> 20} MB, often for want of a closing quote. Correct it and"
+            " load again."
         )
     return SourceError(f"{where} cannot be read as CSV. Check its quotes and separators and load it again.")
 
@@ -681,8 +702,8 @@ def _workbook(file: Path) -> Any:
 def sheet_rows(file: Path, sheet: str) -> Iterator[list[str | None]]:
     """Give the rows of a sheet as texts, from its first row on; numbers formatted as codes keep their zeros.
 
-    Formats are looked at only where a workbook (.xlsx) has one of zeros. Such a workbook, and a sheet too large for memory, is
-    read row by row.
+    Formats are looked at only where a workbook (.xlsx) has one of zeros. Such a workbook, and a sheet too large for
+    memory, is read row by row.
     """
     if zipfile.is_zipfile(file) and (_has_codes(file) or _cells(file) > MOST_CELLS):
         yield from _slow_rows(file, sheet)
@@ -887,8 +908,8 @@ READ_ONLY = {  # databases a mapping may ask, each with the statement that forbi
 def stage_query(connection: duckdb.DuckDBPyConnection, stage: str, url: str, query: str, name_shown: str) -> Part:
     """Stage the rows of one SELECT as texts, read in a transaction that cannot write and is not committed.
 
-    Raises OptionError of `query` when it is anything else or the database refuses it, of `url` for a database that is not in
-    `READ_ONLY`: an engine that reads and writes files would give a mapping the machine.
+    Raises OptionError of `query` when it is anything else or the database refuses it, of `url` for a database that is
+    not in `READ_ONLY`: an engine that reads and writes files would give a mapping the machine.
     """
     import sqlalchemy
 
@@ -932,7 +953,10 @@ def _within(value: str, path: Sequence[str]) -> str:
 
 
 def _listed(value: str, key: str) -> str:
-    """Give the SQL of the list behind a key: its items; what is no list is one item; `*` gives the values of an object."""
+    """Give the SQL of the list behind a key.
+
+    Its items; what is no list is one item; `*` gives the values of an object.
+    """
     inner = value if key in ("", "*") else _within(value, [key])
     whole = f"json_extract({value}, '$.*')" if key == "*" else f"[{inner}]"
     items = (
@@ -943,7 +967,10 @@ def _listed(value: str, key: str) -> str:
 
 @dataclass
 class Objects:
-    """Rows of JSON: `levels` names, by the path that leads there, the column that holds a row or an item of its lists."""
+    """Rows of JSON.
+
+    `levels` names, by the path that leads there, the column that holds a row or an item of its lists.
+    """
 
     connection: duckdb.DuckDBPyConnection
     table: str
@@ -1058,8 +1085,8 @@ TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}:,]', re.DOTALL)
 def pieces(content: mmap.mmap | bytes) -> Iterator[tuple[tuple[str, ...] | None, int, int]]:
     """Find the pieces of a JSON document without taking it into memory: (path, start, end).
 
-    A piece is an item of a list, with the path of keys that leads to the list, or a whole document, with None. Lists in lists
-    are parts of their items.
+    A piece is an item of a list, with the path of keys that leads to the list, or a whole document, with None. Lists in
+    lists are parts of their items.
     """
     open_: list[bytes] = []
     keys: list[str] = []
@@ -1143,8 +1170,8 @@ def _rows_path(
     if len(found) > 1:
         raise OptionError(
             "path",
-            f"several lists could be the rows: {cut(['.'.join(p) for p in found])}. Say which with `read: {{path: ...}}`; "
-            "`path: .` takes the whole document as one row.",
+            f"several lists could be the rows: {cut(['.'.join(p) for p in found])}. Say which with `read: {{path:"
+            " ...}`; `path: .` takes the whole document as one row.",
         )
     return found[0] if found else None
 
@@ -1157,13 +1184,16 @@ def _unroll(
     path: Sequence[str],
     branches: Sequence[tuple[str, ...]],
 ) -> Part:
-    """Stage the rows at a path, and for each the items of its lists: r0 is the row, r1, r2, ... the items by their depth.
+    """Stage the rows at a path, and for each the items of its lists: r0 is the row, r1, r2, ...
 
-    What is no object stays as one row, broken. A row without items gives none.
+    the items by their depth. What is no object stays as one row, broken. A row without items gives none.
     """
     rows = f"SELECT json AS r0, json IS NULL AS is_lost {documents}"
     for key in path:
-        rows = f"SELECT unnest(CASE WHEN is_lost THEN [NULL::JSON] ELSE {_listed('r0', key)} END) AS r0, is_lost FROM ({rows})"
+        rows = (
+            f"SELECT unnest(CASE WHEN is_lost THEN [NULL::JSON] ELSE {_listed('r0', key)} END) AS r0, is_lost FROM"
+            f" ({rows})"
+        )
     rows = f"SELECT CASE json_type(r0) WHEN 'OBJECT' THEN r0 END AS r0, row_number() OVER () AS document FROM ({rows})"
     levels: dict[tuple[str, ...], str] = {(): "r0"}
     selects = []

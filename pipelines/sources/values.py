@@ -1,7 +1,8 @@
 """SQL that reads numbers and times as people write them: signs, groups, currencies; formats, zones, seconds since 1970.
 
-Each function gives an SQL expression over the text `v`, made a macro by who uses it. What cannot be read is NULL for a number and
-the text itself for a time, so that the loader's judgement sees it. Which columns are numbers or times is said in `mapping`.
+Each function gives an SQL expression over the text `v`, made a macro by who uses it. What cannot be read is NULL for a
+number and the text itself for a time, so that the loader's judgement sees it. Which columns are numbers or times is
+said in `mapping`.
 """
 
 import re
@@ -65,13 +66,15 @@ def number_sql(
 ) -> str:
     """Give the SQL of the number that the text `v` holds; NULL when it holds none.
 
-    Blanks of all kinds, apostrophes and `thousands` may part groups of digits, never other numbers of them: "12,50" with
-    `thousands` "," is no number. An amount may carry the sign or code of `own` currency (any sign where it is not known) or one of `currencies`.
-    Negative is a minus before or after, or parentheses. Where the column is typed, a plain number is read as it stands.
+    Blanks of all kinds, apostrophes and `thousands` may part groups of digits, never other numbers of them: "12,50"
+    with `thousands` "," is no number. An amount may carry the sign or code of `own` currency (any sign where it is not
+    known) or one of `currencies`. Negative is a minus before or after, or parentheses. Where the column is typed, a
+    plain number is read as it stands.
 
     >>> read = number_sql(decimal=",", thousands=".", own="EUR")
     >>> texts = "'1.200,50 €'), ('(3,5)'), ('12-'), ('EUR 7'), ('£ 7'), ('1.2'), ('12,–'), (NULL"
-    >>> [float(n) if n is not None else n for (n,) in duckdb.sql(f"SELECT {read} FROM (VALUES ({texts})) t(v)").fetchall()]
+    >>> found = duckdb.sql(f"SELECT {read} FROM (VALUES ({texts})) t(v)").fetchall()
+    >>> [float(n) if n is not None else n for (n,) in found]
     [1200.5, -3.5, -12.0, 7.0, None, None, 12.0, None]
     """
     group = f"[ {APOSTROPHES}{re.escape(thousands.strip())}]"
@@ -98,20 +101,25 @@ def number_sql(
 
 
 def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, plus_days: int | None = None) -> str:
-    """Give the SQL of the time that the text `v` holds, in ISO: in UTC where its zone is known, the text itself when unreadable.
+    """Give the SQL of the time that the text `v` holds, in ISO.
 
-    The zone is what follows the time (Z, an offset, UTC, CET, Europe/Paris), else `zone`, else not known. `formats` are tried in
-    their order, then ISO; 0000-00-00 is none. Among them epoch_s and epoch_ms are seconds and milliseconds since 1970, 0 for none, excel days since 1900.
+    In UTC where its zone is known, the text itself when unreadable. The zone is what follows the time (Z, an offset,
+    UTC, CET, Europe/Paris), else `zone`, else not known. `formats` are tried in their order, then ISO; 0000-00-00 is
+    none. Among them epoch_s and epoch_ms are seconds and milliseconds since 1970, 0 for none, excel days since 1900.
     `is_day` gives the day alone. Needs the variable that `zones` sets.
 
     >>> zones(duckdb.default_connection())
     >>> read = time_sql(["%d/%m/%Y %H:%M", "epoch_s"], "Europe/Paris", plus_days=-1)
-    >>> texts = "'02/01/2026 10:00'), ('2026-01-02 10:00 UTC'), ('1767348000'), ('2026-01-02 10:00 Asia/Tokyo'), ('soon'"
+    >>> texts = "'02/01/2026 10:00'), ('2026-01-02 10:00 UTC'), ('1767348000'), "
+    >>> texts += "('2026-01-02 10:00 Asia/Tokyo'), ('soon'"
     >>> [t for (t,) in duckdb.sql(f"SELECT {read} FROM (VALUES ({texts})) t(v)").fetchall()]
     ['2026-01-01T09:00:00Z', '2026-01-01T10:00:00Z', '2026-01-01T10:00:00Z', '2026-01-01T01:00:00Z', 'soon']
     """
     text = rf"regexp_replace({trimmed('v')}, '(Z|[-+]\d{{2}}:?\d{{2}}) ?[\[(].*[\])]$', '\1')"
-    named = f"CASE WHEN contains({text}, ':') OR contains({text}, '-') THEN regexp_extract({text}, {quote(CLOCK + ZONE)}, 2) ELSE '' END"
+    named = (
+        f"CASE WHEN contains({text}, ':') OR contains({text}, '-') THEN regexp_extract({text}, {quote(CLOCK + ZONE)},"
+        " 2) ELSE '' END"
+    )
     bare = rf"regexp_replace(regexp_replace({text}, {quote(CLOCK + ZONE)}, '\1'), '(:\d{{2}}),(\d)', '\1.\2')"
     written = [re.sub(r"\s*%[zZ]$", "", f) for f in formats if f not in EPOCHS]
     inner = [f for f in written if re.search(r"%[zZ]", f)]  # a zone before the year: such a time is an instant
@@ -120,7 +128,8 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
     reads = [f"try_strptime({text}, {listed})", f"try_strptime({bare}, {listed})"] if written else []
     if "excel" in formats:
         reads.append(
-            f"CASE WHEN try_cast({text} AS DOUBLE) BETWEEN 20000 AND 80000 THEN TIMESTAMP '1899-12-30' + to_seconds(round(try_cast({text} AS DOUBLE) * 86400)::BIGINT) END"
+            f"CASE WHEN try_cast({text} AS DOUBLE) BETWEEN 20000 AND 80000 THEN TIMESTAMP '1899-12-30' +"
+            f" to_seconds(round(try_cast({text} AS DOUBLE) * 86400)::BIGINT) END"
         )
     local = f"coalesce({', '.join([*reads, f'try_cast({bare} AS TIMESTAMP)'])})"
     later = f" + to_days({plus_days})" if plus_days else ""
@@ -132,7 +141,8 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
         if word in formats:
             value = f"try_cast({text} AS DOUBLE)"
             epochs.append(
-                f"CASE WHEN {value} >= {lowest:.0f} AND {value} < {highest:.0f} THEN make_timestamp(({value} * {scale:.0f})::BIGINT){later} END"
+                f"CASE WHEN {value} >= {lowest:.0f} AND {value} < {highest:.0f} THEN make_timestamp(({value} *"
+                f" {scale:.0f})::BIGINT){later} END"
             )
     if is_day:
         if zone:
@@ -159,10 +169,12 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
     formatted = f"WHEN try_strptime({text}, {listed}) IS NOT NULL THEN {here}" if written else ""
     utc = f"""CASE
         WHEN {named} = '' THEN {here}
-        WHEN regexp_full_match({named}, {quote(OFFSET)}) THEN CASE WHEN abs({offset}) <= {WIDEST} THEN {local}{later} - to_minutes({offset}) END
+        WHEN regexp_full_match({named}, {quote(OFFSET)}) THEN CASE WHEN abs({offset}) <= {WIDEST} THEN {local}{later}
+            - to_minutes({offset}) END
         WHEN upper({named}) IN ('Z', 'UTC', 'GMT') THEN {local}{later}
         WHEN {minutes}[{named}] IS NOT NULL THEN {local}{later} - to_minutes({minutes}[{named}])
-        WHEN contains({named}, '/') AND list_contains(getvariable('backhaul_zones'), {named}) THEN timezone('UTC', timezone({named}, {local}{later}))
+        WHEN contains({named}, '/') AND list_contains(getvariable('backhaul_zones'), {named}) THEN timezone('UTC',
+            timezone({named}, {local}{later}))
         {formatted} END"""
     iso = _iso(f"coalesce({', '.join([utc, *epochs])})")
     # what names no zone is read without looking for one

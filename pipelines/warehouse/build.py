@@ -1,7 +1,8 @@
 """Builds: versioned database files, and the pointer that says which one readers see.
 
-A build is written beside the others under a name no reader opens, checked, closed, read again, flushed to disk, and only then
-named by the pointer, in one rename. Readers hold the file they opened; writers never touch it. Three are kept.
+A build is written beside the others under a name no reader opens, checked, closed, read again, flushed to disk, and
+only then named by the pointer, in one rename. Readers hold the file they opened; writers never touch it. Three are
+kept.
 """
 
 import contextlib
@@ -29,7 +30,10 @@ from pipelines.warehouse.schema import VERSION
 
 UNFINISHED = ".unfinished"
 _OWN = re.compile(rf"(\d{{6,}})-\d{{8}}T\d{{6}}({UNFINISHED})?\.duckdb(\.wal|\.tmp|\.new)?(\.wal)?")
-"""Names that builds have, and what DuckDB keeps beside one while it is written. Other files in the folder are somebody else's."""
+"""Names that builds have, and what DuckDB keeps beside one while it is written.
+
+Other files in the folder are somebody else's.
+"""
 AGAIN = "Run `backhaul load` without a path: it is made again from the logs."
 
 
@@ -55,7 +59,8 @@ def current_build(warehouse: Path) -> Build:
     build_id = current_id(warehouse)
     if build_id is None and not is_begun(warehouse):
         raise WarehouseMissing(
-            f"There is no warehouse in {warehouse}. Run `backhaul demo` to make one from a sample shop, or `backhaul load PATH` with your files."
+            f"There is no warehouse in {warehouse}. Run `backhaul demo` to make one from a sample shop, or `backhaul"
+            " load PATH` with your files."
         )
     if build_id is None:
         raise WarehouseMissing(
@@ -110,7 +115,10 @@ def problem(path: Path) -> str:
 
 
 def readable_info(warehouse: Path) -> dict[str, str]:
-    """Give what the build readers see says of itself; nothing when there is none, it cannot be opened or another version made it."""
+    """Give what the build readers see says of itself.
+
+    Nothing when there is none, it cannot be opened or another version made it.
+    """
     build_id = current_id(warehouse)
     if build_id is None or not build_path(warehouse, build_id).is_file():
         return {}
@@ -136,7 +144,10 @@ def writing(warehouse: Path, wait_s: float = 0.0) -> Iterator[None]:
 
 
 def _close_to_others(warehouse: Path) -> None:
-    """Take from others what they may read of a warehouse whose folder is open to them; whose folders are another's, are left."""
+    """Take from others what they may read of a warehouse whose folder is open to them.
+
+    Whose folders are another's, are left.
+    """
     for folder in (warehouse, warehouse.with_name(warehouse.name + ".raw")):
         if not folder.exists() or not folder.stat().st_mode & 0o077:
             continue
@@ -152,7 +163,8 @@ def _locked(warehouse: Path, wait_s: float) -> Iterator[None]:
         lock.acquire(timeout=wait_s, poll_interval=0.05)
     except Timeout:
         raise WarehouseLocked(
-            f"Another load is writing to {warehouse}. Wait until it ends, with --wait SECONDS, or use another --warehouse."
+            f"Another load is writing to {warehouse}. Wait until it ends, with --wait SECONDS, or use another"
+            " --warehouse."
         ) from None
     try:
         yield
@@ -203,8 +215,8 @@ class Draft:
     def publish(self, connection: duckdb.DuckDBPyConnection, keep: int, *, most_bytes: float | None) -> int | None:
         """Make the finished build the one readers see, at once and whole, and drop builds beyond the last `keep`.
 
-        Rows that were replaced stay in the file until it has more than `most_bytes`: then it is written anew. Gives the size of a file
-        that was, or that was no copy, and None for others.
+        Rows that were replaced stay in the file until it has more than `most_bytes`: then it is written anew. Gives the
+        size of a file that was, or that was no copy, and None for others.
         """
         tables = "SELECT table_name, estimated_size FROM duckdb_tables() WHERE NOT temporary ORDER BY 1"
         connection.execute("SET max_vacuum_tasks = 0; CHECKPOINT")
@@ -216,7 +228,8 @@ class Draft:
         with duckdb.connect(str(self._path), read_only=True) as again:
             if again.execute(tables).fetchall() != written:
                 raise OSError(
-                    f"The build {self.build_id} reads back differently from what was written. Check the disk and load again."
+                    f"The build {self.build_id} reads back differently from what was written. Check the disk and load"
+                    " again."
                 )
         sync(self._path)
         path = build_path(self._warehouse, self.build_id)

@@ -1,15 +1,16 @@
 """Judging: sort a source's named rows into accepted, duplicate and quarantined, in one set-based pass per log.
 
-A contract follows from the log's declaration in `schema.py` (type, required, vocabulary) and from the few rules below. Each
-broken rule sets a bit, so a row shows all its faults at once. Accepted rows leave typed, with ids prefixed by their source,
-customers hashed, places coarsened and keys made; nothing personal passes. What a row means is not judged here.
+A contract follows from the log's declaration in `schema.py` (type, required, vocabulary) and from the few rules below.
+Each broken rule sets a bit, so a row shows all its faults at once. Accepted rows leave typed, with ids prefixed by
+their source, customers hashed, places coarsened and keys made; nothing personal passes. What a row means is not judged
+here.
 
-A row is quarantined for what it cannot do without. A field that it can do without and that cannot be read is a missing field:
-counted and listed, the row stands. Of one id with several contents in one file, none saying when it was recorded, all are
-quarantined: nobody can tell which is right.
+A row is quarantined for what it cannot do without. A field that it can do without and that cannot be read is a missing
+field: counted and listed, the row stands. Of one id with several contents in one file, none saying when it was
+recorded, all are quarantined: nobody can tell which is right.
 
-A log keeps every version of a row with what tells the newest (`versions`), and, as rows with `is_withdrawn`, what a later export
-took back: the whole of its source without the row, or the row without the date.
+A log keeps every version of a row with what tells the newest (`versions`), and, as rows with `is_withdrawn`, what a
+later export took back: the whole of its source without the row, or the row without the date.
 """
 
 from collections.abc import Mapping
@@ -27,8 +28,8 @@ from pipelines.sources import Named, note_terms_sql
 from pipelines.sql import quote, read_sql
 from pipelines.warehouse import schema
 
-EARLIEST = (
-    "1995-01-01"  # before this no web shop sold anything: such a time is a fault, often an empty date read as 1970
+EARLIEST = (  # before this no web shop sold anything: such a time is a fault, often an empty date read as 1970
+    "1995-01-01"
 )
 
 PREFIXED = {
@@ -60,7 +61,10 @@ PREFIXED = {
 }
 KEYED = PREFIXED - {"exchanged_from_line_id", "policy_id", "movement_id", "style_id", "invoice_id", "rate_id"}
 RULES = {"policy", "carrier_calendar", "rate_card", "handling_rate", "fx_rate", "bill_of_materials"}
-"""Logs that say how others are read: a row of theirs with an unreadable field would say something else, so it is quarantined."""
+"""Logs that say how others are read.
+
+A row of theirs with an unreadable field would say something else, so it is quarantined.
+"""
 COUNTING = {"units", "line_type", "is_deleted", "net_amount"}
 """Columns that may be left empty or out but, filled, decide what a row counts for: unreadable, they quarantine it."""
 REVERSIBLE = (
@@ -74,7 +78,10 @@ REVERSIBLE = (
     "carrier_claim",
     "promised_date",
 )
-"""Logs of what happened: only their rows can be withdrawn by a later export. Products, places and policies explain older rows too."""
+"""Logs of what happened: only their rows can be withdrawn by a later export.
+
+Products, places and policies explain older rows too.
+"""
 VERSIONED = {"exported_at": "TIMESTAMP", "file_no": "INTEGER", "is_recorded": "BOOLEAN", "is_withdrawn": "BOOLEAN"}
 """Columns that a log keeps beside its own, to tell the newest version of a row."""
 MOST = 1_000_000  # units of one line, or any other whole number: more is a slip, and facts could not hold it
@@ -96,19 +103,23 @@ CURRENCIES = """
     DEM EEK ESP FIM FRF GHC GRD HRK IEP ITL LTL LUF LVL MRO MTL NLG PTE ROL SIT SKK SLL STD TRL VEB VED VEF ZMK
     ZWL
 """
-"""ISO 4217 of 2025: the currencies in use, then those withdrawn since 1995 that old orders are in; funds, metals, XXX and XTS are
-none to be paid in. https://www.six-group.com/en/products-services/financial-information/data-standards.html"""
+"""ISO 4217 of 2025.
+
+The currencies in use, then those withdrawn since 1995 that old orders are in; funds, metals, XXX and XTS are none to be
+paid in. https://www.six-group.com/en/products-services/financial-information/data-standards.html
+"""
 ROUNDED_ID = "^[0-9]+([.,][0-9]+)?[eE][+][0-9]+$"
 
 
 def versions(rows: str, identity: str) -> str:
     """Give each version of a thing among rows of a log its `version_no`, the newest 1.
 
-    Where the source says of every version when it was recorded, the latest of these is the newest; else the latest export: its
-    declared time or the file's date, then the order of landing. The hash only makes the order whole.
+    Where the source says of every version when it was recorded, the latest of these is the newest; else the latest
+    export: its declared time or the file's date, then the order of landing. The hash only makes the order whole.
     """
     return f"""
-        SELECT * EXCLUDE (is_all_recorded), row_number() OVER (PARTITION BY {identity} ORDER BY CASE WHEN is_all_recorded THEN recorded_at END DESC,
+        SELECT * EXCLUDE (is_all_recorded), row_number() OVER (PARTITION BY {identity} ORDER BY CASE
+            WHEN is_all_recorded THEN recorded_at END DESC,
             exported_at DESC NULLS LAST, load_id DESC, file_no DESC, recorded_at DESC, payload_hash DESC) AS version_no
         FROM (SELECT *, bool_and(is_recorded) OVER (PARTITION BY {identity}) AS is_all_recorded FROM {rows})
     """
@@ -123,7 +134,8 @@ def key_sql(expression: str) -> str:
 class Judged:
     """How the rows of one log were judged.
 
-    From `again_at` on the first of its times that were of the future is not. `by_file` counts rows, and lines that gave some.
+    From `again_at` on the first of its times that were of the future is not. `by_file` counts rows, and lines that gave
+    some.
     """
 
     thing: str
@@ -145,8 +157,9 @@ class Judged:
 class Export:
     """What a load says about its files beside their rows.
 
-    `files` gives each file's number in the load and the time of its export. `earlier` is SQL for the logged rows of the same source and mapping.
-    `is_whole`: what stands in `earlier` and not here is withdrawn; with `since` and `until` only rows of that span.
+    `files` gives each file's number in the load and the time of its export. `earlier` is SQL for the logged rows of the
+    same source and mapping. `is_whole`: what stands in `earlier` and not here is withdrawn; with `since` and `until`
+    only rows of that span.
     """
 
     files: Mapping[str, tuple[int, datetime]] = field(default_factory=dict)
@@ -275,7 +288,9 @@ def _rules(table: Table, given: dict[str, str], landed_at: datetime) -> list[tup
                 ("rounded_id", name, f"contains(t.{name}, '+') AND regexp_full_match(t.{name}, '{ROUNDED_ID}')")
             )
         if name == "dimensions":
-            kind = f"CASE WHEN json_valid(t.{name}) THEN json_type(t.{name}) ELSE '' END"  # the type of no JSON is an error
+            kind = (  # the type of no JSON is an error
+                f"CASE WHEN json_valid(t.{name}) THEN json_type(t.{name}) ELSE '' END"
+            )
             rules.append(("no_json_object", name, f"{kind} <> 'OBJECT' AND t.{name} IS NOT NULL"))
         if name in ("units", "units_cancelled", "units_shipped"):
             allowed_negative = " AND t.line_type = 'goods'" if table.name == "order_line" else ""
@@ -332,12 +347,17 @@ PLAIN = {
     "days": "regexp_full_match({v}, '[0-9 -]*')",
     "free": "lower(trim({v})) IN (SELECT raw FROM known_reason)",
 }
-"""Of each class of text (`schema.TEXTS`) that may be somebody's own words, the condition under which a value never is."""
+"""Of each class of text that may be somebody's own words, the condition under which a value never is.
+
+Classes are those of `schema.TEXTS`.
+"""
 PLAIN["json"] = PLAIN["code"]
 
 
 def shape_sql(value: str) -> str:
-    """Give what may be shown of a text as SQL: a number, or one word of three letters, is shown; else letters are a and A, and five digits and more are 9.
+    """Give what may be shown of a text as SQL.
+
+    A number, or one word of three letters, is shown; else letters are a and A, and five digits and more are 9.
 
     >>> texts = "('Zoé 12, zoe@example.org'), ('31.02.2026'), ('2,5 kg'), ('one'), ('+33 6 12 34')"
     >>> [s for (s,) in duckdb.sql(f"SELECT {shape_sql('v')} FROM (VALUES {texts}) t(v)").fetchall()]
@@ -346,7 +366,10 @@ def shape_sql(value: str) -> str:
     letters = rf"regexp_replace(regexp_replace({value}, '\p{{Lu}}', 'A', 'g'), '[^A\P{{L}}]|\p{{M}}', 'a', 'g')"
     a = r"[\p{L}\p{N}\p{M}]"
     long = "|".join(rf"{a}{{{n}}}\p{{L}}{a}{{{3 - n}}}" for n in range(4))
-    worded = rf"CASE WHEN regexp_matches({value}, '{long}|\p{{L}}{a}*[^\p{{L}}\p{{N}}\p{{M}}]+{a}*\p{{L}}') THEN {letters} ELSE {value} END"
+    worded = (
+        rf"CASE WHEN regexp_matches({value}, '{long}|\p{{L}}{a}*[^\p{{L}}\p{{N}}\p{{M}}]+{a}*\p{{L}}') THEN {letters}"
+        rf" ELSE {value} END"
+    )
     digits = rf"length(regexp_replace({value}, '\P{{Nd}}', '', 'g'))"
     return rf"CASE WHEN {digits} >= 5 THEN regexp_replace({letters}, '\p{{Nd}}', '9', 'g') ELSE {worded} END"
 
@@ -378,9 +401,9 @@ def judge(
 ) -> tuple[Judged, list[Fault]]:
     """Judge the rows of one log and write the accepted ones to the Parquet file `target`.
 
-    `logged` is SQL for the log's earlier rows: a row that says the same as the newest version of its id there is a duplicate. With an
-    `export`, what it takes back is written too, as withdrawn rows. `customer_sql` gives the id that stands for the customer `v`: another
-    one for those who are forgotten. Returns the counts and the faults.
+    `logged` is SQL for the log's earlier rows: a row that says the same as the newest version of its id there is a
+    duplicate. With an `export`, what it takes back is written too, as withdrawn rows. `customer_sql` gives the id that
+    stands for the customer `v`: another one for those who are forgotten. Returns the counts and the faults.
     """
     table = schema.LOG.tables.get(named.thing)
     if table is None:
@@ -391,7 +414,8 @@ def judge(
     missing = [c.name for c in table.columns if c.info["required"] and c.name not in types]
     if missing:
         raise ContractError(
-            f"{source}: {named.thing} lacks the required column {missing[0]}. Columns given: {', '.join(sorted(types))}."
+            f"{source}: {named.thing} lacks the required column {missing[0]}. Columns given:"
+            f" {', '.join(sorted(types))}."
         )
     rules = _rules(table, types, landed_at)
     connection.execute(f"CREATE OR REPLACE TEMP MACRO customer(v) AS ({customer_sql})")
@@ -412,7 +436,8 @@ def judge(
         earlier = f"{of_source} AND {same} IN (SELECT {same} FROM judged)"
         connection.execute(f"""
             CREATE OR REPLACE TEMP TABLE known AS SELECT {same}, payload_hash FROM (
-                SELECT {same}, payload_hash, is_recorded, version_no, bool_or(is_withdrawn) OVER (PARTITION BY {same}) AS has_withdrawn
+                SELECT {same}, payload_hash, is_recorded, version_no,
+                    bool_or(is_withdrawn) OVER (PARTITION BY {same}) AS has_withdrawn
                 FROM ({versions(f"({earlier})", same)}))
             WHERE version_no = 1 OR (is_recorded AND NOT has_withdrawn)
         """)
@@ -420,7 +445,8 @@ def judge(
         changed = f"SELECT count(DISTINCT {same}) FROM judged WHERE {new} AND {same} IN (SELECT {same} FROM known)"
         replaced = int(connection.execute(changed).fetchall()[0][0])
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {same}, payload_hash FROM judged WHERE faults = 0 GROUP BY ALL HAVING count(*) > 1"
+        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {same}, payload_hash FROM judged WHERE faults = 0 GROUP BY"
+        " ALL HAVING count(*) > 1"
     )
     picked = ", ".join([*_log_columns(table), "payload_hash", *VERSIONED])
     withdrawn = _stage_withdrawn(connection, table, named, namespace, export)
@@ -433,7 +459,8 @@ def judge(
                 SELECT {picked} FROM judged ANTI JOIN repeated USING ({same}, payload_hash) WHERE {new}
                 UNION ALL
                 SELECT {picked} FROM judged SEMI JOIN repeated USING ({same}, payload_hash) WHERE {new}
-                    QUALIFY row_number() OVER (PARTITION BY {same}, payload_hash ORDER BY exported_at DESC, file_no DESC, _file, _line) = 1
+                    QUALIFY row_number() OVER (PARTITION BY {same}, payload_hash ORDER BY exported_at DESC,
+                        file_no DESC, _file, _line) = 1
                 {taken_back})
         ) TO {quote(target)} (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 200000)
     """).fetchall()[0][0]
@@ -476,7 +503,8 @@ def _keep_quarantined(
     beside = target.parents[2] / quarantine_of(table.name) / target.parent.name / target.name
     beside.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(f"""
-        COPY (SELECT {key} AS key, _file AS file, _line AS line, {quote(namespace)} AS source, {quote(load_id)} AS load_id FROM judged WHERE faults > 0)
+        COPY (SELECT {key} AS key, _file AS file, _line AS line, {quote(namespace)} AS source, {quote(load_id)}
+            AS load_id FROM judged WHERE faults > 0)
         TO {quote(str(beside))} (FORMAT parquet)
     """)
 
@@ -526,10 +554,12 @@ def _stage_judged(
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE judged AS
         WITH named AS ({named.sql}),
-        t AS (SELECT {", ".join(typed)}, _file, _line, coalesce(landed_no, 0) AS file_no FROM named LEFT JOIN landed_file ON landed_name = _file),
+        t AS (SELECT {", ".join(typed)}, _file, _line, coalesce(landed_no, 0) AS file_no FROM named
+            LEFT JOIN landed_file ON landed_name = _file),
         f AS (SELECT *, {_rewrite(_bits(of_row), raw)} AS faults, {_rewrite(_bits(of_field), raw)} AS unread FROM t),
         o AS (SELECT {", ".join(f"{value} AS {name}" for name, value in columns.items())}, _file, _line, faults, unread,
-            exported_at, file_no, t.recorded_at IS NOT NULL AS is_recorded, CASE {values} END AS _value, {_future(rules)} AS _future FROM f AS t)
+            exported_at, file_no, t.recorded_at IS NOT NULL AS is_recorded, CASE {values} END AS _value,
+                {_future(rules)} AS _future FROM f AS t)
         SELECT *, false AS is_withdrawn, {keys}, {_payload_hash(table)} AS payload_hash FROM o
     """)
 
@@ -553,19 +583,22 @@ def _hide_rare_texts(
     key: bytes,
     logged: str,
 ) -> int:
-    """Put a keyed hash in place of texts that may be somebody's own words: those that fewer than five things share; of a place, its id.
+    """Put a keyed hash in place of texts that may be somebody's own words.
 
-    The log's earlier rows count too, under the text or its hash. Returns how many texts of rows went.
+    Those that fewer than five things share; of a place, its id. The log's earlier rows count too, under the text or its
+    hash. Returns how many texts of rows went.
     """
     columns = [c for c in table.columns if c.info["text"] in PLAIN and c.name in given]
     if not columns:
         return 0
     if any(c.info["text"] == "free" for c in columns):
         connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE known_reason AS SELECT DISTINCT lower(trim(raw)) AS raw FROM {read_sql('csv', data_path('reasons.csv'), 'header = true, all_varchar = true')}"
+            "CREATE OR REPLACE TEMP TABLE known_reason AS SELECT DISTINCT lower(trim(raw)) AS raw FROM"
+            f" {read_sql('csv', data_path('reasons.csv'), 'header = true, all_varchar = true')}"
         )
     texts = [
-        f"SELECT '{c.name}' AS name, v AS text FROM ({_texts(c, 'judged')}) GROUP BY v HAVING NOT ({PLAIN[c.info['text']].format(v='v')})"
+        f"SELECT '{c.name}' AS name, v AS text FROM ({_texts(c, 'judged')}) GROUP BY v HAVING NOT"
+        f" ({PLAIN[c.info['text']].format(v='v')})"
         for c in columns
     ]
     connection.execute(f"""
@@ -583,7 +616,10 @@ def _hide_rare_texts(
         rows = f"SELECT o.hash, j.thing FROM ({_texts(column, 'judged', thing)}) j JOIN {mine} o ON j.v = o.text"
         if logged:
             log = f"(SELECT * FROM ({log_rows(connection, table, logged)}) WHERE source = {quote(namespace)})"
-            rows += f" UNION ALL SELECT o.hash, l.thing FROM ({_texts(column, log, thing)}) l JOIN {mine} o ON l.v IN (o.text, o.hash)"
+            rows += (
+                f" UNION ALL SELECT o.hash, l.thing FROM ({_texts(column, log, thing)}) l JOIN {mine} o ON l.v IN"
+                " (o.text, o.hash)"
+            )
         connection.execute(f"""
             DELETE FROM odd_text WHERE name = '{column.name}' AND NOT contains(text, '@')
                 AND hash IN (SELECT hash FROM ({rows}) GROUP BY 1 HAVING count(DISTINCT thing) >= {FEWEST_LINES})
@@ -592,7 +628,8 @@ def _hide_rare_texts(
             connection.execute(f"""
                 CREATE OR REPLACE TEMP TABLE odd_json AS
                 SELECT dimensions AS text, json_group_object(k, coalesce(to_json(o.hash), to_json(v)))::VARCHAR AS hash
-                FROM (SELECT dimensions, unnest(json_keys(dimensions)) AS k, json_extract_string(dimensions, '/' || replace(replace(k, '~', '~0'), '/', '~1')) AS v
+                FROM (SELECT dimensions, unnest(json_keys(dimensions)) AS k, json_extract_string(dimensions, '/'
+                    || replace(replace(k, '~', '~0'), '/', '~1')) AS v
                     FROM (SELECT DISTINCT dimensions FROM judged WHERE faults = 0 AND dimensions IS NOT NULL))
                 LEFT JOIN {mine} o ON o.text = v GROUP BY dimensions HAVING count(o.hash) > 0
             """)
@@ -614,8 +651,12 @@ def _texts(column: Column[Any], rows: str, thing: str = "NULL") -> str:
     """Select the texts of a column as `v`, with what each is about as `thing`; of dimensions, their values."""
     if column.info["text"] != "json":
         return f"SELECT {column.name} AS v, {thing} AS thing FROM {rows} WHERE {column.name} IS NOT NULL"
-    keys = f"SELECT dimensions, {thing} AS thing, unnest(json_keys(dimensions)) AS k FROM {rows} WHERE json_valid(dimensions) AND json_type(dimensions) = 'OBJECT'"
-    return f"""SELECT json_extract_string(dimensions, '/' || replace(replace(k, '~', '~0'), '/', '~1')) AS v, thing FROM ({keys}) WHERE v IS NOT NULL"""
+    keys = (
+        f"SELECT dimensions, {thing} AS thing, unnest(json_keys(dimensions)) AS k FROM {rows} WHERE"
+        " json_valid(dimensions) AND json_type(dimensions) = 'OBJECT'"
+    )
+    value = "json_extract_string(dimensions, '/' || replace(replace(k, '~', '~0'), '/', '~1'))"
+    return f"SELECT {value} AS v, thing FROM ({keys}) WHERE v IS NOT NULL"
 
 
 def _filled(column: Column[Any], types: dict[str, str]) -> str:
@@ -645,13 +686,16 @@ def _bits(rules: list[tuple[int, tuple[str, str, str]]]) -> str:
 def _mark_several_contents(connection: duckdb.DuckDBPyConnection, table: Table, same: str, bit: int) -> None:
     """Quarantine the rows of an id that has several contents in one file, none saying when it was recorded."""
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE conflicting AS SELECT {same}, _file FROM judged WHERE faults = 0 AND NOT is_recorded
+        CREATE OR REPLACE TEMP TABLE conflicting AS SELECT {same}, _file FROM judged WHERE faults = 0
+            AND NOT is_recorded
         GROUP BY ALL HAVING min(payload_hash) <> max(payload_hash)
     """)
     if connection.execute("SELECT count(*) FROM conflicting").fetchall()[0][0]:
         connection.execute(f"""
-            UPDATE judged SET faults = faults + {1 << bit}::UBIGINT, _value = {{'text': left({table.info["key"][0]}::VARCHAR, 60), 'is_read': true}}
-            FROM conflicting c WHERE judged.{same} = c.{same} AND judged._file = c._file AND faults = 0 AND NOT is_recorded
+            UPDATE judged SET faults = faults + {1 << bit}::UBIGINT, _value
+                = {{'text': left({table.info["key"][0]}::VARCHAR, 60), 'is_read': true}}
+            FROM conflicting c WHERE judged.{same} = c.{same} AND judged._file = c._file AND faults = 0
+                AND NOT is_recorded
         """)
 
 
@@ -673,10 +717,14 @@ def _faults(
         return [], 0
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE shared_value AS SELECT _value.text AS text FROM judged
-        WHERE (faults > 0 OR unread > 0) AND NOT _value.is_read AND NOT contains(_value.text, '@') AND {PLAIN["label"].format(v="_value.text")}
+        WHERE (faults > 0 OR unread > 0) AND NOT _value.is_read AND NOT contains(_value.text, '@')
+            AND {PLAIN["label"].format(v="_value.text")}
         GROUP BY 1 HAVING count(DISTINCT {LINE_OF.get(table.name, identity_of(table))}) >= {FEWEST_LINES}
     """)
-    value = f"CASE WHEN _value.is_read OR _value.text IN (FROM shared_value) THEN _value.text ELSE {shape_sql('_value.text')} END"
+    value = (
+        "CASE WHEN _value.is_read OR _value.text IN (FROM shared_value) THEN _value.text ELSE"
+        f" {shape_sql('_value.text')} END"
+    )
     listed = []
     for is_field, mask, where, limit in (
         (False, "faults", "faults > 0", ""),
@@ -694,7 +742,8 @@ def _stage_withdrawn(
 ) -> int:
     """Create `withdrawn`: the rows of earlier exports that this one takes back, newest version; give their number.
 
-    A whole export takes back what does not stand in it. Any export takes back an event whose date its row now leaves blank.
+    A whole export takes back what does not stand in it. Any export takes back an event whose date its row now leaves
+    blank.
     """
     if table.name not in REVERSIBLE or not export.earlier or not (export.is_whole or named.blank_sql):
         return 0
@@ -711,10 +760,13 @@ def _stage_withdrawn(
         CREATE OR REPLACE TEMP TABLE withdrawn AS
         WITH last AS (SELECT * FROM ({versions(f"({logged})", same)}) WHERE version_no = 1),
         here AS (SELECT max(exported_at) AS at, max(file_no) AS no FROM judged)
-        SELECT {kept}, true AS is_deleted, (md5_number_lower(payload_hash::VARCHAR || 'withdrawn') >> 1)::BIGINT AS payload_hash,
-            coalesce(here.at, {_latest(export)}) AS exported_at, coalesce(here.no, 0) AS file_no, false AS is_recorded, true AS is_withdrawn
+        SELECT {kept}, true AS is_deleted, (md5_number_lower(payload_hash::VARCHAR || 'withdrawn') >> 1)::BIGINT
+            AS payload_hash,
+            coalesce(here.at, {_latest(export)}) AS exported_at, coalesce(here.no, 0) AS file_no, false AS is_recorded,
+                true AS is_withdrawn
         FROM last, here WHERE NOT is_deleted AND {same} NOT IN (SELECT {same} FROM judged WHERE {same} IS NOT NULL)
-            AND (last.exported_at IS NULL OR last.exported_at <= coalesce(here.at, {_latest(export)})) AND ({" OR ".join(taken)})
+            AND (last.exported_at IS NULL OR last.exported_at <= coalesce(here.at, {_latest(export)}))
+                AND ({" OR ".join(taken)})
     """)
     return int(connection.execute("SELECT count(*) FROM withdrawn").fetchall()[0][0])
 
@@ -730,7 +782,8 @@ SPAN_KEYS = ("order_line_key", "order_key", "return_line_key", "return_key", "pa
 def _in_span(connection: duckdb.DuckDBPyConnection, table: Table, named: Named, export: Export) -> str:
     """Give the condition that a row of an earlier export belongs to the span this one is whole of.
 
-    The log that counts the rows of the files is cut by its own time; what was made from the same rows follows their keys.
+    The log that counts the rows of the files is cut by its own time; what was made from the same rows follows their
+    keys.
     """
     if export.since is None and export.until is None:
         return "true"
@@ -756,7 +809,10 @@ def _note_span(connection: duckdb.DuckDBPyConnection, table: Table, *, has_withd
 
 
 def log_rows(connection: duckdb.DuckDBPyConnection, table: Table, logged: str) -> str:
-    """Select the rows of a log, given the SQL for what its files hold; what an older file does not hold is NULL, or false."""
+    """Select the rows of a log, given the SQL for what its files hold.
+
+    What an older file does not hold is NULL, or false.
+    """
     held: set[str] = set()
     columns = {c.name: sql_type(c) for c in table.columns}
     columns |= dict.fromkeys(_keys(table), "BIGINT") | {"payload_hash": "BIGINT", **VERSIONED}
@@ -776,12 +832,14 @@ def renamed(connection: duckdb.DuckDBPyConnection, table: Table, logged: str, of
     """
     new = " ".join(f"WHEN {quote(old)} THEN {quote(other)}" for old, other in of.items())
     rows = f"""
-        SELECT * REPLACE (CASE customer_id {new} ELSE customer_id END AS customer_id), customer_id IN ({", ".join(map(quote, of))}) AS _is_other
+        SELECT * REPLACE (CASE customer_id {new} ELSE customer_id END AS customer_id),
+            customer_id IN ({", ".join(map(quote, of))}) AS _is_other
         FROM ({log_rows(connection, table, logged)})
     """
     return f"""
         SELECT * EXCLUDE (_is_other) REPLACE ({key_sql("customer_id")} AS customer_key,
-            CASE WHEN _is_other AND NOT is_withdrawn THEN {_payload_hash(table)} ELSE payload_hash END AS payload_hash) FROM ({rows})
+            CASE WHEN _is_other AND NOT is_withdrawn THEN {_payload_hash(table)} ELSE payload_hash END
+                AS payload_hash) FROM ({rows})
     """
 
 
@@ -857,7 +915,10 @@ def _rewrite(condition: str, raw: list[str]) -> str:
 
 
 def _first_value(rules: list[tuple[int, tuple[str, str, str]]], raw: list[str], table: Table, mask: str) -> str:
-    """Give the first offending value of a row as SQL, never of a customer, and whether it was read as a number or time."""
+    """Give the first offending value of a row as SQL, never of a customer.
+
+    And whether it was read as a number or time.
+    """
     whens = []
     for i, (_, column, _) in rules:
         if column == "_broken":  # our own words

@@ -1,8 +1,8 @@
-"""Engines: how one SQLAlchemy expression runs on DuckDB, PostgreSQL and Spark. What differs between them lives here alone.
+"""Engines: how one SQLAlchemy expression runs on DuckDB, PostgreSQL and Spark.
 
-A `Build` is a finished, readable build whatever engine holds it. Constructs below compile to each engine's own words: a timestamp
-difference, a truncated day, a safe ratio, a key. No metric and no table is declared here. Bulk rows travel as Arrow, never
-through `read_sql`.
+What differs between them lives here alone. A `Build` is a finished, readable build whatever engine holds it. Constructs
+below compile to each engine's own words: a timestamp difference, a truncated day, a safe ratio, a key. No metric and no
+table is declared here. Bulk rows travel as Arrow, never through `read_sql`.
 """
 
 import re
@@ -77,7 +77,10 @@ def _seconds_between_duckdb(element: Any, compiler: Any, **kw: Any) -> str:
 @compiles(seconds_between, "databricks")
 def _seconds_between_spark(element: Any, compiler: Any, **kw: Any) -> str:
     start, end = (compiler.process(c, **kw) for c in element.clauses)
-    return f"(CAST(unix_micros(CAST({end} AS TIMESTAMP)) - unix_micros(CAST({start} AS TIMESTAMP)) AS DOUBLE) / CAST(1000000 AS DOUBLE))"
+    return (
+        f"(CAST(unix_micros(CAST({end} AS TIMESTAMP)) - unix_micros(CAST({start} AS TIMESTAMP)) AS DOUBLE) /"
+        " CAST(1000000 AS DOUBLE))"
+    )
 
 
 class calendar_days(FunctionElement[int]):  # noqa: N801
@@ -187,7 +190,8 @@ def _key_of_duckdb(element: Any, compiler: Any, **kw: Any) -> str:
 class text_in(FunctionElement[str]):  # noqa: N801
     """The text under a name in a column that holds a JSON object; NULL where there is none.
 
-    The name is written into the SQL, so that GROUP BY and SELECT are one expression; it is of small letters, digits and underscores.
+    The name is written into the SQL, so that GROUP BY and SELECT are one expression; it is of small letters, digits and
+    underscores.
     """
 
     type = String()
@@ -280,10 +284,11 @@ def statement_sql(statement: Select[Any], dialect: str = "duckdb") -> str:
 
 
 def _frame(table: pa.Table, statement: Select[Any]) -> "pd.DataFrame":
-    """Give Arrow rows as pandas, each column typed by what was asked: an empty answer and one of nothing but NULL have the types of a full one.
+    """Give Arrow rows as pandas, each column typed by what was asked.
 
-    Text is `str`, a number that is not whole a float, a day or an instant a datetime; whole numbers and booleans are of numpy, or of
-    pandas' own nullable kind where one is missing.
+    An empty answer and one of nothing but NULL have the types of a full one. Text is `str`, a number that is not whole
+    a float, a day or an instant a datetime; whole numbers and booleans are of numpy, or of pandas' own nullable kind
+    where one is missing.
     """
     import pandas as pd
 
@@ -379,7 +384,8 @@ class _DuckDB:
         except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException) as error:  # a damaged page
             told = str(error).splitlines()[0][:100]
             raise WarehouseMissing(
-                f"The build {self._name} is damaged ({told}). Run `backhaul load` without a path: it is made again from the logs."
+                f"The build {self._name} is damaged ({told}). Run `backhaul load` without a path: it is made again from"
+                " the logs."
             ) from error
         finally:
             self._idle.append(cursor)

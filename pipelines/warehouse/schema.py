@@ -1,8 +1,9 @@
 """The warehouse's tables: the logs that sources fill and the star schema that readers query.
 
 Two MetaData: `LOG` (one typed, append-only log per thing; also the canonical file format, column for column) and `STAR`
-(dimensions, facts, estimates; one finished build). Every table states its grain and every column its meaning and unit. What
-happened is in `fact_`; what a model or rule thinks is in `estimate_`; they never share a table. No query lives here.
+(dimensions, facts, estimates; one finished build). Every table states its grain and every column its meaning and unit.
+What happened is in `fact_`; what a model or rule thinks is in `estimate_`; they never share a table. No query lives
+here.
 """
 
 import hashlib
@@ -19,10 +20,18 @@ Kind = TypeEngine[Any] | type[TypeEngine[Any]]
 
 TEXTS = {
     "key": "An id: one with an @ is a keyed hash in the log",
-    "code": "A word of the shop's or a system's: kept when it is one or two words without an @ or five digits, or at least five lines share it; else a keyed hash",
-    "label": "What a catalogue, a policy or a carrier is called by: kept without an @, seven digits or 300 characters, or when at least five lines share it; else a keyed hash",
+    "code": (
+        "A word of the shop's or a system's: kept when it is one or two words without an @ or five digits, or at least"
+        " five lines share it; else a keyed hash"
+    ),
+    "label": (
+        "What a catalogue, a policy or a carrier is called by: kept without an @, seven digits or 300 characters, or"
+        " when at least five lines share it; else a keyed hash"
+    ),
     "days": "Days: digits, hyphens and blanks; anything else is a keyed hash",
-    "free": "What somebody worded: kept when data/reasons.csv knows it or at least five lines share it; else a keyed hash",
+    "free": (
+        "What somebody worded: kept when data/reasons.csv knows it or at least five lines share it; else a keyed hash"
+    ),
     "place": "A postcode or area: country and two characters",
     "customer": "A customer: a keyed hash",
     "note": "A customer's note: the concepts it speaks of",
@@ -515,7 +524,8 @@ policy = _log(
     _col(
         "window_until",
         Date,
-        "Last day to ask for a return, where that is later than `window_days` allow (orders from November may come back until 31 January); empty for a window of days alone",
+        "Last day to ask for a return, where that is later than `window_days` allow (orders from November may come back"
+        " until 31 January); empty for a window of days alone",
     ),
     _col("fee_amount", Money, "Fee taken from the customer per return, excluding VAT"),
     _col("currency", String, "ISO 4217 currency of the fee"),
@@ -541,7 +551,8 @@ promised_date = _log(
     _col(
         "promised_at",
         DateTime,
-        "Promised instant (UTC), where the promise is by the instant; with neither, the promise is counted as one without a date",
+        "Promised instant (UTC), where the promise is by the instant; with neither, the promise is counted as one"
+        " without a date",
     ),
     _col("from_stage", String, "Stage that starts the clock, where the promise names one", values=STAGES),
     _col("began_at", DateTime, "First time the source tells of the return (UTC), when it tells one"),
@@ -630,7 +641,8 @@ dim_day = _star(
     _c(
         "is_business_day",
         Boolean,
-        "No weekend (the country's own) and no public holiday, or a weekend day officially worked; or a day the carrier works",
+        "No weekend (the country's own) and no public holiday, or a weekend day officially worked; or a day the carrier"
+        " works",
     ),
     _c("business_day_no", Integer, "Business days up to and including this day, since the calendar's start"),
 )
@@ -856,13 +868,15 @@ fact_order_line = _star(
     _c(
         "clock_started_at",
         DateTime,
-        "UTC start of the return clock: delivery where the source reports deliveries (30 days after shipping where one is not reported), else the order; empty when not shipped",
+        "UTC start of the return clock: delivery where the source reports deliveries (30 days after shipping where one"
+        " is not reported), else the order; empty when not shipped",
     ),
     _c("window_days", Integer, "Return window of the policy (days)"),
     _c(
         "window_ends_on",
         Date,
-        "Last day of the window where the policy's date is later than its days; empty: the clock's start and window_days end it",
+        "Last day of the window where the policy's date is later than its days; empty: the clock's start and"
+        " window_days end it",
     ),
     _c("units_ordered", Integer, "Units"),
     _c("units_cancelled", Integer, "Units cancelled before shipping"),
@@ -928,7 +942,10 @@ STAGE_ORDER = (
     ("inspected", "refunded"),
     ("inspected", "restocked"),
 )
-"""Pairs of stages that are looked at for their order: those of which waits are measured, and those of goods on their way."""
+"""Pairs of stages that are looked at for their order.
+
+Those of which waits are measured, and those of goods on their way.
+"""
 
 fact_return_line = _star(
     "fact_return_line",
@@ -969,7 +986,8 @@ fact_return_line = _star(
     _c(
         "manual_touches",
         Integer,
-        "Events of the return line that a person did by hand, on its first lot, 0 on others; empty when the source does not say",
+        "Events of the return line that a person did by hand, on its first lot, 0 on others; empty when the source does"
+        " not say",
     ),
     _c("units", Integer, "Units of the lot"),
     *(_c(name, DateTime, "UTC; empty until it happens") for name in STAGE_TIMES),
@@ -977,7 +995,8 @@ fact_return_line = _star(
     _c(
         "confirmed_at",
         DateTime,
-        "First of store acceptance, first scan, receipt, inspection, refund with units (UTC); empty while only requested and for cancelled, rejected and expired; of what a carrier lost, when its money went back",
+        "First of store acceptance, first scan, receipt, inspection, refund with units (UTC); empty while only"
+        " requested and for cancelled, rejected and expired; of what a carrier lost, when its money went back",
     ),
     _c("confirmed_on", Date, "Local day of confirmation"),
     _c("refunded_on", Date, "Local day of the refund"),
@@ -993,7 +1012,8 @@ fact_return_line = _star(
     _c(
         "out_of_order",
         String,
-        "Pairs of stages of which the second came first (received-inspected), blanks between; a date without a time of day is its whole day; empty where none",
+        "Pairs of stages of which the second came first (received-inspected), blanks between; a date without a time of"
+        " day is its whole day; empty where none",
     ),
 )
 fact_return_event = _star(
@@ -1222,7 +1242,8 @@ estimate_leg_carbon = _star(
     _c(
         "method",
         String,
-        "Allocation key: per_tonne_km, per_vehicle_km, per_parcel, shared (by mass x direct distance), per_tonne or per_kg",
+        "Allocation key: per_tonne_km, per_vehicle_km, per_parcel, shared (by mass x direct distance), per_tonne or"
+        " per_kg",
     ),
 )
 estimate_leg_cost = _star(
@@ -1243,7 +1264,8 @@ estimate_return_carbon = _star(
 )
 estimate_avoided_carbon = _star(
     "estimate_avoided_carbon",
-    "One lot whose fate is decided: what making its goods emitted, and what their second life avoids; never taken off any emissions.",
+    "One lot whose fate is decided: what making its goods emitted, and what their second life avoids; never taken off"
+    " any emissions.",
     _key("return_lot_key", "the lot"),
     _c("footprint_id", String, "Row of data/factors/product_footprints.csv"),
     _c("kg_co2e_new", Double, "Making as many new goods, use left out (kg)"),
@@ -1273,7 +1295,8 @@ estimate_return_tracking = _star(
     _c(
         "reports_goods",
         Boolean,
-        "The same of anything that happened to the goods: handed over, scanned, received, inspected, restocked or disposed of",
+        "The same of anything that happened to the goods: handed over, scanned, received, inspected, restocked or"
+        " disposed of",
     ),
 )
 estimate_promise = _star(
@@ -1306,7 +1329,8 @@ estimate_promise = _star(
     _c(
         "date_fault",
         String,
-        "Why the promise cannot be judged: it has no date, falls or ends before it starts, no start is known, or the dates of its goods cannot be; empty where it can",
+        "Why the promise cannot be judged: it has no date, falls or ends before it starts, no start is known, or the"
+        " dates of its goods cannot be; empty where it can",
     ),
     _c("requested_at", DateTime, "UTC"),
     _c("requested_on", Date, "Return date"),
@@ -1353,14 +1377,16 @@ estimate_development_curve = _star(
     _c(
         "day",
         Integer,
-        "Days since the clock's start; of a dated window the usual window's days, then 70 steps to its end, then days after it",
+        "Days since the clock's start; of a dated window the usual window's days, then 70 steps to its end, then days"
+        " after it",
     ),
     _c("share", Double, "G(day), 0-1"),
     _c("returned", Integer, "Returned lots behind the cell"),
 )
 estimate_delay_drift = _star(
     "estimate_delay_drift",
-    "One source x category: how the delays of the last 30 days' returns compare with the curve's; without a category all of the source.",
+    "One source x category: how the delays of the last 30 days' returns compare with the curve's; without a category"
+    " all of the source.",
     _c("source", String, "Source"),
     _c("category", String, "Category"),
     _c("since_on", Date, "First day compared"),
@@ -1397,7 +1423,8 @@ estimate_product_spread = _star(
 )
 estimate_rate_level = _star(
     "estimate_rate_level",
-    "One value of a level that products share: what it adds to the log odds of a return; the row of a level without value is the spread between its values.",
+    "One value of a level that products share: what it adds to the log odds of a return; the row of a level without"
+    " value is the spread between its values.",
     _c(
         "cut",
         String,

@@ -1,4 +1,7 @@
-"""The long proofs: one file a subject, each with `claims() -> Iterator[Claim]`. `make evidence` runs them; `make test` does not."""
+"""The long proofs: one file a subject, each with `claims() -> Iterator[Claim]`.
+
+`make evidence` runs them; `make test` does not.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,7 @@
-"""From file to first number: README's three lines on the least file and on a file of every system that a mapping ships for."""
+"""From file to first number.
+
+README's three lines on the least file and on a file of every system that a mapping ships for.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +34,7 @@ def claims() -> Iterator[Claim]:
     yield Claim(
         "Time from file to first number",
         f"at most {QUARTER} s",
-        f"{times.get('the least file', float('nan')):.1f} s on the least file, {times[slowest]:.1f} s at most ({slowest})",
+        f"{times.get('the least file', float('nan')):.1f} s on the least file, {times[slowest]:.1f} s at most"
+        f" ({slowest})",
         times[slowest] <= QUARTER,
     )

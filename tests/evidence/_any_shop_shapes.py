@@ -50,7 +50,10 @@ def groups(names: list[str], size: int) -> list[tuple[str, ...]]:
 
 
 def claims() -> Iterator[Claim]:
-    """Go through the shapes of rows and mappings in both languages, and through the others in one by turns, each page and number as it comes."""
+    """Go through the shapes of rows and mappings in both languages, and through the others in one by turns.
+
+    Of the others each page and number as it comes.
+    """
     every = any_shop.shapes()
     fully = [s.name for s in every if s.kind in FULLY]
     brief = [f"brief:{s.name}" for s in every if s.kind not in FULLY]

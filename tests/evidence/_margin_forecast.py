@@ -1,4 +1,7 @@
-"""Forecasts of returned units against simulated shops of four worlds, three years of daily orders each, none used for tuning."""
+"""Forecasts of returned units against simulated shops of four worlds.
+
+Three years of daily orders each, none used for tuning.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +24,8 @@ DAYS, AHEAD, DELAYS = 3 * 364, 7 * HORIZON, 90
 def shop(world: dict[str, float], seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Simulate a shop: units by day (days + twelve weeks) and units returned by day of order and delay.
 
-    Level a random walk, two harmonics of a year, a week's pattern, promotions on jittered days, noise by week, a return rate that drifts.
+    Level a random walk, two harmonics of a year, a week's pattern, promotions on jittered days, noise by week, a return
+    rate that drifts.
     """
     rng = np.random.default_rng(seed)
     n = DAYS + AHEAD
@@ -89,7 +93,8 @@ def claims() -> Iterator[Claim]:
         against = {n: ours / seen[n].sum() for n in ("seasonal", "seasonal_growth", "last_weeks")}
         best = max(against.values())
         yield Claim(
-            "The same: absolute error against seasonal naive in weeks 1-2 and over 12, and against the best of three naive ones",
+            "The same: absolute error against seasonal naive in weeks 1-2 and over 12, and against the best of three"
+            " naive ones",
             "at most 0.75, 0.90 and 1.0",
             f"{first:.2f}, {against['seasonal']:.2f} and {best:.2f}; {ours / seen['actual'].sum():.1%} of what came",
             bool(first <= 0.75 and against["seasonal"] <= 0.90 and best <= 1.0),

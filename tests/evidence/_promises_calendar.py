@@ -1,7 +1,8 @@
 """Due instants of random promises against a slow reference that walks day by day in plain Python.
 
-Promises in clock hours, calendar days, business days of a country and working days of a carrier, in shops of nine time zones, two of
-them not a whole hour from UTC, over changes of the clock, public holidays and a carrier's own closed and open days.
+Promises in clock hours, calendar days, business days of a country and working days of a carrier, in shops of nine time
+zones, two of them not a whole hour from UTC, over changes of the clock, public holidays and a carrier's own closed and
+open days.
 """
 
 from collections.abc import Iterator
@@ -94,16 +95,24 @@ def mismatches(count: int, seed: int) -> tuple[int, int, list[str]]:
     told = ", ".join(
         f"({i}, {i}, 'p', 'received', 'refunded', {n}, '{u}', 'retailer')" for i, (u, n) in enumerate(kinds)
     )
+
+    def listed(rules: dict[str, object], name: str) -> str:
+        return " ".join(map(str, sorted(rules[name])))  # type: ignore[call-overload]
+
     days = [
-        f"('{c}', '{k}', TIMESTAMP '2000-01-01', '{' '.join(map(str, sorted(r['weekdays'])))}', {r['holidays']}, '{' '.join(map(str, sorted(r['closed'])))}', '{' '.join(map(str, sorted(r['open'])))}')"  # type: ignore[arg-type, call-overload]
+        f"('{c}', '{k}', TIMESTAMP '2000-01-01', '{listed(r, 'weekdays')}', {r['holidays']}, '{listed(r, 'closed')}',"
+        f" '{listed(r, 'open')}')"
         for c, r in CARRIERS.items()
         for k in COUNTRIES
     ]
     connection.execute(f"""
         INSERT INTO dim_shop (shop_key, time_zone) VALUES {shops};
-        INSERT INTO dim_policy_promise (promise_key, policy_key, promise_id, from_stage, to_stage, duration, duration_unit, responsible) VALUES {told};
-        INSERT INTO dim_carrier_calendar (carrier, country, valid_from, weekdays, works_holidays, closed_days, open_days) VALUES {", ".join(days)};
-        INSERT INTO build_source BY NAME SELECT 's' AS source, 'return_event' AS thing, TIMESTAMP '{LAST}' AS last_occurred_at;
+        INSERT INTO dim_policy_promise (promise_key, policy_key, promise_id, from_stage, to_stage, duration,
+            duration_unit, responsible) VALUES {told};
+        INSERT INTO dim_carrier_calendar (carrier, country, valid_from, weekdays, works_holidays, closed_days,
+            open_days) VALUES {", ".join(days)};
+        INSERT INTO build_source BY NAME SELECT 's' AS source, 'return_event' AS thing, TIMESTAMP '{LAST}'
+            AS last_occurred_at;
     """)
     span = int((LAST - FIRST).total_seconds())
     drawn = {
@@ -126,8 +135,10 @@ def mismatches(count: int, seed: int) -> tuple[int, int, list[str]]:
     connection.register("drawn", table)
     connection.execute("""
         INSERT INTO fact_return_line BY NAME
-        SELECT i AS return_lot_key, i AS return_line_key, i::VARCHAR AS return_line_id, i AS return_key, i::VARCHAR AS return_id, policy_key, shop_key, 's' AS source, country, 'web' AS channel,
-            'commercial' AS return_type, 'mail' AS method, carrier, 1 AS units, began_at AS requested_at, began_at AS received_at, began_at + INTERVAL 400 DAY AS refunded_at, began_at::DATE AS requested_on FROM drawn
+        SELECT i AS return_lot_key, i AS return_line_key, i::VARCHAR AS return_line_id, i AS return_key, i::VARCHAR
+            AS return_id, policy_key, shop_key, 's' AS source, country, 'web' AS channel,
+            'commercial' AS return_type, 'mail' AS method, carrier, 1 AS units, began_at AS requested_at, began_at
+                AS received_at, began_at + INTERVAL 400 DAY AS refunded_at, began_at::DATE AS requested_on FROM drawn
     """)
     calendar(connection, Settings())
     promises(connection, Settings(), "TRUE")
@@ -150,7 +161,8 @@ def claims() -> Iterator[Claim]:
     """Claim that the warehouse's dates are the reference's."""
     compared, different, some = mismatches(INTERVALS, 51_000)
     yield Claim(
-        f"Due instants of {compared:,} random promises (clock hours, calendar, business and carrier days; {len(COUNTRIES)} countries, {len(ZONES)} time zones) against a slow reference",
+        f"Due instants of {compared:,} random promises (clock hours, calendar, business and carrier days;"
+        f" {len(COUNTRIES)} countries, {len(ZONES)} time zones) against a slow reference",
         "0 different",
         f"{different} different" + (f": {'; '.join(some)}" if some else ""),
         different == 0 and compared >= INTERVALS,

@@ -1,8 +1,9 @@
-"""The legal refund date on cases worked out by hand: weekends, holidays, time zones, clock changes, late and missing dispatch.
+"""The legal refund date on cases worked out by hand.
 
-Directive 2011/83/EU Art. 13: notice + 14 days, or the earliest of receipt and proof of dispatch when that is later. Regulation (EEC,
-Euratom) 1182/71: the first day does not count, and a period that would end on a Saturday, Sunday or public holiday ends with the next
-working day. `ends` is the midnight (UTC) that ends the last day; a refund before it is in time. Times are UTC.
+Columns: weekends, holidays, time zones, clock changes, late and missing dispatch. Directive 2011/83/EU Art. 13: notice
++ 14 days, or the earliest of receipt and proof of dispatch when that is later. Regulation (EEC, Euratom) 1182/71: the
+first day does not count, and a period that would end on a Saturday, Sunday or public holiday ends with the next working
+day. `ends` is the midnight (UTC) that ends the last day; a refund before it is in time. Times are UTC.
 """
 
 import csv
@@ -38,7 +39,10 @@ AS_OF = datetime(2025, 4, 17, 23, 59, 59)
 
 @dataclass(frozen=True)
 class Case:
-    """One withdrawal: what was recorded, and the midnight that ends the last day for its refund (None: not due yet, or no rule)."""
+    """One withdrawal: what was recorded, and the midnight that ends the last day for its refund.
+
+    None: not due yet, or no rule.
+    """
 
     country: str
     asked: str
@@ -319,7 +323,8 @@ def claims() -> Iterator[Claim]:
         settings = loaded(Path(place))
         missed = wrong(settings)
         yield Claim(
-            f"Legal refund date on {len(CASES)} cases worked out by hand (weekends, holidays of 7 countries, 6 time zones, clock changes)",
+            f"Legal refund date on {len(CASES)} cases worked out by hand (weekends, holidays of 7 countries, 6 time"
+            " zones, clock changes)",
             f"{len(CASES)} right",
             f"{len(CASES) - len(missed)} right" + (f"; wrong: {'; '.join(missed)}" if missed else ""),
             not missed,

@@ -1,7 +1,9 @@
-"""A log with two dates a row, made of real invoices, judged with a mapping file alone and counted again without Backhaul.
+"""A log with two dates a row, made of real invoices.
 
-The log: of Online Retail, every customer and article bought once and credited once later (purchase, credit), and 300 bought once and
-never credited, so still open. Each promise is mapped as a stage from the first date to the second.
+Judged with a mapping file alone and counted again without Backhaul.
+
+The log: of Online Retail, every customer and article bought once and credited once later (purchase, credit), and 300
+bought once and never credited, so still open. Each promise is mapped as a stage from the first date to the second.
 """
 
 import os
@@ -99,8 +101,10 @@ def claims() -> Iterator[Claim]:
         found = tuple(round(float(x)) for x in (share["value"] * share["n"], *others))
         accepted, dates = sum(c["accepted"] for c in report.counts), len(rows) + int(rows["Credited"].notna().sum())
         yield Claim(
-            f"A log of two dates ({len(rows):,} rows of real invoices, {OPEN} open), within {within} {unit.replace('_', ' ')}: on-time shares are the log's own",
+            f"A log of two dates ({len(rows):,} rows of real invoices, {OPEN} open), within {within}"
+            f" {unit.replace('_', ' ')}: on-time shares are the log's own",
             f"kept {kept:,}, broken {broken:,}, running {running:,} of {dates:,} dates",
-            f"kept {found[0]:,}, broken {found[1]:,}, running {found[2]:,} of {accepted:,} dates ({share['value']:.1%} on time)",
+            f"kept {found[0]:,}, broken {found[1]:,}, running {found[2]:,} of {accepted:,} dates ({share['value']:.1%}"
+            " on time)",
             found == (kept, broken, running) and accepted == dates,
         )

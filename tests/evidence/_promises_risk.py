@@ -1,7 +1,8 @@
 """Risks of open promises and dates of open refunds, said of shops as they stood four weeks before, against what came.
 
-A sample shop without stories is written whole, then again with only what its systems had recorded four weeks before the end. The
-second is loaded and asked; the first says what became of each open return. Pooled over shops, for one shop has too few.
+A sample shop without stories is written whole, then again with only what its systems had recorded four weeks before the
+end. The second is loaded and asked; the first says what became of each open return. Pooled over shops, for one shop has
+too few.
 """
 
 import json
@@ -49,7 +50,10 @@ def cut(whole: Path, early: Path, day: date) -> None:
 
 
 def said_and_came(seed: int, orders: int = ORDERS) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give each open promise's probability, its lane's past share and whether it broke; and each open refund's interval and day."""
+    """Give each open promise's probability, its lane's past share and whether it broke.
+
+    And each open refund's interval and day.
+    """
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_sample(folder / "whole", orders, seed, until=UNTIL, stories=False, dirt=False)
@@ -64,15 +68,23 @@ def said_and_came(seed: int, orders: int = ORDERS) -> tuple[pd.DataFrame, pd.Dat
             f"ATTACH '{files[0]}' AS later (READ_ONLY); ATTACH '{files[1]}' AS early (READ_ONLY); SET TimeZone = 'UTC'"
         )
         risks = connection.execute("""
-            WITH base AS (SELECT promise_id, country, method, carrier, (sum((ended_at > due_at OR ended_at IS NULL)::INT) + 1.0) / (count(*) + 2.0) AS rate
-                FROM early.estimate_promise, (SELECT max(last_occurred_at) AS t FROM early.build_source) WHERE due_at <= t AND stopped_at IS NULL AND due_at > t - INTERVAL 120 DAY GROUP BY ALL)
-            SELECT r.promise_id, r.probability, b.rate AS base, CASE WHEN l.ended_at IS NOT NULL THEN (l.ended_at > l.due_at)::DOUBLE WHEN l.stopped_at <= l.due_at OR l.handed_over_at IS NULL THEN NULL ELSE 1 END AS broken
-            FROM early.estimate_breach_risk r JOIN early.estimate_promise e USING (return_key, promise_id) JOIN later.estimate_promise l USING (return_key, promise_id)
-            LEFT JOIN base b ON b.promise_id = e.promise_id AND b.country IS NOT DISTINCT FROM e.country AND b.method IS NOT DISTINCT FROM e.method AND b.carrier IS NOT DISTINCT FROM e.carrier
+            WITH base AS (SELECT promise_id, country, method, carrier, (sum((ended_at > due_at
+                OR ended_at IS NULL)::INT) + 1.0) / (count(*) + 2.0) AS rate
+                FROM early.estimate_promise, (SELECT max(last_occurred_at) AS t FROM early.build_source)
+                    WHERE due_at <= t AND stopped_at IS NULL AND due_at > t - INTERVAL 120 DAY GROUP BY ALL)
+            SELECT r.promise_id, r.probability, b.rate AS base, CASE WHEN l.ended_at IS NOT NULL THEN (l.ended_at
+                > l.due_at)::DOUBLE WHEN l.stopped_at <= l.due_at OR l.handed_over_at IS NULL THEN NULL
+                ELSE 1 END AS broken
+            FROM early.estimate_breach_risk r JOIN early.estimate_promise e USING (return_key, promise_id)
+                JOIN later.estimate_promise l USING (return_key, promise_id)
+            LEFT JOIN base b ON b.promise_id = e.promise_id AND b.country IS NOT DISTINCT FROM e.country
+                AND b.method IS NOT DISTINCT FROM e.method AND b.carrier IS NOT DISTINCT FROM e.carrier
         """).df()
         dates = connection.execute("""
-            SELECT c.return_key, any_value(c.early_at) AS early_at, any_value(c.expected_at) AS expected_at, any_value(c.late_at) AS late_at, max(least(f.refunded_at, f.exchanged_at)) AS came_at
-            FROM early.estimate_completion c JOIN later.fact_return_line f USING (return_key) WHERE f.cancelled_at IS NULL AND f.rejected_at IS NULL AND f.expired_at IS NULL AND f.lost_at IS NULL
+            SELECT c.return_key, any_value(c.early_at) AS early_at, any_value(c.expected_at) AS expected_at,
+                any_value(c.late_at) AS late_at, max(least(f.refunded_at, f.exchanged_at)) AS came_at
+            FROM early.estimate_completion c JOIN later.fact_return_line f USING (return_key)
+                WHERE f.cancelled_at IS NULL AND f.rejected_at IS NULL AND f.expired_at IS NULL AND f.lost_at IS NULL
             GROUP BY 1 HAVING count(*) = count(least(f.refunded_at, f.exchanged_at))
         """).df()
         connection.close()
@@ -85,7 +97,8 @@ def claims() -> Iterator[Claim]:
     risks, dates = pd.concat([r for r, _ in found]), pd.concat([d for _, d in found])
     error = calibration_error(risks["broken"], risks["probability"])
     yield Claim(
-        f"Risk of open promises, said four weeks before ({SHOPS} shops, {len(risks):,} open promises): pooled calibration error",
+        f"Risk of open promises, said four weeks before ({SHOPS} shops, {len(risks):,} open promises): pooled"
+        " calibration error",
         "at most 0.02",
         f"{error:.3f}; said {risks['probability'].mean():.1%}, broken {risks['broken'].mean():.1%}",
         error <= 0.02,

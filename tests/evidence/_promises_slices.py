@@ -1,7 +1,7 @@
 """States of promises on a sample shop: they add up in every slice, and each says what it should.
 
-The states are counted again, promise by promise, in plain Python from the dates of the warehouse; slices are every dimension the metric knows, two of them
-crossed, and several days of observation.
+The states are counted again, promise by promise, in plain Python from the dates of the warehouse; slices are every
+dimension the metric knows, two of them crossed, and several days of observation.
 """
 
 import tempfile
@@ -95,7 +95,8 @@ def claims() -> Iterator[Claim]:
         with current_build(settings.warehouse) as build:
             counted, different = slices(build)
             yield Claim(
-                f"kept + broken + undetermined + expired = returns under promise ({counted:,} slices by every dimension, on {len(LOOKS_BACK)} days)",
+                f"kept + broken + undetermined + expired = returns under promise ({counted:,} slices by every"
+                f" dimension, on {len(LOOKS_BACK)} days)",
                 "every slice as counted promise by promise",
                 f"{counted - len(different):,} of {counted:,}" + (f": {'; '.join(different[:3])}" if different else ""),
                 not different and counted > 1000,

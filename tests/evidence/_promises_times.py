@@ -1,8 +1,8 @@
 """Times of stages when a third of the returns is still open: quantiles, their intervals, and a published example.
 
-A stage: waits are lognormal (median 6 days, sigma .8), returns enter evenly over 26.5 days, so that about 30% are open; 5% are cancelled
-and 2% lost, and would never have completed. `dependent` cancels the slow ones more often. Truth is the wait of those that
-complete. Times are rounded to whole hours, as the warehouse's life tables count them.
+A stage: waits are lognormal (median 6 days, sigma .8), returns enter evenly over 26.5 days, so that about 30% are open;
+5% are cancelled and 2% lost, and would never have completed. `dependent` cancels the slow ones more often. Truth is the
+wait of those that complete. Times are rounded to whole hours, as the warehouse's life tables count them.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,8 @@ MEDIAN, SIGMA, HORIZON = 6.0, 0.8, 26.5
 CANCELLED, LOST = 0.05, 0.02
 Array = NDArray[np.float64]
 
-# Weeks to relapse of 21 patients on 6-mercaptopurine (Freireich et al., Blood 21, 1963), "+" still in remission; survival as
+# Weeks to relapse of 21 patients on 6-mercaptopurine (Freireich et al., Blood 21, 1963), "+" still in remission;
+# survival as
 # printed in Kleinbaum and Klein, Survival Analysis, 3rd ed. (2012), table of the Kaplan-Meier example.
 WEEKS = "6 6 6 7 10 13 16 22 23 6+ 9+ 10+ 11+ 17+ 19+ 20+ 25+ 32+ 32+ 34+ 35+"
 PRINTED = {6: 0.8571, 7: 0.8067, 10: 0.7529, 13: 0.6902, 16: 0.6275, 22: 0.5378, 23: 0.4482}
@@ -99,7 +100,8 @@ def claims() -> Iterator[Claim]:
     yield Claim(
         "Days of a stage, n = 300: share of those that complete within the p90 said",
         "mean 90 +- 1, spread under 3 points",
-        f"mean {few.mean():.1f}, spread {few.std():.1f}; finished alone {covered(np.array([s.finished for s, _ in small])).mean():.1f}",
+        f"mean {few.mean():.1f}, spread {few.std():.1f}; finished alone"
+        f" {covered(np.array([s.finished for s, _ in small])).mean():.1f}",
         bool(abs(few.mean() - 90) <= 1 and few.std() < 3),
     )
     for n, worlds in (("3,000", large), ("300", small)):

@@ -1,8 +1,9 @@
 """Actions: what is measured of them in worlds whose truth is known, by models.effect.measure as the pages call it.
 
-A world: 2,000 products of 8 categories, rates Beta with kappa 20 around their category's, units lognormal around a median of 40 a
-month (sigma 1.3), 12 weeks before the action; each product drifts by an AR(1) of sd 10%, categories and the shop drift too. 20
-products are treated. "Spike": drawn from the products whose last 4 weeks stood out against the 8 before (z > 1.645).
+A world: 2,000 products of 8 categories, rates Beta with kappa 20 around their category's, units lognormal around a
+median of 40 a month (sigma 1.3), 12 weeks before the action; each product drifts by an AR(1) of sd 10%, categories and
+the shop drift too. 20 products are treated. "Spike": drawn from the products whose last 4 weeks stood out against the 8
+before (z > 1.645).
 """
 
 from collections import Counter
@@ -136,7 +137,10 @@ def claims() -> Iterator[Claim]:
             )
         elif name == "-15%, 8 weeks":
             sure = np.mean([e.verdict == "fell" for e in found])
-            told = f"{sure:.1%} of {runs}, {units:,.0f} treated units; the product itself says {np.mean([e.power for e in found]):.0%}"
+            told = (
+                f"{sure:.1%} of {runs}, {units:,.0f} treated units; the product itself says"
+                f" {np.mean([e.power for e in found]):.0%}"
+            )
             yield Claim(
                 "Actions, -15% on 20 products, 8 mature weeks: seen as a fall", "at least 75%", told, sure >= 0.75
             )

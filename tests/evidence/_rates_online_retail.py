@@ -1,8 +1,8 @@
 """Final rates on real invoices: said as of 31 May 2011, against what had come by 31 August.
 
-The file has no deliveries, so the clock starts at the invoice; a credit is bound to a purchase by rule, one within the hour of its
-purchase is an order-entry cancellation and no return. Units are wholesale: a few credits of hundreds move a month's rate, which is
-why the intervals are wide.
+The file has no deliveries, so the clock starts at the invoice; a credit is bound to a purchase by rule, one within the
+hour of its purchase is an order-entry cancellation and no return. Units are wholesale: a few credits of hundreds move a
+month's rate, which is why the intervals are wide.
 """
 
 import os
@@ -36,8 +36,9 @@ def claims() -> Iterator[Claim]:
         yield Claim(
             f"Online Retail, orders of {pd.Timestamp(row.month):%B %Y}: what was said on 31 May 2011",
             "the 90% interval holds what had come by 31 August",
-            f"{row.projected:.2%} ({row.low:.2%} to {row.high:.2%}) at maturity {row.maturity_then:.2f}; come by then {row.observed_then:.2%}, "
-            f"by 31 August {row.observed_now:.2%}; error {100 * (row.projected - row.observed_now):+.2f} points",
+            f"{row.projected:.2%} ({row.low:.2%} to {row.high:.2%}) at maturity {row.maturity_then:.2f}; come by then"
+            f" {row.observed_then:.2%}, by 31 August {row.observed_now:.2%}; error"
+            f" {100 * (row.projected - row.observed_now):+.2f} points",
             bool(row.low <= row.observed_now <= row.high),
         )
     error, naive = ((said[c] - said["observed_now"]).abs().mean() for c in ("projected", "observed_then"))
@@ -46,7 +47,8 @@ def claims() -> Iterator[Claim]:
     yield Claim(
         f"Online Retail, mean error of the {len(said)} months",
         "under that of the share returned so far",
-        f"{100 * error:.3f} against {100 * naive:.3f} points; of the {len(young)} months under maturity .95 {100 * young_error:.3f} against {100 * young_naive:.3f}",
+        f"{100 * error:.3f} against {100 * naive:.3f} points; of the {len(young)} months under maturity .95"
+        f" {100 * young_error:.3f} against {100 * young_naive:.3f}",
         bool(error < naive and len(said) >= 4),
     )
     kept, came = said["to_come"].sum(), said["came_since"].sum()

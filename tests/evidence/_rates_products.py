@@ -1,13 +1,15 @@
-"""Products that deserve attention: who tops the lists, how many flags are false, and whether adjusted rates keep their intervals.
+"""Products that deserve attention.
 
-Simulated shops whose true rates are known. 3,000 products in eight categories, units lognormal (median 40, sigma 1.3), cost
-lognormal; four worlds: rates vary within a category as assumed (beta, kappa 20), hardly (kappa 60), not as assumed (one product
-in ten at twice the rate of the others, which differ as in the second), and as assumed but moving from week to week within a
+Who tops the lists, how many flags are false, and whether adjusted rates keep their intervals. Simulated shops whose
+true rates are known. 3,000 products in eight categories, units lognormal (median 40, sigma 1.3), cost lognormal; four
+worlds: rates vary within a category as assumed (beta, kappa 20), hardly (kappa 60), not as assumed (one product in ten
+at twice the rate of the others, which differ as in the second), and as assumed but moving from week to week within a
 product (correlation .05).
 
-Two choices bear on the bars. Categories return 12 to 45% of units: from 8% on, the raw relative rate is right so often that 1.3x
-as precise would be more than all of 20. And "no worse than raw with n >= 30" allows .01, for where both are near 99% the strict
-order is chance: the first 40 shops drawn had 98.9% against 99.2% in one world, 40 others 99.6% against 99.4%.
+Two choices bear on the bars. Categories return 12 to 45% of units: from 8% on, the raw relative rate is right so often
+that 1.3x as precise would be more than all of 20. And "no worse than raw with n >= 30" allows .01, for where both are
+near 99% the strict order is chance: the first 40 shops drawn had 98.9% against 99.2% in one world, 40 others 99.6%
+against 99.4%.
 """
 
 from collections.abc import Iterator
@@ -140,14 +142,16 @@ def lists() -> Iterator[Claim]:
         yield Claim(
             f"Top 20 by relative rate, no minimum of units, are truly above 1.25x ({where})",
             "at least 1.3x as precise as the raw relative rate, and not worse than raw with n >= 30 by more than .01",
-            f"{mean['relative']:.1%}, raw {mean['raw relative']:.1%}, raw with n >= 30 {mean['raw relative, n >= 30']:.1%}",
+            f"{mean['relative']:.1%}, raw {mean['raw relative']:.1%}, raw with n >= 30"
+            f" {mean['raw relative, n >= 30']:.1%}",
             mean["relative"] >= 1.3 * mean["raw relative"] and mean["relative"] >= mean["raw relative, n >= 30"] - 0.01,
         )
         kept = float(np.mean(np.array(sums["flag false"]) <= 0.12))
         yield Claim(
             f"Flags at 10% false discovery rate ({where})",
             "mean false share at most 11%, at least 1.5x the power of Benjamini-Hochberg at the same threshold",
-            f"{mean['flag false']:.1%} false (at most 12% in {kept:.0%} of shops), power {mean['flag power']:.1%} against {mean['benjamini power']:.1%}",
+            f"{mean['flag false']:.1%} false (at most 12% in {kept:.0%} of shops), power {mean['flag power']:.1%}"
+            f" against {mean['benjamini power']:.1%}",
             mean["flag false"] <= 0.11 and mean["flag power"] >= 1.5 * mean["benjamini power"],
         )
     ours, theirs = np.mean(ranked, axis=0)

@@ -1,9 +1,9 @@
 """Final return rates in simulated shops whose truth is known, through the product's own functions.
 
-A shop: 24 months x 8 categories; lines come in orders (1.6 a piece, correlation .2 within an order), 80% of an order's returns share
-their delay, categories differ in their median delay; a month's rate is a random walk (sd .03 a month on the logit) plus a
-month's own effect (sd .10); the observation falls anywhere in the last month. `shifted` makes delays 1.3 times as long
-for deliveries of the last 45 days; `small` has a tenth of the lines.
+A shop: 24 months x 8 categories; lines come in orders (1.6 a piece, correlation .2 within an order), 80% of an order's
+returns share their delay, categories differ in their median delay; a month's rate is a random walk (sd .03 a month on
+the logit) plus a month's own effect (sd .10); the observation falls anywhere in the last month. `shifted` makes delays
+1.3 times as long for deliveries of the last 45 days; `small` has a tenth of the lines.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shop:
-    """What a warehouse would hold of one shop, one entry a line: its order, cell (category x month), age and delay (inf: kept)."""
+    """What a warehouse would hold of one shop, one entry a line.
+
+    Its order, cell (category x month), age and delay (inf: kept).
+    """
 
     order: NDArray[np.int64]
     category: NDArray[np.int64]
@@ -194,7 +197,8 @@ def claims() -> Iterator[Claim]:
     yield Claim(
         "Delays 1.3 times as long for 45 days of deliveries: the drift alarm fires",
         "in at least 90% of shops",
-        f"{fires:.1%}, told as {np.mean([s.drift.factor for s in shifted]):.2f} times (intervals then cover {late.cover():.0%})",
+        f"{fires:.1%}, told as {np.mean([s.drift.factor for s in shifted]):.2f} times (intervals then cover"
+        f" {late.cover():.0%})",
         fires >= 0.9,
     )
     yield Claim(

@@ -1,4 +1,7 @@
-"""Kinds of damage: every verb that reads ends in an answer or one sentence, and the next load heals, or says in one what to do."""
+"""Kinds of damage: every verb that reads ends in an answer or one sentence.
+
+The next load heals, or says in one what to do.
+"""
 
 import shutil
 import sys
@@ -44,7 +47,10 @@ def claims() -> Iterator[Claim]:
     print(
         *(f"{name} | {lines[0]}" for name, lines in zip(kinds, found, strict=True)), *wrong, sep="\n", file=sys.stderr
     )
-    name = f"{len(kinds)} kinds of damage, {len(READERS)} verbs that read after each: an answer or one sentence, and a load heals or says what to do"
+    name = (
+        f"{len(kinds)} kinds of damage, {len(READERS)} verbs that read after each: an answer or one sentence, and a"
+        " load heals or says what to do"
+    )
     yield Claim(
         name,
         "40 kinds, 0 faults",

@@ -129,7 +129,8 @@ def _full(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
             wrong += [f"{verb.name} with {kib} KiB left: {w}" for w in found]
     how = "a disk with so much left" if is_disk else "no file beyond the size: no disk can be mounted here"
     yield _claim(
-        f"A full disk at {len(SIZES_KIB)} sizes, 0 to {SIZES_KIB[-1] // 1024} MiB ({how}): one sentence, old or new is read, the next run gives the tables of one unharmed",
+        f"A full disk at {len(SIZES_KIB)} sizes, 0 to {SIZES_KIB[-1] // 1024} MiB ({how}): one sentence, old or new is"
+        " read, the next run gives the tables of one unharmed",
         runs,
         wrong,
     )
@@ -157,7 +158,8 @@ def _failing(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
         runs += len(found)
         wrong += [line for lines in found for line in lines]
     yield _claim(
-        f"Writes that fail (EIO once, ENOSPC and EROFS from there on), at calls spread over {len(VERBS)} verbs: one sentence, old or new is read, the next run gives the tables of one unharmed",
+        f"Writes that fail (EIO once, ENOSPC and EROFS from there on), at calls spread over {len(VERBS)} verbs: one"
+        " sentence, old or new is read, the next run gives the tables of one unharmed",
         runs,
         wrong,
     )
@@ -200,7 +202,8 @@ def _clock(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
         ended(made.words(("load",), folder))  # what was of the future for a clock that was behind is judged again
         wrong += [f"{verb.name}, jumping clock: {w}" for w in _healed(made, verb, folder, expected[verb.name])]
     yield _claim(
-        "A clock that jumps by seconds to ten years while a verb runs: once it is right, tables are those of one that was",
+        "A clock that jumps by seconds to ten years while a verb runs: once it is right, tables are those of one"
+        " that was",
         runs,
         wrong,
     )

@@ -1,4 +1,7 @@
-"""The endpoint asked what it does not expect: by schemathesis from its own description, and by fifty slow and fifty busy clients."""
+"""The endpoint asked what it does not expect.
+
+By schemathesis from its own description, and by fifty slow and fifty busy clients.
+"""
 
 import http.client
 import os
@@ -102,7 +105,8 @@ def _described(port: int, key: str) -> Claim:
     failures = int(unique[1]) if unique else 0
     print(done.stdout[-4000:] if done.returncode else "", done.stderr, file=sys.stderr)
     return Claim(
-        "Questions drawn from the endpoint's own description, and against it (schemathesis): each answer is a described one",
+        "Questions drawn from the endpoint's own description, and against it (schemathesis): each answer is a"
+        " described one",
         "0 failures",
         f"{cases[1] if cases else 'no'} questions, {failures} failures",
         not done.returncode and cases is not None,

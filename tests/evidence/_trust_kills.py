@@ -56,7 +56,10 @@ def _kills(made: Shop) -> Iterator[Claim]:
         in_mid_run += sum(lines[0] == IN_MID_RUN for lines in found)
         wrong += [f"{verb.name} {n}: {line}" for n, lines in enumerate(found) for line in lines[1:]]
     print(*wrong, sep="\n", file=sys.stderr)
-    name = f"Verbs killed at moments spread over their run ({', '.join(v.name for v in VERBS)}): old or new is read, the next run heals, tables are equal"
+    name = (
+        f"Verbs killed at moments spread over their run ({', '.join(v.name for v in VERBS)}): old or new is read, the"
+        " next run heals, tables are equal"
+    )
     yield Claim(
         name,
         f"{KILLS} kills, 0 faults",

@@ -1,4 +1,7 @@
-"""Two writers at once: each ends well or is told that the other one writes, and what is there is what one order of both leaves."""
+"""Two writers at once.
+
+Each ends well or is told that the other one writes, and what is there is what one order of both leaves.
+"""
 
 import shutil
 import sys
@@ -46,7 +49,8 @@ def claims() -> Iterator[Claim]:
         ]
     print(*wrong, sep="\n", file=sys.stderr)
     yield Claim(
-        f"All {len(pairs)} pairs of {len(WRITERS)} writers at once: each ends well or is told so, and the result is that of one order",
+        f"All {len(pairs)} pairs of {len(WRITERS)} writers at once: each ends well or is told so, and the result is"
+        " that of one order",
         "0 faults",
         f"{locked} told that another one writes, {len(wrong)} faults",
         not wrong,

@@ -1,7 +1,7 @@
-"""Verbs as processes that can be killed, disturbed and raced, and what a warehouse holds afterwards: shared by the parts of `trust`.
+"""Verbs as processes that can be killed, disturbed and raced, and what a warehouse holds afterwards.
 
-Processes are forked from one that has read the product's modules and done nothing else: a second of reading them each time would be
-two thirds of every run, and no kill is aimed at it.
+Shared by the parts of `trust`. Processes are forked from one that has read the product's modules and done nothing else:
+a second of reading them each time would be two thirds of every run, and no kill is aimed at it.
 """
 
 import contextlib
@@ -49,7 +49,10 @@ WRITTEN = {  # what people and loads wrote, without times and numbers
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb: its arguments, how often it is killed, and whether running it again is refused because the first run had done it."""
+    """A verb: its arguments, and how often it is killed.
+
+    And whether running it again is refused because the first run had done it.
+    """
 
     name: str
     arguments: tuple[str, ...]
@@ -75,7 +78,10 @@ KILLS = 240
 
 @dataclass(frozen=True)
 class Shop:
-    """A sample shop in a folder: `files` in two deliveries and a policy, `base` a folder with the warehouse of the first one."""
+    """A sample shop in a folder.
+
+    `files` in two deliveries and a policy, `base` a folder with the warehouse of the first one.
+    """
 
     root: Path
     names: Mapping[str, str]
@@ -102,7 +108,10 @@ def shop_of() -> Iterator[Shop]:
 
 @contextlib.contextmanager
 def shop() -> Iterator[Shop]:
-    """Make the shop: the later orders, refunds and the returns centre's events are the second delivery; a small third one lies in the base."""
+    """Make the shop: the later orders, refunds and the returns centre's events are the second delivery.
+
+    A small third one lies in the base.
+    """
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         whole, files = root / "whole", root / "files"
@@ -139,12 +148,16 @@ def tiny(folder: Path, first: int, number: int) -> Path:
     return folder
 
 
-# -- processes -----------------------------------------------------------------------------------------------------------
+# -- processes
+# -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What disturbs a verb: the disk of a folder fails with a code from a call on, files may not grow beyond a size, or the clock jumps."""
+    """What disturbs a verb.
+
+    The disk of a folder fails with a code from a call on, files may not grow beyond a size, or the clock jumps.
+    """
 
     folder: Path | None = None
     code: int = 0
@@ -199,9 +212,10 @@ def _run(words: list[str], said: Path, fault: Fault | None) -> None:
 
 
 def wrong_end(code: int, said: str) -> str:
-    """Say what is wrong with how a verb ended: anything but an answer, or one sentence with an exit code that is documented.
+    """Say what is wrong with how a verb ended.
 
-    A check that found something says so on standard output, and ends with 1.
+    Anything but an answer, or one sentence with an exit code that is documented. A check that found something says so
+    on standard output, and ends with 1.
     """
     lines = disturbed.sentences(said)
     if code not in (0, 1, 3, 4):
@@ -212,14 +226,18 @@ def wrong_end(code: int, said: str) -> str:
     return "" if is_plain else f"exit {code} and {len(lines)} lines: {said[:300]}"
 
 
-# -- what is there -------------------------------------------------------------------------------------------------------
+# -- what is there
+# -------------------------------------------------------------------------------------------------------
 
 
 Contents = dict[str, tuple[str, tuple[float, ...]]]
 
 
 def contents(folder: Path, *, is_state: bool = False) -> Contents:
-    """Give what stands in every table of the builds that readers see in a folder; with `is_state`, what people and loads wrote too."""
+    """Give what stands in every table of the builds that readers see in a folder.
+
+    With `is_state`, what people and loads wrote too.
+    """
     found: Contents = {}
     for warehouse in (folder / "warehouse", folder / "fresh"):
         build_id = current_id(warehouse) if (warehouse / "current").exists() else None

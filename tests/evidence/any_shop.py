@@ -1,7 +1,8 @@
-"""Right on any shop's files: TPC-DS, generated here and loaded by one mapping through the command line, against SQL written by hand.
+"""Right on any shop's files.
 
-The generator writes NULL keys, dates, quantities and amounts: rows that a number cannot do without are quarantined and counted, none is
-dropped in silence.
+TPC-DS, generated here and loaded by one mapping through the command line, against SQL written by hand. The generator
+writes NULL keys, dates, quantities and amounts: rows that a number cannot do without are quarantined and counted, none
+is dropped in silence.
 """
 
 import json
@@ -34,7 +35,10 @@ CUTS = ("channel", "category", "month")
 
 
 def claims() -> Iterator[Claim]:
-    """Claim that numbers of three channels are those of SQL over the generated tables, and what shops of every shape show."""
+    """Claim that numbers of three channels are those of SQL over the generated tables.
+
+    And what shops of every shape show.
+    """
     with tempfile.TemporaryDirectory() as place:
         connection = _generated(Path(place))
         yield from _tpcds(connection, Path(place) / "files", Path(place) / "warehouse")
@@ -45,7 +49,10 @@ def claims() -> Iterator[Claim]:
 
 
 def _proposals() -> Claim:
-    """Claim that each proposed mapping of the corpus of headings loads and gives the units and money written beside it."""
+    """Claim that each proposed mapping of the corpus of headings loads.
+
+    And gives the units and money written beside it.
+    """
     cases = test_propose.corpus()
     with tempfile.TemporaryDirectory() as place:
         found = test_propose.loaded(Path(place), cases)
@@ -89,11 +96,14 @@ def _generated(folder: Path) -> duckdb.DuckDBPyConnection:
     sales, returns = [], []
     for channel, (s, r, key, given_back, ours) in CHANNELS.items():
         sales.append(f"""
-            SELECT '{ours}' AS channel, {s}_{key}_number AS number, {s}_item_sk AS item, d_date AS day, i_category AS category,
-                {s}_quantity AS units, {s}_net_paid AS net FROM {channel}_sales LEFT JOIN item ON i_item_sk = {s}_item_sk
+            SELECT '{ours}' AS channel, {s}_{key}_number AS number, {s}_item_sk AS item, d_date AS day, i_category
+                AS category,
+                {s}_quantity AS units, {s}_net_paid AS net FROM {channel}_sales LEFT
+                    JOIN item ON i_item_sk = {s}_item_sk
             LEFT JOIN date_dim ON d_date_sk = {s}_sold_date_sk""")
         returns.append(f"""
-            SELECT '{ours}' AS channel, {r}_{key}_number AS number, {r}_item_sk AS item, d_date AS day, {r}_return_quantity AS units,
+            SELECT '{ours}' AS channel, {r}_{key}_number AS number, {r}_item_sk AS item, d_date AS day,
+                {r}_return_quantity AS units,
                 {given_back} AS paid FROM {channel}_returns LEFT JOIN date_dim ON d_date_sk = {r}_returned_date_sk""")
     connection.execute(f"""
         CREATE VIEW every_sale AS {" UNION ALL ".join(sales)};
@@ -154,7 +164,10 @@ def _numbers(connection: duckdb.DuckDBPyConnection, build: Build) -> Iterator[Cl
     for cut in CUTS:
         of_sale = "date_trunc('month', s.day)::DATE::VARCHAR" if cut == "month" else f"s.{cut}"
         sold = f"SELECT {of_sale} AS cut, sum(units) AS units, sum(net) AS net FROM sale s GROUP BY 1"
-        back = f"SELECT {of_sale} AS cut, sum(b.came) AS back FROM back b JOIN sale s USING (channel, number, item) GROUP BY 1"
+        back = (
+            f"SELECT {of_sale} AS cut, sum(b.came) AS back FROM back b JOIN sale s USING (channel, number, item) GROUP"
+            " BY 1"
+        )
         hand = connection.execute(
             f"SELECT s.*, b.back FROM ({sold}) s LEFT JOIN ({back}) b ON b.cut IS NOT DISTINCT FROM s.cut"
         ).df()
@@ -167,7 +180,10 @@ def _numbers(connection: duckdb.DuckDBPyConnection, build: Build) -> Iterator[Cl
             ("observed_return_rate", "rate", 1e-12),
         ):
             yield _equal(build, key, cut, dict(zip(hand["cut"], hand[column], strict=True)), within)
-    paid = "SELECT date_trunc('month', day)::DATE::VARCHAR AS cut, sum(paid) AS paid FROM back WHERE paid IS NOT NULL GROUP BY 1"
+    paid = (
+        "SELECT date_trunc('month', day)::DATE::VARCHAR AS cut, sum(paid) AS paid FROM back WHERE paid IS NOT NULL"
+        " GROUP BY 1"
+    )
     yield _equal(build, "refund_amount", "month", dict(connection.execute(paid).fetchall()), 0.005)
 
 

@@ -1,6 +1,7 @@
-"""From real files to a page: every row accounted for, the same facts whatever the order of arrival, nothing lost to a kill.
+"""From real files to a page.
 
-Third-party files are found by BACKHAUL_TEST_DATA; without it their claims fall short.
+Every row accounted for, the same facts whatever the order of arrival, nothing lost to a kill. Third-party files are
+found by BACKHAUL_TEST_DATA; without it their claims fall short.
 """
 
 import json
@@ -73,8 +74,10 @@ def online_retail(at: Path) -> Iterator[Claim]:
     raw = (
         duckdb.connect()
         .execute(f"""
-        SELECT sum(CAST(Quantity AS DECIMAL(18, 4)) * CAST(UnitPrice AS DECIMAL(18, 4))) FILTER (InvoiceNo NOT LIKE 'C%'),
-            -sum(CAST(Quantity AS DECIMAL(18, 4)) * CAST(UnitPrice AS DECIMAL(18, 4))) FILTER (InvoiceNo LIKE 'C%') FROM '{file}'
+        SELECT sum(CAST(Quantity AS DECIMAL(18, 4)) * CAST(UnitPrice AS DECIMAL(18,
+            4))) FILTER (InvoiceNo NOT LIKE 'C%'),
+            -sum(CAST(Quantity AS DECIMAL(18, 4)) * CAST(UnitPrice AS DECIMAL(18, 4))) FILTER (InvoiceNo LIKE 'C%')
+                FROM '{file}'
     """)
         .fetchone()
     )
@@ -96,17 +99,20 @@ def online_retail(at: Path) -> Iterator[Claim]:
         abs(credits - raw[1]) < cent,
     )
     lines, matched, cancelled, open_value = built.execute("""
-        SELECT count(*), count(m.return_line_key), count(*) FILTER (m.is_cancellation), sum(refund_amount) FILTER (m.return_line_key IS NULL)
+        SELECT count(*), count(m.return_line_key), count(*) FILTER (m.is_cancellation),
+            sum(refund_amount) FILTER (m.return_line_key IS NULL)
         FROM fact_return_line LEFT JOIN estimate_credit_match m USING (return_line_key)
     """).fetchall()[0]
     yield Claim(
         "Online Retail: each credit is matched or counted",
         "matched + unmatched = credits of goods, with the value unmatched",
-        f"{lines:,} credits: {matched:,} matched ({cancelled:,} of them same-hour cancellations), {lines - matched:,} not, worth {open_value:,.2f} GBP",
+        f"{lines:,} credits: {matched:,} matched ({cancelled:,} of them same-hour cancellations), {lines - matched:,}"
+        f" not, worth {open_value:,.2f} GBP",
         matched > 0 and cancelled > 0,
     )
     wrong = built.execute(
-        "SELECT count(*) FROM dim_product WHERE product_id SIMILAR TO 'online_retail:(POST|DOT|M|D|S|C2|B|m|CRUK|AMAZONFEE|BANK CHARGES|gift_.*)'"
+        "SELECT count(*) FROM dim_product WHERE product_id SIMILAR TO"
+        " 'online_retail:(POST|DOT|M|D|S|C2|B|m|CRUK|AMAZONFEE|BANK CHARGES|gift_.*)'"
     ).fetchall()[0][0]
     yield Claim("Online Retail: codes that are not goods are not products", "0", str(wrong), wrong == 0)
     built.close()
@@ -219,7 +225,8 @@ def same_facts(at: Path) -> Iterator[Claim]:
     halves = [at / "half-1.parquet", at / "half-2.parquet"]
     for number, half in enumerate(halves):
         duckdb.execute(
-            f"COPY (SELECT * FROM '{retail}' WHERE CAST(regexp_extract(InvoiceNo, '[0-9]+') AS INTEGER) % 2 = {number}) TO '{half}'"
+            f"COPY (SELECT * FROM '{retail}' WHERE CAST(regexp_extract(InvoiceNo, '[0-9]+') AS INTEGER) % 2 = {number})"
+            f" TO '{half}'"
         )
     one, two = _settings(at / "one"), _settings(at / "two")
     load(one, [retail], source="online_retail")
@@ -249,7 +256,10 @@ def killed(at: Path) -> Iterator[Claim]:
         load(reference, [files], namespace=name)
         seconds = time.perf_counter() - started
     expected = _fingerprint(reference)
-    script = "import sys; from pathlib import Path; from pipelines.load import load; from pipelines.settings import Settings; load(Settings(warehouse=Path(sys.argv[1])), [Path(sys.argv[2])], namespace='two')"
+    script = (
+        "import sys; from pathlib import Path; from pipelines.load import load; from pipelines.settings import"
+        " Settings; load(Settings(warehouse=Path(sys.argv[1])), [Path(sys.argv[2])], namespace='two')"
+    )
     stayed = completed = interrupted = 0
     for moment in range(KILLS):
         trial = at / f"trial-{moment}"

@@ -1,6 +1,7 @@
-"""One question, one door: a number on a page carries the filters of the sidebar, or the page says by which it is not filtered.
+"""One question, one door.
 
-Every call of the metrics that a page makes is watched, under each filter of the sidebar and on each part of each page.
+A number on a page carries the filters of the sidebar, or the page says by which it is not filtered. Every call of the
+metrics that a page makes is watched, under each filter of the sidebar and on each part of each page.
 """
 
 import sys

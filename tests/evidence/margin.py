@@ -1,6 +1,8 @@
-"""Margin and what would change it: waterfalls to the cent, sums that agree whichever way they are cut, assignments no better one exists for, forecasts that cover and beat naive ones, scenarios that begin at history.
+"""Margin and what would change it.
 
-Forecasts are judged on simulated shops none of which was used for tuning; the weekly back-tests of the demo shop and of Online Retail stand beside.
+Waterfalls to the cent, sums that agree whichever way they are cut, assignments no better one exists for, forecasts that
+cover and beat naive ones, scenarios that begin at history. Forecasts are judged on simulated shops none of which was
+used for tuning; the weekly back-tests of the demo shop and of Online Retail stand beside.
 """
 
 import itertools
@@ -200,7 +202,8 @@ def _table(build: Build, name: str) -> Claim:
     rows = []
     for week, part in tested.groupby(pd.cut(tested["week"], [0, 2, 6, 12])):
         rows.append(
-            f"weeks {int(week.left) + 1}-{int(week.right)}: error {part['error'].sum() / part['actual'].sum():.1%} (naive {part['naive_error'].sum() / part['actual'].sum():.1%}), covered {part['inside'].mean():.0%}"
+            f"weeks {int(week.left) + 1}-{int(week.right)}: error {part['error'].sum() / part['actual'].sum():.1%}"
+            f" (naive {part['naive_error'].sum() / part['actual'].sum():.1%}), covered {part['inside'].mean():.0%}"
         )
     origins = tested["weeks_ago"].nunique()
     return Claim(f"Weekly back-test of {name}, {origins} origins", "printed", "; ".join(rows), True)

@@ -1,6 +1,8 @@
-"""Promises that can be kept: times of stages with open returns counted as open, states that add up, due dates right to the day, risks that come true as often as said.
+"""Promises that can be kept.
 
-Statistics are pooled over many simulated stages and shops with known truth; dates are compared with hand-worked cases and a slow reference.
+Times of stages with open returns counted as open, states that add up, due dates right to the day, risks that come true
+as often as said. Statistics are pooled over many simulated stages and shops with known truth; dates are compared with
+hand-worked cases and a slow reference.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,8 @@
-"""Return rates that hold when data are young and samples small: intervals cover what they promise, lists and flags point at the right products, verdicts on actions are seldom wrong.
+"""Return rates that hold when data are young and samples small.
 
-Figures are pooled over many simulated shops with known truth, never read off one. A single shop may lie well beside them.
+Intervals cover what they promise, lists and flags point at the right products, verdicts on actions are seldom wrong.
+Figures are pooled over many simulated shops with known truth, never read off one. A single shop may lie well beside
+them.
 """
 
 from collections.abc import Iterator

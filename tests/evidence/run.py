@@ -1,9 +1,9 @@
-"""Run the subjects of this folder, print a line a claim, and refresh docs/evidence.md. What is proved lives in the subjects.
+"""Run the subjects of this folder, print a line a claim, and refresh docs/evidence.md.
 
-    python -m tests.evidence.run [SUBJECT]
+What is proved lives in the subjects. python -m tests.evidence.run [SUBJECT]
 
-A subject's heading on the page is its name, its introduction the first paragraph of its docstring. A subject that raises keeps the
-claims it had made and falls short. Exit 1 when a claim falls short, 2 when there is no such subject.
+A subject's heading on the page is its name, its introduction the first paragraph of its docstring. A subject that
+raises keeps the claims it had made and falls short. Exit 1 when a claim falls short, 2 when there is no such subject.
 """
 
 import os
@@ -20,8 +20,8 @@ from tests.evidence import Claim
 PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
 INTRODUCTION = """# Evidence
 
-What is promised, the bar it must clear, and what was measured. `make evidence` runs everything again and rewrites this page;
-`make evidence ONLY=name` rewrites one section. Times depend on the machine; ratios within one run less so.
+What is promised, the bar it must clear, and what was measured. `make evidence` runs everything again and rewrites this
+page; `make evidence ONLY=name` rewrites one section. Times depend on the machine; ratios within one run less so.
 """
 
 

@@ -1,6 +1,7 @@
 """Generate TPC-DS at a scale into a folder: each table as Parquet, and as CSV in `files` below it.
 
-A program of its own: the extension of DuckDB that generates is of one version of it, and `make evidence` makes an environment for both.
+A program of its own: the extension of DuckDB that generates is of one version of it, and `make evidence` makes an
+environment for both.
 """
 
 import sys

@@ -1,6 +1,7 @@
-"""Nothing lost, nobody let in: what is left behind when verbs are killed, disks fail, things are damaged and writers meet.
+"""Nothing lost, nobody let in.
 
-Parts can be run alone: `python -m tests.evidence.trust kills disks`. What tests hold in the small is tried here at length.
+What is left behind when verbs are killed, disks fail, things are damaged and writers meet. Parts can be run alone:
+`python -m tests.evidence.trust kills disks`. What tests hold in the small is tried here at length.
 """
 
 import os
@@ -31,7 +32,8 @@ def claims() -> Iterator[Claim]:
         yield from part()
 
 
-# -- readers and small loads --------------------------------------------------------------------------------------------
+# -- readers and small loads
+# --------------------------------------------------------------------------------------------
 
 
 def _read(warehouse: Path, number: int, stop: Path, told: Path) -> None:
