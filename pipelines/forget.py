@@ -27,7 +27,7 @@ from sqlalchemy import String, Table, insert, select, update
 
 from pipelines import erasing, keys, state
 from pipelines.erasing import Editor, Person, Reads, Unwritable
-from pipelines.errors import BackhaulError, ForgetError, SourceError, WarehouseMissing
+from pipelines.errors import BackhaulError, ForgetError, SourceError
 from pipelines.load import connected, load
 from pipelines.logs import Logs
 from pipelines.settings import Settings
@@ -103,8 +103,7 @@ def forget(
     text = customer.strip()
     if not text:
         raise ForgetError("An empty id is nobody's. Give the customer's id as the source writes it.")
-    if not (settings.warehouse / "state.sqlite").is_file():
-        raise WarehouseMissing(f"There is no warehouse in {settings.warehouse}. Give another --warehouse.")
+    build.check_there(settings.warehouse)
     with build.writing(settings.warehouse, settings.wait_s):
         memory = state.State(settings.warehouse)
         try:

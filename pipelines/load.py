@@ -33,7 +33,6 @@ from pipelines.errors import (
     SourceError,
     WarehouseDamaged,
     WarehouseLocked,
-    WarehouseMissing,
 )
 from pipelines.logs import Logs, load_of
 from pipelines.settings import Settings, data_path
@@ -405,8 +404,7 @@ def rotate_key(settings: Settings, progress: Progress = lambda _: None) -> Repor
     All loads are judged again with it, and a whole build is published. The old key goes when that build stands. Killed,
     it goes on with the next load. Raises SourceError when raw files are not there, and nothing is changed.
     """
-    if not (settings.warehouse / "state.sqlite").is_file():
-        raise WarehouseMissing(f"There is no warehouse in {settings.warehouse}. Give another --warehouse.")
+    build.check_there(settings.warehouse)
     with build.writing(settings.warehouse, settings.wait_s):
         memory = state.State(settings.warehouse)
         try:
@@ -1094,7 +1092,7 @@ def _build(
         draft.empty()
         progress("looking for the load that cannot be built")
         if attempt(published, is_probe=True) is not None:  # no new load's fault
-            if isinstance(problem, CheckFailed):
+            if isinstance(problem, CheckFailed) or not published:  # no load's at all
                 raise problem
             first = _first_failing(published, 0, attempt)
             raise WarehouseDamaged(

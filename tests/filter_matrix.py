@@ -119,7 +119,7 @@ def tried(warehouse: Path, pages: list[str], chosen: dict[str, str], found: Matr
         for page in pages:
             app.switch_page(f"app_pages/{page}.py")
             options: list[str | None] = [None]
-            for option in _parts(app, page, options, parts):
+            for option in options:  # the first view of a page tells its parts
                 forget()
                 asked.clear()
                 if option is not None:
@@ -140,13 +140,6 @@ def tried(warehouse: Path, pages: list[str], chosen: dict[str, str], found: Matr
                     }
                 )
                 found.dropped += [f"{at}: {drop}" for drop in silent]
-
-
-def _parts(app: AppTest, page: str, options: list[str | None], parts: bool) -> Iterator[str | None]:
-    place = 0
-    while place < len(options):
-        yield options[place]
-        place += 1
 
 
 def _options(app: AppTest, page: str) -> list[str]:

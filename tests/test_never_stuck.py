@@ -11,12 +11,14 @@ from pathlib import Path
 from threading import Barrier, Event
 from typing import Any
 
+import duckdb
 import pytest
 from conftest import TINY_SHOP, write_rows, write_shop
 from test_load import big_shop, tables
 from typer.testing import CliRunner
 
 from pipelines import alerts, cli, closing, factors, state
+from pipelines import load as loading
 from pipelines.errors import BackhaulError, ReportError, SourceError, WarehouseLocked
 from pipelines.load import load, withdraw
 from pipelines.settings import Settings
@@ -331,3 +333,16 @@ def test_a_build_of_many_small_loads_is_little_larger_than_one_of_a_large_load(
         assert load(settings, [more(tmp_path, number)]).kind == "increment"
     assert build.own_files(settings.warehouse)[-1].stat().st_size < 1.3 * at_first
     assert len(lines(settings)) == 8 * len(TINY_SHOP["order_line"]) + 2
+
+
+def test_a_fault_of_ours_is_not_hidden_by_the_search_for_a_load_at_fault(
+    settings: Settings, tiny_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where not even a build of no load holds, the fault itself is told, and nothing is put aside for it."""
+    broken = duckdb.BinderException("no such column")
+    monkeypatch.setattr(loading, "_build_once", lambda *_, **__: (_ for _ in ()).throw(broken))
+    with pytest.raises(duckdb.BinderException, match="no such column"):
+        load(settings, [tiny_files])
+    memory = state.State(settings.warehouse)
+    assert set(memory.statuses().values()) == {"logged"}
+    memory.close()

@@ -90,6 +90,12 @@ def is_begun(warehouse: Path) -> bool:
     )
 
 
+def check_there(warehouse: Path) -> None:
+    """Raise WarehouseMissing where there is nothing to change."""
+    if not (warehouse / "state.sqlite").is_file():
+        raise WarehouseMissing(f"There is no warehouse in {warehouse}. Give another --warehouse.")
+
+
 def own_files(warehouse: Path) -> list[Path]:
     """List the finished builds, oldest first, by their number."""
     numbered = [
