@@ -7,8 +7,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import blocks, filters, queries, upload
 from dashboard.i18n import inert
+from dashboard.shared import blocks, filters, queries, upload
 from pipelines.errors import BackhaulError, WarehouseMissing
 from pipelines.settings import Settings
 

@@ -28,11 +28,12 @@ import pandas as pd
 from sqlalchemy import Connection, func, insert, select, update
 
 from models import rates as rate_models
-from pipelines import metrics, state
+from pipelines import analyses, metrics
 from pipelines.errors import AlertError, BackhaulError, UnknownMetric
-from pipelines.metrics.answer import observed as observed_until
-from pipelines.metrics.base import ALIASES, TAKEN
+from pipelines.metrics.bind import observed as observed_until
+from pipelines.metrics.question import ALIASES, TAKEN
 from pipelines.settings import Settings
+from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import current_build, writing
 from pipelines.warehouse.engine import Build, looked_up
 
@@ -141,9 +142,6 @@ def quantity(value: float, unit: str) -> str:
     return written if unit in ("count", "") else f"{written} {unit}"
 
 
-# -- rules -------------------------------------------------------------------------------------------------------------
-
-
 def check_rule(build: Build, rule: Rule) -> None:
     """Raise for a rule that can never speak.
 
@@ -203,7 +201,7 @@ def rules(settings: Settings, *, with_withdrawn: bool = False) -> list[Rule]:
 
 
 def _rules(memory: state.State, *, with_withdrawn: bool = False) -> list[Rule]:
-    t = state.alert_rule
+    t = state_tables.alert_rule
     rows = memory.rows(select(t).order_by(t.c.rule_id))
     if not rows:
         return [Rule(number, **shipped) for number, shipped in enumerate(SHIPPED, 1)]  # type: ignore[arg-type]
@@ -230,14 +228,16 @@ def _insert(connection: Connection, rule: Rule) -> int:
         "created_at": state.now(),
     }
     del row["rule_id"]
-    done = connection.execute(insert(state.alert_rule).values(**row).returning(state.alert_rule.c.rule_id))
+    done = connection.execute(
+        insert(state_tables.alert_rule).values(**row).returning(state_tables.alert_rule.c.rule_id)
+    )
     return int(done.scalar_one())
 
 
 def _keep_shipped(memory: state.State) -> None:
     """Write the rules that ship down, where there was never one: before the first write about rules."""
     with memory.transaction() as connection:
-        if connection.execute(select(func.count()).select_from(state.alert_rule)).scalar_one() == 0:
+        if connection.execute(select(func.count()).select_from(state_tables.alert_rule)).scalar_one() == 0:
             for shipped in SHIPPED:
                 _insert(connection, Rule(0, **shipped))  # type: ignore[arg-type]
 
@@ -272,16 +272,13 @@ def withdraw_rule(settings: Settings, rule_id: int) -> None:
             if rule_id not in {r.rule_id for r in _rules(memory)}:
                 raise AlertError(f"There is no rule {rule_id}. `backhaul alert list` shows them.")
             _keep_shipped(memory)
-            t, a = state.alert_rule, state.alert
+            t, a = state_tables.alert_rule, state_tables.alert
             with memory.transaction() as connection:
                 connection.execute(update(t).where(t.c.rule_id == rule_id).values(withdrawn_at=state.now()))
                 lasting = update(a).where(a.c.rule_id == rule_id, a.c.cleared_at.is_(None))
                 connection.execute(lasting.values(cleared_at=state.now()))
         finally:
             memory.close()
-
-
-# -- evaluation --------------------------------------------------------------------------------------------------------
 
 
 def evaluate(build: Build, rule: Rule) -> list[Verdict]:
@@ -298,7 +295,7 @@ def evaluate(build: Build, rule: Rule) -> list[Verdict]:
     if rule.test == "unkeepable":
         (promise_id,), at = rule.where["promise_id"], metrics.metric(rule.metric).parameter or 0.95
         where = {k: v for k, v in rule.where.items() if k != "promise_id"}
-        found_ = metrics.offers(build, promise_id, at, by_lane=bool(rule.by), where=where)
+        found_ = analyses.offers(build, promise_id, at, by_lane=bool(rule.by), where=where)
         return [
             Verdict(
                 rule,
@@ -398,7 +395,7 @@ def record(settings: Settings) -> list[Verdict]:
     The caller holds the warehouse for writing. What cannot be known leaves a lasting alert as it is.
     """
     memory = state.State(settings.warehouse)
-    a = state.alert
+    a = state_tables.alert
     fresh: list[Verdict] = []
     try:
         _keep_shipped(memory)
@@ -449,12 +446,12 @@ def alerts(settings: Settings, *, lasting: bool = True) -> pd.DataFrame:
 
     `rule` is the Rule, `cell` a mapping; the rest as the table has it.
     """
-    names = [c.name for c in state.alert.columns]
+    names = [c.name for c in state_tables.alert.columns]
     if not (settings.warehouse / "state.sqlite").exists():
         return pd.DataFrame(columns=[*names, "rule"])
     memory = state.State(settings.warehouse)
     try:
-        a = state.alert
+        a = state_tables.alert
         chosen = select(a).order_by(a.c.since_at.desc(), a.c.alert_id)
         found = memory.read(chosen.where(a.c.cleared_at.is_(None)) if lasting else chosen)
         by_id = {r.rule_id: r for r in _rules(memory, with_withdrawn=True)}
@@ -469,9 +466,6 @@ def verdict_of(row: Mapping[Any, Any]) -> Verdict:
     days = {n: None if pd.isna(row[n]) else pd.Timestamp(row[n]).date() for n in ("since", "until")}
     caution = "" if pd.isna(row["caution"]) else str(row["caution"])
     return Verdict(row["rule"], row["cell"], True, unit=str(row["unit"]), caution=caution, **numbers, **days)  # type: ignore[arg-type]
-
-
-# -- telling -----------------------------------------------------------------------------------------------------------
 
 
 def tell(settings: Settings) -> list[str]:
@@ -500,7 +494,7 @@ def tell(settings: Settings) -> list[str]:
             with writing(settings.warehouse, settings.short_wait_s), memory.transaction() as connection:
                 for row in rows:
                     row["told"] = json.dumps(sorted({*json.loads(row["told"]), address}))
-                    mine = update(state.alert).where(state.alert.c.alert_id == row["alert_id"])
+                    mine = update(state_tables.alert).where(state_tables.alert.c.alert_id == row["alert_id"])
                     connection.execute(mine.values(told=row["told"]))
         finally:
             memory.close()

@@ -20,13 +20,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import duckdb
 from sqlalchemy import func, select
 
-from pipelines import closing, factors, keys, state
+from pipelines import factors
 from pipelines.errors import BackhaulError
-from pipelines.load import damaged_raw
-from pipelines.logs import Logs, load_of
+from pipelines.load.raw import damaged_raw
+from pipelines.load.verdicts import quarantine_of
+from pipelines.outputs import closing
 from pipelines.settings import Settings, data_path
-from pipelines.warehouse import build, schema
-from pipelines.warehouse.contracts import quarantine_of
+from pipelines.warehouse import build, keys, schema, state, state_tables
+from pipelines.warehouse.log_files import Logs, load_of
 
 REMAKE = "Run `backhaul load` without a path: it is made again."
 _SHIPPED = ("factors/emission_factors.csv", "costs.csv", "reasons.csv", "headings.csv", "statuses.csv")
@@ -171,7 +172,9 @@ def _loads(settings: Settings, memory: state.State, *, is_deep: bool) -> Iterato
             is_fault=False,
         )
     for number in memory.rows(
-        select(func.count().label("n")).select_from(state.forgotten).where(state.forgotten.c.done_at.is_(None))
+        select(func.count().label("n"))
+        .select_from(state_tables.forgotten)
+        .where(state_tables.forgotten.c.done_at.is_(None))
     ):
         if number["n"]:
             yield Finding(

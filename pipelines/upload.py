@@ -17,17 +17,19 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from pipelines import state
 from pipelines.errors import BackhaulError, SourceError
-from pipelines.load import Report, load
+from pipelines.load.report import Report
+from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.sources import fits, mapping_source, recognise
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.propose import Proposal, guess, propose
 from pipelines.sources.shipped import Recognised
+from pipelines.warehouse import state
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 LONGEST_NAME = 100
 MEGABYTE = 1_000_000

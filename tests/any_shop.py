@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Boolean, DateTime, Integer, Numeric
 
-from pipelines.warehouse import schema
+from pipelines.warehouse import schema, vocabulary
 
 Shop = dict[str, pd.DataFrame]
 FIRST = pd.Timestamp("2025-03-01 09:30")
@@ -54,8 +54,6 @@ def same(text: str) -> dict[str, Any]:
     pairs = (pair.split("=") for pair in text.split())
     return {name: float(value) if value.replace(".", "").isdigit() else value for name, value in pairs}
 
-
-# -- a whole shop ------------------------------------------------------------------------------------------------------
 
 # what becomes of a return line: each event with the days after the request
 SENT = "requested 0 approved .4 label_issued .5 handed_over 2 carrier_scan 2.4"
@@ -129,7 +127,7 @@ def whole(orders: int = 60, first: pd.Timestamp = FIRST, every: pd.Timedelta = 4
             )
         ),
         "handling_rate": (
-            pd.DataFrame({"activity": schema.HANDLING}).assign(
+            pd.DataFrame({"activity": vocabulary.HANDLING}).assign(
                 **same("place_id=RC minutes=3 hourly_cost=24 currency=EUR")
             )
         ),
@@ -235,14 +233,14 @@ def _events_of(lines: pd.DataFrame) -> pd.DataFrame:
         parcel_id=[f"B{i}" for i in range(count)],
         fate=turn(count, (*FATES, "resold", "resold", "thrown away")),
         carrier=turn(count, "Kurier Relais"),
-        method=turn(count, schema.METHODS),
+        method=turn(count, vocabulary.METHODS),
         condition=turn(count, "a b c"),
         inspection_outcome=turn(count, "match match worn empty"),
-        disposition=turn(count, schema.DISPOSITIONS),
+        disposition=turn(count, vocabulary.DISPOSITIONS),
         reason_raw=turn(count, "size_small size_large quality_defect changed_mind strange"),
         note_terms=turn(count, ("too small at the waist", "la couleur est différente", None)),
         return_type=turn(count, "withdrawal withdrawal commercial conformity seller_error"),
-        decline_reason=turn(count, schema.DECLINE_REASONS),
+        decline_reason=turn(count, vocabulary.DECLINE_REASONS),
         is_manual=turn(count, (True, False)),
         requested_at=returns["ordered_at"] + (5 + pd.Series(range(count)) % 9) * DAY,
         amount=returns["net_amount"] * 1.2,
@@ -341,9 +339,6 @@ def _filled(thing: str, rows: pd.DataFrame | None) -> pd.DataFrame:
 def as_text(times: Any) -> pd.Series:
     """Write times as files do."""
     return pd.to_datetime(pd.Series(times)).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-# -- what is left of it ------------------------------------------------------------------------------------------------
 
 
 def without(shop: Shop, *gone: str) -> Shop:
@@ -462,8 +457,6 @@ def oddly_worded(shop: Shop) -> Shop:
     promised = [f"{p} {{x}} %" for p in shop["policy"]["promise_id"]]
     return {**shop, **odd, "policy": shop["policy"].assign(promise_id=promised)}
 
-
-# -- every shape -------------------------------------------------------------------------------------------------------
 
 _NOON = "2025-06-01T10:00:00Z"
 _OF_RETURNS = ("return_event", "chain_element", "refund", "refund_line", "recovery", "carrier_invoice", "carrier_claim")
@@ -670,7 +663,10 @@ def shapes() -> list[Shape]:
         *(left(name, "rows", of) for name, of in ROWS.items()),
         *(Shape(name, "rows", lambda of=of: of(whole())) for name, of in SEVERAL.items()),
         *(Shape(name, "mapped", lambda make=make: [make()]) for name, make in MAPPED.items()),
-        *(left(f"{event} is the only event", "event", lambda s, e=event: happened(s, e)) for event in schema.EVENTS),
+        *(
+            left(f"{event} is the only event", "event", lambda s, e=event: happened(s, e))
+            for event in vocabulary.EVENTS
+        ),
         *(shape for thing in LOGS for shape in alone(thing)),
         *(lacking("column", column) for column in columns),
         *(lacking("pair", *pair) for pair in itertools.combinations(_PAIRED, 2)),

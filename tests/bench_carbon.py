@@ -10,12 +10,13 @@ from pathlib import Path
 import duckdb
 from geopy.distance import geodesic
 
-from pipelines.estimate import carbon_cost
+from pipelines.estimate import leg_carbon
 from pipelines.factors import ledger, parameter
-from pipelines.load import load
+from pipelines.load.run import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
-from pipelines.warehouse.build import build_path, connect, current_id
+from pipelines.warehouse.build import build_path, current_id
+from pipelines.warehouse.sql import connect
 
 LEGS = 5_000_000
 _LOOPED = 20_000
@@ -124,7 +125,7 @@ def measure(folder: Path, legs: int = LEGS, orders: int = 60_000) -> dict[str, f
     }
     by_hand = [sql.format(**{name: parameter(of) for name, of in parts.items()}) for sql in (_MOVED, _TREATED)]
     known = ledger(settings)
-    carbon_cost.leg_carbon(connection, known)  # leaves leg_factor for both
+    leg_carbon.leg_carbon(connection, known)  # leaves leg_factor for both
     for sql in by_hand:
         connection.execute(f"INSERT INTO by_hand BY NAME {sql}")
     sums = [
@@ -135,9 +136,9 @@ def measure(folder: Path, legs: int = LEGS, orders: int = 60_000) -> dict[str, f
     for _ in range(3):
         connection.execute(empty)
         for name, work in (
-            ("ours", lambda: connection.execute(_totals(carbon_cost.leg_carbon_sql(connection, known)))),
+            ("ours", lambda: connection.execute(_totals(leg_carbon.leg_carbon_sql(connection, known)))),
             ("by_hand", lambda: connection.execute(_totals(by_hand))),
-            ("stored", lambda: carbon_cost.leg_carbon(connection, known)),
+            ("stored", lambda: leg_carbon.leg_carbon(connection, known)),
             (
                 "stored_by_hand",
                 lambda: connection.execute("; ".join(f"INSERT INTO by_hand BY NAME {sql}" for sql in by_hand)),

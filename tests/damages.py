@@ -7,9 +7,8 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines import state
 from pipelines.settings import Settings
-from pipelines.warehouse import build
+from pipelines.warehouse import build, state
 
 Damage = Callable[[Settings], None]
 

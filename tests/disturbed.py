@@ -24,7 +24,7 @@ from unittest.mock import patch
 
 import duckdb
 
-from pipelines import state
+from pipelines.warehouse import state
 
 FOR_EVER = 10**9
 _WRITING = re.compile(r"\s*(COPY|INSERT|CREATE|DELETE|UPDATE|DROP|ALTER|CHECKPOINT|SET max_vacuum|ATTACH|COMMIT)", re.I)

@@ -22,11 +22,12 @@ from unittest.mock import patch
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard import blocks, filters
 from dashboard.i18n import LANGUAGES, Words
-from pipelines import cli, metrics
+from dashboard.shared import blocks, filters
+from pipelines import metrics
+from pipelines.cli import app as app_cli
 from pipelines.errors import BackhaulError
-from pipelines.load import load
+from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.any_shop import Shape, shapes, write
@@ -129,9 +130,6 @@ def _recorded(walk: Walk, where: str) -> Iterator[None]:
         ours = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
         at = ", ".join(f"{Path(f.filename).name}:{f.lineno}" for f in ours[-3:])
         walk.errors.append(f"{where}: {type(error).__name__}: {error} ({at})")
-
-
-# -- pages -------------------------------------------------------------------------------------------------------------
 
 
 def open_pages(
@@ -240,9 +238,6 @@ class _Page:
             self.look(f" {key}={box.options[place]}")
 
 
-# -- metrics -----------------------------------------------------------------------------------------------------------
-
-
 def ask_metrics(settings: Settings, walk: Walk, cuts: Sequence[str] | None = None) -> None:
     """Ask every metric whole, cut by each of its dimensions (of `cuts`, when given), and for its rows."""
     with current_build(settings.warehouse) as build:
@@ -265,9 +260,6 @@ def ask_metrics(settings: Settings, walk: Walk, cuts: Sequence[str] | None = Non
                     metrics.rows_total(build, metric.key, part=part)
 
 
-# -- verbs -------------------------------------------------------------------------------------------------------------
-
-
 def command(*words: str) -> tuple[int, str, str]:
     """Run the command line in this process: exit code, what it printed, what it said on standard error."""
     out, said = io.StringIO(), io.StringIO()
@@ -278,7 +270,7 @@ def command(*words: str) -> tuple[int, str, str]:
         patch.object(sys, "argv", ["backhaul", *words]),
     ):
         try:
-            cli.main()
+            app_cli.main()
         except SystemExit as end:
             code = int(end.code or 0)
     return code, out.getvalue(), said.getvalue()
@@ -295,9 +287,6 @@ def say_verbs(settings: Settings, folder: Path, walk: Walk, verbs: Sequence[str]
             sentences = said.strip().splitlines()
             if code not in (0, 1) or (code and words[0] != "check" and len(sentences) != 1):
                 walk.errors.append(f"verb {verb}: exit {code}: {said[-LONGEST:]}")
-
-
-# -- a process of its own ----------------------------------------------------------------------------------------------
 
 
 def gone_through(

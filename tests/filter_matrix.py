@@ -19,8 +19,8 @@ from unittest.mock import patch
 
 from streamlit.testing.v1 import AppTest
 
-from dashboard import filters, queries
 from dashboard.i18n import Words
+from dashboard.shared import filters, queries
 from pipelines import metrics
 from tests.every_part import HOME
 
@@ -86,7 +86,7 @@ def watched() -> Iterator[list[tuple[str, dict[str, Any]]]]:
 
     with ExitStack() as stack:
         for name, door in doors().items():
-            stack.enter_context(patch.object(queries.metrics, name, watch(name, door)))
+            stack.enter_context(patch.object(metrics, name, watch(name, door)))
         yield asked
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.warehouse.shape import create_tables
+from pipelines.load.shape.versions import create_tables
 
 T = datetime(2026, 1, 31, 12)
 STYLES = {"alba": ("dress", "Robe Alba"), "gala": ("dress", "Robe Gala"), "runner": ("shoes", "Runner")}

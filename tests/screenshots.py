@@ -5,13 +5,12 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from dashboard.run import command, environment
+from pipelines.cli.pages import command, environment
 
 PORT = 8599
 BROWSER = os.environ.get("BACKHAUL_CHROMIUM") or next(

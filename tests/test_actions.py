@@ -13,12 +13,14 @@ from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
 from models import effect
-from pipelines import actions, cli, metrics, state
+from pipelines import metrics
+from pipelines.cli import app
 from pipelines.errors import ActionError, UnknownDimension
-from pipelines.load import load
+from pipelines.load.run import load
+from pipelines.people import actions
+from pipelines.people.actions import Action
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
-from pipelines.state import Action
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 
@@ -59,16 +61,13 @@ def end(build: Build) -> dt.date:
     return dt.datetime.fromisoformat(build.info["observed_until"]).date()
 
 
-# -- the log -----------------------------------------------------------------------------------------------------------
-
-
 def test_an_action_is_logged_changed_and_withdrawn_but_never_lost(settings: Settings) -> None:
-    assert state.actions(settings) == []
+    assert actions.actions(settings) == []
     assert not settings.warehouse.exists()  # asking makes nothing
-    first = state.log_action(
+    first = actions.log_action(
         settings, "size_note", {"style_id": ["s:1", "s:2"]}, effective_on=dt.date(2026, 1, 5), note="one up"
     )
-    second = state.log_action(
+    second = actions.log_action(
         settings,
         "carrier_call",
         {},
@@ -79,18 +78,18 @@ def test_an_action_is_logged_changed_and_withdrawn_but_never_lost(settings: Sett
     )
     assert (first.status, first.scope, first.note) == ("done", {"style_id": ("s:1", "s:2")}, "one up")
     assert (second.status, second.owner, second.expected_money, second.expected_kg_co2e) == ("open", "Nadia", 1200, 30)
-    assert state.actions(settings) == [second, first]
+    assert actions.actions(settings) == [second, first]
 
-    changed = state.update_action(settings, second.action_id, effective_on=dt.date(2026, 2, 5), status="done")
+    changed = actions.update_action(settings, second.action_id, effective_on=dt.date(2026, 2, 5), status="done")
     assert (changed.effective_on, changed.owner, changed.created_at) == (
         dt.date(2026, 2, 5),
         "Nadia",
         second.created_at,
     )
-    gone = state.withdraw_action(settings, first.action_id)
+    gone = actions.withdraw_action(settings, first.action_id)
     assert gone.status == "withdrawn"
-    assert state.actions(settings) == [changed]
-    assert state.actions(settings, kind="size_note", with_withdrawn=True) == [gone]
+    assert actions.actions(settings) == [changed]
+    assert actions.actions(settings, kind="size_note", with_withdrawn=True) == [gone]
     assert replace(gone, status="done", updated_at=first.updated_at) == first
 
 
@@ -110,17 +109,17 @@ def test_what_cannot_be_logged_is_told(
     settings: Settings, kind: str, scope: dict[str, list[str]], values: dict[str, object], told: str
 ) -> None:
     with pytest.raises(ActionError, match=told):
-        state.log_action(settings, kind, scope, **values)
-    assert state.actions(settings, with_withdrawn=True) == []
+        actions.log_action(settings, kind, scope, **values)
+    assert actions.actions(settings, with_withdrawn=True) == []
 
 
 def test_a_change_is_judged_like_a_new_action(settings: Settings) -> None:
-    logged = state.log_action(settings, "photo", {"style_id": ["s:1"]})
+    logged = actions.log_action(settings, "photo", {"style_id": ["s:1"]})
     with pytest.raises(ActionError, match="effective_on"):
-        state.update_action(settings, logged.action_id, status="done")
+        actions.update_action(settings, logged.action_id, status="done")
     with pytest.raises(ActionError, match="no action 99"):
-        state.update_action(settings, 99, status="done")
-    assert state.find_action(settings, logged.action_id) == logged
+        actions.update_action(settings, 99, status="done")
+    assert actions.find_action(settings, logged.action_id) == logged
 
 
 def test_a_state_file_from_before_gains_the_table(settings: Settings) -> None:
@@ -129,11 +128,8 @@ def test_a_state_file_from_before_gains_the_table(settings: Settings) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE load (load_id VARCHAR)"))
     engine.dispose()
-    assert state.actions(settings) == []
-    assert state.log_action(settings, "claim", {}).action_id == 1
-
-
-# -- counting ----------------------------------------------------------------------------------------------------------
+    assert actions.actions(settings) == []
+    assert actions.log_action(settings, "claim", {}).action_id == 1
 
 
 def test_what_is_compared_is_what_the_metrics_say(shop: Build) -> None:
@@ -247,16 +243,15 @@ def test_a_scope_must_mean_something(shop: Build) -> None:
         actions.check_scope(shop, "photo", {"contry": ["FR"]})
 
 
-# -- the story ---------------------------------------------------------------------------------------------------------
-
-
 def test_the_size_note_in_the_catalogue_is_suggested_logged_and_measured(shop: Build, settings: Settings) -> None:
     suggested = actions.suggested_actions(shop)
     assert list(suggested["kind"]) == ["size_note"]
     row = suggested.iloc[0]
-    logged = state.log_action(settings, row["kind"], {"style_id": [row["style_id"]]}, effective_on=row["effective_on"])
-    assert actions.suggested_actions(shop, state.actions(settings)).empty
-    found = actions.measure_action(shop, logged, state.actions(settings)).effect
+    logged = actions.log_action(
+        settings, row["kind"], {"style_id": [row["style_id"]]}, effective_on=row["effective_on"]
+    )
+    assert actions.suggested_actions(shop, actions.actions(settings)).empty
+    found = actions.measure_action(shop, logged, actions.actions(settings)).effect
     # A tenth of the demonstration shop has four dresses: nothing to compare with. tests/test_stories.py asks the whole
     # one.
     assert (found.verdict, found.reason) == ("no_overlap", "no_equals")
@@ -279,19 +274,16 @@ def test_a_refusal_gives_no_number_that_reads_as_a_verdict() -> None:
         assert (row["units"], row["power"]) == (300.0, 0.3)
 
 
-# -- the command line --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("verb", ["add", "update", "list", "measure"])
 def test_every_action_verb_explains_itself_with_an_example(verb: str) -> None:
-    told = runner.invoke(cli.app, ["action", verb, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    told = runner.invoke(app.app, ["action", verb, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
     assert f"backhaul action {verb}" in told.stdout.split("Example:")[1]
 
 
 def test_the_command_line_logs_lists_and_measures(shop_settings: Settings, shop: Build) -> None:
     def run(*arguments: str) -> list[dict[str, object]]:
         result = runner.invoke(
-            cli.app, ["action", *arguments, "--format", "json", "--warehouse", str(shop_settings.warehouse)]
+            app.app, ["action", *arguments, "--format", "json", "--warehouse", str(shop_settings.warehouse)]
         )
         assert result.exit_code == 0, result.output
         found: list[dict[str, object]] = json.loads(result.stdout)
@@ -328,6 +320,6 @@ def test_the_command_line_refuses_an_unknown_style(
     ]
     monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit):
-        cli.main()
+        app.main()
     assert "No product is style_id none" in capsys.readouterr().err
-    assert state.actions(Settings(warehouse=Path(shop_settings.warehouse)), kind="photo") == []
+    assert actions.actions(Settings(warehouse=Path(shop_settings.warehouse)), kind="photo") == []

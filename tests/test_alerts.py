@@ -16,11 +16,13 @@ import pytest
 from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
-from pipelines import alerts, cli, metrics, state
+from pipelines import alerts, metrics
 from pipelines.alerts import Rule, Verdict
+from pipelines.cli import app
 from pipelines.errors import AlertError, UnknownDimension, UnknownMetric, UnknownValue
-from pipelines.load import load
+from pipelines.load.run import load
 from pipelines.settings import Settings
+from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 from tests.conftest import TINY_SHOP, write_shop
@@ -37,9 +39,6 @@ def say(settings: Settings, rule: Rule) -> list[Verdict]:
 def add(settings: Settings, rule: Rule) -> Rule:
     with current_build(settings.warehouse) as build:
         return alerts.add_rule(settings, build, rule)
-
-
-# -- what a rule says ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -131,9 +130,6 @@ def test_false_alarms_are_as_rare_as_promised(monkeypatch: pytest.MonkeyPatch, t
 def test_a_rule_that_can_never_speak_is_refused(tiny_settings: Settings, rule: Rule, error: type[Exception]) -> None:
     with current_build(tiny_settings.warehouse) as build, pytest.raises(error):
         alerts.check_rule(build, rule)
-
-
-# -- kept, told once ---------------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -298,7 +294,7 @@ def test_every_shipped_rule_can_speak(sample_settings: Settings) -> None:
 def test_a_rule_that_cannot_be_asked_any_more_stops_no_load(copy_of_tiny: Settings, tmp_path: Path) -> None:
     memory = state.State(copy_of_tiny.warehouse)
     memory.write(
-        state.alert_rule,
+        state_tables.alert_rule,
         [{"metric": "gone_by_now", "test": "above", "bound": 1.0, "by": "[]", "where": "{}", "days": 0, "to": "[]"}],
     )
     memory.close()
@@ -332,11 +328,8 @@ def test_two_alerts_of_one_cell_cannot_last(copy_of_tiny: Settings) -> None:
     engine.dispose()
 
 
-# -- the command line --------------------------------------------------------------------------------------------------
-
-
 def run(settings: Settings, *words: str) -> Any:
-    return runner.invoke(cli.app, ["alert", *words, "--warehouse", str(settings.warehouse)], catch_exceptions=True)
+    return runner.invoke(app.app, ["alert", *words, "--warehouse", str(settings.warehouse)], catch_exceptions=True)
 
 
 def test_the_command_line_goes_all_the_way(copy_of_tiny: Settings) -> None:

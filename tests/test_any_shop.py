@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipelines import metrics
+from pipelines import analyses
 from pipelines.warehouse import schema
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import looked_up
@@ -61,7 +61,7 @@ def test_sources_of_unlike_coverage_answer_and_quiet_weeks_stay_on_the_chart(tmp
     assert walk.errors == []
     assert walk.answers > 100
     with current_build(settings.warehouse) as build:
-        chart = metrics.control_chart(build, "refund")
+        chart = analyses.control_chart(build, "refund")
     assert chart["week"].diff().dropna().eq(pd.Timedelta(days=7)).all()
     assert chart["n"].eq(0).any()
 

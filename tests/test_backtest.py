@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines import metrics
-from pipelines.estimate import rates as estimate
+from pipelines import analyses, metrics
+from pipelines.estimate import curves as estimate
+from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build, open_duckdb
-from pipelines.warehouse.shape import create_tables
 
 T = datetime(2026, 2, 10, 23, 59)
 AGO = 45
@@ -74,7 +74,7 @@ def test_it_says_what_a_build_of_that_day_says(opened: Callable[..., Build]) -> 
     now, then = opened(T), opened(CUT)
     for by in (None, "category"):
         keys = ("month", *([by] if by else []))
-        said = metrics.backtest(now, days_ago=(AGO,), by=by)
+        said = analyses.backtest(now, days_ago=(AGO,), by=by)
         said = said[said["status"] == "ok"].reset_index(drop=True)
         assert len(said) >= 4
         answers = metrics.answer(then, "ultimate_return_rate", by=keys).merge(
@@ -96,8 +96,8 @@ def test_it_says_what_a_build_of_that_day_says(opened: Callable[..., Build]) -> 
 
 
 def test_what_came_later_changes_nothing_that_was_said(opened: Callable[..., Build]) -> None:
-    plain = metrics.backtest(opened(T), days_ago=(AGO,), by="category")
-    later = metrics.backtest(
+    plain = analyses.backtest(opened(T), days_ago=(AGO,), by="category")
+    later = analyses.backtest(
         opened(T, f"DELETE FROM fact_return_line WHERE confirmed_at > TIMESTAMP '{CUT}'"),
         days_ago=(AGO,),
         by="category",
@@ -113,18 +113,18 @@ def test_what_was_recorded_late_was_not_known(opened: Callable[..., Build]) -> N
         f"UPDATE fact_return_event SET recorded_at = recorded_at + INTERVAL 8 DAY WHERE occurred_at > TIMESTAMP '{CUT}'"
         f" - INTERVAL 8 DAY AND occurred_at < TIMESTAMP '{CUT}' + INTERVAL 8 DAY"
     )
-    plain, known = (metrics.backtest(opened(T, *c), days_ago=(AGO,)) for c in ((), (late,)))
+    plain, known = (analyses.backtest(opened(T, *c), days_ago=(AGO,)) for c in ((), (late,)))
     assert known["observed_then"].iloc[-1] < 0.9 * plain["observed_then"].iloc[-1]
     assert np.allclose(known["observed_now"], plain["observed_now"])
 
 
 def test_a_filter_changes_counts_and_a_stranger_is_refused(opened: Callable[..., Build]) -> None:
     build = opened(T)
-    whole, french = (metrics.backtest(build, days_ago=(AGO,), where=w) for w in (None, {"country": ["FR"]}))
+    whole, french = (analyses.backtest(build, days_ago=(AGO,), where=w) for w in (None, {"country": ["FR"]}))
     assert (french["sold"] < whole["sold"]).all()
     assert french["sold"].sum() == pytest.approx(whole["sold"].sum() / 2, rel=0.02)
     with pytest.raises(ValueError, match="country"):
-        metrics.backtest(build, by="country")
+        analyses.backtest(build, by="country")
 
 
 def test_answers_carry_the_drift(opened: Callable[..., Build]) -> None:
@@ -133,7 +133,7 @@ def test_answers_carry_the_drift(opened: Callable[..., Build]) -> None:
         "UPDATE fact_return_line SET confirmed_at = confirmed_at + to_days((1.0 * date_diff('day', clock_started_at,"
         f" confirmed_at))::INTEGER) WHERE ordered_on > DATE '{(T - timedelta(40)).date()}' AND category = 'shoes'",
     )
-    found = metrics.drift(build).set_index("category")["is_drifting"]
+    found = analyses.drift(build).set_index("category")["is_drifting"]
     assert found["shoes"]
     assert not found["dresses"]
     rates = metrics.answer(build, "ultimate_return_rate", by=("category",)).set_index("category")
@@ -144,4 +144,4 @@ def test_answers_carry_the_drift(opened: Callable[..., Build]) -> None:
     young = metrics.answer(build, "returns_to_come", where={"category": ["shoes"]})
     assert young["caution"].tolist() == ["delay_drift"]
     assert metrics.answer(build, "observed_return_rate", by=("category",))["caution"].tolist() == ["", ""]
-    assert metrics.drift(build, scope=metrics.Scope({"category": ["dresses"]}))["category"].tolist() == ["dresses"]
+    assert analyses.drift(build, scope=metrics.Scope({"category": ["dresses"]}))["category"].tolist() == ["dresses"]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from models import breach
+from pipelines.analyses import offers, worklist_at_risk
 from pipelines.estimate import breach as pipeline
-from pipelines.metrics import answer, offers, worklist_at_risk
+from pipelines.metrics import answer
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id
 from pipelines.warehouse.engine import Build
@@ -139,9 +140,6 @@ def test_models_are_kept_with_their_scores_and_scored_again_without_a_fit(copied
     assert [r[2] for r in again] == pytest.approx([r[2] for r in risks])
     used = {m.split("/")[1] for m, *_, is_used in before if is_used}
     assert {p for _, p, _ in risks} <= used  # one that does not beat its lane is not shown
-
-
-# -- the promise that could be made ------------------------------------------------------------------------------------
 
 
 def test_the_offer_is_the_metric_in_the_promises_own_unit(sample_build: Build) -> None:

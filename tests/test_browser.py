@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +18,9 @@ from urllib.parse import urlparse
 import pytest
 
 import dashboard
-from dashboard.run import command, environment
-from dashboard.upload import rows
-from pipelines import export
+from dashboard.shared.upload import rows
+from pipelines.cli.pages import command, environment
+from pipelines.outputs import export
 from pipelines.settings import Settings
 from pipelines.sources.propose import propose
 

@@ -22,17 +22,16 @@ from sqlalchemy import Double, column, select, table
 from models import carbon, cost
 from models.distance import geodesic_km
 from pipelines.errors import FactorMissing
-from pipelines.estimate.carbon_cost import lanes, legs, returns
+from pipelines.estimate.lanes import lanes
+from pipelines.estimate.leg_cost import legs
+from pipelines.estimate.return_cost import returns
 from pipelines.factors import factors, parameter, vintage
+from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings, data_path
-from pipelines.warehouse.contracts import key_sql
-from pipelines.warehouse.shape import create_tables
+from pipelines.warehouse.sql import key_sql
 
 POSITIVE = st.floats(1e-3, 1e4)
 GOLDEN = Path(__file__).parent / "golden" / "factors.csv"
-
-
-# -- published worked examples -----------------------------------------------------------------------------------------
 
 
 def test_ghg_protocol_distance_method() -> None:
@@ -98,9 +97,6 @@ def test_light_parcel_by_van_and_truck() -> None:
     assert carbon.chain_sum(van, truck) == pytest.approx(0.037560)
 
 
-# -- laws --------------------------------------------------------------------------------------------------------------
-
-
 @given(POSITIVE, POSITIVE, POSITIVE, st.floats(0.01, 0.99))
 def test_tonne_kilometres_are_linear(km: float, kg: float, factor: float, cut: float) -> None:
     """Twice the mass, twice the emissions; a leg cut in two adds up; never negative."""
@@ -135,8 +131,6 @@ def test_allocation_adds_up(total: float, weights: list[float]) -> None:
 def test_avoided_never_exceeds_the_new_item(displacement: float, footprint: float) -> None:
     assert 0 <= carbon.avoided_carbon(displacement, footprint) <= footprint
 
-
-# -- one definition, three carriers ------------------------------------------------------------------------------------
 
 ONE_DEFINITION = [
     carbon.tonne_km,
@@ -178,9 +172,6 @@ def test_numbers_arrays_frames_and_sql_agree(function: Callable[..., Any]) -> No
     connection.execute(f"UPDATE kept SET {names[0]} = NULL")
     missing = sql.replace("given_rows", "kept")
     assert {r[0] for r in connection.execute(missing).fetchall()} == {None}
-
-
-# -- the factor table --------------------------------------------------------------------------------------------------
 
 
 def test_factors_are_as_reviewed() -> None:
@@ -233,9 +224,6 @@ def test_vintage(year: int, used: str) -> None:
     """The latest set not after the activity's year, else the earliest."""
     rows = [{"valid_from_year": y} for y in ("2025", "2023", "2024")]
     assert vintage(rows, year)["valid_from_year"] == used
-
-
-# -- a build worked by hand --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import duckdb
 import pytest
 from conftest import TINY_SHOP, fresh, write_rows, write_shop
 
-from pipelines import metrics
-from pipelines.load import load
+from pipelines import analyses, metrics
+from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
 
@@ -205,7 +205,7 @@ def test_a_later_invoice_gives_what_one_load_gives(paid: Settings, tmp_path: Pat
 def test_lost_parcels_are_worth_claiming(sample_settings: Settings) -> None:
     """Every lost parcel once, the ones still to be claimed first, the dearest on top; the metric is their sum."""
     with current_build(sample_settings.warehouse) as build:
-        found = metrics.claims(build)
+        found = analyses.claims(build)
         open_ = metrics.answer(build, "claims_open_amount")["value"].iloc[0]
     assert len(found) > 10
     assert found["parcel_id"].is_unique

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines import metrics
-from pipelines.metrics import customers
-from pipelines.metrics.answer import observed
+from pipelines import analyses, metrics
+from pipelines.analyses import customers
+from pipelines.metrics.bind import observed
 from pipelines.warehouse.engine import Build, open_duckdb
 
 DECEMBER = (date(2025, 12, 1), date(2025, 12, 31))
@@ -28,7 +28,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
 
 
 def bridge(build: Build, name: str, period: tuple[date, date]) -> dict[str, tuple[float, float]]:
-    found = metrics.reconciliation(build, period)
+    found = analyses.reconciliation(build, period)
     mine = found[found["bridge"] == name]
     return {r.step: (r.units, r.value) for r in mine.itertuples()}
 
@@ -69,7 +69,7 @@ def test_from_return_day_to_money_by_hand(build: Build) -> None:
         "asked_other_days": (1, 80),
         "by_refund": (1, 80),
     }
-    money = metrics.reconciliation(build, january)
+    money = analyses.reconciliation(build, january)
     paid = money[(money["bridge"] == "refund_to_money") & (money["step"] == "money_moved")]["value"].iloc[0]
     assert paid == 90  # refund 2 paid 90 where its line says 96
 
@@ -95,7 +95,7 @@ def test_parts_add_up_over_random_periods_and_filters(sample_build: Build, seed:
     period, against = ((s, s + timedelta(days=int(n))) for s, n in zip(starts, rng.integers(10, 90, 2), strict=True))
     where = [{}, {"country": ["FR"]}, {"category": ["dresses", "beauty"]}][int(rng.integers(3))]
     by = [("category",), ("category", "country", "channel"), ("channel", "brand")][int(rng.integers(3))]
-    found = metrics.rate_change(sample_build, period, against, by=by, where=where)
+    found = analyses.rate_change(sample_build, period, against, by=by, where=where)
     points = found.set_index("effect")["points"]
     assert points.drop(["previous", "current"]).sum() == pytest.approx(points["current"] - points["previous"], abs=1e-9)
     for key, days in (("current", period), ("previous", against)):  # the ends are figures that metrics give
@@ -104,7 +104,7 @@ def test_parts_add_up_over_random_periods_and_filters(sample_build: Build, seed:
             for k in ("confirmed_units", "sold_units")
         )
         assert points[key] == pytest.approx(asked / sold, abs=1e-12)
-    table = metrics.reconciliation(sample_build, period, where=where)
+    table = analyses.reconciliation(sample_build, period, where=where)
     for _, steps in table.groupby("bridge"):
         for column in ("units", "value"):
             first_total, *middle, last = steps[column].fillna(0.0)
@@ -115,7 +115,7 @@ def test_parts_add_up_over_random_periods_and_filters(sample_build: Build, seed:
 def test_rate_moves_with_the_final_rate_and_timing_with_when_sales_fall(sample_build: Build) -> None:
     # a period of its last days only has hardly any of its own returns inside it: that is timing, not a better rate
     days, before = (date(2025, 10, 1), date(2025, 10, 20)), (date(2025, 8, 1), date(2025, 9, 30))
-    found = metrics.rate_change(sample_build, days, before, by=("category",)).set_index("effect")["points"]
+    found = analyses.rate_change(sample_build, days, before, by=("category",)).set_index("effect")["points"]
     final = [
         metrics.answer(sample_build, "ultimate_return_rate", since=p[0], until=p[1])["value"].iloc[0]
         for p in (days, before)
@@ -127,10 +127,10 @@ def test_rate_moves_with_the_final_rate_and_timing_with_when_sales_fall(sample_b
 def test_mix_is_blamed_on_the_dimension_that_moved(sample_build: Build) -> None:
     # against itself nothing moves; with one category only, mix by category is nothing
     days = (date(2025, 3, 1), date(2025, 5, 31))
-    same = metrics.rate_change(sample_build, days, days).set_index("effect")["points"]
+    same = analyses.rate_change(sample_build, days, days).set_index("effect")["points"]
     assert same.drop(["previous", "current"]).abs().max() == pytest.approx(0, abs=1e-12)
     earlier = (date(2024, 9, 1), date(2024, 11, 30))
-    one = metrics.rate_change(sample_build, days, earlier, where={"category": ["dresses"]}).set_index("effect")[
+    one = analyses.rate_change(sample_build, days, earlier, where={"category": ["dresses"]}).set_index("effect")[
         "points"
     ]
     assert one["mix_category"] == pytest.approx(0, abs=1e-12)
@@ -138,22 +138,19 @@ def test_mix_is_blamed_on_the_dimension_that_moved(sample_build: Build) -> None:
 
 def test_same_window_takes_the_longest_that_both_have_lived_through(sample_build: Build) -> None:
     now, before = (date(2025, 12, 15), date(2026, 1, 10)), (date(2025, 10, 1), date(2025, 10, 31))
-    found = metrics.same_window(sample_build, now, before)
+    found = analyses.same_window(sample_build, now, before)
     assert found["window_days"].iloc[0] in (21, 30)
     assert found["status"].iloc[0] == "ok"
-    older = metrics.same_window(sample_build, (date(2025, 6, 1), date(2025, 6, 30)), before)
+    older = analyses.same_window(sample_build, (date(2025, 6, 1), date(2025, 6, 30)), before)
     assert older["window_days"].iloc[0] == 90
-    young = metrics.same_window(sample_build, (date(2026, 1, 29), date(2026, 1, 31)), before)
+    young = analyses.same_window(sample_build, (date(2026, 1, 29), date(2026, 1, 31)), before)
     assert young.empty
 
 
-# -- accrual and customers ---------------------------------------------------------------------------------------------
-
-
 def test_accrual_adds_up_alike_in_every_cut(sample_build: Build) -> None:
-    whole = metrics.accrual(sample_build, by=()).iloc[0]
+    whole = analyses.accrual(sample_build, by=()).iloc[0]
     for by in (("month",), ("category",), ("month", "category"), ("country",)):
-        found = metrics.accrual(sample_build, by=by)
+        found = analyses.accrual(sample_build, by=by)
         parts, last = found.iloc[:-1], found.iloc[-1]
         for column in ("units_to_come", "owed", "to_come", "liability", "cost_of_goods"):
             assert parts[column].sum() == pytest.approx(whole[column], abs=0.01 * len(parts) + 0.01), (by, column)
@@ -166,32 +163,32 @@ def test_accrual_adds_up_alike_in_every_cut(sample_build: Build) -> None:
 
 
 def test_accrual_at_the_start_of_a_month_holds_the_youngest_orders(sample_build: Build) -> None:
-    found = metrics.accrual(sample_build, as_of=date(2025, 12, 5)).set_index("month")
+    found = analyses.accrual(sample_build, as_of=date(2025, 12, 5)).set_index("month")
     assert found.loc["2025-12-01", "to_come"] > 0
     assert found.iloc[-1]["to_come"] > found.loc["2025-11-01", "to_come"] + found.loc["2025-12-01", "to_come"] - 0.02
     assert (found["status"] == "ok").all()
 
 
 def test_what_would_have_been_booked_is_near_what_came(sample_build: Build) -> None:
-    found = metrics.accrual_backtest(sample_build).set_index("days_ago")
+    found = analyses.accrual_backtest(sample_build).set_index("days_ago")
     assert list(found.index) == [30, 60, 90]
     for row in found.itertuples():
         assert abs(row.error) < 0.3  # a shop of 20,000 lines
         assert row.low < row.booked < row.high
     assert (found["units_came"] > 0).all()
-    dresses = metrics.accrual_backtest(sample_build, days_ago=(60,), where={"category": ["dresses"]})
+    dresses = analyses.accrual_backtest(sample_build, days_ago=(60,), where={"category": ["dresses"]})
     assert 0 < dresses["booked"].iloc[0] < found.loc[60, "booked"]
-    now = metrics.accrual_backtest(sample_build, days_ago=(0,)).iloc[0]  # today's back-test is today's accrual
-    assert now["booked"] == pytest.approx(metrics.accrual(sample_build, by=()).iloc[0]["to_come"], rel=0.02)
+    now = analyses.accrual_backtest(sample_build, days_ago=(0,)).iloc[0]  # today's back-test is today's accrual
+    assert now["booked"] == pytest.approx(analyses.accrual(sample_build, by=()).iloc[0]["to_come"], rel=0.02)
 
 
 def test_accrual_by_hand(build: Build, tmp_path: Path) -> None:
     # h, 3 units of 8, names no order: what is still to come cannot be said
-    withheld = metrics.accrual(build, by=()).iloc[0]
+    withheld = analyses.accrual(build, by=()).iloc[0]
     assert withheld["status"] == "greyed"
     assert withheld["reason"].endswith("37.5% name no order")
     with open_duckdb(hand_build.write(tmp_path / "named.duckdb", hand_build.NAMED)) as named:
-        found = metrics.accrual(named, by=()).iloc[0]  # d (50, cost 20) is back and not paid
+        found = analyses.accrual(named, by=()).iloc[0]  # d (50, cost 20) is back and not paid
     assert found["owed"] == 50
     assert found["status"] == "ok"
     assert found["liability"] == pytest.approx(50 + found["to_come"], abs=0.01)
@@ -212,18 +209,18 @@ def test_chance_among_customers_is_that_of_what_they_bought(sample_build: Build)
     once = crowd[crowd["bought"] == 1]
     assert once["chance"].min() == pytest.approx(rates.min(), abs=0.02)
     assert once["chance"].max() == pytest.approx(rates.max(), abs=0.02)
-    one = metrics.customer_concentration(sample_build, where={"category": ["dresses"]})
+    one = analyses.customer_concentration(sample_build, where={"category": ["dresses"]})
     assert one.slices["by_chance"].notna().all()
 
 
 def test_a_pattern_of_a_handful_of_orders_is_not_shown(sample_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "several_sizes" in set(metrics.customer_concentration(sample_build).patterns["pattern"])
+    assert "several_sizes" in set(analyses.customer_concentration(sample_build).patterns["pattern"])
     monkeypatch.setattr(customers, "_is_crowd", lambda *_: False)
-    assert "several_sizes" not in set(metrics.customer_concentration(sample_build).patterns["pattern"])
+    assert "several_sizes" not in set(analyses.customer_concentration(sample_build).patterns["pattern"])
 
 
 def test_customers_are_a_crowd(sample_build: Build, build: Build) -> None:
-    found = metrics.customer_concentration(sample_build)
+    found = analyses.customer_concentration(sample_build)
     assert found.reason == ""
     slices = found.slices
     assert slices["returned"].is_monotonic_increasing
@@ -233,10 +230,10 @@ def test_customers_are_a_crowd(sample_build: Build, build: Build) -> None:
     serial = found.patterns.set_index("pattern").loc["serial"]
     assert serial["customers"] > serial["by_chance"]
     assert not any("customer_key" in str(c) or "customer_id" in str(c) for c in (*slices, *found.patterns))
-    young = metrics.customer_concentration(sample_build, since=sample_end(sample_build) - timedelta(days=12))
+    young = analyses.customer_concentration(sample_build, since=sample_end(sample_build) - timedelta(days=12))
     assert young.slices.empty
     assert young.patterns.empty
     assert young.reason.startswith("too young")
-    few = metrics.customer_concentration(build)
+    few = analyses.customer_concentration(build)
     assert few.slices.empty
     assert few.reason.startswith("needs customers")

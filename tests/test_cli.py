@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipelines import cli
+from pipelines.cli import app, options, output
 from pipelines.errors import UnknownValue
 from pipelines.settings import Settings
 
@@ -53,7 +53,7 @@ runner = CliRunner()
 
 
 def run(*arguments: str, code: int = 0) -> str:
-    result = runner.invoke(cli.app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    result = runner.invoke(app.app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
     if result.exit_code == 1 and result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == code, result.output
@@ -179,7 +179,7 @@ def test_what_goes_wrong_is_one_line_and_exit_1(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["backhaul", *arguments])
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        app.main()
     assert stopped.value.code == 1
     message = capsys.readouterr().err
     assert says in message
@@ -189,7 +189,7 @@ def test_what_goes_wrong_is_one_line_and_exit_1(
 def test_a_cut_named_twice_is_one_cut_and_days_must_be_in_order(at: tuple[str, str]) -> None:
     once = run("metric", "sold_units", "--by", "country", "--format", "csv", *at)
     assert run("metric", "sold_units", "--by", "country", "--by", "country", "--format", "csv", *at) == once
-    told = runner.invoke(cli.app, ["metric", "sold_units", "--from", "2026-01-02", "--to", "2026-01-01", *at])
+    told = runner.invoke(app.app, ["metric", "sold_units", "--from", "2026-01-02", "--to", "2026-01-01", *at])
     assert told.exit_code == 2
 
 
@@ -198,7 +198,7 @@ def test_an_unknown_dimension_lists_the_ones_there_are(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["backhaul", "metric", "sold_units", "--by", "colourr", *at])
     with pytest.raises(SystemExit):
-        cli.main()
+        app.main()
     assert "colour" in capsys.readouterr().err
 
 
@@ -275,7 +275,7 @@ def test_a_csv_of_the_command_line_holds_no_formula(capsys: pytest.CaptureFixtur
         {"category": '=HYPERLINK("x")', "value": -0.5, "n": -3, "note": None},
         {"category": "-shoes", "value": 2, "n": 1, "note": "a"},
     ]
-    cli._print(rows, cli.Format.csv)
+    output.print_rows(rows, options.Format.csv)
     assert capsys.readouterr().out.splitlines() == [
         "category,value,n,note",
         '"\'=HYPERLINK(""x"")",-0.5,-3,',

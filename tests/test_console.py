@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import console, state
+from pipelines.cli import console
+from pipelines.warehouse import state
 from pipelines.warehouse.build import writing
 from tests.conftest import ends
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines import copies, state
-from pipelines.copies import backup, restore, verify
 from pipelines.errors import BackupError
-from pipelines.load import load
+from pipelines.load.run import load
+from pipelines.outputs import copies
+from pipelines.outputs.copies import backup, restore, verify
 from pipelines.settings import Settings
+from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import build_path, current_build, current_id
 
 HEAD = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,customer_id\n"
@@ -63,7 +64,7 @@ def test_a_load_whose_files_had_not_all_landed_is_not_in_the_copy(shop: Settings
     settings = Settings(warehouse=tmp_path / "warehouse")
     restore(settings, backup(shop, tmp_path / "copy").folder)
     memory = state.State(settings.warehouse)
-    memory.write(state.load, [{"load_id": "29990101T000000000000", "status": "landing", "source": "canonical"}])
+    memory.write(state_tables.load, [{"load_id": "29990101T000000000000", "status": "landing", "source": "canonical"}])
     memory.close()
     (settings.raw / "29990101T000000000000").mkdir()
     (settings.raw / "29990101T000000000000" / "half.csv").write_text("order_")

@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import cost
-from pipelines.estimate.carbon_cost import legs, returns
+from pipelines.estimate.leg_cost import legs
+from pipelines.estimate.return_cost import returns
+from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
-from pipelines.warehouse.shape import create_tables
 
 MONEY = st.floats(0, 1e5)
-
-# -- laws --------------------------------------------------------------------------------------------------------------
 
 
 @given(MONEY, MONEY, MONEY)
@@ -41,8 +40,6 @@ def test_value_lost_and_recovered_are_the_cost(cost_amount: float, share: float)
 def test_no_markdown_at_an_unchanged_price(net: float, price: float) -> None:
     assert cost.markdown(net, price, price) == 0
 
-
-# -- a build worked by hand --------------------------------------------------------------------------------------------
 
 LOTS = """
     lot line return_ parcel units disposition return_type net cost currency fx stage

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import state
-from pipelines.load import Report, load
+from pipelines.load.report import Report
+from pipelines.load.run import load
 from pipelines.settings import Settings
+from pipelines.warehouse import state
 
 HEADER = "refund_id,refunded_at,amount,currency,kind"
 MAPPING = """

@@ -16,11 +16,13 @@ from conftest import TINY_SHOP, ends, fresh, write_rows
 from sqlalchemy import select
 from test_load import assert_same, tables
 
-from pipelines import doctor, factors, state
+from pipelines import doctor, factors
 from pipelines.errors import BackhaulError, WarehouseDamaged, WarehouseMissing
-from pipelines.load import load
+from pipelines.load.run import load
+from pipelines.people import actions
 from pipelines.settings import Settings
-from pipelines.warehouse import build, schema
+from pipelines.warehouse import build, state
+from pipelines.warehouse.star import facts as facts_star
 from tests.damages import (
     HEALED,
     REFUSED,
@@ -177,7 +179,7 @@ def test_reading_back_finds_what_a_quick_look_does_not(copy_of_tiny: Settings) -
     notes = [f for f in doctor.examine(copy_of_tiny, is_deep=False) if not f.is_fault]
     assert [f.where for f in notes] == ["warehouse/log/notes.txt"]
     with pytest.raises(WarehouseMissing, match="damaged"), build.current_build(copy_of_tiny.warehouse) as damaged:
-        damaged.fetch(select(schema.fact_order_line))
+        damaged.fetch(select(facts_star.fact_order_line))
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_a_warehouse_of_version_1_opens(settings: Settings) -> None:
         connection.executescript((written / "state.sql").read_text(encoding="utf-8"))
     connection.close()
     content = state_file(settings).read_bytes()
-    assert [action.note for action in state.actions(settings)] == ["asked the carrier"]
+    assert [action.note for action in actions.actions(settings)] == ["asked the carrier"]
     assert [row["status"] for row in state.listed_loads(settings)] == ["published"]
     assert state_file(settings).read_bytes() == content
     assert len(load(settings).healed) == 2

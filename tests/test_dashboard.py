@@ -21,16 +21,27 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard import charts, columns, findings, queries
 from dashboard.i18n import LANGUAGES, Words, catalogue
-from dashboard.run import command, environment
+from dashboard.pages.margin import data
+from dashboard.pages.policies import data as data_policies
+from dashboard.pages.products import data as data_products
+from dashboard.pages.products import figures as figures_products
+from dashboard.pages.products import parts as parts_products
+from dashboard.pages.promises import data as data_promises
+from dashboard.pages.returns import data as data_returns
+from dashboard.pages.returns import figures
+from dashboard.pages.returns import parts as parts_returns
+from dashboard.shared import charts, columns, findings, queries
 from models.effect import Effect
-from pipelines import alerts, export, metrics, state
-from pipelines.actions import Measured
+from pipelines import alerts, analyses, metrics
+from pipelines.cli.pages import command, environment
 from pipelines.metrics import finish, losses
-from pipelines.metrics.answer import FACTS
+from pipelines.metrics.coverage import FACTS
+from pipelines.outputs import export
+from pipelines.people import actions
+from pipelines.people.actions import Measured
 from pipelines.settings import Settings
-from pipelines.warehouse import schema
+from pipelines.warehouse import vocabulary
 from pipelines.warehouse.engine import Build
 from tests.conftest import FUZZ
 
@@ -65,9 +76,6 @@ def literals() -> tuple[set[str], set[str]]:
             if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
                 beginnings.add(str(node.values[0].value))
     return whole, {b for b in beginnings if "." in b}
-
-
-# -- words -------------------------------------------------------------------------------------------------------------
 
 
 def test_both_languages_have_every_string_with_the_same_parts() -> None:
@@ -115,12 +123,12 @@ def test_every_string_asked_for_exists() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_coded_value_has_a_name(language: str) -> None:
     codes = {
-        "return_reason": schema.REASONS,
-        "disposition": schema.DISPOSITIONS,
-        "stage": schema.STAGES,
-        "method": schema.METHODS,
-        "role": schema.ROLES,
-        "mode": schema.MODES,
+        "return_reason": vocabulary.REASONS,
+        "disposition": vocabulary.DISPOSITIONS,
+        "stage": vocabulary.STAGES,
+        "method": vocabulary.METHODS,
+        "role": vocabulary.ROLES,
+        "mode": vocabulary.MODES,
     }
     for kind, values in codes.items():
         assert {f"value.{kind}.{value}" for value in values} <= catalogue(language).keys()
@@ -227,7 +235,7 @@ def measured(verdict: str, *action_ids: int, **values: Any) -> Measured:
     ],
 )
 def test_an_effect_is_said_with_its_sign_and_the_wait(found: Measured, sentence: str) -> None:
-    assert findings.effect(EN, found) == sentence
+    assert parts_products.effect(EN, found) == sentence
 
 
 def test_a_shop_figure_names_no_step_within_noise() -> None:
@@ -239,11 +247,11 @@ def test_a_shop_figure_names_no_step_within_noise() -> None:
         }
     )
     same = pd.DataFrame({"status": ["ok"], "is_within_noise": [True]})
-    quiet = findings.shop_figure(EN, steps, same)
+    quiet = parts_returns.shop_figure(EN, steps, same)
     assert EN.value("step", "rate").lower() not in quiet
     assert "+0.9 pts" in quiet
     for other in (same.assign(is_within_noise=False), pd.DataFrame()):
-        assert "final rate, +0.8 pts" in findings.shop_figure(EN, steps, other)
+        assert "final rate, +0.8 pts" in parts_returns.shop_figure(EN, steps, other)
 
 
 def test_a_rate_is_said_with_its_interval() -> None:
@@ -253,14 +261,14 @@ def test_a_rate_is_said_with_its_interval() -> None:
 
 def test_an_inspection_names_what_was_found_most() -> None:
     outcomes = pd.DataFrame({"label": ["match", "worn", "empty"], "value": [90.0, 7.0, 3.0]})
-    assert findings.inspected(EN, outcomes) == "10 of 100 inspected units were not as announced, mostly worn"
-    assert findings.inspected(EN, outcomes.iloc[:1]) == EN("returns.inspection")
+    assert parts_returns.inspected(EN, outcomes) == "10 of 100 inspected units were not as announced, mostly worn"
+    assert parts_returns.inspected(EN, outcomes.iloc[:1]) == EN("returns.inspection")
 
 
 def test_a_back_test_by_category_says_how_many_cells() -> None:
     said = pd.DataFrame({"error": [0.01, -0.02, None], "is_covered": pd.array([True, False, None], dtype="boolean")})
-    assert "2 months were off by 1.5 pts on average; 1 of 2" in findings.backtested(EN, said, 60)
-    by_category = findings.backtested(EN, said.assign(category=["a", "b", "c"]), 60)
+    assert "2 months were off by 1.5 pts on average; 1 of 2" in parts_returns.backtested(EN, said, 60)
+    by_category = parts_returns.backtested(EN, said.assign(category=["a", "b", "c"]), 60)
     assert "2 months and categories" in by_category
 
 
@@ -270,16 +278,10 @@ def test_the_hover_of_a_comparison_says_what_is_compared() -> None:
     assert "Known now: 25.0%" in drawn.data[0].hovertext[0]
 
 
-# -- the server --------------------------------------------------------------------------------------------------------
-
-
 def test_the_server_listens_on_the_loopback_address_only(tmp_path: Path) -> None:
     assert "--server.address=127.0.0.1" in command(8501)
     assert "--server.port=8501" in command(8501)
     assert environment(tmp_path)["BACKHAUL_WAREHOUSE"] == str(tmp_path)
-
-
-# -- pages -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -377,9 +379,6 @@ def test_a_page_shows_the_numbers_of_the_tiny_shop(tiny_settings: Settings, monk
     assert shown["Returned so far"] == "44.4%"  # 4 of 9 units
 
 
-# -- the rows behind -------------------------------------------------------------------------------------------------
-
-
 def test_the_rows_behind_a_chart_open_and_add_up(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = app(tiny_settings.warehouse, monkeypatch).run()
     opened.switch_page("app_pages/emissions.py").run()
@@ -433,7 +432,7 @@ def asked(tiny_settings: Settings) -> queries.Asked:
 
 
 def test_a_step_of_the_margin_has_the_rows_that_make_it(asked: queries.Asked) -> None:
-    steps = queries.waterfall(asked)
+    steps = data.waterfall(asked)
     assert len(steps) > 4
     left = steps["step"] == "left"
     for step, amount in steps.loc[~left, ["step", "amount"]].itertuples(index=False):
@@ -443,7 +442,7 @@ def test_a_step_of_the_margin_has_the_rows_that_make_it(asked: queries.Asked) ->
 
 @pytest.mark.parametrize("cut", ["promise_id", "lane", "carrier", "place_id", "return_channel"])
 def test_a_bar_of_a_promise_has_as_many_rows_as_it_says(asked: queries.Asked, cut: str) -> None:
-    for row in queries.promise_states(asked, cut).itertuples():
+    for row in data_promises.promise_states(asked, cut).itertuples():
         at = ((cut, str(row.label)), ("state", str(row.state)))
         assert queries.rows_total(asked, "promise_kept", "numerator", at, True)[0] == row.n, at
 
@@ -486,9 +485,6 @@ def test_a_mark_that_was_chosen_stands_out() -> None:
     assert figure.data[0].selectedpoints is None
 
 
-# -- charts ------------------------------------------------------------------------------------------------------------
-
-
 def test_a_value_axis_says_its_unit() -> None:
     rates = pd.DataFrame(
         {"label": ["FR", "DE"], "value": [0.3, 0.4], "low": [0.2, 0.3], "high": [0.4, 0.5], "n": [10, 10]}
@@ -511,7 +507,7 @@ def test_a_young_month_is_hatched() -> None:
             "maturity": [1.0, 0.3],
         }
     )
-    solid, young, _ = charts.rates_by_cohort(months, EN).data
+    solid, young, _ = figures.rates_by_cohort(months, EN).data
     assert (list(solid.x), solid.marker.pattern.shape) == ([days[0]], "")
     assert (list(young.x), young.marker.pattern.shape) == ([days[1]], "/")
 
@@ -535,9 +531,6 @@ def test_a_waterfall_step_starts_where_the_one_before_ended() -> None:
     assert bars == [(0.0, 100.0, ""), (100.0, -10.0, ""), (90.0, -20.0, "."), (0.0, 70.0, "")]
 
 
-# -- returns, products and accounts on a sample shop -------------------------------------------------------------------
-
-
 def test_a_flagged_product_is_filled_and_the_legend_says_so() -> None:
     ranked = pd.DataFrame(
         {
@@ -550,11 +543,11 @@ def test_a_flagged_product_is_filled_and_the_legend_says_so() -> None:
             "is_flagged": [False, True, False],
         }
     )
-    marks = {t.name: (list(t.y), t.marker.symbol) for t in charts.products(ranked, EN).data}
+    marks = {t.name: (list(t.y), t.marker.symbol) for t in figures_products.products(ranked, EN).data}
     assert marks[EN("products.rate_flagged")] == (["B"], "circle")
     assert marks[EN("products.rate")] == (["C", "A"], "circle-open")
-    assert list(charts.products(ranked, EN).layout.yaxis.categoryarray) == ["C", "B", "A"]  # first on top
-    plain = charts.products(ranked.assign(is_flagged=False), EN)
+    assert list(figures_products.products(ranked, EN).layout.yaxis.categoryarray) == ["C", "B", "A"]  # first on top
+    plain = figures_products.products(ranked.assign(is_flagged=False), EN)
     assert EN("products.rate_flagged") not in [t.name for t in plain.data]
 
 
@@ -566,12 +559,12 @@ def test_products_are_listed_by_money_or_by_relative_rate_and_few_units_stand_la
             "is_small": [False] * 149 + [True],
         }
     )
-    assert queries.first_ranked(ranked, "money")["style_id"].tolist() == [f"s{i}" for i in range(100)]
-    assert queries.first_ranked(ranked, "relative")["style_id"].tolist() == [f"s{i}" for i in range(148, 48, -1)]
+    assert data_products.first_ranked(ranked, "money")["style_id"].tolist() == [f"s{i}" for i in range(100)]
+    assert data_products.first_ranked(ranked, "relative")["style_id"].tolist() == [f"s{i}" for i in range(148, 48, -1)]
 
 
 def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = metrics.product_ranking
+    whole = analyses.product_ranking
     monkeypatch.setattr(metrics, "product_ranking", lambda build, limit=2, **asked: whole(build, limit=limit, **asked))
     queries.ranking.cache_clear()
     monkeypatch.setattr(queries, "SHOWN_STYLES", 2)
@@ -625,15 +618,15 @@ def test_a_policy_is_kept_as_a_draft_checked_and_published(
     window.set_value(7)
     opened.button[0].click().run()  # keep
     assert EN("policies.kept") in said(opened)
-    assert next(iter(queries.drafts(queries.source(warehouse)).values())).count("window_days: 7") == 1
+    assert next(iter(data_policies.drafts(queries.source(warehouse)).values())).count("window_days: 7") == 1
     opened.selectbox(key="draft").select("draft 1").run()
     assert "fewer than the 14" in said(opened)
     window = next(n for n in opened.number_input if n.label == EN("policies.field_window_days"))
     window.set_value(60)
     next(b for b in opened.button if b.label == EN("policies.publish")).click().run(timeout=300)
     assert not opened.exception
-    assert list(queries.policy_versions(queries.source(warehouse))["window_days"]) == [60, 30]
-    assert queries.drafts(queries.source(warehouse)) == {}
+    assert list(data_policies.policy_versions(queries.source(warehouse))["window_days"]) == [60, 30]
+    assert data_policies.drafts(queries.source(warehouse)) == {}
 
 
 def test_an_action_is_logged_from_the_catalogue_measured_and_withdrawn(
@@ -647,7 +640,7 @@ def test_an_action_is_logged_from_the_catalogue_measured_and_withdrawn(
     opened.button(key="suggestion_0").click().run()
     assert not opened.exception
     assert EN("actions.none") not in said(opened)
-    listed = state.actions(Settings(warehouse=warehouse))
+    listed = actions.actions(Settings(warehouse=warehouse))
     assert [a.kind for a in listed] == ["size_note"]
     assert [m.label for m in opened.metric] == [EN("actions.units"), EN("actions.power")]  # no verdict, so no change
     verdicts = [
@@ -657,7 +650,7 @@ def test_an_action_is_logged_from_the_catalogue_measured_and_withdrawn(
     assert any(v in said(opened) for v in verdicts)
     opened.button(key="withdraw").click().run()
     assert EN("actions.none") in said(opened)
-    assert state.actions(Settings(warehouse=warehouse)) == []
+    assert actions.actions(Settings(warehouse=warehouse)) == []
 
 
 def test_an_open_action_is_finished_on_the_page(
@@ -666,18 +659,18 @@ def test_an_open_action_is_finished_on_the_page(
     warehouse = tmp_path / "warehouse"
     shutil.copytree(sample_settings.warehouse, warehouse)
     settings = Settings(warehouse=warehouse)
-    style = next(iter(queries.styles(queries.source(warehouse))))
-    logged = state.log_action(settings, "photo", {"style_id": [style]})
+    style = next(iter(data_products.styles(queries.source(warehouse))))
+    logged = actions.log_action(settings, "photo", {"style_id": [style]})
     opened = app(warehouse, monkeypatch, products_part=EN("products.tab_actions")).run()
     opened.switch_page("app_pages/products.py").run()
     opened.button(key="done").click().run()
     assert opened.error  # it needs a day
-    assert state.find_action(settings, logged.action_id).status == "open"
+    assert actions.find_action(settings, logged.action_id).status == "open"
     day = queries.days(queries.source(warehouse))[1] - dt.timedelta(days=70)
     opened.date_input(key=f"done_on_{logged.action_id}").set_value(day).run()
     opened.button(key="done").click().run()
     assert not opened.exception
-    done = state.find_action(settings, logged.action_id)
+    done = actions.find_action(settings, logged.action_id)
     assert (done.status, done.effective_on) == ("done", day)
     assert "done" not in [b.key for b in opened.button]
 
@@ -705,7 +698,7 @@ def test_a_drift_is_said_where_its_intervals_are_shown(
     sentence = words("reason.drift_later", day="2026-01-01", factor="1.27")
     warned = [str(w.value) for w in opened.warning]
     assert warned[0].startswith(sentence[0].upper() + sentence[1:])  # what the sample loses follows
-    months = queries.cohorts(queries.Asked(queries.source(warehouse), *queries.days(queries.source(warehouse))))
+    months = data_returns.cohorts(queries.Asked(queries.source(warehouse), *queries.days(queries.source(warehouse))))
     assert (months["caution"] == "delay_drift").any()
     assert len(warned) == 2
     marked = [m.label for m in opened.metric if "material/warning" in m.label]
@@ -732,4 +725,4 @@ def test_an_action_about_nothing_is_refused_with_a_sentence(
     submit.click().run()
     assert not opened.exception
     assert opened.error
-    assert state.actions(Settings(warehouse=warehouse)) == []
+    assert actions.actions(Settings(warehouse=warehouse)) == []

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.disposition import assign, greedy, value
-from pipelines import metrics
+from pipelines import analyses
+from pipelines.analyses.disposal import GRADES, ROUTES, _values
 from pipelines.factors import parameter
-from pipelines.metrics.disposal import GRADES, ROUTES, _values
 from pipelines.warehouse.engine import Build
 
 
@@ -43,7 +43,7 @@ def test_an_item_without_a_way_out_is_refused() -> None:
 
 
 def test_the_plan_obeys_grades_capacities_and_the_law(sample_build: Build) -> None:
-    plan = metrics.dispose(sample_build, capacity={"refurbished": 0.05, "nearest_store": 0.1})
+    plan = analyses.dispose(sample_build, capacity={"refurbished": 0.05, "nearest_store": 0.1})
     items = plan.items
     assert len(items) > 500
     assert plan.value >= plan.value_done
@@ -59,11 +59,11 @@ def test_the_plan_obeys_grades_capacities_and_the_law(sample_build: Build) -> No
 
 def test_less_room_is_never_worth_more_and_a_price_lowers_emissions(sample_build: Build) -> None:
     wide, narrow = (
-        metrics.dispose(sample_build, capacity={"refurbished": r, "nearest_store": r}) for r in (100.0, 0.0)
+        analyses.dispose(sample_build, capacity={"refurbished": r, "nearest_store": r}) for r in (100.0, 0.0)
     )
     assert wide.value >= narrow.value
     assert (narrow.items["route"] != "refurbished").all()
-    free, priced = (metrics.dispose(sample_build, carbon_price=p) for p in (0.0, 50_000.0))
+    free, priced = (analyses.dispose(sample_build, carbon_price=p) for p in (0.0, 50_000.0))
     assert priced.regret_kg_co2e >= free.regret_kg_co2e
 
 
@@ -103,7 +103,7 @@ def test_a_way_back_that_cost_more_than_the_goods_are_worth(sample_build: Build)
         10 * (1 - 0.01 * (7 + parameter("resale_days")) / 7) - parameter("handling_repacking")
     )
     assert found["keep_it"] == pytest.approx(12 + 0.2)
-    plan = metrics.dispose(sample_build)
+    plan = analyses.dispose(sample_build)
     kept = plan.items[plan.items["route"] == "keep_it"]
     assert 0 < len(kept) <= plan.capacity["keep_it"]
     assert (kept["value"] >= kept["value_done"]).all()
@@ -116,13 +116,13 @@ def test_parameters_in_euros_meet_goods_in_another_currency() -> None:
 
 
 def test_what_goods_fetch_is_measured_where_enough_were_sold(sample_build: Build) -> None:
-    found = metrics.recovery_rates(sample_build)
+    found = analyses.recovery_rates(sample_build)
     assert (found["n"] >= 30).all()
     assert ((found["low"] <= found["rate"]) & (found["rate"] <= found["high"])).all()
 
 
 def test_nothing_inspected_is_an_empty_plan(sample_build: Build) -> None:
-    plan = metrics.dispose(
+    plan = analyses.dispose(
         sample_build,
         where={"country": ["FR"]},
         since=np.datetime64("2019-01-01").item(),

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.distance import geodesic_km, road_km
-from pipelines.estimate.carbon_cost import lanes
+from pipelines.estimate.lanes import lanes
+from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
-from pipelines.warehouse.contracts import key_sql
-from pipelines.warehouse.shape import create_tables
+from pipelines.warehouse.sql import key_sql
 
 LATITUDE, LONGITUDE = st.floats(-60, 70), st.floats(-179, 179)
 

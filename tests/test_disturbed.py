@@ -14,10 +14,10 @@ import pytest
 from conftest import TINY_SHOP, ends, fresh, write_rows
 from test_load import assert_same, tables
 
-from pipelines import state
 from pipelines.errors import BackhaulError
-from pipelines.load import load
+from pipelines.load.run import load
 from pipelines.settings import Settings
+from pipelines.warehouse import state, state_tables
 from tests.disturbed import FOR_EVER, failing, jumping, sentences
 
 LINE = {**TINY_SHOP["order_line"][0], "order_line_id": "N1-1", "order_id": "N1"}
@@ -62,7 +62,10 @@ def kept(settings: Settings) -> dict[str, Any]:
     """What must not get lost: facts, and what people wrote."""
     memory = state.State(settings.warehouse)
     try:
-        rows = {t.name: len(memory.rows(t.select())) for t in (state.alert_rule, state.closed_month, state.action)}
+        rows = {
+            t.name: len(memory.rows(t.select()))
+            for t in (state_tables.alert_rule, state_tables.closed_month, state_tables.action)
+        }
     finally:
         memory.close()
     made = {n: (settings.warehouse.parent / n).exists() for n in ("rates.csv", "em.json", "copy")}
@@ -154,6 +157,6 @@ def test_a_clock_that_jumps_changes_nothing(copy_of_tiny: Settings, tmp_path: Pa
     assert set(found.index) == before | {"shop:N1", "shop:N2"}
     assert (found["shop:N1"], found["shop:N2"]) == (70, 50)
     memory = state.State(copy_of_tiny.warehouse)
-    begun = [row["load_id"] for row in memory.rows(state.load.select())]
+    begun = [row["load_id"] for row in memory.rows(state_tables.load.select())]
     memory.close()
     assert begun == sorted(begun)  # an id is after all before it

@@ -21,17 +21,18 @@ from models import levers as lever_models
 from models import uncertainty
 from models.distance import geodesic_km
 from models.split import split
-from pipelines import metrics
+from pipelines import analyses, metrics
+from pipelines.analyses.emissions import CAUSES
 from pipelines.errors import UnknownDimension
 from pipelines.estimate import goods
-from pipelines.estimate.carbon_cost import lanes, legs
+from pipelines.estimate.lanes import lanes
+from pipelines.estimate.leg_cost import legs
 from pipelines.factors import parameter
-from pipelines.metrics.doubt import sources
-from pipelines.metrics.emissions import CAUSES
+from pipelines.load.shape.versions import create_tables
+from pipelines.metrics.finish.doubt import sources
 from pipelines.settings import Settings
-from pipelines.warehouse.contracts import key_sql
 from pipelines.warehouse.engine import Build, open_duckdb
-from pipelines.warehouse.shape import create_tables
+from pipelines.warehouse.sql import key_sql
 
 AMOUNT = st.floats(0.01, 1e4)
 
@@ -40,9 +41,6 @@ AMOUNT = st.floats(0.01, 1e4)
 def rebuilt(folder: Path, **tables: list[dict[str, Any]]) -> Iterator[Build]:
     with open_duckdb(hand_build.write(folder / "hand.duckdb", tables)) as build:
         yield build
-
-
-# -- doubt -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_interval_covers_as_often_as_it_says() -> None:
@@ -78,7 +76,7 @@ def test_what_a_leg_rests_on() -> None:
 def test_the_total_lies_in_its_interval_and_its_doubt_adds_up(sample_build: Build) -> None:
     found = metrics.answer(sample_build, "kg_co2e", by=("country",))
     assert ((found["low"] < found["value"]) & (found["value"] < found["high"])).all()
-    swings = metrics.tornado(sample_build)
+    swings = analyses.tornado(sample_build)
     assert swings["share"].sum() == pytest.approx(1)
     assert (swings["high"] - swings["low"]).is_monotonic_decreasing
     by_product = metrics.answer(sample_build, "kg_co2e", by=("category",))
@@ -91,8 +89,6 @@ def test_a_comparison_does_not_rest_on_doubt_both_spans_share(sample_build: Buil
     assert found["low"].isna().all()
     assert found["is_within_noise"].isna().all()
 
-
-# -- what a change is made of ------------------------------------------------------------------------------------------
 
 SIDE = st.lists(st.tuples(AMOUNT, AMOUNT, AMOUNT), min_size=1, max_size=6)
 
@@ -113,15 +109,12 @@ def test_what_did_not_move_has_no_effect_and_what_begins_is_counted() -> None:
 
 def test_the_causes_add_up_to_the_change(sample_build: Build) -> None:
     spans = {"period": (date(2025, 8, 1), date(2025, 11, 30)), "against": (date(2024, 8, 1), date(2024, 11, 30))}
-    found = metrics.change_split(sample_build, **spans).set_index("step")["amount"]
+    found = analyses.change_split(sample_build, **spans).set_index("step")["amount"]
     assert list(found.index) == ["before", *CAUSES, "after"]
     assert found["before"] + found[list(CAUSES)].sum() == pytest.approx(found["after"])
     for step, (since, until) in (("before", spans["against"]), ("after", spans["period"])):
         whole = metrics.answer(sample_build, "kg_co2e_per_100_sold", since=since, until=until)["value"].iloc[0]
         assert found[step] == pytest.approx(whole)
-
-
-# -- one return --------------------------------------------------------------------------------------------------------
 
 
 def evaluated(formula: str) -> tuple[float, float]:
@@ -136,7 +129,7 @@ def test_every_formula_gives_what_it_says(sample_build: Build) -> None:
     names = metrics.rows(sample_build, "returned_units", limit=300)["return_id"].unique()
     counted = 0
     for name in names:
-        told = metrics.explain(sample_build, str(name))
+        told = analyses.explain(sample_build, str(name))
         total = 0.0
         for parcel in told["parcels"]:
             for leg in parcel["legs"]:
@@ -154,18 +147,15 @@ def test_every_formula_gives_what_it_says(sample_build: Build) -> None:
 
 def test_a_return_nobody_knows(tiny_build: Build) -> None:
     with pytest.raises(UnknownDimension, match="There is no return 'R-none'"):
-        metrics.explain(tiny_build, "R-none")
+        analyses.explain(tiny_build, "R-none")
 
 
 def test_parcels_are_counted_once(sample_build: Build) -> None:
-    found = metrics.parcels(sample_build)
+    found = analyses.parcels(sample_build)
     whole = metrics.answer(sample_build, "kg_co2e_per_parcel").iloc[0]
     assert found["parcels"].sum() == whole["n"]
     assert found["kg_co2e"].sum() / found["parcels"].sum() == pytest.approx(whole["value"])
     assert found.loc[(found["low"] >= 0.02) & (found["high"] <= 10), "flagged"].sum() == 0
-
-
-# -- levers ------------------------------------------------------------------------------------------------------------
 
 
 @given(AMOUNT, st.floats(1.0, 5.0), AMOUNT, st.floats(0.0, 1.0))
@@ -177,7 +167,7 @@ def test_levers_never_add_emissions(kg: float, rounds: float, km: float, share: 
 
 
 def test_levers_save_no_more_than_there_is(sample_build: Build) -> None:
-    found = metrics.levers(sample_build).set_index("lever")
+    found = analyses.levers(sample_build).set_index("lever")
     total = metrics.answer(sample_build, "kg_co2e", by=("activity",)).set_index("activity")["value"]
     assert set(found.index) == {"no_box", "fewer_rounds", "rail", "keep_it", "repair"}
     assert 0 < found.loc["no_box", "kg_co2e"] < total["packaging"] + total["transport"]
@@ -202,14 +192,11 @@ def test_the_nearest_centre_by_hand(tmp_path: Path) -> None:
     }
     road = [{**leg, "mode": "truck"} for leg in hand_build.TABLES["fact_return_leg"]]
     with rebuilt(tmp_path, dim_place=[*hand_build.PLACES, near], fact_return_leg=road) as build:
-        found = metrics.levers(build).set_index("lever").loc["nearest_centre"]
+        found = analyses.levers(build).set_index("lever").loc["nearest_centre"]
     km = geodesic_km(47.2, -1.6, 47.3, -1.6) * parameter("circuity")
     assert (found["touched"], found["touched_unit"]) == (2, "parcels")
     assert found["kg_co2e"] == pytest.approx(2.5 * (1 - km / 100))
     assert found["days"] == pytest.approx((100 - km) / parameter("lever_road_speed"))
-
-
-# -- second lives, movements -------------------------------------------------------------------------------------------
 
 
 def test_second_lives_by_hand() -> None:

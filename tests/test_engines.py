@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import false, literal_column, null, select
 
-from pipelines import metrics
+from pipelines import analyses, metrics
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id
 from pipelines.warehouse.engine import (
@@ -33,7 +33,7 @@ from pipelines.warehouse.engine import (
     ratio,
     seconds_between,
 )
-from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.star import STAR
 
 Copy = Callable[[Path], Build]
 QUESTIONS: list[dict[str, Any]] = [
@@ -146,7 +146,7 @@ def test_other_engines_answer_alike_on_a_loaded_shop(
 def test_other_engines_say_the_same_of_the_past(engine: str, hand_path: Path, request: pytest.FixtureRequest) -> None:
     with open_duckdb(hand_path) as here, request.getfixturevalue(engine)(hand_path) as there:
         for by in (None, "category"):
-            ours, theirs = (metrics.backtest(b, days_ago=(30, 60), by=by) for b in (here, there))
+            ours, theirs = (analyses.backtest(b, days_ago=(30, 60), by=by) for b in (here, there))
             assert (ours["status"] == "ok").any()
             pd.testing.assert_frame_equal(_sorted(ours), _sorted(theirs), rtol=1e-9, atol=1e-9, check_dtype=False)
 
@@ -156,8 +156,8 @@ def test_other_engines_say_the_same_of_the_past(engine: str, hand_path: Path, re
 def test_other_engines_show_a_product_alike(engine: str, hand_path: Path, request: pytest.FixtureRequest) -> None:
     asked: dict[str, Any] = {"where": {"country": ["FR"]}, "as_of": date(2026, 1, 31)}
     with open_duckdb(hand_path) as here, request.getfixturevalue(engine)(hand_path) as there:
-        ours, theirs = (metrics.product_profile(b, "shop:alba", **asked) for b in (here, there))
-        ranked = [metrics.product_ranking(b, by="product_id") for b in (here, there)]
+        ours, theirs = (analyses.product_profile(b, "shop:alba", **asked) for b in (here, there))
+        ranked = [analyses.product_ranking(b, by="product_id") for b in (here, there)]
     frames = [f.name for f in fields(ours) if isinstance(getattr(ours, f.name), pd.DataFrame)]
     for one, other in [*((getattr(ours, f), getattr(theirs, f)) for f in frames), ranked]:
         one, other = (f.dropna(axis=1, how="all") for f in (one, other))

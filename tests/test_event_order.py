@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.load import load
+from pipelines.load.run import load
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 from tests.conftest import fresh, write_rows
@@ -120,7 +120,7 @@ def _event(
 def lots(build: Build, line: str) -> list[dict[str, object]]:
     from sqlalchemy import select
 
-    from pipelines.warehouse.schema import STAR
+    from pipelines.warehouse.star import STAR
 
     table = STAR.tables["fact_return_line"]
     found = build.fetch(select(table).where(table.c.return_line_id == f"shop:{line}").order_by(table.c.lot_no))
@@ -181,7 +181,7 @@ def test_parts_count_as_the_kits_they_make_up(build: Build) -> None:
 def test_what_happened_is_kept_beside_how_it_counts(build: Build) -> None:
     from sqlalchemy import func, select
 
-    from pipelines.warehouse.schema import STAR
+    from pipelines.warehouse.star import STAR
 
     table = STAR.tables["fact_return_event"]
     found = build.fetch(select(func.count().label("events")).select_from(table))
@@ -192,7 +192,7 @@ def test_the_same_in_two_loads(tmp_path: Path, build: Build) -> None:
     """The receipt comes in a later load: an increment counts the line as a full build does."""
     from sqlalchemy import select
 
-    from pipelines.warehouse.schema import STAR
+    from pipelines.warehouse.star import STAR
 
     settings = fresh(tmp_path)
     rows = [_event("1", "a", "a", "requested", 8, 1), _event("2", "a", "a", "expired", 18, 1)]

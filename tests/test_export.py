@@ -19,8 +19,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipelines import cli, export, metrics
+from pipelines import metrics
+from pipelines.cli import app
 from pipelines.errors import ExportError
+from pipelines.outputs import export
 from pipelines.warehouse.engine import Build
 
 FORMS = ("csv", "xlsx", "parquet")
@@ -72,9 +74,6 @@ def written(frame: pd.DataFrame, context: dict[str, str], folder: Path, form: st
     path = folder / f"rows.{form}"
     path.write_bytes(export.to_bytes(frame, context, form, language))
     return path
-
-
-# -- the checksum ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])
@@ -156,9 +155,6 @@ def test_no_rows_make_a_file_too(tiny_build: Build, tmp_path: Path, form: str) -
     assert (checked.holds, checked.rows) == (True, 0)
 
 
-# -- cells -------------------------------------------------------------------------------------------------------------
-
-
 def test_no_cell_of_a_csv_begins_a_formula_and_numbers_stay_numbers(tiny_build: Build, tmp_path: Path) -> None:
     frame = pd.DataFrame({"=head": NASTY, "amount": np.arange(len(NASTY)) - 3.5})
     path = written(frame, about(tiny_build, where={"brand": ["=cmd()", "x\n=y"]}), tmp_path, "csv")
@@ -216,9 +212,6 @@ def test_parquet_keeps_the_kinds(every_kind: pd.DataFrame, tiny_build: Build, tm
         "is_gift": "bool",
         "nothing": "string",
     }
-
-
-# -- context -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -280,11 +273,8 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
         export.to_bytes(pd.DataFrame({"n": [1]}), {}, "pdf")
 
 
-# -- the command line --------------------------------------------------------------------------------------------------
-
-
 def run(*arguments: str) -> Any:
-    return CliRunner().invoke(cli.app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    return CliRunner().invoke(app.app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 
 
 @pytest.mark.parametrize("form", FORMS)

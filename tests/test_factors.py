@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import factors, metrics
+from pipelines import analyses, factors, metrics
 from pipelines.errors import FactorMissing
 from pipelines.factors import COLUMNS, Ledger, choose, import_set, ledger, parameter, read_set
-from pipelines.load import load
+from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
@@ -133,8 +133,8 @@ def test_a_set_needs_a_name_rows_and_columns(settings: Settings, tmp_path: Path)
 def test_the_same_ledger_changes_nothing_and_another_is_proportional(tiny_build: Build) -> None:
     """The factor's part of a change: kilograms times the ratio of the factors."""
     now = Ledger()
-    assert metrics.factor_effect(tiny_build, now, now)["difference"].abs().max() == 0
-    found = metrics.factor_effect(tiny_build, now, replace(now, chosen="ademe"))
+    assert analyses.factor_effect(tiny_build, now, now)["difference"].abs().max() == 0
+    found = analyses.factor_effect(tiny_build, now, replace(now, chosen="ademe"))
     lorry = found[found["vehicle"] == "truck_artic"].iloc[0]
     assert lorry["other_kg_co2e"] == pytest.approx(lorry["kg_co2e"] * 0.18012 / 0.09623)
     assert found["kg_co2e"].sum() == pytest.approx(metrics.answer(tiny_build, "kg_co2e")["value"].iloc[0])
@@ -144,7 +144,7 @@ def test_choosing_a_set_estimates_everything_anew(copy_of_tiny: Settings) -> Non
     """What `compare` said is what the new build holds; the facts stay."""
     with current_build(copy_of_tiny.warehouse) as build:
         before = build.label
-        said = metrics.factor_effect(build, Ledger(), Ledger(chosen="ademe"))["other_kg_co2e"].sum()
+        said = analyses.factor_effect(build, Ledger(), Ledger(chosen="ademe"))["other_kg_co2e"].sum()
     choose(copy_of_tiny, "ademe")
     assert load(copy_of_tiny, is_anew=True).kind == "full"
     with current_build(copy_of_tiny.warehouse) as build:
@@ -154,7 +154,7 @@ def test_choosing_a_set_estimates_everything_anew(copy_of_tiny: Settings) -> Non
 
 
 def test_missing_factors_are_listed(tiny_build: Build) -> None:
-    assert metrics.missing_factors(tiny_build).empty
+    assert analyses.missing_factors(tiny_build).empty
     assert factors.parameters()["parcel_mass", ""]["unit"] == "kg/parcel"
 
 

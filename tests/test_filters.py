@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dashboard import filters, queries
-from pipelines import metrics
+from dashboard.shared import filters, queries
+from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension
-from pipelines.load import load
-from pipelines.metrics.answer import ANALYSES
+from pipelines.load.run import load
+from pipelines.metrics.catalogue import ANALYSES
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -74,7 +74,7 @@ def test_a_page_that_says_nothing_is_found(shop: Path, monkeypatch: pytest.Monke
 def test_an_analysis_takes_the_filters_it_says_and_refuses_others(name: str, sample_build: Build) -> None:
     door, possible = getattr(metrics, name), metrics.dimensions(name, sample_build)
     given = {
-        "simulate": {"tried": metrics.Scenario(fee=2)},
+        "simulate": {"tried": analyses.Scenario(fee=2)},
         "erosion_by": {"by": "policy"},
         "change_split": SPAN,
     }.get(name, {})
@@ -130,5 +130,5 @@ def test_a_page_reads_the_build_it_asks_for(copy_of_tiny: Settings) -> None:
     after = queries.source(copy_of_tiny.warehouse)
     assert before.build_id != after.build_id
     queries._builds.clear()
-    assert queries._open(before).info["build_id"] == before.build_id
-    assert queries._open(after).info["build_id"] == after.build_id
+    assert queries.opened(before).info["build_id"] == before.build_id
+    assert queries.opened(after).info["build_id"] == after.build_id

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from models.forecast import HORIZON, LEAST_WEEKS, curve, forecast, naive, triangle, weekly
-from pipelines import metrics
+from pipelines import analyses
 from pipelines.errors import UnknownDimension
 from pipelines.warehouse.engine import Build
 
@@ -83,21 +83,21 @@ def test_the_shop_is_forecast_by_group_and_tested(sample_build: Build) -> None:
 
     What is shown beat a year ago; refunds are units times what one costs.
     """
-    whole = metrics.forecast(sample_build)
+    whole = analyses.forecast(sample_build)
     assert len(whole) == HORIZON
     assert (whole["week"].diff().dropna() == timedelta(7)).all()
     assert whole["week"].iloc[0] > date(2026, 1, 1)
-    by = metrics.forecast(sample_build, by="category")
+    by = analyses.forecast(sample_build, by="category")
     assert by.groupby("group").size().eq(HORIZON).all()
     assert by["value"].sum() == pytest.approx(whole["value"].sum(), rel=0.35)
-    tested = metrics.backtested(sample_build)
+    tested = analyses.backtested(sample_build)
     ratio = tested["error"].sum() / tested["naive_error"].sum()
     assert whole["error_ratio"].iloc[0] == pytest.approx(ratio)
     assert whole["is_shown"].all() == (ratio < 1)
     assert tested["inside"].mean() > 0.6
-    money = metrics.forecast(sample_build, "refund_amount")
+    money = analyses.forecast(sample_build, "refund_amount")
     assert (money["value"] > 10 * whole["value"] * 0.5).all()
-    past = metrics.recent(sample_build)
+    past = analyses.recent(sample_build)
     assert past["week"].iloc[-1] + timedelta(7) == whole["week"].iloc[0]
 
 
@@ -105,13 +105,13 @@ def test_what_does_not_beat_a_year_ago_is_not_shown() -> None:
     found = pd.DataFrame(
         {"is_shown": [True, False], "value": [5.0, 6.0], "low": [4.0, 5.0], "high": [6.0, 7.0], "naive": [1.0, 2.0]}
     )
-    assert metrics.shown(found)["value"].tolist() == [5, 2]
-    assert metrics.shown(found)["low"].isna().tolist() == [False, True]
+    assert analyses.shown(found)["value"].tolist() == [5, 2]
+    assert analyses.shown(found)["low"].isna().tolist() == [False, True]
 
 
 def test_what_is_no_forecast(sample_build: Build, tiny_build: Build) -> None:
     with pytest.raises(UnknownDimension, match="There is no forecast of 'magic'"):
-        metrics.forecast(sample_build, "magic")
+        analyses.forecast(sample_build, "magic")
     with pytest.raises(UnknownDimension, match="cannot be cut by 'size'"):
-        metrics.forecast(sample_build, by="size")
-    assert metrics.forecast(tiny_build).empty
+        analyses.forecast(sample_build, by="size")
+    assert analyses.forecast(tiny_build).empty

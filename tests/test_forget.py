@@ -26,13 +26,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import alerts, erasing, forget, logs, state
+from pipelines import alerts
 from pipelines.errors import ForgetError, SourceError
-from pipelines.load import load, retain, rotate_key
+from pipelines.load import erased_files, erasing
+from pipelines.load.amend import retain, rotate_key
+from pipelines.load.run import load
+from pipelines.people import forget
 from pipelines.settings import Settings
 from pipelines.sources import shopify_files
-from pipelines.sql import read_sql
-from pipelines.warehouse import build
+from pipelines.warehouse import build, log_files, state, state_tables
+from pipelines.warehouse.sql import read_sql
 from tests.conftest import TINY_SHOP, ends, fresh, write_rows, write_shop
 from tests.test_sources_shopify import ORDER
 
@@ -230,7 +233,7 @@ def no_rules() -> Iterator[None]:
     """Look for no alert, which takes longer than what is tested, and join log files at once."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(alerts, "record", lambda _: [])
-        patched.setattr(logs, "FEW", 1)  # two log files are many: they are joined
+        patched.setattr(log_files, "FEW", 1)  # two log files are many: they are joined
         yield
 
 
@@ -243,7 +246,7 @@ class Story:
         for source, files in self.sources.items():  # one build of all
             load(self.settings, files, source=source, is_trial=source != "shopify")
         memory = state.State(self.settings.warehouse)
-        memory.write(state.action, [{"kind": "claim", "note": f"called {ANNE} back", "status": "open"}])
+        memory.write(state_tables.action, [{"kind": "claim", "note": f"called {ANNE} back", "status": "open"}])
         memory.close()
         self.planted = remains(self.settings, *HERS)
         self.before = facts(self.settings)
@@ -265,7 +268,7 @@ def test_she_is_found_nowhere_by_the_search_of_the_test_or_of_the_command(story:
     assert sum(part.files for part in story.done.searched) >= 20
     assert len(list((story.settings.warehouse / "builds").glob("*.duckdb"))) == 1
     memory = state.State(story.settings.warehouse)
-    assert all(row["done_at"] for row in memory.rows(state.select(state.forgotten)))
+    assert all(row["done_at"] for row in memory.rows(state.select(state_tables.forgotten)))
     memory.close()
 
 
@@ -355,8 +358,6 @@ def test_files_that_name_her_again_do_not_bring_her_back(story: Story, tmp_path:
         != next(r for r in story.before["fact_order_line"] if r["order_line_id"] == "shop:O1-1")["customer_key"]
     )
 
-
-# -- what it says ------------------------------------------------------------------------------------------------------
 
 HEAD = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,customer_id,who\n"
 
@@ -480,11 +481,16 @@ def test_every_key_that_the_parser_of_shopify_asks_for_is_known_to_be_read() -> 
 def test_an_object_that_holds_a_key_twice_is_only_in_the_way_when_it_is_to_be_written(tmp_path: Path) -> None:
     file = tmp_path / "return_event.twice.ndjson"
     file.write_text('{"who": 1, "who": 2, "customer_id": "c2"}\n')
-    reads = erasing.Reads(lambda path: frozenset({"return_event.customer_id"}) if path == ("customer_id",) else None)
-    assert erasing.rewrite(file, tmp_path / "new", reads, erasing.Editor([erasing.Person("c1", "forgotten-1")])) == 0
+    reads = erased_files.Reads(
+        lambda path: frozenset({"return_event.customer_id"}) if path == ("customer_id",) else None
+    )
+    assert (
+        erased_files.rewrite(file, tmp_path / "new", reads, erased_files.Editor([erasing.Person("c1", "forgotten-1")]))
+        == 0
+    )
     assert not (tmp_path / "new").exists()
-    with pytest.raises(erasing.Unwritable, match="holds a key twice in one object"):
-        erasing.rewrite(file, tmp_path / "new", reads, erasing.Editor([erasing.Person("c2", "forgotten-1")]))
+    with pytest.raises(erased_files.Unwritable, match="holds a key twice in one object"):
+        erased_files.rewrite(file, tmp_path / "new", reads, erased_files.Editor([erasing.Person("c2", "forgotten-1")]))
 
 
 def test_a_name_of_a_file_loses_the_id(settings: Settings, tmp_path: Path) -> None:
@@ -495,8 +501,6 @@ def test_a_name_of_a_file_loses_the_id(settings: Settings, tmp_path: Path) -> No
     (kept,) = (p.name for p in settings.raw.rglob("*.csv"))
     assert kept == f"order_line.{done.opaque}.csv"
 
-
-# -- killed ------------------------------------------------------------------------------------------------------------
 
 STEPS: list[tuple[Any, str]] = [
     (state.State, "transaction"),
@@ -564,15 +568,14 @@ def test_killed_at_any_step_it_is_finished_by_running_it_again(
         assert {p for p in settings.raw.rglob("*") if p.is_file()} == named, at
 
 
-# -- raw files for so many days ----------------------------------------------------------------------------------------
-
-
 def made_older(settings: Settings, load_id: str, days: int) -> None:
     memory = state.State(settings.warehouse)
-    mine = state.load.c.load_id == load_id
-    row = memory.rows(state.select(state.load).where(mine))[0]
+    mine = state_tables.load.c.load_id == load_id
+    row = memory.rows(state.select(state_tables.load).where(mine))[0]
     with memory.transaction() as connection:
-        connection.execute(state.load.update().where(mine).values(started_at=row["started_at"] - timedelta(days=days)))
+        connection.execute(
+            state_tables.load.update().where(mine).values(started_at=row["started_at"] - timedelta(days=days))
+        )
     memory.close()
 
 
@@ -643,9 +646,6 @@ def test_an_older_export_is_put_aside_when_later_ones_have_no_raw_files(settings
     with pytest.raises(SourceError, match=r"older than what was loaded of the same rows.* deleted for their age"):
         load(settings, [tmp_path / "old.csv"], source=mapping, exported_at=datetime(2026, 1, 2))
     assert facts(settings) == before
-
-
-# -- another key -------------------------------------------------------------------------------------------------------
 
 
 def customers(settings: Settings) -> dict[str, str]:

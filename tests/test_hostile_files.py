@@ -21,17 +21,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines import landing, state, upload
+from pipelines import upload
 from pipelines.errors import BackhaulError, SourceError
-from pipelines.load import Report, load
+from pipelines.load import files as files_load
+from pipelines.load.report import Report
+from pipelines.load.run import load
 from pipelines.settings import Settings
-from pipelines.sources import Source, looks, mapping_source, recognise, tables
+from pipelines.sources import Source, looks, mapping_source, recognise
 from pipelines.sources.canonical import Canonical
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.propose import propose
 from pipelines.sources.shopify import Shopify
-from pipelines.sql import connect, read_sql
-from pipelines.warehouse import build
+from pipelines.sources.tables import parts as parts_tables
+from pipelines.sources.tables import workbook as workbook_tables
+from pipelines.warehouse import build, state
+from pipelines.warehouse.sql import connect, read_sql
 from tests.conftest import FUZZ, ends
 
 HEADER = "order_line_id,order_id,ordered_at,product_id,units,net_amount,vat_amount,currency,country,delivered_at"
@@ -231,7 +235,7 @@ def test_each_kind_is_refused_for_what_it_is(
     assert KINDS[name][1] in sentence
     assert len(sentence) < 300 + len("backhaul: ")
     assert not any(c < " " for c in sentence)
-    assert tables.shown(file)[:40] in sentence
+    assert looks.shown(file)[:40] in sentence
     assert "o2" not in sentence  # nothing of what it holds
 
 
@@ -256,7 +260,7 @@ def test_all_of_them_beside_two_good_files(
     folder, warehouse = tmp_path / "in", tmp_path / "warehouse"
     for name in KINDS:
         made(folder, name)
-    refused = {tables.shown(n): w for n, (_, w) in KINDS.items()} | special(folder)
+    refused = {looks.shown(n): w for n, (_, w) in KINDS.items()} | special(folder)
     for name, content in LOADING.items():
         (folder / name).write_bytes(content)
     (folder / "order_line.a.csv").write_text(GOOD)
@@ -282,10 +286,6 @@ def test_all_of_them_beside_two_good_files(
     opened.close()
 
 
-# -- single kinds, with what is right worked out by hand
-# -----------------------------------------------------------------
-
-
 def judged(folder: Path, files: dict[str, str | bytes], source: str | None = None) -> Report:
     """Judge files without making a build."""
     (folder / "in").mkdir(exist_ok=True)
@@ -303,7 +303,7 @@ def test_a_file_that_changes_while_it_is_landed_is_taken_in_whole_or_not_at_all(
     """
     file = tmp_path / "order_line.csv"
     file.write_text(GOOD)
-    digest = landing.digest
+    digest = files_load.digest
 
     def cut(path: Path):
         found = digest(path)
@@ -312,7 +312,7 @@ def test_a_file_that_changes_while_it_is_landed_is_taken_in_whole_or_not_at_all(
 
     warehouse = Settings(warehouse=tmp_path / "warehouse")
     with monkeypatch.context() as patched:
-        patched.setattr(landing, "digest", cut)
+        patched.setattr(files_load, "digest", cut)
         with pytest.raises(SourceError, match=r"order_line\.csv changed while it was read"):
             load(warehouse, [file], is_trial=True)
     file.write_text(GOOD)
@@ -321,7 +321,7 @@ def test_a_file_that_changes_while_it_is_landed_is_taken_in_whole_or_not_at_all(
     (landed,) = memory.loads_with("logged")
     memory.close()
     kept = warehouse.raw / landed["files"][0]["raw"]
-    assert landed["files"][0]["sha256"] == landing.digest(kept)[0]
+    assert landed["files"][0]["sha256"] == files_load.digest(kept)[0]
 
 
 def test_offsets_that_no_clock_has_are_bad_times(tmp_path: Path) -> None:
@@ -400,11 +400,11 @@ def test_what_unpacks_to_far_more_than_it_weighs_is_refused(tmp_path: Path, monk
         packed.writestr("xl/worksheets/sheet1.xml", "<row/>" * 1_000_000)
     (tmp_path / "a.xlsx").write_bytes(content.getvalue())
     with pytest.raises(SourceError, match=r"a\.xlsx unpacks to"):
-        tables.sheet_names(tmp_path / "a.xlsx")
+        workbook_tables.sheet_names(tmp_path / "a.xlsx")
     monkeypatch.setattr(looks, "FREELY_UNPACKED", 1 << 30)
     monkeypatch.setattr(looks, "MOST_OF_A_WORKBOOK", 1 << 20)
     with pytest.raises(SourceError, match="Save its sheets as CSV"):  # however little that is for its size
-        tables.sheet_names(tmp_path / "a.xlsx")
+        workbook_tables.sheet_names(tmp_path / "a.xlsx")
 
 
 @pytest.mark.parametrize("folder", ["country=ES", "units=7", "l'entrepôt [1]", "a*?{b}"])
@@ -433,7 +433,7 @@ def test_a_packed_retail_table_that_breaks_off_is_refused_and_its_lines_close(tm
 @pytest.mark.parametrize("name", ["ID3", "ORC", "BZh", "GIF8", "ftyp"])
 def test_columns_named_like_the_first_bytes_of_other_files_are_read(name: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"{name},b\n1,2\n")
-    assert tables.format_of(tmp_path / "a.csv") == tables.CSV
+    assert parts_tables.format_of(tmp_path / "a.csv") == parts_tables.CSV
 
 
 def test_a_refused_file_does_not_stand_for_a_good_one_of_the_same_content(tmp_path: Path) -> None:
@@ -449,9 +449,6 @@ def test_what_comes_through_the_page_is_refused_alike(tmp_path: Path) -> None:
     assert (outcome.problem, report.counts[0]["accepted"]) == ("", 3)
     assert [sentence[:34] for sentence in report.refused] == ["order_line.b.csv is a PDF document"]
 
-
-# -- mapping files
-# -------------------------------------------------------------------------------------------------------
 
 LAUGHS = "constants:\n  c0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"  c{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
@@ -481,9 +478,6 @@ def test_a_mapping_is_bounded_and_wrong_yaml_is_one_sentence(text: str, words: s
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
 
-
-# -- whatever bytes there are
-# --------------------------------------------------------------------------------------------
 
 TEXT = st.text(st.sampled_from("ab,;\"\n\r\t'0é{}[]:&*-#|>!%@`\x00\ufeff "), max_size=60)
 BYTES = st.one_of(st.binary(max_size=200), TEXT.map(str.encode), TEXT.map(lambda t: t.encode("utf-16")))

@@ -17,16 +17,17 @@ import pytest
 from starlette.responses import PlainTextResponse
 from streamlit.testing.v1 import AppTest
 
-from dashboard.charts import inert_texts
 from dashboard.door import Door
 from dashboard.i18n import Words, inert
-from pipelines import cli, state
+from dashboard.shared.charts import inert_texts
+from pipelines.cli import app as app_cli
 from pipelines.errors import BackhaulError, MappingError, SourceError
-from pipelines.load import load
+from pipelines.load.run import load
+from pipelines.people import actions, policies
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source
-from pipelines.sql import connect, quote, read_sql
 from pipelines.warehouse.build import current_build
+from pipelines.warehouse.sql import connect, quote, read_sql
 from tests.conftest import TINY_SHOP, fresh, write_shop
 from tests.test_cli import run
 
@@ -211,7 +212,7 @@ def test_a_mapping_of_any_name_loads_under_a_plain_namespace(
     file, mapping = mapped(tmp_path, name)
     load(settings, [file], source=str(mapping))
     with current_build(settings.warehouse) as build:
-        from pipelines.warehouse.schema import STAR
+        from pipelines.warehouse.star import STAR
         from sqlalchemy import select  # isort: skip
 
         [line] = build.fetch(select(STAR.tables["fact_order_line"].c.order_line_id))["order_line_id"]
@@ -284,12 +285,12 @@ def test_a_file_with_a_nul_is_said_to_be_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_what_people_write_comes_back_as_it_was(settings: Settings, kind: str) -> None:
     text = HOSTILE[kind]
-    logged = state.log_action(settings, "size_note", {"style_id": [text]}, owner=text, note=text)
-    [action] = state.actions(settings)
+    logged = actions.log_action(settings, "size_note", {"style_id": [text]}, owner=text, note=text)
+    [action] = actions.actions(settings)
     assert (action, action.note, dict(action.scope)) == (logged, text, {"style_id": (text,)})
-    draft = state.save_draft(settings, text)
-    assert state.drafts(settings)["text"].tolist() == [text]
-    state.end_draft(settings, draft, "withdrawn")
+    draft = policies.save_draft(settings, text)
+    assert policies.drafts(settings)["text"].tolist() == [text]
+    policies.end_draft(settings, draft, "withdrawn")
 
 
 QUERY = MAPPING.replace('file: "orders*.csv"', "sql: {{url: {url}, query: {query}}}").replace("{name}", "shop")
@@ -329,9 +330,6 @@ def test_a_query_of_a_mapping_reads_and_nothing_else(
     assert not list(tmp_path.rglob("owned.txt"))
 
 
-# -- who may read what is written --------------------------------------------------------------------------------------
-
-
 def open_to_others(*roots: Path) -> list[str]:
     paths = [p for root in roots for p in (root, *root.rglob("*"))]
     return [f"{p.name} {stat.S_IMODE(p.stat().st_mode):o}" for p in paths if stat.S_IMODE(p.stat().st_mode) & 0o077]
@@ -353,9 +351,6 @@ def test_what_is_written_is_its_owners_alone(tmp_path: Path, tiny_files: Path, m
         assert open_to_others(*everything) == []
     finally:
         os.umask(before)
-
-
-# -- the terminal ------------------------------------------------------------------------------------------------------
 
 
 def test_cells_of_a_csv_print_no_live_formula(hostile: Settings) -> None:
@@ -390,7 +385,7 @@ def test_a_sentence_about_a_value_is_no_markup(
     )
     monkeypatch.setattr("os.umask", lambda _mask: 0)
     with pytest.raises(SystemExit):
-        cli.main()
+        app_cli.main()
     said = capsys.readouterr().err
     assert "[/red]" in said
     assert "\x1b[31m" not in said
@@ -407,9 +402,6 @@ def test_a_password_on_the_command_line_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sys.argv", ["backhaul", "metric", "sold_units", "--warehouse", address])
     with pytest.raises(SourceError, match="PGPASSWORD"):
         run("metric", "sold_units", "--warehouse", address)
-
-
-# -- pages -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_text_is_inert_where_markdown_or_plotly_reads_it() -> None:
@@ -457,9 +449,6 @@ def test_a_page_shows_no_value_as_markup(hostile: Settings, monkeypatch: pytest.
         assert [
             t for t in texts if re.search(r"!\[|\]\((?:http|javascript)|<(?:img|script|iframe)|\$\\LaTeX", str(t))
         ] == []
-
-
-# -- the door of the pages ---------------------------------------------------------------------------------------------
 
 
 async def inside(scope: Any, receive: Any, send: Any) -> None:

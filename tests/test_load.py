@@ -19,11 +19,13 @@ import pytest
 from conftest import TINY_SHOP, fresh, write_rows, write_shop
 from sqlalchemy import delete
 
-from pipelines import checks, state
 from pipelines.errors import CheckFailed, SourceError, WarehouseLocked, WarehouseMissing
-from pipelines.load import load
+from pipelines.load import checks as checks_load
+from pipelines.load import contracts, verdicts
+from pipelines.load.run import load
 from pipelines.settings import Settings
-from pipelines.warehouse import build, contracts, schema
+from pipelines.warehouse import build, sql, star, state, state_tables
+from pipelines.warehouse.star import facts as facts_star
 
 Shop = dict[str, list[dict[str, str]]]
 
@@ -34,7 +36,7 @@ def tables(settings: Settings, prefixes: tuple[str, ...] = ("fact_", "dim_")) ->
     with duckdb.connect(str(path), read_only=True) as connection:
         return {
             t: connection.execute(f"SELECT * FROM {t} ORDER BY ALL").df()
-            for t in schema.STAR.tables
+            for t in star.STAR.tables
             if t.startswith(prefixes)
         }
 
@@ -52,7 +54,7 @@ def as_if_written_before(settings: Settings) -> None:
     """
     memory = state.State(settings.warehouse)
     with memory.transaction() as connection:
-        connection.execute(delete(state.log_file))
+        connection.execute(delete(state_tables.log_file))
     memory.close()
 
 
@@ -204,10 +206,10 @@ def test_an_increment_gives_what_a_full_build_gives(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = [
-        checks.Check(k, "Rows looked at.", f"SELECT 1 FROM {t} WHERE {{{k}}}", False)
+        checks_load.Check(k, "Rows looked at.", f"SELECT 1 FROM {t} WHERE {{{k}}}", False)
         for t, k in (("fact_return_line", "return_line_key"), ("fact_return_leg", "shaped_leg"))
     ]
-    monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS, *asked))
+    monkeypatch.setattr(checks_load, "CHECKS", (*checks_load.CHECKS, *asked))
     whole = big_shop(30)
     late = {r["event_id"] for r in whole["return_event"] if r["event_id"] in ("7x3", "13x4", "12x5", "21x6")} | {
         r["event_id"] for r in whole["return_event"] if r["return_id"] == "R3x7"
@@ -362,13 +364,13 @@ def test_a_bad_row_is_quarantined_with_every_rule_it_breaks(
     files = write_shop(tmp_path / "files", shop)
     memory = state.State(settings.warehouse)
     memory.close()
-    connection = build.connect(":memory:")
+    connection = sql.connect(":memory:")
     from pipelines.sources import recognise
 
     table = files / f"{thing}.csv"
     rows = recognise([table]).name_rows(connection, [table], "shop")
     named = next(iter(rows))
-    judged, bad = contracts.judge(
+    judged, bad = verdicts.judge(
         connection,
         named,
         source="canonical",
@@ -491,7 +493,7 @@ def test_a_reader_keeps_its_build_while_another_is_published(copy_of_tiny: Setti
     assert build.current_id(copy_of_tiny.warehouse) != old
     from sqlalchemy import func, select
 
-    assert reader.fetch(select(func.count()).select_from(schema.fact_order_line)).iloc[0, 0] == 8
+    assert reader.fetch(select(func.count()).select_from(facts_star.fact_order_line)).iloc[0, 0] == 8
     reader.close()
 
 
@@ -508,7 +510,7 @@ def test_three_builds_are_kept_and_the_pointer_can_go_back(copy_of_tiny: Setting
 def test_a_blocking_check_keeps_readers_on_the_last_build(
     copy_of_tiny: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipelines import checks
+    from pipelines.load import checks
 
     old = build.current_id(copy_of_tiny.warehouse)
     planted = checks.Check("no_orders_at_all", "There must be no orders.", "SELECT order_line_id FROM fact_order_line")

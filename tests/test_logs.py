@@ -6,13 +6,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines import logs, state
-from pipelines.copies import backup, restore
 from pipelines.doctor import examine
-from pipelines.load import load, withdraw
-from pipelines.logs import Logs
+from pipelines.load.amend import withdraw
+from pipelines.load.run import load
+from pipelines.outputs.copies import backup, restore
 from pipelines.settings import Settings
-from pipelines.warehouse import schema
+from pipelines.warehouse import log_files, schema, state, state_tables
+from pipelines.warehouse.log_files import Logs
 from tests.conftest import TINY_SHOP, fresh, write_shop
 from tests.test_load import assert_same, part, tables
 
@@ -25,7 +25,7 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The tiny shop in four loads, its log files joined beyond two."""
     settings = fresh(tmp_path_factory.mktemp("joined"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(logs, "FEW", 2)
+        patch.setattr(log_files, "FEW", 2)
         for number, orders in enumerate(PARTS):
             shop = part(TINY_SHOP, orders, dimensions=number == 0)
             load(settings, [write_shop(settings.warehouse.parent / f"{number}", shop)], namespace="shop")
@@ -35,7 +35,7 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture
 def shop(joined: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A copy of it that a test may change."""
-    monkeypatch.setattr(logs, "FEW", 2)
+    monkeypatch.setattr(log_files, "FEW", 2)
     target = fresh(tmp_path)
     shutil.copytree(joined.warehouse, target.warehouse)
     shutil.copytree(joined.raw, target.raw)
@@ -72,7 +72,7 @@ def more(settings: Settings) -> None:
 def test_many_small_loads_leave_few_files_and_the_facts_of_one(joined: Settings, tiny_settings: Settings) -> None:
     assert len(loads(joined)) == len(PARTS)
     assert len(files(joined)) == 2
-    assert any(logs.JOINED in f.stem for f in files(joined))
+    assert any(log_files.JOINED in f.stem for f in files(joined))
     assert_same(tables(joined), tables(tiny_settings))
     assert not [f for f in examine(joined, is_deep=True) if "log" in f.where]
 
@@ -113,7 +113,7 @@ def test_some_loads_of_a_joined_file_are_read_without_the_others(shop: Settings)
 
 
 def test_a_joined_file_is_made_again_from_raw_files(shop: Settings, tiny_settings: Settings) -> None:
-    joined, *others = sorted(files(shop), key=lambda f: logs.JOINED not in f.stem)
+    joined, *others = sorted(files(shop), key=lambda f: log_files.JOINED not in f.stem)
     joined.write_bytes(joined.read_bytes()[:-100])
     for file in others:
         file.unlink()
@@ -132,12 +132,12 @@ def test_a_load_killed_while_it_joins_leaves_nothing_behind(
     def kill(*_: object, **__: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(logs, "FEW", 1)
+    monkeypatch.setattr(log_files, "FEW", 1)
     memory = state.State(shop.warehouse)
     before = [held(shop, memory, thing) for thing in schema.LOG.tables]
     with monkeypatch.context() as patch:
         if moment == "written":
-            patch.setattr(logs, "delete", kill)
+            patch.setattr(log_files, "delete", kill)
             with pytest.raises(Killed):
                 Logs(shop, memory).join()
         else:
@@ -146,7 +146,7 @@ def test_a_load_killed_while_it_joins_leaves_nothing_behind(
             if moment == "one is removed":
                 unused[0].unlink()
     Logs(shop, memory).sweep()
-    known = {row["path"] for row in memory.rows(state.log_file.select())}
+    known = {row["path"] for row in memory.rows(state_tables.log_file.select())}
     left = {str(f.relative_to(shop.warehouse / "log")) for f in (shop.warehouse / "log").rglob("*.parquet")}
     assert left == known
     assert [held(shop, memory, thing) for thing in schema.LOG.tables] == before
@@ -163,7 +163,7 @@ def held(settings: Settings, memory: state.State, thing: str) -> list[tuple[obje
 def test_a_state_that_is_lost_or_older_finds_what_was_joined(
     lost: str, shop: Settings, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "FEW", 1)
+    monkeypatch.setattr(log_files, "FEW", 1)
     before = tmp_path / "state.before"
     shutil.copyfile(shop.warehouse / "state.sqlite", before)
     shutil.rmtree(shop.raw)  # only the log files can give the rows

@@ -11,14 +11,15 @@ import openpyxl
 import pytest
 
 from pipelines.errors import MappingError, SourceError
-from pipelines.load import load
+from pipelines.load.run import load
 from pipelines.metrics import answer
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source, source_named
 from pipelines.sources.base import Export, Named
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.propose import propose
-from pipelines.warehouse.build import build_path, connect, current_build, current_id
+from pipelines.warehouse.build import build_path, current_build, current_id
+from pipelines.warehouse.sql import connect
 
 ONE_TABLE = (
     "N° commande;Ligne;Date commande;Référence;Article;Taille;Quantité;Montant TTC;E-mail;Code"
@@ -84,9 +85,6 @@ def rows_of(named: Named, connection: duckdb.DuckDBPyConnection) -> list[dict[st
 def mapping(folder: Path, text: str) -> Mapping:
     (folder / "mapping.yaml").write_text(text, encoding="utf-8")
     return Mapping(folder / "mapping.yaml")
-
-
-# -- the three that come with the product, loaded whole ---------------------------------------------------------------
 
 
 def counts(settings: Settings, *files: Path, source: str) -> dict[str, tuple[int, int, int]]:
@@ -230,8 +228,6 @@ def test_a_mapping_of_ones_own_is_given_by_its_path(tmp_path: Path, settings: Se
     own = mapping(tmp_path, propose(shipments(tmp_path)).yaml).path
     assert counts(settings, tmp_path / "shipments.csv", source=str(own))["chain_element"] == (3, 3, 0)
 
-
-# -- writing and expressions ----------------------------------------------------------------------------------------
 
 ORDERS = """
 time_zone: Europe/Paris
@@ -378,8 +374,6 @@ def test_rows_without_ids_get_natural_ones(tmp_path: Path) -> None:
     assert {e[0] for e in events} <= {r["order_line_id"] for r in found["order_line"]}
 
 
-# -- the manual ------------------------------------------------------------------------------------------------------
-
 MANUAL = (Path(__file__).parent.parent / "docs" / "sources.md").read_text(encoding="utf-8")
 MANUAL = MANUAL[MANUAL.index("## Mappings") : MANUAL.index("## Reasons")]
 EXAMPLES = re.findall(r"```\w+ (\S+)\n(.*?)```\s+```yaml\n(.*?)# ([a-z_ 0-9,]+)\n```", MANUAL, re.DOTALL)
@@ -417,8 +411,6 @@ def test_the_conditions_of_the_manual(tmp_path: Path, condition: str, ids: str) 
     found = rows(mapping(tmp_path, text), file).get("order_line", [])
     assert "".join(sorted(row["order_line_id"] for row in found)) == ids
 
-
-# -- exports ---------------------------------------------------------------------------------------------------------
 
 FLAGGED = """
 time_zone: Europe/Paris
@@ -493,9 +485,6 @@ def test_events_without_a_date_are_listed_as_blank(tmp_path: Path) -> None:
             assert named.blank_sql is None
 
 
-# -- errors ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -541,9 +530,6 @@ def test_a_file_nobody_takes_is_named(tmp_path: Path) -> None:
 def test_a_mapping_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match="backhaul map FILE"):
         mapping_source(tmp_path / "none.yaml")
-
-
-# -- proposing -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [one_table, two_sheets, shipments])

@@ -7,11 +7,12 @@ import openpyxl
 import pytest
 
 from pipelines.errors import LONGEST, MappingError, SourceError
-from pipelines.load import Report as LoadReport
-from pipelines.load import _files, load
+from pipelines.load.land import files_of
+from pipelines.load.report import Report as LoadReport
+from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.sources.mapping import Mapping
-from pipelines.warehouse.build import connect
+from pipelines.warehouse.sql import connect
 
 HEAD = "time_zone: Europe/Paris\nconstants: {currency: EUR, country: FR}\n"
 LINE = "order_line_id: id, ordered_at: at, product_id: sku, units: qty, net_amount: price"
@@ -51,8 +52,6 @@ def number(row: dict[str, Any], column: str) -> Any:
     except ValueError:
         return row[column]
 
-
-# -- numbers that cannot be read -------------------------------------------------------------------------------------
 
 FREIGHT = (
     "id,at,sku,qty,price,a,b\n1,2026-01-10,S,1,1,5,1\n2,2026-01-10,S,1,1,see row"
@@ -106,9 +105,6 @@ def test_each_table_writes_numbers_and_dates_in_its_own_way(tmp_path: Path) -> N
     (row,) = logs(mapping(tmp_path, text), tmp_path / "a.csv", tmp_path / "b.csv")["order_line"]
     assert (number(row, "net_amount"), number(row, "unit_cost")) == (12.5, 1200.5)
     assert (row["ordered_at"], row["shipped_at"]) == ("2026-01-09T23:00:00Z", "2026-01-11T23:00:00Z")
-
-
-# -- texts -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -171,9 +167,6 @@ def test_dimensions_of_ones_own_are_a_json_object(tmp_path: Path) -> None:
         None,
         '{"region":"South"}',
     ]
-
-
-# -- times -----------------------------------------------------------------------------------------------------------
 
 
 def test_dates_in_lists_nested_and_later(tmp_path: Path) -> None:
@@ -248,9 +241,6 @@ def test_of_several_rows_with_one_id_the_first_or_last_counts(
     received = [(r["place_id"], r["occurred_at"]) for r in found if r["event"] == "received"]
     assert received == [(place, f"2026-01-07T{moment}:00Z")] * 2  # equal rows: one is a duplicate
     assert len(found) == 4
-
-
-# -- rows ------------------------------------------------------------------------------------------------------------
 
 
 def test_conditions_of_a_table_hold_before_those_of_its_logs(tmp_path: Path) -> None:
@@ -400,9 +390,6 @@ def test_names_of_our_own_making_collide_with_none_of_the_file(tmp_path: Path) -
     assert (event["return_line_id"], event["note_terms"]) == ("R/1", "/* rows */")
 
 
-# -- folders ---------------------------------------------------------------------------------------------------------
-
-
 def test_a_folder_is_loaded_without_what_a_warehouse_keeps(tmp_path: Path) -> None:
     """Its own warehouse, another one beside it, raw copies, keys, hidden files.
 
@@ -424,10 +411,10 @@ def test_a_folder_is_loaded_without_what_a_warehouse_keeps(tmp_path: Path) -> No
     (tmp_path / "notes.docx").write_text("x")
     source = mapping(tmp_path, f"{HEAD}tables:\n  - file: '*.csv'\n    to:\n      order_line: {{{LINE}}}\n")
     report = LoadReport(None)
-    found = _files([tmp_path], Settings(tmp_path / "w"), str(source.path), report)
+    found = files_of([tmp_path], Settings(tmp_path / "w"), str(source.path), report)
     assert [f.name for f in found if f.suffix != ".yaml"] == ["a.csv", "b.csv"]
     assert report.left_out == ["notes.docx"]
-    assert "notes.docx" in [f.name for f in _files([tmp_path], Settings(tmp_path / "w"), None, report)]
+    assert "notes.docx" in [f.name for f in files_of([tmp_path], Settings(tmp_path / "w"), None, report)]
 
 
 def test_an_empty_cell_of_units_is_said_and_words_are_refused(tmp_path: Path) -> None:
@@ -468,9 +455,6 @@ def test_a_joined_file_that_changed_has_its_tables_read_anew(tmp_path: Path) -> 
     costs.write_text("SKU,Cost\nS,4\n", encoding="utf-8")
     with pytest.raises(SourceError, match=r"costs\.csv is only joined to the rows of other files"):
         load(settings, [costs], source=source, is_trial=True)
-
-
-# -- errors ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

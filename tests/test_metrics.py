@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines import metrics
+from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension, UnknownMetric
 from pipelines.warehouse.engine import Build, open_duckdb
 
@@ -311,9 +311,6 @@ def test_every_metric_has_a_number_by_hand() -> None:
     assert {m.key for m in metrics.catalogue()} == checked
 
 
-# -- final rates -------------------------------------------------------------------------------------------------------
-
-
 def test_final_rate_is_what_came_and_what_is_to_come(named: Build) -> None:
     found = metrics.answer(named, "ultimate_return_rate").iloc[0]
     to_come = value(named, "returns_to_come")
@@ -392,9 +389,6 @@ def test_why_nothing_is_expected_is_said(tmp_path: Path, models: list[tuple[bool
         assert (found["status"], found["reason"]) == ("greyed", reason)
 
 
-# -- filters, periods, time of observation -----------------------------------------------------------------------------
-
-
 def test_until_is_included_and_filters_hold(build: Build) -> None:
     assert value(build, "sold_units", since=date(2025, 12, 1), until=date(2025, 12, 5)) == 2
     assert value(build, "sold_units", since=date(2025, 12, 1), until=date(2025, 12, 4)) == 1
@@ -420,9 +414,6 @@ def test_as_of_a_cancelled_return_was_still_open(build: Build) -> None:
     assert value(build, "open_returns", as_of=date(2025, 12, 10)) == 1  # e, cancelled on the 11th
 
 
-# -- what is not known -------------------------------------------------------------------------------------------------
-
-
 def test_missing_facts_grey_with_the_wanted_source(tmp_path: Path) -> None:
     coverage = [row for row in hand_build.TABLES["build_coverage"] if row["fact"] not in ("unit_cost", "leg")]
     coverage.append({"source": "shop", "fact": "unit_cost", "share": 0.005, "rows": 9})
@@ -434,7 +425,7 @@ def test_missing_facts_grey_with_the_wanted_source(tmp_path: Path) -> None:
             metrics.answer(build, "kg_co2e")["reason"].iloc[0]
             == "needs transport legs of returns; load a source that has it"
         )
-        assert metrics.waterfall(build).empty
+        assert analyses.waterfall(build).empty
         assert value(build, "observed_return_rate") == pytest.approx(5 / 9)
 
 
@@ -498,9 +489,6 @@ def test_legs_without_a_factor_are_counted(tmp_path: Path, more: int, status: st
         assert by_category["reason"]["dress"].startswith("only 2 of 3 returned lots with all their legs have")
         periods = {"period": (date(2025, 10, 1), date(2026, 1, 31)), "against": (date(2025, 10, 1), date(2026, 1, 31))}
         assert metrics.compare(build, "kg_co2e", **periods)["status"].tolist() == [status]
-
-
-# -- what a number rests on --------------------------------------------------------------------------------------------
 
 
 def test_returns_that_name_no_order_leave_bounds(build: Build) -> None:
@@ -705,9 +693,6 @@ def test_nothing_in_the_selection_is_no_number(build: Build) -> None:
     assert found[["status", "reason"]].to_numpy().tolist() == [["greyed", "nothing sold in this selection"]]
 
 
-# -- the catalogue -----------------------------------------------------------------------------------------------------
-
-
 def test_catalogue_is_complete_in_both_languages() -> None:
     keys = [m.key for m in metrics.catalogue()]
     assert len(keys) == len(set(keys))
@@ -763,7 +748,7 @@ def test_what_the_catalogue_changed(tmp_path: Path) -> None:
     later = {**first, "product_key": 90, "valid_from": pd.Timestamp("2025-06-01").to_pydatetime(), "category": "shoes"}
     assert first["category"] != "shoes"
     with rebuilt(tmp_path, dim_product=[{**first, "is_current": False}, later, other]) as build:
-        found = metrics.product_changes(build)
+        found = analyses.product_changes(build)
     assert found[["style_id", "changed_at", "what", "before", "after", "products"]].to_numpy().tolist() == [
         [first["style_id"], pd.Timestamp("2025-06-01"), "category", first["category"], "shoes", 1]
     ]
@@ -792,9 +777,6 @@ def test_each_source_has_its_own_time_of_observation(tmp_path: Path) -> None:
         assert value(build, "refunds_due_soon") == 1
 
 
-# -- comparisons, rows, lists ------------------------------------------------------------------------------------------
-
-
 def test_compare_says_what_is_noise(named: Build) -> None:
     november, later = (date(2025, 11, 1), date(2025, 11, 30)), (date(2025, 12, 1), date(2026, 1, 31))
     found = metrics.compare(named, "observed_return_rate", period=later, against=november).iloc[0]
@@ -815,7 +797,7 @@ def test_rows_are_the_numerator(build: Build) -> None:
 
 
 def test_work_lists(build: Build) -> None:
-    (risk,) = metrics.worklist_at_risk(build).to_dict(
+    (risk,) = analyses.worklist_at_risk(build).to_dict(
         "records"
     )  # one row for the one open return, its refund due first
     assert (risk["return_id"], risk["promise_id"], risk["probability"]) == ("shop:r-d", "legal_refund", 0.7)
@@ -824,17 +806,17 @@ def test_work_lists(build: Build) -> None:
         0.7,
         pytest.approx(35),
     )
-    due = metrics.refunds_due(build, 5)
+    due = analyses.refunds_due(build, 5)
     assert due["return_id"].tolist() == ["shop:r-d"]
     assert due["days_left"].iloc[0] == pytest.approx(2.5)  # 31 January 12:00 to 3 February 00:00
-    assert metrics.refunds_due(build, 2).empty
-    states = metrics.promise_states(build).set_index("promise_id")
+    assert analyses.refunds_due(build, 2).empty
+    states = analyses.promise_states(build).set_index("promise_id")
     assert states.loc["legal_refund"].tolist() == [1, 1, 1, 1]
     assert states.loc["refund"].tolist() == [1, 1, 1, 0]
 
 
 def test_waterfall_adds_up_to_the_cent(build: Build) -> None:
-    found = metrics.waterfall(build).set_index("step")
+    found = analyses.waterfall(build).set_index("step")
     assert found.loc["booked", "amount"] == 290
     assert found.loc["margin_reversed", "amount"] == -140
     assert found.loc["left", "amount"] == 91  # 290 - 140 - 59
@@ -843,8 +825,8 @@ def test_waterfall_adds_up_to_the_cent(build: Build) -> None:
 
 
 def test_flow_loses_no_unit(build: Build, named: Build) -> None:
-    assert metrics.flow(build).empty  # 3 of 8 returned units name no order
-    links = metrics.flow(named)
+    assert analyses.flow(build).empty  # 3 of 8 returned units name no order
+    links = analyses.flow(named)
     leaving, arriving = links.groupby("start")["units"].sum(), links.groupby("end")["units"].sum()
     assert leaving["sold"] == 9
     for name in ("returned", "refunded", "exchanged", "open"):
@@ -853,19 +835,19 @@ def test_flow_loses_no_unit(build: Build, named: Build) -> None:
 
 def test_rate_change_adds_up(build: Build, named: Build) -> None:
     november, later = (date(2025, 11, 1), date(2025, 11, 30)), (date(2025, 12, 1), date(2026, 1, 31))
-    assert metrics.rate_change(build, later, november).empty  # h names no order
-    found = metrics.rate_change(named, later, november).set_index("effect")["points"]
+    assert analyses.rate_change(build, later, november).empty  # h names no order
+    found = analyses.rate_change(named, later, november).set_index("effect")["points"]
     assert found["previous"] == pytest.approx(2 / 4)  # a, b asked for in November of 4 sold
     assert found["current"] == pytest.approx(3 / 5)  # c d g of 5 sold: what a shop system would show
     assert found.drop("current").sum() == pytest.approx(found["current"])
 
 
 def test_lanes_and_trace(build: Build) -> None:
-    lanes = metrics.lanes(build)
+    lanes = analyses.lanes(build)
     assert lanes["kg_co2e"].tolist() == pytest.approx([2.5, 0.4, 0.1])
     assert lanes["from_name"].iloc[0] == "Relais Nantes"
-    leg = metrics.trace(build, "shop:leg-3")
+    leg = analyses.trace(build, "shop:leg-3")
     assert leg["formula"] == "100 km x 0.5 kg / 1000 x 0.1 kg/t.km = 2 kg CO2e"
     assert leg["factor_source_address"] == "https://example.org"
     with pytest.raises(UnknownDimension, match="no leg"):
-        metrics.trace(build, "shop:leg-99")
+        analyses.trace(build, "shop:leg-99")

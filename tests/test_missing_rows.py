@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipelines import metrics
+from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension
-from pipelines.load import load
+from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
@@ -139,11 +139,11 @@ def test_freight_without_a_rate_is_no_freight_at_the_usual_rate(build: Build) ->
     assert cost["status"] == "greyed"
     assert "have no exchange rate" in cost["reason"]
     assert cost["value"] < 10  # handling and what the goods lose
-    found = metrics.simulate(build, metrics.Scenario()).set_index("outcome")
+    found = analyses.simulate(build, analyses.Scenario()).set_index("outcome")
     assert found["value"][["return_cost", "margin"]].isna().all()
     assert "have no exchange rate" in found["reason"]["return_cost"]
     assert found["value"]["returned_units"] == 1
-    tried = metrics.pareto(build)
+    tried = analyses.pareto(build)
     assert tried["margin"].isna().all()
     assert not tried["is_best"].any()
     assert tried["reason"].str.contains("have no exchange rate").all()

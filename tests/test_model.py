@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from pipelines import state
-from pipelines.forget import forget
-from pipelines.load import load, withdraw
+from pipelines.load.amend import withdraw
+from pipelines.load.run import load
+from pipelines.people.forget import forget
 from pipelines.settings import Settings
+from pipelines.warehouse import state
 from pipelines.warehouse.build import build_path, current_id
 from tests.conftest import FUZZ
 

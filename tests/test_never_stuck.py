@@ -17,12 +17,16 @@ from conftest import TINY_SHOP, write_rows, write_shop
 from test_load import big_shop, tables
 from typer.testing import CliRunner
 
-from pipelines import alerts, cli, closing, factors, state
+from pipelines import alerts, factors
 from pipelines import load as loading
+from pipelines.cli import app
 from pipelines.errors import BackhaulError, ReportError, SourceError, WarehouseLocked
-from pipelines.load import load, withdraw
+from pipelines.load.amend import withdraw
+from pipelines.load.run import load
+from pipelines.outputs import closing
+from pipelines.people import actions
 from pipelines.settings import Settings
-from pipelines.warehouse import build
+from pipelines.warehouse import build, state, state_tables
 from tests.disturbed import no_file_larger_than
 
 LINE = TINY_SHOP["order_line"][0]
@@ -129,7 +133,7 @@ def test_a_load_killed_while_it_landed_whose_files_are_gone_does_not_stop_others
     gone = json.dumps({"files": [str(tmp_path / "gone.csv")], "source": None, "exported_at": None})
     memory = state.State(copy_of_tiny.warehouse)
     memory.write(
-        state.load,
+        state_tables.load,
         [{"load_id": "20250101T000000000000", "started_at": state.now(), "status": "landing", "asked": gone}],
     )
     memory.close()
@@ -184,9 +188,6 @@ def test_a_name_that_is_no_utf8_is_shown_with_signs_and_loaded(copy_of_tiny: Set
     load(copy_of_tiny, [odd])
     assert "N1-1" in lines(copy_of_tiny)
     assert "order_line.caf\ufffd.csv" in {row["files"] for row in state.listed_loads(copy_of_tiny)}
-
-
-# -- two writers at once -----------------------------------------------------------------------------------------------
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
@@ -267,15 +268,12 @@ def test_rules_are_looked_at_though_the_load_was_killed_after_publishing(
     assert rule.rule_id in set(alerts.alerts(copy_of_tiny).rule_id)
 
 
-# -- disks -------------------------------------------------------------------------------------------------------------
-
-
 def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(copy_of_tiny: Settings, tmp_path: Path) -> None:
     before, file = lines(copy_of_tiny), more(tmp_path, 1)
     calls: dict[str, Callable[[], Any]] = {
         "load": lambda: load(copy_of_tiny, [file]),
         "close": lambda: closing.close(copy_of_tiny, "2025-12", "Anna"),
-        "action": lambda: state.log_action(copy_of_tiny, "claim", {}),
+        "action": lambda: actions.log_action(copy_of_tiny, "claim", {}),
         "factors": lambda: factors.choose(copy_of_tiny, "ademe"),
         "withdraw": lambda: withdraw(copy_of_tiny, min(loads(copy_of_tiny))),
     }
@@ -316,12 +314,9 @@ def test_reading_writes_nothing(copy_of_tiny: Settings) -> None:
 
     before = seen()
     for words in READING:
-        result = CliRunner().invoke(cli.app, [*words, "--warehouse", str(copy_of_tiny.warehouse)])
+        result = CliRunner().invoke(app.app, [*words, "--warehouse", str(copy_of_tiny.warehouse)])
         assert result.exit_code == 0, (words, result.output, result.exception)
     assert seen() == before
-
-
-# -- many small loads --------------------------------------------------------------------------------------------------
 
 
 def test_a_build_of_many_small_loads_is_little_larger_than_one_of_a_large_load(

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import metrics
+from pipelines import analyses, metrics
+from pipelines.analyses.opportunity import CUTS
 from pipelines.errors import UnknownDimension
 from pipelines.factors import parameters
-from pipelines.metrics.opportunity import CUTS
 from pipelines.warehouse.engine import Build
 
 SPAN: dict[str, Any] = {"since": date(2025, 2, 1), "until": date(2026, 1, 31)}
@@ -41,7 +41,7 @@ def test_the_tiny_shops_erosion_by_hand(tiny_build: Build) -> None:
     assert metrics.answer(tiny_build, "margin_erosion")["value"].iloc[0] == pytest.approx(
         undone + sum(by_hand.values())
     )
-    steps = metrics.waterfall(tiny_build).set_index("step")["amount"]
+    steps = analyses.waterfall(tiny_build).set_index("step")["amount"]
     assert steps["booked"] + steps.drop(["booked", "left"]).sum() == pytest.approx(steps["left"], abs=1e-9)
     assert steps["left"] == pytest.approx(steps["booked"] - 216.4)
 
@@ -50,19 +50,19 @@ def test_erosion_cut_any_way_is_the_whole(sample_build: Build) -> None:
     whole = metrics.answer(sample_build, "margin_erosion", **SPAN)["value"].iloc[0]
     sold = metrics.answer(sample_build, "sold_units", **SPAN)["value"].iloc[0]
     for by in CUTS:
-        found = metrics.erosion_by(sample_build, by, **SPAN)
+        found = analyses.erosion_by(sample_build, by, **SPAN)
         assert found["erosion"].sum() == pytest.approx(whole), by
         assert found["sold"].sum() == sold, by
         assert (found["erosion"] / found["sold"].where(found["sold"] > 0)).dropna().to_numpy() == pytest.approx(
             found["per_sold"].dropna().to_numpy()
         )
     with pytest.raises(UnknownDimension, match="cannot be cut by 'colour'"):
-        metrics.erosion_by(sample_build, "colour")
+        analyses.erosion_by(sample_build, "colour")
 
 
 def test_the_tornado_moves_cost_by_what_the_parameter_carries(sample_build: Build) -> None:
     """Receipt is a rate a unit: its swing is units x the bounds' distance; the widest stands first."""
-    found = metrics.cost_tornado(sample_build, **SPAN).set_index("parameter")
+    found = analyses.cost_tornado(sample_build, **SPAN).set_index("parameter")
     row = parameters()["handling_receipt", ""]
     low, high = found.loc["handling_receipt", ["low", "high"]]
     units = (high - low) / (float(row["high"]) - float(row["low"]))
@@ -76,7 +76,7 @@ def test_the_tornado_moves_cost_by_what_the_parameter_carries(sample_build: Buil
 
 
 def test_what_goods_lose_a_week_is_measured(sample_build: Build) -> None:
-    found = metrics.markdown_curve(sample_build)
+    found = analyses.markdown_curve(sample_build)
     whole = found.iloc[0]
     assert bool(whole["is_measured"])
     assert whole["low"] < whole["rate"] < whole["high"]
@@ -85,13 +85,13 @@ def test_what_goods_lose_a_week_is_measured(sample_build: Build) -> None:
 
 
 def test_too_few_recoveries_leave_the_parameter(tiny_build: Build) -> None:
-    [row] = metrics.markdown_curve(tiny_build).to_dict("records")
+    [row] = analyses.markdown_curve(tiny_build).to_dict("records")
     assert not row["is_measured"]
     assert row["rate"] == float(parameters()["markdown_week", ""]["value"])
 
 
 def test_missed_sales_lie_between_the_bounds(sample_build: Build) -> None:
-    found = metrics.lost_sales(sample_build, **SPAN)
+    found = analyses.lost_sales(sample_build, **SPAN)
     assert ((found["low"] <= found["value"]) & (found["value"] <= found["high"])).all()
     assert found["value"].sum() > 0
     margin = metrics.answer(sample_build, "gross_margin", **SPAN)["value"].iloc[0]
@@ -99,18 +99,18 @@ def test_missed_sales_lie_between_the_bounds(sample_build: Build) -> None:
 
 
 def test_repeat_rates_are_shares_of_matched_customers(sample_build: Build) -> None:
-    found = metrics.repeat_rates(sample_build).set_index("group")
+    found = analyses.repeat_rates(sample_build).set_index("group")
     assert list(found.index) == ["no_return", "kept", "broken"]
     known = found.dropna()
     assert ((known["low"] <= known["rate"]) & (known["rate"] <= known["high"])).all()
     assert known["rate"].between(0, 1).all()
-    churn = metrics.churn_cost(sample_build)
+    churn = analyses.churn_cost(sample_build)
     assert (churn is not None) == bool(found.loc[["kept", "broken"], "is_enough"].all())
     if churn is not None:
         assert churn["low"] <= churn["value"] <= churn["high"]
 
 
 def test_a_shop_without_customers_says_nothing(tiny_build: Build) -> None:
-    found = metrics.repeat_rates(tiny_build)
+    found = analyses.repeat_rates(tiny_build)
     assert not found["is_enough"].any()
-    assert metrics.churn_cost(tiny_build) is None
+    assert analyses.churn_cost(tiny_build) is None

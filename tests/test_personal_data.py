@@ -17,12 +17,13 @@ import duckdb
 import pytest
 from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric
 
-from pipelines.load import load, reason_wordings
+from pipelines.load.contracts import shape_sql
+from pipelines.load.judge import reason_wordings
+from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.sources.online_retail import COLUMNS
-from pipelines.sql import read_sql
 from pipelines.warehouse import schema
-from pipelines.warehouse.contracts import shape_sql
+from pipelines.warehouse.sql import read_sql
 from tests.conftest import TINY_SHOP, fresh, write_rows, write_shop
 from tests.test_sources_shopify import ORDER
 
@@ -170,9 +171,6 @@ def test_shapes_keep_what_tells_a_format() -> None:
         assert duckdb.execute(f"SELECT {shape_sql('$1')}", [text]).fetchall() == [(shape,)]
 
 
-# -- what five lines share stays ---------------------------------------------------------------------------------------
-
-
 def reasons_of(settings: Settings) -> set[str]:
     files = [str(p) for p in (settings.warehouse / "log" / "return_event").glob("*/*.parquet")]
     with duckdb.connect() as connection:
@@ -249,9 +247,6 @@ def test_a_place_is_called_by_its_id_unless_five_share_its_name(settings: Settin
     with duckdb.connect(str(build), read_only=True) as connection:
         names = dict(connection.execute("SELECT place_id, name FROM dim_place").fetchall())
     assert (names["shop:DROP"], names["shop:RC"], names["shop:P3"]) == ("shop:DROP", "shop:RC", "Relay")
-
-
-# -- the other sources -------------------------------------------------------------------------------------------------
 
 
 def test_a_mapping_keeps_no_marker(settings: Settings, tmp_path: Path) -> None:

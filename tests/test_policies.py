@@ -12,14 +12,15 @@ import yaml
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from pipelines import cli, policies, state
+from pipelines.cli import app
 from pipelines.errors import PolicyError
-from pipelines.load import load
-from pipelines.policies import Policy, Promise
+from pipelines.load.run import load
+from pipelines.people import policies
+from pipelines.people.policies import Policy, Promise
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
 from pipelines.warehouse.engine import Build
-from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.star import STAR
 from tests.conftest import TINY_SHOP, write_shop
 
 runner = CliRunner()
@@ -147,9 +148,6 @@ def windows_of(build: Build) -> dict[str, int]:
     c = STAR.tables["fact_order_line"].c
     found = build.fetch(select(c.order_line_id, c.window_days))
     return dict(zip(found["order_line_id"], found["window_days"], strict=True))
-
-
-# -- the warehouse -----------------------------------------------------------------------------------------------------
 
 
 def day_after_orders(settings: Settings) -> date:
@@ -333,18 +331,15 @@ def test_a_policy_of_nobody_and_a_day_before_it_are_refused(tiny_settings: Setti
 
 
 def test_drafts_are_kept_right_or_wrong(copy_of_tiny: Settings) -> None:
-    number = state.save_draft(copy_of_tiny, "policy_id: half")
-    state.save_draft(copy_of_tiny, "policy_id: half a\n", number)
-    assert list(state.drafts(copy_of_tiny)["text"]) == ["policy_id: half a\n"]
-    state.end_draft(copy_of_tiny, number, "withdrawn")
-    assert state.drafts(copy_of_tiny).empty
-
-
-# -- the command line --------------------------------------------------------------------------------------------------
+    number = policies.save_draft(copy_of_tiny, "policy_id: half")
+    policies.save_draft(copy_of_tiny, "policy_id: half a\n", number)
+    assert list(policies.drafts(copy_of_tiny)["text"]) == ["policy_id: half a\n"]
+    policies.end_draft(copy_of_tiny, number, "withdrawn")
+    assert policies.drafts(copy_of_tiny).empty
 
 
 def run(settings: Settings, *words: str, code: int = 0) -> str:
-    done = runner.invoke(cli.app, ["policy", *words, "--warehouse", str(settings.warehouse)])
+    done = runner.invoke(app.app, ["policy", *words, "--warehouse", str(settings.warehouse)])
     assert done.exit_code == code, done.output
     return done.output
 

@@ -20,13 +20,13 @@ from scipy.special import expit, logit
 
 from models import products
 from models.notes import note_themes
-from pipelines import metrics
-from pipelines.estimate import rates as estimate
-from pipelines.metrics import pooled
-from pipelines.metrics.product import size_rank
+from pipelines import analyses, metrics
+from pipelines.analyses.product import size_rank
+from pipelines.estimate import curves as estimate
+from pipelines.load.shape.versions import create_tables
+from pipelines.metrics.finish import pooled
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build, open_duckdb
-from pipelines.warehouse.shape import create_tables
 
 
 def test_products_two_of_three_returned_never_tops_the_list() -> None:
@@ -134,8 +134,6 @@ def test_no_unit_counts_twice_and_without_units_a_product_is_as_its_likes() -> N
     assert many[0][1] + many[1][1] > few[0][1] + few[1][1]
 
 
-# -- notes -------------------------------------------------------------------------------------------------------------
-
 NOTES = ["size small", "small", "advice small", "seam", "broken zip", "colour different", "fit", "box broken"]
 
 
@@ -150,9 +148,6 @@ def test_themes_do_not_depend_on_the_order_of_notes(order: list[int]) -> None:
     assert names[0].split()[0] == "small"
     assert theme[0] == theme[1] == theme[2] == 0
     assert note_themes([], [], [])[0] == []
-
-
-# -- priors on a build -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -240,9 +235,6 @@ def test_pooling_twice_gives_the_same(fitted: duckdb.DuckDBPyConnection) -> None
     assert {t: fitted.execute(f"FROM {t} ORDER BY ALL").fetchall() for t in tables} == before
 
 
-# -- lists and pages ---------------------------------------------------------------------------------------------------
-
-
 def rebuilt(folder: Path, **tables: list[dict[str, Any]]) -> Build:
     return open_duckdb(hand_build.write(folder / "other.duckdb", tables))
 
@@ -292,7 +284,7 @@ def test_two_of_three_never_tops(tmp_path: Path, by: str) -> None:
     loose = [{**row, "a": 0.4, "b": 0.6} for row in hand_build.TABLES["estimate_product_prior"]]
     for priors in (hand_build.TABLES["estimate_product_prior"], loose):
         with rebuilt(tmp_path, **shop, estimate_product_prior=priors) as build:
-            ranked = metrics.product_ranking(build, by=by)
+            ranked = analyses.product_ranking(build, by=by)
         assert ranked[by].str.contains("gala").tolist() == [False, False, True]
         assert not ranked["is_flagged"].iloc[2]
         assert ranked["is_small"].tolist() == [False, False, True]
@@ -303,7 +295,7 @@ def test_two_of_three_never_tops(tmp_path: Path, by: str) -> None:
 def test_ranking_says_how_sure_it_is_and_what_it_expected(tmp_path: Path) -> None:
     shop = small_shop(("alba", 400, 240, 50), ("gala", 3, 2, 500), ("runner", 600, 180, 50))
     with rebuilt(tmp_path, **shop) as build:
-        ranked = metrics.product_ranking(build).set_index("style_id")
+        ranked = analyses.product_ranking(build).set_index("style_id")
         alba, runner = ranked.loc["shop:alba"], ranked.loc["shop:runner"]
         assert alba["name"] == "Robe Alba"
         assert (alba["is_flagged"], runner["is_flagged"]) == (True, False)
@@ -325,7 +317,7 @@ def test_ranking_says_how_sure_it_is_and_what_it_expected(tmp_path: Path) -> Non
             ].iloc[0]
             > 0.99
         )
-        assert metrics.product_ranking(build, as_of=dt.date(2025, 12, 1))["is_new"].all()
+        assert analyses.product_ranking(build, as_of=dt.date(2025, 12, 1))["is_new"].all()
 
 
 def two_markets() -> dict[str, list[dict[str, Any]]]:
@@ -345,7 +337,7 @@ def two_markets() -> dict[str, list[dict[str, Any]]]:
 
 def test_a_product_is_compared_with_its_category_in_the_selection(tmp_path: Path) -> None:
     with rebuilt(tmp_path, **two_markets()) as build:
-        ranked = metrics.product_ranking(build, where={"country": ["DE"]}).set_index("style_id")
+        ranked = analyses.product_ranking(build, where={"country": ["DE"]}).set_index("style_id")
         usual = (29 * 120 + 190 + 4) / (30 * 200 + 10)  # the selection's rate, pulled by the prior of 4 and 6
         assert ranked["category_rate"].tolist() == pytest.approx([usual] * 30)
         assert ranked.index[ranked["is_flagged"]].tolist() == ["shop:s29"]
@@ -353,7 +345,7 @@ def test_a_product_is_compared_with_its_category_in_the_selection(tmp_path: Path
         assert alike["probability_above"].between(0.2, 0.8).all()
         assert alike["rate"].tolist() == pytest.approx([(120 + 10 * usual) / 210] * 29)
         for same in ({"scope": metrics.Scope({"country": ["DE"]})}, {"where": {"market": ["DE"]}}):
-            again = metrics.product_ranking(build, **same).set_index("style_id")  # type: ignore[arg-type]
+            again = analyses.product_ranking(build, **same).set_index("style_id")  # type: ignore[arg-type]
             pd.testing.assert_frame_equal(again, ranked)
         for key, column in (
             ("product_return_rate", "rate"),
@@ -364,7 +356,7 @@ def test_a_product_is_compared_with_its_category_in_the_selection(tmp_path: Path
             cut = metrics.answer(build, key, by=("style_id", "country")).set_index(["country", "style_id"]).loc["DE"]
             assert found["value"].to_dict() == pytest.approx(ranked[column].to_dict(), nan_ok=True)
             assert cut["value"].to_dict() == pytest.approx(ranked[column].to_dict(), nan_ok=True)  # filtered or cut by
-        sizes = metrics.product_rates(build, "shop:s03", where={"country": ["DE"]})
+        sizes = analyses.product_rates(build, "shop:s03", where={"country": ["DE"]})
         assert sizes["category_rate"].tolist() == pytest.approx([usual])
 
 
@@ -379,12 +371,14 @@ def test_a_product_is_compared_with_its_category_in_the_selection(tmp_path: Path
 )
 def test_a_product_alone_is_not_compared_with_itself(tmp_path: Path, where: dict[str, list[str]]) -> None:
     with rebuilt(tmp_path, **two_markets()) as build:
-        alone = metrics.product_ranking(build, where={**where, "country": ["DE"]}).set_index("style_id").loc["shop:s29"]
-        whole = metrics.product_ranking(build, where={"country": ["DE"]}).set_index("style_id").loc["shop:s29"]
+        alone = (
+            analyses.product_ranking(build, where={**where, "country": ["DE"]}).set_index("style_id").loc["shop:s29"]
+        )
+        whole = analyses.product_ranking(build, where={"country": ["DE"]}).set_index("style_id").loc["shop:s29"]
         assert alone[["rate", "category_rate", "probability_above", "at_stake"]].tolist() == pytest.approx(
             whole[["rate", "category_rate", "probability_above", "at_stake"]].tolist()
         )
-        assert metrics.product_ranking(build, where=where).set_index("style_id").loc[
+        assert analyses.product_ranking(build, where=where).set_index("style_id").loc[
             "shop:s29", "category_rate"
         ] == pytest.approx(0.4)
 
@@ -392,7 +386,7 @@ def test_a_product_alone_is_not_compared_with_itself(tmp_path: Path, where: dict
 def test_a_scope_of_one_brand_is_read_no_further(tmp_path: Path) -> None:
     with rebuilt(tmp_path, **two_markets()) as build:
         scope = metrics.Scope({"brand": ["B"]})
-        found = metrics.product_ranking(build, scope=scope, where={"country": ["DE"]})
+        found = analyses.product_ranking(build, scope=scope, where={"country": ["DE"]})
         assert found["category_rate"].tolist() == pytest.approx([(120 + 190 + 4) / 410] * 2)
 
 
@@ -401,12 +395,12 @@ def test_a_style_that_changed_its_category_keeps_all_its_units(tmp_path: Path) -
     for row in (shop["fact_order_line"][2], shop["fact_return_line"][2]):
         row["category"] = "shoes"
     with rebuilt(tmp_path, **shop) as build:
-        ranked = metrics.product_ranking(build).set_index("style_id")
+        ranked = analyses.product_ranking(build).set_index("style_id")
         assert ranked.loc["shop:alba", ["category", "sold", "returned"]].tolist() == ["dress", 500, 190]
         answer = metrics.answer(build, "product_return_rate", by=("style_id",)).set_index("style_id")
         assert answer.loc["shop:alba", "value"] == pytest.approx(194 / 510)
         assert ranked.loc["shop:alba", "rate"] == pytest.approx(194 / 510)
-        assert metrics.product_rates(build, "shop:alba")["sold"].tolist() == [500]
+        assert analyses.product_rates(build, "shop:alba")["sold"].tolist() == [500]
 
 
 @pytest.fixture(scope="module")
@@ -416,7 +410,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
 
 
 def test_rates_by_size_by_hand(build: Build) -> None:
-    found = metrics.product_rates(build, "shop:alba").set_index("size")
+    found = analyses.product_rates(build, "shop:alba").set_index("size")
     # S: lines 1 and 6, three units, exposure 2 + .95, a and d back; M: line 2, b back. Prior 4 and 6 of dresses.
     assert found.index.tolist() == ["S", "M"]
     assert found.loc["S", ["sold", "returned"]].tolist() == [3, 2]
@@ -424,32 +418,32 @@ def test_rates_by_size_by_hand(build: Build) -> None:
     assert found.loc["S", "rate"] == pytest.approx(6 / 12.95)
     assert found.loc["M", "rate"] == pytest.approx(5 / 11)
     assert (found["low"] < found["rate"]).all()
-    assert metrics.product_rates(build, "shop:alba", where={"country": ["DE"]}).empty
-    assert metrics.product_rates(build, "shop:alba", as_of=dt.date(2025, 12, 12))["sold"].sum() == 3
-    assert metrics.product_rates(build, "shop:alba", ("size", "colour"))["sold"].sum() == 4
+    assert analyses.product_rates(build, "shop:alba", where={"country": ["DE"]}).empty
+    assert analyses.product_rates(build, "shop:alba", as_of=dt.date(2025, 12, 12))["sold"].sum() == 3
+    assert analyses.product_rates(build, "shop:alba", ("size", "colour"))["sold"].sum() == 4
 
 
 def test_a_products_reasons_and_sizes_against_its_category_by_hand(build: Build) -> None:
-    reasons = metrics.product_reasons(build, "shop:alba").set_index("return_reason")
+    reasons = analyses.product_reasons(build, "shop:alba").set_index("return_reason")
     # alba: a too small, b too large, d unknown; the other dress, gala: g unknown
     assert reasons["returned"].to_dict() == {"size_small": 1, "size_large": 1, "unknown": 1}
     assert reasons["share"].sum() == pytest.approx(1)
     assert reasons.loc["unknown", "category_share"] == 1
     assert reasons.loc["size_small", "category_share"] == 0
     assert reasons["is_within_noise"].all()
-    curve = metrics.size_curve(build, "shop:alba").set_index("size")
+    curve = analyses.size_curve(build, "shop:alba").set_index("size")
     assert curve.index.tolist() == ["all", "S", "M"]
     assert curve["balance"].tolist() == [0, 1, -1]
     assert curve.loc["S", "low"] < 0.5
 
 
 def test_a_products_months_and_money_by_hand(build: Build) -> None:
-    months = metrics.rate_since_launch(build, "shop:alba")
+    months = analyses.rate_since_launch(build, "shop:alba")
     assert months["periods_since_launch"].tolist() == [0, 2]  # November, January
     assert months["sold"].tolist() == [3, 1]
     assert months["rate"].iloc[0] == pytest.approx(2 / 3)
-    assert metrics.rate_since_launch(build, "shop:alba", "week")["periods_since_launch"].tolist() == [0, 9]
-    costs = metrics.product_costs(build, "shop:alba").set_index("what")
+    assert analyses.rate_since_launch(build, "shop:alba", "week")["periods_since_launch"].tolist() == [0, 9]
+    costs = analyses.product_costs(build, "shop:alba").set_index("what")
     assert costs.loc["return_cost", "amount"] == 9 + 14 + 3  # a, b, d
     assert costs.loc["return_cost", "per_unit"] == pytest.approx(26 / 3)
     assert costs.loc["return_freight", "amount"] == 4 + 4 + 3
@@ -464,11 +458,11 @@ def test_a_products_notes_are_themes_against_the_others(tmp_path: Path) -> None:
     dress = {**hand_build.LOTS[0], "style_id": "shop:gala", "note_terms": "seam"}
     lots += [{**dress, "return_lot_key": 900 + i, "return_line_key": 900 + i} for i in range(20)]
     with rebuilt(tmp_path, fact_return_line=lots) as build:
-        found = metrics.product_notes(build, "shop:alba")
+        found = analyses.product_notes(build, "shop:alba")
         assert found[["theme", "notes", "share", "category_share"]].to_numpy().tolist() == [["small size", 2, 1, 0]]
         assert not found["is_within_noise"].iloc[0]
-        assert metrics.product_notes(build, "shop:alba", as_of=dt.date(2025, 11, 13)).empty
-        assert metrics.product_notes(build, "shop:runner").empty
+        assert analyses.product_notes(build, "shop:alba", as_of=dt.date(2025, 11, 13)).empty
+        assert analyses.product_notes(build, "shop:runner").empty
 
 
 def test_related_products_share_the_problem_or_the_basket(tmp_path: Path) -> None:
@@ -519,8 +513,8 @@ def test_related_products_share_the_problem_or_the_basket(tmp_path: Path) -> Non
     with rebuilt(
         tmp_path, fact_order_line=orders, fact_return_line=lots, estimate_credit_match=[], dim_product=shelf
     ) as build:
-        found = metrics.related_products(build, "shop:alba")
-        profile = metrics.product_profile(build, "shop:alba")
+        found = analyses.related_products(build, "shop:alba")
+        profile = analyses.product_profile(build, "shop:alba")
     problem = found[found["relation"] == "same_problem"]
     # 10 of 10 gala, 5 of 10 nova, 25 of 30 dresses: only gala's rate is above; runner does not come back at all
     assert problem[["name", "through", "count"]].to_numpy().tolist() == [["gala", "brand", 10]]
@@ -546,7 +540,7 @@ def test_related_products_share_the_problem_or_the_basket(tmp_path: Path) -> Non
 
 
 def test_a_product_nobody_knows_has_empty_frames(build: Build) -> None:
-    profile = metrics.product_profile(build, "shop:nothing")
+    profile = analyses.product_profile(build, "shop:nothing")
     assert profile.name == "nothing"
     assert profile.by_size.empty
     assert profile.notes.empty

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import select
 
 from pipelines import metrics
-from pipelines.estimate.promises import promise_state
-from pipelines.load import load
-from pipelines.metrics.answer import observed
+from pipelines.load.run import load
+from pipelines.metrics.bind import observed
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
-from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.rules import promise_state
+from pipelines.warehouse.star import STAR
 from tests.conftest import fresh
 
 MAPPING = """

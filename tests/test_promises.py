@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from sqlalchemy import DateTime, cast, literal, select
 
 from models import promises as model
-from pipelines.estimate.promises import calendar, official_days, promise_state, promises
+from pipelines.estimate.calendar import calendar, official_days
+from pipelines.estimate.promises import promises
+from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import statement_sql
-from pipelines.warehouse.schema import STAR
-from pipelines.warehouse.shape import create_tables
+from pipelines.warehouse.rules import promise_state
+from pipelines.warehouse.star import STAR
 from tests.evidence import _promises_calendar as slow
 from tests.evidence import _promises_legal as legal
-
-# -- life tables -------------------------------------------------------------------------------------------------------
 
 
 def waits(generator: np.random.Generator, count: int, width: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -120,8 +120,6 @@ def test_laws_of_a_life_table(table: list[list[int]]) -> None:
     left = model.remaining_quantiles(durations, table, [0, 1, 2], [0.5, 0.9])
     assert (left[:, 0] <= left[:, 1]).all()
 
-
-# -- dates and states --------------------------------------------------------------------------------------------------
 
 STATE = STAR.tables["estimate_promise"]
 
@@ -568,9 +566,6 @@ def test_only_the_returns_asked_for_are_filled(build: duckdb.DuckDBPyConnection)
     build.execute("DELETE FROM estimate_promise")
     promises(build, Settings(), "return_key IN (SELECT 2)")
     assert build.execute("SELECT DISTINCT return_key FROM estimate_promise").fetchall() == [(2,)]
-
-
-# -- the law, through a whole load -------------------------------------------------------------------------------------
 
 
 def test_legal_dates_and_their_work_list_are_those_worked_out_by_hand(tmp_path: Path) -> None:

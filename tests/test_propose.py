@@ -16,11 +16,12 @@ import openpyxl
 import pytest
 from sqlalchemy import select
 
-from pipelines import cli, state
-from pipelines import load as loading
+from pipelines.cli import app
 from pipelines.errors import SourceError
+from pipelines.load import land, run
 from pipelines.settings import Settings
 from pipelines.sources.propose import propose
+from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import build_path, current_id
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -60,9 +61,9 @@ def loaded(folder: Path, cases: list[Case]) -> dict[str, dict[str, Any]]:
         file.write_text(case.content, encoding="utf-8")
         mapping = file.with_suffix(".yaml")
         mapping.write_text(propose(file).yaml, encoding="utf-8")
-        loading._begin(memory, [file], str(mapping), case.source, None)  # built once, for all of them
+        land.begin(memory, [file], str(mapping), case.source, None)  # built once, for all of them
     memory.close()
-    loading.load(settings)
+    run.load(settings)
     build = duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
     for key, sql in (
         ("sold", "SELECT source, sum(units_sold) FROM fact_order_line GROUP BY 1"),
@@ -75,7 +76,7 @@ def loaded(folder: Path, cases: list[Case]) -> dict[str, dict[str, Any]]:
             numbers[source][key] = float(number)
     build.close()
     memory = state.State(settings.warehouse)
-    for row in memory.rows(select(state.quarantine)):
+    for row in memory.rows(select(state_tables.quarantine)):
         fault = (row["thing"], row["line"], row["rules"], row["value"])
         numbers[row["source"]].setdefault("quarantined", []).append(fault)
     memory.close()
@@ -94,16 +95,12 @@ def test_every_proposal_loads_and_gives_the_right_units(tmp_path: Path) -> None:
     assert not wrong, "\n".join(f"{name}: {what}" for name, what in wrong.items())
 
 
-# -- several files, other formats
-# ------------------------------------------------------------------------------------------
-
-
 def facts(folder: Path, *files: Path, queries: tuple[str, ...]) -> list[list[tuple[Any, ...]]]:
     """Load files by the mapping that is proposed for them, and ask the build."""
     mapping = folder / "proposed.yaml"
     mapping.write_text(propose(list(files)).yaml, encoding="utf-8")
     settings = Settings(warehouse=folder / "warehouse")
-    report = loading.load(settings, list(files), source=str(mapping))
+    report = run.load(settings, list(files), source=str(mapping))
     assert not any(count["quarantined"] for count in report.counts + report.derived)
     build = duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
     answers = [build.execute(query).fetchall() for query in queries]
@@ -228,10 +225,6 @@ def test_parquet_and_packed_files_are_sampled_too(tmp_path: Path) -> None:
     assert texts[0] == texts[1] == texts[2]
 
 
-# -- what is assumed, and what is not proposed
-# --------------------------------------------------------------------------------
-
-
 def test_every_assumption_is_said_beside_its_line(tmp_path: Path) -> None:
     (file,) = written(tmp_path, sales="Order,Order date,SKU,Price\n1,04/03/2026,A,$20.00\n2,04/05/2026,B,$30.00\n")
     lines = [line.strip() for line in propose(file).yaml.splitlines() if "assumed" in line]
@@ -280,7 +273,7 @@ def test_what_shows_neither_orders_nor_returns_is_said_and_nothing_is_proposed(
     (file,) = written(tmp_path, colours="colour,size\nred,M\n")
     monkeypatch.setattr("sys.argv", ["backhaul", "map", str(file)])
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        app.main()
     printed = capsys.readouterr()
     assert (stopped.value.code, printed.out) == (1, "")
     assert "colours.csv shows neither orders nor returns: size (size), colour (colour). Orders need" in printed.err
@@ -295,7 +288,7 @@ def test_the_last_line_is_the_command_to_run(
     )
     monkeypatch.setattr("sys.argv", ["backhaul", "map", *map(str, files)])
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        app.main()
     assert stopped.value.code == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("# Proposed for my orders.csv, returns.csv.")

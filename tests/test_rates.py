@@ -14,11 +14,13 @@ from scipy import stats
 from sqlalchemy import literal_column
 
 from models import rates
-from pipelines.estimate import rates as estimate
-from pipelines.metrics.bases import curve_day
+from pipelines.estimate import curves as estimate
+from pipelines.estimate import probability
+from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
+from pipelines.warehouse import rules
 from pipelines.warehouse.engine import literal_instant
-from pipelines.warehouse.shape import create_tables
+from pipelines.warehouse.rules import curve_day
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_a_dated_windows_day_is_the_same_in_arrays_and_in_both_sqls(age: int, le
     column = {n: literal_column(f"o.{n}") for n in ("clock_started_at", "window_ends_on", "window_days")}
     portable = curve_day(column["clock_started_at"], column["window_ends_on"], column["window_days"], instant)
     sql = portable.compile(dialect=Dialect(), compile_kwargs={"literal_binds": True})
-    found = duckdb.execute(f"SELECT {estimate.curve_day_sql(str(age), 'o')}, {sql} FROM {line}").fetchall()[0]
+    found = duckdb.execute(f"SELECT {rules.curve_day_sql(str(age), 'o')}, {sql} FROM {line}").fetchall()[0]
     assert found == (rates.development_day(age, length, 30),) * 2
 
 
@@ -288,9 +290,6 @@ def test_a_lot_of_thousands_of_units_is_one_return(build: duckdb.DuckDBPyConnect
     )
     estimate.curves(build, Settings())
     assert np.array_equal(before, curve_of(build, 30, "dresses"))
-
-
-# -- estimates on a build ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -457,7 +456,7 @@ def test_an_empty_build_has_no_estimates() -> None:
         create_tables(connection)
         estimate.curves(connection, Settings())
         estimate.priors(connection, Settings())
-        estimate.probability(connection, Settings(), "TRUE")
+        probability.probability(connection, Settings(), "TRUE")
         for table in (
             "estimate_development_curve",
             "estimate_delay_drift",
@@ -470,5 +469,5 @@ def test_an_empty_build_has_no_estimates() -> None:
             "INSERT INTO build_source (source, thing, last_occurred_at) VALUES ('s', 'order_line', ?)",
             [datetime(2025, 1, 1)],
         )
-        estimate.probability(connection, Settings(), "TRUE")
+        probability.probability(connection, Settings(), "TRUE")
         assert connection.execute("SELECT count(*) FROM model_version").fetchall() == [(0,)]

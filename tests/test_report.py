@@ -14,18 +14,16 @@ import pytest
 from conftest import TINY_SHOP, write_rows
 from openpyxl import load_workbook
 
-from pipelines import closing, disclosure, metrics, report
-from pipelines.disclosure import Company, obligations
+from pipelines import metrics
 from pipelines.errors import ReportError
 from pipelines.factors import choose
-from pipelines.load import load
+from pipelines.load.run import load
+from pipelines.outputs import closing, disclosure, report
+from pipelines.outputs.disclosure import Company, obligations
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 
 SPAN = (date(2025, 12, 1), date(2026, 1, 31))
-
-
-# -- closed months -----------------------------------------------------------------------------------------------------
 
 
 def test_elements_are_amount_times_factor(sample_settings: Settings) -> None:
@@ -99,9 +97,6 @@ def test_a_changed_file_is_not_believed(copy_of_tiny: Settings) -> None:
     found.path.write_bytes(found.path.read_bytes()[:-8] + b"forged!!")
     with pytest.raises(ReportError, match=r"is not the file that A\. Martin signed for"):
         closing.restatements(copy_of_tiny)
-
-
-# -- the report --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -205,9 +200,6 @@ def test_text_that_looks_like_a_formula_stays_text() -> None:
     found = report.Report(*SPAN, "b", "2026-01-01T00:00:00", 1.0, 0.5, 2.0, 0.5, sheets, [])
     cells = [c.value for (c,) in load_workbook(io.BytesIO(report.to_xlsx(found)))["x"].iter_rows(min_row=2)]
     assert cells[:2] == ["'=1+1", "plain"]
-
-
-# -- obligations -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

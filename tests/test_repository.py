@@ -19,7 +19,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pipelines import cli, metrics, unlocks
+from pipelines import metrics
+from pipelines.analyses import unlocks
+from pipelines.cli import app
 from pipelines.warehouse import schema
 
 ROOT = Path(__file__).parents[1]
@@ -163,9 +165,6 @@ def test_what_is_ignored_is_anchored_so_that_the_package_is_whole() -> None:
     assert [line for line in lines if not line.startswith("/")] == ["__pycache__/", ".DS_Store"]
 
 
-# -- documents ---------------------------------------------------------------------------------------------------------
-
-
 def commands(document: str) -> Iterator[list[str]]:
     """Give the commands in a document's shell blocks, as words."""
     for block in re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text("utf-8"), re.DOTALL):
@@ -178,7 +177,7 @@ def commands(document: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
 def test_every_command_in_the_documents_exists(document: str) -> None:
     verbs = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    program: Any = typer.main.get_command(cli.app)
+    program: Any = typer.main.get_command(app.app)
     seen = 0
     for words in commands(document):
         seen += 1
@@ -229,9 +228,6 @@ def test_decisions_are_numbered_listed_and_complete() -> None:
             "What would change our mind",
         ], page.name
         assert f"]({page.name})" in index
-
-
-# -- figures -----------------------------------------------------------------------------------------------------------
 
 
 def unsourced(rows: list[dict[str, str]]) -> list[str]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from models.return_probability import FEATURES, calibration_error, fit, logistic
-from pipelines.estimate.rates import features, probability
+from pipelines.estimate.probability import features, probability
+from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
-from pipelines.warehouse.shape import create_tables
 
 UNTIL = datetime(2025, 12, 31, 23)
 LATE = "order_line_key IN (SELECT order_line_key FROM fact_order_line WHERE ordered_at >= TIMESTAMP '2025-11-01')"

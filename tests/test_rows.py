@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines import metrics
+from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension, UnknownMetric
-from pipelines.load import load
+from pipelines.load.run import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -180,7 +180,7 @@ def test_a_balance_subtracts(hand: Build) -> None:
 
 
 def test_rows_counted_by_order_day_are_the_steps_of_the_margin_waterfall(sample: Build) -> None:
-    steps = metrics.waterfall(sample).set_index("step")["amount"].drop(["booked", "margin_reversed", "left"])
+    steps = analyses.waterfall(sample).set_index("step")["amount"].drop(["booked", "margin_reversed", "left"])
     assert len(steps) > 3
     for component, amount in steps.items():
         found = metrics.rows(sample, "return_cost", basis="order", where={"component": [component]}, limit=None)

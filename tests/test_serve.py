@@ -22,9 +22,11 @@ import uvicorn
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
-from pipelines import cli, metrics, serve
+from pipelines import analyses, metrics
+from pipelines.cli import app
 from pipelines.errors import ServeError
-from pipelines.load import load
+from pipelines.load.run import load
+from pipelines.outputs import serve
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.conftest import TINY_SHOP, write_shop
@@ -118,7 +120,7 @@ def test_the_promise_is_the_one_of_the_command_line(sample_client: Client, sampl
     status, body = sample_client.get("/v1/promise?market=FR&at=0.9")
     assert status == 200
     with current_build(sample_settings.warehouse) as build:
-        expected = metrics.offers(build, "refund", 0.9, where={"country": ["FR"]})
+        expected = analyses.offers(build, "refund", 0.9, where={"country": ["FR"]})
         whole = metrics.answer(build, "promise_at(0.9)", where={"promise_id": ["refund"], "country": ["FR"]})
     assert [(x["method"], x["possible"], x["n"]) for x in body["lanes"]] == [
         (o.row()["method"], o.row()["possible"], o.n) for o in expected
@@ -126,7 +128,7 @@ def test_the_promise_is_the_one_of_the_command_line(sample_client: Client, sampl
     assert any(lane["prices"] for lane in body["lanes"])
     assert whole["unit"].iloc[0] == "business_days" == body["lanes"][0]["unit"]
     run = CliRunner().invoke(
-        cli.app,
+        app.app,
         ["promise", "--market", "FR", "--at", "0.9", "--format", "json", "--warehouse", str(sample_settings.warehouse)],
     )
     assert [x["possible"] for x in json.loads(run.output)] == [x["possible"] for x in body["lanes"]]

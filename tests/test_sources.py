@@ -15,8 +15,8 @@ from pipelines.settings import data_path
 from pipelines.sources import Named, note_label, note_terms_sql, recognise, source_named
 from pipelines.sources.canonical import Canonical, json_schema, reference
 from pipelines.sources.notes import concepts
-from pipelines.warehouse import schema
-from pipelines.warehouse.build import connect
+from pipelines.warehouse import schema, vocabulary
+from pipelines.warehouse.sql import connect
 
 HEADER = "refund_id,refunded_at,amount,currency"
 Row = dict[str, object]
@@ -178,9 +178,6 @@ def test_staged_rows_are_gone_once_read(tmp_path: Path) -> None:
     assert connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall() == [(0,)]
 
 
-# -- the registry ----------------------------------------------------------------------------------------------------
-
-
 def test_sources_are_found_by_name_and_by_files(tmp_path: Path) -> None:
     assert source_named("canonical").name == "canonical"
     assert source_named("one_table").name == "one_table"
@@ -199,8 +196,6 @@ def test_an_unknown_source_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"backhaul map export\.csv"):
         recognise([write(tmp_path / "export.csv", "a,b\n1,2\n")])
 
-
-# -- what is written down --------------------------------------------------------------------------------------------
 
 DOCS = Path(__file__).parent.parent / "docs"
 AGAIN = (
@@ -225,11 +220,11 @@ def table(name: str) -> list[dict[str, str]]:
 
 def test_reasons_cover_the_vocabulary_once() -> None:
     rows = table("reasons.csv")
-    assert {r["reason"] for r in rows} == set(schema.REASONS)
+    assert {r["reason"] for r in rows} == set(vocabulary.REASONS)
     assert len({r["raw"] for r in rows}) == len(rows)
     assert all(r["raw"] == r["raw"].strip().lower() for r in rows)
     families = {(r["reason"], r["family"], r["preventable_by"]) for r in rows}
-    assert len(families) == len(schema.REASONS)
+    assert len(families) == len(vocabulary.REASONS)
     raw = {r["raw"]: r["reason"] for r in rows}
     assert [
         raw[w] for w in ("trop petit", "size_too_large", "defective", "apparel_too_small", "changement d'avis")
@@ -244,7 +239,7 @@ def test_reasons_cover_the_vocabulary_once() -> None:
 
 def test_dispositions_cover_the_vocabulary() -> None:
     rows = table("dispositions.csv")
-    assert [r["disposition"] for r in rows] == list(schema.DISPOSITIONS)
+    assert [r["disposition"] for r in rows] == list(vocabulary.DISPOSITIONS)
     assert {r["outcome"] for r in rows} == {
         "resold_as_new",
         "refurbished",

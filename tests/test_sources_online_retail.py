@@ -7,11 +7,11 @@ import duckdb
 import pytest
 
 from pipelines.estimate.credit_match import credit_match
+from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
 from pipelines.sources.online_retail import OnlineRetail, repeated_lines
 from pipelines.warehouse import schema
-from pipelines.warehouse.build import connect
-from pipelines.warehouse.shape import create_tables
+from pipelines.warehouse.sql import connect
 
 ROWS = """
 536365,85123A,HANGING HEART,6,2010-12-01 08:26,2.55,17850,United Kingdom
@@ -109,9 +109,6 @@ def test_products_and_shop_are_derived(tmp_path: Path) -> None:
     assert connection.execute("SELECT country FROM order_line WHERE _line = 13").fetchall() == [("ZZ",)]
 
 
-# -- matching --------------------------------------------------------------------------------------------------------
-
-
 def matched(
     purchases: list[tuple[int, int, str, int, float]], credits: list[tuple[int, int, str, int, float]]
 ) -> list[tuple[object, ...]]:
@@ -174,9 +171,6 @@ def test_within_the_hour_it_was_never_sold() -> None:
 def test_without_customer_or_of_another_customer_nothing_matches() -> None:
     purchases = [(1, 7, "2011-01-01", 10, 2.0)]
     assert matched(purchases, [(90, 0, "2011-03-01", 4, 2.0), (91, 8, "2011-03-01", 4, 2.0)]) == []
-
-
-# -- the real file ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

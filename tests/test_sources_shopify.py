@@ -17,13 +17,14 @@ from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from pipelines.errors import SourceError
-from pipelines.load import load
+from pipelines.load.run import load
 from pipelines.metrics import answer
 from pipelines.sources import mapping_source
 from pipelines.sources.shopify import Shopify
 from pipelines.sources.shopify_files import is_shopify
 from pipelines.warehouse import schema
-from pipelines.warehouse.build import connect, current_build
+from pipelines.warehouse.build import current_build
+from pipelines.warehouse.sql import connect
 from tests.conftest import fresh
 
 
@@ -284,9 +285,6 @@ def test_the_real_pages_keep_the_disputed_refund(third_party: Path) -> None:
     assert connection.execute(lines).fetchall() == [(Decimal("399.29"),)]
     told = everything(connection)
     assert not [word for word in ("Norman", "Chestnut", "mail.example.com", "555-625-1199", "Bob") if word in told]
-
-
-# -- what the states say -----------------------------------------------------------------------------------------------
 
 
 def order(number: int, units: int, **more: Any) -> dict[str, Any]:
@@ -746,9 +744,6 @@ def test_a_shop_of_all_these_states_counts_what_left_and_what_came_back(tmp_path
         assert answer(build, "decline_share", by=["decline_reason"])["decline_reason"].tolist() == ["final_sale"]
 
 
-# -- other ways of saving the same -------------------------------------------------------------------------------------
-
-
 def bag(amount: str) -> dict[str, Any]:
     money_of = {"amount": amount, "currencyCode": "EUR"}
     return {"shopMoney": money_of, "presentmentMoney": money_of}
@@ -980,8 +975,6 @@ def test_the_order_export_of_the_admin_loads_by_its_mapping() -> None:
         ("#1006", "BOOK", 1, 0, 1, 17.5032, 1.5968, "web", "2026-04-09"),
     ]
 
-
-# -- values of odd types -----------------------------------------------------------------------------------------------
 
 WHOLE: dict[str, Any] = {
     "orders": [ORDER | {"total_price_set": money("120.00", "USD")}],

@@ -17,8 +17,9 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from pipelines import actions, metrics, state
-from pipelines.load import load
+from pipelines import analyses, metrics
+from pipelines.load.run import load
+from pipelines.people import actions
 from pipelines.sample import write_sample
 from pipelines.sample.draws import stories
 from pipelines.settings import Settings
@@ -54,9 +55,6 @@ def demo_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     end = dt.datetime.fromisoformat(build.info["observed_until"]).date()
     yield Shop(build, end, stories())
     build.close()
-
-
-# -- the search --------------------------------------------------------------------------------------------------------
 
 
 class Shift(NamedTuple):
@@ -137,12 +135,9 @@ def test_the_search_finds_a_step_and_no_noise() -> None:
     assert near(found["step"].on, week[60].date(), 14)  # noise/step = .46/.1: some 20 units, well under a week's 200
 
 
-# -- the stories -------------------------------------------------------------------------------------------------------
-
-
 def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
     build, told = demo_shop.build, demo_shop.told["robe_alba"]
-    ranking = metrics.product_ranking(build, limit=20).set_index("style_id")
+    ranking = analyses.product_ranking(build, limit=20).set_index("style_id")
 
     # Of each style that leads the list: did the part of its leading reason change?
     counts = weekly(demo_shop, "returned_units", ("style_id", "return_reason"), where={"style_id": list(ranking.index)})
@@ -155,11 +150,11 @@ def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
     assert ranking.loc[style, "own_part"] > 0.05  # its buyers are like those of other dresses
 
     # What customers wrote says the same, in both languages.
-    notes = metrics.product_notes(build, style).iloc[0]
+    notes = analyses.product_notes(build, style).iloc[0]
     assert "small" in notes["theme"].split()
     assert notes["share"] > notes["category_share"]
     assert not notes["is_within_noise"]
-    curve = metrics.size_curve(build, style).iloc[0]
+    curve = analyses.size_curve(build, style).iloc[0]
     assert (curve["size"], bool(curve["is_within_noise"])) == ("all", False)
     assert curve["balance"] > curve["category_balance"]
     # A step of .25 at an sd of .48 a return: in 98% of shops the best cut lies within some 50 returns of it, four
@@ -167,7 +162,7 @@ def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
     assert near(shift.on, demo_shop.day(told["note_weeks"]), 28)
 
     # The catalogue says what was done about it, that day.
-    changes = metrics.product_changes(build)
+    changes = analyses.product_changes(build)
     note = only(changes, style_id=style, what="size_note")
     assert note["after"] == told["size_note"]
     assert near(
@@ -193,11 +188,11 @@ def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
 def test_the_size_note_helped_but_one_dress_alone_cannot_tell(demo_shop: Shop, settings: Settings) -> None:
     build, told = demo_shop.build, demo_shop.told["robe_alba"]
     suggested = only(actions.suggested_actions(build), kind="size_note")
-    logged = state.log_action(
+    logged = actions.log_action(
         settings, "size_note", {"style_id": [suggested["style_id"]]}, effective_on=suggested["effective_on"]
     )
     assert near(logged.effective_on, demo_shop.day(told["note_weeks"]), 1)
-    found = actions.measure_action(build, logged, state.actions(settings)).effect
+    found = actions.measure_action(build, logged, actions.actions(settings)).effect
     # 582 units since: fewer than 800. What is seen is a fall, what was planted lies in the interval, and so does no
     # change:
     # a fall of 15% would have been seen in a third of such shops, and no wait makes one dress suffice.
@@ -214,7 +209,7 @@ def test_the_size_note_helped_but_one_dress_alone_cannot_tell(demo_shop: Shop, s
 
 
 def test_three_of_three_is_no_finding(demo_shop: Shop) -> None:
-    ranking = metrics.product_ranking(demo_shop.build, limit=10_000)
+    ranking = analyses.product_ranking(demo_shop.build, limit=10_000)
     decoy = only(ranking, name=demo_shop.told["decoy"]["style"])
     assert (decoy["sold"], decoy["returned"]) == (3, 3)
     assert not decoy["is_flagged"]
@@ -445,7 +440,9 @@ def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) ->
     for step in range(-9, 3):
         start = shift.on + step * four
         if start + four - DAY <= demo_shop.end:
-            change = metrics.rate_change(build, (start, start + four - DAY), (start - four, start - DAY), by="category")
+            change = analyses.rate_change(
+                build, (start, start + four - DAY), (start - four, start - DAY), by="category"
+            )
             effects[start] = change.set_index("effect")["points"]
     mix = pd.Series({start: points["mix_category"] for start, points in effects.items()})
     assert len(mix) == 12

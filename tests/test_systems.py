@@ -11,12 +11,12 @@ import duckdb
 import pytest
 from sqlalchemy import select
 
-from pipelines import load as loading
-from pipelines import state
 from pipelines.errors import SourceError
+from pipelines.load import land, run
 from pipelines.settings import Settings
 from pipelines.sources import logs_of, mappings, recognise, source_named
 from pipelines.sources.propose import propose
+from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import build_path, current_id
 
 SYSTEMS = Path(__file__).parent / "fixtures" / "systems"
@@ -79,9 +79,9 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     settings.warehouse.mkdir()
     memory = state.State(settings.warehouse)
     for mapping in SHIPPED:
-        loading._begin(memory, files_of(mapping), mapping, APART.get(mapping), None)  # built once, for all of them
+        land.begin(memory, files_of(mapping), mapping, APART.get(mapping), None)  # built once, for all of them
     memory.close()
-    loading.load(settings)
+    run.load(settings)
     build = duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
     found: dict[str, dict[str, Any]] = {}
     for key, sql in NUMBERS.items():
@@ -89,7 +89,7 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
             found.setdefault(source, {})[key] = None if number is None else round(float(number), 4)
     build.close()
     memory = state.State(settings.warehouse)
-    for row in memory.rows(select(state.quarantine)):
+    for row in memory.rows(select(state_tables.quarantine)):
         fault = (row["thing"], row["line"], row["rules"], row["value"])
         found.setdefault(row["source"], {}).setdefault("quarantined", []).append(fault)
     memory.close()
@@ -139,7 +139,7 @@ def test_files_of_one_system_are_read_by_one_mapping(together: tuple[str, ...], 
     assert proposal.shipped == " and ".join(sorted(together))
     assert proposal.text().splitlines()[-1] == f"backhaul load {tmp_path}"
     settings = Settings(warehouse=tmp_path / "w")
-    loading.load(settings, sorted(tmp_path.iterdir())[:2])
+    run.load(settings, sorted(tmp_path.iterdir())[:2])
     build = duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
     found = {key: dict(build.execute(sql).fetchall()) for key, sql in NUMBERS.items()}
     build.close()

@@ -16,7 +16,10 @@ import pytest
 
 from pipelines.errors import SourceError
 from pipelines.sources import tables
-from pipelines.warehouse.build import connect
+from pipelines.sources.tables import objects
+from pipelines.sources.tables import parts as parts_tables
+from pipelines.sources.tables import workbook as workbook_tables
+from pipelines.warehouse.sql import connect
 
 HEADER = ["id", "sku", "qty"]
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -53,8 +56,6 @@ def book(folder: Path, **sheets: list[list[Any]]) -> tuple[Path, openpyxl.Workbo
     made.save(folder / "book.xlsx")
     return folder / "book.xlsx", made
 
-
-# -- separated text --------------------------------------------------------------------------------------------------
 
 TWO = [("1", "A", "2", None), ("2", "B", "1", None)]
 
@@ -168,16 +169,13 @@ def test_the_name_of_a_file_may_lie(tmp_path: Path) -> None:
     assert read(file_of(tmp_path, "b.xls", "id\tsku\tqty\n1\tA\t2\n"), HEADER) == [("1", "A", "2", None)]
 
 
-# -- spreadsheets ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["book.xls", "book.ods"])
 def test_old_and_open_workbooks(name: str) -> None:
     found = read(FIXTURES / name, ["Row ID", "Order ID", "Order Date", "Quantity", "Sales"])
     assert found == [("1", "O1", "2026-03-01", "1", "12.5", None), ("2", "O2", "2026-03-02", "2", "12.5", None)]
 
 
-@pytest.mark.parametrize("most", [tables.MOST_CELLS, 0])  # in memory, and row by row
+@pytest.mark.parametrize("most", [workbook_tables.MOST_CELLS, 0])  # in memory, and row by row
 def test_cells_are_written_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(tables, "MOST_CELLS", most)
     cells = [12.0, 0.1, True, "007", datetime(2026, 3, 1, 10, 30), time(8, 15), timedelta(hours=30), None]
@@ -212,7 +210,7 @@ def test_sheets_by_name_by_pattern_or_the_first_that_holds_something(tmp_path: P
     assert read(file, HEADER) == [("1", "A", "2", None)]
     assert read(file, HEADER, sheet="feb") == [("2", "B", "1", None)]
     assert sorted(read(file, ["id", "new"], sheet="[jf]*"), key=str) == [("1", None, None), ("2", "N", None)]
-    with pytest.raises(tables.OptionError, match=r"has no sheet `May`\. Its sheets: Cover, Jan, Feb, Notes"):
+    with pytest.raises(parts_tables.OptionError, match=r"has no sheet `May`\. Its sheets: Cover, Jan, Feb, Notes"):
         read(file, HEADER, sheet="May")
 
 
@@ -230,12 +228,10 @@ def test_preambles_totals_and_stray_cells_of_a_sheet(tmp_path: Path) -> None:
     file, made = book(tmp_path, Sheet=rows)
     made.worksheets[0]["XFD900"] = "stray"
     made.save(file)
-    assert tables._cells(file) == 900 * 16384  # too many to take in at once: read row by row
+    assert workbook_tables._cells(file) == 900 * 16384  # too many to take in at once: read row by row
     assert read(file, HEADER, header_row="find", until="Total") == TWO
     assert read(file, HEADER, header_row=4, until="Total") == TWO
 
-
-# -- JSON ------------------------------------------------------------------------------------------------------------
 
 ROW = {"id": 1, "sku": "A", "qty": 2}
 
@@ -356,17 +352,17 @@ def test_paths_that_lead_nowhere_are_said(tmp_path: Path) -> None:
         ({"each": "itemz"}, "id", "nothing stands at `itemz`"),
         ({}, "items.sku", "`items` is a list"),
     ):
-        with pytest.raises(tables.OptionError, match=sentence):
+        with pytest.raises(parts_tables.OptionError, match=sentence):
             read(file, [column], **options)
     two = file_of(tmp_path, "b.json", json.dumps({"orders": [ROW], "refunds": [ROW]}))
-    with pytest.raises(tables.OptionError, match="several lists could be the rows: orders, refunds"):
+    with pytest.raises(parts_tables.OptionError, match="several lists could be the rows: orders, refunds"):
         read(two, ["id"])
     assert read(file, ["items.0.sku"]) == [("A", None)]
 
 
 def test_keys_of_any_spelling_and_keys_that_come_late(tmp_path: Path) -> None:
     keys = ["a.b", "x/y", "t~z", "q\"uo'te", "0", "é ü", "_line"]
-    rows: list[dict[str, Any]] = [{key: key for key in keys}, *({"id": i} for i in range(tables.SAMPLE_OBJECTS))]
+    rows: list[dict[str, Any]] = [{key: key for key in keys}, *({"id": i} for i in range(parts_tables.SAMPLE_OBJECTS))]
     file = file_of(tmp_path, "a.ndjson", lines(*rows, {"deep": {"late": "L"}}))
     found = read(file, [*keys, "deep.late"])
     assert (found[0], found[-1][-2]) == ((*keys, None, None), "L")
@@ -375,11 +371,8 @@ def test_keys_of_any_spelling_and_keys_that_come_late(tmp_path: Path) -> None:
 def test_documents_are_cut_into_rows_without_being_taken_in(tmp_path: Path) -> None:
     tricky = {"a": [{"x": '}],"[{\\'}, {"x": [1, {"y": "]"}]}, 3, "t,"], "b": {"a": [{"no": 1}]}, "c": []}
     content = json.dumps(tricky).encode()
-    pieces = [(path, json.loads(content[start:end])) for path, start, end in tables.pieces(content)]
+    pieces = [(path, json.loads(content[start:end])) for path, start, end in objects.pieces(content)]
     assert pieces == [*((("a",), item) for item in tricky["a"]), (("b", "a"), {"no": 1}), (None, tricky)]
-
-
-# -- Parquet and queries ---------------------------------------------------------------------------------------------
 
 
 def test_parquet_flat_and_nested(tmp_path: Path) -> None:
@@ -394,8 +387,11 @@ def test_parquet_flat_and_nested(tmp_path: Path) -> None:
 
 
 def test_lists_of_names_are_cut() -> None:
-    assert tables.cut([f"column {i}" for i in range(100)], 40) == "column 0, column 1, column 2, column 3 and 96 more"
-    assert len(tables.cut(["x" * 500])) == 60
+    assert (
+        parts_tables.cut([f"column {i}" for i in range(100)], 40)
+        == "column 0, column 1, column 2, column 3 and 96 more"
+    )
+    assert len(parts_tables.cut(["x" * 500])) == 60
 
 
 def test_files_of_different_columns_are_one_table(tmp_path: Path) -> None:
@@ -412,6 +408,6 @@ def test_files_of_different_columns_are_one_table(tmp_path: Path) -> None:
 
 def test_text_files_are_opened_as_they_are(tmp_path: Path) -> None:
     packed = file_of(tmp_path, "a.csv.gz", gzip.compress(b"\xef\xbb\xbfid\r\n1\r\n"))
-    with tables.opened(packed) as text:
+    with parts_tables.opened(packed) as text:
         assert isinstance(text, io.TextIOBase)
         assert text.read() == "id\r\n1\r\n"

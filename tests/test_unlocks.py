@@ -9,11 +9,11 @@ from conftest import TINY_SHOP, fresh, write_shop
 from streamlit.testing.v1 import AppTest
 from test_dashboard import app, said
 
-from pipelines import unlocks
-from pipelines.load import load
+from pipelines.analyses import unlocks
+from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.sources import headings
-from pipelines.warehouse import schema
+from pipelines.warehouse import schema, vocabulary
 from pipelines.warehouse.build import current_build
 
 LEAST = {
@@ -65,7 +65,7 @@ def test_the_columns_asked_for_are_headings_that_a_proposal_knows() -> None:
     words = {word for heads in headings.WORDS.values() for word in heads}
     for fact, filling in unlocks.fillings().items():
         canonical = {c.name for filled in filling.fills for c in schema.LOG.tables[filled.split(".")[0]].columns}
-        stages = {f"{stage}_at" for stage in schema.EVENTS}
+        stages = {f"{stage}_at" for stage in vocabulary.EVENTS}
         for column in filling.columns:
             assert column.replace("_", " ") in words or column in canonical | stages, (fact, column)
 
@@ -120,15 +120,12 @@ def test_status_names_what_one_more_column_would_unlock(
 ) -> None:
     from typer.testing import CliRunner
 
-    from pipelines.cli import app as command
+    from pipelines.cli.app import app as command
 
     answer = CliRunner().invoke(command, ["status", "--format", "json", "--warehouse", str(least.warehouse)])
     rows: list[dict[str, Any]] = json.loads(answer.stdout)["what_one_more_column_would_unlock"]
     assert rows[0]["unlocks"] >= rows[-1]["unlocks"]
     assert any(r["who_has_it"] == "finance" and "unit_cost" in r["ask"] for r in rows)
-
-
-# -- pages -------------------------------------------------------------------------------------------------------------
 
 
 def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, language: str) -> AppTest:

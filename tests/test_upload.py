@@ -20,16 +20,18 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 from test_dashboard import app, said
 
-from dashboard import upload as page
 from dashboard.i18n import LANGUAGES, Words, catalogue
-from dashboard.run import command
+from dashboard.shared import upload as page
 from pipelines import metrics, upload
+from pipelines.cli.pages import command
 from pipelines.errors import SourceError
-from pipelines.load import load
+from pipelines.load import contracts
+from pipelines.load.run import load
 from pipelines.settings import Settings
+from pipelines.sources import mapping as mapping_sources
 from pipelines.sources.headings import WORDS
 from pipelines.upload import File
-from pipelines.warehouse import contracts, schema
+from pipelines.warehouse import schema, star
 from pipelines.warehouse.build import build_path, current_build, current_id, writing
 
 # Five order lines; two came back, one line has no readable date and is quarantined. 1 of 4 units kept its order until
@@ -52,9 +54,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder
     assert list(folder.iterdir()) == []
-
-
-# -- names and copies --------------------------------------------------------------------------------------------------
 
 
 @given(some.lists(some.text(max_size=300), min_size=1, max_size=4))
@@ -100,9 +99,6 @@ def test_the_server_takes_as_much_as_the_page(monkeypatch: pytest.MonkeyPatch) -
     assert "--server.maxUploadSize=20" in command(8501)
 
 
-# -- what files are ----------------------------------------------------------------------------------------------------
-
-
 def test_files_of_known_sources_need_no_mapping(settings: Settings, tiny_files: Path) -> None:
     files = [File(path.name, path.read_bytes()) for path in sorted(tiny_files.iterdir())]
     assert [(g.source, g.is_known) for g in upload.examine(files, settings)] == [("canonical", True)]
@@ -114,7 +110,7 @@ def test_a_shipped_mapping_is_recognised_by_its_columns(settings: Settings) -> N
     assert [g.mapping_name for g in upload.examine([known], settings)] != ["one_table"]  # columns are missing
     from pipelines.sources import mappings
 
-    mapping = upload.Mapping(mappings()["one_table"])
+    mapping = mapping_sources.Mapping(mappings()["one_table"])
     columns = sorted(set(_named_columns(mapping.content["tables"][0]["to"])) - {"-"})
     whole = (";".join(columns) + "\n" + ";".join("1" for _ in columns) + "\n").encode("cp1252")
     assert [g.mapping_name for g in upload.examine([File("commandes-2026.csv", whole)], settings)] == ["one_table"]
@@ -175,9 +171,6 @@ def test_the_next_export_is_read_as_the_last_one_was(settings: Settings) -> None
     again = upload.examine(following, settings)
     assert [(g.is_known, g.text) for g in again] == [(True, groups[0].text)]
     assert not upload.examine(following, settings, is_proposed=True)[0].is_known
-
-
-# -- trial and load ----------------------------------------------------------------------------------------------------
 
 
 def test_a_trial_counts_as_the_command_line_does_and_leaves_nothing(settings: Settings, tmp_path: Path) -> None:
@@ -246,13 +239,10 @@ def test_what_the_reader_says_goes_into_the_mapping(settings: Settings, tmp_path
     from pipelines.warehouse.build import current_build
 
     build = current_build(settings.warehouse)
-    line = build.fetch(schema.STAR.tables["fact_order_line"].select()).iloc[0]
+    line = build.fetch(star.STAR.tables["fact_order_line"].select()).iloc[0]
     build.close()
     assert float(line["net_amount"]) == pytest.approx(50)
     assert (line["currency"], line["country"], str(line["ordered_at"])[:10]) == ("SEK", "SE", "2025-03-04")
-
-
-# -- the page ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -358,7 +348,7 @@ def test_the_words_of_the_page_name_every_role_log_and_rule() -> None:
     rules = {
         rule
         for table in schema.LOG.tables.values()
-        for rule, *_ in contracts._rules(
+        for rule, *_ in contracts.rules_of(
             table, {column.name: "VARCHAR" for column in table.columns} | {"_broken": "VARCHAR"}, datetime(2026, 1, 1)
         )
     }

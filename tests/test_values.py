@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.sources import values
-from pipelines.warehouse.build import connect
+from pipelines.warehouse.sql import connect
 
 
 def read(sql: str, texts: Sequence[str | None]) -> list[Any]:

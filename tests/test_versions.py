@@ -11,10 +11,12 @@ import pytest
 from sqlalchemy import select
 
 from pipelines.errors import SourceError
-from pipelines.load import Report, load, restore_withdrawn, withdrawn_rows
+from pipelines.load.amend import restore_withdrawn, withdrawn_rows
+from pipelines.load.report import Report
+from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
-from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.star import STAR
 from tests.conftest import fresh
 
 HEAD = "Order,Date,SKU,Qty,Net,Back\n"
@@ -196,7 +198,7 @@ def test_one_id_with_several_contents_in_one_file_is_quarantined(tmp_path: Path)
     (counts,) = report.counts
     assert (counts["read"], counts["accepted"], counts["duplicate"], counts["quarantined"]) == (6, 3, 1, 2)
     assert facts(settings)[0] == {"B": 50.0, "C": 20.0}
-    from pipelines import state
+    from pipelines.warehouse import state
 
     (rule,) = state.quarantine_by_rule(settings).to_dict("records")
     assert (rule["rules"], rule["rows"]) == ("several_contents order_line_id", 2)

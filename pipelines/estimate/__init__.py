@@ -6,9 +6,20 @@
 
 import duckdb
 
-from pipelines.estimate import breach, carbon_cost, credit_match, goods, promises, rates
+from pipelines.estimate import (
+    breach,
+    calendar,
+    credit_match,
+    curves,
+    goods,
+    lanes,
+    leg_cost,
+    probability,
+    promises,
+    return_cost,
+)
 from pipelines.settings import Settings
-from pipelines.warehouse.shape import ESTIMATED, SHAPED_LEG, TOUCHED
+from pipelines.warehouse.touched import ESTIMATED, SHAPED_LEG, TOUCHED
 
 
 def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increment: bool) -> None:
@@ -22,12 +33,12 @@ def run(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_increme
 
     leg, lot, returned = (where(p) for p in (SHAPED_LEG, ESTIMATED["return_lot_key"], ESTIMATED["return_key"]))
     credit_match.credit_match(connection, settings)
-    promises.calendar(connection, settings)
+    calendar.calendar(connection, settings)
     promises.promises(connection, settings, returned)
     breach.breach_risk(connection, settings)
-    carbon_cost.lanes(connection, settings, leg)
-    carbon_cost.legs(connection, settings, leg)
-    carbon_cost.returns(connection, settings, lot)
+    lanes.lanes(connection, settings, leg)
+    leg_cost.legs(connection, settings, leg)
+    return_cost.returns(connection, settings, lot)
     goods.avoided(connection, lot)
-    rates.rates(connection, settings, is_increment=is_increment)
-    rates.probability(connection, settings, where(TOUCHED["order_line_key"]))
+    curves.rates(connection, settings, is_increment=is_increment)
+    probability.probability(connection, settings, where(TOUCHED["order_line_key"]))

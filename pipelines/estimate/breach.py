@@ -15,9 +15,9 @@ import duckdb
 import numpy as np
 
 from models import breach, promises
-from pipelines.estimate.promises import OBSERVED_SQL
 from pipelines.settings import Settings
-from pipelines.warehouse.build import rows_sql
+from pipelines.warehouse.rules import OBSERVED_SQL
+from pipelines.warehouse.sql import rows_sql
 
 REFIT_DAYS = 7
 SNAPSHOTS = 26  # weeks looked back, one snapshot a week

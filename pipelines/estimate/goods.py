@@ -15,7 +15,7 @@ from sqlalchemy import Double, column
 from models import carbon
 from pipelines.factors import parameter
 from pipelines.settings import data_path
-from pipelines.warehouse.build import rows_sql
+from pipelines.warehouse.sql import rows_sql
 
 SECOND_LIFE = ("b_stock", "repaired", "refurbished", "donated")
 """Dispositions that displace new goods: used goods sold or given.

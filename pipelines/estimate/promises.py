@@ -16,145 +16,15 @@ the next day that is none (`rolls` in data/legal.csv), whatever weekend the coun
 works. Goods or proof that come later still make the refund due within the day they come.
 """
 
-from datetime import date, timedelta
-from typing import Any
-
 import duckdb
-import pyarrow as pa
-from sqlalchemy import ColumnElement, and_, case, literal, or_
 
 from pipelines.settings import Settings, data_path
-from pipelines.sql import read_sql
+from pipelines.warehouse.rules import STAGES, lot_stages
+from pipelines.warehouse.sql import read_sql
 
 NOT_PROMISED = "('refused', 'uncollected', 'price_adjustment')"  # return types that no promise to the customer covers
-STAGES = (
-    "requested",
-    "approved",
-    "label_issued",
-    "handed_over",
-    "carrier_scan",
-    "received",
-    "inspected",
-    "refunded",
-    "restocked",
-)
 UNDATED = "no promised date"  # date_fault of a promise whose date is missing or cannot be read
 FEWEST_FINISHED = 3  # finished returns of a method and carrier that its habit is read from
-OBSERVED_SQL = """
-    SELECT source, max(last_occurred_at) AS observed_until FROM build_source
-    WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund') GROUP BY source
-"""
-
-
-def calendar(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Fill dim_day: every day of the facts, two before and 60 after.
-
-    For each country sold to or from, with its public holidays, and for each carrier's calendar. A zone may be a day
-    behind UTC.
-
-    Weekends are the country's own (Friday and Saturday in some, a weekend that moved in others), with the weekend days
-    it officially works. Countries that the `holidays` library does not know, and the empty one of returns without a
-    country, rest on Saturday and Sunday only.
-    """
-    del settings
-    first, last = connection.execute("""
-        SELECT min(a)::DATE - 2, max(b)::DATE + 60 FROM (
-            SELECT min(ordered_at) AS a, max(ordered_at) AS b FROM fact_order_line
-            UNION ALL SELECT min(requested_on), max(greatest(requested_on, confirmed_at, refunded_at,
-                restocked_at)) FROM fact_return_line
-            UNION ALL SELECT NULL, max(last_occurred_at) FROM build_source)
-    """).fetchall()[0]
-    if first is None:
-        connection.execute("DELETE FROM dim_day")
-        return
-    countries = [
-        r[0]
-        for r in connection.execute("""
-        SELECT DISTINCT coalesce(country, '') AS country FROM (SELECT country FROM fact_order_line UNION ALL
-            SELECT country FROM fact_return_line
-            UNION ALL SELECT market FROM dim_shop UNION ALL SELECT country FROM dim_carrier_calendar) ORDER BY 1
-    """).fetchall()
-    ]
-    known = connection.execute("SELECT min(day), max(day), list_sort(list(DISTINCT country)) FROM dim_day").fetchall()
-    if known == [(first, last, countries)]:
-        return  # another calendar of a carrier asks for a full build
-    connection.execute("DELETE FROM dim_day")
-    connection.register("official_day", official_days(countries, first, last))
-    listed = "list_contains(string_split(trim({0}), ' '), {1})"
-    connection.execute(
-        f"""
-        INSERT INTO dim_day BY NAME
-        WITH grid AS (
-            SELECT d.day, c.country, coalesce(o.is_weekend, isodow(d.day) > 5) AS is_weekend, coalesce(o.is_holiday,
-                false) AS is_holiday,
-                coalesce(o.is_worked, isodow(d.day) < 6) AS is_worked
-            FROM (SELECT range::DATE AS day FROM range(?::TIMESTAMP, ?::TIMESTAMP + INTERVAL 1 DAY, INTERVAL 1 DAY)) d
-            CROSS JOIN (SELECT unnest(?::VARCHAR[]) AS country) c
-            LEFT JOIN official_day o ON o.country = c.country AND o.day = d.day),
-        own AS (SELECT DISTINCT carrier, country FROM dim_carrier_calendar),
-        days AS (
-            SELECT day, country, '' AS carrier, is_holiday, is_worked AS is_business_day FROM grid
-            UNION ALL
-            SELECT g.day, g.country, o.carrier, g.is_holiday, coalesce({listed.format("c.open_days", "g.day::VARCHAR")},
-                false) OR coalesce(
-                coalesce({listed.format("c.weekdays", "isodow(g.day)::VARCHAR")}, NOT g.is_weekend)
-                    AND (c.works_holidays OR NOT g.is_holiday)
-                    AND NOT coalesce({listed.format("c.closed_days", "g.day::VARCHAR")}, false),
-                g.is_worked)
-            FROM grid g JOIN own o ON o.country = g.country
-            LEFT JOIN dim_carrier_calendar c ON c.carrier = o.carrier AND c.country = g.country
-                AND g.day >= c.valid_from::DATE AND (c.valid_to IS NULL OR g.day < c.valid_to::DATE))
-        SELECT day, country, carrier, is_holiday, is_business_day,
-            sum(is_business_day::INTEGER) OVER (PARTITION BY country, carrier ORDER BY day)::INTEGER AS business_day_no
-        FROM days ORDER BY country, carrier, day
-        """,
-        [first, last, countries],
-    )
-    connection.unregister("official_day")
-
-
-def official_days(countries: list[str], first: date, last: date) -> pa.Table:
-    """Give each day of the countries that `holidays` knows: whether it is a weekend's, a public holiday, and worked."""
-    import holidays  # only when there is a calendar to make
-
-    known = sorted({*countries} & {*holidays.list_supported_countries(include_aliases=False)})
-    days = [first + timedelta(n) for n in range((last - first).days + 1)]
-    columns: dict[str, list[Any]] = {"country": [], "day": [], "is_weekend": [], "is_holiday": [], "is_worked": []}
-    for country in known:
-        official = holidays.country_holidays(country, years=range(first.year, last.year + 1))
-        columns["country"] += [country] * len(days)
-        columns["day"] += days
-        columns["is_weekend"] += [official.is_weekend(d) for d in days]
-        columns["is_holiday"] += [d in official for d in days]
-        columns["is_worked"] += [official.is_working_day(d) for d in days]
-    types = (pa.string(), pa.date32(), pa.bool_(), pa.bool_(), pa.bool_())
-    return pa.table({n: pa.array(v, t) for (n, v), t in zip(columns.items(), types, strict=True)})
-
-
-def _lot_stages() -> str:
-    """Give each stage's time of a lot.
-
-    A physical stage nobody recorded was reached at the latest when the next one was. A return handed in at a store is
-    received and inspected at the till, and requested there unless it was before. A rejection answers a request.
-    """
-    at_till = (
-        "CASE WHEN method = 'store' AND coalesce(received_at, inspected_at, refunded, restocked) IS NOT NULL THEN"
-        " coalesce({0}, requested_at) END"
-    )
-    return f"""
-        least(restocked_at, disposed_at) AS restocked, least(refunded_at, exchanged_at) AS refunded,
-        coalesce(inspected_at, {at_till.format("received_at")}, restocked) AS inspected, coalesce(received_at,
-            {at_till.format("inspected_at")}, inspected) AS received,
-        coalesce(carrier_scan_at, received) AS carrier_scan, coalesce(handed_over_at, carrier_scan) AS handed_over,
-        coalesce(label_issued_at, handed_over) AS label_issued, coalesce(approved_at, rejected_at, label_issued)
-            AS approved,
-        coalesce(requested_at, approved) AS requested, requested_at IS NOT NULL OR method IS NOT
-            DISTINCT FROM 'store' AS is_requested,
-        lost_at, least(cancelled_at, rejected_at, expired_at) AS stopped_at, stopped_at IS NULL AS is_active,
-            date_fault,
-        CASE stopped_at WHEN cancelled_at THEN 'cancelled' WHEN rejected_at THEN 'rejected' WHEN expired_at
-            THEN 'expired' END AS stopped_by
-    """
 
 
 def _reached() -> str:
@@ -283,7 +153,7 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
         CREATE OR REPLACE TEMP TABLE promised_return AS
         WITH lot AS (
             SELECT return_key, return_lot_key, return_line_id, policy_key, units, requested_on, net_amount * fx_rate
-                AS amount, {_lot_stages()}
+                AS amount, {lot_stages()}
             FROM fact_return_line WHERE ({where_return}) AND return_key IS NOT NULL
                 AND return_type NOT IN {NOT_PROMISED})
         SELECT return_key, arg_min(return_lot_key, return_line_id) AS first_lot_key, arg_min(policy_key,
@@ -441,7 +311,7 @@ def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where
         promised AS (SELECT * FROM fact_promised_date WHERE {where_return}),
         line AS (
             SELECT return_line_key, {_reached()} FROM (
-                SELECT return_line_key, {_lot_stages()} FROM fact_return_line
+                SELECT return_line_key, {lot_stages()} FROM fact_return_line
                     SEMI JOIN promised USING (return_line_key) WHERE return_type NOT IN {NOT_PROMISED}) GROUP BY 1),
         known AS (
             SELECT p.return_key, p.promise_id, p.from_stage, p.to_stage, p.promised_on, p.promised_at, p.responsible,
@@ -486,32 +356,3 @@ def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where
                 ELSE ceil((epoch(promised_at) - epoch(started_at)) / 3600) END END AS duration
         FROM judged;
     """)
-
-
-def promise_state(columns: Any, at: Any) -> ColumnElement[str]:
-    """Give the state of a promise at the time `at`, as a SQL expression.
-
-    `columns` holds the columns of estimate_promise (`table.c` of the table, an alias or a subquery), `at` is an
-    expression or a UTC datetime. One of 'kept', 'broken', 'undetermined' (not yet due: running, or kept early),
-    'expired' (the customer never handed the parcel over) and 'not_under_promise' (cancelled or rejected before due,
-    lost before the clock started, not yet requested at `at`, or with dates that cannot be). Kept + broken +
-    undetermined + expired are the returns under promise.
-    """
-    c = columns
-    has_ended = and_(c.ended_at.is_not(None), c.ended_at <= at, c.due_at.is_not(None))
-    has_stopped = and_(
-        c.stopped_at.is_not(None),
-        c.stopped_at <= at,
-        or_(c.due_at.is_(None), c.stopped_at <= c.due_at, c.handed_over_at.is_(None)),
-    )
-    return case(
-        (or_(c.requested_at > at, c.date_fault.is_not(None)), literal("not_under_promise")),
-        (and_(has_ended, c.ended_at > c.due_at), literal("broken")),
-        (and_(has_ended, c.due_at <= at), literal("kept")),
-        (has_ended, literal("undetermined")),
-        (and_(has_stopped, c.stopped_by == literal("expired")), literal("expired")),
-        (has_stopped, literal("not_under_promise")),
-        (and_(c.due_at <= at, c.handed_over_at <= at), literal("broken")),
-        (and_(c.due_at.is_(None), c.lost_at <= at), literal("not_under_promise")),
-        else_=literal("undetermined"),
-    )

@@ -18,22 +18,14 @@ from sqlalchemy import Integer, Select, and_, case, false, func, literal_column,
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import FromClause
 
-from pipelines.metrics.base import (
-    Ask,
-    Base,
-    Measure,
-    Sum,
-    Time,
-    chosen_sums,
-    dimension,
-    dimension_condition,
-    part_measures,
-    time_grain,
-)
-from pipelines.metrics.finish import total
+from pipelines.load.shape.coverage import FACT_OF
+from pipelines.metrics.compiler import chosen_sums, dimension, dimension_condition
+from pipelines.metrics.declare import Ask, Base, Measure, Sum, part_measures
+from pipelines.metrics.finish.shares import total
+from pipelines.metrics.question import time_grain
 from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
-from pipelines.warehouse.schema import STAR
-from pipelines.warehouse.shape import FACT_OF
+from pipelines.warehouse.rules import Time
+from pipelines.warehouse.star import STAR
 
 CAUTION, UNKNOWN = 0.02, 0.20
 """Share lost past which a number carries a caution, and past which it is not available and its bounds stand instead."""
@@ -124,9 +116,6 @@ def _quarantined(build: Build, ask: Ask, measure: Measure) -> tuple[float, float
     mine = found[found["thing"].isin(things) & (found["source"].isin(chosen) | (not chosen))]
     mine = mine if ask.sources is None else mine[mine["source"].isin(ask.sources)]
     return float(mine["rows"].sum()), float(mine["kept"].sum())
-
-
-# -- which rows are lost -----------------------------------------------------------------------------------------------
 
 
 def _unplaced(base: Base, on: str) -> Expression | None:
@@ -224,9 +213,6 @@ def _lossy(build: Build, ask: Ask, *, every: bool) -> list[_Lossy]:
         for m, mine in zip(ask.metric.measures, found, strict=True)
     ]
     return [x for mine, loses in zip(found, may_lose, strict=True) if loses or (every and any(may_lose)) for x in mine]
-
-
-# -- how many they are -------------------------------------------------------------------------------------------------
 
 
 def _statement(lossy: Sequence[_Lossy], ask: Ask) -> tuple[Select[Any], list[str]]:
@@ -376,9 +362,6 @@ def covered(lost: pd.DataFrame) -> float:
     known = float(lost[[c for c in columns if c.endswith(f"{_SEP}known")]].to_numpy().sum())
     whole = float(lost[columns].to_numpy().sum())
     return known / whole if whole else 1.0
-
-
-# -- what that leaves open ---------------------------------------------------------------------------------------------
 
 
 def share(value: float) -> str:

@@ -14,10 +14,14 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from models import rates as rate_models
-from pipelines.metrics.base import DATED, Ask, statement, time_grain
-from pipelines.metrics.bases import curves, orders
-from pipelines.metrics.finish import answer_frame, design_effect, has_curves, summed
+from pipelines.metrics.compiler import statement
+from pipelines.metrics.declare import DATED, Ask
+from pipelines.metrics.facts import orders
+from pipelines.metrics.finish.final import has_curves
+from pipelines.metrics.finish.shares import answer_frame, design_effect, summed
+from pipelines.metrics.question import time_grain
 from pipelines.warehouse.engine import Build
+from pipelines.warehouse.rules import curves
 
 ASSUMED_DAYS = 14  # from sale to return, where no return names its order
 LEVEL, BIASED = 0.05, 0.10  # sales that differ by less are level; by more, the rate carries a caution

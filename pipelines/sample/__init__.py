@@ -13,12 +13,13 @@ import numpy as np
 
 from pipelines.sample.draws import Columns, Rng, parameters, seconds
 from pipelines.sample.draws import stories as read_stories
-from pipelines.sample.logs import Simulation, write_logs
+from pipelines.sample.logs import write_logs
 from pipelines.sample.network import build_network, chain
 from pipelines.sample.returns import METHODS, exchanges, lots, outcomes, probabilities, reasons, return_lines, timeline
 from pipelines.sample.shop import World, catalogue, sell, told_style
+from pipelines.sample.simulation import Simulation
 from pipelines.sample.truth import write_truth
-from pipelines.warehouse.schema import DISPOSITIONS
+from pipelines.warehouse.vocabulary import DISPOSITIONS
 
 __all__ = ["write_sample"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.sample.draws import DAY, Array, Rng
-from pipelines.sql import quote
+from pipelines.warehouse.sql import quote
 
 CLEAN, DUPLICATE, LATE_EDIT, NAIVE, IMPOSSIBLE, BAD_NUMBER = range(6)
 """What a written row is; a LATE_EDIT row is the first version, the corrected one stays CLEAN."""

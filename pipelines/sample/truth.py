@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from pipelines.sample.draws import DAY, Array
 from pipelines.sample.files import times, words
-from pipelines.sample.logs import Simulation, sku, sku_names
 from pipelines.sample.shop import HEADLINE, PARCEL, TILL, TOTE, VOID, told_style
+from pipelines.sample.simulation import Simulation, sku, sku_names
 
 KINDS = ("headline", "conformity", "seller_error", "refused", "uncollected", "void")
 

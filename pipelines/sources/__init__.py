@@ -22,8 +22,8 @@ from pipelines.sources.mapping import Mapping
 from pipelines.sources.notes import note_label, note_terms_sql
 from pipelines.sources.online_retail import OnlineRetail
 from pipelines.sources.shopify import Shopify
-from pipelines.sources.tables import cut
-from pipelines.sql import connect
+from pipelines.sources.tables.parts import cut
+from pipelines.warehouse.sql import connect
 
 __all__ = [
     "Named",

@@ -13,10 +13,6 @@ from typing import Protocol
 
 import duckdb
 
-from pipelines.sql import name as name
-from pipelines.sql import quote as quote
-from pipelines.sql import read_sql as read_sql
-
 
 @dataclass(frozen=True)
 class Export:
@@ -83,14 +79,3 @@ class Source(Protocol):
 
     def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterable[Named]:
         """Give the rows of the files, one Named a log."""
-
-
-def in_order(connection: duckdb.DuckDBPyConnection, statements: Iterable[str]) -> None:
-    """Run statements with rows kept in the order of their files, so that a row's number is its line."""
-    kept = connection.execute("SELECT current_setting('preserve_insertion_order')").fetchall()[0][0]
-    connection.execute("SET preserve_insertion_order = true")
-    try:
-        for statement in statements:
-            connection.execute(statement)
-    finally:
-        connection.execute(f"SET preserve_insertion_order = {str(kept).lower()}")

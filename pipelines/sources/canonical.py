@@ -19,24 +19,13 @@ import pyarrow as pa
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Double, Integer, Numeric, Table
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import Lines, Named, in_order, name, quote, read_sql
+from pipelines.sources.base import Lines, Named
 from pipelines.sources.looks import check_content, reading, shown, start_of, what_is
-from pipelines.sources.tables import (
-    CSV,
-    LINES,
-    LONGEST_LINE,
-    NDJSON,
-    PARQUET,
-    Staged,
-    count_lines,
-    csv_columns,
-    kind_of,
-    opened,
-    parquet_columns,
-    short_lines,
-    stage_csv,
-)
+from pipelines.sources.tables.parquet import parquet_columns
+from pipelines.sources.tables.parts import CSV, LINES, LONGEST_LINE, NDJSON, PARQUET, kind_of, opened, short_lines
+from pipelines.sources.tables.text import Staged, count_lines, csv_columns, stage_csv
 from pipelines.warehouse import schema
+from pipelines.warehouse.sql import in_order, name, quote, read_sql
 
 BEGIN_TABLES, END_TABLES = "<!-- columns: written by canonical.write_reference -->", "<!-- end of columns -->"
 SAMPLE_LINES = 1000  # NDJSON lines looked at for keys that are not columns

@@ -11,30 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.sources import headings
+from pipelines.sources.choices import Choices, formats, is_of_order, number_of, price_role
+from pipelines.sources.guesses import MOST_WORDS, ORDER, PRODUCT, SAYS, STAGES, Guess, is_called, is_yes, ledger_signs
 from pipelines.sources.headings import meaning, plain
-from pipelines.sources.propose import (
-    MOST_WORDS,
-    ORDER,
-    PRODUCT,
-    SAYS,
-    STAGES,
-    Choices,
-    Guess,
-    Proposal,
-    _says,
-    formats,
-    is_of_order,
-    is_yes,
-    ledger_signs,
-    number_of,
-    price_role,
-)
-from pipelines.warehouse import schema
+from pipelines.sources.propose import Proposal
+from pipelines.warehouse import vocabulary
 
 RESERVED = ("yes", "no", "true", "false", "null", "y", "n", "on", "off")
 LEFT_OUT = {"cancelled", "failed"}  # what became of an order that is no sale
 ENDED = {"rejected": "rejected", "cancelled": "cancelled", "expired": "expired"}  # what ends a return without goods
-EVENTS = set(schema.EVENTS)
+EVENTS = set(vocabulary.EVENTS)
 OF_ORDER = (
     "ordered_at",
     "country",
@@ -192,7 +178,7 @@ class _Writer:
 
     def own_dates(self, table: Guess, column: str) -> list[str]:
         """Give the formats of a column whose days and months stand otherwise than the table's."""
-        from pipelines.sources.propose import _day_first
+        from pipelines.sources.guesses import day_first as _day_first
 
         own = _day_first(table, [column])
         if headings.months_of(table.filled(column)):
@@ -259,7 +245,7 @@ class _Writer:
         if (
             table.kind == "parcels"
             and not goods
-            and not _says(table, SAYS["returns"])
+            and not is_called(table, SAYS["returns"])
             and not {"return_id"} & set(table.roles)
         ):
             self.join(sold, "shipped", table, {here: there})

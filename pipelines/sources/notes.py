@@ -9,7 +9,7 @@ import csv
 from functools import cache
 
 from pipelines.settings import data_path
-from pipelines.sources.base import quote
+from pipelines.warehouse.sql import quote
 
 
 @cache

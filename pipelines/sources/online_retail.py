@@ -17,10 +17,12 @@ from pathlib import Path
 import duckdb
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import Lines, Named, in_order, quote, read_sql
+from pipelines.sources.base import Lines, Named
 from pipelines.sources.looks import shown
-from pipelines.sources.tables import csv_columns, kind_of, parquet_columns, stage_csv
-from pipelines.sql import connect
+from pipelines.sources.tables.parquet import parquet_columns
+from pipelines.sources.tables.parts import kind_of
+from pipelines.sources.tables.text import csv_columns, stage_csv
+from pipelines.warehouse.sql import connect, in_order, quote, read_sql
 
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 TIME_ZONE = "Europe/London"  # the file's times carry no zone; the shop is British
@@ -33,7 +35,7 @@ DISCOUNT_CODES = ("D",)
 ADJUSTMENT_CODES = ("M", "S", "B", "ADJUST", "ADJUST2")  # manual, samples, bad debt, corrections
 GIFT_CARD_PATTERN = r"^GIFT_"
 TEST_PATTERN = r"^TEST"
-# every other code is goods: five digits and up to three letters, DCGS... (sold through Dotcomgiftshop), PADS, SP...
+
 
 COUNTRIES = {
     "Australia": "AU",

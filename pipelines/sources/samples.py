@@ -20,24 +20,13 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import read_sql
 from pipelines.sources.headings import is_heading, is_total
 from pipelines.sources.looks import shown
-from pipelines.sources.tables import (
-    JSON,
-    PARQUET,
-    SEPARATORS,
-    SPREADSHEET,
-    distinct,
-    encoding_of,
-    format_of,
-    opened,
-    pieces,
-    sheet_names,
-    sheet_rows,
-    text_of,
-)
-from pipelines.sql import connect
+from pipelines.sources.tables.objects import pieces
+from pipelines.sources.tables.parts import JSON, PARQUET, SEPARATORS, SPREADSHEET, distinct, format_of, opened
+from pipelines.sources.tables.text import encoding_of
+from pipelines.sources.tables.workbook import sheet_names, sheet_rows, text_of
+from pipelines.warehouse.sql import connect, read_sql
 
 SAMPLE_ROWS = 2000
 HEAD_BYTES, PART_BYTES, PARTS = 1 << 20, 1 << 17, 8  # of a long text file: its beginning and parts of the rest
@@ -75,9 +64,6 @@ def samples(file: Path) -> list[Sample]:
     if not tables:
         raise SourceError(f"{shown(file)} is empty. Give a file with a header and rows.")
     return tables
-
-
-# -- where the header stands -----------------------------------------------------------------------------------------
 
 
 def _header_place(grid: list[list[str]]) -> int:
@@ -125,9 +111,6 @@ def _padded(row: list[str], width: int) -> list[str]:
     return (row + [""] * width)[:width]
 
 
-# -- workbooks, Parquet ----------------------------------------------------------------------------------------------
-
-
 def _workbook(file: Path) -> list[Sample]:
     tables = []
     for sheet in sheet_names(file):
@@ -158,9 +141,6 @@ def _parquet(file: Path) -> list[Sample]:
     if any(isinstance(v, dict | list) for row in rows for v in row):
         return _lists_too(file, {}, [dict(zip(header, row, strict=True)) for row in rows])
     return [Sample(file, "", {}, header, [[text_of(v) or "" for v in row] for row in rows])]
-
-
-# -- text ------------------------------------------------------------------------------------------------------------
 
 
 def _bytes(file: Path) -> tuple[bytes, list[bytes]]:
@@ -262,9 +242,6 @@ def _numbers(rows: list[list[str]]) -> dict[str, str]:
     elif some(r"\d{1,3}(?:,\d{3})+\.\d{1,4}"):
         read["thousands"] = ","
     return read
-
-
-# -- JSON ------------------------------------------------------------------------------------------------------------
 
 
 def _json(file: Path) -> list[Sample]:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import duckdb
 
-from pipelines.sources.base import quote
+from pipelines.warehouse.sql import quote
 
 MINUS = "-\u2212\u2013"  # hyphen, minus, dash
 APOSTROPHES = "'\u2019\u02bc\u00b4`"

@@ -7,11 +7,10 @@ kept.
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from pathlib import Path
@@ -22,11 +21,10 @@ from filelock import FileLock, Timeout
 
 from pipelines.errors import WarehouseLocked, WarehouseMissing
 from pipelines.settings import private
-from pipelines.sql import connect as connect
-from pipelines.sql import name as name_sql
-from pipelines.sql import quote
 from pipelines.warehouse.engine import Build, open_duckdb
-from pipelines.warehouse.schema import VERSION
+from pipelines.warehouse.sql import connect, quote
+from pipelines.warehouse.sql import name as name_sql
+from pipelines.warehouse.star import VERSION
 
 UNFINISHED = ".unfinished"
 _OWN = re.compile(rf"(\d{{6,}})-\d{{8}}T\d{{6}}({UNFINISHED})?\.duckdb(\.wal|\.tmp|\.new)?(\.wal)?")
@@ -262,18 +260,6 @@ class Draft:
             connection.close()
         fresh.replace(self._path)
         return written
-
-
-def rows_sql(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> str:
-    """Write rows of plain values as a SELECT of columns with the given DuckDB types.
-
-    Binding even one value makes DuckDB's client import pandas, which takes longer than most statements of a small load.
-
-    >>> duckdb.sql(rows_sql({"n": "BIGINT", "of": "VARCHAR"}, [[1, "l'or"], [None, "x"]])).fetchall()
-    [(1, "l'or"), (None, 'x')]
-    """
-    given = json.dumps([dict(zip(types, row, strict=True)) for row in rows]).replace("'", "''")
-    return f"SELECT unnest(from_json('{given}', '{json.dumps([dict(types)])}'), recursive := true)"
 
 
 def point_at(warehouse: Path, build_id: str) -> None:

@@ -39,20 +39,18 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.expression import FunctionElement
 
 from pipelines.errors import WarehouseMissing
-from pipelines.sql import lock, quote
-from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.sql import lock, quote
+from pipelines.warehouse.star import STAR
 
 if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import SparkSession
 
+
 Expression = ColumnElement[Any]
 OWN_NAME = r"[a-z][a-z0-9_]{0,39}"
 """Pattern of the name of a dimension of the shop's own."""
 _POSTGRESQL: Dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-
-
-# -- constructs --------------------------------------------------------------------------------------------------------
 
 
 class seconds_between(FunctionElement[float]):  # noqa: N801
@@ -232,9 +230,6 @@ def ratio(numerator: Any, denominator: Any) -> Expression:
 def days_between(start: Any, end: Any) -> Expression:
     """Days from start to end, as Double."""
     return seconds_between(start, end) / double(86400)
-
-
-# -- a finished build --------------------------------------------------------------------------------------------------
 
 
 class _Connection(Protocol):
@@ -455,9 +450,6 @@ def open_postgresql(url: str, schema: str) -> Build:
 def open_spark(session: "SparkSession") -> Build:
     """Open the build whose tables are views of a Spark session (Spark Connect or Sail)."""
     return Build(_Spark(session))
-
-
-# -- copying a finished build ------------------------------------------------------------------------------------------
 
 
 def copy_to_postgresql(path: Path, url: str, schema: str) -> Build:

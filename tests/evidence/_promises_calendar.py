@@ -15,9 +15,10 @@ import holidays
 import numpy as np
 import pyarrow as pa
 
-from pipelines.estimate.promises import calendar, promises
+from pipelines.estimate.calendar import calendar
+from pipelines.estimate.promises import promises
+from pipelines.load.shape.versions import create_tables
 from pipelines.settings import Settings
-from pipelines.warehouse.shape import create_tables
 from tests.evidence import Claim
 
 INTERVALS = 100_000

@@ -16,11 +16,11 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import select
 
-from pipelines import metrics
-from pipelines.load import load
+from pipelines import analyses, metrics
+from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
-from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.star import STAR
 from tests.evidence import Claim
 
 ZONES = {
@@ -312,7 +312,7 @@ def due_soon(at: datetime, days: int = 5) -> set[str]:
 def listed(settings: Settings, at: datetime) -> tuple[set[str], float]:
     """Give the returns of the work list that are not late yet, and what the metric counts."""
     with current_build(settings.warehouse) as build:
-        found = metrics.refunds_due(build, 5, as_of=at)
+        found = analyses.refunds_due(build, 5, as_of=at)
         counted = metrics.answer(build, "refunds_due_soon", as_of=at)["value"].iloc[0]
     return {r.rsplit(":", 1)[1] for r in found.loc[found["days_left"] > 0, "return_id"]}, float(counted)
 

@@ -14,14 +14,14 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import select
 
-from pipelines import metrics
-from pipelines.load import load
-from pipelines.metrics.answer import observed
+from pipelines import analyses, metrics
+from pipelines.load.run import load
+from pipelines.metrics.bind import observed
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
-from pipelines.warehouse.schema import STAR
+from pipelines.warehouse.star import STAR
 from tests.evidence import Claim
 
 STATES = ("kept", "broken", "undetermined", "expired")
@@ -68,7 +68,7 @@ def slices(build: Build) -> tuple[int, list[str]]:
         at = pd.Timestamp(until if as_of is None else f"{as_of} 23:59:59.999999")
         state = pd.Series([_state(r, at) for r in rows.itertuples()], index=rows.index)
         for by in cuts:
-            told = metrics.promise_states(build, by=by, as_of=as_of)
+            told = analyses.promise_states(build, by=by, as_of=as_of)
             ours = {
                 tuple("" if pd.isna(v) else str(v) for v in r[: len(by)]): tuple(int(x) for x in r[len(by) :])
                 for r in told[[*by, *STATES]].itertuples(index=False)

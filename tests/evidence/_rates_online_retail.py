@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from pipelines import metrics
-from pipelines.load import load
+from pipelines import analyses
+from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.evidence import Claim
@@ -29,7 +29,7 @@ def claims() -> Iterator[Claim]:
         settings = Settings(warehouse=Path(folder) / "warehouse")
         load(settings, [Path(os.environ["BACKHAUL_TEST_DATA"]) / FILE], source="online_retail")
         build = current_build(settings.warehouse)
-        said = metrics.backtest(build, days_ago=(DAYS,))
+        said = analyses.backtest(build, days_ago=(DAYS,))
         build.close()
     said = said[said["status"] == "ok"]
     for row in said.itertuples():

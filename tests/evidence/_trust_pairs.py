@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import combinations_with_replacement
 
-from pipelines import closing, policies
-from pipelines.load import load
+from pipelines.load.run import load
+from pipelines.outputs import closing
+from pipelines.people import policies
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.conftest import write_shop

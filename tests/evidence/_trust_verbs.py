@@ -21,11 +21,15 @@ from typing import Any
 
 import duckdb
 
-from pipelines import actions, alerts, cli, closing, copies, doctor, export, forget, policies, report, state, upload
-from pipelines.load import load
+from pipelines import alerts, doctor, upload
+from pipelines.cli import app
+from pipelines.load.run import load
 from pipelines.metrics import answer
+from pipelines.outputs import closing, copies, export, report
+from pipelines.people import actions, forget, policies
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
+from pipelines.warehouse import state
 from pipelines.warehouse.build import build_path, current_build, current_id, own_files
 from tests import disturbed
 
@@ -148,10 +152,6 @@ def tiny(folder: Path, first: int, number: int) -> Path:
     return folder
 
 
-# -- processes
-# -----------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Fault:
     """What disturbs a verb.
@@ -205,7 +205,7 @@ def _run(words: list[str], said: Path, fault: Fault | None) -> None:
         if fault is not None and fault.most_bytes is not None:
             stack.enter_context(disturbed.no_file_larger_than(fault.most_bytes))
         try:
-            cli.main()
+            app.main()
         finally:
             if disk is not None and fault is not None and fault.asked is not None:
                 fault.asked.write_text(" ".join(map(str, disk.turns())) + f"\n{len(disk.asked)}")
@@ -224,10 +224,6 @@ def wrong_end(code: int, said: str) -> str:
         return said[-300:]
     is_plain = len(lines) == 1 or not code or (code == 1 and not lines)
     return "" if is_plain else f"exit {code} and {len(lines)} lines: {said[:300]}"
-
-
-# -- what is there
-# -------------------------------------------------------------------------------------------------------
 
 
 Contents = dict[str, tuple[str, tuple[float, ...]]]

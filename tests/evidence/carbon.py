@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 from models import carbon, uncertainty
-from pipelines import closing, metrics, report
+from pipelines import analyses, metrics
 from pipelines.factors import choose, factors
-from pipelines.load import load
+from pipelines.load.run import load
+from pipelines.outputs import closing, report
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -177,7 +178,7 @@ def _shop(settings: Settings) -> Iterator[Claim]:
             f"{by_mass:.3f} kg",
             0.05 < by_mass < 0.5,
         )
-        spread = metrics.parcels(build, **YEAR)
+        spread = analyses.parcels(build, **YEAR)
         flagged = int(spread["flagged"].sum())
         outside = spread[(spread["low"] >= 0.02) & (spread["high"] <= 10)]["flagged"].sum()
         yield Claim(
@@ -191,7 +192,7 @@ def _shop(settings: Settings) -> Iterator[Claim]:
             ({"country": ["FR"]}, "France, where totes came"),
             ({"country": ["DE"]}, "Germany, where they did not"),
         ):
-            found = metrics.change_split(build, period=after, against=before, where=where).set_index("step")["amount"]
+            found = analyses.change_split(build, period=after, against=before, where=where).set_index("step")["amount"]
             causes = found.drop(["before", "after"])
             told = ", ".join(f"{c.replace('_', ' ')} {kg:+.2f}" for c, kg in causes.items())
             exact = abs(found["before"] + causes.sum() - found["after"]) < 1e-9
@@ -214,7 +215,7 @@ def _shop(settings: Settings) -> Iterator[Claim]:
         names = metrics.rows(build, "returned_units", limit=1500)["return_id"].unique()
         checked, wrong = 0, 0
         for return_id in names:
-            for parcel in metrics.explain(build, str(return_id))["parcels"]:
+            for parcel in analyses.explain(build, str(return_id))["parcels"]:
                 for leg in parcel["legs"]:
                     if leg["kg_co2e"] is not None and "each kind" not in leg["formula"]:
                         checked += 1

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.load import load
+from pipelines.load.run import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
-from pipelines.warehouse import build, schema
+from pipelines.warehouse import build, star
 from tests.evidence import Claim
 
 KEY = b"a key for tests, 32 bytes long.."
@@ -157,7 +157,7 @@ def demo(at: Path) -> Iterator[Claim]:
 def _fingerprint(settings: Settings) -> dict[str, str]:
     """Give an order-free checksum of every fact and dimension."""
     built = _open(settings)
-    tables = [t for t in schema.STAR.tables if t.startswith(("fact_", "dim_"))]
+    tables = [t for t in star.STAR.tables if t.startswith(("fact_", "dim_"))]
     prints = {
         t: str(built.execute(f"SELECT count(*), bit_xor(md5_number_lower(t::VARCHAR)) FROM {t} t").fetchall())
         for t in tables

@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 
 from models.disposition import assign, greedy, value
-from pipelines import metrics
-from pipelines.load import load
-from pipelines.metrics.answer import _of_build, ask
-from pipelines.metrics.base import statement
+from pipelines import analyses, metrics
+from pipelines.load.run import load
+from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.compiler import statement
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -65,7 +65,7 @@ def _waterfalls(build: Build) -> Iterator[Claim]:
         name = str(rng.choice(["country", "category", "channel"]))
         chosen = [str(v) for v in rng.choice(values[name], size=min(2, len(values[name])), replace=False)]
         since = date(2024, 3, 1) + timedelta(int(rng.integers(0, 600)))
-        found = metrics.waterfall(
+        found = analyses.waterfall(
             build, where={name: chosen}, since=since, until=since + timedelta(int(rng.integers(1, 200)))
         )
         if found.empty:
@@ -128,16 +128,16 @@ def _sums(build: Build) -> Iterator[Claim]:
 def _leg_cost_sql():  # type: ignore[no-untyped-def]
     from sqlalchemy import func, select
 
-    from pipelines.metrics.bases import leg_cost
+    from pipelines.metrics.facts import leg_cost
 
     return select(func.sum(leg_cost.c.amount).label("amount"))
 
 
 def _scenarios(build: Build) -> Iterator[Claim]:
-    found = metrics.simulate(build, metrics.Scenario(), **SPAN).set_index("outcome")
+    found = analyses.simulate(build, analyses.Scenario(), **SPAN).set_index("outcome")
     exact = bool((found["difference"] == 0).all() and (found["value"] == found["history"]).all())
     cost, kg = (
-        float(build.fetch(statement(replace(_of_build(build, ask(k, **SPAN)), basis="order")))[m].sum())
+        float(build.fetch(statement(replace(of_build(build, ask(k, **SPAN)), basis="order")))[m].sum())
         for k, m in (("return_cost", "cost"), ("kg_co2e", "kg"))
     )
     units = float(metrics.answer(build, "returned_units", **SPAN)["value"].iloc[0])
@@ -196,7 +196,7 @@ def _assignments() -> Iterator[Claim]:
 
 
 def _table(build: Build, name: str) -> Claim:
-    tested = metrics.backtested(build)
+    tested = analyses.backtested(build)
     if tested.empty:
         return Claim(f"Weekly back-test of {name}", "printed", "too little history", False)
     rows = []

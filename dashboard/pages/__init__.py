@@ -1,0 +1,1 @@
+"""Pages: a folder each, with what it asks, what it draws, its sentences and its script."""

@@ -1,0 +1,56 @@
+"""What the page accounts asks; nothing is drawn here."""
+
+import pandas as pd
+
+from dashboard.shared.queries import ENTRIES, Asked, by_month, opened, remembered, where_of
+from pipelines import analyses
+
+
+@remembered()
+def three_bases(asked: Asked) -> pd.DataFrame:
+    """Give each month's returns as the three days count them.
+
+    Columns: month, ordered, requested, refunded (units), paid (money).
+    """
+    keys = {
+        "ordered": "returned_units",
+        "requested": "confirmed_units",
+        "refunded": "refunded_units",
+        "paid": "refund_amount",
+    }
+    found = [by_month(asked, key).set_index("month")["value"].rename(name) for name, key in keys.items()]
+    return pd.concat(found, axis=1, sort=False).sort_index().reset_index()
+
+
+@remembered()
+def bridge(asked: Asked, name: str, column: str) -> pd.DataFrame:
+    """Give the steps of one bridge of the reconciliation: step, kind, amount (units or value)."""
+    found = _reconciliation(asked)
+    mine = found[found["bridge"].eq(name) & found[column].notna()]
+    kept = mine[mine["kind"].eq("total") | mine[column].ne(0)]
+    return kept[["step", "kind", column]].rename(columns={column: "amount"}).reset_index(drop=True)
+
+
+@remembered()
+def _reconciliation(asked: Asked) -> pd.DataFrame:
+    where = where_of(asked, "confirmed_units", "returned_units", "refunded_units", "refund_amount")
+    return analyses.reconciliation(opened(asked.source), (asked.since, asked.until), where=where)
+
+
+@remembered()
+def accrual(asked: Asked, *by: str) -> pd.DataFrame:
+    """Give what to book at the last day of the view for returns not settled.
+
+    The columns of metrics.accrual, the sum first, then the newest.
+    """
+    where = where_of(asked, "returns_to_come_value")
+    found = analyses.accrual(opened(asked.source), by=by, where=where, as_of=asked.until)
+    if found.empty:
+        return found
+    return pd.concat([found.tail(1), found.iloc[:-1].sort_values(list(by), ascending=by[0] != "month")])
+
+
+@remembered(ENTRIES // 8)
+def accrual_backtest(asked: Asked) -> pd.DataFrame:
+    """Lay what would have been booked some days ago beside what has come: the columns of metrics.accrual_backtest."""
+    return analyses.accrual_backtest(opened(asked.source), where=where_of(asked, "returns_to_come_value"))

@@ -1,0 +1,32 @@
+"""What the page data asks; nothing is drawn here."""
+
+import pandas as pd
+
+from dashboard.shared.queries import Source
+from pipelines import metrics
+from pipelines.analyses import unlocks
+from pipelines.metrics import Metric
+from pipelines.settings import Settings
+from pipelines.warehouse import state
+
+Missing = unlocks.Missing
+
+
+def catalogue() -> tuple[Metric, ...]:
+    """Give every metric's declaration."""
+    return metrics.catalogue()
+
+
+def loads(asked: Source) -> pd.DataFrame:
+    """List loads with the rows read, accepted, duplicate and quarantined."""
+    return state.loads(Settings(warehouse=asked.warehouse))
+
+
+def unread_fields(asked: Source) -> pd.DataFrame:
+    """Count fields that could not be read, of accepted rows."""
+    return state.unread_fields(Settings(warehouse=asked.warehouse))
+
+
+def builds(asked: Source) -> pd.DataFrame:
+    """List builds with the rows of each table and what changed."""
+    return state.builds(Settings(warehouse=asked.warehouse))

@@ -1,0 +1,54 @@
+"""What the page overview asks; nothing is drawn here."""
+
+import pandas as pd
+
+from dashboard.shared.queries import (
+    Asked,
+    Change,
+    Source,
+    as_change,
+    can_compare,
+    changes,
+    opened,
+    question_of,
+    remembered,
+)
+from pipelines import alerts, analyses
+from pipelines.settings import Settings
+
+
+@remembered()
+def flow(asked: Asked) -> pd.DataFrame:
+    """Give the links from sold to what became of it: source, target, units."""
+    found = analyses.flow(opened(asked.source), **question_of(asked, "sold_units", "returned_units"))
+    return found.rename(columns={"start": "source", "end": "target"})
+
+
+MOVEMENTS = (
+    ("ultimate_return_rate", "category", "returns"),
+    ("ultimate_return_rate", "country", "returns"),
+    ("promise_kept", "carrier", "promises"),
+    ("promise_kept", "country", "promises"),
+    ("days_to_refund", "carrier", "promises"),
+    ("sales_share", "category", "returns"),
+    ("resold_as_new_share", "category", "emissions"),
+)
+
+
+@remembered()
+def moved(asked: Asked) -> tuple[tuple[str, str, str, str, Change], ...]:
+    """List the changes beyond noise, most certain first: metric, dimension, group, page, change."""
+    if not can_compare(asked):
+        return ()
+    found = []
+    for key, dimension, page in MOVEMENTS:
+        for _, row in changes(asked, key, dimension).iterrows():
+            change_of = as_change(row)
+            if change_of is not None and change_of.is_within_noise is False and row["n"] >= 30:
+                found.append((key, dimension, str(row[dimension]), page, change_of))
+    return tuple(found)
+
+
+def lasting_alerts(asked: Source) -> pd.DataFrame:
+    """List the alerts that last, newest first, with their rules."""
+    return alerts.alerts(Settings(warehouse=asked.warehouse))

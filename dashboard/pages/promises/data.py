@@ -1,0 +1,132 @@
+"""What the page promises asks; nothing is drawn here."""
+
+import pandas as pd
+
+from dashboard.shared.queries import (
+    POLICY_STAGES,
+    Asked,
+    by,
+    crossed,
+    cut,
+    number,
+    opened,
+    question_of,
+    remembered,
+    table,
+    undated,
+    where_of,
+)
+from pipelines import analyses
+from pipelines.warehouse.engine import looked_up
+
+SHOWN_GROUPS = 15  # of the states of promises, in their chart
+
+
+@remembered()
+def stages(asked: Asked) -> pd.DataFrame:
+    """Give each stage's waits in days and the promise on it.
+
+    Columns: stage, p50, p90, low, high, promised (median over policies, 5 business days as 7).
+    """
+    half = by(asked, "stage_days(0.5)", "stage")[["label", "value"]].rename(columns={"label": "stage", "value": "p50"})
+    most = by(asked, "stage_days(0.9)", "stage")[["label", "value", "low", "high"]].rename(
+        columns={"label": "stage", "value": "p90"}
+    )
+    order = {"requested": 0, "handed_over": 1, "carrier_scan": 2, "received": 3, "inspected": 4}
+    promises = table(asked.source, "dim_policy_promise")
+    in_days = promises["duration"] * looked_up(
+        promises["duration_unit"],
+        {"clock_hours": 1 / 24, "calendar_days": 1.0, "business_days": 7 / 5, "carrier_days": 7 / 5},
+    )
+    promised = in_days.groupby(promises["from_stage"] + "-" + promises["to_stage"]).median().rename("promised")
+    found = half.merge(most, on="stage").join(promised, on="stage")
+    return found.sort_values(
+        "stage", key=lambda stage: stage.str.replace(r"-.*$", "", regex=True).map(order), ignore_index=True
+    )
+
+
+def by_part(asked: Asked, key: str, dimension: str, part: str) -> pd.DataFrame:
+    """Answer a metric per group and part of it, known ones only: label, part, value."""
+    found = crossed(asked, key, dimension, part)
+    return found.rename(columns={dimension: "label", part: "part"})[["label", "part", "value"]].reset_index(drop=True)
+
+
+_WAY = (*POLICY_STAGES, "cancelled", "rejected", "expired", "lost")
+
+
+def funnel(asked: Asked) -> pd.DataFrame:
+    """Give the units that reached each stage, in the order of the way back.
+
+    Label, value; stages nobody records are left out.
+    """
+    found = by(asked, "stage_reached", "stage")[["label", "value"]]
+    return found.sort_values("label", key=lambda s: s.map(_WAY.index), ignore_index=True)
+
+
+@remembered()
+def ways_back(asked: Asked) -> pd.DataFrame:
+    """Cross where it was bought with where it came back.
+
+    Columns: channel, return_channel, returned, kept, days (p90 to the refund).
+    """
+    cells = ["channel", "return_channel"]
+    parts = {"returned": "confirmed_units", "kept": "promise_kept", "days": "days_to_refund(0.9)"}
+    if any(number(asked, key).lacks for key in parts.values()):
+        return pd.DataFrame(columns=[*cells, *parts])
+    found = [cut(asked, key, *cells).set_index(cells)["value"].rename(name) for name, key in parts.items()]
+    return (
+        pd.concat(found, axis=1, sort=False)
+        .dropna(subset=["returned"])
+        .sort_values("returned", ascending=False)
+        .reset_index()
+    )
+
+
+def promise_names(asked: Asked) -> list[str]:
+    """List the promises somebody made, the least kept first."""
+    return list(dict.fromkeys(promise_states(asked)["label"]))
+
+
+@remembered()
+def control(asked: Asked, promise: str) -> pd.DataFrame:
+    """Give the control chart of a promise, week by week; the days of the view do not matter."""
+    return analyses.control_chart(opened(asked.source), promise, where=where_of(asked, "promise_kept"))
+
+
+@remembered()
+def offer(asked: Asked, promise: str, at: float) -> analyses.Offer | None:
+    """Give the promise that could be made today for the whole selection; the days of the view do not matter."""
+    found = analyses.offers(opened(asked.source), promise, at, by_lane=False, where=where_of(asked, "promise_at"))
+    return found[0] if found else None
+
+
+@remembered()
+def offers(asked: Asked, promise: str, at: float) -> pd.DataFrame:
+    """List the promise that could be made today lane by lane, busiest first."""
+    found = analyses.offers(opened(asked.source), promise, at, where=where_of(asked, "promise_at"))
+    return pd.DataFrame([o.row() for o in found]).rename(columns={"market": "country", "unit": "duration_unit"})
+
+
+def waiting_by(asked: Asked, dimension: str) -> pd.DataFrame:
+    """Give the margin that waits per stage or site: label, value, low, high."""
+    return by(undated(asked), "margin_waiting", dimension)
+
+
+@remembered()
+def promise_states(asked: Asked, dimension: str = "promise_id") -> pd.DataFrame:
+    """Count returns under promise per group.
+
+    Columns: label, state, n, and a site's name; the least kept first, of many groups the largest.
+    """
+    if number(asked, "promise_kept").lacks:
+        return pd.DataFrame(columns=["label", "state", "n"])
+    found = analyses.promise_states(opened(asked.source), by=(dimension,), **question_of(asked, "promise_kept"))
+    found = found.rename(columns={dimension: "label"}).assign(label=lambda f: f["label"].fillna(""))
+    states = ["kept", "broken", "undetermined", "expired"]
+    found = found.loc[found[states].sum(axis=1).nlargest(SHOWN_GROUPS).index]
+    order = (found["kept"] / (found["kept"] + found["broken"]).clip(lower=1)).sort_values().index
+    long = found.loc[order, ["label", *states]].melt("label", var_name="state", value_name="n")
+    if dimension == "place_id":
+        places = table(asked.source, "dim_place").drop_duplicates("place_id").set_index("place_id")["name"]
+        long["name"] = looked_up(long["label"], places)
+    return long

@@ -1,0 +1,111 @@
+"""What the page returns asks; nothing is drawn here."""
+
+import pandas as pd
+
+from dashboard.shared.queries import (
+    ENTRIES,
+    Asked,
+    Source,
+    by_month,
+    can_compare,
+    opened,
+    question_of,
+    remembered,
+    stands_alone,
+    table,
+    where_of,
+)
+from pipelines import analyses
+from pipelines.analyses import unlocks
+
+BACK = 0.995  # share of the returns back, from which a month is no test of a projection
+
+
+@remembered()
+def cohorts(asked: Asked) -> pd.DataFrame:
+    """Give each month's observed and expected final rate.
+
+    Columns: month, n, observed, value, low, high, coverage, caution, maturity.
+    """
+    final = by_month(asked, "ultimate_return_rate")[["month", "value", "low", "high", "n", "coverage", "caution"]]
+    so_far = by_month(asked, "observed_return_rate")[["month", "value"]].rename(columns={"value": "observed"})
+    back = by_month(asked, "maturity")[["month", "value"]].rename(columns={"value": "maturity"})
+    return (
+        final.merge(so_far, on="month", how="outer")
+        .merge(back, on="month", how="outer")
+        .sort_values("month", ignore_index=True)
+    )
+
+
+@remembered()
+def rate_change(asked: Asked) -> pd.DataFrame:
+    """Explain the change of a shop system's own figure: step, kind (total or step), amount (share)."""
+    if asked.against is None or not can_compare(asked):
+        return pd.DataFrame(columns=["step", "kind", "amount"])
+    found = analyses.rate_change(
+        opened(asked.source), (asked.since, asked.until), asked.against, where=where_of(asked, "ultimate_return_rate")
+    )
+    kind = ["total" if effect in ("previous", "current") else "step" for effect in found["effect"]]
+    return found.rename(columns={"effect": "step", "points": "amount"}).assign(kind=kind)
+
+
+@remembered()
+def same_window(asked: Asked, *by: str) -> pd.DataFrame:
+    """Compare both periods within the window both have lived through.
+
+    Columns: label, value, previous, difference, low, high, is_within_noise, window_days.
+    """
+    if asked.against is None or not can_compare(asked):
+        return pd.DataFrame()
+    found = analyses.same_window(
+        opened(asked.source),
+        (asked.since, asked.until),
+        asked.against,
+        by=by,
+        where=where_of(asked, "window_return_rate"),
+    )
+    return found.rename(columns={by[0]: "label"}) if by and len(found) else found
+
+
+@remembered()
+def customers(asked: Asked) -> analyses.Concentration:
+    """Say how returns gather on customers."""
+    return analyses.customer_concentration(
+        opened(asked.source), **question_of(asked, "returned_units", "customer_concentration")
+    )
+
+
+@remembered()
+def development(asked: Asked) -> pd.DataFrame:
+    """Give each category's best known development curve: category, day, share."""
+    stands_alone(asked)
+    curves = table(asked.source, "estimate_development_curve")
+    curves = curves[~curves["is_dated"].astype(bool)]  # its days are not all days
+    cell = ["source", "category", "channel", "window_days"]
+    cells: pd.DataFrame = curves.groupby(cell, dropna=False)["returned"].max().reset_index()
+    largest = cells.sort_values(by="returned", ascending=False).drop_duplicates("category")
+    shown = curves.merge(largest[cell].head(8), on=cell)
+    return shown[shown["day"] <= 100].sort_values(["category", "day"])
+
+
+@remembered()
+def drift(asked: Asked) -> pd.DataFrame:
+    """Say per category whether returns still arrive as the curve says."""
+    stands_alone(asked)
+    return analyses.drift(opened(asked.source))
+
+
+@remembered(ENTRIES // 8)
+def backtest(asked: Asked, days_ago: int, by: str | None = None) -> pd.DataFrame:
+    """Lay what would have been said so many days ago beside what has come, a month (and category) a row.
+
+    The columns of metrics.backtest.
+    """
+    where = where_of(asked, "ultimate_return_rate")
+    found = analyses.backtest(opened(asked.source), days_ago=(days_ago,), by=by, where=where)
+    return found[found["status"].eq("ok") & (found["maturity_then"] < BACK)].reset_index(drop=True)
+
+
+def lacking(asked: Source, *facts: str) -> tuple[str, ...]:
+    """Give those of these kinds of fact that no source fills."""
+    return unlocks.lacking(opened(asked), *facts)

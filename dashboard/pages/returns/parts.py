@@ -1,0 +1,180 @@
+"""Sentences, columns and blocks of the page returns."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.i18n import Words
+from dashboard.shared.blocks import ask_for as ask_for_of_blocks
+from dashboard.shared.columns import Columns, day, number, of, percent, text
+from dashboard.shared.findings import cautious, doubt_of, doubt_of_row, reason, with_change
+from dashboard.shared.queries import Change, Number
+
+
+def ask_for(words: Words, part: str, facts: Sequence[str]) -> None:
+    """Say that a part of a page waits for kinds of fact, and what to send to whom to get them."""
+    ask_for_of_blocks(words, words("missing.title"), [part], facts, is_expanded=False)
+
+
+def cohorts_columns(words: Words) -> Columns:
+    """Show a month's observed and expected final rate."""
+    return {
+        "month": day(words("returns.month"), "YYYY-MM"),
+        "n": number(words("returns.sold")),
+        "observed": percent(words("returns.observed")),
+        "value": percent(words("returns.projected")),
+        "low": percent(words("products.low")),
+        "high": percent(words("products.high")),
+        "maturity": percent(words("returns.maturity")),
+        "coverage": percent(words("returns.coverage")),
+    }
+
+
+def patterns_columns(words: Words) -> Columns:
+    """Show buying patterns as shares of the crowd."""
+    return of(
+        words,
+        "customers",
+        pattern=("pattern", text),
+        customers=("of_customers", percent),
+        by_chance=("by_chance", percent),
+        sold=("of_sold", percent),
+        returned=("of_returned", percent),
+        rate=("rate", percent),
+        low=("low", percent),
+        high=("high", percent),
+    )
+
+
+def backtest_columns(words: Words) -> Columns:
+    """Show what was said of a month's final rate and what came."""
+    return {"month": day(words("returns.month"), "YYYY-MM")} | of(
+        words,
+        "backtest",
+        maturity_then=("maturity_then", percent),
+        observed_then=("observed_then", percent),
+        projected=("projected", percent),
+        low=("low", percent),
+        high=("high", percent),
+        projected_now=("projected_now", percent),
+        error=("error", percent),
+        is_covered=("is_covered", st.column_config.CheckboxColumn),
+        to_come=("to_come", number),
+        came_since=("came_since", number),
+    )
+
+
+def still_to_come(words: Words, units: Number, value: Number) -> str:
+    """Say what is still expected back, in units and money."""
+    if units.status != "ok":
+        return reason(words, units)
+    said = words("returns.still", units=words.number(units.value), amount=words.quantity(value.value, value.unit))
+    return cautious(words, said, doubt_of(units), doubt_of(value))
+
+
+def shop_figure(words: Words, steps: pd.DataFrame, same: pd.DataFrame) -> str:
+    """Say what moved a shop system's figure most: the largest step of its change.
+
+    No step is named where the rate at equal age (`same`, one row) moved within noise: the step would be noise too.
+    """
+    parts = steps[steps["kind"] == "step"]
+    if parts.empty:
+        return words("returns.change")
+    if len(same) and same["status"].iloc[0] == "ok" and bool(same["is_within_noise"].iloc[0]):
+        amount = float(parts["amount"].sum())
+        return words("finding.shop_figure_noise", points=words.signed(words.points(amount), amount))
+    step, amount = parts.sort_values("amount", key=abs)[["step", "amount"]].iloc[-1]
+    points = words.signed(words.points(amount), amount)
+    return words("finding.shop_figure", step=words.value("step", step).lower(), points=points)
+
+
+def same_age(words: Words, found: pd.DataFrame) -> str:
+    """Say how the rate changed within the window both periods have lived through."""
+    if found.empty or found["status"].iloc[0] != "ok":
+        return words("finding.same_age_unknown")
+    row = found.iloc[0]
+    value, previous, difference, low, high = (float(row[c]) for c in ("value", "previous", "difference", "low", "high"))
+    change = Change(value, previous, difference, low, high, bool(row["is_within_noise"]), "share", doubt_of_row(row))
+    sentence = words("finding.same_age", rate=words.percent(row["value"]), days=words.number(row["window_days"]))
+    return with_change(words, sentence, change)
+
+
+def gathered(words: Words, found: Any) -> str:
+    """Say what share of returns a tenth of the customers brings, and what chance would make of it."""
+    tenth = found.slices[found.slices["customers"] == 0.1]
+    if tenth.empty:
+        return words("finding.customers_unknown")
+    row = tenth.iloc[0]
+    return words(
+        "finding.customers", share=words.percent(row["returned"], 0), chance=words.percent(row["by_chance"], 0)
+    )
+
+
+def speed(words: Words, curve: pd.DataFrame) -> str:
+    """Say after how many days half of what comes back is back; nothing without a curve."""
+    half = curve.loc[curve["share"] >= 0.5].groupby("category", observed=True)["day"].min()
+    return words("finding.development", days=words.number(half.median())) if len(half) else words("returns.tab_speed")
+
+
+def cautions(words: Words, months: pd.DataFrame) -> str:
+    """Say how many months' intervals may not cover for a drift; nothing when none."""
+    n = int(months["caution"].fillna("").str.contains("delay_drift").sum())
+    return words("returns.cohorts_caution", n=words.number(n), of=words.number(len(months))) if n else ""
+
+
+def pointed(words: Words, who: pd.DataFrame) -> str:
+    """Say whom most returns point at, by their reasons."""
+    ranked = who.dropna(subset=["value"]).sort_values("value", ascending=False)
+    if ranked.empty:
+        return words("returns.tab_reasons")
+    first = ranked.iloc[0]
+    named = words.value("preventable_by", first["label"]).lower()
+    return cautious(
+        words, words("finding.top_preventable", who=named, share=words.percent(first["value"])), doubt_of_row(first)
+    )
+
+
+def inspected(words: Words, outcomes: pd.DataFrame) -> str:
+    """Say what inspection found most where goods were not as announced."""
+    other = outcomes[outcomes["label"] != "match"].sort_values("value", ascending=False)
+    if other.empty or other["value"].iloc[0] <= 0:
+        return words("returns.inspection")
+    first = words.value("inspection_outcome", other["label"].iloc[0]).lower()
+    total = float(outcomes["value"].sum())
+    return words("finding.inspected", n=words.number(other["value"].sum()), of=words.number(total), outcome=first)
+
+
+def backtested(words: Words, frame: pd.DataFrame, days: int) -> str:
+    """Say how far off the projections of some days ago were, in points, and how many held.
+
+    A row a month, or a month and category.
+    """
+    known = frame.dropna(subset=["error"])
+    if known.empty:
+        return words("finding.backtest_unknown", days=words.number(days))
+    held = known["is_covered"].dropna()
+    return words(
+        "finding.backtest_cells" if "category" in frame else "finding.backtest",
+        days=words.number(days),
+        points=words.points(known["error"].abs().mean()),
+        n=words.number(len(known)),
+        held=words.number(int(held.sum())),
+        of=words.number(len(held)),
+    )
+
+
+def drifting(words: Words, frame: pd.DataFrame) -> str:
+    """Say whether returns still arrive as fast as they used to."""
+    off = frame[frame["is_drifting"].astype(bool)] if len(frame) else frame
+    if off.empty:
+        return words("finding.drift_none")
+    row = off.sort_values("z", key=abs).iloc[-1]
+    where = words.value("category", row["category"]) if not pd.isna(row["category"]) else words("finding.everywhere")
+    return words(
+        "finding.drift",
+        where=where,
+        factor=words.percent(abs(row["factor"] - 1), 0),
+        way=words("finding.later" if row["factor"] > 1 else "finding.earlier"),
+    )

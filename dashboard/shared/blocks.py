@@ -1,0 +1,672 @@
+"""Pieces that pages share.
+
+The heading with its badge, a tile, a chart, a table, the rows behind them, and the empty states. Under each chart,
+table and row of tiles stand the same two controls: the rows behind it (of the mark that was chosen, when one was) and
+files of what is shown and of those rows; a file is made when it is asked for. Streamlit lives here and in the pages;
+what is asked lives in `queries`, what is said in `findings` and `i18n`.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from dashboard.i18n import MISSING, Words, inert
+from dashboard.shared import charts, columns, findings, queries
+from dashboard.shared.filters import View, widget_key
+from pipelines.settings import Settings
+
+SHOWN_ROWS = 500
+
+
+def needs_one(view: View, page: str, *keys: str) -> None:
+    """Stop a page whose files support none of these numbers: one block says what it would show, and what to ask for."""
+    lacks = {key: queries.number(view.asked, key).lacks for key in keys}
+    if all(lacks.values()):
+        st.title(view.words(f"page.{page}"), anchor=False)
+        st.caption(view.words(f"question.{page}"))
+        _missing(view.words, view.words("missing.page"), lacks, is_whole_page=True)
+        st.stop()
+
+
+def heading(view: View, finding: str, page: str, keys: Sequence[str], *, needs_rows: bool = True) -> None:
+    """Show a page's finding as its title, its question, and how far the numbers can be trusted.
+
+    Stop where there is nothing to show.
+    """
+    words = view.words
+    st.title(finding, anchor=False)
+    st.caption(words(f"question.{page}"))
+    trust = queries.trust(view.source)
+    with st.container(horizontal=True, gap="small"):
+        st.badge(words("badge.until", day=words.day(trust.last_day)), icon=":material/update:", color="gray")
+        st.badge(
+            words("badge.span", since=words.day(view.since), until=words.day(view.until)),
+            icon=":material/date_range:",
+            color="gray",
+        )
+        if trust.failed_checks:
+            st.badge(
+                words("badge.failed", n=words.number(trust.failed_checks)), icon=":material/error:", color="orange"
+            )
+        else:
+            st.badge(words("badge.passed"), icon=":material/check:", color="green")
+        if trust.greyed:
+            st.badge(
+                words("badge.greyed", n=words.number(trust.greyed)),
+                icon=":material/visibility_off:",
+                color="gray",
+                help=words("badge.greyed_help"),
+            )
+    ignored = {*queries.unfiltered(), *(name for key in keys for name in queries.ignored(view.asked, key))}
+    if not needs_rows:
+        ignored |= {name for name, _ in view.where}
+    if ignored:
+        st.caption(":material/info: " + words("filter.ignored", names=_listed(words, sorted(ignored))))
+    if needs_rows and not queries.has_rows(view.asked):
+        no_rows(view)
+        st.stop()
+
+
+def _listed(words: Words, dimensions: Sequence[str]) -> str:
+    return ", ".join(words.dimension(dimension).lower() for dimension in dimensions)
+
+
+def not_filtered(words: Words) -> None:
+    """Say by which filters of the view what comes next is not cut."""
+    if names := queries.unfiltered():
+        st.caption(":material/filter_alt_off: " + words("filter.unfiltered", names=_listed(words, names)))
+
+
+def definition(words: Words, key: str) -> str:
+    """Give a metric's sentence, formula, unit and date basis as help text."""
+    metric = queries.metric(key)
+    parts = [words.either(*metric.sentence), f"`{metric.formula}`", words(f"basis.{metric.basis}")]
+    return "\n\n".join(parts)
+
+
+def name(words: Words, key: str) -> str:
+    """Give a metric's name."""
+    return words.either(*queries.metric(key).name)
+
+
+def tile(view: View, key: str, extra: str = "") -> None:
+    """Show one number with its change and interval, whether the change is noise, its months and its definition.
+
+    Grey where a source is missing.
+    """
+    words = view.words
+    queries.unfiltered()
+    found = queries.number(view.asked, key)
+    names = _listed(words, queries.unfiltered())
+    unfiltered = words("filter.unfiltered", names=names) if names else ""
+    label = name(words, key)
+    if found.status != "ok":
+        bounds, why = between(words, found), findings.reason(words, found)
+        with st.container(border=True, height="stretch", gap="small"):
+            st.metric(
+                label,
+                bounds or _of_a_part(words, found),
+                help=definition(words, key) + "\n\n" + why,
+                delta=words("tile.bounds") if bounds else why,
+                delta_color="off",
+                delta_arrow="off",
+            )
+            for said in filter(None, [why if bounds else "", unfiltered]):
+                st.caption(said)
+        return
+    change = None if key in queries.GROWING else queries.change(view.asked, key)
+    months = queries.by_month(view.asked, key)["value"].dropna().tolist()
+    delta, colour, arrow = findings.change(words, change, queries.metric(key).good)
+    if key in queries.GROWING:
+        delta = words("tile.growing")
+    about = (
+        definition(words, key)
+        + interval(words, found)
+        + ("\n\n" + words("tile.same_age") if change and key in queries.SAME_AGE else "")
+        + ("\n\n" + findings.caution(words, found) if found.caution else "")
+    )
+    rests = words("tile.coverage", share=findings.covered(words, found)) if found.coverage < 1 else ""
+    if found.caution:
+        label = f":orange[:material/warning:] {label}"
+    drifts = words("tile.caution") if "delay_drift" in found.caution else ""
+    beside = " · ".join(filter(None, [between(words, found), drifts, rests, extra, unfiltered]))
+    with st.container(border=True, height="stretch", gap="small"):
+        st.metric(
+            label,
+            words.quantity(found.value, found.unit),
+            help=about,
+            delta=delta,
+            delta_color=colour,
+            delta_arrow=arrow,
+            chart_data=months if len(months) > 1 else None,
+        )
+        if beside:
+            st.caption(beside)  # a description beside the change is cut off where the tile is narrow
+
+
+def _of_a_part(words: Words, found: queries.Number) -> str:
+    """Write a value that its reason says is of a part only, or that there is none."""
+    if found.value != found.value:
+        return words("tile.unknown")
+    return words("tile.part", value=words.quantity(found.value, found.unit))
+
+
+def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
+    """Show numbers in rows that wrap on narrow screens, and what those wait for that the files cannot support.
+
+    `beside` stands beside a number's change.
+    """
+    words = view.words
+    lacks = {key: queries.number(view.asked, key).lacks for key in keys}
+    known = [key for key in keys if not lacks[key]]
+    if known:
+        with st.grid(len(known) if len(known) < 5 else 3, min_column_width=210):
+            for key in known:
+                tile(view, key, (beside or {}).get(key, ""))
+        behind = queries.Behind(known[0], also=tuple(known[1:]))
+        _controls(view, words("rows.numbers"), f"tiles_{keys[0]}", behind, queries.numbers(view.asked, *known))
+        queries.unfiltered()
+    if len(known) < len(keys):
+        _missing(words, words("missing.title"), {key: facts for key, facts in lacks.items() if facts})
+
+
+def _missing(words: Words, title: str, lacks: dict[str, tuple[str, ...]], *, is_whole_page: bool = False) -> None:
+    """Say which numbers the files cannot support, what they need, and what to send to whom to get it."""
+    facts = list(dict.fromkeys(fact for needed in lacks.values() for fact in needed))
+    names = list(dict.fromkeys(name(words, key) for key in lacks))
+    ask_for(words, title, names, facts, is_expanded=is_whole_page)
+
+
+def ask_for(words: Words, title: str, names: Sequence[str], facts: Sequence[str], *, is_expanded: bool) -> None:
+    """Say what a title lacks, and offer the sentence to send to the person who has it."""
+    with st.container(border=True, gap="small"):
+        st.markdown(f":material/visibility_off: **{title}** " + words("missing.names", names=", ".join(names)))
+        st.caption(words("greyed.needs", facts=", ".join(words.fact(fact) for fact in facts)))
+        with st.expander(words("missing.ask"), expanded=is_expanded, icon=":material/forward_to_inbox:"):
+            requests(words, facts)
+
+
+def requests(words: Words, facts: Iterable[str]) -> None:
+    """Show what to send to whom to get kinds of fact, to be copied."""
+    for owner, text in queries.requests(words, facts):
+        st.markdown(words("missing.to", owner=owner))
+        st.code(text, language=None, wrap_lines=True)
+
+
+def between(words: Words, found: queries.Number) -> str:
+    """Write the interval short, for a tile, or nothing."""
+    if found.low != found.low or found.high != found.high:
+        return ""
+    return f"{words.quantity(found.low, found.unit)} – {words.quantity(found.high, found.unit)}"
+
+
+def caution(said: str) -> None:
+    """Warn of what is known against an interval; nothing when nothing is."""
+    if said:
+        st.warning(said, icon=":material/warning:")
+
+
+def interval(words: Words, found: queries.Number) -> str:
+    """Give the interval as a line of help, or nothing."""
+    if not between(words, found):
+        return ""
+    return "\n\n" + words(
+        "tile.interval", low=words.quantity(found.low, found.unit), high=words.quantity(found.high, found.unit)
+    )
+
+
+def section(title: str, words: Words, key: str = "", note: str = "") -> None:
+    """Start a section: its finding, and the definition of the metric it shows."""
+    st.subheader(title, anchor=False, help=definition(words, key) if key else None)
+    if note:
+        st.caption(note)
+
+
+def chart(
+    figure: go.Figure, alt: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame | None = None
+) -> None:
+    """Show a figure without tools that a telephone has no room for, and the way to the rows behind it.
+
+    A figure without rows behind it says what is seen.
+    """
+    not_filtered(st.session_state["view"].words)
+    _chart(_narrowed(behind), figure, alt, key, behind, seen)
+    queries.unfiltered()  # it has been said
+
+
+def _narrowed(behind: queries.Behind | None) -> View:
+    """Give the view, with the filters of what lies behind added to its own."""
+    view: View = st.session_state["view"]
+    return replace(view, where=(*view.where, *behind.where)) if behind is not None and behind.where else view
+
+
+@st.fragment
+def _chart(
+    view: View, figure: go.Figure, alt: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame | None
+) -> None:
+    config = {"displayModeBar": False, "locale": "en"}
+    figure = charts.inert_texts(figure)
+    if behind is None:
+        st.plotly_chart(figure, key=key, alt=alt, config=config)
+        _controls(view, alt, key, None, pd.DataFrame() if seen is None else seen)
+        return
+    marks = charts.marks(figure) if behind.by else []
+    codes = st.session_state.get(f"{key}_mark", [])
+    codes = codes if codes in marks else []
+    if marks and not _is_telephone():
+        figure = charts.chosen(figure, codes)
+        st.plotly_chart(
+            figure, key=key, alt=alt, config=config, on_select=partial(_choose, key), selection_mode="points"
+        )
+    else:
+        st.plotly_chart(figure, key=key, alt=alt, config=config)
+    seen = queries.cut(view.asked, behind.key, *behind.by) if behind.seen is None else behind.seen
+    _controls(view, alt, key, behind, seen, _at(behind, codes), [_at(behind, mark) for mark in marks])
+
+
+def _at(behind: queries.Behind, codes: Sequence[str | None]) -> queries.At:
+    return tuple(zip(behind.by, codes, strict=False))
+
+
+def _is_telephone() -> bool:
+    """Say whether a finger scrolls the page.
+
+    A chart that can be clicked would hold it fast; there a mark is chosen from a list.
+    """
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
+
+
+def _choose(key: str) -> None:
+    """Keep the codes of the mark that was clicked: a chart that is drawn anew forgets its own choice."""
+    points = [p["customdata"] for p in st.session_state[key]["selection"]["points"] if p.get("customdata")]
+    if points:
+        last = points[-1]
+        st.session_state[f"{key}_mark"] = list(last.values()) if isinstance(last, dict) else list(last)
+
+
+def _controls(
+    view: View,
+    title: str,
+    key: str,
+    behind: queries.Behind | None,
+    seen: pd.DataFrame,
+    at: queries.At = (),
+    marks: Sequence[queries.At] = (),
+) -> None:
+    """Show the way to the rows and to the files, small, under what they belong to; `at` is the mark chosen of `marks`.
+
+    What the numbers do not rest on is said above them.
+    """
+    words = view.words
+    if behind is not None and not key.startswith("tiles_"):
+        said = findings.lost(words, [queries.number(view.asked, k) for k in (behind.key, *behind.also)])
+        if said:
+            st.caption(f":orange[:material/warning:] {said}")
+    with st.container(horizontal=True, gap="small", vertical_alignment="center", key=f"{key}_controls"):
+        if behind is not None:
+            label = words("rows.open_of", what=_said(words, behind, at)) if at else words("rows.open")
+            if st.button(
+                label, icon=":material/table_rows:", type="tertiary", key=f"{key}_rows", help=words("rows.help")
+            ):
+                _open_rows(view, behind, at, marks)
+            if at:
+                st.button(
+                    words("rows.clear"),
+                    icon=":material/close:",
+                    type="tertiary",
+                    key=f"{key}_clear",
+                    on_click=_clear,
+                    args=(key,),
+                )
+        with st.popover(words("rows.export"), icon=":material/download:", type="tertiary", key=f"{key}_export"):
+            st.caption(words("rows.seen"))
+            make = partial(queries.file_of_seen, view.asked, title, behind, seen)
+            _files(words, f"{key}_seen", behind.key if behind else key, make)
+            if behind is not None:
+                st.caption(words("rows.behind"))
+                part = queries.parts(behind.key)[0]
+                make = partial(queries.file_of_rows, view.asked, title, behind.key, part, at, behind.is_dated)
+                _files(words, f"{key}_behind", f"{behind.key}_rows", make)
+
+
+def _clear(key: str) -> None:
+    """Forget the mark or the row that was chosen."""
+    st.session_state.pop(f"{key}_mark", None)
+    st.session_state[f"{key}_turn"] = st.session_state.get(f"{key}_turn", 0) + 1
+
+
+def _files(words: Words, key: str, name: str, make: Callable[[str, str], bytes]) -> None:
+    """Show one button a format; a file is made when its button is pressed."""
+    with st.container(horizontal=True, gap="small"):
+        for form in queries.FILES:
+            st.download_button(
+                words(f"rows.{form}"),
+                partial(make, form, words.language),
+                f"backhaul-{name}.{form}",
+                queries.MIME[form],
+                key=f"{key}_{form}",
+                on_click="ignore",
+            )
+
+
+def _said(words: Words, behind: queries.Behind, at: queries.At) -> str:
+    """Name the mark that was chosen."""
+    return " · ".join(_named(words, behind, name, value) for name, value in at)
+
+
+def _named(words: Words, behind: queries.Behind, dimension: str, value: str | None) -> str:
+    if dimension == "month" and value:
+        return words.month(pd.Timestamp(value))
+    seen = behind.seen
+    if seen is not None and "name" in seen and dimension in seen:
+        found = seen.loc[seen[dimension] == value, "name"]
+        return str(found.iloc[0]) if len(found) else str(value)
+    return words.value(_CODED.get(dimension, dimension), value)
+
+
+def _open_rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[queries.At]) -> None:
+    words = view.words
+    named = name(words, queries.key_of(view.asked, behind.key, at))
+    title = words("rows.behind") if behind.also else f"{words('rows.behind')}: {named}"
+    st.dialog(title, width="large", icon=":material/table_rows:")(_rows)(view, behind, at, marks)
+
+
+def _rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[queries.At]) -> None:
+    """Show the rows behind a number: which, how many, what they add up to, and the files of all of them."""
+    words, key = view.words, behind.key
+    if behind.also:
+        key = st.selectbox(words("rows.number"), (behind.key, *behind.also), format_func=partial(name, words))
+    if marks:
+        options = [(), *marks]
+        at = st.selectbox(
+            words("rows.of"),
+            options,
+            options.index(at),
+            format_func=lambda one: _said(words, behind, one) or words("filter.every"),
+        )
+    counted = queries.key_of(view.asked, key, at)
+    part = queries.parts(counted)[0]
+    if len(queries.parts(counted)) > 1:
+        part = (
+            st.segmented_control(
+                words("rows.part"),
+                queries.parts(counted),
+                default=part,
+                required=True,
+                format_func=lambda p: words(f"rows.{p}"),
+                label_visibility="collapsed",
+            )
+            or part
+        )
+    asked = (view.asked, key, part, at, behind.is_dated)
+    count, total = queries.rows_total(*asked)
+    limits = [
+        f"{words.dimension(n)}: {', '.join(words.value(n, v) for v in vs)}"
+        for n, vs in view.where
+        if n not in queries.ignored(view.asked, counted)
+    ]
+    span = [words("badge.span", since=words.day(view.since), until=words.day(view.until))] if behind.is_dated else []
+    st.caption(inert(" · ".join([*limits, *span])))
+    if not count:
+        st.info(words("rows.none"), icon=":material/filter_alt:")
+        return
+    sentence = words(
+        "rows.total", n=words.number(count), total=words.number(total, 0 if float(total).is_integer() else 2)
+    )
+    newest = words("rows.newest", n=words.number(SHOWN_ROWS)) if count > SHOWN_ROWS else ""
+    cut = words("rows.cut", n=words.number(queries.FILE_ROWS)) if count > queries.FILE_ROWS else ""
+    st.markdown(" ".join(filter(None, [sentence, newest, cut])))
+    found = queries.rows(*asked, SHOWN_ROWS)
+    _frame(words, found, words("rows.behind"), columns.rows(words, found), rows=12)
+    _files(
+        words,
+        "rows_files",
+        f"{counted}_{part}",
+        partial(queries.file_of_rows, view.asked, name(words, counted), *asked[1:]),
+    )
+
+
+_CODED = {
+    "country": "country",
+    "method": "method",
+    "stage": "stage",
+    "promise_id": "promise",
+    "return_reason": "return_reason",
+    "category": "category",
+    "role": "role",
+    "mode": "mode",
+    "status": "status",
+    "pattern": "pattern",
+    "data_status": "status",
+    "reason": "return_reason",
+    "state": "state",
+    "disposition": "disposition",
+    "component": "step",
+    "outcome": "flow",
+    "cause": "cause",
+    "kind": "kind",
+    "action": "kind",
+    "action_status": "action_status",
+    "relation": "relation",
+    "through": "through",
+    "what": "what",
+    "inspection_outcome": "inspection_outcome",
+    "from_stage": "stage",
+    "to_stage": "stage",
+    "duration_unit": "duration_unit",
+    "responsible": "responsible",
+    "channel": "channel",
+    "return_channel": "return_channel",
+    "waiting": "waiting",
+    "next_promise": "promise",
+}
+
+
+def _worded(words: Words, frame: pd.DataFrame) -> pd.DataFrame:
+    """Put coded values into the reader's words."""
+    coded = {column: kind for column, kind in _CODED.items() if column in frame}
+    return frame.assign(
+        **{
+            column: ["" if pd.isna(code) else words.value(kind, code) for code in frame[column]]
+            for column, kind in coded.items()
+        }
+    )
+
+
+def _rounded(frame: pd.DataFrame, config: dict[str, Any]) -> pd.DataFrame:
+    """Round what a column shows: tenths of a percent, whole amounts."""
+    digits = {"percent": 3, "localized": 0}
+    forms = {column: digits.get(str(settings["type_config"].get("format")), -1) for column, settings in config.items()}
+    return frame.assign(
+        **{column: frame[column].astype(float).round(places) for column, places in forms.items() if places >= 0}
+    )
+
+
+def table(
+    words: Words,
+    frame: pd.DataFrame,
+    alt: str,
+    shown: dict[str, Any],
+    *,
+    rows: int = 10,
+    key: str = "",
+    behind: queries.Behind | None = None,
+) -> int | None:
+    """Show a table's named columns in their order, and the way to its files and to the rows behind it.
+
+    With a key, a row can be chosen and its position is given back; with dimensions behind, a row can be chosen for its
+    rows.
+    """
+    view: View = st.session_state["view"]
+    not_filtered(words)
+    present = [column for column in shown if column in frame]
+    if key:
+        chosen = _frame(words, frame, alt, shown, rows=rows, key=key)
+        _controls(view, alt, key, behind, frame[present])
+        queries.unfiltered()
+        return chosen
+    _table(_narrowed(behind), frame, alt, shown, rows, "table_" + "_".join(present), behind)
+    queries.unfiltered()
+    return None
+
+
+@st.fragment
+def _table(
+    view: View, frame: pd.DataFrame, alt: str, shown: dict[str, Any], rows: int, key: str, behind: queries.Behind | None
+) -> None:
+    turn = f"{key}_{st.session_state.get(f'{key}_turn', 0)}"
+    by = behind.by if behind is not None and all(name in frame for name in behind.by) else ()
+    chosen = _frame(view.words, frame, alt, shown, rows=rows, key=turn if by else "")
+    present = frame[[column for column in shown if column in frame]]
+    if behind is None or not by:
+        _controls(view, alt, key, behind, present)
+        return
+    behind = replace(behind, seen=frame)
+    marks = [_at(behind, codes) for codes in charts.codes(frame.head(SHOWN_ROWS), *by)]
+    _controls(view, alt, key, behind, present, () if chosen is None else marks[chosen], list(dict.fromkeys(marks)))
+
+
+def _frame(
+    words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int, key: str = ""
+) -> int | None:
+    """Show the first rows of a frame; with a key, one can be chosen and its position is given back."""
+    frame = frame.head(SHOWN_ROWS)
+    present = [column for column in shown if column in frame]
+    config = {column: shown[column] for column in present}
+    height = 38 + 35 * min(max(len(frame), 1), rows)
+    frame = _rounded(_worded(words, frame), config)
+    for column in (c for c in present if config[c].get("type_config", {}).get("type") == "link"):
+        frame[column] = [link if str(link).startswith(("https://", "http://")) else None for link in frame[column]]
+    if not key:
+        st.dataframe(frame[present], hide_index=True, column_config=config, height=height, alt=alt, placeholder=MISSING)
+        return None
+    event = st.dataframe(
+        frame[present],
+        hide_index=True,
+        column_config=config,
+        height=height,
+        alt=alt,
+        key=key,
+        on_select="rerun",
+        selection_mode="single-row",
+    )
+    chosen = event["selection"]["rows"]
+    return chosen[0] if chosen else None
+
+
+def plain_table(words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any]) -> None:
+    """Show a table that no build holds: without files, and without rows behind it."""
+    _frame(words, frame, alt, shown, rows=10)
+
+
+def linked(words: Words, finding: findings.Finding) -> None:
+    """Show a sentence with a link to the page that says more; the filters go with it."""
+    with st.container(horizontal=True, wrap=False, gap="small"):
+        st.page_link(
+            f"app_pages/{finding.page}.py", label=":material/arrow_forward:", help=words(f"page.{finding.page}")
+        )
+        st.markdown(finding.sentence)
+
+
+def pick(label: str, key: str, options: dict[str, str]) -> str:
+    """Let the reader pick one of a few; the choice is in the link."""
+    chosen = st.segmented_control(
+        label,
+        list(options),
+        default=next(iter(options)),
+        required=True,
+        format_func=lambda o: inert(options[o]),
+        key=key,
+        bind="query-params",
+        label_visibility="collapsed",
+        wrap=True,
+    )
+    return chosen or next(iter(options))
+
+
+def choose(words: Words, page: str, *parts: str) -> str:
+    """Let the reader choose a part of the page; only that part is asked for and drawn."""
+    return pick(words(f"page.{page}"), f"{page}_part", {part: words(f"{page}.tab_{part}") for part in parts})
+
+
+def figures(words: Words, *shown: tuple[str, str, str], behind: queries.Behind | None = None) -> None:
+    """Show a row of numbers that are no metric of the view.
+
+    The key of the name, the value, what it means; and what lies behind.
+    """
+    not_filtered(words)
+    with st.grid(min(len(shown), 4), min_column_width=210):
+        for key, value, about in shown:
+            st.metric(words(key), value, border=True, height="stretch", help=about)
+    if behind is not None and behind.seen is not None:
+        _controls(_narrowed(behind), words(shown[0][0]), f"figures_{behind.key}", behind, behind.seen)
+        queries.unfiltered()
+
+
+def pick_one(label: str, key: str, names: dict[str, str]) -> str:
+    """Let the reader pick one of many by name; the choice is in the link."""
+    chosen = st.selectbox(label, list(names), format_func=names.__getitem__, key=key, bind="query-params")
+    return chosen if chosen in names else next(iter(names))
+
+
+def nothing(why: str) -> None:
+    """Say why there is nothing to show here."""
+    st.info(why, icon=":material/visibility_off:")
+
+
+def greyed(view: View, key: str) -> None:
+    """Say what a number that cannot be given is waiting for."""
+    words, found = view.words, queries.number(view.asked, key)
+    if found.lacks:
+        _missing(words, words("missing.title"), {key: found.lacks})
+        return
+    st.info(
+        findings.reason(words, found),
+        icon=":material/visibility_off:",
+        title=f"{name(words, key)}: {words('greyed.title').lower()}",
+    )
+
+
+def facts(words: Words, coverage: pd.DataFrame) -> pd.DataFrame:
+    """Name the kinds of fact of a coverage table."""
+    return coverage.assign(fact=[words.fact(fact) for fact in coverage["fact"]]).sort_values(["source", "share"])
+
+
+def no_rows(view: View) -> None:
+    """Say that nothing is left, and offer to relax the filter that takes the rows away."""
+    words = view.words
+    st.info(words("empty.rows"), icon=":material/filter_alt:", title=words("empty.rows_title"))
+    for dimension in queries.to_relax(view.asked):
+        st.button(
+            words("empty.relax", name=words.dimension(dimension).lower()),
+            key=f"relax_{dimension}",
+            on_click=lambda d=dimension: st.session_state.update({widget_key(d): []}),
+            icon=":material/filter_alt_off:",
+        )
+
+
+def demo_offer(words: Words) -> None:
+    """Offer to load the demo shop."""
+    warehouse = Settings().warehouse
+    st.markdown(words("empty.demo"))
+    if st.button(words("empty.button"), icon=":material/storefront:", key="load_demo"):
+        with st.spinner(words("empty.loading"), show_time=True):
+            done = subprocess.run(
+                [sys.executable, "-c", "from pipelines.cli import main; main()", "demo", "--no-dashboard"],
+                env={**os.environ, "BACKHAUL_WAREHOUSE": str(warehouse)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        if done.returncode == 0:
+            st.rerun()
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        st.error(inert(lines[-1]) if lines else words("empty.failed"), title=words("empty.failed"))

@@ -1,0 +1,491 @@
+"""Frames in, Plotly figures out. No Streamlit, no query, no sum: a chart draws the numbers it is given.
+
+A mark carries the codes it stands for (`customdata`), so that a click on it can be answered with its rows. Colours
+carry meaning and hold on light and dark grounds alike: solid is measured or certain, hatched is not yet. Long labels
+run down the page, never across it, so that the same figure reads on a telephone.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.i18n import Words
+
+MAIN, ACCENT, GOOD, BAD, QUIET, LINE = "#3A8FAE", "#DB9337", "#43A574", "#D1605D", "#93A1AD", "rgba(128,140,150,.25)"
+SERIES = (MAIN, ACCENT, GOOD, "#9480CE", BAD, "#6E93A8", "#B8779F", "#98973F")
+STATUSES = {"measured": "", "imputed": "/", "assumed": "."}
+_LEGEND_ABOVE = 6  # names of a legend that a telephone has room for above its figure
+
+
+def framed(
+    height: int, words: Words, *, legend: bool = False, unit: str = "x", title: str = "", suffix: str = ""
+) -> go.Figure:
+    """Give an empty figure with the shared look; `unit` is the axis that carries the unit."""
+    figure = go.Figure()
+    figure.update_layout(
+        height=height,
+        margin={"l": 0, "r": 8, "t": 34 if legend else 8, "b": 0},
+        showlegend=legend,
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 1,
+            "yanchor": "bottom",
+            "xanchor": "left",
+            "title_text": "",
+            "traceorder": "normal",
+        },
+        separators=",\u202f" if words.language == "fr" else ".,",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        bargap=0.28,
+        hovermode="closest",
+        dragmode=False,
+    )
+    value = {
+        "title_text": title,
+        "ticksuffix": suffix,
+        "gridcolor": LINE,
+        "zerolinecolor": LINE,
+        "nticks": 6,
+        "fixedrange": True,
+        "automargin": True,
+        "title_standoff": 14,
+    }
+    label = {"showgrid": False, "fixedrange": True, "automargin": True, "title_text": "", "zeroline": False}
+    figure.update_xaxes(**(value if unit == "x" else label))
+    figure.update_yaxes(**(value if unit == "y" else label))
+    return figure
+
+
+def inert_texts(figure: go.Figure) -> go.Figure:
+    """Give a figure whose texts Plotly writes and does not read: of its marks, line breaks alone remain."""
+    return go.Figure(_inert(figure.to_dict()), skip_invalid=True)
+
+
+def _inert(part: Any, key: str = "") -> Any:
+    if key in ("customdata", "meta"):  # codes that come back with a click
+        return part
+    if isinstance(part, dict):
+        return {name: _inert(value, name) for name, value in part.items()}
+    if isinstance(part, np.ndarray):
+        return part if part.dtype.kind in "biufM" else _inert(part.tolist())
+    if isinstance(part, list | tuple):
+        return [_inert(value) for value in part]
+    return re.sub(r"<(?!br>|/?extra>)", "&#60;", part) if isinstance(part, str) else part
+
+
+def _percent(words: Words) -> str:
+    return "\u00a0%" if words.language == "fr" else "%"
+
+
+def wrapped(labels: Sequence[str], width: int = 18) -> list[str]:
+    """Break labels into lines of so many letters."""
+    return ["<br>".join(wrap(str(label), width, break_long_words=False)) or "–" for label in labels]
+
+
+def _scale(values: pd.Series, unit: str) -> pd.Series:
+    return values.astype(float) * (100 if unit == "share" else 1)
+
+
+def axis(words: Words, unit: str, what: str = "") -> dict[str, Any]:
+    """Title and tick suffix of a value axis: shares as percent, everything else names its unit."""
+    if unit == "share":
+        return {"title": what, "suffix": _percent(words)}
+    name = words.unit(unit)
+    is_said = not what or not name or what.casefold() == name.casefold()
+    return {"title": what or name if is_said else f"{what} ({name})", "suffix": ""}
+
+
+def month_ticks(figure: go.Figure, months: Sequence[Any], words: Words) -> None:
+    """Write at most seven months under the axis, in the reader's language."""
+    step = max(1, math.ceil(len(months) / 7))
+    shown = list(months)[::-1][::step][::-1]
+    names = [words.month(month).replace(" ", "<br>") for month in shown]
+    figure.update_xaxes(tickvals=shown, ticktext=names, type="date")
+
+
+def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
+    """Draw one value a month with its interval as a band.
+
+    Columns: month, value, low, high, and perhaps usual, a second line.
+    """
+    figure = framed(300, words, unit="y", **axis(words, unit, what))
+    if frame["low"].notna().any():
+        banded = frame.dropna(subset=["low", "high"])
+        figure.add_scatter(
+            x=banded["month"], y=_scale(banded["high"], unit), mode="lines", line={"width": 0}, hoverinfo="skip"
+        )
+        figure.add_scatter(
+            x=banded["month"],
+            y=_scale(banded["low"], unit),
+            mode="lines",
+            line={"width": 0},
+            fill="tonexty",
+            fillcolor="rgba(58,143,174,.2)",
+            hoverinfo="skip",
+        )
+    hover = [f"{words.month(r.month)}: {words.quantity(r.value, unit)}" for r in frame.itertuples()]
+    figure.add_scatter(
+        x=frame["month"],
+        y=_scale(frame["value"], unit),
+        mode="lines+markers",
+        line={"color": MAIN},
+        marker={"size": 6},
+        hovertext=hover,
+        hoverinfo="text",
+        customdata=codes(frame, "month"),
+    )
+    if "usual" in frame:
+        figure.add_scatter(
+            x=frame["month"],
+            y=_scale(frame["usual"], unit),
+            mode="lines",
+            line={"color": QUIET, "dash": "dot"},
+            name=words("chart.usual"),
+            hoverinfo="skip",
+        )
+    figure.update_yaxes(rangemode="tozero")
+    month_ticks(figure, list(frame["month"]), words)
+    return figure
+
+
+def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = "") -> go.Figure:
+    """Draw one horizontal bar a group, largest on top, with its interval. Columns: label, value, low, high, n."""
+    shown = frame.dropna(subset=["value"]).sort_values("value").tail(12)
+    labels = wrapped([words.value(kind, label) for label in shown["label"]])
+    figure = framed(60 + 34 * max(len(shown), 1), words, **axis(words, unit, what))
+    error = None
+    if "low" in shown and shown["low"].notna().any():
+        error = {
+            "type": "data",
+            "symmetric": False,
+            "array": _scale(shown["high"] - shown["value"], unit).fillna(0),
+            "arrayminus": _scale(shown["value"] - shown["low"], unit).fillna(0),
+            "color": ACCENT,
+            "thickness": 1.5,
+            "width": 4,
+        }
+    hover = [
+        f"{label.replace('<br>', ' ')}: {words.quantity(value, unit)}"
+        for label, value in zip(labels, shown["value"], strict=True)
+    ]
+    figure.add_bar(
+        y=labels,
+        x=_scale(shown["value"], unit),
+        orientation="h",
+        marker_color=MAIN,
+        error_x=error,
+        hovertext=hover,
+        hoverinfo="text",
+        customdata=codes(shown, "label"),
+    )
+    return figure
+
+
+def weeks(
+    past: pd.DataFrame, coming: pd.DataFrame, words: Words, unit: str, what: str, beside: str = "forecast.naive"
+) -> go.Figure:
+    """Draw the last weeks and the next ones with their interval and, dotted, what stands `beside` them.
+
+    The same weeks a year ago. Columns: week, value; and low, high, naive.
+    """
+    figure = framed(340, words, legend=True, unit="y", **axis(words, unit, what))
+    for bound, fill in (("high", None), ("low", "tonexty")):
+        figure.add_scatter(
+            x=coming["week"],
+            y=coming[bound],
+            mode="lines",
+            line={"width": 0},
+            fill=fill,
+            fillcolor="rgba(58,143,174,.2)",
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    for frame, column, name, line in (
+        (past, "value", words("forecast.past"), {"color": QUIET}),
+        (coming, "naive", words(beside), {"color": QUIET, "dash": "dot"}),
+        (coming, "value", words("forecast.coming"), {"color": MAIN}),
+    ):
+        hover = [
+            f"{name}, {words.day(w)}: {words.quantity(v, unit)}"
+            for w, v in zip(frame["week"], frame[column], strict=True)
+        ]
+        figure.add_scatter(
+            x=frame["week"],
+            y=frame[column],
+            mode="lines+markers",
+            marker={"size": 5},
+            line=line,
+            name=name,
+            hovertext=hover,
+            hoverinfo="text",
+        )
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def beside(
+    frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str, names: tuple[tuple[str, str], ...]
+) -> go.Figure:
+    """Draw two numbers a group beside each other. Columns: label and those named; `names` are column and legend."""
+    shown = frame.iloc[::-1]
+    figure = framed(110 + 46 * len(shown), words, legend=True, **axis(words, unit, what))
+    labels = wrapped([words.value(kind, x) for x in shown["label"]])
+    for number, (column, name) in enumerate(reversed(names)):
+        hover = [
+            f"{label.replace('<br>', ' ')}, {name}: {words.quantity(v, unit)}"
+            for label, v in zip(labels, shown[column], strict=True)
+        ]
+        figure.add_bar(
+            y=labels,
+            x=shown[column],
+            orientation="h",
+            name=name,
+            marker_color=(MAIN, QUIET)[number],
+            hovertext=hover,
+            hoverinfo="text",
+        )
+    figure.update_layout(barmode="group", legend_traceorder="reversed")
+    return figure
+
+
+def steps(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str) -> go.Figure:
+    """Draw one horizontal bar a step, in the order given from top to bottom. Columns: label, value."""
+    shown = frame[::-1]
+    labels = wrapped([words.value(kind, label) for label in shown["label"]])
+    figure = framed(60 + 30 * max(len(shown), 1), words, **axis(words, unit, what))
+    hover = [
+        f"{label.replace('<br>', ' ')}: {words.quantity(v, unit)}"
+        for label, v in zip(labels, shown["value"], strict=True)
+    ]
+    figure.add_bar(
+        y=labels,
+        x=_scale(shown["value"], unit),
+        orientation="h",
+        marker_color=MAIN,
+        hovertext=hover,
+        hoverinfo="text",
+        customdata=codes(shown, "label"),
+    )
+    return figure
+
+
+def against(
+    frame: pd.DataFrame, words: Words, what: str, usual: str, kind: str = "", *, first: str = "", signed: bool = False
+) -> go.Figure:
+    """Draw a share a row with its interval, and what is usual beside it, in the order given.
+
+    Columns: label, value, low, high, usual, n. `what` names the axis, `first` the points, `usual` the mark; a balance
+    is `signed`, from -100 to 100.
+    """
+    shown = frame.dropna(subset=["value"])[::-1]
+    names = [words.value(kind, label) for label in shown["label"]]
+    labels = [f"{name} ({words.number(n)})" for name, n in zip(names, shown["n"], strict=True)]
+    labels = wrapped(labels, 24)
+    figure = framed(80 + 32 * max(len(shown), 1), words, legend=True, **axis(words, "share", what))
+    hover = [
+        words(
+            "chart.against_hover",
+            name=name,
+            value=words.percent(r.value),
+            low=words.percent(r.low),
+            high=words.percent(r.high),
+            label=usual,
+            usual=words.percent(r.usual),
+        )
+        for name, r in zip(names, shown.itertuples(), strict=True)
+    ]
+    figure.add_scatter(
+        y=labels,
+        x=shown["value"] * 100,
+        mode="markers",
+        name=first or words("chart.this_product"),
+        marker={"color": ACCENT, "size": 10},
+        hovertext=hover,
+        hoverinfo="text",
+        customdata=codes(shown, "label"),
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": (shown["high"] - shown["value"]) * 100,
+            "arrayminus": (shown["value"] - shown["low"]) * 100,
+            "color": ACCENT,
+            "thickness": 1.5,
+            "width": 4,
+        },
+    )
+    figure.add_scatter(
+        y=labels,
+        x=shown["usual"] * 100,
+        mode="markers",
+        name=usual,
+        hovertext=hover,
+        hoverinfo="text",
+        customdata=codes(shown, "label"),
+        marker={"color": MAIN, "size": 16, "symbol": "line-ns-open", "line": {"width": 3}},
+    )
+    figure.update_yaxes(categoryorder="array", categoryarray=labels)
+    if signed:
+        figure.update_xaxes(range=[-105, 105], zeroline=True, zerolinewidth=2)
+    else:
+        figure.update_xaxes(rangemode="tozero")
+    return figure
+
+
+def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> go.Figure:
+    """Draw the way from one total to another.
+
+    A step's measured, imputed and assumed parts are told apart where they are known. Columns: step, kind ("total" or
+    "step"), amount, and perhaps measured, imputed, assumed. A step starts where the one before ended.
+    """
+    labels = wrapped([words.value("step", s) for s in frame["step"]], 20)
+    title = (
+        title
+        or {"share": words("chart.share_of_sold"), "units": words("returns.units")}.get(unit)
+        or words("chart.money_ex_vat", currency=words.unit(unit))
+    )
+    parted = [status for status in STATUSES if status in frame]
+    figure = framed(
+        70 + 36 * len(frame) + (26 if parted else 0),
+        words,
+        legend=bool(parted),
+        title=title,
+        suffix=_percent(words) if unit == "share" else "",
+    )
+    scale = 100 if unit == "share" else 1
+    seen: set[str] = set()
+    level = 0.0
+    for position, row in enumerate(frame.to_dict("records")):
+        amount, is_total = float(row["amount"]), row["kind"] == "total"
+        text = words.quantity(amount, unit) if unit != "share" or is_total else words.points(amount)
+        colour = MAIN if is_total else GOOD if (amount > 0) == (unit != "share" and not unit.startswith("kg")) else BAD
+        start = 0.0 if is_total else level
+        parts = (
+            [("measured", amount)]
+            if is_total or not parted
+            else [(status, float(row[status])) for status in parted if row[status]]
+        )
+        for status, part in parts:
+            figure.add_bar(
+                y=[labels[position]],
+                x=[part * scale],
+                base=[start * scale],
+                orientation="h",
+                showlegend=False,
+                marker=marker_of(colour, STATUSES[status]),
+                hovertext=[
+                    f"{words.value('step', row['step'])}: {text}"
+                    + (f" ({words.value('status', status)})" if parted and not is_total else "")
+                ],
+                hoverinfo="text",
+                customdata=[[row["step"]]],
+            )
+            start += part
+            seen |= set() if is_total else {status}
+        level = amount if is_total else level + amount
+        figure.add_annotation(
+            xref="paper",
+            x=1,
+            xanchor="left",
+            xshift=6,
+            y=labels[position],
+            text=words.signed(text, None if is_total else amount),
+            showarrow=False,
+        )
+    for status in [status for status in parted if status in seen]:
+        figure.add_bar(
+            y=[None],
+            x=[None],
+            orientation="h",
+            name=words.value("status", status),
+            marker=marker_of(QUIET, STATUSES[status]),
+        )
+    steps = frame.loc[frame["kind"] == "step", "amount"].abs().max()
+    totals = frame.loc[frame["kind"] == "total", "amount"]
+    if len(totals) and steps < totals.min() / 5:  # steps too small to be seen beside whole bars
+        span = max(float(totals.max() - totals.min()), float(steps)) * 2
+        figure.update_xaxes(range=[(totals.min() - span) * scale, (totals.max() + span / 2) * scale])
+        figure.update_xaxes(title_text=f"{title} · {words('chart.cut_axis')}")
+    figure.update_layout(barmode="overlay", margin_r=88)
+    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=labels)
+    return figure
+
+
+def codes(frame: pd.DataFrame, *columns: str) -> list[list[str | None]]:
+    """Give the codes a row's mark stands for; a day as 2026-01-31, nothing known as None."""
+    text = [
+        [
+            None if pd.isna(v) or v == "" else f"{v:%Y-%m-%d}" if isinstance(v, pd.Timestamp) else str(v)
+            for v in frame[c]
+        ]
+        for c in columns
+    ]
+    return [list(codes) for codes in zip(*text, strict=True)]
+
+
+def marks(figure: go.Figure) -> list[list[str | None]]:
+    """List the codes of a figure's marks, each once, in the order they are drawn."""
+    return [list(codes) for codes in dict.fromkeys(tuple(c) for own in _own(figure) for c in own)]
+
+
+def _own(figure: go.Figure) -> list[list[list[str | None]]]:
+    return [
+        [list(codes) for codes in trace["customdata"] or ()] if trace.type != "sankey" else [] for trace in figure.data
+    ]
+
+
+def chosen(figure: go.Figure, codes: Sequence[str | None]) -> go.Figure:
+    """Give the figure with the marks of these codes standing out; none does without codes."""
+    found = go.Figure(figure)
+    for trace, own in zip(found.data, _own(figure), strict=True):
+        if codes and own:
+            trace.selectedpoints = [number for number, mark in enumerate(own) if mark == list(codes)]
+    return found
+
+
+def marker_of(colour: str, shape: str) -> dict[str, Any]:
+    """Fill a bar, or hatch it in its colour."""
+    pattern = {"shape": shape, "fillmode": "replace" if shape else "overlay", "solidity": 0.42, "size": 7}
+    return {"color": colour, "line": {"color": colour, "width": 1}, "pattern": pattern}
+
+
+def stacked(
+    frame: pd.DataFrame,
+    words: Words,
+    unit: str,
+    what: str,
+    kind: str,
+    part_kind: str,
+    colours: Mapping[str, str] | None = None,
+) -> go.Figure:
+    """Stack the parts of each group; `colours` are those of some parts. Columns: label, part, value."""
+    order = list(frame.groupby("label", observed=True)["value"].sum().sort_values().index)[-10:]
+    figure = framed(100 + 34 * len(order), words, legend=True, **axis(words, unit, what))
+    for number, name in enumerate(dict.fromkeys(frame["part"])):
+        part = frame[frame["part"] == name].groupby("label", observed=True)["value"].first().reindex(order)
+        hover = [
+            f"{words.value(kind, g)}, {words.value(part_kind, name)}: {words.quantity(v, unit)}"
+            for g, v in zip(order, part, strict=True)
+        ]
+        figure.add_bar(
+            y=wrapped([words.value(kind, g) for g in order]),
+            x=_scale(part, unit),
+            orientation="h",
+            name=words.value(part_kind, name),
+            marker_color=(colours or {}).get(name, SERIES[number % len(SERIES)]),
+            hovertext=hover,
+            hoverinfo="text",
+            customdata=[[g, name] for g in order],
+        )
+    figure.update_layout(barmode="relative", margin_t=70)
+    if len(figure.data) > _LEGEND_ABOVE:
+        below = {"yref": "container", "y": 0, "yanchor": "bottom"}
+        figure.update_layout(margin={"t": 8, "b": 190}, height=(figure.layout.height or 0) + 150, legend=below)
+    return figure

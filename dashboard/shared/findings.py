@@ -1,0 +1,225 @@
+"""Sentences from numbers: what a page's title, a section's title and a change say. No query, no Streamlit.
+
+A sentence carries at most two numbers, with the interval of the first; a number that is not known says what it needs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from dashboard.i18n import Words, inert
+from dashboard.shared.queries import Change, Number
+from pipelines.metrics import losses
+
+Colour = Literal["green", "red", "gray"]
+Arrow = Literal["up", "down", "off"]
+LOST = losses.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence, the page that says more, and how much it matters today (0: nothing moved)."""
+
+    page: str
+    sentence: str
+    weight: float
+
+
+def reason(words: Words, found: Number) -> str:
+    """Say why a number is not known, in the reader's words."""
+    return inert(words.translated(found.reason)) or words("greyed.none")
+
+
+def cautious(words: Words, sentence: str, *said: str) -> str:
+    """Add to a sentence what its numbers do not rest on, each caution once."""
+    for why in dict.fromkeys(words.translated(w) for w in said if w):
+        if why not in sentence:
+            sentence = words("finding.caution", sentence=sentence, why=why)
+    return sentence
+
+
+def doubt_of(found: Number) -> str:
+    """Give the caution of a number that is shown, or nothing."""
+    return found.reason if found.caution and found.status == "ok" else ""
+
+
+def doubt_of_row(row: Any) -> str:
+    """Give the caution of a row of answers, or nothing."""
+    return str(row["reason"]) if "caution" in row and row["caution"] and row.get("status", "ok") == "ok" else ""
+
+
+def change(words: Words, found: Change | None, good: str) -> tuple[str, Colour, Arrow]:
+    """Write a change with its colour and arrow: grey within noise, else green or red by which way is good."""
+    if found is None:
+        return words("tile.alone"), "gray", "off"
+    text = difference(words, found)
+    if found.is_within_noise:
+        return f"{text} · {words('tile.noise')}", "gray", "off"
+    up = found.difference > 0
+    colour: Colour = "gray" if good not in ("up", "down") else "green" if (good == "up") == up else "red"
+    return text, colour, "up" if up else "down"
+
+
+def difference(words: Words, found: Change) -> str:
+    """Write a signed difference: points for shares, percent of the previous value for the rest."""
+    if found.unit == "share":
+        return words.signed(words.points(found.difference), found.difference)
+    if found.previous:
+        return words.signed(words.percent(found.difference / abs(found.previous)), found.difference)
+    return words.signed(words.quantity(found.difference, found.unit), found.difference)
+
+
+def with_change(words: Words, sentence: str, found: Change | None) -> str:
+    """Add the change to a sentence, in words."""
+    if found is None:
+        return sentence
+    if found.is_within_noise:
+        same = words("finding.and_change", sentence=sentence, change=words("finding.same"))
+        return cautious(words, same, found.caution)
+    amount = (
+        words.points(abs(found.difference))
+        if found.unit == "share"
+        else (
+            words.percent(abs(found.difference / found.previous))
+            if found.previous
+            else words.quantity(abs(found.difference), found.unit)
+        )
+    )
+    more = words("finding.more" if found.difference > 0 else "finding.less", change=amount)
+    return cautious(words, words("finding.and_change", sentence=sentence, change=more), found.caution)
+
+
+def weight(found: Change | None) -> float:
+    """How far a change stands out of its noise; nothing when it does not."""
+    if found is None or found.is_within_noise:
+        return 0.0
+    half = (found.high - found.low) / 2
+    if half > 0:
+        return abs(found.difference) / half
+    return abs(found.difference / found.previous) if found.previous else 0.0
+
+
+def number(words: Words, key: str, unknown: str, found: Number, **parts: str) -> str:
+    """Say one number, or that it is not known."""
+    return cautious(words, words(key, **parts), doubt_of(found)) if found.status == "ok" else words(unknown)
+
+
+def rate(words: Words, final: Number, *others: tuple[str, Number]) -> str:
+    """Say what share of the sold units will come back.
+
+    Where no projection holds, the first of the others that is known. `others` are sentences of `finding.<name>` with
+    their numbers, the best known first.
+    """
+    if final.status == "ok":
+        rate_, low, high = (words.percent(x) for x in (final.value, final.low, final.high))
+        return cautious(words, words("finding.rate", rate=rate_, low=low, high=high), doubt_of(final))
+    for name, found in others:
+        if found.status == "ok":
+            return cautious(words, words(f"finding.{name}", rate=words.percent(found.value)), doubt_of(found))
+    return words("finding.rate_unknown")
+
+
+def kept(words: Words, found: Number) -> str:
+    """Say what share of the promises was kept."""
+    return number(words, "finding.kept", "finding.kept_unknown", found, rate=words.percent(found.value))
+
+
+def margin(words: Words, share: Number, cost: Number) -> str:
+    """Say what returns took of the margin, or what they cost."""
+    if share.status == "ok":
+        return cautious(words, words("finding.margin", share=words.percent(share.value)), doubt_of(share))
+    return number(
+        words, "finding.margin_amount", "finding.margin_unknown", cost, amount=words.quantity(cost.value, cost.unit)
+    )
+
+
+def carbon(words: Words, total: Number) -> str:
+    """Say what returns emitted."""
+    return number(words, "finding.carbon", "finding.carbon_unknown", total, kg=mass(words, total.value))
+
+
+def mass(words: Words, kg: Any) -> str:
+    """Write a mass in tonnes from one tonne on."""
+    if kg == kg and kg is not None and abs(kg) >= 1000:
+        return f"{words.number(kg / 1000, 1)}\u00a0t"
+    return f"{words.number(kg)}\u00a0kg"
+
+
+def top(words: Words, key: str, frame: pd.DataFrame, kind: str, part: str, **formats: Any) -> str:
+    """Name the first group of a ranked frame with its number; nothing when the frame is empty."""
+    ranked = frame.dropna(subset=["value"]).sort_values("value", ascending=False)
+    if ranked.empty:
+        return ""
+    first = ranked.iloc[0]
+    ((name, write),) = formats.items()
+    said = words(key, **{part: words.value(kind, first["label"]), name: write(first["value"])})
+    return cautious(words, said, doubt_of_row(first))
+
+
+def caution(words: Words, found: Number) -> str:
+    """Say what weakens a number; nothing when nothing is known against it."""
+    said = words.translated(found.reason) if found.caution else ""
+    return said[:1].upper() + said[1:]
+
+
+def covered(words: Words, found: Number) -> str:
+    """Write the share of its rows that a number rests on; never as all of them."""
+    if found.coverage >= 0.9995:
+        return words("tile.nearly_all", share=words.percent(0.999))
+    return words.percent(found.coverage)
+
+
+def lost(words: Words, numbers: Sequence[Number]) -> str:
+    """Say once what numbers shown together do not rest on, where that is enough for a caution."""
+    said = [n.reason for n in numbers if "coverage" in n.caution or (n.status != "ok" and 0 < n.coverage < 1 - LOST)]
+    return inert(" · ".join(dict.fromkeys(map(words.translated, said))))
+
+
+def waiting(words: Words, goods: pd.DataFrame, currency: str) -> str:
+    """Say how much waits on its way back, and where most of it."""
+    if goods.empty:
+        return words("promises.tab_waiting")
+    if goods["margin"].isna().all():
+        return words("finding.waiting_units", n=words.number(goods["units"].sum()))
+    return words(
+        "finding.waiting", n=words.number(goods["units"].sum()), amount=words.money(goods["margin"].sum(), currency)
+    )
+
+
+def likely_late(risk: pd.DataFrame) -> pd.DataFrame:
+    """Keep the returns that break a promise more likely than not."""
+    return risk[risk[["probability", "next_probability"]].max(axis=1) >= 0.5] if len(risk) else risk
+
+
+def lane(words: Words, lanes: pd.DataFrame) -> str:
+    """Name the heaviest lane."""
+    if lanes.empty:
+        return words("emissions.tab_map")
+    first = lanes.sort_values("kg_co2e", ascending=False).iloc[0]
+    return words(
+        "finding.lane",
+        origin=str(first["from_name"]),
+        destination=str(first["to_name"]),
+        kg=mass(words, first["kg_co2e"]),
+    )
+
+
+RATES = {
+    "observed_return_rate": "rate_so_far",
+    "period_return_rate": "rate_period",
+    "flagged_line_rate": "rate_flagged",
+    "flagged_order_rate": "rate_flagged_orders",
+}
+"""What stands for the final rate where that is not known, the best first, and the sentence that says it."""
+
+
+def headline(
+    words: Words, final: Number, moved_rate: Change | None, others: Sequence[tuple[str, tuple[Number, Change | None]]]
+) -> Finding:
+    """Say what comes back, by the best rate that is known, with the change of that rate."""
+    known = [(name, found, change_of) for name, (found, change_of) in others if found.status == "ok"]
+    change_of = moved_rate if final.status == "ok" or not known or known[0][0] == "rate_so_far" else known[0][2]
+    sentence = rate(words, final, *((name, found) for name, found, _ in known))
+    return Finding("returns", with_change(words, sentence, change_of), weight(change_of))

@@ -1,0 +1,663 @@
+"""One function a question, remembered by build and filters. Each asks `pipelines.metrics`; nothing is drawn here.
+
+A build never changes, so an answer holds as long as its build is read. Memories are bounded. Frames are shared: read,
+never change.
+"""
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache, wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import pandas as pd
+from sqlalchemy import func, select
+
+from dashboard.i18n import Words
+from pipelines import analyses, metrics
+from pipelines.analyses import unlocks
+from pipelines.metrics import Metric
+from pipelines.outputs import export
+from pipelines.people import actions, policies
+from pipelines.settings import Settings
+from pipelines.sources import registry
+from pipelines.warehouse import state, vocabulary
+from pipelines.warehouse.build import current_build, current_id, open_build
+from pipelines.warehouse.engine import Build, looked_up
+from pipelines.warehouse.star import STAR
+
+ENTRIES = 512
+POLICY_METHODS, POLICY_UNITS, POLICY_STAGES, POLICY_TRIGGERS, POLICY_EXCEPTIONS, POLICY_KEEPERS = (
+    policies.METHODS,
+    vocabulary.DURATION_UNITS,
+    vocabulary.STAGES,
+    vocabulary.REFUND_TRIGGERS,
+    vocabulary.EXCEPTIONS,
+    policies.RESPONSIBLE,
+)
+PRODUCT_KINDS = actions.PRODUCT_KINDS
+CODED_SOURCES = tuple(registry())
+SHOWN_STYLES = 100  # of a ranking, in its chart and table; the list to pick one from holds them all
+ALMOST = 0.999  # nothing is shown as certain
+BUILDS = 3
+EVERY_ROW = 1_000_000
+GROWING = frozenset(
+    {
+        "observed_return_rate",
+        "order_return_rate",
+        "value_return_rate",
+        "returned_units",
+        "returns_to_come",
+        "returns_to_come_value",
+    }
+)
+"""Numbers that grow with age: they are shown without a comparison."""
+SAME_AGE = frozenset(
+    {
+        "refunds_owed",
+        "returns_to_come_cost",
+        "margin_erosion",
+        "margin_erosion_share",
+        "return_cost",
+        "return_cost_per_unit",
+        "kg_co2e",
+        "kg_co2e_per_100_sold",
+        "kg_co2e_per_return",
+    }
+)
+"""Numbers without an interval that grow with age: compared with the earlier days as they were seen at the same age."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One build of one warehouse."""
+
+    warehouse: Path
+    build_id: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a number depends on: the build, the days (both included), the days to compare with, the filters."""
+
+    source: Source
+    since: dt.date
+    until: dt.date
+    against: tuple[dt.date, dt.date] | None = None
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Behind:
+    """What lies behind a chart or table: the metric, the dimensions of its marks, the numbers it shows.
+
+    A mark carries the values of `by` in this order; `also` are further metrics shown; `is_dated` is False where the
+    days of the view do not matter; `where` narrows the view further. Two names are no dimensions of the metric: the
+    state of a promise and the step of the margin.
+    """
+
+    key: str
+    by: tuple[str, ...] = ()
+    seen: pd.DataFrame | None = None
+    also: tuple[str, ...] = ()
+    is_dated: bool = True
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+At = tuple[tuple[str, str | None], ...]
+"""The mark that was chosen: dimension and value."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """One answer: a value with its interval and count, or why it is not known.
+
+    Then a reason, and the kinds of fact it lacks.
+
+    A `caution` is a code of what weakens the number; `reason` then says it in words. `coverage` is the share of its
+    rows it rests on.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: float
+    unit: str
+    status: str
+    reason: str
+    lacks: tuple[str, ...] = ()
+    caution: str = ""
+    coverage: float = 1.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value against an earlier one.
+
+    `is_within_noise` is None where the number has no interval, `caution` says what weakens either.
+    """
+
+    value: float
+    previous: float
+    difference: float
+    low: float
+    high: float
+    is_within_noise: bool | None
+    unit: str
+    caution: str = ""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far a build can be trusted.
+
+    Its days, rows quarantined, checks that found something, numbers that wait for data.
+    """
+
+    last_day: dt.date
+    set_aside: int
+    failed_checks: int
+    greyed: int
+
+
+class _Unfiltered(threading.local):
+    """Filters of the view that numbers asked for since the last look stand without."""
+
+    def __init__(self) -> None:
+        self.names: frozenset[str] = frozenset()
+
+
+_unfiltered = _Unfiltered()
+_builds: dict[Source, Build] = {}
+_lock = threading.Lock()
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def remembered(entries: int = ENTRIES) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Remember answers, and with each the filters that it stands without."""
+
+    def remember(function: Callable[P, T]) -> Callable[P, T]:
+        @lru_cache(maxsize=entries)
+        def answered(*args: Any, **options: Any) -> tuple[T, frozenset[str]]:
+            before, _unfiltered.names = _unfiltered.names, frozenset()
+            try:
+                return function(*args, **options), _unfiltered.names
+            finally:
+                _unfiltered.names = before
+
+        @wraps(function)
+        def ask(*args: P.args, **options: P.kwargs) -> T:
+            answer, names = answered(*args, **options)  # type: ignore[arg-type]
+            _unfiltered.names |= names
+            return answer
+
+        ask.cache_clear = answered.cache_clear  # type: ignore[attr-defined]
+        return ask
+
+    return remember
+
+
+def unfiltered() -> list[str]:
+    """Give the filters that what was asked for since the last call stands without."""
+    names, _unfiltered.names = _unfiltered.names, frozenset()
+    return sorted(names)
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """Ask for what is not shown: whether it is filtered is nobody's concern."""
+    before = _unfiltered.names
+    try:
+        yield
+    finally:
+        _unfiltered.names = before
+
+
+def stands_alone(asked: Asked) -> None:
+    """Note that what is asked for knows no filter."""
+    _unfiltered.names |= {name for name, _ in asked.where}
+
+
+def source(warehouse: Path) -> Source:
+    """Name the build readers see; raises WarehouseMissing before the first."""
+    build_id = current_id(warehouse)
+    if build_id is None:
+        current_build(warehouse)
+    found = Source(warehouse.absolute(), str(build_id))
+    opened(found)
+    return found
+
+
+def opened(asked: Source) -> Build:
+    """Open a build once; the last few stay open."""
+    with _lock:
+        if asked not in _builds:
+            _builds[asked] = open_build(asked.warehouse, asked.build_id)
+            for old in list(_builds)[:-BUILDS]:
+                _builds.pop(old)
+        return _builds[asked]
+
+
+def metric(key: str) -> Metric:
+    """Give a metric's declaration."""
+    return metrics.metric(key)
+
+
+def ignored(asked: Asked, *keys: str) -> list[str]:
+    """List the filters that some of these metrics cannot be cut by."""
+    if not asked.where:
+        return []
+    possible = set.intersection(*(set(metrics.dimensions(key, opened(asked.source))) for key in keys))
+    return [dimension for dimension, _ in asked.where if dimension not in possible]
+
+
+def where_of(asked: Asked, *keys: str) -> dict[str, Any]:
+    """Give the filters that an answer takes, and note those that it does not."""
+    skipped = ignored(asked, *keys)
+    _unfiltered.names |= set(skipped)
+    return {dimension: list(chosen) for dimension, chosen in asked.where if dimension not in skipped}
+
+
+def question_of(asked: Asked, *keys: str) -> dict[str, Any]:
+    """Give filters and days of a question."""
+    return {"where": where_of(asked, *keys), "since": asked.since, "until": asked.until}
+
+
+@remembered()
+def cut(asked: Asked, key: str, *by: str) -> pd.DataFrame:
+    """Answer a metric per group."""
+    return metrics.answer(opened(asked.source), key, by=by, **question_of(asked, key))
+
+
+def number(asked: Asked, key: str) -> Number:
+    """Answer a metric over the period."""
+    row = cut(asked, key).iloc[0]
+    lacks: tuple[str, ...] = ()
+    if row["status"] != "ok" and str(row["reason"]).startswith("needs "):
+        lacks = unlocks.needed(opened(asked.source), key)
+    value, low, high, n = (float(row[c]) for c in ("value", "low", "high", "n"))
+    return Number(
+        value,
+        low,
+        high,
+        n,
+        str(row["unit"]),
+        str(row["status"]),
+        str(row["reason"]),
+        lacks,
+        str(row["caution"]),
+        float(row["coverage"]),
+    )
+
+
+@remembered()
+def changes(asked: Asked, key: str, *by: str) -> pd.DataFrame:
+    """Compare a metric with the earlier days, per group."""
+    period = (asked.since, asked.until)
+    return metrics.compare(
+        opened(asked.source), key, period=period, against=asked.against or period, by=by, where=where_of(asked, key)
+    )
+
+
+def can_compare(asked: Asked) -> bool:
+    """Say whether the build reaches back to the days compared with."""
+    return asked.against is not None and asked.against[0] >= days(asked.source)[0]
+
+
+def change(asked: Asked, key: str) -> Change | None:
+    """Compare a metric with the earlier days; None where there is nothing to compare with."""
+    if not can_compare(asked):
+        return None
+    return _same_age(asked, key) if key in SAME_AGE else as_change(changes(asked, key).iloc[0])
+
+
+@remembered()
+def _same_age(asked: Asked, key: str) -> Change | None:
+    """Compare with the earlier days as they were seen when they were as old as these days are now."""
+    assert asked.against is not None
+    now = number(asked, key)
+    seen = asked.against[1] + (days(asked.source)[1] - asked.until)
+    row = metrics.answer(
+        opened(asked.source),
+        key,
+        where=where_of(asked, key),
+        since=asked.against[0],
+        until=asked.against[1],
+        as_of=seen,
+    ).iloc[0]
+    if now.status != "ok" or row["status"] != "ok":
+        return None
+    previous, nothing = float(row["value"]), float("nan")
+    caution = now.reason if now.caution else f"compared period: {row['reason']}" if row["caution"] else ""
+    return Change(now.value, previous, now.value - previous, nothing, nothing, None, now.unit, caution)
+
+
+def answers(asked: Asked, *keys: str) -> dict[str, tuple[Number, Change | None]]:
+    """Answer several metrics, each with its change."""
+    return {key: (number(asked, key), change(asked, key)) for key in keys}
+
+
+def as_change(row: Any) -> Change | None:
+    """Read one row of a comparison; None where one of the two is not known."""
+    if row["status"] != "ok":
+        return None
+    noise = None if pd.isna(row["is_within_noise"]) else bool(row["is_within_noise"])
+    value, previous, difference, low, high = (float(row[c]) for c in ("value", "previous", "difference", "low", "high"))
+    caution = str(row["reason"]) if row["caution"] else ""
+    return Change(value, previous, difference, low, high, noise, str(row["unit"]), caution)
+
+
+def by(asked: Asked, key: str, dimension: str) -> pd.DataFrame:
+    """Answer a metric per group, known ones only: label, value, low, high, n."""
+    if dimension not in metrics.dimensions(key, opened(asked.source)):
+        return cut(asked, key).iloc[:0].assign(label=[])
+    found = cut(asked, key, dimension).rename(columns={dimension: "label"})
+    return found[found["status"] == "ok"]
+
+
+def by_month(asked: Asked, key: str) -> pd.DataFrame:
+    """Answer a metric per month: month, value, low, high, n, status; NaN where it is not known."""
+    return cut(asked, key, "month").sort_values("month", ignore_index=True)
+
+
+def crossed(asked: Asked, key: str, *dimensions: str) -> pd.DataFrame:
+    """Answer a metric per pair of groups, known ones only."""
+    found = cut(asked, key, *dimensions)
+    return found[found["status"] == "ok"]
+
+
+def known(asked: Asked, keys: Sequence[str], others: Sequence[str], fewest: int) -> list[str]:
+    """Give as many of the other numbers as bring those that the files support up to the fewest."""
+    with _unseen():
+        few = fewest - sum(not number(asked, key).lacks for key in keys)
+        return [key for key in others if number(asked, key).value == number(asked, key).value][: max(few, 0)]
+
+
+def has_rows(asked: Asked) -> bool:
+    """Say whether any sale, return or refund is left under the filters."""
+    with _unseen():
+        return any(number(asked, key).value > 0 for key in ("sold_units", "all_returned_units", "refund_amount"))
+
+
+def to_relax(asked: Asked) -> list[str]:
+    """List the filters without which rows would be left."""
+    fewer = {
+        dimension: replace(asked, where=tuple(w for w in asked.where if w[0] != dimension))
+        for dimension, _ in asked.where
+    }
+    return [dimension for dimension, rest in fewer.items() if has_rows(rest)]
+
+
+INSTEAD = ("period_return_rate", "flagged_line_rate", "flagged_order_rate")
+"""Rates shown where returns name no order, or are only flagged on the orders."""
+
+
+def best_rates(asked: Asked, keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Put rates that are known in the place of the final one and of what is to come, where those are not known."""
+    with _unseen():
+        if number(asked, "observed_return_rate").status == "ok":
+            return keys
+        instead = [key for key in INSTEAD if number(asked, key).status == "ok"]
+    places = [k for k in ("ultimate_return_rate", "returns_to_come", "window_return_rate") if k in keys]
+    swapped: dict[str, str] = dict(zip(places, instead, strict=False))
+    return tuple(swapped.get(key, key) for key in keys)
+
+
+def undated(asked: Asked) -> Asked:
+    """Ask of everything there is: what waits does not depend on the days of the view."""
+    first, last = days(asked.source)
+    return replace(asked, since=first - dt.timedelta(days=3650), until=last + dt.timedelta(days=1))
+
+
+@remembered()
+def waiting_goods(asked: Asked) -> pd.DataFrame:
+    """List what waits on its way back by site and stage, the dearest first: place, waiting, units, margin, value."""
+    every = undated(asked)
+    parts = {"units": "units_waiting", "margin": "margin_waiting", "value": "value_in_flow"}
+    if number(every, "units_waiting").lacks:
+        return pd.DataFrame(columns=["place", "waiting", *parts])
+    found = [
+        cut(every, key, "place_id", "stage").set_index(["place_id", "stage"])["value"].rename(n)
+        for n, key in parts.items()
+        if not number(every, key).lacks
+    ]
+    table_ = pd.concat(found, axis=1, sort=False).reset_index().reindex(columns=["place_id", "stage", *parts])
+    named = _with_places(asked, table_).rename(columns={"stage": "waiting"})
+    return named[named["units"] > 0].sort_values(["margin", "units"], ascending=False, ignore_index=True)
+
+
+@remembered()
+def ranking(asked: Asked) -> pd.DataFrame:
+    """Rank all styles by how surely they come back more than their category and by the money at stake."""
+    found = analyses.product_ranking(opened(asked.source), **question_of(asked, "product_return_rate"), limit=None)
+    shared = found["name"].duplicated(keep=False)
+    number_of = found["style_id"].str.replace(r"^.*:", "", regex=True)
+    found["probability_above"] = found["probability_above"].clip(upper=ALMOST)
+    return found.assign(name=found["name"].mask(shared, found["name"] + " " + number_of))
+
+
+def beside_category(frame: pd.DataFrame, label: str, value: str, usual: str, n: str) -> pd.DataFrame:
+    """Name the columns of a part of a product's profile as a chart of it wants them.
+
+    Columns: label, value, low, high, usual, n.
+    """
+    return frame.rename(columns={label: "label", value: "value", usual: "usual", n: "n"})
+
+
+@remembered()
+def at_risk(asked: Asked) -> pd.DataFrame:
+    """List open returns by the probability that they break a promise; the days of the view do not matter."""
+    return _with_places(
+        asked, analyses.worklist_at_risk(opened(asked.source), where=where_of(asked, "breach_risk"), limit=EVERY_ROW)
+    )
+
+
+def _with_places(asked: Asked, work: pd.DataFrame) -> pd.DataFrame:
+    """Name the site beside its id."""
+    places = table(asked.source, "dim_place").drop_duplicates("place_id").set_index("place_id")["name"]
+    return work.assign(place=looked_up(work["place_id"], places).fillna(work["place_id"]))
+
+
+@remembered()
+def due(asked: Asked) -> pd.DataFrame:
+    """List open withdrawals due by law within five days or overdue; the days of the view do not matter."""
+    return _with_places(
+        asked, analyses.refunds_due(opened(asked.source), where=where_of(asked, "refunds_due_soon"), limit=EVERY_ROW)
+    )
+
+
+@remembered()
+def recent(asked: Asked, measure: str, by: str) -> pd.DataFrame:
+    """List the last weeks of what is forecast."""
+    return analyses.recent(opened(asked.source), measure, by=by or None, where=where_of(asked, "forecast"))
+
+
+MIME = export.MIME
+FILES = tuple(MIME)
+FILE_ROWS = export.LIMIT
+_STEPS: dict[str, tuple[str, dict[str, Any], str | None]] = {
+    "booked": ("gross_margin", {}, None),
+    "margin_reversed": ("margin_reversed", {}, None),
+    "left": ("margin_erosion", {}, None),
+}
+_OUTCOMES = {"waiting": None, "to_supplier": "returned"}
+
+
+def parts(key: str) -> tuple[str, ...]:
+    """List the parts of a metric that have rows."""
+    return metrics.PARTS if metric(key).denominator else metrics.PARTS[:1]
+
+
+def _rows_of(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple[str, dict[str, Any]]:
+    """Give the metric and the question whose rows are those of a mark."""
+    chosen: dict[str, Any] = {name: [value] for name, value in at}
+    basis = None
+    if "state" in chosen and key == "promise_kept":
+        key, part = f"promise_{chosen.pop('state')[0]}", metrics.PARTS[0]
+    if "step" in chosen:
+        step = chosen.pop("step")[0]
+        key, more, basis = _STEPS.get(step, ("return_cost", {"component": [step]}, "order"))
+        chosen |= more
+    if "outcome" in chosen:
+        chosen["outcome"] = [_OUTCOMES.get(v, v) for v in chosen["outcome"]]
+    whole = metric(key).whole
+    if part == metrics.PARTS[1] and whole is not None:
+        chosen = {n: v for n, v in chosen.items() if n == "month" or (whole and n not in whole)}
+    question: dict[str, Any] = {"part": part, "basis": basis, "where": {**where_of(asked, key), **chosen}}
+    return key, question | ({"since": asked.since, "until": asked.until} if is_dated else {})
+
+
+def key_of(asked: Asked, key: str, at: At) -> str:
+    """Give the metric whose rows are those of a mark.
+
+    A promise's state and a step of the margin are metrics of their own.
+    """
+    return _rows_of(asked, key, metrics.PARTS[0], at, True)[0]
+
+
+@remembered(ENTRIES // 8)
+def rows(asked: Asked, key: str, part: str, at: At, is_dated: bool, limit: int) -> pd.DataFrame:
+    """List the newest rows behind a part of a metric, or behind one mark of a chart of it."""
+    key, question = _rows_of(asked, key, part, at, is_dated)
+    return metrics.rows(opened(asked.source), key, limit=limit, **question)
+
+
+@remembered()
+def rows_total(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple[int, float]:
+    """Count those rows and add up what they count."""
+    key, question = _rows_of(asked, key, part, at, is_dated)
+    return metrics.rows_total(opened(asked.source), key, **question)
+
+
+def file_of_rows(
+    asked: Asked, title: str, key: str, part: str, at: At, is_dated: bool, form: str, language: str
+) -> bytes:
+    """Write those rows to a file of a format, with their context and checksum."""
+    build = opened(asked.source)
+    total, _ = rows_total(asked, key, part, at, is_dated)
+    key, question = _rows_of(asked, key, part, at, is_dated)
+    found = metrics.rows(build, key, limit=FILE_ROWS, **question)
+    about = export.About(
+        title, (key,), total=total, language=language, translated=Words(language).translated, **question
+    )
+    return export.to_bytes(found, export.context(build, about, len(found)), form, language)
+
+
+def file_of_seen(
+    asked: Asked, title: str, behind: Behind | None, frame: pd.DataFrame, form: str, language: str
+) -> bytes:
+    """Write what a chart or table shows to a file of a format, with its context and checksum.
+
+    Numbers are not rounded.
+    """
+    build = opened(asked.source)
+    about = export.About(title, language=language, translated=Words(language).translated)
+    if behind is not None:
+        about = replace(about, metrics=(behind.key, *behind.also), by=behind.by, where=dict(asked.where))
+        if behind.is_dated:
+            about = replace(about, since=asked.since, until=asked.until, against=asked.against)
+        if behind.by and "label" in frame and behind.by[0] not in frame:
+            frame = frame.rename(columns={"label": behind.by[0]})
+    return export.to_bytes(frame, export.context(build, about, len(frame)), form, language)
+
+
+def numbers(asked: Asked, *keys: str) -> pd.DataFrame:
+    """Lay out several metrics over the period: metric, value, low, high, n, coverage, unit, status, reason."""
+    found = [number(asked, key) for key in keys]
+    rows_ = [
+        {
+            "metric": key,
+            **{c: getattr(n, c) for c in ("value", "low", "high", "n", "coverage", "unit", "status", "reason")},
+        }
+        for key, n in zip(keys, found, strict=True)
+    ]
+    return pd.DataFrame(rows_)
+
+
+@remembered()
+def policy(asked: Source, version: str) -> policies.Policy:
+    """Give one version by the name `policy_names` keys it with."""
+    name, _, day = version.rpartition("@")
+    return policies.published(opened(asked), name, dt.date.fromisoformat(day))
+
+
+@remembered()
+def days(asked: Source) -> tuple[dt.date, dt.date]:
+    """Give the first day of orders, of returns where there is no order, and the last day anything was heard of.
+
+    The last year when nothing was.
+    """
+    build = opened(asked)
+    ordered, requested = STAR.tables["fact_order_line"].c.ordered_on, STAR.tables["fact_return_line"].c.requested_on
+    spans = [build.fetch(select(func.min(c).label("first"), func.max(c).label("last"))) for c in (ordered, requested)]
+    first, last = (pd.concat([span[name] for span in spans]).dropna() for name in ("first", "last"))
+    heard = build.info.get("observed_until")
+    until = max([*last[:1], *([pd.Timestamp(heard)] if heard else [])], default=pd.Timestamp(dt.date.today()))
+    return (first.iloc[0] if len(first) else until - pd.Timedelta(days=364)).date(), until.date()
+
+
+def currency(asked: Source) -> str:
+    """Give the reporting currency."""
+    return opened(asked).info.get("reporting_currency", "EUR")
+
+
+def own_dimensions(asked: Source) -> list[str]:
+    """List the shop's own dimensions, by name."""
+    return sorted(metrics.own_dimensions(opened(asked)))
+
+
+@remembered()
+def values(asked: Source, dimension: str) -> list[str]:
+    """List the values of a dimension that sales or returns have, for a filter."""
+    if dimension in own_dimensions(asked):
+        return metrics.dimension_values(opened(asked), dimension)
+    key = next(key for key in ("sold_units", "confirmed_units") if dimension in metrics.dimensions(key, opened(asked)))
+    found = metrics.answer(opened(asked), key, by=(dimension,))
+    names = {str(value) for value in found.loc[found["n"] > 0, dimension] if not pd.isna(value) and value != ""}
+    return sorted(names, key=lambda name: (int(name) if name.isdigit() else 0, name))
+
+
+@remembered()
+def table(asked: Source, name: str) -> pd.DataFrame:
+    """Read a small table of the build whole."""
+    return opened(asked).fetch(select(STAR.tables[name]))
+
+
+@remembered()
+def missing(asked: Source) -> tuple[unlocks.Missing, ...]:
+    """List the kinds of fact that some number waits for, those first that unlock most."""
+    return tuple(unlocks.missing(opened(asked)))
+
+
+def waiting(asked: Source) -> set[str]:
+    """Give the numbers that no source can fill."""
+    return {key for one in missing(asked) for key in (*one.numbers, *one.later)}
+
+
+def requests(words: Words, facts: Iterable[str]) -> list[tuple[str, str]]:
+    """Write what to send to whom to get these kinds of fact: who has them, and the text."""
+    return [
+        (words.either(*unlocks.OWNERS[owner]), text) for owner, text in unlocks.requests(facts, words.language).items()
+    ]
+
+
+def trust(asked: Source) -> Trust:
+    """Say how far the build can be trusted."""
+    found, aside = checks(asked), quarantine(asked)
+    return Trust(days(asked)[1], int(aside["rows"].sum()), int((found["rows"] > 0).sum()), len(waiting(asked)))
+
+
+def quarantine(asked: Source) -> pd.DataFrame:
+    """Count quarantined rows by rule."""
+    return state.quarantine_by_rule(Settings(warehouse=asked.warehouse))
+
+
+def checks(asked: Source) -> pd.DataFrame:
+    """List what each check found."""
+    return state.check_results(Settings(warehouse=asked.warehouse))

@@ -1,0 +1,305 @@
+"""What finance books for returns that are not settled: refund liability and right to recover the goods (IFRS 15).
+
+The liability is what customers will be paid back for sales already booked, the asset what the goods will still be worth
+once they are back (IFRS 15, B21-B25; https://www.ifrs.org). Both are without VAT. What is still to come is projected
+once, for all sales of each category that can still bring returns, and then shared among groups; so every cut of the
+table has the same sum, the youngest orders included.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models import rates as rate_models
+from pipelines.analyses.backtest import known_then, recorded, shares_then
+from pipelines.analyses.change import total
+from pipelines.metrics.answer import answer
+from pipelines.metrics.bind import ask, is_known, observed, of_build
+from pipelines.metrics.catalogue.returns import CELL
+from pipelines.metrics.compiler import statement
+from pipelines.metrics.declare import Ask, Metric, measure
+from pipelines.metrics.facts.conditions import returned, sold
+from pipelines.metrics.finish import final, shares
+from pipelines.metrics.question import EVERYTHING, Day, Scope, as_instant
+from pipelines.warehouse.engine import Build
+
+TO_RECOVER, VALUE_LOSS = ("return_freight", "handling", "disposal"), "value_loss"
+"""Components of the cost of a return that lower the asset.
+
+What it takes to recover the goods, and what they lose in value.
+"""
+COLUMNS = (
+    "units_to_come",
+    "owed",
+    "to_come",
+    "liability",
+    "low",
+    "high",
+    "cost_of_goods",
+    "cost_to_recover",
+    "asset",
+    "status",
+    "reason",
+)
+_EXPERIENCE_DAYS = 365
+_LIVING_DAYS = rate_models.NO_WINDOW_DAYS + rate_models.AFTER_WINDOW_DAYS  # older orders bring no more returns
+_AMOUNTS = {"value": "net_amount", "cost": "cost_amount"}
+
+Array = np.ndarray[Any, Any]
+
+
+def observation_time(build: Build, as_of: Day = None) -> datetime:
+    """Give the time a question is answered at: the latest event of any source, or `as_of` when that is earlier."""
+    latest = max(observed(build).values())
+    asked = as_instant(as_of)
+    return latest if asked is None else min(latest, asked.replace(tzinfo=None))
+
+
+@dataclass(frozen=True)
+class _Coming:
+    """Units, value and cost still to come by group, with the relative half-width of each, and of all.
+
+    `reason` why it is not known.
+    """
+
+    keys: pd.DataFrame
+    units: Array
+    value: Array
+    cost: Array
+    half: Array
+    half_of_all: float
+    reason: str
+
+
+def _metric(amounts: Sequence[str]) -> Metric:
+    """Count units, and amounts sold and returned, by what their development depends on."""
+    chosen = ask("returns_to_come_value").metric
+    sums = [
+        m
+        for n in amounts
+        for m in (measure(f"sold_{n}", sold(_AMOUNTS[n])), measure(f"returned_{n}", returned(_AMOUNTS[n])))
+    ]
+    return replace(chosen, measures=(*chosen.measures[:2], *sums))
+
+
+def _question(build: Build, by: Sequence[str], day: date, amounts: Sequence[str], **question: Any) -> Ask:
+    since = day - timedelta(days=_LIVING_DAYS)
+    asked = of_build(build, ask("returns_to_come_value", by=by, since=since, until=day, **question))
+    return replace(asked, metric=_metric(amounts))
+
+
+def _coming(build: Build, frame: pd.DataFrame, asked: Ask, amounts: Sequence[str], deff: float) -> _Coming:
+    """Project what all these sales still bring, category by category, and share it among groups.
+
+    `frame` has the groups, family (category), share (G at the age), sold, returned, and sold_ and returned_ of each
+    amount.
+    """
+    number, keys = shares.groups_of(frame, asked.by)
+    family, families = shares.groups_of(frame, ("family",)) if len(frame) else (number, keys)
+    share = frame["share"].fillna(1).to_numpy(float)
+    units, back = (frame[c].fillna(0).to_numpy(float) for c in ("sold", "returned"))
+
+    def projected(group: Array, groups: int) -> tuple[rate_models.Ultimate, Array]:
+        rates = rate_models.ultimate_rates(
+            group, share, np.maximum(units, 0), back, groups=groups, deff=deff, level=asked.level
+        )
+        return rates, (rates.to_come_high - rates.to_come_low) / 2
+
+    whole, half_of_family = projected(family, len(families))
+    each, half_of_group = projected(number, len(keys))
+    p = np.nan_to_num(whole.rate)[family]
+    chance = p * (1 - share) / np.maximum(1 - p * share, 1e-12)
+    kept = {"units": np.maximum(units - back, 0)} | {
+        n: np.maximum(
+            frame[f"sold_{n}"].fillna(0).to_numpy(float) - frame[f"returned_{n}"].fillna(0).to_numpy(float), 0
+        )
+        for n in amounts
+    }
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = np.bincount(family, kept["units"] * chance, len(families))
+        scale = np.nan_to_num(whole.to_come / np.where(expected > 0, expected, np.nan))[family]
+        half = np.nan_to_num(half_of_group / np.where(each.to_come > 0, each.to_come, np.nan))
+        all_to_come = float(np.nansum(whole.to_come))
+        half_of_all = float(np.sqrt(np.nansum(half_of_family**2))) / all_to_come if all_to_come > 0 else 0.0
+    sold_units = np.bincount(family, np.maximum(units, 0), len(families))
+    maturity = float(np.nansum(whole.maturity * sold_units) / max(sold_units.sum(), 1.0))
+    reason = ""
+    if not final.has_curves(build):
+        reason = "no development curve yet: too few returns to know how they arrive"
+    elif maturity < final.MATURE:
+        reason = f"too young: {maturity:.0%} of the expected returns have come, {final.MATURE:.0%} are needed"
+    amount = {
+        n: np.bincount(number, kept[n] * chance * scale, len(keys)) if n in kept else np.full(len(keys), np.nan)
+        for n in ("units", *_AMOUNTS)
+    }
+    return _Coming(keys, amount["units"], amount["value"], amount["cost"], half, half_of_all, reason)
+
+
+def _fetched(build: Build, asked: Ask) -> pd.DataFrame:
+    return build.fetch(statement(asked))
+
+
+def accrual(
+    build: Build,
+    *,
+    by: Sequence[str] = ("month",),
+    where: Mapping[str, Sequence[Any]] | None = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
+    """Give the refund liability and the right to recover goods at a day, per group of order cohorts.
+
+    In the reporting currency.
+
+    One row a group and a last one for all (its groups empty), whose amounts are the sums of the rows. units_to_come:
+    units expected back; owed: net value of units back and not paid; to_come: net value expected back; liability = owed
+    + to_come with a 90% interval low to high (a group's own is wide while it is young); cost_of_goods: purchase cost of
+    the same units; cost_to_recover: freight, handling, disposal and loss of value expected on them, as the last year's
+    returns had them; asset = the difference, never below 0. Greyed with its reason where nothing can be projected or
+    too many returns name no order; asset columns are missing where costs are not known. `reason` of a row that is ok
+    says what it does not rest on.
+    """
+    common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope}
+    names = list(by)
+    amounts = [
+        n for n, key in (("value", "returns_to_come_value"), ("cost", "returns_to_come_cost")) if is_known(build, key)
+    ]
+    if "value" not in amounts:
+        return pd.DataFrame(columns=[*names, *COLUMNS])
+    day = observation_time(build, as_of).date()
+    asked = _question(build, by, day, amounts, **common)
+    found = _coming(build, _fetched(build, asked), asked, amounts, shares.design_effect(build))
+    projected = found.keys.assign(
+        units_to_come=found.units, to_come=found.value, cost_to_come=found.cost, half=found.half
+    )
+    table = _with_owed(build, projected, names, {**common, "until": day})
+    numbers = ["units_to_come", "to_come", "cost_to_come", "half", "owed", "owed_cost", "units_owed"]
+    table[numbers] = table[numbers].fillna(0.0)
+    table["liability"] = table["owed"] + table["to_come"]
+    spread = table["half"] * table["to_come"]
+    table["low"], table["high"] = (
+        table["owed"] + (table["to_come"] - spread).clip(lower=0),
+        table["liability"] + spread,
+    )
+    for column in ("cost_of_goods", "cost_to_recover", "asset"):
+        table[column] = np.nan
+    if "cost" in amounts:
+        each, loss_share = _cost_to_recover(build, {**common, "until": day})
+        table["cost_of_goods"] = table["owed_cost"] + table["cost_to_come"]
+        table["cost_to_recover"] = (
+            each * (table["units_to_come"] + table["units_owed"]) + loss_share * table["cost_of_goods"]
+        )
+        table["asset"] = (table["cost_of_goods"] - table["cost_to_recover"]).clip(lower=0)
+    money = ["owed", "to_come", "liability", "cost_of_goods", "cost_to_recover", "asset"]
+    summed: dict[str, Any] = {a: table[a].sum(min_count=1) for a in ("units_to_come", *money)}
+    spread_of_all = found.half_of_all * summed["to_come"]
+    summed |= {
+        "low": summed["owed"] + max(summed["to_come"] - spread_of_all, 0.0),
+        "high": summed["liability"] + spread_of_all,
+    }
+    rows = pd.concat([table, pd.DataFrame([summed])], ignore_index=True) if names else pd.DataFrame([summed])
+    keys = ["returned_units", *(["refunds_owed"] if is_known(build, "refunds_owed") else [])]
+    rests = [answer(build, key, until=day, **common).iloc[0] for key in keys]
+    back = rests[0]
+    lost = [str(row["reason"]) for row in rests if row["status"] != "ok" or row["caution"]]
+    is_withheld = bool(found.reason) or back["status"] != "ok"
+    reason = str(back["reason"]) if back["status"] != "ok" else found.reason or "; ".join(dict.fromkeys(lost))
+    rows["status"], rows["reason"] = ("greyed" if is_withheld else "ok"), reason
+    if is_withheld:
+        rows[["units_to_come", "to_come", "liability", "low", "high", "cost_of_goods", "cost_to_recover", "asset"]] = (
+            np.nan
+        )
+    rounded = rows.assign(**{n: rows[n].round(2) for n in ("units_to_come", *money, "low", "high")})
+    return rounded.reindex(columns=[*names, *COLUMNS])
+
+
+def _with_owed(build: Build, projected: pd.DataFrame, names: list[str], question: dict[str, Any]) -> pd.DataFrame:
+    """Lay what is back and not paid beside what is to come; orders too old to bring more may still be owed."""
+    table = projected
+    for key, column in (("refunds_owed", "owed"), ("refunds_owed_cost", "owed_cost"), ("units_owed", "units_owed")):
+        if not is_known(build, key):
+            table = table.assign(**{column: 0.0})
+            continue
+        owed = answer(build, key, by=names, **question)[[*names, "value"]].rename(columns={"value": column})
+        owed = owed[owed[column].fillna(0) != 0]
+        whole = table.assign(**{column: owed[column].sum()})
+        table = table.merge(owed, on=names, how="outer") if names else whole
+    return table.sort_values(names, ignore_index=True) if names else table
+
+
+def _cost_to_recover(build: Build, question: dict[str, Any]) -> tuple[float, float]:
+    """Give what it took to recover one unit, and the share of their cost that goods lost.
+
+    In the last year's returns.
+    """
+    days = {**question, "since": question["until"] - timedelta(days=_EXPERIENCE_DAYS)}
+    costs = answer(build, "return_cost", by=("component",), **days).set_index("component")["value"]
+    units = answer(build, "confirmed_units", **days)["value"].iloc[0]
+    goods = total(build, "confirmed_units", returned("cost_amount", basis="return"), "return", **days).iloc[0]
+    paid, lost = (float(costs.reindex(names).sum()) for names in (TO_RECOVER, (VALUE_LOSS,)))
+    return paid / units if units > 0 else 0.0, lost / goods if goods > 0 else 0.0
+
+
+def accrual_backtest(
+    build: Build,
+    *,
+    days_ago: Sequence[int] = (30, 60, 90),
+    where: Mapping[str, Sequence[Any]] | None = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
+    """Lay what `accrual` would have booked for returns to come some days ago beside what has come.
+
+    Of the same orders, without VAT.
+
+    One row a day: days_ago, as_of, units_booked, booked (net value) with low and high, units_came, came (by now), open
+    (still expected now), error (booked less came and open, as a share of them), is_covered (the interval holds them).
+    Curves and design effects are refitted with what was recorded by then. What was owed then is a fact and needs no
+    test.
+    """
+    if not observed(build) or not is_known(build, "returns_to_come_value"):
+        return pd.DataFrame()
+    common: dict[str, Any] = {"where": where, "scope": scope}
+    latest = max(observed(build).values()).date()
+    rows = []
+    for days in days_ago:
+        day = latest - timedelta(days)
+        at = datetime.combine(day, time.max)
+        known = known_then(build, at)
+        asked = _question(build, (), day, ("value",), as_of=at, **common)
+        by_cell = replace(
+            asked, metric=recorded(build, replace(asked.metric, wrap=None, details=CELL, fine_details=()), at)
+        )
+        frame = _fetched(build, by_cell)
+        frame = frame.assign(share=shares_then(frame, known, at, by_cell), family=frame["cell_category"])
+        said = _coming(build, frame, asked, ("value",), known.deff.get(None, 1.0))
+        now = _question(build, (), day, ("value",), **common)
+        later = _coming(build, _fetched(build, now), now, ("value",), shares.design_effect(build))
+        period = {**common, "since": now.since, "until": day}
+        value, units = (
+            float(total(build, "returned_units", returned(a), "order", **period).iloc[0])
+            - float(total(build, "returned_units", returned(a), "order", as_of=at, **period).iloc[0])
+            for a in ("net_amount", "units")
+        )
+        booked, open_ = float(said.value.sum()), float(later.value.sum())
+        outcome = value + open_
+        low, high = booked * (1 - said.half_of_all), booked * (1 + said.half_of_all)
+        rows.append(
+            {
+                "days_ago": days,
+                "as_of": pd.Timestamp(day),
+                "units_booked": float(said.units.sum()),
+                "booked": booked,
+                "low": low,
+                "high": high,
+                "units_came": units,
+                "came": value,
+                "open": open_,
+                "error": booked / outcome - 1 if outcome > 0 else np.nan,
+                "is_covered": low <= outcome <= high,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,401 @@
+"""What would have been said of each month's final rate some time ago, against what has come since.
+
+Then means then: sales, returns, curves, design effects and priors as they were recorded by that day, refitted with the
+functions of `models.rates` that the build used and remembered with the build. Now is what the build says today of the
+same sales. Units cancelled after that day are left out of both, for a build keeps no history of an order line.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Integer, and_, case, cast, func, literal_column, or_, select, union_all
+
+from models import rates as rate_models
+from pipelines.metrics.bind import ask, observed, of_build
+from pipelines.metrics.catalogue.returns import CELL
+from pipelines.metrics.compiler import filters, statement
+from pipelines.metrics.coverage import lacking
+from pipelines.metrics.declare import Ask, Metric, Sum, always, both, measure
+from pipelines.metrics.facts import CREDITS, LOTS, ORDERS, bought, credited, lots, matches, orders
+from pipelines.metrics.facts.conditions import is_bound, is_confirmed, is_headline
+from pipelines.metrics.finish import final, shares
+from pipelines.metrics.question import EVERYTHING, Scope
+from pipelines.warehouse.engine import Build, Expression, double, literal_instant, period_start
+from pipelines.warehouse.rules import Sql, curve_day
+from pipelines.warehouse.star import STAR
+
+COHORTS = 6  # months of sales looked at, the running one included
+KEY = "ultimate_return_rate"
+CONFIRMING = ("carrier_scan", "received", "inspected", "refunded", "credited", "restocked", "disposed")
+_COLUMNS = (
+    "sold",
+    "maturity_then",
+    "observed_then",
+    "projected",
+    "low",
+    "high",
+    "observed_now",
+    "maturity_now",
+    "projected_now",
+    "error",
+    "is_covered",
+    "to_come",
+    "to_come_low",
+    "to_come_high",
+    "came_since",
+    "still_to_come",
+    "status",
+    "reason",
+)
+
+
+@dataclass(frozen=True)
+class Then:
+    """What was known at a time.
+
+    Curve of each cell, and per category (None: all) the design effect and the prior of a month.
+    """
+
+    curves: dict[rate_models.Cell, rate_models.Array]
+    deff: dict[str | None, float]
+    prior: dict[str | None, tuple[float, float]]
+
+
+def backtest(
+    build: Build,
+    *,
+    days_ago: Sequence[int] = (30, 60, 90),
+    by: str | None = None,
+    where: Mapping[str, Sequence[Any]] | None = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
+    """Lay what would have been said `days_ago` of each month of orders beside what has come; `by` None or "category".
+
+    One row a days_ago x month (x category) of the last six months before the end of that day (UTC): as_of, sold (units
+    ordered by then); maturity, observed and projected rate with low and high as said then; observed_now, maturity_now
+    and projected_now of the same sales; error (projected less projected_now, in shares), is_covered (the interval holds
+    projected_now; missing while fewer than `finish.MATURE` of the returns have come now); to_come with its interval as
+    said then, came_since and still_to_come (units). What would have been greyed is: status and reason say so. Empty
+    without order lines and returns.
+    """
+    if by not in (None, "category"):
+        raise ValueError(f"by is None or 'category', not {by!r}.")
+    columns = ["days_ago", "as_of", "month", *([by] if by else []), *_COLUMNS]
+    if not observed(build) or all(lacking(build, ask(KEY).metric.needs).values()):
+        return pd.DataFrame(columns=columns)
+    latest = max(observed(build).values()).date()
+    parts = []
+    for days in days_ago:
+        parts.append(
+            _said(build, datetime.combine(latest - timedelta(days), time.max), by, where, scope, level).assign(
+                days_ago=days
+            )
+        )
+    found = pd.concat(parts, ignore_index=True)
+    return found[columns]
+
+
+def _said(build: Build, at: datetime, by: str | None, where: Any, scope: Scope, level: float) -> pd.DataFrame:
+    then = known_then(build, at)
+    first = (pd.Timestamp(at).to_period("M") - COHORTS + 1).to_timestamp().date()
+    keys = ("month", *([by] if by else []))
+    question = of_build(
+        build, ask(KEY, by=keys, where=where, since=first, until=at.date(), as_of=at, scope=scope, level=level)
+    )
+    frame = build.fetch(statement(replace(question, metric=_by_cell(build, at))))
+    frame = frame.assign(share=shares_then(frame, then, at, question))
+    number, groups = shares.groups_of(frame, keys)
+    sold, came = (frame[c].fillna(0).to_numpy(float) for c in ("sold", "returned"))
+    categories = [None if by is None or pd.isna(c) else c for c in groups.get("category", [None] * len(groups))]
+    if by is None:
+        categories = final.categories(groups, question)
+    is_plain = (
+        not scope.allowed
+        and set(where or {}) <= {"category"}
+        and (by is not None or not where or categories[:1] != [None])
+    )
+    prior = np.array([then.prior.get(c, (np.nan, np.nan)) for c in categories]).reshape(-1, 2)
+    deff = np.array([then.deff.get(c, then.deff.get(None, 1.0)) for c in categories])
+    rates = rate_models.ultimate_rates(
+        number,
+        frame["share"],
+        np.maximum(sold, 0),
+        came,
+        groups=len(groups),
+        deff=deff,
+        prior=(prior[:, 0], prior[:, 1]) if is_plain else None,
+        level=level,
+    )
+    sums = pd.DataFrame(
+        {"sold": np.bincount(number, sold, len(groups)), "returned": np.bincount(number, came, len(groups))}
+    )
+    said = groups.assign(
+        as_of=pd.Timestamp(at.date()),
+        sold=sums["sold"],
+        maturity_then=rates.maturity,
+        observed_then=sums["returned"] / sums["sold"].where(sums["sold"] > 0),
+        projected=rates.rate,
+        low=rates.low,
+        high=rates.high,
+        to_come=rates.to_come,
+        to_come_low=rates.to_come_low,
+        to_come_high=rates.to_come_high,
+        reason=final.young(build, rates, sums),
+        returned_then=sums["returned"],
+    )
+    said["status"] = np.where(said["reason"] == "", "ok", "greyed")
+    now = replace(question, as_of=None)
+    found = build.fetch(statement(now))
+    groups_now, rates_now, sums_now = final.final(found, now, build)
+    later = groups_now.assign(
+        observed_now=sums_now["returned"] / sums_now["sold"].where(sums_now["sold"] > 0),
+        maturity_now=rates_now.maturity,
+        projected_now=rates_now.rate,
+        returned_now=sums_now["returned"],
+        still_to_come=rates_now.to_come,
+    )
+    told = said.merge(later, on=list(keys), how="left")
+    told["error"] = told["projected"] - told["projected_now"]
+    held = (told["low"] <= told["projected_now"]) & (told["projected_now"] <= told["high"])
+    told["is_covered"] = held.astype("boolean").mask(~(told["maturity_now"] >= final.MATURE))
+    told["came_since"] = told["returned_now"] - told["returned_then"]
+    grey = told["status"] != "ok"
+    told[["projected", "low", "high", "error"]] = told[["projected", "low", "high", "error"]].mask(grey)
+    told["is_covered"] = told["is_covered"].mask(grey)
+    return told
+
+
+def known_then(build: Build, at: datetime) -> Then:
+    """Refit curves, design effects and priors as of a time, once a build."""
+    name = f"then {at}"
+    if name not in build.memory:
+        curves = _curves(build, at)
+        deff = _effects(build, at)
+        bare = Then(curves, deff, {})
+        question = of_build(build, ask(KEY, by=("month", "category"), as_of=at, until=at.date()))
+        frame = build.fetch(statement(replace(question, metric=_by_cell(build, at))))
+        exposed = frame["sold"].fillna(0) * shares_then(frame, bare, at, question)
+        months = pd.DatetimeIndex(frame["month"])
+        counts = pd.DataFrame(
+            {
+                "category": frame["category"],
+                "month_no": months.year * 12 + months.month,
+                "returned": frame["returned"].fillna(0),
+                "exposure": exposed,
+                "units": frame["sold"].fillna(0),
+            }
+        )
+        parts: dict[str | None, pd.DataFrame] = {None: counts, **{str(c): g for c, g in counts.groupby("category")}}
+        prior = {}
+        for c, g in parts.items():
+            month_no, back, exposure, units = (g[n].to_numpy() for n in ("month_no", "returned", "exposure", "units"))
+            prior[c] = rate_models.month_prior(month_no, back, exposure, units, deff.get(c, deff.get(None, 1.0)))
+        build.memory[name] = Then(curves, deff, {c: p for c, p in prior.items() if p is not None})
+    found: Then = build.memory[name]
+    return found
+
+
+def _known(build: Build, at: datetime) -> Sql | None:
+    """Give the condition that a lot's return had been recorded by a time.
+
+    None where all that happened by then had been.
+    """
+    e = STAR.tables["fact_return_event"].c
+    confirming = and_(e.event.in_([literal_column(f"'{x}'") for x in CONFIRMING]), e.occurred_at <= literal_instant(at))
+    late = (
+        select(e.return_line_key)
+        .where(confirming)
+        .group_by(e.return_line_key)
+        .having(func.min(e.recorded_at) > literal_instant(at))
+    )
+    if not len(build.fetch(late.limit(1))):
+        return None
+    return lambda _: lots.c.return_line_key.not_in(late)
+
+
+def _returned(
+    build: Build, at: datetime, details: Mapping[str, Sql] | None = None, of_credit: Mapping[str, Sql] | None = None
+) -> tuple[Sum, Sum]:
+    """Sum the units that had come back and been recorded by a time, with more details than metrics need."""
+    name = f"known {at}"
+    if name not in build.memory:
+        build.memory[name] = _known(build, at)
+    known = build.memory[name]
+    conditions = [is_confirmed(), is_headline(), *([known] if known else [])]
+    own = replace(LOTS, name="lots_then", details={**LOTS.details, **(details or {})})
+    through = replace(CREDITS, name="credits_then", details={**CREDITS.details, **(of_credit or {})})
+    return (
+        Sum(own, lambda _: lots.c.units, both(*conditions), of_orders=True),
+        Sum(through, lambda _: matches.c.units, both(is_confirmed(credited), is_headline(credited), is_bound)),
+    )
+
+
+def _by_cell(build: Build, at: datetime) -> Metric:
+    """Count units sold and returned by what their development depends on, the curve left aside."""
+    return replace(recorded(build, ask(KEY).metric, at), wrap=None, details=CELL, fine_details=())
+
+
+def recorded(build: Build, chosen: Metric, at: datetime) -> Metric:
+    """Count as returned, the second measure of a metric of final rates, what had been recorded as such by a time."""
+    return replace(
+        chosen, measures=(chosen.measures[0], measure("returned", _returned(build, at)), *chosen.measures[2:])
+    )
+
+
+def _curves(build: Build, at: datetime) -> dict[rate_models.Cell, rate_models.Array]:
+    def days(table: Any, confirmed: Expression) -> dict[str, Sql]:
+        clock, ends_on, window = table.c.clock_started_at, table.c.window_ends_on, table.c.window_days
+        return {
+            "delay_day": lambda _: curve_day(clock, ends_on, window, confirmed),
+            "age_day": lambda now: curve_day(clock, ends_on, window, now.at),
+            "is_dated": lambda _: cast(case((ends_on.is_(None), 0), else_=1), Integer),
+        }
+
+    cell = ("cell_source", "cell_category", "cell_channel", "cell_window", "is_dated")
+    units = _returned(build, at, days(lots, lots.c.confirmed_at), days(bought, credited.c.confirmed_at))
+    sums = [replace(s, amount=always) for s in units]
+    chosen = replace(
+        ask(KEY).metric,
+        measures=(measure("returned", sums),),
+        wrap=None,
+        details=(*cell, "delay_day", "age_day"),
+        fine_details=(),
+    )
+    frame = build.fetch(statement(of_build(build, replace(ask(KEY, as_of=at), metric=chosen))))
+    frame = frame.dropna(subset=["delay_day", "age_day", "returned"])
+    c = orders.c
+    sold = build.fetch(
+        select(
+            c.source,
+            c.category,
+            c.channel,
+            c.window_days,
+            cast(case((c.window_ends_on.is_(None), 0), else_=1), Integer).label("is_dated"),
+        )
+        .where(c.units_sold > 0, c.ordered_at <= literal_instant(at))
+        .distinct()
+    )
+    cells = [_cell(*row) for row in sold.itertuples(index=False, name=None)]
+    counts = {}
+    for key, rows in frame.groupby(list(cell), dropna=False):
+        of = _cell(*key)
+        delay, returns, age = (rows[n].to_numpy(float) for n in ("delay_day", "returned", "age_day"))
+        recent = (age >= 0) & (of.is_dated | (age <= of.last_day + rate_models.RECENT_DAYS))
+        counts[of] = rate_models.Delays(np.maximum(delay, 0)[recent], returns[recent], age[recent])
+    return rate_models.development_curves(sorted(cells, key=str), counts)
+
+
+def _cell(source: Any, category: Any, channel: Any, window: Any, is_dated: Any) -> rate_models.Cell:
+    category, channel = (None if pd.isna(x) else str(x) for x in (category, channel))
+    return rate_models.Cell(str(source), category, channel, None if pd.isna(window) else int(window), bool(is_dated))
+
+
+def shares_then(frame: pd.DataFrame, then: Then, at: datetime, question: Ask) -> "pd.Series[float]":
+    """Give G at the age that units had, in hundredths, as `bases.curve_share` does in SQL."""
+    share = pd.Series(0.0, index=frame.index)
+    clock, ends = pd.to_datetime(frame["clock_on"]), pd.to_datetime(frame["cell_ends_on"])
+    names = ["cell_source", "cell_category", "cell_channel", "cell_window"]
+    for key, rows in frame.groupby([*(frame[n] for n in names), ends.notna()], dropna=False):
+        of = _cell(*key)
+        until = pd.Timestamp(min(question.observed.get(of.source, at), at)).normalize()
+        age = np.asarray((until - clock[rows.index]).dt.days, dtype=np.float64)
+        day = age
+        if of.is_dated:
+            length = (ends[rows.index] - clock[rows.index]).dt.days
+            day = rate_models.development_day(np.maximum(age, 0), length, of.window_days or 0)
+        curve = then.curves.get(of)
+        if curve is None:
+            curve = rate_models.assumed_curve(of.window_days or 30, of.last_day)
+        at_day = curve[np.nan_to_num(np.clip(day, 0, curve.size - 1)).astype(int)]
+        share[rows.index] = np.where(age >= 0, np.floor(at_day * 100 + 0.5) / 100, 0.0)  # NaN: not delivered
+    return share
+
+
+def _effects(build: Build, at: datetime) -> dict[str | None, float]:
+    """Measure the design effect of orders as of a time: per category, and of whole orders under None.
+
+    A unit's chance to be back by then is that of its category's units whose clock started in the same week.
+    """
+    question = of_build(build, ask(KEY, as_of=at))
+    now = ORDERS.time(question)
+    arms = [
+        select(key.label("line"), s.amount(now).label("units"))
+        .select_from(s.base.table)
+        .where(*filters(s.base, question, now), *([own] if (own := s.condition(now)) is not None else []))
+        for s, key in zip(_returned(build, at), (lots.c.order_line_key, bought.c.order_line_key), strict=True)
+        if s.base.table_name not in question.empty
+    ]
+    each = (union_all(*arms) if len(arms) > 1 else arms[0]).subquery("each")
+    back = select(each.c.line, func.sum(each.c.units).label("units")).group_by(each.c.line).subquery("back")
+    c = orders.c
+    sold = double(c.units_sold)
+    line = (
+        select(
+            c.order_key,
+            c.category,
+            period_start("week", cast(c.clock_started_at, STAR.tables["fact_order_line"].c.ordered_on.type)).label(
+                "week"
+            ),
+            sold.label("units"),
+            func.least(double(func.coalesce(back.c.units, 0)), sold).label("returned"),
+        )
+        .select_from(orders.outerjoin(back, back.c.line == c.order_line_key))
+        .where(*filters(ORDERS, question, now), c.units_sold > 0, c.clock_started_at <= now.at)
+        .subquery("line")
+    )
+    rate = (
+        select(line.c.category, line.c.week, (func.sum(line.c.returned) / func.sum(line.c.units)).label("rate"))
+        .group_by(line.c.category, line.c.week)
+        .subquery("rate")
+    )
+    basket = (
+        select(
+            line.c.order_key,
+            line.c.category,
+            func.sum(line.c.returned - rate.c.rate * line.c.units).label("residual"),
+            func.sum(line.c.units * rate.c.rate * (double(1) - rate.c.rate)).label("variance"),
+        )
+        .select_from(
+            line.join(
+                rate,
+                and_(
+                    line.c.week == rate.c.week,
+                    or_(line.c.category == rate.c.category, and_(line.c.category.is_(None), rate.c.category.is_(None))),
+                ),
+            )
+        )
+        .group_by(line.c.order_key, line.c.category)
+        .subquery("basket")
+    )
+    whole = (
+        select(
+            basket.c.order_key,
+            func.sum(basket.c.residual).label("residual"),
+            func.sum(basket.c.variance).label("variance"),
+        )
+        .group_by(basket.c.order_key)
+        .subquery("whole")
+    )
+    found: dict[str | None, float] = {}
+    parts = [
+        select(
+            *names, func.sum(x.c.residual * x.c.residual).label("square"), func.sum(x.c.variance).label("variance")
+        ).group_by(*names)
+        for x, names in ((basket, [basket.c.category]), (whole, []))
+    ]
+    for sums in map(build.fetch, parts):
+        names = sums["category"] if "category" in sums else [None] * len(sums)
+        for name, top, bottom in zip(names, sums["square"], sums["variance"], strict=True):
+            if (
+                bottom
+                and bottom > 0
+                and (name is None or not pd.isna(name))
+                and not (name is None and "category" in sums)
+            ):
+                found[name] = max(float(top) / float(bottom), 1.0)
+    return found

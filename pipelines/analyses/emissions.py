@@ -1,0 +1,517 @@
+"""Emissions leg by leg.
+
+Columns: lanes, parcels, one return explained, what the total rests on, what a change is made of, what another factor
+set gives. Sums in them agree with the metrics of the same filters. No number is defined here that a metric defines.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Select, and_, case, extract, func, literal_column, or_, select
+
+from models import split, uncertainty
+from pipelines.errors import UnknownDimension
+from pipelines.factors import Ledger, Row, number, parameter
+from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.compiler import filters, statement
+from pipelines.metrics.declare import Ask
+from pipelines.metrics.facts import LEGS, leg_carbon, leg_cost, legs, lot_carbon, lots, own_km
+from pipelines.metrics.finish.doubt import cells, spreads
+from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.warehouse.engine import Build, Expression
+from pipelines.warehouse.star import STAR
+
+Where = Mapping[str, Sequence[Any]] | None
+t = STAR.tables
+BAND_ALL_IN, BAND_TONNE_KM = (0.5, 1.7), (0.05, 0.5)
+"""Plausible means a parcel (kg CO2e).
+
+All in (University of Bamberg 2018 and 2021), and transport and packaging by tonne-kilometre.
+"""
+IMPLAUSIBLE = (0.02, 10.0)  # a parcel below or above (kg CO2e) is flagged
+BINS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, np.inf)
+
+
+def _asked(build: Build, **question: Any) -> Ask:
+    return of_build(build, ask("kg_co2e", **question))
+
+
+def _conditions(question: Ask) -> list[Expression]:
+    return filters(LEGS, question, LEGS.time(question))
+
+
+def lanes(
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
+    """List the lanes of the way back, heaviest emissions first.
+
+    Both places with coordinates, mode, legs, parcels, km and kg CO2e.
+    """
+    question = _asked(build, where=where, since=since, until=until, as_of=as_of, scope=scope)
+    start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
+    names = ("place_id", "name", "kind", "latitude", "longitude")
+    ends = [start.c[n].label(f"from_{n}") for n in names] + [end.c[n].label(f"to_{n}") for n in names]
+    query = (
+        select(
+            *ends,
+            legs.c.mode,
+            func.count().label("legs"),
+            func.count(legs.c.parcel_key.distinct()).label("parcels"),
+            func.avg(leg_carbon.c.distance_km).label("distance_km"),
+            func.sum(leg_carbon.c.kg_co2e).label("kg_co2e"),
+        )
+        .select_from(
+            LEGS.table.join(start, start.c.place_key == legs.c.from_place_key).join(
+                end, end.c.place_key == legs.c.to_place_key
+            )
+        )
+        .where(*_conditions(question), legs.c.element_type == literal_column("'transport'"))
+        .group_by(*(start.c[n] for n in names), *(end.c[n] for n in names), legs.c.mode)
+    )
+    return (
+        build.fetch(query)
+        .sort_values(["kg_co2e", "from_place_id", "to_place_id"], ascending=[False, True, True])
+        .reset_index(drop=True)
+    )
+
+
+def parcels(
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
+    """Count parcels by what they emitted, all in.
+
+    Columns: low and high of each class (kg CO2e), parcels, kg_co2e, is_flagged (implausible). Parcels of two legs or
+    fewer are hardly begun and are never flagged as light.
+    """
+    question = _asked(build, where=where, since=since, until=until, as_of=as_of, scope=scope)
+    one = (
+        select(func.sum(leg_carbon.c.kg_co2e).label("kg"), func.count().label("legs"))
+        .select_from(LEGS.table)
+        .where(*_conditions(question))
+        .group_by(legs.c.parcel_key)
+        .subquery("one")
+    )
+    place = case(*((one.c.kg < high, i) for i, high in enumerate(BINS[1:-1])), else_=len(BINS) - 2)
+    is_flagged = or_(and_(one.c.kg < IMPLAUSIBLE[0], one.c.legs > 2), one.c.kg > IMPLAUSIBLE[1])
+    query = select(
+        place.label("place"),
+        func.count().label("parcels"),
+        func.sum(one.c.kg).label("kg_co2e"),
+        func.sum(case((is_flagged, 1), else_=0)).label("flagged"),
+    )
+    found = build.fetch(query.where(one.c.kg.is_not(None)).group_by(place)).set_index("place")
+    found = found.reindex(range(len(BINS) - 1)).fillna(0).reset_index()
+    return found.assign(low=BINS[:-1], high=BINS[1:])[["low", "high", "parcels", "kg_co2e", "flagged"]]
+
+
+_LEG = (
+    "element_id",
+    "parcel_id",
+    "element_no",
+    "element_type",
+    "role",
+    "carrier",
+    "mode",
+    "vehicle",
+    "fuel",
+    "started_at",
+    "ended_at",
+    "trip_share",
+    "movement_parcels",
+    "source",
+)
+_CARBON = (
+    "activity",
+    "distance_km",
+    "distance_type",
+    "distance_adjustment",
+    "distance_status",
+    "mass_kg",
+    "mass_status",
+    "tonne_km",
+    "kg_co2e",
+    "kg_co2e_wtt",
+    "kg_co2e_ttw",
+    "kg_co2e_tonne_km",
+    "status",
+    "method",
+    "scope3_category",
+    "factor_id",
+)
+_FACTOR = (
+    "description",
+    "unit",
+    "value",
+    "year",
+    "source",
+    "source_address",
+    "quality",
+    "factor_set",
+    "row_id",
+    "licence",
+    "gwp",
+    "eol_method",
+    "log_sd",
+)
+
+
+def _traced() -> Select[Any]:
+    factors, start, end = t["factor_set"], t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
+    return select(
+        *(legs.c[n] for n in _LEG),
+        start.c.name.label("from_name"),
+        end.c.name.label("to_name"),
+        *(leg_carbon.c[n] for n in _CARBON),
+        leg_cost.c.amount.label("cost_amount"),
+        leg_cost.c.status.label("cost_status"),
+        leg_cost.c.method.label("cost_method"),
+        *(factors.c[n].label(f"factor_{n}") for n in _FACTOR),
+    ).select_from(
+        legs.outerjoin(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key)
+        .outerjoin(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)
+        .outerjoin(factors, factors.c.factor_id == leg_carbon.c.factor_id)
+        .outerjoin(start, start.c.place_key == legs.c.from_place_key)
+        .outerjoin(end, end.c.place_key == legs.c.to_place_key)
+    )
+
+
+def _leg(build: Build, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Finish one traced leg: the formula with its numbers, and its interval (90%)."""
+    leg: dict[str, Any] = {str(k): None if pd.isna(v) else v for k, v in row.items()}
+    low = high = None
+    if leg["kg_co2e"] is not None:
+        _, of = cells(
+            pd.DataFrame(
+                [
+                    {
+                        "u_factor": leg["factor_id"],
+                        "u_role": leg["role"],
+                        "u_distance": leg["distance_status"],
+                        "u_mass": leg["mass_status"],
+                        "u_status": leg["status"],
+                    }
+                ]
+            )
+        )
+        drawn = uncertainty.errors(
+            [(*of[0], "measured:leg")],
+            {**spreads(build, set(of[0])), "measured:leg": parameter("activity_uncertainty", "measured")},
+        )
+        low, high = (float(x[0]) for x in uncertainty.intervals([[leg["kg_co2e"]]], drawn, 0.9))
+    return {**leg, "low": low, "high": high, "formula": formula(leg)}
+
+
+def trace(build: Build, leg_id: str) -> dict[str, Any]:
+    """Trace one leg (its element_id).
+
+    What it was, the formula with its numbers, its interval, the factor and where the factor comes from. Raises
+    UnknownDimension for a leg that is not in the build.
+    """
+    found = build.fetch(_traced().where(legs.c.element_id == leg_id))
+    if not len(found):
+        raise UnknownDimension(
+            f"There is no leg {leg_id!r} in this build. `backhaul metric kg_co2e` and its rows name the legs."
+        )
+    return _leg(build, found.iloc[0].to_dict())
+
+
+def explain(build: Build, return_id: str) -> dict[str, Any]:
+    """Explain what one return emitted.
+
+    Every leg of its parcels with its formula, the parcels' totals by activity, and the return's share. Gives return_id,
+    kg_co2e (None when a leg has no answer), parcels (parcel_id, legs, by_activity, kg_co2e) and lots (return_line_id,
+    product_id, units, disposition, kg_co2e). Raises UnknownDimension for a return that is not in the build.
+    """
+    names = ("return_id", "return_line_id", "lot_no", "parcel_id", "product_id", "units", "weight_kg", "disposition")
+    query = (
+        select(*(lots.c[n] for n in names), lot_carbon.c.kg_co2e, lot_carbon.c.is_whole)
+        .select_from(lots.outerjoin(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key))
+        .where(or_(lots.c.return_id == return_id, lots.c.return_id.endswith(":" + return_id, autoescape=True)))
+        .order_by(lots.c.return_line_id, lots.c.lot_no)
+    )
+    own = build.fetch(query)
+    if not len(own):
+        raise UnknownDimension(
+            f"There is no return {return_id!r} in this build. `backhaul metric kg_co2e --by return` does not list them;"
+            " `backhaul export` of rows does."
+        )
+    wanted = list(own["parcel_id"].dropna().unique())
+    found = (
+        build.fetch(_traced().where(legs.c.parcel_id.in_(wanted)).order_by(legs.c.parcel_id, legs.c.element_no))
+        if wanted
+        else pd.DataFrame()
+    )
+    chains = []
+    for parcel_id in wanted:
+        chain = [_leg(build, row) for row in found[found["parcel_id"] == parcel_id].to_dict("records")]
+        by_activity: dict[str, float] = {}
+        for leg in chain:
+            by_activity[leg["activity"]] = by_activity.get(leg["activity"], 0.0) + (leg["kg_co2e"] or 0.0)
+        chains.append(
+            {
+                "parcel_id": parcel_id,
+                "legs": chain,
+                "by_activity": by_activity,
+                "kg_co2e": sum(by_activity.values()),
+                "missing": [leg["element_id"] for leg in chain if leg["kg_co2e"] is None],
+            }
+        )
+    told = own.astype(object).where(own.notna(), None).to_dict("records")
+    known = [r["kg_co2e"] for r in told if r["kg_co2e"] is not None]
+    return {
+        "return_id": str(own["return_id"].iloc[0]),
+        "kg_co2e": float(sum(known)) if known else None,
+        "parcels": chains,
+        "lots": told,
+    }
+
+
+def formula(leg: Mapping[str, Any]) -> str:
+    """Write the formula of one leg with its numbers; what stands before `=` gives what stands behind it.
+
+    >>> leg = {"method": "per_tonne_km", "distance_km": 20.0, "mass_kg": 0.8, "factor_value": 0.78225}
+    >>> leg |= {"factor_unit": "kgCO2e/t.km", "kg_co2e": 0.012516, "factor_id": "van"}
+    >>> formula(leg)
+    '20 km x 0.8 kg / 1000 x 0.78225 kgCO2e/t.km = 0.012516 kg CO2e'
+    """
+
+    def told(name: str) -> str:
+        return "?" if leg.get(name) is None else f"{leg[name]:.10g}"
+
+    factor, result = f"{told('factor_value')} {leg.get('factor_unit') or ''}".strip(), f"{told('kg_co2e')} kg CO2e"
+    if leg.get("factor_id") is None:
+        return "no factor fits this leg, so it has no answer: add one to the ledger"
+    if " + " in str(leg["factor_id"]):
+        return f"{told('mass_kg')} kg of goods, each kind with its factor ({leg['factor_id']}) = {result}"
+    share = leg.get("trip_share") if leg.get("trip_share") is not None else parameter("trip_share")
+    uses = parameter("packaging_uses") if "packaging_crate" in str(leg["factor_id"]) else 1
+    is_round = leg.get("distance_km") is not None
+    written = {
+        "per_tonne_km": f"{told('distance_km')} km x {told('mass_kg')} kg / 1000 x {factor}",
+        "per_vehicle_km": f"{told('distance_km')} km x {share:g} x {factor}",
+        "per_tonne": f"{told('mass_kg')} kg / 1000 x {factor}" + (f" / {uses:g} uses" if uses != 1 else ""),
+        "per_kg": f"{told('mass_kg')} kg x {factor}",
+        "per_parcel": (
+            f"{told('distance_km')} km / {told('movement_parcels')} parcels x {factor}"
+            if is_round
+            else f"1 parcel x {factor}"
+        ),
+        "shared": f"{told('distance_km')} km x {factor}, shared by mass x direct distance",
+    }
+    return f"{written.get(str(leg['method']), '?')} = {result}"
+
+
+def tornado(
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
+    """Say what would narrow the total's interval.
+
+    Columns: source, low and high (kg CO2e) if only it were in doubt, share of the variance; widest first. A source is a
+    factor, a parameter assumed in place of a measurement, or what was imputed.
+    """
+    question = _asked(build, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
+    frame = build.fetch(statement(question))
+    frame = frame[frame["u_role"].notna() & frame["kg"].notna()]
+    names = ["source", "low", "high", "share"]
+    if frame.empty:
+        return pd.DataFrame(columns=names)
+    number_of, of = cells(frame)
+    kg = np.bincount(number_of, frame["kg"].to_numpy(float), len(of))
+    sd = spreads(build, {s for cell in of for s in cell})
+    return pd.DataFrame(uncertainty.tornado(kg, of, sd, level), columns=names)
+
+
+def missing_factors(build: Build) -> pd.DataFrame:
+    """List legs that no factor fits, by what they are.
+
+    Columns: role, mode, vehicle, fuel, unit wanted, legs, first and last year; most legs first.
+    """
+    unit = case(
+        (legs.c.element_type == literal_column("'hub'"), literal_column("'kgCO2e/parcel'")),
+        (legs.c.role.in_(["packaging", "treatment"]), literal_column("'kgCO2e/t'")),
+        (legs.c.role == literal_column("'customer_trip'"), literal_column("'kgCO2e/vehicle.km'")),
+        else_=literal_column("'kgCO2e/t.km'"),
+    )
+    year = extract("year", legs.c.started_on)
+    query = (
+        select(
+            legs.c.role,
+            legs.c.mode,
+            legs.c.vehicle,
+            legs.c.fuel,
+            unit.label("unit"),
+            func.count().label("legs"),
+            func.min(year).label("first_year"),
+            func.max(year).label("last_year"),
+        )
+        .select_from(LEGS.table)
+        .where(leg_carbon.c.kg_co2e.is_(None))
+        .group_by(legs.c.role, legs.c.mode, legs.c.vehicle, legs.c.fuel, unit)
+    )
+    return build.fetch(query).sort_values(["legs", "role"], ascending=[False, True]).reset_index(drop=True)
+
+
+def factor_effect(
+    build: Build, now: Ledger, other: Ledger, *, where: Where = None, since: Day = None, until: Day = None
+) -> pd.DataFrame:
+    """Say what another set or vintage would make of the same legs.
+
+    Columns: vehicle, unit, factor_id and other_id, kg_co2e, other_kg_co2e, difference. Emissions are proportional to
+    their factor, so nothing else changes. A leg of several factors, and one whose other factor is missing, stays as it
+    is (other_id empty).
+    """
+    question = _asked(build, where=where, since=since, until=until)
+    year = extract("year", legs.c.started_on)
+    query = (
+        select(leg_carbon.c.factor_id, year.label("year"), func.sum(leg_carbon.c.kg_co2e).label("kg_co2e"))
+        .select_from(LEGS.table)
+        .where(*_conditions(question), leg_carbon.c.kg_co2e.is_not(None))
+        .group_by(leg_carbon.c.factor_id, year)
+    )
+    found = build.fetch(query)
+    years = sorted({int(y) for y in found["year"]})
+    ours = {(r["factor_id"], int(r["for_year"])): r for r in now.table(years)}
+    theirs = {(r["vehicle"], r["unit"], r["country"], int(r["for_year"])): r for r in other.table(years)}
+    rows = []
+    for factor_id, of_year, kg in found.itertuples(index=False, name=None):
+        row = ours.get((str(factor_id), int(of_year)))
+        instead = theirs.get((row["vehicle"], row["unit"], row["country"], int(of_year))) if row else None
+        rows.append(
+            {
+                "vehicle": row["vehicle"] if row else "",
+                "unit": row["unit"] if row else "",
+                "factor_id": factor_id,
+                "other_id": instead["factor_id"] if instead else "",
+                "kg_co2e": float(kg),
+                "other_kg_co2e": float(kg) * _ratio(instead, row),
+            }
+        )
+    frame = pd.DataFrame(rows, columns=["vehicle", "unit", "factor_id", "other_id", "kg_co2e", "other_kg_co2e"])
+    frame = frame.groupby(["vehicle", "unit", "factor_id", "other_id"], as_index=False).sum()
+    frame["difference"] = frame["other_kg_co2e"] - frame["kg_co2e"]
+    return frame.sort_values("difference", key=np.abs, ascending=False, ignore_index=True)
+
+
+def _ratio(instead: Row | None, row: Row | None) -> float:
+    ours, theirs = (number(r, "wtw") if r else None for r in (row, instead))
+    return theirs / ours if ours and theirs is not None else 1.0
+
+
+CAUSES = ("volume_returned", "consolidation", "mode", "distance", "weight", "factor")
+
+
+def change_split(
+    build: Build,
+    *,
+    period: tuple[date, date],
+    against: tuple[date, date],
+    where: Where = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
+    """Split the change of kg CO2e per 100 units sold between two spans of order days into its causes.
+
+    The effects add up to it exactly. Rows: before (total), one a cause, after (total); columns step, kind, amount.
+    Volume: units returned per unit sold. Consolidation: legs and packaging a returned unit, parcels a round, share of a
+    trip. Mode: vehicles of each part of the way. Distance: kilometres a leg. Weight: mass a leg. Factor: kg CO2e a unit
+    of activity. Empty when either span sold nothing or emitted nothing.
+    """
+    sides = [_activity(build, span, where, as_of, scope) for span in (against, period)]
+    names = ["step", "kind", "amount"]
+    if any(not sold or not returned or not len(frame) for frame, returned, sold in sides):
+        return pd.DataFrame(columns=names)
+    index = sides[0][0].index.union(sides[1][0].index)
+    parts = [_levels(frame.reindex(index), returned, sold) for frame, returned, sold in sides]
+    for one, other in (
+        parts,
+        parts[::-1],
+    ):  # what a side has no legs to tell of is as the other side's: only its share is zero
+        one |= {n: np.where(np.isnan(v), other[n], v) for n, v in one.items()}
+    parts = [{n: np.nan_to_num(v) for n, v in p.items()} for p in parts]
+    totals = [float(np.prod(list(p.values()), axis=0).sum()) for p in parts]
+    effects = split.split(*parts)
+    effects["consolidation"] += effects.pop("sharing")
+    rows = [("before", "total", totals[0]), *((c, "step", effects[c]) for c in CAUSES), ("after", "total", totals[1])]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _activity(
+    build: Build, span: tuple[date, date], where: Where, as_of: Day, scope: Scope
+) -> tuple[pd.DataFrame, float, float]:
+    """Sum a span's legs by part and vehicle.
+
+    Columns: legs, kilometres, kilometres a parcel answers for, activity of the factor, kg; with units returned and
+    sold.
+    """
+    asked: dict[str, Any] = {"where": where, "since": span[0], "until": span[1], "as_of": as_of, "scope": scope}
+    question = of_build(build, ask("kg_co2e_per_100_sold", **asked))
+    sold = float(build.fetch(statement(question))["sold"].sum())
+    back = of_build(build, ask("returned_units", **asked))
+    returned = float(build.fetch(statement(back))[back.metric.measures[0].name].sum())
+    c = leg_carbon.c
+    activity = case(
+        (c.method == literal_column("'per_tonne_km'"), c.tonne_km),
+        (c.method.in_(["per_tonne", "per_kg"]), c.mass_kg),
+        else_=func.coalesce(own_km, 1.0),
+    )
+    name = func.coalesce(legs.c.vehicle, legs.c.mode, "-")
+    query = (
+        select(
+            legs.c.role,
+            name.label("vehicle"),
+            func.count().label("legs"),
+            func.sum(func.coalesce(c.distance_km, 1.0)).label("km"),
+            func.sum(func.coalesce(own_km, 1.0)).label("own_km"),
+            func.sum(activity).label("activity"),
+            func.sum(c.kg_co2e).label("kg"),
+        )
+        .select_from(LEGS.table)
+        .where(*filters(LEGS, question, LEGS.time(question)), c.kg_co2e.is_not(None))
+        .group_by(legs.c.role, name)
+    )
+    return build.fetch(query).set_index(["role", "vehicle"]).astype(float), returned, sold
+
+
+def _levels(frame: pd.DataFrame, returned: float, sold: float) -> dict[str, np.ndarray[Any, Any]]:
+    """Write each cell's kg per 100 sold as a product of its causes.
+
+    Sharing (parcels a round, share of a trip) is part of consolidation.
+    """
+    filled = frame.fillna(0.0)
+    of_role = filled.groupby("role")["legs"].transform("sum").to_numpy()
+    legs_, km, own, activity, kg = (filled[n].to_numpy(float) for n in ("legs", "km", "own_km", "activity", "kg"))
+
+    def over(top: np.ndarray[Any, Any], bottom: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), np.nan)
+
+    return {
+        "volume_returned": np.full(len(filled), 100 * returned / sold),
+        "consolidation": of_role / returned,
+        "sharing": over(own, km),
+        "mode": over(legs_, of_role),
+        "distance": over(km, legs_),
+        "weight": over(activity, own),
+        "factor": over(kg, activity),
+    }

@@ -1,0 +1,144 @@
+"""The flow of units and of money from sale to second life."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import case, func, literal_column, or_, select
+
+from pipelines.metrics.answer import answer, withheld
+from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.catalogue import metric
+from pipelines.metrics.catalogue.money import COST, MARGIN, REVERSED
+from pipelines.metrics.compiler import filters, statement
+from pipelines.metrics.declare import Ask, Metric
+from pipelines.metrics.facts import LOTS, lots
+from pipelines.metrics.facts.conditions import returned
+from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.warehouse.engine import Build
+from pipelines.warehouse.vocabulary import COST_COMPONENTS
+
+
+def _asked(build: Build, key: str, **question: Any) -> Ask:
+    return of_build(build, ask(key, **question))
+
+
+Where = Mapping[str, Sequence[Any]] | None
+
+
+def flow(
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
+    """Give the links of the flow from sold to what became of it, by order day: start, end, units.
+
+    sold -> kept or returned; returned -> refunded, exchanged or open; those -> an outcome, or waiting. Units in equal
+    units out. Empty where too many returns name no order to say what became of the sales.
+    """
+    period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
+    question = _asked(build, "returned_units", **period)
+    now = LOTS.time(question)
+    settled = case(
+        (now.happened(lots.c.exchanged_at), literal_column("'exchanged'")),
+        (now.happened(lots.c.refunded_at), literal_column("'refunded'")),
+        else_=literal_column("'open'"),
+    )
+    decided = or_(
+        now.happened(lots.c.inspected_at), now.happened(lots.c.restocked_at), now.happened(lots.c.disposed_at)
+    )
+    outcome = case(
+        (
+            decided,
+            case(
+                (lots.c.outcome == literal_column("'returned'"), literal_column("'to_supplier'")),
+                else_=func.coalesce(lots.c.outcome, literal_column("'waiting'")),
+            ),
+        ),
+        else_=literal_column("'waiting'"),
+    )
+    counted = returned()[0]
+    own = counted.condition(now)
+    assert own is not None
+    query = (
+        select(settled.label("settled"), outcome.label("outcome"), func.sum(lots.c.units).label("units"))
+        .where(*filters(LOTS, question, now), own)
+        .group_by(settled, outcome)
+    )
+    found = build.fetch(query).astype({"units": float})
+    said = {key: answer(build, key, **period).iloc[0] for key in ("sold_units", "returned_units")}
+    if any(row["status"] != "ok" for row in said.values()):
+        return pd.DataFrame(columns=["start", "end", "units"]).astype({"units": float})
+    numbers = {key: float(row["value"]) for key, row in said.items()}
+    credited = numbers["returned_units"] - found["units"].sum()
+    if credited > 0:
+        found = pd.concat(
+            [found, pd.DataFrame([{"settled": "refunded", "outcome": "waiting", "units": credited}])], ignore_index=True
+        )
+    links = [
+        ("sold", "kept", numbers["sold_units"] - numbers["returned_units"]),
+        ("sold", "returned", numbers["returned_units"]),
+    ]
+    settlements = found.groupby("settled", as_index=False)["units"].sum()
+    outcomes = found.groupby(["settled", "outcome"], as_index=False)["units"].sum()
+    links += [("returned", str(s), float(u)) for s, u in settlements.itertuples(index=False)]
+    links += [(str(s), str(o), float(u)) for s, o, u in outcomes.itertuples(index=False)]
+    return pd.DataFrame([link for link in links if link[2] > 0], columns=["start", "end", "units"])
+
+
+def _order_basis(chosen: Metric, by: tuple[str, ...], build: Build, period: dict[str, Any]) -> pd.DataFrame:
+    question = _asked(build, chosen.key, by=by, **period)
+    return build.fetch(statement(replace(question, basis="order")))
+
+
+def waterfall(
+    build: Build,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
+    """Give the steps from the gross margin of sales to what returns leave of it.
+
+    By order day, in the reporting currency without VAT.
+
+    Rows: booked (total), margin_reversed, one a cost component, left (total). `amount` is signed, rounded to the cent,
+    and adds up exactly; measured, imputed and assumed split each step. Empty where margin or cost is not known, or of
+    too few rows.
+    """
+    period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
+    if any(withheld(build, key, **period) for key in ("gross_margin", "margin_erosion")):
+        return pd.DataFrame(columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
+    booked = round(
+        float(np.nan_to_num(build.fetch(statement(_asked(build, "gross_margin", **period)))[MARGIN.name].sum())), 2
+    )
+    undone = -round(
+        float(np.nan_to_num(build.fetch(statement(_asked(build, "margin_reversed", **period)))[REVERSED.name].sum())), 2
+    )
+    costs = _order_basis(metric("return_cost"), ("component", "data_status"), build, period)
+    steps: list[dict[str, Any]] = [
+        {"step": "booked", "kind": "total", "amount": booked, "measured": booked},
+        {"step": "margin_reversed", "kind": "step", "amount": undone, "measured": undone},
+    ]
+    for component in sorted(costs["component"].dropna().unique(), key=COST_COMPONENTS.index):
+        mine = costs[costs["component"] == component]
+        parts = {
+            s: -round(float(mine.loc[mine["data_status"] == s, COST.name].sum()), 2)
+            for s in ("measured", "imputed", "assumed")
+        }
+        steps.append({"step": component, "kind": "step", "amount": round(sum(parts.values()), 2), **parts})
+    left = round(sum(round(s["amount"] * 100) for s in steps) / 100, 2)
+    steps.append({"step": "left", "kind": "total", "amount": left})
+    return (
+        pd.DataFrame(steps, columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
+        .fillna({"measured": 0.0, "imputed": 0.0, "assumed": 0.0})
+        .replace({-0.0: 0.0})
+    )

@@ -1,0 +1,201 @@
+"""The promise that could be made today, lane by lane, and what promising less or more would cost.
+
+Built on the statistics of `promise_at`: waits of the last weeks counted in the promise's own unit, open ones up to now,
+lost ones as broken. The published promise is the one most of those returns were given.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import func, select
+
+from models import promises as promise_models
+from pipelines.metrics import losses
+from pipelines.metrics.bind import ask, observed, of_build
+from pipelines.metrics.compiler import filters, statement
+from pipelines.metrics.facts import PROMISES, promises
+from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.warehouse.engine import Build
+
+WEEKS = 13  # of starts that the promise of today rests on
+FEWEST = 30  # that must have completed
+LANE = ("country", "method", "carrier")
+_MONTH = 365.25 / 12 / 7  # weeks
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One lane's promise: what is published, what could be promised, and the price of every duration.
+
+    `lane` names market, method and carrier ("" where all are meant). `published` (None: nobody promised) and `possible`
+    with its interval are in `unit`; `kept` is the share that the published one is kept with, with its interval.
+    `is_unkeepable`: surely less often than `at`. `prices` has a row a duration: duration, kept, low, high,
+    broken_a_month (returns, each one customer), is_published, is_possible. A `reason` says why nothing can be promised;
+    `coverage` is the share of the lane's promises whose dates can be judged.
+    """
+
+    promise_id: str
+    lane: Mapping[str, str]
+    at: float
+    unit: str
+    published: float | None
+    possible: float
+    low: float
+    high: float
+    n: int
+    a_month: float
+    kept: float
+    kept_low: float
+    kept_high: float
+    is_unkeepable: bool
+    reason: str
+    prices: pd.DataFrame
+    coverage: float = 1.0
+
+    def row(self) -> dict[str, Any]:
+        """Give everything but the prices as a row; what is not known is None."""
+        numbers = {
+            n: getattr(self, n) for n in ("published", "possible", "low", "high", "kept", "kept_low", "kept_high")
+        }
+        plain = {n: float(v) if v is not None and np.isfinite(v) else None for n, v in numbers.items()}
+        named = {
+            "market": self.lane.get("country", ""),
+            "method": self.lane.get("method", ""),
+            "carrier": self.lane.get("carrier", ""),
+        }
+        return {
+            "promise": self.promise_id,
+            **named,
+            "at": self.at,
+            "unit": self.unit,
+            **plain,
+            "n": self.n,
+            "a_month": round(self.a_month, 1),
+            "is_unkeepable": self.is_unkeepable,
+            "coverage": self.coverage,
+            "reason": self.reason,
+        }
+
+
+def offers(
+    build: Build,
+    promise_id: str,
+    at: float = 0.95,
+    *,
+    by_lane: bool = True,
+    where: Mapping[str, Sequence[str]] | None = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    weeks: int = WEEKS,
+) -> list[Offer]:
+    """Give the offer of a promise for each lane with returns in the last weeks, busiest first.
+
+    A lane is market x method x carrier; or for all of the selection.
+    """
+    latest = max(observed(build).values(), default=None)
+    if latest is None:
+        return []
+    limits = {**(where or {}), "promise_id": [promise_id]}
+    by = LANE if by_lane else ()
+    asked: dict[str, Any] = {"by": by, "where": limits, "as_of": as_of, "scope": scope}
+    question = of_build(build, ask(f"promise_at({at})", **asked))
+    end = latest if question.as_of is None else min(latest, question.as_of)
+    since = end.date() - timedelta(7 * weeks - 1)
+    question = of_build(build, ask(f"promise_at({at})", since=since, until=end.date(), **asked))
+    counted = build.fetch(statement(question))
+    if counted.empty or not counted["waits"].fillna(0).sum():
+        return []
+    c, now = promises.c, PROMISES.time(question)
+    groups = [c[n] for n in by]
+    told = build.fetch(
+        select(*groups, c.duration, c.duration_unit, func.count().label("n"))
+        .where(*filters(PROMISES, question, now), c.started_at.is_not(None))
+        .group_by(*groups, c.duration, c.duration_unit)
+    )
+    lanes = (
+        [
+            dict(zip(by, ("" if pd.isna(v) else str(v) for v in row), strict=True))
+            for row in counted[list(by)].drop_duplicates().itertuples(index=False)
+        ]
+        if by
+        else [{}]
+    )
+    found, lost = [], losses.weighed(build, question)
+    for lane in lanes:
+        mine, said = _of_lane(counted, lane), _of_lane(told, lane)
+        offer = _offer(promise_id, lane, at, mine, said.sort_values("n").iloc[-1] if len(said) else None, weeks)
+        found.append(replace(offer, coverage=1.0 if lost is None else losses.covered(_of_lane(lost, lane))))
+    return sorted(found, key=lambda o: -o.a_month)
+
+
+def _of_lane(frame: pd.DataFrame, lane: Mapping[str, str]) -> pd.DataFrame:
+    keep = np.ones(len(frame), dtype=bool)
+    for name, value in lane.items():
+        keep &= (frame[name].fillna("") == value).to_numpy()
+    return frame[keep]
+
+
+def _offer(promise_id: str, lane: Mapping[str, str], at: float, mine: pd.DataFrame, said: Any, weeks: int) -> Offer:
+    unit = str(said["duration_unit"]) if said is not None else str(mine["unit_of"].iloc[0])
+    published = float(said["duration"]) if said is not None else None
+    mine = mine[mine["unit_of"] == unit]
+    took, place = np.unique(mine["took"].fillna(0).to_numpy(float), return_inverse=True)
+    table = promise_models.life_table(
+        np.zeros(len(mine), int), place, mine["cause"], mine["waits"], 1, max(took.size, 1)
+    )[0]
+    a_month = float(mine["waits"].sum()) / weeks * _MONTH
+    n = int(table[promise_models.COMPLETED].sum())
+    nothing = pd.DataFrame(columns=["duration", "kept", "low", "high", "broken_a_month", "is_published", "is_possible"])
+    nan = float("nan")
+    if n < FEWEST:
+        reason = f"only {n} have completed in the last {weeks} weeks; {FEWEST} are needed"
+        return Offer(
+            promise_id, lane, at, unit, published, nan, nan, nan, n, a_month, nan, nan, nan, False, reason, nothing
+        )
+    possible, low, high = promise_models.promise_at(took, table, at)
+    curve = promise_models.kept_curve(took, table)
+    whole = np.arange(0, int(took.max()) + 2, dtype=float)
+    position = np.searchsorted(took, whole, side="right") - 1
+    kept = np.where((position >= 0)[:, None], curve[np.maximum(position, 0)], 0.0)
+    is_step = np.diff(kept[:, 0], prepend=-1) > 0.001  # durations that keep no more than the one before are left out
+    shown = (is_step & (kept[:, 0] >= 0.3)) | (whole == published) | (whole == possible)
+    prices = pd.DataFrame(
+        {
+            "duration": whole,
+            "kept": kept[:, 0],
+            "low": kept[:, 1],
+            "high": kept[:, 2],
+            "broken_a_month": (1 - kept[:, 0]) * a_month,
+            "is_published": whole == published,
+            "is_possible": whole == possible,
+        }
+    )
+    of = np.searchsorted(took, published, side="right") - 1 if published is not None else -1
+    now = curve[of] if of >= 0 else np.array([0.0, 0.0, 0.0]) if published is not None else np.full(3, nan)
+    reason = (
+        ""
+        if np.isfinite(possible)
+        else "no duration would be kept so often: too many are lost or open longer than any was followed"
+    )
+    return Offer(
+        promise_id,
+        lane,
+        at,
+        unit,
+        published,
+        float(possible),
+        float(low),
+        float(high),
+        n,
+        a_month,
+        float(now[0]),
+        float(now[1]),
+        float(now[2]),
+        bool(now[2] < at),
+        reason,
+        prices[shown].reset_index(drop=True),
+    )

@@ -1,0 +1,479 @@
+"""What return cost leaves out or rests on.
+
+Assumptions behind it, what goods lose a week, sales missed, customers who do not come back. None of it is booked and
+none of it is added to a cost: opportunity and association stand apart, each with its interval or bounds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import and_, case, func, literal_column, select
+
+from models.rates import two_sided_z, wilson
+from pipelines.analyses.forecast import last_day
+from pipelines.errors import UnknownDimension
+from pipelines.factors import parameter, parameters
+from pipelines.metrics.answer import withheld
+from pipelines.metrics.bind import ask, euro_rate, of_build
+from pipelines.metrics.compiler import filters
+from pipelines.metrics.declare import Ask
+from pipelines.metrics.facts import LOT_COST, LOTS, ORDERS, leg_cost, legs, lot_cost, lots, orders, promises, recoveries
+from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.warehouse.engine import Build, double, looked_up, period_start, seconds_between
+from pipelines.warehouse.star import STAR
+
+Where = Mapping[str, Sequence[Any]] | None
+WINDOW, STRATA = 180, 20  # days a repeat order counts in; customers a stratum has at least
+ENOUGH = 100  # recoveries behind a curve, below which the parameter stands
+t = STAR.tables
+
+
+def _asked(build: Build, key: str, **question: Any) -> Ask:
+    return of_build(build, ask(key, **question))
+
+
+def cost_tornado(
+    build: Build, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
+) -> pd.DataFrame:
+    """Say what each assumed parameter does to the cost of returns between its bounds.
+
+    Columns: parameter, low, high (reporting currency), widest first. Parameters without bounds and those nothing rests
+    on are left out. Low and high are changes of the cost.
+    """
+    question = _asked(build, "return_cost", where=where, since=since, until=until, scope=scope)
+    conditions = filters(LOT_COST, question, LOT_COST.time(question))
+    base = LOT_COST.table
+    sums = build.fetch(
+        select(
+            lot_cost.c.component,
+            lot_cost.c.method.label("how"),
+            lots.c.disposition,
+            func.sum(double(lot_cost.c.amount)).label("amount"),
+            func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"),
+            func.sum(lots.c.units).label("units"),
+            func.sum(
+                case((func.coalesce(lots.c.inspected_at, lots.c.restocked_at).is_not(None), lots.c.units), else_=0)
+            ).label("checked"),
+            func.sum(
+                case(
+                    (
+                        and_(
+                            func.coalesce(lots.c.inspected_at, lots.c.restocked_at).is_not(None),
+                            lots.c.disposition.in_(["as_new", "b_stock", "marked_down"]),
+                        ),
+                        lots.c.units,
+                    ),
+                    else_=0,
+                )
+            ).label("repacked"),
+        )
+        .select_from(base)
+        .where(*conditions, lot_cost.c.status != literal_column("'measured'"))
+        .group_by(lot_cost.c.component, lot_cost.c.method, lots.c.disposition)
+    )
+    found: dict[tuple[str, str], float] = {}  # what one unit of the parameter adds to the cost
+    euro = euro_rate(build)
+    for component, how, disposition, amount, net, units, checked, repacked in sums.itertuples(index=False, name=None):
+        if component == "handling" and how == "usual rates":
+            for name, n in (
+                ("handling_receipt", units),
+                ("handling_inspection", checked),
+                ("handling_repacking", repacked),
+            ):
+                found[name, ""] = found.get((name, ""), 0.0) + float(n) * euro
+        elif component == "disposal" and how == "usual rate":
+            found["disposal", ""] = found.get(("disposal", ""), 0.0) + float(units) * euro
+        elif component == "payment_fee":
+            found["payment_fee_lost", ""] = found.get(("payment_fee_lost", ""), 0.0) + float(amount) / max(
+                parameter("payment_fee_lost"), 1e-9
+            )
+        elif component == "value_loss" and how == "treatment not decided":
+            found["expected_loss", ""] = found.get(("expected_loss", ""), 0.0) + float(amount) / max(
+                parameter("expected_loss"), 1e-9
+            )
+        elif component == "value_loss" and how == "usual recovery" and ("recovery", str(disposition)) in parameters():
+            found["recovery", str(disposition)] = found.get(("recovery", str(disposition)), 0.0) - float(net)
+    for key, amount in _freight(build, question).items():
+        found[key] = found.get(key, 0.0) + amount / max(parameter(*key), 1e-9)
+    rows = []
+    for (name, of), slope in found.items():
+        row = parameters()[name, of]
+        if not (row["low"] and row["high"]):
+            continue
+        ends = sorted(slope * (float(row[k]) - float(row["value"])) for k in ("low", "high"))
+        rows.append((f"{name}.{of}".rstrip("."), ends[0], ends[1]))
+    frame = pd.DataFrame(rows, columns=["parameter", "low", "high"])
+    return (
+        frame.assign(width=frame["high"] - frame["low"])
+        .sort_values("width", ascending=False, ignore_index=True)
+        .drop(columns="width")
+    )
+
+
+def _freight(build: Build, question: Ask) -> dict[tuple[str, str], float]:
+    """Sum the freight at usual rates by the parameter behind it, of the parcels of the question's lots."""
+    start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
+    parcels = select(lots.c.parcel_key).where(
+        *filters(LOTS, question, LOTS.time(question)), lots.c.parcel_key.is_not(None)
+    )
+    is_abroad = start.c.country != end.c.country
+    query = (
+        select(
+            legs.c.role,
+            legs.c.element_type,
+            legs.c.method,
+            is_abroad.label("abroad"),
+            func.sum(double(leg_cost.c.amount)).label("amount"),
+        )
+        .select_from(
+            legs.join(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)
+            .outerjoin(start, start.c.place_key == legs.c.from_place_key)
+            .outerjoin(end, end.c.place_key == legs.c.to_place_key)
+        )
+        .where(leg_cost.c.method == literal_column("'usual rate'"), legs.c.parcel_key.in_(parcels))
+        .group_by(legs.c.role, legs.c.element_type, legs.c.method, is_abroad)
+    )
+    found: dict[tuple[str, str], float] = {}
+    for role, element, method, abroad, amount in build.fetch(query).itertuples(index=False, name=None):
+        known = ("freight_first_mile", str(method)) in parameters()
+        key = (
+            ("freight_first_mile", str(method) if known else "unknown")
+            if role == "first_mile"
+            else (
+                ("freight_hub", "carrier")
+                if element == "hub"
+                else (
+                    ("freight_onward", "")
+                    if role == "onward"
+                    else ("freight_trunk", "cross_border" if pd.notna(abroad) and abroad else "domestic")
+                )
+            )
+        )
+        found[key] = found.get(key, 0.0) + float(amount or 0)
+    return found
+
+
+def fetched(build: Build) -> pd.DataFrame:
+    """List recoveries of goods with a price.
+
+    Columns: disposition, category, season, ordered_on, recovered_on, got and net a unit (reporting currency).
+    """
+    lot = (
+        select(
+            lots.c.return_line_key,
+            lots.c.disposition,
+            func.sum(double(lots.c.net_amount) * lots.c.fx_rate).label("net"),
+            func.sum(lots.c.units).label("units"),
+        )
+        .where(lots.c.disposition.is_not(None))
+        .group_by(lots.c.return_line_key, lots.c.disposition)
+        .subquery("lot")
+    )
+    names = ("disposition", "category", "season", "ordered_on", "recovered_on")
+    query = (
+        select(
+            *(recoveries.c[n] for n in names),
+            (double(recoveries.c.amount) * recoveries.c.fx_rate / recoveries.c.units).label("got"),
+            (lot.c.net / lot.c.units).label("net"),
+        )
+        .select_from(
+            recoveries.join(
+                lot,
+                and_(
+                    lot.c.return_line_key == recoveries.c.return_line_key, lot.c.disposition == recoveries.c.disposition
+                ),
+            )
+        )
+        .where(recoveries.c.units > 0, lot.c.net > 0)
+    )
+    return build.fetch(query).astype({"got": float, "net": float})
+
+
+def markdown_curve(build: Build) -> pd.DataFrame:
+    """Estimate what goods sold again lose a week.
+
+    Columns: category, season, n, rate (share of the price a week), low, high (90%), is_measured. The slope of what
+    recoveries fetched over the net price on the weeks from order to recovery, by least squares on the logarithm; the
+    parameter with its bounds where there are too few. The row without category is all together.
+    """
+    found = fetched(build)
+    found = found[
+        found["disposition"].isin(["as_new", "marked_down"]) & (found["got"] > 0) & found["ordered_on"].notna()
+    ].copy()
+    found["weeks"] = (pd.to_datetime(found["recovered_on"]) - pd.to_datetime(found["ordered_on"])).dt.days / 7
+    found["log"] = np.log((found["got"] / found["net"]).clip(0.05, 1.5))
+    rows = [_slope(None, None, found)]
+    for (category, season), part in found.groupby(["category", "season"], dropna=False):
+        if len(part) >= ENOUGH:
+            rows.append(_slope(category, season, part))
+    return pd.DataFrame(rows, columns=["category", "season", "n", "rate", "low", "high", "is_measured"])
+
+
+def _slope(category: Any, season: Any, part: pd.DataFrame) -> tuple[Any, ...]:
+    row = parameters()["markdown_week", ""]
+    x, y = part["weeks"].to_numpy(float), part["log"].to_numpy(float)
+    if len(part) < ENOUGH or x.std() < 0.5:
+        return category, season, len(part), float(row["value"]), float(row["low"]), float(row["high"]), False
+    slope, cut = np.polyfit(x, y, 1)
+    rest = y - slope * x - cut
+    error = float(np.sqrt(rest.var(ddof=2) / ((x - x.mean()) ** 2).sum()))
+    return (
+        category,
+        season,
+        len(part),
+        -float(slope),
+        -float(slope) - two_sided_z(0.9) * error,
+        -float(slope) + two_sided_z(0.9) * error,
+        True,
+    )
+
+
+def lost_sales(
+    build: Build, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
+) -> pd.DataFrame:
+    """Estimate margin missed while goods that went back on sale were away.
+
+    Columns: category, units, days (mean away), value, low, high (reporting currency). An opportunity, never a cost:
+    probability that the size is sold out (assumed, with its bounds) x chance of a sale on those days at the product's
+    own pace, one unit at most x margin.
+    """
+    question = _asked(build, "returned_units", where=where, since=since, until=until, scope=scope)
+    last = last_day(build)
+    names = ["category", "units", "days", "value", "low", "high"]
+    if last is None:
+        return pd.DataFrame(columns=names)
+    pace = build.fetch(
+        select(orders.c.product_id, func.sum(orders.c.units_sold).label("sold"))
+        .where(orders.c.ordered_on > last - timedelta(364), orders.c.product_id.is_not(None))
+        .group_by(orders.c.product_id)
+    )
+    away = seconds_between(func.coalesce(lots.c.handed_over_at, lots.c.requested_at), lots.c.restocked_at) / double(
+        86400
+    )
+    query = select(
+        lots.c.product_id,
+        lots.c.category,
+        lots.c.units,
+        away.label("days"),
+        (double(lots.c.net_amount - lots.c.cost_amount) * lots.c.fx_rate / lots.c.units).label("margin"),
+    ).where(
+        *filters(LOTS, question, LOTS.time(question)),
+        lots.c.restocked_at.is_not(None),
+        lots.c.outcome == literal_column("'resold_as_new'"),
+        lots.c.units > 0,
+    )
+    found = build.fetch(query)
+    daily = looked_up(found["product_id"], pace.set_index("product_id")["sold"]).fillna(0).astype(float) / 364
+    chance = np.minimum(daily * found["days"].astype(float).clip(lower=0), 1.0)
+    row = parameters()["stock_out_probability", ""]
+    missed = chance * found["units"] * found["margin"].astype(float).clip(lower=0)
+    for name, key in (("value", "value"), ("low", "low"), ("high", "high")):
+        found[name] = missed * float(row[key])
+    return found.groupby("category", as_index=False).agg(
+        units=("units", "sum"), days=("days", "mean"), value=("value", "sum"), low=("low", "sum"), high=("high", "sum")
+    )[names]
+
+
+def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
+    """Say how many customers ordered again within 180 days of an order, by what became of it.
+
+    Columns: group, customers, rate, low, high, is_enough. Groups: no_return, kept and broken (the refund promise of its
+    return). Each customer counts once, by the first order of the window that can be followed for 180 days. Customers
+    without a return and with a promise kept are weighed to the months and categories of those with a broken one.
+    Association, not effect: people who return differ from those who do not.
+    """
+    last = last_day(build)
+    names = ["group", "customers", "rate", "low", "high", "is_enough"]
+    if last is None:
+        return pd.DataFrame(columns=names)
+    state = case((promises.c.ended_at > promises.c.due_at, "broken"), (promises.c.ended_at.is_not(None), "kept"))
+    told = (
+        select(lots.c.order_line_key, func.max(state).label("state"), func.min(state).label("least"))
+        .select_from(
+            lots.join(
+                promises,
+                and_(promises.c.return_key == lots.c.return_key, promises.c.promise_id == literal_column("'refund'")),
+            )
+        )
+        .where(lots.c.order_line_key.is_not(None), lots.c.confirmed_at.is_not(None))
+        .group_by(lots.c.order_line_key)
+        .subquery("told")
+    )
+    back = (
+        select(lots.c.order_line_key)
+        .where(lots.c.order_line_key.is_not(None), lots.c.confirmed_at.is_not(None))
+        .distinct()
+        .subquery("back")
+    )
+    query = (
+        select(
+            orders.c.customer_key,
+            orders.c.order_key,
+            orders.c.ordered_on,
+            func.min(orders.c.category).label("category"),
+            func.min(told.c.least).label("state"),
+            func.count(back.c.order_line_key).label("returned"),
+        )
+        .select_from(
+            orders.outerjoin(told, told.c.order_line_key == orders.c.order_line_key).outerjoin(
+                back, back.c.order_line_key == orders.c.order_line_key
+            )
+        )
+        .where(orders.c.customer_key.is_not(None), orders.c.units_sold > 0)
+        .group_by(orders.c.customer_key, orders.c.order_key, orders.c.ordered_on)
+    )
+    found = build.fetch(query)
+    if found.empty:
+        return pd.DataFrame(columns=names)
+    found["ordered_on"] = pd.to_datetime(found["ordered_on"])
+    found = found.sort_values(["customer_key", "ordered_on", "order_key"], ignore_index=True)
+    following = found.groupby("customer_key")["ordered_on"].shift(-1)
+    found["again"] = ((following - found["ordered_on"]).dt.days <= WINDOW).astype(float)
+    found["group"] = np.where(found["returned"] == 0, "no_return", found["state"].fillna(""))
+    end = pd.Timestamp(last) - pd.Timedelta(days=WINDOW)
+    index = found[
+        (found["ordered_on"] <= end)
+        & (found["ordered_on"] > end - pd.Timedelta(days=365))
+        & found["group"].isin(["no_return", "kept", "broken"])
+    ]
+    index = index.drop_duplicates("customer_key")
+    index = index.assign(stratum=index["ordered_on"].dt.strftime("%Y-%m") + "|" + index["category"].fillna(""))
+    target = index[index["group"] == "broken"]["stratum"].value_counts()
+    rows = []
+    for group in ("no_return", "kept", "broken"):
+        mine = index[index["group"] == group]
+        if mine.empty:
+            rows.append((group, 0, np.nan, np.nan, np.nan, False))
+            continue
+        weight = (
+            looked_up(mine["stratum"], target).fillna(0) / looked_up(mine["stratum"], mine["stratum"].value_counts())
+            if group != "broken"
+            else pd.Series(1.0, index=mine.index)
+        )
+        total = float(weight.sum())
+        if not total:
+            rows.append((group, len(mine), np.nan, np.nan, np.nan, False))
+            continue
+        rate = float((weight * mine["again"]).sum() / total)
+        effective = total**2 / float((weight**2).sum())
+        low, high = wilson(np.array([rate * effective]), np.array([effective]), level, 1.0)
+        rows.append((group, len(mine), rate, float(low[0]), float(high[0]), effective >= STRATA))
+    return pd.DataFrame(rows, columns=names)
+
+
+def churn_cost(build: Build, *, level: float = 0.9) -> dict[str, float] | None:
+    """Value what broken promises may cost in repeat orders.
+
+    Columns: value, low, high (reporting currency); None while too few customers are known. An association: (repeat rate
+    after a kept promise less after a broken one) x customers with a broken one x mean margin of an order.
+    """
+    rates = repeat_rates(build, level=level).set_index("group")
+    if rates.empty or not rates.loc[["kept", "broken"], "is_enough"].all():
+        return None
+    query: Any = select(
+        func.sum(double(orders.c.net_amount - orders.c.cost_amount) * orders.c.fx_rate).label("margin"),
+        func.count(orders.c.order_key.distinct()).label("orders"),
+    ).where(orders.c.units_sold > 0)
+    margin = build.fetch(query)
+    each = float(margin["margin"].iloc[0] or 0) / max(float(margin["orders"].iloc[0]), 1.0)
+
+    def of(group: str, name: str) -> float:
+        return float(rates[name].astype(float).to_dict()[group])
+
+    gap = of("kept", "rate") - of("broken", "rate")
+    ends = [(of(group, "high") - of(group, "low")) / 2 for group in ("kept", "broken")]
+    half = float(np.hypot(ends[0], ends[1]))
+    scale = each * of("broken", "customers")
+    return {"value": gap * scale, "low": (gap - half) * scale, "high": (gap + half) * scale}
+
+
+_EROSION = ("group", "sold", "returned", "margin", "erosion", "per_sold", "per_returned", "share")
+CUTS = ("policy", "cohort", "country", "category", "style_id")
+
+
+def erosion_by(
+    build: Build, by: str, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
+) -> pd.DataFrame:
+    """Cut the erosion of margin by what no metric knows.
+
+    By policy version, customer cohort (quarter of the first order), market, category or style.
+
+    One row a group: group, sold, returned, margin (booked), erosion (undone margin and cost of returns), per_sold,
+    per_returned, share (of the margin); the largest erosion first. Returns that name no order are left out. Raises
+    UnknownDimension.
+    """
+    if by not in CUTS:
+        raise UnknownDimension(f"Erosion cannot be cut by {by!r} here. It can be cut by: {', '.join(CUTS)}.")
+    if withheld(build, "margin_erosion", where=where, since=since, until=until, scope=scope):
+        return pd.DataFrame(columns=_EROSION)
+    customers, policies = t["dim_customer"], t["dim_policy"]
+
+    def group(table: Any) -> Any:
+        return (
+            table.c.policy_key
+            if by == "policy"
+            else period_start("quarter", customers.c.first_ordered_on)
+            if by == "cohort"
+            else table.c[by]
+        )
+
+    def of(table: Any) -> Any:
+        return table.outerjoin(customers, customers.c.customer_key == table.c.customer_key) if by == "cohort" else table
+
+    question = _asked(build, "margin_erosion", where=where, since=since, until=until, scope=scope)
+    question = replace(question, basis="order")
+    of_orders, of_lots = filters(ORDERS, question, ORDERS.time(question)), filters(LOTS, question, LOTS.time(question))
+    sold = build.fetch(
+        select(
+            group(orders).label("group"),
+            func.sum(orders.c.units_sold).label("sold"),
+            func.sum(double(orders.c.net_amount - orders.c.cost_amount) * orders.c.fx_rate).label("margin"),
+        )
+        .select_from(of(orders))
+        .where(*of_orders, orders.c.units_sold != 0)
+        .group_by(group(orders))
+    ).set_index("group")
+    undone = and_(
+        lots.c.confirmed_at.is_not(None),
+        lots.c.return_type.not_in([literal_column("'exchange'"), literal_column("'price_adjustment'")]),
+    )
+    back = build.fetch(
+        select(
+            group(lots).label("group"),
+            func.sum(case((and_(lots.c.confirmed_at.is_not(None), lots.c.is_headline), lots.c.units), else_=0)).label(
+                "returned"
+            ),
+            func.sum(case((undone, double(lots.c.net_amount - lots.c.cost_amount) * lots.c.fx_rate))).label("reversed"),
+        )
+        .select_from(of(lots))
+        .where(*of_lots, lots.c.ordered_on.is_not(None))
+        .group_by(group(lots))
+    ).set_index("group")
+    cost = build.fetch(
+        select(group(lots).label("group"), func.sum(double(lot_cost.c.amount)).label("cost"))
+        .select_from(of(lots).join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key))
+        .where(*of_lots, lots.c.ordered_on.is_not(None))
+        .group_by(group(lots))
+    ).set_index("group")
+    found = (
+        pd.concat([sold, back, cost], axis=1, sort=False).astype(float).fillna(0.0).rename_axis("group").reset_index()
+    )
+    found["erosion"] = found["reversed"] + found["cost"]
+    for name, over in (("per_sold", "sold"), ("per_returned", "returned"), ("share", "margin")):
+        found[name] = found["erosion"] / found[over].where(found[over] > 0)
+    if by == "policy":
+        names = build.fetch(select(policies.c.policy_key, policies.c.policy_id, policies.c.valid_from))
+        told = {
+            float(k): f"{p.split(':')[-1]} {pd.Timestamp(v).date()}"
+            for k, p, v in names.itertuples(index=False, name=None)
+        }
+        found["group"] = [told.get(float(g), "-") if pd.notna(g) else "-" for g in found["group"]]
+    elif by == "cohort":
+        found["group"] = [
+            f"{pd.Timestamp(g).year}-Q{pd.Timestamp(g).quarter}" if pd.notna(g) else "-" for g in found["group"]
+        ]
+    return found.sort_values(["erosion", "group"], ascending=[False, True], ignore_index=True)[list(_EROSION)]

@@ -1,0 +1,605 @@
+"""One product (a style): what its page shows beside the metrics cut by it.
+
+Every function takes a style_id, the filters, period and time of observation that metrics take, and gives a frame; the
+filters hold for the product and for what it is compared with. They read the same declarations as metrics. Not here: the
+ranking (lists).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import func, select
+
+from models import rates as rate_models
+from models.notes import note_themes
+from pipelines.analyses.ranking import Where, _asked, product_changes, product_names
+from pipelines.metrics.bind import is_known, unit
+from pipelines.metrics.compiler import filters, statement
+from pipelines.metrics.facts import LOTS, ORDERS, lots, orders
+from pipelines.metrics.facts.conditions import is_confirmed, is_headline
+from pipelines.metrics.finish import final as final_finish
+from pipelines.metrics.finish import pooled, product, shares
+from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.warehouse.engine import Build, looked_up
+from pipelines.warehouse.vocabulary import COST_COMPONENTS
+
+SIZES = ("XXXS", "XXS", "XS", "S", "M", "L", "XL", "XXL", "2XL", "XXXL", "3XL", "4XL", "5XL")
+NOT_KNOWN = ("unknown", "other")
+FEWEST_TOGETHER = 3
+
+
+@dataclass(frozen=True)
+class ProductProfile:
+    """All a product page shows; each frame is what the function of the same name gives."""
+
+    style_id: str
+    name: str
+    category: str | None
+    brand: str | None
+    supplier: str | None
+    season: str | None
+    first_sold_on: pd.Timestamp | None
+    by_size: pd.DataFrame
+    by_colour: pd.DataFrame
+    by_size_and_colour: pd.DataFrame
+    size_curve: pd.DataFrame
+    reasons: pd.DataFrame
+    since_launch: pd.DataFrame
+    costs: pd.DataFrame
+    notes: pd.DataFrame
+    related: pd.DataFrame
+    changes: pd.DataFrame
+
+
+def product_profile(
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> ProductProfile:
+    """Gather everything about one style at once; pages that show parts call the functions."""
+    period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
+    known = pooled.attributes(build)
+    mine = known[known["style_id"] == style_id]
+
+    def first(name: str) -> str | None:
+        found = mine[name].dropna()
+        return str(found.min()) if len(found) else None
+
+    day = pooled.first_sold(build, "style_id").get(style_id)
+    return ProductProfile(
+        style_id,
+        str(product_names(build, "style_id", pd.Series([style_id])).iloc[0]),
+        first("category"),
+        first("brand"),
+        first("supplier"),
+        first("season"),
+        None if day is None or pd.isna(day) else pd.Timestamp(day),
+        product_rates(build, style_id, ("size",), level=level, **period),
+        product_rates(build, style_id, ("colour",), level=level, **period),
+        product_rates(build, style_id, ("size", "colour"), level=level, **period),
+        size_curve(build, style_id, level=level, **period),
+        product_reasons(build, style_id, level=level, **period),
+        rate_since_launch(build, style_id, level=level, **period),
+        product_costs(build, style_id, **period),
+        product_notes(build, style_id, level=level, **period),
+        related_products(build, style_id, **period),
+        product_changes(build, style_id),
+    )
+
+
+def _of(where: Where, style_id: str) -> dict[str, Any]:
+    return {**{k: v for k, v in (where or {}).items() if k not in ("style", "style_id")}, "style_id": [style_id]}
+
+
+def category_of(build: Build, style_id: str) -> str | None:
+    """Give the category of a style's current version; None without one."""
+    known = pooled.attributes(build)
+    found = known.loc[known["style_id"] == style_id, "category"].dropna()
+    return str(found.min()) if len(found) else None
+
+
+def _of_category(build: Build, where: Where, style_id: str) -> dict[str, Any]:
+    """Give the filters of what a style is compared with: its category, itself included; all where it has none."""
+    kept = {k: v for k, v in (where or {}).items() if k not in ("style", "style_id", "product", "product_id")}
+    category = category_of(build, style_id)
+    return {**kept, **({"category": [category]} if category else {})}
+
+
+def size_rank(size: Any) -> tuple[int, float, str]:
+    """Order sizes as a shop does: letters from small to large, then numbers, then all else; missing last.
+
+    >>> sorted(["10", "M", "8", "XS", None, "one"], key=size_rank)
+    ['XS', 'M', '8', '10', 'one', None]
+    """
+    if size is None or pd.isna(size):
+        return 3, 0.0, ""
+    text = str(size).strip().upper()
+    if text in SIZES:
+        return 0, float(SIZES.index(text)), text
+    try:
+        return 1, float(text.replace(",", ".").split("-")[0].split("/")[0]), text
+    except ValueError:
+        return 2, 0.0, text
+
+
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    if "size" not in frame:
+        return frame.reset_index(drop=True)
+    rank = frame["size"].map(size_rank)
+    keyed = frame.assign(_rank=rank).sort_values(["_rank", *(c for c in ("colour",) if c in frame)])
+    return keyed.drop(columns="_rank").reset_index(drop=True)
+
+
+def product_rates(
+    build: Build,
+    style_id: str,
+    by: tuple[str, ...] = ("size",),
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
+    """Give a style's rates by size, by colour or by both.
+
+    Columns: sold, returned, maturity, rate (adjusted) with low and high, raw_rate, category_rate. `by` is ("size",),
+    ("colour",) or both. Rates are pulled towards the style's other rows, and to what such a size or colour usually
+    adds, as far as their own units are few. In the order of sizes.
+    """
+    columns = [*by, "sold", "returned", "maturity", "rate", "low", "high", "raw_rate", "category_rate"]
+    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
+    groups = ("style_id", *by)
+    if not is_known(build, "product_return_rate"):
+        return pd.DataFrame(columns=columns)
+    question = _asked(build, "product_return_rate", by=groups, where=_of(where, style_id), **period)
+    found = product.exposed(build.fetch(statement(question)), question)
+    found = product.one_family(found[found["sold"] > 0], groups)
+    if not len(found):
+        return pd.DataFrame(columns=columns)
+    usual = product.usual_rates(build, found, question)
+    rate, low, high = pooled.rates(build, found, groups, level, usual)
+    found = found.assign(
+        rate=rate,
+        low=low,
+        high=high,
+        category_rate=usual,
+        maturity=found["exposure"] / found["sold"],
+        raw_rate=found["returned"] / found["exposure"].where(found["exposure"] > 0),
+    )
+    return _in_order(found)[columns]
+
+
+def size_curve(
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
+    """Give the too small / too large balance of each size, and of the style (size "all", first), against its category.
+
+    Columns: size, small, large (units returned for that reason), balance (-1 all too large, 1 all too small) with low
+    and high, category_balance (the category without the style, same size), difference with difference_low and
+    difference_high, and is_within_noise.
+    """
+    columns = [
+        "size",
+        "small",
+        "large",
+        "balance",
+        "low",
+        "high",
+        "category_balance",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "is_within_noise",
+    ]
+    if not is_known(build, "size_balance"):
+        return pd.DataFrame(columns=columns)
+    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
+    own, others = _own_and_others(
+        build,
+        "size_balance",
+        ("size",),
+        ["small", "large"],
+        _of(where, style_id),
+        _of_category(build, where, style_id),
+        period,
+    )
+    if not len(own):
+        return pd.DataFrame(columns=columns)
+    own, others = (pd.concat([x.sum().to_frame("all").T, x]) for x in (own, others))
+    others = others.reindex(own.index).fillna(0.0)
+    effect = shares.design_effect(build)
+    n, m = own.sum(axis=1).to_numpy(float), others.sum(axis=1).to_numpy(float)
+    gap, low, high, noise = rate_models.rate_difference(own["small"], n, others["small"], m, level, effect)
+    bounds = rate_models.wilson(own["small"], n, level, effect)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = own.assign(
+            balance=2 * own["small"] / n - 1,
+            low=2 * bounds[0] - 1,
+            high=2 * bounds[1] - 1,
+            category_balance=2 * others["small"] / m - 1,
+            difference=2 * gap,
+            difference_low=2 * low,
+            difference_high=2 * high,
+            is_within_noise=noise,
+        )
+    found = found[n > 0].rename_axis("size").reset_index()
+    whole = found[found["size"] == "all"]
+    return pd.concat([whole, _in_order(found[found["size"] != "all"])], ignore_index=True)[columns]
+
+
+def _own_and_others(
+    build: Build,
+    key: str,
+    by: tuple[str, ...],
+    sums: list[str],
+    own: dict[str, Any],
+    category: dict[str, Any],
+    period: dict[str, Any],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sum measures of a style and of its category without it, per group."""
+    found = []
+    for chosen in (own, category):
+        question = _asked(build, key, by=by, where=chosen, **period)
+        frame = build.fetch(statement(question)).dropna(subset=list(by))
+        found.append(frame.groupby(list(by))[sums].sum().astype(float))
+    mine, all_ = found
+    return mine, all_.sub(mine, fill_value=0.0).clip(lower=0.0)
+
+
+def product_reasons(
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
+    """Compare a style's reasons with those of its category without it, largest first.
+
+    Columns: return_reason, returned, share, category_share, difference with low and high, is_within_noise. Unknown
+    reasons are a row like any other.
+    """
+    columns = ["return_reason", "returned", "share", "category_share", "difference", "low", "high", "is_within_noise"]
+    if not is_known(build, "reason_share"):
+        return pd.DataFrame(columns=columns)
+    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
+    own, others = _own_and_others(
+        build,
+        "reason_share",
+        ("return_reason",),
+        ["returned"],
+        _of(where, style_id),
+        _of_category(build, where, style_id),
+        period,
+    )
+    names = own.index.union(others.index, sort=True)
+    found = _compared(
+        own["returned"].reindex(names), others["returned"].reindex(names), level, shares.design_effect(build)
+    )
+    found = found.rename_axis("return_reason").reset_index().rename(columns={"own": "returned"})
+    found = found.sort_values(["returned", "category_share", "return_reason"], ascending=[False, False, True])
+    return found[columns].reset_index(drop=True)
+
+
+def _compared(own: "pd.Series[float]", others: "pd.Series[float]", level: float, effect: float) -> pd.DataFrame:
+    """Give own counts, share, category_share, difference with low and high, is_within_noise."""
+    own, others = own.fillna(0.0).astype(float), others.fillna(0.0).astype(float)
+    n, m = float(own.sum()), float(others.sum())
+    gap, low, high, noise = rate_models.rate_difference(
+        own, np.full(len(own), n), others, np.full(len(own), m), level, effect
+    )
+    share, of_category = (own / n if n else own * np.nan), (others / m if m else others * np.nan)
+    return pd.DataFrame(
+        {
+            "own": own,
+            "share": share,
+            "category_share": of_category,
+            "difference": gap,
+            "low": low,
+            "high": high,
+            "is_within_noise": noise,
+        },
+        index=own.index,
+    )
+
+
+def rate_since_launch(
+    build: Build,
+    style_id: str,
+    grain: str = "month",
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+) -> pd.DataFrame:
+    """Give a style's expected final rate by week or month of order since it was first sold.
+
+    Columns: the grain (its first day), periods_since_launch (0 for the first), sold, returned, rate with low and high,
+    maturity, is_provisional (under half of the expected returns are back), category_rate (the expected final rate of
+    its category then).
+    """
+    columns = [
+        grain,
+        "periods_since_launch",
+        "sold",
+        "returned",
+        "rate",
+        "low",
+        "high",
+        "maturity",
+        "is_provisional",
+        "category_rate",
+    ]
+    if not is_known(build, "ultimate_return_rate"):
+        return pd.DataFrame(columns=columns)
+    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope, "level": level}
+    own, usual = (
+        _final(build, grain, {"where": chosen, **period})
+        for chosen in (_of(where, style_id), _of_category(build, where, style_id))
+    )
+    own = own[own["sold"] > 0]
+    if not len(own):
+        return pd.DataFrame(columns=columns)
+    start = pd.Timestamp(pooled.first_sold(build, "style_id").get(style_id, own[grain].min()))
+    start = min(start, own[grain].min())
+    if grain == "month":
+        months = own[grain].dt.year * 12 + own[grain].dt.month - start.year * 12 - start.month
+        since_launch = months
+    else:
+        length = {"day": 1, "week": 7, "quarter": 91, "year": 365}[grain]
+        since_launch = (
+            own[grain] - (start - pd.Timedelta(days=start.weekday() if grain == "week" else 0))
+        ).dt.days // length
+    found = own.assign(
+        periods_since_launch=since_launch.clip(lower=0),
+        is_provisional=own["maturity"] < final_finish.MATURE,
+        category_rate=looked_up(own[grain], usual.set_index(grain)["rate"]),
+    )
+    return found.sort_values(grain)[columns].reset_index(drop=True)
+
+
+def _final(build: Build, grain: str, asked: Mapping[str, Any]) -> pd.DataFrame:
+    question = _asked(build, "ultimate_return_rate", by=(grain,), **asked)
+    frame = build.fetch(statement(question))
+    if not len(frame):
+        return pd.DataFrame(columns=[grain, "sold", "returned", "rate", "low", "high", "maturity"])
+    keys, final, sums = final_finish.final(frame, question, build)
+    return keys.assign(
+        sold=sums["sold"],
+        returned=sums["returned"],
+        rate=final.rate,
+        low=final.low,
+        high=final.high,
+        maturity=final.maturity,
+    )
+
+
+def product_costs(
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
+    """Give what the returns of a style's sales cost and emit, in all and a returned unit, beside its category.
+
+    Rows (`what`): return_cost, its components, margin_reversed and kg_co2e, as far as they are known; by order day.
+    Columns: what, amount, unit, per_unit, category_per_unit (the category without the style).
+    """
+    columns = ["what", "amount", "unit", "per_unit", "category_per_unit"]
+    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
+    chosen = _of(where, style_id), _of_category(build, where, style_id)
+    units = [_sums(build, "returned_units", "returned", (), {"where": w, **period}).sum() for w in chosen]
+    units[1] -= units[0]
+    rows: list[tuple[Any, ...]] = []
+    wanted = {"return_cost": "cost", "margin_reversed": "reversed", "kg_co2e": "kg"}
+    for key, sum_ in wanted.items():
+        if not is_known(build, key):
+            continue
+        by = ("component",) if key == "return_cost" else ()
+        question = _asked(build, key, where=chosen[0], **period)
+        own, all_ = (_sums(build, key, sum_, by, {"where": w, **period}) for w in chosen)
+        parts = {key: (own.sum(), all_.sum())}
+        if by:
+            parts |= {n: (own.get(n, 0.0), all_.get(n, 0.0)) for n in COST_COMPONENTS if n in all_.index}
+        for name, (mine, whole) in parts.items():
+            each = [x / u if u > 0 else np.nan for x, u in zip((mine, whole - mine), units, strict=True)]
+            rows.append((name, float(mine), unit(build, question.metric), *each))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _sums(build: Build, key: str, name: str, by: tuple[str, ...], asked: dict[str, Any]) -> "pd.Series[float]":
+    question = replace(_asked(build, key, by=by, **asked), basis="order")
+    frame = build.fetch(statement(question))
+    found = frame.groupby(list(by))[name].sum() if by else frame[name]
+    sums: pd.Series[float] = found.fillna(0.0).astype(float)
+    return sums
+
+
+def product_notes(
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+    most: int = 8,
+) -> pd.DataFrame:
+    """Group what customers wrote with their returns by theme, against the category without the style.
+
+    Columns: theme (concepts, blanks between; pipelines.sources.note_label says them in a language), notes, share,
+    category_share, difference with low and high, is_within_noise; most notes first. By order day; each return line's
+    note counts once.
+    """
+    columns = ["theme", "notes", "share", "category_share", "difference", "low", "high", "is_within_noise"]
+    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
+    counts = [
+        _notes(build, {"where": w, **period}) for w in (_of(where, style_id), _of_category(build, where, style_id))
+    ]
+    own, all_ = counts
+    texts = all_.index.union(own.index, sort=True)
+    mine = own.reindex(texts).fillna(0.0)
+    others = (all_.reindex(texts).fillna(0.0) - mine).clip(lower=0.0)
+    if mine.sum() <= 0:
+        return pd.DataFrame(columns=columns)
+    names, theme = note_themes([str(t) for t in texts], mine, others, most)
+    grouped = [pd.Series(np.bincount(theme, x, len(names)), index=names) for x in (mine, others)]
+    found = _compared(grouped[0], grouped[1], level, 1.0).rename_axis("theme").reset_index()
+    found = found.rename(columns={"own": "notes"}).sort_values(
+        ["notes", "category_share", "theme"], ascending=[False, False, True]
+    )
+    return found[found["notes"] > 0][columns].reset_index(drop=True)
+
+
+def _notes(build: Build, asked: dict[str, Any]) -> "pd.Series[float]":
+    question = replace(_asked(build, "returned_units", **asked), basis="order")
+    now = LOTS.time(question)
+    wanted = [c(now) for c in (is_confirmed(), is_headline())]
+    query = (
+        select(lots.c.note_terms.label("note"), func.count(lots.c.return_line_key.distinct()).label("notes"))
+        .where(*filters(LOTS, question, now), *wanted, lots.c.note_terms.is_not(None))
+        .group_by(lots.c.note_terms)
+    )
+    found: pd.Series[float] = build.fetch(query).set_index("note")["notes"].astype(float)
+    return found
+
+
+def related_products(
+    build: Build,
+    style_id: str,
+    *,
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    limit: int = 10,
+) -> pd.DataFrame:
+    """List styles that share the style's problem or are bought or returned with it.
+
+    `relation` is one of
+    - same_problem: of the same supplier, brand or category (`through` names the nearest of them, in this order), the
+      same leading
+      known reason, and more units of its sales returned for it than in the category (`strength`: how many times as
+        many);
+    - bought_together, returned_together: in at least FEWEST_TOGETHER orders or returns with the style, and more often
+      than chance
+      (`strength`: times as often).
+    Columns: relation, style_id, name, through, return_reason, count (units returned for the reason, orders or returns),
+      strength.
+    At most `limit` a relation: nearest and strongest first.
+    """
+    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
+    kept = {k: v for k, v in (where or {}).items() if k not in ("style", "style_id")}
+    found = [
+        _same_problem(build, style_id, {"where": kept, **period}),
+        _together(build, style_id, "bought_together", {"where": kept, **period}),
+        _together(build, style_id, "returned_together", {"where": kept, **period}),
+    ]
+    columns = ["relation", "style_id", "name", "through", "return_reason", "count", "strength"]
+    parts = [f.head(limit) for f in found if len(f)]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    listed = pd.concat(parts, ignore_index=True)
+    return listed.assign(name=product_names(build, "style_id", listed["style_id"]))[columns]
+
+
+def _same_problem(build: Build, style_id: str, asked: dict[str, Any]) -> pd.DataFrame:
+    if not is_known(build, "reason_share"):
+        return pd.DataFrame()
+    question = _asked(build, "reason_share", by=("style_id", "return_reason"), **asked)
+    reasons = build.fetch(statement(question)).dropna(subset=["style_id", "return_reason"])
+    reasons = reasons[~reasons["return_reason"].isin(NOT_KNOWN) & (reasons["returned"] > 0)]
+    leading = (
+        reasons.sort_values(["returned", "return_reason"], ascending=[False, True])
+        .drop_duplicates("style_id")
+        .set_index("style_id")
+    )
+    if style_id not in leading.index:
+        return pd.DataFrame()
+    reason = str(leading["return_reason"][style_id])
+    sold = build.fetch(statement(_asked(build, "sold_units", by=("style_id",), **asked))).set_index("style_id")["sold"]
+    known = pooled.attributes(build).drop_duplicates("style_id").set_index("style_id")
+    table = known.assign(
+        sold=sold.reindex(known.index).fillna(0.0).astype(float),
+        count=reasons[reasons["return_reason"] == reason]
+        .set_index("style_id")["returned"]
+        .reindex(known.index)
+        .fillna(0.0)
+        .astype(float),
+    )
+    usual = table.groupby("category", dropna=False)[["count", "sold"]].transform("sum")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        table["strength"] = (table["count"] / table["sold"]) / (usual["count"] / usual["sold"])
+    if style_id not in table.index:
+        return pd.DataFrame()
+    table["through"], table["near"] = "", 3
+    for near, link in reversed(list(enumerate(("supplier", "brand", "category")))):
+        same = table[link].notna() & (table[link] == known.loc[style_id, link])
+        table["through"] = table["through"].mask(same, link)
+        table["near"] = table["near"].mask(same, near)
+    table = table[table.index.isin(leading.index[leading["return_reason"] == reason]) & (table.index != style_id)]
+    table = table[(table["near"] < 3) & (table["strength"] > 1) & (table["sold"] > 0)]
+    table = table.sort_values(["near", "count"], ascending=[True, False])
+    return table.reset_index().assign(relation="same_problem", return_reason=reason)
+
+
+def _together(build: Build, style_id: str, relation: str, asked: dict[str, Any]) -> pd.DataFrame:
+    """Count the orders or returns that hold both styles, against what their sizes alone would bring together."""
+    is_bought = relation == "bought_together"
+    base, table = (ORDERS, orders) if is_bought else (LOTS, lots)
+    key = table.c.order_key if is_bought else table.c.return_key
+    question = replace(_asked(build, "sold_units" if is_bought else "returned_units", **asked), basis="order")
+    now = base.time(question)
+    counted = [table.c.units_sold > 0] if is_bought else [is_confirmed()(now), is_headline()(now)]
+    wanted = [*filters(base, question, now), *counted, key.is_not(None), table.c.style_id.is_not(None)]
+    holding = select(key).where(*wanted, table.c.style_id == style_id)
+    each = func.count(key.distinct())
+    both = build.fetch(
+        select(table.c.style_id, each.label("count"))
+        .where(*wanted, key.in_(holding), table.c.style_id != style_id)
+        .group_by(table.c.style_id)
+        .having(each >= FEWEST_TOGETHER)
+    )
+    if not len(both):
+        return pd.DataFrame()
+    alone = build.fetch(
+        select(table.c.style_id, each.label("alone"))
+        .where(*wanted, table.c.style_id.in_([style_id, *both["style_id"]]))
+        .group_by(table.c.style_id)
+    ).set_index("style_id")["alone"]
+    whole = float(build.fetch(select(each.label("whole")).where(*wanted))["whole"].iloc[0])
+    by_chance = looked_up(both["style_id"], alone).astype(float) * float(alone[style_id]) / whole
+    both = both.assign(strength=both["count"] / by_chance, relation=relation, through="", return_reason=None)
+    return both[both["strength"] > 1].sort_values(["strength", "style_id"], ascending=[False, True])

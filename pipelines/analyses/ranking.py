@@ -1,0 +1,222 @@
+"""Lists that pages show beside numbers: work lists, the product ranking, flows, waterfalls.
+
+They read the same declarations and conditions as metrics; sums in them agree with the metrics of the same filters. No
+number is defined here that a metric defines.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import func, select
+
+from models import products as product_models
+from pipelines.metrics.answer import answer, withheld
+from pipelines.metrics.bind import ask, is_known, of_build
+from pipelines.metrics.compiler import statement
+from pipelines.metrics.coverage import lacking
+from pipelines.metrics.declare import Ask
+from pipelines.metrics.finish import final, pooled, product
+from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.warehouse.engine import Build, looked_up
+from pipelines.warehouse.star import STAR
+
+Where = Mapping[str, Sequence[Any]] | None
+t = STAR.tables
+
+
+def _asked(build: Build, key: str, **question: Any) -> Ask:
+    return of_build(build, ask(key, **question))
+
+
+def drift(build: Build, *, scope: Scope = EVERYTHING) -> pd.DataFrame:
+    """Say per source and category whether returns still arrive as the curve says; without a category, the whole source.
+
+    Columns: source, category, since_on and until_on (the days of confirmation compared), factor (recent delays over the
+    curve's), z, returned (lots compared), is_drifting. Windows that end on a date, and windows that are newer than
+    their curve is long, are left out: a change of policy is no drift. Answers that rest on a drifting curve carry
+    `caution`.
+    """
+    found = final.drifts(build)
+    for name in ("source", "category"):
+        if name in scope.allowed:
+            found = found[found[name].isin(list(scope.allowed[name]))]
+    if set(scope.allowed) - {"source", "category"}:
+        found = found.iloc[:0]  # nothing is known of a smaller slice
+    return found.sort_values(["source", "category"], na_position="first", ignore_index=True)
+
+
+_RANKED = (
+    "name",
+    "category",
+    "sold",
+    "returned",
+    "maturity",
+    "is_new",
+    "is_small",
+    "rate",
+    "low",
+    "high",
+    "category_rate",
+    "relative",
+    "buyers_rate",
+    "own_part",
+    "probability_above",
+    "probability_well_above",
+    "is_flagged",
+    "at_stake",
+    "kg_co2e",
+    "return_reason",
+    "score",
+)
+FEW_UNITS = 10  # below so many exposed units a product is never named: it stands behind all others and is not flagged
+NEW_DAYS = 56
+
+
+def product_ranking(
+    build: Build,
+    *,
+    by: str = "style_id",
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    level: float = 0.9,
+    limit: int | None = 100,
+) -> pd.DataFrame:
+    """Rank products by the money their excess of returns puts at stake, weighed by how sure the excess is.
+
+    One row a style (or product_id): name, category, sold, returned, maturity (share of the returns that should be
+    back), is_new (on sale for at most NEW_DAYS), is_small (under FEW_UNITS exposed units), rate (adjusted; the metric
+    product_return_rate) with low and high, category_rate (what is usual for its category in this selection:
+    finish.usual_rates), relative (rate over category_rate), buyers_rate (what usual products would see from the same
+    buyers; NaN without a model), own_part (the metric: rate - buyers_rate, so that rate = category_rate + (buyers_rate
+    - category_rate) + own_part), probability_above (its category), probability_well_above (1.25 x its category, the
+    more doubtful of two opinions), is_flagged (by the latter, false discovery rate held at 10% over all products of the
+    selection), at_stake (expected excess units x what one return of it loses; its net value where costs are unknown),
+    kg_co2e, return_reason (the leading known one). A style that changed its category stands under the one that sold
+    most. By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads. At most `limit`
+    rows (None: all). Empty where too many returns name no order.
+    """
+    period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
+    question = _asked(
+        build, "own_part", by=(by,), **period
+    )  # its sums are those of product_return_rate and the buyers'
+    if lacking(build, question.metric.needs) and all(lacking(build, question.metric.needs).values()):
+        return pd.DataFrame(columns=[by, *_RANKED])
+    if withheld(build, "returned_units", **period):
+        return pd.DataFrame(columns=[by, *_RANKED])
+    found = product.exposed(build.fetch(statement(question)), question)
+    found = product.one_family(found, (by,))
+    found = found[found[by].notna() & (found["sold"] > 0)].reset_index(drop=True)
+    kind = pooled.kind_of((by,))
+    usual = product.usual_rates(build, found, question)
+    a, b = pooled.category_prior(build, found["family"], kind, usual)
+    effect = pooled.week_effect(build, kind)
+    r, n = found["returned"].to_numpy(float) / effect, found["exposure"].to_numpy(float) / effect
+    rate, low, high = pooled.rates(build, found, (by,), level, usual)
+    well_above = np.nan_to_num(product_models.probability_well_above(r, n, a, b, pooled.spread(build, kind)))
+    excess = np.nan_to_num(product_models.expected_excess(r, n, a, b, usual)) * found["exposure"].to_numpy()
+    each = _loss_per_return(build, by, period).reindex(found[by]).to_numpy(float)
+    each = np.where(np.isfinite(each), each, np.nanmedian(each) if np.isfinite(each).any() else 1.0)
+    is_small = found["exposure"].to_numpy() < FEW_UNITS
+    is_flagged = np.zeros(len(found), dtype=bool)
+    is_flagged[~is_small] = product_models.flagged(well_above[~is_small])
+    found = found.rename(columns={"family": "category"}).assign(
+        rate=rate,
+        low=low,
+        high=high,
+        maturity=found["exposure"] / found["sold"],
+        is_small=is_small,
+        category_rate=usual,
+        relative=rate / usual,
+        probability_above=np.nan_to_num(product_models.probability_above(r, n, a, b, usual)),
+        probability_well_above=well_above,
+        is_flagged=is_flagged,
+        at_stake=excess * each,
+    )
+    found["is_new"] = _is_new(build, by, found[by], question)
+    found["buyers_rate"] = product.of_buyers(found)
+    found["own_part"] = found["rate"] - found["buyers_rate"]
+    found["kg_co2e"] = np.nan
+    if is_known(build, "kg_co2e"):
+        emitted = build.fetch(statement(replace(_asked(build, "kg_co2e", by=(by,), **period), basis="order")))
+        found["kg_co2e"] = looked_up(found[by], emitted.dropna(subset=[by]).set_index(by)["kg"])
+    found["return_reason"] = looked_up(found[by], _leading_reason(build, by, period))
+    found["name"] = product_names(build, by, found[by])
+    found["score"] = found["probability_above"] * found["at_stake"]
+    ranked = found.sort_values(["is_small", "score", by], ascending=[True, False, True])
+    return ranked[:limit].reset_index(drop=True)[[by, *_RANKED]]
+
+
+def product_names(build: Build, by: str, ids: pd.Series) -> pd.Series:
+    """Name styles or products: as the catalogue does now, else by the end of their id."""
+    names = pooled.attributes(build).groupby(by)["name"].min()
+    return looked_up(ids, names).fillna(ids.str.replace(r"^.*:", "", regex=True))
+
+
+def _is_new(build: Build, by: str, ids: pd.Series, question: Ask) -> "pd.Series[bool]":
+    latest = max(question.observed.values(), default=None)
+    seen = min((t for t in (latest, question.as_of) if t is not None), default=None)
+    if seen is None:
+        return pd.Series(False, index=ids.index)
+    since = pd.Timestamp(seen.replace(tzinfo=None)).normalize() - pd.Timedelta(days=NEW_DAYS)
+    return looked_up(ids, pooled.first_sold(build, by)) > since
+
+
+_TOLD = ("size_note", "name", "category", "brand", "supplier", "season", "weight_kg", "list_price")
+
+
+def product_changes(build: Build, style_id: str | None = None) -> pd.DataFrame:
+    """List what the catalogue changed of each style or of one.
+
+    Columns: style_id, changed_at (UTC), what, before, after, products; newest first. A first version changes nothing.
+    Sizes and colours of a style that change alike are one row, `products` counts them.
+    """
+    c = t["dim_product"].c
+    several = select(c.product_id).group_by(c.product_id).having(func.count() > 1)
+    if style_id is not None:
+        several = several.where(c.style_id == style_id)
+    versions = build.fetch(
+        select(c.product_id, c.style_id, c.valid_from, *(c[n] for n in _TOLD)).where(c.product_id.in_(several))
+    ).sort_values(["product_id", "valid_from"], ignore_index=True)
+    now = versions.melt(["product_id", "style_id", "valid_from"], list(_TOLD), "what", "after")
+    now["before"] = now.groupby(["product_id", "what"], sort=False)["after"].shift()
+    is_first = ~now.duplicated(["product_id", "what"])
+    is_same = now["after"].eq(now["before"]) | (now["after"].isna() & now["before"].isna())
+    keys = ["style_id", "valid_from", "what", "before", "after"]
+    found = (
+        now[~is_first & ~is_same].groupby(keys, dropna=False, as_index=False).agg(products=("product_id", "nunique"))
+    )
+    return (
+        found.rename(columns={"valid_from": "changed_at"})
+        .sort_values(["changed_at", "style_id", "what"], ascending=[False, True, True])
+        .reset_index(drop=True)
+    )
+
+
+def _loss_per_return(build: Build, by: str, period: dict[str, Any]) -> "pd.Series[float]":
+    key = "margin_erosion" if is_known(build, "margin_erosion") else "value_return_rate"
+    question = _asked(build, key, by=(by,), **period)
+    sums = (
+        build.fetch(statement(question))
+        .groupby(by)[["erosion" if key == "margin_erosion" else "returned_value"]]
+        .sum()
+        .iloc[:, 0]
+    )
+    units = build.fetch(statement(_asked(build, "returned_units", by=(by,), **period))).groupby(by)["returned"].sum()
+    per_unit = (sums / units.where(units > 0)).astype(float)
+    return per_unit.where(per_unit > 0)
+
+
+def _leading_reason(build: Build, by: str, period: dict[str, Any]) -> "pd.Series[str]":
+    if not is_known(build, "reason_share"):
+        return pd.Series(dtype=str)
+    found = answer(build, "reason_share", by=(by, "return_reason"), **period)
+    found = found[
+        found["return_reason"].notna() & ~found["return_reason"].isin(["unknown", "other"]) & (found["value"] > 0)
+    ]
+    return found.sort_values("value", ascending=False).drop_duplicates(by).set_index(by)["return_reason"]

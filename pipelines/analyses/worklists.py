@@ -1,0 +1,201 @@
+"""Work lists: promises at risk, refunds due, states of promises, control charts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import and_, literal_column, select
+
+from models import control
+from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.compiler import filters, statement
+from pipelines.metrics.declare import Ask, Base
+from pipelines.metrics.facts import PROMISES, RISKS, promises, risks
+from pipelines.metrics.finish import waits
+from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.warehouse.engine import Build, Expression, days_between, double
+from pipelines.warehouse.rules import Time
+from pipelines.warehouse.star import STAR
+
+
+def _asked(build: Build, key: str, **question: Any) -> Ask:
+    return of_build(build, ask(key, **question))
+
+
+Where = Mapping[str, Sequence[Any]] | None
+t = STAR.tables
+
+
+def _base_rows(build: Build, base: Base, question: Ask, columns: dict[str, Any], *conditions: Any) -> pd.DataFrame:
+    now = base.time(question)
+    chosen = [c(now) if callable(c) else c for c in columns.values()]
+    wanted = [c(now) for c in conditions]
+    query = select(*(c.label(n) for n, c in zip(columns, chosen, strict=True))).where(
+        *filters(base, question, now), *wanted
+    )
+    return build.fetch(query.select_from(base.table))
+
+
+def _open_promise(now: Time) -> Expression:
+    c = promises.c
+    return and_(now.open(c.ended_at), now.open(c.stopped_at), c.due_at.is_not(None))
+
+
+_PROMISE_ROW: dict[str, Any] = {
+    **{
+        n: promises.c[n]
+        for n in (
+            "return_id",
+            "promise_id",
+            "country",
+            "method",
+            "carrier",
+            "place_id",
+            "started_at",
+            "due_at",
+            "amount",
+            "units",
+        )
+    },
+    "age_days": lambda now: days_between(promises.c.started_at, now.at),
+    "days_left": lambda now: days_between(now.at, promises.c.due_at),
+}
+
+
+_AT_RISK = (
+    "return_id",
+    "country",
+    "method",
+    "carrier",
+    "place_id",
+    "stage",
+    "age_days",
+    "amount",
+    "units",
+    "next_promise",
+    "next_days_left",
+    "next_probability",
+    "promise_id",
+    "due_at",
+    "days_left",
+    "probability",
+    "at_stake",
+    "early_at",
+    "expected_at",
+    "late_at",
+)
+
+
+def worklist_at_risk(
+    build: Build, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING, limit: int = 200
+) -> pd.DataFrame:
+    """List open returns, one row each, by the money that probably breaks a promise.
+
+    `at_stake` = amount x probability, each return one customer. `next_*` is the promise that falls due first,
+    `promise_id`, `due_at`, `days_left` and `probability` the final one: the refund that is due first, or the next
+    promise where none is open. `expected_at` is the day its refund will probably come, `early_at` to `late_at` its 80%
+    interval.
+    """
+    question = _asked(build, "breach_risk", where=where, as_of=as_of, scope=scope)
+    columns = {
+        **_PROMISE_ROW,
+        "stage": risks.c.stage,
+        "probability": risks.c.probability,
+        "to_stage": promises.c.to_stage,
+        "return_key": promises.c.return_key,
+    }
+    found = _base_rows(build, RISKS, question, columns, _open_promise).sort_values(
+        ["return_id", "due_at", "promise_id"]
+    )
+    following = found.drop_duplicates("return_id").set_index("return_id")
+    is_refund = found["to_stage"].eq("refunded")
+    final = (
+        found.assign(other=~is_refund)
+        .sort_values(["return_id", "other", "due_at"])
+        .drop_duplicates("return_id")
+        .set_index("return_id")
+    )
+    for name, column in (
+        ("next_promise", "promise_id"),
+        ("next_days_left", "days_left"),
+        ("next_probability", "probability"),
+    ):
+        final[name] = following[column]
+    dates = build.fetch(select(t["estimate_completion"])).set_index("return_key")
+    for name in ("early_at", "expected_at", "late_at"):
+        final[name] = dates[name].reindex(final["return_key"]).to_numpy()
+    final["at_stake"] = final["amount"].astype(float) * final["probability"]
+    ranked = final.reset_index().sort_values(["at_stake", "probability", "return_id"], ascending=[False, False, True])
+    return ranked.head(limit).reset_index(drop=True)[list(_AT_RISK)]
+
+
+def refunds_due(
+    build: Build,
+    days: float = 5,
+    *,
+    where: Where = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+    limit: int = 1000,
+) -> pd.DataFrame:
+    """List open withdrawals whose legal refund date falls within so many days.
+
+    Overdue ones first (`days_left` below 0).
+    """
+    question = _asked(build, "refunds_due_soon", where=where, as_of=as_of, scope=scope)
+
+    def due(now: Time) -> Expression:
+        is_legal = promises.c.promise_id == literal_column("'legal_refund'")
+        left = days_between(now.at, promises.c.due_at)
+        return and_(is_legal, left <= double(days), now.happened(promises.c.handed_over_at))
+
+    found = _base_rows(build, PROMISES, question, _PROMISE_ROW, _open_promise, due)
+    return found.sort_values(["due_at", "return_id"]).head(limit).reset_index(drop=True)
+
+
+def promise_states(
+    build: Build,
+    *,
+    by: Sequence[str] = ("promise_id",),
+    where: Where = None,
+    since: Day = None,
+    until: Day = None,
+    as_of: Day = None,
+    scope: Scope = EVERYTHING,
+) -> pd.DataFrame:
+    """Count returns under promise per group: kept, broken, undetermined (running, on time), expired."""
+    question = _asked(build, "promise_kept", by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)
+    keys, sums = waits.by_state(build.fetch(statement(question)), question)
+    return pd.concat([keys, sums.astype(int)], axis=1)
+
+
+CONTROL_WEEKS, JUDGED_WEEKS = 52, 12  # weeks on a control chart, and how many of the last the limits do not come from
+_DECIDED = 0.95  # share of a week's promises that must be due before the week is judged
+
+
+def control_chart(
+    build: Build, promise_id: str, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING
+) -> pd.DataFrame:
+    """Chart the share of one promise kept by week of request.
+
+    Columns: week, kept, n (due), share, centre, low, high, signal, is_young. The limits come from the weeks before the
+    last JUDGED_WEEKS; weeks of which a twentieth is not due yet are young and no signal. Empty where the promise is not
+    known.
+    """
+    names = ["week", "kept", "n", "share", "centre", "low", "high", "signal", "is_young"]
+    counted = promise_states(
+        build, by=("week",), where={**(where or {}), "promise_id": [promise_id]}, as_of=as_of, scope=scope
+    )
+    if counted.empty:
+        return pd.DataFrame(columns=names)
+    weeks = counted.drop(columns="week").set_index(pd.to_datetime(counted["week"])).sort_index()
+    weeks = weeks.reindex(pd.date_range(weeks.index.min(), weeks.index.max(), freq="7D")).fillna(0).tail(CONTROL_WEEKS)
+    due = weeks["kept"] + weeks["broken"]
+    is_young = (due < _DECIDED * (due + weeks["undetermined"])).to_numpy(bool)
+    n = np.where(is_young, 0, due)
+    kept = np.where(is_young, 0, weeks["kept"])
+    chart = control.shares(kept, n, np.arange(len(weeks)) < len(weeks) - JUDGED_WEEKS)
+    found = pd.DataFrame({"week": weeks.index, "kept": weeks["kept"].to_numpy(), "n": due.to_numpy()})
+    share = (weeks["kept"] / due.where(due > 0)).to_numpy(float)
+    return found.assign(share=share, **chart._asdict(), is_young=is_young)[names].reset_index(drop=True)

@@ -1,0 +1,300 @@
+"""Verbs about emissions, factors and reports."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.app import app, factor_app
+from pipelines.cli.console import progress
+from pipelines.cli.options import (
+    Format,
+    FormatOption,
+    Wait,
+    Warehouse,
+    Where,
+    day_of,
+    example,
+    filters_of,
+    opened,
+    settings_of,
+)
+from pipelines.cli.output import print_rows, records_of, why_lacking
+from pipelines.errors import SourceError
+
+
+@factor_app.command(name="list", epilog=example("backhaul factors list --set desnz --format csv"))
+def factors_list(
+    name: Annotated[str | None, typer.Option("--set", help="Only this set.")] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """List every factor there is with its source, licence and vintage."""
+    from pipelines.factors import ledger
+
+    columns = (
+        "factor_id",
+        "factor_set",
+        "vehicle",
+        "region",
+        "unit",
+        "wtt",
+        "ttw",
+        "wtw",
+        "valid_from_year",
+        "source",
+        "licence",
+        "gwp",
+        "row_id",
+        "quality",
+    )
+    known = ledger(settings_of(warehouse))
+    rows = [{c: row[c] for c in columns} for row in known.rows if name in (None, row["factor_set"])]
+    first = known.chosen + (f", vintage {known.pinned}" if known.pinned else "")
+    print_rows(rows, output, f"{len(rows)} factors; first: {first}")
+
+
+@factor_app.command(name="import", epilog=example("backhaul factors import glec-2025.csv --set glec"))
+def factors_import(
+    file: Annotated[Path, typer.Argument(help="CSV with the columns of data/factors/emission_factors.csv.")],
+    name: Annotated[str, typer.Option("--set", help="Name of the set.")],
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Keep a set of factors you hold a licence for in this warehouse; it never leaves it."""
+    from pipelines.factors import implausible, import_set, ledger
+
+    settings = settings_of(warehouse, wait)
+    number = import_set(settings, file, name)
+    for sentence in implausible(r for r in ledger(settings).rows if r["factor_set"] == name).values():
+        print(f"warning: {sentence}")
+    print(
+        f"{number} factors of {name} are kept. `backhaul factors compare {name}` says what they would change, `backhaul"
+        f" factors use {name}` makes them come first."
+    )
+
+
+@factor_app.command(name="use", epilog=example("backhaul factors use ademe"))
+def factors_use(
+    name: Annotated[str, typer.Argument(help="Set that comes first.")],
+    pinned: Annotated[
+        int | None, typer.Option("--vintage", help="Year whose factors every year gets; else each year its own.")
+    ] = None,
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Make a set come first and estimate everything anew. Closed months stay as they were signed for."""
+    from pipelines.factors import choose, implausible, ledger
+    from pipelines.load.run import load as load_files
+
+    settings = settings_of(warehouse, wait)
+    choose(settings, name, pinned)
+    with progress() as say:
+        report = load_files(settings, is_anew=True, progress=say)
+    for sentence in implausible(r for r in ledger(settings).rows if r["factor_set"] == name).values():
+        print(f"warning: {sentence}")
+    if report.warnings:
+        print_rows(report.warnings, Format.table, "Warnings")
+    print(
+        f"{name} comes first" + (f" in build {report.build_id}." if report.is_new_build else "; nothing is loaded yet.")
+    )
+
+
+@factor_app.command(name="compare", epilog=example("backhaul factors compare ademe --from 2025-01-01"))
+def factors_compare(
+    name: Annotated[str, typer.Argument(help="The other set.")],
+    pinned: Annotated[int | None, typer.Option("--vintage", help="Year whose factors every year gets.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="First day of the request, 2025-01-01.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Say what the same legs would emit by another set or vintage: the part of a change that is the factor's."""
+    from pipelines import analyses, factors
+
+    known = factors.ledger(settings_of(warehouse))
+    if name not in known.sets:
+        raise SourceError(f"There is no set {name!r}. There are {', '.join(known.sets)}.")
+    with opened(warehouse) as build:
+        found = analyses.factor_effect(
+            build,
+            known,
+            replace(known, chosen=name, pinned=pinned),
+            since=day_of(since, "--from"),
+            until=day_of(until, "--to"),
+        )
+        why = why_lacking(build, "kg_co2e")
+    ours, theirs = found["kg_co2e"].sum(), found["other_kg_co2e"].sum()
+    title = f"{ours:,.1f} kg CO2e now, {theirs:,.1f} by {name}: {theirs - ours:+,.1f} kg is the factors'"
+    print_rows(records_of(found), output, title, why)
+
+
+@factor_app.command(name="missing", epilog=example("backhaul factors missing"))
+def factors_missing(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
+    """List legs that no factor fits, with the unit of the one to add. Their emissions are missing, not zero."""
+    from pipelines import analyses
+
+    with opened(warehouse) as build:
+        found = analyses.missing_factors(build)
+        why = why_lacking(build, "kg_co2e")
+    needed = "Add a factor for these: `backhaul factors import`, or name vehicle and fuel in the source."
+    title = needed if len(found) else "Legs without a factor" if why else "Every leg has a factor"
+    print_rows(records_of(found), output, title, why)
+
+
+@app.command(epilog=example("backhaul explain R100302-1"))
+def explain(
+    return_id: Annotated[str, typer.Argument(help="Id of the return.")],
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Show how a return's emissions were made: each leg's formula with its numbers, the factor and its source."""
+    from pipelines import analyses
+
+    with opened(warehouse) as build:
+        found = analyses.explain(build, return_id)
+    if output is not Format.table:
+        rows = [leg for parcel in found["parcels"] for leg in parcel["legs"]]
+        print_rows(rows, output)
+        return
+    for parcel in found["parcels"]:
+        print(f"Parcel {parcel['parcel_id']}: {parcel['kg_co2e']:.6g} kg CO2e")
+        for leg in parcel["legs"]:
+            way = " to ".join(str(leg[n]) for n in ("from_name", "to_name") if leg[n])
+            print(f"\n  {leg['element_no']}. {leg['role'].replace('_', ' ')}" + (f", {way}" if way else ""))
+            print(f"     {leg['formula']}")
+            if leg["low"] is not None:
+                print(
+                    f"     90%: {leg['low']:.4g} to {leg['high']:.4g} kg; distance {leg['distance_status'] or '-'}"
+                    f" ({leg['distance_type'] or '-'}), mass {leg['mass_status'] or '-'}, by {leg['method']}, scope 3"
+                    f" category {leg['scope3_category']}"
+                )
+            if leg["factor_id"]:
+                row = f", row {leg['factor_row_id']}" if leg["factor_row_id"] else ""
+                print(
+                    f"     {leg['factor_id']}: {leg['factor_source'] or ''}"
+                    f" {'' if leg['factor_year'] is None else int(leg['factor_year'])}{row}"
+                    f" {leg['factor_source_address'] or ''}".rstrip()
+                )
+            if leg["kg_co2e_tonne_km"] is not None:
+                print(f"     by tonne-kilometres it would be {leg['kg_co2e_tonne_km']:.6g} kg")
+        parts = ", ".join(f"{name.replace('_', ' ')} {kg:.4g}" for name, kg in parcel["by_activity"].items())
+        print(f"\n  Sum: {parts}; together {parcel['kg_co2e']:.6g} kg CO2e")
+    for lot in found["lots"]:
+        share = "no parcel with legs" if lot["kg_co2e"] is None else f"{lot['kg_co2e']:.6g} kg CO2e"
+        print(
+            f"Return line {lot['return_line_id']}, {lot['units']} x {lot['product_id']}"
+            f" ({lot['disposition'] or 'not decided'}): {share}"
+        )
+
+
+@app.command(epilog=example("backhaul levers --from 2025-01-01 --where country=FR"))
+def levers(
+    where: Where = None,
+    since: Annotated[str | None, typer.Option("--from", help="First day of the request, 2025-01-01.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Say what each lever would have saved on the returns that were: kilograms, money, days.
+
+    They overlap and do not add up.
+    """
+    from pipelines import analyses
+
+    with opened(warehouse) as build:
+        found = analyses.levers(
+            build, where=filters_of(build, "kg_co2e", where), since=day_of(since, "--from"), until=day_of(until, "--to")
+        )
+        why = why_lacking(build, "kg_co2e")
+    rows = [{**r, "assumes": ", ".join(r["assumes"])} for r in records_of(found)]
+    title = "Levers on the returns that were; days below 0 are later; assumptions are rows of data/costs.csv"
+    print_rows(rows, output, title, why)
+
+
+@app.command(epilog=example('backhaul close 2026-01 --approver "A. Martin"'))
+def close(
+    month: Annotated[str, typer.Argument(help="Year and month of the requests, 2026-01.")],
+    approver: Annotated[str, typer.Option(help="Who signs for it.")],
+    note: Annotated[str, typer.Option(help="Why a month is closed anew.")] = "",
+    wait: Wait = 0,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Freeze a month's emissions with their factors. Later changes show as restatements, with their cause."""
+    from pipelines.outputs import closing
+
+    found = closing.close(settings_of(warehouse, wait), month, approver, note)
+    print(f"{found.month} is closed: {found.kg_co2e:,.3f} kg CO2e, signed by {found.approver}, in {found.path}.")
+
+
+@app.command(epilog=example("backhaul closed --format csv"))
+def closed(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
+    """List closed months: what was signed for, what it would be now, and the part of each cause."""
+    from pipelines.outputs import closing
+
+    found = closing.restatements(settings_of(warehouse))
+    print_rows(
+        records_of(found),
+        output,
+        (
+            "late: recorded since; gone: taken back; factor: another factor; inputs: other distances or masses (kg"
+            " CO2e)"
+            if len(found)
+            else "No month is closed yet: `backhaul close MONTH`"
+        ),
+    )
+
+
+@app.command(epilog=example("backhaul company --country FR --employees 1200 --turnover 510"))
+def company(
+    country: Annotated[str | None, typer.Option(help="ISO 3166 letters.")] = None,
+    employees: Annotated[int | None, typer.Option(help="Of the last financial year.")] = None,
+    turnover: Annotated[float | None, typer.Option(help="EUR million of the last financial year.")] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Say who reports, or show it, and which reports are obligatory for such a company today. Counsel confirms."""
+    from dataclasses import asdict
+
+    from pipelines.outputs import disclosure
+
+    settings = settings_of(warehouse)
+    if country is not None and employees is not None and turnover is not None:
+        disclosure.set_company(settings, country, employees, turnover)
+    elif (country, employees, turnover) != (None, None, None):
+        raise SourceError("Give --country, --employees and --turnover together.")
+    found = disclosure.company(settings)
+    rows = [asdict(o) for o in disclosure.obligations(found, date.today())]
+    print_rows(
+        rows,
+        output,
+        f"{found.country}, {found.size}" if found else "No company yet: give --country, --employees and --turnover",
+    )
+
+
+@app.command(epilog=example("backhaul report emissions-2025.xlsx --from 2025-01-01 --to 2025-12-31"))
+def report(
+    file: Annotated[
+        Path,
+        typer.Argument(help="Where to: .xlsx to recompute, .pdf to read, .json one iLEAP-shaped shipment a parcel."),
+    ],
+    since: Annotated[str, typer.Option("--from", help="First day of the request, 2025-01-01.")],
+    until: Annotated[str, typer.Option("--to", help="Last day.")],
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Write the carbon report of a span.
+
+    Scope 3 by category, an ESRS E1-6 shaped table, discarded goods, factors, method.
+    """
+    from pipelines.outputs.report import write
+
+    first, last = date.fromisoformat(str(day_of(since, "--from"))), date.fromisoformat(str(day_of(until, "--to")))
+    with progress() as say:
+        say("gathering the report")
+        found = write(settings_of(warehouse), first, last, file)
+    print(
+        f"{file}: {found.total:,.1f} kg CO2e ({found.low:,.1f} to {found.high:,.1f}), {found.primary_share:.0%} from"
+        " primary data."
+    )

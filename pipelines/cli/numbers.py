@@ -1,0 +1,211 @@
+"""Verbs that answer with metrics."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.app import app
+from pipelines.cli.console import errors
+from pipelines.cli.options import (
+    AsOf,
+    By,
+    Format,
+    FormatOption,
+    Key,
+    Part,
+    Since,
+    Until,
+    Warehouse,
+    Where,
+    day_of,
+    example,
+    filters_of,
+    opened,
+    question_of,
+)
+from pipelines.cli.output import print_rows, records_of, why_lacking
+from pipelines.errors import BackhaulError
+
+
+@app.command(epilog=example("backhaul metrics --format json"))
+def metrics(output: FormatOption = Format.table) -> None:
+    """List the catalogue: every number a person sees, with its sentence, formula, unit and date basis."""
+    from pipelines.metrics import catalogue
+
+    print_rows(
+        [
+            {"key": m.key, "sentence": m.sentence[0], "formula": m.formula, "unit": m.unit, "date_basis": m.basis}
+            for m in catalogue()
+        ],
+        output,
+        "Metrics",
+    )
+
+
+@app.command(
+    epilog=example("backhaul metric ultimate_return_rate --by category --from 2025-10-01 --to 2025-12-31")
+    + "\n\n"
+    + example("backhaul metric promise_kept --by promise --where country=FR --format json")
+)
+def metric(
+    key: Key,
+    by: By = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    as_of: AsOf = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Answer one metric: value, interval, how many it rests on, and why when there is no answer."""
+    from pipelines import metrics as declared
+
+    question = question_of(by, since, until, where, as_of)
+    found = declared.metric(key)
+    with opened(warehouse) as build:
+        question["where"] = declared.read_filters(build, key, question["where"])
+        answer = declared.answer(build, key, **question)
+        why = "" if len(answer) else str(declared.answer(build, key, **{**question, "by": ()})["reason"].iloc[0])
+    rows = [
+        {str(k): v.date() if isinstance(v, datetime) else v for k, v in row.items()}  # a month is a day, not a time
+        for row in answer.to_dict("records")
+    ]
+    if output is Format.table:
+        empty = not any(row["reason"] for row in rows)
+        rows = [
+            {
+                k: v
+                for k, v in row.items()
+                if k not in ("unit", "basis", "caution") and not (empty and k in ("status", "reason"))
+            }
+            for row in rows
+        ]
+        unit = answer["unit"].iloc[0] if len(answer) else found.unit
+        print_rows(rows, output, f"{found.name[0]} ({unit}, {found.dated}): {found.sentence[0]}", why)
+    else:
+        print_rows(rows, output)
+
+
+@app.command(epilog=example("backhaul accrual --as-of 2025-12-31 --by month --by category --format csv"))
+def accrual(
+    by: Annotated[
+        list[str] | None, typer.Option(metavar="DIM", help="Cut by month, category, country ...; repeatable.")
+    ] = None,
+    where: Where = None,
+    as_of: Annotated[str | None, typer.Option(metavar="DAY", help="Closing day; the latest day when left out.")] = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Give what to book for returns not settled yet.
+
+    Refund liability and right to recover goods (IFRS 15), without VAT.
+    """
+    from pipelines.analyses import accrual as booked
+
+    with opened(warehouse) as build:
+        chosen = filters_of(build, "returns_to_come_value", where)
+        found = booked(build, by=tuple(dict.fromkeys(by or ("month",))), where=chosen, as_of=day_of(as_of, "--as-of"))
+        currency, why = build.info.get("reporting_currency", "EUR"), why_lacking(build, "returns_to_come_value")
+    print_rows(
+        records_of(found), output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum", why
+    )
+
+
+@app.command(
+    epilog=example("backhaul export observed_return_rate --by category --out rates.xlsx")
+    + "\n\n"
+    + example("backhaul export observed_return_rate --rows numerator --where category=dresses --out rows.csv")
+)
+def export(
+    key: Key,
+    out: Annotated[Path, typer.Option(help="File to write; .csv, .xlsx or .parquet says the format.")],
+    rows: Annotated[
+        Part | None, typer.Option(help="Write the rows behind the metric instead of its answer; --by adds columns.")
+    ] = None,
+    by: By = None,
+    since: Since = None,
+    until: Until = None,
+    where: Where = None,
+    as_of: AsOf = None,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Write a metric's answer, or the rows behind it, to a file that carries its context and a checksum.
+
+    A file of rows holds the newest 1 000 000 at most, and says so when there are more.
+    """
+    from pipelines import metrics as declared
+    from pipelines.outputs import export as files
+
+    question = question_of(by, since, until, where, as_of)
+    found = declared.metric(key)
+    total = None
+    with opened(warehouse) as build:
+        question["where"] = declared.read_filters(build, key, question["where"])
+        if rows is None:
+            frame = declared.answer(build, key, **question)
+        else:
+            frame = declared.rows(build, key, part=rows.value, limit=files.LIMIT, **question)
+            if len(frame) == files.LIMIT:
+                total, _ = declared.rows_total(build, key, part=rows.value, **question)
+        about = files.About(found.name.en, (key,), rows.value if rows else "", total=total, **question)
+        files.write(frame, files.context(build, about, len(frame)), out)
+    cut = f", the newest of {total:,}" if total and total > len(frame) else ""
+    typer.echo(f"{out}: {len(frame):,} rows{cut}. Next: backhaul verify {out}")
+
+
+@app.command(epilog=example("backhaul verify rates.xlsx"))
+def verify(
+    file: Annotated[Path, typer.Argument(help="A file that `backhaul export` or a page wrote.")],
+    output: FormatOption = Format.table,
+) -> None:
+    """Recompute the checksum of an exported file's rows, and show its context.
+
+    Exit 1 when the rows are not those written.
+    """
+    from pipelines.outputs import export as files
+
+    checked = files.verify(file)
+    print_rows([{"name": name, "value": value} for name, value in files.read_about(file).items()], output, str(file))
+    if not checked.holds:
+        raise BackhaulError(
+            f"The rows of {file} are not those that were written: the file says {checked.stated[:12]}…, its rows give"
+            f" {checked.found[:12]}…. Export it again."
+        )
+    errors.print(f"{checked.rows:,} rows, as they were written.")
+
+
+@app.command(epilog=example("backhaul backtest --days 30 --days 90 --by-category"))
+def backtest(
+    days: Annotated[
+        list[int] | None, typer.Option(min=1, help="So many days ago; repeatable. Default 30, 60, 90.")
+    ] = None,
+    by_category: Annotated[bool, typer.Option("--by-category", help="One row a category too.")] = False,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Show what would have been said of final return rates some days ago, and what came."""
+    from pipelines import analyses
+
+    with opened(warehouse) as build:
+        found = analyses.backtest(build, days_ago=days or (30, 60, 90), by="category" if by_category else None)
+        why = why_lacking(build, "ultimate_return_rate")
+    if output is Format.table:
+        shown = [
+            "days_ago",
+            "month",
+            *(["category"] if by_category else []),
+            "maturity_then",
+            "observed_then",
+            "projected",
+            "low",
+            "high",
+            "observed_now",
+            "maturity_now",
+            "error",
+            "is_covered",
+        ]
+        found = found[shown].assign(**found[[c for c in shown if found[c].dtype == float]].round(4))
+    found = found.assign(month=found["month"].astype(str).str[:7])
+    print_rows(records_of(found), output, "Final return rate by month of order: said then, come by now", why)

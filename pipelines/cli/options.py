@@ -1,0 +1,186 @@
+"""Options and arguments that verbs share, and what they mean."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from pipelines.errors import SourceError
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.warehouse.engine import Build
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+Warehouse = Annotated[
+    str,
+    typer.Option(
+        "--warehouse",
+        envvar="BACKHAUL_WAREHOUSE",
+        metavar="URL",
+        help=(
+            "Warehouse folder, or the postgresql:// URL of a copied build, with #SCHEMA when it is not backhaul"
+            " (reading only)."
+        ),
+    ),
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
+
+
+def example(text: str) -> str:
+    """Write an example under a verb's help."""
+    return f"Example: [bold]{text}[/bold]"
+
+
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait", min=0, metavar="SECONDS", help="Wait so long for another load or writer to end.", show_default=False
+    ),
+]
+
+
+def settings_of(warehouse: str, wait: float = 0) -> Settings:
+    """Give the settings of a warehouse that can be written; raises SourceError for one that cannot."""
+    if "://" in warehouse and not warehouse.startswith(("duckdb:///", "file://")):
+        raise SourceError(
+            f"{warehouse.split('://')[0]} warehouses can be read, not written: DuckDB alone loads. Give a folder as"
+            " --warehouse."
+        )
+    path = Path(warehouse.removeprefix("duckdb:///").removeprefix("file://"))
+    if path.is_file():
+        raise SourceError(f"{path} is a file; a warehouse is a folder. Give another --warehouse.")
+    return Settings(warehouse=path, wait_s=wait)
+
+
+@contextlib.contextmanager
+def opened(warehouse: str) -> Iterator["Build"]:
+    """Open the warehouse for reading."""
+    if warehouse.startswith("postgres"):
+        if urlsplit(warehouse).password and any(warehouse in argument for argument in sys.argv[1:]):
+            raise SourceError(
+                "Everybody on this machine sees a password on a command line. Put the address into BACKHAUL_WAREHOUSE,"
+                " or the password into PGPASSWORD."
+            )
+        from pipelines.warehouse.engine import open_postgresql
+
+        address, _, schema = warehouse.partition("#")
+        build = open_postgresql(address, schema or "backhaul")
+    else:
+        from pipelines.warehouse.build import current_build
+
+        build = current_build(settings_of(warehouse).warehouse)
+    try:
+        yield build
+    finally:
+        build.close()
+
+
+def day_of(text: str | None, name: str) -> date | None:
+    """Read an option that is a day."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is not a day; write it as 2026-01-31.", param_hint=name) from None
+
+
+def pairs(given: Sequence[str] | None, name: str = "--where") -> dict[str, list[str]]:
+    """Read options of the form DIM=VALUE."""
+    chosen: dict[str, list[str]] = {}
+    for pair in given or []:
+        dimension, _, value = pair.partition("=")
+        if not value:
+            raise typer.BadParameter(f"{pair} is not DIM=VALUE, for example country=FR.", param_hint=name)
+        chosen.setdefault(dimension, []).append(value)
+    return chosen
+
+
+def filters_of(build: "Build", key: str, where: Sequence[str] | None) -> dict[str, list[str]]:
+    """Read the filters of a question about a metric's rows."""
+    from pipelines import metrics
+
+    return metrics.read_filters(build, key, pairs(where))
+
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help="Key from `backhaul metrics`.")]
+By = Annotated[
+    list[str] | None, typer.Option(metavar="DIM", help="Cut by a dimension or month, week, quarter; repeatable.")
+]
+Since = Annotated[str | None, typer.Option("--from", metavar="DAY", help="First day, on the metric's own date basis.")]
+Until = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, included.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(metavar="DIM=VALUE", help="Keep one value, or several with commas between; may be repeated."),
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DAY",
+        help=(
+            "Only facts known by the end of this day, read with today's curves and priors; `backhaul backtest` is the"
+            " honest look back."
+        ),
+    ),
+]
+
+
+def question_of(
+    by: list[str] | None, since: str | None, until: str | None, where: list[str] | None, as_of: str | None
+) -> dict[str, Any]:
+    """Read the options of a question."""
+    chosen = pairs(where)
+    first, last = day_of(since, "--from"), day_of(until, "--to")
+    if first and last and first > last:
+        raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
+    return {
+        "by": tuple(dict.fromkeys(by or ())),
+        "where": chosen,
+        "since": first,
+        "until": last,
+        "as_of": day_of(as_of, "--as-of"),
+    }
+
+
+class Part(StrEnum):
+    """Which rows behind a metric."""
+
+    numerator = "numerator"
+    denominator = "denominator"
+
+
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on", metavar="DIM=VALUE", help="What it is done to: style_id=ID, category=dresses, country=DE; repeatable."
+    ),
+]
+Owner = Annotated[str | None, typer.Option(help="Who sees to it.")]
+Due = Annotated[str | None, typer.Option(metavar="DAY", help="Day it is due.")]
+Money = Annotated[float | None, typer.Option(help="Money expected of it a year, in the reporting currency.")]
+Carbon = Annotated[float | None, typer.Option(help="kg CO2e it is expected to save a year.")]
+Note = Annotated[str | None, typer.Option(help="Your own words.")]
+Effective = Annotated[
+    str | None, typer.Option("--effective", metavar="DAY", help="First day it was in force; makes it done.")
+]
+
+
+PolicyId = Annotated[str, typer.Argument(metavar="ID", help="Policy from `backhaul policy list`.")]
+PolicyFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="YAML as `policy show` writes it, or a canonical CSV.")
+]

@@ -1,0 +1,151 @@
+"""Verbs about promises, and the endpoint."""
+
+import json
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.app import app
+from pipelines.cli.options import (
+    AsOf,
+    Format,
+    FormatOption,
+    Warehouse,
+    Where,
+    day_of,
+    example,
+    filters_of,
+    opened,
+    settings_of,
+)
+from pipelines.cli.output import plain_value, print_rows, why_lacking
+
+
+@app.command(
+    epilog=example("backhaul promise --market FR --method drop_off --at 0.95")
+    + "\n\n"
+    + example("backhaul promise --promise request_to_refund --all --format json")
+)
+def promise(
+    market: Annotated[str | None, typer.Option(help="ISO country.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Hand-over method: drop_off, locker, home_pickup, store or mail.")
+    ] = None,
+    carrier: Annotated[str | None, typer.Option(help="Return carrier.")] = None,
+    promise_id: Annotated[str, typer.Option("--promise", help="Promise, as policies name it.")] = "refund",
+    at: Annotated[float, typer.Option(min=0.5, max=0.999, help="Probability to keep it with.")] = 0.95,
+    weeks: Annotated[int, typer.Option(min=4, max=104, help="Weeks of starts that it rests on.")] = 13,
+    together: Annotated[
+        bool, typer.Option("--all", help="All lanes of the selection together, with the price of every duration.")
+    ] = False,
+    as_of: AsOf = None,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """Say the shortest promise that would be kept so often today, lane by lane, beside the published one.
+
+    And what others would cost.
+    """
+    from pipelines import analyses
+    from pipelines import metrics as declared
+
+    lane = {"country": market, "method": method, "carrier": carrier}
+    where = {k: [v] for k, v in lane.items() if v is not None}
+    with opened(warehouse) as build:
+        declared.read_filters(build, "promise_at", {**where, "promise_id": [promise_id]})
+        found = analyses.offers(
+            build, promise_id, at, by_lane=not together, where=where, as_of=day_of(as_of, "--as-of"), weeks=weeks
+        )
+    rows = [o.row() for o in found]
+    if output is Format.json:
+        prices = [[{str(k): plain_value(v) for k, v in r.items()} for r in o.prices.to_dict("records")] for o in found]
+        typer.echo(
+            json.dumps(
+                [{**row, "prices": p} for row, p in zip(rows, prices, strict=True)], ensure_ascii=False, indent=2
+            )
+        )
+        return
+    print_rows(rows, output, f"{promise_id}: kept with {at:.0%} today, from the last {weeks} weeks")
+    if output is Format.table:
+        for offer in found:
+            if offer.is_unkeepable:
+                where_ = " / ".join(v for v in offer.lane.values() if v) or "all lanes"
+                typer.echo(
+                    f"Unkeepable: {where_}: {offer.published:g} {offer.unit.replace('_', ' ')} are kept in"
+                    f" {offer.kept:.1%}, surely under {at:.0%}."
+                )
+        if len(found) == 1 and len(found[0].prices):
+            print_rows(
+                [{str(k): v for k, v in r.items()} for r in found[0].prices.to_dict("records")],
+                output,
+                f"What each duration would cost, in {found[0].unit.replace('_', ' ')}",
+            )
+
+
+@app.command(name="at-risk", epilog=example("backhaul at-risk --where country=FR --limit 20"))
+def at_risk(
+    where: Where = None,
+    limit: Annotated[int, typer.Option(min=1, help="Returns to list.")] = 50,
+    warehouse: Warehouse = "warehouse",
+    output: FormatOption = Format.table,
+) -> None:
+    """List open returns by the money that probably breaks a promise.
+
+    The next and the final promise, and when the refund will come.
+    """
+    from pipelines import analyses
+
+    with opened(warehouse) as build:
+        found = analyses.worklist_at_risk(build, where=filters_of(build, "breach_risk", where), limit=limit)
+        why = why_lacking(build, "breach_risk")
+    shown = (
+        found
+        if output is not Format.table
+        else found[
+            [
+                "return_id",
+                "stage",
+                "age_days",
+                "next_promise",
+                "next_days_left",
+                "next_probability",
+                "promise_id",
+                "days_left",
+                "probability",
+                "amount",
+                "at_stake",
+                "expected_at",
+                "late_at",
+            ]
+        ]
+    )
+    rows = [{str(k): None if v != v else v for k, v in r.items()} for r in shown.to_dict("records")]
+    if output is Format.table:
+        rows = [{k.removesuffix("_at"): v.date() if isinstance(v, datetime) else v for k, v in r.items()} for r in rows]
+    print_rows(rows, output, "Open returns, most at stake first", why)
+
+
+@app.command(epilog=example("backhaul serve --port 8600"))
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 8600,
+    public: Annotated[
+        bool, typer.Option("--public", help="Let other machines reach it; put a server with TLS before it.")
+    ] = False,
+    warehouse: Warehouse = "warehouse",
+) -> None:
+    """Answer a shop or order system in JSON: the promise that can be made, and by when a return must be refunded.
+
+    Ctrl-C stops it.
+    """
+    from pipelines.outputs import serve as endpoint
+
+    settings = settings_of(warehouse)
+    endpoint.check_host(host, is_public=public)
+    with opened(warehouse):
+        key, is_new = endpoint.key_of(settings)
+    if is_new:
+        typer.echo(f"Made a key in {settings.serve_key_file}; callers show it as X-API-Key.")
+    typer.echo(f"http://{host}:{port}/v1/promise and /v1/returns/ID/refund-by; /openapi.json describes them.")
+    endpoint.serve(settings, host, port, key)

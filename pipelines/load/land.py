@@ -1,0 +1,273 @@
+"""Landing: files are found, named, copied as they are and written down."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+
+from pipelines.errors import SourceError, WarehouseDamaged
+from pipelines.load import erasing
+from pipelines.load import files as files_load
+from pipelines.load.faults import printable
+from pipelines.load.raw import connected
+from pipelines.load.report import Progress, Report
+from pipelines.settings import Settings, data_path
+from pipelines.sources import Source, recognise, source_named
+from pipelines.sources.looks import LISTS, shown
+from pipelines.sources.mapping import Mapping
+from pipelines.warehouse import state, state_tables
+from pipelines.warehouse.log_files import load_of
+
+PROSE = (".yaml", ".yml", ".md", ".txt")  # endings of files that are read only where a mapping names them
+
+
+def files_of(paths: Iterable[Path], settings: Settings, source: str | None, report: Report) -> list[Path]:
+    """List the files of paths. Of a folder, files that no table of the mapping takes are left out, and said to be."""
+    mapping = source_named(source) if source else None
+    found = files_load.find(paths, settings)
+    report.refused += [sentence for sentence in found.refused if sentence not in report.refused]
+    if isinstance(mapping, Mapping):
+        of_folders = [f for f in found.files if f not in set(paths)]
+        left_out = [f for f in of_folders if f.suffix not in PROSE and not mapping.takes(f)]
+        report.left_out += [shown(f) for f in left_out]
+        found.files = [f for f in found.files if f not in left_out]
+        if not found.files:
+            raise SourceError(
+                f"{mapping.name} takes none of the files, such as {shown(left_out[0])}. It reads {mapping.expects}."
+            )
+    return found.files
+
+
+def begin(
+    memory: state.State, files: list[Path], name: str | None, namespace: str | None, exported_at: datetime | None
+) -> str:
+    """Remember what was asked for before anything else, so that a load killed while landing can be taken up.
+
+    Give its id. One that was put aside over the same files is tried again by this one.
+    """
+    asked = json.dumps(
+        {
+            "files": [str(f.absolute()) for f in files],
+            "source": str(Path(name).absolute()) if name and Path(name).is_file() else name,
+            "exported_at": exported_at.isoformat() if exported_at else None,
+        }
+    )
+    load_id = _next_id(memory)
+    row = {"load_id": load_id, "started_at": state.now(), "status": "landing", "namespace": namespace, "asked": asked}
+    again = (state_tables.load.c.status == "failed") & (state_tables.load.c.asked == asked)
+    with memory.transaction() as connection:
+        connection.execute(delete(state_tables.load).where(again))
+        connection.execute(insert(state_tables.load).values(row))
+    return load_id
+
+
+def _next_id(memory: state.State) -> str:
+    """Give an id after every other: the time, or a moment after the last load where the clock was put back."""
+    last = max((i for i in memory.statuses() if load_of(Path(i))), default="")
+    at = f"{state.now():%Y%m%dT%H%M%S%f}"
+    return (
+        at if at > last else f"{datetime.strptime(last, '%Y%m%dT%H%M%S%f') + timedelta(microseconds=1):%Y%m%dT%H%M%S%f}"
+    )
+
+
+def land(settings: Settings, memory: state.State, begun: dict[str, Any], report: Report, progress: Progress) -> bool:
+    """Copy new files to the raw folder and remember them; files already taken in are skipped.
+
+    Says whether any is new.
+    """
+    progress("landing files")
+    load_id: str = begun["load_id"]
+    asked = json.loads(begun["asked"])
+    name: str | None = asked["source"]
+    digests: dict[Path, tuple[str, os.stat_result]] = {}
+    refusals: list[SourceError] = []
+    for file in files_of([Path(f) for f in asked["files"]], settings, name, report):
+        try:
+            digests[file] = files_load.digest(file)
+        except SourceError as error:
+            refusals.append(error)
+    files = list(digests)
+    if not files:
+        raise refusals[0]
+    origin: Source = source_named(name) if name else recognise(files)
+    mains = set(origin.main_files(files)) if isinstance(origin, Mapping) else set(files)
+    sides = set(origin.side_files(files)) if isinstance(origin, Mapping) else set()  # needed again by every load
+    files = [f for f in files if f.suffix not in PROSE or (isinstance(origin, Mapping) and f in mains | sides)] or files
+    is_whole = isinstance(origin, Mapping) and origin.export.is_whole
+    if is_whole and refusals:  # what is refused would be withdrawn
+        raise refusals[0]
+    if isinstance(origin, Mapping) and is_whole and (absent := origin.missing_files(files)):
+        raise SourceError(
+            f"{origin.name} says `export: whole`, and no file is named {', '.join(absent)}: their rows would be"
+            " withdrawn. Give all files together."
+        )
+    if isinstance(origin, Mapping) and data_path("mappings") in origin.path.parents:
+        report.notes += _taken_for_all(origin)
+    prefix = begun["namespace"] or _namespace_of(origin, memory)
+    shutil.rmtree(settings.raw / load_id, ignore_errors=True)
+    known = memory.known_files(origin.name, prefix, origin.version)
+    settings.raw.mkdir(parents=True, exist_ok=True, mode=0o700)
+    exports: dict[Path, tuple[str, datetime, str]] = {}
+    fresh: set[Path] = set()
+    here: dict[tuple[str, str], datetime] = {}
+    for file in files:
+        digest, seen = digests[file]
+        exports[file] = (digest, *_exported_at(file, origin, asked.get("exported_at")))
+        is_void = not seen.st_size and file.suffix.lower() not in LISTS  # each empty file is said to be empty
+        # a file that its name makes another log's, or none's, is no twin that would stand for this one
+        twin = (digest, file.name.split(".")[0] if origin.name == "canonical" else "")
+        earlier = [at for at in (known.get(digest), here.get(twin)) if at]
+        if is_void or not earlier or exports[file][1] > max(earlier):
+            here[twin] = exports[file][1]
+            fresh.add(file)
+    # what is joined is needed whenever a table is read, and the tables are read anew when it has changed
+    taken = set() if not fresh else set(files) if fresh & sides or is_whole else fresh | sides
+    report.skipped += [shown(file) for file in files if file not in taken]
+    if taken and taken <= sides - mains:
+        raise SourceError(
+            f"{files[0].name} is only joined to the rows of other files. Load it together with the files it is"
+            " joined to."
+        )
+    rows: list[dict[str, Any]] = []
+    for file in (f for f in files if f in taken):
+        _, exported_at, dated_by = exports[file]
+        report.dated_by = dated_by
+        name = _without_address(printable(file.name), digests[file][0], origin)
+        try:
+            kept, digest, size = files_load.keep(
+                file, settings.raw / load_id / f"{len(rows):04d}", name, digests[file][1]
+            )
+        except SourceError as error:
+            if is_whole or file in sides:
+                raise
+            shutil.rmtree(settings.raw / load_id / f"{len(rows):04d}")
+            refusals.append(error)
+            continue
+        rows.append(
+            {
+                "load_id": load_id,
+                "name": kept.name,
+                "raw": str(kept.relative_to(settings.raw)),
+                "sha256": digest,
+                "bytes": size,
+                "exported_at": exported_at,
+                "dated_by": dated_by,
+            }
+        )
+    report.refused += [str(error) for error in refusals]
+    if not rows and len(refusals) == len(digests):
+        raise refusals[0]
+    if not rows:
+        memory.forget(load_id)
+        return False
+    erasing.mask(settings, memory, origin, prefix, rows, lambda: connected(settings))
+    mapping = None
+    if isinstance(origin, Mapping):  # kept as it was: the file may change, and so may what comes with the product
+        mapping = str(Path(load_id) / origin.path.name)
+        (settings.raw / mapping).write_text(origin.text, encoding="utf-8")
+    with memory.transaction() as connection:
+        connection.execute(insert(state_tables.load_file), [{"given_sha256": None, **row} for row in rows])
+        landed = {
+            "status": "landed",
+            "source": origin.name,
+            "namespace": prefix,
+            "version": origin.version,
+            "mapping": mapping,
+            "asked": None,
+            "exported_at": max(row["exported_at"] for row in rows),
+        }
+        connection.execute(state_tables.load.update().where(state_tables.load.c.load_id == load_id).values(landed))
+    kept_digests = {row["sha256"] for row in rows}
+    for tried in memory.loads_with("failed"):  # the same files, put aside before
+        if tried["files"] and {f["sha256"] for f in tried["files"]} <= kept_digests:
+            shutil.rmtree(settings.raw / tried["load_id"], ignore_errors=True)
+            memory.forget(tried["load_id"])
+    return True
+
+
+def _taken_for_all(origin: Mapping) -> list[str]:
+    """Say what a mapping that came with the product, and that nobody looked over, takes for every row."""
+    constants = origin.content.get("constants") or {}
+    said = {name: constants[name] for name in ("currency", "country") if constants.get(name, "ZZ") != "ZZ"}
+    if not said:
+        return []
+    taken = " and ".join(f"{name} {value}" for name, value in said.items())
+    return [
+        f"{origin.name} takes {taken} for every row without one. Where that is wrong, copy {origin.path.name}, change"
+        " `constants:` and load with --source."
+    ]
+
+
+def _without_address(name: str, digest: str, origin: Source) -> str:
+    """Give a file's name with its digest in place of an e-mail address, unless the source knows the file by that."""
+    plain = re.sub(r"[^.\s@]+@[^\s@]+?(?=(?:\.\w{1,7}){1,2}$|\s|$)", digest[:12], name)
+    return plain if not isinstance(origin, Mapping) or origin.takes(Path(plain)) else name
+
+
+NAMESPACE = r"[A-Za-z0-9._-]{1,100}"
+
+
+def checked_namespace(namespace: str | None) -> str | None:
+    """Give a namespace as it is. Raises SourceError for one that is no plain word."""
+    if namespace is not None and not re.fullmatch(NAMESPACE, namespace):
+        raise SourceError(
+            f"{namespace[:60]!r} cannot be a namespace: it stands before every id. Write letters, digits, dots,"
+            " underscores and hyphens."
+        )
+    return namespace
+
+
+def _namespace_of(origin: Source, memory: state.State) -> str:
+    """Give the prefix of a source's ids: its name, in letters, digits, dots, underscores and hyphens.
+
+    Where something else had to go, a digest of the name keeps two names apart. A name that ids begin with already
+    stays.
+    """
+    if origin.name == "canonical":
+        return "shop"
+    taken = memory.rows(
+        select(state_tables.load.c.load_id).where(state_tables.load.c.namespace == origin.name).limit(1)
+    )
+    if re.fullmatch(NAMESPACE, origin.name) or taken:
+        return origin.name
+    plain = unicodedata.normalize("NFKD", origin.name).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^A-Za-z0-9._]+", "-", plain)[:60].strip("-")
+    return f"{words or 'source'}-{hashlib.sha256(origin.name.encode()).hexdigest()[:6]}"
+
+
+def _exported_at(file: Path, origin: Source, declared: str | None) -> tuple[datetime, str]:
+    """Say when a file was exported, and what says so: the command or the mapping, else the file's date.
+
+    Files of one date follow each other in the order they land: a copy changes the time of a file more often than its
+    date.
+    """
+    if declared:
+        return datetime.fromisoformat(declared), "declared"
+    if isinstance(origin, Mapping) and (said := origin.exported_at(file)):
+        return said, "declared"
+    changed = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    return changed.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None), "file"
+
+
+def check_known(settings: Settings, memory: state.State, held: set[str]) -> None:
+    """Raise WarehouseDamaged when the build or the log hold loads that the state has never heard of.
+
+    It is lost, or older than they are.
+    """
+    known = memory.statuses()
+    logged = {load_of(f) for f in (settings.warehouse / "log").glob("*/*/*.parquet")} - {""}
+    unknown = sorted((held or logged if known else held | logged) - known.keys())
+    if unknown:
+        raise WarehouseDamaged(
+            f"{settings.warehouse / 'state.sqlite'} knows nothing of {len(unknown)} loads that are here (first"
+            f" {unknown[0]}): it is lost or older. Put the right one back, or load the files in {settings.raw} into a"
+            " new --warehouse. Nothing was changed."
+        )

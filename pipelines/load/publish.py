@@ -1,0 +1,304 @@
+"""Publishing: shaping, estimating and checking a draft, and pointing readers at it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import duckdb
+
+from pipelines import estimate, factors
+from pipelines.errors import BackhaulError, CheckFailed, WarehouseDamaged
+from pipelines.load import checks
+from pipelines.load.faults import is_of_machine, put_aside, sentence_of
+from pipelines.load.judge import judge_again
+from pipelines.load.report import Progress, Report, row_counts
+from pipelines.load.shape import (
+    coverage,
+    dimensions,
+    lookups,
+    order_lines,
+    parcels,
+    promised_dates,
+    refunds,
+    return_lines,
+    touched,
+    versions,
+)
+from pipelines.settings import Settings
+from pipelines.warehouse import build, sql, star, state, state_tables
+from pipelines.warehouse import touched as touched_warehouse
+from pipelines.warehouse.log_files import Logs
+
+KEPT_BUILDS = 50  # builds whose checks and rows are remembered
+GROWTH = 1.2  # of a build's file by rows that later ones replaced, before it is written anew
+
+
+def publish(
+    settings: Settings,
+    memory: state.State,
+    draft: build.Draft,
+    report: Report,
+    progress: Progress,
+    *,
+    is_whole: bool,
+) -> dict[str, BackhaulError]:
+    """Build and publish what is logged; give the new loads that had to be put aside for it, each with its error.
+
+    Where an increment fails, the build it was copied from may be damaged: everything is made again from the logs. Where
+    that fails, loads are left out, the newest first, until it holds; the last one left out is at fault.
+    """
+
+    def attempt(loads: list[dict[str, Any]], *, is_probe: bool = False) -> Exception | None:
+        try:
+            _build_once(
+                settings, memory, draft, loads, report, progress, is_whole=is_whole or is_probe, is_probe=is_probe
+            )
+        except Exception as error:
+            is_known = isinstance(error, BackhaulError) and not isinstance(error, CheckFailed)
+            if (
+                is_known
+                or isinstance(error, (duckdb.OutOfMemoryException, MemoryError))
+                or is_of_machine(settings, error)
+            ):
+                raise
+            return error
+        finally:
+            if is_probe:
+                draft.empty()
+        return None
+
+    failures: dict[str, BackhaulError] = {}
+    while True:
+        published, new = memory.loads_with("published"), memory.loads_with("logged")
+        problem = attempt(published + new)
+        if problem is not None and draft.is_copy:
+            draft.empty()
+            problem = attempt(published + new)
+        if problem is None:
+            return failures
+        draft.empty()
+        progress("looking for the load that cannot be built")
+        if attempt(published, is_probe=True) is not None:  # no new load's fault
+            if isinstance(problem, CheckFailed) or not published:  # no load's at all
+                raise problem
+            first = _first_failing(published, 0, attempt)
+            raise WarehouseDamaged(
+                (
+                    f"The rows of load {first['load_id']} ({first['files'][0]['name'][:60]}) cannot be built: "
+                    f"{sentence_of('it', problem)} Readers keep the last build. "
+                    f"`backhaul withdraw {first['load_id']}` takes it back."
+                )[:300]
+            ) from problem
+        every = published + new
+        first = every[-1] if len(new) == 1 else _first_failing(every, len(published), attempt)
+        failures[first["load_id"]] = put_aside(settings, memory, first["load_id"], problem, report)
+        if judge_again(memory, first, "logged"):
+            return failures
+        if not memory.loads_with("logged") and report.build_id is not None and not is_whole:
+            return failures
+
+
+def _first_failing(
+    loads: list[dict[str, Any]], holding: int, attempt: Callable[..., Exception | None]
+) -> dict[str, Any]:
+    """Give the load that makes a build fail, by halves: the first `holding` loads build, all of them do not."""
+    failing = len(loads)
+    while failing - holding > 1:
+        middle = (failing + holding) // 2
+        if attempt(loads[:middle], is_probe=True) is None:
+            holding = middle
+        else:
+            failing = middle
+    return loads[failing - 1]
+
+
+def _build_once(
+    settings: Settings,
+    memory: state.State,
+    draft: build.Draft,
+    every: list[dict[str, Any]],
+    report: Report,
+    progress: Progress,
+    *,
+    is_whole: bool,
+    is_probe: bool,
+) -> None:
+    """Shape, estimate, check and publish one build over these loads.
+
+    `is_whole` shapes all of it anew, `is_probe` publishes nothing.
+    """
+    logs, build_id = Logs(settings, memory), draft.build_id
+    loads, restored = [row["load_id"] for row in every], [row["load_id"] for row in every if row["restored_at"]]
+    new = [row["load_id"] for row in every if row["status"] == "logged"]
+    connection = draft.open(settings.threads)
+    before: dict[str, int] = {}
+    try:
+        before = row_counts(connection) if draft.is_copy else {}
+        progress("reading the logs")
+        versions.open_logs(connection, logs.sql, loads, new, restored)
+        last = _info(connection) if draft.is_copy else {}
+        is_known = last.get("schema_version") == star.VERSION
+        known = versions.Flags.of(last["flags"]) if is_known else None
+        found = versions.flags(connection, settings.reporting_currency, known)
+        ledger = factors.ledger(settings)
+        found.factors = ledger.digest
+        is_increment = False
+        if found == known and not is_whole:
+            touched.touch(connection)
+            is_increment = touched.touched_share(connection) <= touched.SHARE_TO_REBUILD
+        if not is_increment:
+            last = {}
+            if draft.is_copy:
+                connection.close()
+                draft.empty()
+                connection = draft.open(settings.threads)
+                versions.open_logs(connection, logs.sql, loads, new, restored)
+            versions.survivors(connection)
+        progress("shaping facts")
+        _shape(connection, found, is_increment)
+        coverage.shape_quarantine(connection, logs.sql, every)
+        odd = factors.implausible(r for r in ledger.rows if r["factor_set"] == ledger.chosen)
+        _write_info(connection, build_id, found, last, loads, list(odd))
+        progress("estimating cost, carbon, promises and probabilities")
+        estimate.run(connection, settings, is_increment=is_increment)
+        progress("checking")
+        results = checks.run(connection, is_increment=is_increment)
+        failed = [r for r in results if r.rows and r.check.is_blocking]
+        at = state.now()
+        if not is_probe:
+            memory.write(
+                state_tables.check_result,
+                [
+                    {
+                        "build_id": build_id,
+                        "name": r.check.name,
+                        "is_blocking": int(r.check.is_blocking),
+                        "rows": r.rows,
+                        "sample": r.sample,
+                        "sentence": r.check.sentence,
+                        "checked_at": at,
+                    }
+                    for r in results
+                ],
+            )
+        if failed:
+            first = failed[0]
+            raise CheckFailed(
+                f"The check {first.check.name} found {first.rows} rows, so nothing was published and readers keep the"
+                f" last build. {first.check.sentence} First rows: {first.sample}",
+                json.loads(first.sample),
+            )
+        if is_probe:
+            return
+        after = row_counts(connection)
+        progress("publishing")
+        most_bytes = GROWTH * float(memory.value("anew_bytes") or 0) if is_increment else None
+        anew_bytes = draft.publish(connection, settings.keep_builds, most_bytes=most_bytes)
+        report.build_id, report.is_new_build = build_id, True
+    finally:
+        connection.close()
+    memory.write(
+        state_tables.build,
+        [
+            {
+                "build_id": build_id,
+                "created_at": at,
+                "kind": "increment" if is_increment else "full",
+                "table": t,
+                "rows": n,
+                "change": n - before.get(t, 0),
+            }
+            for t, n in after.items()
+        ],
+    )
+    memory.set_status(new, "published", build_id=build_id, finished_at=at)
+    memory.keep_builds(KEPT_BUILDS)
+    if anew_bytes is not None:
+        memory.remember("anew_bytes", str(anew_bytes))
+    report.kind = "increment" if is_increment else "full"
+    report.changes = {t: {"rows": n, "change": n - before.get(t, 0)} for t, n in after.items()}
+    report.warnings = [{"check": r.check.name, "rows": r.rows, "sentence": r.check.sentence} for r in results if r.rows]
+
+
+def _shape(connection: duckdb.DuckDBPyConnection, found: versions.Flags, is_increment: bool) -> None:
+    if not is_increment:
+        versions.create_tables(connection)
+        dimensions.shape_dimensions(connection)
+        lookups.look_up(connection, found.currency, is_increment=False)
+        touched.relate(connection, is_increment=False)
+        order_lines.shape_order_lines(connection, found)
+        return_lines.shape_return_lines(connection, found)
+        parcels.shape_legs(connection, found)
+        parcels.shape_carrier_money(connection, found)
+        refunds.shape_refunds(connection, found)
+        return_lines.shape_recoveries(connection, found)
+        promised_dates.shape_promised_dates(connection)
+    else:
+        line, of_return, parcel, refund = touched_warehouse.TOUCHED.values()
+        touched.narrow(connection)
+        touched.touch_estimated(connection)
+        leg, lot, returned = touched_warehouse.ESTIMATED.values()
+        connection.execute(f"""
+            DELETE FROM estimate_return_probability WHERE {line}; DELETE FROM estimate_promise WHERE {returned};
+            DELETE FROM estimate_return_carbon WHERE {lot}; DELETE FROM estimate_return_cost WHERE {lot}; DELETE
+                FROM estimate_avoided_carbon WHERE {lot};
+            DELETE FROM estimate_leg_carbon WHERE {leg}; DELETE FROM estimate_leg_cost WHERE {leg};
+            DELETE FROM fact_order_line WHERE {line}; DELETE FROM fact_return_line WHERE {of_return}; DELETE
+                FROM fact_return_event WHERE {of_return};
+            DELETE FROM fact_return_leg WHERE {parcel}; DELETE FROM fact_recovery WHERE {of_return}; DELETE
+                FROM fact_refund WHERE {refund};
+            DELETE FROM fact_refund_line WHERE {refund} OR (refund_key IS NULL AND {of_return}); DELETE
+                FROM fact_promised_date WHERE {of_return};
+            DELETE FROM build_info;
+        """)
+        lookups.look_up(connection, found.currency, is_increment=True)
+        order_lines.shape_order_lines(connection, found, line)
+        touched.relate(connection, is_increment=True)
+        return_lines.shape_return_lines(connection, found, of_return)
+        parcels.shape_legs(connection, found, parcel)
+        refunds.shape_refunds(connection, found, refund, of_return)
+        return_lines.shape_recoveries(connection, found, of_return)
+        promised_dates.shape_promised_dates(connection, of_return)
+        touched.touch_estimated(connection)
+    coverage.shape_seen(connection, is_increment=is_increment)
+
+
+def _write_info(
+    connection: duckdb.DuckDBPyConnection,
+    build_id: str,
+    found: versions.Flags,
+    last: dict[str, str],
+    loads: list[str],
+    implausible: list[str],
+) -> None:
+    """Describe the build.
+
+    `last` is the description of the one it was copied from, if any, `implausible` are ids of factors.
+    """
+    observed = connection.execute(
+        "SELECT max(last_occurred_at) FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element',"
+        " 'refund', 'refund_line', 'recovery')"
+    ).fetchall()[0][0]
+    names = connection.execute("""
+        SELECT DISTINCT unnest(json_keys(dimensions)) AS own FROM (
+            SELECT dimensions FROM fact_order_line WHERE dimensions IS NOT NULL UNION ALL SELECT dimensions
+                FROM fact_return_line WHERE dimensions IS NOT NULL)
+        ORDER BY 1
+    """).fetchall()
+    info = last | {
+        "build_id": build_id,
+        "schema_version": star.VERSION,
+        "flags": found.text(),
+        "reporting_currency": found.currency,
+        "observed_until": observed.isoformat() if observed else "",
+        "created_at": state.now().isoformat(),
+        "kind": "increment" if last else "full",
+        "loads": " ".join(loads),
+        "implausible_factors": json.dumps(implausible),
+        "own_dimensions": json.dumps([name for (name,) in names]),
+    }
+    connection.execute(f"INSERT INTO build_info {sql.rows_sql({'name': 'VARCHAR', 'value': 'VARCHAR'}, info.items())}")
+
+
+def _info(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    return dict(connection.execute("SELECT name, value FROM build_info").fetchall())

@@ -1,0 +1,178 @@
+"""A load from files to a published build, and telling who is to be told."""
+
+import errno
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import duckdb
+
+from pipelines.errors import BackhaulError
+from pipelines.load.faults import is_disk_full, is_of_disk, is_of_machine, note_published, put_aside
+from pipelines.load.judge import heal_logs, judge_future_again, judge_landed
+from pipelines.load.land import begin, check_known, checked_namespace, files_of, land
+from pipelines.load.publish import publish
+from pipelines.load.raw import sweep
+from pipelines.load.report import Progress, Report
+from pipelines.load.upkeep import delete_old_raw, end_rotation
+from pipelines.settings import Settings
+from pipelines.warehouse import build, keys, state
+from pipelines.warehouse.log_files import Logs
+
+
+def load(
+    settings: Settings,
+    paths: Sequence[Path] = (),
+    *,
+    source: str | None = None,
+    namespace: str | None = None,
+    exported_at: datetime | None = None,
+    is_anew: bool = False,
+    is_trial: bool = False,
+    progress: Progress = lambda _: None,
+) -> Report:
+    """Take files in and publish a build that holds them; without paths, finish what has landed.
+
+    `exported_at` says when the files were exported (UTC), where neither they nor the mapping say so: of two versions of
+    a row the later export's wins. `is_anew` makes a build though nothing new has landed: the choice of factors has
+    changed. `is_trial` stops once the rows are judged.
+
+    Then the alert rules are evaluated, and who is to be told is told. Raises SourceError when the files asked for were
+    put aside (all else is done first), CheckFailed when a blocking check finds rows that are no new load's fault,
+    WarehouseDamaged for what is damaged and cannot be made again, WarehouseLocked when another load is writing.
+    """
+    report, refusal = _load(settings, paths, source, namespace, exported_at, is_anew, is_trial, progress)
+    if not is_trial:
+        try:
+            _tell(settings, report, progress)
+        except OSError as error:
+            note_published(report, error)
+            raise
+    if refusal is not None:
+        for sentence in report.healed:
+            refusal.add_note(sentence)
+        raise refusal
+    return report
+
+
+def _tell(settings: Settings, report: Report, progress: Progress) -> None:
+    """Tell who is to be told of a build's alerts, once a build.
+
+    Also when the load that published it was killed before.
+    """
+    memory = state.State(settings.warehouse)
+    try:
+        if report.build_id is None or memory.value("told_build") == report.build_id:
+            return
+        from pipelines import alerts  # metrics are read only when there is something new
+
+        progress("telling of alerts")
+        report.untold = alerts.tell(settings)
+        with build.writing(settings.warehouse, settings.short_wait_s):
+            memory.remember("told_build", report.build_id)
+    finally:
+        memory.close()
+
+
+def _load(
+    settings: Settings,
+    paths: Sequence[Path],
+    source: str | None,
+    namespace: str | None,
+    exported_at: datetime | None,
+    is_anew: bool,
+    is_trial: bool,
+    progress: Progress,
+) -> tuple[Report, BackhaulError | None]:
+    """Load; also give the error of the load that was asked for, when it was put aside."""
+    with build.writing(settings.warehouse, settings.wait_s):
+        restored = state.put_back(settings.warehouse)
+        memory = state.State(settings.warehouse)
+        draft: build.Draft | None = None
+        report = Report(None, healed=[restored] if restored else [])
+        failures: dict[str, BackhaulError] = {}
+        try:
+            info = build.readable_info(settings.warehouse)
+            if (
+                not paths
+                and info
+                and (problem := build.problem(build.build_path(settings.warehouse, info["build_id"])))
+            ):
+                report.healed.append(f"The build {info['build_id']} was damaged ({problem}): made again from the logs.")
+                info = {}
+            report.build_id = info.get("build_id")
+            held = set(info.get("loads", "").split())
+            check_known(settings, memory, held)
+            build.sweep(settings.warehouse)
+            sweep(settings, memory)
+            heal_logs(settings, memory, report, is_deep=not paths)
+            asked = None
+            if paths or memory.loads_with("landing", "landed") or settings.next_key_file.exists():
+                keys.read(settings, memory)
+            if paths:
+                files = files_of([Path(p) for p in paths], settings, source, report)
+                asked = begin(memory, files, source, checked_namespace(namespace), exported_at)
+
+            def go_on(row: dict[str, Any], step: Callable[[dict[str, Any]], bool]) -> bool:
+                """Take a load one step further; one that cannot go on is put aside."""
+                try:
+                    return step(row)
+                except Exception as error:
+                    if is_of_machine(settings, error, row):
+                        raise
+                    failures[row["load_id"]] = put_aside(settings, memory, row["load_id"], error, report)
+                    return False
+
+            for row in memory.loads_with("landing"):
+                go_on(row, lambda row: land(settings, memory, row, report, progress))
+            is_ripe = judge_future_again(settings, memory)
+            while True:
+                is_reordered = is_ripe
+                while landed := memory.loads_with("landed"):
+                    if draft is None:  # the last build is copied while new rows are judged
+                        draft = build.Draft(settings.warehouse, state.now(), report.build_id)
+                        Thread(
+                            target=import_module, args=("pipelines.alerts",)
+                        ).start()  # half a second, beside the database
+                    row = min(landed, key=lambda r: (r["exported_at"] or datetime.min, r["load_id"]))
+                    is_reordered |= go_on(row, lambda row: judge_landed(settings, memory, row, report, progress))
+                if is_trial:
+                    return report, failures.get(asked or "")
+                published = {row["load_id"] for row in memory.loads_with("published")}
+                is_less = bool(held - published)  # a load that the build holds was taken back or put aside
+                if memory.loads_with("logged") or is_less or ((is_anew or report.build_id is None) and published):
+                    draft = draft or build.Draft(settings.warehouse, state.now(), report.build_id)
+                    is_whole = is_reordered or is_anew or held != published
+                    failures |= publish(settings, memory, draft, report, progress, is_whole=is_whole)
+                if not memory.loads_with("landed"):
+                    break
+            if report.build_id is not None and memory.value("rules_build") != report.build_id:
+                from pipelines import alerts  # metrics are read only when there is something new
+
+                progress("looking for alerts")
+                report.alerts = [v.sentence() for v in alerts.record(settings)]
+                memory.remember("rules_build", report.build_id)
+            end_rotation(settings, memory)
+            if settings.raw_days > 0:
+                report.retained = delete_old_raw(settings, memory, settings.raw_days)
+            unused = Logs(settings, memory).join()
+            state.keep_copy(settings.warehouse)
+            for file in unused:  # the state and its copy name another one for their rows
+                file.unlink(missing_ok=True)
+            return report, failures.get(asked or "")
+        except duckdb.Error as error:
+            if is_disk_full(error):
+                raise OSError(errno.ENOSPC, "No space left on device", str(settings.warehouse)) from error
+            if is_of_disk(error):
+                raise OSError(errno.EIO, "Cannot be read or written", str(settings.warehouse)) from error
+            raise
+        except OSError as error:
+            note_published(report, error)
+            raise
+        finally:
+            if draft is not None:
+                draft.discard()
+            memory.close()

@@ -1,0 +1,163 @@
+"""Of several versions of a row the one that counts, and what all shaping steps are told."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+
+import duckdb
+from sqlalchemy.schema import CreateTable
+
+from pipelines.load.contracts import versions
+from pipelines.load.verdicts import log_rows
+from pipelines.warehouse import schema, star
+from pipelines.warehouse.sql import identity_of, quote
+
+DIMENSION_LOGS = (
+    "product",
+    "place",
+    "policy",
+    "carrier_calendar",
+    "bill_of_materials",
+    "shop",
+    "fx_rate",
+    "rate_card",
+    "handling_rate",
+    "carrier_invoice",
+    "carrier_claim",
+)
+SHIPPING_HABIT = 0.8  # a source that reports shipments of so many of its older lines reports those that happened
+SETTLED_DAYS = 14  # younger lines than this may still be shipped
+
+
+@dataclass
+class Flags:
+    """What the shape of every row depends on beside its own log rows; a change asks for a full build."""
+
+    currency: str = ""
+    asked: str = field(default="", compare=False)
+    shipping: tuple[str, ...] = ()
+    delivering: tuple[str, ...] = ()
+    dimension_rows: dict[str, int] = field(default_factory=dict)
+    factors: str = ""
+
+    def text(self) -> str:
+        """Give the flags as one line, as a build keeps them."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of(cls, text: str) -> "Flags":
+        """Read them back.
+
+        >>> Flags.of(Flags("EUR", "auto", ("shop",)).text()).shipping
+        ('shop',)
+        """
+        kept = json.loads(text)
+        for name in ("shipping", "delivering"):
+            kept[name] = tuple(kept[name])
+        return cls(**kept)
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create every table of the star schema, with its comments."""
+    from duckdb_sqlalchemy import Dialect
+
+    dialect = Dialect()
+    connection.execute("BEGIN")  # one commit, not one a comment
+    for table in star.STAR.sorted_tables:
+        connection.execute(str(CreateTable(table).compile(dialect=dialect)))
+        comments = [f"COMMENT ON TABLE {table.name} IS {quote(table.comment or '')}"]
+        comments += [f"COMMENT ON COLUMN {table.name}.{c.name} IS {quote(c.comment or '')}" for c in table.columns]
+        connection.execute("; ".join(comments))
+    connection.execute("COMMIT")
+
+
+def open_logs(
+    connection: duckdb.DuckDBPyConnection,
+    logged: Callable[[str, list[str]], str],
+    loads: list[str],
+    new_loads: list[str],
+    restored: list[str] | None = None,
+) -> None:
+    """Create `all_<thing>` over the logs of the given loads, and `new_<thing>` over those of the new ones.
+
+    With every version of every row.
+
+    `logged` gives the SQL for the rows of a log that loads wrote. What the `restored` loads withdrew is left out.
+    """
+    kept = f" WHERE NOT (is_withdrawn AND load_id IN ({', '.join(map(quote, restored))}))" if restored else ""
+    for thing, table in schema.LOG.tables.items():
+        for prefix, wanted in (("all", loads), ("new", new_loads)):
+            rows = log_rows(connection, table, logged(thing, wanted))
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {prefix}_{thing} AS SELECT * FROM ({rows}){kept}")
+
+
+def survivors(
+    connection: duckdb.DuckDBPyConnection, things: Iterable[str] = tuple(schema.LOG.tables), rows: str = "all"
+) -> None:
+    """Create `current_<thing>`, the survivor of each thing's versions, over the views or tables `<rows>_<thing>`."""
+    for thing in things:
+        identity = identity_of(schema.LOG.tables[thing])
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE versioned_{thing} AS SELECT {identity} FROM {rows}_{thing} GROUP BY 1 HAVING"
+            " count(*) > 1"
+        )
+        has_versions = bool(connection.execute(f"SELECT count(*) FROM versioned_{thing}").fetchall()[0][0])
+        if has_versions:
+            several = f"(SELECT a.* FROM {rows}_{thing} a SEMI JOIN versioned_{thing} USING ({identity}))"
+            statement = f"""
+                SELECT * FROM {rows}_{thing} ANTI JOIN versioned_{thing} USING ({identity}) WHERE NOT is_deleted
+                UNION ALL
+                SELECT * EXCLUDE (version_no) FROM ({versions(several, identity)})
+                    WHERE version_no = 1 AND NOT is_deleted
+            """
+        else:
+            statement = f"SELECT * FROM {rows}_{thing} WHERE NOT is_deleted"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW current_{thing} AS {statement}")
+
+
+def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: Flags | None = None) -> Flags:
+    """Read what every row's shape depends on: reporting currency, which sources report shipments and deliveries.
+
+    Without new order lines, what they tell is what the `last` build knew.
+    """
+
+    def column(sql: str) -> tuple[str, ...]:
+        return tuple(r[0] for r in connection.execute(sql).fetchall())
+
+    rows = {t: connection.execute(f"SELECT count(*) FROM all_{t}").fetchall()[0][0] for t in DIMENSION_LOGS}
+    is_sold = bool(column("SELECT 1 FROM all_order_line LIMIT 1"))  # else what was paid back tells the currency
+    is_told = (
+        column("SELECT 1 FROM new_order_line LIMIT 1")
+        if is_sold
+        else column("SELECT 1 FROM new_refund UNION ALL SELECT 1 FROM new_return_event LIMIT 1")
+    )
+    if last is not None and last.asked == reporting_currency and not is_told:
+        return replace(last, dimension_rows=rows)
+    survivors(connection, ("order_line",))
+    currency = reporting_currency
+    if currency == "auto":
+        sales = (
+            "SELECT currency FROM current_order_line WHERE line_type = 'goods' GROUP BY 1 ORDER BY count(*) DESC, 1"
+            " LIMIT 1"
+        )
+        paid = (
+            "SELECT currency FROM (FROM all_refund UNION ALL BY NAME FROM all_return_event) WHERE amount IS NOT NULL"
+            " GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
+        )
+        currency = next(iter(column(sales) or column(paid)), "EUR")
+    habit = f"""
+        WITH line AS (SELECT source, ordered_at, shipped_at IS NOT NULL AS is_reported FROM current_order_line
+            WHERE line_type = 'goods' AND channel <> 'store' AND units > units_cancelled AND units_shipped IS NULL)
+        SELECT source FROM line JOIN (SELECT source, max(ordered_at) - INTERVAL {SETTLED_DAYS} DAY AS settled_at
+            FROM line GROUP BY 1) USING (source)
+        GROUP BY 1 HAVING bool_or(is_reported) AND coalesce(avg(is_reported::INTEGER) FILTER (ordered_at < settled_at),
+            avg(is_reported::INTEGER)) >= {SHIPPING_HABIT}
+        ORDER BY 1
+    """
+    return Flags(
+        currency,
+        reporting_currency,
+        column(habit),
+        column("SELECT DISTINCT source FROM all_order_line WHERE delivered_at IS NOT NULL ORDER BY 1"),
+        rows,
+    )

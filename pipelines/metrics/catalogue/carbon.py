@@ -1,0 +1,438 @@
+"""Metrics of emissions and of what becomes of goods. Declarations only."""
+
+from dataclasses import replace
+
+from sqlalchemy import and_, func, literal_column, or_, true
+
+from pipelines.metrics.declare import Base, Measure, Metric, Sum, always, both, measure
+from pipelines.metrics.facts import (
+    LEGS,
+    LOT_AVOIDED,
+    LOT_CARBON,
+    LOTS,
+    RECOVERIES,
+    leg_carbon,
+    legs,
+    lot_avoided,
+    lot_carbon,
+    lots,
+    recoveries,
+)
+from pipelines.metrics.facts.conditions import money, returned, sold, units
+from pipelines.metrics.finish import shares
+from pipelines.metrics.finish.doubt import CELL, doubted
+from pipelines.metrics.question import Text
+from pipelines.warehouse.engine import Expression, double
+from pipelines.warehouse.rules import Sql, Time
+
+KG = measure("kg", Sum(LEGS, lambda _: leg_carbon.c.kg_co2e), Sum(LOT_CARBON, lambda _: lot_carbon.c.kg_co2e))
+_BY_RETURN = replace(
+    LEGS, dimensions={n: d for n, d in LEGS.dimensions.items() if n != "carrier"}
+)  # a leg's is not the return's
+KG_OF_RETURNS = measure(
+    "kg", Sum(_BY_RETURN, lambda _: leg_carbon.c.kg_co2e), Sum(LOT_CARBON, lambda _: lot_carbon.c.kg_co2e)
+)
+PRIMARY = measure(
+    "primary",
+    Sum(LEGS, lambda _: leg_carbon.c.kg_co2e, lambda _: leg_carbon.c.status == literal_column("'measured'")),
+    Sum(LOT_CARBON, lambda _: lot_carbon.c.kg_co2e_measured),
+)
+
+
+def _coverage(base: Base) -> tuple[Measure, Measure]:
+    """Count the legs, and those whose emissions are not or not wholly known.
+
+    Lots of parcels, where legs do not know a dimension.
+    """
+    return (
+        measure("legs", Sum(base, always), Sum(LOT_CARBON, always)),
+        measure(
+            "unknown",
+            Sum(base, always, lambda _: leg_carbon.c.kg_co2e.is_(None)),
+            Sum(LOT_CARBON, always, lambda _: lot_carbon.c.is_whole.is_not(true())),
+        ),
+    )
+
+
+KG_LEGS = measure("kg", Sum(LEGS, lambda _: leg_carbon.c.kg_co2e))
+COVERAGE_LEGS = (
+    measure("legs", Sum(LEGS, always)),
+    measure("unknown", Sum(LEGS, always, lambda _: leg_carbon.c.kg_co2e.is_(None))),
+)
+COVERAGE, COVERAGE_OF_RETURNS = _coverage(LEGS), _coverage(_BY_RETURN)
+
+
+def _decided(now: Time) -> Expression:
+    return and_(now.happened(lots.c.inspected_at), lots.c.outcome.is_not(None))
+
+
+def _outcome(name: str) -> Sql:
+    return lambda _: lots.c.outcome == literal_column(f"'{name}'")
+
+
+def _is(activity: str) -> Sql:
+    return lambda _: leg_carbon.c.activity == literal_column(f"'{activity}'")
+
+
+def _on_the_way(_: Time) -> Expression:
+    return leg_carbon.c.activity.in_([literal_column(f"'{a}'") for a in ("transport", "hub", "packaging")])
+
+
+PARCELS = measure("parcels", Sum(LEGS, lambda _: legs.c.parcel_key, distinct=True))
+AVOIDED = tuple(
+    measure(name, Sum(LOT_AVOIDED, lambda _, c=column: lot_avoided.c[c]))  # type: ignore[misc]
+    for name, column in (
+        ("avoided", "kg_co2e_avoided_central"),
+        ("least", "kg_co2e_avoided_low"),
+        ("most", "kg_co2e_avoided_high"),
+    )
+)
+
+
+def _made_of(now: Time) -> Expression:
+    return double(lots.c.units) * double(lots.c.weight_kg)
+
+
+def _fates(key: str, name: Text, what: Text, unit: str, amount: Sql, *needs: str) -> Metric:
+    """Declare how inspected goods part by what became of them, counted one way."""
+    return Metric(
+        key,
+        name,
+        Text(
+            f"Share of the {what.en} of inspected goods by what became of them.",
+            f"Part {what.fr} des articles contrôlés selon leur sort.",
+        ),
+        f"{unit} of a fate",
+        f"{unit} of all fates",
+        "fate / inspected",
+        "share",
+        "return",
+        "none",
+        ("return", "stage_inspected", "disposition", *needs),
+        (measure("fate", Sum(LOTS, amount, _decided)),),
+        shares.share_of_whole(
+            "fate", ("disposition", "outcome"), "nothing inspected in this selection", interval=key == "fate_share"
+        ),
+        family="circularity",
+        whole=("disposition", "outcome"),
+    )
+
+
+def _fate(key: str, outcome: str, name: Text, sentence: Text, good: str) -> Metric:
+    return Metric(
+        key,
+        name,
+        sentence,
+        f"inspected units {outcome.replace('_', ' ')}",
+        "inspected units whose fate is decided",
+        f"{outcome} / inspected",
+        "share",
+        "return",
+        good,
+        ("return", "stage_inspected", "disposition"),
+        (
+            measure("fate", Sum(LOTS, units(), both(_decided, _outcome(outcome)))),
+            measure("inspected", Sum(LOTS, units(), _decided)),
+        ),
+        shares.ratio_of("fate", "inspected", interval=True, nothing="nothing inspected in this selection"),
+        family="circularity",
+    )
+
+
+METRICS = (
+    Metric(
+        "kg_co2e",
+        Text("Emissions of returns", "Émissions des retours"),
+        Text(
+            "Greenhouse gases of the way back of the returns asked for on these days, energy supply included.",
+            "Gaz à effet de serre du trajet retour des retours demandés ces jours-là, amont énergétique compris.",
+        ),
+        "kg CO2e of the legs",
+        "",
+        "sum of leg emissions",
+        "kg CO2e",
+        "return",
+        "down",
+        ("return", "leg"),
+        (KG, *COVERAGE),
+        shares.covered(doubted(shares.total)),
+        family="carbon",
+        details=CELL,
+        is_systematic=True,
+    ),
+    Metric(
+        "kg_co2e_per_100_sold",
+        Text("Emissions per 100 units sold", "Émissions pour 100 unités vendues"),
+        Text(
+            "Emissions of the returns of these sales, per 100 units sold.",
+            "Émissions des retours de ces ventes, pour 100 unités vendues.",
+        ),
+        "kg CO2e of the legs",
+        "units sold",
+        "100 x kg / sold",
+        "kg CO2e per 100 units",
+        "order",
+        "down",
+        ("order", "return", "leg"),
+        (KG, measure("sold", sold()), *COVERAGE),
+        shares.covered(doubted(shares.ratio_of("kg", "sold", per=100.0, nothing="nothing sold in this selection"))),
+        family="carbon",
+        details=CELL,
+        is_systematic=True,
+    ),
+    Metric(
+        "kg_co2e_per_return",
+        Text("Emissions per unit returned", "Émissions par unité retournée"),
+        Text(
+            "Emissions per unit that came back; it falls when people send more back in one parcel.",
+            "Émissions par unité revenue ; baisse quand un colis en contient davantage.",
+        ),
+        "kg CO2e of the legs",
+        "units that came back",
+        "kg / units",
+        "kg CO2e per unit",
+        "return",
+        "down",
+        ("return", "leg"),
+        (KG_OF_RETURNS, measure("confirmed", returned(basis="return")), *COVERAGE_OF_RETURNS),
+        shares.covered(doubted(shares.ratio_of("kg", "confirmed", nothing="nothing came back in this selection"))),
+        family="carbon",
+        details=CELL,
+        is_systematic=True,
+    ),
+    Metric(
+        "primary_data_share",
+        Text("Share from measured data", "Part issue de mesures"),
+        Text(
+            "Share of the emissions that rests on measured distance and weight, not on defaults.",
+            "Part des émissions qui repose sur des distances et poids mesurés, et non sur des valeurs par défaut.",
+        ),
+        "kg CO2e from measured inputs",
+        "kg CO2e",
+        "measured / all",
+        "share",
+        "return",
+        "up",
+        ("return", "leg"),
+        (PRIMARY, KG, *COVERAGE),
+        shares.covered(shares.ratio_of("primary", "kg", counted=False, nothing="no emissions in this selection")),
+        family="carbon",
+    ),
+    Metric(
+        "kg_co2e_per_parcel",
+        Text("Emissions per parcel, all in", "Émissions par colis, tout compris"),
+        Text(
+            "Everything a returned parcel emits: trip, packaging, transport by stop or parcel, hubs, treatment; usual:"
+            " .5 to 1.7 kg.",
+            "Tout ce qu'émet un colis retourné : trajet, emballage, transport par arrêt ou colis, sites, traitement ;"
+            " usuel : 0,5 à 1,7 kg.",
+        ),
+        "kg CO2e of the legs",
+        "parcels",
+        "kg / parcels",
+        "kg CO2e per parcel",
+        "return",
+        "down",
+        ("return", "leg"),
+        (KG_LEGS, PARCELS, *COVERAGE_LEGS),
+        shares.covered(shares.ratio_of("kg", "parcels", nothing="no parcel in this selection")),
+        family="carbon",
+    ),
+    Metric(
+        "transport_kg_co2e_per_parcel",
+        Text(
+            "Transport and packaging per parcel, by tonne-kilometre",
+            "Transport et emballage par colis, à la tonne-kilomètre",
+        ),
+        Text(
+            "Transport, hubs and packaging of a returned parcel with every leg by tonne-kilometres; usual: .05 to .5"
+            " kg. It understates stops for light parcels.",
+            "Transport, sites et emballage d'un colis retourné, chaque trajet à la tonne-kilomètre ; usuel : 0,05 à 0,5"
+            " kg. Sous-estime les arrêts pour colis légers.",
+        ),
+        "kg CO2e by tonne-kilometres",
+        "parcels",
+        "kg / parcels",
+        "kg CO2e per parcel",
+        "return",
+        "down",
+        ("return", "leg"),
+        (
+            measure(
+                "kg",
+                Sum(LEGS, lambda _: func.coalesce(leg_carbon.c.kg_co2e_tonne_km, leg_carbon.c.kg_co2e), _on_the_way),
+            ),
+            PARCELS,
+            *COVERAGE_LEGS,
+        ),
+        shares.covered(shares.ratio_of("kg", "parcels", nothing="no parcel in this selection")),
+        family="carbon",
+    ),
+    Metric(
+        "avoided_kg_co2e",
+        Text("Avoided by second lives", "Évité par les secondes vies"),
+        Text(
+            "Making of new goods that used goods sold or given away displace, from a low to a high displacement; never"
+            " taken off the emissions.",
+            "Fabrication de neuf que déplacent les articles revendus d'occasion ou donnés, d'un déplacement bas à haut"
+            " ; jamais déduit des émissions.",
+        ),
+        "kg CO2e of displaced goods",
+        "",
+        "displacement x footprint of new goods",
+        "kg CO2e",
+        "return",
+        "up",
+        ("return", "disposition"),
+        AVOIDED,
+        shares.ranged("avoided", "least", "most"),
+        family="avoided",
+        is_systematic=True,
+    ),
+    Metric(
+        "destroyed_making_kg_co2e",
+        Text("Making of destroyed goods", "Fabrication des articles détruits"),
+        Text(
+            "What making the goods emitted that were destroyed: wasted, and counted when they were bought.",
+            "Ce qu'a émis la fabrication des articles détruits : gâché, et compté à l'achat.",
+        ),
+        "kg CO2e of destroyed goods",
+        "",
+        "sum of footprints",
+        "kg CO2e",
+        "return",
+        "down",
+        ("return", "disposition"),
+        (measure("kg", Sum(LOT_AVOIDED, lambda _: lot_avoided.c.kg_co2e_new, _outcome("destroyed"))),),
+        shares.total,
+        family="avoided",
+    ),
+    Metric(
+        "packaging_kg",
+        Text("Packaging used", "Emballages utilisés"),
+        Text(
+            "Mass of the packaging bought for returns; it becomes waste after one use.",
+            "Masse des emballages achetés pour les retours ; un déchet après un usage.",
+        ),
+        "kg of packaging",
+        "",
+        "sum of masses",
+        "kg",
+        "return",
+        "down",
+        ("return", "leg"),
+        (measure("kg", Sum(LEGS, lambda _: leg_carbon.c.mass_kg, _is("packaging"))),),
+        shares.total,
+        family="circularity",
+    ),
+    _fates("fate_share", Text("Fates by units", "Sorts en unités"), Text("units", "des unités"), "units", units()),
+    _fates("fate_weight_share", Text("Fates by weight", "Sorts en poids"), Text("weight", "du poids"), "kg", _made_of),
+    _fates(
+        "fate_value_share",
+        Text("Fates by value", "Sorts en valeur"),
+        Text("purchase value", "de la valeur d'achat"),
+        "purchase value",
+        money(lots, "cost_amount"),
+        "unit_cost",
+    ),
+    Metric(
+        "destroyed_without_evidence",
+        Text("Destroyed without reason or evidence", "Détruit sans motif ni preuve"),
+        Text(
+            "Units destroyed without a derogation reason or a reference to what proves it (Regulation (EU) 2024/1781).",
+            "Unités détruites sans motif de dérogation ou sans référence de preuve (règlement (UE) 2024/1781).",
+        ),
+        "units destroyed without both",
+        "",
+        "sum of units",
+        "units",
+        "return",
+        "down",
+        ("return", "recovery"),
+        (
+            measure(
+                "units",
+                Sum(
+                    RECOVERIES,
+                    lambda _: recoveries.c.units,
+                    lambda _: and_(
+                        recoveries.c.disposition == literal_column("'destroyed'"),
+                        or_(recoveries.c.derogation_reason.is_(None), recoveries.c.evidence_ref.is_(None)),
+                    ),
+                ),
+            ),
+        ),
+        shares.total,
+        family="circularity",
+    ),
+    _fate(
+        "resold_as_new_share",
+        "resold_as_new",
+        Text("Resold as new", "Revendu comme neuf"),
+        Text(
+            "Share of the inspected units that go back on sale as new.",
+            "Part des unités contrôlées remises en vente comme neuves.",
+        ),
+        "up",
+    ),
+    _fate(
+        "refurbished_share",
+        "refurbished",
+        Text("Refurbished or second choice", "Reconditionné ou second choix"),
+        Text(
+            "Share of the inspected units that are repaired, refurbished or sold at a lower grade.",
+            "Part des unités contrôlées réparées, reconditionnées ou vendues en second choix.",
+        ),
+        "none",
+    ),
+    _fate(
+        "donated_share",
+        "donated",
+        Text("Donated", "Donné"),
+        Text("Share of the inspected units that are given away.", "Part des unités contrôlées données."),
+        "none",
+    ),
+    _fate(
+        "recycled_share",
+        "recycled",
+        Text("Recycled", "Recyclé"),
+        Text("Share of the inspected units that are recycled.", "Part des unités contrôlées recyclées."),
+        "down",
+    ),
+    _fate(
+        "destroyed_share",
+        "destroyed",
+        Text("Destroyed", "Détruit"),
+        Text("Share of the inspected units that are destroyed.", "Part des unités contrôlées détruites."),
+        "down",
+    ),
+    Metric(
+        "pending_inspection_units",
+        Text("Received, fate not decided", "Reçues, sort non décidé"),
+        Text(
+            "Units received that wait for inspection or a decision.",
+            "Unités reçues en attente de contrôle ou de décision.",
+        ),
+        "units received and undecided",
+        "",
+        "sum of units",
+        "units",
+        "return",
+        "down",
+        ("return", "stage_received"),
+        (
+            measure(
+                "pending",
+                Sum(
+                    LOTS,
+                    units(),
+                    both(
+                        lambda now: now.happened(lots.c.received_at),
+                        lambda now: or_(now.open(lots.c.inspected_at), lots.c.outcome.is_(None)),
+                    ),
+                ),
+            ),
+        ),
+        family="circularity",
+    ),
+)

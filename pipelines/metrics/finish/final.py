@@ -1,0 +1,213 @@
+"""Final rates: what is back, what is to come, how far along a cohort is."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import select
+
+from models import rates as rate_models
+from pipelines.metrics.declare import Ask, Finish
+from pipelines.metrics.finish import pooled
+from pipelines.metrics.finish.shares import answer_frame, design_effect, groups_of, priors
+from pipelines.metrics.question import time_grain
+from pipelines.warehouse.engine import Build
+from pipelines.warehouse.star import STAR
+
+MATURE = 0.5
+
+
+def has_curves(build: Build) -> bool:
+    """Say whether the build knows how returns develop."""
+    if "has_curves" not in build.memory:
+        table = STAR.tables["estimate_development_curve"]
+        build.memory["has_curves"] = bool(len(build.fetch(select(table.c.day).limit(1))))
+    return bool(build.memory["has_curves"])
+
+
+def categories(keys: pd.DataFrame, ask: Ask) -> list[str | None]:
+    """Give the one category that each group is about; None where it is about several."""
+    if "category" in ask.by:
+        return [None if pd.isna(c) else c for c in keys["category"]]
+    chosen = ask.where.get("category", ())
+    chosen = (chosen,) if isinstance(chosen, str) else tuple(chosen)
+    return [chosen[0] if len(chosen) == 1 else None] * len(keys)
+
+
+def _effects(build: Build, keys: pd.DataFrame, ask: Ask) -> np.ndarray[Any, Any]:
+    """Give the design effect of each group: its category's, else that of all orders."""
+    found, whole = priors(build).dropna(subset=["category", "deff"]), design_effect(build)
+    known = dict(zip(found["category"], found["deff"], strict=True))
+    return np.array([whole if c is None else max(float(known.get(c, whole)), 1.0) for c in categories(keys, ask)])
+
+
+def _cohort_prior(
+    build: Build, keys: pd.DataFrame, ask: Ask
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """Give mean and sd of the logit per group.
+
+    A prior speaks for a category, or for all sales, and for no other slice.
+    """
+    found = priors(build)
+    found = found[found["kind"] == "cohort"]
+    chosen = ask.where.get("category", ())
+    is_other = any(name != "category" for name in ask.where) or any(
+        not time_grain(b) and b != "category" for b in ask.by
+    )
+    if is_other or ask.scope.allowed or (not isinstance(chosen, str) and len(chosen) > 1 and "category" not in ask.by):
+        return None
+    table = {
+        (None if pd.isna(c) else c): (a, b) for c, a, b in zip(found["category"], found["a"], found["b"], strict=True)
+    }
+    pairs = [table.get(c, (np.nan, np.nan)) for c in categories(keys, ask)]
+    mean, sd = np.array([p[0] for p in pairs], dtype=float), np.array([p[1] for p in pairs], dtype=float)
+    return (mean, sd) if np.isfinite(mean).any() else None
+
+
+def drifts(build: Build) -> pd.DataFrame:
+    """Read once a build how the delays of recent returns compare with the curves."""
+    if "drifts" not in build.memory:
+        build.memory["drifts"] = build.fetch(select(STAR.tables["estimate_delay_drift"]))
+    found: pd.DataFrame = build.memory["drifts"]
+    return found
+
+
+def drifting(found: pd.DataFrame, build: Build, ask: Ask) -> pd.DataFrame:
+    """Mark the answers whose returns no longer arrive as the curve says.
+
+    `caution` "delay_drift" and the sentence in `note`.
+    """
+    on = drifts(build)
+    on = on[on["is_drifting"].astype(bool)].sort_values("z", key=abs)
+    said = {
+        None if pd.isna(category) else category: (
+            f"returns arrive {'later' if factor > 1 else 'earlier'} than the curve says since"
+            f" {pd.Timestamp(since).date()} ({factor:.2f} times the delay): the interval may not cover"
+        )
+        for category, factor, since in zip(on["category"], on["factor"], on["since_on"], strict=True)
+    }
+    own = [said.get(c, "") if not r else "" for c, r in zip(categories(found, ask), found["reason"], strict=True)]
+    return found.assign(
+        caution=["delay_drift" if x else "" for x in own],
+        note=own,
+    )
+
+
+def final(frame: pd.DataFrame, ask: Ask, build: Build) -> tuple[pd.DataFrame, rate_models.Ultimate, pd.DataFrame]:
+    """Project the final rates of the groups: (keys, rates, sums of sold and returned)."""
+    number, keys = groups_of(frame, ask.by)
+    sold = frame["sold"].fillna(0).to_numpy(float)
+    came = frame["returned"].fillna(0).to_numpy(float)
+    share = frame["share"].fillna(0).to_numpy(float)
+    rates = rate_models.ultimate_rates(
+        number,
+        share,
+        np.maximum(sold, 0),
+        came,
+        groups=len(keys),
+        deff=_effects(build, keys, ask),
+        prior=_cohort_prior(build, keys, ask),
+        level=ask.level,
+    )
+    sums = pd.DataFrame(
+        {"sold": np.bincount(number, sold, len(keys)), "returned": np.bincount(number, came, len(keys))}
+    )
+    return keys, rates, sums
+
+
+def young(build: Build, rates: rate_models.Ultimate, sums: pd.DataFrame, limit: float = MATURE) -> np.ndarray[Any, Any]:
+    """Say for each row why its rate is not known yet; empty where it is."""
+    reasons = []
+    for maturity, sold in zip(rates.maturity, sums["sold"], strict=True):
+        if sold <= 0:
+            reasons.append("nothing sold in this selection")
+        elif not has_curves(build):
+            reasons.append("no development curve yet: too few returns to know how they arrive")
+        elif maturity < limit:
+            reasons.append(f"too young: {maturity:.0%} of the expected returns have come, {limit:.0%} are needed")
+        else:
+            reasons.append("")
+    return np.array(reasons, dtype=object)
+
+
+def ultimate(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the expected final rate; greyed under half maturity."""
+    keys, rates, sums = final(frame, ask, build)
+    found = answer_frame(keys, rates.rate, rates.low, rates.high, sums["sold"], young(build, rates, sums))
+    return drifting(found, build, ask)
+
+
+def maturity(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the share of the expected returns that is already back."""
+    keys, rates, sums = final(frame, ask, build)
+    return answer_frame(keys, rates.maturity, n=sums["sold"], reason=young(build, rates, sums, 0.0))
+
+
+def to_come(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the units still expected back."""
+    keys, rates, sums = final(frame, ask, build)
+    reason = young(build, rates, sums, 0.05)
+    found = answer_frame(keys, rates.to_come, rates.to_come_low, rates.to_come_high, sums["sold"], reason)
+    return drifting(found, build, ask)
+
+
+def to_come_amount(of_sold: str, of_returned: str) -> Finish:
+    """Give the part of an amount still expected back: units to come times what one of them is worth.
+
+    Which of the kept units come is weighed by the usual rate of their category, for dear categories are often those
+    that come back most; so a month is worth about the same whole or by category.
+    """
+
+    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        keys, rates, sums = final(frame, ask, build)
+        number, _ = groups_of(frame, ask.by)
+        kept = {
+            n: (frame[s].fillna(0) - frame[r].fillna(0)).clip(lower=0).to_numpy(float)
+            for n, s, r in (("units", "sold", "returned"), ("amount", of_sold, of_returned))
+        }
+        g = frame["share"].fillna(1).to_numpy(float)
+        a, b = pooled.category_prior(build, frame["family"], "style")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            usual = np.where(np.isfinite(a), a / (a + b), np.nan_to_num(rates.rate)[number])
+            chance = usual * (1 - g) / np.maximum(1 - usual * g, 1e-12)
+            coming = {n: np.bincount(number, x * chance, len(keys)) for n, x in kept.items()}
+            per_unit = np.where(coming["units"] > 0, coming["amount"] / coming["units"], 0.0)
+        amount = rates.to_come * per_unit
+        low, high = rates.to_come_low * per_unit, rates.to_come_high * per_unit
+        found = answer_frame(keys, amount, low, high, sums["sold"], young(build, rates, sums, 0.05))
+        return drifting(found, build, ask)
+
+    return finish
+
+
+def window(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the share returned within a number of days, from units of mixed ages (Kaplan-Meier)."""
+    days = int(ask.parameter or 30)
+    number, keys = groups_of(frame, ask.by)
+    counts = np.zeros((2, len(keys), days + 2))
+    day = frame["clock_day"].fillna(-1).to_numpy(float)
+    came = frame["returned"].fillna(0).to_numpy(float)
+    sold = frame["sold"].fillna(0).to_numpy(float)
+    inside = day >= 0
+    at = np.minimum(day[inside], days + 1).astype(int)
+    np.add.at(counts[0], (number[inside], at), came[inside])
+    np.add.at(counts[1], (number[inside], at), sold[inside])
+    kept = np.maximum(counts[1], 0)
+    value, low, high = rate_models.window_rate(counts[0], kept, days, ask.level, design_effect(build))
+    n = np.bincount(number, np.where(inside, sold + came, 0), len(keys))
+    oldest = np.full(len(keys), -1.0)
+    np.maximum.at(oldest, number[inside], day[inside])
+    old, every = counts[:, :, days:].sum((0, 2)), kept.sum(-1) + counts[0, :, days:].sum(-1)
+    reasons = [
+        "" if known else _too_young(days, age, some / of if of > 0 else 0.0)
+        for known, age, some, of in zip(np.isfinite(value), oldest, old, every, strict=True)
+    ]
+    return answer_frame(keys, value, low, high, n, np.array(reasons, dtype=object))
+
+
+def _too_young(days: int, oldest: float, old: float) -> str:
+    if oldest < 0:
+        return "nothing sold in this selection has been delivered yet"
+    if oldest < days:
+        return f"nothing sold in this selection is {days} days old: the oldest sale is {oldest:.0f} days old"
+    return f"too few of these sales are {days} days old: {old:.1%}, {rate_models.OLD_ENOUGH:.0%} are needed"

@@ -1,0 +1,129 @@
+"""Waits and promises: quantiles, states, the promise that holds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models import promises as promise_models
+from models import rates as rate_models
+from pipelines.metrics.declare import Ask, Finish
+from pipelines.metrics.finish.shares import answer_frame, groups_of, summed
+from pipelines.warehouse.engine import Build
+
+STATES = ("kept", "broken", "undetermined", "expired")
+
+
+def by_state(frame: pd.DataFrame, ask: Ask) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give returns under promise per group, one column a state."""
+    wide = frame.assign(**{s: np.where(frame["state"] == s, frame["returns"].fillna(0), 0.0) for s in STATES})
+    return summed(wide, ask.by, list(STATES))
+
+
+def kept(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give kept / (kept + broken), with Wilson's interval."""
+    keys, sums = by_state(frame, ask)
+    n = (sums["kept"] + sums["broken"]).to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.where(n > 0, sums["kept"] / n, np.nan)
+    low, high = rate_models.wilson(sums["kept"], n, ask.level)
+    found = answer_frame(keys, value, low, high, n, np.where(n > 0, "", "no promise of this selection is due yet"))
+    return found.assign(note=_from_return(frame[frame["state"].isin(["kept", "broken"])], frame, ask, "returns"))
+
+
+def _from_return(rows: pd.DataFrame, frame: pd.DataFrame, ask: Ask, name: str) -> list[str]:
+    """Say of each group how much of it counts from the return, for want of a request."""
+    if "is_from_return" not in frame:
+        return [""] * len(groups_of(frame, ask.by)[1])
+    number, keys = groups_of(frame, ask.by)
+    used = frame.index.isin(rows.index)
+    weight = frame[name].fillna(0).to_numpy(float) * used
+    whole = np.bincount(number, weight, len(keys))
+    part = np.bincount(number, weight * frame["is_from_return"].fillna(0).to_numpy(float), len(keys))
+    return [
+        f"{p / w:.1%} count from the return date: no request is known" if p > 0 else ""
+        for p, w in zip(part, whole, strict=True)
+    ]
+
+
+def in_state(state: str) -> Finish:
+    """Count the returns under promise in one state; n is all under promise."""
+
+    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+        keys, sums = by_state(frame, ask)
+        return answer_frame(keys, sums[state], n=sums.sum(axis=1))
+
+    return finish
+
+
+def _table_of_waits(
+    frame: pd.DataFrame, ask: Ask
+) -> tuple[pd.DataFrame, np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    number, keys = groups_of(frame, ask.by)
+    cause = frame["cause"].fillna(-1).to_numpy(int)
+    used = cause >= 0
+    hours, bins = np.unique(frame["hours"].fillna(0).to_numpy(float)[used], return_inverse=True)
+    if not len(hours):
+        hours = np.zeros(1)
+    table = promise_models.life_table(
+        number[used], bins, cause[used], frame["waits"].to_numpy(float)[used], len(keys), len(hours)
+    )
+    return keys, hours / 24, table, number
+
+
+def wait_quantile(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give a quantile of the days waited by those that complete (Aalen-Johansen), with its interval."""
+    return _waited(
+        frame,
+        ask,
+        lambda days, table: promise_models.completion_quantiles(days, table, [ask.parameter or 0.9], ask.level)[
+            :, 0, :
+        ],
+    )
+
+
+def promise_that_holds(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    """Give the shortest duration kept with a probability, in the promise's own unit; a lost return breaks any."""
+    number, keys = groups_of(frame, ask.by)
+    took, place = np.unique(frame["took"].fillna(0).to_numpy(float), return_inverse=True)
+    took = took if len(took) else np.zeros(1)
+    table = promise_models.life_table(
+        number, place, frame["cause"].fillna(3).to_numpy(int), frame["waits"].fillna(0), len(keys), len(took)
+    )
+    found = np.asarray(promise_models.promise_at(took, table, ask.parameter or 0.95, ask.level), dtype=float)
+    units = frame.assign(group=number).groupby("group")["unit_of"].agg(lambda u: "|".join(sorted(set(u.dropna()))))
+    unit = units.reindex(range(len(keys))).fillna("").to_numpy(str)
+    completed = table[:, promise_models.COMPLETED, :].sum(-1)
+    found[:, 2] = np.where(np.isinf(found[:, 2]), np.nan, found[:, 2])
+    reason = np.where(
+        np.char.find(unit, "|") >= 0,
+        "promised in different units: cut by lane or market",
+        np.where(
+            completed == 0,
+            "nothing of this selection has completed yet",
+            np.where(np.isinf(found[:, 0]), f"longer than anything followed so far ({took[-1]:.0f})", ""),
+        ),
+    )
+    return answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason).assign(unit=unit)
+
+
+def _waited(frame: pd.DataFrame, ask: Ask, estimate: Callable[..., Any]) -> pd.DataFrame:
+    keys, days, table, _ = _table_of_waits(frame, ask)
+    found = np.asarray(estimate(days, table), dtype=float)
+    completed = table[:, promise_models.COMPLETED, :].sum(-1)
+    longest = days[-1]
+    found[:, 2] = np.where(np.isinf(found[:, 2]), np.nan, found[:, 2])
+    reason = np.where(
+        completed == 0,
+        "nothing of this selection has completed yet",
+        np.where(np.isinf(found[:, 0]), f"longer than anything followed so far ({longest:.0f} days)", ""),
+    )
+    number, _ = groups_of(frame, ask.by)
+    cause = frame["cause"].fillna(-1).to_numpy(int)
+    early = np.bincount(number, np.where(cause == -2, frame["waits"].to_numpy(float), 0), len(keys))
+    said = [f"without {int(n):,} paid before the wait began" if n else "" for n in early]
+    notes = zip(said, _from_return(frame[cause >= 0], frame, ask, "waits"), strict=True)
+    return answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason).assign(
+        note=["; ".join(filter(None, pair)) for pair in notes]
+    )

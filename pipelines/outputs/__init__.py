@@ -1,0 +1,1 @@
+"""What leaves: exports, reports, closings, copies, the endpoint."""

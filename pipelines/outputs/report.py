@@ -1,0 +1,605 @@
+"""The carbon report of a span.
+
+An Excel workbook an auditor can recompute, a PDF for reading, and each chain as iLEAP-shaped JSON. Every total in the
+workbook is the sum of its lines, and every line is amount x factor: nothing but the workbook is needed to compute it
+again. Closed months stand as they were signed for. What second lives avoid is on a sheet of its own and in no total.
+Structures follow ISO 14083, GHG Protocol scope 3, ESRS E1-6 and Regulation (EU) 2024/1781 Art. 24; none of them is
+certified here.
+"""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from openpyxl import Workbook
+from openpyxl.styles import Font
+from sqlalchemy import and_, func, select
+
+from pipelines import analyses, metrics
+from pipelines.analyses.emissions import BAND_ALL_IN, BAND_TONNE_KM, IMPLAUSIBLE
+from pipelines.errors import ReportError
+from pipelines.factors import ledger
+from pipelines.metrics.facts import lots
+from pipelines.outputs import closing, disclosure
+from pipelines.settings import Settings
+from pipelines.warehouse import state
+from pipelines.warehouse.build import current_build
+from pipelines.warehouse.engine import Build, looked_up
+from pipelines.warehouse.star import STAR
+
+FORMS = ("xlsx", "pdf", "json")
+CATEGORIES = {
+    "1": "Purchased goods and services",
+    "4": "Upstream transportation and distribution",
+    "5": "Waste generated in operations",
+    "9": "Downstream transportation and distribution (customer trips, optional)",
+    "12": "End-of-life treatment of sold products",
+}
+CHAPTERS = {
+    "33": "Essential oils, perfumery, cosmetics",
+    "42": "Leather articles, bags",
+    "61": "Apparel, knitted",
+    "62": "Apparel, not knitted",
+    "63": "Other made-up textiles",
+    "64": "Footwear",
+    "85": "Electrical machinery and equipment",
+    "94": "Furniture",
+    "95": "Toys, games, sports requisites",
+}
+QUALITY = {"measured": "primary", "imputed": "modelled", "assumed": "default"}
+_LINE = [
+    "activity",
+    "role",
+    "scope3_category",
+    "allocation",
+    "factor_id",
+    "factor_value",
+    "factor_unit",
+    "data_quality",
+]
+t = STAR.tables
+
+
+@dataclass
+class Report:
+    """What every form of the report holds: frames by sheet, and what stands above them."""
+
+    since: date
+    until: date
+    build: str
+    made_at: str
+    total: float
+    low: float
+    high: float
+    primary_share: float
+    sheets: dict[str, pd.DataFrame] = field(default_factory=dict)
+    method: list[str] = field(default_factory=list)
+
+
+def gather(settings: Settings, since: date, until: date) -> Report:
+    """Gather a span's report, both days included. Raises ReportError when nothing came back then."""
+    if since > until:
+        raise ReportError(f"The report begins on {since}, after it ends on {until}.")
+    with current_build(settings.warehouse) as build:
+        found, months = closing.span_elements(settings, build, since, until)
+        if found.empty:
+            raise ReportError(
+                f"No return asked for from {since} to {until} has a leg: there is nothing to report. `backhaul metric"
+                " kg_co2e --by month` says when there are."
+            )
+        lines = _lines(found)
+        total = float(lines["kg_co2e"].sum())
+        before = closing.elements(build, *_year_before(since, until))
+        whole = metrics.answer(build, "kg_co2e", since=since, until=until).iloc[0]
+        scale = (
+            total / float(whole["value"]) if whole["value"] else np.nan
+        )  # closed months keep their figures: the doubt is the same share
+        primary = lines.loc[lines["data_quality"] == "primary", "kg_co2e"].sum()
+        report = Report(
+            since,
+            until,
+            build.label,
+            state.now().isoformat(timespec="seconds"),
+            total,
+            float(whole["low"]) * scale,
+            float(whole["high"]) * scale,
+            float(primary / total) if total else np.nan,
+        )
+        used = _factors(build, lines, months)
+        conventions = {
+            k: float(metrics.answer(build, k, since=since, until=until)["value"].iloc[0])
+            for k in ("kg_co2e_per_parcel", "transport_kg_co2e_per_parcel")
+        }
+        scope3 = _scope3(lines)
+        report.sheets = {
+            "summary": _summary(report, lines, conventions),
+            "scope 3": scope3,
+            "ESRS E1-6": _e1(scope3, _scope3(_lines(before)) if len(before) else None, since, until),
+            "discarded goods": _discarded(build, since, until),
+            "avoided (outside totals)": _avoided(build, since, until),
+            "lines": lines,
+            "factors": used,
+            "data quality": _quality(build, lines, since, until),
+            "missing factors": analyses.missing_factors(build),
+            "closed months": _closed(build, months, since, until),
+            "obligations": _obligations(settings, until),
+        }
+        report.method = _method(settings, report)
+        report.sheets["method"] = pd.DataFrame({"statement": report.method})
+    return report
+
+
+def _lines(found: pd.DataFrame) -> pd.DataFrame:
+    """Sum elements to the lines of the workbook.
+
+    One per activity, part, category, allocation, factor and data quality.
+    """
+    known = found.assign(
+        data_quality=looked_up(found["status"], QUALITY),
+        **{n: found[n].fillna("") for n in ("factor_id", "factor_unit", "allocation", "scope3_category", "activity")},
+    )
+    known["factor_value"] = known["factor_value"].astype(float)
+    sums = known.groupby(_LINE, dropna=False, as_index=False).agg(
+        elements=("element_id", "count"),
+        amount=("amount", "sum"),
+        tonne_km=("tonne_km", "sum"),
+        kg_co2e_wtt=("kg_co2e_wtt", "sum"),
+        kg_co2e_ttw=("kg_co2e_ttw", "sum"),
+        without_factor=("kg_co2e", lambda kg: int(kg.isna().sum())),
+    )
+    sums["kg_co2e"] = (sums["amount"] * sums["factor_value"]).fillna(0.0)
+    is_split = known.groupby(_LINE, dropna=False)["kg_co2e_ttw"].count().reset_index(drop=True) > 0
+    sums.loc[~is_split.to_numpy(), ["kg_co2e_wtt", "kg_co2e_ttw"]] = np.nan
+    sums["amount_unit"] = sums["factor_unit"].str.removeprefix("kgCO2e/")
+    order = [
+        "activity",
+        "role",
+        "scope3_category",
+        "allocation",
+        "data_quality",
+        "elements",
+        "amount",
+        "amount_unit",
+        "factor_id",
+        "factor_value",
+        "factor_unit",
+        "kg_co2e",
+        "kg_co2e_wtt",
+        "kg_co2e_ttw",
+        "tonne_km",
+        "without_factor",
+    ]
+    return sums.sort_values("kg_co2e", ascending=False, ignore_index=True)[order]
+
+
+def _year_before(since: date, until: date) -> tuple[date, date]:
+    return tuple((pd.Timestamp(d) - pd.DateOffset(years=1)).date() for d in (since, until))  # type: ignore[return-value]
+
+
+def _factors(build: Build, lines: pd.DataFrame, months: list[closing.Closed]) -> pd.DataFrame:
+    """List the factors of the lines with their source; those of closed months as they were then."""
+    frames = [closing.frozen_factors(c) for c in months] + [build.fetch(select(t["factor_set"]))]
+    known = pd.concat([f.astype(object) for f in frames], ignore_index=True).drop_duplicates(["factor_id", "value"])
+    return known[known["factor_id"].isin(lines["factor_id"])].sort_values("factor_id", ignore_index=True)
+
+
+def _summary(report: Report, lines: pd.DataFrame, conventions: dict[str, float]) -> pd.DataFrame:
+    by = lines.groupby("activity")["kg_co2e"].sum()
+    rows: list[tuple[str, Any, str]] = [
+        ("total, well to wheel", report.total, "kg CO2e"),
+        ("90% interval, low", report.low, "kg CO2e"),
+        ("90% interval, high", report.high, "kg CO2e"),
+        ("share of primary data", report.primary_share, "share"),
+        *((f"of which {str(name).replace('_', ' ')}", value, "kg CO2e") for name, value in by.items()),
+        (
+            "per parcel, all in (by stop, parcel or tonne-kilometre)",
+            conventions["kg_co2e_per_parcel"],
+            f"kg CO2e; usual {BAND_ALL_IN[0]:g} to {BAND_ALL_IN[1]:g}",
+        ),
+        (
+            "per parcel, transport and packaging by tonne-kilometre",
+            conventions["transport_kg_co2e_per_parcel"],
+            f"kg CO2e; usual {BAND_TONNE_KM[0]:g} to {BAND_TONNE_KM[1]:g}",
+        ),
+        ("elements", int(lines["elements"].sum()), "count"),
+        ("elements without a factor", int(lines["without_factor"].sum()), "count"),
+    ]
+    return pd.DataFrame(rows, columns=["figure", "value", "unit"])
+
+
+def _scope3(lines: pd.DataFrame) -> pd.DataFrame:
+    sums = lines.groupby("scope3_category", as_index=False)[["kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw"]].sum(min_count=1)
+    sums["category"] = looked_up(sums["scope3_category"], CATEGORIES).fillna("")
+    primary = lines[lines["data_quality"] == "primary"].groupby("scope3_category")["kg_co2e"].sum()
+    sums["primary_share"] = looked_up(sums["scope3_category"], primary).fillna(0.0) / sums["kg_co2e"].where(
+        sums["kg_co2e"] > 0
+    )
+    sums["number"] = pd.to_numeric(sums["scope3_category"], errors="coerce")
+    return sums.sort_values("number", ignore_index=True)[
+        ["scope3_category", "category", "kg_co2e", "kg_co2e_wtt", "kg_co2e_ttw", "primary_share"]
+    ]
+
+
+def _e1(now: pd.DataFrame, before: pd.DataFrame | None, since: date, until: date) -> pd.DataFrame:
+    """Shape scope 3 as ESRS E1-6 does: retrospective columns; milestones are the company's to fill in."""
+    earlier = before.set_index("scope3_category")["kg_co2e"] if before is not None else pd.Series(dtype=float)
+    rows = [
+        {"row": f"{c}. {name}", "N-1": float(earlier.get(c, np.nan)) / 1000, "N": kg / 1000}
+        for c, name, kg in zip(now["scope3_category"], now["category"], now["kg_co2e"], strict=True)
+    ]
+    whole = {
+        "row": "Total gross indirect (scope 3) emissions of returns",
+        "N-1": float(earlier.sum()) / 1000 if len(earlier) else np.nan,
+        "N": float(now["kg_co2e"].sum()) / 1000,
+    }
+    frame = pd.DataFrame([{"row": "Significant scope 3 categories", "N-1": np.nan, "N": np.nan}, *rows, whole])
+    frame.insert(1, "base year", np.nan)
+    frame["% N / N-1"] = 100 * (frame["N"] / frame["N-1"] - 1)
+    frame["unit"] = "t CO2e"
+    frame["milestones and targets (2030, 2050)"] = ""
+    frame["span"] = f"{since} to {until}"
+    return frame
+
+
+def _discarded(build: Build, since: date, until: date) -> pd.DataFrame:
+    """Draft the table of Regulation (EU) 2024/1781 Art.
+
+    24: discarded goods by CN chapter, units and kg, what became of them and why. Goods prepared for reuse (repaired,
+    refurbished), recycled and destroyed; donated goods and those sold are not discarded.
+    """
+    product, recovery = t["dim_product"], t["fact_recovery"]
+    why = (
+        select(
+            recovery.c.return_line_key,
+            recovery.c.disposition,
+            func.max(recovery.c.derogation_reason).label("reason"),
+            func.max(recovery.c.evidence_ref).label("evidence"),
+        )
+        .group_by(recovery.c.return_line_key, recovery.c.disposition)
+        .subquery("why")
+    )
+    query = (
+        select(
+            product.c.hs_chapter,
+            lots.c.disposition,
+            lots.c.reason.label("return_reason"),
+            why.c.reason,
+            why.c.evidence,
+            lots.c.units,
+            lots.c.weight_kg,
+        )
+        .select_from(
+            lots.outerjoin(product, and_(product.c.product_key == lots.c.product_key, product.c.is_current)).outerjoin(
+                why, and_(why.c.return_line_key == lots.c.return_line_key, why.c.disposition == lots.c.disposition)
+            )
+        )
+        .where(
+            lots.c.requested_on >= since,
+            lots.c.requested_on <= until,
+            lots.c.disposition.in_(["repaired", "refurbished", "recycled", "destroyed"]),
+            lots.c.cancelled_at.is_(None),
+        )
+    )
+    found = build.fetch(query)
+    found["kg"] = found["weight_kg"].astype(float) * found["units"]
+    kinds = {
+        "repaired": "prepared for reuse",
+        "refurbished": "prepared for reuse",
+        "recycled": "recycled",
+        "destroyed": "other recovery or disposal",
+    }
+    found["kind"] = looked_up(found["disposition"], kinds)
+    rows = []
+    for chapter, goods in found.groupby(found["hs_chapter"].fillna("unknown")):
+        units, kg = (goods.groupby("kind")[c].sum() for c in ("units", "kg"))
+        gone = goods[goods["disposition"] == "destroyed"]
+        bare = gone["reason"].isna() | gone["evidence"].isna()
+        row: dict[str, Any] = {
+            "CN chapter": chapter,
+            "goods": CHAPTERS.get(str(chapter), ""),
+            "units discarded": int(goods["units"].sum()),
+            "kg discarded": float(goods["kg"].sum()),
+        }
+        for kind in dict.fromkeys(kinds.values()):
+            row |= {f"units {kind}": int(units.get(kind, 0)), f"kg {kind}": float(kg.get(kind, 0.0))}
+        reasons = gone["reason"].fillna("none given").value_counts()
+        row |= {
+            "reasons of destroying": "; ".join(f"{r}: {n}" for r, n in reasons.items()),
+            "units without reason or evidence": int(gone.loc[bare, "units"].sum()),
+        }
+        rows.append(row)
+    columns = [
+        "CN chapter",
+        "goods",
+        "units discarded",
+        "kg discarded",
+        *(f"{u} {k}" for k in dict.fromkeys(kinds.values()) for u in ("units", "kg")),
+        "reasons of destroying",
+        "units without reason or evidence",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _avoided(build: Build, since: date, until: date) -> pd.DataFrame:
+    found = metrics.answer(build, "avoided_kg_co2e", since=since, until=until, by=("disposition",))
+    rows = found.rename(columns={"value": "central", "low": "low displacement", "high": "high displacement"})
+    rows = rows[rows["central"].fillna(0) > 0][["disposition", "low displacement", "central", "high displacement"]]
+    rows["note"] = "kg CO2e of new goods displaced; outside the inventory, never deducted (GHG Protocol Scope 3, 9.5)"
+    return rows.reset_index(drop=True)
+
+
+def _quality(build: Build, lines: pd.DataFrame, since: date, until: date) -> pd.DataFrame:
+    shares = lines.groupby("data_quality")["kg_co2e"].sum()
+    rows = [
+        {
+            "what": f"data quality: {q}",
+            "low": np.nan,
+            "high": np.nan,
+            "kg_co2e": float(kg),
+            "share": float(kg / shares.sum()) if shares.sum() else np.nan,
+        }
+        for q, kg in shares.items()
+    ]
+    swings = analyses.tornado(build, since=since, until=until).head(15)
+    rows += [
+        {"what": f"doubt: {s}", "low": low, "high": high, "kg_co2e": np.nan, "share": share}
+        for s, low, high, share in swings.itertuples(index=False, name=None)
+    ]
+    return pd.DataFrame(rows, columns=["what", "low", "high", "kg_co2e", "share"])
+
+
+def _closed(build: Build, months: list[closing.Closed], since: date, until: date) -> pd.DataFrame:
+    rows = [closing.restatement(build, c) for c in months]
+    frame = pd.DataFrame(
+        rows, columns=["month", "number", "approver", "closed_at", "factor_set", "closed", "now", *closing.CAUSES]
+    )
+    names, day = {c.month for c in months}, since.replace(day=1)
+    while day <= until:
+        if f"{day:%Y-%m}" not in names:
+            frame.loc[len(frame)] = {"month": f"{day:%Y-%m}", "approver": "not closed: provisional"}
+        day = (day + timedelta(days=32)).replace(day=1)
+    return frame.sort_values("month", ignore_index=True)
+
+
+def _obligations(settings: Settings, until: date) -> pd.DataFrame:
+    company = disclosure.company(settings)
+    found = pd.DataFrame([asdict(o) for o in disclosure.obligations(company, until)])
+    who = (
+        f"{company.country}, {company.size}: {company.employees:,} employees, EUR {company.turnover_eur_m:g} million"
+        if company
+        else "not said: `backhaul company`"
+    )
+    return found.assign(company=who)
+
+
+def _method(settings: Settings, report: Report) -> list[str]:
+    chosen = ledger(settings)
+    return [
+        f"Returns asked for from {report.since} to {report.until}; build {report.build}; made {report.made_at} UTC.",
+        (
+            "The chain of transport and hub elements follows the structure of ISO 14083; it is not certified. Customer"
+            " trips, packaging, repair and treatment stand beside the chain with totals of their own."
+        ),
+        (
+            "A line is amount x factor. Amounts: tonne-kilometres, kilometres of a trip's or a round's share, parcels,"
+            " tonnes. A factor is well to wheel and holds load and empty running: no correction is made on top."
+        ),
+        (
+            "Allocation: collection rounds by parcel where the round says how many shared it, else by tonne-kilometres;"
+            " consolidated movements wholly in the data by mass x direct distance; items of a parcel by mass."
+        ),
+        f"Factor set {chosen.chosen}"
+        + (f", vintage {chosen.pinned} for all years" if chosen.pinned else ", the vintage of the activity's year")
+        + "; what it lacks is taken from desnz, then ademe. An element without a factor has no figure and is counted.",
+        (
+            "Distances: reported ones as given (shortest feasible x 1.05 by road), else great circle between places x"
+            " circuity, else a usual distance. Status says which."
+        ),
+        (
+            "Scope 3 categories: bought transport 4, bought packaging 1, waste treatment 5, repair as a service 1,"
+            " customer trips 9 (optional). The Scope 3 Standard does not name returns: the mapping is a reading of it."
+        ),
+        (
+            "Uncertainty: lognormal errors of factors (pedigree) and of assumed inputs (their stated bounds), shared by"
+            " all elements that rest on them, propagated by Monte Carlo; 90% interval."
+        ),
+        (
+            f"Parcels under {IMPLAUSIBLE[0] * 1000:g} g or over {IMPLAUSIBLE[1]:g} kg are flagged by a check. The usual"
+            " band depends on the convention; both are on the summary."
+        ),
+        (
+            "Waste factors of DESNZ count transport and preparation; burning with energy recovery belongs to who uses"
+            " the energy (GHG Protocol). Methods that count the stack differ by two orders of magnitude: the factor"
+            " list says which is used."
+        ),
+        "Gross figures. Avoided emissions are apart and never deducted; a return resold as new avoids nothing.",
+        "Global warming potentials are those of each factor's set, named in the factor list.",
+    ]
+
+
+def write(settings: Settings, since: date, until: date, path: Path) -> Report:
+    """Write the report to a file; its ending says the form: xlsx, pdf or json (one iLEAP-shaped shipment a parcel).
+
+    Raises ReportError.
+    """
+    form = path.suffix.removeprefix(".").lower()
+    if form not in FORMS:
+        raise ReportError(
+            f"{path.name or 'A file without a name'} ends in no form of the report. Name it .{', .'.join(FORMS)}."
+        )
+    report = gather(settings, since, until)
+    makers: dict[str, Callable[[], bytes]] = {
+        "xlsx": lambda: to_xlsx(report),
+        "pdf": lambda: to_pdf(report),
+        "json": lambda: json.dumps(ileap(settings, since, until), indent=1).encode(),
+    }
+    path.write_bytes(makers[form]())
+    return report
+
+
+def to_xlsx(report: Report) -> bytes:
+    """Write the workbook: a sheet a table, figures as numbers."""
+    book = Workbook()
+    book.remove(book.worksheets[0])
+    for name, frame in report.sheets.items():
+        sheet = book.create_sheet(name)
+        sheet.append(list(frame.columns))
+        for cell in sheet[1]:
+            cell.font = Font(bold=True)
+        for row in frame.astype(object).itertuples(index=False, name=None):
+            sheet.append([_cell(v) for v in row])
+        sheet.freeze_panes = "A2"
+        for place, column in enumerate(frame.columns, start=1):
+            longest = max([len(str(column)), *(len(str(_cell(v) or "")) for v in frame.iloc[:200, place - 1])])
+            sheet.column_dimensions[sheet.cell(1, place).column_letter].width = min(longest + 2, 70)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None or value is pd.NaT or (isinstance(value, float) and not np.isfinite(value)) or pd.isna(value):
+        return None
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, pd.Timestamp):
+        return value.to_pydatetime()
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@"):
+        return "'" + value
+    return value
+
+
+def to_pdf(report: Report) -> bytes:
+    """Write the report for reading.
+
+    Columns: summary, scope 3, discarded goods, closed months, obligations, method and factors.
+    """
+    from fpdf import FPDF
+    from fpdf.fonts import FontFace
+
+    page = FPDF(orientation="landscape", format="A4")
+    page.set_creation_date(pd.Timestamp(report.made_at, tz="UTC").to_pydatetime())
+    page.set_auto_page_break(auto=True, margin=12)
+    page.add_page()
+    page.set_font("helvetica", "B", 16)
+    page.cell(0, 10, _latin(f"Emissions of returns, {report.since} to {report.until}"), new_x="LMARGIN", new_y="NEXT")
+    page.set_font("helvetica", size=11)
+    said = (
+        f"{report.total:,.0f} kg CO2e, {report.low:,.0f} to {report.high:,.0f} (90%); {report.primary_share:.0%} rests"
+        f" on primary data. Build {report.build}."
+    )
+    page.multi_cell(0, 6, _latin(said), new_x="LMARGIN", new_y="NEXT")
+    shown = (
+        "summary",
+        "scope 3",
+        "ESRS E1-6",
+        "discarded goods",
+        "avoided (outside totals)",
+        "data quality",
+        "closed months",
+        "obligations",
+    )
+    for name in shown:
+        frame = report.sheets[name]
+        _pdf_table(
+            page,
+            name,
+            frame.drop(
+                columns=[
+                    c
+                    for c in ("milestones and targets (2030, 2050)", "span", "note", "address", "rule")
+                    if c in frame and name != "avoided (outside totals)"
+                ]
+            ),
+            FontFace,
+        )
+    page.ln(4)
+    page.set_font("helvetica", "B", 12)
+    page.cell(0, 8, "Method", new_x="LMARGIN", new_y="NEXT")
+    page.set_font("helvetica", size=9)
+    for sentence in report.method:
+        page.multi_cell(0, 5, _latin("- " + sentence), new_x="LMARGIN", new_y="NEXT")
+    factors = report.sheets["factors"][
+        ["factor_id", "unit", "value", "year", "source", "row_id", "licence", "gwp", "eol_method"]
+    ]
+    _pdf_table(page, "factors", factors, FontFace)
+    return bytes(page.output())
+
+
+def _pdf_table(page: Any, title: str, frame: pd.DataFrame, face: Any) -> None:
+    if page.will_page_break(30):
+        page.add_page()
+    page.ln(4)
+    page.set_font("helvetica", "B", 12)
+    page.cell(0, 8, _latin(title[:1].upper() + title[1:]), new_x="LMARGIN", new_y="NEXT")
+    page.set_font("helvetica", size=7)
+    if frame.empty:
+        page.cell(0, 5, "none", new_x="LMARGIN", new_y="NEXT")
+        return
+    texts = frame.astype(object).map(_shown)
+    widths = tuple(min(max([8, *texts[c].str.len(), *map(len, str(c).split())]), 45) + 3 for c in frame.columns)
+    with page.table(col_widths=widths, headings_style=face(emphasis="BOLD"), line_height=4, text_align="LEFT") as table:
+        table.row([_latin(str(c).replace("_", " ")) for c in frame.columns])
+        for row in texts.itertuples(index=False, name=None):
+            table.row([_latin(v) for v in row])
+
+
+def _shown(value: Any) -> str:
+    plain = _cell(value)
+    if plain is None:
+        return ""
+    if isinstance(plain, bool) or not isinstance(plain, int | float):
+        return str(plain)
+    return f"{plain:,.0f}" if abs(plain) >= 1000 else f"{plain:.4g}"
+
+
+def _latin(text: str) -> str:
+    return text.encode("latin-1", "replace").decode("latin-1")
+
+
+def ileap(settings: Settings, since: date, until: date) -> list[dict[str, Any]]:
+    """Give one shipment a parcel in the shape of iLEAP: its transport and hub elements in order, decimals as strings.
+
+    Customer trips, packaging and treatment are outside the chain. Shape: Smart Freight Centre, iLEAP technical
+    specification.
+    """
+    with current_build(settings.warehouse) as build:
+        found, _ = closing.span_elements(settings, build, since, until)
+    chain = found[found["activity"].isin(["transport", "hub"])].sort_values(["parcel_id", "element_no"])
+    kinds = {"actual": "actual", "shortest_feasible": "sfd", "great_circle": "gcd", "default": "sfd"}
+    shipments = []
+    for parcel_id, legs in chain.groupby("parcel_id", sort=True):
+        tces: list[dict[str, Any]] = []
+        for row in legs.to_dict("records"):
+            tce: dict[str, Any] = {
+                "tceId": row["element_id"],
+                "prevTceIds": [tces[-1]["tceId"]] if tces else [],
+                "shipmentId": parcel_id,
+            }
+            tce |= {"hocId" if row["activity"] == "hub" else "tocId": row["factor_id"]}
+            if pd.notna(row["mass_kg"]):
+                tce["mass"] = _decimal(row["mass_kg"])
+            if pd.notna(row["distance_km"]):
+                tce["distance"] = {kinds[row["distance_type"]]: _decimal(row["distance_km"])}
+            if pd.notna(row["tonne_km"]):
+                tce["transportActivity"] = _decimal(row["tonne_km"])
+            tce |= {
+                name: _decimal(row[c])
+                for name, c in (("co2eWTW", "kg_co2e"), ("co2eTTW", "kg_co2e_ttw"))
+                if pd.notna(row[c])
+            }
+            tces.append(
+                {**tce, "extensions": {"inputType": QUALITY.get(row["status"], ""), "allocation": row["allocation"]}}
+            )
+        shipments.append({"shipmentId": parcel_id, "tces": tces})
+    return shipments
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.10f}".rstrip("0").rstrip(".")

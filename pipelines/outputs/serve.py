@@ -1,0 +1,534 @@
+"""A small JSON endpoint beside the pages: the promise that can be made, and by when a return must be refunded.
+
+For a shop or an order system that shows them to its customer. It reads the published build and notices a new one,
+answers who holds the key, listens on the loopback address unless told otherwise, and keeps no log of who asked what.
+Return ids go in; no personal data comes out.
+"""
+
+import asyncio
+import hmac
+import ipaddress
+import os
+import secrets
+import threading
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import h11
+import pandas as pd
+import uvicorn
+from sqlalchemy import or_, select
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pipelines import analyses, metrics
+from pipelines.errors import BackhaulError, ServeError, WarehouseMissing
+from pipelines.metrics.bind import observed
+from pipelines.outputs.gauges import CONTENT_TYPE, exposition
+from pipelines.settings import Settings
+from pipelines.warehouse.build import current_build, current_id
+from pipelines.warehouse.engine import Build, literal_instant
+from pipelines.warehouse.rules import promise_state
+from pipelines.warehouse.star import STAR
+
+VERSION = "1"  # of the answers
+REQUEST_SECONDS = 10  # for a whole request, its header and its body
+MOST_CONNECTIONS = 256  # more are told to come back
+MOST_ANSWERS = 2000  # kept of one build
+AT = (0.5, 0.999)  # probabilities to keep a promise with
+LANE = {"market": "country", "method": "method", "carrier": "carrier"}
+
+
+def key_of(settings: Settings) -> tuple[str, bool]:
+    """Give the key that callers show, and whether it was made just now.
+
+    32 random bytes beside the warehouse, mode 0600.
+    """
+    path = settings.serve_key_file
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        return path.read_text(), True
+    key = path.read_text().strip()
+    if len(key) < 16:
+        raise ServeError(f"The key in {path} is too short to protect anything. Delete the file: a new one is made.")
+    return key, False
+
+
+def check_host(host: str, *, is_public: bool) -> None:
+    """Raise ServeError for an address that others can reach, unless that is meant."""
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback and not is_public:
+        raise ServeError(
+            f"{host} can be reached from other machines. Put a server with TLS before it, and say --public."
+        )
+
+
+class Reader:
+    """The published build, opened once and again when another is published.
+
+    One question at a time, each answered once a build.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opening, self._asking = threading.Lock(), threading.Lock()
+        self._build: Build | None = None
+        self._replaced: list[Build] = []
+        self._about: dict[str, Any] = {}
+        self._answers: dict[Hashable, dict[str, Any]] = {}
+
+    def about(self) -> dict[str, Any]:
+        """Name the build readers see now, and say up to when it knows.
+
+        A question that is being answered holds nobody up. Raises WarehouseMissing when there is none that can be
+        opened.
+        """
+        return self._current()[1]
+
+    def known(self, key: Hashable) -> dict[str, Any] | None:
+        """Give the answer to a question that was asked of the build readers see now, or None."""
+        return self._answers.get(key) if self.seen() else None
+
+    def seen(self) -> dict[str, Any]:
+        """Give what `about` says where the build readers see now is open already, else nothing."""
+        return self._about if self._about.get("build_id") == current_id(self._settings.warehouse) else {}
+
+    def ask(self, key: Hashable, question: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
+        """Answer a question on the build readers see now; the answer says which it was and up to when it knows."""
+        with self._asking:
+            build, about, answers = self._current()
+            while self._replaced:
+                self._replaced.pop().close()
+            if key not in answers:
+                if len(answers) >= MOST_ANSWERS:
+                    answers.clear()
+                answers[key] = {**question(build), **about}
+            return answers[key]
+
+    def _current(self) -> tuple[Build, dict[str, Any], dict[Hashable, dict[str, Any]]]:
+        with self._opening:
+            now = current_id(self._settings.warehouse)
+            if self._build is None or now != self._about["build_id"]:
+                fresh = current_build(self._settings.warehouse)
+                until = max(observed(fresh).values(), default=None)
+                if self._build is not None:
+                    self._replaced.append(self._build)
+                self._build, self._answers = fresh, {}
+                self._about = {"build_id": now, "observed_until": _instant(until)}
+            return self._build, self._about, self._answers
+
+    def close(self) -> None:
+        """Close the build."""
+        with self._asking, self._opening:
+            for build in (*self._replaced, *([self._build] if self._build is not None else [])):
+                build.close()
+            self._build, self._replaced = None, []
+
+
+def _instant(at: Any) -> str | None:
+    return None if at is None or pd.isna(at) else f"{pd.Timestamp(at):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def promise(build: Build, promise_id: str, at: float, lane: dict[str, str]) -> dict[str, Any]:
+    """Give the offers of a promise: one a lane of the selection, each with the price of every duration."""
+    where = {LANE[name]: [value] for name, value in lane.items()}
+    metrics.read_filters(build, "promise_at", {**where, "promise_id": [promise_id]})
+    found = analyses.offers(build, promise_id, at, where=where)
+    return {"lanes": [{**o.row(), "prices": o.prices.astype(object).to_dict("records")} for o in found]}
+
+
+def refund_by(build: Build, return_id: str) -> dict[str, Any] | None:
+    """Give by when a return must be refunded: by law, by promise, whichever is earlier; when it will probably be.
+
+    None for an unknown return. A date is empty as long as it is not fixed: the legal one waits for the goods or proof
+    that they were sent.
+    """
+    p, c = STAR.tables["estimate_promise"].c, STAR.tables["estimate_completion"].c
+    until: datetime | None = max(observed(build).values(), default=None)
+    at = literal_instant(until or datetime(1970, 1, 1))
+    known = or_(p.return_id == return_id, p.return_id.endswith(":" + return_id, autoescape=True))
+    columns = [
+        p.return_key,
+        p.return_id,
+        p.promise_id,
+        p.due_at,
+        p.ended_at,
+        p.to_stage,
+        promise_state(p, at).label("state"),
+    ]
+    rows = build.fetch(select(*columns).where(known))
+    if rows.empty:
+        return None
+    refunds = rows[rows["to_stage"] == "refunded"]
+    legal = refunds.loc[refunds["promise_id"] == "legal_refund", "due_at"].dropna()
+    promised = refunds.loc[refunds["promise_id"] != "legal_refund", "due_at"].dropna()
+    ended = refunds["ended_at"].dropna()
+    dates = build.fetch(
+        select(c.early_at, c.expected_at, c.late_at).where(c.return_key == int(rows["return_key"].iloc[0]))
+    )
+    expected = dates.iloc[0] if len(dates) and ended.empty else {"early_at": None, "expected_at": None, "late_at": None}
+    both = [x.min() for x in (legal, promised) if len(x)]
+    return {
+        "return_id": str(rows["return_id"].iloc[0]),
+        "refund_by": _instant(min(both)) if both else None,
+        "legal_refund_by": _instant(legal.min()) if len(legal) else None,
+        "promised_refund_by": _instant(promised.min()) if len(promised) else None,
+        "refunded_at": _instant(ended.max()) if len(ended) else None,
+        "expected_at": _instant(expected["expected_at"]),
+        "expected_from": _instant(expected["early_at"]),
+        "expected_to": _instant(expected["late_at"]),
+        "promises": {str(r.promise_id): str(r.state) for r in rows.itertuples()},
+    }
+
+
+class Answer(JSONResponse):
+    """JSON that nobody keeps, and no browser takes for anything else."""
+
+    def __init__(self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(
+            content, status, {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})}
+        )
+
+
+def application(settings: Settings, key: str) -> Starlette:
+    """Make the ASGI application; every path wants the key, but for health and the description."""
+    reader = Reader(settings)
+
+    def wrong(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Answer:
+        return Answer({"error": sentence}, status, {"WWW-Authenticate": "Bearer"} if status == 401 else headers)
+
+    def allowed(request: Request) -> bool:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        shown = request.headers.get("x-api-key") or (token if scheme == "Bearer" else "")
+        return hmac.compare_digest(shown.encode(), key.encode())
+
+    def guarded(
+        endpoint: Callable[[Request], Awaitable[Response]], *, is_open: bool = False
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            if not is_open and not allowed(request):
+                return wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
+            try:
+                return await endpoint(request)
+            except WarehouseMissing as error:
+                return wrong(503, str(error))
+            except BackhaulError as error:
+                return wrong(400, str(error))
+
+        return answer
+
+    async def told(asked: Hashable, question: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
+        known = reader.known(asked)
+        return await run_in_threadpool(reader.ask, asked, question) if known is None else known
+
+    async def get_promise(request: Request) -> Response:
+        given = request.query_params
+        unknown = sorted(set(given) - {*LANE, "promise", "at"})
+        if unknown:
+            return wrong(
+                400,
+                f"There is no parameter {', '.join(unknown)[:100]}. There are: market, method, carrier, promise, at.",
+            )
+        try:
+            at = float(given.get("at", "0.95"))
+        except ValueError:
+            at = float("nan")
+        if not AT[0] <= at <= AT[1]:
+            return wrong(
+                400, f"at={given.get('at', '')[:60]} is no probability to keep a promise with; give {AT[0]} to {AT[1]}."
+            )
+        lane = {name: given[name] for name in LANE if given.get(name)}
+        which = given.get("promise", "refund")
+        return Answer(
+            await told(("promise", which, at, *sorted(lane.items())), lambda build: promise(build, which, at, lane))
+        )
+
+    async def get_refund_by(request: Request) -> Response:
+        return_id = str(request.path_params["return_id"])
+        found = await told(("return", return_id), lambda build: refund_by(build, return_id) or {})
+        if "return_id" not in found:
+            return wrong(404, f"There is no return {return_id[:100]} under a promise in build {found['build_id']}.")
+        return Answer(found)
+
+    async def get_health(request: Request) -> Response:
+        return Answer({"status": "ok", **(reader.seen() or await asyncio.to_thread(reader.about))})
+
+    async def get_gauges(request: Request) -> Response:
+        def gauges() -> bytes:
+            until = reader.about()["observed_until"]
+            return exposition(settings, datetime.fromisoformat(until).replace(tzinfo=None) if until else None)
+
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": CONTENT_TYPE}
+        return Response(await asyncio.to_thread(gauges), headers=headers)
+
+    async def get_openapi(request: Request) -> Response:
+        try:  # what there is to ask for is told to those who may ask
+            found = await told(("choices",), choices) if allowed(request) else {}
+        except WarehouseMissing:
+            found = {}
+        return Answer(openapi(found))
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        return wrong(404, f"There is nothing at {request.url.path[:100]}. /openapi.json describes what there is.")
+
+    async def not_allowed(request: Request, error: Exception) -> Response:
+        return wrong(405, "Questions are asked with GET.", {"Allow": "GET, HEAD"})
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return wrong(500, "The answer failed. The server's own output says why.")
+
+    handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+        404: not_found,
+        405: not_allowed,
+        500: failed,
+    }
+    return Starlette(
+        routes=[
+            Route("/openapi.json", get_openapi),
+            Route("/v1/health", guarded(get_health, is_open=True)),
+            Route("/v1/promise", guarded(get_promise)),
+            Route("/v1/returns/{return_id}/refund-by", guarded(get_refund_by)),
+            Route("/metrics", guarded(get_gauges)),
+        ],
+        exception_handlers=handlers,
+    )
+
+
+class Impatient(H11Protocol):
+    """HTTP for callers that ask at once: a request that is not whole after REQUEST_SECONDS ends its connection."""
+
+    _limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take in a part of a request; once it is whole, it may take its time."""
+        super().data_received(data)
+        if self.conn.their_state is h11.DONE:
+            self._stop()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self._stop()
+        self._wait()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._limit = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _stop(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+
+def choices(build: Build) -> dict[str, list[str]]:
+    """List what a promise can be asked for on a build: the values of each parameter."""
+    names = {**LANE, "promise": "promise_id"}
+    return {parameter: metrics.values_of(build, "promise_at", name) for parameter, name in names.items()}
+
+
+def openapi(values: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """Describe the endpoint (OpenAPI 3.1), with the `values` of parameters where they are given."""
+    number, text, when = (
+        {"type": ["number", "null"]},
+        {"type": "string"},
+        {"type": ["string", "null"], "format": "date-time"},
+    )
+    share = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+
+    def described(sentence: str, properties: dict[str, Any]) -> dict[str, Any]:
+        about = {"build_id": text, "observed_until": when}
+        return {
+            "description": sentence,
+            "content": {"application/json": {"schema": {"type": "object", "properties": {**properties, **about}}}},
+        }
+
+    errors = {
+        code: {
+            "description": sentence,
+            "content": {"application/json": {"schema": {"type": "object", "properties": {"error": text}}}},
+        }
+        for code, sentence in (
+            ("400", "What was asked is wrong; `error` says how"),
+            ("401", "No key, or a wrong one"),
+            ("503", "Nothing has been published yet"),
+        )
+    }
+
+    def query(name: str, sentence: str, schema: dict[str, Any]) -> dict[str, Any]:
+        if known := (values or {}).get(name):  # one that is empty is not given
+            schema = {**schema, "enum": ["", *known] if name in LANE else [*known]}
+        return {"name": name, "in": "query", "required": False, "description": sentence, "schema": schema}
+
+    price = {
+        "type": "object",
+        "properties": {
+            "duration": number,
+            "kept": share,
+            "low": share,
+            "high": share,
+            "broken_a_month": number,
+            "is_published": {"type": "boolean"},
+            "is_possible": {"type": "boolean"},
+        },
+    }
+    lane = {
+        "type": "object",
+        "properties": {
+            "promise": text,
+            "market": text,
+            "method": text,
+            "carrier": text,
+            "at": share,
+            "unit": text,
+            "published": number,
+            "possible": number,
+            "low": number,
+            "high": number,
+            "kept": share,
+            "kept_low": share,
+            "kept_high": share,
+            "n": {"type": "integer"},
+            "a_month": number,
+            "is_unkeepable": {"type": "boolean"},
+            "coverage": share,
+            "reason": text,
+            "prices": {"type": "array", "items": price},
+        },
+    }
+    dates = dict.fromkeys(
+        (
+            "refund_by",
+            "legal_refund_by",
+            "promised_refund_by",
+            "refunded_at",
+            "expected_at",
+            "expected_from",
+            "expected_to",
+        ),
+        when,
+    )
+    states = {
+        "type": "object",
+        "additionalProperties": {
+            "type": "string",
+            "enum": ["kept", "broken", "undetermined", "expired", "not_under_promise"],
+        },
+    }
+    path = {
+        "name": "return_id",
+        "in": "path",
+        "required": True,
+        "description": "Id of the return in its source, with or without the source in front",
+        "schema": text,
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Backhaul",
+            "version": VERSION,
+            "description": "The promise that can be made, and by when a return must be refunded.",
+        },
+        "components": {
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            }
+        },
+        "security": [{"key": []}, {"bearer": []}],
+        "paths": {
+            "/v1/promise": {
+                "get": {
+                    "summary": (
+                        "The shortest promise kept with a probability today, lane by lane, and the price of others"
+                    ),
+                    "parameters": [
+                        query("market", "ISO country", text),
+                        query("method", "Hand-over method", text),
+                        query("carrier", "Return carrier", text),
+                        query("promise", "Promise, `refund` unless said", text),
+                        query(
+                            "at",
+                            "Probability to keep it with, 0.95 unless said",
+                            {"type": "number", "minimum": AT[0], "maximum": AT[1]},
+                        ),
+                    ],
+                    "responses": {
+                        "200": described("Offers, busiest lane first", {"lanes": {"type": "array", "items": lane}}),
+                        **errors,
+                    },
+                }
+            },
+            "/v1/returns/{return_id}/refund-by": {
+                "get": {
+                    "summary": "By when a return must be refunded, by law and by promise, and when it will probably be",
+                    "parameters": [path],
+                    "responses": {
+                        "200": described(
+                            "Dates (UTC); empty as long as they are not fixed",
+                            {"return_id": text, **dates, "promises": states},
+                        ),
+                        "404": {"description": "No such return under a promise"},
+                        **errors,
+                    },
+                }
+            },
+            "/metrics": {
+                "get": {
+                    "summary": "Builds, loads, quarantine, checks and alerts as OpenMetrics",
+                    "responses": {
+                        "200": {"description": "Gauges", "content": {"application/openmetrics-text": {"schema": text}}},
+                        **errors,
+                    },
+                }
+            },
+            "/v1/health": {
+                "get": {
+                    "summary": "Whether a build can be read; wants no key",
+                    "security": [],
+                    "responses": {"200": described("It can", {"status": text}), **errors},
+                }
+            },
+        },
+    }
+
+
+def serve(settings: Settings, host: str, port: int, key: str) -> None:
+    """Serve until interrupted; nobody's questions are logged."""
+    current_build(settings.warehouse).close()
+    uvicorn.run(application(settings, key), **options(host, port))
+
+
+def options(host: str, port: int) -> dict[str, Any]:
+    """Give what the server is run with: requests in time, so many connections, no sockets, no log of callers."""
+    return {
+        "host": host,
+        "port": port,
+        "http": Impatient,
+        "ws": "none",
+        "limit_concurrency": MOST_CONNECTIONS,
+        "timeout_keep_alive": 5,
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+    }

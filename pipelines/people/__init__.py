@@ -1,0 +1,1 @@
+"""What people write: actions, alert rules, policies, scenarios, and who is forgotten."""
