@@ -18,8 +18,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from pipelines.errors import BackhaulError, SourceError
-from pipelines.load.report import Report
-from pipelines.load.run import load
+from pipelines.load import Report, load
 from pipelines.settings import Settings
 from pipelines.sources import fits, mapping_source, recognise
 from pipelines.sources.mapping import Mapping

@@ -12,7 +12,7 @@ from geopy.distance import geodesic
 
 from pipelines.estimate import leg_carbon
 from pipelines.factors import ledger, parameter
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id

@@ -26,8 +26,8 @@ from typing import Any
 import hypothesis
 import pytest
 
-from pipelines.cli import app
-from pipelines.load.run import load
+from pipelines import cli
+from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -236,7 +236,7 @@ def ends(
     monkeypatch.setenv("COLUMNS", "300")
     code = 0
     try:
-        app.main()
+        cli.main()
     except SystemExit as error:
         code = int(error.code or 0)
     return (code, *capsys.readouterr())

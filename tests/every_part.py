@@ -24,10 +24,9 @@ from streamlit.testing.v1 import AppTest
 import dashboard
 from dashboard.i18n import LANGUAGES, Words
 from dashboard.shared import blocks, filters
-from pipelines import metrics
-from pipelines.cli import app as app_cli
+from pipelines import cli, metrics
 from pipelines.errors import BackhaulError
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.any_shop import Shape, shapes, write
@@ -35,7 +34,7 @@ from tests.conftest import fresh
 from tests.peak import peak_bytes
 
 HOME = Path(dashboard.__file__).parent
-PAGES = sorted(path.stem for path in HOME.glob("app_pages/*.py"))
+PAGES = sorted(path.parent.name for path in HOME.glob("pages/*/page.py"))
 LONGEST = 300  # letters of a sentence
 VERBS = (
     "status",
@@ -169,7 +168,7 @@ class _Page:
     clicked: set[str] = field(default_factory=set)
 
     def open(self, parts: bool, filtered: bool) -> None:
-        self.app.switch_page(f"app_pages/{self.page}.py").run()
+        self.app.switch_page(f"pages/{self.page}/page.py").run()
         self.look("")
         if parts:
             self.part("")
@@ -270,7 +269,7 @@ def command(*words: str) -> tuple[int, str, str]:
         patch.object(sys, "argv", ["backhaul", *words]),
     ):
         try:
-            app_cli.main()
+            cli.main()
         except SystemExit as end:
             code = int(end.code or 0)
     return code, out.getvalue(), said.getvalue()

@@ -13,10 +13,9 @@ from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
 from models import effect
-from pipelines import metrics
-from pipelines.cli import app
+from pipelines import cli, metrics
 from pipelines.errors import ActionError, UnknownDimension
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.people import actions
 from pipelines.people.actions import Action
 from pipelines.sample import write_sample
@@ -320,6 +319,6 @@ def test_the_command_line_refuses_an_unknown_style(
     ]
     monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit):
-        app.main()
+        cli.main()
     assert "No product is style_id none" in capsys.readouterr().err
     assert actions.actions(Settings(warehouse=Path(shop_settings.warehouse)), kind="photo") == []

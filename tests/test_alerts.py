@@ -20,7 +20,7 @@ from pipelines import alerts, metrics
 from pipelines.alerts import Rule, Verdict
 from pipelines.cli import app
 from pipelines.errors import AlertError, UnknownDimension, UnknownMetric, UnknownValue
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import current_build

@@ -10,7 +10,7 @@ import pytest
 from conftest import TINY_SHOP, fresh, write_rows, write_shop
 
 from pipelines import analyses, metrics
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pipelines import cli
 from pipelines.cli import app, options, output
 from pipelines.errors import UnknownValue
 from pipelines.settings import Settings
@@ -179,7 +180,7 @@ def test_what_goes_wrong_is_one_line_and_exit_1(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["backhaul", *arguments])
     with pytest.raises(SystemExit) as stopped:
-        app.main()
+        cli.main()
     assert stopped.value.code == 1
     message = capsys.readouterr().err
     assert says in message
@@ -198,7 +199,7 @@ def test_an_unknown_dimension_lists_the_ones_there_are(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["backhaul", "metric", "sold_units", "--by", "colourr", *at])
     with pytest.raises(SystemExit):
-        app.main()
+        cli.main()
     assert "colour" in capsys.readouterr().err
 
 

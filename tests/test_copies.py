@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from pipelines.errors import BackupError
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.outputs import copies
 from pipelines.outputs.copies import backup, restore, verify
 from pipelines.settings import Settings

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.load.report import Report
-from pipelines.load.run import load
+from pipelines.load import Report, load
 from pipelines.settings import Settings
 from pipelines.warehouse import state
 

@@ -18,7 +18,7 @@ from test_load import assert_same, tables
 
 from pipelines import doctor, factors
 from pipelines.errors import BackhaulError, WarehouseDamaged, WarehouseMissing
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.people import actions
 from pipelines.settings import Settings
 from pipelines.warehouse import build, state

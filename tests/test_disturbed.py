@@ -15,7 +15,7 @@ from conftest import TINY_SHOP, ends, fresh, write_rows
 from test_load import assert_same, tables
 
 from pipelines.errors import BackhaulError
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from tests.disturbed import FOR_EVER, failing, jumping, sentences

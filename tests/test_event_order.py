@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 from tests.conftest import fresh, write_rows

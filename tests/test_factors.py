@@ -12,7 +12,7 @@ import pytest
 from pipelines import analyses, factors, metrics
 from pipelines.errors import FactorMissing
 from pipelines.factors import COLUMNS, Ledger, choose, import_set, ledger, parameter, read_set
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build

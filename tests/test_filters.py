@@ -9,7 +9,7 @@ import pytest
 from dashboard.shared import filters, queries
 from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.metrics.catalogue import ANALYSES
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
@@ -63,7 +63,7 @@ def test_every_page_says_which_filter_it_leaves_out(shop: Path) -> None:
 def test_a_page_that_says_nothing_is_found(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "unfiltered", lambda: [])
     monkeypatch.setattr(queries, "ignored", lambda asked, *keys: [])
-    monkeypatch.setattr(queries, "_where", lambda asked, *keys: {})
+    monkeypatch.setattr(queries, "where_of", lambda asked, *keys: {})
     found = filter_matrix.Matrix()
     carrier = filter_matrix.values(shop)["carrier"]
     filter_matrix.tried(shop, ["margin"], {"carrier": carrier}, found, parts=False)

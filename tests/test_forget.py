@@ -28,9 +28,7 @@ import pytest
 
 from pipelines import alerts
 from pipelines.errors import ForgetError, SourceError
-from pipelines.load import erased_files, erasing
-from pipelines.load.amend import retain, rotate_key
-from pipelines.load.run import load
+from pipelines.load import erased_files, erasing, load, retain, rotate_key
 from pipelines.people import forget
 from pipelines.settings import Settings
 from pipelines.sources import shopify_files

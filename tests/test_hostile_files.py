@@ -23,9 +23,8 @@ from hypothesis import strategies as st
 
 from pipelines import upload
 from pipelines.errors import BackhaulError, SourceError
+from pipelines.load import Report, load
 from pipelines.load import files as files_load
-from pipelines.load.report import Report
-from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.sources import Source, looks, mapping_source, recognise
 from pipelines.sources.canonical import Canonical

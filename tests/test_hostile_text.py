@@ -20,9 +20,9 @@ from streamlit.testing.v1 import AppTest
 from dashboard.door import Door
 from dashboard.i18n import Words, inert
 from dashboard.shared.charts import inert_texts
-from pipelines.cli import app as app_cli
+from pipelines import cli
 from pipelines.errors import BackhaulError, MappingError, SourceError
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.people import actions, policies
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source
@@ -385,7 +385,7 @@ def test_a_sentence_about_a_value_is_no_markup(
     )
     monkeypatch.setattr("os.umask", lambda _mask: 0)
     with pytest.raises(SystemExit):
-        app_cli.main()
+        cli.main()
     said = capsys.readouterr().err
     assert "[/red]" in said
     assert "\x1b[31m" not in said
@@ -433,7 +433,7 @@ def test_a_page_shows_no_value_as_markup(hostile: Settings, monkeypatch: pytest.
     app = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=300)
     app.session_state["lang"] = "EN"
     app.run()
-    app.switch_page(f"app_pages/{page}.py").run()
+    app.switch_page(f"pages/{page}/page.py").run()
     assert not app.exception
     for part in PARTS[page]:
         if part:

@@ -21,8 +21,7 @@ from sqlalchemy import delete
 
 from pipelines.errors import CheckFailed, SourceError, WarehouseLocked, WarehouseMissing
 from pipelines.load import checks as checks_load
-from pipelines.load import contracts, verdicts
-from pipelines.load.run import load
+from pipelines.load import load, verdicts
 from pipelines.settings import Settings
 from pipelines.warehouse import build, sql, star, state, state_tables
 from pipelines.warehouse.star import facts as facts_star
@@ -457,7 +456,7 @@ def test_a_full_disk_keeps_what_landed(settings: Settings, tiny_files: Path, mon
         raise duckdb.IOException("Could not write file: No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(contracts, "judge", full)
+        patched.setattr(verdicts, "judge", full)
         with pytest.raises(OSError, match="No space left"):
             load(settings, [tiny_files])
     assert load(settings).is_new_build

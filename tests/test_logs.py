@@ -7,8 +7,7 @@ import duckdb
 import pytest
 
 from pipelines.doctor import examine
-from pipelines.load.amend import withdraw
-from pipelines.load.run import load
+from pipelines.load import load, withdraw
 from pipelines.outputs.copies import backup, restore
 from pipelines.settings import Settings
 from pipelines.warehouse import log_files, schema, state, state_tables

@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 
 from pipelines.errors import MappingError, SourceError
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.metrics import answer
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source, source_named

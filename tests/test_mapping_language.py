@@ -7,9 +7,9 @@ import openpyxl
 import pytest
 
 from pipelines.errors import LONGEST, MappingError, SourceError
+from pipelines.load import Report as LoadReport
+from pipelines.load import load
 from pipelines.load.land import files_of
-from pipelines.load.report import Report as LoadReport
-from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.sources.mapping import Mapping
 from pipelines.warehouse.sql import connect

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build

@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from pipelines.load.amend import withdraw
-from pipelines.load.run import load
+from pipelines.load import load, withdraw
 from pipelines.people.forget import forget
 from pipelines.settings import Settings
 from pipelines.warehouse import state

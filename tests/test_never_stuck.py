@@ -18,11 +18,9 @@ from test_load import big_shop, tables
 from typer.testing import CliRunner
 
 from pipelines import alerts, factors
-from pipelines import load as loading
 from pipelines.cli import app
 from pipelines.errors import BackhaulError, ReportError, SourceError, WarehouseLocked
-from pipelines.load.amend import withdraw
-from pipelines.load.run import load
+from pipelines.load import load, publish, withdraw
 from pipelines.outputs import closing
 from pipelines.people import actions
 from pipelines.settings import Settings
@@ -335,7 +333,7 @@ def test_a_fault_of_ours_is_not_hidden_by_the_search_for_a_load_at_fault(
 ) -> None:
     """Where not even a build of no load holds, the fault itself is told, and nothing is put aside for it."""
     broken = duckdb.BinderException("no such column")
-    monkeypatch.setattr(loading, "_build_once", lambda *_, **__: (_ for _ in ()).throw(broken))
+    monkeypatch.setattr(publish, "_build_once", lambda *_, **__: (_ for _ in ()).throw(broken))
     with pytest.raises(duckdb.BinderException, match="no such column"):
         load(settings, [tiny_files])
     memory = state.State(settings.warehouse)

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import metrics
 from pipelines.errors import MappingError, UnknownDimension, UnknownValue
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.sources.mapping import Mapping
 from pipelines.warehouse.build import current_build

@@ -17,9 +17,8 @@ import duckdb
 import pytest
 from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric
 
+from pipelines.load import load, reason_wordings
 from pipelines.load.contracts import shape_sql
-from pipelines.load.judge import reason_wordings
-from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.sources.online_retail import COLUMNS
 from pipelines.warehouse import schema

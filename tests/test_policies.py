@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from pipelines.cli import app
 from pipelines.errors import PolicyError
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.people import policies
 from pipelines.people.policies import Policy, Promise
 from pipelines.settings import Settings

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from pipelines import metrics
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.metrics.bind import observed
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id

@@ -16,7 +16,7 @@ import openpyxl
 import pytest
 from sqlalchemy import select
 
-from pipelines.cli import app
+from pipelines import cli
 from pipelines.errors import SourceError
 from pipelines.load import land, run
 from pipelines.settings import Settings
@@ -273,7 +273,7 @@ def test_what_shows_neither_orders_nor_returns_is_said_and_nothing_is_proposed(
     (file,) = written(tmp_path, colours="colour,size\nred,M\n")
     monkeypatch.setattr("sys.argv", ["backhaul", "map", str(file)])
     with pytest.raises(SystemExit) as stopped:
-        app.main()
+        cli.main()
     printed = capsys.readouterr()
     assert (stopped.value.code, printed.out) == (1, "")
     assert "colours.csv shows neither orders nor returns: size (size), colour (colour). Orders need" in printed.err
@@ -288,7 +288,7 @@ def test_the_last_line_is_the_command_to_run(
     )
     monkeypatch.setattr("sys.argv", ["backhaul", "map", *map(str, files)])
     with pytest.raises(SystemExit) as stopped:
-        app.main()
+        cli.main()
     assert stopped.value.code == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("# Proposed for my orders.csv, returns.csv.")

@@ -17,7 +17,7 @@ from openpyxl import load_workbook
 from pipelines import metrics
 from pipelines.errors import ReportError
 from pipelines.factors import choose
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.outputs import closing, disclosure, report
 from pipelines.outputs.disclosure import Company, obligations
 from pipelines.settings import Settings

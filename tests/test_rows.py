@@ -13,7 +13,7 @@ import pytest
 
 from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension, UnknownMetric
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build

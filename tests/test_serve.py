@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from pipelines import analyses, metrics
 from pipelines.cli import app
 from pipelines.errors import ServeError
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.outputs import serve
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build

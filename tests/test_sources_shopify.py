@@ -17,7 +17,7 @@ from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from pipelines.errors import SourceError
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.metrics import answer
 from pipelines.sources import mapping_source
 from pipelines.sources.shopify import Shopify

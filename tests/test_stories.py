@@ -18,7 +18,7 @@ import pytest
 from scipy.stats import norm
 
 from pipelines import analyses, metrics
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.people import actions
 from pipelines.sample import write_sample
 from pipelines.sample.draws import stories

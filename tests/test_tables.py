@@ -177,7 +177,7 @@ def test_old_and_open_workbooks(name: str) -> None:
 
 @pytest.mark.parametrize("most", [workbook_tables.MOST_CELLS, 0])  # in memory, and row by row
 def test_cells_are_written_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(tables, "MOST_CELLS", most)
+    monkeypatch.setattr(workbook_tables, "MOST_CELLS", most)
     cells = [12.0, 0.1, True, "007", datetime(2026, 3, 1, 10, 30), time(8, 15), timedelta(hours=30), None]
     file, _ = book(tmp_path, Sheet=[[f"h{i}" for i in range(len(cells))], [], cells])
     (row,) = read(file, [f"h{i}" for i in range(len(cells))])

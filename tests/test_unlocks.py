@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from test_dashboard import app, said
 
 from pipelines.analyses import unlocks
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.sources import headings
 from pipelines.warehouse import schema, vocabulary
@@ -130,7 +130,7 @@ def test_status_names_what_one_more_column_would_unlock(
 
 def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, language: str) -> AppTest:
     found = app(settings.warehouse, monkeypatch, lang=language).run()
-    return found.switch_page(f"app_pages/{page}.py").run()
+    return found.switch_page(f"pages/{page}/page.py").run()
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from pipelines.errors import SourceError
-from pipelines.load.amend import restore_withdrawn, withdrawn_rows
-from pipelines.load.report import Report
-from pipelines.load.run import load
+from pipelines.load import Report, load, restore_withdrawn, withdrawn_rows
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR

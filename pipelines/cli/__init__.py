@@ -1,18 +1,13 @@
-"""The command line: verbs by subject, one file each; options and output are shared."""
+"""The command line: verbs by subject, one file each; options and output are shared. Help text is the reference.
 
-from pipelines.cli import actions, alerts, carbon, loading, margin, numbers, policies, promises, upkeep
+How a run ends and what it says on the way is in `console`; results go to standard output.
+"""
+
+from importlib import import_module
+
 from pipelines.cli.app import app, main
 
-__all__ = [
-    "actions",
-    "alerts",
-    "app",
-    "carbon",
-    "loading",
-    "main",
-    "margin",
-    "numbers",
-    "policies",
-    "promises",
-    "upkeep",
-]
+__all__ = ["app", "main"]
+
+for subject in ("loading", "upkeep", "numbers", "promises", "policies", "margin", "carbon", "actions", "alerts"):
+    import_module(f"{__name__}.{subject}")  # verbs are listed in this order

@@ -87,7 +87,7 @@ def factors_use(
 ) -> None:
     """Make a set come first and estimate everything anew. Closed months stay as they were signed for."""
     from pipelines.factors import choose, implausible, ledger
-    from pipelines.load.run import load as load_files
+    from pipelines.load import load as load_files
 
     settings = settings_of(warehouse, wait)
     choose(settings, name, pinned)

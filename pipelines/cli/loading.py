@@ -18,7 +18,7 @@ from pipelines.cli.output import print_rows
 from pipelines.errors import BackhaulError
 
 if TYPE_CHECKING:
-    from pipelines.load.report import Report
+    from pipelines.load import Report
 
 
 @app.command(epilog=example("backhaul sample --out shop-files --orders 20000 --seed 7"))
@@ -77,7 +77,7 @@ def load(
     output: FormatOption = Format.table,
 ) -> None:
     """Take files in: land, name, judge, shape, estimate, check, publish. Running it twice changes nothing."""
-    from pipelines.load.run import load as run
+    from pipelines.load import load as run
 
     settings = settings_of(warehouse, wait)
     try:
@@ -245,7 +245,7 @@ def withdrawn(
     output: FormatOption = Format.table,
 ) -> None:
     """List rows that later exports took back, or bring those of one load back."""
-    from pipelines.load.amend import restore_withdrawn, withdrawn_rows
+    from pipelines.load import restore_withdrawn, withdrawn_rows
 
     settings = settings_of(warehouse, wait)
     if restore is not None:
@@ -270,7 +270,7 @@ def withdraw(
 
     A load that was put aside is given up.
     """
-    from pipelines.load.amend import withdraw as take_back
+    from pipelines.load import withdraw as take_back
 
     settings = settings_of(warehouse, wait)
     with progress() as say:
@@ -286,7 +286,7 @@ def reasons(
     output: FormatOption = Format.table,
 ) -> None:
     """List how the sources word return reasons, and what each is taken for; add missing ones to data/reasons.csv."""
-    from pipelines.load.judge import reason_wordings
+    from pipelines.load import reason_wordings
 
     rows = reason_wordings(settings_of(warehouse))
     print_rows([r for r in rows if not (unknown and r["reason"] is not None)], output, "Wordings of return reasons")
@@ -336,10 +336,9 @@ def dashboard(
     warehouse: Warehouse = "warehouse",
 ) -> None:
     """Open the pages in a browser on this machine. Ctrl-C stops them."""
-    from importlib import import_module
+    from pipelines.cli.pages import serve
 
-    # the command line starts the pages but must not import them: imports run dashboard -> pipelines
-    import_module("dashboard.run").serve(settings_of(warehouse).warehouse, port)
+    serve(settings_of(warehouse).warehouse, port)
 
 
 @app.command(epilog=example("backhaul demo --orders 20000"))
@@ -352,9 +351,9 @@ def demo(
 ) -> None:
     """Make a sample shop, load it and open the pages: `sample`, `load` and `dashboard` in one."""
     import tempfile
-    from importlib import import_module
 
-    from pipelines.load.run import load as run
+    from pipelines.cli.pages import serve
+    from pipelines.load import load as run
     from pipelines.sample import write_sample
 
     settings = settings_of(warehouse)
@@ -371,6 +370,6 @@ def demo(
         else None
     )
     if dashboard:
-        import_module("dashboard.run").serve(settings.warehouse, port)
+        serve(settings.warehouse, port)
     else:
         typer.echo("Next: backhaul dashboard")

@@ -111,7 +111,7 @@ def retain(
     warehouse: Warehouse = "warehouse",
 ) -> None:
     """Delete the raw files of older loads; logs and numbers stay. BACKHAUL_RAW_DAYS does so at the end of each load."""
-    from pipelines.load.amend import retain as delete
+    from pipelines.load import retain as delete
     from pipelines.warehouse import state
 
     settings = settings_of(warehouse, wait)
@@ -126,7 +126,7 @@ def rotate_key(wait: Wait = 0, warehouse: Warehouse = "warehouse") -> None:
 
     The old key goes when the new build stands.
     """
-    from pipelines.load.amend import rotate_key as rotate
+    from pipelines.load import rotate_key as rotate
 
     settings = settings_of(warehouse, wait)
     with progress() as say:

@@ -26,11 +26,10 @@ import duckdb
 from sqlalchemy import String, Table, insert, select, update
 
 from pipelines.errors import BackhaulError, ForgetError, SourceError
-from pipelines.load import erased_files, erasing, verdicts
+from pipelines.load import erased_files, erasing, load, verdicts
 from pipelines.load.erased_files import Editor, Reads, Unwritable
 from pipelines.load.erasing import Person
 from pipelines.load.raw import connected
-from pipelines.load.run import load
 from pipelines.settings import Settings
 from pipelines.sources import Source, source_named
 from pipelines.sources.canonical import Canonical, thing_of

@@ -23,8 +23,7 @@ import yaml
 from sqlalchemy import and_, func, insert, select, update
 
 from pipelines.errors import PolicyError
-from pipelines.load.report import Report
-from pipelines.load.run import load
+from pipelines.load import Report, load
 from pipelines.settings import Settings, data_path
 from pipelines.warehouse import schema, star, vocabulary
 from pipelines.warehouse.build import writing

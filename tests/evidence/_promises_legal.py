@@ -17,7 +17,7 @@ import pandas as pd
 from sqlalchemy import select
 
 from pipelines import analyses, metrics
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR

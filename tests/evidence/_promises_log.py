@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines import metrics
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.evidence import Claim

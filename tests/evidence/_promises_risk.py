@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from models.return_probability import calibration_error
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id

@@ -15,7 +15,7 @@ import pandas as pd
 from sqlalchemy import select
 
 from pipelines import analyses, metrics
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.metrics.bind import observed
 from pipelines.sample import write_sample
 from pipelines.settings import Settings

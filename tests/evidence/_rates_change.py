@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines import analyses
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build

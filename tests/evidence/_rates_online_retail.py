@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from pipelines import analyses
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.evidence import Claim

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from tests.conftest import write_shop
 from tests.damages import HEALED, REFUSED, Damage

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from tests.evidence import Claim

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import combinations_with_replacement
 
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.outputs import closing
 from pipelines.people import policies
 from pipelines.settings import Settings

@@ -21,9 +21,8 @@ from typing import Any
 
 import duckdb
 
-from pipelines import alerts, doctor, upload
-from pipelines.cli import app
-from pipelines.load.run import load
+from pipelines import alerts, cli, doctor, upload
+from pipelines.load import load
 from pipelines.metrics import answer
 from pipelines.outputs import closing, copies, export, report
 from pipelines.people import actions, forget, policies
@@ -205,7 +204,7 @@ def _run(words: list[str], said: Path, fault: Fault | None) -> None:
         if fault is not None and fault.most_bytes is not None:
             stack.enter_context(disturbed.no_file_larger_than(fault.most_bytes))
         try:
-            app.main()
+            cli.main()
         finally:
             if disk is not None and fault is not None and fault.asked is not None:
                 fault.asked.write_text(" ".join(map(str, disk.turns())) + f"\n{len(disk.asked)}")

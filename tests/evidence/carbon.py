@@ -19,7 +19,7 @@ import pandas as pd
 from models import carbon, uncertainty
 from pipelines import analyses, metrics
 from pipelines.factors import choose, factors
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.outputs import closing, report
 from pipelines.sample import write_sample
 from pipelines.settings import Settings

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse import build, star

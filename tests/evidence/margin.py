@@ -19,7 +19,7 @@ import pandas as pd
 
 from models.disposition import assign, greedy, value
 from pipelines import analyses, metrics
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.metrics.bind import ask, of_build
 from pipelines.metrics.compiler import statement
 from pipelines.sample import write_sample

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from pipelines import metrics
-from pipelines.load.run import load
+from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
 from tests.evidence import Claim, _trust_damage, _trust_disks, _trust_endpoint, _trust_fuzz, _trust_kills, _trust_pairs
