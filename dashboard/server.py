@@ -1,4 +1,4 @@
-"""The pages as a server: the app behind its door. `dashboard.run` starts it."""
+"""The pages as a server: the app behind its door. `pipelines.cli.pages` starts it."""
 
 from pathlib import Path
 

@@ -1,8 +1,7 @@
 """What is wrong with an installation or a warehouse, and what to do about it: everything is read, nothing is written.
 
 A quick look compares sizes, times and names; a deep one reads everything back: every value of every build, every
-checksum of log, raw and closed files, every page of the state. Whether the numbers hold is for `pipelines.checks` to
-say.
+checksum of log, raw and closed files, every page of the state. Whether the numbers hold is for `load/checks` to say.
 """
 
 import importlib.metadata

@@ -275,14 +275,14 @@ def test_a_refusal_gives_no_number_that_reads_as_a_verdict() -> None:
 
 @pytest.mark.parametrize("verb", ["add", "update", "list", "measure"])
 def test_every_action_verb_explains_itself_with_an_example(verb: str) -> None:
-    told = runner.invoke(app.app, ["action", verb, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    told = runner.invoke(cli.app, ["action", verb, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
     assert f"backhaul action {verb}" in told.stdout.split("Example:")[1]
 
 
 def test_the_command_line_logs_lists_and_measures(shop_settings: Settings, shop: Build) -> None:
     def run(*arguments: str) -> list[dict[str, object]]:
         result = runner.invoke(
-            app.app, ["action", *arguments, "--format", "json", "--warehouse", str(shop_settings.warehouse)]
+            cli.app, ["action", *arguments, "--format", "json", "--warehouse", str(shop_settings.warehouse)]
         )
         assert result.exit_code == 0, result.output
         found: list[dict[str, object]] = json.loads(result.stdout)

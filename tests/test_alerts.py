@@ -329,7 +329,7 @@ def test_two_alerts_of_one_cell_cannot_last(copy_of_tiny: Settings) -> None:
 
 
 def run(settings: Settings, *words: str) -> Any:
-    return runner.invoke(app.app, ["alert", *words, "--warehouse", str(settings.warehouse)], catch_exceptions=True)
+    return runner.invoke(app, ["alert", *words, "--warehouse", str(settings.warehouse)], catch_exceptions=True)
 
 
 def test_the_command_line_goes_all_the_way(copy_of_tiny: Settings) -> None:

@@ -54,7 +54,7 @@ runner = CliRunner()
 
 
 def run(*arguments: str, code: int = 0) -> str:
-    result = runner.invoke(app.app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    result = runner.invoke(app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
     if result.exit_code == 1 and result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == code, result.output
@@ -190,7 +190,7 @@ def test_what_goes_wrong_is_one_line_and_exit_1(
 def test_a_cut_named_twice_is_one_cut_and_days_must_be_in_order(at: tuple[str, str]) -> None:
     once = run("metric", "sold_units", "--by", "country", "--format", "csv", *at)
     assert run("metric", "sold_units", "--by", "country", "--by", "country", "--format", "csv", *at) == once
-    told = runner.invoke(app.app, ["metric", "sold_units", "--from", "2026-01-02", "--to", "2026-01-01", *at])
+    told = runner.invoke(app, ["metric", "sold_units", "--from", "2026-01-02", "--to", "2026-01-01", *at])
     assert told.exit_code == 2
 
 

@@ -176,14 +176,24 @@ def test_where_no_return_names_its_order_the_period_is_the_headline() -> None:
     assert findings.headline(EN, nothing, None, others[:1]).sentence == EN("finding.rate_unknown")
 
 
+MODULES = {
+    ".".join(path.relative_to(HOME.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(HOME.rglob("*.py"))
+}
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_table_has_its_columns_named(language: str) -> None:
+    parts = [importlib.import_module(name) for name in MODULES if name.endswith(".parts")]
     makers = [
         maker
-        for name, maker in inspect.getmembers(columns, inspect.isfunction)
-        if "words" in inspect.signature(maker).parameters and not name.startswith("_")
+        for module in (columns, *parts)
+        for name, maker in inspect.getmembers(module, inspect.isfunction)
+        if maker.__module__ == module.__name__
+        and "words" in inspect.signature(maker).parameters
+        and (name.endswith("_columns") if module is not columns else not name.startswith("_") and name != "of")
     ]
-    assert len(makers) > 8
+    assert len(makers) > 40
     for maker in makers:
         wanted = {
             "currency": "EUR",
@@ -197,9 +207,9 @@ def test_every_table_has_its_columns_named(language: str) -> None:
         assert all(column["label"] for column in maker(Words(language), **extra).values())
 
 
-@pytest.mark.parametrize("name", ["i18n", "filters", "findings", "charts"])
+@pytest.mark.parametrize("name", [name for name, path in MODULES.items() if ">>>" in path.read_text("utf-8")])
 def test_the_examples_in_the_docstrings_hold(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(f"dashboard.{name}")).failed == 0
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 def measured(verdict: str, *action_ids: int, **values: Any) -> Measured:

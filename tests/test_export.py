@@ -274,7 +274,7 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
 
 
 def run(*arguments: str) -> Any:
-    return CliRunner().invoke(app.app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -312,7 +312,7 @@ def test_reading_writes_nothing(copy_of_tiny: Settings) -> None:
 
     before = seen()
     for words in READING:
-        result = CliRunner().invoke(app.app, [*words, "--warehouse", str(copy_of_tiny.warehouse)])
+        result = CliRunner().invoke(app, [*words, "--warehouse", str(copy_of_tiny.warehouse)])
         assert result.exit_code == 0, (words, result.output, result.exception)
     assert seen() == before
 

@@ -339,7 +339,7 @@ def test_drafts_are_kept_right_or_wrong(copy_of_tiny: Settings) -> None:
 
 
 def run(settings: Settings, *words: str, code: int = 0) -> str:
-    done = runner.invoke(app.app, ["policy", *words, "--warehouse", str(settings.warehouse)])
+    done = runner.invoke(app, ["policy", *words, "--warehouse", str(settings.warehouse)])
     assert done.exit_code == code, done.output
     return done.output
 

@@ -177,7 +177,7 @@ def commands(document: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
 def test_every_command_in_the_documents_exists(document: str) -> None:
     verbs = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    program: Any = typer.main.get_command(app.app)
+    program: Any = typer.main.get_command(app)
     seen = 0
     for words in commands(document):
         seen += 1

@@ -14,7 +14,7 @@ from models.scenario import front, inspected_on
 from pipelines import analyses, metrics
 from pipelines.analyses import Scenario, read_scenario
 from pipelines.errors import ScenarioError
-from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import statement
 from pipelines.people import scenarios
 from pipelines.settings import Settings
@@ -29,7 +29,7 @@ def changed(build: Build, tried: Scenario) -> dict[str, float]:
 
 
 def by_order(build: Build, key: str, measure: str) -> float:
-    question = replace(of_build(build, ask(key, **SPAN)), basis="order")
+    question = replace(bind(build, key, **SPAN), basis="order")
     return float(build.fetch(statement(question))[measure].sum())
 
 

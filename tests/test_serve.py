@@ -128,7 +128,7 @@ def test_the_promise_is_the_one_of_the_command_line(sample_client: Client, sampl
     assert any(lane["prices"] for lane in body["lanes"])
     assert whole["unit"].iloc[0] == "business_days" == body["lanes"][0]["unit"]
     run = CliRunner().invoke(
-        app.app,
+        app,
         ["promise", "--market", "FR", "--at", "0.9", "--format", "json", "--warehouse", str(sample_settings.warehouse)],
     )
     assert [x["possible"] for x in json.loads(run.output)] == [x["possible"] for x in body["lanes"]]

@@ -18,7 +18,7 @@ from models import rates as rate_models
 from pipelines.analyses.backtest import known_then, recorded, shares_then
 from pipelines.analyses.change import total
 from pipelines.metrics.answer import answer
-from pipelines.metrics.bind import ask, is_known, observed, of_build
+from pipelines.metrics.bind import ask, bind, is_known, observed
 from pipelines.metrics.catalogue.returns import CELL
 from pipelines.metrics.compiler import statement
 from pipelines.metrics.declare import Ask, Metric, measure
@@ -88,7 +88,7 @@ def _metric(amounts: Sequence[str]) -> Metric:
 
 def _question(build: Build, by: Sequence[str], day: date, amounts: Sequence[str], **question: Any) -> Ask:
     since = day - timedelta(days=_LIVING_DAYS)
-    asked = of_build(build, ask("returns_to_come_value", by=by, since=since, until=day, **question))
+    asked = bind(build, "returns_to_come_value", by=by, since=since, until=day, **question)
     return replace(asked, metric=_metric(amounts))
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from sqlalchemy import Integer, and_, case, cast, func, literal_column, or_, select, union_all
 
 from models import rates as rate_models
-from pipelines.metrics.bind import ask, observed, of_build
+from pipelines.metrics.bind import ask, bind, observed, of_build
 from pipelines.metrics.catalogue.returns import CELL
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.coverage import lacking
@@ -104,9 +104,7 @@ def _said(build: Build, at: datetime, by: str | None, where: Any, scope: Scope, 
     then = known_then(build, at)
     first = (pd.Timestamp(at).to_period("M") - COHORTS + 1).to_timestamp().date()
     keys = ("month", *([by] if by else []))
-    question = of_build(
-        build, ask(KEY, by=keys, where=where, since=first, until=at.date(), as_of=at, scope=scope, level=level)
-    )
+    question = bind(build, KEY, by=keys, where=where, since=first, until=at.date(), as_of=at, scope=scope, level=level)
     frame = build.fetch(statement(replace(question, metric=_by_cell(build, at))))
     frame = frame.assign(share=shares_then(frame, then, at, question))
     number, groups = shares.groups_of(frame, keys)
@@ -177,7 +175,7 @@ def known_then(build: Build, at: datetime) -> Then:
         curves = _curves(build, at)
         deff = _effects(build, at)
         bare = Then(curves, deff, {})
-        question = of_build(build, ask(KEY, by=("month", "category"), as_of=at, until=at.date()))
+        question = bind(build, KEY, by=("month", "category"), as_of=at, until=at.date())
         frame = build.fetch(statement(replace(question, metric=_by_cell(build, at))))
         exposed = frame["sold"].fillna(0) * shares_then(frame, bare, at, question)
         months = pd.DatetimeIndex(frame["month"])
@@ -321,7 +319,7 @@ def _effects(build: Build, at: datetime) -> dict[str | None, float]:
 
     A unit's chance to be back by then is that of its category's units whose clock started in the same week.
     """
-    question = of_build(build, ask(KEY, as_of=at))
+    question = bind(build, KEY, as_of=at)
     now = ORDERS.time(question)
     arms = [
         select(key.label("line"), s.amount(now).label("units"))

@@ -15,9 +15,9 @@ import pandas as pd
 from sqlalchemy import and_, literal_column, or_
 
 from pipelines.metrics.answer import answer, compare, withheld
-from pipelines.metrics.bind import ask, is_known, observed, of_build
+from pipelines.metrics.bind import bind, is_known, observed
 from pipelines.metrics.compiler import statement
-from pipelines.metrics.declare import Ask, Sum, always, both, measure
+from pipelines.metrics.declare import Sum, always, both, measure
 from pipelines.metrics.facts import LOTS, credited, lots
 from pipelines.metrics.facts.conditions import is_confirmed, money, returned, units
 from pipelines.metrics.question import EVERYTHING, Day, Scope
@@ -30,10 +30,6 @@ OfLots = Callable[[Any], Sql]
 MIX = ("category", "country", "channel")
 WINDOWS = (90, 60, 45, 30, 21, 14, 7)  # days; the longest that most of both periods has lived through is compared
 _ARRIVAL_DAYS = 5  # what delivery takes from a young period's age
-
-
-def _asked(build: Build, key: str, **question: Any) -> Ask:
-    return of_build(build, ask(key, **question))
 
 
 def _days(period: Period) -> tuple[date | None, date | None]:
@@ -81,7 +77,7 @@ def total(
     build: Build, key: str, sums: tuple[Sum, ...], basis: str, by: tuple[str, ...] = (), **question: Any
 ) -> "pd.Series[float]":
     """Add up sums on a date basis, under a metric's filters and sources; one entry a group, one in all without `by`."""
-    asked = _asked(build, key, by=by, **question)
+    asked = bind(build, key, by=by, **question)
     asked = replace(
         asked,
         basis=basis,
@@ -176,8 +172,8 @@ def _landed(
     And how many of the returns are theirs.
     """
     question = {**common, "since": period[0], "until": period[1]}
-    came = build.fetch(statement(_asked(build, "confirmed_units", **question)))["confirmed"].sum()
-    sold = build.fetch(statement(_asked(build, "sold_units", by=by, **question)))
+    came = build.fetch(statement(bind(build, "confirmed_units", **question)))["confirmed"].sum()
+    sold = build.fetch(statement(bind(build, "sold_units", by=by, **question)))
     own = total(build, "confirmed_units", _ordered_in(returned(), period), "return", by, **question)
     return float(np.nan_to_num(came)), sold.set_index(list(by))["sold"].fillna(0.0).astype(float), own
 

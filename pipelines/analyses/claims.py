@@ -11,7 +11,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from pipelines.factors import parameter
-from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.facts import LOST, claimed, lots
 from pipelines.metrics.question import EVERYTHING, Day, Scope
@@ -36,9 +36,7 @@ def claims(
     Amounts in the reporting currency. The deadline is that of data/costs.csv (claim_days) unless the contract says
     otherwise; a claim not filed by then is too_late.
     """
-    question = of_build(
-        build, ask("claims_open_amount", where=where, since=since, until=until, as_of=as_of, scope=scope)
-    )
+    question = bind(build, "claims_open_amount", where=where, since=since, until=until, as_of=as_of, scope=scope)
     now = LOST.time(question)
     query = (
         select(

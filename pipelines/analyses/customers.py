@@ -16,7 +16,7 @@ from sqlalchemy import case, func, literal, literal_column, select, union_all
 from models import concentration
 from models import rates as rate_models
 from pipelines.metrics.answer import answer
-from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.coverage import lacking
 from pipelines.metrics.declare import both
@@ -89,7 +89,7 @@ def customer_concentration(
 
 def _crowd(build: Build, question: dict[str, Any]) -> pd.DataFrame:
     """Count customers by units bought, units returned and `chance`: the share expected back of what they bought."""
-    asked = of_build(build, ask("observed_return_rate", **question))
+    asked = bind(build, "observed_return_rate", **question)
     of_orders, of_lots = ORDERS.time(asked), LOTS.time(asked)
     counted = both(is_confirmed(), is_headline())
     zero: Expression = literal_column("0")
@@ -174,7 +174,7 @@ def _is_crowd(build: Build, question: dict[str, Any]) -> bool:
 
     So that a rate of theirs is of nobody in particular.
     """
-    asked = of_build(build, ask("observed_return_rate", **question))
+    asked = bind(build, "observed_return_rate", **question)
     counts: list[Any] = [func.count(c.distinct()).label(c.name) for c in (orders.c.order_id, orders.c.customer_key)]
     conditions = [
         *filters(ORDERS, asked, ORDERS.time(asked)),

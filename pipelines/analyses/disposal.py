@@ -22,7 +22,7 @@ from models.rates import two_sided_z
 from pipelines.analyses.opportunity import fetched, markdown_curve
 from pipelines.estimate.goods import CLOTHING, SECOND_LIFE
 from pipelines.factors import Ledger, parameter
-from pipelines.metrics.bind import ask, euro_rate, of_build
+from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.facts import LOTS, lot_avoided, lot_carbon, lot_cost, lots
 from pipelines.metrics.question import EVERYTHING, Day, Scope
@@ -127,7 +127,7 @@ def dispose(
     `carbon_price` is EUR a tonne, `capacity` units a day of a route (default: data/costs.csv). A lot is an item;
     capacities count lots.
     """
-    question = of_build(build, ask("returned_units", where=where, since=since, until=until, scope=scope))
+    question = bind(build, "returned_units", where=where, since=since, until=until, scope=scope)
     product = t["dim_product"]
     spent = (
         select(lot_cost.c.return_lot_key, func.sum(double(lot_cost.c.amount)).label("spent"))

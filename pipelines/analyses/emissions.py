@@ -15,7 +15,7 @@ from sqlalchemy import Select, and_, case, extract, func, literal_column, or_, s
 from models import split, uncertainty
 from pipelines.errors import UnknownDimension
 from pipelines.factors import Ledger, Row, number, parameter
-from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import Ask
 from pipelines.metrics.facts import LEGS, leg_carbon, leg_cost, legs, lot_carbon, lots, own_km
@@ -35,10 +35,6 @@ IMPLAUSIBLE = (0.02, 10.0)  # a parcel below or above (kg CO2e) is flagged
 BINS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, np.inf)
 
 
-def _asked(build: Build, **question: Any) -> Ask:
-    return of_build(build, ask("kg_co2e", **question))
-
-
 def _conditions(question: Ask) -> list[Expression]:
     return filters(LEGS, question, LEGS.time(question))
 
@@ -56,7 +52,7 @@ def lanes(
 
     Both places with coordinates, mode, legs, parcels, km and kg CO2e.
     """
-    question = _asked(build, where=where, since=since, until=until, as_of=as_of, scope=scope)
+    question = bind(build, "kg_co2e", where=where, since=since, until=until, as_of=as_of, scope=scope)
     start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
     names = ("place_id", "name", "kind", "latitude", "longitude")
     ends = [start.c[n].label(f"from_{n}") for n in names] + [end.c[n].label(f"to_{n}") for n in names]
@@ -98,7 +94,7 @@ def parcels(
     Columns: low and high of each class (kg CO2e), parcels, kg_co2e, is_flagged (implausible). Parcels of two legs or
     fewer are hardly begun and are never flagged as light.
     """
-    question = _asked(build, where=where, since=since, until=until, as_of=as_of, scope=scope)
+    question = bind(build, "kg_co2e", where=where, since=since, until=until, as_of=as_of, scope=scope)
     one = (
         select(func.sum(leg_carbon.c.kg_co2e).label("kg"), func.count().label("legs"))
         .select_from(LEGS.table)
@@ -331,7 +327,7 @@ def tornado(
     Columns: source, low and high (kg CO2e) if only it were in doubt, share of the variance; widest first. A source is a
     factor, a parameter assumed in place of a measurement, or what was imputed.
     """
-    question = _asked(build, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
+    question = bind(build, "kg_co2e", where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
     frame = build.fetch(statement(question))
     frame = frame[frame["u_role"].notna() & frame["kg"].notna()]
     names = ["source", "low", "high", "share"]
@@ -382,7 +378,7 @@ def factor_effect(
     their factor, so nothing else changes. A leg of several factors, and one whose other factor is missing, stays as it
     is (other_id empty).
     """
-    question = _asked(build, where=where, since=since, until=until)
+    question = bind(build, "kg_co2e", where=where, since=since, until=until)
     year = extract("year", legs.c.started_on)
     query = (
         select(leg_carbon.c.factor_id, year.label("year"), func.sum(leg_carbon.c.kg_co2e).label("kg_co2e"))
@@ -466,9 +462,9 @@ def _activity(
     sold.
     """
     asked: dict[str, Any] = {"where": where, "since": span[0], "until": span[1], "as_of": as_of, "scope": scope}
-    question = of_build(build, ask("kg_co2e_per_100_sold", **asked))
+    question = bind(build, "kg_co2e_per_100_sold", **asked)
     sold = float(build.fetch(statement(question))["sold"].sum())
-    back = of_build(build, ask("returned_units", **asked))
+    back = bind(build, "returned_units", **asked)
     returned = float(build.fetch(statement(back))[back.metric.measures[0].name].sum())
     c = leg_carbon.c
     activity = case(

@@ -9,21 +9,16 @@ import pandas as pd
 from sqlalchemy import case, func, literal_column, or_, select
 
 from pipelines.metrics.answer import answer, withheld
-from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.bind import bind
 from pipelines.metrics.catalogue import metric
 from pipelines.metrics.catalogue.money import COST, MARGIN, REVERSED
 from pipelines.metrics.compiler import filters, statement
-from pipelines.metrics.declare import Ask, Metric
+from pipelines.metrics.declare import Metric
 from pipelines.metrics.facts import LOTS, lots
 from pipelines.metrics.facts.conditions import returned
 from pipelines.metrics.question import EVERYTHING, Day, Scope
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.vocabulary import COST_COMPONENTS
-
-
-def _asked(build: Build, key: str, **question: Any) -> Ask:
-    return of_build(build, ask(key, **question))
-
 
 Where = Mapping[str, Sequence[Any]] | None
 
@@ -43,7 +38,7 @@ def flow(
     units out. Empty where too many returns name no order to say what became of the sales.
     """
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
-    question = _asked(build, "returned_units", **period)
+    question = bind(build, "returned_units", **period)
     now = LOTS.time(question)
     settled = case(
         (now.happened(lots.c.exchanged_at), literal_column("'exchanged'")),
@@ -93,7 +88,7 @@ def flow(
 
 
 def _order_basis(chosen: Metric, by: tuple[str, ...], build: Build, period: dict[str, Any]) -> pd.DataFrame:
-    question = _asked(build, chosen.key, by=by, **period)
+    question = bind(build, chosen.key, by=by, **period)
     return build.fetch(statement(replace(question, basis="order")))
 
 
@@ -118,10 +113,10 @@ def waterfall(
     if any(withheld(build, key, **period) for key in ("gross_margin", "margin_erosion")):
         return pd.DataFrame(columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
     booked = round(
-        float(np.nan_to_num(build.fetch(statement(_asked(build, "gross_margin", **period)))[MARGIN.name].sum())), 2
+        float(np.nan_to_num(build.fetch(statement(bind(build, "gross_margin", **period)))[MARGIN.name].sum())), 2
     )
     undone = -round(
-        float(np.nan_to_num(build.fetch(statement(_asked(build, "margin_reversed", **period)))[REVERSED.name].sum())), 2
+        float(np.nan_to_num(build.fetch(statement(bind(build, "margin_reversed", **period)))[REVERSED.name].sum())), 2
     )
     costs = _order_basis(metric("return_cost"), ("component", "data_status"), build, period)
     steps: list[dict[str, Any]] = [

@@ -17,7 +17,7 @@ from sqlalchemy import Date, cast, func, literal_column, select
 from models import forecast as model
 from pipelines.errors import UnknownDimension
 from pipelines.metrics.answer import withheld
-from pipelines.metrics.bind import ask, is_known, of_build
+from pipelines.metrics.bind import bind, is_known
 from pipelines.metrics.compiler import limits
 from pipelines.metrics.facts import CREDITS, LOTS, ORDERS, bought, credited, lot_carbon, lots, matches, orders
 from pipelines.metrics.question import EVERYTHING, Scope
@@ -203,7 +203,7 @@ def _series(
         return []
     if withheld(build, "returned_units"):
         return []
-    question = of_build(build, ask("returned_units", where=where, scope=scope))
+    question = bind(build, "returned_units", where=where, scope=scope)
     of_lots = limits(LOTS, question, LOTS.time(question))
     whole = replace(question, where=_without_site(question.where), scope=Scope(_without_site(scope.allowed)))
     of_orders = limits(ORDERS, whole, ORDERS.time(whole))

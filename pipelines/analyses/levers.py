@@ -18,7 +18,7 @@ from models import levers as model
 from models.distance import geodesic_km, road_km
 from pipelines.factors import Ledger, parameter
 from pipelines.metrics.answer import answer
-from pipelines.metrics.bind import ask, is_known, of_build
+from pipelines.metrics.bind import bind, is_known
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.declare import Ask
 from pipelines.metrics.facts import (
@@ -79,7 +79,7 @@ def levers(
     if not is_known(build, "kg_co2e"):
         return pd.DataFrame(columns=names)
     total = float(np.nan_to_num(answer(build, "kg_co2e", **asked)["value"].sum()))
-    of_legs, of_lots = (of_build(build, ask(key, **asked)) for key in ("kg_co2e", "returned_units"))
+    of_legs, of_lots = (bind(build, key, **asked) for key in ("kg_co2e", "returned_units"))
     found = [
         _no_box(build, of_legs),
         _fewer_rounds(build, of_legs),

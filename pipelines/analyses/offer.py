@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from models import promises as promise_models
 from pipelines.metrics import losses
-from pipelines.metrics.bind import ask, observed, of_build
+from pipelines.metrics.bind import bind, observed
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.facts import PROMISES, promises
 from pipelines.metrics.question import EVERYTHING, Day, Scope
@@ -102,10 +102,10 @@ def offers(
     limits = {**(where or {}), "promise_id": [promise_id]}
     by = LANE if by_lane else ()
     asked: dict[str, Any] = {"by": by, "where": limits, "as_of": as_of, "scope": scope}
-    question = of_build(build, ask(f"promise_at({at})", **asked))
+    question = bind(build, f"promise_at({at})", **asked)
     end = latest if question.as_of is None else min(latest, question.as_of)
     since = end.date() - timedelta(7 * weeks - 1)
-    question = of_build(build, ask(f"promise_at({at})", since=since, until=end.date(), **asked))
+    question = bind(build, f"promise_at({at})", since=since, until=end.date(), **asked)
     counted = build.fetch(statement(question))
     if counted.empty or not counted["waits"].fillna(0).sum():
         return []

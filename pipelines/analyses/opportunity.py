@@ -18,7 +18,7 @@ from pipelines.analyses.forecast import last_day
 from pipelines.errors import UnknownDimension
 from pipelines.factors import parameter, parameters
 from pipelines.metrics.answer import withheld
-from pipelines.metrics.bind import ask, euro_rate, of_build
+from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.declare import Ask
 from pipelines.metrics.facts import LOT_COST, LOTS, ORDERS, leg_cost, legs, lot_cost, lots, orders, promises, recoveries
@@ -32,10 +32,6 @@ ENOUGH = 100  # recoveries behind a curve, below which the parameter stands
 t = STAR.tables
 
 
-def _asked(build: Build, key: str, **question: Any) -> Ask:
-    return of_build(build, ask(key, **question))
-
-
 def cost_tornado(
     build: Build, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
 ) -> pd.DataFrame:
@@ -44,7 +40,7 @@ def cost_tornado(
     Columns: parameter, low, high (reporting currency), widest first. Parameters without bounds and those nothing rests
     on are left out. Low and high are changes of the cost.
     """
-    question = _asked(build, "return_cost", where=where, since=since, until=until, scope=scope)
+    question = bind(build, "return_cost", where=where, since=since, until=until, scope=scope)
     conditions = filters(LOT_COST, question, LOT_COST.time(question))
     base = LOT_COST.table
     sums = build.fetch(
@@ -241,7 +237,7 @@ def lost_sales(
     probability that the size is sold out (assumed, with its bounds) x chance of a sale on those days at the product's
     own pace, one unit at most x margin.
     """
-    question = _asked(build, "returned_units", where=where, since=since, until=until, scope=scope)
+    question = bind(build, "returned_units", where=where, since=since, until=until, scope=scope)
     last = last_day(build)
     names = ["category", "units", "days", "value", "low", "high"]
     if last is None:
@@ -424,7 +420,7 @@ def erosion_by(
     def of(table: Any) -> Any:
         return table.outerjoin(customers, customers.c.customer_key == table.c.customer_key) if by == "cohort" else table
 
-    question = _asked(build, "margin_erosion", where=where, since=since, until=until, scope=scope)
+    question = bind(build, "margin_erosion", where=where, since=since, until=until, scope=scope)
     question = replace(question, basis="order")
     of_orders, of_lots = filters(ORDERS, question, ORDERS.time(question)), filters(LOTS, question, LOTS.time(question))
     sold = build.fetch(

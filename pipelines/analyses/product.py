@@ -15,8 +15,8 @@ from sqlalchemy import func, select
 
 from models import rates as rate_models
 from models.notes import note_themes
-from pipelines.analyses.ranking import Where, _asked, product_changes, product_names
-from pipelines.metrics.bind import is_known, unit
+from pipelines.analyses.ranking import Where, product_changes, product_names
+from pipelines.metrics.bind import bind, is_known, unit
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.facts import LOTS, ORDERS, lots, orders
 from pipelines.metrics.facts.conditions import is_confirmed, is_headline
@@ -162,7 +162,7 @@ def product_rates(
     groups = ("style_id", *by)
     if not is_known(build, "product_return_rate"):
         return pd.DataFrame(columns=columns)
-    question = _asked(build, "product_return_rate", by=groups, where=_of(where, style_id), **period)
+    question = bind(build, "product_return_rate", by=groups, where=_of(where, style_id), **period)
     found = product.exposed(build.fetch(statement(question)), question)
     found = product.one_family(found[found["sold"] > 0], groups)
     if not len(found):
@@ -258,7 +258,7 @@ def _own_and_others(
     """Sum measures of a style and of its category without it, per group."""
     found = []
     for chosen in (own, category):
-        question = _asked(build, key, by=by, where=chosen, **period)
+        question = bind(build, key, by=by, where=chosen, **period)
         frame = build.fetch(statement(question)).dropna(subset=list(by))
         found.append(frame.groupby(list(by))[sums].sum().astype(float))
     mine, all_ = found
@@ -384,7 +384,7 @@ def rate_since_launch(
 
 
 def _final(build: Build, grain: str, asked: Mapping[str, Any]) -> pd.DataFrame:
-    question = _asked(build, "ultimate_return_rate", by=(grain,), **asked)
+    question = bind(build, "ultimate_return_rate", by=(grain,), **asked)
     frame = build.fetch(statement(question))
     if not len(frame):
         return pd.DataFrame(columns=[grain, "sold", "returned", "rate", "low", "high", "maturity"])
@@ -425,7 +425,7 @@ def product_costs(
         if not is_known(build, key):
             continue
         by = ("component",) if key == "return_cost" else ()
-        question = _asked(build, key, where=chosen[0], **period)
+        question = bind(build, key, where=chosen[0], **period)
         own, all_ = (_sums(build, key, sum_, by, {"where": w, **period}) for w in chosen)
         parts = {key: (own.sum(), all_.sum())}
         if by:
@@ -437,7 +437,7 @@ def product_costs(
 
 
 def _sums(build: Build, key: str, name: str, by: tuple[str, ...], asked: dict[str, Any]) -> "pd.Series[float]":
-    question = replace(_asked(build, key, by=by, **asked), basis="order")
+    question = replace(bind(build, key, by=by, **asked), basis="order")
     frame = build.fetch(statement(question))
     found = frame.groupby(list(by))[name].sum() if by else frame[name]
     sums: pd.Series[float] = found.fillna(0.0).astype(float)
@@ -483,7 +483,7 @@ def product_notes(
 
 
 def _notes(build: Build, asked: dict[str, Any]) -> "pd.Series[float]":
-    question = replace(_asked(build, "returned_units", **asked), basis="order")
+    question = replace(bind(build, "returned_units", **asked), basis="order")
     now = LOTS.time(question)
     wanted = [c(now) for c in (is_confirmed(), is_headline())]
     query = (
@@ -538,7 +538,7 @@ def related_products(
 def _same_problem(build: Build, style_id: str, asked: dict[str, Any]) -> pd.DataFrame:
     if not is_known(build, "reason_share"):
         return pd.DataFrame()
-    question = _asked(build, "reason_share", by=("style_id", "return_reason"), **asked)
+    question = bind(build, "reason_share", by=("style_id", "return_reason"), **asked)
     reasons = build.fetch(statement(question)).dropna(subset=["style_id", "return_reason"])
     reasons = reasons[~reasons["return_reason"].isin(NOT_KNOWN) & (reasons["returned"] > 0)]
     leading = (
@@ -549,7 +549,7 @@ def _same_problem(build: Build, style_id: str, asked: dict[str, Any]) -> pd.Data
     if style_id not in leading.index:
         return pd.DataFrame()
     reason = str(leading["return_reason"][style_id])
-    sold = build.fetch(statement(_asked(build, "sold_units", by=("style_id",), **asked))).set_index("style_id")["sold"]
+    sold = build.fetch(statement(bind(build, "sold_units", by=("style_id",), **asked))).set_index("style_id")["sold"]
     known = pooled.attributes(build).drop_duplicates("style_id").set_index("style_id")
     table = known.assign(
         sold=sold.reindex(known.index).fillna(0.0).astype(float),
@@ -580,7 +580,7 @@ def _together(build: Build, style_id: str, relation: str, asked: dict[str, Any])
     is_bought = relation == "bought_together"
     base, table = (ORDERS, orders) if is_bought else (LOTS, lots)
     key = table.c.order_key if is_bought else table.c.return_key
-    question = replace(_asked(build, "sold_units" if is_bought else "returned_units", **asked), basis="order")
+    question = replace(bind(build, "sold_units" if is_bought else "returned_units", **asked), basis="order")
     now = base.time(question)
     counted = [table.c.units_sold > 0] if is_bought else [is_confirmed()(now), is_headline()(now)]
     wanted = [*filters(base, question, now), *counted, key.is_not(None), table.c.style_id.is_not(None)]

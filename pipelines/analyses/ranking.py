@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from models import products as product_models
 from pipelines.metrics.answer import answer, withheld
-from pipelines.metrics.bind import ask, is_known, of_build
+from pipelines.metrics.bind import bind, is_known
 from pipelines.metrics.compiler import statement
 from pipelines.metrics.coverage import lacking
 from pipelines.metrics.declare import Ask
@@ -25,10 +25,6 @@ from pipelines.warehouse.star import STAR
 
 Where = Mapping[str, Sequence[Any]] | None
 t = STAR.tables
-
-
-def _asked(build: Build, key: str, **question: Any) -> Ask:
-    return of_build(build, ask(key, **question))
 
 
 def drift(build: Build, *, scope: Scope = EVERYTHING) -> pd.DataFrame:
@@ -102,9 +98,7 @@ def product_ranking(
     rows (None: all). Empty where too many returns name no order.
     """
     period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
-    question = _asked(
-        build, "own_part", by=(by,), **period
-    )  # its sums are those of product_return_rate and the buyers'
+    question = bind(build, "own_part", by=(by,), **period)  # its sums are those of product_return_rate and the buyers'
     if lacking(build, question.metric.needs) and all(lacking(build, question.metric.needs).values()):
         return pd.DataFrame(columns=[by, *_RANKED])
     if withheld(build, "returned_units", **period):
@@ -143,7 +137,7 @@ def product_ranking(
     found["own_part"] = found["rate"] - found["buyers_rate"]
     found["kg_co2e"] = np.nan
     if is_known(build, "kg_co2e"):
-        emitted = build.fetch(statement(replace(_asked(build, "kg_co2e", by=(by,), **period), basis="order")))
+        emitted = build.fetch(statement(replace(bind(build, "kg_co2e", by=(by,), **period), basis="order")))
         found["kg_co2e"] = looked_up(found[by], emitted.dropna(subset=[by]).set_index(by)["kg"])
     found["return_reason"] = looked_up(found[by], _leading_reason(build, by, period))
     found["name"] = product_names(build, by, found[by])
@@ -200,14 +194,14 @@ def product_changes(build: Build, style_id: str | None = None) -> pd.DataFrame:
 
 def _loss_per_return(build: Build, by: str, period: dict[str, Any]) -> "pd.Series[float]":
     key = "margin_erosion" if is_known(build, "margin_erosion") else "value_return_rate"
-    question = _asked(build, key, by=(by,), **period)
+    question = bind(build, key, by=(by,), **period)
     sums = (
         build.fetch(statement(question))
         .groupby(by)[["erosion" if key == "margin_erosion" else "returned_value"]]
         .sum()
         .iloc[:, 0]
     )
-    units = build.fetch(statement(_asked(build, "returned_units", by=(by,), **period))).groupby(by)["returned"].sum()
+    units = build.fetch(statement(bind(build, "returned_units", by=(by,), **period))).groupby(by)["returned"].sum()
     per_unit = (sums / units.where(units > 0)).astype(float)
     return per_unit.where(per_unit > 0)
 

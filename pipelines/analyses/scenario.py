@@ -19,7 +19,7 @@ from pipelines.analyses.forecast import forecast, shown
 from pipelines.errors import ScenarioError
 from pipelines.factors import parameters
 from pipelines.metrics.answer import answer
-from pipelines.metrics.bind import ask, euro_rate, of_build
+from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.facts import LOTS, leg_carbon, legs, lot_carbon, lot_cost, lots, promises
 from pipelines.metrics.question import EVERYTHING, Day, Scope
@@ -222,7 +222,7 @@ def _history(build: Build, where: Where, since: Day, until: Day, scope: Scope) -
     Columns: units, margin undone, costs, kilograms, stages; and what was sold.
     """
     asked: dict[str, Any] = {"where": where, "since": since, "until": until, "scope": scope}
-    question = of_build(build, ask("returned_units", **asked))
+    question = bind(build, "returned_units", **asked)
     cost = (
         select(
             lot_cost.c.return_lot_key,

@@ -8,7 +8,7 @@ import pandas as pd
 from sqlalchemy import and_, literal_column, select
 
 from models import control
-from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import Ask, Base
 from pipelines.metrics.facts import PROMISES, RISKS, promises, risks
@@ -17,11 +17,6 @@ from pipelines.metrics.question import EVERYTHING, Day, Scope
 from pipelines.warehouse.engine import Build, Expression, days_between, double
 from pipelines.warehouse.rules import Time
 from pipelines.warehouse.star import STAR
-
-
-def _asked(build: Build, key: str, **question: Any) -> Ask:
-    return of_build(build, ask(key, **question))
-
 
 Where = Mapping[str, Sequence[Any]] | None
 t = STAR.tables
@@ -97,7 +92,7 @@ def worklist_at_risk(
     promise where none is open. `expected_at` is the day its refund will probably come, `early_at` to `late_at` its 80%
     interval.
     """
-    question = _asked(build, "breach_risk", where=where, as_of=as_of, scope=scope)
+    question = bind(build, "breach_risk", where=where, as_of=as_of, scope=scope)
     columns = {
         **_PROMISE_ROW,
         "stage": risks.c.stage,
@@ -143,7 +138,7 @@ def refunds_due(
 
     Overdue ones first (`days_left` below 0).
     """
-    question = _asked(build, "refunds_due_soon", where=where, as_of=as_of, scope=scope)
+    question = bind(build, "refunds_due_soon", where=where, as_of=as_of, scope=scope)
 
     def due(now: Time) -> Expression:
         is_legal = promises.c.promise_id == literal_column("'legal_refund'")
@@ -165,7 +160,7 @@ def promise_states(
     scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
     """Count returns under promise per group: kept, broken, undetermined (running, on time), expired."""
-    question = _asked(build, "promise_kept", by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)
+    question = bind(build, "promise_kept", by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)
     keys, sums = waits.by_state(build.fetch(statement(question)), question)
     return pd.concat([keys, sums.astype(int)], axis=1)
 

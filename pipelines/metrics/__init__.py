@@ -1,7 +1,7 @@
 """Metrics: every number a person sees, declared once.
 
 `answer` asks one, `compare` asks it twice, `rows` shows what is behind its numerator or denominator, `statistics` is
-its SQL; lists that pages show (work lists, rankings, flows) stand beside them in `lists`. Declarations are in returns,
+its SQL; lists, rankings and flows are in `pipelines.analyses`. Declarations are in `catalogue`: returns,
 promises, money and carbon; how a declaration becomes SQL is in base, how statistics become answers in finish.
 """
 

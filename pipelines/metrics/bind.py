@@ -50,9 +50,17 @@ def statistics(build: Build, key: str, **question: Any) -> Select[Any]:
     benchmark times it. Raises UnknownMetric and UnknownDimension.
     """
     try:
-        return statement_of(build, of_build(build, ask(key, **question)))
+        return statement_of(build, bind(build, key, **question))
     except PartlyKnown as reason:
         raise UnknownDimension(f"{key}: {reason}.") from None
+
+
+def bind(build: Build, key: str, **question: Any) -> Ask:
+    """Put a question to a build: takes what `ask` takes, and leaves out what the build cannot contribute.
+
+    Raises UnknownMetric.
+    """
+    return of_build(build, ask(key, **question))
 
 
 def of_build(build: Build, question: Ask) -> Ask:

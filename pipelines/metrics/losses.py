@@ -18,7 +18,6 @@ from sqlalchemy import Integer, Select, and_, case, false, func, literal_column,
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import FromClause
 
-from pipelines.load.shape.coverage import FACT_OF
 from pipelines.metrics.compiler import chosen_sums, dimension, dimension_condition
 from pipelines.metrics.declare import Ask, Base, Measure, Sum, part_measures
 from pipelines.metrics.finish.shares import total
@@ -26,6 +25,7 @@ from pipelines.metrics.question import time_grain
 from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
 from pipelines.warehouse.rules import Time
 from pipelines.warehouse.star import STAR
+from pipelines.warehouse.vocabulary import FACT_OF
 
 CAUTION, UNKNOWN = 0.02, 0.20
 """Share lost past which a number carries a caution, and past which it is not available and its bounds stand instead."""

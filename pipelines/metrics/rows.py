@@ -8,7 +8,7 @@ import pandas as pd
 from sqlalchemy import Select, case, func, literal_column, select
 
 from pipelines.errors import UnknownDimension
-from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import dimension, filters, knows
 from pipelines.metrics.declare import Ask, Sum, part_measures
 from pipelines.metrics.question import ALIASES, EVERYTHING, Day, Scope, time_grain
@@ -71,7 +71,7 @@ def rows_total(
 
 def _behind(build: Build, key: str, part: str, basis: str | None, **asked: Any) -> list[Select[Any]]:
     """Build one SELECT of rows for each base that a part of a metric is summed over."""
-    question = replace(of_build(build, ask(key, **asked)), basis=basis)
+    question = replace(bind(build, key, **asked), basis=basis)
     chosen = question.metric
     names = {ALIASES.get(n, n) for n in (*question.by, *question.where, *question.scope.allowed) if not time_grain(n)}
     found = []

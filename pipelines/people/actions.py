@@ -357,7 +357,7 @@ def log_action(settings: Settings, kind: str, scope: Mapping[str, Sequence[str]]
     """Log an action: `values` are the other fields of `Action`. Done when it has a day it took effect on, else open.
 
     Raises ActionError for a kind, status or field that does not exist, and for an action on products that names none.
-    Whether the products exist is for `pipelines.actions.check_scope` to say.
+    Whether the products exist is for `check_scope` to say.
     """
     at = now()
     status = "done" if values.get("effective_on") else "open"

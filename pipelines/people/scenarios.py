@@ -1,4 +1,4 @@
-"""Saved scenarios: named, listed, compared. What a scenario is and gives is in `pipelines.metrics.scenario`."""
+"""Saved scenarios: named, listed, compared. What a scenario is and gives is in `pipelines.analyses.scenario`."""
 
 import json
 from dataclasses import asdict

@@ -56,7 +56,8 @@ SAYS = {
     "returns": r"return|retour|retoure|ruck|devol|devuel|resi\b|reso\b|restitu|terug|rma",
     "refunds": r"refund|remboursement|avoir|erstattung|gutschrift|reembols|abono|rimbors|terugbetal|credit note",
     "orders": (
-        r"order|commande|bestell|auftrag|auftraege|pedido|venta|ordini|vendite|sale|vente|verkauf|verkoop|invoice|transaction"
+        r"order|commande|bestell|auftrag|auftraege|pedido|venta|ordini|vendite|sale|vente|verkauf|verkoop"
+        r"|invoice|transaction"
     ),
     "products": r"product|produit|artikel|article|catalog|item|sku|articulo|prodott",
     "events": r"track|event|scan|evenement|ereignis|checkpoint",

@@ -154,3 +154,13 @@ STAGES = (
     "restocked",
 )
 DURATION_UNITS = ("clock_hours", "calendar_days", "business_days", "carrier_days")
+FACT_OF = {
+    "order_line": "fact_order_line",
+    "return_event": "fact_return_line",
+    "refund": "fact_refund",
+    "refund_line": "fact_refund_line",
+    "recovery": "fact_recovery",
+    "chain_element": "fact_return_leg",
+    "carrier_invoice": "fact_carrier_invoice",
+    "carrier_claim": "fact_carrier_claim",
+}

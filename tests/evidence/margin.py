@@ -20,7 +20,7 @@ import pandas as pd
 from models.disposition import assign, greedy, value
 from pipelines import analyses, metrics
 from pipelines.load import load
-from pipelines.metrics.bind import ask, of_build
+from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import statement
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
@@ -137,7 +137,7 @@ def _scenarios(build: Build) -> Iterator[Claim]:
     found = analyses.simulate(build, analyses.Scenario(), **SPAN).set_index("outcome")
     exact = bool((found["difference"] == 0).all() and (found["value"] == found["history"]).all())
     cost, kg = (
-        float(build.fetch(statement(replace(of_build(build, ask(k, **SPAN)), basis="order")))[m].sum())
+        float(build.fetch(statement(replace(bind(build, k, **SPAN), basis="order")))[m].sum())
         for k, m in (("return_cost", "cost"), ("kg_co2e", "kg"))
     )
     units = float(metrics.answer(build, "returned_units", **SPAN)["value"].iloc[0])

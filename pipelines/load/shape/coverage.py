@@ -10,6 +10,7 @@ from pipelines.load.verdicts import quarantine_of
 from pipelines.warehouse import schema, vocabulary
 from pipelines.warehouse.sql import identity_of, key_sql, quote
 from pipelines.warehouse.touched import TOUCHED
+from pipelines.warehouse.vocabulary import FACT_OF
 
 
 def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> None:
@@ -125,16 +126,6 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
     """)
 
 
-FACT_OF = {
-    "order_line": "fact_order_line",
-    "return_event": "fact_return_line",
-    "refund": "fact_refund",
-    "refund_line": "fact_refund_line",
-    "recovery": "fact_recovery",
-    "chain_element": "fact_return_leg",
-    "carrier_invoice": "fact_carrier_invoice",
-    "carrier_claim": "fact_carrier_claim",
-}
 """The fact that the rows of a log of what happened become."""
 
 

@@ -1,8 +1,8 @@
 """The events of return lines as they count, before lots are made of them: what happened last rules.
 
 Here: stops (cancelled, rejected, expired, lost) that a later event overruled, requests made again, one event delivered
-under two ids, parts of kits. Not here: lots and their columns (shape.py). Most return lines need none of it: only odd
-ones are looked at closer.
+under two ids, parts of kits. Not here: lots and their columns. Most return lines need none of it:
+only odd ones are looked at closer.
 """
 
 import duckdb

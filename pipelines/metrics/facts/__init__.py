@@ -267,7 +267,7 @@ _DOUBT: dict[str, Sql] = {
     "u_mass": lambda _: leg_carbon.c.mass_status,
     "u_status": lambda _: leg_carbon.c.status,
 }
-"""What a leg's emissions rest on, for their interval: `pipelines.metrics.doubt`."""
+"""What a leg's emissions rest on, for their interval: `pipelines.metrics.finish.doubt`."""
 _LEG_DIMENSIONS = {
     **named(
         legs, "source", "shop_id", "country", "channel", "method", "carrier", "role", "mode", "element_type", "service"
