@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TOPS = ("dashboard", "pipelines", "models")
+TOPS = ("backhaul", "dashboard", "pipelines", "models")
 PAGE = "docs/architecture.md"
 BEGIN, END = "<!-- drawn by python -m tests.house --draw -->\n", "<!-- end of the picture -->\n"
 QUESTION = {"where", "since", "until", "as_of", "scope"}

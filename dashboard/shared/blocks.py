@@ -660,7 +660,13 @@ def demo_offer(words: Words) -> None:
     if st.button(words("empty.button"), icon=":material/storefront:", key="load_demo"):
         with st.spinner(words("empty.loading"), show_time=True):
             done = subprocess.run(
-                [sys.executable, "-c", "from pipelines.cli import main; main()", "demo", "--no-dashboard"],
+                [
+                    sys.executable,
+                    "-m",
+                    f"{Settings.__module__.removesuffix('.settings')}.cli",
+                    "demo",
+                    "--no-dashboard",
+                ],
                 env={**os.environ, "BACKHAUL_WAREHOUSE": str(warehouse)},
                 capture_output=True,
                 text=True,

@@ -5,12 +5,11 @@ import secrets
 import signal
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from pipelines.settings import Settings
 
-_SERVER = Path(str(find_spec("dashboard").origin)).with_name("server.py")  # type: ignore[union-attr]
+_SERVER = Path(__file__).parents[2] / "dashboard" / "server.py"
 STOP_SECONDS = 10
 
 

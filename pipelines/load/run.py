@@ -135,7 +135,7 @@ def _load(
                     if draft is None:  # the last build is copied while new rows are judged
                         draft = build.Draft(settings.warehouse, state.now(), report.build_id)
                         Thread(
-                            target=import_module, args=("pipelines.alerts",)
+                            target=import_module, args=("..alerts", __package__)
                         ).start()  # half a second, beside the database
                     row = min(landed, key=lambda r: (r["exported_at"] or datetime.min, r["load_id"]))
                     is_reordered |= go_on(row, lambda row: judge_landed(settings, memory, row, report, progress))

@@ -1,0 +1,5 @@
+"""The command `backhaul`."""
+
+from pipelines.cli import main
+
+__all__ = ["main"]
