@@ -175,6 +175,26 @@ def test_old_and_open_workbooks(name: str) -> None:
     assert found == [("1", "O1", "2026-03-01", "1", "12.5", None), ("2", "O2", "2026-03-02", "2", "12.5", None)]
 
 
+def test_old_and_open_workbooks_keep_the_zeros_of_their_formats() -> None:
+    """Written by xlwt and odfpy: two rows above the header, a column before it, another sheet with codes."""
+    rows = list(workbook_tables.sheet_rows(FIXTURES / "codes.xls", "Codes"))
+    assert [[c for c in row if c] for row in rows if any(row)] == [
+        ["sku", "style", "price", "day"],
+        ["00007", "A-1234-56", "12.5", "2026-03-01"],
+        ["123456", "A-0000-42", "3", "2026-03-02"],
+    ]
+    rows = list(workbook_tables.sheet_rows(FIXTURES / "codes.ods", "Codes"))
+    assert [[c for c in row if c] for row in rows if any(row)] == [
+        ["sku", "style", "price", "qty"],
+        ["00007", "00042", "12.5", "3"],
+        ["123456", "00007", "3", "4"],
+    ]
+    for name in ("codes.xls", "codes.ods"):
+        assert list(workbook_tables.sheet_rows(FIXTURES / name, "Other")) == [["00007"]]
+        found = read(FIXTURES / name, ["sku", "style"], header_row="find", sheet="Codes")
+        assert [row[0] for row in found] == ["00007", "123456"]
+
+
 @pytest.mark.parametrize("most", [workbook_tables.MOST_CELLS, 0])  # in memory, and row by row
 def test_cells_are_written_as_they_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(workbook_tables, "MOST_CELLS", most)

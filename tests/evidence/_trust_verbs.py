@@ -186,7 +186,8 @@ def ended(words: Sequence[str], fault: Fault | None = None) -> tuple[int, str]:
         said = Path(place) / "said"
         process = started(words, said, fault)
         process.join()
-        return int(process.exitcode or 0), said.read_text()
+        code = said.with_suffix(".code")  # its own word: what the fork server says of it can be lost on the way
+        return int(code.read_text()) if code.exists() else int(process.exitcode or 0), said.read_text()
 
 
 def _run(words: list[str], said: Path, fault: Fault | None) -> None:
@@ -203,9 +204,16 @@ def _run(words: list[str], said: Path, fault: Fault | None) -> None:
             stack.enter_context(disturbed.jumping())
         if fault is not None and fault.most_bytes is not None:
             stack.enter_context(disturbed.no_file_larger_than(fault.most_bytes))
+        code = 1  # what Python itself ends with after a fault
         try:
             cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+            raise
         finally:
+            if said.name == "said":
+                said.with_suffix(".code").write_text(str(code))
             if disk is not None and fault is not None and fault.asked is not None:
                 fault.asked.write_text(" ".join(map(str, disk.turns())) + f"\n{len(disk.asked)}")
 

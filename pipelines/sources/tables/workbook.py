@@ -58,15 +58,19 @@ def _workbook(file: Path) -> Any:
 def sheet_rows(file: Path, sheet: str) -> Iterator[list[str | None]]:
     """Give the rows of a sheet as texts, from its first row on; numbers formatted as codes keep their zeros.
 
-    Formats are looked at only where a workbook (.xlsx) has one of zeros. Such a workbook, and a sheet too large for
+    Formats are looked at only where a workbook has one of zeros. Such a workbook (.xlsx), and a sheet too large for
     memory, is read row by row.
     """
     if zipfile.is_zipfile(file) and (_has_codes(file) or _cells(file) > MOST_CELLS):
         yield from _slow_rows(file, sheet)
         return
+    codes = _codes_of_xls(file, sheet) if not zipfile.is_zipfile(file) else _codes_of_ods(file, sheet)
     with _workbook(file) as book:
-        for row in book.get_sheet_by_name(sheet).iter_rows():
-            yield [text_of(cell) for cell in row]
+        page = book.get_sheet_by_name(sheet)
+        first = page.start[1] if page.start else 0  # columns before the first that is filled are not given
+        for number, row in enumerate(page.iter_rows()):
+            found = codes.get(number, {})
+            yield [found.get(column) or text_of(cell) for column, cell in enumerate(row, start=first)]
 
 
 def text_of(value: Any) -> str | None:
@@ -135,6 +139,112 @@ def _has_codes(file: Path) -> bool:
 
     formats = (html.unescape(f) for f in re.findall(r'formatCode="([^"]*)"', styles))
     return any(code(1, f) is not None for f in formats)
+
+
+Codes = dict[int, dict[int, str]]  # row, column, the number as its format shows it
+
+
+def _codes_of_xls(file: Path, sheet: str) -> Codes:
+    """Find the numbers of a sheet (.xls) that a format of zeros shows as codes; none where formats cannot be read."""
+    import xlrd
+
+    found: Codes = {}
+    try:
+        with xlrd.open_workbook(
+            file, formatting_info=True, on_demand=True, ignore_workbook_corruption=True, logfile=io.StringIO()
+        ) as book:
+            formats = {n: f.format_str for n, f in book.format_map.items() if code(1, f.format_str or "") is not None}
+            rows = book.sheet_by_name(sheet).get_rows() if formats else ()
+            for row, cells in enumerate(rows):
+                for column, cell in enumerate(cells):
+                    shown_by = formats.get(book.xf_list[cell.xf_index].format_key)
+                    if cell.ctype == xlrd.XL_CELL_NUMBER and shown_by and (written := code(cell.value, shown_by)):
+                        found.setdefault(row, {})[column] = written
+    except Exception:  # what it raises for odd files is not documented; the cells themselves are read by another
+        return {}
+    return found
+
+
+OFFICE, STYLE, TABLE, NUMBER, TEXT = (
+    "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}",
+    "{urn:oasis:names:tc:opendocument:xmlns:style:1.0}",
+    "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}",
+    "{urn:oasis:names:tc:opendocument:xmlns:datastyle:1.0}",
+    "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}",
+)
+
+
+def _codes_of_ods(file: Path, sheet: str) -> Codes:
+    """Find the numbers of a sheet (.ods) that a format of zeros shows as codes, as the file itself shows them."""
+    if not _has_code_styles(file):
+        return {}
+    of_zeros: set[str] = set()  # number formats
+    styles: dict[str, str] = {}  # cell style: its number format
+    by_column: list[str] = []
+    found: Codes = {}
+    row = column = 0
+    is_sheet = False
+    for event, node in _nodes(file):
+        if event == "end" and node.tag == f"{NUMBER}number-style":
+            digits = [n for n in node.iter(f"{NUMBER}number") if n.get(f"{NUMBER}decimal-places", "0") == "0"]
+            if any(int(n.get(f"{NUMBER}min-integer-digits", "0")) > 1 for n in digits):
+                of_zeros.add(node.get(f"{STYLE}name", ""))
+        elif event == "end" and node.tag == f"{STYLE}style":
+            styles[node.get(f"{STYLE}name", "")] = node.get(f"{STYLE}data-style-name", "")
+        elif event == "start" and node.tag == f"{TABLE}table":
+            is_sheet, row, by_column = node.get(f"{TABLE}name") == sheet and bool(of_zeros), 0, []
+        elif is_sheet and event == "start" and node.tag == f"{TABLE}table-column":
+            times = min(int(node.get(f"{TABLE}number-columns-repeated", "1")), 1 << 14)
+            by_column += [node.get(f"{TABLE}default-cell-style-name", "")] * times
+        elif is_sheet and event == "end" and node.tag == f"{TABLE}table-row":
+            codes: dict[int, str] = {}
+            column = 0
+            for cell in node:
+                times = int(cell.get(f"{TABLE}number-columns-repeated", "1"))
+                usual = node.get(f"{TABLE}default-cell-style-name") or "".join(by_column[column : column + 1])
+                written = _code_of(cell, styles.get(cell.get(f"{TABLE}style-name") or usual, "") in of_zeros)
+                codes |= dict.fromkeys(range(column, column + times), written) if written else {}
+                column += times
+            times = int(node.get(f"{TABLE}number-rows-repeated", "1"))
+            found |= dict.fromkeys(range(row, row + times), codes) if codes else {}
+            row += times
+            node.clear()
+    return found
+
+
+def _has_code_styles(file: Path) -> bool:
+    """Tell whether a document (.ods) declares a number format of zeros: it does so before its sheets."""
+    with zipfile.ZipFile(file) as packed:
+        for part in {"styles.xml", "content.xml"} & set(packed.namelist()):
+            with packed.open(part) as content:
+                if re.search(rb'min-integer-digits="(?:[2-9]|\d\d)', content.read(1 << 22)):
+                    return True
+    return False
+
+
+def _code_of(cell: Any, is_of_zeros: bool) -> str:
+    """Give what a cell shows, when it is a whole number that a format of zeros shows; else nothing."""
+    value = cell.get(f"{OFFICE}value", "")
+    if not is_of_zeros or not re.fullmatch(r"\d+(\.0+)?", value):
+        return ""
+    return "".join("".join(p.itertext()) for p in cell.iter(f"{TEXT}p"))
+
+
+def _nodes(file: Path) -> Iterator[tuple[str, Any]]:
+    """Give the beginnings and ends of the nodes of a document (.ods), styles first."""
+    from xml.etree import ElementTree
+
+    with zipfile.ZipFile(file) as packed:
+        for part in ("styles.xml", "content.xml"):
+            if part not in packed.namelist():
+                continue
+            with packed.open(part) as content:
+                try:
+                    yield from ElementTree.iterparse(content, ("start", "end"))
+                except ElementTree.ParseError as error:
+                    raise SourceError(
+                        f"{shown(file)} cannot be read. Open it, save it as .xlsx and load that."
+                    ) from error
 
 
 def _cells(file: Path) -> int:
