@@ -14,7 +14,7 @@ from pipelines.metrics.facts import LEGS, LOTS, ORDERS
 from pipelines.metrics.question import ALIASES, Text
 from pipelines.warehouse.engine import OWN_NAME, Build, period_start
 
-CATALOGUE = (*returns.METRICS, *promises.METRICS, *money.METRICS, *carbon.METRICS)
+CATALOGUE = (*returns.METRICS, *returns.OF_PRODUCTS, *returns.ON_THE_WAY, *promises.METRICS, *money.METRICS, *carbon.METRICS)
 _BY_KEY = {m.key: m for m in CATALOGUE}
 
 

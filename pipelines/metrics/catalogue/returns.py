@@ -637,6 +637,9 @@ METRICS = (
         shares.ratio_of("conformity", "sold", interval=True, nothing=NOTHING_SOLD),
         family="returns",
     ),
+)
+
+OF_PRODUCTS = (
     Metric(
         "product_return_rate",
         Text("Adjusted return rate", "Taux de retour corrigé"),
@@ -825,6 +828,9 @@ METRICS = (
         parts={"numerator": ("small", "-large"), "denominator": ("small", "large")},
     ),
     # -- workload, on the return date
+)
+
+ON_THE_WAY = (
     Metric(
         "requested_units",
         Text("Units asked back", "Unités demandées en retour"),
