@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from pipelines.cli import app
 from pipelines.errors import PolicyError
 from pipelines.load import load
-from pipelines.people import policies
-from pipelines.people.policies import Policy, Promise
+from pipelines.people import policies, policy_text
+from pipelines.people.policy_text import Policy, Promise
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
 from pipelines.warehouse.engine import Build
@@ -42,8 +42,8 @@ def test_a_policy_reads_back_as_it_was_written() -> None:
     whole = replace(
         GOOD, fee_amount=2.5, currency="EUR", window_until=date(2027, 1, 31), loyalty_tier="gold", exception="hygiene"
     )
-    assert policies.parse(policies.text(whole)) == [whole]
-    assert policies.parse(policies.text(GOOD) + "---\n" + policies.text(whole)) == [GOOD, whole]
+    assert policy_text.parse(policy_text.text(whole)) == [whole]
+    assert policy_text.parse(policy_text.text(GOOD) + "---\n" + policy_text.text(whole)) == [GOOD, whole]
     assert policies.problems(GOOD) == []
 
 
@@ -53,7 +53,7 @@ def test_canonical_rows_read_as_policies(tmp_path: Path) -> None:
         " store,refund,received,refunded,5,business_days,retailer\nP,2026-03-01T00:00:00Z,FR,30,drop_off"
         " store,whole,requested,refunded,14,calendar_days,\n"
     )
-    (found,) = policies.read(tmp_path / "policy.csv")
+    (found,) = policy_text.read(tmp_path / "policy.csv")
     assert (found.policy_id, found.valid_from, found.methods) == ("P", date(2026, 3, 1), ("drop_off", "store"))
     assert [p.promise_id for p in found.promises] == ["refund", "whole"]
     assert found.promises[1].responsible == "retailer"
@@ -77,7 +77,7 @@ def test_canonical_rows_read_as_policies(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_read_says_where_and_what_to_write(text: str, why: str) -> None:
     with pytest.raises(PolicyError, match=why.replace("(", r"\(")):
-        policies.parse(text)
+        policy_text.parse(text)
 
 
 @pytest.mark.parametrize(

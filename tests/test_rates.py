@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sqlalchemy import literal_column
 
-from models import rates
+from models import curves, rates
 from pipelines.estimate import curves as estimate
 from pipelines.estimate import probability
 from pipelines.load.shape.versions import create_tables
@@ -101,12 +101,12 @@ returned_units = st.lists(
 @given(returned_units, st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
 def test_development_curve_follows_its_definition_in_any_order(rows: list[tuple[int, int]], order) -> None:
-    curve = rates.development_curve([d for d, _ in rows], np.ones(len(rows)), [a for _, a in rows], 20)
+    curve = curves.development_curve([d for d, _ in rows], np.ones(len(rows)), [a for _, a in rows], 20)
     assert np.allclose(curve, slow_curve([d for d, _ in rows], [a for _, a in rows], 20))
     assert (np.diff(curve) >= 0).all()
     assert curve[-1] == 1
     shuffled = order.sample(rows, len(rows))
-    again = rates.development_curve([d for d, _ in shuffled], np.full(len(rows), 3), [a for _, a in shuffled], 20)
+    again = curves.development_curve([d for d, _ in shuffled], np.full(len(rows), 3), [a for _, a in shuffled], 20)
     assert np.allclose(again, curve)
 
 
@@ -116,7 +116,7 @@ def test_development_curve_sees_through_truncation_and_a_drifting_rate() -> None
     rate = 0.2 + 0.3 * (120 - age) / 120  # the young return more: a naive curve is far too fast
     delay = np.floor(generator.lognormal(np.log(8), 0.7, age.size)).astype(int)
     is_seen = (generator.random(age.size) < rate) & (delay <= age)
-    curve = rates.development_curve(delay[is_seen], np.ones(is_seen.sum()), age[is_seen], 90)
+    curve = curves.development_curve(delay[is_seen], np.ones(is_seen.sum()), age[is_seen], 90)
     truth = stats.lognorm.cdf(np.arange(1, 92), 0.7, scale=8)
     assert np.abs(curve - truth).max() < 0.02
     naive = np.cumsum(np.bincount(delay[is_seen], minlength=91)[:91]) / is_seen.sum()
@@ -124,10 +124,10 @@ def test_development_curve_sees_through_truncation_and_a_drifting_rate() -> None
 
 
 def test_a_curve_beyond_the_oldest_line_is_the_priors() -> None:
-    prior = rates.assumed_curve(30, 90)
-    curve = rates.development_curve([1, 2, 5], [100, 100, 100], [10, 10, 10], 90, prior)
+    prior = curves.assumed_curve(30, 90)
+    curve = curves.development_curve([1, 2, 5], [100, 100, 100], [10, 10, 10], 90, prior)
     assert np.allclose(curve[10:], prior[10:])
-    assert np.isnan(rates.development_curve([], [], [], 5)).all()
+    assert np.isnan(curves.development_curve([], [], [], 5)).all()
 
 
 @given(st.integers(0, 400), st.integers(1, 400))
@@ -233,7 +233,7 @@ def test_a_dated_windows_day_is_the_same_in_arrays_and_in_both_sqls(age: int, le
     portable = curve_day(column["clock_started_at"], column["window_ends_on"], column["window_days"], instant)
     sql = portable.compile(dialect=Dialect(), compile_kwargs={"literal_binds": True})
     found = duckdb.execute(f"SELECT {rules.curve_day_sql(str(age), 'o')}, {sql} FROM {line}").fetchall()[0]
-    assert found == (rates.development_day(age, length, 30),) * 2
+    assert found == (curves.development_day(age, length, 30),) * 2
 
 
 def test_a_dated_window_is_the_usual_one_for_those_who_return_as_ever_and_pools_lines_of_any_length() -> None:
@@ -243,42 +243,44 @@ def test_a_dated_window_is_the_usual_one_for_those_who_return_as_ever_and_pools_
     wait = np.minimum(generator.lognormal(np.log(6), 0.6, start.size), 29)
     is_late = generator.random(start.size) < 0.1
     delay = np.floor(np.where(is_late, wait * length / 30, wait)).astype(int)
-    dated = rates.Cell("shop", "dresses", "web", 30, True)
-    usual = rates.Cell("shop", "dresses", "web", 30)
-    last_year = rates.Delays(rates.development_day(delay, length, 30), np.ones(start.size), np.full(start.size, 160.0))
-    plain = rates.Delays(np.floor(wait), np.ones(start.size), np.full(start.size, 90.0))
-    curve = rates.development_curves([usual, dated], {usual: plain, dated: last_year})[dated]
+    dated = curves.Cell("shop", "dresses", "web", 30, True)
+    usual = curves.Cell("shop", "dresses", "web", 30)
+    last_year = curves.Delays(
+        curves.development_day(delay, length, 30), np.ones(start.size), np.full(start.size, 160.0)
+    )
+    plain = curves.Delays(np.floor(wait), np.ones(start.size), np.full(start.size, 90.0))
+    curve = curves.development_curves([usual, dated], {usual: plain, dated: last_year})[dated]
     for first in range(0, 60, 15):
         mine = (start >= first) & (start < first + 15)
         age = today - start[mine]
-        maturity = curve[rates.development_day(age, length[mine], 30).astype(int)].mean()
+        maturity = curve[curves.development_day(age, length[mine], 30).astype(int)].mean()
         assert maturity == pytest.approx(np.mean(delay[mine] <= age), abs=0.02)
 
 
-def recent_returns(generator: np.random.Generator, stretch: float) -> tuple[rates.Delays, np.ndarray]:
+def recent_returns(generator: np.random.Generator, stretch: float) -> tuple[curves.Delays, np.ndarray]:
     age = generator.integers(0, 90, 30_000)
     slower = np.where(age < 45, stretch, 1.0)
     delay = np.floor(generator.lognormal(np.log(9), 0.6, age.size) * slower)
     seen = delay <= age
     curve = stats.lognorm.cdf(np.arange(1, 92), 0.6, scale=9)
     curve[-1] = 1.0
-    return rates.Delays(delay[seen], np.ones(seen.sum()), age[seen]), curve
+    return curves.Delays(delay[seen], np.ones(seen.sum()), age[seen]), curve
 
 
 def test_drift_knows_slower_and_faster_returns_from_chance_and_from_more_sales() -> None:
     generator = np.random.default_rng(9)
-    steady = [rates.delay_drift([recent_returns(generator, 1.0)]) for _ in range(30)]
+    steady = [curves.delay_drift([recent_returns(generator, 1.0)]) for _ in range(30)]
     assert not any(d.is_drifting for d in steady)
     assert 0.6 < np.std([d.z for d in steady]) < 1.4
     for stretch in (0.75, 1.3):
-        drift = rates.delay_drift([recent_returns(generator, stretch)])
+        drift = curves.delay_drift([recent_returns(generator, stretch)])
         assert drift.is_drifting
         assert drift.factor == pytest.approx(stretch, abs=0.08)
     counts, curve = recent_returns(generator, 1.0)
     young = counts.truncation_days < 20
-    more = rates.Delays(*(np.concatenate([x, np.repeat(x[young], 3)]) for x in counts))
-    assert not rates.delay_drift([(more, curve)]).is_drifting
-    assert rates.delay_drift([]) == rates.Drift(1.0, 0.0, 0.0)
+    more = curves.Delays(*(np.concatenate([x, np.repeat(x[young], 3)]) for x in counts))
+    assert not curves.delay_drift([(more, curve)]).is_drifting
+    assert curves.delay_drift([]) == curves.Drift(1.0, 0.0, 0.0)
 
 
 def test_a_lot_of_thousands_of_units_is_one_return(build: duckdb.DuckDBPyConnection) -> None:
@@ -334,7 +336,7 @@ def test_a_young_long_window_does_not_claim_the_short_ones_maturity(build: duckd
     assert short[12] == pytest.approx(0.5, abs=0.04)  # delays of 3 to 22 days, evenly
     assert short[22] > 0.98
     # Lines of at most six weeks: nothing seen of days 41 to 160, where it goes on as the short curve stretched.
-    stretched = rates.stretched_curve(short, 30, 100, 160)
+    stretched = curves.stretched_curve(short, 30, 100, 160)
     assert long[45] == pytest.approx(stretched[45], abs=0.03)
     assert long[42] < 0.7
     assert (np.diff(long) >= 0).all()

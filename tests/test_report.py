@@ -18,7 +18,7 @@ from pipelines import metrics
 from pipelines.errors import ReportError
 from pipelines.factors import choose
 from pipelines.load import load
-from pipelines.outputs import closing, disclosure, report
+from pipelines.outputs import closing, disclosure, report, report_files
 from pipelines.outputs.disclosure import Company, obligations
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -102,7 +102,7 @@ def test_a_changed_file_is_not_believed(copy_of_tiny: Settings) -> None:
 @pytest.fixture(scope="module")
 def workbook(sample_settings: Settings) -> dict[str, pd.DataFrame]:
     found = report.gather(sample_settings, date(2025, 2, 1), date(2026, 1, 31))
-    return pd.read_excel(io.BytesIO(report.to_xlsx(found)), sheet_name=None, engine="openpyxl")
+    return pd.read_excel(io.BytesIO(report_files.to_xlsx(found)), sheet_name=None, engine="openpyxl")
 
 
 def test_the_workbook_alone_gives_the_totals(workbook: dict[str, pd.DataFrame]) -> None:
@@ -198,7 +198,7 @@ def test_what_cannot_be_reported(copy_of_tiny: Settings, tmp_path: Path) -> None
 def test_text_that_looks_like_a_formula_stays_text() -> None:
     sheets = {"x": pd.DataFrame({"a": ["=1+1", "plain", ""]})}
     found = report.Report(*SPAN, "b", "2026-01-01T00:00:00", 1.0, 0.5, 2.0, 0.5, sheets, [])
-    cells = [c.value for (c,) in load_workbook(io.BytesIO(report.to_xlsx(found)))["x"].iter_rows(min_row=2)]
+    cells = [c.value for (c,) in load_workbook(io.BytesIO(report_files.to_xlsx(found)))["x"].iter_rows(min_row=2)]
     assert cells[:2] == ["'=1+1", "plain"]
 
 

@@ -21,7 +21,7 @@ from pipelines import analyses, metrics
 from pipelines.analyses import unlocks
 from pipelines.metrics import Metric
 from pipelines.outputs import export
-from pipelines.people import actions, policies
+from pipelines.people import actions, policies, policy_text
 from pipelines.settings import Settings
 from pipelines.sources import registry
 from pipelines.warehouse import state, vocabulary
@@ -31,12 +31,12 @@ from pipelines.warehouse.star import STAR
 
 ENTRIES = 512
 POLICY_METHODS, POLICY_UNITS, POLICY_STAGES, POLICY_TRIGGERS, POLICY_EXCEPTIONS, POLICY_KEEPERS = (
-    policies.METHODS,
+    policy_text.METHODS,
     vocabulary.DURATION_UNITS,
     vocabulary.STAGES,
     vocabulary.REFUND_TRIGGERS,
     vocabulary.EXCEPTIONS,
-    policies.RESPONSIBLE,
+    policy_text.RESPONSIBLE,
 )
 PRODUCT_KINDS = actions.PRODUCT_KINDS
 CODED_SOURCES = tuple(registry())
@@ -581,7 +581,7 @@ def numbers(asked: Asked, *keys: str) -> pd.DataFrame:
 
 
 @remembered()
-def policy(asked: Source, version: str) -> policies.Policy:
+def policy(asked: Source, version: str) -> policy_text.Policy:
     """Give one version by the name `policy_names` keys it with."""
     name, _, day = version.rpartition("@")
     return policies.published(opened(asked), name, dt.date.fromisoformat(day))

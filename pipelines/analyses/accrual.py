@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from models import curves
 from models import rates as rate_models
 from pipelines.analyses.backtest import known_then, recorded, shares_then
 from pipelines.analyses.change import total
@@ -46,7 +47,7 @@ COLUMNS = (
     "reason",
 )
 _EXPERIENCE_DAYS = 365
-_LIVING_DAYS = rate_models.NO_WINDOW_DAYS + rate_models.AFTER_WINDOW_DAYS  # older orders bring no more returns
+_LIVING_DAYS = curves.NO_WINDOW_DAYS + curves.AFTER_WINDOW_DAYS  # older orders bring no more returns
 _AMOUNTS = {"value": "net_amount", "cost": "cost_amount"}
 
 Array = np.ndarray[Any, Any]

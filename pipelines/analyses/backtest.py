@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Integer, and_, case, cast, func, literal_column, or_, select, union_all
 
+from models import curves as curves_models
 from models import rates as rate_models
 from pipelines.metrics.bind import ask, bind, observed, of_build
 from pipelines.metrics.catalogue.returns import CELL
@@ -60,7 +61,7 @@ class Then:
     Curve of each cell, and per category (None: all) the design effect and the prior of a month.
     """
 
-    curves: dict[rate_models.Cell, rate_models.Array]
+    curves: dict[curves_models.Cell, rate_models.Array]
     deff: dict[str | None, float]
     prior: dict[str | None, tuple[float, float]]
 
@@ -245,7 +246,7 @@ def recorded(build: Build, chosen: Metric, at: datetime) -> Metric:
     )
 
 
-def _curves(build: Build, at: datetime) -> dict[rate_models.Cell, rate_models.Array]:
+def _curves(build: Build, at: datetime) -> dict[curves_models.Cell, rate_models.Array]:
     def days(table: Any, confirmed: Expression) -> dict[str, Sql]:
         clock, ends_on, window = table.c.clock_started_at, table.c.window_ends_on, table.c.window_days
         return {
@@ -283,14 +284,14 @@ def _curves(build: Build, at: datetime) -> dict[rate_models.Cell, rate_models.Ar
     for key, rows in frame.groupby(list(cell), dropna=False):
         of = _cell(*key)
         delay, returns, age = (rows[n].to_numpy(float) for n in ("delay_day", "returned", "age_day"))
-        recent = (age >= 0) & (of.is_dated | (age <= of.last_day + rate_models.RECENT_DAYS))
-        counts[of] = rate_models.Delays(np.maximum(delay, 0)[recent], returns[recent], age[recent])
-    return rate_models.development_curves(sorted(cells, key=str), counts)
+        recent = (age >= 0) & (of.is_dated | (age <= of.last_day + curves_models.RECENT_DAYS))
+        counts[of] = curves_models.Delays(np.maximum(delay, 0)[recent], returns[recent], age[recent])
+    return curves_models.development_curves(sorted(cells, key=str), counts)
 
 
-def _cell(source: Any, category: Any, channel: Any, window: Any, is_dated: Any) -> rate_models.Cell:
+def _cell(source: Any, category: Any, channel: Any, window: Any, is_dated: Any) -> curves_models.Cell:
     category, channel = (None if pd.isna(x) else str(x) for x in (category, channel))
-    return rate_models.Cell(str(source), category, channel, None if pd.isna(window) else int(window), bool(is_dated))
+    return curves_models.Cell(str(source), category, channel, None if pd.isna(window) else int(window), bool(is_dated))
 
 
 def shares_then(frame: pd.DataFrame, then: Then, at: datetime, question: Ask) -> "pd.Series[float]":
@@ -305,10 +306,10 @@ def shares_then(frame: pd.DataFrame, then: Then, at: datetime, question: Ask) ->
         day = age
         if of.is_dated:
             length = (ends[rows.index] - clock[rows.index]).dt.days
-            day = rate_models.development_day(np.maximum(age, 0), length, of.window_days or 0)
+            day = curves_models.development_day(np.maximum(age, 0), length, of.window_days or 0)
         curve = then.curves.get(of)
         if curve is None:
-            curve = rate_models.assumed_curve(of.window_days or 30, of.last_day)
+            curve = curves_models.assumed_curve(of.window_days or 30, of.last_day)
         at_day = curve[np.nan_to_num(np.clip(day, 0, curve.size - 1)).astype(int)]
         share[rows.index] = np.where(age >= 0, np.floor(at_day * 100 + 0.5) / 100, 0.0)  # NaN: not delivered
     return share

@@ -17,7 +17,8 @@ from models import promises as promise_models
 from pipelines.metrics import losses
 from pipelines.metrics.bind import bind, observed
 from pipelines.metrics.compiler import filters, statement
-from pipelines.metrics.facts import PROMISES, promises
+from pipelines.metrics.facts import promises
+from pipelines.metrics.facts.of_promises import PROMISES
 from pipelines.metrics.question import EVERYTHING, Day, Scope
 from pipelines.warehouse.engine import Build
 

@@ -11,7 +11,8 @@ from models import control
 from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import Ask, Base
-from pipelines.metrics.facts import PROMISES, RISKS, promises, risks
+from pipelines.metrics.facts import promises, risks
+from pipelines.metrics.facts.of_promises import PROMISES, RISKS
 from pipelines.metrics.finish import waits
 from pipelines.metrics.question import EVERYTHING, Day, Scope
 from pipelines.warehouse.engine import Build, Expression, days_between, double

@@ -78,11 +78,11 @@ def policy_show(
     warehouse: Warehouse = "warehouse",
 ) -> None:
     """Write a version as YAML, to read or to edit and publish."""
-    from pipelines.people import policies
+    from pipelines.people import policies, policy_text
 
     with opened(warehouse) as build:
         found = policies.published(build, policy, day_of(on, "--on"))
-        typer.echo(policies.text(policies.renewed(found, build) if new else found), nl=False)
+        typer.echo(policy_text.text(policies.renewed(found, build) if new else found), nl=False)
 
 
 @policy_app.command(name="compare", epilog=example("backhaul policy compare policy-DE 2025-01-31 2026-01-31"))
@@ -98,12 +98,12 @@ def policy_compare(
     output: FormatOption = Format.table,
 ) -> None:
     """List what differs between two versions, two policies, or a policy and a file."""
-    from pipelines.people import policies
+    from pipelines.people import policies, policy_text
 
     with opened(warehouse) as build:
         day = second if second is not None else None
         if Path(first).suffix in (".yaml", ".yml", ".csv"):
-            pair = (policies.published(build, policy, day_of(day, "DAY")), policies.read(Path(first))[0])
+            pair = (policies.published(build, policy, day_of(day, "DAY")), policy_text.read(Path(first))[0])
         elif first[:4].isdigit():
             pair = (
                 policies.published(build, policy, day_of(first, "DAY")),
@@ -125,9 +125,9 @@ def policy_check(file: PolicyFile, warehouse: Warehouse = "warehouse", output: F
 
     Exit 1 when one cannot be published.
     """
-    from pipelines.people import policies
+    from pipelines.people import policies, policy_text
 
-    given = policies.read(file)
+    given = policy_text.read(file)
     with opened(warehouse) as build:
         found = [(p, policies.check(build, p), policies.earliest(build, p)) for p in given]
     rows = [
@@ -153,9 +153,9 @@ def policy_publish(
 
     Orders placed from then on fall under them, earlier ones keep theirs.
     """
-    from pipelines.people import policies
+    from pipelines.people import policies, policy_text
 
-    given = policies.read(file)
+    given = policy_text.read(file)
     with opened(warehouse) as build, progress() as say:
         report = policies.publish(settings_of(warehouse, wait), given, build, namespace=namespace, progress=say)
     if not report.is_new_build:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.rates import (
+from models.curves import (
     AFTER_WINDOW_DAYS,
     DRIFT_DAYS,
     NO_WINDOW_DAYS,
@@ -23,8 +23,8 @@ from models.rates import (
     Delays,
     delay_drift,
     development_curves,
-    month_prior,
 )
+from models.rates import month_prior
 from pipelines.settings import Settings
 from pipelines.warehouse.rules import OBSERVED_SQL, RETURNED_SQL, curve_day_sql
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from models.rates import NO_WINDOW_DAYS
+from models.curves import NO_WINDOW_DAYS
 from models.return_probability import FEATURES, MOST_LEVEL_SD, ReturnProbability, fit
 from pipelines.estimate.curves import LEVEL_DAYS, LEVEL_LINES
 from pipelines.settings import Settings

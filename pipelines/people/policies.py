@@ -8,80 +8,26 @@ of its own time.
 """
 
 import csv
-import io
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-import yaml
 from sqlalchemy import and_, func, insert, select, update
 
 from pipelines.errors import PolicyError
 from pipelines.load import Report, load
-from pipelines.settings import Settings, data_path
-from pipelines.warehouse import schema, star, vocabulary
+from pipelines.people.policy_text import METHODS, RESPONSIBLE, SCOPE, SKIPPED, Policy, Promise, law, rows
+from pipelines.settings import Settings
+from pipelines.warehouse import star, vocabulary
 from pipelines.warehouse.build import writing
 from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.state import State, now
 from pipelines.warehouse.state import read as read_of_state
 from pipelines.warehouse.state_tables import policy_draft
-
-METHODS = (*vocabulary.METHODS, "keep")
-RESPONSIBLE = ("customer", "carrier", "retailer")
-_SKIPPED = {
-    "store": ("label_issued", "carrier_scan"),
-    "keep": ("label_issued", "handed_over", "carrier_scan", "received", "inspected"),
-}
-_SCOPE = ("market", "channel", "category", "loyalty_tier")
-
-
-@dataclass(frozen=True)
-class Promise:
-    """One promise: from a stage to a stage within a time in a unit, and who keeps it."""
-
-    promise_id: str
-    from_stage: str
-    to_stage: str
-    duration: float
-    duration_unit: str
-    responsible: str = "retailer"
-
-    def words(self) -> str:
-        """Say it short.
-
-        >>> Promise("refund", "received", "refunded", 5, "business_days").words()
-        'received to refunded within 5 business days'
-        """
-        return f"{self.from_stage} to {self.to_stage} within {self.duration:g} {self.duration_unit.replace('_', ' ')}"
-
-
-@dataclass(frozen=True)
-class Policy:
-    """One version of a policy.
-
-    Empty scope fields apply to all; `valid_from` is the first day, in the zone of the market's shop.
-    """
-
-    policy_id: str
-    valid_from: date
-    window_days: int
-    market: str | None = None
-    channel: str | None = None
-    category: str | None = None
-    loyalty_tier: str | None = None
-    exception: str | None = None
-    window_until: date | None = None
-    fee_amount: float | None = None
-    currency: str | None = None
-    methods: tuple[str, ...] = ()
-    refund_trigger: str | None = None
-    promises: tuple[Promise, ...] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True)
@@ -91,196 +37,6 @@ class Problem:
     where: str
     sentence: str
     is_error: bool = True
-
-
-@cache
-def _law() -> tuple[dict[str, float], float]:
-    """Give the days to refund by country, and the days to withdraw, of data/legal.csv."""
-    with data_path("legal.csv").open(encoding="utf-8", newline="") as file:
-        rows = [r for r in csv.DictReader(file) if not r["valid_to"]]
-    refund = {r["country"]: float(r["days"]) for r in rows if r["rule"] == "legal_refund"}
-    return refund, max(float(r["days"]) for r in rows if r["rule"] == "withdrawal_period")
-
-
-def read(path: Path) -> list[Policy]:
-    """Read the policies of a YAML or CSV file. Raises PolicyError that names file, document or line, and field."""
-    if not path.is_file():
-        raise PolicyError(f"There is no file at {path}. Check the path.")
-    text = path.read_text(encoding="utf-8-sig")
-    found = _of_csv(text, path.name) if path.suffix.lower() == ".csv" else parse(text, path.name)
-    if not found:
-        raise PolicyError(f"{path.name} holds no policy. `backhaul policy show ID` writes one to begin with.")
-    return found
-
-
-def parse(text: str, name: str = "policy") -> list[Policy]:
-    """Read policies from YAML, one a document. Raises PolicyError."""
-    try:
-        documents = [d for d in yaml.safe_load_all(text) if d is not None]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f" line {mark.line + 1}" if mark else ""
-        raise PolicyError(f"{name}{at}: this is not YAML: {getattr(error, 'problem', error)}.") from error
-    return [
-        _of_document(d, f"{name} document {i + 1}" if len(documents) > 1 else name) for i, d in enumerate(documents)
-    ]
-
-
-def _of_document(given: Any, where: str) -> Policy:
-    if not isinstance(given, Mapping):
-        raise PolicyError(f"{where}: a policy is a list of `field: value` lines. `backhaul policy show ID` writes one.")
-    known = [f.name for f in fields(Policy)]
-    unknown = sorted(set(map(str, given)) - set(known))
-    if unknown:
-        raise PolicyError(f"{where}: a policy has no {', '.join(unknown)}. It has: {', '.join(known)}.")
-    promises = given.get("promises") or {}
-    if not isinstance(promises, Mapping):
-        raise PolicyError(
-            f"{where}: `promises:` has a line for each, `refund: {{from: received, to: refunded, within: 5, unit:"
-            " business_days}`."
-        )
-    made = []
-    for name, promise in promises.items():
-        if not isinstance(promise, Mapping) or not {"from", "to", "within", "unit"} <= set(promise):
-            raise PolicyError(
-                f"{where}: the promise {name} has from, to, within and unit: {{from: received, to: refunded, within: 5,"
-                " unit: business_days}."
-            )
-        within = _number(promise["within"], f"{where}: the promise {name}: within")
-        made.append(
-            Promise(
-                str(name),
-                str(promise["from"]),
-                str(promise["to"]),
-                within,
-                str(promise["unit"]),
-                str(promise.get("responsible", "retailer")),
-            )
-        )
-    return _policy({str(k): v for k, v in given.items() if k != "promises"}, tuple(made), where)
-
-
-def _policy(given: Mapping[str, Any], promises: tuple[Promise, ...], where: str) -> Policy:
-    for name in ("policy_id", "valid_from", "window_days"):
-        if given.get(name) in (None, ""):
-            raise PolicyError(f"{where}: {name} is missing.")
-    methods = given.get("methods") or ()
-    listed = tuple(methods.split()) if isinstance(methods, str) else tuple(str(m) for m in methods)
-    texts = {
-        n: str(given[n]) for n in (*_SCOPE, "exception", "currency", "refund_trigger") if given.get(n) not in (None, "")
-    }
-    window = _number(given["window_days"], f"{where}: window_days")
-    if window != int(window):
-        raise PolicyError(f"{where}: window_days is {window:g}; write whole days.")
-    fee = given.get("fee_amount")
-    return Policy(
-        str(given["policy_id"]),
-        _day(given["valid_from"], f"{where}: valid_from"),
-        int(window),
-        **texts,
-        methods=listed,
-        promises=promises,
-        window_until=(
-            None if given.get("window_until") in (None, "") else _day(given["window_until"], f"{where}: window_until")
-        ),
-        fee_amount=None if fee in (None, "") else _number(fee, f"{where}: fee_amount"),
-    )
-
-
-def _number(given: Any, where: str) -> float:
-    try:
-        return float(given)
-    except (TypeError, ValueError):
-        raise PolicyError(f"{where} is {given!r}; write a number.") from None
-
-
-def _day(given: Any, where: str) -> date:
-    if isinstance(given, datetime):
-        return given.date()
-    if isinstance(given, date):
-        return given
-    try:
-        return date.fromisoformat(str(given)[:10])
-    except ValueError:
-        raise PolicyError(f"{where} is {given!r}; write a day as 2026-01-31.") from None
-
-
-def _of_csv(text: str, name: str) -> list[Policy]:
-    reader = csv.DictReader(io.StringIO(text))
-    known = {c.name for c in schema.policy.columns}
-    missing = [
-        c
-        for c in (
-            "policy_id",
-            "valid_from",
-            "window_days",
-            "promise_id",
-            "from_stage",
-            "to_stage",
-            "duration",
-            "duration_unit",
-        )
-        if c not in (reader.fieldnames or ())
-    ]
-    if missing:
-        raise PolicyError(
-            f"{name} line 1: the columns {', '.join(missing)} are missing. They are those of `policy` in"
-            " docs/sources.md."
-        )
-    found: dict[tuple[str, str], tuple[dict[str, Any], list[Promise], str]] = {}
-    for row in reader:
-        where = f"{name} line {reader.line_num}"
-        promise = Promise(
-            row["promise_id"],
-            row["from_stage"],
-            row["to_stage"],
-            _number(row["duration"], f"{where}: duration"),
-            row["duration_unit"],
-            row.get("responsible") or "retailer",
-        )
-        given = {k: v for k, v in row.items() if k in known and k in {f.name for f in fields(Policy)}}
-        found.setdefault((row["policy_id"], row["valid_from"]), (given, [], where))[1].append(promise)
-    return [_policy(given, tuple(promises), where) for given, promises, where in found.values()]
-
-
-def text(policy: Policy) -> str:
-    """Write a policy as YAML, to edit and publish."""
-    given: dict[str, Any] = {f.name: getattr(policy, f.name) for f in fields(Policy) if f.name != "promises"}
-    given["methods"] = list(policy.methods)
-    given["promises"] = {
-        p.promise_id: {
-            "from": p.from_stage,
-            "to": p.to_stage,
-            "within": int(p.duration) if p.duration == int(p.duration) else p.duration,
-            "unit": p.duration_unit,
-            "responsible": p.responsible,
-        }
-        for p in policy.promises
-    }
-    return str(
-        yaml.safe_dump({k: v for k, v in given.items() if v not in (None, [], {})}, sort_keys=False, allow_unicode=True)
-    )
-
-
-def rows(policy: Policy, at: datetime) -> list[dict[str, str]]:
-    """Give the canonical rows of a version that begins at an instant (UTC): one a promise."""
-    scalars = {
-        f.name: getattr(policy, f.name) for f in fields(Policy) if f.name not in ("promises", "methods", "valid_from")
-    }
-    common = {k: "" if v is None else str(v) for k, v in scalars.items()}
-    common |= {"valid_from": f"{at:%Y-%m-%dT%H:%M:%S}Z", "methods": " ".join(policy.methods), "system": "policies"}
-    return [
-        common
-        | {
-            "promise_id": p.promise_id,
-            "from_stage": p.from_stage,
-            "to_stage": p.to_stage,
-            "duration": f"{p.duration:g}",
-            "duration_unit": p.duration_unit,
-            "responsible": p.responsible,
-        }
-        for p in policy.promises
-    ]
 
 
 t = star.STAR.tables
@@ -356,7 +112,7 @@ def published(build: Build, policy_id: str, on: date | None = None) -> Policy:
     )
     columns = ["promise_id", "from_stage", "to_stage", "duration", "duration_unit", "responsible"]
     made = tuple(Promise(*r) for r in told.sort_values("promise_id")[columns].itertuples(index=False))
-    given = {n: None if pd.isna(row[n]) else row[n] for n in (*_SCOPE, "exception", "currency", "refund_trigger")}
+    given = {n: None if pd.isna(row[n]) else row[n] for n in (*SCOPE, "exception", "currency", "refund_trigger")}
     return Policy(
         full.split(":", 1)[1],
         row["valid_from"],
@@ -408,7 +164,7 @@ def problems(policy: Policy) -> list[Problem]:
             found.append(Problem(where, f"within {p.duration:g} is no time; write 0 or more."))
         if p.responsible not in RESPONSIBLE:
             found.append(Problem(where, f"{p.responsible!r} keeps no promise; one of {', '.join(RESPONSIBLE)}."))
-        if policy.methods and all({p.from_stage, p.to_stage} & set(_SKIPPED.get(m, ())) for m in policy.methods):
+        if policy.methods and all({p.from_stage, p.to_stage} & set(SKIPPED.get(m, ())) for m in policy.methods):
             found.append(
                 Problem(
                     where,
@@ -448,7 +204,7 @@ def _wrong_values(policy: Policy) -> list[tuple[str, str]]:
 
 
 def _against_law(policy: Policy) -> list[Problem]:
-    refund, withdraw = _law()
+    refund, withdraw = law()
     if policy.channel == "store" or (policy.market is not None and policy.market not in refund):
         return []
     days = min(refund.values()) if policy.market is None else refund[policy.market]

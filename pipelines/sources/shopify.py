@@ -14,8 +14,8 @@ addresses never leave this module; an e-mail stands in for a customer without id
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,26 @@ import pyarrow as pa
 
 from pipelines.sources.base import Named
 from pipelines.sources.shopify_files import Object, Saved, is_json, is_shopify, read
+from pipelines.sources.shopify_values import (
+    LONG_AGO,
+    ZERO,
+    Unreadable,
+    currency_in,
+    id_in,
+    instant_in,
+    is_some,
+    known_units_in,
+    money_in,
+    number_in,
+    object_in,
+    objects_in,
+    sku_in,
+    sum_in,
+    text_in,
+    units_in,
+    word_in,
+)
 
-ZERO = Decimal(0)
 CHANNELS = {"pos": "store", "iphone": "app", "android": "app", "shopify_draft_order": "phone"}
 NEVER_PAID = ("voided", "expired")
 GOODS_BACK = ("return", "legacy_restock")
@@ -44,8 +62,6 @@ REFUND_KINDS = {
 }
 SIZE_OPTIONS, COLOUR_OPTIONS = ("size", "taille", "pointure"), ("color", "colour", "couleur")
 UNKNOWN_COUNTRY = "ZZ"
-LARGEST = Decimal(10) ** 14  # what a log can hold
-LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class Shopify:
@@ -85,113 +101,6 @@ class Shopify:
             connection.unregister(f"shopify_{thing}")
 
 
-class _Unreadable(Exception):
-    """A number that is none; it is given as it is written, for the loader to quarantine its row."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = str(value)[:60]
-
-
-# -- reading values that may be anything -------------------------------------------------------------------------------
-
-
-def _object(value: Any) -> Object:
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(value: Any) -> list[Object]:
-    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str | None:
-    """Give a scalar as text; None for nothing and for what is no scalar."""
-    return str(value).strip() or None if value is not None and not isinstance(value, (dict, list)) else None
-
-
-def _word(value: Any) -> str:
-    return (_text(value) or "").lower()
-
-
-def _number(value: Any) -> Decimal:
-    if value is None or value == "":
-        return ZERO
-    try:
-        number = Decimal(str(value).strip())
-    except InvalidOperation:
-        raise _Unreadable(value) from None
-    if isinstance(value, bool) or not number.is_finite() or abs(number) >= LARGEST:
-        raise _Unreadable(value)
-    return number
-
-
-def _units(value: Any) -> int:
-    """Give a number of units; 0 for nothing."""
-    number = _number(value)
-    if number != int(number):
-        raise _Unreadable(value)
-    return int(number)
-
-
-def _known_units(value: Any) -> int | None:
-    """Give a number of units where there is one that can be read."""
-    try:
-        return None if value is None else _units(value)
-    except _Unreadable:
-        return None
-
-
-def _instant(value: Any) -> datetime:
-    """Read a time to compare it with others; the beginning of time where there is none."""
-    try:
-        read_at = datetime.fromisoformat(str(value))
-    except ValueError:
-        return LONG_AGO
-    return read_at if read_at.tzinfo else read_at.replace(tzinfo=UTC)
-
-
-def _money(holder: Object, field: str, *, kind: str = "presentment_money") -> Decimal:
-    """Give an amount as the customer paid it.
-
-    The set's presentment money, else its shop money, else the plain field.
-    """
-    of_set = _object(holder.get(f"{field}_set"))
-    money = _object(of_set.get(kind)) or _object(of_set.get("shop_money"))
-    plain = holder.get(field)
-    return _number(money.get("amount", plain.get("amount") if isinstance(plain, dict) else plain))
-
-
-def _is_some(holder: Object, field: str) -> bool:
-    """Say whether an amount is more than nothing; one that cannot be read is."""
-    try:
-        return _money(holder, field) > 0
-    except _Unreadable:
-        return True
-
-
-def _currency(holder: Object, field: str, otherwise: Any) -> str | None:
-    of_set = _object(holder.get(f"{field}_set"))
-    money = _object(of_set.get("presentment_money")) or _object(of_set.get("shop_money"))
-    return _text(money.get("currency_code")) or _text(otherwise)
-
-
-def _sum(parts: Iterable[Decimal]) -> Decimal:
-    return sum(parts, ZERO)
-
-
-def _id(holder: Any) -> str | None:
-    """Give the id of an object, or an id that stands for one."""
-    return _text(holder.get("id")) if isinstance(holder, dict) else _text(holder)
-
-
-def _sku(line: Object) -> str | None:
-    number = _text(line.get("variant_id")) or _id(line.get("variant")) or _text(line.get("product_id")) or _id(line)
-    return (
-        _text(line.get("sku"))
-        or _text(_object(line.get("variant")).get("sku"))
-        or (f"variant-{number}" if number else None)
-    )
-
-
 class _Rows:
     """All objects of the files, what one must know of another, and the rows they make."""
 
@@ -210,21 +119,21 @@ class _Rows:
         for thing in saved:
             self._note(thing)
         for returned in self.returns.values():
-            lines = _objects(returned.get("return_line_items"))
+            lines = objects_in(returned.get("return_line_items"))
             replaced = _returned_line(lines[0]) if lines else None
-            for exchange in _objects(returned.get("exchange_line_items")):
-                for line in [exchange.get("line_item"), *_objects(exchange.get("line_items"))]:
-                    if _id(line):
-                        self.exchanged_from[_id(line)] = replaced
+            for exchange in objects_in(returned.get("exchange_line_items")):
+                for line in [exchange.get("line_item"), *objects_in(exchange.get("line_items"))]:
+                    if id_in(line):
+                        self.exchanged_from[id_in(line)] = replaced
         self.sent: dict[str | None, list[tuple[Object, int | None]]] = defaultdict(list)
         for fulfilment in self.fulfilments.values():
             for line_id, units in _fulfilled_lines(fulfilment):
-                if _word(fulfilment.get("status")) == "success":
+                if word_in(fulfilment.get("status")) == "success":
                     self.sent[line_id].append((fulfilment, units))
         self.refunded: dict[str | None, list[tuple[datetime, str, Object, Object]]] = defaultdict(list)
         for refund in self.refunds.values():
             for number, line in _refund_lines(refund):
-                self.refunded[_line_of(line)].append((_instant(_refunded_at(refund)), number, refund, line))
+                self.refunded[_line_of(line)].append((instant_in(_refunded_at(refund)), number, refund, line))
         self.cancelled: dict[str, int] = {}  # refund line -> units of it that were never fulfilled
         for line_id in self.refunded:
             self._cancel(line_id)
@@ -232,42 +141,42 @@ class _Rows:
     # -- what the files say together -----------------------------------------------------------------------------------
 
     def _note(self, thing: Saved) -> None:
-        content, number = thing.content, _id(thing.content)
+        content, number = thing.content, id_in(thing.content)
         if thing.kind == "transaction":
             self._note_transaction(content)
             return
         self.found[thing.kind].append(thing)
         if thing.kind == "order":
             known = self.orders.get(number)
-            if known is None or _instant(content.get("updated_at")) >= _instant(known.get("updated_at")):
+            if known is None or instant_in(content.get("updated_at")) >= instant_in(known.get("updated_at")):
                 self.orders[number] = (known or {}) | content
-            for line in _objects(content.get("line_items")):
-                self.lines[_id(line)] = self.lines.get(_id(line), {}) | line
-                self.order_of[_id(line)] = number
+            for line in objects_in(content.get("line_items")):
+                self.lines[id_in(line)] = self.lines.get(id_in(line), {}) | line
+                self.order_of[id_in(line)] = number
             for kind, name in (("refund", "refunds"), ("fulfillment", "fulfillments"), ("return", "returns")):
-                for part in _objects(content.get(name)):
+                for part in objects_in(content.get(name)):
                     whole = part | {"order_id": number, "_updated_at": content.get("updated_at")}
                     self._note(Saved(kind, thing.file, thing.line, whole))
         elif thing.kind == "fulfillment":
             known = self.fulfilments.get(number)
-            if known is None or _instant(content.get("updated_at")) >= _instant(known.get("updated_at")):
+            if known is None or instant_in(content.get("updated_at")) >= instant_in(known.get("updated_at")):
                 self.fulfilments[number] = content
-            for event in _objects(content.get("events")):
+            for event in objects_in(content.get("events")):
                 self._note(Saved("fulfillment_event", thing.file, thing.line, event | {"fulfillment_id": number}))
-        elif thing.kind == "fulfillment_event" and _word(content.get("status")) == "delivered":
-            happened = _text(content.get("happened_at")) or _text(content.get("created_at"))
-            self.delivered[_text(content.get("fulfillment_id"))] = happened
+        elif thing.kind == "fulfillment_event" and word_in(content.get("status")) == "delivered":
+            happened = text_in(content.get("happened_at")) or text_in(content.get("created_at"))
+            self.delivered[text_in(content.get("fulfillment_id"))] = happened
         elif thing.kind == "refund":
             self.refunds[number] = self.refunds.get(number, {}) | content
-            for transaction in _objects(content.get("transactions")):
+            for transaction in objects_in(content.get("transactions")):
                 self._note_transaction(transaction)
-            for line in _objects(content.get("refund_line_items")):
-                self.lines.setdefault(_line_of(line), _object(line.get("line_item")))
+            for line in objects_in(content.get("refund_line_items")):
+                self.lines.setdefault(_line_of(line), object_in(line.get("line_item")))
         elif thing.kind == "return":
             stated = {k: v for k, v in content.items() if v not in (None, [])}
             self.returns[number] = self.returns.get(number, {}) | stated | {"_file": thing.file, "_line": thing.line}
-            for refund in _objects(content.get("refunds")):
-                order = _id(content.get("order")) or content.get("order_id")
+            for refund in objects_in(content.get("refunds")):
+                order = id_in(content.get("order")) or content.get("order_id")
                 whole = refund | {"return": {"id": number}, "order_id": order}
                 self._note(Saved("refund", thing.file, thing.line, whole))
         elif thing.kind == "inventory_item":
@@ -275,24 +184,25 @@ class _Rows:
 
     def _note_transaction(self, transaction: Object) -> None:
         """Remember what a transaction came to: success and failure end it, whatever an older page says."""
-        number, status = _id(transaction), _word(transaction.get("status"))
+        number, status = id_in(transaction), word_in(transaction.get("status"))
         if number and (status in ("success", "failure", "error") or number not in self.statuses):
             self.statuses[number] = status
 
     def _fulfilled(self, line_id: str | None) -> int | None:
         """Give the units of an order line that were fulfilled; None where the files do not say."""
         line, order = self.lines.get(line_id, {}), self.orders.get(self.order_of.get(line_id), {})
-        units = _known_units(line.get("quantity")) or 0
+        units = known_units_in(line.get("quantity")) or 0
         if sent := self.sent.get(line_id):
             return min(units, sum(units if n is None else n for _, n in sent))
         unsaid = any(
-            _word(f.get("status")) == "success" and not _fulfilled_lines(f) for f in _objects(order.get("fulfillments"))
+            word_in(f.get("status")) == "success" and not _fulfilled_lines(f)
+            for f in objects_in(order.get("fulfillments"))
         )
-        status = _word(line.get("fulfillment_status"))
+        status = word_in(line.get("fulfillment_status"))
         if not status and "fulfillment_status" not in line and ("fulfillments" not in order or unsaid):
             if "fulfillment_status" not in order:
                 return None
-            status = _word(order["fulfillment_status"])
+            status = word_in(order["fulfillment_status"])
         if status == "fulfilled":
             return max(0, units - sum(_asked(r) for *_, r in self.refunded[line_id] if _kind(r) == "cancel"))
         if status in ("partial", "partially_fulfilled"):
@@ -312,12 +222,12 @@ class _Rows:
             self.cancelled[number] = _asked(refund_line) if _kind(refund_line) == "cancel" else 0
         if fulfilled is None:
             return
-        never = (_known_units(line.get("quantity")) or 0) - fulfilled - sum(self.cancelled[e[1]] for e in entries)
-        still_open = _known_units(line.get("fulfillable_quantity"))
+        never = (known_units_in(line.get("quantity")) or 0) - fulfilled - sum(self.cancelled[e[1]] for e in entries)
+        still_open = known_units_in(line.get("fulfillable_quantity"))
         if still_open is None:
-            still_open = never if _word(line.get("fulfillment_status")) == "partial" else 0
+            still_open = never if word_in(line.get("fulfillment_status")) == "partial" else 0
         was_fulfilled = fulfilled
-        first_sent = min((_instant(f.get("created_at")) for f, _ in self.sent.get(line_id, [])), default=LONG_AGO)
+        first_sent = min((instant_in(f.get("created_at")) for f, _ in self.sent.get(line_id, [])), default=LONG_AGO)
         for at, number, refund, refund_line in entries:
             if _kind(refund_line) == "cancel":
                 continue
@@ -338,7 +248,7 @@ class _Rows:
 
         Columns: refunded, edited away, or never paid.
         """
-        line_id, units = _id(line), _units(line.get("quantity"))
+        line_id, units = id_in(line), units_in(line.get("quantity"))
         refunds = self.refunded.get(line_id, [])
         gone = sum(self.cancelled[number] for _, number, *_ in refunds)
         fulfilled = self._fulfilled(line_id)
@@ -347,38 +257,38 @@ class _Rows:
             gone = max(gone, never)
         elif (
             fulfilled is not None
-            and (left := _known_units(self.lines.get(line_id, line).get("current_quantity"))) is not None
+            and (left := known_units_in(self.lines.get(line_id, line).get("current_quantity"))) is not None
         ):
             edited = units - left - sum(_asked(r) for *_, r in refunds)
             gone = max(gone, min(never, gone + max(0, edited)))
         return max(0, min(gone, units))
 
     def _is_test(self, order_id: Any) -> bool:
-        return self.orders.get(_text(order_id), {}).get("test") is True
+        return self.orders.get(text_in(order_id), {}).get("test") is True
 
     def _status(self, transaction: Object) -> str:
-        return self.statuses.get(_id(transaction) or "", _word(transaction.get("status")))
+        return self.statuses.get(id_in(transaction) or "", word_in(transaction.get("status")))
 
     def _paid(self, refund: Object) -> Decimal:
         """Give the money that a refund's transactions moved."""
-        return _sum(_money(t, "amount") for t in self._payments(refund) if self._status(t) == "success")
+        return sum_in(money_in(t, "amount") for t in self._payments(refund) if self._status(t) == "success")
 
     def _payments(self, refund: Object) -> list[Object]:
-        whole = self.refunds.get(_id(refund), refund)
+        whole = self.refunds.get(id_in(refund), refund)
         return [
             t
-            for t in _objects(whole.get("transactions"))
-            if _word(t.get("kind")) == "refund" and t.get("test") is not True
+            for t in objects_in(whole.get("transactions"))
+            if word_in(t.get("kind")) == "refund" and t.get("test") is not True
         ]
 
     def _is_paid(self, refund: Object) -> bool:
         """Say whether a refund's money moved. Where its transactions are not in the files, its amounts say so."""
-        whole = self.refunds.get(_id(refund), refund)
+        whole = self.refunds.get(id_in(refund), refund)
         if isinstance(whole.get("transactions"), list) and (whole["transactions"] or "total_refunded_set" not in whole):
-            return any(_is_some(t, "amount") for t in self._payments(refund) if self._status(t) == "success")
+            return any(is_some(t, "amount") for t in self._payments(refund) if self._status(t) == "success")
         if "total_refunded_set" in whole:
-            return _is_some(whole, "total_refunded")
-        return any(_is_some(line, "subtotal") for _, line in _refund_lines(whole))
+            return is_some(whole, "total_refunded")
+        return any(is_some(line, "subtotal") for _, line in _refund_lines(whole))
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -404,113 +314,116 @@ class _Rows:
         return {thing: given for thing, given in rows.items() if given}
 
     def _order_lines(self, order: Object) -> Iterator[Object]:
-        at = _text(order.get("processed_at")) or _text(order.get("created_at"))
-        newest = self.orders.get(_id(order), order)
+        at = text_in(order.get("processed_at")) or text_in(order.get("created_at"))
+        newest = self.orders.get(id_in(order), order)
         if at is None and (newest.get("processed_at") or newest.get("created_at")):
             return  # a page with some of the order's fields; another page has all
-        customer = _object(order.get("customer"))
+        customer = object_in(order.get("customer"))
         addresses = [order.get("shipping_address"), order.get("billing_address"), customer.get("default_address")]
-        address = next((a for a in map(_object, addresses) if a.get("country_code")), {})
+        address = next((a for a in map(object_in, addresses) if a.get("country_code")), {})
         is_inside = order.get("taxes_included") is True
         common = {
-            "order_id": _id(order),
+            "order_id": id_in(order),
             "ordered_at": at,
-            "customer_id": _id(customer) or _text(order.get("email")) or _text(customer.get("email")),
-            "customer_area": _text(address.get("zip")),
-            "country": _text(address.get("country_code")) or UNKNOWN_COUNTRY,
-            "channel": CHANNELS.get(_word(order.get("source_name")), "web"),
-            "recorded_at": _text(order.get("updated_at")),
+            "customer_id": id_in(customer) or text_in(order.get("email")) or text_in(customer.get("email")),
+            "customer_area": text_in(address.get("zip")),
+            "country": text_in(address.get("country_code")) or UNKNOWN_COUNTRY,
+            "channel": CHANNELS.get(word_in(order.get("source_name")), "web"),
+            "recorded_at": text_in(order.get("updated_at")),
             "is_deleted": _flag(order.get("test") is True),
         }
-        for line in _objects(order.get("line_items")):
+        for line in objects_in(order.get("line_items")):
             base = common | {
-                "order_line_id": _id(line),
-                "product_id": _sku(line),
-                "units": _text(line.get("quantity")),
+                "order_line_id": id_in(line),
+                "product_id": sku_in(line),
+                "units": text_in(line.get("quantity")),
                 "line_type": _line_type(line),
-                "currency": _currency(line, "price", order.get("currency")),
+                "currency": currency_in(line, "price", order.get("currency")),
             }
             try:
                 yield base | self._sold(order, line, is_inside=is_inside)
-            except _Unreadable as fault:
+            except Unreadable as fault:
                 yield base | {"net_amount": fault.value}
-        for line in _objects(order.get("shipping_lines")):
+        for line in objects_in(order.get("shipping_lines")):
             if line.get("is_removed") is True:
                 continue
             base = common | {
-                "order_line_id": f"shipping-{_id(line)}",
+                "order_line_id": f"shipping-{id_in(line)}",
                 "units": "1",
                 "units_cancelled": "0",
                 "line_type": "shipping",
                 "currency": (
-                    _currency(line, "discounted_price", None) or _currency(line, "price", order.get("currency"))
+                    currency_in(line, "discounted_price", None) or currency_in(line, "price", order.get("currency"))
                 ),
             }
             try:
                 has_discounted = line.get("discounted_price") or line.get("discounted_price_set")
-                paid = _money(line, "discounted_price" if has_discounted else "price")
-                tax = _sum(_money(t, "price") for t in _objects(line.get("tax_lines")))
+                paid = money_in(line, "discounted_price" if has_discounted else "price")
+                tax = sum_in(money_in(t, "price") for t in objects_in(line.get("tax_lines")))
                 yield base | {"net_amount": paid - tax if is_inside else paid, "vat_amount": tax}
-            except _Unreadable as fault:
+            except Unreadable as fault:
                 yield base | {"net_amount": fault.value}
 
     def _sold(self, order: Object, line: Object, *, is_inside: bool) -> Object:
         """Give what an order line sold: units, amounts without VAT, and when it left."""
-        units, price = _units(line.get("quantity")), _money(line, "price")
+        units, price = units_in(line.get("quantity")), money_in(line, "price")
         discounts = line.get("discount_allocations")
         if discounts is None and "discounted_total_set" in line:
-            discount = price * units - _money(line, "discounted_total")
+            discount = price * units - money_in(line, "discounted_total")
         elif discounts is None:
-            discount = _money(line, "total_discount")
+            discount = money_in(line, "total_discount")
         else:
-            discount = _sum(_money(a, "amount") for a in _objects(discounts))
+            discount = sum_in(money_in(a, "amount") for a in objects_in(discounts))
         gross = price * units - discount
-        tax = _sum(_money(t, "price") for t in _objects(line.get("tax_lines")))
+        tax = sum_in(money_in(t, "price") for t in objects_in(line.get("tax_lines")))
         has_price, has_tax = "price" in line or "price_set" in line, "tax_lines" in line
-        sent = sorted((f for f, _ in self.sent.get(_id(line), [])), key=lambda f: _instant(f.get("created_at")))
+        sent = sorted((f for f, _ in self.sent.get(id_in(line), [])), key=lambda f: instant_in(f.get("created_at")))
         first: Object = sent[0] if sent else {}
         return {
             "units_cancelled": self._units_cancelled(order, line),
-            "units_shipped": None if line.get("requires_shipping") is False else self._fulfilled(_id(line)),
+            "units_shipped": None if line.get("requires_shipping") is False else self._fulfilled(id_in(line)),
             "net_amount": (gross - tax if is_inside else gross) if has_price else None,
             "vat_amount": tax if has_tax else None,
             "discount_amount": discount * (gross - tax) / gross if is_inside and gross else discount,
-            "shipped_at": _text(first.get("created_at")),
-            "carrier": _text(first.get("tracking_company")) or _tracking_company(first),
-            "delivered_at": self.delivered.get(_id(first)) or _delivered_at(first),
-            "exchanged_from_line_id": self.exchanged_from.get(_id(line)),
+            "shipped_at": text_in(first.get("created_at")),
+            "carrier": text_in(first.get("tracking_company")) or _tracking_company(first),
+            "delivered_at": self.delivered.get(id_in(first)) or _delivered_at(first),
+            "exchanged_from_line_id": self.exchanged_from.get(id_in(line)),
         }
 
     def _has_tax_inside(self, refund: Object, line: Object) -> bool:
         """Say whether a refund line's subtotal includes tax: as its order says, else from the tax rates."""
-        known = self.orders.get(_text(refund.get("order_id")), {}).get("taxes_included")
+        known = self.orders.get(text_in(refund.get("order_id")), {}).get("taxes_included")
         if isinstance(known, bool):
             return known
-        subtotal, tax = _money(line, "subtotal"), _money(line, "total_tax")
-        rate = _sum(_number(t.get("rate")) for t in _objects(_object(line.get("line_item")).get("tax_lines")))
+        subtotal, tax = money_in(line, "subtotal"), money_in(line, "total_tax")
+        rate = sum_in(number_in(t.get("rate")) for t in objects_in(object_in(line.get("line_item")).get("tax_lines")))
         return rate > 0 and tax > 0 and abs(subtotal * rate / (1 + rate) - tax) <= Decimal("0.02")
 
     def _amount(self, refund: Object, line: Object) -> tuple[Decimal, Decimal]:
         """Give a refund line's amount with tax, and the tax."""
-        subtotal, tax = _money(line, "subtotal"), _money(line, "total_tax")
+        subtotal, tax = money_in(line, "subtotal"), money_in(line, "total_tax")
         return (subtotal if self._has_tax_inside(refund, line) else subtotal + tax), tax
 
     def _common(self, refund: Object) -> Object:
         """Give what the rows of one refund share."""
-        updated = [_text(refund.get("_updated_at")), _text(refund.get("updated_at"))]
+        updated = [text_in(refund.get("_updated_at")), text_in(refund.get("updated_at"))]
         is_test = self._is_test(refund.get("order_id")) or any(
-            t.get("test") is True for t in _objects(refund.get("transactions"))
+            t.get("test") is True for t in objects_in(refund.get("transactions"))
         )
-        return {"recorded_at": max((u for u in updated if u), key=_instant, default=None), "is_deleted": _flag(is_test)}
+        return {
+            "recorded_at": max((u for u in updated if u), key=instant_in, default=None),
+            "is_deleted": _flag(is_test),
+        }
 
     def _paid_at(self, refund: Object) -> str | None:
         """Give when a refund's money moved: when it was made, or when the last of its transactions went through."""
-        times = [_text(t.get("processed_at")) for t in self._payments(refund) if self._status(t) == "success"]
-        return max((t for t in (_refunded_at(refund), *times) if t), key=_instant, default=None)
+        times = [text_in(t.get("processed_at")) for t in self._payments(refund) if self._status(t) == "success"]
+        return max((t for t in (_refunded_at(refund), *times) if t), key=instant_in, default=None)
 
     def _refund_events(self, refund: Object) -> Iterator[Object]:
         return_id = _return_id(refund)
-        exchange = self.returns.get(_id(refund.get("return")), {}).get("exchange_line_items")
+        exchange = self.returns.get(id_in(refund.get("return")), {}).get("exchange_line_items")
         for number, line in _refund_lines(refund):
             kind = _kind(line)
             base = self._common(refund) | {
@@ -519,16 +432,16 @@ class _Rows:
                 "return_id": return_id,
                 "order_line_id": _line_of(line),
                 "occurred_at": _refunded_at(refund),
-                "units": _text(line.get("quantity")),
-                "place_id": _text(line.get("location_id")) or _id(line.get("location")),
-                "note_terms": _text(refund.get("note")),
-                "product_id": _sku(_object(line.get("line_item"))),
+                "units": text_in(line.get("quantity")),
+                "place_id": text_in(line.get("location_id")) or id_in(line.get("location")),
+                "note_terms": text_in(refund.get("note")),
+                "product_id": sku_in(object_in(line.get("line_item"))),
             }
-            if kind == "cancel" or _known_units(line.get("quantity")) == 0:
+            if kind == "cancel" or known_units_in(line.get("quantity")) == 0:
                 continue
             try:
                 is_paid, amount = self._is_paid(refund), self._amount(refund, line)[0]
-            except _Unreadable:  # its refund line is quarantined; the units came back all the same
+            except Unreadable:  # its refund line is quarantined; the units came back all the same
                 is_paid, amount = True, ZERO
             units = _asked(line) - self.cancelled.get(number, 0)
             is_goods = kind in GOODS_BACK or amount > 0
@@ -541,45 +454,51 @@ class _Rows:
                 own["return_type"] = "exchange"
             if units > 0 and (is_paid or is_goods):
                 own["units"] = str(units)
-            elif _known_units(line.get("quantity")) is not None:
+            elif known_units_in(line.get("quantity")) is not None:
                 own["is_deleted"] = (
                     "true"  # nothing that was fulfilled, or nothing moved: no return, whatever an older page said
                 )
             yield base | own
 
     def _refund_currency(self, refund: Object) -> str | None:
-        for line in (*_objects(refund.get("transactions")), *_objects(refund.get("refund_line_items"))):
-            found = _text(line.get("currency")) or _currency(line, "amount", None) or _currency(line, "subtotal", None)
+        for line in (*objects_in(refund.get("transactions")), *objects_in(refund.get("refund_line_items"))):
+            found = (
+                text_in(line.get("currency"))
+                or currency_in(line, "amount", None)
+                or currency_in(line, "subtotal", None)
+            )
             if found:
                 return found
-        of_total = _currency(refund, "total_refunded", None)
-        order = self.orders.get(_text(refund.get("order_id")), {})
-        return of_total or _text(order.get("presentment_currency")) or _text(order.get("currency"))
+        of_total = currency_in(refund, "total_refunded", None)
+        order = self.orders.get(text_in(refund.get("order_id")), {})
+        return of_total or text_in(order.get("presentment_currency")) or text_in(order.get("currency"))
 
     def _is_void(self, refund: Object) -> bool:
         """Say whether a refund only let go of an authorisation: money that was never taken."""
-        kinds = {_word(t.get("kind")) for t in _objects(self.refunds.get(_id(refund), refund).get("transactions"))}
+        kinds = {
+            word_in(t.get("kind")) for t in objects_in(self.refunds.get(id_in(refund), refund).get("transactions"))
+        }
         return "void" in kinds and "refund" not in kinds
 
     def _refunds(self, refund: Object) -> Iterator[Object]:
         if self._is_void(refund):
             return
         base = self._common(refund) | {
-            "refund_id": _id(refund),
-            "order_id": _text(refund.get("order_id")),
+            "refund_id": id_in(refund),
+            "order_id": text_in(refund.get("order_id")),
             "return_id": _return_id(refund) if refund.get("return") or refund.get("refund_line_items") else None,
             "currency": self._refund_currency(refund),
         }
         try:
             paid = self._paid(refund)
             if not self._payments(refund) and refund.get("transactions") is None:
-                paid = _money(refund, "total_refunded")
+                paid = money_in(refund, "total_refunded")
             if paid == 0 and not any(row["amount"] for row in self._refund_lines(refund)):
                 return  # goods put back without money
-        except _Unreadable as fault:
+        except Unreadable as fault:
             yield base | {"refunded_at": _refunded_at(refund), "amount": fault.value}
             return
-        gateways = [_word(t.get("gateway")) for t in self._payments(refund)]
+        gateways = [word_in(t.get("gateway")) for t in self._payments(refund)]
         kind = next((REFUND_KINDS[g] for g in REFUND_KINDS if g in gateways), "original")
         yield base | {"refunded_at": self._paid_at(refund), "amount": paid, "kind": kind}
 
@@ -588,7 +507,7 @@ class _Rows:
         if self._is_void(refund):
             return
         common = self._common(refund) | {
-            "refund_id": _id(refund),
+            "refund_id": id_in(refund),
             "refunded_at": self._paid_at(refund),
             "currency": self._refund_currency(refund),
             "units": "0",
@@ -600,9 +519,9 @@ class _Rows:
                 amount, tax = self._amount(refund, line)
                 if amount == 0 and not is_paid:
                     continue
-                units = _units(line.get("quantity"))
-            except _Unreadable as fault:
-                yield base | {"units": _text(line.get("quantity")), "amount": fault.value}
+                units = units_in(line.get("quantity"))
+            except Unreadable as fault:
+                yield base | {"units": text_in(line.get("quantity")), "amount": fault.value}
                 continue
             back = f"{_return_id(refund)}-{_line_of(line)}"
             gone = min(self.cancelled.get(number, 0), units)
@@ -626,30 +545,30 @@ class _Rows:
 
     def _products(self, product: Object) -> Iterator[Object]:
         options = {
-            _word(o.get("name")): f"option{o.get('position', i)}"
-            for i, o in enumerate(_objects(product.get("options")), start=1)
+            word_in(o.get("name")): f"option{o.get('position', i)}"
+            for i, o in enumerate(objects_in(product.get("options")), start=1)
         }
-        for variant in _objects(product.get("variants")):
-            chosen = {_word(o.get("name")): o.get("value") for o in _objects(variant.get("selected_options"))}
+        for variant in objects_in(product.get("variants")):
+            chosen = {word_in(o.get("name")): o.get("value") for o in objects_in(variant.get("selected_options"))}
             chosen |= {n: variant.get(key) for n, key in options.items() if variant.get(key) is not None}
-            item = _object(variant.get("inventory_item"))
-            known = self.costs.get(_text(variant.get("inventory_item_id")) or _id(item), item)
-            unit_cost = _object(known.get("unit_cost"))
-            cost = _text(known.get("cost")) or _text(unit_cost.get("amount"))
-            currencies = (_text(o.get("currency")) for o in self.orders.values())
+            item = object_in(variant.get("inventory_item"))
+            known = self.costs.get(text_in(variant.get("inventory_item_id")) or id_in(item), item)
+            unit_cost = object_in(known.get("unit_cost"))
+            cost = text_in(known.get("cost")) or text_in(unit_cost.get("amount"))
+            currencies = (text_in(o.get("currency")) for o in self.orders.values())
             yield {
-                "product_id": _sku(variant | {"variant_id": variant.get("id")}),
-                "valid_from": _text(product.get("updated_at")) or _text(product.get("created_at")),
-                "style_id": _id(product),
-                "name": _text(product.get("title")),
-                "category": _text(product.get("product_type")),
-                "brand": _text(product.get("vendor")),
-                "size": next((_text(chosen[n]) for n in SIZE_OPTIONS if n in chosen), None),
-                "colour": next((_text(chosen[n]) for n in COLOUR_OPTIONS if n in chosen), None),
+                "product_id": sku_in(variant | {"variant_id": variant.get("id")}),
+                "valid_from": text_in(product.get("updated_at")) or text_in(product.get("created_at")),
+                "style_id": id_in(product),
+                "name": text_in(product.get("title")),
+                "category": text_in(product.get("product_type")),
+                "brand": text_in(product.get("vendor")),
+                "size": next((text_in(chosen[n]) for n in SIZE_OPTIONS if n in chosen), None),
+                "colour": next((text_in(chosen[n]) for n in COLOUR_OPTIONS if n in chosen), None),
                 "weight_kg": _weight(variant, item),
                 "unit_cost": cost,
                 "currency": (
-                    (_text(unit_cost.get("currency_code")) or next((c for c in currencies if c), None))
+                    (text_in(unit_cost.get("currency_code")) or next((c for c in currencies if c), None))
                     if cost
                     else None
                 ),
@@ -663,24 +582,24 @@ class _Rows:
 
         A decision or an end without a time of its own takes the last time the return knows.
         """
-        return_id, status = _id(returned), _word(returned.get("status")).replace("cancelled", "canceled")
-        created, approved = _text(returned.get("created_at")), _text(returned.get("request_approved_at"))
-        last = _text(returned.get("closed_at")) or _text(returned.get("updated_at")) or approved or created
-        is_exchange = bool(_objects(returned.get("exchange_line_items")))
-        order_id = _id(returned.get("order")) or _text(returned.get("order_id"))
-        decline = _object(returned.get("decline"))
+        return_id, status = id_in(returned), word_in(returned.get("status")).replace("cancelled", "canceled")
+        created, approved = text_in(returned.get("created_at")), text_in(returned.get("request_approved_at"))
+        last = text_in(returned.get("closed_at")) or text_in(returned.get("updated_at")) or approved or created
+        is_exchange = bool(objects_in(returned.get("exchange_line_items")))
+        order_id = id_in(returned.get("order")) or text_in(returned.get("order_id"))
+        decline = object_in(returned.get("decline"))
         disposed = list(_dispositions(returned))
-        for line in _objects(returned.get("return_line_items")):
-            order_line, number = _returned_line(line), _id(line)
+        for line in objects_in(returned.get("return_line_items")):
+            order_line, number = _returned_line(line), id_in(line)
             base = {
                 "return_line_id": f"{return_id}-{order_line}",
                 "return_id": return_id,
                 "order_line_id": order_line,
-                "units": _text(line.get("quantity")),
+                "units": text_in(line.get("quantity")),
                 "reason_raw": _reason(line),
-                "note_terms": _text(line.get("customer_note")),
+                "note_terms": text_in(line.get("customer_note")),
                 "return_type": "exchange" if is_exchange else None,
-                "recorded_at": _text(returned.get("_updated_at")),
+                "recorded_at": text_in(returned.get("_updated_at")),
                 "is_deleted": _flag(self._is_test(order_id)),
             }
             if created or status == "requested":
@@ -688,12 +607,12 @@ class _Rows:
             if approved:
                 yield base | {"event_id": f"approved-{number}", "event": "approved", "occurred_at": approved}
             if status == "declined":
-                reason = DECLINED_FOR.get(_word(decline.get("reason")), "other")
+                reason = DECLINED_FOR.get(word_in(decline.get("reason")), "other")
                 own = {"event": "rejected", "occurred_at": last, "decline_reason": reason}
                 yield base | {"event_id": f"rejected-{number}"} | own
             if status in ("canceled", "closed"):
                 moved = self._moved(returned, line, disposed) if status == "closed" else 0
-                left = None if moved is None else (_known_units(line.get("quantity")) or 0) - moved
+                left = None if moved is None else (known_units_in(line.get("quantity")) or 0) - moved
                 if left is not None and left > 0:
                     own = {"event": "cancelled", "occurred_at": last, "units": str(left)}
                     yield base | {"event_id": f"ended-{number}"} | own
@@ -703,20 +622,20 @@ class _Rows:
 
     def _moved(self, returned: Object, line: Object, disposed: list[tuple[str | None, Object]]) -> int | None:
         """Give the units of a closed return's line that money or goods moved for; None where the files cannot tell."""
-        order_line, return_id = _returned_line(line), _id(returned)
-        said = [_known_units(line.get(f"{word}_quantity")) for word in ("refunded", "processed")]
-        order_id = _id(returned.get("order")) or _text(returned.get("order_id")) or self.order_of.get(order_line)
+        order_line, return_id = _returned_line(line), id_in(returned)
+        said = [known_units_in(line.get(f"{word}_quantity")) for word in ("refunded", "processed")]
+        order_id = id_in(returned.get("order")) or text_in(returned.get("order_id")) or self.order_of.get(order_line)
         if all(n is None for n in said) and order_id not in self.orders:
             return None
         refunded = sum(
             _asked(refund_line)
             for _, _, refund, refund_line in self.refunded.get(order_line, [])
-            if _id(refund.get("return")) == return_id
+            if id_in(refund.get("return")) == return_id
         )
         came = sum(
-            _known_units(d.get("quantity")) or 0
+            known_units_in(d.get("quantity")) or 0
             for of_line, d in disposed
-            if of_line == order_line and _word(d.get("type")) != "missing"
+            if of_line == order_line and word_in(d.get("type")) != "missing"
         )
         return max(refunded, came, *(n or 0 for n in said))
 
@@ -727,7 +646,7 @@ def _flag(is_true: bool) -> str | None:
 
 def _is_off(order: Object) -> bool:
     """Say whether an order was cancelled, or its money was never taken: what has not left it will not."""
-    return bool(order.get("cancelled_at")) or _word(order.get("financial_status")) in NEVER_PAID
+    return bool(order.get("cancelled_at")) or word_in(order.get("financial_status")) in NEVER_PAID
 
 
 def _line_type(line: Object) -> str:
@@ -735,105 +654,105 @@ def _line_type(line: Object) -> str:
     if line.get("gift_card") is True:
         return "gift_card"
     is_tip = "tip_payment_gateway" in line or (
-        _word(line.get("title")) == "tip" and not line.get("product_id") and not line.get("product")
+        word_in(line.get("title")) == "tip" and not line.get("product_id") and not line.get("product")
     )
     return "fee" if is_tip else "goods"
 
 
 def _fulfilled_lines(fulfilment: Object) -> list[tuple[str | None, int | None]]:
     """List the order lines of a fulfilment with their units, None standing for all of a line's."""
-    of_graphql = [(_id(line.get("line_item")), line) for line in _objects(fulfilment.get("fulfillment_line_items"))]
-    listed = of_graphql or [(_id(line), line) for line in _objects(fulfilment.get("line_items"))]
-    return [(number, _known_units(line.get("quantity"))) for number, line in listed]
+    of_graphql = [(id_in(line.get("line_item")), line) for line in objects_in(fulfilment.get("fulfillment_line_items"))]
+    listed = of_graphql or [(id_in(line), line) for line in objects_in(fulfilment.get("line_items"))]
+    return [(number, known_units_in(line.get("quantity"))) for number, line in listed]
 
 
 def _tracking_company(fulfilment: Object) -> str | None:
-    return next((_text(t.get("company")) for t in _objects(fulfilment.get("tracking_info"))), None)
+    return next((text_in(t.get("company")) for t in objects_in(fulfilment.get("tracking_info"))), None)
 
 
 def _delivered_at(fulfilment: Object) -> str | None:
-    said = _text(fulfilment.get("delivered_at"))
-    is_there = "delivered" in (_word(fulfilment.get("shipment_status")), _word(fulfilment.get("display_status")))
-    return said or (_text(fulfilment.get("updated_at")) if is_there else None)
+    said = text_in(fulfilment.get("delivered_at"))
+    is_there = "delivered" in (word_in(fulfilment.get("shipment_status")), word_in(fulfilment.get("display_status")))
+    return said or (text_in(fulfilment.get("updated_at")) if is_there else None)
 
 
 def _refunded_at(refund: Object) -> str | None:
-    return _text(refund.get("processed_at")) or _text(refund.get("created_at"))
+    return text_in(refund.get("processed_at")) or text_in(refund.get("created_at"))
 
 
 def _refund_lines(refund: Object) -> list[tuple[str, Object]]:
     """List a refund's lines with an id each: their own, else one of the refund, the order line and the place."""
-    lines = _objects(refund.get("refund_line_items"))
-    return [(_id(line) or f"{_id(refund)}-{_line_of(line)}-{i}", line) for i, line in enumerate(lines, start=1)]
+    lines = objects_in(refund.get("refund_line_items"))
+    return [(id_in(line) or f"{id_in(refund)}-{_line_of(line)}-{i}", line) for i, line in enumerate(lines, start=1)]
 
 
 def _line_of(refund_line: Object) -> str | None:
-    return _text(refund_line.get("line_item_id")) or _id(_object(refund_line.get("line_item")))
+    return text_in(refund_line.get("line_item_id")) or id_in(object_in(refund_line.get("line_item")))
 
 
 def _kind(refund_line: Object) -> str:
-    return _word(refund_line.get("restock_type"))
+    return word_in(refund_line.get("restock_type"))
 
 
 def _asked(refund_line: Object) -> int:
-    return _known_units(refund_line.get("quantity")) or 0
+    return known_units_in(refund_line.get("quantity")) or 0
 
 
 def _return_id(refund: Object) -> str:
-    return _id(refund.get("return")) or f"refund-{_id(refund)}"
+    return id_in(refund.get("return")) or f"refund-{id_in(refund)}"
 
 
 def _returned_line(line: Object) -> str | None:
-    return _id(_object(_object(line.get("fulfillment_line_item")).get("line_item")))
+    return id_in(object_in(object_in(line.get("fulfillment_line_item")).get("line_item")))
 
 
 def _reason(line: Object) -> str | None:
-    definition = _object(line.get("return_reason_definition"))
-    return _text(line.get("return_reason")) or _text(definition.get("handle")) or _text(definition.get("name"))
+    definition = object_in(line.get("return_reason_definition"))
+    return text_in(line.get("return_reason")) or text_in(definition.get("handle")) or text_in(definition.get("name"))
 
 
 def _dispositions(returned: Object) -> Iterator[tuple[str | None, Object]]:
     """Give what was done with the goods of a return, each with the order line it was of."""
-    for reverse in _objects(returned.get("reverse_fulfillment_orders")):
-        for line in _objects(reverse.get("line_items")):
-            for disposition in _objects(line.get("dispositions")):
+    for reverse in objects_in(returned.get("reverse_fulfillment_orders")):
+        for line in objects_in(reverse.get("line_items")):
+            for disposition in objects_in(line.get("dispositions")):
                 yield _returned_line(line), disposition
 
 
 def _disposed(disposition: Object, number: str) -> Object:
-    event, fate = DISPOSED_AS.get(_word(disposition.get("type")), (_word(disposition.get("type")), None))
+    event, fate = DISPOSED_AS.get(word_in(disposition.get("type")), (word_in(disposition.get("type")), None))
     return {
-        "event_id": f"disposition-{_id(disposition) or number}",
+        "event_id": f"disposition-{id_in(disposition) or number}",
         "event": event,
-        "occurred_at": _text(disposition.get("created_at")),
-        "units": _text(disposition.get("quantity")),
+        "occurred_at": text_in(disposition.get("created_at")),
+        "units": text_in(disposition.get("quantity")),
         "disposition": fate,
-        "place_id": _id(disposition.get("location")),
+        "place_id": id_in(disposition.get("location")),
     }
 
 
 def _other_refund_lines(refund: Object, common: Object) -> Iterator[Object]:
     """Give the money of a refund that is of no line: shipping, adjustments, duties."""
-    adjustments = _objects(refund.get("order_adjustments"))
+    adjustments = objects_in(refund.get("order_adjustments"))
     for line in adjustments:  # money out is negative in an adjustment
-        kind = "shipping" if _word(line.get("kind")) == "shipping_refund" else "adjustment"
+        kind = "shipping" if word_in(line.get("kind")) == "shipping_refund" else "adjustment"
         try:
-            tax = -_money(line, "tax_amount")
-            money: Object = {"amount": tax - _money(line, "amount"), "vat_amount": tax}
-        except _Unreadable as fault:
+            tax = -money_in(line, "tax_amount")
+            money: Object = {"amount": tax - money_in(line, "amount"), "vat_amount": tax}
+        except Unreadable as fault:
             money = {"amount": fault.value}
-        yield common | {"refund_line_id": f"adjustment-{_id(line)}", "restock_type": kind} | money
+        yield common | {"refund_line_id": f"adjustment-{id_in(line)}", "restock_type": kind} | money
     parts: list[tuple[str, str, Object, tuple[str, ...]]] = []
-    if not any(_word(a.get("kind")) == "shipping_refund" for a in adjustments):
-        for line in _objects(refund.get("refund_shipping_lines")):
-            parts.append((f"shipping-{_id(line)}", "shipping", line, ("subtotal_amount",)))
-    for line in (*_objects(refund.get("duties")), *_objects(refund.get("additional_fees"))):
-        number = f"duty-{_id(refund)}-{_text(line.get('duty_id')) or _id(line)}"
+    if not any(word_in(a.get("kind")) == "shipping_refund" for a in adjustments):
+        for line in objects_in(refund.get("refund_shipping_lines")):
+            parts.append((f"shipping-{id_in(line)}", "shipping", line, ("subtotal_amount",)))
+    for line in (*objects_in(refund.get("duties")), *objects_in(refund.get("additional_fees"))):
+        number = f"duty-{id_in(refund)}-{text_in(line.get('duty_id')) or id_in(line)}"
         parts.append((number, "adjustment", line, ("amount", "price")))
     for number, kind, line, fields in parts:
         try:
-            amount: Any = next((a for f in fields if (a := _money(line, f))), ZERO)
-        except _Unreadable as fault:
+            amount: Any = next((a for f in fields if (a := money_in(line, f))), ZERO)
+        except Unreadable as fault:
             amount = fault.value
         yield common | {"refund_line_id": number, "amount": amount, "restock_type": kind}
 
@@ -843,50 +762,51 @@ WEIGHT_UNITS = {"kilograms": "1", "grams": "0.001", "pounds": "0.45359237", "oun
 
 def _weight(variant: Object, item: Object) -> Any:
     """Give the weight of a variant in kilograms: REST's grams, or GraphQL's measurement."""
-    weight = _object(_object(item.get("measurement")).get("weight"))
-    factor = WEIGHT_UNITS.get(_word(weight.get("unit")))
+    weight = object_in(object_in(item.get("measurement")).get("weight"))
+    factor = WEIGHT_UNITS.get(word_in(weight.get("unit")))
     try:
-        if grams := _number(variant.get("grams")):
+        if grams := number_in(variant.get("grams")):
             return grams / 1000
-        return _number(weight.get("value")) * Decimal(factor) or None if factor else None
-    except _Unreadable as fault:
+        return number_in(weight.get("value")) * Decimal(factor) or None if factor else None
+    except Unreadable as fault:
         return fault.value
 
 
 def _places(location: Object) -> Iterator[Object]:
-    address = _object(location.get("address"))
-    country = _text(location.get("country_code")) or _text(address.get("country_code"))
-    postcode = (_text(location.get("zip")) or _text(address.get("zip")) or "").replace(" ", "").upper()
+    address = object_in(location.get("address"))
+    country = text_in(location.get("country_code")) or text_in(address.get("country_code"))
+    postcode = (text_in(location.get("zip")) or text_in(address.get("zip")) or "").replace(" ", "").upper()
     yield {
-        "place_id": _id(location),
-        "valid_from": _text(location.get("created_at")),
+        "place_id": id_in(location),
+        "valid_from": text_in(location.get("created_at")),
         "kind": "warehouse",
-        "name": _text(location.get("name")),
+        "name": text_in(location.get("name")),
         "country": country,
         "area": f"{country}-{postcode[:2]}" if country and postcode else None,
-        "recorded_at": _text(location.get("updated_at")),
+        "recorded_at": text_in(location.get("updated_at")),
     }
 
 
 def _shops(shop: Object) -> Iterator[Object]:
     yield {
-        "shop_id": _id(shop),
-        "valid_from": _text(shop.get("created_at")),
-        "market": _text(shop.get("country_code")) or _text(_object(shop.get("billing_address")).get("country_code")),
+        "shop_id": id_in(shop),
+        "valid_from": text_in(shop.get("created_at")),
+        "market": text_in(shop.get("country_code"))
+        or text_in(object_in(shop.get("billing_address")).get("country_code")),
         "channel": "web",
-        "currency": _text(shop.get("currency")),
-        "time_zone": _text(shop.get("iana_timezone")),
-        "recorded_at": _text(shop.get("updated_at")),
+        "currency": text_in(shop.get("currency")),
+        "time_zone": text_in(shop.get("iana_timezone")),
+        "recorded_at": text_in(shop.get("updated_at")),
     }
 
 
 def _exchange_rates(order: Object) -> Iterator[Object]:
     """Give Shopify's own conversion of an order as a rate of its day."""
     try:
-        paid, in_shop = _money(order, "total_price"), _money(order, "total_price", kind="shop_money")
-    except _Unreadable:
+        paid, in_shop = money_in(order, "total_price"), money_in(order, "total_price", kind="shop_money")
+    except Unreadable:
         return
-    theirs, ours = _currency(order, "total_price", None), _text(order.get("currency"))
+    theirs, ours = currency_in(order, "total_price", None), text_in(order.get("currency"))
     if theirs and ours and theirs != ours and paid and order.get("created_at"):
         yield {
             "day": f"{str(order['created_at'])[:10]}T00:00:00Z",

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, DateTime, Integer, and_, case, cast, func, literal, null, or_
 
-from models.rates import DATED_STEPS
+from models.curves import DATED_STEPS
 from pipelines.warehouse.engine import Expression, calendar_days, double, literal_instant
 from pipelines.warehouse.star import STAR
 

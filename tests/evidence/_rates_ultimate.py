@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models import curves as curves_models
 from models import rates
 from tests.evidence import Claim
 
@@ -72,19 +73,19 @@ class Said:
     naive: Array
     fixed: Array
     sold: Array
-    drift: rates.Drift
+    drift: curves_models.Drift
 
 
 def projected(it: Shop) -> Said:
     """Say of a shop what the product says: curves, design effects, priors and rates from additive counts."""
-    cells = [rates.Cell("shop", f"category {c}", "web", 30) for c in range(CATEGORIES)]
-    seen = (it.delay <= it.age) & (it.age <= cells[0].last_day + rates.RECENT_DAYS)
+    cells = [curves_models.Cell("shop", f"category {c}", "web", 30) for c in range(CATEGORIES)]
+    seen = (it.delay <= it.age) & (it.age <= cells[0].last_day + curves_models.RECENT_DAYS)
     counts = {
-        cell: rates.Delays(it.delay[mine], np.ones(mine.sum()), it.age[mine].astype(float))
+        cell: curves_models.Delays(it.delay[mine], np.ones(mine.sum()), it.age[mine].astype(float))
         for c, cell in enumerate(cells)
         for mine in [seen & (it.category == c)]
     }
-    curves = np.stack(list(rates.development_curves(cells, counts).values()))
+    curves = np.stack(list(curves_models.development_curves(cells, counts).values()))
     g = np.where(it.age < 0, 0.0, curves[it.category, np.clip(it.age, 0, curves.shape[1] - 1)])
     came = (it.delay <= it.age).astype(float)
     cell = it.category * MONTHS + it.month
@@ -107,7 +108,7 @@ def projected(it: Shop) -> Said:
     mean, sd = np.array(priors)[of].T
     step = np.round(g * 100) / 100
     final = rates.ultimate_rates(cell, step, np.ones(cell.size), came, groups=size, deff=deff[of], prior=(mean, sd))
-    drift = rates.delay_drift([(counts[c], curve) for c, curve in zip(cells, curves, strict=True)])
+    drift = curves_models.delay_drift([(counts[c], curve) for c, curve in zip(cells, curves, strict=True)])
     full = (it.age >= 30) & (it.age < 60)
     within = np.bincount(it.category[full], it.delay[full] <= 30, CATEGORIES)
     fixed = (within / np.maximum(np.bincount(it.category[full], minlength=CATEGORIES), 1))[of]

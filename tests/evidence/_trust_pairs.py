@@ -11,7 +11,7 @@ from itertools import combinations_with_replacement
 
 from pipelines.load import load
 from pipelines.outputs import closing
-from pipelines.people import policies
+from pipelines.people import policies, policy_text
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.conftest import write_shop
@@ -68,7 +68,7 @@ def _base(made: Shop) -> Shop:
         policy = policies.renewed(policies.published(build, "P"), build)
         last_load = max(str(build.info["loads"]).split())
     assert last.is_new_build
-    (made.root / "policy.yaml").write_text(policies.text(policy))
+    (made.root / "policy.yaml").write_text(policy_text.text(policy))
     names = {"new": str(new), "other": str(other), "policy": str(made.root / "policy.yaml"), "last": last_load}
     return Shop(made.root, names)
 

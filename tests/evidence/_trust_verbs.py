@@ -25,7 +25,7 @@ from pipelines import alerts, cli, doctor, upload
 from pipelines.load import load
 from pipelines.metrics import answer
 from pipelines.outputs import closing, copies, export, report
-from pipelines.people import actions, forget, policies
+from pipelines.people import actions, forget, policies, policy_text
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse import state
@@ -131,7 +131,7 @@ def shop() -> Iterator[Shop]:
         with current_build(settings.warehouse) as build:
             names = policies.versions(build)["policy_id"]
             policy = policies.renewed(policies.published(build, str(names.iloc[0])), build)
-        (files / "policy.yaml").write_text(policies.text(policy))
+        (files / "policy.yaml").write_text(policy_text.text(policy))
         last = max(row["load"] for row in state.listed_loads(settings))
         yield Shop(root, {"files": str(files), "last": last})
 

@@ -20,7 +20,7 @@ from models import carbon, uncertainty
 from pipelines import analyses, metrics
 from pipelines.factors import choose, factors
 from pipelines.load import load
-from pipelines.outputs import closing, report
+from pipelines.outputs import closing, report, report_files
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -245,7 +245,7 @@ def _holds(formula: str) -> bool:
 
 def _workbook(settings: Settings) -> Iterator[Claim]:
     found = report.gather(settings, *YEAR.values())
-    book = pd.read_excel(io.BytesIO(report.to_xlsx(found)), sheet_name=None, engine="openpyxl")
+    book = pd.read_excel(io.BytesIO(report_files.to_xlsx(found)), sheet_name=None, engine="openpyxl")
     lines, by_id = book["lines"], book["factors"].set_index("factor_id")["value"]
     kg = lines["amount"] * lines["factor_id"].map(by_id)
     summary, scope3 = (

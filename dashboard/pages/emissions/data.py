@@ -22,7 +22,7 @@ from dashboard.shared.queries import (
     where_of,
 )
 from pipelines import analyses, factors, metrics
-from pipelines.outputs import closing, disclosure, report
+from pipelines.outputs import closing, disclosure, report, report_files
 from pipelines.settings import Settings
 from pipelines.warehouse import vocabulary
 
@@ -124,7 +124,7 @@ def has_company(source: Source) -> bool:
 def carbon_report(asked: Asked, form: str) -> bytes:
     """Write the carbon report of the period as xlsx or pdf."""
     found = report.gather(Settings(asked.source.warehouse), asked.since, asked.until)
-    return report.to_xlsx(found) if form == "xlsx" else report.to_pdf(found)
+    return report_files.to_xlsx(found) if form == "xlsx" else report_files.to_pdf(found)
 
 
 @remembered()

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from dashboard.shared.queries import Source, days, opened, policy, remembered
-from pipelines.people import policies
+from pipelines.people import policies, policy_text
 from pipelines.settings import Settings
 
 
@@ -30,7 +30,7 @@ def policy_promises(asked: Source, version: str) -> pd.DataFrame:
     return promise_frame(policy(asked, version))
 
 
-def promise_frame(chosen: policies.Policy) -> pd.DataFrame:
+def promise_frame(chosen: policy_text.Policy) -> pd.DataFrame:
     """Lay the promises of a policy out, one a row."""
     names = ["promise_id", "from_stage", "to_stage", "duration", "duration_unit", "responsible"]
     return pd.DataFrame([asdict(p) for p in chosen.promises], columns=names)
@@ -42,15 +42,15 @@ def policy_changes(asked: Source, one: str, other: str) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["field", "first", "second"])
 
 
-def new_policy(asked: Source, version: str | None) -> policies.Policy:
+def new_policy(asked: Source, version: str | None) -> policy_text.Policy:
     """Give a version to begin a new one from, or an empty policy."""
     build = opened(asked)
     if version is not None:
         return policies.renewed(policy(asked, version), build)
-    return policies.renewed(policies.Policy("policy", days(asked)[1], 30), build)
+    return policies.renewed(policy_text.Policy("policy", days(asked)[1], 30), build)
 
 
-def policy_problems(asked: Source, given: policies.Policy) -> list[policies.Problem]:
+def policy_problems(asked: Source, given: policy_text.Policy) -> list[policies.Problem]:
     """List what stops a policy, and what should be thought about."""
     return policies.check(opened(asked), given)
 
@@ -61,9 +61,9 @@ def drafts(asked: Source) -> dict[int, str]:
     return dict(zip(found["draft_id"].astype(int), found["text"], strict=True))
 
 
-def save_draft(asked: Source, given: policies.Policy, number: int | None) -> int:
+def save_draft(asked: Source, given: policy_text.Policy, number: int | None) -> int:
     """Keep a policy as a draft."""
-    return policies.save_draft(Settings(warehouse=asked.warehouse), policies.text(given), number)
+    return policies.save_draft(Settings(warehouse=asked.warehouse), policy_text.text(given), number)
 
 
 def withdraw_draft(asked: Source, number: int) -> None:
@@ -71,7 +71,7 @@ def withdraw_draft(asked: Source, number: int) -> None:
     policies.end_draft(Settings(warehouse=asked.warehouse), number, "withdrawn")
 
 
-def publish_policy(asked: Source, given: policies.Policy, number: int | None) -> str:
+def publish_policy(asked: Source, given: policy_text.Policy, number: int | None) -> str:
     """Publish a policy as a new version, by a load; gives the build. Raises PolicyError and what a load raises."""
     settings = Settings(warehouse=asked.warehouse)
     report = policies.publish(settings, [given], opened(asked))
@@ -80,16 +80,16 @@ def publish_policy(asked: Source, given: policies.Policy, number: int | None) ->
     return report.build_id or ""
 
 
-def written_policy(options: dict[str, Any], edited: pd.DataFrame) -> policies.Policy:
+def written_policy(options: dict[str, Any], edited: pd.DataFrame) -> policy_text.Policy:
     """Make a policy of what stands in a form; rows that are not whole yet are left out."""
     whole = edited.dropna()
     promises = tuple(
-        policies.Promise(str(r[0]), str(r[1]), str(r[2]), float(r[3]), str(r[4]), str(r[5]))
+        policy_text.Promise(str(r[0]), str(r[1]), str(r[2]), float(r[3]), str(r[4]), str(r[5]))
         for r in whole.itertuples(index=False)
     )
-    return policies.Policy(**options, promises=promises)
+    return policy_text.Policy(**options, promises=promises)
 
 
-def policy_of_text(text: str) -> policies.Policy:
+def policy_of_text(text: str) -> policy_text.Policy:
     """Read a draft back."""
-    return policies.parse(text)[0]
+    return policy_text.parse(text)[0]

@@ -7,14 +7,14 @@ from dataclasses import replace
 from functools import cache
 
 from pipelines.errors import UnknownMetric
-from pipelines.metrics.catalogue import carbon, money, promises, returns
+from pipelines.metrics.catalogue import carbon, money, products, promises, returns, units
 from pipelines.metrics.compiler import known_dimensions, knows
 from pipelines.metrics.declare import Base, Metric
 from pipelines.metrics.facts import LEGS, LOTS, ORDERS
 from pipelines.metrics.question import ALIASES, Text
 from pipelines.warehouse.engine import OWN_NAME, Build, period_start
 
-CATALOGUE = (*returns.METRICS, *returns.OF_PRODUCTS, *returns.ON_THE_WAY, *promises.METRICS, *money.METRICS, *carbon.METRICS)
+CATALOGUE = (*returns.METRICS, *products.METRICS, *units.METRICS, *promises.METRICS, *money.METRICS, *carbon.METRICS)
 _BY_KEY = {m.key: m for m in CATALOGUE}
 
 

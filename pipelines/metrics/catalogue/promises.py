@@ -7,8 +7,9 @@ from sqlalchemy import and_, func, literal_column, or_, select
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.metrics.declare import Measure, Metric, Only, Sum, always, measure
-from pipelines.metrics.facts import LOTS, PROMISES, RISKS, lot_cost, lots, promises, risks
+from pipelines.metrics.facts import LOTS, lot_cost, lots, promises, risks
 from pipelines.metrics.facts.conditions import units
+from pipelines.metrics.facts.of_promises import PROMISES, RISKS
 from pipelines.metrics.facts.stages import STAGE_PAIRS, funnel_base, segment_base, stage_base
 from pipelines.metrics.finish import shares, waits
 from pipelines.metrics.question import Text

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, and_, func, literal_column, or_, select
+from sqlalchemy import Select, and_, func, literal_column, select
 
 from pipelines.metrics.declare import Ask, Base, Measure, Metric, Sum, always, both, measure
 from pipelines.metrics.facts import (
@@ -31,10 +31,10 @@ from pipelines.metrics.facts.conditions import (
     sold,
     units,
 )
-from pipelines.metrics.finish import final, product, shares
+from pipelines.metrics.finish import final, shares
 from pipelines.metrics.period import period_rate
 from pipelines.metrics.question import Text
-from pipelines.warehouse.engine import Expression, calendar_days, double
+from pipelines.warehouse.engine import Expression, calendar_days
 from pipelines.warehouse.rules import Sql, Time, curve_share, curves, on_curve
 from pipelines.warehouse.vocabulary import HEADLINE_RETURN_TYPES
 
@@ -139,36 +139,13 @@ RETURNED_BY_DELAY = measure(
 _headline_type = of_type(*HEADLINE_RETURN_TYPES)
 
 
-def _reason(*names: str) -> Sql:
-    return lambda _: lots.c.reason.in_([literal_column(f"'{n}'") for n in names])
-
-
-def _is_known_reason(_: Time) -> Expression:
-    return lots.c.reason.not_in([literal_column("'unknown'"), literal_column("'other'")])
-
-
-def _mismatched(_: Time) -> Expression:
-    return lots.c.inspection_outcome != literal_column("'match'")
-
-
-def _outcome_known(_: Time) -> Expression:
-    return lots.c.inspection_outcome.is_not(None)
-
-
-def _before_inspection(now: Time) -> Expression:
-    seen = or_(now.open(lots.c.inspected_at), lots.c.inspected_at > lots.c.refunded_at)
-    return and_(now.happened(lots.c.requested_at), now.happened(lots.c.refunded_at), seen)
-
-
-def _happened(name: str) -> Sql:
+def happened(name: str) -> Sql:
+    """Say whether something had happened to a lot."""
     return lambda now: now.happened(lots.c[name])
 
 
-def _not_yet(*names: str) -> Sql:
-    return lambda now: and_(*(now.open(lots.c[n]) for n in names))
-
-
-def _lots(name: str, *conditions: Sql) -> Measure:
+def counted_lots(name: str, *conditions: Sql) -> Measure:
+    """Sum over lots under a condition."""
     return measure(name, Sum(LOTS, units(), both(*conditions)))
 
 
@@ -185,17 +162,13 @@ def _flagged(name: str, *flags: str) -> Measure:
     return measure(name, Sum(ORDERS, always, _marked(*(flags or ("line", "order")))))
 
 
-def _several(_: Time) -> Expression:
-    return orders.c.has_several_sizes
-
-
 def _not_settled(now: Time) -> Expression:
     return and_(*(now.open(lots.c[n]) for n in ("refunded_at", "exchanged_at")))
 
 
 _unpaid = both(is_confirmed(), is_headline(), _not_settled)
 R = ("order", "return")
-_requested = both(_headline_type, _happened("requested_at"))
+requested = both(_headline_type, happened("requested_at"))
 
 METRICS = (
     Metric(
@@ -510,7 +483,7 @@ METRICS = (
         "order",
         "down",
         (*R, "stage_requested"),
-        (_lots("requested", _requested), SOLD),
+        (counted_lots("requested", requested), SOLD),
         shares.ratio_of("requested", "sold", interval=True, nothing=NOTHING_SOLD),
         family="returns",
     ),
@@ -597,7 +570,7 @@ METRICS = (
         "order",
         "down",
         R,
-        (_lots("refused", of_type("refused", "uncollected")), SOLD),
+        (counted_lots("refused", of_type("refused", "uncollected")), SOLD),
         shares.ratio_of("refused", "sold", interval=True, nothing=NOTHING_SOLD),
         family="returns",
     ),
@@ -615,7 +588,7 @@ METRICS = (
         "order",
         "none",
         R,
-        (_lots("exchanged", is_confirmed(), of_type("exchange")), SOLD),
+        (counted_lots("exchanged", is_confirmed(), of_type("exchange")), SOLD),
         shares.ratio_of("exchanged", "sold", interval=True, nothing=NOTHING_SOLD),
         family="returns",
     ),
@@ -633,562 +606,8 @@ METRICS = (
         "order",
         "down",
         R,
-        (_lots("conformity", is_confirmed(), of_type("conformity")), SOLD),
+        (counted_lots("conformity", is_confirmed(), of_type("conformity")), SOLD),
         shares.ratio_of("conformity", "sold", interval=True, nothing=NOTHING_SOLD),
         family="returns",
-    ),
-)
-
-OF_PRODUCTS = (
-    Metric(
-        "product_return_rate",
-        Text("Adjusted return rate", "Taux de retour corrigé"),
-        Text(
-            "Return rate of a product, pulled towards products like it as long as few units were sold.",
-            "Taux de retour d'un produit, rapproché de ses semblables tant que peu d'unités sont vendues.",
-        ),
-        "returned units + a of its likes",
-        "exposed units + a + b",
-        "(r + a) / (n + a + b)",
-        "share",
-        "order",
-        "down",
-        R,
-        (SOLD, RETURNED),
-        product.product(product.shrunk),
-        None,
-        CELL,
-        (*FINE_CELL, "family"),
-        develop_families,
-        family="products",
-        first="returned",
-    ),
-    Metric(
-        "probability_above_category",
-        Text("Surely above its category", "Sûrement au-dessus de sa catégorie"),
-        Text(
-            "How sure we are that a product comes back more than its category.",
-            "Notre certitude qu'un produit revient plus que sa catégorie.",
-        ),
-        "posterior above the category's rate",
-        "",
-        "P(rate > a / (a + b))",
-        "share",
-        "order",
-        "down",
-        R,
-        (SOLD, RETURNED),
-        product.product(product.above),
-        None,
-        CELL,
-        (*FINE_CELL, "family"),
-        develop_families,
-        family="products",
-        first="returned",
-    ),
-    Metric(
-        "expected_return_rate",
-        Text("Rate expected at order time", "Taux attendu à la commande"),
-        Text(
-            "Return rate that was to be expected of these sales from what was known when they were ordered; the"
-            " interval is where it should lie.",
-            "Taux de retour qu'on pouvait attendre de ces ventes d'après ce qui était connu à la commande ; il devrait"
-            " se situer dans l'intervalle.",
-        ),
-        "sum of predicted probabilities",
-        "units sold",
-        "mean probability",
-        "share",
-        "order",
-        "none",
-        R,
-        (EXPECTED, SCORED_UNITS),
-        product.expected,
-        family="products",
-    ),
-    Metric(
-        "own_part",
-        Text("The product's own part", "La part propre au produit"),
-        Text(
-            "Final return rate less what usual products would see from the same buyers: what the product adds by"
-            " itself, in points.",
-            "Taux final moins celui de produits ordinaires chez les mêmes acheteurs : ce que le produit ajoute de"
-            " lui-même, en points.",
-        ),
-        "final rate - rate expected of its buyers",
-        "",
-        "final - expected",
-        "share",
-        "order",
-        "down",
-        R,
-        (measure("sold", sold(base=SCORED)), RETURNED, OF_BUYERS, SCORED_UNITS),
-        product.own_part,
-        None,
-        CELL,
-        (*FINE_CELL, "family"),
-        develop_families,
-        family="products",
-        first="returned",
-    ),
-    Metric(
-        "several_sizes_share",
-        Text("Several sizes ordered", "Commande de plusieurs tailles"),
-        Text(
-            "Share of the units sold in orders that hold the same style in two or more sizes.",
-            "Part des unités vendues dans des commandes contenant le même modèle en plusieurs tailles.",
-        ),
-        "units in orders of several sizes",
-        "units sold",
-        "several sizes / sold",
-        "share",
-        "order",
-        "down",
-        ("order", "size"),
-        (measure("several", Sum(ORDERS, lambda _: orders.c.units_sold, _several)), SOLD),
-        shares.ratio_of("several", "sold", interval=True, nothing=NOTHING_SOLD),
-        family="returns",
-    ),
-    Metric(
-        "sales_share",
-        Text("Share of sales", "Part des ventes"),
-        Text(
-            "Share of the units sold that each group makes up: the mix.",
-            "Part des unités vendues que représente chaque groupe : le mix.",
-        ),
-        "units sold of the group",
-        "units sold",
-        "sold / all sold",
-        "share",
-        "order",
-        "none",
-        ("order",),
-        (SOLD,),
-        shares.share_of_whole("sold", None, NOTHING_SOLD),
-        family="returns",
-        whole=(),
-    ),
-    Metric(
-        "reason_share",
-        Text("Share of the reason", "Part du motif"),
-        Text(
-            "Share of the returned units that each reason makes up, unknown ones included.",
-            "Part des unités retournées que représente chaque motif, motifs inconnus compris.",
-        ),
-        "returned units of the reason",
-        "returned units",
-        "returned for the reason / returned",
-        "share",
-        "order",
-        "none",
-        (*R, "reason"),
-        (RETURNED,),
-        shares.share_of_whole("returned", OF_REASONS, "nothing returned in this selection"),
-        family="returns",
-        whole=OF_REASONS,
-    ),
-    Metric(
-        "reason_known_share",
-        Text("Reasons known", "Motifs connus"),
-        Text(
-            "Share of the returned units whose reason was given in words we know; the others are shown as unknown.",
-            "Part des unités retournées dont le motif est donné en termes connus ; les autres figurent comme inconnus.",
-        ),
-        "returned units with a known reason",
-        "returned units",
-        "known / returned",
-        "share",
-        "order",
-        "up",
-        (*R, "reason"),
-        (measure("known", returned("units", _is_known_reason)[:1]), RETURNED),
-        shares.ratio_of("known", "returned", interval=True, nothing="nothing returned in this selection"),
-        family="returns",
-    ),
-    Metric(
-        "size_balance",
-        Text("Too small or too large", "Trop petit ou trop grand"),
-        Text(
-            "Balance of the size reasons: +100% when all say too small, -100% when all say too large.",
-            "Équilibre des motifs de taille : +100 % si tous disent trop petit, -100 % si tous disent trop grand.",
-        ),
-        "too small - too large",
-        "too small + too large",
-        "(small - large) / (small + large)",
-        "share",
-        "order",
-        "none",
-        (*R, "reason"),
-        (
-            measure("small", returned("units", _reason("size_small"))[:1]),
-            measure("large", returned("units", _reason("size_large"))[:1]),
-        ),
-        shares.balance("small", "large", "no size reasons in this selection"),
-        family="products",
-        parts={"numerator": ("small", "-large"), "denominator": ("small", "large")},
-    ),
-    # -- workload, on the return date
-)
-
-ON_THE_WAY = (
-    Metric(
-        "requested_units",
-        Text("Units asked back", "Unités demandées en retour"),
-        Text(
-            "Units for which a return was asked on these days.",
-            "Unités pour lesquelles un retour a été demandé ces jours-là.",
-        ),
-        "requested units",
-        "",
-        "sum of units requested",
-        "units",
-        "return",
-        "down",
-        ("return", "stage_requested"),
-        (_lots("requested", _requested),),
-        family="workload",
-    ),
-    Metric(
-        "confirmed_units",
-        Text("Units that came back", "Unités revenues"),
-        Text(
-            "Units asked back on these days that have come back.", "Unités demandées ces jours-là et revenues depuis."
-        ),
-        "confirmed units",
-        "",
-        "sum of confirmed units",
-        "units",
-        "return",
-        "down",
-        ("return",),
-        (measure("confirmed", returned(basis="return")),),
-        family="workload",
-    ),
-    Metric(
-        "all_returned_units",
-        Text("Units that came back, every kind", "Unités revenues, toutes natures"),
-        Text(
-            "Units asked back on these days that have come back, faulty goods and failed deliveries included.",
-            "Unités demandées ces jours-là et revenues depuis, défauts et livraisons échouées compris.",
-        ),
-        "confirmed units of every kind",
-        "",
-        "sum of confirmed units",
-        "units",
-        "return",
-        "down",
-        ("return",),
-        (measure("all", returned(headline=False, basis="return")),),
-        family="workload",
-    ),
-    Metric(
-        "refunded_units",
-        Text("Units refunded", "Unités remboursées"),
-        Text(
-            "Units that came back and whose money was given back on these days.",
-            "Unités revenues dont l'argent a été rendu ces jours-là.",
-        ),
-        "confirmed units refunded",
-        "",
-        "sum of confirmed units refunded",
-        "units",
-        "refund",
-        "none",
-        ("return", "stage_refunded"),
-        (measure("refunded", returned("units", _happened("refunded_at"), basis="refund")),),
-        family="workload",
-    ),
-    Metric(
-        "received_units",
-        Text("Units received", "Unités reçues"),
-        Text(
-            "Units asked back on these days that have reached a site.",
-            "Unités demandées ces jours-là et arrivées sur un site.",
-        ),
-        "received units",
-        "",
-        "sum of units received",
-        "units",
-        "return",
-        "none",
-        ("return", "stage_received"),
-        (_lots("received", _happened("received_at")),),
-        family="workload",
-    ),
-    Metric(
-        "open_returns",
-        Text("Open returns", "Retours en cours"),
-        Text(
-            "Units asked or sent back that are neither refunded, exchanged, cancelled, rejected, expired nor lost yet.",
-            "Unités demandées ou renvoyées ni remboursées, ni échangées, ni annulées, ni refusées, ni expirées, ni"
-            " perdues.",
-        ),
-        "open units",
-        "",
-        "sum of units still open",
-        "units",
-        "return",
-        "down",
-        ("return", "stage_requested|stage_handed_over|stage_carrier_scan"),
-        (
-            _lots(
-                "open",
-                lambda now: or_(
-                    *(now.happened(lots.c[n]) for n in ("requested_at", "handed_over_at", "carrier_scan_at"))
-                ),
-                _not_yet("refunded_at", "exchanged_at", "cancelled_at", "rejected_at", "expired_at", "lost_at"),
-                lambda _: lots.c.return_type != literal_column("'price_adjustment'"),
-            ),
-        ),
-        family="workload",
-    ),
-    Metric(
-        "dock_backlog",
-        Text("Waiting at the dock", "En attente au quai"),
-        Text("Units received and not yet inspected.", "Unités reçues et pas encore contrôlées."),
-        "units received, not inspected",
-        "",
-        "sum of units received and not inspected",
-        "units",
-        "return",
-        "down",
-        ("return", "stage_received", "stage_inspected"),
-        (
-            _lots(
-                "waiting", _happened("received_at"), _not_yet("inspected_at", "restocked_at", "disposed_at", "lost_at")
-            ),
-        ),
-        family="workload",
-    ),
-    Metric(
-        "missing_scan_share",
-        Text("Never scanned", "Jamais scannés"),
-        Text(
-            "Share of the units received by carrier that no first scan announced.",
-            "Part des unités reçues par transporteur sans premier scan.",
-        ),
-        "units received without a scan",
-        "units received by carrier",
-        "without scan / received",
-        "share",
-        "return",
-        "down",
-        ("return", "stage_carrier_scan", "stage_received"),
-        (
-            _lots(
-                "missing",
-                _happened("received_at"),
-                _not_yet("carrier_scan_at"),
-                lambda _: lots.c.method != literal_column("'store'"),
-            ),
-            _lots("received", _happened("received_at"), lambda _: lots.c.method != literal_column("'store'")),
-        ),
-        shares.ratio_of("missing", "received", interval=True, nothing="nothing received by carrier in this selection"),
-        family="workload",
-    ),
-    Metric(
-        "lost_share",
-        Text("Lost on the way", "Perdus en route"),
-        Text("Share of the units handed over that were lost.", "Part des unités remises qui ont été perdues."),
-        "units lost",
-        "units handed over",
-        "lost / handed over",
-        "share",
-        "return",
-        "down",
-        ("return", "stage_handed_over|stage_carrier_scan"),
-        (
-            _lots("lost", _happened("lost_at")),
-            _lots(
-                "handed_over",
-                lambda now: or_(
-                    now.happened(lots.c.handed_over_at),
-                    now.happened(lots.c.carrier_scan_at),
-                    now.happened(lots.c.lost_at),
-                ),
-            ),
-        ),
-        shares.ratio_of("lost", "handed_over", interval=True, nothing="nothing handed over in this selection"),
-        family="workload",
-    ),
-    Metric(
-        "inspection_mismatch_rate",
-        Text("Not as announced", "Retour non conforme"),
-        Text(
-            "Share of the inspected units that were not what the customer announced: empty, swapped, worn or with a"
-            " part missing.",
-            "Part des unités contrôlées qui n'étaient pas ce que le client annonçait : colis vide, article échangé,"
-            " porté ou incomplet.",
-        ),
-        "inspected units that do not match",
-        "inspected units",
-        "not matching / inspected",
-        "share",
-        "return",
-        "down",
-        ("return", "stage_inspected", "inspection"),
-        (
-            _lots("mismatched", _happened("inspected_at"), _mismatched),
-            _lots("inspected", _happened("inspected_at"), _outcome_known),
-        ),
-        shares.ratio_of("mismatched", "inspected", interval=True, nothing="nothing inspected in this selection"),
-        family="workload",
-    ),
-    Metric(
-        "refunded_before_inspection",
-        Text("Refunded before inspection", "Remboursé avant contrôle"),
-        Text(
-            "Money given back, with VAT, for goods that nobody had looked at when it was paid.",
-            "Argent rendu, TVA comprise, pour des articles que personne n'avait contrôlés au moment du paiement.",
-        ),
-        "refunds paid before inspection, with VAT",
-        "",
-        "sum of refunds where inspection came later or not at all",
-        "money",
-        "return",
-        "none",
-        ("return", "stage_requested", "stage_refunded", "stage_inspected", "fx"),
-        (measure("early", Sum(LOTS, money(lots, "refund_amount"), _before_inspection)),),
-        family="workload",
-    ),
-    Metric(
-        "approval_rate",
-        Text("Approved", "Acceptés"),
-        Text("Share of the decided requests that were approved.", "Part des demandes décidées qui ont été acceptées."),
-        "units approved",
-        "units approved or rejected",
-        "approved / (approved + rejected)",
-        "share",
-        "return",
-        "none",
-        ("return", "stage_approved"),
-        (
-            _lots("approved", _happened("approved_at"), _not_yet("rejected_at")),
-            _lots("decided", lambda now: or_(now.happened(lots.c.approved_at), now.happened(lots.c.rejected_at))),
-        ),
-        shares.ratio_of("approved", "decided", interval=True, nothing="nothing decided in this selection"),
-        family="workload",
-    ),
-    Metric(
-        "cancelled_share",
-        Text("Requests cancelled", "Demandes annulées"),
-        Text(
-            "Share of the units asked back whose request was cancelled.",
-            "Part des unités demandées dont la demande a été annulée.",
-        ),
-        "units cancelled",
-        "units requested",
-        "cancelled / requested",
-        "share",
-        "return",
-        "none",
-        ("return", "stage_requested"),
-        (_lots("cancelled", _requested, _happened("cancelled_at")), _lots("requested", _requested)),
-        shares.ratio_of("cancelled", "requested", interval=True, nothing="nothing asked back in this selection"),
-        family="workload",
-    ),
-    Metric(
-        "expired_share",
-        Text("Requests expired", "Demandes expirées"),
-        Text(
-            "Share of the units asked back that were never handed over in time.",
-            "Part des unités demandées jamais remises à temps.",
-        ),
-        "units expired",
-        "units requested",
-        "expired / requested",
-        "share",
-        "return",
-        "none",
-        ("return", "stage_requested"),
-        (_lots("expired", _requested, _happened("expired_at")), _lots("requested", _requested)),
-        shares.ratio_of("expired", "requested", interval=True, nothing="nothing asked back in this selection"),
-        family="workload",
-    ),
-    # -- data
-    Metric(
-        "unmatched_credits",
-        Text("Credits without a purchase", "Avoirs sans achat"),
-        Text(
-            "Credited units that no purchase in the data explains.",
-            "Unités créditées qu'aucun achat des données n'explique.",
-        ),
-        "credited units without an order line",
-        "",
-        "units of credits - units matched",
-        "units",
-        "return",
-        "down",
-        ("return",),
-        (
-            measure(
-                "unmatched",
-                [
-                    Sum(LOTS, units(), lambda _: lots.c.order_line_key.is_(None)),
-                    Sum(CREDITS, lambda _: -matches.c.units),
-                ],
-            ),
-        ),
-        family="data",
-    ),
-    Metric(
-        "unmatched_credit_value",
-        Text("Value of credits without a purchase", "Valeur des avoirs sans achat"),
-        Text(
-            "Value of the credited units that no purchase in the data explains.",
-            "Valeur des unités créditées qu'aucun achat des données n'explique.",
-        ),
-        "credited value without an order line",
-        "",
-        "value of credits - value matched",
-        "money",
-        "return",
-        "down",
-        ("return", "fx"),
-        (
-            measure(
-                "unmatched_value",
-                [
-                    Sum(LOTS, money(lots, "net_amount"), lambda _: lots.c.order_line_key.is_(None)),
-                    Sum(
-                        CREDITS,
-                        lambda _: (
-                            -(
-                                double(credited.c.net_amount)
-                                * credited.c.fx_rate
-                                * double(matches.c.units)
-                                / double(credited.c.units)
-                            )
-                        ),
-                    ),
-                ],
-            ),
-        ),
-        family="data",
-    ),
-    Metric(
-        "cancellations",
-        Text("Units cancelled before shipping", "Unités annulées avant envoi"),
-        Text(
-            "Units ordered and cancelled before they left, or credited within the hour: neither sold nor returned.",
-            "Unités commandées puis annulées avant envoi, ou créditées dans l'heure : ni vendues ni retournées.",
-        ),
-        "units cancelled",
-        "",
-        "sum of units cancelled",
-        "units",
-        "order",
-        "down",
-        ("order",),
-        (
-            measure(
-                "cancelled",
-                [
-                    Sum(ORDERS, lambda _: orders.c.units_cancelled),
-                    Sum(CREDITS, lambda _: matches.c.units, is_cancellation),
-                ],
-            ),
-        ),
-        family="data",
     ),
 )

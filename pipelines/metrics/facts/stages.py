@@ -6,7 +6,8 @@ from sqlalchemy import DateTime, Integer, String, and_, case, cast, func, litera
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.metrics.declare import Base
-from pipelines.metrics.facts import LOT_COLUMNS, lane, lots, named, reasons_of, return_channel, whole_hours
+from pipelines.metrics.facts import LOT_COLUMNS, lane, lots, named, reasons_of, return_channel
+from pipelines.metrics.facts.of_promises import whole_hours
 from pipelines.warehouse.engine import Expression, double, seconds_between
 from pipelines.warehouse.rules import Sql, Time
 from pipelines.warehouse.star import STAR

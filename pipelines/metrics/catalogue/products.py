@@ -1,0 +1,228 @@
+"""Metrics of products and reasons, declared."""
+
+from sqlalchemy import literal_column
+
+from pipelines.metrics.catalogue.returns import (
+    CELL,
+    EXPECTED,
+    FINE_CELL,
+    NOTHING_SOLD,
+    OF_BUYERS,
+    OF_REASONS,
+    RETURNED,
+    SCORED_UNITS,
+    SOLD,
+    R,
+    develop_families,
+)
+from pipelines.metrics.declare import Metric, Sum, measure
+from pipelines.metrics.facts import ORDERS, SCORED, lots, orders
+from pipelines.metrics.facts.conditions import returned, sold
+from pipelines.metrics.finish import product, shares
+from pipelines.metrics.question import Text
+from pipelines.warehouse.engine import Expression
+from pipelines.warehouse.rules import Sql, Time
+
+
+def _reason(*names: str) -> Sql:
+    return lambda _: lots.c.reason.in_([literal_column(f"'{n}'") for n in names])
+
+
+def _is_known_reason(_: Time) -> Expression:
+    return lots.c.reason.not_in([literal_column("'unknown'"), literal_column("'other'")])
+
+
+def _several(_: Time) -> Expression:
+    return orders.c.has_several_sizes
+
+
+METRICS = (
+    Metric(
+        "product_return_rate",
+        Text("Adjusted return rate", "Taux de retour corrigé"),
+        Text(
+            "Return rate of a product, pulled towards products like it as long as few units were sold.",
+            "Taux de retour d'un produit, rapproché de ses semblables tant que peu d'unités sont vendues.",
+        ),
+        "returned units + a of its likes",
+        "exposed units + a + b",
+        "(r + a) / (n + a + b)",
+        "share",
+        "order",
+        "down",
+        R,
+        (SOLD, RETURNED),
+        product.product(product.shrunk),
+        None,
+        CELL,
+        (*FINE_CELL, "family"),
+        develop_families,
+        family="products",
+        first="returned",
+    ),
+    Metric(
+        "probability_above_category",
+        Text("Surely above its category", "Sûrement au-dessus de sa catégorie"),
+        Text(
+            "How sure we are that a product comes back more than its category.",
+            "Notre certitude qu'un produit revient plus que sa catégorie.",
+        ),
+        "posterior above the category's rate",
+        "",
+        "P(rate > a / (a + b))",
+        "share",
+        "order",
+        "down",
+        R,
+        (SOLD, RETURNED),
+        product.product(product.above),
+        None,
+        CELL,
+        (*FINE_CELL, "family"),
+        develop_families,
+        family="products",
+        first="returned",
+    ),
+    Metric(
+        "expected_return_rate",
+        Text("Rate expected at order time", "Taux attendu à la commande"),
+        Text(
+            "Return rate that was to be expected of these sales from what was known when they were ordered; the"
+            " interval is where it should lie.",
+            "Taux de retour qu'on pouvait attendre de ces ventes d'après ce qui était connu à la commande ; il devrait"
+            " se situer dans l'intervalle.",
+        ),
+        "sum of predicted probabilities",
+        "units sold",
+        "mean probability",
+        "share",
+        "order",
+        "none",
+        R,
+        (EXPECTED, SCORED_UNITS),
+        product.expected,
+        family="products",
+    ),
+    Metric(
+        "own_part",
+        Text("The product's own part", "La part propre au produit"),
+        Text(
+            "Final return rate less what usual products would see from the same buyers: what the product adds by"
+            " itself, in points.",
+            "Taux final moins celui de produits ordinaires chez les mêmes acheteurs : ce que le produit ajoute de"
+            " lui-même, en points.",
+        ),
+        "final rate - rate expected of its buyers",
+        "",
+        "final - expected",
+        "share",
+        "order",
+        "down",
+        R,
+        (measure("sold", sold(base=SCORED)), RETURNED, OF_BUYERS, SCORED_UNITS),
+        product.own_part,
+        None,
+        CELL,
+        (*FINE_CELL, "family"),
+        develop_families,
+        family="products",
+        first="returned",
+    ),
+    Metric(
+        "several_sizes_share",
+        Text("Several sizes ordered", "Commande de plusieurs tailles"),
+        Text(
+            "Share of the units sold in orders that hold the same style in two or more sizes.",
+            "Part des unités vendues dans des commandes contenant le même modèle en plusieurs tailles.",
+        ),
+        "units in orders of several sizes",
+        "units sold",
+        "several sizes / sold",
+        "share",
+        "order",
+        "down",
+        ("order", "size"),
+        (measure("several", Sum(ORDERS, lambda _: orders.c.units_sold, _several)), SOLD),
+        shares.ratio_of("several", "sold", interval=True, nothing=NOTHING_SOLD),
+        family="returns",
+    ),
+    Metric(
+        "sales_share",
+        Text("Share of sales", "Part des ventes"),
+        Text(
+            "Share of the units sold that each group makes up: the mix.",
+            "Part des unités vendues que représente chaque groupe : le mix.",
+        ),
+        "units sold of the group",
+        "units sold",
+        "sold / all sold",
+        "share",
+        "order",
+        "none",
+        ("order",),
+        (SOLD,),
+        shares.share_of_whole("sold", None, NOTHING_SOLD),
+        family="returns",
+        whole=(),
+    ),
+    Metric(
+        "reason_share",
+        Text("Share of the reason", "Part du motif"),
+        Text(
+            "Share of the returned units that each reason makes up, unknown ones included.",
+            "Part des unités retournées que représente chaque motif, motifs inconnus compris.",
+        ),
+        "returned units of the reason",
+        "returned units",
+        "returned for the reason / returned",
+        "share",
+        "order",
+        "none",
+        (*R, "reason"),
+        (RETURNED,),
+        shares.share_of_whole("returned", OF_REASONS, "nothing returned in this selection"),
+        family="returns",
+        whole=OF_REASONS,
+    ),
+    Metric(
+        "reason_known_share",
+        Text("Reasons known", "Motifs connus"),
+        Text(
+            "Share of the returned units whose reason was given in words we know; the others are shown as unknown.",
+            "Part des unités retournées dont le motif est donné en termes connus ; les autres figurent comme inconnus.",
+        ),
+        "returned units with a known reason",
+        "returned units",
+        "known / returned",
+        "share",
+        "order",
+        "up",
+        (*R, "reason"),
+        (measure("known", returned("units", _is_known_reason)[:1]), RETURNED),
+        shares.ratio_of("known", "returned", interval=True, nothing="nothing returned in this selection"),
+        family="returns",
+    ),
+    Metric(
+        "size_balance",
+        Text("Too small or too large", "Trop petit ou trop grand"),
+        Text(
+            "Balance of the size reasons: +100% when all say too small, -100% when all say too large.",
+            "Équilibre des motifs de taille : +100 % si tous disent trop petit, -100 % si tous disent trop grand.",
+        ),
+        "too small - too large",
+        "too small + too large",
+        "(small - large) / (small + large)",
+        "share",
+        "order",
+        "none",
+        (*R, "reason"),
+        (
+            measure("small", returned("units", _reason("size_small"))[:1]),
+            measure("large", returned("units", _reason("size_large"))[:1]),
+        ),
+        shares.balance("small", "large", "no size reasons in this selection"),
+        family="products",
+        parts={"numerator": ("small", "-large"), "denominator": ("small", "large")},
+    ),
+    # -- workload, on the return date
+)
