@@ -239,8 +239,10 @@ class _Page:
             self.look(f" {key}={box.options[place]}")
 
 
-def ask_metrics(settings: Settings, walk: Walk, cuts: Sequence[str] | None = None, turn: int | None = None) -> None:
-    """Ask every metric whole, cut by each of its dimensions (of `cuts`, when given), and for its rows.
+def ask_metrics(
+    settings: Settings, walk: Walk, cuts: Sequence[str] | None = None, turn: int | None = None, *, rows: bool = True
+) -> None:
+    """Ask every metric whole, cut by each of its dimensions (of `cuts`, when given), and with `rows` for its rows.
 
     With a `turn`, by one in TURNS of its dimensions: others at other turns.
     """
@@ -259,7 +261,7 @@ def ask_metrics(settings: Settings, walk: Walk, cuts: Sequence[str] | None = Non
                         walk.errors.append(f"{where}: says neither a number nor why there is none")
                     if not cut and found["status"].iloc[0] == "ok" and not math.isfinite(found["value"].iloc[0]):
                         walk.errors.append(f"{where}: ok, and {found['value'].iloc[0]}")
-            for part in metrics.PARTS if metric.denominator else metrics.PARTS[:1]:
+            for part in (metrics.PARTS if metric.denominator else metrics.PARTS[:1]) if rows else ():
                 with _recorded(walk, f"number {metric.key}, its rows"):
                     metrics.rows(build, metric.key, part=part, limit=3)
                     metrics.rows_total(build, metric.key, part=part)
@@ -310,7 +312,7 @@ def gone_through(
                 rows=fully and language == languages[0],
                 filtered=fully and language == languages[-1],
             )
-        ask_metrics(settings, walk, None if fully else (), zlib.crc32(shape.name.encode()))
+        ask_metrics(settings, walk, None if fully else (), zlib.crc32(shape.name.encode()), rows=fully)
         if fully:
             say_verbs(settings, folder, walk)
     return walk
