@@ -9,10 +9,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines.doctor import warehouse
 from pipelines.errors import BackupError
-from pipelines.load import load
+from pipelines.load import load, retain, withdraw
 from pipelines.outputs import copies
 from pipelines.outputs.copies import backup, restore, verify
+from pipelines.people.forget import forget
 from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import build_path, current_build, current_id
@@ -75,6 +77,33 @@ def test_a_load_whose_files_had_not_all_landed_is_not_in_the_copy(shop: Settings
     restore(again, tmp_path / "second")
     assert load(again).build_id == made.build_id
     assert facts(again) == facts(shop)
+
+
+@pytest.mark.parametrize("change", ["withdraw", "forget", "retain"])
+def test_raw_files_that_go_or_change_meanwhile_are_copied_as_their_state_says(
+    shop: Settings, tmp_path: Path, change: str
+) -> None:
+    """Between the state and the raw files another writer runs to its end."""
+    settings, told = Settings(warehouse=tmp_path / "warehouse"), list[str]()
+    restore(settings, backup(shop, tmp_path / "first").folder)
+    load(settings, [lines(tmp_path, 10, 5)])
+    last = max(row["load"] for row in state.listed_loads(settings))
+
+    def meanwhile(text: str) -> None:
+        told.append(text)
+        if len(told) == 2:  # the state is copied
+            {
+                "withdraw": lambda: withdraw(settings, last),
+                "forget": lambda: forget(settings, "c12"),
+                "retain": lambda: retain(settings, 0),
+            }[change]()
+
+    made = backup(settings, tmp_path / "copy", meanwhile)
+    assert "the warehouse changed meanwhile: copying anew" in told
+    again = Settings(warehouse=tmp_path / "again")
+    restore(again, made.folder)
+    assert facts(again) == facts(settings)
+    assert [f.problem for f in warehouse(again, is_deep=True) if f.is_fault] == []
 
 
 def test_a_load_that_is_judged_again_meanwhile_is_in_the_copy(shop: Settings, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Copies of a whole warehouse: the folder, the raw files and the hashing key together, with the hash of every file.
 
-A copy may be made while a load runs. The state is copied first, in one moment; what it names is written once and never
-changed, so it is copied afterwards as it stands. Where a build was published meanwhile, or a file went, the copy begins
+A copy may be made while a load runs. The state is copied first, in one moment; what it names is written once, so it is
+copied afterwards as it stands. Where a build was published meanwhile, or a file went or was changed, the copy begins
 again.
 """
 
@@ -77,6 +77,7 @@ def backup(settings: Settings, folder: Path, progress: Callable[[str], None] = l
 def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str], None]) -> Copy:
     home = draft / "warehouse"
     home.mkdir(parents=True)
+    raw = _raw(settings)
     progress("copying the state")
     build_id = current_id(settings.warehouse)
     left_out, newest, logged = _copy_state(settings.warehouse / STATE, home / STATE)
@@ -94,7 +95,7 @@ def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str
     for source, name in _wanted(settings, build_id, is_landed, is_logged):
         progress(f"copying {name}")
         files[name] = _copied(source, draft / name)
-    if _logs(settings, is_logged) != logs:
+    if _logs(settings, is_logged) != logs or not raw.items() <= _raw(settings).items():
         raise _Moved
     about = {"form": FORM, "build_id": build_id, "left_out": left_out, "files": files}
     (draft / MANIFEST).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -132,6 +133,11 @@ def _logs(settings: Settings, is_logged: Callable[[Path], bool]) -> list[tuple[s
     """List the log files of loads that have been judged, with their sizes."""
     log = settings.warehouse / "log"
     return sorted((str(f.relative_to(log)), f.stat().st_size) for f in log.rglob("*.parquet") if is_logged(f))
+
+
+def _raw(settings: Settings) -> dict[Path, tuple[int, int]]:
+    """List the raw files with their sizes and times: a load adds to them, what old age or a person asks changes them."""
+    return {path: ((at := path.stat()).st_size, at.st_mtime_ns) for path in _files(settings.raw)}
 
 
 def _wanted(
