@@ -136,7 +136,7 @@ def _logs(settings: Settings, is_logged: Callable[[Path], bool]) -> list[tuple[s
 
 
 def _raw(settings: Settings) -> dict[Path, tuple[int, int]]:
-    """List the raw files with their sizes and times: a load adds to them, what old age or a person asks changes them."""
+    """List the raw files with sizes and times: loads add to them; old age, or what a person asks, changes them."""
     return {path: ((at := path.stat()).st_size, at.st_mtime_ns) for path in _files(settings.raw)}
 
 
