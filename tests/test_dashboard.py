@@ -578,7 +578,7 @@ def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest
     whole = analyses.product_ranking
     monkeypatch.setattr(analyses, "product_ranking", lambda build, limit=2, **asked: whole(build, limit=limit, **asked))
     queries.ranking.cache_clear()
-    monkeypatch.setattr(queries, "SHOWN_STYLES", 2)
+    monkeypatch.setattr(data_products, "SHOWN_STYLES", 2)
     opened = app(sample_settings.warehouse, monkeypatch, products_part=EN("products.tab_one")).run()
     opened.switch_page("pages/products/page.py").run()
     assert len(opened.selectbox(key="product").options) > 40
