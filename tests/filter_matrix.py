@@ -1,10 +1,11 @@
 """Every page and part under every filter of the sidebar.
 
-What was asked carries the filter, or the page says that it does not. Every door of `pipelines.metrics` that takes a
-build is watched while a page runs. `python -m tests.filter_matrix WAREHOUSE` prints cells tried, errors and silent
-drops.
+What was asked carries the filter, or the page says that it does not. Every door of `pipelines.metrics` and of
+`pipelines.analyses` that takes a build is watched while a page runs. `python -m tests.filter_matrix WAREHOUSE` prints
+cells tried, errors and silent drops.
 """
 
+import importlib
 import inspect
 import os
 import sys
@@ -21,10 +22,11 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.i18n import Words
 from dashboard.shared import filters, queries
-from pipelines import metrics
+from pipelines import analyses, metrics
 from tests.every_part import HOME
 
 PAGES = [p for p in sorted(path.parent.name for path in HOME.glob("pages/*/page.py")) if p not in ("data", "policies")]
+ASKING = [queries, *(importlib.import_module(f"dashboard.pages.{page}.data") for page in PAGES)]
 NO_NUMBERS = {
     "dimensions",
     "own_dimensions",
@@ -47,14 +49,14 @@ class Matrix:
     dropped: list[str] = field(default_factory=list)
 
 
-def doors() -> dict[str, Any]:
-    """Name the functions of the metrics that answer from a build."""
-    every = {n: getattr(metrics, n) for n in metrics.__all__ if inspect.isfunction(getattr(metrics, n))}
-    return {
-        n: f
-        for n, f in every.items()
+def doors() -> list[tuple[Any, str, Any]]:
+    """Name the functions that answer from a build, with the module that pages take each from."""
+    every = [(m, n, getattr(m, n)) for m in (metrics, analyses) for n in m.__all__ if inspect.isfunction(getattr(m, n))]
+    return [
+        (m, n, f)
+        for m, n, f in every
         if n not in NO_NUMBERS and next(iter(inspect.signature(f).parameters), "") == "build"
-    }
+    ]
 
 
 def _callers() -> set[str]:
@@ -62,7 +64,7 @@ def _callers() -> set[str]:
     found: set[str] = set()
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        if frame.f_code.co_filename == queries.__file__:
+        if frame.f_code.co_filename in {module.__file__ for module in ASKING}:
             found.add(frame.f_code.co_name)
         frame = frame.f_back
     return found
@@ -85,16 +87,17 @@ def watched() -> Iterator[list[tuple[str, dict[str, Any]]]]:
         return through
 
     with ExitStack() as stack:
-        for name, door in doors().items():
-            stack.enter_context(patch.object(metrics, name, watch(name, door)))
+        for module, name, door in doors():
+            stack.enter_context(patch.object(module, name, watch(name, door)))
         yield asked
 
 
 def forget() -> None:
     """Forget what pages have asked before."""
-    for function in vars(queries).values():
-        if hasattr(function, "cache_clear"):
-            function.cache_clear()
+    for module in ASKING:
+        for function in vars(module).values():
+            if hasattr(function, "cache_clear"):
+                function.cache_clear()
 
 
 def written(app: AppTest) -> str:

@@ -89,7 +89,7 @@ def test_an_analysis_takes_the_filters_it_says_and_refuses_others(name: str, sam
 
 def test_every_door_with_filters_refuses_one_it_does_not_know(sample_build: Build) -> None:
     """Whatever takes `where` and needs nothing else."""
-    doors = {n: f for n, f in filter_matrix.doors().items() if "where" in inspect.signature(f).parameters}
+    doors = {n: f for _, n, f in filter_matrix.doors() if "where" in inspect.signature(f).parameters}
     plain = {
         n: f
         for n, f in doors.items()
