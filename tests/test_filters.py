@@ -72,7 +72,7 @@ def test_a_page_that_says_nothing_is_found(shop: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("name", ANALYSES)
 def test_an_analysis_takes_the_filters_it_says_and_refuses_others(name: str, sample_build: Build) -> None:
-    door, possible = getattr(metrics, name), metrics.dimensions(name, sample_build)
+    door, possible = getattr(analyses, name), metrics.dimensions(name, sample_build)
     given = {
         "simulate": {"tried": analyses.Scenario(fee=2)},
         "erosion_by": {"by": "policy"},
