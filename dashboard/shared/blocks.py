@@ -498,12 +498,13 @@ def table(
     *,
     rows: int = 10,
     key: str = "",
+    name: str = "",
     behind: queries.Behind | None = None,
 ) -> int | None:
     """Show a table's named columns in their order, and the way to its files and to the rows behind it.
 
     With a key, a row can be chosen and its position is given back; with dimensions behind, a row can be chosen for its
-    rows.
+    rows. A `name` tells it from another of the same columns on the page.
     """
     view: View = st.session_state["view"]
     not_filtered(words)
@@ -513,7 +514,7 @@ def table(
         _controls(view, alt, key, behind, frame[present])
         queries.unfiltered()
         return chosen
-    _table(_narrowed(behind), frame, alt, shown, rows, "table_" + "_".join(present), behind)
+    _table(_narrowed(behind), frame, alt, shown, rows, "_".join(["table", *present, *([name] if name else [])]), behind)
     queries.unfiltered()
     return None
 

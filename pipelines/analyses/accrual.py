@@ -227,8 +227,12 @@ def _with_owed(build: Build, projected: pd.DataFrame, names: list[str], question
             continue
         owed = answer(build, key, by=names, **question)[[*names, "value"]].rename(columns={"value": column})
         owed = owed[owed[column].fillna(0) != 0]
-        whole = table.assign(**{column: owed[column].sum()})
-        table = table.merge(owed, on=names, how="outer") if names else whole
+        if not names:
+            table = table.assign(**{column: owed[column].sum()})
+        elif len(owed) and len(table):
+            table = table.merge(owed, on=names, how="outer")
+        else:  # an empty frame has no types to merge on
+            table = owed.reindex(columns=[*table, column]) if len(owed) else table.assign(**{column: np.nan})
     return table.sort_values(names, ignore_index=True) if names else table
 
 

@@ -31,7 +31,7 @@ elif shown == "quarantine":
     unread = data.unread_fields(source)
     if len(unread):
         blocks.section(words("data.unread"), words, note=words("data.unread_note"))
-        blocks.table(words, unread, words("data.unread"), parts.quarantine_columns(words), rows=15)
+        blocks.table(words, unread, words("data.unread"), parts.quarantine_columns(words), rows=15, name="unread")
 elif shown == "checks":
     checks = queries.checks(source)
     blocks.section(title, words, note="" if len(checks) else words("data.checks_none"))

@@ -137,11 +137,12 @@ def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: 
     currency = reporting_currency
     if currency == "auto":
         sales = (
-            "SELECT currency FROM current_order_line WHERE line_type = 'goods' GROUP BY 1 ORDER BY count(*) DESC, 1"
-            " LIMIT 1"
+            "SELECT currency FROM current_order_line WHERE line_type = 'goods' AND currency IS NOT NULL GROUP BY 1"
+            " ORDER BY count(*) DESC, 1 LIMIT 1"
         )
         paid = (
             "SELECT currency FROM (FROM all_refund UNION ALL BY NAME FROM all_return_event) WHERE amount IS NOT NULL"
+            " AND currency IS NOT NULL"
             " GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
         )
         currency = next(iter(column(sales) or column(paid)), "EUR")

@@ -109,6 +109,7 @@ def product(of: Callable[..., Any]) -> Finish:
         best = rows.sort_values("sold", ascending=False)
         number, keys = groups_of(best, ask.by)
         first = best.assign(_group=number).drop_duplicates("_group").sort_values("_group").reset_index(drop=True)
+        first = first if len(first) else first.reindex(keys.index)  # nothing sold, and one group
         shared = np.bincount(number, minlength=len(keys)) > 1
         missing = np.where(np.isfinite(first["value"]), "", NO_CATEGORY)
         reason = np.where(shared, "several categories: a product's own rate needs one product or style a row", missing)
