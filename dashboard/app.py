@@ -31,7 +31,7 @@ st.set_page_config(page_title="Backhaul", page_icon=str(Path(__file__).with_name
 words = filters.language()
 pages = [
     st.Page(
-        f"pages/{name}/page.py",
+        f"app_pages/{name}/page.py",
         title=words(f"page.{name}"),
         icon=icon,
         help=words(f"question.{name}"),

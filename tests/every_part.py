@@ -35,7 +35,7 @@ from tests.conftest import fresh
 from tests.peak import peak_bytes
 
 HOME = Path(dashboard.__file__).parent
-PAGES = sorted(path.parent.name for path in HOME.glob("pages/*/page.py"))
+PAGES = sorted(path.parent.name for path in HOME.glob("app_pages/*/page.py"))
 LONGEST = 300  # letters of a sentence
 TURNS = 6  # shapes by which a metric is cut by each of its dimensions
 VERBS = (
@@ -177,7 +177,7 @@ class _Page:
     clicked: set[str] = field(default_factory=set)
 
     def open(self, parts: bool, filtered: bool) -> None:
-        self.app.switch_page(f"pages/{self.page}/page.py").run()
+        self.app.switch_page(f"app_pages/{self.page}/page.py").run()
         self.look("")
         if parts:
             self.part("")

@@ -25,8 +25,10 @@ from dashboard.shared import filters, queries
 from pipelines import analyses, metrics
 from tests.every_part import HOME
 
-PAGES = [p for p in sorted(path.parent.name for path in HOME.glob("pages/*/page.py")) if p not in ("data", "policies")]
-ASKING = [queries, *(importlib.import_module(f"dashboard.pages.{page}.data") for page in PAGES)]
+PAGES = [
+    p for p in sorted(path.parent.name for path in HOME.glob("app_pages/*/page.py")) if p not in ("data", "policies")
+]
+ASKING = [queries, *(importlib.import_module(f"dashboard.app_pages.{page}.data") for page in PAGES)]
 NO_NUMBERS = {
     "dimensions",
     "own_dimensions",
@@ -120,7 +122,7 @@ def tried(warehouse: Path, pages: list[str], chosen: dict[str, str], found: Matr
             app.query_params[filters.widget_key(dimension)] = value
         app.run()
         for page in pages:
-            app.switch_page(f"pages/{page}/page.py")
+            app.switch_page(f"app_pages/{page}/page.py")
             options: list[str | None] = [None]
             for option in options:  # the first view of a page tells its parts
                 forget()

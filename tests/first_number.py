@@ -50,7 +50,7 @@ def opened(folder: Path, page: str = "overview") -> AppTest:
         found = AppTest.from_file(str(Path(dashboard.__file__).with_name("app.py")), default_timeout=120)
         found.query_params["lang"] = "EN"
         found.run()
-        return found if page == "overview" else found.switch_page(f"pages/{page}/page.py").run()
+        return found if page == "overview" else found.switch_page(f"app_pages/{page}/page.py").run()
     finally:
         os.environ.pop("BACKHAUL_WAREHOUSE")
         if before is not None:

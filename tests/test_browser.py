@@ -37,7 +37,7 @@ ARGUMENTS = [
     "--no-first-run",
     "--disable-quic",
 ]
-PAGES = sorted(path.parent.name for path in Path(dashboard.__file__).parent.glob("pages/*/page.py"))
+PAGES = sorted(path.parent.name for path in Path(dashboard.__file__).parent.glob("app_pages/*/page.py"))
 PATIENCE = 120_000
 HARMLESS = ("preload", "_stcore")
 

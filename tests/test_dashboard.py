@@ -21,16 +21,16 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 import dashboard
+from dashboard.app_pages.margin import data
+from dashboard.app_pages.policies import data as data_policies
+from dashboard.app_pages.products import data as data_products
+from dashboard.app_pages.products import figures as figures_products
+from dashboard.app_pages.products import parts as parts_products
+from dashboard.app_pages.promises import data as data_promises
+from dashboard.app_pages.returns import data as data_returns
+from dashboard.app_pages.returns import figures
+from dashboard.app_pages.returns import parts as parts_returns
 from dashboard.i18n import LANGUAGES, Words, catalogue
-from dashboard.pages.margin import data
-from dashboard.pages.policies import data as data_policies
-from dashboard.pages.products import data as data_products
-from dashboard.pages.products import figures as figures_products
-from dashboard.pages.products import parts as parts_products
-from dashboard.pages.promises import data as data_promises
-from dashboard.pages.returns import data as data_returns
-from dashboard.pages.returns import figures
-from dashboard.pages.returns import parts as parts_returns
 from dashboard.shared import charts, columns, findings, queries
 from models.effect import Effect
 from pipelines import alerts, analyses, metrics
@@ -47,7 +47,7 @@ from pipelines.warehouse.engine import Build
 from tests.conftest import FUZZ
 
 HOME = Path(dashboard.__file__).parent
-PAGES = sorted(path.parent.name for path in HOME.glob("pages/*/page.py"))
+PAGES = sorted(path.parent.name for path in HOME.glob("app_pages/*/page.py"))
 LOOKED_UP = ("value", "unit", "fact", "date", "reason", "noun", "screen")
 EN, FR = Words("en"), Words("fr")
 
@@ -309,7 +309,7 @@ def test_without_a_warehouse_the_page_says_what_to_run(
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_runs(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, language: str) -> None:
     opened = app(tiny_settings.warehouse, monkeypatch, lang=language.upper()).run()
-    opened.switch_page(f"pages/{page}/page.py").run()
+    opened.switch_page(f"app_pages/{page}/page.py").run()
     assert not opened.exception
     assert opened.title[0].value
     assert Words(language)(f"question.{page}") in [caption.value for caption in opened.caption]
@@ -378,21 +378,21 @@ def test_any_link_opens(
     """A link that somebody cut, edited or made up restores what can be and leaves the rest as it is."""
     opened = app(tiny_settings.warehouse, monkeypatch, **link).run()
     assert not opened.exception
-    opened.switch_page(f"pages/{page}/page.py").run()
+    opened.switch_page(f"app_pages/{page}/page.py").run()
     assert not opened.exception
     assert opened.title[0].value
 
 
 def test_a_page_shows_the_numbers_of_the_tiny_shop(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = app(tiny_settings.warehouse, monkeypatch).run()
-    opened.switch_page("pages/returns/page.py").run()
+    opened.switch_page("app_pages/returns/page.py").run()
     shown = {metric.label: metric.value for metric in opened.metric}
     assert shown["Returned so far"] == "44.4%"  # 4 of 9 units
 
 
 def test_the_rows_behind_a_chart_open_and_add_up(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = app(tiny_settings.warehouse, monkeypatch).run()
-    opened.switch_page("pages/emissions/page.py").run()
+    opened.switch_page("app_pages/emissions/page.py").run()
     before = len(opened.dataframe)
     opened.button(key="emissions_parts_rows").click().run()
     assert not opened.exception
@@ -409,7 +409,7 @@ def test_the_numbers_of_a_page_lead_to_their_rows(
 ) -> None:
     words = Words(language)
     opened = app(tiny_settings.warehouse, monkeypatch, lang=language.upper()).run()
-    opened.switch_page("pages/returns/page.py").run()
+    opened.switch_page("app_pages/returns/page.py").run()
     before = len(opened.dataframe)
     opened.button(key="tiles_observed_return_rate_rows").click().run()
     assert opened.dataframe[before].value["counted"].sum() == 4  # 4 of 9 units
@@ -422,7 +422,7 @@ def test_every_chart_and_table_of_every_page_has_a_way_to_a_file(
 ) -> None:
     for page in PAGES:
         opened = app(tiny_settings.warehouse, monkeypatch).run()
-        opened.switch_page(f"pages/{page}/page.py").run()
+        opened.switch_page(f"app_pages/{page}/page.py").run()
         drawn = len(opened.get("plotly_chart")) + len(opened.dataframe) + (1 if len(opened.metric) else 0)
         files = [b for b in opened.get("download_button") if b.key.endswith("_seen_xlsx")]
         assert len(files) == drawn, page
@@ -580,9 +580,9 @@ def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest
     queries.ranking.cache_clear()
     monkeypatch.setattr(data_products, "SHOWN_STYLES", 2)
     opened = app(sample_settings.warehouse, monkeypatch, products_part=EN("products.tab_one")).run()
-    opened.switch_page("pages/products/page.py").run()
+    opened.switch_page("app_pages/products/page.py").run()
     assert len(opened.selectbox(key="product").options) > 40
-    opened.switch_page("pages/products/page.py")
+    opened.switch_page("app_pages/products/page.py")
     opened.segmented_control(key="products_part").set_value("ranking").run()
     table = opened.dataframe[0].value
     assert len(table) == 2
@@ -608,7 +608,7 @@ def test_every_part_of_a_page_has_something_to_show(
     words = Words(language)
     link = {"lang": language.upper(), f"{page}_part": words(f"{page}.tab_{part}")}
     opened = app(sample_settings.warehouse, monkeypatch, **link).run()
-    opened.switch_page(f"pages/{page}/page.py").run()
+    opened.switch_page(f"app_pages/{page}/page.py").run()
     assert not opened.exception
     assert opened.title[0].value
     chosen = next(control for control in opened.segmented_control if control.key == f"{page}_part")
@@ -624,7 +624,7 @@ def test_a_policy_is_kept_as_a_draft_checked_and_published(
         shutil.copytree(given, tmp_path / given.name)
     shutil.copy(tiny_settings.key_file, tmp_path)
     opened = app(warehouse, monkeypatch, policies_part=EN("policies.tab_draft")).run()
-    opened.switch_page("pages/policies/page.py").run()
+    opened.switch_page("app_pages/policies/page.py").run()
     window = next(n for n in opened.number_input if n.label == EN("policies.field_window_days"))
     window.set_value(7)
     opened.button[0].click().run()  # keep
@@ -646,7 +646,7 @@ def test_an_action_is_logged_from_the_catalogue_measured_and_withdrawn(
     warehouse = tmp_path / "warehouse"
     shutil.copytree(sample_settings.warehouse, warehouse)
     opened = app(warehouse, monkeypatch, products_part=EN("products.tab_actions")).run()
-    opened.switch_page("pages/products/page.py").run()
+    opened.switch_page("app_pages/products/page.py").run()
     assert EN("actions.none") in said(opened)
     opened.button(key="suggestion_0").click().run()
     assert not opened.exception
@@ -673,7 +673,7 @@ def test_an_open_action_is_finished_on_the_page(
     style = next(iter(data_products.styles(queries.source(warehouse))))
     logged = actions.log_action(settings, "photo", {"style_id": [style]})
     opened = app(warehouse, monkeypatch, products_part=EN("products.tab_actions")).run()
-    opened.switch_page("pages/products/page.py").run()
+    opened.switch_page("app_pages/products/page.py").run()
     opened.button(key="done").click().run()
     assert opened.error  # it needs a day
     assert actions.find_action(settings, logged.action_id).status == "open"
@@ -704,7 +704,7 @@ def test_a_drift_is_said_where_its_intervals_are_shown(
     )
     monkeypatch.setattr(final_rates, "drifts", lambda build: drifting)
     opened = app(warehouse, monkeypatch, lang=language.upper()).run()
-    opened.switch_page("pages/returns/page.py").run()
+    opened.switch_page("app_pages/returns/page.py").run()
     assert not opened.exception
     sentence = words("reason.drift_later", day="2026-01-01", factor="1.27")
     warned = [str(w.value) for w in opened.warning]
@@ -718,7 +718,7 @@ def test_a_drift_is_said_where_its_intervals_are_shown(
 
 def test_tiles_show_their_interval(sample_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = app(sample_settings.warehouse, monkeypatch, returns_part=EN("returns.tab_reasons")).run()
-    opened.switch_page("pages/returns/page.py").run()
+    opened.switch_page("app_pages/returns/page.py").run()
     asked_for = [str(c.value) for c in opened.caption if str(c.value).count("%") >= 2 and " – " in str(c.value)]
     rates = ("Returned so far", "Expected final rate", "Returned within 30 days", "Not as announced")
     assert set(rates) <= {m.label for m in opened.metric}
@@ -731,7 +731,7 @@ def test_an_action_about_nothing_is_refused_with_a_sentence(
     warehouse = tmp_path / "warehouse"
     shutil.copytree(sample_settings.warehouse, warehouse)
     opened = app(warehouse, monkeypatch, products_part=EN("products.tab_actions")).run()
-    opened.switch_page("pages/products/page.py").run()
+    opened.switch_page("app_pages/products/page.py").run()
     submit = next(b for b in opened.button if b.label == EN("actions.log") and not str(b.key).startswith("suggestion"))
     submit.click().run()
     assert not opened.exception

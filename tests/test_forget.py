@@ -449,11 +449,12 @@ def test_a_file_that_cannot_be_written_anew_is_told_and_kept(
 
 
 def test_every_key_that_the_parser_of_shopify_asks_for_is_known_to_be_read() -> None:
-    source = (Path(shopify_files.__file__).parent / "shopify.py").read_text()
+    folder = Path(shopify_files.__file__).parent
+    source = (folder / "shopify.py").read_text() + (folder / "shopify_values.py").read_text()
     asked = set(re.findall(r'\.get\("([a-z_]+)"', source)) | set(
-        re.findall(r'_(?:money|currency|is_some)\(\w+, "([a-z_]+)"', source)
+        re.findall(r'\b(?:money_in|currency_in|is_some)\(\w+, "([a-z_]+)"', source)
     )
-    lists = set(re.findall(r'_objects?\(\w+\.get\("([a-z_]+)"', source)) | {
+    lists = set(re.findall(r'\bobjects?_in\(\w+\.get\("([a-z_]+)"', source)) | {
         "return",
         "order",
         "variant",

@@ -433,7 +433,7 @@ def test_a_page_shows_no_value_as_markup(hostile: Settings, monkeypatch: pytest.
     app = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=300)
     app.session_state["lang"] = "EN"
     app.run()
-    app.switch_page(f"pages/{page}/page.py").run()
+    app.switch_page(f"app_pages/{page}/page.py").run()
     assert not app.exception
     for part in PARTS[page]:
         if part:

@@ -150,7 +150,7 @@ def test_what_is_drawn_and_asked_does_not_know_the_page(file: str) -> None:
 
 
 def test_pages_hold_no_query() -> None:
-    for path in files("dashboard/pages"):
+    for path in files("dashboard/app_pages"):
         source = path.read_text("utf-8")
         imported = {m.split(".")[0] for _, m in imports(ast.parse(source))}
         assert imported & {"duckdb", "sqlalchemy", "psycopg", "pyspark"} == set(), name(path)

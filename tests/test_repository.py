@@ -102,7 +102,7 @@ def test_every_fact_that_a_number_needs_can_be_asked_for() -> None:
         assert filling.owner in unlocks.OWNERS, fact
         assert filling.export in unlocks.EXPORTS, fact
     assert {unlocks.PAGES.get(m.family, m.family) for m in metrics.catalogue()} <= {
-        path.parent.name for path in (ROOT / "dashboard" / "pages").glob("*/page.py")
+        path.parent.name for path in (ROOT / "dashboard" / "app_pages").glob("*/page.py")
     }
 
 

@@ -130,7 +130,7 @@ def test_status_names_what_one_more_column_would_unlock(
 
 def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch, page: str, language: str) -> AppTest:
     found = app(settings.warehouse, monkeypatch, lang=language).run()
-    return found.switch_page(f"pages/{page}/page.py").run()
+    return found.switch_page(f"app_pages/{page}/page.py").run()
 
 
 @pytest.mark.parametrize(

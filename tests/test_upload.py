@@ -255,7 +255,7 @@ def private() -> Iterator[None]:
 
 def dropped(settings: Settings, monkeypatch: pytest.MonkeyPatch, language: str = "EN") -> AppTest:
     """The first start, with a file dropped."""
-    opened = app(settings.warehouse, monkeypatch, lang=language).run().switch_page("pages/data/page.py").run()
+    opened = app(settings.warehouse, monkeypatch, lang=language).run().switch_page("app_pages/data/page.py").run()
     return opened.file_uploader[0].upload("../orders 2025-10.csv", ORDERS, "text/csv").run()
 
 
@@ -273,7 +273,7 @@ def test_from_an_empty_folder_to_a_number(settings: Settings, monkeypatch: pytes
     opened.button(key="upload_load").click().run()
     assert not opened.exception
     assert words("upload.done", n="4") in said(opened)
-    opened.switch_page("pages/returns/page.py").run()
+    opened.switch_page("app_pages/returns/page.py").run()
     assert not opened.exception
     assert opened.metric[0].value == words.percent(3 / 5)  # 3 of 5 units came back; L4 is quarantined
 

@@ -572,7 +572,7 @@ def linked(words: Words, finding: findings.Finding) -> None:
     """Show a sentence with a link to the page that says more; the filters go with it."""
     with st.container(horizontal=True, wrap=False, gap="small"):
         st.page_link(
-            f"pages/{finding.page}/page.py", label=":material/arrow_forward:", help=words(f"page.{finding.page}")
+            f"app_pages/{finding.page}/page.py", label=":material/arrow_forward:", help=words(f"page.{finding.page}")
         )
         st.markdown(finding.sentence)
 

@@ -401,7 +401,7 @@ def _follow(words: Words, loading: upload.Loading) -> None:
     assert outcome is not None
     if not outcome.problem:
         st.success(_done(words, outcome), icon=":material/check_circle:")
-        st.page_link("pages/overview/page.py", label=words("upload.to_overview"), icon=":material/monitoring:")
+        st.page_link("app_pages/overview/page.py", label=words("upload.to_overview"), icon=":material/monitoring:")
     _outcome(words, outcome)
     for warning in (w for report in outcome.reports for w in report.warnings):
         st.warning(f"{inert(warning['sentence'])} ({words.number(warning['rows'])})")
@@ -420,7 +420,7 @@ def arrival(words: Words) -> None:
     loading = st.session_state.get("upload_loading")
     if loading is not None and loading.outcome is not None and not loading.outcome.problem:
         st.success(_done(words, loading.outcome), icon=":material/check_circle:")
-        st.page_link("pages/data/page.py", label=words("upload.to_data"), icon=":material/database:")
+        st.page_link("app_pages/data/page.py", label=words("upload.to_data"), icon=":material/database:")
 
 
 def _begin_again() -> None:

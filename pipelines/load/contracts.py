@@ -198,7 +198,8 @@ def _has_zone(name: str) -> str:
 def is_read_field(table: Table, rule: str, column: str) -> bool:
     """Say whether a fault is of a field that its row can do without.
 
-    >>> _is_field(schema.order_line, "bad_time", "delivered_at"), _is_field(schema.order_line, "bad_time", "ordered_at")
+    >>> from pipelines.warehouse.schema import order_line as line
+    >>> is_read_field(line, "bad_time", "delivered_at"), is_read_field(line, "bad_time", "ordered_at")
     (True, False)
     """
     if rule == "empty_is_one":
@@ -337,6 +338,7 @@ def shape_sql(value: str) -> str:
 
     A number, or one word of three letters, is shown; else letters are a and A, and five digits and more are 9.
 
+    >>> import duckdb
     >>> texts = "('Zoé 12, zoe@example.org'), ('31.02.2026'), ('2,5 kg'), ('one'), ('+33 6 12 34')"
     >>> [s for (s,) in duckdb.sql(f"SELECT {shape_sql('v')} FROM (VALUES {texts}) t(v)").fetchall()]
     ['Aaa 12, aaa@aaaaaaa.aaa', '99.99.9999', '2,5 kg', 'one', '+99 9 99 99']

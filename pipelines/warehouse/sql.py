@@ -154,6 +154,7 @@ def sql_type(column: Column[Any]) -> str:
 def identity_of(table: Table) -> str:
     """Name the column that tells a log's things apart.
 
+    >>> from pipelines.warehouse import schema
     >>> identity_of(schema.refund), identity_of(schema.product)
     ('refund_key', 'identity_key')
     """

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from dashboard.app_pages.data import data as data_data
 from dashboard.i18n import Words
-from dashboard.pages.data import data as data_data
 from dashboard.shared.blocks import name
 from dashboard.shared.columns import Columns, instant, number, of, percent, text
 

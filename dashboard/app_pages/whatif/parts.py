@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboard.app_pages.whatif import data
 from dashboard.i18n import Words
-from dashboard.pages.whatif import data
 from dashboard.shared import queries
 from dashboard.shared.blocks import pick_one
 from dashboard.shared.columns import Columns, number, of, percent, text

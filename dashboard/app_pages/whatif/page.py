@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.pages.whatif import data, figures, parts
+from dashboard.app_pages.whatif import data, figures, parts
 from dashboard.shared import blocks, charts, queries
 from pipelines.errors import BackhaulError
 

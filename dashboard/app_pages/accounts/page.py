@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.pages.accounts import data, parts
+from dashboard.app_pages.accounts import data, parts
 from dashboard.shared import blocks, charts, queries
 
 BRIDGES = {

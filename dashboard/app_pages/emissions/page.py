@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.pages.emissions import data, figures, parts
+from dashboard.app_pages.emissions import data, figures, parts
 from dashboard.shared import blocks, charts, findings, queries
 
 KINDS = ("activity", "role", "mode", "carrier", "country")

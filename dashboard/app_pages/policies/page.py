@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from dashboard.app_pages.policies import data, parts
 from dashboard.i18n import inert
-from dashboard.pages.policies import data, parts
 from dashboard.shared import blocks
 
 view = st.session_state["view"]

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.pages.data import data, parts
+from dashboard.app_pages.data import data, parts
 from dashboard.shared import blocks, queries, upload
 
 view = st.session_state["view"]

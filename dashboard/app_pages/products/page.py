@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.pages.products import data, figures, parts
+from dashboard.app_pages.products import data, figures, parts
 from dashboard.shared import blocks, charts, columns, queries
 
 view = st.session_state["view"]

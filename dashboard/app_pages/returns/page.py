@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.pages.returns import data, figures, parts
+from dashboard.app_pages.returns import data, figures, parts
 from dashboard.shared import blocks, charts, findings, queries
 
 TILES = ("observed_return_rate", "ultimate_return_rate", "returns_to_come", "window_return_rate")

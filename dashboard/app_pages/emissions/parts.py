@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboard.app_pages.emissions import data
 from dashboard.i18n import MISSING, Words
-from dashboard.pages.emissions import data
 from dashboard.shared import queries
 from dashboard.shared.blocks import section
 from dashboard.shared.columns import Columns, day, instant, number, of, percent, text

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from dashboard.pages.promises import data, figures, parts
+from dashboard.app_pages.promises import data, figures, parts
 from dashboard.shared import blocks, charts, findings, queries
 
 view = st.session_state["view"]

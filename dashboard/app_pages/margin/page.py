@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.pages.margin import data, figures, parts
+from dashboard.app_pages.margin import data, figures, parts
 from dashboard.shared import blocks, charts, findings, queries
 
 view = st.session_state["view"]

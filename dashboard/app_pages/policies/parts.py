@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboard.app_pages.policies import data
 from dashboard.i18n import MISSING, Words, inert
-from dashboard.pages.policies import data
 from dashboard.shared import queries
 from dashboard.shared.blocks import pick_one, section
 from dashboard.shared.columns import Columns, day, number, of, text

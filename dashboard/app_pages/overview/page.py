@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.pages.overview import data, figures, parts
+from dashboard.app_pages.overview import data, figures, parts
 from dashboard.shared import blocks, findings, queries
 
 TILES = (

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboard.app_pages.products import data
 from dashboard.i18n import Words, inert
-from dashboard.pages.products import data
 from dashboard.shared import queries
 from dashboard.shared.blocks import figures, nothing, pick_one, section, table
 from dashboard.shared.columns import Columns, day, number, of, percent, text

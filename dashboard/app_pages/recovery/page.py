@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.pages.recovery import data, parts
+from dashboard.app_pages.recovery import data, parts
 from dashboard.shared import blocks, charts, queries
 
 view = st.session_state["view"]
