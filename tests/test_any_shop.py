@@ -53,6 +53,28 @@ def test_every_page_opens(name: str, tmp_path: Path) -> None:
     assert walk.pages >= len(every_part.PAGES)
 
 
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        ("a currency nobody has a rate for", "overview"),  # the most frequent currency is none that can be read
+        ("a single huge count", "data"),  # rows in quarantine and fields taken for missing: two tables of one kind
+        ("returned before they were ordered", "returns"),  # nothing counts, and one group is asked for
+        ("thirty years between two orders", "accounts"),  # under a filter nothing is to come
+    ],
+)
+def test_what_the_walk_through_all_shapes_found_stays_mended(name: str, page: str, tmp_path: Path) -> None:
+    walk = Walk()
+    settings = every_part.loaded(SHAPES[name], tmp_path, walk)
+    assert settings is not None
+    every_part.open_pages(
+        settings, "fr", walk, parts=page == "data", rows=False, filtered=page == "accounts", pages=[page]
+    )
+    every_part.ask_metrics(settings, walk, (), rows=False)
+    assert walk.errors == []
+    with current_build(settings.warehouse) as build:
+        assert len(build.info["reporting_currency"]) == 3
+
+
 def test_sources_of_unlike_coverage_answer_and_quiet_weeks_stay_on_the_chart(tmp_path: Path) -> None:
     walk = Walk()
     settings = every_part.loaded(SHAPES["two sources of unlike coverage"], tmp_path, walk)

@@ -4,7 +4,7 @@ Every function lays declared sums side by side, so a step is a difference of two
 steps add up exactly. No number is defined here that a metric defines.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from itertools import permutations
@@ -20,11 +20,10 @@ from pipelines.metrics.compiler import statement
 from pipelines.metrics.declare import Sum, always, both, measure
 from pipelines.metrics.facts import LOTS, credited, lots
 from pipelines.metrics.facts.conditions import is_confirmed, money, returned, units
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
 from pipelines.warehouse.engine import Build, Expression, literal_day
 from pipelines.warehouse.rules import Sql, Time
 
-Where = Mapping[str, Sequence[Any]] | None
 Period = tuple[Day, Day]
 OfLots = Callable[[Any], Sql]
 MIX = ("category", "country", "channel")

@@ -3,9 +3,6 @@
 A work list worth cash.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from sqlalchemy import func, select
@@ -14,10 +11,9 @@ from pipelines.factors import parameter
 from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.facts import LOST, claimed, lots
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
 from pipelines.warehouse.engine import Build, double
 
-Where = Mapping[str, Sequence[Any]] | None
 STATUSES = ("eligible", "filed", "paid", "refused", "too_late")
 
 

@@ -8,7 +8,7 @@ better stayed with the customer, refunded all the same; it is worth the freight,
 that were spent on every other route.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,11 +25,10 @@ from pipelines.factors import Ledger, parameter
 from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.facts import LOTS, lot_avoided, lot_carbon, lot_cost, lots
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
 from pipelines.warehouse.engine import Build, double, looked_up
 from pipelines.warehouse.star import STAR
 
-Where = Mapping[str, Sequence[Any]] | None
 ROUTES = (
     "as_new",
     "nearest_store",

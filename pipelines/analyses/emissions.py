@@ -4,7 +4,7 @@ Columns: lanes, parcels, one return explained, what the total rests on, what a c
 set gives. Sums in them agree with the metrics of the same filters. No number is defined here that a metric defines.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -20,11 +20,10 @@ from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import Ask
 from pipelines.metrics.facts import LEGS, leg_carbon, leg_cost, legs, lot_carbon, lots, own_km
 from pipelines.metrics.finish.doubt import cells, spreads
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
 from pipelines.warehouse.engine import Build, Expression
 from pipelines.warehouse.star import STAR
 
-Where = Mapping[str, Sequence[Any]] | None
 t = STAR.tables
 BAND_ALL_IN, BAND_TONNE_KM = (0.5, 1.7), (0.05, 0.5)
 """Plausible means a parcel (kg CO2e).

@@ -1,6 +1,5 @@
 """The flow of units and of money from sale to second life."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,11 +15,9 @@ from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import Metric
 from pipelines.metrics.facts import LOTS, lots
 from pipelines.metrics.facts.conditions import returned
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.vocabulary import COST_COMPONENTS
-
-Where = Mapping[str, Sequence[Any]] | None
 
 
 def flow(

@@ -20,10 +20,9 @@ from pipelines.metrics.answer import withheld
 from pipelines.metrics.bind import bind, is_known
 from pipelines.metrics.compiler import limits
 from pipelines.metrics.facts import CREDITS, LOTS, ORDERS, bought, credited, lot_carbon, lots, matches, orders
-from pipelines.metrics.question import EVERYTHING, Scope
+from pipelines.metrics.question import EVERYTHING, Scope, Where
 from pipelines.warehouse.engine import Build, Expression, double
 
-Where = Mapping[str, Sequence[Any]] | None
 MEASURES = ("returned_units", "inspection_units", "refund_amount", "kg_co2e")
 CUTS = ("category", "country", "channel", "place_id")
 DELAYS = 180  # days of delay a curve is learnt over

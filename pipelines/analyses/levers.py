@@ -6,7 +6,6 @@ A lever is a counterfactual on the actual legs, not a forecast: who returned wha
 not add up. Kilograms are those of the inventory; what repair avoids of new goods stands apart.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +32,10 @@ from pipelines.metrics.facts import (
     lot_cost,
     lots,
 )
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
 from pipelines.warehouse.engine import Build, double, seconds_between
 from pipelines.warehouse.star import STAR
 
-Where = Mapping[str, Sequence[Any]] | None
 t = STAR.tables
 
 

@@ -4,7 +4,6 @@ Assumptions behind it, what goods lose a week, sales missed, customers who do no
 none of it is added to a cost: opportunity and association stand apart, each with its interval or bounds.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -22,11 +21,10 @@ from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.declare import Ask
 from pipelines.metrics.facts import LOT_COST, LOTS, ORDERS, leg_cost, legs, lot_cost, lots, orders, promises, recoveries
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
 from pipelines.warehouse.engine import Build, double, looked_up, period_start, seconds_between
 from pipelines.warehouse.star import STAR
 
-Where = Mapping[str, Sequence[Any]] | None
 WINDOW, STRATA = 180, 20  # days a repeat order counts in; customers a stratum has at least
 ENOUGH = 100  # recoveries behind a curve, below which the parameter stands
 t = STAR.tables

@@ -15,14 +15,14 @@ from sqlalchemy import func, select
 
 from models import rates as rate_models
 from models.notes import note_themes
-from pipelines.analyses.ranking import Where, product_changes, product_names
+from pipelines.analyses.ranking import product_changes, product_names
 from pipelines.metrics.bind import bind, is_known, unit
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.facts import LOTS, ORDERS, lots, orders
 from pipelines.metrics.facts.conditions import is_confirmed, is_headline
 from pipelines.metrics.finish import final as final_finish
 from pipelines.metrics.finish import pooled, product, shares
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
 from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.vocabulary import COST_COMPONENTS
 

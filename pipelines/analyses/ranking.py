@@ -4,7 +4,6 @@ They read the same declarations and conditions as metrics; sums in them agree wi
 number is defined here that a metric defines.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +18,10 @@ from pipelines.metrics.compiler import statement
 from pipelines.metrics.coverage import lacking
 from pipelines.metrics.declare import Ask
 from pipelines.metrics.finish import final, pooled, product
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
 from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.star import STAR
 
-Where = Mapping[str, Sequence[Any]] | None
 t = STAR.tables
 
 

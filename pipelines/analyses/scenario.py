@@ -5,7 +5,7 @@ price of carbon. What customers would do is assumed: parameters named behaviour_
 drawn together for the interval. A scenario that changes nothing is the history to the last digit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Any
@@ -22,11 +22,10 @@ from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.facts import LOTS, leg_carbon, legs, lot_carbon, lot_cost, lots, promises
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
 from pipelines.warehouse.engine import Build, double
 from pipelines.warehouse.vocabulary import METHODS
 
-Where = Mapping[str, Sequence[Any]] | None
 AIMS = ("margin", "sold_margin", "kg_co2e", "days_to_refund", "promise_kept")
 OUTCOMES = (
     "sold_margin",

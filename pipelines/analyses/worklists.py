@@ -1,6 +1,6 @@
 """Work lists: promises at risk, refunds due, states of promises, control charts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,11 @@ from pipelines.metrics.declare import Ask, Base
 from pipelines.metrics.facts import promises, risks
 from pipelines.metrics.facts.of_promises import PROMISES, RISKS
 from pipelines.metrics.finish import waits
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
 from pipelines.warehouse.engine import Build, Expression, days_between, double
 from pipelines.warehouse.rules import Time
 from pipelines.warehouse.star import STAR
 
-Where = Mapping[str, Sequence[Any]] | None
 t = STAR.tables
 
 

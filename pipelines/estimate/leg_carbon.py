@@ -11,8 +11,6 @@ from pipelines.estimate.sql import (
     IMPUTED,
     MEASURED,
     Connection,
-    Expression,
-    double,
     goods_of,
     is_live,
     is_of,
@@ -23,6 +21,7 @@ from pipelines.estimate.sql import (
     wanted,
 )
 from pipelines.factors import Ledger, parameter
+from pipelines.warehouse.engine import Expression, double
 from pipelines.warehouse.sql import rows_sql
 
 TREATMENTS = {

@@ -9,8 +9,6 @@ from models import cost
 from pipelines.estimate.leg_carbon import leg_carbon
 from pipelines.estimate.sql import (
     Connection,
-    Expression,
-    double,
     euro_rate,
     euro_rates,
     fill,
@@ -21,6 +19,7 @@ from pipelines.estimate.sql import (
 )
 from pipelines.factors import ledger, parameter, parameters
 from pipelines.settings import Settings
+from pipelines.warehouse.engine import Expression, double
 
 
 def legs(connection: Connection, settings: Settings, where_leg: str) -> None:

@@ -29,8 +29,6 @@ from pipelines.estimate.sql import (
     IMPUTED,
     MEASURED,
     Connection,
-    Expression,
-    double,
     euro_rate,
     euro_rates,
     fill,
@@ -44,6 +42,7 @@ from pipelines.estimate.sql import (
 )
 from pipelines.factors import ledger, parameter, parameters
 from pipelines.settings import Settings
+from pipelines.warehouse.engine import Expression, double
 from pipelines.warehouse.vocabulary import HANDLING
 
 PRICE_UNITS = 10  # units of a style sold in a month, at least, for its selling price to be read

@@ -4,15 +4,14 @@ from typing import Any
 
 import duckdb
 from duckdb_sqlalchemy import Dialect
-from sqlalchemy import Double, Select, and_, case, cast, column, func, insert, literal, null, select, table, text
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Double, Select, and_, case, column, func, insert, literal, null, select, table, text
 from sqlalchemy.sql.expression import FromClause, TableClause
 
 from models import carbon
+from pipelines.warehouse.engine import Expression, double
 from pipelines.warehouse.sql import rows_sql
 from pipelines.warehouse.star import STAR
 
-Expression = ColumnElement[Any]
 Connection = duckdb.DuckDBPyConnection
 
 MEASURED, IMPUTED, ASSUMED = 0, 1, 2
@@ -40,11 +39,6 @@ def wanted(connection: Connection, name: str, where: str) -> Any:
     """Give the rows of a fact that match `where`; a few of many are copied once, since several statements read them."""
     rows = select(t[name]).where(text(where))
     return rows.subquery("wanted") if where == "TRUE" else keep(connection, f"wanted_{name}", rows)
-
-
-def double(value: Any) -> Expression:
-    """Cast to a double."""
-    return cast(value, Double)
 
 
 def status_of(rank: Expression) -> Expression:
@@ -91,15 +85,11 @@ def append(connection: Connection, name: str, rows: list[tuple[Any, ...]]) -> No
 def shared(part: str) -> str:
     """Write a parcel's part of a shared movement's emissions as SQL."""
     share = (_m(name) for name in ("driven_km", "weight", "total_weight", part))
-    return _compiled(carbon.shared_movement_carbon(*share))
+    return sql_text(carbon.shared_movement_carbon(*share))
 
 
 def _m(name: str) -> Expression:
     return column(f"m.{name}", Double, is_literal=True)
-
-
-def _compiled(expression: Any) -> str:
-    return str(expression.compile(dialect=Dialect(), compile_kwargs={"literal_binds": True}))
 
 
 def is_live(lot: Any) -> Expression:

@@ -10,6 +10,7 @@ from pipelines.warehouse.engine import period_start
 Day = date | datetime | None
 
 Values = Mapping[str, Sequence[Any]]
+Where = Values | None  # allowed values a dimension
 ALIASES = {
     "market": "country",
     "shop": "shop_id",
