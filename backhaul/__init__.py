@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pipelines.errors import BackhaulError
+from pipelines.metrics.question import Question
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,12 +110,10 @@ class Warehouse:
         found = metrics.answer(
             self._build,
             key,
+            Question(
+                where=self._where(key, where), since=_day(since), until=_day(until), as_of=_day(as_of), level=level
+            ),
             by=_names(by),
-            where=self._where(key, where),
-            since=_day(since),
-            until=_day(until),
-            as_of=_day(as_of),
-            level=level,
         )
         groups = [name for name in found.columns if name not in (*ANSWER, "reason", "basis", "caution")]
         return found.rename(columns={"reason": "why"})[[*groups, *ANSWER]]
@@ -141,12 +140,9 @@ class Warehouse:
         return metrics.rows(
             self._build,
             key,
+            Question(where=self._where(key, where), since=_day(since), until=_day(until), as_of=_day(as_of)),
             part=part,
             by=_names(by),
-            where=self._where(key, where),
-            since=_day(since),
-            until=_day(until),
-            as_of=_day(as_of),
             limit=limit,
         )
 

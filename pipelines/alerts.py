@@ -31,7 +31,7 @@ from models import rates as rate_models
 from pipelines import analyses, metrics
 from pipelines.errors import AlertError, BackhaulError, UnknownMetric
 from pipelines.metrics.bind import observed as observed_until
-from pipelines.metrics.question import ALIASES, TAKEN
+from pipelines.metrics.question import ALIASES, TAKEN, Question
 from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import current_build, writing
@@ -291,11 +291,11 @@ def evaluate(build: Build, rule: Rule) -> list[Verdict]:
         return [Verdict(rule, {}, None, reason="the build holds no event")]
     until = observed.date()
     since = until - timedelta(rule.days - 1) if rule.days else None
-    asked: dict[str, Any] = {"by": rule.by, "where": rule.where}
+    asked = Question(where=rule.where)
     if rule.test == "unkeepable":
         (promise_id,), at = rule.where["promise_id"], metrics.metric(rule.metric).parameter or 0.95
         where = {k: v for k, v in rule.where.items() if k != "promise_id"}
-        found_ = analyses.offers(build, promise_id, at, by_lane=bool(rule.by), where=where)
+        found_ = analyses.offers(build, promise_id, at, Question(where=where), by_lane=bool(rule.by))
         return [
             Verdict(
                 rule,
@@ -311,25 +311,18 @@ def evaluate(build: Build, rule: Rule) -> list[Verdict]:
             for o in found_
         ]
     if rule.test in ("above", "below"):
-        found = metrics.answer(build, rule.metric, since=since, until=until if since else None, **asked)
+        found = metrics.answer(build, rule.metric, asked.but(since=since, until=until if since else None), by=rule.by)
         beyond = found["value"] > rule.bound if rule.test == "above" else found["value"] < rule.bound
         return [
             _verdict(rule, row, bool(b), since, until) for row, b in zip(found.to_dict("records"), beyond, strict=True)
         ]
     assert since is not None
     before = observed - timedelta(rule.days)
-    first = metrics.answer(build, rule.metric, since=since, until=until, **asked)
+    first = metrics.answer(build, rule.metric, asked.but(since=since, until=until), by=rule.by)
     level = 1 - FALSE_ALARMS / max(len(first), 1)
-    now = metrics.answer(build, rule.metric, since=since, until=until, level=level, **asked)
-    then = metrics.answer(
-        build,
-        rule.metric,
-        since=since - timedelta(rule.days),
-        until=since - timedelta(1),
-        as_of=before,
-        level=level,
-        **asked,
-    )
+    now = metrics.answer(build, rule.metric, asked.but(since=since, until=until, level=level), by=rule.by)
+    earlier = asked.but(since=since - timedelta(rule.days), until=since - timedelta(1), as_of=before, level=level)
+    then = metrics.answer(build, rule.metric, earlier, by=rule.by)
     names = [ALIASES[b] if b in TAKEN else b for b in rule.by]
     both = (
         now.merge(then, on=names, how="left", suffixes=("", "_then")) if names else now.join(then.add_suffix("_then"))

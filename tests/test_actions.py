@@ -16,6 +16,7 @@ from models import effect
 from pipelines import cli, metrics
 from pipelines.errors import ActionError, UnknownDimension
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.people import actions
 from pipelines.people.actions import Action
 from pipelines.sample import write_sample
@@ -52,7 +53,7 @@ def action(number: int, kind: str, on: dt.date | None, **scope: str | list[str])
 
 def sellers(build: Build, count: int) -> list[str]:
     """The styles that sell most, of the category with the most of them: the others hold too few to compare."""
-    sold = metrics.answer(build, "sold_units", by=("style_id",), where={"category": ["apparel"]})
+    sold = metrics.answer(build, "sold_units", Question(where={"category": ["apparel"]}), by=("style_id",))
     return list(sold.sort_values(["value", "style_id"], ascending=[False, True])["style_id"].head(count))
 
 
@@ -144,11 +145,13 @@ def test_what_is_compared_is_what_the_metrics_say(shop: Build) -> None:
     # 24 weeks ago everything has come: exposure is what was sold (less what was never delivered), the rate the observed
     # one.
     before = metrics.answer(
-        shop, "observed_return_rate", where=where, since=found.before_from, until=monday - dt.timedelta(days=1)
+        shop,
+        "observed_return_rate",
+        Question(where=where, since=found.before_from, until=monday - dt.timedelta(days=1)),
     )
     assert found.effect.rate_before == pytest.approx(before["value"].iloc[0], rel=0.02)
-    after = {"where": where, "since": monday, "until": found.after_until}
-    sold, came = (metrics.answer(shop, k, **after)["value"].iloc[0] for k in ("sold_units", "returned_units"))
+    after = Question(where=where, since=monday, until=found.after_until)
+    sold, came = (metrics.answer(shop, k, after)["value"].iloc[0] for k in ("sold_units", "returned_units"))
     assert found.effect.units <= sold
     assert found.effect.units > 0.9 * sold
     assert found.effect.rate == pytest.approx(came / found.effect.units, rel=0.02)
@@ -210,8 +213,8 @@ def test_a_market_narrows_treated_and_controls_alike(shop: Build) -> None:
     (style,) = sellers(shop, 1)
     on = end(shop) - 24 * WEEK
     found = actions.measure_action(shop, action(1, "photo", on, style_id=style, country="FR"))
-    period = {"since": found.after_from, "until": found.after_until}
-    sold = metrics.answer(shop, "sold_units", where={"style_id": [style], "country": ["FR"]}, **period)["value"].iloc[0]
+    period = Question(since=found.after_from, until=found.after_until)
+    sold = metrics.answer(shop, "sold_units", period.under(style_id=[style], country=["FR"]))["value"].iloc[0]
     assert 0.9 * sold < found.effect.units <= sold
 
 

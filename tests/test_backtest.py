@@ -12,6 +12,7 @@ import pytest
 from pipelines import analyses, metrics
 from pipelines.estimate import curves as estimate
 from pipelines.load.shape.versions import create_tables
+from pipelines.metrics import Question
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build, open_duckdb
 
@@ -120,7 +121,7 @@ def test_what_was_recorded_late_was_not_known(opened: Callable[..., Build]) -> N
 
 def test_a_filter_changes_counts_and_a_stranger_is_refused(opened: Callable[..., Build]) -> None:
     build = opened(T)
-    whole, french = (analyses.backtest(build, days_ago=(AGO,), where=w) for w in (None, {"country": ["FR"]}))
+    whole, french = (analyses.backtest(build, Question(where=w), days_ago=(AGO,)) for w in (None, {"country": ["FR"]}))
     assert (french["sold"] < whole["sold"]).all()
     assert french["sold"].sum() == pytest.approx(whole["sold"].sum() / 2, rel=0.02)
     with pytest.raises(ValueError, match="country"):
@@ -141,7 +142,7 @@ def test_answers_carry_the_drift(opened: Callable[..., Build]) -> None:
     assert rates["caution"].to_dict() == {"dresses": "", "shoes": "delay_drift"}
     assert "later than the curve says since 2026-01-12" in rates.loc["shoes", "reason"]
     assert np.isfinite(rates.loc["shoes", ["value", "low", "high"]].astype(float)).all()
-    young = metrics.answer(build, "returns_to_come", where={"category": ["shoes"]})
+    young = metrics.answer(build, "returns_to_come", Question(where={"category": ["shoes"]}))
     assert young["caution"].tolist() == ["delay_drift"]
     assert metrics.answer(build, "observed_return_rate", by=("category",))["caution"].tolist() == ["", ""]
     assert analyses.drift(build, scope=metrics.Scope({"category": ["dresses"]}))["category"].tolist() == ["dresses"]

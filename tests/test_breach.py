@@ -9,7 +9,7 @@ import pytest
 from models import breach
 from pipelines.analyses import offers, worklist_at_risk
 from pipelines.estimate import breach as pipeline
-from pipelines.metrics import answer
+from pipelines.metrics import Question, answer
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id
 from pipelines.warehouse.engine import Build
@@ -145,7 +145,7 @@ def test_models_are_kept_with_their_scores_and_scored_again_without_a_fit(copied
 def test_the_offer_is_the_metric_in_the_promises_own_unit(sample_build: Build) -> None:
     (whole,) = offers(sample_build, "refund", 0.9, by_lane=False, weeks=13)
     since = whole_since(sample_build)
-    told = answer(sample_build, "promise_at(0.9)", where={"promise_id": ["refund"]}, since=since).iloc[0]
+    told = answer(sample_build, "promise_at(0.9)", Question(where={"promise_id": ["refund"]}, since=since)).iloc[0]
     assert (told["value"], told["unit"], told["n"]) == (whole.possible, "business_days", whole.n)
     prices = whole.prices.set_index("duration")
     assert prices["kept"].is_monotonic_increasing

@@ -14,6 +14,7 @@ import pytest
 
 from pipelines import analyses, metrics
 from pipelines.analyses import customers
+from pipelines.metrics import Question
 from pipelines.metrics.bind import observed
 from pipelines.warehouse.engine import Build, open_duckdb
 
@@ -95,16 +96,16 @@ def test_parts_add_up_over_random_periods_and_filters(sample_build: Build, seed:
     period, against = ((s, s + timedelta(days=int(n))) for s, n in zip(starts, rng.integers(10, 90, 2), strict=True))
     where = [{}, {"country": ["FR"]}, {"category": ["dresses", "beauty"]}][int(rng.integers(3))]
     by = [("category",), ("category", "country", "channel"), ("channel", "brand")][int(rng.integers(3))]
-    found = analyses.rate_change(sample_build, period, against, by=by, where=where)
+    found = analyses.rate_change(sample_build, period, against, Question(where=where), by=by)
     points = found.set_index("effect")["points"]
     assert points.drop(["previous", "current"]).sum() == pytest.approx(points["current"] - points["previous"], abs=1e-9)
     for key, days in (("current", period), ("previous", against)):  # the ends are figures that metrics give
         asked, sold = (
-            metrics.answer(sample_build, k, since=days[0], until=days[1], where=where)["value"].iloc[0]
+            metrics.answer(sample_build, k, Question(since=days[0], until=days[1], where=where))["value"].iloc[0]
             for k in ("confirmed_units", "sold_units")
         )
         assert points[key] == pytest.approx(asked / sold, abs=1e-12)
-    table = analyses.reconciliation(sample_build, period, where=where)
+    table = analyses.reconciliation(sample_build, period, Question(where=where))
     for _, steps in table.groupby("bridge"):
         for column in ("units", "value"):
             first_total, *middle, last = steps[column].fillna(0.0)
@@ -117,7 +118,7 @@ def test_rate_moves_with_the_final_rate_and_timing_with_when_sales_fall(sample_b
     days, before = (date(2025, 10, 1), date(2025, 10, 20)), (date(2025, 8, 1), date(2025, 9, 30))
     found = analyses.rate_change(sample_build, days, before, by=("category",)).set_index("effect")["points"]
     final = [
-        metrics.answer(sample_build, "ultimate_return_rate", since=p[0], until=p[1])["value"].iloc[0]
+        metrics.answer(sample_build, "ultimate_return_rate", Question(since=p[0], until=p[1]))["value"].iloc[0]
         for p in (days, before)
     ]
     assert found["timing"] < -0.02
@@ -130,9 +131,9 @@ def test_mix_is_blamed_on_the_dimension_that_moved(sample_build: Build) -> None:
     same = analyses.rate_change(sample_build, days, days).set_index("effect")["points"]
     assert same.drop(["previous", "current"]).abs().max() == pytest.approx(0, abs=1e-12)
     earlier = (date(2024, 9, 1), date(2024, 11, 30))
-    one = analyses.rate_change(sample_build, days, earlier, where={"category": ["dresses"]}).set_index("effect")[
-        "points"
-    ]
+    one = analyses.rate_change(sample_build, days, earlier, Question(where={"category": ["dresses"]})).set_index(
+        "effect"
+    )["points"]
     assert one["mix_category"] == pytest.approx(0, abs=1e-12)
 
 
@@ -163,7 +164,7 @@ def test_accrual_adds_up_alike_in_every_cut(sample_build: Build) -> None:
 
 
 def test_accrual_at_the_start_of_a_month_holds_the_youngest_orders(sample_build: Build) -> None:
-    found = analyses.accrual(sample_build, as_of=date(2025, 12, 5)).set_index("month")
+    found = analyses.accrual(sample_build, Question(as_of=date(2025, 12, 5))).set_index("month")
     assert found.loc["2025-12-01", "to_come"] > 0
     assert found.iloc[-1]["to_come"] > found.loc["2025-11-01", "to_come"] + found.loc["2025-12-01", "to_come"] - 0.02
     assert (found["status"] == "ok").all()
@@ -176,7 +177,7 @@ def test_what_would_have_been_booked_is_near_what_came(sample_build: Build) -> N
         assert abs(row.error) < 0.3  # a shop of 20,000 lines
         assert row.low < row.booked < row.high
     assert (found["units_came"] > 0).all()
-    dresses = analyses.accrual_backtest(sample_build, days_ago=(60,), where={"category": ["dresses"]})
+    dresses = analyses.accrual_backtest(sample_build, Question(where={"category": ["dresses"]}), days_ago=(60,))
     assert 0 < dresses["booked"].iloc[0] < found.loc[60, "booked"]
     now = analyses.accrual_backtest(sample_build, days_ago=(0,)).iloc[0]  # today's back-test is today's accrual
     assert now["booked"] == pytest.approx(analyses.accrual(sample_build, by=()).iloc[0]["to_come"], rel=0.02)
@@ -209,7 +210,7 @@ def test_chance_among_customers_is_that_of_what_they_bought(sample_build: Build)
     once = crowd[crowd["bought"] == 1]
     assert once["chance"].min() == pytest.approx(rates.min(), abs=0.02)
     assert once["chance"].max() == pytest.approx(rates.max(), abs=0.02)
-    one = analyses.customer_concentration(sample_build, where={"category": ["dresses"]})
+    one = analyses.customer_concentration(sample_build, Question(where={"category": ["dresses"]}))
     assert one.slices["by_chance"].notna().all()
 
 
@@ -230,7 +231,7 @@ def test_customers_are_a_crowd(sample_build: Build, build: Build) -> None:
     serial = found.patterns.set_index("pattern").loc["serial"]
     assert serial["customers"] > serial["by_chance"]
     assert not any("customer_key" in str(c) or "customer_id" in str(c) for c in (*slices, *found.patterns))
-    young = analyses.customer_concentration(sample_build, since=sample_end(sample_build) - timedelta(days=12))
+    young = analyses.customer_concentration(sample_build, Question(since=sample_end(sample_build) - timedelta(days=12)))
     assert young.slices.empty
     assert young.patterns.empty
     assert young.reason.startswith("too young")

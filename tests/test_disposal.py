@@ -15,6 +15,7 @@ from models.disposition import assign, greedy, value
 from pipelines import analyses
 from pipelines.analyses.disposal import GRADES, ROUTES, _values
 from pipelines.factors import parameter
+from pipelines.metrics import Question
 from pipelines.warehouse.engine import Build
 
 
@@ -124,9 +125,11 @@ def test_what_goods_fetch_is_measured_where_enough_were_sold(sample_build: Build
 def test_nothing_inspected_is_an_empty_plan(sample_build: Build) -> None:
     plan = analyses.dispose(
         sample_build,
-        where={"country": ["FR"]},
-        since=np.datetime64("2019-01-01").item(),
-        until=np.datetime64("2019-02-01").item(),
+        Question(
+            where={"country": ["FR"]},
+            since=np.datetime64("2019-01-01").item(),
+            until=np.datetime64("2019-02-01").item(),
+        ),
     )
     assert plan.items.empty
     assert (plan.value, plan.regret) == (0, 0)

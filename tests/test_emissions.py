@@ -29,6 +29,7 @@ from pipelines.estimate.lanes import lanes
 from pipelines.estimate.leg_cost import legs
 from pipelines.factors import parameter
 from pipelines.load.shape.versions import create_tables
+from pipelines.metrics import Question
 from pipelines.metrics.finish.doubt import sources
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build, open_duckdb
@@ -113,7 +114,9 @@ def test_the_causes_add_up_to_the_change(sample_build: Build) -> None:
     assert list(found.index) == ["before", *CAUSES, "after"]
     assert found["before"] + found[list(CAUSES)].sum() == pytest.approx(found["after"])
     for step, (since, until) in (("before", spans["against"]), ("after", spans["period"])):
-        whole = metrics.answer(sample_build, "kg_co2e_per_100_sold", since=since, until=until)["value"].iloc[0]
+        whole = metrics.answer(sample_build, "kg_co2e_per_100_sold", Question(since=since, until=until))["value"].iloc[
+            0
+        ]
         assert found[step] == pytest.approx(whole)
 
 

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import false, literal_column, null, select
 
 from pipelines import analyses, metrics
+from pipelines.metrics import Question
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_id
 from pipelines.warehouse.engine import (
@@ -89,12 +90,10 @@ def compare_engines(path: Path, copy: Copy, questions: list[dict[str, Any]]) -> 
         for m in metrics.catalogue():
             for question in questions:
                 known = metrics.dimensions(m.key, here)
-                asked = {
-                    **question,
-                    "by": tuple(b for b in question.get("by", ()) if b in known),
-                    "where": {k: v for k, v in question.get("where", {}).items() if k in known},
-                }
-                statement = metrics.statistics(here, m.key, **asked)
+                by = tuple(b for b in question.get("by", ()) if b in known)
+                where = {k: v for k, v in question.get("where", {}).items() if k in known}
+                days = {k: v for k, v in question.items() if k not in ("by", "where")}
+                statement = metrics.statistics(here, m.key, Question(where=where, **days), by=by)
                 try:
                     pd.testing.assert_frame_equal(
                         _sorted(here.fetch(statement)),
@@ -154,9 +153,9 @@ def test_other_engines_say_the_same_of_the_past(engine: str, hand_path: Path, re
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("engine", ["postgresql", "spark"])
 def test_other_engines_show_a_product_alike(engine: str, hand_path: Path, request: pytest.FixtureRequest) -> None:
-    asked: dict[str, Any] = {"where": {"country": ["FR"]}, "as_of": date(2026, 1, 31)}
+    asked = Question(where={"country": ["FR"]}, as_of=date(2026, 1, 31))
     with open_duckdb(hand_path) as here, request.getfixturevalue(engine)(hand_path) as there:
-        ours, theirs = (analyses.product_profile(b, "shop:alba", **asked) for b in (here, there))
+        ours, theirs = (analyses.product_profile(b, "shop:alba", asked) for b in (here, there))
         ranked = [analyses.product_ranking(b, by="product_id") for b in (here, there)]
     frames = [f.name for f in fields(ours) if isinstance(getattr(ours, f.name), pd.DataFrame)]
     for one, other in [*((getattr(ours, f), getattr(theirs, f)) for f in frames), ranked]:

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from pipelines import metrics
 from pipelines.cli import app
 from pipelines.errors import ExportError
+from pipelines.metrics import Question
 from pipelines.outputs import export
 from pipelines.warehouse.engine import Build
 
@@ -290,7 +291,11 @@ def test_rows_are_exported_and_verified_on_the_command_line(
     stated = {row["name"]: row["value"] for row in json.loads(checked.stdout)}
     assert (stated["filters"], stated["rows of the"]) == ("category = footwear", "denominator")
     expected = metrics.rows(
-        tiny_build, "observed_return_rate", part="denominator", where={"category": ["footwear"]}, by=("category",)
+        tiny_build,
+        "observed_return_rate",
+        Question(where={"category": ["footwear"]}),
+        part="denominator",
+        by=("category",),
     )
     assert stated["SHA-256"] == export.checksum(expected)
 

@@ -10,6 +10,7 @@ from dashboard.shared import filters, queries
 from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.metrics.catalogue import ANALYSES
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
@@ -120,7 +121,7 @@ def test_a_comma_parts_two_values(tiny_settings: Settings) -> None:
         by = metrics.answer(build, "sold_units", by=["category"]).set_index("category")["value"].dropna()
         first, second, *_ = by.index
         both = metrics.read_filters(build, "sold_units", {"category": [f"{first}, {second}"]})
-        assert metrics.answer(build, "sold_units", where=both)["value"].iloc[0] == by[first] + by[second]
+        assert metrics.answer(build, "sold_units", Question(where=both))["value"].iloc[0] == by[first] + by[second]
         assert metrics.read_filters(build, "sold_units", {"category": [first]}) == {"category": [first]}
 
 

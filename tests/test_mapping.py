@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.errors import MappingError, SourceError
 from pipelines.load import load
-from pipelines.metrics import answer
+from pipelines.metrics import Question, answer
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source, source_named
 from pipelines.sources.base import Export, Named
@@ -157,7 +157,7 @@ def test_a_shipment_log_loads_with_a_mapping_alone(tmp_path: Path, settings: Set
     ]
     build.close()
     with current_build(settings.warehouse) as opened:  # a parcel's own date is enough to judge its promise
-        told = answer(opened, "promise_kept", where={"promise": ["delivery"]}).iloc[0]
+        told = answer(opened, "promise_kept", Question(where={"promise": ["delivery"]})).iloc[0]
     assert (told["status"], told["n"]) == ("greyed", 2)  # one parcel of three has no date: too many for a rate
     assert told["reason"].startswith("between 33.3% and 66.7%")
 
@@ -195,10 +195,10 @@ def test_any_log_with_two_dates_is_judged_by_a_promise_of_so_much_time(tmp_path:
     assert counts(settings, tmp_path / "log.csv", source=str(own))["return_event"] == (8, 8, 0)
     with current_build(settings.warehouse) as build:
         told = {
-            s: answer(build, f"promise_{s}", where={"promise": ["credit"]})["value"].iloc[0]
+            s: answer(build, f"promise_{s}", Question(where={"promise": ["credit"]}))["value"].iloc[0]
             for s in ("broken", "undetermined")
         }
-        kept = answer(build, "promise_kept", where={"promise": ["credit"]}).iloc[0]
+        kept = answer(build, "promise_kept", Question(where={"promise": ["credit"]})).iloc[0]
     assert (kept["value"], kept["n"], told) == (0.5, 4, {"broken": 2, "undetermined": 1})
 
 

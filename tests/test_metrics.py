@@ -1,7 +1,7 @@
 """Metrics against numbers worked out by hand on the build of hand_build.py."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 
 from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension, UnknownMetric
+from pipelines.metrics import Question
 from pipelines.warehouse.engine import Build, open_duckdb
 
 
@@ -35,8 +36,8 @@ def rebuilt(folder: Path, **tables: list[dict[str, Any]]) -> Build:
     return open_duckdb(hand_build.write(folder / "other.duckdb", tables))
 
 
-def value(build: Build, key: str, **question: Any) -> float:
-    found = metrics.answer(build, key, **question)
+def value(build: Build, key: str, by: Sequence[str] = (), **question: Any) -> float:
+    found = metrics.answer(build, key, Question(**question), by=by)
     assert len(found) == 1
     assert found["status"].iloc[0] == "ok", found["reason"].iloc[0]
     return float(found["value"].iloc[0])
@@ -254,7 +255,7 @@ def test_what_is_wrong_with_a_request_a_refund_and_a_shelf(tmp_path: Path) -> No
         assert value(build, "refund_as_due") == 0.5
         assert value(build, "stock_gap") == 0
         assert value(build, "stock_gap", as_of=date(2025, 11, 20)) == 0
-        early = metrics.answer(build, "stock_gap", as_of=date(2025, 11, 19)).iloc[0]
+        early = metrics.answer(build, "stock_gap", Question(as_of=date(2025, 11, 19))).iloc[0]
         assert early["reason"] == "nothing fit for sale in this selection"  # 48 hours have not passed
 
 
@@ -337,9 +338,11 @@ def test_window_rate_counts_only_what_is_old_enough(named: Build) -> None:
     # c came after 47 days, d after 18 days while line 6 is 19 days old: Kaplan-Meier, hazard 1 / 4 at day 18.
     # day 9: 2 of 7, day 12: 1 of 5, day 18: 1 of 4, so 1 - 5/7 * 4/5 * 3/4
     assert value(named, "window_return_rate") == pytest.approx(1 - 5 / 7 * 4 / 5 * 3 / 4)
-    late = metrics.answer(named, "window_return_rate", as_of=date(2025, 11, 25), since=date(2025, 11, 1)).iloc[0]
+    late = metrics.answer(
+        named, "window_return_rate", Question(as_of=date(2025, 11, 25), since=date(2025, 11, 1))
+    ).iloc[0]
     assert late["reason"] == "nothing sold in this selection is 30 days old: the oldest sale is 20 days old"
-    gala = metrics.answer(named, "window_return_rate", since=date(2026, 1, 15)).iloc[0]
+    gala = metrics.answer(named, "window_return_rate", Question(since=date(2026, 1, 15))).iloc[0]
     assert gala["reason"] == "nothing sold in this selection has been delivered yet"
 
 
@@ -508,15 +511,15 @@ def test_a_lost_return_counts_where_it_is_known_to_belong(build: Build) -> None:
     by_category = metrics.answer(build, "returned_units", by=("category",)).set_index("category")
     assert by_category.loc["dress", ["low", "high"]].tolist() == [4, 7]
     assert by_category.loc["shoes", ["value", "coverage", "reason"]].tolist() == [1, 1, ""]
-    germany = metrics.answer(build, "returned_units", where={"country": ["DE"]}).iloc[0]
+    germany = metrics.answer(build, "returned_units", Question(where={"country": ["DE"]})).iloc[0]
     assert germany[["value", "coverage"]].tolist() == [1, 1]
     months = metrics.answer(build, "returned_units", by=("month",)).set_index("month")
     assert months.loc["2025-12-01", ["low", "high"]].tolist() == [1, 4]  # g by order; h by its own day
     assert months.loc["2025-11-01", ["value", "coverage"]].tolist() == [3, 1]
-    december = metrics.answer(build, "returned_units", since=date(2025, 12, 17), until=date(2025, 12, 31))
+    december = metrics.answer(build, "returned_units", Question(since=date(2025, 12, 17), until=date(2025, 12, 31)))
     assert december["coverage"].tolist() == [1]
     # nothing says in which channel h was bought: it may belong to any
-    web = metrics.answer(build, "returned_units", where={"channel": ["web"]}).iloc[0]
+    web = metrics.answer(build, "returned_units", Question(where={"channel": ["web"]})).iloc[0]
     assert web[["low", "high"]].tolist() == [5, 8]
 
 
@@ -525,7 +528,7 @@ def test_who_does_not_know_a_dimension_may_belong_to_any_group(tmp_path: Path) -
     with rebuilt(tmp_path, fact_return_line=lots) as build:
         found = metrics.answer(build, "returned_units", by=("country",)).set_index("country")
         assert found[["low", "high"]].to_dict("index") == {"DE": {"low": 1, "high": 4}, "FR": {"low": 4, "high": 7}}
-        assert metrics.answer(build, "returned_units", where={"country": ["DE"]})["high"].tolist() == [4]
+        assert metrics.answer(build, "returned_units", Question(where={"country": ["DE"]}))["high"].tolist() == [4]
 
 
 @pytest.mark.parametrize(("more", "status", "caution"), [(2, "ok", ""), (8, "ok", "coverage"), (60, "greyed", "")])
@@ -580,8 +583,8 @@ def test_returns_of_a_period_over_its_sales_say_which_way_sales_bias_them(tmp_pa
     lost = [row for row in hand_build.LOTS if row["return_line_id"] == "shop:h"]
     back = [{**lost[0], "units": 20, "requested_on": date(2025, 11, 15), "country": None}]
     with rebuilt(tmp_path, fact_order_line=sold, fact_return_line=back, estimate_credit_match=[]) as build:
-        later = {"since": date(2025, 11, 11), "until": date(2025, 11, 20)}
-        found = metrics.answer(build, "period_return_rate", **later).iloc[0]
+        later = Question(since=date(2025, 11, 11), until=date(2025, 11, 20))
+        found = metrics.answer(build, "period_return_rate", later).iloc[0]
         assert found[["value", "coverage", "status", "caution"]].tolist() == [20 / 200, 1, "ok", "trend"]
         assert found["low"] < 0.1 < found["high"]
         assert (
@@ -589,15 +592,19 @@ def test_returns_of_a_period_over_its_sales_say_which_way_sales_bias_them(tmp_pa
             == "by date of return over date of sale; too low while sales grow: 200 units sold in these days, 100 in"
             " those 10 days earlier, which the returns stem from"
         )
-        falling = metrics.answer(build, "period_return_rate", since=date(2025, 11, 21), until=date(2025, 11, 25))
+        falling = metrics.answer(
+            build, "period_return_rate", Question(since=date(2025, 11, 21), until=date(2025, 11, 25))
+        )
         assert falling["reason"].tolist() == ["nothing sold in this selection"]
-        first = metrics.answer(build, "period_return_rate", since=day, until=date(2025, 11, 5))["reason"].iloc[0]
+        first = metrics.answer(build, "period_return_rate", Question(since=day, until=date(2025, 11, 5)))[
+            "reason"
+        ].iloc[0]
         assert first.endswith(
             "too low: returns stem from sales 10 days earlier, and 100% of those days lie before the data"
         )
-        whole = metrics.answer(build, "observed_return_rate", **later).iloc[0]
+        whole = metrics.answer(build, "observed_return_rate", later).iloc[0]
         assert (whole["status"], whole["high"]) == ("greyed", pytest.approx(0.1))
-        of_country = metrics.answer(build, "period_return_rate", where={"country": ["FR"]}, **later).iloc[0]
+        of_country = metrics.answer(build, "period_return_rate", later.but(where={"country": ["FR"]})).iloc[0]
         assert of_country[["low", "coverage"]].tolist() == [0, 0]
         assert of_country["high"] == pytest.approx(0.1)
         assert of_country["reason"].endswith("100.0% are of an unknown country")
@@ -608,7 +615,7 @@ def test_marks_of_whole_orders_are_an_upper_bound_for_lines(build: Build) -> Non
     assert lines["caution"] == "upper_bound"
     assert lines["reason"] == "an upper bound: 2 of 3 marked lines are marked with their whole order"
     assert lines["low"] < 2 / 8 < 3 / 8 < lines["high"]  # at least one line of order 1 came back
-    assert metrics.answer(build, "flagged_line_rate", where={"country": ["DE"]})["caution"].tolist() == [""]
+    assert metrics.answer(build, "flagged_line_rate", Question(where={"country": ["DE"]}))["caution"].tolist() == [""]
     assert metrics.answer(build, "flagged_order_rate")["caution"].tolist() == [""]
 
 
@@ -626,7 +633,7 @@ def test_a_part_above_its_whole_is_no_number(tmp_path: Path) -> None:
         found = metrics.answer(build, "observed_return_rate", by=("country",)).set_index("country")
         assert found["status"].to_dict() == {"DE": "greyed", "FR": "ok", "GB": "ok"}
         assert found.loc["DE", ["value", "low", "high"]].isna().all()
-        assert metrics.answer(build, "value_return_rate", where={"country": ["DE"]}, since=date(2025, 11, 1))[
+        assert metrics.answer(build, "value_return_rate", Question(where={"country": ["DE"]}, since=date(2025, 11, 1)))[
             "reason"
         ].tolist() == [
             "above 100% (700.0%): the part is more than the whole; rows: backhaul export value_return_rate --rows"
@@ -689,7 +696,7 @@ def test_unknown_names_say_what_there_is(build: Build) -> None:
 
 
 def test_nothing_in_the_selection_is_no_number(build: Build) -> None:
-    found = metrics.answer(build, "observed_return_rate", where={"country": ["XX"]})
+    found = metrics.answer(build, "observed_return_rate", Question(where={"country": ["XX"]}))
     assert found[["status", "reason"]].to_numpy().tolist() == [["greyed", "nothing sold in this selection"]]
 
 
@@ -792,7 +799,7 @@ def test_compare_says_what_is_noise(named: Build) -> None:
 def test_rows_are_the_numerator(build: Build) -> None:
     found = metrics.rows(build, "observed_return_rate")
     assert sorted(found["return_line_id"]) == ["shop:a", "shop:b", "shop:c", "shop:d", "shop:g"]
-    assert metrics.rows(build, "kg_co2e", where={"role": ["trunk"]})["kg_co2e"].sum() == pytest.approx(2.5)
+    assert metrics.rows(build, "kg_co2e", Question(where={"role": ["trunk"]}))["kg_co2e"].sum() == pytest.approx(2.5)
     assert len(metrics.rows(build, "sold_units", limit=2)) == 2
 
 

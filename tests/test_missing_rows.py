@@ -3,6 +3,7 @@
 Rows in quarantine, money without an exchange rate, a refund in two payments.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
@@ -97,8 +99,8 @@ def build(settings: Settings) -> Build:
     return current_build(settings.warehouse)
 
 
-def _row(build: Build, key: str, **question: Any) -> pd.Series:
-    return metrics.answer(build, key, **question).iloc[0]
+def _row(build: Build, key: str, by: Sequence[str] = (), **question: Any) -> pd.Series:
+    return metrics.answer(build, key, Question(**question), by=by).iloc[0]
 
 
 def test_rows_in_quarantine_lower_coverage(build: Build) -> None:

@@ -4,7 +4,6 @@ What cost rests on, what goods lose a week, sales missed, who orders again; eros
 """
 
 from datetime import date
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +12,10 @@ from pipelines import analyses, metrics
 from pipelines.analyses.opportunity import CUTS
 from pipelines.errors import UnknownDimension
 from pipelines.factors import parameters
+from pipelines.metrics import Question
 from pipelines.warehouse.engine import Build
 
-SPAN: dict[str, Any] = {"since": date(2025, 2, 1), "until": date(2026, 1, 31)}
+SPAN = Question(since=date(2025, 2, 1), until=date(2026, 1, 31))
 
 
 def test_the_tiny_shops_erosion_by_hand(tiny_build: Build) -> None:
@@ -47,10 +47,10 @@ def test_the_tiny_shops_erosion_by_hand(tiny_build: Build) -> None:
 
 
 def test_erosion_cut_any_way_is_the_whole(sample_build: Build) -> None:
-    whole = metrics.answer(sample_build, "margin_erosion", **SPAN)["value"].iloc[0]
-    sold = metrics.answer(sample_build, "sold_units", **SPAN)["value"].iloc[0]
+    whole = metrics.answer(sample_build, "margin_erosion", SPAN)["value"].iloc[0]
+    sold = metrics.answer(sample_build, "sold_units", SPAN)["value"].iloc[0]
     for by in CUTS:
-        found = analyses.erosion_by(sample_build, by, **SPAN)
+        found = analyses.erosion_by(sample_build, by, SPAN)
         assert found["erosion"].sum() == pytest.approx(whole), by
         assert found["sold"].sum() == sold, by
         assert (found["erosion"] / found["sold"].where(found["sold"] > 0)).dropna().to_numpy() == pytest.approx(
@@ -62,7 +62,7 @@ def test_erosion_cut_any_way_is_the_whole(sample_build: Build) -> None:
 
 def test_the_tornado_moves_cost_by_what_the_parameter_carries(sample_build: Build) -> None:
     """Receipt is a rate a unit: its swing is units x the bounds' distance; the widest stands first."""
-    found = analyses.cost_tornado(sample_build, **SPAN).set_index("parameter")
+    found = analyses.cost_tornado(sample_build, SPAN).set_index("parameter")
     row = parameters()["handling_receipt", ""]
     low, high = found.loc["handling_receipt", ["low", "high"]]
     units = (high - low) / (float(row["high"]) - float(row["low"]))
@@ -91,10 +91,10 @@ def test_too_few_recoveries_leave_the_parameter(tiny_build: Build) -> None:
 
 
 def test_missed_sales_lie_between_the_bounds(sample_build: Build) -> None:
-    found = analyses.lost_sales(sample_build, **SPAN)
+    found = analyses.lost_sales(sample_build, SPAN)
     assert ((found["low"] <= found["value"]) & (found["value"] <= found["high"])).all()
     assert found["value"].sum() > 0
-    margin = metrics.answer(sample_build, "gross_margin", **SPAN)["value"].iloc[0]
+    margin = metrics.answer(sample_build, "gross_margin", SPAN)["value"].iloc[0]
     assert found["high"].sum() < margin
 
 

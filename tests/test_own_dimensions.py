@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines import metrics
 from pipelines.errors import MappingError, UnknownDimension, UnknownValue
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.settings import Settings
 from pipelines.sources.mapping import Mapping
 from pipelines.warehouse.build import current_build
@@ -70,8 +72,8 @@ def build(settings: Settings) -> Iterator[Build]:
         yield opened
 
 
-def answered(build: Build, key: str, by: str, **more: object) -> dict[str | None, float]:
-    found = metrics.answer(build, key, by=[by], **more)  # type: ignore[arg-type]
+def answered(build: Build, key: str, by: str, **more: Any) -> dict[str | None, float]:
+    found = metrics.answer(build, key, Question(**more), by=[by])
     return {r if isinstance(r, str) else None: v for r, v in zip(found[by], found["value"], strict=True)}
 
 
@@ -101,7 +103,7 @@ def test_a_return_takes_its_orders_then_its_own(build: Build) -> None:
 
 def test_they_filter_and_open_into_rows(build: Build) -> None:
     assert metrics.dimension_values(build, "region") == ["East", "North", "West"]
-    rows = metrics.rows(build, "observed_return_rate", part="numerator", where={"region": ["West"]})
+    rows = metrics.rows(build, "observed_return_rate", Question(where={"region": ["West"]}), part="numerator")
     assert sorted(rows["return_line_id"]) == ["regional:R1", "regional:R2"]
     with pytest.raises(UnknownValue, match="East"):
         metrics.read_filters(build, "sold_units", {"region": ["Wset"]})

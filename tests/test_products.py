@@ -24,6 +24,7 @@ from pipelines import analyses, metrics
 from pipelines.analyses.product import size_rank
 from pipelines.estimate import curves as estimate
 from pipelines.load.shape.versions import create_tables
+from pipelines.metrics import Question
 from pipelines.metrics.finish import pooled
 from pipelines.settings import Settings
 from pipelines.warehouse.engine import Build, open_duckdb
@@ -312,12 +313,12 @@ def test_ranking_says_how_sure_it_is_and_what_it_expected(tmp_path: Path) -> Non
         parts = ranked["category_rate"] + (ranked["buyers_rate"] - ranked["category_rate"]) + ranked["own_part"]
         assert parts.to_dict() == pytest.approx(ranked["rate"].to_dict())
         assert (
-            metrics.answer(build, "probability_above_category", by=("style_id",), where={"style_id": ["shop:alba"]})[
-                "value"
-            ].iloc[0]
+            metrics.answer(
+                build, "probability_above_category", Question(where={"style_id": ["shop:alba"]}), by=("style_id",)
+            )["value"].iloc[0]
             > 0.99
         )
-        assert analyses.product_ranking(build, as_of=dt.date(2025, 12, 1))["is_new"].all()
+        assert analyses.product_ranking(build, Question(as_of=dt.date(2025, 12, 1)))["is_new"].all()
 
 
 def two_markets() -> dict[str, list[dict[str, Any]]]:
@@ -337,26 +338,28 @@ def two_markets() -> dict[str, list[dict[str, Any]]]:
 
 def test_a_product_is_compared_with_its_category_in_the_selection(tmp_path: Path) -> None:
     with rebuilt(tmp_path, **two_markets()) as build:
-        ranked = analyses.product_ranking(build, where={"country": ["DE"]}).set_index("style_id")
+        ranked = analyses.product_ranking(build, Question(where={"country": ["DE"]})).set_index("style_id")
         usual = (29 * 120 + 190 + 4) / (30 * 200 + 10)  # the selection's rate, pulled by the prior of 4 and 6
         assert ranked["category_rate"].tolist() == pytest.approx([usual] * 30)
         assert ranked.index[ranked["is_flagged"]].tolist() == ["shop:s29"]
         alike = ranked.drop("shop:s29")
         assert alike["probability_above"].between(0.2, 0.8).all()
         assert alike["rate"].tolist() == pytest.approx([(120 + 10 * usual) / 210] * 29)
-        for same in ({"scope": metrics.Scope({"country": ["DE"]})}, {"where": {"market": ["DE"]}}):
-            again = analyses.product_ranking(build, **same).set_index("style_id")  # type: ignore[arg-type]
+        for same in (Question(scope=metrics.Scope({"country": ["DE"]})), Question(where={"market": ["DE"]})):
+            again = analyses.product_ranking(build, same).set_index("style_id")
             pd.testing.assert_frame_equal(again, ranked)
         for key, column in (
             ("product_return_rate", "rate"),
             ("probability_above_category", "probability_above"),
             ("own_part", "own_part"),
         ):
-            found = metrics.answer(build, key, by=("style_id",), where={"country": ["DE"]}).set_index("style_id")
+            found = metrics.answer(build, key, Question(where={"country": ["DE"]}), by=("style_id",)).set_index(
+                "style_id"
+            )
             cut = metrics.answer(build, key, by=("style_id", "country")).set_index(["country", "style_id"]).loc["DE"]
             assert found["value"].to_dict() == pytest.approx(ranked[column].to_dict(), nan_ok=True)
             assert cut["value"].to_dict() == pytest.approx(ranked[column].to_dict(), nan_ok=True)  # filtered or cut by
-        sizes = analyses.product_rates(build, "shop:s03", where={"country": ["DE"]})
+        sizes = analyses.product_rates(build, "shop:s03", Question(where={"country": ["DE"]}))
         assert sizes["category_rate"].tolist() == pytest.approx([usual])
 
 
@@ -372,13 +375,17 @@ def test_a_product_is_compared_with_its_category_in_the_selection(tmp_path: Path
 def test_a_product_alone_is_not_compared_with_itself(tmp_path: Path, where: dict[str, list[str]]) -> None:
     with rebuilt(tmp_path, **two_markets()) as build:
         alone = (
-            analyses.product_ranking(build, where={**where, "country": ["DE"]}).set_index("style_id").loc["shop:s29"]
+            analyses.product_ranking(build, Question(where={**where, "country": ["DE"]}))
+            .set_index("style_id")
+            .loc["shop:s29"]
         )
-        whole = analyses.product_ranking(build, where={"country": ["DE"]}).set_index("style_id").loc["shop:s29"]
+        whole = (
+            analyses.product_ranking(build, Question(where={"country": ["DE"]})).set_index("style_id").loc["shop:s29"]
+        )
         assert alone[["rate", "category_rate", "probability_above", "at_stake"]].tolist() == pytest.approx(
             whole[["rate", "category_rate", "probability_above", "at_stake"]].tolist()
         )
-        assert analyses.product_ranking(build, where=where).set_index("style_id").loc[
+        assert analyses.product_ranking(build, Question(where=where)).set_index("style_id").loc[
             "shop:s29", "category_rate"
         ] == pytest.approx(0.4)
 
@@ -386,7 +393,7 @@ def test_a_product_alone_is_not_compared_with_itself(tmp_path: Path, where: dict
 def test_a_scope_of_one_brand_is_read_no_further(tmp_path: Path) -> None:
     with rebuilt(tmp_path, **two_markets()) as build:
         scope = metrics.Scope({"brand": ["B"]})
-        found = analyses.product_ranking(build, scope=scope, where={"country": ["DE"]})
+        found = analyses.product_ranking(build, Question(scope=scope, where={"country": ["DE"]}))
         assert found["category_rate"].tolist() == pytest.approx([(120 + 190 + 4) / 410] * 2)
 
 
@@ -418,8 +425,8 @@ def test_rates_by_size_by_hand(build: Build) -> None:
     assert found.loc["S", "rate"] == pytest.approx(6 / 12.95)
     assert found.loc["M", "rate"] == pytest.approx(5 / 11)
     assert (found["low"] < found["rate"]).all()
-    assert analyses.product_rates(build, "shop:alba", where={"country": ["DE"]}).empty
-    assert analyses.product_rates(build, "shop:alba", as_of=dt.date(2025, 12, 12))["sold"].sum() == 3
+    assert analyses.product_rates(build, "shop:alba", Question(where={"country": ["DE"]})).empty
+    assert analyses.product_rates(build, "shop:alba", Question(as_of=dt.date(2025, 12, 12)))["sold"].sum() == 3
     assert analyses.product_rates(build, "shop:alba", ("size", "colour"))["sold"].sum() == 4
 
 
@@ -461,7 +468,7 @@ def test_a_products_notes_are_themes_against_the_others(tmp_path: Path) -> None:
         found = analyses.product_notes(build, "shop:alba")
         assert found[["theme", "notes", "share", "category_share"]].to_numpy().tolist() == [["small size", 2, 1, 0]]
         assert not found["is_within_noise"].iloc[0]
-        assert analyses.product_notes(build, "shop:alba", as_of=dt.date(2025, 11, 13)).empty
+        assert analyses.product_notes(build, "shop:alba", Question(as_of=dt.date(2025, 11, 13))).empty
         assert analyses.product_notes(build, "shop:runner").empty
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from pipelines import metrics
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.metrics.bind import observed
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
@@ -110,7 +111,7 @@ def test_a_date_on_a_row_is_its_promise(settings: Settings, tmp_path: Path) -> N
         "last": ("undetermined", datetime(2024, 2, 20, 23) - timedelta(microseconds=1), None),
     }
     with current_build(settings.warehouse) as build:
-        kept = metrics.answer(build, "promise_kept", where={"promise": ["promised"]}).iloc[0]
+        kept = metrics.answer(build, "promise_kept", Question(where={"promise": ["promised"]})).iloc[0]
     # 3 of 8 that are due were kept, 2 run, 3 of 13 have no date: past a fifth the bounds stand, 3/11 and 6/11
     assert (kept["status"], kept["n"], kept["coverage"]) == ("greyed", 8, pytest.approx(10 / 13))
     assert kept["reason"].startswith("between 27.3% and 54.5%: only 76.9% of promises can be counted")

@@ -18,6 +18,7 @@ from pipelines import metrics
 from pipelines.errors import ReportError
 from pipelines.factors import choose
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.outputs import closing, disclosure, report, report_files
 from pipelines.outputs.disclosure import Company, obligations
 from pipelines.settings import Settings
@@ -30,7 +31,9 @@ def test_elements_are_amount_times_factor(sample_settings: Settings) -> None:
     """Every element, mixed treatments laid out by factor; together they are the metric."""
     with current_build(sample_settings.warehouse) as build:
         found = closing.elements(build, date(2025, 2, 1), date(2026, 1, 31))
-        whole = metrics.answer(build, "kg_co2e", since=date(2025, 2, 1), until=date(2026, 1, 31))["value"].iloc[0]
+        whole = metrics.answer(build, "kg_co2e", Question(since=date(2025, 2, 1), until=date(2026, 1, 31)))[
+            "value"
+        ].iloc[0]
     known = found.dropna(subset=["kg_co2e"])
     assert (known["amount"] * known["factor_value"]).to_numpy() == pytest.approx(known["kg_co2e"].to_numpy(), rel=1e-9)
     assert known["kg_co2e"].sum() == pytest.approx(whole)
@@ -127,8 +130,10 @@ def test_the_total_is_the_metric_and_avoided_is_apart(
     sample_settings: Settings, workbook: dict[str, pd.DataFrame]
 ) -> None:
     with current_build(sample_settings.warehouse) as build:
-        whole = metrics.answer(build, "kg_co2e", since=date(2025, 2, 1), until=date(2026, 1, 31)).iloc[0]
-        saved = metrics.answer(build, "avoided_kg_co2e", since=date(2025, 2, 1), until=date(2026, 1, 31)).iloc[0]
+        whole = metrics.answer(build, "kg_co2e", Question(since=date(2025, 2, 1), until=date(2026, 1, 31))).iloc[0]
+        saved = metrics.answer(
+            build, "avoided_kg_co2e", Question(since=date(2025, 2, 1), until=date(2026, 1, 31))
+        ).iloc[0]
     summary = workbook["summary"].set_index("figure")["value"]
     assert summary["total, well to wheel"] == pytest.approx(whole["value"])
     assert (summary["90% interval, low"], summary["90% interval, high"]) == (
@@ -157,8 +162,8 @@ def test_discarded_goods_add_up(sample_settings: Settings, workbook: dict[str, p
             found[f"{unit} discarded"].to_numpy()
         )
     with current_build(sample_settings.warehouse) as build:
-        spans = {"since": date(2025, 2, 1), "until": date(2026, 1, 31)}
-        bare = metrics.answer(build, "destroyed_without_evidence", **spans)["value"].iloc[0]
+        spans = Question(since=date(2025, 2, 1), until=date(2026, 1, 31))
+        bare = metrics.answer(build, "destroyed_without_evidence", spans)["value"].iloc[0]
     assert found["units without reason or evidence"].sum() == bare
 
 

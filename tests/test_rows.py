@@ -3,7 +3,7 @@
 What they count adds up to the metric's statistics, part by part and under every filter.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import hand_build
@@ -14,6 +14,7 @@ import pytest
 from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension, UnknownMetric
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -58,9 +59,9 @@ def parts(key: str) -> tuple[str, ...]:
     return metrics.PARTS if metrics.metric(key).denominator else metrics.PARTS[:1]
 
 
-def sums(build: Build, key: str, **question: Any) -> dict[str, float]:
+def sums(build: Build, key: str, by: Sequence[str] = (), **question: Any) -> dict[str, float]:
     """Add up the statistics of each part the way the metric's finish does, from the SELECT that `answer` runs."""
-    found, names = build.fetch(metrics.statistics(build, key, **question)), metrics.measure_names(key)
+    found, names = build.fetch(metrics.statistics(build, key, Question(**question), by=by)), metrics.measure_names(key)
     top = metrics.metric(key).first or names[0]
     bottom = "sold" if key == "maturity" else next((n for n in names if n != top), top)
     result = {}
@@ -119,7 +120,7 @@ def test_rows_obey_every_filter_that_the_metric_knows(hand: Build, key: str) -> 
         for value in values:
             where = {name: [value]}
             for part, expected in sums(hand, key, where=where).items():
-                found = metrics.rows(hand, key, part=part, where=where, by=(name,), limit=None)
+                found = metrics.rows(hand, key, Question(where=where), part=part, by=(name,), limit=None)
                 assert found["counted"].sum() == almost(expected), (part, where)
                 assert (found[name].isna() if value is None else found[name] == value).all(), (part, where)
 
@@ -154,11 +155,11 @@ def test_rows_grouped_by_a_dimension_are_the_groups_of_the_metric(sample: Build,
 
 
 def test_rows_hold_to_the_period_the_observation_time_and_the_scope(hand: Build) -> None:
-    period: dict[str, Any] = {"since": pd.Timestamp("2025-11-01").date(), "until": pd.Timestamp("2025-11-30").date()}
-    assert metrics.rows(hand, "sold_units", **period)["counted"].sum() == 4  # lines 1, 2, 3
-    early = metrics.rows(hand, "returned_units", as_of=pd.Timestamp("2025-11-20").date(), limit=None)
+    period = Question(since=pd.Timestamp("2025-11-01").date(), until=pd.Timestamp("2025-11-30").date())
+    assert metrics.rows(hand, "sold_units", period)["counted"].sum() == 4  # lines 1, 2, 3
+    early = metrics.rows(hand, "returned_units", Question(as_of=pd.Timestamp("2025-11-20").date()), limit=None)
     assert early["counted"].sum() == sums(hand, "returned_units", as_of=pd.Timestamp("2025-11-20").date())["numerator"]
-    german = metrics.rows(hand, "sold_units", scope=metrics.Scope({"country": ["DE"]}))
+    german = metrics.rows(hand, "sold_units", Question(scope=metrics.Scope({"country": ["DE"]})))
     assert list(german["order_line_id"]) == ["shop:2:3"]
 
 
@@ -183,7 +184,9 @@ def test_rows_counted_by_order_day_are_the_steps_of_the_margin_waterfall(sample:
     steps = analyses.waterfall(sample).set_index("step")["amount"].drop(["booked", "margin_reversed", "left"])
     assert len(steps) > 3
     for component, amount in steps.items():
-        found = metrics.rows(sample, "return_cost", basis="order", where={"component": [component]}, limit=None)
+        found = metrics.rows(
+            sample, "return_cost", Question(where={"component": [component]}), basis="order", limit=None
+        )
         assert -found["counted"].sum() == pytest.approx(amount, abs=0.02), component
     assert len(metrics.rows(sample, "return_cost", limit=None)) >= len(
         metrics.rows(sample, "return_cost", basis="order", limit=None)
@@ -194,4 +197,4 @@ def test_a_part_or_a_filter_that_is_not_there_is_refused(hand: Build) -> None:
     with pytest.raises(UnknownMetric, match="no denominator"):
         metrics.rows(hand, "sold_units", part="denominator")
     with pytest.raises(UnknownDimension, match="role"):
-        metrics.rows(hand, "sold_units", where={"role": ["trunk"]})
+        metrics.rows(hand, "sold_units", Question(where={"role": ["trunk"]}))

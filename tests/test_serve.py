@@ -26,6 +26,7 @@ from pipelines import analyses, metrics
 from pipelines.cli import app
 from pipelines.errors import ServeError
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.outputs import serve
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -120,8 +121,8 @@ def test_the_promise_is_the_one_of_the_command_line(sample_client: Client, sampl
     status, body = sample_client.get("/v1/promise?market=FR&at=0.9")
     assert status == 200
     with current_build(sample_settings.warehouse) as build:
-        expected = analyses.offers(build, "refund", 0.9, where={"country": ["FR"]})
-        whole = metrics.answer(build, "promise_at(0.9)", where={"promise_id": ["refund"], "country": ["FR"]})
+        expected = analyses.offers(build, "refund", 0.9, Question(where={"country": ["FR"]}))
+        whole = metrics.answer(build, "promise_at(0.9)", Question(where={"promise_id": ["refund"], "country": ["FR"]}))
     assert [(x["method"], x["possible"], x["n"]) for x in body["lanes"]] == [
         (o.row()["method"], o.row()["possible"], o.n) for o in expected
     ]

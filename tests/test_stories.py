@@ -19,6 +19,7 @@ from scipy.stats import norm
 
 from pipelines import analyses, metrics
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.people import actions
 from pipelines.sample import write_sample
 from pipelines.sample.draws import stories
@@ -97,7 +98,7 @@ def shifts(weekly: pd.DataFrame, by: Sequence[str], margin: int = 4) -> dict[Any
 
 def weekly(shop: Shop, key: str, by: Sequence[str], **question: Any) -> pd.DataFrame:
     """Answer a metric by week and group, numbers only."""
-    found = metrics.answer(shop.build, key, by=(*by, "week"), **question)
+    found = metrics.answer(shop.build, key, Question(**question), by=(*by, "week"))
     return found[found["status"] == "ok"]
 
 
@@ -170,13 +171,16 @@ def test_robe_alba_runs_small_until_the_size_note(demo_shop: Shop) -> None:
     )  # midnight here is the day before in UTC
     assert set(changes["style_id"]) == {style}
 
-    period = {"period": (shift.on, demo_shop.end), "against": (None, shift.on - DAY), "where": {"style_id": [style]}}
-    small = only(metrics.compare(build, "reason_share", by=("return_reason",), **period), return_reason="size_small")
+    period = {"period": (shift.on, demo_shop.end), "against": (None, shift.on - DAY)}
+    of_style = Question(where={"style_id": [style]})
+    small = only(
+        metrics.compare(build, "reason_share", of_style, **period, by=("return_reason",)), return_reason="size_small"
+    )
     assert small["n_previous"] > 300
     assert small["previous"] == pytest.approx(told["too_small_share"], abs=0.075)  # 3 se of .7 among 350 returns
     assert small["value"] == pytest.approx(told["too_small_share_after"], abs=0.085)  # 3 se of .45 among 320
     assert not small["is_within_noise"]
-    rate = metrics.compare(build, "ultimate_return_rate", **period).iloc[0]
+    rate = metrics.compare(build, "ultimate_return_rate", of_style, **period).iloc[0]
     assert rate["previous"] == pytest.approx(told["rate"], abs=0.065)  # 3 se of .62 among 560 units
     assert rate["value"] == pytest.approx(
         told["rate_after"], abs=0.07
@@ -260,7 +264,10 @@ def test_the_january_backlog_is_at_the_returns_centre_and_open(demo_shop: Shop) 
 
     def at_sites(key: str) -> pd.DataFrame:
         """The units of each site, evening by evening, as known then."""
-        asked = (metrics.answer(build, key, by=("place_id",), as_of=evening).assign(on=evening) for evening in evenings)
+        asked = (
+            metrics.answer(build, key, Question(as_of=evening), by=("place_id",)).assign(on=evening)
+            for evening in evenings
+        )
         return pd.concat(asked).pivot_table(index="on", columns="place_id", values="value", fill_value=0.0)
 
     received = at_sites("received_units")
@@ -336,7 +343,7 @@ def test_germanys_window_brings_more_sizes_and_later_returns(demo_shop: Shop) ->
     finish = demo_shop.end - told["window_days"][1] * DAY
     span = finish - shift.on
     both = {"period": (shift.on, finish), "against": (shift.on - span - DAY, shift.on - DAY)}
-    cells = metrics.compare(build, "ultimate_return_rate", by=("country", "category"), **both)
+    cells = metrics.compare(build, "ultimate_return_rate", **both, by=("country", "category"))
     assert (cells["status"] == "ok").all()
     cells["weight"] = cells["n"] + cells["n_previous"]
     cells["variance"] = ((cells["high"] - cells["low"]) / 2 / norm.ppf(0.95)) ** 2
@@ -357,15 +364,16 @@ def test_germanys_window_brings_more_sizes_and_later_returns(demo_shop: Shop) ->
     naive = metrics.compare(
         build,
         "observed_return_rate",
+        Question(where=where, as_of=began + six),
         period=(began, began + six - DAY),
         against=(began - six, began - DAY),
-        where=where,
-        as_of=began + six,
     )
     assert naive["difference"].iloc[0] < 0
     young = [
         metrics.answer(
-            build, "observed_return_rate", where=where, since=since, until=since + six - DAY, as_of=since + six
+            build,
+            "observed_return_rate",
+            Question(where=where, since=since, until=since + six - DAY, as_of=since + six),
         )
         for since in (began - six, began)
     ]
@@ -405,18 +413,18 @@ def test_totes_carry_a_third_of_french_returns_later_and_lighter(demo_shop: Shop
     assert transit[market].after > transit[market].before
 
     # Within the story: what is dropped in store and goes to the returns centre, against parcels, since then.
-    since = {"since": shift.on, "where": {"country": [market]}}
-    arrived = metrics.answer(build, "confirmed_units", by=("method", "place_id"), **since)
+    since = Question(since=shift.on, where={"country": [market]})
+    arrived = metrics.answer(build, "confirmed_units", since, by=("method", "place_id"))
     centre = arrived.sort_values("value").iloc[-1]["place_id"]
-    there = {**since, "where": {**since["where"], "place_id": [centre]}}
-    per_unit = metrics.answer(build, "kg_co2e_per_return", by=("method",), **there)
+    there = since.under(place_id=[centre])
+    per_unit = metrics.answer(build, "kg_co2e_per_return", there, by=("method",))
     per_unit = per_unit[per_unit["n"] > 0]
     tote, parcels = only(per_unit, method="store"), per_unit[per_unit["method"] != "store"]
     assert tote["n"] > 2_500
     # Trips by car make the sd as large as the mean; over 3,000 units each side 3 se are .06 of it.
     assert tote["value"] < 0.7 * np.average(parcels["value"], weights=parcels["n"])
     stage = {"stage": ["carrier_scan-received"]}
-    days = metrics.answer(build, "stage_days(0.5)", by=("method",), since=shift.on, where={**since["where"], **stage})
+    days = metrics.answer(build, "stage_days(0.5)", since.under(**stage), by=("method",))
     by_parcel = days[days["method"] != "store"]
     later = only(days, method="store")["value"] - np.average(by_parcel["value"], weights=by_parcel["n"])
     assert later == pytest.approx(told["extra_days"], abs=0.2)  # 3 se: both medians are known to .08 days (90%)
@@ -463,10 +471,10 @@ def test_more_dresses_raise_the_rate_though_no_category_does(demo_shop: Shop) ->
     own = metrics.compare(
         build,
         "ultimate_return_rate",
+        Question(level=1 - 0.1 / len(categories)),
         by=("category",),
         period=(shift.on, shift.on + 9 * WEEK - DAY),
         against=(shift.on - 9 * WEEK, shift.on - DAY),
-        level=1 - 0.1 / len(categories),
     )
     assert set(own["category"]) == set(categories)
     assert own["is_within_noise"].all()

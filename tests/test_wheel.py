@@ -17,6 +17,7 @@ from conftest import TINY_SHOP, write_rows
 
 import backhaul
 from pipelines import metrics
+from pipelines.metrics import Question
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 
@@ -106,9 +107,11 @@ def test_a_module_that_a_wheel_cannot_rewrite_is_refused() -> None:
 
 def test_python_gives_what_the_pages_give(sample_settings: Settings) -> None:
     with backhaul.connect(sample_settings.warehouse) as shop, current_build(sample_settings.warehouse) as build:
-        asked: dict[str, Any] = {"by": ("category",), "where": {"country": ["FR"]}}
+        asked = Question(where={"country": ["FR"]})
         found = shop.metric("ultimate_return_rate", by="category", where={"country": "FR"}, since="2025-06-01")
-        whole = metrics.answer(build, "ultimate_return_rate", **asked, since=pd.Timestamp("2025-06-01").date())
+        whole = metrics.answer(
+            build, "ultimate_return_rate", asked.but(since=pd.Timestamp("2025-06-01").date()), by=("category",)
+        )
         assert list(found) == ["category", "value", "low", "high", "n", "coverage", "unit", "status", "why"]
         assert found["value"].equals(whole["value"])
         assert found["why"].equals(whole["reason"])

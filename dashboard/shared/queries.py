@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from dashboard.i18n import Words
 from pipelines import analyses, metrics
 from pipelines.analyses import unlocks
-from pipelines.metrics import Metric
+from pipelines.metrics import Metric, Question
 from pipelines.outputs import export
 from pipelines.people import actions, policies, policy_text
 from pipelines.settings import Settings
@@ -264,15 +264,15 @@ def where_of(asked: Asked, *keys: str) -> dict[str, Any]:
     return {dimension: list(chosen) for dimension, chosen in asked.where if dimension not in skipped}
 
 
-def question_of(asked: Asked, *keys: str) -> dict[str, Any]:
-    """Give filters and days of a question."""
-    return {"where": where_of(asked, *keys), "since": asked.since, "until": asked.until}
+def question_of(asked: Asked, *keys: str) -> Question:
+    """Ask under those filters, of the days of the page."""
+    return Question(where=where_of(asked, *keys), since=asked.since, until=asked.until)
 
 
 @remembered()
 def cut(asked: Asked, key: str, *by: str) -> pd.DataFrame:
     """Answer a metric per group."""
-    return metrics.answer(opened(asked.source), key, by=by, **question_of(asked, key))
+    return metrics.answer(opened(asked.source), key, question_of(asked, key), by=by)
 
 
 def number(asked: Asked, key: str) -> Number:
@@ -301,7 +301,12 @@ def changes(asked: Asked, key: str, *by: str) -> pd.DataFrame:
     """Compare a metric with the earlier days, per group."""
     period = (asked.since, asked.until)
     return metrics.compare(
-        opened(asked.source), key, period=period, against=asked.against or period, by=by, where=where_of(asked, key)
+        opened(asked.source),
+        key,
+        question_of(asked, key).undated(),
+        period=period,
+        against=asked.against or period,
+        by=by,
     )
 
 
@@ -326,10 +331,7 @@ def _same_age(asked: Asked, key: str) -> Change | None:
     row = metrics.answer(
         opened(asked.source),
         key,
-        where=where_of(asked, key),
-        since=asked.against[0],
-        until=asked.against[1],
-        as_of=seen,
+        question_of(asked, key).but(since=asked.against[0], until=asked.against[1], as_of=seen),
     ).iloc[0]
     if now.status != "ok" or row["status"] != "ok":
         return None
@@ -435,7 +437,7 @@ def waiting_goods(asked: Asked) -> pd.DataFrame:
 @remembered()
 def ranking(asked: Asked) -> pd.DataFrame:
     """Rank all styles by how surely they come back more than their category and by the money at stake."""
-    found = analyses.product_ranking(opened(asked.source), **question_of(asked, "product_return_rate"), limit=None)
+    found = analyses.product_ranking(opened(asked.source), question_of(asked, "product_return_rate"), limit=None)
     shared = found["name"].duplicated(keep=False)
     number_of = found["style_id"].str.replace(r"^.*:", "", regex=True)
     found["probability_above"] = found["probability_above"].clip(upper=ALMOST)
@@ -454,7 +456,8 @@ def beside_category(frame: pd.DataFrame, label: str, value: str, usual: str, n: 
 def at_risk(asked: Asked) -> pd.DataFrame:
     """List open returns by the probability that they break a promise; the days of the view do not matter."""
     return _with_places(
-        asked, analyses.worklist_at_risk(opened(asked.source), where=where_of(asked, "breach_risk"), limit=EVERY_ROW)
+        asked,
+        analyses.worklist_at_risk(opened(asked.source), question_of(asked, "breach_risk").undated(), limit=EVERY_ROW),
     )
 
 
@@ -468,14 +471,15 @@ def _with_places(asked: Asked, work: pd.DataFrame) -> pd.DataFrame:
 def due(asked: Asked) -> pd.DataFrame:
     """List open withdrawals due by law within five days or overdue; the days of the view do not matter."""
     return _with_places(
-        asked, analyses.refunds_due(opened(asked.source), where=where_of(asked, "refunds_due_soon"), limit=EVERY_ROW)
+        asked,
+        analyses.refunds_due(opened(asked.source), question_of(asked, "refunds_due_soon").undated(), limit=EVERY_ROW),
     )
 
 
 @remembered()
 def recent(asked: Asked, measure: str, by: str) -> pd.DataFrame:
     """List the last weeks of what is forecast."""
-    return analyses.recent(opened(asked.source), measure, by=by or None, where=where_of(asked, "forecast"))
+    return analyses.recent(opened(asked.source), measure, question_of(asked, "forecast").undated(), by=by or None)
 
 
 MIME = export.MIME
@@ -494,8 +498,8 @@ def parts(key: str) -> tuple[str, ...]:
     return metrics.PARTS if metric(key).denominator else metrics.PARTS[:1]
 
 
-def _rows_of(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple[str, dict[str, Any]]:
-    """Give the metric and the question whose rows are those of a mark."""
+def _rows_of(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple[str, Question, dict[str, Any]]:
+    """Give the metric, the question whose rows are those of a mark, and of which part and day they are."""
     chosen: dict[str, Any] = {name: [value] for name, value in at}
     basis = None
     if "state" in chosen and key == "promise_kept":
@@ -509,8 +513,8 @@ def _rows_of(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple
     whole = metric(key).whole
     if part == metrics.PARTS[1] and whole is not None:
         chosen = {n: v for n, v in chosen.items() if n == "month" or (whole and n not in whole)}
-    question: dict[str, Any] = {"part": part, "basis": basis, "where": {**where_of(asked, key), **chosen}}
-    return key, question | ({"since": asked.since, "until": asked.until} if is_dated else {})
+    question = question_of(asked, key).under(**chosen)
+    return key, question if is_dated else question.undated(), {"part": part, "basis": basis}
 
 
 def key_of(asked: Asked, key: str, at: At) -> str:
@@ -524,15 +528,15 @@ def key_of(asked: Asked, key: str, at: At) -> str:
 @remembered(ENTRIES // 8)
 def rows(asked: Asked, key: str, part: str, at: At, is_dated: bool, limit: int) -> pd.DataFrame:
     """List the newest rows behind a part of a metric, or behind one mark of a chart of it."""
-    key, question = _rows_of(asked, key, part, at, is_dated)
-    return metrics.rows(opened(asked.source), key, limit=limit, **question)
+    key, question, of = _rows_of(asked, key, part, at, is_dated)
+    return metrics.rows(opened(asked.source), key, question, limit=limit, **of)
 
 
 @remembered()
 def rows_total(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple[int, float]:
     """Count those rows and add up what they count."""
-    key, question = _rows_of(asked, key, part, at, is_dated)
-    return metrics.rows_total(opened(asked.source), key, **question)
+    key, question, of = _rows_of(asked, key, part, at, is_dated)
+    return metrics.rows_total(opened(asked.source), key, question, **of)
 
 
 def file_of_rows(
@@ -541,10 +545,10 @@ def file_of_rows(
     """Write those rows to a file of a format, with their context and checksum."""
     build = opened(asked.source)
     total, _ = rows_total(asked, key, part, at, is_dated)
-    key, question = _rows_of(asked, key, part, at, is_dated)
-    found = metrics.rows(build, key, limit=FILE_ROWS, **question)
+    key, question, of = _rows_of(asked, key, part, at, is_dated)
+    found = metrics.rows(build, key, question, limit=FILE_ROWS, **of)
     about = export.About(
-        title, (key,), total=total, language=language, translated=Words(language).translated, **question
+        title, (key,), question=question, total=total, language=language, translated=Words(language).translated, **of
     )
     return export.to_bytes(found, export.context(build, about, len(found)), form, language)
 
@@ -559,9 +563,12 @@ def file_of_seen(
     build = opened(asked.source)
     about = export.About(title, language=language, translated=Words(language).translated)
     if behind is not None:
-        about = replace(about, metrics=(behind.key, *behind.also), by=behind.by, where=dict(asked.where))
+        about = replace(
+            about, metrics=(behind.key, *behind.also), by=behind.by, question=Question(where=dict(asked.where))
+        )
         if behind.is_dated:
-            about = replace(about, since=asked.since, until=asked.until, against=asked.against)
+            days = about.question.but(since=asked.since, until=asked.until)
+            about = replace(about, question=days, against=asked.against)
         if behind.by and "label" in frame and behind.by[0] not in frame:
             frame = frame.rename(columns={"label": behind.by[0]})
     return export.to_bytes(frame, export.context(build, about, len(frame)), form, language)

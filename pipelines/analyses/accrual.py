@@ -6,7 +6,7 @@ once, for all sales of each category that can still bring returns, and then shar
 table has the same sum, the youngest orders included.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -22,10 +22,10 @@ from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import ask, bind, is_known, observed
 from pipelines.metrics.catalogue.returns import CELL
 from pipelines.metrics.compiler import statement
-from pipelines.metrics.declare import Ask, Metric, measure
+from pipelines.metrics.declare import BoundQuestion, Metric, measure
 from pipelines.metrics.facts.conditions import returned, sold
 from pipelines.metrics.finish import final, shares
-from pipelines.metrics.question import EVERYTHING, Day, Scope, as_instant
+from pipelines.metrics.question import ANYTHING, Day, Question, as_instant
 from pipelines.warehouse.engine import Build
 
 TO_RECOVER, VALUE_LOSS = ("return_freight", "handling", "disposal"), "value_loss"
@@ -87,13 +87,13 @@ def _metric(amounts: Sequence[str]) -> Metric:
     return replace(chosen, measures=(*chosen.measures[:2], *sums))
 
 
-def _question(build: Build, by: Sequence[str], day: date, amounts: Sequence[str], **question: Any) -> Ask:
+def _question(build: Build, by: Sequence[str], day: date, amounts: Sequence[str], question: Question) -> BoundQuestion:
     since = day - timedelta(days=_LIVING_DAYS)
-    asked = bind(build, "returns_to_come_value", by=by, since=since, until=day, **question)
+    asked = bind(build, "returns_to_come_value", question.but(since=since, until=day), by=by)
     return replace(asked, metric=_metric(amounts))
 
 
-def _coming(build: Build, frame: pd.DataFrame, asked: Ask, amounts: Sequence[str], deff: float) -> _Coming:
+def _coming(build: Build, frame: pd.DataFrame, asked: BoundQuestion, amounts: Sequence[str], deff: float) -> _Coming:
     """Project what all these sales still bring, category by category, and share it among groups.
 
     `frame` has the groups, family (category), share (G at the age), sold, returned, and sold_ and returned_ of each
@@ -140,17 +140,15 @@ def _coming(build: Build, frame: pd.DataFrame, asked: Ask, amounts: Sequence[str
     return _Coming(keys, amount["units"], amount["value"], amount["cost"], half, half_of_all, reason)
 
 
-def _fetched(build: Build, asked: Ask) -> pd.DataFrame:
+def _fetched(build: Build, asked: BoundQuestion) -> pd.DataFrame:
     return build.fetch(statement(asked))
 
 
 def accrual(
     build: Build,
+    question: Question = ANYTHING,
     *,
     by: Sequence[str] = ("month",),
-    where: Mapping[str, Sequence[Any]] | None = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
     """Give the refund liability and the right to recover goods at a day, per group of order cohorts.
 
@@ -164,20 +162,20 @@ def accrual(
     too many returns name no order; asset columns are missing where costs are not known. `reason` of a row that is ok
     says what it does not rest on.
     """
-    common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope}
+    question.takes("An accrual", "as_of")
     names = list(by)
     amounts = [
         n for n, key in (("value", "returns_to_come_value"), ("cost", "returns_to_come_cost")) if is_known(build, key)
     ]
     if "value" not in amounts:
         return pd.DataFrame(columns=[*names, *COLUMNS])
-    day = observation_time(build, as_of).date()
-    asked = _question(build, by, day, amounts, **common)
+    day = observation_time(build, question.as_of).date()
+    asked = _question(build, by, day, amounts, question)
     found = _coming(build, _fetched(build, asked), asked, amounts, shares.design_effect(build))
     projected = found.keys.assign(
         units_to_come=found.units, to_come=found.value, cost_to_come=found.cost, half=found.half
     )
-    table = _with_owed(build, projected, names, {**common, "until": day})
+    table = _with_owed(build, projected, names, question.but(until=day))
     numbers = ["units_to_come", "to_come", "cost_to_come", "half", "owed", "owed_cost", "units_owed"]
     table[numbers] = table[numbers].fillna(0.0)
     table["liability"] = table["owed"] + table["to_come"]
@@ -189,7 +187,7 @@ def accrual(
     for column in ("cost_of_goods", "cost_to_recover", "asset"):
         table[column] = np.nan
     if "cost" in amounts:
-        each, loss_share = _cost_to_recover(build, {**common, "until": day})
+        each, loss_share = _cost_to_recover(build, question, day)
         table["cost_of_goods"] = table["owed_cost"] + table["cost_to_come"]
         table["cost_to_recover"] = (
             each * (table["units_to_come"] + table["units_owed"]) + loss_share * table["cost_of_goods"]
@@ -204,7 +202,7 @@ def accrual(
     }
     rows = pd.concat([table, pd.DataFrame([summed])], ignore_index=True) if names else pd.DataFrame([summed])
     keys = ["returned_units", *(["refunds_owed"] if is_known(build, "refunds_owed") else [])]
-    rests = [answer(build, key, until=day, **common).iloc[0] for key in keys]
+    rests = [answer(build, key, question.but(until=day)).iloc[0] for key in keys]
     back = rests[0]
     lost = [str(row["reason"]) for row in rests if row["status"] != "ok" or row["caution"]]
     is_withheld = bool(found.reason) or back["status"] != "ok"
@@ -218,14 +216,14 @@ def accrual(
     return rounded.reindex(columns=[*names, *COLUMNS])
 
 
-def _with_owed(build: Build, projected: pd.DataFrame, names: list[str], question: dict[str, Any]) -> pd.DataFrame:
+def _with_owed(build: Build, projected: pd.DataFrame, names: list[str], question: Question) -> pd.DataFrame:
     """Lay what is back and not paid beside what is to come; orders too old to bring more may still be owed."""
     table = projected
     for key, column in (("refunds_owed", "owed"), ("refunds_owed_cost", "owed_cost"), ("units_owed", "units_owed")):
         if not is_known(build, key):
             table = table.assign(**{column: 0.0})
             continue
-        owed = answer(build, key, by=names, **question)[[*names, "value"]].rename(columns={"value": column})
+        owed = answer(build, key, question, by=names)[[*names, "value"]].rename(columns={"value": column})
         owed = owed[owed[column].fillna(0) != 0]
         if not names:
             table = table.assign(**{column: owed[column].sum()})
@@ -236,25 +234,24 @@ def _with_owed(build: Build, projected: pd.DataFrame, names: list[str], question
     return table.sort_values(names, ignore_index=True) if names else table
 
 
-def _cost_to_recover(build: Build, question: dict[str, Any]) -> tuple[float, float]:
+def _cost_to_recover(build: Build, question: Question, until: date) -> tuple[float, float]:
     """Give what it took to recover one unit, and the share of their cost that goods lost.
 
     In the last year's returns.
     """
-    days = {**question, "since": question["until"] - timedelta(days=_EXPERIENCE_DAYS)}
-    costs = answer(build, "return_cost", by=("component",), **days).set_index("component")["value"]
-    units = answer(build, "confirmed_units", **days)["value"].iloc[0]
-    goods = total(build, "confirmed_units", returned("cost_amount", basis="return"), "return", **days).iloc[0]
+    days = question.but(since=until - timedelta(days=_EXPERIENCE_DAYS), until=until)
+    costs = answer(build, "return_cost", days, by=("component",)).set_index("component")["value"]
+    units = answer(build, "confirmed_units", days)["value"].iloc[0]
+    goods = total(build, "confirmed_units", returned("cost_amount", basis="return"), "return", days).iloc[0]
     paid, lost = (float(costs.reindex(names).sum()) for names in (TO_RECOVER, (VALUE_LOSS,)))
     return paid / units if units > 0 else 0.0, lost / goods if goods > 0 else 0.0
 
 
 def accrual_backtest(
     build: Build,
+    question: Question = ANYTHING,
     *,
     days_ago: Sequence[int] = (30, 60, 90),
-    where: Mapping[str, Sequence[Any]] | None = None,
-    scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
     """Lay what `accrual` would have booked for returns to come some days ago beside what has come.
 
@@ -267,26 +264,26 @@ def accrual_backtest(
     """
     if not observed(build) or not is_known(build, "returns_to_come_value"):
         return pd.DataFrame()
-    common: dict[str, Any] = {"where": where, "scope": scope}
+    question.takes("A look back at accruals")
     latest = max(observed(build).values()).date()
     rows = []
     for days in days_ago:
         day = latest - timedelta(days)
         at = datetime.combine(day, time.max)
         known = known_then(build, at)
-        asked = _question(build, (), day, ("value",), as_of=at, **common)
+        asked = _question(build, (), day, ("value",), question.but(as_of=at))
         by_cell = replace(
             asked, metric=recorded(build, replace(asked.metric, wrap=None, details=CELL, fine_details=()), at)
         )
         frame = _fetched(build, by_cell)
         frame = frame.assign(share=shares_then(frame, known, at, by_cell), family=frame["cell_category"])
         said = _coming(build, frame, asked, ("value",), known.deff.get(None, 1.0))
-        now = _question(build, (), day, ("value",), **common)
+        now = _question(build, (), day, ("value",), question)
         later = _coming(build, _fetched(build, now), now, ("value",), shares.design_effect(build))
-        period = {**common, "since": now.since, "until": day}
+        period = question.but(since=now.since, until=day)
         value, units = (
-            float(total(build, "returned_units", returned(a), "order", **period).iloc[0])
-            - float(total(build, "returned_units", returned(a), "order", as_of=at, **period).iloc[0])
+            float(total(build, "returned_units", returned(a), "order", period).iloc[0])
+            - float(total(build, "returned_units", returned(a), "order", period.but(as_of=at)).iloc[0])
             for a in ("net_amount", "units")
         )
         booked, open_ = float(said.value.sum()), float(later.value.sum())

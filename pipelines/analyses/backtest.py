@@ -20,11 +20,11 @@ from pipelines.metrics.bind import ask, bind, observed, of_build
 from pipelines.metrics.catalogue.returns import CELL
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.coverage import lacking
-from pipelines.metrics.declare import Ask, Metric, Sum, always, both, measure
+from pipelines.metrics.declare import BoundQuestion, Metric, Sum, always, both, measure
 from pipelines.metrics.facts import CREDITS, LOTS, ORDERS, bought, credited, lots, matches, orders
 from pipelines.metrics.facts.conditions import is_bound, is_confirmed, is_headline
 from pipelines.metrics.finish import final, shares
-from pipelines.metrics.question import EVERYTHING, Scope
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, Expression, double, literal_instant, period_start
 from pipelines.warehouse.rules import Sql, curve_day
 from pipelines.warehouse.star import STAR
@@ -68,12 +68,10 @@ class Then:
 
 def backtest(
     build: Build,
+    question: Question = ANYTHING,
     *,
     days_ago: Sequence[int] = (30, 60, 90),
     by: str | None = None,
-    where: Mapping[str, Sequence[Any]] | None = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
 ) -> pd.DataFrame:
     """Lay what would have been said `days_ago` of each month of orders beside what has come; `by` None or "category".
 
@@ -86,6 +84,7 @@ def backtest(
     """
     if by not in (None, "category"):
         raise ValueError(f"by is None or 'category', not {by!r}.")
+    question.takes("A look back")
     columns = ["days_ago", "as_of", "month", *([by] if by else []), *_COLUMNS]
     if not observed(build) or all(lacking(build, ask(KEY).metric.needs).values()):
         return pd.DataFrame(columns=columns)
@@ -93,30 +92,28 @@ def backtest(
     parts = []
     for days in days_ago:
         parts.append(
-            _said(build, datetime.combine(latest - timedelta(days), time.max), by, where, scope, level).assign(
-                days_ago=days
-            )
+            _said(build, datetime.combine(latest - timedelta(days), time.max), by, question).assign(days_ago=days)
         )
     found = pd.concat(parts, ignore_index=True)
     return found[columns]
 
 
-def _said(build: Build, at: datetime, by: str | None, where: Any, scope: Scope, level: float) -> pd.DataFrame:
+def _said(build: Build, at: datetime, by: str | None, question: Question) -> pd.DataFrame:
     then = known_then(build, at)
     first = (pd.Timestamp(at).to_period("M") - COHORTS + 1).to_timestamp().date()
     keys = ("month", *([by] if by else []))
-    question = bind(build, KEY, by=keys, where=where, since=first, until=at.date(), as_of=at, scope=scope, level=level)
-    frame = build.fetch(statement(replace(question, metric=_by_cell(build, at))))
-    frame = frame.assign(share=shares_then(frame, then, at, question))
+    bound = bind(build, KEY, question.but(since=first, until=at.date(), as_of=at), by=keys)
+    frame = build.fetch(statement(replace(bound, metric=_by_cell(build, at))))
+    frame = frame.assign(share=shares_then(frame, then, at, bound))
     number, groups = shares.groups_of(frame, keys)
     sold, came = (frame[c].fillna(0).to_numpy(float) for c in ("sold", "returned"))
     categories = [None if by is None or pd.isna(c) else c for c in groups.get("category", [None] * len(groups))]
     if by is None:
-        categories = final.categories(groups, question)
+        categories = final.categories(groups, bound)
     is_plain = (
-        not scope.allowed
-        and set(where or {}) <= {"category"}
-        and (by is not None or not where or categories[:1] != [None])
+        not question.scope.allowed
+        and set(question.where) <= {"category"}
+        and (by is not None or not question.where or categories[:1] != [None])
     )
     prior = np.array([then.prior.get(c, (np.nan, np.nan)) for c in categories]).reshape(-1, 2)
     deff = np.array([then.deff.get(c, then.deff.get(None, 1.0)) for c in categories])
@@ -128,7 +125,7 @@ def _said(build: Build, at: datetime, by: str | None, where: Any, scope: Scope, 
         groups=len(groups),
         deff=deff,
         prior=(prior[:, 0], prior[:, 1]) if is_plain else None,
-        level=level,
+        level=question.level,
     )
     sums = pd.DataFrame(
         {"sold": np.bincount(number, sold, len(groups)), "returned": np.bincount(number, came, len(groups))}
@@ -148,7 +145,7 @@ def _said(build: Build, at: datetime, by: str | None, where: Any, scope: Scope, 
         returned_then=sums["returned"],
     )
     said["status"] = np.where(said["reason"] == "", "ok", "greyed")
-    now = replace(question, as_of=None)
+    now = replace(bound, as_of=None)
     found = build.fetch(statement(now))
     groups_now, rates_now, sums_now = final.final(found, now, build)
     later = groups_now.assign(
@@ -176,7 +173,7 @@ def known_then(build: Build, at: datetime) -> Then:
         curves = _curves(build, at)
         deff = _effects(build, at)
         bare = Then(curves, deff, {})
-        question = bind(build, KEY, by=("month", "category"), as_of=at, until=at.date())
+        question = bind(build, KEY, Question(as_of=at, until=at.date()), by=("month", "category"))
         frame = build.fetch(statement(replace(question, metric=_by_cell(build, at))))
         exposed = frame["sold"].fillna(0) * shares_then(frame, bare, at, question)
         months = pd.DatetimeIndex(frame["month"])
@@ -265,7 +262,7 @@ def _curves(build: Build, at: datetime) -> dict[curves_models.Cell, rate_models.
         details=(*cell, "delay_day", "age_day"),
         fine_details=(),
     )
-    frame = build.fetch(statement(of_build(build, replace(ask(KEY, as_of=at), metric=chosen))))
+    frame = build.fetch(statement(of_build(build, replace(ask(KEY, Question(as_of=at)), metric=chosen))))
     frame = frame.dropna(subset=["delay_day", "age_day", "returned"])
     c = orders.c
     sold = build.fetch(
@@ -294,7 +291,7 @@ def _cell(source: Any, category: Any, channel: Any, window: Any, is_dated: Any) 
     return curves_models.Cell(str(source), category, channel, None if pd.isna(window) else int(window), bool(is_dated))
 
 
-def shares_then(frame: pd.DataFrame, then: Then, at: datetime, question: Ask) -> "pd.Series[float]":
+def shares_then(frame: pd.DataFrame, then: Then, at: datetime, question: BoundQuestion) -> "pd.Series[float]":
     """Give G at the age that units had, in hundredths, as `bases.curve_share` does in SQL."""
     share = pd.Series(0.0, index=frame.index)
     clock, ends = pd.to_datetime(frame["clock_on"]), pd.to_datetime(frame["cell_ends_on"])
@@ -320,7 +317,7 @@ def _effects(build: Build, at: datetime) -> dict[str | None, float]:
 
     A unit's chance to be back by then is that of its category's units whose clock started in the same week.
     """
-    question = bind(build, KEY, as_of=at)
+    question = bind(build, KEY, Question(as_of=at))
     now = ORDERS.time(question)
     arms = [
         select(key.label("line"), s.amount(now).label("units"))

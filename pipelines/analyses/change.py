@@ -20,7 +20,7 @@ from pipelines.metrics.compiler import statement
 from pipelines.metrics.declare import Sum, always, both, measure
 from pipelines.metrics.facts import LOTS, credited, lots
 from pipelines.metrics.facts.conditions import is_confirmed, money, returned, units
-from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
+from pipelines.metrics.question import ANYTHING, Day, Question
 from pipelines.warehouse.engine import Build, Expression, literal_day
 from pipelines.warehouse.rules import Sql, Time
 
@@ -73,10 +73,10 @@ def _is_paid(columns: Any) -> Sql:
 
 
 def total(
-    build: Build, key: str, sums: tuple[Sum, ...], basis: str, by: tuple[str, ...] = (), **question: Any
+    build: Build, key: str, sums: tuple[Sum, ...], basis: str, question: Question, by: tuple[str, ...] = ()
 ) -> "pd.Series[float]":
     """Add up sums on a date basis, under a metric's filters and sources; one entry a group, one in all without `by`."""
-    asked = bind(build, key, by=by, **question)
+    asked = bind(build, key, question, by=by)
     asked = replace(
         asked,
         basis=basis,
@@ -92,11 +92,9 @@ def rate_change(
     build: Build,
     period: Period,
     against: Period,
+    question: Question = ANYTHING,
     *,
     by: str | Sequence[str] = MIX,
-    where: Where = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
     """Explain why the figure of a shop system (returns asked for in a period / units sold in it) moved.
 
@@ -108,12 +106,14 @@ def rate_change(
     shared among the dimensions by the mean over their orders (Shapley's value), each dimension's weights taken within
     those before it. Rows previous and current are the figures. Empty where too many returns name no order.
     """
+    question.takes("A change between two periods", "as_of")
     dimensions = (by,) if isinstance(by, str) else tuple(by)
-    common: dict[str, Any] = {"where": where, "as_of": as_of, "scope": scope}
-    if any(withheld(build, "returned_units", since=since, until=until, **common) for since, until in (period, against)):
+    if any(
+        withheld(build, "returned_units", question.but(since=since, until=until)) for since, until in (period, against)
+    ):
         return pd.DataFrame(columns=["effect", "points"])
     (came, sold, own), (came_before, sold_before, own_before) = (
-        _landed(build, p, dimensions, common) for p in (period, against)
+        _landed(build, p, dimensions, question) for p in (period, against)
     )
     cells = sold.index.union(sold_before.index).union(own.index).union(own_before.index)
     sold, own, sold_before, own_before = (x.reindex(cells).fillna(0.0) for x in (sold, own, sold_before, own_before))
@@ -127,7 +127,7 @@ def rate_change(
     rate, rate_before = rate.fillna(rate_before).fillna(0.0), rate_before.fillna(rate).fillna(0.0)
     lost = float((own / all_sold - weight * rate).sum() - (own_before / all_before - weight_before * rate_before).sum())
     parts = _mix(weight, weight_before, (rate + rate_before) / 2)
-    final, final_before = (_final_rates(build, p, cells, dimensions, common) for p in (period, against))
+    final, final_before = (_final_rates(build, p, cells, dimensions, question) for p in (period, against))
     is_known = np.isfinite(final) & np.isfinite(final_before) & (final > 0) & (final_before > 0)
     final, final_before = np.where(is_known, final, 1.0), np.where(is_known, final_before, 1.0)
     landed: pd.Series[float] = rate / final
@@ -148,14 +148,14 @@ def rate_change(
 
 
 def _final_rates(
-    build: Build, period: Period, cells: pd.Index, by: tuple[str, ...], common: dict[str, Any]
+    build: Build, period: Period, cells: pd.Index, by: tuple[str, ...], asked: Question
 ) -> np.ndarray[Any, Any]:
     """Give the expected final rate of each cell's category (of all sales where cells know none).
 
     NaN where it is not known.
     """
     cut = ("category",) if "category" in by else ()
-    found = answer(build, "ultimate_return_rate", by=cut, since=period[0], until=period[1], **common)
+    found = answer(build, "ultimate_return_rate", asked.but(since=period[0], until=period[1]), by=cut)
     if not cut:
         return np.full(len(cells), float(found["value"].iloc[0]))
     known = dict(zip(found["category"].where(found["category"].notna(), None), found["value"], strict=True))
@@ -164,16 +164,16 @@ def _final_rates(
 
 
 def _landed(
-    build: Build, period: Period, by: tuple[str, ...], common: dict[str, Any]
+    build: Build, period: Period, by: tuple[str, ...], asked: Question
 ) -> tuple[float, "pd.Series[float]", "pd.Series[float]"]:
     """Give the returns asked for in a period, and per group the sales of the period.
 
     And how many of the returns are theirs.
     """
-    question = {**common, "since": period[0], "until": period[1]}
-    came = build.fetch(statement(bind(build, "confirmed_units", **question)))["confirmed"].sum()
-    sold = build.fetch(statement(bind(build, "sold_units", by=by, **question)))
-    own = total(build, "confirmed_units", _ordered_in(returned(), period), "return", by, **question)
+    question = asked.but(since=period[0], until=period[1])
+    came = build.fetch(statement(bind(build, "confirmed_units", question)))["confirmed"].sum()
+    sold = build.fetch(statement(bind(build, "sold_units", question, by=by)))
+    own = total(build, "confirmed_units", _ordered_in(returned(), period), "return", question, by)
     return float(np.nan_to_num(came)), sold.set_index(list(by))["sold"].fillna(0.0).astype(float), own
 
 
@@ -226,11 +226,9 @@ def same_window(
     build: Build,
     period: Period,
     against: Period,
+    question: Question = ANYTHING,
     *,
     by: Sequence[str] = (),
-    where: Where = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
     """Compare two periods on equal footing.
 
@@ -239,10 +237,10 @@ def same_window(
     is.
     """
     now = max(map(pd.Timestamp, observed(build).values()), default=pd.Timestamp.min)
-    now = min(now, pd.Timestamp(as_of)) if as_of is not None else now
+    now = min(now, pd.Timestamp(question.as_of)) if question.as_of is not None else now
     youngest = []
     for since, until in (period, against):
-        sold = answer(build, "sold_units", by=("day",), where=where, since=since, until=until, as_of=as_of, scope=scope)
+        sold = answer(build, "sold_units", question.but(since=since, until=until), by=("day",))
         sold = sold[sold["value"] > 0].sort_values("day")
         if not len(sold):
             return pd.DataFrame()
@@ -251,25 +249,14 @@ def same_window(
     window = next((w for w in WINDOWS if w <= min(youngest)), None)
     if window is None:
         return pd.DataFrame()
-    found = compare(
-        build,
-        f"window_return_rate({window})",
-        period=period,
-        against=against,
-        by=by,
-        where=where,
-        as_of=as_of,
-        scope=scope,
-    )
+    found = compare(build, f"window_return_rate({window})", question, period=period, against=against, by=by)
     return found.assign(window_days=window)
 
 
 BRIDGES = ("order_to_return", "return_to_refund", "refund_to_money", "return_to_shop")
 
 
-def reconciliation(
-    build: Build, period: Period, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:
+def reconciliation(build: Build, period: Period, question: Question = ANYTHING) -> pd.DataFrame:
     """Lay a period's returns side by side as three days count them, and bridge one figure to the next.
 
     One row a step: bridge, step, kind (total or step), units, value (net sales value without VAT in the reporting
@@ -281,11 +268,11 @@ def reconciliation(
     """
     if not is_known(build, "confirmed_units"):
         return pd.DataFrame(columns=["bridge", "step", "kind", "units", "value"])
-    question: dict[str, Any] = {"where": where, "since": period[0], "until": period[1], "as_of": as_of, "scope": scope}
+    bound = question.takes("A reconciliation", "as_of").but(since=period[0], until=period[1])
 
     def both_of(basis: str, of_units: tuple[Sum, ...], of_value: tuple[Sum, ...]) -> np.ndarray[Any, Any]:
         sums = (of_units, of_value)
-        return np.array([total(build, "confirmed_units", s, basis, **question).iloc[0] for s in sums])
+        return np.array([total(build, "confirmed_units", s, basis, bound).iloc[0] for s in sums])
 
     def back(basis: str, condition: OfLots | None = None) -> np.ndarray[Any, Any]:
         return both_of(basis, *(_of_lots(returned(a, basis=basis), condition) for a in ("units", "net_amount")))
@@ -318,7 +305,7 @@ def reconciliation(
             ("return_to_refund", "by_refund", "total", by_refund),
         ]
         if is_known(build, "refund_amount"):
-            steps += _money_steps(build, question, by_refund)
+            steps += _money_steps(build, bound, by_refund)
     if is_known(build, "requested_units"):
         came, other, stopped, created = (asked_for(c) for c in (_counts, _came_otherwise, _is_stopped, _has_goods))
         steps += [
@@ -338,13 +325,13 @@ def reconciliation(
     return frame
 
 
-def _money_steps(build: Build, question: dict[str, Any], by_refund: Any) -> list[tuple[str, str, str, Any]]:
+def _money_steps(build: Build, question: Question, by_refund: Any) -> list[tuple[str, str, str, Any]]:
     """Lead from the net value of what was refunded to the money that moved, VAT included."""
 
     def sums(*conditions: Sql, column: str) -> float:
         when = both(_happened("refunded_at"), *conditions)
         return float(
-            total(build, "confirmed_units", (Sum(LOTS, money(lots, column), when),), "refund", **question).iloc[0]
+            total(build, "confirmed_units", (Sum(LOTS, money(lots, column), when),), "refund", question).iloc[0]
         )
 
     counted = (is_confirmed(), lambda _: lots.c.is_headline)
@@ -352,7 +339,7 @@ def _money_steps(build: Build, question: dict[str, Any], by_refund: Any) -> list
     vat = sums(*counted, column="vat_amount")
     net = float(by_refund[1])
     others = sums(lambda now: ~and_(*(c(now) for c in counted)), column="refund_amount")
-    moved = answer(build, "refund_amount", **question)["value"].iloc[0]
+    moved = answer(build, "refund_amount", question)["value"].iloc[0]
     paid = float(np.nan_to_num(moved))
     return [
         ("refund_to_money", "by_refund", "total", by_refund),

@@ -11,7 +11,7 @@ from pipelines.factors import parameter
 from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.facts import LOST, claimed, lots
-from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, double
 
 STATUSES = ("eligible", "filed", "paid", "refused", "too_late")
@@ -19,12 +19,7 @@ STATUSES = ("eligible", "filed", "paid", "refused", "too_late")
 
 def claims(
     build: Build,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """List lost parcels, those worth most and due first.
 
@@ -32,8 +27,8 @@ def claims(
     Amounts in the reporting currency. The deadline is that of data/costs.csv (claim_days) unless the contract says
     otherwise; a claim not filed by then is too_late.
     """
-    question = bind(build, "claims_open_amount", where=where, since=since, until=until, as_of=as_of, scope=scope)
-    now = LOST.time(question)
+    bound = bind(build, "claims_open_amount", question)
+    now = LOST.time(bound)
     query = (
         select(
             lots.c.parcel_id,
@@ -48,7 +43,7 @@ def claims(
         )
         .select_from(LOST.table)
         .where(
-            *filters(LOST, question, now),
+            *filters(LOST, bound, now),
             now.happened(lots.c.lost_at),
             now.open(lots.c.received_at),
             lots.c.parcel_id.is_not(None),

@@ -5,7 +5,6 @@ stands beside what chance alone would make of the same purchases, for a few cust
 comes back as often as its category does in the selection, whoever buys it.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ from pipelines.metrics.facts import LOTS, ORDERS, lots, orders
 from pipelines.metrics.facts.conditions import is_confirmed, is_headline
 from pipelines.metrics.finish import final
 from pipelines.metrics.finish import shares as shares_finish
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, Expression, double
 
 SHARE_STEP = 0.05  # customers are counted by the share expected back of what they bought, to so much
@@ -52,12 +51,7 @@ class Concentration:
 
 def customer_concentration(
     build: Build,
-    *,
-    where: Mapping[str, Sequence[Any]] | None = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
+    question: Question = ANYTHING,
 ) -> Concentration:
     """Say how far the returned units of these sales gather on few customers, and which buying patterns they come with.
 
@@ -65,7 +59,6 @@ def customer_concentration(
     SMALLEST_SLICE, and nothing before half of the returns that are expected have come: who returns late would look like
     who keeps.
     """
-    question: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     nothing = pd.DataFrame()
     lacks = lacking(build, ("order", "return", "customer"))
     if not lacks or all(lacks.values()):
@@ -75,7 +68,7 @@ def customer_concentration(
     if customers < FEWEST or crowd["returned"].max() < 1:
         reason = f"only {customers} customers in this selection, {FEWEST} are needed"
         return Concentration(customers, nothing, nothing, reason)
-    age = answer(build, "maturity", **question).iloc[0]
+    age = answer(build, "maturity", question).iloc[0]
     if age["status"] != "ok" or age["value"] < final.MATURE:
         young = f"too young: {age['value']:.0%} of the expected returns have come, {final.MATURE:.0%} are needed"
         return Concentration(customers, nothing, nothing, young if age["status"] == "ok" else str(age["reason"]))
@@ -87,9 +80,9 @@ def customer_concentration(
     return Concentration(customers, slices, _patterns(build, question, crowd))
 
 
-def _crowd(build: Build, question: dict[str, Any]) -> pd.DataFrame:
+def _crowd(build: Build, question: Question) -> pd.DataFrame:
     """Count customers by units bought, units returned and `chance`: the share expected back of what they bought."""
-    asked = bind(build, "observed_return_rate", **question)
+    asked = bind(build, "observed_return_rate", question)
     of_orders, of_lots = ORDERS.time(asked), LOTS.time(asked)
     counted = both(is_confirmed(), is_headline())
     zero: Expression = literal_column("0")
@@ -140,7 +133,7 @@ def _usual(category: Expression, sums: pd.DataFrame) -> Expression:
     return case(*whens, else_=double(float(rest))) if whens else double(float(rest))
 
 
-def _patterns(build: Build, question: dict[str, Any], crowd: pd.DataFrame) -> pd.DataFrame:
+def _patterns(build: Build, question: Question, crowd: pd.DataFrame) -> pd.DataFrame:
     least, share = OFTEN
     is_serial = (crowd["bought"] >= least) & (crowd["returned"] >= share * crowd["bought"])
     tails = concentration.tail_by_chance(crowd["bought"].to_numpy(float), share, crowd["chance"].to_numpy(float))
@@ -149,7 +142,7 @@ def _patterns(build: Build, question: dict[str, Any], crowd: pd.DataFrame) -> pd
         _pattern("serial", crowd, is_serial, shares_finish.design_effect(build)) | {"by_chance": by_chance},
         _pattern("one_time", crowd, crowd["bought"] == 1, shares_finish.design_effect(build)),
     ]
-    sizes = answer(build, "observed_return_rate", by=("has_several_sizes",), **question)
+    sizes = answer(build, "observed_return_rate", question, by=("has_several_sizes",))
     mine = sizes[sizes["has_several_sizes"].eq(True) & sizes["status"].eq("ok")]
     if len(mine) and _is_crowd(build, question):
         one = mine.iloc[0]
@@ -169,12 +162,12 @@ def _patterns(build: Build, question: dict[str, Any], crowd: pd.DataFrame) -> pd
     return pd.DataFrame(rows)
 
 
-def _is_crowd(build: Build, question: dict[str, Any]) -> bool:
+def _is_crowd(build: Build, question: Question) -> bool:
     """Say whether enough orders of enough customers hold several sizes.
 
     So that a rate of theirs is of nobody in particular.
     """
-    asked = bind(build, "observed_return_rate", **question)
+    asked = bind(build, "observed_return_rate", question)
     counts: list[Any] = [func.count(c.distinct()).label(c.name) for c in (orders.c.order_id, orders.c.customer_key)]
     conditions = [
         *filters(ORDERS, asked, ORDERS.time(asked)),

@@ -25,7 +25,7 @@ from pipelines.factors import Ledger, parameter
 from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.facts import LOTS, lot_avoided, lot_carbon, lot_cost, lots
-from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, double, looked_up
 from pipelines.warehouse.star import STAR
 
@@ -113,11 +113,8 @@ def recovery_rates(build: Build) -> pd.DataFrame:
 
 def dispose(
     build: Build,
+    question: Question = ANYTHING,
     *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    scope: Scope = EVERYTHING,
     carbon_price: float | None = None,
     capacity: Mapping[str, float] | None = None,
 ) -> Plan:
@@ -126,7 +123,7 @@ def dispose(
     `carbon_price` is EUR a tonne, `capacity` units a day of a route (default: data/costs.csv). A lot is an item;
     capacities count lots.
     """
-    question = bind(build, "returned_units", where=where, since=since, until=until, scope=scope)
+    bound = bind(build, "returned_units", question.takes("An assignment of goods", "since", "until"))
     product = t["dim_product"]
     spent = (
         select(lot_cost.c.return_lot_key, func.sum(double(lot_cost.c.amount)).label("spent"))
@@ -159,7 +156,7 @@ def dispose(
             .outerjoin(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key)
         )
         .where(
-            *filters(LOTS, question, LOTS.time(question)),
+            *filters(LOTS, bound, LOTS.time(bound)),
             lots.c.inspected_at.is_not(None),
             lots.c.disposition.is_not(None),
             lots.c.net_amount.is_not(None),

@@ -17,10 +17,10 @@ from pipelines.errors import UnknownDimension
 from pipelines.factors import Ledger, Row, number, parameter
 from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import filters, statement
-from pipelines.metrics.declare import Ask
+from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.facts import LEGS, leg_carbon, leg_cost, legs, lot_carbon, lots, own_km
 from pipelines.metrics.finish.doubt import cells, spreads
-from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, Expression
 from pipelines.warehouse.star import STAR
 
@@ -34,24 +34,19 @@ IMPLAUSIBLE = (0.02, 10.0)  # a parcel below or above (kg CO2e) is flagged
 BINS = (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, np.inf)
 
 
-def _conditions(question: Ask) -> list[Expression]:
+def _conditions(question: BoundQuestion) -> list[Expression]:
     return filters(LEGS, question, LEGS.time(question))
 
 
 def lanes(
     build: Build,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """List the lanes of the way back, heaviest emissions first.
 
     Both places with coordinates, mode, legs, parcels, km and kg CO2e.
     """
-    question = bind(build, "kg_co2e", where=where, since=since, until=until, as_of=as_of, scope=scope)
+    bound = bind(build, "kg_co2e", question)
     start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
     names = ("place_id", "name", "kind", "latitude", "longitude")
     ends = [start.c[n].label(f"from_{n}") for n in names] + [end.c[n].label(f"to_{n}") for n in names]
@@ -69,7 +64,7 @@ def lanes(
                 end, end.c.place_key == legs.c.to_place_key
             )
         )
-        .where(*_conditions(question), legs.c.element_type == literal_column("'transport'"))
+        .where(*_conditions(bound), legs.c.element_type == literal_column("'transport'"))
         .group_by(*(start.c[n] for n in names), *(end.c[n] for n in names), legs.c.mode)
     )
     return (
@@ -81,23 +76,18 @@ def lanes(
 
 def parcels(
     build: Build,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """Count parcels by what they emitted, all in.
 
     Columns: low and high of each class (kg CO2e), parcels, kg_co2e, is_flagged (implausible). Parcels of two legs or
     fewer are hardly begun and are never flagged as light.
     """
-    question = bind(build, "kg_co2e", where=where, since=since, until=until, as_of=as_of, scope=scope)
+    bound = bind(build, "kg_co2e", question)
     one = (
         select(func.sum(leg_carbon.c.kg_co2e).label("kg"), func.count().label("legs"))
         .select_from(LEGS.table)
-        .where(*_conditions(question))
+        .where(*_conditions(bound))
         .group_by(legs.c.parcel_key)
         .subquery("one")
     )
@@ -313,21 +303,15 @@ def formula(leg: Mapping[str, Any]) -> str:
 
 def tornado(
     build: Build,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """Say what would narrow the total's interval.
 
     Columns: source, low and high (kg CO2e) if only it were in doubt, share of the variance; widest first. A source is a
     factor, a parameter assumed in place of a measurement, or what was imputed.
     """
-    question = bind(build, "kg_co2e", where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
-    frame = build.fetch(statement(question))
+    bound = bind(build, "kg_co2e", question)
+    frame = build.fetch(statement(bound))
     frame = frame[frame["u_role"].notna() & frame["kg"].notna()]
     names = ["source", "low", "high", "share"]
     if frame.empty:
@@ -335,7 +319,7 @@ def tornado(
     number_of, of = cells(frame)
     kg = np.bincount(number_of, frame["kg"].to_numpy(float), len(of))
     sd = spreads(build, {s for cell in of for s in cell})
-    return pd.DataFrame(uncertainty.tornado(kg, of, sd, level), columns=names)
+    return pd.DataFrame(uncertainty.tornado(kg, of, sd, question.level), columns=names)
 
 
 def missing_factors(build: Build) -> pd.DataFrame:
@@ -368,21 +352,19 @@ def missing_factors(build: Build) -> pd.DataFrame:
     return build.fetch(query).sort_values(["legs", "role"], ascending=[False, True]).reset_index(drop=True)
 
 
-def factor_effect(
-    build: Build, now: Ledger, other: Ledger, *, where: Where = None, since: Day = None, until: Day = None
-) -> pd.DataFrame:
+def factor_effect(build: Build, now: Ledger, other: Ledger, question: Question = ANYTHING) -> pd.DataFrame:
     """Say what another set or vintage would make of the same legs.
 
     Columns: vehicle, unit, factor_id and other_id, kg_co2e, other_kg_co2e, difference. Emissions are proportional to
     their factor, so nothing else changes. A leg of several factors, and one whose other factor is missing, stays as it
     is (other_id empty).
     """
-    question = bind(build, "kg_co2e", where=where, since=since, until=until)
+    bound = bind(build, "kg_co2e", question.takes("Another set of factors", "since", "until"))
     year = extract("year", legs.c.started_on)
     query = (
         select(leg_carbon.c.factor_id, year.label("year"), func.sum(leg_carbon.c.kg_co2e).label("kg_co2e"))
         .select_from(LEGS.table)
-        .where(*_conditions(question), leg_carbon.c.kg_co2e.is_not(None))
+        .where(*_conditions(bound), leg_carbon.c.kg_co2e.is_not(None))
         .group_by(leg_carbon.c.factor_id, year)
     )
     found = build.fetch(query)
@@ -419,12 +401,10 @@ CAUSES = ("volume_returned", "consolidation", "mode", "distance", "weight", "fac
 
 def change_split(
     build: Build,
+    question: Question = ANYTHING,
     *,
     period: tuple[date, date],
     against: tuple[date, date],
-    where: Where = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
     """Split the change of kg CO2e per 100 units sold between two spans of order days into its causes.
 
@@ -433,7 +413,8 @@ def change_split(
     trip. Mode: vehicles of each part of the way. Distance: kilometres a leg. Weight: mass a leg. Factor: kg CO2e a unit
     of activity. Empty when either span sold nothing or emitted nothing.
     """
-    sides = [_activity(build, span, where, as_of, scope) for span in (against, period)]
+    question.takes("A change between two periods", "as_of")
+    sides = [_activity(build, span, question) for span in (against, period)]
     names = ["step", "kind", "amount"]
     if any(not sold or not returned or not len(frame) for frame, returned, sold in sides):
         return pd.DataFrame(columns=names)
@@ -452,18 +433,16 @@ def change_split(
     return pd.DataFrame(rows, columns=names)
 
 
-def _activity(
-    build: Build, span: tuple[date, date], where: Where, as_of: Day, scope: Scope
-) -> tuple[pd.DataFrame, float, float]:
+def _activity(build: Build, span: tuple[date, date], question: Question) -> tuple[pd.DataFrame, float, float]:
     """Sum a span's legs by part and vehicle.
 
     Columns: legs, kilometres, kilometres a parcel answers for, activity of the factor, kg; with units returned and
     sold.
     """
-    asked: dict[str, Any] = {"where": where, "since": span[0], "until": span[1], "as_of": as_of, "scope": scope}
-    question = bind(build, "kg_co2e_per_100_sold", **asked)
-    sold = float(build.fetch(statement(question))["sold"].sum())
-    back = bind(build, "returned_units", **asked)
+    asked = question.but(since=span[0], until=span[1])
+    bound = bind(build, "kg_co2e_per_100_sold", asked)
+    sold = float(build.fetch(statement(bound))["sold"].sum())
+    back = bind(build, "returned_units", asked)
     returned = float(build.fetch(statement(back))[back.metric.measures[0].name].sum())
     c = leg_carbon.c
     activity = case(
@@ -483,7 +462,7 @@ def _activity(
             func.sum(c.kg_co2e).label("kg"),
         )
         .select_from(LEGS.table)
-        .where(*filters(LEGS, question, LEGS.time(question)), c.kg_co2e.is_not(None))
+        .where(*filters(LEGS, bound, LEGS.time(bound)), c.kg_co2e.is_not(None))
         .group_by(legs.c.role, name)
     )
     return build.fetch(query).set_index(["role", "vehicle"]).astype(float), returned, sold

@@ -15,28 +15,22 @@ from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import Metric
 from pipelines.metrics.facts import LOTS, lots
 from pipelines.metrics.facts.conditions import returned
-from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.vocabulary import COST_COMPONENTS
 
 
 def flow(
     build: Build,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """Give the links of the flow from sold to what became of it, by order day: start, end, units.
 
     sold -> kept or returned; returned -> refunded, exchanged or open; those -> an outcome, or waiting. Units in equal
     units out. Empty where too many returns name no order to say what became of the sales.
     """
-    period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
-    question = bind(build, "returned_units", **period)
-    now = LOTS.time(question)
+    bound = bind(build, "returned_units", question)
+    now = LOTS.time(bound)
     settled = case(
         (now.happened(lots.c.exchanged_at), literal_column("'exchanged'")),
         (now.happened(lots.c.refunded_at), literal_column("'refunded'")),
@@ -60,11 +54,11 @@ def flow(
     assert own is not None
     query = (
         select(settled.label("settled"), outcome.label("outcome"), func.sum(lots.c.units).label("units"))
-        .where(*filters(LOTS, question, now), own)
+        .where(*filters(LOTS, bound, now), own)
         .group_by(settled, outcome)
     )
     found = build.fetch(query).astype({"units": float})
-    said = {key: answer(build, key, **period).iloc[0] for key in ("sold_units", "returned_units")}
+    said = {key: answer(build, key, question).iloc[0] for key in ("sold_units", "returned_units")}
     if any(row["status"] != "ok" for row in said.values()):
         return pd.DataFrame(columns=["start", "end", "units"]).astype({"units": float})
     numbers = {key: float(row["value"]) for key, row in said.items()}
@@ -84,19 +78,14 @@ def flow(
     return pd.DataFrame([link for link in links if link[2] > 0], columns=["start", "end", "units"])
 
 
-def _order_basis(chosen: Metric, by: tuple[str, ...], build: Build, period: dict[str, Any]) -> pd.DataFrame:
-    question = bind(build, chosen.key, by=by, **period)
-    return build.fetch(statement(replace(question, basis="order")))
+def _order_basis(chosen: Metric, by: tuple[str, ...], build: Build, question: Question) -> pd.DataFrame:
+    bound = bind(build, chosen.key, question, by=by)
+    return build.fetch(statement(replace(bound, basis="order")))
 
 
 def waterfall(
     build: Build,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """Give the steps from the gross margin of sales to what returns leave of it.
 
@@ -106,16 +95,15 @@ def waterfall(
     and adds up exactly; measured, imputed and assumed split each step. Empty where margin or cost is not known, or of
     too few rows.
     """
-    period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
-    if any(withheld(build, key, **period) for key in ("gross_margin", "margin_erosion")):
+    if any(withheld(build, key, question) for key in ("gross_margin", "margin_erosion")):
         return pd.DataFrame(columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
     booked = round(
-        float(np.nan_to_num(build.fetch(statement(bind(build, "gross_margin", **period)))[MARGIN.name].sum())), 2
+        float(np.nan_to_num(build.fetch(statement(bind(build, "gross_margin", question)))[MARGIN.name].sum())), 2
     )
     undone = -round(
-        float(np.nan_to_num(build.fetch(statement(bind(build, "margin_reversed", **period)))[REVERSED.name].sum())), 2
+        float(np.nan_to_num(build.fetch(statement(bind(build, "margin_reversed", question)))[REVERSED.name].sum())), 2
     )
-    costs = _order_basis(metric("return_cost"), ("component", "data_status"), build, period)
+    costs = _order_basis(metric("return_cost"), ("component", "data_status"), build, question)
     steps: list[dict[str, Any]] = [
         {"step": "booked", "kind": "total", "amount": booked, "measured": booked},
         {"step": "margin_reversed", "kind": "step", "amount": undone, "measured": undone},

@@ -20,7 +20,7 @@ from pipelines.metrics.answer import withheld
 from pipelines.metrics.bind import bind, is_known
 from pipelines.metrics.compiler import limits
 from pipelines.metrics.facts import CREDITS, LOTS, ORDERS, bought, credited, lot_carbon, lots, matches, orders
-from pipelines.metrics.question import EVERYTHING, Scope, Where
+from pipelines.metrics.question import ANYTHING, Question, Scope
 from pipelines.warehouse.engine import Build, Expression, double
 
 MEASURES = ("returned_units", "inspection_units", "refund_amount", "kg_co2e")
@@ -34,6 +34,7 @@ _EVENT = {
     "refund_amount": "refunded_on",
     "kg_co2e": "confirmed_on",
 }
+LEVEL = 0.8  # of the intervals
 COLUMNS = ("measure", "group", "week", "value", "low", "high", "naive", "is_shown", "error_ratio", "coverage")
 
 
@@ -87,11 +88,10 @@ class _Series:
 def forecast(
     build: Build,
     measure: str = "returned_units",
+    question: Question = ANYTHING,
     *,
     by: str | None = None,
-    where: Where = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.8,
+    level: float = LEVEL,
 ) -> pd.DataFrame:
     """Forecast a measure week by week.
 
@@ -101,7 +101,7 @@ def forecast(
     UnknownDimension for another measure or cut.
     """
     found = [
-        _rows(measure, name, s, days, last, level) for name, s, days, last in _series(build, measure, by, where, scope)
+        _rows(measure, name, s, days, last, level) for name, s, days, last in _series(build, measure, by, question)
     ]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(COLUMNS))
 
@@ -166,33 +166,38 @@ def _tested(s: _Series, days: int, level: float) -> pd.DataFrame:
 
 
 def recent(
-    build: Build, measure: str = "returned_units", *, by: str | None = None, where: Where = None, weeks: int = 26
+    build: Build,
+    measure: str = "returned_units",
+    question: Question = ANYTHING,
+    *,
+    by: str | None = None,
+    weeks: int = 26,
 ) -> pd.DataFrame:
     """Give the last weeks of a measure as forecasts count them: group, week (its first day), value."""
     rows = []
-    for name, s, days, last in _series(build, measure, by, where, EVERYTHING):
+    for name, s, days, last in _series(build, measure, by, question):
         seen = s.by_week(days)[-weeks:]
         rows += [(name, last - timedelta(7 * (len(seen) - i) - 1), float(v) * s.each) for i, v in enumerate(seen)]
     return pd.DataFrame(rows, columns=["group", "week", "value"])
 
 
 def backtested(
-    build: Build, measure: str = "returned_units", *, by: str | None = None, where: Where = None, level: float = 0.8
+    build: Build,
+    measure: str = "returned_units",
+    question: Question = ANYTHING,
+    *,
+    by: str | None = None,
+    level: float = LEVEL,
 ) -> pd.DataFrame:
     """Give the back-test behind a forecast, in units.
 
     Columns: group, weeks_ago (origin), week (1-12), actual, value, low, high, naive, error, naive_error, inside.
     """
-    found = [
-        _tested(s, days, level).assign(group=name)
-        for name, s, days, _ in _series(build, measure, by, where, EVERYTHING)
-    ]
+    found = [_tested(s, days, level).assign(group=name) for name, s, days, _ in _series(build, measure, by, question)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
-def _series(
-    build: Build, measure: str, by: str | None, where: Where, scope: Scope
-) -> list[tuple[str, _Series, int, date]]:
+def _series(build: Build, measure: str, by: str | None, question: Question) -> list[tuple[str, _Series, int, date]]:
     if measure not in MEASURES:
         raise UnknownDimension(f"There is no forecast of {measure!r}. There are: {', '.join(MEASURES)}.")
     if by is not None and by not in CUTS:
@@ -202,9 +207,9 @@ def _series(
         return []
     if withheld(build, "returned_units"):
         return []
-    question = bind(build, "returned_units", where=where, scope=scope)
-    of_lots = limits(LOTS, question, LOTS.time(question))
-    whole = replace(question, where=_without_site(question.where), scope=Scope(_without_site(scope.allowed)))
+    bound = bind(build, "returned_units", question.takes("A forecast"))
+    of_lots = limits(LOTS, bound, LOTS.time(bound))
+    whole = replace(bound, where=_without_site(bound.where), scope=Scope(_without_site(bound.scope.allowed)))
     of_orders = limits(ORDERS, whole, ORDERS.time(whole))
     day = cast(lots.c[_EVENT[measure]], Date)
     cut = lots.c[by] if by else literal_column("''")
@@ -222,8 +227,8 @@ def _series(
         .group_by(cut, lots.c.ordered_on, day)
     )
     if measure in ("returned_units", "kg_co2e") and by != "place_id":
-        bound = build.fetch(_bound(by, limits(CREDITS, whole, CREDITS.time(whole)), last))
-        events = pd.concat([events, bound], ignore_index=True) if len(bound) else events
+        credits = build.fetch(_bound(by, limits(CREDITS, whole, CREDITS.time(whole)), last))
+        events = pd.concat([events, credits], ignore_index=True) if len(credits) else events
     at = orders.c[by] if by and by != "place_id" else literal_column("''")
     sold = build.fetch(
         select(at.label("group"), orders.c.ordered_on, func.sum(orders.c.units_sold).label("units"))

@@ -19,7 +19,7 @@ from pipelines.factors import Ledger, parameter
 from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind, is_known
 from pipelines.metrics.compiler import filters
-from pipelines.metrics.declare import Ask
+from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.facts import (
     LEGS,
     LOT_AVOIDED,
@@ -32,7 +32,7 @@ from pipelines.metrics.facts import (
     lot_cost,
     lots,
 )
-from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, double, seconds_between
 from pipelines.warehouse.star import STAR
 
@@ -61,23 +61,17 @@ class Lever:
 
 def levers(
     build: Build,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """List the levers that touch anything in a selection, the most kilograms first.
 
     The columns are the fields of `Lever`.
     """
-    asked: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     names = list(Lever.__dataclass_fields__)
     if not is_known(build, "kg_co2e"):
         return pd.DataFrame(columns=names)
-    total = float(np.nan_to_num(answer(build, "kg_co2e", **asked)["value"].sum()))
-    of_legs, of_lots = (bind(build, key, **asked) for key in ("kg_co2e", "returned_units"))
+    total = float(np.nan_to_num(answer(build, "kg_co2e", question)["value"].sum()))
+    of_legs, of_lots = (bind(build, key, question) for key in ("kg_co2e", "returned_units"))
     found = [
         _no_box(build, of_legs),
         _fewer_rounds(build, of_legs),
@@ -95,7 +89,7 @@ def levers(
     return frame.sort_values("kg_co2e", ascending=False, na_position="last", ignore_index=True)
 
 
-def _conditions(question: Ask) -> list[Any]:
+def _conditions(question: BoundQuestion) -> list[Any]:
     return filters(LEGS, question, LEGS.time(question))
 
 
@@ -106,7 +100,7 @@ def _one(build: Build, query: Any) -> dict[str, float]:
     }
 
 
-def _no_box(build: Build, question: Ask) -> Lever:
+def _no_box(build: Build, question: BoundQuestion) -> Lever:
     """Drop parcels off without box or bag: what is dropped off at a point or in a store travels in totes."""
     packed = (
         select(
@@ -140,7 +134,7 @@ def _no_box(build: Build, question: Ask) -> Lever:
     )
 
 
-def _fewer_rounds(build: Build, question: Ask) -> Lever:
+def _fewer_rounds(build: Build, question: BoundQuestion) -> Lever:
     """Collect every second round: the parcels of two rounds travel in one."""
     shared = and_(leg_carbon.c.method == literal_column("'per_parcel'"), leg_carbon.c.distance_km.is_not(None))
     saved = leg_carbon.c.kg_co2e - model.merged_rounds(leg_carbon.c.kg_co2e, parameter("lever_sweep"))
@@ -164,7 +158,7 @@ def _fewer_rounds(build: Build, question: Ask) -> Lever:
     )
 
 
-def _rail(build: Build, question: Ask) -> Lever | None:
+def _rail(build: Build, question: BoundQuestion) -> Lever | None:
     """Send long trunk legs by rail; freight is taken to cost the same."""
     rail = Ledger().fit("rail_freight", "kgCO2e/t.km", 9999)
     if rail is None:
@@ -197,7 +191,7 @@ def _rail(build: Build, question: Ask) -> Lever | None:
     )
 
 
-def _nearest_centre(build: Build, question: Ask) -> Lever | None:
+def _nearest_centre(build: Build, question: BoundQuestion) -> Lever | None:
     """Send each parcel to the returns centre nearest to where its trunk leg begins."""
     start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
     query = (
@@ -262,7 +256,7 @@ def _nearest_centre(build: Build, question: Ask) -> Lever | None:
     )
 
 
-def _keep_it(build: Build, question: Ask) -> Lever:
+def _keep_it(build: Build, question: BoundQuestion) -> Lever:
     """Let customers keep what costs more to take back than it is worth; they are refunded all the same."""
     now = LOTS.time(question)
     cost = (
@@ -291,7 +285,7 @@ def _keep_it(build: Build, question: Ask) -> Lever:
     return Lever("keep_it", int(found["n"]), "units", found["kg"], None, found["money"], found["days"], None, ())
 
 
-def _repair(build: Build, question: Ask) -> Lever:
+def _repair(build: Build, question: BoundQuestion) -> Lever:
     """Mend part of what was recycled or destroyed and sell it: the inventory stays, new goods are displaced."""
     now = LOT_AVOIDED.time(question)
     share = parameter("lever_repair")

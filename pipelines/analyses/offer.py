@@ -4,7 +4,7 @@ Built on the statistics of `promise_at`: waits of the last weeks counted in the 
 lost ones as broken. The published promise is the one most of those returns were given.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from pipelines.metrics.bind import bind, observed
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.facts import promises
 from pipelines.metrics.facts.of_promises import PROMISES
-from pipelines.metrics.question import EVERYTHING, Day, Scope
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build
 
 WEEKS = 13  # of starts that the promise of today rests on
@@ -86,11 +86,9 @@ def offers(
     build: Build,
     promise_id: str,
     at: float = 0.95,
+    question: Question = ANYTHING,
     *,
     by_lane: bool = True,
-    where: Mapping[str, Sequence[str]] | None = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
     weeks: int = WEEKS,
 ) -> list[Offer]:
     """Give the offer of a promise for each lane with returns in the last weeks, busiest first.
@@ -100,21 +98,20 @@ def offers(
     latest = max(observed(build).values(), default=None)
     if latest is None:
         return []
-    limits = {**(where or {}), "promise_id": [promise_id]}
     by = LANE if by_lane else ()
-    asked: dict[str, Any] = {"by": by, "where": limits, "as_of": as_of, "scope": scope}
-    question = bind(build, f"promise_at({at})", **asked)
-    end = latest if question.as_of is None else min(latest, question.as_of)
+    question = question.takes("An offer", "as_of").under(promise_id=[promise_id])
+    bound = bind(build, f"promise_at({at})", question, by=by)
+    end = latest if bound.as_of is None else min(latest, bound.as_of)
     since = end.date() - timedelta(7 * weeks - 1)
-    question = bind(build, f"promise_at({at})", since=since, until=end.date(), **asked)
-    counted = build.fetch(statement(question))
+    bound = bind(build, f"promise_at({at})", question.but(since=since, until=end.date()), by=by)
+    counted = build.fetch(statement(bound))
     if counted.empty or not counted["waits"].fillna(0).sum():
         return []
-    c, now = promises.c, PROMISES.time(question)
+    c, now = promises.c, PROMISES.time(bound)
     groups = [c[n] for n in by]
     told = build.fetch(
         select(*groups, c.duration, c.duration_unit, func.count().label("n"))
-        .where(*filters(PROMISES, question, now), c.started_at.is_not(None))
+        .where(*filters(PROMISES, bound, now), c.started_at.is_not(None))
         .group_by(*groups, c.duration, c.duration_unit)
     )
     lanes = (
@@ -125,7 +122,7 @@ def offers(
         if by
         else [{}]
     )
-    found, lost = [], losses.weighed(build, question)
+    found, lost = [], losses.weighed(build, bound)
     for lane in lanes:
         mine, said = _of_lane(counted, lane), _of_lane(told, lane)
         offer = _offer(promise_id, lane, at, mine, said.sort_values("n").iloc[-1] if len(said) else None, weeks)

@@ -19,9 +19,9 @@ from pipelines.factors import parameter, parameters
 from pipelines.metrics.answer import withheld
 from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.compiler import filters
-from pipelines.metrics.declare import Ask
+from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.facts import LOT_COST, LOTS, ORDERS, leg_cost, legs, lot_cost, lots, orders, promises, recoveries
-from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, double, looked_up, period_start, seconds_between
 from pipelines.warehouse.star import STAR
 
@@ -30,16 +30,14 @@ ENOUGH = 100  # recoveries behind a curve, below which the parameter stands
 t = STAR.tables
 
 
-def cost_tornado(
-    build: Build, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:
+def cost_tornado(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
     """Say what each assumed parameter does to the cost of returns between its bounds.
 
     Columns: parameter, low, high (reporting currency), widest first. Parameters without bounds and those nothing rests
     on are left out. Low and high are changes of the cost.
     """
-    question = bind(build, "return_cost", where=where, since=since, until=until, scope=scope)
-    conditions = filters(LOT_COST, question, LOT_COST.time(question))
+    bound = bind(build, "return_cost", question.takes("What costs rest on", "since", "until"))
+    conditions = filters(LOT_COST, bound, LOT_COST.time(bound))
     base = LOT_COST.table
     sums = build.fetch(
         select(
@@ -91,7 +89,7 @@ def cost_tornado(
             )
         elif component == "value_loss" and how == "usual recovery" and ("recovery", str(disposition)) in parameters():
             found["recovery", str(disposition)] = found.get(("recovery", str(disposition)), 0.0) - float(net)
-    for key, amount in _freight(build, question).items():
+    for key, amount in _freight(build, bound).items():
         found[key] = found.get(key, 0.0) + amount / max(parameter(*key), 1e-9)
     rows = []
     for (name, of), slope in found.items():
@@ -108,7 +106,7 @@ def cost_tornado(
     )
 
 
-def _freight(build: Build, question: Ask) -> dict[tuple[str, str], float]:
+def _freight(build: Build, question: BoundQuestion) -> dict[tuple[str, str], float]:
     """Sum the freight at usual rates by the parameter behind it, of the parcels of the question's lots."""
     start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
     parcels = select(lots.c.parcel_key).where(
@@ -226,16 +224,14 @@ def _slope(category: Any, season: Any, part: pd.DataFrame) -> tuple[Any, ...]:
     )
 
 
-def lost_sales(
-    build: Build, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:
+def lost_sales(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
     """Estimate margin missed while goods that went back on sale were away.
 
     Columns: category, units, days (mean away), value, low, high (reporting currency). An opportunity, never a cost:
     probability that the size is sold out (assumed, with its bounds) x chance of a sale on those days at the product's
     own pace, one unit at most x margin.
     """
-    question = bind(build, "returned_units", where=where, since=since, until=until, scope=scope)
+    bound = bind(build, "returned_units", question.takes("Lost sales", "since", "until"))
     last = last_day(build)
     names = ["category", "units", "days", "value", "low", "high"]
     if last is None:
@@ -255,7 +251,7 @@ def lost_sales(
         away.label("days"),
         (double(lots.c.net_amount - lots.c.cost_amount) * lots.c.fx_rate / lots.c.units).label("margin"),
     ).where(
-        *filters(LOTS, question, LOTS.time(question)),
+        *filters(LOTS, bound, LOTS.time(bound)),
         lots.c.restocked_at.is_not(None),
         lots.c.outcome == literal_column("'resold_as_new'"),
         lots.c.units > 0,
@@ -389,9 +385,7 @@ _EROSION = ("group", "sold", "returned", "margin", "erosion", "per_sold", "per_r
 CUTS = ("policy", "cohort", "country", "category", "style_id")
 
 
-def erosion_by(
-    build: Build, by: str, *, where: Where = None, since: Day = None, until: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:
+def erosion_by(build: Build, by: str, question: Question = ANYTHING) -> pd.DataFrame:
     """Cut the erosion of margin by what no metric knows.
 
     By policy version, customer cohort (quarter of the first order), market, category or style.
@@ -402,7 +396,7 @@ def erosion_by(
     """
     if by not in CUTS:
         raise UnknownDimension(f"Erosion cannot be cut by {by!r} here. It can be cut by: {', '.join(CUTS)}.")
-    if withheld(build, "margin_erosion", where=where, since=since, until=until, scope=scope):
+    if withheld(build, "margin_erosion", question.takes("A cut of the erosion", "since", "until")):
         return pd.DataFrame(columns=_EROSION)
     customers, policies = t["dim_customer"], t["dim_policy"]
 
@@ -418,9 +412,8 @@ def erosion_by(
     def of(table: Any) -> Any:
         return table.outerjoin(customers, customers.c.customer_key == table.c.customer_key) if by == "cohort" else table
 
-    question = bind(build, "margin_erosion", where=where, since=since, until=until, scope=scope)
-    question = replace(question, basis="order")
-    of_orders, of_lots = filters(ORDERS, question, ORDERS.time(question)), filters(LOTS, question, LOTS.time(question))
+    bound = replace(bind(build, "margin_erosion", question), basis="order")
+    of_orders, of_lots = filters(ORDERS, bound, ORDERS.time(bound)), filters(LOTS, bound, LOTS.time(bound))
     sold = build.fetch(
         select(
             group(orders).label("group"),

@@ -5,7 +5,6 @@ filters hold for the product and for what it is compared with. They read the sam
 ranking (lists).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from pipelines.metrics.facts import LOTS, ORDERS, lots, orders
 from pipelines.metrics.facts.conditions import is_confirmed, is_headline
 from pipelines.metrics.finish import final as final_finish
 from pipelines.metrics.finish import pooled, product, shares
-from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.vocabulary import COST_COMPONENTS
 
@@ -57,16 +56,9 @@ class ProductProfile:
 def product_profile(
     build: Build,
     style_id: str,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
+    question: Question = ANYTHING,
 ) -> ProductProfile:
     """Gather everything about one style at once; pages that show parts call the functions."""
-    period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
     known = pooled.attributes(build)
     mine = known[known["style_id"] == style_id]
 
@@ -83,21 +75,22 @@ def product_profile(
         first("supplier"),
         first("season"),
         None if day is None or pd.isna(day) else pd.Timestamp(day),
-        product_rates(build, style_id, ("size",), level=level, **period),
-        product_rates(build, style_id, ("colour",), level=level, **period),
-        product_rates(build, style_id, ("size", "colour"), level=level, **period),
-        size_curve(build, style_id, level=level, **period),
-        product_reasons(build, style_id, level=level, **period),
-        rate_since_launch(build, style_id, level=level, **period),
-        product_costs(build, style_id, **period),
-        product_notes(build, style_id, level=level, **period),
-        related_products(build, style_id, **period),
+        product_rates(build, style_id, ("size",), question),
+        product_rates(build, style_id, ("colour",), question),
+        product_rates(build, style_id, ("size", "colour"), question),
+        size_curve(build, style_id, question),
+        product_reasons(build, style_id, question),
+        rate_since_launch(build, style_id, question=question),
+        product_costs(build, style_id, question),
+        product_notes(build, style_id, question),
+        related_products(build, style_id, question),
         product_changes(build, style_id),
     )
 
 
-def _of(where: Where, style_id: str) -> dict[str, Any]:
-    return {**{k: v for k, v in (where or {}).items() if k not in ("style", "style_id")}, "style_id": [style_id]}
+def _of(question: Question, style_id: str) -> Question:
+    kept = {k: v for k, v in question.where.items() if k not in ("style", "style_id")}
+    return question.but(where={**kept, "style_id": [style_id]})
 
 
 def category_of(build: Build, style_id: str) -> str | None:
@@ -107,11 +100,11 @@ def category_of(build: Build, style_id: str) -> str | None:
     return str(found.min()) if len(found) else None
 
 
-def _of_category(build: Build, where: Where, style_id: str) -> dict[str, Any]:
-    """Give the filters of what a style is compared with: its category, itself included; all where it has none."""
-    kept = {k: v for k, v in (where or {}).items() if k not in ("style", "style_id", "product", "product_id")}
+def _of_category(build: Build, question: Question, style_id: str) -> Question:
+    """Ask of what a style is compared with: its category, itself included; all where it has none."""
+    kept = {k: v for k, v in question.where.items() if k not in ("style", "style_id", "product", "product_id")}
     category = category_of(build, style_id)
-    return {**kept, **({"category": [category]} if category else {})}
+    return question.but(where={**kept, **({"category": [category]} if category else {})})
 
 
 def size_rank(size: Any) -> tuple[int, float, str]:
@@ -143,13 +136,7 @@ def product_rates(
     build: Build,
     style_id: str,
     by: tuple[str, ...] = ("size",),
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """Give a style's rates by size, by colour or by both.
 
@@ -158,17 +145,16 @@ def product_rates(
     adds, as far as their own units are few. In the order of sizes.
     """
     columns = [*by, "sold", "returned", "maturity", "rate", "low", "high", "raw_rate", "category_rate"]
-    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
     groups = ("style_id", *by)
     if not is_known(build, "product_return_rate"):
         return pd.DataFrame(columns=columns)
-    question = bind(build, "product_return_rate", by=groups, where=_of(where, style_id), **period)
-    found = product.exposed(build.fetch(statement(question)), question)
+    bound = bind(build, "product_return_rate", _of(question, style_id), by=groups)
+    found = product.exposed(build.fetch(statement(bound)), bound)
     found = product.one_family(found[found["sold"] > 0], groups)
     if not len(found):
         return pd.DataFrame(columns=columns)
-    usual = product.usual_rates(build, found, question)
-    rate, low, high = pooled.rates(build, found, groups, level, usual)
+    usual = product.usual_rates(build, found, bound)
+    rate, low, high = pooled.rates(build, found, groups, question.level, usual)
     found = found.assign(
         rate=rate,
         low=low,
@@ -183,13 +169,7 @@ def product_rates(
 def size_curve(
     build: Build,
     style_id: str,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """Give the too small / too large balance of each size, and of the style (size "all", first), against its category.
 
@@ -212,15 +192,13 @@ def size_curve(
     ]
     if not is_known(build, "size_balance"):
         return pd.DataFrame(columns=columns)
-    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
     own, others = _own_and_others(
         build,
         "size_balance",
         ("size",),
         ["small", "large"],
-        _of(where, style_id),
-        _of_category(build, where, style_id),
-        period,
+        _of(question, style_id),
+        _of_category(build, question, style_id),
     )
     if not len(own):
         return pd.DataFrame(columns=columns)
@@ -228,8 +206,8 @@ def size_curve(
     others = others.reindex(own.index).fillna(0.0)
     effect = shares.design_effect(build)
     n, m = own.sum(axis=1).to_numpy(float), others.sum(axis=1).to_numpy(float)
-    gap, low, high, noise = rate_models.rate_difference(own["small"], n, others["small"], m, level, effect)
-    bounds = rate_models.wilson(own["small"], n, level, effect)
+    gap, low, high, noise = rate_models.rate_difference(own["small"], n, others["small"], m, question.level, effect)
+    bounds = rate_models.wilson(own["small"], n, question.level, effect)
     with np.errstate(invalid="ignore", divide="ignore"):
         found = own.assign(
             balance=2 * own["small"] / n - 1,
@@ -251,15 +229,14 @@ def _own_and_others(
     key: str,
     by: tuple[str, ...],
     sums: list[str],
-    own: dict[str, Any],
-    category: dict[str, Any],
-    period: dict[str, Any],
+    own: Question,
+    category: Question,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Sum measures of a style and of its category without it, per group."""
     found = []
     for chosen in (own, category):
-        question = bind(build, key, by=by, where=chosen, **period)
-        frame = build.fetch(statement(question)).dropna(subset=list(by))
+        bound = bind(build, key, chosen, by=by)
+        frame = build.fetch(statement(bound)).dropna(subset=list(by))
         found.append(frame.groupby(list(by))[sums].sum().astype(float))
     mine, all_ = found
     return mine, all_.sub(mine, fill_value=0.0).clip(lower=0.0)
@@ -268,13 +245,7 @@ def _own_and_others(
 def product_reasons(
     build: Build,
     style_id: str,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """Compare a style's reasons with those of its category without it, largest first.
 
@@ -284,19 +255,17 @@ def product_reasons(
     columns = ["return_reason", "returned", "share", "category_share", "difference", "low", "high", "is_within_noise"]
     if not is_known(build, "reason_share"):
         return pd.DataFrame(columns=columns)
-    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
     own, others = _own_and_others(
         build,
         "reason_share",
         ("return_reason",),
         ["returned"],
-        _of(where, style_id),
-        _of_category(build, where, style_id),
-        period,
+        _of(question, style_id),
+        _of_category(build, question, style_id),
     )
     names = own.index.union(others.index, sort=True)
     found = _compared(
-        own["returned"].reindex(names), others["returned"].reindex(names), level, shares.design_effect(build)
+        own["returned"].reindex(names), others["returned"].reindex(names), question.level, shares.design_effect(build)
     )
     found = found.rename_axis("return_reason").reset_index().rename(columns={"own": "returned"})
     found = found.sort_values(["returned", "category_share", "return_reason"], ascending=[False, False, True])
@@ -329,13 +298,7 @@ def rate_since_launch(
     build: Build,
     style_id: str,
     grain: str = "month",
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """Give a style's expected final rate by week or month of order since it was first sold.
 
@@ -357,10 +320,8 @@ def rate_since_launch(
     ]
     if not is_known(build, "ultimate_return_rate"):
         return pd.DataFrame(columns=columns)
-    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope, "level": level}
     own, usual = (
-        _final(build, grain, {"where": chosen, **period})
-        for chosen in (_of(where, style_id), _of_category(build, where, style_id))
+        _final(build, grain, chosen) for chosen in (_of(question, style_id), _of_category(build, question, style_id))
     )
     own = own[own["sold"] > 0]
     if not len(own):
@@ -383,12 +344,12 @@ def rate_since_launch(
     return found.sort_values(grain)[columns].reset_index(drop=True)
 
 
-def _final(build: Build, grain: str, asked: Mapping[str, Any]) -> pd.DataFrame:
-    question = bind(build, "ultimate_return_rate", by=(grain,), **asked)
-    frame = build.fetch(statement(question))
+def _final(build: Build, grain: str, question: Question) -> pd.DataFrame:
+    bound = bind(build, "ultimate_return_rate", question, by=(grain,))
+    frame = build.fetch(statement(bound))
     if not len(frame):
         return pd.DataFrame(columns=[grain, "sold", "returned", "rate", "low", "high", "maturity"])
-    keys, final, sums = final_finish.final(frame, question, build)
+    keys, final, sums = final_finish.final(frame, bound, build)
     return keys.assign(
         sold=sums["sold"],
         returned=sums["returned"],
@@ -402,12 +363,7 @@ def _final(build: Build, grain: str, asked: Mapping[str, Any]) -> pd.DataFrame:
 def product_costs(
     build: Build,
     style_id: str,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """Give what the returns of a style's sales cost and emit, in all and a returned unit, beside its category.
 
@@ -415,9 +371,8 @@ def product_costs(
     Columns: what, amount, unit, per_unit, category_per_unit (the category without the style).
     """
     columns = ["what", "amount", "unit", "per_unit", "category_per_unit"]
-    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
-    chosen = _of(where, style_id), _of_category(build, where, style_id)
-    units = [_sums(build, "returned_units", "returned", (), {"where": w, **period}).sum() for w in chosen]
+    chosen = _of(question, style_id), _of_category(build, question, style_id)
+    units = [_sums(build, "returned_units", "returned", (), w).sum() for w in chosen]
     units[1] -= units[0]
     rows: list[tuple[Any, ...]] = []
     wanted = {"return_cost": "cost", "margin_reversed": "reversed", "kg_co2e": "kg"}
@@ -425,20 +380,20 @@ def product_costs(
         if not is_known(build, key):
             continue
         by = ("component",) if key == "return_cost" else ()
-        question = bind(build, key, where=chosen[0], **period)
-        own, all_ = (_sums(build, key, sum_, by, {"where": w, **period}) for w in chosen)
+        bound = bind(build, key, chosen[0])
+        own, all_ = (_sums(build, key, sum_, by, w) for w in chosen)
         parts = {key: (own.sum(), all_.sum())}
         if by:
             parts |= {n: (own.get(n, 0.0), all_.get(n, 0.0)) for n in COST_COMPONENTS if n in all_.index}
         for name, (mine, whole) in parts.items():
             each = [x / u if u > 0 else np.nan for x, u in zip((mine, whole - mine), units, strict=True)]
-            rows.append((name, float(mine), unit(build, question.metric), *each))
+            rows.append((name, float(mine), unit(build, bound.metric), *each))
     return pd.DataFrame(rows, columns=columns)
 
 
-def _sums(build: Build, key: str, name: str, by: tuple[str, ...], asked: dict[str, Any]) -> "pd.Series[float]":
-    question = replace(bind(build, key, by=by, **asked), basis="order")
-    frame = build.fetch(statement(question))
+def _sums(build: Build, key: str, name: str, by: tuple[str, ...], question: Question) -> "pd.Series[float]":
+    bound = replace(bind(build, key, question, by=by), basis="order")
+    frame = build.fetch(statement(bound))
     found = frame.groupby(list(by))[name].sum() if by else frame[name]
     sums: pd.Series[float] = found.fillna(0.0).astype(float)
     return sums
@@ -447,13 +402,8 @@ def _sums(build: Build, key: str, name: str, by: tuple[str, ...], asked: dict[st
 def product_notes(
     build: Build,
     style_id: str,
+    question: Question = ANYTHING,
     *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
     most: int = 8,
 ) -> pd.DataFrame:
     """Group what customers wrote with their returns by theme, against the category without the style.
@@ -463,10 +413,7 @@ def product_notes(
     note counts once.
     """
     columns = ["theme", "notes", "share", "category_share", "difference", "low", "high", "is_within_noise"]
-    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
-    counts = [
-        _notes(build, {"where": w, **period}) for w in (_of(where, style_id), _of_category(build, where, style_id))
-    ]
+    counts = [_notes(build, w) for w in (_of(question, style_id), _of_category(build, question, style_id))]
     own, all_ = counts
     texts = all_.index.union(own.index, sort=True)
     mine = own.reindex(texts).fillna(0.0)
@@ -475,20 +422,20 @@ def product_notes(
         return pd.DataFrame(columns=columns)
     names, theme = note_themes([str(t) for t in texts], mine, others, most)
     grouped = [pd.Series(np.bincount(theme, x, len(names)), index=names) for x in (mine, others)]
-    found = _compared(grouped[0], grouped[1], level, 1.0).rename_axis("theme").reset_index()
+    found = _compared(grouped[0], grouped[1], question.level, 1.0).rename_axis("theme").reset_index()
     found = found.rename(columns={"own": "notes"}).sort_values(
         ["notes", "category_share", "theme"], ascending=[False, False, True]
     )
     return found[found["notes"] > 0][columns].reset_index(drop=True)
 
 
-def _notes(build: Build, asked: dict[str, Any]) -> "pd.Series[float]":
-    question = replace(bind(build, "returned_units", **asked), basis="order")
-    now = LOTS.time(question)
+def _notes(build: Build, question: Question) -> "pd.Series[float]":
+    bound = replace(bind(build, "returned_units", question), basis="order")
+    now = LOTS.time(bound)
     wanted = [c(now) for c in (is_confirmed(), is_headline())]
     query = (
         select(lots.c.note_terms.label("note"), func.count(lots.c.return_line_key.distinct()).label("notes"))
-        .where(*filters(LOTS, question, now), *wanted, lots.c.note_terms.is_not(None))
+        .where(*filters(LOTS, bound, now), *wanted, lots.c.note_terms.is_not(None))
         .group_by(lots.c.note_terms)
     )
     found: pd.Series[float] = build.fetch(query).set_index("note")["notes"].astype(float)
@@ -498,12 +445,8 @@ def _notes(build: Build, asked: dict[str, Any]) -> "pd.Series[float]":
 def related_products(
     build: Build,
     style_id: str,
+    question: Question = ANYTHING,
     *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
     limit: int = 10,
 ) -> pd.DataFrame:
     """List styles that share the style's problem or are bought or returned with it.
@@ -520,12 +463,11 @@ def related_products(
       strength.
     At most `limit` a relation: nearest and strongest first.
     """
-    period: dict[str, Any] = {"since": since, "until": until, "as_of": as_of, "scope": scope}
-    kept = {k: v for k, v in (where or {}).items() if k not in ("style", "style_id")}
+    others = question.but(where={k: v for k, v in question.where.items() if k not in ("style", "style_id")})
     found = [
-        _same_problem(build, style_id, {"where": kept, **period}),
-        _together(build, style_id, "bought_together", {"where": kept, **period}),
-        _together(build, style_id, "returned_together", {"where": kept, **period}),
+        _same_problem(build, style_id, others),
+        _together(build, style_id, "bought_together", others),
+        _together(build, style_id, "returned_together", others),
     ]
     columns = ["relation", "style_id", "name", "through", "return_reason", "count", "strength"]
     parts = [f.head(limit) for f in found if len(f)]
@@ -535,11 +477,11 @@ def related_products(
     return listed.assign(name=product_names(build, "style_id", listed["style_id"]))[columns]
 
 
-def _same_problem(build: Build, style_id: str, asked: dict[str, Any]) -> pd.DataFrame:
+def _same_problem(build: Build, style_id: str, question: Question) -> pd.DataFrame:
     if not is_known(build, "reason_share"):
         return pd.DataFrame()
-    question = bind(build, "reason_share", by=("style_id", "return_reason"), **asked)
-    reasons = build.fetch(statement(question)).dropna(subset=["style_id", "return_reason"])
+    bound = bind(build, "reason_share", question, by=("style_id", "return_reason"))
+    reasons = build.fetch(statement(bound)).dropna(subset=["style_id", "return_reason"])
     reasons = reasons[~reasons["return_reason"].isin(NOT_KNOWN) & (reasons["returned"] > 0)]
     leading = (
         reasons.sort_values(["returned", "return_reason"], ascending=[False, True])
@@ -549,7 +491,7 @@ def _same_problem(build: Build, style_id: str, asked: dict[str, Any]) -> pd.Data
     if style_id not in leading.index:
         return pd.DataFrame()
     reason = str(leading["return_reason"][style_id])
-    sold = build.fetch(statement(bind(build, "sold_units", by=("style_id",), **asked))).set_index("style_id")["sold"]
+    sold = build.fetch(statement(bind(build, "sold_units", question, by=("style_id",)))).set_index("style_id")["sold"]
     known = pooled.attributes(build).drop_duplicates("style_id").set_index("style_id")
     table = known.assign(
         sold=sold.reindex(known.index).fillna(0.0).astype(float),
@@ -575,15 +517,15 @@ def _same_problem(build: Build, style_id: str, asked: dict[str, Any]) -> pd.Data
     return table.reset_index().assign(relation="same_problem", return_reason=reason)
 
 
-def _together(build: Build, style_id: str, relation: str, asked: dict[str, Any]) -> pd.DataFrame:
+def _together(build: Build, style_id: str, relation: str, question: Question) -> pd.DataFrame:
     """Count the orders or returns that hold both styles, against what their sizes alone would bring together."""
     is_bought = relation == "bought_together"
     base, table = (ORDERS, orders) if is_bought else (LOTS, lots)
     key = table.c.order_key if is_bought else table.c.return_key
-    question = replace(bind(build, "sold_units" if is_bought else "returned_units", **asked), basis="order")
-    now = base.time(question)
+    bound = replace(bind(build, "sold_units" if is_bought else "returned_units", question), basis="order")
+    now = base.time(bound)
     counted = [table.c.units_sold > 0] if is_bought else [is_confirmed()(now), is_headline()(now)]
-    wanted = [*filters(base, question, now), *counted, key.is_not(None), table.c.style_id.is_not(None)]
+    wanted = [*filters(base, bound, now), *counted, key.is_not(None), table.c.style_id.is_not(None)]
     holding = select(key).where(*wanted, table.c.style_id == style_id)
     each = func.count(key.distinct())
     both = build.fetch(

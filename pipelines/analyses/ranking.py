@@ -5,7 +5,6 @@ number is defined here that a metric defines.
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,9 @@ from pipelines.metrics.answer import answer, withheld
 from pipelines.metrics.bind import bind, is_known
 from pipelines.metrics.compiler import statement
 from pipelines.metrics.coverage import lacking
-from pipelines.metrics.declare import Ask
+from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.finish import final, pooled, product
-from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
+from pipelines.metrics.question import ANYTHING, EVERYTHING, Question, Scope
 from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.star import STAR
 
@@ -71,14 +70,9 @@ NEW_DAYS = 56
 
 def product_ranking(
     build: Build,
+    question: Question = ANYTHING,
     *,
     by: str = "style_id",
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
     limit: int | None = 100,
 ) -> pd.DataFrame:
     """Rank products by the money their excess of returns puts at stake, weighed by how sure the excess is.
@@ -95,24 +89,23 @@ def product_ranking(
     most. By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads. At most `limit`
     rows (None: all). Empty where too many returns name no order.
     """
-    period: dict[str, Any] = {"where": where, "since": since, "until": until, "as_of": as_of, "scope": scope}
-    question = bind(build, "own_part", by=(by,), **period)  # its sums are those of product_return_rate and the buyers'
-    if lacking(build, question.metric.needs) and all(lacking(build, question.metric.needs).values()):
+    bound = bind(build, "own_part", question, by=(by,))  # its sums are those of product_return_rate and the buyers'
+    if lacking(build, bound.metric.needs) and all(lacking(build, bound.metric.needs).values()):
         return pd.DataFrame(columns=[by, *_RANKED])
-    if withheld(build, "returned_units", **period):
+    if withheld(build, "returned_units", question):
         return pd.DataFrame(columns=[by, *_RANKED])
-    found = product.exposed(build.fetch(statement(question)), question)
+    found = product.exposed(build.fetch(statement(bound)), bound)
     found = product.one_family(found, (by,))
     found = found[found[by].notna() & (found["sold"] > 0)].reset_index(drop=True)
     kind = pooled.kind_of((by,))
-    usual = product.usual_rates(build, found, question)
+    usual = product.usual_rates(build, found, bound)
     a, b = pooled.category_prior(build, found["family"], kind, usual)
     effect = pooled.week_effect(build, kind)
     r, n = found["returned"].to_numpy(float) / effect, found["exposure"].to_numpy(float) / effect
-    rate, low, high = pooled.rates(build, found, (by,), level, usual)
+    rate, low, high = pooled.rates(build, found, (by,), question.level, usual)
     well_above = np.nan_to_num(product_models.probability_well_above(r, n, a, b, pooled.spread(build, kind)))
     excess = np.nan_to_num(product_models.expected_excess(r, n, a, b, usual)) * found["exposure"].to_numpy()
-    each = _loss_per_return(build, by, period).reindex(found[by]).to_numpy(float)
+    each = _loss_per_return(build, by, question).reindex(found[by]).to_numpy(float)
     each = np.where(np.isfinite(each), each, np.nanmedian(each) if np.isfinite(each).any() else 1.0)
     is_small = found["exposure"].to_numpy() < FEW_UNITS
     is_flagged = np.zeros(len(found), dtype=bool)
@@ -130,14 +123,14 @@ def product_ranking(
         is_flagged=is_flagged,
         at_stake=excess * each,
     )
-    found["is_new"] = _is_new(build, by, found[by], question)
+    found["is_new"] = _is_new(build, by, found[by], bound)
     found["buyers_rate"] = product.of_buyers(found)
     found["own_part"] = found["rate"] - found["buyers_rate"]
     found["kg_co2e"] = np.nan
     if is_known(build, "kg_co2e"):
-        emitted = build.fetch(statement(replace(bind(build, "kg_co2e", by=(by,), **period), basis="order")))
+        emitted = build.fetch(statement(replace(bind(build, "kg_co2e", question, by=(by,)), basis="order")))
         found["kg_co2e"] = looked_up(found[by], emitted.dropna(subset=[by]).set_index(by)["kg"])
-    found["return_reason"] = looked_up(found[by], _leading_reason(build, by, period))
+    found["return_reason"] = looked_up(found[by], _leading_reason(build, by, question))
     found["name"] = product_names(build, by, found[by])
     found["score"] = found["probability_above"] * found["at_stake"]
     ranked = found.sort_values(["is_small", "score", by], ascending=[True, False, True])
@@ -150,7 +143,7 @@ def product_names(build: Build, by: str, ids: pd.Series) -> pd.Series:
     return looked_up(ids, names).fillna(ids.str.replace(r"^.*:", "", regex=True))
 
 
-def _is_new(build: Build, by: str, ids: pd.Series, question: Ask) -> "pd.Series[bool]":
+def _is_new(build: Build, by: str, ids: pd.Series, question: BoundQuestion) -> "pd.Series[bool]":
     latest = max(question.observed.values(), default=None)
     seen = min((t for t in (latest, question.as_of) if t is not None), default=None)
     if seen is None:
@@ -190,24 +183,24 @@ def product_changes(build: Build, style_id: str | None = None) -> pd.DataFrame:
     )
 
 
-def _loss_per_return(build: Build, by: str, period: dict[str, Any]) -> "pd.Series[float]":
+def _loss_per_return(build: Build, by: str, question: Question) -> "pd.Series[float]":
     key = "margin_erosion" if is_known(build, "margin_erosion") else "value_return_rate"
-    question = bind(build, key, by=(by,), **period)
+    bound = bind(build, key, question, by=(by,))
     sums = (
-        build.fetch(statement(question))
+        build.fetch(statement(bound))
         .groupby(by)[["erosion" if key == "margin_erosion" else "returned_value"]]
         .sum()
         .iloc[:, 0]
     )
-    units = build.fetch(statement(bind(build, "returned_units", by=(by,), **period))).groupby(by)["returned"].sum()
+    units = build.fetch(statement(bind(build, "returned_units", question, by=(by,)))).groupby(by)["returned"].sum()
     per_unit = (sums / units.where(units > 0)).astype(float)
     return per_unit.where(per_unit > 0)
 
 
-def _leading_reason(build: Build, by: str, period: dict[str, Any]) -> "pd.Series[str]":
+def _leading_reason(build: Build, by: str, question: Question) -> "pd.Series[str]":
     if not is_known(build, "reason_share"):
         return pd.Series(dtype=str)
-    found = answer(build, "reason_share", by=(by, "return_reason"), **period)
+    found = answer(build, "reason_share", question, by=(by, "return_reason"))
     found = found[
         found["return_reason"].notna() & ~found["return_reason"].isin(["unknown", "other"]) & (found["value"] > 0)
     ]

@@ -22,7 +22,7 @@ from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.facts import LOTS, leg_carbon, legs, lot_carbon, lot_cost, lots, promises
-from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, double
 from pipelines.warehouse.vocabulary import METHODS
 
@@ -111,12 +111,7 @@ def read_scenario(given: Mapping[str, Any]) -> Scenario:
 def simulate(
     build: Build,
     tried: Scenario,
-    *,
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
+    question: Question = ANYTHING,
 ) -> pd.DataFrame:
     """Re-run the returns of the orders of a span.
 
@@ -126,7 +121,7 @@ def simulate(
     left), all in the reporting currency without VAT; kg_co2e; days_to_refund (mean); promise_kept (refund promises
     decided, 0-1).
     """
-    history = _history(build, where, since, until, scope)
+    history = _history(build, question)
     before = _outcome(_cells(history, Scenario(), build), Scenario(), _parameters(1), history.attrs)
     cells = _cells(history, tried, build)
     middle = _outcome(cells, tried, _parameters(1), history.attrs)
@@ -141,7 +136,7 @@ def simulate(
         was, value = float(before[name][0]), float(middle[name][0])
         low = high = value - was
         if tried.assumes:
-            ends = np.quantile(drawn[name] - was, [(1 - level) / 2, (1 + level) / 2])
+            ends = np.quantile(drawn[name] - was, [(1 - question.level) / 2, (1 + question.level) / 2])
             low, high = min(float(ends[0]), low), max(float(ends[1]), high)
         rows.append((name, was, value, value - was, low, high, why))
     return pd.DataFrame(rows, columns=["outcome", "history", "value", "difference", "low", "high", "reason"])
@@ -158,18 +153,16 @@ def _rests_on(history: pd.DataFrame) -> dict[str, tuple[str, bool]]:
     return found
 
 
-def forward(
-    build: Build, tried: Scenario, *, where: Where = None, since: Day = None, until: Day = None
-) -> pd.DataFrame:
+def forward(build: Build, tried: Scenario, question: Question = ANYTHING) -> pd.DataFrame:
     """Give the next weeks under a scenario.
 
     Columns: week, value and under (units: as it is, under the scenario), low, high: the forecast times the change of
     returned units. Where the naive forecast is the better one it is that, without an interval.
     """
-    found = shown(forecast(build, "returned_units", where=where))
+    found = shown(forecast(build, "returned_units", question.undated()))
     if found.empty:
         return pd.DataFrame(columns=["week", "value", "under", "low", "high"])
-    outcome = simulate(build, tried, where=where, since=since, until=until).set_index("outcome").loc["returned_units"]
+    outcome = simulate(build, tried, question).set_index("outcome").loc["returned_units"]
     of = outcome["history"] or np.nan  # without a return in the selection nothing says by how much it would change
     ratio, low, high = ((of + outcome[n]) / of for n in ("difference", "low", "high"))
     return found.assign(under=found["value"] * ratio, low=found["low"] * low, high=found["high"] * high)[
@@ -177,14 +170,14 @@ def forward(
     ]
 
 
-def pareto(build: Build, *, where: Where = None, since: Day = None, until: Day = None) -> pd.DataFrame:
+def pareto(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
     """Try a grid of windows, fees, triggers, boxes and desks.
 
     Each with its outcomes, and is_best: no other policy beats it in margin, margin sold, kilograms and days at once. An
     outcome of which too much is not known has no numbers and decides nothing; without a margin no policy is best.
     `reason` says what is left out.
     """
-    history = _history(build, where, since, until, EVERYTHING)
+    history = _history(build, question)
     grid = [
         Scenario(window_days=w, fee=f, no_box=b, refund_trigger=r, inspection=i)
         for w, f, b, r, i in product(
@@ -215,13 +208,12 @@ def pareto(build: Build, *, where: Where = None, since: Day = None, until: Day =
     )
 
 
-def _history(build: Build, where: Where, since: Day, until: Day, scope: Scope) -> pd.DataFrame:
+def _history(build: Build, question: Question) -> pd.DataFrame:
     """Read the returns that came back, one row a lot.
 
     Columns: units, margin undone, costs, kilograms, stages; and what was sold.
     """
-    asked: dict[str, Any] = {"where": where, "since": since, "until": until, "scope": scope}
-    question = bind(build, "returned_units", **asked)
+    bound = bind(build, "returned_units", question.takes("A scenario", "since", "until"))
     cost = (
         select(
             lot_cost.c.return_lot_key,
@@ -276,7 +268,7 @@ def _history(build: Build, where: Where, since: Day, until: Day, scope: Scope) -
             .outerjoin(packed, packed.c.parcel_key == lots.c.parcel_key)
             .outerjoin(due, due.c.return_key == lots.c.return_key)
         )
-        .where(*filters(LOTS, question, LOTS.time(question)))
+        .where(*filters(LOTS, bound, LOTS.time(bound)))
         .order_by(lots.c.return_lot_key)
     )
     found = build.fetch(query)
@@ -288,9 +280,9 @@ def _history(build: Build, where: Where, since: Day, until: Day, scope: Scope) -
     found["returned"] = found["units"].where(is_back & found["is_headline"].fillna(False), 0)
     of_parcel = found.groupby("parcel_key")["units"].transform("sum")
     found["packed"] = (found["packed"] * found["units"] / of_parcel.where(of_parcel > 0)).fillna(0.0)
-    sold = answer(build, "gross_margin", **asked)["value"].iloc[0]
+    sold = answer(build, "gross_margin", question)["value"].iloc[0]
     found.attrs["sold_margin"], found.attrs["euro"] = float(np.nan_to_num(sold)), euro_rate(build)
-    answers = {key: answer(build, key, **asked).iloc[0] for key in set(_METRIC_OF.values())}
+    answers = {key: answer(build, key, question).iloc[0] for key in set(_METRIC_OF.values())}
     found.attrs["rests_on"] = {
         k: (str(a["reason"]), a["status"] == "ok")
         for k, a in answers.items()

@@ -10,11 +10,11 @@ from sqlalchemy import and_, literal_column, select
 from models import control
 from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import filters, statement
-from pipelines.metrics.declare import Ask, Base
+from pipelines.metrics.declare import Base, BoundQuestion
 from pipelines.metrics.facts import promises, risks
 from pipelines.metrics.facts.of_promises import PROMISES, RISKS
 from pipelines.metrics.finish import waits
-from pipelines.metrics.question import EVERYTHING, Day, Scope, Where
+from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, Expression, days_between, double
 from pipelines.warehouse.rules import Time
 from pipelines.warehouse.star import STAR
@@ -22,7 +22,9 @@ from pipelines.warehouse.star import STAR
 t = STAR.tables
 
 
-def _base_rows(build: Build, base: Base, question: Ask, columns: dict[str, Any], *conditions: Any) -> pd.DataFrame:
+def _base_rows(
+    build: Build, base: Base, question: BoundQuestion, columns: dict[str, Any], *conditions: Any
+) -> pd.DataFrame:
     now = base.time(question)
     chosen = [c(now) if callable(c) else c for c in columns.values()]
     wanted = [c(now) for c in conditions]
@@ -82,9 +84,7 @@ _AT_RISK = (
 )
 
 
-def worklist_at_risk(
-    build: Build, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING, limit: int = 200
-) -> pd.DataFrame:
+def worklist_at_risk(build: Build, question: Question = ANYTHING, *, limit: int = 200) -> pd.DataFrame:
     """List open returns, one row each, by the money that probably breaks a promise.
 
     `at_stake` = amount x probability, each return one customer. `next_*` is the promise that falls due first,
@@ -92,7 +92,7 @@ def worklist_at_risk(
     promise where none is open. `expected_at` is the day its refund will probably come, `early_at` to `late_at` its 80%
     interval.
     """
-    question = bind(build, "breach_risk", where=where, as_of=as_of, scope=scope)
+    bound = bind(build, "breach_risk", question.takes("A work list", "as_of"))
     columns = {
         **_PROMISE_ROW,
         "stage": risks.c.stage,
@@ -100,9 +100,7 @@ def worklist_at_risk(
         "to_stage": promises.c.to_stage,
         "return_key": promises.c.return_key,
     }
-    found = _base_rows(build, RISKS, question, columns, _open_promise).sort_values(
-        ["return_id", "due_at", "promise_id"]
-    )
+    found = _base_rows(build, RISKS, bound, columns, _open_promise).sort_values(["return_id", "due_at", "promise_id"])
     following = found.drop_duplicates("return_id").set_index("return_id")
     is_refund = found["to_stage"].eq("refunded")
     final = (
@@ -127,41 +125,35 @@ def worklist_at_risk(
 
 def refunds_due(
     build: Build,
-    days: float = 5,
+    question: Question = ANYTHING,
     *,
-    where: Where = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
+    days: float = 5,
     limit: int = 1000,
 ) -> pd.DataFrame:
     """List open withdrawals whose legal refund date falls within so many days.
 
     Overdue ones first (`days_left` below 0).
     """
-    question = bind(build, "refunds_due_soon", where=where, as_of=as_of, scope=scope)
+    bound = bind(build, "refunds_due_soon", question.takes("A work list", "as_of"))
 
     def due(now: Time) -> Expression:
         is_legal = promises.c.promise_id == literal_column("'legal_refund'")
         left = days_between(now.at, promises.c.due_at)
         return and_(is_legal, left <= double(days), now.happened(promises.c.handed_over_at))
 
-    found = _base_rows(build, PROMISES, question, _PROMISE_ROW, _open_promise, due)
+    found = _base_rows(build, PROMISES, bound, _PROMISE_ROW, _open_promise, due)
     return found.sort_values(["due_at", "return_id"]).head(limit).reset_index(drop=True)
 
 
 def promise_states(
     build: Build,
+    question: Question = ANYTHING,
     *,
     by: Sequence[str] = ("promise_id",),
-    where: Where = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
 ) -> pd.DataFrame:
     """Count returns under promise per group: kept, broken, undetermined (running, on time), expired."""
-    question = bind(build, "promise_kept", by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)
-    keys, sums = waits.by_state(build.fetch(statement(question)), question)
+    bound = bind(build, "promise_kept", question, by=by)
+    keys, sums = waits.by_state(build.fetch(statement(bound)), bound)
     return pd.concat([keys, sums.astype(int)], axis=1)
 
 
@@ -169,9 +161,7 @@ CONTROL_WEEKS, JUDGED_WEEKS = 52, 12  # weeks on a control chart, and how many o
 _DECIDED = 0.95  # share of a week's promises that must be due before the week is judged
 
 
-def control_chart(
-    build: Build, promise_id: str, *, where: Where = None, as_of: Day = None, scope: Scope = EVERYTHING
-) -> pd.DataFrame:
+def control_chart(build: Build, promise_id: str, question: Question = ANYTHING) -> pd.DataFrame:
     """Chart the share of one promise kept by week of request.
 
     Columns: week, kept, n (due), share, centre, low, high, signal, is_young. The limits come from the weeks before the
@@ -179,9 +169,8 @@ def control_chart(
     known.
     """
     names = ["week", "kept", "n", "share", "centre", "low", "high", "signal", "is_young"]
-    counted = promise_states(
-        build, by=("week",), where={**(where or {}), "promise_id": [promise_id]}, as_of=as_of, scope=scope
-    )
+    question.takes("A control chart", "as_of")
+    counted = promise_states(build, question.under(promise_id=[promise_id]), by=("week",))
     if counted.empty:
         return pd.DataFrame(columns=names)
     weeks = counted.drop(columns="week").set_index(pd.to_datetime(counted["week"])).sort_index()

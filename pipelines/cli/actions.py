@@ -22,6 +22,7 @@ from pipelines.cli.options import (
     example,
     opened,
     pairs,
+    question_of,
     settings_of,
 )
 from pipelines.cli.output import print_rows
@@ -195,14 +196,14 @@ def action_measure(
 
     settings = settings_of(warehouse)
     among = actions_module.actions(settings)
-    day = day_of(as_of, "--as-of")
+    question = question_of(as_of=as_of)
     with opened(warehouse) as build:
         if number is not None:
             chosen = actions_module.find_action(settings, number)
-            found = [actions.measure_action(build, chosen, among, as_of=day)]
+            found = [actions.measure_action(build, chosen, among, question)]
         else:
             kinds = [kind] if kind else sorted({a.kind for a in among})
-            found = [actions.measure_kind(build, k, among, as_of=day) for k in kinds]
+            found = [actions.measure_kind(build, k, among, question) for k in kinds]
     rows = [m.row() for m in found]
     if output is Format.table:
         rows = [{k: row[k] for k in _MEASURED} for row in rows]

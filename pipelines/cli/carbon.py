@@ -19,6 +19,7 @@ from pipelines.cli.options import (
     example,
     filters_of,
     opened,
+    question_of,
     settings_of,
 )
 from pipelines.cli.output import print_rows, records_of, why_lacking
@@ -119,11 +120,7 @@ def factors_compare(
         raise SourceError(f"There is no set {name!r}. There are {', '.join(known.sets)}.")
     with opened(warehouse) as build:
         found = analyses.factor_effect(
-            build,
-            known,
-            replace(known, chosen=name, pinned=pinned),
-            since=day_of(since, "--from"),
-            until=day_of(until, "--to"),
+            build, known, replace(known, chosen=name, pinned=pinned), question_of(since, until)
         )
         why = why_lacking(build, "kg_co2e")
     ours, theirs = found["kg_co2e"].sum(), found["other_kg_co2e"].sum()
@@ -205,9 +202,7 @@ def levers(
     from pipelines import analyses
 
     with opened(warehouse) as build:
-        found = analyses.levers(
-            build, where=filters_of(build, "kg_co2e", where), since=day_of(since, "--from"), until=day_of(until, "--to")
-        )
+        found = analyses.levers(build, question_of(since, until).but(where=filters_of(build, "kg_co2e", where)))
         why = why_lacking(build, "kg_co2e")
     rows = [{**r, "assumes": ", ".join(r["assumes"])} for r in records_of(found)]
     title = "Levers on the returns that were; days below 0 are later; assumptions are rows of data/costs.csv"

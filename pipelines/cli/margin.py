@@ -1,7 +1,7 @@
 """Verbs about money."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,11 +11,11 @@ from pipelines.cli.options import (
     FormatOption,
     Warehouse,
     Where,
-    day_of,
     example,
     filters_of,
     opened,
     pairs,
+    question_of,
     settings_of,
 )
 from pipelines.cli.output import print_rows, records_of, why_lacking
@@ -41,10 +41,10 @@ def forecast(
     with opened(warehouse) as build:
         chosen = filters_of(build, "returned_units", where)
         if tested:
-            found = analyses.backtested(build, measure, by=by, where=chosen)
+            found = analyses.backtested(build, measure, question_of().but(where=chosen), by=by)
             print_rows(records_of(found), output, "Forecasts from earlier weeks beside what came (units)")
             return
-        found = analyses.forecast(build, measure, by=by, where=chosen)
+        found = analyses.forecast(build, measure, question_of().but(where=chosen), by=by)
         why = why_lacking(build, "returned_units")
     hidden = sorted(found.loc[~found["is_shown"].astype(bool), "group"].unique()) if len(found) else []
     shown = found[found["is_shown"].astype(bool)] if len(found) else found
@@ -64,7 +64,7 @@ def claims(
     from pipelines import analyses
 
     with opened(warehouse) as build:
-        found = analyses.claims(build, where=filters_of(build, "claims_open_amount", where))
+        found = analyses.claims(build, question_of().but(where=filters_of(build, "claims_open_amount", where)))
         why = why_lacking(build, "claims_open_amount")
     worth = found.loc[found["status"] == "eligible", "amount"].sum()
     print_rows(records_of(found), output, f"{worth:,.2f} can be claimed", why)
@@ -90,12 +90,7 @@ def dispose(
     with opened(warehouse) as build:
         chosen = filters_of(build, "returned_units", where)
         found = analyses.dispose(
-            build,
-            where=chosen,
-            since=day_of(since, "--from"),
-            until=day_of(until, "--to"),
-            carbon_price=carbon_price,
-            capacity=limits,
+            build, question_of(since, until).but(where=chosen), carbon_price=carbon_price, capacity=limits
         )
         why = why_lacking(build, "recovery_rate")
     if out is not None:
@@ -147,11 +142,11 @@ def simulate(
     from pipelines.people import scenarios
 
     settings = settings_of(warehouse)
-    asked: dict[str, Any] = {"since": day_of(since, "--from"), "until": day_of(until, "--to")}
+    asked = question_of(since, until)
     if front:
         with opened(warehouse) as build:
             print_rows(
-                records_of(analyses.pareto(build, where=filters_of(build, "returned_units", where), **asked)),
+                records_of(analyses.pareto(build, asked.but(where=filters_of(build, "returned_units", where)))),
                 output,
                 "Policies tried; is_best: no other is better in margin, sales, kilograms and days at once",
             )
@@ -175,7 +170,7 @@ def simulate(
         chosen = filters_of(build, "returned_units", where)
         told = analyses.forward if weeks else analyses.simulate
         rows = [
-            {"scenario": n, **r} for n, s in tried.items() for r in records_of(told(build, s, where=chosen, **asked))
+            {"scenario": n, **r} for n, s in tried.items() for r in records_of(told(build, s, asked.but(where=chosen)))
         ]
     if name and not saved:
         scenarios.save(settings, name, tried[name])

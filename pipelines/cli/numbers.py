@@ -19,7 +19,6 @@ from pipelines.cli.options import (
     Until,
     Warehouse,
     Where,
-    day_of,
     example,
     filters_of,
     opened,
@@ -62,12 +61,12 @@ def metric(
     """Answer one metric: value, interval, how many it rests on, and why when there is no answer."""
     from pipelines import metrics as declared
 
-    question = question_of(by, since, until, where, as_of)
+    question, groups = question_of(since, until, as_of), tuple(dict.fromkeys(by or ()))
     found = declared.metric(key)
     with opened(warehouse) as build:
-        question["where"] = declared.read_filters(build, key, question["where"])
-        answer = declared.answer(build, key, **question)
-        why = "" if len(answer) else str(declared.answer(build, key, **{**question, "by": ()})["reason"].iloc[0])
+        question = question.but(where=filters_of(build, key, where))
+        answer = declared.answer(build, key, question, by=groups)
+        why = "" if len(answer) else str(declared.answer(build, key, question)["reason"].iloc[0])
     rows = [
         {str(k): v.date() if isinstance(v, datetime) else v for k, v in row.items()}  # a month is a day, not a time
         for row in answer.to_dict("records")
@@ -105,8 +104,8 @@ def accrual(
     from pipelines.analyses import accrual as booked
 
     with opened(warehouse) as build:
-        chosen = filters_of(build, "returns_to_come_value", where)
-        found = booked(build, by=tuple(dict.fromkeys(by or ("month",))), where=chosen, as_of=day_of(as_of, "--as-of"))
+        question = question_of(as_of=as_of).but(where=filters_of(build, "returns_to_come_value", where))
+        found = booked(build, question, by=tuple(dict.fromkeys(by or ("month",))))
         currency, why = build.info.get("reporting_currency", "EUR"), why_lacking(build, "returns_to_come_value")
     print_rows(
         records_of(found), output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum", why
@@ -138,18 +137,18 @@ def export(
     from pipelines import metrics as declared
     from pipelines.outputs import export as files
 
-    question = question_of(by, since, until, where, as_of)
+    question, groups = question_of(since, until, as_of), tuple(dict.fromkeys(by or ()))
     found = declared.metric(key)
     total = None
     with opened(warehouse) as build:
-        question["where"] = declared.read_filters(build, key, question["where"])
+        question = question.but(where=filters_of(build, key, where))
         if rows is None:
-            frame = declared.answer(build, key, **question)
+            frame = declared.answer(build, key, question, by=groups)
         else:
-            frame = declared.rows(build, key, part=rows.value, limit=files.LIMIT, **question)
+            frame = declared.rows(build, key, question, by=groups, part=rows.value, limit=files.LIMIT)
             if len(frame) == files.LIMIT:
-                total, _ = declared.rows_total(build, key, part=rows.value, **question)
-        about = files.About(found.name.en, (key,), rows.value if rows else "", total=total, **question)
+                total, _ = declared.rows_total(build, key, question, part=rows.value)
+        about = files.About(found.name.en, (key,), rows.value if rows else "", groups, question, total=total)
         files.write(frame, files.context(build, about, len(frame)), out)
     cut = f", the newest of {total:,}" if total and total > len(frame) else ""
     typer.echo(f"{out}: {len(frame):,} rows{cut}. Next: backhaul verify {out}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -15,6 +15,7 @@ from pipelines.errors import SourceError
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.metrics.question import Question
     from pipelines.warehouse.engine import Build
 
 
@@ -140,21 +141,14 @@ AsOf = Annotated[
 ]
 
 
-def question_of(
-    by: list[str] | None, since: str | None, until: str | None, where: list[str] | None, as_of: str | None
-) -> dict[str, Any]:
-    """Read the options of a question."""
-    chosen = pairs(where)
+def question_of(since: str | None = None, until: str | None = None, as_of: str | None = None) -> "Question":
+    """Read the days of a question; its filters are read against the metric it is put to."""
+    from pipelines.metrics.question import Question
+
     first, last = day_of(since, "--from"), day_of(until, "--to")
     if first and last and first > last:
         raise typer.BadParameter(f"{first} is after --to {last}.", param_hint="--from")
-    return {
-        "by": tuple(dict.fromkeys(by or ())),
-        "where": chosen,
-        "since": first,
-        "until": last,
-        "as_of": day_of(as_of, "--as-of"),
-    }
+    return Question(since=first, until=last, as_of=day_of(as_of, "--as-of"))
 
 
 class Part(StrEnum):

@@ -13,10 +13,10 @@ from pipelines.cli.options import (
     FormatOption,
     Warehouse,
     Where,
-    day_of,
     example,
     filters_of,
     opened,
+    question_of,
     settings_of,
 )
 from pipelines.cli.output import plain_value, print_rows, why_lacking
@@ -55,7 +55,7 @@ def promise(
     with opened(warehouse) as build:
         declared.read_filters(build, "promise_at", {**where, "promise_id": [promise_id]})
         found = analyses.offers(
-            build, promise_id, at, by_lane=not together, where=where, as_of=day_of(as_of, "--as-of"), weeks=weeks
+            build, promise_id, at, question_of(as_of=as_of).but(where=where), by_lane=not together, weeks=weeks
         )
     rows = [o.row() for o in found]
     if output is Format.json:
@@ -97,7 +97,9 @@ def at_risk(
     from pipelines import analyses
 
     with opened(warehouse) as build:
-        found = analyses.worklist_at_risk(build, where=filters_of(build, "breach_risk", where), limit=limit)
+        found = analyses.worklist_at_risk(
+            build, question_of().but(where=filters_of(build, "breach_risk", where)), limit=limit
+        )
         why = why_lacking(build, "breach_risk")
     shown = (
         found

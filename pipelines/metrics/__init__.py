@@ -11,13 +11,15 @@ from pipelines.metrics.catalogue import catalogue, dimensions, measure_names, me
 from pipelines.metrics.coverage import coverage, lacking
 from pipelines.metrics.declare import PARTS, Metric
 from pipelines.metrics.filters import dimension_values, read_filters, values_of
-from pipelines.metrics.question import EVERYTHING, Scope, Text
+from pipelines.metrics.question import ANYTHING, EVERYTHING, Question, Scope, Text
 from pipelines.metrics.rows import rows, rows_total
 
 __all__ = [
+    "ANYTHING",
     "EVERYTHING",
     "PARTS",
     "Metric",
+    "Question",
     "Scope",
     "Text",
     "answer",

@@ -6,7 +6,7 @@ reason says so.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,42 +18,29 @@ from pipelines.metrics.bind import ask, is_known, of_build, statement_of, unit
 from pipelines.metrics.catalogue import own_dimensions, parsed
 from pipelines.metrics.compiler import PartlyKnown, check_dimensions
 from pipelines.metrics.coverage import lacking, wanted
-from pipelines.metrics.declare import Ask
+from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.finish.shares import total
-from pipelines.metrics.question import ALIASES, EVERYTHING, Day, Scope
+from pipelines.metrics.question import ALIASES, ANYTHING, Day, Question
 from pipelines.warehouse.engine import Build
 
 
-def answer(
-    build: Build,
-    key: str,
-    *,
-    by: Sequence[str] = (),
-    where: Mapping[str, Sequence[Any]] | None = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
-) -> pd.DataFrame:
+def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequence[str] = ()) -> pd.DataFrame:
     """Answer a metric per group.
 
-    `by` are dimensions or time grains (day, week, month, quarter, year) of the metric's own date basis; `where` maps
-    dimensions to allowed values; `since` and `until` are days on that basis, `until` included; `as_of` is the time of
-    observation. Gives the groups' columns, then value, low, high (a `level` interval, NaN where there is none), n,
-    coverage (the share of its rows that the number rests on), unit, basis, status ("ok" or "greyed": no value, or one
-    that its reason says is of a part only), reason, and caution: "" or what weakens the number ("coverage",
-    "delay_drift", "factor"; `reason` then says how). A number that more than `losses.UNKNOWN` of its rows are lost to
-    is greyed and keeps its bounds in low and high. Without `by` there is exactly one row. Raises UnknownMetric and
-    UnknownDimension.
+    `by` are dimensions or time grains (day, week, month, quarter, year) of the metric's own date basis. Gives the
+    groups' columns, then value, low, high (an interval of the question's level, NaN where there is none), n, coverage
+    (the share of its rows that the number rests on), unit, basis, status ("ok" or "greyed": no value, or one that its
+    reason says is of a part only), reason, and caution: "" or what weakens the number ("coverage", "delay_drift",
+    "factor"; `reason` then says how). A number that more than `losses.UNKNOWN` of its rows are lost to is greyed and
+    keeps its bounds in low and high. Without `by` there is exactly one row. Raises UnknownMetric and UnknownDimension.
     """
-    question = ask(key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
-    chosen = question.metric
+    bound = ask(key, question, by=by)
+    chosen = bound.metric
     note = ""
     lacks = lacking(build, chosen.needs)
     asked = {
         str(v)
-        for name, values in question.where.items()
+        for name, values in bound.where.items()
         if name == "source"
         for v in ([values] if isinstance(values, str) else values)
     }
@@ -61,36 +48,32 @@ def answer(
     without = {s: missing for s, missing in lacks.items() if missing}
     try:
         if not lacks or len(without) == len(lacks):
-            check_dimensions(
-                chosen, [*question.by, *question.where], own_dimensions(build)
-            )  # before coverage is looked at
+            check_dimensions(chosen, [*bound.by, *bound.where], own_dimensions(build))  # before coverage is looked at
             missing = sorted({m for found in without.values() for m in found}) or list(chosen.needs)
             marked = (
                 "; what is marked as returned is counted in flagged_line_rate and flagged_order_rate"
                 if "return" in missing and chosen.unit == "share" and is_known(build, "flagged_line_rate")
                 else ""
             )
-            return _finished(
-                build, question, _grey(question, f"needs {wanted(missing)}; load a source that has it{marked}")
-            )
-        question = of_build(build, question)
+            return _finished(build, bound, _grey(bound, f"needs {wanted(missing)}; load a source that has it{marked}"))
+        bound = of_build(build, bound)
         if without:
             note = "; ".join(f"without {s}: no {wanted(missing)}" for s, missing in without.items())
-        absent = [d for d in chosen.required if d not in {ALIASES.get(n, n) for n in (*question.by, *question.where)}]
+        absent = [d for d in chosen.required if d not in {ALIASES.get(n, n) for n in (*bound.by, *bound.where)}]
         if absent:
-            check_dimensions(chosen, [*question.by, *question.where], own_dimensions(build))
+            check_dimensions(chosen, [*bound.by, *bound.where], own_dimensions(build))
             return _finished(
                 build,
-                question,
-                _grey(question, f"different things are not mixed: cut or filter by {', '.join(absent)}"),
+                bound,
+                _grey(bound, f"different things are not mixed: cut or filter by {', '.join(absent)}"),
             )
-        frame = build.fetch(statement_of(build, question))
+        frame = build.fetch(statement_of(build, bound))
     except PartlyKnown as reason:
-        return _finished(build, question, _grey(question, str(reason)))
-    is_empty = bool(question.by) and not len(frame)
-    found = _grey(question, "").iloc[:0] if is_empty else (chosen.finish or total)(frame, question, build)
-    found = losses.cover(build, question, found, unit(build, chosen))
-    if "source" in question.by and without:
+        return _finished(build, bound, _grey(bound, str(reason)))
+    is_empty = bool(bound.by) and not len(frame)
+    found = _grey(bound, "").iloc[:0] if is_empty else (chosen.finish or total)(frame, bound, build)
+    found = losses.cover(build, bound, found, unit(build, chosen))
+    if "source" in bound.by and without:
         left = pd.DataFrame(
             [
                 {"source": s, **_UNKNOWN, "reason": f"needs {wanted(m)}; load a source that has it"}
@@ -99,10 +82,10 @@ def answer(
         )
         found = pd.concat([found[~found["source"].isin(list(without))], left], ignore_index=True)
         note = ""
-    unshipped = losses.unshipped(build, question)
+    unshipped = losses.unshipped(build, bound)
     if note or unshipped:
         found["note"] = ["; ".join(filter(None, [note, own, unshipped])) for own in found["note"]]
-    return _finished(build, question, found)
+    return _finished(build, bound, found)
 
 
 _UNKNOWN: dict[str, Any] = {
@@ -118,11 +101,11 @@ _UNKNOWN: dict[str, Any] = {
 }
 
 
-def _grey(question: Ask, reason: str) -> pd.DataFrame:
+def _grey(question: BoundQuestion, reason: str) -> pd.DataFrame:
     return pd.DataFrame([{**dict.fromkeys(question.by), **_UNKNOWN, "reason": reason}])
 
 
-def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
+def _finished(build: Build, question: BoundQuestion, found: pd.DataFrame) -> pd.DataFrame:
     """Settle what each row says.
 
     Ok with its notes, or greyed with the reason and without its numbers unless they stand.
@@ -153,7 +136,7 @@ def _finished(build: Build, question: Ask, found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=range(len(found)))
 
 
-def _above(question: Ask, value: float) -> str:
+def _above(question: BoundQuestion, value: float) -> str:
     """Say of a part that is more than its whole where its rows are."""
     values = [(n, [v] if isinstance(v, str) else v) for n, v in question.where.items()]
     options = [f"--where {shlex.quote(f'{n}={v}')}" for n, vs in values for v in vs]
@@ -162,26 +145,23 @@ def _above(question: Ask, value: float) -> str:
     return f"above 100% ({value:.1%}): the part is more than the whole; rows: {command}"
 
 
-def withheld(build: Build, key: str, **question: Any) -> str:
+def withheld(build: Build, key: str, question: Question = ANYTHING) -> str:
     """Say why a list that stands on a metric's rows cannot be given.
 
     Too many of them are lost to it; empty where enough count.
     """
-    row = answer(build, key, **question).iloc[0]
+    row = answer(build, key, question).iloc[0]
     return "" if row["status"] == "ok" else str(row["reason"])
 
 
 def compare(
     build: Build,
     key: str,
+    question: Question = ANYTHING,
     *,
     period: tuple[Day, Day],
     against: tuple[Day, Day],
     by: Sequence[str] = (),
-    where: Mapping[str, Sequence[Any]] | None = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
 ) -> pd.DataFrame:
     """Compare a metric over two periods (first and last day of each) per group.
 
@@ -189,10 +169,8 @@ def compare(
     interval), n, n_previous, coverage (the lower of both), unit, basis, status, reason and caution (of either). The
     intervals of both periods make the difference's (MOVER).
     """
-    both = [
-        answer(build, key, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope, level=level)
-        for since, until in (period, against)
-    ]
+    question.takes("A comparison", "as_of")
+    both = [answer(build, key, question.but(since=a, until=b), by=by) for a, b in (period, against)]
     names = list(ask(key, by=by).by)
     now, before = both
     if names:

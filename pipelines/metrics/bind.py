@@ -1,6 +1,6 @@
 """A question bound to a build: checked, observed, and fetched."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -13,57 +13,48 @@ from pipelines.metrics import losses
 from pipelines.metrics.catalogue import metric, own_dimensions, parsed
 from pipelines.metrics.compiler import PartlyKnown, statement
 from pipelines.metrics.coverage import lacking
-from pipelines.metrics.declare import Ask, Metric
-from pipelines.metrics.question import ALIASES, EVERYTHING, TAKEN, Day, Scope, as_instant
+from pipelines.metrics.declare import BoundQuestion, Metric
+from pipelines.metrics.question import ALIASES, ANYTHING, TAKEN, Question, as_instant
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
 
 REMEMBERED = 500  # statements kept of a build
 
 
-def ask(
-    key: str,
-    *,
-    by: Sequence[str] = (),
-    where: Mapping[str, Sequence[Any]] | None = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
-    level: float = 0.9,
-) -> Ask:
-    """Put a question into one frozen value.
+def ask(key: str, question: Question = ANYTHING, *, by: Sequence[str] = ()) -> BoundQuestion:
+    """Put a question to a metric.
 
     The dimensions `reason` and `status` are answered as `return_reason` and `data_status`: an answer has columns of
     those names.
     """
     chosen, parameter = parsed(key)
-    days = [d.date() if isinstance(d, datetime) else d for d in (since, until)]
+    q = question
+    since, until = (d.date() if isinstance(d, datetime) else d for d in (q.since, q.until))
     groups = tuple(ALIASES[b] if b in TAKEN else b for b in ((by,) if isinstance(by, str) else by))
-    return Ask(chosen, parameter, groups, where or {}, days[0], days[1], as_instant(as_of), level, scope)
+    return BoundQuestion(chosen, parameter, groups, q.where, since, until, as_instant(q.as_of), q.level, q.scope)
 
 
-def statistics(build: Build, key: str, **question: Any) -> Select[Any]:
+def statistics(build: Build, key: str, question: Question = ANYTHING, *, by: Sequence[str] = ()) -> Select[Any]:
     """Give the SELECT of additive statistics that `answer` runs: groups, details, then one column a measure.
 
     Takes what `answer` takes. The same on every engine that holds the build; engines are compared on it and the
     benchmark times it. Raises UnknownMetric and UnknownDimension.
     """
     try:
-        return statement_of(build, bind(build, key, **question))
+        return statement_of(build, bind(build, key, question, by=by))
     except PartlyKnown as reason:
         raise UnknownDimension(f"{key}: {reason}.") from None
 
 
-def bind(build: Build, key: str, **question: Any) -> Ask:
-    """Put a question to a build: takes what `ask` takes, and leaves out what the build cannot contribute.
+def bind(build: Build, key: str, question: Question = ANYTHING, *, by: Sequence[str] = ()) -> BoundQuestion:
+    """Put a question to a metric of a build: the one way to a number; what the build cannot contribute is left out.
 
     Raises UnknownMetric.
     """
-    return of_build(build, ask(key, **question))
+    return of_build(build, ask(key, question, by=by))
 
 
-def of_build(build: Build, question: Ask) -> Ask:
+def of_build(build: Build, question: BoundQuestion) -> BoundQuestion:
     """Leave out what this build cannot contribute: bases without rows, sources without the facts the metric needs."""
     if "empty" not in build.memory:
         matches = STAR.tables["estimate_credit_match"]
@@ -96,7 +87,7 @@ def observed(build: Build) -> dict[str, datetime]:
     return times
 
 
-def statement_of(build: Build, question: Ask) -> Select[Any]:
+def statement_of(build: Build, question: BoundQuestion) -> Select[Any]:
     """Build the statement of a question, or take the one built before."""
     known: dict[Any, Select[Any]] = build.memory.setdefault("statements", {})
     q = question

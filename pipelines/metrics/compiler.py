@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.operators import and_ as joined_by_and
 
 from pipelines.errors import UnknownDimension
-from pipelines.metrics.declare import Ask, Base, Measure, Metric, Sum
+from pipelines.metrics.declare import Base, BoundQuestion, Measure, Metric, Sum
 from pipelines.metrics.question import ALIASES, time_grain
 from pipelines.warehouse.engine import Expression, double, literal_day, literal_instant, period_start, text_in
 from pipelines.warehouse.rules import Time
@@ -92,7 +92,7 @@ def _chosen(m: Measure, names: set[str], own: Collection[str]) -> tuple[Sum, ...
     return next(sums for sums in m.alternatives if all(names <= knows(s.base, own) for s in sums))
 
 
-def chosen_sums(ask: Ask, name: str | None = None) -> list[Sum]:
+def chosen_sums(ask: BoundQuestion, name: str | None = None) -> list[Sum]:
     """Give the sums that a question is answered with, those of one measure or of all."""
     names = {ALIASES.get(n, n) for n in (*ask.by, *ask.where, *ask.scope.allowed) if not time_grain(n)}
     return [s for m in ask.metric.measures if name in (None, m.name) for s in _chosen(m, names, ask.own)]
@@ -118,7 +118,7 @@ def dimension_condition(base: Base, name: str, values: Sequence[Any], basis: str
     return or_(false(), *tests, *([expression.is_(None)] if len(known) < len(values) else []))
 
 
-def limits(base: Base, ask: Ask, now: Time) -> list[Expression]:
+def limits(base: Base, ask: BoundQuestion, now: Time) -> list[Expression]:
     """Give the conditions of a question's filters and scope on one base.
 
     Raises UnknownDimension for one that it does not know.
@@ -134,7 +134,7 @@ def limits(base: Base, ask: Ask, now: Time) -> list[Expression]:
     ]
 
 
-def filters(base: Base, ask: Ask, now: Time) -> list[Expression]:
+def filters(base: Base, ask: BoundQuestion, now: Time) -> list[Expression]:
     """Give the conditions of a question on one base: period, filters, scope, sources, what existed by then.
 
     Raises UnknownDimension for a filter on what the base does not know.
@@ -156,7 +156,7 @@ def filters(base: Base, ask: Ask, now: Time) -> list[Expression]:
     return found
 
 
-def statement(ask: Ask) -> Select[Any]:
+def statement(ask: BoundQuestion) -> Select[Any]:
     """Build the one SELECT of a question's statistics: group columns, details, then one column a measure.
 
     Without groups it gives exactly one row; groups whose sums have no row at all are left out. Raises UnknownDimension
@@ -186,7 +186,7 @@ def statement(ask: Ask) -> Select[Any]:
     return metric.wrap(chosen, ask, columns) if metric.wrap and is_wrapped else chosen
 
 
-def _part(base: Base, sums: list[tuple[str, Sum]], ask: Ask, grains: Sequence[str]) -> Select[Any]:
+def _part(base: Base, sums: list[tuple[str, Sum]], ask: BoundQuestion, grains: Sequence[str]) -> Select[Any]:
     """Group one base: every measure of it in one pass, what they have in common in WHERE.
 
     `grains` are left at the plain day.
@@ -237,7 +237,7 @@ def _shared(conditions: list[dict[str, Expression]]) -> tuple[list[Expression], 
     return common, [own[" AND ".join(found)] if found else None for found in left]
 
 
-def _detail_type(ask: Ask, name: str) -> Any:
+def _detail_type(ask: BoundQuestion, name: str) -> Any:
     bases = (s.base for m in ask.metric.measures for sums in m.alternatives for s in sums)
     return next(b.details[name](Time(b.dimensions["source"])).type for b in bases if name in b.details)
 

@@ -54,7 +54,7 @@ class Base:
     bound: tuple[FromClause, Expression, Expression] | None = None
     own: Expression | None = None  # column of the shop's own dimensions
 
-    def time(self, ask: "Ask") -> Time:
+    def time(self, ask: "BoundQuestion") -> Time:
         """Give the observation time of a question for this base's rows."""
         return Time(self.dimensions["source"], ask.as_of, ask.observed)
 
@@ -103,8 +103,8 @@ def measure(name: str, *alternatives: Sum | Sequence[Sum]) -> Measure:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One question: a metric's parameter, groups, filters, period, observation time and level of its intervals.
+class BoundQuestion:
+    """A question put to a build: a metric, its parameter, groups, filters, days, observation time and level.
 
     `sources` are those that fill what the metric needs, when not all do; `empty` names bases without a row in the
     build, `has_faults` says whether some of its rows have impossible dates, and `observed` is T of each of its sources.
@@ -145,10 +145,10 @@ class Ask:
 DATED = {"period": "by date of return over date of sale"}
 """How a date basis is named where it is not one day of each row."""
 
-Finish = Callable[[pd.DataFrame, Ask, Build], pd.DataFrame]
-Only = Callable[[Base, Ask, Time], Expression]
+Finish = Callable[[pd.DataFrame, BoundQuestion, Build], pd.DataFrame]
+Only = Callable[[Base, BoundQuestion, Time], Expression]
 PARTS = ("numerator", "denominator")
-Wrap = Callable[[Select[Any], Ask, list[str]], Select[Any]]
+Wrap = Callable[[Select[Any], BoundQuestion, list[str]], Select[Any]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from pipelines.errors import UnknownDimension, UnknownValue
 from pipelines.metrics.bind import bind, observed
 from pipelines.metrics.catalogue import CATALOGUE, own_dimensions
 from pipelines.metrics.compiler import PartlyKnown, check_dimensions, chosen_sums, dimension, is_own, knows
-from pipelines.metrics.declare import Ask
-from pipelines.metrics.question import ALIASES, time_grain
+from pipelines.metrics.declare import BoundQuestion
+from pipelines.metrics.question import ALIASES, Question, time_grain
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.rules import Time
 
@@ -19,10 +19,10 @@ SHOWN = 12  # values of a dimension named when somebody asks for one that nobody
 
 def values_of(build: Build, key: str, name: str) -> list[str]:
     """List the values of a dimension that rows of a metric have."""
-    return sorted(_values(build, bind(build, key, where={name: []}), name))
+    return sorted(_values(build, bind(build, key, Question(where={name: []})), name))
 
 
-def _values(build: Build, question: Ask, name: str) -> set[str]:
+def _values(build: Build, question: BoundQuestion, name: str) -> set[str]:
     found: set[str] = set()
     for base in {s.base.name: s.base for s in chosen_sums(question)}.values():
         known = dimension(base, name, question.on, base.time(question)).label("known")
@@ -37,7 +37,7 @@ def read_filters(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> 
     that no row of the metric has, UnknownDimension as `answer` does. Time grains are left alone: a month without rows
     is a month. So is what is true or false.
     """
-    question = bind(build, key, where=where)
+    question = bind(build, key, Question(where=where))
     written = {name: [values] if isinstance(values, str) else list(values) for name, values in where.items()}
     read = {name: [part.strip() for v in values for part in str(v).split(",")] for name, values in written.items()}
     try:

@@ -19,7 +19,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.metrics.compiler import chosen_sums, dimension, dimension_condition
-from pipelines.metrics.declare import Ask, Base, Measure, Sum, part_measures
+from pipelines.metrics.declare import Base, BoundQuestion, Measure, Sum, part_measures
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import time_grain
 from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
@@ -61,7 +61,7 @@ def has_faults(build: Build) -> bool:
     return bool(build.memory["has_faults"])
 
 
-def unshipped(build: Build, ask: Ask) -> str:
+def unshipped(build: Build, ask: BoundQuestion) -> str:
     """Say what share of the lines sold show no shipment in the sources that report some.
 
     Where a question counts what was sold.
@@ -100,7 +100,7 @@ def unshipped(build: Build, ask: Ask) -> str:
     return f"{share(float(mine['bare'].sum()) / lines)} of the lines sold show no shipment" if lines else ""
 
 
-def _quarantined(build: Build, ask: Ask, measure: Measure) -> tuple[float, float]:
+def _quarantined(build: Build, ask: BoundQuestion, measure: Measure) -> tuple[float, float]:
     """Count the rows in quarantine of the log that a measure is summed over, and those that count.
 
     In the sources of a question.
@@ -136,7 +136,7 @@ def _table(base: Base) -> FromClause:
     return base.table if base.bound is None else base.table.outerjoin(base.bound[0], base.bound[1])
 
 
-def _dimensions(ask: Ask) -> list[str]:
+def _dimensions(ask: BoundQuestion) -> list[str]:
     """Name what a question is cut and filtered by, days left out."""
     return list(dict.fromkeys(n for n in (*ask.by, *ask.where) if not time_grain(n)))
 
@@ -156,7 +156,7 @@ def _cause(column: Any) -> str:
     return "fx_rate" if str(getattr(column.table, "name", "")) == "estimate_return_cost" else str(column.name)
 
 
-def _present(build: Build, base: Base, ask: Ask) -> frozenset[str]:
+def _present(build: Build, base: Base, ask: BoundQuestion) -> frozenset[str]:
     """Name the kinds of loss that some row of a base has, whatever is asked; looked at once a build."""
     key = f"lost of {base.name} by {ask.on}"
     if key not in build.memory:
@@ -187,7 +187,7 @@ class _Lossy:
     kinds: Mapping[str, Expression]
 
 
-def _lossy(build: Build, ask: Ask, *, every: bool) -> list[_Lossy]:
+def _lossy(build: Build, ask: BoundQuestion, *, every: bool) -> list[_Lossy]:
     """Give the sums of every measure of which some row may be lost (or, where one may, of `every` measure)."""
     found = []
     for m in ask.metric.measures:
@@ -215,7 +215,7 @@ def _lossy(build: Build, ask: Ask, *, every: bool) -> list[_Lossy]:
     return [x for mine, loses in zip(found, may_lose, strict=True) if loses or (every and any(may_lose)) for x in mine]
 
 
-def _statement(lossy: Sequence[_Lossy], ask: Ask) -> tuple[Select[Any], list[str]]:
+def _statement(lossy: Sequence[_Lossy], ask: BoundQuestion) -> tuple[Select[Any], list[str]]:
     """Build the SELECT of known and lost weight per group, over the rows of every base.
 
     One column a measure and kind.
@@ -231,12 +231,12 @@ def _statement(lossy: Sequence[_Lossy], ask: Ask) -> tuple[Select[Any], list[str
     return (query.group_by(*keys) if keys else query), columns
 
 
-def _wild(ask: Ask) -> list[str]:
+def _wild(ask: BoundQuestion) -> list[str]:
     """Name the columns that say whether a row does not know a dimension it is cut by."""
     return [f"any{_SEP}{b}" for b in ask.by if not time_grain(b)]
 
 
-def _part(sums: Sequence[_Lossy], ask: Ask, columns: Sequence[str]) -> Select[Any]:
+def _part(sums: Sequence[_Lossy], ask: BoundQuestion, columns: Sequence[str]) -> Select[Any]:
     base = sums[0].sum.base
     now = base.time(ask)
     unplaced = _unplaced(base, ask.on)
@@ -298,7 +298,7 @@ def _added(totals: Sequence[Expression]) -> Expression:
     return found
 
 
-def _spread(frame: pd.DataFrame, ask: Ask, columns: Sequence[str]) -> pd.DataFrame:
+def _spread(frame: pd.DataFrame, ask: BoundQuestion, columns: Sequence[str]) -> pd.DataFrame:
     """Count rows that do not know a dimension in every group they may belong to; gives one row a group."""
     wild, by = _wild(ask), list(ask.by)
     frame = frame.assign(**frame[list(columns)].fillna(0.0).astype(float).clip(lower=0))
@@ -337,7 +337,7 @@ def _spread(frame: pd.DataFrame, ask: Ask, columns: Sequence[str]) -> pd.DataFra
     return groups
 
 
-def weighed(build: Build, ask: Ask, *, every: bool = False) -> pd.DataFrame | None:
+def weighed(build: Build, ask: BoundQuestion, *, every: bool = False) -> pd.DataFrame | None:
     """Weigh what is known and what is lost of each measure that may lose rows, or of `every` one.
 
     Gives the groups, then a column `measure__kind`; None where nothing can be lost.
@@ -387,14 +387,14 @@ def between(low: float, high: float, unit: str) -> str:
     return f"between {low:,.{0 if whole else 2}f} and {high:,.{0 if whole else 2}f} {unit}".rstrip()
 
 
-def _is_only_lost(ask: Ask, lost: pd.DataFrame) -> bool:
+def _is_only_lost(ask: BoundQuestion, lost: pd.DataFrame) -> bool:
     """Say whether nothing is known of the numerator of some group: its bound then rests on the denominator alone."""
     top = [m.name for m, sign in part_measures(ask.metric, "numerator") if sign > 0]
     known = sum((lost[f"{m}{_SEP}known"] for m in top if f"{m}{_SEP}known" in lost), pd.Series(0.0, lost.index))
     return bool((known <= 0).any())
 
 
-def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFrame:
+def cover(build: Build, ask: BoundQuestion, found: pd.DataFrame, unit: str) -> pd.DataFrame:
     """Say on each row of an answer what share of its rows it rests on, and widen, warn or withhold where that matters.
 
     Adds or lowers `coverage`; puts what is missing into `note`, and into `reason` where the value is withheld. Groups
@@ -441,7 +441,7 @@ def cover(build: Build, ask: Ask, found: pd.DataFrame, unit: str) -> pd.DataFram
 
 
 def _bounds(
-    ask: Ask,
+    ask: BoundQuestion,
     value: np.ndarray[Any, Any],
     n: np.ndarray[Any, Any],
     known: Mapping[str, np.ndarray[Any, Any]],
@@ -488,7 +488,7 @@ def _bounds(
 
 
 def _clauses(
-    ask: Ask,
+    ask: BoundQuestion,
     joined: pd.DataFrame,
     shares: Mapping[str, np.ndarray[Any, Any]],
     known: Mapping[str, np.ndarray[Any, Any]],
@@ -518,7 +518,7 @@ def _clauses(
 
 
 def _judged(
-    ask: Ask,
+    ask: BoundQuestion,
     found: pd.DataFrame,
     lost: np.ndarray[Any, Any],
     rests: np.ndarray[Any, Any],

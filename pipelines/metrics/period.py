@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from models import rates as rate_models
 from pipelines.metrics.compiler import statement
-from pipelines.metrics.declare import DATED, Ask
+from pipelines.metrics.declare import DATED, BoundQuestion
 from pipelines.metrics.facts import orders
 from pipelines.metrics.finish.final import has_curves
 from pipelines.metrics.finish.shares import answer_frame, design_effect, summed
@@ -27,7 +27,7 @@ ASSUMED_DAYS = 14  # from sale to return, where no return names its order
 LEVEL, BIASED = 0.05, 0.10  # sales that differ by less are level; by more, the rate carries a caution
 
 
-def period_rate(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def period_rate(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Divide what came back in the period by what was sold in it, and say which way sales bias it."""
     keys, sums = summed(frame, ask.by, ["returned", "sold"])
     value, low, high = rate_models.ratio_of_counts(sums["returned"], sums["sold"], ask.level, design_effect(build))
@@ -81,7 +81,7 @@ def _first_day(build: Build) -> date | None:
     return first
 
 
-def _sales(build: Build, ask: Ask, keys: pd.DataFrame) -> tuple[Any, Any, Any, int]:
+def _sales(build: Build, ask: BoundQuestion, keys: pd.DataFrame) -> tuple[Any, Any, Any, int]:
     """Give each group's units sold in its days and in as many days earlier as returns take.
 
     (sold, before, unseen, days). `unseen` is the share of those earlier days that lie before the data. Sales before the

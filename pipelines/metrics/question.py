@@ -1,16 +1,16 @@
 """What is asked of a metric: by which dimensions, over which days, as of when, for whom."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
+from pipelines.errors import UnknownDimension
 from pipelines.warehouse.engine import period_start
 
 Day = date | datetime | None
 
 Values = Mapping[str, Sequence[Any]]
-Where = Values | None  # allowed values a dimension
 ALIASES = {
     "market": "country",
     "shop": "shop_id",
@@ -43,6 +43,49 @@ class Scope:
 
 
 EVERYTHING = Scope()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of any number: under which filters, of which days, as of when, for whom, how sure.
+
+    `where` maps dimensions to the values that may stand there; `since` and `until` are days on the number's own date
+    basis, both included; `as_of` is the time of observation (a day means its end); `scope` is what the reader may see;
+    `level` is that of intervals. A number that cannot be asked for one of them says so with `takes`.
+    """
+
+    where: Values = field(default_factory=dict)
+    since: Day = None
+    until: Day = None
+    as_of: Day = None
+    scope: Scope = EVERYTHING
+    level: float = 0.9
+
+    def but(self, **changes: Any) -> "Question":
+        """Give the same question with other fields."""
+        return replace(self, **changes)
+
+    def under(self, **values: Sequence[Any]) -> "Question":
+        """Give the same question under more filters; one of a dimension takes the place of an earlier one."""
+        return replace(self, where={**self.where, **values})
+
+    def undated(self) -> "Question":
+        """Give the same question of all days, as they are known now."""
+        return replace(self, since=None, until=None, as_of=None)
+
+    def takes(self, name: str, *fields: str) -> "Question":
+        """Give itself where it asks for nothing but these fields, filters and scope aside.
+
+        Raises UnknownDimension, which names the first field that `name` cannot be asked for.
+        """
+        for field_name in ("since", "until", "as_of"):
+            if field_name not in fields and getattr(self, field_name) is not None:
+                raise UnknownDimension(f"{name} cannot be asked {_ASKED[field_name]}.")
+        return self
+
+
+ANYTHING = Question()
+_ASKED = {"since": "from a day on", "until": "up to a day", "as_of": "as of a day"}
 
 
 def time_grain(name: str) -> bool:

@@ -1,6 +1,6 @@
 """The rows behind a number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,22 +10,18 @@ from sqlalchemy import Select, case, func, literal_column, select
 from pipelines.errors import UnknownDimension
 from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import dimension, filters, knows
-from pipelines.metrics.declare import Ask, Sum, part_measures
-from pipelines.metrics.question import ALIASES, EVERYTHING, Day, Scope, time_grain
+from pipelines.metrics.declare import BoundQuestion, Sum, part_measures
+from pipelines.metrics.question import ALIASES, ANYTHING, Question, time_grain
 from pipelines.warehouse.engine import Build, Expression, double
 
 
 def rows(
     build: Build,
     key: str,
+    question: Question = ANYTHING,
     *,
     part: str = "numerator",
     by: Sequence[str] = (),
-    where: Mapping[str, Sequence[Any]] | None = None,
-    since: Day = None,
-    until: Day = None,
-    as_of: Day = None,
-    scope: Scope = EVERYTHING,
     basis: str | None = None,
     limit: int | None = 1000,
 ) -> pd.DataFrame:
@@ -35,7 +31,7 @@ def rows(
     `by`, and counted: what the row adds to the part, so that the column's sum is the part's statistic. Bases with other
     columns leave cells empty. `basis` counts by another of the rows' days. Raises UnknownMetric and UnknownDimension.
     """
-    queries = _behind(build, key, part, basis, by=by, where=where, since=since, until=until, as_of=as_of, scope=scope)
+    queries = _behind(replace(bind(build, key, question, by=by), basis=basis), part)
     newest = [
         q.order_by(literal_column("counted_on").desc().nulls_last(), literal_column("2"), literal_column("3"))
         for q in queries
@@ -49,13 +45,10 @@ def rows(
 
 
 def rows_total(
-    build: Build, key: str, *, part: str = "numerator", basis: str | None = None, **question: Any
+    build: Build, key: str, question: Question = ANYTHING, *, part: str = "numerator", basis: str | None = None
 ) -> tuple[int, float]:
-    """Count the rows behind a part of a metric and add up what they count, without fetching them.
-
-    Takes what `rows` takes.
-    """
-    queries = _behind(build, key, part, basis, **question)
+    """Count the rows behind a part of a metric and add up what they count, without fetching them."""
+    queries = _behind(replace(bind(build, key, question), basis=basis), part)
     number, total = 0, 0.0
     for query in queries:
         inner = query.subquery("behind")
@@ -69,9 +62,8 @@ def rows_total(
     return number, total
 
 
-def _behind(build: Build, key: str, part: str, basis: str | None, **asked: Any) -> list[Select[Any]]:
+def _behind(question: BoundQuestion, part: str) -> list[Select[Any]]:
     """Build one SELECT of rows for each base that a part of a metric is summed over."""
-    question = replace(bind(build, key, **asked), basis=basis)
     chosen = question.metric
     names = {ALIASES.get(n, n) for n in (*question.by, *question.where, *question.scope.allowed) if not time_grain(n)}
     found = []
@@ -90,7 +82,7 @@ def _behind(build: Build, key: str, part: str, basis: str | None, **asked: Any) 
 _SHOWN_DETAILS = ("state", "cause", "hours", "clock_day")
 
 
-def _rows_of(s: Sum, sign: int, part: str, question: Ask) -> Select[Any]:
+def _rows_of(s: Sum, sign: int, part: str, question: BoundQuestion) -> Select[Any]:
     """Select the rows of one sum with what each adds to it; of equal values that count once, one row counts."""
     base, now = s.base, s.base.time(question)
     amount = s.amount(now)

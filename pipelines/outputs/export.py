@@ -22,8 +22,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -40,7 +40,7 @@ from sqlalchemy import select
 
 from pipelines import metrics
 from pipelines.errors import ExportError
-from pipelines.metrics import Text
+from pipelines.metrics import ANYTHING, Question, Text
 from pipelines.outputs.formulas import guarded
 from pipelines.warehouse import state
 from pipelines.warehouse.engine import Build
@@ -124,11 +124,8 @@ class About:
     metrics: tuple[str, ...] = ()
     part: str = ""
     by: tuple[str, ...] = ()
-    where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    since: date | None = None
-    until: date | None = None
+    question: Question = ANYTHING
     against: tuple[date, date] | None = None
-    as_of: date | datetime | None = None
     basis: str | None = None
     total: int | None = None
     language: str = "en"
@@ -172,11 +169,13 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
 
     filters = "; ".join(
         f"{name} = {', '.join(word('empty') if v is None or v == '' else str(v) for v in values)}"
-        for name, values in about.where.items()
+        for name, values in about.question.where.items()
     )
-    until = about.until.isoformat() if about.until else "…"
-    since = about.since.isoformat() if about.since else "…"
-    period = word("span", since=since, until=until) if about.since or about.until else word("everything")
+    until = about.question.until.isoformat() if about.question.until else "…"
+    since = about.question.since.isoformat() if about.question.since else "…"
+    period = (
+        word("span", since=since, until=until) if about.question.since or about.question.until else word("everything")
+    )
     count = f"{rows:,}".replace(",", " ")
     is_cut = about.total is not None and about.total > rows
     found = {
@@ -184,7 +183,7 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
         word("title"): about.title,
         word("made_at"): (made_at or state.now()).isoformat(sep=" ", timespec="seconds"),
         word("build"): build.label,
-        word("as_of"): str(about.as_of or build.info.get("observed_until", "")).replace("T", " "),
+        word("as_of"): str(about.question.as_of or build.info.get("observed_until", "")).replace("T", " "),
         word("period"): period,
         **({word("against"): word("span", since=about.against[0], until=about.against[1])} if about.against else {}),
         word("filters"): filters or word("none"),
@@ -204,7 +203,7 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
             "basis": word(_BASES.get(about.basis or chosen.basis, about.basis or chosen.basis)),
         }
         facts["coverage"] = _coverage(build, key, about)
-        ignored = set() if about.part else {*about.where} - {*metrics.dimensions(key, build)}
+        ignored = set() if about.part else {*about.question.where} - {*metrics.dimensions(key, build)}
         facts |= {"unfiltered": ", ".join(sorted(ignored))} if ignored else {}
         found |= {f"{key}: {word(name)}": value for name, value in facts.items()}
     found[word("rows")] = word(
@@ -216,8 +215,8 @@ def context(build: Build, about: About, rows: int, made_at: datetime | None = No
 def _coverage(build: Build, key: str, about: About) -> str:
     """Say what share of its rows a metric rests on in the selection of a file, and why not on the others."""
     known = metrics.dimensions(key, build)
-    where = {name: values for name, values in about.where.items() if name in known}
-    row = metrics.answer(build, key, where=where, since=about.since, until=about.until, as_of=about.as_of).iloc[0]
+    where = {name: values for name, values in about.question.where.items() if name in known}
+    row = metrics.answer(build, key, about.question.but(where=where)).iloc[0]
     said = "; ".join(filter(None, [f"{row['coverage']:.1%}", about.translated(str(row["reason"]))]))
     return said if row["coverage"] < 1 or row["caution"] else f"{row['coverage']:.0%}"
 

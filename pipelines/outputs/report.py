@@ -23,6 +23,7 @@ from pipelines.analyses.emissions import BAND_ALL_IN, BAND_TONNE_KM, IMPLAUSIBLE
 from pipelines.errors import ReportError
 from pipelines.factors import ledger
 from pipelines.metrics.facts import lots
+from pipelines.metrics.question import Question
 from pipelines.outputs import closing, disclosure
 from pipelines.outputs.report_files import to_pdf, to_xlsx
 from pipelines.settings import Settings
@@ -94,7 +95,7 @@ def gather(settings: Settings, since: date, until: date) -> Report:
         lines = _lines(found)
         total = float(lines["kg_co2e"].sum())
         before = closing.elements(build, *_year_before(since, until))
-        whole = metrics.answer(build, "kg_co2e", since=since, until=until).iloc[0]
+        whole = metrics.answer(build, "kg_co2e", Question(since=since, until=until)).iloc[0]
         scale = (
             total / float(whole["value"]) if whole["value"] else np.nan
         )  # closed months keep their figures: the doubt is the same share
@@ -111,7 +112,7 @@ def gather(settings: Settings, since: date, until: date) -> Report:
         )
         used = _factors(build, lines, months)
         conventions = {
-            k: float(metrics.answer(build, k, since=since, until=until)["value"].iloc[0])
+            k: float(metrics.answer(build, k, Question(since=since, until=until))["value"].iloc[0])
             for k in ("kg_co2e_per_parcel", "transport_kg_co2e_per_parcel")
         }
         scope3 = _scope3(lines)
@@ -325,7 +326,7 @@ def _discarded(build: Build, since: date, until: date) -> pd.DataFrame:
 
 
 def _avoided(build: Build, since: date, until: date) -> pd.DataFrame:
-    found = metrics.answer(build, "avoided_kg_co2e", since=since, until=until, by=("disposition",))
+    found = metrics.answer(build, "avoided_kg_co2e", Question(since=since, until=until), by=("disposition",))
     rows = found.rename(columns={"value": "central", "low": "low displacement", "high": "high displacement"})
     rows = rows[rows["central"].fillna(0) > 0][["disposition", "low displacement", "central", "high displacement"]]
     rows["note"] = "kg CO2e of new goods displaced; outside the inventory, never deducted (GHG Protocol Scope 3, 9.5)"
@@ -344,7 +345,7 @@ def _quality(build: Build, lines: pd.DataFrame, since: date, until: date) -> pd.
         }
         for q, kg in shares.items()
     ]
-    swings = analyses.tornado(build, since=since, until=until).head(15)
+    swings = analyses.tornado(build, Question(since=since, until=until)).head(15)
     rows += [
         {"what": f"doubt: {s}", "low": low, "high": high, "kg_co2e": np.nan, "share": share}
         for s, low, high, share in swings.itertuples(index=False, name=None)

@@ -29,6 +29,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from pipelines import analyses, metrics
 from pipelines.errors import BackhaulError, ServeError, WarehouseMissing
 from pipelines.metrics.bind import observed
+from pipelines.metrics.question import Question
 from pipelines.outputs.gauges import CONTENT_TYPE, exposition
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build, current_id
@@ -144,7 +145,7 @@ def promise(build: Build, promise_id: str, at: float, lane: dict[str, str]) -> d
     """Give the offers of a promise: one a lane of the selection, each with the price of every duration."""
     where = {LANE[name]: [value] for name, value in lane.items()}
     metrics.read_filters(build, "promise_at", {**where, "promise_id": [promise_id]})
-    found = analyses.offers(build, promise_id, at, where=where)
+    found = analyses.offers(build, promise_id, at, Question(where=where))
     return {"lanes": [{**o.row(), "prices": o.prices.astype(object).to_dict("records")} for o in found]}
 
 

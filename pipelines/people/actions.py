@@ -22,11 +22,10 @@ from sqlalchemy import insert, select, update
 from models import effect
 from pipelines import analyses, metrics
 from pipelines.errors import ActionError
-from pipelines.metrics import EVERYTHING, Scope
 from pipelines.metrics.bind import observed
 from pipelines.metrics.finish.final import MATURE, has_curves
 from pipelines.metrics.finish.shares import summed
-from pipelines.metrics.question import ALIASES, Day, as_instant
+from pipelines.metrics.question import ALIASES, ANYTHING, Question, as_instant
 from pipelines.settings import Settings
 from pipelines.warehouse.build import writing
 from pipelines.warehouse.engine import Build
@@ -126,24 +125,22 @@ class Action:
 
 
 def measure_action(
-    build: Build, action: Action, among: Sequence[Action] = (), *, as_of: Day = None, scope: Scope = EVERYTHING
+    build: Build, action: Action, among: Sequence[Action] = (), question: Question = ANYTHING
 ) -> Measured:
     """Measure what followed one action.
 
     `among` are all logged actions: others on the same products end or spoil the comparison.
     """
-    return _measured(build, action.kind, [action], among, as_of, scope)
+    return _measured(build, action.kind, [action], among, question)
 
 
-def measure_kind(
-    build: Build, kind: str, among: Sequence[Action], *, as_of: Day = None, scope: Scope = EVERYTHING
-) -> Measured:
+def measure_kind(build: Build, kind: str, among: Sequence[Action], question: Question = ANYTHING) -> Measured:
     """Measure what followed all actions of one kind together: single products are mostly too small to tell."""
-    return _measured(build, kind, [a for a in among if a.kind == kind], among, as_of, scope)
+    return _measured(build, kind, [a for a in among if a.kind == kind], among, question)
 
 
 def _measured(
-    build: Build, kind: str, chosen: Sequence[Action], among: Sequence[Action], as_of: Day, scope: Scope
+    build: Build, kind: str, chosen: Sequence[Action], among: Sequence[Action], question: Question
 ) -> Measured:
     ids = tuple(a.action_id for a in chosen)
     done = [a for a in chosen if a.status == "done" and a.effective_on is not None]
@@ -162,7 +159,7 @@ def _measured(
     )
     if reason:
         return Measured(kind, ids, (), None, None, None, effect.Effect("cannot_know", reason))
-    panels = {key: _panel(build, *key, as_of, scope) for key in dict.fromkeys(_split(a.scope) for a in done)}
+    panels = {key: _panel(build, key, question) for key in dict.fromkeys(_split(a.scope) for a in done)}
     filled = {key: p for key, p in panels.items() if p is not None}
     if not filled:
         return Measured(kind, ids, (), None, None, None, effect.Effect("cannot_know", "no_sales_before"))
@@ -242,7 +239,7 @@ def check_scope(build: Build, kind: str, scope: Mapping[str, Sequence[str]]) -> 
     if kind not in PRODUCT_KINDS:
         return
     unit, where = _split(scope)
-    metrics.statistics(build, "product_return_rate", by=(unit,), where={k: list(v) for k, v in where})
+    metrics.statistics(build, "product_return_rate", Question(where=dict(where)), by=(unit,))
     if not _products(build, scope, unit):
         told = "; ".join(f"{k} {', '.join(v)}" for k, v in scope.items())
         raise ActionError(
@@ -280,32 +277,30 @@ def _monday(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
 
-def _panel(build: Build, unit: str, where: Where, as_of: Day, scope: Scope) -> _Panel | None:
+def _panel(build: Build, key: Key, question: Question) -> _Panel | None:
     """Sum a build's sales and returns by product and week, as the product return rate declares them.
 
     None without sales.
     """
     kept: dict[Any, _Panel | None] = build.memory.setdefault("panels", {})
-    key = (unit, where, as_of, repr(scope))
-    if key not in kept:
+    name = (key, repr(question))
+    if name not in kept:
         if len(kept) >= KEPT_PANELS:
             kept.clear()
-        kept[key] = _summed_panel(build, unit, where, as_of, scope)
-    return kept[key]
+        kept[name] = _summed_panel(build, key[0], question.under(**dict(key[1])))
+    return kept[name]
 
 
-def _summed_panel(build: Build, unit: str, where: Where, as_of: Day, scope: Scope) -> _Panel | None:
-    question = metrics.statistics(
-        build, "product_return_rate", by=(unit, "week"), where={k: list(v) for k, v in where}, as_of=as_of, scope=scope
-    )
-    rows = build.fetch(question)
+def _summed_panel(build: Build, unit: str, question: Question) -> _Panel | None:
+    bound = metrics.statistics(build, "product_return_rate", question, by=(unit, "week"))
+    rows = build.fetch(bound)
     rows = rows[rows[unit].notna() & rows["week"].notna()]
     rows = rows.assign(exposure=rows["sold"].fillna(0) * rows["share"].fillna(1), family=rows["family"].fillna(""))
     if not len(rows):
         return None
     keys, sums = summed(rows, (unit, "week"), ["sold", "returned", "exposure"])
     weeks = pd.to_datetime(keys["week"])
-    ends = min(t for t in (max(observed(build).values()), as_instant(as_of)) if t is not None)
+    ends = min(t for t in (max(observed(build).values()), as_instant(question.as_of)) if t is not None)
     by_week = sums.groupby(weeks)[["sold", "exposure"]].sum()
     is_old = by_week["exposure"] >= MATURE * by_week["sold"]
     is_whole = by_week.index <= pd.Timestamp(ends) - WEEK

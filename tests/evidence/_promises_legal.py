@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from pipelines import analyses, metrics
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR
@@ -312,8 +313,8 @@ def due_soon(at: datetime, days: int = 5) -> set[str]:
 def listed(settings: Settings, at: datetime) -> tuple[set[str], float]:
     """Give the returns of the work list that are not late yet, and what the metric counts."""
     with current_build(settings.warehouse) as build:
-        found = analyses.refunds_due(build, 5, as_of=at)
-        counted = metrics.answer(build, "refunds_due_soon", as_of=at)["value"].iloc[0]
+        found = analyses.refunds_due(build, 5, Question(as_of=at))
+        counted = metrics.answer(build, "refunds_due_soon", Question(as_of=at))["value"].iloc[0]
     return {r.rsplit(":", 1)[1] for r in found.loc[found["days_left"] > 0, "return_id"]}, float(counted)
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from pipelines import metrics
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from tests.evidence import Claim
@@ -93,9 +94,9 @@ def claims() -> Iterator[Claim]:
             settings = Settings(warehouse=Path(place) / "warehouse")
             report = load(settings, [Path(place) / "log.csv"], source=str(mapping))
             with current_build(settings.warehouse) as build:
-                share = metrics.answer(build, "promise_kept", where=ONLY).iloc[0]
+                share = metrics.answer(build, "promise_kept", Question(where=ONLY)).iloc[0]
                 others = [
-                    metrics.answer(build, f"promise_{s}", where=ONLY)["value"].iloc[0]
+                    metrics.answer(build, f"promise_{s}", Question(where=ONLY))["value"].iloc[0]
                     for s in ("broken", "undetermined")
                 ]
         found = tuple(round(float(x)) for x in (share["value"] * share["n"], *others))

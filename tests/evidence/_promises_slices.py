@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from pipelines import analyses, metrics
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.metrics.bind import observed
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
@@ -68,7 +69,7 @@ def slices(build: Build) -> tuple[int, list[str]]:
         at = pd.Timestamp(until if as_of is None else f"{as_of} 23:59:59.999999")
         state = pd.Series([_state(r, at) for r in rows.itertuples()], index=rows.index)
         for by in cuts:
-            told = analyses.promise_states(build, by=by, as_of=as_of)
+            told = analyses.promise_states(build, Question(as_of=as_of), by=by)
             ours = {
                 tuple("" if pd.isna(v) else str(v) for v in r[: len(by)]): tuple(int(x) for x in r[len(by) :])
                 for r in told[[*by, *STATES]].itertuples(index=False)
@@ -122,7 +123,7 @@ def claims() -> Iterator[Claim]:
                 unsent["broken"] == 0 and unsent["expired"] > 0,
             )
             there = {"country": ["FR"]}  # where the sample shop has stores
-            shares = metrics.answer(build, "confirmed_units", by=("return_channel",), where=there).set_index(
+            shares = metrics.answer(build, "confirmed_units", Question(where=there), by=("return_channel",)).set_index(
                 "return_channel"
             )["value"]
             store = shares["store"] / shares.sum()
@@ -141,7 +142,9 @@ def claims() -> Iterator[Claim]:
             )
             by = {"stage_time_share": ("stage",)}
             grey = [
-                k for k in keys if (metrics.answer(build, k, by=by.get(k, ()), where=there)["status"] != "ok").any()
+                k
+                for k in keys
+                if (metrics.answer(build, k, Question(where=there), by=by.get(k, ()))["status"] != "ok").any()
             ]
             yield Claim(
                 "A quarter or more of in-store returns does not grey the page of promises",

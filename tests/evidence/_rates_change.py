@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines import analyses
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
@@ -39,13 +40,15 @@ def claims() -> Iterator[Claim]:
                 spans = rng.integers(3, 180, 2)
                 period, against = ((s, s + timedelta(days=int(n))) for s, n in zip(starts, spans, strict=True))
                 where, by = FILTERS[int(rng.integers(len(FILTERS)))], CUTS[int(rng.integers(len(CUTS)))]
-                found = analyses.rate_change(build, period, against, by=by, where=where).set_index("effect")["points"]
+                found = analyses.rate_change(build, period, against, Question(where=where), by=by).set_index("effect")[
+                    "points"
+                ]
                 if not len(found):
                     continue
                 used += 1
                 parts = found.drop(["previous", "current"]).sum()
                 worst = max(worst, abs(parts - (found["current"] - found["previous"])))
-                table = analyses.reconciliation(build, period, where=where)
+                table = analyses.reconciliation(build, period, Question(where=where))
                 for _, steps in table.groupby("bridge"):
                     value = steps["value"].to_numpy()
                     worst_bridge = max(worst_bridge, abs(value[:-1].sum() - value[-1]))

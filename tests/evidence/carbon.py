@@ -20,6 +20,7 @@ from models import carbon, uncertainty
 from pipelines import analyses, metrics
 from pipelines.factors import choose, factors
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.outputs import closing, report, report_files
 from pipelines.sample import write_sample
 from pipelines.settings import Settings
@@ -27,7 +28,7 @@ from pipelines.warehouse.build import current_build
 from tests.bench_carbon import measure
 from tests.evidence import Claim
 
-YEAR = {"since": date(2025, 2, 1), "until": date(2026, 1, 31)}
+YEAR = Question(since=date(2025, 2, 1), until=date(2026, 1, 31))
 
 TECHNICAL_GUIDANCE = ((2, 2000, 0.2), (1, 3000, 1.0), (6, 4000, 0.05))  # tonnes, km, factor of three legs
 
@@ -168,7 +169,7 @@ def _laws() -> Iterator[Claim]:
 def _shop(settings: Settings) -> Iterator[Claim]:
     with current_build(settings.warehouse) as build:
         all_in, by_mass = (
-            float(metrics.answer(build, k, **YEAR)["value"].iloc[0])
+            float(metrics.answer(build, k, YEAR)["value"].iloc[0])
             for k in ("kg_co2e_per_parcel", "transport_kg_co2e_per_parcel")
         )
         yield Claim("Demo shop: a return parcel, all in", "0.5 to 1.7 kg", f"{all_in:.3f} kg", 0.5 < all_in < 1.7)
@@ -178,7 +179,7 @@ def _shop(settings: Settings) -> Iterator[Claim]:
             f"{by_mass:.3f} kg",
             0.05 < by_mass < 0.5,
         )
-        spread = analyses.parcels(build, **YEAR)
+        spread = analyses.parcels(build, YEAR)
         flagged = int(spread["flagged"].sum())
         outside = spread[(spread["low"] >= 0.02) & (spread["high"] <= 10)]["flagged"].sum()
         yield Claim(
@@ -192,7 +193,9 @@ def _shop(settings: Settings) -> Iterator[Claim]:
             ({"country": ["FR"]}, "France, where totes came"),
             ({"country": ["DE"]}, "Germany, where they did not"),
         ):
-            found = analyses.change_split(build, period=after, against=before, where=where).set_index("step")["amount"]
+            found = analyses.change_split(build, Question(where=where), period=after, against=before).set_index("step")[
+                "amount"
+            ]
             causes = found.drop(["before", "after"])
             told = ", ".join(f"{c.replace('_', ' ')} {kg:+.2f}" for c, kg in causes.items())
             exact = abs(found["before"] + causes.sum() - found["after"]) < 1e-9
@@ -226,9 +229,9 @@ def _shop(settings: Settings) -> Iterator[Claim]:
             f"{checked - wrong:,} of {checked:,} legs",
             wrong == 0 and checked > 1000,
         )
-        gross = metrics.answer(build, "kg_co2e", **YEAR)["value"].iloc[0]
+        gross = metrics.answer(build, "kg_co2e", YEAR)["value"].iloc[0]
         legs = closing.elements(build, *YEAR.values())["kg_co2e"].sum()
-        saved = metrics.answer(build, "avoided_kg_co2e", **YEAR)["value"].iloc[0]
+        saved = metrics.answer(build, "avoided_kg_co2e", YEAR)["value"].iloc[0]
         yield Claim(
             "Avoided emissions are in no total",
             "the sum of the legs is the total",

@@ -20,6 +20,7 @@ import pandas as pd
 from models.disposition import assign, greedy, value
 from pipelines import analyses, metrics
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import statement
 from pipelines.sample import write_sample
@@ -28,7 +29,7 @@ from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
 from tests.evidence import Claim, _margin_forecast
 
-SPAN = {"since": date(2025, 2, 1), "until": date(2026, 1, 31)}
+SPAN = Question(since=date(2025, 2, 1), until=date(2026, 1, 31))
 
 
 def claims() -> Iterator[Claim]:
@@ -66,7 +67,7 @@ def _waterfalls(build: Build) -> Iterator[Claim]:
         chosen = [str(v) for v in rng.choice(values[name], size=min(2, len(values[name])), replace=False)]
         since = date(2024, 3, 1) + timedelta(int(rng.integers(0, 600)))
         found = analyses.waterfall(
-            build, where={name: chosen}, since=since, until=since + timedelta(int(rng.integers(1, 200)))
+            build, Question(where={name: chosen}, since=since, until=since + timedelta(int(rng.integers(1, 200))))
         )
         if found.empty:
             continue
@@ -105,12 +106,14 @@ def _sums(build: Build) -> Iterator[Claim]:
     }
     worst, counted = 0.0, 0
     for key, names in cuts.items():
-        whole = float(metrics.answer(build, key, **SPAN)["value"].iloc[0])
+        whole = float(metrics.answer(build, key, SPAN)["value"].iloc[0])
         for name in names:
-            parts = float(metrics.answer(build, key, by=(name,), **SPAN)["value"].sum())
+            parts = float(metrics.answer(build, key, SPAN, by=(name,))["value"].sum())
             worst, counted = max(worst, abs(parts / whole - 1)), counted + 1
     legs = float(build.fetch(_leg_cost_sql())["amount"].iloc[0])
-    lots = float(metrics.answer(build, "return_cost", where={"component": ["return_freight"]})["value"].iloc[0])
+    lots = float(
+        metrics.answer(build, "return_cost", Question(where={"component": ["return_freight"]}))["value"].iloc[0]
+    )
     yield Claim(
         f"Component sums by leg, return, product and period: {counted} cuts of cost and emissions against the whole",
         "to 1e-9",
@@ -134,13 +137,13 @@ def _leg_cost_sql():  # type: ignore[no-untyped-def]
 
 
 def _scenarios(build: Build) -> Iterator[Claim]:
-    found = analyses.simulate(build, analyses.Scenario(), **SPAN).set_index("outcome")
+    found = analyses.simulate(build, analyses.Scenario(), SPAN).set_index("outcome")
     exact = bool((found["difference"] == 0).all() and (found["value"] == found["history"]).all())
     cost, kg = (
-        float(build.fetch(statement(replace(bind(build, k, **SPAN), basis="order")))[m].sum())
+        float(build.fetch(statement(replace(bind(build, k, SPAN), basis="order")))[m].sum())
         for k, m in (("return_cost", "cost"), ("kg_co2e", "kg"))
     )
-    units = float(metrics.answer(build, "returned_units", **SPAN)["value"].iloc[0])
+    units = float(metrics.answer(build, "returned_units", SPAN)["value"].iloc[0])
     off = max(
         abs(found.loc["return_cost", "history"] / cost - 1),
         abs(found.loc["kg_co2e", "history"] / kg - 1),

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import ENTRIES, Asked, by_month, opened, remembered, where_of
+from dashboard.shared.queries import ENTRIES, Asked, by_month, opened, question_of, remembered
 from pipelines import analyses
 
 
@@ -33,8 +33,10 @@ def bridge(asked: Asked, name: str, column: str) -> pd.DataFrame:
 
 @remembered()
 def _reconciliation(asked: Asked) -> pd.DataFrame:
-    where = where_of(asked, "confirmed_units", "returned_units", "refunded_units", "refund_amount")
-    return analyses.reconciliation(opened(asked.source), (asked.since, asked.until), where=where)
+    keys = ("confirmed_units", "returned_units", "refunded_units", "refund_amount")
+    return analyses.reconciliation(
+        opened(asked.source), (asked.since, asked.until), question_of(asked, *keys).undated()
+    )
 
 
 @remembered()
@@ -43,8 +45,8 @@ def accrual(asked: Asked, *by: str) -> pd.DataFrame:
 
     The columns of metrics.accrual, the sum first, then the newest.
     """
-    where = where_of(asked, "returns_to_come_value")
-    found = analyses.accrual(opened(asked.source), by=by, where=where, as_of=asked.until)
+    question = question_of(asked, "returns_to_come_value").undated().but(as_of=asked.until)
+    found = analyses.accrual(opened(asked.source), question, by=by)
     if found.empty:
         return found
     return pd.concat([found.tail(1), found.iloc[:-1].sort_values(list(by), ascending=by[0] != "month")])
@@ -53,4 +55,4 @@ def accrual(asked: Asked, *by: str) -> pd.DataFrame:
 @remembered(ENTRIES // 8)
 def accrual_backtest(asked: Asked) -> pd.DataFrame:
     """Lay what would have been booked some days ago beside what has come: the columns of metrics.accrual_backtest."""
-    return analyses.accrual_backtest(opened(asked.source), where=where_of(asked, "returns_to_come_value"))
+    return analyses.accrual_backtest(opened(asked.source), question_of(asked, "returns_to_come_value").undated())

@@ -19,7 +19,6 @@ from dashboard.shared.queries import (
     question_of,
     remembered,
     stands_alone,
-    where_of,
 )
 from pipelines import analyses, factors, metrics
 from pipelines.outputs import closing, disclosure, report, report_files
@@ -39,7 +38,7 @@ def by_status(asked: Asked, dimension: str) -> pd.DataFrame:
 @remembered()
 def lanes(asked: Asked) -> pd.DataFrame:
     """List lanes between places with coordinates, heaviest first; modes of one lane together."""
-    found = analyses.lanes(opened(asked.source), **question_of(asked, "lanes"))
+    found = analyses.lanes(opened(asked.source), question_of(asked, "lanes"))
     ends = [f"{end}_{part}" for end in ("from", "to") for part in ("name", "longitude", "latitude")]
     sums = found.groupby(ends, as_index=False)[["kg_co2e", "parcels", "legs"]].sum()
     return sums.sort_values("kg_co2e", ascending=False, ignore_index=True)
@@ -53,20 +52,20 @@ def parameter(name: str) -> float:
 @remembered()
 def tornado(asked: Asked) -> pd.DataFrame:
     """List what the total's interval rests on, widest first: source, low, high (kg CO2e), share of the variance."""
-    found = analyses.tornado(opened(asked.source), **question_of(asked, "kg_co2e"))
+    found = analyses.tornado(opened(asked.source), question_of(asked, "kg_co2e"))
     return found[found["share"] >= DOUBTED].head(SHOWN_DOUBTS)
 
 
 @remembered()
 def parcels(asked: Asked) -> pd.DataFrame:
     """Count parcels by what they emit, all in."""
-    return analyses.parcels(opened(asked.source), **question_of(asked, "parcels"))
+    return analyses.parcels(opened(asked.source), question_of(asked, "parcels"))
 
 
 @remembered()
 def levers(asked: Asked) -> pd.DataFrame:
     """List levers on the returns of the period."""
-    return analyses.levers(opened(asked.source), **question_of(asked, "levers"))
+    return analyses.levers(opened(asked.source), question_of(asked, "levers"))
 
 
 def lever_kg(found: pd.DataFrame) -> pd.DataFrame:
@@ -79,9 +78,9 @@ def emission_causes(asked: Asked) -> pd.DataFrame:
     """Split the change of emissions per 100 units sold against the days compared with; empty where there are none."""
     if not can_compare(asked) or asked.against is None:
         return pd.DataFrame()
-    where = where_of(asked, "kg_co2e_per_100_sold", "change_split")
+    question = question_of(asked, "kg_co2e_per_100_sold", "change_split").undated()
     return analyses.change_split(
-        opened(asked.source), period=(asked.since, asked.until), against=asked.against, where=where
+        opened(asked.source), question, period=(asked.since, asked.until), against=asked.against
     )
 
 
@@ -130,8 +129,8 @@ def carbon_report(asked: Asked, form: str) -> bytes:
 @remembered()
 def legs(asked: Asked, activity: str = "") -> pd.DataFrame:
     """List the newest legs behind the emissions, or those of one activity, with their ids."""
-    where = where_of(asked, "kg_co2e") | ({"activity": [activity]} if activity else {})
-    return metrics.rows(opened(asked.source), "kg_co2e", where=where, since=asked.since, until=asked.until, limit=200)
+    question = question_of(asked, "kg_co2e").under(**({"activity": [activity]} if activity else {}))
+    return metrics.rows(opened(asked.source), "kg_co2e", question, limit=200)
 
 
 def trace(asked: Source, leg_id: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import Asked, opened, remembered, where_of
+from dashboard.shared.queries import Asked, opened, question_of, remembered
 from pipelines import analyses
 from pipelines.analyses.forecast import CUTS, MEASURES
 
@@ -16,7 +16,7 @@ def forecast(asked: Asked, measure: str, by: str) -> pd.DataFrame:
     Where the naive forecast is the better one it stands instead.
     """
     return analyses.shown(
-        analyses.forecast(opened(asked.source), measure, by=by or None, where=where_of(asked, "forecast"))
+        analyses.forecast(opened(asked.source), measure, question_of(asked, "forecast").undated(), by=by or None)
     )
 
 

@@ -9,7 +9,7 @@ from pipelines import analyses
 @remembered()
 def waterfall(asked: Asked) -> pd.DataFrame:
     """Give the steps from the gross margin of sales to what returns leave of it."""
-    return analyses.waterfall(opened(asked.source), **question_of(asked, "margin_erosion", "gross_margin"))
+    return analyses.waterfall(opened(asked.source), question_of(asked, "margin_erosion", "gross_margin"))
 
 
 @remembered()
@@ -27,7 +27,7 @@ EROSION_CUTS = analyses.EROSION_CUTS
 @remembered()
 def erosion_by(asked: Asked, by: str) -> pd.DataFrame:
     """Cut the erosion of margin by what no metric knows, per unit sold and returned."""
-    found = analyses.erosion_by(opened(asked.source), by, **question_of(asked, "margin_erosion", "erosion_by"))
+    found = analyses.erosion_by(opened(asked.source), by, question_of(asked, "margin_erosion", "erosion_by"))
     if by == "style_id":
         found = found.assign(group=analyses.product_names(opened(asked.source), "style_id", found["group"]))
     return found.head(SHOWN_STYLES)
@@ -43,19 +43,19 @@ def churn_cost(asked: Asked) -> dict[str, float] | None:
 @remembered()
 def cost_tornado(asked: Asked) -> pd.DataFrame:
     """Say what each assumed parameter does to the cost of returns."""
-    return analyses.cost_tornado(opened(asked.source), **question_of(asked, "return_cost")).head(10)
+    return analyses.cost_tornado(opened(asked.source), question_of(asked, "return_cost")).head(10)
 
 
 @remembered()
 def claims(asked: Asked) -> pd.DataFrame:
     """List lost parcels to claim."""
-    return analyses.claims(opened(asked.source), **question_of(asked, "claims_open_amount"))
+    return analyses.claims(opened(asked.source), question_of(asked, "claims_open_amount"))
 
 
 @remembered()
 def lost_sales(asked: Asked) -> pd.DataFrame:
     """Estimate the margin missed while goods were away."""
-    return analyses.lost_sales(opened(asked.source), **question_of(asked, "lost_sales"))
+    return analyses.lost_sales(opened(asked.source), question_of(asked, "lost_sales"))
 
 
 @remembered()

@@ -20,7 +20,7 @@ from pipelines.settings import Settings
 @remembered()
 def flow(asked: Asked) -> pd.DataFrame:
     """Give the links from sold to what became of it: source, target, units."""
-    found = analyses.flow(opened(asked.source), **question_of(asked, "sold_units", "returned_units"))
+    found = analyses.flow(opened(asked.source), question_of(asked, "sold_units", "returned_units"))
     return found.rename(columns={"start": "source", "end": "target"})
 
 

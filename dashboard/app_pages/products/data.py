@@ -55,7 +55,7 @@ def acted_on(asked: Source, ranked: pd.DataFrame) -> pd.DataFrame:
 @remembered(ENTRIES // 8)
 def product(asked: Asked, style_id: str) -> analyses.ProductProfile:
     """Gather what the page of one style shows."""
-    return analyses.product_profile(opened(asked.source), style_id, **question_of(asked, "product_return_rate"))
+    return analyses.product_profile(opened(asked.source), style_id, question_of(asked, "product_return_rate"))
 
 
 def noted(frame: pd.DataFrame, language: str) -> pd.DataFrame:

@@ -14,7 +14,6 @@ from dashboard.shared.queries import (
     remembered,
     table,
     undated,
-    where_of,
 )
 from pipelines import analyses
 from pipelines.warehouse.engine import looked_up
@@ -90,20 +89,22 @@ def promise_names(asked: Asked) -> list[str]:
 @remembered()
 def control(asked: Asked, promise: str) -> pd.DataFrame:
     """Give the control chart of a promise, week by week; the days of the view do not matter."""
-    return analyses.control_chart(opened(asked.source), promise, where=where_of(asked, "promise_kept"))
+    return analyses.control_chart(opened(asked.source), promise, question_of(asked, "promise_kept").undated())
 
 
 @remembered()
 def offer(asked: Asked, promise: str, at: float) -> analyses.Offer | None:
     """Give the promise that could be made today for the whole selection; the days of the view do not matter."""
-    found = analyses.offers(opened(asked.source), promise, at, by_lane=False, where=where_of(asked, "promise_at"))
+    found = analyses.offers(
+        opened(asked.source), promise, at, question_of(asked, "promise_at").undated(), by_lane=False
+    )
     return found[0] if found else None
 
 
 @remembered()
 def offers(asked: Asked, promise: str, at: float) -> pd.DataFrame:
     """List the promise that could be made today lane by lane, busiest first."""
-    found = analyses.offers(opened(asked.source), promise, at, where=where_of(asked, "promise_at"))
+    found = analyses.offers(opened(asked.source), promise, at, question_of(asked, "promise_at").undated())
     return pd.DataFrame([o.row() for o in found]).rename(columns={"market": "country", "unit": "duration_unit"})
 
 
@@ -120,7 +121,7 @@ def promise_states(asked: Asked, dimension: str = "promise_id") -> pd.DataFrame:
     """
     if number(asked, "promise_kept").lacks:
         return pd.DataFrame(columns=["label", "state", "n"])
-    found = analyses.promise_states(opened(asked.source), by=(dimension,), **question_of(asked, "promise_kept"))
+    found = analyses.promise_states(opened(asked.source), question_of(asked, "promise_kept"), by=(dimension,))
     found = found.rename(columns={dimension: "label"}).assign(label=lambda f: f["label"].fillna(""))
     states = ["kept", "broken", "undetermined", "expired"]
     found = found.loc[found[states].sum(axis=1).nlargest(SHOWN_GROUPS).index]

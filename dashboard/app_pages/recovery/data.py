@@ -9,7 +9,7 @@ from pipelines import analyses
 @remembered()
 def plan(asked: Asked, carbon_price: float) -> analyses.Plan:
     """Assign the inspected goods of the orders of the period to their best routes."""
-    return analyses.dispose(opened(asked.source), **question_of(asked, "dispose"), carbon_price=carbon_price)
+    return analyses.dispose(opened(asked.source), question_of(asked, "dispose"), carbon_price=carbon_price)
 
 
 @remembered()

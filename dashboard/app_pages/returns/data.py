@@ -13,7 +13,6 @@ from dashboard.shared.queries import (
     remembered,
     stands_alone,
     table,
-    where_of,
 )
 from pipelines import analyses
 from pipelines.analyses import unlocks
@@ -43,7 +42,10 @@ def rate_change(asked: Asked) -> pd.DataFrame:
     if asked.against is None or not can_compare(asked):
         return pd.DataFrame(columns=["step", "kind", "amount"])
     found = analyses.rate_change(
-        opened(asked.source), (asked.since, asked.until), asked.against, where=where_of(asked, "ultimate_return_rate")
+        opened(asked.source),
+        (asked.since, asked.until),
+        asked.against,
+        question_of(asked, "ultimate_return_rate").undated(),
     )
     kind = ["total" if effect in ("previous", "current") else "step" for effect in found["effect"]]
     return found.rename(columns={"effect": "step", "points": "amount"}).assign(kind=kind)
@@ -61,8 +63,8 @@ def same_window(asked: Asked, *by: str) -> pd.DataFrame:
         opened(asked.source),
         (asked.since, asked.until),
         asked.against,
+        question_of(asked, "window_return_rate").undated(),
         by=by,
-        where=where_of(asked, "window_return_rate"),
     )
     return found.rename(columns={by[0]: "label"}) if by and len(found) else found
 
@@ -71,7 +73,7 @@ def same_window(asked: Asked, *by: str) -> pd.DataFrame:
 def customers(asked: Asked) -> analyses.Concentration:
     """Say how returns gather on customers."""
     return analyses.customer_concentration(
-        opened(asked.source), **question_of(asked, "returned_units", "customer_concentration")
+        opened(asked.source), question_of(asked, "returned_units", "customer_concentration")
     )
 
 
@@ -101,8 +103,8 @@ def backtest(asked: Asked, days_ago: int, by: str | None = None) -> pd.DataFrame
 
     The columns of metrics.backtest.
     """
-    where = where_of(asked, "ultimate_return_rate")
-    found = analyses.backtest(opened(asked.source), days_ago=(days_ago,), by=by, where=where)
+    question = question_of(asked, "ultimate_return_rate").undated()
+    found = analyses.backtest(opened(asked.source), question, days_ago=(days_ago,), by=by)
     return found[found["status"].eq("ok") & (found["maturity_then"] < BACK)].reset_index(drop=True)
 
 

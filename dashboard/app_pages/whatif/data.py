@@ -17,14 +17,14 @@ def forward(asked: Asked, tried: analyses.Scenario) -> pd.DataFrame:
 
     Columns: week, value (with it), low, high, naive (as it is).
     """
-    found = analyses.forward(opened(asked.source), tried, **question_of(asked, "simulate"))
+    found = analyses.forward(opened(asked.source), tried, question_of(asked, "simulate"))
     return found.rename(columns={"value": "naive", "under": "value"})
 
 
 @remembered()
 def simulated(asked: Asked, tried: analyses.Scenario) -> pd.DataFrame:
     """Re-run the returns of the orders of the period."""
-    return analyses.simulate(opened(asked.source), tried, **question_of(asked, "simulate"))
+    return analyses.simulate(opened(asked.source), tried, question_of(asked, "simulate"))
 
 
 def compared(asked: Asked) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def compared(asked: Asked) -> pd.DataFrame:
 @remembered()
 def pareto(asked: Asked) -> pd.DataFrame:
     """Try a grid of policies."""
-    return analyses.pareto(opened(asked.source), **question_of(asked, "simulate"))
+    return analyses.pareto(opened(asked.source), question_of(asked, "simulate"))
 
 
 def saved_scenarios(source: Source) -> dict[str, analyses.Scenario]:

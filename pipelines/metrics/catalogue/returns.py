@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, func, literal_column, select
 
-from pipelines.metrics.declare import Ask, Base, Measure, Metric, Sum, always, both, measure
+from pipelines.metrics.declare import Base, BoundQuestion, Measure, Metric, Sum, always, both, measure
 from pipelines.metrics.facts import (
     CANCELLED_THEN,
     CREDITS,
@@ -63,7 +63,7 @@ OF_BUYERS = measure("expected", Sum(SCORED, lambda _: orders.c.units_sold * chan
 SCORED_UNITS = measure("scored", Sum(SCORED, lambda _: orders.c.units_sold, _is_scored))
 
 
-def develop(chosen: Select[Any], ask: Ask, columns: list[str], family: bool = False) -> Select[Any]:
+def develop(chosen: Select[Any], ask: BoundQuestion, columns: list[str], family: bool = False) -> Select[Any]:
     """Join the development curve to units grouped by the day their clock started.
 
     Columns: groups, `share` (see curve_share), sums.
@@ -89,7 +89,7 @@ def develop(chosen: Select[Any], ask: Ask, columns: list[str], family: bool = Fa
     return select(*keys, *(func.sum(aged.c[c]).label(c) for c in columns)).group_by(*keys)
 
 
-def develop_families(chosen: Select[Any], ask: Ask, columns: list[str]) -> Select[Any]:
+def develop_families(chosen: Select[Any], ask: BoundQuestion, columns: list[str]) -> Select[Any]:
     """Develop, and keep the category of the units apart as `family`."""
     return develop(chosen, ask, columns, family=True)
 
@@ -113,7 +113,7 @@ CREDITS_BY_DELAY = replace(
 )
 
 
-def _within(base: Base, ask: Ask, now: Time) -> Expression:
+def _within(base: Base, ask: BoundQuestion, now: Time) -> Expression:
     """Keep what came back within the days asked for."""
     return base.details["clock_day"](now).between(0, int(ask.parameter or 30))
 

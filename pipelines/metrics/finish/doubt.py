@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from models import uncertainty
 from pipelines.factors import parameter, parameters
-from pipelines.metrics.declare import Ask, Finish
+from pipelines.metrics.declare import BoundQuestion, Finish
 from pipelines.metrics.finish.shares import groups_of
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
@@ -100,7 +100,7 @@ def doubted(finish: Finish) -> Finish:
     None where the cells are not known (cut by product).
     """
 
-    def finishing(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    def finishing(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
         found = finish(frame, ask, build)
         emitted = frame["kg"].fillna(0).to_numpy(float)
         is_known = frame["u_role"].notna().to_numpy() if "u_role" in frame else np.zeros(len(frame), bool)

@@ -7,7 +7,7 @@ import pandas as pd
 from sqlalchemy import select
 
 from models import rates as rate_models
-from pipelines.metrics.declare import Ask, Finish
+from pipelines.metrics.declare import BoundQuestion, Finish
 from pipelines.metrics.finish import pooled
 from pipelines.metrics.finish.shares import answer_frame, design_effect, groups_of, priors
 from pipelines.metrics.question import time_grain
@@ -25,7 +25,7 @@ def has_curves(build: Build) -> bool:
     return bool(build.memory["has_curves"])
 
 
-def categories(keys: pd.DataFrame, ask: Ask) -> list[str | None]:
+def categories(keys: pd.DataFrame, ask: BoundQuestion) -> list[str | None]:
     """Give the one category that each group is about; None where it is about several."""
     if "category" in ask.by:
         return [None if pd.isna(c) else c for c in keys["category"]]
@@ -34,7 +34,7 @@ def categories(keys: pd.DataFrame, ask: Ask) -> list[str | None]:
     return [chosen[0] if len(chosen) == 1 else None] * len(keys)
 
 
-def _effects(build: Build, keys: pd.DataFrame, ask: Ask) -> np.ndarray[Any, Any]:
+def _effects(build: Build, keys: pd.DataFrame, ask: BoundQuestion) -> np.ndarray[Any, Any]:
     """Give the design effect of each group: its category's, else that of all orders."""
     found, whole = priors(build).dropna(subset=["category", "deff"]), design_effect(build)
     known = dict(zip(found["category"], found["deff"], strict=True))
@@ -42,7 +42,7 @@ def _effects(build: Build, keys: pd.DataFrame, ask: Ask) -> np.ndarray[Any, Any]
 
 
 def _cohort_prior(
-    build: Build, keys: pd.DataFrame, ask: Ask
+    build: Build, keys: pd.DataFrame, ask: BoundQuestion
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
     """Give mean and sd of the logit per group.
 
@@ -72,7 +72,7 @@ def drifts(build: Build) -> pd.DataFrame:
     return found
 
 
-def drifting(found: pd.DataFrame, build: Build, ask: Ask) -> pd.DataFrame:
+def drifting(found: pd.DataFrame, build: Build, ask: BoundQuestion) -> pd.DataFrame:
     """Mark the answers whose returns no longer arrive as the curve says.
 
     `caution` "delay_drift" and the sentence in `note`.
@@ -93,7 +93,9 @@ def drifting(found: pd.DataFrame, build: Build, ask: Ask) -> pd.DataFrame:
     )
 
 
-def final(frame: pd.DataFrame, ask: Ask, build: Build) -> tuple[pd.DataFrame, rate_models.Ultimate, pd.DataFrame]:
+def final(
+    frame: pd.DataFrame, ask: BoundQuestion, build: Build
+) -> tuple[pd.DataFrame, rate_models.Ultimate, pd.DataFrame]:
     """Project the final rates of the groups: (keys, rates, sums of sold and returned)."""
     number, keys = groups_of(frame, ask.by)
     sold = frame["sold"].fillna(0).to_numpy(float)
@@ -130,20 +132,20 @@ def young(build: Build, rates: rate_models.Ultimate, sums: pd.DataFrame, limit: 
     return np.array(reasons, dtype=object)
 
 
-def ultimate(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def ultimate(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give the expected final rate; greyed under half maturity."""
     keys, rates, sums = final(frame, ask, build)
     found = answer_frame(keys, rates.rate, rates.low, rates.high, sums["sold"], young(build, rates, sums))
     return drifting(found, build, ask)
 
 
-def maturity(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def maturity(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give the share of the expected returns that is already back."""
     keys, rates, sums = final(frame, ask, build)
     return answer_frame(keys, rates.maturity, n=sums["sold"], reason=young(build, rates, sums, 0.0))
 
 
-def to_come(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def to_come(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give the units still expected back."""
     keys, rates, sums = final(frame, ask, build)
     reason = young(build, rates, sums, 0.05)
@@ -158,7 +160,7 @@ def to_come_amount(of_sold: str, of_returned: str) -> Finish:
     that come back most; so a month is worth about the same whole or by category.
     """
 
-    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    def finish(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
         keys, rates, sums = final(frame, ask, build)
         number, _ = groups_of(frame, ask.by)
         kept = {
@@ -180,7 +182,7 @@ def to_come_amount(of_sold: str, of_returned: str) -> Finish:
     return finish
 
 
-def window(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def window(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give the share returned within a number of days, from units of mixed ages (Kaplan-Meier)."""
     days = int(ask.parameter or 30)
     number, keys = groups_of(frame, ask.by)

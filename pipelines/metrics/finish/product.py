@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from models import products as product_models
 from pipelines.metrics.compiler import statement
-from pipelines.metrics.declare import Ask, Finish
+from pipelines.metrics.declare import BoundQuestion, Finish
 from pipelines.metrics.finish import pooled
 from pipelines.metrics.finish.final import drifting, final, young
 from pipelines.metrics.finish.shares import answer_frame, design_effect, groups_of, summed
@@ -24,7 +24,7 @@ NO_CATEGORY = "no rate of its category to compare with yet"
 NO_BUYERS = "no expected rate for these sales"
 
 
-def exposed(frame: pd.DataFrame, ask: Ask) -> pd.DataFrame:
+def exposed(frame: pd.DataFrame, ask: BoundQuestion) -> pd.DataFrame:
     """Give one row a group and category.
 
     Sold, returned and exposure (units weighed by the share of their returns expected by now).
@@ -56,7 +56,7 @@ def one_family(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
     return pd.concat([keys, sums], axis=1).assign(family=first["family"].to_numpy())
 
 
-def usual_rates(build: Build, rows: pd.DataFrame, ask: Ask) -> np.ndarray[Any, Any]:
+def usual_rates(build: Build, rows: pd.DataFrame, ask: BoundQuestion) -> np.ndarray[Any, Any]:
     """Give the usual rate of each row's category in the selection; the build's where nothing but products is selected.
 
     A product is compared with its category in the same markets, channels and days: filters, scope, period and time
@@ -100,7 +100,7 @@ def product(of: Callable[..., Any]) -> Finish:
     `of` gives (value, low, high) from the build, the rows and the question.
     """
 
-    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    def finish(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
         rows = exposed(frame, ask)
         if has_products(ask.by):
             rows = one_family(rows, ask.by)
@@ -118,12 +118,12 @@ def product(of: Callable[..., Any]) -> Finish:
     return finish
 
 
-def shrunk(build: Build, rows: pd.DataFrame, ask: Ask) -> Any:
+def shrunk(build: Build, rows: pd.DataFrame, ask: BoundQuestion) -> Any:
     """Give the adjusted rate and its interval."""
     return pooled.rates(build, rows, ask.by, ask.level, usual_rates(build, rows, ask))
 
 
-def above(build: Build, rows: pd.DataFrame, ask: Ask) -> Any:
+def above(build: Build, rows: pd.DataFrame, ask: BoundQuestion) -> Any:
     """Give the probability that the rate is above the category's in the selection."""
     kind, nothing = pooled.kind_of(ask.by), np.full(len(rows), np.nan)
     usual = usual_rates(build, rows, ask)
@@ -143,7 +143,7 @@ def of_buyers(rows: pd.DataFrame) -> np.ndarray[Any, Any]:
 _SCORED = 0.8  # share of the units sold that something must be expected of, for a final rate to be compared with it
 
 
-def expectation(build: Build, ask: Ask) -> tuple[float, str]:
+def expectation(build: Build, ask: BoundQuestion) -> tuple[float, str]:
     """Say how sure the expected level of a month is (standard deviation of its logit).
 
     And why nothing is expected where nothing is.
@@ -168,7 +168,7 @@ def expectation(build: Build, ask: Ask) -> tuple[float, str]:
     return float("nan"), f"the model that expects returns is not used: {why[0]}" if why else NO_BUYERS
 
 
-def expected(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def expected(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give the mean probability to come back, between the bounds that what comes of these sales lies in.
 
     Their level and chance.
@@ -185,7 +185,7 @@ def expected(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     )
 
 
-def own_part(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def own_part(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give the final rate less the rate expected of the buyers.
 
     Of one product or style a row it is the adjusted rate's. The interval holds the doubt of both: of the final rate,

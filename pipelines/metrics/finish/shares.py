@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from models import rates as rate_models
 from pipelines.metrics.compiler import chosen_sums
-from pipelines.metrics.declare import Ask, Finish
+from pipelines.metrics.declare import BoundQuestion, Finish
 from pipelines.metrics.question import ALIASES, time_grain
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
@@ -50,7 +50,7 @@ def answer_frame(
     )
 
 
-def total(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def total(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give the only measure as it is; n is it too when it counts."""
     name = ask.metric.measures[0].name
     columns = [m.name for m in ask.metric.measures]
@@ -74,7 +74,7 @@ def ratio_of(
     n is the denominator when it is `counted`, or a measure named n.
     """
 
-    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    def finish(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
         keys, sums = summed(
             frame, ask.by, list(dict.fromkeys([numerator, denominator, *(["n"] if "n" in frame else [])]))
         )
@@ -94,7 +94,7 @@ def ratio_of(
     return finish
 
 
-def flagged(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def flagged(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give the share of lines marked as returned.
 
     Where whole orders are marked it is an upper bound, and one line of each the lower.
@@ -121,7 +121,7 @@ def flagged(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
 def ranged(value: str, low: str, high: str) -> Finish:
     """Give one measure as it is, between two others."""
 
-    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    def finish(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
         keys, sums = summed(frame, ask.by, [value, low, high])
         return answer_frame(keys, sums[value], sums[low], sums[high])
 
@@ -135,7 +135,7 @@ def covered(finish: Finish) -> Finish:
     While a factor is used that is far from those that ship, it carries the caution "factor".
     """
 
-    def covering(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    def covering(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
         found = finish(frame, ask, build)
         _, sums = summed(frame, ask.by, ["legs", "unknown"])
         what = {"legs": "legs", "lot_carbon": "returned lots with all their legs"}[
@@ -183,7 +183,7 @@ def share_of_whole(name: str, of: tuple[str, ...] | None, nothing: str, *, inter
     What is summed counts units or lines where an `interval` is given.
     """
 
-    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    def finish(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
         keys, sums = summed(frame, ask.by, [name])
         split = [b for b in ask.by if (not time_grain(b) if of is None else ALIASES.get(b, b) in of)]
         fixed = [b for b in ask.by if b not in split]
@@ -207,7 +207,7 @@ def share_of_whole(name: str, of: tuple[str, ...] | None, nothing: str, *, inter
 def balance(small: str, large: str, nothing: str) -> Finish:
     """Give (small - large) / (small + large), with Wilson's interval of the share moved to -1..1."""
 
-    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    def finish(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
         keys, sums = summed(frame, ask.by, [small, large])
         a, n = sums[small].to_numpy(), (sums[small] + sums[large]).to_numpy()
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -8,20 +8,20 @@ import pandas as pd
 
 from models import promises as promise_models
 from models import rates as rate_models
-from pipelines.metrics.declare import Ask, Finish
+from pipelines.metrics.declare import BoundQuestion, Finish
 from pipelines.metrics.finish.shares import answer_frame, groups_of, summed
 from pipelines.warehouse.engine import Build
 
 STATES = ("kept", "broken", "undetermined", "expired")
 
 
-def by_state(frame: pd.DataFrame, ask: Ask) -> tuple[pd.DataFrame, pd.DataFrame]:
+def by_state(frame: pd.DataFrame, ask: BoundQuestion) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Give returns under promise per group, one column a state."""
     wide = frame.assign(**{s: np.where(frame["state"] == s, frame["returns"].fillna(0), 0.0) for s in STATES})
     return summed(wide, ask.by, list(STATES))
 
 
-def kept(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def kept(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give kept / (kept + broken), with Wilson's interval."""
     keys, sums = by_state(frame, ask)
     n = (sums["kept"] + sums["broken"]).to_numpy()
@@ -32,7 +32,7 @@ def kept(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     return found.assign(note=_from_return(frame[frame["state"].isin(["kept", "broken"])], frame, ask, "returns"))
 
 
-def _from_return(rows: pd.DataFrame, frame: pd.DataFrame, ask: Ask, name: str) -> list[str]:
+def _from_return(rows: pd.DataFrame, frame: pd.DataFrame, ask: BoundQuestion, name: str) -> list[str]:
     """Say of each group how much of it counts from the return, for want of a request."""
     if "is_from_return" not in frame:
         return [""] * len(groups_of(frame, ask.by)[1])
@@ -50,7 +50,7 @@ def _from_return(rows: pd.DataFrame, frame: pd.DataFrame, ask: Ask, name: str) -
 def in_state(state: str) -> Finish:
     """Count the returns under promise in one state; n is all under promise."""
 
-    def finish(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+    def finish(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
         keys, sums = by_state(frame, ask)
         return answer_frame(keys, sums[state], n=sums.sum(axis=1))
 
@@ -58,7 +58,7 @@ def in_state(state: str) -> Finish:
 
 
 def _table_of_waits(
-    frame: pd.DataFrame, ask: Ask
+    frame: pd.DataFrame, ask: BoundQuestion
 ) -> tuple[pd.DataFrame, np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     number, keys = groups_of(frame, ask.by)
     cause = frame["cause"].fillna(-1).to_numpy(int)
@@ -72,7 +72,7 @@ def _table_of_waits(
     return keys, hours / 24, table, number
 
 
-def wait_quantile(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def wait_quantile(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give a quantile of the days waited by those that complete (Aalen-Johansen), with its interval."""
     return _waited(
         frame,
@@ -83,7 +83,7 @@ def wait_quantile(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
     )
 
 
-def promise_that_holds(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFrame:
+def promise_that_holds(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     """Give the shortest duration kept with a probability, in the promise's own unit; a lost return breaks any."""
     number, keys = groups_of(frame, ask.by)
     took, place = np.unique(frame["took"].fillna(0).to_numpy(float), return_inverse=True)
@@ -108,7 +108,7 @@ def promise_that_holds(frame: pd.DataFrame, ask: Ask, build: Build) -> pd.DataFr
     return answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason).assign(unit=unit)
 
 
-def _waited(frame: pd.DataFrame, ask: Ask, estimate: Callable[..., Any]) -> pd.DataFrame:
+def _waited(frame: pd.DataFrame, ask: BoundQuestion, estimate: Callable[..., Any]) -> pd.DataFrame:
     keys, days, table, _ = _table_of_waits(frame, ask)
     found = np.asarray(estimate(days, table), dtype=float)
     completed = table[:, promise_models.COMPLETED, :].sum(-1)
