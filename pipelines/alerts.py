@@ -193,16 +193,16 @@ def _is_here(parts: SplitResult) -> bool:
 
 def rules(settings: Settings, *, with_withdrawn: bool = False) -> list[Rule]:
     """List the rules; a warehouse that never had one begins with SHIPPED, unsent."""
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     try:
-        return _rules(memory, with_withdrawn=with_withdrawn)
+        return _rules(state_file, with_withdrawn=with_withdrawn)
     finally:
-        memory.close()
+        state_file.close()
 
 
-def _rules(memory: state.State, *, with_withdrawn: bool = False) -> list[Rule]:
+def _rules(state_file: state.State, *, with_withdrawn: bool = False) -> list[Rule]:
     t = state_tables.alert_rule
-    rows = memory.rows(select(t).order_by(t.c.rule_id))
+    rows = state_file.rows(select(t).order_by(t.c.rule_id))
     if not rows:
         return [Rule(number, **shipped) for number, shipped in enumerate(SHIPPED, 1)]  # type: ignore[arg-type]
     return [
@@ -234,9 +234,9 @@ def _insert(connection: Connection, rule: Rule) -> int:
     return int(done.scalar_one())
 
 
-def _keep_shipped(memory: state.State) -> None:
+def _keep_shipped(state_file: state.State) -> None:
     """Write the rules that ship down, where there was never one: before the first write about rules."""
-    with memory.transaction() as connection:
+    with state_file.transaction() as connection:
         if connection.execute(select(func.count()).select_from(state_tables.alert_rule)).scalar_one() == 0:
             for shipped in SHIPPED:
                 _insert(connection, Rule(0, **shipped))  # type: ignore[arg-type]
@@ -249,16 +249,16 @@ def add_rule(settings: Settings, build: Build, rule: Rule) -> Rule:
     """
     check_rule(build, rule)
     with writing(settings.warehouse, settings.short_wait_s):
-        memory = state.State(settings.warehouse)
+        state_file = state.State(settings.warehouse)
         try:
-            _keep_shipped(memory)
-            for known in _rules(memory):
+            _keep_shipped(state_file)
+            for known in _rules(state_file):
                 if replace(known, rule_id=0) == replace(rule, rule_id=0):
                     return known
-            with memory.transaction() as connection:
+            with state_file.transaction() as connection:
                 return replace(rule, rule_id=_insert(connection, rule))
         finally:
-            memory.close()
+            state_file.close()
 
 
 def withdraw_rule(settings: Settings, rule_id: int) -> None:
@@ -267,18 +267,18 @@ def withdraw_rule(settings: Settings, rule_id: int) -> None:
     Raises AlertError for none of that number.
     """
     with writing(settings.warehouse, settings.short_wait_s):
-        memory = state.State(settings.warehouse)
+        state_file = state.State(settings.warehouse)
         try:
-            if rule_id not in {r.rule_id for r in _rules(memory)}:
+            if rule_id not in {r.rule_id for r in _rules(state_file)}:
                 raise AlertError(f"There is no rule {rule_id}. `backhaul alert list` shows them.")
-            _keep_shipped(memory)
+            _keep_shipped(state_file)
             t, a = state_tables.alert_rule, state_tables.alert
-            with memory.transaction() as connection:
+            with state_file.transaction() as connection:
                 connection.execute(update(t).where(t.c.rule_id == rule_id).values(withdrawn_at=state.now()))
                 lasting = update(a).where(a.c.rule_id == rule_id, a.c.cleared_at.is_(None))
                 connection.execute(lasting.values(cleared_at=state.now()))
         finally:
-            memory.close()
+            state_file.close()
 
 
 def evaluate(build: Build, rule: Rule) -> list[Verdict]:
@@ -387,19 +387,19 @@ def record(settings: Settings) -> list[Verdict]:
 
     The caller holds the warehouse for writing. What cannot be known leaves a lasting alert as it is.
     """
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     a = state_tables.alert
     fresh: list[Verdict] = []
     try:
-        _keep_shipped(memory)
+        _keep_shipped(state_file)
         with current_build(settings.warehouse) as build:
             at = max(observed_until(build).values(), default=state.now())
             build_id = str(build.info["build_id"])
-            verdicts = [v for rule in _rules(memory) for v in _verdicts(build, rule)]
+            verdicts = [v for rule in _rules(state_file) for v in _verdicts(build, rule)]
         lasting = {
-            (r["rule_id"], r["cell"]): r["alert_id"] for r in memory.rows(select(a).where(a.c.cleared_at.is_(None)))
+            (r["rule_id"], r["cell"]): r["alert_id"] for r in state_file.rows(select(a).where(a.c.cleared_at.is_(None)))
         }
-        with memory.transaction() as connection:
+        with state_file.transaction() as connection:
             for v in verdicts:
                 cell = json.dumps(dict(v.cell), sort_keys=True)
                 known = lasting.pop((v.rule.rule_id, cell), None)
@@ -430,7 +430,7 @@ def record(settings: Settings) -> list[Verdict]:
             for gone in lasting.values():  # its cell is in no row any more
                 connection.execute(update(a).where(a.c.alert_id == gone).values(cleared_at=at))
     finally:
-        memory.close()
+        state_file.close()
     return fresh
 
 
@@ -442,14 +442,14 @@ def alerts(settings: Settings, *, lasting: bool = True) -> pd.DataFrame:
     names = [c.name for c in state_tables.alert.columns]
     if not (settings.warehouse / "state.sqlite").exists():
         return pd.DataFrame(columns=[*names, "rule"])
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     try:
         a = state_tables.alert
         chosen = select(a).order_by(a.c.since_at.desc(), a.c.alert_id)
-        found = memory.read(chosen.where(a.c.cleared_at.is_(None)) if lasting else chosen)
-        by_id = {r.rule_id: r for r in _rules(memory, with_withdrawn=True)}
+        found = state_file.read(chosen.where(a.c.cleared_at.is_(None)) if lasting else chosen)
+        by_id = {r.rule_id: r for r in _rules(state_file, with_withdrawn=True)}
     finally:
-        memory.close()
+        state_file.close()
     return found.assign(cell=found["cell"].map(json.loads), rule=looked_up(found["rule_id"], by_id))
 
 
@@ -462,7 +462,7 @@ def verdict_of(row: Mapping[Any, Any]) -> Verdict:
 
 
 def tell(settings: Settings) -> list[str]:
-    """Tell every address of its untold alerts, one message an address.
+    """Notify every address of its alerts that did not go out, one message an address.
 
     Gives a sentence for each that could not be told.
     """
@@ -482,15 +482,15 @@ def tell(settings: Settings) -> list[str]:
                 " load."
             )
             continue
-        memory = state.State(settings.warehouse)
+        state_file = state.State(settings.warehouse)
         try:
-            with writing(settings.warehouse, settings.short_wait_s), memory.transaction() as connection:
+            with writing(settings.warehouse, settings.short_wait_s), state_file.transaction() as connection:
                 for row in rows:
                     row["told"] = json.dumps(sorted({*json.loads(row["told"]), address}))
                     mine = update(state_tables.alert).where(state_tables.alert.c.alert_id == row["alert_id"])
                     connection.execute(mine.values(told=row["told"]))
         finally:
-            memory.close()
+            state_file.close()
     return failures
 
 

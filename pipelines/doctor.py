@@ -80,16 +80,16 @@ def warehouse(settings: Settings, *, is_deep: bool) -> Iterator[Finding]:
         return
     yield from _disk(settings)
     yield from _builds(settings, is_deep=is_deep)
-    memory = state.State(folder)
+    state_file = state.State(folder)
     try:
         if not (folder / "state.sqlite").exists():
             yield Finding("state.sqlite", "is gone", REMAKE)
-        elif problem := memory.problem():
+        elif problem := state_file.problem():
             yield Finding("state.sqlite", problem, REMAKE)
         else:
-            yield from _loads(settings, memory, is_deep=is_deep)
-            yield from _key(settings, memory)
-            yield from _strangers(settings, memory)
+            yield from _loads(settings, state_file, is_deep=is_deep)
+            yield from _key(settings, state_file)
+            yield from _strangers(settings, state_file)
             for one in (c for c in closing.closed(settings) if not c.is_intact):
                 yield Finding(
                     f"closed/{one.path.name}",
@@ -99,7 +99,7 @@ def warehouse(settings: Settings, *, is_deep: bool) -> Iterator[Finding]:
     except BackhaulError as error:
         yield Finding("state.sqlite", str(error), REMAKE)
     finally:
-        memory.close()
+        state_file.close()
     try:
         factors.ledger(settings)
     except BackhaulError as error:
@@ -136,8 +136,8 @@ def _builds(settings: Settings, *, is_deep: bool) -> Iterator[Finding]:
             yield Finding(f"builds/{file.name}", f"cannot be read whole: {problem}", REMAKE)
 
 
-def _loads(settings: Settings, memory: state.State, *, is_deep: bool) -> Iterator[Finding]:
-    every = {row["load_id"]: row for row in memory.loads_with("landing", "landed", "logged", "published", "failed")}
+def _loads(settings: Settings, state_file: state.State, *, is_deep: bool) -> Iterator[Finding]:
+    every = {row["load_id"]: row for row in state_file.loads_with("landing", "landed", "logged", "published", "failed")}
     for load_id, row in every.items():
         if row["status"] == "failed":
             yield Finding(
@@ -148,12 +148,12 @@ def _loads(settings: Settings, memory: state.State, *, is_deep: bool) -> Iterato
         elif row["status"] != "published":
             yield Finding(f"load {load_id}", f"is {row['status']}, not published", "Finish it: backhaul load")
     held = set(build.readable_info(settings.warehouse).get("loads", "").split())
-    known = memory.statuses()
+    known = state_file.statuses()
     for load_id in sorted(held - known.keys())[:1]:
         yield Finding(
             "state.sqlite", f"knows nothing of load {load_id}, which the build holds: it is lost or older", REMAKE
         )
-    for load_id, problems in Logs(settings, memory).damaged(is_deep=is_deep).items():
+    for load_id, problems in Logs(settings, state_file).damaged(is_deep=is_deep).items():
         for problem in problems:
             yield Finding(f"load {load_id}", problem, REMAKE)
     for row in every.values() if is_deep else ():
@@ -170,7 +170,7 @@ def _loads(settings: Settings, memory: state.State, *, is_deep: bool) -> Iterato
             "A log file that is damaged is put back from a copy, and none of these loads can be judged again.",
             is_fault=False,
         )
-    for number in memory.rows(
+    for number in state_file.rows(
         select(func.count().label("n"))
         .select_from(state_tables.forgotten)
         .where(state_tables.forgotten.c.done_at.is_(None))
@@ -190,14 +190,14 @@ def _loads(settings: Settings, memory: state.State, *, is_deep: bool) -> Iterato
         )
 
 
-def _key(settings: Settings, memory: state.State) -> Iterator[Finding]:
+def _key(settings: Settings, state_file: state.State) -> Iterator[Finding]:
     known, again = (
-        memory.value("key_fingerprint"),
+        state_file.value("key_fingerprint"),
         "Put it back from a copy: with another key, known customers become new ones.",
     )
     if known is None:
         return
-    if keys.file_of(settings, memory) == settings.next_key_file:
+    if keys.file_of(settings, state_file) == settings.next_key_file:
         yield Finding(
             settings.next_key_file.name, "has not taken the place of the old key yet", "Finish it: backhaul load"
         )
@@ -207,9 +207,9 @@ def _key(settings: Settings, memory: state.State) -> Iterator[Finding]:
         yield Finding(settings.key_file.name, "is not the key that this warehouse was made with", again)
 
 
-def _strangers(settings: Settings, memory: state.State) -> Iterator[Finding]:
+def _strangers(settings: Settings, state_file: state.State) -> Iterator[Finding]:
     """List what lies in our folders and is not ours; it is left alone."""
-    log, statuses = settings.warehouse / "log", memory.statuses()
+    log, statuses = settings.warehouse / "log", state_file.statuses()
     ours = {*build.own_files(settings.warehouse), *(settings.raw / load_id for load_id in statuses)}
     folders = (settings.warehouse / "builds", settings.raw)
     found = [

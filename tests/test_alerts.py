@@ -223,7 +223,7 @@ def test_an_alert_is_told_once_and_again_only_when_it_comes_back(copy_of_tiny: S
         assert lasting.loc[lasting["since_build"].notna(), "since_build"].iloc[0] == lasting["seen_build"].iloc[0]
         report = load(copy_of_tiny, [another_order(tmp_path, 1)])  # 5 of 49 now: it is over
         assert report.is_new_build
-        assert report.untold == []
+        assert report.unreached == []
         assert len(got) == 1
         mine = alerts.alerts(copy_of_tiny, lasting=False)
         assert mine[mine["rule_id"] == mine["rule_id"].max()]["cleared_at"].notna().all()
@@ -238,11 +238,11 @@ def test_who_cannot_be_reached_is_tried_again_and_a_load_goes_on(copy_of_tiny: S
         add(copy_of_tiny, replace(HIGH, bound=0.0, to=(broken, address, "http://127.0.0.1:9/none")))
         report = load(copy_of_tiny, [another_order(tmp_path, 1)])
         assert report.is_new_build
-        assert len(report.untold) == 2
+        assert len(report.unreached) == 2
         assert len(got) == 1
         assert len(refused) == 1
-        assert "it answered 500" in " ".join(report.untold)
-        assert "/hook" not in " ".join(report.untold)
+        assert "it answered 500" in " ".join(report.unreached)
+        assert "/hook" not in " ".join(report.unreached)
         assert len(alerts.tell(copy_of_tiny)) == 2  # again, but not the one who knows
         assert len(got) == 1
         assert len(refused) == 2
@@ -292,12 +292,12 @@ def test_every_shipped_rule_can_speak(sample_settings: Settings) -> None:
 
 
 def test_a_rule_that_cannot_be_asked_any_more_stops_no_load(copy_of_tiny: Settings, tmp_path: Path) -> None:
-    memory = state.State(copy_of_tiny.warehouse)
-    memory.write(
+    state_file = state.State(copy_of_tiny.warehouse)
+    state_file.write(
         state_tables.alert_rule,
         [{"metric": "gone_by_now", "test": "above", "bound": 1.0, "by": "[]", "where": "{}", "days": 0, "to": "[]"}],
     )
-    memory.close()
+    state_file.close()
     assert load(copy_of_tiny, [another_order(tmp_path, 1)]).is_new_build
     (mine,) = [v for v in alerts.check(copy_of_tiny) if v.rule.metric == "gone_by_now"]
     assert mine.fires is None

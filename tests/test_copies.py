@@ -65,9 +65,11 @@ def test_a_restored_copy_is_the_warehouse_and_loads_on(shop: Settings, tmp_path:
 def test_a_load_whose_files_had_not_all_landed_is_not_in_the_copy(shop: Settings, tmp_path: Path) -> None:
     settings = Settings(warehouse=tmp_path / "warehouse")
     restore(settings, backup(shop, tmp_path / "copy").folder)
-    memory = state.State(settings.warehouse)
-    memory.write(state_tables.load, [{"load_id": "29990101T000000000000", "status": "landing", "source": "canonical"}])
-    memory.close()
+    state_file = state.State(settings.warehouse)
+    state_file.write(
+        state_tables.load, [{"load_id": "29990101T000000000000", "status": "landing", "source": "canonical"}]
+    )
+    state_file.close()
     (settings.raw / "29990101T000000000000").mkdir()
     (settings.raw / "29990101T000000000000" / "half.csv").write_text("order_")
     made = backup(settings, tmp_path / "second")
@@ -110,9 +112,9 @@ def test_a_load_that_is_judged_again_meanwhile_is_in_the_copy(shop: Settings, tm
     """A build holds it, its raw files are whole and its log is being written: the copy makes the log again."""
     settings = Settings(warehouse=tmp_path / "warehouse")
     restore(settings, backup(shop, tmp_path / "copy").folder)
-    memory = state.State(settings.warehouse)
-    memory.set_status([row["load_id"] for row in memory.loads_with("published")], "landed")
-    memory.close()
+    state_file = state.State(settings.warehouse)
+    state_file.set_status([row["load_id"] for row in state_file.loads_with("published")], "landed")
+    state_file.close()
     for log in (settings.warehouse / "log").rglob("*.parquet"):
         log.write_bytes(b"PAR1 half of it")
     assert backup(settings, tmp_path / "second").left_out == ()

@@ -437,12 +437,12 @@ def test_every_column_of_the_rows_behind_has_a_name(tiny_build: Build, language:
 
 
 @pytest.fixture
-def asked(tiny_settings: Settings) -> queries.Asked:
+def asked(tiny_settings: Settings) -> queries.PageQuestion:
     source = queries.source(tiny_settings.warehouse)
-    return queries.Asked(source, dt.date(2025, 12, 1), dt.date(2026, 1, 31))
+    return queries.PageQuestion(source, dt.date(2025, 12, 1), dt.date(2026, 1, 31))
 
 
-def test_a_step_of_the_margin_has_the_rows_that_make_it(asked: queries.Asked) -> None:
+def test_a_step_of_the_margin_has_the_rows_that_make_it(asked: queries.PageQuestion) -> None:
     steps = data.waterfall(asked)
     assert len(steps) > 4
     left = steps["step"] == "left"
@@ -452,13 +452,13 @@ def test_a_step_of_the_margin_has_the_rows_that_make_it(asked: queries.Asked) ->
 
 
 @pytest.mark.parametrize("cut", ["promise_id", "lane", "carrier", "place_id", "return_channel"])
-def test_a_bar_of_a_promise_has_as_many_rows_as_it_says(asked: queries.Asked, cut: str) -> None:
+def test_a_bar_of_a_promise_has_as_many_rows_as_it_says(asked: queries.PageQuestion, cut: str) -> None:
     for row in data_promises.promise_states(asked, cut).itertuples():
         at = ((cut, str(row.label)), ("state", str(row.state)))
         assert queries.rows_total(asked, "promise_kept", "numerator", at, True)[0] == row.n, at
 
 
-def test_a_share_of_the_whole_is_out_of_all_of_it(asked: queries.Asked) -> None:
+def test_a_share_of_the_whole_is_out_of_all_of_it(asked: queries.PageQuestion) -> None:
     at = (("return_reason", "size_small"), ("category", "dresses"))
     of = {part: queries.rows_total(asked, "reason_share", part, at, True)[1] for part in ("numerator", "denominator")}
     shares = queries.crossed(asked, "reason_share", "return_reason", "category").set_index(
@@ -468,9 +468,9 @@ def test_a_share_of_the_whole_is_out_of_all_of_it(asked: queries.Asked) -> None:
 
 
 @pytest.mark.parametrize("form", queries.FILES)
-def test_files_of_what_is_seen_and_of_the_rows_verify(asked: queries.Asked, tmp_path: Path, form: str) -> None:
+def test_files_of_what_is_seen_and_of_the_rows_verify(asked: queries.PageQuestion, tmp_path: Path, form: str) -> None:
     seen = queries.by(asked, "kg_co2e", "role")
-    behind = queries.Behind("kg_co2e", ("role",), seen)
+    behind = queries.DrillDown("kg_co2e", ("role",), seen)
     made = {
         "seen": queries.file_of_seen(asked, "Émissions", behind, seen, form, "fr"),
         "rows": queries.file_of_rows(
@@ -709,7 +709,9 @@ def test_a_drift_is_said_where_its_intervals_are_shown(
     sentence = words("reason.drift_later", day="2026-01-01", factor="1.27")
     warned = [str(w.value) for w in opened.warning]
     assert warned[0].startswith(sentence[0].upper() + sentence[1:])  # what the sample loses follows
-    months = data_returns.cohorts(queries.Asked(queries.source(warehouse), *queries.days(queries.source(warehouse))))
+    months = data_returns.cohorts(
+        queries.PageQuestion(queries.source(warehouse), *queries.days(queries.source(warehouse)))
+    )
     assert (months["caution"] == "delay_drift").any()
     assert len(warned) == 2
     marked = [m.label for m in opened.metric if "material/warning" in m.label]

@@ -51,23 +51,23 @@ def run(
 
 
 def statuses(settings: Settings) -> dict[str, str]:
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     try:
-        return memory.statuses()
+        return state_file.statuses()
     finally:
-        memory.close()
+        state_file.close()
 
 
 def kept(settings: Settings) -> dict[str, Any]:
     """What must not get lost: facts, and what people wrote."""
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     try:
         rows = {
-            t.name: len(memory.rows(t.select()))
+            t.name: len(state_file.rows(t.select()))
             for t in (state_tables.alert_rule, state_tables.closed_month, state_tables.action)
         }
     finally:
-        memory.close()
+        state_file.close()
     made = {n: (settings.warehouse.parent / n).exists() for n in ("rates.csv", "em.json", "copy")}
     return {"rows": rows, "made": made, "facts": tables(settings)}
 
@@ -156,7 +156,7 @@ def test_a_clock_that_jumps_changes_nothing(copy_of_tiny: Settings, tmp_path: Pa
     found = tables(copy_of_tiny)["fact_order_line"].set_index("order_line_id")["net_amount"]
     assert set(found.index) == before | {"shop:N1", "shop:N2"}
     assert (found["shop:N1"], found["shop:N2"]) == (70, 50)
-    memory = state.State(copy_of_tiny.warehouse)
-    begun = [row["load_id"] for row in memory.rows(state_tables.load.select())]
-    memory.close()
+    state_file = state.State(copy_of_tiny.warehouse)
+    begun = [row["load_id"] for row in state_file.rows(state_tables.load.select())]
+    state_file.close()
     assert begun == sorted(begun)  # an id is after all before it

@@ -146,7 +146,7 @@ def test_choosing_a_set_estimates_everything_anew(copy_of_tiny: Settings) -> Non
         before = build.label
         said = analyses.factor_effect(build, Ledger(), Ledger(chosen="ademe"))["other_kg_co2e"].sum()
     choose(copy_of_tiny, "ademe")
-    assert load(copy_of_tiny, is_anew=True).kind == "full"
+    assert load(copy_of_tiny, rebuild=True).kind == "full"
     with current_build(copy_of_tiny.warehouse) as build:
         assert build.label != before
         assert metrics.answer(build, "kg_co2e")["value"].iloc[0] == pytest.approx(said)
@@ -192,7 +192,7 @@ def test_emissions_carry_a_caution_while_such_a_factor_is_used(copy_of_tiny: Set
     import_set(copy_of_tiny, written(tmp_path / "mine.csv", row), "mine")
     for name, caution in (("mine", "factor"), ("desnz", "")):
         choose(copy_of_tiny, name)
-        load(copy_of_tiny, is_anew=True)
+        load(copy_of_tiny, rebuild=True)
         with current_build(copy_of_tiny.warehouse) as build:
             found = metrics.answer(build, "kg_co2e").iloc[0]
         assert (found["status"], found["caution"]) == ("ok", caution)

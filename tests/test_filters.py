@@ -127,7 +127,7 @@ def test_a_comma_parts_two_values(tiny_settings: Settings) -> None:
 
 def test_a_page_reads_the_build_it_asks_for(copy_of_tiny: Settings) -> None:
     before = queries.source(copy_of_tiny.warehouse)
-    load(copy_of_tiny, is_anew=True)
+    load(copy_of_tiny, rebuild=True)
     after = queries.source(copy_of_tiny.warehouse)
     assert before.build_id != after.build_id
     queries._builds.clear()

@@ -204,7 +204,7 @@ def write_sources(folder: Path) -> dict[str, list[Path]]:
     made = openpyxl.Workbook()
     sheet = made.worksheets[0]
     for cells in (
-        ["Line", "Return", "Asked", "Mail", "Reason", "Note", "Name"],
+        ["Line", "Return", "PageQuestion", "Mail", "Reason", "Note", "Name"],
         ["N1-1", "B1", "2026-01-09", ANNE, "it was for anne the second", "trop grand", "Zorbinia"],
         ["N2-1", "B2", "2026-01-10", OTHER, "size_small", None, "Bo"],
     ):
@@ -243,9 +243,9 @@ class Story:
         self.sources = write_sources(folder)
         for source, files in self.sources.items():  # one build of all
             load(self.settings, files, source=source, is_trial=source != "shopify")
-        memory = state.State(self.settings.warehouse)
-        memory.write(state_tables.action, [{"kind": "claim", "note": f"called {ANNE} back", "status": "open"}])
-        memory.close()
+        state_file = state.State(self.settings.warehouse)
+        state_file.write(state_tables.action, [{"kind": "claim", "note": f"called {ANNE} back", "status": "open"}])
+        state_file.close()
         self.planted = remains(self.settings, *HERS)
         self.before = facts(self.settings)
         self.done = forget.forget(self.settings, "Anne@example.org ")
@@ -265,9 +265,9 @@ def test_she_is_found_nowhere_by_the_search_of_the_test_or_of_the_command(story:
     assert {part.place for part in story.done.searched} >= {"raw files", "builds", "logs", "state and its copy"}
     assert sum(part.files for part in story.done.searched) >= 20
     assert len(list((story.settings.warehouse / "builds").glob("*.duckdb"))) == 1
-    memory = state.State(story.settings.warehouse)
-    assert all(row["done_at"] for row in memory.rows(state.select(state_tables.forgotten)))
-    memory.close()
+    state_file = state.State(story.settings.warehouse)
+    assert all(row["done_at"] for row in state_file.rows(state.select(state_tables.forgotten)))
+    state_file.close()
 
 
 def test_her_other_id_is_told_and_forgotten_by_itself(story: Story) -> None:
@@ -561,21 +561,21 @@ def test_killed_at_any_step_it_is_finished_by_running_it_again(
         assert (done.found, done.left) == (0, ()), at
         assert remains(settings, ANNE) == set(), at
         assert without_customer(facts(settings)) == wanted, at
-        memory = state.State(settings.warehouse)
-        named = {settings.raw / f["raw"] for row in memory.loads_with("published") for f in row["files"]}
-        memory.close()
+        state_file = state.State(settings.warehouse)
+        named = {settings.raw / f["raw"] for row in state_file.loads_with("published") for f in row["files"]}
+        state_file.close()
         assert {p for p in settings.raw.rglob("*") if p.is_file()} == named, at
 
 
 def made_older(settings: Settings, load_id: str, days: int) -> None:
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     mine = state_tables.load.c.load_id == load_id
-    row = memory.rows(state.select(state_tables.load).where(mine))[0]
-    with memory.transaction() as connection:
+    row = state_file.rows(state.select(state_tables.load).where(mine))[0]
+    with state_file.transaction() as connection:
         connection.execute(
             state_tables.load.update().where(mine).values(started_at=row["started_at"] - timedelta(days=days))
         )
-    memory.close()
+    state_file.close()
 
 
 def raw_names(settings: Settings) -> set[str]:

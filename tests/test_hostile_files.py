@@ -316,9 +316,9 @@ def test_a_file_that_changes_while_it_is_landed_is_taken_in_whole_or_not_at_all(
             load(warehouse, [file], is_trial=True)
     file.write_text(GOOD)
     assert load(warehouse, [file], is_trial=True).counts[0]["accepted"] == 3
-    memory = state.State(warehouse.warehouse)
-    (landed,) = memory.loads_with("logged")
-    memory.close()
+    state_file = state.State(warehouse.warehouse)
+    (landed,) = state_file.loads_with("logged")
+    state_file.close()
     kept = warehouse.raw / landed["files"][0]["raw"]
     assert landed["files"][0]["sha256"] == files_load.digest(kept)[0]
 

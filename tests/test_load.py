@@ -51,10 +51,10 @@ def as_if_written_before(settings: Settings) -> None:
 
     Log files may be other ones then.
     """
-    memory = state.State(settings.warehouse)
-    with memory.transaction() as connection:
+    state_file = state.State(settings.warehouse)
+    with state_file.transaction() as connection:
         connection.execute(delete(state_tables.log_file))
-    memory.close()
+    state_file.close()
 
 
 def part(shop: Shop, orders: set[str], *, dimensions: bool = True) -> Shop:
@@ -361,8 +361,8 @@ def test_a_bad_row_is_quarantined_with_every_rule_it_breaks(
     shop = copy.deepcopy(TINY_SHOP)
     shop[thing][0] |= change
     files = write_shop(tmp_path / "files", shop)
-    memory = state.State(settings.warehouse)
-    memory.close()
+    state_file = state.State(settings.warehouse)
+    state_file.close()
     connection = sql.connect(":memory:")
     from pipelines.sources import recognise
 
@@ -579,8 +579,8 @@ def test_a_killed_load_leaves_readers_on_the_previous_build_and_the_next_complet
         env=environment,
         stderr=subprocess.DEVNULL,
     )
-    memory = state.State(copy_of_tiny.warehouse)
-    while len(memory.loads_with("landing", "landed", "logged", "published")) == 1 and process.poll() is None:
+    state_file = state.State(copy_of_tiny.warehouse)
+    while len(state_file.loads_with("landing", "landed", "logged", "published")) == 1 and process.poll() is None:
         time.sleep(0.01)  # until the load has written down what it was asked for
     time.sleep(3 * share)
     process.send_signal(signal.SIGKILL)

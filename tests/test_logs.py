@@ -55,11 +55,11 @@ def rows_of(settings: Settings, load_id: str) -> int:
 
 
 def loads(settings: Settings) -> list[str]:
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     try:
-        return [row["load_id"] for row in memory.loads_with("published")]
+        return [row["load_id"] for row in state_file.loads_with("published")]
     finally:
-        memory.close()
+        state_file.close()
 
 
 def more(settings: Settings) -> None:
@@ -88,10 +88,10 @@ def test_a_load_of_a_joined_file_is_taken_back_with_its_rows(shop: Settings, tmp
 
 def test_loads_of_a_joined_file_are_judged_again_by_themselves(shop: Settings, tiny_settings: Settings) -> None:
     again = loads(shop)[1:3]
-    memory = state.State(shop.warehouse)
-    memory.set_status(again, "landed")
-    assert [len(duckdb.execute(f"FROM {Logs(shop, memory).sql('order_line', [i])}").fetchall()) for i in again]
-    memory.close()
+    state_file = state.State(shop.warehouse)
+    state_file.set_status(again, "landed")
+    assert [len(duckdb.execute(f"FROM {Logs(shop, state_file).sql('order_line', [i])}").fetchall()) for i in again]
+    state_file.close()
     load(shop)
     assert_same(tables(shop), tables(tiny_settings))
     for load_id in again:  # once, and not a second time where it stood before
@@ -105,9 +105,9 @@ def test_loads_of_a_joined_file_are_judged_again_by_themselves(shop: Settings, t
 
 def test_some_loads_of_a_joined_file_are_read_without_the_others(shop: Settings) -> None:
     wanted = loads(shop)[:2]
-    memory = state.State(shop.warehouse)
-    sql = Logs(shop, memory).sql("order_line", wanted)
-    memory.close()
+    state_file = state.State(shop.warehouse)
+    sql = Logs(shop, state_file).sql("order_line", wanted)
+    state_file.close()
     assert {row[0] for row in duckdb.execute(f"SELECT load_id FROM {sql}").fetchall()} == set(wanted)
 
 
@@ -132,29 +132,29 @@ def test_a_load_killed_while_it_joins_leaves_nothing_behind(
         raise Killed
 
     monkeypatch.setattr(log_files, "FEW", 1)
-    memory = state.State(shop.warehouse)
-    before = [held(shop, memory, thing) for thing in schema.LOG.tables]
+    state_file = state.State(shop.warehouse)
+    before = [held(shop, state_file, thing) for thing in schema.LOG.tables]
     with monkeypatch.context() as patch:
         if moment == "written":
             patch.setattr(log_files, "delete", kill)
             with pytest.raises(Killed):
-                Logs(shop, memory).join()
+                Logs(shop, state_file).join()
         else:
-            unused = Logs(shop, memory).join()
+            unused = Logs(shop, state_file).join()
             assert unused
             if moment == "one is removed":
                 unused[0].unlink()
-    Logs(shop, memory).sweep()
-    known = {row["path"] for row in memory.rows(state_tables.log_file.select())}
+    Logs(shop, state_file).sweep()
+    known = {row["path"] for row in state_file.rows(state_tables.log_file.select())}
     left = {str(f.relative_to(shop.warehouse / "log")) for f in (shop.warehouse / "log").rglob("*.parquet")}
     assert left == known
-    assert [held(shop, memory, thing) for thing in schema.LOG.tables] == before
-    memory.close()
+    assert [held(shop, state_file, thing) for thing in schema.LOG.tables] == before
+    state_file.close()
 
 
-def held(settings: Settings, memory: state.State, thing: str) -> list[tuple[object, ...]]:
+def held(settings: Settings, state_file: state.State, thing: str) -> list[tuple[object, ...]]:
     """The rows of a log that count."""
-    sql = Logs(settings, memory).sql(thing, loads(settings))
+    sql = Logs(settings, state_file).sql(thing, loads(settings))
     return duckdb.execute(f"FROM {sql} ORDER BY ALL").fetchall() if sql else []
 
 
@@ -172,7 +172,7 @@ def test_a_state_that_is_lost_or_older_finds_what_was_joined(
         (shop.warehouse / "state.sqlite").unlink()
     else:
         shutil.copyfile(before, shop.warehouse / "state.sqlite")
-    load(shop, is_anew=True)
+    load(shop, rebuild=True)
     facts = tables(shop)
     expected = tables(tiny_settings)
     for name in ("fact_order_line", "fact_return_line"):
@@ -183,18 +183,18 @@ def test_a_copy_holds_what_was_joined(shop: Settings, tiny_settings: Settings, t
     restored = Settings(warehouse=tmp_path / "there" / "warehouse")
     restored.warehouse.parent.mkdir()
     restore(restored, backup(shop, tmp_path / "copy").folder)
-    load(restored, is_anew=True)
+    load(restored, rebuild=True)
     assert_same(tables(restored), tables(tiny_settings))
 
 
 def test_as_many_loads_of_the_same_newest_are_joined_into_another_file(shop: Settings) -> None:
     before, every = tables(shop), loads(shop)
-    memory = state.State(shop.warehouse)
-    memory.set_status(every[:3], "landed")  # judged again: three files beside the one that is joined
-    memory.close()
+    state_file = state.State(shop.warehouse)
+    state_file.set_status(every[:3], "landed")  # judged again: three files beside the one that is joined
+    state_file.close()
     load(shop)
     assert_same(tables(shop), before)
     assert [f.name for f in files(shop)] == [f"{every[-1]}+4.parquet"]
-    memory = state.State(shop.warehouse)
-    assert Logs(shop, memory).damaged(is_deep=True) == {}
-    memory.close()
+    state_file = state.State(shop.warehouse)
+    assert Logs(shop, state_file).damaged(is_deep=True) == {}
+    state_file.close()

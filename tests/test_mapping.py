@@ -15,7 +15,7 @@ from pipelines.load import load
 from pipelines.metrics import Question, answer
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source, source_named
-from pipelines.sources.base import Export, Named
+from pipelines.sources.base import Export, NamedRows
 from pipelines.sources.mapping import Mapping
 from pipelines.sources.propose import propose
 from pipelines.warehouse.build import build_path, current_build, current_id
@@ -76,7 +76,7 @@ def rows(source: Mapping, *files: Path) -> dict[str, list[dict[str, Any]]]:
     return {n.thing: rows_of(n, connection) for n in source.name_rows(connection, list(files), "m")}
 
 
-def rows_of(named: Named, connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+def rows_of(named: NamedRows, connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     result = connection.execute(f"SELECT * FROM ({named.sql}) ORDER BY ALL")
     names = [d[0] for d in result.description or []]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

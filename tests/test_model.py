@@ -58,11 +58,11 @@ class Warehouse(RuleBasedStateMachine):
             self._compare()
 
     def _ids(self) -> set[str]:
-        memory = state.State(self.settings.warehouse)
+        state_file = state.State(self.settings.warehouse)
         try:
-            return set(memory.statuses())
+            return set(state_file.statuses())
         finally:
-            memory.close()
+            state_file.close()
 
     def _compare(self) -> None:
         expected = {n: a for _, rows in self.loads for n, a in rows.items()}

@@ -39,11 +39,11 @@ def more(folder: Path, number: int, **changes: Any) -> Path:
 
 
 def loads(settings: Settings) -> dict[str, str]:
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     try:
-        return memory.statuses()
+        return state_file.statuses()
     finally:
-        memory.close()
+        state_file.close()
 
 
 def lines(settings: Settings) -> set[str]:
@@ -114,9 +114,9 @@ def test_rows_that_cannot_be_shaped_put_their_load_aside_and_the_rest_is_built(
     (put_aside,) = [load_id for load_id, status in loads(copy_of_tiny).items() if status == "failed"]
     assert not list((copy_of_tiny.warehouse / "log").rglob(f"{put_aside}.parquet"))
     # landed together with a good one by a load that was killed: the good one is built, the other put aside
-    memory = state.State(copy_of_tiny.warehouse)
-    memory.set_status([put_aside], "landed", problem=None)
-    memory.close()
+    state_file = state.State(copy_of_tiny.warehouse)
+    state_file.set_status([put_aside], "landed", problem=None)
+    state_file.close()
     report = load(copy_of_tiny, [more(tmp_path, 2)])
     assert [row["load"] for row in report.failed] == [put_aside]
     assert lines(copy_of_tiny) == {*(r["order_line_id"] for r in TINY_SHOP["order_line"]), "N2-1"}
@@ -129,12 +129,12 @@ def test_a_load_killed_while_it_landed_whose_files_are_gone_does_not_stop_others
     copy_of_tiny: Settings, tmp_path: Path
 ) -> None:
     gone = json.dumps({"files": [str(tmp_path / "gone.csv")], "source": None, "exported_at": None})
-    memory = state.State(copy_of_tiny.warehouse)
-    memory.write(
+    state_file = state.State(copy_of_tiny.warehouse)
+    state_file.write(
         state_tables.load,
         [{"load_id": "20250101T000000000000", "started_at": state.now(), "status": "landing", "asked": gone}],
     )
-    memory.close()
+    state_file.close()
     report = load(copy_of_tiny, [more(tmp_path, 1)])
     assert [(row["load"], row["files"]) for row in report.failed] == [("20250101T000000000000", "gone.csv")]
     assert "N1-1" in lines(copy_of_tiny)
@@ -143,9 +143,9 @@ def test_a_load_killed_while_it_landed_whose_files_are_gone_does_not_stop_others
 def test_a_landed_load_whose_raw_copy_is_gone_is_put_aside(copy_of_tiny: Settings, tmp_path: Path) -> None:
     load(copy_of_tiny, [more(tmp_path, 1)], is_trial=True)
     landed = max(loads(copy_of_tiny))
-    memory = state.State(copy_of_tiny.warehouse)
-    memory.set_status([landed], "landed")
-    memory.close()
+    state_file = state.State(copy_of_tiny.warehouse)
+    state_file.set_status([landed], "landed")
+    state_file.close()
     shutil.rmtree(copy_of_tiny.raw / landed)
     report = load(copy_of_tiny, [more(tmp_path, 2)])
     assert [row["load"] for row in report.failed] == [landed]
@@ -336,6 +336,6 @@ def test_a_fault_of_ours_is_not_hidden_by_the_search_for_a_load_at_fault(
     monkeypatch.setattr(publish, "_build_once", lambda *_, **__: (_ for _ in ()).throw(broken))
     with pytest.raises(duckdb.BinderException, match="no such column"):
         load(settings, [tiny_files])
-    memory = state.State(settings.warehouse)
-    assert set(memory.statuses().values()) == {"logged"}
-    memory.close()
+    state_file = state.State(settings.warehouse)
+    assert set(state_file.statuses().values()) == {"logged"}
+    state_file.close()

@@ -53,7 +53,7 @@ def loaded(folder: Path, cases: list[Case]) -> dict[str, dict[str, Any]]:
     """Propose a mapping for every case, load them all into one warehouse, and give the numbers by source."""
     settings = Settings(warehouse=folder / "warehouse")
     settings.warehouse.mkdir()
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     numbers: dict[str, dict[str, Any]] = {case.source: {} for case in cases}
     for case in cases:
         file = folder / case.source / case.name
@@ -61,8 +61,8 @@ def loaded(folder: Path, cases: list[Case]) -> dict[str, dict[str, Any]]:
         file.write_text(case.content, encoding="utf-8")
         mapping = file.with_suffix(".yaml")
         mapping.write_text(propose(file).yaml, encoding="utf-8")
-        land.begin(memory, [file], str(mapping), case.source, None)  # built once, for all of them
-    memory.close()
+        land.begin(state_file, [file], str(mapping), case.source, None)  # built once, for all of them
+    state_file.close()
     run.load(settings)
     build = duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
     for key, sql in (
@@ -75,11 +75,11 @@ def loaded(folder: Path, cases: list[Case]) -> dict[str, dict[str, Any]]:
         for source, number in build.execute(sql).fetchall():
             numbers[source][key] = float(number)
     build.close()
-    memory = state.State(settings.warehouse)
-    for row in memory.rows(select(state_tables.quarantine)):
+    state_file = state.State(settings.warehouse)
+    for row in state_file.rows(select(state_tables.quarantine)):
         fault = (row["thing"], row["line"], row["rules"], row["value"])
         numbers[row["source"]].setdefault("quarantined", []).append(fault)
-    memory.close()
+    state_file.close()
     return numbers
 
 

@@ -48,7 +48,7 @@ def test_a_closed_month_stays_as_it_was_signed_for(copy_of_tiny: Settings) -> No
     assert first.is_intact
     assert first.path.stat().st_mode & 0o222 == 0
     choose(copy_of_tiny, "ademe")
-    load(copy_of_tiny, is_anew=True)
+    load(copy_of_tiny, rebuild=True)
     assert first.path.read_bytes() == kept
     [row] = closing.restatements(copy_of_tiny).to_dict("records")
     assert row["closed"] == pytest.approx(first.kg_co2e)

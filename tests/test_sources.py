@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import SourceError
 from pipelines.settings import data_path
-from pipelines.sources import Named, note_label, note_terms_sql, recognise, source_named
+from pipelines.sources import NamedRows, note_label, note_terms_sql, recognise, source_named
 from pipelines.sources.canonical import Canonical, json_schema, reference
 from pipelines.sources.notes import concepts
 from pipelines.warehouse import schema, vocabulary
@@ -22,7 +22,7 @@ HEADER = "refund_id,refunded_at,amount,currency"
 Row = dict[str, object]
 
 
-def rows_of(named: Named, connection: duckdb.DuckDBPyConnection) -> list[Row]:
+def rows_of(named: NamedRows, connection: duckdb.DuckDBPyConnection) -> list[Row]:
     result = connection.execute(f"SELECT * FROM ({named.sql}) ORDER BY _file, _line")
     names = [d[0] for d in result.description or []]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

@@ -77,10 +77,10 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     """Load every fixture by its mapping into one warehouse and give the numbers by source."""
     settings = Settings(warehouse=tmp_path_factory.mktemp("systems") / "warehouse")
     settings.warehouse.mkdir()
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     for mapping in SHIPPED:
-        land.begin(memory, files_of(mapping), mapping, APART.get(mapping), None)  # built once, for all of them
-    memory.close()
+        land.begin(state_file, files_of(mapping), mapping, APART.get(mapping), None)  # built once, for all of them
+    state_file.close()
     run.load(settings)
     build = duckdb.connect(str(build_path(settings.warehouse, current_id(settings.warehouse) or "")), read_only=True)
     found: dict[str, dict[str, Any]] = {}
@@ -88,11 +88,11 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         for source, number in build.execute(sql).fetchall():
             found.setdefault(source, {})[key] = None if number is None else round(float(number), 4)
     build.close()
-    memory = state.State(settings.warehouse)
-    for row in memory.rows(select(state_tables.quarantine)):
+    state_file = state.State(settings.warehouse)
+    for row in state_file.rows(select(state_tables.quarantine)):
         fault = (row["thing"], row["line"], row["rules"], row["value"])
         found.setdefault(row["source"], {}).setdefault("quarantined", []).append(fault)
-    memory.close()
+    state_file.close()
     return found
 
 

@@ -171,7 +171,7 @@ def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
         with st.grid(len(known) if len(known) < 5 else 3, min_column_width=210):
             for key in known:
                 tile(view, key, (beside or {}).get(key, ""))
-        behind = queries.Behind(known[0], also=tuple(known[1:]))
+        behind = queries.DrillDown(known[0], also=tuple(known[1:]))
         _controls(view, words("rows.numbers"), f"tiles_{keys[0]}", behind, queries.numbers(view.asked, *known))
         queries.unfiltered()
     if len(known) < len(keys):
@@ -231,7 +231,7 @@ def section(title: str, words: Words, key: str = "", note: str = "") -> None:
 
 
 def chart(
-    figure: go.Figure, alt: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame | None = None
+    figure: go.Figure, alt: str, key: str, behind: queries.DrillDown | None, seen: pd.DataFrame | None = None
 ) -> None:
     """Show a figure without tools that a telephone has no room for, and the way to the rows behind it.
 
@@ -242,7 +242,7 @@ def chart(
     queries.unfiltered()  # it has been said
 
 
-def _narrowed(behind: queries.Behind | None) -> View:
+def _narrowed(behind: queries.DrillDown | None) -> View:
     """Give the view, with the filters of what lies behind added to its own."""
     view: View = st.session_state["view"]
     return replace(view, where=(*view.where, *behind.where)) if behind is not None and behind.where else view
@@ -250,7 +250,7 @@ def _narrowed(behind: queries.Behind | None) -> View:
 
 @st.fragment
 def _chart(
-    view: View, figure: go.Figure, alt: str, key: str, behind: queries.Behind | None, seen: pd.DataFrame | None
+    view: View, figure: go.Figure, alt: str, key: str, behind: queries.DrillDown | None, seen: pd.DataFrame | None
 ) -> None:
     config = {"displayModeBar": False, "locale": "en"}
     figure = charts.inert_texts(figure)
@@ -272,7 +272,7 @@ def _chart(
     _controls(view, alt, key, behind, seen, _at(behind, codes), [_at(behind, mark) for mark in marks])
 
 
-def _at(behind: queries.Behind, codes: Sequence[str | None]) -> queries.At:
+def _at(behind: queries.DrillDown, codes: Sequence[str | None]) -> queries.Mark:
     return tuple(zip(behind.by, codes, strict=False))
 
 
@@ -296,10 +296,10 @@ def _controls(
     view: View,
     title: str,
     key: str,
-    behind: queries.Behind | None,
+    behind: queries.DrillDown | None,
     seen: pd.DataFrame,
-    at: queries.At = (),
-    marks: Sequence[queries.At] = (),
+    at: queries.Mark = (),
+    marks: Sequence[queries.Mark] = (),
 ) -> None:
     """Show the way to the rows and to the files, small, under what they belong to; `at` is the mark chosen of `marks`.
 
@@ -357,12 +357,12 @@ def _files(words: Words, key: str, name: str, make: Callable[[str, str], bytes])
             )
 
 
-def _said(words: Words, behind: queries.Behind, at: queries.At) -> str:
+def _said(words: Words, behind: queries.DrillDown, at: queries.Mark) -> str:
     """Name the mark that was chosen."""
     return " · ".join(_named(words, behind, name, value) for name, value in at)
 
 
-def _named(words: Words, behind: queries.Behind, dimension: str, value: str | None) -> str:
+def _named(words: Words, behind: queries.DrillDown, dimension: str, value: str | None) -> str:
     if dimension == "month" and value:
         return words.month(pd.Timestamp(value))
     seen = behind.seen
@@ -372,14 +372,14 @@ def _named(words: Words, behind: queries.Behind, dimension: str, value: str | No
     return words.value(_CODED.get(dimension, dimension), value)
 
 
-def _open_rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[queries.At]) -> None:
+def _open_rows(view: View, behind: queries.DrillDown, at: queries.Mark, marks: Sequence[queries.Mark]) -> None:
     words = view.words
     named = name(words, queries.key_of(view.asked, behind.key, at))
     title = words("rows.behind") if behind.also else f"{words('rows.behind')}: {named}"
     st.dialog(title, width="large", icon=":material/table_rows:")(_rows)(view, behind, at, marks)
 
 
-def _rows(view: View, behind: queries.Behind, at: queries.At, marks: Sequence[queries.At]) -> None:
+def _rows(view: View, behind: queries.DrillDown, at: queries.Mark, marks: Sequence[queries.Mark]) -> None:
     """Show the rows behind a number: which, how many, what they add up to, and the files of all of them."""
     words, key = view.words, behind.key
     if behind.also:
@@ -499,7 +499,7 @@ def table(
     rows: int = 10,
     key: str = "",
     name: str = "",
-    behind: queries.Behind | None = None,
+    behind: queries.DrillDown | None = None,
 ) -> int | None:
     """Show a table's named columns in their order, and the way to its files and to the rows behind it.
 
@@ -521,7 +521,13 @@ def table(
 
 @st.fragment
 def _table(
-    view: View, frame: pd.DataFrame, alt: str, shown: dict[str, Any], rows: int, key: str, behind: queries.Behind | None
+    view: View,
+    frame: pd.DataFrame,
+    alt: str,
+    shown: dict[str, Any],
+    rows: int,
+    key: str,
+    behind: queries.DrillDown | None,
 ) -> None:
     turn = f"{key}_{st.session_state.get(f'{key}_turn', 0)}"
     by = behind.by if behind is not None and all(name in frame for name in behind.by) else ()
@@ -598,7 +604,7 @@ def choose(words: Words, page: str, *parts: str) -> str:
     return pick(words(f"page.{page}"), f"{page}_part", {part: words(f"{page}.tab_{part}") for part in parts})
 
 
-def figures(words: Words, *shown: tuple[str, str, str], behind: queries.Behind | None = None) -> None:
+def figures(words: Words, *shown: tuple[str, str, str], behind: queries.DrillDown | None = None) -> None:
     """Show a row of numbers that are no metric of the view.
 
     The key of the name, the value, what it means; and what lies behind.

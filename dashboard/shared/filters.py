@@ -43,9 +43,9 @@ class View:
         return queries.currency(self.source)
 
     @property
-    def asked(self) -> queries.Asked:
+    def asked(self) -> queries.PageQuestion:
         """The part of the view a query depends on."""
-        return queries.Asked(self.source, self.since, self.until, self.against, self.where)
+        return queries.PageQuestion(self.source, self.since, self.until, self.against, self.where)
 
 
 def language() -> Words:

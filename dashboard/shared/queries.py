@@ -80,7 +80,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PageQuestion:
     """What a number depends on: the build, the days (both included), the days to compare with, the filters."""
 
     source: Source
@@ -91,7 +91,7 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
-class Behind:
+class DrillDown:
     """What lies behind a chart or table: the metric, the dimensions of its marks, the numbers it shows.
 
     A mark carries the values of `by` in this order; `also` are further metrics shown; `is_dated` is False where the
@@ -107,7 +107,7 @@ class Behind:
     where: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
-At = tuple[tuple[str, str | None], ...]
+Mark = tuple[tuple[str, str | None], ...]
 """The mark that was chosen: dimension and value."""
 
 
@@ -219,7 +219,7 @@ def _unseen() -> Iterator[None]:
         _unfiltered.names = before
 
 
-def stands_alone(asked: Asked) -> None:
+def stands_alone(asked: PageQuestion) -> None:
     """Note that what is asked for knows no filter."""
     _unfiltered.names |= {name for name, _ in asked.where}
 
@@ -249,7 +249,7 @@ def metric(key: str) -> Metric:
     return metrics.metric(key)
 
 
-def ignored(asked: Asked, *keys: str) -> list[str]:
+def ignored(asked: PageQuestion, *keys: str) -> list[str]:
     """List the filters that some of these metrics cannot be cut by."""
     if not asked.where:
         return []
@@ -257,25 +257,25 @@ def ignored(asked: Asked, *keys: str) -> list[str]:
     return [dimension for dimension, _ in asked.where if dimension not in possible]
 
 
-def where_of(asked: Asked, *keys: str) -> dict[str, Any]:
+def where_of(asked: PageQuestion, *keys: str) -> dict[str, Any]:
     """Give the filters that an answer takes, and note those that it does not."""
     skipped = ignored(asked, *keys)
     _unfiltered.names |= set(skipped)
     return {dimension: list(chosen) for dimension, chosen in asked.where if dimension not in skipped}
 
 
-def question_of(asked: Asked, *keys: str) -> Question:
+def question_of(asked: PageQuestion, *keys: str) -> Question:
     """Ask under those filters, of the days of the page."""
     return Question(where=where_of(asked, *keys), since=asked.since, until=asked.until)
 
 
 @remembered()
-def cut(asked: Asked, key: str, *by: str) -> pd.DataFrame:
+def cut(asked: PageQuestion, key: str, *by: str) -> pd.DataFrame:
     """Answer a metric per group."""
     return metrics.answer(opened(asked.source), key, question_of(asked, key), by=by)
 
 
-def number(asked: Asked, key: str) -> Number:
+def number(asked: PageQuestion, key: str) -> Number:
     """Answer a metric over the period."""
     row = cut(asked, key).iloc[0]
     lacks: tuple[str, ...] = ()
@@ -297,7 +297,7 @@ def number(asked: Asked, key: str) -> Number:
 
 
 @remembered()
-def changes(asked: Asked, key: str, *by: str) -> pd.DataFrame:
+def changes(asked: PageQuestion, key: str, *by: str) -> pd.DataFrame:
     """Compare a metric with the earlier days, per group."""
     period = (asked.since, asked.until)
     return metrics.compare(
@@ -310,12 +310,12 @@ def changes(asked: Asked, key: str, *by: str) -> pd.DataFrame:
     )
 
 
-def can_compare(asked: Asked) -> bool:
+def can_compare(asked: PageQuestion) -> bool:
     """Say whether the build reaches back to the days compared with."""
     return asked.against is not None and asked.against[0] >= days(asked.source)[0]
 
 
-def change(asked: Asked, key: str) -> Change | None:
+def change(asked: PageQuestion, key: str) -> Change | None:
     """Compare a metric with the earlier days; None where there is nothing to compare with."""
     if not can_compare(asked):
         return None
@@ -323,7 +323,7 @@ def change(asked: Asked, key: str) -> Change | None:
 
 
 @remembered()
-def _same_age(asked: Asked, key: str) -> Change | None:
+def _same_age(asked: PageQuestion, key: str) -> Change | None:
     """Compare with the earlier days as they were seen when they were as old as these days are now."""
     assert asked.against is not None
     now = number(asked, key)
@@ -340,7 +340,7 @@ def _same_age(asked: Asked, key: str) -> Change | None:
     return Change(now.value, previous, now.value - previous, nothing, nothing, None, now.unit, caution)
 
 
-def answers(asked: Asked, *keys: str) -> dict[str, tuple[Number, Change | None]]:
+def answers(asked: PageQuestion, *keys: str) -> dict[str, tuple[Number, Change | None]]:
     """Answer several metrics, each with its change."""
     return {key: (number(asked, key), change(asked, key)) for key in keys}
 
@@ -355,7 +355,7 @@ def as_change(row: Any) -> Change | None:
     return Change(value, previous, difference, low, high, noise, str(row["unit"]), caution)
 
 
-def by(asked: Asked, key: str, dimension: str) -> pd.DataFrame:
+def by(asked: PageQuestion, key: str, dimension: str) -> pd.DataFrame:
     """Answer a metric per group, known ones only: label, value, low, high, n."""
     if dimension not in metrics.dimensions(key, opened(asked.source)):
         return cut(asked, key).iloc[:0].assign(label=[])
@@ -363,31 +363,31 @@ def by(asked: Asked, key: str, dimension: str) -> pd.DataFrame:
     return found[found["status"] == "ok"]
 
 
-def by_month(asked: Asked, key: str) -> pd.DataFrame:
+def by_month(asked: PageQuestion, key: str) -> pd.DataFrame:
     """Answer a metric per month: month, value, low, high, n, status; NaN where it is not known."""
     return cut(asked, key, "month").sort_values("month", ignore_index=True)
 
 
-def crossed(asked: Asked, key: str, *dimensions: str) -> pd.DataFrame:
+def crossed(asked: PageQuestion, key: str, *dimensions: str) -> pd.DataFrame:
     """Answer a metric per pair of groups, known ones only."""
     found = cut(asked, key, *dimensions)
     return found[found["status"] == "ok"]
 
 
-def known(asked: Asked, keys: Sequence[str], others: Sequence[str], fewest: int) -> list[str]:
+def known(asked: PageQuestion, keys: Sequence[str], others: Sequence[str], fewest: int) -> list[str]:
     """Give as many of the other numbers as bring those that the files support up to the fewest."""
     with _unseen():
         few = fewest - sum(not number(asked, key).lacks for key in keys)
         return [key for key in others if number(asked, key).value == number(asked, key).value][: max(few, 0)]
 
 
-def has_rows(asked: Asked) -> bool:
+def has_rows(asked: PageQuestion) -> bool:
     """Say whether any sale, return or refund is left under the filters."""
     with _unseen():
         return any(number(asked, key).value > 0 for key in ("sold_units", "all_returned_units", "refund_amount"))
 
 
-def to_relax(asked: Asked) -> list[str]:
+def to_relax(asked: PageQuestion) -> list[str]:
     """List the filters without which rows would be left."""
     fewer = {
         dimension: replace(asked, where=tuple(w for w in asked.where if w[0] != dimension))
@@ -400,7 +400,7 @@ INSTEAD = ("period_return_rate", "flagged_line_rate", "flagged_order_rate")
 """Rates shown where returns name no order, or are only flagged on the orders."""
 
 
-def best_rates(asked: Asked, keys: tuple[str, ...]) -> tuple[str, ...]:
+def best_rates(asked: PageQuestion, keys: tuple[str, ...]) -> tuple[str, ...]:
     """Put rates that are known in the place of the final one and of what is to come, where those are not known."""
     with _unseen():
         if number(asked, "observed_return_rate").status == "ok":
@@ -411,14 +411,14 @@ def best_rates(asked: Asked, keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(swapped.get(key, key) for key in keys)
 
 
-def undated(asked: Asked) -> Asked:
+def undated(asked: PageQuestion) -> PageQuestion:
     """Ask of everything there is: what waits does not depend on the days of the view."""
     first, last = days(asked.source)
     return replace(asked, since=first - dt.timedelta(days=3650), until=last + dt.timedelta(days=1))
 
 
 @remembered()
-def waiting_goods(asked: Asked) -> pd.DataFrame:
+def waiting_goods(asked: PageQuestion) -> pd.DataFrame:
     """List what waits on its way back by site and stage, the dearest first: place, waiting, units, margin, value."""
     every = undated(asked)
     parts = {"units": "units_waiting", "margin": "margin_waiting", "value": "value_in_flow"}
@@ -435,7 +435,7 @@ def waiting_goods(asked: Asked) -> pd.DataFrame:
 
 
 @remembered()
-def ranking(asked: Asked) -> pd.DataFrame:
+def ranking(asked: PageQuestion) -> pd.DataFrame:
     """Rank all styles by how surely they come back more than their category and by the money at stake."""
     found = analyses.product_ranking(opened(asked.source), question_of(asked, "product_return_rate"), limit=None)
     shared = found["name"].duplicated(keep=False)
@@ -453,7 +453,7 @@ def beside_category(frame: pd.DataFrame, label: str, value: str, usual: str, n: 
 
 
 @remembered()
-def at_risk(asked: Asked) -> pd.DataFrame:
+def at_risk(asked: PageQuestion) -> pd.DataFrame:
     """List open returns by the probability that they break a promise; the days of the view do not matter."""
     return _with_places(
         asked,
@@ -461,14 +461,14 @@ def at_risk(asked: Asked) -> pd.DataFrame:
     )
 
 
-def _with_places(asked: Asked, work: pd.DataFrame) -> pd.DataFrame:
+def _with_places(asked: PageQuestion, work: pd.DataFrame) -> pd.DataFrame:
     """Name the site beside its id."""
     places = table(asked.source, "dim_place").drop_duplicates("place_id").set_index("place_id")["name"]
     return work.assign(place=looked_up(work["place_id"], places).fillna(work["place_id"]))
 
 
 @remembered()
-def due(asked: Asked) -> pd.DataFrame:
+def due(asked: PageQuestion) -> pd.DataFrame:
     """List open withdrawals due by law within five days or overdue; the days of the view do not matter."""
     return _with_places(
         asked,
@@ -477,7 +477,7 @@ def due(asked: Asked) -> pd.DataFrame:
 
 
 @remembered()
-def recent(asked: Asked, measure: str, by: str) -> pd.DataFrame:
+def recent(asked: PageQuestion, measure: str, by: str) -> pd.DataFrame:
     """List the last weeks of what is forecast."""
     return analyses.recent(opened(asked.source), measure, question_of(asked, "forecast").undated(), by=by or None)
 
@@ -498,7 +498,9 @@ def parts(key: str) -> tuple[str, ...]:
     return metrics.PARTS if metric(key).denominator else metrics.PARTS[:1]
 
 
-def _rows_of(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple[str, Question, dict[str, Any]]:
+def _rows_of(
+    asked: PageQuestion, key: str, part: str, at: Mark, is_dated: bool
+) -> tuple[str, Question, dict[str, Any]]:
     """Give the metric, the question whose rows are those of a mark, and of which part and day they are."""
     chosen: dict[str, Any] = {name: [value] for name, value in at}
     basis = None
@@ -517,7 +519,7 @@ def _rows_of(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple
     return key, question if is_dated else question.undated(), {"part": part, "basis": basis}
 
 
-def key_of(asked: Asked, key: str, at: At) -> str:
+def key_of(asked: PageQuestion, key: str, at: Mark) -> str:
     """Give the metric whose rows are those of a mark.
 
     A promise's state and a step of the margin are metrics of their own.
@@ -526,21 +528,21 @@ def key_of(asked: Asked, key: str, at: At) -> str:
 
 
 @remembered(ENTRIES // 8)
-def rows(asked: Asked, key: str, part: str, at: At, is_dated: bool, limit: int) -> pd.DataFrame:
+def rows(asked: PageQuestion, key: str, part: str, at: Mark, is_dated: bool, limit: int) -> pd.DataFrame:
     """List the newest rows behind a part of a metric, or behind one mark of a chart of it."""
     key, question, of = _rows_of(asked, key, part, at, is_dated)
     return metrics.rows(opened(asked.source), key, question, limit=limit, **of)
 
 
 @remembered()
-def rows_total(asked: Asked, key: str, part: str, at: At, is_dated: bool) -> tuple[int, float]:
+def rows_total(asked: PageQuestion, key: str, part: str, at: Mark, is_dated: bool) -> tuple[int, float]:
     """Count those rows and add up what they count."""
     key, question, of = _rows_of(asked, key, part, at, is_dated)
     return metrics.rows_total(opened(asked.source), key, question, **of)
 
 
 def file_of_rows(
-    asked: Asked, title: str, key: str, part: str, at: At, is_dated: bool, form: str, language: str
+    asked: PageQuestion, title: str, key: str, part: str, at: Mark, is_dated: bool, form: str, language: str
 ) -> bytes:
     """Write those rows to a file of a format, with their context and checksum."""
     build = opened(asked.source)
@@ -554,7 +556,7 @@ def file_of_rows(
 
 
 def file_of_seen(
-    asked: Asked, title: str, behind: Behind | None, frame: pd.DataFrame, form: str, language: str
+    asked: PageQuestion, title: str, behind: DrillDown | None, frame: pd.DataFrame, form: str, language: str
 ) -> bytes:
     """Write what a chart or table shows to a file of a format, with its context and checksum.
 
@@ -574,7 +576,7 @@ def file_of_seen(
     return export.to_bytes(frame, export.context(build, about, len(frame)), form, language)
 
 
-def numbers(asked: Asked, *keys: str) -> pd.DataFrame:
+def numbers(asked: PageQuestion, *keys: str) -> pd.DataFrame:
     """Lay out several metrics over the period: metric, value, low, high, n, coverage, unit, status, reason."""
     found = [number(asked, key) for key in keys]
     rows_ = [

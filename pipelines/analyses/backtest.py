@@ -169,7 +169,7 @@ def _said(build: Build, at: datetime, by: str | None, question: Question) -> pd.
 def known_then(build: Build, at: datetime) -> Then:
     """Refit curves, design effects and priors as of a time, once a build."""
     name = f"then {at}"
-    if name not in build.memory:
+    if name not in build.cache:
         curves = _curves(build, at)
         deff = _effects(build, at)
         bare = Then(curves, deff, {})
@@ -191,8 +191,8 @@ def known_then(build: Build, at: datetime) -> Then:
         for c, g in parts.items():
             month_no, back, exposure, units = (g[n].to_numpy() for n in ("month_no", "returned", "exposure", "units"))
             prior[c] = rate_models.month_prior(month_no, back, exposure, units, deff.get(c, deff.get(None, 1.0)))
-        build.memory[name] = Then(curves, deff, {c: p for c, p in prior.items() if p is not None})
-    found: Then = build.memory[name]
+        build.cache[name] = Then(curves, deff, {c: p for c, p in prior.items() if p is not None})
+    found: Then = build.cache[name]
     return found
 
 
@@ -219,9 +219,9 @@ def _returned(
 ) -> tuple[Sum, Sum]:
     """Sum the units that had come back and been recorded by a time, with more details than metrics need."""
     name = f"known {at}"
-    if name not in build.memory:
-        build.memory[name] = _known(build, at)
-    known = build.memory[name]
+    if name not in build.cache:
+        build.cache[name] = _known(build, at)
+    known = build.cache[name]
     conditions = [is_confirmed(), is_headline(), *([known] if known else [])]
     own = replace(LOTS, name="lots_then", details={**LOTS.details, **(details or {})})
     through = replace(CREDITS, name="credits_then", details={**CREDITS.details, **(of_credit or {})})

@@ -10,7 +10,7 @@ from sqlalchemy import and_, literal_column, select
 from models import control
 from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import filters, statement
-from pipelines.metrics.declare import Base, BoundQuestion
+from pipelines.metrics.declare import BoundQuestion, FactTable
 from pipelines.metrics.facts import promises, risks
 from pipelines.metrics.facts.of_promises import PROMISES, RISKS
 from pipelines.metrics.finish import waits
@@ -23,7 +23,7 @@ t = STAR.tables
 
 
 def _base_rows(
-    build: Build, base: Base, question: BoundQuestion, columns: dict[str, Any], *conditions: Any
+    build: Build, base: FactTable, question: BoundQuestion, columns: dict[str, Any], *conditions: Any
 ) -> pd.DataFrame:
     now = base.time(question)
     chosen = [c(now) if callable(c) else c for c in columns.values()]

@@ -162,9 +162,9 @@ def alert_check(
         return
     with opened(warehouse), writing(settings.warehouse, settings.short_wait_s):
         fresh = alerts.record(settings)
-    untold = alerts.tell(settings)
+    unreached = alerts.tell(settings)
     print_rows([_verdict_row(v) for v in fresh], output, "New alerts")
-    for sentence in untold:
+    for sentence in unreached:
         errors.print(Text(signs(sentence)), soft_wrap=True)
 
 

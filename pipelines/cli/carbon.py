@@ -93,7 +93,7 @@ def factors_use(
     settings = settings_of(warehouse, wait)
     choose(settings, name, pinned)
     with progress() as say:
-        report = load_files(settings, is_anew=True, progress=say)
+        report = load_files(settings, rebuild=True, progress=say)
     for sentence in implausible(r for r in ledger(settings).rows if r["factor_set"] == name).values():
         print(f"warning: {sentence}")
     if report.warnings:

@@ -128,7 +128,7 @@ def _print_load(report: "Report", output: Format) -> None:
                     "changes": report.changes,
                     "warnings": report.warnings,
                     "alerts": report.alerts,
-                    "untold": report.untold,
+                    "untold": report.unreached,
                     "failed": report.failed,
                     "healed": report.healed,
                     "retained": report.retained,
@@ -205,7 +205,7 @@ def _print_load(report: "Report", output: Format) -> None:
     print_rows(report.warnings, output, "Warnings") if report.warnings else None
     for sentence in report.alerts:
         typer.echo(f"Alert: {signs(sentence)}")
-    for sentence in report.untold:
+    for sentence in report.unreached:
         errors.print(Text(signs(sentence)), soft_wrap=True)
     quarantined = sum(c["quarantined"] for c in report.counts + report.derived)
     if quarantined:

@@ -23,13 +23,13 @@ def retain(settings: Settings, days: int, progress: Progress = lambda _: None) -
     """
     load(settings, progress=progress)
     with build.writing(settings.warehouse, settings.wait_s):
-        memory = state.State(settings.warehouse)
+        state_file = state.State(settings.warehouse)
         try:
-            gone = delete_old_raw(settings, memory, days)
+            gone = delete_old_raw(settings, state_file, days)
             state.keep_copy(settings.warehouse)
             return gone
         finally:
-            memory.close()
+            state_file.close()
 
 
 def rotate_key(settings: Settings, progress: Progress = lambda _: None) -> Report:
@@ -40,22 +40,22 @@ def rotate_key(settings: Settings, progress: Progress = lambda _: None) -> Repor
     """
     build.check_there(settings.warehouse)
     with build.writing(settings.warehouse, settings.wait_s):
-        memory = state.State(settings.warehouse)
+        state_file = state.State(settings.warehouse)
         try:
-            keys.read(settings, memory)
-            if keys.file_of(settings, memory) != settings.next_key_file:
-                begin_rotation(settings, memory, progress)
+            keys.read(settings, state_file)
+            if keys.file_of(settings, state_file) != settings.next_key_file:
+                begin_rotation(settings, state_file, progress)
         finally:
-            memory.close()
+            state_file.close()
     return load(settings, progress=progress)
 
 
 def withdrawn_rows(settings: Settings, limit: int = 1000) -> list[dict[str, Any]]:
     """List rows that a load withdrew and nobody brought back: load, table, id, latest first."""
-    memory = state.State(settings.warehouse)
-    loads = [r["load_id"] for r in memory.loads_with("logged", "published") if not r["restored_at"]]
-    logs = Logs(settings, memory)
-    memory.close()
+    state_file = state.State(settings.warehouse)
+    loads = [r["load_id"] for r in state_file.loads_with("logged", "published") if not r["restored_at"]]
+    logs = Logs(settings, state_file)
+    state_file.close()
     selects = []
     with reading_logs(settings) as connection:
         for thing in contracts.REVERSIBLE:
@@ -75,24 +75,24 @@ def restore_withdrawn(settings: Settings, load_id: str, progress: Progress = lam
     Raises SourceError for a load that is not there or withdrew nothing.
     """
     with build.writing(settings.warehouse, settings.wait_s):
-        memory = state.State(settings.warehouse)
+        state_file = state.State(settings.warehouse)
         try:
-            rows = memory.rows(
+            rows = state_file.rows(
                 select(state_tables.load_count.c.withdrawn).where(state_tables.load_count.c.load_id == load_id)
             )
             if not sum(row["withdrawn"] or 0 for row in rows):
                 raise SourceError(
                     f"No load {load_id} withdrew anything. `backhaul withdrawn` lists the loads that did."
                 )
-            with memory.transaction() as connection:
+            with state_file.transaction() as connection:
                 connection.execute(
                     state_tables.load.update()
                     .where(state_tables.load.c.load_id == load_id)
                     .values(restored_at=state.now())
                 )
         finally:
-            memory.close()
-    return load(settings, is_anew=True, progress=progress)
+            state_file.close()
+    return load(settings, rebuild=True, progress=progress)
 
 
 def withdraw(settings: Settings, load_id: str, progress: Progress = lambda _: None) -> Report:
@@ -103,17 +103,17 @@ def withdraw(settings: Settings, load_id: str, progress: Progress = lambda _: No
     nothing.
     """
     with build.writing(settings.warehouse, settings.wait_s):
-        memory = state.State(settings.warehouse)
+        state_file = state.State(settings.warehouse)
         try:
-            found = memory.loads_with(
+            found = state_file.loads_with(
                 "landing", "landed", "logged", "failed", "published", "withdrawn", load_id=load_id
             )
             if not found:
                 raise SourceError(f"There is no load {load_id}. `backhaul status` lists the loads.")
             if found[0]["status"] in ("logged", "published"):
-                judge_again(memory, found[0], "logged", "published")
-            memory.set_status([load_id], "withdrawn", finished_at=state.now())
-            sweep(settings, memory)
+                judge_again(state_file, found[0], "logged", "published")
+            state_file.set_status([load_id], "withdrawn", finished_at=state.now())
+            sweep(settings, state_file)
         finally:
-            memory.close()
+            state_file.close()
     return load(settings, progress=progress)

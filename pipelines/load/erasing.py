@@ -258,22 +258,22 @@ def _wrapped(secret: bytes, key: bytes) -> bytes:
     return bytes(a ^ b for a, b in zip(secret, mask, strict=True))
 
 
-def secret_of(settings: Settings, memory: state.State) -> bytes | None:
+def secret_of(settings: Settings, state_file: state.State) -> bytes | None:
     """Give the secret that those forgotten are hashed with; None before the first.
 
     It is kept in the state, hidden behind the hashing key: neither alone tells who was forgotten, and a new key hides
     it anew.
     """
-    hidden = memory.value("forgotten_secret")
-    return _wrapped(bytes.fromhex(hidden), keys.file_of(settings, memory).read_bytes()) if hidden else None
+    hidden = state_file.value("forgotten_secret")
+    return _wrapped(bytes.fromhex(hidden), keys.file_of(settings, state_file).read_bytes()) if hidden else None
 
 
-def new_secret(settings: Settings, memory: state.State) -> bytes:
+def new_secret(settings: Settings, state_file: state.State) -> bytes:
     """Give the secret, made at the first use."""
-    found = secret_of(settings, memory)
+    found = secret_of(settings, state_file)
     if found is None:
         found = secrets.token_bytes(32)
-        memory.remember("forgotten_secret", hidden_secret(found, keys.file_of(settings, memory).read_bytes()))
+        state_file.remember("forgotten_secret", hidden_secret(found, keys.file_of(settings, state_file).read_bytes()))
     return found
 
 
@@ -282,11 +282,11 @@ def hidden_secret(secret: bytes, key: bytes) -> str:
     return _wrapped(secret, key).hex()
 
 
-def forgotten(settings: Settings, memory: state.State, namespace: str) -> Forgotten | None:
+def forgotten(settings: Settings, state_file: state.State, namespace: str) -> Forgotten | None:
     """Give those forgotten of a source; None where there are none."""
     mine = or_(state_tables.forgotten.c.namespace == namespace, state_tables.forgotten.c.namespace == "")
-    rows = memory.rows(select(state_tables.forgotten).where(mine))
-    secret = secret_of(settings, memory) if rows else None
+    rows = state_file.rows(select(state_tables.forgotten).where(mine))
+    secret = secret_of(settings, state_file) if rows else None
     if secret is None:
         return None
     return Forgotten(secret, {r["person"]: r["opaque"] for r in rows}, any(r["is_address"] for r in rows))
@@ -324,7 +324,7 @@ class _Finder:
 
 def mask(
     settings: Settings,
-    memory: state.State,
+    state_file: state.State,
     origin: Source,
     namespace: str,
     rows: list[dict[str, Any]],
@@ -336,7 +336,7 @@ def mask(
 
     Raises SourceError for a file that speaks of them and cannot be written anew.
     """
-    known = forgotten(settings, memory, namespace)
+    known = forgotten(settings, state_file, namespace)
     if known is None:
         return
     files = [settings.raw / row["raw"] for row in rows]
@@ -346,11 +346,11 @@ def mask(
         _written(file, None, reads[file], finder)
     persons = {p.opaque: p for p in finder.found.values()}
     for opaque, links in links_of(
-        settings, memory, logged(memory, namespace), namespace, known.opaque.values()
+        settings, state_file, logged(state_file, namespace), namespace, known.opaque.values()
     ).items():
         persons.setdefault(opaque, Person(opaque, opaque, known.secret)).links = links
     learn(files, reads, [*persons.values()])
-    kept = kept_texts(settings, memory, namespace)
+    kept = kept_texts(settings, state_file, namespace)
     for person in persons.values():
         person.kept_texts = kept
     for file, row in zip(files, rows, strict=True):
@@ -394,19 +394,19 @@ def learn(files: Iterable[Path], reads: Mapping[Path, Reads], persons: Sequence[
     return editor.records
 
 
-def logged(memory: state.State, namespace: str) -> list[str]:
+def logged(state_file: state.State, namespace: str) -> list[str]:
     """List the loads of a source that are in the logs."""
-    return [r["load_id"] for r in memory.loads_with("logged", "published") if r["namespace"] == namespace]
+    return [r["load_id"] for r in state_file.loads_with("logged", "published") if r["namespace"] == namespace]
 
 
 def links_of(
-    settings: Settings, memory: state.State, loads: list[str], namespace: str, customers: Iterable[str]
+    settings: Settings, state_file: state.State, loads: list[str], namespace: str, customers: Iterable[str]
 ) -> dict[str, dict[str, set[str]]]:
     """Read from the logs of loads, by customer, the ids that lead to their records."""
-    key = keys.file_of(settings, memory).read_bytes()
+    key = keys.file_of(settings, state_file).read_bytes()
     hashes = {hmac.new(key, c.encode("utf-8", "replace"), "sha256").hexdigest()[:32]: c for c in customers}
     found: dict[str, dict[str, set[str]]] = {c: {} for c in hashes.values()}
-    start, logs = len(namespace) + 2, Logs(settings, memory)
+    start, logs = len(namespace) + 2, Logs(settings, state_file)
     with connect(threads=settings.threads, folders=[logs.folder]) as connection:
         rows = {}
         for thing in ("order_line", "return_event", "refund", "refund_line"):
@@ -442,10 +442,10 @@ def links_of(
     return found
 
 
-def kept_texts(settings: Settings, memory: state.State, namespace: str) -> frozenset[str]:
+def kept_texts(settings: Settings, state_file: state.State, namespace: str) -> frozenset[str]:
     """List the reasons that the logs hold word for word: nobody is told by them."""
-    logs = Logs(settings, memory)
-    told = logs.sql("return_event", logged(memory, namespace))
+    logs = Logs(settings, state_file)
+    told = logs.sql("return_event", logged(state_file, namespace))
     if not told:
         return frozenset()
     with connect(threads=settings.threads, folders=[logs.folder]) as connection:

@@ -93,16 +93,18 @@ def sentence_of(names: str, error: Exception) -> BackhaulError:
     return SourceError(f"{names} cannot be loaded: {told} ({kind}). Correct the file and load it again.")
 
 
-def put_aside(settings: Settings, memory: state.State, load_id: str, error: Exception, report: Report) -> BackhaulError:
+def put_aside(
+    settings: Settings, state_file: state.State, load_id: str, error: Exception, report: Report
+) -> BackhaulError:
     """Take a load that cannot go on out of the way.
 
     Its rows of the log go, its landed files stay until it is taken back.
     """
-    (row,) = memory.loads_with("landing", "landed", "logged", load_id=load_id)
+    (row,) = state_file.loads_with("landing", "landed", "logged", load_id=load_id)
     names = [f["name"] for f in row["files"]] or [printable(Path(f).name) for f in json.loads(row["asked"])["files"]]
     listed = f"{names[0][:60]}{f' (and {len(names) - 1} more)' if names[1:] else ''}"
     sentence = sentence_of(listed, error)
-    memory.set_status([load_id], "failed", problem=str(sentence)[:500], finished_at=state.now())
-    sweep(settings, memory)
+    state_file.set_status([load_id], "failed", problem=str(sentence)[:500], finished_at=state.now())
+    sweep(settings, state_file)
     report.failed.append({"load": load_id, "files": listed, "problem": str(sentence)})
     return sentence

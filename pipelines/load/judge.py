@@ -27,42 +27,44 @@ from pipelines.warehouse.log_files import Logs
 from pipelines.warehouse.sql import connect, read_sql
 
 
-def _judge_later_exports_again(settings: Settings, memory: state.State, row: dict[str, Any]) -> bool:
+def _judge_later_exports_again(settings: Settings, state_file: state.State, row: dict[str, Any]) -> bool:
     """Send later exports of a mapping back to be judged, when an older one of the same rows has come.
 
     Say whether there are any. What an export takes back, and whether its rows are news, depends on what was said before
     it: so the logs become what they would be, had the exports come in order.
     """
-    this = memory.loads_with("logged", load_id=row["load_id"])[0]
+    this = state_file.loads_with("logged", load_id=row["load_id"])[0]
     if not this["mapping"]:
         return False
     others = [
         r
-        for r in memory.loads_with("logged", "published")
+        for r in state_file.loads_with("logged", "published")
         if (r["source"], r["namespace"]) == (this["source"], this["namespace"]) and r["load_id"] != this["load_id"]
     ]
     later = [r for r in others if (r["exported_at"] or datetime.min) > this["exported_at"]]
     mapping = source_named(str(settings.raw / this["mapping"]))
     is_whole = isinstance(mapping, Mapping) and mapping.export.is_whole
-    if not later or not (is_whole or _shares_rows(settings, memory, this["load_id"], [r["load_id"] for r in others])):
+    if not later or not (
+        is_whole or _shares_rows(settings, state_file, this["load_id"], [r["load_id"] for r in others])
+    ):
         return False
     if gone := deleted_raw(later):
         raise SourceError(
             "This export is older than what was loaded of the same rows, which would be judged again after it, and"
             f" {gone}. It is put aside; nothing else changed."
         )
-    memory.set_status([r["load_id"] for r in later], "landed")
+    state_file.set_status([r["load_id"] for r in later], "landed")
     return True
 
 
-def judge_again(memory: state.State, gone: dict[str, Any], *statuses: str) -> bool:
+def judge_again(state_file: state.State, gone: dict[str, Any], *statuses: str) -> bool:
     """Send the loads after one that is gone back to be judged: what they said again was a duplicate of its rows.
 
     Says whether there are any. Raises SourceError when one has no raw files any more.
     """
     later = [
         row
-        for row in memory.loads_with(*statuses)
+        for row in state_file.loads_with(*statuses)
         if row["namespace"] == gone["namespace"] and row["load_id"] > gone["load_id"]
     ]
     if told := deleted_raw(later):
@@ -70,29 +72,29 @@ def judge_again(memory: state.State, gone: dict[str, Any], *statuses: str) -> bo
             f"Load {gone['load_id']} cannot be taken back: what later loads said again counted as its duplicates, so"
             f" they would be judged again, and {told}. Nothing was changed."
         )
-    memory.set_status([row["load_id"] for row in later], "landed")
+    state_file.set_status([row["load_id"] for row in later], "landed")
     return bool(later)
 
 
-def judge_future_again(settings: Settings, memory: state.State) -> bool:
+def judge_future_again(settings: Settings, state_file: state.State) -> bool:
     """Send loads back to be judged that hold rows which were of the future and are no longer.
 
     Say whether there are any.
     """
     due = [
         r["load_id"]
-        for r in memory.loads_with("logged", "published")
+        for r in state_file.loads_with("logged", "published")
         if r["again_at"]
         and r["again_at"] <= state.now()
         and all((settings.raw / f["raw"]).exists() for f in r["files"])
     ]
-    memory.set_status(due, "landed", again_at=None)
+    state_file.set_status(due, "landed", again_at=None)
     return bool(due)
 
 
-def _shares_rows(settings: Settings, memory: state.State, load_id: str, others: list[str]) -> bool:
+def _shares_rows(settings: Settings, state_file: state.State, load_id: str, others: list[str]) -> bool:
     """Say whether a load's log files hold an id that those of other loads hold too."""
-    logs = Logs(settings, memory)
+    logs = Logs(settings, state_file)
     with connect(threads=settings.threads, folders=[logs.folder]) as connection:
         for thing, table in schema.LOG.tables.items():
             ours, theirs = logs.sql(thing, [load_id]), logs.sql(thing, others)
@@ -104,14 +106,14 @@ def _shares_rows(settings: Settings, memory: state.State, load_id: str, others: 
     return False
 
 
-def heal_logs(settings: Settings, memory: state.State, report: Report, *, is_deep: bool) -> None:
+def heal_logs(settings: Settings, state_file: state.State, report: Report, *, is_deep: bool) -> None:
     """Send loads whose log files are gone or damaged back to be judged from their raw files.
 
     Raises WarehouseDamaged where these are too.
     """
-    logged = {row["load_id"]: row for row in memory.loads_with("logged", "published")}
-    Logs(settings, memory).remember_older()
-    for load_id, problems in Logs(settings, memory).damaged(is_deep=is_deep, is_kept=True).items():
+    logged = {row["load_id"]: row for row in state_file.loads_with("logged", "published")}
+    Logs(settings, state_file).remember_older()
+    for load_id, problems in Logs(settings, state_file).damaged(is_deep=is_deep, is_kept=True).items():
         if told := deleted_raw([logged[load_id]]):
             raise WarehouseDamaged(
                 f"{problems[0]}, and {told}, so it cannot be made again. Put it back from a copy, or give the load up"
@@ -122,12 +124,12 @@ def heal_logs(settings: Settings, memory: state.State, report: Report, *, is_dee
                 f"{problems[0]}, and so is {raw[0]}, from which it is made. Restore either, or give the load up with"
                 f" `backhaul withdraw {load_id}`."
             )
-        memory.set_status([load_id], "landed")
+        state_file.set_status([load_id], "landed")
         report.healed += [f"{problem}: made again from the raw files of load {load_id}." for problem in problems]
 
 
 def judge_landed(
-    settings: Settings, memory: state.State, landed: dict[str, Any], report: Report, progress: Progress
+    settings: Settings, state_file: state.State, landed: dict[str, Any], report: Report, progress: Progress
 ) -> bool:
     """Name and judge the rows of one landed load and append the accepted ones to the logs.
 
@@ -136,14 +138,16 @@ def judge_landed(
     load_id: str = landed["load_id"]
     mapping = settings.raw / landed["mapping"] if landed["mapping"] else None
     origin = source_named(str(mapping) if mapping else landed["source"])
-    key = keys.read(settings, memory)
-    earlier = memory.loads_with("logged", "published")
+    key = keys.read(settings, state_file)
+    earlier = state_file.loads_with("logged", "published")
     same = [r["load_id"] for r in earlier if (r["source"], r["namespace"]) == (origin.name, landed["namespace"])]
     whole = origin.export if isinstance(origin, Mapping) else None
     files = [settings.raw / f["raw"] for f in landed["files"]]
     refused: dict[Path, SourceError] = {}
     try:
-        counts, faults, lines = _judged(settings, memory, landed, origin, files, earlier, same, key, report, progress)
+        counts, faults, lines = _judged(
+            settings, state_file, landed, origin, files, earlier, same, key, report, progress
+        )
     except Exception as error:  # whatever it is, a file that is at fault by itself does not keep the others out
         if is_of_machine(settings, error, landed):
             raise
@@ -153,8 +157,8 @@ def judge_landed(
             raise next(iter(refused.values())) from error
         if len(refused) == len(files):
             problem = str(next(iter(refused.values())))
-            memory.set_status([load_id], "failed", problem=problem, finished_at=state.now())
-            sweep(settings, memory)
+            state_file.set_status([load_id], "failed", problem=problem, finished_at=state.now())
+            sweep(settings, state_file)
             report.refused += map(str, refused.values())
             return False
         if not refused and isinstance(error, duckdb.Error):
@@ -166,7 +170,9 @@ def judge_landed(
             raise
         report.ignored.clear()
         files = [f for f in files if f not in refused]
-        counts, faults, lines = _judged(settings, memory, landed, origin, files, earlier, same, key, report, progress)
+        counts, faults, lines = _judged(
+            settings, state_file, landed, origin, files, earlier, same, key, report, progress
+        )
         report.refused += map(str, refused.values())
     if not counts:
         first, *others = files
@@ -182,8 +188,8 @@ def judge_landed(
         )
     exported_at = max(c.pop("exported_at") or landed["exported_at"] for c in counts)
     again_at = min((at for c in counts if (at := c.pop("again_at"))), default=None)
-    Logs(settings, memory).remember(load_id)
-    with memory.transaction() as connection_:
+    Logs(settings, state_file).remember(load_id)
+    with state_file.transaction() as connection_:
         for table in (state_tables.load_count, state_tables.quarantine):
             connection_.execute(delete(table).where(table.c.load_id == load_id))
         for file in refused:  # so that it is not taken for loaded when it comes again
@@ -221,7 +227,7 @@ def judge_landed(
             connection_.execute(state_tables.load_file.update().where(is_file).values(lines=json.dumps(row)))
     for file in refused:
         shutil.rmtree(file.parent)
-    is_reordered = _judge_later_exports_again(settings, memory, landed)
+    is_reordered = _judge_later_exports_again(settings, state_file, landed)
     report.files += lines
     report.notes += [
         f"{shown(r['file'])} holds a header and no rows."
@@ -234,7 +240,7 @@ def judge_landed(
 
 def _judged(
     settings: Settings,
-    memory: state.State,
+    state_file: state.State,
     landed: dict[str, Any],
     origin: Source,
     files: list[Path],
@@ -248,14 +254,14 @@ def _judged(
 
     How each log was judged, what is at fault, the lines of each file.
     """
-    load_id, logs = landed["load_id"], Logs(settings, memory)
+    load_id, logs = landed["load_id"], Logs(settings, state_file)
     for file in logs.folder.glob(f"*/{load_id[:6]}/{load_id}.parquet"):  # of an attempt before this one
         build.clear(file)
     counts: list[dict[str, Any]] = []
     faults: list[verdicts.Fault] = []
     lines: dict[str, Lines] = {}
     taken: dict[str, list[tuple[int, int]]] = {}
-    forgotten = erasing.forgotten(settings, memory, landed["namespace"])
+    forgotten = erasing.forgotten(settings, state_file, landed["namespace"])
     with connected(settings) as connection:
         for named in origin.name_rows(connection, files, landed["namespace"]):
             progress(f"judging {named.thing}")
@@ -332,10 +338,10 @@ def reason_wordings(settings: Settings) -> list[dict[str, Any]]:
     Columns: source, wording, reason (None when unknown), return_lines. Read from the logs; wordings of fewer than
     `contracts.FEWEST_LINES` return lines are summed up as one row without wording.
     """
-    memory = state.State(settings.warehouse)
-    loads = [row["load_id"] for row in memory.loads_with("logged", "published")]
-    logs = Logs(settings, memory)
-    memory.close()
+    state_file = state.State(settings.warehouse)
+    loads = [row["load_id"] for row in state_file.loads_with("logged", "published")]
+    logs = Logs(settings, state_file)
+    state_file.close()
     logged = logs.sql("return_event", loads)
     if not logged:
         return []

@@ -47,7 +47,7 @@ def files_of(paths: Iterable[Path], settings: Settings, source: str | None, repo
 
 
 def begin(
-    memory: state.State, files: list[Path], name: str | None, namespace: str | None, exported_at: datetime | None
+    state_file: state.State, files: list[Path], name: str | None, namespace: str | None, exported_at: datetime | None
 ) -> str:
     """Remember what was asked for before anything else, so that a load killed while landing can be taken up.
 
@@ -60,25 +60,27 @@ def begin(
             "exported_at": exported_at.isoformat() if exported_at else None,
         }
     )
-    load_id = _next_id(memory)
+    load_id = _next_id(state_file)
     row = {"load_id": load_id, "started_at": state.now(), "status": "landing", "namespace": namespace, "asked": asked}
     again = (state_tables.load.c.status == "failed") & (state_tables.load.c.asked == asked)
-    with memory.transaction() as connection:
+    with state_file.transaction() as connection:
         connection.execute(delete(state_tables.load).where(again))
         connection.execute(insert(state_tables.load).values(row))
     return load_id
 
 
-def _next_id(memory: state.State) -> str:
+def _next_id(state_file: state.State) -> str:
     """Give an id after every other: the time, or a moment after the last load where the clock was put back."""
-    last = max((i for i in memory.statuses() if load_of(Path(i))), default="")
+    last = max((i for i in state_file.statuses() if load_of(Path(i))), default="")
     at = f"{state.now():%Y%m%dT%H%M%S%f}"
     return (
         at if at > last else f"{datetime.strptime(last, '%Y%m%dT%H%M%S%f') + timedelta(microseconds=1):%Y%m%dT%H%M%S%f}"
     )
 
 
-def land(settings: Settings, memory: state.State, begun: dict[str, Any], report: Report, progress: Progress) -> bool:
+def land(
+    settings: Settings, state_file: state.State, begun: dict[str, Any], report: Report, progress: Progress
+) -> bool:
     """Copy new files to the raw folder and remember them; files already taken in are skipped.
 
     Says whether any is new.
@@ -111,9 +113,9 @@ def land(settings: Settings, memory: state.State, begun: dict[str, Any], report:
         )
     if isinstance(origin, Mapping) and data_path("mappings") in origin.path.parents:
         report.notes += _taken_for_all(origin)
-    prefix = begun["namespace"] or _namespace_of(origin, memory)
+    prefix = begun["namespace"] or _namespace_of(origin, state_file)
     shutil.rmtree(settings.raw / load_id, ignore_errors=True)
-    known = memory.known_files(origin.name, prefix, origin.version)
+    known = state_file.known_files(origin.name, prefix, origin.version)
     settings.raw.mkdir(parents=True, exist_ok=True, mode=0o700)
     exports: dict[Path, tuple[str, datetime, str]] = {}
     fresh: set[Path] = set()
@@ -166,14 +168,14 @@ def land(settings: Settings, memory: state.State, begun: dict[str, Any], report:
     if not rows and len(refusals) == len(digests):
         raise refusals[0]
     if not rows:
-        memory.forget(load_id)
+        state_file.forget(load_id)
         return False
-    erasing.mask(settings, memory, origin, prefix, rows, lambda: connected(settings))
+    erasing.mask(settings, state_file, origin, prefix, rows, lambda: connected(settings))
     mapping = None
     if isinstance(origin, Mapping):  # kept as it was: the file may change, and so may what comes with the product
         mapping = str(Path(load_id) / origin.path.name)
         (settings.raw / mapping).write_text(origin.text, encoding="utf-8")
-    with memory.transaction() as connection:
+    with state_file.transaction() as connection:
         connection.execute(insert(state_tables.load_file), [{"given_sha256": None, **row} for row in rows])
         landed = {
             "status": "landed",
@@ -186,10 +188,10 @@ def land(settings: Settings, memory: state.State, begun: dict[str, Any], report:
         }
         connection.execute(state_tables.load.update().where(state_tables.load.c.load_id == load_id).values(landed))
     kept_digests = {row["sha256"] for row in rows}
-    for tried in memory.loads_with("failed"):  # the same files, put aside before
+    for tried in state_file.loads_with("failed"):  # the same files, put aside before
         if tried["files"] and {f["sha256"] for f in tried["files"]} <= kept_digests:
             shutil.rmtree(settings.raw / tried["load_id"], ignore_errors=True)
-            memory.forget(tried["load_id"])
+            state_file.forget(tried["load_id"])
     return True
 
 
@@ -225,7 +227,7 @@ def checked_namespace(namespace: str | None) -> str | None:
     return namespace
 
 
-def _namespace_of(origin: Source, memory: state.State) -> str:
+def _namespace_of(origin: Source, state_file: state.State) -> str:
     """Give the prefix of a source's ids: its name, in letters, digits, dots, underscores and hyphens.
 
     Where something else had to go, a digest of the name keeps two names apart. A name that ids begin with already
@@ -233,7 +235,7 @@ def _namespace_of(origin: Source, memory: state.State) -> str:
     """
     if origin.name == "canonical":
         return "shop"
-    taken = memory.rows(
+    taken = state_file.rows(
         select(state_tables.load.c.load_id).where(state_tables.load.c.namespace == origin.name).limit(1)
     )
     if re.fullmatch(NAMESPACE, origin.name) or taken:
@@ -257,12 +259,12 @@ def _exported_at(file: Path, origin: Source, declared: str | None) -> tuple[date
     return changed.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None), "file"
 
 
-def check_known(settings: Settings, memory: state.State, held: set[str]) -> None:
+def check_known(settings: Settings, state_file: state.State, held: set[str]) -> None:
     """Raise WarehouseDamaged when the build or the log hold loads that the state has never heard of.
 
     It is lost, or older than they are.
     """
-    known = memory.statuses()
+    known = state_file.statuses()
     logged = {load_of(f) for f in (settings.warehouse / "log").glob("*/*/*.parquet")} - {""}
     unknown = sorted((held or logged if known else held | logged) - known.keys())
     if unknown:

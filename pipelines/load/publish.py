@@ -35,7 +35,7 @@ GROWTH = 1.2  # of a build's file by rows that later ones replaced, before it is
 
 def publish(
     settings: Settings,
-    memory: state.State,
+    state_file: state.State,
     draft: build.Draft,
     report: Report,
     progress: Progress,
@@ -51,7 +51,7 @@ def publish(
     def attempt(loads: list[dict[str, Any]], *, is_probe: bool = False) -> Exception | None:
         try:
             _build_once(
-                settings, memory, draft, loads, report, progress, is_whole=is_whole or is_probe, is_probe=is_probe
+                settings, state_file, draft, loads, report, progress, is_whole=is_whole or is_probe, is_probe=is_probe
             )
         except Exception as error:
             is_known = isinstance(error, BackhaulError) and not isinstance(error, CheckFailed)
@@ -69,7 +69,7 @@ def publish(
 
     failures: dict[str, BackhaulError] = {}
     while True:
-        published, new = memory.loads_with("published"), memory.loads_with("logged")
+        published, new = state_file.loads_with("published"), state_file.loads_with("logged")
         problem = attempt(published + new)
         if problem is not None and draft.is_copy:
             draft.empty()
@@ -91,10 +91,10 @@ def publish(
             ) from problem
         every = published + new
         first = every[-1] if len(new) == 1 else _first_failing(every, len(published), attempt)
-        failures[first["load_id"]] = put_aside(settings, memory, first["load_id"], problem, report)
-        if judge_again(memory, first, "logged"):
+        failures[first["load_id"]] = put_aside(settings, state_file, first["load_id"], problem, report)
+        if judge_again(state_file, first, "logged"):
             return failures
-        if not memory.loads_with("logged") and report.build_id is not None and not is_whole:
+        if not state_file.loads_with("logged") and report.build_id is not None and not is_whole:
             return failures
 
 
@@ -114,7 +114,7 @@ def _first_failing(
 
 def _build_once(
     settings: Settings,
-    memory: state.State,
+    state_file: state.State,
     draft: build.Draft,
     every: list[dict[str, Any]],
     report: Report,
@@ -127,7 +127,7 @@ def _build_once(
 
     `is_whole` shapes all of it anew, `is_probe` publishes nothing.
     """
-    logs, build_id = Logs(settings, memory), draft.build_id
+    logs, build_id = Logs(settings, state_file), draft.build_id
     loads, restored = [row["load_id"] for row in every], [row["load_id"] for row in every if row["restored_at"]]
     new = [row["load_id"] for row in every if row["status"] == "logged"]
     connection = draft.open(settings.threads)
@@ -138,7 +138,7 @@ def _build_once(
         versions.open_logs(connection, logs.sql, loads, new, restored)
         last = _info(connection) if draft.is_copy else {}
         is_known = last.get("schema_version") == star.VERSION
-        known = versions.Flags.of(last["flags"]) if is_known else None
+        known = versions.ShapeInputs.of(last["flags"]) if is_known else None
         found = versions.flags(connection, settings.reporting_currency, known)
         ledger = factors.ledger(settings)
         found.factors = ledger.digest
@@ -166,7 +166,7 @@ def _build_once(
         failed = [r for r in results if r.rows and r.check.is_blocking]
         at = state.now()
         if not is_probe:
-            memory.write(
+            state_file.write(
                 state_tables.check_result,
                 [
                     {
@@ -192,12 +192,12 @@ def _build_once(
             return
         after = row_counts(connection)
         progress("publishing")
-        most_bytes = GROWTH * float(memory.value("anew_bytes") or 0) if is_increment else None
+        most_bytes = GROWTH * float(state_file.value("anew_bytes") or 0) if is_increment else None
         anew_bytes = draft.publish(connection, settings.keep_builds, most_bytes=most_bytes)
         report.build_id, report.is_new_build = build_id, True
     finally:
         connection.close()
-    memory.write(
+    state_file.write(
         state_tables.build,
         [
             {
@@ -211,16 +211,16 @@ def _build_once(
             for t, n in after.items()
         ],
     )
-    memory.set_status(new, "published", build_id=build_id, finished_at=at)
-    memory.keep_builds(KEPT_BUILDS)
+    state_file.set_status(new, "published", build_id=build_id, finished_at=at)
+    state_file.keep_builds(KEPT_BUILDS)
     if anew_bytes is not None:
-        memory.remember("anew_bytes", str(anew_bytes))
+        state_file.remember("anew_bytes", str(anew_bytes))
     report.kind = "increment" if is_increment else "full"
     report.changes = {t: {"rows": n, "change": n - before.get(t, 0)} for t, n in after.items()}
     report.warnings = [{"check": r.check.name, "rows": r.rows, "sentence": r.check.sentence} for r in results if r.rows]
 
 
-def _shape(connection: duckdb.DuckDBPyConnection, found: versions.Flags, is_increment: bool) -> None:
+def _shape(connection: duckdb.DuckDBPyConnection, found: versions.ShapeInputs, is_increment: bool) -> None:
     if not is_increment:
         versions.create_tables(connection)
         dimensions.shape_dimensions(connection)
@@ -266,7 +266,7 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: versions.Flags, is_incr
 def _write_info(
     connection: duckdb.DuckDBPyConnection,
     build_id: str,
-    found: versions.Flags,
+    found: versions.ShapeInputs,
     last: dict[str, str],
     loads: list[str],
     implausible: list[str],

@@ -16,19 +16,19 @@ from pipelines.warehouse.log_files import Logs
 from pipelines.warehouse.sql import connect
 
 
-def sweep(settings: Settings, memory: state.State) -> None:
+def sweep(settings: Settings, state_file: state.State) -> None:
     """Remove what the state says is left over.
 
     Log files that do not count, raw copies of loads taken back or never whole.
     """
-    statuses = memory.statuses()
-    Logs(settings, memory).sweep()
+    statuses = state_file.statuses()
+    Logs(settings, state_file).sweep()
     unwanted = {load_id for load_id, status in statuses.items() if status == "withdrawn"}
-    unwanted |= {row["load_id"] for row in memory.loads_with("failed") if not row["files"]}
+    unwanted |= {row["load_id"] for row in state_file.loads_with("failed") if not row["files"]}
     for load_id in unwanted:
         if (settings.raw / load_id).is_dir():
             shutil.rmtree(settings.raw / load_id)
-    for row in memory.loads_with(
+    for row in state_file.loads_with(
         "landed", "logged", "published", "failed"
     ):  # what others took the place of, or too old
         named = {Path(file["raw"]).parts[1] for file in row["files"] if not row["raw_gone_at"]}

@@ -46,7 +46,7 @@ class Report:
     changes: dict[str, dict[str, int]] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)
-    untold: list[str] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
     healed: list[str] = field(default_factory=list)
     retained: list[str] = field(default_factory=list)

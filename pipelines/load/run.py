@@ -30,21 +30,21 @@ def load(
     source: str | None = None,
     namespace: str | None = None,
     exported_at: datetime | None = None,
-    is_anew: bool = False,
+    rebuild: bool = False,
     is_trial: bool = False,
     progress: Progress = lambda _: None,
 ) -> Report:
     """Take files in and publish a build that holds them; without paths, finish what has landed.
 
     `exported_at` says when the files were exported (UTC), where neither they nor the mapping say so: of two versions of
-    a row the later export's wins. `is_anew` makes a build though nothing new has landed: the choice of factors has
+    a row the later export's wins. `rebuild` makes a build though nothing new has landed: the choice of factors has
     changed. `is_trial` stops once the rows are judged.
 
     Then the alert rules are evaluated, and who is to be told is told. Raises SourceError when the files asked for were
     put aside (all else is done first), CheckFailed when a blocking check finds rows that are no new load's fault,
     WarehouseDamaged for what is damaged and cannot be made again, WarehouseLocked when another load is writing.
     """
-    report, refusal = _load(settings, paths, source, namespace, exported_at, is_anew, is_trial, progress)
+    report, refusal = _load(settings, paths, source, namespace, exported_at, rebuild, is_trial, progress)
     if not is_trial:
         try:
             _tell(settings, report, progress)
@@ -63,18 +63,18 @@ def _tell(settings: Settings, report: Report, progress: Progress) -> None:
 
     Also when the load that published it was killed before.
     """
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     try:
-        if report.build_id is None or memory.value("told_build") == report.build_id:
+        if report.build_id is None or state_file.value("told_build") == report.build_id:
             return
         from pipelines import alerts  # metrics are read only when there is something new
 
         progress("telling of alerts")
-        report.untold = alerts.tell(settings)
+        report.unreached = alerts.tell(settings)
         with build.writing(settings.warehouse, settings.short_wait_s):
-            memory.remember("told_build", report.build_id)
+            state_file.remember("told_build", report.build_id)
     finally:
-        memory.close()
+        state_file.close()
 
 
 def _load(
@@ -83,14 +83,14 @@ def _load(
     source: str | None,
     namespace: str | None,
     exported_at: datetime | None,
-    is_anew: bool,
+    rebuild: bool,
     is_trial: bool,
     progress: Progress,
 ) -> tuple[Report, BackhaulError | None]:
     """Load; also give the error of the load that was asked for, when it was put aside."""
     with build.writing(settings.warehouse, settings.wait_s):
         restored = state.put_back(settings.warehouse)
-        memory = state.State(settings.warehouse)
+        state_file = state.State(settings.warehouse)
         draft: build.Draft | None = None
         report = Report(None, healed=[restored] if restored else [])
         failures: dict[str, BackhaulError] = {}
@@ -105,16 +105,16 @@ def _load(
                 info = {}
             report.build_id = info.get("build_id")
             held = set(info.get("loads", "").split())
-            check_known(settings, memory, held)
+            check_known(settings, state_file, held)
             build.sweep(settings.warehouse)
-            sweep(settings, memory)
-            heal_logs(settings, memory, report, is_deep=not paths)
+            sweep(settings, state_file)
+            heal_logs(settings, state_file, report, is_deep=not paths)
             asked = None
-            if paths or memory.loads_with("landing", "landed") or settings.next_key_file.exists():
-                keys.read(settings, memory)
+            if paths or state_file.loads_with("landing", "landed") or settings.next_key_file.exists():
+                keys.read(settings, state_file)
             if paths:
                 files = files_of([Path(p) for p in paths], settings, source, report)
-                asked = begin(memory, files, source, checked_namespace(namespace), exported_at)
+                asked = begin(state_file, files, source, checked_namespace(namespace), exported_at)
 
             def go_on(row: dict[str, Any], step: Callable[[dict[str, Any]], bool]) -> bool:
                 """Take a load one step further; one that cannot go on is put aside."""
@@ -123,42 +123,42 @@ def _load(
                 except Exception as error:
                     if is_of_machine(settings, error, row):
                         raise
-                    failures[row["load_id"]] = put_aside(settings, memory, row["load_id"], error, report)
+                    failures[row["load_id"]] = put_aside(settings, state_file, row["load_id"], error, report)
                     return False
 
-            for row in memory.loads_with("landing"):
-                go_on(row, lambda row: land(settings, memory, row, report, progress))
-            is_ripe = judge_future_again(settings, memory)
+            for row in state_file.loads_with("landing"):
+                go_on(row, lambda row: land(settings, state_file, row, report, progress))
+            is_ripe = judge_future_again(settings, state_file)
             while True:
                 is_reordered = is_ripe
-                while landed := memory.loads_with("landed"):
+                while landed := state_file.loads_with("landed"):
                     if draft is None:  # the last build is copied while new rows are judged
                         draft = build.Draft(settings.warehouse, state.now(), report.build_id)
                         Thread(
                             target=import_module, args=("..alerts", __package__)
                         ).start()  # half a second, beside the database
                     row = min(landed, key=lambda r: (r["exported_at"] or datetime.min, r["load_id"]))
-                    is_reordered |= go_on(row, lambda row: judge_landed(settings, memory, row, report, progress))
+                    is_reordered |= go_on(row, lambda row: judge_landed(settings, state_file, row, report, progress))
                 if is_trial:
                     return report, failures.get(asked or "")
-                published = {row["load_id"] for row in memory.loads_with("published")}
+                published = {row["load_id"] for row in state_file.loads_with("published")}
                 is_less = bool(held - published)  # a load that the build holds was taken back or put aside
-                if memory.loads_with("logged") or is_less or ((is_anew or report.build_id is None) and published):
+                if state_file.loads_with("logged") or is_less or ((rebuild or report.build_id is None) and published):
                     draft = draft or build.Draft(settings.warehouse, state.now(), report.build_id)
-                    is_whole = is_reordered or is_anew or held != published
-                    failures |= publish(settings, memory, draft, report, progress, is_whole=is_whole)
-                if not memory.loads_with("landed"):
+                    is_whole = is_reordered or rebuild or held != published
+                    failures |= publish(settings, state_file, draft, report, progress, is_whole=is_whole)
+                if not state_file.loads_with("landed"):
                     break
-            if report.build_id is not None and memory.value("rules_build") != report.build_id:
+            if report.build_id is not None and state_file.value("rules_build") != report.build_id:
                 from pipelines import alerts  # metrics are read only when there is something new
 
                 progress("looking for alerts")
                 report.alerts = [v.sentence() for v in alerts.record(settings)]
-                memory.remember("rules_build", report.build_id)
-            end_rotation(settings, memory)
+                state_file.remember("rules_build", report.build_id)
+            end_rotation(settings, state_file)
             if settings.raw_days > 0:
-                report.retained = delete_old_raw(settings, memory, settings.raw_days)
-            unused = Logs(settings, memory).join()
+                report.retained = delete_old_raw(settings, state_file, settings.raw_days)
+            unused = Logs(settings, state_file).join()
             state.keep_copy(settings.warehouse)
             for file in unused:  # the state and its copy name another one for their rows
                 file.unlink(missing_ok=True)
@@ -175,4 +175,4 @@ def _load(
         finally:
             if draft is not None:
                 draft.discard()
-            memory.close()
+            state_file.close()

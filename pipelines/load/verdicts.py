@@ -29,7 +29,7 @@ from pipelines.load.contracts import (
     versions,
 )
 from pipelines.settings import data_path
-from pipelines.sources import Named, note_terms_sql
+from pipelines.sources import NamedRows, note_terms_sql
 from pipelines.warehouse import schema
 from pipelines.warehouse.sql import identity_of, key_sql, quote, read_sql, sql_type
 
@@ -47,7 +47,7 @@ class Fault(NamedTuple):
 
 def judge(
     connection: duckdb.DuckDBPyConnection,
-    named: Named,
+    named: NamedRows,
     *,
     source: str,
     namespace: str,
@@ -178,7 +178,7 @@ _PLAIN_TYPES = {
 def _stage_judged(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
-    named: Named,
+    named: NamedRows,
     types: dict[str, str],
     rules: list[tuple[str, str, str]],
     namespace: str,
@@ -398,7 +398,7 @@ def _faults(
 
 
 def _stage_withdrawn(
-    connection: duckdb.DuckDBPyConnection, table: Table, named: Named, namespace: str, export: Export
+    connection: duckdb.DuckDBPyConnection, table: Table, named: NamedRows, namespace: str, export: Export
 ) -> int:
     """Create `withdrawn`: the rows of earlier exports that this one takes back, newest version; give their number.
 
@@ -439,7 +439,7 @@ def _latest(export: Export) -> str:
 SPAN_KEYS = ("order_line_key", "order_key", "return_line_key", "return_key", "parcel_key", "refund_key")
 
 
-def _in_span(connection: duckdb.DuckDBPyConnection, table: Table, named: Named, export: Export) -> str:
+def _in_span(connection: duckdb.DuckDBPyConnection, table: Table, named: NamedRows, export: Export) -> str:
     """Give the condition that a row of an earlier export belongs to the span this one is whole of.
 
     The log that counts the rows of the files is cut by its own time; what was made from the same rows follows their

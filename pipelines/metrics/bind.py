@@ -56,10 +56,10 @@ def bind(build: Build, key: str, question: Question = ANYTHING, *, by: Sequence[
 
 def of_build(build: Build, question: BoundQuestion) -> BoundQuestion:
     """Leave out what this build cannot contribute: bases without rows, sources without the facts the metric needs."""
-    if "empty" not in build.memory:
+    if "empty" not in build.cache:
         matches = STAR.tables["estimate_credit_match"]
         has_matches = len(build.fetch(select(matches.c.units).limit(1)))
-        build.memory["empty"] = frozenset() if has_matches else frozenset({matches.name})
+        build.cache["empty"] = frozenset() if has_matches else frozenset({matches.name})
     lacks = lacking(build, question.metric.needs)
     filled = tuple(s for s, missing in lacks.items() if not missing)
     sources = filled if 0 < len(filled) < len(lacks) else None
@@ -67,7 +67,7 @@ def of_build(build: Build, question: BoundQuestion) -> BoundQuestion:
     return replace(
         question,
         own=own_dimensions(build),
-        empty=build.memory["empty"],
+        empty=build.cache["empty"],
         has_faults=faults,
         observed=observed(build),
         sources=sources,
@@ -76,20 +76,20 @@ def of_build(build: Build, question: BoundQuestion) -> BoundQuestion:
 
 def observed(build: Build) -> dict[str, datetime]:
     """Give T of each source, its latest event, once a build."""
-    if "observed" not in build.memory:
+    if "observed" not in build.cache:
         c = STAR.tables["build_source"].c
         happenings = c.thing.in_(["order_line", "return_event", "chain_element", "refund"])
         latest = func.max(c.last_occurred_at).label("at")
         found = build.fetch(select(c.source, latest).where(happenings).group_by(c.source)).dropna()
         plain = pd.to_datetime(found["at"], utc=True).dt.tz_localize(None)  # Spark's times carry a zone
-        build.memory["observed"] = {s: t.to_pydatetime() for s, t in zip(found["source"], plain, strict=True)}
-    times: dict[str, datetime] = build.memory["observed"]
+        build.cache["observed"] = {s: t.to_pydatetime() for s, t in zip(found["source"], plain, strict=True)}
+    times: dict[str, datetime] = build.cache["observed"]
     return times
 
 
 def statement_of(build: Build, question: BoundQuestion) -> Select[Any]:
     """Build the statement of a question, or take the one built before."""
-    known: dict[Any, Select[Any]] = build.memory.setdefault("statements", {})
+    known: dict[Any, Select[Any]] = build.cache.setdefault("statements", {})
     q = question
     key = (q.metric.key, q.parameter, q.by, repr(q.where), q.since, q.until, q.as_of, repr(q.scope), q.basis)
     if key not in known:

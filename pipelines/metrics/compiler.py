@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.operators import and_ as joined_by_and
 
 from pipelines.errors import UnknownDimension
-from pipelines.metrics.declare import Base, BoundQuestion, Measure, Metric, Sum
+from pipelines.metrics.declare import BoundQuestion, FactTable, Measure, Metric, Sum
 from pipelines.metrics.question import ALIASES, time_grain
 from pipelines.warehouse.engine import Expression, double, literal_day, literal_instant, period_start, text_in
 from pipelines.warehouse.rules import Time
@@ -34,12 +34,12 @@ class PartlyKnown(UnknownDimension):
     """Dimensions are known to one part of a metric only; the message is the reason shown on screen."""
 
 
-def knows(base: Base, own: Collection[str] = ()) -> set[str]:
+def knows(base: FactTable, own: Collection[str] = ()) -> set[str]:
     """Give the names of a base's dimensions, time grains left out; of the build's `own` where its rows carry them."""
     return {*base.dimensions, *base.timed, *(own if base.own is not None else ())}
 
 
-def dimension(base: Base, name: str, basis: str, now: Time) -> Expression:
+def dimension(base: FactTable, name: str, basis: str, now: Time) -> Expression:
     """Give a base's expression of a dimension it knows."""
     if name in period_start.grains:
         return period_start(name, base.days[basis])
@@ -49,7 +49,7 @@ def dimension(base: Base, name: str, basis: str, now: Time) -> Expression:
     return base.timed[canonical](now) if canonical in base.timed else base.dimensions[canonical]
 
 
-def is_own(base: Base, name: str) -> bool:
+def is_own(base: FactTable, name: str) -> bool:
     """Say whether a dimension of a base is one of the shop's own."""
     return not time_grain(name) and ALIASES.get(name, name) not in {*base.timed, *base.dimensions}
 
@@ -98,7 +98,7 @@ def chosen_sums(ask: BoundQuestion, name: str | None = None) -> list[Sum]:
     return [s for m in ask.metric.measures if name in (None, m.name) for s in _chosen(m, names, ask.own)]
 
 
-def dimension_condition(base: Base, name: str, values: Sequence[Any], basis: str, now: Time) -> Expression:
+def dimension_condition(base: FactTable, name: str, values: Sequence[Any], basis: str, now: Time) -> Expression:
     """Say whether a dimension has one of these values; an empty one is NULL."""
     expression = dimension(base, name, basis, now)
     if isinstance(values, str):
@@ -118,7 +118,7 @@ def dimension_condition(base: Base, name: str, values: Sequence[Any], basis: str
     return or_(false(), *tests, *([expression.is_(None)] if len(known) < len(values) else []))
 
 
-def limits(base: Base, ask: BoundQuestion, now: Time) -> list[Expression]:
+def limits(base: FactTable, ask: BoundQuestion, now: Time) -> list[Expression]:
     """Give the conditions of a question's filters and scope on one base.
 
     Raises UnknownDimension for one that it does not know.
@@ -134,7 +134,7 @@ def limits(base: Base, ask: BoundQuestion, now: Time) -> list[Expression]:
     ]
 
 
-def filters(base: Base, ask: BoundQuestion, now: Time) -> list[Expression]:
+def filters(base: FactTable, ask: BoundQuestion, now: Time) -> list[Expression]:
     """Give the conditions of a question on one base: period, filters, scope, sources, what existed by then.
 
     Raises UnknownDimension for a filter on what the base does not know.
@@ -165,7 +165,7 @@ def statement(ask: BoundQuestion) -> Select[Any]:
     metric = ask.metric
     check_dimensions(metric, [*ask.by, *ask.where], ask.own)
     names = {ALIASES.get(n, n) for n in (*ask.by, *ask.where, *ask.scope.allowed) if not time_grain(n)}
-    by_base: dict[str, tuple[Base, list[tuple[str, Sum]]]] = {}
+    by_base: dict[str, tuple[FactTable, list[tuple[str, Sum]]]] = {}
     for m in metric.measures:
         for s in (x for x in _chosen(m, names, ask.own) if x.base.table_name not in ask.empty):
             by_base.setdefault(s.base.name, (s.base, []))[1].append((m.name, s))
@@ -186,7 +186,7 @@ def statement(ask: BoundQuestion) -> Select[Any]:
     return metric.wrap(chosen, ask, columns) if metric.wrap and is_wrapped else chosen
 
 
-def _part(base: Base, sums: list[tuple[str, Sum]], ask: BoundQuestion, grains: Sequence[str]) -> Select[Any]:
+def _part(base: FactTable, sums: list[tuple[str, Sum]], ask: BoundQuestion, grains: Sequence[str]) -> Select[Any]:
     """Group one base: every measure of it in one pass, what they have in common in WHERE.
 
     `grains` are left at the plain day.

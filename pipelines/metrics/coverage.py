@@ -43,9 +43,9 @@ FACTS = {
 
 def coverage(build: Build) -> pd.DataFrame:
     """Read what each source fills, once a build: source, fact, share, rows."""
-    if "coverage" not in build.memory:
-        build.memory["coverage"] = build.fetch(select(STAR.tables["build_coverage"]))
-    found: pd.DataFrame = build.memory["coverage"]
+    if "coverage" not in build.cache:
+        build.cache["coverage"] = build.fetch(select(STAR.tables["build_coverage"]))
+    found: pd.DataFrame = build.cache["coverage"]
     return found
 
 
@@ -54,14 +54,14 @@ def lacking(build: Build, needs: Sequence[str]) -> dict[str, list[str]]:
 
     Without any, for every source.
     """
-    if "filled" not in build.memory:
+    if "filled" not in build.cache:
         found = coverage(build)
         pairs = list(zip(found["source"], found["fact"], strict=True))
         is_filled = ((found["rows"] > 0) & (found["share"] >= FILLED)).tolist()
         # a payment system beside a shop lacks nothing; alone, it is asked what it has
         sources = sorted({s for s, f in pairs if f in ("order", "return")} or {s for s, _ in pairs})
-        build.memory["filled"] = sources, {pair for pair, fills in zip(pairs, is_filled, strict=True) if fills}
-    sources, filled = build.memory["filled"]
+        build.cache["filled"] = sources, {pair for pair, fills in zip(pairs, is_filled, strict=True) if fills}
+    sources, filled = build.cache["filled"]
     return {s: [n for n in needs if not any((s, f) in filled for f in n.split("|"))] for s in sources}
 
 

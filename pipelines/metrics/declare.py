@@ -24,7 +24,7 @@ from pipelines.warehouse.rules import Sql, Time
 
 
 @dataclass(frozen=True, eq=False)
-class Base:
+class FactTable:
     """A fact table (or a join) with the days, dimensions and details it knows.
 
     `seen` is the instant a row came to exist; `details` are further groupings a finish needs, `timed` are dimensions;
@@ -74,7 +74,7 @@ class Sum:
     `of_orders` leaves out rows that name no order we know, whatever day is asked for.
     """
 
-    base: Base
+    base: FactTable
     amount: Sql
     when: Sql | None = None
     distinct: bool = False
@@ -146,7 +146,7 @@ DATED = {"period": "by date of return over date of sale"}
 """How a date basis is named where it is not one day of each row."""
 
 Finish = Callable[[pd.DataFrame, BoundQuestion, Build], pd.DataFrame]
-Only = Callable[[Base, BoundQuestion, Time], Expression]
+Only = Callable[[FactTable, BoundQuestion, Time], Expression]
 PARTS = ("numerator", "denominator")
 Wrap = Callable[[Select[Any], BoundQuestion, list[str]], Select[Any]]
 

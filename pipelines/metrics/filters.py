@@ -64,7 +64,7 @@ def read_filters(build: Build, key: str, where: Mapping[str, Sequence[str]]) -> 
 def dimension_values(build: Build, name: str) -> list[str]:
     """Give the values of a dimension in this build, for filters; empty ones left out."""
     canonical = ALIASES.get(name, name)
-    if f"values of {canonical}" not in build.memory:
+    if f"values of {canonical}" not in build.cache:
         bases = {s.base.name: s.base for m in CATALOGUE for x in m.measures for sums in x.alternatives for s in sums}
         knowing = sorted(
             (b for b in bases.values() if canonical in knows(b, own_dimensions(build))),
@@ -82,5 +82,5 @@ def dimension_values(build: Build, name: str) -> list[str]:
             column = dimension(base, canonical, next(iter(base.days)), now).label("value")
             values = build.fetch(select(column).select_from(base.table).where(column.is_not(None)).distinct())["value"]
             found |= {str(v) for v in values}
-        build.memory[f"values of {canonical}"] = sorted(found)
-    return list(build.memory[f"values of {canonical}"])
+        build.cache[f"values of {canonical}"] = sorted(found)
+    return list(build.cache[f"values of {canonical}"])

@@ -19,7 +19,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.metrics.compiler import chosen_sums, dimension, dimension_condition
-from pipelines.metrics.declare import Base, BoundQuestion, Measure, Sum, part_measures
+from pipelines.metrics.declare import BoundQuestion, FactTable, Measure, Sum, part_measures
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import time_grain
 from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
@@ -54,11 +54,11 @@ _SEP = "__"
 
 def has_faults(build: Build) -> bool:
     """Say, once a build, whether some of its rows have impossible dates."""
-    if "has_faults" not in build.memory:
+    if "has_faults" not in build.cache:
         told = [*(t.c.date_fault for t in _FAULTY), STAR.tables["fact_return_line"].c.out_of_order]
         looks = [select(c).where(c.is_not(None)).limit(1) for c in told]
-        build.memory["has_faults"] = any(len(build.fetch(look)) for look in looks)
-    return bool(build.memory["has_faults"])
+        build.cache["has_faults"] = any(len(build.fetch(look)) for look in looks)
+    return bool(build.cache["has_faults"])
 
 
 def unshipped(build: Build, ask: BoundQuestion) -> str:
@@ -70,7 +70,7 @@ def unshipped(build: Build, ask: BoundQuestion) -> str:
     """
     if not any(s.base.table_name == "fact_order_line" for s in chosen_sums(ask)):
         return ""
-    if "unshipped" not in build.memory:
+    if "unshipped" not in build.cache:
         o, r = (STAR.tables[n].c for n in ("fact_order_line", "fact_return_line"))
         has_left = or_(o.shipped_at.is_not(None), o.delivered_at.is_not(None))
         back = (
@@ -88,8 +88,8 @@ def unshipped(build: Build, ask: BoundQuestion) -> str:
         ]
         needs = and_(o.units_sold > 0, or_(o.channel.is_(None), o.channel != literal_column("'store'")))
         found = build.fetch(select(o.source, *columns).select_from(table).where(needs).group_by(o.source))
-        build.memory["unshipped"] = found[(found["seen"] > 0) & (found["bare"] > 0)]
-    found = build.memory["unshipped"]
+        build.cache["unshipped"] = found[(found["seen"] > 0) & (found["bare"] > 0)]
+    found = build.cache["unshipped"]
     asked = ask.where.get("source", ())
     asked = [asked] if isinstance(asked, str) else list(asked)
     mine = found[
@@ -105,9 +105,9 @@ def _quarantined(build: Build, ask: BoundQuestion, measure: Measure) -> tuple[fl
 
     In the sources of a question.
     """
-    if "quarantine" not in build.memory:
-        build.memory["quarantine"] = build.fetch(select(STAR.tables["build_quarantine"]))
-    found = build.memory["quarantine"]
+    if "quarantine" not in build.cache:
+        build.cache["quarantine"] = build.fetch(select(STAR.tables["build_quarantine"]))
+    found = build.cache["quarantine"]
     if found.empty or ask.as_of is not None:  # what was in quarantine then is not known
         return 0.0, 0.0
     asked = ask.where.get("source", ())
@@ -118,7 +118,7 @@ def _quarantined(build: Build, ask: BoundQuestion, measure: Measure) -> tuple[fl
     return float(mine["rows"].sum()), float(mine["kept"].sum())
 
 
-def _unplaced(base: Base, on: str) -> Expression | None:
+def _unplaced(base: FactTable, on: str) -> Expression | None:
     """Say of a row that it names no order (on other days: that its day is not known) and no other base counts it.
 
     None where none can be.
@@ -132,7 +132,7 @@ def _unplaced(base: Base, on: str) -> Expression | None:
 _UNPLACED = {"order": "order", "period": "where"}  # what a row lacks, by the day that is asked for; else its return
 
 
-def _table(base: Base) -> FromClause:
+def _table(base: FactTable) -> FromClause:
     return base.table if base.bound is None else base.table.outerjoin(base.bound[0], base.bound[1])
 
 
@@ -156,10 +156,10 @@ def _cause(column: Any) -> str:
     return "fx_rate" if str(getattr(column.table, "name", "")) == "estimate_return_cost" else str(column.name)
 
 
-def _present(build: Build, base: Base, ask: BoundQuestion) -> frozenset[str]:
+def _present(build: Build, base: FactTable, ask: BoundQuestion) -> frozenset[str]:
     """Name the kinds of loss that some row of a base has, whatever is asked; looked at once a build."""
     key = f"lost of {base.name} by {ask.on}"
-    if key not in build.memory:
+    if key not in build.cache:
         first: Any = base.table
         columns: dict[str, Expression] = {}
         while hasattr(first, "left"):
@@ -173,8 +173,8 @@ def _present(build: Build, base: Base, ask: BoundQuestion) -> frozenset[str]:
         columns_: list[Expression] = [t.label(n) for n, t in tests.items()]
         found = build.fetch(select(*columns_).select_from(_table(base))) if tests else None
         named = {n for n in tests if found is not None and found[n].iloc[0] > 0}
-        build.memory[key] = frozenset(named)
-    present: frozenset[str] = build.memory[key]
+        build.cache[key] = frozenset(named)
+    present: frozenset[str] = build.cache[key]
     return present | ({base.fault_kind} if ask.has_faults and base.fault is not None else set())
 
 

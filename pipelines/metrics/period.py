@@ -65,19 +65,19 @@ def return_days(build: Build) -> int:
 
     ASSUMED_DAYS without any.
     """
-    if "return_days" not in build.memory:
+    if "return_days" not in build.cache:
         half = select(func.min(curves.c.day).label("day")).where(curves.c.share >= 0.5)
         of = (curves.c.source, curves.c.category, curves.c.channel, curves.c.window_days, curves.c.is_dated)
         found = build.fetch(half.group_by(*of))["day"] if has_curves(build) else pd.Series(dtype=float)
-        build.memory["return_days"] = round(float(found.median())) if len(found) else ASSUMED_DAYS
-    return int(build.memory["return_days"])
+        build.cache["return_days"] = round(float(found.median())) if len(found) else ASSUMED_DAYS
+    return int(build.cache["return_days"])
 
 
 def _first_day(build: Build) -> date | None:
-    if "first_sale" not in build.memory:
+    if "first_sale" not in build.cache:
         found = build.fetch(select(func.min(orders.c.ordered_on).label("day")).where(orders.c.units_sold > 0))["day"]
-        build.memory["first_sale"] = None if found.isna().all() else pd.Timestamp(found.iloc[0]).date()
-    first: date | None = build.memory["first_sale"]
+        build.cache["first_sale"] = None if found.isna().all() else pd.Timestamp(found.iloc[0]).date()
+    first: date | None = build.cache["first_sale"]
     return first
 
 

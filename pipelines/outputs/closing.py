@@ -228,9 +228,9 @@ def _close(settings: Settings, month: str, first: date, last: date, approver: st
     path = folder / f"{month}-{number}.parquet"
     if path.exists():  # nobody signed for it: a closing that was killed before its row was written, or a file put here
         path.rename(unused(path.with_suffix(".unsigned")))
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     try:
-        with memory.transaction() as connection:  # the row is there once the file is, or neither
+        with state_file.transaction() as connection:  # the row is there once the file is, or neither
             digest = _write(frame, about, path)
             row = {k: about[k] for k in ("month", "number", "approver", "build_id", "factor_set", "kg_co2e", "note")}
             connection.execute(
@@ -239,7 +239,7 @@ def _close(settings: Settings, month: str, first: date, last: date, approver: st
                 )
             )
     finally:
-        memory.close()
+        state_file.close()
     return next(c for c in closed(settings) if c.month == month and c.number == number)
 
 
@@ -260,15 +260,15 @@ def _write(frame: pd.DataFrame, about: Mapping[str, Any], path: Path) -> str:
 
 def closed(settings: Settings) -> list[Closed]:
     """List every closing, oldest month first; the last of a month is the one that counts."""
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     try:
-        rows = memory.rows(
+        rows = state_file.rows(
             select(state_tables.closed_month).order_by(
                 state_tables.closed_month.c.month, state_tables.closed_month.c.number
             )
         )
     finally:
-        memory.close()
+        state_file.close()
     found = []
     for row in rows:
         path = settings.warehouse / "closed" / f"{row['month']}-{row['number']}.parquet"

@@ -222,9 +222,9 @@ def _coverage(build: Build, key: str, about: About) -> str:
 
 
 def _factors(build: Build) -> pd.DataFrame:
-    if "factors" not in build.memory:
-        build.memory["factors"] = build.fetch(select(STAR.tables["factor_set"])).sort_values("factor_id")
-    found: pd.DataFrame = build.memory["factors"]
+    if "factors" not in build.cache:
+        build.cache["factors"] = build.fetch(select(STAR.tables["factor_set"])).sort_values("factor_id")
+    found: pd.DataFrame = build.cache["factors"]
     return found
 
 

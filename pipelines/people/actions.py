@@ -282,7 +282,7 @@ def _panel(build: Build, key: Key, question: Question) -> _Panel | None:
 
     None without sales.
     """
-    kept: dict[Any, _Panel | None] = build.memory.setdefault("panels", {})
+    kept: dict[Any, _Panel | None] = build.cache.setdefault("panels", {})
     name = (key, repr(question))
     if name not in kept:
         if len(kept) >= KEPT_PANELS:

@@ -107,45 +107,45 @@ def forget(
         raise ForgetError("An empty id is nobody's. Give the customer's id as the source writes it.")
     build.check_there(settings.warehouse)
     with build.writing(settings.warehouse, settings.wait_s):
-        memory = state.State(settings.warehouse)
+        state_file = state.State(settings.warehouse)
         try:
-            keys_warehouse.read(settings, memory)
-            person, is_begun = _person(settings, memory, text, namespace)
-            loads = [r for r in memory.loads_with(*STATUSES) if r["files"] and namespace in (None, r["namespace"])]
+            keys_warehouse.read(settings, state_file)
+            person, is_begun = _person(settings, state_file, text, namespace)
+            loads = [r for r in state_file.loads_with(*STATUSES) if r["files"] and namespace in (None, r["namespace"])]
             progress("looking for their records")
             given = {row["load_id"]: _given(settings, row) for row in loads}
             of = {row["namespace"]: replace(person, links={}, others=set()) for row in loads}  # ids are of one source
-            is_known = _learn(settings, memory, loads, given, of)
+            is_known = _learn(settings, state_file, loads, given, of)
             if not is_known and not is_begun:
                 raise ForgetError(
                     f"No file and no log knows the customer {shown(text)}. Write the id as the source does, capitals"
                     " included."
                 )
-            _remember(memory, person, namespace)
+            _remember(state_file, person, namespace)
             work = _Work()
             for row in loads:
                 progress(f"making the files of load {row['load_id']} anonymous")
-                _anonymise(settings, memory, row, *given[row["load_id"]], of[row["namespace"]], work)
-            _clear_state(memory, person)
+                _anonymise(settings, state_file, row, *given[row["load_id"]], of[row["namespace"]], work)
+            _clear_state(state_file, person)
         finally:
-            memory.close()
+            state_file.close()
     report = load(settings, progress=progress)  # loads that are judged again make a whole build
     with build.writing(settings.warehouse, settings.wait_s):
         progress("removing what was made before")
         for old in build.own_files(settings.warehouse):
             if old.stem != build.current_id(settings.warehouse):
                 old.unlink()
-        memory = state.State(settings.warehouse)
+        state_file = state.State(settings.warehouse)
         try:
-            memory.keep_builds(1)
-            memory.compact()
+            state_file.keep_builds(1)
+            state_file.compact()
             state.keep_copy(settings.warehouse)
-            searched = search(settings, memory, text, work.reads, namespace, progress)
+            searched = search(settings, state_file, text, work.reads, namespace, progress)
             if not work.left and not any(part.found for part in searched):
-                memory.end_forgetting(_hash(settings, memory, text))
+                state_file.end_forgetting(_hash(settings, state_file, text))
                 state.keep_copy(settings.warehouse)
         finally:
-            memory.close()
+            state_file.close()
     return Erasure(
         person.opaque,
         len(work.loads),
@@ -158,31 +158,33 @@ def forget(
     )
 
 
-def _hash(settings: Settings, memory: state.State, text: str) -> str:
-    return erasing.hash_of(text, erasing.new_secret(settings, memory))
+def _hash(settings: Settings, state_file: state.State, text: str) -> str:
+    return erasing.hash_of(text, erasing.new_secret(settings, state_file))
 
 
-def _person(settings: Settings, memory: state.State, text: str, namespace: str | None) -> tuple[Person, bool]:
+def _person(settings: Settings, state_file: state.State, text: str, namespace: str | None) -> tuple[Person, bool]:
     """Give the customer, with the opaque text of a run before this one if there was one, and say whether there was."""
-    person_hash = _hash(settings, memory, text)
+    person_hash = _hash(settings, state_file, text)
     mine = select(state_tables.forgotten).where(state_tables.forgotten.c.person == person_hash)
-    rows = [r for r in memory.rows(mine) if r["namespace"] in ("", namespace or "")]
+    rows = [r for r in state_file.rows(mine) if r["namespace"] in ("", namespace or "")]
     if not rows and namespace is None and not erasing.is_distinct(erasing.plain(text)):
-        every = sorted({r["namespace"] for r in memory.loads_with("logged", "published")})
-        named = [n for n in every if erasing.links_of(settings, memory, erasing.logged(memory, n), n, [text])[text]]
+        every = sorted({r["namespace"] for r in state_file.loads_with("logged", "published")})
+        named = [
+            n for n in every if erasing.links_of(settings, state_file, erasing.logged(state_file, n), n, [text])[text]
+        ]
         if len(named) > 1:
             raise ForgetError(
                 f"{shown(text)} is a customer of several sources ({', '.join(named)[:120]}), who may be several people."
                 " Say which with --source."
             )
     opaque = rows[0]["opaque"] if rows else f"forgotten-{secrets.token_hex(8)}"
-    return Person(text, opaque, erasing.new_secret(settings, memory)), bool(rows)
+    return Person(text, opaque, erasing.new_secret(settings, state_file)), bool(rows)
 
 
-def _remember(memory: state.State, person: Person, namespace: str | None) -> None:
+def _remember(state_file: state.State, person: Person, namespace: str | None) -> None:
     """Remember whom this is about before anything is touched."""
     person_hash = erasing.hash_of(person.text, person.secret)
-    with memory.transaction() as connection:
+    with state_file.transaction() as connection:
         there = select(state_tables.forgotten.c.person).where(
             state_tables.forgotten.c.person == person_hash, state_tables.forgotten.c.namespace == (namespace or "")
         )
@@ -209,7 +211,7 @@ def _given(settings: Settings, row: dict[str, Any]) -> tuple[Source | None, dict
 
 def _learn(
     settings: Settings,
-    memory: state.State,
+    state_file: state.State,
     loads: list[dict[str, Any]],
     given: dict[str, tuple[Source | None, dict[Path, Reads]]],
     of: dict[str, Person],
@@ -222,14 +224,14 @@ def _learn(
     for namespace, person in of.items():
         for links in erasing.links_of(
             settings,
-            memory,
-            erasing.logged(memory, namespace),
+            state_file,
+            erasing.logged(state_file, namespace),
             namespace,
             {person.text, person.plain, person.opaque},
         ).values():
             for column, values in links.items():
                 person.links.setdefault(column, set()).update(values)
-        person.kept_texts = erasing.kept_texts(settings, memory, namespace)
+        person.kept_texts = erasing.kept_texts(settings, state_file, namespace)
         reads = {f: r for row in loads if row["namespace"] == namespace for f, r in given[row["load_id"]][1].items()}
         is_known |= bool(erasing.learn(reads, reads, [person]) or person.links)
         is_known = is_known or any(needles.in_file(file) for file in reads)  # also in what is no table
@@ -238,7 +240,7 @@ def _learn(
 
 def _anonymise(
     settings: Settings,
-    memory: state.State,
+    state_file: state.State,
     row: dict[str, Any],
     origin: Source | None,
     reads: dict[Path, Reads],
@@ -247,7 +249,7 @@ def _anonymise(
 ) -> None:
     """Write the files of a load anew where they speak of the customer, and send it back to be judged."""
     if row["raw_gone_at"]:
-        _rename_in_logs(settings, memory, row, person, work)
+        _rename_in_logs(settings, state_file, row, person, work)
         return
     changes: list[tuple[str, dict[str, Any]]] = []
     for file in row["files"]:
@@ -295,7 +297,7 @@ def _anonymise(
     if not changes:
         return
     work.loads.add(row["load_id"])
-    with memory.transaction() as connection:
+    with state_file.transaction() as connection:
         for raw, values in changes:
             mine = (state_tables.load_file.c.load_id == row["load_id"]) & (state_tables.load_file.c.raw == raw)
             connection.execute(update(state_tables.load_file).where(mine).values(values))
@@ -308,9 +310,11 @@ def _anonymise(
         shutil.rmtree((settings.raw / raw).parent)
 
 
-def _rename_in_logs(settings: Settings, memory: state.State, row: dict[str, Any], person: Person, work: _Work) -> None:
+def _rename_in_logs(
+    settings: Settings, state_file: state.State, row: dict[str, Any], person: Person, work: _Work
+) -> None:
     """Put the hash of the opaque text in the place of the id's in the logs of a load that has no raw files any more."""
-    key, source = keys_warehouse.read(settings, memory), row["namespace"]
+    key, source = keys_warehouse.read(settings, state_file), row["namespace"]
 
     def hashed(text: str) -> str:
         return f"{source}:{hmac.new(key, text.encode(), 'sha256').hexdigest()[:32]}"
@@ -318,7 +322,7 @@ def _rename_in_logs(settings: Settings, memory: state.State, row: dict[str, Any]
     of = {hashed(text): hashed(person.opaque) for text in (person.text, person.plain)}
     found = 0
     for thing, table in ((n, t) for n, t in schema.LOG.tables.items() if "customer_id" in t.columns):
-        logs = Logs(settings, memory)
+        logs = Logs(settings, state_file)
         if not (rows := logs.sql(thing, [row["load_id"]])):
             continue
         with connect(threads=settings.threads, folders=[logs.folder]) as connection:
@@ -326,7 +330,7 @@ def _rename_in_logs(settings: Settings, memory: state.State, row: dict[str, Any]
             number = int(connection.execute(mine).fetchall()[0][0])
         if number:
             if not found:  # before anything is changed: what the build holds is no longer what the logs say
-                memory.set_status([row["load_id"]], "logged")
+                state_file.set_status([row["load_id"]], "logged")
             logs.replace(row["load_id"], thing, partial(_renamed, table, of))
             found += number
     if found:
@@ -359,11 +363,11 @@ def _beside(folder: Path) -> Path:
     return fresh
 
 
-def _clear_state(memory: state.State, person: Person) -> None:
+def _clear_state(state_file: state.State, person: Person) -> None:
     """Put the opaque text in the place of the id wherever people or loads wrote it into the state."""
     if not person.is_distinct:
         return
-    with memory.transaction() as connection:
+    with state_file.transaction() as connection:
         for table in (t for t in state_tables.STATE.sorted_tables if t is not state_tables.forgotten):
             for column in (c for c in table.columns if isinstance(c.type, String)):
                 if table is state_tables.load_file and column.name in ("raw", "name"):  # named anew with the files
@@ -506,7 +510,7 @@ class _Needles:
 
 def search(
     settings: Settings,
-    memory: state.State,
+    state_file: state.State,
     customer: str,
     reads: Mapping[Path, Reads],
     namespace: str | None = None,
@@ -520,8 +524,8 @@ def search(
     Files are unpacked and tables read by value. Raw files are read record by record too, as `reads` says: an id of few
     signs is somebody else's text as well, and is looked for where customers stand alone.
     """
-    key = keys_warehouse.file_of(settings, memory).read_bytes()
-    loads = memory.loads_with(*STATUSES)
+    key = keys_warehouse.file_of(settings, state_file).read_bytes()
+    loads = state_file.loads_with(*STATUSES)
     namespaces = [namespace] if namespace else sorted({row["namespace"] for row in loads if row["files"]})
     others = {row["load_id"] for row in loads if namespace not in (None, row["namespace"])}
     hashes = {hmac.new(key, t.encode(), "sha256").hexdigest()[:32] for t in (erasing.plain(customer), customer.strip())}

@@ -22,22 +22,22 @@ def save(settings: Settings, name: str, given: Scenario) -> None:
         "updated_at": state.now(),
         "text": json.dumps(asdict(given)),
     }
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     try:
-        with writing(settings.warehouse, settings.short_wait_s), memory.transaction() as connection:
+        with writing(settings.warehouse, settings.short_wait_s), state_file.transaction() as connection:
             connection.execute(delete(state_tables.scenario).where(state_tables.scenario.c.name == name.strip()))
             connection.execute(insert(state_tables.scenario).values(**row))
     finally:
-        memory.close()
+        state_file.close()
 
 
 def saved(settings: Settings) -> dict[str, Scenario]:
     """Give the saved scenarios by name."""
-    memory = state.State(settings.warehouse)
+    state_file = state.State(settings.warehouse)
     try:
-        rows = memory.rows(select(state_tables.scenario).order_by(state_tables.scenario.c.name))
+        rows = state_file.rows(select(state_tables.scenario).order_by(state_tables.scenario.c.name))
     finally:
-        memory.close()
+        state_file.close()
     return {row["name"]: read_scenario(json.loads(row["text"])) for row in rows}
 
 

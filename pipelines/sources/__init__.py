@@ -15,7 +15,7 @@ import duckdb
 from pipelines.errors import BackhaulError, SourceError
 from pipelines.settings import data_path
 from pipelines.sources import shipped
-from pipelines.sources.base import Named, Source
+from pipelines.sources.base import NamedRows, Source
 from pipelines.sources.canonical import Canonical
 from pipelines.sources.looks import check_content, reading, shown
 from pipelines.sources.mapping import Mapping
@@ -26,7 +26,7 @@ from pipelines.sources.tables.parts import cut
 from pipelines.warehouse.sql import connect
 
 __all__ = [
-    "Named",
+    "NamedRows",
     "Source",
     "fits",
     "mapping_source",

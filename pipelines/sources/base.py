@@ -36,14 +36,14 @@ class Lines(Counter[str]):
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedRows:
     """The rows a source gives for one log.
 
-    `sql` is a SELECT for the connection that `name_rows` was given, good until the next Named is asked for. Its columns
+    `sql` is a SELECT for the connection that `name_rows` was given, good until the next is asked for. Its columns
     are canonical columns of the log `thing` (a subset), text or typed, beside `_file` (the file's name), `_line` (the
     row in the file, from 1), where a row may be broken, `_broken` (why, or NULL), and of return events, where a column
     of the file holds the units, `_empty_units` (true for an empty cell: it counts as one, and is said). Rows of a
-    derived Named were already read under another log and are not counted again. `blank_sql` is a SELECT of event_id,
+    derived rows were already read under another log and are not counted again. `blank_sql` is a SELECT of event_id,
     return_line_id, _file and _line: the events that rows of the files could hold and do not, for their date is blank or
     the row is of nothing returned. An id may also be stated by another row. `may_repeat`: one file holds a thing as it
     was at several times, the later one further down. `lines` counts, by file, the lines of the files that were read for
@@ -77,5 +77,7 @@ class Source(Protocol):
     def recognises(self, files: list[Path]) -> bool:
         """Tell from names and columns whether these files are this source's."""
 
-    def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterable[Named]:
-        """Give the rows of the files, one Named a log."""
+    def name_rows(
+        self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str
+    ) -> Iterable[NamedRows]:
+        """Give the rows of the files, one NamedRows a log."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Double, Integer, Numeric, Table
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import Lines, Named
+from pipelines.sources.base import Lines, NamedRows
 from pipelines.sources.looks import check_content, reading, shown, start_of, what_is
 from pipelines.sources.tables.parquet import parquet_columns
 from pipelines.sources.tables.parts import CSV, LINES, LONGEST_LINE, NDJSON, PARQUET, kind_of, opened, short_lines
@@ -51,8 +51,10 @@ class Canonical:
         """Tell whether any file is named after a log."""
         return any(kind_of(f) and thing_of(f) in schema.LOG.tables for f in files)
 
-    def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterator[Named]:
-        """Give one Named a log, its files one after the other in the order of their names.
+    def name_rows(
+        self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str
+    ) -> Iterator[NamedRows]:
+        """Give one NamedRows a log, its files one after the other in the order of their names.
 
         Raises SourceError for a file whose name is no log's, whose format is unknown, that lacks a required column or
         that is not UTF-8.
@@ -73,7 +75,7 @@ class Canonical:
                 yield from _named(connection, schema.LOG.tables[thing], by_thing[thing])
 
 
-def _named(connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> Iterator[Named]:
+def _named(connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path]) -> Iterator[NamedRows]:
     selects: list[str] = []
     ignored: dict[str, None] = {}
     staged: list[str] = []
@@ -90,7 +92,7 @@ def _named(connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path
                 connection.execute(f"DROP TABLE {staged.pop()}")
             staged.append(whole)
             rows = f"SELECT * FROM {whole}"
-        yield Named(table.name, rows, ignored_columns=tuple(ignored), lines=lines)
+        yield NamedRows(table.name, rows, ignored_columns=tuple(ignored), lines=lines)
     for stage in staged:
         connection.execute(f"DROP TABLE {stage}")
 

@@ -23,7 +23,7 @@ import yaml
 
 from pipelines.errors import MappingError, SourceError
 from pipelines.sources import tables, values
-from pipelines.sources.base import Export, Lines, Named
+from pipelines.sources.base import Export, Lines, NamedRows
 from pipelines.sources.looks import shown
 from pipelines.sources.mapping_sql import Compiler
 from pipelines.sources.mapping_yaml import (
@@ -379,8 +379,10 @@ class Mapping:
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
-    def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterator[Named]:
-        """Give the rows of the mapped tables, one Named a log and counting.
+    def name_rows(
+        self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str
+    ) -> Iterator[NamedRows]:
+        """Give the rows of the mapped tables, one NamedRows a log and counting.
 
         Raises MappingError with the line for a column that a table lacks, SourceError for a file no table of the
         mapping takes.
@@ -441,7 +443,7 @@ class Mapping:
         for thing in schema.LOG.tables:
             selects = counted.get(thing, []) + derived.get(thing, [])
             if selects:
-                yield Named(
+                yield NamedRows(
                     thing,
                     " UNION ALL BY NAME ".join(selects),
                     is_derived=thing not in counted,

@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from pipelines.errors import SourceError
-from pipelines.sources.base import Lines, Named
+from pipelines.sources.base import Lines, NamedRows
 from pipelines.sources.looks import shown
 from pipelines.sources.tables.parquet import parquet_columns
 from pipelines.sources.tables.parts import kind_of
@@ -100,11 +100,13 @@ class OnlineRetail:
         finally:
             connection.close()
 
-    def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterator[Named]:
+    def name_rows(
+        self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str
+    ) -> Iterator[NamedRows]:
         """Give order lines, credited goods, other credits, and the derived products and shop."""
         lines = stage(connection, files)
         where = "_file, _line"
-        yield Named(
+        yield NamedRows(
             "order_line",
             f"""SELECT line_id AS order_line_id, invoice AS order_id, booked_at AS ordered_at, product_id, quantity
                 AS units, line_type,
@@ -113,7 +115,7 @@ class OnlineRetail:
             FROM retail WHERE NOT is_credit""",
             lines=lines,
         )
-        yield Named(
+        yield NamedRows(
             "return_event",
             f"""SELECT line_id AS event_id, line_id AS return_line_id, invoice AS return_id, 'credited' AS event,
                 booked_at AS occurred_at,
@@ -121,14 +123,14 @@ class OnlineRetail:
                     AS shop_id, {where}
             FROM retail WHERE is_credit AND line_type = 'goods'""",
         )
-        yield Named(
+        yield NamedRows(
             "refund_line",
             f"""SELECT line_id AS refund_line_id, invoice AS refund_id, booked_at AS refunded_at, 0 AS units, -amount
                 AS amount,
                 'GBP' AS currency, line_type AS restock_type, {where}
             FROM retail WHERE is_credit AND line_type <> 'goods'""",
         )
-        yield Named(
+        yield NamedRows(
             "product",
             f"""SELECT product_id, TIMESTAMP '{BEGINS}' AS valid_from, product_id AS style_id, 'GBP' AS currency,
                 arg_max(description, (booked_at, description)) AS name, max(booked_at) AS recorded_at,
@@ -136,7 +138,7 @@ class OnlineRetail:
             FROM retail WHERE product_id IS NOT NULL AND description IS NOT NULL GROUP BY product_id""",
             is_derived=True,
         )
-        yield Named(
+        yield NamedRows(
             "shop",
             f"""SELECT '{SHOP}' AS shop_id, TIMESTAMP '{BEGINS}' AS valid_from, 'GB' AS market, 'web' AS channel,
                 'GBP' AS currency,

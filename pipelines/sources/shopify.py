@@ -22,7 +22,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.sources.base import Named
+from pipelines.sources.base import NamedRows
 from pipelines.sources.shopify_files import Object, Saved, is_json, is_shopify, read
 from pipelines.sources.shopify_values import (
     LONG_AGO,
@@ -78,7 +78,9 @@ class Shopify:
         """Tell whether any JSON file holds what Shopify's interfaces give."""
         return any(is_shopify(f) for f in files)
 
-    def name_rows(self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str) -> Iterator[Named]:
+    def name_rows(
+        self, connection: duckdb.DuckDBPyConnection, files: list[Path], namespace: str
+    ) -> Iterator[NamedRows]:
         """Give the rows of every order, refund, product, location, shop and return in the files.
 
         Raises SourceError for a file that is not JSON, or in which nothing is Shopify's.
@@ -92,7 +94,7 @@ class Shopify:
             )
             connection.register(f"shopify_{thing}", table)
             picked = ", ".join(c for c in columns if c not in ("_file", "_line"))
-            yield Named(
+            yield NamedRows(
                 thing,
                 f"SELECT {picked}, _file, _line::BIGINT AS _line FROM shopify_{thing}",
                 is_derived=thing == "fx_rate",

@@ -226,9 +226,9 @@ class Draft:
         connection.execute("SET max_vacuum_tasks = 0; CHECKPOINT")
         written = connection.execute(tables).fetchall()
         connection.close()
-        is_anew = most_bytes is None
+        rebuild = most_bytes is None
         if most_bytes is not None and self._path.stat().st_size > most_bytes:
-            written, is_anew = self._write_anew(tables), True
+            written, rebuild = self._write_anew(tables), True
         with duckdb.connect(str(self._path), read_only=True) as again:
             if again.execute(tables).fetchall() != written:
                 raise OSError(
@@ -245,7 +245,7 @@ class Draft:
             if old != path:
                 with contextlib.suppress(OSError):  # the new one is published; the next one tries again
                     old.unlink()
-        return path.stat().st_size if is_anew else None
+        return path.stat().st_size if rebuild else None
 
     def _write_anew(self, tables: str) -> list[Any]:
         """Copy every table to a fresh file that takes the place of the draft; give what `tables` selects of it."""

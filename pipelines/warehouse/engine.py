@@ -254,7 +254,7 @@ class Build:
         self.info: dict[str, str] = dict(zip(rows["name"], rows["value"], strict=True))
         self.build_id = self.info.get("build_id") or label or "unnamed"
         self.label = label or " ".join(v for v in (self.build_id, self.info.get("created_at")) if v)
-        self.memory: dict[str, Any] = {}  # what readers of this build worked out once; it never changes
+        self.cache: dict[str, Any] = {}  # what readers of this build worked out once; it never changes
 
     def fetch(self, statement: Select[Any]) -> "pd.DataFrame":
         """Run a SELECT and give its rows; days and instants come as pandas datetimes, decimals as floats."""

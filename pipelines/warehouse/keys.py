@@ -37,9 +37,9 @@ def write(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def file_of(settings: Settings, memory: state.State) -> Path:
+def file_of(settings: Settings, state_file: state.State) -> Path:
     """Give the file of the key that the logs are made with: the next one's, once it has begun to take over."""
-    following, known = settings.next_key_file, memory.value("key_fingerprint")
+    following, known = settings.next_key_file, state_file.value("key_fingerprint")
     return (
         following
         if known and following.is_file() and fingerprint(following.read_bytes()) == known
@@ -47,24 +47,24 @@ def file_of(settings: Settings, memory: state.State) -> Path:
     )
 
 
-def read(settings: Settings, memory: state.State) -> bytes:
+def read(settings: Settings, state_file: state.State) -> bytes:
     """Read the key customers are hashed with; make it on first use.
 
     Only the key that the warehouse was made with is taken.
     """
-    path = file_of(settings, memory)
+    path = file_of(settings, state_file)
     if path == settings.next_key_file:
         return path.read_bytes()
     settings.next_key_file.unlink(missing_ok=True)  # of one that was killed before it took over
-    is_used = bool(memory.loads_with("logged", "published"))
+    is_used = bool(state_file.loads_with("logged", "published"))
     key = path.read_bytes() if path.exists() else b""
     if len(key) < 16 and is_used:
         raise SourceError(f"The hashing key {path} is {'damaged' if path.exists() else 'gone'}. {AGAIN}")
     if len(key) < 16:
         key = write(path)
-    known = memory.value("key_fingerprint")
+    known = state_file.value("key_fingerprint")
     if known and is_used and known != fingerprint(key):
         raise SourceError(f"{path} is not the hashing key that {settings.warehouse} was made with. {AGAIN}")
     if known != fingerprint(key):
-        memory.remember("key_fingerprint", fingerprint(key))
+        state_file.remember("key_fingerprint", fingerprint(key))
     return key

@@ -43,10 +43,10 @@ def _number(path: str) -> int:
 class Logs:
     """The log files of a warehouse, as its state knows them."""
 
-    def __init__(self, settings: Settings, memory: state.State) -> None:
+    def __init__(self, settings: Settings, state_file: state.State) -> None:
         self.folder = settings.warehouse / "log"
-        self._threads, self._memory = settings.threads, memory
-        self._rows = memory.rows(select(state_tables.log_file))
+        self._threads, self._state_file = settings.threads, state_file
+        self._rows = state_file.rows(select(state_tables.log_file))
         self._known = {row["load_id"] for row in self._rows}
 
     def sql(self, thing: str, loads: Sequence[str]) -> str:
@@ -78,14 +78,14 @@ class Logs:
     def remember(self, load_id: str) -> None:
         """Keep place, size and checksum of the log files that a load wrote by itself, once they are on disk."""
         rows = [{"load_id": load_id, **self._seen(f)} for f in sorted(self.folder.glob(f"*/*/{load_id}.parquet"))]
-        with self._memory.transaction() as connection:
+        with self._state_file.transaction() as connection:
             connection.execute(delete(state_tables.log_file).where(state_tables.log_file.c.load_id == load_id))
             if rows:
                 connection.execute(insert(state_tables.log_file), rows)
 
     def remember_older(self) -> None:
         """Keep the same of loads that were logged by a version that kept none."""
-        for row in self._memory.loads_with("logged", "published"):
+        for row in self._state_file.loads_with("logged", "published"):
             if row["load_id"] not in self._known:
                 self.remember(row["load_id"])
 
@@ -118,7 +118,7 @@ class Logs:
             if problems[path]:
                 found.setdefault(row["load_id"], []).append(f"The log file {path} is {problems[path]}")
         if fresh and is_kept:
-            with self._memory.transaction() as connection:
+            with self._state_file.transaction() as connection:
                 for path, modified_ns in fresh.items():  # copied or restored: whole
                     mine = state_tables.log_file.update().where(state_tables.log_file.c.path == path)
                     connection.execute(mine.values(modified_ns=modified_ns))
@@ -126,7 +126,7 @@ class Logs:
 
     def _logged(self) -> list[dict[str, Any]]:
         """List the rows of the state that count."""
-        statuses = self._memory.statuses()
+        statuses = self._state_file.statuses()
         return [row for row in self._rows if statuses.get(row["load_id"]) in ("logged", "published")]
 
     def sweep(self) -> None:
@@ -135,7 +135,7 @@ class Logs:
         Of loads that are not in the log, unfinished ones, and what was joined elsewhere. What the state does not know
         is not ours to judge, and stays.
         """
-        statuses = self._memory.statuses()
+        statuses = self._state_file.statuses()
         places = {(row["load_id"], row["path"].split("/")[0]): row["path"] for row in self._logged()}
         known = set(places.values())
         for file in self.folder.glob("*/*/*.parquet"):
@@ -207,7 +207,7 @@ class Logs:
         finally:
             draft.unlink(missing_ok=True)
         mine = (state_tables.log_file.c.load_id == load_id) & (state_tables.log_file.c.path == path)
-        with self._memory.transaction() as connection_:
+        with self._state_file.transaction() as connection_:
             connection_.execute(state_tables.log_file.update().where(mine).values(self._seen(target)))
 
     def _join(self, paths: list[str], here: dict[str, list[str]]) -> None:
@@ -232,7 +232,7 @@ class Logs:
                 draft.unlink(missing_ok=True)
             seen = self._seen(target)
             rows = [{"load_id": load_id, **seen} for load_id in loads]
-        with self._memory.transaction() as connection_:
+        with self._state_file.transaction() as connection_:
             connection_.execute(delete(state_tables.log_file).where(state_tables.log_file.c.path.in_(paths)))
             if rows:
                 connection_.execute(insert(state_tables.log_file), rows)

@@ -250,10 +250,10 @@ def contents(folder: Path, *, is_state: bool = False) -> Contents:
                     if not table.startswith(OWN):
                         found[f"{warehouse.name} {table}"] = _content(connection, table)
         if is_state and (warehouse / "state.sqlite").exists():
-            with contextlib.closing(sqlite3.connect(warehouse / "state.sqlite")) as memory:
+            with contextlib.closing(sqlite3.connect(warehouse / "state.sqlite")) as state_file:
                 for table, columns in WRITTEN.items():
                     found[f"{warehouse.name}/{table}"] = (
-                        repr(sorted(memory.execute(f"SELECT {columns} FROM {table}").fetchall(), key=repr)),
+                        repr(sorted(state_file.execute(f"SELECT {columns} FROM {table}").fetchall(), key=repr)),
                         (),
                     )
     return found

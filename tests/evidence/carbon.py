@@ -272,7 +272,7 @@ def _closed(settings: Settings) -> Iterator[Claim]:
     signed = closing.close(settings, "2025-11", "A. Martin")
     kept = signed.path.read_bytes()
     choose(settings, "ademe")
-    load(settings, is_anew=True)
+    load(settings, rebuild=True)
     row = closing.restatements(settings).iloc[0]
     told = report.gather(settings, date(2025, 11, 1), date(2025, 11, 30)).total
     still = signed.path.read_bytes() == kept and math.isclose(told, signed.kg_co2e, rel_tol=1e-12)

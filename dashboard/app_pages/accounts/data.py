@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import ENTRIES, Asked, by_month, opened, question_of, remembered
+from dashboard.shared.queries import ENTRIES, PageQuestion, by_month, opened, question_of, remembered
 from pipelines import analyses
 
 
 @remembered()
-def three_bases(asked: Asked) -> pd.DataFrame:
+def three_bases(asked: PageQuestion) -> pd.DataFrame:
     """Give each month's returns as the three days count them.
 
     Columns: month, ordered, requested, refunded (units), paid (money).
@@ -23,7 +23,7 @@ def three_bases(asked: Asked) -> pd.DataFrame:
 
 
 @remembered()
-def bridge(asked: Asked, name: str, column: str) -> pd.DataFrame:
+def bridge(asked: PageQuestion, name: str, column: str) -> pd.DataFrame:
     """Give the steps of one bridge of the reconciliation: step, kind, amount (units or value)."""
     found = _reconciliation(asked)
     mine = found[found["bridge"].eq(name) & found[column].notna()]
@@ -32,7 +32,7 @@ def bridge(asked: Asked, name: str, column: str) -> pd.DataFrame:
 
 
 @remembered()
-def _reconciliation(asked: Asked) -> pd.DataFrame:
+def _reconciliation(asked: PageQuestion) -> pd.DataFrame:
     keys = ("confirmed_units", "returned_units", "refunded_units", "refund_amount")
     return analyses.reconciliation(
         opened(asked.source), (asked.since, asked.until), question_of(asked, *keys).undated()
@@ -40,7 +40,7 @@ def _reconciliation(asked: Asked) -> pd.DataFrame:
 
 
 @remembered()
-def accrual(asked: Asked, *by: str) -> pd.DataFrame:
+def accrual(asked: PageQuestion, *by: str) -> pd.DataFrame:
     """Give what to book at the last day of the view for returns not settled.
 
     The columns of metrics.accrual, the sum first, then the newest.
@@ -53,6 +53,6 @@ def accrual(asked: Asked, *by: str) -> pd.DataFrame:
 
 
 @remembered(ENTRIES // 8)
-def accrual_backtest(asked: Asked) -> pd.DataFrame:
+def accrual_backtest(asked: PageQuestion) -> pd.DataFrame:
     """Lay what would have been booked some days ago beside what has come: the columns of metrics.accrual_backtest."""
     return analyses.accrual_backtest(opened(asked.source), question_of(asked, "returns_to_come_value").undated())

@@ -29,7 +29,7 @@ if len(by_month):
     blocks.figures(
         words,
         *((f"accounts.{n}", words.money(whole[n], view.currency), note) for n, note in notes.items()),
-        behind=queries.Behind("refunds_owed", seen=by_month.head(1), is_dated=False),
+        behind=queries.DrillDown("refunds_owed", seen=by_month.head(1), is_dated=False),
     )
 
 shown = blocks.choose(words, "accounts", "booked", "bases", "shop")
@@ -42,7 +42,7 @@ if shown == "booked":
     if table.empty:
         blocks.greyed(view, "returns_to_come_value")
     else:
-        behind = queries.Behind("refunds_owed", (by,), table, is_dated=False)
+        behind = queries.DrillDown("refunds_owed", (by,), table, is_dated=False)
         blocks.table(words, table, title, parts.accrual_columns(words, view.currency), rows=14, behind=behind)
     proof = data.accrual_backtest(asked)
     if len(proof):
@@ -53,18 +53,18 @@ elif shown == "bases":
         steps = data.bridge(asked, name, "units")
         if len(steps):
             blocks.section(words(f"accounts.{name}"), words, note=words(f"accounts.{name}_note"))
-            behind = queries.Behind(key, seen=steps, also=(other,))
+            behind = queries.DrillDown(key, seen=steps, also=(other,))
             blocks.chart(charts.waterfall(steps, words, "units"), words(f"accounts.{name}"), name, behind)
     steps = data.bridge(asked, "refund_to_money", "value")
     if len(steps):
         blocks.section(words("accounts.refund_to_money"), words, note=words("accounts.refund_to_money_note"))
         figure = charts.waterfall(steps, words, view.currency, words.unit(view.currency))
-        behind = queries.Behind("refund_amount", seen=steps)
+        behind = queries.DrillDown("refund_amount", seen=steps)
         blocks.chart(figure, words("accounts.refund_to_money"), "refund_to_money", behind)
     blocks.tiles(view, "refund_discrepancy", "refund_accuracy")
     blocks.section(words("accounts.months"), words, note=words("accounts.months_note"))
     months = data.three_bases(asked)
-    behind = queries.Behind(
+    behind = queries.DrillDown(
         "returned_units", ("month",), months, ("confirmed_units", "refunded_units", "refund_amount")
     )
     blocks.table(
@@ -76,5 +76,5 @@ else:
     if steps.empty:
         blocks.greyed(view, "requested_units")
     else:
-        behind = queries.Behind("requested_units", seen=steps)
+        behind = queries.DrillDown("requested_units", seen=steps)
         blocks.chart(charts.waterfall(steps, words, view.currency), words("accounts.shop"), "shop", behind)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dashboard.shared.queries import (
-    Asked,
+    PageQuestion,
     Source,
     by,
     can_compare,
@@ -29,14 +29,14 @@ SHOWN_DOUBTS, DOUBTED = 8, 0.001  # sources of doubt shown, and share of the var
 
 
 @remembered()
-def by_status(asked: Asked, dimension: str) -> pd.DataFrame:
+def by_status(asked: PageQuestion, dimension: str) -> pd.DataFrame:
     """Give emissions per group and what they rest on: label, status, value (kg CO2e)."""
     found = crossed(asked, "kg_co2e", dimension, "data_status")[[dimension, "data_status", "value"]]
     return found.set_axis(["label", "status", "value"], axis=1).dropna(subset=["label"])
 
 
 @remembered()
-def lanes(asked: Asked) -> pd.DataFrame:
+def lanes(asked: PageQuestion) -> pd.DataFrame:
     """List lanes between places with coordinates, heaviest first; modes of one lane together."""
     found = analyses.lanes(opened(asked.source), question_of(asked, "lanes"))
     ends = [f"{end}_{part}" for end in ("from", "to") for part in ("name", "longitude", "latitude")]
@@ -50,20 +50,20 @@ def parameter(name: str) -> float:
 
 
 @remembered()
-def tornado(asked: Asked) -> pd.DataFrame:
+def tornado(asked: PageQuestion) -> pd.DataFrame:
     """List what the total's interval rests on, widest first: source, low, high (kg CO2e), share of the variance."""
     found = analyses.tornado(opened(asked.source), question_of(asked, "kg_co2e"))
     return found[found["share"] >= DOUBTED].head(SHOWN_DOUBTS)
 
 
 @remembered()
-def parcels(asked: Asked) -> pd.DataFrame:
+def parcels(asked: PageQuestion) -> pd.DataFrame:
     """Count parcels by what they emit, all in."""
     return analyses.parcels(opened(asked.source), question_of(asked, "parcels"))
 
 
 @remembered()
-def levers(asked: Asked) -> pd.DataFrame:
+def levers(asked: PageQuestion) -> pd.DataFrame:
     """List levers on the returns of the period."""
     return analyses.levers(opened(asked.source), question_of(asked, "levers"))
 
@@ -74,7 +74,7 @@ def lever_kg(found: pd.DataFrame) -> pd.DataFrame:
 
 
 @remembered()
-def emission_causes(asked: Asked) -> pd.DataFrame:
+def emission_causes(asked: PageQuestion) -> pd.DataFrame:
     """Split the change of emissions per 100 units sold against the days compared with; empty where there are none."""
     if not can_compare(asked) or asked.against is None:
         return pd.DataFrame()
@@ -85,7 +85,7 @@ def emission_causes(asked: Asked) -> pd.DataFrame:
 
 
 @remembered()
-def fates(asked: Asked) -> pd.DataFrame:
+def fates(asked: PageQuestion) -> pd.DataFrame:
     """Give the share of each fate of inspected goods, counted by units, weight and value: label, part, value."""
     found = []
     for counted, key in (("value", "fate_value_share"), ("weight", "fate_weight_share"), ("units", "fate_share")):
@@ -97,12 +97,12 @@ def fates(asked: Asked) -> pd.DataFrame:
     return whole.sort_values("part", key=lambda s: s.map(order), ignore_index=True)
 
 
-def activities(asked: Asked) -> list[str]:
+def activities(asked: PageQuestion) -> list[str]:
     """Name the activities that emitted."""
     return [str(a) for a in by(asked, "kg_co2e", "activity")["label"].dropna()]
 
 
-def closed_months(asked: Asked) -> pd.DataFrame:
+def closed_months(asked: PageQuestion) -> pd.DataFrame:
     """List closed months with what they would be now, newest first."""
     stands_alone(asked)
     return closing.restatements(Settings(asked.source.warehouse)).iloc[::-1].reset_index(drop=True)
@@ -120,14 +120,14 @@ def has_company(source: Source) -> bool:
     return disclosure.company(Settings(source.warehouse)) is not None
 
 
-def carbon_report(asked: Asked, form: str) -> bytes:
+def carbon_report(asked: PageQuestion, form: str) -> bytes:
     """Write the carbon report of the period as xlsx or pdf."""
     found = report.gather(Settings(asked.source.warehouse), asked.since, asked.until)
     return report_files.to_xlsx(found) if form == "xlsx" else report_files.to_pdf(found)
 
 
 @remembered()
-def legs(asked: Asked, activity: str = "") -> pd.DataFrame:
+def legs(asked: PageQuestion, activity: str = "") -> pd.DataFrame:
     """List the newest legs behind the emissions, or those of one activity, with their ids."""
     question = question_of(asked, "kg_co2e").under(**({"activity": [activity]} if activity else {}))
     return metrics.rows(opened(asked.source), "kg_co2e", question, limit=200)

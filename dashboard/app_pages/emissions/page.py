@@ -31,14 +31,14 @@ if shown == "parts":
     if by_kind.empty:
         blocks.greyed(view, "kg_co2e")
     else:
-        behind = queries.Behind("kg_co2e", (kind, "data_status"), by_kind)
+        behind = queries.DrillDown("kg_co2e", (kind, "data_status"), by_kind)
         blocks.chart(figures.by_status(by_kind, words, "kg CO2e", "", kind), title, "emissions_parts", behind)
     changed = data.emission_causes(asked)
     if not changed.empty:
         title = parts.emission_causes(words, changed)
         blocks.section(title, words, "kg_co2e_per_100_sold", words("emissions.causes_note"))
         figure = charts.waterfall(changed, words, "kg CO2e per 100 units", words("emissions.per_100"))
-        blocks.chart(figure, title, "emission_causes", queries.Behind("kg_co2e_per_100_sold", seen=changed))
+        blocks.chart(figure, title, "emission_causes", queries.DrillDown("kg_co2e_per_100_sold", seen=changed))
 elif shown == "sure":
     swings = data.tornado(asked)
     title = parts.doubt(words, swings)
@@ -46,12 +46,12 @@ elif shown == "sure":
     if swings.empty:
         blocks.greyed(view, "kg_co2e")
     else:
-        blocks.chart(figures.swings(swings, words), title, "tornado", queries.Behind("kg_co2e", seen=swings))
+        blocks.chart(figures.swings(swings, words), title, "tornado", queries.DrillDown("kg_co2e", seen=swings))
         spread = data.parcels(asked)
         title = parts.parcels(words, spread)
         blocks.section(title, words, "kg_co2e_per_parcel", words("emissions.parcels_note"))
         blocks.chart(
-            figures.parcels(spread, words), title, "parcels", queries.Behind("kg_co2e_per_parcel", seen=spread)
+            figures.parcels(spread, words), title, "parcels", queries.DrillDown("kg_co2e_per_parcel", seen=spread)
         )
         blocks.tiles(
             view,
@@ -73,7 +73,7 @@ elif shown == "levers":
             charts.ranked(data.lever_kg(found), words, "kg CO2e", words("emissions.saved"), "lever"),
             title,
             "levers",
-            queries.Behind("kg_co2e", seen=found),
+            queries.DrillDown("kg_co2e", seen=found),
         )
         blocks.table(
             words,
@@ -81,7 +81,7 @@ elif shown == "levers":
             title,
             parts.levers_columns(words, view.currency),
             rows=8,
-            behind=queries.Behind("kg_co2e", seen=found),
+            behind=queries.DrillDown("kg_co2e", seen=found),
         )
 elif shown == "fates":
     fates = data.fates(asked)
@@ -96,7 +96,7 @@ elif shown == "fates":
             figure,
             words("emissions.fates"),
             "fates",
-            queries.Behind("fate_share", seen=fates, also=("fate_weight_share", "fate_value_share")),
+            queries.DrillDown("fate_share", seen=fates, also=("fate_weight_share", "fate_value_share")),
         )
     blocks.tiles(view, "resold_as_new_share", "pending_inspection_units", "packaging_kg", "destroyed_without_evidence")
     blocks.section(words("emissions.avoided"), words, "avoided_kg_co2e", words("emissions.avoided_note"))
@@ -109,9 +109,9 @@ elif shown == "map":
         blocks.greyed(view, "kg_co2e")
     else:
         blocks.chart(
-            figures.lanes(lanes, data.outlines(), words), title, "lanes", queries.Behind("kg_co2e", seen=lanes)
+            figures.lanes(lanes, data.outlines(), words), title, "lanes", queries.DrillDown("kg_co2e", seen=lanes)
         )
-        blocks.table(words, lanes, title, parts.lanes_columns(words), behind=queries.Behind("kg_co2e"))
+        blocks.table(words, lanes, title, parts.lanes_columns(words), behind=queries.DrillDown("kg_co2e"))
 elif shown == "trace":
     kind = blocks.pick(
         words("emissions.by"),
@@ -130,7 +130,7 @@ elif shown == "trace":
             parts.legs_columns(words),
             rows=8,
             key="leg",
-            behind=queries.Behind("kg_co2e"),
+            behind=queries.DrillDown("kg_co2e"),
         )
         if row is None:
             st.caption(words("emissions.pick"))
@@ -146,7 +146,7 @@ else:
             words("emissions.tab_closed"),
             parts.closed_columns(words),
             rows=12,
-            behind=queries.Behind("kg_co2e", seen=months, is_dated=False),
+            behind=queries.DrillDown("kg_co2e", seen=months, is_dated=False),
         )
     parts.reports(view)
     rules = data.obligations(asked.source)
@@ -157,5 +157,5 @@ else:
         words("emissions.rules"),
         parts.obligations_columns(words),
         rows=10,
-        behind=queries.Behind("kg_co2e", seen=rules, is_dated=False),
+        behind=queries.DrillDown("kg_co2e", seen=rules, is_dated=False),
     )

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import Asked, opened, question_of, remembered
+from dashboard.shared.queries import PageQuestion, opened, question_of, remembered
 from pipelines import analyses
 from pipelines.analyses.forecast import CUTS, MEASURES
 
@@ -10,7 +10,7 @@ FORECASTS, FORECAST_CUTS = MEASURES, CUTS
 
 
 @remembered()
-def forecast(asked: Asked, measure: str, by: str) -> pd.DataFrame:
+def forecast(asked: PageQuestion, measure: str, by: str) -> pd.DataFrame:
     """Forecast the next weeks under the filters; the period plays no part.
 
     Where the naive forecast is the better one it stands instead.
@@ -20,7 +20,7 @@ def forecast(asked: Asked, measure: str, by: str) -> pd.DataFrame:
     )
 
 
-def forecast_sums(asked: Asked, measure: str, by: str) -> pd.DataFrame:
+def forecast_sums(asked: PageQuestion, measure: str, by: str) -> pd.DataFrame:
     """Sum the shown forecasts over the weeks, a row a group, the largest first.
 
     The interval of a sum is the weeks' added up, and so on the safe side.

@@ -38,5 +38,5 @@ else:
         words("forecast.groups"),
         parts.forecasts_columns(words),
         rows=15,
-        behind=queries.Behind("returned_units", seen=groups, is_dated=False),
+        behind=queries.DrillDown("returned_units", seen=groups, is_dated=False),
     )

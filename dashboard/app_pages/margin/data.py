@@ -2,18 +2,18 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import SHOWN_STYLES, Asked, crossed, opened, question_of, remembered, stands_alone
+from dashboard.shared.queries import SHOWN_STYLES, PageQuestion, crossed, opened, question_of, remembered, stands_alone
 from pipelines import analyses
 
 
 @remembered()
-def waterfall(asked: Asked) -> pd.DataFrame:
+def waterfall(asked: PageQuestion) -> pd.DataFrame:
     """Give the steps from the gross margin of sales to what returns leave of it."""
     return analyses.waterfall(opened(asked.source), question_of(asked, "margin_erosion", "gross_margin"))
 
 
 @remembered()
-def erosion(asked: Asked) -> pd.DataFrame:
+def erosion(asked: PageQuestion) -> pd.DataFrame:
     """Give the margin lost per category and what became of the goods: label, part, value."""
     found = crossed(asked, "margin_erosion", "category", "outcome")[["category", "outcome", "value"]].set_axis(
         ["label", "part", "value"], axis=1
@@ -25,7 +25,7 @@ EROSION_CUTS = analyses.EROSION_CUTS
 
 
 @remembered()
-def erosion_by(asked: Asked, by: str) -> pd.DataFrame:
+def erosion_by(asked: PageQuestion, by: str) -> pd.DataFrame:
     """Cut the erosion of margin by what no metric knows, per unit sold and returned."""
     found = analyses.erosion_by(opened(asked.source), by, question_of(asked, "margin_erosion", "erosion_by"))
     if by == "style_id":
@@ -34,39 +34,39 @@ def erosion_by(asked: Asked, by: str) -> pd.DataFrame:
 
 
 @remembered()
-def churn_cost(asked: Asked) -> dict[str, float] | None:
+def churn_cost(asked: PageQuestion) -> dict[str, float] | None:
     """Value what broken promises may cost in repeat orders."""
     stands_alone(asked)
     return analyses.churn_cost(opened(asked.source))
 
 
 @remembered()
-def cost_tornado(asked: Asked) -> pd.DataFrame:
+def cost_tornado(asked: PageQuestion) -> pd.DataFrame:
     """Say what each assumed parameter does to the cost of returns."""
     return analyses.cost_tornado(opened(asked.source), question_of(asked, "return_cost")).head(10)
 
 
 @remembered()
-def claims(asked: Asked) -> pd.DataFrame:
+def claims(asked: PageQuestion) -> pd.DataFrame:
     """List lost parcels to claim."""
     return analyses.claims(opened(asked.source), question_of(asked, "claims_open_amount"))
 
 
 @remembered()
-def lost_sales(asked: Asked) -> pd.DataFrame:
+def lost_sales(asked: PageQuestion) -> pd.DataFrame:
     """Estimate the margin missed while goods were away."""
     return analyses.lost_sales(opened(asked.source), question_of(asked, "lost_sales"))
 
 
 @remembered()
-def repeat_rates(asked: Asked) -> pd.DataFrame:
+def repeat_rates(asked: PageQuestion) -> pd.DataFrame:
     """Say how many customers ordered again, by what became of their order."""
     stands_alone(asked)
     return analyses.repeat_rates(opened(asked.source))
 
 
 @remembered()
-def markdown_curve(asked: Asked) -> pd.DataFrame:
+def markdown_curve(asked: PageQuestion) -> pd.DataFrame:
     """Estimate what goods lose a week."""
     stands_alone(asked)
     return analyses.markdown_curve(opened(asked.source))

@@ -25,7 +25,7 @@ if shown == "steps":
             charts.waterfall(steps, words, view.currency),
             title,
             "waterfall",
-            queries.Behind("margin_erosion", ("step",), steps),
+            queries.DrillDown("margin_erosion", ("step",), steps),
         )
     blocks.linked(words, parts.to_waiting(words, queries.waiting_goods(asked), view.currency))
 elif shown == "goods":
@@ -42,7 +42,7 @@ elif shown == "goods":
             charts.stacked(eroded, words, view.currency, blocks.name(words, "margin_erosion"), "category", "flow"),
             title,
             "erosion",
-            queries.Behind("margin_erosion", ("category", "outcome"), eroded),
+            queries.DrillDown("margin_erosion", ("category", "outcome"), eroded),
         )
 elif shown == "rests":
     swings = data.cost_tornado(asked)
@@ -55,7 +55,7 @@ elif shown == "rests":
             figures.bounds(swings, words, view.currency),
             title,
             "cost_tornado",
-            queries.Behind("return_cost", seen=swings),
+            queries.DrillDown("return_cost", seen=swings),
         )
 elif shown == "claims":
     claims = data.claims(asked)
@@ -68,7 +68,7 @@ elif shown == "claims":
             words("margin.tab_claims"),
             parts.claims_columns(words, view.currency),
             rows=12,
-            behind=queries.Behind("claims_open_amount", seen=claims),
+            behind=queries.DrillDown("claims_open_amount", seen=claims),
         )
     blocks.tiles(view, "claims_open_amount", "invoice_unmatched_amount")
 elif shown == "apart":
@@ -81,7 +81,7 @@ elif shown == "apart":
             ),
             words("margin.missed"),
             "lost_sales",
-            queries.Behind("returned_units", seen=missed),
+            queries.DrillDown("returned_units", seen=missed),
         )
     again = data.repeat_rates(asked)
     blocks.section(parts.repeat(words, again), words, note=words("margin.repeat_note"))
@@ -91,7 +91,7 @@ elif shown == "apart":
             charts.ranked(shown_rates, words, "share", words("margin.repeat"), "repeat"),
             words("margin.repeat"),
             "repeat",
-            queries.Behind("promise_kept", seen=again, is_dated=False),
+            queries.DrillDown("promise_kept", seen=again, is_dated=False),
         )
     churn = data.churn_cost(asked)
     if churn is not None:
@@ -109,7 +109,7 @@ elif shown == "apart":
             words("margin.markdown"),
             parts.markdowns_columns(words),
             rows=10,
-            behind=queries.Behind("recovery_rate", seen=curve, is_dated=False),
+            behind=queries.DrillDown("recovery_rate", seen=curve, is_dated=False),
         )
 else:
     cut = blocks.pick(words("margin.cut"), "erosion_by", {c: words(f"margin.cut_{c}") for c in data.EROSION_CUTS})
@@ -128,7 +128,7 @@ else:
             words("margin.erosion_by"),
             parts.erosion_columns(words, view.currency),
             rows=10,
-            behind=queries.Behind("margin_erosion", seen=groups),
+            behind=queries.DrillDown("margin_erosion", seen=groups),
         )
     for kind in ("carrier", "method"):
         costs = queries.by(asked, "return_cost", kind)
@@ -140,5 +140,5 @@ else:
                 charts.ranked(costs, words, view.currency, blocks.name(words, "return_cost"), kind),
                 words(f"margin.by_{kind}"),
                 f"cost_{kind}",
-                queries.Behind("return_cost", (kind,), costs),
+                queries.DrillDown("return_cost", (kind,), costs),
             )

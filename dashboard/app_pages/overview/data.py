@@ -3,8 +3,8 @@
 import pandas as pd
 
 from dashboard.shared.queries import (
-    Asked,
     Change,
+    PageQuestion,
     Source,
     as_change,
     can_compare,
@@ -18,7 +18,7 @@ from pipelines.settings import Settings
 
 
 @remembered()
-def flow(asked: Asked) -> pd.DataFrame:
+def flow(asked: PageQuestion) -> pd.DataFrame:
     """Give the links from sold to what became of it: source, target, units."""
     found = analyses.flow(opened(asked.source), question_of(asked, "sold_units", "returned_units"))
     return found.rename(columns={"start": "source", "end": "target"})
@@ -36,7 +36,7 @@ MOVEMENTS = (
 
 
 @remembered()
-def moved(asked: Asked) -> tuple[tuple[str, str, str, str, Change], ...]:
+def moved(asked: PageQuestion) -> tuple[tuple[str, str, str, str, Change], ...]:
     """List the changes beyond noise, most certain first: metric, dimension, group, page, change."""
     if not can_compare(asked):
         return ()

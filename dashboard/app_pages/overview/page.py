@@ -59,4 +59,6 @@ with do:
 flow = data.flow(asked)
 blocks.section(parts.flow(words, flow), words, note=words("overview.flow"))
 if not flow.empty:
-    blocks.chart(figures.flow(flow, words), words("overview.flow"), "flow", queries.Behind("returned_units", seen=flow))
+    blocks.chart(
+        figures.flow(flow, words), words("overview.flow"), "flow", queries.DrillDown("returned_units", seen=flow)
+    )

@@ -8,7 +8,7 @@ import pandas as pd
 from dashboard.shared.queries import (
     ENTRIES,
     SHOWN_STYLES,
-    Asked,
+    PageQuestion,
     Source,
     opened,
     question_of,
@@ -53,7 +53,7 @@ def acted_on(asked: Source, ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 @remembered(ENTRIES // 8)
-def product(asked: Asked, style_id: str) -> analyses.ProductProfile:
+def product(asked: PageQuestion, style_id: str) -> analyses.ProductProfile:
     """Gather what the page of one style shows."""
     return analyses.product_profile(opened(asked.source), style_id, question_of(asked, "product_return_rate"))
 
@@ -111,7 +111,7 @@ def action_list(asked: Source) -> pd.DataFrame:
     )
 
 
-def measured(asked: Asked, kind: str, action_id: int | None = None) -> pipelines_actions.Measured:
+def measured(asked: PageQuestion, kind: str, action_id: int | None = None) -> pipelines_actions.Measured:
     """Measure what followed one action, or all actions of a kind together, on what each was done to."""
     stands_alone(asked)
     logged = actions(asked.source)
@@ -129,7 +129,7 @@ def _measured(
     return pipelines_actions.measure_action(opened(asked), one, among)
 
 
-def suggested(asked: Asked) -> pd.DataFrame:
+def suggested(asked: PageQuestion) -> pd.DataFrame:
     """List what the catalogue says was done and nobody logged.
 
     Columns: style_id, kind, effective_on, before, after, products, name.

@@ -20,7 +20,7 @@ if shown == "ranking":
     if ranking.empty:
         blocks.greyed(view, "product_return_rate")
     else:
-        behind = queries.Behind("product_return_rate", ("style_id",), first)
+        behind = queries.DrillDown("product_return_rate", ("style_id",), first)
         blocks.chart(figures.products(first, words), title, "products", behind)
         table = data.acted_on(asked.source, first)
         blocks.table(words, table, title, parts.products_columns(words, view.currency), rows=15, behind=behind)
@@ -42,7 +42,7 @@ elif shown == "one" and not ranking.empty:
         ("products.expected", words.percent(row["buyers_rate"]), words("products.expected_note")),
         ("products.money", words.money(row["at_stake"], view.currency), words("products.money_note")),
         ("products.kg", words.number(row["kg_co2e"]), words("products.kg_note")),
-        behind=queries.Behind("product_return_rate", seen=ranking[ranking["style_id"] == style], where=of_style),
+        behind=queries.DrillDown("product_return_rate", seen=ranking[ranking["style_id"] == style], where=of_style),
     )
     if len(profile.by_size_and_colour):
         blocks.section(words("products.sizes"), words, note=words("products.sizes_note"))
@@ -51,13 +51,13 @@ elif shown == "one" and not ranking.empty:
             figure,
             words("products.sizes"),
             "size_grid",
-            queries.Behind("product_return_rate", seen=profile.by_size_and_colour, where=of_style),
+            queries.DrillDown("product_return_rate", seen=profile.by_size_and_colour, where=of_style),
         )
     for cut in ("size", "colour"):
         rates = getattr(profile, f"by_{cut}")
         if len(rates):
             rates = queries.beside_category(rates, cut, "rate", "category_rate", "sold")
-            behind = queries.Behind("product_return_rate", (cut,), rates, where=of_style)
+            behind = queries.DrillDown("product_return_rate", (cut,), rates, where=of_style)
             blocks.section(words(f"products.by_{cut}"), words, "product_return_rate", words("products.by_note"))
             figure = charts.against(rates, words, words("chart.share_of_sold"), usual)
             blocks.chart(figure, words(f"products.by_{cut}"), f"by_{cut}", behind)
@@ -67,7 +67,7 @@ elif shown == "one" and not ranking.empty:
         blocks.section(words("products.balance"), words, "size_balance", words("products.balance_note"))
         figure = charts.against(curve, words, words("products.balance_axis"), words("chart.usual"), "size", signed=True)
         blocks.chart(
-            figure, words("products.balance"), "balance", queries.Behind("size_balance", seen=curve, where=of_style)
+            figure, words("products.balance"), "balance", queries.DrillDown("size_balance", seen=curve, where=of_style)
         )
     if len(profile.reasons):
         reasons = queries.beside_category(profile.reasons, "return_reason", "share", "category_share", "returned")
@@ -75,7 +75,7 @@ elif shown == "one" and not ranking.empty:
             low=reasons["value"] - (profile.reasons["difference"] - profile.reasons["low"]),
             high=reasons["value"] + (profile.reasons["high"] - profile.reasons["difference"]),
         )
-        behind = queries.Behind("returned_units", ("return_reason",), reasons, where=of_style)
+        behind = queries.DrillDown("returned_units", ("return_reason",), reasons, where=of_style)
         blocks.section(words("products.reasons"), words, "reason_share", words("products.reasons_note"))
         figure = charts.against(reasons, words, words("chart.share_of_returned"), words("chart.usual"), "return_reason")
         blocks.chart(figure, words("products.reasons"), "product_reasons", behind)
@@ -89,11 +89,11 @@ elif shown == "one" and not ranking.empty:
         blocks.section(words("products.notes"), words, note=words("products.notes_note"))
         figure = charts.against(notes, words, words("products.notes_axis"), words("chart.usual"))
         blocks.chart(
-            figure, words("products.notes"), "notes", queries.Behind("returned_units", seen=notes, where=of_style)
+            figure, words("products.notes"), "notes", queries.DrillDown("returned_units", seen=notes, where=of_style)
         )
     if len(profile.since_launch):
         months = profile.since_launch.rename(columns={"rate": "value", "category_rate": "usual"})
-        behind = queries.Behind("ultimate_return_rate", ("month",), months, where=of_style)
+        behind = queries.DrillDown("ultimate_return_rate", ("month",), months, where=of_style)
         blocks.section(words("products.launch"), words, "ultimate_return_rate", words("products.launch_note"))
         blocks.chart(
             charts.trend(months, words, "share", words("chart.share_of_sold")),

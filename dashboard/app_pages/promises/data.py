@@ -4,7 +4,7 @@ import pandas as pd
 
 from dashboard.shared.queries import (
     POLICY_STAGES,
-    Asked,
+    PageQuestion,
     by,
     crossed,
     cut,
@@ -22,7 +22,7 @@ SHOWN_GROUPS = 15  # of the states of promises, in their chart
 
 
 @remembered()
-def stages(asked: Asked) -> pd.DataFrame:
+def stages(asked: PageQuestion) -> pd.DataFrame:
     """Give each stage's waits in days and the promise on it.
 
     Columns: stage, p50, p90, low, high, promised (median over policies, 5 business days as 7).
@@ -44,7 +44,7 @@ def stages(asked: Asked) -> pd.DataFrame:
     )
 
 
-def by_part(asked: Asked, key: str, dimension: str, part: str) -> pd.DataFrame:
+def by_part(asked: PageQuestion, key: str, dimension: str, part: str) -> pd.DataFrame:
     """Answer a metric per group and part of it, known ones only: label, part, value."""
     found = crossed(asked, key, dimension, part)
     return found.rename(columns={dimension: "label", part: "part"})[["label", "part", "value"]].reset_index(drop=True)
@@ -53,7 +53,7 @@ def by_part(asked: Asked, key: str, dimension: str, part: str) -> pd.DataFrame:
 _WAY = (*POLICY_STAGES, "cancelled", "rejected", "expired", "lost")
 
 
-def funnel(asked: Asked) -> pd.DataFrame:
+def funnel(asked: PageQuestion) -> pd.DataFrame:
     """Give the units that reached each stage, in the order of the way back.
 
     Label, value; stages nobody records are left out.
@@ -63,7 +63,7 @@ def funnel(asked: Asked) -> pd.DataFrame:
 
 
 @remembered()
-def ways_back(asked: Asked) -> pd.DataFrame:
+def ways_back(asked: PageQuestion) -> pd.DataFrame:
     """Cross where it was bought with where it came back.
 
     Columns: channel, return_channel, returned, kept, days (p90 to the refund).
@@ -81,19 +81,19 @@ def ways_back(asked: Asked) -> pd.DataFrame:
     )
 
 
-def promise_names(asked: Asked) -> list[str]:
+def promise_names(asked: PageQuestion) -> list[str]:
     """List the promises somebody made, the least kept first."""
     return list(dict.fromkeys(promise_states(asked)["label"]))
 
 
 @remembered()
-def control(asked: Asked, promise: str) -> pd.DataFrame:
+def control(asked: PageQuestion, promise: str) -> pd.DataFrame:
     """Give the control chart of a promise, week by week; the days of the view do not matter."""
     return analyses.control_chart(opened(asked.source), promise, question_of(asked, "promise_kept").undated())
 
 
 @remembered()
-def offer(asked: Asked, promise: str, at: float) -> analyses.Offer | None:
+def offer(asked: PageQuestion, promise: str, at: float) -> analyses.Offer | None:
     """Give the promise that could be made today for the whole selection; the days of the view do not matter."""
     found = analyses.offers(
         opened(asked.source), promise, at, question_of(asked, "promise_at").undated(), by_lane=False
@@ -102,19 +102,19 @@ def offer(asked: Asked, promise: str, at: float) -> analyses.Offer | None:
 
 
 @remembered()
-def offers(asked: Asked, promise: str, at: float) -> pd.DataFrame:
+def offers(asked: PageQuestion, promise: str, at: float) -> pd.DataFrame:
     """List the promise that could be made today lane by lane, busiest first."""
     found = analyses.offers(opened(asked.source), promise, at, question_of(asked, "promise_at").undated())
     return pd.DataFrame([o.row() for o in found]).rename(columns={"market": "country", "unit": "duration_unit"})
 
 
-def waiting_by(asked: Asked, dimension: str) -> pd.DataFrame:
+def waiting_by(asked: PageQuestion, dimension: str) -> pd.DataFrame:
     """Give the margin that waits per stage or site: label, value, low, high."""
     return by(undated(asked), "margin_waiting", dimension)
 
 
 @remembered()
-def promise_states(asked: Asked, dimension: str = "promise_id") -> pd.DataFrame:
+def promise_states(asked: PageQuestion, dimension: str = "promise_id") -> pd.DataFrame:
     """Count returns under promise per group.
 
     Columns: label, state, n, and a site's name; the least kept first, of many groups the largest.

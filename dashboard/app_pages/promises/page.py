@@ -26,7 +26,7 @@ if shown == "states":
     if states.empty:
         blocks.greyed(view, "promise_kept")
     else:
-        behind = queries.Behind("promise_kept", (cut, "state"), states)
+        behind = queries.DrillDown("promise_kept", (cut, "state"), states)
         blocks.chart(
             figures.promise_states(states, words, {"promise_id": "promise"}.get(cut, cut)), title, "states", behind
         )
@@ -36,7 +36,7 @@ if shown == "states":
             charts.trend(kept, words, "share", words("chart.share_of_promises")),
             words("promises.months"),
             "kept_by_month",
-            queries.Behind("promise_kept", ("month",), kept),
+            queries.DrillDown("promise_kept", ("month",), kept),
         )
 elif shown == "time":
     spent = data.by_part(asked, "stage_time_share", "stage", "responsible")
@@ -46,16 +46,18 @@ elif shown == "time":
         blocks.greyed(view, "stage_time_share")
     else:
         figure = charts.stacked(spent, words, "share", blocks.name(words, "stage_time_share"), "stage", "whose")
-        blocks.chart(figure, title, "time", queries.Behind("stage_time_share", ("stage", "responsible"), spent))
+        blocks.chart(figure, title, "time", queries.DrillDown("stage_time_share", ("stage", "responsible"), spent))
     reached = data.funnel(asked)
     if len(reached):
         blocks.section(words("promises.funnel"), words, "stage_reached", words("promises.funnel_note"))
         figure = charts.steps(reached, words, "units", blocks.name(words, "stage_reached"), "stage")
-        blocks.chart(figure, words("promises.funnel"), "funnel", queries.Behind("stage_reached", ("stage",), reached))
+        blocks.chart(
+            figure, words("promises.funnel"), "funnel", queries.DrillDown("stage_reached", ("stage",), reached)
+        )
     ways = data.ways_back(asked)
     if len(ways):
         blocks.section(words("promises.ways"), words, "promise_kept", words("promises.ways_note"))
-        behind = queries.Behind("promise_kept", ("channel", "return_channel"), ways, also=("confirmed_units",))
+        behind = queries.DrillDown("promise_kept", ("channel", "return_channel"), ways, also=("confirmed_units",))
         blocks.table(words, ways, words("promises.ways"), parts.ways_back_columns(words), rows=8, behind=behind)
     blocks.section(words("promises.hands"), words)
     blocks.tiles(view, "approval_rate", "no_touch_share", "stock_gap", "refund_as_due")
@@ -67,7 +69,7 @@ elif shown == "time":
             figure,
             blocks.name(words, "decline_share"),
             "declined",
-            queries.Behind("decline_share", ("decline_reason",), declined),
+            queries.DrillDown("decline_share", ("decline_reason",), declined),
         )
 elif shown == "control":
     promises = data.promise_names(asked)
@@ -78,7 +80,7 @@ elif shown == "control":
         weeks = data.control(asked, chosen)
         title = parts.signal(words, weeks)
         blocks.section(title, words, "promise_kept", words("promises.control_note"))
-        behind = queries.Behind("promise_kept", seen=weeks, is_dated=False, where=(("promise_id", (chosen,)),))
+        behind = queries.DrillDown("promise_kept", seen=weeks, is_dated=False, where=(("promise_id", (chosen,)),))
         blocks.chart(figures.control(weeks, words), title, "control", behind)
 elif shown == "possible":
     promises = data.promise_names(asked)
@@ -91,7 +93,7 @@ elif shown == "possible":
         )
         lanes, whole = data.offers(asked, chosen, at), data.offer(asked, chosen, at)
         blocks.section(parts.offer(words, whole), words, "promise_at", words("promises.possible_note"))
-        behind = queries.Behind(f"promise_at({at:g})", is_dated=False, where=(("promise_id", (chosen,)),))
+        behind = queries.DrillDown(f"promise_at({at:g})", is_dated=False, where=(("promise_id", (chosen,)),))
         if whole is not None and len(whole.prices):
             blocks.caution(parts.unkeepable(words, lanes, at))
             figure = figures.prices(whole.prices, words, whole.unit, at)
@@ -121,12 +123,12 @@ elif shown == "waiting":
     if waiting.empty:
         blocks.greyed(view, "units_waiting")
     else:
-        behind = queries.Behind("margin_waiting", ("stage",), data.waiting_by(asked, "stage"), is_dated=False)
+        behind = queries.DrillDown("margin_waiting", ("stage",), data.waiting_by(asked, "stage"), is_dated=False)
         figure = charts.ranked(
             data.waiting_by(asked, "stage"), words, view.currency, blocks.name(words, "margin_waiting"), "waiting"
         )
         blocks.chart(figure, title, "waiting", behind)
-        behind = queries.Behind(
+        behind = queries.DrillDown(
             "units_waiting", ("place_id", "stage"), waiting, also=("margin_waiting", "value_in_flow"), is_dated=False
         )
         blocks.table(
@@ -146,7 +148,10 @@ elif shown == "stages":
         blocks.greyed(view, "days_to_refund")
     else:
         blocks.chart(
-            figures.stage_ladder(stages, words), title, "stages", queries.Behind("stage_days(0.9)", ("stage",), stages)
+            figures.stage_ladder(stages, words),
+            title,
+            "stages",
+            queries.DrillDown("stage_days(0.9)", ("stage",), stages),
         )
 elif shown == "risk":
     risk = queries.at_risk(asked)
@@ -155,7 +160,7 @@ elif shown == "risk":
     else:
         blocks.section(parts.at_risk(words, risk, view.currency), words, "breach_risk")
     if not risk.empty:
-        behind = queries.Behind("breach_risk", is_dated=False)
+        behind = queries.DrillDown("breach_risk", is_dated=False)
         blocks.table(
             words, risk, words("promises.tab_risk"), parts.risk_columns(words, view.currency), rows=15, behind=behind
         )
@@ -166,7 +171,7 @@ else:
     else:
         blocks.section(parts.due(words, due), words, "refunds_due_soon", words("promises.law_note"))
     if not due.empty:
-        behind = queries.Behind("refunds_due_soon", also=("legal_refund_kept",), is_dated=False)
+        behind = queries.DrillDown("refunds_due_soon", also=("legal_refund_kept",), is_dated=False)
         blocks.table(
             words, due, words("promises.tab_law"), parts.due_columns(words, view.currency), rows=15, behind=behind
         )

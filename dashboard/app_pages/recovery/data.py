@@ -2,18 +2,18 @@
 
 import pandas as pd
 
-from dashboard.shared.queries import Asked, opened, question_of, remembered, stands_alone
+from dashboard.shared.queries import PageQuestion, opened, question_of, remembered, stands_alone
 from pipelines import analyses
 
 
 @remembered()
-def plan(asked: Asked, carbon_price: float) -> analyses.Plan:
+def plan(asked: PageQuestion, carbon_price: float) -> analyses.Plan:
     """Assign the inspected goods of the orders of the period to their best routes."""
     return analyses.dispose(opened(asked.source), question_of(asked, "dispose"), carbon_price=carbon_price)
 
 
 @remembered()
-def recovery_rates(asked: Asked) -> pd.DataFrame:
+def recovery_rates(asked: PageQuestion) -> pd.DataFrame:
     """List what dispositions fetch, measured."""
     stands_alone(asked)
     return analyses.recovery_rates(opened(asked.source))

@@ -45,7 +45,7 @@ elif not plan.items.empty:
         words("recovery.worst"),
         parts.regrets_columns(words, view.currency),
         rows=12,
-        behind=queries.Behind("recovery_rate", seen=worst),
+        behind=queries.DrillDown("recovery_rate", seen=worst),
     )
     rates = parts.rates(words, data.recovery_rates(asked))
     if not rates.empty:
@@ -56,5 +56,5 @@ elif not plan.items.empty:
             words("recovery.rates"),
             parts.rates_columns(words),
             rows=12,
-            behind=queries.Behind("recovery_rate", seen=rates, is_dated=False),
+            behind=queries.DrillDown("recovery_rate", seen=rates, is_dated=False),
         )

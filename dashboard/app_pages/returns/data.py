@@ -4,7 +4,7 @@ import pandas as pd
 
 from dashboard.shared.queries import (
     ENTRIES,
-    Asked,
+    PageQuestion,
     Source,
     by_month,
     can_compare,
@@ -21,7 +21,7 @@ BACK = 0.995  # share of the returns back, from which a month is no test of a pr
 
 
 @remembered()
-def cohorts(asked: Asked) -> pd.DataFrame:
+def cohorts(asked: PageQuestion) -> pd.DataFrame:
     """Give each month's observed and expected final rate.
 
     Columns: month, n, observed, value, low, high, coverage, caution, maturity.
@@ -37,7 +37,7 @@ def cohorts(asked: Asked) -> pd.DataFrame:
 
 
 @remembered()
-def rate_change(asked: Asked) -> pd.DataFrame:
+def rate_change(asked: PageQuestion) -> pd.DataFrame:
     """Explain the change of a shop system's own figure: step, kind (total or step), amount (share)."""
     if asked.against is None or not can_compare(asked):
         return pd.DataFrame(columns=["step", "kind", "amount"])
@@ -52,7 +52,7 @@ def rate_change(asked: Asked) -> pd.DataFrame:
 
 
 @remembered()
-def same_window(asked: Asked, *by: str) -> pd.DataFrame:
+def same_window(asked: PageQuestion, *by: str) -> pd.DataFrame:
     """Compare both periods within the window both have lived through.
 
     Columns: label, value, previous, difference, low, high, is_within_noise, window_days.
@@ -70,7 +70,7 @@ def same_window(asked: Asked, *by: str) -> pd.DataFrame:
 
 
 @remembered()
-def customers(asked: Asked) -> analyses.Concentration:
+def customers(asked: PageQuestion) -> analyses.Concentration:
     """Say how returns gather on customers."""
     return analyses.customer_concentration(
         opened(asked.source), question_of(asked, "returned_units", "customer_concentration")
@@ -78,7 +78,7 @@ def customers(asked: Asked) -> analyses.Concentration:
 
 
 @remembered()
-def development(asked: Asked) -> pd.DataFrame:
+def development(asked: PageQuestion) -> pd.DataFrame:
     """Give each category's best known development curve: category, day, share."""
     stands_alone(asked)
     curves = table(asked.source, "estimate_development_curve")
@@ -91,14 +91,14 @@ def development(asked: Asked) -> pd.DataFrame:
 
 
 @remembered()
-def drift(asked: Asked) -> pd.DataFrame:
+def drift(asked: PageQuestion) -> pd.DataFrame:
     """Say per category whether returns still arrive as the curve says."""
     stands_alone(asked)
     return analyses.drift(opened(asked.source))
 
 
 @remembered(ENTRIES // 8)
-def backtest(asked: Asked, days_ago: int, by: str | None = None) -> pd.DataFrame:
+def backtest(asked: PageQuestion, days_ago: int, by: str | None = None) -> pd.DataFrame:
     """Lay what would have been said so many days ago beside what has come, a month (and category) a row.
 
     The columns of metrics.backtest.

@@ -26,7 +26,7 @@ if shown == "cohorts":
     )
     blocks.section(to_come, words, "ultimate_return_rate", words("returns.cohorts_note"))
     blocks.caution(parts.cautions(words, months))
-    behind = queries.Behind("ultimate_return_rate", ("month",), months, ("observed_return_rate", "maturity"))
+    behind = queries.DrillDown("ultimate_return_rate", ("month",), months, ("observed_return_rate", "maturity"))
     blocks.chart(figures.rates_by_cohort(months, words), to_come, "cohorts", behind)
     blocks.table(words, months, to_come, parts.cohorts_columns(words), rows=12, behind=behind)
 elif shown == "change":
@@ -34,7 +34,7 @@ elif shown == "change":
     blocks.section(parts.same_age(words, same), words, "window_return_rate", words("returns.same_note"))
     by_category = data.same_window(asked, "category")
     if len(by_category):
-        behind = queries.Behind("window_return_rate", ("category",), by_category)
+        behind = queries.DrillDown("window_return_rate", ("category",), by_category)
         figure = figures.compared(by_category, words, "category")
         blocks.chart(figure, words("returns.same_note"), "same_window", behind)
     change = data.rate_change(asked)
@@ -42,7 +42,7 @@ elif shown == "change":
         blocks.nothing(words("returns.change_none"))
     else:
         blocks.section(parts.shop_figure(words, change, same), words, note=words("returns.change_note"))
-        behind = queries.Behind("confirmed_units", seen=change, also=("sold_units",))
+        behind = queries.DrillDown("confirmed_units", seen=change, also=("sold_units",))
         blocks.chart(charts.waterfall(change, words, "share"), words("returns.change"), "rate_change", behind)
 elif shown == "reasons":
     reasons = queries.by(asked, "reason_share", "return_reason")
@@ -58,23 +58,25 @@ elif shown == "reasons":
         )
         shares = queries.crossed(asked, "reason_share", "return_reason", by)
         figure = figures.heat(shares, words, "return_reason", by)
-        blocks.chart(figure, title, f"reasons_{by}", queries.Behind("reason_share", ("return_reason", by), shares))
+        blocks.chart(figure, title, f"reasons_{by}", queries.DrillDown("reason_share", ("return_reason", by), shares))
         who = queries.by(asked, "reason_share", "preventable_by")
         title = parts.pointed(words, who)
         blocks.section(title, words, "reason_share", words("returns.preventable_note"))
         figure = charts.ranked(who, words, "share", words("chart.share_of_returned"), "preventable_by")
-        blocks.chart(figure, title, "who", queries.Behind("reason_share", ("preventable_by",), who))
+        blocks.chart(figure, title, "who", queries.DrillDown("reason_share", ("preventable_by",), who))
     types = queries.by(asked, "all_returned_units", "return_type")
     blocks.section(words("returns.types"), words, "all_returned_units", words("returns.types_note"))
     figure = charts.ranked(types, words, "units", words("returns.units"), "return_type")
-    blocks.chart(figure, words("returns.types"), "types", queries.Behind("all_returned_units", ("return_type",), types))
+    blocks.chart(
+        figure, words("returns.types"), "types", queries.DrillDown("all_returned_units", ("return_type",), types)
+    )
     outcomes = queries.by(asked, "all_returned_units", "inspection_outcome").dropna(subset=["label"])
     title = parts.inspected(words, outcomes)
     blocks.section(title, words, "inspection_mismatch_rate", words("returns.inspection_note"))
     other = outcomes[outcomes["label"] != "match"]
     if len(other):
         figure = charts.ranked(other, words, "units", words("returns.units"), "inspection_outcome")
-        behind = queries.Behind("all_returned_units", ("inspection_outcome",), other)
+        behind = queries.DrillDown("all_returned_units", ("inspection_outcome",), other)
         blocks.chart(figure, title, "inspection", behind)
     blocks.tiles(view, "inspection_mismatch_rate", "refunded_before_inspection", "reason_known_share")
 elif shown == "customers":
@@ -100,7 +102,7 @@ elif shown == "places":
         if title:
             blocks.section(title, words, "ultimate_return_rate")
             figure = charts.ranked(rates, words, "share", words("chart.share_of_sold"), kind)
-            blocks.chart(figure, title, f"rate_{kind}", queries.Behind("ultimate_return_rate", (kind,), rates))
+            blocks.chart(figure, title, f"rate_{kind}", queries.DrillDown("ultimate_return_rate", (kind,), rates))
         elif kind == "category" and (lacks := data.lacking(asked.source, "product")):
             parts.ask_for(words, words("returns.category"), lacks)
         else:
@@ -112,7 +114,7 @@ elif shown == "speed":
     if curve.empty:
         blocks.greyed(view, "maturity")
     else:
-        behind = queries.Behind("maturity", ("category",), curve)
+        behind = queries.DrillDown("maturity", ("category",), curve)
         blocks.chart(figures.development(curve, words), title, "development", behind)
         drift = data.drift(asked)
         blocks.section(parts.drifting(words, drift), words, note=words("returns.drift_note"))
@@ -129,5 +131,5 @@ else:
         figure = charts.against(
             shown_months, words, words("chart.share_of_sold"), words("backtest.now"), first=words("backtest.then")
         )
-        blocks.chart(figure, title, "backtest", queries.Behind("ultimate_return_rate", seen=said, is_dated=False))
+        blocks.chart(figure, title, "backtest", queries.DrillDown("ultimate_return_rate", seen=said, is_dated=False))
         blocks.table(words, said, title, parts.backtest_columns(words), rows=7)

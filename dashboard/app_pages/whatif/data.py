@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard.shared.queries import Asked, Source, by, opened, question_of, remembered
+from dashboard.shared.queries import PageQuestion, Source, by, opened, question_of, remembered
 from pipelines import analyses, factors
 from pipelines.errors import BackhaulError
 from pipelines.people import scenarios
@@ -12,7 +12,7 @@ from pipelines.settings import Settings
 
 
 @remembered()
-def forward(asked: Asked, tried: analyses.Scenario) -> pd.DataFrame:
+def forward(asked: PageQuestion, tried: analyses.Scenario) -> pd.DataFrame:
     """Give the next weeks of returned units under a scenario beside the forecast.
 
     Columns: week, value (with it), low, high, naive (as it is).
@@ -22,12 +22,12 @@ def forward(asked: Asked, tried: analyses.Scenario) -> pd.DataFrame:
 
 
 @remembered()
-def simulated(asked: Asked, tried: analyses.Scenario) -> pd.DataFrame:
+def simulated(asked: PageQuestion, tried: analyses.Scenario) -> pd.DataFrame:
     """Re-run the returns of the orders of the period."""
     return analyses.simulate(opened(asked.source), tried, question_of(asked, "simulate"))
 
 
-def compared(asked: Asked) -> pd.DataFrame:
+def compared(asked: PageQuestion) -> pd.DataFrame:
     """Lay the saved scenarios side by side.
 
     Name and the change of each outcome; empty where the selection cannot say.
@@ -42,7 +42,7 @@ def compared(asked: Asked) -> pd.DataFrame:
 
 
 @remembered()
-def pareto(asked: Asked) -> pd.DataFrame:
+def pareto(asked: PageQuestion) -> pd.DataFrame:
     """Try a grid of policies."""
     return analyses.pareto(opened(asked.source), question_of(asked, "simulate"))
 
@@ -69,6 +69,6 @@ def behaviour(tried: analyses.Scenario) -> pd.DataFrame:
     return frame.assign(**{c: frame[c].astype(float) for c in ("value", "low", "high")})
 
 
-def carriers(asked: Asked) -> list[str]:
+def carriers(asked: PageQuestion) -> list[str]:
     """Name the return carriers of the selection."""
     return sorted(str(c) for c in by(asked, "confirmed_units", "carrier")["label"].dropna())

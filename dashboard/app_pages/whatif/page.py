@@ -28,7 +28,7 @@ blocks.table(
     words("whatif.outcome_of"),
     parts.outcomes_columns(words),
     rows=8,
-    behind=queries.Behind("margin_erosion", seen=shown),
+    behind=queries.DrillDown("margin_erosion", seen=shown),
 )
 assumed = parts.behaviour(words, data.behaviour(tried))
 if assumed.empty:
@@ -41,7 +41,7 @@ else:
         words("whatif.assumes"),
         parts.behaviour_columns(words),
         rows=6,
-        behind=queries.Behind("margin_erosion", seen=assumed, is_dated=False),
+        behind=queries.DrillDown("margin_erosion", seen=assumed, is_dated=False),
     )
 parts.save_scenario(view, tried)
 side_by_side = data.compared(asked)
@@ -53,7 +53,7 @@ if not side_by_side.empty:
         words("whatif.compared"),
         parts.compared_columns(words, view.currency),
         rows=8,
-        behind=queries.Behind("margin_erosion", seen=side_by_side, is_dated=False),
+        behind=queries.DrillDown("margin_erosion", seen=side_by_side, is_dated=False),
     )
 coming = data.forward(asked, tried)
 if not coming.empty:

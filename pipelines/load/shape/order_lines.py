@@ -4,7 +4,7 @@ import duckdb
 
 from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
 from pipelines.load.shape.return_lines import BACK
-from pipelines.load.shape.versions import Flags
+from pipelines.load.shape.versions import ShapeInputs
 from pipelines.warehouse.sql import quote
 
 UNREPORTED_DAYS = 30  # after so many days on the way a line is taken for delivered: its delivery was not reported
@@ -66,7 +66,7 @@ def _policies_of_lines(connection: duckdb.DuckDBPyConnection, where: str) -> Non
     """)
 
 
-def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
+def shape_order_lines(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where: str = "TRUE") -> None:
     """Insert fact_order_line for current order lines matching `where` (a predicate on order_line_key)."""
     shipping = ", ".join(quote(s) for s in found.shipping) or "''"
     delivering = ", ".join(quote(s) for s in found.delivering) or "''"

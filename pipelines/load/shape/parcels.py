@@ -3,11 +3,11 @@
 import duckdb
 
 from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
-from pipelines.load.shape.versions import Flags
+from pipelines.load.shape.versions import ShapeInputs
 from pipelines.warehouse.sql import key_sql
 
 
-def shape_legs(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
+def shape_legs(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where: str = "TRUE") -> None:
     """Insert fact_return_leg for parcels matching `where` (a predicate on parcel_key)."""
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE parcel AS
@@ -34,7 +34,7 @@ def shape_legs(connection: duckdb.DuckDBPyConnection, found: Flags, where: str =
     """)
 
 
-def shape_carrier_money(connection: duckdb.DuckDBPyConnection, found: Flags) -> None:
+def shape_carrier_money(connection: duckdb.DuckDBPyConnection, found: ShapeInputs) -> None:
     """Insert fact_carrier_invoice and fact_carrier_claim.
 
     A line of a parcel is laid on its first leg by carrier, one of an element on that element; the rest stays unmatched.

@@ -3,11 +3,11 @@
 import duckdb
 
 from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
-from pipelines.load.shape.versions import Flags
+from pipelines.load.shape.versions import ShapeInputs
 
 
 def shape_refunds(
-    connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE", where_line: str = "TRUE"
+    connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where: str = "TRUE", where_line: str = "TRUE"
 ) -> None:
     """Insert fact_refund and fact_refund_line for some refunds and credited return lines.
 

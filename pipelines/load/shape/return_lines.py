@@ -4,7 +4,7 @@ import duckdb
 
 from pipelines.load.shape.event_order import STOPS, line_units, settle
 from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
-from pipelines.load.shape.versions import Flags
+from pipelines.load.shape.versions import ShapeInputs
 from pipelines.settings import data_path
 from pipelines.warehouse import vocabulary
 from pipelines.warehouse.sql import key_sql, quote, read_sql
@@ -59,7 +59,7 @@ def _out_of_order() -> str:
     return f"nullif(concat_ws(' ', {', '.join(pairs)}), '')"
 
 
-def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
+def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where: str = "TRUE") -> None:
     """Insert fact_return_line and fact_return_event for return lines matching `where` (a predicate on return_line_key).
 
     A line whose events all concern all its units is one lot. Else events are laid over the units 1..n in order of time
@@ -244,7 +244,7 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: Flags, wher
     """)
 
 
-def shape_recoveries(connection: duckdb.DuckDBPyConnection, found: Flags, where: str = "TRUE") -> None:
+def shape_recoveries(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where: str = "TRUE") -> None:
     """Insert fact_recovery for return lines matching `where` (a predicate on return_line_key)."""
     connection.execute(f"""
         INSERT INTO fact_recovery BY NAME

@@ -30,7 +30,7 @@ SETTLED_DAYS = 14  # younger lines than this may still be shipped
 
 
 @dataclass
-class Flags:
+class ShapeInputs:
     """What the shape of every row depends on beside its own log rows; a change asks for a full build."""
 
     currency: str = ""
@@ -45,7 +45,7 @@ class Flags:
         return json.dumps(asdict(self))
 
     @classmethod
-    def of(cls, text: str) -> "Flags":
+    def of(cls, text: str) -> "ShapeInputs":
         """Read them back.
 
         >>> Flags.of(Flags("EUR", "auto", ("shop",)).text()).shipping
@@ -115,7 +115,9 @@ def survivors(
         connection.execute(f"CREATE OR REPLACE TEMP VIEW current_{thing} AS {statement}")
 
 
-def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: Flags | None = None) -> Flags:
+def flags(
+    connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: ShapeInputs | None = None
+) -> ShapeInputs:
     """Read what every row's shape depends on: reporting currency, which sources report shipments and deliveries.
 
     Without new order lines, what they tell is what the `last` build knew.
@@ -155,7 +157,7 @@ def flags(connection: duckdb.DuckDBPyConnection, reporting_currency: str, last: 
             avg(is_reported::INTEGER)) >= {SHIPPING_HABIT}
         ORDER BY 1
     """
-    return Flags(
+    return ShapeInputs(
         currency,
         reporting_currency,
         column(habit),

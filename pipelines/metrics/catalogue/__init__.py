@@ -9,7 +9,7 @@ from functools import cache
 from pipelines.errors import UnknownMetric
 from pipelines.metrics.catalogue import carbon, money, products, promises, returns, units
 from pipelines.metrics.compiler import known_dimensions, knows
-from pipelines.metrics.declare import Base, Metric
+from pipelines.metrics.declare import FactTable, Metric
 from pipelines.metrics.facts import LEGS, LOTS, ORDERS
 from pipelines.metrics.question import ALIASES, Text
 from pipelines.warehouse.engine import OWN_NAME, Build, period_start
@@ -52,7 +52,7 @@ def metric(key: str) -> Metric:
     return replace(chosen, parameter=parameter, name=Text(*(t.format(**words) for t in chosen.name)))
 
 
-ANALYSES: dict[str, tuple[Base, ...]] = {
+ANALYSES: dict[str, tuple[FactTable, ...]] = {
     "forecast": (ORDERS, LOTS),
     "simulate": (ORDERS, LOTS),
     "erosion_by": (ORDERS, LOTS),

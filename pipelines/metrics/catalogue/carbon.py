@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sqlalchemy import and_, func, literal_column, or_, true
 
-from pipelines.metrics.declare import Base, Measure, Metric, Sum, always, both, measure
+from pipelines.metrics.declare import FactTable, Measure, Metric, Sum, always, both, measure
 from pipelines.metrics.facts import (
     LEGS,
     LOT_AVOIDED,
@@ -39,7 +39,7 @@ PRIMARY = measure(
 )
 
 
-def _coverage(base: Base) -> tuple[Measure, Measure]:
+def _coverage(base: FactTable) -> tuple[Measure, Measure]:
     """Count the legs, and those whose emissions are not or not wholly known.
 
     Lots of parcels, where legs do not know a dimension.

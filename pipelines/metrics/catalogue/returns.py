@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, func, literal_column, select
 
-from pipelines.metrics.declare import Base, BoundQuestion, Measure, Metric, Sum, always, both, measure
+from pipelines.metrics.declare import BoundQuestion, FactTable, Measure, Metric, Sum, always, both, measure
 from pipelines.metrics.facts import (
     CANCELLED_THEN,
     CREDITS,
@@ -113,7 +113,7 @@ CREDITS_BY_DELAY = replace(
 )
 
 
-def _within(base: Base, ask: BoundQuestion, now: Time) -> Expression:
+def _within(base: FactTable, ask: BoundQuestion, now: Time) -> Expression:
     """Keep what came back within the days asked for."""
     return base.details["clock_day"](now).between(0, int(ask.parameter or 30))
 

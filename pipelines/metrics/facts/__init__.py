@@ -13,7 +13,7 @@ from sqlalchemy import Date, String, and_, case, cast, func, literal, literal_co
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.factors import parameter
-from pipelines.metrics.declare import Base
+from pipelines.metrics.declare import FactTable
 from pipelines.settings import data_path
 from pipelines.warehouse.engine import Expression, double
 from pipelines.warehouse.rules import Sql, Time, curve_share, curves, on_curve
@@ -101,7 +101,7 @@ _ORDER = (
     "loyalty_tier",
     "is_gift",
 )
-ORDERS = Base(
+ORDERS = FactTable(
     "orders",
     orders,
     {"order": orders.c.ordered_on},
@@ -197,7 +197,7 @@ LOT_DIMENSIONS: dict[str, Any] = {
 LOT_DAYS = {"order": lots.c.ordered_on, "return": lots.c.requested_on, "refund": lots.c.refunded_on}
 LOT_DAYS["period"] = lots.c.requested_on  # what came back in a period is laid over what was sold in it: SOLD_THEN
 _bound = select(matches.c.return_line_key.label("bound_key")).distinct().subquery("bound")
-LOTS = Base(
+LOTS = FactTable(
     "lots",
     lots,
     LOT_DAYS,
@@ -219,7 +219,7 @@ bought = orders.alias("bought")
 _CREDITS = matches.join(
     credited, and_(credited.c.return_line_key == matches.c.return_line_key, credited.c.lot_no == 1)
 ).join(bought, bought.c.order_line_key == matches.c.order_line_key)
-CREDITS = Base(
+CREDITS = FactTable(
     "credits",
     _CREDITS,
     {
@@ -296,7 +296,7 @@ own_km = case(
     else_=leg_carbon.c.distance_km,
 )
 """Kilometres a parcel answers for: its part of a round or of a trip, else all of the leg."""
-LEGS = Base(
+LEGS = FactTable(
     "legs",
     legs.join(leg_carbon, leg_carbon.c.leg_key == legs.c.leg_key),
     {"order": legs.c.ordered_on, "return": legs.c.requested_on},
@@ -315,7 +315,7 @@ LEGS = Base(
     alone=leg_carbon,
     noun="transport legs",
 )
-LOT_CARBON = Base(
+LOT_CARBON = FactTable(
     "lot_carbon",
     lots.join(lot_carbon, lot_carbon.c.return_lot_key == lots.c.return_lot_key),
     LOT_DAYS,
@@ -329,7 +329,7 @@ LOT_CARBON = Base(
     noun="returned units",
     own=lots.c.dimensions,
 )
-LOT_AVOIDED = Base(
+LOT_AVOIDED = FactTable(
     "lot_avoided",
     lots.join(lot_avoided, lot_avoided.c.return_lot_key == lots.c.return_lot_key),
     LOT_DAYS,
@@ -351,7 +351,7 @@ LOT_AVOIDED = Base(
     fault=lots.c.date_fault,
     own=lots.c.dimensions,
 )
-LOT_COST = Base(
+LOT_COST = FactTable(
     "lot_cost",
     lots.join(lot_cost, lot_cost.c.return_lot_key == lots.c.return_lot_key),
     LOT_DAYS,
@@ -366,7 +366,7 @@ LOT_COST = Base(
     own=lots.c.dimensions,
 )
 
-REFUNDS = Base(
+REFUNDS = FactTable(
     "refunds",
     refunds,
     {"refund": refunds.c.refunded_on},
@@ -384,7 +384,7 @@ REFUNDS = Base(
     ),
     noun="refunds",
 )
-CREDIT_LINES = Base(
+CREDIT_LINES = FactTable(
     "credit_lines",
     refund_lines,
     {"refund": refund_lines.c.refunded_on},
@@ -403,7 +403,7 @@ CREDIT_LINES = Base(
 )
 
 invoices = t["fact_carrier_invoice"]
-INVOICES = Base(
+INVOICES = FactTable(
     "invoices",
     invoices,
     {"return": invoices.c.invoiced_on},
@@ -435,7 +435,7 @@ claimed = (
     .group_by(_filed.c.parcel_key)
     .subquery("claimed")
 )
-LOST = Base(
+LOST = FactTable(
     "lost",
     lots.outerjoin(claimed, claimed.c.parcel_key == lots.c.parcel_key),
     LOT_DAYS,
@@ -450,7 +450,7 @@ LOST = Base(
     own=lots.c.dimensions,
 )
 _RECOVERY_DAYS = {"order": recoveries.c.ordered_on, "return": recoveries.c.requested_on}
-RECOVERIES = Base(
+RECOVERIES = FactTable(
     "recoveries",
     recoveries,
     _RECOVERY_DAYS,

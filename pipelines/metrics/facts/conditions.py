@@ -3,7 +3,7 @@
 from sqlalchemy import and_, func, literal_column, or_
 from sqlalchemy.sql.expression import FromClause
 
-from pipelines.metrics.declare import Base, Sum, both
+from pipelines.metrics.declare import FactTable, Sum, both
 from pipelines.metrics.facts import CREDITS, LOTS, ORDERS, bought, credited, lots, matches, orders
 from pipelines.warehouse.engine import Expression, double, ratio
 from pipelines.warehouse.rules import Sql, Time
@@ -79,7 +79,7 @@ def returned(amount: str = "units", *conditions: Sql, headline: bool = True, bas
     return (Sum(LOTS, of_lot, both(*own)), Sum(CREDITS, lambda now: -of_credit(now), both(*through, is_cancellation)))
 
 
-def sold(amount: str = "units_sold", *conditions: Sql, base: Base = ORDERS) -> tuple[Sum, ...]:
+def sold(amount: str = "units_sold", *conditions: Sql, base: FactTable = ORDERS) -> tuple[Sum, ...]:
     """Sum over sold goods, exchanges and cancelled order entries left out; `base` is one that knows all of them."""
     cancelled: Sql
     if amount == "units_sold":

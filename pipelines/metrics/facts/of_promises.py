@@ -2,7 +2,7 @@
 
 from sqlalchemy import Date, Integer, and_, case, cast, func, literal_column
 
-from pipelines.metrics.declare import Base
+from pipelines.metrics.declare import FactTable
 from pipelines.metrics.facts import lane, named, promises, return_channel, risks, t
 from pipelines.warehouse.engine import Expression, calendar_days, double, seconds_between
 from pipelines.warehouse.rules import Sql, Time, promise_state
@@ -84,7 +84,7 @@ _PROMISE_WAIT: dict[str, Sql] = {
     "cause": _promise_cause,
     "hours": lambda now: whole_hours(promises.c.started_at, _promise_end(now)),
 }
-PROMISES = Base(
+PROMISES = FactTable(
     "promises",
     promises,
     {"return": promises.c.requested_on},
@@ -125,7 +125,7 @@ PROMISES = Base(
 _RISKS = promises.join(
     risks, and_(risks.c.return_key == promises.c.return_key, risks.c.promise_id == promises.c.promise_id)
 )
-RISKS = Base(
+RISKS = FactTable(
     "risks",
     _RISKS,
     PROMISES.days,

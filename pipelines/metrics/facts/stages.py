@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import DateTime, Integer, String, and_, case, cast, func, literal_column, null, or_, select, union_all
 from sqlalchemy.sql.expression import FromClause
 
-from pipelines.metrics.declare import Base
+from pipelines.metrics.declare import FactTable
 from pipelines.metrics.facts import LOT_COLUMNS, lane, lots, named, reasons_of, return_channel
 from pipelines.metrics.facts.of_promises import whole_hours
 from pipelines.warehouse.engine import Expression, double, seconds_between
@@ -43,7 +43,7 @@ def is_reversed(first: str, second: str) -> Expression:
     return func.coalesce(lots.c.out_of_order, "").like(f"%{first}-{second}%")
 
 
-def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
+def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> FactTable:
     """Give one row a lot and pair of stages: hours waited and how the wait ended, as a life table counts them.
 
     Hours are rounded to whole ones; a wait still open at T counts at its age. A pair whose first stage never happened
@@ -129,7 +129,7 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> Base:
     }
     ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
     days = {"return": c.requested_on, "order": c.ordered_on}
-    return Base(
+    return FactTable(
         name,
         table,
         days,
@@ -214,7 +214,7 @@ def _filled() -> dict[str, Expression]:
     }
 
 
-def segment_base() -> Base:
+def segment_base() -> FactTable:
     """Give one row a lot and piece of its way from request to refund, with the days spent in it up to T.
 
     Pieces follow each other, so that they add up to the whole; a piece that is still open counts up to T, one that was
@@ -263,7 +263,7 @@ def segment_base() -> Base:
         "lane": lane(table),
     }
     ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
-    return Base(
+    return FactTable(
         "segments",
         table,
         {"return": c.requested_on, "order": c.ordered_on},
@@ -279,7 +279,7 @@ def segment_base() -> Base:
     )
 
 
-def funnel_base() -> Base:
+def funnel_base() -> FactTable:
     """Give one row a lot and stage it reached, also cancelled, declined, expired and lost."""
     names = ["requested_on", "ordered_on", "requested_at", "reason", "date_fault", *LOT_COLUMNS]
     arms = [
@@ -303,7 +303,7 @@ def funnel_base() -> Base:
         "lane": lane(table),
     }
     ids = (c.return_line_id, c.return_id, c.stage, c.reached_at, c.units)
-    return Base(
+    return FactTable(
         "reached",
         table,
         {"return": c.requested_on, "order": c.ordered_on},

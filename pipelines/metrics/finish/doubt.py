@@ -66,13 +66,13 @@ def _stated(name: str) -> float:
 
 def spreads(build: Build, names: set[str]) -> dict[str, float]:
     """Give the sd of the logarithm of each source."""
-    if "factor_sd" not in build.memory:
+    if "factor_sd" not in build.cache:
         table = STAR.tables["factor_set"]
         rows = build.fetch(select(table.c.factor_id, table.c.log_sd).where(table.c.log_sd.is_not(None)))
-        build.memory["factor_sd"] = (
+        build.cache["factor_sd"] = (
             rows.assign(kind=rows["factor_id"].map(kind)).groupby("kind")["log_sd"].max().to_dict()
         )
-    of_factor: dict[str, float] = build.memory["factor_sd"]
+    of_factor: dict[str, float] = build.cache["factor_sd"]
     found = {}
     for name in names:
         of, _, what = name.partition(":")

@@ -19,10 +19,10 @@ MATURE = 0.5
 
 def has_curves(build: Build) -> bool:
     """Say whether the build knows how returns develop."""
-    if "has_curves" not in build.memory:
+    if "has_curves" not in build.cache:
         table = STAR.tables["estimate_development_curve"]
-        build.memory["has_curves"] = bool(len(build.fetch(select(table.c.day).limit(1))))
-    return bool(build.memory["has_curves"])
+        build.cache["has_curves"] = bool(len(build.fetch(select(table.c.day).limit(1))))
+    return bool(build.cache["has_curves"])
 
 
 def categories(keys: pd.DataFrame, ask: BoundQuestion) -> list[str | None]:
@@ -66,9 +66,9 @@ def _cohort_prior(
 
 def drifts(build: Build) -> pd.DataFrame:
     """Read once a build how the delays of recent returns compare with the curves."""
-    if "drifts" not in build.memory:
-        build.memory["drifts"] = build.fetch(select(STAR.tables["estimate_delay_drift"]))
-    found: pd.DataFrame = build.memory["drifts"]
+    if "drifts" not in build.cache:
+        build.cache["drifts"] = build.fetch(select(STAR.tables["estimate_delay_drift"]))
+    found: pd.DataFrame = build.cache["drifts"]
     return found
 
 

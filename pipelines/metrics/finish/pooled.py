@@ -28,9 +28,9 @@ CUTS = {
 
 
 def _read(build: Build, name: str) -> pd.DataFrame:
-    if name not in build.memory:
-        build.memory[name] = build.fetch(select(STAR.tables[name]))
-    found: pd.DataFrame = build.memory[name]
+    if name not in build.cache:
+        build.cache[name] = build.fetch(select(STAR.tables[name]))
+    found: pd.DataFrame = build.cache[name]
     return found
 
 
@@ -82,7 +82,7 @@ def attributes(build: Build) -> pd.DataFrame:
 
     Columns: product_id, style_id, name, category, brand, supplier, season, size, colour and launched_on.
     """
-    if "attributes" not in build.memory:
+    if "attributes" not in build.cache:
         c = STAR.tables["dim_product"].c
         names = (
             "product_id",
@@ -97,8 +97,8 @@ def attributes(build: Build) -> pd.DataFrame:
             "launched_on",
         )
         found = build.fetch(select(*(c[n] for n in names)).where(c.is_current))
-        build.memory["attributes"] = found.sort_values("product_id").drop_duplicates("product_id", ignore_index=True)
-    known: pd.DataFrame = build.memory["attributes"]
+        build.cache["attributes"] = found.sort_values("product_id").drop_duplicates("product_id", ignore_index=True)
+    known: pd.DataFrame = build.cache["attributes"]
     return known
 
 
@@ -114,10 +114,10 @@ def _levels(build: Build, cut: str) -> pd.DataFrame:
 
     The spread of a level under no category and no value.
     """
-    if "levels" not in build.memory:
+    if "levels" not in build.cache:
         found = build.fetch(select(STAR.tables["estimate_rate_level"]))
-        build.memory["levels"] = found.assign(**{n: _texts(found[n]) for n in ("category", "value")})
-    known: pd.DataFrame = build.memory["levels"]
+        build.cache["levels"] = found.assign(**{n: _texts(found[n]) for n in ("category", "value")})
+    known: pd.DataFrame = build.cache["levels"]
     keys = ["level", "category", "value"]
     return known[known["cut"] == cut].drop_duplicates(keys, keep="last").set_index(keys)[["log_odds", "log_odds_sd"]]
 
@@ -199,11 +199,11 @@ def rates(
 def first_sold(build: Build, by: str) -> pd.Series:
     """Give the first day each style or product was on sale: its launch, else its first order; once a build."""
     key = f"first_sold_{by}"
-    if key not in build.memory:
+    if key not in build.cache:
         orders = STAR.tables["fact_order_line"].c
         sold = build.fetch(select(orders[by].label(by), func.min(orders.ordered_on).label("day")).group_by(orders[by]))
         launched = attributes(build).groupby(by)["launched_on"].min()
         first = sold.dropna(subset=[by]).set_index(by)["day"]
-        build.memory[key] = launched.reindex(first.index).fillna(first)
-    days: pd.Series = build.memory[key]
+        build.cache[key] = launched.reindex(first.index).fillna(first)
+    days: pd.Series = build.cache[key]
     return days

@@ -76,13 +76,13 @@ def usual_rates(build: Build, rows: pd.DataFrame, ask: BoundQuestion) -> np.ndar
         return usual
     question = replace(ask, by=("category", *others), where=where)
     key = (question.by, repr(where), ask.since, ask.until, ask.as_of, repr(ask.scope))
-    if build.memory.get("usual", (None,))[0] != key:
-        build.memory["usual"] = (
+    if build.cache.get("usual", (None,))[0] != key:
+        build.cache["usual"] = (
             key,
             exposed(build.fetch(statement(question)), replace(question, by=("category", *others))),
         )
     found = (
-        build.memory["usual"][1]
+        build.cache["usual"][1]
         .drop(columns="family", errors="ignore")
         .groupby(["category", *others], dropna=False, as_index=False)[["returned", "exposure"]]
         .sum()
@@ -148,7 +148,7 @@ def expectation(build: Build, ask: BoundQuestion) -> tuple[float, str]:
 
     And why nothing is expected where nothing is.
     """
-    if "expectation" not in build.memory:
+    if "expectation" not in build.cache:
         c = STAR.tables["model_version"].c
         known = build.fetch(
             select(c.parameters, c.is_used).where(c.model == "return_probability").order_by(c.fitted_at)
@@ -157,10 +157,10 @@ def expectation(build: Build, ask: BoundQuestion) -> tuple[float, str]:
             (m := json.loads(p))["source"]: (bool(used), m)
             for p, used in zip(known["parameters"], known["is_used"], strict=True)
         }
-        build.memory["expectation"] = latest
+        build.cache["expectation"] = latest
     chosen = ask.where.get("source", ())
     sources = (chosen,) if isinstance(chosen, str) else tuple(chosen)
-    models = [m for s, m in build.memory["expectation"].items() if not sources or s in sources]
+    models = [m for s, m in build.cache["expectation"].items() if not sources or s in sources]
     used = [m["level_sd"] for is_used, m in models if is_used]
     if used:
         return max(used), "nothing was known yet when these were ordered"

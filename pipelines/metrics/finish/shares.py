@@ -168,12 +168,12 @@ def covered(finish: Finish) -> Finish:
 
 def _implausible(build: Build) -> list[str]:
     """List the factors this build uses that are far from those that ship, once a build."""
-    if "implausible" not in build.memory:
+    if "implausible" not in build.cache:
         listed = json.loads(build.info.get("implausible_factors", "[]"))
         column = STAR.tables["factor_set"].c.factor_id
         used = build.fetch(select(column).where(column.in_(listed)))["factor_id"].tolist() if listed else []
-        build.memory["implausible"] = sorted(set(used))
-    found: list[str] = build.memory["implausible"]
+        build.cache["implausible"] = sorted(set(used))
+    found: list[str] = build.cache["implausible"]
     return found
 
 
@@ -220,9 +220,9 @@ def balance(small: str, large: str, nothing: str) -> Finish:
 
 def priors(build: Build) -> pd.DataFrame:
     """Read the build's priors once."""
-    if "priors" not in build.memory:
-        build.memory["priors"] = build.fetch(select(STAR.tables["estimate_rate_prior"]))
-    found: pd.DataFrame = build.memory["priors"]
+    if "priors" not in build.cache:
+        build.cache["priors"] = build.fetch(select(STAR.tables["estimate_rate_prior"]))
+    found: pd.DataFrame = build.cache["priors"]
     return found
 
 
