@@ -23,6 +23,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.i18n import Words
 from dashboard.shared import filters, queries
 from pipelines import analyses, metrics
+from pipelines.metrics import Question
 from tests.every_part import HOME
 
 PAGES = [
@@ -35,6 +36,7 @@ NO_NUMBERS = {
     "dimension_values",
     "product_names",
     "coverage",
+    "is_known",
     "lacking",
     "read_filters",
 }
@@ -83,7 +85,8 @@ def watched() -> Iterator[list[tuple[str, dict[str, Any]]]]:
             callers = _callers()
             if callers and not callers & UNSEEN:
                 key = args[1] if len(args) > 1 and isinstance(args[1], str) else ""
-                asked.append((f"{name} {key}".strip(), dict(options.get("where") or {})))
+                question = next((a for a in (*args, *options.values()) if isinstance(a, Question)), Question())
+                asked.append((f"{name} {key}".strip(), dict(question.where)))
             return door(*args, **options)
 
         return through

@@ -170,11 +170,11 @@ def test_only_old_weeks_count_and_as_of_is_kept_to(shop: Build) -> None:
     on = end(shop) - 20 * WEEK
     act = action(1, "photo", on, style_id=styles)
     late = actions.measure_action(shop, act)
-    early = actions.measure_action(shop, act, as_of=on + 8 * WEEK)
+    early = actions.measure_action(shop, act, question=Question(as_of=on + 8 * WEEK))
     assert 0 < early.effect.weeks < late.effect.weeks < 20
     assert early.after_until is not None
     assert early.after_until < on + 8 * WEEK
-    just = actions.measure_action(shop, act, as_of=on + WEEK).effect
+    just = actions.measure_action(shop, act, question=Question(as_of=on + WEEK)).effect
     assert (just.verdict, just.reason) == ("too_early", "not_yet")
 
 

@@ -200,8 +200,7 @@ def sample_end(build: Build) -> date:
 
 
 def test_chance_among_customers_is_that_of_what_they_bought(sample_build: Build) -> None:
-    question = {"where": None, "since": None, "until": None, "as_of": None, "scope": metrics.EVERYTHING}
-    crowd = customers._crowd(sample_build, question)
+    crowd = customers._crowd(sample_build, Question())
     whole = (crowd["chance"] * crowd["bought"] * crowd["customers"]).sum()
     assert whole == pytest.approx(
         (crowd["returned"] * crowd["customers"]).sum(), rel=0.01

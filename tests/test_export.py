@@ -68,7 +68,8 @@ def every_kind() -> pd.DataFrame:
 
 
 def about(build: Build, **asked: Any) -> dict[str, str]:
-    return export.context(build, export.About("Rates", **asked), 18, MADE)
+    question = Question(**{n: asked.pop(n) for n in ("where", "since", "until", "as_of") if n in asked})
+    return export.context(build, export.About("Rates", question=question, **asked), 18, MADE)
 
 
 def written(frame: pd.DataFrame, context: dict[str, str], folder: Path, form: str, language: str = "en") -> Path:

@@ -82,15 +82,15 @@ def test_an_analysis_takes_the_filters_it_says_and_refuses_others(name: str, sam
     for dimension in (*filters.DIMENSIONS, "nonsense"):
         where = {dimension: ["30" if dimension == "window_days" else "x"]}
         if dimension in possible:
-            door(sample_build, where=where, **given)
+            door(sample_build, question=Question(where=where), **given)
         else:
             with pytest.raises(UnknownDimension, match=dimension):
-                door(sample_build, where=where, **given)
+                door(sample_build, question=Question(where=where), **given)
 
 
 def test_every_door_with_filters_refuses_one_it_does_not_know(sample_build: Build) -> None:
-    """Whatever takes `where` and needs nothing else."""
-    doors = {n: f for _, n, f in filter_matrix.doors() if "where" in inspect.signature(f).parameters}
+    """Whatever takes a question and needs nothing else."""
+    doors = {n: f for _, n, f in filter_matrix.doors() if "question" in inspect.signature(f).parameters}
     plain = {
         n: f
         for n, f in doors.items()
@@ -103,7 +103,7 @@ def test_every_door_with_filters_refuses_one_it_does_not_know(sample_build: Buil
     assert len(plain) > 12
     for door in plain.values():
         with pytest.raises(UnknownDimension):
-            door(sample_build, where={"nonsense": ["1"]})
+            door(sample_build, question=Question(where={"nonsense": ["1"]}))
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -813,10 +813,10 @@ def test_work_lists(build: Build) -> None:
         0.7,
         pytest.approx(35),
     )
-    due = analyses.refunds_due(build, 5)
+    due = analyses.refunds_due(build, days=5)
     assert due["return_id"].tolist() == ["shop:r-d"]
     assert due["days_left"].iloc[0] == pytest.approx(2.5)  # 31 January 12:00 to 3 February 00:00
-    assert analyses.refunds_due(build, 2).empty
+    assert analyses.refunds_due(build, days=2).empty
     states = analyses.promise_states(build).set_index("promise_id")
     assert states.loc["legal_refund"].tolist() == [1, 1, 1, 1]
     assert states.loc["refund"].tolist() == [1, 1, 1, 0]

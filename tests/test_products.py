@@ -427,7 +427,7 @@ def test_rates_by_size_by_hand(build: Build) -> None:
     assert (found["low"] < found["rate"]).all()
     assert analyses.product_rates(build, "shop:alba", Question(where={"country": ["DE"]})).empty
     assert analyses.product_rates(build, "shop:alba", Question(as_of=dt.date(2025, 12, 12)))["sold"].sum() == 3
-    assert analyses.product_rates(build, "shop:alba", ("size", "colour"))["sold"].sum() == 4
+    assert analyses.product_rates(build, "shop:alba", by=("size", "colour"))["sold"].sum() == 4
 
 
 def test_a_products_reasons_and_sizes_against_its_category_by_hand(build: Build) -> None:
@@ -449,7 +449,7 @@ def test_a_products_months_and_money_by_hand(build: Build) -> None:
     assert months["periods_since_launch"].tolist() == [0, 2]  # November, January
     assert months["sold"].tolist() == [3, 1]
     assert months["rate"].iloc[0] == pytest.approx(2 / 3)
-    assert analyses.rate_since_launch(build, "shop:alba", "week")["periods_since_launch"].tolist() == [0, 9]
+    assert analyses.rate_since_launch(build, "shop:alba", grain="week")["periods_since_launch"].tolist() == [0, 9]
     costs = analyses.product_costs(build, "shop:alba").set_index("what")
     assert costs.loc["return_cost", "amount"] == 9 + 14 + 3  # a, b, d
     assert costs.loc["return_cost", "per_unit"] == pytest.approx(26 / 3)

@@ -277,10 +277,8 @@ def cut(asked: PageQuestion, key: str, *by: str) -> pd.DataFrame:
 
 def number(asked: PageQuestion, key: str) -> Number:
     """Answer a metric over the period."""
-    row = cut(asked, key).iloc[0]
-    lacks: tuple[str, ...] = ()
-    if row["status"] != "ok" and str(row["reason"]).startswith("needs "):
-        lacks = unlocks.needed(opened(asked.source), key)
+    row, build = cut(asked, key).iloc[0], opened(asked.source)
+    lacks = unlocks.needed(build, key) if row["status"] != "ok" and not metrics.is_known(build, key) else ()
     value, low, high, n = (float(row[c]) for c in ("value", "low", "high", "n"))
     return Number(
         value,

@@ -75,12 +75,12 @@ def product_profile(
         first("supplier"),
         first("season"),
         None if day is None or pd.isna(day) else pd.Timestamp(day),
-        product_rates(build, style_id, ("size",), question),
-        product_rates(build, style_id, ("colour",), question),
-        product_rates(build, style_id, ("size", "colour"), question),
+        product_rates(build, style_id, question, by=("size",)),
+        product_rates(build, style_id, question, by=("colour",)),
+        product_rates(build, style_id, question, by=("size", "colour")),
         size_curve(build, style_id, question),
         product_reasons(build, style_id, question),
-        rate_since_launch(build, style_id, question=question),
+        rate_since_launch(build, style_id, question),
         product_costs(build, style_id, question),
         product_notes(build, style_id, question),
         related_products(build, style_id, question),
@@ -135,8 +135,9 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
 def product_rates(
     build: Build,
     style_id: str,
-    by: tuple[str, ...] = ("size",),
     question: Question = ANYTHING,
+    *,
+    by: tuple[str, ...] = ("size",),
 ) -> pd.DataFrame:
     """Give a style's rates by size, by colour or by both.
 
@@ -297,8 +298,9 @@ def _compared(own: "pd.Series[float]", others: "pd.Series[float]", level: float,
 def rate_since_launch(
     build: Build,
     style_id: str,
-    grain: str = "month",
     question: Question = ANYTHING,
+    *,
+    grain: str = "month",
 ) -> pd.DataFrame:
     """Give a style's expected final rate by week or month of order since it was first sold.
 

@@ -6,7 +6,7 @@ promises, money and carbon; how a declaration becomes SQL is in base, how statis
 """
 
 from pipelines.metrics.answer import answer, compare
-from pipelines.metrics.bind import statistics
+from pipelines.metrics.bind import is_known, statistics
 from pipelines.metrics.catalogue import catalogue, dimensions, measure_names, metric, our_names, own_dimensions
 from pipelines.metrics.coverage import coverage, lacking
 from pipelines.metrics.declare import PARTS, Metric
@@ -28,6 +28,7 @@ __all__ = [
     "coverage",
     "dimension_values",
     "dimensions",
+    "is_known",
     "lacking",
     "measure_names",
     "metric",

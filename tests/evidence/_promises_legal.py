@@ -313,7 +313,7 @@ def due_soon(at: datetime, days: int = 5) -> set[str]:
 def listed(settings: Settings, at: datetime) -> tuple[set[str], float]:
     """Give the returns of the work list that are not late yet, and what the metric counts."""
     with current_build(settings.warehouse) as build:
-        found = analyses.refunds_due(build, 5, Question(as_of=at))
+        found = analyses.refunds_due(build, Question(as_of=at), days=5)
         counted = metrics.answer(build, "refunds_due_soon", Question(as_of=at))["value"].iloc[0]
     return {r.rsplit(":", 1)[1] for r in found.loc[found["days_left"] > 0, "return_id"]}, float(counted)
 
