@@ -368,3 +368,72 @@ def test_files_that_a_source_knows_need_no_mapping(tmp_path: Path) -> None:
         SourceError, match=r"orders\.json needs no mapping, for shopify knows it\. Load it: backhaul load"
     ):
         propose(file)
+
+
+def _nested(of_return: dict[str, Any]) -> str:
+    """Give a document of two orders, the first with a return of these fields, as a shop's interface gives it."""
+    goods = [{"sku": "A", "quantity": 1, "price": "10.00"}]
+    orders = [
+        {"id": n, "created_at": f"2026-02-0{n}T10:00:00Z", "currency": "EUR", "items": goods, "returns": back}
+        for n, back in ((1, [{"sku": "A", "quantity": 1, **of_return}]), (2, []))
+    ]
+    return json.dumps({"orders": orders})
+
+
+@pytest.mark.parametrize(
+    ("of_return", "events"),
+    [
+        ({"received_at": "2026-03-10T10:00:00Z"}, "received: returns.received_at"),
+        ({"date": "2026-03-10T10:00:00Z"}, "received: returns.date"),
+        ({"created_at": "2026-03-10T10:00:00Z"}, "requested: returns.created_at"),
+        (
+            {"received_at": "2026-03-10T10:00:00Z", "refunded_at": "2026-03-12T10:00:00Z"},
+            "received: returns.received_at refunded: returns.refunded_at",
+        ),
+    ],
+)
+def test_the_day_of_an_order_is_no_day_of_the_returns_within_it(
+    tmp_path: Path, of_return: dict[str, Any], events: str
+) -> None:
+    file = tmp_path / "orders.json"
+    file.write_text(_nested(of_return))
+    proposal = propose(file)
+    within = re.search(r"events:\n((?: {10}.*\n)+)", proposal.yaml)
+    assert within is not None
+    assert " ".join(within[1].split()) == events
+    assert "created_at" not in proposal.unused
+
+
+ORDERS = "Order ID,Order Date,SKU,Qty,Price"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        *(
+            (
+                f"{ORDERS},Return Date\n1,2026-01-01,A,1,9.5,2026-02-01\n2,2026-01-02,B,1,9.5,{none}\n3,2026-01-03,A,1,9.5,"
+                f"{none}\n",
+                "received: Return Date",
+            )
+            for none in ("N/A", "NULL", "None", "NaT", "-", "#N/A")
+        ),
+        (
+            f"{ORDERS},Currency\n1,2026-01-01,A,1,CHF 20.50,CHF\n2,2026-01-02,B,1,CHF 20.50,CHF\n",
+            "read: {currency: [CHF]}",
+        ),
+        (f"{ORDERS}\n1,46024,A,1,9.5\n2,46025,B,1,9.5\n", 'dates: ["excel"]'),
+        ("Order,Date,SKU,Qty,Net,Date\n1,2026-01-01,A,1,9,\n2,2026-01-02,B,1,9,2026-02-01\n", "ordered_at: Date 2"),
+        (
+            f"{ORDERS},Country/Region,State\n1,2026-01-01,A,1,9.5,United States,Texas\n2,2026-01-02,B,1,9.5,United"
+            " States,Ohio\n",
+            "country: {column: Country/Region",
+        ),
+    ],
+)
+def test_what_programs_and_spreadsheets_write_is_understood(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "export.csv"
+    file.write_text(content)
+    proposal = propose(file)
+    assert said in proposal.yaml
+    assert proposal.roles & {"status"} == set()

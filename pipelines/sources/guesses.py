@@ -88,8 +88,8 @@ class Guess:
         return [row[place] for row in self.rows]
 
     def filled(self, column: str) -> list[str]:
-        """Give the sampled values of a column that are not empty."""
-        return [v.strip() for v in self.values(column) if v.strip()]
+        """Give the sampled values of a column that are not empty, in words neither."""
+        return [v.strip() for v in self.values(column) if not headings.is_nothing(v)]
 
     def examples(self, column: str, count: int = 3) -> list[str]:
         """Give the first different values of a column."""
@@ -213,13 +213,31 @@ def guessed(sample: Sample) -> Guess:
     table = replace(table, roles=_settled(table))
     if filled := _filled_down(table):
         table = replace(table, read=table.read | {"fill_down": filled})
+    if "currency" in table.roles and (codes := _codes_beside_amounts(table)):
+        table = replace(table, read=table.read | {"currency": codes})
     return table
+
+
+def _codes_beside_amounts(table: Guess) -> list[str]:
+    """List the codes of currencies that stand beside amounts, such as EUR in `EUR 20,50`."""
+    known = {row["currency"] for row in headings.countries().values()} | {"USD", "EUR", "GBP"}
+    amounts = (
+        v
+        for role in (*PRICES, "refund_amount", "vat_amount", "freight")
+        if role in table.roles
+        for v in table.filled(table.roles[role])
+    )
+    found = {m for v in amounts for m in re.findall(r"(?<![A-Za-z])[A-Z]{3}(?![A-Za-z])", v)}
+    return sorted(found & known)
 
 
 def _roles(sample: Sample) -> dict[str, str]:
     """Give role -> column: whole headings first, the more telling first; what stands in a column must fit its role."""
     each = str(sample.read.get("each", ""))
-    filled = {c: [row[i].strip() for row in sample.rows if row[i].strip()] for i, c in enumerate(sample.header)}
+    filled = {
+        c: [row[i].strip() for row in sample.rows if not headings.is_nothing(row[i])]
+        for i, c in enumerate(sample.header)
+    }
     order = {role: place for place, role in enumerate(WORDS)}
     offers = sorted(
         (place, order.get(role, 0), number, role, column)
@@ -270,6 +288,10 @@ def _by_content(
         del found["refund_amount"]
     if "vat_amount" in found and headings.looks_like_percentage(filled[found["vat_amount"]]):
         found.setdefault("vat_rate", found.pop("vat_amount"))
+    if plain(found.get("status", "")) in ("state", "estado", "stato") and not any(
+        map(meaning, filled[found["status"]])
+    ):
+        del found["status"]  # a state of a country
     if "units" in found and any(re.fullmatch(r"-?\d+[.,]\d*[1-9]", v) for v in filled[found["units"]]):
         found.setdefault("amount", found.pop("units"))
     return found
@@ -296,8 +318,12 @@ def _settled(table: Guess) -> dict[str, str]:
         becomes("id", "order_line_id")
     elif kind == "returns":
         becomes("line_record_id", "return_line_id")
-        if re.match("return|refund|rma", plain(str(table.read.get("each", "")))):
-            becomes("id", "order_id")  # returns stand within their order
+        if _is_within_order(table):
+            becomes("id", "order_id")
+            # a day that stands around the list is the order's
+            for general in ("created_at", "date", "event_at", "updated_at"):
+                if general in roles and not _is_in_list(table, roles[general]):
+                    del roles[general]
         if "return_id" not in roles:
             becomes("id", "return_id")
         later = {"date", "received_at", "refunded_at", "approved_at", "inspected_at", "updated_at"} & set(roles)
@@ -327,6 +353,16 @@ def _settled(table: Guess) -> dict[str, str]:
     if kind != "products" and "product_id" not in roles and kind not in ("headers", "refunds", "events", "parcels"):
         becomes("name", "product_id")
     return roles
+
+
+def _is_within_order(table: Guess) -> bool:
+    """Tell whether a table is a list of returns that stands within its order."""
+    return bool(re.match("return|refund|rma", plain(str(table.read.get("each", "")))))
+
+
+def _is_in_list(table: Guess, column: str) -> bool:
+    """Tell whether a column is one of the list that a table is read from, not of what stands around it."""
+    return column.startswith(f"{str(table.read.get('each', '')).split('.')[0]}.")
 
 
 def _of_returns(table: Guess) -> dict[str, str]:
@@ -361,7 +397,7 @@ def is_called(table: Guess, pattern: str) -> bool:
 def _share_filled(table: Guess, roles: Iterable[str]) -> float:
     """Give the share of sampled rows where one of these roles is filled."""
     columns = [table.values(table.roles[r]) for r in roles if r in table.roles]
-    rows = [any(v.strip() for v in values) for values in zip(*columns, strict=True)] if columns else []
+    rows = [any(not headings.is_nothing(v) for v in values) for values in zip(*columns, strict=True)] if columns else []
     return sum(rows) / len(rows) if rows else 0.0
 
 
@@ -394,7 +430,9 @@ def _kind(table: Guess) -> str:
         return "refunds"
     is_sold = not is_back and (not told or (priced and not own_ids and "requested_at" not in r))
     is_order = (
-        not is_back and ("ordered_at" in r or (is_dated and is_sold)) and bool({"id", "line_record_id"} & r or is_line)
+        not (is_back or _is_within_order(table))
+        and ("ordered_at" in r or (is_dated and is_sold))
+        and bool({"id", "line_record_id"} & r or is_line)
     )
     is_return = bool(dated or (is_dated and (told or is_back or "returns" in says)))
     whole = _share_filled(table, {*own_ids, *dated}) > 0.99

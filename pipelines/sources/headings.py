@@ -110,6 +110,35 @@ NO = (
     "nee",
     "onwaar",
 )
+NOTHING = (
+    "",
+    "NULL",
+    "(NULL)",
+    "<NULL>",
+    "\\N",
+    "NIL",
+    "NONE",
+    "NAN",
+    "NAT",
+    "<NA>",
+    "NA",
+    "N/A",
+    "#N/A",
+    "#N/V",
+    "N.A.",
+    "N.V.T.",
+    "K.A.",
+    "S/O",
+    "(BLANK)",
+    "-",
+    "--",
+    "---",
+    "\u2013",
+    "\u2014",
+    "?",
+    ".",
+)
+"""Words that databases, spreadsheets and programs write where a number or a time is none; in capitals."""
 TAX_PERCENTS = {
     0,
     2.1,
@@ -330,6 +359,7 @@ def candidates(column: str, each: str = "") -> list[tuple[int, str]]:
         (whole.rpartition(" ")[0] if whole.split(" ")[-1] in BEHIND else "", 6),
         (" ".join(path[:-1]) if path[-1] in TAILS else "", 20),
         (path[-1] if len(path) > 1 and path[-2] in PARENTS else "", 40),
+        (re.sub(r" \d+$", "", whole), 40),  # one of several headings alike, by its place
     ):
         if words and words.replace(" ", "") in known:
             return [(place + worse, role) for place, role in known[words.replace(" ", "")]]
@@ -356,6 +386,15 @@ def is_total(text: str) -> bool:
 # -- what stands in a column -------------------------------------------------------------------------------------------
 
 
+def is_nothing(value: str) -> bool:
+    """Tell whether a cell of times or numbers says that there is none.
+
+    >>> is_nothing("n/a"), is_nothing("NaT"), is_nothing(" - "), is_nothing("0")
+    (True, True, True, False)
+    """
+    return value.strip().upper() in NOTHING
+
+
 def looks_like_time(values: Sequence[str]) -> bool:
     """Tell whether most values are dates or times."""
     found = sum(bool(re.match(rf"\s*(?:{DAY})(?:[\sT,].*)?$", v, re.IGNORECASE)) for v in values)
@@ -363,11 +402,18 @@ def looks_like_time(values: Sequence[str]) -> bool:
 
 
 def epoch_of(values: Sequence[str]) -> str:
-    """Tell seconds or milliseconds since 1970, of times between 2001 and 2096; '' for neither."""
+    """Tell seconds or milliseconds since 1970, of times between 2001 and 2096, or a spreadsheet's days of this century.
+
+    The word of a mapping for it, '' for none.
+
+    >>> epoch_of(["1767348000"]), epoch_of(["46024", "46041.5"]), epoch_of(["2026"])
+    ('epoch_s', 'excel', '')
+    """
     for digits, word in ((10, "epoch_s"), (13, "epoch_ms")):
         if values and all(re.fullmatch(rf"[1-3]\d{{{digits - 1}}}(\.\d+)?", v) for v in values):
             return word
-    return ""
+    is_serial = all(re.fullmatch(r"\d{5}(\.\d+)?", v) and 36526 <= float(v) < 73051 for v in values)
+    return "excel" if values and is_serial else ""
 
 
 def looks_like_number(values: Sequence[str]) -> bool:

@@ -53,7 +53,9 @@ def words(values: Iterable[str]) -> str:
 
 
 def _read(options: dict[str, Any]) -> str:
-    return flow((k, str(v) if isinstance(v, int) else word(v)) for k, v in options.items())
+    return flow(
+        (k, words(v) if isinstance(v, list) else str(v) if isinstance(v, int) else word(v)) for k, v in options.items()
+    )
 
 
 @dataclass

@@ -100,8 +100,10 @@ class Proposal:
 
     @property
     def unused(self) -> list[str]:
-        """The columns without a role."""
-        return list(dict.fromkeys(c for table in self.tables for c in table.header if c not in table.roles.values()))
+        """The columns without a role in any table of their file, lists that are tables of their own aside."""
+        used = {(table.file, column) for table in self.tables for column in table.roles.values()}
+        used |= {(table.file, str(table.read["each"])) for table in self.tables if table.kind and "each" in table.read}
+        return list(dict.fromkeys(c for t in self.tables for c in t.header if (t.file, c) not in used))
 
     @property
     def pages(self) -> dict[str, bool]:

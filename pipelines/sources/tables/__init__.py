@@ -65,10 +65,11 @@ class Table:
         if key not in self.columns:
             for part in self.parts:
                 if key in part.repeated:
+                    placed = [f"`{h[:60]}`" for h in part.columns if plain(h).rpartition(" ")[0] == key]
                     raise OptionError(
                         "file",
                         f"`{heading[:60]}` stands twice or more in the header of {shown(part.file)}: nobody can tell"
-                        " which is meant. Name one of them differently.",
+                        f" which is meant. Name it by its place, {' or '.join(placed[:4])}, or name one differently.",
                     )
             found = [part.find(heading) for part in self.parts]  # every part learns the heading
             if not any(found) and not all(part.is_void for part in self.parts):

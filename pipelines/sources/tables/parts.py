@@ -88,16 +88,18 @@ def short_lines(text: TextIO, most: int = CHUNK) -> Iterator[str]:
 
 
 def distinct(columns: Iterable[str]) -> list[str]:
-    """Make the names of columns distinct: an empty or repeated one gets its position.
+    """Make the names of columns distinct: an empty one, and each of those that are called alike, gets its position.
 
-    >>> distinct(["Date", "", "date"])
-    ['Date', 'column 2', 'date 3']
+    >>> distinct(["Date", "", "date", "SKU"])
+    ['Date 1', 'column 2', 'date 3', 'SKU']
     """
+    given = list(columns)
+    times = Counter(column.lower() for column in given)
     seen: set[str] = set()
     names = []
-    for position, column in enumerate(columns, start=1):
-        plain = column or "column"
-        names.append(plain if column and plain.lower() not in seen else f"{plain} {position}")
+    for position, column in enumerate(given, start=1):
+        is_alone = column and times[column.lower()] == 1 and column.lower() not in seen
+        names.append(column if is_alone else f"{column or 'column'} {position}")
         seen.add(names[-1].lower())
     return names
 
