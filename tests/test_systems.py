@@ -52,8 +52,8 @@ EXPECTED = {
     # 1 shoe and 2 socks came back; one return was rejected, one only approved
     "aftership": {"asked": 5, "back": 3, "refunded": 89},
     "happy_returns": {"asked": 2, "back": 1},
-    # 10.50 and 5.00 EUR; failed, pending and cancelled refunds are no money (3,000 JPY beside them)
-    "stripe": {"refunded": 15.5},
+    # 10.50 and 5.00 EUR, 1.500 KWD, 500 UGX; failed, pending and cancelled refunds are no money (3,000 JPY beside them)
+    "stripe": {"refunded": 517},
     # 20 + 15.50; the third was reversed, chargebacks are no refunds
     "adyen": {"refunded": 35.5},
     # 1 + 1 + 1 + 2 of six units, one was removed; 60 / 1.2 twice, 24 / 1.2 three times
