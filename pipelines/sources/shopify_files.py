@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.errors import SourceError
-from pipelines.sources.looks import shown
+from pipelines.sources.looks import check_content, shown
 
 Object = dict[str, Any]
 ENDINGS = (".json", ".jsonl", ".ndjson")
@@ -276,6 +276,7 @@ def _text(file: Path) -> Any:
 def _parsed(file: Path) -> tuple[bool, list[tuple[int, Any]]]:
     """Read a file's values with their places, and say whether they stand one a line."""
     if not is_json(file):
+        check_content(file)
         raise SourceError(
             f"{shown(file)} is not JSON, as all that Shopify's interfaces give. Load it on its own, with a mapping."
         )
