@@ -28,7 +28,8 @@ def parsed(key: str) -> tuple[Metric, float | None]:
     found = re.fullmatch(r"\s*(\w+)\s*(?:\(\s*([\d.]+)\s*\))?\s*", key)
     name = found[1] if found else key
     if found is None or name not in _BY_KEY:
-        near = difflib.get_close_matches(name, _BY_KEY, 3)
+        ending = [k for k in _BY_KEY if k.endswith(f"_{name}")]  # return_rate: ultimate_return_rate and others
+        near = (ending or difflib.get_close_matches(name, _BY_KEY, 3))[:3]
         hint = f"Did you mean {' or '.join(near)}?" if near else "`backhaul metrics` lists them."
         raise UnknownMetric(f"There is no metric {name!r}. {hint}")
     chosen = _BY_KEY[name]
