@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.sample import network as net
+from pipelines.sample.chain import ELEMENT_TYPES, FUELS, MODES, ROLES, SERVICES, VEHICLES
 from pipelines.sample.draws import Array, Columns, Rng
 from pipelines.sample.files import (
     BAD_NUMBER,
@@ -411,17 +411,17 @@ def _chain_columns(s: Simulation, e: Columns, plan: Plan) -> dict[str, Any]:
         "ret_order": back["order_no"][at],
         "ret_no": back["return_no"][at],
         "element_no": e["no"],
-        "element_type": words(e["type"], net.ELEMENT_TYPES),
-        "role": words(e["role"], net.ROLES),
+        "element_type": words(e["type"], ELEMENT_TYPES),
+        "role": words(e["role"], ROLES),
         "from_place_id": words(e["from"], places),
         "to_place_id": words(e["to"], places),
         "started_at": times(np.where(plan.kind == CLEAN, e["start"], spoiled(in_order, e["start"]))),
         "ended_at": times(e["end"], s.world.end),
         "carrier": words(e["carrier"], [*p["carriers"], p["trunk_carrier"]]),
-        "service": words(e["service"], net.SERVICES),
-        "mode": words(e["mode"], net.MODES),
-        "vehicle": words(e["vehicle"], net.VEHICLES),
-        "fuel": words(e["fuel"], net.FUELS),
+        "service": words(e["service"], SERVICES),
+        "mode": words(e["mode"], MODES),
+        "vehicle": words(e["vehicle"], VEHICLES),
+        "fuel": words(e["fuel"], FUELS),
         "mass_kg": numbers(np.where(plan.kind == LATE_EDIT, np.round(e["mass"] * 1.1, 3), e["mass"])),
         "distance_km": numbers(e["km"]),
         "trip_share": numbers(e["trip_share"]),
