@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.sample.chain import chain
 from pipelines.sample.draws import Columns, Rng, parameters, seconds
 from pipelines.sample.draws import stories as read_stories
 from pipelines.sample.logs import write_logs
-from pipelines.sample.network import build_network, chain
+from pipelines.sample.network import build_network
 from pipelines.sample.returns import METHODS, exchanges, lots, outcomes, probabilities, reasons, return_lines, timeline
 from pipelines.sample.shop import World, catalogue, sell, told_style
 from pipelines.sample.simulation import Simulation

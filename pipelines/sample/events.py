@@ -1,12 +1,14 @@
 """Return events as portal, carriers, sites and stores tell them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.sample import network as net
-from pipelines.sample.draws import Array, Rng
+from pipelines.sample.chain import ELEMENT_TYPES, FUELS, MODES, ROLES, SERVICES, VEHICLES
+from pipelines.sample.draws import Array, Columns, Rng
 from pipelines.sample.files import (
     BAD_NUMBER,
     CLEAN,
@@ -44,6 +46,65 @@ STORES = ("requested", "received", "inspected", "restocked", "disposed", "handed
 CENTRE = ("received", "inspected", "restocked", "disposed")
 
 
+PORTAL_COLUMNS = [
+    *event_ids("portal"),
+    f"CASE WHEN has_parcel THEN {PARCEL_ID} END AS parcel_id",
+    "event",
+    iso("occurred_at"),
+    f"CASE kind WHEN {BAD_NUMBER} THEN '\"deux\"'::JSON ELSE units::VARCHAR::JSON END AS units",
+    "carrier",
+    "method",
+    "reason_raw",
+    "note_terms",
+    "return_type",
+    "decline_reason",
+    "is_manual",
+    "product AS product_id",
+    "'C' || customer AS customer_id",
+    "country",
+    "shop AS shop_id",
+    "'portal' AS system",
+    iso("recorded_at"),
+]
+CHAIN_COLUMNS = [
+    f"'E' || ret_order || '-' || ret_no || '-' || element_no || {SPOILED} AS element_id",
+    f"{PARCEL_ID} AS parcel_id",
+    "element_no",
+    "element_type",
+    "role",
+    "from_place_id",
+    "to_place_id",
+    iso("started_at", text=False),
+    iso("ended_at", text=False),
+    "carrier",
+    "service",
+    "mode",
+    "vehicle",
+    "fuel",
+    "mass_kg",
+    "distance_km",
+    "trip_share",
+    "cost_amount::DECIMAL(12, 2) AS cost_amount",
+    "CASE WHEN cost_amount IS NOT NULL THEN 'EUR' END AS currency",
+    "CASE WHEN tote IS NOT NULL THEN 'TOTE-' || tote WHEN round IS NOT NULL THEN 'ROUND-' || round END AS movement_id",
+    "shared AS movement_parcels",
+    "'transport' AS system",
+    iso("recorded_at", text=False),
+]
+
+
+@dataclass
+class EventFile:
+    """The events of one file in the order they are written, with its plan; `when` in the order of before the plan."""
+
+    event: Array
+    row: Array
+    lot: Array
+    when: Array
+    plan: Plan
+    labels: list[str]
+
+
 def return_events(rng: Rng, s: Simulation, writer: Writer) -> None:
     """Write the return events of portal, carriers, stores and returns centre."""
     _portal(rng, s, writer)
@@ -51,110 +112,111 @@ def return_events(rng: Rng, s: Simulation, writer: Writer) -> None:
     _sites(rng, s, writer)
 
 
-def _portal(rng: Rng, s: Simulation, writer: Writer) -> None:
-    rows, back, p = s.rows, s.back, s.world.parameters
+def _event_file(
+    rng: Rng, s: Simulation, writer: Writer, pieces: list[tuple[int, Array, Array, Array]], lag: float, *, text: bool
+) -> EventFile:
+    """Stack a system's events, leave out what is recorded after the end, and plan their file."""
+    event, row, when, lot = gather(pieces)
+    recorded, kept = kept_rows(s, rng, when, lag)
+    event, row, when, lot, recorded = event[kept], row[kept], when[kept], lot[kept], recorded[kept]
+    part, labels = parts(when)
+    plan = writer.plan(rng, when, recorded, part, text=text)
+    return EventFile(event[plan.row], row[plan.row], lot[plan.row], when, plan, labels)
+
+
+def _portal_moments(s: Simulation) -> dict[str, Array]:
+    """Give by event of the portal when it happens to each return line, in seconds."""
+    rows, back = s.rows, s.back
     of = rows["of"]
-    online = np.flatnonzero((back["way"][of] != TILL) & (back["way"][of] != BOUNCED))
-    none = np.empty(0, np.int64)
     replaced = np.full(len(s.lines["order"]), np.inf)
     swapped = np.flatnonzero(s.lines["exchanged_from"] >= 0)
     replaced[s.lines["exchanged_from"][swapped]] = s.lines["ordered_at"][swapped]
-    exchanged = np.where(rows["is_exchanged"], replaced[rows["line"]], np.inf)
-    columns_of = {
+    return {
         "requested": back["requested"][of],
         "approved": back["approved"][of],
         "rejected": back["rejected"][of],
         "label_issued": np.where(back["way"][of] == TOTE, np.inf, back["label"][of]),
         "cancelled": back["cancelled"][of],
         "expired": back["expired"][of],
-        "exchanged": exchanged,
+        "exchanged": np.where(rows["is_exchanged"], replaced[rows["line"]], np.inf),
     }
-    event, row, when, _ = gather([(code, online, columns_of[name][online], none) for code, name in enumerate(PORTAL)])
-    recorded, kept = kept_rows(s, rng, when, 40)
-    event, row, when, recorded = event[kept], row[kept], when[kept], recorded[kept]
-    seen = int(((rows["stray"][row] > 0) & (event == 0)).sum())
-    part, labels = parts(when)
-    plan = writer.plan(rng, when, recorded, part, text=True)
-    take = plan.row
-    event, row = event[take], row[take]
-    asked = event == 0
-    names, market = list(p["wordings"]), s.lines["market"][rows["line"][row]]
-    is_french = world_language(s)[market]
+
+
+def _texts(s: Simulation, row: Array, texts: Mapping[str, Any]) -> tuple[Array, list[str]]:
+    """Give each row's wording of its reason in its market's language as a position, and the wordings.
+
+    `texts` has by reason and language (`fr`, `en`) a list of wordings, of which the row's variant takes one.
+    """
     wordings: list[str] = []
-    note_words: list[str] = []
-    start: dict[tuple[int, int], int] = {}
-    note_start: dict[tuple[int, int], int] = {}
-    variants: dict[tuple[int, int], int] = {}
-    note_variants: dict[tuple[int, int], int] = {}
+    names = list(s.world.parameters["wordings"])
+    first, count = (np.zeros((len(names), 2), np.int64) for _ in range(2))
     for i, name in enumerate(names):
         for french, language in ((1, "fr"), (0, "en")):
-            start[i, french], variants[i, french] = len(wordings), len(p["wordings"][name][language])
-            wordings += p["wordings"][name][language]
-            note_start[i, french], note_variants[i, french] = len(note_words), len(p["notes"][name][language])
-            note_words += p["notes"][name][language]
+            first[i, french], count[i, french] = len(wordings), len(texts[name][language])
+            wordings += texts[name][language]
+    is_french = world_language(s)[s.lines["market"][s.rows["line"][row]]]
+    reason = np.maximum(s.rows["reason"][row], 0)
+    return first[reason, is_french] + s.rows["variant"][row] % count[reason, is_french], wordings
 
-    def of_words(begin: dict[Any, int], count: dict[Any, int]) -> Array:
-        first = np.array([[begin[i, f] for f in (0, 1)] for i in range(len(names))])
-        size = np.array([[count[i, f] for f in (0, 1)] for i in range(len(names))])
-        reason = np.maximum(rows["reason"][row], 0)
-        chosen: Array = first[reason, is_french] + rows["variant"][row] % size[reason, is_french]
-        return chosen
 
-    reason = np.where(asked & (rows["reason"][row] >= 0), of_words(start, variants), -1)
-    other = wordings.index("Autre"), wordings.index("Other")
-    reason = np.where((plan.kind == LATE_EDIT) & asked, np.where(is_french, *other), reason)
-    note = np.where(asked & rows["has_note"][row], of_words(note_start, note_variants), -1)
-    carrier_names = [*p["carriers"], p["trunk_carrier"]]
-    when = spoiled(plan, when, is_early=True)
+def _portal_reasons(s: Simulation, file: EventFile, asked: Array) -> pa.Array:
+    """Word the reason that each request states; its first version, edited later, says another reason."""
+    at, wordings = _texts(s, file.row, s.world.parameters["wordings"])
+    reason = np.where(asked & (s.rows["reason"][file.row] >= 0), at, -1)
+    is_french = world_language(s)[s.lines["market"][s.rows["line"][file.row]]]
+    other = np.where(is_french, wordings.index("Autre"), wordings.index("Other"))
+    return words(np.where((file.plan.kind == LATE_EDIT) & asked, other, reason), wordings)
+
+
+def _decline_reasons(s: Simulation, file: EventFile) -> pa.Array:
+    """Name why a request is declined: even over the stated shares, and the same for a given order."""
+    shares = s.world.parameters["decline_reasons"]
+    upto = np.cumsum(list(shares.values()))
+    spread = (s.rows["order_no"][file.row] * 0.6180339887) % 1
+    at = np.searchsorted(upto, spread).clip(max=len(upto) - 1)
+    return words(np.where(file.event == PORTAL.index("rejected"), at, -1), list(shares))
+
+
+def _portal(rng: Rng, s: Simulation, writer: Writer) -> None:
+    """Write what the portal tells of returns that are asked for online: the request and what is decided."""
+    rows, back, p = s.rows, s.back, s.world.parameters
+    of = rows["of"]
+    online = np.flatnonzero((back["way"][of] != TILL) & (back["way"][of] != BOUNCED))
+    none = np.full(len(online), -1)
+    moments = _portal_moments(s)
+    pieces = [(code, online, moments[name][online], none) for code, name in enumerate(PORTAL)]
+    file = _event_file(rng, s, writer, pieces, 40, text=True)
+    event, row, plan = file.event, file.row, file.plan
+    asked = event == PORTAL.index("requested")
+    note, note_words = _texts(s, row, p["notes"])
+    when = spoiled(plan, file.when, is_early=True)
     when = np.where((plan.kind == LATE_EDIT) & ~asked, when - 60, when)
-    decided = [PORTAL.index("approved"), PORTAL.index("rejected")]
-    share = np.cumsum(list(p["decline_reasons"].values()))
-    spread = (rows["order_no"][row] * 0.6180339887) % 1  # even, and the same for a given order
-    declined = np.where(event == decided[1], np.searchsorted(share, spread).clip(max=len(share) - 1), -1)
+    is_decision = np.isin(event, [PORTAL.index("approved"), PORTAL.index("rejected")])
     columns = return_columns(s, row, plan.kind) | {
         "event": words(event, PORTAL),
         "lot_no": np.ones(len(row), np.int64),
         "occurred_at": times(when),
         "recorded_at": times(plan.recorded),
         "units": rows["units"][row],
-        "carrier": words(np.where(asked, back["carrier"][rows["of"][row]], -1), carrier_names),
-        "method": words(np.where(asked, back["method"][rows["of"][row]], -1), METHODS),
-        "reason_raw": words(reason, wordings),
-        "note_terms": words(note, note_words),
+        "carrier": words(np.where(asked, back["carrier"][of[row]], -1), [*p["carriers"], p["trunk_carrier"]]),
+        "method": words(np.where(asked, back["method"][of[row]], -1), METHODS),
+        "reason_raw": _portal_reasons(s, file, asked),
+        "note_terms": words(np.where(asked & rows["has_note"][row], note, -1), note_words),
         "return_type": words(np.where(asked, types(s, row), -1), RETURN_TYPES),
-        "has_parcel": s.rows["kind"][row] != VOID,
+        "has_parcel": rows["kind"][row] != VOID,
         "customer": pa.array(s.lines["customer"][rows["line"][row]] + 100000, mask=rows["stray"][row] == 0),
-        "decline_reason": words(declined, list(p["decline_reasons"])),
-        "is_manual": np.isin(event, decided) & back["is_manual"][rows["of"][row]],
+        "decline_reason": _decline_reasons(s, file),
+        "is_manual": is_decision & back["is_manual"][of[row]],
     }
-    select = [
-        *event_ids("portal"),
-        f"CASE WHEN has_parcel THEN {PARCEL_ID} END AS parcel_id",
-        "event",
-        iso("occurred_at"),
-        f"CASE kind WHEN {BAD_NUMBER} THEN '\"deux\"'::JSON ELSE units::VARCHAR::JSON END AS units",
-        "carrier",
-        "method",
-        "reason_raw",
-        "note_terms",
-        "return_type",
-        "decline_reason",
-        "is_manual",
-        "product AS product_id",
-        "'C' || customer AS customer_id",
-        "country",
-        "shop AS shop_id",
-        "'portal' AS system",
-        iso("recorded_at"),
-    ]
-    writer.write("portal/return_event.portal{}.ndjson", columns, select, plan, labels)
-    writer.note("portal/return_event.portal.ndjson", "without_order", seen)
+    writer.write("portal/return_event.portal{}.ndjson", columns, PORTAL_COLUMNS, plan, file.labels)
+    without_order = (rows["stray"][row] > 0) & asked & (plan.kind == CLEAN)
+    writer.note("portal/return_event.portal.ndjson", "without_order", int(without_order.sum()))
 
 
 def _carriers(rng: Rng, s: Simulation, writer: Writer) -> None:
+    """Write what the carriers scan: hand over, first scan, losses, and deliveries refused or uncollected."""
     rows, back, p = s.rows, s.back, s.world.parameters
     of, way, kind = rows["of"], s.back["way"][rows["of"]], rows["kind"]
-    none = np.empty(0, np.int64)
     never = np.full(len(of), np.inf)
     moments = {
         "handed_over": np.where(way == PARCEL, back["handed_shown"][of], never),
@@ -163,13 +225,10 @@ def _carriers(rng: Rng, s: Simulation, writer: Writer) -> None:
         "delivery_refused": np.where(kind == REFUSED, back["requested"][of], never),
         "uncollected": np.where(kind == UNCOLLECTED, back["requested"][of], never),
     }
-    everyone = np.arange(len(of))
-    event, row, when, _ = gather([(code, everyone, moments[name], none) for code, name in enumerate(CARRIER)])
-    recorded, kept = kept_rows(s, rng, when, 5400)
-    event, row, when, recorded = event[kept], row[kept], when[kept], recorded[kept]
-    part, labels = parts(when)
-    plan = writer.plan(rng, when, recorded, part, text=True)
-    event, row = event[plan.row], row[plan.row]
+    everyone, none = np.arange(len(of)), np.full(len(of), -1)
+    pieces = [(code, everyone, moments[name], none) for code, name in enumerate(CARRIER)]
+    file = _event_file(rng, s, writer, pieces, 5400, text=True)
+    event, row, plan = file.event, file.row, file.plan
     market, area = s.lines["market"][rows["line"][row]], s.lines["area"][rows["line"][row]]
     hub = s.network.hub_of[market, area]
     carrier, method = back["carrier"][rows["of"][row]], back["method"][rows["of"][row]]
@@ -177,7 +236,8 @@ def _carriers(rng: Rng, s: Simulation, writer: Writer) -> None:
     point = s.network.point_of[inside, np.maximum(method, 0), market, area]
     place = np.where(event == 0, point, np.where(event == 1, hub, -1))
     late = plan.kind == LATE_EDIT
-    when = np.where(late, spoiled(plan, when, is_early=True) - 3600, spoiled(plan, when, is_early=True))
+    when = spoiled(plan, file.when, is_early=True)
+    when = np.where(late, when - 3600, when)
     columns = return_columns(s, row, plan.kind) | {
         "event": words(event, CARRIER),
         "lot_no": np.ones(len(row), np.int64),
@@ -205,106 +265,120 @@ def _carriers(rng: Rng, s: Simulation, writer: Writer) -> None:
         "'carrier' AS system",
         iso("recorded_at"),
     ]
-    writer.write("carrier/return_event.carrier{}.csv", columns, select, plan, labels)
+    writer.write("carrier/return_event.carrier{}.csv", columns, select, plan, file.labels)
     scanned = (back["scanned"] <= s.world.end) & back["is_missed"]
     writer.note("carrier/return_event.carrier.csv", "missing_scan", int(scanned.sum()))
 
 
 def _sites(rng: Rng, s: Simulation, writer: Writer) -> None:
-    """Tills and tote drops to the stores' file, receipt to disposal to the returns centre's."""
-    rows, back, lot = s.rows, s.back, s.lot
+    """Write tills and tote drops to the stores' file, receipt to disposal to the returns centre's."""
+    _stores(rng, s, writer)
+    _returns_centre(rng, s, writer)
+
+
+def _site_pieces(s: Simulation, names: tuple[str, ...], *, in_store: bool) -> list[tuple[int, Array, Array, Array]]:
+    """List the events of goods at a site, from receipt to restocking or disposal, of tills or of everything else."""
+    back, lot, of = s.back, s.lot, s.rows["of"]
+    at_till = back["way"][of] == TILL
+    mine = np.flatnonzero(at_till == in_store)
+    lots = np.flatnonzero(at_till[lot["row"]] == in_store)
+    restocked = np.isin(np.array(DISPOSITIONS)[lot["disposition"]], RESTOCKED)[lots]
+    inspected, finished = lot["inspected"][lots], lot["finished"][lots]
+    row = lot["row"][lots]
+    return [
+        (names.index("received"), mine, back["received"][of][mine], np.full(len(mine), -1)),
+        (names.index("inspected"), row, inspected, lots),
+        (names.index("restocked"), row, np.where(restocked, finished, np.inf), lots),
+        (names.index("disposed"), row, np.where(restocked, np.inf, finished), lots),
+    ]
+
+
+def _site_columns(s: Simulation, file: EventFile, names: tuple[str, ...], place: Array) -> dict[str, Any]:
+    """Give the columns that stores and returns centre have in common: event, lot, place, grade and disposition."""
+    row, lot, plan = file.row, s.lot, file.plan
+    has_lot, at = file.lot >= 0, np.maximum(file.lot, 0)
+    graded = has_lot & (file.event == names.index("inspected"))
+    grade = np.where(graded, lot["grade"][at], -1)
+    grade = np.where((plan.kind == LATE_EDIT) & graded, 1, grade)
+    outcome = np.where(graded, lot["found"][at], -1)
+    when = spoiled(plan, file.when)
+    when = np.where((plan.kind == LATE_EDIT) & ~graded, when - 900, when)
+    return return_columns(s, row, plan.kind) | {
+        "event": words(file.event, names),
+        "lot_no": np.where(has_lot, lot["lot_no"][at], 1),
+        "occurred_at": times(when),
+        "recorded_at": times(plan.recorded),
+        "units": np.where(has_lot, lot["units"][at], s.rows["units"][row]),
+        "place_id": words(place, s.network.column("place_id").tolist()),
+        "condition": words(grade, "abcd"),
+        "inspection_outcome": words(outcome, list(s.world.parameters["inspection_outcomes"])),
+        "disposition": words(np.where(has_lot, lot["disposition"][at], -1), DISPOSITIONS),
+    }
+
+
+def _stores(rng: Rng, s: Simulation, writer: Writer) -> None:
+    """Write the stores' file: returns at tills, and drops into totes."""
+    rows, back = s.rows, s.back
     of = rows["of"]
-    way = back["way"][of]
-    everyone, none = np.arange(len(of)), np.full(len(of), -1)
-    lots_of, lot_way = lot["row"], way[lot["row"]]
-    each = np.arange(len(lots_of))
-    restocked = np.isin(np.array(DISPOSITIONS)[lot["disposition"]], RESTOCKED)
-    never = np.full(len(each), np.inf)
-    for system in ("stores", "wms"):
-        in_store = system == "stores"
-        mine, mine_lot = (way == TILL, lot_way == TILL) if in_store else (way != TILL, lot_way != TILL)
-        names = STORES if in_store else CENTRE
-        pieces = [
-            (names.index("received"), everyone[mine], back["received"][of][mine], none[mine]),
-            (names.index("inspected"), lots_of[mine_lot], lot["inspected"][mine_lot], each[mine_lot]),
-            (
-                names.index("restocked"),
-                lots_of[mine_lot],
-                np.where(restocked, lot["finished"], never)[mine_lot],
-                each[mine_lot],
-            ),
-            (
-                names.index("disposed"),
-                lots_of[mine_lot],
-                np.where(restocked, never, lot["finished"])[mine_lot],
-                each[mine_lot],
-            ),
-        ]
-        if in_store:
-            dropped = way == TOTE
-            pieces += [
-                (0, everyone[mine], back["requested"][of][mine], none[mine]),
-                (names.index("handed_over"), everyone[dropped], back["handed"][of][dropped], none[dropped]),
-            ]
-        event, row, when, lot_at = gather(pieces)
-        recorded, kept = kept_rows(s, rng, when, 300 if in_store else 900)
-        event, row, when, lot_at, recorded = event[kept], row[kept], when[kept], lot_at[kept], recorded[kept]
-        part, labels = parts(when)
-        plan = writer.plan(rng, when, recorded, part, text=in_store)
-        event, row, lot_at = event[plan.row], row[plan.row], lot_at[plan.row]
-        has_lot = lot_at >= 0
-        safe = np.maximum(lot_at, 0)
-        graded = has_lot & (event == names.index("inspected"))
-        market, area = s.lines["market"][rows["line"][row]], s.lines["area"][rows["line"][row]]
-        place = s.network.store_of[market, area] if in_store else np.full(len(row), s.network.site["returns_centre"])
-        grade = np.where(graded, lot["grade"][safe], -1)
-        grade = np.where((plan.kind == LATE_EDIT) & graded, 1, grade)
-        when = spoiled(plan, when)
-        when = np.where((plan.kind == LATE_EDIT) & ~graded, when - 900, when)
-        asked = (event == 0) & in_store
-        wordings = _wording(s, row)
-        columns = return_columns(s, row, plan.kind) | {
-            "event": words(event, names),
-            "lot_no": np.where(has_lot, lot["lot_no"][safe], 1),
-            "occurred_at": times(when),
-            "recorded_at": times(plan.recorded),
-            "units": np.where(has_lot, lot["units"][safe], rows["units"][row]),
-            "place_id": words(place, s.network.column("place_id").tolist()),
-            "condition": words(grade, "abcd"),
-            "inspection_outcome": words(
-                np.where(graded, lot["found"][safe], -1), list(s.world.parameters["inspection_outcomes"])
-            ),
-            "disposition": words(np.where(has_lot, lot["disposition"][safe], -1), DISPOSITIONS),
-        }
-        select = [
-            *event_ids(system),
-            f"{PARCEL_ID} AS parcel_id",
-            "event",
-            iso("occurred_at", text=in_store),
-            number("units") if in_store else "units",
-            "place_id",
-        ]
-        if in_store:
-            columns |= {
-                "method": words(
-                    np.where(asked | (event == names.index("handed_over")), METHODS.index("store"), -1), METHODS
-                ),
-                "reason_raw": words(np.where(asked, wordings[0], -1), wordings[1]),
-                "return_type": words(np.where(asked, types(s, row), -1), RETURN_TYPES),
-            }
-            select += ["method", "reason_raw", "return_type"]
-        select += [
-            "condition",
-            "inspection_outcome",
-            "disposition",
-            "product AS product_id",
-            "country",
-            "shop AS shop_id",
-            f"'{'stores' if in_store else 'returns_centre'}' AS system",
-            iso("recorded_at", text=in_store),
-        ]
-        name = "stores/return_event.stores{}.csv" if in_store else "returns_centre/return_event.wms{}.parquet"
-        writer.write(name, columns, select, plan, labels)
+    tills, dropped = (np.flatnonzero(back["way"][of] == way) for way in (TILL, TOTE))
+    pieces = [
+        *_site_pieces(s, STORES, in_store=True),
+        (STORES.index("requested"), tills, back["requested"][of][tills], np.full(len(tills), -1)),
+        (STORES.index("handed_over"), dropped, back["handed"][of][dropped], np.full(len(dropped), -1)),
+    ]
+    file = _event_file(rng, s, writer, pieces, 300, text=True)
+    row, line = file.row, rows["line"][file.row]
+    asked = file.event == STORES.index("requested")
+    with_method = asked | (file.event == STORES.index("handed_over"))
+    reason, wordings = _wording(s, row)
+    columns = _site_columns(s, file, STORES, s.network.store_of[s.lines["market"][line], s.lines["area"][line]]) | {
+        "method": words(np.where(with_method, METHODS.index("store"), -1), METHODS),
+        "reason_raw": words(np.where(asked, reason, -1), wordings),
+        "return_type": words(np.where(asked, types(s, row), -1), RETURN_TYPES),
+    }
+    select = [
+        *event_ids("stores"),
+        f"{PARCEL_ID} AS parcel_id",
+        "event",
+        iso("occurred_at"),
+        number("units"),
+        "place_id",
+        "method",
+        "reason_raw",
+        "return_type",
+        "condition",
+        "inspection_outcome",
+        "disposition",
+        "product AS product_id",
+        "country",
+        "shop AS shop_id",
+        "'stores' AS system",
+        iso("recorded_at"),
+    ]
+    writer.write("stores/return_event.stores{}.csv", columns, select, file.plan, file.labels)
+
+
+def _returns_centre(rng: Rng, s: Simulation, writer: Writer) -> None:
+    """Write the returns centre's file: receipt, inspection, restocking and disposal of all that does not stay."""
+    file = _event_file(rng, s, writer, _site_pieces(s, CENTRE, in_store=False), 900, text=False)
+    columns = _site_columns(s, file, CENTRE, np.full(len(file.row), s.network.site["returns_centre"]))
+    select = [
+        *event_ids("wms"),
+        f"{PARCEL_ID} AS parcel_id",
+        "event",
+        iso("occurred_at", text=False),
+        "units",
+        "place_id",
+        "condition",
+        "inspection_outcome",
+        "disposition",
+        "product AS product_id",
+        "country",
+        "shop AS shop_id",
+        "'returns_centre' AS system",
+        iso("recorded_at", text=False),
+    ]
+    writer.write("returns_centre/return_event.wms{}.parquet", columns, select, file.plan, file.labels)
 
 
 def _wording(s: Simulation, row: Array) -> tuple[Array, list[str]]:
@@ -317,38 +391,37 @@ def _wording(s: Simulation, row: Array) -> tuple[Array, list[str]]:
 
 def chain_elements(rng: Rng, s: Simulation, writer: Writer) -> None:
     """Write the transport legs."""
-    e, back, p, end = s.elements, s.back, s.world.parameters, s.world.end
+    e = s.elements
     recorded = e["start"] + np.floor(rng.exponential(4 * 3600, len(e["start"])))
-    kept = np.flatnonzero(np.isfinite(e["start"]) & (recorded <= end))
+    kept = np.flatnonzero(np.isfinite(e["start"]) & (recorded <= s.world.end))
     e = {name: values[kept] for name, values in e.items()}
-    recorded = recorded[kept]
     part, labels = parts(e["start"])
-    plan = writer.plan(rng, e["start"], recorded, part, text=False)
-    t = plan.row
-    e = {name: values[t] for name, values in e.items()}
+    plan = writer.plan(rng, e["start"], recorded[kept], part, text=False)
+    e = {name: values[plan.row] for name, values in e.items()}
+    writer.write("transport/chain_element{}.parquet", _chain_columns(s, e, plan), CHAIN_COLUMNS, plan, labels)
+
+
+def _chain_columns(s: Simulation, e: Columns, plan: Plan) -> dict[str, Any]:
+    """Give the columns of the planned elements `e`; an element's first version, edited later, weighs a tenth more."""
+    back, p, at = s.back, s.world.parameters, e["at"]
     places = s.network.column("place_id").tolist()
-    start = np.where(
-        plan.kind == CLEAN,
-        e["start"],
-        spoiled(Plan(np.arange(len(t)), plan.kind, plan.recorded, plan.part), e["start"]),
-    )
-    at = e["at"]
-    columns = {
+    in_order = Plan(np.arange(len(at)), plan.kind, plan.recorded, plan.part)
+    return {
         "kind": plan.kind,
         "ret_order": back["order_no"][at],
         "ret_no": back["return_no"][at],
         "element_no": e["no"],
-        "element_type": words(e["type"], net.ELEMENT_TYPES),
-        "role": words(e["role"], net.ROLES),
+        "element_type": words(e["type"], ELEMENT_TYPES),
+        "role": words(e["role"], ROLES),
         "from_place_id": words(e["from"], places),
         "to_place_id": words(e["to"], places),
-        "started_at": times(start),
-        "ended_at": times(e["end"], end),
+        "started_at": times(np.where(plan.kind == CLEAN, e["start"], spoiled(in_order, e["start"]))),
+        "ended_at": times(e["end"], s.world.end),
         "carrier": words(e["carrier"], [*p["carriers"], p["trunk_carrier"]]),
-        "service": words(e["service"], net.SERVICES),
-        "mode": words(e["mode"], net.MODES),
-        "vehicle": words(e["vehicle"], net.VEHICLES),
-        "fuel": words(e["fuel"], net.FUELS),
+        "service": words(e["service"], SERVICES),
+        "mode": words(e["mode"], MODES),
+        "vehicle": words(e["vehicle"], VEHICLES),
+        "fuel": words(e["fuel"], FUELS),
         "mass_kg": numbers(np.where(plan.kind == LATE_EDIT, np.round(e["mass"] * 1.1, 3), e["mass"])),
         "distance_km": numbers(e["km"]),
         "trip_share": numbers(e["trip_share"]),
@@ -358,32 +431,3 @@ def chain_elements(rng: Rng, s: Simulation, writer: Writer) -> None:
         "shared": pa.array(e["shared"], mask=e["shared"] < 0),
         "recorded_at": times(plan.recorded),
     }
-    select = [
-        f"'E' || ret_order || '-' || ret_no || '-' || element_no || {SPOILED} AS element_id",
-        f"{PARCEL_ID} AS parcel_id",
-        "element_no",
-        "element_type",
-        "role",
-        "from_place_id",
-        "to_place_id",
-        iso("started_at", text=False),
-        iso("ended_at", text=False),
-        "carrier",
-        "service",
-        "mode",
-        "vehicle",
-        "fuel",
-        "mass_kg",
-        "distance_km",
-        "trip_share",
-        "cost_amount::DECIMAL(12, 2) AS cost_amount",
-        "CASE WHEN cost_amount IS NOT NULL THEN 'EUR' END AS currency",
-        (
-            "CASE WHEN tote IS NOT NULL THEN 'TOTE-' || tote WHEN round IS NOT NULL THEN 'ROUND-' || round END AS"
-            " movement_id"
-        ),
-        "shared AS movement_parcels",
-        "'transport' AS system",
-        iso("recorded_at", text=False),
-    ]
-    writer.write("transport/chain_element{}.parquet", columns, select, plan, labels)

@@ -1,12 +1,60 @@
 """Order lines."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
 from pipelines.sample.draws import DAY, Array, Rng
-from pipelines.sample.files import BAD_NUMBER, LATE_EDIT, Writer, iso, money, months, number, spoiled, times, words
+from pipelines.sample.files import (
+    BAD_NUMBER,
+    LATE_EDIT,
+    Plan,
+    Writer,
+    iso,
+    money,
+    months,
+    number,
+    spoiled,
+    times,
+    words,
+)
 from pipelines.sample.shop import CHANNELS, MARKETPLACE, REFUSED, STORE, UNCOLLECTED
 from pipelines.sample.simulation import Simulation, shop, shop_names, sku, sku_names
+
+SUFFIX = f"CASE kind WHEN 3 THEN 'n' WHEN 4 THEN 'i' WHEN {BAD_NUMBER} THEN 'b' ELSE '' END"
+ORDER_LINE = [
+    f"order_no || '-' || line_no || {SUFFIX} AS order_line_id",
+    f"order_no || {SUFFIX} AS order_id",
+    iso("ordered_at"),
+    "sku AS product_id",
+    number("units"),
+    "units_cancelled",
+    "'goods' AS line_type",
+    money("net_amount"),
+    money("vat_amount"),
+    money("discount_amount"),
+    "currency",
+    money("unit_cost"),
+    money("outbound_cost"),
+    money("payment_fee"),
+    "'C' || (100000 + customer) AS customer_id",
+    "customer_area",
+    "country",
+    "shop_id",
+    "channel",
+    "carrier",
+    iso("shipped_at"),
+    iso("delivered_at"),
+    "from_order || '-' || from_line AS exchanged_from_line_id",
+    "CASE WHEN is_market THEN 'Maison Halage' END AS seller",
+    "CASE WHEN is_market THEN 'Grande Halle' END AS sold_on",
+    "CASE WHEN is_market THEN CASE WHEN is_own THEN 'seller' ELSE 'marketplace' END END AS fulfilled_by",
+    "tier AS loyalty_tier",
+    "is_gift",
+    "'shop' AS system",
+    iso("recorded_at"),
+]
 
 
 def _amounts(s: Simulation, fx: dict[str, Array]) -> None:
@@ -35,37 +83,24 @@ def _amounts(s: Simulation, fx: dict[str, Array]) -> None:
 
 def order_lines(rng: Rng, s: Simulation, writer: Writer, fx: dict[str, Array]) -> None:
     """Write the order lines, month by month."""
-    world, lines, p, n = s.world, s.lines, s.world.parameters, len(s.lines["order"])
+    lines = s.lines
     _amounts(s, fx)
     part, labels = months(lines["ordered_at"])
-    recorded = lines["ordered_at"] + np.floor(rng.uniform(1, 300, n))
+    recorded = lines["ordered_at"] + np.floor(rng.uniform(1, 300, len(lines["order"])))
     plan = writer.plan(rng, lines["ordered_at"], recorded, part, text=True)
-    take = plan.row
-    order_no, line_no = lines["order_no"][take], lines["line_no"][take]
-    codes: list[str] = []
-    of = np.zeros(s.network.area.shape, np.int64)
-    for m, market in enumerate(world.markets):
-        for a, row in enumerate(p["areas"][market]):
-            of[m, a] = len(codes)
-            codes.append(row[0])
-    known = rng.random(n) < p["customer_area_known"]
-    area = np.where(known, of[lines["market"], lines["area"]], -1)[take]
-    area = np.where(plan.kind == LATE_EDIT, -1, area)
-    undelivered = np.isin(s.result["kind"], (REFUSED, UNCOLLECTED))
-    never = lines["cancelled"] >= lines["units"]
-    delivered = np.where(undelivered | never, np.inf, lines["delivered_at"])[take]
-    delivered = np.where(plan.kind == LATE_EDIT, np.inf, delivered)
-    shipped = np.where(never, np.inf, lines["shipped_at"])[take]
+    columns = _sold(s, plan) | _buyers(rng, s, plan) | _deliveries(s, plan)
+    writer.write("shop/order_line{}.csv", columns, ORDER_LINE, plan, labels)
+
+
+def _sold(s: Simulation, plan: Plan) -> dict[str, Any]:
+    """Give the columns of what is sold: when, what, in which shop, for how much."""
+    lines, world, take = s.lines, s.world, plan.row
     origin = lines["exchanged_from"][take]
-    activity = s.who["activity"]
-    tier = np.searchsorted(np.quantile(activity, [0.6, 0.9]), activity)[lines["customer"]][take]
-    carrier = np.where(lines["channel"] == STORE, -1, lines["order"] % len(p["carriers"]))[take]
-    when = spoiled(plan, lines["ordered_at"])
-    columns = {
+    return {
         "kind": plan.kind,
-        "order_no": order_no,
-        "line_no": line_no,
-        "ordered_at": times(when),
+        "order_no": lines["order_no"][take],
+        "line_no": lines["line_no"][take],
+        "ordered_at": times(spoiled(plan, lines["ordered_at"])),
         "recorded_at": times(plan.recorded),
         "sku": words(sku(lines)[take], sku_names(s)),
         "units": lines["units"][take],
@@ -77,52 +112,48 @@ def order_lines(rng: Rng, s: Simulation, writer: Writer, fx: dict[str, Array]) -
         "unit_cost": lines["cost"][take],
         "outbound_cost": lines["outbound"][take],
         "payment_fee": lines["fee"][take],
-        "customer": lines["customer"][take],
-        "customer_area": words(area, codes),
-        "country": words(lines["market"][take], world.markets),
         "shop_id": words(shop(s)[take], shop_names(world)),
         "channel": words(lines["channel"][take], CHANNELS),
-        "carrier": words(carrier, list(p["carriers"])),
-        "shipped_at": times(shipped, world.end),
-        "delivered_at": times(delivered, world.end),
         "from_order": pa.array(lines["order_no"][np.maximum(origin, 0)], mask=origin < 0),
         "from_line": pa.array(lines["line_no"][np.maximum(origin, 0)], mask=origin < 0),
         "is_market": lines["channel"][take] == MARKETPLACE,
-        "tier": words(tier, ("bronze", "silver", "gold")),
         "is_gift": lines["is_gift"][take],
         "is_own": lines["order"][take] % 3 > 0,
     }
-    suffix = f"CASE kind WHEN 3 THEN 'n' WHEN 4 THEN 'i' WHEN {BAD_NUMBER} THEN 'b' ELSE '' END"
-    select = [
-        f"order_no || '-' || line_no || {suffix} AS order_line_id",
-        f"order_no || {suffix} AS order_id",
-        iso("ordered_at"),
-        "sku AS product_id",
-        number("units"),
-        "units_cancelled",
-        "'goods' AS line_type",
-        money("net_amount"),
-        money("vat_amount"),
-        money("discount_amount"),
-        "currency",
-        money("unit_cost"),
-        money("outbound_cost"),
-        money("payment_fee"),
-        "'C' || (100000 + customer) AS customer_id",
-        "customer_area",
-        "country",
-        "shop_id",
-        "channel",
-        "carrier",
-        iso("shipped_at"),
-        iso("delivered_at"),
-        "from_order || '-' || from_line AS exchanged_from_line_id",
-        "CASE WHEN is_market THEN 'Maison Halage' END AS seller",
-        "CASE WHEN is_market THEN 'Grande Halle' END AS sold_on",
-        "CASE WHEN is_market THEN CASE WHEN is_own THEN 'seller' ELSE 'marketplace' END END AS fulfilled_by",
-        "tier AS loyalty_tier",
-        "is_gift",
-        "'shop' AS system",
-        iso("recorded_at"),
-    ]
-    writer.write("shop/order_line{}.csv", columns, select, plan, labels)
+
+
+def _buyers(rng: Rng, s: Simulation, plan: Plan) -> dict[str, Any]:
+    """Give the columns of who buys; some areas are not known, and none on a line's first version."""
+    lines, p, take = s.lines, s.world.parameters, plan.row
+    codes: list[str] = []
+    of = np.zeros(s.network.area.shape, np.int64)
+    for m, market in enumerate(s.world.markets):
+        for a, row in enumerate(p["areas"][market]):
+            of[m, a] = len(codes)
+            codes.append(row[0])
+    known = rng.random(len(lines["order"])) < p["customer_area_known"]
+    area = np.where(known, of[lines["market"], lines["area"]], -1)[take]
+    activity = s.who["activity"]
+    tier = np.searchsorted(np.quantile(activity, [0.6, 0.9]), activity)[lines["customer"]][take]
+    return {
+        "customer": lines["customer"][take],
+        "customer_area": words(np.where(plan.kind == LATE_EDIT, -1, area), codes),
+        "country": words(lines["market"][take], s.world.markets),
+        "tier": words(tier, ("bronze", "silver", "gold")),
+    }
+
+
+def _deliveries(s: Simulation, plan: Plan) -> dict[str, Any]:
+    """Give the columns of carrier, shipment and delivery; a line's first version is not delivered yet."""
+    lines, carriers, take = s.lines, list(s.world.parameters["carriers"]), plan.row
+    never = lines["cancelled"] >= lines["units"]
+    undelivered = never | np.isin(s.result["kind"], (REFUSED, UNCOLLECTED))
+    delivered = np.where(undelivered, np.inf, lines["delivered_at"])[take]
+    delivered = np.where(plan.kind == LATE_EDIT, np.inf, delivered)
+    shipped = np.where(never, np.inf, lines["shipped_at"])[take]
+    carrier = np.where(lines["channel"] == STORE, -1, lines["order"] % len(carriers))[take]
+    return {
+        "carrier": words(carrier, carriers),
+        "shipped_at": times(shipped, s.world.end),
+        "delivered_at": times(delivered, s.world.end),
+    }

@@ -256,107 +256,161 @@ def timeline(rng: Rng, world: World, network: Network, lines: Columns, rows: Col
 
     Adds to `rows` the position of their return (`of`) and their number in it (`no`).
     """
-    p = world.parameters
-    key, first, of = np.unique(rows["order_no"] * 16 + rows["part"], return_index=True, return_inverse=True)
+    back = _requests(lines, rows)
+    _ways(rng, world, network, lines, back, back["line"], back["requested"], back["kind"], back["stray"] == 0)
+    decide_after, end = _decisions(rng, world, back)
+    _journeys(rng, world, lines, back)
+    back["requested"] = _till_hours(rng, back)
+    _keep_stages(back)
+    back["inspected"] = _inspect(rng, world, back["received"], back["way"] == TILL)
+    _end_void_requests(rng, world, back, decide_after, end)
+    back["is_missed"] = _share_of(rng, back.pop("miss"), back["is_slow"]) & (back["way"] == PARCEL) & _has_goods(back)
+    _hide_stages(back)
+    _refund_times(rng, world, back)
+    back["confirmed"] = _confirmed(back)
+    promised = np.where(back["requested"] - lines["delivered_at"][back["line"]] <= 14 * DAY, WITHDRAWAL, COMMERCIAL)
+    back["type"] = np.where(lines["channel"][back["line"]] == STORE, COMMERCIAL, promised)
+    return back
+
+
+def _has_goods(back: Columns) -> Array:
+    has_goods: Array = back["kind"] != VOID
+    return has_goods
+
+
+def _requests(lines: Columns, rows: Columns) -> Columns:
+    """Give each return its first line, kind, order, number in the order and time of request; number its rows."""
+    _, first, of = np.unique(rows["order_no"] * 16 + rows["part"], return_index=True, return_inverse=True)
     rows["of"] = of
     rows["no"] = rank_within(of, rows["line"].astype(float))
-    n = len(key)
-    line, kind = rows["line"][first], rows["kind"][first]
-    back: Columns = {"line": line, "kind": kind, "order_no": rows["order_no"][first], "stray": rows["stray"][first]}
+    line, kind, order_no = rows["line"][first], rows["kind"][first], rows["order_no"][first]
     delivered = lines["delivered_at"][line]
     requested = delivered + np.maximum(rows["wait"][first], 600)
     requested = np.where(kind == REFUSED, delivered, np.where(kind == UNCOLLECTED, delivered + 14 * DAY, requested))
-    back["requested"] = requested
-    back["return_no"] = rank_within(back["order_no"], requested)
-    _ways(rng, world, network, lines, back, line, requested, kind, back["stray"] == 0)
-    way, carrier, method = back["way"], back["carrier"], back["method"]
+    return {
+        "line": line,
+        "kind": kind,
+        "order_no": order_no,
+        "stray": rows["stray"][first],
+        "requested": requested,
+        "return_no": rank_within(order_no, requested),
+    }
 
-    manual = rng.random(n) >= p["approval"]["automatic_share"]
-    decided = np.where(manual, delay(rng, n, p["approval"]["median"], p["approval"]["p90"]), 30 + 240 * rng.random(n))
-    back["is_manual"] = manual
-    void = kind == VOID
-    how = np.where(void, pick(rng, n, list(p["void_requests"].values())), -1)
-    approved = requested + np.floor(decided)
-    label = approved + np.floor(delay(rng, n, **p["label_delay"]))
-    handed = label + np.floor(delay(rng, n, **p["hand_over_delay"]))
-    quick = method == METHODS.index("home_pickup")
-    scan_after = delay(rng, n, **p["first_scan_delay"])
+
+def _decisions(rng: Rng, world: World, back: Columns) -> tuple[Array, Array]:
+    """Approve each request, by hand or at once, and draw how the void ones end (EXPIRED, CANCELLED, REJECTED, else -1).
+
+    Returns the seconds from request to approval, and the ends.
+    """
+    p, n = world.parameters, len(back["line"])
+    back["is_manual"] = rng.random(n) >= p["approval"]["automatic_share"]
+    by_hand = delay(rng, n, **_two(p["approval"]))
+    after = np.floor(np.where(back["is_manual"], by_hand, 30 + 240 * rng.random(n)))
+    end = np.where(_has_goods(back), -1, pick(rng, n, list(p["void_requests"].values())))
+    back["approved"] = back["requested"] + after
+    return after, end
+
+
+def _slow_parcels(world: World, back: Columns) -> tuple[Array, Array, Array]:
+    """Give the parcels of the slow carrier's story, and each return's chance of a missing scan and of loss."""
+    p, n = world.parameters, len(back["line"])
     miss, lose = np.full(n, p["missing_scans"]), np.full(n, p["lost_parcels"])
-    slow = np.zeros(n, dtype=bool)
+    if "relais_atlantique" not in world.stories:
+        return np.zeros(n, dtype=bool), miss, lose
+    story = world.stories["relais_atlantique"]
+    theirs = back["carrier"] == list(p["carriers"]).index(story["carrier"])
+    later = back["handed"] >= world.since("relais_atlantique")
+    slow = theirs & later & _has_goods(back) & (back["way"] == PARCEL)
+    miss[slow], lose[slow] = story["missing_scans"][1], story["lost_parcels"][1]
+    return slow, miss, lose
+
+
+def _journeys(rng: Rng, world: World, lines: Columns, back: Columns) -> None:
+    """Draw label, hand over, first scan, loss and receipt of each return, as if it were a parcel.
+
+    Adds `is_slow` and the chance of a missing scan (`miss`) too.
+    """
+    p, n, is_bounced = world.parameters, len(back["line"]), back["way"] == BOUNCED
+    back["label"] = back["approved"] + np.floor(delay(rng, n, **p["label_delay"]))
+    back["handed"] = back["label"] + np.floor(delay(rng, n, **p["hand_over_delay"]))
+    scan_after = delay(rng, n, **p["first_scan_delay"])
+    back["is_slow"], back["miss"], lose = _slow_parcels(world, back)
     if "relais_atlantique" in world.stories:
-        story = world.stories["relais_atlantique"]
-        slow = (
-            (carrier == list(p["carriers"]).index(story["carrier"]))
-            & (handed >= world.since("relais_atlantique"))
-            & ~void
-            & (way == PARCEL)
-        )
-        scan_after = np.where(slow, scan_after * story["first_scan_days"][1] / story["first_scan_days"][0], scan_after)
-        miss[slow], lose[slow] = story["missing_scans"][1], story["lost_parcels"][1]
-    scan_after = np.where(quick, 600 + 3600 * rng.random(n), scan_after)
-    handed = np.where(way == BOUNCED, requested, handed)
-    scanned = handed + np.floor(np.where(way == BOUNCED, 0, scan_after))
-    home = lines["market"][line] == world.markets.index("FR")
+        usual, later = world.stories["relais_atlantique"]["first_scan_days"]
+        scan_after = np.where(back["is_slow"], scan_after * later / usual, scan_after)
+    at_door = back["method"] == METHODS.index("home_pickup")
+    scan_after = np.where(at_door, 600 + 3600 * rng.random(n), scan_after)
+    back["handed"] = np.where(is_bounced, back["requested"], back["handed"])
+    back["scanned"] = back["handed"] + np.floor(np.where(is_bounced, 0, scan_after))
+    home = lines["market"][back["line"]] == world.markets.index("FR")
     transit = np.where(home, delay(rng, n, **p["transit"]["domestic"]), delay(rng, n, **p["transit"]["cross_border"]))
     if "totes" in world.stories:
-        transit = np.where(way == TOTE, transit + world.stories["totes"]["extra_days"] * DAY, transit)
-    lost = np.where(
-        _share_of(rng, lose, slow) & (way == PARCEL), scanned + np.floor(rng.uniform(14, 21, n) * DAY), NEVER
-    )
-    received = np.where(np.isfinite(lost), NEVER, working(scanned + np.floor(np.maximum(transit, 0.3 * DAY))))
-    at_till = way == TILL
-    opening = np.floor(requested / DAY) * DAY + 8 * 3600 + np.floor(10 * 3600 * rng.random(n))
-    requested = np.where(at_till, np.where(opening > requested, opening, opening + DAY), requested)
-    back["requested"] = requested
-    for times in (approved, label, handed, scanned, received, lost):
-        times[void] = NEVER
-        times[at_till] = NEVER
-    received = np.where(at_till, requested, received)
-    inspected = _inspect(rng, world, received, at_till)
-    gone = [
-        label + p["label_expiry"] * DAY,
-        requested + np.floor(delay(rng, n, 1.0, 4.0)),
-        requested + np.floor(delay(rng, n, **_two(p["approval"]))),
-    ]
-    back["approved"] = np.where(void & (how != REJECTED), requested + np.floor(decided), approved)
-    back["label"] = np.where(void & (how == EXPIRED), back["approved"] + 600, label)
-    gone[EXPIRED] = back["label"] + p["label_expiry"] * DAY
-    back["expired"], back["cancelled"], back["rejected"] = (
-        np.where(void & (how == code), gone[code], NEVER) for code in (EXPIRED, CANCELLED, REJECTED)
-    )
-    late_cancel = back["cancelled"] <= back["approved"]
-    back["approved"] = np.where(void & late_cancel, NEVER, back["approved"])
-    is_missed = _share_of(rng, miss, slow) & (way == PARCEL) & ~void
-    back |= {
-        "handed": handed,
-        "scanned": scanned,
-        "is_missed": is_missed,
-        "received": received,
-        "inspected": inspected,
-        "lost": lost,
-        "is_slow": slow,
-    }
+        transit = np.where(back["way"] == TOTE, transit + world.stories["totes"]["extra_days"] * DAY, transit)
+    is_lost = _share_of(rng, lose, back["is_slow"]) & (back["way"] == PARCEL)
+    back["lost"] = np.where(is_lost, back["scanned"] + np.floor(rng.uniform(14, 21, n) * DAY), NEVER)
+    arrival = working(back["scanned"] + np.floor(np.maximum(transit, 0.3 * DAY)))
+    back["received"] = np.where(np.isfinite(back["lost"]), NEVER, arrival)
+
+
+def _till_hours(rng: Rng, back: Columns) -> Array:
+    """Draw when goods are brought to a till, in the store's hours; other requests stay when they are."""
+    requested = back["requested"]
+    opening = np.floor(requested / DAY) * DAY + 8 * 3600 + np.floor(10 * 3600 * rng.random(len(requested)))
+    return np.where(back["way"] == TILL, np.where(opening > requested, opening, opening + DAY), requested)
+
+
+def _keep_stages(back: Columns) -> None:
+    """Leave out the stages that a return does not have: none for a void request, receipt alone at a till."""
+    at_till = back["way"] == TILL
+    for name in ("approved", "label", "handed", "scanned", "received", "lost"):
+        back[name] = np.where(~_has_goods(back) | at_till, NEVER, back[name])
+    back["received"] = np.where(at_till, back["requested"], back["received"])
+
+
+def _end_void_requests(rng: Rng, world: World, back: Columns, decide_after: Array, end: Array) -> None:
+    """Draw when void requests end: their label expires, or they are cancelled or rejected."""
+    p, n, requested = world.parameters, len(end), back["requested"]
+    void = ~_has_goods(back)
+    cancelled = requested + np.floor(delay(rng, n, 1.0, 4.0))
+    rejected = requested + np.floor(delay(rng, n, **_two(p["approval"])))
+    back["approved"] = np.where(void & (end != REJECTED), requested + decide_after, back["approved"])
+    back["label"] = np.where(void & (end == EXPIRED), back["approved"] + 600, back["label"])
+    back["expired"] = np.where(void & (end == EXPIRED), back["label"] + p["label_expiry"] * DAY, NEVER)
+    back["cancelled"] = np.where(void & (end == CANCELLED), cancelled, NEVER)
+    back["rejected"] = np.where(void & (end == REJECTED), rejected, NEVER)
+    back["approved"] = np.where(void & (back["cancelled"] <= back["approved"]), NEVER, back["approved"])
+
+
+def _hide_stages(back: Columns) -> None:
+    """Leave out what nobody sees: approval and label without a request online, hand over, and the missed scans."""
+    unasked = (back["way"] == TILL) | (back["way"] == BOUNCED)
     for name in ("approved", "label"):
-        back[name] = np.where((way == TILL) | (way == BOUNCED), NEVER, back[name])
-    back["handed_shown"] = np.where((way == BOUNCED) | at_till, NEVER, handed)
-    back["scan_shown"] = np.where(is_missed, NEVER, scanned)
+        back[name] = np.where(unasked, NEVER, back[name])
+    back["handed_shown"] = np.where(unasked, NEVER, back["handed"])
+    back["scan_shown"] = np.where(back["is_missed"], NEVER, back["scanned"])
+
+
+def _refund_times(rng: Rng, world: World, back: Columns) -> None:
+    """Draw when each return is refunded: after inspection or loss, at the till, or some at the first scan."""
+    p, n, lost, inspected = world.parameters, len(back["line"]), back["lost"], back["inspected"]
     refund_after = np.floor(delay(rng, n, **p["refund_delay"]))
     refunded = np.where(
         np.isfinite(lost),
         lost + np.floor(rng.uniform(0.5, 3, n) * DAY),
         np.maximum(working(inspected + refund_after), inspected + 900),
     )
-    refunded = np.where(at_till, received + 60, refunded)
-    is_instant = (rng.random(n) < p["instant_refunds"]) & (way == PARCEL) & ~void & np.isfinite(received)
-    back["is_instant"] = is_instant
-    back["refunded"] = np.where(is_instant, scanned + 3600, refunded)
-    accepted = np.where(way == TOTE, handed, back["scan_shown"])
-    accepted = np.where((way == BOUNCED), scanned, accepted)
-    back["confirmed"] = np.minimum(np.minimum(accepted, received), back["refunded"])
-    since = requested - delivered
-    promised = np.where(since <= 14 * DAY, WITHDRAWAL, COMMERCIAL)
-    back["type"] = np.where(lines["channel"][line] == STORE, COMMERCIAL, promised)
-    return back
+    refunded = np.where(back["way"] == TILL, back["received"] + 60, refunded)
+    able = (back["way"] == PARCEL) & _has_goods(back) & np.isfinite(back["received"])
+    back["is_instant"] = (rng.random(n) < p["instant_refunds"]) & able
+    back["refunded"] = np.where(back["is_instant"], back["scanned"] + 3600, refunded)
+
+
+def _confirmed(back: Columns) -> Array:
+    """Give when it is first certain that goods come back: accepted on the way, received or refunded."""
+    accepted = np.where(back["way"] == TOTE, back["handed"], back["scan_shown"])
+    accepted = np.where(back["way"] == BOUNCED, back["scanned"], accepted)
+    confirmed: Array = np.minimum(np.minimum(accepted, back["received"]), back["refunded"])
+    return confirmed
 
 
 def _two(shape: dict[str, Any]) -> dict[str, float]:

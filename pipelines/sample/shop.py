@@ -237,91 +237,21 @@ def sell(rng: Rng, world: World, styles: Columns, has_store: Array) -> tuple[Col
     position of the other size of a several-size order, else -1; `forced` is 1 or 0 where a story fixes the outcome.
     """
     p = world.parameters
-    wanted = max(1, world.orders - round(world.orders * p["exchange_lines"]))
-    mean = sum(int(k) * v for k, v in p["lines_per_order"].items()) / sum(p["lines_per_order"].values())
-    sizes = 1 + pick(rng, int(wanted / mean * 1.05) + 50, list(p["lines_per_order"].values()))
-    ends = np.cumsum(sizes)
-    count = int(np.searchsorted(ends, wanted)) + 1
-    sizes = sizes[:count].copy()
-    sizes[-1] -= ends[count - 1] - wanted
-    who = customers(rng, world, count)
-    of = pick(rng, count, who["activity"])
-    when = _order_times(rng, world, count)
-    market = who["market"][of]
-    near = has_store[market, who["area"][of]]
-    share = np.array([p["channels"][name] for name in CHANNELS])
-    afar = np.where(np.arange(len(share)) == STORE, 0.0, share)
-    close = afar.copy()
-    close[STORE] = min(share[STORE] * share.sum() / max(near.mean(), 1e-9), share.sum())
-    close *= np.where(np.arange(len(share)) == STORE, 1.0, (share.sum() - close[STORE]) / afar.sum())
-    channel = pick_by(rng, near.astype(int), np.stack([afar, close]))
-    at_home = market == world.markets.index("FR")
-    shipping = delay(rng, count, **p["ship_delay"])
-    carriage = np.where(
-        at_home,
-        delay(rng, count, **p["delivery_delay"]["domestic"]),
-        delay(rng, count, **p["delivery_delay"]["cross_border"]),
-    )
-    shipped = np.where(channel == STORE, when, when + np.floor(shipping))
-    delivered = np.where(channel == STORE, when, shipped + np.floor(carriage))
-
-    row = np.repeat(np.arange(count), sizes)
+    sizes = _lines_per_order(rng, world)
+    who = customers(rng, world, len(sizes))
+    orders = _orders(rng, world, who, has_store, len(sizes))
     starts = np.r_[0, np.cumsum(sizes)[:-1]]
-    n = len(row)
-    lines: Columns = {
-        "order": row,
-        "order_no": 100_001 + row,
-        "line_no": np.arange(n) - starts[row] + 1,
-        "ordered_at": when[row],
-        "shipped_at": shipped[row],
-        "delivered_at": delivered[row],
-        "customer": of[row],
-        "market": market[row],
-        "area": who["area"][of][row],
-        "channel": channel[row],
-        "is_gift": (rng.random(count) < p["gift_share"])[row],
-        "lines_in_order": sizes[row],
-        "units": 1 + pick(rng, n, list(p["units_per_line"].values())),
-        "forced": np.full(n, -1),
-        "pair": np.full(n, -1),
-        "exchanged_from": np.full(n, -1),
-    }
-    shares = np.array([row["share"] for row in p["categories"].values()])
-    lines["category"] = pick(rng, n, shares)
-    if "mix" in world.stories:
-        story = world.stories["mix"]
-        moved = world.categories.index(story["category"])
-        after = np.where(
-            np.arange(len(shares)) == moved, story["share"][1], shares * (1 - story["share"][1]) / (1 - shares[moved])
-        )
-        late = np.flatnonzero(lines["ordered_at"] >= world.since("mix"))
-        lines["category"][late] = pick(rng, len(late), after)
+    lines = _order_lines(rng, world, orders, sizes, starts)
+    n = len(lines["order"])
+    lines["category"] = _categories(rng, world, lines)
     lines["style"] = _choose_styles(rng, world, styles, lines)
-    alba = told_style(world, styles, "robe_alba")
-    if alba >= 0:
-        story = world.stories["robe_alba"]
-        is_dress = (lines["category"] == world.categories.index("dresses")) & (
-            lines["ordered_at"] >= world.since("robe_alba", story["on_sale_weeks"])
-        )
-        rows = np.flatnonzero(is_dress & (rng.random(n) < story["share_of_dresses"]))
-        lines["style"][rows], lines["units"][rows] = alba, 1
+    _plant_robe_alba(rng, world, styles, lines)
     lines["colour"] = pick(rng, n, [0.5, 0.3, 0.2])
+    _plant_styles(rng, world, styles, lines)
     kinds = list(p["sizes"])
     kind = np.array([kinds.index(row["sizes"]) for row in p["categories"].values()])
-    upto = np.ones((len(kinds), 8))
-    for k, name in enumerate(kinds):
-        upto[k, : len(p["sizes"][name]["shares"])] = np.cumsum(p["sizes"][name]["shares"])
-    widest = np.array([len(p["sizes"][name]["names"]) for name in kinds])
-    _plant_styles(rng, world, styles, lines)
     _try_two_sizes(rng, world, lines, starts, sizes, kind)
-    wish = np.clip(who["size"][lines["customer"]] + 0.08 * rng.standard_normal(n), 0, 0.9999)
-    of_kind = kind[lines["category"]]
-    size = np.minimum((wish[:, None] >= upto[of_kind]).sum(axis=1), widest[of_kind] - 1)
-    second = np.flatnonzero((lines["pair"] >= 0) & (lines["line_no"] == 2))
-    first = lines["pair"][second]
-    size[second] = np.where(size[first] + 1 < widest[of_kind[second]], size[first] + 1, size[first] - 1)
-    lines["size"] = size
-
+    lines["size"] = _sizes(rng, world, lines, who, kind)
     lines["cancelled"] = np.where(
         (rng.random(n) < p["cancelled_lines"]) & (lines["forced"] < 0) & (lines["channel"] != STORE),
         rng.integers(1, lines["units"] + 1),
@@ -329,6 +259,116 @@ def sell(rng: Rng, world: World, styles: Columns, has_store: Array) -> tuple[Col
     )
     lines["discount"] = _discount(rng, world, lines["ordered_at"])
     return lines, who
+
+
+def _lines_per_order(rng: Rng, world: World) -> Array:
+    """Draw how many lines each order has, until the lines are as many as the run sells; exchanges come on top."""
+    shares = world.parameters["lines_per_order"]
+    wanted = max(1, world.orders - round(world.orders * world.parameters["exchange_lines"]))
+    mean = sum(int(k) * v for k, v in shares.items()) / sum(shares.values())
+    sizes = 1 + pick(rng, int(wanted / mean * 1.05) + 50, list(shares.values()))
+    ends = np.cumsum(sizes)
+    count = int(np.searchsorted(ends, wanted)) + 1
+    sizes = sizes[:count].copy()
+    sizes[-1] -= ends[count - 1] - wanted
+    return sizes
+
+
+def _orders(rng: Rng, world: World, who: Columns, has_store: Array, count: int) -> Columns:
+    """Draw each order's customer, time, market, area, channel, shipment and delivery."""
+    p = world.parameters
+    of = pick(rng, count, who["activity"])
+    when = _order_times(rng, world, count)
+    market, area = who["market"][of], who["area"][of]
+    channel = _channels(rng, world, has_store[market, area])
+    shipping = delay(rng, count, **p["ship_delay"])
+    carriage = np.where(
+        market == world.markets.index("FR"),
+        delay(rng, count, **p["delivery_delay"]["domestic"]),
+        delay(rng, count, **p["delivery_delay"]["cross_border"]),
+    )
+    shipped = np.where(channel == STORE, when, when + np.floor(shipping))
+    return {
+        "ordered_at": when,
+        "shipped_at": shipped,
+        "delivered_at": np.where(channel == STORE, when, shipped + np.floor(carriage)),
+        "customer": of,
+        "market": market,
+        "area": area,
+        "channel": channel,
+        "is_gift": rng.random(count) < p["gift_share"],
+    }
+
+
+def _channels(rng: Rng, world: World, near: Array) -> Array:
+    """Draw each order's channel; who is not `near` a store buys elsewhere, and overall the shares are the stated."""
+    share = np.array([world.parameters["channels"][name] for name in CHANNELS])
+    is_store = np.arange(len(share)) == STORE
+    afar = np.where(is_store, 0.0, share)
+    close = afar.copy()
+    close[STORE] = min(share[STORE] * share.sum() / max(near.mean(), 1e-9), share.sum())
+    close *= np.where(is_store, 1.0, (share.sum() - close[STORE]) / afar.sum())
+    return pick_by(rng, near.astype(int), np.stack([afar, close]))
+
+
+def _order_lines(rng: Rng, world: World, orders: Columns, sizes: Array, starts: Array) -> Columns:
+    """Give each order its lines, `sizes` of them from `starts` on, with their units and nothing in them yet."""
+    row = np.repeat(np.arange(len(sizes)), sizes)
+    n = len(row)
+    return {name: values[row] for name, values in orders.items()} | {
+        "order": row,
+        "order_no": 100_001 + row,
+        "line_no": np.arange(n) - starts[row] + 1,
+        "lines_in_order": sizes[row],
+        "units": 1 + pick(rng, n, list(world.parameters["units_per_line"].values())),
+        "forced": np.full(n, -1),
+        "pair": np.full(n, -1),
+        "exchanged_from": np.full(n, -1),
+    }
+
+
+def _categories(rng: Rng, world: World, lines: Columns) -> Array:
+    """Draw each line's category; from the day of the story of the mix on, with one category's share moved."""
+    shares = np.array([row["share"] for row in world.parameters["categories"].values()])
+    category = pick(rng, len(lines["order"]), shares)
+    if "mix" in world.stories:
+        share = world.stories["mix"]["share"][1]
+        moved = world.categories.index(world.stories["mix"]["category"])
+        after = np.where(np.arange(len(shares)) == moved, share, shares * (1 - share) / (1 - shares[moved]))
+        late = np.flatnonzero(lines["ordered_at"] >= world.since("mix"))
+        category[late] = pick(rng, len(late), after)
+    return category
+
+
+def _plant_robe_alba(rng: Rng, world: World, styles: Columns, lines: Columns) -> None:
+    """Make Robe Alba of some dresses, one unit each, from when it is on sale."""
+    alba = told_style(world, styles, "robe_alba")
+    if alba < 0:
+        return
+    story = world.stories["robe_alba"]
+    on_sale = lines["ordered_at"] >= world.since("robe_alba", story["on_sale_weeks"])
+    is_dress = (lines["category"] == world.categories.index("dresses")) & on_sale
+    rows = np.flatnonzero(is_dress & (rng.random(len(is_dress)) < story["share_of_dresses"]))
+    lines["style"][rows], lines["units"][rows] = alba, 1
+
+
+def _sizes(rng: Rng, world: World, lines: Columns, who: Columns, kind: Array) -> Array:
+    """Draw each line's size from its customer's, and the next one for the second line of a several-size order.
+
+    `kind` gives each category the position of its scale of sizes.
+    """
+    scales = list(world.parameters["sizes"].values())
+    upto = np.ones((len(scales), 8))
+    for k, scale in enumerate(scales):
+        upto[k, : len(scale["shares"])] = np.cumsum(scale["shares"])
+    widest = np.array([len(scale["names"]) for scale in scales])
+    wish = np.clip(who["size"][lines["customer"]] + 0.08 * rng.standard_normal(len(lines["order"])), 0, 0.9999)
+    of_kind = kind[lines["category"]]
+    size = np.minimum((wish[:, None] >= upto[of_kind]).sum(axis=1), widest[of_kind] - 1)
+    second = np.flatnonzero((lines["pair"] >= 0) & (lines["line_no"] == 2))
+    first = lines["pair"][second]
+    size[second] = np.where(size[first] + 1 < widest[of_kind[second]], size[first] + 1, size[first] - 1)
+    return size
 
 
 def _try_two_sizes(rng: Rng, world: World, lines: Columns, starts: Array, sizes: Array, kind: Array) -> None:
