@@ -74,24 +74,37 @@ def _features(where: str) -> str:
 def _prepare(connection: duckdb.DuckDBPyConnection, *, is_learning: bool) -> None:
     """Make the temporary tables that features are read from: snapshot, return_stage, backlog, lane_rate, whole_rate.
 
-    A snapshot is a promise that was open and not yet due at an instant: weekly ones of the past when learning, and T.
-    Of the past, those that are due by now (the quick of the same age would flatter), at most ROWS a promise, chosen by
-    a hash.
-    """
-    past = f"""
-        UNION ALL
-        SELECT * FROM (
-            SELECT o.*, i.seen_at FROM ended o JOIN instant i ON i.source = o.source AND i.seen_at >= o.started_at
-                AND i.seen_at < o.due_at AND i.seen_at < coalesce(o.closed_at, TIMESTAMP '9999-01-01')
-                AND NOT i.is_now AND (o.promise_id <> 'legal_refund' OR o.handed_over_at <= i.seen_at)
-            WHERE o.decided_at <= o.observed_until AND o.is_broken IS NOT NULL
-            QUALIFY row_number() OVER (PARTITION BY o.promise_id ORDER BY hash(o.return_key, i.seen_at)) <= {ROWS})
+    Weekly instants of the past when learning, and T.
     """
     weeks = SNAPSHOTS if is_learning else 0
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE instant AS
         SELECT source, observed_until - to_days(7 * w) AS seen_at, w = 0 AS is_now
-            FROM ({OBSERVED_SQL}), (SELECT unnest(range({weeks} + 1))::INTEGER AS w);
+            FROM ({OBSERVED_SQL}), (SELECT unnest(range({weeks} + 1))::INTEGER AS w)
+    """)
+    _snapshots(connection, weeks, is_learning=is_learning)
+    _backlog(connection)
+    _lane_rates(connection, weeks)
+
+
+_PAST = f"""
+    UNION ALL
+    SELECT * FROM (
+        SELECT o.*, i.seen_at FROM ended o JOIN instant i ON i.source = o.source AND i.seen_at >= o.started_at
+            AND i.seen_at < o.due_at AND i.seen_at < coalesce(o.closed_at, TIMESTAMP '9999-01-01')
+            AND NOT i.is_now AND (o.promise_id <> 'legal_refund' OR o.handed_over_at <= i.seen_at)
+        WHERE o.decided_at <= o.observed_until AND o.is_broken IS NOT NULL
+        QUALIFY row_number() OVER (PARTITION BY o.promise_id ORDER BY hash(o.return_key, i.seen_at)) <= {ROWS})
+"""
+"""Snapshots of the past: those that are due by now, for the quick of the same age would flatter.
+
+At most ROWS a promise, chosen by a hash.
+"""
+
+
+def _snapshots(connection: duckdb.DuckDBPyConnection, weeks: int, *, is_learning: bool) -> None:
+    """Store snapshot, promises open and not yet due at an instant, and return_stage, the stages of their returns."""
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE snapshot AS
         WITH ended AS (
             SELECT p.return_key, p.promise_id, p.source, concat_ws('|', p.country, p.method, p.carrier) AS lane,
@@ -105,17 +118,32 @@ def _prepare(connection: duckdb.DuckDBPyConnection, *, is_learning: bool) -> Non
                 - to_days({7 * weeks + 60}))
         SELECT o.*, o.observed_until AS seen_at FROM ended o
         WHERE o.due_at > o.observed_until AND o.started_at <= o.observed_until AND o.closed_at IS NULL
-        {past if is_learning else ""};
+        {_PAST if is_learning else ""};
         CREATE OR REPLACE TEMP TABLE return_stage AS
         SELECT return_key, {_stage_times()} FROM (SELECT *, least(cancelled_at, rejected_at, expired_at) AS stopped
-            FROM fact_return_line SEMI JOIN snapshot USING (return_key)) GROUP BY return_key;
+            FROM fact_return_line SEMI JOIN snapshot USING (return_key)) GROUP BY return_key
+    """)
+
+
+def _backlog(connection: duckdb.DuckDBPyConnection) -> None:
+    """Store backlog: days that the goods received and not inspected would take, at the pace of the last 14 days."""
+    connection.execute("""
         CREATE OR REPLACE TEMP TABLE backlog AS
         SELECT i.seen_at, count(*) FILTER (r.inspected_at IS NULL OR r.inspected_at > i.seen_at) * 14.0
             / greatest(count(*) FILTER (r.inspected_at > i.seen_at - INTERVAL 14 DAY AND r.inspected_at <= i.seen_at),
                 1) AS days
         FROM instant i JOIN fact_return_line r ON r.source = i.source AND r.received_at > i.seen_at
             - INTERVAL 60 DAY AND r.received_at <= i.seen_at
-        GROUP BY i.seen_at;
+        GROUP BY i.seen_at
+    """)
+
+
+def _lane_rates(connection: duckdb.DuckDBPyConnection, weeks: int) -> None:
+    """Store whole_rate and lane_rate: the share of promises broken in the 120 days before each instant.
+
+    A lane's is pulled towards the whole promise's with 30 returns.
+    """
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE decided_count AS
         WITH decided AS (
             SELECT p.promise_id, concat_ws('|', p.country, p.method, p.carrier) AS lane, least(p.ended_at,
@@ -132,7 +160,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, *, is_learning: bool) -> Non
         CREATE OR REPLACE TEMP TABLE lane_rate AS
         SELECT l.promise_id, l.seen_at, l.lane, (l.broken + 30 * w.rate) / (l.n + 30) AS rate FROM decided_count l
             JOIN whole_rate w USING (promise_id, seen_at);
-        DROP TABLE decided_count;
+        DROP TABLE decided_count
     """)
 
 

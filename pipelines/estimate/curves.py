@@ -194,8 +194,37 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     from pipelines.estimate.products import product_priors  # half a second to import; only fits need it
 
     del settings
+    connection.execute("DELETE FROM estimate_rate_prior")
+    _exposed_lines(connection)
+    deff = _design_effects(connection)
+    cohorts = connection.execute("""
+        SELECT category, year(month) * 12 + month(month) AS month_no, returned, exposure, units
+            FROM exposed_cohort ORDER BY ALL
+    """).fetchnumpy()
+    product_priors(connection)
+    connection.execute("DROP TABLE exposed_line; DROP TABLE exposed_cohort")
+    overall = deff.get((None, True))
+    if overall is None:
+        return
+    month_category = np.array(np.ma.filled(cohorts["category"], ""), dtype=object)
+    rows: list[tuple[str, str | None, float | None, float | None, float]] = []
+    for category in [None, *sorted(c for c, is_all in deff if c is not None and not is_all)]:
+        effect = overall if category is None else deff[category, False]
+        rows.append(("order", category, None, None, effect))
+        of = np.ones(month_category.size, dtype=np.bool_) if category is None else month_category == category
+        month_no, back, exposed, units = (cohorts[n][of] for n in ("month_no", "returned", "exposure", "units"))
+        prior = month_prior(month_no, back, exposed, units, effect)
+        if prior is not None:
+            rows.append(("cohort", category, *prior, effect))
+    connection.executemany("INSERT INTO estimate_rate_prior (kind, category, a, b, deff) VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def _exposed_lines(connection: duckdb.DuckDBPyConnection) -> None:
+    """Store exposed_line, sold lines with the share of their returns that should be back, and exposed_cohort.
+
+    A cohort is the lines of a category and month, with its rate of returns per unit so exposed.
+    """
     connection.execute(f"""
-        DELETE FROM estimate_rate_prior;
         CREATE OR REPLACE TEMP TABLE exposed_line AS
         WITH returned AS (
             SELECT order_line_key, sum(units) AS units FROM ({RETURNED_SQL}) r GROUP BY 1),
@@ -220,6 +249,10 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
             least(sum(returned) / greatest(sum(units * share), 1e-9), 0.999) AS rate
         FROM exposed_line GROUP BY ALL;
     """)
+
+
+def _design_effects(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str | None, bool], float]:
+    """Give by category, and for all together, how much more the returns of an order vary than those of single units."""
     effects = connection.execute("""
         WITH line AS (
             SELECT l.order_key, l.category, l.returned - c.rate * l.share * l.units AS residual, l.units * c.rate
@@ -231,27 +264,7 @@ def priors(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         SELECT category, is_all, greatest(sum(residual * residual) / nullif(sum(variance), 0), 1) FROM basket
             GROUP BY ALL
     """).fetchall()
-    deff = {(c, bool(is_all)): float(value or 1.0) for c, is_all, value in effects}
-    cohorts = connection.execute("""
-        SELECT category, year(month) * 12 + month(month) AS month_no, returned, exposure, units
-            FROM exposed_cohort ORDER BY ALL
-    """).fetchnumpy()
-    product_priors(connection)
-    connection.execute("DROP TABLE exposed_line; DROP TABLE exposed_cohort")
-    overall = deff.get((None, True))
-    if overall is None:
-        return
-    month_category = np.array(np.ma.filled(cohorts["category"], ""), dtype=object)
-    rows: list[tuple[str, str | None, float | None, float | None, float]] = []
-    for category in [None, *sorted(c for c, is_all in deff if c is not None and not is_all)]:
-        effect = overall if category is None else deff[category, False]
-        rows.append(("order", category, None, None, effect))
-        of = np.ones(month_category.size, dtype=np.bool_) if category is None else month_category == category
-        month_no, back, exposed, units = (cohorts[n][of] for n in ("month_no", "returned", "exposure", "units"))
-        prior = month_prior(month_no, back, exposed, units, effect)
-        if prior is not None:
-            rows.append(("cohort", category, *prior, effect))
-    connection.executemany("INSERT INTO estimate_rate_prior (kind, category, a, b, deff) VALUES (?, ?, ?, ?, ?)", rows)
+    return {(c, bool(is_all)): float(value or 1.0) for c, is_all, value in effects}
 
 
 def _same(left: str, right: str) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sqlalchemy import Double, Select, and_, case, column, extract, func, literal, or_, select, table
-from sqlalchemy.sql.expression import TableClause
+from sqlalchemy.sql.expression import Subquery, TableClause
 
 from models import carbon
 from pipelines.estimate.sql import (
@@ -163,21 +163,35 @@ def _vehicle(leg: Any, to_kind: Expression, km: Expression) -> Expression:
     )
 
 
-def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Select[Any]:
-    """Emissions of every leg but treatment.
-
-    A collection round that says how many parcels shared it is divided by them; a customer's trip counts its share; hubs
-    count per parcel; packaging by its mass; everything else by tonne-kilometres.
-    """
-    lane, place = t["dim_lane"], t["dim_place"]
-    is_trip = leg.c.role == "customer_trip"
-    far_trip = and_(is_trip, lane.c.distance_km > parameter("trip_lane_limit"))
-    is_shared = and_(
-        leg.c.role == "first_mile",
-        leg.c.movement_parcels > 0,
-        leg.c.distance_km.is_not(None),
-        leg.c.element_type == "transport",
+def _usual_km(leg: Any) -> Expression:
+    """Give the kilometres usual for a leg's role."""
+    return case(
+        (_is_trip(leg.c), parameter("trip_distance")),
+        (leg.c.role == "first_mile", parameter("first_mile_distance")),
+        (leg.c.role == "onward", parameter("onward_distance")),
+        else_=parameter("trunk_distance"),
     )
+
+
+def _lane_km(leg: Any, lane: Any, far_trip: Expression) -> Expression:
+    """Give the kilometres of a leg's lane: there and back for a customer's trip, without detours for a flight.
+
+    NULL for a trip farther than a customer drives.
+    """
+    lane_km = case(
+        (_is_trip(leg.c), lane.c.distance_km * 2),
+        (leg.c.mode == "air", lane.c.distance_km / parameter("circuity")),
+        else_=lane.c.distance_km,
+    )
+    return case((~far_trip, lane_km))
+
+
+def _leg_distance(leg: Any, lane: Any) -> dict[str, Expression]:
+    """Give a leg's kilometres by name, with their status, their type and their adjustment.
+
+    As reported, adjusted to the way that was driven, else of its lane, else the usual ones of its role.
+    """
+    far_trip = and_(_is_trip(leg.c), lane.c.distance_km > parameter("trip_lane_limit"))
     is_road = leg.c.mode.in_(("van", "truck", "car", "bus"))
     straight = case((leg.c.mode == "air", 1.0), else_=parameter("circuity"))  # a flight's factor holds its detours
     given_type = func.coalesce(leg.c.distance_type, "actual")
@@ -186,34 +200,50 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
         (given_type == "great_circle", straight),
         else_=1.0,
     )
-    lane_km = case(
-        (is_trip, lane.c.distance_km * 2),
-        (leg.c.mode == "air", lane.c.distance_km / parameter("circuity")),
-        else_=lane.c.distance_km,
-    )
-    lane_km = case((~far_trip, lane_km))
-    usual_km = case(
-        (is_trip, parameter("trip_distance")),
-        (leg.c.role == "first_mile", parameter("first_mile_distance")),
-        (leg.c.role == "onward", parameter("onward_distance")),
-        else_=parameter("trunk_distance"),
-    )
-    is_given, from_lane = (
+    is_given = leg.c.distance_km.is_not(None)
+    from_lane = and_(~func.coalesce(far_trip, False), lane.c.distance_km.is_not(None))
+    is_near = _is_near(lane)
+    return {
+        "km": double(
+            func.coalesce(leg.c.distance_km * given_adjustment, _lane_km(leg, lane, far_trip), _usual_km(leg))
+        ),
+        "distance_rank": case(
+            (and_(is_given, given_type == "actual"), MEASURED),
+            (is_given, IMPUTED),
+            (far_trip, ASSUMED),
+            (~is_near, IMPUTED),
+            else_=ASSUMED,
+        ),
+        "distance_type": case((is_given, given_type), (and_(from_lane, ~is_near), "great_circle"), else_="default"),
+        "adjustment": case((is_given, given_adjustment), (and_(from_lane, ~is_near), straight), else_=1.0),
+    }
+
+
+def _is_near(lane: Any) -> Expression:
+    """Say whether a lane stays within one area, its distance assumed."""
+    return lane.c.method == "same area"
+
+
+def _is_trip(leg: Any) -> Expression:
+    """Say of a leg's columns whether it is a customer's trip."""
+    return leg.role == "customer_trip"
+
+
+def _is_shared_round(leg: Any) -> Expression:
+    """Say whether a leg is a collection round of which the parcels and the kilometres are reported."""
+    return and_(
+        leg.c.role == "first_mile",
+        leg.c.movement_parcels > 0,
         leg.c.distance_km.is_not(None),
-        and_(~func.coalesce(far_trip, False), lane.c.distance_km.is_not(None)),
+        leg.c.element_type == "transport",
     )
-    km = double(func.coalesce(leg.c.distance_km * given_adjustment, lane_km, usual_km))
-    is_near = lane.c.method == "same area"
-    distance_rank = case(
-        (and_(is_given, given_type == "actual"), MEASURED),
-        (is_given, IMPUTED),
-        (far_trip, ASSUMED),
-        (~is_near, IMPUTED),
-        else_=ASSUMED,
-    )
-    distance_type = case((is_given, given_type), (and_(from_lane, ~is_near), "great_circle"), else_="default")
-    adjustment = case((is_given, given_adjustment), (and_(from_lane, ~is_near), straight), else_=1.0)
-    read = (
+
+
+def _read_legs(leg: Any, goods: Any) -> Subquery:
+    """Read every leg but treatment with its lane, the place it leads to and its goods: distance, vehicle, masses."""
+    lane, place = t["dim_lane"], t["dim_place"]
+    distance = _leg_distance(leg, lane)
+    return (
         select(
             leg.c.leg_key,
             leg.c.role,
@@ -224,17 +254,14 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
             leg.c.trip_share,
             extract("year", leg.c.started_on).label("year"),
             double(leg.c.movement_parcels).label("parcels"),
-            is_shared.label("is_shared"),
-            is_trip.label("is_trip"),
-            km.label("km"),
-            distance_rank.label("distance_rank"),
-            distance_type.label("distance_type"),
-            adjustment.label("adjustment"),
-            _vehicle(leg, place.c.kind, km).label("vehicle"),
+            _is_shared_round(leg).label("is_shared"),
+            _is_trip(leg.c).label("is_trip"),
+            *(value.label(name) for name, value in distance.items()),
+            _vehicle(leg, place.c.kind, distance["km"]).label("vehicle"),
             goods.c.goods_kg,
             place.c.country.label("site_country"),
             leg.c.country,
-            case((~is_near, lane.c.distance_km)).label("direct_km"),
+            case((~_is_near(lane), lane.c.distance_km)).label("direct_km"),
         )
         .select_from(leg)
         .outerjoin(lane, lane.c.lane_key == leg.c.lane_key)
@@ -243,36 +270,73 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
         .where(leg.c.role != "treatment")
         .subquery("read")
     )
-    r = read.c
-    is_pack, is_hub = r.role == "packaging", r.element_type == "hub"
-    method = case(
-        (is_pack, "per_tonne"),
-        (or_(is_hub, r.is_shared), "per_parcel"),
+
+
+def _leg_method(r: Any) -> Expression:
+    """Name how a leg's emissions follow from its activity: by its mass, its parcel, its kilometres or both."""
+    return case(
+        (_is_pack(r), "per_tonne"),
+        (or_(_is_hub(r), r.is_shared), "per_parcel"),
         (or_(r.is_trip, r.vehicle.in_(("foot", "bike"))), "per_vehicle_km"),
         else_="per_tonne_km",
     )
-    packs = ("packaging_board", "packaging_film", "packaging_crate", "packaging_none")
-    pack_kg = case(*((r.vehicle == name, parameter("packaging_mass", name)) for name in packs))
-    mass_rank = case(
-        (r.mass_kg.is_not(None), MEASURED), (and_(~is_pack, r.goods_kg.is_not(None)), IMPUTED), else_=ASSUMED
-    )
-    mass = case(
-        (is_pack, func.coalesce(r.mass_kg, pack_kg)),
-        else_=func.coalesce(r.mass_kg, r.goods_kg + parameter("packaging_mass"), parameter("parcel_mass")),
-    )
-    unit = case(
-        (is_pack, "kgCO2e/t"),
-        (is_hub, "kgCO2e/parcel"),
+
+
+def _leg_unit(r: Any) -> Expression:
+    """Name the unit of the factor that a leg takes."""
+    return case(
+        (_is_pack(r), "kgCO2e/t"),
+        (_is_hub(r), "kgCO2e/parcel"),
         (r.vehicle.in_(("foot", "bike", "bus_local")), "kgCO2e/passenger.km"),
         (or_(r.is_trip, r.is_shared), "kgCO2e/vehicle.km"),
         else_="kgCO2e/t.km",
     )
-    country = case(
-        (and_(is_hub, r.site_country.in_(known.grids)), r.site_country),
+
+
+def _leg_country(r: Any, known: Ledger) -> Expression:
+    """Name the country of the factor that a leg takes: a hub's grid, a trip's mix of vehicles; "" of all others."""
+    return case(
+        (and_(_is_hub(r), r.site_country.in_(known.grids)), r.site_country),
         (and_(r.vehicle == "trip_mix", r.country.in_(known.trip_countries)), r.country),
         else_="",
     )
-    used = select(
+
+
+def _leg_mass(r: Any) -> Expression:
+    """Give the mass that a leg carries: as reported, else its goods with packaging, else a usual parcel's.
+
+    Of packaging its own: as reported, else the usual one of its kind.
+    """
+    packs = ("packaging_board", "packaging_film", "packaging_crate", "packaging_none")
+    pack_kg = case(*((r.vehicle == name, parameter("packaging_mass", name)) for name in packs))
+    return case(
+        (_is_pack(r), func.coalesce(r.mass_kg, pack_kg)),
+        else_=func.coalesce(r.mass_kg, r.goods_kg + parameter("packaging_mass"), parameter("parcel_mass")),
+    )
+
+
+def _leg_mass_rank(r: Any) -> Expression:
+    """Rank how a leg's mass was come by."""
+    return case(
+        (r.mass_kg.is_not(None), MEASURED), (and_(~_is_pack(r), r.goods_kg.is_not(None)), IMPUTED), else_=ASSUMED
+    )
+
+
+def _is_pack(r: Any) -> Expression:
+    """Say whether a leg is packaging."""
+    return r.role == "packaging"
+
+
+def _is_hub(r: Any) -> Expression:
+    """Say whether a leg is a hub that parcels pass through."""
+    return r.element_type == "hub"
+
+
+def _leg_activity(read: Subquery, known: Ledger) -> Subquery:
+    """Give what each leg did that emits: kilometres, mass, share of a trip, and the unit and country of its factor."""
+    r = read.c
+    method, mass = _leg_method(r), _leg_mass(r)
+    return select(
         r.leg_key,
         r.role,
         r.element_type,
@@ -284,11 +348,11 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
         r.distance_type,
         r.adjustment,
         r.distance_rank,
-        mass_rank.label("mass_rank"),
+        _leg_mass_rank(r).label("mass_rank"),
         func.coalesce(r.trip_share, parameter("trip_share")).label("trip_share"),
-        unit.label("unit"),
+        _leg_unit(r).label("unit"),
         method.label("method"),
-        country.label("country"),
+        _leg_country(r, known).label("country"),
         case((or_(method.in_(("per_tonne_km", "per_vehicle_km")), r.is_shared), r.km)).label("distance_km"),
         case((method.in_(("per_tonne_km", "per_tonne")), double(mass))).label("mass_kg"),
         case(
@@ -298,44 +362,56 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
             )
         ).label("direct_tonne_km"),
         case(
-            (r.is_trip & (r.trip_share.is_(None) | r.mode.is_(None)), ASSUMED), (is_hub, IMPUTED), else_=MEASURED
+            (r.is_trip & (r.trip_share.is_(None) | r.mode.is_(None)), ASSUMED), (_is_hub(r), IMPUTED), else_=MEASURED
         ).label("other_rank"),
     ).subquery("used")
-    u = used.c
+
+
+def _leg_amount(u: Any) -> Expression:
+    """Give what a leg's factor is multiplied by.
+
+    Emissions are proportional to the factor: the amount is what a factor of 1 gives. A collection round that says how
+    many parcels shared it is divided by them; a customer's trip counts its share; hubs count per parcel; packaging by
+    its mass, a crate's over its uses; everything else by tonne-kilometres.
+    """
     uses = case((u.vehicle == "packaging_crate", parameter("packaging_uses")), else_=1.0)
-    # emissions are proportional to the factor: the amount is what a factor of 1 gives
-    amount = case(
+    return case(
         (u.is_shared, carbon.shared_trip_carbon(u.distance_km, u.parcels, 1.0)),
         (u.method == "per_parcel", 1.0),
         (u.method == "per_vehicle_km", carbon.trip_carbon(u.distance_km, u.trip_share, 1.0)),
         (u.method == "per_tonne", carbon.mass_carbon(u.mass_kg, 1.0) / uses),
         else_=carbon.leg_carbon(u.distance_km, u.mass_kg, 1.0),
     )
-    has_km = u.distance_km.is_not(None)
-    worst = func.greatest(
-        case((has_km, u.distance_rank), else_=0), case((u.mass_kg.is_not(None), u.mass_rank), else_=0), u.other_rank
+
+
+def _leg_rank(u: Any) -> Expression:
+    """Rank how a leg's activity was come by: as the least certain of the parts that it uses."""
+    return func.greatest(
+        case((u.distance_km.is_not(None), u.distance_rank), else_=0),
+        case((u.mass_kg.is_not(None), u.mass_rank), else_=0),
+        u.other_rank,
     )
+
+
+def _leg_factor(used: Subquery, factor: Any) -> Subquery:
+    """Put to each leg's amount the factor of its vehicle, unit, year and country; none where the fuels differ."""
+    u = used.c
     fits = or_(factor.c.fuel.is_(None), u.fuel.is_(None), factor.c.fuel == u.fuel)
-    made = (
+    return (
         select(
-            *(
-                u[n]
-                for n in (
-                    "leg_key",
-                    "role",
-                    "element_type",
-                    "distance_km",
-                    "distance_type",
-                    "adjustment",
-                    "distance_rank",
-                    "mass_kg",
-                    "mass_rank",
-                    "direct_tonne_km",
-                    "method",
-                )
-            ),
-            worst.label("worst"),
-            amount.label("amount"),
+            u.leg_key,
+            u.role,
+            u.element_type,
+            u.distance_km,
+            u.distance_type,
+            u.adjustment,
+            u.distance_rank,
+            u.mass_kg,
+            u.mass_rank,
+            u.direct_tonne_km,
+            u.method,
+            _leg_rank(u).label("worst"),
+            _leg_amount(u).label("amount"),
             *(case((fits, factor.c[n])).label(n) for n in ("factor_id", "wtt", "ttw", "wtw", "tonne_km_wtw")),
         )
         .select_from(used)
@@ -350,7 +426,14 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
         )
         .subquery("made")
     )
-    m = made.c
+
+
+def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Select[Any]:
+    """Give the emissions of every leg but treatment: its amount times its factor, with the status of what they rest on.
+
+    Steps: legs read (distance, vehicle), activity (mass, method, unit), factor and amount.
+    """
+    m = _leg_factor(_leg_activity(_read_legs(leg, goods), known), factor).c
     activity = case(
         (m.role.in_(("customer_trip", "packaging")), m.role), (m.element_type == "hub", "hub"), else_="transport"
     )
@@ -376,15 +459,12 @@ def _transport_carbon(leg: Any, goods: Any, factor: Any, known: Ledger) -> Selec
     )
 
 
-def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | None) -> Select[Any]:
-    """Emissions of treatment: the parcel's goods by what is done with them, each kind with its factor.
-
-    A parcel with a lot whose treatment is not decided or has no factor gets no answer yet.
-    """
-    lot, place = t["fact_return_line"], t["dim_place"]
+def _treated_lots(parcels: Select[Any] | None) -> Subquery:
+    """Give the live lots of parcels by parcel and kind of treatment, with their units and mass."""
+    lot = t["fact_return_line"]
     kind = case(*((lot.c.disposition == name, vehicle) for name, vehicle in TREATMENTS.items()))
     is_mended = lot.c.disposition.in_(("repaired", "refurbished"))
-    treated = (
+    return (
         select(
             lot.c.parcel_key,
             kind.label("kind"),
@@ -396,6 +476,31 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
         .group_by(lot.c.parcel_key, kind)
         .subquery("treated")
     )
+
+
+def _treatment_columns(treated: Subquery, factor: Any) -> dict[str, Expression]:
+    """Give what a parcel's treatments are told by: activity, the factors used, the category of scope 3."""
+    kinds = ("treatment_none", "treatment_energy_recovery", "treatment_recycling", "treatment_reuse")
+    trace = func.concat_ws(" + ", *(func.max(case((treated.c.kind == name, factor.c.factor_id))) for name in kinds))
+    discards = func.bool_or(treated.c.kind.in_(("treatment_recycling", "treatment_energy_recovery")))
+    return {
+        "activity": case((discards, "treatment"), (func.bool_or(treated.c.is_mended), "repair"), else_="treatment"),
+        "factor_id": func.nullif(trace, ""),
+        "scope3_category": case(
+            (discards, "5"),
+            (func.bool_or(treated.c.kind == "treatment_reuse"), "1"),
+            else_="4",
+        ),
+    }
+
+
+def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | None) -> Select[Any]:
+    """Give the emissions of treatment: the parcel's goods by what is done with them, each kind with its factor.
+
+    A parcel with a lot whose treatment is not decided or has no factor gets no answer yet.
+    """
+    place = t["dim_place"]
+    treated = _treated_lots(parcels)
     of_parcel = (
         select(treated.c.parcel_key, func.sum(treated.c.units).label("units"))
         .group_by(treated.c.parcel_key)
@@ -413,27 +518,19 @@ def _treatment_carbon(leg: Any, goods: Any, factor: Any, parcels: Select[Any] | 
     def kilograms(rate: Any) -> Expression:
         return case((whole & (func.count(rate) == func.count()), func.sum(carbon.mass_carbon(share, rate))))
 
-    kinds = ("treatment_none", "treatment_energy_recovery", "treatment_recycling", "treatment_reuse")
-    trace = func.concat_ws(" + ", *(func.max(case((treated.c.kind == name, factor.c.factor_id))) for name in kinds))
-    discards = func.bool_or(treated.c.kind.in_(("treatment_recycling", "treatment_energy_recovery")))
-    activity = case((discards, "treatment"), (func.bool_or(treated.c.is_mended), "repair"), else_="treatment")
-    scope3 = case(
-        (discards, "5"),
-        (func.bool_or(treated.c.kind == "treatment_reuse"), "1"),
-        else_="4",
-    )
+    columns = _treatment_columns(treated, factor)
     return (
         select(
             leg.c.leg_key,
-            activity.label("activity"),
-            func.nullif(trace, "").label("factor_id"),
+            columns["activity"].label("activity"),
+            columns["factor_id"].label("factor_id"),
             func.any_value(mass).label("mass_kg"),
             status_of(func.any_value(rank)).label("mass_status"),
             kilograms(factor.c.wtt).label("kg_co2e_wtt"),
             kilograms(factor.c.ttw).label("kg_co2e_ttw"),
             kilograms(factor.c.wtw).label("kg_co2e"),
             status_of(func.any_value(rank)).label("status"),
-            scope3.label("scope3_category"),
+            columns["scope3_category"].label("scope3_category"),
             literal("per_tonne").label("method"),
         )
         .select_from(leg)

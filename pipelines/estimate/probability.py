@@ -89,15 +89,20 @@ def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until:
     `_FEWEST_KNOWN` others. The level of the shop is that of late; what market, style and size add to it is read from
     everything before.
     """
-    lag = f"RANGE BETWEEN UNBOUNDED PRECEDING AND {LABEL_LAG_DAYS + 1} PRECEDING"
-    late = f"RANGE BETWEEN {LABEL_LAG_DAYS + LEVEL_DAYS} PRECEDING AND {LABEL_LAG_DAYS + 1} PRECEDING"
-    is_all = where_line == "TRUE"
-    related = (
-        ""
-        if is_all
-        else "WHERE item IN (SELECT item FROM wanted_line) OR customer_key IN (SELECT customer_key FROM wanted_line)"
-    )
-    same_order = "" if is_all else "SEMI JOIN wanted_line USING (order_key)"
+    has_all = where_line == "TRUE"
+    _sold_lines(connection, source, where_line)
+    _market_days(connection)
+    _line_history(connection, has_all=has_all)
+    _features(connection, observed_until, where_line, has_all=has_all)
+    connection.execute("DROP TABLE sold_line; DROP TABLE wanted_line; DROP TABLE market_day; DROP TABLE line_history")
+
+
+_LAG = f"RANGE BETWEEN UNBOUNDED PRECEDING AND {LABEL_LAG_DAYS + 1} PRECEDING"
+_LATE = f"RANGE BETWEEN {LABEL_LAG_DAYS + LEVEL_DAYS} PRECEDING AND {LABEL_LAG_DAYS + 1} PRECEDING"
+
+
+def _sold_lines(connection: duckdb.DuckDBPyConnection, source: str, where_line: str) -> None:
+    """Store sold_line, a source's sold lines with what came back of each, and wanted_line, those answered for."""
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE sold_line AS
         WITH returned AS (
@@ -112,20 +117,40 @@ def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until:
         FROM fact_order_line o LEFT JOIN returned b USING (order_line_key)
         WHERE o.source = {quote(source)} AND o.units_sold > 0;
         CREATE OR REPLACE TEMP TABLE wanted_line AS SELECT order_key, item, customer_key FROM sold_line
-            WHERE {where_line};
+            WHERE {where_line}
+    """)
+
+
+def _market_days(connection: duckdb.DuckDBPyConnection) -> None:
+    """Store market_day: the rates of the whole shop, of late and of each market that were known on a day.
+
+    A market is a category in a country; its rate is pulled towards the shop's with 100 lines.
+    """
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE market_day AS
         WITH per_day AS (SELECT market, day, sum(early)::BIGINT AS y, count(*) AS n FROM sold_line GROUP BY ALL),
         every AS (
             SELECT DISTINCT day, sum(y) OVER w AS y, sum(n) OVER w AS n, sum(y) OVER l AS late_y, sum(n) OVER l
                 AS late_n
-            FROM per_day WINDOW w AS (ORDER BY day {lag}), l AS (ORDER BY day {late})),
+            FROM per_day WINDOW w AS (ORDER BY day {_LAG}), l AS (ORDER BY day {_LATE})),
         own AS (SELECT market, day, sum(y) OVER w AS y, sum(n) OVER w AS n
-            FROM per_day WINDOW w AS (PARTITION BY market ORDER BY day {lag}))
+            FROM per_day WINDOW w AS (PARTITION BY market ORDER BY day {_LAG}))
         SELECT o.market, o.day, CASE WHEN e.n >= {_FEWEST_KNOWN} THEN (e.y / 1e6 + 1) / (e.n + 2) END AS shop_rate,
             (coalesce(e.late_y, 0) / 1e6 + {LEVEL_LINES} * shop_rate) / (coalesce(e.late_n, 0) + {LEVEL_LINES})
                 AS late_rate,
             (coalesce(o.y, 0) / 1e6 + 100 * shop_rate) / (coalesce(o.n, 0) + 100) AS rate
-        FROM own o JOIN every e USING (day);
+        FROM own o JOIN every e USING (day)
+    """)
+
+
+def _line_history(connection: duckdb.DuckDBPyConnection, *, has_all: bool) -> None:
+    """Store line_history: what was known of each line's style, size and customer when it was ordered."""
+    related = (
+        ""
+        if has_all
+        else "WHERE item IN (SELECT item FROM wanted_line) OR customer_key IN (SELECT customer_key FROM wanted_line)"
+    )
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE line_history AS
         SELECT order_line_key, order_key, item, customer_key, returned, day, market_share, shop_rate, late_rate,
             sum(early) OVER i / 1e6 AS item_y, count(*) OVER i AS item_n, sum(early) OVER s / 1e6 AS size_y,
@@ -135,8 +160,17 @@ def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until:
         FROM (
             SELECT l.*, m.rate AS market_share, m.shop_rate, m.late_rate, (1e6 * m.rate)::BIGINT AS expected
             FROM sold_line l JOIN market_day m ON m.market = l.market AND m.day = l.day {related})
-        WINDOW i AS (PARTITION BY item ORDER BY day {lag}), s AS (PARTITION BY item_size
-            ORDER BY day {lag}), c AS (PARTITION BY customer_key ORDER BY day {lag});
+        WINDOW i AS (PARTITION BY item ORDER BY day {_LAG}), s AS (PARTITION BY item_size
+            ORDER BY day {_LAG}), c AS (PARTITION BY customer_key ORDER BY day {_LAG})
+    """)
+
+
+def _features(
+    connection: duckdb.DuckDBPyConnection, observed_until: datetime, where_line: str, *, has_all: bool
+) -> None:
+    """Store probability_feature from the lines' history: rates on the logit scale, the basket, price and season."""
+    same_order = "" if has_all else "SEMI JOIN wanted_line USING (order_key)"
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE probability_feature AS
         WITH in_order AS (SELECT order_key, item, count(*) AS style_lines FROM sold_line {same_order} GROUP BY ALL),
         basket AS (SELECT order_key, sum(style_lines) AS lines FROM in_order GROUP BY 1),
@@ -166,8 +200,7 @@ def features(connection: duckdb.DuckDBPyConnection, source: str, observed_until:
                 AS discount,
             coalesce(o.is_gift, false)::DOUBLE AS is_gift, (o.channel IS NOT DISTINCT FROM 'store')::DOUBLE AS is_store,
             sin(2 * pi() * month(o.ordered_on) / 12) AS month_sin, cos(2 * pi() * month(o.ordered_on) / 12) AS month_cos
-        FROM rated r JOIN fact_order_line o USING (order_line_key);
-        DROP TABLE sold_line; DROP TABLE wanted_line; DROP TABLE market_day; DROP TABLE line_history;
+        FROM rated r JOIN fact_order_line o USING (order_line_key)
     """)
 
 

@@ -147,81 +147,163 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
     """
     del settings
     where_return = _tracking(connection, where_return)
-    times = ", ".join([*(f"{end}_{s}" for s in STAGES for end in ("start", "end")), "stopped_at", "lost_at"])
-    has = {s: f"contains(' ' || tracked.stages || ' ', ' {s} ')" for s in STAGES}
+    _promised_returns(connection, where_return)
+    _zone_hours(connection)
+    _refund_terms(connection)
+    described = _described(where_return)
+    placed = _placed(described)
+    # the small table is the right one: a flipped join holds every promise in memory
+    connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
+    _due_days(connection, placed)
+    _dated_promises(connection, placed)
+    connection.execute("RESET disabled_optimizers")
+    _promised_dates(connection, described, where_return)
+    _coverage(connection)
+    for name in ("promised_return", "asked", "promise_zone", "day_end", "due_day", "carrier_days", "legal_refund"):
+        connection.execute(f"DROP TABLE {name}")
+
+
+def _promised_returns(connection: duckdb.DuckDBPyConnection, where_return: str) -> None:
+    """Store promised_return: the returns that promises cover, with when all their units reached each stage."""
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE promised_return AS
         WITH lot AS (
-            SELECT return_key, return_lot_key, return_line_id, policy_key, units, requested_on, net_amount * fx_rate
-                AS amount, {lot_stages()}
+            SELECT return_key, return_lot_key, return_line_id, policy_key, units, requested_on,
+                net_amount * fx_rate AS amount,
+                {lot_stages()}
             FROM fact_return_line WHERE ({where_return}) AND return_key IS NOT NULL
                 AND return_type NOT IN {NOT_PROMISED})
-        SELECT return_key, arg_min(return_lot_key, return_line_id) AS first_lot_key, arg_min(policy_key,
-            return_line_id) AS promise_policy_key,
-            sum(units)::INTEGER AS units, sum(amount)::DOUBLE AS amount, min(requested_on) AS requested_on, {_reached()}
-        FROM lot GROUP BY return_key;
+        SELECT return_key,
+            arg_min(return_lot_key, return_line_id) AS first_lot_key,
+            arg_min(policy_key, return_line_id) AS promise_policy_key,
+            sum(units)::INTEGER AS units,
+            sum(amount)::DOUBLE AS amount,
+            min(requested_on) AS requested_on,
+            {_reached()}
+        FROM lot GROUP BY return_key
+    """)
 
+
+def _zone_hours(connection: duckdb.DuckDBPyConnection) -> None:
+    """Store promise_zone, how far each zone is ahead of UTC in each hour, and day_end, the last instant of its days.
+
+    From the day before the first stage of promised_return to the day after the last.
+    """
+    times = ", ".join([*(f"{end}_{s}" for s in STAGES for end in ("start", "end")), "stopped_at", "lost_at"])
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE asked AS
-        SELECT date_trunc('day', min(least({times}))) - INTERVAL 1 DAY AS first, date_trunc('day',
-            max(greatest({times}))) + INTERVAL 2 DAY AS last FROM promised_return;
+        SELECT date_trunc('day', min(least({times}))) - INTERVAL 1 DAY AS first,
+            date_trunc('day', max(greatest({times}))) + INTERVAL 2 DAY AS last
+        FROM promised_return;
         CREATE OR REPLACE TEMP TABLE promise_zone AS
         WITH zone AS (SELECT DISTINCT coalesce(time_zone, 'UTC') AS zone FROM dim_shop UNION SELECT 'UTC')
         SELECT zone, hour, timezone(zone, timezone('UTC', hour)) - hour AS ahead
         FROM zone, (SELECT unnest(range(first, last, INTERVAL 1 HOUR)) AS hour FROM asked);
         CREATE OR REPLACE TEMP TABLE day_end AS
         SELECT zone, day, {_end_of_day("zone", "day")} AS ends_at
-        FROM (SELECT DISTINCT zone FROM promise_zone), (SELECT unnest(range(first, last, INTERVAL 1 DAY))::DATE
-            AS day FROM asked);
-        CREATE OR REPLACE TEMP TABLE legal_refund AS
-        SELECT country, days::DOUBLE AS days, rolls = 'yes' AS rolls, valid_from::DATE AS valid_from, valid_to::DATE
-            AS valid_to
-        FROM {read_sql("csv", data_path("legal.csv"), "header = true, all_varchar = true")} WHERE rule = 'legal_refund';
-        CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> '';
+        FROM (SELECT DISTINCT zone FROM promise_zone),
+            (SELECT unnest(range(first, last, INTERVAL 1 DAY))::DATE AS day FROM asked)
     """)
-    described = f"""
+
+
+def _refund_terms(connection: duckdb.DuckDBPyConnection) -> None:
+    """Store legal_refund, the legal terms of refund by country, and carrier_days, the carriers that have own days."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE legal_refund AS
+        SELECT country,
+            days::DOUBLE AS days,
+            rolls = 'yes' AS rolls,
+            valid_from::DATE AS valid_from,
+            valid_to::DATE AS valid_to
+        FROM {read_sql("csv", data_path("legal.csv"), "header = true, all_varchar = true")} WHERE rule = 'legal_refund';
+        CREATE OR REPLACE TEMP TABLE carrier_days AS SELECT DISTINCT country, carrier FROM dim_day WHERE carrier <> ''
+    """)
+
+
+def _described(where_return: str) -> str:
+    """Give the CTE `described`: promised returns with what their first lot says of them, and their zone."""
+    has = {s: f"contains(' ' || tracked.stages || ' ', ' {s} ')" for s in STAGES}
+    return f"""
         described AS (
             SELECT r.*, f.return_id, f.source, f.shop_id, f.country, f.channel, f.category, f.brand, f.method,
                 f.carrier, f.place_id, f.return_type,
-                coalesce(f.ordered_on, r.requested_on) AS sold_on, coalesce(z.time_zone, 'UTC') AS zone,
-                    reports_hand_over, reports_goods,
+                coalesce(f.ordered_on, r.requested_on) AS sold_on,
+                coalesce(z.time_zone, 'UTC') AS zone,
+                reports_hand_over,
+                reports_goods,
                 {", ".join(f"{sql} AS has_{s}" for s, sql in has.items())}
-            FROM promised_return r JOIN (SELECT * FROM fact_return_line WHERE {where_return}) f ON f.return_lot_key
-                = r.first_lot_key
+            FROM promised_return r
+            JOIN (SELECT * FROM fact_return_line WHERE {where_return}) f ON f.return_lot_key = r.first_lot_key
             LEFT JOIN dim_shop z ON z.shop_key = f.shop_key
-            JOIN estimate_return_tracking tracked ON tracked.source = f.source AND tracked.method = coalesce(f.method,
-                '') AND tracked.carrier = coalesce(f.carrier, ''))
+            JOIN estimate_return_tracking tracked ON tracked.source = f.source
+                AND tracked.method = coalesce(f.method, '') AND tracked.carrier = coalesce(f.carrier, ''))
     """
-    placed = f"""
-        {described},
-        promised AS (
+
+
+def _policy_promises() -> str:
+    """Select the promises of each return's policy whose stages its source records; a store has no way to it."""
+    return f"""
             SELECT d.*, p.promise_key, p.promise_id, p.responsible, p.duration, p.duration_unit, p.policy_key,
-                p.from_stage, p.to_stage,
-                {_of_stage("p.from_stage", "start_")} AS started_at, {_of_stage("p.to_stage", "end_")} AS ended_at
+                p.from_stage,
+                p.to_stage,
+                {_of_stage("p.from_stage", "start_")} AS started_at,
+                {_of_stage("p.to_stage", "end_")} AS ended_at
             FROM described d JOIN dim_policy_promise p ON p.policy_key = d.promise_policy_key
             WHERE p.promise_id <> 'legal_refund' AND {_of_stage("p.from_stage", "has_")}
                 AND {_of_stage("p.to_stage", "has_")}
                 AND NOT (d.method IS NOT DISTINCT FROM 'store' AND (p.from_stage IN ('label_issued', 'carrier_scan')
                     OR p.to_stage IN ('label_issued', 'carrier_scan')))
-            UNION ALL BY NAME
-            SELECT d.*, (md5_number_upper('legal_refund') >> 1)::BIGINT AS promise_key, 'legal_refund' AS promise_id,
+    """
+
+
+def _legal_refunds() -> str:
+    """Select the legal promise of a refund, of each withdrawal from a distance sale where a law gives one."""
+    return """
+            SELECT d.*,
+                (md5_number_upper('legal_refund') >> 1)::BIGINT AS promise_key,
+                'legal_refund' AS promise_id,
                 'retailer' AS responsible,
-                l.days AS duration, 'legal' AS duration_unit, d.promise_policy_key AS policy_key, 'requested'
-                    AS from_stage, 'refunded' AS to_stage,
-                start_requested AS started_at, end_refunded AS ended_at
+                l.days AS duration,
+                'legal' AS duration_unit,
+                d.promise_policy_key AS policy_key,
+                'requested' AS from_stage,
+                'refunded' AS to_stage,
+                start_requested AS started_at,
+                end_refunded AS ended_at
             FROM described d JOIN legal_refund l ON l.country = d.country AND d.sold_on >= l.valid_from
                 AND (l.valid_to IS NULL OR d.sold_on < l.valid_to)
-            WHERE d.return_type = 'withdrawal' AND d.channel IS DISTINCT FROM 'store'),
+            WHERE d.return_type = 'withdrawal' AND d.channel IS DISTINCT FROM 'store'
+    """
+
+
+def _placed(described: str) -> str:
+    """Give the CTEs up to `placed`: the promises of returns, with their calendar and the day they start on."""
+    return f"""
+        {described},
+        promised AS (
+            {_policy_promises()}
+            UNION ALL BY NAME
+            {_legal_refunds()}),
         placed AS (
-            SELECT p.*, least(start_handed_over, start_received) AS sent_at, CASE WHEN p.duration_unit
-                = 'carrier_days' THEN coalesce(k.carrier, '') ELSE '' END AS calendar_carrier, (p.started_at
-                + h.ahead)::DATE AS started_on
-            FROM promised p LEFT JOIN carrier_days k ON k.carrier = CASE WHEN p.duration_unit = 'carrier_days'
-                THEN p.carrier END AND k.country = p.country
+            SELECT p.*,
+                least(start_handed_over, start_received) AS sent_at,
+                CASE WHEN p.duration_unit = 'carrier_days' THEN coalesce(k.carrier, '') ELSE ''
+                    END AS calendar_carrier,
+                (p.started_at + h.ahead)::DATE AS started_on
+            FROM promised p
+            LEFT JOIN carrier_days k ON k.carrier = CASE WHEN p.duration_unit = 'carrier_days' THEN p.carrier END
+                AND k.country = p.country
             LEFT JOIN promise_zone h ON h.zone = p.zone AND h.hour = date_trunc('hour', p.started_at))
     """
+
+
+def _due_days(connection: duckdb.DuckDBPyConnection, placed: str) -> None:
+    """Store due_day: the last instant of each length of promise by zone, country, calendar and day it starts on.
+
+    Calendar days are added, business days and carrier days are counted in dim_day, legal days end with the next day
+    that is no Saturday, Sunday or public holiday where the law lets them roll.
+    """
     connection.execute(f"""
-        -- the small table is the right one: a flipped join holds every promise in memory
-        SET disabled_optimizers = 'build_side_probe_side';
         CREATE OR REPLACE TEMP TABLE due_day AS
         WITH {placed},
         begun AS MATERIALIZED (
@@ -249,44 +331,58 @@ def promises(connection: duckdb.DuckDBPyConnection, settings: Settings, where_re
                 AND l.days = b.duration
             JOIN ruled x ON x.country = b.country AND x.day = b.day + ceil(b.duration)::INTEGER
                 WHERE b.duration_unit = 'legal')
-        SELECT *, {_end_of_day("zone", "due_on")} AS ends_at FROM due;
+        SELECT *, {_end_of_day("zone", "due_on")} AS ends_at FROM due
+    """)
 
+
+def _dated_promises(connection: duckdb.DuckDBPyConnection, placed: str) -> None:
+    """Insert estimate_promise for the promises of policies and of the law.
+
+    A legal refund is due at the later of its date and the day the goods are sent; it waits for goods that the source
+    reports. A promise that was kept before its clock started is due when it was kept.
+    """
+    connection.execute(f"""
         INSERT INTO estimate_promise BY NAME
         WITH {placed},
         dated AS (
-            SELECT p.*, CASE p.duration_unit WHEN 'clock_hours' THEN p.started_at + to_microseconds((p.duration
-                * 3600000000)::BIGINT) ELSE e.ends_at END AS promised_at,
-                CASE WHEN p.duration_unit = 'legal' THEN s.ends_at END AS sent_by, hc.ahead AS closed_ahead,
-                    (p.closed_at + hc.ahead)::DATE AS closed_on, n.business_day_no AS started_no
+            SELECT p.*,
+                CASE p.duration_unit WHEN 'clock_hours'
+                    THEN p.started_at + to_microseconds((p.duration * 3600000000)::BIGINT)
+                    ELSE e.ends_at END AS promised_at,
+                CASE WHEN p.duration_unit = 'legal' THEN s.ends_at END AS sent_by,
+                hc.ahead AS closed_ahead,
+                (p.closed_at + hc.ahead)::DATE AS closed_on,
+                n.business_day_no AS started_no
             FROM (SELECT *, coalesce(ended_at, stopped_at, lost_at) AS closed_at FROM placed) p
             LEFT JOIN promise_zone hc ON hc.zone = p.zone AND hc.hour = date_trunc('hour', p.closed_at)
             LEFT JOIN dim_day n ON n.country = coalesce(p.country, '') AND n.carrier = p.calendar_carrier
                 AND n.day = p.started_on
-            LEFT JOIN due_day e ON e.zone = p.zone AND e.country = coalesce(p.country, '') AND e.carrier
-                = p.calendar_carrier AND e.day = p.started_on
+            LEFT JOIN due_day e ON e.zone = p.zone AND e.country = coalesce(p.country, '')
+                AND e.carrier = p.calendar_carrier AND e.day = p.started_on
                 AND e.duration_unit = p.duration_unit AND e.duration = p.duration
-            LEFT JOIN promise_zone hs ON hs.zone = p.zone AND hs.hour = CASE WHEN p.duration_unit = 'legal'
-                THEN date_trunc('hour', p.sent_at) END
+            LEFT JOIN promise_zone hs ON hs.zone = p.zone
+                AND hs.hour = CASE WHEN p.duration_unit = 'legal' THEN date_trunc('hour', p.sent_at) END
             LEFT JOIN day_end s ON s.zone = p.zone AND s.day = (p.sent_at + hs.ahead)::DATE),
         due AS (
-            SELECT *, coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at WHEN sent_at IS NOT NULL
-                THEN greatest(promised_at, sent_by)
-                WHEN ended_at IS NOT NULL OR NOT reports_goods THEN promised_at END, ended_at) AS own_due_at,
-                CASE WHEN lot_fault IS NOT NULL THEN lot_fault WHEN ended_at IS NOT NULL AND started_at IS NULL
-                    AND from_stage = 'requested' THEN 'no start'
+            SELECT *,
+                coalesce(CASE WHEN duration_unit <> 'legal' THEN promised_at
+                    WHEN sent_at IS NOT NULL THEN greatest(promised_at, sent_by)
+                    WHEN ended_at IS NOT NULL OR NOT reports_goods THEN promised_at END, ended_at) AS own_due_at,
+                CASE WHEN lot_fault IS NOT NULL THEN lot_fault
+                    WHEN ended_at IS NOT NULL AND started_at IS NULL AND from_stage = 'requested' THEN 'no start'
                     WHEN {_OUT_OF_ORDER} THEN 'ended before it started' END AS date_fault
             FROM dated)
-        SELECT {_COLUMNS}, duration, duration_unit, started_no, calendar_carrier, policy_key FROM due;
-        RESET disabled_optimizers;
+        SELECT {_COLUMNS}, duration, duration_unit, started_no, calendar_carrier, policy_key FROM due
     """)
-    _promised_dates(connection, described, where_return)
+
+
+def _coverage(connection: duckdb.DuckDBPyConnection) -> None:
+    """Record in build_coverage which sources have promises, and which legal ones."""
     connection.execute(
         "DELETE FROM build_coverage WHERE fact IN ('promise', 'legal'); INSERT INTO build_coverage BY NAME SELECT"
         " source, 'promise' AS fact, 1.0 AS share, count(*) AS rows FROM estimate_promise GROUP BY source UNION ALL"
         " SELECT source, 'legal', 1.0, count(*) FROM estimate_promise WHERE promise_id = 'legal_refund' GROUP BY source"
     )
-    for name in ("promised_return", "asked", "promise_zone", "day_end", "due_day", "carrier_days", "legal_refund"):
-        connection.execute(f"DROP TABLE {name}")
 
 
 def _end_of_day(zone: str, day: str) -> str:
@@ -303,12 +399,39 @@ def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where
     """
     if not connection.execute("SELECT 1 FROM fact_promised_date LIMIT 1").fetchall():
         return
-    own = ", ".join(f"l.start_{s}, l.end_{s}" for s in STAGES)
-    names = ", ".join(f"start_{s}, end_{s}" for s in STAGES)
     connection.execute(f"""
         INSERT INTO estimate_promise BY NAME
         WITH {described},
-        promised AS (SELECT * FROM fact_promised_date WHERE {where_return}),
+        {_known_dates(where_return)},
+        {_placed_dates()},
+        judged AS (
+            SELECT *,
+                CASE WHEN lot_fault IS NOT NULL THEN lot_fault
+                    WHEN own_due_at IS NULL THEN '{UNDATED}'
+                    WHEN from_stage IS NOT NULL AND own_due_at < started_at THEN 'promised before it starts'
+                    WHEN from_stage IS NOT NULL AND {_OUT_OF_ORDER} THEN 'ended before it started' END AS date_fault,
+                ended_at IS NOT NULL AND ended_at <= own_due_at AS is_in_time
+            FROM placed
+            QUALIFY row_number() OVER (PARTITION BY return_key, promise_id ORDER BY stopped_at IS NOT NULL,
+                date_fault IS NOT NULL, is_in_time,
+                CASE WHEN is_in_time THEN -epoch(own_due_at) ELSE epoch(own_due_at) END) = 1)
+        SELECT {_COLUMNS},
+            '' AS calendar_carrier,
+            CASE WHEN promised_at IS NULL THEN 'calendar_days' ELSE 'clock_hours' END AS duration_unit,
+            CASE WHEN date_fault IS NULL THEN CASE WHEN promised_at IS NULL THEN days::DOUBLE
+                ELSE ceil((epoch(promised_at) - epoch(started_at)) / 3600) END END AS duration
+        FROM judged;
+    """)
+
+
+def _known_dates(where_return: str) -> str:
+    """Give the CTEs up to `known`: promised dates of return lines with what is known of their return.
+
+    Of a line that is awaited and whose return is none yet, with what its date says.
+    """
+    own = ", ".join(f"l.start_{s}, l.end_{s}" for s in STAGES)
+    names = ", ".join(f"start_{s}, end_{s}" for s in STAGES)
+    return f"""promised AS (SELECT * FROM fact_promised_date WHERE {where_return}),
         line AS (
             SELECT return_line_key, {_reached()} FROM (
                 SELECT return_line_key, {lot_stages()} FROM fact_return_line
@@ -321,38 +444,35 @@ def _promised_dates(connection: duckdb.DuckDBPyConnection, described: str, where
             FROM promised p JOIN described d USING (return_key) LEFT JOIN line l USING (return_line_key)
             UNION ALL BY NAME
             SELECT p.* EXCLUDE (return_line_key, is_awaited, shop_key, began_on, style_id, size, colour, supplier,
-                season), p.began_on AS requested_on, coalesce(z.time_zone, 'UTC') AS zone,
+                    season),
+                p.began_on AS requested_on,
+                coalesce(z.time_zone, 'UTC') AS zone,
                 coalesce(t.reports_hand_over, false) AS reports_hand_over
             FROM promised p LEFT JOIN dim_shop z ON z.shop_key = p.shop_key
             LEFT JOIN estimate_return_tracking t ON t.source = p.source AND t.method = coalesce(p.method, '')
                 AND t.carrier = coalesce(p.carrier, '')
-            WHERE p.is_awaited AND p.return_key NOT IN (SELECT return_key FROM promised_return)),
-        day AS (SELECT zone, promised_on, {_end_of_day("zone", "promised_on")} AS ends_at FROM (SELECT DISTINCT zone,
-            promised_on FROM known WHERE promised_on IS NOT NULL)),
+            WHERE p.is_awaited AND p.return_key NOT IN (SELECT return_key FROM promised_return))"""
+
+
+def _placed_dates() -> str:
+    """Give the CTEs from `known` to `placed`: when each promised date is due, started and ended, and on what day."""
+    return f"""day AS (
+            SELECT zone, promised_on, {_end_of_day("zone", "promised_on")} AS ends_at
+            FROM (SELECT DISTINCT zone, promised_on FROM known WHERE promised_on IS NOT NULL)),
         ended AS (
-            SELECT k.*, coalesce(k.promised_at, e.ends_at) AS own_due_at, {_of_stage("to_stage", "end_")} AS ended_at,
+            SELECT k.*,
+                coalesce(k.promised_at, e.ends_at) AS own_due_at,
+                {_of_stage("to_stage", "end_")} AS ended_at,
                 CASE WHEN from_stage IS NULL THEN nullif(start_requested, ended_at)
-                    ELSE {_of_stage("from_stage", "start_")} END AS started_at, coalesce(ended_at, stopped_at,
-                    lost_at) AS closed_at
+                    ELSE {_of_stage("from_stage", "start_")} END AS started_at,
+                coalesce(ended_at, stopped_at, lost_at) AS closed_at
             FROM known k LEFT JOIN day e ON e.zone = k.zone AND e.promised_on = k.promised_on),
         placed AS (
-            SELECT e.*, (e.started_at + hs.ahead)::DATE AS started_on, hc.ahead AS closed_ahead, (e.closed_at
-                + hc.ahead)::DATE AS closed_on, promised_on - started_on AS days, (md5_number_upper(source || '|'
-                || promise_id) >> 1)::BIGINT AS promise_key
+            SELECT e.*,
+                (e.started_at + hs.ahead)::DATE AS started_on,
+                hc.ahead AS closed_ahead,
+                (e.closed_at + hc.ahead)::DATE AS closed_on,
+                promised_on - started_on AS days,
+                (md5_number_upper(source || '|' || promise_id) >> 1)::BIGINT AS promise_key
             FROM ended e LEFT JOIN promise_zone hs ON hs.zone = e.zone AND hs.hour = date_trunc('hour', e.started_at)
-            LEFT JOIN promise_zone hc ON hc.zone = e.zone AND hc.hour = date_trunc('hour', e.closed_at)),
-        judged AS (
-            SELECT *, CASE WHEN lot_fault IS NOT NULL THEN lot_fault WHEN own_due_at IS NULL THEN '{UNDATED}'
-                    WHEN from_stage IS NOT NULL AND own_due_at < started_at THEN 'promised before it starts'
-                    WHEN from_stage IS NOT NULL AND {_OUT_OF_ORDER} THEN 'ended before it started' END AS date_fault,
-                ended_at IS NOT NULL AND ended_at <= own_due_at AS is_in_time
-            FROM placed
-            QUALIFY row_number() OVER (PARTITION BY return_key, promise_id ORDER BY stopped_at IS NOT NULL,
-                date_fault IS NOT NULL, is_in_time,
-                CASE WHEN is_in_time THEN -epoch(own_due_at) ELSE epoch(own_due_at) END) = 1)
-        SELECT {_COLUMNS}, '' AS calendar_carrier,
-            CASE WHEN promised_at IS NULL THEN 'calendar_days' ELSE 'clock_hours' END AS duration_unit,
-            CASE WHEN date_fault IS NULL THEN CASE WHEN promised_at IS NULL THEN days::DOUBLE
-                ELSE ceil((epoch(promised_at) - epoch(started_at)) / 3600) END END AS duration
-        FROM judged;
-    """)
+            LEFT JOIN promise_zone hc ON hc.zone = e.zone AND hc.hour = date_trunc('hour', e.closed_at))"""

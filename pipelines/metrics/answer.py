@@ -36,29 +36,13 @@ def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequenc
     """
     bound = ask(key, question, by=by)
     chosen = bound.metric
-    note = ""
-    lacks = lacking(build, chosen.needs)
-    asked = {
-        str(v)
-        for name, values in bound.where.items()
-        if name == "source"
-        for v in ([values] if isinstance(values, str) else values)
-    }
-    lacks = {s: missing for s, missing in lacks.items() if not asked or s in asked}
+    lacks = _lacks(build, bound)
     without = {s: missing for s, missing in lacks.items() if missing}
     try:
         if not lacks or len(without) == len(lacks):
             check_dimensions(chosen, [*bound.by, *bound.where], own_dimensions(build))  # before coverage is looked at
-            missing = sorted({m for found in without.values() for m in found}) or list(chosen.needs)
-            marked = (
-                "; what is marked as returned is counted in flagged_line_rate and flagged_order_rate"
-                if "return" in missing and chosen.unit == "share" and is_known(build, "flagged_line_rate")
-                else ""
-            )
-            return _finished(build, bound, _grey(bound, f"needs {wanted(missing)}; load a source that has it{marked}"))
+            return _finished(build, bound, _grey(bound, _needs(build, bound, without)))
         bound = of_build(build, bound)
-        if without:
-            note = "; ".join(f"without {s}: no {wanted(missing)}" for s, missing in without.items())
         absent = [d for d in chosen.required if d not in {ALIASES.get(n, n) for n in (*bound.by, *bound.where)}]
         if absent:
             check_dimensions(chosen, [*bound.by, *bound.where], own_dimensions(build))
@@ -73,19 +57,48 @@ def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequenc
     is_empty = bool(bound.by) and not len(frame)
     found = _grey(bound, "").iloc[:0] if is_empty else (chosen.finish or total)(frame, bound, build)
     found = losses.cover(build, bound, found, unit(build, chosen))
+    note = "; ".join(f"without {s}: no {wanted(missing)}" for s, missing in without.items())
     if "source" in bound.by and without:
-        left = pd.DataFrame(
-            [
-                {"source": s, **_UNKNOWN, "reason": f"needs {wanted(m)}; load a source that has it"}
-                for s, m in without.items()
-            ]
-        )
-        found = pd.concat([found[~found["source"].isin(list(without))], left], ignore_index=True)
+        found = _with_sources_without(found, without)
         note = ""
     unshipped = losses.unshipped(build, bound)
     if note or unshipped:
         found["note"] = ["; ".join(filter(None, [note, own, unshipped])) for own in found["note"]]
     return _finished(build, bound, found)
+
+
+def _lacks(build: Build, bound: BoundQuestion) -> dict[str, list[str]]:
+    """Give by source, of those asked for, the kinds of fact that a metric needs and the source does not fill."""
+    lacks = lacking(build, bound.metric.needs)
+    asked = {
+        str(v)
+        for name, values in bound.where.items()
+        if name == "source"
+        for v in ([values] if isinstance(values, str) else values)
+    }
+    return {s: missing for s, missing in lacks.items() if not asked or s in asked}
+
+
+def _needs(build: Build, bound: BoundQuestion, without: dict[str, list[str]]) -> str:
+    """Say what a metric needs that no source has, and what is counted instead where returns are only marked."""
+    missing = sorted({m for found in without.values() for m in found}) or list(bound.metric.needs)
+    marked = (
+        "; what is marked as returned is counted in flagged_line_rate and flagged_order_rate"
+        if "return" in missing and bound.metric.unit == "share" and is_known(build, "flagged_line_rate")
+        else ""
+    )
+    return f"needs {wanted(missing)}; load a source that has it{marked}"
+
+
+def _with_sources_without(found: pd.DataFrame, without: dict[str, list[str]]) -> pd.DataFrame:
+    """Give a row with the reason to each source that lacks what a metric needs."""
+    left = pd.DataFrame(
+        [
+            {"source": s, **_UNKNOWN, "reason": f"needs {wanted(m)}; load a source that has it"}
+            for s, m in without.items()
+        ]
+    )
+    return pd.concat([found[~found["source"].isin(list(without))], left], ignore_index=True)
 
 
 _UNKNOWN: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from sqlalchemy import literal_column
 
+from pipelines.metrics.catalogue.development import develop_families
 from pipelines.metrics.catalogue.returns import (
     CELL,
     EXPECTED,
@@ -13,7 +14,6 @@ from pipelines.metrics.catalogue.returns import (
     SCORED_UNITS,
     SOLD,
     R,
-    develop_families,
 )
 from pipelines.metrics.declare import Metric, Sum, measure
 from pipelines.metrics.facts import ORDERS, SCORED, lots, orders

@@ -1,11 +1,17 @@
 """Metrics of what comes back: sales, return rates, what is still to come, reasons, workload. Declarations only."""
 
-from dataclasses import replace
-from typing import Any
+from sqlalchemy import and_, literal_column
 
-from sqlalchemy import Select, and_, func, literal_column, select
-
-from pipelines.metrics.declare import BoundQuestion, FactTable, Measure, Metric, Sum, always, both, measure
+from pipelines.metrics.catalogue.development import (
+    KEPT_BY_AGE,
+    RETURNED_BY_DELAY,
+    counted,
+    counted_credit,
+    develop,
+    develop_families,
+    within,
+)
+from pipelines.metrics.declare import Measure, Metric, Sum, always, both, measure
 from pipelines.metrics.facts import (
     CANCELLED_THEN,
     CREDITS,
@@ -15,7 +21,6 @@ from pipelines.metrics.facts import (
     SOLD_THEN,
     bought,
     chances,
-    credited,
     lots,
     matches,
     orders,
@@ -34,8 +39,8 @@ from pipelines.metrics.facts.conditions import (
 from pipelines.metrics.finish import final, shares
 from pipelines.metrics.period import period_rate
 from pipelines.metrics.question import Text
-from pipelines.warehouse.engine import Expression, calendar_days
-from pipelines.warehouse.rules import Sql, Time, curve_share, curves, on_curve
+from pipelines.warehouse.engine import Expression
+from pipelines.warehouse.rules import Sql, Time
 from pipelines.warehouse.vocabulary import HEADLINE_RETURN_TYPES
 
 CELL = ("clock_on", "cell_source", "cell_category", "cell_channel", "cell_window", "cell_ends_on")
@@ -62,79 +67,6 @@ EXPECTED = measure("expected", Sum(SCORED, lambda _: orders.c.units_sold * chanc
 OF_BUYERS = measure("expected", Sum(SCORED, lambda _: orders.c.units_sold * chances.c.buyer_probability, _is_scored))
 SCORED_UNITS = measure("scored", Sum(SCORED, lambda _: orders.c.units_sold, _is_scored))
 
-
-def develop(chosen: Select[Any], ask: BoundQuestion, columns: list[str], family: bool = False) -> Select[Any]:
-    """Join the development curve to units grouped by the day their clock started.
-
-    Columns: groups, `share` (see curve_share), sums.
-    """
-    cohort = chosen.subquery("cohort")
-    now = Time(cohort.c.cell_source, ask.as_of, ask.observed)
-    names = {
-        "source": "source",
-        "category": "category",
-        "channel": "channel",
-        "window_days": "window",
-        "window_ends_on": "ends_on",
-    }
-    cell = {n: cohort.c[f"cell_{c}"] for n, c in names.items()}
-    groups = [cohort.c[b] for b in ask.by] + ([cohort.c.cell_category.label("family")] if family else [])
-    aged = (
-        select(*groups, curve_share(cohort.c.clock_on, now).label("share"), *(cohort.c[c] for c in columns))
-        .select_from(cohort)
-        .outerjoin(curves, on_curve(cohort.c.clock_on, cell, now))
-        .subquery("aged")
-    )
-    keys = [aged.c[g.name] for g in groups] + [aged.c.share]
-    return select(*keys, *(func.sum(aged.c[c]).label(c) for c in columns)).group_by(*keys)
-
-
-def develop_families(chosen: Select[Any], ask: BoundQuestion, columns: list[str]) -> Select[Any]:
-    """Develop, and keep the category of the units apart as `family`."""
-    return develop(chosen, ask, columns, family=True)
-
-
-def _age(table: Any) -> Sql:
-    return lambda now: calendar_days(table.c.clock_started_at, now.at)
-
-
-def _delay(table: Any) -> Sql:
-    return lambda _: calendar_days(table.c.clock_started_at, table.c.confirmed_at)
-
-
-ORDERS_BY_AGE = replace(ORDERS, name="orders_by_age", details={"clock_day": _age(orders)})
-LOTS_BY_AGE = replace(LOTS, name="lots_by_age", details={"clock_day": _age(lots)})
-LOTS_BY_DELAY = replace(LOTS, name="lots_by_delay", details={"clock_day": _delay(lots)})
-CREDITS_BY_AGE = replace(CREDITS, name="credits_by_age", details={"clock_day": _age(bought)})
-CREDITS_BY_DELAY = replace(
-    CREDITS,
-    name="credits_by_delay",
-    details={"clock_day": lambda _: calendar_days(bought.c.clock_started_at, credited.c.confirmed_at)},
-)
-
-
-def _within(base: FactTable, ask: BoundQuestion, now: Time) -> Expression:
-    """Keep what came back within the days asked for."""
-    return base.details["clock_day"](now).between(0, int(ask.parameter or 30))
-
-
-_counted = both(is_confirmed(), is_headline())
-_counted_credit = both(is_confirmed(credited), is_headline(credited))
-KEPT_BY_AGE = measure(
-    "sold",
-    [
-        Sum(ORDERS_BY_AGE, lambda _: orders.c.units_sold),
-        Sum(LOTS_BY_AGE, lambda _: -lots.c.units, _counted, of_orders=True),
-        Sum(CREDITS_BY_AGE, lambda _: -matches.c.units, _counted_credit),
-    ],
-)
-RETURNED_BY_DELAY = measure(
-    "returned",
-    [
-        Sum(LOTS_BY_DELAY, units(), _counted, of_orders=True),
-        Sum(CREDITS_BY_DELAY, lambda _: matches.c.units, both(_counted_credit, is_bound)),
-    ],
-)
 
 _headline_type = of_type(*HEADLINE_RETURN_TYPES)
 
@@ -421,7 +353,7 @@ METRICS = (
         ("clock_day",),
         family="returns",
         first="returned",
-        only={"numerator": _within},
+        only={"numerator": within},
     ),
     Metric(
         "value_return_rate",
@@ -459,8 +391,8 @@ METRICS = (
             measure(
                 "returned",
                 [
-                    Sum(LOTS, lambda _: lots.c.order_key, _counted, distinct=True, of_orders=True),
-                    Sum(CREDITS, lambda _: bought.c.order_key, both(_counted_credit, is_bound), distinct=True),
+                    Sum(LOTS, lambda _: lots.c.order_key, counted, distinct=True, of_orders=True),
+                    Sum(CREDITS, lambda _: bought.c.order_key, both(counted_credit, is_bound), distinct=True),
                 ],
             ),
             measure("sold", Sum(ORDERS, lambda _: orders.c.order_key, _is_sold, distinct=True)),

@@ -1,8 +1,22 @@
 """Facts by stage: pairs of steps, segments, the funnel."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import DateTime, Integer, String, and_, case, cast, func, literal_column, null, or_, select, union_all
+from sqlalchemy import (
+    DateTime,
+    Integer,
+    Select,
+    String,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.sql.expression import FromClause
 
 from pipelines.metrics.declare import FactTable
@@ -51,69 +65,10 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> FactTable:
     `passed`). Waits from the request of a source that tells of none begin with the return. A wait that ended before it
     began is lost, but for money: goods may be paid before they come, and then nobody waits (`PAID_EARLY`).
     """
-    arms = []
-    for stage, (start, end) in pairs.items():
-        names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
-        stopped = func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at)
-        began: Expression = lots.c[start]
-        rows: FromClause = lots
-        is_from_return: Expression = literal_column("0", Integer)
-        reversed_ = is_reversed(start.removesuffix("_at"), end.removesuffix("_at"))
-        if start == "requested_at" and end in ("refunded_at", "restocked_at"):
-            sent = func.coalesce(lots.c.handed_over_at, lots.c.carrier_scan_at, lots.c.received_at)
-            rows = lots.outerjoin(_ASKING, _ASKING.c.source == lots.c.source)
-            began = func.coalesce(lots.c.requested_at, case((_ASKING.c.source.is_(None), sent)))
-            is_from_return = case((lots.c.requested_at.is_(None), 1), else_=0)
-            reversed_ = or_(reversed_, and_(lots.c.requested_at.is_(None), lots.c[end] < sent))
-        is_paid_early = and_(
-            reversed_, literal_column("TRUE" if end == "refunded_at" and start != "requested_at" else "FALSE")
-        )
-        if end == "refunded_at" and start == "requested_at":
-            is_paid_early = and_(reversed_, lots.c.requested_at.is_(None))
-        fault = case(
-            (lots.c.date_fault.is_not(None), lots.c.date_fault),
-            (and_(reversed_, ~is_paid_early), literal_column("'ended before it began'", String)),
-        )
-        arms.append(
-            select(
-                *(lots.c[n] for n in dict.fromkeys(names)),
-                lots.c.return_line_id,
-                lots.c.return_id,
-                lots.c.units,
-                literal_column(f"'{stage}'").label("stage"),
-                began.label("begun_at"),
-                lots.c[end].label("done_at"),
-                stopped.label("stopped_at"),
-                lots.c.lost_at,
-                passed(end).label("passed_at"),
-                fault.label("date_fault"),
-                case((is_paid_early, 1), else_=0).label("is_paid_early"),
-                is_from_return.label("is_from_return"),
-            )
-            .select_from(rows)
-            .where(began.is_not(None))
-        )
+    arms = [_wait(stage, start, end) for stage, (start, end) in pairs.items()]
     chosen: Any = union_all(*arms) if len(arms) > 1 else arms[0]
     table = chosen.subquery(name)
     c = table.c
-
-    def ended(now: Time) -> tuple[Expression, Expression]:
-        done, early = now.happened(c.done_at), and_(now.happened(c.done_at), c.is_paid_early == 1)
-        cause = case(
-            (early, PAID_EARLY),
-            (done, 0),
-            (now.happened(c.stopped_at), 1),
-            (now.happened(c.lost_at), 2),
-            (now.happened(c.passed_at), -1),
-            else_=3,
-        )
-        return cast(cause, Integer), case(
-            (early, c.begun_at),
-            (done, c.done_at),
-            (now.happened(c.stopped_at), c.stopped_at),
-            (now.happened(c.lost_at), c.lost_at),
-            else_=now.at,
-        )
 
     dimensions = {
         **named(table, *LOT_COLUMNS),
@@ -123,8 +78,8 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> FactTable:
         "lane": lane(table),
     }
     details: dict[str, Sql] = {
-        "cause": lambda now: ended(now)[0],
-        "hours": lambda now: whole_hours(c.begun_at, ended(now)[1]),
+        "cause": lambda now: _wait_end(c, now)[0],
+        "hours": lambda now: whole_hours(c.begun_at, _wait_end(c, now)[1]),
         "is_from_return": lambda _: cast(c.is_from_return, Integer),
     }
     ids = (c.return_line_id, c.return_id, c.stage, c.begun_at, c.done_at, c.units)
@@ -142,6 +97,90 @@ def stage_base(name: str, pairs: dict[str, tuple[str, str]]) -> FactTable:
         noun="waits",
         fault=c.date_fault,
         fault_kind="reversed",
+    )
+
+
+class _Begin(NamedTuple):
+    """Where a wait begins: the rows, when, whether with the return instead of the request, and if it ended before."""
+
+    rows: FromClause
+    at: Expression
+    is_from_return: Expression
+    is_reversed: Expression
+
+
+def _wait_begin(start: str, end: str) -> _Begin:
+    """Give where a lot's wait from one stage to another begins.
+
+    A wait for money or stock from the request begins with the return where the source tells of no requests.
+    """
+    reversed_ = is_reversed(start.removesuffix("_at"), end.removesuffix("_at"))
+    if start != "requested_at" or end not in ("refunded_at", "restocked_at"):
+        return _Begin(lots, lots.c[start], literal_column("0", Integer), reversed_)
+    sent = func.coalesce(lots.c.handed_over_at, lots.c.carrier_scan_at, lots.c.received_at)
+    return _Begin(
+        lots.outerjoin(_ASKING, _ASKING.c.source == lots.c.source),
+        func.coalesce(lots.c.requested_at, case((_ASKING.c.source.is_(None), sent))),
+        case((lots.c.requested_at.is_(None), 1), else_=0),
+        or_(reversed_, and_(lots.c.requested_at.is_(None), lots.c[end] < sent)),
+    )
+
+
+def _is_paid_early(start: str, end: str, reversed_: Expression) -> Expression:
+    """Say whether a lot's wait for money ended before it began because it was paid before its goods came."""
+    if end == "refunded_at" and start == "requested_at":
+        return and_(reversed_, lots.c.requested_at.is_(None))
+    return and_(reversed_, literal_column("TRUE" if end == "refunded_at" else "FALSE"))
+
+
+def _wait(stage: str, start: str, end: str) -> Select[Any]:
+    """Select the lots that wait from one stage to another: from when, what ends it, and the fault of its dates."""
+    names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
+    stopped = func.least(lots.c.cancelled_at, lots.c.rejected_at, lots.c.expired_at)
+    begin = _wait_begin(start, end)
+    is_paid_early = _is_paid_early(start, end, begin.is_reversed)
+    fault = case(
+        (lots.c.date_fault.is_not(None), lots.c.date_fault),
+        (and_(begin.is_reversed, ~is_paid_early), literal_column("'ended before it began'", String)),
+    )
+    return (
+        select(
+            *(lots.c[n] for n in dict.fromkeys(names)),
+            lots.c.return_line_id,
+            lots.c.return_id,
+            lots.c.units,
+            literal_column(f"'{stage}'").label("stage"),
+            begin.at.label("begun_at"),
+            lots.c[end].label("done_at"),
+            stopped.label("stopped_at"),
+            lots.c.lost_at,
+            passed(end).label("passed_at"),
+            fault.label("date_fault"),
+            case((is_paid_early, 1), else_=0).label("is_paid_early"),
+            begin.is_from_return.label("is_from_return"),
+        )
+        .select_from(begin.rows)
+        .where(begin.at.is_not(None))
+    )
+
+
+def _wait_end(c: Any, now: Time) -> tuple[Expression, Expression]:
+    """Give how a wait ended up to a time of observation, as causes of a life table, and when."""
+    done, early = now.happened(c.done_at), and_(now.happened(c.done_at), c.is_paid_early == 1)
+    cause = case(
+        (early, PAID_EARLY),
+        (done, 0),
+        (now.happened(c.stopped_at), 1),
+        (now.happened(c.lost_at), 2),
+        (now.happened(c.passed_at), -1),
+        else_=3,
+    )
+    return cast(cause, Integer), case(
+        (early, c.begun_at),
+        (done, c.done_at),
+        (now.happened(c.stopped_at), c.stopped_at),
+        (now.happened(c.lost_at), c.lost_at),
+        else_=now.at,
     )
 
 
@@ -214,13 +253,8 @@ def _filled() -> dict[str, Expression]:
     }
 
 
-def segment_base() -> FactTable:
-    """Give one row a lot and piece of its way from request to refund, with the days spent in it up to T.
-
-    Pieces follow each other, so that they add up to the whole; a piece that is still open counts up to T, one that was
-    stopped up to its stop. What the refund overtook (money given before the goods came) is left out after the refund.
-    Lots whose goods went through stages out of order are lost.
-    """
+def _segments() -> list[Select[Any]]:
+    """Select the lots that reached each piece of the way: when it began and ended, and what overtook or stopped it."""
     filled = _filled()
     names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
     moved = ("handed_over", "carrier_scan", "received", "inspected")
@@ -228,7 +262,7 @@ def segment_base() -> FactTable:
     fault = case(
         (lots.c.date_fault.is_not(None), lots.c.date_fault), (crossed, literal_column("'stages out of order'", String))
     )
-    arms = [
+    return [
         select(
             *(lots.c[n] for n in dict.fromkeys(names)),
             lots.c.return_line_id,
@@ -244,7 +278,16 @@ def segment_base() -> FactTable:
         ).where(filled["asked"].is_not(None), filled[start].is_not(None))
         for piece, (start, end, whose) in SEGMENTS.items()
     ]
-    table = union_all(*arms).subquery("segment")
+
+
+def segment_base() -> FactTable:
+    """Give one row a lot and piece of its way from request to refund, with the days spent in it up to T.
+
+    Pieces follow each other, so that they add up to the whole; a piece that is still open counts up to T, one that was
+    stopped up to its stop. What the refund overtook (money given before the goods came) is left out after the refund.
+    Lots whose goods went through stages out of order are lost.
+    """
+    table = union_all(*_segments()).subquery("segment")
     c = table.c
 
     def until(now: Time) -> Expression:
