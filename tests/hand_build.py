@@ -63,6 +63,9 @@ FACTS = (
     "stage_restocked",
     "touch",
     "decline",
+    "refusal",
+    "exchange",
+    "conformity",
     "return_flag",
 )
 

@@ -412,8 +412,8 @@ ORDERS = "Order ID,Order Date,SKU,Qty,Price"
     [
         *(
             (
-                f"{ORDERS},Return Date\n1,2026-01-01,A,1,9.5,2026-02-01\n2,2026-01-02,B,1,9.5,{none}\n3,2026-01-03,A,1,9.5,"
-                f"{none}\n",
+                f"{ORDERS},Return Date\n1,2026-01-01,A,1,9.5,2026-02-01\n2,2026-01-02,B,1,9.5,{none}\n"
+                f"3,2026-01-03,A,1,9.5,{none}\n",
                 "received: Return Date",
             )
             for none in ("N/A", "NULL", "None", "NaT", "-", "#N/A")

@@ -91,6 +91,8 @@ def test_a_fact_unlocks_what_waits_for_it_alone(least: Settings) -> None:
     build = current_build(least.warehouse)
     found = {one.fact: one for one in unlocks.missing(build)}
     assert "reason_share" in found["reason"].numbers
+    for fact, key in (("conformity", "conformity_rate"), ("exchange", "exchange_rate"), ("refusal", "refused_rate")):
+        assert found[fact].numbers == (key,)  # nothing in the files could say so: no zero
     assert "returned_units" not in {key for one in found.values() for key in one.numbers}
     assert {"margin_erosion"} <= set(found["unit_cost"].later) & set(found["leg"].later)
     assert found["leg"].pages == ("emissions", "recovery", "margin")

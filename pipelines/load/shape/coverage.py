@@ -45,6 +45,12 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
         "decline": "CASE WHEN rejected_at IS NOT NULL THEN coalesce(decline_reason, '') END",
         "return": "1",
     }
+    # what a source has never said of a return it may not be able to say; once is enough
+    of_type = {
+        "refusal": "return_type IN ('refused', 'uncollected')",
+        "exchange": "return_type = 'exchange'",
+        "conformity": "return_type NOT IN ('withdrawal', 'exchange', 'refused', 'uncollected')",
+    }
     of_leg = {"leg_cost": "cost_amount", "mass": "mass_kg", "distance": "distance_km", "leg": "1"}
     sold = "fact_order_line WHERE units_sold > 0"
     coverage = [
@@ -56,12 +62,10 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
         _coverage(f"fact_refund WHERE source NOT IN (SELECT DISTINCT source FROM {sold})", {"fx": "fx_rate"}),
         _coverage("fact_return_line", of_return),
         _coverage("fact_return_leg", of_leg),
+        *(_seen("fact_return_line", fact, condition) for fact, condition in of_type.items()),
         *(_coverage(f"fact_{n}", {n: "1"}) for n in ("refund", "refund_line", "recovery", "carrier_invoice")),
         _coverage("fact_order_line", {"order": "1"}),
-        (
-            f"SELECT source, 'return_flag' AS fact, 1.0 AS share, count(*) AS rows FROM {sold} GROUP BY source HAVING"
-            " count(return_flag) > 0"
-        ),
+        _seen(sold, "return_flag", "return_flag IS NOT NULL"),
     ]
     times = {
         "order_line": "ordered_at",
@@ -156,6 +160,14 @@ def shape_quarantine(
             SELECT source, '{thing}' AS thing, count(DISTINCT row) AS rows, (SELECT count(*) FROM {fact} f
                 WHERE f.source = missing.source) AS kept FROM missing GROUP BY 1
         """)
+
+
+def _seen(rows: str, fact: str, condition: str) -> str:
+    """Select the sources of which one row at least carries a fact."""
+    return (
+        f"SELECT source, '{fact}' AS fact, 1.0 AS share, count(*) AS rows FROM {rows} GROUP BY source HAVING"
+        f" count(*) FILTER ({condition}) > 0"
+    )
 
 
 def _coverage(rows: str, facts: dict[str, str]) -> str:
