@@ -24,7 +24,7 @@ from streamlit.testing.v1 import AppTest
 
 import dashboard
 from dashboard.i18n import LANGUAGES, Words
-from dashboard.shared import blocks, filters
+from dashboard.shared import controls, filters
 from pipelines import cli, metrics
 from pipelines.errors import BackhaulError
 from pipelines.load import load
@@ -158,7 +158,7 @@ def open_pages(
 
     with patch.dict(os.environ, BACKHAUL_WAREHOUSE=str(settings.warehouse)), contextlib.ExitStack() as stack:
         if rows:
-            stack.enter_context(patch.object(blocks, "_files", files))
+            stack.enter_context(patch.object(controls, "files", files))
         app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)
         app.query_params["lang"] = language.upper()
         app.run()

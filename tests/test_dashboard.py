@@ -31,7 +31,7 @@ from dashboard.app_pages.returns import data as data_returns
 from dashboard.app_pages.returns import figures
 from dashboard.app_pages.returns import parts as parts_returns
 from dashboard.i18n import LANGUAGES, Words, catalogue
-from dashboard.shared import charts, columns, findings, queries
+from dashboard.shared import charts, columns, findings, queries, rows_behind
 from models.effect import Effect
 from pipelines import alerts, analyses, metrics
 from pipelines.cli.pages import command, environment
@@ -431,7 +431,7 @@ def test_every_chart_and_table_of_every_page_has_a_way_to_a_file(
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_column_of_the_rows_behind_has_a_name(tiny_build: Build, language: str) -> None:
     for metric in metrics.catalogue():
-        for part in queries.parts(metric.key):
+        for part in rows_behind.parts(metric.key):
             for column in metrics.rows(tiny_build, metric.key, part=part):
                 assert f"value.column.{column}" in catalogue(language), (metric.key, column)
 
@@ -447,7 +447,7 @@ def test_a_step_of_the_margin_has_the_rows_that_make_it(asked: queries.PageQuest
     assert len(steps) > 4
     left = steps["step"] == "left"
     for step, amount in steps.loc[~left, ["step", "amount"]].itertuples(index=False):
-        _, total = queries.rows_total(asked, "margin_erosion", "numerator", (("step", step),), True)
+        _, total = rows_behind.rows_total(asked, "margin_erosion", "numerator", (("step", step),), True)
         assert (total if step == "booked" else -total) == pytest.approx(amount, abs=0.01), step
 
 
@@ -455,25 +455,27 @@ def test_a_step_of_the_margin_has_the_rows_that_make_it(asked: queries.PageQuest
 def test_a_bar_of_a_promise_has_as_many_rows_as_it_says(asked: queries.PageQuestion, cut: str) -> None:
     for row in data_promises.promise_states(asked, cut).itertuples():
         at = ((cut, str(row.label)), ("state", str(row.state)))
-        assert queries.rows_total(asked, "promise_kept", "numerator", at, True)[0] == row.n, at
+        assert rows_behind.rows_total(asked, "promise_kept", "numerator", at, True)[0] == row.n, at
 
 
 def test_a_share_of_the_whole_is_out_of_all_of_it(asked: queries.PageQuestion) -> None:
     at = (("return_reason", "size_small"), ("category", "dresses"))
-    of = {part: queries.rows_total(asked, "reason_share", part, at, True)[1] for part in ("numerator", "denominator")}
+    of = {
+        part: rows_behind.rows_total(asked, "reason_share", part, at, True)[1] for part in ("numerator", "denominator")
+    }
     shares = queries.crossed(asked, "reason_share", "return_reason", "category").set_index(
         ["return_reason", "category"]
     )
     assert of["numerator"] / of["denominator"] == pytest.approx(shares.loc[("size_small", "dresses"), "value"])
 
 
-@pytest.mark.parametrize("form", queries.FILES)
+@pytest.mark.parametrize("form", rows_behind.FILES)
 def test_files_of_what_is_seen_and_of_the_rows_verify(asked: queries.PageQuestion, tmp_path: Path, form: str) -> None:
     seen = queries.by(asked, "kg_co2e", "role")
     behind = queries.DrillDown("kg_co2e", ("role",), seen)
     made = {
-        "seen": queries.file_of_seen(asked, "Émissions", behind, seen, form, "fr"),
-        "rows": queries.file_of_rows(
+        "seen": rows_behind.file_of_seen(asked, "Émissions", behind, seen, form, "fr"),
+        "rows": rows_behind.file_of_rows(
             asked, "Émissions", "kg_co2e", "numerator", (("role", "trunk"),), True, form, "fr"
         ),
     }

@@ -1,15 +1,14 @@
 """Pieces that pages share.
 
-The heading with its badge, a tile, a chart, a table, the rows behind them, and the empty states. Under each chart,
-table and row of tiles stand the same two controls: the rows behind it (of the mark that was chosen, when one was) and
-files of what is shown and of those rows; a file is made when it is asked for. Streamlit lives here and in the pages;
-what is asked lives in `queries`, what is said in `findings` and `i18n`.
+The heading with its badge, a tile, a chart, a table, and the empty states. Under each chart, table and row of tiles
+stand the same two controls, of `controls`; how a frame looks is in `frames`. Streamlit lives here, there and in the
+pages; what is asked lives in `queries`, what is said in `findings` and `i18n`.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,12 +17,12 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard.i18n import MISSING, Words, inert
-from dashboard.shared import charts, columns, findings, queries
+from dashboard.i18n import Words, inert
+from dashboard.shared import charts, findings, queries
+from dashboard.shared.controls import controls, mark_at, narrowed
 from dashboard.shared.filters import View, widget_key
+from dashboard.shared.frames import SHOWN_ROWS, frame_table
 from pipelines.settings import Settings
-
-SHOWN_ROWS = 500
 
 
 def needs_one(view: View, page: str, *keys: str) -> None:
@@ -92,11 +91,6 @@ def definition(words: Words, key: str) -> str:
     return "\n\n".join(parts)
 
 
-def name(words: Words, key: str) -> str:
-    """Give a metric's name."""
-    return words.either(*queries.metric(key).name)
-
-
 def tile(view: View, key: str, extra: str = "") -> None:
     """Show one number with its change and interval, whether the change is noise, its months and its definition.
 
@@ -107,7 +101,7 @@ def tile(view: View, key: str, extra: str = "") -> None:
     found = queries.number(view.asked, key)
     names = _listed(words, queries.unfiltered())
     unfiltered = words("filter.unfiltered", names=names) if names else ""
-    label = name(words, key)
+    label = findings.name(words, key)
     if found.status != "ok":
         bounds, why = between(words, found), findings.reason(words, found)
         with st.container(border=True, height="stretch", gap="small"):
@@ -172,7 +166,7 @@ def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
             for key in known:
                 tile(view, key, (beside or {}).get(key, ""))
         behind = queries.DrillDown(known[0], also=tuple(known[1:]))
-        _controls(view, words("rows.numbers"), f"tiles_{keys[0]}", behind, queries.numbers(view.asked, *known))
+        controls(view, words("rows.numbers"), f"tiles_{keys[0]}", behind, queries.numbers(view.asked, *known))
         queries.unfiltered()
     if len(known) < len(keys):
         _missing(words, words("missing.title"), {key: facts for key, facts in lacks.items() if facts})
@@ -181,7 +175,7 @@ def tiles(view: View, *keys: str, beside: dict[str, str] | None = None) -> None:
 def _missing(words: Words, title: str, lacks: dict[str, tuple[str, ...]], *, is_whole_page: bool = False) -> None:
     """Say which numbers the files cannot support, what they need, and what to send to whom to get it."""
     facts = list(dict.fromkeys(fact for needed in lacks.values() for fact in needed))
-    names = list(dict.fromkeys(name(words, key) for key in lacks))
+    names = list(dict.fromkeys(findings.name(words, key) for key in lacks))
     ask_for(words, title, names, facts, is_expanded=is_whole_page)
 
 
@@ -238,14 +232,8 @@ def chart(
     A figure without rows behind it says what is seen.
     """
     not_filtered(st.session_state["view"].words)
-    _chart(_narrowed(behind), figure, alt, key, behind, seen)
+    _chart(narrowed(behind), figure, alt, key, behind, seen)
     queries.unfiltered()  # it has been said
-
-
-def _narrowed(behind: queries.DrillDown | None) -> View:
-    """Give the view, with the filters of what lies behind added to its own."""
-    view: View = st.session_state["view"]
-    return replace(view, where=(*view.where, *behind.where)) if behind is not None and behind.where else view
 
 
 @st.fragment
@@ -256,7 +244,7 @@ def _chart(
     figure = charts.inert_texts(figure)
     if behind is None:
         st.plotly_chart(figure, key=key, alt=alt, config=config)
-        _controls(view, alt, key, None, pd.DataFrame() if seen is None else seen)
+        controls(view, alt, key, None, pd.DataFrame() if seen is None else seen)
         return
     marks = charts.marks(figure) if behind.by else []
     codes = st.session_state.get(f"{key}_mark", [])
@@ -269,11 +257,7 @@ def _chart(
     else:
         st.plotly_chart(figure, key=key, alt=alt, config=config)
     seen = queries.cut(view.asked, behind.key, *behind.by) if behind.seen is None else behind.seen
-    _controls(view, alt, key, behind, seen, _at(behind, codes), [_at(behind, mark) for mark in marks])
-
-
-def _at(behind: queries.DrillDown, codes: Sequence[str | None]) -> queries.Mark:
-    return tuple(zip(behind.by, codes, strict=False))
+    controls(view, alt, key, behind, seen, mark_at(behind, codes), [mark_at(behind, mark) for mark in marks])
 
 
 def _is_telephone() -> bool:
@@ -290,204 +274,6 @@ def _choose(key: str) -> None:
     if points:
         last = points[-1]
         st.session_state[f"{key}_mark"] = list(last.values()) if isinstance(last, dict) else list(last)
-
-
-def _controls(
-    view: View,
-    title: str,
-    key: str,
-    behind: queries.DrillDown | None,
-    seen: pd.DataFrame,
-    at: queries.Mark = (),
-    marks: Sequence[queries.Mark] = (),
-) -> None:
-    """Show the way to the rows and to the files, small, under what they belong to; `at` is the mark chosen of `marks`.
-
-    What the numbers do not rest on is said above them.
-    """
-    words = view.words
-    if behind is not None and not key.startswith("tiles_"):
-        said = findings.lost(words, [queries.number(view.asked, k) for k in (behind.key, *behind.also)])
-        if said:
-            st.caption(f":orange[:material/warning:] {said}")
-    with st.container(horizontal=True, gap="small", vertical_alignment="center", key=f"{key}_controls"):
-        if behind is not None:
-            label = words("rows.open_of", what=_said(words, behind, at)) if at else words("rows.open")
-            if st.button(
-                label, icon=":material/table_rows:", type="tertiary", key=f"{key}_rows", help=words("rows.help")
-            ):
-                _open_rows(view, behind, at, marks)
-            if at:
-                st.button(
-                    words("rows.clear"),
-                    icon=":material/close:",
-                    type="tertiary",
-                    key=f"{key}_clear",
-                    on_click=_clear,
-                    args=(key,),
-                )
-        with st.popover(words("rows.export"), icon=":material/download:", type="tertiary", key=f"{key}_export"):
-            st.caption(words("rows.seen"))
-            make = partial(queries.file_of_seen, view.asked, title, behind, seen)
-            _files(words, f"{key}_seen", behind.key if behind else key, make)
-            if behind is not None:
-                st.caption(words("rows.behind"))
-                part = queries.parts(behind.key)[0]
-                make = partial(queries.file_of_rows, view.asked, title, behind.key, part, at, behind.is_dated)
-                _files(words, f"{key}_behind", f"{behind.key}_rows", make)
-
-
-def _clear(key: str) -> None:
-    """Forget the mark or the row that was chosen."""
-    st.session_state.pop(f"{key}_mark", None)
-    st.session_state[f"{key}_turn"] = st.session_state.get(f"{key}_turn", 0) + 1
-
-
-def _files(words: Words, key: str, name: str, make: Callable[[str, str], bytes]) -> None:
-    """Show one button a format; a file is made when its button is pressed."""
-    with st.container(horizontal=True, gap="small"):
-        for form in queries.FILES:
-            st.download_button(
-                words(f"rows.{form}"),
-                partial(make, form, words.language),
-                f"backhaul-{name}.{form}",
-                queries.MIME[form],
-                key=f"{key}_{form}",
-                on_click="ignore",
-            )
-
-
-def _said(words: Words, behind: queries.DrillDown, at: queries.Mark) -> str:
-    """Name the mark that was chosen."""
-    return " · ".join(_named(words, behind, name, value) for name, value in at)
-
-
-def _named(words: Words, behind: queries.DrillDown, dimension: str, value: str | None) -> str:
-    if dimension == "month" and value:
-        return words.month(pd.Timestamp(value))
-    seen = behind.seen
-    if seen is not None and "name" in seen and dimension in seen:
-        found = seen.loc[seen[dimension] == value, "name"]
-        return str(found.iloc[0]) if len(found) else str(value)
-    return words.value(_CODED.get(dimension, dimension), value)
-
-
-def _open_rows(view: View, behind: queries.DrillDown, at: queries.Mark, marks: Sequence[queries.Mark]) -> None:
-    words = view.words
-    named = name(words, queries.key_of(view.asked, behind.key, at))
-    title = words("rows.behind") if behind.also else f"{words('rows.behind')}: {named}"
-    st.dialog(title, width="large", icon=":material/table_rows:")(_rows)(view, behind, at, marks)
-
-
-def _rows(view: View, behind: queries.DrillDown, at: queries.Mark, marks: Sequence[queries.Mark]) -> None:
-    """Show the rows behind a number: which, how many, what they add up to, and the files of all of them."""
-    words, key = view.words, behind.key
-    if behind.also:
-        key = st.selectbox(words("rows.number"), (behind.key, *behind.also), format_func=partial(name, words))
-    if marks:
-        options = [(), *marks]
-        at = st.selectbox(
-            words("rows.of"),
-            options,
-            options.index(at),
-            format_func=lambda one: _said(words, behind, one) or words("filter.every"),
-        )
-    counted = queries.key_of(view.asked, key, at)
-    part = queries.parts(counted)[0]
-    if len(queries.parts(counted)) > 1:
-        part = (
-            st.segmented_control(
-                words("rows.part"),
-                queries.parts(counted),
-                default=part,
-                required=True,
-                format_func=lambda p: words(f"rows.{p}"),
-                label_visibility="collapsed",
-            )
-            or part
-        )
-    asked = (view.asked, key, part, at, behind.is_dated)
-    count, total = queries.rows_total(*asked)
-    limits = [
-        f"{words.dimension(n)}: {', '.join(words.value(n, v) for v in vs)}"
-        for n, vs in view.where
-        if n not in queries.ignored(view.asked, counted)
-    ]
-    span = [words("badge.span", since=words.day(view.since), until=words.day(view.until))] if behind.is_dated else []
-    st.caption(inert(" · ".join([*limits, *span])))
-    if not count:
-        st.info(words("rows.none"), icon=":material/filter_alt:")
-        return
-    sentence = words(
-        "rows.total", n=words.number(count), total=words.number(total, 0 if float(total).is_integer() else 2)
-    )
-    newest = words("rows.newest", n=words.number(SHOWN_ROWS)) if count > SHOWN_ROWS else ""
-    cut = words("rows.cut", n=words.number(queries.FILE_ROWS)) if count > queries.FILE_ROWS else ""
-    st.markdown(" ".join(filter(None, [sentence, newest, cut])))
-    found = queries.rows(*asked, SHOWN_ROWS)
-    _frame(words, found, words("rows.behind"), columns.rows(words, found), rows=12)
-    _files(
-        words,
-        "rows_files",
-        f"{counted}_{part}",
-        partial(queries.file_of_rows, view.asked, name(words, counted), *asked[1:]),
-    )
-
-
-_CODED = {
-    "country": "country",
-    "method": "method",
-    "stage": "stage",
-    "promise_id": "promise",
-    "return_reason": "return_reason",
-    "category": "category",
-    "role": "role",
-    "mode": "mode",
-    "status": "status",
-    "pattern": "pattern",
-    "data_status": "status",
-    "reason": "return_reason",
-    "state": "state",
-    "disposition": "disposition",
-    "component": "step",
-    "outcome": "flow",
-    "cause": "cause",
-    "kind": "kind",
-    "action": "kind",
-    "action_status": "action_status",
-    "relation": "relation",
-    "through": "through",
-    "what": "what",
-    "inspection_outcome": "inspection_outcome",
-    "from_stage": "stage",
-    "to_stage": "stage",
-    "duration_unit": "duration_unit",
-    "responsible": "responsible",
-    "channel": "channel",
-    "return_channel": "return_channel",
-    "waiting": "waiting",
-    "next_promise": "promise",
-}
-
-
-def _worded(words: Words, frame: pd.DataFrame) -> pd.DataFrame:
-    """Put coded values into the reader's words."""
-    coded = {column: kind for column, kind in _CODED.items() if column in frame}
-    return frame.assign(
-        **{
-            column: ["" if pd.isna(code) else words.value(kind, code) for code in frame[column]]
-            for column, kind in coded.items()
-        }
-    )
-
-
-def _rounded(frame: pd.DataFrame, config: dict[str, Any]) -> pd.DataFrame:
-    """Round what a column shows: tenths of a percent, whole amounts."""
-    digits = {"percent": 3, "localized": 0}
-    forms = {column: digits.get(str(settings["type_config"].get("format")), -1) for column, settings in config.items()}
-    return frame.assign(
-        **{column: frame[column].astype(float).round(places) for column, places in forms.items() if places >= 0}
-    )
 
 
 def table(
@@ -510,11 +296,11 @@ def table(
     not_filtered(words)
     present = [column for column in shown if column in frame]
     if key:
-        chosen = _frame(words, frame, alt, shown, rows=rows, key=key)
-        _controls(view, alt, key, behind, frame[present])
+        chosen = frame_table(words, frame, alt, shown, rows=rows, key=key)
+        controls(view, alt, key, behind, frame[present])
         queries.unfiltered()
         return chosen
-    _table(_narrowed(behind), frame, alt, shown, rows, "_".join(["table", *present, *([name] if name else [])]), behind)
+    _table(narrowed(behind), frame, alt, shown, rows, "_".join(["table", *present, *([name] if name else [])]), behind)
     queries.unfiltered()
     return None
 
@@ -531,47 +317,19 @@ def _table(
 ) -> None:
     turn = f"{key}_{st.session_state.get(f'{key}_turn', 0)}"
     by = behind.by if behind is not None and all(name in frame for name in behind.by) else ()
-    chosen = _frame(view.words, frame, alt, shown, rows=rows, key=turn if by else "")
+    chosen = frame_table(view.words, frame, alt, shown, rows=rows, key=turn if by else "")
     present = frame[[column for column in shown if column in frame]]
     if behind is None or not by:
-        _controls(view, alt, key, behind, present)
+        controls(view, alt, key, behind, present)
         return
     behind = replace(behind, seen=frame)
-    marks = [_at(behind, codes) for codes in charts.codes(frame.head(SHOWN_ROWS), *by)]
-    _controls(view, alt, key, behind, present, () if chosen is None else marks[chosen], list(dict.fromkeys(marks)))
-
-
-def _frame(
-    words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any], *, rows: int, key: str = ""
-) -> int | None:
-    """Show the first rows of a frame; with a key, one can be chosen and its position is given back."""
-    frame = frame.head(SHOWN_ROWS)
-    present = [column for column in shown if column in frame]
-    config = {column: shown[column] for column in present}
-    height = 38 + 35 * min(max(len(frame), 1), rows)
-    frame = _rounded(_worded(words, frame), config)
-    for column in (c for c in present if config[c].get("type_config", {}).get("type") == "link"):
-        frame[column] = [link if str(link).startswith(("https://", "http://")) else None for link in frame[column]]
-    if not key:
-        st.dataframe(frame[present], hide_index=True, column_config=config, height=height, alt=alt, placeholder=MISSING)
-        return None
-    event = st.dataframe(
-        frame[present],
-        hide_index=True,
-        column_config=config,
-        height=height,
-        alt=alt,
-        key=key,
-        on_select="rerun",
-        selection_mode="single-row",
-    )
-    chosen = event["selection"]["rows"]
-    return chosen[0] if chosen else None
+    marks = [mark_at(behind, codes) for codes in charts.codes(frame.head(SHOWN_ROWS), *by)]
+    controls(view, alt, key, behind, present, () if chosen is None else marks[chosen], list(dict.fromkeys(marks)))
 
 
 def plain_table(words: Words, frame: pd.DataFrame, alt: str, shown: dict[str, Any]) -> None:
     """Show a table that no build holds: without files, and without rows behind it."""
-    _frame(words, frame, alt, shown, rows=10)
+    frame_table(words, frame, alt, shown, rows=10)
 
 
 def linked(words: Words, finding: findings.Finding) -> None:
@@ -614,7 +372,7 @@ def figures(words: Words, *shown: tuple[str, str, str], behind: queries.DrillDow
         for key, value, about in shown:
             st.metric(words(key), value, border=True, height="stretch", help=about)
     if behind is not None and behind.seen is not None:
-        _controls(_narrowed(behind), words(shown[0][0]), f"figures_{behind.key}", behind, behind.seen)
+        controls(narrowed(behind), words(shown[0][0]), f"figures_{behind.key}", behind, behind.seen)
         queries.unfiltered()
 
 
@@ -638,7 +396,7 @@ def greyed(view: View, key: str) -> None:
     st.info(
         findings.reason(words, found),
         icon=":material/visibility_off:",
-        title=f"{name(words, key)}: {words('greyed.title').lower()}",
+        title=f"{findings.name(words, key)}: {words('greyed.title').lower()}",
     )
 
 

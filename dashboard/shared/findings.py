@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from dashboard.i18n import Words, inert
-from dashboard.shared.queries import Change, Number
+from dashboard.shared.queries import Change, Number, metric
 from pipelines.metrics import losses
 
 Colour = Literal["green", "red", "gray"]
@@ -25,6 +25,11 @@ class Finding:
     page: str
     sentence: str
     weight: float
+
+
+def name(words: Words, key: str) -> str:
+    """Give a metric's name."""
+    return words.either(*metric(key).name)
 
 
 def reason(words: Words, found: Number) -> str:

@@ -7,8 +7,8 @@ import streamlit as st
 
 from dashboard.app_pages.data import data as data_data
 from dashboard.i18n import Words
-from dashboard.shared.blocks import name
 from dashboard.shared.columns import Columns, instant, number, of, percent, text
+from dashboard.shared.findings import name
 
 
 def missing(words: Words, found: Sequence[data_data.Missing]) -> pd.DataFrame:

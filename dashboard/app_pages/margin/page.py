@@ -39,7 +39,7 @@ elif shown == "goods":
     else:
         eroded = data.erosion(asked)
         blocks.chart(
-            charts.stacked(eroded, words, view.currency, blocks.name(words, "margin_erosion"), "category", "flow"),
+            charts.stacked(eroded, words, view.currency, findings.name(words, "margin_erosion"), "category", "flow"),
             title,
             "erosion",
             queries.DrillDown("margin_erosion", ("category", "outcome"), eroded),
@@ -137,7 +137,7 @@ else:
             blocks.greyed(view, "return_cost")
         else:
             blocks.chart(
-                charts.ranked(costs, words, view.currency, blocks.name(words, "return_cost"), kind),
+                charts.ranked(costs, words, view.currency, findings.name(words, "return_cost"), kind),
                 words(f"margin.by_{kind}"),
                 f"cost_{kind}",
                 queries.DrillDown("return_cost", (kind,), costs),

@@ -48,7 +48,7 @@ with moved:
     changes = data.moved(asked)
     parts.links(
         words,
-        parts.moved(words, changes, {key: blocks.name(words, key) for key, *_ in changes}),
+        parts.moved(words, changes, {key: findings.name(words, key) for key, *_ in changes}),
         words("overview.moved_none"),
     )
 with do:

@@ -45,12 +45,12 @@ elif shown == "time":
     if spent.empty:
         blocks.greyed(view, "stage_time_share")
     else:
-        figure = charts.stacked(spent, words, "share", blocks.name(words, "stage_time_share"), "stage", "whose")
+        figure = charts.stacked(spent, words, "share", findings.name(words, "stage_time_share"), "stage", "whose")
         blocks.chart(figure, title, "time", queries.DrillDown("stage_time_share", ("stage", "responsible"), spent))
     reached = data.funnel(asked)
     if len(reached):
         blocks.section(words("promises.funnel"), words, "stage_reached", words("promises.funnel_note"))
-        figure = charts.steps(reached, words, "units", blocks.name(words, "stage_reached"), "stage")
+        figure = charts.steps(reached, words, "units", findings.name(words, "stage_reached"), "stage")
         blocks.chart(
             figure, words("promises.funnel"), "funnel", queries.DrillDown("stage_reached", ("stage",), reached)
         )
@@ -63,11 +63,11 @@ elif shown == "time":
     blocks.tiles(view, "approval_rate", "no_touch_share", "stock_gap", "refund_as_due")
     declined = queries.by(asked, "decline_share", "decline_reason")
     if len(declined):
-        figure = charts.ranked(declined, words, "share", blocks.name(words, "decline_share"), "decline_reason")
-        blocks.section(blocks.name(words, "decline_share"), words, "decline_share")
+        figure = charts.ranked(declined, words, "share", findings.name(words, "decline_share"), "decline_reason")
+        blocks.section(findings.name(words, "decline_share"), words, "decline_share")
         blocks.chart(
             figure,
-            blocks.name(words, "decline_share"),
+            findings.name(words, "decline_share"),
             "declined",
             queries.DrillDown("decline_share", ("decline_reason",), declined),
         )
@@ -125,7 +125,7 @@ elif shown == "waiting":
     else:
         behind = queries.DrillDown("margin_waiting", ("stage",), data.waiting_by(asked, "stage"), is_dated=False)
         figure = charts.ranked(
-            data.waiting_by(asked, "stage"), words, view.currency, blocks.name(words, "margin_waiting"), "waiting"
+            data.waiting_by(asked, "stage"), words, view.currency, findings.name(words, "margin_waiting"), "waiting"
         )
         blocks.chart(figure, title, "waiting", behind)
         behind = queries.DrillDown(

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from dashboard.i18n import Words
-from dashboard.shared.blocks import SHOWN_ROWS
 from dashboard.shared.columns import Columns, number, of, percent, text
+from dashboard.shared.frames import SHOWN_ROWS
 
 
 def regrets(words: Words, items: pd.DataFrame) -> pd.DataFrame:
