@@ -387,13 +387,7 @@ class Mapping:
         Raises MappingError with the line for a column that a table lacks, SourceError for a file no table of the
         mapping takes.
         """
-        data = [f for f in files if f.suffix.lower() not in (".yaml", ".yml")]
-        unknown = [f.name for f in data if not self.takes(f)]
-        if unknown:
-            raise SourceError(
-                f"{shown(unknown[0])}: no table of {self.path.name} takes a file of this name. Its files:"
-                f" {parts_tables.cut(self._named_files())}."
-            )
+        data = self._data_of(files)
         values.zones(connection)
         call = f"mapping_{next(numbers_of)}"
         staged: dict[str, list[parts_tables.Part]] = {}
@@ -401,45 +395,18 @@ class Mapping:
         derived: dict[str, list[str]] = {}
         blank: list[str] = []
         for number, table in enumerate(self.content["tables"]):
-            if "file" in table:
-                mine = [f for f in data if fits(f, table["file"])]
-            else:  # what no other table names
-                mine = [f for f in data if not any(fits(f, p) for p in self._named_files())]
-            main = self._stage(connection, f"{call}_{number}", table, mine, staged)
+            main = self._stage(connection, f"{call}_{number}", table, self._files_of(table, data), staged)
             if main is None:
                 continue
             compiler = Compiler(self, table, main, f"{call}_{number}_rows")
-            for position, join in enumerate(table.get("join") or []):
-                pattern = _joined_file(table, join) or ""
-                found = [f for f in data if fits(f, pattern)]
-                if not found:
-                    raise self.wrong(
-                        join.lines.get("file", join.line),
-                        f"no file is named {pattern}. Give it together with the others.",
-                    )
-                side = self._stage(connection, f"{call}_{number}_{position}", join, found, staged)
-                compiler.join(
-                    join, side or Source(tables.Table(connection, f"{call}_{number}_{position}", []), "", [], {})
-                )
-            for spec in specs(table["to"].get("chain_element", Items())):
-                if "parcel_id" in spec:  # so that the table's return events travel in the same parcel
-                    compiler.known["parcel_id"] = compiler.expression(
-                        spec["parcel_id"], "chain_element", "parcel_id", spec.lines["parcel_id"]
-                    )
-            counting = next(iter(table["to"]))  # the first log named counts the rows of the table
-            for thing in sorted(table["to"], key=list(schema.LOG.tables).index):
-                for position, spec in enumerate(specs(table["to"][thing])):
-                    is_counted = thing == counting and position == 0
-                    for log, sql, is_extra in compiler.selects(thing, spec, is_counted=is_counted):
-                        (counted if is_counted and not is_extra else derived).setdefault(log, []).append(sql)
+            self._join(connection, compiler, f"{call}_{number}", data, staged)
+            for log, sql, counts in self._selects(compiler):
+                (counted if counts else derived).setdefault(log, []).append(sql)
             blank += compiler.blank
             compiler.build()
         if "shop" not in counted and "shop" not in derived and self.content.get("time_zone") and (counted or derived):
             derived["shop"] = [self._shop(data, counted, derived)]
-        lines: dict[str, Lines] = {}
-        for part in (part for parts in staged.values() for part in parts if part.lines):
-            if not part.is_text or part.file not in lines:  # of a workbook each sheet, of a text what was read first
-                lines[part.file] = Lines(lines.get(part.file, Lines()) + part.lines)
+        lines = _lines_of(staged)
         for thing in schema.LOG.tables:
             selects = counted.get(thing, []) + derived.get(thing, [])
             if selects:
@@ -451,6 +418,58 @@ class Mapping:
                     lines=lines,
                 )
                 lines = {}
+
+    def _data_of(self, files: list[Path]) -> list[Path]:
+        """List the files that are no mapping. Raises SourceError for one that no table takes."""
+        data = [f for f in files if f.suffix.lower() not in (".yaml", ".yml")]
+        unknown = [f.name for f in data if not self.takes(f)]
+        if unknown:
+            raise SourceError(
+                f"{shown(unknown[0])}: no table of {self.path.name} takes a file of this name. Its files:"
+                f" {parts_tables.cut(self._named_files())}."
+            )
+        return data
+
+    def _files_of(self, table: Section, data: list[Path]) -> list[Path]:
+        """List the files of a table: those of its pattern, or what no other table names."""
+        if "file" in table:
+            return [f for f in data if fits(f, table["file"])]
+        return [f for f in data if not any(fits(f, p) for p in self._named_files())]
+
+    def _join(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        compiler: Compiler,
+        name: str,
+        data: list[Path],
+        staged: dict[str, list[parts_tables.Part]],
+    ) -> None:
+        """Stage what a table is joined to, and join it. Raises MappingError where no file has the name."""
+        for position, join in enumerate(compiler.table.get("join") or []):
+            pattern = _joined_file(compiler.table, join) or ""
+            found = [f for f in data if fits(f, pattern)]
+            if not found:
+                raise self.wrong(
+                    join.lines.get("file", join.line),
+                    f"no file is named {pattern}. Give it together with the others.",
+                )
+            side = self._stage(connection, f"{name}_{position}", join, found, staged)
+            compiler.join(join, side or Source(tables.Table(connection, f"{name}_{position}", []), "", [], {}))
+
+    def _selects(self, compiler: Compiler) -> Iterator[tuple[str, str, bool]]:
+        """Give (log, SELECT, whether it counts the rows of the table) for the logs of a table, sales first."""
+        to: Section = compiler.table["to"]
+        for spec in specs(to.get("chain_element", Items())):
+            if "parcel_id" in spec:  # so that the table's return events travel in the same parcel
+                compiler.known["parcel_id"] = compiler.expression(
+                    spec["parcel_id"], "chain_element", "parcel_id", spec.lines["parcel_id"]
+                )
+        counting = next(iter(to))  # the first log named counts the rows of the table
+        for thing in sorted(to, key=list(schema.LOG.tables).index):
+            for position, spec in enumerate(specs(to[thing])):
+                is_counted = thing == counting and position == 0
+                for log, sql, is_extra in compiler.selects(thing, spec, is_counted=is_counted):
+                    yield log, sql, is_counted and not is_extra
 
     def _shop(self, files: list[Path], counted: dict[str, list[str]], derived: dict[str, list[str]]) -> str:
         constants = self.content.get("constants") or {}
@@ -509,6 +528,15 @@ class Mapping:
             return query.stage_query(connection, f"{name}_query", os.environ[url], str(sql["query"]), self.path.name)
         except parts_tables.OptionError as error:
             raise self.wrong(sql.lines[error.option], str(error)) from error
+
+
+def _lines_of(staged: dict[str, list[parts_tables.Part]]) -> dict[str, Lines]:
+    """Give the lines read of each file: of a workbook those of each sheet, of a text what was read first."""
+    lines: dict[str, Lines] = {}
+    for part in (part for parts in staged.values() for part in parts if part.lines):
+        if not part.is_text or part.file not in lines:
+            lines[part.file] = Lines(lines.get(part.file, Lines()) + part.lines)
+    return lines
 
 
 def _joined_file(table: Section, join: Section) -> str | None:

@@ -116,48 +116,60 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
     ['2026-01-01T09:00:00Z', '2026-01-01T10:00:00Z', '2026-01-01T10:00:00Z', '2026-01-01T01:00:00Z', 'soon']
     """
     text = rf"regexp_replace({trimmed('v')}, '(Z|[-+]\d{{2}}:?\d{{2}}) ?[\[(].*[\])]$', '\1')"
-    named = (
-        f"CASE WHEN contains({text}, ':') OR contains({text}, '-') THEN regexp_extract({text}, {quote(CLOCK + ZONE)},"
-        " 2) ELSE '' END"
-    )
     bare = rf"regexp_replace(regexp_replace({text}, {quote(CLOCK + ZONE)}, '\1'), '(:\d{{2}}),(\d)', '\1.\2')"
     written = [re.sub(r"\s*%[zZ]$", "", f) for f in formats if f not in EPOCHS]
     inner = [f for f in written if re.search(r"%[zZ]", f)]  # a zone before the year: such a time is an instant
     written = [f for f in written if f not in inner]
+    later = f" + to_days({plus_days})" if plus_days else ""
+    local = _local(text, bare, written, has_excel="excel" in formats)
+    instants = [f"timezone('UTC', try_strptime({text}, [{', '.join(map(quote, inner))}])){later}"] if inner else []
+    instants += _epochs(text, formats, later)
+    nothing = r"WHEN starts_with(v, '0000-00-00') OR v IN ('NULL', '\N') THEN NULL"  # a database's words for no date
+    if {"epoch_s", "epoch_ms"} & set(formats):
+        nothing += f" WHEN try_cast({text} AS DOUBLE) = 0 THEN NULL"
+    if is_day:
+        if zone:
+            instants = [f"timezone({quote(zone)}, timezone('UTC', {e}))" for e in instants]
+        day = f"coalesce(strftime(coalesce({', '.join([local + later, *instants])}), '%Y-%m-%d'), v)"
+        return f"CASE {nothing} ELSE {day} END"
+    named = (
+        f"CASE WHEN contains({text}, ':') OR contains({text}, '-') THEN regexp_extract({text}, {quote(CLOCK + ZONE)},"
+        " 2) ELSE '' END"
+    )
+    iso = _iso(f"coalesce({', '.join([_utc(text, named, local, written, zone, later), *instants])})")
+    no_zone = "NULL" if zone else f"strftime({local}{later}, '%Y-%m-%d %H:%M:%S')"
+    slow = f"coalesce({iso}, CASE WHEN {named} = '' THEN {no_zone} END, v)"
+    return f"CASE WHEN v IS NULL OR v = '' THEN v {nothing} {_quick(written, zone, later)} ELSE {slow} END"
+
+
+def _local(text: str, bare: str, written: Sequence[str], *, has_excel: bool) -> str:
+    """Give the SQL of the time that a text shows, whatever its zone: by the formats, as days since 1900, as ISO."""
     listed = f"[{', '.join(map(quote, written))}]"
     reads = [f"try_strptime({text}, {listed})", f"try_strptime({bare}, {listed})"] if written else []
-    if "excel" in formats:
+    if has_excel:
         reads.append(
             f"CASE WHEN try_cast({text} AS DOUBLE) BETWEEN 20000 AND 80000 THEN TIMESTAMP '1899-12-30' +"
             f" to_seconds(round(try_cast({text} AS DOUBLE) * 86400)::BIGINT) END"
         )
-    local = f"coalesce({', '.join([*reads, f'try_cast({bare} AS TIMESTAMP)'])})"
-    later = f" + to_days({plus_days})" if plus_days else ""
-    epochs = [f"timezone('UTC', try_strptime({text}, [{', '.join(map(quote, inner))}])){later}"] if inner else []
-    nothing = r"WHEN starts_with(v, '0000-00-00') OR v IN ('NULL', '\N') THEN NULL"  # a database's words for no date
-    if {"epoch_s", "epoch_ms"} & set(formats):
-        nothing += f" WHEN try_cast({text} AS DOUBLE) = 0 THEN NULL"
+    return f"coalesce({', '.join([*reads, f'try_cast({bare} AS TIMESTAMP)'])})"
+
+
+def _epochs(text: str, formats: Sequence[str], later: str) -> list[str]:
+    """Give the SQL of the instants that a text holds as seconds or milliseconds since 1970."""
+    found = []
     for word, scale, lowest, highest in (("epoch_s", 1e6, 0, 1e11), ("epoch_ms", 1e3, 1e11, 1e14)):
         if word in formats:
             value = f"try_cast({text} AS DOUBLE)"
-            epochs.append(
+            found.append(
                 f"CASE WHEN {value} >= {lowest:.0f} AND {value} < {highest:.0f} THEN make_timestamp(({value} *"
                 f" {scale:.0f})::BIGINT){later} END"
             )
-    if is_day:
-        if zone:
-            epochs = [f"timezone({quote(zone)}, timezone('UTC', {e}))" for e in epochs]
-        day = f"coalesce(strftime(coalesce({', '.join([local + later, *epochs])}), '%Y-%m-%d'), v)"
-        return f"CASE {nothing} ELSE {day} END"
+    return found
+
+
+def _utc(text: str, named: str, local: str, written: Sequence[str], zone: str | None, later: str) -> str:
+    """Give the SQL of the instant of a time in the zone that follows it, else in `zone`, else NULL."""
     here = f"timezone('UTC', timezone({quote(zone)}, {local}{later}))" if zone else "NULL"
-    no_zone = "NULL" if zone else f"strftime({local}{later}, '%Y-%m-%d %H:%M:%S')"
-    cast = "try_cast(v AS TIMESTAMP)"
-
-    def here_of(moment: str) -> str:
-        if zone:
-            return _iso(f"timezone('UTC', timezone({quote(zone)}, {moment}{later}))")
-        return f"strftime({moment}{later}, '%Y-%m-%d %H:%M:%S')"
-
     known = ABBREVIATIONS | _own_abbreviations(zone)
     minutes = "MAP {" + ", ".join(f"{quote(k)}: {v}" for k, v in known.items()) + "}"
     sign = f"CASE WHEN contains({named}, '-') THEN -1 ELSE 1 END"
@@ -166,8 +178,9 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
         for g in (1, 2)
     )
     offset = f"{sign} * ({hours} * 60 + coalesce({rest}, 0))"
+    listed = f"[{', '.join(map(quote, written))}]"
     formatted = f"WHEN try_strptime({text}, {listed}) IS NOT NULL THEN {here}" if written else ""
-    utc = f"""CASE
+    return f"""CASE
         WHEN {named} = '' THEN {here}
         WHEN regexp_full_match({named}, {quote(OFFSET)}) THEN CASE WHEN abs({offset}) <= {WIDEST} THEN {local}{later}
             - to_minutes({offset}) END
@@ -176,19 +189,26 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
         WHEN contains({named}, '/') AND list_contains(getvariable('backhaul_zones'), {named}) THEN timezone('UTC',
             timezone({named}, {local}{later}))
         {formatted} END"""
-    iso = _iso(f"coalesce({', '.join([utc, *epochs])})")
-    # what names no zone is read without looking for one
+
+
+def _quick(written: Sequence[str], zone: str | None, later: str) -> str:
+    """Give the WHEN clauses that read what names no zone, or an offset in ISO, without looking for one."""
+
+    def here_of(moment: str) -> str:
+        if zone:
+            return _iso(f"timezone('UTC', timezone({quote(zone)}, {moment}{later}))")
+        return f"strftime({moment}{later}, '%Y-%m-%d %H:%M:%S')"
+
     quick = [f for f in written if not re.search(r"[A-Z]{3,5}$", f)]
     by_format = f"try_strptime(v, [{', '.join(map(quote, quick))}])" if quick else "NULL::TIMESTAMP"
+    cast = "try_cast(v AS TIMESTAMP)"
     ways = [
         (f"{by_format} IS NOT NULL", here_of(by_format)),
         (f"regexp_full_match(v, {quote(ISO)}) AND {cast} IS NOT NULL", here_of(cast)),
     ]
     if not later:
         ways.append((f"regexp_full_match(v, {quote(STAMPED)}) AND try_cast(v AS TIMESTAMPTZ) IS NOT NULL", "v"))
-    whens = " ".join(f"WHEN {condition} THEN {value}" for condition, value in ways)
-    slow = f"coalesce({iso}, CASE WHEN {named} = '' THEN {no_zone} END, v)"
-    return f"CASE WHEN v IS NULL OR v = '' THEN v {nothing} {whens} ELSE {slow} END"
+    return " ".join(f"WHEN {condition} THEN {value}" for condition, value in ways)
 
 
 def _iso(instant: str) -> str:
