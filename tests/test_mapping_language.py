@@ -80,6 +80,26 @@ def test_what_cannot_be_read_is_passed_on_wherever_it_stands(
     assert [number(row, "outbound_cost") or None for row in found] == values
 
 
+def test_words_for_nothing_are_empty_cells_where_a_number_or_a_time_belongs(tmp_path: Path) -> None:
+    words = ("N/A", "NULL", "None", "NaN", "NaT", "#N/A", "-", " n.a. ", "")
+    rows = "".join(f"{n},2026-01-10,S,1,5,{word},{word},{word}\n" for n, word in enumerate(words))
+    found = lines(
+        tmp_path,
+        f"id,at,sku,qty,price,sent,cost,channel\n{rows}",
+        "shipped_at: sent, unit_cost: cost, outbound_cost: {sum: [cost, 0]}, vat_amount: {sum: [cost, 3]}, channel:"
+        " channel",
+    )
+    assert not any(row["shipped_at"] or row["unit_cost"] or row["vat_amount"] for row in found)
+    assert {number(row, "outbound_cost") for row in found} == {0}  # a 0 in a sum says what a sum of nothing is
+    assert [row["channel"] for row in found] == [word.strip() or None for word in words]
+
+
+def test_codes_of_countries_that_are_not_those_of_iso(tmp_path: Path) -> None:
+    rows = "".join(f"{n},2026-01-10,S,1,5,{code}\n" for n, code in enumerate(("UK", "GB", "el", "FR")))
+    found = lines(tmp_path, f"id,at,sku,qty,price,country\n{rows}", "country: country")
+    assert [row["country"] for row in found] == ["GB", "GB", "GR", "FR"]
+
+
 def test_amounts_as_people_write_them(tmp_path: Path) -> None:
     content = (
         "id;at;sku;qty;price\n1;2026-01-10;S;1;1'200.00\n2;2026-01-10;S;1;CHF 400.–\n3;2026-01-10;S;1;Fr."

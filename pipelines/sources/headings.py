@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from pipelines.settings import data_path
+from pipelines.sources.values import NOTHING
 
 TIMES = (
     "ordered_at",
@@ -110,35 +111,6 @@ NO = (
     "nee",
     "onwaar",
 )
-NOTHING = (
-    "",
-    "NULL",
-    "(NULL)",
-    "<NULL>",
-    "\\N",
-    "NIL",
-    "NONE",
-    "NAN",
-    "NAT",
-    "<NA>",
-    "NA",
-    "N/A",
-    "#N/A",
-    "#N/V",
-    "N.A.",
-    "N.V.T.",
-    "K.A.",
-    "S/O",
-    "(BLANK)",
-    "-",
-    "--",
-    "---",
-    "\u2013",
-    "\u2014",
-    "?",
-    ".",
-)
-"""Words that databases, spreadsheets and programs write where a number or a time is none; in capitals."""
 TAX_PERCENTS = {
     0,
     2.1,
@@ -392,7 +364,7 @@ def is_nothing(value: str) -> bool:
     >>> is_nothing("n/a"), is_nothing("NaT"), is_nothing(" - "), is_nothing("0")
     (True, True, True, False)
     """
-    return value.strip().upper() in NOTHING
+    return not value.strip() or value.strip().upper() in NOTHING
 
 
 def looks_like_time(values: Sequence[str]) -> bool:

@@ -148,7 +148,8 @@ class Expressions:
         if isinstance(kind, (Integer, Numeric, Double)):
             if isinstance(given, Section) and (_is_arithmetic(given) or "number" in given):
                 return value
-            return f"coalesce({self._number(value, given)}::VARCHAR, {value})"
+            number = self._number(value, given)
+            return f"CASE WHEN NOT {values.nothing_sql(value)} THEN coalesce({number}::VARCHAR, {value}) END"
         if isinstance(kind, Boolean):
             return (
                 f"CASE WHEN lower({text_sql(value)}) IN ({', '.join(map(quote, YES_WORDS))}) THEN 'true' WHEN"
@@ -157,7 +158,10 @@ class Expressions:
             )
         if schema.LOG.tables[thing].columns[column].info["values"]:  # our own words, however the file capitalises them
             value = f"lower({value})"
-        return text_sql(value)
+        text = text_sql(value)
+        if column == "country":  # the European Commission's codes for two countries, where ISO has others
+            return f"CASE upper({text}) WHEN 'UK' THEN 'GB' WHEN 'EL' THEN 'GR' ELSE {text} END"
+        return text
 
     def _value(self, given: Any, line: int) -> str:
         """Compile a column, a constant or a small expression into SQL that gives text."""
@@ -248,8 +252,8 @@ class Expressions:
     def _figure(self, given: Any, line: int) -> tuple[str, str | None]:
         """Compile a number: its SQL, and that of the text that is none, where a part is filled and cannot be read.
 
-        An empty part of a sum counts as nothing, and a sum of empty parts is missing; elsewhere an empty part leaves
-        nothing.
+        An empty part of a sum counts as nothing, and a sum of empty parts is missing, unless a 0 stands among them;
+        elsewhere an empty part leaves nothing.
         """
         if isinstance(given, int | float):
             return f"({given})", None
@@ -258,7 +262,7 @@ class Expressions:
             number = self._number(value, given)
             if isinstance(given, Section) and "number" in given:
                 return number, None
-            return number, f"CASE WHEN {number} IS NULL THEN {text_sql(value)} END"
+            return number, f"CASE WHEN {number} IS NULL AND NOT {values.nothing_sql(value)} THEN {text_sql(value)} END"
         word = next(w for w in ARITHMETIC if w in given)
         line = given.lines[word]
         parts = self._parts(given, word)
@@ -266,7 +270,8 @@ class Expressions:
         numbers = [number for number, _ in figures]
         faults = [fault for _, fault in figures if fault]
         if word == "sum":
-            filled = [n for n, part in zip(numbers, parts, strict=True) if not isinstance(part, int | float)]
+            counts = [part == 0 or not isinstance(part, int | float) for part in parts]
+            filled = [n for n, is_filled in zip(numbers, counts, strict=True) if is_filled]
             total = " + ".join(f"coalesce({n}, 0)" for n in numbers)
             number = f"CASE WHEN coalesce({', '.join(filled)}) IS NOT NULL THEN {total} END" if filled else total
         else:

@@ -43,6 +43,34 @@ ABBREVIATIONS = {
     "PST": -480,
     "PDT": -420,
 }
+NOTHING = (
+    "NULL",
+    "(NULL)",
+    "<NULL>",
+    "\\N",
+    "NIL",
+    "NONE",
+    "NAN",
+    "NAT",
+    "<NA>",
+    "NA",
+    "N/A",
+    "#N/A",
+    "#N/V",
+    "N.A.",
+    "N.V.T.",
+    "K.A.",
+    "S/O",
+    "(BLANK)",
+    "-",
+    "--",
+    "---",
+    "\u2013",
+    "\u2014",
+    "?",
+    ".",
+)
+"""Words that databases, spreadsheets and programs write where a number or a time is none; in capitals."""
 CLOCK = r"(\d:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp]\.?[Mm]\.?)?|^\d{4}-\d{2}-\d{2})"
 OFFSET = r"(?:UTC|GMT)?[-+](?:\d{2}:?\d{2}|\d{1,2})"
 WIDEST = 14 * 60  # minutes from UTC
@@ -54,6 +82,16 @@ STAMPED = r".*:\d{2}([.,]\d+)? *(Z|[+-]\d{2}(:?\d{2})?)"
 def trimmed(value: str) -> str:
     """Give the SQL of a text without invisible marks, its blanks of all kinds single."""
     return rf"trim(regexp_replace(regexp_replace({value}, '\p{{Cf}}', '', 'g'), '[\s\p{{Z}}]+', ' ', 'g'))"
+
+
+def nothing_sql(value: str) -> str:
+    """Give the SQL that tells whether a text says that there is no number and no time.
+
+    >>> duckdb.sql(f"SELECT {nothing_sql('v')} FROM (VALUES ('n/a '), ('NaT'), ('-'), ('-1')) t(v)").fetchall()
+    [(True,), (True,), (True,), (False,)]
+    """
+    longest = max(map(len, NOTHING)) + 2
+    return f"(length({value}) <= {longest} AND upper(trim({value})) IN ({', '.join(map(quote, NOTHING))}))"
 
 
 def number_sql(
@@ -124,7 +162,7 @@ def time_sql(formats: Sequence[str], zone: str | None, *, is_day: bool = False, 
     local = _local(text, bare, written, has_excel="excel" in formats)
     instants = [f"timezone('UTC', try_strptime({text}, [{', '.join(map(quote, inner))}])){later}"] if inner else []
     instants += _epochs(text, formats, later)
-    nothing = r"WHEN starts_with(v, '0000-00-00') OR v IN ('NULL', '\N') THEN NULL"  # a database's words for no date
+    nothing = f"WHEN starts_with(v, '0000-00-00') OR {nothing_sql('v')} THEN NULL"
     if {"epoch_s", "epoch_ms"} & set(formats):
         nothing += f" WHEN try_cast({text} AS DOUBLE) = 0 THEN NULL"
     if is_day:
