@@ -25,11 +25,11 @@ def mapping(folder: Path, text: str) -> Mapping:
 
 
 def logs(source: Mapping, *files: Path) -> dict[str, list[dict[str, Any]]]:
-    """Give the rows of each log in the order of the file; `blank` holds the events that rows leave blank."""
+    """Give the rows of each log in the order of the file; `blank return_event` holds events that rows leave blank."""
     connection = connect(":memory:", 2)
     found = {}
     for named in source.name_rows(connection, list(files), "m"):
-        for thing, sql in ((named.thing, named.sql), ("blank", named.blank_sql)):
+        for thing, sql in ((named.thing, named.sql), (f"blank {named.thing}", named.blank_sql)):
             if sql:
                 result = connection.execute(f"SELECT * FROM ({sql}) ORDER BY ALL")
                 columns = [d[0] for d in result.description or []]
@@ -243,7 +243,7 @@ def test_first_and_last_times_over_the_rows_of_one_thing(tmp_path: Path) -> None
     other = [(r["event"], r["occurred_at"]) for r in found["return_event"] if r["return_id"] == "P2"]
     assert ("handed_over", "soon") in other
     assert ("carrier_scan", "2026-01-08T10:00:00Z") in other
-    assert found["blank"] == []  # a row of a log of scans says nothing of the steps of others
+    assert found["blank return_event"] == []  # a row of a log of scans says nothing of the steps of others
 
 
 @pytest.mark.parametrize(("several", "place", "moment"), [("first", "C", "09:00"), ("last", "D", "09:05")])
@@ -277,7 +277,7 @@ def test_conditions_of_a_table_hold_before_those_of_its_logs(tmp_path: Path) -> 
     found = logs(mapping(tmp_path, text), tmp_path / "a.csv")
     assert [(r["order_line_id"], r["_broken"]) for r in found["order_line"]] == [("1", None), ("4", "too few fields")]
     assert [(r["return_line_id"], number(r, "units")) for r in found["return_event"]] == [("3", 1)]
-    assert found["blank"] == []  # a row of another kind takes nothing back
+    assert found["blank return_event"] == []  # a row of another kind takes nothing back
 
 
 def test_what_a_table_leaves_out_is_not_numbered_nor_first(tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ def test_a_row_that_is_joined_to_none_takes_no_event_back(tmp_path: Path) -> Non
         f" order_line: {{{LINE}}}\n      return_event: {{events: {{received: r.back}}}}\n"
     )
     found = logs(mapping(tmp_path, text), tmp_path / "a.csv", tmp_path / "b.csv")
-    assert [row["event_id"] for row in found["blank"]] == ["2/received"]
+    assert [row["event_id"] for row in found["blank return_event"]] == ["2/received"]
 
 
 def test_a_file_without_rows_joins_nothing_and_an_empty_one_is_refused(tmp_path: Path) -> None:

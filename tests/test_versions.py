@@ -82,6 +82,41 @@ def test_added_exports_keep_what_they_do_not_name(tmp_path: Path, order: tuple[i
     assert facts(settings) == ({"A": 100.0, "B": 90.0, "C": 100.0}, {"A", "B", "C"})
 
 
+PAID = (
+    MAPPING.rstrip()
+    + """
+      refund: {{refunded_at: Paid, amount: Refund}}
+"""
+)
+PAID_HEAD = HEAD.rstrip() + ",Paid,Refund\n"
+PAID_DAYS = {
+    1: ("A,2026-04-01,S,1,100,2026-04-09,2026-04-10,120", "B,2026-04-01,S,1,100,2026-04-09,2026-04-10,120"),
+    2: ("A,2026-04-01,S,1,100,2026-04-09,2026-04-10,120", "B,2026-04-01,S,1,100,,,"),
+}
+"""What came back and was paid on two days; on the second the return and the refund of B stand there no more."""
+
+
+@pytest.mark.parametrize("export", ["", "export: whole"])
+@pytest.mark.parametrize("order", [(1, 2), (2, 1), (2, 1, 2)])
+def test_what_a_later_export_leaves_blank_is_gone_in_any_order(
+    tmp_path: Path, order: tuple[int, ...], export: str
+) -> None:
+    """Nothing but the blanks tells the two exports apart: all else of the older is a duplicate of the newer."""
+    settings = fresh(tmp_path)
+    (tmp_path / "m.yaml").write_text(PAID.format(export=export))
+    for day in order:
+        file = tmp_path / f"orders{day}.csv"
+        file.write_text(PAID_HEAD + "\n".join(PAID_DAYS[day]) + "\n")
+        load(settings, [file], source=str(tmp_path / "m.yaml"), exported_at=datetime(2026, 4, 20 + day))
+    assert facts(settings) == ({"A": 100.0, "B": 100.0}, {"A"})
+    refund = STAR.tables["fact_refund"]
+    with current_build(settings.warehouse) as build:
+        paid = build.fetch(select(refund.c.refund_id, refund.c.amount))
+    assert [(i.split(":")[1], float(a)) for i, a in zip(paid["refund_id"], paid["amount"], strict=True)] == [
+        ("refund-A", 120.0)
+    ]
+
+
 def test_without_a_time_the_later_landing_wins_and_the_load_says_so(tmp_path: Path) -> None:
     settings = fresh(tmp_path)
     _load(settings, tmp_path, 1, "", declared=False)

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, select
 
 from pipelines.errors import SourceError, WarehouseDamaged
 from pipelines.load import contracts, erasing, verdicts

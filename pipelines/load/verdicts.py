@@ -458,8 +458,8 @@ def _stage_withdrawn(
 ) -> int:
     """Create `withdrawn`: the rows of earlier exports that this one takes back, newest version; give their number.
 
-    A whole export takes back what does not stand in it. Any export takes back an event whose date its row now leaves
-    blank.
+    A whole export takes back what does not stand in it. Any export takes back an event or a refund whose date its row
+    now leaves blank.
     """
     if table.name not in REVERSIBLE or not export.earlier or not (export.is_whole or named.blank_sql):
         return 0

@@ -393,7 +393,7 @@ class Mapping:
         staged: dict[str, list[parts_tables.Part]] = {}
         counted: dict[str, list[str]] = {}
         derived: dict[str, list[str]] = {}
-        blank: list[str] = []
+        blank: dict[str, list[str]] = {}
         for number, table in enumerate(self.content["tables"]):
             main = self._stage(connection, f"{call}_{number}", table, self._files_of(table, data), staged)
             if main is None:
@@ -402,7 +402,8 @@ class Mapping:
             self._join(connection, compiler, f"{call}_{number}", data, staged)
             for log, sql, counts in self._selects(compiler):
                 (counted if counts else derived).setdefault(log, []).append(sql)
-            blank += compiler.blank
+            for thing, undated in compiler.blank.items():
+                blank.setdefault(thing, []).extend(undated)
             compiler.build()
         if "shop" not in counted and "shop" not in derived and self.content.get("time_zone") and (counted or derived):
             derived["shop"] = [self._shop(data, counted, derived)]
@@ -414,7 +415,7 @@ class Mapping:
                     thing,
                     " UNION ALL BY NAME ".join(selects),
                     is_derived=thing not in counted,
-                    blank_sql=" UNION ALL ".join(blank) or None if thing == "return_event" else None,
+                    blank_sql=" UNION ALL ".join(blank.get(thing, [])) or None,
                     lines=lines,
                 )
                 lines = {}

@@ -36,7 +36,7 @@ class Compiler(Expressions):
         self.rows = rows
         self.joins: list[tuple[Source, str, str]] = []  # a side, its rows, on what they are joined
         self.known: dict[str, str] = {}  # ids already made from this table, for the logs that follow
-        self.blank: list[str] = []  # SELECTs of the events that rows could hold and do not
+        self.blank: dict[str, list[str]] = {}  # log -> SELECTs of what rows could hold of it and do not
 
     def join(self, join: Section, side: Source) -> None:
         """Join a table to the rows: to each row one of its rows at most."""
@@ -112,6 +112,7 @@ class Compiler(Expressions):
         is_version = thing in ("product", "place", "policy", "shop") and not is_counted
         happened = columns.get(log.info["time"])
         if happened is not None and not is_counted and not is_version and "when" not in spec:
+            self._undated(thing, spec, columns, where, happened)
             where += f" AND {text_sql(happened)} IS NOT NULL"
         broken = "NULL::VARCHAR AS _broken" if is_version else "t._broken"
         select = f"SELECT {_listed(columns)}, t._file, t._line, {broken} FROM {self.rows} t WHERE {where}"
@@ -283,7 +284,7 @@ class Compiler(Expressions):
             )
             dates.append(promised)
         nothing = " AND ".join(f"{text_sql(t)} IS NULL" for t in dates)
-        self.blank.append(self._blank(spec, columns["return_line_id"], times))
+        self.blank.setdefault("return_event", []).append(self._blank(spec, columns["return_line_id"], times))
         select = self._dated_events(columns, times, nothing, where, keeps_empty=is_counted or "when" in spec)
         yield (
             "return_event",
@@ -359,6 +360,20 @@ class Compiler(Expressions):
                 f" FROM {self.rows} t WHERE t._broken IS NULL AND {line} IS NOT NULL AND ({is_blank}){''.join(joined)}"
             )
         return " UNION ALL ".join(selects)
+
+    def _undated(self, thing: str, spec: Section, columns: dict[str, str], where: str, happened: str) -> None:
+        """Note the SELECT of the things whose rows are there and leave their date blank, such as refunds taken back."""
+        key = schema.LOG.tables[thing].info["key"][0]
+        if thing not in ("refund", "recovery") or key not in columns or _uses(spec, ("earliest", "latest", "key")):
+            return
+        joined = "".join(
+            f" AND t.{s.prefix}k0 IS NOT NULL" for s in self.sides.values() if self._rests_on(happened, f"t.{s.prefix}")
+        )
+        rows = f"t._file, t._line FROM {self.rows} t WHERE {where} AND {text_sql(happened)} IS NULL{joined}"
+        rows += f" AND {columns[key]} IS NOT NULL"
+        for log in (thing, *(["refund_line"] if thing == "refund" else [])):
+            name = schema.LOG.tables[log].info["key"][0]
+            self.blank.setdefault(log, []).append(f"SELECT {columns[key]} AS {name}, {rows}")
 
     def _policy(self, promise: Section) -> tuple[str, str]:
         """Give a promise of so much time as a policy: (policy id, SELECT of its row)."""
