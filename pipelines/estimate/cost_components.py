@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Double, Select, and_, case, cast, false, func, literal, null, or_, select, true
 
 from models import carbon, cost
-from pipelines.estimate.sql import euro_rate, status_of, word
+from pipelines.estimate.sql import Columns, euro_rate, status_of, word
 from pipelines.factors import parameter, parameters
 from pipelines.warehouse.engine import Expression
 from pipelines.warehouse.vocabulary import HANDLING
@@ -52,32 +52,33 @@ def _unrated(lot: Any, component: str, status: str, *where: Expression) -> Selec
     return of_money.where(lot.c.is_costed, *where)
 
 
-def _has_come(c: Any) -> Expression:
+def _has_come(c: Columns) -> Expression:
     """Say whether a lot is back at a site."""
     return or_(c.received_at.is_not(None), c.inspected_at.is_not(None), c.restocked_at.is_not(None))
 
 
-def _has_site(c: Any) -> Expression:
+def _has_site(c: Columns) -> Expression:
     """Say whether the site that handled a lot has rates of its own."""
     return or_(*(c[f"rate_{n}"].is_not(None) for n in HANDLING))
 
 
-def _is_discarded(c: Any) -> Expression:
+def _is_discarded(c: Columns) -> Expression:
     """Say whether a lot was recycled or destroyed."""
     return c.disposition.in_(("recycled", "destroyed"))
 
 
-def _is_lost(c: Any) -> Expression:
+def _is_lost(c: Columns) -> Expression:
     """Say whether a lot was lost on the way."""
     return c.lost_at.is_not(None) & c.received_at.is_(None)
 
 
 def _parcel_share(lot: Any, amount: Expression) -> Expression:
     """Give a lot's share of an amount of its parcel."""
-    return carbon.allocate(amount, lot.c.weight, lot.c.total_weight)
+    share: Expression = carbon.allocate(amount, lot.c.weight, lot.c.total_weight)
+    return share
 
 
-def _handling(c: Any, euro: Expression) -> _Estimate:
+def _handling(c: Columns, euro: Expression) -> _Estimate:
     """Give the cost of receiving, checking, repacking and treating a lot: its site's own rates, else usual ones."""
     has_site = _has_site(c)
 
@@ -104,7 +105,7 @@ def _handling(c: Any, euro: Expression) -> _Estimate:
     )
 
 
-def _value_loss(c: Any) -> _Estimate:
+def _value_loss(c: Columns) -> _Estimate:
     """Give the value that a lot lost: all of it on the way, else net of what it sells for or is usually recovered."""
     is_lost, known = _is_lost(c), c.recovered.is_not(None)
     as_new = c.disposition == "as_new"
@@ -143,7 +144,7 @@ def _value_loss(c: Any) -> _Estimate:
     return _Estimate(loss, status, method)
 
 
-def _disposal(c: Any, euro: Expression) -> _Estimate:
+def _disposal(c: Columns, euro: Expression) -> _Estimate:
     """Give the cost of recycling or destroying a lot: as reported, else the usual one a unit."""
     is_known = c.treatment_cost.is_not(None)
     return _Estimate(

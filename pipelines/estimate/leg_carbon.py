@@ -3,13 +3,14 @@
 from typing import Any
 
 from sqlalchemy import Double, Select, and_, case, column, extract, func, literal, or_, select, table
-from sqlalchemy.sql.expression import Subquery, TableClause
+from sqlalchemy.sql.expression import FromClause, Subquery, TableClause
 
 from models import carbon
 from pipelines.estimate.sql import (
     ASSUMED,
     IMPUTED,
     MEASURED,
+    Columns,
     Connection,
     goods_of,
     is_live,
@@ -219,12 +220,12 @@ def _leg_distance(leg: Any, lane: Any) -> dict[str, Expression]:
     }
 
 
-def _is_near(lane: Any) -> Expression:
+def _is_near(lane: FromClause) -> Expression:
     """Say whether a lane stays within one area, its distance assumed."""
     return lane.c.method == "same area"
 
 
-def _is_trip(leg: Any) -> Expression:
+def _is_trip(leg: Columns) -> Expression:
     """Say of a leg's columns whether it is a customer's trip."""
     return leg.role == "customer_trip"
 
@@ -272,7 +273,7 @@ def _read_legs(leg: Any, goods: Any) -> Subquery:
     )
 
 
-def _leg_method(r: Any) -> Expression:
+def _leg_method(r: Columns) -> Expression:
     """Name how a leg's emissions follow from its activity: by its mass, its parcel, its kilometres or both."""
     return case(
         (_is_pack(r), "per_tonne"),
@@ -282,7 +283,7 @@ def _leg_method(r: Any) -> Expression:
     )
 
 
-def _leg_unit(r: Any) -> Expression:
+def _leg_unit(r: Columns) -> Expression:
     """Name the unit of the factor that a leg takes."""
     return case(
         (_is_pack(r), "kgCO2e/t"),
@@ -293,7 +294,7 @@ def _leg_unit(r: Any) -> Expression:
     )
 
 
-def _leg_country(r: Any, known: Ledger) -> Expression:
+def _leg_country(r: Columns, known: Ledger) -> Expression:
     """Name the country of the factor that a leg takes: a hub's grid, a trip's mix of vehicles; "" of all others."""
     return case(
         (and_(_is_hub(r), r.site_country.in_(known.grids)), r.site_country),
@@ -302,7 +303,7 @@ def _leg_country(r: Any, known: Ledger) -> Expression:
     )
 
 
-def _leg_mass(r: Any) -> Expression:
+def _leg_mass(r: Columns) -> Expression:
     """Give the mass that a leg carries: as reported, else its goods with packaging, else a usual parcel's.
 
     Of packaging its own: as reported, else the usual one of its kind.
@@ -315,19 +316,19 @@ def _leg_mass(r: Any) -> Expression:
     )
 
 
-def _leg_mass_rank(r: Any) -> Expression:
+def _leg_mass_rank(r: Columns) -> Expression:
     """Rank how a leg's mass was come by."""
     return case(
         (r.mass_kg.is_not(None), MEASURED), (and_(~_is_pack(r), r.goods_kg.is_not(None)), IMPUTED), else_=ASSUMED
     )
 
 
-def _is_pack(r: Any) -> Expression:
+def _is_pack(r: Columns) -> Expression:
     """Say whether a leg is packaging."""
     return r.role == "packaging"
 
 
-def _is_hub(r: Any) -> Expression:
+def _is_hub(r: Columns) -> Expression:
     """Say whether a leg is a hub that parcels pass through."""
     return r.element_type == "hub"
 
@@ -367,7 +368,7 @@ def _leg_activity(read: Subquery, known: Ledger) -> Subquery:
     ).subquery("used")
 
 
-def _leg_amount(u: Any) -> Expression:
+def _leg_amount(u: Columns) -> Expression:
     """Give what a leg's factor is multiplied by.
 
     Emissions are proportional to the factor: the amount is what a factor of 1 gives. A collection round that says how
@@ -384,7 +385,7 @@ def _leg_amount(u: Any) -> Expression:
     )
 
 
-def _leg_rank(u: Any) -> Expression:
+def _leg_rank(u: Columns) -> Expression:
     """Rank how a leg's activity was come by: as the least certain of the parts that it uses."""
     return func.greatest(
         case((u.distance_km.is_not(None), u.distance_rank), else_=0),

@@ -49,7 +49,7 @@ def style_price(few: Any) -> Select[Any]:
 class _Steps:
     """The tables that a lot's basis is read from, and the latest rates of currencies."""
 
-    lot: Any
+    lot: FromClause
     parcel: Subquery
     chain: Subquery
     duty: Subquery
@@ -244,7 +244,7 @@ def _return_units(of_lots: Any) -> Subquery:
     )
 
 
-def _pays_fee(lot: Any) -> Expression:
+def _pays_fee(lot: FromClause) -> Expression:
     """Say whether a lot's return is of a type that pays the policy's fee."""
     return lot.c.return_type.in_(("withdrawal", "commercial"))
 

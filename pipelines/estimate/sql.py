@@ -5,7 +5,8 @@ from typing import Any
 import duckdb
 from duckdb_sqlalchemy import Dialect
 from sqlalchemy import Double, Select, and_, case, column, func, insert, literal, null, select, table, text
-from sqlalchemy.sql.expression import FromClause, TableClause
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.expression import ColumnElement, FromClause, TableClause
 
 from models import carbon
 from pipelines.warehouse.engine import Expression, double
@@ -13,6 +14,7 @@ from pipelines.warehouse.sql import rows_sql
 from pipelines.warehouse.star import STAR
 
 Connection = duckdb.DuckDBPyConnection
+Columns = ReadOnlyColumnCollection[str, ColumnElement[Any]]
 
 MEASURED, IMPUTED, ASSUMED = 0, 1, 2
 

@@ -3,71 +3,20 @@
 What each table becomes, how tables are joined, and each assumption beside the line it is made on.
 """
 
-import fnmatch
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from pipelines.sources import headings
-from pipelines.sources.choices import Choices, formats, is_of_order, number_of, price_role
-from pipelines.sources.guesses import MOST_WORDS, ORDER, PRODUCT, SAYS, STAGES, Guess, is_called, is_yes, ledger_signs
+from pipelines.sources.choices import is_of_order, number_of, price_role
+from pipelines.sources.guesses import MOST_WORDS, ORDER, PRODUCT, STAGES, Guess, is_yes, ledger_signs
 from pipelines.sources.headings import meaning, plain
+from pipelines.sources.mapping_plan import Plan, Planner, Sides, flow, quoted, read_options, word, words
 from pipelines.sources.propose import Proposal
 from pipelines.warehouse import vocabulary
 
-RESERVED = ("yes", "no", "true", "false", "null", "y", "n", "on", "off")
 LEFT_OUT = {"cancelled", "failed"}  # what became of an order that is no sale
 ENDED = {"rejected": "rejected", "cancelled": "cancelled", "expired": "expired"}  # what ends a return without goods
 EVENTS = set(vocabulary.EVENTS)
-OF_ORDER = (
-    "ordered_at",
-    "country",
-    "currency",
-    "customer_id",
-    "customer_area",
-    "status",
-    "cancelled_at",
-    "shipped_at",
-    "delivered_at",
-    "channel",
-)
-
-
-def word(value: str) -> str:
-    """Write a text as YAML, quoted where it must be."""
-    if re.fullmatch(r"[A-Za-zÀ-ÿ][\wÀ-ÿ° '/.-]*", value) and not value.endswith(" ") and value.lower() not in RESERVED:
-        return value
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
-
-
-def flow(pairs: Iterable[tuple[str, str]]) -> str:
-    """Write keys and YAML texts on one line."""
-    return "{" + ", ".join(f"{k}: {v}" for k, v in pairs) + "}"
-
-
-def words(values: Iterable[str]) -> str:
-    """Write a list of texts on one line."""
-    return "[" + ", ".join(word(v) for v in values) + "]"
-
-
-def _read(options: dict[str, Any]) -> str:
-    return flow(
-        (k, words(v) if isinstance(v, list) else str(v) if isinstance(v, int) else word(v)) for k, v in options.items()
-    )
-
-
-@dataclass
-class Plan:
-    """What one table becomes: role -> YAML expression, its joins, and the lines of its logs."""
-
-    table: Guess
-    c: dict[str, str]
-    joins: list[str] = field(default_factory=list)
-    joined: list[Guess] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    whens: list[str] = field(default_factory=list)
 
 
 def written(proposal: Proposal) -> str:
@@ -100,197 +49,10 @@ def used(proposal: Proposal) -> list[Path]:
     return list(dict.fromkeys(f for table in proposal.tables if table in tables for f in table.files))
 
 
-class _Writer:
-    """Plans the tables of a proposal and writes them one by one."""
+class _Writer(Planner):
+    """Writes the tables of a proposal one by one."""
 
-    def __init__(self, proposal: Proposal) -> None:
-        self.choices: Choices = proposal.choices
-        self.tables = [t for t in proposal.tables if t.kind]
-        kinds = {k: [t for t in self.tables if t.kind == k] for k in {t.kind for t in self.tables}}
-        self.headers = kinds.get("headers", [])
-        self.sold: Plan | None = None
-        self.by_order: list[tuple[Guess, str]] = []  # tables that speak of whole orders, with their short names
-        self.plans: list[Plan] = []
-        lines = [*kinds.get("orders", []), *kinds.get("ledger", []), *kinds.get("items", [])]
-        for table in lines or self.headers:
-            plan = Plan(table, self.columns(table))
-            self.with_header(plan)
-            if "ordered_at" in plan.c:
-                self.sold = self.sold or plan
-                self.plans.append(plan)
-        for kind in ("returns", "flags", "refunds", "parcels", "events", "products"):
-            for table in kinds.get(kind, []):
-                plan = Plan(table, self.columns(table))
-                if not self.is_of_orders(plan):
-                    self.plans.append(plan)
-
-    def usual_currency(self) -> str:
-        """Give the currency most rows have, where a table of money says none; '' where every one says its own."""
-        paid = {"returns": "refund_amount", "products": "unit_cost", "items": ""}
-        money = [t for t in self.tables if t.kind not in paid or paid[t.kind] in t.roles]
-        if all("currency" in t.roles for t in money):
-            return ""
-        values = [v.upper() for t in self.tables if "currency" in t.roles for v in t.filled(t.roles["currency"])]
-        return max(set(values), key=values.count) if values else ""
-
-    # -- columns
-    # ---------------------------------------------------------------------------------------------------------
-
-    def columns(self, table: Guess, short: str = "") -> dict[str, str]:
-        """Give role -> YAML expression of a table's columns."""
-        c: dict[str, str] = {}
-        for role, column in table.roles.items():
-            text = word(f"{short}.{column}" if short else column)
-            own = self.own_dates(table, column) if role in headings.TIMES else []
-            values = table.filled(column)
-            if own:
-                months = headings.months_of(values)
-                pairs = [("column", text)]
-                pairs += [("replace", flow((word(k), v) for k, v in months.items()))] if months else []
-                text = flow([*pairs, ("date", f"[{', '.join(_quoted(f) for f in own)}]")])
-            elif role == "country":
-                text = self.countries(text, values)
-            elif role == "currency" and any(v in "€$£¥" for v in values):
-                text = flow(
-                    (
-                        ("column", text),
-                        (
-                            "map",
-                            flow((word(m), c) for m, c in (("€", "EUR"), ("$", "USD"), ("£", "GBP"), ("¥", "JPY"))),
-                        ),
-                    )
-                )
-            elif (
-                role == "product_id"
-                and values
-                and sum(bool(re.match(r"\[[^\]]+\] ", v)) for v in values) > len(values) / 2
-            ):
-                text = flow((("column", text), ("pattern", '"\\\\[([^\\\\]]+)\\\\]"')))
-            c[role] = text
-        return c
-
-    def countries(self, text: str, values: Sequence[str]) -> str:
-        """Write a country; names and three-letter codes are exchanged for two-letter ones."""
-        named = {
-            v.lower(): code for v in values if (code := headings.country_of(v)) and not re.fullmatch("[A-Za-z]{2}", v)
-        }
-        if not named:
-            return text
-        return flow((("column", text), ("map", flow((word(v), word(code)) for v, code in sorted(named.items())))))
-
-    def own_dates(self, table: Guess, column: str) -> list[str]:
-        """Give the formats of a column whose days and months stand otherwise than the table's."""
-        from pipelines.sources.guesses import day_first as _day_first
-
-        own = _day_first(table, [column])
-        if headings.months_of(table.filled(column)):
-            return formats(table, column, is_day_first=True)
-        if own is None or own == self.choices.is_day_first:
-            return []
-        return formats(table, column, is_day_first=own)
-
-    def dates(self, plan: Plan) -> tuple[list[str], str]:
-        """Give the formats of a table's times and what is assumed of them."""
-        used: dict[str, None] = {}
-        for table in (plan.table, *plan.joined):
-            for column in table.time_columns:
-                if not self.own_dates(table, column):
-                    used.update(dict.fromkeys(formats(table, column, is_day_first=self.choices.is_day_first)))
-        assumed = ""
-        if used and plan.table.is_order_assumed:
-            assumed = (
-                f"assumed: {'day before month' if self.choices.is_day_first else 'month before day'}, for every day is"
-                " 12 or less"
-            )
-        return sorted(used, key=lambda written: "%y" not in written), assumed  # 26 would pass for a year of four digits
-
-    # -- joins
-    # -----------------------------------------------------------------------------------------------------------
-
-    def join(self, plan: Plan, short: str, other: Guess, on: dict[str, str]) -> None:
-        """Join another table of the files."""
-        options = [("as", short), ("file", word(self.pattern(other)))]
-        if other.read:
-            options.append(("read", _read(other.read)))
-        options.append(("on", flow((word(a), word(b)) for a, b in on.items())))
-        plan.joins.append(f"      - {flow(options)}")
-        plan.joined.append(other)
-
-    def with_header(self, plan: Plan) -> None:
-        """Take what a line does not say from the table of its orders."""
-        missing = [r for r in OF_ORDER if r not in plan.c]
-        key = plan.table.roles.get("order_id")
-        if key is None or plan.table.kind == "headers":
-            return
-        best: tuple[float, Guess | None, str] = (0.5, None, "")
-        for header in self.headers:
-            if header.file == plan.table.file and header.sheet == plan.table.sheet:
-                continue
-            column = header.roles.get("order_id", "")
-            if column and (share := _overlap(plan.table.filled(key), header.filled(column))) > best[0]:
-                best = (share, header, column)
-        if best[1] is not None:
-            short = "orders" if "orders" not in plan.table.header else "order_of"
-            self.join(plan, short, best[1], {key: best[2]})
-            plan.c |= {r: t for r, t in self.columns(best[1], short).items() if r in missing}
-
-    def is_of_orders(self, plan: Plan) -> bool:
-        """Join to the order lines a table that speaks of whole orders.
-
-        Returns without goods, flags, shipments to customers.
-        """
-        table, sold = plan.table, self.sold
-        if sold is None or "order_id" not in table.roles or "order_id" not in sold.table.roles:
-            return table.kind == "flags"
-        here, there = sold.table.roles["order_id"], table.roles["order_id"]
-        goods = {"product_id", "order_line_id"} & set(table.roles)
-        if (
-            table.kind == "parcels"
-            and not goods
-            and not is_called(table, SAYS["returns"])
-            and not {"return_id"} & set(table.roles)
-        ):
-            self.join(sold, "shipped", table, {here: there})
-            given = self.columns(table, "shipped")
-            given["shipped_at"] = given.get("shipped_at") or given.get("handed_over_at", "")
-            sold.c |= {
-                r: given[r] for r in ("shipped_at", "delivered_at", "carrier") if given.get(r) and r not in sold.c
-            }
-            return True
-        if table.kind not in ("flags", "returns") or goods - ({"product_id"} if not _is_goods(table) else set()):
-            return False
-        given = self.columns(table, "returns")
-        self.join(sold, "returns", table, {here: there})
-        for role in (*STAGES, "reason_raw", "return_id", "units_returned", "refund_amount"):
-            if role in given and role != "units_returned":
-                sold.c.setdefault(role, given[role])
-        if table.kind == "flags" or not set(STAGES) & set(given):
-            sold.c.setdefault("returned", given.get("returned", word(f"returns.{there}")))
-            sold.notes.append("returned: the file names whole orders and no date")
-        else:
-            sold.notes.append("assumed: an order that came back came back whole, for the returns name no goods")
-        return True
-
-    def pattern(self, table: Guess) -> str:
-        """Give the pattern of names that a table's files have and no other table's."""
-        suffix = "".join(s for s in table.file.suffixes[-2:] if s == table.file.suffix or table.file.suffix == ".gz")
-        others = {
-            f.name.lower()
-            for t in self.tables
-            for f in t.files
-            if f not in table.files and not set(t.files) & set(table.files)
-        }
-        stems = [f.name.removesuffix(suffix) for f in table.files]
-        common = _common(stems) if len(stems) > 1 else re.sub(r"[-_ .]?\d[\d_.-]*$", "", stems[0])
-        for pattern in (f"*{suffix}", f"{common}*{suffix}"):
-            if not any(fnmatch.fnmatch(other, pattern.lower()) for other in others) and not re.search(
-                r"[\[\]?]", pattern
-            ):
-                return pattern
-        return re.sub(r"([\[\]?*])", r"[\1]", table.file.name)
-
-    # -- tables
-    # ----------------------------------------------------------------------------------------------------------
+    # -- tables --------------------------------------------------------------------------------------------------------
 
     def block(self, plan: Plan) -> str:
         """Write one table; '' when it gives nothing."""
@@ -314,10 +76,10 @@ class _Writer:
             return ""
         lines = [f"  - file: {word(self.pattern(plan.table))}"]
         if plan.table.read:
-            lines.append(f"    read: {_read(plan.table.read)}")
+            lines.append(f"    read: {read_options(plan.table.read)}")
         used, assumed = self.dates(plan)
         if used:
-            lines.append(f"    dates: [{', '.join(_quoted(f) for f in used)}]" + (f"  # {assumed}" if assumed else ""))
+            lines.append(f"    dates: [{', '.join(quoted(f) for f in used)}]" + (f"  # {assumed}" if assumed else ""))
         if plan.joins:
             lines += ["    join:", *plan.joins]
         lines.append("    to:")
@@ -627,6 +389,35 @@ class _Writer:
         )
         if not start:
             return []
+        lines = [*self.parcel_way(plan, start), "      return_event:"]
+        stages = {r: c[r] for r in STAGES if r in c}
+        if "delivered_at" in c:
+            stages.setdefault("received_at", c["delivered_at"])
+        if "shipped_at" in c:
+            stages.setdefault("handed_over_at", c["shipped_at"])
+        stages = stages or {"received_at": start}
+        line = self.order_line_of(plan)
+        ids = [
+            ("return_line_id", c.get("return_line_id") or c.get("return_id") or c["tracking"]),
+            ("return_id", c.get("return_id", "")),
+            ("order_line_id", line),
+            ("units", c.get("units_returned") or c.get("units", "")),
+            ("product_id", c.get("product_id", "")),
+            ("country", c.get("country", "")),
+            ("carrier", c.get("carrier", "")),
+            ("reason_raw", c.get("reason_raw", "")),
+        ]
+        lines += [f"        {column}: {text}" for column, text in ids if text]
+        lines += ["        events:", *(f"          {STAGES[r]}: {stages[r]}" for r in STAGES if r in stages)]
+        if "promised_at" in c and {"handed_over_at", "received_at"} <= set(stages):
+            lines.append(
+                f"        promise: {{name: delivery, from: handed_over, to: received, by: {c['promised_at']}}}"
+            )
+        return lines
+
+    def parcel_way(self, plan: Plan, start: str) -> list[str]:
+        """Write the way of parcels: from when, from where to where, by whom, how heavy and how far."""
+        c = plan.c
         lines = [
             "      chain_element:  # assumed: parcels on their way back",
             f"        parcel_id: {c['tracking']}",
@@ -650,30 +441,6 @@ class _Writer:
             lines.append(
                 f"        mode: {{column: {c['mode']}, map: {{road: truck, ground: truck, route: truck, strasse: truck,"
                 " lkw: truck, train: rail, bahn: rail, plane: air, flight: air, avion: air, ship: sea, bateau: sea}}"
-            )
-        stages = {r: c[r] for r in STAGES if r in c}
-        if "delivered_at" in c:
-            stages.setdefault("received_at", c["delivered_at"])
-        if "shipped_at" in c:
-            stages.setdefault("handed_over_at", c["shipped_at"])
-        stages = stages or {"received_at": start}
-        lines.append("      return_event:")
-        line = self.order_line_of(plan)
-        ids = [
-            ("return_line_id", c.get("return_line_id") or c.get("return_id") or c["tracking"]),
-            ("return_id", c.get("return_id", "")),
-            ("order_line_id", line),
-            ("units", c.get("units_returned") or c.get("units", "")),
-            ("product_id", c.get("product_id", "")),
-            ("country", c.get("country", "")),
-            ("carrier", c.get("carrier", "")),
-            ("reason_raw", c.get("reason_raw", "")),
-        ]
-        lines += [f"        {column}: {text}" for column, text in ids if text]
-        lines += ["        events:", *(f"          {STAGES[r]}: {stages[r]}" for r in STAGES if r in stages)]
-        if "promised_at" in c and {"handed_over_at", "received_at"} <= set(stages):
-            lines.append(
-                f"        promise: {{name: delivery, from: handed_over, to: received, by: {c['promised_at']}}}"
             )
         return lines
 
@@ -725,40 +492,10 @@ class _Writer:
     def ledger(self, plan: Plan) -> list[str]:
         """Write a table of sales and returns, told apart by a word or by the sign of the units."""
         t, c = plan.table, plan.c
-        role, column = ledger_signs(t)
-        sign = c[role] if role in c else word(column)
-        number = next(iter(t.roles), "")
-        values = list(dict.fromkeys(t.filled(column)))
-        if role != "units":
-            sold = [v for v in values if meaning(v) == "sale"]
-            back = [v for v in values if meaning(v) in ("returned", "refunded")]
-            sale, returned = (flow((("column", sign), ("is", words(v)))) for v in (sold, back))
-            event = "refunded" if any(meaning(v) == "refunded" for v in back) else "received"
-            is_sale = [v in sold for v in t.values(column)]
-        else:
-            sale = flow((("column", sign), ("above", "0")))
-            returned = flow((("column", sign), ("pattern", '"^[(-]"')))
-            event = "received"
-            is_sale = [not v.strip().startswith(("-", "(")) for v in t.values(column)]
-        order, goods = t.roles.get("order_id"), t.roles.get("product_id")
-        key, line = "", ""
-        if order and goods and number:
-            pairs = list(zip(t.values(order), t.values(goods), is_sale, strict=True))
-            of_sales = [p[:2] for p in pairs if p[2]]
-            if any(p[:2] in of_sales for p in pairs if not p[2]):  # returns name the order they are of
-                by = [c["order_id"], c["product_id"]]
-                if role != "units":
-                    key = flow([("key", f"[{', '.join([*by, sign])}]")])
-                    line = flow(
-                        (
-                            ("join", f"[{', '.join([*by, flow([('value', word(sold[0]))]), '{value: 1}'])}]"),
-                            ("with", '"/"'),
-                        )
-                    )
-                else:
-                    key = line = flow((("join", f"[{', '.join(by)}]"), ("with", '"/"')))
-        lines = self.order_lines(plan, when=sale, key=key)
-        lines += ["      return_event:", f"        when: {returned}"]
+        sides = self.ledger_sides(plan)
+        key, line = self.ledger_line(plan, sides)
+        lines = self.order_lines(plan, when=sides.sale, key=key)
+        lines += ["      return_event:", f"        when: {sides.returned}"]
         ids = ", ".join(c[r] for r in ("return_id", "order_id", "product_id") if r in c) or word(t.roles["ordered_at"])
         lines.append(f"        return_line_id: {flow([('key', f'[{ids}]')])}")
         lines.append(
@@ -767,58 +504,76 @@ class _Writer:
         )
         lines += [f"        product_id: {c['product_id']}"] if "product_id" in c else []
         lines += [f"        country: {c['country']}"] if "country" in c else []
-        units = (
-            self.unsigned(c["units"], t, "units", is_sale) if "units" in c else "{value: 1}  # assumed: one unit a row"
-        )
+        units = "{value: 1}  # assumed: one unit a row"
+        if "units" in c:
+            units = self.unsigned(c["units"], t, "units", sides.is_sale)
         lines += [f"        units: {units}"]
         lines += [f"        reason_raw: {c['reason_raw']}"] if "reason_raw" in c else []
-        lines += ["        events:", f"          {event}: {c['ordered_at']}"]
+        lines += ["        events:", f"          {sides.event}: {c['ordered_at']}"]
+        return lines + self.ledger_refund(plan, sides, ids, has_line=bool(line))
+
+    def ledger_sides(self, plan: Plan) -> Sides:
+        """Tell the sales of a ledger from its returns: by the words of a column, else by the sign of the units."""
+        t, c = plan.table, plan.c
+        role, column = ledger_signs(t)
+        sign = c[role] if role in c else word(column)
+        if role == "units":
+            is_sale = [not v.strip().startswith(("-", "(")) for v in t.values(column)]
+            sale, returned = flow((("column", sign), ("above", "0"))), flow((("column", sign), ("pattern", '"^[(-]"')))
+            return Sides(sale, returned, "received", is_sale, sign, [])
+        values = list(dict.fromkeys(t.filled(column)))
+        sold = [v for v in values if meaning(v) == "sale"]
+        back = [v for v in values if meaning(v) in ("returned", "refunded")]
+        sale, returned = (flow((("column", sign), ("is", words(v)))) for v in (sold, back))
+        event = "refunded" if any(meaning(v) == "refunded" for v in back) else "received"
+        return Sides(sale, returned, event, [v in sold for v in t.values(column)], sign, sold)
+
+    def ledger_line(self, plan: Plan, sides: Sides) -> tuple[str, str]:
+        """Write the id of a ledger's sales, and that of the sale a return is of; '' where returns name no sale."""
+        t, c = plan.table, plan.c
+        order, goods = t.roles.get("order_id"), t.roles.get("product_id")
+        if not (order and goods):
+            return "", ""
+        pairs = list(zip(t.values(order), t.values(goods), sides.is_sale, strict=True))
+        of_sales = [p[:2] for p in pairs if p[2]]
+        if not any(p[:2] in of_sales for p in pairs if not p[2]):  # returns do not name the order they are of
+            return "", ""
+        by = [c["order_id"], c["product_id"]]
+        if not sides.sold:
+            line = flow((("join", f"[{', '.join(by)}]"), ("with", '"/"')))
+            return line, line
+        sale = flow([("value", word(sides.sold[0]))])
+        return (
+            flow([("key", f"[{', '.join([*by, sides.sign])}]")]),
+            flow((("join", f"[{', '.join([*by, sale, '{value: 1}'])}]"), ("with", '"/"'))),
+        )
+
+    def ledger_refund(self, plan: Plan, sides: Sides, ids: str, *, has_line: bool) -> list[str]:
+        """Write what was paid back for the returns of a ledger, where it holds prices."""
+        t, c = plan.table, plan.c
         price = price_role(t)
-        if price:
-            amount = self.unsigned(c[price], t, price, is_sale)
-            if price.endswith("unit_price") and "units" in c:
-                amount = flow([("times", f"[{self.unsigned(c['units'], t, 'units', is_sale)}, {amount}]")])
-            lines += [
-                "      refund:",
-                f"        when: {returned}",
-                f"        refund_id: {flow([('key', f'[{ids}]')])}",
-                f"        refunded_at: {c['ordered_at']}",
-                f"        amount: {amount}  # assumed: what was paid back, on the day of the return",
-            ]
-            if "order_id" in c and line:
-                lines.append(f"        order_id: {c['order_id']}")
-            if "currency" in c:
-                lines.append(f"        currency: {c['currency']}")
+        if not price:
+            return []
+        amount = self.unsigned(c[price], t, price, sides.is_sale)
+        if price.endswith("unit_price") and "units" in c:
+            amount = flow([("times", f"[{self.unsigned(c['units'], t, 'units', sides.is_sale)}, {amount}]")])
+        lines = [
+            "      refund:",
+            f"        when: {sides.returned}",
+            f"        refund_id: {flow([('key', f'[{ids}]')])}",
+            f"        refunded_at: {c['ordered_at']}",
+            f"        amount: {amount}  # assumed: what was paid back, on the day of the return",
+        ]
+        if "order_id" in c and has_line:
+            lines.append(f"        order_id: {c['order_id']}")
+        if "currency" in c:
+            lines.append(f"        currency: {c['currency']}")
         return lines
 
     def unsigned(self, text: str, t: Guess, role: str, is_sale: Sequence[bool]) -> str:
         """Write a number of return rows without its minus."""
         values = [v.strip() for v, s in zip(t.values(t.roles[role]), is_sale, strict=True) if not s and v.strip()]
         return flow([("times", f"[{text}, -1]")]) if any(v.startswith(("-", "(")) for v in values) else text
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"'
-
-
-def _overlap(these: Sequence[str], those: Sequence[str]) -> float:
-    """Give the share of some values that stand among others too."""
-    known = set(those)
-    return sum(v in known for v in these) / len(these) if these else 0.0
-
-
-def _common(texts: Sequence[str]) -> str:
-    """Give the beginning that texts share, up to a number."""
-    shared = 0
-    for letters in zip(*texts, strict=False):
-        if len(set(letters)) > 1:
-            break
-        shared += 1
-    return texts[0][:shared].rstrip("0123456789")
-
-
-def _is_goods(table: Guess) -> bool:
-    return "product_id" in table.roles or "order_line_id" in table.roles
 
 
 def _flag(column: str, yes: Iterable[str], marked: str, pattern: str = "") -> str:
