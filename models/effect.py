@@ -476,54 +476,31 @@ def _refused(left_out: tuple[tuple[str, int], ...]) -> Effect:
 
 
 def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: float, looked_for: float) -> Effect:
+    """Put the groups together: the change with its error, what it rests on, and the verdict."""
     rng = np.random.default_rng(0)  # the same data, the same answer
     whole, placebos = Compared.joined([g.treated for g in groups]), Compared.joined([g.placebos for g in groups])
-    early, placebos_early = (
-        Compared.joined([g.treated_early for g in groups]),
-        Compared.joined([g.placebos_early for g in groups]),
-    )
     r0, n0, n1 = (np.concatenate([getattr(g, name) for g in groups]) for name in ("r0", "n0", "n1"))
-    k, others = whole.came.size, placebos.came.size
     factor, drift = noise(placebos)
     expected = float(whole.expected.sum())
     whole, placebos = weighed(whole, factor, drift), weighed(placebos, factor, drift)
     away = float(log_ratio(whole.came, whole.expected))
-    errors = [(placebo_se(whole, factor, drift), float(others - 1))]
-    if k >= LEAST_CLUSTERS:
-        errors.append((bootstrap_se(whole, rng), float(k - 1)))
+    errors = _errors(whole, placebos, factor, drift, rng)
     half, (se, df) = max((float(student.ppf(0.5 + level / 2, d)) * s, (s, d)) for s, d in errors)
-    p_value = max(2 * float(student.sf(abs(away) / s, d)) for s, d in errors)
-
-    before_factor, before_drift = noise(placebos_early)
-    early = weighed(early, before_factor, before_drift)
-    before = float(log_ratio(early.came, early.expected))
-    before_se = placebo_se(early, before_factor, before_drift)
-    before_p = 2 * float(student.sf(abs(before) / before_se, others - 1))
-
+    before, before_p = _change_before(groups)
     share = whole.expected / max(float(whole.expected.sum()), 1e-9)
-    trigger_gap = float(share @ np.concatenate([g.trigger_gap for g in groups]))
-    return_gap = float(share @ np.concatenate([g.return_gap for g in groups]))
     units, weeks = float(n1.sum()), max(g.weeks for g in groups)
-    # The error after 1, 2, ... weeks: what comes from the weeks before and from drift stays.
-    stretch = np.arange(1, LONGEST + 1) / weeks
-    stays, shrinks = factor * whole.odds * whole.before + drift, factor * whole.odds * whole.after
-    later = np.sqrt(share**2 @ (stays[:, None] + shrinks[:, None] / stretch))
-    later *= se / later[weeks - 1]
-    is_enough = (power(later, df, looked_for) >= ENOUGH_POWER) & (units * stretch >= TOO_EARLY)
     seen = float(student.ppf(1 - SIGNIFICANT / 2, df) + student.ppf(ENOUGH_POWER, df))
-
     expected_rate, rate = float(whole.expected.sum()) / units, float(whole.came.sum()) / units
     change, low, high = (float(np.expm1(x)) for x in (away, away - half, away + half))
-    found = Effect(
+    effect = Effect(
         "",
-        "",
-        change,
-        low,
-        high,
-        expected_rate * change,
-        expected_rate * low,
-        expected_rate * high,
-        p_value=p_value,
+        change=change,
+        low=low,
+        high=high,
+        points=expected_rate * change,
+        points_low=expected_rate * low,
+        points_high=expected_rate * high,
+        p_value=max(2 * float(student.sf(abs(away) / s, d)) for s, d in errors),
         se=se,
         se_bootstrap=errors[1][0] if len(errors) > 1 else np.nan,
         se_placebo=errors[0][0],
@@ -532,29 +509,75 @@ def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: 
         expected_rate=expected_rate,
         returns_avoided=-change * expected,
         units=units,
-        products=k,
+        products=whole.came.size,
         controls=int(np.unique(np.concatenate([g.controls[g.controls >= 0] for g in groups])).size),
         weeks=weeks,
-        weeks_needed=max(int(is_enough.argmax()) + 1 - weeks, 0) if is_enough.any() else None,
+        weeks_needed=_weeks_needed(_later_errors(whole, share, factor, drift, se, weeks), df, units, weeks, looked_for),
         power=float(power(se, df, looked_for)),
         detectable=float(np.expm1(-seen * se)),
         before_change=float(np.expm1(before)),
         before_p=before_p,
-        trigger_gap=trigger_gap,
-        return_gap=return_gap,
+        trigger_gap=float(share @ np.concatenate([g.trigger_gap for g in groups])),
+        return_gap=float(share @ np.concatenate([g.return_gap for g in groups])),
         placebo=_placebo(groups, whole, placebos, factor, drift, away, rng),
         left_out=left_out,
     )
-    verdict, reason = "no_clear_change", ""
-    if units < TOO_EARLY:
-        verdict, reason = "too_early" if units / weeks * LONGEST >= TOO_EARLY else "cannot_know", "too_few_units"
-    elif abs(trigger_gap) > WIDEST_TRIGGER or abs(return_gap) > WIDEST_RETURN_TO_MEAN:
-        verdict, reason = "no_overlap", "no_equals"
-    elif before_p < NOT_PARALLEL:
-        verdict, reason = "cannot_know", "not_parallel"
-    elif p_value < SIGNIFICANT:
-        verdict = "fell" if away < 0 else "rose"
-    return replace(found, verdict=verdict, reason=reason)
+    verdict, reason = _verdict(effect)
+    return replace(effect, verdict=verdict, reason=reason)
+
+
+def _errors(
+    whole: Compared, placebos: Compared, factor: float, drift: float, rng: np.random.Generator
+) -> list[tuple[float, float]]:
+    """Give the standard errors of the log ratio with their degrees of freedom: of placebos, of a bootstrap if any."""
+    errors = [(placebo_se(whole, factor, drift), float(placebos.came.size - 1))]
+    clusters = whole.came.size
+    if clusters >= LEAST_CLUSTERS:
+        errors.append((bootstrap_se(whole, rng), float(clusters - 1)))
+    return errors
+
+
+def _change_before(groups: list[_Start]) -> tuple[float, float]:
+    """Give the log ratio of the LATE weeks before the action to the ones before them, and its p against placebos."""
+    early = Compared.joined([g.treated_early for g in groups])
+    placebos = Compared.joined([g.placebos_early for g in groups])
+    factor, drift = noise(placebos)
+    early = weighed(early, factor, drift)
+    change = float(log_ratio(early.came, early.expected))
+    se = placebo_se(early, factor, drift)
+    return change, 2 * float(student.sf(abs(change) / se, placebos.came.size - 1))
+
+
+def _later_errors(whole: Compared, share: Array, factor: float, drift: float, se: float, weeks: int) -> Array:
+    """Give the error after 1, 2, ... LONGEST weeks: what comes from the weeks before and from drift stays.
+
+    `se` is the error after `weeks`, to which all are brought.
+    """
+    stretch = np.arange(1, LONGEST + 1) / weeks
+    stays, shrinks = factor * whole.odds * whole.before + drift, factor * whole.odds * whole.after
+    later = np.sqrt(share**2 @ (stays[:, None] + shrinks[:, None] / stretch))
+    return np.asarray(later * (se / later[weeks - 1]), dtype=np.float64)
+
+
+def _weeks_needed(later: Array, df: float, units: float, weeks: int, looked_for: float) -> int | None:
+    """Give the weeks still to wait until units and power suffice; None where no wait will do."""
+    stretch = np.arange(1, LONGEST + 1) / weeks
+    is_enough = (power(later, df, looked_for) >= ENOUGH_POWER) & (units * stretch >= TOO_EARLY)
+    return max(int(is_enough.argmax()) + 1 - weeks, 0) if is_enough.any() else None
+
+
+def _verdict(effect: Effect) -> tuple[str, str]:
+    """Give the verdict and the reason for none: units first, then equals, then parallel ways, then significance."""
+    if effect.units < TOO_EARLY:
+        will_do = effect.units / effect.weeks * LONGEST >= TOO_EARLY
+        return "too_early" if will_do else "cannot_know", "too_few_units"
+    if abs(effect.trigger_gap) > WIDEST_TRIGGER or abs(effect.return_gap) > WIDEST_RETURN_TO_MEAN:
+        return "no_overlap", "no_equals"
+    if effect.before_p < NOT_PARALLEL:
+        return "cannot_know", "not_parallel"
+    if effect.p_value < SIGNIFICANT:
+        return "fell" if effect.change < 0 else "rose", ""
+    return "no_clear_change", ""
 
 
 def _placebo(

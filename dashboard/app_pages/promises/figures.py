@@ -187,8 +187,7 @@ def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
             mode="markers",
             name=words("chart.promise"),
             marker={"color": BAD, "size": 20, "symbol": "line-ns-open", "line": {"width": 3}},
-            **common
-            | {"hovertext": [words("chart.promise_hover", days=words.number(d, 1)) for d in shown["promised"]]},
+            **common | {"hovertext": promised},
         )
     figure.update_xaxes(rangemode="tozero")
     return figure
