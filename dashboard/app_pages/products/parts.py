@@ -68,7 +68,7 @@ def _measured(view: View, chosen: str) -> None:
 
 def _effect_figures(words: Words, e: Any) -> list[tuple[str, str, str]]:
     """Give an effect's numbers: key of the name, value, what it means; the change only where there is a verdict."""
-    told = (
+    change = (
         [
             (
                 "actions.change",
@@ -82,7 +82,7 @@ def _effect_figures(words: Words, e: Any) -> list[tuple[str, str, str]]:
     )
     waits = [("actions.weeks", words.number(e.weeks_needed), words("actions.weeks_note"))] if e.weeks_needed else []
     return [
-        *told,
+        *change,
         (
             "actions.units",
             words.number(e.units),
