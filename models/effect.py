@@ -1,33 +1,31 @@
 """What an action did to return rates: matched controls, difference in differences, and when no verdict is possible.
 
-Here: controls for products that were treated, the log rate ratio against them with its error, power, and the verdict.
-Not here: SQL, the clock, which products an action meant. The one idea: the products that were left alone say twice what
-would have happened, once as controls and once as placebos: measured as if they had been treated, their scatter is the
-noise of the answer.
+Here: the log rate ratio of treated products against their controls with its error, power, and the verdict. Who the
+controls are is in models/controls.py. Not here: SQL, the clock, which products an action meant. The one idea: the
+products that were left alone say twice what would have happened, once as controls and once as placebos: measured as if
+they had been treated, their scatter is the noise of the answer.
 
 Counts are weekly, one row a product: returned units, and exposure (units sold weighed by G at their age), so that young
 weeks count for what could have come. Before is always the BEFORE weeks up to the action. A shorter one that equals the
 weeks which called for the action would report mere return to the mean as success.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import nnls
-from scipy.spatial import cKDTree
 from scipy.stats import nct
 from scipy.stats import t as student
+
+from models.controls import LATE, Compared, Counts, compare, nearest, shrunk_rates, trigger
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 BEFORE = 12  # weeks before the action that are compared with
-LATE = 4  # last weeks of them, whose contrast with the others is what calls for an action: the trigger
-CONTROLS = 10  # controls of each treated product
 LEAST_CONTROLS = 5  # under it a product has no equals
 LEAST_UNITS = 20.0  # units before the action under which a product's rate says nothing
 TOO_EARLY = 800.0  # treated units after the action under which no verdict is given
@@ -110,125 +108,6 @@ class Effect:
     return_gap: float = np.nan
     placebo: Placebo | None = None
     left_out: tuple[tuple[str, int], ...] = ()
-
-
-class Counts(NamedTuple):
-    """Returned and exposed units of every product before and after, and its rate pulled towards its category's."""
-
-    r0: Array
-    n0: Array
-    r1: Array
-    n1: Array
-    rate: Array
-
-
-class Compared(NamedTuple):
-    """Products against their controls: what came, what was expected, the binomial variance of the difference.
-
-    That variance is expected^2 x `odds` ((1 - rate) / rate) x (`before` + `after`), what units before and after bring
-    to it: more weeks lower the second only. `units` are the product's own after.
-    """
-
-    came: Array
-    expected: Array
-    variance: Array
-    units: Array
-    odds: Array
-    before: Array
-    after: Array
-
-    @staticmethod
-    def joined(parts: "Sequence[Compared]") -> "Compared":
-        """Lay several under each other."""
-        return Compared(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-# -- controls ----------------------------------------------------------------------------------------------------------
-
-
-def shrunk_rates(returned: ArrayLike, exposure: ArrayLike, category: ArrayLike) -> Array:
-    """Pull products' rates towards their category's, one entry a product; categories are whole numbers from 0.
-
-    How much rates differ within a category is told by moments (Williams, Applied Statistics 31, 1982): good enough to
-    match on, and quick enough to do for every week something was done in.
-
-    >>> shrunk_rates([30, 30, 30, 0], [100, 100, 100, 0], [0, 0, 0, 0]).round(2).tolist()
-    [0.3, 0.3, 0.3, 0.3]
-    """
-    r, which = np.asarray(returned, float), np.asarray(category, dtype=np.int64)
-    n = np.maximum(np.asarray(exposure, float), r)
-    mean = ((np.bincount(which, r) + 0.5) / (np.bincount(which, n) + 1))[which]
-    chance = mean * (1 - mean)
-    excess = np.bincount(which, (r - n * mean) ** 2 - n * chance)
-    pairs = np.bincount(which, n * np.maximum(n - 1, 0) * chance)
-    alike = np.clip(excess / np.maximum(pairs, 1e-9), 0.002, 0.2)  # correlation of two units of one product
-    kappa = (1 / alike - 1)[which]
-    return np.asarray((r + kappa * mean) / (n + kappa), dtype=np.float64)
-
-
-def trigger(returned: ArrayLike, exposure: ArrayLike, rate: ArrayLike) -> Array:
-    """Contrast the LATE weeks before an action with the ones before them, in standard errors; 0 where nothing was sold.
-
-    `returned` and `exposure` have one row a product and BEFORE columns. The error is that of two binomial rates and of
-    a drift of 10% a product, so that triggers of large and small products compare.
-
-    >>> weeks = np.full((1, 12), 10.0)
-    >>> trigger(np.hstack([np.full((1, 8), 3.0), np.full((1, 4), 6.0)]), weeks, [0.4]).round(1).tolist()
-    [2.9]
-    """
-    r, n, p = np.asarray(returned, float), np.asarray(exposure, float), np.asarray(rate, float)
-    late, early = n[:, -LATE:].sum(1), n[:, :-LATE].sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        gap = r[:, -LATE:].sum(1) / late - r[:, :-LATE].sum(1) / early
-        error = np.sqrt(p * (1 - p) * (1 / late + 1 / early) + (0.1 * p) ** 2)
-        return np.where((late > 0) & (early > 0), gap / error, 0.0)
-
-
-def nearest(
-    features: ArrayLike, category: ArrayLike, pool: ArrayLike, wanted: ArrayLike, count: int = CONTROLS
-) -> Index:
-    """Find each wanted product's nearest in the pool, of its own category.
-
-    One row a wanted product, -1 where there is none. `features` has one row a product, in units that make distances
-    comparable; a product is not its own neighbour.
-
-    >>> nearest([[0.0], [1.0], [3.0], [9.0]], [0, 0, 0, 1], [True] * 4, [0, 3], count=2).tolist()
-    [[1, 2], [-1, -1]]
-    """
-    x, which = np.asarray(features, float), np.asarray(category)
-    asked, is_pool = np.asarray(wanted, dtype=np.int64), np.asarray(pool, dtype=np.bool_)
-    found = np.full((asked.size, count), -1, dtype=np.int64)
-    for c in np.unique(which[asked]):
-        members, rows = np.flatnonzero(is_pool & (which == c)), np.flatnonzero(which[asked] == c)
-        if not members.size:
-            continue
-        _, near = cKDTree(x[members]).query(x[asked[rows]], k=np.arange(1, min(count + 1, members.size) + 1))
-        near = members[near]
-        near[near == asked[rows, None]] = -1
-        near = np.take_along_axis(near, np.argsort(near < 0, axis=1, kind="stable"), 1)[:, :count]
-        found[rows[:, None], np.arange(near.shape[1])] = near
-    return found
-
-
-def compare(counts: Counts, wanted: Index, controls: Index) -> Compared:
-    """Set products against their controls (a row each, -1 for none): what came after, and what would have come.
-
-    Expected is the product's own rate before, on the units sold after, times how its controls' rate moved.
-    """
-    has, j = controls >= 0, np.maximum(controls, 0)
-
-    def of_controls(values: Array) -> Array:
-        return np.asarray((values[j] * has).sum(1), dtype=np.float64)
-
-    r0, n0, r1, n1, p = counts
-    with np.errstate(invalid="ignore", divide="ignore"):
-        own = np.where(n0 > 0, n1 * r0 / n0, 0.0)
-        moved = (of_controls(r1) + 0.5) / (of_controls(own) + 0.5)
-        spread = of_controls(np.where(n0 > 0, n1**2 / n0, 0.0)) / of_controls(n1) ** 2
-        odds = (1 - p[wanted]) / p[wanted]
-        before, after = 1 / n0[wanted] + spread, 1 / n1[wanted] + 1 / of_controls(n1)
-        variance = np.nan_to_num(odds * (before + after) * (n1[wanted] * p[wanted] * moved) ** 2, posinf=0.0)
-    return Compared(r1[wanted], own[wanted] * moved, variance, n1[wanted], odds, before, after)
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
@@ -476,54 +355,31 @@ def _refused(left_out: tuple[tuple[str, int], ...]) -> Effect:
 
 
 def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: float, looked_for: float) -> Effect:
+    """Put the groups together: the change with its error, what it rests on, and the verdict."""
     rng = np.random.default_rng(0)  # the same data, the same answer
     whole, placebos = Compared.joined([g.treated for g in groups]), Compared.joined([g.placebos for g in groups])
-    early, placebos_early = (
-        Compared.joined([g.treated_early for g in groups]),
-        Compared.joined([g.placebos_early for g in groups]),
-    )
     r0, n0, n1 = (np.concatenate([getattr(g, name) for g in groups]) for name in ("r0", "n0", "n1"))
-    k, others = whole.came.size, placebos.came.size
     factor, drift = noise(placebos)
     expected = float(whole.expected.sum())
     whole, placebos = weighed(whole, factor, drift), weighed(placebos, factor, drift)
     away = float(log_ratio(whole.came, whole.expected))
-    errors = [(placebo_se(whole, factor, drift), float(others - 1))]
-    if k >= LEAST_CLUSTERS:
-        errors.append((bootstrap_se(whole, rng), float(k - 1)))
+    errors = _errors(whole, placebos, factor, drift, rng)
     half, (se, df) = max((float(student.ppf(0.5 + level / 2, d)) * s, (s, d)) for s, d in errors)
-    p_value = max(2 * float(student.sf(abs(away) / s, d)) for s, d in errors)
-
-    before_factor, before_drift = noise(placebos_early)
-    early = weighed(early, before_factor, before_drift)
-    before = float(log_ratio(early.came, early.expected))
-    before_se = placebo_se(early, before_factor, before_drift)
-    before_p = 2 * float(student.sf(abs(before) / before_se, others - 1))
-
+    before, before_p = _change_before(groups)
     share = whole.expected / max(float(whole.expected.sum()), 1e-9)
-    trigger_gap = float(share @ np.concatenate([g.trigger_gap for g in groups]))
-    return_gap = float(share @ np.concatenate([g.return_gap for g in groups]))
     units, weeks = float(n1.sum()), max(g.weeks for g in groups)
-    # The error after 1, 2, ... weeks: what comes from the weeks before and from drift stays.
-    stretch = np.arange(1, LONGEST + 1) / weeks
-    stays, shrinks = factor * whole.odds * whole.before + drift, factor * whole.odds * whole.after
-    later = np.sqrt(share**2 @ (stays[:, None] + shrinks[:, None] / stretch))
-    later *= se / later[weeks - 1]
-    is_enough = (power(later, df, looked_for) >= ENOUGH_POWER) & (units * stretch >= TOO_EARLY)
     seen = float(student.ppf(1 - SIGNIFICANT / 2, df) + student.ppf(ENOUGH_POWER, df))
-
     expected_rate, rate = float(whole.expected.sum()) / units, float(whole.came.sum()) / units
     change, low, high = (float(np.expm1(x)) for x in (away, away - half, away + half))
-    found = Effect(
+    effect = Effect(
         "",
-        "",
-        change,
-        low,
-        high,
-        expected_rate * change,
-        expected_rate * low,
-        expected_rate * high,
-        p_value=p_value,
+        change=change,
+        low=low,
+        high=high,
+        points=expected_rate * change,
+        points_low=expected_rate * low,
+        points_high=expected_rate * high,
+        p_value=max(2 * float(student.sf(abs(away) / s, d)) for s, d in errors),
         se=se,
         se_bootstrap=errors[1][0] if len(errors) > 1 else np.nan,
         se_placebo=errors[0][0],
@@ -532,29 +388,75 @@ def _judged(groups: list[_Start], left_out: tuple[tuple[str, int], ...], level: 
         expected_rate=expected_rate,
         returns_avoided=-change * expected,
         units=units,
-        products=k,
+        products=whole.came.size,
         controls=int(np.unique(np.concatenate([g.controls[g.controls >= 0] for g in groups])).size),
         weeks=weeks,
-        weeks_needed=max(int(is_enough.argmax()) + 1 - weeks, 0) if is_enough.any() else None,
+        weeks_needed=_weeks_needed(_later_errors(whole, share, factor, drift, se, weeks), df, units, weeks, looked_for),
         power=float(power(se, df, looked_for)),
         detectable=float(np.expm1(-seen * se)),
         before_change=float(np.expm1(before)),
         before_p=before_p,
-        trigger_gap=trigger_gap,
-        return_gap=return_gap,
+        trigger_gap=float(share @ np.concatenate([g.trigger_gap for g in groups])),
+        return_gap=float(share @ np.concatenate([g.return_gap for g in groups])),
         placebo=_placebo(groups, whole, placebos, factor, drift, away, rng),
         left_out=left_out,
     )
-    verdict, reason = "no_clear_change", ""
-    if units < TOO_EARLY:
-        verdict, reason = "too_early" if units / weeks * LONGEST >= TOO_EARLY else "cannot_know", "too_few_units"
-    elif abs(trigger_gap) > WIDEST_TRIGGER or abs(return_gap) > WIDEST_RETURN_TO_MEAN:
-        verdict, reason = "no_overlap", "no_equals"
-    elif before_p < NOT_PARALLEL:
-        verdict, reason = "cannot_know", "not_parallel"
-    elif p_value < SIGNIFICANT:
-        verdict = "fell" if away < 0 else "rose"
-    return replace(found, verdict=verdict, reason=reason)
+    verdict, reason = _verdict(effect)
+    return replace(effect, verdict=verdict, reason=reason)
+
+
+def _errors(
+    whole: Compared, placebos: Compared, factor: float, drift: float, rng: np.random.Generator
+) -> list[tuple[float, float]]:
+    """Give the standard errors of the log ratio with their degrees of freedom: of placebos, of a bootstrap if any."""
+    errors = [(placebo_se(whole, factor, drift), float(placebos.came.size - 1))]
+    clusters = whole.came.size
+    if clusters >= LEAST_CLUSTERS:
+        errors.append((bootstrap_se(whole, rng), float(clusters - 1)))
+    return errors
+
+
+def _change_before(groups: list[_Start]) -> tuple[float, float]:
+    """Give the log ratio of the LATE weeks before the action to the ones before them, and its p against placebos."""
+    early = Compared.joined([g.treated_early for g in groups])
+    placebos = Compared.joined([g.placebos_early for g in groups])
+    factor, drift = noise(placebos)
+    early = weighed(early, factor, drift)
+    change = float(log_ratio(early.came, early.expected))
+    se = placebo_se(early, factor, drift)
+    return change, 2 * float(student.sf(abs(change) / se, placebos.came.size - 1))
+
+
+def _later_errors(whole: Compared, share: Array, factor: float, drift: float, se: float, weeks: int) -> Array:
+    """Give the error after 1, 2, ... LONGEST weeks: what comes from the weeks before and from drift stays.
+
+    `se` is the error after `weeks`, to which all are brought.
+    """
+    stretch = np.arange(1, LONGEST + 1) / weeks
+    stays, shrinks = factor * whole.odds * whole.before + drift, factor * whole.odds * whole.after
+    later = np.sqrt(share**2 @ (stays[:, None] + shrinks[:, None] / stretch))
+    return np.asarray(later * (se / later[weeks - 1]), dtype=np.float64)
+
+
+def _weeks_needed(later: Array, df: float, units: float, weeks: int, looked_for: float) -> int | None:
+    """Give the weeks still to wait until units and power suffice; None where no wait will do."""
+    stretch = np.arange(1, LONGEST + 1) / weeks
+    is_enough = (power(later, df, looked_for) >= ENOUGH_POWER) & (units * stretch >= TOO_EARLY)
+    return max(int(is_enough.argmax()) + 1 - weeks, 0) if is_enough.any() else None
+
+
+def _verdict(effect: Effect) -> tuple[str, str]:
+    """Give the verdict and the reason for none: units first, then equals, then parallel ways, then significance."""
+    if effect.units < TOO_EARLY:
+        will_do = effect.units / effect.weeks * LONGEST >= TOO_EARLY
+        return "too_early" if will_do else "cannot_know", "too_few_units"
+    if abs(effect.trigger_gap) > WIDEST_TRIGGER or abs(effect.return_gap) > WIDEST_RETURN_TO_MEAN:
+        return "no_overlap", "no_equals"
+    if effect.before_p < NOT_PARALLEL:
+        return "cannot_know", "not_parallel"
+    if effect.p_value < SIGNIFICANT:
+        return "fell" if effect.change < 0 else "rose", ""
+    return "no_clear_change", ""
 
 
 def _placebo(

@@ -259,6 +259,36 @@ def _marginal(eta: Array, variance: ArrayLike) -> tuple[Array, Array]:
     return np.asarray(expit(eta * flat), dtype=np.float64), np.asarray(flat, dtype=np.float64)
 
 
+def _residuals(eta: Array, exposure: Array, own: float) -> tuple[Array, Array, Array]:
+    """Give each row's rate at its log odds, the slope of its returns, and their variance with the rows' own spread."""
+    p, flat = _marginal(eta, own**2)
+    chance = p * (1 - p)
+    variance = exposure * chance + exposure * np.maximum(exposure - 1, 0) * chance**2 * own**2
+    return p, exposure * chance * flat, np.maximum(variance, 1e-9)
+
+
+def _bounded(squared: float) -> float:
+    """Give the standard deviation of a variance that may have come out negative, within its bounds."""
+    return float(np.clip(np.sqrt(max(squared, 0.0)), _NARROWEST, _WIDEST))
+
+
+def _group_spread(raw: Array, weight: Array, spread: float) -> float:
+    """Give a level's spread by moments: how much its groups' own effects scatter beyond their errors."""
+    used = weight > 1e-9
+    of = 1 / (spread**2 + 1 / weight[used]) ** 2
+    return _bounded(float(np.sum(of * (raw[used] ** 2 - 1 / weight[used])) / max(of.sum(), 1e-12)))
+
+
+def _own_spread(eta: Array, returned: Array, exposure: Array, own: float, leverage: Array) -> float:
+    """Give the spread between rows which share every level by moments; `leverage` is what the fit took of each."""
+    p, _ = _marginal(eta, own**2)
+    chance = p * (1 - p)
+    extra = exposure * np.maximum(exposure - 1, 0) * chance**2
+    of = extra / np.maximum(exposure * chance + extra * own**2, 1e-9) ** 2
+    beyond = (returned - exposure * p) ** 2 / np.clip(1 - leverage, 0.05, 1) - exposure * chance
+    return _bounded(float(np.sum(of * beyond) / max(np.sum(of * extra), 1e-12)))
+
+
 def fit_levels(
     returned: ArrayLike, exposure: ArrayLike, family: ArrayLike, levels: Mapping[str, ArrayLike], steps: int = 15
 ) -> Levels:
@@ -291,19 +321,14 @@ def fit_levels(
         leverage = np.zeros(r.size)
         for name in which:
             eta = sum((effect[k][slot[k]] for k in which), np.zeros(r.size))
-            p, flat = _marginal(eta, own**2)
-            chance = p * (1 - p)
-            slope = n * chance * flat
-            variance = np.maximum(n * chance + n * np.maximum(n - 1, 0) * chance**2 * own**2, 1e-9)
+            p, slope, variance = _residuals(eta, n, own)
             score = np.bincount(slot[name], slope * (r - n * p) / variance, size[name] + 1)
             weight[name] = _floats(np.bincount(slot[name], slope**2 / variance, size[name] + 1))
             information = np.maximum(weight[name], 1e-12)
             if name:
                 raw = effect[name] + score / information
-                used = (weight[name] > 1e-9) & (np.arange(size[name] + 1) < size[name])
-                of = 1 / (spread[name] ** 2 + 1 / information[used]) ** 2
-                squared = float(np.sum(of * (raw[used] ** 2 - 1 / information[used])) / max(of.sum(), 1e-12))
-                spread[name] = float(np.clip(np.sqrt(max(squared, 0.0)), _NARROWEST, _WIDEST))
+                real = slice(size[name])
+                spread[name] = _group_spread(raw[real], weight[name][real], spread[name])
                 precision = information + 1 / spread[name] ** 2
                 effect[name] = np.clip(raw * information / precision, -4, 4)
                 effect[name][size[name]] = 0.0
@@ -312,13 +337,7 @@ def fit_levels(
                 effect[name] = np.clip(effect[name] + np.clip(score / information, -1, 1), -12, 12)
             leverage += has[name] * (slope**2 / variance) / precision[slot[name]]
         eta = sum((effect[k][slot[k]] for k in which), np.zeros(r.size))
-        p, _ = _marginal(eta, own**2)
-        chance = p * (1 - p)
-        extra = n * np.maximum(n - 1, 0) * chance**2
-        of = extra / np.maximum(n * chance + extra * own**2, 1e-9) ** 2
-        left = np.clip(1 - leverage, 0.05, 1)
-        squared = float(np.sum(of * ((r - n * p) ** 2 / left - n * chance)) / max(np.sum(of * extra), 1e-12))
-        own = float(np.clip(np.sqrt(max(squared, 0.0)), _NARROWEST, _WIDEST))
+        own = _own_spread(eta, r, n, own, leverage)
     return Levels(
         effect[""][: size[""]],
         {k: effect[k][: size[k]] for k in levels},

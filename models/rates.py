@@ -218,26 +218,16 @@ def ultimate_rates(
     came: Array = np.bincount(which, back, size).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         maturity = np.bincount(which, units * g, size) / n
-    # Kept units by step of G: each unit is shared between the two nearest steps.
-    step = np.minimum((g * _LEVELS).astype(np.int64), _LEVELS - 1)
-    upper = g * _LEVELS - step
-    cell = which * (_LEVELS + 1) + step
-    width = size * (_LEVELS + 1)
-    lower: Array = np.bincount(cell, (units - back) * (1 - upper), width).astype(np.float64)
-    pending: Array = (lower + np.bincount(cell + 1, (units - back) * upper, width + 1)[:width]).reshape(
-        size, _LEVELS + 1
-    )
-
+    pending = _kept_by_step(which, g, units - back, size)
     effect = np.broadcast_to(floats(deff), (size,))
     mean, sd = (np.broadcast_to(floats(x), (size,)) for x in (prior if prior is not None else (np.nan, np.nan)))
     with np.errstate(invalid="ignore"):
         has_prior = np.isfinite(mean) & (sd > 0) & (maturity < PRIOR_UNTIL)
+    prior_mean = np.where(has_prior, mean, np.nan)
     out = np.full((4, size), np.nan)
     for start in range(0, size, 256):
         part = slice(start, start + 256)
-        out[:, part] = _posterior(
-            came[part], pending[part], effect[part], np.where(has_prior, mean, np.nan)[part], sd[part], level
-        )
+        out[:, part] = _posterior(came[part], pending[part], effect[part], prior_mean[part], sd[part], level)
     to_come, spread, low, high = out
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = (came + to_come) / n
@@ -255,6 +245,17 @@ def ultimate_rates(
         np.minimum(to_come + half, waiting),
     )
     return Ultimate(*(np.where(is_empty, np.nan, x) for x in answer))
+
+
+def _kept_by_step(group: NDArray[np.int64], share: Array, kept: Array, groups: int) -> Array:
+    """Sum kept units by group and step of G; each unit is shared between the two nearest steps."""
+    step = np.minimum((share * _LEVELS).astype(np.int64), _LEVELS - 1)
+    upper = share * _LEVELS - step
+    cell = group * (_LEVELS + 1) + step
+    width = groups * (_LEVELS + 1)
+    lower: Array = np.bincount(cell, kept * (1 - upper), width).astype(np.float64)
+    by_step: Array = lower + np.bincount(cell + 1, kept * upper, width + 1)[:width]
+    return by_step.reshape(groups, _LEVELS + 1)
 
 
 def _posterior(came: Array, pending: Array, deff: Array, mean: Array, sd: Array, level: float) -> Array:

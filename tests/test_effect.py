@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import effect
+from models import controls, effect
 
 SHARED = effect.BEFORE + 8
 
@@ -46,7 +46,7 @@ def slow(panel: dict[str, Any], i: int) -> tuple[float, float]:
     r, n, cut = panel["returned"], panel["exposure"], effect.BEFORE
     category = list(panel["category"])
     eligible = [j for j in range(len(r)) if n[j, :cut].sum() >= effect.LEAST_UNITS and category[j] == category[i]]
-    shrunk = effect.shrunk_rates(r[eligible, :cut].sum(1), n[eligible, :cut].sum(1), np.zeros(len(eligible)))
+    shrunk = controls.shrunk_rates(r[eligible, :cut].sum(1), n[eligible, :cut].sum(1), np.zeros(len(eligible)))
     rate = dict(zip(eligible, shrunk, strict=True))
     traits = {}
     for j in eligible:
@@ -77,7 +77,7 @@ def test_weights_are_those_of_least_variance() -> None:
     # Two products, one selling a hundred times as much. Relative variance: odds 1 x (units part) + drift .01.
     small, large = np.array([100.0, 0.02]), np.array([10_000.0, 0.0002])
     units, part = np.array([small[0], large[0]]), np.array([small[1], large[1]])
-    given = effect.Compared(units / 2, units / 2, part * (units / 2) ** 2, units, np.ones(2), part / 2, part / 2)
+    given = controls.Compared(units / 2, units / 2, part * (units / 2) ** 2, units, np.ones(2), part / 2, part / 2)
     found = effect.weighed(given, 1.0, 0.01)
     assert found.expected.sum() == pytest.approx(given.expected.sum())
     assert found.expected[1] / found.expected[0] == pytest.approx((1 / 0.0102) / (1 / 0.03))
@@ -124,11 +124,11 @@ def test_noise_tells_chance_from_drift() -> None:
     expected = np.exp(rng.normal(4, 1.5, 20_000))
     none = np.zeros_like(expected)
     came = rng.poisson(expected * np.exp(rng.normal(0, 0.1, expected.size)))
-    factor, drift = effect.noise(effect.Compared(came.astype(float), expected, expected, none, none, none, none))
+    factor, drift = effect.noise(controls.Compared(came.astype(float), expected, expected, none, none, none, none))
     assert factor == pytest.approx(1.0, abs=0.05)
     assert drift**0.5 == pytest.approx(0.1, abs=0.01)
     came = rng.poisson(expected)
-    factor, drift = effect.noise(effect.Compared(came.astype(float), expected, expected, none, none, none, none))
+    factor, drift = effect.noise(controls.Compared(came.astype(float), expected, expected, none, none, none, none))
     assert factor == pytest.approx(1.0, abs=0.05)
     assert drift**0.5 < 0.02
 
@@ -233,7 +233,7 @@ def test_a_category_treated_whole_has_no_equals() -> None:
 def test_spikes_beyond_all_others_have_no_equals() -> None:
     panel = shop(15, pace=20)
     panel["returned"] = panel["returned"].copy()
-    late = slice(effect.BEFORE - effect.LATE, effect.BEFORE)
+    late = slice(effect.BEFORE - controls.LATE, effect.BEFORE)
     panel["returned"][:20, late] = np.minimum(panel["returned"][:20, late] * 3 + 2, panel["exposure"][:20, late])
     found = effect.measure(**panel)
     assert found.trigger_gap > effect.WIDEST_TRIGGER
@@ -254,7 +254,7 @@ def test_worst_rates_by_chance_have_no_equals_or_no_effect() -> None:
 def test_going_different_ways_before_is_not_an_effect() -> None:
     # Slightly worse for four weeks: too little for a spike, yet on so many units no chance.
     panel = shop(23, products=80, categories=1, pace=300, change=-0.2)
-    late = slice(effect.BEFORE - effect.LATE, effect.BEFORE)
+    late = slice(effect.BEFORE - controls.LATE, effect.BEFORE)
     panel["returned"][:20, late] = np.minimum(panel["returned"][:20, late] * 1.05, panel["exposure"][:20, late])
     found = effect.measure(**panel)
     assert found.trigger_gap < effect.WIDEST_TRIGGER

@@ -346,11 +346,7 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> 
     "step"), amount, and perhaps measured, imputed, assumed. A step starts where the one before ended.
     """
     labels = wrapped([words.value("step", s) for s in frame["step"]], 20)
-    title = (
-        title
-        or {"share": words("chart.share_of_sold"), "units": words("returns.units")}.get(unit)
-        or words("chart.money_ex_vat", currency=words.unit(unit))
-    )
+    title = title or _amount_title(words, unit)
     parted = [status for status in STATUSES if status in frame]
     figure = framed(
         70 + 36 * len(frame) + (26 if parted else 0),
@@ -360,46 +356,75 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> 
         suffix=_percent(words) if unit == "share" else "",
     )
     scale = 100 if unit == "share" else 1
-    seen: set[str] = set()
     level = 0.0
-    for position, row in enumerate(frame.to_dict("records")):
+    for label, row in zip(labels, frame.to_dict("records"), strict=True):
         amount, is_total = float(row["amount"]), row["kind"] == "total"
         text = words.quantity(amount, unit) if unit != "share" or is_total else words.points(amount)
-        colour = MAIN if is_total else GOOD if (amount > 0) == (unit != "share" and not unit.startswith("kg")) else BAD
-        start = 0.0 if is_total else level
-        parts = (
-            [("measured", amount)]
-            if is_total or not parted
-            else [(status, float(row[status])) for status in parted if row[status]]
-        )
-        for status, part in parts:
-            figure.add_bar(
-                y=[labels[position]],
-                x=[part * scale],
-                base=[start * scale],
-                orientation="h",
-                showlegend=False,
-                marker=marker_of(colour, STATUSES[status]),
-                hovertext=[
-                    f"{words.value('step', row['step'])}: {text}"
-                    + (f" ({words.value('status', status)})" if parted and not is_total else "")
-                ],
-                hoverinfo="text",
-                customdata=[[row["step"]]],
-            )
-            start += part
-            seen |= set() if is_total else {status}
+        _step_bars(figure, row, words, unit, label, text, 0.0 if is_total else level, parted)
         level = amount if is_total else level + amount
         figure.add_annotation(
             xref="paper",
             x=1,
             xanchor="left",
             xshift=6,
-            y=labels[position],
+            y=label,
             text=words.signed(text, None if is_total else amount),
             showarrow=False,
         )
-    for status in [status for status in parted if status in seen]:
+    steps = frame[frame["kind"] != "total"]
+    _status_legend(figure, words, [status for status in parted if steps[status].astype(bool).any()])
+    _cut_axis(figure, frame, words, scale, title)
+    figure.update_layout(barmode="overlay", margin_r=88)
+    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=labels)
+    return figure
+
+
+def _amount_title(words: Words, unit: str) -> str:
+    """Name an axis of amounts: share of what is sold, units, or money."""
+    named = {"share": words("chart.share_of_sold"), "units": words("returns.units")}
+    return named.get(unit) or words("chart.money_ex_vat", currency=words.unit(unit))
+
+
+def _step_bars(
+    figure: go.Figure,
+    row: Mapping[Any, Any],
+    words: Words,
+    unit: str,
+    label: str,
+    text: str,
+    start: float,
+    parted: Sequence[str],
+) -> None:
+    """Draw a total or a step of a waterfall from where it starts: one bar, or one for each of its `parted` statuses."""
+    amount, is_total = float(row["amount"]), row["kind"] == "total"
+    scale = 100 if unit == "share" else 1
+    colour = MAIN if is_total else GOOD if (amount > 0) == (unit != "share" and not unit.startswith("kg")) else BAD
+    parts = (
+        [("measured", amount)]
+        if is_total or not parted
+        else [(status, float(row[status])) for status in parted if row[status]]
+    )
+    for status, part in parts:
+        figure.add_bar(
+            y=[label],
+            x=[part * scale],
+            base=[start * scale],
+            orientation="h",
+            showlegend=False,
+            marker=marker_of(colour, STATUSES[status]),
+            hovertext=[
+                f"{words.value('step', row['step'])}: {text}"
+                + (f" ({words.value('status', status)})" if parted and not is_total else "")
+            ],
+            hoverinfo="text",
+            customdata=[[row["step"]]],
+        )
+        start += part
+
+
+def _status_legend(figure: go.Figure, words: Words, statuses: Sequence[str]) -> None:
+    """Name the shapes of these statuses in the legend."""
+    for status in statuses:
         figure.add_bar(
             y=[None],
             x=[None],
@@ -407,15 +432,16 @@ def waterfall(frame: pd.DataFrame, words: Words, unit: str, title: str = "") -> 
             name=words.value("status", status),
             marker=marker_of(QUIET, STATUSES[status]),
         )
+
+
+def _cut_axis(figure: go.Figure, frame: pd.DataFrame, words: Words, scale: int, title: str) -> None:
+    """Cut the axis of a waterfall whose steps are too small to be seen beside whole bars, and say so."""
     steps = frame.loc[frame["kind"] == "step", "amount"].abs().max()
     totals = frame.loc[frame["kind"] == "total", "amount"]
-    if len(totals) and steps < totals.min() / 5:  # steps too small to be seen beside whole bars
+    if len(totals) and steps < totals.min() / 5:
         span = max(float(totals.max() - totals.min()), float(steps)) * 2
         figure.update_xaxes(range=[(totals.min() - span) * scale, (totals.max() + span / 2) * scale])
         figure.update_xaxes(title_text=f"{title} · {words('chart.cut_axis')}")
-    figure.update_layout(barmode="overlay", margin_r=88)
-    figure.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=labels)
-    return figure
 
 
 def codes(frame: pd.DataFrame, *columns: str) -> list[list[str | None]]:

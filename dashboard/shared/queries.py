@@ -1,6 +1,7 @@
 """One function a question, remembered by build and filters. Each asks `pipelines.metrics`; nothing is drawn here.
 
 The rows behind an answer and the files of both are in `rows_behind`.
+
 A build never changes, so an answer holds as long as its build is read. Memories are bounded. Frames are shared: read,
 never change.
 """

@@ -137,6 +137,7 @@ def catalogue(rng: Rng, s: Simulation, writer: Writer) -> None:
 def _write_products(s: Simulation, writer: Writer) -> None:
     world, styles, p = s.world, s.styles, s.world.parameters
     names, launched, rows = sku_names(s), _launched(s), list(p["categories"].values())
+    brand, brands = _brands(s)
     versions = _product_versions(s, np.array(names), launched)
     style, category, valid = versions["style"], versions["category"], versions["valid_from"]
     style_ids = [f"{world.categories[c][:2].upper()}{i + 1:04d}" for i, c in enumerate(styles["category"].tolist())]
@@ -148,7 +149,7 @@ def _write_products(s: Simulation, writer: Writer) -> None:
         "style_id": words(style, style_ids),
         "name": words(style, _style_names(s)),
         "category": words(category, world.categories),
-        "brand": words(_brands(s)[0][style], _brands(s)[1]),
+        "brand": words(brand[style], brands),
         "supplier": words(styles["supplier"][style], p["suppliers"]),
         "season": words(style, _season_labels(s)),
         "size": _size_words(s, category, versions["size"]),

@@ -75,8 +75,8 @@ def chain(
 
     `load` gives each return its goods' mass (kg), the time its treatment ended (`finished`) and, by its first lot, its
     `treatment` (0 none, 1 reuse, 2 recycling, 3 energy recovery) and where it goes `onward` (0 warehouse, 1 store, 2
-    refurbisher, 3 recycler). Returns one array a column; `at` is
-    the return, -1 means empty in place, carrier and word columns, NaN in numbers.
+    refurbisher, 3 recycler). Returns one array a column; `at` is the return, -1 means empty in place, carrier and word
+    columns, NaN in numbers.
     """
     ways = _ways(world, network, lines, back, load, methods)
     ways |= _packaging(rng, world, ways)

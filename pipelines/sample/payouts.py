@@ -208,8 +208,8 @@ def recoveries(rng: Rng, s: Simulation, writer: Writer) -> None:
 def _recovered_value(rng: Rng, s: Simulation, lot: Columns) -> Array:
     """Draw what a unit of each lot brings.
 
-    A share of the list price by disposition, of goods as new the price paid less a markdown a week, and from suppliers
-    a share of the cost.
+    By disposition a share of the list price; goods as new lose a markdown a week and the order's discount, and
+    suppliers pay back a share of the cost.
     """
     lines, recovery = s.lines, s.world.parameters["recovery"]
     line = s.rows["line"][lot["row"]]
@@ -220,7 +220,8 @@ def _recovered_value(rng: Rng, s: Simulation, lot: Columns) -> Array:
     fresh = np.clip(1 - recovery["as_new_markdown_per_week"] * weeks, 0.4, 1.0) * (1 - lines["discount"][line])
     share = np.where(lot["disposition"] == DISPOSITIONS.index("as_new"), fresh, share)
     to_supplier = lot["disposition"] == DISPOSITIONS.index("return_to_supplier")
-    return np.where(to_supplier, cost * recovery["return_to_supplier_of_cost"], price * share)
+    value: Array = np.where(to_supplier, cost * recovery["return_to_supplier_of_cost"], price * share)
+    return value
 
 
 def _treated_at(s: Simulation, row: Array) -> Array:

@@ -364,7 +364,7 @@ def _sizes(rng: Rng, world: World, lines: Columns, who: Columns, kind: Array) ->
     widest = np.array([len(scale["names"]) for scale in scales])
     wish = np.clip(who["size"][lines["customer"]] + 0.08 * rng.standard_normal(len(lines["order"])), 0, 0.9999)
     of_kind = kind[lines["category"]]
-    size = np.minimum((wish[:, None] >= upto[of_kind]).sum(axis=1), widest[of_kind] - 1)
+    size: Array = np.minimum((wish[:, None] >= upto[of_kind]).sum(axis=1), widest[of_kind] - 1)
     second = np.flatnonzero((lines["pair"] >= 0) & (lines["line_no"] == 2))
     first = lines["pair"][second]
     size[second] = np.where(size[first] + 1 < widest[of_kind[second]], size[first] + 1, size[first] - 1)

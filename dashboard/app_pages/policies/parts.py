@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard.app_pages.policies import data
 from dashboard.i18n import MISSING, Words, inert
@@ -13,6 +14,7 @@ from dashboard.shared.blocks import pick_one, section
 from dashboard.shared.columns import Columns, day, number, of, text
 from dashboard.shared.filters import View
 from pipelines.errors import BackhaulError
+from pipelines.people.policy_text import Policy
 
 
 def _term(words: Words, name: str) -> str:
@@ -53,79 +55,18 @@ def draft(view: View, names: dict[str, str]) -> None:
     """Write a policy: begin from a version or a draft, edit, see what is wrong, keep or publish it."""
     words, source = view.words, view.source
     kept = data.drafts(source)
-    begin = (
-        {f"draft {n}": words("policies.draft_no", n=words.number(n)) for n in kept}
-        | names
-        | {"": words("policies.empty")}
-    )
+    drafts = {f"draft {n}": words("policies.draft_no", n=words.number(n)) for n in kept}
     section(words("policies.tab_draft"), words, note=words("policies.draft_note"))
-    chosen = pick_one(words("policies.begin"), "draft", begin)
+    chosen = pick_one(words("policies.begin"), "draft", drafts | names | {"": words("policies.empty")})
     number = int(chosen.removeprefix("draft ")) if chosen.startswith("draft ") else None
     given = data.policy_of_text(kept[number]) if number is not None else data.new_policy(source, chosen or None)
     if done := st.session_state.pop("policy_done", None):
         st.success(done)
     with st.form(f"policy_{chosen}", border=True):
         left, right = st.columns(2)
-        options = {
-            "policy_id": left.text_input(words("policies.field_policy_id"), given.policy_id),
-            "valid_from": right.date_input(
-                words("policies.field_valid_from"),
-                given.valid_from,
-                format="DD/MM/YYYY",
-                help=words("policies.valid_from_help"),
-            ),
-            "market": (
-                left.text_input(words("policies.field_market"), given.market or "", help=words("policies.scope_help"))
-                or None
-            ),
-            "channel": (
-                right.text_input(
-                    words("policies.field_channel"), given.channel or "", help=words("policies.scope_help")
-                )
-                or None
-            ),
-            "category": (
-                left.text_input(
-                    words("policies.field_category"), given.category or "", help=words("policies.scope_help")
-                )
-                or None
-            ),
-            "loyalty_tier": (
-                right.text_input(
-                    words("policies.field_loyalty_tier"), given.loyalty_tier or "", help=words("policies.scope_help")
-                )
-                or None
-            ),
-            "window_days": int(left.number_input(words("policies.field_window_days"), value=given.window_days, step=1)),
-            "window_until": right.date_input(
-                words("policies.field_window_until"), given.window_until, format="DD/MM/YYYY"
-            ),
-            "fee_amount": left.number_input(words("policies.field_fee_amount"), value=given.fee_amount, min_value=0.0),
-            "currency": right.text_input(words("policies.field_currency"), given.currency or view.currency) or None,
-            "refund_trigger": left.selectbox(
-                words("policies.field_refund_trigger"),
-                queries.POLICY_TRIGGERS,
-                _place(queries.POLICY_TRIGGERS, given.refund_trigger),
-                format_func=lambda s: words.value("stage", s),
-            ),
-            "exception": right.selectbox(
-                words("policies.field_exception"),
-                queries.POLICY_EXCEPTIONS,
-                _place(queries.POLICY_EXCEPTIONS, given.exception),
-                format_func=lambda s: words.value("exception", s),
-                placeholder=MISSING,
-            ),
-            "methods": tuple(
-                st.multiselect(
-                    words("policies.field_methods"),
-                    queries.POLICY_METHODS,
-                    list(given.methods),
-                    format_func=lambda m: words.value("method", m),
-                )
-            ),
-        }
+        terms = _scope_fields(words, given, left, right) | _term_fields(view, given, left, right)
         st.caption(words("policies.promises"))
-        edited = st.data_editor(
+        promises = st.data_editor(
             data.promise_frame(given),
             column_config=promise_editor_columns(words),
             num_rows="dynamic",
@@ -137,7 +78,7 @@ def draft(view: View, names: dict[str, str]) -> None:
         is_published = publish.form_submit_button(
             words("policies.publish"), icon=":material/publish:", type="primary", width="stretch"
         )
-    written = data.written_policy(options, edited)
+    written = data.written_policy(terms, promises)
     problems = data.policy_problems(source, written)
     for problem in problems:
         (st.error if problem.is_error else st.warning)(inert(f"**{problem.where}**: {problem.sentence}"))
@@ -155,6 +96,59 @@ def draft(view: View, names: dict[str, str]) -> None:
         st.rerun()
     if is_published and not any(p.is_error for p in problems):
         _publish(view, written, number)
+
+
+def _scope_fields(words: Words, given: Policy, left: DeltaGenerator, right: DeltaGenerator) -> dict[str, Any]:
+    """Show the fields of a policy's name, first day and scope, and give what is in them; an empty scope is None."""
+
+    def scope(place: DeltaGenerator, label: str, value: str | None) -> str | None:
+        return place.text_input(label, value or "", help=words("policies.scope_help")) or None
+
+    return {
+        "policy_id": left.text_input(words("policies.field_policy_id"), given.policy_id),
+        "valid_from": right.date_input(
+            words("policies.field_valid_from"),
+            given.valid_from,
+            format="DD/MM/YYYY",
+            help=words("policies.valid_from_help"),
+        ),
+        "market": scope(left, words("policies.field_market"), given.market),
+        "channel": scope(right, words("policies.field_channel"), given.channel),
+        "category": scope(left, words("policies.field_category"), given.category),
+        "loyalty_tier": scope(right, words("policies.field_loyalty_tier"), given.loyalty_tier),
+    }
+
+
+def _term_fields(view: View, given: Policy, left: DeltaGenerator, right: DeltaGenerator) -> dict[str, Any]:
+    """Show the fields of a policy's window, fee, refund and methods, and give what is in them."""
+    words = view.words
+    return {
+        "window_days": int(left.number_input(words("policies.field_window_days"), value=given.window_days, step=1)),
+        "window_until": right.date_input(words("policies.field_window_until"), given.window_until, format="DD/MM/YYYY"),
+        "fee_amount": left.number_input(words("policies.field_fee_amount"), value=given.fee_amount, min_value=0.0),
+        "currency": right.text_input(words("policies.field_currency"), given.currency or view.currency) or None,
+        "refund_trigger": left.selectbox(
+            words("policies.field_refund_trigger"),
+            queries.POLICY_TRIGGERS,
+            _place(queries.POLICY_TRIGGERS, given.refund_trigger),
+            format_func=lambda s: words.value("stage", s),
+        ),
+        "exception": right.selectbox(
+            words("policies.field_exception"),
+            queries.POLICY_EXCEPTIONS,
+            _place(queries.POLICY_EXCEPTIONS, given.exception),
+            format_func=lambda s: words.value("exception", s),
+            placeholder=MISSING,
+        ),
+        "methods": tuple(
+            st.multiselect(
+                words("policies.field_methods"),
+                queries.POLICY_METHODS,
+                list(given.methods),
+                format_func=lambda m: words.value("method", m),
+            )
+        ),
+    }
 
 
 def _place(options: Sequence[str], chosen: str | None) -> int | None:

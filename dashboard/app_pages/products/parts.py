@@ -60,9 +60,15 @@ def _measured(view: View, chosen: str) -> None:
     one = int(chosen) if chosen.isdigit() else None
     kind = chosen if one is None else next(a.kind for a in data.actions(view.source) if a.action_id == one)
     found = data.measured(view.asked, kind, one)
-    e = found.effect
     st.markdown(f"**{effect(words, found)}**")
-    told = (
+    figures(words, *_effect_figures(words, found.effect))
+    if one is not None:
+        _action_buttons(view, one)
+
+
+def _effect_figures(words: Words, e: Any) -> list[tuple[str, str, str]]:
+    """Give an effect's numbers: key of the name, value, what it means; the change only where there is a verdict."""
+    change = (
         [
             (
                 "actions.change",
@@ -75,8 +81,8 @@ def _measured(view: View, chosen: str) -> None:
         else []
     )
     waits = [("actions.weeks", words.number(e.weeks_needed), words("actions.weeks_note"))] if e.weeks_needed else []
-    known = [
-        *told,
+    return [
+        *change,
         (
             "actions.units",
             words.number(e.units),
@@ -94,27 +100,31 @@ def _measured(view: View, chosen: str) -> None:
         ),
         *waits,
     ]
-    figures(words, *known)
-    if one is None:
-        return
+
+
+def _action_buttons(view: View, action_id: int) -> None:
+    """Let the reader say when an open action was done, and withdraw one."""
+    words = view.words
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        if next(a.status for a in data.actions(view.source) if a.action_id == one) == "open":
+        if next(a.status for a in data.actions(view.source) if a.action_id == action_id) == "open":
             st.date_input(
                 words("actions.done_on"),
                 None,
                 format="DD/MM/YYYY",
-                key=f"done_on_{one}",
+                key=f"done_on_{action_id}",
                 help=words("actions.open_note"),
                 width=180,
             )
-            st.button(words("actions.done"), icon=":material/check:", key="done", on_click=_done, args=(view, one))
+            st.button(
+                words("actions.done"), icon=":material/check:", key="done", on_click=_done, args=(view, action_id)
+            )
         st.button(
             words("actions.withdraw"),
             icon=":material/undo:",
             type="tertiary",
             key="withdraw",
             on_click=data.withdraw_action,
-            args=(view.source, one),
+            args=(view.source, action_id),
         )
 
 

@@ -1,5 +1,7 @@
 """Charts of the page promises: frames in, figures out, no Streamlit."""
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -158,57 +160,47 @@ def stage_ladder(frame: pd.DataFrame, words: Words) -> go.Figure:
         )
         for r in shown.itertuples()
     ]
+    common = {"y": labels, "hovertext": hover, "hoverinfo": "text", "customdata": codes(shown, "stage")}
     figure.add_bar(
-        y=labels,
         x=shown["p90"] - shown["p50"],
         base=shown["p50"],
         orientation="h",
         width=0.28,
         marker_color="rgba(58,143,174,.35)",
         showlegend=False,
-        hovertext=hover,
-        hoverinfo="text",
-        customdata=codes(shown, "stage"),
+        **common,
     )
+    median = {"color": MAIN, "size": 10}
+    figure.add_scatter(x=shown["p50"], mode="markers", name=words("chart.median"), marker=median, **common)
     figure.add_scatter(
-        y=labels,
-        x=shown["p50"],
-        mode="markers",
-        name=words("chart.median"),
-        marker={"color": MAIN, "size": 10},
-        hovertext=hover,
-        hoverinfo="text",
-        customdata=codes(shown, "stage"),
-    )
-    figure.add_scatter(
-        y=labels,
         x=shown["p90"],
         mode="markers",
         name=words("chart.p90"),
         marker={"color": MAIN, "size": 10, "symbol": "circle-open", "line": {"width": 2}},
-        hovertext=hover,
-        hoverinfo="text",
-        customdata=codes(shown, "stage"),
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": (shown["high"] - shown["p90"]).fillna(0),
-            "arrayminus": (shown["p90"] - shown["low"]).fillna(0),
-            "color": MAIN,
-            "thickness": 1.2,
-            "width": 4,
-        },
+        error_x=_interval(shown, "p90"),
+        **common,
     )
     if shown["promised"].notna().any():
+        promised = [words("chart.promise_hover", days=words.number(d, 1)) for d in shown["promised"]]
         figure.add_scatter(
-            y=labels,
             x=shown["promised"],
             mode="markers",
             name=words("chart.promise"),
-            hovertext=[words("chart.promise_hover", days=words.number(d, 1)) for d in shown["promised"]],
-            hoverinfo="text",
-            customdata=codes(shown, "stage"),
             marker={"color": BAD, "size": 20, "symbol": "line-ns-open", "line": {"width": 3}},
+            **common | {"hovertext": promised},
         )
     figure.update_xaxes(rangemode="tozero")
     return figure
+
+
+def _interval(frame: pd.DataFrame, value: str) -> dict[str, Any]:
+    """Give the error bars from `low` to `high` around a value; none where they are not known."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (frame["high"] - frame[value]).fillna(0),
+        "arrayminus": (frame[value] - frame["low"]).fillna(0),
+        "color": MAIN,
+        "thickness": 1.2,
+        "width": 4,
+    }
