@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import select
 
 from pipelines.errors import SourceError
-from pipelines.load import contracts, verdicts
+from pipelines.load import contracts, log_columns
 from pipelines.load.judge import judge_again
 from pipelines.load.raw import reading_logs, sweep
 from pipelines.load.report import Progress, Report
@@ -60,7 +60,7 @@ def withdrawn_rows(settings: Settings, limit: int = 1000) -> list[dict[str, Any]
     with reading_logs(settings) as connection:
         for thing in contracts.REVERSIBLE:
             if (table := schema.LOG.tables.get(thing)) is not None:
-                rows = verdicts.log_rows(connection, table, logs.sql(thing, loads))
+                rows = log_columns.log_rows(connection, table, logs.sql(thing, loads))
                 selects.append(
                     f"SELECT load_id AS load, '{thing}' AS \"table\", {table.info['key'][0]} AS id FROM ({rows}) WHERE"
                     " is_withdrawn"

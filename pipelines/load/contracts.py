@@ -16,8 +16,9 @@ later export took back: the whole of its source without the row, or the row with
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 
 from pipelines.warehouse.sql import quote, sql_type
 
@@ -221,59 +222,82 @@ def is_read_field(table: Table, rule: str, column: str) -> bool:
     return of_value and not table.columns[column].info["required"]
 
 
-def rules_of(table: Table, given: dict[str, str], landed_at: datetime) -> list[tuple[str, str, str]]:
+Rule = tuple[str, str, str]
+"""A rule's name, its column, and the condition that is a fault."""
+
+
+def rules_of(table: Table, given: dict[str, str], landed_at: datetime) -> list[Rule]:
     """List (rule, column, condition) of a log; a true condition is a fault."""
-    rules: list[tuple[str, str, str]] = []
+    rules: list[Rule] = []
     if "_broken" in given:
         rules.append(("broken_row", "_broken", '"_broken" IS NOT NULL'))
     for column in table.columns:
-        name, info = column.name, column.info
-        if name not in given:
-            continue
-        target, source = sql_type(column), given[name]
-        raw = f'"{name}"'
-        filled = is_filled(name, source)
-        beyond = f"t.{name} NOT BETWEEN -{MOST} AND {MOST}" if target == "BIGINT" else "false"
-        if target != "VARCHAR" and (source != target or target == "BIGINT"):
-            kind = "bad_time" if target in ("TIMESTAMP", "DATE") else "bad_number"
-            rules.append((kind, name, f"CASE WHEN t.{name} IS NULL THEN {filled} ELSE {beyond} END"))
-        if target == "TIMESTAMP":
-            if source == "VARCHAR":
-                rules.append(
-                    (
-                        "naive_time",
-                        name,
-                        f"CASE WHEN t.{name} IS NULL OR suffix({raw}, 'Z') THEN false ELSE NOT {_has_zone(name)} END",
-                    )
-                )
-            rules.append(("impossible_time", name, f"t.{name} < TIMESTAMP '{EARLIEST}'"))
-            if name not in ("valid_from", "day", "promised_at"):
-                rules.append(("future_time", name, f"t.{name} > TIMESTAMP '{landed_at + FUTURE}'"))
-        if target == "DATE":
-            rules.append(("impossible_time", name, f"t.{name} < DATE '{EARLIEST}'"))
-        if info["required"]:
-            rules.append(("missing", name, f"t.{name} IS NULL" + (f" AND NOT {filled}" if target != "VARCHAR" else "")))
-        if info["values"]:
-            allowed = ", ".join(f"'{v}'" for v in info["values"])
-            rules.append(("unknown_value", name, f"t.{name} NOT IN ({allowed})"))
-        if name in ("currency", "quote_currency"):
-            listed = ", ".join(map(quote, CURRENCIES.split()))
-            unknown = f"try_cast(upper(t.{name}) AS ENUM({listed})) IS NULL"
-            rules.append(("unknown_currency", name, f"t.{name} IS NOT NULL AND {unknown}"))
-        if name in ("country", "market"):
-            rules.append(("no_country_code", name, f"length(t.{name}) <> 2"))
-        if name in PREFIXED and source == "VARCHAR":  # a spreadsheet rounded it: several things share it now
+        if column.name in given:
+            rules += _rules_of_type(column, given[column.name], landed_at)
+            rules += _rules_of_content(table, column, given[column.name])
+    rules += _rules_of_log(table, given)
+    return [
+        *rules[:62],
+        ("several_contents", table.info["key"][0], "false"),
+    ]  # told by comparing rows, when all are judged
+
+
+def _rules_of_type(column: Column[Any], given: str, landed_at: datetime) -> list[Rule]:
+    """List the rules of what a column's type can hold: numbers, times and days that can be."""
+    rules: list[Rule] = []
+    name, target = column.name, sql_type(column)
+    raw = f'"{name}"'
+    beyond = f"t.{name} NOT BETWEEN -{MOST} AND {MOST}" if target == "BIGINT" else "false"
+    if target != "VARCHAR" and (given != target or target == "BIGINT"):
+        kind = "bad_time" if target in ("TIMESTAMP", "DATE") else "bad_number"
+        rules.append((kind, name, f"CASE WHEN t.{name} IS NULL THEN {is_filled(name, given)} ELSE {beyond} END"))
+    if target == "TIMESTAMP":
+        if given == "VARCHAR":
             rules.append(
-                ("rounded_id", name, f"contains(t.{name}, '+') AND regexp_full_match(t.{name}, '{ROUNDED_ID}')")
+                (
+                    "naive_time",
+                    name,
+                    f"CASE WHEN t.{name} IS NULL OR suffix({raw}, 'Z') THEN false ELSE NOT {_has_zone(name)} END",
+                )
             )
-        if name == "dimensions":
-            kind = (  # the type of no JSON is an error
-                f"CASE WHEN json_valid(t.{name}) THEN json_type(t.{name}) ELSE '' END"
-            )
-            rules.append(("no_json_object", name, f"{kind} <> 'OBJECT' AND t.{name} IS NOT NULL"))
-        if name in ("units", "units_cancelled", "units_shipped"):
-            allowed_negative = " AND t.line_type = 'goods'" if table.name == "order_line" else ""
-            rules.append(("negative_units", name, f"t.{name} < 0{allowed_negative}"))
+        rules.append(("impossible_time", name, f"t.{name} < TIMESTAMP '{EARLIEST}'"))
+        if name not in ("valid_from", "day", "promised_at"):
+            rules.append(("future_time", name, f"t.{name} > TIMESTAMP '{landed_at + FUTURE}'"))
+    if target == "DATE":
+        rules.append(("impossible_time", name, f"t.{name} < DATE '{EARLIEST}'"))
+    return rules
+
+
+def _rules_of_content(table: Table, column: Column[Any], given: str) -> list[Rule]:
+    """List the rules of what a column says: required, of a vocabulary, a currency, a country, an id, units."""
+    rules: list[Rule] = []
+    name, info, target = column.name, column.info, sql_type(column)
+    if info["required"]:
+        unless = f" AND NOT {is_filled(name, given)}" if target != "VARCHAR" else ""
+        rules.append(("missing", name, f"t.{name} IS NULL" + unless))
+    if info["values"]:
+        allowed = ", ".join(f"'{v}'" for v in info["values"])
+        rules.append(("unknown_value", name, f"t.{name} NOT IN ({allowed})"))
+    if name in ("currency", "quote_currency"):
+        listed = ", ".join(map(quote, CURRENCIES.split()))
+        unknown = f"try_cast(upper(t.{name}) AS ENUM({listed})) IS NULL"
+        rules.append(("unknown_currency", name, f"t.{name} IS NOT NULL AND {unknown}"))
+    if name in ("country", "market"):
+        rules.append(("no_country_code", name, f"length(t.{name}) <> 2"))
+    if name in PREFIXED and given == "VARCHAR":  # a spreadsheet rounded it: several things share it now
+        rules.append(("rounded_id", name, f"contains(t.{name}, '+') AND regexp_full_match(t.{name}, '{ROUNDED_ID}')"))
+    if name == "dimensions":
+        kind = f"CASE WHEN json_valid(t.{name}) THEN json_type(t.{name}) ELSE '' END"  # the type of no JSON is an error
+        rules.append(("no_json_object", name, f"{kind} <> 'OBJECT' AND t.{name} IS NOT NULL"))
+    if name in ("units", "units_cancelled", "units_shipped"):
+        allowed_negative = " AND t.line_type = 'goods'" if table.name == "order_line" else ""
+        rules.append(("negative_units", name, f"t.{name} < 0{allowed_negative}"))
+    return rules
+
+
+def _rules_of_log(table: Table, given: dict[str, str]) -> list[Rule]:
+    """List the rules of one log alone, that look at several columns or at what its rows mean."""
+    rules: list[Rule] = []
     time = table.info["time"]
     if "recorded_at" in given and table.name in ("return_event", "chain_element", "refund", "refund_line", "recovery"):
         rules.append(
@@ -286,13 +310,8 @@ def rules_of(table: Table, given: dict[str, str], landed_at: datetime) -> list[t
     if table.name == "order_line":
         rules.append(("negative_amount", "net_amount", "t.net_amount < 0 AND t.line_type = 'goods'"))
         if "net_amount" in given:  # of a file that has prices, a row without one is a fault
-            rules.append(
-                (
-                    "missing",
-                    "net_amount",
-                    f"t.net_amount IS NULL AND NOT {is_filled('net_amount', given['net_amount'])}",
-                )
-            )
+            filled = is_filled("net_amount", given["net_amount"])
+            rules.append(("missing", "net_amount", f"t.net_amount IS NULL AND NOT {filled}"))
         rules.append(("missing", "product_id", "t.product_id IS NULL AND t.line_type = 'goods'"))
         rules.append(("cancelled_too_many", "units_cancelled", "t.units_cancelled > t.units AND t.units >= 0"))
     if table.name == "return_event":
@@ -303,10 +322,7 @@ def rules_of(table: Table, given: dict[str, str], landed_at: datetime) -> list[t
         rules.append(("negative_amount", "amount", "t.amount < 0"))
     if table.name == "fx_rate":
         rules.append(("not_positive", "rate", "t.rate <= 0"))
-    return [
-        *rules[:62],
-        ("several_contents", table.info["key"][0], "false"),
-    ]  # told by comparing rows, when all are judged
+    return rules
 
 
 def hmac_sql(expression: str, key: bytes) -> str:

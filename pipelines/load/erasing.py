@@ -23,7 +23,7 @@ import duckdb
 from sqlalchemy import Date, DateTime, Double, Integer, Numeric, or_, select
 
 from pipelines.errors import SourceError
-from pipelines.load import contracts, verdicts
+from pipelines.load import contracts, log_columns
 from pipelines.load.erased_files import Editor, Kinds, Leaves, Reader, Reads, Unwritable, reads_of, rewrite
 from pipelines.settings import Settings, data_path
 from pipelines.sources import Source, note_terms_sql, shopify_files
@@ -412,7 +412,7 @@ def links_of(
         for thing in ("order_line", "return_event", "refund", "refund_line"):
             table = schema.LOG.tables[thing]
             rows[thing] = (
-                f"(SELECT * FROM ({verdicts.log_rows(connection, table, logs.sql(thing, loads))}) WHERE source ="
+                f"(SELECT * FROM ({log_columns.log_rows(connection, table, logs.sql(thing, loads))}) WHERE source ="
                 f" {quote(namespace)})"
             )
         wanted = ", ".join(quote(f"{namespace}:{h}") for h in hashes) or "NULL"

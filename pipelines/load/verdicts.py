@@ -1,6 +1,5 @@
 """Verdicts: staged rows against their rules; accepted, duplicate, quarantined, renamed or withdrawn."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +11,8 @@ from pipelines.errors import ContractError
 from pipelines.load.contracts import (
     FEWEST_LINES,
     FUTURE,
-    KEYED,
     MOST_LISTED,
     PLAIN,
-    PREFIXED,
     REVERSIBLE,
     VERSIONED,
     Export,
@@ -28,8 +25,17 @@ from pipelines.load.contracts import (
     typed_sql,
     versions,
 )
+from pipelines.load.log_columns import (
+    hashed_address,
+    keys_of,
+    literal,
+    log_columns,
+    log_rows,
+    log_values,
+    payload_hash_sql,
+)
 from pipelines.settings import data_path
-from pipelines.sources import NamedRows, note_terms_sql
+from pipelines.sources import NamedRows
 from pipelines.warehouse import schema
 from pipelines.warehouse.sql import identity_of, key_sql, quote, read_sql, sql_type
 
@@ -65,18 +71,8 @@ def judge(
     duplicate. With an `export`, what it takes back is written too, as withdrawn rows. `customer_sql` gives the id that
     stands for the customer `v`: another one for those who are forgotten. Returns the counts and the faults.
     """
-    table = schema.LOG.tables.get(named.thing)
-    if table is None:
-        raise ContractError(f"There is no log named {named.thing}. Logs: {', '.join(schema.LOG.tables)}.")
-    export = export or Export()
-    types = {r[0]: str(r[1]).upper() for r in connection.execute(f"DESCRIBE ({named.sql})").fetchall()}
-    types = {n: _PLAIN_TYPES.get(k, k) for n, k in types.items()}
-    missing = [c.name for c in table.columns if c.info["required"] and c.name not in types]
-    if missing:
-        raise ContractError(
-            f"{source}: {named.thing} lacks the required column {missing[0]}. Columns given:"
-            f" {', '.join(sorted(types))}."
-        )
+    table, export = _log_of(named), export or Export()
+    types = _types_given(connection, table, named, source)
     rules = rules_of(table, types, landed_at)
     connection.execute(f"CREATE OR REPLACE TEMP MACRO customer(v) AS ({customer_sql})")
     _stage_judged(connection, table, named, types, rules, namespace, landed_at, key, export)
@@ -90,40 +86,8 @@ def judge(
     lines = "count(DISTINCT _line)" if named.blank_sql else "count(*)"  # only events are several of one line
     by_file = connection.execute(f"SELECT _file, count(*), {lines} FROM judged GROUP BY 1").fetchall()
     faults, unread = _faults(connection, table, rules)
-    new, replaced = "faults = 0", 0
-    if logged:
-        of_source = f"SELECT * FROM ({log_rows(connection, table, logged)}) WHERE source = {quote(namespace)}"
-        earlier = f"{of_source} AND {same} IN (SELECT {same} FROM judged)"
-        connection.execute(f"""
-            CREATE OR REPLACE TEMP TABLE known AS SELECT {same}, payload_hash FROM (
-                SELECT {same}, payload_hash, is_recorded, version_no,
-                    bool_or(is_withdrawn) OVER (PARTITION BY {same}) AS has_withdrawn
-                FROM ({versions(f"({earlier})", same)}))
-            WHERE version_no = 1 OR (is_recorded AND NOT has_withdrawn)
-        """)
-        new += f" AND ({same}, payload_hash) NOT IN (SELECT ({same}, payload_hash) FROM known)"
-        changed = f"SELECT count(DISTINCT {same}) FROM judged WHERE {new} AND {same} IN (SELECT {same} FROM known)"
-        replaced = int(connection.execute(changed).fetchall()[0][0])
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {same}, payload_hash FROM judged WHERE faults = 0 GROUP BY"
-        " ALL HAVING count(*) > 1"
-    )
-    picked = ", ".join([*_log_columns(table), "payload_hash", *VERSIONED])
-    withdrawn = _stage_withdrawn(connection, table, named, namespace, export)
-    if export.since or export.until:
-        _note_span(connection, table, has_withdrawn=withdrawn > 0)
-    taken_back = f"UNION ALL BY NAME SELECT {picked} FROM withdrawn" if withdrawn else ""
-    written = connection.execute(f"""
-        COPY (
-            SELECT *, {quote(namespace)} AS source, {quote(load_id)} AS load_id FROM (
-                SELECT {picked} FROM judged ANTI JOIN repeated USING ({same}, payload_hash) WHERE {new}
-                UNION ALL
-                SELECT {picked} FROM judged SEMI JOIN repeated USING ({same}, payload_hash) WHERE {new}
-                    QUALIFY row_number() OVER (PARTITION BY {same}, payload_hash ORDER BY exported_at DESC,
-                        file_no DESC, _file, _line) = 1
-                {taken_back})
-        ) TO {quote(target)} (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 200000)
-    """).fetchall()[0][0]
+    new, replaced = _news(connection, table, namespace, logged)
+    withdrawn, written = _write_accepted(connection, table, named, namespace, load_id, export, new, target)
     if table.name in REVERSIBLE and any(not fault.is_field for fault in faults):
         _keep_quarantined(connection, table, namespace, load_id, Path(target))
     connection.execute("DROP TABLE judged; DROP TABLE repeated")
@@ -145,6 +109,91 @@ def judge(
         {} if named.is_derived else {file: (rows, lines) for file, rows, lines in by_file},
     )
     return judged, faults
+
+
+def _log_of(named: NamedRows) -> Table:
+    """Give the log that named rows are of. Raises ContractError where there is none."""
+    table = schema.LOG.tables.get(named.thing)
+    if table is None:
+        raise ContractError(f"There is no log named {named.thing}. Logs: {', '.join(schema.LOG.tables)}.")
+    return table
+
+
+def _types_given(connection: duckdb.DuckDBPyConnection, table: Table, named: NamedRows, source: str) -> dict[str, str]:
+    """Give the columns of named rows and their types. Raises ContractError where a required one is not there."""
+    types = {r[0]: str(r[1]).upper() for r in connection.execute(f"DESCRIBE ({named.sql})").fetchall()}
+    types = {n: _PLAIN_TYPES.get(k, k) for n, k in types.items()}
+    missing = [c.name for c in table.columns if c.info["required"] and c.name not in types]
+    if missing:
+        raise ContractError(
+            f"{source}: {named.thing} lacks the required column {missing[0]}. Columns given:"
+            f" {', '.join(sorted(types))}."
+        )
+    return types
+
+
+def _news(connection: duckdb.DuckDBPyConnection, table: Table, namespace: str, logged: str) -> tuple[str, int]:
+    """Give the condition that a row without fault says something new, and count the things it says otherwise.
+
+    Creates `known`, what the log's earlier rows say, where there are any.
+    """
+    if not logged:
+        return "faults = 0", 0
+    same = identity_of(table)
+    earlier = f"{_rows_of_source(connection, table, namespace, logged)} AND {same} IN (SELECT {same} FROM judged)"
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE known AS SELECT {same}, payload_hash FROM (
+            SELECT {same}, payload_hash, is_recorded, version_no,
+                bool_or(is_withdrawn) OVER (PARTITION BY {same}) AS has_withdrawn
+            FROM ({versions(f"({earlier})", same)}))
+        WHERE version_no = 1 OR (is_recorded AND NOT has_withdrawn)
+    """)
+    new = f"faults = 0 AND ({same}, payload_hash) NOT IN (SELECT ({same}, payload_hash) FROM known)"
+    changed = f"SELECT count(DISTINCT {same}) FROM judged WHERE {new} AND {same} IN (SELECT {same} FROM known)"
+    return new, int(connection.execute(changed).fetchall()[0][0])
+
+
+def _rows_of_source(connection: duckdb.DuckDBPyConnection, table: Table, namespace: str, logged: str) -> str:
+    """Select the logged rows of one source."""
+    return f"SELECT * FROM ({log_rows(connection, table, logged)}) WHERE source = {quote(namespace)}"
+
+
+def _write_accepted(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    named: NamedRows,
+    namespace: str,
+    load_id: str,
+    export: Export,
+    new: str,
+    target: str,
+) -> tuple[int, int]:
+    """Write the rows matching `new` and those that are withdrawn to `target`; count the withdrawn ones, and all.
+
+    Of rows that say the same the latest is written.
+    """
+    same = identity_of(table)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {same}, payload_hash FROM judged WHERE faults = 0 GROUP BY"
+        " ALL HAVING count(*) > 1"
+    )
+    picked = ", ".join([*log_columns(table), "payload_hash", *VERSIONED])
+    withdrawn = _stage_withdrawn(connection, table, named, namespace, export)
+    if export.since or export.until:
+        _note_span(connection, table, has_withdrawn=withdrawn > 0)
+    taken_back = f"UNION ALL BY NAME SELECT {picked} FROM withdrawn" if withdrawn else ""
+    written = connection.execute(f"""
+        COPY (
+            SELECT *, {quote(namespace)} AS source, {quote(load_id)} AS load_id FROM (
+                SELECT {picked} FROM judged ANTI JOIN repeated USING ({same}, payload_hash) WHERE {new}
+                UNION ALL
+                SELECT {picked} FROM judged SEMI JOIN repeated USING ({same}, payload_hash) WHERE {new}
+                    QUALIFY row_number() OVER (PARTITION BY {same}, payload_hash ORDER BY exported_at DESC,
+                        file_no DESC, _file, _line) = 1
+                {taken_back})
+        ) TO {quote(target)} (FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 200000)
+    """).fetchall()[0][0]
+    return withdrawn, written
 
 
 def quarantine_of(thing: str) -> str:
@@ -205,12 +254,12 @@ def _stage_judged(
     of_field = [r for r in enumerate(rules) if is_read_field(table, r[1][0], r[1][1])]
     missing = [(column, cond) for _, (rule, column, cond) in of_field if rule != "empty_is_one"]
     unread = {c: [cond for column, cond in missing if column == c] for c in {column for column, _ in missing}}
-    columns = {n: _rewrite(v, raw) for n, v in _log_values(table, namespace, unread).items()}
+    columns = {n: _rewrite(v, raw) for n, v in log_values(table, namespace, unread).items()}
     values = " ".join(
         f"WHEN {mask} > 0 THEN {_first_value(some, raw, table, mask)}"
         for mask, some in (("faults", of_row), ("unread", of_field))
     )
-    keys = ", ".join(f"{sql} AS {name}" for name, sql in _keys(table).items())
+    keys = ", ".join(f"{sql} AS {name}" for name, sql in keys_of(table).items())
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE judged AS
         WITH named AS ({named.sql}),
@@ -220,7 +269,7 @@ def _stage_judged(
         o AS (SELECT {", ".join(f"{value} AS {name}" for name, value in columns.items())}, _file, _line, faults, unread,
             exported_at, file_no, t.recorded_at IS NOT NULL AS is_recorded, CASE {values} END AS _value,
                 {_future(rules)} AS _future FROM f AS t)
-        SELECT *, false AS is_withdrawn, {keys}, {_payload_hash(table)} AS payload_hash FROM o
+        SELECT *, false AS is_withdrawn, {keys}, {payload_hash_sql(table)} AS payload_hash FROM o
     """)
 
 
@@ -228,11 +277,6 @@ def _future(rules: list[tuple[str, str, str]]) -> str:
     """Give the earliest of a row's times that is of the future, as SQL."""
     times = [f"CASE WHEN {condition} THEN t.{column} END" for rule, column, condition in rules if rule == "future_time"]
     return f"least({', '.join(times)}, NULL::TIMESTAMP)" if times else "NULL::TIMESTAMP"
-
-
-def _payload_hash(table: Table) -> str:
-    payload = ", ".join(c.name for c in table.columns if c.name != "system")
-    return f"(md5_number_lower(concat_ws('|', {payload})) >> 1)::BIGINT"
 
 
 def _hide_rare_texts(
@@ -256,6 +300,29 @@ def _hide_rare_texts(
             "CREATE OR REPLACE TEMP TABLE known_reason AS SELECT DISTINCT lower(trim(raw)) AS raw FROM"
             f" {read_sql('csv', data_path('reasons.csv'), 'header = true, all_varchar = true')}"
         )
+    _find_odd_texts(connection, columns)
+    hidden, changed = 0, ["false"]
+    thing = LINE_OF.get(table.name, identity_of(table))
+    shown = "judged.place_id" if table is schema.place else "o.hash"  # a place is known by its id then
+    for column in columns:
+        mine = f"(SELECT * FROM odd_text WHERE name = '{column.name}')"
+        if not connection.execute(f"SELECT 1 FROM {mine} LIMIT 1").fetchone():
+            continue
+        log = f"({_rows_of_source(connection, table, namespace, logged)})" if logged else ""
+        _spare_shared_texts(connection, column, mine, thing, log)
+        if column.info["text"] == "json":
+            mine = _odd_objects(connection, mine)
+        changed.append("true" if table is schema.place else f"{column.name} IN (SELECT hash FROM {mine})")
+        hidden += connection.execute(f"""
+            UPDATE judged SET {column.name} = {shown} FROM {mine} o WHERE judged.{column.name} = o.text
+        """).fetchall()[0][0]
+    if hidden:
+        connection.execute(f"UPDATE judged SET payload_hash = {payload_hash_sql(table)} WHERE {' OR '.join(changed)}")
+    return hidden
+
+
+def _find_odd_texts(connection: duckdb.DuckDBPyConnection, columns: list[Column[Any]]) -> None:
+    """Create `odd_text`: the texts of columns that may be somebody's own words, and the hash of each."""
     texts = [
         f"SELECT '{c.name}' AS name, v AS text FROM ({_texts(c, 'judged')}) GROUP BY v HAVING NOT"
         f" ({PLAIN[c.info['text']].format(v='v')})"
@@ -266,41 +333,35 @@ def _hide_rare_texts(
         SELECT *, 'rare-' || left(keyed_hash(text), 12) AS hash FROM ({" UNION ALL ".join(texts)})
         WHERE NOT regexp_full_match(text, 'rare-[0-9a-f]{{12}}')
     """)
-    hidden, changed = 0, ["false"]
-    thing = LINE_OF.get(table.name, identity_of(table))
-    shown = "judged.place_id" if table is schema.place else "o.hash"  # a place is known by its id then
-    for column in columns:
-        mine = f"(SELECT * FROM odd_text WHERE name = '{column.name}')"
-        if not connection.execute(f"SELECT 1 FROM {mine} LIMIT 1").fetchone():
-            continue
-        rows = f"SELECT o.hash, j.thing FROM ({_texts(column, 'judged', thing)}) j JOIN {mine} o ON j.v = o.text"
-        if logged:
-            log = f"(SELECT * FROM ({log_rows(connection, table, logged)}) WHERE source = {quote(namespace)})"
-            rows += (
-                f" UNION ALL SELECT o.hash, l.thing FROM ({_texts(column, log, thing)}) l JOIN {mine} o ON l.v IN"
-                " (o.text, o.hash)"
-            )
-        connection.execute(f"""
-            DELETE FROM odd_text WHERE name = '{column.name}' AND NOT contains(text, '@')
-                AND hash IN (SELECT hash FROM ({rows}) GROUP BY 1 HAVING count(DISTINCT thing) >= {FEWEST_LINES})
-        """)
-        if column.info["text"] == "json":
-            connection.execute(f"""
-                CREATE OR REPLACE TEMP TABLE odd_json AS
-                SELECT dimensions AS text, json_group_object(k, coalesce(to_json(o.hash), to_json(v)))::VARCHAR AS hash
-                FROM (SELECT dimensions, unnest(json_keys(dimensions)) AS k, json_extract_string(dimensions, '/'
-                    || replace(replace(k, '~', '~0'), '/', '~1')) AS v
-                    FROM (SELECT DISTINCT dimensions FROM judged WHERE faults = 0 AND dimensions IS NOT NULL))
-                LEFT JOIN {mine} o ON o.text = v GROUP BY dimensions HAVING count(o.hash) > 0
-            """)
-            mine = "odd_json"
-        changed.append("true" if table is schema.place else f"{column.name} IN (SELECT hash FROM {mine})")
-        hidden += connection.execute(f"""
-            UPDATE judged SET {column.name} = {shown} FROM {mine} o WHERE judged.{column.name} = o.text
-        """).fetchall()[0][0]
-    if hidden:
-        connection.execute(f"UPDATE judged SET payload_hash = {_payload_hash(table)} WHERE {' OR '.join(changed)}")
-    return hidden
+
+
+def _spare_shared_texts(
+    connection: duckdb.DuckDBPyConnection, column: Column[Any], mine: str, thing: str, log: str
+) -> None:
+    """Take the texts of a column that enough things share out of `odd_text`; `log` has the earlier rows, if any."""
+    rows = f"SELECT o.hash, j.thing FROM ({_texts(column, 'judged', thing)}) j JOIN {mine} o ON j.v = o.text"
+    if log:
+        rows += (
+            f" UNION ALL SELECT o.hash, l.thing FROM ({_texts(column, log, thing)}) l JOIN {mine} o ON l.v IN"
+            " (o.text, o.hash)"
+        )
+    connection.execute(f"""
+        DELETE FROM odd_text WHERE name = '{column.name}' AND NOT contains(text, '@')
+            AND hash IN (SELECT hash FROM ({rows}) GROUP BY 1 HAVING count(DISTINCT thing) >= {FEWEST_LINES})
+    """)
+
+
+def _odd_objects(connection: duckdb.DuckDBPyConnection, mine: str) -> str:
+    """Create `odd_json`: the objects that hold an odd text, and each with the hash in its place; give its name."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE odd_json AS
+        SELECT dimensions AS text, json_group_object(k, coalesce(to_json(o.hash), to_json(v)))::VARCHAR AS hash
+        FROM (SELECT dimensions, unnest(json_keys(dimensions)) AS k, json_extract_string(dimensions, '/'
+            || replace(replace(k, '~', '~0'), '/', '~1')) AS v
+            FROM (SELECT DISTINCT dimensions FROM judged WHERE faults = 0 AND dimensions IS NOT NULL))
+        LEFT JOIN {mine} o ON o.text = v GROUP BY dimensions HAVING count(o.hash) > 0
+    """)
+    return "odd_json"
 
 
 LINE_OF = {"order_line": "order_key", "return_event": "return_line_key", "chain_element": "parcel_key"}
@@ -326,12 +387,7 @@ def _filled(column: Column[Any], types: dict[str, str]) -> str:
     if column.info["default"] is None:
         return expression
     empty = f"NOT {is_filled(name, types[name])}" if name in types else "true"
-    return f"CASE WHEN {empty} THEN {_literal(column)} ELSE {expression} END"
-
-
-def _literal(column: Column[Any]) -> str:
-    default = column.info["default"]
-    return str(default).lower() if isinstance(default, (bool, int)) else quote(default)
+    return f"CASE WHEN {empty} THEN {literal(column)} ELSE {expression} END"
 
 
 def _bits(rules: list[tuple[int, tuple[str, str, str]]]) -> str:
@@ -410,12 +466,12 @@ def _stage_withdrawn(
     same = identity_of(table)
     taken = []
     if named.blank_sql:
-        blank = key_sql(f"{quote(namespace + ':')} || {_hashed_address(table.info['key'][0])}")
+        blank = key_sql(f"{quote(namespace + ':')} || {hashed_address(table.info['key'][0])}")
         taken.append(f"{same} IN (SELECT {blank} FROM ({named.blank_sql}))")
     if export.is_whole:
         taken.append(f"({_in_span(connection, table, named, export)})")
-    kept = ", ".join(c for c in _log_columns(table) if c != "is_deleted")
-    logged = f"SELECT * FROM ({log_rows(connection, table, export.earlier)}) WHERE source = {quote(namespace)}"
+    kept = ", ".join(c for c in log_columns(table) if c != "is_deleted")
+    logged = _rows_of_source(connection, table, namespace, export.earlier)
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE withdrawn AS
         WITH last AS (SELECT * FROM ({versions(f"({logged})", same)}) WHERE version_no = 1),
@@ -453,7 +509,7 @@ def _in_span(connection: duckdb.DuckDBPyConnection, table: Table, named: NamedRo
         ends += [f"{time} < TIMESTAMP '{export.until}'"] if export.until else []
         return " AND ".join(ends)
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS spanned (kind VARCHAR, key BIGINT)")
-    keys = [k for k in SPAN_KEYS if k in _keys(table)]
+    keys = [k for k in SPAN_KEYS if k in keys_of(table)]
     found = [f"{k} IN (SELECT key FROM spanned WHERE kind = '{k}')" for k in keys]
     return " OR ".join(found) or "false"
 
@@ -462,99 +518,10 @@ def _note_span(connection: duckdb.DuckDBPyConnection, table: Table, *, has_withd
     """Remember the keys of the rows in the span, for the logs made from the same rows."""
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS spanned (kind VARCHAR, key BIGINT)")
     for rows in ("judged", *(["withdrawn"] if has_withdrawn else [])):
-        for key in (k for k in SPAN_KEYS if k in _keys(table)):
+        for key in (k for k in SPAN_KEYS if k in keys_of(table)):
             connection.execute(
                 f"INSERT INTO spanned SELECT DISTINCT '{key}', {key} FROM {rows} WHERE {key} IS NOT NULL"
             )
-
-
-def log_rows(connection: duckdb.DuckDBPyConnection, table: Table, logged: str) -> str:
-    """Select the rows of a log, given the SQL for what its files hold.
-
-    What an older file does not hold is NULL, or false.
-    """
-    held: set[str] = set()
-    columns = {c.name: sql_type(c) for c in table.columns}
-    columns |= dict.fromkeys(_keys(table), "BIGINT") | {"payload_hash": "BIGINT", **VERSIONED}
-    columns |= {"source": "VARCHAR", "load_id": "VARCHAR"}
-    if logged:
-        held = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {logged}").fetchall()}
-    absent = [f"{'false' if k == 'BOOLEAN' else f'NULL::{k}'} AS {n}" for n, k in columns.items() if n not in held]
-    if not logged:
-        return f"SELECT {', '.join(absent)} WHERE false"
-    return f"SELECT {', '.join(['*', *absent])} FROM {logged}"
-
-
-def renamed(connection: duckdb.DuckDBPyConnection, table: Table, logged: str, of: Mapping[str, str]) -> str:
-    """Select logged rows in which some customers have another hash; their key and what tells versions apart follow.
-
-    `of` gives the new hash, source first, of each old one.
-    """
-    new = " ".join(f"WHEN {quote(old)} THEN {quote(other)}" for old, other in of.items())
-    rows = f"""
-        SELECT * REPLACE (CASE customer_id {new} ELSE customer_id END AS customer_id),
-            customer_id IN ({", ".join(map(quote, of))}) AS _is_other
-        FROM ({log_rows(connection, table, logged)})
-    """
-    return f"""
-        SELECT * EXCLUDE (_is_other) REPLACE ({key_sql("customer_id")} AS customer_key,
-            CASE WHEN _is_other AND NOT is_withdrawn THEN {_payload_hash(table)} ELSE payload_hash END
-                AS payload_hash) FROM ({rows})
-    """
-
-
-def _keys(table: Table) -> dict[str, str]:
-    """Give the keys of a log as SQL over its own columns."""
-    keys = {f"{c.name.removesuffix('_id')}_key": key_sql(c.name) for c in table.columns if c.name in KEYED}
-    if len(identity := table.info["key"]) > 1:
-        keys["identity_key"] = key_sql(" || '|' || ".join(f"coalesce({c}::VARCHAR, '')" for c in identity))
-    return keys
-
-
-def _log_columns(table: Table) -> list[str]:
-    """List the columns of a log: its own, then its keys."""
-    return [*(c.name for c in table.columns), *_keys(table)]
-
-
-def _hashed_address(value: str) -> str:
-    """Give an id, or its keyed hash when it holds an @ and so may be an e-mail address."""
-    return f"CASE WHEN contains({value}, '@') THEN keyed_hash({value}) ELSE {value} END"
-
-
-def _log_values(table: Table, namespace: str, unread: Mapping[str, list[str]]) -> dict[str, str]:
-    """Give each column as the log keeps it: ids prefixed, customers hashed, places coarsened, notes as concepts.
-
-    `unread` holds the conditions under which a field is taken for missing.
-    """
-    columns = {}
-    for column in table.columns:
-        name, text = column.name, column.info["text"]
-        value = f"t.{name}"
-        if conditions := unread.get(name):
-            otherwise = "NULL" if column.info["default"] is None else _literal(column)
-            value = f"CASE WHEN {' OR '.join(f'({c})' for c in conditions)} THEN {otherwise} ELSE {value} END"
-        if text == "customer":
-            value = f"keyed_hash(customer({value}))"
-        elif text == "key":
-            value = _hashed_address(value)
-        elif text == "place":
-            area = f"coalesce(left(upper(t.country), 2), '') || '-' || left(upper(replace({value}, ' ', '')), 2)"
-            is_cut = f"regexp_full_match({value}, '[A-Z]{{2}}-.{{0,2}}')"
-            value = f"CASE WHEN {is_cut} THEN {value} WHEN {value} IS NOT NULL THEN {area} END"
-        elif text == "note":
-            value = note_terms_sql(value)
-        elif name in ("latitude", "longitude"):
-            value = f"round({value}, 1)"
-        elif name == "recorded_at":
-            value = f"coalesce({value}, t.{table.info['time']})"
-        elif name == "system":
-            value = f"coalesce({value}, {quote(namespace)})"
-        if name in PREFIXED:
-            value = f"{quote(namespace + ':')} || {value}"
-        if name in ("currency", "quote_currency", "country", "market"):
-            value = f"upper({value})"
-        columns[name] = value
-    return columns
 
 
 def _rewrite(condition: str, raw: list[str]) -> str:

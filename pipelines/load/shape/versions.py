@@ -8,7 +8,7 @@ import duckdb
 from sqlalchemy.schema import CreateTable
 
 from pipelines.load.contracts import versions
-from pipelines.load.verdicts import log_rows
+from pipelines.load.log_columns import log_rows
 from pipelines.warehouse import schema, star
 from pipelines.warehouse.sql import identity_of, quote
 
