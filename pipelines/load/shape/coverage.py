@@ -12,6 +12,56 @@ from pipelines.warehouse.sql import identity_of, key_sql, quote
 from pipelines.warehouse.touched import TOUCHED
 from pipelines.warehouse.vocabulary import FACT_OF
 
+OF_LINE = {
+    "delivery": "delivered_at",
+    "price": "net_amount",
+    "unit_cost": "cost_amount",
+    "vat": "vat_amount",
+    "outbound_cost": "outbound_cost",
+    "payment_fee": "payment_fee",
+    "customer": "customer_key",
+    "policy": "policy_key",
+    "size": "size",
+    "fx": "fx_rate",
+    "product": "category",
+    "shipment": "coalesce(shipped_at, delivered_at)",
+}
+"""Facts that order lines carry, and the column that is filled then."""
+OF_RETURN = {
+    "reason": "nullif(reason, 'unknown')",
+    "disposition": "disposition",
+    **{f"stage_{s}": f"{s}_at" for s in vocabulary.STAGES},
+    "method": "method",
+    "carrier": "carrier",
+    "inspection": "inspection_outcome",
+    "touch": "manual_touches",
+    "decline": "CASE WHEN rejected_at IS NOT NULL THEN coalesce(decline_reason, '') END",
+    "return": "1",
+}
+"""Facts that return lines carry."""
+OF_LEG = {"leg_cost": "cost_amount", "mass": "mass_kg", "distance": "distance_km", "leg": "1"}
+"""Facts that legs carry."""
+TIMES = {
+    "order_line": "ordered_at",
+    "return_event": "occurred_at",
+    "chain_element": "started_at",
+    "refund": "refunded_at",
+    "refund_line": "refunded_at",
+    "recovery": "recovered_at",
+    "product": "valid_from",
+    "place": "valid_from",
+    "policy": "valid_from",
+    "carrier_calendar": "valid_from",
+    "shop": "valid_from",
+    "fx_rate": "day",
+    "rate_card": "valid_from",
+    "handling_rate": "valid_from",
+    "carrier_invoice": "invoiced_at",
+    "carrier_claim": "opened_at",
+    "promised_date": "began_at",
+}
+"""The time of a log's rows that tells how fresh they are."""
+
 
 def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> None:
     """Fill what follows from the facts: customers, carrier services, freshness and coverage.
@@ -20,42 +70,76 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
     line what its refunds were for knows which units are not refunded. An increment looks at the customers of touched
     order lines only, and adds what new loads brought to the freshness there was.
     """
-    of_line = {
-        "delivery": "delivered_at",
-        "price": "net_amount",
-        "unit_cost": "cost_amount",
-        "vat": "vat_amount",
-        "outbound_cost": "outbound_cost",
-        "payment_fee": "payment_fee",
-        "customer": "customer_key",
-        "policy": "policy_key",
-        "size": "size",
-        "fx": "fx_rate",
-        "product": "category",
-        "shipment": "coalesce(shipped_at, delivered_at)",
-    }
-    of_return = {
-        "reason": "nullif(reason, 'unknown')",
-        "disposition": "disposition",
-        **{f"stage_{s}": f"{s}_at" for s in vocabulary.STAGES},
-        "method": "method",
-        "carrier": "carrier",
-        "inspection": "inspection_outcome",
-        "touch": "manual_touches",
-        "decline": "CASE WHEN rejected_at IS NOT NULL THEN coalesce(decline_reason, '') END",
-        "return": "1",
-    }
-    of_leg = {"leg_cost": "cost_amount", "mass": "mass_kg", "distance": "distance_km", "leg": "1"}
+    _customers(connection, f"WHERE {TOUCHED['order_line_key']}" if is_increment else "")
+    _carrier_services(connection)
+    _freshness(connection, "new" if is_increment else "all")
+    _fill_coverage(connection)
+
+
+def _customers(connection: duckdb.DuckDBPyConnection, of_touched: str) -> None:
+    """Fill dim_customer anew for the customers of order lines matching `of_touched`."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE seen_customer AS SELECT DISTINCT customer_key FROM all_order_line {of_touched};
+        DELETE FROM dim_customer WHERE customer_key IN (SELECT customer_key FROM seen_customer);
+        INSERT INTO dim_customer BY NAME
+        SELECT
+            customer_key,
+            min(customer_id) AS customer_id,
+            arg_min(country, (ordered_at, order_line_key)) AS country,
+            arg_min(customer_area, (ordered_at, order_line_key)) AS area,
+            min(ordered_at)::DATE AS first_ordered_on
+        FROM current_order_line
+        WHERE customer_key IN (SELECT customer_key FROM seen_customer)
+        GROUP BY 1;
+    """)
+
+
+def _carrier_services(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill dim_carrier_service from the legs."""
+    connection.execute(f"""
+        DELETE FROM dim_carrier_service;
+        INSERT INTO dim_carrier_service BY NAME
+        SELECT {key_sql("concat_ws('|', carrier, service, mode, vehicle, fuel)")} AS carrier_service_key, *
+        FROM (SELECT DISTINCT carrier, service, mode, vehicle, fuel FROM fact_return_leg);
+    """)
+
+
+def _freshness(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
+    """Add the views `<rows>_<thing>` to build_source: rows and latest times by source, system and log."""
+    fresh = " UNION ALL ".join(
+        f"SELECT source, system, '{t}' AS thing, count(*) AS rows, max({c}) AS last_occurred_at, max(recorded_at) AS"
+        f" last_recorded_at FROM {rows}_{t} GROUP BY 1, 2"
+        for t, c in TIMES.items()
+    )
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE seen_source AS
+        SELECT
+            source,
+            system,
+            thing,
+            sum(rows)::BIGINT AS rows,
+            max(last_occurred_at) AS last_occurred_at,
+            max(last_recorded_at) AS last_recorded_at
+        FROM (
+            SELECT source, system, thing, rows, last_occurred_at, last_recorded_at FROM build_source
+            UNION ALL {fresh})
+        GROUP BY 1, 2, 3;
+        DELETE FROM build_source;
+        INSERT INTO build_source BY NAME SELECT * FROM seen_source;
+    """)
+
+
+def _coverage_of_facts() -> str:
+    """Select the share of each fact's rows that carry what is asked of them, by source."""
     sold = "fact_order_line WHERE units_sold > 0"
-    coverage = [
-        _coverage(sold, of_line),
+    unsold = f"source NOT IN (SELECT DISTINCT source FROM {sold})"
+    parts = [
+        _coverage(sold, OF_LINE),
         # parcels of a shipment log bring their own policy, without an order line
-        _coverage(
-            f"fact_return_line WHERE source NOT IN (SELECT DISTINCT source FROM {sold})", {"policy": "policy_key"}
-        ),
-        _coverage(f"fact_refund WHERE source NOT IN (SELECT DISTINCT source FROM {sold})", {"fx": "fx_rate"}),
-        _coverage("fact_return_line", of_return),
-        _coverage("fact_return_leg", of_leg),
+        _coverage(f"fact_return_line WHERE {unsold}", {"policy": "policy_key"}),
+        _coverage(f"fact_refund WHERE {unsold}", {"fx": "fx_rate"}),
+        _coverage("fact_return_line", OF_RETURN),
+        _coverage("fact_return_leg", OF_LEG),
         *(_coverage(f"fact_{n}", {n: "1"}) for n in ("refund", "refund_line", "recovery", "carrier_invoice")),
         _coverage("fact_order_line", {"order": "1"}),
         (
@@ -63,70 +147,37 @@ def shape_seen(connection: duckdb.DuckDBPyConnection, *, is_increment: bool) -> 
             " count(return_flag) > 0"
         ),
     ]
-    times = {
-        "order_line": "ordered_at",
-        "return_event": "occurred_at",
-        "chain_element": "started_at",
-        "refund": "refunded_at",
-        "refund_line": "refunded_at",
-        "recovery": "recovered_at",
-        "product": "valid_from",
-        "place": "valid_from",
-        "policy": "valid_from",
-        "carrier_calendar": "valid_from",
-        "shop": "valid_from",
-        "fx_rate": "day",
-        "rate_card": "valid_from",
-        "handling_rate": "valid_from",
-        "carrier_invoice": "invoiced_at",
-        "carrier_claim": "opened_at",
-        "promised_date": "began_at",
-    }
-    rows = "new" if is_increment else "all"
-    fresh = " UNION ALL ".join(
-        f"SELECT source, system, '{t}' AS thing, count(*) AS rows, max({c}) AS last_occurred_at, max(recorded_at) AS"
-        f" last_recorded_at FROM {rows}_{t} GROUP BY 1, 2"
-        for t, c in times.items()
-    )
-    of_touched = f"WHERE {TOUCHED['order_line_key']}" if is_increment else ""
+    return " UNION ALL ".join(parts)
+
+
+def _fill_coverage(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill build_coverage: what rows carry, then the logs of which nothing is left, whose sources know that."""
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE seen_customer AS SELECT DISTINCT customer_key FROM all_order_line {of_touched};
-        DELETE FROM dim_customer WHERE customer_key IN (SELECT customer_key FROM seen_customer);
-        INSERT INTO dim_customer BY NAME
-            SELECT customer_key, min(customer_id) AS customer_id, arg_min(country, (ordered_at, order_line_key))
-                AS country,
-                arg_min(customer_area, (ordered_at, order_line_key)) AS area, min(ordered_at)::DATE AS first_ordered_on
-            FROM current_order_line WHERE customer_key IN (SELECT customer_key FROM seen_customer) GROUP BY 1;
-        DELETE FROM dim_carrier_service;
-        INSERT INTO dim_carrier_service BY NAME
-            SELECT {key_sql("concat_ws('|', carrier, service, mode, vehicle, fuel)")} AS carrier_service_key, *
-                FROM (SELECT DISTINCT carrier, service, mode, vehicle, fuel FROM fact_return_leg);
-        CREATE OR REPLACE TEMP TABLE seen_source AS
-            SELECT source, system, thing, sum(rows)::BIGINT AS rows, max(last_occurred_at) AS last_occurred_at,
-                max(last_recorded_at) AS last_recorded_at
-            FROM (SELECT source, system, thing, rows, last_occurred_at, last_recorded_at FROM build_source
-                UNION ALL {fresh}) GROUP BY 1, 2, 3;
-        DELETE FROM build_source;
-        INSERT INTO build_source BY NAME SELECT * FROM seen_source;
         DELETE FROM build_coverage;
         INSERT INTO build_coverage BY NAME
-        SELECT * REPLACE (CASE WHEN fact = 'stage_refunded' AND share = 0 AND source IN (SELECT source
-            FROM fact_refund_line UNION SELECT source FROM seen_source WHERE thing = 'refund_line' AND rows > 0)
-            THEN 1 ELSE share END AS share)
-        FROM ({" UNION ALL ".join(coverage)});
+        SELECT * REPLACE (
+            CASE
+                WHEN fact = 'stage_refunded' AND share = 0 AND source IN (
+                    SELECT source FROM fact_refund_line
+                    UNION SELECT source FROM seen_source WHERE thing = 'refund_line' AND rows > 0)
+                    THEN 1
+                ELSE share
+            END AS share)
+        FROM ({_coverage_of_facts()});
         INSERT INTO build_coverage BY NAME
         SELECT source, unnest(['return', 'stage_refunded']) AS fact, 1 AS share, sum(rows)::BIGINT AS rows
-            FROM seen_source
+        FROM seen_source
         WHERE thing = 'return_event' AND source NOT IN (SELECT source FROM fact_return_line)
-            GROUP BY 1 HAVING sum(rows) > 0;
+        GROUP BY 1
+        HAVING sum(rows) > 0;
         INSERT INTO build_coverage BY NAME
-        SELECT source, thing AS fact, 1 AS share, sum(rows)::BIGINT AS rows FROM seen_source
-        WHERE thing IN ('refund', 'refund_line') AND (source, thing) NOT IN (SELECT (source, fact)
-            FROM build_coverage) GROUP BY 1, 2 HAVING sum(rows) > 0;
+        SELECT source, thing AS fact, 1 AS share, sum(rows)::BIGINT AS rows
+        FROM seen_source
+        WHERE thing IN ('refund', 'refund_line')
+            AND (source, thing) NOT IN (SELECT (source, fact) FROM build_coverage)
+        GROUP BY 1, 2
+        HAVING sum(rows) > 0;
     """)
-
-
-"""The fact that the rows of a log of what happened become."""
 
 
 def shape_quarantine(

@@ -85,43 +85,10 @@ def _settle_stops(connection: duckdb.DuckDBPyConnection) -> None:
     With `asked` the most units asked for at one time and `stopped` all units stopped, a stop of n units is overruled
     for as many as went on after it beyond `asked - stopped`, the units that no stop ever concerned.
     """
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE once AS
-        SELECT e.* FROM (
-            SELECT *, occurred_at - lag(occurred_at) OVER (PARTITION BY return_line_key, event, units, amount,
-                parcel_key, place_id, reason_raw, condition, disposition
-                ORDER BY occurred_at, event_key) <= INTERVAL {AGAIN_SECONDS} SECOND AS is_again,
-                    ({_is_day_only(connection)}) AS is_day_only,
-                sum(units) OVER (PARTITION BY return_line_key, event) AS told FROM current_return_event
-                    SEMI JOIN odd_line USING (return_line_key)) e
-        JOIN odd_line o USING (return_line_key) WHERE is_again IS NOT TRUE OR is_day_only AND told <= coalesce(o.sold,
-            told);
-        ALTER TABLE once DROP COLUMN is_again;
-        ALTER TABLE once DROP COLUMN is_day_only;
-        ALTER TABLE once DROP COLUMN told;
-        CREATE OR REPLACE TEMP TABLE asked AS
-        WITH running AS (
-            SELECT return_line_key, sum(CASE WHEN event = 'requested' THEN units ELSE -units END)
-                OVER (PARTITION BY return_line_key ORDER BY occurred_at, event = 'requested', event_key) AS open
-            FROM once WHERE event IN ('requested', 'cancelled', 'rejected', 'expired')),
-        stopped AS (SELECT return_line_key, sum(units) AS stopped FROM once WHERE event IN {STOPS} GROUP BY 1),
-        peak AS (SELECT return_line_key, max(open) AS open FROM running GROUP BY 1)
-        SELECT return_line_key, least(CASE WHEN p.open > 0 THEN p.open ELSE o.most END, CASE WHEN o.sold > 0
-            THEN o.sold END) AS asked, coalesce(stopped, 0) AS stopped
-        FROM odd_line o LEFT JOIN peak p USING (return_line_key) LEFT JOIN stopped USING (return_line_key);
-        CREATE OR REPLACE TEMP TABLE overruled AS
-        WITH later AS (
-            SELECT s.event_key, s.return_line_key, s.units, s.occurred_at, g.event, sum(g.units) AS units_on
-            FROM once s JOIN once g USING (return_line_key)
-            WHERE s.event IN {STOPS} AND CASE WHEN s.event = 'lost' THEN g.event IN {GOODS_CAME} AND g.occurred_at
-                >= s.occurred_at
-                ELSE g.event IN {CAME} AND g.occurred_at >= s.occurred_at OR g.event IN {GOES_ON} AND g.occurred_at
-                    > s.occurred_at END
-            GROUP BY ALL)
-        SELECT event_key, return_line_key, occurred_at, least(units, went_on, went_on - (asked - stopped)) AS units
-        FROM (SELECT event_key, return_line_key, units, occurred_at, max(units_on) AS went_on FROM later
-            GROUP BY ALL) JOIN asked USING (return_line_key)
-        WHERE went_on > asked - stopped;
+    _events_once(connection)
+    _units_asked(connection)
+    _stops_overruled(connection)
+    connection.execute("""
         CREATE OR REPLACE TEMP TABLE settled AS
         WITH request AS (
             SELECT event_key, units, asked, coalesce(sum(units) OVER (PARTITION BY return_line_key
@@ -138,6 +105,60 @@ def _settle_stops(connection: duckdb.DuckDBPyConnection) -> None:
                 LEFT JOIN overruled o USING (event_key) WHERE e.event <> 'requested')
         SELECT e.* REPLACE (c.units::BIGINT AS units) FROM once e JOIN counted c USING (event_key) WHERE c.units > 0;
         DROP TABLE once; DROP TABLE overruled; DROP TABLE asked
+    """)
+
+
+def _events_once(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `once`: the events of odd lines without those told twice."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE once AS
+        SELECT e.* FROM (
+            SELECT *, occurred_at - lag(occurred_at) OVER (PARTITION BY return_line_key, event, units, amount,
+                parcel_key, place_id, reason_raw, condition, disposition
+                ORDER BY occurred_at, event_key) <= INTERVAL {AGAIN_SECONDS} SECOND AS is_again,
+                    ({_is_day_only(connection)}) AS is_day_only,
+                sum(units) OVER (PARTITION BY return_line_key, event) AS told FROM current_return_event
+                    SEMI JOIN odd_line USING (return_line_key)) e
+        JOIN odd_line o USING (return_line_key) WHERE is_again IS NOT TRUE OR is_day_only AND told <= coalesce(o.sold,
+            told);
+        ALTER TABLE once DROP COLUMN is_again;
+        ALTER TABLE once DROP COLUMN is_day_only;
+        ALTER TABLE once DROP COLUMN told;
+    """)
+
+
+def _units_asked(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `asked`: of each odd line the most units asked for at one time, and all units stopped."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE asked AS
+        WITH running AS (
+            SELECT return_line_key, sum(CASE WHEN event = 'requested' THEN units ELSE -units END)
+                OVER (PARTITION BY return_line_key ORDER BY occurred_at, event = 'requested', event_key) AS open
+            FROM once WHERE event IN ('requested', 'cancelled', 'rejected', 'expired')),
+        stopped AS (SELECT return_line_key, sum(units) AS stopped FROM once WHERE event IN {STOPS} GROUP BY 1),
+        peak AS (SELECT return_line_key, max(open) AS open FROM running GROUP BY 1)
+        SELECT return_line_key, least(CASE WHEN p.open > 0 THEN p.open ELSE o.most END, CASE WHEN o.sold > 0
+            THEN o.sold END) AS asked, coalesce(stopped, 0) AS stopped
+        FROM odd_line o LEFT JOIN peak p USING (return_line_key) LEFT JOIN stopped USING (return_line_key);
+    """)
+
+
+def _stops_overruled(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `overruled`: the stops that later events overruled, and for how many units."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE overruled AS
+        WITH later AS (
+            SELECT s.event_key, s.return_line_key, s.units, s.occurred_at, g.event, sum(g.units) AS units_on
+            FROM once s JOIN once g USING (return_line_key)
+            WHERE s.event IN {STOPS} AND CASE WHEN s.event = 'lost' THEN g.event IN {GOODS_CAME} AND g.occurred_at
+                >= s.occurred_at
+                ELSE g.event IN {CAME} AND g.occurred_at >= s.occurred_at OR g.event IN {GOES_ON} AND g.occurred_at
+                    > s.occurred_at END
+            GROUP BY ALL)
+        SELECT event_key, return_line_key, occurred_at, least(units, went_on, went_on - (asked - stopped)) AS units
+        FROM (SELECT event_key, return_line_key, units, occurred_at, max(units_on) AS went_on FROM later
+            GROUP BY ALL) JOIN asked USING (return_line_key)
+        WHERE went_on > asked - stopped;
     """)
 
 

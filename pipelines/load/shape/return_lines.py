@@ -66,7 +66,33 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: ShapeInputs
     (taken back from the end for units that stop) and cut where any of them ends: the pieces that agree in everything
     are the lots.
     """
-    stages = ", ".join(f"min(occurred_at) FILTER ({condition}) AS {name}" for name, condition in _STAGE_EVENTS.items())
+    settle(connection, where)
+    _return_lines(connection)
+    _lots(connection)
+    _payments(connection, found.currency)
+    _reasons(connection)
+    _parcel_names(connection, where)
+    _insert_lots(connection, found.currency)
+    connection.execute(f"""
+        INSERT INTO fact_return_event BY NAME
+        SELECT event_key, return_line_key, return_key, event, occurred_at, recorded_at, units, amount, currency,
+            place_id, system, source
+        FROM current_return_event WHERE {where};
+    """)
+
+
+def _stages() -> str:
+    """Give the columns for the first time of each stage, from events."""
+    return ", ".join(f"min(occurred_at) FILTER ({condition}) AS {name}" for name, condition in _STAGE_EVENTS.items())
+
+
+def _attributes() -> str:
+    """Give the columns for what events tell of a lot."""
+    return ", ".join(f"{expression} AS {name}" for name, expression in _LOT_ATTRIBUTES.items())
+
+
+def _return_lines(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `return_line`: one row a return line, with what its events tell and its units."""
     of_line = line_units(
         "sum(units) FILTER (event = 'requested')",
         "sum(units) FILTER (event = 'received')",
@@ -74,173 +100,361 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: ShapeInputs
         "sum(units) FILTER (event IN ('credited', 'refunded'))",
         "max(units)",
     )
-    paid_at = "CASE WHEN r.refunded_at IS NULL OR f.units >= r.line_units THEN f.refunded_at END"  # by lines of refunds
-    stages_of_lot = ", ".join(
-        f"coalesce(t.refunded_at, {paid_at}) AS refunded_at" if n == "refunded_at" else f"t.{n}" for n in _STAGE_EVENTS
-    )
-    rate = rate_sql("coalesce(r.credited_currency, p.currency, f.currency)", "x", found.currency)
-    settle(connection, where)
-    attributes = ", ".join(f"{expression} AS {name}" for name, expression in _LOT_ATTRIBUTES.items())
-    names = [*_STAGE_EVENTS, *_LOT_ATTRIBUTES]
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE return_line AS
-        SELECT return_line_key, any_value(return_line_id) AS return_line_id, any_value(source) AS source,
-            max(return_key) AS return_key, min(return_id) AS return_id,
-            max(order_line_key) AS order_line_key, min(reason_raw) AS reason_raw, min(note_terms) AS note_terms,
-                min(return_type) AS return_type,
-            coalesce(min(method) FILTER (event = 'handed_over'), min(method) FILTER (event = 'received'),
-                min(method)) AS method,
+        SELECT
+            return_line_key,
+            any_value(return_line_id) AS return_line_id,
+            any_value(source) AS source,
+            max(return_key) AS return_key,
+            min(return_id) AS return_id,
+            max(order_line_key) AS order_line_key,
+            min(reason_raw) AS reason_raw,
+            min(note_terms) AS note_terms,
+            min(return_type) AS return_type,
+            coalesce(
+                min(method) FILTER (event = 'handed_over'),
+                min(method) FILTER (event = 'received'),
+                min(method)
+            ) AS method,
             coalesce(min(carrier) FILTER (event = 'carrier_scan'), min(carrier)) AS carrier,
-            min(product_id) AS product_id, max(product_key) AS product_key, max(customer_key) AS customer_key,
-                min(policy_id) AS policy_id, min(country) AS country, min(shop_id) AS shop_id, max(shop_key)
-                AS shop_key,
-            bool_or(event = 'delivery_refused' OR event = 'returned_to_sender') AS is_refused, bool_or(event
-                = 'uncollected') AS is_uncollected,
+            min(product_id) AS product_id,
+            max(product_key) AS product_key,
+            max(customer_key) AS customer_key,
+            min(policy_id) AS policy_id,
+            min(country) AS country,
+            min(shop_id) AS shop_id,
+            max(shop_key) AS shop_key,
+            bool_or(event = 'delivery_refused' OR event = 'returned_to_sender') AS is_refused,
+            bool_or(event = 'uncollected') AS is_uncollected,
             CASE WHEN count(is_manual) > 0 THEN count(*) FILTER (is_manual) END::INTEGER AS manual_touches,
-                min(decline_reason) FILTER (event = 'rejected') AS decline_reason, min(dimensions) AS dimensions,
-            sum(amount) FILTER (event = 'credited') AS credited_amount, min(currency) FILTER (event = 'credited')
-                AS credited_currency, min(units) AS fewest,
-            {of_line}::INTEGER AS line_units, {stages}, {attributes}
-        FROM event_row GROUP BY return_line_key;
-        CREATE OR REPLACE TEMP TABLE lot AS
-        WITH split AS (SELECT return_line_key, line_units FROM return_line WHERE fewest < line_units),
+            min(decline_reason) FILTER (event = 'rejected') AS decline_reason,
+            min(dimensions) AS dimensions,
+            sum(amount) FILTER (event = 'credited') AS credited_amount,
+            min(currency) FILTER (event = 'credited') AS credited_currency,
+            min(units) AS fewest,
+            {of_line}::INTEGER AS line_units,
+            {_stages()},
+            {_attributes()}
+        FROM event_row
+        GROUP BY return_line_key;
+    """)
+
+
+def _pieces() -> str:
+    """Give the steps from events to the pieces of split return lines, as CTEs; `piece` holds the units low to high."""
+    return f"""
+        split AS (
+            SELECT return_line_key, line_units FROM return_line WHERE fewest < line_units),
         spread AS (
-            SELECT e.*, s.line_units, sum(units) OVER (PARTITION BY e.return_line_key, event
-                ORDER BY occurred_at, event_key) AS upto
+            SELECT
+                e.*,
+                s.line_units,
+                sum(units) OVER (PARTITION BY e.return_line_key, event ORDER BY occurred_at, event_key) AS upto
             FROM event_row e JOIN split s USING (return_line_key)),
         laid AS (
-            SELECT *, CASE WHEN event IN {STOPS} THEN greatest(line_units - upto, 0) ELSE least(upto - units,
-                line_units) END AS low,
-                CASE WHEN event IN {STOPS} THEN greatest(line_units - upto + units, 0) ELSE least(upto,
-                    line_units) END AS high FROM spread),
-        cut AS (SELECT return_line_key, low AS edge FROM laid UNION SELECT return_line_key, high FROM laid
-            UNION SELECT return_line_key, 0 FROM split UNION SELECT return_line_key, line_units FROM split),
-        piece AS (SELECT return_line_key, edge AS low, lead(edge) OVER (PARTITION BY return_line_key
-            ORDER BY edge) AS high FROM cut),
+            SELECT
+                *,
+                CASE WHEN event IN {STOPS} THEN greatest(line_units - upto, 0)
+                    ELSE least(upto - units, line_units) END AS low,
+                CASE WHEN event IN {STOPS} THEN greatest(line_units - upto + units, 0)
+                    ELSE least(upto, line_units) END AS high
+            FROM spread),
+        cut AS (
+            SELECT return_line_key, low AS edge FROM laid
+            UNION SELECT return_line_key, high FROM laid
+            UNION SELECT return_line_key, 0 FROM split
+            UNION SELECT return_line_key, line_units FROM split),
+        piece AS (
+            SELECT
+                return_line_key,
+                edge AS low,
+                lead(edge) OVER (PARTITION BY return_line_key ORDER BY edge) AS high
+            FROM cut)
+    """
+
+
+def _lots(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `lot`: pieces of a return line that agree in everything as one, with their number, units and stages."""
+    names = ", ".join([*_STAGE_EVENTS, *_LOT_ATTRIBUTES])
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE lot AS
+        WITH {_pieces()},
+        piece_event AS (
+            SELECT
+                p.return_line_key,
+                p.low,
+                p.high - p.low AS piece_units,
+                l.* EXCLUDE (return_line_key, low, high, units)
+            FROM (SELECT * FROM piece WHERE high IS NOT NULL) p
+            JOIN laid l ON l.return_line_key = p.return_line_key AND l.low <= p.low AND l.high >= p.high),
         staged AS (
-            SELECT return_line_key, low, piece_units AS units, {stages}, {attributes} FROM (
-                SELECT p.return_line_key, p.low, p.high - p.low AS piece_units, l.* EXCLUDE (return_line_key, low, high,
-                    units)
-                FROM (SELECT * FROM piece WHERE high IS NOT NULL) p JOIN laid l ON l.return_line_key
-                    = p.return_line_key AND l.low <= p.low AND l.high >= p.high)
-            GROUP BY return_line_key, low, piece_units)
-        SELECT return_line_key, row_number() OVER (PARTITION BY return_line_key
-            ORDER BY low) AS lot_no, * EXCLUDE (return_line_key, low) FROM (
-            SELECT return_line_key, min(low) AS low, sum(units)::INTEGER AS units, {", ".join(names)}
-                FROM staged GROUP BY ALL)
+            SELECT return_line_key, low, piece_units AS units, {_stages()}, {_attributes()}
+            FROM piece_event
+            GROUP BY return_line_key, low, piece_units),
+        alike AS (
+            SELECT return_line_key, min(low) AS low, sum(units)::INTEGER AS units, {names}
+            FROM staged
+            GROUP BY ALL)
+        SELECT
+            return_line_key,
+            row_number() OVER (PARTITION BY return_line_key ORDER BY low) AS lot_no,
+            * EXCLUDE (return_line_key, low)
+        FROM alike
         UNION ALL BY NAME
-        SELECT return_line_key, 1 AS lot_no, line_units AS units, {", ".join(names)} FROM return_line
-            WHERE fewest >= line_units;
+        SELECT return_line_key, 1 AS lot_no, line_units AS units, {names}
+        FROM return_line WHERE fewest >= line_units;
+    """)
+
+
+def _payments(connection: duckdb.DuckDBPyConnection, currency: str) -> None:
+    """Create `paid`: what lines of refunds paid back for each return line.
+
+    A line that names only an order line is shared out by units among the return lines of it.
+    """
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE paid AS
         WITH line AS (
-            SELECT l.*, {rate_sql("l.currency", "r", found.currency)} AS rate FROM current_refund_line l
-            LEFT JOIN day_rate r ON r.currency = l.currency AND r.day = l.refunded_at::DATE WHERE units > 0
-                OR restock_type = 'return' OR restock_type IS NULL AND return_line_key IS NOT NULL),
-        of_order AS (SELECT order_line_key, sum(line_units) AS units FROM return_line
-            WHERE order_line_key IS NOT NULL GROUP BY 1)
-        SELECT return_line_key, sum(units) AS units, sum(amount) AS amount, min(currency) AS currency,
-            count(DISTINCT currency) = 1 AS is_one_currency,
-            CASE WHEN count(*) = count(rate) THEN sum(amount * rate) END AS reported_amount, min(refunded_at)
-                AS refunded_at FROM (
-            SELECT return_line_key, units, amount, currency, rate, CASE WHEN units > 0 THEN refunded_at END
-                AS refunded_at FROM line WHERE return_line_key IS NOT NULL
+            SELECT l.*, {rate_sql("l.currency", "r", currency)} AS rate
+            FROM current_refund_line l
+            LEFT JOIN day_rate r ON r.currency = l.currency AND r.day = l.refunded_at::DATE
+            WHERE units > 0 OR restock_type = 'return' OR restock_type IS NULL AND return_line_key IS NOT NULL),
+        of_order AS (
+            SELECT order_line_key, sum(line_units) AS units
+            FROM return_line WHERE order_line_key IS NOT NULL GROUP BY 1),
+        of_return AS (
+            SELECT
+                return_line_key,
+                units,
+                amount,
+                currency,
+                rate,
+                CASE WHEN units > 0 THEN refunded_at END AS refunded_at
+            FROM line WHERE return_line_key IS NOT NULL
             UNION ALL
-            SELECT r.return_line_key, l.units * r.line_units / o.units, l.amount * r.line_units / o.units, l.currency,
-                l.rate, CASE WHEN l.units > 0 THEN l.refunded_at END FROM line l
-                JOIN return_line r ON l.order_line_key = r.order_line_key
-                JOIN of_order o ON o.order_line_key = r.order_line_key WHERE l.return_line_key IS NULL)
-        SEMI JOIN return_line USING (return_line_key) GROUP BY 1;
+            SELECT
+                r.return_line_key,
+                l.units * r.line_units / o.units,
+                l.amount * r.line_units / o.units,
+                l.currency,
+                l.rate,
+                CASE WHEN l.units > 0 THEN l.refunded_at END
+            FROM line l
+            JOIN return_line r ON l.order_line_key = r.order_line_key
+            JOIN of_order o ON o.order_line_key = r.order_line_key
+            WHERE l.return_line_key IS NULL)
+        SELECT
+            return_line_key,
+            sum(units) AS units,
+            sum(amount) AS amount,
+            min(currency) AS currency,
+            count(DISTINCT currency) = 1 AS is_one_currency,
+            CASE WHEN count(*) = count(rate) THEN sum(amount * rate) END AS reported_amount,
+            min(refunded_at) AS refunded_at
+        FROM of_return
+        SEMI JOIN return_line USING (return_line_key)
+        GROUP BY 1;
+    """)
+
+
+def _reasons(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `reason_of`: the reason of each wording of data/reasons.csv."""
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE reason_of AS
-            SELECT lower(trim(raw)) AS raw, min(reason) AS reason
-                FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")} GROUP BY 1;
+        SELECT lower(trim(raw)) AS raw, min(reason) AS reason
+        FROM {read_sql("csv", data_path("reasons.csv"), "header = true, all_varchar = true")}
+        GROUP BY 1;
+    """)
+
+
+def _parcel_names(connection: duckdb.DuckDBPyConnection, where: str) -> None:
+    """Create `parcel_name`: the id of each parcel of the return lines."""
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE parcel_name AS
-            SELECT parcel_key, min(parcel_id) AS parcel_id FROM current_return_event WHERE ({where})
-                AND parcel_key IS NOT NULL GROUP BY 1;
+        SELECT parcel_key, min(parcel_id) AS parcel_id
+        FROM current_return_event WHERE ({where}) AND parcel_key IS NOT NULL
+        GROUP BY 1;
+    """)
+
+
+_LOT_KEYS = """
+    t.return_line_key,
+    r.return_line_id,
+    t.lot_no,
+    r.return_key,
+    r.return_id,
+    o.order_line_key,
+    o.order_key,
+    t.parcel_key,
+    n.parcel_id,
+    coalesce(o.customer_key, r.customer_key) AS customer_key,
+    coalesce(o.product_key, r.product_key) AS product_key,
+    coalesce(o.product_id, r.product_id) AS product_id,
+    coalesce(o.shop_key, r.shop_key, s.shop_key) AS shop_key,
+    coalesce(o.policy_key, own.policy_key) AS policy_key,
+    r.source,
+    coalesce(o.shop_id, r.shop_id, s.shop_id) AS shop_id
+"""
+"""Columns of `_lot_rows`: which lot it is, and whose."""
+_LOT_GOODS = """
+    coalesce(o.country, r.country) AS country,
+    o.channel AS channel,
+    coalesce(o.category, p.category) AS category,
+    coalesce(o.brand, p.brand) AS brand,
+    coalesce(o.style_id, p.style_id) AS style_id,
+    coalesce(o.size, p.size) AS size,
+    coalesce(o.colour, p.colour) AS colour,
+    coalesce(o.supplier, p.supplier) AS supplier,
+    coalesce(o.season, p.season) AS season,
+    o.has_several_sizes,
+    o.ordered_on,
+    o.clock_started_at,
+    coalesce(o.window_days, own.window_days) AS window_days,
+    o.window_ends_on,
+    coalesce(o.is_exchange, false) AS of_exchange,
+    o.date_fault AS order_fault,
+    (o.shipped_at + coalesce(ho.ahead, INTERVAL 0 HOUR))::DATE AS shipped_on,
+    coalesce(o.weight_kg, p.weight_kg) AS weight_kg,
+    z.time_zone,
+    CASE
+        WHEN o.dimensions IS NOT NULL AND r.dimensions IS NOT NULL
+            THEN json_merge_patch(r.dimensions, o.dimensions)::VARCHAR
+        ELSE coalesce(o.dimensions, r.dimensions)
+    END AS dimensions
+"""
+"""Columns of `_lot_rows`: what was sold, by the order line, else by the return line, its product or its shop."""
+_LOT_HANDLING = """
+    CASE
+        WHEN r.is_refused THEN 'refused'
+        WHEN r.is_uncollected THEN 'uncollected'
+        WHEN r.return_type IS NOT NULL THEN r.return_type
+        WHEN t.exchanged_at IS NOT NULL THEN 'exchange'
+        ELSE 'withdrawal'
+    END AS return_type,
+    coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason,
+    r.note_terms,
+    r.method,
+    r.carrier,
+    t.place_id,
+    t.condition,
+    t.inspection_outcome,
+    t.disposition,
+    q.outcome,
+    r.decline_reason,
+    CASE WHEN t.lot_no = 1 THEN r.manual_touches ELSE r.manual_touches * 0 END AS manual_touches,
+    t.units
+"""
+"""Columns of `_lot_rows`: why it came back, how, and what became of it."""
+_PAID_AT = "CASE WHEN r.refunded_at IS NULL OR f.units >= r.line_units THEN f.refunded_at END"
+"""When lines of refunds paid a lot back."""
+
+
+def _lot_times() -> str:
+    """Give the columns of `_lot_rows` for its stages, and when it was confirmed: the goods or the money moved."""
+    stages = ", ".join(
+        f"coalesce(t.refunded_at, {_PAID_AT}) AS refunded_at" if name == "refunded_at" else f"t.{name}"
+        for name in _STAGE_EVENTS
+    )
+    return f"""
+        {stages},
+        t.first_at,
+        least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, {_PAID_AT}, t.restocked_at,
+            t.disposed_at, t.refused_at) AS any_confirmed_at,
+        CASE WHEN t.cancelled_at IS NULL AND t.rejected_at IS NULL AND t.expired_at IS NULL THEN
+            CASE
+                WHEN t.lost_at IS NULL THEN any_confirmed_at
+                ELSE least(t.received_at, t.inspected_at, t.refunded_at, {_PAID_AT}, t.restocked_at, t.disposed_at)
+            END
+        END AS confirmed_at
+    """
+
+
+def _lot_amounts(currency: str) -> str:
+    """Give the columns of `_lot_rows` for money: its share of the order line by units, else what was credited."""
+    rate = rate_sql("coalesce(r.credited_currency, p.currency, f.currency)", "x", currency)
+    return f"""
+        coalesce(
+            o.net_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units,
+            r.credited_amount * t.units / r.line_units
+        ) AS net_amount,
+        o.vat_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units AS vat_amount,
+        coalesce(
+            o.cost_amount / nullif(o.units_sold + o.units_exchanged_in, 0),
+            CASE WHEN o.order_line_key IS NULL THEN p.unit_cost END
+        ) * t.units AS cost_amount,
+        coalesce(o.currency, r.credited_currency, p.currency, f.currency) AS lot_currency,
+        coalesce(o.fx_rate, {rate}) AS lot_rate,
+        CASE
+            WHEN f.return_line_key IS NULL THEN r.credited_amount
+            WHEN f.is_one_currency AND f.currency = lot_currency THEN f.amount
+            ELSE f.reported_amount / lot_rate
+        END * CASE
+            WHEN t.paid_units IS NULL THEN t.units / r.line_units
+            WHEN t.refunded_at IS NOT NULL THEN t.units / t.paid_units
+            ELSE 0
+        END AS refund_amount
+    """
+
+
+def _lot_rows(currency: str) -> str:
+    """Select each lot with its order line, product, shop, policy, payments, reason and rate of exchange."""
+    return f"""
+        SELECT {_LOT_KEYS}, {_LOT_GOODS}, {_LOT_HANDLING}, {_lot_times()}, {_lot_amounts(currency)}
+        FROM (
+            SELECT
+                *,
+                CASE WHEN bool_and(refunded_at IS NOT NULL) OVER line THEN NULL
+                    ELSE sum(units) FILTER (refunded_at IS NOT NULL) OVER line END AS paid_units
+            FROM lot WINDOW line AS (PARTITION BY return_line_key)) t
+        JOIN return_line r USING (return_line_key)
+        LEFT JOIN order_row o ON o.order_line_key = r.order_line_key
+        LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p
+            ON p.product_key = CASE WHEN o.order_line_key IS NULL THEN r.product_key END
+        LEFT JOIN only_shop s
+            ON s.source = CASE WHEN o.order_line_key IS NULL AND r.shop_key IS NULL THEN r.source END
+        LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, r.shop_key, s.shop_key)
+        LEFT JOIN dim_policy own
+            ON own.policy_id = CASE WHEN o.policy_key IS NULL THEN r.policy_id END
+            AND t.first_at >= own.valid_from
+            AND (own.valid_to IS NULL OR t.first_at < own.valid_to)
+        LEFT JOIN paid f USING (return_line_key)
+        {hour_join("ho", "o.shipped_at", "z.time_zone")}
+        LEFT JOIN reason_of y ON y.raw = lower(trim(r.reason_raw))
+        LEFT JOIN dim_disposition q ON q.disposition = t.disposition
+        LEFT JOIN parcel_name n ON n.parcel_key = t.parcel_key
+        LEFT JOIN day_rate x
+            ON x.currency = CASE
+                WHEN o.order_line_key IS NULL THEN coalesce(r.credited_currency, p.currency, f.currency) END
+            AND x.day = t.first_at::DATE
+    """
+
+
+def _insert_lots(connection: duckdb.DuckDBPyConnection, currency: str) -> None:
+    """Insert fact_return_line: `_lot_rows` with their keys, local days and faults of dates."""
+    headline = ", ".join(quote(v) for v in vocabulary.HEADLINE_RETURN_TYPES)
+    connection.execute(f"""
         INSERT INTO fact_return_line BY NAME
-        SELECT {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key, l.* EXCLUDE (first_at,
-            any_confirmed_at, time_zone, of_exchange, order_fault, shipped_on, lot_currency, lot_rate),
-            l.lot_currency AS currency, l.lot_rate AS fx_rate,
-            CASE WHEN order_fault IS NOT NULL THEN order_fault WHEN {local_day("l.first_at", "hs")} < l.ordered_on
-                THEN 'returned before ordered'
-                WHEN {local_day("l.any_confirmed_at", "hc")} < shipped_on THEN 'returned before shipped' END
-                    AS date_fault, {_out_of_order()} AS out_of_order,
-            l.return_type IN ({", ".join(quote(v) for v in vocabulary.HEADLINE_RETURN_TYPES)}) AND NOT l.of_exchange
-                AS is_headline,
+        SELECT
+            {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key,
+            l.* EXCLUDE (first_at, any_confirmed_at, time_zone, of_exchange, order_fault, shipped_on, lot_currency,
+                lot_rate),
+            l.lot_currency AS currency,
+            l.lot_rate AS fx_rate,
+            CASE
+                WHEN order_fault IS NOT NULL THEN order_fault
+                WHEN {local_day("l.first_at", "hs")} < l.ordered_on THEN 'returned before ordered'
+                WHEN {local_day("l.any_confirmed_at", "hc")} < shipped_on THEN 'returned before shipped'
+            END AS date_fault,
+            {_out_of_order()} AS out_of_order,
+            l.return_type IN ({headline}) AND NOT l.of_exchange AS is_headline,
             {local_day("coalesce(l.requested_at, l.first_at)", "hr")} AS requested_on,
             CASE WHEN l.confirmed_at IS NOT NULL THEN {local_day("l.confirmed_at", "hc")} END AS confirmed_on,
             CASE WHEN l.refunded_at IS NOT NULL THEN {local_day("l.refunded_at", "hf")} END AS refunded_on
-        FROM (
-            SELECT t.return_line_key, r.return_line_id, t.lot_no, r.return_key, r.return_id, o.order_line_key,
-                o.order_key, t.parcel_key, n.parcel_id,
-                coalesce(o.customer_key, r.customer_key) AS customer_key, coalesce(o.product_key, r.product_key)
-                    AS product_key, coalesce(o.product_id, r.product_id) AS product_id,
-                coalesce(o.shop_key, r.shop_key, s.shop_key) AS shop_key, coalesce(o.policy_key, own.policy_key)
-                    AS policy_key, r.source, coalesce(o.shop_id, r.shop_id, s.shop_id) AS shop_id,
-                coalesce(o.country, r.country) AS country, o.channel AS channel, coalesce(o.category, p.category)
-                    AS category, coalesce(o.brand, p.brand) AS brand,
-                coalesce(o.style_id, p.style_id) AS style_id, coalesce(o.size, p.size) AS size, coalesce(o.colour,
-                    p.colour) AS colour,
-                coalesce(o.supplier, p.supplier) AS supplier, coalesce(o.season, p.season) AS season,
-                    o.has_several_sizes, o.ordered_on, o.clock_started_at,
-                coalesce(o.window_days, own.window_days) AS window_days, o.window_ends_on,
-                CASE WHEN r.is_refused THEN 'refused' WHEN r.is_uncollected THEN 'uncollected'
-                    WHEN r.return_type IS NOT NULL THEN r.return_type
-                    WHEN t.exchanged_at IS NOT NULL THEN 'exchange' ELSE 'withdrawal' END AS return_type,
-                coalesce(o.is_exchange, false) AS of_exchange,
-                coalesce(y.reason, CASE WHEN r.reason_raw IS NULL THEN 'unknown' ELSE 'other' END) AS reason,
-                    r.note_terms, r.method, r.carrier, t.place_id, t.condition, t.inspection_outcome, t.disposition,
-                    q.outcome,
-                r.decline_reason, CASE WHEN t.lot_no = 1 THEN r.manual_touches ELSE r.manual_touches * 0 END
-                    AS manual_touches, t.units,
-                    {stages_of_lot}, t.first_at,
-                least(t.carrier_scan_at, t.received_at, t.inspected_at, t.refunded_at, {paid_at}, t.restocked_at,
-                    t.disposed_at, t.refused_at) AS any_confirmed_at,
-                CASE WHEN t.cancelled_at IS NULL AND t.rejected_at IS NULL AND t.expired_at IS NULL THEN
-                    CASE WHEN t.lost_at IS NULL THEN any_confirmed_at ELSE least(t.received_at, t.inspected_at,
-                        t.refunded_at, {paid_at}, t.restocked_at, t.disposed_at) END END AS confirmed_at,
-                coalesce(o.net_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units, r.credited_amount
-                    * t.units / r.line_units) AS net_amount,
-                o.vat_amount / nullif(o.units_sold + o.units_exchanged_in, 0) * t.units AS vat_amount,
-                coalesce(o.cost_amount / nullif(o.units_sold + o.units_exchanged_in, 0), CASE
-                    WHEN o.order_line_key IS NULL THEN p.unit_cost END) * t.units AS cost_amount,
-                coalesce(o.currency, r.credited_currency, p.currency, f.currency) AS lot_currency,
-                coalesce(o.fx_rate, {rate}) AS lot_rate,
-                CASE WHEN f.return_line_key IS NULL THEN r.credited_amount WHEN f.is_one_currency AND f.currency
-                    = lot_currency THEN f.amount
-                    ELSE f.reported_amount / lot_rate END * CASE WHEN t.paid_units IS NULL THEN t.units / r.line_units
-                    WHEN t.refunded_at IS NOT NULL THEN t.units / t.paid_units ELSE 0 END AS refund_amount,
-                coalesce(o.weight_kg, p.weight_kg) AS weight_kg, z.time_zone, o.date_fault AS order_fault,
-                CASE WHEN o.dimensions IS NOT NULL AND r.dimensions IS NOT NULL THEN json_merge_patch(r.dimensions,
-                    o.dimensions)::VARCHAR ELSE coalesce(o.dimensions, r.dimensions) END AS dimensions,
-                (o.shipped_at + coalesce(ho.ahead, INTERVAL 0 HOUR))::DATE AS shipped_on
-            FROM (SELECT *, CASE WHEN bool_and(refunded_at IS NOT NULL) OVER line THEN NULL
-                ELSE sum(units) FILTER (refunded_at IS NOT NULL) OVER line END AS paid_units
-                FROM lot WINDOW line AS (PARTITION BY return_line_key)) t JOIN return_line r USING (return_line_key)
-            LEFT JOIN order_row o ON o.order_line_key = r.order_line_key
-            LEFT JOIN (SELECT * FROM dim_product WHERE is_current) p ON p.product_key = CASE
-                WHEN o.order_line_key IS NULL THEN r.product_key END
-            LEFT JOIN only_shop s ON s.source = CASE WHEN o.order_line_key IS NULL AND r.shop_key IS NULL
-                THEN r.source END
-            LEFT JOIN dim_shop z ON z.shop_key = coalesce(o.shop_key, r.shop_key, s.shop_key)
-            LEFT JOIN dim_policy own ON own.policy_id = CASE WHEN o.policy_key IS NULL THEN r.policy_id END
-                AND t.first_at >= own.valid_from
-                AND (own.valid_to IS NULL OR t.first_at < own.valid_to)
-            LEFT JOIN paid f USING (return_line_key)
-            {hour_join("ho", "o.shipped_at", "z.time_zone")}
-            LEFT JOIN reason_of y ON y.raw = lower(trim(r.reason_raw))
-            LEFT JOIN dim_disposition q ON q.disposition = t.disposition
-            LEFT JOIN parcel_name n ON n.parcel_key = t.parcel_key
-            LEFT JOIN day_rate x ON x.currency = CASE WHEN o.order_line_key IS NULL THEN coalesce(r.credited_currency,
-                p.currency, f.currency) END AND x.day = t.first_at::DATE
-        ) l
+        FROM ({_lot_rows(currency)}) l
         {hour_join("hr", "coalesce(l.requested_at, l.first_at)", "l.time_zone")}
         {hour_join("hs", "l.first_at", "l.time_zone")}
         {hour_join("hc", "l.any_confirmed_at", "l.time_zone")}
         {hour_join("hf", "l.refunded_at", "l.time_zone")};
-        INSERT INTO fact_return_event BY NAME
-        SELECT event_key, return_line_key, return_key, event, occurred_at, recorded_at, units, amount, currency,
-            place_id, system, source
-        FROM current_return_event WHERE {where};
     """)
 
 
