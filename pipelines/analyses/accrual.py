@@ -176,6 +176,25 @@ def accrual(
         units_to_come=found.units, to_come=found.value, cost_to_come=found.cost, half=found.half
     )
     table = _with_owed(build, projected, names, question.but(until=day))
+    _add_liability(table)
+    _add_asset(build, table, question, day, has_cost="cost" in amounts)
+    summed = _sum_of(table, found.half_of_all)
+    rows = pd.concat([table, pd.DataFrame([summed])], ignore_index=True) if names else pd.DataFrame([summed])
+    reason, is_withheld = _reason(build, question.but(until=day), found.reason)
+    rows["status"], rows["reason"] = ("greyed" if is_withheld else "ok"), reason
+    if is_withheld:
+        rows[["units_to_come", "to_come", "liability", "low", "high", "cost_of_goods", "cost_to_recover", "asset"]] = (
+            np.nan
+        )
+    rounded = rows.assign(**{n: rows[n].round(2) for n in ("units_to_come", *_MONEY, "low", "high")})
+    return rounded.reindex(columns=[*names, *COLUMNS])
+
+
+_MONEY = ("owed", "to_come", "liability", "cost_of_goods", "cost_to_recover", "asset")
+
+
+def _add_liability(table: pd.DataFrame) -> None:
+    """Add the columns liability, low and high: what is owed and what is to come; a missing amount is 0."""
     numbers = ["units_to_come", "to_come", "cost_to_come", "half", "owed", "owed_cost", "units_owed"]
     table[numbers] = table[numbers].fillna(0.0)
     table["liability"] = table["owed"] + table["to_come"]
@@ -184,36 +203,40 @@ def accrual(
         table["owed"] + (table["to_come"] - spread).clip(lower=0),
         table["liability"] + spread,
     )
+
+
+def _add_asset(build: Build, table: pd.DataFrame, question: Question, day: date, *, has_cost: bool) -> None:
+    """Add the columns cost_of_goods, cost_to_recover and asset; missing where costs are not known."""
     for column in ("cost_of_goods", "cost_to_recover", "asset"):
         table[column] = np.nan
-    if "cost" in amounts:
+    if has_cost:
         each, loss_share = _cost_to_recover(build, question, day)
         table["cost_of_goods"] = table["owed_cost"] + table["cost_to_come"]
         table["cost_to_recover"] = (
             each * (table["units_to_come"] + table["units_owed"]) + loss_share * table["cost_of_goods"]
         )
         table["asset"] = (table["cost_of_goods"] - table["cost_to_recover"]).clip(lower=0)
-    money = ["owed", "to_come", "liability", "cost_of_goods", "cost_to_recover", "asset"]
-    summed: dict[str, Any] = {a: table[a].sum(min_count=1) for a in ("units_to_come", *money)}
-    spread_of_all = found.half_of_all * summed["to_come"]
-    summed |= {
+
+
+def _sum_of(table: pd.DataFrame, half_of_all: float) -> dict[str, Any]:
+    """Sum the groups to one row, with the interval of all of them; `half_of_all` is its half width as a share."""
+    summed: dict[str, Any] = {a: table[a].sum(min_count=1) for a in ("units_to_come", *_MONEY)}
+    spread_of_all = half_of_all * summed["to_come"]
+    return summed | {
         "low": summed["owed"] + max(summed["to_come"] - spread_of_all, 0.0),
         "high": summed["liability"] + spread_of_all,
     }
-    rows = pd.concat([table, pd.DataFrame([summed])], ignore_index=True) if names else pd.DataFrame([summed])
+
+
+def _reason(build: Build, question: Question, of_projection: str) -> tuple[str, bool]:
+    """Say why an accrual is withheld, or what it does not rest on; and whether it is withheld."""
     keys = ["returned_units", *(["refunds_owed"] if is_known(build, "refunds_owed") else [])]
-    rests = [answer(build, key, question.but(until=day)).iloc[0] for key in keys]
+    rests = [answer(build, key, question).iloc[0] for key in keys]
     back = rests[0]
     lost = [str(row["reason"]) for row in rests if row["status"] != "ok" or row["caution"]]
-    is_withheld = bool(found.reason) or back["status"] != "ok"
-    reason = str(back["reason"]) if back["status"] != "ok" else found.reason or "; ".join(dict.fromkeys(lost))
-    rows["status"], rows["reason"] = ("greyed" if is_withheld else "ok"), reason
-    if is_withheld:
-        rows[["units_to_come", "to_come", "liability", "low", "high", "cost_of_goods", "cost_to_recover", "asset"]] = (
-            np.nan
-        )
-    rounded = rows.assign(**{n: rows[n].round(2) for n in ("units_to_come", *money, "low", "high")})
-    return rounded.reindex(columns=[*names, *COLUMNS])
+    is_withheld = bool(of_projection) or back["status"] != "ok"
+    reason = str(back["reason"]) if back["status"] != "ok" else of_projection or "; ".join(dict.fromkeys(lost))
+    return reason, is_withheld
 
 
 def _with_owed(build: Build, projected: pd.DataFrame, names: list[str], question: Question) -> pd.DataFrame:

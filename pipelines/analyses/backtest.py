@@ -99,13 +99,29 @@ def backtest(
 
 
 def _said(build: Build, at: datetime, by: str | None, question: Question) -> pd.DataFrame:
-    then = known_then(build, at)
+    """Lay the rates of each month of orders as said at a time beside what they are now."""
     first = (pd.Timestamp(at).to_period("M") - COHORTS + 1).to_timestamp().date()
     keys = ("month", *([by] if by else []))
     bound = bind(build, KEY, question.but(since=first, until=at.date(), as_of=at), by=keys)
+    said = _rates_then(build, at, by, question, bound)
+    later = _rates_now(build, replace(bound, as_of=None))
+    told = said.merge(later, on=list(keys), how="left")
+    told["error"] = told["projected"] - told["projected_now"]
+    held = (told["low"] <= told["projected_now"]) & (told["projected_now"] <= told["high"])
+    told["is_covered"] = held.astype("boolean").mask(~(told["maturity_now"] >= final.MATURE))
+    told["came_since"] = told["returned_now"] - told["returned_then"]
+    grey = told["status"] != "ok"
+    told[["projected", "low", "high", "error"]] = told[["projected", "low", "high", "error"]].mask(grey)
+    told["is_covered"] = told["is_covered"].mask(grey)
+    return told
+
+
+def _rates_then(build: Build, at: datetime, by: str | None, question: Question, bound: BoundQuestion) -> pd.DataFrame:
+    """Give sales, returns and final rates with their intervals by month as they would have been said at a time."""
+    then = known_then(build, at)
     frame = build.fetch(statement(replace(bound, metric=_by_cell(build, at))))
     frame = frame.assign(share=shares_then(frame, then, at, bound))
-    number, groups = shares.groups_of(frame, keys)
+    number, groups = shares.groups_of(frame, ("month", *([by] if by else [])))
     sold, came = (frame[c].fillna(0).to_numpy(float) for c in ("sold", "returned"))
     categories = [None if by is None or pd.isna(c) else c for c in groups.get("category", [None] * len(groups))]
     if by is None:
@@ -145,25 +161,20 @@ def _said(build: Build, at: datetime, by: str | None, question: Question) -> pd.
         returned_then=sums["returned"],
     )
     said["status"] = np.where(said["reason"] == "", "ok", "greyed")
-    now = replace(bound, as_of=None)
+    return said
+
+
+def _rates_now(build: Build, now: BoundQuestion) -> pd.DataFrame:
+    """Give what came of the same months' sales, and their final rates as they are said now."""
     found = build.fetch(statement(now))
     groups_now, rates_now, sums_now = final.final(found, now, build)
-    later = groups_now.assign(
+    return groups_now.assign(
         observed_now=sums_now["returned"] / sums_now["sold"].where(sums_now["sold"] > 0),
         maturity_now=rates_now.maturity,
         projected_now=rates_now.rate,
         returned_now=sums_now["returned"],
         still_to_come=rates_now.to_come,
     )
-    told = said.merge(later, on=list(keys), how="left")
-    told["error"] = told["projected"] - told["projected_now"]
-    held = (told["low"] <= told["projected_now"]) & (told["projected_now"] <= told["high"])
-    told["is_covered"] = held.astype("boolean").mask(~(told["maturity_now"] >= final.MATURE))
-    told["came_since"] = told["returned_now"] - told["returned_then"]
-    grey = told["status"] != "ok"
-    told[["projected", "low", "high", "error"]] = told[["projected", "low", "high", "error"]].mask(grey)
-    told["is_covered"] = told["is_covered"].mask(grey)
-    return told
 
 
 def known_then(build: Build, at: datetime) -> Then:
@@ -317,57 +328,7 @@ def _effects(build: Build, at: datetime) -> dict[str | None, float]:
 
     A unit's chance to be back by then is that of its category's units whose clock started in the same week.
     """
-    question = bind(build, KEY, Question(as_of=at))
-    now = ORDERS.time(question)
-    arms = [
-        select(key.label("line"), s.amount(now).label("units"))
-        .select_from(s.base.table)
-        .where(*filters(s.base, question, now), *([own] if (own := s.condition(now)) is not None else []))
-        for s, key in zip(_returned(build, at), (lots.c.order_line_key, bought.c.order_line_key), strict=True)
-        if s.base.table_name not in question.empty
-    ]
-    each = (union_all(*arms) if len(arms) > 1 else arms[0]).subquery("each")
-    back = select(each.c.line, func.sum(each.c.units).label("units")).group_by(each.c.line).subquery("back")
-    c = orders.c
-    sold = double(c.units_sold)
-    line = (
-        select(
-            c.order_key,
-            c.category,
-            period_start("week", cast(c.clock_started_at, STAR.tables["fact_order_line"].c.ordered_on.type)).label(
-                "week"
-            ),
-            sold.label("units"),
-            func.least(double(func.coalesce(back.c.units, 0)), sold).label("returned"),
-        )
-        .select_from(orders.outerjoin(back, back.c.line == c.order_line_key))
-        .where(*filters(ORDERS, question, now), c.units_sold > 0, c.clock_started_at <= now.at)
-        .subquery("line")
-    )
-    rate = (
-        select(line.c.category, line.c.week, (func.sum(line.c.returned) / func.sum(line.c.units)).label("rate"))
-        .group_by(line.c.category, line.c.week)
-        .subquery("rate")
-    )
-    basket = (
-        select(
-            line.c.order_key,
-            line.c.category,
-            func.sum(line.c.returned - rate.c.rate * line.c.units).label("residual"),
-            func.sum(line.c.units * rate.c.rate * (double(1) - rate.c.rate)).label("variance"),
-        )
-        .select_from(
-            line.join(
-                rate,
-                and_(
-                    line.c.week == rate.c.week,
-                    or_(line.c.category == rate.c.category, and_(line.c.category.is_(None), rate.c.category.is_(None))),
-                ),
-            )
-        )
-        .group_by(line.c.order_key, line.c.category)
-        .subquery("basket")
-    )
+    basket = _baskets(_lines_then(build, at))
     whole = (
         select(
             basket.c.order_key,
@@ -395,3 +356,62 @@ def _effects(build: Build, at: datetime) -> dict[str | None, float]:
             ):
                 found[name] = max(float(top) / float(bottom), 1.0)
     return found
+
+
+def _lines_then(build: Build, at: datetime) -> Any:
+    """Give order lines whose clock had started by a time: order, category, week, units, and how many were back."""
+    question = bind(build, KEY, Question(as_of=at))
+    now = ORDERS.time(question)
+    arms = [
+        select(key.label("line"), s.amount(now).label("units"))
+        .select_from(s.base.table)
+        .where(*filters(s.base, question, now), *([own] if (own := s.condition(now)) is not None else []))
+        for s, key in zip(_returned(build, at), (lots.c.order_line_key, bought.c.order_line_key), strict=True)
+        if s.base.table_name not in question.empty
+    ]
+    each = (union_all(*arms) if len(arms) > 1 else arms[0]).subquery("each")
+    back = select(each.c.line, func.sum(each.c.units).label("units")).group_by(each.c.line).subquery("back")
+    c = orders.c
+    sold = double(c.units_sold)
+    return (
+        select(
+            c.order_key,
+            c.category,
+            period_start("week", cast(c.clock_started_at, STAR.tables["fact_order_line"].c.ordered_on.type)).label(
+                "week"
+            ),
+            sold.label("units"),
+            func.least(double(func.coalesce(back.c.units, 0)), sold).label("returned"),
+        )
+        .select_from(orders.outerjoin(back, back.c.line == c.order_line_key))
+        .where(*filters(ORDERS, question, now), c.units_sold > 0, c.clock_started_at <= now.at)
+        .subquery("line")
+    )
+
+
+def _baskets(line: Any) -> Any:
+    """Give the units of each order and category that came back beyond their week's rate, and their variance."""
+    rate = (
+        select(line.c.category, line.c.week, (func.sum(line.c.returned) / func.sum(line.c.units)).label("rate"))
+        .group_by(line.c.category, line.c.week)
+        .subquery("rate")
+    )
+    return (
+        select(
+            line.c.order_key,
+            line.c.category,
+            func.sum(line.c.returned - rate.c.rate * line.c.units).label("residual"),
+            func.sum(line.c.units * rate.c.rate * (double(1) - rate.c.rate)).label("variance"),
+        )
+        .select_from(
+            line.join(
+                rate,
+                and_(
+                    line.c.week == rate.c.week,
+                    or_(line.c.category == rate.c.category, and_(line.c.category.is_(None), rate.c.category.is_(None))),
+                ),
+            )
+        )
+        .group_by(line.c.order_key, line.c.category)
+        .subquery("basket")
+    )

@@ -269,53 +269,15 @@ def reconciliation(build: Build, period: Period, question: Question = ANYTHING) 
     if not is_known(build, "confirmed_units"):
         return pd.DataFrame(columns=["bridge", "step", "kind", "units", "value"])
     bound = question.takes("A reconciliation", "as_of").but(since=period[0], until=period[1])
-
-    def both_of(basis: str, of_units: tuple[Sum, ...], of_value: tuple[Sum, ...]) -> np.ndarray[Any, Any]:
-        sums = (of_units, of_value)
-        return np.array([total(build, "confirmed_units", s, basis, bound).iloc[0] for s in sums])
-
-    def back(basis: str, condition: OfLots | None = None) -> np.ndarray[Any, Any]:
-        return both_of(basis, *(_of_lots(returned(a, basis=basis), condition) for a in ("units", "net_amount")))
-
-    def ordered(basis: str, inside: Period | None) -> np.ndarray[Any, Any]:
-        return both_of(basis, *(_ordered_in(returned(a), inside or (None, None)) for a in ("units", "net_amount")))
-
-    def asked_for(*conditions: Sql) -> np.ndarray[Any, Any]:
-        when = both(_happened("requested_at"), *conditions)
-        return both_of("return", (Sum(LOTS, units(), when),), (Sum(LOTS, money(lots, "net_amount"), when),))
-
-    paid_in_period: OfLots = lambda c: lambda now: and_(now.happened(c.refunded_at), *_inside(c.refunded_on, period))  # noqa: E731
-    by_order, by_return = ordered("order", None), back("return")
-    same, known = ordered("return", period), ordered("return", None)
-    steps: list[tuple[str, str, str, Any]] = [
-        ("order_to_return", "by_order", "total", by_order),
-        ("order_to_return", "asked_other_days", "step", same - by_order),
-        ("order_to_return", "ordered_other_days", "step", known - same),
-        ("order_to_return", "without_order", "step", by_return - known),
-        ("order_to_return", "by_return", "total", by_return),
-    ]
+    by_return = _back(build, bound, "return")
+    steps = _order_steps(build, bound, period, by_return)
     if is_known(build, "refunded_units"):
-        by_refund, at_once = back("refund", _is_paid), back("return", paid_in_period)
-        never = back("return", lambda c: lambda now: now.open(c.refunded_at))
-        steps += [
-            ("return_to_refund", "by_return", "total", by_return),
-            ("return_to_refund", "not_paid_yet", "step", -never),
-            ("return_to_refund", "paid_other_days", "step", at_once - (by_return - never)),
-            ("return_to_refund", "asked_other_days", "step", by_refund - at_once),
-            ("return_to_refund", "by_refund", "total", by_refund),
-        ]
+        by_refund = _back(build, bound, "refund", _is_paid)
+        steps += _refund_steps(build, bound, period, by_return, by_refund)
         if is_known(build, "refund_amount"):
             steps += _money_steps(build, bound, by_refund)
     if is_known(build, "requested_units"):
-        came, other, stopped, created = (asked_for(c) for c in (_counts, _came_otherwise, _is_stopped, _has_goods))
-        steps += [
-            ("return_to_shop", "by_return", "total", by_return),
-            ("return_to_shop", "never_asked", "step", came - by_return),
-            ("return_to_shop", "other_types", "step", other),
-            ("return_to_shop", "stopped", "step", stopped),
-            ("return_to_shop", "not_back_yet", "step", created - came - other - stopped),
-            ("return_to_shop", "shop_figure", "total", created),
-        ]
+        steps += _shop_steps(build, bound, by_return)
     frame = pd.DataFrame(
         [(bridge, step, kind, float(n), float(value)) for bridge, step, kind, (n, value) in steps],
         columns=["bridge", "step", "kind", "units", "value"],
@@ -325,7 +287,75 @@ def reconciliation(build: Build, period: Period, question: Question = ANYTHING) 
     return frame
 
 
-def _money_steps(build: Build, question: Question, by_refund: Any) -> list[tuple[str, str, str, Any]]:
+Step = tuple[str, str, str, Any]
+"""Bridge, step, kind, and its units and value."""
+
+
+def _both_of(
+    build: Build, question: Question, basis: str, of_units: tuple[Sum, ...], of_value: tuple[Sum, ...]
+) -> np.ndarray[Any, Any]:
+    """Give units and value of the question's days."""
+    sums = (of_units, of_value)
+    return np.array([total(build, "confirmed_units", s, basis, question).iloc[0] for s in sums])
+
+
+def _back(build: Build, question: Question, basis: str, condition: OfLots | None = None) -> np.ndarray[Any, Any]:
+    """Give units and value of what came back."""
+    sums = (_of_lots(returned(a, basis=basis), condition) for a in ("units", "net_amount"))
+    return _both_of(build, question, basis, *sums)
+
+
+def _order_steps(build: Build, question: Question, period: Period, by_return: Any) -> list[Step]:
+    """Lead from returns of the period's orders to those asked for in it."""
+
+    def ordered(basis: str, inside: Period | None) -> np.ndarray[Any, Any]:
+        sums = (_ordered_in(returned(a), inside or (None, None)) for a in ("units", "net_amount"))
+        return _both_of(build, question, basis, *sums)
+
+    by_order, same, known = ordered("order", None), ordered("return", period), ordered("return", None)
+    return [
+        ("order_to_return", "by_order", "total", by_order),
+        ("order_to_return", "asked_other_days", "step", same - by_order),
+        ("order_to_return", "ordered_other_days", "step", known - same),
+        ("order_to_return", "without_order", "step", by_return - known),
+        ("order_to_return", "by_return", "total", by_return),
+    ]
+
+
+def _refund_steps(build: Build, question: Question, period: Period, by_return: Any, by_refund: Any) -> list[Step]:
+    """Lead from returns asked for in the period to those paid in it."""
+    paid_in_period: OfLots = lambda c: lambda now: and_(now.happened(c.refunded_at), *_inside(c.refunded_on, period))  # noqa: E731
+    at_once = _back(build, question, "return", paid_in_period)
+    never = _back(build, question, "return", lambda c: lambda now: now.open(c.refunded_at))
+    return [
+        ("return_to_refund", "by_return", "total", by_return),
+        ("return_to_refund", "not_paid_yet", "step", -never),
+        ("return_to_refund", "paid_other_days", "step", at_once - (by_return - never)),
+        ("return_to_refund", "asked_other_days", "step", by_refund - at_once),
+        ("return_to_refund", "by_refund", "total", by_refund),
+    ]
+
+
+def _shop_steps(build: Build, question: Question, by_return: Any) -> list[Step]:
+    """Lead from returns to what a shop system subtracts from sales on the day a return is created."""
+
+    def asked_for(*conditions: Sql) -> np.ndarray[Any, Any]:
+        when = both(_happened("requested_at"), *conditions)
+        amounts = (units(), money(lots, "net_amount"))
+        return _both_of(build, question, "return", *((Sum(LOTS, amount, when),) for amount in amounts))
+
+    came, other, stopped, created = (asked_for(c) for c in (_counts, _came_otherwise, _is_stopped, _has_goods))
+    return [
+        ("return_to_shop", "by_return", "total", by_return),
+        ("return_to_shop", "never_asked", "step", came - by_return),
+        ("return_to_shop", "other_types", "step", other),
+        ("return_to_shop", "stopped", "step", stopped),
+        ("return_to_shop", "not_back_yet", "step", created - came - other - stopped),
+        ("return_to_shop", "shop_figure", "total", created),
+    ]
+
+
+def _money_steps(build: Build, question: Question, by_refund: Any) -> list[Step]:
     """Lead from the net value of what was refunded to the money that moved, VAT included."""
 
     def sums(*conditions: Sql, column: str) -> float:

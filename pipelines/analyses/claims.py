@@ -27,30 +27,7 @@ def claims(
     Amounts in the reporting currency. The deadline is that of data/costs.csv (claim_days) unless the contract says
     otherwise; a claim not filed by then is too_late.
     """
-    bound = bind(build, "claims_open_amount", question)
-    now = LOST.time(bound)
-    query = (
-        select(
-            lots.c.parcel_id,
-            func.min(lots.c.carrier).label("carrier"),
-            func.min(lots.c.lost_at).label("lost_at"),
-            func.sum(lots.c.units).label("units"),
-            func.sum(double(lots.c.cost_amount) * lots.c.fx_rate).label("amount"),
-            func.min(claimed.c.filed_at).label("filed_at"),
-            func.max(claimed.c.decided_at).label("decided_at"),
-            func.max(claimed.c.claimed).label("claimed"),
-            func.max(claimed.c.paid).label("paid"),
-        )
-        .select_from(LOST.table)
-        .where(
-            *filters(LOST, bound, now),
-            now.happened(lots.c.lost_at),
-            now.open(lots.c.received_at),
-            lots.c.parcel_id.is_not(None),
-        )
-        .group_by(lots.c.parcel_id)
-    )
-    found = build.fetch(query)
+    found = _lost_parcels(build, question)
     seen = pd.Timestamp(build.info.get("observed_until") or "1970-01-01")
     found["deadline_on"] = (
         pd.to_datetime(found["lost_at"]) + pd.Timedelta(days=parameter("claim_days"))
@@ -79,3 +56,31 @@ def claims(
         ["_order", "amount", "parcel_id"], ascending=[True, False, True]
     )
     return ranked[columns].reset_index(drop=True)
+
+
+def _lost_parcels(build: Build, question: Question) -> pd.DataFrame:
+    """Give parcels that were lost and did not turn up, with their carrier, goods and claim."""
+    bound = bind(build, "claims_open_amount", question)
+    now = LOST.time(bound)
+    query = (
+        select(
+            lots.c.parcel_id,
+            func.min(lots.c.carrier).label("carrier"),
+            func.min(lots.c.lost_at).label("lost_at"),
+            func.sum(lots.c.units).label("units"),
+            func.sum(double(lots.c.cost_amount) * lots.c.fx_rate).label("amount"),
+            func.min(claimed.c.filed_at).label("filed_at"),
+            func.max(claimed.c.decided_at).label("decided_at"),
+            func.max(claimed.c.claimed).label("claimed"),
+            func.max(claimed.c.paid).label("paid"),
+        )
+        .select_from(LOST.table)
+        .where(
+            *filters(LOST, bound, now),
+            now.happened(lots.c.lost_at),
+            now.open(lots.c.received_at),
+            lots.c.parcel_id.is_not(None),
+        )
+        .group_by(lots.c.parcel_id)
+    )
+    return build.fetch(query)

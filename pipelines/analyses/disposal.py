@@ -123,7 +123,29 @@ def dispose(
     `carbon_price` is EUR a tonne, `capacity` units a day of a route (default: data/costs.csv). A lot is an item;
     capacities count lots.
     """
-    bound = bind(build, "returned_units", question.takes("An assignment of goods", "since", "until"))
+    found = _inspected(build, question.takes("An assignment of goods", "since", "until"))
+    price = parameter("carbon_price") if carbon_price is None else carbon_price
+    worth, kg = _values(
+        found, recovery_rates(build), price, float(markdown_curve(build)["rate"].iloc[0]), euro_rate(build)
+    )
+    done = _done(found, worth)
+    is_priced = ~np.isnan(worth).any(axis=1)
+    judged = (done >= 0) & is_priced
+    items, worth, kg, done = found[judged].reset_index(drop=True), worth[judged], kg[judged], done[judged]
+    room = _room(items, capacity or {})
+    best = model.assign(worth, room) if len(items) else np.zeros(0, dtype=np.int64)
+    plan = _plan(
+        items, worth, kg, best, done, {r: float(x) for r, x in zip(ROUTES, room, strict=True) if np.isfinite(x)}
+    )
+    return replace(plan, unpriced=int((~is_priced).sum()))
+
+
+def _inspected(build: Build, question: Question) -> pd.DataFrame:
+    """Give the lots of a question that were inspected and sent somewhere, with what they are worth and what they cost.
+
+    In the order of their inspection.
+    """
+    bound = bind(build, "returned_units", question)
     product = t["dim_product"]
     spent = (
         select(lot_cost.c.return_lot_key, func.sum(double(lot_cost.c.amount)).label("spent"))
@@ -163,30 +185,21 @@ def dispose(
         )
         .order_by(lots.c.inspected_at, lots.c.return_line_id, lots.c.lot_no)
     )
-    found = build.fetch(query)
-    price = parameter("carbon_price") if carbon_price is None else carbon_price
-    worth, kg = _values(
-        found, recovery_rates(build), price, float(markdown_curve(build)["rate"].iloc[0]), euro_rate(build)
-    )
-    done = _done(found, worth)
-    is_priced = ~np.isnan(worth).any(axis=1)
-    judged = (done >= 0) & is_priced
-    items, worth, kg, done = found[judged].reset_index(drop=True), worth[judged], kg[judged], done[judged]
+    return build.fetch(query)
+
+
+def _room(items: pd.DataFrame, capacity: Mapping[str, float]) -> np.ndarray[Any, Any]:
+    """Give the most lots each route may take over the days of the items; no store takes any where none inspects."""
     days = max(items["inspected_at"].dt.normalize().nunique(), 1) if len(items) else 1
     limits = {
         "nearest_store": parameter("store_capacity"),
         "refurbished": parameter("refurbish_capacity"),
         "keep_it": parameter("keep_it_capacity"),
-        **(capacity or {}),
+        **capacity,
     }
     if len(items) and not items["place_id"].fillna("").str.contains("store").any():
         limits["nearest_store"] = 0.0
-    room = np.array([np.floor(limits[r] * days) if r in limits else np.inf for r in ROUTES])
-    best = model.assign(worth, room) if len(items) else np.zeros(0, dtype=np.int64)
-    plan = _plan(
-        items, worth, kg, best, done, {r: float(x) for r, x in zip(ROUTES, room, strict=True) if np.isfinite(x)}
-    )
-    return replace(plan, unpriced=int((~is_priced).sum()))
+    return np.array([np.floor(limits[r] * days) if r in limits else np.inf for r in ROUTES])
 
 
 def _values(

@@ -193,32 +193,7 @@ def _rail(build: Build, question: BoundQuestion) -> Lever | None:
 
 def _nearest_centre(build: Build, question: BoundQuestion) -> Lever | None:
     """Send each parcel to the returns centre nearest to where its trunk leg begins."""
-    start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
-    query = (
-        select(
-            start.c.latitude,
-            start.c.longitude,
-            end.c.place_id.label("to_id"),
-            func.count().label("n"),
-            func.sum(leg_carbon.c.kg_co2e).label("kg"),
-            func.avg(leg_carbon.c.distance_km).label("km"),
-            func.sum(double(leg_cost.c.amount)).label("money"),
-        )
-        .select_from(
-            LEGS.table.join(start, start.c.place_key == legs.c.from_place_key)
-            .join(end, end.c.place_key == legs.c.to_place_key)
-            .outerjoin(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)
-        )
-        .where(
-            *_conditions(question),
-            legs.c.role == literal_column("'trunk'"),
-            legs.c.mode == literal_column("'truck'"),
-            start.c.latitude.is_not(None),
-            leg_carbon.c.kg_co2e.is_not(None),
-        )
-        .group_by(start.c.latitude, start.c.longitude, end.c.place_id)
-    )
-    found = build.fetch(query)
+    found = _trunk_legs(build, question)
     places = t["dim_place"]
     centres = build.fetch(
         select(places.c.place_id, places.c.latitude, places.c.longitude).where(
@@ -254,6 +229,36 @@ def _nearest_centre(build: Build, question: BoundQuestion) -> Lever | None:
         None,
         ("circuity", "lever_distance_cost", "lever_road_speed"),
     )
+
+
+def _trunk_legs(build: Build, question: BoundQuestion) -> pd.DataFrame:
+    """Sum trunk legs by truck by where they begin and which place they lead to: number, kilograms, mean km, money."""
+    start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
+    query = (
+        select(
+            start.c.latitude,
+            start.c.longitude,
+            end.c.place_id.label("to_id"),
+            func.count().label("n"),
+            func.sum(leg_carbon.c.kg_co2e).label("kg"),
+            func.avg(leg_carbon.c.distance_km).label("km"),
+            func.sum(double(leg_cost.c.amount)).label("money"),
+        )
+        .select_from(
+            LEGS.table.join(start, start.c.place_key == legs.c.from_place_key)
+            .join(end, end.c.place_key == legs.c.to_place_key)
+            .outerjoin(leg_cost, leg_cost.c.leg_key == legs.c.leg_key)
+        )
+        .where(
+            *_conditions(question),
+            legs.c.role == literal_column("'trunk'"),
+            legs.c.mode == literal_column("'truck'"),
+            start.c.latitude.is_not(None),
+            leg_carbon.c.kg_co2e.is_not(None),
+        )
+        .group_by(start.c.latitude, start.c.longitude, end.c.place_id)
+    )
+    return build.fetch(query)
 
 
 def _keep_it(build: Build, question: BoundQuestion) -> Lever:

@@ -5,7 +5,7 @@ none of it is added to a cost: opportunity and association stand apart, each wit
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,31 @@ def cost_tornado(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
     on are left out. Low and high are changes of the cost.
     """
     bound = bind(build, "return_cost", question.takes("What costs rest on", "since", "until"))
-    conditions = filters(LOT_COST, bound, LOT_COST.time(bound))
-    base = LOT_COST.table
-    sums = build.fetch(
+    found = _slopes(build, bound)
+    for key, amount in _freight(build, bound).items():
+        found[key] = found.get(key, 0.0) + amount / max(parameter(*key), 1e-9)
+    rows = []
+    for (name, of), slope in found.items():
+        row = parameters()[name, of]
+        if not (row["low"] and row["high"]):
+            continue
+        ends = sorted(slope * (float(row[k]) - float(row["value"])) for k in ("low", "high"))
+        rows.append((f"{name}.{of}".rstrip("."), ends[0], ends[1]))
+    frame = pd.DataFrame(rows, columns=["parameter", "low", "high"])
+    return (
+        frame.assign(width=frame["high"] - frame["low"])
+        .sort_values("width", ascending=False, ignore_index=True)
+        .drop(columns="width")
+    )
+
+
+def _assumed_costs(build: Build, question: BoundQuestion) -> pd.DataFrame:
+    """Sum the costs that are not measured, by component, method and disposition, with the units they are of.
+
+    Columns: component, how, disposition, amount, net (price of the goods), units, checked (inspected or restocked),
+    repacked (of these, put on sale again).
+    """
+    return build.fetch(
         select(
             lot_cost.c.component,
             lot_cost.c.method.label("how"),
@@ -63,12 +85,17 @@ def cost_tornado(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
                 )
             ).label("repacked"),
         )
-        .select_from(base)
-        .where(*conditions, lot_cost.c.status != literal_column("'measured'"))
+        .select_from(LOT_COST.table)
+        .where(*filters(LOT_COST, question, LOT_COST.time(question)), lot_cost.c.status != literal_column("'measured'"))
         .group_by(lot_cost.c.component, lot_cost.c.method, lots.c.disposition)
     )
-    found: dict[tuple[str, str], float] = {}  # what one unit of the parameter adds to the cost
+
+
+def _slopes(build: Build, question: BoundQuestion) -> dict[tuple[str, str], float]:
+    """Give what one unit of each parameter adds to the cost, but for freight."""
+    found: dict[tuple[str, str], float] = {}
     euro = euro_rate(build)
+    sums = _assumed_costs(build, question)
     for component, how, disposition, amount, net, units, checked, repacked in sums.itertuples(index=False, name=None):
         if component == "handling" and how == "usual rates":
             for name, n in (
@@ -89,21 +116,7 @@ def cost_tornado(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
             )
         elif component == "value_loss" and how == "usual recovery" and ("recovery", str(disposition)) in parameters():
             found["recovery", str(disposition)] = found.get(("recovery", str(disposition)), 0.0) - float(net)
-    for key, amount in _freight(build, bound).items():
-        found[key] = found.get(key, 0.0) + amount / max(parameter(*key), 1e-9)
-    rows = []
-    for (name, of), slope in found.items():
-        row = parameters()[name, of]
-        if not (row["low"] and row["high"]):
-            continue
-        ends = sorted(slope * (float(row[k]) - float(row["value"])) for k in ("low", "high"))
-        rows.append((f"{name}.{of}".rstrip("."), ends[0], ends[1]))
-    frame = pd.DataFrame(rows, columns=["parameter", "low", "high"])
-    return (
-        frame.assign(width=frame["high"] - frame["low"])
-        .sort_values("width", ascending=False, ignore_index=True)
-        .drop(columns="width")
-    )
+    return found
 
 
 def _freight(build: Build, question: BoundQuestion) -> dict[tuple[str, str], float]:
@@ -280,6 +293,23 @@ def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
     names = ["group", "customers", "rate", "low", "high", "is_enough"]
     if last is None:
         return pd.DataFrame(columns=names)
+    found = _orders_of_customers(build)
+    if found.empty:
+        return pd.DataFrame(columns=names)
+    index = _first_orders(found, last)
+    target = index[index["group"] == "broken"]["stratum"].value_counts()
+    rows = []
+    for group in _GROUPS:
+        mine = index[index["group"] == group]
+        rows.append((group, len(mine), *_repeat_rate(mine, None if group == "broken" else target, level)))
+    return pd.DataFrame(rows, columns=names)
+
+
+_GROUPS = ("no_return", "kept", "broken")
+
+
+def _orders_of_customers(build: Build) -> pd.DataFrame:
+    """Give the orders of known customers: day, category, lines returned, and what became of the refund promise."""
     state = case((promises.c.ended_at > promises.c.due_at, "broken"), (promises.c.ended_at.is_not(None), "kept"))
     told = (
         select(lots.c.order_line_key, func.max(state).label("state"), func.min(state).label("least"))
@@ -316,9 +346,11 @@ def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
         .where(orders.c.customer_key.is_not(None), orders.c.units_sold > 0)
         .group_by(orders.c.customer_key, orders.c.order_key, orders.c.ordered_on)
     )
-    found = build.fetch(query)
-    if found.empty:
-        return pd.DataFrame(columns=names)
+    return build.fetch(query)
+
+
+def _first_orders(found: pd.DataFrame, last: date) -> pd.DataFrame:
+    """Give each customer's first order of the year that can be followed, its group, its stratum, and `again`."""
     found["ordered_on"] = pd.to_datetime(found["ordered_on"])
     found = found.sort_values(["customer_key", "ordered_on", "order_key"], ignore_index=True)
     following = found.groupby("customer_key")["ordered_on"].shift(-1)
@@ -328,31 +360,32 @@ def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
     index = found[
         (found["ordered_on"] <= end)
         & (found["ordered_on"] > end - pd.Timedelta(days=365))
-        & found["group"].isin(["no_return", "kept", "broken"])
+        & found["group"].isin(_GROUPS)
     ]
     index = index.drop_duplicates("customer_key")
-    index = index.assign(stratum=index["ordered_on"].dt.strftime("%Y-%m") + "|" + index["category"].fillna(""))
-    target = index[index["group"] == "broken"]["stratum"].value_counts()
-    rows = []
-    for group in ("no_return", "kept", "broken"):
-        mine = index[index["group"] == group]
-        if mine.empty:
-            rows.append((group, 0, np.nan, np.nan, np.nan, False))
-            continue
-        weight = (
-            looked_up(mine["stratum"], target).fillna(0) / looked_up(mine["stratum"], mine["stratum"].value_counts())
-            if group != "broken"
-            else pd.Series(1.0, index=mine.index)
-        )
-        total = float(weight.sum())
-        if not total:
-            rows.append((group, len(mine), np.nan, np.nan, np.nan, False))
-            continue
-        rate = float((weight * mine["again"]).sum() / total)
-        effective = total**2 / float((weight**2).sum())
-        low, high = wilson(np.array([rate * effective]), np.array([effective]), level, 1.0)
-        rows.append((group, len(mine), rate, float(low[0]), float(high[0]), effective >= STRATA))
-    return pd.DataFrame(rows, columns=names)
+    return index.assign(stratum=index["ordered_on"].dt.strftime("%Y-%m") + "|" + index["category"].fillna(""))
+
+
+def _repeat_rate(mine: pd.DataFrame, target: "pd.Series[int] | None", level: float) -> tuple[float, float, float, bool]:
+    """Give the rate of repeat orders with its interval, and whether enough customers are behind it.
+
+    Weighed to the strata of `target`, where it is given.
+    """
+    unknown = (np.nan, np.nan, np.nan, False)
+    if mine.empty:
+        return unknown
+    weight = (
+        looked_up(mine["stratum"], target).fillna(0) / looked_up(mine["stratum"], mine["stratum"].value_counts())
+        if target is not None
+        else pd.Series(1.0, index=mine.index)
+    )
+    total = float(weight.sum())
+    if not total:
+        return unknown
+    rate = float((weight * mine["again"]).sum() / total)
+    effective = total**2 / float((weight**2).sum())
+    low, high = wilson(np.array([rate * effective]), np.array([effective]), level, 1.0)
+    return rate, float(low[0]), float(high[0]), effective >= STRATA
 
 
 def churn_cost(build: Build, *, level: float = 0.9) -> dict[str, float] | None:
@@ -398,7 +431,22 @@ def erosion_by(build: Build, by: str, question: Question = ANYTHING) -> pd.DataF
         raise UnknownDimension(f"Erosion cannot be cut by {by!r} here. It can be cut by: {', '.join(CUTS)}.")
     if withheld(build, "margin_erosion", question.takes("A cut of the erosion", "since", "until")):
         return pd.DataFrame(columns=_EROSION)
-    customers, policies = t["dim_customer"], t["dim_policy"]
+    found = _sales_and_returns(build, by, replace(bind(build, "margin_erosion", question), basis="order"))
+    found["erosion"] = found["reversed"] + found["cost"]
+    for name, over in (("per_sold", "sold"), ("per_returned", "returned"), ("share", "margin")):
+        found[name] = found["erosion"] / found[over].where(found[over] > 0)
+    if by == "policy":
+        found["group"] = _policy_names(build, found["group"])
+    elif by == "cohort":
+        found["group"] = [
+            f"{pd.Timestamp(g).year}-Q{pd.Timestamp(g).quarter}" if pd.notna(g) else "-" for g in found["group"]
+        ]
+    return found.sort_values(["erosion", "group"], ascending=[False, True], ignore_index=True)[list(_EROSION)]
+
+
+def _sales_and_returns(build: Build, by: str, question: BoundQuestion) -> pd.DataFrame:
+    """Sum by group what was sold, its margin, what came back, the margin undone and the cost of returns."""
+    customers = t["dim_customer"]
 
     def group(table: Any) -> Any:
         return (
@@ -412,8 +460,7 @@ def erosion_by(build: Build, by: str, question: Question = ANYTHING) -> pd.DataF
     def of(table: Any) -> Any:
         return table.outerjoin(customers, customers.c.customer_key == table.c.customer_key) if by == "cohort" else table
 
-    bound = replace(bind(build, "margin_erosion", question), basis="order")
-    of_orders, of_lots = filters(ORDERS, bound, ORDERS.time(bound)), filters(LOTS, bound, LOTS.time(bound))
+    of_orders, of_lots = filters(ORDERS, question, ORDERS.time(question)), filters(LOTS, question, LOTS.time(question))
     sold = build.fetch(
         select(
             group(orders).label("group"),
@@ -446,21 +493,16 @@ def erosion_by(build: Build, by: str, question: Question = ANYTHING) -> pd.DataF
         .where(*of_lots, lots.c.ordered_on.is_not(None))
         .group_by(group(lots))
     ).set_index("group")
-    found = (
+    return (
         pd.concat([sold, back, cost], axis=1, sort=False).astype(float).fillna(0.0).rename_axis("group").reset_index()
     )
-    found["erosion"] = found["reversed"] + found["cost"]
-    for name, over in (("per_sold", "sold"), ("per_returned", "returned"), ("share", "margin")):
-        found[name] = found["erosion"] / found[over].where(found[over] > 0)
-    if by == "policy":
-        names = build.fetch(select(policies.c.policy_key, policies.c.policy_id, policies.c.valid_from))
-        told = {
-            float(k): f"{p.split(':')[-1]} {pd.Timestamp(v).date()}"
-            for k, p, v in names.itertuples(index=False, name=None)
-        }
-        found["group"] = [told.get(float(g), "-") if pd.notna(g) else "-" for g in found["group"]]
-    elif by == "cohort":
-        found["group"] = [
-            f"{pd.Timestamp(g).year}-Q{pd.Timestamp(g).quarter}" if pd.notna(g) else "-" for g in found["group"]
-        ]
-    return found.sort_values(["erosion", "group"], ascending=[False, True], ignore_index=True)[list(_EROSION)]
+
+
+def _policy_names(build: Build, keys: "pd.Series[Any]") -> list[str]:
+    """Name policy versions by their id and first day; - for none."""
+    policies = t["dim_policy"]
+    names = build.fetch(select(policies.c.policy_key, policies.c.policy_id, policies.c.valid_from))
+    told = {
+        float(k): f"{p.split(':')[-1]} {pd.Timestamp(v).date()}" for k, p, v in names.itertuples(index=False, name=None)
+    }
+    return [told.get(float(g), "-") if pd.notna(g) else "-" for g in keys]

@@ -97,6 +97,23 @@ def product_ranking(
     found = product.exposed(build.fetch(statement(bound)), bound)
     found = product.one_family(found, (by,))
     found = found[found[by].notna() & (found["sold"] > 0)].reset_index(drop=True)
+    found = _judged(build, found, by, question, bound)
+    found["is_new"] = _is_new(build, by, found[by], bound)
+    found["buyers_rate"] = product.of_buyers(found)
+    found["own_part"] = found["rate"] - found["buyers_rate"]
+    found["kg_co2e"] = np.nan
+    if is_known(build, "kg_co2e"):
+        emitted = build.fetch(statement(replace(bind(build, "kg_co2e", question, by=(by,)), basis="order")))
+        found["kg_co2e"] = looked_up(found[by], emitted.dropna(subset=[by]).set_index(by)["kg"])
+    found["return_reason"] = looked_up(found[by], _leading_reason(build, by, question))
+    found["name"] = product_names(build, by, found[by])
+    found["score"] = found["probability_above"] * found["at_stake"]
+    ranked = found.sort_values(["is_small", "score", by], ascending=[True, False, True])
+    return ranked[:limit].reset_index(drop=True)[[by, *_RANKED]]
+
+
+def _judged(build: Build, found: pd.DataFrame, by: str, question: Question, bound: BoundQuestion) -> pd.DataFrame:
+    """Add to products their rate and their category's, how sure an excess is, if it is flagged, what is at stake."""
     kind = pooled.kind_of((by,))
     usual = product.usual_rates(build, found, bound)
     a, b = pooled.category_prior(build, found["family"], kind, usual)
@@ -110,7 +127,7 @@ def product_ranking(
     is_small = found["exposure"].to_numpy() < FEW_UNITS
     is_flagged = np.zeros(len(found), dtype=bool)
     is_flagged[~is_small] = product_models.flagged(well_above[~is_small])
-    found = found.rename(columns={"family": "category"}).assign(
+    return found.rename(columns={"family": "category"}).assign(
         rate=rate,
         low=low,
         high=high,
@@ -123,18 +140,6 @@ def product_ranking(
         is_flagged=is_flagged,
         at_stake=excess * each,
     )
-    found["is_new"] = _is_new(build, by, found[by], bound)
-    found["buyers_rate"] = product.of_buyers(found)
-    found["own_part"] = found["rate"] - found["buyers_rate"]
-    found["kg_co2e"] = np.nan
-    if is_known(build, "kg_co2e"):
-        emitted = build.fetch(statement(replace(bind(build, "kg_co2e", question, by=(by,)), basis="order")))
-        found["kg_co2e"] = looked_up(found[by], emitted.dropna(subset=[by]).set_index(by)["kg"])
-    found["return_reason"] = looked_up(found[by], _leading_reason(build, by, question))
-    found["name"] = product_names(build, by, found[by])
-    found["score"] = found["probability_above"] * found["at_stake"]
-    ranked = found.sort_values(["is_small", "score", by], ascending=[True, False, True])
-    return ranked[:limit].reset_index(drop=True)[[by, *_RANKED]]
 
 
 def product_names(build: Build, by: str, ids: pd.Series) -> pd.Series:

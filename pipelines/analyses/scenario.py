@@ -21,6 +21,7 @@ from pipelines.factors import parameters
 from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.compiler import filters
+from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.facts import LOTS, leg_carbon, legs, lot_carbon, lot_cost, lots, promises
 from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, double
@@ -213,7 +214,28 @@ def _history(build: Build, question: Question) -> pd.DataFrame:
 
     Columns: units, margin undone, costs, kilograms, stages; and what was sold.
     """
-    bound = bind(build, "returned_units", question.takes("A scenario", "since", "until"))
+    found = build.fetch(_lots_of(bind(build, "returned_units", question.takes("A scenario", "since", "until"))))
+    for name in ("reversed", "net", "cost", "freight", "kg_co2e", "packed"):
+        found[name] = found[name].astype(float).fillna(0.0)
+    is_back = found["confirmed_at"].notna()
+    is_undone = is_back & found["ordered_on"].notna() & ~found["return_type"].isin(["exchange", "price_adjustment"])
+    found["reversed"] = found["reversed"].where(is_undone, 0.0)
+    found["returned"] = found["units"].where(is_back & found["is_headline"].fillna(False), 0)
+    of_parcel = found.groupby("parcel_key")["units"].transform("sum")
+    found["packed"] = (found["packed"] * found["units"] / of_parcel.where(of_parcel > 0)).fillna(0.0)
+    sold = answer(build, "gross_margin", question)["value"].iloc[0]
+    found.attrs["sold_margin"], found.attrs["euro"] = float(np.nan_to_num(sold)), euro_rate(build)
+    answers = {key: answer(build, key, question).iloc[0] for key in set(_METRIC_OF.values())}
+    found.attrs["rests_on"] = {
+        k: (str(a["reason"]), a["status"] == "ok")
+        for k, a in answers.items()
+        if a["status"] != "ok" or a["coverage"] < 1
+    }
+    return found
+
+
+def _lots_of(question: BoundQuestion) -> Any:
+    """Select the lots of a question, with their cost, freight, kilograms, packaging of their parcel and due date."""
     cost = (
         select(
             lot_cost.c.return_lot_key,
@@ -239,7 +261,7 @@ def _history(build: Build, question: Question) -> pd.DataFrame:
         .subquery("due")
     )
     at = ("requested_at", "carrier_scan_at", "received_at", "inspected_at", "refunded_at")
-    query = (
+    return (
         select(
             lots.c.return_lot_key,
             lots.c.parcel_key,
@@ -268,27 +290,9 @@ def _history(build: Build, question: Question) -> pd.DataFrame:
             .outerjoin(packed, packed.c.parcel_key == lots.c.parcel_key)
             .outerjoin(due, due.c.return_key == lots.c.return_key)
         )
-        .where(*filters(LOTS, bound, LOTS.time(bound)))
+        .where(*filters(LOTS, question, LOTS.time(question)))
         .order_by(lots.c.return_lot_key)
     )
-    found = build.fetch(query)
-    for name in ("reversed", "net", "cost", "freight", "kg_co2e", "packed"):
-        found[name] = found[name].astype(float).fillna(0.0)
-    is_back = found["confirmed_at"].notna()
-    is_undone = is_back & found["ordered_on"].notna() & ~found["return_type"].isin(["exchange", "price_adjustment"])
-    found["reversed"] = found["reversed"].where(is_undone, 0.0)
-    found["returned"] = found["units"].where(is_back & found["is_headline"].fillna(False), 0)
-    of_parcel = found.groupby("parcel_key")["units"].transform("sum")
-    found["packed"] = (found["packed"] * found["units"] / of_parcel.where(of_parcel > 0)).fillna(0.0)
-    sold = answer(build, "gross_margin", question)["value"].iloc[0]
-    found.attrs["sold_margin"], found.attrs["euro"] = float(np.nan_to_num(sold)), euro_rate(build)
-    answers = {key: answer(build, key, question).iloc[0] for key in set(_METRIC_OF.values())}
-    found.attrs["rests_on"] = {
-        k: (str(a["reason"]), a["status"] == "ok")
-        for k, a in answers.items()
-        if a["status"] != "ok" or a["coverage"] < 1
-    }
-    return found
 
 
 def _cells(history: pd.DataFrame, tried: Scenario, build: Build) -> pd.DataFrame:

@@ -47,6 +47,7 @@ def _verdict_row(found: "Verdict") -> dict[str, Any]:
     return {"rule_id": found.rule.rule_id, "verdict": said, "sentence": found.sentence()}
 
 
+# Long: the options of a rule, one a line.
 @alert_app.command(
     name="add",
     epilog=example("backhaul alert add promise_kept --below 0.9 --where country=FR --to mailto:returns@example.org")

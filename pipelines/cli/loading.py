@@ -6,7 +6,7 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -107,39 +107,54 @@ def load(
 def _print_load(report: "Report", output: Format) -> None:
     """Print what a load did."""
     if output is Format.json:
-        typer.echo(
-            json.dumps(
-                {
-                    "build_id": report.build_id,
-                    "is_new_build": report.is_new_build,
-                    "kind": report.kind,
-                    "tables": report.counts,
-                    "derived": report.derived,
-                    "quarantined": report.quarantined,
-                    "unread_fields": report.unread,
-                    "dated_by": report.dated_by,
-                    "skipped": report.skipped,
-                    "left_out": report.left_out,
-                    "refused": report.refused,
-                    "files": report.files,
-                    "notes": report.notes,
-                    "ignored_columns": report.ignored,
-                    "hidden_texts": report.hidden,
-                    "changes": report.changes,
-                    "warnings": report.warnings,
-                    "alerts": report.alerts,
-                    "untold": report.unreached,
-                    "failed": report.failed,
-                    "healed": report.healed,
-                    "retained": report.retained,
-                },
-                indent=2,
-            )
-        )
+        typer.echo(json.dumps(_load_row(report), indent=2))
         return
     if output is Format.csv:
         print_rows(report.counts, output)
         return
+    _print_judged(report, output)
+    _say_versions(report)
+    _say_left_out(report)
+    if not report.is_new_build:
+        typer.echo(
+            f"Nothing new: the warehouse stays at build {report.build_id}."
+            if report.build_id
+            else "Nothing has landed: give a file or a folder, see backhaul load --help."
+        )
+        return
+    _print_build(report, output)
+
+
+def _load_row(report: "Report") -> dict[str, Any]:
+    """Give what a load did under the names it has in JSON."""
+    return {
+        "build_id": report.build_id,
+        "is_new_build": report.is_new_build,
+        "kind": report.kind,
+        "tables": report.counts,
+        "derived": report.derived,
+        "quarantined": report.quarantined,
+        "unread_fields": report.unread,
+        "dated_by": report.dated_by,
+        "skipped": report.skipped,
+        "left_out": report.left_out,
+        "refused": report.refused,
+        "files": report.files,
+        "notes": report.notes,
+        "ignored_columns": report.ignored,
+        "hidden_texts": report.hidden,
+        "changes": report.changes,
+        "warnings": report.warnings,
+        "alerts": report.alerts,
+        "untold": report.unreached,
+        "failed": report.failed,
+        "healed": report.healed,
+        "retained": report.retained,
+    }
+
+
+def _print_judged(report: "Report", output: Format) -> None:
+    """Print what was mended or put aside, and how rows, lines and fields were judged."""
     if report.retained:
         typer.echo(f"The raw files of {len(report.retained)} loads were deleted for their age.")
     for sentence in report.healed:
@@ -153,15 +168,7 @@ def _print_load(report: "Report", output: Format) -> None:
         )
     if report.counts:
         print_rows(report.counts, output, "Rows read, and how they were judged")
-    named = ("blank", "preamble", "totals", "within", "left_out", "more_rows")
-    if any(row[kind] for row in report.files for kind in named):
-        kinds = ("file", "lines", "rows", "header", *(k for k in named if any(row[k] for row in report.files)))
-        print_rows(
-            [{k: row[k] for k in kinds} for row in report.files],
-            output,
-            "Lines of the files: rows, and what is none (within: a cell goes on; left_out: by a condition of the"
-            " mapping, or only joined to others)",
-        )
+    _print_lines(report, output)
     derived = [c for c in report.derived if c["quarantined"] or c["replaced"] or c["withdrawn"]]
     if derived:
         print_rows(derived, output, "Rows made from these, where something was quarantined, replaced or withdrawn")
@@ -174,7 +181,23 @@ def _print_load(report: "Report", output: Format) -> None:
             "Fields that could not be read and count as missing, or empty units that count as one; their rows were"
             " accepted",
         )
-    _say_versions(report)
+
+
+def _print_lines(report: "Report", output: Format) -> None:
+    """Print what became of the lines of the files, where some are no row."""
+    named = ("blank", "preamble", "totals", "within", "left_out", "more_rows")
+    if any(row[kind] for row in report.files for kind in named):
+        kinds = ("file", "lines", "rows", "header", *(k for k in named if any(row[k] for row in report.files)))
+        print_rows(
+            [{k: row[k] for k in kinds} for row in report.files],
+            output,
+            "Lines of the files: rows, and what is none (within: a cell goes on; left_out: by a condition of the"
+            " mapping, or only joined to others)",
+        )
+
+
+def _say_left_out(report: "Report") -> None:
+    """Say which texts were hidden, which columns and files were not used, and what is odd about others."""
     if report.hidden:
         tables = ", ".join(f"{n} in {thing}" for thing, n in report.hidden.items())
         typer.echo(f"Texts that fewer than five lines share, kept as a keyed hash: {tables}.")
@@ -189,13 +212,10 @@ def _print_load(report: "Report", output: Format) -> None:
         typer.echo(sentence)
     if report.skipped:
         typer.echo(f"{len(report.skipped)} files were loaded before and are skipped.")
-    if not report.is_new_build:
-        typer.echo(
-            f"Nothing new: the warehouse stays at build {report.build_id}."
-            if report.build_id
-            else "Nothing has landed: give a file or a folder, see backhaul load --help."
-        )
-        return
+
+
+def _print_build(report: "Report", output: Format) -> None:
+    """Print what a new build changed, its warnings and alerts, and what stays in quarantine."""
     changed = [
         {"table": t, "rows": c["rows"], "change": c["change"]}
         for t, c in report.changes.items()

@@ -105,6 +105,7 @@ def dispose(
     print_rows(records_of(found.routes), output, title, why)
 
 
+# Long: the options of a scenario, one a line, and the scenario they make.
 @app.command(epilog=example("backhaul simulate --fee 2 --window 30 --from 2025-02-01 --name 'fee and month'"))
 def simulate(
     window: Annotated[int | None, typer.Option("--window", help="Return window (days).")] = None,

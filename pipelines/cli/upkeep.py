@@ -15,7 +15,11 @@ from pipelines.errors import ForgetError, WarehouseDamaged
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipelines.analyses.unlocks import Missing
     from pipelines.outputs.copies import Copy
+    from pipelines.people.forget import Erasure
 
 
 @app.command(
@@ -58,6 +62,22 @@ def forget(
     with progress() as say:
         done = erase(settings, text, source, say)
     told("forgotten", loads=done.loads, files=done.files, records=done.records, found=done.found)
+    _print_erasure(done, output)
+    if done.left or done.found:
+        first = (
+            done.left[0]
+            if done.left
+            else (
+                f"The customer is still found in {next(p.found[0] for p in done.searched if p.found)}: look at it, or"
+                " take its load back with `backhaul withdraw`."
+            )
+        )
+        more = len(done.left) + done.found - 1
+        raise ForgetError(f"Not all is forgotten. {first}{f' ({more} more.)' if more else ''}")
+
+
+def _print_erasure(done: "Erasure", output: Format) -> None:
+    """Print what forgetting a customer did, and where they were searched."""
     rows = [{"place": part.place, "files": part.files, "found": len(part.found)} for part in done.searched]
     if output is Format.json:
         about = {
@@ -88,17 +108,6 @@ def forget(
                 f"Their records name {done.others} other customer ids: forget these too if they are of the same person."
             )
         typer.echo("Not reached: " + "; ".join(done.unreached) + ".")
-    if done.left or done.found:
-        first = (
-            done.left[0]
-            if done.left
-            else (
-                f"The customer is still found in {next(p.found[0] for p in done.searched if p.found)}: look at it, or"
-                " take its load back with `backhaul withdraw`."
-            )
-        )
-        more = len(done.left) + done.found - 1
-        raise ForgetError(f"Not all is forgotten. {first}{f' ({more} more.)' if more else ''}")
 
 
 @app.command(epilog=example("backhaul retain --raw-days 90"))
@@ -158,20 +167,47 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
         )
         info = dict(build.fetch(select(estimates.build_info)).itertuples(index=False, name=None))
         missing = unlocks.missing(build)
+    parts = _status_parts(settings, info, sources, missing)
+    reach = state.raw_files(settings)
+    if output is Format.json:
+        typer.echo(
+            json.dumps(
+                {
+                    "raw_files": reach,
+                    "build_id": info["build_id"],
+                    "observed_until": info["observed_until"],
+                    "reporting_currency": info["reporting_currency"],
+                    **{n: [{k: plain_value(v) for k, v in row.items()} for row in rows] for n, rows in parts.items()},
+                },
+                indent=2,
+                default=str,
+            )
+        )
+        return
+    for name, rows in parts.items():
+        if output is Format.csv:
+            typer.echo(f"# {name}")
+        print_rows(rows, output, name.replace("_", " ").capitalize())
+    if output is Format.table:
+        typer.echo(
+            f"Build {info['build_id']}, observed until {info['observed_until']} UTC, money in"
+            f" {info['reporting_currency']}."
+        )
+        if reach:
+            typer.echo(reach)
+
+
+def _status_parts(
+    settings: Settings, info: dict[str, str], sources: list[dict[Any, Any]], missing: "list[Missing]"
+) -> dict[str, list[dict[str, Any]]]:
+    """Give the tables of `status`: builds, loads, freshness, rows, files, faults, checks, and columns to ask for."""
+    from pipelines.analyses import unlocks
+    from pipelines.warehouse import state
+
     builds = state.builds(settings)
     checks = state.check_results(settings)
-    parts: dict[str, list[dict[str, Any]]] = {
-        "builds": [
-            {
-                "build_id": b,
-                "created_at": g.created_at.iloc[0],
-                "kind": g.kind.iloc[0],
-                "order_lines": int(g[g.table == "fact_order_line"].rows.sum()),
-                "return_lots": int(g[g.table == "fact_return_line"].rows.sum()),
-                "is_current": b == current_id(settings.warehouse),
-            }
-            for b, g in builds.groupby("build_id", sort=False)
-        ],
+    return {
+        "builds": _build_rows(settings, builds),
         "loads": state.listed_loads(settings),
         "freshness": [{str(k): v for k, v in row.items()} for row in sources],
         "tables": [
@@ -200,33 +236,23 @@ def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
             for m in missing
         ],
     }
-    reach = state.raw_files(settings)
-    if output is Format.json:
-        typer.echo(
-            json.dumps(
-                {
-                    "raw_files": reach,
-                    "build_id": info["build_id"],
-                    "observed_until": info["observed_until"],
-                    "reporting_currency": info["reporting_currency"],
-                    **{n: [{k: plain_value(v) for k, v in row.items()} for row in rows] for n, rows in parts.items()},
-                },
-                indent=2,
-                default=str,
-            )
-        )
-        return
-    for name, rows in parts.items():
-        if output is Format.csv:
-            typer.echo(f"# {name}")
-        print_rows(rows, output, name.replace("_", " ").capitalize())
-    if output is Format.table:
-        typer.echo(
-            f"Build {info['build_id']}, observed until {info['observed_until']} UTC, money in"
-            f" {info['reporting_currency']}."
-        )
-        if reach:
-            typer.echo(reach)
+
+
+def _build_rows(settings: Settings, builds: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Give a row a build: when and how it was made, its order lines and return lots, whether readers see it."""
+    from pipelines.warehouse.build import current_id
+
+    return [
+        {
+            "build_id": b,
+            "created_at": g.created_at.iloc[0],
+            "kind": g.kind.iloc[0],
+            "order_lines": int(g[g.table == "fact_order_line"].rows.sum()),
+            "return_lots": int(g[g.table == "fact_return_line"].rows.sum()),
+            "is_current": b == current_id(settings.warehouse),
+        }
+        for b, g in builds.groupby("build_id", sort=False)
+    ]
 
 
 @app.command(epilog=example("backhaul check") + "\n\n" + example("backhaul check --deep"))

@@ -143,91 +143,25 @@ def judge_landed(
     origin = source_named(str(mapping) if mapping else landed["source"])
     key = keys.read(settings, state_file)
     earlier = state_file.loads_with("logged", "published")
-    same = [r["load_id"] for r in earlier if (r["source"], r["namespace"]) == (origin.name, landed["namespace"])]
-    whole = origin.export if isinstance(origin, Mapping) else None
     files = [settings.raw / f["raw"] for f in landed["files"]]
     refused: dict[Path, SourceError] = {}
     try:
-        counts, faults, lines = _judged(
-            settings, state_file, landed, origin, files, earlier, same, key, report, progress
-        )
+        counts, faults, lines = _judged(settings, state_file, landed, origin, files, earlier, key, report, progress)
     except Exception as error:  # whatever it is, a file that is at fault by itself does not keep the others out
-        if is_of_machine(settings, error, landed):
-            raise
-        if not whole or not whole.is_whole:
-            refused = faulty(origin, files, landed["namespace"], lambda: connected(settings))
-        if len(refused) == len(files) and len(files) + len(report.skipped) + len(report.refused) == 1:
-            raise next(iter(refused.values())) from error
+        refused = _refused(settings, landed, origin, files, error, report)
         if len(refused) == len(files):
             problem = str(next(iter(refused.values())))
             state_file.set_status([load_id], "failed", problem=problem, finished_at=state.now())
             sweep(settings, state_file)
             report.refused += map(str, refused.values())
             return False
-        if not refused and isinstance(error, duckdb.Error):
-            raise SourceError(
-                f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0][:150]} Correct the file and"
-                " load it again."
-            ) from error
-        if not refused:
-            raise
         report.ignored.clear()
         files = [f for f in files if f not in refused]
-        counts, faults, lines = _judged(
-            settings, state_file, landed, origin, files, earlier, same, key, report, progress
-        )
+        counts, faults, lines = _judged(settings, state_file, landed, origin, files, earlier, key, report, progress)
         report.refused += map(str, refused.values())
-    if not counts:
-        first, *others = files
-        more = f" (and {len(others)} more)" if others else ""
-        raise SourceError(
-            f"{landed['source']} found nothing to read: {first.name}{more} is {layout(first)}. It reads"
-            f" {origin.expects}."
-        )
-    if whole and whole.is_whole and not any(c["read"] for c in counts if not c["is_derived"]):
-        raise SourceError(
-            f"{landed['source']}: a whole export without a row would withdraw everything, so nothing was changed."
-            " Export it again."
-        )
-    exported_at = max(c.pop("exported_at") or landed["exported_at"] for c in counts)
-    again_at = min((at for c in counts if (at := c.pop("again_at"))), default=None)
+    _check_counts(landed, origin, files, counts)
     Logs(settings, state_file).remember(load_id)
-    with state_file.transaction() as connection_:
-        for table in (state_tables.load_count, state_tables.quarantine):
-            connection_.execute(delete(table).where(table.c.load_id == load_id))
-        for file in refused:  # so that it is not taken for loaded when it comes again
-            raw = str(file.relative_to(settings.raw))
-            connection_.execute(
-                delete(state_tables.load_file).where(
-                    state_tables.load_file.c.load_id == load_id, state_tables.load_file.c.raw == raw
-                )
-            )
-        connection_.execute(insert(state_tables.load_count), counts)
-        if faults:
-            connection_.execute(
-                insert(state_tables.quarantine),
-                [
-                    {
-                        "load_id": load_id,
-                        "source": landed["namespace"],
-                        "thing": fault.log,
-                        "file": Path(fault.file).name,
-                        "line": fault.line,
-                        "rules": fault.rules,
-                        "value": fault.value,
-                        "is_field": int(fault.is_field),
-                    }
-                    for fault in faults
-                ],
-            )
-        connection_.execute(
-            state_tables.load.update()
-            .where(state_tables.load.c.load_id == load_id)
-            .values(status="logged", exported_at=exported_at, again_at=again_at)
-        )
-        for row in lines:
-            is_file = (state_tables.load_file.c.load_id == load_id) & (state_tables.load_file.c.name == row["file"])
-            connection_.execute(state_tables.load_file.update().where(is_file).values(lines=json.dumps(row)))
+    _remember_judged(settings, state_file, landed, refused, counts, faults, lines)
     for file in refused:
         shutil.rmtree(file.parent)
     is_reordered = _judge_later_exports_again(settings, state_file, landed)
@@ -241,6 +175,97 @@ def judge_landed(
     return is_reordered
 
 
+def _refused(
+    settings: Settings, landed: dict[str, Any], origin: Source, files: list[Path], error: Exception, report: Report
+) -> dict[Path, SourceError]:
+    """Give the files that are at fault by themselves for an error, each with what is wrong.
+
+    Raises the error where none is, where it is the machine's, and where the one file asked for is at fault.
+    """
+    if is_of_machine(settings, error, landed):
+        raise error
+    refused: dict[Path, SourceError] = {}
+    if not (isinstance(origin, Mapping) and origin.export.is_whole):
+        refused = faulty(origin, files, landed["namespace"], lambda: connected(settings))
+    if len(refused) == len(files) and len(files) + len(report.skipped) + len(report.refused) == 1:
+        raise next(iter(refused.values())) from error
+    if not refused and isinstance(error, duckdb.Error):
+        raise SourceError(
+            f"{landed['source']}: the files cannot be read. {str(error).splitlines()[0][:150]} Correct the file and"
+            " load it again."
+        ) from error
+    if not refused:
+        raise error
+    return refused
+
+
+def _check_counts(landed: dict[str, Any], origin: Source, files: list[Path], counts: list[dict[str, Any]]) -> None:
+    """Raise SourceError where nothing was read: of no log a row, or of a whole export."""
+    if not counts:
+        first, *others = files
+        more = f" (and {len(others)} more)" if others else ""
+        raise SourceError(
+            f"{landed['source']} found nothing to read: {first.name}{more} is {layout(first)}. It reads"
+            f" {origin.expects}."
+        )
+    is_whole = isinstance(origin, Mapping) and origin.export.is_whole
+    if is_whole and not any(c["read"] for c in counts if not c["is_derived"]):
+        raise SourceError(
+            f"{landed['source']}: a whole export without a row would withdraw everything, so nothing was changed."
+            " Export it again."
+        )
+
+
+def _remember_judged(
+    settings: Settings,
+    state_file: state.State,
+    landed: dict[str, Any],
+    refused: dict[Path, SourceError],
+    counts: list[dict[str, Any]],
+    faults: list[verdicts.Fault],
+    lines: list[dict[str, Any]],
+) -> None:
+    """Write into the state how a load was judged; times for the load as a whole are taken out of `counts`."""
+    load_id: str = landed["load_id"]
+    exported_at = max(c.pop("exported_at") or landed["exported_at"] for c in counts)
+    again_at = min((at for c in counts if (at := c.pop("again_at"))), default=None)
+    with state_file.transaction() as connection:
+        for table in (state_tables.load_count, state_tables.quarantine):
+            connection.execute(delete(table).where(table.c.load_id == load_id))
+        for file in refused:  # so that it is not taken for loaded when it comes again
+            raw = str(file.relative_to(settings.raw))
+            connection.execute(
+                delete(state_tables.load_file).where(
+                    state_tables.load_file.c.load_id == load_id, state_tables.load_file.c.raw == raw
+                )
+            )
+        connection.execute(insert(state_tables.load_count), counts)
+        if faults:
+            rows = [_quarantine_row(landed, fault) for fault in faults]
+            connection.execute(insert(state_tables.quarantine), rows)
+        connection.execute(
+            state_tables.load.update()
+            .where(state_tables.load.c.load_id == load_id)
+            .values(status="logged", exported_at=exported_at, again_at=again_at)
+        )
+        for row in lines:
+            is_file = (state_tables.load_file.c.load_id == load_id) & (state_tables.load_file.c.name == row["file"])
+            connection.execute(state_tables.load_file.update().where(is_file).values(lines=json.dumps(row)))
+
+
+def _quarantine_row(landed: dict[str, Any], fault: verdicts.Fault) -> dict[str, Any]:
+    return {
+        "load_id": landed["load_id"],
+        "source": landed["namespace"],
+        "thing": fault.log,
+        "file": Path(fault.file).name,
+        "line": fault.line,
+        "rules": fault.rules,
+        "value": fault.value,
+        "is_field": int(fault.is_field),
+    }
+
+
 def _judged(
     settings: Settings,
     state_file: state.State,
@@ -248,16 +273,16 @@ def _judged(
     origin: Source,
     files: list[Path],
     earlier: list[dict[str, Any]],
-    same: list[str],
     key: bytes,
     report: Report,
     progress: Progress,
 ) -> tuple[list[dict[str, Any]], list[verdicts.Fault], list[dict[str, Any]]]:
     """Name and judge the rows of files, the accepted ones into log files.
 
-    How each log was judged, what is at fault, the lines of each file.
+    How each log was judged, what is at fault, the lines of each file. `earlier` are the loads in the logs.
     """
     load_id, logs = landed["load_id"], Logs(settings, state_file)
+    same = [r["load_id"] for r in earlier if (r["source"], r["namespace"]) == (origin.name, landed["namespace"])]
     for file in logs.folder.glob(f"*/{load_id[:6]}/{load_id}.parquet"):  # of an attempt before this one
         build.clear(file)
     counts: list[dict[str, Any]] = []
@@ -270,14 +295,6 @@ def _judged(
             progress(f"judging {named.thing}")
             target = logs.folder / named.thing / load_id[:6] / f"{load_id}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
-            export = contracts.Export(
-                {
-                    f["name"]: (number, f["exported_at"] or landed["started_at"])
-                    for number, f in enumerate(landed["files"])
-                },
-                logs.sql(named.thing, same) if isinstance(origin, Mapping) else "",
-                *(_span(origin) if isinstance(origin, Mapping) else ()),
-            )
             judged, bad = verdicts.judge(
                 connection,
                 named,
@@ -288,7 +305,7 @@ def _judged(
                 key=key,
                 logged=logs.sql(named.thing, [r["load_id"] for r in earlier]),
                 target=str(target),
-                export=export,
+                export=_export(landed, origin, logs.sql(named.thing, same) if isinstance(origin, Mapping) else ""),
                 customer_sql=forgotten.customer_sql() if forgotten else "v",
             )
             count = {"load_id": load_id, "source": landed["namespace"], **asdict(judged)}
@@ -299,11 +316,14 @@ def _judged(
             faults += bad
             if named.ignored_columns:
                 report.ignored.setdefault(named.thing, []).extend(named.ignored_columns)
-    return (
-        counts,
-        faults,
-        [_closed(file_name, of_file, taken.get(file_name, [])) for file_name, of_file in lines.items()],
-    )
+    closed = [_closed(file_name, of_file, taken.get(file_name, [])) for file_name, of_file in lines.items()]
+    return counts, faults, closed
+
+
+def _export(landed: dict[str, Any], origin: Source, earlier: str) -> contracts.Export:
+    """Give what a load says about its files, `earlier` being the logged rows of the same source and mapping."""
+    files = {f["name"]: (number, f["exported_at"] or landed["started_at"]) for number, f in enumerate(landed["files"])}
+    return contracts.Export(files, earlier, *(_span(origin) if isinstance(origin, Mapping) else ()))
 
 
 def _closed(file_name: str, lines: Lines, taken: list[tuple[int, int]]) -> dict[str, Any]:

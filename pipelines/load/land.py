@@ -27,6 +27,10 @@ from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.log_files import load_of
 
 PROSE = (".yaml", ".yml", ".md", ".txt")  # endings of files that are read only where a mapping names them
+Digest = tuple[str, os.stat_result]
+"""The hash of a file, and what the disk said of it then."""
+Dated = tuple[datetime, str]
+"""When a file was exported, and what says so."""
 
 
 def files_of(paths: Iterable[Path], settings: Settings, source: str | None, report: Report) -> list[Path]:
@@ -89,13 +93,7 @@ def land(
     load_id: str = begun["load_id"]
     asked = json.loads(begun["asked"])
     name: str | None = asked["source"]
-    digests: dict[Path, tuple[str, os.stat_result]] = {}
-    refusals: list[SourceError] = []
-    for file in files_of([Path(f) for f in asked["files"]], settings, name, report):
-        try:
-            digests[file] = files_load.digest(file)
-        except SourceError as error:
-            refusals.append(error)
+    digests, refusals = _digests(files_of([Path(f) for f in asked["files"]], settings, name, report))
     files = list(digests)
     if not files:
         raise refusals[0]
@@ -104,32 +102,15 @@ def land(
     sides = set(origin.side_files(files)) if isinstance(origin, Mapping) else set()  # needed again by every load
     files = [f for f in files if f.suffix not in PROSE or (isinstance(origin, Mapping) and f in mains | sides)] or files
     is_whole = isinstance(origin, Mapping) and origin.export.is_whole
-    if is_whole and refusals:  # what is refused would be withdrawn
-        raise refusals[0]
-    if isinstance(origin, Mapping) and is_whole and (absent := origin.missing_files(files)):
-        raise SourceError(
-            f"{origin.name} says `export: whole`, and no file is named {', '.join(absent)}: their rows would be"
-            " withdrawn. Give all files together."
-        )
+    _check_whole(origin, files, refusals)
     if isinstance(origin, Mapping) and data_path("mappings") in origin.path.parents:
         report.notes += _taken_for_all(origin)
     prefix = begun["namespace"] or _namespace_of(origin, state_file)
     shutil.rmtree(settings.raw / load_id, ignore_errors=True)
     known = state_file.known_files(origin.name, prefix, origin.version)
     settings.raw.mkdir(parents=True, exist_ok=True, mode=0o700)
-    exports: dict[Path, tuple[str, datetime, str]] = {}
-    fresh: set[Path] = set()
-    here: dict[tuple[str, str], datetime] = {}
-    for file in files:
-        digest, seen = digests[file]
-        exports[file] = (digest, *_exported_at(file, origin, asked.get("exported_at")))
-        is_void = not seen.st_size and file.suffix.lower() not in LISTS  # each empty file is said to be empty
-        # a file that its name makes another log's, or none's, is no twin that would stand for this one
-        twin = (digest, file.name.split(".")[0] if origin.name == "canonical" else "")
-        earlier = [at for at in (known.get(digest), here.get(twin)) if at]
-        if is_void or not earlier or exports[file][1] > max(earlier):
-            here[twin] = exports[file][1]
-            fresh.add(file)
+    exports = {file: _exported_at(file, origin, asked.get("exported_at")) for file in files}
+    fresh = _fresh(files, digests, exports, origin, known)
     # what is joined is needed whenever a table is read, and the tables are read anew when it has changed
     taken = set() if not fresh else set(files) if fresh & sides or is_whole else fresh | sides
     report.skipped += [shown(file) for file in files if file not in taken]
@@ -138,19 +119,95 @@ def land(
             f"{files[0].name} is only joined to the rows of other files. Load it together with the files it is"
             " joined to."
         )
+    needed = taken if is_whole else sides
+    rows = _kept(
+        settings, load_id, origin, [f for f in files if f in taken], digests, exports, needed, refusals, report
+    )
+    report.refused += [str(error) for error in refusals]
+    if not rows and len(refusals) == len(digests):
+        raise refusals[0]
+    if not rows:
+        state_file.forget(load_id)
+        return False
+    erasing.mask(settings, state_file, origin, prefix, rows, lambda: connected(settings))
+    _remember_landed(settings, state_file, load_id, origin, prefix, rows)
+    _forget_failed(settings, state_file, {row["sha256"] for row in rows})
+    return True
+
+
+def _digests(files: list[Path]) -> tuple[dict[Path, Digest], list[SourceError]]:
+    """Give the digest of each file, and what is wrong with those that cannot be read."""
+    digests: dict[Path, Digest] = {}
+    refusals: list[SourceError] = []
+    for file in files:
+        try:
+            digests[file] = files_load.digest(file)
+        except SourceError as error:
+            refusals.append(error)
+    return digests, refusals
+
+
+def _check_whole(origin: Source, files: list[Path], refusals: list[SourceError]) -> None:
+    """Raise SourceError where a file of a whole export is refused or is not there: its rows would be withdrawn."""
+    if not isinstance(origin, Mapping) or not origin.export.is_whole:
+        return
+    if refusals:
+        raise refusals[0]
+    if absent := origin.missing_files(files):
+        raise SourceError(
+            f"{origin.name} says `export: whole`, and no file is named {', '.join(absent)}: their rows would be"
+            " withdrawn. Give all files together."
+        )
+
+
+def _fresh(
+    files: list[Path],
+    digests: dict[Path, Digest],
+    exports: dict[Path, Dated],
+    origin: Source,
+    known: dict[str, datetime],
+) -> set[Path]:
+    """Give the files that are new, or newer than the same one was; `known` has digests that were taken in, and when."""
+    fresh: set[Path] = set()
+    here: dict[tuple[str, str], datetime] = {}
+    for file in files:
+        digest, seen = digests[file]
+        is_void = not seen.st_size and file.suffix.lower() not in LISTS  # each empty file is said to be empty
+        # a file that its name makes another log's, or none's, is no twin that would stand for this one
+        twin = (digest, file.name.split(".")[0] if origin.name == "canonical" else "")
+        earlier = [at for at in (known.get(digest), here.get(twin)) if at]
+        if is_void or not earlier or exports[file][0] > max(earlier):
+            here[twin] = exports[file][0]
+            fresh.add(file)
+    return fresh
+
+
+def _kept(
+    settings: Settings,
+    load_id: str,
+    origin: Source,
+    files: list[Path],
+    digests: dict[Path, Digest],
+    exports: dict[Path, Dated],
+    needed: set[Path],
+    refusals: list[SourceError],
+    report: Report,
+) -> list[dict[str, Any]]:
+    """Copy files to the raw folder and give a row of the state for each.
+
+    One that cannot be copied is added to `refusals`; one that is `needed` raises SourceError.
+    """
     rows: list[dict[str, Any]] = []
-    for file in (f for f in files if f in taken):
-        _, exported_at, dated_by = exports[file]
-        report.dated_by = dated_by
+    for file in files:
+        exported_at, report.dated_by = exports[file]
+        folder = settings.raw / load_id / f"{len(rows):04d}"
         name = _without_address(printable(file.name), digests[file][0], origin)
         try:
-            kept, digest, size = files_load.keep(
-                file, settings.raw / load_id / f"{len(rows):04d}", name, digests[file][1]
-            )
+            kept, digest, size = files_load.keep(file, folder, name, digests[file][1])
         except SourceError as error:
-            if is_whole or file in sides:
+            if file in needed:
                 raise
-            shutil.rmtree(settings.raw / load_id / f"{len(rows):04d}")
+            shutil.rmtree(folder)
             refusals.append(error)
             continue
         rows.append(
@@ -161,16 +218,21 @@ def land(
                 "sha256": digest,
                 "bytes": size,
                 "exported_at": exported_at,
-                "dated_by": dated_by,
+                "dated_by": report.dated_by,
             }
         )
-    report.refused += [str(error) for error in refusals]
-    if not rows and len(refusals) == len(digests):
-        raise refusals[0]
-    if not rows:
-        state_file.forget(load_id)
-        return False
-    erasing.mask(settings, state_file, origin, prefix, rows, lambda: connected(settings))
+    return rows
+
+
+def _remember_landed(
+    settings: Settings,
+    state_file: state.State,
+    load_id: str,
+    origin: Source,
+    prefix: str,
+    rows: list[dict[str, Any]],
+) -> None:
+    """Keep the mapping beside the raw files, and write into the state that a load has landed."""
     mapping = None
     if isinstance(origin, Mapping):  # kept as it was: the file may change, and so may what comes with the product
         mapping = str(Path(load_id) / origin.path.name)
@@ -187,12 +249,14 @@ def land(
             "exported_at": max(row["exported_at"] for row in rows),
         }
         connection.execute(state_tables.load.update().where(state_tables.load.c.load_id == load_id).values(landed))
-    kept_digests = {row["sha256"] for row in rows}
-    for tried in state_file.loads_with("failed"):  # the same files, put aside before
-        if tried["files"] and {f["sha256"] for f in tried["files"]} <= kept_digests:
+
+
+def _forget_failed(settings: Settings, state_file: state.State, digests: set[str]) -> None:
+    """Forget the loads of the same files that were put aside before."""
+    for tried in state_file.loads_with("failed"):
+        if tried["files"] and {f["sha256"] for f in tried["files"]} <= digests:
             shutil.rmtree(settings.raw / tried["load_id"], ignore_errors=True)
             state_file.forget(tried["load_id"])
-    return True
 
 
 def _taken_for_all(origin: Mapping) -> list[str]:

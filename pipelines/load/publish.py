@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
 
 import duckdb
 
@@ -78,17 +80,8 @@ def publish(
             return failures
         draft.empty()
         progress("looking for the load that cannot be built")
-        if attempt(published, is_probe=True) is not None:  # no new load's fault
-            if isinstance(problem, CheckFailed) or not published:  # no load's at all
-                raise problem
-            first = _first_failing(published, 0, attempt)
-            raise WarehouseDamaged(
-                (
-                    f"The rows of load {first['load_id']} ({first['files'][0]['name'][:60]}) cannot be built: "
-                    f"{sentence_of('it', problem)} Readers keep the last build. "
-                    f"`backhaul withdraw {first['load_id']}` takes it back."
-                )[:300]
-            ) from problem
+        if attempt(published, is_probe=True) is not None:
+            _blame_published(published, problem, attempt)
         every = published + new
         first = every[-1] if len(new) == 1 else _first_failing(every, len(published), attempt)
         failures[first["load_id"]] = put_aside(settings, state_file, first["load_id"], problem, report)
@@ -96,6 +89,22 @@ def publish(
             return failures
         if not state_file.loads_with("logged") and report.build_id is not None and not is_whole:
             return failures
+
+
+def _blame_published(
+    published: list[dict[str, Any]], problem: Exception, attempt: Callable[..., Exception | None]
+) -> NoReturn:
+    """Raise what is wrong where it is no new load's fault: no load's at all, or that of one that was published."""
+    if isinstance(problem, CheckFailed) or not published:
+        raise problem
+    first = _first_failing(published, 0, attempt)
+    raise WarehouseDamaged(
+        (
+            f"The rows of load {first['load_id']} ({first['files'][0]['name'][:60]}) cannot be built: "
+            f"{sentence_of('it', problem)} Readers keep the last build. "
+            f"`backhaul withdraw {first['load_id']}` takes it back."
+        )[:300]
+    ) from problem
 
 
 def _first_failing(
@@ -136,18 +145,8 @@ def _build_once(
         before = row_counts(connection) if draft.is_copy else {}
         progress("reading the logs")
         versions.open_logs(connection, logs.sql, loads, new, restored)
-        last = _info(connection) if draft.is_copy else {}
-        is_known = last.get("schema_version") == star.VERSION
-        known = versions.ShapeInputs.of(last["flags"]) if is_known else None
-        found = versions.flags(connection, settings.reporting_currency, known)
-        ledger = factors.ledger(settings)
-        found.factors = ledger.digest
-        is_increment = False
-        if found == known and not is_whole:
-            touched.touch(connection)
-            is_increment = touched.touched_share(connection) <= touched.SHARE_TO_REBUILD
-        if not is_increment:
-            last = {}
+        basis = _basis(connection, settings, is_copy=draft.is_copy, is_whole=is_whole)
+        if not basis.is_increment:
             if draft.is_copy:
                 connection.close()
                 draft.empty()
@@ -155,69 +154,115 @@ def _build_once(
                 versions.open_logs(connection, logs.sql, loads, new, restored)
             versions.survivors(connection)
         progress("shaping facts")
-        _shape(connection, found, is_increment)
+        _shape(connection, basis.found, basis.is_increment)
         coverage.shape_quarantine(connection, logs.sql, every)
-        odd = factors.implausible(r for r in ledger.rows if r["factor_set"] == ledger.chosen)
-        _write_info(connection, build_id, found, last, loads, list(odd))
+        _write_info(connection, build_id, basis, loads)
         progress("estimating cost, carbon, promises and probabilities")
-        estimate.run(connection, settings, is_increment=is_increment)
+        estimate.run(connection, settings, is_increment=basis.is_increment)
         progress("checking")
-        results = checks.run(connection, is_increment=is_increment)
-        failed = [r for r in results if r.rows and r.check.is_blocking]
+        results = checks.run(connection, is_increment=basis.is_increment)
         at = state.now()
         if not is_probe:
-            state_file.write(
-                state_tables.check_result,
-                [
-                    {
-                        "build_id": build_id,
-                        "name": r.check.name,
-                        "is_blocking": int(r.check.is_blocking),
-                        "rows": r.rows,
-                        "sample": r.sample,
-                        "sentence": r.check.sentence,
-                        "checked_at": at,
-                    }
-                    for r in results
-                ],
-            )
-        if failed:
-            first = failed[0]
-            raise CheckFailed(
-                f"The check {first.check.name} found {first.rows} rows, so nothing was published and readers keep the"
-                f" last build. {first.check.sentence} First rows: {first.sample}",
-                json.loads(first.sample),
-            )
+            _remember_checks(state_file, build_id, results, at)
+        _raise_failed(results)
         if is_probe:
             return
         after = row_counts(connection)
         progress("publishing")
-        most_bytes = GROWTH * float(state_file.value("anew_bytes") or 0) if is_increment else None
+        most_bytes = GROWTH * float(state_file.value("anew_bytes") or 0) if basis.is_increment else None
         anew_bytes = draft.publish(connection, settings.keep_builds, most_bytes=most_bytes)
         report.build_id, report.is_new_build = build_id, True
     finally:
         connection.close()
-    state_file.write(
-        state_tables.build,
-        [
-            {
-                "build_id": build_id,
-                "created_at": at,
-                "kind": "increment" if is_increment else "full",
-                "table": t,
-                "rows": n,
-                "change": n - before.get(t, 0),
-            }
-            for t, n in after.items()
-        ],
-    )
+    kind = "increment" if basis.is_increment else "full"
+    changes = {t: {"rows": n, "change": n - before.get(t, 0)} for t, n in after.items()}
+    _remember_build(state_file, build_id, kind, changes, at, new, anew_bytes)
+    report.kind, report.changes = kind, changes
+    report.warnings = [{"check": r.check.name, "rows": r.rows, "sentence": r.check.sentence} for r in results if r.rows]
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """What a build is made from beside the logs.
+
+    `last` describes the build that an increment is copied from; of a full build nothing is kept.
+    """
+
+    found: versions.ShapeInputs
+    ledger: factors.Ledger
+    last: dict[str, str]
+    is_increment: bool
+
+
+def _basis(connection: duckdb.DuckDBPyConnection, settings: Settings, *, is_copy: bool, is_whole: bool) -> _Basis:
+    """Say what rows are shaped by, and whether the draft, a copy of the last build, can be changed to hold new loads.
+
+    Fills the touched_ tables where that may be so.
+    """
+    last = _info(connection) if is_copy else {}
+    is_known = last.get("schema_version") == star.VERSION
+    known = versions.ShapeInputs.of(last["flags"]) if is_known else None
+    found = versions.flags(connection, settings.reporting_currency, known)
+    ledger = factors.ledger(settings)
+    found.factors = ledger.digest
+    is_increment = False
+    if found == known and not is_whole:
+        touched.touch(connection)
+        is_increment = touched.touched_share(connection) <= touched.SHARE_TO_REBUILD
+    return _Basis(found, ledger, last if is_increment else {}, is_increment)
+
+
+def _remember_checks(state_file: state.State, build_id: str, results: list[checks.Result], at: datetime) -> None:
+    """Write into the state what the checks of a build found."""
+    rows = [
+        {
+            "build_id": build_id,
+            "name": r.check.name,
+            "is_blocking": int(r.check.is_blocking),
+            "rows": r.rows,
+            "sample": r.sample,
+            "sentence": r.check.sentence,
+            "checked_at": at,
+        }
+        for r in results
+    ]
+    state_file.write(state_tables.check_result, rows)
+
+
+def _raise_failed(results: list[checks.Result]) -> None:
+    """Raise CheckFailed where a blocking check found rows."""
+    failed = [r for r in results if r.rows and r.check.is_blocking]
+    if failed:
+        first = failed[0]
+        raise CheckFailed(
+            f"The check {first.check.name} found {first.rows} rows, so nothing was published and readers keep the"
+            f" last build. {first.check.sentence} First rows: {first.sample}",
+            json.loads(first.sample),
+        )
+
+
+def _remember_build(
+    state_file: state.State,
+    build_id: str,
+    kind: str,
+    changes: dict[str, dict[str, int]],
+    at: datetime,
+    new: list[str],
+    anew_bytes: int | None,
+) -> None:
+    """Write into the state the rows of each table of a build, how many more than before, and its new loads.
+
+    `anew_bytes` is the size of its file where it was written anew.
+    """
+    rows = [
+        {"build_id": build_id, "created_at": at, "kind": kind, "table": table, **counted}
+        for table, counted in changes.items()
+    ]
+    state_file.write(state_tables.build, rows)
     state_file.set_status(new, "published", build_id=build_id, finished_at=at)
     state_file.keep_builds(KEPT_BUILDS)
     if anew_bytes is not None:
         state_file.remember("anew_bytes", str(anew_bytes))
-    report.kind = "increment" if is_increment else "full"
-    report.changes = {t: {"rows": n, "change": n - before.get(t, 0)} for t, n in after.items()}
-    report.warnings = [{"check": r.check.name, "rows": r.rows, "sentence": r.check.sentence} for r in results if r.rows]
 
 
 def _shape(connection: duckdb.DuckDBPyConnection, found: versions.ShapeInputs, is_increment: bool) -> None:
@@ -266,15 +311,11 @@ def _shape(connection: duckdb.DuckDBPyConnection, found: versions.ShapeInputs, i
 def _write_info(
     connection: duckdb.DuckDBPyConnection,
     build_id: str,
-    found: versions.ShapeInputs,
-    last: dict[str, str],
+    basis: _Basis,
     loads: list[str],
-    implausible: list[str],
 ) -> None:
-    """Describe the build.
-
-    `last` is the description of the one it was copied from, if any, `implausible` are ids of factors.
-    """
+    """Describe the build."""
+    implausible = list(factors.implausible(r for r in basis.ledger.rows if r["factor_set"] == basis.ledger.chosen))
     observed = connection.execute(
         "SELECT max(last_occurred_at) FROM build_source WHERE thing IN ('order_line', 'return_event', 'chain_element',"
         " 'refund', 'refund_line', 'recovery')"
@@ -285,14 +326,14 @@ def _write_info(
                 FROM fact_return_line WHERE dimensions IS NOT NULL)
         ORDER BY 1
     """).fetchall()
-    info = last | {
+    info = basis.last | {
         "build_id": build_id,
         "schema_version": star.VERSION,
-        "flags": found.text(),
-        "reporting_currency": found.currency,
+        "flags": basis.found.text(),
+        "reporting_currency": basis.found.currency,
         "observed_until": observed.isoformat() if observed else "",
         "created_at": state.now().isoformat(),
-        "kind": "increment" if last else "full",
+        "kind": "increment" if basis.last else "full",
         "loads": " ".join(loads),
         "implausible_factors": json.dumps(implausible),
         "own_dimensions": json.dumps([name for (name,) in names]),

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -91,78 +92,27 @@ def _load(
     with build.writing(settings.warehouse, settings.wait_s):
         restored = state.put_back(settings.warehouse)
         state_file = state.State(settings.warehouse)
-        draft: build.Draft | None = None
-        report = Report(None, healed=[restored] if restored else [])
-        failures: dict[str, BackhaulError] = {}
+        work = _Work(settings, state_file, Report(None, healed=[restored] if restored else []), progress)
         try:
-            info = build.readable_info(settings.warehouse)
-            if (
-                not paths
-                and info
-                and (problem := build.problem(build.build_path(settings.warehouse, info["build_id"])))
-            ):
-                report.healed.append(f"The build {info['build_id']} was damaged ({problem}): made again from the logs.")
-                info = {}
-            report.build_id = info.get("build_id")
-            held = set(info.get("loads", "").split())
-            check_known(settings, state_file, held)
-            build.sweep(settings.warehouse)
-            sweep(settings, state_file)
-            heal_logs(settings, state_file, report, is_deep=not paths)
+            held = work.look(is_deep=not paths)
             asked = None
             if paths or state_file.loads_with("landing", "landed") or settings.next_key_file.exists():
                 keys.read(settings, state_file)
             if paths:
-                files = files_of([Path(p) for p in paths], settings, source, report)
+                files = files_of([Path(p) for p in paths], settings, source, work.report)
                 asked = begin(state_file, files, source, checked_namespace(namespace), exported_at)
-
-            def go_on(row: dict[str, Any], step: Callable[[dict[str, Any]], bool]) -> bool:
-                """Take a load one step further; one that cannot go on is put aside."""
-                try:
-                    return step(row)
-                except Exception as error:
-                    if is_of_machine(settings, error, row):
-                        raise
-                    failures[row["load_id"]] = put_aside(settings, state_file, row["load_id"], error, report)
-                    return False
-
             for row in state_file.loads_with("landing"):
-                go_on(row, lambda row: land(settings, state_file, row, report, progress))
+                work.go_on(row, land)
             is_ripe = judge_future_again(settings, state_file)
             while True:
-                is_reordered = is_ripe
-                while landed := state_file.loads_with("landed"):
-                    if draft is None:  # the last build is copied while new rows are judged
-                        draft = build.Draft(settings.warehouse, state.now(), report.build_id)
-                        Thread(
-                            target=import_module, args=("..alerts", __package__)
-                        ).start()  # half a second, beside the database
-                    row = min(landed, key=lambda r: (r["exported_at"] or datetime.min, r["load_id"]))
-                    is_reordered |= go_on(row, lambda row: judge_landed(settings, state_file, row, report, progress))
+                is_reordered = work.judge() or is_ripe
                 if is_trial:
-                    return report, failures.get(asked or "")
-                published = {row["load_id"] for row in state_file.loads_with("published")}
-                is_less = bool(held - published)  # a load that the build holds was taken back or put aside
-                if state_file.loads_with("logged") or is_less or ((rebuild or report.build_id is None) and published):
-                    draft = draft or build.Draft(settings.warehouse, state.now(), report.build_id)
-                    is_whole = is_reordered or rebuild or held != published
-                    failures |= publish(settings, state_file, draft, report, progress, is_whole=is_whole)
+                    return work.report, work.failures.get(asked or "")
+                work.publish(held, rebuild=rebuild, is_reordered=is_reordered)
                 if not state_file.loads_with("landed"):
                     break
-            if report.build_id is not None and state_file.value("rules_build") != report.build_id:
-                from pipelines import alerts  # metrics are read only when there is something new
-
-                progress("looking for alerts")
-                report.alerts = [v.sentence() for v in alerts.record(settings)]
-                state_file.remember("rules_build", report.build_id)
-            end_rotation(settings, state_file)
-            if settings.raw_days > 0:
-                report.retained = delete_old_raw(settings, state_file, settings.raw_days)
-            unused = Logs(settings, state_file).join()
-            state.keep_copy(settings.warehouse)
-            for file in unused:  # the state and its copy name another one for their rows
-                file.unlink(missing_ok=True)
-            return report, failures.get(asked or "")
+            work.finish()
+            return work.report, work.failures.get(asked or "")
         except duckdb.Error as error:
             if is_disk_full(error):
                 raise OSError(errno.ENOSPC, "No space left on device", str(settings.warehouse)) from error
@@ -170,9 +120,92 @@ def _load(
                 raise OSError(errno.EIO, "Cannot be read or written", str(settings.warehouse)) from error
             raise
         except OSError as error:
-            note_published(report, error)
+            note_published(work.report, error)
             raise
         finally:
-            if draft is not None:
-                draft.discard()
+            if work.draft is not None:
+                work.draft.discard()
             state_file.close()
+
+
+Step = Callable[[Settings, state.State, dict[str, Any], Report, Progress], bool]
+
+
+@dataclass
+class _Work:
+    """A load under way: what it says so far, the loads that were put aside for it, and the build it makes."""
+
+    settings: Settings
+    state_file: state.State
+    report: Report
+    progress: Progress
+    failures: dict[str, BackhaulError] = field(default_factory=dict)
+    draft: build.Draft | None = None
+
+    def look(self, *, is_deep: bool) -> set[str]:
+        """See what is there, and mend what can be mended; give the loads that the build holds."""
+        settings, state_file, report = self.settings, self.state_file, self.report
+        info = build.readable_info(settings.warehouse)
+        if is_deep and info and (problem := build.problem(build.build_path(settings.warehouse, info["build_id"]))):
+            report.healed.append(f"The build {info['build_id']} was damaged ({problem}): made again from the logs.")
+            info = {}
+        report.build_id = info.get("build_id")
+        held = set(info.get("loads", "").split())
+        check_known(settings, state_file, held)
+        build.sweep(settings.warehouse)
+        sweep(settings, state_file)
+        heal_logs(settings, state_file, report, is_deep=is_deep)
+        return held
+
+    def go_on(self, row: dict[str, Any], step: Step) -> bool:
+        """Take a load one step further; one that cannot go on is put aside."""
+        try:
+            return step(self.settings, self.state_file, row, self.report, self.progress)
+        except Exception as error:
+            if is_of_machine(self.settings, error, row):
+                raise
+            aside = put_aside(self.settings, self.state_file, row["load_id"], error, self.report)
+            self.failures[row["load_id"]] = aside
+            return False
+
+    def judge(self) -> bool:
+        """Judge every landed load, the oldest export first; say whether later exports are to be judged again."""
+        is_reordered = False
+        while landed := self.state_file.loads_with("landed"):
+            if self.draft is None:  # the last build is copied while new rows are judged
+                self.draft = build.Draft(self.settings.warehouse, state.now(), self.report.build_id)
+                Thread(
+                    target=import_module, args=("..alerts", __package__)
+                ).start()  # half a second, beside the database
+            row = min(landed, key=lambda r: (r["exported_at"] or datetime.min, r["load_id"]))
+            is_reordered |= self.go_on(row, judge_landed)
+        return is_reordered
+
+    def publish(self, held: set[str], *, rebuild: bool, is_reordered: bool) -> None:
+        """Publish a build where there is anything new, or a load that the last one `held` is gone."""
+        published = {row["load_id"] for row in self.state_file.loads_with("published")}
+        is_less = bool(held - published)  # a load that the build holds was taken back or put aside
+        is_first = self.report.build_id is None
+        if self.state_file.loads_with("logged") or is_less or ((rebuild or is_first) and published):
+            self.draft = self.draft or build.Draft(self.settings.warehouse, state.now(), self.report.build_id)
+            is_whole = is_reordered or rebuild or held != published
+            self.failures |= publish(
+                self.settings, self.state_file, self.draft, self.report, self.progress, is_whole=is_whole
+            )
+
+    def finish(self) -> None:
+        """Evaluate the alert rules once a build, end a change of key, and clear away what is no longer needed."""
+        settings, state_file, report = self.settings, self.state_file, self.report
+        if report.build_id is not None and state_file.value("rules_build") != report.build_id:
+            from pipelines import alerts  # metrics are read only when there is something new
+
+            self.progress("looking for alerts")
+            report.alerts = [v.sentence() for v in alerts.record(settings)]
+            state_file.remember("rules_build", report.build_id)
+        end_rotation(settings, state_file)
+        if settings.raw_days > 0:
+            report.retained = delete_old_raw(settings, state_file, settings.raw_days)
+        unused = Logs(settings, state_file).join()
+        state.keep_copy(settings.warehouse)
+        for file in unused:  # the state and its copy name another one for their rows
+            file.unlink(missing_ok=True)

@@ -252,6 +252,54 @@ def _discarded(build: Build, since: date, until: date) -> pd.DataFrame:
     24: discarded goods by CN chapter, units and kg, what became of them and why. Goods prepared for reuse (repaired,
     refurbished), recycled and destroyed; donated goods and those sold are not discarded.
     """
+    found = _discarded_lots(build, since, until)
+    found["kg"] = found["weight_kg"].astype(float) * found["units"]
+    found["kind"] = looked_up(found["disposition"], _KINDS)
+    kinds = list(dict.fromkeys(_KINDS.values()))
+    rows = [_chapter_row(str(c), goods, kinds) for c, goods in found.groupby(found["hs_chapter"].fillna("unknown"))]
+    columns = [
+        "CN chapter",
+        "goods",
+        "units discarded",
+        "kg discarded",
+        *(f"{u} {k}" for k in kinds for u in ("units", "kg")),
+        "reasons of destroying",
+        "units without reason or evidence",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+_KINDS = {
+    "repaired": "prepared for reuse",
+    "refurbished": "prepared for reuse",
+    "recycled": "recycled",
+    "destroyed": "other recovery or disposal",
+}
+"""What the regulation calls a disposition of discarded goods."""
+
+
+def _chapter_row(chapter: str, goods: pd.DataFrame, kinds: list[str]) -> dict[str, Any]:
+    """Sum the discarded goods of a CN chapter: units and kg by kind, why they were destroyed, and what lacks."""
+    units, kg = (goods.groupby("kind")[c].sum() for c in ("units", "kg"))
+    gone = goods[goods["disposition"] == "destroyed"]
+    bare = gone["reason"].isna() | gone["evidence"].isna()
+    row: dict[str, Any] = {
+        "CN chapter": chapter,
+        "goods": CHAPTERS.get(chapter, ""),
+        "units discarded": int(goods["units"].sum()),
+        "kg discarded": float(goods["kg"].sum()),
+    }
+    for kind in kinds:
+        row |= {f"units {kind}": int(units.get(kind, 0)), f"kg {kind}": float(kg.get(kind, 0.0))}
+    reasons = gone["reason"].fillna("none given").value_counts()
+    return row | {
+        "reasons of destroying": "; ".join(f"{r}: {n}" for r, n in reasons.items()),
+        "units without reason or evidence": int(gone.loc[bare, "units"].sum()),
+    }
+
+
+def _discarded_lots(build: Build, since: date, until: date) -> pd.DataFrame:
+    """Give the lots asked for in a span that were discarded, with their chapter, and why and on what evidence."""
     product, recovery = t["dim_product"], t["fact_recovery"]
     why = (
         select(
@@ -285,44 +333,7 @@ def _discarded(build: Build, since: date, until: date) -> pd.DataFrame:
             lots.c.cancelled_at.is_(None),
         )
     )
-    found = build.fetch(query)
-    found["kg"] = found["weight_kg"].astype(float) * found["units"]
-    kinds = {
-        "repaired": "prepared for reuse",
-        "refurbished": "prepared for reuse",
-        "recycled": "recycled",
-        "destroyed": "other recovery or disposal",
-    }
-    found["kind"] = looked_up(found["disposition"], kinds)
-    rows = []
-    for chapter, goods in found.groupby(found["hs_chapter"].fillna("unknown")):
-        units, kg = (goods.groupby("kind")[c].sum() for c in ("units", "kg"))
-        gone = goods[goods["disposition"] == "destroyed"]
-        bare = gone["reason"].isna() | gone["evidence"].isna()
-        row: dict[str, Any] = {
-            "CN chapter": chapter,
-            "goods": CHAPTERS.get(str(chapter), ""),
-            "units discarded": int(goods["units"].sum()),
-            "kg discarded": float(goods["kg"].sum()),
-        }
-        for kind in dict.fromkeys(kinds.values()):
-            row |= {f"units {kind}": int(units.get(kind, 0)), f"kg {kind}": float(kg.get(kind, 0.0))}
-        reasons = gone["reason"].fillna("none given").value_counts()
-        row |= {
-            "reasons of destroying": "; ".join(f"{r}: {n}" for r, n in reasons.items()),
-            "units without reason or evidence": int(gone.loc[bare, "units"].sum()),
-        }
-        rows.append(row)
-    columns = [
-        "CN chapter",
-        "goods",
-        "units discarded",
-        "kg discarded",
-        *(f"{u} {k}" for k in dict.fromkeys(kinds.values()) for u in ("units", "kg")),
-        "reasons of destroying",
-        "units without reason or evidence",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    return build.fetch(query)
 
 
 def _avoided(build: Build, since: date, until: date) -> pd.DataFrame:

@@ -202,42 +202,49 @@ class Answer(JSONResponse):
         )
 
 
-def application(settings: Settings, key: str) -> Starlette:
-    """Make the ASGI application; every path wants the key, but for health and the description."""
-    reader = Reader(settings)
+def _wrong(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Answer:
+    return Answer({"error": sentence}, status, {"WWW-Authenticate": "Bearer"} if status == 401 else headers)
 
-    def wrong(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> Answer:
-        return Answer({"error": sentence}, status, {"WWW-Authenticate": "Bearer"} if status == 401 else headers)
 
-    def allowed(request: Request) -> bool:
+class _Endpoint:
+    """What is answered at each path, on the published build; to those who show the key."""
+
+    def __init__(self, settings: Settings, key: str) -> None:
+        self._settings, self._key, self._reader = settings, key, Reader(settings)
+
+    def is_allowed(self, request: Request) -> bool:
+        """Say whether a request shows the key."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         shown = request.headers.get("x-api-key") or (token if scheme == "Bearer" else "")
-        return hmac.compare_digest(shown.encode(), key.encode())
+        return hmac.compare_digest(shown.encode(), self._key.encode())
 
     def guarded(
-        endpoint: Callable[[Request], Awaitable[Response]], *, is_open: bool = False
+        self, endpoint: Callable[[Request], Awaitable[Response]], *, is_open: bool = False
     ) -> Callable[[Request], Awaitable[Response]]:
+        """Answer those who show the key, or everybody, and say in a sentence what is wrong."""
+
         async def answer(request: Request) -> Response:
-            if not is_open and not allowed(request):
-                return wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
+            if not is_open and not self.is_allowed(request):
+                return _wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
             try:
                 return await endpoint(request)
             except WarehouseMissing as error:
-                return wrong(503, str(error))
+                return _wrong(503, str(error))
             except BackhaulError as error:
-                return wrong(400, str(error))
+                return _wrong(400, str(error))
 
         return answer
 
-    async def told(asked: Hashable, question: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
-        known = reader.known(asked)
-        return await run_in_threadpool(reader.ask, asked, question) if known is None else known
+    async def _told(self, asked: Hashable, question: Callable[[Build], dict[str, Any]]) -> dict[str, Any]:
+        known = self._reader.known(asked)
+        return await run_in_threadpool(self._reader.ask, asked, question) if known is None else known
 
-    async def get_promise(request: Request) -> Response:
+    async def get_promise(self, request: Request) -> Response:
+        """Answer with the offers of a promise."""
         given = request.query_params
         unknown = sorted(set(given) - {*LANE, "promise", "at"})
         if unknown:
-            return wrong(
+            return _wrong(
                 400,
                 f"There is no parameter {', '.join(unknown)[:100]}. There are: market, method, carrier, promise, at.",
             )
@@ -246,61 +253,72 @@ def application(settings: Settings, key: str) -> Starlette:
         except ValueError:
             at = float("nan")
         if not AT[0] <= at <= AT[1]:
-            return wrong(
+            return _wrong(
                 400, f"at={given.get('at', '')[:60]} is no probability to keep a promise with; give {AT[0]} to {AT[1]}."
             )
         lane = {name: given[name] for name in LANE if given.get(name)}
         which = given.get("promise", "refund")
-        return Answer(
-            await told(("promise", which, at, *sorted(lane.items())), lambda build: promise(build, which, at, lane))
-        )
+        asked = ("promise", which, at, *sorted(lane.items()))
+        return Answer(await self._told(asked, lambda build: promise(build, which, at, lane)))
 
-    async def get_refund_by(request: Request) -> Response:
+    async def get_refund_by(self, request: Request) -> Response:
+        """Answer with the day a return must be refunded by."""
         return_id = str(request.path_params["return_id"])
-        found = await told(("return", return_id), lambda build: refund_by(build, return_id) or {})
+        found = await self._told(("return", return_id), lambda build: refund_by(build, return_id) or {})
         if "return_id" not in found:
-            return wrong(404, f"There is no return {return_id[:100]} under a promise in build {found['build_id']}.")
+            return _wrong(404, f"There is no return {return_id[:100]} under a promise in build {found['build_id']}.")
         return Answer(found)
 
-    async def get_health(request: Request) -> Response:
-        return Answer({"status": "ok", **(reader.seen() or await asyncio.to_thread(reader.about))})
+    async def get_health(self, request: Request) -> Response:
+        """Answer whether a build can be read."""
+        return Answer({"status": "ok", **(self._reader.seen() or await asyncio.to_thread(self._reader.about))})
 
-    async def get_gauges(request: Request) -> Response:
+    async def get_gauges(self, request: Request) -> Response:
+        """Answer with the gauges of the warehouse."""
+
         def gauges() -> bytes:
-            until = reader.about()["observed_until"]
-            return exposition(settings, datetime.fromisoformat(until).replace(tzinfo=None) if until else None)
+            until = self._reader.about()["observed_until"]
+            return exposition(self._settings, datetime.fromisoformat(until).replace(tzinfo=None) if until else None)
 
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Type": CONTENT_TYPE}
         return Response(await asyncio.to_thread(gauges), headers=headers)
 
-    async def get_openapi(request: Request) -> Response:
-        try:  # what there is to ask for is told to those who may ask
-            found = await told(("choices",), choices) if allowed(request) else {}
+    async def get_openapi(self, request: Request) -> Response:
+        """Answer with the description; what there is to ask for is told to those who may ask."""
+        try:
+            found = await self._told(("choices",), choices) if self.is_allowed(request) else {}
         except WarehouseMissing:
             found = {}
         return Answer(openapi(found))
 
-    async def not_found(request: Request, error: Exception) -> Response:
-        return wrong(404, f"There is nothing at {request.url.path[:100]}. /openapi.json describes what there is.")
 
-    async def not_allowed(request: Request, error: Exception) -> Response:
-        return wrong(405, "Questions are asked with GET.", {"Allow": "GET, HEAD"})
+async def _not_found(request: Request, error: Exception) -> Response:
+    return _wrong(404, f"There is nothing at {request.url.path[:100]}. /openapi.json describes what there is.")
 
-    async def failed(request: Request, error: Exception) -> Response:
-        return wrong(500, "The answer failed. The server's own output says why.")
 
+async def _not_allowed(request: Request, error: Exception) -> Response:
+    return _wrong(405, "Questions are asked with GET.", {"Allow": "GET, HEAD"})
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return _wrong(500, "The answer failed. The server's own output says why.")
+
+
+def application(settings: Settings, key: str) -> Starlette:
+    """Make the ASGI application; every path wants the key, but for health and the description."""
+    at = _Endpoint(settings, key)
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
-        404: not_found,
-        405: not_allowed,
-        500: failed,
+        404: _not_found,
+        405: _not_allowed,
+        500: _failed,
     }
     return Starlette(
         routes=[
-            Route("/openapi.json", get_openapi),
-            Route("/v1/health", guarded(get_health, is_open=True)),
-            Route("/v1/promise", guarded(get_promise)),
-            Route("/v1/returns/{return_id}/refund-by", guarded(get_refund_by)),
-            Route("/metrics", guarded(get_gauges)),
+            Route("/openapi.json", at.get_openapi),
+            Route("/v1/health", at.guarded(at.get_health, is_open=True)),
+            Route("/v1/promise", at.guarded(at.get_promise)),
+            Route("/v1/returns/{return_id}/refund-by", at.guarded(at.get_refund_by)),
+            Route("/metrics", at.guarded(at.get_gauges)),
         ],
         exception_handlers=handlers,
     )
@@ -348,101 +366,68 @@ def choices(build: Build) -> dict[str, list[str]]:
     return {parameter: metrics.values_of(build, "promise_at", name) for parameter, name in names.items()}
 
 
+_NUMBER, _TEXT = {"type": ["number", "null"]}, {"type": "string"}
+_WHEN = {"type": ["string", "null"], "format": "date-time"}
+_SHARE = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+_PRICE = {
+    "type": "object",
+    "properties": {
+        "duration": _NUMBER,
+        "kept": _SHARE,
+        "low": _SHARE,
+        "high": _SHARE,
+        "broken_a_month": _NUMBER,
+        "is_published": {"type": "boolean"},
+        "is_possible": {"type": "boolean"},
+    },
+}
+_LANE = {
+    "type": "object",
+    "properties": {
+        "promise": _TEXT,
+        "market": _TEXT,
+        "method": _TEXT,
+        "carrier": _TEXT,
+        "at": _SHARE,
+        "unit": _TEXT,
+        "published": _NUMBER,
+        "possible": _NUMBER,
+        "low": _NUMBER,
+        "high": _NUMBER,
+        "kept": _SHARE,
+        "kept_low": _SHARE,
+        "kept_high": _SHARE,
+        "n": {"type": "integer"},
+        "a_month": _NUMBER,
+        "is_unkeepable": {"type": "boolean"},
+        "coverage": _SHARE,
+        "reason": _TEXT,
+        "prices": {"type": "array", "items": _PRICE},
+    },
+}
+_DATES = dict.fromkeys(
+    (
+        "refund_by",
+        "legal_refund_by",
+        "promised_refund_by",
+        "refunded_at",
+        "expected_at",
+        "expected_from",
+        "expected_to",
+    ),
+    _WHEN,
+)
+_STATES = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "string",
+        "enum": ["kept", "broken", "undetermined", "expired", "not_under_promise"],
+    },
+}
+
+
 def openapi(values: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
     """Describe the endpoint (OpenAPI 3.1), with the `values` of parameters where they are given."""
-    number, text, when = (
-        {"type": ["number", "null"]},
-        {"type": "string"},
-        {"type": ["string", "null"], "format": "date-time"},
-    )
-    share = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
-
-    def described(sentence: str, properties: dict[str, Any]) -> dict[str, Any]:
-        about = {"build_id": text, "observed_until": when}
-        return {
-            "description": sentence,
-            "content": {"application/json": {"schema": {"type": "object", "properties": {**properties, **about}}}},
-        }
-
-    errors = {
-        code: {
-            "description": sentence,
-            "content": {"application/json": {"schema": {"type": "object", "properties": {"error": text}}}},
-        }
-        for code, sentence in (
-            ("400", "What was asked is wrong; `error` says how"),
-            ("401", "No key, or a wrong one"),
-            ("503", "Nothing has been published yet"),
-        )
-    }
-
-    def query(name: str, sentence: str, schema: dict[str, Any]) -> dict[str, Any]:
-        if known := (values or {}).get(name):  # one that is empty is not given
-            schema = {**schema, "enum": ["", *known] if name in LANE else [*known]}
-        return {"name": name, "in": "query", "required": False, "description": sentence, "schema": schema}
-
-    price = {
-        "type": "object",
-        "properties": {
-            "duration": number,
-            "kept": share,
-            "low": share,
-            "high": share,
-            "broken_a_month": number,
-            "is_published": {"type": "boolean"},
-            "is_possible": {"type": "boolean"},
-        },
-    }
-    lane = {
-        "type": "object",
-        "properties": {
-            "promise": text,
-            "market": text,
-            "method": text,
-            "carrier": text,
-            "at": share,
-            "unit": text,
-            "published": number,
-            "possible": number,
-            "low": number,
-            "high": number,
-            "kept": share,
-            "kept_low": share,
-            "kept_high": share,
-            "n": {"type": "integer"},
-            "a_month": number,
-            "is_unkeepable": {"type": "boolean"},
-            "coverage": share,
-            "reason": text,
-            "prices": {"type": "array", "items": price},
-        },
-    }
-    dates = dict.fromkeys(
-        (
-            "refund_by",
-            "legal_refund_by",
-            "promised_refund_by",
-            "refunded_at",
-            "expected_at",
-            "expected_from",
-            "expected_to",
-        ),
-        when,
-    )
-    states = {
-        "type": "object",
-        "additionalProperties": {
-            "type": "string",
-            "enum": ["kept", "broken", "undetermined", "expired", "not_under_promise"],
-        },
-    }
-    path = {
-        "name": "return_id",
-        "in": "path",
-        "required": True,
-        "description": "Id of the return in its source, with or without the source in front",
-        "schema": text,
-    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -458,48 +443,17 @@ def openapi(values: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]
         },
         "security": [{"key": []}, {"bearer": []}],
         "paths": {
-            "/v1/promise": {
-                "get": {
-                    "summary": (
-                        "The shortest promise kept with a probability today, lane by lane, and the price of others"
-                    ),
-                    "parameters": [
-                        query("market", "ISO country", text),
-                        query("method", "Hand-over method", text),
-                        query("carrier", "Return carrier", text),
-                        query("promise", "Promise, `refund` unless said", text),
-                        query(
-                            "at",
-                            "Probability to keep it with, 0.95 unless said",
-                            {"type": "number", "minimum": AT[0], "maximum": AT[1]},
-                        ),
-                    ],
-                    "responses": {
-                        "200": described("Offers, busiest lane first", {"lanes": {"type": "array", "items": lane}}),
-                        **errors,
-                    },
-                }
-            },
-            "/v1/returns/{return_id}/refund-by": {
-                "get": {
-                    "summary": "By when a return must be refunded, by law and by promise, and when it will probably be",
-                    "parameters": [path],
-                    "responses": {
-                        "200": described(
-                            "Dates (UTC); empty as long as they are not fixed",
-                            {"return_id": text, **dates, "promises": states},
-                        ),
-                        "404": {"description": "No such return under a promise"},
-                        **errors,
-                    },
-                }
-            },
+            "/v1/promise": {"get": _describe_promise(values or {})},
+            "/v1/returns/{return_id}/refund-by": {"get": _describe_refund_by()},
             "/metrics": {
                 "get": {
                     "summary": "Builds, loads, quarantine, checks and alerts as OpenMetrics",
                     "responses": {
-                        "200": {"description": "Gauges", "content": {"application/openmetrics-text": {"schema": text}}},
-                        **errors,
+                        "200": {
+                            "description": "Gauges",
+                            "content": {"application/openmetrics-text": {"schema": _TEXT}},
+                        },
+                        **_describe_errors(),
                     },
                 }
             },
@@ -507,9 +461,84 @@ def openapi(values: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]
                 "get": {
                     "summary": "Whether a build can be read; wants no key",
                     "security": [],
-                    "responses": {"200": described("It can", {"status": text}), **errors},
+                    "responses": {"200": _described("It can", {"status": _TEXT}), **_describe_errors()},
                 }
             },
+        },
+    }
+
+
+def _described(sentence: str, properties: dict[str, Any]) -> dict[str, Any]:
+    """Describe an answer: its own properties, then which build it is of and up to when that knows."""
+    about = {"build_id": _TEXT, "observed_until": _WHEN}
+    return {
+        "description": sentence,
+        "content": {"application/json": {"schema": {"type": "object", "properties": {**properties, **about}}}},
+    }
+
+
+def _describe_errors() -> dict[str, Any]:
+    """Describe the answers that every path may give instead."""
+    return {
+        code: {
+            "description": sentence,
+            "content": {"application/json": {"schema": {"type": "object", "properties": {"error": _TEXT}}}},
+        }
+        for code, sentence in (
+            ("400", "What was asked is wrong; `error` says how"),
+            ("401", "No key, or a wrong one"),
+            ("503", "Nothing has been published yet"),
+        )
+    }
+
+
+def _describe_promise(values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Describe the question what promise can be made, with the values its parameters take."""
+
+    def query(name: str, sentence: str, schema: dict[str, Any]) -> dict[str, Any]:
+        if known := values.get(name):  # one that is empty is not given
+            schema = {**schema, "enum": ["", *known] if name in LANE else [*known]}
+        return {"name": name, "in": "query", "required": False, "description": sentence, "schema": schema}
+
+    return {
+        "summary": "The shortest promise kept with a probability today, lane by lane, and the price of others",
+        "parameters": [
+            query("market", "ISO country", _TEXT),
+            query("method", "Hand-over method", _TEXT),
+            query("carrier", "Return carrier", _TEXT),
+            query("promise", "Promise, `refund` unless said", _TEXT),
+            query(
+                "at",
+                "Probability to keep it with, 0.95 unless said",
+                {"type": "number", "minimum": AT[0], "maximum": AT[1]},
+            ),
+        ],
+        "responses": {
+            "200": _described("Offers, busiest lane first", {"lanes": {"type": "array", "items": _LANE}}),
+            **_describe_errors(),
+        },
+    }
+
+
+def _describe_refund_by() -> dict[str, Any]:
+    """Describe the question by when a return must be refunded."""
+    path = {
+        "name": "return_id",
+        "in": "path",
+        "required": True,
+        "description": "Id of the return in its source, with or without the source in front",
+        "schema": _TEXT,
+    }
+    return {
+        "summary": "By when a return must be refunded, by law and by promise, and when it will probably be",
+        "parameters": [path],
+        "responses": {
+            "200": _described(
+                "Dates (UTC); empty as long as they are not fixed",
+                {"return_id": _TEXT, **_DATES, "promises": _STATES},
+            ),
+            "404": {"description": "No such return under a promise"},
+            **_describe_errors(),
         },
     }
 

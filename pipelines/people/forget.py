@@ -26,7 +26,7 @@ import duckdb
 from sqlalchemy import String, Table, insert, select, update
 
 from pipelines.errors import BackhaulError, ForgetError, SourceError
-from pipelines.load import erased_files, erasing, load, verdicts
+from pipelines.load import erased_files, erasing, load, log_columns
 from pipelines.load.erased_files import Editor, Reads, Unwritable
 from pipelines.load.erasing import Person
 from pipelines.load.raw import connected
@@ -130,6 +130,23 @@ def forget(
         finally:
             state_file.close()
     report = load(settings, progress=progress)  # loads that are judged again make a whole build
+    searched = _search_all(settings, text, namespace, work, progress)
+    return Erasure(
+        person.opaque,
+        len(work.loads),
+        work.files,
+        work.records,
+        report.build_id,
+        tuple(searched),
+        tuple(work.left),
+        sum(len(known.others) for known in of.values()),
+    )
+
+
+def _search_all(
+    settings: Settings, text: str, namespace: str | None, work: _Work, progress: Progress
+) -> list[Searched]:
+    """Remove what was made before, search what is left, and end the forgetting where nothing is found."""
     with build.writing(settings.warehouse, settings.wait_s):
         progress("removing what was made before")
         for old in build.own_files(settings.warehouse):
@@ -146,16 +163,7 @@ def forget(
                 state.keep_copy(settings.warehouse)
         finally:
             state_file.close()
-    return Erasure(
-        person.opaque,
-        len(work.loads),
-        work.files,
-        work.records,
-        report.build_id,
-        tuple(searched),
-        tuple(work.left),
-        sum(len(known.others) for known in of.values()),
-    )
+    return searched
 
 
 def _hash(settings: Settings, state_file: state.State, text: str) -> str:
@@ -258,42 +266,23 @@ def _anonymise(
             continue
         work.reads[path] = reads[path]
         called = _called(path, origin, person)
-        folder = _beside(path.parent)
-        folder.mkdir(mode=0o700)
-        fresh = folder / called
-        editor = Editor([person])
         try:
-            changed = erased_files.rewrite(path, fresh, reads[path], editor)
-            if changed and erased_files.rewrite(fresh, None, reads[path], Editor([person])):
-                raise Unwritable(f"{shown(path)} still speaks of them when it is written anew")
-        except (Unwritable, SourceError, OSError) as error:
-            shutil.rmtree(folder)
-            if isinstance(error, OSError):
-                raise
+            fresh = _written_anew(path, called, reads[path], person, work)
+        except (Unwritable, SourceError) as error:
             work.left.append(
                 f"{error}. It stays as it is; `backhaul withdraw {row['load_id']}` takes the whole load back."
             )
             continue
-        if not changed and called != path.name:
-            shutil.copyfile(path, fresh)
-        if not changed and called == path.name:
-            folder.rmdir()
+        if fresh is None:
             continue
-        build.sync(fresh)
-        build.sync(folder)
-        work.files, work.records = work.files + 1, work.records + editor.records
-        changes.append(
-            (
-                file["raw"],
-                {
-                    "raw": str(fresh.relative_to(settings.raw)),
-                    "name": called,
-                    "sha256": build.checksum(fresh),
-                    "bytes": fresh.stat().st_size,
-                    "given_sha256": file["given_sha256"] or file["sha256"],
-                },
-            )
-        )
+        values = {
+            "raw": str(fresh.relative_to(settings.raw)),
+            "name": called,
+            "sha256": build.checksum(fresh),
+            "bytes": fresh.stat().st_size,
+            "given_sha256": file["given_sha256"] or file["sha256"],
+        }
+        changes.append((file["raw"], values))
     if not changes:
         return
     work.loads.add(row["load_id"])
@@ -308,6 +297,33 @@ def _anonymise(
     for raw, values in changes:
         work.reads[settings.raw / values["raw"]] = work.reads.pop(settings.raw / raw)
         shutil.rmtree((settings.raw / raw).parent)
+
+
+def _written_anew(path: Path, called: str, reads: Reads, person: Person, work: _Work) -> Path | None:
+    """Write a file without the customer, under the name it is `called` then; None where it does not speak of them.
+
+    Raises Unwritable or SourceError where that cannot be done; what was written of it is gone then.
+    """
+    folder = _beside(path.parent)
+    folder.mkdir(mode=0o700)
+    fresh = folder / called
+    editor = Editor([person])
+    try:
+        changed = erased_files.rewrite(path, fresh, reads, editor)
+        if changed and erased_files.rewrite(fresh, None, reads, Editor([person])):
+            raise Unwritable(f"{shown(path)} still speaks of them when it is written anew")
+    except (Unwritable, SourceError, OSError):
+        shutil.rmtree(folder)
+        raise
+    if not changed and called != path.name:
+        shutil.copyfile(path, fresh)
+    if not changed and called == path.name:
+        folder.rmdir()
+        return None
+    build.sync(fresh)
+    build.sync(folder)
+    work.files, work.records = work.files + 1, work.records + editor.records
+    return fresh
 
 
 def _rename_in_logs(
@@ -339,7 +355,7 @@ def _rename_in_logs(
 
 
 def _renamed(table: Table, of: Mapping[str, str], connection: duckdb.DuckDBPyConnection, rows: str) -> str:
-    return verdicts.renamed(connection, table, rows, of)
+    return log_columns.renamed(connection, table, rows, of)
 
 
 def _called(path: Path, origin: Source | None, person: Person) -> str:

@@ -41,14 +41,14 @@ class ShapeInputs:
     factors: str = ""
 
     def text(self) -> str:
-        """Give the flags as one line, as a build keeps them."""
+        """Give them as one line, as a build keeps them."""
         return json.dumps(asdict(self))
 
     @classmethod
     def of(cls, text: str) -> "ShapeInputs":
         """Read them back.
 
-        >>> Flags.of(Flags("EUR", "auto", ("shop",)).text()).shipping
+        >>> ShapeInputs.of(ShapeInputs("EUR", "auto", ("shop",)).text()).shipping
         ('shop',)
         """
         kept = json.loads(text)
