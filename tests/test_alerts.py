@@ -21,6 +21,7 @@ from pipelines.alerts import Rule, Verdict
 from pipelines.cli import app
 from pipelines.errors import AlertError, UnknownDimension, UnknownMetric, UnknownValue
 from pipelines.load import load
+from pipelines.metrics import Question
 from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import current_build
@@ -98,9 +99,9 @@ def test_false_alarms_are_as_rare_as_promised(monkeypatch: pytest.MonkeyPatch, t
     frame = metrics.answer(tiny_build, "observed_return_rate").iloc[[0] * 12].reset_index(drop=True)
     truth = np.array([0.9])
 
-    def drawn(*_: Any, level: float = 0.9, as_of: Any = None, **__: Any) -> Any:
-        kept = rng.binomial(800, truth if as_of is None else 0.9, 12)
-        low, high = wilson(kept, np.full(12, 800), level)
+    def drawn(_: Build, __: str, question: Question, **___: Any) -> Any:
+        kept = rng.binomial(800, truth if question.as_of is None else 0.9, 12)
+        low, high = wilson(kept, np.full(12, 800), question.level)
         return frame.assign(
             carrier=[str(i) for i in range(12)], value=kept / 800, low=low, high=high, status="ok", reason=""
         )

@@ -204,7 +204,7 @@ def write_sources(folder: Path) -> dict[str, list[Path]]:
     made = openpyxl.Workbook()
     sheet = made.worksheets[0]
     for cells in (
-        ["Line", "Return", "PageQuestion", "Mail", "Reason", "Note", "Name"],
+        ["Line", "Return", "Asked", "Mail", "Reason", "Note", "Name"],
         ["N1-1", "B1", "2026-01-09", ANNE, "it was for anne the second", "trop grand", "Zorbinia"],
         ["N2-1", "B2", "2026-01-10", OTHER, "size_small", None, "Bo"],
     ):

@@ -437,3 +437,15 @@ def test_what_programs_and_spreadsheets_write_is_understood(tmp_path: Path, cont
     proposal = propose(file)
     assert said in proposal.yaml
     assert proposal.roles & {"status"} == set()
+
+
+def test_exports_of_several_months_are_one_table_where_some_lack_a_column(tmp_path: Path) -> None:
+    """January and March alike, February with a reason: no pattern of names tells the two shapes apart."""
+    line = "{n},2026-0{n}-05,A,1,10,2026-0{n}-12"
+    for month, more in ((1, ""), (2, ",too small"), (3, "")):
+        head = "order_id,order_date,sku,quantity,net_price,return_date" + (",reason" if more else "")
+        (tmp_path / f"orders_2026-0{month}.csv").write_text(f"{head}\n{line.format(n=month)}{more}\n")
+    files = sorted(tmp_path.glob("*.csv"))
+    sold = "SELECT count(*), count(DISTINCT order_id) FROM fact_order_line"
+    back = "SELECT count(*), count(*) FILTER (reason = 'size_small') FROM fact_return_line"
+    assert facts(tmp_path, *files, queries=(sold, back)) == [[(3, 3)], [(3, 1)]]

@@ -70,7 +70,7 @@ MOST_WORDS = 60  # words of one column that a mapping lists
 class Guess:
     """One table: its file, how it is written, a sample of its rows, and role -> column.
 
-    `more` are files of the same shape.
+    `more` are files of the same shape; `varies`: some of them lack columns of the first.
     """
 
     file: Path
@@ -81,6 +81,7 @@ class Guess:
     roles: dict[str, str]
     preamble: str = ""
     more: tuple[Path, ...] = field(default=())
+    varies: bool = False
 
     def values(self, column: str) -> list[str]:
         """Give the sampled values of a column."""
@@ -169,7 +170,26 @@ def merged_guesses(tables: list[Guess]) -> tuple[Guess, ...]:
             merged[key] = replace(first, rows=first.rows + table.rows, more=(*first.more, table.file))
         else:
             merged[key] = table
-    return tuple(merged.values())
+    return tuple(_of_one_shape(list(merged.values())))
+
+
+def _of_one_shape(tables: list[Guess]) -> list[Guess]:
+    """Make one table of those that hold the same, where one has all columns of the other: exports of several months."""
+    kept: list[Guess] = []
+    for table in sorted(tables, key=lambda t: -len(t.header)):
+        of = (table.kind, table.file.suffix.lower(), table.sheet, repr(table.read))
+        for place, other in enumerate(kept):
+            alike = (other.kind, other.file.suffix.lower(), other.sheet, repr(other.read)) == of
+            same = {r: c for r, c in other.roles.items() if c in table.header} == table.roles
+            if alike and table.kind and same and set(table.header) <= set(other.header) and table.file != other.file:
+                where = [table.header.index(c) if c in table.header else None for c in other.header]
+                rows = [["" if n is None else row[n] for n in where] for row in table.rows]
+                kept[place] = replace(other, rows=other.rows + rows, more=(*other.more, *table.files), varies=True)
+                break
+        else:
+            kept.append(table)
+    place_of = {(t.file, t.sheet, repr(t.read)): number for number, t in enumerate(tables)}
+    return sorted(kept, key=lambda t: place_of[t.file, t.sheet, repr(t.read)])
 
 
 def told_once(tables: tuple[Guess, ...]) -> tuple[Guess, ...]:
@@ -409,7 +429,7 @@ def _kind(table: Guess) -> str:
     r = set(table.roles)
     says = {kind for kind, pattern in SAYS.items() if is_called(table, pattern)}
     units = table.filled(table.roles["units"]) if "units" in r else []
-    is_back = bool(units) and all(v.startswith(("-", "(")) for v in units)
+    is_back = bool(units) and all(map(headings.is_negative, units))
     is_line = bool({"order_id", "order_line_id"} & r)
     is_dated = bool({"ordered_at", "created_at", "date"} & r)
     goods, priced, told = bool({"product_id", "name"} & r), bool(set(PRICES) & r), r & RETURN_ROLES
@@ -478,7 +498,7 @@ def ledger_signs(table: Guess) -> tuple[str, str]:
     for role in ("units", "amount", "net_amount", "gross_amount"):
         if role in table.roles:
             values = table.filled(table.roles[role])
-            negative = sum(v.startswith(("-", "\u2212", "(")) or v.endswith("-") for v in values)
+            negative = sum(map(headings.is_negative, values))
             if role != "units" and "units" in table.roles:
                 break
             if values and 0 < negative < len(values):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from pipelines.settings import data_path
-from pipelines.sources.values import NOTHING
+from pipelines.sources.values import MINUS, NOTHING
 
 TIMES = (
     "ordered_at",
@@ -365,6 +365,15 @@ def is_nothing(value: str) -> bool:
     (True, True, True, False)
     """
     return not value.strip() or value.strip().upper() in NOTHING
+
+
+def is_negative(value: str) -> bool:
+    """Tell whether a number is written as less than nothing: a minus of any kind before or behind it, or parentheses.
+
+    >>> [is_negative(v) for v in ("-1", "\u22121,00", "1.000-", "(3)", "EUR -2", "3", "", "12.-")]
+    [True, True, True, True, True, False, False, False]
+    """
+    return bool(re.match(rf"[^\d]*(?:[{MINUS}]|\()[^\d]*\d|.*\d[^\d.,]*[{MINUS}]\s*$", value.strip()))
 
 
 def looks_like_time(values: Sequence[str]) -> bool:

@@ -86,7 +86,7 @@ class Expressions:
             raise self.mapping.wrong(given.lines[word], f"`{word}:` is a number.")
         number = self._number(value, given["column"])
         # what cannot be read is not left out unsaid: it goes on to be quarantined
-        return f"coalesce({number} {'>' if word == 'above' else '<'} {wanted}, {text_sql(value)} IS NOT NULL)"
+        return f"coalesce({number} {'>' if word == 'above' else '<'} {wanted}, {self._said(value)} IS NOT NULL)"
 
     def _when_item(self, item: Any, line: int) -> str:
         section = Section()
@@ -149,7 +149,7 @@ class Expressions:
             if isinstance(given, Section) and (_is_arithmetic(given) or "number" in given):
                 return value
             number = self._number(value, given)
-            return f"CASE WHEN NOT {values.nothing_sql(value)} THEN coalesce({number}::VARCHAR, {value}) END"
+            return f"CASE WHEN {number} IS NULL THEN {self._said(value)} ELSE {number}::VARCHAR END"
         if isinstance(kind, Boolean):
             return (
                 f"CASE WHEN lower({text_sql(value)}) IN ({', '.join(map(quote, YES_WORDS))}) THEN 'true' WHEN"
@@ -262,7 +262,7 @@ class Expressions:
             number = self._number(value, given)
             if isinstance(given, Section) and "number" in given:
                 return number, None
-            return number, f"CASE WHEN {number} IS NULL AND NOT {values.nothing_sql(value)} THEN {text_sql(value)} END"
+            return number, f"CASE WHEN {number} IS NULL THEN {self._said(value)} END"
         word = next(w for w in ARITHMETIC if w in given)
         line = given.lines[word]
         parts = self._parts(given, word)
@@ -305,6 +305,11 @@ class Expressions:
             is_text=source.table.is_text,
         )
         return self._read(f"{source.macro(body)}({value})")
+
+    def _said(self, value: str) -> str:
+        """Give the SQL of a text where a number belongs; NULL where it says that there is none."""
+        said = self._read(value) if re.search(r"\W", value.replace("t.", "", 1)) else value
+        return self._read(f"CASE WHEN NOT {values.nothing_sql(said)} THEN {text_sql(said)} END")
 
     def _time(self, value: str, given: Any) -> str:
         """Give the SQL of the time that a text holds, as its table or the expression says that dates are written."""

@@ -63,13 +63,14 @@ class Plan:
 
 
 class Sides(NamedTuple):
-    """How a ledger's sales and returns are told apart: conditions, the event of a return, which rows are sales.
+    """How a ledger's sales, returns and refunds are told apart: conditions, event of a return, which rows are sales.
 
     And the column that says so, with its words for a sale; none where the sign of the units does.
     """
 
     sale: str
     returned: str
+    paid: str
     event: str
     is_sale: list[bool]
     sign: str

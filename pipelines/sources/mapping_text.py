@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pipelines.sources import headings
 from pipelines.sources.choices import is_of_order, number_of, price_role
 from pipelines.sources.guesses import MOST_WORDS, ORDER, PRODUCT, STAGES, Guess, is_yes, ledger_signs
 from pipelines.sources.headings import meaning, plain
@@ -36,6 +37,8 @@ def written(proposal: Proposal) -> str:
     ]
     head.append(f"name: {re.sub(r'[^a-z0-9]+', '_', plain(stem)).strip('_') or 'table'}")
     head.append(f"time_zone: {proposal.choices.time_zone}  # assumed: the zone of times without one, and of days")
+    if any(t.varies for t in proposal.tables):
+        head.append("missing: empty  # some of the files lack columns that others have")
     constants = {"currency": proposal.choices.currency or writer.usual_currency(), "country": proposal.choices.country}
     if said := {k: v for k, v in constants.items() if v}:
         head.append(f"constants: {flow(said.items())}  # assumed: {' and '.join(said)}, where no column says them")
@@ -518,15 +521,16 @@ class _Writer(Planner):
         role, column = ledger_signs(t)
         sign = c[role] if role in c else word(column)
         if role == "units":
-            is_sale = [not v.strip().startswith(("-", "(")) for v in t.values(column)]
-            sale, returned = flow((("column", sign), ("above", "0"))), flow((("column", sign), ("pattern", '"^[(-]"')))
-            return Sides(sale, returned, "received", is_sale, sign, [])
+            is_sale = [not headings.is_negative(v) for v in t.values(column)]
+            sale, returned = (flow((("column", sign), (side, "0"))) for side in ("above", "below"))
+            return Sides(sale, returned, returned, "received", is_sale, sign, [])
         values = list(dict.fromkeys(t.filled(column)))
         sold = [v for v in values if meaning(v) == "sale"]
-        back = [v for v in values if meaning(v) in ("returned", "refunded")]
-        sale, returned = (flow((("column", sign), ("is", words(v)))) for v in (sold, back))
-        event = "refunded" if any(meaning(v) == "refunded" for v in back) else "received"
-        return Sides(sale, returned, event, [v in sold for v in t.values(column)], sign, sold)
+        goods, money = ([v for v in values if meaning(v) == said] for said in ("returned", "refunded"))
+        event = "received" if goods else "refunded"
+        goods, money = goods or money, money or goods  # a row for the goods and one for their money are one return
+        sale, returned, paid = (flow((("column", sign), ("is", words(v)))) for v in (sold, goods, money))
+        return Sides(sale, returned, paid, event, [v in sold for v in t.values(column)], sign, sold)
 
     def ledger_line(self, plan: Plan, sides: Sides) -> tuple[str, str]:
         """Write the id of a ledger's sales, and that of the sale a return is of; '' where returns name no sale."""
@@ -559,7 +563,7 @@ class _Writer(Planner):
             amount = flow([("times", f"[{self.unsigned(c['units'], t, 'units', sides.is_sale)}, {amount}]")])
         lines = [
             "      refund:",
-            f"        when: {sides.returned}",
+            f"        when: {sides.paid}",
             f"        refund_id: {flow([('key', f'[{ids}]')])}",
             f"        refunded_at: {c['ordered_at']}",
             f"        amount: {amount}  # assumed: what was paid back, on the day of the return",
@@ -573,7 +577,7 @@ class _Writer(Planner):
     def unsigned(self, text: str, t: Guess, role: str, is_sale: Sequence[bool]) -> str:
         """Write a number of return rows without its minus."""
         values = [v.strip() for v, s in zip(t.values(t.roles[role]), is_sale, strict=True) if not s and v.strip()]
-        return flow([("times", f"[{text}, -1]")]) if any(v.startswith(("-", "(")) for v in values) else text
+        return flow([("times", f"[{text}, -1]")]) if any(map(headings.is_negative, values)) else text
 
 
 def _flag(column: str, yes: Iterable[str], marked: str, pattern: str = "") -> str:
