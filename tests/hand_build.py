@@ -37,6 +37,7 @@ FACTS = (
     "vat",
     "outbound_cost",
     "return",
+    "back",
     "reason",
     "policy",
     "promise",

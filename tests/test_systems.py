@@ -18,6 +18,7 @@ from pipelines.sources import logs_of, mappings, recognise, source_named
 from pipelines.sources.propose import propose
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import build_path, current_id
+from pipelines.warehouse.sql import connect
 
 SYSTEMS = Path(__file__).parent / "fixtures" / "systems"
 # mapping -> the name its rows get where it is not the mapping's own: a report that would tell the same sales twice
@@ -112,6 +113,17 @@ def test_every_mapping_of_a_system_has_a_fixture_says_what_was_verified_and_stan
             assert mapping in SHIPPED
             assert "# Verified on 20" in path.read_text(encoding="utf-8"), mapping
         assert f"`{mapping}`" in manual, mapping
+
+
+def test_times_of_a_settlement_are_in_the_zone_beside_them(tmp_path: Path) -> None:
+    (file,) = files_of("adyen_settlement")
+    told = tmp_path / file.name
+    told.write_text(file.read_text(encoding="utf-8").replace("2026-04-09 09:00:00,CEST", "2026-04-09 09:00:00,PDT"))
+    with connect(":memory:", 2, folders=[tmp_path]) as connection:
+        for named in source_named("adyen_settlement").name_rows(connection, [told], "adyen"):
+            if named.thing == "refund":
+                times = connection.execute(f"SELECT DISTINCT refunded_at FROM ({named.sql})").fetchall()
+    assert ("2026-04-09T16:00:00Z",) in times
 
 
 @pytest.mark.parametrize("mapping", SHIPPED)

@@ -9,6 +9,7 @@ from conftest import TINY_SHOP, fresh, write_shop
 from streamlit.testing.v1 import AppTest
 from test_dashboard import app, said
 
+from pipelines import metrics
 from pipelines.analyses import unlocks
 from pipelines.load import load
 from pipelines.settings import Settings
@@ -99,6 +100,20 @@ def test_a_fact_unlocks_what_waits_for_it_alone(least: Settings) -> None:
     assert unlocks.needed(build, "days_to_restock") == ("stage_restocked",)
     assert unlocks.needed(build, "sold_units") == ()
     build.close()
+
+
+def test_requests_alone_say_nothing_of_what_came_back(tmp_path: Path) -> None:
+    """An export of a portal: what was asked for is known, and that nothing came back is not."""
+    shop = only(TINY_SHOP, LEAST)
+    shop["return_event"] = [row for row in shop["return_event"] if row["event"] == "requested"]
+    with current_build(loaded(tmp_path, shop).warehouse) as build:
+        asked = metrics.answer(build, "requested_units").iloc[0]
+        assert (asked["status"], asked["value"] > 0) == ("ok", True)
+        for key in ("returned_units", "observed_return_rate", "ultimate_return_rate", "confirmed_units"):
+            row = metrics.answer(build, key).iloc[0]
+            assert row["status"] == "greyed"
+            assert row["reason"].startswith("needs returns that came back or were paid")
+        assert unlocks.needed(build, "returned_units") == ("back",)
 
 
 def test_a_request_goes_to_who_has_the_column_in_both_languages() -> None:

@@ -98,6 +98,15 @@ def load(
         warnings=report.warnings,
     )
     _print_load(report, output)
+    for count in report.counts:
+        if count["read"] and count["quarantined"] == count["read"]:
+            errors.print(
+                f"No row of {count['table']} counts: all {count['read']:,} are in quarantine. The rules above say what"
+                " is wrong; correct the files or the mapping and load again.",
+                soft_wrap=True,
+                highlight=False,
+                markup=False,
+            )
     for sentence in report.refused:
         errors.print(f"Not taken in: {sentence}", soft_wrap=True, highlight=False, markup=False)
     if report.refused:

@@ -12,6 +12,7 @@ FILLED = 0.01
 FACTS = {
     "order": "orders",
     "return": "returns",
+    "back": "returns that came back or were paid",
     "return_flag": "marks of what was returned",
     "product": "product categories",
     "price": "prices",

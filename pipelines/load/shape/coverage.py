@@ -40,6 +40,7 @@ OF_RETURN = {
 }
 """Facts that return lines carry."""
 OF_TYPE = {
+    "back": "confirmed_at IS NOT NULL",
     "refusal": "return_type IN ('refused', 'uncollected')",
     "exchange": "return_type = 'exchange'",
     "conformity": "return_type NOT IN ('withdrawal', 'exchange', 'refused', 'uncollected')",
@@ -169,7 +170,7 @@ def _fill_coverage(connection: duckdb.DuckDBPyConnection) -> None:
             END AS share)
         FROM ({_coverage_of_facts()});
         INSERT INTO build_coverage BY NAME
-        SELECT source, unnest(['return', 'stage_refunded']) AS fact, 1 AS share, sum(rows)::BIGINT AS rows
+        SELECT source, unnest(['return', 'back', 'stage_refunded']) AS fact, 1 AS share, sum(rows)::BIGINT AS rows
         FROM seen_source
         WHERE thing = 'return_event' AND source NOT IN (SELECT source FROM fact_return_line)
         GROUP BY 1

@@ -72,7 +72,7 @@ REVERSED = measure(
 )
 COST = measure("cost", Sum(LOT_COST, lambda _: lot_cost.c.amount))
 CONFIRMED = measure("confirmed", returned(basis="return"))
-MARGIN_NEEDS = ("order", "return", "price", "unit_cost", "vat", "fx")
+MARGIN_NEEDS = ("order", "return", "back", "price", "unit_cost", "vat", "fx")
 COST_NEEDS = ("return", "unit_cost", "leg")
 EROSION_NEEDS = (*MARGIN_NEEDS, "leg")
 

@@ -99,7 +99,7 @@ def _not_settled(now: Time) -> Expression:
 
 
 _unpaid = both(is_confirmed(), is_headline(), _not_settled)
-R = ("order", "return")
+R = ("order", "return", "back")
 requested = both(_headline_type, happened("requested_at"))
 
 METRICS = (
@@ -414,7 +414,7 @@ METRICS = (
         "share",
         "order",
         "down",
-        (*R, "stage_requested"),
+        ("order", "return", "stage_requested"),
         (counted_lots("requested", requested), SOLD),
         shares.ratio_of("requested", "sold", interval=True, nothing=NOTHING_SOLD),
         family="returns",
@@ -501,7 +501,7 @@ METRICS = (
         "share",
         "order",
         "down",
-        (*R, "refusal"),
+        ("order", "return", "refusal"),
         (counted_lots("refused", of_type("refused", "uncollected")), SOLD),
         shares.ratio_of("refused", "sold", interval=True, nothing=NOTHING_SOLD),
         family="returns",

@@ -59,7 +59,7 @@ METRICS = (
         "units",
         "return",
         "down",
-        ("return",),
+        ("return", "back"),
         (measure("confirmed", returned(basis="return")),),
         family="workload",
     ),
