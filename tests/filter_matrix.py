@@ -21,7 +21,7 @@ from unittest.mock import patch
 from streamlit.testing.v1 import AppTest
 
 from dashboard.i18n import Words
-from dashboard.shared import filters, queries
+from dashboard.shared import filters, queries, rows_behind
 from pipelines import analyses, metrics
 from pipelines.metrics import Question
 from tests.every_part import HOME
@@ -29,7 +29,7 @@ from tests.every_part import HOME
 PAGES = [
     p for p in sorted(path.parent.name for path in HOME.glob("app_pages/*/page.py")) if p not in ("data", "policies")
 ]
-ASKING = [queries, *(importlib.import_module(f"dashboard.app_pages.{page}.data") for page in PAGES)]
+ASKING = [queries, rows_behind, *(importlib.import_module(f"dashboard.app_pages.{page}.data") for page in PAGES)]
 NO_NUMBERS = {
     "dimensions",
     "own_dimensions",

@@ -98,6 +98,25 @@ def test_codes_of_countries_that_are_not_those_of_iso(tmp_path: Path) -> None:
     rows = "".join(f"{n},2026-01-10,S,1,5,{code}\n" for n, code in enumerate(("UK", "GB", "el", "FR")))
     found = lines(tmp_path, f"id,at,sku,qty,price,country\n{rows}", "country: country")
     assert [row["country"] for row in found] == ["GB", "GB", "GR", "FR"]
+    (tmp_path / "b.csv").write_text(ROWS)
+    text = f"{HEAD.replace('FR', 'UK')}tables:\n  - file: b.csv\n    to:\n      order_line: {{{LINE}}}\n"
+    (row,) = logs(mapping(tmp_path, text), tmp_path / "b.csv")["order_line"]
+    assert row["country"] == "GB"  # said once for the whole mapping
+
+
+def test_a_column_that_no_file_has_leaves_nothing_blank(tmp_path: Path) -> None:
+    """With `missing: empty`: what a file cannot say takes back nothing that another said."""
+    text = (
+        f"missing: empty\n{HEAD}tables:\n  - file: a.csv\n    to:\n      order_line: {{{LINE}}}\n"
+        "      return_event: {events: {received: back}}\n"
+    )
+    refund = "      refund: {refunded_at: back, amount: price}\n"
+    (tmp_path / "a.csv").write_text("id,at,sku,qty,price,back\n1,2026-01-10,S,2,5,\n")
+    with_column = logs(mapping(tmp_path, text + refund), tmp_path / "a.csv")
+    assert [row["event_id"] for row in with_column["blank return_event"]] == ["1/received"]
+    assert [row["refund_id"] for row in with_column["blank refund"]] == ["refund-1"]
+    (tmp_path / "a.csv").write_text("id,at,sku,qty,price\n1,2026-01-10,S,2,5\n")
+    assert not logs(mapping(tmp_path, text), tmp_path / "a.csv")["blank return_event"]
 
 
 def test_amounts_as_people_write_them(tmp_path: Path) -> None:

@@ -404,6 +404,21 @@ def test_the_day_of_an_order_is_no_day_of_the_returns_within_it(
     assert "created_at" not in proposal.unused
 
 
+def test_the_day_around_the_lines_of_a_return_is_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "returns.json"
+    lines = [{"sku": "A", "quantity": 1, "reason": "too small"}]
+    found = {"id": "R1", "order_id": "O1", "created_at": "2026-03-10T10:00:00Z", "return_lines": lines}
+    file.write_text(json.dumps({"returns": [found, {**found, "id": "R2"}]}))
+    assert "requested: created_at" in propose(file).yaml
+
+
+def test_codes_of_currencies_part_no_tables(tmp_path: Path) -> None:
+    for month, more in ((1, ""), (2, "3,2026-02-03,A,1,USD 5,USD\n")):
+        rows = f"{month},2026-0{month}-01,A,1,EUR 9,EUR\n{more}"
+        (tmp_path / f"orders_{month}.csv").write_text(f"Order ID,Order Date,SKU,Qty,Price,Currency\n{rows}")
+    assert propose(tmp_path).yaml.count("currency: [EUR, USD]") == 1
+
+
 ORDERS = "Order ID,Order Date,SKU,Qty,Price"
 
 

@@ -117,6 +117,19 @@ def test_what_a_later_export_leaves_blank_is_gone_in_any_order(
     ]
 
 
+def test_an_older_export_of_other_orders_leaves_later_ones_alone(tmp_path: Path) -> None:
+    """Only what tells of the same rows is put in order: a shop that both name is none of them."""
+    settings = fresh(tmp_path)
+    (tmp_path / "m.yaml").write_text(PAID.format(export=""))
+    builds = []
+    for day, row in ((2, "B,2026-04-02,S,1,90,2026-04-09,2026-04-10,108"), (1, "A,2026-04-01,S,1,100,,,")):
+        file = tmp_path / f"orders{day}.csv"
+        file.write_text(f"{PAID_HEAD}{row}\n")
+        builds.append(load(settings, [file], source=str(tmp_path / "m.yaml"), exported_at=datetime(2026, 4, 20 + day)))
+    assert sum(count["read"] for count in builds[1].counts) == 1  # the later export is not judged again
+    assert facts(settings) == ({"A": 100.0, "B": 90.0}, {"B"})
+
+
 def test_without_a_time_the_later_landing_wins_and_the_load_says_so(tmp_path: Path) -> None:
     settings = fresh(tmp_path)
     _load(settings, tmp_path, 1, "", declared=False)

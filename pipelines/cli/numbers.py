@@ -147,7 +147,7 @@ def export(
         else:
             frame = declared.rows(build, key, question, by=groups, part=rows.value, limit=files.LIMIT)
             if len(frame) == files.LIMIT:
-                total, _ = declared.rows_total(build, key, question, part=rows.value)
+                total, _ = declared.rows_total(build, key, question, by=groups, part=rows.value)
         about = files.About(found.name.en, (key,), rows.value if rows else "", groups, question, total=total)
         files.write(frame, files.context(build, about, len(frame)), out)
     cut = f", the newest of {total:,}" if total and total > len(frame) else ""

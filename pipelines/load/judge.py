@@ -95,7 +95,7 @@ def judge_future_again(settings: Settings, state_file: state.State) -> bool:
 def _shares_rows(settings: Settings, state_file: state.State, load_id: str, others: list[str]) -> bool:
     """Say whether a load told of an id that other loads tell of too: in its log files, or as a duplicate of theirs."""
     counts = state_file.rows(select(state_tables.load_count).where(state_tables.load_count.c.load_id == load_id))
-    if any(row["duplicate"] or row["replaced"] for row in counts):
+    if any(row["thing"] in contracts.REVERSIBLE and (row["duplicate"] or row["replaced"]) for row in counts):
         return True
     logs = Logs(settings, state_file)
     with connect(threads=settings.threads, folders=[logs.folder]) as connection:

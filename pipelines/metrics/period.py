@@ -36,7 +36,7 @@ def period_rate(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.Dat
     sold, before, unseen, days = _sales(build, ask, keys)
     said = [_bias(s, b, u, days) if ok else [] for s, b, u, ok in zip(sold, before, unseen, known, strict=True)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        off = np.where(unseen > LEVEL, unseen, np.abs(before / sold - 1))
+        off = np.maximum(np.abs(before / sold - 1), unseen)
     return found.assign(
         note=["; ".join([DATED["period"], *some]) for some in said],
         caution=np.where(known & (off > BIASED), "trend", ""),
@@ -47,16 +47,18 @@ def _bias(sold: float, before: float, unseen: float, days: int) -> list[str]:
     """Say which way sales bias the rate; of days before the data nothing is known but that they had sales."""
     if not sold > 0 or not np.isfinite(before):
         return []
-    if unseen > LEVEL:
+    is_partly_seen = unseen > LEVEL
+    if is_partly_seen and before <= sold * (1 + LEVEL):
         return [
             f"too low: returns stem from sales {days} days earlier, and {unseen:.0%} of those days lie before the data"
         ]
     if abs(before / sold - 1) <= LEVEL:
         return []
     way = "too low while sales grow" if before < sold else "too high while sales fall"
+    taken = f"; {unseen:.0%} of those lie before the data and are taken to be like its first" if is_partly_seen else ""
     return [
-        f"{way}: {sold:,.0f} units sold in these days, {before:,.0f} in those {days} days earlier, which the returns"
-        " stem from"
+        f"{way}: {sold:,.0f} units sold in these days, {'about ' if is_partly_seen else ''}{before:,.0f} in those"
+        f" {days} days earlier, which the returns stem from{taken}"
     ]
 
 

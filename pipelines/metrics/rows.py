@@ -45,10 +45,16 @@ def rows(
 
 
 def rows_total(
-    build: Build, key: str, question: Question = ANYTHING, *, part: str = "numerator", basis: str | None = None
+    build: Build,
+    key: str,
+    question: Question = ANYTHING,
+    *,
+    part: str = "numerator",
+    by: Sequence[str] = (),
+    basis: str | None = None,
 ) -> tuple[int, float]:
     """Count the rows behind a part of a metric and add up what they count, without fetching them."""
-    queries = _behind(replace(bind(build, key, question), basis=basis), part)
+    queries = _behind(replace(bind(build, key, question, by=by), basis=basis), part)
     number, total = 0, 0.0
     for query in queries:
         inner = query.subquery("behind")

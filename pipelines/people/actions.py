@@ -142,6 +142,7 @@ def measure_kind(build: Build, kind: str, among: Sequence[Action], question: Que
 def _measured(
     build: Build, kind: str, chosen: Sequence[Action], among: Sequence[Action], question: Question
 ) -> Measured:
+    question.takes("What followed an action", "as_of")
     ids = tuple(a.action_id for a in chosen)
     done = [a for a in chosen if a.status == "done" and a.effective_on is not None]
     reason = (

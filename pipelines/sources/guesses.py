@@ -50,6 +50,8 @@ ORDER = (
     "customer_area",
     "channel",
 )
+DESCRIBING = ("reason_raw", "channel", "carrier", "mode", "disposition", "customer_area", "brand")
+"""Roles that a file may lack beside others of the same table: nothing hangs on them but themselves."""
 PRODUCT = ("name", "category", "brand", "size", "colour", "unit_cost", "weight_kg")
 # words in names of files, sheets and lists that say what a table holds
 SAYS = {
@@ -164,32 +166,48 @@ def merged_guesses(tables: list[Guess]) -> tuple[Guess, ...]:
     """Make one table of files with the same header."""
     merged: dict[tuple[Any, ...], Guess] = {}
     for table in tables:
-        key = (table.file.suffix.lower(), table.sheet, tuple(table.header), repr(sorted(table.read.items())))
+        key = (table.file.suffix.lower(), table.sheet, tuple(table.header), _way(table))
         if key in merged and merged[key].file != table.file:
             first = merged[key]
-            merged[key] = replace(first, rows=first.rows + table.rows, more=(*first.more, table.file))
+            read = _read_of_both(first, table)
+            merged[key] = replace(first, read=read, rows=first.rows + table.rows, more=(*first.more, table.file))
         else:
             merged[key] = table
     return tuple(_of_one_shape(list(merged.values())))
+
+
+def _way(table: Guess) -> str:
+    """Write how a table is read, but for the currencies beside its amounts: those are of the rows that were sampled."""
+    return repr(sorted((k, v) for k, v in table.read.items() if k != "currency"))
+
+
+def _read_of_both(one: Guess, other: Guess) -> dict[str, Any]:
+    """Give how two tables written alike are read, with the currencies that stand beside the amounts of either."""
+    codes = sorted({*one.read.get("currency", []), *other.read.get("currency", [])})
+    return one.read | ({"currency": codes} if codes else {})
 
 
 def _of_one_shape(tables: list[Guess]) -> list[Guess]:
     """Make one table of those that hold the same, where one has all columns of the other: exports of several months."""
     kept: list[Guess] = []
     for table in sorted(tables, key=lambda t: -len(t.header)):
-        of = (table.kind, table.file.suffix.lower(), table.sheet, repr(table.read))
+        of = (table.kind, table.file.suffix.lower(), table.sheet, _way(table))
         for place, other in enumerate(kept):
-            alike = (other.kind, other.file.suffix.lower(), other.sheet, repr(other.read)) == of
+            alike = (other.kind, other.file.suffix.lower(), other.sheet, _way(other)) == of
             same = {r: c for r, c in other.roles.items() if c in table.header} == table.roles
-            if alike and table.kind and same and set(table.header) <= set(other.header) and table.file != other.file:
+            lacks = {role for role, column in other.roles.items() if column not in table.header}
+            is_part = set(table.header) <= set(other.header) and lacks <= {*DESCRIBING, *PRODUCT}
+            if alike and table.kind and same and is_part and table.file != other.file:
                 where = [table.header.index(c) if c in table.header else None for c in other.header]
                 rows = [["" if n is None else row[n] for n in where] for row in table.rows]
-                kept[place] = replace(other, rows=other.rows + rows, more=(*other.more, *table.files), varies=True)
+                read = _read_of_both(other, table)
+                more = (*other.more, *table.files)
+                kept[place] = replace(other, read=read, rows=other.rows + rows, more=more, varies=True)
                 break
         else:
             kept.append(table)
-    place_of = {(t.file, t.sheet, repr(t.read)): number for number, t in enumerate(tables)}
-    return sorted(kept, key=lambda t: place_of[t.file, t.sheet, repr(t.read)])
+    place_of = {(t.file, t.sheet, _way(t)): number for number, t in enumerate(tables)}
+    return sorted(kept, key=lambda t: place_of[t.file, t.sheet, _way(t)])
 
 
 def told_once(tables: tuple[Guess, ...]) -> tuple[Guess, ...]:
@@ -376,8 +394,10 @@ def _settled(table: Guess) -> dict[str, str]:
 
 
 def _is_within_order(table: Guess) -> bool:
-    """Tell whether a table is a list of returns that stands within its order."""
-    return bool(re.match("return|refund|rma", plain(str(table.read.get("each", "")))))
+    """Tell whether a table is a list of returns that stands within its order; not of the lines within a return."""
+    words = plain(str(table.read.get("each", "")).split(".")[0]).split()
+    is_lines = any(re.match("line|item|article|product|sku|unit", word) for word in words)
+    return bool(words) and bool(re.match("return|refund|rma", words[0])) and not is_lines
 
 
 def _is_in_list(table: Guess, column: str) -> bool:

@@ -159,9 +159,7 @@ class Expressions:
         if schema.LOG.tables[thing].columns[column].info["values"]:  # our own words, however the file capitalises them
             value = f"lower({value})"
         text = text_sql(value)
-        if column == "country":  # the European Commission's codes for two countries, where ISO has others
-            return f"CASE upper({text}) WHEN 'UK' THEN 'GB' WHEN 'EL' THEN 'GR' ELSE {text} END"
-        return text
+        return values.country_sql(text) if column in ("country", "market") else text
 
     def _value(self, given: Any, line: int) -> str:
         """Compile a column, a constant or a small expression into SQL that gives text."""
@@ -373,6 +371,10 @@ class Expressions:
     def _rests_on(self, sql: str, text: str) -> bool:
         """Say whether an expression, or a column worked out that it uses, holds a text."""
         return text in sql or any(text in self.worked_out[name] for name in self._used(sql))
+
+    def _is_lacking(self, sql: str) -> bool:
+        """Say whether an expression is a column that no file has, which says nothing and leaves nothing blank."""
+        return self.worked_out.get(sql.removeprefix("t."), sql).endswith("(NULL::VARCHAR)")
 
     def _read(self, sql: str) -> str:
         """Give the column that holds what was read.

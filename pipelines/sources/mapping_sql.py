@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.sources.mapping_expressions import Expressions, text_sql
 from pipelines.sources.mapping_yaml import BEGINS, BY_ROW, SPECIAL, Items, Section, Source
+from pipelines.sources.values import country_of
 from pipelines.warehouse import schema
 from pipelines.warehouse.sql import quote
 
@@ -136,7 +137,8 @@ class Compiler(Expressions):
             columns["dimensions"] = self._dimensions(spec["dimensions"])
         for constant in log.columns:
             if constant.name in self.constants and constant.name not in columns:
-                columns[constant.name] = quote(self.constants[constant.name])
+                said = self.constants[constant.name]
+                columns[constant.name] = quote(country_of(said) if constant.name == "country" else said)
         if (moment := self._exported_at()) is not None:
             columns.setdefault("exported_at", moment)
         return columns
@@ -347,7 +349,7 @@ class Compiler(Expressions):
             " _line WHERE false"
         ]
         for event, day in times.items():
-            if _uses(spec["events"][event], ("earliest", "latest")):
+            if _uses(spec["events"][event], ("earliest", "latest")) or self._is_lacking(day):
                 continue
             is_blank = f"({where}) AND {text_sql(day)} IS NULL" + (f" OR NOT ({where})" if is_flag else "")
             joined = [
@@ -365,6 +367,8 @@ class Compiler(Expressions):
         """Note the SELECT of the things whose rows are there and leave their date blank, such as refunds taken back."""
         key = schema.LOG.tables[thing].info["key"][0]
         if thing not in ("refund", "recovery") or key not in columns or _uses(spec, ("earliest", "latest", "key")):
+            return
+        if self._rests_on(columns[key], "t.o") or self._is_lacking(happened):
             return
         joined = "".join(
             f" AND t.{s.prefix}k0 IS NOT NULL" for s in self.sides.values() if self._rests_on(happened, f"t.{s.prefix}")

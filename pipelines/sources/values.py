@@ -9,6 +9,7 @@ import re
 import zoneinfo
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import duckdb
 
@@ -82,6 +83,24 @@ STAMPED = r".*:\d{2}([.,]\d+)? *(Z|[+-]\d{2}(:?\d{2})?)"
 def trimmed(value: str) -> str:
     """Give the SQL of a text without invisible marks, its blanks of all kinds single."""
     return rf"trim(regexp_replace(regexp_replace({value}, '\p{{Cf}}', '', 'g'), '[\s\p{{Z}}]+', ' ', 'g'))"
+
+
+COUNTRIES = {"UK": "GB", "EL": "GR"}  # the European Commission's codes for two countries, where ISO has others
+
+
+def country_of(code: Any) -> Any:
+    """Give a country's code by ISO 3166 where others use their own.
+
+    >>> country_of("UK"), country_of("FR")
+    ('GB', 'FR')
+    """
+    return COUNTRIES.get(str(code).upper(), code)
+
+
+def country_sql(value: str) -> str:
+    """Give the SQL of a country's code, by ISO 3166 where others use their own."""
+    own = " ".join(f"WHEN {quote(code)} THEN {quote(iso)}" for code, iso in COUNTRIES.items())
+    return f"CASE upper({value}) {own} ELSE {value} END"
 
 
 def nothing_sql(value: str) -> str:
