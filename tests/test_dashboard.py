@@ -578,7 +578,7 @@ def test_products_are_listed_by_money_or_by_relative_rate_and_few_units_stand_la
 
 def test_every_style_has_its_page(sample_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = analyses.product_ranking
-    monkeypatch.setattr(analyses, "product_ranking", lambda build, limit=2, **asked: whole(build, limit=limit, **asked))
+    monkeypatch.setattr(analyses, "product_ranking", lambda build, asked, limit=2: whole(build, asked, limit=limit))
     queries.ranking.cache_clear()
     monkeypatch.setattr(data_products, "SHOWN_STYLES", 2)
     opened = app(sample_settings.warehouse, monkeypatch, products_part=EN("products.tab_one")).run()
