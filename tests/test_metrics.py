@@ -602,6 +602,17 @@ def test_returns_of_a_period_over_its_sales_say_which_way_sales_bias_them(tmp_pa
         assert first.endswith(
             "too low: returns stem from sales 10 days earlier, and 100% of those days lie before the data"
         )
+    fewer = [{**row, "units_sold": 20 if n < 10 else 10} for n, row in enumerate(sold)]
+    (tmp_path / "fewer").mkdir()
+    with rebuilt(tmp_path / "fewer", fact_order_line=fewer, fact_return_line=back, estimate_credit_match=[]) as build:
+        days = Question(since=date(2025, 11, 10), until=date(2025, 11, 20))
+        falling = metrics.answer(build, "period_return_rate", days).iloc[0]  # eleven days of 20, one before the data
+        assert falling["caution"] == "trend"
+        assert falling["reason"].endswith(
+            "too high while sales fall: 120 units sold in these days, 220 in those 10 days earlier, which the returns"
+            " stem from; of the earlier days 9% lie before the data: their sales are taken to be like its first"
+        )
+    with open_duckdb(tmp_path / "other.duckdb") as build:
         whole = metrics.answer(build, "observed_return_rate", later).iloc[0]
         assert (whole["status"], whole["high"]) == ("greyed", pytest.approx(0.1))
         of_country = metrics.answer(build, "period_return_rate", later.but(where={"country": ["FR"]})).iloc[0]

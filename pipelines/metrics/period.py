@@ -55,11 +55,12 @@ def _bias(sold: float, before: float, unseen: float, days: int) -> list[str]:
     if abs(before / sold - 1) <= LEVEL:
         return []
     way = "too low while sales grow" if before < sold else "too high while sales fall"
-    taken = f"; {unseen:.0%} of those lie before the data and are taken to be like its first" if is_partly_seen else ""
-    return [
-        f"{way}: {sold:,.0f} units sold in these days, {'about ' if is_partly_seen else ''}{before:,.0f} in those"
-        f" {days} days earlier, which the returns stem from{taken}"
-    ]
+    said = (
+        f"{way}: {sold:,.0f} units sold in these days, {before:,.0f} in those {days} days earlier, which the returns"
+        " stem from"
+    )
+    taken = f"of the earlier days {unseen:.0%} lie before the data: their sales are taken to be like its first"
+    return [said, taken] if is_partly_seen else [said]
 
 
 def return_days(build: Build) -> int:
