@@ -56,7 +56,7 @@ def written(path: Path, until: datetime, change: str = "") -> Path:
         INSERT INTO build_source BY NAME SELECT 'shop' AS source, 'return_event' AS thing, TIMESTAMP '{until}'
             AS last_occurred_at;
         INSERT INTO build_coverage BY NAME SELECT 'shop' AS source, fact, 1.0 AS share, 9 AS rows
-            FROM (VALUES ('order'), ('return')) f(fact);
+            FROM (VALUES ('order'), ('return'), ('back')) f(fact);
     """)
     estimate.curves(connection, Settings())
     estimate.priors(connection, Settings())

@@ -98,19 +98,21 @@ def load(
         warnings=report.warnings,
     )
     _print_load(report, output)
-    for count in report.counts:
-        if count["read"] and count["quarantined"] == count["read"]:
-            errors.print(
-                f"No row of {count['table']} counts: all {count['read']:,} are in quarantine. The rules above say what"
-                " is wrong; correct the files or the mapping and load again.",
-                soft_wrap=True,
-                highlight=False,
-                markup=False,
-            )
-    for sentence in report.refused:
-        errors.print(f"Not taken in: {sentence}", soft_wrap=True, highlight=False, markup=False)
+    _say_what_does_not_count(report)
     if report.refused:
         raise typer.Exit(1)
+
+
+def _say_what_does_not_count(report: "Report") -> None:
+    """Say which logs have no row that counts, and which files were refused."""
+    sentences = [
+        f"No row of {count['table']} counts: all {count['read']:,} are in quarantine. The rules above say what is"
+        " wrong; correct the files or the mapping and load again."
+        for count in report.counts
+        if count["read"] and count["quarantined"] == count["read"]
+    ]
+    for sentence in [*sentences, *(f"Not taken in: {refused}" for refused in report.refused)]:
+        errors.print(sentence, soft_wrap=True, highlight=False, markup=False)
 
 
 def _print_load(report: "Report", output: Format) -> None:
