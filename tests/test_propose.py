@@ -438,7 +438,6 @@ ORDERS = "Order ID,Order Date,SKU,Qty,Price"
             "read: {currency: [CHF]}",
         ),
         (f"{ORDERS}\n1,46024,A,1,9.5\n2,46025,B,1,9.5\n", 'dates: ["excel"]'),
-        ("Order,Date,SKU,Qty,Net,Date\n1,2026-01-01,A,1,9,\n2,2026-01-02,B,1,9,2026-02-01\n", "ordered_at: Date 2"),
         (
             f"{ORDERS},Country/Region,State\n1,2026-01-01,A,1,9.5,United States,Texas\n2,2026-01-02,B,1,9.5,United"
             " States,Ohio\n",
@@ -452,6 +451,28 @@ def test_what_programs_and_spreadsheets_write_is_understood(tmp_path: Path, cont
     proposal = propose(file)
     assert said in proposal.yaml
     assert proposal.roles & {"status"} == set()
+
+
+def test_of_two_columns_called_alike_a_person_chooses(tmp_path: Path) -> None:
+    """A proposal says how each is named; only a mapping that names one by its place is loaded."""
+    (file,) = written(tmp_path, o="order_id,date,sku,qty,amount,currency,amount\nO1,2026-03-02,P1,2,19.90,EUR,99.00\n")
+    with pytest.raises(SourceError, match=r"`amount` stands twice or more.*`amount 5` or `amount 7`"):
+        propose(file)
+    mapping = tmp_path / "m.yaml"
+    text = (
+        "time_zone: Europe/Paris\nconstants: {country: FR}\ntables:\n  - file: o.csv\n    to:\n      order_line:"
+        " {order_id: order_id, order_line_id: order_id, ordered_at: date, product_id: sku, units: qty,"
+        " net_amount: amount 7, currency: currency}\n"
+    )
+    mapping.write_text(text)
+    settings = Settings(warehouse=tmp_path / "warehouse")
+    run.load(settings, [file], source=str(mapping))
+    path = build_path(settings.warehouse, current_id(settings.warehouse) or "")
+    with duckdb.connect(str(path), read_only=True) as build:
+        assert build.execute("SELECT net_amount::DOUBLE FROM fact_order_line").fetchall() == [(99.0,)]
+    mapping.write_text(text.replace("amount 7", "amount"))
+    with pytest.raises(SourceError, match="Name it by its place, `amount 5` or `amount 7`"):
+        run.load(settings, [file], source=str(mapping))
 
 
 def test_exports_of_several_months_are_one_table_where_some_lack_a_column(tmp_path: Path) -> None:

@@ -168,12 +168,27 @@ class Proposal:
         return "\n".join([*lines, "Look the mapping over, then load:", self.command(mapping)])
 
 
+def _check_repeated(table: Guess) -> None:
+    """Raise SourceError where a column with a role is one of several with the same heading: a person has to choose."""
+    places = {c: c.rpartition(" ")[0] for n, c in enumerate(table.header, start=1) if c.endswith(f" {n}")}
+    for column in table.roles.values():
+        alike = [c for c, heading in places.items() if heading.lower() == places.get(column, "").lower() and heading]
+        if len(alike) > 1 and table.kind and places[column] != "column":
+            raise SourceError(
+                f"`{places[column][:60]}` stands twice or more in the header of {table.file.name[:40]}: nobody can tell"
+                f" which is meant. Name one of them differently, or write a mapping that says `{alike[0][:40]}` or"
+                f" `{alike[1][:40]}`."
+            )
+
+
 def propose(paths: Path | Sequence[Path]) -> Proposal:
     """Propose one mapping for files and folders of CSV, Excel, Parquet, NDJSON or JSON.
 
     Raises SourceError for a file that is none of these or has no row, and when neither orders nor returns can be seen.
     """
     proposal = guess(paths)
+    for table in proposal.tables if not proposal.shipped else ():
+        _check_repeated(table)
     if not any(t.rows for t in proposal.tables):
         raise SourceError(
             f"{proposal.file} has a header and no row: nothing says what its columns hold. Export it with its rows."
