@@ -515,3 +515,19 @@ def stacked(
         below = {"yref": "container", "y": 0, "yanchor": "bottom"}
         figure.update_layout(margin={"t": 8, "b": 190}, height=(figure.layout.height or 0) + 150, legend=below)
     return figure
+
+
+def cells_of(figure: go.Figure, z: Any, x: Sequence[str], y: Sequence[str], text: Any) -> None:
+    """Add a heat map of cells that each say their number: the darker, the more."""
+    figure.add_heatmap(
+        z=z,
+        x=x,
+        y=y,
+        text=text,
+        texttemplate="%{text}",
+        showscale=False,
+        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]],
+        xgap=2,
+        ygap=2,
+        hoverinfo="skip",
+    )

@@ -98,9 +98,9 @@ def _language(tables: tuple[Guess, ...]) -> str:
 
 
 def _currency(tables: tuple[Guess, ...], texts: str, home: str) -> str:
-    codes = {row["currency"] for row in headings.countries().values()}
+    codes = headings.currencies()
     stated = _usual(v.upper() for t in tables if "currency" in t.roles for v in t.filled(t.roles["currency"]))
-    if re.fullmatch("[A-Z]{3}", stated) and stated in codes | {"USD", "EUR", "GBP"}:
+    if re.fullmatch("[A-Z]{3}", stated) and stated in codes:
         return stated
     values = " ".join(v for t in tables for row in t.rows[:100] for v in row if re.search(r"\d", v) and len(v) < 20)
     for where in (texts, values):

@@ -258,7 +258,6 @@ def guessed(sample: Sample) -> Guess:
 
 def _codes_beside_amounts(table: Guess) -> list[str]:
     """List the codes of currencies that stand beside amounts, such as EUR in `EUR 20,50`."""
-    known = {row["currency"] for row in headings.countries().values()} | {"USD", "EUR", "GBP"}
     amounts = (
         v
         for role in (*PRICES, "refund_amount", "vat_amount", "freight")
@@ -266,7 +265,7 @@ def _codes_beside_amounts(table: Guess) -> list[str]:
         for v in table.filled(table.roles[role])
     )
     found = {m for v in amounts for m in re.findall(r"(?<![A-Za-z])[A-Z]{3}(?![A-Za-z])", v)}
-    return sorted(found & known)
+    return sorted(found & headings.currencies())
 
 
 def _roles(sample: Sample) -> dict[str, str]:

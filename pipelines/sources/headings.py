@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from pipelines.settings import data_path
-from pipelines.sources.values import MINUS, NOTHING
+from pipelines.sources.values import MINUS, NOTHING, iso_country
 
 TIMES = (
     "ordered_at",
@@ -262,6 +262,12 @@ def countries() -> dict[str, dict[str, str]]:
 
 
 @cache
+def currencies() -> frozenset[str]:
+    """Give the codes of the currencies of the countries we know."""
+    return frozenset(row["currency"] for row in countries().values())
+
+
+@cache
 def _tax_rates() -> dict[str, float]:
     with data_path("vat.csv").open(encoding="utf-8", newline="") as file:
         return {row["country"]: float(row["rate"]) for row in csv.DictReader(file)}
@@ -285,11 +291,11 @@ def _country_names() -> dict[str, str]:
 def country_of(value: str) -> str:
     """Give the ISO code of a country's code or name in one of six languages; '' for none.
 
-    >>> country_of("Deutschland"), country_of("ESP"), country_of("fr"), country_of("Narnia")
-    ('DE', 'ES', 'FR', '')
+    >>> country_of("Deutschland"), country_of("ESP"), country_of("fr"), country_of("UK"), country_of("Narnia")
+    ('DE', 'ES', 'FR', 'GB', '')
     """
     word = plain(value)
-    return word.upper() if re.fullmatch("[a-z]{2}", word) and word != "uk" else _country_names().get(word, "")
+    return iso_country(word.upper()) if re.fullmatch("[a-z]{2}", word) else _country_names().get(word, "")
 
 
 def meaning(value: str) -> str:

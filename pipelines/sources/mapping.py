@@ -476,7 +476,7 @@ class Mapping:
         constants = self.content.get("constants") or {}
         rest = f"TIMESTAMP '{BEGINS}' AS valid_from, {quote(self.content['time_zone'])} AS time_zone"
         for column, key in (("market", "country"), ("channel", "channel"), ("currency", "currency")):
-            said = values.country_of(constants[key]) if key in constants and column == "market" else constants.get(key)
+            said = values.iso_country(constants[key]) if key in constants and column == "market" else constants.get(key)
             rest += f", {quote(said) if said is not None else 'NULL::VARCHAR'} AS {column}"
         lines = " UNION ALL BY NAME ".join(counted.get("order_line", []) + derived.get("order_line", []))
         ours = f"SELECT {quote(constants.get('shop_id', self.name))} AS shop_id"

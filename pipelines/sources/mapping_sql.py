@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.sources.mapping_expressions import Expressions, text_sql
 from pipelines.sources.mapping_yaml import BEGINS, BY_ROW, SPECIAL, Items, Section, Source
-from pipelines.sources.values import country_of
+from pipelines.sources.values import iso_country
 from pipelines.warehouse import schema
 from pipelines.warehouse.sql import quote
 
@@ -138,7 +138,7 @@ class Compiler(Expressions):
         for constant in log.columns:
             if constant.name in self.constants and constant.name not in columns:
                 said = self.constants[constant.name]
-                columns[constant.name] = quote(country_of(said) if constant.name == "country" else said)
+                columns[constant.name] = quote(iso_country(said) if constant.name == "country" else said)
         if (moment := self._exported_at()) is not None:
             columns.setdefault("exported_at", moment)
         return columns
@@ -352,16 +352,17 @@ class Compiler(Expressions):
             if _uses(spec["events"][event], ("earliest", "latest")) or self._is_lacking(day):
                 continue
             is_blank = f"({where}) AND {text_sql(day)} IS NULL" + (f" OR NOT ({where})" if is_flag else "")
-            joined = [
-                f" AND t.{s.prefix}k0 IS NOT NULL"
-                for s in self.sides.values()
-                if self._rests_on(f"{day} {where}", f"t.{s.prefix}")
-            ]
             selects.append(
                 f"SELECT concat_ws('/', {line}, {quote(event)}) AS event_id, {line} AS return_line_id, t._file, t._line"
-                f" FROM {self.rows} t WHERE t._broken IS NULL AND {line} IS NOT NULL AND ({is_blank}){''.join(joined)}"
+                f" FROM {self.rows} t WHERE t._broken IS NULL AND {line} IS NOT NULL AND ({is_blank})"
+                f"{self._joined(f'{day} {where}')}"
             )
         return " UNION ALL ".join(selects)
+
+    def _joined(self, sql: str) -> str:
+        """Give the condition that a row is joined to every table an expression rests on; '' for none."""
+        sides = (s.prefix for s in self.sides.values() if self._rests_on(sql, f"t.{s.prefix}"))
+        return "".join(f" AND t.{prefix}k0 IS NOT NULL" for prefix in sides)
 
     def _undated(self, thing: str, spec: Section, columns: dict[str, str], where: str, happened: str) -> None:
         """Note the SELECT of the things whose rows are there and leave their date blank, such as refunds taken back."""
@@ -370,11 +371,8 @@ class Compiler(Expressions):
             return
         if self._rests_on(columns[key], "t.o") or self._is_lacking(happened):
             return
-        joined = "".join(
-            f" AND t.{s.prefix}k0 IS NOT NULL" for s in self.sides.values() if self._rests_on(happened, f"t.{s.prefix}")
-        )
-        rows = f"t._file, t._line FROM {self.rows} t WHERE {where} AND {text_sql(happened)} IS NULL{joined}"
-        rows += f" AND {columns[key]} IS NOT NULL"
+        blank = f"{columns[key]} IS NOT NULL AND {text_sql(happened)} IS NULL{self._joined(happened)}"
+        rows = f"t._file, t._line FROM {self.rows} t WHERE {where} AND {blank}"
         for log in (thing, *(["refund_line"] if thing == "refund" else [])):
             name = schema.LOG.tables[log].info["key"][0]
             self.blank.setdefault(log, []).append(f"SELECT {columns[key]} AS {name}, {rows}")

@@ -88,10 +88,10 @@ def trimmed(value: str) -> str:
 COUNTRIES = {"UK": "GB", "EL": "GR"}  # the European Commission's codes for two countries, where ISO has others
 
 
-def country_of(code: Any) -> Any:
+def iso_country(code: Any) -> Any:
     """Give a country's code by ISO 3166 where others use their own.
 
-    >>> country_of("UK"), country_of("FR")
+    >>> iso_country("UK"), iso_country("FR")
     ('GB', 'FR')
     """
     return COUNTRIES.get(str(code).upper(), code)

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.i18n import Words
-from dashboard.shared.charts import ACCENT, MAIN, axis, codes, framed, wrapped
+from dashboard.shared.charts import ACCENT, MAIN, axis, cells_of, codes, framed, wrapped
 
 
 def size_grid(frame: pd.DataFrame, words: Words) -> go.Figure:
@@ -29,18 +29,7 @@ def size_grid(frame: pd.DataFrame, words: Words) -> go.Figure:
         for c in colours
     ]
     figure = framed(90 + 46 * max(len(colours), 1), words)
-    figure.add_heatmap(
-        z=rates,
-        x=[str(s) for s in sizes],
-        y=wrapped(colours, 12),
-        text=text,
-        texttemplate="%{text}",
-        showscale=False,
-        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]],
-        xgap=2,
-        ygap=2,
-        hoverinfo="skip",
-    )
+    cells_of(figure, rates, [str(s) for s in sizes], wrapped(colours, 12), text)
     figure.update_xaxes(side="top", showgrid=False, type="category", tickmode="linear", dtick=1)
     return figure
 

@@ -12,6 +12,7 @@ from dashboard.shared.charts import (
     QUIET,
     SERIES,
     axis,
+    cells_of,
     codes,
     framed,
     marker_of,
@@ -95,18 +96,7 @@ def heat(frame: pd.DataFrame, words: Words, rows: str, columns: str, *, unit: st
     across = [words.value(columns, name) for name in table.columns]
     down = [words.value(rows, name) for name in table.index]
     figure = framed(110 + 30 * len(table), words)
-    figure.add_heatmap(
-        z=table.to_numpy(),
-        x=wrapped(across, 10),
-        y=wrapped(down, 20),
-        text=text,
-        texttemplate="%{text}",
-        showscale=False,
-        colorscale=[[0, "#E3EEF3"], [1, "#1F6F8B"]],
-        xgap=2,
-        ygap=2,
-        hoverinfo="skip",
-    )
+    cells_of(figure, table.to_numpy(), wrapped(across, 10), wrapped(down, 20), text)
     # the cells of a heat map cannot be chosen: on each that has a number lies a clear mark that can
     cells = [
         (x, y, label, [code, other])
