@@ -213,3 +213,29 @@ def test_a_corrected_row_is_missing_no_more(settings: Settings, build: Build, tm
     sold, paid = _row(now, "sold_units"), _row(now, "refund_amount")
     assert (sold["value"], sold["coverage"], sold["status"]) == (12, 1, "ok")
     assert (paid["value"], paid["coverage"], paid["status"]) == (61, 1, "ok")
+
+
+def test_more_back_than_sold_is_said_on_the_rows_it_belongs_to(tmp_path: Path) -> None:
+    """Three of A came back, of which one was sold; one of B, of two.
+
+    Three of the four units returned stand on a line that sold fewer, none of B's.
+    """
+    write_rows(tmp_path / "in" / "order_line.csv", [_line("A", 1, 50), _line("B", 2, 80), _line("C", 9, 90)])
+    received = {"event": "received", "occurred_at": "2026-03-12T10:00:00Z"}
+    events = [
+        received | {"event_id": name, "return_line_id": name, "return_id": name, "order_line_id": name, "units": units}
+        for name, units in (("A", 3), ("B", 1))
+    ]
+    write_rows(tmp_path / "in" / "return_event.csv", events)
+    settings = fresh(tmp_path)
+    load(settings, [tmp_path / "in"])
+    build = current_build(settings.warehouse)
+    for key, value in (("returned_units", 4), ("observed_return_rate", 4 / 12)):
+        row = _row(build, key)
+        assert row[["value", "caution"]].tolist() == [pytest.approx(value), "coverage"], key
+        assert row["reason"] == "75.0% of the returned units stand on lines that sold fewer", key
+    only_b = {"product_id": "shop:B"}
+    assert _row(build, "returned_units", where=only_b)[["value", "reason", "caution"]].tolist() == [1, "", ""]
+    by_product = metrics.answer(build, "returned_units", by=["product_id"]).set_index("product_id")["caution"]
+    assert by_product.to_dict() == {"shop:A": "coverage", "shop:B": ""}
+    assert _row(build, "sold_units")["reason"] == ""

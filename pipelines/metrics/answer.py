@@ -61,6 +61,7 @@ def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequenc
     if "source" in bound.by and without:
         found = _with_sources_without(found, without)
         note = ""
+    found = losses.beyond_sold(build, bound, found)
     unshipped = losses.unshipped(build, bound)
     if note or unshipped:
         found["note"] = ["; ".join(filter(None, [note, own, unshipped])) for own in found["note"]]

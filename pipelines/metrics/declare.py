@@ -59,12 +59,17 @@ class FactTable:
         return Time(self.dimensions["source"], ask.as_of, ask.observed)
 
     @property
-    def table_name(self) -> str:
-        """Name of the base's first table."""
+    def first_table(self) -> Any:
+        """The base's first table."""
         first: Any = self.table
         while hasattr(first, "left"):
             first = first.left
-        return str(getattr(first, "name", ""))
+        return first
+
+    @property
+    def table_name(self) -> str:
+        """Name of the base's first table."""
+        return str(getattr(self.first_table, "name", ""))
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from sqlalchemy import Integer, Select, and_, case, false, func, literal_column,
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import FromClause
 
-from pipelines.metrics.compiler import chosen_sums, dimension, dimension_condition
+from pipelines.metrics.compiler import chosen_sums, dimension, dimension_condition, filters
 from pipelines.metrics.declare import BoundQuestion, FactTable, Measure, Sum, part_measures
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import time_grain
@@ -98,6 +98,50 @@ def unshipped(build: Build, ask: BoundQuestion) -> str:
     ]
     lines = float(mine["lines"].sum())
     return f"{share(float(mine['bare'].sum()) / lines)} of the lines sold show no shipment" if lines else ""
+
+
+def beyond_sold(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.DataFrame:
+    """Say on each row of an answer what share of its returned units stands on lines that sold fewer.
+
+    Past `CAUTION` that is a caution. Such lines are looked for once a build.
+    """
+    o, r = (STAR.tables[n].c for n in ("fact_order_line", "fact_return_line"))
+    sold = o.units_sold + o.units_exchanged_in
+    both = STAR.tables["fact_return_line"].join(STAR.tables["fact_order_line"], r.order_line_key == o.order_line_key)
+    came_back = select(r.order_line_key).select_from(both).where(r.confirmed_at.is_not(None))
+    lines = came_back.group_by(r.order_line_key, sold).having(func.sum(r.units) > sold)
+    if "beyond_sold" not in build.cache:
+        build.cache["beyond_sold"] = len(build.fetch(lines.limit(1))) > 0
+    by = list(ask.by)
+    parts = []
+    for s in chosen_sums(ask) if build.cache["beyond_sold"] else ():
+        now = s.base.time(ask)
+        if s.base.table_name != "fact_return_line" or not isinstance(s.amount(now).type, Integer):
+            continue
+        amount = double(func.abs(s.amount(now)))
+        keys = [dimension(s.base, b, ask.on, now).label(b) for b in by]
+        columns: list[Expression] = [
+            func.sum(case((s.base.first_table.c.order_line_key.in_(lines), amount), else_=double(0))).label("beyond"),
+            func.sum(amount).label("of"),
+        ]
+        held = [*filters(s.base, ask, now), *([s.when(now)] if s.when else [])]
+        query = select(*keys, *columns).select_from(s.base.table).where(*held)
+        parts.append(build.fetch(query.group_by(*keys) if keys else query))
+    if not parts:
+        return found
+    told = pd.concat(parts, ignore_index=True)
+    told = told.groupby(by, dropna=False, as_index=False)[["beyond", "of"]].sum() if by else told.sum().to_frame().T
+    mixed = {b: object for b in by if found[b].dtype != told[b].dtype}
+    joined = found.astype(mixed).merge(told.astype(mixed), on=by, how="left") if by else found.assign(**told.iloc[0])
+    of_row = (joined["beyond"] / joined["of"]).fillna(0.0).tolist()
+    words = [f"{share(part)} of the returned units stand on lines that sold fewer" if part else "" for part in of_row]
+    return found.assign(
+        note=["; ".join(filter(None, pair)) for pair in zip(found["note"].fillna(""), words, strict=True)],
+        caution=[
+            joined_words(own, "coverage" if part > CAUTION else "")
+            for own, part in zip(found["caution"].fillna(""), of_row, strict=True)
+        ],
+    )
 
 
 def _quarantined(build: Build, ask: BoundQuestion, measure: Measure) -> tuple[float, float]:
