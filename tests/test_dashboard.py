@@ -44,6 +44,7 @@ from pipelines.people.actions import Measured
 from pipelines.settings import Settings
 from pipelines.warehouse import vocabulary
 from pipelines.warehouse.engine import Build
+from pipelines.why import together, why
 from tests.conftest import FUZZ
 
 HOME = Path(dashboard.__file__).parent
@@ -138,8 +139,9 @@ def test_every_coded_value_has_a_name(language: str) -> None:
 def test_what_a_number_rests_on_is_said_in_french() -> None:
     nouns = {s.base.noun for m in metrics.catalogue() for x in m.measures for sums in x.alternatives for s in sums}
     for noun in nouns:
-        for clause in losses.CLAUSES.values():
-            sentence = f"between 5 and 8 units: only 62.5% of {noun} can be counted; 37.5% {clause}"
+        for kind in losses.KINDS:
+            only = why("bounds_only", low="5", high="8 units", share="62.5%", what=noun)
+            sentence = together(only, why(f"lost_{kind}", share="37.5%", dimension="brand"))
             assert not {noun, "of", "counted", "have", "name"} & set(FR.translated(sentence).split()), sentence
     for facts in FACTS.values():
         assert (

@@ -12,9 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pipelines.why import SENTENCES, Why, read
+
 LANGUAGES = {"en": "English", "fr": "Français"}
 MISSING = "–"
 _SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
+_NUMBER = re.compile(r"(?:under |over )?-?\d[\d,.]*%?(?: [^\d]+)?")
 _NARROW = "\u202f"
 _NO_BREAK = "\u00a0"
 _MORE_OR_LESS = {"under ": "moins\u00a0de\u00a0", "over ": "plus\u00a0de\u00a0"}
@@ -28,7 +31,9 @@ def catalogue(language: str) -> dict[str, str]:
     'Retours'
     """
     text = Path(__file__).with_name(f"{language}.toml").read_text(encoding="utf-8")
-    return dict(_flat(tomllib.loads(text), ""))
+    found = dict(_flat(tomllib.loads(text), ""))
+    plain = {f"reason.{code}": re.sub(r"\{(\w+):[^}]*\}", r"{\1}", said) for code, said in SENTENCES.items()}
+    return plain | found if language == "en" else found
 
 
 def _flat(branch: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
@@ -36,18 +41,6 @@ def _flat(branch: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
     for name, value in branch.items():
         leaves += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
     return leaves
-
-
-@cache
-def _reasons() -> list[tuple[str, str]]:
-    """Patterns of the reasons in the English catalogue.
-
-    `{a}` stands for any text without a semicolon, `{share}` for a share.
-    """
-    english = {key: text for key, text in catalogue("en").items() if key.startswith("reason.")}
-    share = r"(?P<share>(?:under |over )?[\d.,]+%)"
-    patterns = {key: re.escape(text).replace(r"\{share\}", share) for key, text in english.items()}
-    return [(key, re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^;]+)", text)) for key, text in patterns.items()]
 
 
 def _is_missing(value: Any) -> bool:
@@ -242,7 +235,7 @@ class Words:
         return self("date.months").split()[month - 1]
 
     def translated(self, sentence: str) -> str:
-        """Give a reason that `pipelines.metrics` writes in English in this language; an unknown one stays as it is.
+        """Give sentences of `pipelines.why` in this language; a text that is none of them stays as it is.
 
         >>> Words("fr").translated("nothing sold in this selection")
         'rien de vendu dans cette sélection'
@@ -252,25 +245,31 @@ class Words:
         >>> Words("fr").translated("94.7% of returned units; 5.3% name no order").replace("\u00a0", " ")
         '94,7 % des articles retournés ; 5,3 % ne nomment aucune commande'
         """
-        for key, pattern in _reasons():
-            found = re.fullmatch(pattern, sentence)
-            if found:
-                parts = {name: self._part(name, text) for name, text in found.groupdict().items()}
-                on_screen = f"screen.{key.removeprefix('reason.')}"
-                return self(on_screen) if on_screen in catalogue(self.language) else self(key, **parts)
-        clauses = sentence.split("; ")
+        clauses = read(sentence)
+        if all(isinstance(clause, str) for clause in clauses):
+            return sentence
         between = f"{_NO_BREAK}; " if self.language == "fr" else "; "
-        return sentence if len(clauses) < 2 else between.join(map(self.translated, clauses))
+        return between.join(map(self._said, clauses))
+
+    def _said(self, clause: Why | str) -> str:
+        if isinstance(clause, str):
+            return clause
+        known, screen = catalogue(self.language), f"screen.{clause.code}"
+        if screen in known:
+            return known[screen]
+        return self(f"reason.{clause.code}", **{name: self._part(name, text) for name, text in clause.parts.items()})
 
     def _part(self, name: str, text: str) -> str:
-        """Put a part of a reason into this language: what is counted, a number, a share."""
+        """Put a part of a reason into this language: what is counted, a number, a share, another reason."""
+        if name == "said":
+            return self.translated(text)
         if name == "dimension":
             known = catalogue(self.language)
             return " / ".join(known.get(f"filter.{one.replace(' ', '_')}", one).lower() for one in text.split(" or "))
         if name in ("what", "facts"):
             known = catalogue(self.language)
             return known.get(f"noun.{text}") or ", ".join(known.get(f"noun.{one}", one) for one in text.split(", "))
-        if name not in ("share", "limit", "low", "high", "n", "of") or self.language == "en":
+        if self.language == "en" or not _NUMBER.fullmatch(text):
             return text
         for english, own in _MORE_OR_LESS.items():
             text = text.replace(english, own)

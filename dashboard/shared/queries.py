@@ -29,6 +29,7 @@ from pipelines.warehouse import state, vocabulary
 from pipelines.warehouse.build import current_build, current_id, open_build
 from pipelines.warehouse.engine import Build, looked_up
 from pipelines.warehouse.star import STAR
+from pipelines.why import why
 
 ENTRIES = 512
 POLICY_METHODS, POLICY_UNITS, POLICY_STAGES, POLICY_TRIGGERS, POLICY_EXCEPTIONS, POLICY_KEEPERS = (
@@ -335,7 +336,7 @@ def _same_age(asked: PageQuestion, key: str) -> Change | None:
     if now.status != "ok" or row["status"] != "ok":
         return None
     previous, nothing = float(row["value"]), float("nan")
-    caution = now.reason if now.caution else f"compared period: {row['reason']}" if row["caution"] else ""
+    caution = now.reason if now.caution else why("of_compared", said=row["reason"]) if row["caution"] else ""
     return Change(now.value, previous, now.value - previous, nothing, nothing, None, now.unit, caution)
 
 

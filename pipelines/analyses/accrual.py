@@ -27,6 +27,7 @@ from pipelines.metrics.facts.conditions import returned, sold
 from pipelines.metrics.finish import final, shares
 from pipelines.metrics.question import ANYTHING, Day, Question, as_instant
 from pipelines.warehouse.engine import Build
+from pipelines.why import together, why
 
 TO_RECOVER, VALUE_LOSS = ("return_freight", "handling", "disposal"), "value_loss"
 """Components of the cost of a return that lower the asset.
@@ -130,9 +131,9 @@ def _coming(build: Build, frame: pd.DataFrame, asked: BoundQuestion, amounts: Se
     maturity = float(np.nansum(whole.maturity * sold_units) / max(sold_units.sum(), 1.0))
     reason = ""
     if not final.has_curves(build):
-        reason = "no development curve yet: too few returns to know how they arrive"
+        reason = why("no_curve")
     elif maturity < final.MATURE:
-        reason = f"too young: {maturity:.0%} of the expected returns have come, {final.MATURE:.0%} are needed"
+        reason = why("young", share=maturity, limit=final.MATURE)
     amount = {
         n: np.bincount(number, kept[n] * chance * scale, len(keys)) if n in kept else np.full(len(keys), np.nan)
         for n in ("units", *_AMOUNTS)
@@ -235,7 +236,7 @@ def _reason(build: Build, question: Question, of_projection: str) -> tuple[str, 
     back = rests[0]
     lost = [str(row["reason"]) for row in rests if row["status"] != "ok" or row["caution"]]
     is_withheld = bool(of_projection) or back["status"] != "ok"
-    reason = str(back["reason"]) if back["status"] != "ok" else of_projection or "; ".join(dict.fromkeys(lost))
+    reason = str(back["reason"]) if back["status"] != "ok" else of_projection or together(*dict.fromkeys(lost))
     return reason, is_withheld
 
 

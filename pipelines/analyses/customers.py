@@ -17,7 +17,7 @@ from models import rates as rate_models
 from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind
 from pipelines.metrics.compiler import filters
-from pipelines.metrics.coverage import lacking
+from pipelines.metrics.coverage import lacking, wanted
 from pipelines.metrics.declare import both
 from pipelines.metrics.facts import LOTS, ORDERS, lots, orders
 from pipelines.metrics.facts.conditions import is_confirmed, is_headline
@@ -25,6 +25,7 @@ from pipelines.metrics.finish import final
 from pipelines.metrics.finish import shares as shares_finish
 from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, Expression, double
+from pipelines.why import together, why
 
 SHARE_STEP = 0.05  # customers are counted by the share expected back of what they bought, to so much
 FEWEST = 200  # customers, under which nothing is said of any
@@ -62,15 +63,17 @@ def customer_concentration(
     nothing = pd.DataFrame()
     lacks = lacking(build, ("order", "return", "customer"))
     if not lacks or all(lacks.values()):
-        return Concentration(0, nothing, nothing, "needs customers; load a source that has it")
+        return Concentration(
+            0, nothing, nothing, together(why("needs", facts=wanted(("customer",))), why("load_source"))
+        )
     crowd = _crowd(build, question)
     customers = int(crowd["customers"].sum())
     if customers < FEWEST or crowd["returned"].max() < 1:
-        reason = f"only {customers} customers in this selection, {FEWEST} are needed"
+        reason = why("few_customers", customers=customers, needed=FEWEST)
         return Concentration(customers, nothing, nothing, reason)
     age = answer(build, "maturity", question).iloc[0]
     if age["status"] != "ok" or age["value"] < final.MATURE:
-        young = f"too young: {age['value']:.0%} of the expected returns have come, {final.MATURE:.0%} are needed"
+        young = why("young", share=age["value"], limit=final.MATURE)
         return Concentration(customers, nothing, nothing, young if age["status"] == "ok" else str(age["reason"]))
     bought, back, count = (crowd[c].to_numpy(float) for c in ("bought", "returned", "customers"))
     chance = concentration.by_chance(bought, count, crowd["chance"])

@@ -21,6 +21,7 @@ from pipelines.metrics.facts import promises
 from pipelines.metrics.facts.of_promises import PROMISES
 from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build
+from pipelines.why import why
 
 WEEKS = 13  # of starts that the promise of today rests on
 FEWEST = 30  # that must have completed
@@ -150,7 +151,7 @@ def _offer(promise_id: str, lane: Mapping[str, str], at: float, mine: pd.DataFra
     nothing = pd.DataFrame(columns=["duration", "kept", "low", "high", "broken_a_month", "is_published", "is_possible"])
     nan = float("nan")
     if n < FEWEST:
-        reason = f"only {n} have completed in the last {weeks} weeks; {FEWEST} are needed"
+        reason = why("few_completed", n=n, weeks=weeks, needed=FEWEST)
         return Offer(
             promise_id, lane, at, unit, published, nan, nan, nan, n, a_month, nan, nan, nan, False, reason, nothing
         )
@@ -174,11 +175,7 @@ def _offer(promise_id: str, lane: Mapping[str, str], at: float, mine: pd.DataFra
     )
     of = np.searchsorted(took, published, side="right") - 1 if published is not None else -1
     now = curve[of] if of >= 0 else np.array([0.0, 0.0, 0.0]) if published is not None else np.full(3, nan)
-    reason = (
-        ""
-        if np.isfinite(possible)
-        else "no duration would be kept so often: too many are lost or open longer than any was followed"
-    )
+    reason = "" if np.isfinite(possible) else why("no_duration")
     return Offer(
         promise_id,
         lane,

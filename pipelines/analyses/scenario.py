@@ -26,6 +26,7 @@ from pipelines.metrics.facts import LOTS, leg_carbon, legs, lot_carbon, lot_cost
 from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build, double
 from pipelines.warehouse.vocabulary import METHODS
+from pipelines.why import together, why
 
 AIMS = ("margin", "sold_margin", "kg_co2e", "days_to_refund", "promise_kept")
 OUTCOMES = (
@@ -130,16 +131,16 @@ def simulate(
     rests_on = _rests_on(history)
     rows = []
     for name in OUTCOMES:
-        why, is_known = rests_on.get(name, ("", True))
+        said, is_known = rests_on.get(name, ("", True))
         if not is_known:
-            rows.append((name, *[np.nan] * 5, why))
+            rows.append((name, *[np.nan] * 5, said))
             continue
         was, value = float(before[name][0]), float(middle[name][0])
         low = high = value - was
         if tried.assumes:
             ends = np.quantile(drawn[name] - was, [(1 - question.level) / 2, (1 + question.level) / 2])
             low, high = min(float(ends[0]), low), max(float(ends[1]), high)
-        rows.append((name, was, value, value - was, low, high, why))
+        rows.append((name, was, value, value - was, low, high, said))
     return pd.DataFrame(rows, columns=["outcome", "history", "value", "difference", "low", "high", "reason"])
 
 
@@ -150,7 +151,7 @@ def _rests_on(history: pd.DataFrame) -> dict[str, tuple[str, bool]]:
     """
     found = {name: history.attrs["rests_on"].get(key, ("", True)) for name, key in _METRIC_OF.items()}
     of_margin = [found[n] for n in ("sold_margin", "margin_reversed", "return_cost")]
-    found["margin"] = ("; ".join(dict.fromkeys(w for w, _ in of_margin if w)), all(known for _, known in of_margin))
+    found["margin"] = (together(*dict.fromkeys(w for w, _ in of_margin)), all(known for _, known in of_margin))
     return found
 
 
@@ -203,7 +204,7 @@ def pareto(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
     frame = pd.DataFrame(rows).assign(**dict.fromkeys(unknown, np.nan))
     less_is_better = {"margin": -1, "sold_margin": -1, "kg_co2e": 1, "days_to_refund": 1}
     costs = np.column_stack([sign * frame[aim] for aim, sign in less_is_better.items() if aim not in unknown])
-    reason = "; ".join(dict.fromkeys(rests_on[aim][0] for aim in ("margin", "kg_co2e") if rests_on[aim][0]))
+    reason = together(*dict.fromkeys(rests_on[aim][0] for aim in ("margin", "kg_co2e")))
     return frame.assign(is_best=model.front(costs) if "margin" not in unknown else False, reason=reason).sort_values(
         "margin", ascending=False, ignore_index=True
     )
@@ -372,8 +373,7 @@ def _other_carrier(
     for name in (old, new):
         if not h["carrier"].eq(name).any():
             raise ScenarioError(
-                f"No return of the selection travelled with {name!r}. There are:"
-                f" {', '.join(sorted(h['carrier'].dropna().unique()))}."
+                why("no_carrier", carrier=repr(name), carriers=", ".join(sorted(h["carrier"].dropna().unique())))
             )
     transit = (h["received_at"] - h["carrier_scan_at"]).dt.total_seconds() / 86400
     mean = (
@@ -423,9 +423,7 @@ def _outcome(
     if tried.methods is not None:
         gone = ~cells["method"].isin([*tried.methods, ""]).to_numpy()
         if not (~gone & cells["method"].ne("").to_numpy()).any():
-            raise ScenarioError(
-                f"No return of the selection used {', '.join(tried.methods)}: nothing says what they would cost."
-            )
+            raise ScenarioError(why("no_method", methods=", ".join(tried.methods)))
         weight = _moved(cells, weight, gone, p["behaviour_method_lost"])
     refunds = cells["is_refund"].to_numpy(bool)
     undone = cells["reversed"].to_numpy()[:, None] * weight

@@ -13,6 +13,7 @@ from pipelines.estimate.curves import LEVEL_DAYS, LEVEL_LINES
 from pipelines.settings import Settings
 from pipelines.warehouse.rules import OBSERVED_SQL, RETURNED_SQL
 from pipelines.warehouse.sql import quote
+from pipelines.why import why
 
 LABEL_LAG_DAYS = 35
 _REFIT_DAYS = 28
@@ -245,10 +246,12 @@ def _fit(connection: duckdb.DuckDBPyConnection, source: str, observed_until: dat
 def _why_not(model: ReturnProbability) -> str:
     """Say why a model is not used; empty where it is."""
     if not model.beats_base_rate():
-        return "it orders later lines no better than the past rate of their product does"
+        return why("model_weak")
     if model.level_sd > MOST_LEVEL_SD:
-        return "what comes differs too much from month to month"
+        return why("model_uneven")
     if (off := model.off_month()) is None:
         return ""
-    when = f"in {(off.month - 1) // 12}-{(off.month - 1) % 12 + 1:02d}" if off.month else "of later orders"
-    return f"it expected {off.expected:.1%} {when}, and {off.observed:.1%} came"
+    shares = {"expected": off.expected, "observed": off.observed}
+    if not off.month:
+        return why("model_off_later", **shares)
+    return why("model_off", month=f"{(off.month - 1) // 12}-{(off.month - 1) % 12 + 1:02d}", **shares)

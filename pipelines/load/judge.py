@@ -25,6 +25,7 @@ from pipelines.sources.tables import layout
 from pipelines.warehouse import build, keys, schema, sql, state, state_tables
 from pipelines.warehouse.log_files import Logs
 from pipelines.warehouse.sql import connect, read_sql
+from pipelines.why import why
 
 
 def _judge_later_exports_again(settings: Settings, state_file: state.State, row: dict[str, Any]) -> bool:
@@ -292,7 +293,7 @@ def _judged(
     forgotten = erasing.forgotten(settings, state_file, landed["namespace"])
     with connected(settings) as connection:
         for named in origin.name_rows(connection, files, landed["namespace"]):
-            progress(f"judging {named.thing}")
+            progress(why("step_judging", thing=named.thing))
             target = logs.folder / named.thing / load_id[:6] / f"{load_id}.parquet"
             target.parent.mkdir(parents=True, exist_ok=True)
             judged, bad = verdicts.judge(

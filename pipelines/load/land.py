@@ -25,6 +25,7 @@ from pipelines.sources.looks import LISTS, shown
 from pipelines.sources.mapping import Mapping
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.log_files import load_of
+from pipelines.why import why
 
 PROSE = (".yaml", ".yml", ".md", ".txt")  # endings of files that are read only where a mapping names them
 Digest = tuple[str, os.stat_result]
@@ -89,7 +90,7 @@ def land(
 
     Says whether any is new.
     """
-    progress("landing files")
+    progress(why("step_landing"))
     load_id: str = begun["load_id"]
     asked = json.loads(begun["asked"])
     name: str | None = asked["source"]

@@ -30,6 +30,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import build, sql, star, state, state_tables
 from pipelines.warehouse import touched as touched_warehouse
 from pipelines.warehouse.log_files import Logs
+from pipelines.why import why
 
 KEPT_BUILDS = 50  # builds whose checks and rows are remembered
 GROWTH = 1.2  # of a build's file by rows that later ones replaced, before it is written anew
@@ -79,7 +80,7 @@ def publish(
         if problem is None:
             return failures
         draft.empty()
-        progress("looking for the load that cannot be built")
+        progress(why("step_damaged"))
         if attempt(published, is_probe=True) is not None:
             _blame_published(published, problem, attempt)
         every = published + new
@@ -143,7 +144,7 @@ def _build_once(
     before: dict[str, int] = {}
     try:
         before = row_counts(connection) if draft.is_copy else {}
-        progress("reading the logs")
+        progress(why("step_logs"))
         versions.open_logs(connection, logs.sql, loads, new, restored)
         basis = _basis(connection, settings, is_copy=draft.is_copy, is_whole=is_whole)
         if not basis.is_increment:
@@ -153,13 +154,13 @@ def _build_once(
                 connection = draft.open(settings.threads)
                 versions.open_logs(connection, logs.sql, loads, new, restored)
             versions.survivors(connection)
-        progress("shaping facts")
+        progress(why("step_shaping"))
         _shape(connection, basis.found, basis.is_increment)
         coverage.shape_quarantine(connection, logs.sql, every)
         _write_info(connection, build_id, basis, loads)
-        progress("estimating cost, carbon, promises and probabilities")
+        progress(why("step_estimating"))
         estimate.run(connection, settings, is_increment=basis.is_increment)
-        progress("checking")
+        progress(why("step_checking"))
         results = checks.run(connection, is_increment=basis.is_increment)
         at = state.now()
         if not is_probe:
@@ -168,7 +169,7 @@ def _build_once(
         if is_probe:
             return
         after = row_counts(connection)
-        progress("publishing")
+        progress(why("step_publishing"))
         most_bytes = GROWTH * float(state_file.value("anew_bytes") or 0) if basis.is_increment else None
         anew_bytes = draft.publish(connection, settings.keep_builds, most_bytes=most_bytes)
         report.build_id, report.is_new_build = build_id, True

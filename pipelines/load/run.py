@@ -22,6 +22,7 @@ from pipelines.load.upkeep import delete_old_raw, end_rotation
 from pipelines.settings import Settings
 from pipelines.warehouse import build, keys, state
 from pipelines.warehouse.log_files import Logs
+from pipelines.why import why
 
 
 def load(
@@ -70,7 +71,7 @@ def _tell(settings: Settings, report: Report, progress: Progress) -> None:
             return
         from pipelines import alerts  # metrics are read only when there is something new
 
-        progress("telling of alerts")
+        progress(why("step_telling"))
         report.unreached = alerts.tell(settings)
         with build.writing(settings.warehouse, settings.short_wait_s):
             state_file.remember("told_build", report.build_id)
@@ -199,7 +200,7 @@ class _Work:
         if report.build_id is not None and state_file.value("rules_build") != report.build_id:
             from pipelines import alerts  # metrics are read only when there is something new
 
-            self.progress("looking for alerts")
+            self.progress(why("step_alerts"))
             report.alerts = [v.sentence() for v in alerts.record(settings)]
             state_file.remember("rules_build", report.build_id)
         end_rotation(settings, state_file)

@@ -22,6 +22,7 @@ from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import ALIASES, ANYTHING, Day, Question
 from pipelines.warehouse.engine import Build
+from pipelines.why import together, why
 
 
 def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -49,7 +50,7 @@ def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequenc
             return _finished(
                 build,
                 bound,
-                _grey(bound, f"different things are not mixed: cut or filter by {', '.join(absent)}"),
+                _grey(bound, why("mixed", names=", ".join(absent))),
             )
         frame = build.fetch(statement_of(build, bound))
     except PartlyKnown as reason:
@@ -57,14 +58,14 @@ def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequenc
     is_empty = bool(bound.by) and not len(frame)
     found = _grey(bound, "").iloc[:0] if is_empty else (chosen.finish or total)(frame, bound, build)
     found = losses.cover(build, bound, found, unit(build, chosen))
-    note = "; ".join(f"without {s}: no {wanted(missing)}" for s, missing in without.items())
+    note = together(*(why("without", source=s, facts=wanted(missing)) for s, missing in without.items()))
     if "source" in bound.by and without:
         found = _with_sources_without(found, without)
         note = ""
     found = losses.beyond_sold(build, bound, found)
     unshipped = losses.unshipped(build, bound)
     if note or unshipped:
-        found["note"] = ["; ".join(filter(None, [note, own, unshipped])) for own in found["note"]]
+        found["note"] = [together(note, own, unshipped) for own in found["note"]]
     return _finished(build, bound, found)
 
 
@@ -83,19 +84,15 @@ def _lacks(build: Build, bound: BoundQuestion) -> dict[str, list[str]]:
 def _needs(build: Build, bound: BoundQuestion, without: dict[str, list[str]]) -> str:
     """Say what a metric needs that no source has, and what is counted instead where returns are only marked."""
     missing = sorted({m for found in without.values() for m in found}) or list(bound.metric.needs)
-    marked = (
-        "; what is marked as returned is counted in flagged_line_rate and flagged_order_rate"
-        if "return" in missing and bound.metric.unit == "share" and is_known(build, "flagged_line_rate")
-        else ""
-    )
-    return f"needs {wanted(missing)}; load a source that has it{marked}"
+    is_marked = "return" in missing and bound.metric.unit == "share" and is_known(build, "flagged_line_rate")
+    return together(why("needs", facts=wanted(missing)), why("load_source"), why("marked") if is_marked else "")
 
 
 def _with_sources_without(found: pd.DataFrame, without: dict[str, list[str]]) -> pd.DataFrame:
     """Give a row with the reason to each source that lacks what a metric needs."""
     left = pd.DataFrame(
         [
-            {"source": s, **_UNKNOWN, "reason": f"needs {wanted(m)}; load a source that has it"}
+            {"source": s, **_UNKNOWN, "reason": together(why("needs", facts=wanted(m)), why("load_source"))}
             for s, m in without.items()
         ]
     )
@@ -155,8 +152,8 @@ def _above(question: BoundQuestion, value: float) -> str:
     values = [(n, [v] if isinstance(v, str) else v) for n, v in question.where.items()]
     options = [f"--where {shlex.quote(f'{n}={v}')}" for n, vs in values for v in vs]
     options += [f"--{o} {day}" for o, day in (("from", question.since), ("to", question.until)) if day is not None]
-    command = " ".join(["backhaul export", question.metric.key, "--rows numerator", *options, "--out rows.csv"])
-    return f"above 100% ({value:.1%}): the part is more than the whole; rows: {command}"
+    asked = " ".join([question.metric.key, "--rows numerator", *options, "--out rows.csv"])
+    return together(why("above", share=value), why("rows", question=asked))
 
 
 def withheld(build: Build, key: str, question: Question = ANYTHING) -> str:
@@ -200,15 +197,17 @@ def compare(
         )
     )
     has_interval = np.isfinite(low) & np.isfinite(high)
-    reason = joined["reason"].fillna("no number in this period").where(joined["status"].ne("ok"), "")
-    previous = "compared period: " + joined["reason_previous"].fillna("nothing there")
+    reason = joined["reason"].fillna(why("no_number")).where(joined["status"].ne("ok"), "")
+    said_then = joined["reason_previous"].fillna(why("nothing_there"))
+    previous = said_then.map(lambda said: why("of_compared", said=said))
     reason = reason.where(reason.ne("") | joined["status_previous"].eq("ok"), previous)
     is_known = joined["status"].eq("ok") & joined["status_previous"].eq("ok")
     cautions = joined[["caution", "caution_previous"]].fillna("")
     own = joined["reason"].fillna("").where(cautions["caution"] != "", "")
     other = joined["reason_previous"].fillna("").where(cautions["caution_previous"] != "", "")
-    other = ("compared period: " + other).where((other != "") & (other != own), "")
-    said = (own + "; " + other).str.strip("; ")
+    is_other = (other != "") & (other != own)
+    other = other.map(lambda said: why("of_compared", said=said)).where(is_other, "")
+    said = [together(*pair) for pair in zip(own, other, strict=True)]
     is_within_noise = [bool(x) if known else None for x, known in zip(noise, has_interval, strict=True)]
     result = joined[names].assign(
         value=joined["value"],
@@ -223,7 +222,7 @@ def compare(
         unit=unit(build, parsed(key)[0]),
         basis=parsed(key)[0].basis,
         status=np.where(np.isfinite(gap) & is_known, "ok", "greyed"),
-        reason=reason.where(~is_known, said),
+        reason=reason.where(~is_known, pd.Series(said, reason.index, reason.dtype)),
         caution=cautions["caution"].where(cautions["caution"] != "", cautions["caution_previous"]).where(is_known, ""),
     )
     return result.reset_index(drop=True)

@@ -28,6 +28,7 @@ from pipelines.metrics.declare import BoundQuestion, FactTable, Measure, Metric,
 from pipelines.metrics.question import ALIASES, time_grain
 from pipelines.warehouse.engine import Expression, double, literal_day, literal_instant, period_start, text_in
 from pipelines.warehouse.rules import Time
+from pipelines.why import why
 
 
 class PartlyKnown(UnknownDimension):
@@ -77,15 +78,11 @@ def check_dimensions(metric: Metric, names: Sequence[str], own: Collection[str] 
             raise UnknownDimension(
                 f"{metric.key} cannot be cut by {name!r}.{hint} It can be cut by: {', '.join(every)}."
             )
-        raise PartlyKnown(
-            f"{name} is known of {metric.numerator} but not of {metric.denominator}: the ratio would be wrong"
-        )
+        raise PartlyKnown(why("known_of_one", dimension=name, name=metric.numerator, other=metric.denominator))
     canonical_names = {ALIASES.get(n, n) for n in names if not time_grain(n)}
     for m in metric.measures:
         if not any(all(canonical_names <= knows(s.base, own) for s in sums) for sums in m.alternatives):
-            raise PartlyKnown(
-                f"{', '.join(sorted(canonical_names))} are not known of the same rows: ask for one at a time"
-            )
+            raise PartlyKnown(why("known_of_others", dimension=", ".join(sorted(canonical_names))))
 
 
 def _chosen(m: Measure, names: set[str], own: Collection[str]) -> tuple[Sum, ...]:

@@ -21,6 +21,7 @@ from pipelines.errors import UnknownMetric
 from pipelines.metrics.question import ALIASES, EVERYTHING, FINE, Scope, Text, Values
 from pipelines.warehouse.engine import Build, Expression
 from pipelines.warehouse.rules import Sql, Time
+from pipelines.why import why
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +148,7 @@ class BoundQuestion:
         return self.metric.fine_details if self.is_fine and self.metric.fine_details else self.metric.details
 
 
-DATED = {"period": "by date of return over date of sale"}
+DATED = {"period": why("by_period")}
 """How a date basis is named where it is not one day of each row."""
 
 Finish = Callable[[pd.DataFrame, BoundQuestion, Build], pd.DataFrame]

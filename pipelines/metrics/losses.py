@@ -26,27 +26,14 @@ from pipelines.warehouse.engine import Build, Expression, double, literal_day, l
 from pipelines.warehouse.rules import Time
 from pipelines.warehouse.star import STAR
 from pipelines.warehouse.vocabulary import FACT_OF
+from pipelines.why import together, why
 
 CAUTION, UNKNOWN = 0.02, 0.20
 """Share lost past which a number carries a caution, and past which it is not available and its bounds stand instead."""
-AMOUNTS = {
-    "fx_rate": "have no exchange rate",
-    "cost_amount": "have no purchase cost",
-    "vat_amount": "have no VAT",
-    "net_amount": "have no price",
-    "refund_amount": "have no refund amount",
-    "amount": "have no amount",
-    "weight_kg": "have no weight",
-}
-CLAUSES = {
-    "order": "name no order",
-    "return": "name no return",
-    "dates": "have impossible dates",
-    "undated": "have no date to judge by",
-    "reversed": "have dates out of order",
-    "quarantine": "are in quarantine",
-    **AMOUNTS,
-}
+AMOUNTS = ("fx_rate", "cost_amount", "vat_amount", "net_amount", "refund_amount", "amount", "weight_kg")
+"""Columns without which an amount of money or mass is not known, in the order they are named in."""
+KINDS = ("order", "return", "dates", "undated", "reversed", "quarantine", *AMOUNTS, "where")
+"""Why a row is lost to a sum; `lost_<kind>` of `why.SENTENCES` says it."""
 _LOG_OF = {fact: thing for thing, fact in FACT_OF.items()}
 _FAULTY = tuple(STAR.tables[n] for n in ("fact_order_line", "fact_return_line", "estimate_promise"))
 _SEP = "__"
@@ -97,7 +84,7 @@ def unshipped(build: Build, ask: BoundQuestion) -> str:
         & (found["source"].isin(ask.sources or list(found["source"])))
     ]
     lines = float(mine["lines"].sum())
-    return f"{share(float(mine['bare'].sum()) / lines)} of the lines sold show no shipment" if lines else ""
+    return why("unshipped", share=share(float(mine["bare"].sum()) / lines)) if lines else ""
 
 
 def beyond_sold(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.DataFrame:
@@ -134,9 +121,9 @@ def beyond_sold(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.Dat
     mixed = {b: object for b in by if found[b].dtype != told[b].dtype}
     joined = found.astype(mixed).merge(told.astype(mixed), on=by, how="left") if by else found.assign(**told.iloc[0])
     of_row = (joined["beyond"] / joined["of"]).fillna(0.0).tolist()
-    words = [f"{share(part)} of the returned units stand on lines that sold fewer" if part else "" for part in of_row]
+    words = [why("beyond_sold", share=share(part)) if part else "" for part in of_row]
     return found.assign(
-        note=["; ".join(filter(None, pair)) for pair in zip(found["note"].fillna(""), words, strict=True)],
+        note=[together(*pair) for pair in zip(found["note"].fillna(""), words, strict=True)],
         caution=[
             joined_words(own, "coverage" if part > CAUTION else "")
             for own, part in zip(found["caution"].fillna(""), of_row, strict=True)
@@ -419,16 +406,17 @@ def share(value: float) -> str:
     return "over 99.9%" if 0.9995 <= value < 1 else f"{value:.1%}"
 
 
-def between(low: float, high: float, unit: str) -> str:
+def _ends(low: float, high: float, unit: str) -> dict[str, str]:
     """Write bounds in their unit.
 
-    >>> between(0.0, 0.312, "share"), between(5, 8, "units")
-    ('between 0.0% and 31.2%', 'between 5 and 8 units')
+    >>> _ends(0.0, 0.312, "share"), _ends(5, 8, "units")
+    ({'low': '0.0%', 'high': '31.2%'}, {'low': '5', 'high': '8 units'})
     """
     if unit == "share":
-        return f"between {share(low)} and {share(high)}"
+        return {"low": share(low), "high": share(high)}
     whole = max(abs(low), abs(high)) >= 100 or (low == round(low) and high == round(high))
-    return f"between {low:,.{0 if whole else 2}f} and {high:,.{0 if whole else 2}f} {unit}".rstrip()
+    digits = 0 if whole else 2
+    return {"low": f"{low:,.{digits}f}", "high": f"{high:,.{digits}f} {unit}".rstrip()}
 
 
 def _is_only_lost(ask: BoundQuestion, lost: pd.DataFrame) -> bool:
@@ -540,9 +528,9 @@ def _clauses(
 ) -> list[list[tuple[str, str, str]]]:
     """Say of each row what share of what it rests on, and why the rest is missing.
 
-    (share, of what, rest) a measure, each once.
+    (share or nothing, of what, rest) a measure, each once.
     """
-    clauses = {**CLAUSES, "where": f"are of an unknown {' or '.join(n.replace('_', ' ') for n in _dimensions(ask))}"}
+    of_where = {"dimension": " or ".join(n.replace("_", " ") for n in _dimensions(ask))}
     nouns = {m: chosen_sums(ask, m)[0].base.noun for m in shares}
     said: list[list[tuple[str, str, str]]] = [[] for _ in range(len(joined))]
     for row in np.flatnonzero(np.max(list(shares.values()), axis=0) > 0):
@@ -551,11 +539,11 @@ def _clauses(
             if shares[m][row] <= 0:
                 continue
             rest = [
-                f"{share(joined[f'{m}{_SEP}{kind}'].iloc[row] / whole)} {words}"
-                for kind, words in clauses.items()
+                why(f"lost_{kind}", share=share(joined[f"{m}{_SEP}{kind}"].iloc[row] / whole), **of_where)
+                for kind in KINDS
                 if f"{m}{_SEP}{kind}" in joined and joined[f"{m}{_SEP}{kind}"].iloc[row] > 0
             ]
-            part = (share(known[m][row] / whole) if known[m][row] > 0 else "none", nouns[m], "; ".join(rest))
+            part = (share(known[m][row] / whole) if known[m][row] > 0 else "", nouns[m], together(*rest))
             if part not in said[row]:
                 said[row].append(part)
     return said
@@ -590,35 +578,42 @@ def _judged(
     notes, reasons, cautions, stands = (found[c].tolist() for c in ("note", "reason", "caution", "stands"))
     values, lows, highs = (found[c].to_numpy(float).copy() for c in ("value", "low", "high"))
     for row, clauses in enumerate(said):
-        bounds = between(low[row], high[row], unit) if is_bounded[row] else ""
+        bounds = _ends(low[row], high[row], unit) if is_bounded[row] else {}
         if is_withheld[row]:
-            only = "; ".join(
-                f"{'none of the' if known == 'none' else f'only {known} of'} {noun} can be counted; {rest}"
-                for known, noun, rest in clauses
-            )
-            reasons[row] = f"{bounds}: {only}" if bounds else only
-            is_known = any(known != "none" for known, _, _ in clauses)
+            reasons[row] = _withheld(clauses, bounds)
+            is_known = any(known for known, _, _ in clauses)
             stands[row] = not bounds and np.isfinite(values[row]) and ask.metric.finish in (None, total) and is_known
             if bounds and keeps:
-                reasons[row] += "; the value is of these alone"
+                reasons[row] = together(reasons[row], why("alone"))
                 lows[row], highs[row], stands[row] = low[row], high[row], True
             elif bounds:
                 values[row] = np.nan
                 lows[row], highs[row] = np.fmin(low[row], lows[row]), np.fmax(high[row], highs[row])
                 stands[row] = True
             elif stands[row]:
-                reasons[row] += "; the value is of these alone"
+                reasons[row] = together(reasons[row], why("alone"))
             else:
                 values[row] = np.nan
             continue
-        text = "; ".join(f"{known} of {noun}; {rest}" for known, noun, rest in clauses)
+        parts = [(why("part", share=known, what=noun), rest) for known, noun, rest in clauses]
+        text = together(*(text for part in parts for text in part))
         if clauses and lost[row] > CAUTION:
             cautions[row] = joined_words(cautions[row], "coverage")
-            text += f"; {bounds} with the rest" if bounds else ""
+            text = together(text, why("bounds_with", **bounds) if bounds else "")
         elif rests[row] < 1 - CAUTION:
             cautions[row] = joined_words(cautions[row], "coverage")
-        notes[row] = "; ".join(filter(None, [notes[row], text]))
+        notes[row] = together(notes[row], text)
     return found.assign(value=values, low=lows, high=highs, note=notes, reason=reasons, caution=cautions, stands=stands)
+
+
+def _withheld(clauses: Sequence[tuple[str, str, str]], bounds: Mapping[str, str]) -> str:
+    """Say how little of what a number rests on is known, between which bounds it lies, and why the rest is missing."""
+    said: list[str] = []
+    for known, noun, rest in clauses:
+        of_noun = {"share": known, "what": noun} if known else {"what": noun}
+        code = "only" if known else "none"
+        said += [why(f"bounds_{code}", **bounds, **of_noun) if bounds and not said else why(code, **of_noun), rest]
+    return together(*said) if said else why("between", **bounds) if bounds else ""
 
 
 def joined_words(first: str, second: str) -> str:

@@ -15,13 +15,14 @@ from sqlalchemy import func, select
 
 from models import rates as rate_models
 from pipelines.metrics.compiler import statement
-from pipelines.metrics.declare import DATED, BoundQuestion
+from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.facts import orders
 from pipelines.metrics.finish.final import has_curves
 from pipelines.metrics.finish.shares import answer_frame, design_effect, summed
 from pipelines.metrics.question import time_grain
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.rules import curves
+from pipelines.why import together, why
 
 ASSUMED_DAYS = 14  # from sale to return, where no return names its order
 LEVEL, BIASED = 0.05, 0.10  # sales that differ by less are level; by more, the rate carries a caution
@@ -32,13 +33,13 @@ def period_rate(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.Dat
     keys, sums = summed(frame, ask.by, ["returned", "sold"])
     value, low, high = rate_models.ratio_of_counts(sums["returned"], sums["sold"], ask.level, design_effect(build))
     known = np.isfinite(value)
-    found = answer_frame(keys, value, low, high, sums["sold"], np.where(known, "", "nothing sold in this selection"))
+    found = answer_frame(keys, value, low, high, sums["sold"], np.where(known, "", why("nothing_sold")))
     sold, before, unseen, days = _sales(build, ask, keys)
     said = [_bias(s, b, u, days) if ok else [] for s, b, u, ok in zip(sold, before, unseen, known, strict=True)]
     with np.errstate(invalid="ignore", divide="ignore"):
         off = np.maximum(np.abs(before / sold - 1), unseen)
     return found.assign(
-        note=["; ".join([DATED["period"], *some]) for some in said],
+        note=[together(why("by_period"), *some) for some in said],
         caution=np.where(known & (off > BIASED), "trend", ""),
     )
 
@@ -49,18 +50,11 @@ def _bias(sold: float, before: float, unseen: float, days: int) -> list[str]:
         return []
     is_partly_seen = unseen > LEVEL
     if is_partly_seen and before <= sold * (1 + LEVEL):
-        return [
-            f"too low: returns stem from sales {days} days earlier, and {unseen:.0%} of those days lie before the data"
-        ]
+        return [why("unseen", days=days, share=unseen)]
     if abs(before / sold - 1) <= LEVEL:
         return []
-    way = "too low while sales grow" if before < sold else "too high while sales fall"
-    said = (
-        f"{way}: {sold:,.0f} units sold in these days, {before:,.0f} in those {days} days earlier, which the returns"
-        " stem from"
-    )
-    taken = f"of the earlier days {unseen:.0%} lie before the data: their sales are taken to be like its first"
-    return [said, taken] if is_partly_seen else [said]
+    said = why("trend_low" if before < sold else "trend_high", n=sold, of=before, days=days)
+    return [said, why("taken", share=unseen)] if is_partly_seen else [said]
 
 
 def return_days(build: Build) -> int:

@@ -24,6 +24,7 @@ from pipelines.metrics.finish.doubt import CELL, doubted
 from pipelines.metrics.question import Text
 from pipelines.warehouse.engine import Expression, double
 from pipelines.warehouse.rules import Sql, Time
+from pipelines.why import why
 
 KG = measure("kg", Sum(LEGS, lambda _: leg_carbon.c.kg_co2e), Sum(LOT_CARBON, lambda _: lot_carbon.c.kg_co2e))
 _BY_RETURN = replace(
@@ -111,7 +112,7 @@ def _fates(key: str, name: Text, what: Text, unit: str, amount: Sql, *needs: str
         ("return", "stage_inspected", "disposition", *needs),
         (measure("fate", Sum(LOTS, amount, _decided)),),
         shares.share_of_whole(
-            "fate", ("disposition", "outcome"), "nothing inspected in this selection", interval=key == "fate_share"
+            "fate", ("disposition", "outcome"), why("nothing_inspected"), interval=key == "fate_share"
         ),
         family="circularity",
         whole=("disposition", "outcome"),
@@ -134,7 +135,7 @@ def _fate(key: str, outcome: str, name: Text, sentence: Text, good: str) -> Metr
             measure("fate", Sum(LOTS, units(), both(_decided, _outcome(outcome)))),
             measure("inspected", Sum(LOTS, units(), _decided)),
         ),
-        shares.ratio_of("fate", "inspected", interval=True, nothing="nothing inspected in this selection"),
+        shares.ratio_of("fate", "inspected", interval=True, nothing=why("nothing_inspected")),
         family="circularity",
     )
 
@@ -175,7 +176,7 @@ METRICS = (
         "down",
         ("order", "return", "leg"),
         (KG, measure("sold", sold()), *COVERAGE),
-        shares.covered(doubted(shares.ratio_of("kg", "sold", per=100.0, nothing="nothing sold in this selection"))),
+        shares.covered(doubted(shares.ratio_of("kg", "sold", per=100.0, nothing=why("nothing_sold")))),
         family="carbon",
         details=CELL,
         is_systematic=True,
@@ -195,7 +196,7 @@ METRICS = (
         "down",
         ("return", "leg"),
         (KG_OF_RETURNS, measure("confirmed", returned(basis="return")), *COVERAGE_OF_RETURNS),
-        shares.covered(doubted(shares.ratio_of("kg", "confirmed", nothing="nothing came back in this selection"))),
+        shares.covered(doubted(shares.ratio_of("kg", "confirmed", nothing=why("nothing_back")))),
         family="carbon",
         details=CELL,
         is_systematic=True,
@@ -215,7 +216,7 @@ METRICS = (
         "up",
         ("return", "leg"),
         (PRIMARY, KG, *COVERAGE),
-        shares.covered(shares.ratio_of("primary", "kg", counted=False, nothing="no emissions in this selection")),
+        shares.covered(shares.ratio_of("primary", "kg", counted=False, nothing=why("no_emissions"))),
         family="carbon",
     ),
     Metric(
@@ -235,7 +236,7 @@ METRICS = (
         "down",
         ("return", "leg"),
         (KG_LEGS, PARCELS, *COVERAGE_LEGS),
-        shares.covered(shares.ratio_of("kg", "parcels", nothing="no parcel in this selection")),
+        shares.covered(shares.ratio_of("kg", "parcels", nothing=why("no_parcel"))),
         family="carbon",
     ),
     Metric(
@@ -265,7 +266,7 @@ METRICS = (
             PARCELS,
             *COVERAGE_LEGS,
         ),
-        shares.covered(shares.ratio_of("kg", "parcels", nothing="no parcel in this selection")),
+        shares.covered(shares.ratio_of("kg", "parcels", nothing=why("no_parcel"))),
         family="carbon",
     ),
     Metric(

@@ -34,6 +34,7 @@ from pipelines.metrics.question import Text
 from pipelines.warehouse.engine import Expression, double, ratio
 from pipelines.warehouse.rules import Sql, Time
 from pipelines.warehouse.vocabulary import Money
+from pipelines.why import why
 
 CENT = 0.005
 
@@ -171,7 +172,7 @@ METRICS = (
         "down",
         COST_NEEDS,
         (COST, CONFIRMED),
-        shares.ratio_of("cost", "confirmed", nothing="nothing came back in this selection"),
+        shares.ratio_of("cost", "confirmed", nothing=why("nothing_back")),
         family="money",
     ),
     Metric(
@@ -208,7 +209,7 @@ METRICS = (
         "down",
         EROSION_NEEDS,
         (measure("erosion", [*REVERSED.alternatives[0], *COST.alternatives[0]]), MARGIN),
-        shares.ratio_of("erosion", "margin", counted=False, nothing="no gross margin in this selection"),
+        shares.ratio_of("erosion", "margin", counted=False, nothing=why("no_margin")),
         is_ratio=True,
         family="money",
     ),
@@ -233,7 +234,7 @@ METRICS = (
             measure("cost", Sum(RECOVERIES, money(recoveries, "cost_amount"))),
             measure("n", Sum(RECOVERIES, lambda _: recoveries.c.units)),
         ),
-        shares.ratio_of("recovered", "cost", nothing="nothing recovered in this selection"),
+        shares.ratio_of("recovered", "cost", nothing=why("nothing_recovered")),
         is_ratio=True,
         family="money",
     ),
@@ -297,9 +298,7 @@ METRICS = (
             ),
             measure("refunds", Sum(REFUNDS, always, lambda _: refunds.c.discrepancy_amount.is_not(None))),
         ),
-        shares.ratio_of(
-            "exact", "refunds", interval=True, clustered=False, nothing="no refund with lines in this selection"
-        ),
+        shares.ratio_of("exact", "refunds", interval=True, clustered=False, nothing=why("no_refund")),
         family="money",
     ),
     Metric(
@@ -346,7 +345,7 @@ METRICS = (
             ),
             measure("all", Sum(LOT_COST, lambda _: func.abs(lot_cost.c.amount, type_=Money))),
         ),
-        shares.ratio_of("measured", "all", counted=False, nothing="no cost in this selection"),
+        shares.ratio_of("measured", "all", counted=False, nothing=why("no_cost")),
         family="money",
     ),
     Metric(

@@ -22,6 +22,7 @@ from pipelines.metrics.finish import product, shares
 from pipelines.metrics.question import Text
 from pipelines.warehouse.engine import Expression
 from pipelines.warehouse.rules import Sql, Time
+from pipelines.why import why
 
 
 def _reason(*names: str) -> Sql:
@@ -180,7 +181,7 @@ METRICS = (
         "none",
         (*R, "reason"),
         (RETURNED,),
-        shares.share_of_whole("returned", OF_REASONS, "nothing returned in this selection"),
+        shares.share_of_whole("returned", OF_REASONS, why("nothing_returned")),
         family="returns",
         whole=OF_REASONS,
     ),
@@ -199,7 +200,7 @@ METRICS = (
         "up",
         (*R, "reason"),
         (measure("known", returned("units", _is_known_reason)[:1]), RETURNED),
-        shares.ratio_of("known", "returned", interval=True, nothing="nothing returned in this selection"),
+        shares.ratio_of("known", "returned", interval=True, nothing=why("nothing_returned")),
         family="returns",
     ),
     Metric(
@@ -220,7 +221,7 @@ METRICS = (
             measure("small", returned("units", _reason("size_small"))[:1]),
             measure("large", returned("units", _reason("size_large"))[:1]),
         ),
-        shares.balance("small", "large", "no size reasons in this selection"),
+        shares.balance("small", "large", why("no_sizes")),
         family="products",
         parts={"numerator": ("small", "-large"), "denominator": ("small", "large")},
     ),

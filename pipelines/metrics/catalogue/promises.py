@@ -15,6 +15,7 @@ from pipelines.metrics.finish import shares, waits
 from pipelines.metrics.question import Text
 from pipelines.warehouse.engine import Expression, double, ratio, seconds_between
 from pipelines.warehouse.rules import Time
+from pipelines.why import why
 
 
 def _legal(_: Time) -> Expression:
@@ -384,7 +385,7 @@ METRICS = (
         "down",
         ("return", "promise"),
         (measure("expected", Sum(RISKS, lambda _: risks.c.probability)), measure("open", Sum(RISKS, always))),
-        shares.ratio_of("expected", "open", nothing="no open promise in this selection"),
+        shares.ratio_of("expected", "open", nothing=why("no_open")),
         family="promises",
     ),
     Metric(
@@ -422,7 +423,7 @@ METRICS = (
         "none",
         ("return", "stage_requested", "stage_refunded"),
         (WAITED,),
-        shares.share_of_whole("days", ("stage", "responsible"), "nothing has waited in this selection", interval=False),
+        shares.share_of_whole("days", ("stage", "responsible"), why("nothing_waited"), interval=False),
         whole=("stage", "responsible"),
         family="promises",
     ),
@@ -464,7 +465,7 @@ METRICS = (
         "none",
         ("return", "decline"),
         (measure("declined", Sum(LOTS, units(), lambda now: now.happened(lots.c.rejected_at))),),
-        shares.share_of_whole("declined", ("decline_reason",), "nothing declined in this selection"),
+        shares.share_of_whole("declined", ("decline_reason",), why("nothing_declined")),
         whole=("decline_reason",),
         family="workload",
     ),
@@ -483,7 +484,7 @@ METRICS = (
             measure("touches", Sum(LOTS, lambda _: lots.c.manual_touches, _line)),
             measure("lines", Sum(LOTS, always, _line)),
         ),
-        shares.ratio_of("touches", "lines", nothing="no return line in this selection"),
+        shares.ratio_of("touches", "lines", nothing=why("no_return_line")),
         family="workload",
     ),
     Metric(
@@ -507,7 +508,7 @@ METRICS = (
             ),
             measure("lines", Sum(LOTS, always, _line)),
         ),
-        shares.ratio_of("untouched", "lines", interval=True, nothing="no return line in this selection"),
+        shares.ratio_of("untouched", "lines", interval=True, nothing=why("no_return_line")),
         family="workload",
     ),
     Metric(
@@ -530,7 +531,7 @@ METRICS = (
             ),
             measure("fit", Sum(LOTS, units(), lambda now: _sellable_for(now, GAP_HOURS))),
         ),
-        shares.ratio_of("gap", "fit", interval=True, nothing="nothing fit for sale in this selection"),
+        shares.ratio_of("gap", "fit", interval=True, nothing=why("nothing_fit")),
         family="workload",
     ),
     Metric(
@@ -549,7 +550,7 @@ METRICS = (
         "up",
         ("return", "stage_refunded", "vat", "refund|refund_line"),
         (measure("right", Sum(PAID, always, _as_due)), measure("paid", Sum(PAID, always, _was_paid))),
-        shares.ratio_of("right", "paid", interval=True, nothing="nothing refunded in this selection"),
+        shares.ratio_of("right", "paid", interval=True, nothing=why("nothing_refunded")),
         family="money",
     ),
     Metric(

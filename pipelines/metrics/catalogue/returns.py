@@ -42,11 +42,12 @@ from pipelines.metrics.question import Text
 from pipelines.warehouse.engine import Expression
 from pipelines.warehouse.rules import Sql, Time
 from pipelines.warehouse.vocabulary import HEADLINE_RETURN_TYPES
+from pipelines.why import why
 
 CELL = ("clock_on", "cell_source", "cell_category", "cell_channel", "cell_window", "cell_ends_on")
 FINE_CELL = ("share",)
 OF_REASONS = ("return_reason", "reason_family", "preventable_by", "return_type")
-NOTHING_SOLD = "nothing sold in this selection"
+NOTHING_SOLD = why("nothing_sold")
 SOLD = measure("sold", sold())
 RETURNED = measure("returned", returned())
 RETURNED_THEN = measure("returned", returned(basis="period"))

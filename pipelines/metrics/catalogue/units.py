@@ -10,6 +10,7 @@ from pipelines.metrics.finish import shares
 from pipelines.metrics.question import Text
 from pipelines.warehouse.engine import Expression, double
 from pipelines.warehouse.rules import Sql, Time
+from pipelines.why import why
 
 
 def _mismatched(_: Time) -> Expression:
@@ -182,7 +183,7 @@ METRICS = (
             ),
             counted_lots("received", happened("received_at"), lambda _: lots.c.method != literal_column("'store'")),
         ),
-        shares.ratio_of("missing", "received", interval=True, nothing="nothing received by carrier in this selection"),
+        shares.ratio_of("missing", "received", interval=True, nothing=why("nothing_received")),
         family="workload",
     ),
     Metric(
@@ -207,7 +208,7 @@ METRICS = (
                 ),
             ),
         ),
-        shares.ratio_of("lost", "handed_over", interval=True, nothing="nothing handed over in this selection"),
+        shares.ratio_of("lost", "handed_over", interval=True, nothing=why("nothing_handed")),
         family="workload",
     ),
     Metric(
@@ -230,7 +231,7 @@ METRICS = (
             counted_lots("mismatched", happened("inspected_at"), _mismatched),
             counted_lots("inspected", happened("inspected_at"), _outcome_known),
         ),
-        shares.ratio_of("mismatched", "inspected", interval=True, nothing="nothing inspected in this selection"),
+        shares.ratio_of("mismatched", "inspected", interval=True, nothing=why("nothing_inspected")),
         family="workload",
     ),
     Metric(
@@ -267,7 +268,7 @@ METRICS = (
                 "decided", lambda now: or_(now.happened(lots.c.approved_at), now.happened(lots.c.rejected_at))
             ),
         ),
-        shares.ratio_of("approved", "decided", interval=True, nothing="nothing decided in this selection"),
+        shares.ratio_of("approved", "decided", interval=True, nothing=why("nothing_decided")),
         family="workload",
     ),
     Metric(
@@ -285,7 +286,7 @@ METRICS = (
         "none",
         ("return", "stage_requested"),
         (counted_lots("cancelled", requested, happened("cancelled_at")), counted_lots("requested", requested)),
-        shares.ratio_of("cancelled", "requested", interval=True, nothing="nothing asked back in this selection"),
+        shares.ratio_of("cancelled", "requested", interval=True, nothing=why("nothing_asked")),
         family="workload",
     ),
     Metric(
@@ -303,7 +304,7 @@ METRICS = (
         "none",
         ("return", "stage_requested"),
         (counted_lots("expired", requested, happened("expired_at")), counted_lots("requested", requested)),
-        shares.ratio_of("expired", "requested", interval=True, nothing="nothing asked back in this selection"),
+        shares.ratio_of("expired", "requested", interval=True, nothing=why("nothing_asked")),
         family="workload",
     ),
     # -- data

@@ -13,6 +13,7 @@ from pipelines.metrics.finish.shares import answer_frame, design_effect, groups_
 from pipelines.metrics.question import time_grain
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
+from pipelines.why import why
 
 MATURE = 0.5
 
@@ -81,8 +82,7 @@ def drifting(found: pd.DataFrame, build: Build, ask: BoundQuestion) -> pd.DataFr
     on = on[on["is_drifting"].astype(bool)].sort_values("z", key=abs)
     said = {
         None if pd.isna(category) else category: (
-            f"returns arrive {'later' if factor > 1 else 'earlier'} than the curve says since"
-            f" {pd.Timestamp(since).date()} ({factor:.2f} times the delay): the interval may not cover"
+            why("drift_later" if factor > 1 else "drift_earlier", day=pd.Timestamp(since).date(), factor=factor)
         )
         for category, factor, since in zip(on["category"], on["factor"], on["since_on"], strict=True)
     }
@@ -122,11 +122,11 @@ def young(build: Build, rates: rate_models.Ultimate, sums: pd.DataFrame, limit: 
     reasons = []
     for maturity, sold in zip(rates.maturity, sums["sold"], strict=True):
         if sold <= 0:
-            reasons.append("nothing sold in this selection")
+            reasons.append(why("nothing_sold"))
         elif not has_curves(build):
-            reasons.append("no development curve yet: too few returns to know how they arrive")
+            reasons.append(why("no_curve"))
         elif maturity < limit:
-            reasons.append(f"too young: {maturity:.0%} of the expected returns have come, {limit:.0%} are needed")
+            reasons.append(why("young", share=maturity, limit=limit))
         else:
             reasons.append("")
     return np.array(reasons, dtype=object)
@@ -209,7 +209,7 @@ def window(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFram
 
 def _too_young(days: int, oldest: float, old: float) -> str:
     if oldest < 0:
-        return "nothing sold in this selection has been delivered yet"
+        return why("not_delivered")
     if oldest < days:
-        return f"nothing sold in this selection is {days} days old: the oldest sale is {oldest:.0f} days old"
-    return f"too few of these sales are {days} days old: {old:.1%}, {rate_models.OLD_ENOUGH:.0%} are needed"
+        return why("not_old", days=days, age=oldest)
+    return why("few_old", days=days, share=old, limit=rate_models.OLD_ENOUGH)

@@ -19,9 +19,7 @@ from pipelines.metrics.finish.shares import answer_frame, design_effect, groups_
 from pipelines.metrics.question import ALIASES
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
-
-NO_CATEGORY = "no rate of its category to compare with yet"
-NO_BUYERS = "no expected rate for these sales"
+from pipelines.why import why
 
 
 def exposed(frame: pd.DataFrame, ask: BoundQuestion) -> pd.DataFrame:
@@ -111,8 +109,8 @@ def product(of: Callable[..., Any]) -> Finish:
         first = best.assign(_group=number).drop_duplicates("_group").sort_values("_group").reset_index(drop=True)
         first = first if len(first) else first.reindex(keys.index)  # nothing sold, and one group
         shared = np.bincount(number, minlength=len(keys)) > 1
-        missing = np.where(np.isfinite(first["value"]), "", NO_CATEGORY)
-        reason = np.where(shared, "several categories: a product's own rate needs one product or style a row", missing)
+        missing = np.where(np.isfinite(first["value"]), "", why("no_category"))
+        reason = np.where(shared, why("several"), missing)
         return answer_frame(keys, first["value"], first["low"], first["high"], first["sold"], reason)
 
     return finish
@@ -163,9 +161,8 @@ def expectation(build: Build, ask: BoundQuestion) -> tuple[float, str]:
     models = [m for s, m in build.cache["expectation"].items() if not sources or s in sources]
     used = [m["level_sd"] for is_used, m in models if is_used]
     if used:
-        return max(used), "nothing was known yet when these were ordered"
-    why = [m["why_not"] for _, m in models if m["why_not"]]
-    return float("nan"), f"the model that expects returns is not used: {why[0]}" if why else NO_BUYERS
+        return max(used), why("nothing_known")
+    return float("nan"), next((m["why_not"] for _, m in models if m["why_not"]), why("no_expected"))
 
 
 def expected(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
@@ -199,14 +196,14 @@ def own_part(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFr
 
     def missing(base: Any, scored: Any, sold: Any, otherwise: Any) -> Any:
         part = np.asarray(scored) < _SCORED * np.asarray(sold)
-        some = "too little was known when most of these were ordered"
+        some = why("little_known")
         return np.where(~np.isfinite(base), nothing, np.where(part, some, otherwise))
 
     if has_products(ask.by):
         rows = one_family(exposed(frame, ask), ask.by)
         rate, low, high = shrunk(build, rows, ask)
         base = of_buyers(rows)
-        reason = missing(base, rows["scored"], rows["sold"], np.where(np.isfinite(rate), "", NO_CATEGORY))
+        reason = missing(base, rows["scored"], rows["sold"], np.where(np.isfinite(rate), "", why("no_category")))
         value = less(rate, low, high, base)
         return drifting(answer_frame(rows[list(ask.by)], *value, rows["sold"], reason), build, ask)
     keys, rates, sums = final(frame, ask, build)

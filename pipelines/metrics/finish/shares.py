@@ -13,6 +13,7 @@ from pipelines.metrics.declare import BoundQuestion, Finish
 from pipelines.metrics.question import ALIASES, time_grain
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
+from pipelines.why import together, why
 
 PARTIAL = 0.01  # share of legs without an answer above which a total of emissions is greyed
 
@@ -111,10 +112,9 @@ def flagged(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFra
     )
     is_bound = (by_order > sums["orders"].to_numpy()) & (sold > 0)
     said = [
-        f"an upper bound: {int(o):,} of {int(m):,} marked lines are marked with their whole order" if b else ""
-        for m, o, b in zip(marked, by_order, is_bound, strict=True)
+        why("upper_bound", n=int(o), of=int(m)) if b else "" for m, o, b in zip(marked, by_order, is_bound, strict=True)
     ]
-    found = answer_frame(keys, value, low, high, sold, np.where(sold > 0, "", "nothing sold in this selection"))
+    found = answer_frame(keys, value, low, high, sold, np.where(sold > 0, "", why("nothing_sold")))
     return found.assign(note=said, caution=np.where(is_bound, "upper_bound", ""))
 
 
@@ -144,13 +144,9 @@ def covered(finish: Finish) -> Finish:
         legs, unknown = sums["legs"].to_numpy(), sums["unknown"].to_numpy()
         withheld = (unknown > PARTIAL * legs) & (found["reason"] == "").to_numpy()
         said = [
-            f"without {int(u):,} of {int(n):,} {what}: no emission factor" if u else ""
-            for n, u in zip(legs, unknown, strict=True)
+            why("without_legs", n=int(u), of=int(n), what=what) if u else "" for n, u in zip(legs, unknown, strict=True)
         ]
-        only = [
-            f"only {int(n - u):,} of {int(n):,} {what} have an emission factor: the value is of these alone"
-            for n, u in zip(legs, unknown, strict=True)
-        ]
+        only = [why("only_legs", n=int(n - u), of=int(n), what=what) for n, u in zip(legs, unknown, strict=True)]
         answered = found.assign(
             reason=np.where(withheld, only, found["reason"]),
             note=np.where(withheld, "", said),
@@ -158,9 +154,9 @@ def covered(finish: Finish) -> Finish:
             coverage=np.where(legs > 0, 1 - unknown / np.maximum(legs, 1), 1.0),
         )
         if odd := _implausible(build):
-            far = f"factors far from those that ship for the same vehicle: {', '.join(odd)}"
+            far = why("odd_factors", names=", ".join(odd))
             answered["caution"] = answered["caution"].mask(answered["value"].notna(), "factor")
-            answered["note"] = [f"{note}; {far}" if note else far for note in answered["note"]]
+            answered["note"] = [together(note, far) for note in answered["note"]]
         return answered
 
     return covering
@@ -192,7 +188,7 @@ def share_of_whole(name: str, of: tuple[str, ...] | None, nothing: str, *, inter
         )
         if not split:
             wanted = "a dimension" if of is None else " or ".join(of)
-            return answer_frame(keys, np.nan, n=sums[name], reason=f"a share of the whole: cut it by {wanted}")
+            return answer_frame(keys, np.nan, n=sums[name], reason=why("whole", names=wanted))
         whole_array = np.broadcast_to(np.asarray(whole, dtype=float), (len(keys),))
         with np.errstate(invalid="ignore", divide="ignore"):
             value = np.where(whole_array > 0, sums[name] / whole_array, np.nan)

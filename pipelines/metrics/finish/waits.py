@@ -11,6 +11,7 @@ from models import rates as rate_models
 from pipelines.metrics.declare import BoundQuestion, Finish
 from pipelines.metrics.finish.shares import answer_frame, groups_of, summed
 from pipelines.warehouse.engine import Build
+from pipelines.why import together, why
 
 STATES = ("kept", "broken", "undetermined", "expired")
 
@@ -28,7 +29,7 @@ def kept(frame: pd.DataFrame, ask: BoundQuestion, build: Build) -> pd.DataFrame:
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.where(n > 0, sums["kept"] / n, np.nan)
     low, high = rate_models.wilson(sums["kept"], n, ask.level)
-    found = answer_frame(keys, value, low, high, n, np.where(n > 0, "", "no promise of this selection is due yet"))
+    found = answer_frame(keys, value, low, high, n, np.where(n > 0, "", why("no_promise")))
     return found.assign(note=_from_return(frame[frame["state"].isin(["kept", "broken"])], frame, ask, "returns"))
 
 
@@ -41,10 +42,7 @@ def _from_return(rows: pd.DataFrame, frame: pd.DataFrame, ask: BoundQuestion, na
     weight = frame[name].fillna(0).to_numpy(float) * used
     whole = np.bincount(number, weight, len(keys))
     part = np.bincount(number, weight * frame["is_from_return"].fillna(0).to_numpy(float), len(keys))
-    return [
-        f"{p / w:.1%} count from the return date: no request is known" if p > 0 else ""
-        for p, w in zip(part, whole, strict=True)
-    ]
+    return [why("from_return", share=p / w) if p > 0 else "" for p, w in zip(part, whole, strict=True)]
 
 
 def in_state(state: str) -> Finish:
@@ -98,11 +96,11 @@ def promise_that_holds(frame: pd.DataFrame, ask: BoundQuestion, build: Build) ->
     found[:, 2] = np.where(np.isinf(found[:, 2]), np.nan, found[:, 2])
     reason = np.where(
         np.char.find(unit, "|") >= 0,
-        "promised in different units: cut by lane or market",
+        why("units_differ"),
         np.where(
             completed == 0,
-            "nothing of this selection has completed yet",
-            np.where(np.isinf(found[:, 0]), f"longer than anything followed so far ({took[-1]:.0f})", ""),
+            why("nothing_completed"),
+            np.where(np.isinf(found[:, 0]), why("longer_units", n=took[-1]), ""),
         ),
     )
     return answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason).assign(unit=unit)
@@ -116,14 +114,14 @@ def _waited(frame: pd.DataFrame, ask: BoundQuestion, estimate: Callable[..., Any
     found[:, 2] = np.where(np.isinf(found[:, 2]), np.nan, found[:, 2])
     reason = np.where(
         completed == 0,
-        "nothing of this selection has completed yet",
-        np.where(np.isinf(found[:, 0]), f"longer than anything followed so far ({longest:.0f} days)", ""),
+        why("nothing_completed"),
+        np.where(np.isinf(found[:, 0]), why("longer", days=longest), ""),
     )
     number, _ = groups_of(frame, ask.by)
     cause = frame["cause"].fillna(-1).to_numpy(int)
     early = np.bincount(number, np.where(cause == -2, frame["waits"].to_numpy(float), 0), len(keys))
-    said = [f"without {int(n):,} paid before the wait began" if n else "" for n in early]
+    said = [why("paid_early", n=int(n)) if n else "" for n in early]
     notes = zip(said, _from_return(frame[cause >= 0], frame, ask, "waits"), strict=True)
     return answer_frame(keys, found[:, 0], found[:, 1], found[:, 2], completed, reason).assign(
-        note=["; ".join(filter(None, pair)) for pair in notes]
+        note=[together(*pair) for pair in notes]
     )
