@@ -33,16 +33,31 @@ def private() -> Iterator[None]:
         os.umask(before)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file of the owner's alone so that whoever reads it sees the old text or the new, never a part."""
-    draft = path.with_suffix(path.suffix + ".new")
-    with private():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    draft.replace(path)
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file of the owner's alone so that whoever reads it sees the old content or the new, never a part.
+
+    What is no file, such as a pipe, is written to. Raises OSError, which names the file.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    path = path.resolve()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(content)
+        return
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with private():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The same rows and checksum in every format, the context with them, and no cell t
 """
 
 import datetime as dt
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -25,6 +26,7 @@ from pipelines.errors import ExportError
 from pipelines.metrics import Question
 from pipelines.outputs import export
 from pipelines.warehouse.engine import Build
+from tests.disturbed import failing
 
 FORMS = ("csv", "xlsx", "parquet")
 NASTY = [
@@ -321,3 +323,31 @@ def test_an_answer_is_exported_and_a_changed_file_fails(tiny_settings: Any, tmp_
     failed = run("verify", str(out))
     assert failed.exit_code == 1
     assert "not those that were written" in str(failed.exception)
+
+
+def test_a_disk_that_fails_leaves_the_file_that_stood_there(tmp_path: Path, every_kind: pd.DataFrame) -> None:
+    """At each call of the disk: the old file verifies, no draft is left, and the error names the file."""
+    path = tmp_path / "rows.csv"
+    export.write(every_kind, {"title": "first"}, path)
+    before = path.read_bytes()
+    with failing(tmp_path, errno.ENOSPC) as counted:
+        export.write(every_kind, {"title": "first"}, path)
+    failed = [n for n in range(1, len(counted.asked) + 1) if not _is_written(every_kind, path, n)]
+    assert len(failed) >= 4  # open, write, flush to disk, replace
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.csv"]
+    assert export.verify(path).holds
+
+
+def _is_written(frame: pd.DataFrame, path: Path, call: int) -> bool:
+    """Write a frame to a disk that fails at a call; an error names the file and leaves what stood there."""
+    before = path.read_bytes()
+    error = None
+    with failing(path.parent, errno.ENOSPC, call):
+        try:
+            export.write(frame, {"title": "first"}, path)
+        except OSError as raised:
+            error = raised
+    assert path.read_bytes() == before
+    assert error is None or error.filename == str(path)
+    return error is None

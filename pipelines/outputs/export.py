@@ -42,6 +42,7 @@ from pipelines import metrics
 from pipelines.errors import ExportError
 from pipelines.metrics import ANYTHING, Question, Text
 from pipelines.outputs.formulas import guarded
+from pipelines.settings import write_whole
 from pipelines.warehouse import state
 from pipelines.warehouse.engine import Build
 from pipelines.warehouse.star import STAR
@@ -364,8 +365,11 @@ def to_bytes(frame: pd.DataFrame, about: Mapping[str, str], form: str, language:
 
 
 def write(frame: pd.DataFrame, about: Mapping[str, str], path: Path) -> None:
-    """Write rows with their context to a file; its ending says the format. Raises ExportError."""
-    path.write_bytes(to_bytes(frame, about, path.suffix.removeprefix(".").lower()))
+    """Write rows with their context to a file; its ending says the format.
+
+    What stood there before stays whole until then. Raises ExportError, and OSError where it cannot be written.
+    """
+    write_whole(path, to_bytes(frame, about, path.suffix.removeprefix(".").lower()))
 
 
 def _csv_head(about: Mapping[str, str], language: str) -> bytes:

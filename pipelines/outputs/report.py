@@ -26,7 +26,7 @@ from pipelines.metrics.facts import lots
 from pipelines.metrics.question import Question
 from pipelines.outputs import closing, disclosure
 from pipelines.outputs.report_files import to_pdf, to_xlsx
-from pipelines.settings import Settings
+from pipelines.settings import Settings, write_whole
 from pipelines.warehouse import state
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build, looked_up
@@ -449,7 +449,7 @@ def write(settings: Settings, since: date, until: date, path: Path) -> Report:
         "pdf": lambda: to_pdf(report),
         "json": lambda: json.dumps(ileap(settings, since, until), indent=1).encode(),
     }
-    path.write_bytes(makers[form]())
+    write_whole(path, makers[form]())
     return report
 
 
