@@ -6,6 +6,7 @@ Help with examples, one line and exit 1 for what goes wrong, three formats.
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,23 @@ def test_load_as_json_accounts_for_every_row(tmp_path: Path, tiny_files: Path) -
     again = json.loads(run("load", str(tiny_files), "--warehouse", str(tmp_path / "w"), "--format", "json"))
     assert (again["is_new_build"], again["build_id"]) == (False, told["build_id"])
     assert "Nothing new" in run("load", str(tiny_files), "--warehouse", str(tmp_path / "w"))
+
+
+def test_load_prints_what_was_quarantined_of_the_rows_it_made(tmp_path: Path) -> None:
+    """Two of three order lines say "Yes" where a date of return is asked for."""
+    (tmp_path / "in.csv").write_text(
+        "line,order,sku,qty,price,ordered,returned\n"
+        "1,A,S,1,10,2024-03-10,Yes\n2,B,S,1,10,2024-03-10,\n3,C,S,1,10,2024-03-10,Yes\n"
+    )
+    (tmp_path / "m.yaml").write_text(
+        "name: s\ntime_zone: Etc/UTC\nconstants: {currency: EUR, country: FR}\ntables:\n  - file: in.csv\n    to:\n"
+        "      order_line: {order_line_id: line, order_id: order, ordered_at: ordered, product_id: sku, units: qty,\n"
+        "        net_amount: price}\n      return_event: {when: returned, events: {received: returned}}\n"
+    )
+    of = (str(tmp_path / "in.csv"), "--source", str(tmp_path / "m.yaml"), "--warehouse", str(tmp_path / "w"))
+    said = run("load", *of)
+    made = said[said.index("Rows made from these") :]
+    assert re.search(r"return_event\W+2\W", made[: made.index("Published")]), made
 
 
 def test_status_tells_builds_freshness_quarantine_and_failed_checks(at: tuple[str, str]) -> None:

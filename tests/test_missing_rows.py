@@ -239,3 +239,42 @@ def test_more_back_than_sold_is_said_on_the_rows_it_belongs_to(tmp_path: Path) -
     by_product = metrics.answer(build, "returned_units", by=["product_id"]).set_index("product_id")["caution"]
     assert by_product.to_dict() == {"shop:A": "coverage", "shop:B": ""}
     assert _row(build, "sold_units")["reason"] == ""
+
+
+def test_what_no_rate_is_known_of_stays_out_and_a_parcel_refused_at_the_door_counts(tmp_path: Path) -> None:
+    """A's refund is 60 EUR, B's 65 USD without a rate: 60 with a caution, and no 65 EUR on its return line.
+
+    C was refused at the door: one of four units, though nobody asked to return it.
+    """
+    write_rows(tmp_path / "in" / "order_line.csv", [_line(name, 1, 50) for name in "ABCD"])
+    of_line = {name: {"return_line_id": f"R{name}", "return_id": f"R{name}", "order_line_id": name} for name in "ABC"}
+    happened = {"requested": 8, "received": 12, "refunded": 25, "inspected": 27}
+    events = [
+        of_line[name] | {"event": event, "occurred_at": f"2026-03-{day:02d}T10:00:00Z", "units": 1}
+        for name, days in {"A": happened, "B": happened, "C": {"delivery_refused": 6, "received": 10}}.items()
+        for event, day in days.items()
+    ]
+    write_rows(tmp_path / "in" / "return_event.csv", [e | {"event_id": str(n)} for n, e in enumerate(events)])
+    paid = {"A": {"amount": 60, "currency": "EUR"}, "B": {"amount": 65, "currency": "USD"}}
+    money = [
+        amount | {"refund_id": f"F{name}", "return_id": f"R{name}", "refunded_at": "2026-03-25T10:00:00Z"}
+        for name, amount in paid.items()
+    ]
+    write_rows(tmp_path / "in" / "refund.csv", [m | {"order_id": m["return_id"][1:]} for m in money])
+    write_rows(
+        tmp_path / "in" / "refund_line.csv",
+        [
+            {k: v for k, v in m.items() if k != "return_id"}
+            | {"refund_line_id": m["refund_id"], "order_line_id": m["return_id"][1:], "return_line_id": m["return_id"]}
+            | {"units": 1, "restock_type": "return"}
+            for m in money
+        ],
+    )
+    settings = fresh(tmp_path)
+    load(settings, [tmp_path / "in"])
+    build = current_build(settings.warehouse)
+    assert _row(build, "refunded_before_inspection")["value"] == 60
+    refunds = _row(build, "refund_amount")
+    assert refunds["reason"].endswith("50.0% have no exchange rate; the value is of these alone")
+    assert (refunds["value"], refunds["status"]) == (60, "greyed")
+    assert _row(build, "refused_rate")["value"] == 0.25
