@@ -16,10 +16,11 @@ from conftest import TINY_SHOP, ends, fresh, write_rows
 from sqlalchemy import select
 from test_load import assert_same, tables
 
-from pipelines import doctor, factors
+from pipelines import alerts, doctor, factors
 from pipelines.errors import BackhaulError, WarehouseDamaged, WarehouseMissing
 from pipelines.load import load
-from pipelines.people import actions
+from pipelines.outputs import closing
+from pipelines.people import actions, policies, scenarios
 from pipelines.settings import Settings
 from pipelines.warehouse import build, state
 from pipelines.warehouse.star import facts as facts_star
@@ -240,6 +241,32 @@ def test_a_warehouse_of_version_1_opens(settings: Settings) -> None:
     assert set(facts["fact_order_line"].order_line_id) == {"shop:1", "shop:2", "shop:3"}
     assert facts["fact_return_line"].return_line_id.tolist() == ["shop:r1"]
     assert found(settings) == {}
+
+
+def test_a_whole_warehouse_of_version_1_opens_and_grows(settings: Settings, tmp_path: Path) -> None:
+    """Logs, a signed month, a rule, a draft, a scenario and an action as version 1 wrote them, and a load on top."""
+    written = Path(__file__).parent / "fixtures" / "warehouse_1_whole"
+    shutil.copytree(written / "warehouse", settings.warehouse)
+    shutil.copytree(written / "raw", settings.raw)
+    shutil.copy(written / "key", settings.key_file)
+    with sqlite3.connect(state_file(settings)) as connection:
+        connection.executescript((written / "state.sql").read_text(encoding="utf-8"))
+    connection.close()
+    assert [action.note for action in actions.actions(settings)] == ["new box"]
+    assert [row.metric for row in alerts.rules(settings) if row.bound == 3.0] == ["returned_units"]
+    assert scenarios.saved(settings)["two weeks"].window_days == 14
+    assert policies.drafts(settings)["text"].tolist() == ["policy_id: standard\n"]
+    assert [(month.month, month.approver, month.is_intact) for month in closing.closed(settings)] == [
+        ("2025-01", "A. Auditor", True)
+    ]
+    write_rows(tmp_path / "order_line.csv", [LINE | {"ordered_at": "2025-02-01T10:00:00Z"}])
+    healed = load(settings, [tmp_path / "order_line.csv"]).healed
+    assert not [text for text in healed if "log" in text]  # the logs are read as they are
+    facts = tables(settings)
+    assert set(facts["fact_order_line"].order_line_id) == {"shop:1", "shop:2", "shop:3", "shop:N1-1"}
+    assert facts["fact_return_line"].return_line_id.tolist() == ["shop:r1"]
+    assert facts["fact_refund"].amount.tolist() == [60.0, 10.0]
+    assert len(facts["fact_return_leg"]) == 1
 
 
 def test_what_was_put_back_is_told_though_the_file_asked_for_is_refused(copy_of_tiny: Settings, tmp_path: Path) -> None:
