@@ -94,16 +94,16 @@ def _made_of(now: Time) -> Expression:
 
 
 def _fates(key: str, name: Text, what: Text, unit: str, amount: Sql, *needs: str) -> Metric:
-    """Declare how inspected goods part by what became of them, counted one way."""
+    """Declare the shares of inspected goods by disposition, counted one way."""
     return Metric(
         key,
         name,
         Text(
-            f"Share of the {what.en} of inspected goods by what became of them.",
-            f"Part {what.fr} des articles contrôlés selon leur sort.",
+            f"Share of the {what.en} of inspected goods by disposition.",
+            f"Part {what.fr} des articles contrôlés selon leur devenir.",
         ),
-        f"{unit} of a fate",
-        f"{unit} of all fates",
+        f"{unit} of the disposition",
+        f"{unit} of all dispositions",
         "disposition / inspected",
         "share",
         "return",
@@ -125,7 +125,7 @@ def _fate(key: str, outcome: str, name: Text, sentence: Text, good: str) -> Metr
         sentence,
         f"inspected units {outcome.replace('_', ' ')}",
         "inspected units with a disposition",
-        f"{outcome} / inspected",
+        f"{outcome.replace('_', ' ')} / inspected",
         "share",
         "return",
         good,

@@ -159,13 +159,14 @@ _KEPT = {"numerator": _in("kept"), "denominator": _in("kept", "broken")}
 
 
 def _state(key: str, state: str, name: Text, sentence: Text, good: str) -> Metric:
+    said = {"undetermined": "not due yet"}.get(state, state)
     return Metric(
         key,
         name,
         sentence,
-        f"returns x promises {state}",
+        f"returns x promises {said}",
         "",
-        f"count of state {state}",
+        f"count of promises {said}",
         "count",
         "return",
         good,
