@@ -153,7 +153,7 @@ def test_a_title_says_what_its_number_does_not_rest_on() -> None:
     said = f"28.3% (27.0%–30.0%) of units sold will be returned (caution: {lost})"
     assert findings.rate(EN, final) == said
     same = queries.Change(0.283, 0.28, 0.003, -0.01, 0.02, True, "share", lost)
-    assert findings.with_change(EN, findings.rate(EN, final), same) == f"{said}, no significant change"  # once, not twice
+    assert findings.with_change(EN, findings.rate(EN, final), same) == f"{said}, no significant change"  # once
     assert "(prudence : 94,7 % des articles retournés ; 5,3 % ne nomment aucune commande" in findings.rate(
         FR, final
     ).replace("\u00a0", " ")

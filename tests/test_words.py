@@ -150,7 +150,8 @@ NOT_BUT = {
         r"grey(?:ed|s)\b": "not available",
         r"set aside|took aside": "quarantined",
         r"\btold\b|\btells?\b": "notified, shows",
-        r"\ban? (?:unit|return) (?:sold|returned)\b|^a \w+$|more a return|kg a parcel|(?:returns|km|EUR|refunds|units) an? (?:day|week|month|tonne)\b": "per",
+        r"\ban? (?:unit|return) (?:sold|returned)\b|^a \w+$|more a return|kg a parcel": "per",
+        r"(?:returns|km|EUR|refunds|units) an? (?:day|week|month|tonne)\b": "per",
         r"what (?:was|is) (?:done|sold|shown)\b|what became of\b|\bfates?\b": "the noun: action, sales, disposition",
         r"come back|came back|asked back|asked for\b": "returned, requested",
         r"beyond noise|within noise": "significant, not significant",
@@ -214,8 +215,13 @@ def test_the_documents_say_it_the_same_way() -> None:
 
 # Words and names that are written alike in both languages.
 ALIKE = frozenset(
-    "Action Actions Bus CSV Date Description Distance Excel France Grade Luxembourg Mode Note PDF Pages Parquet Photo Portugal Score Site Sites Source Sources Table Total Train Transport Type Version Web distances kg total".split()
-) | {"Distance (km)", "kg CO2e", "{points} pt", "{points} pts"}
+    {
+        *("Action", "Actions", "Bus", "CSV", "Date", "Description", "Distance", "Excel", "France", "Grade"),
+        *("Luxembourg", "Mode", "Note", "PDF", "Pages", "Parquet", "Photo", "Portugal", "Score", "Site"),
+        *("Sites", "Source", "Sources", "Table", "Total", "Train", "Transport", "Type", "Version", "Web"),
+        *("distances", "kg", "total", "Distance (km)", "kg CO2e", "{points} pt", "{points} pts"),
+    }
+)
 ENGLISH = re.compile(
     r"\b(?:the|of|and|with|from|which|whose|is|are|was|were|be|been|has|have|had|by|to|for|this|that|its|their|not"
     r"|returned|returns|units|sold|days|month|rate|share|value|cost|open|orders|kept|broken|unknown|actual)\b",
@@ -282,11 +288,20 @@ LITERALS = {
     "Ouvrez le lien que `backhaul dashboard` a affiché : il porte le jeton de ces pages.": "in both languages",
 }
 SHOWN_BY = frozenset(
-    "title header subheader caption markdown write text info warning success error badge metric button link_button"
-    " form_submit_button download_button checkbox toggle radio selectbox multiselect segmented_control text_input"
-    " text_area number_input date_input slider file_uploader expander popover dialog spinner status tabs".split()
+    {
+        *("title", "header", "subheader", "caption", "markdown", "write", "text", "info", "warning"),
+        *("success", "error", "badge", "metric", "button", "link_button", "form_submit_button"),
+        *("download_button", "checkbox", "toggle", "radio", "selectbox", "multiselect", "segmented_control"),
+        *("text_input", "text_area", "number_input", "date_input", "slider", "file_uploader", "expander"),
+        *("popover", "dialog", "spinner", "status", "tabs"),
+    }
 )
-NAMED = frozenset("label help title title_text hovertext hovertemplate placeholder legend_title caption".split())
+NAMED = frozenset(
+    {
+        *("label", "help", "title", "title_text", "hovertext", "hovertemplate", "placeholder"),
+        *("legend_title", "caption"),
+    }
+)
 ICONS = re.compile(r":material/\w+:|:\w+\[|[*]+|\]|%\{[^}]*\}|<[^>]*>")
 
 
