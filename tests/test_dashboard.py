@@ -272,13 +272,13 @@ def test_a_rate_is_said_with_its_interval() -> None:
 
 def test_an_inspection_names_what_was_found_most() -> None:
     outcomes = pd.DataFrame({"label": ["match", "worn", "empty"], "value": [90.0, 7.0, 3.0]})
-    assert parts_returns.inspected(EN, outcomes) == "10 of 100 inspected units were not as announced, mostly worn"
+    assert parts_returns.inspected(EN, outcomes) == "10 of 100 inspected units did not match the return request, mostly worn"
     assert parts_returns.inspected(EN, outcomes.iloc[:1]) == EN("returns.inspection")
 
 
 def test_a_back_test_by_category_says_how_many_cells() -> None:
     said = pd.DataFrame({"error": [0.01, -0.02, None], "is_covered": pd.array([True, False, None], dtype="boolean")})
-    assert "2 months were off by 1.5 pts on average; 1 of 2" in parts_returns.backtested(EN, said, 60)
+    assert "differed from actual by 1.5 pts on average over 2 months; 1 of 2" in parts_returns.backtested(EN, said, 60)
     by_category = parts_returns.backtested(EN, said.assign(category=["a", "b", "c"]), 60)
     assert "2 months and categories" in by_category
 
@@ -286,7 +286,7 @@ def test_a_back_test_by_category_says_how_many_cells() -> None:
 def test_the_hover_of_a_comparison_says_what_is_compared() -> None:
     rates = pd.DataFrame({"label": ["a"], "value": [0.3], "low": [0.2], "high": [0.4], "usual": [0.25], "n": [10]})
     drawn = charts.against(rates, EN, "", EN("backtest.now"))
-    assert "Known now: 25.0%" in drawn.data[0].hovertext[0]
+    assert "Actual: 25.0%" in drawn.data[0].hovertext[0]
 
 
 def test_the_server_listens_on_the_loopback_address_only(tmp_path: Path) -> None:
@@ -724,7 +724,7 @@ def test_tiles_show_their_interval(sample_settings: Settings, monkeypatch: pytes
     opened = app(sample_settings.warehouse, monkeypatch, returns_part=EN("returns.tab_reasons")).run()
     opened.switch_page("app_pages/returns/page.py").run()
     asked_for = [str(c.value) for c in opened.caption if str(c.value).count("%") >= 2 and " – " in str(c.value)]
-    rates = ("Returned so far", "Expected final rate", "Returned within 30 days", "Not as announced")
+    rates = ("Returned so far", "Expected final rate", "Returned within 30 days", "Not as declared")
     assert set(rates) <= {m.label for m in opened.metric}
     assert len(asked_for) >= len(rates)
 
