@@ -171,7 +171,7 @@ def test_a_filter_goes_into_the_link_and_to_the_next_page(visit: Visit) -> None:
 def test_a_scenario_is_shared_by_its_link(visit: Visit) -> None:
     visit.open("whatif")
     unchanged = visit.title()
-    visit.page.get_by_label("Fee more a return").click()
+    visit.page.get_by_label("Additional fee per return").click()
     visit.page.get_by_role("option", name="€2.00").click()
     visit.page.wait_for_function("told => document.querySelector('h1').innerText !== told", arg=unchanged)
     visit.settle()
@@ -180,7 +180,7 @@ def test_a_scenario_is_shared_by_its_link(visit: Visit) -> None:
     visit.page.goto(link)
     visit.settle()
     assert visit.title() == title
-    assert visit.chosen("Fee more a return") == "€2.00"
+    assert visit.chosen("Additional fee per return") == "€2.00"
 
 
 def test_the_language_switch_keeps_the_filters(visit: Visit) -> None:
@@ -210,7 +210,7 @@ def test_a_bar_leads_to_its_rows_and_to_a_file_that_verifies(visit: Visit, tmp_p
     rows.first.click()
     dialog = visit.page.get_by_role("dialog")
     dialog.get_by_test_id("stDataFrame").wait_for()
-    assert dialog.get_by_label("Of", exact=True).input_value() == chosen
+    assert dialog.get_by_label("Group", exact=True).input_value() == chosen
     with visit.page.expect_download() as download:
         dialog.get_by_role("button", name="CSV", exact=True).click()
     path = tmp_path / download.value.suggested_filename
@@ -219,7 +219,7 @@ def test_a_bar_leads_to_its_rows_and_to_a_file_that_verifies(visit: Visit, tmp_p
     assert checked.holds
     assert checked.rows > 0
     assert "activity = " in export.read_about(path)["filters"]
-    dialog.get_by_label("Of", exact=True).click()
+    dialog.get_by_label("Group", exact=True).click()
     visit.page.get_by_role("option", name="All", exact=True).click()
     dialog.get_by_text("Rows: 4").wait_for()  # legs E1 to E4
     visit.page.keyboard.press("Escape")
@@ -252,7 +252,7 @@ def test_a_file_dropped_in_an_empty_folder_leads_to_a_number(browser: Any, tmp_p
         visit.page.get_by_text("The mapping as a file").click()
         visit.page.get_by_text("requested: wish").wait_for()
         load.click()
-        visit.page.get_by_text("Rows accepted, and in the numbers now: 4.").wait_for()
+        visit.page.get_by_text("Rows accepted and counted: 4.").wait_for()
         visit.settle()
         visit.open("returns")
         assert visit.exceptions() == []

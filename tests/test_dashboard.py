@@ -152,10 +152,10 @@ def test_what_a_number_rests_on_is_said_in_french() -> None:
 def test_a_title_says_what_its_number_does_not_rest_on() -> None:
     lost = "94.7% of returned units; 5.3% name no order; between 26.8% and 28.5% with the rest"
     final = queries.Number(0.283, 0.27, 0.3, 900, "share", "ok", lost, (), "coverage", 0.947)
-    said = f"28.3% (27.0%–30.0%) of what was sold will come back (caution: {lost})"
+    said = f"28.3% (27.0%–30.0%) of units sold will be returned (caution: {lost})"
     assert findings.rate(EN, final) == said
     same = queries.Change(0.283, 0.28, 0.003, -0.01, 0.02, True, "share", lost)
-    assert findings.with_change(EN, findings.rate(EN, final), same) == f"{said}, no real change"  # once, not twice
+    assert findings.with_change(EN, findings.rate(EN, final), same) == f"{said}, no significant change"  # once
     assert "(prudence : 94,7 % des articles retournés ; 5,3 % ne nomment aucune commande" in findings.rate(
         FR, final
     ).replace("\u00a0", " ")
@@ -173,7 +173,7 @@ def test_where_no_return_names_its_order_the_period_is_the_headline() -> None:
     others = [("rate_so_far", (nothing, None)), ("rate_period", (period, None))]
     assert (
         findings.headline(EN, nothing, None, others).sentence
-        == "20.0% of what was sold in these days came back in them, by date of return over date of sale"
+        == "20.0%: units returned in this period over units sold in it"
     )
     assert findings.headline(EN, nothing, None, others[:1]).sentence == EN("finding.rate_unknown")
 
@@ -229,21 +229,21 @@ def measured(verdict: str, *action_ids: int, **values: Any) -> Measured:
         ),
         (
             measured("no_clear_change", 1, change=-0.05, low=-0.2, high=0.1, weeks_needed=0),
-            "No clear change: −5%, anything from −20% to +10%.",
+            "No significant change: −5%, between −20% and +10%.",
         ),
         (
             measured("no_clear_change", 1, change=0.05, low=-0.1, high=0.2, weeks_needed=6),
-            "No clear change: +5%, anything from −10% to +20%. This needs 6 more weeks.",
+            "No significant change: +5%, between −10% and +20%. This needs 6 more weeks.",
         ),
         (
             measured("too_early", 1, reason="not_yet", weeks_needed=9),
-            "Too early to tell: no week after it is old enough. This needs 9 more weeks.",
+            "Too early to measure: no week after it is old enough. This needs 9 more weeks.",
         ),
         (measured("too_early", 1, reason="not_yet"), EN("effect.no_wait")),
         (measured("too_early", 1, 2, reason="not_yet"), EN("effect.no_wait_together")),
         (
             measured("no_overlap", 1, reason="no_equals", weeks_needed=4),
-            "No verdict: no product left alone is like these.",
+            "Not measurable: no product without the action is comparable.",
         ),
     ],
 )
@@ -269,18 +269,18 @@ def test_a_shop_figure_names_no_step_within_noise() -> None:
 
 def test_a_rate_is_said_with_its_interval() -> None:
     final = queries.Number(0.283, 0.27, 0.3, 900, "share", "ok", "")
-    assert findings.rate(EN, final, ("rate_so_far", final)) == "28.3% (27.0%–30.0%) of what was sold will come back"
+    assert findings.rate(EN, final, ("rate_so_far", final)) == "28.3% (27.0%–30.0%) of units sold will be returned"
 
 
 def test_an_inspection_names_what_was_found_most() -> None:
     outcomes = pd.DataFrame({"label": ["match", "worn", "empty"], "value": [90.0, 7.0, 3.0]})
-    assert parts_returns.inspected(EN, outcomes) == "10 of 100 inspected units were not as announced, mostly worn"
+    assert parts_returns.inspected(EN, outcomes) == "10 of 100 inspected units did not match the return request, mostly worn"
     assert parts_returns.inspected(EN, outcomes.iloc[:1]) == EN("returns.inspection")
 
 
 def test_a_back_test_by_category_says_how_many_cells() -> None:
     said = pd.DataFrame({"error": [0.01, -0.02, None], "is_covered": pd.array([True, False, None], dtype="boolean")})
-    assert "2 months were off by 1.5 pts on average; 1 of 2" in parts_returns.backtested(EN, said, 60)
+    assert "differed from actual by 1.5 pts on average over 2 months; 1 of 2" in parts_returns.backtested(EN, said, 60)
     by_category = parts_returns.backtested(EN, said.assign(category=["a", "b", "c"]), 60)
     assert "2 months and categories" in by_category
 
@@ -288,7 +288,7 @@ def test_a_back_test_by_category_says_how_many_cells() -> None:
 def test_the_hover_of_a_comparison_says_what_is_compared() -> None:
     rates = pd.DataFrame({"label": ["a"], "value": [0.3], "low": [0.2], "high": [0.4], "usual": [0.25], "n": [10]})
     drawn = charts.against(rates, EN, "", EN("backtest.now"))
-    assert "Known now: 25.0%" in drawn.data[0].hovertext[0]
+    assert "Actual: 25.0%" in drawn.data[0].hovertext[0]
 
 
 def test_the_server_listens_on_the_loopback_address_only(tmp_path: Path) -> None:
@@ -726,7 +726,7 @@ def test_tiles_show_their_interval(sample_settings: Settings, monkeypatch: pytes
     opened = app(sample_settings.warehouse, monkeypatch, returns_part=EN("returns.tab_reasons")).run()
     opened.switch_page("app_pages/returns/page.py").run()
     asked_for = [str(c.value) for c in opened.caption if str(c.value).count("%") >= 2 and " – " in str(c.value)]
-    rates = ("Returned so far", "Expected final rate", "Returned within 30 days", "Not as announced")
+    rates = ("Returned so far", "Expected final rate", "Returned within 30 days", "Not as declared")
     assert set(rates) <= {m.label for m in opened.metric}
     assert len(asked_for) >= len(rates)
 

@@ -20,6 +20,7 @@ _SYMBOLS = {"EUR": "€", "GBP": "£", "USD": "$"}
 _NUMBER = re.compile(r"(?:under |over )?-?\d[\d,.]*%?(?: [^\d]+)?")
 _NARROW = "\u202f"
 _NO_BREAK = "\u00a0"
+_SPACED = re.compile(r" (?=[:;!?%»](?:\s|\W|$))|(?<=«) ")
 _MORE_OR_LESS = {"under ": "moins\u00a0de\u00a0", "over ": "plus\u00a0de\u00a0"}
 
 
@@ -32,8 +33,19 @@ def catalogue(language: str) -> dict[str, str]:
     """
     text = Path(__file__).with_name(f"{language}.toml").read_text(encoding="utf-8")
     found = dict(_flat(tomllib.loads(text), ""))
+    if language == "fr":
+        return {key: typographic(one) for key, one in found.items()}
     plain = {f"reason.{code}": re.sub(r"\{(\w+):[^}]*\}", r"{\1}", said) for code, said in SENTENCES.items()}
-    return plain | found if language == "en" else found
+    return plain | found
+
+
+def typographic(french: str) -> str:
+    """Make the spaces of French punctuation no-break.
+
+    >>> typographic("Quoi ? « 5 % » : oui").replace(_NO_BREAK, "_")
+    'Quoi_? «_5_%_»_: oui'
+    """
+    return _SPACED.sub(_NO_BREAK, french)
 
 
 def _flat(branch: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
@@ -75,7 +87,7 @@ class Words:
         """Give the sentence of a key, its parts filled in and inert; an unknown key raises KeyError.
 
         >>> Words("fr")("finding.rate_so_far", rate="29 %")
-        '29 % de ce qui a été vendu est déjà revenu'
+        '29 % des articles vendus sont déjà retournés'
         """
         return catalogue(self.language)[key].format(**{name: inert(part) for name, part in parts.items()})
 
@@ -174,20 +186,35 @@ class Words:
         """Name the rules a row breaks ("bad_time ordered_at, missing sku"), each with the column it is about.
 
         >>> Words("en").rules("bad_time ordered_at, broken_row")
-        'cannot be read as a time: Order date; cannot be taken apart into columns'
+        'cannot be read as a time: Order date; cannot be split into columns'
         """
         parts = [part.partition(" ") for part in broken.split(", ")]
-        return "; ".join(
-            self.value("broken", rule) + (f": {self.value('mapped', column)}" if column else "")
+        return self.semicolon.join(
+            self.pair(self.value("broken", rule), self.value("mapped", column))
+            if column
+            else self.value("broken", rule)
             for rule, _, column in parts
         )
+
+    def pair(self, name: str, value: str) -> str:
+        """Write a name and its value with a colon between.
+
+        >>> Words("en").pair("Kept", "9"), Words("fr").pair("Tenues", "9").replace(_NO_BREAK, "_")
+        ('Kept: 9', 'Tenues_: 9')
+        """
+        return f"{name}{_NO_BREAK if self.language == 'fr' else ''}: {value}"
+
+    @property
+    def semicolon(self) -> str:
+        """What stands between the clauses of a sentence."""
+        return f"{_NO_BREAK}; " if self.language == "fr" else "; "
 
     def doubt(self, source: str) -> str:
         """Name what a figure rests on: a factor, a parameter that was assumed, what was imputed."""
         kind, _, what = source.partition(":")
         known = catalogue(self.language)
         named = known.get(f"value.doubt.{what}", what.replace("_", " ").replace(".", " "))
-        return f"{known[f'doubt.{kind}']}: {named}"
+        return self.pair(known[f"doubt.{kind}"], named)
 
     def fact(self, code: str) -> str:
         """Name a kind of fact a metric needs ("a|b": one of the two)."""
@@ -248,8 +275,7 @@ class Words:
         clauses = read(sentence)
         if all(isinstance(clause, str) for clause in clauses):
             return sentence
-        between = f"{_NO_BREAK}; " if self.language == "fr" else "; "
-        return between.join(map(self._said, clauses))
+        return self.semicolon.join(map(self._said, clauses))
 
     def _said(self, clause: Why | str) -> str:
         if isinstance(clause, str):
@@ -283,4 +309,4 @@ class Words:
 
     def either(self, english: str, french: str) -> str:
         """Choose between two texts declared elsewhere, such as a metric's names."""
-        return french if self.language == "fr" else english
+        return typographic(french) if self.language == "fr" else english

@@ -396,7 +396,7 @@ def greyed(view: View, key: str) -> None:
     st.info(
         findings.reason(words, found),
         icon=":material/visibility_off:",
-        title=f"{findings.name(words, key)}: {words('greyed.title').lower()}",
+        title=words.pair(findings.name(words, key), words("greyed.title").lower()),
     )
 
 

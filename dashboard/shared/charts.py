@@ -131,7 +131,7 @@ def trend(frame: pd.DataFrame, words: Words, unit: str, what: str) -> go.Figure:
             fillcolor="rgba(58,143,174,.2)",
             hoverinfo="skip",
         )
-    hover = [f"{words.month(r.month)}: {words.quantity(r.value, unit)}" for r in frame.itertuples()]
+    hover = [words.pair(words.month(r.month), words.quantity(r.value, unit)) for r in frame.itertuples()]
     figure.add_scatter(
         x=frame["month"],
         y=_scale(frame["value"], unit),
@@ -173,7 +173,7 @@ def ranked(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str = 
             "width": 4,
         }
     hover = [
-        f"{label.replace('<br>', ' ')}: {words.quantity(value, unit)}"
+        words.pair(label.replace("<br>", " "), words.quantity(value, unit))
         for label, value in zip(labels, shown["value"], strict=True)
     ]
     figure.add_bar(
@@ -214,7 +214,7 @@ def weeks(
         (coming, "value", words("forecast.coming"), {"color": MAIN}),
     ):
         hover = [
-            f"{name}, {words.day(w)}: {words.quantity(v, unit)}"
+            words.pair(f"{name}, {words.day(w)}", words.quantity(v, unit))
             for w, v in zip(frame["week"], frame[column], strict=True)
         ]
         figure.add_scatter(
@@ -240,7 +240,7 @@ def beside(
     labels = wrapped([words.value(kind, x) for x in shown["label"]])
     for number, (column, name) in enumerate(reversed(names)):
         hover = [
-            f"{label.replace('<br>', ' ')}, {name}: {words.quantity(v, unit)}"
+            words.pair(f"{label.replace('<br>', ' ')}, {name}", words.quantity(v, unit))
             for label, v in zip(labels, shown[column], strict=True)
         ]
         figure.add_bar(
@@ -262,7 +262,7 @@ def steps(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str) ->
     labels = wrapped([words.value(kind, label) for label in shown["label"]])
     figure = framed(60 + 30 * max(len(shown), 1), words, **axis(words, unit, what))
     hover = [
-        f"{label.replace('<br>', ' ')}: {words.quantity(v, unit)}"
+        words.pair(label.replace("<br>", " "), words.quantity(v, unit))
         for label, v in zip(labels, shown["value"], strict=True)
     ]
     figure.add_bar(
@@ -413,7 +413,7 @@ def _step_bars(
             showlegend=False,
             marker=marker_of(colour, STATUSES[status]),
             hovertext=[
-                f"{words.value('step', row['step'])}: {text}"
+                words.pair(words.value("step", row["step"]), text)
                 + (f" ({words.value('status', status)})" if parted and not is_total else "")
             ],
             hoverinfo="text",
@@ -497,7 +497,7 @@ def stacked(
     for number, name in enumerate(dict.fromkeys(frame["part"])):
         part = frame[frame["part"] == name].groupby("label", observed=True)["value"].first().reindex(order)
         hover = [
-            f"{words.value(kind, g)}, {words.value(part_kind, name)}: {words.quantity(v, unit)}"
+            words.pair(f"{words.value(kind, g)}, {words.value(part_kind, name)}", words.quantity(v, unit))
             for g, v in zip(order, part, strict=True)
         ]
         figure.add_bar(

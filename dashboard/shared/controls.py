@@ -110,7 +110,7 @@ def _named(words: Words, behind: queries.DrillDown, dimension: str, value: str |
 def _open_rows(view: View, behind: queries.DrillDown, at: queries.Mark, marks: Sequence[queries.Mark]) -> None:
     words = view.words
     named = findings.name(words, rows_behind.key_of(view.asked, behind.key, at))
-    title = words("rows.behind") if behind.also else f"{words('rows.behind')}: {named}"
+    title = words("rows.behind") if behind.also else words.pair(words("rows.behind"), named)
     st.dialog(title, width="large", icon=":material/table_rows:")(_rows)(view, behind, at, marks)
 
 
@@ -144,7 +144,7 @@ def _rows(view: View, behind: queries.DrillDown, at: queries.Mark, marks: Sequen
     asked = (view.asked, key, part, at, behind.is_dated)
     count, total = rows_behind.rows_total(*asked)
     limits = [
-        f"{words.dimension(n)}: {', '.join(words.value(n, v) for v in vs)}"
+        words.pair(words.dimension(n), ", ".join(words.value(n, v) for v in vs))
         for n, vs in view.where
         if n not in queries.ignored(view.asked, counted)
     ]

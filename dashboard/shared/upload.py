@@ -138,7 +138,7 @@ def _look_over(words: Words, settings: Settings, files: Sequence[upload.File], s
             if group.source
             else words("upload.known_mapping", mapping=group.mapping_name)
         )
-        st.success(f"**{inert(', '.join(group.names))}**: {said}", icon=":material/check_circle:")
+        st.success(words.pair(f"**{inert(', '.join(group.names))}**", said), icon=":material/check_circle:")
     if is_proposed or any(group.mapping or group.source not in queries.CODED_SOURCES for group in known):
         st.toggle(words("upload.anew"), key="upload_anew")
     texts = tuple(group.text or group.source for group in groups)

@@ -77,7 +77,7 @@ def action_add(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Log an action: what was done, or is to be done, to which products."""
+    """Log an action on products, done or planned."""
     from pipelines.people import actions
     from pipelines.people import actions as actions_module
 
@@ -113,7 +113,7 @@ def action_update(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Change what is said of an action, or withdraw it."""
+    """Change an action, or withdraw it."""
     from pipelines.people import actions
 
     given = {
@@ -134,9 +134,9 @@ def action_update(
 @action_app.command(name="list", epilog=example("backhaul action list --kind size_note --format csv"))
 def action_list(
     kind: Annotated[str | None, typer.Option(help="Only this kind.")] = None,
-    withdrawn: Annotated[bool, typer.Option("--withdrawn", help="Withdrawn ones too.")] = False,
+    withdrawn: Annotated[bool, typer.Option("--withdrawn", help="Include withdrawn actions.")] = False,
     suggested: Annotated[
-        bool, typer.Option("--suggested", help="What the catalogue shows was done and nobody logged, instead.")
+        bool, typer.Option("--suggested", help="List changes found in the catalogue that are not logged, instead.")
     ] = False,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
@@ -150,7 +150,7 @@ def action_list(
         with opened(warehouse) as build:
             found = actions.suggested_actions(build, actions_module.actions(settings))
         rows = [{str(k): v for k, v in row.items()} for row in found.to_dict("records") if kind in (None, row["kind"])]
-        print_rows(rows, output, "Seen in the catalogue, not logged")
+        print_rows(rows, output, "Changes found in the catalogue, not logged")
         return
     listed = actions_module.actions(settings, kind=kind, with_withdrawn=withdrawn)
     print_rows([_action_row(a) for a in listed], output, "Actions")
@@ -183,14 +183,14 @@ _MEASURED = (
 )
 def action_measure(
     number: Annotated[
-        int | None, typer.Argument(metavar="[ID]", help="One action; all of each kind together when left out.")
+        int | None, typer.Argument(metavar="[ID]", help="One action; when left out, all actions of each kind together.")
     ] = None,
     kind: Annotated[str | None, typer.Option(help="All actions of this kind together.")] = None,
     as_of: AsOf = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Measure what followed: the rate against matched products, with its interval, or why that cannot be said."""
+    """Measure the effect of actions on the return rate against matched products, with its interval or the reason."""
     from pipelines.people import actions
     from pipelines.people import actions as actions_module
 
@@ -207,4 +207,4 @@ def action_measure(
     rows = [m.row() for m in found]
     if output is Format.table:
         rows = [{k: row[k] for k in _MEASURED} for row in rows]
-    print_rows(rows, output, "What followed, against matched products left alone")
+    print_rows(rows, output, "Effect of actions, against matched products without them")

@@ -59,38 +59,38 @@ def alert_add(
     above: Annotated[float | None, typer.Option(help="Alert above this, in the metric's unit; a share is 0-1.")] = None,
     below: Annotated[float | None, typer.Option(help="Alert below this.")] = None,
     worse: Annotated[
-        bool, typer.Option("--worse", help="Alert when worse than the days before, beyond noise.")
+        bool, typer.Option("--worse", help="Alert when significantly worse than the days before.")
     ] = False,
     better: Annotated[
-        bool, typer.Option("--better", help="Alert when better than the days before, beyond noise.")
+        bool, typer.Option("--better", help="Alert when significantly better than the days before.")
     ] = False,
     unkeepable: Annotated[
         bool,
         typer.Option(
             "--unkeepable",
             help=(
-                "Alert when the published promise can surely no longer be kept: promise_at(0.9) --where"
-                " promise_id=refund."
+                "Alert when the published promise is kept significantly less often than required, for "
+                "example promise_at(0.9) --where promise_id=refund."
             ),
         ),
     ] = False,
     by: By = None,
     where: Where = None,
     days: Annotated[
-        int, typer.Option(min=0, help="Latest days to look at; 0 is all of them, as for what is open now.")
+        int, typer.Option(min=0, help="Number of last days to evaluate; 0 is all days, for example for open returns.")
     ] = 28,
     to: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Who is told: mailto:NAME@HOST (needs BACKHAUL_SMTP) or https://HOST/PATH; repeatable.",
+            help="Recipient: mailto:NAME@HOST (needs BACKHAUL_SMTP) or https://HOST/PATH; repeatable.",
         ),
     ] = None,
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Add a rule: a metric, and what is worth an alert."""
+    """Add an alert rule on a metric."""
     from pipelines import alerts
 
     given = {
@@ -112,7 +112,7 @@ def alert_add(
         rule = replace(rule, where={k: tuple(v) for k, v in filters_of(build, key, where).items()})
         rule = alerts.add_rule(settings_of(warehouse, wait), build, rule)
         found = alerts.evaluate(build, rule)
-    print_rows([_rule_row(rule, sum(bool(v.fires) for v in found))], output, f"Rule {rule.rule_id}; today it says")
+    print_rows([_rule_row(rule, sum(bool(v.fires) for v in found))], output, f"Rule {rule.rule_id}; today's result")
     if output is Format.table:
         for one in found[:12]:
             typer.echo(signs(one.sentence()))
@@ -120,7 +120,7 @@ def alert_add(
 
 @alert_app.command(name="list", epilog=example("backhaul alert list"))
 def alert_list(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
-    """List the rules, and how many alerts of each last."""
+    """List the rules, with the number of active alerts of each."""
     from pipelines import alerts
 
     settings = settings_of(warehouse)
@@ -136,7 +136,7 @@ def alert_withdraw(
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Stop looking at a rule; it stays on record."""
+    """Stop evaluating a rule; it stays on record."""
     from pipelines import alerts
 
     alerts.withdraw_rule(settings_of(warehouse, wait), number)
@@ -146,20 +146,20 @@ def alert_withdraw(
 @alert_app.command(name="check", epilog=example("backhaul alert check --dry-run"))
 def alert_check(
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what each rule says, keep nothing and tell nobody.")
+        bool, typer.Option("--dry-run", help="Show the result of each rule; keep nothing and notify nobody.")
     ] = False,
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Look at every rule now, keep what is new and tell who is to be told; a load does the same at its end."""
+    """Evaluate all rules now, keep new alerts and notify the recipients; each load does the same at its end."""
     from pipelines import alerts
     from pipelines.warehouse.build import writing
 
     settings = settings_of(warehouse, wait)
     if dry_run:
         found = alerts.check(settings)
-        print_rows([_verdict_row(v) for v in found], output, "What each rule says; nobody is told")
+        print_rows([_verdict_row(v) for v in found], output, "Result of each rule; nobody is notified")
         return
     with opened(warehouse), writing(settings.warehouse, settings.short_wait_s):
         fresh = alerts.record(settings)
@@ -171,11 +171,11 @@ def alert_check(
 
 @alert_app.command(name="log", epilog=example("backhaul alert log --all --format csv"))
 def alert_log(
-    every: Annotated[bool, typer.Option("--all", help="Those that are over too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Include ended alerts.")] = False,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List alerts that last: since when, what they say, who was told."""
+    """List active alerts: since when, their text, and who was notified."""
     from pipelines import alerts
 
     settings = settings_of(warehouse)

@@ -10,35 +10,35 @@ from pipelines.cli.console import Verbs, run, write_log
 app = typer.Typer(
     name="backhaul",
     cls=Verbs,
-    help="See what comes back, why, whether the promise was kept, what it did to the margin and what it emitted.",
+    help="Analyse returns: return rates, reasons, promises, margin and emissions.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
 )
 action_app = typer.Typer(
     name="action",
-    help="Log what was done about returns, and measure what followed.",
+    help="Log actions on returns, and measure their effect.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 app.add_typer(action_app)
 alert_app = typer.Typer(
     name="alert",
-    help="Rules on metrics, looked at after each load; who is to be told is told once.",
+    help="Alert rules on metrics, evaluated after each load; each alert notifies once.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 app.add_typer(alert_app)
 policy_app = typer.Typer(
     name="policy",
-    help="Return policies: what is promised to whom, checked and published as new versions.",
+    help="Return policies: list, compare, check and publish versions.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 app.add_typer(policy_app)
 factor_app = typer.Typer(
     name="factors",
-    help="Emission factors: what there is, whose set comes first, what another set or vintage would give.",
+    help="Emission factors: list, import, choose and compare sets and vintages.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -48,7 +48,7 @@ app.add_typer(factor_app)
 @app.callback()
 def each(
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Log each step to standard error, faults with their trace.")
+        bool, typer.Option("--verbose", help="Log each step to standard error, with the trace of errors.")
     ] = False,
     log: Annotated[
         str | None,
@@ -56,12 +56,12 @@ def each(
             "--log",
             envvar="BACKHAUL_LOG",
             metavar="FILE",
-            help="Add the log to a file: a line of JSON an event.",
+            help="Append the log to a file, one line of JSON per event.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """See what comes back, why, whether the promise was kept, what it did to the margin and what it emitted."""
+    """Analyse returns: return rates, reasons, promises, margin and emissions."""
     write_log(to=log, is_verbose=verbose)
 
 

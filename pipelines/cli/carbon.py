@@ -32,7 +32,7 @@ def factors_list(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List every factor there is with its source, licence and vintage."""
+    """List all factors with their source, licence and vintage."""
     from pipelines.factors import ledger
 
     columns = (
@@ -59,12 +59,12 @@ def factors_list(
 
 @factor_app.command(name="import", epilog=example("backhaul factors import glec-2025.csv --set glec"))
 def factors_import(
-    file: Annotated[Path, typer.Argument(help="CSV with the columns of data/factors/emission_factors.csv.")],
+    file: Annotated[Path, typer.Argument(help="CSV with the columns of `data/factors/emission_factors.csv`.")],
     name: Annotated[str, typer.Option("--set", help="Name of the set.")],
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Keep a set of factors you hold a licence for in this warehouse; it never leaves it."""
+    """Import a set of factors that you hold a licence for; it stays in this warehouse."""
     from pipelines.factors import implausible, import_set, ledger
 
     settings = settings_of(warehouse, wait)
@@ -79,14 +79,17 @@ def factors_import(
 
 @factor_app.command(name="use", epilog=example("backhaul factors use ademe"))
 def factors_use(
-    name: Annotated[str, typer.Argument(help="Set that comes first.")],
+    name: Annotated[str, typer.Argument(help="Set with priority.")],
     pinned: Annotated[
-        int | None, typer.Option("--vintage", help="Year whose factors every year gets; else each year its own.")
+        int | None,
+        typer.Option(
+            "--vintage", help="Use the factors of this year for all years; when left out, each year uses its own."
+        ),
     ] = None,
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Make a set come first and estimate everything anew. Closed months stay as they were signed for."""
+    """Give a set priority and estimate all emissions again. Closed months do not change."""
     from pipelines.factors import choose, implausible, ledger
     from pipelines.load import load as load_files
 
@@ -106,13 +109,13 @@ def factors_use(
 @factor_app.command(name="compare", epilog=example("backhaul factors compare ademe --from 2025-01-01"))
 def factors_compare(
     name: Annotated[str, typer.Argument(help="The other set.")],
-    pinned: Annotated[int | None, typer.Option("--vintage", help="Year whose factors every year gets.")] = None,
+    pinned: Annotated[int | None, typer.Option("--vintage", help="Use the factors of this year for all years.")] = None,
     since: Annotated[str | None, typer.Option("--from", help="First day of the request, 2025-01-01.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Say what the same legs would emit by another set or vintage: the part of a change that is the factor's."""
+    """Compute the emissions of the same legs with another set or vintage, and the difference due to the factors."""
     from pipelines import analyses, factors
 
     known = factors.ledger(settings_of(warehouse))
@@ -124,13 +127,13 @@ def factors_compare(
         )
         why = why_lacking(build, "kg_co2e")
     ours, theirs = found["kg_co2e"].sum(), found["other_kg_co2e"].sum()
-    title = f"{ours:,.1f} kg CO2e now, {theirs:,.1f} by {name}: {theirs - ours:+,.1f} kg is the factors'"
+    title = f"{ours:,.1f} kg CO2e now, {theirs:,.1f} with {name}: {theirs - ours:+,.1f} kg due to the factors"
     print_rows(records_of(found), output, title, why)
 
 
 @factor_app.command(name="missing", epilog=example("backhaul factors missing"))
 def factors_missing(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
-    """List legs that no factor fits, with the unit of the one to add. Their emissions are missing, not zero."""
+    """List legs without a matching factor, with the unit to add. Their emissions are missing, not zero."""
     from pipelines import analyses
 
     with opened(warehouse) as build:
@@ -147,7 +150,7 @@ def explain(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Show how a return's emissions were made: each leg's formula with its numbers, the factor and its source."""
+    """Explain the emissions of a return: each leg's formula with its inputs, the factor and its source."""
     from pipelines import analyses
 
     with opened(warehouse) as build:
@@ -195,9 +198,9 @@ def levers(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Say what each lever would have saved on the returns that were: kilograms, money, days.
+    """Compute the savings of each lever on the actual returns: kilograms, cost, days.
 
-    They overlap and do not add up.
+    The savings overlap and do not add up.
     """
     from pipelines import analyses
 
@@ -205,19 +208,19 @@ def levers(
         found = analyses.levers(build, question_of(since, until).but(where=filters_of(build, "kg_co2e", where)))
         why = why_lacking(build, "kg_co2e")
     rows = [{**r, "assumes": ", ".join(r["assumes"])} for r in records_of(found)]
-    title = "Levers on the returns that were; days below 0 are later; assumptions are rows of data/costs.csv"
+    title = "Levers on the actual returns; negative days are later; assumptions are rows of data/costs.csv"
     print_rows(rows, output, title, why)
 
 
 @app.command(epilog=example('backhaul close 2026-01 --approver "A. Martin"'))
 def close(
     month: Annotated[str, typer.Argument(help="Year and month of the requests, 2026-01.")],
-    approver: Annotated[str, typer.Option(help="Who signs for it.")],
-    note: Annotated[str, typer.Option(help="Why a month is closed anew.")] = "",
+    approver: Annotated[str, typer.Option(help="Person who signs the closing.")],
+    note: Annotated[str, typer.Option(help="Reason to close a month again.")] = "",
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Freeze a month's emissions with their factors. Later changes show as restatements, with their cause."""
+    """Close a month's emissions with their factors. Later changes are shown as restatements, by cause."""
     from pipelines.outputs import closing
 
     found = closing.close(settings_of(warehouse, wait), month, approver, note)
@@ -226,7 +229,7 @@ def close(
 
 @app.command(epilog=example("backhaul closed --format csv"))
 def closed(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
-    """List closed months: what was signed for, what it would be now, and the part of each cause."""
+    """List closed months: the signed value, the current value, and the difference by cause."""
     from pipelines.outputs import closing
 
     found = closing.restatements(settings_of(warehouse))
@@ -234,8 +237,7 @@ def closed(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
         records_of(found),
         output,
         (
-            "late: recorded since; gone: taken back; factor: another factor; inputs: other distances or masses (kg"
-            " CO2e)"
+            "late: recorded since; gone: withdrawn; factor: another factor; inputs: other distances or masses (kg CO2e)"
             if len(found)
             else "No month is closed yet: `backhaul close MONTH`"
         ),
@@ -244,13 +246,13 @@ def closed(warehouse: Warehouse = "warehouse", output: FormatOption = Format.tab
 
 @app.command(epilog=example("backhaul company --country FR --employees 1200 --turnover 510"))
 def company(
-    country: Annotated[str | None, typer.Option(help="ISO 3166 letters.")] = None,
-    employees: Annotated[int | None, typer.Option(help="Of the last financial year.")] = None,
-    turnover: Annotated[float | None, typer.Option(help="EUR million of the last financial year.")] = None,
+    country: Annotated[str | None, typer.Option(help="Country code of two letters (ISO 3166).")] = None,
+    employees: Annotated[int | None, typer.Option(help="Employees in the last financial year.")] = None,
+    turnover: Annotated[float | None, typer.Option(help="Turnover of the last financial year, in EUR million.")] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Say who reports, or show it, and which reports are obligatory for such a company today. Counsel confirms."""
+    """Set or show the reporting company, and the rules that apply to it. To be confirmed by legal counsel."""
     from dataclasses import asdict
 
     from pipelines.outputs import disclosure
@@ -273,15 +275,20 @@ def company(
 def report(
     file: Annotated[
         Path,
-        typer.Argument(help="Where to: .xlsx to recompute, .pdf to read, .json one iLEAP-shaped shipment a parcel."),
+        typer.Argument(
+            help=(
+                "File to write: .xlsx to recompute, .pdf to read, .json with one shipment per parcel in the"
+                " form of iLEAP."
+            )
+        ),
     ],
     since: Annotated[str, typer.Option("--from", help="First day of the request, 2025-01-01.")],
     until: Annotated[str, typer.Option("--to", help="Last day.")],
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Write the carbon report of a span.
+    """Write the carbon report of a period.
 
-    Scope 3 by category, an ESRS E1-6 shaped table, discarded goods, factors, method.
+    Scope 3 by category, a table in the form of ESRS E1-6, discarded goods, factors, method.
     """
     from pipelines.outputs.report import write
 

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 def sample(
     out: Annotated[Path, typer.Option(help="Folder to write the files to.")],
     orders: Annotated[int, typer.Option(min=100, help="Order lines to simulate.")] = 200_000,
-    seed: Annotated[int, typer.Option(help="Same seed, same shop.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation; the same seed gives the same shop.")] = 7,
     truth: Annotated[
-        Path | None, typer.Option(help="Also write what is really true, for tests, to this folder.")
+        Path | None, typer.Option(help="Also write the true values of the simulation, for tests, to this folder.")
     ] = None,
     output: FormatOption = Format.table,
 ) -> None:
-    """Write the raw files of a believable shop: a fashion retailer selling from France into Europe."""
+    """Write the raw files of a simulated fashion retailer that sells from France into Europe."""
     from pipelines.sample import write_sample
 
     with progress() as say:
@@ -49,7 +49,9 @@ def sample(
 def load(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH...", help="Files or folders; none finishes what has landed.", show_default=False),
+        typer.Argument(
+            metavar="PATH...", help="Files or folders; without one, unfinished loads are completed.", show_default=False
+        ),
     ] = None,
     source: Annotated[
         str | None,
@@ -67,7 +69,8 @@ def load(
         datetime | None,
         typer.Option(
             help=(
-                "When the files were exported (UTC), where they do not say so themselves: the later export's rows win."
+                "When the files were exported (UTC), if they do not contain it; rows of the later export "
+                "replace earlier ones."
             ),
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
         ),
@@ -76,7 +79,7 @@ def load(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Take files in: land, name, judge, shape, estimate, check, publish. Running it twice changes nothing."""
+    """Load files: copy, map, validate, shape, estimate, check, publish. A second run changes nothing."""
     from pipelines.load import load as run
 
     settings = settings_of(warehouse, wait)
@@ -178,11 +181,11 @@ def _print_judged(report: "Report", output: Format) -> None:
             markup=False,
         )
     if report.counts:
-        print_rows(report.counts, output, "Rows read, and how they were judged")
+        print_rows(report.counts, output, "Rows read, by result of the validation")
     _print_lines(report, output)
     derived = [c for c in report.derived if c["quarantined"] or c["replaced"] or c["withdrawn"]]
     if derived:
-        print_rows(derived, output, "Rows made from these, where something was quarantined, replaced or withdrawn")
+        print_rows(derived, output, "Rows derived from these, where some were quarantined, replaced or withdrawn")
     if report.quarantined:
         print_rows(report.quarantined, output, "Rows in quarantine: correct them and load again")
     if report.unread:
@@ -232,7 +235,7 @@ def _print_build(report: "Report", output: Format) -> None:
         for t, c in report.changes.items()
         if c["change"] and t.startswith(("fact_", "dim_"))
     ]
-    print_rows(changed, output, "What changed")
+    print_rows(changed, output, "Changes")
     print_rows(report.warnings, output, "Warnings") if report.warnings else None
     for sentence in report.alerts:
         typer.echo(f"Alert: {signs(sentence)}")
@@ -254,11 +257,9 @@ def _say_versions(report: "Report") -> None:
             if report.dated_by == "declared"
             else "the files' dates, then the order of landing"
         )
-        typer.echo(f"{replaced} rows replace what an earlier load said: the later export wins, by {told}.")
+        typer.echo(f"{replaced} rows replace rows of an earlier load: the later export counts, by {told}.")
     if withdrawn:
-        typer.echo(
-            f"{withdrawn} rows of earlier loads are withdrawn: backhaul withdrawn lists them and brings them back."
-        )
+        typer.echo(f"{withdrawn} rows of earlier loads are withdrawn: backhaul withdrawn lists and restores them.")
 
 
 @app.command(
@@ -268,25 +269,25 @@ def _say_versions(report: "Report") -> None:
 )
 def withdrawn(
     restore: Annotated[
-        str | None, typer.Option(metavar="LOAD", help="Bring back what this load withdrew.", show_default=False)
+        str | None, typer.Option(metavar="LOAD", help="Restore the rows that this load withdrew.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most rows to list.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows to list.")] = 1000,
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List rows that later exports took back, or bring those of one load back."""
+    """List rows that later exports withdrew, or restore those of one load."""
     from pipelines.load import restore_withdrawn, withdrawn_rows
 
     settings = settings_of(warehouse, wait)
     if restore is not None:
         with progress() as say:
             report = restore_withdrawn(settings, restore, progress=say)
-        typer.echo(f"What {restore} withdrew is back in build {report.build_id}.")
+        typer.echo(f"The rows that {restore} withdrew are restored in build {report.build_id}.")
         return
     rows = withdrawn_rows(settings, limit)
     if not rows:
-        typer.echo("No row is withdrawn.")
+        typer.echo("No rows are withdrawn.")
         return
     print_rows(rows, output, "Rows withdrawn by later exports")
 
@@ -297,9 +298,9 @@ def withdraw(
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Take a whole load back: its rows leave the numbers, its copies are deleted.
+    """Withdraw a whole load: its rows are no longer counted, its copies are deleted.
 
-    A load that was put aside is given up.
+    An unfinished load is dropped.
     """
     from pipelines.load import withdraw as take_back
 
@@ -312,11 +313,11 @@ def withdraw(
 
 @app.command(epilog=example("backhaul reasons --unknown"))
 def reasons(
-    unknown: Annotated[bool, typer.Option("--unknown", help="Only wordings that no reason is known for.")] = False,
+    unknown: Annotated[bool, typer.Option("--unknown", help="Only wordings without a known reason.")] = False,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List how the sources word return reasons, and what each is taken for; add missing ones to data/reasons.csv."""
+    """List the wordings of return reasons and the reason of each; add missing ones to `data/reasons.csv`."""
     from pipelines.load import reason_wordings
 
     rows = reason_wordings(settings_of(warehouse))
@@ -328,7 +329,7 @@ def map_file(
     paths: Annotated[list[Path], typer.Argument(help="CSV, Excel, Parquet, NDJSON or JSON files, or folders of them.")],
     output: FormatOption = Format.table,
 ) -> None:
-    """Propose a mapping for tables that are no known system's, and say what it assumes and would fill."""
+    """Propose a mapping for tables of an unknown system, with its assumptions and the pages it fills."""
     from pipelines.sources.propose import propose
 
     proposal = propose(paths)
@@ -376,11 +377,11 @@ def dashboard(
 def demo(
     dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard", help="Open the pages at the end.")] = True,
     orders: Annotated[int, typer.Option(min=100, help="Order lines of the sample shop.")] = 200_000,
-    seed: Annotated[int, typer.Option(help="Same seed, same shop.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation; the same seed gives the same shop.")] = 7,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8501,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Make a sample shop, load it and open the pages: `sample`, `load` and `dashboard` in one."""
+    """Create a sample shop, load it and open the pages: `sample`, `load` and `dashboard` in one."""
     import tempfile
 
     from pipelines.cli.pages import serve

@@ -28,13 +28,13 @@ def forecast(
     ] = "returned_units",
     by: Annotated[str | None, typer.Option(help="category, country, channel or place_id (site).")] = None,
     where: Where = None,
-    tested: Annotated[bool, typer.Option("--tested", help="Show the back-test, week by week, instead.")] = False,
+    tested: Annotated[bool, typer.Option("--tested", help="Show the back-test by week instead.")] = False,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
     """Forecast the next twelve weeks with 80% intervals.
 
-    What does not beat the same weeks a year ago is told, not shown.
+    Forecasts that are not better than the same weeks a year ago are named, not shown.
     """
     from pipelines import analyses
 
@@ -42,14 +42,14 @@ def forecast(
         chosen = filters_of(build, "returned_units", where)
         if tested:
             found = analyses.backtested(build, measure, question_of().but(where=chosen), by=by)
-            print_rows(records_of(found), output, "Forecasts from earlier weeks beside what came (units)")
+            print_rows(records_of(found), output, "Forecasts of earlier weeks and actual values (units)")
             return
         found = analyses.forecast(build, measure, question_of().but(where=chosen), by=by)
         why = why_lacking(build, "returned_units")
     hidden = sorted(found.loc[~found["is_shown"].astype(bool), "group"].unique()) if len(found) else []
     shown = found[found["is_shown"].astype(bool)] if len(found) else found
     title = "Next weeks; week is its first day" + (
-        f". Not shown, a year ago tells more: {', '.join(h or 'all' for h in hidden)}" if hidden else ""
+        f". Not shown, the same weeks a year ago are closer: {', '.join(h or 'all' for h in hidden)}" if hidden else ""
     )
     print_rows(records_of(shown.drop(columns=["is_shown"])), output, title, why)
 
@@ -60,7 +60,7 @@ def claims(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List parcels that carriers lost: what to claim, until when, what is filed and what was paid."""
+    """List parcels lost by carriers: amount to claim, deadline, claims filed and payments."""
     from pipelines import analyses
 
     with opened(warehouse) as build:
@@ -75,15 +75,15 @@ def dispose(
     since: Annotated[str | None, typer.Option("--from", help="First day of the order, 2025-01-01.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
     where: Where = None,
-    carbon_price: Annotated[float | None, typer.Option(help="EUR a tonne of CO2e.")] = None,
+    carbon_price: Annotated[float | None, typer.Option(help="EUR per tonne of CO2e.")] = None,
     capacity: Annotated[
-        list[str] | None, typer.Option("--capacity", help="route=units a day; may be repeated.")
+        list[str] | None, typer.Option("--capacity", help="Units per day of a route, as ROUTE=UNITS; repeatable.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the items with their best route to this CSV.")] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Say where inspected goods should have gone: the best route of each under the capacities, beside what was done."""
+    """Compute the best route of inspected goods within the capacities, and the actual routes."""
     from pipelines import analyses
 
     limits = {name: float(values[0]) for name, values in pairs(capacity, "--capacity").items()}
@@ -98,8 +98,9 @@ def dispose(
 
         found.items.map(lambda v: guarded(v) if isinstance(v, str) else v).to_csv(out, index=False)
     title = (
-        f"{len(found.items):,} items: {found.value:,.0f} at best, {found.value_done:,.0f} as done: regret"
-        f" {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e, {found.avoided_kg_co2e:+,.0f} kg avoided beside"
+        f"{len(found.items):,} items: best routes {found.value:,.0f}, actual routes {found.value_done:,.0f}, difference"
+        f" {found.regret:,.0f}, {found.regret_kg_co2e:+,.1f} kg CO2e; avoided, reported separately:"
+        f" {found.avoided_kg_co2e:+,.0f} kg"
     )
     title += f"; left out without an exchange rate: {found.unpriced:,} items" if found.unpriced else ""
     print_rows(records_of(found.routes), output, title, why)
@@ -109,25 +110,36 @@ def dispose(
 @app.command(epilog=example("backhaul simulate --fee 2 --window 30 --from 2025-02-01 --name 'fee and month'"))
 def simulate(
     window: Annotated[int | None, typer.Option("--window", help="Return window (days).")] = None,
-    fee: Annotated[float | None, typer.Option(help="EUR more a return; below 0: less.")] = None,
-    free_exchange: Annotated[bool, typer.Option("--free-exchange", help="Exchanges cost nothing.")] = False,
-    methods: Annotated[str | None, typer.Option(help="Methods still offered: drop_off,store.")] = None,
+    fee: Annotated[
+        float | None, typer.Option(help="Additional fee per return in EUR; a negative value lowers it.")
+    ] = None,
+    free_exchange: Annotated[bool, typer.Option("--free-exchange", help="Exchanges are free of charge.")] = False,
+    methods: Annotated[
+        str | None, typer.Option(help="Return methods still offered, for example drop_off,store.")
+    ] = None,
     trigger: Annotated[
         str | None, typer.Option(help="Stage that starts the refund: carrier_scan, received or inspected.")
     ] = None,
-    no_box: Annotated[bool, typer.Option("--no-box", help="What is dropped off travels without packaging.")] = False,
-    inspection: Annotated[float | None, typer.Option(help="Inspection capacity over the history's: 1.2.")] = None,
-    carrier: Annotated[str | None, typer.Option(help="OLD>NEW.")] = None,
-    carbon_price: Annotated[float | None, typer.Option(help="EUR a tonne of CO2e.")] = None,
-    name: Annotated[str | None, typer.Option(help="Save it under this name.")] = None,
+    no_box: Annotated[
+        bool, typer.Option("--no-box", help="Returns at a drop-off point travel without packaging.")
+    ] = False,
+    inspection: Annotated[
+        float | None, typer.Option(help="Inspection capacity relative to actual, for example 1.2.")
+    ] = None,
+    carrier: Annotated[str | None, typer.Option(help="Replace one carrier by another, as OLD>NEW.")] = None,
+    carbon_price: Annotated[float | None, typer.Option(help="EUR per tonne of CO2e.")] = None,
+    name: Annotated[str | None, typer.Option(help="Save the scenario under this name.")] = None,
     saved: Annotated[
-        list[str] | None, typer.Option("--saved", help="A saved scenario instead; several are compared.")
+        list[str] | None, typer.Option("--saved", help="Use a saved scenario; several are compared.")
     ] = None,
     weeks: Annotated[
-        bool, typer.Option("--weeks", help="Show the next twelve weeks of returned units under it instead.")
+        bool,
+        typer.Option(
+            "--weeks", help="Show the forecast of returned units for twelve weeks under this scenario instead."
+        ),
     ] = False,
     front: Annotated[
-        bool, typer.Option("--front", help="Try a grid of policies and mark those no other beats.")
+        bool, typer.Option("--front", help="Compare a grid of policies and mark the efficient ones.")
     ] = False,
     since: Annotated[str | None, typer.Option("--from", help="First day of the order, 2025-01-01.")] = None,
     until: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
@@ -135,9 +147,9 @@ def simulate(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Re-run the returns that were under another policy.
+    """Recalculate the actual returns under another policy.
 
-    Dates, costs and kilograms are arithmetic; what customers would do is assumed, and said.
+    Dates, costs and emissions are computed; customer behaviour is assumed, and the assumptions are listed.
     """
     from pipelines import analyses
     from pipelines.people import scenarios
@@ -149,7 +161,7 @@ def simulate(
             print_rows(
                 records_of(analyses.pareto(build, asked.but(where=filters_of(build, "returned_units", where)))),
                 output,
-                "Policies tried; is_best: no other is better in margin, sales, kilograms and days at once",
+                "Policies compared; is_best: no other is better in margin, sales, kilograms and days at once",
             )
         return
     if saved:

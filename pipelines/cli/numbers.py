@@ -30,7 +30,7 @@ from pipelines.errors import BackhaulError
 
 @app.command(epilog=example("backhaul metrics --format json"))
 def metrics(output: FormatOption = Format.table) -> None:
-    """List the catalogue: every number a person sees, with its sentence, formula, unit and date basis."""
+    """List the metrics, each with its definition, formula, unit and date basis."""
     from pipelines.metrics import catalogue
 
     print_rows(
@@ -58,7 +58,7 @@ def metric(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Answer one metric: value, interval, how many it rests on, and why when there is no answer."""
+    """Compute one metric: value, interval, sample size, and the reason when it is not available."""
     from pipelines import metrics as declared
 
     question, groups = question_of(since, until, as_of), tuple(dict.fromkeys(by or ()))
@@ -90,16 +90,17 @@ def metric(
 @app.command(epilog=example("backhaul accrual --as-of 2025-12-31 --by month --by category --format csv"))
 def accrual(
     by: Annotated[
-        list[str] | None, typer.Option(metavar="DIM", help="Cut by month, category, country ...; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="DIM", help="Break down by month, category, country and others; repeatable."),
     ] = None,
     where: Where = None,
     as_of: Annotated[str | None, typer.Option(metavar="DAY", help="Closing day; the latest day when left out.")] = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Give what to book for returns not settled yet.
+    """Compute the refund liability for returns not settled yet.
 
-    Refund liability and right to recover goods (IFRS 15), without VAT.
+    With the right to recover goods (IFRS 15), without VAT.
     """
     from pipelines.analyses import accrual as booked
 
@@ -108,7 +109,7 @@ def accrual(
         found = booked(build, question, by=tuple(dict.fromkeys(by or ("month",))))
         currency, why = build.info.get("reporting_currency", "EUR"), why_lacking(build, "returns_to_come_value")
     print_rows(
-        records_of(found), output, f"Returns not settled yet, in {currency} without VAT; the last row is the sum", why
+        records_of(found), output, f"Returns not settled yet, in {currency} without VAT; the last row is the total", why
     )
 
 
@@ -119,9 +120,9 @@ def accrual(
 )
 def export(
     key: Key,
-    out: Annotated[Path, typer.Option(help="File to write; .csv, .xlsx or .parquet says the format.")],
+    out: Annotated[Path, typer.Option(help="File to write; the ending .csv, .xlsx or .parquet sets the format.")],
     rows: Annotated[
-        Part | None, typer.Option(help="Write the rows behind the metric instead of its answer; --by adds columns.")
+        Part | None, typer.Option(help="Write the metric's source rows instead of its value; --by adds columns.")
     ] = None,
     by: By = None,
     since: Since = None,
@@ -130,9 +131,9 @@ def export(
     as_of: AsOf = None,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Write a metric's answer, or the rows behind it, to a file that carries its context and a checksum.
+    """Write a metric, or its source rows, to a file with its context and a checksum.
 
-    A file of rows holds the newest 1 000 000 at most, and says so when there are more.
+    A file of rows has the newest 1 000 000 at most, and states when there are more.
     """
     from pipelines import metrics as declared
     from pipelines.outputs import export as files
@@ -156,12 +157,12 @@ def export(
 
 @app.command(epilog=example("backhaul verify rates.xlsx"))
 def verify(
-    file: Annotated[Path, typer.Argument(help="A file that `backhaul export` or a page wrote.")],
+    file: Annotated[Path, typer.Argument(help="File written by `backhaul export` or a page.")],
     output: FormatOption = Format.table,
 ) -> None:
     """Recompute the checksum of an exported file's rows, and show its context.
 
-    Exit 1 when the rows are not those written.
+    Exit 1 when the rows have changed.
     """
     from pipelines.outputs import export as files
 
@@ -178,13 +179,13 @@ def verify(
 @app.command(epilog=example("backhaul backtest --days 30 --days 90 --by-category"))
 def backtest(
     days: Annotated[
-        list[int] | None, typer.Option(min=1, help="So many days ago; repeatable. Default 30, 60, 90.")
+        list[int] | None, typer.Option(min=1, help="Number of days ago; repeatable. Default 30, 60, 90.")
     ] = None,
-    by_category: Annotated[bool, typer.Option("--by-category", help="One row a category too.")] = False,
+    by_category: Annotated[bool, typer.Option("--by-category", help="One row per month and category.")] = False,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Show what would have been said of final return rates some days ago, and what came."""
+    """Back-test final return rates: the estimates of some days ago, and the actual rates."""
     from pipelines import analyses
 
     with opened(warehouse) as build:
@@ -207,4 +208,4 @@ def backtest(
         ]
         found = found[shown].assign(**found[[c for c in shown if found[c].dtype == float]].round(4))
     found = found.assign(month=found["month"].astype(str).str[:7])
-    print_rows(records_of(found), output, "Final return rate by month of order: said then, come by now", why)
+    print_rows(records_of(found), output, "Final return rate by month of order: estimated and actual", why)

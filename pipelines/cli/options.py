@@ -50,7 +50,11 @@ def example(text: str) -> str:
 Wait = Annotated[
     float,
     typer.Option(
-        "--wait", min=0, metavar="SECONDS", help="Wait so long for another load or writer to end.", show_default=False
+        "--wait",
+        min=0,
+        metavar="SECONDS",
+        help="Seconds to wait for another load or writer to end.",
+        show_default=False,
     ),
 ]
 
@@ -121,21 +125,22 @@ def filters_of(build: "Build", key: str, where: Sequence[str] | None) -> dict[st
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Key from `backhaul metrics`.")]
 By = Annotated[
-    list[str] | None, typer.Option(metavar="DIM", help="Cut by a dimension or month, week, quarter; repeatable.")
+    list[str] | None,
+    typer.Option(metavar="DIM", help="Break down by a dimension, or by month, week or quarter; repeatable."),
 ]
 Since = Annotated[str | None, typer.Option("--from", metavar="DAY", help="First day, on the metric's own date basis.")]
-Until = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, included.")]
+Until = Annotated[str | None, typer.Option("--to", metavar="DAY", help="Last day, inclusive.")]
 Where = Annotated[
     list[str] | None,
-    typer.Option(metavar="DIM=VALUE", help="Keep one value, or several with commas between; may be repeated."),
+    typer.Option(metavar="DIM=VALUE", help="Filter on one value, or on several separated by commas; repeatable."),
 ]
 AsOf = Annotated[
     str | None,
     typer.Option(
         metavar="DAY",
         help=(
-            "Only facts known by the end of this day, read with today's curves and priors; `backhaul backtest` is the"
-            " honest look back."
+            "Only facts recorded by the end of this day, with today's curves and priors; `backhaul "
+            "backtest` also uses the curves of that day."
         ),
     ),
 ]
@@ -161,20 +166,22 @@ class Part(StrEnum):
 On = Annotated[
     list[str] | None,
     typer.Option(
-        "--on", metavar="DIM=VALUE", help="What it is done to: style_id=ID, category=dresses, country=DE; repeatable."
+        "--on",
+        metavar="DIM=VALUE",
+        help=("Products of the action, for example style_id=ID, category=dresses or country=DE; repeatable."),
     ),
 ]
-Owner = Annotated[str | None, typer.Option(help="Who sees to it.")]
-Due = Annotated[str | None, typer.Option(metavar="DAY", help="Day it is due.")]
-Money = Annotated[float | None, typer.Option(help="Money expected of it a year, in the reporting currency.")]
-Carbon = Annotated[float | None, typer.Option(help="kg CO2e it is expected to save a year.")]
-Note = Annotated[str | None, typer.Option(help="Your own words.")]
+Owner = Annotated[str | None, typer.Option(help="Person responsible.")]
+Due = Annotated[str | None, typer.Option(metavar="DAY", help="Due date.")]
+Money = Annotated[float | None, typer.Option(help="Expected saving per year, in the reporting currency.")]
+Carbon = Annotated[float | None, typer.Option(help="Expected saving per year, in kg CO2e.")]
+Note = Annotated[str | None, typer.Option(help="Note in free text.")]
 Effective = Annotated[
-    str | None, typer.Option("--effective", metavar="DAY", help="First day it was in force; makes it done.")
+    str | None, typer.Option("--effective", metavar="DAY", help="First day in effect; sets the status to done.")
 ]
 
 
 PolicyId = Annotated[str, typer.Argument(metavar="ID", help="Policy from `backhaul policy list`.")]
 PolicyFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="YAML as `policy show` writes it, or a canonical CSV.")
+    Path, typer.Argument(metavar="FILE", help="YAML as written by `policy show`, or a canonical CSV.")
 ]

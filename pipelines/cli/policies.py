@@ -30,7 +30,7 @@ def policy_list(
 ) -> None:
     """List every version.
 
-    For whom, since when, the window, the promises, and how many order lines and returns fall under it.
+    With its market, first day, window, promises, and number of order lines and returns.
     """
     from pipelines.people import policies
 
@@ -74,10 +74,10 @@ def policy_show(
     on: Annotated[
         str | None, typer.Option(metavar="DAY", help="The version in force on this day; the latest when left out.")
     ] = None,
-    new: Annotated[bool, typer.Option("--new", help="As a new version: it begins on the first day it may.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="As a new version, with the earliest possible first day.")] = False,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Write a version as YAML, to read or to edit and publish."""
+    """Print a version as YAML, to read or to edit and publish."""
     from pipelines.people import policies, policy_text
 
     with opened(warehouse) as build:
@@ -97,7 +97,7 @@ def policy_compare(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List what differs between two versions, two policies, or a policy and a file."""
+    """List the differences between two versions, two policies, or a policy and a file."""
     from pipelines.people import policies, policy_text
 
     with opened(warehouse) as build:
@@ -121,7 +121,7 @@ def policy_compare(
 
 @policy_app.command(name="check", epilog=example("backhaul policy check policy-FR.yaml"))
 def policy_check(file: PolicyFile, warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
-    """Say what is wrong with the policies of a file, and from which day they may begin.
+    """Check the policies of a file, and compute their earliest first day.
 
     Exit 1 when one cannot be published.
     """
@@ -144,14 +144,14 @@ def policy_check(file: PolicyFile, warehouse: Warehouse = "warehouse", output: F
 def policy_publish(
     file: PolicyFile,
     namespace: Annotated[
-        str | None, typer.Option(help="Source whose orders the policy is for, when there are several.")
+        str | None, typer.Option(help="Source of the orders the policy applies to, when there are several.")
     ] = None,
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
     """Publish the policies of a file as new versions.
 
-    Orders placed from then on fall under them, earlier ones keep theirs.
+    They apply to orders from then on; earlier orders keep their version.
     """
     from pipelines.people import policies, policy_text
 

@@ -28,24 +28,26 @@ from pipelines.cli.output import plain_value, print_rows, why_lacking
     + example("backhaul promise --promise request_to_refund --all --format json")
 )
 def promise(
-    market: Annotated[str | None, typer.Option(help="ISO country.")] = None,
+    market: Annotated[str | None, typer.Option(help="Country code of two letters (ISO 3166).")] = None,
     method: Annotated[
         str | None, typer.Option(help="Hand-over method: drop_off, locker, home_pickup, store or mail.")
     ] = None,
     carrier: Annotated[str | None, typer.Option(help="Return carrier.")] = None,
-    promise_id: Annotated[str, typer.Option("--promise", help="Promise, as policies name it.")] = "refund",
-    at: Annotated[float, typer.Option(min=0.5, max=0.999, help="Probability to keep it with.")] = 0.95,
-    weeks: Annotated[int, typer.Option(min=4, max=104, help="Weeks of starts that it rests on.")] = 13,
+    promise_id: Annotated[str, typer.Option("--promise", help="Promise, by its name in the policies.")] = "refund",
+    at: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Service level: share of returns for which it is kept.")
+    ] = 0.95,
+    weeks: Annotated[int, typer.Option(min=4, max=104, help="Number of past weeks whose returns are used.")] = 13,
     together: Annotated[
-        bool, typer.Option("--all", help="All lanes of the selection together, with the price of every duration.")
+        bool, typer.Option("--all", help="All lanes of the selection together, with the share kept for every duration.")
     ] = False,
     as_of: AsOf = None,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Say the shortest promise that would be kept so often today, lane by lane, beside the published one.
+    """Compute the shortest promise that meets a service level today, by lane, with the published one.
 
-    And what others would cost.
+    With --all, also the share kept and the late refunds of other durations.
     """
     from pipelines import analyses
     from pipelines import metrics as declared
@@ -66,20 +68,20 @@ def promise(
             )
         )
         return
-    print_rows(rows, output, f"{promise_id}: kept with {at:.0%} today, from the last {weeks} weeks")
+    print_rows(rows, output, f"{promise_id}: service level {at:.0%}, from the last {weeks} weeks")
     if output is Format.table:
         for offer in found:
             if offer.is_unkeepable:
                 where_ = " / ".join(v for v in offer.lane.values() if v) or "all lanes"
                 typer.echo(
                     f"Unkeepable: {where_}: {offer.published:g} {offer.unit.replace('_', ' ')} are kept in"
-                    f" {offer.kept:.1%}, surely under {at:.0%}."
+                    f" {offer.kept:.1%} of cases, significantly below {at:.0%}."
                 )
         if len(found) == 1 and len(found[0].prices):
             print_rows(
                 [{str(k): v for k, v in r.items()} for r in found[0].prices.to_dict("records")],
                 output,
-                f"What each duration would cost, in {found[0].unit.replace('_', ' ')}",
+                f"Share kept and late refunds by duration, in {found[0].unit.replace('_', ' ')}",
             )
 
 
@@ -90,9 +92,9 @@ def at_risk(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """List open returns by the money that probably breaks a promise.
+    """List open returns by the amount at stake if a promise is broken.
 
-    The next and the final promise, and when the refund will come.
+    With the next and the final promise, and the expected refund date.
     """
     from pipelines import analyses
 
@@ -133,11 +135,11 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 8600,
     public: Annotated[
-        bool, typer.Option("--public", help="Let other machines reach it; put a server with TLS before it.")
+        bool, typer.Option("--public", help="Accept other machines; put a server with TLS in front of it.")
     ] = False,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Answer a shop or order system in JSON: the promise that can be made, and by when a return must be refunded.
+    """Serve a JSON interface for shops and order systems: the possible promise, and the refund date of a return.
 
     Ctrl-C stops it.
     """

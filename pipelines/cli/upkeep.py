@@ -33,8 +33,8 @@ def forget(
         typer.Argument(
             metavar="CUSTOMER",
             help=(
-                "The customer's id as the source writes it: an e-mail address, a number; - reads it from standard"
-                " input."
+                "Customer id as the source writes it, for example an e-mail address or a number; - reads it"
+                " from standard input."
             ),
         ),
     ],
@@ -43,7 +43,7 @@ def forget(
         typer.Option(
             "--source",
             metavar="NAMESPACE",
-            help="Source whose customer it is, as `backhaul status` names it; else of every source.",
+            help="Source of the customer, as listed by `backhaul status`; every source when left out.",
             show_default=False,
         ),
     ] = None,
@@ -51,9 +51,9 @@ def forget(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Take one customer out of everything that is kept, and search it all.
+    """Erase one customer from all stored data, and search it for remaining traces.
 
-    What was sold and sent back stays, without the person.
+    Sales and returns stay, without the person.
     """
     from pipelines.people.forget import forget as erase
 
@@ -97,7 +97,7 @@ def _print_erasure(done: "Erasure", output: Format) -> None:
             )
         )
     else:
-        print_rows(rows, output, "Searched whole, unpacked, in UTF-8 and UTF-16, for the id and its keyed hash")
+        print_rows(rows, output, "Searched in full, unpacked, in UTF-8 and UTF-16, for the id and its keyed hash")
     if output is Format.table:
         typer.echo(
             f"{done.records:,} records in {done.files:,} files of {done.loads:,} loads are anonymous ({done.opaque});"
@@ -114,12 +114,15 @@ def _print_erasure(done: "Erasure", output: Format) -> None:
 def retain(
     raw_days: Annotated[
         int,
-        typer.Option("--raw-days", min=1, metavar="DAYS", help="Delete raw files that landed more days ago than this."),
+        typer.Option("--raw-days", min=1, metavar="DAYS", help="Delete raw files older than this number of days."),
     ],
     wait: Wait = 0,
     warehouse: Warehouse = "warehouse",
 ) -> None:
-    """Delete the raw files of older loads; logs and numbers stay. BACKHAUL_RAW_DAYS does so at the end of each load."""
+    """Delete the raw files of older loads; logs and numbers stay.
+
+    With BACKHAUL_RAW_DAYS, each load does the same at its end.
+    """
     from pipelines.load import retain as delete
     from pipelines.warehouse import state
 
@@ -131,9 +134,9 @@ def retain(
 
 @app.command(name="rotate-key", epilog=example("backhaul rotate-key"))
 def rotate_key(wait: Wait = 0, warehouse: Warehouse = "warehouse") -> None:
-    """Hash customers with a new key: every load is judged again from its raw files.
+    """Hash customers with a new key: every load is validated again from its raw files.
 
-    The old key goes when the new build stands.
+    The old key is deleted when the new build is published.
     """
     from pipelines.load import rotate_key as rotate
 
@@ -149,7 +152,7 @@ def rotate_key(wait: Wait = 0, warehouse: Warehouse = "warehouse") -> None:
 
 @app.command(epilog=example("backhaul status --format json"))
 def status(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
-    """Show builds, loads, freshness, row counts, quarantine, failed checks, and what one more column would unlock."""
+    """Show builds, loads, freshness, row counts, quarantine, failed checks, and the columns to ask for."""
     from sqlalchemy import select
 
     from pipelines.analyses import unlocks
@@ -260,13 +263,14 @@ def check(
     deep: Annotated[
         bool,
         typer.Option(
-            "--deep", help="Read everything back instead: every build, checksums of log, raw and closed files."
+            "--deep",
+            help=("Read all stored files instead: every build, and the checksums of log, raw and closed files."),
         ),
     ] = False,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Run every check on the current build. Exit 1 when a blocking one finds rows, or what is read back is damaged."""
+    """Run every check on the current build. Exit 1 when a blocking check finds rows, or a stored file is damaged."""
     import duckdb
 
     from pipelines.load import checks
@@ -311,7 +315,7 @@ def check(
 
 @app.command(epilog=example("backhaul doctor"))
 def doctor(warehouse: Warehouse = "warehouse", output: FormatOption = Format.table) -> None:
-    """Say what is wrong with the installation or the warehouse, and what to do. Exit 1 when something is."""
+    """List problems of the installation or the warehouse, with their solutions. Exit 1 when there is one."""
     _say_findings(settings_of(warehouse), output, is_deep=False)
 
 
@@ -332,7 +336,7 @@ def backup(
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Copy a warehouse whole: folder, raw files and hashing key together, with hashes. A load may run meanwhile."""
+    """Copy a whole warehouse: folder, raw files and hashing key, with checksums. A load may run at the same time."""
     from pipelines.outputs import copies
 
     with progress() as say:
@@ -343,12 +347,12 @@ def backup(
 
 @app.command(epilog=example("backhaul restore /backups/2026-11-28 --warehouse warehouse"))
 def restore(
-    folder: Annotated[Path, typer.Argument(metavar="COPY", help="Folder that `backhaul backup` made.")],
-    check_only: Annotated[bool, typer.Option("--check", help="Read the copy and say whether it is whole.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="COPY", help="Folder written by `backhaul backup`.")],
+    check_only: Annotated[bool, typer.Option("--check", help="Verify the copy without restoring it.")] = False,
     warehouse: Warehouse = "warehouse",
     output: FormatOption = Format.table,
 ) -> None:
-    """Put a copy in the place of a warehouse that is not there, once every file is held against its hash."""
+    """Restore a copy where no warehouse exists, after the checksum of every file is verified."""
     from pipelines.outputs import copies
 
     with progress() as say:

@@ -175,7 +175,7 @@ return_event = _log(
 
 chain_element = _log(
     "chain_element",
-    "One element of a parcel's way back: a transport, a stay in a hub, or an activity beside the chain.",
+    "One element of the return transport of a parcel: a transport, a stay in a hub, or an activity beside the chain.",
     ("element_id",),
     "started_at",
     _col("element_id", String, "Id of the element, unique in the source", required=True),
@@ -188,7 +188,7 @@ chain_element = _log(
         required=True,
         values=ELEMENT_TYPES,
     ),
-    _col("role", String, "Part of the way back it plays", required=True, values=ROLES),
+    _col("role", String, "Type of leg of the return transport", required=True, values=ROLES),
     _col("from_place_id", String, "Where it starts"),
     _col("to_place_id", String, "Where it ends"),
     _col("started_at", DateTime, "When it started (UTC)", required=True),
@@ -313,7 +313,7 @@ carrier_invoice = _log(
 
 rate_card = _log(
     "rate_card",
-    "One price of a carrier for a parcel's way back, by zone and weight break.",
+    "One price of a carrier for a return parcel, by zone and weight break.",
     ("rate_id", "valid_from"),
     "valid_from",
     _col("rate_id", String, "Id of the price, unique in the source", required=True),

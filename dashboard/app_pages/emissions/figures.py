@@ -101,7 +101,7 @@ def by_status(frame: pd.DataFrame, words: Words, unit: str, what: str, kind: str
         part = frame[frame["status"] == status].set_index("label")["value"].reindex(order)
         if part.notna().any():
             hover = [
-                f"{words.value(kind, g)}, {words.value('status', status)}: {words.quantity(v, unit)}"
+                words.pair(f"{words.value(kind, g)}, {words.value('status', status)}", words.quantity(v, unit))
                 for g, v in zip(order, part, strict=True)
             ]
             figure.add_bar(

@@ -65,7 +65,7 @@ def assumed(words: Words, found: pd.DataFrame) -> pd.DataFrame:
     """Name levers and the parameters they rest on, with their values."""
 
     def told(names: Sequence[str]) -> str:
-        return "; ".join(f"{words.value('parameter', n)}: {data.parameter(n):g}" for n in names)
+        return words.semicolon.join(words.pair(words.value("parameter", n), f"{data.parameter(n):g}") for n in names)
 
     return found.assign(
         name=[words.value("lever", x) for x in found["lever"]], rests_on=[told(a) for a in found["assumes"]]

@@ -16,7 +16,7 @@ def bounds(frame: pd.DataFrame, words: Words, currency: str) -> go.Figure:
     labels = wrapped([words.value("cost_parameter", p) for p in shown["parameter"]], 26)
     figure = framed(70 + 34 * len(shown), words, **axis(words, currency, words("margin.cost_change")))
     hover = [
-        f"{label.replace('<br>', ' ')}: {words.money(low, currency)} – {words.money(high, currency)}"
+        words.pair(label.replace("<br>", " "), f"{words.money(low, currency)} – {words.money(high, currency)}")
         for label, low, high in zip(labels, shown["low"], shown["high"], strict=True)
     ]
     figure.add_bar(

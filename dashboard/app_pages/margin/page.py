@@ -115,7 +115,7 @@ else:
     cut = blocks.pick(words("margin.cut"), "erosion_by", {c: words(f"margin.cut_{c}") for c in data.EROSION_CUTS})
     groups = data.erosion_by(asked, cut)
     blocks.section(
-        f"{words('margin.erosion_by')}: {words(f'margin.cut_{cut}').lower()}",
+        f"{words('margin.erosion_by')} {words(f'margin.cut_{cut}').lower()}",
         words,
         "margin_erosion",
         words("margin.erosion_note"),

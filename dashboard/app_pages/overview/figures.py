@@ -50,7 +50,7 @@ def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
             "x": [(0.001, 0.2, 0.5, 0.999)[layer[name]] for name in names],
             "y": [height[name] for name in names],
             "customdata": [words.number(held[name]) for name in names],
-            "hovertemplate": "%{label}: %{customdata}<extra></extra>",
+            "hovertemplate": words.pair("%{label}", "%{customdata}<extra></extra>"),
         },
         link={
             "source": [names.index(name) for name in frame["source"]],
@@ -58,7 +58,7 @@ def flow(frame: pd.DataFrame, words: Words) -> go.Figure:
             "value": frame["units"],
             "color": "rgba(140,155,168,.28)",
             "customdata": [words.number(units) for units in frame["units"]],
-            "hovertemplate": "%{source.label} → %{target.label}: %{customdata}<extra></extra>",
+            "hovertemplate": words.pair("%{source.label} → %{target.label}", "%{customdata}<extra></extra>"),
         },
     )
     figure.update_layout(margin={"l": 2, "r": 2, "t": _FLOW_MARGIN, "b": _FLOW_MARGIN})

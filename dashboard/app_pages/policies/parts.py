@@ -81,7 +81,7 @@ def draft(view: View, names: dict[str, str]) -> None:
     written = data.written_policy(terms, promises)
     problems = data.policy_problems(source, written)
     for problem in problems:
-        (st.error if problem.is_error else st.warning)(inert(f"**{problem.where}**: {problem.sentence}"))
+        (st.error if problem.is_error else st.warning)(inert(words.pair(f"**{problem.where}**", problem.sentence)))
     if number is not None:
         st.button(
             words("policies.withdraw"),

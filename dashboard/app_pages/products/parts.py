@@ -41,7 +41,7 @@ def actions(view: View) -> None:
                     name=str(row.name),
                     day=words.day(row.effective_on),
                 )
-                st.markdown(said + (f": *{inert(str(row.after))}*" if row.after else ""))
+                st.markdown(words.pair(said, f"*{inert(str(row.after))}*") if row.after else said)
                 st.button(
                     words("actions.log"),
                     key=f"suggestion_{position}",

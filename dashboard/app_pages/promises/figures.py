@@ -125,7 +125,7 @@ def promise_states(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
     for state, (colour, shape) in STATES.items():
         part = shares[shares["state"] == state].set_index("label").reindex(order)
         hover = [
-            f"{said[p]}, {words.value('state', state)}: {words.number(n)} ({words.percent(s)})"
+            words.pair(f"{said[p]}, {words.value('state', state)}", f"{words.number(n)} ({words.percent(s)})")
             for p, n, s in zip(order, part["n"], part["share"], strict=True)
         ]
         figure.add_bar(

@@ -127,7 +127,7 @@ def concentration(frame: pd.DataFrame, words: Words) -> go.Figure:
     figure = framed(340, words, legend=True, unit="y", **axis(words, "share", words("chart.share_of_returned")))
     labels = [words("chart.top_customers", share=words.percent(s, 0 if s >= 0.01 else 1)) for s in frame["customers"]]
     for column, colour, shape in (("returned", MAIN, ""), ("by_chance", QUIET, "/")):
-        hover = [f"{label}: {words.percent(v)}" for label, v in zip(labels, frame[column], strict=True)]
+        hover = [words.pair(label, words.percent(v)) for label, v in zip(labels, frame[column], strict=True)]
         figure.add_bar(
             x=wrapped(labels, 9),
             y=frame[column] * 100,
@@ -150,7 +150,7 @@ def compared(frame: pd.DataFrame, words: Words, kind: str) -> go.Figure:
     labels = wrapped([words.value(kind, label) for label in shown["label"]])
     figure = framed(60 + 34 * max(len(shown), 1), words, title=words("chart.points"))
     hover = [
-        f"{label.replace('<br>', ' ')}: {words.signed(words.points(d), d)}"
+        words.pair(label.replace("<br>", " "), words.signed(words.points(d), d))
         + (f" · {words('tile.noise')}" if noise else "")
         for label, d, noise in zip(labels, shown["difference"], shown["is_within_noise"].fillna(True), strict=True)
     ]

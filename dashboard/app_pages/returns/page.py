@@ -129,7 +129,11 @@ else:
         shown_months = queries.beside_category(said, "month", "projected", "projected_now", "sold")
         shown_months = shown_months.assign(label=[words.month(month) for month in said["month"]])
         figure = charts.against(
-            shown_months, words, words("chart.share_of_sold"), words("backtest.now"), first=words("backtest.then")
+            shown_months,
+            words,
+            words("chart.share_of_sold"),
+            words("backtest.now"),
+            first=words("backtest.then", day=words.day(said["as_of"].iloc[0])),
         )
         blocks.chart(figure, title, "backtest", queries.DrillDown("ultimate_return_rate", seen=said, is_dated=False))
         blocks.table(words, said, title, parts.backtest_columns(words), rows=7)

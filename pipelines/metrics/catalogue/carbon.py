@@ -95,17 +95,17 @@ def _made_of(now: Time) -> Expression:
 
 
 def _fates(key: str, name: Text, what: Text, unit: str, amount: Sql, *needs: str) -> Metric:
-    """Declare how inspected goods part by what became of them, counted one way."""
+    """Declare the shares of inspected goods by disposition, counted one way."""
     return Metric(
         key,
         name,
         Text(
-            f"Share of the {what.en} of inspected goods by what became of them.",
-            f"Part {what.fr} des articles contrôlés selon leur sort.",
+            f"Share of the {what.en} of inspected goods by disposition.",
+            f"Part {what.fr} des articles contrôlés selon leur devenir.",
         ),
-        f"{unit} of a fate",
-        f"{unit} of all fates",
-        "fate / inspected",
+        f"{unit} of the disposition",
+        f"{unit} of all dispositions",
+        "disposition / inspected",
         "share",
         "return",
         "none",
@@ -125,8 +125,8 @@ def _fate(key: str, outcome: str, name: Text, sentence: Text, good: str) -> Metr
         name,
         sentence,
         f"inspected units {outcome.replace('_', ' ')}",
-        "inspected units whose fate is decided",
-        f"{outcome} / inspected",
+        "inspected units with a disposition",
+        f"{outcome.replace('_', ' ')} / inspected",
         "share",
         "return",
         good,
@@ -145,8 +145,10 @@ METRICS = (
         "kg_co2e",
         Text("Emissions of returns", "Émissions des retours"),
         Text(
-            "Greenhouse gases of the way back of the returns asked for on these days, energy supply included.",
-            "Gaz à effet de serre du trajet retour des retours demandés ces jours-là, amont énergétique compris.",
+            "Greenhouse gas emissions of the return transport of the returns requested in this period, energy"
+            " supply included.",
+            "Émissions de gaz à effet de serre du trajet des retours demandés sur la période, amont "
+            "énergétique compris.",
         ),
         "kg CO2e of the legs",
         "",
@@ -185,11 +187,11 @@ METRICS = (
         "kg_co2e_per_return",
         Text("Emissions per unit returned", "Émissions par unité retournée"),
         Text(
-            "Emissions per unit that came back; it falls when people send more back in one parcel.",
-            "Émissions par unité revenue ; baisse quand un colis en contient davantage.",
+            "Emissions per unit returned; lower when one parcel contains more units.",
+            "Émissions par unité retournée ; baisse quand un colis en contient davantage.",
         ),
         "kg CO2e of the legs",
-        "units that came back",
+        "units returned",
         "kg / units",
         "kg CO2e per unit",
         "return",
@@ -203,10 +205,10 @@ METRICS = (
     ),
     Metric(
         "primary_data_share",
-        Text("Share from measured data", "Part issue de mesures"),
+        Text("Share from primary data", "Part issue de données primaires"),
         Text(
-            "Share of the emissions that rests on measured distance and weight, not on defaults.",
-            "Part des émissions qui repose sur des distances et poids mesurés, et non sur des valeurs par défaut.",
+            "Share of the emissions computed from measured distance and weight, not from defaults.",
+            "Part des émissions calculée à partir de distances et de poids mesurés, et non de valeurs par défaut.",
         ),
         "kg CO2e from measured inputs",
         "kg CO2e",
@@ -221,12 +223,12 @@ METRICS = (
     ),
     Metric(
         "kg_co2e_per_parcel",
-        Text("Emissions per parcel, all in", "Émissions par colis, tout compris"),
+        Text("Emissions per parcel, all-inclusive", "Émissions par colis, tout compris"),
         Text(
-            "Everything a returned parcel emits: trip, packaging, transport by stop or parcel, hubs, treatment; usual:"
-            " .5 to 1.7 kg.",
-            "Tout ce qu'émet un colis retourné : trajet, emballage, transport par arrêt ou colis, sites, traitement ;"
-            " usuel : 0,5 à 1,7 kg.",
+            "All emissions of a return parcel: trip, packaging, transport by stop or parcel, sites, "
+            "treatment; typical: 0.5 to 1.7 kg.",
+            "Toutes les émissions d'un colis de retour : trajet, emballage, transport par arrêt ou colis, "
+            "sites, traitement ; valeurs courantes : 0,5 à 1,7 kg.",
         ),
         "kg CO2e of the legs",
         "parcels",
@@ -246,10 +248,10 @@ METRICS = (
             "Transport et emballage par colis, à la tonne-kilomètre",
         ),
         Text(
-            "Transport, hubs and packaging of a returned parcel with every leg by tonne-kilometres; usual: .05 to .5"
-            " kg. It understates stops for light parcels.",
-            "Transport, sites et emballage d'un colis retourné, chaque trajet à la tonne-kilomètre ; usuel : 0,05 à 0,5"
-            " kg. Sous-estime les arrêts pour colis légers.",
+            "Transport, sites and packaging of a return parcel, every leg by tonne-kilometre; typical: 0.05 "
+            "to 0.5 kg. It underestimates stops for light parcels.",
+            "Transport, sites et emballage d'un colis de retour, chaque trajet à la tonne-kilomètre ; valeurs"
+            " courantes : 0,05 à 0,5 kg. Sous-estime les arrêts pour les colis légers.",
         ),
         "kg CO2e by tonne-kilometres",
         "parcels",
@@ -271,12 +273,12 @@ METRICS = (
     ),
     Metric(
         "avoided_kg_co2e",
-        Text("Avoided by second lives", "Évité par les secondes vies"),
+        Text("Emissions avoided by reuse", "Émissions évitées par le réemploi"),
         Text(
-            "Making of new goods that used goods sold or given away displace, from a low to a high displacement; never"
-            " taken off the emissions.",
-            "Fabrication de neuf que déplacent les articles revendus d'occasion ou donnés, d'un déplacement bas à haut"
-            " ; jamais déduit des émissions.",
+            "Production emissions of the new goods replaced by goods sold second-hand or donated, for a low "
+            "to a high displacement rate; never subtracted from emissions.",
+            "Émissions de fabrication des articles neufs remplacés par les articles revendus d'occasion ou "
+            "donnés, d'un taux de déplacement bas à haut ; jamais déduites des émissions.",
         ),
         "kg CO2e of displaced goods",
         "",
@@ -292,10 +294,10 @@ METRICS = (
     ),
     Metric(
         "destroyed_making_kg_co2e",
-        Text("Making of destroyed goods", "Fabrication des articles détruits"),
+        Text("Production emissions of destroyed goods", "Émissions de fabrication des articles détruits"),
         Text(
-            "What making the goods emitted that were destroyed: wasted, and counted when they were bought.",
-            "Ce qu'a émis la fabrication des articles détruits : gâché, et compté à l'achat.",
+            "Production emissions of the goods that were destroyed; already counted at purchase.",
+            "Émissions de fabrication des articles détruits ; déjà comptées à l'achat.",
         ),
         "kg CO2e of destroyed goods",
         "",
@@ -312,8 +314,8 @@ METRICS = (
         "packaging_kg",
         Text("Packaging used", "Emballages utilisés"),
         Text(
-            "Mass of the packaging bought for returns; it becomes waste after one use.",
-            "Masse des emballages achetés pour les retours ; un déchet après un usage.",
+            "Mass of the packaging bought for returns; waste after one use.",
+            "Masse des emballages achetés pour les retours ; déchet après un usage.",
         ),
         "kg of packaging",
         "",
@@ -326,11 +328,19 @@ METRICS = (
         shares.total,
         family="circularity",
     ),
-    _fates("fate_share", Text("Fates by units", "Sorts en unités"), Text("units", "des unités"), "units", units()),
-    _fates("fate_weight_share", Text("Fates by weight", "Sorts en poids"), Text("weight", "du poids"), "kg", _made_of),
+    _fates(
+        "fate_share", Text("Dispositions by units", "Devenir en unités"), Text("units", "des unités"), "units", units()
+    ),
+    _fates(
+        "fate_weight_share",
+        Text("Dispositions by weight", "Devenir en poids"),
+        Text("weight", "du poids"),
+        "kg",
+        _made_of,
+    ),
     _fates(
         "fate_value_share",
-        Text("Fates by value", "Sorts en valeur"),
+        Text("Dispositions by value", "Devenir en valeur"),
         Text("purchase value", "de la valeur d'achat"),
         "purchase value",
         money(lots, "cost_amount"),
@@ -340,7 +350,7 @@ METRICS = (
         "destroyed_without_evidence",
         Text("Destroyed without reason or evidence", "Détruit sans motif ni preuve"),
         Text(
-            "Units destroyed without a derogation reason or a reference to what proves it (Regulation (EU) 2024/1781).",
+            "Units destroyed without a derogation reason or a reference to evidence (Regulation (EU) 2024/1781).",
             "Unités détruites sans motif de dérogation ou sans référence de preuve (règlement (UE) 2024/1781).",
         ),
         "units destroyed without both",
@@ -371,8 +381,8 @@ METRICS = (
         "resold_as_new",
         Text("Resold as new", "Revendu comme neuf"),
         Text(
-            "Share of the inspected units that go back on sale as new.",
-            "Part des unités contrôlées remises en vente comme neuves.",
+            "Share of the inspected units that are resold as new.",
+            "Part des unités contrôlées revendues comme neuves.",
         ),
         "up",
     ),
@@ -390,7 +400,7 @@ METRICS = (
         "donated_share",
         "donated",
         Text("Donated", "Donné"),
-        Text("Share of the inspected units that are given away.", "Part des unités contrôlées données."),
+        Text("Share of the inspected units that are donated.", "Part des unités contrôlées données."),
         "none",
     ),
     _fate(
@@ -409,7 +419,7 @@ METRICS = (
     ),
     Metric(
         "pending_inspection_units",
-        Text("Received, fate not decided", "Reçues, sort non décidé"),
+        Text("Received, disposition not decided", "Reçues, devenir non décidé"),
         Text(
             "Units received that wait for inspection or a decision.",
             "Unités reçues en attente de contrôle ou de décision.",

@@ -123,10 +123,10 @@ METRICS = (
     ),
     Metric(
         "margin_reversed",
-        Text("Margin undone", "Marge annulée"),
+        Text("Reversed margin", "Marge annulée"),
         Text(
-            "Gross margin of the sales that returns have undone, without VAT; not a cost, the sale is gone.",
-            "Marge brute des ventes annulées par les retours, hors TVA ; pas un coût, la vente n'existe plus.",
+            "Gross margin of the sales reversed by returns, without VAT; not a cost.",
+            "Marge brute des ventes annulées par les retours, hors TVA ; pas un coût.",
         ),
         "gross margin of returned units, exchanges left out",
         "",
@@ -142,10 +142,10 @@ METRICS = (
         "return_cost",
         Text("Cost of returns", "Coût des retours"),
         Text(
-            "What the returns asked for on these days cost: freight, handling, lost shipping, value lost, less fees"
-            " charged; without VAT.",
-            "Ce que coûtent les retours demandés ces jours-là : transport, traitement, frais d'envoi perdus, perte de"
-            " valeur, moins les frais facturés ; hors TVA.",
+            "Cost of the returns requested in this period: freight, handling, lost delivery costs, loss in "
+            "value, less fees charged; without VAT.",
+            "Coût des retours demandés sur la période : transport, traitement, frais de livraison perdus, "
+            "perte de valeur, moins les frais facturés ; hors TVA.",
         ),
         "cost components of the returns",
         "",
@@ -161,11 +161,11 @@ METRICS = (
         "return_cost_per_unit",
         Text("Cost per unit returned", "Coût par unité retournée"),
         Text(
-            "Cost of returns divided by the units that came back, without VAT.",
-            "Coût des retours divisé par les unités revenues, hors TVA.",
+            "Cost of returns divided by the units returned, without VAT.",
+            "Coût des retours divisé par les unités retournées, hors TVA.",
         ),
         "cost of returns",
-        "units that came back",
+        "units returned",
         "cost / units",
         "money per unit",
         "return",
@@ -177,16 +177,14 @@ METRICS = (
     ),
     Metric(
         "margin_erosion",
-        Text("Margin lost to returns", "Marge perdue en retours"),
+        Text("Margin erosion", "Érosion de la marge"),
         Text(
-            "Gross margin of the returned units as booked, less what is left of it once the returns are paid for;"
-            " without VAT.",
-            "Marge brute des unités retournées telle que vendue, moins ce qu'il en reste une fois les retours payés ;"
-            " hors TVA.",
+            "Reversed margin of the returned units plus the cost of their returns; without VAT.",
+            "Marge annulée des unités retournées plus le coût de leurs retours ; hors TVA.",
         ),
-        "margin undone and cost of returns of these sales",
+        "reversed margin and cost of returns of these sales",
         "",
-        "margin undone + cost of returns",
+        "reversed margin + cost of returns",
         "money",
         "order",
         "down",
@@ -196,12 +194,12 @@ METRICS = (
     ),
     Metric(
         "margin_erosion_share",
-        Text("Share of margin lost to returns", "Part de marge perdue en retours"),
+        Text("Margin erosion rate", "Taux d'érosion de la marge"),
         Text(
-            "Margin lost to returns as a share of the gross margin of all sales of these days.",
-            "Marge perdue en retours rapportée à la marge brute de toutes les ventes de ces jours.",
+            "Margin erosion as a share of the gross margin of all sales of this period.",
+            "Érosion de la marge rapportée à la marge brute de toutes les ventes de la période.",
         ),
-        "margin lost to returns",
+        "margin erosion",
         "gross margin of sales",
         "erosion / gross margin",
         "share",
@@ -215,14 +213,14 @@ METRICS = (
     ),
     Metric(
         "recovery_rate",
-        Text("Value recovered", "Valeur récupérée"),
+        Text("Recovered value", "Valeur récupérée"),
         Text(
-            "What was got for returned goods, as a share of their purchase cost, without VAT; what is resold as new"
-            " counts at cost.",
-            "Ce qu'on a tiré des articles retournés, rapporté à leur coût d'achat, hors TVA ; le revendu comme neuf"
-            " compte à son coût.",
+            "Recovered value of returned goods as a share of their purchase cost, without VAT; goods resold "
+            "as new count at cost.",
+            "Valeur récupérée des articles retournés, rapportée à leur coût d'achat, hors TVA ; les articles "
+            "revendus comme neufs comptent à leur coût.",
         ),
-        "value recovered",
+        "recovered value",
         "purchase cost of the units",
         "recovered / cost",
         "share",
@@ -242,8 +240,9 @@ METRICS = (
         "refund_amount",
         Text("Refunded", "Remboursé"),
         Text(
-            "Money given back on these days, with VAT, on the day it moved; by product, what the refund lines say.",
-            "Argent rendu ces jours-là, TVA comprise, au jour du mouvement ; par produit, ce que disent les lignes.",
+            "Amount refunded in this period, with VAT, by date of refund; by product, the amounts of the refund lines.",
+            "Montant remboursé sur la période, TVA comprise, à la date de remboursement ; par produit, les "
+            "montants des lignes de remboursement.",
         ),
         "amounts refunded, with VAT",
         "",
@@ -265,8 +264,10 @@ METRICS = (
         "refund_discrepancy",
         Text("Refund discrepancy", "Écart des remboursements"),
         Text(
-            "Money moved less the sum of the refund's lines, with VAT; negative when less was paid than the lines say.",
-            "Argent versé moins la somme des lignes du remboursement, TVA comprise ; négatif si l'on a versé moins.",
+            "Amount refunded less the sum of the refund's lines, with VAT; negative when less was paid than "
+            "the sum of the lines.",
+            "Montant remboursé moins la somme des lignes du remboursement, TVA comprise ; négatif si le "
+            "montant versé est inférieur.",
         ),
         "refund - its lines",
         "",
@@ -280,9 +281,9 @@ METRICS = (
     ),
     Metric(
         "refund_accuracy",
-        Text("Refunds paid as due", "Remboursements exacts"),
+        Text("Refunds equal to their lines", "Remboursements égaux à leurs lignes"),
         Text(
-            "Share of the refunds whose money equals the sum of their lines to the cent.",
+            "Share of the refunds whose amount equals the sum of their lines to the cent.",
             "Part des remboursements dont le montant égale la somme de leurs lignes au centime.",
         ),
         "refunds equal to their lines",
@@ -303,14 +304,13 @@ METRICS = (
     ),
     Metric(
         "value_in_flow",
-        Text("Value on its way back", "Valeur en cours de retour"),
+        Text("Value of goods in return", "Valeur des articles en cours de retour"),
         Text(
-            "Purchase cost of the goods asked back that are neither back on sale nor out of the flow, by where they"
-            " wait.",
-            "Coût d'achat des articles demandés en retour ni remis en vente ni sortis du flux, selon l'endroit où ils"
-            " attendent.",
+            "Purchase cost of the goods requested for return that are not restocked or disposed of, by their "
+            "current stage.",
+            "Coût d'achat des articles demandés en retour ni remis en stock ni sortis du flux, par étape actuelle.",
         ),
-        "purchase cost of units in the flow",
+        "purchase cost of units in return",
         "",
         "sum of cost",
         "money",
@@ -322,10 +322,10 @@ METRICS = (
     ),
     Metric(
         "measured_cost_share",
-        Text("Share of cost that is measured", "Part de coût mesurée"),
+        Text("Measured share of cost", "Part mesurée du coût"),
         Text(
-            "Share of the cost of returns that rests on invoices and records, not on rules or assumptions.",
-            "Part du coût des retours qui repose sur des factures et relevés, et non sur des règles ou hypothèses.",
+            "Share of the cost of returns from invoices and records, not from rules or assumptions.",
+            "Part du coût des retours issue de factures et de relevés, et non de règles ou d'hypothèses.",
         ),
         "measured amounts",
         "all amounts, signs left out",
@@ -352,9 +352,10 @@ METRICS = (
         "claims_open_amount",
         Text("Lost by carriers, not claimed", "Perdu par les transporteurs, non réclamé"),
         Text(
-            "Purchase cost of goods that carriers lost and nobody claimed; `backhaul claims` says which still can be.",
-            "Coût d'achat des articles perdus par les transporteurs et non réclamés ; `backhaul claims` dit lesquels"
-            " peuvent encore l'être.",
+            "Purchase cost of goods lost by carriers and not claimed; `backhaul claims` lists those that can "
+            "still be claimed.",
+            "Coût d'achat des articles perdus par les transporteurs et non réclamés ; `backhaul claims` liste"
+            " ceux qui peuvent encore l'être.",
         ),
         "purchase cost of lost goods without a claim",
         "",
@@ -381,8 +382,7 @@ METRICS = (
         "invoice_unmatched_amount",
         Text("Carrier invoices without a parcel", "Factures de transport sans colis"),
         Text(
-            "Lines of carriers' invoices, without VAT, that match no parcel of the returns: to be looked at before they"
-            " are paid.",
+            "Lines of carriers' invoices, without VAT, that match no return parcel: to be checked before payment.",
             "Lignes de factures de transport, hors TVA, sans colis de retour correspondant : à vérifier avant"
             " paiement.",
         ),

@@ -42,10 +42,10 @@ METRICS = (
         "product_return_rate",
         Text("Adjusted return rate", "Taux de retour corrigé"),
         Text(
-            "Return rate of a product, pulled towards products like it as long as few units were sold.",
+            "Return rate of a product, shrunk towards the rate of similar products while few units are sold.",
             "Taux de retour d'un produit, rapproché de ses semblables tant que peu d'unités sont vendues.",
         ),
-        "returned units + a of its likes",
+        "returned units + a of similar products",
         "exposed units + a + b",
         "(r + a) / (n + a + b)",
         "share",
@@ -63,10 +63,10 @@ METRICS = (
     ),
     Metric(
         "probability_above_category",
-        Text("Surely above its category", "Sûrement au-dessus de sa catégorie"),
+        Text("Probability above category rate", "Probabilité de dépasser la catégorie"),
         Text(
-            "How sure we are that a product comes back more than its category.",
-            "Notre certitude qu'un produit revient plus que sa catégorie.",
+            "Probability that the return rate of a product is above its category rate.",
+            "Probabilité que le taux de retour d'un produit dépasse celui de sa catégorie.",
         ),
         "posterior above the category's rate",
         "",
@@ -88,10 +88,9 @@ METRICS = (
         "expected_return_rate",
         Text("Rate expected at order time", "Taux attendu à la commande"),
         Text(
-            "Return rate that was to be expected of these sales from what was known when they were ordered; the"
-            " interval is where it should lie.",
-            "Taux de retour qu'on pouvait attendre de ces ventes d'après ce qui était connu à la commande ; il devrait"
-            " se situer dans l'intervalle.",
+            "Return rate expected of these sales from the data known at order time, with its prediction interval.",
+            "Taux de retour attendu de ces ventes d'après les données connues à la commande, avec son "
+            "intervalle de prévision.",
         ),
         "sum of predicted probabilities",
         "units sold",
@@ -106,12 +105,10 @@ METRICS = (
     ),
     Metric(
         "own_part",
-        Text("The product's own part", "La part propre au produit"),
+        Text("Product effect", "Effet produit"),
         Text(
-            "Final return rate less what usual products would see from the same buyers: what the product adds by"
-            " itself, in points.",
-            "Taux final moins celui de produits ordinaires chez les mêmes acheteurs : ce que le produit ajoute de"
-            " lui-même, en points.",
+            "Final return rate less the rate expected for average products with the same buyers, in points.",
+            "Taux de retour final moins le taux attendu pour des produits moyens avec les mêmes acheteurs, en points.",
         ),
         "final rate - rate expected of its buyers",
         "",
@@ -189,8 +186,8 @@ METRICS = (
         "reason_known_share",
         Text("Reasons known", "Motifs connus"),
         Text(
-            "Share of the returned units whose reason was given in words we know; the others are shown as unknown.",
-            "Part des unités retournées dont le motif est donné en termes connus ; les autres figurent comme inconnus.",
+            "Share of the returned units whose reason is recognised; the others are shown as unknown.",
+            "Part des unités retournées dont le motif est reconnu ; les autres figurent comme inconnus.",
         ),
         "returned units with a known reason",
         "returned units",
@@ -207,8 +204,8 @@ METRICS = (
         "size_balance",
         Text("Too small or too large", "Trop petit ou trop grand"),
         Text(
-            "Balance of the size reasons: +100% when all say too small, -100% when all say too large.",
-            "Équilibre des motifs de taille : +100 % si tous disent trop petit, -100 % si tous disent trop grand.",
+            "Balance of the size reasons: +100% when all are too small, -100% when all are too large.",
+            "Équilibre des motifs de taille : +100 % si tous sont trop petit, -100 % si tous sont trop grand.",
         ),
         "too small - too large",
         "too small + too large",

@@ -160,13 +160,14 @@ _KEPT = {"numerator": _in("kept"), "denominator": _in("kept", "broken")}
 
 
 def _state(key: str, state: str, name: Text, sentence: Text, good: str) -> Metric:
+    said = {"undetermined": "not due yet"}.get(state, state)
     return Metric(
         key,
         name,
         sentence,
-        f"returns x promises {state}",
+        f"returns x promises {said}",
         "",
-        f"count of state {state}",
+        f"count of promises {said}",
         "count",
         "return",
         good,
@@ -205,7 +206,7 @@ METRICS = (
         "promise_kept",
         Text("Promise kept", "Promesse tenue"),
         Text(
-            "Share of the promises already due that were kept; one row a return and promise.",
+            "Share of the promises already due that were kept; one row per return and promise.",
             "Part des promesses déjà échues qui ont été tenues ; une par retour et promesse.",
         ),
         "promises kept",
@@ -225,17 +226,17 @@ METRICS = (
     _state(
         "promise_broken",
         "broken",
-        Text("Promises broken", "Promesses non tenues"),
+        Text("Promises broken", "Promesses rompues"),
         Text(
-            "Promises past their time, still open and lost ones included.",
-            "Promesses dépassées, y compris encore ouvertes ou perdues.",
+            "Promises past their due date, open and lost ones included.",
+            "Promesses à l'échéance dépassée, en cours et perdues comprises.",
         ),
         "down",
     ),
     _state(
         "promise_undetermined",
         "undetermined",
-        Text("Running, on time", "En cours, dans les temps"),
+        Text("Not due yet", "Pas encore échues"),
         Text("Promises that are not due yet.", "Promesses pas encore échues."),
         "none",
     ),
@@ -244,8 +245,8 @@ METRICS = (
         "expired",
         Text("Never handed over", "Jamais remis"),
         Text(
-            "Promises whose customer never handed the parcel over.",
-            "Promesses dont le client n'a jamais remis le colis.",
+            "Promises of returns whose parcel was never handed over.",
+            "Promesses de retours dont le colis n'a jamais été remis.",
         ),
         "none",
     ),
@@ -258,7 +259,7 @@ METRICS = (
         ),
         "withdrawals refunded in time",
         "withdrawals due",
-        "kept / (kept + broken) of legal_refund",
+        "kept / (kept + broken) of legal refund dates",
         "share",
         "return",
         "up",
@@ -291,7 +292,7 @@ METRICS = (
         "stage_days",
         Text("Days per stage, p{percent}", "Jours par étape, p{percent}"),
         Text(
-            "Days within which this share of the returns that complete a stage have done so.",
+            "Days within which this share of the returns that complete the stage have completed it.",
             "Jours dans lesquels cette part des retours qui terminent l'étape l'ont terminée.",
         ),
         "days waited by those that complete",
@@ -312,8 +313,8 @@ METRICS = (
         "days_to_refund",
         Text("Days to refund, p{percent}", "Jours jusqu'au remboursement, p{percent}"),
         Text(
-            "Days from the request within which this share of customers have their money.",
-            "Jours depuis la demande dans lesquels cette part des clients a son argent.",
+            "Days from request to refund for this share of customers.",
+            "Jours de la demande au remboursement pour cette part des clients.",
         ),
         "requested",
         "refunded",
@@ -322,8 +323,8 @@ METRICS = (
         "days_to_refund_from_receipt",
         Text("Days from receipt to refund, p{percent}", "Jours de la réception au remboursement, p{percent}"),
         Text(
-            "Days from receipt within which this share of customers have their money.",
-            "Jours depuis la réception dans lesquels cette part des clients a son argent.",
+            "Days from receipt to refund for this share of customers.",
+            "Jours de la réception au remboursement pour cette part des clients.",
         ),
         "received",
         "refunded",
@@ -332,8 +333,8 @@ METRICS = (
         "days_to_restock",
         Text("Days to restock, p{percent}", "Jours jusqu'à la remise en stock, p{percent}"),
         Text(
-            "Days from the request within which this share of the restocked units are back on sale.",
-            "Jours depuis la demande dans lesquels cette part des unités remises en stock est de nouveau en vente.",
+            "Days from request to restocking for this share of the restocked units.",
+            "Jours de la demande à la remise en stock pour cette part des unités remises en stock.",
         ),
         "requested",
         "restocked",
@@ -342,19 +343,20 @@ METRICS = (
         "days_to_restock_from_receipt",
         Text("Days from receipt to restock, p{percent}", "Jours de la réception à la remise en stock, p{percent}"),
         Text(
-            "Days from receipt within which this share of the restocked units are back on sale.",
-            "Jours depuis la réception dans lesquels cette part des unités remises en stock est de nouveau en vente.",
+            "Days from receipt to restocking for this share of the restocked units.",
+            "Jours de la réception à la remise en stock pour cette part des unités remises en stock.",
         ),
         "received",
         "restocked",
     ),
     Metric(
         "promise_at",
-        Text("Promise you could make ({percent}%)", "Promesse possible ({percent} %)"),
+        Text("Possible promise ({percent}%)", "Promesse possible ({percent} %)"),
         Text(
-            "Shortest duration, in the promise's own unit, that would be kept this often; a lost parcel breaks any.",
-            "Durée la plus courte, dans l'unité de la promesse, qui serait tenue aussi souvent ; un colis perdu la"
-            " rompt toujours.",
+            "Shortest duration, in the promise's own unit, that would be kept for this share of returns; lost"
+            " parcels count as broken.",
+            "Durée la plus courte, dans l'unité de la promesse, qui serait tenue pour cette part des retours "
+            "; un colis perdu compte comme rompu.",
         ),
         "time from start to end of the promise, in its unit",
         "",
@@ -392,10 +394,9 @@ METRICS = (
         "days_waited",
         Text("Days waited", "Jours d'attente"),
         Text(
-            "Days that the returns asked for on these days have waited so far, from request to refund, open ones"
-            " included.",
-            "Jours d'attente cumulés des retours demandés ces jours-là, de la demande au remboursement, retours en"
-            " cours compris.",
+            "Days waited so far by the returns requested in this period, from request to refund, open ones included.",
+            "Jours d'attente cumulés des retours demandés sur la période, de la demande au remboursement, "
+            "retours en cours compris.",
         ),
         "days from request to refund, up to now",
         "",
@@ -409,11 +410,10 @@ METRICS = (
     ),
     Metric(
         "stage_time_share",
-        Text("Where the time goes", "Où passe le temps"),
+        Text("Share of time by stage", "Part du temps par étape"),
         Text(
-            "Share of the days waited so far that each stage takes; open returns count up to now, so nothing slow is"
-            " left out.",
-            "Part des jours d'attente que prend chaque étape ; les retours en cours comptent jusqu'à maintenant.",
+            "Share of the days waited so far in each stage; open returns are counted up to now.",
+            "Part des jours d'attente de chaque étape ; les retours en cours comptent jusqu'à maintenant.",
         ),
         "days in the stage",
         "days of all stages",
@@ -429,10 +429,12 @@ METRICS = (
     ),
     Metric(
         "stage_reached",
-        Text("Units that got so far", "Unités arrivées à ce stade"),
+        Text("Units that reached the stage", "Unités arrivées à l'étape"),
         Text(
-            "Units asked back on these days that reached each stage, or were cancelled, declined, expired or lost.",
-            "Unités demandées ces jours-là arrivées à chaque étape, ou annulées, refusées, expirées ou perdues.",
+            "Units requested for return in this period that reached each stage, or were cancelled, declined, "
+            "expired or lost.",
+            "Unités demandées en retour sur la période et arrivées à chaque étape, ou annulées, refusées, "
+            "expirées ou perdues.",
         ),
         "units that reached the stage",
         "",
@@ -452,7 +454,7 @@ METRICS = (
     ),
     Metric(
         "decline_share",
-        Text("Why requests are declined", "Motifs de refus"),
+        Text("Reasons for declined requests", "Motifs de refus"),
         Text(
             "Share of the declined units that each reason makes up.",
             "Part des unités refusées que représente chaque motif.",
@@ -471,11 +473,11 @@ METRICS = (
     ),
     Metric(
         "manual_touches",
-        Text("Steps by hand per return", "Gestes manuels par retour"),
-        Text("Steps that a person did by hand, per return line.", "Étapes faites à la main, par ligne de retour."),
-        "steps by hand",
+        Text("Manual steps per return", "Étapes manuelles par retour"),
+        Text("Manual steps per return line.", "Étapes manuelles par ligne de retour."),
+        "manual steps",
         "return lines",
-        "steps by hand / return lines",
+        "manual steps / return lines",
         "count",
         "return",
         "down",
@@ -489,14 +491,14 @@ METRICS = (
     ),
     Metric(
         "no_touch_share",
-        Text("Settled without a hand", "Traités sans intervention"),
+        Text("Processed automatically", "Traités automatiquement"),
         Text(
-            "Share of the return lines in which nobody had to do a step by hand.",
+            "Share of the return lines without a manual step.",
             "Part des lignes de retour sans aucune étape manuelle.",
         ),
-        "return lines without a step by hand",
+        "return lines without a manual step",
         "return lines",
-        "untouched / return lines",
+        "automatic / return lines",
         "share",
         "return",
         "up",
@@ -513,14 +515,14 @@ METRICS = (
     ),
     Metric(
         "stock_gap",
-        Text("Sellable, not on sale after 48 h", "Vendables, pas en vente après 48 h"),
+        Text("Sellable, not restocked after 48 h", "Vendables, non remis en stock après 48 h"),
         Text(
-            "Share of the units found fit to be sold as new that were not on sale 48 hours after inspection.",
-            "Part des unités jugées vendables comme neuves et pas en vente 48 heures après le contrôle.",
+            "Share of the units fit for sale as new that were not restocked 48 hours after inspection.",
+            "Part des unités vendables comme neuves et non remises en stock 48 heures après le contrôle.",
         ),
-        "units not on sale in time",
+        "units not restocked in time",
         "units fit for sale inspected at least 48 hours ago",
-        "not on sale within 48 h / fit for sale",
+        "not restocked within 48 h / fit for sale",
         "share",
         "return",
         "down",
@@ -536,10 +538,10 @@ METRICS = (
     ),
     Metric(
         "refund_as_due",
-        Text("Refunds of the right amount", "Remboursements du bon montant"),
+        Text("Refunds of the correct amount", "Remboursements du bon montant"),
         Text(
-            "Share of the refunded lots paid back at their price with VAT, or less the fee of their policy, to the"
-            " cent.",
+            "Share of the refunded lots whose refund equals their price with VAT, less the fee of their "
+            "policy, to the cent.",
             "Part des lots remboursés au centime à leur prix TTC, ou moins les frais prévus par leur politique.",
         ),
         "lots paid as due",
@@ -555,13 +557,12 @@ METRICS = (
     ),
     Metric(
         "units_waiting",
-        Text("Units on their way back", "Unités en cours de retour"),
+        Text("Units in return", "Unités en cours de retour"),
         Text(
-            "Units asked back that are neither on sale again, out of the flow nor stopped, by where they wait.",
-            "Unités demandées en retour ni remises en vente, ni sorties du flux, ni arrêtées, selon l'endroit où elles"
-            " attendent.",
+            "Units requested for return that are not restocked, disposed of or stopped, by their current stage.",
+            "Unités demandées en retour ni remises en stock, ni sorties du flux, ni arrêtées, par étape actuelle.",
         ),
-        "units in the flow",
+        "units in return",
         "",
         "sum of units",
         "units",
@@ -573,13 +574,12 @@ METRICS = (
     ),
     Metric(
         "margin_waiting",
-        Text("Margin waiting to be sold again", "Marge en attente de revente"),
+        Text("Margin of units in return", "Marge des unités en cours de retour"),
         Text(
-            "Net price less purchase cost of the units on their way back: what their sale would bring again; without"
-            " VAT.",
-            "Prix net moins coût d'achat des unités en cours de retour : ce que leur revente rapporterait ; hors TVA.",
+            "Net price less purchase cost of the units in return: the margin of their resale; without VAT.",
+            "Prix net moins coût d'achat des unités en cours de retour : la marge de leur revente ; hors TVA.",
         ),
-        "margin of units in the flow",
+        "margin of units in return",
         "",
         "sum of (net - cost)",
         "money",

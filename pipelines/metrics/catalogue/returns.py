@@ -108,7 +108,7 @@ METRICS = (
         "sold_units",
         Text("Units sold", "Unités vendues"),
         Text(
-            "Units of goods shipped, without exchanges and without what was cancelled first.",
+            "Units shipped, without exchanges and without cancellations before shipping.",
             "Unités expédiées, hors échanges et hors annulations avant envoi.",
         ),
         "units shipped",
@@ -124,7 +124,7 @@ METRICS = (
     Metric(
         "returned_units",
         Text("Units returned", "Unités retournées"),
-        Text("Units of these sales that have come back so far.", "Unités de ces ventes déjà revenues."),
+        Text("Units of these sales returned so far.", "Unités de ces ventes déjà retournées."),
         "confirmed returned units",
         "",
         "sum of confirmed returned units",
@@ -155,8 +155,10 @@ METRICS = (
         "observed_return_rate",
         Text("Returned so far", "Déjà retourné"),
         Text(
-            "Share of the units sold that is already back; it still grows while orders are young.",
-            "Part des unités vendues déjà revenue ; elle augmente encore tant que les commandes sont récentes.",
+            "Share of the units sold that has been returned so far; it grows until all returns of recent "
+            "orders have arrived.",
+            "Part des unités vendues déjà retournée ; elle augmente jusqu'à l'arrivée de tous les retours des"
+            " commandes récentes.",
         ),
         "confirmed returned units",
         "units sold",
@@ -171,10 +173,10 @@ METRICS = (
     ),
     Metric(
         "maturity",
-        Text("Share already back", "Part déjà revenue"),
+        Text("Maturity", "Maturité"),
         Text(
-            "Of all returns these sales will bring, the share that should be back by now.",
-            "Sur tous les retours que ces ventes entraîneront, la part qui devrait déjà être revenue.",
+            "Share of the expected returns of these sales that should have arrived by now.",
+            "Part des retours attendus de ces ventes qui devrait être arrivée.",
         ),
         "units weighed by G at their age",
         "units sold",
@@ -196,8 +198,8 @@ METRICS = (
         "ultimate_return_rate",
         Text("Expected final rate", "Taux final estimé"),
         Text(
-            "Share of the units sold that will have come back once every return has arrived.",
-            "Part des unités vendues qui sera revenue une fois tous les retours arrivés.",
+            "Share of the units sold that will be returned once every return has arrived.",
+            "Part des unités vendues qui sera retournée une fois tous les retours arrivés.",
         ),
         "returns so far and to come",
         "units sold",
@@ -217,12 +219,12 @@ METRICS = (
     ),
     Metric(
         "returns_to_come",
-        Text("Returns still to come", "Retours encore à venir"),
+        Text("Expected returns", "Retours attendus"),
         Text(
-            "Units of these sales expected back that have not arrived yet.",
-            "Unités de ces ventes attendues en retour et pas encore revenues.",
+            "Units of these sales that are expected to be returned and have not arrived yet.",
+            "Unités de ces ventes attendues en retour et pas encore arrivées.",
         ),
-        "units kept so far x chance to come",
+        "units not returned so far x probability of return",
         "",
         "sum of p (1 - G) / (1 - p G)",
         "units",
@@ -239,14 +241,14 @@ METRICS = (
     ),
     Metric(
         "returns_to_come_value",
-        Text("Value of returns still to come", "Valeur des retours encore à venir"),
+        Text("Value of expected returns", "Valeur des retours attendus"),
         Text(
-            "Net sales expected to be undone by returns that have not arrived yet, without VAT.",
+            "Net sales expected to be reversed by returns that have not arrived yet, without VAT.",
             "Ventes nettes que les retours pas encore arrivés devraient annuler, hors TVA.",
         ),
-        "net value of the units to come",
+        "net value of the expected units",
         "",
-        "units to come x mean value of a coming unit",
+        "expected units x mean value per expected unit",
         "money",
         "order",
         "down",
@@ -261,14 +263,14 @@ METRICS = (
     ),
     Metric(
         "returns_to_come_cost",
-        Text("Goods to come, at cost", "Articles à revenir, au coût"),
+        Text("Expected goods, at cost", "Articles attendus, au coût d'achat"),
         Text(
-            "Purchase cost of the goods expected back that have not arrived yet, without VAT.",
+            "Purchase cost of the goods expected to be returned that have not arrived yet, without VAT.",
             "Coût d'achat des articles attendus en retour et pas encore arrivés, hors TVA.",
         ),
-        "purchase cost of the units to come",
+        "purchase cost of the expected units",
         "",
-        "units to come x mean cost of a coming unit",
+        "expected units x mean cost per expected unit",
         "money",
         "order",
         "none",
@@ -283,10 +285,10 @@ METRICS = (
     ),
     Metric(
         "units_owed",
-        Text("Units back and not paid", "Unités revenues et non remboursées"),
+        Text("Units received and not refunded", "Unités reçues et non remboursées"),
         Text(
-            "Units of these sales that are back and whose money has not been given back yet.",
-            "Unités de ces ventes déjà revenues et pas encore remboursées.",
+            "Units of these sales that have been received and not refunded yet.",
+            "Unités de ces ventes déjà reçues et pas encore remboursées.",
         ),
         "confirmed units not settled",
         "",
@@ -300,13 +302,12 @@ METRICS = (
     ),
     Metric(
         "refunds_owed",
-        Text("Refunds owed", "Remboursements dus"),
+        Text("Refunds payable", "Remboursements dus"),
         Text(
-            "Net value of the units of these sales that are back and whose money has not been given back yet, without"
-            " VAT.",
-            "Valeur nette des unités de ces ventes déjà revenues et pas encore remboursées, hors TVA.",
+            "Net value of the units of these sales that have been received and not refunded yet, without VAT.",
+            "Valeur nette des unités de ces ventes déjà reçues et pas encore remboursées, hors TVA.",
         ),
-        "net value back and not paid",
+        "net value received and not refunded",
         "",
         "sum of net values",
         "money",
@@ -318,12 +319,12 @@ METRICS = (
     ),
     Metric(
         "refunds_owed_cost",
-        Text("Cost of goods back and not paid", "Coût des articles revenus et non remboursés"),
+        Text("Cost of goods received and not refunded", "Coût des articles reçus et non remboursés"),
         Text(
-            "Purchase cost of the units that are back and whose money has not been given back yet, without VAT.",
-            "Coût d'achat des unités déjà revenues et pas encore remboursées, hors TVA.",
+            "Purchase cost of the units that have been received and not refunded yet, without VAT.",
+            "Coût d'achat des unités déjà reçues et pas encore remboursées, hors TVA.",
         ),
-        "purchase cost back and not paid",
+        "purchase cost received and not refunded",
         "",
         "sum of purchase costs",
         "money",
@@ -337,9 +338,8 @@ METRICS = (
         "window_return_rate",
         Text("Returned within {parameter} days", "Retourné en {parameter} jours"),
         Text(
-            "Share of units back within so many days of delivery; compares periods of different age fairly.",
-            "Part des unités revenues dans ce nombre de jours après livraison ; compare équitablement des périodes"
-            " d'âges différents.",
+            "Share of units returned within this number of days of delivery; it compares periods at equal age.",
+            "Part des unités retournées dans ce nombre de jours après livraison ; compare les périodes à âge égal.",
         ),
         "units returned within the days",
         "units sold",
@@ -360,8 +360,8 @@ METRICS = (
         "value_return_rate",
         Text("Returned so far, by value", "Déjà retourné, en valeur"),
         Text(
-            "Share of net sales whose goods are already back.",
-            "Part des ventes nettes dont les articles sont déjà revenus.",
+            "Share of net sales whose goods have been returned so far.",
+            "Part des ventes nettes dont les articles sont déjà retournés.",
         ),
         "net value of returned units",
         "net sales",
@@ -378,8 +378,8 @@ METRICS = (
         "order_return_rate",
         Text("Orders with a return", "Commandes avec retour"),
         Text(
-            "Share of orders of which at least one unit is already back.",
-            "Part des commandes dont au moins une unité est déjà revenue.",
+            "Share of orders with one or more units returned so far.",
+            "Part des commandes dont une unité ou plus est déjà retournée.",
         ),
         "orders with a confirmed return",
         "orders",
@@ -403,9 +403,9 @@ METRICS = (
     ),
     Metric(
         "request_rate",
-        Text("Returns asked for", "Retours demandés"),
+        Text("Returns requested", "Retours demandés"),
         Text(
-            "Share of the units sold for which a return was asked, whatever became of it: an early signal.",
+            "Share of the units sold for which a return was requested, whatever its outcome: an early signal.",
             "Part des unités vendues pour lesquelles un retour a été demandé, quelle qu'en soit la suite : un signal"
             " précoce.",
         ),
@@ -424,12 +424,12 @@ METRICS = (
         "period_return_rate",
         Text("Returned in the period over sold in it", "Retourné sur vendu dans la période"),
         Text(
-            "Units that came back in these days over the units sold in them, whatever order they belong to; too low"
-            " while sales grow, too high while they fall.",
-            "Unités revenues ces jours-là rapportées aux unités vendues ces jours-là, quelle que soit la commande ;"
-            " trop bas quand les ventes augmentent, trop haut quand elles baissent.",
+            "Units returned in this period over units sold in it, whatever their order; too low while sales "
+            "grow, too high while they fall.",
+            "Unités retournées sur la période rapportées aux unités vendues sur la période, quelle que soit "
+            "la commande ; trop bas quand les ventes augmentent, trop haut quand elles baissent.",
         ),
-        "units that came back in the period",
+        "units returned in the period",
         "units sold in the period",
         "returned in the period / sold in the period",
         "share",
@@ -447,8 +447,8 @@ METRICS = (
         Text(
             "Share of the lines sold that the source marks as returned, without a date; an upper bound where it marks"
             " whole orders.",
-            "Part des lignes vendues que la source marque comme retournées, sans date ; une borne haute là où elle"
-            " marque des commandes entières.",
+            "Part des lignes vendues que la source marque comme retournées, sans date ; une borne supérieure "
+            "là où elle marque des commandes entières.",
         ),
         "lines marked as returned",
         "lines sold",
@@ -511,8 +511,8 @@ METRICS = (
         "exchange_rate",
         Text("Exchanged", "Échangé"),
         Text(
-            "Share of the units sold that came back for an exchange.",
-            "Part des unités vendues revenues pour un échange.",
+            "Share of the units sold that were returned for an exchange.",
+            "Part des unités vendues retournées pour un échange.",
         ),
         "units returned for exchange",
         "units sold",
@@ -529,8 +529,8 @@ METRICS = (
         "conformity_rate",
         Text("Faulty goods claims", "Réclamations de conformité"),
         Text(
-            "Share of the units sold that came back because they were faulty or not as sold.",
-            "Part des unités vendues revenues pour défaut de conformité.",
+            "Share of the units sold that were returned because they were faulty or not as described.",
+            "Part des unités vendues retournées pour défaut de conformité.",
         ),
         "units returned under conformity",
         "units sold",

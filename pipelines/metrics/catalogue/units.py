@@ -33,10 +33,10 @@ def _not_yet(*names: str) -> Sql:
 METRICS = (
     Metric(
         "requested_units",
-        Text("Units asked back", "Unités demandées en retour"),
+        Text("Units requested for return", "Unités demandées en retour"),
         Text(
-            "Units for which a return was asked on these days.",
-            "Unités pour lesquelles un retour a été demandé ces jours-là.",
+            "Units for which a return was requested in this period.",
+            "Unités pour lesquelles un retour a été demandé sur la période.",
         ),
         "requested units",
         "",
@@ -50,9 +50,10 @@ METRICS = (
     ),
     Metric(
         "confirmed_units",
-        Text("Units that came back", "Unités revenues"),
+        Text("Units returned, by date of request", "Unités retournées, à la date de demande"),
         Text(
-            "Units asked back on these days that have come back.", "Unités demandées ces jours-là et revenues depuis."
+            "Units requested for return in this period and returned since.",
+            "Unités demandées en retour sur la période et retournées depuis.",
         ),
         "confirmed units",
         "",
@@ -66,12 +67,13 @@ METRICS = (
     ),
     Metric(
         "all_returned_units",
-        Text("Units that came back, every kind", "Unités revenues, toutes natures"),
+        Text("Units returned, all types", "Unités retournées, tous types"),
         Text(
-            "Units asked back on these days that have come back, faulty goods and failed deliveries included.",
-            "Unités demandées ces jours-là et revenues depuis, défauts et livraisons échouées compris.",
+            "Units requested for return in this period and returned since, faulty goods and failed deliveries"
+            " included.",
+            "Unités demandées en retour sur la période et retournées depuis, défauts et livraisons échouées compris.",
         ),
-        "confirmed units of every kind",
+        "confirmed units of all types",
         "",
         "sum of confirmed units",
         "units",
@@ -85,8 +87,8 @@ METRICS = (
         "refunded_units",
         Text("Units refunded", "Unités remboursées"),
         Text(
-            "Units that came back and whose money was given back on these days.",
-            "Unités revenues dont l'argent a été rendu ces jours-là.",
+            "Returned units that were refunded in this period.",
+            "Unités retournées et remboursées sur la période.",
         ),
         "confirmed units refunded",
         "",
@@ -102,8 +104,8 @@ METRICS = (
         "received_units",
         Text("Units received", "Unités reçues"),
         Text(
-            "Units asked back on these days that have reached a site.",
-            "Unités demandées ces jours-là et arrivées sur un site.",
+            "Units requested for return in this period and received at a site.",
+            "Unités demandées en retour sur la période et reçues sur un site.",
         ),
         "received units",
         "",
@@ -119,7 +121,7 @@ METRICS = (
         "open_returns",
         Text("Open returns", "Retours en cours"),
         Text(
-            "Units asked or sent back that are neither refunded, exchanged, cancelled, rejected, expired nor lost yet.",
+            "Units requested or sent back that are not yet refunded, exchanged, cancelled, rejected, expired or lost.",
             "Unités demandées ou renvoyées ni remboursées, ni échangées, ni annulées, ni refusées, ni expirées, ni"
             " perdues.",
         ),
@@ -144,7 +146,7 @@ METRICS = (
     ),
     Metric(
         "dock_backlog",
-        Text("Waiting at the dock", "En attente au quai"),
+        Text("Received, not inspected", "Reçues, non contrôlées"),
         Text("Units received and not yet inspected.", "Unités reçues et pas encore contrôlées."),
         "units received, not inspected",
         "",
@@ -164,7 +166,7 @@ METRICS = (
         "missing_scan_share",
         Text("Never scanned", "Jamais scannés"),
         Text(
-            "Share of the units received by carrier that no first scan announced.",
+            "Share of the units received by carrier without a first scan.",
             "Part des unités reçues par transporteur sans premier scan.",
         ),
         "units received without a scan",
@@ -188,7 +190,7 @@ METRICS = (
     ),
     Metric(
         "lost_share",
-        Text("Lost on the way", "Perdus en route"),
+        Text("Lost in transit", "Perdus en route"),
         Text("Share of the units handed over that were lost.", "Part des unités remises qui ont été perdues."),
         "units lost",
         "units handed over",
@@ -213,12 +215,12 @@ METRICS = (
     ),
     Metric(
         "inspection_mismatch_rate",
-        Text("Not as announced", "Retour non conforme"),
+        Text("Not as declared", "Non conforme à la déclaration"),
         Text(
-            "Share of the inspected units that were not what the customer announced: empty, swapped, worn or with a"
-            " part missing.",
-            "Part des unités contrôlées qui n'étaient pas ce que le client annonçait : colis vide, article échangé,"
-            " porté ou incomplet.",
+            "Share of the inspected units that did not match the return request: empty, swapped, worn or with"
+            " a part missing.",
+            "Part des unités contrôlées qui ne correspondaient pas à la demande de retour : colis vide, "
+            "article échangé, porté ou incomplet.",
         ),
         "inspected units that do not match",
         "inspected units",
@@ -238,8 +240,8 @@ METRICS = (
         "refunded_before_inspection",
         Text("Refunded before inspection", "Remboursé avant contrôle"),
         Text(
-            "Money given back, with VAT, for goods that nobody had looked at when it was paid.",
-            "Argent rendu, TVA comprise, pour des articles que personne n'avait contrôlés au moment du paiement.",
+            "Amount refunded, with VAT, for goods not yet inspected at the time of payment.",
+            "Montant remboursé, TVA comprise, pour des articles pas encore contrôlés au moment du paiement.",
         ),
         "refunds paid before inspection, with VAT",
         "",
@@ -275,7 +277,7 @@ METRICS = (
         "cancelled_share",
         Text("Requests cancelled", "Demandes annulées"),
         Text(
-            "Share of the units asked back whose request was cancelled.",
+            "Share of the requested units whose request was cancelled.",
             "Part des unités demandées dont la demande a été annulée.",
         ),
         "units cancelled",
@@ -293,8 +295,8 @@ METRICS = (
         "expired_share",
         Text("Requests expired", "Demandes expirées"),
         Text(
-            "Share of the units asked back that were never handed over in time.",
-            "Part des unités demandées jamais remises à temps.",
+            "Share of the requested units that were not handed over in time.",
+            "Part des unités demandées non remises à temps.",
         ),
         "units expired",
         "units requested",
@@ -312,8 +314,8 @@ METRICS = (
         "unmatched_credits",
         Text("Credits without a purchase", "Avoirs sans achat"),
         Text(
-            "Credited units that no purchase in the data explains.",
-            "Unités créditées qu'aucun achat des données n'explique.",
+            "Credited units without a matching purchase in the data.",
+            "Unités créditées sans achat correspondant dans les données.",
         ),
         "credited units without an order line",
         "",
@@ -337,8 +339,8 @@ METRICS = (
         "unmatched_credit_value",
         Text("Value of credits without a purchase", "Valeur des avoirs sans achat"),
         Text(
-            "Value of the credited units that no purchase in the data explains.",
-            "Valeur des unités créditées qu'aucun achat des données n'explique.",
+            "Value of the credited units without a matching purchase in the data.",
+            "Valeur des unités créditées sans achat correspondant dans les données.",
         ),
         "credited value without an order line",
         "",
@@ -372,8 +374,8 @@ METRICS = (
         "cancellations",
         Text("Units cancelled before shipping", "Unités annulées avant envoi"),
         Text(
-            "Units ordered and cancelled before they left, or credited within the hour: neither sold nor returned.",
-            "Unités commandées puis annulées avant envoi, ou créditées dans l'heure : ni vendues ni retournées.",
+            "Units cancelled before shipping, or credited within the hour: neither sold nor returned.",
+            "Unités annulées avant envoi, ou créditées dans l'heure : ni vendues ni retournées.",
         ),
         "units cancelled",
         "",

@@ -130,7 +130,7 @@ dim_carrier_calendar = star_table(
 )
 dim_rate_card = star_table(
     "dim_rate_card",
-    "One version of a carrier's price for a parcel's way back.",
+    "One version of a carrier's price for a return parcel.",
     column("rate_id", String, "Price, source first"),
     column("valid_from", DateTime, "Version begins (UTC)"),
     column("valid_to", DateTime, "Version ends (UTC), empty while current"),

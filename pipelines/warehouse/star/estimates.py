@@ -88,7 +88,7 @@ estimate_return_cost = star_table(
 )
 estimate_return_tracking = star_table(
     "estimate_return_tracking",
-    "One source x hand-over method x carrier: what it reports of the way back.",
+    "One source x hand-over method x carrier: what it reports of returns.",
     column("source", String, "Source"),
     column("method", String, "Hand-over method; '' where none is known"),
     column("carrier", String, "Carrier; '' where none is known"),

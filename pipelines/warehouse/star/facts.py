@@ -230,7 +230,7 @@ fact_return_leg = star_table(
     column("parcel_id", String, "Parcel, source first"),
     column("element_no", Integer, "Position in the chain"),
     column("element_type", String, "transport, hub or activity"),
-    column("role", String, "Part of the way back"),
+    column("role", String, "Type of leg of the return transport"),
     key_column("from_place_key", "the origin"),
     key_column("to_place_key", "the destination"),
     key_column("lane_key", "the lane"),
