@@ -281,7 +281,6 @@ LITERALS = {
     "top center": "a place in Plotly",
     "YYYY-MM-DD HH:mm": "a format of Streamlit",
     "Language · Langue": "the one label in both languages: it chooses between them",
-    "compared period: ": "part of a reason, in English as metrics word it",
     "These pages are for this machine alone: open them at http://localhost.": "a refusal before any language is known",
     "A page of another address may not use these pages.": "a refusal before any language is known",
     "Open the link that `backhaul dashboard` printed: it carries the token of these pages.\n"
