@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from pipelines import metrics
@@ -81,7 +82,7 @@ def kills(made: Shop, verbs: Sequence[Verb] = VERBS, least: int = KILLS) -> Clai
             continue
         moments = _moments(verb, unharmed)
         own = 0
-        while own < verb.kills and (batch := [m for m, _ in zip(moments, range(verb.kills - own), strict=False)]):
+        while own < verb.kills and (batch := list(islice(moments, verb.kills - own))):
             found = by_two(partial(_killed, made, verb, unharmed), batch)
             runs += len(found)
             for moment, lines in zip(batch, found, strict=True):

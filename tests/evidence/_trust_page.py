@@ -10,7 +10,11 @@ from pathlib import Path
 DOCS = Path(__file__).parents[2] / "docs"
 HEAD = "| promise | test | at length | last figure |"
 OF_TESTS, LACKING = "in every run of the tests", "not measured yet"
-_CELLS = re.compile(r"(?<!\\) \| ")
+_BAR = re.compile(r"(?<!\\)\|")
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in _BAR.split(line)[1:-1]]
 
 
 def figures(evidence: str) -> dict[str, str]:
@@ -18,7 +22,7 @@ def figures(evidence: str) -> dict[str, str]:
     section = f"{evidence}\n## ".partition("\n## Trust\n")[2].partition("\n## ")[0]
     found = {}
     for line in section.splitlines():
-        cells = _CELLS.split(line.removeprefix("| ").removesuffix(" |"))
+        cells = _cells(line)
         if len(cells) == 4 and cells[3] in ("holds", "falls short"):
             found[cells[0]] = cells[2] + ("" if cells[3] == "holds" else " (falls short)")
     return found
@@ -31,7 +35,7 @@ def drawn(page: str, evidence: str) -> str:
     for line in page.splitlines():
         is_table = line == HEAD or (is_table and line.startswith("|"))
         if is_table and line != HEAD and not line.startswith("|--"):
-            promise, test, length, *_ = _CELLS.split(line.removeprefix("| ").removesuffix(" |"))
+            promise, test, length, *_ = _cells(line)
             line = f"| {promise} | {test} | {length} | {_figure(length, known)} |"
         lines.append(line)
     return "\n".join(lines) + "\n"

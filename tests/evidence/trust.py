@@ -31,8 +31,8 @@ from tests.evidence import (
 from tests.evidence._trust_verbs import CONTEXT, table_hash, tiny
 
 SMALL_LOADS, READERS, PUBLISHES = 500, 100, 50
-MOST_FILES = 150  # builds that are kept, logs that are joined from 32 small files of one on, the state and its copy
-STATE_BYTES = 12_288  # of the state, a load of two files with two logs each: rows of counts, checks, files
+MOST_FILES = 100  # builds that are kept, logs that are joined from 32 small files of one on, the state and its copy
+STATE_BYTES = 16_384  # of the state, a load of two files with two logs each: rows of counts, checks, files
 PROCESSES = 4  # that the readers are spread over
 PAUSE_S = 5.0  # of a reader between two questions, at most
 
