@@ -16,7 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from unittest.mock import patch
 
 import duckdb
 
+from pipelines.cli import carbon
 from pipelines.warehouse import state
 
 FOR_EVER = 10**9
@@ -214,11 +215,16 @@ JUMPS = tuple(
 
 @contextmanager
 def jumping() -> Iterator[None]:
-    """Let the clock jump back and forth each time that it is looked at."""
+    """Let the clock jump back and forth each time that it is looked at, for an instant or for the day."""
     jumps, now = cycle(JUMPS), state.now
 
     def odd() -> datetime:
         return now() + next(jumps)
 
-    with patch.object(state, "now", odd):
+    class OddDate(date):
+        @classmethod
+        def today(cls) -> "OddDate":
+            return cls.fromordinal((now() + next(jumps)).toordinal())
+
+    with patch.object(state, "now", odd), patch.object(carbon, "date", OddDate):
         yield

@@ -10,14 +10,14 @@ import duckdb
 import pytest
 
 from pipelines.doctor import warehouse
-from pipelines.errors import BackupError
+from pipelines.errors import BackupError, WarehouseLocked
 from pipelines.load import load, retain, withdraw
 from pipelines.outputs import copies
 from pipelines.outputs.copies import backup, restore, verify
 from pipelines.people.forget import forget
 from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
-from pipelines.warehouse.build import build_path, current_build, current_id
+from pipelines.warehouse.build import UNFINISHED, build_path, current_build, current_id
 
 HEAD = "order_line_id,order_id,ordered_at,product_id,units,net_amount,currency,country,customer_id\n"
 
@@ -199,3 +199,35 @@ def test_a_full_disk_leaves_no_half_copy(shop: Settings, tmp_path: Path, monkeyp
         restore(Settings(warehouse=tmp_path / "w"), tmp_path / "copy")
     assert [p.name for p in tmp_path.iterdir()] == ["copy"]
     shutil.rmtree(tmp_path / "copy")
+
+
+def test_two_copies_to_one_folder_at_once_do_not_mix(shop: Settings, tmp_path: Path) -> None:
+    is_begun, may_end = threading.Event(), threading.Event()
+
+    def slow(_text: str) -> None:
+        is_begun.set()
+        assert may_end.wait(120)
+
+    first = threading.Thread(target=backup, args=(shop, tmp_path / "copy", slow))
+    first.start()
+    assert is_begun.wait(120)
+    with pytest.raises(WarehouseLocked, match="Another run is writing"):
+        backup(shop, tmp_path / "copy")
+    may_end.set()
+    first.join(120)
+    assert verify(tmp_path / "copy").build_id == current_id(shop.warehouse)
+    assert [p.name for p in tmp_path.iterdir()] == ["copy"]
+
+
+def test_what_a_killed_copy_or_restoring_left_does_not_stand_in_the_way(shop: Settings, tmp_path: Path) -> None:
+    (tmp_path / f"copy{UNFINISHED}" / "warehouse").mkdir(parents=True)
+    (tmp_path / f"copy{UNFINISHED}" / "warehouse" / "state.sqlite").write_text("half")
+    backup(shop, tmp_path / "copy")
+    other = Settings(warehouse=tmp_path / "elsewhere" / "wh")
+    for name in ("wh", "wh.raw"):
+        (tmp_path / "elsewhere" / f"{name}{UNFINISHED}").mkdir(parents=True)
+    (tmp_path / "elsewhere" / f"wh{UNFINISHED}" / "state.sqlite").write_text("half")
+    (tmp_path / "elsewhere" / f"wh.key{UNFINISHED}").write_text("half")
+    restore(other, tmp_path / "copy")
+    assert facts(other) == facts(shop)
+    assert sorted(p.name for p in (tmp_path / "elsewhere").iterdir()) == ["wh", "wh.key", "wh.raw"]

@@ -3,6 +3,7 @@
 The files are made here, some seventy kinds. Each is loaded alone, and all of them beside two good files.
 """
 
+import csv
 import gzip
 import io
 import json
@@ -29,6 +30,7 @@ from pipelines.settings import Settings
 from pipelines.sources import Source, looks, mapping_source, recognise
 from pipelines.sources.canonical import Canonical
 from pipelines.sources.mapping import Mapping
+from pipelines.sources.online_retail import COLUMNS, OnlineRetail
 from pipelines.sources.propose import propose
 from pipelines.sources.shopify import Shopify
 from pipelines.sources.tables import parts as parts_tables
@@ -506,6 +508,32 @@ def test_canonical_files_of_any_bytes(tmp_path: Path, content: bytes, name: str,
     header = b"refund_id,refunded_at,amount,currency\n" if has_header and name.endswith(".csv") else b""
     (tmp_path / name).write_bytes(header + content)
     only_ours(lambda: rows_of(Canonical(), tmp_path / name))
+
+
+RETAIL_CELLS = st.one_of(
+    st.sampled_from(
+        ["536365", "C536365", "A1", "85123A", "POST", "GIFT_1", "TEST1", "6", "-1", "2010-12-01 08:26", "2.55", "1e400"]
+    ),
+    st.sampled_from(["", "12583", "France", "99999999999999999999", "01/12/2010 8:26", "2010-02-30 25:61", "NaN"]),
+    TEXT,
+)
+
+
+@FUZZED
+@given(BYTES, st.sampled_from(["a.csv", "a.csv.gz", "a.parquet", "a.txt"]), st.booleans())
+def test_online_retail_of_any_bytes(tmp_path: Path, content: bytes, name: str, has_header: bool) -> None:
+    header = f"{','.join(COLUMNS)}\n536365,85123A,".encode() if has_header and name == "a.csv" else b""
+    (tmp_path / name).write_bytes(header + content)
+    only_ours(lambda: OnlineRetail().recognises([tmp_path / name]))
+    only_ours(lambda: rows_of(OnlineRetail(), tmp_path / name))
+
+
+@FUZZED
+@given(st.lists(st.tuples(*[RETAIL_CELLS] * 8), max_size=4))
+def test_online_retail_of_any_cells(tmp_path: Path, rows: list[tuple[str, ...]]) -> None:
+    with (tmp_path / "a.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    only_ours(lambda: rows_of(OnlineRetail(), tmp_path / "a.csv"))
 
 
 @FUZZED

@@ -21,6 +21,7 @@ from dashboard.door import Door
 from dashboard.i18n import Words, inert
 from dashboard.shared.charts import inert_texts
 from pipelines import cli
+from pipelines.cli import pages
 from pipelines.errors import BackhaulError, MappingError, SourceError
 from pipelines.load import load
 from pipelines.people import actions, policies
@@ -524,6 +525,35 @@ def test_the_first_link_carries_the_token_and_a_cookie_the_rest() -> None:
     assert visit("/_stcore/stream", "t0ken", kind="websocket", cookie=cookie)[0] == 101
     assert visit("/", "t0ken", cookie=cookie[:-1])[0] == 403
     assert visit("//evil.example/?token=t0ken", "t0ken")[1]["location"] == "/evil.example/"
+
+
+def test_each_run_of_the_pages_has_a_token_of_its_own_and_ends_the_last_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given: list[str] = []
+
+    class Server:
+        def __init__(self, _command: list[str], env: dict[str, str]) -> None:
+            given.append(env["BACKHAUL_TOKEN"])
+
+        def __enter__(self) -> "Server":
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def wait(self, _seconds: float | None = None) -> None: ...
+
+    monkeypatch.delenv("BACKHAUL_TOKEN", raising=False)
+    monkeypatch.setattr(pages.subprocess, "Popen", Server)
+    for _ in range(2):
+        pages.serve(tmp_path, 8501)
+    first, second = re.findall(r"\?token=([\w-]{32})$", capsys.readouterr().out, re.MULTILINE)
+    assert given == [first, second]
+    assert first != second
+    cookie = visit(f"/?token={first}", first)[1]["set-cookie"].split("; ")[0]
+    assert visit("/", first, cookie=cookie)[0] == 200
+    assert visit("/", second, cookie=cookie)[0] == 403
+    assert visit("/_stcore/stream", second, kind="websocket", cookie=cookie)[0] == 403
 
 
 def test_a_page_may_fetch_nothing_from_elsewhere() -> None:

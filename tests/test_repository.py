@@ -23,6 +23,7 @@ from pipelines import metrics
 from pipelines.analyses import unlocks
 from pipelines.cli import app
 from pipelines.warehouse import schema
+from tests.evidence import _trust_page
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-tpcds.lock", "requirements-schemathesis.lock"]
@@ -81,6 +82,29 @@ def test_every_promise_about_trust_has_a_test_that_is_there() -> None:
     parts = set(re.findall(r"`(\w+)`(?::| \||,|$)", " ".join(length for *_, length in rows)))
     source = (ROOT / "tests" / "evidence" / "trust.py").read_text("utf-8")
     assert all(f'"{part}": ' in source for part in parts - {"forget"})
+
+
+def test_every_promise_about_trust_has_its_last_figure() -> None:
+    page, evidence = ((ROOT / "docs" / name).read_text("utf-8") for name in ("trust.md", "evidence.md"))
+    assert _trust_page.drawn(page, evidence) == page, "write it anew: python -m tests.evidence._trust_page"
+    known = _trust_page.figures(evidence)
+    starts = _trust_page.begun(page.partition(_trust_page.HEAD)[2])
+    assert len(starts) > 15
+    if known:  # once it was measured
+        assert [s for s in starts if not any(name.startswith(s) for name in known)] == []
+        assert [n for n in known if not any(n.startswith(s) for s in starts)] == []
+        assert _trust_page.LACKING not in page
+
+
+def test_a_figure_is_written_beside_its_promise() -> None:
+    head = f"{_trust_page.HEAD}\n|---|---|---|---|\n"
+    rows = "| A | `t` | `kills`: *Killed* | |\n| B | `u` | – | |\n| C | `v` | *Else* | old |\n"
+    evidence = "\n## Trust\n\n| Killed often | 3 | 2 \\| 3 kills | falls short |\n\n## Z\n| Else | 1 | 1 | holds |\n"
+    assert _trust_page.drawn(f"# Page\n\n{head}{rows}\nEnd.\n", evidence).splitlines()[4:7] == [
+        "| A | `t` | `kills`: *Killed* | 2 \\| 3 kills (falls short) |",
+        "| B | `u` | – | in every run of the tests |",
+        "| C | `v` | *Else* | not measured yet |",
+    ]
 
 
 def test_the_notice_names_the_licence_of_every_package_that_runs() -> None:

@@ -279,6 +279,21 @@ def test_answers_are_kept_by_nobody(tiny_client: Client) -> None:
         headers = connection.getresponse().headers
         connection.close()
         assert (headers["Cache-Control"], headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+        assert headers["Content-Type"].partition(";")[0] == "application/json"
+
+
+def test_asking_changes_nothing(tiny_client: Client, tiny_settings: Settings) -> None:
+    def held() -> list[tuple[str, int, int]]:
+        files = (p for p in tiny_settings.warehouse.parent.rglob("*") if p.is_file())
+        return sorted((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
+
+    before = held()
+    for path in ("/v1/health", "/v1/promise", "/v1/returns/R1/refund-by", "/metrics", "/openapi.json", "/nothing"):
+        connection = http.client.HTTPConnection("127.0.0.1", tiny_client.port, timeout=60)
+        connection.request("GET", path, headers={"X-API-Key": KEY})
+        connection.getresponse().read()
+        connection.close()
+    assert held() == before
 
 
 def test_health_waits_for_no_question(tiny_settings: Settings) -> None:

@@ -5,17 +5,18 @@ copied afterwards as it stands. Where a build was published meanwhile, or a file
 again.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.errors import BackupError
+from pipelines.errors import BackupError, WarehouseLocked
 from pipelines.settings import Settings, private
 from pipelines.warehouse.build import UNFINISHED, build_path, checksum, current_id, sync
 
@@ -59,19 +60,54 @@ def backup(settings: Settings, folder: Path, progress: Callable[[str], None] = l
     if folder.exists():
         raise BackupError(f"{folder} is there already, and a copy overwrites nothing. Give a new folder.")
     draft = folder.with_name(folder.name + UNFINISHED)
-    with private():
-        try:
-            for _ in range(TRIES):
-                shutil.rmtree(draft, ignore_errors=True)
-                try:
-                    return _copy(settings, draft, folder, progress)
-                except (_Moved, FileNotFoundError):
-                    progress("the warehouse changed meanwhile: copying anew")
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    with private(), _alone(draft, folder):
+        for _ in range(TRIES):
+            _clear(draft)
+            try:
+                return _copy(settings, draft, folder, progress)
+            except (_Moved, FileNotFoundError):
+                progress("the warehouse changed meanwhile: copying anew")
     raise BackupError(
         f"{settings.warehouse} was written to during each of {TRIES} tries to copy it. Try again when fewer loads run."
     )
+
+
+@contextmanager
+def _alone(draft: Path, folder: Path) -> Iterator[None]:
+    """Hold a draft folder for oneself, empty, and take it away at the end where it has not become what it is to be.
+
+    What a killed one left in it goes. Raises WarehouseLocked while another one writes to it, and BackupError when that
+    one has just made the folder.
+    """
+    draft.mkdir(parents=True, exist_ok=True)
+    held = os.open(draft, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WarehouseLocked(f"Another run is writing {folder}. Wait until it ends.") from None
+        if not _is_held(draft, held):  # between the making and the lock the other one ended
+            raise BackupError(f"{folder} is there already: another run has just made it.")
+        try:
+            _clear(draft)
+            yield
+        finally:
+            if _is_held(draft, held):
+                shutil.rmtree(draft, ignore_errors=True)
+    finally:
+        os.close(held)
+
+
+def _is_held(draft: Path, held: int) -> bool:
+    try:
+        return os.path.samestat(draft.stat(), os.fstat(held))
+    except FileNotFoundError:
+        return False
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _copy(settings: Settings, draft: Path, folder: Path, progress: Callable[[str], None]) -> Copy:
@@ -220,7 +256,9 @@ def restore(settings: Settings, folder: Path, progress: Callable[[str], None] = 
                 f"{place} is there already, and nothing is overwritten. Move it away, or give another --warehouse."
             )
     drafts = {name: place.with_name(place.name + UNFINISHED) for name, place in places.items()}
-    with private():
+    with private(), _alone(drafts["warehouse"], settings.warehouse):
+        for name in ("key", "raw"):  # of a run that was killed
+            _take_away(drafts[name])
         try:
             for name in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]:
                 progress(f"restoring {name}")
@@ -232,7 +270,11 @@ def restore(settings: Settings, folder: Path, progress: Callable[[str], None] = 
                         place.rmdir()
                     drafts[name].rename(place)
         finally:
-            for draft in drafts.values():
-                shutil.rmtree(draft, ignore_errors=True)
-                draft.unlink(missing_ok=True) if draft.is_file() else None
+            for name in ("key", "raw"):
+                _take_away(drafts[name])
     return found
+
+
+def _take_away(draft: Path) -> None:
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.unlink(missing_ok=True) if draft.is_file() else None

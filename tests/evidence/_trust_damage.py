@@ -48,7 +48,7 @@ def claims() -> Iterator[Claim]:
         *(f"{name} | {lines[0]}" for name, lines in zip(kinds, found, strict=True)), *wrong, sep="\n", file=sys.stderr
     )
     name = (
-        f"{len(kinds)} kinds of damage, {len(READERS)} verbs that read after each: an answer or one sentence, and a"
+        f"Damaged in {len(kinds)} ways, {len(READERS)} verbs that read after each: an answer or one sentence, and a"
         " load heals or says what to do"
     )
     yield Claim(

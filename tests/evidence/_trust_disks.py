@@ -5,12 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 
-from tests.disturbed import FOR_EVER
+from tests.disturbed import FOR_EVER, JUMPS
 from tests.evidence import Claim
+from tests.evidence._trust_outputs import apart, everything, names, of_tables
 from tests.evidence._trust_verbs import (
     VERBS,
     Contents,
@@ -18,7 +21,6 @@ from tests.evidence._trust_verbs import (
     Shop,
     Verb,
     by_two,
-    contents,
     ended,
     same,
     shop,
@@ -42,14 +44,14 @@ def claims() -> Iterator[Claim]:
 
 
 def _unharmed(made: Shop) -> dict[str, Contents]:
-    """What each verb leaves where nothing disturbs it."""
+    """What each verb leaves where nothing disturbs it, in tables, state and files for people."""
     found = {}
     for verb in VERBS:
         folder = made.copy("unharmed")
         code, told = ended(made.words(verb.arguments, folder))
         if code:
             raise RuntimeError(f"{verb.name}: {told}")
-        found[verb.name] = contents(folder)
+        found[verb.name] = everything(folder)
         shutil.rmtree(folder)
     return found
 
@@ -60,16 +62,23 @@ def _disturbed(
     """Run a verb under a fault: how it ended, and whether readers see the old or the new."""
     code, told = ended(made.words(verb.arguments, folder), fault)
     wrong = [wrong_end(code, told)] if wrong_end(code, told) else []
-    seen = contents(folder)
-    return wrong if same(seen, base) or same(seen, expected) else [*wrong, "neither the old nor the new is read"]
+    seen, known = everything(folder), (base, expected)
+    if verb.has_steps:  # in between, the state is neither
+        seen, *known = (of_tables(found) for found in (seen, *known))
+    if any(same(seen, k) for k in known):
+        return wrong
+    return [*wrong, f"neither the old nor the new is read: {' | '.join(apart(seen, k) for k in known)}"]
 
 
 def _healed(made: Shop, verb: Verb, folder: Path, expected: Contents) -> list[str]:
     """Run a verb again without a fault, and take everything away."""
-    code, told = ended(made.words(verb.arguments, folder))
+    is_done = verb.is_added and same(everything(folder), expected)
+    code, told = (0, "") if is_done else ended(made.words(verb.arguments, folder))
     wrong = [f"afterwards: {told}"] if wrong_end(code, told) or (code and not verb.is_once) else []
-    if not same(contents(folder), expected):
-        wrong.append("tables differ afterwards")
+    if not same(seen := everything(folder), expected):
+        wrong.append(f"differs afterwards: {apart(seen, expected)}")
+    if left := [name for name in names(folder) if name.endswith((".new", ".part")) or ".unfinished" in name]:
+        wrong.append(f"left over afterwards: {', '.join(left[:3])}")
     shutil.rmtree(folder)
     return wrong
 
@@ -100,7 +109,7 @@ def _full(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
     runs, wrong = 0, []
     base = made.copy("measured")
     whole = sum(f.stat().st_size for f in base.rglob("*") if f.is_file()) // 1024
-    nothing = contents(base)
+    nothing = everything(base)
     shutil.rmtree(base)
     for number, kib in enumerate(SIZES_KIB):
         every = (
@@ -140,7 +149,7 @@ def _failing(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
     runs, wrong, asked = 0, [], made.root / "asked"
     for verb in VERBS:
         folder = made.copy("counted")
-        nothing = contents(folder)
+        nothing = everything(folder)
         ended(made.words(verb.arguments, folder), Fault(folder, errno.EIO, asked=asked))
         turns = [int(n) for n in asked.read_text().splitlines()[0].split()]
         shutil.rmtree(folder)
@@ -175,7 +184,7 @@ def _read_only(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
             if is_disk:
                 shutil.copytree(made.root / "base", disk / "base")
             folder = place.copy("read-only")
-            nothing = contents(folder)
+            nothing = everything(folder)
             if is_disk:
                 subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
             fault = None if is_disk else Fault(folder, errno.EROFS, 1, FOR_EVER)
@@ -191,19 +200,31 @@ def _read_only(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
     yield _claim("A read-only disk: readers answer, every writer ends in a sentence", runs, wrong)
 
 
-def _clock(made: Shop, expected: dict[str, Contents]) -> Iterator[Claim]:
+def _clock(made: Shop, expected: dict[str, Contents], clocked: Sequence[str] = CLOCKED) -> Iterator[Claim]:
+    """Let clocks jump while verbs run, and leave files behind that are dated as such a clock dates them."""
     runs, wrong = 0, []
-    for verb in (v for v in VERBS if v.name in CLOCKED):
+    for verb in (v for v in VERBS if v.name in clocked):
         folder = made.copy("clock")
         for _ in range(2):  # the second finds what the first left, at other times
+            _redate(folder)
             code, told = ended(made.words(verb.arguments, folder), Fault(is_jumping=True))
             runs += 1
             wrong += [f"{verb.name}, jumping clock: {w}" for w in [wrong_end(code, told)] if w]
+        code, told = ended(made.words(("company",), folder), Fault(is_jumping=True))  # asks for the day
+        wrong += [f"company, jumping clock: {told}"] if code else []
         ended(made.words(("load",), folder))  # what was of the future for a clock that was behind is judged again
         wrong += [f"{verb.name}, jumping clock: {w}" for w in _healed(made, verb, folder, expected[verb.name])]
     yield _claim(
-        "A clock that jumps by seconds to ten years while a verb runs: once it is right, tables are those of one"
-        " that was",
+        "A clock that jumps by seconds to ten years while a verb runs, and files dated by it: once it is right, tables"
+        " and state are those of one that was",
         runs,
         wrong,
     )
+
+
+def _redate(folder: Path) -> None:
+    """Date every file of a warehouse, of its raw files and its key as a clock that jumps would have."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    for file, jump in zip(files, cycle(JUMPS), strict=False):
+        at = (datetime.now(UTC) + jump).timestamp()
+        os.utime(file, (at, at))

@@ -22,6 +22,7 @@ from typing import Any
 import duckdb
 
 from pipelines import alerts, cli, doctor, upload
+from pipelines.cli import console
 from pipelines.load import load
 from pipelines.metrics import answer
 from pipelines.outputs import closing, copies, export, report
@@ -37,15 +38,18 @@ CONTEXT = get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
 
 ORDERS = 1_000
+DRAFT = "policy draft"  # what the page of policies does, and no verb: it keeps the text that somebody is writing
 SECOND = ("finance", "returns_centre", "recovery")  # folders of the sample that come with the second delivery
 CHANGING = ("load_id", "build_id", "created_at", "judged_at", "landed_at", "customer_id", "system")
 OWN = ("build_", "build_info")  # tables that say when and by which load, not what
 WRITTEN = {  # what people and loads wrote, without times and numbers
     "alert_rule": "metric, test, bound, withdrawn_at IS NULL",
-    "action": "kind, scope, status, note",
+    "action": "kind, scope, status, owner, note",
     "closed_month": "month, number",
     "policy_draft": "text, status",
-    "load": "status",
+    "scenario": "name, text",
+    "forgotten": "is_address, done_at IS NULL",
+    "load": "status, raw_gone_at IS NULL, restored_at IS NULL",
     "alert": "rule_id, cell, cleared_at IS NULL",
 }
 
@@ -54,27 +58,30 @@ WRITTEN = {  # what people and loads wrote, without times and numbers
 class Verb:
     """A verb: its arguments, and how often it is killed.
 
-    And whether running it again is refused because the first run had done it.
+    Whether running it again is refused because the first run had done it, or does it a second time; and whether it goes
+    on in steps: it lands, judges and publishes, so that the state is neither old nor new in between.
     """
 
     name: str
     arguments: tuple[str, ...]
     kills: int
     is_once: bool = False
+    is_added: bool = False
+    has_steps: bool = False
 
 
 VERBS = (
-    Verb("load", ("load", "{files}/b"), 50),
-    Verb("load a whole shop", ("load", "{files}/a", "{files}/b", "--warehouse", "{folder}/fresh"), 24),
-    Verb("policy publish", ("policy", "publish", "{files}/policy.yaml"), 24, is_once=True),
-    Verb("withdraw", ("withdraw", "{last}"), 24),
+    Verb("load", ("load", "{files}/b"), 50, has_steps=True),
+    Verb("load a whole shop", ("load", "{files}/a", "{files}/b", "--warehouse", "{folder}/fresh"), 24, has_steps=True),
+    Verb("policy publish", ("policy", "publish", "{files}/policy.yaml"), 24, is_once=True, has_steps=True),
+    Verb("withdraw", ("withdraw", "{last}"), 24, has_steps=True),
     Verb("close", ("close", "2025-03", "--approver", "A"), 20, is_once=True),
     Verb("alert check", ("alert", "check"), 16),
-    Verb("alert add", ("alert", "add", "promise_kept", "--below", ".9"), 10),
+    Verb("alert add", ("alert", "add", "promise_kept", "--below", ".9"), 10, is_added=True),
     Verb("export", ("export", "ultimate_return_rate", "--by", "category", "--out", "{folder}/rates.csv"), 20),
     Verb("report", ("report", "{folder}/em.json", "--from", "2025-01-01", "--to", "2025-12-31"), 16),
     Verb("backup", ("backup", "{folder}/copy"), 20, is_once=True),
-    Verb("forget", ("forget", "customer-7"), 20, is_once=True),
+    Verb("forget", ("forget", "customer-7"), 20, is_once=True, has_steps=True),
 )
 KILLS = 240
 
@@ -131,6 +138,9 @@ def shop() -> Iterator[Shop]:
         with current_build(settings.warehouse) as build:
             names = policies.versions(build)["policy_id"]
             policy = policies.renewed(policies.published(build, str(names.iloc[0])), build)
+            alerts.add_rule(
+                settings, build, alerts.Rule(0, "observed_return_rate", "above", 0.001, ("category",), {}, 0, ())
+            )
         (files / "policy.yaml").write_text(policy_text.text(policy))
         last = max(row["load"] for row in state.listed_loads(settings))
         yield Shop(root, {"files": str(files), "last": last})
@@ -206,7 +216,10 @@ def _run(words: list[str], said: Path, fault: Fault | None) -> None:
             stack.enter_context(disturbed.no_file_larger_than(fault.most_bytes))
         code = 1  # what Python itself ends with after a fault
         try:
-            cli.main()
+            if words[0] == DRAFT:
+                console.run(lambda: policies.save_draft(Settings(warehouse=Path(words[-1])), words[1]))
+            else:
+                cli.main()
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)

@@ -3,7 +3,8 @@
 What is proved lives in the subjects. python -m tests.evidence.run [SUBJECT]
 
 A subject's heading on the page is its name, its introduction the first paragraph of its docstring. A subject that
-raises keeps the claims it had made and falls short. Exit 1 when a claim falls short, 2 when there is no such subject.
+raises keeps the claims it had made and falls short. One that has figures on another page too writes them in
+`measured(page)`. Exit 1 when a claim falls short, 2 when there is no such subject.
 """
 
 import os
@@ -46,6 +47,8 @@ def main(package: str = "tests.evidence", page: Path = PAGE, only: str | None = 
         page.parent.mkdir(parents=True, exist_ok=True)
         body = "".join(f"\n## {heading}\n\n{kept[heading]}\n" for heading in map(_heading, subjects) if heading in kept)
         page.write_text(INTRODUCTION + body, encoding="utf-8")
+        if measured := getattr(import_module(f"{package}.{subject}"), "measured", None):
+            measured(page)
     return 0 if all_hold else 1
 
 

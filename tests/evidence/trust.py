@@ -18,10 +18,21 @@ from pipelines import metrics
 from pipelines.load import load
 from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
-from tests.evidence import Claim, _trust_damage, _trust_disks, _trust_endpoint, _trust_fuzz, _trust_kills, _trust_pairs
+from tests.evidence import (
+    Claim,
+    _trust_damage,
+    _trust_disks,
+    _trust_endpoint,
+    _trust_fuzz,
+    _trust_kills,
+    _trust_page,
+    _trust_pairs,
+)
 from tests.evidence._trust_verbs import CONTEXT, table_hash, tiny
 
 SMALL_LOADS, READERS, PUBLISHES = 500, 100, 50
+MOST_FILES = 100  # builds that are kept, logs that are joined from 32 small files of one on, the state and its copy
+STATE_BYTES = 16_384  # of the state, a load of two files with two logs each: rows of counts, checks, files
 PROCESSES = 4  # that the readers are spread over
 PAUSE_S = 5.0  # of a reader between two questions, at most
 
@@ -30,6 +41,11 @@ def claims() -> Iterator[Claim]:
     """Run every part, the quick ones first."""
     for part in PARTS.values():
         yield from part()
+
+
+def measured(evidence: Path) -> None:
+    """Write the figures of the page that was just written into the page of promises."""
+    _trust_page.refresh(evidence)
 
 
 def _read(warehouse: Path, number: int, stop: Path, told: Path) -> None:
@@ -81,11 +97,11 @@ def _readers() -> Iterator[Claim]:
     errors = [error for lines in found for error in lines[2:]]
     answers, fewest = sum(int(lines[0]) for lines in found), min(int(lines[1]) for lines in found)
     print(*sorted(set(errors))[:10], sep="\n", file=sys.stderr)
-    name = f"{share * PROCESSES} readers through {PUBLISHES} publishes: each answer is of a whole build"
+    name = f"Readers, {share * PROCESSES} through {PUBLISHES} publishes: each answer is of a whole build"
     yield Claim(name, "0 errors", f"{answers:,} answers, {len(errors)} errors", not errors and fewest > 0)
 
 
-def _small_loads() -> Iterator[Claim]:
+def _small_loads(number: int = SMALL_LOADS) -> Iterator[Claim]:
     """Load many small deliveries, and hold them against one big load of the same rows."""
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
@@ -94,43 +110,60 @@ def _small_loads() -> Iterator[Claim]:
             settings.warehouse.parent.mkdir()
         folders = [
             tiny(root / "files" / f"{n:03d}", 0 if n == 0 else 1000 + 10 * n, 1000 if n == 0 else 10)
-            for n in range(SMALL_LOADS)
+            for n in range(number)
         ]
-        seconds = []
+        seconds, half = [], 0
         for folder in folders:
             begun = time.process_time()
             load(many, [folder])
             seconds.append(time.process_time() - begun)
+            half = _state_bytes(many) if len(seconds) == number // 2 else half
         load(one, folders)
-        early, late = sum(seconds[10:60]) / 50, sum(seconds[-50:]) / 50
+        some = min(50, number // 4)
+        early, late = sum(seconds[some // 5 : some // 5 + some]) / some, sum(seconds[-some:]) / some
         yield Claim(
-            f"CPU of a load after {SMALL_LOADS} small ones, over that after ten",
+            f"{number} small loads: CPU of the last {some}, over that of {some} after the first ten",
             "at most 1.3x",
             f"{late / early:.2f}x ({early:.2f} s, {late:.2f} s)",
             late <= 1.3 * early,
         )
         sizes = [build_path(s.warehouse, current_id(s.warehouse) or "").stat().st_size for s in (many, one)]
         yield Claim(
-            f"Newest build after {SMALL_LOADS} small loads, over that of one big load",
+            f"{number} small loads: newest build, over that of one big load",
             "at most 1.3x",
             f"{sizes[0] / sizes[1]:.2f}x ({sizes[0] / 2**20:.1f} MiB)",
             sizes[0] <= 1.3 * sizes[1],
         )
-        count = sum(1 for p in many.warehouse.rglob("*") if p.is_file())
-        state = (many.warehouse / "state.sqlite").stat().st_size / 1024
-        yield Claim(
-            f"Files of the warehouse after {SMALL_LOADS} small loads",
-            "under one a load",
-            f"{count}, state {state:,.0f} KiB",
-            count < SMALL_LOADS,
-        )
+        yield from _kept(many, folders, half)
         same = all(_facts(many)[t] == _facts(one)[t] for t in ("fact_order_line", "fact_return_line"))
         yield Claim(
-            f"Facts of {SMALL_LOADS} small loads are those of one big load",
-            "equal",
-            "equal" if same else "differ",
-            same,
+            f"{number} small loads: facts are those of one big load", "equal", "equal" if same else "differ", same
         )
+
+
+def _kept(settings: Settings, folders: list[Path], half: int) -> Iterator[Claim]:
+    """Count what many loads keep: files beside those that were given, and bytes of the state a load."""
+    number, given = len(folders), sum(1 for folder in folders for _ in folder.iterdir())
+    raw = sum(1 for p in settings.raw.rglob("*") if p.is_file())
+    files = sum(1 for p in settings.warehouse.rglob("*") if p.is_file())
+    yield Claim(
+        f"{number} small loads: files of the warehouse, and raw files",
+        f"at most {MOST_FILES}, whatever the number of loads; a raw file for each of the {given} given",
+        f"{files}, {raw}",
+        files <= MOST_FILES and raw == given,
+    )
+    state_bytes = _state_bytes(settings)
+    grown = (state_bytes - half) / (number - number // 2)
+    yield Claim(
+        f"{number} small loads: bytes of the state a load, in all and in the second half",
+        f"at most {STATE_BYTES:,} each",
+        f"{state_bytes / number:,.0f}, {grown:,.0f}",
+        state_bytes / number <= STATE_BYTES and grown <= STATE_BYTES,
+    )
+
+
+def _state_bytes(settings: Settings) -> int:
+    return (settings.warehouse / "state.sqlite").stat().st_size
 
 
 def _facts(settings: Settings) -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 import codecs
 import csv
+import gzip
 import itertools
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -347,6 +349,9 @@ def _unreadable(file: Path, error: duckdb.Error) -> SourceError:
 
 
 def csv_columns(_: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
-    """Read the header of a CSV file: its first line that is not empty."""
+    """Read the header of a CSV file: its first line that is not empty; of one that cannot be unpacked, nothing."""
     records = _numbered(file, ",", '"', "utf-8", "replace")
-    return next((cells for _, _, cells in records if any(c.strip() for c in cells)), [])
+    try:
+        return next((cells for _, _, cells in records if any(c.strip() for c in cells)), [])
+    except (gzip.BadGzipFile, EOFError, zlib.error):  # who reads its rows says what it is
+        return []
