@@ -28,7 +28,9 @@ from pipelines.cli import carbon
 from pipelines.warehouse import state
 
 FOR_EVER = 10**9
-_WRITING = re.compile(r"\s*(COPY|INSERT|CREATE|DELETE|UPDATE|DROP|ALTER|CHECKPOINT|SET max_vacuum|ATTACH|COMMIT)", re.I)
+_WRITING = re.compile(
+    r"\s*(COPY|INSERT|CREATE|DELETE|UPDATE|DROP|ALTER|CHECKPOINT|SET max_vacuum|ATTACH(?!.*READ_ONLY)|COMMIT)", re.I
+)
 _SQLITE = {errno.ENOSPC: "database or disk is full", errno.EROFS: "attempt to write a readonly database"}
 
 

@@ -93,6 +93,25 @@ def test_an_action_is_logged_changed_and_withdrawn_but_never_lost(settings: Sett
     assert replace(gone, status="done", updated_at=first.updated_at) == first
 
 
+def test_an_action_that_is_logged_twice_is_one(settings: Settings) -> None:
+    values = {"owner": "Nadia", "due_on": dt.date(2026, 2, 6), "expected_money": 1200.5}
+    asked = actions.log_action(settings, "carrier_call", {}, **values)
+    assert actions.log_action(settings, "carrier_call", {}, **values) == asked
+    note = actions.log_action(settings, "size_note", {"style_id": ["s:1"]}, effective_on=dt.date(2026, 1, 5))
+    assert actions.log_action(settings, "size_note", {"style_id": ["s:1"]}, effective_on=dt.date(2026, 1, 5)) == note
+    assert actions.actions(settings) == [note, asked]
+    others = [
+        actions.log_action(settings, "carrier_call", {}, **{**values, "owner": "Paul"}),
+        actions.log_action(settings, "claim", {}, **values),
+        actions.log_action(settings, "carrier_call", {"carrier": ["Relais"]}, **values),
+        actions.log_action(settings, "carrier_call", {}, **values, note="again"),
+        actions.log_action(settings, "size_note", {"style_id": ["s:1"]}),  # to be done once more
+    ]
+    assert len(actions.actions(settings)) == 2 + len(others)
+    actions.withdraw_action(settings, asked.action_id)
+    assert actions.log_action(settings, "carrier_call", {}, **values).action_id > others[-1].action_id
+
+
 @pytest.mark.parametrize(
     ("kind", "scope", "values", "told"),
     [

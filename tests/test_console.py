@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import console
+from pipelines.settings import Settings
 from pipelines.warehouse import state
 from pipelines.warehouse.build import writing
 from tests.conftest import ends
@@ -98,7 +99,7 @@ def test_what_nobody_foresaw_is_one_sentence_and_its_trace_is_in_the_log(
     assert words in err
     assert len(err.splitlines()) == 1
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert lines[-1]["exit_code"] == code
+    assert (lines[-1]["event"], lines[-1]["verb"], lines[-1]["exit_code"]) == ("ended", "load", code)
     assert ("fault" in [line["event"] for line in lines]) == (code == 5)
 
 
@@ -128,7 +129,98 @@ def test_a_load_is_logged_step_by_step_and_says_where_it_is_without_a_screen(
     assert {t["table"]: t["accepted"] for t in report["tables"]} == {"order_line": 3}
     assert any(line.startswith("backhaul: judging") for line in err.splitlines())
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert lines[0]["event"].startswith("landing")
-    assert lines[-1]["event"] == "loaded"
-    assert lines[-1]["build_id"] == report["build_id"]
+    assert (lines[0]["event"], lines[0]["verb"]) == ("began", "load")
+    assert lines[1]["event"].startswith("landing")
+    assert lines[-2]["event"] == "loaded"
+    assert lines[-2]["build_id"] == report["build_id"]
     assert all(datetime.fromisoformat(line["time"]).replace(tzinfo=None) <= state.now() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fly"], "No such command 'fly'"),
+        (["action", "fly"], "No such command 'fly'"),
+        (["metric", "sold_units", "--nope"], "--nope"),
+        (["metric"], "KEY"),
+        (["metric", "sold_units", "--from", "yesterday"], "yesterday is not a day; write it as 2026-01-31"),
+        (["metric", "sold_units", "--where", "FR"], "FR is not DIM=VALUE"),
+        (["export", "sold_units", "--out"], "--out"),
+    ],
+)
+def test_wrong_use_is_one_sentence_or_json(
+    arguments: list[str],
+    words: str,
+    tiny_settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(tiny_settings.warehouse))
+    code, out, err = ends(capsys, monkeypatch, *arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert words in err
+    asked = f"backhaul {'action' if arguments[0] == 'action' else arguments[0]}".removesuffix(" fly")
+    assert f"`{asked} --help` says what there is." in err
+    code, out, err = ends(capsys, monkeypatch, arguments[0], "--format", "json", *arguments[1:])
+    assert (code, out) == (2, "")
+    told = json.loads(err)
+    assert (told["error"], told["exit_code"]) == ("WrongUse", 2)
+
+
+def test_who_asks_for_nothing_is_shown_what_there_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for group in ([], ["action"]):
+        code, out, err = ends(capsys, monkeypatch, *group)
+        assert code == 2
+        assert "Usage: " in out + err
+
+
+def test_each_verb_is_logged_as_it_begins_and_ends(
+    tmp_path: Path, tiny_settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, at = tmp_path / "run.log", ("--warehouse", tiny_settings.warehouse)
+    rows = tmp_path / "rows.csv"
+    for arguments, verb, code in (
+        (["export", "sold_units", "--out", rows, *at], "export", 0),
+        (["action", "list", *at], "action list", 0),
+        (["verify", tmp_path / "nowhere.csv"], "verify", 1),
+        (["metric", "--nope"], "metric", 2),
+        (["status", "--warehouse", tmp_path / "nowhere"], "status", 4),
+    ):
+        assert ends(capsys, monkeypatch, "--log", log, *arguments)[0] == code
+        first, *_, last = [json.loads(line) for line in log.read_text().splitlines()]
+        assert (first["event"], first["verb"]) == ("began", verb)
+        assert (last["event"], last["verb"], last["exit_code"]) == ("ended", verb, code)
+        assert last["seconds"] >= 0
+        log.unlink()
+
+
+def test_a_check_that_finds_something_ends_with_1_in_the_log_too(
+    tmp_path: Path, copy_of_tiny: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_of_tiny.key_file.unlink()
+    log = tmp_path / "run.log"
+    assert ends(capsys, monkeypatch, "--log", log, "doctor", "--warehouse", copy_of_tiny.warehouse)[0] == 1
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert (last["level"], last["event"], last["verb"], last["exit_code"]) == ("info", "ended", "doctor", 1)
+
+
+def test_verbose_writes_the_log_to_standard_error(
+    tmp_path: Path, tiny_settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["metric", "sold_units", "--format", "json", "--warehouse", tiny_settings.warehouse]
+    assert ends(capsys, monkeypatch, *asked)[2] == ""
+    code, out, err = ends(capsys, monkeypatch, "--verbose", *asked)
+    assert (code, json.loads(out)[0]["value"]) == (0, 9)
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [line["event"] for line in lines] == ["began", "ended"]
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr("pipelines.metrics.answer", fail)
+    code, out, err = ends(capsys, monkeypatch, "--verbose", *asked)
+    assert (code, out) == (5, "")
+    [fault] = [json.loads(line) for line in err.splitlines() if '"fault"' in line]
+    assert "ZeroDivisionError: by nought" in fault["trace"]

@@ -3,12 +3,14 @@
 It heals, or says so in one sentence, and nothing else is destroyed.
 """
 
+import importlib.metadata
 import os
 import re
 import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
@@ -190,6 +192,25 @@ def test_the_doctor_sees_what_a_load_would_heal(copy_of_tiny: Settings, damage: 
     HEALED[damage](copy_of_tiny)
     told = doctor.examine(copy_of_tiny, is_deep=False)
     assert [f for f in told if f.is_fault and "backhaul load" in f.remedy]
+
+
+def test_the_doctor_says_what_an_installation_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(doctor.installation()) == []
+    needed = importlib.metadata.requires("backhaul") or []
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: [*needed, "no-such_package>=1", "other; extra == 'x'"])
+    monkeypatch.setattr(doctor, "_SHIPPED", ("costs.csv", "gone.csv"))
+    monkeypatch.setattr(doctor, "ZoneInfo", lambda name: ZoneInfo(f"No/{name}"))
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "nowhere"))
+    found = list(doctor.installation())
+    assert [(Path(f.where).name, f.problem) for f in found] == [
+        ("no-such_package", "is not installed"),
+        ("gone.csv", "is gone"),
+        ("time zones", "are not installed"),
+        ("file names", "are read as ascii"),
+        ("nowhere", "cannot be written"),
+    ]
+    assert all(f.is_fault and f.remedy for f in found)
 
 
 def test_a_writer_killed_within_a_transaction_leaves_a_state_that_can_be_read(

@@ -420,6 +420,16 @@ def test_a_folder_of_any_name_holds_a_warehouse(folder: str, tmp_path: Path) -> 
     assert found == [("FR", 1)]
 
 
+def test_a_build_below_a_folder_named_like_a_column_holds_what_the_files_say(tmp_path: Path, tiny_files: Path) -> None:
+    settings = Settings(warehouse=tmp_path / "country=ES" / "units=7" / "warehouse")
+    load(settings, [tiny_files])
+    [build] = (settings.warehouse / "builds").glob("*.duckdb")
+    with duckdb.connect(str(build), read_only=True) as connection:
+        found = connection.execute("SELECT country, sum(units_sold)::INT FROM fact_order_line GROUP BY 1").fetchall()
+        back = connection.execute("SELECT sum(units)::INT FROM fact_return_line").fetchall()
+    assert (found, back) == ([("FR", 9)], [(5,)])
+
+
 def test_a_packed_retail_table_that_breaks_off_is_refused_and_its_lines_close(tmp_path: Path) -> None:
     rows = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n" + "".join(
         f'{n},A{n},"a\nbox",2,2010-12-01 08:26:00,2.55,1,France\n' for n in range(536365, 536465)

@@ -29,7 +29,7 @@ from pipelines.settings import Settings
 from pipelines.sources import mapping_source
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.sql import connect, quote, read_sql
-from tests.conftest import TINY_SHOP, fresh, write_shop
+from tests.conftest import TINY_SHOP, ends, fresh, write_shop
 from tests.test_cli import run
 
 HOSTILE = {
@@ -354,6 +354,30 @@ def test_what_is_written_is_its_owners_alone(tmp_path: Path, tiny_files: Path, m
         os.umask(before)
 
 
+def test_what_verbs_write_is_its_owners_alone(
+    copy_of_tiny: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    out, at = tmp_path / "out", ("--warehouse", copy_of_tiny.warehouse)
+    out.mkdir(mode=0o700)
+    before = os.umask(0)
+    try:
+        for verb in (
+            *(("export", "sold_units", "--out", out / f"sold.{kind}") for kind in ("csv", "xlsx", "parquet")),
+            ("export", "sold_units", "--rows", "numerator", "--out", out / "rows.csv"),
+            ("close", "2025-12", "--approver", "A. Martin"),
+            ("backup", out / "copy"),
+        ):
+            assert ends(capsys, monkeypatch, "--log", out / "run.log", *verb, *at)[0] == 0
+    finally:
+        os.umask(before)
+    written = [p for root in (out, copy_of_tiny.warehouse / "closed") for p in root.rglob("*")]
+    assert {"sold.csv", "sold.xlsx", "sold.parquet", "rows.csv", "run.log"} <= {p.name for p in written}
+    assert [p for p in written if "2025-12" in p.name and copy_of_tiny.warehouse in p.parents]
+    assert open_to_others(out, copy_of_tiny.warehouse / "closed") == []
+
+
 def test_cells_of_a_csv_print_no_live_formula(hostile: Settings) -> None:
     text = run("metric", "sold_units", "--by", "category", "--format", "csv", "--warehouse", str(hostile.warehouse))
     cells = [row["category"] for row in csv.DictReader(io.StringIO(text))]
@@ -566,6 +590,14 @@ def test_a_page_may_fetch_nothing_from_elsewhere() -> None:
         assert headers["x-content-type-options"] == "nosniff"
 
 
+def test_a_refused_page_asks_no_machine_for_an_address() -> None:
+    """Streamlit asks a machine outside for its address, unless it is told the one to print."""
+    given = dict(word[2:].split("=", 1) for word in pages.command(8501) if word.startswith("--"))
+    assert given["browser.serverAddress"] == "localhost"
+    assert given["server.address"] == "127.0.0.1"
+    assert given["browser.gatherUsageStats"] == "false"
+
+
 def test_the_pages_end_when_they_are_told_to(hostile: Settings) -> None:
     import os
     import signal
@@ -589,9 +621,9 @@ def test_the_pages_end_when_they_are_told_to(hostile: Settings) -> None:
     ]
     with subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
-    ) as pages:
-        assert pages.stdout is not None
-        link = pages.stdout.readline().split()[-1]
+    ) as served:
+        assert served.stdout is not None
+        link = served.stdout.readline().split()[-1]
         assert re.fullmatch(rf"http://localhost:{port}/\?token=[\w-]{{20,}}", link)
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
@@ -602,7 +634,7 @@ def test_the_pages_end_when_they_are_told_to(hostile: Settings) -> None:
                 assert answer.status == 200
                 break
             time.sleep(0.2)
-        pages.send_signal(signal.SIGTERM)
-        pages.wait(120)
+        served.send_signal(signal.SIGTERM)
+        served.wait(120)
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port), 5)

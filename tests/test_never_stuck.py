@@ -1,5 +1,6 @@
 """Never stuck: whatever one load or one writer meets, it ends in a sentence and the next one works."""
 
+import errno
 import gzip
 import json
 import os
@@ -25,7 +26,7 @@ from pipelines.outputs import closing
 from pipelines.people import actions
 from pipelines.settings import Settings
 from pipelines.warehouse import build, state, state_tables
-from tests.disturbed import no_file_larger_than
+from tests.disturbed import FOR_EVER, failing, no_file_larger_than
 
 LINE = TINY_SHOP["order_line"][0]
 HEADER = ",".join(LINE)
@@ -291,6 +292,34 @@ def test_a_full_disk_ends_in_a_sentence_and_loses_nothing(copy_of_tiny: Settings
     assert not list((copy_of_tiny.warehouse / "builds").glob(f"*{build.UNFINISHED}*"))
     assert closing.closed(copy_of_tiny) == []
     assert factors.ledger(copy_of_tiny).chosen == factors.DEFAULT
+
+
+def test_a_load_that_was_put_aside_is_shown_by_status(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    (tmp_path / "order_line.9.csv.gz").write_bytes(damaged_block())
+    with pytest.raises(SourceError):
+        load(copy_of_tiny, [tmp_path / "order_line.9.csv.gz"])
+    (name,) = [load_id for load_id, status in loads(copy_of_tiny).items() if status == "failed"]
+    at = ["--warehouse", str(copy_of_tiny.warehouse)]
+    result = CliRunner().invoke(app, ["status", *at], env={"COLUMNS": "300"})
+    assert result.exit_code == 0
+    (row,) = [line for line in result.output.splitlines() if name in line]
+    assert "failed" in row
+    assert "order_line.9.csv.gz" in result.output
+    told = json.loads(CliRunner().invoke(app, ["status", "--format", "json", *at]).output)
+    (failed,) = [row for row in told["loads"] if row["load"] == name]
+    assert failed["status"] == "failed"
+
+
+def test_a_disk_that_refuses_every_write_still_answers(copy_of_tiny: Settings) -> None:
+    def said(*words: str) -> Any:
+        return CliRunner().invoke(app, [*words, "--warehouse", str(copy_of_tiny.warehouse)])
+
+    with failing(copy_of_tiny.warehouse.parent, errno.EROFS, 1, FOR_EVER):
+        metric = said("metric", "sold_units", "--format", "json")
+        refused = said("action", "add", "claim")
+    assert metric.exit_code == 0, metric.output
+    assert json.loads(metric.output)[0]["value"] == 9
+    assert isinstance(refused.exception, OSError | BackhaulError)  # the disk does refuse
 
 
 READING = (

@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import openpyxl
 import pytest
 from sqlalchemy import Boolean, Column, Date, DateTime, Double, Integer, Numeric
 
-from pipelines.load import load, reason_wordings
+from pipelines.load import land, load, reason_wordings
 from pipelines.load.contracts import shape_sql
 from pipelines.settings import Settings
 from pipelines.sources.online_retail import COLUMNS
-from pipelines.warehouse import schema
+from pipelines.warehouse import schema, state
 from pipelines.warehouse.sql import read_sql
-from tests.conftest import TINY_SHOP, fresh, write_rows, write_shop
+from tests.conftest import TINY_SHOP, ends, fresh, write_rows, write_shop
 from tests.test_sources_shopify import ORDER
+from tests.test_systems import APART, SHIPPED, files_of
 
 KINDS = {
     "name": "Zorbinia {m} Vandermark",
@@ -45,7 +47,7 @@ def marker(kind: str, number: int) -> str:
     return KINDS[kind].format(m=f"qx{kind}q{number:03d}z")
 
 
-def found_in(settings: Settings) -> dict[str, set[tuple[str, int]]]:
+def found_in(settings: Settings, *others: Path) -> dict[str, set[tuple[str, int]]]:
     """Give the markers of each place of everything written but the raw files: file names, bytes, columns."""
     found: dict[str, set[tuple[str, int]]] = defaultdict(set)
 
@@ -53,8 +55,8 @@ def found_in(settings: Settings) -> dict[str, set[tuple[str, int]]]:
         text = content.decode("latin-1") if isinstance(content, bytes) else content
         found[place] |= {(kind.lower(), int(number)) for kind, number in MARKER.findall(text)}
 
-    for path in [p for p in settings.warehouse.rglob("*") if p.is_file()]:
-        look("names of files", str(path.relative_to(settings.warehouse)))
+    for path in [p for root in (settings.warehouse, *others) for p in root.rglob("*") if p.is_file()]:
+        look("names of files", str(path.relative_to(settings.warehouse.parent)))
         look(f"bytes of {path.suffix}", path.read_bytes())
         if path.suffix == ".parquet":
             with duckdb.connect() as connection:
@@ -292,9 +294,131 @@ def test_online_retail_keeps_no_marker(settings: Settings, tmp_path: Path) -> No
         )
     )
     rows = [plain | {c: marker(k, i)} for i, c in enumerate(COLUMNS) for k in ("email",)]
+    rows += [plain | {"InvoiceNo": f"5364{n:02d}", "CustomerID": marker(k, 100)} for n, k in enumerate(KINDS)]
     write_rows(tmp_path / "online.csv", [plain, *rows])
-    load(settings, [tmp_path / "online.csv"], source="online_retail")
+    report = load(settings, [tmp_path / "online.csv"], source="online_retail")
+    assert {r["table"]: r["accepted"] for r in report.counts}["order_line"] > len(KINDS)
     assert found_in(settings) == {}
+
+
+PERSONAL = re.compile("(?i)name$|mail|phone|address|city|zip|post(al|code)|note|comment|reason|customer|company|buyer")
+OF_GOODS = re.compile("(?i)product|item|carrier|retailer|^name$|^order_name$|^Name$")
+"""Headings that name goods, carriers, shops or orders: kept as given."""
+BESIDE = {
+    "first_name": "name",
+    "email": "email",
+    "phone": "phone",
+    "address_1": "street",
+    "zip": "postcode",
+    "ip": "address",
+    "iban": "bank",
+    "note": "words",
+}
+"""Columns that systems have beside those of the fixtures, and what kind of text they hold."""
+
+
+class Planter:
+    """Puts another marker in each text that may be somebody's, and beside it what else such a system tells."""
+
+    def __init__(self) -> None:
+        self.planted: dict[tuple[str, int], str] = {}
+
+    def text(self, place: str, kind: str) -> str:
+        number = sum(k == kind for k, _ in self.planted) + 1
+        self.planted[kind, number] = place
+        return marker(kind, number)
+
+    def named(self, place: str, heading: str) -> str | None:
+        """Give a marker for a value under a heading, where that may be personal."""
+        if not PERSONAL.search(heading) or OF_GOODS.search(heading):
+            return None
+        found = re.search("(?i)mail|phone|zip|post(?=al|code)|address|name", heading)
+        kinds = {"mail": "email", "phone": "phone", "zip": "postcode", "post": "postcode", "name": "name"}
+        return self.text(f"{place} {heading}", kinds.get(found[0].lower(), "street") if found else "words")
+
+    def json(self, place: str, value: Any, heading: str = "") -> Any:
+        if isinstance(value, list):
+            return [self.json(place, v, heading) for v in value]
+        if isinstance(value, dict):
+            own = {k: self.json(place, v, k) for k, v in value.items()}
+            return {**{k: self.text(f"{place} {k}", kind) for k, kind in BESIDE.items() if k not in own}, **own}
+        return value if value is None or isinstance(value, bool) else self.named(place, heading) or value
+
+    def table(self, place: str, rows: list[list[Any]]) -> list[list[Any]]:
+        """Plant the rows of a table below its heading: the first row with as many cells as any."""
+        width = max(map(len, rows))
+        top = next(i for i, row in enumerate(rows) if len(row) == width)
+        done = [*rows[:top], [*rows[top], *(f"buyer {k}" for k in BESIDE)]]
+        for row in rows[top + 1 :]:
+            own = [(self.named(place, str(h)) if v else None) or v for h, v in zip(rows[top], row, strict=True)]
+            done.append([*own, *(self.text(f"{place} {k}", kind) for k, kind in BESIDE.items())])
+        return done
+
+    def file(self, given: Path, to: Path) -> Path:
+        """Write a fixture anew with markers in it."""
+        to.parent.mkdir(parents=True, exist_ok=True)
+        place = given.parent.name
+        if given.suffix == ".json":
+            to.write_text(json.dumps(self.json(place, json.loads(given.read_text("utf-8")))), encoding="utf-8")
+        elif given.suffix == ".xlsx":
+            book = openpyxl.load_workbook(given)
+            for sheet in book.worksheets:
+                rows = self.table(f"{place} {sheet.title}", [list(row) for row in sheet.values])
+                for y, row in enumerate(rows, 1):
+                    for x, value in enumerate(row, 1):
+                        sheet.cell(y, x, value)
+            book.save(to)
+        else:
+            text = given.read_text("utf-8-sig")
+            separator = max(",;\t", key=text.count)
+            with to.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, delimiter=separator)
+                writer.writerows(self.table(place, list(csv.reader(text.splitlines(), delimiter=separator))))
+        return to
+
+
+def test_no_system_leaves_a_marker_in_a_warehouse_a_log_an_export_or_a_closed_month(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every shipped mapping's fixture and a shop whose returns emit something, in one build."""
+    planter = Planter()
+    state_file = state.State(settings.warehouse)
+    for mapping in SHIPPED:
+        files = [planter.file(f, tmp_path / "in" / mapping / f.name) for f in files_of(mapping)]
+        land.begin(state_file, files, mapping, APART.get(mapping), None)
+    shop = {thing: [dict(row) for row in rows] for thing, rows in TINY_SHOP.items()}
+    for thing, names in {
+        "order_line": ("customer_id", "customer_area"),
+        "return_event": ("reason_raw",),
+        "place": ("name",),
+    }.items():
+        for row in shop[thing]:
+            row |= {n: planter.text(f"tiny {n}", "postcode" if "area" in n else "name") for n in names if row.get(n)}
+    land.begin(state_file, [write_shop(tmp_path / "in" / "tiny", shop)], None, None, None)
+    state_file.close()
+    out, at = tmp_path / "out", ("--warehouse", settings.warehouse)
+    out.mkdir()
+    for verb in (
+        ("load",),
+        ("export", "observed_return_rate", "--rows", "numerator", "--out", out / "returns.csv"),
+        ("export", "sold_units", "--rows", "numerator", "--out", out / "sales.csv"),
+        ("close", "2025-12", "--approver", "A. Martin"),
+        ("status",),
+        ("reasons",),
+    ):
+        code, said, err = ends(capsys, monkeypatch, "--log", out / "run.log", *verb, *at)
+        assert code == 0, err
+        (out / f"{verb[0]}.txt").write_text(said + err)
+    raw = b"".join(p.read_bytes() for p in settings.raw.rglob("*") if p.suffix in (".csv", ".json", ".txt"))
+    planted = {key for key, place in planter.planted.items() if not place.startswith("odoo")}
+    assert {(k.lower(), int(n)) for k, n in MARKER.findall(raw.decode("latin-1"))} == planted
+    state_file = state.State(settings.warehouse)
+    assert set(state_file.statuses().values()) == {"published"}
+    state_file.close()
+    assert (out / "sales.csv").read_text().count("\n") > 30
+    assert list((settings.warehouse / "closed").rglob("*.parquet"))
+    told = {place: sorted({planter.planted[m] for m in kept}) for place, kept in found_in(settings, out).items()}
+    assert told == {}
 
 
 def test_shopify_keeps_no_marker(settings: Settings, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -318,31 +318,117 @@ def test_health_waits_for_no_question(tiny_settings: Settings) -> None:
     reader.close()
 
 
+@contextlib.contextmanager
+def served(settings: Settings, *, asked_before: Callable[[int], None] = lambda port: None) -> Iterator[int]:
+    """Serve as `backhaul serve` does and give the port; `asked_before` may call while nobody is taken in yet."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1024)
+        port = listening.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(serve.application(settings, KEY), **serve.options("127.0.0.1", port)))
+        asked_before(port)
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        try:
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join(60)
+        assert not thread.is_alive()
+
+
+WHOLE = b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def wait_for_the_end(caller: socket.socket) -> None:
+    """Read until the server ends the connection: one that it keeps is waited for in vain."""
+    caller.settimeout(120)
+    with contextlib.suppress(ConnectionResetError):
+        while caller.recv(4096):
+            pass
+
+
 def test_a_request_that_does_not_come_ends_its_connection(
     tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serve, "REQUEST_SECONDS", 0.5)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(serve.application(tiny_settings, KEY), **serve.options("127.0.0.1", port)))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    whole = b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n"
-    for sent in (
-        b"",
-        whole[:-2],
-        whole + whole[:10],
-        whole.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\nab"),
-    ):
-        with socket.create_connection(("127.0.0.1", port), 120) as caller:
+    with served(tiny_settings) as port:
+        for sent in (
+            b"",
+            WHOLE[:-2],
+            WHOLE + WHOLE[:10],
+            WHOLE.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\nab"),
+        ):
+            with socket.create_connection(("127.0.0.1", port), 120) as caller:
+                caller.sendall(sent)
+                wait_for_the_end(caller)
+        assert Client(port).get("/v1/health")[0] == 200
+
+
+def test_connections_that_only_wait_make_room(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half-sent requests by the dozen, before and after: the first are closed, and who asks is answered."""
+    monkeypatch.setattr(serve, "REQUEST_SECONDS", 3600)  # no connection ends of itself
+    monkeypatch.setattr(serve, "MOST_CONNECTIONS", 20)
+    with contextlib.ExitStack() as held:
+
+        def call(port: int, sent: bytes) -> socket.socket:
+            caller = held.enter_context(socket.create_connection(("127.0.0.1", port), 120))
             caller.sendall(sent)
-            with contextlib.suppress(ConnectionResetError):
-                while caller.recv(4096):
-                    pass  # until the server ends it: without a limit this waits for ever
-    assert Client(port).get("/v1/health")[0] == 200
-    server.should_exit = True
-    thread.join(60)
-    assert not thread.is_alive()
+            return caller
+
+        honest: list[socket.socket] = []
+
+        def rush(port: int) -> None:
+            honest.append(call(port, WHOLE))
+            for _ in range(serve.MOST_CONNECTIONS + 50):
+                call(port, WHOLE[:-2])
+
+        with served(tiny_settings, asked_before=rush) as port:
+            assert honest[0].recv(4096).startswith(b"HTTP/1.1 200")
+            idle = [call(port, WHOLE[:-2]) for _ in range(serve.MOST_CONNECTIONS + 50)]
+            assert Client(port).get("/v1/health", "")[0] == 200
+            for caller in idle[:51]:
+                wait_for_the_end(caller)
+            last = idle[-1]
+            last.sendall(b"\r\n")
+            assert last.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_more_questions_than_are_answered_at_once_are_told_to_come_back(
+    tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_asked, may_end = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> dict[str, Any]:
+        is_asked.set()
+        assert may_end.wait(120)
+        return {"lanes": []}
+
+    monkeypatch.setattr(serve, "promise", slow)
+    monkeypatch.setattr(serve, "MOST_CONNECTIONS", 1)
+    with served(tiny_settings) as port, ThreadPoolExecutor(1) as pool:
+        answered = pool.submit(Client(port).get, "/v1/promise")
+        assert is_asked.wait(120)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        connection.request("GET", "/v1/returns/R1/refund-by", headers={"X-API-Key": KEY})
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        assert (answer.headers["Cache-Control"], answer.headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+        assert "Ask again" in json.loads(answer.read())["error"]
+        connection.close()
+        assert Client(port).get("/v1/health", "")[0] == 200
+        may_end.set()
+        assert answered.result(120)[0] == 200
+        assert Client(port).get("/v1/returns/R1/refund-by")[0] == 200
+
+
+def test_what_is_no_http_is_answered_in_the_same_form(tiny_settings: Settings) -> None:
+    with served(tiny_settings) as port, socket.create_connection(("127.0.0.1", port), 120) as caller:
+        caller.sendall(b"\x16\x03 hello\r\n\r\n")
+        answer = http.client.HTTPResponse(caller)
+        answer.begin()
+        assert answer.status == 400
+        assert (answer.headers["Cache-Control"], answer.headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+        assert "error" in json.loads(answer.read())

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.console import Verbs, run, write_log
+from pipelines.cli.console import Verbs, began, run, write_log
 
 app = typer.Typer(
     name="backhaul",
@@ -63,6 +63,7 @@ def each(
 ) -> None:
     """Analyse returns: return rates, reasons, promises, margin and emissions."""
     write_log(to=log, is_verbose=verbose)
+    began()
 
 
 def main() -> None:

@@ -13,11 +13,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from types import FrameType
 from typing import Any, NoReturn
 
+import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -28,7 +30,7 @@ from pipelines.errors import BackhaulError, Stopped
 errors = Console(stderr=True)
 log = logging.getLogger("backhaul")
 
-UNAVAILABLE, FAULT, TERMINATED = 4, 5, 143
+WRONG_USE, UNAVAILABLE, FAULT, TERMINATED = 2, 4, 5, 143
 """Exit codes beside those of our errors: see docs/operations.md."""
 SILENCE = 10.0  # seconds without a word where standard error is no screen
 UNTOUCHED = "Nothing was published; readers keep the last build."
@@ -86,6 +88,11 @@ def write_log(*, to: str | None, is_verbose: bool) -> None:
         handler.setFormatter(Lines())
 
 
+def began() -> None:
+    """Log that the verb that was asked for begins."""
+    told("began", verb=_run.verb)
+
+
 def told(event: str, **given: Any) -> None:
     """Log an event with what belongs to it."""
     log.info(event, extra={"given": given})
@@ -130,6 +137,13 @@ class Verbs(TyperGroup):
     Ctrl-C and SIGTERM end each of them with a sentence, and an end of input is no wish to stop.
     """
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the verb that was asked for, and remember its name for the log."""
+        name, command, rest = super().resolve_command(ctx, args)
+        parts = getattr(command, "commands", {})
+        _run.verb = f"{name} {rest[0]}" if rest and rest[0] in parts else str(name)
+        return name, command, rest
+
     def invoke(self, ctx: Any) -> Any:
         """Run the verb that was asked for."""
         try:
@@ -147,6 +161,21 @@ class Verbs(TyperGroup):
 _signals: list[int] = []
 
 
+@dataclass
+class _Run:
+    """What is being run, and since when."""
+
+    verb: str = ""
+    begun: float = 0.0
+
+    def ended(self, code: int) -> dict[str, Any]:
+        """Say how it ended."""
+        return {"verb": self.verb, "exit_code": code, "seconds": round(time.monotonic() - self.begun, 3)}
+
+
+_run = _Run()
+
+
 def _stopped() -> Stopped:
     found = Stopped(f"Stopped. {UNTOUCHED} `backhaul load` without a path finishes what has landed.")
     found.exit_code = TERMINATED if _signals else found.exit_code
@@ -158,14 +187,24 @@ def _terminate(number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def run(command: Callable[[], Any]) -> None:
+def run(command: Callable[..., Any]) -> None:
     """Run the command line to its end: what went wrong is one sentence, and the exit code says of what kind it was."""
     with contextlib.suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, _terminate)
+    _run.verb, _run.begun = "", time.monotonic()
     try:
-        command()
+        code = command(standalone_mode=False) or 0  # of typer.Exit; verbs return nothing
+        told("ended", **_run.ended(code))
+        sys.exit(code)
     except BackhaulError as error:
         _end(type(error).__name__, str(error), error.exit_code)
+    except _WrongUse as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # who asks for nothing was shown what there is
+            sys.exit(WRONG_USE)
+        _end("WrongUse", _wrong_use(error), WRONG_USE)
+    except typer.Abort:
+        stopped = _stopped()
+        _end("Stopped", str(stopped), stopped.exit_code)
     except OSError as error:
         said = (
             f"{error.strerror}: {error.filename or ''}"
@@ -188,8 +227,16 @@ def run(command: Callable[[], Any]) -> None:
         log.handlers = []
 
 
+_WrongUse: Any = typer.BadParameter.__mro__[1]  # click's UsageError, whichever click typer brings
+
+
+def _wrong_use(error: Any) -> str:
+    told = " ".join(error.format_message().split())
+    return f"{told.rstrip('.')}. `{' '.join(('backhaul', *_run.verb.split()))} --help` says what there is."
+
+
 def _end(kind: str, sentence: str, code: int) -> NoReturn:
-    log.error("ended", extra={"given": {"error": kind, "exit_code": code, "message": sentence}})
+    log.error("ended", extra={"given": {**_run.ended(code), "error": kind, "message": sentence}})
     if _wants_json(sys.argv):
         print(json.dumps({"error": kind, "exit_code": code, "message": sentence}, ensure_ascii=False), file=sys.stderr)
     else:

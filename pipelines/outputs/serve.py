@@ -39,7 +39,7 @@ from pipelines.warehouse.star import STAR
 
 VERSION = "1"  # of the answers
 REQUEST_SECONDS = 10  # for a whole request, its header and its body
-MOST_CONNECTIONS = 256  # more are told to come back
+MOST_CONNECTIONS = 256  # above them the one that keeps us waiting longest is closed
 MOST_ANSWERS = 2000  # kept of one build
 AT = (0.5, 0.999)  # probabilities to keep a promise with
 LANE = {"market": "country", "method": "method", "carrier": "carrier"}
@@ -211,6 +211,7 @@ class _Endpoint:
 
     def __init__(self, settings: Settings, key: str) -> None:
         self._settings, self._key, self._reader = settings, key, Reader(settings)
+        self._answering = 0
 
     def is_allowed(self, request: Request) -> bool:
         """Say whether a request shows the key."""
@@ -226,12 +227,17 @@ class _Endpoint:
         async def answer(request: Request) -> Response:
             if not is_open and not self.is_allowed(request):
                 return _wrong(401, "Show the key of this server as `X-API-Key` or as a Bearer token.")
+            if not is_open and self._answering >= MOST_CONNECTIONS:
+                return _wrong(503, "Too much is asked at once. Ask again in a second.", {"Retry-After": "1"})
+            self._answering += not is_open
             try:
                 return await endpoint(request)
             except WarehouseMissing as error:
                 return _wrong(503, str(error))
             except BackhaulError as error:
                 return _wrong(400, str(error))
+            finally:
+                self._answering -= not is_open
 
         return answer
 
@@ -325,7 +331,10 @@ def application(settings: Settings, key: str) -> Starlette:
 
 
 class Impatient(H11Protocol):
-    """HTTP for callers that ask at once: a request that is not whole after REQUEST_SECONDS ends its connection."""
+    """HTTP for callers that ask at once: a request that is not whole after REQUEST_SECONDS ends its connection.
+
+    Above MOST_CONNECTIONS each new one ends the one that has been waited for longest; one that is being answered stays.
+    """
 
     _limit: asyncio.TimerHandle | None = None
 
@@ -333,12 +342,21 @@ class Impatient(H11Protocol):
         """Wait for the first request."""
         super().connection_made(transport)
         self._wait()
+        self.loop.call_later(0, self._make_room)  # once what others have sent is read
 
     def data_received(self, data: bytes) -> None:
         """Take in a part of a request; once it is whole, it may take its time."""
         super().data_received(data)
         if self.conn.their_state is h11.DONE:
             self._stop()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP as every other error is answered."""
+        answer = _wrong(400, msg, {"Connection": "close"})
+        parts = (h11.Response(status_code=400, headers=answer.raw_headers), h11.Data(data=bytes(answer.body)))
+        for part in (*parts, h11.EndOfMessage()):
+            self.transport.write(self.conn.send(part) or b"")
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
@@ -353,6 +371,14 @@ class Impatient(H11Protocol):
 
     def _wait(self) -> None:
         self._limit = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def _make_room(self) -> None:
+        others = [c for c in self.connections if isinstance(c, Impatient) and c is not self and c._limit is not None]
+        if len(self.connections) > MOST_CONNECTIONS and others:
+            first = min(others, key=lambda other: other._limit.when() if other._limit else 0)
+            first._stop()
+            first.connections.discard(first)
+            first.transport.abort()
 
     def _stop(self) -> None:
         if self._limit is not None:
@@ -487,7 +513,7 @@ def _describe_errors() -> dict[str, Any]:
         for code, sentence in (
             ("400", "What was asked is wrong; `error` says how"),
             ("401", "No key, or a wrong one"),
-            ("503", "Nothing has been published yet"),
+            ("503", "Nothing has been published yet, or too much is asked at once"),
         )
     }
 
@@ -550,13 +576,16 @@ def serve(settings: Settings, host: str, port: int, key: str) -> None:
 
 
 def options(host: str, port: int) -> dict[str, Any]:
-    """Give what the server is run with: requests in time, so many connections, no sockets, no log of callers."""
+    """Give what the server is run with: requests in time, so many connections, no sockets, no log of callers.
+
+    The backlog is also how many connections are taken in at once.
+    """
     return {
         "host": host,
         "port": port,
         "http": Impatient,
         "ws": "none",
-        "limit_concurrency": MOST_CONNECTIONS,
+        "backlog": MOST_CONNECTIONS,
         "timeout_keep_alive": 5,
         "log_level": "warning",
         "access_log": False,

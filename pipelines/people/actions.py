@@ -352,16 +352,22 @@ _OWN = {"action_id", "created_at", "updated_at"}  # given here, by nobody else
 def log_action(settings: Settings, kind: str, scope: Mapping[str, Sequence[str]], **values: Any) -> Action:
     """Log an action: `values` are the other fields of `Action`. Done when it has a day it took effect on, else open.
 
+    Gives the equal one where it is logged already and was not withdrawn.
     Raises ActionError for a kind, status or field that does not exist, and for an action on products that names none.
     Whether the products exist is for `check_scope` to say.
     """
     at = now()
     status = "done" if values.get("effective_on") else "open"
-    row = _checked({"status": status, **values, "kind": kind, "scope": scope}) | {"created_at": at, "updated_at": at}
+    given = _checked({"status": status, **values, "kind": kind, "scope": scope})
+    row = {f.name: None for f in fields(Action) if f.name not in _OWN} | given
+    equal = select(action.c.action_id).where(*(action.c[name].is_not_distinct_from(row[name]) for name in row))
     state = State(settings.warehouse)
     try:
         with writing(settings.warehouse, settings.short_wait_s), state.transaction() as connection:
-            number = connection.execute(insert(action).values(**row).returning(action.c.action_id)).scalar_one()
+            number = connection.execute(equal.where(action.c.status != "withdrawn")).scalars().first()
+            if number is None:
+                new = insert(action).values(**row, created_at=at, updated_at=at).returning(action.c.action_id)
+                number = connection.execute(new).scalar_one()
     finally:
         state.close()
     return find_action(settings, int(number))
