@@ -272,7 +272,8 @@ def test_a_rate_is_said_with_its_interval() -> None:
 
 def test_an_inspection_names_what_was_found_most() -> None:
     outcomes = pd.DataFrame({"label": ["match", "worn", "empty"], "value": [90.0, 7.0, 3.0]})
-    assert parts_returns.inspected(EN, outcomes) == "10 of 100 inspected units did not match the return request, mostly worn"
+    sentence = "10 of 100 inspected units did not match the return request, mostly worn"
+    assert parts_returns.inspected(EN, outcomes) == sentence
     assert parts_returns.inspected(EN, outcomes.iloc[:1]) == EN("returns.inspection")
 
 
