@@ -10,7 +10,7 @@ from pipelines.doctor import examine
 from pipelines.load import load, withdraw
 from pipelines.outputs.copies import backup, restore
 from pipelines.settings import Settings
-from pipelines.warehouse import log_files, schema, state, state_tables
+from pipelines.warehouse import log_files, schema, star, state, state_tables
 from pipelines.warehouse.log_files import Logs
 from tests.conftest import TINY_SHOP, fresh, write_shop
 from tests.test_load import assert_same, part, tables
@@ -74,6 +74,26 @@ def test_many_small_loads_leave_few_files_and_the_facts_of_one(joined: Settings,
     assert any(log_files.JOINED in f.stem for f in files(joined))
     assert_same(tables(joined), tables(tiny_settings))
     assert not [f for f in examine(joined, is_deep=True) if "log" in f.where]
+
+
+def test_logs_written_before_a_column_was_there_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A return that names no order, then one that says its channel; the log of the first is without the column."""
+    settings = fresh(tmp_path)
+    lost = {"event": "received", "occurred_at": "2025-12-20T09:00:00Z", "country": "FR"}
+    early, late = ({**lost, "event_id": n, "return_line_id": n, "return_id": n} for n in ("early", "late"))
+    load(settings, [write_shop(tmp_path / "shop", TINY_SHOP | {"return_event": [early]})], namespace="shop")
+    state_file = state.State(settings.warehouse)
+    without = "SELECT * EXCLUDE (channel) FROM {}"
+    Logs(settings, state_file).replace(loads(settings)[0], "return_event", lambda _, rows: without.format(rows))
+    state_file.close()
+    file = write_shop(tmp_path / "late", {"return_event": [late | {"channel": "store"}]})
+    load(settings, [file], namespace="shop")
+    grown = tables(settings)
+    told = grown["fact_return_line"].set_index("return_line_id")["channel"]
+    assert told.fillna("").to_dict() == {"shop:early": "", "shop:late": "store"}
+    monkeypatch.setattr(star, "VERSION", "another")
+    load(settings)
+    assert_same(tables(settings), grown)
 
 
 def test_a_load_of_a_joined_file_is_taken_back_with_its_rows(shop: Settings, tmp_path: Path) -> None:

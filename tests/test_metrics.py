@@ -621,6 +621,54 @@ def test_returns_of_a_period_over_its_sales_say_which_way_sales_bias_them(tmp_pa
         assert of_country["reason"].endswith("100.0% are of an unknown country")
 
 
+def test_returns_of_a_period_are_told_the_sales_of_their_own_product(tmp_path: Path) -> None:
+    """A sells 10 units a day, then 20; B 30, then 10: the shop sells 400, then 300.
+
+    20 of each come back, of no order.
+    """
+    day = date(2025, 11, 1)
+    sold = [
+        {
+            **hand_build.ORDERS[0],
+            "order_line_key": n + 100 * (product == "B"),
+            "product_id": product,
+            "ordered_on": day + timedelta(n),
+            "units_sold": early if n < 10 else late,
+        }
+        for product, early, late in (("A", 10, 20), ("B", 30, 10))
+        for n in range(20)
+    ]
+    lost = next(row for row in hand_build.LOTS if row["return_line_id"] == "shop:h")
+    back = [
+        {**lost, "return_lot_key": 900 + n, "return_line_key": 900 + n, "product_id": product, "units": 20}
+        | {"requested_on": date(2025, 11, 15), "country": None}
+        for n, product in enumerate("AB")
+    ]
+    with rebuilt(tmp_path, fact_order_line=sold, fact_return_line=back, estimate_credit_match=[]) as build:
+        later = Question(since=date(2025, 11, 11), until=date(2025, 11, 20))
+        found = metrics.answer(build, "period_return_rate", later, by=["product_id"]).set_index("product_id")
+        assert found["value"].to_dict() == {"A": 20 / 200, "B": 20 / 100}
+        said = {
+            "A": "too low while sales grow: 200 units sold in these days, 100 in those 10 days earlier",
+            "B": "too high while sales fall: 100 units sold in these days, 300 in those 10 days earlier",
+        }
+        for product, direction in said.items():
+            row = found.loc[product]
+            assert (row["caution"], direction in row["reason"]) == ("trend", True), row["reason"]
+            alone = metrics.answer(build, "period_return_rate", later.under(product_id=[product])).iloc[0]
+            assert row["reason"] == alone["reason"]
+        early = Question(since=date(2025, 11, 10), until=date(2025, 11, 20))  # one of its eleven days before the data
+        for product, row in (
+            metrics.answer(build, "period_return_rate", early, by=["product"]).set_index("product").T.items()
+        ):
+            alone = metrics.answer(build, "period_return_rate", early.under(product_id=[product])).iloc[0]
+            assert "before the data" in row["reason"]
+            assert row["reason"] == alone["reason"]
+        monthly = metrics.answer(build, "period_return_rate", later, by=["product_id", "week"])
+        assert set(monthly["reason"]) <= {"by date of return over date of sale", "nothing sold in this selection"}
+        assert set(monthly["caution"]) == {""}
+
+
 def test_marks_of_whole_orders_are_an_upper_bound_for_lines(build: Build) -> None:
     lines = metrics.answer(build, "flagged_line_rate").iloc[0]
     assert lines["caution"] == "upper_bound"

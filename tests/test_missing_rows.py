@@ -4,6 +4,7 @@ Rows in quarantine, money without an exchange rate, a refund in two payments.
 """
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +279,72 @@ def test_what_no_rate_is_known_of_stays_out_and_a_parcel_refused_at_the_door_cou
     assert refunds["reason"].endswith("50.0% have no exchange rate; the value is of these alone")
     assert (refunds["value"], refunds["status"]) == (60, "greyed")
     assert _row(build, "refused_rate")["value"] == 0.25
+
+
+def _lines(source: str, shipped: int, *others: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give order lines of one unit, the first of ten shipped, then others."""
+    bare = {"shipped_at": "", "channel": "web"}
+    ten = [_line(f"{source}{n}", 1, 10, channel="web") | (bare if n >= shipped else {}) for n in range(10)]
+    return [*ten, *(_line(f"{source}x{n}", 1, 10) | bare | other for n, other in enumerate(others))]
+
+
+@pytest.fixture(scope="module")
+def habits(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Four sources: `aa` ships all, `bb` 8 of 10, `cc` 7 of 10, `dd` 9 of 10 and has a line that may yet be shipped.
+
+    Of the two lines of `bb` without a shipment one came back; it sold one more in a store.
+    """
+    folder = tmp_path_factory.mktemp("habits")
+    found = fresh(folder)
+    late = {"ordered_at": "2026-04-20T10:00:00Z"}
+    for source, lines in {
+        "aa": _lines("aa", 10),
+        "bb": _lines("bb", 8, {"channel": "store"}),
+        "cc": _lines("cc", 7),
+        "dd": _lines("dd", 9, late),
+    }.items():
+        write_rows(folder / source / "order_line.csv", lines)
+        load(found, [folder / source / "order_line.csv"], namespace=source)
+    back = {"event_id": "E", "return_line_id": "R", "return_id": "R", "order_line_id": "bb9", "units": 1}
+    event = back | {"event": "received", "occurred_at": "2026-03-15T10:00:00Z"}
+    write_rows(folder / "back" / "return_event.csv", [event])
+    load(found, [folder / "back" / "return_event.csv"], namespace="bb")
+    return current_build(found.warehouse)
+
+
+BARE, UNSOLD = (
+    "{} of the lines sold show no shipment, while their source reports others",
+    "{} of the lines ordered show no shipment and are not sold: their source reports what it ships",
+)
+
+
+def test_a_source_is_judged_by_its_own_habit_of_reporting_shipments(habits: Build) -> None:
+    """8 of 10 make a habit, 7 do not; what came back was sold whatever is reported, and a store reports nothing."""
+    sold = metrics.answer(habits, "sold_units", by=["source"]).set_index("source")
+    assert sold["value"].to_dict() == {"aa": 10, "bb": 8 + 1 + 1, "cc": 10, "dd": 9}
+    assert metrics.answer(habits, "sold_units", Question(where={"product_id": ["bb:bb9"]}))["value"].tolist() == [1]
+    in_store = metrics.answer(habits, "sold_units", Question(where={"channel": ["store"]}))
+    assert in_store[["value", "reason"]].to_numpy().tolist() == [[1, ""]]
+
+
+def test_lines_without_a_shipment_are_told_where_they_are(habits: Build) -> None:
+    """By source and under filters each number is told its own share; what may yet be shipped is not judged."""
+    own = {
+        "aa": "",
+        "bb": UNSOLD.format("9.1%"),  # one of eleven
+        "cc": BARE.format("30.0%"),
+        "dd": UNSOLD.format("9.1%"),  # one of eleven; the late one is none
+    }
+    sold = metrics.answer(habits, "sold_units", by=["source"]).set_index("source")
+    assert sold["reason"].to_dict() == own
+    for source, said in own.items():
+        assert _row(habits, "sold_units", where={"source": [source]})["reason"] == said
+    both = _row(habits, "sold_units")["reason"]  # 3 of 39 lines sold, 2 of 42 ordered
+    assert both == f"{BARE.format('7.7%')}; {UNSOLD.format('4.8%')}"
+    lines = metrics.answer(habits, "sold_units", Question(where={"source": ["cc"]}), by=["product_id"])
+    bare = lines.set_index("product_id")["reason"]
+    assert (bare["cc:cc0"], bare["cc:cc9"]) == ("", BARE.format("100.0%"))
+    later = _row(habits, "sold_units", since=date(2026, 4, 1))
+    assert "shipment" not in later["reason"]
+    assert "shipment" not in _row(habits, "returned_units")["reason"]
+    assert _row(habits, "period_return_rate")["reason"].endswith(UNSOLD.format("9.1%"))  # `bb` alone has returns

@@ -11,13 +11,15 @@ import duckdb
 import pytest
 from sqlalchemy import select
 
+from pipelines import metrics
 from pipelines.errors import SourceError
 from pipelines.load import land, run
+from pipelines.metrics import Question
 from pipelines.settings import Settings
 from pipelines.sources import logs_of, mappings, recognise, source_named
 from pipelines.sources.propose import propose
 from pipelines.warehouse import state, state_tables
-from pipelines.warehouse.build import build_path, current_id
+from pipelines.warehouse.build import build_path, current_build, current_id
 from pipelines.warehouse.sql import connect
 
 SYSTEMS = Path(__file__).parent / "fixtures" / "systems"
@@ -61,8 +63,8 @@ EXPECTED = {
     "onestock": {"sold": 5, "net": 160, "asked": 3, "back": 1, "bound": 3},
     # the first arrived; the second was scanned and lost, the third has only a label
     "carrier": {"asked": 3, "back": 1},
-    # 60 + 40 + 90 + 60 with 20% tax inside; returns have a receipt of their own and name no sale
-    "till": {"sold": 5, "net": 208.3333, "asked": 2, "back": 2, "bound": 0, "refunded": 80},
+    # 60 + 40 + 90 + 60 with 20% tax inside; returns have a receipt of their own and name no sale: 2 came back over 5
+    "till": {"sold": 5, "net": 208.3333, "asked": 2, "back": 2, "bound": 0, "refunded": 80, "rate_in_store": 0.4},
 }
 
 
@@ -89,6 +91,10 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         for source, number in build.execute(sql).fetchall():
             found.setdefault(source, {})[key] = None if number is None else round(float(number), 4)
     build.close()
+    in_store = Question(where={"channel": ["store"]})
+    rates = metrics.answer(current_build(settings.warehouse), "period_return_rate", in_store, by=["source"])
+    for source, rate in rates.set_index("source")["value"].items():
+        found.setdefault(str(source), {})["rate_in_store"] = round(float(rate), 4)
     state_file = state.State(settings.warehouse)
     for row in state_file.rows(select(state_tables.quarantine)):
         fault = (row["thing"], row["line"], row["rules"], row["value"])

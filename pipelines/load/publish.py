@@ -331,6 +331,7 @@ def _write_info(
         "build_id": build_id,
         "schema_version": star.VERSION,
         "flags": basis.found.text(),
+        "shipping_sources": json.dumps(basis.found.shipping),
         "reporting_currency": basis.found.currency,
         "observed_until": observed.isoformat() if observed else "",
         "created_at": state.now().isoformat(),

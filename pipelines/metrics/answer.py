@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from models import rates as rate_models
-from pipelines.metrics import losses
+from pipelines.metrics import beside, losses
 from pipelines.metrics.bind import ask, is_known, of_build, statement_of, unit
 from pipelines.metrics.catalogue import own_dimensions, parsed
 from pipelines.metrics.compiler import PartlyKnown, check_dimensions
@@ -62,10 +62,9 @@ def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequenc
     if "source" in bound.by and without:
         found = _with_sources_without(found, without)
         note = ""
-    found = losses.beyond_sold(build, bound, found)
-    unshipped = losses.unshipped(build, bound)
-    if note or unshipped:
-        found["note"] = [together(note, own, unshipped) for own in found["note"]]
+    found = beside.unshipped(build, bound, beside.beyond_sold(build, bound, found))
+    if note:
+        found["note"] = [together(note, own) for own in found["note"]]
     return _finished(build, bound, found)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Integer, Select, and_, case, false, func, literal_column,
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import FromClause
 
-from pipelines.metrics.compiler import chosen_sums, dimension, dimension_condition, filters
+from pipelines.metrics.compiler import chosen_sums, dimension, dimension_condition
 from pipelines.metrics.declare import BoundQuestion, FactTable, Measure, Sum, part_measures
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import time_grain
@@ -46,89 +46,6 @@ def has_faults(build: Build) -> bool:
         looks = [select(c).where(c.is_not(None)).limit(1) for c in told]
         build.cache["has_faults"] = any(len(build.fetch(look)) for look in looks)
     return bool(build.cache["has_faults"])
-
-
-def unshipped(build: Build, ask: BoundQuestion) -> str:
-    """Say what share of the lines sold show no shipment in the sources that report some.
-
-    Where a question counts what was sold.
-
-    A store sells over the counter, and what came back had left: they need none. Counted once a build.
-    """
-    if not any(s.base.table_name == "fact_order_line" for s in chosen_sums(ask)):
-        return ""
-    if "unshipped" not in build.cache:
-        o, r = (STAR.tables[n].c for n in ("fact_order_line", "fact_return_line"))
-        has_left = or_(o.shipped_at.is_not(None), o.delivered_at.is_not(None))
-        back = (
-            select(r.order_line_key.label("key"))
-            .where(r.confirmed_at.is_not(None), r.order_line_key.is_not(None))
-            .distinct()
-            .subquery("back")
-        )
-        bare = and_(~has_left, back.c.key.is_(None))
-        table = STAR.tables["fact_order_line"].outerjoin(back, back.c.key == o.order_line_key)
-        columns: list[Expression] = [
-            func.count(case((has_left, 1))).label("seen"),
-            func.count(case((bare, 1))).label("bare"),
-            func.count().label("lines"),
-        ]
-        needs = and_(o.units_sold > 0, or_(o.channel.is_(None), o.channel != literal_column("'store'")))
-        found = build.fetch(select(o.source, *columns).select_from(table).where(needs).group_by(o.source))
-        build.cache["unshipped"] = found[(found["seen"] > 0) & (found["bare"] > 0)]
-    found = build.cache["unshipped"]
-    asked = ask.where.get("source", ())
-    asked = [asked] if isinstance(asked, str) else list(asked)
-    mine = found[
-        found["source"].isin(asked or list(found["source"]))
-        & (found["source"].isin(ask.sources or list(found["source"])))
-    ]
-    lines = float(mine["lines"].sum())
-    return why("unshipped", share=share(float(mine["bare"].sum()) / lines)) if lines else ""
-
-
-def beyond_sold(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.DataFrame:
-    """Say on each row of an answer what share of its returned units stands on lines that sold fewer.
-
-    Past `CAUTION` that is a caution. Such lines are looked for once a build.
-    """
-    o, r = (STAR.tables[n].c for n in ("fact_order_line", "fact_return_line"))
-    sold = o.units_sold + o.units_exchanged_in
-    both = STAR.tables["fact_return_line"].join(STAR.tables["fact_order_line"], r.order_line_key == o.order_line_key)
-    came_back = select(r.order_line_key).select_from(both).where(r.confirmed_at.is_not(None))
-    lines = came_back.group_by(r.order_line_key, sold).having(func.sum(r.units) > sold)
-    if "beyond_sold" not in build.cache:
-        build.cache["beyond_sold"] = len(build.fetch(lines.limit(1))) > 0
-    by = list(ask.by)
-    parts = []
-    for s in chosen_sums(ask) if build.cache["beyond_sold"] else ():
-        now = s.base.time(ask)
-        if s.base.table_name != "fact_return_line" or not isinstance(s.amount(now).type, Integer):
-            continue
-        amount = double(func.abs(s.amount(now)))
-        keys = [dimension(s.base, b, ask.on, now).label(b) for b in by]
-        columns: list[Expression] = [
-            func.sum(case((s.base.first_table.c.order_line_key.in_(lines), amount), else_=double(0))).label("beyond"),
-            func.sum(amount).label("of"),
-        ]
-        held = [*filters(s.base, ask, now), *([s.when(now)] if s.when else [])]
-        query = select(*keys, *columns).select_from(s.base.table).where(*held)
-        parts.append(build.fetch(query.group_by(*keys) if keys else query))
-    if not parts:
-        return found
-    told = pd.concat(parts, ignore_index=True)
-    told = told.groupby(by, dropna=False, as_index=False)[["beyond", "of"]].sum() if by else told.sum().to_frame().T
-    mixed = {b: object for b in by if found[b].dtype != told[b].dtype}
-    joined = found.astype(mixed).merge(told.astype(mixed), on=by, how="left") if by else found.assign(**told.iloc[0])
-    of_row = (joined["beyond"] / joined["of"]).fillna(0.0).tolist()
-    words = [why("beyond_sold", share=share(part)) if part else "" for part in of_row]
-    return found.assign(
-        note=[together(*pair) for pair in zip(found["note"].fillna(""), words, strict=True)],
-        caution=[
-            joined_words(own, "coverage" if part > CAUTION else "")
-            for own, part in zip(found["caution"].fillna(""), of_row, strict=True)
-        ],
-    )
 
 
 def _quarantined(build: Build, ask: BoundQuestion, measure: Measure) -> tuple[float, float]:

@@ -5,7 +5,7 @@ of the weeks before. While sales grow, those were fewer than the sales they are 
 while sales fall, it is too high. How far apart the two are is said beside the rate.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -82,26 +82,76 @@ def _sales(build: Build, ask: BoundQuestion, keys: pd.DataFrame) -> tuple[Any, A
     """Give each group's units sold in its days and in as many days earlier as returns take.
 
     (sold, before, unseen, days). `unseen` is the share of those earlier days that lie before the data. Sales before the
-    first day of the data are taken to be like those of its first days. A cut into very many groups takes the sales of
-    all of them.
+    first day of the data are taken to be like those of its first days. A cut into very many groups is summed over whole
+    periods, not by day; by time too, nothing is said of it.
     """
     days, first, nothing = return_days(build), _first_day(build), np.full(len(keys), np.nan)
     last = max(ask.observed.values(), default=None)
-    if first is None or last is None or any(time_grain(n) for n in ask.where):
+    has_time = any(time_grain(b) for b in ask.by)
+    if first is None or last is None or any(time_grain(n) for n in ask.where) or (has_time and ask.is_fine):
         return nothing, nothing, nothing, days
-    grains = [b for b in ask.by if time_grain(b)]
-    plain = [b for b in ask.by if not time_grain(b) and not ask.is_fine]
     since = max(ask.since or first, first)
     until = min(d for d in (ask.until, last.date(), ask.as_of.date() if ask.as_of else None) if d is not None)
+    told = (_summed_whole if ask.is_fine else _summed_daily)(build, ask, keys, _Span(since, until, first, days))
+    return *told, days
+
+
+@dataclass(frozen=True)
+class _Span:
+    """The first and last day of what is asked, the first day of the data, and the days that returns take."""
+
+    begin: date
+    end: date
+    first: date
+    days: int
+
+    @property
+    def before(self) -> tuple[date, date]:
+        """The days that its returns stem from."""
+        return self.begin - timedelta(self.days), self.end - timedelta(self.days)
+
+    @property
+    def usual(self) -> tuple[date, date]:
+        """The first days of the data, which those before it are taken to be like."""
+        return self.first, self.first + timedelta(self.days - 1)
+
+    @property
+    def unseen(self) -> int:
+        """Number of the days its returns stem from that lie before the data."""
+        return max((min(self.first, self.end - timedelta(self.days - 1)) - self.before[0]).days, 0)
+
+    @property
+    def unseen_share(self) -> float:
+        """Share of the days its returns stem from that lie before the data."""
+        return self.unseen / max((self.end - self.begin).days + 1, 1)
+
+
+def _sold_of(ask: BoundQuestion, by: tuple[str, ...], since: date, until: date) -> BoundQuestion:
     sold = next(m for m in ask.metric.measures if m.name == "sold")
-    asked = replace(
-        ask,
-        by=("day", *plain),
-        since=since - timedelta(days),
-        until=until,
-        metric=replace(ask.metric, measures=(sold,)),
-    )
-    daily = build.fetch(statement(asked)).fillna({"sold": 0.0})
+    return replace(ask, by=by, since=since, until=until, metric=replace(ask.metric, measures=(sold,)))
+
+
+def _summed_whole(build: Build, ask: BoundQuestion, keys: pd.DataFrame, span: _Span) -> tuple[Any, Any, Any]:
+    """Give (sold, before, unseen) of groups that share one period, by one sum a group of each of its periods."""
+
+    def of(since: date, until: date) -> Any:
+        told = build.fetch(statement(_sold_of(ask, ask.by, since, until)))
+        mixed = {b: object for b in ask.by if keys[b].dtype != told[b].dtype}
+        both = keys.astype(mixed).merge(told.astype(mixed), on=list(ask.by), how="left")
+        return both["sold"].fillna(0.0).to_numpy(float)
+
+    sold, before = of(span.begin, span.end), of(*span.before)
+    if span.unseen:
+        usual_from, usual_to = span.usual
+        before = before + of(usual_from, min(usual_to, span.end)) / span.days * span.unseen
+    return sold, before, np.full(len(keys), span.unseen_share)
+
+
+def _summed_daily(build: Build, ask: BoundQuestion, keys: pd.DataFrame, span: _Span) -> tuple[Any, Any, Any]:
+    """Give (sold, before, unseen) of groups that may each have days of their own, by one sum a day."""
+    grains = [b for b in ask.by if time_grain(b)]
+    plain = [b for b in ask.by if not time_grain(b)]
+    daily = build.fetch(statement(_sold_of(ask, ("day", *plain), span.before[0], span.end))).fillna({"sold": 0.0})
     daily["day"] = pd.to_datetime(daily["day"]).dt.date
     windows = []
     for row in keys.to_dict("records"):
@@ -110,16 +160,16 @@ def _sales(build: Build, ask: BoundQuestion, keys: pd.DataFrame) -> tuple[Any, A
             (s.to_period({"day": "D", "week": "W", "month": "M", "quarter": "Q", "year": "Y"}[g]).end_time)
             for s, g in zip(starts, grains, strict=True)
         ]
-        begin, end = max([since, *(s.date() for s in starts)]), min([until, *(e.date() for e in ends)])
+        begin = max([span.begin, *(s.date() for s in starts)])
+        own = replace(span, begin=begin, end=min([span.end, *(e.date() for e in ends)]))
         mine = daily
         for name in plain:
             mine = mine[mine[name].isna() if pd.isna(row[name]) else mine[name] == row[name]]
-        unseen = max((min(first, end - timedelta(days - 1)) - (begin - timedelta(days))).days, 0)
-        usual = _between(mine, first, first + timedelta(days - 1)) / days if unseen else 0.0
-        before = _between(mine, begin - timedelta(days), end - timedelta(days)) + usual * unseen
-        windows.append((_between(mine, begin, end), before, unseen / max((end - begin).days + 1, 1)))
+        usual = _between(mine, *span.usual) / span.days if own.unseen else 0.0
+        before = _between(mine, *own.before) + usual * own.unseen
+        windows.append((_between(mine, own.begin, own.end), before, own.unseen_share))
     found = np.array(windows, dtype=float).reshape(-1, 3)
-    return found[:, 0], found[:, 1], found[:, 2], days
+    return found[:, 0], found[:, 1], found[:, 2]
 
 
 def _between(daily: pd.DataFrame, begin: date, end: date) -> float:

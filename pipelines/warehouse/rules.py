@@ -21,6 +21,7 @@ STAGES = (
     "refunded",
     "restocked",
 )
+SETTLED_DAYS = 14  # a line that was ordered later than so long before the last one may still be shipped
 OBSERVED_SQL = """
     SELECT source, max(last_occurred_at) AS observed_until FROM build_source
     WHERE thing IN ('order_line', 'return_event', 'chain_element', 'refund') GROUP BY source

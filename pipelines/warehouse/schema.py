@@ -164,6 +164,7 @@ return_event = _log(
     _col("customer_id", String, "Customer, when the order line is unknown; a keyed hash in the log", text="customer"),
     _col("country", String, "Market, when the order line is unknown"),
     _col("shop_id", String, "Shop, when the order line is unknown"),
+    _col("channel", String, "Sales channel, as of an order line, when the order line is unknown"),
     _col("policy_id", String, "Return policy whose promises hold, when the order line is unknown"),
     _col(
         "dimensions",

@@ -125,6 +125,7 @@ def _return_lines(connection: duckdb.DuckDBPyConnection) -> None:
             min(country) AS country,
             min(shop_id) AS shop_id,
             max(shop_key) AS shop_key,
+            min(channel) AS channel,
             bool_or(event = 'delivery_refused' OR event = 'returned_to_sender') AS is_refused,
             bool_or(event = 'uncollected') AS is_uncollected,
             CASE WHEN count(is_manual) > 0 THEN count(*) FILTER (is_manual) END::INTEGER AS manual_touches,
@@ -298,7 +299,7 @@ _LOT_KEYS = """
 """Columns of `_lot_rows`: which lot it is, and whose."""
 _LOT_GOODS = """
     coalesce(o.country, r.country) AS country,
-    o.channel AS channel,
+    coalesce(o.channel, r.channel) AS channel,
     coalesce(o.category, p.category) AS category,
     coalesce(o.brand, p.brand) AS brand,
     coalesce(o.style_id, p.style_id) AS style_id,

@@ -10,6 +10,7 @@ from sqlalchemy.schema import CreateTable
 from pipelines.load.contracts import versions
 from pipelines.load.log_columns import log_rows
 from pipelines.warehouse import schema, star
+from pipelines.warehouse.rules import SETTLED_DAYS
 from pipelines.warehouse.sql import identity_of, quote
 
 DIMENSION_LOGS = (
@@ -26,7 +27,6 @@ DIMENSION_LOGS = (
     "carrier_claim",
 )
 SHIPPING_HABIT = 0.8  # a source that reports shipments of so many of its older lines reports those that happened
-SETTLED_DAYS = 14  # younger lines than this may still be shipped
 
 
 @dataclass
