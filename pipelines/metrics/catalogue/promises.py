@@ -353,10 +353,9 @@ METRICS = (
         "promise_at",
         Text("Possible promise ({percent}%)", "Promesse possible ({percent} %)"),
         Text(
-            "Shortest duration, in the promise's own unit, that would be kept for this share of returns; lost"
-            " parcels count as broken.",
-            "Durée la plus courte, dans l'unité de la promesse, qui serait tenue pour cette part des retours "
-            "; un colis perdu compte comme rompu.",
+            "Shortest duration, in the promise's unit, kept for this share of returns; lost parcels count as broken.",
+            "Durée la plus courte, dans l'unité de la promesse, qui serait tenue pour cette part des retours ; un colis"
+            " perdu compte comme rompu.",
         ),
         "time from start to end of the promise, in its unit",
         "",
