@@ -15,6 +15,7 @@ from pipelines import analyses, metrics
 from pipelines.errors import UnknownDimension, UnknownMetric
 from pipelines.metrics import Question
 from pipelines.warehouse.engine import Build, open_duckdb
+from pipelines.why import why
 
 
 @pytest.fixture(scope="module")
@@ -370,7 +371,7 @@ def test_what_was_expected_has_the_interval_of_its_level_and_of_chance(named: Bu
     [
         ([], "no expected rate for these sales"),
         (
-            [(False, "it expected 31.8% in 2023-10, and 44.8% came")],
+            [(False, why("model_off", expected=0.318, observed=0.448, month="2023-10"))],
             "the model that expects returns is not used: it expected 31.8% in 2023-10, and 44.8% came",
         ),
         ([(True, "")], "nothing was known yet when these were ordered"),
@@ -383,9 +384,9 @@ def test_why_nothing_is_expected_is_said(tmp_path: Path, models: list[tuple[bool
             "model": "return_probability",
             "fitted_at": hand_build.T,
             "is_used": used,
-            "parameters": json.dumps({"source": "shop", "level_sd": 0.1, "why_not": why}),
+            "parameters": json.dumps({"source": "shop", "level_sd": 0.1, "why_not": why_not}),
         }
-        for i, (used, why) in enumerate(models)
+        for i, (used, why_not) in enumerate(models)
     ]
     with rebuilt(tmp_path, estimate_return_probability=[], model_version=rows) as build:
         found = metrics.answer(build, "expected_return_rate").iloc[0]

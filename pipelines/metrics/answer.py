@@ -196,17 +196,8 @@ def compare(
         )
     )
     has_interval = np.isfinite(low) & np.isfinite(high)
-    reason = joined["reason"].fillna(why("no_number")).where(joined["status"].ne("ok"), "")
-    said_then = joined["reason_previous"].fillna(why("nothing_there"))
-    previous = said_then.map(lambda said: why("of_compared", said=said))
-    reason = reason.where(reason.ne("") | joined["status_previous"].eq("ok"), previous)
     is_known = joined["status"].eq("ok") & joined["status_previous"].eq("ok")
-    cautions = joined[["caution", "caution_previous"]].fillna("")
-    own = joined["reason"].fillna("").where(cautions["caution"] != "", "")
-    other = joined["reason_previous"].fillna("").where(cautions["caution_previous"] != "", "")
-    is_other = (other != "") & (other != own)
-    other = other.map(lambda said: why("of_compared", said=said)).where(is_other, "")
-    said = [together(*pair) for pair in zip(own, other, strict=True)]
+    own = joined["caution"].fillna("")
     is_within_noise = [bool(x) if known else None for x, known in zip(noise, has_interval, strict=True)]
     result = joined[names].assign(
         value=joined["value"],
@@ -221,7 +212,23 @@ def compare(
         unit=unit(build, parsed(key)[0]),
         basis=parsed(key)[0].basis,
         status=np.where(np.isfinite(gap) & is_known, "ok", "greyed"),
-        reason=reason.where(~is_known, pd.Series(said, reason.index, reason.dtype)),
-        caution=cautions["caution"].where(cautions["caution"] != "", cautions["caution_previous"]).where(is_known, ""),
+        reason=_reasons(joined).where(~is_known, _cautions(joined)),
+        caution=own.where(own != "", joined["caution_previous"].fillna("")).where(is_known, ""),
     )
     return result.reset_index(drop=True)
+
+
+def _reasons(joined: pd.DataFrame) -> "pd.Series[str]":
+    """Say of each row why one of the two numbers is not known; empty where both are."""
+    reason = joined["reason"].fillna(why("no_number")).where(joined["status"].ne("ok"), "")
+    previous = joined["reason_previous"].fillna(why("nothing_there")).map(lambda said: why("of_compared", said=said))
+    return reason.where(reason.ne("") | joined["status_previous"].eq("ok"), previous)
+
+
+def _cautions(joined: pd.DataFrame) -> "pd.Series[str]":
+    """Say of each row what weakens either number, each thing once."""
+    own, other = (
+        joined[f"reason{of}"].fillna("").where(joined[f"caution{of}"].fillna("") != "", "") for of in ("", "_previous")
+    )
+    other = other.map(lambda said: why("of_compared", said=said)).where((other != "") & (other != own), "")
+    return pd.Series([together(*pair) for pair in zip(own, other, strict=True)], joined.index, joined["reason"].dtype)
