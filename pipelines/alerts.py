@@ -175,7 +175,10 @@ def check_rule(build: Build, rule: Rule) -> None:
 
 def check_address(address: str) -> None:
     """Raise AlertError for an address that is neither mailto: nor https:, nor http: on this machine."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # brackets that hold no address
+        parts = urlsplit("")
     is_mail = parts.scheme == "mailto" and "@" in parts.path
     is_hook = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and _is_here(parts)))
     if not is_mail and not is_hook:

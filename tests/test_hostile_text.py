@@ -8,8 +8,11 @@ import json
 import re
 import stat
 import time
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote as quote_url
 
 import duckdb
 import plotly.graph_objects as go
@@ -20,17 +23,23 @@ from streamlit.testing.v1 import AppTest
 from dashboard.door import Door
 from dashboard.i18n import Words, inert
 from dashboard.shared.charts import inert_texts
-from pipelines import cli
+from pipelines import alerts, cli, factors, metrics
 from pipelines.cli import pages
-from pipelines.errors import BackhaulError, MappingError, SourceError
-from pipelines.load import load
-from pipelines.people import actions, policies
+from pipelines.errors import AlertError, BackhaulError, MappingError, ReportError, SourceError
+from pipelines.load import land, load, withdraw
+from pipelines.outputs import closing, disclosure
+from pipelines.people import actions, policies, policy_text
 from pipelines.settings import Settings
 from pipelines.sources import mapping_source
+from pipelines.sources.online_retail import COLUMNS
+from pipelines.warehouse import state
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.sql import connect, quote, read_sql
-from tests.conftest import TINY_SHOP, ends, fresh, write_shop
+from tests.conftest import TINY_SHOP, ends, fresh, write_rows, write_shop
 from tests.test_cli import run
+from tests.test_policies import GOOD
+from tests.test_serve import Client, served
+from tests.test_sources_shopify import ORDER
 
 HOSTILE = {
     "apostrophe": "o'neill",
@@ -53,14 +62,15 @@ HOSTILE = {
 }
 
 ROOT = Path(__file__).parents[1]
-PARTS = {
+PARTS: dict[str, tuple[str, ...]] = {
     "returns": ("reasons", "places"),
     "products": ("one",),
     "margin": ("goods",),
     "policies": ("versions",),
     "data": ("sources",),
+    **dict.fromkeys(("accounts", "emissions", "forecast", "overview", "promises", "recovery", "whatif"), ()),
 }
-"""Pages and parts of theirs that name what is in the data."""
+"""Every page, and parts that name what is in the data."""
 
 
 def hostile_shop() -> dict[str, list[dict[str, str]]]:
@@ -294,6 +304,135 @@ def test_what_people_write_comes_back_as_it_was(settings: Settings, kind: str) -
     policies.end_draft(settings, draft, "withdrawn")
 
 
+def test_who_signs_a_month_and_why_stay_texts(copy_of_tiny: Settings) -> None:
+    text = " | ".join(HOSTILE.values()).strip()
+    signed = closing.close(copy_of_tiny, "2025-12", text, text)
+    [kept] = closing.closed(copy_of_tiny)
+    assert (kept, kept.approver, kept.note, kept.is_intact) == (signed, text, text, True)
+    assert [p.name for p in (copy_of_tiny.warehouse / "closed").iterdir()] == ["2025-12-1.parquet"]
+    for how in ("table", "csv", "json"):
+        said = run("closed", "--format", how, "--warehouse", str(copy_of_tiny.warehouse))
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", said)
+
+
+def test_an_alert_takes_a_value_for_a_value_and_no_text_for_an_address(hostile: Settings) -> None:
+    with current_build(hostile.warehouse) as build:
+        for text in HOSTILE.values():
+            rule = alerts.Rule(0, "sold_units", "above", 0.5, where={"category": (text.strip(),)}, days=0)
+            kept = alerts.add_rule(hostile, build, rule)
+            [verdict] = alerts.evaluate(build, kept)
+            assert (dict(kept.where), verdict.fires) == ({"category": (text.strip(),)}, True)
+            alerts.withdraw_rule(hostile, kept.rule_id)
+            for address in (text, f"file:{text}", f"http://{text}@example.org/", f"https:{text}"):
+                with pytest.raises(AlertError, match="is no address to tell"):
+                    alerts.check_address(address)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_policy_is_read_as_it_was_written(kind: str) -> None:
+    policy = replace(GOOD, policy_id=HOSTILE[kind].strip(), loyalty_tier=HOSTILE[kind].strip())
+    assert policy_text.parse(policy_text.text(policy)) == [policy]
+
+
+def test_a_policy_of_a_hostile_name_is_published_under_it(copy_of_tiny: Settings, tmp_path: Path) -> None:
+    made = [
+        replace(GOOD, policy_id=HOSTILE[kind], loyalty_tier=HOSTILE[kind], valid_from=date(2026, 3, 1))
+        for kind in ("copy", "apostrophe", "pattern")
+    ]
+    with current_build(copy_of_tiny.warehouse) as build:
+        policies.publish(copy_of_tiny, made, build)
+    with current_build(copy_of_tiny.warehouse) as build:
+        for policy in made:
+            assert policies.published(build, policy.policy_id).loyalty_tier == policy.loyalty_tier
+    assert not list(tmp_path.rglob("owned.txt"))
+
+
+def test_a_factor_set_keeps_the_words_of_its_file(settings: Settings, tmp_path: Path) -> None:
+    rows = [
+        dict.fromkeys(factors.COLUMNS, text.strip())
+        | {"factor_id": f"{text.strip()} {kind}", "activity": "freight", "unit": "kgCO2e/t.km", "quality": "verified"}
+        | {"wtt": "0.1", "ttw": "0.4", "wtw": "0.5", "valid_from_year": "2024", "year": "2024", "factor_set": "mine"}
+        for kind, text in HOSTILE.items()
+    ]
+    write_rows(tmp_path / "mine.csv", rows)
+    assert factors.import_set(settings, tmp_path / "mine.csv", "mine") == len(rows)
+    assert factors.read_set(settings.warehouse / "factors" / "mine.csv", "mine") == rows
+    for name in HOSTILE.values():
+        with pytest.raises(BackhaulError, match="cannot name an imported set"):
+            factors.import_set(settings, tmp_path / "mine.csv", name)
+    assert [p.name for p in (settings.warehouse / "factors").iterdir()] == ["mine.csv"]
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_no_text_is_a_country_a_load_or_a_month(copy_of_tiny: Settings, kind: str) -> None:
+    before = sorted(copy_of_tiny.warehouse.parent.rglob("*"))
+    with pytest.raises(ReportError, match="is no country"):
+        disclosure.set_company(copy_of_tiny, HOSTILE[kind], 1, 1.0)
+    with pytest.raises(SourceError, match="There is no load"):
+        withdraw(copy_of_tiny, HOSTILE[kind])
+    with pytest.raises(BackhaulError):
+        closing.close(copy_of_tiny, HOSTILE[kind], "A. Martin")
+    assert [p for p in sorted(copy_of_tiny.warehouse.parent.rglob("*")) if p.name != ".writer.lock"] == [
+        p for p in before if p.name != ".writer.lock"
+    ]
+
+
+def test_a_customer_of_a_hostile_id_is_forgotten_and_nobody_else(settings: Settings, tmp_path: Path) -> None:
+    text = HOSTILE["statement"]
+    lines = [
+        TINY_SHOP["order_line"][0] | {"order_line_id": f"L{n}", "order_id": f"O{n}", "customer_id": customer}
+        for n, customer in enumerate((text, HOSTILE["copy"], HOSTILE["pattern"]))
+    ]
+    load(settings, [write_shop(tmp_path / "files", {"order_line": lines})])
+    said = run("forget", text, "--warehouse", str(settings.warehouse))
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", said)
+    [raw] = settings.raw.rglob("order_line.csv")
+    kept = [row["customer_id"] for row in csv.DictReader(io.StringIO(raw.read_text("utf-8")))]
+    assert text not in kept[0]
+    assert kept[1:] == [HOSTILE["copy"], HOSTILE["pattern"]]
+    with current_build(settings.warehouse) as build:
+        assert metrics.answer(build, "sold_units")["value"].tolist() == [3]
+
+
+def test_the_endpoint_takes_any_text_for_a_value(hostile: Settings) -> None:
+    with served(hostile) as port:
+        for text in HOSTILE.values():
+            value = quote_url(text, safe="")
+            for path in (f"/v1/promise?{p}={value}" for p in ("market", "carrier", "promise", "at", value)):
+                status, body = Client(port).get(path)
+                assert (status == 200 and isinstance(body["lanes"], list)) or status == 400, (path, body)
+                assert status == 200 or 20 < len(body["error"]) < 700
+            status, body = Client(port).get(f"/v1/returns/{value}/refund-by")
+            assert status == 404 or body["return_id"] == f"shop:{text.strip()}", body
+
+
+def test_shopify_and_online_retail_give_hostile_values_as_they_are(settings: Settings, tmp_path: Path) -> None:
+    plain = dict(zip(COLUMNS, ["1", "A", "", "6", "2010-12-01 08:26:00", "2.55", "", "France"], strict=True))
+    rows = [
+        plain | {"InvoiceNo": f"53{n:04d}", "StockCode": f"{n}A", "Description": text, "CustomerID": text}
+        for n, (kind, text) in enumerate(HOSTILE.items())
+        if kind != "control"  # refused as no text, above
+    ]
+    write_rows(tmp_path / "retail" / "online.csv", rows)
+    lines = [
+        ORDER["line_items"][0] | {"id": 11 + n, "title": t, "sku": t, "name": t} for n, t in enumerate(HOSTILE.values())
+    ]
+    order = {k: v for k, v in ORDER.items() if k not in ("refunds", "returns", "fulfillments")} | {"line_items": lines}
+    (tmp_path / "orders.json").write_text(json.dumps({"orders": [order | {"note": HOSTILE["copy"]}]}))
+    state_file = state.State(settings.warehouse)
+    land.begin(state_file, [tmp_path / "retail" / "online.csv"], "online_retail", None, None)
+    land.begin(state_file, [tmp_path / "orders.json"], "shopify", None, None)
+    state_file.close()
+    load(settings)
+    with current_build(settings.warehouse) as build:
+        sold = metrics.answer(build, "sold_units", by=("source",))
+    assert dict(zip(sold["source"], sold["value"], strict=True)) == {
+        "online_retail": 6 * len(rows),
+        "shopify": 2 * len(lines),
+    }
+    assert not list(tmp_path.rglob("owned.txt"))
+
+
 QUERY = MAPPING.replace('file: "orders*.csv"', "sql: {{url: {url}, query: {query}}}").replace("{name}", "shop")
 
 
@@ -450,6 +589,10 @@ def test_a_figure_writes_its_texts_and_reads_line_breaks_alone() -> None:
     assert list(bar.hovertext) == ["&#60;b>c&#60;/b>", "d"]
     assert [list(c) for c in bar.customdata] == [["<e>"], ["f"]]
     assert list(bar.y) == [1, 2]
+
+
+def test_every_page_is_walked() -> None:
+    assert set(PARTS) == {path.parent.name for path in ROOT.glob("dashboard/app_pages/*/page.py")}
 
 
 @pytest.mark.parametrize("page", PARTS)
