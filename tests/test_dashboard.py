@@ -711,7 +711,7 @@ def test_a_drift_is_said_where_its_intervals_are_shown(
     opened = app(warehouse, monkeypatch, lang=language.upper()).run()
     opened.switch_page("app_pages/returns/page.py").run()
     assert not opened.exception
-    sentence = words("reason.drift_later", day="2026-01-01", factor="1.27")
+    sentence = words("reason.drift_later", day="2026-01-01", factor=words.number(1.27, 2))
     warned = [str(w.value) for w in opened.warning]
     assert warned[0].startswith(sentence[0].upper() + sentence[1:])  # what the sample loses follows
     months = data_returns.cohorts(
