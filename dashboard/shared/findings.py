@@ -68,7 +68,7 @@ def doubt_of(found: Any) -> str:
         caution, reason, status = found["caution"], found["reason"], found.get("status", "ok")
     else:
         caution, reason, status = found.caution, found.reason, getattr(found, "status", "ok")
-    return str(reason) if caution and caution == caution and status == "ok" else ""
+    return str(reason) if caution and caution == caution and status != "greyed" else ""
 
 
 def change(words: Words, found: Change | None, good: str) -> tuple[str, Colour, Arrow]:
