@@ -17,7 +17,7 @@ from models import promises as promise_models
 from pipelines.metrics import losses
 from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind, observed
-from pipelines.metrics.cautions import doubt_of
+from pipelines.metrics.cautions import Doubt, doubt_of
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.facts import promises
 from pipelines.metrics.facts.of_promises import PROMISES
@@ -142,9 +142,10 @@ def offers(
 
 def _covered(offer: Offer, lost: pd.DataFrame, answers: pd.DataFrame) -> Offer:
     """Say of an offer what it does not rest on, as the metric does."""
-    said = doubt_of(*answers.to_dict("records"))
-    reason = together(offer.reason, said.reason)
-    return replace(offer, coverage=losses.covered(lost), caution=said.caution, reason=reason)
+    rests, said = losses.covered(lost), doubt_of(*answers.to_dict("records"))
+    if rests < 1 - losses.CAUTION and not said.caution:  # the answer is not known for another reason
+        said = Doubt("coverage", why("part", share=losses.share(rests), what=PROMISES.noun))
+    return replace(offer, coverage=rests, caution=said.caution, reason=together(offer.reason, said.reason))
 
 
 def _of_lane(frame: pd.DataFrame, lane: Mapping[str, str]) -> pd.DataFrame:
