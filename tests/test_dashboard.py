@@ -260,6 +260,7 @@ def test_a_shop_figure_names_no_step_within_noise() -> None:
         }
     )
     same = pd.DataFrame({"status": ["ok"], "is_within_noise": [True]})
+    steps = steps.assign(caution="", reason="")
     quiet = parts_returns.shop_figure(EN, steps, same)
     assert EN.value("step", "rate").lower() not in quiet
     assert "+0.9 pts" in quiet
@@ -274,12 +275,14 @@ def test_a_rate_is_said_with_its_interval() -> None:
 
 def test_an_inspection_names_what_was_found_most() -> None:
     outcomes = pd.DataFrame({"label": ["match", "worn", "empty"], "value": [90.0, 7.0, 3.0]})
+    outcomes = outcomes.assign(caution="", reason="")
     assert parts_returns.inspected(EN, outcomes) == "10 of 100 inspected units were not as announced, mostly worn"
     assert parts_returns.inspected(EN, outcomes.iloc[:1]) == EN("returns.inspection")
 
 
 def test_a_back_test_by_category_says_how_many_cells() -> None:
     said = pd.DataFrame({"error": [0.01, -0.02, None], "is_covered": pd.array([True, False, None], dtype="boolean")})
+    said = said.assign(caution="", reason="")
     assert "2 months were off by 1.5 pts on average; 1 of 2" in parts_returns.backtested(EN, said, 60)
     by_category = parts_returns.backtested(EN, said.assign(category=["a", "b", "c"]), 60)
     assert "2 months and categories" in by_category
