@@ -310,7 +310,8 @@ def evaluate(build: Build, rule: Rule) -> list[Verdict]:
                 o.kept_high,
                 o.possible,
                 "share",
-                reason=o.reason,
+                reason="" if o.caution else o.reason,
+                caution=o.reason if o.caution else "",
             )
             for o in found_
         ]

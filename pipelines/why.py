@@ -183,6 +183,23 @@ def read(sentence: str) -> list[Why | str]:
     return clauses
 
 
+_UNBOUNDED = {"between": "", "bounds_with": "", "bounds_only": "only", "bounds_none": "none"}
+
+
+def without_bounds(sentence: str) -> str:
+    """Leave out between which bounds a number lies.
+
+    >>> without_bounds("between 0.0% and 83.3%: only 16.7% of returned units can be counted; 83.3% name no order")
+    'only 16.7% of returned units can be counted; 83.3% name no order'
+    """
+    kept = []
+    for said in sentence.split("; "):
+        found = _read(said)
+        code = None if found is None else _UNBOUNDED.get(found.code)
+        kept.append(said if code is None or found is None else why(code, **found.parts) if code else "")
+    return together(*kept)
+
+
 def _read(sentence: str) -> Why | None:
     for code, pattern in _patterns():
         if found := pattern.fullmatch(sentence):

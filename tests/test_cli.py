@@ -162,7 +162,7 @@ def test_load_prints_what_was_quarantined_of_the_rows_it_made(tmp_path: Path) ->
     )
     of = (str(tmp_path / "in.csv"), "--source", str(tmp_path / "m.yaml"), "--warehouse", str(tmp_path / "w"))
     said = run("load", *of)
-    made = said[said.index("Rows made from these") :]
+    made = said[said.index("Rows derived from these") :]
     assert re.search(r"return_event\W+2\W", made[: made.index("Published")]), made
 
 

@@ -260,6 +260,7 @@ def test_a_shop_figure_names_no_step_within_noise() -> None:
         }
     )
     same = pd.DataFrame({"status": ["ok"], "is_within_noise": [True]})
+    steps = steps.assign(caution="", reason="")
     quiet = parts_returns.shop_figure(EN, steps, same)
     assert EN.value("step", "rate").lower() not in quiet
     assert "+0.9 pts" in quiet
@@ -274,6 +275,7 @@ def test_a_rate_is_said_with_its_interval() -> None:
 
 def test_an_inspection_names_what_was_found_most() -> None:
     outcomes = pd.DataFrame({"label": ["match", "worn", "empty"], "value": [90.0, 7.0, 3.0]})
+    outcomes = outcomes.assign(caution="", reason="")
     said = "10 of 100 inspected units did not match the return request, mostly worn"
     assert parts_returns.inspected(EN, outcomes) == said
     assert parts_returns.inspected(EN, outcomes.iloc[:1]) == EN("returns.inspection")
@@ -281,6 +283,7 @@ def test_an_inspection_names_what_was_found_most() -> None:
 
 def test_a_back_test_by_category_says_how_many_cells() -> None:
     said = pd.DataFrame({"error": [0.01, -0.02, None], "is_covered": pd.array([True, False, None], dtype="boolean")})
+    said = said.assign(caution="", reason="")
     assert "differed from actual by 1.5 pts on average over 2 months; 1 of 2" in parts_returns.backtested(EN, said, 60)
     by_category = parts_returns.backtested(EN, said.assign(category=["a", "b", "c"]), 60)
     assert "2 months and categories" in by_category

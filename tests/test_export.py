@@ -23,9 +23,13 @@ from typer.testing import CliRunner
 from pipelines import metrics
 from pipelines.cli import app
 from pipelines.errors import ExportError
+from pipelines.load import load
 from pipelines.metrics import Question
 from pipelines.outputs import export
+from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
+from tests import any_shop
+from tests.conftest import fresh
 from tests.disturbed import failing
 
 FORMS = ("csv", "xlsx", "parquet")
@@ -351,3 +355,23 @@ def _is_written(frame: pd.DataFrame, path: Path, call: int) -> bool:
     assert path.read_bytes() == before
     assert error is None or error.filename == str(path)
     return error is None
+
+
+def test_the_coverage_in_a_file_is_the_metrics_own(tmp_path: Path) -> None:
+    """Every 14th return names no order: each row of the file says what share of its rows it rests on, as asked."""
+    shop = any_shop.whole()
+    lines = shop["return_event"]["return_line_id"].drop_duplicates().iloc[::14]
+    shop["return_event"].loc[shop["return_event"]["return_line_id"].isin(lines), "order_line_id"] = None
+    settings_ = fresh(tmp_path)
+    load(settings_, any_shop.write(tmp_path / "in", any_shop.Delivery(shop)))
+    out = tmp_path / "rates.csv"
+    asked = ["observed_return_rate", "--by", "category", "--out", str(out)]
+    assert run("export", *asked, "--warehouse", str(settings_.warehouse)).exit_code == 0
+    found = pd.read_csv(out, comment="#", encoding="utf-8-sig").set_index("category")["coverage"]
+    with current_build(settings_.warehouse) as build:
+        own = metrics.answer(build, "observed_return_rate", by=("category",)).set_index("category")["coverage"]
+        whole = metrics.answer(build, "observed_return_rate").iloc[0]
+    assert found.to_dict() == pytest.approx(own.to_dict())
+    assert found.min() < 1
+    (said,) = [line for line in out.read_text(encoding="utf-8-sig").splitlines() if "rests on" in line]
+    assert f"{whole['coverage']:.1%}; {whole['reason']}" in said

@@ -878,8 +878,8 @@ def test_work_lists(build: Build) -> None:
     assert due["days_left"].iloc[0] == pytest.approx(2.5)  # 31 January 12:00 to 3 February 00:00
     assert analyses.refunds_due(build, days=2).empty
     states = analyses.promise_states(build).set_index("promise_id")
-    assert states.loc["legal_refund"].tolist() == [1, 1, 1, 1]
-    assert states.loc["refund"].tolist() == [1, 1, 1, 0]
+    assert states.loc["legal_refund"].tolist() == [1, 1, 1, 1, "", ""]  # four states, and no caution
+    assert states.loc["refund"].tolist() == [1, 1, 1, 0, "", ""]
 
 
 def test_waterfall_adds_up_to_the_cent(build: Build) -> None:

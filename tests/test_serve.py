@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+import pandas as pd
 import pytest
 import uvicorn
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -27,10 +28,12 @@ from pipelines.cli import app
 from pipelines.errors import ServeError
 from pipelines.load import load
 from pipelines.metrics import Question
+from pipelines.metrics.bind import observed
 from pipelines.outputs import serve
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
-from tests.conftest import TINY_SHOP, write_shop
+from tests import any_shop
+from tests.conftest import TINY_SHOP, fresh, write_shop
 
 KEY = "a key that only tests know of"
 
@@ -126,6 +129,7 @@ def test_the_promise_is_the_one_of_the_command_line(sample_client: Client, sampl
     assert [(x["method"], x["possible"], x["n"]) for x in body["lanes"]] == [
         (o.row()["method"], o.row()["possible"], o.n) for o in expected
     ]
+    assert [(x["coverage"], x["caution"]) for x in body["lanes"]] == [(o.coverage, o.caution) for o in expected]
     assert any(lane["prices"] for lane in body["lanes"])
     assert whole["unit"].iloc[0] == "business_days" == body["lanes"][0]["unit"]
     run = CliRunner().invoke(
@@ -133,6 +137,33 @@ def test_the_promise_is_the_one_of_the_command_line(sample_client: Client, sampl
         ["promise", "--market", "FR", "--at", "0.9", "--format", "json", "--warehouse", str(sample_settings.warehouse)],
     )
     assert [x["possible"] for x in json.loads(run.output)] == [x["possible"] for x in body["lanes"]]
+
+
+def test_the_coverage_of_a_lane_is_the_metrics_own(started: Any, tmp_path: Path) -> None:
+    """Every fifth refund was paid before its goods were back: no such promise can be judged, and its lane says so."""
+    shop = any_shop.whole(orders=120, every=pd.Timedelta(hours=18))
+    events = shop["return_event"]
+    fifth = events["return_line_id"].isin(events["return_line_id"].drop_duplicates().iloc[::5])
+    paid = fifth & events["event"].eq("refunded")
+    days = pd.to_timedelta(paid * 20, unit="D")
+    shop["return_event"] = events.assign(occurred_at=pd.to_datetime(events["occurred_at"]) - days)
+    settings = fresh(tmp_path)
+    load(settings, any_shop.write(tmp_path / "in", any_shop.Delivery(shop)))
+    status, body = started(settings).get("/v1/promise?at=0.9")
+    assert status == 200
+    with current_build(settings.warehouse) as build:
+        last = max(observed(build).values()).date()
+        asked = Question(where={"promise_id": ["refund"]}, since=last - timedelta(7 * 13 - 1), until=last)
+        own = metrics.answer(build, "promise_at(0.9)", asked, by=("country", "method", "carrier"))
+        (whole,) = analyses.offers(build, "refund", 0.9, by_lane=False)
+        all_of_them = metrics.answer(build, "promise_at(0.9)", asked).iloc[0]
+    covered = own.set_index(["country", "method", "carrier"])["coverage"].to_dict()
+    found = {(x["market"], x["method"], x["carrier"]): x["coverage"] for x in body["lanes"]}
+    assert found == pytest.approx({lane: covered[lane] for lane in found})
+    assert all(x["caution"] == "coverage" for x in body["lanes"] if 0 < x["coverage"] < 0.98)
+    assert (whole.coverage, whole.caution) == (pytest.approx(all_of_them["coverage"]), "coverage")
+    assert "have no date to judge by" in whole.reason
+    assert "between" not in whole.reason
 
 
 def test_when_a_return_must_be_refunded(tiny_client: Client) -> None:

@@ -3,7 +3,7 @@
 A sentence carries at most two numbers, with the interval of the first; a number that is not known says what it needs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,22 +37,38 @@ def reason(words: Words, found: Number) -> str:
     return inert(words.translated(found.reason)) or words("greyed.none")
 
 
+def told(words: Words, key: str, rests: Any, **parts: str) -> str:
+    """Make a sentence of its key and parts, and add the cautions of what its numbers rest on.
+
+    `rests` is what `doubt_of` takes, or several of them; `()` says that nothing is lost to these numbers.
+    """
+    every = rests if isinstance(rests, (tuple, list)) else (rests,)
+    return cautious(words, words(key, **parts), *map(doubt_of, every))
+
+
 def cautious(words: Words, sentence: str, *said: str) -> str:
     """Add to a sentence what its numbers do not rest on, each caution once."""
-    for why in dict.fromkeys(words.translated(w) for w in said if w):
-        if why not in sentence:
-            sentence = words("finding.caution", sentence=sentence, why=why)
-    return sentence
+    new = [why for why in dict.fromkeys(words.translated(w) for w in said if w) if why not in sentence]
+    return words("finding.caution", sentence=sentence, why="; ".join(new)) if new else sentence
 
 
-def doubt_of(found: Number) -> str:
-    """Give the caution of a number that is shown, or nothing."""
-    return found.reason if found.caution and found.status == "ok" else ""
+def doubt_of(found: Any) -> str:
+    """Give the caution of what is shown, or nothing.
 
-
-def doubt_of_row(row: Any) -> str:
-    """Give the caution of a row of answers, or nothing."""
-    return str(row["reason"]) if "caution" in row and row["caution"] and row.get("status", "ok") == "ok" else ""
+    Of a number, a change, an offer or a plan, of a row of answers, or of a frame of them: there of the row that rests
+    on the least. A row or frame without the columns caution and reason is an error: nobody asked what it rests on.
+    """
+    if isinstance(found, Change):
+        return found.caution
+    if isinstance(found, pd.DataFrame):
+        weak = found[found["caution"].fillna("") != ""]
+        weak = weak.sort_values("coverage", kind="stable") if "coverage" in weak else weak
+        return doubt_of(weak.iloc[0]) if len(weak) else ""
+    if isinstance(found, (pd.Series, Mapping)):
+        caution, reason, status = found["caution"], found["reason"], found.get("status", "ok")
+    else:
+        caution, reason, status = found.caution, found.reason, getattr(found, "status", "ok")
+    return str(reason) if caution and caution == caution and status != "greyed" else ""
 
 
 def change(words: Words, found: Change | None, good: str) -> tuple[str, Colour, Arrow]:
@@ -81,8 +97,7 @@ def with_change(words: Words, sentence: str, found: Change | None) -> str:
     if found is None:
         return sentence
     if found.is_within_noise:
-        same = words("finding.and_change", sentence=sentence, change=words("finding.same"))
-        return cautious(words, same, found.caution)
+        return told(words, "finding.and_change", found, sentence=sentence, change=words("finding.same"))
     amount = (
         words.points(abs(found.difference))
         if found.unit == "share"
@@ -92,8 +107,8 @@ def with_change(words: Words, sentence: str, found: Change | None) -> str:
             else words.quantity(abs(found.difference), found.unit)
         )
     )
-    more = words("finding.more" if found.difference > 0 else "finding.less", change=amount)
-    return cautious(words, words("finding.and_change", sentence=sentence, change=more), found.caution)
+    more = told(words, "finding.more" if found.difference > 0 else "finding.less", (), change=amount)
+    return told(words, "finding.and_change", found, sentence=sentence, change=more)
 
 
 def weight(found: Change | None) -> float:
@@ -108,7 +123,7 @@ def weight(found: Change | None) -> float:
 
 def number(words: Words, key: str, unknown: str, found: Number, **parts: str) -> str:
     """Say one number, or that it is not known."""
-    return cautious(words, words(key, **parts), doubt_of(found)) if found.status == "ok" else words(unknown)
+    return told(words, key, found, **parts) if found.status == "ok" else words(unknown)
 
 
 def rate(words: Words, final: Number, *others: tuple[str, Number]) -> str:
@@ -119,10 +134,10 @@ def rate(words: Words, final: Number, *others: tuple[str, Number]) -> str:
     """
     if final.status == "ok":
         rate_, low, high = (words.percent(x) for x in (final.value, final.low, final.high))
-        return cautious(words, words("finding.rate", rate=rate_, low=low, high=high), doubt_of(final))
+        return told(words, "finding.rate", final, rate=rate_, low=low, high=high)
     for name, found in others:
         if found.status == "ok":
-            return cautious(words, words(f"finding.{name}", rate=words.percent(found.value)), doubt_of(found))
+            return told(words, f"finding.{name}", found, rate=words.percent(found.value))
     return words("finding.rate_unknown")
 
 
@@ -134,7 +149,7 @@ def kept(words: Words, found: Number) -> str:
 def margin(words: Words, share: Number, cost: Number) -> str:
     """Say what returns took of the margin, or what they cost."""
     if share.status == "ok":
-        return cautious(words, words("finding.margin", share=words.percent(share.value)), doubt_of(share))
+        return told(words, "finding.margin", share, share=words.percent(share.value))
     return number(
         words, "finding.margin_amount", "finding.margin_unknown", cost, amount=words.quantity(cost.value, cost.unit)
     )
@@ -159,8 +174,7 @@ def top(words: Words, key: str, frame: pd.DataFrame, kind: str, part: str, **for
         return ""
     first = ranked.iloc[0]
     ((name, write),) = formats.items()
-    said = words(key, **{part: words.value(kind, first["label"]), name: write(first["value"])})
-    return cautious(words, said, doubt_of_row(first))
+    return told(words, key, first, **{part: words.value(kind, first["label"]), name: write(first["value"])})
 
 
 def caution(words: Words, found: Number) -> str:
@@ -187,10 +201,9 @@ def waiting(words: Words, goods: pd.DataFrame, currency: str) -> str:
     if goods.empty:
         return words("promises.tab_waiting")
     if goods["margin"].isna().all():
-        return words("finding.waiting_units", n=words.number(goods["units"].sum()))
-    return words(
-        "finding.waiting", n=words.number(goods["units"].sum()), amount=words.money(goods["margin"].sum(), currency)
-    )
+        return told(words, "finding.waiting_units", goods, n=words.number(goods["units"].sum()))
+    amount = words.money(goods["margin"].sum(), currency)
+    return told(words, "finding.waiting", goods, n=words.number(goods["units"].sum()), amount=amount)
 
 
 def likely_late(risk: pd.DataFrame) -> pd.DataFrame:
@@ -203,8 +216,10 @@ def lane(words: Words, lanes: pd.DataFrame) -> str:
     if lanes.empty:
         return words("emissions.tab_map")
     first = lanes.sort_values("kg_co2e", ascending=False).iloc[0]
-    return words(
+    return told(
+        words,
         "finding.lane",
+        first,
         origin=str(first["from_name"]),
         destination=str(first["to_name"]),
         kg=mass(words, first["kg_co2e"]),

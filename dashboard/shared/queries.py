@@ -296,6 +296,12 @@ def number(asked: PageQuestion, key: str) -> Number:
     )
 
 
+def doubted(asked: PageQuestion, found: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    """Put on each row of a list what the metrics that it is made of do not rest on: the columns caution and reason."""
+    answers_ = [cut(asked, key).iloc[0] for key in keys]
+    return metrics.doubted(found, metrics.doubt_of(*answers_))
+
+
 @remembered()
 def changes(asked: PageQuestion, key: str, *by: str) -> pd.DataFrame:
     """Compare a metric with the earlier days, per group."""
@@ -419,18 +425,21 @@ def undated(asked: PageQuestion) -> PageQuestion:
 
 @remembered()
 def waiting_goods(asked: PageQuestion) -> pd.DataFrame:
-    """List what waits on its way back by site and stage, the dearest first: place, waiting, units, margin, value."""
+    """List what waits on its way back by site and stage, the dearest first.
+
+    Columns: place, waiting, units, margin, value, caution, reason.
+    """
     every = undated(asked)
     parts = {"units": "units_waiting", "margin": "margin_waiting", "value": "value_in_flow"}
     if number(every, "units_waiting").lacks:
-        return pd.DataFrame(columns=["place", "waiting", *parts])
+        return pd.DataFrame(columns=["place", "waiting", *parts, "caution", "reason"])
     found = [
         cut(every, key, "place_id", "stage").set_index(["place_id", "stage"])["value"].rename(n)
         for n, key in parts.items()
         if not number(every, key).lacks
     ]
     table_ = pd.concat(found, axis=1, sort=False).reset_index().reindex(columns=["place_id", "stage", *parts])
-    named = _with_places(asked, table_).rename(columns={"stage": "waiting"})
+    named = doubted(every, _with_places(asked, table_).rename(columns={"stage": "waiting"}), *parts.values())
     return named[named["units"] > 0].sort_values(["margin", "units"], ascending=False, ignore_index=True)
 
 

@@ -21,13 +21,14 @@ from pipelines.analyses.change import total
 from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import ask, bind, is_known, observed
 from pipelines.metrics.catalogue.returns import CELL
+from pipelines.metrics.cautions import doubt, doubt_of, doubted
 from pipelines.metrics.compiler import statement
 from pipelines.metrics.declare import BoundQuestion, Metric, measure
 from pipelines.metrics.facts.conditions import returned, sold
 from pipelines.metrics.finish import final, shares
 from pipelines.metrics.question import ANYTHING, Day, Question, as_instant
 from pipelines.warehouse.engine import Build
-from pipelines.why import together, why
+from pipelines.why import why
 
 TO_RECOVER, VALUE_LOSS = ("return_freight", "handling", "disposal"), "value_loss"
 """Components of the cost of a return that lower the asset.
@@ -46,6 +47,7 @@ COLUMNS = (
     "asset",
     "status",
     "reason",
+    "caution",
 )
 _EXPERIENCE_DAYS = 365
 _LIVING_DAYS = curves.NO_WINDOW_DAYS + curves.AFTER_WINDOW_DAYS  # older orders bring no more returns
@@ -160,8 +162,8 @@ def accrual(
     + to_come with a 90% interval low to high (a group's own is wide while it is young); cost_of_goods: purchase cost of
     the same units; cost_to_recover: freight, handling, disposal and loss of value expected on them, as the last year's
     returns had them; asset = the difference, never below 0. Greyed with its reason where nothing can be projected or
-    too many returns name no order; asset columns are missing where costs are not known. `reason` of a row that is ok
-    says what it does not rest on.
+    too many returns name no order; asset columns are missing where costs are not known. `reason` and `caution`
+    of a row that is ok say what it does not rest on.
     """
     question.takes("An accrual", "as_of")
     names = list(by)
@@ -181,8 +183,8 @@ def accrual(
     _add_asset(build, table, question, day, has_cost="cost" in amounts)
     summed = _sum_of(table, found.half_of_all)
     rows = pd.concat([table, pd.DataFrame([summed])], ignore_index=True) if names else pd.DataFrame([summed])
-    reason, is_withheld = _reason(build, question.but(until=day), found.reason)
-    rows["status"], rows["reason"] = ("greyed" if is_withheld else "ok"), reason
+    reason, caution, is_withheld = _reason(build, question.but(until=day), found.reason)
+    rows["status"], rows["reason"], rows["caution"] = ("greyed" if is_withheld else "ok"), reason, caution
     if is_withheld:
         rows[["units_to_come", "to_come", "liability", "low", "high", "cost_of_goods", "cost_to_recover", "asset"]] = (
             np.nan
@@ -229,15 +231,15 @@ def _sum_of(table: pd.DataFrame, half_of_all: float) -> dict[str, Any]:
     }
 
 
-def _reason(build: Build, question: Question, of_projection: str) -> tuple[str, bool]:
-    """Say why an accrual is withheld, or what it does not rest on; and whether it is withheld."""
+def _reason(build: Build, question: Question, of_projection: str) -> tuple[str, str, bool]:
+    """Say why an accrual is withheld, or what it does not rest on and its caution; and whether it is withheld."""
     keys = ["returned_units", *(["refunds_owed"] if is_known(build, "refunds_owed") else [])]
     rests = [answer(build, key, question).iloc[0] for key in keys]
     back = rests[0]
-    lost = [str(row["reason"]) for row in rests if row["status"] != "ok" or row["caution"]]
-    is_withheld = bool(of_projection) or back["status"] != "ok"
-    reason = str(back["reason"]) if back["status"] != "ok" else of_projection or together(*dict.fromkeys(lost))
-    return reason, is_withheld
+    if back["status"] != "ok" or of_projection:
+        return str(back["reason"]) if back["status"] != "ok" else of_projection, "", True
+    said = doubt_of(*rests)
+    return said.reason, said.caution, False
 
 
 def _with_owed(build: Build, projected: pd.DataFrame, names: list[str], question: Question) -> pd.DataFrame:
@@ -282,9 +284,9 @@ def accrual_backtest(
     Of the same orders, without VAT.
 
     One row a day: days_ago, as_of, units_booked, booked (net value) with low and high, units_came, came (by now), open
-    (still expected now), error (booked less came and open, as a share of them), is_covered (the interval holds them).
-    Curves and design effects are refitted with what was recorded by then. What was owed then is a fact and needs no
-    test.
+    (still expected now), error (booked less came and open, as a share of them), is_covered (the interval holds them),
+    caution, reason. Curves and design effects are refitted with what was recorded by then. What was owed then is a fact
+    and needs no test.
     """
     if not observed(build) or not is_known(build, "returns_to_come_value"):
         return pd.DataFrame()
@@ -328,4 +330,4 @@ def accrual_backtest(
                 "is_covered": low <= outcome <= high,
             }
         )
-    return pd.DataFrame(rows)
+    return doubted(pd.DataFrame(rows), doubt(build, question, "returned_units"))

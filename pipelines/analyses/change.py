@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import and_, literal_column, or_
 
-from pipelines.metrics.answer import answer, compare, withheld
+from pipelines.metrics.answer import answer, compare
 from pipelines.metrics.bind import bind, is_known, observed
+from pipelines.metrics.cautions import doubt_of, doubted, of_either
 from pipelines.metrics.compiler import statement
 from pipelines.metrics.declare import Sum, always, both, measure
 from pipelines.metrics.facts import LOTS, credited, lots
@@ -98,19 +99,19 @@ def rate_change(
 ) -> pd.DataFrame:
     """Explain why the figure of a shop system (returns asked for in a period / units sold in it) moved.
 
-    Columns: effect, points, exactly adding up. older_orders: returns of orders placed before the period; volume: more
-    or fewer sales to divide them by; mix_<dimension>: sales moving between groups, one row a dimension of `by`; rate:
-    the final rate of the period's own orders at equal mix, as `ultimate_return_rate` gives it by category; timing: the
-    share of those returns that landed inside the period, which moves with when in the period sales fall. Where a final
-    rate is not known yet, all of it is timing. Mix, rate and timing take the mean of both periods as weights; mix is
-    shared among the dimensions by the mean over their orders (Shapley's value), each dimension's weights taken within
-    those before it. Rows previous and current are the figures. Empty where too many returns name no order.
+    Columns: effect, points (exactly adding up), caution, reason. older_orders: returns of orders placed before the
+    period; volume: more or fewer sales to divide them by; mix_<dimension>: sales moving between groups, one row a
+    dimension of `by`; rate: the final rate of the period's own orders at equal mix, as `ultimate_return_rate` gives it
+    by category; timing: the share of those returns that landed inside the period, which moves with when in the period
+    sales fall. Where a final rate is not known yet, all of it is timing. Mix, rate and timing take the mean of both
+    periods as weights; mix is shared among the dimensions by the mean over their orders (Shapley's value), each
+    dimension's weights taken within those before it. Rows previous and current are the figures. Empty where too many
+    returns name no order.
     """
     question.takes("A change between two periods", "as_of")
     dimensions = (by,) if isinstance(by, str) else tuple(by)
-    if any(
-        withheld(build, "returned_units", question.but(since=since, until=until)) for since, until in (period, against)
-    ):
+    back = [answer(build, "returned_units", question.but(since=s, until=u)).iloc[0] for s, u in (period, against)]
+    if any(row["status"] != "ok" for row in back):
         return pd.DataFrame(columns=["effect", "points"])
     (came, sold, own), (came_before, sold_before, own_before) = (
         _landed(build, p, dimensions, question) for p in (period, against)
@@ -144,7 +145,7 @@ def rate_change(
         ("timing", timing + lost),
         ("current", came / all_sold),
     ]
-    return pd.DataFrame(rows, columns=["effect", "points"])
+    return doubted(pd.DataFrame(rows, columns=["effect", "points"]), of_either(*map(doubt_of, back)))
 
 
 def _final_rates(

@@ -16,6 +16,7 @@ from models import concentration
 from models import rates as rate_models
 from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind
+from pipelines.metrics.cautions import doubt, doubted
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.coverage import lacking, wanted
 from pipelines.metrics.declare import both
@@ -39,9 +40,9 @@ class Concentration:
     """How returns gather on customers.
 
     `slices`: customers (share, most returns first), returned (share of the returned units that is theirs) and by_chance
-    (the share were every unit as likely to come back as its category's). `patterns`: one row a pattern (serial,
-    several_sizes, one_time) with customers, sold and returned as shares, rate, low, high and by_chance (the share of
-    customers chance would make; NaN where chance says nothing). `reason` says why both are empty.
+    (the share were every unit as likely to come back as its category's), caution, reason. `patterns`: one row a pattern
+    (serial, several_sizes, one_time) with customers, sold and returned as shares, rate, low, high and by_chance (the
+    share of customers chance would make; NaN where chance says nothing). `reason` says why both are empty.
     """
 
     customers: int
@@ -80,6 +81,7 @@ def customer_concentration(
     shares = [s for s in SLICES if s * customers >= SMALLEST_SLICE]
     own, random = concentration.lorenz(back, count), concentration.lorenz(np.arange(len(chance)), chance)
     slices = pd.DataFrame({"customers": shares, "returned": own.at(shares), "by_chance": random.at(shares)})
+    slices = doubted(slices, doubt(build, question, "observed_return_rate"))
     return Concentration(customers, slices, _patterns(build, question, crowd))
 
 

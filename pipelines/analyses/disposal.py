@@ -23,6 +23,7 @@ from pipelines.analyses.opportunity import fetched, markdown_curve
 from pipelines.estimate.goods import CLOTHING, SECOND_LIFE
 from pipelines.factors import Ledger, parameter
 from pipelines.metrics.bind import bind, euro_rate
+from pipelines.metrics.cautions import doubt
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.facts import LOTS, lot_avoided, lot_carbon, lot_cost, lots
 from pipelines.metrics.question import ANYTHING, Question
@@ -69,7 +70,7 @@ class Plan:
     what was done less those of the best (treatment, and the way back of goods that had better been kept),
     `avoided_kg_co2e` what the best would displace more of new goods. Lots of several units are one item. Goods that
     went back to suppliers, and those whose grade forbids what was done, are left out; so are the `unpriced` ones, whose
-    money no exchange rate turns into the reporting currency.
+    money no exchange rate turns into the reporting currency. `caution` and `reason` say what the plan does not rest on.
     """
 
     items: pd.DataFrame
@@ -80,6 +81,8 @@ class Plan:
     avoided_kg_co2e: float
     capacity: dict[str, float] = field(default_factory=dict)
     unpriced: int = 0
+    caution: str = ""
+    reason: str = ""
 
     @property
     def regret(self) -> float:
@@ -137,7 +140,8 @@ def dispose(
     plan = _plan(
         items, worth, kg, best, done, {r: float(x) for r, x in zip(ROUTES, room, strict=True) if np.isfinite(x)}
     )
-    return replace(plan, unpriced=int((~is_priced).sum()))
+    said = doubt(build, question, "returned_units")
+    return replace(plan, unpriced=int((~is_priced).sum()), caution=said.caution, reason=said.reason)
 
 
 def _inspected(build: Build, question: Question) -> pd.DataFrame:

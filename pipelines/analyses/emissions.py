@@ -16,6 +16,7 @@ from models import split, uncertainty
 from pipelines.errors import UnknownDimension
 from pipelines.factors import Ledger, Row, number, parameter
 from pipelines.metrics.bind import bind
+from pipelines.metrics.cautions import doubt, doubted, of_either
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.facts import LEGS, leg_carbon, leg_cost, legs, lot_carbon, lots, own_km
@@ -44,7 +45,7 @@ def lanes(
 ) -> pd.DataFrame:
     """List the lanes of the way back, heaviest emissions first.
 
-    Both places with coordinates, mode, legs, parcels, km and kg CO2e.
+    Both places with coordinates, mode, legs, parcels, km, kg CO2e, caution and reason.
     """
     bound = bind(build, "kg_co2e", question)
     start, end = t["dim_place"].alias("start_place"), t["dim_place"].alias("end_place")
@@ -67,11 +68,12 @@ def lanes(
         .where(*_conditions(bound), legs.c.element_type == literal_column("'transport'"))
         .group_by(*(start.c[n] for n in names), *(end.c[n] for n in names), legs.c.mode)
     )
-    return (
+    listed = (
         build.fetch(query)
         .sort_values(["kg_co2e", "from_place_id", "to_place_id"], ascending=[False, True, True])
         .reset_index(drop=True)
     )
+    return doubted(listed, doubt(build, question, "kg_co2e"))
 
 
 def parcels(
@@ -80,8 +82,8 @@ def parcels(
 ) -> pd.DataFrame:
     """Count parcels by what they emitted, all in.
 
-    Columns: low and high of each class (kg CO2e), parcels, kg_co2e, is_flagged (implausible). Parcels of two legs or
-    fewer are hardly begun and are never flagged as light.
+    Columns: low and high of each class (kg CO2e), parcels, kg_co2e, flagged (implausible), caution, reason. Parcels of
+    two legs or fewer are hardly begun and are never flagged as light.
     """
     bound = bind(build, "kg_co2e", question)
     one = (
@@ -101,7 +103,8 @@ def parcels(
     )
     found = build.fetch(query.where(one.c.kg.is_not(None)).group_by(place)).set_index("place")
     found = found.reindex(range(len(BINS) - 1)).fillna(0).reset_index()
-    return found.assign(low=BINS[:-1], high=BINS[1:])[["low", "high", "parcels", "kg_co2e", "flagged"]]
+    counted = found.assign(low=BINS[:-1], high=BINS[1:])[["low", "high", "parcels", "kg_co2e", "flagged"]]
+    return doubted(counted, doubt(build, question, "kg_co2e"))
 
 
 _LEG = (
@@ -307,8 +310,8 @@ def tornado(
 ) -> pd.DataFrame:
     """Say what would narrow the total's interval.
 
-    Columns: source, low and high (kg CO2e) if only it were in doubt, share of the variance; widest first. A source is a
-    factor, a parameter assumed in place of a measurement, or what was imputed.
+    Columns: source, low and high (kg CO2e) if only it were in doubt, share of the variance, caution, reason; widest
+    first. A source is a factor, a parameter assumed in place of a measurement, or what was imputed.
     """
     bound = bind(build, "kg_co2e", question)
     frame = build.fetch(statement(bound))
@@ -319,7 +322,8 @@ def tornado(
     number_of, of = cells(frame)
     kg = np.bincount(number_of, frame["kg"].to_numpy(float), len(of))
     sd = spreads(build, {s for cell in of for s in cell})
-    return pd.DataFrame(uncertainty.tornado(kg, of, sd, question.level), columns=names)
+    swings = pd.DataFrame(uncertainty.tornado(kg, of, sd, question.level), columns=names)
+    return doubted(swings, doubt(build, question, "kg_co2e"))
 
 
 def missing_factors(build: Build) -> pd.DataFrame:
@@ -408,10 +412,10 @@ def change_split(
 ) -> pd.DataFrame:
     """Split the change of kg CO2e per 100 units sold between two spans of order days into its causes.
 
-    The effects add up to it exactly. Rows: before (total), one a cause, after (total); columns step, kind, amount.
-    Volume: units returned per unit sold. Consolidation: legs and packaging a returned unit, parcels a round, share of a
-    trip. Mode: vehicles of each part of the way. Distance: kilometres a leg. Weight: mass a leg. Factor: kg CO2e a unit
-    of activity. Empty when either span sold nothing or emitted nothing.
+    The effects add up to it exactly. Rows: before (total), one a cause, after (total); columns step, kind, amount,
+    caution, reason. Volume: units returned per unit sold. Consolidation: legs and packaging a returned unit, parcels a
+    round, share of a trip. Mode: vehicles of each part of the way. Distance: kilometres a leg. Weight: mass a leg.
+    Factor: kg CO2e a unit of activity. Empty when either span sold nothing or emitted nothing.
     """
     question.takes("A change between two periods", "as_of")
     sides = [_activity(build, span, question) for span in (against, period)]
@@ -429,8 +433,9 @@ def change_split(
     totals = [float(np.prod(list(p.values()), axis=0).sum()) for p in parts]
     effects = split.split(*parts)
     effects["consolidation"] += effects.pop("sharing")
+    said = [doubt(build, question.but(since=s, until=u), "kg_co2e_per_100_sold") for s, u in (period, against)]
     rows = [("before", "total", totals[0]), *((c, "step", effects[c]) for c in CAUSES), ("after", "total", totals[1])]
-    return pd.DataFrame(rows, columns=names)
+    return doubted(pd.DataFrame(rows, columns=names), of_either(*said))
 
 
 def _activity(build: Build, span: tuple[date, date], question: Question) -> tuple[pd.DataFrame, float, float]:

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import case, func, literal_column, or_, select
 
-from pipelines.metrics.answer import answer, withheld
+from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind
 from pipelines.metrics.catalogue import metric
 from pipelines.metrics.catalogue.money import COST, MARGIN, REVERSED
+from pipelines.metrics.cautions import doubt_of, doubted
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import Metric
 from pipelines.metrics.facts import LOTS, lots
@@ -24,7 +25,7 @@ def flow(
     build: Build,
     question: Question = ANYTHING,
 ) -> pd.DataFrame:
-    """Give the links of the flow from sold to what became of it, by order day: start, end, units.
+    """Give the links of the flow from sold to what became of it, by order day: start, end, units, caution, reason.
 
     sold -> kept or returned; returned -> refunded, exchanged or open; those -> an outcome, or waiting. Units in equal
     units out. Empty where too many returns name no order to say what became of the sales.
@@ -60,7 +61,7 @@ def flow(
     found = build.fetch(query).astype({"units": float})
     said = {key: answer(build, key, question).iloc[0] for key in ("sold_units", "returned_units")}
     if any(row["status"] != "ok" for row in said.values()):
-        return pd.DataFrame(columns=["start", "end", "units"]).astype({"units": float})
+        return pd.DataFrame(columns=["start", "end", "units", "caution", "reason"]).astype({"units": float})
     numbers = {key: float(row["value"]) for key, row in said.items()}
     credited = numbers["returned_units"] - found["units"].sum()
     if credited > 0:
@@ -75,7 +76,8 @@ def flow(
     outcomes = found.groupby(["settled", "outcome"], as_index=False)["units"].sum()
     links += [("returned", str(s), float(u)) for s, u in settlements.itertuples(index=False)]
     links += [(str(s), str(o), float(u)) for s, o, u in outcomes.itertuples(index=False)]
-    return pd.DataFrame([link for link in links if link[2] > 0], columns=["start", "end", "units"])
+    found = pd.DataFrame([link for link in links if link[2] > 0], columns=["start", "end", "units"])
+    return doubted(found, doubt_of(*said.values()))
 
 
 def _order_basis(chosen: Metric, by: tuple[str, ...], build: Build, question: Question) -> pd.DataFrame:
@@ -92,11 +94,12 @@ def waterfall(
     By order day, in the reporting currency without VAT.
 
     Rows: booked (total), margin_reversed, one a cost component, left (total). `amount` is signed, rounded to the cent,
-    and adds up exactly; measured, imputed and assumed split each step. Empty where margin or cost is not known, or of
-    too few rows.
+    and adds up exactly; measured, imputed and assumed split each step; caution and reason say what the sums do not rest
+    on. Empty where margin or cost is not known, or of too few rows.
     """
-    if any(withheld(build, key, question) for key in ("gross_margin", "margin_erosion")):
-        return pd.DataFrame(columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
+    said = [answer(build, key, question).iloc[0] for key in ("gross_margin", "margin_erosion")]
+    if any(row["status"] != "ok" for row in said):
+        return pd.DataFrame(columns=["step", "kind", "amount", "measured", "imputed", "assumed", "caution", "reason"])
     booked = round(
         float(np.nan_to_num(build.fetch(statement(bind(build, "gross_margin", question)))[MARGIN.name].sum())), 2
     )
@@ -117,8 +120,9 @@ def waterfall(
         steps.append({"step": component, "kind": "step", "amount": round(sum(parts.values()), 2), **parts})
     left = round(sum(round(s["amount"] * 100) for s in steps) / 100, 2)
     steps.append({"step": "left", "kind": "total", "amount": left})
-    return (
+    found = (
         pd.DataFrame(steps, columns=["step", "kind", "amount", "measured", "imputed", "assumed"])
         .fillna({"measured": 0.0, "imputed": 0.0, "assumed": 0.0})
         .replace({-0.0: 0.0})
     )
+    return doubted(found, doubt_of(*said))

@@ -18,6 +18,7 @@ from models import forecast as model
 from pipelines.errors import UnknownDimension
 from pipelines.metrics.answer import withheld
 from pipelines.metrics.bind import bind, is_known
+from pipelines.metrics.cautions import doubt, doubted
 from pipelines.metrics.compiler import limits
 from pipelines.metrics.facts import CREDITS, LOTS, ORDERS, bought, credited, lot_carbon, lots, matches, orders
 from pipelines.metrics.question import ANYTHING, Question, Scope
@@ -35,7 +36,10 @@ _EVENT = {
     "kg_co2e": "confirmed_on",
 }
 LEVEL = 0.8  # of the intervals
-COLUMNS = ("measure", "group", "week", "value", "low", "high", "naive", "is_shown", "error_ratio", "coverage")
+COLUMNS = (
+    *("measure", "group", "week", "value", "low", "high", "naive", "is_shown", "error_ratio", "coverage"),
+    *("caution", "reason"),
+)
 
 
 def last_day(build: Build) -> date | None:
@@ -96,14 +100,17 @@ def forecast(
     """Forecast a measure week by week.
 
     Columns: measure, group, week (its first day), value, low, high, naive (the same weeks a year ago), is_shown,
-    error_ratio, coverage. `error_ratio` is the back-tested absolute error over the naive one's, `coverage` the share of
-    weeks the interval held; is_shown where the ratio is below 1. Empty where the measure is not known. Raises
-    UnknownDimension for another measure or cut.
+    error_ratio, coverage, caution, reason. `error_ratio` is the back-tested absolute error over the naive one's,
+    `coverage` the share of weeks the interval held; is_shown where the ratio is below 1; `caution` and `reason` say
+    what the returned units do not rest on. Empty where the measure is not known. Raises UnknownDimension for another
+    measure or cut.
     """
     found = [
         _rows(measure, name, s, days, last, level) for name, s, days, last in _series(build, measure, by, question)
     ]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(COLUMNS))
+    if not found:
+        return pd.DataFrame(columns=list(COLUMNS))
+    return doubted(pd.concat(found, ignore_index=True), doubt(build, question, "returned_units"))
 
 
 def shown(found: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from models.distance import geodesic_km, road_km
 from pipelines.factors import Ledger, parameter
 from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind, is_known
+from pipelines.metrics.cautions import doubt_of, doubted
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.facts import (
@@ -65,12 +66,14 @@ def levers(
 ) -> pd.DataFrame:
     """List the levers that touch anything in a selection, the most kilograms first.
 
-    The columns are the fields of `Lever`.
+    The columns are the fields of `Lever`, then caution and reason: what the emissions and the returned units do not
+    rest on.
     """
     names = list(Lever.__dataclass_fields__)
     if not is_known(build, "kg_co2e"):
-        return pd.DataFrame(columns=names)
-    total = float(np.nan_to_num(answer(build, "kg_co2e", question)["value"].sum()))
+        return pd.DataFrame(columns=[*names, "caution", "reason"])
+    said = [answer(build, key, question).iloc[0] for key in ("kg_co2e", "returned_units")]
+    total = float(np.nan_to_num(said[0]["value"]))
     of_legs, of_lots = (bind(build, key, question) for key in ("kg_co2e", "returned_units"))
     found = [
         _no_box(build, of_legs),
@@ -85,7 +88,7 @@ def levers(
         for x in found
         if x and x.touched
     ]
-    frame = pd.DataFrame(rows, columns=names)
+    frame = doubted(pd.DataFrame(rows, columns=names), doubt_of(*said))
     return frame.sort_values("kg_co2e", ascending=False, na_position="last", ignore_index=True)
 
 

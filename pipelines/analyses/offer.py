@@ -15,13 +15,15 @@ from sqlalchemy import func, select
 
 from models import promises as promise_models
 from pipelines.metrics import losses
+from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind, observed
+from pipelines.metrics.cautions import Doubt, doubt_of
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.facts import promises
 from pipelines.metrics.facts.of_promises import PROMISES
 from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build
-from pipelines.why import why
+from pipelines.why import together, why
 
 WEEKS = 13  # of starts that the promise of today rests on
 FEWEST = 30  # that must have completed
@@ -36,8 +38,9 @@ class Offer:
     `lane` names market, method and carrier ("" where all are meant). `published` (None: nobody promised) and `possible`
     with its interval are in `unit`; `kept` is the share that the published one is kept with, with its interval.
     `is_unkeepable`: surely less often than `at`. `prices` has a row a duration: duration, kept, low, high,
-    broken_a_month (returns, each one customer), is_published, is_possible. A `reason` says why nothing can be promised;
-    `coverage` is the share of the lane's promises whose dates can be judged.
+    broken_a_month (returns, each one customer), is_published, is_possible. A `reason` says why nothing can be promised,
+    or with a `caution` what weakens the numbers; `coverage` is the share of the lane's promises whose dates can be
+    judged.
     """
 
     promise_id: str
@@ -57,6 +60,7 @@ class Offer:
     reason: str
     prices: pd.DataFrame
     coverage: float = 1.0
+    caution: str = ""
 
     def row(self) -> dict[str, Any]:
         """Give everything but the prices as a row; what is not known is None."""
@@ -80,6 +84,7 @@ class Offer:
             "is_unkeepable": self.is_unkeepable,
             "coverage": self.coverage,
             "reason": self.reason,
+            "caution": self.caution,
         }
 
 
@@ -104,7 +109,8 @@ def offers(
     bound = bind(build, f"promise_at({at})", question, by=by)
     end = latest if bound.as_of is None else min(latest, bound.as_of)
     since = end.date() - timedelta(7 * weeks - 1)
-    bound = bind(build, f"promise_at({at})", question.but(since=since, until=end.date()), by=by)
+    asked = question.but(since=since, until=end.date())
+    bound = bind(build, f"promise_at({at})", asked, by=by)
     counted = build.fetch(statement(bound))
     if counted.empty or not counted["waits"].fillna(0).sum():
         return []
@@ -124,11 +130,22 @@ def offers(
         else [{}]
     )
     found, lost = [], losses.weighed(build, bound)
+    answers = answer(build, f"promise_at({at})", asked, by=by) if lost is not None else None
     for lane in lanes:
         mine, said = _of_lane(counted, lane), _of_lane(told, lane)
         offer = _offer(promise_id, lane, at, mine, said.sort_values("n").iloc[-1] if len(said) else None, weeks)
-        found.append(replace(offer, coverage=1.0 if lost is None else losses.covered(_of_lane(lost, lane))))
+        found.append(
+            offer if lost is None or answers is None else _covered(offer, _of_lane(lost, lane), _of_lane(answers, lane))
+        )
     return sorted(found, key=lambda o: -o.a_month)
+
+
+def _covered(offer: Offer, lost: pd.DataFrame, answers: pd.DataFrame) -> Offer:
+    """Say of an offer what it does not rest on, as the metric does."""
+    rests, said = losses.covered(lost), doubt_of(*answers.to_dict("records"))
+    if rests < 1 - losses.CAUTION and not said.caution:  # the answer is not known for another reason
+        said = Doubt("coverage", why("part", share=losses.share(rests), what=PROMISES.noun))
+    return replace(offer, coverage=rests, caution=said.caution, reason=together(offer.reason, said.reason))
 
 
 def _of_lane(frame: pd.DataFrame, lane: Mapping[str, str]) -> pd.DataFrame:

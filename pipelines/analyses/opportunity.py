@@ -18,6 +18,7 @@ from pipelines.errors import UnknownDimension
 from pipelines.factors import parameter, parameters
 from pipelines.metrics.answer import withheld
 from pipelines.metrics.bind import bind, euro_rate
+from pipelines.metrics.cautions import doubt, doubted
 from pipelines.metrics.compiler import filters
 from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.facts import LOT_COST, LOTS, ORDERS, leg_cost, legs, lot_cost, lots, orders, promises, recoveries
@@ -33,10 +34,11 @@ t = STAR.tables
 def cost_tornado(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
     """Say what each assumed parameter does to the cost of returns between its bounds.
 
-    Columns: parameter, low, high (reporting currency), widest first. Parameters without bounds and those nothing rests
-    on are left out. Low and high are changes of the cost.
+    Columns: parameter, low, high (reporting currency), caution, reason; widest first. Parameters without bounds and
+    those nothing rests on are left out. Low and high are changes of the cost.
     """
-    bound = bind(build, "return_cost", question.takes("What costs rest on", "since", "until"))
+    asked = question.takes("What costs rest on", "since", "until")
+    bound = bind(build, "return_cost", asked)
     found = _slopes(build, bound)
     for key, amount in _freight(build, bound).items():
         found[key] = found.get(key, 0.0) + amount / max(parameter(*key), 1e-9)
@@ -47,7 +49,7 @@ def cost_tornado(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
             continue
         ends = sorted(slope * (float(row[k]) - float(row["value"])) for k in ("low", "high"))
         rows.append((f"{name}.{of}".rstrip("."), ends[0], ends[1]))
-    frame = pd.DataFrame(rows, columns=["parameter", "low", "high"])
+    frame = doubted(pd.DataFrame(rows, columns=["parameter", "low", "high"]), doubt(build, asked, "return_cost"))
     return (
         frame.assign(width=frame["high"] - frame["low"])
         .sort_values("width", ascending=False, ignore_index=True)
@@ -201,9 +203,9 @@ def fetched(build: Build) -> pd.DataFrame:
 def markdown_curve(build: Build) -> pd.DataFrame:
     """Estimate what goods sold again lose a week.
 
-    Columns: category, season, n, rate (share of the price a week), low, high (90%), is_measured. The slope of what
-    recoveries fetched over the net price on the weeks from order to recovery, by least squares on the logarithm; the
-    parameter with its bounds where there are too few. The row without category is all together.
+    Columns: category, season, n, rate (share of the price a week), low, high (90%), is_measured, caution, reason. The
+    slope of what recoveries fetched over the net price on the weeks from order to recovery, by least squares on the
+    logarithm; the parameter with its bounds where there are too few. The row without category is all together.
     """
     found = fetched(build)
     found = found[
@@ -215,7 +217,8 @@ def markdown_curve(build: Build) -> pd.DataFrame:
     for (category, season), part in found.groupby(["category", "season"], dropna=False):
         if len(part) >= ENOUGH:
             rows.append(_slope(category, season, part))
-    return pd.DataFrame(rows, columns=["category", "season", "n", "rate", "low", "high", "is_measured"])
+    curve = pd.DataFrame(rows, columns=["category", "season", "n", "rate", "low", "high", "is_measured"])
+    return doubted(curve, doubt(build, ANYTHING, "recovery_rate"))
 
 
 def _slope(category: Any, season: Any, part: pd.DataFrame) -> tuple[Any, ...]:
@@ -240,9 +243,9 @@ def _slope(category: Any, season: Any, part: pd.DataFrame) -> tuple[Any, ...]:
 def lost_sales(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
     """Estimate margin missed while goods that went back on sale were away.
 
-    Columns: category, units, days (mean away), value, low, high (reporting currency). An opportunity, never a cost:
-    probability that the size is sold out (assumed, with its bounds) x chance of a sale on those days at the product's
-    own pace, one unit at most x margin.
+    Columns: category, units, days (mean away), value, low, high (reporting currency), caution, reason. An opportunity,
+    never a cost: probability that the size is sold out (assumed, with its bounds) x chance of a sale on those days at
+    the product's own pace, one unit at most x margin.
     """
     bound = bind(build, "returned_units", question.takes("Lost sales", "since", "until"))
     last = last_day(build)
@@ -276,18 +279,19 @@ def lost_sales(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
     missed = chance * found["units"] * found["margin"].astype(float).clip(lower=0)
     for name, key in (("value", "value"), ("low", "low"), ("high", "high")):
         found[name] = missed * float(row[key])
-    return found.groupby("category", as_index=False).agg(
+    summed = found.groupby("category", as_index=False).agg(
         units=("units", "sum"), days=("days", "mean"), value=("value", "sum"), low=("low", "sum"), high=("high", "sum")
     )[names]
+    return doubted(summed, doubt(build, question, "returned_units"))
 
 
 def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
     """Say how many customers ordered again within 180 days of an order, by what became of it.
 
-    Columns: group, customers, rate, low, high, is_enough. Groups: no_return, kept and broken (the refund promise of its
-    return). Each customer counts once, by the first order of the window that can be followed for 180 days. Customers
-    without a return and with a promise kept are weighed to the months and categories of those with a broken one.
-    Association, not effect: people who return differ from those who do not.
+    Columns: group, customers, rate, low, high, is_enough, caution, reason. Groups: no_return, kept and broken (the
+    refund promise of its return). Each customer counts once, by the first order of the window that can be followed for
+    180 days. Customers without a return and with a promise kept are weighed to the months and categories of those with
+    a broken one. Association, not effect: people who return differ from those who do not.
     """
     last = last_day(build)
     names = ["group", "customers", "rate", "low", "high", "is_enough"]
@@ -302,7 +306,7 @@ def repeat_rates(build: Build, *, level: float = 0.9) -> pd.DataFrame:
     for group in _GROUPS:
         mine = index[index["group"] == group]
         rows.append((group, len(mine), *_repeat_rate(mine, None if group == "broken" else target, level)))
-    return pd.DataFrame(rows, columns=names)
+    return doubted(pd.DataFrame(rows, columns=names), doubt(build, ANYTHING, "promise_kept"))
 
 
 _GROUPS = ("no_return", "kept", "broken")

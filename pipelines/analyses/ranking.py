@@ -11,8 +11,9 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from models import products as product_models
-from pipelines.metrics.answer import answer, withheld
+from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind, is_known
+from pipelines.metrics.cautions import doubt, doubt_of, doubted
 from pipelines.metrics.compiler import statement
 from pipelines.metrics.coverage import lacking
 from pipelines.metrics.declare import BoundQuestion
@@ -28,9 +29,9 @@ def drift(build: Build, *, scope: Scope = EVERYTHING) -> pd.DataFrame:
     """Say per source and category whether returns still arrive as the curve says; without a category, the whole source.
 
     Columns: source, category, since_on and until_on (the days of confirmation compared), factor (recent delays over the
-    curve's), z, returned (lots compared), is_drifting. Windows that end on a date, and windows that are newer than
-    their curve is long, are left out: a change of policy is no drift. Answers that rest on a drifting curve carry
-    `caution`.
+    curve's), z, returned (lots compared), is_drifting, caution, reason (what the returned units do not rest on).
+    Windows that end on a date, and windows that are newer than their curve is long, are left out: a change of policy is
+    no drift. Answers that rest on a drifting curve carry `caution`.
     """
     found = final.drifts(build)
     for name in ("source", "category"):
@@ -38,7 +39,8 @@ def drift(build: Build, *, scope: Scope = EVERYTHING) -> pd.DataFrame:
             found = found[found[name].isin(list(scope.allowed[name]))]
     if set(scope.allowed) - {"source", "category"}:
         found = found.iloc[:0]  # nothing is known of a smaller slice
-    return found.sort_values(["source", "category"], na_position="first", ignore_index=True)
+    listed = found.sort_values(["source", "category"], na_position="first", ignore_index=True)
+    return doubted(listed, doubt(build, Question(scope=scope), "returned_units"))
 
 
 _RANKED = (
@@ -63,6 +65,8 @@ _RANKED = (
     "kg_co2e",
     "return_reason",
     "score",
+    "caution",
+    "reason",
 )
 FEW_UNITS = 10  # below so many exposed units a product is never named: it stands behind all others and is not flagged
 NEW_DAYS = 56
@@ -86,13 +90,15 @@ def product_ranking(
     more doubtful of two opinions), is_flagged (by the latter, false discovery rate held at 10% over all products of the
     selection), at_stake (expected excess units x what one return of it loses; its net value where costs are unknown),
     kg_co2e, return_reason (the leading known one). A style that changed its category stands under the one that sold
-    most. By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads. At most `limit`
-    rows (None: all). Empty where too many returns name no order.
+    most. By score = probability_above x at_stake, small ones last: 2 returned of 3 sold never leads. `caution` and
+    `reason` say what the returned units of all of them do not rest on. At most `limit` rows (None: all). Empty where
+    too many returns name no order.
     """
     bound = bind(build, "own_part", question, by=(by,))  # its sums are those of product_return_rate and the buyers'
     if lacking(build, bound.metric.needs) and all(lacking(build, bound.metric.needs).values()):
         return pd.DataFrame(columns=[by, *_RANKED])
-    if withheld(build, "returned_units", question):
+    back = answer(build, "returned_units", question).iloc[0]
+    if back["status"] != "ok":
         return pd.DataFrame(columns=[by, *_RANKED])
     found = product.exposed(build.fetch(statement(bound)), bound)
     found = product.one_family(found, (by,))
@@ -108,6 +114,7 @@ def product_ranking(
     found["return_reason"] = looked_up(found[by], _leading_reason(build, by, question))
     found["name"] = product_names(build, by, found[by])
     found["score"] = found["probability_above"] * found["at_stake"]
+    found = doubted(found, doubt_of(back))
     ranked = found.sort_values(["is_small", "score", by], ascending=[True, False, True])
     return ranked[:limit].reset_index(drop=True)[[by, *_RANKED]]
 

@@ -18,6 +18,7 @@ from models import scenario as model
 from pipelines.analyses.forecast import forecast, shown
 from pipelines.errors import ScenarioError
 from pipelines.factors import parameters
+from pipelines.metrics import losses
 from pipelines.metrics.answer import answer
 from pipelines.metrics.bind import bind, euro_rate
 from pipelines.metrics.compiler import filters
@@ -117,11 +118,11 @@ def simulate(
 ) -> pd.DataFrame:
     """Re-run the returns of the orders of a span.
 
-    Columns: outcome, history, value, difference, low and high of the difference, reason. An outcome of which too much
-    is not known (no exchange rate, no cost, no order) has no numbers, and its reason; else the reason says what is left
-    out. Outcomes: sold_margin (of the span's sales), returned_units, margin_reversed, return_cost, margin (what is
-    left), all in the reporting currency without VAT; kg_co2e; days_to_refund (mean); promise_kept (refund promises
-    decided, 0-1).
+    Columns: outcome, history, value, difference, low and high of the difference, reason, caution. An outcome of which
+    too much is not known (no exchange rate, no cost, no order) has no numbers, and its reason; else the reason says
+    what is left out, and with a caution what weakens it. Outcomes: sold_margin (of the span's sales), returned_units,
+    margin_reversed, return_cost, margin (what is left), all in the reporting currency without VAT; kg_co2e;
+    days_to_refund (mean); promise_kept (refund promises decided, 0-1).
     """
     history = _history(build, question)
     before = _outcome(_cells(history, Scenario(), build), Scenario(), _parameters(1), history.attrs)
@@ -131,27 +132,30 @@ def simulate(
     rests_on = _rests_on(history)
     rows = []
     for name in OUTCOMES:
-        said, is_known = rests_on.get(name, ("", True))
+        said, is_known, caution = rests_on.get(name, _NOTHING_LOST)
         if not is_known:
-            rows.append((name, *[np.nan] * 5, said))
+            rows.append((name, *[np.nan] * 5, said, ""))
             continue
         was, value = float(before[name][0]), float(middle[name][0])
         low = high = value - was
         if tried.assumes:
             ends = np.quantile(drawn[name] - was, [(1 - question.level) / 2, (1 + question.level) / 2])
             low, high = min(float(ends[0]), low), max(float(ends[1]), high)
-        rows.append((name, was, value, value - was, low, high, said))
-    return pd.DataFrame(rows, columns=["outcome", "history", "value", "difference", "low", "high", "reason"])
+        rows.append((name, was, value, value - was, low, high, said, caution))
+    return pd.DataFrame(rows, columns=["outcome", "history", "value", "difference", "low", "high", "reason", "caution"])
 
 
-def _rests_on(history: pd.DataFrame) -> dict[str, tuple[str, bool]]:
+_NOTHING_LOST = ("", True, "")
+
+
+def _rests_on(history: pd.DataFrame) -> dict[str, tuple[str, bool, str]]:
     """Say what each outcome's history rests on, where that is not everything.
 
-    And whether it is known well enough to be shown.
+    Whether it is known well enough to be shown, and its caution.
     """
-    found = {name: history.attrs["rests_on"].get(key, ("", True)) for name, key in _METRIC_OF.items()}
-    of_margin = [found[n] for n in ("sold_margin", "margin_reversed", "return_cost")]
-    found["margin"] = (together(*dict.fromkeys(w for w, _ in of_margin)), all(known for _, known in of_margin))
+    found = {name: history.attrs["rests_on"].get(key, _NOTHING_LOST) for name, key in _METRIC_OF.items()}
+    said, known, cautions = zip(*(found[n] for n in ("sold_margin", "margin_reversed", "return_cost")), strict=True)
+    found["margin"] = (together(*dict.fromkeys(said)), all(known), losses.joined_words(*cautions))
     return found
 
 
@@ -177,7 +181,7 @@ def pareto(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
 
     Each with its outcomes, and is_best: no other policy beats it in margin, margin sold, kilograms and days at once. An
     outcome of which too much is not known has no numbers and decides nothing; without a margin no policy is best.
-    `reason` says what is left out.
+    `reason` says what is left out, with a `caution` where that weakens them.
     """
     history = _history(build, question)
     grid = [
@@ -200,14 +204,15 @@ def pareto(build: Build, question: Question = ANYTHING) -> pd.DataFrame:
             }
         )
     rests_on = _rests_on(history)
-    unknown = [aim for aim in AIMS if not rests_on.get(aim, ("", True))[1]]
+    unknown = [aim for aim in AIMS if not rests_on.get(aim, _NOTHING_LOST)[1]]
     frame = pd.DataFrame(rows).assign(**dict.fromkeys(unknown, np.nan))
     less_is_better = {"margin": -1, "sold_margin": -1, "kg_co2e": 1, "days_to_refund": 1}
     costs = np.column_stack([sign * frame[aim] for aim, sign in less_is_better.items() if aim not in unknown])
     reason = together(*dict.fromkeys(rests_on[aim][0] for aim in ("margin", "kg_co2e")))
-    return frame.assign(is_best=model.front(costs) if "margin" not in unknown else False, reason=reason).sort_values(
-        "margin", ascending=False, ignore_index=True
-    )
+    caution = losses.joined_words(*(rests_on[aim][2] for aim in ("margin", "kg_co2e")))
+    best = model.front(costs) if "margin" not in unknown else False
+    judged = frame.assign(is_best=best, reason=reason, caution=caution)
+    return judged.sort_values("margin", ascending=False, ignore_index=True)
 
 
 def _history(build: Build, question: Question) -> pd.DataFrame:
@@ -228,7 +233,7 @@ def _history(build: Build, question: Question) -> pd.DataFrame:
     found.attrs["sold_margin"], found.attrs["euro"] = float(np.nan_to_num(sold)), euro_rate(build)
     answers = {key: answer(build, key, question).iloc[0] for key in set(_METRIC_OF.values())}
     found.attrs["rests_on"] = {
-        k: (str(a["reason"]), a["status"] == "ok")
+        k: (str(a["reason"]), a["status"] == "ok", str(a["caution"]))
         for k, a in answers.items()
         if a["status"] != "ok" or a["coverage"] < 1
     }

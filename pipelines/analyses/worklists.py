@@ -9,6 +9,7 @@ from sqlalchemy import and_, literal_column, select
 
 from models import control
 from pipelines.metrics.bind import bind
+from pipelines.metrics.cautions import Doubt, doubt, doubted
 from pipelines.metrics.compiler import filters, statement
 from pipelines.metrics.declare import BoundQuestion, FactTable
 from pipelines.metrics.facts import promises, risks
@@ -90,7 +91,7 @@ def worklist_at_risk(build: Build, question: Question = ANYTHING, *, limit: int 
     `at_stake` = amount x probability, each return one customer. `next_*` is the promise that falls due first,
     `promise_id`, `due_at`, `days_left` and `probability` the final one: the refund that is due first, or the next
     promise where none is open. `expected_at` is the day its refund will probably come, `early_at` to `late_at` its 80%
-    interval.
+    interval. `caution` and `reason` say what the list does not rest on.
     """
     bound = bind(build, "breach_risk", question.takes("A work list", "as_of"))
     columns = {
@@ -120,7 +121,8 @@ def worklist_at_risk(build: Build, question: Question = ANYTHING, *, limit: int 
         final[name] = dates[name].reindex(final["return_key"]).to_numpy()
     final["at_stake"] = final["amount"].astype(float) * final["probability"]
     ranked = final.reset_index().sort_values(["at_stake", "probability", "return_id"], ascending=[False, False, True])
-    return ranked.head(limit).reset_index(drop=True)[list(_AT_RISK)]
+    listed = ranked.head(limit).reset_index(drop=True)[list(_AT_RISK)]
+    return doubted(listed, doubt(build, question, "breach_risk"))
 
 
 def refunds_due(
@@ -132,7 +134,7 @@ def refunds_due(
 ) -> pd.DataFrame:
     """List open withdrawals whose legal refund date falls within so many days.
 
-    Overdue ones first (`days_left` below 0).
+    Overdue ones first (`days_left` below 0); `caution` and `reason` say what the list does not rest on.
     """
     bound = bind(build, "refunds_due_soon", question.takes("A work list", "as_of"))
 
@@ -142,7 +144,8 @@ def refunds_due(
         return and_(is_legal, left <= double(days), now.happened(promises.c.handed_over_at))
 
     found = _base_rows(build, PROMISES, bound, _PROMISE_ROW, _open_promise, due)
-    return found.sort_values(["due_at", "return_id"]).head(limit).reset_index(drop=True)
+    listed = found.sort_values(["due_at", "return_id"]).head(limit).reset_index(drop=True)
+    return doubted(listed, doubt(build, question, "refunds_due_soon"))
 
 
 def promise_states(
@@ -151,10 +154,14 @@ def promise_states(
     *,
     by: Sequence[str] = ("promise_id",),
 ) -> pd.DataFrame:
-    """Count returns under promise per group: kept, broken, undetermined (running, on time), expired."""
+    """Count returns under promise per group: kept, broken, undetermined (running, on time), expired.
+
+    `caution` and `reason` say what all of them do not rest on.
+    """
     bound = bind(build, "promise_kept", question, by=by)
     keys, sums = waits.by_state(build.fetch(statement(bound)), bound)
-    return pd.concat([keys, sums.astype(int)], axis=1)
+    counted = pd.concat([keys, sums.astype(int)], axis=1)
+    return doubted(counted, doubt(build, question, "promise_kept"))
 
 
 CONTROL_WEEKS, JUDGED_WEEKS = 52, 12  # weeks on a control chart, and how many of the last the limits do not come from
@@ -164,16 +171,16 @@ _DECIDED = 0.95  # share of a week's promises that must be due before the week i
 def control_chart(build: Build, promise_id: str, question: Question = ANYTHING) -> pd.DataFrame:
     """Chart the share of one promise kept by week of request.
 
-    Columns: week, kept, n (due), share, centre, low, high, signal, is_young. The limits come from the weeks before the
-    last JUDGED_WEEKS; weeks of which a twentieth is not due yet are young and no signal. Empty where the promise is not
-    known.
+    Columns: week, kept, n (due), share, centre, low, high, signal, is_young, caution, reason. The limits come from the
+    weeks before the last JUDGED_WEEKS; weeks of which a twentieth is not due yet are young and no signal. Empty where
+    the promise is not known.
     """
-    names = ["week", "kept", "n", "share", "centre", "low", "high", "signal", "is_young"]
+    names = ["week", "kept", "n", "share", "centre", "low", "high", "signal", "is_young", "caution", "reason"]
     question.takes("A control chart", "as_of")
     counted = promise_states(build, question.under(promise_id=[promise_id]), by=("week",))
     if counted.empty:
         return pd.DataFrame(columns=names)
-    weeks = counted.drop(columns="week").set_index(pd.to_datetime(counted["week"])).sort_index()
+    weeks = counted.drop(columns=["week", "caution", "reason"]).set_index(pd.to_datetime(counted["week"])).sort_index()
     weeks = weeks.reindex(pd.date_range(weeks.index.min(), weeks.index.max(), freq="7D")).fillna(0).tail(CONTROL_WEEKS)
     due = weeks["kept"] + weeks["broken"]
     is_young = (due < _DECIDED * (due + weeks["undetermined"])).to_numpy(bool)
@@ -182,4 +189,5 @@ def control_chart(build: Build, promise_id: str, question: Question = ANYTHING) 
     chart = control.shares(kept, n, np.arange(len(weeks)) < len(weeks) - JUDGED_WEEKS)
     found = pd.DataFrame({"week": weeks.index, "kept": weeks["kept"].to_numpy(), "n": due.to_numpy()})
     share = (weeks["kept"] / due.where(due > 0)).to_numpy(float)
-    return found.assign(share=share, **chart._asdict(), is_young=is_young)[names].reset_index(drop=True)
+    found = found.assign(share=share, **chart._asdict(), is_young=is_young)
+    return doubted(found, Doubt(*counted[["caution", "reason"]].iloc[0]))[names].reset_index(drop=True)

@@ -8,6 +8,7 @@ promises, money and carbon; how a declaration becomes SQL is in base, how statis
 from pipelines.metrics.answer import answer, compare
 from pipelines.metrics.bind import is_known, statistics
 from pipelines.metrics.catalogue import catalogue, dimensions, measure_names, metric, our_names, own_dimensions
+from pipelines.metrics.cautions import doubt_of, doubted
 from pipelines.metrics.coverage import coverage, lacking
 from pipelines.metrics.declare import PARTS, Metric
 from pipelines.metrics.filters import dimension_values, read_filters, values_of
@@ -28,6 +29,8 @@ __all__ = [
     "coverage",
     "dimension_values",
     "dimensions",
+    "doubt_of",
+    "doubted",
     "is_known",
     "lacking",
     "measure_names",

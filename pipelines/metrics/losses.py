@@ -533,6 +533,10 @@ def _withheld(clauses: Sequence[tuple[str, str, str]], bounds: Mapping[str, str]
     return together(*said) if said else why("between", **bounds) if bounds else ""
 
 
-def joined_words(first: str, second: str) -> str:
-    """Join two codes of caution."""
-    return ", ".join(filter(None, [first, second]))
+def joined_words(*codes: str) -> str:
+    """Join codes of caution, each once.
+
+    >>> joined_words("delay_drift, coverage", "", "coverage")
+    'delay_drift, coverage'
+    """
+    return ", ".join(dict.fromkeys(code for joined in codes for code in joined.split(", ") if code))

@@ -428,6 +428,7 @@ _LANE = {
         "is_unkeepable": {"type": "boolean"},
         "coverage": _SHARE,
         "reason": _TEXT,
+        "caution": _TEXT,
         "prices": {"type": "array", "items": _PRICE},
     },
 }

@@ -5,7 +5,7 @@ import streamlit as st
 
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, day, number, percent, text
-from dashboard.shared.findings import cautious
+from dashboard.shared.findings import told
 
 
 def bases_columns(words: Words, currency: str) -> Columns:
@@ -49,17 +49,18 @@ def booked(words: Words, table: pd.DataFrame, currency: str) -> str:
     if table.empty or table["status"].iloc[0] != "ok":
         return words("finding.booked_unknown")
     whole = table.iloc[0]
-    said = words(
+    return told(
+        words,
         "finding.booked",
+        whole,
         liability=words.money(whole["liability"], currency),
         low=words.money(whole["low"], currency),
         high=words.money(whole["high"], currency),
     )
-    return cautious(words, said, str(whole["reason"]))
 
 
 def booked_before(words: Words, proof: pd.DataFrame) -> str:
     """Say how far off the amounts booked some days ago were."""
     worst = proof.sort_values("error", key=abs)["error"].iloc[-1]
-    held = words.number(int(proof["is_covered"].sum()))
-    return words("finding.booked_before", share=words.percent(abs(worst)), held=held, of=words.number(len(proof)))
+    held, of = words.number(int(proof["is_covered"].sum())), words.number(len(proof))
+    return told(words, "finding.booked_before", proof, share=words.percent(abs(worst)), held=held, of=of)

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard.app_pages.data import data as data_data
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, instant, number, of, percent, text
-from dashboard.shared.findings import name
+from dashboard.shared.findings import name, told
 
 
 def missing(words: Words, found: Sequence[data_data.Missing]) -> pd.DataFrame:
@@ -175,5 +175,5 @@ def models_columns(words: Words) -> Columns:
 def data(words: Words, set_aside: int, failed: int) -> str:
     """Say whether the data can be trusted."""
     if failed:
-        return words("finding.data_checks", n=words.number(failed))
-    return words("finding.data_rows", n=words.number(set_aside)) if set_aside else words("finding.data_good")
+        return told(words, "finding.data_checks", (), n=words.number(failed))
+    return told(words, "finding.data_rows", (), n=words.number(set_aside)) if set_aside else words("finding.data_good")

@@ -30,9 +30,13 @@ SHOWN_DOUBTS, DOUBTED = 8, 0.001  # sources of doubt shown, and share of the var
 
 @remembered()
 def by_status(asked: PageQuestion, dimension: str) -> pd.DataFrame:
-    """Give emissions per group and what they rest on: label, status, value (kg CO2e)."""
-    found = crossed(asked, "kg_co2e", dimension, "data_status")[[dimension, "data_status", "value"]]
-    return found.set_axis(["label", "status", "value"], axis=1).dropna(subset=["label"])
+    """Give emissions per group and what they rest on.
+
+    Columns: label, status, value (kg CO2e), coverage, caution, reason.
+    """
+    about = ["value", "coverage", "caution", "reason"]
+    found = crossed(asked, "kg_co2e", dimension, "data_status")[[dimension, "data_status", *about]]
+    return found.set_axis(["label", "status", *about], axis=1).dropna(subset=["label"])
 
 
 @remembered()
@@ -40,7 +44,7 @@ def lanes(asked: PageQuestion) -> pd.DataFrame:
     """List lanes between places with coordinates, heaviest first; modes of one lane together."""
     found = analyses.lanes(opened(asked.source), question_of(asked, "lanes"))
     ends = [f"{end}_{part}" for end in ("from", "to") for part in ("name", "longitude", "latitude")]
-    sums = found.groupby(ends, as_index=False)[["kg_co2e", "parcels", "legs"]].sum()
+    sums = found.groupby([*ends, "caution", "reason"], as_index=False)[["kg_co2e", "parcels", "legs"]].sum()
     return sums.sort_values("kg_co2e", ascending=False, ignore_index=True)
 
 

@@ -13,7 +13,7 @@ from dashboard.shared import rows_behind
 from dashboard.shared.blocks import section
 from dashboard.shared.columns import Columns, day, instant, number, of, percent, text
 from dashboard.shared.filters import View
-from dashboard.shared.findings import mass
+from dashboard.shared.findings import mass, told
 
 
 def traced(words: Words, leg: dict[str, Any]) -> None:
@@ -181,9 +181,8 @@ def heaviest(words: Words, parts: pd.DataFrame, kind: str) -> str:
     total = parts.groupby("label", observed=True)["value"].sum()
     if total.empty or total.sum() <= 0:
         return words("emissions.tab_parts")
-    return words(
-        "finding.carbon_role", role=words.value(kind, total.idxmax()), share=words.percent(total.max() / total.sum(), 0)
-    )
+    role, share = words.value(kind, total.idxmax()), words.percent(total.max() / total.sum(), 0)
+    return told(words, "finding.carbon_role", parts, role=role, share=share)
 
 
 def emission_causes(words: Words, changed: pd.DataFrame) -> str:
@@ -191,8 +190,10 @@ def emission_causes(words: Words, changed: pd.DataFrame) -> str:
     causes = changed[changed["kind"] == "step"].set_index("step")["amount"]
     first = str(causes.abs().idxmax())
     before, after = (float(changed.loc[changed["step"] == s, "amount"].iloc[0]) for s in ("before", "after"))
-    return words(
+    return told(
+        words,
         "finding.emission_causes",
+        changed,
         before=words.number(before, 1),
         after=words.number(after, 1),
         cause=words.value("step", first).lower(),
@@ -205,14 +206,14 @@ def doubt(words: Words, swings: pd.DataFrame) -> str:
     if swings.empty:
         return words("emissions.tab_sure")
     first = swings.iloc[0]
-    return words("finding.doubt", source=words.doubt(first["source"]), share=words.percent(first["share"], 0))
+    source, share = words.doubt(first["source"]), words.percent(first["share"], 0)
+    return told(words, "finding.doubt", first, source=source, share=share)
 
 
 def parcels(words: Words, spread: pd.DataFrame) -> str:
     """Say how many parcels emit an implausible amount."""
-    return words(
-        "finding.parcels", flagged=words.number(spread["flagged"].sum()), parcels=words.number(spread["parcels"].sum())
-    )
+    flagged, all_of_them = (words.number(spread[n].sum()) for n in ("flagged", "parcels"))
+    return told(words, "finding.parcels", spread, flagged=flagged, parcels=all_of_them)
 
 
 def lever(words: Words, found: pd.DataFrame) -> str:
@@ -221,8 +222,10 @@ def lever(words: Words, found: pd.DataFrame) -> str:
     if known.empty:
         return words("emissions.tab_levers")
     first = known.iloc[0]
-    return words(
+    return told(
+        words,
         "finding.lever",
+        first,
         lever=words.value("lever", first["lever"]),
         kg=mass(words, first["kg_co2e"]),
         share=words.percent(first["share"], 0),
@@ -234,4 +237,4 @@ def closed(words: Words, months: pd.DataFrame) -> str:
     if months.empty:
         return words("finding.none_closed")
     changed = int(((months["now"] - months["closed"]).abs() > 0.5).sum())
-    return words("finding.closed", n=str(len(months)), changed=str(changed))
+    return told(words, "finding.closed", (), n=str(len(months)), changed=str(changed))

@@ -4,6 +4,7 @@ import pandas as pd
 
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, number, of, percent, text
+from dashboard.shared.findings import told
 
 
 def forecasts(words: Words, sums: pd.DataFrame, cut: str) -> pd.DataFrame:
@@ -32,8 +33,10 @@ def forecast(words: Words, whole: pd.DataFrame, measure: str, unit: str) -> str:
     if whole.empty:
         return words("finding.forecast_unknown")
     total = float(whole["value"].sum())
-    return words(
+    return told(
+        words,
         "finding.forecast" if whole["is_shown"].iloc[0] else "finding.forecast_naive",
+        whole,
         amount=words.quantity(total, unit),
         what=words.value("measure", measure).lower(),
         weeks=str(len(whole)),

@@ -6,7 +6,7 @@ import pandas as pd
 
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, day, number, of, percent, text
-from dashboard.shared.findings import Finding, waiting
+from dashboard.shared.findings import Finding, told, waiting
 from dashboard.shared.findings import number as number_of_findings
 from dashboard.shared.queries import Number
 
@@ -83,7 +83,7 @@ def left(words: Words, steps: pd.DataFrame) -> str:
     amounts = dict(zip(steps["step"], steps["amount"], strict=True))
     if not amounts.get("booked"):
         return words("margin.tab_steps")
-    return words("finding.left", share=words.percent(amounts["left"] / amounts["booked"], 0))
+    return told(words, "finding.left", steps, share=words.percent(amounts["left"] / amounts["booked"], 0))
 
 
 def assumption(words: Words, swings: pd.DataFrame, currency: str) -> str:
@@ -91,8 +91,10 @@ def assumption(words: Words, swings: pd.DataFrame, currency: str) -> str:
     if swings.empty:
         return words("margin.tab_rests")
     first = swings.iloc[0]
-    return words(
+    return told(
+        words,
         "finding.assumption",
+        first,
         name=words.value("cost_parameter", first["parameter"]),
         low=words.money(first["low"], currency),
         high=words.money(first["high"], currency),
@@ -111,7 +113,7 @@ def lost_sales(words: Words, missed: pd.DataFrame, currency: str) -> str:
     if missed.empty:
         return words("margin.missed")
     value, low, high = (words.money(missed[c].sum(), currency) for c in ("value", "low", "high"))
-    return words("finding.lost_sales", value=value, low=low, high=high)
+    return told(words, "finding.lost_sales", missed, value=value, low=low, high=high)
 
 
 def repeat(words: Words, again: pd.DataFrame) -> str:
@@ -119,7 +121,8 @@ def repeat(words: Words, again: pd.DataFrame) -> str:
     known = again[again["is_enough"].astype(bool)].set_index("group")["rate"] if len(again) else pd.Series(dtype=float)
     if not {"kept", "broken"} <= set(known.index):
         return words("finding.repeat_unknown")
-    return words("finding.repeat", broken=words.percent(known["broken"], 0), kept=words.percent(known["kept"], 0))
+    broken, kept = (words.percent(known[group], 0) for group in ("broken", "kept"))
+    return told(words, "finding.repeat", again, broken=broken, kept=kept)
 
 
 def markdown(words: Words, curve: pd.DataFrame) -> str:
@@ -127,8 +130,10 @@ def markdown(words: Words, curve: pd.DataFrame) -> str:
     if curve.empty:
         return words("margin.markdown")
     first = curve.iloc[0]
-    return words(
+    return told(
+        words,
         "finding.markdown",
+        first,
         rate=words.percent(first["rate"]),
         low=words.percent(first["low"]),
         high=words.percent(first["high"]),

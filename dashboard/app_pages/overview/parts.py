@@ -1,6 +1,7 @@
 """Sentences, columns and blocks of the page overview."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -14,12 +15,12 @@ from dashboard.shared.findings import (
     carbon,
     cautious,
     difference,
-    doubt_of,
     headline,
     kept,
     likely_late,
     margin,
     mass,
+    told,
     weight,
     with_change,
 )
@@ -37,11 +38,9 @@ def links(words: Words, found: list[findings.Finding], otherwise: str) -> None:
 
 def carbon_per_sold(words: Words, per_hundred: Number, total: Number) -> str:
     """Say what returns emit per 100 units sold, or in all where sales are not known."""
-    return (
-        cautious(words, words("finding.carbon_per", kg=mass(words, per_hundred.value)), doubt_of(per_hundred))
-        if per_hundred.status == "ok"
-        else carbon(words, total)
-    )
+    if per_hundred.status != "ok":
+        return carbon(words, total)
+    return told(words, "finding.carbon_per", per_hundred, kg=mass(words, per_hundred.value))
 
 
 def flow(words: Words, frame: pd.DataFrame) -> str:
@@ -52,7 +51,7 @@ def flow(words: Words, frame: pd.DataFrame) -> str:
     resold = frame.loc[frame["target"] == "resold_as_new", "units"].sum()
     if not resold:
         return words("overview.flow")
-    return words("finding.flow", resold=words.number(resold), returned=words.number(returned))
+    return told(words, "finding.flow", frame, resold=words.number(resold), returned=words.number(returned))
 
 
 def moved(words: Words, changes: Sequence[tuple[str, str, str, str, Change]], names: dict[str, str]) -> list[Finding]:
@@ -60,15 +59,13 @@ def moved(words: Words, changes: Sequence[tuple[str, str, str, str, Change]], na
     found = [
         Finding(
             page,
-            cautious(
+            told(
                 words,
-                words(
-                    "finding.moved",
-                    metric=names[key],
-                    group=words.value(kind, group),
-                    change=difference(words, change_of),
-                ),
-                change_of.caution,
+                "finding.moved",
+                change_of,
+                metric=names[key],
+                group=words.value(kind, group),
+                change=difference(words, change_of),
             ),
             weight(change_of),
         )
@@ -136,7 +133,7 @@ def overview(words: Words, answers: Answers) -> list[Finding]:
         ),
     ]
     if resold.status == "ok":
-        sentence = cautious(words, words("finding.resold", share=words.percent(resold.value)), doubt_of(resold))
+        sentence = told(words, "finding.resold", resold, share=words.percent(resold.value))
         found.append(Finding("emissions", with_change(words, sentence, moved_resold), weight(moved_resold)))
     return most_important(found)
 
@@ -150,20 +147,23 @@ def actions(
     for page, key, rows in (("promises", "do.refund", due_refunds), ("promises", "do.risk", likely)):
         if len(rows):
             money = float(rows["amount"].sum())
-            found.append(Finding(page, _worth(words, words(key, n=words.number(len(rows))), money, currency), money))
+            sentence = told(words, key, (), n=words.number(len(rows)))
+            found.append(Finding(page, _worth(words, sentence, rows, money, currency), money))
     for row in ranking[ranking["is_flagged"].astype(bool)].head(3).to_dict("records") if len(ranking) else ():
-        sentence = words(
+        sentence = told(
+            words,
             "do.product",
+            (),
             name=str(row["name"]),
             rate=words.percent(row["rate"], 0),
             usual=words.percent(row["category_rate"], 0),
         )
-        found.append(Finding("products", _worth(words, sentence, row["at_stake"], currency), row["at_stake"]))
+        found.append(Finding("products", _worth(words, sentence, row, row["at_stake"], currency), row["at_stake"]))
     return most_important(found, 5)
 
 
-def _worth(words: Words, sentence: str, money: float, currency: str) -> str:
-    return words("do.worth", sentence=sentence, amount=words.money(money, currency))
+def _worth(words: Words, sentence: str, rests: Any, money: float, currency: str) -> str:
+    return told(words, "do.worth", rests, sentence=sentence, amount=words.money(money, currency))
 
 
 def most_important(found: Sequence[Finding], count: int = 3) -> list[Finding]:

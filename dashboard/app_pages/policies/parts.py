@@ -13,6 +13,7 @@ from dashboard.shared import queries
 from dashboard.shared.blocks import pick_one, section
 from dashboard.shared.columns import Columns, day, number, of, text
 from dashboard.shared.filters import View
+from dashboard.shared.findings import told
 from pipelines.errors import BackhaulError
 from pipelines.people.policy_text import Policy
 
@@ -230,12 +231,13 @@ def policies(words: Words, versions: pd.DataFrame) -> str:
     current = versions[versions["valid_to"].isna()] if len(versions) else versions
     if current.empty:
         return words("finding.policies_none")
-    return words(
-        "finding.policies", n=words.number(current["policy_id"].nunique()), day=words.day(max(current["valid_from"]))
-    )
+    n, day = words.number(current["policy_id"].nunique()), words.day(max(current["valid_from"]))
+    return told(words, "finding.policies", (), n=n, day=day)
 
 
 def compared(words: Words, changes: pd.DataFrame) -> str:
     """Say how many terms differ between two versions."""
     terms = changes[changes["field"] != "valid_from"]
-    return words("finding.compared", n=words.number(len(terms))) if len(terms) else words("finding.compared_same")
+    if terms.empty:
+        return words("finding.compared_same")
+    return told(words, "finding.compared", (), n=words.number(len(terms)))

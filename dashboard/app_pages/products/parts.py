@@ -11,6 +11,7 @@ from dashboard.shared import queries
 from dashboard.shared.blocks import figures, nothing, pick_one, section, table
 from dashboard.shared.columns import Columns, day, number, of, percent, text
 from dashboard.shared.filters import View
+from dashboard.shared.findings import told
 from pipelines.errors import BackhaulError
 
 
@@ -230,13 +231,13 @@ def products(words: Words, ranking: pd.DataFrame) -> str:
             return most_at_stake(words, ranking.iloc[0])
         return words("finding.products_none")
     first = standing_out.iloc[0]
-    return words("finding.products", name=str(first["name"]), rate=words.percent(first["rate"]))
+    return told(words, "finding.products", first, name=str(first["name"]), rate=words.percent(first["rate"]))
 
 
 def most_at_stake(words: Words, row: Any) -> str:
     """Say of one product how much of it comes back, and how much is usual."""
     rate, usual = words.percent(row["rate"]), words.percent(row["category_rate"])
-    return words("finding.product", name=str(row["name"]), rate=rate, usual=usual)
+    return told(words, "finding.product", row, name=str(row["name"]), rate=rate, usual=usual)
 
 
 def launched(words: Words, profile: Any) -> str:

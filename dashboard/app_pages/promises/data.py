@@ -25,10 +25,10 @@ SHOWN_GROUPS = 15  # of the states of promises, in their chart
 def stages(asked: PageQuestion) -> pd.DataFrame:
     """Give each stage's waits in days and the promise on it.
 
-    Columns: stage, p50, p90, low, high, promised (median over policies, 5 business days as 7).
+    Columns: stage, p50, p90, low, high, caution, reason, promised (median over policies, 5 business days as 7).
     """
     half = by(asked, "stage_days(0.5)", "stage")[["label", "value"]].rename(columns={"label": "stage", "value": "p50"})
-    most = by(asked, "stage_days(0.9)", "stage")[["label", "value", "low", "high"]].rename(
+    most = by(asked, "stage_days(0.9)", "stage")[["label", "value", "low", "high", "caution", "reason"]].rename(
         columns={"label": "stage", "value": "p90"}
     )
     order = {"requested": 0, "handed_over": 1, "carrier_scan": 2, "received": 3, "inspected": 4}
@@ -45,11 +45,15 @@ def stages(asked: PageQuestion) -> pd.DataFrame:
 
 
 def by_part(asked: PageQuestion, key: str, dimension: str, part: str) -> pd.DataFrame:
-    """Answer a metric per group and part of it, known ones only: label, part, value."""
+    """Answer a metric per group and part of it, known ones only.
+
+    Columns: label, part, value, coverage, caution, reason.
+    """
     found = crossed(asked, key, dimension, part)
-    return found.rename(columns={dimension: "label", part: "part"})[["label", "part", "value"]].reset_index(drop=True)
+    return found.rename(columns={dimension: "label", part: "part"})[_PARTS].reset_index(drop=True)
 
 
+_PARTS = ["label", "part", "value", "coverage", "caution", "reason"]
 _WAY = (*POLICY_STAGES, "cancelled", "rejected", "expired", "lost")
 
 
@@ -117,16 +121,17 @@ def waiting_by(asked: PageQuestion, dimension: str) -> pd.DataFrame:
 def promise_states(asked: PageQuestion, dimension: str = "promise_id") -> pd.DataFrame:
     """Count returns under promise per group.
 
-    Columns: label, state, n, and a site's name; the least kept first, of many groups the largest.
+    Columns: label, state, n, caution, reason, and a site's name; the least kept first, of many groups the largest.
     """
     if number(asked, "promise_kept").lacks:
-        return pd.DataFrame(columns=["label", "state", "n"])
+        return pd.DataFrame(columns=["label", "state", "n", "caution", "reason"])
     found = analyses.promise_states(opened(asked.source), question_of(asked, "promise_kept"), by=(dimension,))
     found = found.rename(columns={dimension: "label"}).assign(label=lambda f: f["label"].fillna(""))
     states = ["kept", "broken", "undetermined", "expired"]
     found = found.loc[found[states].sum(axis=1).nlargest(SHOWN_GROUPS).index]
     order = (found["kept"] / (found["kept"] + found["broken"]).clip(lower=1)).sort_values().index
-    long = found.loc[order, ["label", *states]].melt("label", var_name="state", value_name="n")
+    about = ["label", "caution", "reason"]
+    long = found.loc[order, [*about, *states]].melt(about, var_name="state", value_name="n")
     if dimension == "place_id":
         places = table(asked.source, "dim_place").drop_duplicates("place_id").set_index("place_id")["name"]
         long["name"] = looked_up(long["label"], places)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, day, instant, number, of, percent, text
-from dashboard.shared.findings import Finding, likely_late
+from dashboard.shared.findings import Finding, likely_late, told
 from pipelines.analyses import Offer
 
 
@@ -121,7 +121,8 @@ def states(words: Words, frame: pd.DataFrame) -> str:
         return words("promises.tab_states")
     total = frame.groupby("state", observed=True)["n"].sum()
     parts = {"kept": "kept", "broken": "broken", "running": "undetermined"}
-    return words("finding.states", **{name: words.number(total.get(state, 0)) for name, state in parts.items()})
+    counted = {name: words.number(total.get(state, 0)) for name, state in parts.items()}
+    return told(words, "finding.states", frame, **counted)
 
 
 def slow(words: Words, spent: pd.DataFrame) -> str:
@@ -130,8 +131,10 @@ def slow(words: Words, spent: pd.DataFrame) -> str:
         return words("promises.tab_time")
     whose = spent.groupby("part")["value"].sum()
     stage = spent.sort_values("value").iloc[-1]
-    return words(
+    return told(
+        words,
         "finding.time",
+        spent,
         whose=words.value("whose", whose.idxmax()),
         share=words.percent(whose.max(), 0),
         stage=words.value("stage", stage["label"]),
@@ -143,12 +146,12 @@ def signal(words: Words, weeks: pd.DataFrame) -> str:
     """Name the last week that chance does not explain."""
     found = weeks[weeks["signal"] != ""] if len(weeks) else weeks
     if found.empty:
-        return words("finding.signal_none", n=words.number(int((~weeks["is_young"]).sum()) if len(weeks) else 0))
+        judged = words.number(int((~weeks["is_young"]).sum()) if len(weeks) else 0)
+        return told(words, "finding.signal_none", weeks, n=judged)
     row = found.iloc[-1]
     way = "finding.signal_above" if row["signal"].endswith("above") else "finding.signal_below"
-    return words(
-        way, week=words.day(row["week"]), share=words.percent(row["share"], 0), usual=words.percent(row["centre"], 0)
-    )
+    share, usual = words.percent(row["share"], 0), words.percent(row["centre"], 0)
+    return told(words, way, row, week=words.day(row["week"]), share=share, usual=usual)
 
 
 def offer(words: Words, found: Offer | None) -> str:
@@ -156,12 +159,14 @@ def offer(words: Words, found: Offer | None) -> str:
     if found is None or not found.n:
         return words("promises.tab_possible")
     if found.possible != found.possible or found.possible == float("inf"):
-        return words("finding.offer_none", at=words.percent(found.at, 0))
+        return told(words, "finding.offer_none", found, at=words.percent(found.at, 0))
     said = {"possible": _within(words, found.possible, found.unit), "at": words.percent(found.at, 0)}
     if found.published is None:
-        return words("finding.offer_alone", **said)
-    return words(
+        return told(words, "finding.offer_alone", found, **said)
+    return told(
+        words,
         "finding.offer",
+        found,
         published=_within(words, found.published, found.unit),
         kept=words.percent(found.kept, 0),
         **said,
@@ -188,8 +193,10 @@ def unkeepable(words: Words, lanes: pd.DataFrame, at: float) -> str:
             ],
         )
     )
-    return words(
+    return told(
+        words,
         "finding.unkeepable",
+        off,
         n=words.number(len(off)),
         of=words.number(len(lanes)),
         at=words.percent(at, 0),
@@ -208,7 +215,8 @@ def slowest(words: Words, stages: pd.DataFrame) -> str:
     if stages.empty:
         return words("promises.tab_stages")
     last = stages.sort_values("p90").iloc[-1]
-    return words("finding.worst_stage", stage=words.value("stage", last["stage"]), days=words.number(last["p90"], 1))
+    stage, days = words.value("stage", last["stage"]), words.number(last["p90"], 1)
+    return told(words, "finding.worst_stage", last, stage=stage, days=days)
 
 
 def at_risk(words: Words, risk: pd.DataFrame, currency: str) -> str:
@@ -216,7 +224,8 @@ def at_risk(words: Words, risk: pd.DataFrame, currency: str) -> str:
     likely = likely_late(risk)
     if likely.empty:
         return words("finding.no_risk")
-    return words("finding.at_risk", n=words.number(len(likely)), amount=words.money(likely["amount"].sum(), currency))
+    amount = words.money(likely["amount"].sum(), currency)
+    return told(words, "finding.at_risk", likely, n=words.number(len(likely)), amount=amount)
 
 
 def due(words: Words, refunds: pd.DataFrame) -> str:
@@ -224,4 +233,4 @@ def due(words: Words, refunds: pd.DataFrame) -> str:
     if refunds.empty:
         return words("do.nothing")
     late = int((refunds["days_left"] <= 0).sum())
-    return words("finding.due", n=words.number(len(refunds) - late), late=words.number(late))
+    return told(words, "finding.due", refunds, n=words.number(len(refunds) - late), late=words.number(late))

@@ -6,6 +6,7 @@ import pandas as pd
 
 from dashboard.i18n import Words
 from dashboard.shared.columns import Columns, number, of, percent, text
+from dashboard.shared.findings import told
 from dashboard.shared.frames import SHOWN_ROWS
 
 
@@ -60,8 +61,10 @@ def regret(words: Words, plan: Any, currency: str) -> str:
     """Say what better routes would have brought."""
     if plan.items.empty:
         return words("recovery.routes")
-    return words(
+    return told(
+        words,
         "finding.regret",
+        plan,
         amount=words.money(plan.regret, currency),
         share=words.percent(plan.regret / plan.value if plan.value else 0.0, 1),
     )

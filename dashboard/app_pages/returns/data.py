@@ -1,5 +1,7 @@
 """What the page returns asks; nothing is drawn here."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from dashboard.shared.queries import (
@@ -8,11 +10,13 @@ from dashboard.shared.queries import (
     Source,
     by_month,
     can_compare,
+    doubted,
     opened,
     question_of,
     remembered,
     stands_alone,
     table,
+    undated,
 )
 from pipelines import analyses
 from pipelines.analyses import unlocks
@@ -79,7 +83,10 @@ def customers(asked: PageQuestion) -> analyses.Concentration:
 
 @remembered()
 def development(asked: PageQuestion) -> pd.DataFrame:
-    """Give each category's best known development curve: category, day, share."""
+    """Give each category's best known development curve: category, day, share, caution, reason.
+
+    The cautions are of all that the shop sold: so much the curves rest on.
+    """
     stands_alone(asked)
     curves = table(asked.source, "estimate_development_curve")
     curves = curves[~curves["is_dated"].astype(bool)]  # its days are not all days
@@ -87,7 +94,8 @@ def development(asked: PageQuestion) -> pd.DataFrame:
     cells: pd.DataFrame = curves.groupby(cell, dropna=False)["returned"].max().reset_index()
     largest = cells.sort_values(by="returned", ascending=False).drop_duplicates("category")
     shown = curves.merge(largest[cell].head(8), on=cell)
-    return shown[shown["day"] <= 100].sort_values(["category", "day"])
+    shown = shown[shown["day"] <= 100].sort_values(["category", "day"])
+    return doubted(replace(undated(asked), where=()), shown, "observed_return_rate")
 
 
 @remembered()
@@ -101,11 +109,12 @@ def drift(asked: PageQuestion) -> pd.DataFrame:
 def backtest(asked: PageQuestion, days_ago: int, by: str | None = None) -> pd.DataFrame:
     """Lay what would have been said so many days ago beside what has come, a month (and category) a row.
 
-    The columns of metrics.backtest.
+    The columns of metrics.backtest, and caution; `reason` goes with it.
     """
     question = question_of(asked, "ultimate_return_rate").undated()
     found = analyses.backtest(opened(asked.source), question, days_ago=(days_ago,), by=by)
-    return found[found["status"].eq("ok") & (found["maturity_then"] < BACK)].reset_index(drop=True)
+    tested = found[found["status"].eq("ok") & (found["maturity_then"] < BACK)].reset_index(drop=True)
+    return doubted(undated(asked), tested, "ultimate_return_rate")
 
 
 def lacking(asked: Source, *facts: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard.i18n import Words
 from dashboard.shared.blocks import ask_for as ask_for_of_blocks
 from dashboard.shared.columns import Columns, day, number, of, percent, text
-from dashboard.shared.findings import cautious, doubt_of, doubt_of_row, reason, with_change
+from dashboard.shared.findings import doubt_of, reason, told, with_change
 from dashboard.shared.queries import Change, Number
 
 
@@ -70,8 +70,8 @@ def still_to_come(words: Words, units: Number, value: Number) -> str:
     """Say what is still expected back, in units and money."""
     if units.status != "ok":
         return reason(words, units)
-    said = words("returns.still", units=words.number(units.value), amount=words.quantity(value.value, value.unit))
-    return cautious(words, said, doubt_of(units), doubt_of(value))
+    amount = words.quantity(value.value, value.unit)
+    return told(words, "returns.still", (units, value), units=words.number(units.value), amount=amount)
 
 
 def shop_figure(words: Words, steps: pd.DataFrame, same: pd.DataFrame) -> str:
@@ -84,10 +84,10 @@ def shop_figure(words: Words, steps: pd.DataFrame, same: pd.DataFrame) -> str:
         return words("returns.change")
     if len(same) and same["status"].iloc[0] == "ok" and bool(same["is_within_noise"].iloc[0]):
         amount = float(parts["amount"].sum())
-        return words("finding.shop_figure_noise", points=words.signed(words.points(amount), amount))
+        return told(words, "finding.shop_figure_noise", steps, points=words.signed(words.points(amount), amount))
     step, amount = parts.sort_values("amount", key=abs)[["step", "amount"]].iloc[-1]
     points = words.signed(words.points(amount), amount)
-    return words("finding.shop_figure", step=words.value("step", step).lower(), points=points)
+    return told(words, "finding.shop_figure", steps, step=words.value("step", step).lower(), points=points)
 
 
 def same_age(words: Words, found: pd.DataFrame) -> str:
@@ -96,8 +96,9 @@ def same_age(words: Words, found: pd.DataFrame) -> str:
         return words("finding.same_age_unknown")
     row = found.iloc[0]
     value, previous, difference, low, high = (float(row[c]) for c in ("value", "previous", "difference", "low", "high"))
-    change = Change(value, previous, difference, low, high, bool(row["is_within_noise"]), "share", doubt_of_row(row))
-    sentence = words("finding.same_age", rate=words.percent(row["value"]), days=words.number(row["window_days"]))
+    change = Change(value, previous, difference, low, high, bool(row["is_within_noise"]), "share", doubt_of(row))
+    rate, days = words.percent(row["value"]), words.number(row["window_days"])
+    sentence = told(words, "finding.same_age", (), rate=rate, days=days)  # the change says the cautions of both
     return with_change(words, sentence, change)
 
 
@@ -107,15 +108,16 @@ def gathered(words: Words, found: Any) -> str:
     if tenth.empty:
         return words("finding.customers_unknown")
     row = tenth.iloc[0]
-    return words(
-        "finding.customers", share=words.percent(row["returned"], 0), chance=words.percent(row["by_chance"], 0)
-    )
+    share, chance = words.percent(row["returned"], 0), words.percent(row["by_chance"], 0)
+    return told(words, "finding.customers", row, share=share, chance=chance)
 
 
 def speed(words: Words, curve: pd.DataFrame) -> str:
     """Say after how many days half of what comes back is back; nothing without a curve."""
     half = curve.loc[curve["share"] >= 0.5].groupby("category", observed=True)["day"].min()
-    return words("finding.development", days=words.number(half.median())) if len(half) else words("returns.tab_speed")
+    if half.empty:
+        return words("returns.tab_speed")
+    return told(words, "finding.development", curve, days=words.number(half.median()))
 
 
 def cautions(words: Words, months: pd.DataFrame) -> str:
@@ -131,9 +133,7 @@ def pointed(words: Words, who: pd.DataFrame) -> str:
         return words("returns.tab_reasons")
     first = ranked.iloc[0]
     named = words.value("preventable_by", first["label"]).lower()
-    return cautious(
-        words, words("finding.top_preventable", who=named, share=words.percent(first["value"])), doubt_of_row(first)
-    )
+    return told(words, "finding.top_preventable", first, who=named, share=words.percent(first["value"]))
 
 
 def inspected(words: Words, outcomes: pd.DataFrame) -> str:
@@ -142,8 +142,8 @@ def inspected(words: Words, outcomes: pd.DataFrame) -> str:
     if other.empty or other["value"].iloc[0] <= 0:
         return words("returns.inspection")
     first = words.value("inspection_outcome", other["label"].iloc[0]).lower()
-    total = float(outcomes["value"].sum())
-    return words("finding.inspected", n=words.number(other["value"].sum()), of=words.number(total), outcome=first)
+    found, total = words.number(other["value"].sum()), words.number(float(outcomes["value"].sum()))
+    return told(words, "finding.inspected", outcomes, n=found, of=total, outcome=first)
 
 
 def backtested(words: Words, frame: pd.DataFrame, days: int) -> str:
@@ -153,10 +153,12 @@ def backtested(words: Words, frame: pd.DataFrame, days: int) -> str:
     """
     known = frame.dropna(subset=["error"])
     if known.empty:
-        return words("finding.backtest_unknown", days=words.number(days))
+        return told(words, "finding.backtest_unknown", (), days=words.number(days))
     held = known["is_covered"].dropna()
-    return words(
+    return told(
+        words,
         "finding.backtest_cells" if "category" in frame else "finding.backtest",
+        frame,
         days=words.number(days),
         points=words.points(known["error"].abs().mean()),
         n=words.number(len(known)),
@@ -172,8 +174,10 @@ def drifting(words: Words, frame: pd.DataFrame) -> str:
         return words("finding.drift_none")
     row = off.sort_values("z", key=abs).iloc[-1]
     where = words.value("category", row["category"]) if not pd.isna(row["category"]) else words("finding.everywhere")
-    return words(
+    return told(
+        words,
         "finding.drift",
+        row,
         where=where,
         factor=words.percent(abs(row["factor"] - 1), 0),
         way=words("finding.later" if row["factor"] > 1 else "finding.earlier"),

@@ -11,7 +11,7 @@ from dashboard.shared import queries
 from dashboard.shared.blocks import pick_one
 from dashboard.shared.columns import Columns, number, of, percent, text
 from dashboard.shared.filters import View
-from dashboard.shared.findings import mass
+from dashboard.shared.findings import mass, told
 
 
 def scenario_form(view: View) -> Any:
@@ -164,8 +164,10 @@ def scenario(words: Words, outcome: pd.DataFrame, currency: str) -> str:
         "products.between", low=words.money(margin["low"], currency), high=words.money(margin["high"], currency)
     )
     change = words.signed(words.money(margin["difference"], currency), margin["difference"])
-    return words(
+    return told(
+        words,
         "finding.scenario",
+        (margin, kg),
         money=change,
         between=between,
         kg=words.signed(mass(words, kg["difference"]), kg["difference"]),
@@ -174,4 +176,4 @@ def scenario(words: Words, outcome: pd.DataFrame, currency: str) -> str:
 
 def pareto(words: Words, grid: pd.DataFrame) -> str:
     """Say how many of the policies tried no other beats."""
-    return words("finding.pareto", best=str(int(grid["is_best"].sum())), tried=str(len(grid)))
+    return told(words, "finding.pareto", grid, best=str(int(grid["is_best"].sum())), tried=str(len(grid)))
