@@ -8,15 +8,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import typer
 
-from pipelines import analyses
+from pipelines import analyses, cli
 from pipelines.warehouse import schema
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import looked_up
-from tests import any_shop, every_part
+from tests import any_shop, every_part, whole_shop
 from tests.every_part import Walk
 
 SHAPES = {shape.name: shape for shape in any_shop.shapes()}
@@ -31,13 +33,39 @@ SAID = ("no row can be read", "one bare line that came back")
 
 
 def test_the_whole_shop_fills_every_column_of_every_log() -> None:
-    shop = any_shop.whole()
+    shop = whole_shop.whole()
     assert list(shop) == list(schema.LOG.tables)
     empty = [f"{t}.{c}" for t, rows in shop.items() for c in rows if rows[c].isna().all()]
     unlimited = {f"policy.{c}" for c in ("market", "channel", "category", "loyalty_tier", "exception")}
     assert set(empty) == unlimited | {"chain_element.trip_share"}
-    assert {shape.kind for shape in SHAPES.values()} == {"rows", "mapped", "event", "log", "column", "pair"}
+    assert {shape.kind for shape in SHAPES.values()} == set(every_part.DEPTHS)
     assert len(SHAPES) == len(any_shop.shapes())
+
+
+def test_lines_of_two_units_sell_two() -> None:
+    lines = whole_shop.whole()["order_line"]
+    assert set(lines["units"]) == {1, 2}
+    assert lines["units_shipped"].tolist() == lines["units"].tolist()
+
+
+def commands(group: Any, before: str = "") -> list[str]:
+    """List what the command line can be told, groups with what they hold."""
+    return [
+        told
+        for name, one in group.commands.items()
+        for told in (commands(one, f"{before}{name} ") if hasattr(one, "commands") else [f"{before}{name}"])
+    ]
+
+
+def test_every_command_is_said_to_the_shapes_or_stands_in_the_list_of_those_that_are_not() -> None:
+    every = commands(typer.main.get_command(cli.app))
+    said = {name for name in every if any(f"{verb} ".startswith(f"{name} ") for verb in every_part.VERBS)}
+    assert len(every) > 50
+    assert said | set(every_part.NOT_SAID) == set(every)
+    assert not said & set(every_part.NOT_SAID)
+    assert all(len(reason.split()) > 3 for reason in every_part.NOT_SAID.values())
+    of_nothing = [v for v in every_part.VERBS if not any(f"{v} ".startswith(f"{name} ") for name in every)]
+    assert of_nothing == []
 
 
 @pytest.mark.parametrize("name", READ)
