@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
-from streamlit.testing.v1 import AppTest
+from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+from streamlit.testing.v1 import AppTest, app_test, local_script_runner
 
 import dashboard
 from dashboard.i18n import LANGUAGES, Words
@@ -38,6 +39,7 @@ from tests.peak import peak_bytes
 
 HOME = Path(dashboard.__file__).parent
 PAGES = sorted(path.parent.name for path in HOME.glob("app_pages/*/page.py"))
+COMPILED = ScriptCache()  # scripts of the pages: a run of AppTest would compile them anew
 LONGEST = 300  # letters of a sentence
 TURNS = 6  # shapes by which a metric is cut by each of its dimensions, or every verb is said
 VERBS = (
@@ -238,6 +240,8 @@ def open_pages(
             make("csv", language)
 
     with patch.dict(os.environ, BACKHAUL_WAREHOUSE=str(settings.warehouse)), contextlib.ExitStack() as stack:
+        for runner in (app_test, local_script_runner):
+            stack.enter_context(patch.object(runner, "ScriptCache", lambda: COMPILED))
         if rows:
             stack.enter_context(patch.object(controls, "files", files))
         app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)
@@ -312,7 +316,7 @@ class _Page:
                 self.look(f"{at} rows of {key}")
 
     def filter(self) -> None:
-        """Set the period, the days compared with and each filter, and clear them."""
+        """Set the period, the days compared with and each filter, each cleared as the next is set."""
         for key, place in (("period", 3), ("period", 6), ("period", 5), ("against", 2), ("against", 1)):
             self.choose(key, place)
         for key in filters.DIMENSIONS:
@@ -321,7 +325,10 @@ class _Page:
                 option = control.options[-1]
                 control.set_value([option]).run()
                 self.look(f" {key}={option}")
-                next(m for m in self.app.multiselect if m.key == key).set_value([]).run()
+                if (chosen := next((m for m in self.app.multiselect if m.key == key), None)) is not None:
+                    chosen.set_value([])
+        self.app.run()
+        self.look(" every filter cleared")
         for key in ("period", "against"):
             self.choose(key, 0)
 
