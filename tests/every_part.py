@@ -293,18 +293,19 @@ class _Page:
                     self.each(kind, key, at)
 
     def each(self, kind: str, key: str, at: str) -> None:
-        many = next(len(c.options) for c in self.app.get(kind) if c.key == key)
+        many = next((len(c.options) for c in self.app.get(kind) if c.key == key), 0)
+        if not many:
+            self.walk.errors.append(f"page {self.language} {self.page}{at}: {key} went away before it was chosen from")
         for place in range(many) if kind == "button_group" else sorted({many - 1, 0}, reverse=True):
             control = next((c for c in self.app.get(kind) if c.key == key), None)
             if control is None or place >= len(control.options):
                 return
-            if kind == "button_group" and place == 0 and control.indices == [0]:
-                continue  # as it came: what it shows has been looked at
             option = control.options[place]
-            control.set_value(option) if kind == "button_group" else control.select_index(place)
-            self.app.run()
-            self.look(f"{at} {key}={option}")
-            self.part(f"{at} {key}={option}")
+            if place or kind == "selectbox" or control.indices != [place]:
+                control.set_value(option) if kind == "button_group" else control.select_index(place)
+                self.app.run()
+                self.look(f"{at} {key}={option}")
+            self.part(f"{at} {key}={option}")  # what the page came with has been looked at
 
     def behind(self, at: str) -> None:
         """Open the rows behind each chart and table."""

@@ -20,6 +20,7 @@ from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import looked_up
 from tests import any_shop, every_part, whole_shop
 from tests.every_part import Walk
+from tests.evidence import _any_shop_shapes
 
 SHAPES = {shape.name: shape for shape in any_shop.shapes()}
 READ = {
@@ -66,6 +67,23 @@ def test_every_command_is_said_to_the_shapes_or_stands_in_the_list_of_those_that
     assert all(len(reason.split()) > 3 for reason in every_part.NOT_SAID.values())
     of_nothing = [v for v in every_part.VERBS if not any(f"{v} ".startswith(f"{name} ") for name in every)]
     assert of_nothing == []
+
+
+def test_what_the_proof_prints_is_summed_from_the_walks_each_depth_apart() -> None:
+    counts = {"pages": 24, "parts": 300, "metrics": 104, "answers": 600, "verbs": 52}
+    whole = {"depth": "whole", "languages": ["fr", "en"], **counts}
+    brief = {"depth": "brief", "languages": ["en"], "pages": 4, "parts": 0, "metrics": 35, "answers": 35, "verbs": 0}
+    refused = {"depth": "brief", "languages": [], **dict.fromkeys(counts, 0)}
+    told = _any_shop_shapes.told([whole, whole, brief, refused])
+    assert told["page"].split("; ") == [
+        "2 shops in 2 languages each, 48 pages opened and 600 parts",
+        "1 shop in 1 language each, 4 pages opened and 0 parts",
+    ]
+    assert told["number"].endswith("1 shop, 35 metrics whole and 35 answers with their cuts")
+    assert told["load"].endswith("2 with a third of the pages and metrics (1 refused)")
+    assert told["verb"] == "2 shops, 104 verbs said"
+    assert set(_any_shop_shapes.DEEP) == {depth.name for depth in every_part.DEPTHS.values()}
+    assert set(_any_shop_shapes.TOGETHER) == set(_any_shop_shapes.DEEP)
 
 
 @pytest.mark.parametrize("name", READ)

@@ -125,10 +125,11 @@ def told(walks: list[dict[str, Any]]) -> dict[str, str]:
         opened = [w for w in some if w["languages"]]
         spoken = sum(len(w["languages"]) for w in opened)
         languages = f"in {spoken / max(len(opened), 1):g} language{'s' if spoken > len(opened) else ''} each"
+        shops = f"{len(opened)} shop{'s' if len(opened) != 1 else ''}"
         refused = len(some) - len(opened)
         figures["load"].append(f"{len(some)} {words}" + (f" ({refused} refused)" if refused else ""))
-        figures["page"].append(f"{len(opened)} shops {languages}, {pages} pages opened and {parts} parts")
-        figures["number"].append(f"{len(opened)} shops, {metrics} metrics whole and {answers} answers with their cuts")
+        figures["page"].append(f"{shops} {languages}, {pages} pages opened and {parts} parts")
+        figures["number"].append(f"{shops}, {metrics} metrics whole and {answers} answers with their cuts")
         if verbs != "0":
-            figures["verb"].append(f"{len(opened)} shops, {verbs} verbs said")
+            figures["verb"].append(f"{shops}, {verbs} verbs said")
     return {kind: "; ".join(parts) for kind, parts in figures.items()}
