@@ -41,7 +41,7 @@ HOME = Path(dashboard.__file__).parent
 PAGES = sorted(path.parent.name for path in HOME.glob("app_pages/*/page.py"))
 COMPILED = ScriptCache()  # scripts of the pages: a run of AppTest would compile them anew
 LONGEST = 300  # letters of a sentence
-TURNS = 6  # shapes by which a metric is cut by each of its dimensions, or every verb is said
+TURNS = 6  # shapes by which every verb is said where one says some
 VERBS = (
     "status",
     "check",
@@ -122,7 +122,7 @@ class Depth:
 
     In how many languages (with one: by turns); which pages as they come, and with `parts` each choice of each control,
     `rows` the rows behind each chart and table, in one language, and `filtered` every filter, in one language; every
-    metric whole and, with `cuts`, by one in TURNS of its dimensions; the verbs, all or one in TURNS of them.
+    metric whole and by one in `cuts` of its dimensions (0: by none); the verbs, all or one in TURNS of them.
     """
 
     name: str
@@ -131,16 +131,16 @@ class Depth:
     parts: bool = True
     rows: bool = False
     filtered: bool = False
-    cuts: bool = True
+    cuts: int = 24
     verbs: str = "some"
     is_third: bool = False
     """Of the pages and the metrics a third, others at other shapes."""
 
 
-WHOLE = Depth("whole", languages=len(LANGUAGES), rows=True, filtered=True, verbs="all")
+WHOLE = Depth("whole", languages=len(LANGUAGES), rows=True, filtered=True, cuts=6, verbs="all")
 PARTS = Depth("parts")
-LANDING = Depth("landing", pages=("overview",), parts=False, cuts=False, verbs="none")
-BRIEF = Depth("brief", parts=False, cuts=False, verbs="none", is_third=True)
+LANDING = Depth("landing", pages=("overview",), parts=False, cuts=0, verbs="none")
+BRIEF = Depth("brief", parts=False, cuts=0, verbs="none", is_third=True)
 DEPTHS = {
     "rows": WHOLE,
     "mapped": WHOLE,
@@ -328,10 +328,11 @@ class _Page:
                 self.look(f" {key}={option}")
                 if (chosen := next((m for m in self.app.multiselect if m.key == key), None)) is not None:
                     chosen.set_value([])
+        for key in ("period", "against"):
+            if (box := next((s for s in self.app.selectbox if s.key == key), None)) is not None:
+                box.select_index(0)
         self.app.run()
         self.look(" every filter cleared")
-        for key in ("period", "against"):
-            self.choose(key, 0)
 
     def choose(self, key: str, place: int) -> None:
         box = next((s for s in self.app.selectbox if s.key == key), None)
@@ -344,19 +345,19 @@ def ask_metrics(
     settings: Settings,
     walk: Walk,
     cuts: Sequence[str] | None = None,
-    turn: int | None = None,
+    turn: int = 0,
     *,
+    turns: int = 1,
     rows: bool = True,
     share: slice = slice(None),
 ) -> None:
     """Ask every metric whole, cut by each of its dimensions (of `cuts`, when given), and with `rows` for its rows.
 
-    With a `turn`, by one in TURNS of its dimensions: others at other turns.
+    By one in `turns` of its dimensions: others at another `turn`.
     """
     with current_build(settings.warehouse) as build:
         for metric in metrics.catalogue()[share]:
-            possible = metrics.dimensions(metric.key)
-            possible = possible if turn is None else possible[turn % TURNS :: TURNS]
+            possible = metrics.dimensions(metric.key)[turn % turns :: turns]
             by: list[tuple[str, ...]] = [(), *((d,) for d in possible if cuts is None or d in cuts)]
             for cut in by:
                 where = f"number {metric.key} by {cut}"
@@ -427,7 +428,8 @@ def gone_through(shape: Shape, folder: Path, number: int, depth: Depth | None = 
             filtered=depth.filtered and language == languages[-1],
             pages=depth.pages[share],
         )
-    ask_metrics(settings, walk, None if depth.cuts else (), turn, rows=depth.rows, share=share)
+    cuts = None if depth.cuts else ()
+    ask_metrics(settings, walk, cuts, turn, turns=depth.cuts or 1, rows=depth.rows, share=share)
     if depth.verbs != "none":
         some = slice(turn % TURNS * len(VERBS) // TURNS, (turn % TURNS + 1) * len(VERBS) // TURNS)
         say_verbs(settings, folder, walk, VERBS if depth.verbs == "all" else VERBS[some])

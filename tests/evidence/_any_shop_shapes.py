@@ -24,8 +24,8 @@ AT_ONCE = 2  # processes
 TOGETHER = {"whole": 2, "parts": 6, "landing": 15, "brief": 20}
 """Shapes that are gone through in one process, by how deep."""
 DEEP = {
-    "whole": "with every part, filter, metric, cut and verb",
-    "parts": "with every page and part, every metric and one in six of the cuts and verbs",
+    "whole": "with every page, part, filter and verb, every metric and a sixth of its cuts",
+    "parts": "with every page and part, every metric and one in 24 of its cuts, a sixth of the verbs",
     "landing": "with the landing page and every metric",
     "brief": "with a third of the pages and metrics",
 }
