@@ -22,7 +22,12 @@ BOUND = 2**30
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 2  # processes
 TOGETHER = {"whole": 2, "parts": 6, "landing": 15, "brief": 20}
-"""Shapes that are gone through in one process, by how deep."""
+"""Shapes that are gone through in one process, by how deep.
+
+Measured on two cores that others worked on too, in seconds of work: the whole shop 251 before scripts were compiled
+once and each filter cleared as the next is set, 196 after; by parts a shop that lacks a column 46, one event 17, one
+log alone 4; a landing page 7; a pair 8.
+"""
 DEEP = {
     "whole": "with every page, part, filter and verb, every metric and a sixth of its cuts",
     "parts": "with every page and part, every metric and one in 24 of its cuts, a sixth of the verbs",
