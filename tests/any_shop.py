@@ -1,7 +1,7 @@
 """Shops of every shape.
 
-A whole one made of plain data frames, and what is left of it when columns, logs or rows are not there. Nothing here is
-drawn from the sample shop. A `Shape` is one delivery of files or several; `shapes` lists them all.
+What is left of the whole shop when columns, logs or rows are not there, and tables that are read by a mapping. A
+`Shape` is one delivery of files or several; `shapes` lists them all.
 """
 
 import itertools
@@ -12,14 +12,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Boolean, DateTime, Integer, Numeric
+from sqlalchemy import DateTime, Numeric
 
 from pipelines.warehouse import schema, vocabulary
-
-Shop = dict[str, pd.DataFrame]
-FIRST = pd.Timestamp("2025-03-01 09:30")
-DAY = pd.Timedelta(days=1)
-LOGS = tuple(schema.LOG.tables)
+from tests.whole_shop import DAY, FATES, LOGS, Shop, as_text, turn, whole
 
 
 @dataclass(frozen=True)
@@ -36,309 +32,11 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Shape:
-    """A shop by name; `kind` is rows, mapped, event, log, column or pair."""
+    """A shop by name; `kind` is rows, mapped, event, log, column, lacking (a column of a mapped file) or pair."""
 
     name: str
     kind: str
     make: Callable[[], list[Delivery]]
-
-
-def turn(count: int, values: str | tuple[Any, ...], every: int = 1) -> list[Any]:
-    """Take values in turn, as often as is said; a text holds them between blanks."""
-    values = tuple(values.split()) if isinstance(values, str) else values
-    return [values[i // every % len(values)] for i in range(count)]
-
-
-def same(text: str) -> dict[str, Any]:
-    """Read columns that hold the same value everywhere: "currency=EUR amount=2.5"."""
-    pairs = (pair.split("=") for pair in text.split())
-    return {name: float(value) if value.replace(".", "").isdigit() else value for name, value in pairs}
-
-
-# what becomes of a return line: each event with the days after the request
-SENT = "requested 0 approved .4 label_issued .5 handed_over 2 carrier_scan 2.4"
-BACK = f"{SENT} received 5 inspected 6.5"
-FATES = {
-    "resold": f"{BACK} refunded 8 restocked 9",
-    "thrown away": f"{BACK} refunded 8 disposed 20",
-    "asked": "requested 0",
-    "sent": SENT,
-    "lost": f"{SENT} lost 30",
-    "cancelled": "requested 0 approved .4 cancelled 3",
-    "rejected": "requested 0 rejected 1",
-    "expired": "requested 0 label_issued .5 expired 20",
-    "exchanged": f"{BACK} exchanged 7 restocked 9",
-    "refused": "delivery_refused 0 returned_to_sender 1 received 6 refunded 7",
-    "credited": "credited 0",
-}
-SIZES = ("S", "M", "L")
-
-
-def whole(orders: int = 60, first: pd.Timestamp = FIRST, every: pd.Timedelta = 4 * DAY) -> Shop:
-    """Make a shop that fills every column of every log.
-
-    Two lines an order, half of the lines come back, in every way.
-    """
-    lines = _order_lines(orders, first, every)
-    events = _events_of(lines)
-    done = {name: events[events["event"] == name].reset_index(drop=True) for name in ("refunded", "restocked")}
-    exchanged = lines.merge(events.loc[events["event"] == "exchanged", ["order_line_id", "occurred_at"]])
-    replaced = exchanged.assign(
-        exchanged_from_line_id=exchanged["order_line_id"],
-        order_line_id=exchanged["order_line_id"] + "x",
-        ordered_at=exchanged["occurred_at"],
-    )
-    chain = _chain(events)
-    moved = chain[chain["element_type"] == "transport"].reset_index(drop=True)
-    start = first - 90 * DAY
-    paid = done["refunded"].assign(amount=done["refunded"]["owed"], refunded_at=done["refunded"]["occurred_at"])
-    paid["refund_id"], paid["order_id"] = "F" + paid["return_id"], paid["order_line_id"].str.split("-").str[0]
-    paid["kind"] = turn(len(paid), "original voucher")
-    sold = done["restocked"].assign(recovered_at=done["restocked"]["occurred_at"] + DAY)
-    shop: Shop = {
-        "order_line": pd.concat([lines, replaced[[*lines.columns, "exchanged_from_line_id"]]], ignore_index=True),
-        "return_event": events,
-        "chain_element": chain,
-        "refund": paid,
-        "refund_line": paid.assign(
-            refund_line_id=paid["refund_id"] + "-1", vat_amount=paid["amount"] / 6, restock_type="return"
-        ),
-        "recovery": (
-            sold.assign(recovery_id="V" + sold["return_id"], **same("grade=b amount=8 treatment_cost=1")).assign(
-                derogation_reason=sold["fate_of_goods"].map({"destroyed": "unfit"}),
-                evidence_ref="test-1",
-                disposition=sold["fate_of_goods"],
-                currency="EUR",
-            )
-        ),
-        "product": _products(first),
-        "carrier_invoice": (
-            moved[["carrier", "parcel_id", "element_id"]].assign(
-                invoice_line_id="I" + moved["element_id"],
-                invoiced_at=moved["started_at"] + 10 * DAY,
-                **same("invoice_id=I1 kind=freight amount=2.2 vat_amount=.44 currency=EUR"),
-            )
-        ),
-        "rate_card": (
-            pd.DataFrame({"rate_id": ["K1", "K2"], "carrier": ["Kurier", "Relais"]}).assign(
-                method=["drop_off", "locker"],
-                country=["FR", "DE"],
-                **same("weight_from_kg=0 weight_to_kg=5 price=4 fuel_share=.1 surcharge=.2 currency=EUR"),
-            )
-        ),
-        "handling_rate": (
-            pd.DataFrame({"activity": vocabulary.HANDLING}).assign(
-                **same("place_id=RC minutes=3 hourly_cost=24 currency=EUR")
-            )
-        ),
-        "carrier_claim": (
-            pd.DataFrame({"claim_id": ["CL1", "CL2"], "parcel_id": ["B4", "B8"]}).assign(
-                opened_at=first + 40 * DAY,
-                kind=["lost", "late"],
-                amount=[50.0, 20.0],
-                decided_at=[first + 60 * DAY, pd.NaT],
-                paid_amount=[30.0, None],
-                **same("carrier=Kurier currency=EUR"),
-            )
-        ),
-        "place": (
-            pd.DataFrame({"place_id": ["DROP", "HUB", "RC"], "name": ["Paris", "Orly", "Lille"]}).assign(
-                kind=["drop_off", "hub", "returns_centre"],
-                area=["FR-75", "FR-94", "FR-59"],
-                latitude=[48.86, 48.74, 50.63],
-                longitude=[2.35, 2.39, 3.06],
-                **same("country=FR time_zone=Europe/Paris"),
-            )
-        ),
-        "policy": (
-            pd.DataFrame({"promise_id": ["refund", "transit", "whole", "quick"]}).assign(
-                from_stage=["received", "handed_over", "requested", "received"],
-                to_stage=["refunded", "received", "refunded", "inspected"],
-                duration=[5, 3, 14, 24],
-                duration_unit=["business_days", "carrier_days", "calendar_days", "clock_hours"],
-                responsible=["retailer", "carrier", "retailer", "retailer"],
-                methods="drop_off locker mail",
-                window_until="2026-01-31",
-                **dict.fromkeys(("market", "channel", "category", "loyalty_tier", "exception")),
-                **same("policy_id=policy window_days=30 fee_amount=2 currency=EUR refund_trigger=received"),
-            )
-        ),
-        "carrier_calendar": (
-            pd.DataFrame({"carrier": ["Kurier"], "country": "DE"}).assign(
-                weekdays="1 2 3 4 5 6", works_holidays=False, closed_days="2025-12-24", open_days="2025-12-21"
-            )
-        ),
-        "shop": (
-            pd.DataFrame({"shop_id": ["shop-FR", "shop-DE", "shop-GB"], "market": ["FR", "DE", "GB"]}).assign(
-                legal_entity="Tilleul SA",
-                currency=["EUR", "EUR", "GBP"],
-                time_zone=["Europe/Paris", "Europe/Berlin", "Europe/London"],
-                **same("brand=Tilleul channel=web"),
-            )
-        ),
-        "fx_rate": (
-            pd.DataFrame(
-                {"day": pd.date_range((first - 5 * DAY).normalize(), (first + orders * every + 40 * DAY).normalize())}
-            ).assign(**same("currency=GBP quote_currency=EUR rate=1.17"))
-        ),
-    }
-    dated = {t: r if "valid_from" in r else r.assign(valid_from=start) for t, r in shop.items()}
-    return {thing: _filled(thing, dated.get(thing)) for thing in LOGS}
-
-
-def _order_lines(orders: int, first: pd.Timestamp, every: pd.Timedelta) -> pd.DataFrame:
-    number = np.arange(2 * orders)
-    order, count = number // 2, 2 * orders
-    style, units = order % 5, 1 + (order % 4 == 3)
-    net = np.round((20 + 10 * style) * units * 1.0, 2)
-    ordered = pd.Series(first + order * every + number % 7 * pd.Timedelta(hours=3))
-    country = turn(count, "FR DE GB", 2)
-    return pd.DataFrame({"order_line_id": [f"O{n // 2}-{n % 2}" for n in number], "ordered_at": ordered}).assign(
-        order_id=[f"O{o}" for o in order],
-        product_id=[f"P{s}-{SIZES[(o + n) % 3]}" for s, o, n in zip(style, order, number, strict=True)],
-        units=units,
-        net_amount=net,
-        vat_amount=net * 0.2,
-        discount_amount=net * 0.1,
-        unit_cost=np.round(net / units * 0.4, 2),
-        country=country,
-        currency=["GBP" if c == "GB" else "EUR" for c in country],
-        shop_id=[f"shop-{c}" for c in country],
-        customer_id=[f"C{o % 17}" for o in order],
-        customer_area=turn(count, "75011 10115 SW1A", 2),
-        channel=turn(count, "web app store", 6),
-        carrier=turn(count, "Relais Kurier", 4),
-        shipped_at=ordered + DAY,
-        delivered_at=ordered + 3 * DAY,
-        seller=turn(count, "own other", 10),
-        sold_on=turn(count, "site bazaar", 10),
-        fulfilled_by=turn(count, "shop bazaar", 10),
-        loyalty_tier=turn(count, "gold none", 6),
-        is_gift=order % 11 == 5,
-        dimensions=[f'{{"region": "{("north", "south")[o % 2]}"}}' for o in order],
-        return_flag=turn(count, (None, "line", None, "order")),
-        **same(
-            "units_cancelled=0 line_type=goods outbound_cost=3.5 payment_fee=.4 commission_amount=1.2 policy_id=policy"
-        ),
-    )
-
-
-def _events_of(lines: pd.DataFrame) -> pd.DataFrame:
-    """Send every other line back; what only one event tells stands on that event alone."""
-    returns = lines.iloc[::2].reset_index(drop=True)
-    count = len(returns)
-    returns = returns.drop(columns=["carrier", "is_gift"]).assign(
-        return_line_id=[f"R{i}-1" for i in range(count)],
-        return_id=[f"R{i}" for i in range(count)],
-        parcel_id=[f"B{i}" for i in range(count)],
-        fate=turn(count, (*FATES, "resold", "resold", "thrown away")),
-        carrier=turn(count, "Kurier Relais"),
-        method=turn(count, vocabulary.METHODS),
-        condition=turn(count, "a b c"),
-        inspection_outcome=turn(count, "match match worn empty"),
-        disposition=turn(count, vocabulary.DISPOSITIONS),
-        reason_raw=turn(count, "size_small size_large quality_defect changed_mind strange"),
-        note_terms=turn(count, ("too small at the waist", "la couleur est différente", None)),
-        return_type=turn(count, "withdrawal withdrawal commercial conformity seller_error"),
-        decline_reason=turn(count, vocabulary.DECLINE_REASONS),
-        is_manual=turn(count, (True, False)),
-        requested_at=returns["ordered_at"] + (5 + pd.Series(range(count)) % 9) * DAY,
-        amount=returns["net_amount"] * 1.2,
-    )
-    for fate, kind in (("refused", "refused"), ("exchanged", "exchange")):
-        returns.loc[returns["fate"] == fate, "return_type"] = kind
-    ways = {fate: way.split() for fate, way in FATES.items()}
-    steps = [(f, e, float(d), i) for f, w in ways.items() for i, (e, d) in enumerate(zip(w[::2], w[1::2], strict=True))]
-    events = returns.assign(owed=returns["amount"], fate_of_goods=returns["disposition"]).merge(
-        pd.DataFrame(steps, columns=["fate", "event", "after", "step"]), on="fate"
-    )
-    events["occurred_at"] = events["requested_at"] + pd.to_timedelta(events["after"], unit="D")
-    events = events[events["occurred_at"] <= lines["ordered_at"].max() + 5 * DAY].reset_index(drop=True)
-    events["event_id"] = [f"E{i}" for i in range(len(events))]
-    told = {
-        "condition": "inspected",
-        "inspection_outcome": "inspected",
-        "disposition": "inspected",
-        "amount": "credited",
-    }
-    for column, event in (told | {"decline_reason": "rejected"}).items():
-        events[column] = events[column].where(events["event"] == event)
-    sites = {"handed_over": "DROP", "carrier_scan": "HUB", "received": "RC", "inspected": "RC", "restocked": "RC"}
-    return events.assign(place_id=events["event"].map(sites))
-
-
-def _chain(events: pd.DataFrame) -> pd.DataFrame:
-    legs = events[events["event"].isin(["handed_over", "carrier_scan", "received"])].reset_index(drop=True)
-    role = legs["event"].map({"handed_over": "first_mile", "carrier_scan": "trunk", "received": "hub"})
-    return legs[["parcel_id", "carrier"]].assign(
-        element_id="L" + legs["event_id"],
-        element_no=legs["step"],
-        element_type=role.map({"hub": "hub"}).fillna("transport"),
-        role=role,
-        from_place_id=role.map({"first_mile": "DROP", "trunk": "HUB", "hub": "RC"}),
-        to_place_id=role.map({"first_mile": "HUB", "trunk": "RC", "hub": "RC"}),
-        started_at=legs["occurred_at"],
-        ended_at=legs["occurred_at"] + pd.Timedelta(hours=9),
-        mode=role.map({"first_mile": "van", "trunk": "truck", "hub": "site"}),
-        vehicle=role.map({"first_mile": "van_diesel", "trunk": "truck_artic"}),
-        distance_km=role.map({"first_mile": 20.0, "trunk": 250.0}),
-        cost_amount=role.map({"first_mile": 1.5, "trunk": 2.5}),
-        movement_id="M" + legs["step"].astype(str),
-        trip_share=None,
-        **same("service=standard fuel=diesel mass_kg=.8 distance_type=actual currency=EUR movement_parcels=40"),
-    )
-
-
-def _products(first: pd.Timestamp) -> pd.DataFrame:
-    """List five styles in three sizes, three of them with a second version."""
-    style = pd.Series([s for s in range(5) for _ in SIZES])
-    found = pd.DataFrame({"product_id": [f"P{s}-{z}" for s, z in zip(style, SIZES * 5, strict=True)]}).assign(
-        size=SIZES * 5,
-        valid_from=first - 90 * DAY,
-        style_id=[f"style-{s}" for s in style],
-        name=[f"Style {s}" for s in style],
-        category=[("dresses", "trousers")[s % 2] for s in style],
-        brand=[("Tilleul", "Orme")[s % 2] for s in style],
-        supplier=[f"supplier-{s % 2}" for s in style],
-        colour=[("red", "blue")[s % 2] for s in style],
-        list_price=20.0 + 10 * style,
-        unit_cost=8.0 + 4 * style,
-        size_note="runs small",
-        hs_chapter="62",
-        launched_on=(first - 30 * DAY).strftime("%Y-%m-%d"),
-        **same("season=spring weight_kg=.4 currency=EUR footprint_class=dress"),
-    )
-    later = found.head(3).assign(valid_from=first + 60 * DAY, size_note="take one size up")
-    return pd.concat([found, later], ignore_index=True)
-
-
-def _filled(thing: str, rows: pd.DataFrame | None) -> pd.DataFrame:
-    """Order columns as the log declares them; what nobody thought of, a log or a column, gets values of its type."""
-    table = schema.LOG.tables[thing]
-    rows = pd.DataFrame({table.info["time"]: [FIRST]}) if rows is None else rows.copy()
-    for column in table.columns:
-        name, kind, info = column.name, column.type, column.info
-        if name not in rows:
-            is_number = isinstance(kind, (Integer, Numeric))
-            usual = (
-                info["values"][0]
-                if info["values"]
-                else False
-                if isinstance(kind, Boolean)
-                else 1
-                if is_number
-                else name
-            )
-            is_time = isinstance(kind, DateTime)
-            rows[name] = rows[table.info["time"]] if is_time else "2025-06-01" if str(kind) == "DATE" else usual
-        if isinstance(kind, DateTime):
-            rows[name] = as_text(rows[name])
-    return rows[[c.name for c in table.columns]]
-
-
-def as_text(times: Any) -> pd.Series:
-    """Write times as files do."""
-    return pd.to_datetime(pd.Series(times)).dt.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def without(shop: Shop, *gone: str) -> Shop:
@@ -369,6 +67,11 @@ def changed(shop: Shop, thing: str, **values: Any) -> Shop:
 def first_row(shop: Shop, thing: str, column: str, value: Any) -> Shop:
     """Set a column of the first row of a log."""
     return changed(shop, thing, **{column: [value, *shop[thing][column].iloc[1:]]})
+
+
+def huge_count(shop: Shop, units: int) -> Shop:
+    """Sell and ship as many units on the first line."""
+    return first_row(first_row(shop, "order_line", "units", units), "order_line", "units_shipped", units)
 
 
 def optional(thing: str) -> list[str]:
@@ -538,12 +241,14 @@ ROWS: dict[str, Callable[[Shop], Shop]] = {
     "a hundred countries": lambda s: changed(
         s, "order_line", country=[a + b for a in "ABCDEFGHIJKLMN" for b in "ABCDEFGHIJKLMN"][: len(s["order_line"])]
     ),
-    "a single huge count": lambda s: first_row(s, "order_line", "units", 2_000_000_000),
-    "a count past 32 bits": lambda s: first_row(s, "order_line", "units", 5_000_000_000),
+    "a single huge count": lambda s: huge_count(s, 2_000_000_000),
+    "a count past 32 bits": lambda s: huge_count(s, 5_000_000_000),
     "a huge price": lambda s: first_row(s, "order_line", "net_amount", 9.9e13),
     "nothing costs anything": free,
-    "no units sold": lambda s: changed(s, "order_line", units=0),
-    "everything cancelled": lambda s: changed(s, "order_line", units_cancelled=s["order_line"]["units"]),
+    "no units sold": lambda s: changed(s, "order_line", units=0, units_shipped=0),
+    "everything cancelled": lambda s: changed(
+        s, "order_line", units_cancelled=s["order_line"]["units"], units_shipped=0
+    ),
     "no goods": lambda s: changed(s, "order_line", line_type="shipping"),
     "everything taken back": lambda s: {t: r.assign(is_deleted=True) for t, r in s.items()},
     "orders taken back": lambda s: changed(s, "order_line", is_deleted=True),
@@ -615,6 +320,84 @@ tables:
         promise: {name: delivery, from: handed_over, to: received, by: Promised}
 """
 
+WIDE = """
+name: wide
+missing: empty
+time_zone: Europe/Berlin
+dates: "%Y-%m-%d"
+constants: {currency: EUR}
+tables:
+  - file: "sales*.csv"
+    to:
+      order_line:
+        order_line_id: {join: [Order, Line], with: "-"}
+        order_id: Order
+        ordered_at: Ordered
+        shipped_at: Shipped
+        delivered_at: Delivered
+        product_id: SKU
+        units: Units
+        net_amount: Net
+        vat_amount: VAT
+        unit_cost: Cost
+        country: Country
+        customer_id: Customer
+        customer_area: Postcode
+        channel: Channel
+        carrier: Carrier
+      return_event:
+        return_id: Return
+        reason_raw: Reason
+        disposition: Fate
+        method: Method
+        events: {requested: Requested, received: Received, inspected: Inspected, refunded: Refunded}
+        promise: {name: refund, from: received, to: refunded, by: Due}
+      refund:
+        refunded_at: Refunded
+        amount: Amount
+      product:
+        style_id: Style
+        name: Article
+        category: Category
+        brand: Brand
+        size: Size
+"""
+
+
+def sales(count: int = 40) -> pd.DataFrame:
+    """List sales of a file that fills every column of a mapping; every other one came back."""
+    number = np.arange(count)
+    ordered = pd.Timestamp("2026-01-05") + pd.to_timedelta(number * 3, unit="D")
+    is_back = number % 2 == 0
+    days = {"Ordered": 0, "Shipped": 1, "Delivered": 3}
+    later = {"Requested": 8, "Received": 14, "Inspected": 15, "Refunded": 17, "Due": 20}
+    found = pd.DataFrame({"Order": [f"A{n}" for n in number], "Line": 1}).assign(
+        **{name: (ordered + pd.Timedelta(days=after)).strftime("%Y-%m-%d") for name, after in days.items()},
+        **{name: (ordered + pd.Timedelta(days=after)).strftime("%Y-%m-%d") for name, after in later.items()},
+        SKU=[f"S{n % 6}" for n in number],
+        Units=1 + (number % 5 == 0),
+        Net=20.0,
+        VAT=4.0,
+        Cost=8.0,
+        Country=turn(count, "FR DE"),
+        Customer=[f"C{n % 9}" for n in number],
+        Postcode=turn(count, "75011 10115"),
+        Channel=turn(count, "web store", 3),
+        Carrier=turn(count, "Kurier Relais"),
+        Return=[f"R{n}" for n in number],
+        Reason=turn(count, "size_small changed_mind", 2),
+        Fate=turn(count, "as_new b_stock", 2),
+        Method=turn(count, "drop_off locker", 2),
+        Amount=24.0,
+        Style=[f"style-{n % 3}" for n in number],
+        Article=[f"Style {n % 3}" for n in number],
+        Category=turn(count, "dresses shoes"),
+        Brand=turn(count, "Tilleul Orme"),
+        Size=turn(count, "S M L"),
+    )
+    told = [*later, "Return", "Reason", "Fate", "Method", "Amount"]
+    return found.assign(**{name: found[name].where(is_back) for name in told})
+
 
 def parcels(count: int, days: int) -> pd.DataFrame:
     """List parcels of one constant start and a promise date each, over so many days."""
@@ -637,9 +420,34 @@ MAPPED: dict[str, Callable[[], Delivery]] = {
         {"orders": LEAST.join(RETURNED).assign(Country="FR").head(1)}, "propose"
     ),
     "orders alone, as proposed": lambda: Delivery({"orders": LEAST.assign(Country="FR")}, "propose"),
+    "a file that fills every column of its mapping": lambda: Delivery({"sales": sales()}, WIDE),
     "one parcel with its promise": lambda: Delivery({"parcels": parcels(1, 5)}, PARCELS),
     "a promise date on each of many rows of ten years": lambda: Delivery({"parcels": parcels(3000, 3600)}, PARCELS),
 }
+
+
+def _lacking() -> list[Shape]:
+    """Take each column of a mapped file away: of one that a mapping is given for, and of one it is proposed for.
+
+    Ids and times of sales, that no mapping can do without, included: the load says so.
+    """
+    least = LEAST.join(RETURNED).assign(Country="FR")
+
+    def lacking(of: str, table: str, rows: pd.DataFrame, mapping: str) -> list[Shape]:
+        return [
+            Shape(
+                f"{of}, without {column}",
+                "lacking",
+                lambda c=column: [Delivery({table: rows.drop(columns=c)}, mapping)],
+            )
+            for column in rows
+        ]
+
+    return [
+        *lacking("a mapped file", "sales", sales(), WIDE),
+        *lacking("mapped parcels", "parcels", parcels(20, 60), f"missing: empty\n{PARCELS}"),
+        *lacking("the least file as proposed", "orders", least, "propose"),
+    ]
 
 
 def shapes() -> list[Shape]:
@@ -663,6 +471,7 @@ def shapes() -> list[Shape]:
         *(left(name, "rows", of) for name, of in ROWS.items()),
         *(Shape(name, "rows", lambda of=of: of(whole())) for name, of in SEVERAL.items()),
         *(Shape(name, "mapped", lambda make=make: [make()]) for name, make in MAPPED.items()),
+        *_lacking(),
         *(
             left(f"{event} is the only event", "event", lambda s, e=event: happened(s, e))
             for event in vocabulary.EVENTS

@@ -1,7 +1,8 @@
 """Go through everything a warehouse can be asked: every page with its parts, every metric with its cuts, every verb.
 
-Each walk gives how much it went through and what ended in an error; `python -m tests.every_part NAME...` does the same
-to shapes of any_shop in a process of its own and prints it as JSON with the peak of its memory.
+How deep a walk goes is its shape's `Depth`. Each walk gives how much it went through and what ended in an error;
+`python -m tests.every_part NAME...` does the same to shapes of any_shop in a process of its own and prints it as JSON
+with the peak of its memory and the seconds it worked.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import math
 import os
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 import zlib
@@ -20,7 +22,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from unittest.mock import patch
 
-from streamlit.testing.v1 import AppTest
+from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+from streamlit.testing.v1 import AppTest, app_test, local_script_runner
 
 import dashboard
 from dashboard.i18n import LANGUAGES, Words
@@ -36,11 +39,15 @@ from tests.peak import peak_bytes
 
 HOME = Path(dashboard.__file__).parent
 PAGES = sorted(path.parent.name for path in HOME.glob("app_pages/*/page.py"))
+COMPILED = ScriptCache()  # scripts of the pages: a run of AppTest would compile them anew
 LONGEST = 300  # letters of a sentence
-TURNS = 6  # shapes by which a metric is cut by each of its dimensions
+TURNS = 6  # shapes by which every verb is said where one says some
 VERBS = (
     "status",
     "check",
+    "check --deep",
+    "doctor",
+    "withdrawn",
     "metrics",
     "metric ultimate_return_rate --by category --by month",
     "accrual",
@@ -53,10 +60,12 @@ VERBS = (
     "action list --suggested",
     "action measure",
     "action add size_note --on style_id=x --effective 2025-05-01",
+    "action update 1 --status done --effective 2025-05-02",
     "alert list",
     "alert add promise_kept --below .9",
     "alert check --dry-run",
     "alert log --all",
+    "alert withdraw 1",
     "promise --market FR",
     "promise --method drop_off --at .95",
     "at-risk",
@@ -79,18 +88,83 @@ VERBS = (
     "policy list",
     "policy show policy",
     "policy compare policy 2024-12-01 2024-12-01",
+    "policy check {folder}/policy.yaml",
     "export ultimate_return_rate --by category --out {folder}/b.xlsx",
     "verify {folder}/b.xlsx",
     "export observed_return_rate --rows numerator --out {folder}/c.csv",
     "verify {folder}/c.csv",
+    "backup {folder}/copy",
+    "restore {folder}/copy --check",
+    "retain --raw-days 9999",
 )
+FINDING = ("check", "doctor", "policy check")
+"""Verbs that answer with a table and exit 1 where they find something."""
+NOT_SAID = {
+    "sample": "writes files and knows no warehouse; tests/test_sample.py",
+    "demo": "loads the sample shop and opens the pages; tests/test_cli.py",
+    "dashboard": "does not end; each page is opened without it",
+    "serve": "does not end; tests/test_serve.py",
+    "map": "said where the mapping of a shape is proposed",
+    "load": "what each shape begins with",
+    "withdraw": "builds anew without a load, as a load does; tests/test_cli.py",
+    "forget": "builds anew without a customer, as a load does; tests/test_forget.py",
+    "rotate-key": "judges each load again, as a load does; tests/test_cli.py",
+    "factors import": "lands factors and builds anew, as a load does; tests/test_cli.py",
+    "factors use": "builds anew with other factors, as a load does; tests/test_cli.py",
+    "policy publish": "lands a policy and builds anew, as a load does; tests/test_policies.py",
+}
+"""Commands that are said to no shape, and why."""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How deep a walk goes.
+
+    In how many languages (with one: by turns); which pages as they come, and with `parts` each choice of each control,
+    `rows` the rows behind each chart and table, in one language, and `filtered` every filter, in one language; every
+    metric whole and by one in `cuts` of its dimensions (0: by none); the verbs, all or one in TURNS of them.
+    """
+
+    name: str
+    languages: int = 1
+    pages: tuple[str, ...] = tuple(PAGES)
+    parts: bool = True
+    rows: bool = False
+    filtered: bool = False
+    cuts: int = 24
+    verbs: str = "some"
+    is_third: bool = False
+    """Of the pages and the metrics a third, others at other shapes."""
+
+
+WHOLE = Depth("whole", languages=len(LANGUAGES), rows=True, filtered=True, cuts=6, verbs="all")
+PARTS = Depth("parts")
+LANDING = Depth("landing", pages=("overview",), parts=False, cuts=0, verbs="none")
+BRIEF = Depth("brief", parts=False, cuts=0, verbs="none", is_third=True)
+DEPTHS = {
+    "rows": WHOLE,
+    "mapped": WHOLE,
+    "event": PARTS,
+    "log": PARTS,
+    "column": PARTS,
+    "lacking": LANDING,
+    "pair": BRIEF,
+}
+"""How deep a shape of each kind is gone through."""
 
 
 @dataclass
 class Walk:
-    """How far a walk went, and what ended in an error on the way: where, and what it said."""
+    """How far a walk went, and what ended in an error on the way: where, and what it said.
 
+    Pages are counted as they came and once a language, parts are what was shown beside that; metrics are those asked
+    whole, answers also their cuts.
+    """
+
+    languages: list[str] = field(default_factory=list)
     pages: int = 0
+    parts: int = 0
+    metrics: int = 0
     answers: int = 0
     verbs: int = 0
     errors: list[str] = field(default_factory=list)
@@ -105,7 +179,10 @@ def loaded(shape: Shape, folder: Path, walk: Walk) -> Settings | None:
         if delivery.mapping:
             text = delivery.mapping
             if text == "propose":
-                _, text, _ = command("map", *map(str, files))
+                code, text, said = command("map", *map(str, files))
+                if code:
+                    _sentence(walk, f"load {number}: map", code, said)
+                    return None
             mapping = folder / f"mapping{number}.yaml"
             mapping.write_text(text, encoding="utf-8")
             source = str(mapping)
@@ -120,6 +197,12 @@ def loaded(shape: Shape, folder: Path, walk: Walk) -> Settings | None:
     except BackhaulError:
         return None
     return settings
+
+
+def _sentence(walk: Walk, where: str, code: int, said: str) -> None:
+    """Take down what was refused otherwise than in one sentence with exit 1."""
+    if code != 1 or len(said.strip().splitlines()) != 1:
+        walk.errors.append(f"{where}: exit {code}: {said[-LONGEST:]}")
 
 
 @contextlib.contextmanager
@@ -148,8 +231,8 @@ def open_pages(
     With `rows`, also the rows behind each chart and table, and the file of each, once; with `filtered`, periods and
     filters set and cleared.
     """
-
     written: set[tuple[str, str]] = set()
+    walk.languages.append(language)
 
     def files(_words: Words, key: str, name: str, make: Callable[[str, str], bytes]) -> None:
         if (key, name) not in written:
@@ -157,6 +240,8 @@ def open_pages(
             make("csv", language)
 
     with patch.dict(os.environ, BACKHAUL_WAREHOUSE=str(settings.warehouse)), contextlib.ExitStack() as stack:
+        for runner in (app_test, local_script_runner):
+            stack.enter_context(patch.object(runner, "ScriptCache", lambda: COMPILED))
         if rows:
             stack.enter_context(patch.object(controls, "files", files))
         app = AppTest.from_file(str(HOME / "app.py"), default_timeout=300)
@@ -185,8 +270,11 @@ class _Page:
             self.filter()
 
     def look(self, at: str) -> None:
-        """Count one page shown, and take what went wrong on it down."""
-        self.walk.pages += 1
+        """Count what is shown, a page as it comes or a part of it, and take what went wrong on it down."""
+        if at:
+            self.walk.parts += 1
+        else:
+            self.walk.pages += 1
         for error in list(self.app.exception):
             lines = [
                 str(line).strip().split("\n")[0] for line in error.proto.stack_trace if "site-packages" not in str(line)
@@ -205,16 +293,19 @@ class _Page:
                     self.each(kind, key, at)
 
     def each(self, kind: str, key: str, at: str) -> None:
-        many = next(len(c.options) for c in self.app.get(kind) if c.key == key)
+        many = next((len(c.options) for c in self.app.get(kind) if c.key == key), 0)
+        if not many:
+            self.walk.errors.append(f"page {self.language} {self.page}{at}: {key} went away before it was chosen from")
         for place in range(many) if kind == "button_group" else sorted({many - 1, 0}, reverse=True):
             control = next((c for c in self.app.get(kind) if c.key == key), None)
             if control is None or place >= len(control.options):
                 return
             option = control.options[place]
-            control.set_value(option) if kind == "button_group" else control.select_index(place)
-            self.app.run()
-            self.look(f"{at} {key}={option}")
-            self.part(f"{at} {key}={option}")
+            if place or kind == "selectbox" or control.indices != [place]:
+                control.set_value(option) if kind == "button_group" else control.select_index(place)
+                self.app.run()
+                self.look(f"{at} {key}={option}")
+            self.part(f"{at} {key}={option}")  # what the page came with has been looked at
 
     def behind(self, at: str) -> None:
         """Open the rows behind each chart and table."""
@@ -226,7 +317,7 @@ class _Page:
                 self.look(f"{at} rows of {key}")
 
     def filter(self) -> None:
-        """Set the period, the days compared with and each filter, and clear them."""
+        """Set the period, the days compared with and each filter, each cleared as the next is set."""
         for key, place in (("period", 3), ("period", 6), ("period", 5), ("against", 2), ("against", 1)):
             self.choose(key, place)
         for key in filters.DIMENSIONS:
@@ -235,9 +326,13 @@ class _Page:
                 option = control.options[-1]
                 control.set_value([option]).run()
                 self.look(f" {key}={option}")
-                next(m for m in self.app.multiselect if m.key == key).set_value([]).run()
+                if (chosen := next((m for m in self.app.multiselect if m.key == key), None)) is not None:
+                    chosen.set_value([])
         for key in ("period", "against"):
-            self.choose(key, 0)
+            if (box := next((s for s in self.app.selectbox if s.key == key), None)) is not None:
+                box.select_index(0)
+        self.app.run()
+        self.look(" every filter cleared")
 
     def choose(self, key: str, place: int) -> None:
         box = next((s for s in self.app.selectbox if s.key == key), None)
@@ -250,25 +345,26 @@ def ask_metrics(
     settings: Settings,
     walk: Walk,
     cuts: Sequence[str] | None = None,
-    turn: int | None = None,
+    turn: int = 0,
     *,
+    turns: int = 1,
     rows: bool = True,
     share: slice = slice(None),
 ) -> None:
     """Ask every metric whole, cut by each of its dimensions (of `cuts`, when given), and with `rows` for its rows.
 
-    With a `turn`, by one in TURNS of its dimensions: others at other turns.
+    By one in `turns` of its dimensions: others at another `turn`.
     """
     with current_build(settings.warehouse) as build:
         for metric in metrics.catalogue()[share]:
-            possible = metrics.dimensions(metric.key)
-            possible = possible if turn is None else possible[turn % TURNS :: TURNS]
+            possible = metrics.dimensions(metric.key)[turn % turns :: turns]
             by: list[tuple[str, ...]] = [(), *((d,) for d in possible if cuts is None or d in cuts)]
             for cut in by:
                 where = f"number {metric.key} by {cut}"
                 with _recorded(walk, where):
                     found = metrics.answer(build, metric.key, by=cut)
                     walk.answers += 1
+                    walk.metrics += not cut
                     told = found["status"].eq("ok") | found["reason"].ne("")
                     if not told.all() or (not cut and len(found) != 1):
                         walk.errors.append(f"{where}: says neither a number nor why there is none")
@@ -298,42 +394,45 @@ def command(*words: str) -> tuple[int, str, str]:
 
 def say_verbs(settings: Settings, folder: Path, walk: Walk, verbs: Sequence[str] = VERBS) -> None:
     """Say every verb: it answers, or ends in one sentence with exit 1."""
+    _, draft, _ = command("policy", "show", "policy", "--new", "--warehouse", str(settings.warehouse))
+    (folder / "policy.yaml").write_text(draft, encoding="utf-8")
     for verb in verbs:
         words = verb.format(folder=folder).split()
         at = [] if words[0] in ("metrics", "verify") else ["--warehouse", str(settings.warehouse)]
         with _recorded(walk, f"verb {verb}"):
             code, _, said = command(*words, *at)
             walk.verbs += 1
-            sentences = said.strip().splitlines()
-            if code not in (0, 1) or (code and words[0] != "check" and len(sentences) != 1):
-                walk.errors.append(f"verb {verb}: exit {code}: {said[-LONGEST:]}")
+            has_found = code == 1 and verb.startswith(FINDING) and not said.strip()
+            if code and not has_found:
+                _sentence(walk, f"verb {verb}", code, said)
 
 
-def gone_through(
-    shape: Shape, folder: Path, languages: Sequence[str] = tuple(LANGUAGES), *, fully: bool = True
-) -> Walk:
-    """Load a shape and go through all of it; not `fully`: each page as it comes and each metric whole.
-
-    Of a pair of columns that are absent a third of the pages and metrics, others with other pairs.
-    """
+def gone_through(shape: Shape, folder: Path, number: int, depth: Depth | None = None) -> Walk:
+    """Load a shape and go through it as deep as shapes of its kind are; `number` tells whose turn it is."""
     walk = Walk()
+    depth = depth or DEPTHS[shape.kind]
     turn = zlib.crc32(shape.name.encode())
-    share = slice(turn % 3, None, 3) if shape.kind == "pair" and not fully else slice(None)
+    share = slice(turn % 3, None, 3) if depth.is_third else slice(None)
     settings = loaded(shape, folder, walk)
-    if settings is not None:
-        for language in languages:
-            open_pages(
-                settings,
-                language,
-                walk,
-                parts=fully,
-                rows=fully and language == languages[0],
-                filtered=fully and language == languages[-1],
-                pages=PAGES[share],
-            )
-        ask_metrics(settings, walk, None if fully else (), turn, rows=fully, share=share)
-        if fully:
-            say_verbs(settings, folder, walk)
+    if settings is None:
+        return walk
+    every = list(LANGUAGES)
+    languages = [every[(number + n) % len(every)] for n in range(depth.languages)]
+    for language in languages:
+        open_pages(
+            settings,
+            language,
+            walk,
+            parts=depth.parts,
+            rows=depth.rows and language == languages[0],
+            filtered=depth.filtered and language == languages[-1],
+            pages=depth.pages[share],
+        )
+    cuts = None if depth.cuts else ()
+    ask_metrics(settings, walk, cuts, turn, turns=depth.cuts or 1, rows=depth.rows, share=share)
+    if depth.verbs != "none":
+        some = slice(turn % TURNS * len(VERBS) // TURNS, (turn % TURNS + 1) * len(VERBS) // TURNS)
+        say_verbs(settings, folder, walk, VERBS if depth.verbs == "all" else VERBS[some])
     return walk
 
 
@@ -342,13 +441,15 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("error")
     warnings.simplefilter("default", ResourceWarning)
-    known = {shape.name: shape for shape in shapes()}
-    for number, name in enumerate(sys.argv[1:]):
-        is_brief = name.startswith("brief:")
-        languages = [*LANGUAGES] if not is_brief else [[*LANGUAGES][number % len(LANGUAGES)]]
+    known = {shape.name: (number, shape) for number, shape in enumerate(shapes())}
+    for name in sys.argv[1:]:
+        number, shape = known[name.removeprefix("brief:")]
+        depth = BRIEF if name.startswith("brief:") else DEPTHS[shape.kind]
+        begun = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
-            walk = gone_through(known[name.removeprefix("brief:")], Path(folder), languages, fully=not is_brief)
-        print(json.dumps({"name": name, **asdict(walk), "peak_bytes": peak_bytes()}), flush=True)
+            walk = gone_through(shape, Path(folder), number, depth)
+        told = {"name": name, "depth": depth.name, **asdict(walk), "seconds": round(time.process_time() - begun, 1)}
+        print(json.dumps({**told, "peak_bytes": peak_bytes()}), flush=True)
 
 
 if __name__ == "__main__":

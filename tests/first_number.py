@@ -13,6 +13,7 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 import dashboard
+from pipelines.sources import mappings
 
 ROOT = Path(__file__).parents[1]
 SYSTEMS = Path(__file__).parent / "fixtures" / "systems"
@@ -86,9 +87,13 @@ def of_system(folder: Path, system: str) -> FirstNumber:
     """Follow README on the files of a system."""
     shutil.copytree(SYSTEMS / system, folder, dirs_exist_ok=True)
     files = shlex.join(sorted(path.name for path in folder.iterdir()))
-    return reached(
-        folder, *(line.replace("orders.csv", files).replace("orders.yaml", "mine.yaml") for line in readme_lines()[:2])
-    )
+    lines = [line.replace("orders.csv", files).replace("orders.yaml", "mine.yaml") for line in readme_lines()[:2]]
+    return reached(folder, *(lines if is_mapped(system) else [lines[1].removesuffix(" --source mine.yaml")]))
+
+
+def is_mapped(system: str) -> bool:
+    """Tell whether a mapping reads a system's files; what code reads needs none, as README says."""
+    return system in mappings()
 
 
 def readme_lines() -> list[str]:

@@ -22,7 +22,7 @@ def peak_bytes() -> int:
 
 
 if __name__ == "__main__":
-    from pipelines.cli.app import app
+    from pipelines.cli import main
 
     atexit.register(lambda: print("peak", peak_bytes(), file=sys.stderr))
-    app()
+    main()

@@ -8,16 +8,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import typer
 
-from pipelines import analyses
+from pipelines import analyses, cli
 from pipelines.warehouse import schema
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import looked_up
-from tests import any_shop, every_part
+from tests import any_shop, every_part, whole_shop
 from tests.every_part import Walk
+from tests.evidence import _any_shop_shapes
 
 SHAPES = {shape.name: shape for shape in any_shop.shapes()}
 READ = {
@@ -31,13 +34,56 @@ SAID = ("no row can be read", "one bare line that came back")
 
 
 def test_the_whole_shop_fills_every_column_of_every_log() -> None:
-    shop = any_shop.whole()
+    shop = whole_shop.whole()
     assert list(shop) == list(schema.LOG.tables)
     empty = [f"{t}.{c}" for t, rows in shop.items() for c in rows if rows[c].isna().all()]
     unlimited = {f"policy.{c}" for c in ("market", "channel", "category", "loyalty_tier", "exception")}
     assert set(empty) == unlimited | {"chain_element.trip_share"}
-    assert {shape.kind for shape in SHAPES.values()} == {"rows", "mapped", "event", "log", "column", "pair"}
+    assert {shape.kind for shape in SHAPES.values()} == set(every_part.DEPTHS)
     assert len(SHAPES) == len(any_shop.shapes())
+
+
+def test_lines_of_two_units_sell_two() -> None:
+    lines = whole_shop.whole()["order_line"]
+    assert set(lines["units"]) == {1, 2}
+    assert lines["units_shipped"].tolist() == lines["units"].tolist()
+
+
+def commands(group: Any, before: str = "") -> list[str]:
+    """List what the command line can be told, groups with what they hold."""
+    return [
+        told
+        for name, one in group.commands.items()
+        for told in (commands(one, f"{before}{name} ") if hasattr(one, "commands") else [f"{before}{name}"])
+    ]
+
+
+def test_every_command_is_said_to_the_shapes_or_stands_in_the_list_of_those_that_are_not() -> None:
+    every = commands(typer.main.get_command(cli.app))
+    said = {name for name in every if any(f"{verb} ".startswith(f"{name} ") for verb in every_part.VERBS)}
+    assert len(every) > 50
+    assert said | set(every_part.NOT_SAID) == set(every)
+    assert not said & set(every_part.NOT_SAID)
+    assert all(len(reason.split()) > 3 for reason in every_part.NOT_SAID.values())
+    of_nothing = [v for v in every_part.VERBS if not any(f"{v} ".startswith(f"{name} ") for name in every)]
+    assert of_nothing == []
+
+
+def test_what_the_proof_prints_is_summed_from_the_walks_each_depth_apart() -> None:
+    counts = {"pages": 24, "parts": 300, "metrics": 104, "answers": 600, "verbs": 52}
+    whole = {"depth": "whole", "languages": ["fr", "en"], **counts}
+    brief = {"depth": "brief", "languages": ["en"], "pages": 4, "parts": 0, "metrics": 35, "answers": 35, "verbs": 0}
+    refused = {"depth": "brief", "languages": [], **dict.fromkeys(counts, 0)}
+    told = _any_shop_shapes.told([whole, whole, brief, refused])
+    assert told["page"].split("; ") == [
+        "2 shops in 2 languages each, 48 pages opened and 600 parts",
+        "1 shop in 1 language each, 4 pages opened and 0 parts",
+    ]
+    assert told["number"].endswith("1 shop, 35 metrics whole and 35 answers with their cuts")
+    assert told["load"].endswith("2 with a third of the pages and metrics (1 refused)")
+    assert told["verb"] == "2 shops, 104 verbs said"
+    assert set(_any_shop_shapes.DEEP) == {depth.name for depth in every_part.DEPTHS.values()}
+    assert set(_any_shop_shapes.TOGETHER) == set(_any_shop_shapes.DEEP)
 
 
 @pytest.mark.parametrize("name", READ)

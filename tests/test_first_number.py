@@ -6,7 +6,13 @@ import pytest
 
 from tests.first_number import LEAST, ROOT, of_least, of_system, opened, readme_lines, systems, typed
 
-SOME = ("amazon_fba_returns", "onestock_orders", "till", "woocommerce_orders")  # the evidence goes through all of them
+SOME = (
+    "amazon_fba_returns",
+    "onestock_orders",
+    "shopify_bulk",
+    "till",
+    "woocommerce_orders",
+)  # the evidence goes through all of them
 
 
 def test_readme_has_three_lines_on_the_file_it_describes(tmp_path: Path) -> None:

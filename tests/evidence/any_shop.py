@@ -6,7 +6,6 @@ is dropped in silence.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,11 +20,11 @@ from pipelines import metrics
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.engine import Build
-from tests import first_number, test_propose
-from tests.evidence import Claim, _any_shop_first_number, _any_shop_shapes
+from tests import test_propose
+from tests.evidence import Claim, _any_shop_first_number, _any_shop_memory, _any_shop_shapes
+from tests.evidence._any_shop_memory import MOST_MEMORY, backhaul, peak
 
 MAPPING = Path(__file__).with_name("tpcds.yaml")
-MOST_MEMORY = 1 << 30  # bytes
 CHANNELS = {  # channel: (prefix of sales, of returns, key of an order, amount given back, our channel)
     "store": ("ss", "sr", "ticket", "sr_return_amt_inc_tax", "store"),
     "catalog": ("cs", "cr", "order", "cr_return_amt_inc_tax", "phone"),
@@ -44,7 +43,7 @@ def claims() -> Iterator[Claim]:
         yield from _tpcds(connection, Path(place) / "files", Path(place) / "warehouse")
     yield _proposals()
     yield from _any_shop_first_number.claims()
-    yield _fixtures_memory()
+    yield from _any_shop_memory.claims()
     yield from _any_shop_shapes.claims()
 
 
@@ -59,31 +58,6 @@ def _proposals() -> Claim:
     right = [c for c in cases if all(found[c.source].get(k, 0) == v for k, v in c.expected.items())]
     name = "Proposals over a corpus of headings load and give the right units and money"
     return Claim(name, f"all {len(cases)}", f"{len(right)}", len(right) == len(cases))
-
-
-def _fixtures_memory() -> Claim:
-    """Claim that no fixture of a system takes more than 1 GiB to load, each in a process of its own."""
-    peaks = {}
-    for system in first_number.systems():
-        with tempfile.TemporaryDirectory() as place:
-            files = str(first_number.SYSTEMS / system)
-            mapping = Path(place) / "mine.yaml"
-            proposed = _backhaul("map", files)
-            mapping.write_text(proposed.stdout, encoding="utf-8")
-            done = _backhaul("load", files, "--source", str(mapping), "--warehouse", str(Path(place) / "warehouse"))
-            peaks[system] = _peak(done) if done.returncode == 0 else float("inf")
-    most = max(peaks, key=lambda system: peaks[system])
-    figure = f"{peaks[most] / 2**20:,.0f} MiB at most ({most})"
-    return Claim("Memory of a load of each system's fixture", "at most 1 GiB", figure, peaks[most] <= MOST_MEMORY)
-
-
-def _backhaul(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.peak", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"NO_COLOR": "1"}, check=False)
-
-
-def _peak(done: subprocess.CompletedProcess[str]) -> int:
-    return int(done.stderr.rsplit("peak", 1)[1].split()[0])
 
 
 def _generated(folder: Path) -> duckdb.DuckDBPyConnection:
@@ -117,18 +91,18 @@ def _generated(folder: Path) -> duckdb.DuckDBPyConnection:
 def _tpcds(connection: duckdb.DuckDBPyConnection, folder: Path, warehouse: Path) -> Iterator[Claim]:
     begun = time.perf_counter()
     options = ["--source", str(MAPPING), "--warehouse", str(warehouse), "--format", "json"]
-    done = _backhaul("load", str(folder), *options)
+    done = backhaul("load", str(folder), *options)
     seconds = time.perf_counter() - begun
     if done.returncode:
         yield Claim("TPC-DS loads by one mapping", "exit 0", done.stderr[-200:], False)
         return
     report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
-    peak = _peak(done)
+    most = peak(done)
     yield Claim(
         "TPC-DS, scale 0.1: peak memory of the load",
         "at most 1 GiB",
-        f"{peak / 2**20:,.0f} MiB, {seconds:.0f} s",
-        peak <= MOST_MEMORY,
+        f"{most / 2**20:,.0f} MiB, {seconds:.0f} s",
+        most <= MOST_MEMORY,
     )
     yield from _accounted(connection, report)
     with current_build(Settings(warehouse=warehouse).warehouse) as build:
