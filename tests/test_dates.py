@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from pipelines import metrics
 from pipelines.load import checks, load
 from pipelines.metrics import Question
+from pipelines.settings import Settings
 from pipelines.warehouse.build import build_path, current_build, current_id
 from pipelines.warehouse.date_order import PAIRS, ROW, WAITS, Pair
 from pipelines.warehouse.engine import Build
@@ -191,3 +192,23 @@ def test_other_faults_are_found_where_they_are_planted(planted: Build) -> None:
     assert ("order lines", "USD", "2026-03-10", "1") in _found(planted, "no_exchange_rate")
     ((_, returned, sold),) = _found(planted, "more_returned_than_sold")
     assert (float(returned), float(sold)) == (2, 1)
+
+
+def test_an_order_that_comes_later_tells_that_its_refund_was_too_early(settings: Settings, tmp_path: Path) -> None:
+    """The refund names a return alone, and its day is looked at again once an increment brings the order."""
+    rows: Rows = {"order_line": [], "return_event": [], "refund": [], "refund_line": []}
+    for n in range(20):
+        _add(rows, f"clean{n}", {"received": SECOND})
+    _add(rows, "late", {"received": SECOND}, (EARLY, FIRST))
+    rows["refund"][-1] |= {"order_id": "", "return_id": "late"}
+    rows["refund_line"].pop()
+    order = rows["order_line"].pop()
+    for folder, given in (("first", rows), ("second", {"order_line": [order]})):
+        for thing, of_thing in given.items():
+            write_rows(tmp_path / folder / f"{thing}.csv", of_thing)
+    load(settings, [tmp_path / "first"])
+    assert load(settings, [tmp_path / "second"]).kind == "increment"
+    refund = STAR.tables["fact_refund"].c
+    with current_build(settings.warehouse) as build:
+        found = build.fetch(select(refund.refund_id, refund.date_fault).where(refund.date_fault.is_not(None)))
+    assert found.to_numpy().tolist() == [["shop:late", "refunded before ordered"]]
