@@ -4,10 +4,16 @@ What a later export says wins, what it takes back goes, whatever the order of th
 """
 
 import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import Phase, given
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from pipelines.errors import SourceError
@@ -15,7 +21,7 @@ from pipelines.load import Report, load, restore_withdrawn, withdrawn_rows
 from pipelines.settings import Settings
 from pipelines.warehouse.build import current_build
 from pipelines.warehouse.star import STAR
-from tests.conftest import fresh
+from tests.conftest import FUZZ, fresh
 
 HEAD = "Order,Date,SKU,Qty,Net,Back\n"
 MAPPING = """
@@ -273,3 +279,74 @@ def test_an_unreadable_field_that_a_row_can_do_without_is_missing_and_said(tmp_p
     said = {(row["fault"], row["rows"], row["first"]) for row in report.unread}
     assert ("impossible_time delivered_at", 1, "'1990-12-31T00:00:00Z', order_line.csv line 3") in said
     assert any("bad_time delivered_at" in fields and "bad_number vat_amount" in fields for fields, _, _ in said)
+
+
+SOLD_BACK = """
+name: daily
+time_zone: Etc/UTC
+{export}
+constants: {{currency: EUR, country: FR}}
+tables:
+  - file: "orders*.csv"
+    to:
+      order_line: {{order_line_id: Order, order_id: Order, ordered_at: Date, product_id: SKU, units: Qty,
+        net_amount: Net, vat_amount: VAT}}
+      return_event: {{events: {{requested: Asked, received: Back}}}}
+      refund: {{refunded_at: Paid, amount: Refund}}
+"""
+SPAN = (2, 3)  # days of April
+EXPORTS = ("", "export: whole", "export: {whole: {since: 2026-04-02, until: 2026-04-03}}")
+"""Kinds of export: rows that are added or changed, all rows, all rows of a span of days."""
+ROW = st.tuples(
+    st.sampled_from(("1", "2")),
+    st.sampled_from(("80", "100")),
+    st.sampled_from(("", "20")),
+    st.sampled_from(("", "2026-04-08")),
+    st.sampled_from(("", "2026-04-12", "2026-04-13")),
+    st.sampled_from((",", "2026-04-15,96", "2026-04-15,100")),
+)
+"""Units, net, VAT, asked, back, paid and refund of one order; what is blank the export does not say."""
+
+
+@st.composite
+def exports(draw: st.DrawFn) -> tuple[str, str]:
+    """Draw one export: its kind, and its text with one order of some of the days 1 to 4."""
+    kind = draw(st.sampled_from(EXPORTS))
+    days = SPAN if "since" in kind else (1, 2, 3, 4)
+    rows = draw(st.dictionaries(st.sampled_from(days), ROW, min_size=1))
+    lines = (f"{'ABCD'[day - 1]},2026-04-0{day},S,{','.join(fields)}" for day, fields in sorted(rows.items()))
+    return kind, "\n".join(["Order,Date,SKU,Qty,Net,VAT,Asked,Back,Paid,Refund", *lines, ""])
+
+
+def _loaded(given: list[tuple[str, str]], order: Sequence[tuple[int, bool]]) -> dict[str, list[tuple[str, ...]]]:
+    """Load exports in an order, each declared to be of its own day, and give every fact.
+
+    The numbers of the exports, and whether each is published before the next comes or judged alone.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        at = Path(folder)
+        settings = replace(fresh(at), threads=1)
+        for n, is_published in order:
+            file, mapping = at / f"orders{n}.csv", at / "m.yaml"
+            file.write_text(given[n][1])
+            mapping.write_text(SOLD_BACK.format(export=given[n][0]))
+            declared = datetime(2026, 5, 1 + n)
+            load(settings, [file], source=str(mapping), exported_at=declared, is_trial=not is_published)
+        load(settings)
+        with current_build(settings.warehouse) as build:
+            tables = {name: table for name, table in STAR.tables.items() if name.startswith("fact_")}
+            rows = {name: build.fetch(select(table)) for name, table in tables.items()}
+    return {name: sorted(tuple(map(str, row)) for row in found.itertuples(index=False)) for name, found in rows.items()}
+
+
+@hypothesis.settings(max_examples=3 * FUZZ, derandomize=FUZZ == 1, phases=[Phase.generate])
+@given(exported=st.lists(exports(), min_size=3, max_size=4), data=st.data())
+def test_exports_of_declared_times_give_the_same_facts_in_any_order(
+    exported: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    """Whatever was added, taken back and left blank, and with one export given twice."""
+    order = data.draw(st.permutations(range(len(exported))), "order")
+    order.insert(data.draw(st.integers(0, len(order)), "at"), data.draw(st.sampled_from(order), "again"))
+    published = data.draw(st.lists(st.booleans(), min_size=len(order), max_size=len(order)), "published")
+    in_time = [(n, False) for n in range(len(exported))]
+    assert _loaded(exported, list(zip(order, published, strict=True))) == _loaded(exported, in_time)

@@ -22,6 +22,7 @@ from pipelines.metrics.compiler import chosen_sums, dimension, dimension_conditi
 from pipelines.metrics.declare import BoundQuestion, FactTable, Measure, Sum, part_measures
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import time_grain
+from pipelines.warehouse.date_order import FAULTY
 from pipelines.warehouse.engine import Build, Expression, double, literal_day, literal_instant, period_start
 from pipelines.warehouse.rules import Time
 from pipelines.warehouse.star import STAR
@@ -35,7 +36,7 @@ AMOUNTS = ("fx_rate", "cost_amount", "vat_amount", "net_amount", "refund_amount"
 KINDS = ("order", "return", "dates", "undated", "reversed", "quarantine", *AMOUNTS, "where")
 """Why a row is lost to a sum; `lost_<kind>` of `why.SENTENCES` says it."""
 _LOG_OF = {fact: thing for thing, fact in FACT_OF.items()}
-_FAULTY = tuple(STAR.tables[n] for n in ("fact_order_line", "fact_return_line", "estimate_promise"))
+_FAULTY = tuple(STAR.tables[n] for n in (*FAULTY, "estimate_promise"))
 _SEP = "__"
 
 

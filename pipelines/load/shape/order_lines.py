@@ -5,6 +5,7 @@ import duckdb
 from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
 from pipelines.load.shape.return_lines import BACK
 from pipelines.load.shape.versions import ShapeInputs
+from pipelines.warehouse.date_order import date_fault
 from pipelines.warehouse.sql import quote
 
 UNREPORTED_DAYS = 30  # after so many days on the way a line is taken for delivered: its delivery was not reported
@@ -225,6 +226,8 @@ _LINE_FIELDS = """
 def _line_days() -> str:
     """Give the columns of fact_order_line for its times and local days, and what is wrong with their order."""
     ordered, shipped, delivered = (local_day(f"o.{name}_at", "h") for name in ("ordered", "shipped", "delivered"))
+    days = {("ordered", "shipped"): (ordered, shipped), ("ordered", "delivered"): (ordered, delivered)}
+    fault = date_fault("fact_order_line", {**days, ("shipped", "delivered"): (shipped, delivered)})
     return f"""
         o.ordered_at,
         {ordered} AS ordered_on,
@@ -235,11 +238,7 @@ def _line_days() -> str:
             WHEN d.window_until > coalesce(o.clock_started_at, o.ordered_at)::DATE + d.window_days::INTEGER
                 THEN d.window_until
         END AS window_ends_on,
-        CASE
-            WHEN {shipped} < {ordered} THEN 'shipped before ordered'
-            WHEN {delivered} < {ordered} THEN 'delivered before ordered'
-            WHEN {delivered} < {shipped} THEN 'delivered before shipped'
-        END AS date_fault
+        {fault} AS date_fault
     """
 
 

@@ -1,9 +1,10 @@
-"""fact_refund and fact_refund_line."""
+"""fact_refund and fact_refund_line, with the fault of a refund that is dated before what it pays back was ordered."""
 
 import duckdb
 
 from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
 from pipelines.load.shape.versions import ShapeInputs
+from pipelines.warehouse.date_order import date_fault
 
 
 def shape_refunds(
@@ -13,6 +14,8 @@ def shape_refunds(
 
     Refunds matching `where` (on refund_key), lines matching `where_line`.
     """
+    refunded = {t: local_day(f"{t}.refunded_at", "h") for t in "tf"}
+    line_day, order_day = "coalesce(o.ordered_on, l.ordered_on)", "coalesce(o.ordered_on, b.ordered_on)"
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE refunded_line AS
             SELECT DISTINCT return_line_key FROM (SELECT return_line_key FROM current_refund_line WHERE {where}
@@ -21,7 +24,7 @@ def shape_refunds(
         INSERT INTO fact_refund_line BY NAME
         SELECT t.refund_line_key, t.refund_line_id, t.refund_key, coalesce(t.order_line_key, l.order_line_key)
             AS order_line_key, t.return_line_key, t.refunded_at,
-            {local_day("t.refunded_at", "h")} AS refunded_on, t.units, t.amount, t.vat_amount, t.currency,
+            {refunded["t"]} AS refunded_on, t.units, t.amount, t.vat_amount, t.currency,
                 {rate_sql("t.currency", "r", found.currency)} AS fx_rate, t.restock_type,
             t.source, coalesce(o.shop_id, l.shop_id, s.shop_id) AS shop_id, coalesce(o.country, l.country) AS country,
                 coalesce(o.channel, l.channel) AS channel,
@@ -29,7 +32,8 @@ def shape_refunds(
                 l.style_id) AS style_id, coalesce(o.size, l.size) AS size,
             coalesce(o.colour, l.colour) AS colour, coalesce(o.supplier, l.supplier) AS supplier, coalesce(o.season,
                 l.season) AS season,
-            coalesce(o.ordered_on, l.ordered_on) AS ordered_on, l.requested_on
+            {line_day} AS ordered_on, l.requested_on,
+            {date_fault("fact_refund_line", {("ordered", "refunded"): (line_day, refunded["t"])})} AS date_fault
         FROM (
             SELECT refund_line_key, refund_line_id, refund_key, order_line_key, return_line_key, refunded_at, units,
                 amount, vat_amount, currency, restock_type, source
@@ -51,16 +55,21 @@ def shape_refunds(
         LEFT JOIN day_rate r ON r.currency = t.currency AND r.day = t.refunded_at::DATE;
         INSERT INTO fact_refund BY NAME
         SELECT f.refund_key, f.refund_id, f.order_key, f.return_key, f.refunded_at,
-            {local_day("f.refunded_at", "h")} AS refunded_on, f.amount, f.currency,
+            {refunded["f"]} AS refunded_on, f.amount, f.currency,
             {rate_sql("f.currency", "r", found.currency)} AS fx_rate, f.kind, n.amount AS lines_amount, f.amount
                 - n.amount AS discrepancy_amount, f.source,
-            coalesce(o.shop_id, s.shop_id) AS shop_id, o.country, o.channel
+            coalesce(o.shop_id, s.shop_id) AS shop_id, o.country, o.channel,
+            {date_fault("fact_refund", {("ordered", "refunded"): (order_day, refunded["f"])})} AS date_fault
         FROM (SELECT * FROM current_refund WHERE {where}) f
         LEFT JOIN (SELECT refund_key, sum(amount) AS amount FROM current_refund_line WHERE {where}
             GROUP BY 1) n USING (refund_key)
-        LEFT JOIN (SELECT order_key, min(shop_id) AS shop_id, min(country) AS country, min(channel) AS channel
+        LEFT JOIN (SELECT order_key, min(shop_id) AS shop_id, min(country) AS country, min(channel) AS channel,
+                min(ordered_on) AS ordered_on
             FROM order_row
             WHERE order_key IN (SELECT order_key FROM current_refund WHERE {where}) GROUP BY 1) o USING (order_key)
+        LEFT JOIN (SELECT return_key, min(ordered_on) AS ordered_on FROM fact_return_line
+            WHERE return_key IN (SELECT return_key FROM current_refund WHERE order_key IS NULL AND ({where}))
+            GROUP BY 1) b ON b.return_key = CASE WHEN f.order_key IS NULL THEN f.return_key END
         LEFT JOIN only_shop s ON s.source = CASE WHEN o.shop_id IS NULL THEN f.source END
         LEFT JOIN dim_shop z ON z.shop_id = coalesce(o.shop_id, s.shop_id)
         {hour_join("h", "f.refunded_at", "z.time_zone")}

@@ -7,8 +7,8 @@ from pipelines.load.shape.lookups import hour_join, local_day, rate_sql
 from pipelines.load.shape.versions import ShapeInputs
 from pipelines.settings import data_path
 from pipelines.warehouse import vocabulary
+from pipelines.warehouse.date_order import WAY_BACK, date_fault
 from pipelines.warehouse.sql import key_sql, quote, read_sql
-from pipelines.warehouse.star import facts
 
 BACK = (
     "('handed_over', 'carrier_scan', 'received', 'inspected', 'refunded', 'credited', 'exchanged', 'restocked',"
@@ -50,7 +50,7 @@ def _out_of_order() -> str:
     """
     local = "timezone(coalesce(l.time_zone, 'UTC'), timezone('UTC', l.{0}_at))"
     pairs = []
-    for first, second in facts.STAGE_ORDER:
+    for _, first, second, _ in WAY_BACK:
         a, b = local.format(first), local.format(second)
         is_date = f"{b}::TIME = TIME '00:00' AND {b}::DATE = {a}::DATE"  # slow, so asked of the few alone
         pairs.append(
@@ -315,6 +315,7 @@ _LOT_GOODS = """
     coalesce(o.is_exchange, false) AS of_exchange,
     o.date_fault AS order_fault,
     (o.shipped_at + coalesce(ho.ahead, INTERVAL 0 HOUR))::DATE AS shipped_on,
+    (o.delivered_at + coalesce(hd.ahead, INTERVAL 0 HOUR))::DATE AS delivered_on,
     coalesce(o.weight_kg, p.weight_kg) AS weight_kg,
     z.time_zone,
     CASE
@@ -366,7 +367,8 @@ def _lot_times() -> str:
                 WHEN t.lost_at IS NULL THEN any_confirmed_at
                 ELSE least(t.received_at, t.inspected_at, t.refunded_at, {_PAID_AT}, t.restocked_at, t.disposed_at)
             END
-        END AS confirmed_at
+        END AS confirmed_at,
+        least(t.received_at, t.inspected_at, t.restocked_at, t.disposed_at) AS arrived_at
     """
 
 
@@ -420,6 +422,7 @@ def _lot_rows(currency: str) -> str:
             AND (own.valid_to IS NULL OR t.first_at < own.valid_to)
         LEFT JOIN paid f USING (return_line_key)
         {hour_join("ho", "o.shipped_at", "z.time_zone")}
+        {hour_join("hd", "o.delivered_at", "z.time_zone")}
         LEFT JOIN reason_of y ON y.raw = lower(trim(r.reason_raw))
         LEFT JOIN dim_disposition q ON q.disposition = t.disposition
         LEFT JOIN parcel_name n ON n.parcel_key = t.parcel_key
@@ -433,19 +436,21 @@ def _lot_rows(currency: str) -> str:
 def _insert_lots(connection: duckdb.DuckDBPyConnection, currency: str) -> None:
     """Insert fact_return_line: `_lot_rows` with their keys, local days and faults of dates."""
     headline = ", ".join(quote(v) for v in vocabulary.HEADLINE_RETURN_TYPES)
+    moved = local_day("l.any_confirmed_at", "hc")
+    days = {
+        ("ordered", "returned"): ("l.ordered_on", f"least({local_day('l.first_at', 'hs')}, {moved})"),
+        ("shipped", "returned"): ("shipped_on", moved),
+        ("delivered", "returned"): ("delivered_on", local_day("l.arrived_at", "hv")),
+    }
     connection.execute(f"""
         INSERT INTO fact_return_line BY NAME
         SELECT
             {key_sql("l.return_line_id || '#' || lot_no::VARCHAR")} AS return_lot_key,
-            l.* EXCLUDE (first_at, any_confirmed_at, time_zone, of_exchange, order_fault, shipped_on, lot_currency,
-                lot_rate),
+            l.* EXCLUDE (first_at, any_confirmed_at, time_zone, of_exchange, order_fault, shipped_on,
+                delivered_on, arrived_at, lot_currency, lot_rate),
             l.lot_currency AS currency,
             l.lot_rate AS fx_rate,
-            CASE
-                WHEN order_fault IS NOT NULL THEN order_fault
-                WHEN {local_day("l.first_at", "hs")} < l.ordered_on THEN 'returned before ordered'
-                WHEN {local_day("l.any_confirmed_at", "hc")} < shipped_on THEN 'returned before shipped'
-            END AS date_fault,
+            {date_fault("fact_return_line", days, "order_fault")} AS date_fault,
             {_out_of_order()} AS out_of_order,
             l.return_type IN ({headline}) AND NOT l.of_exchange AS is_headline,
             {local_day("coalesce(l.requested_at, l.first_at)", "hr")} AS requested_on,
@@ -455,27 +460,32 @@ def _insert_lots(connection: duckdb.DuckDBPyConnection, currency: str) -> None:
         {hour_join("hr", "coalesce(l.requested_at, l.first_at)", "l.time_zone")}
         {hour_join("hs", "l.first_at", "l.time_zone")}
         {hour_join("hc", "l.any_confirmed_at", "l.time_zone")}
+        {hour_join("hv", "l.arrived_at", "l.time_zone")}
         {hour_join("hf", "l.refunded_at", "l.time_zone")};
     """)
 
 
 def shape_recoveries(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where: str = "TRUE") -> None:
     """Insert fact_recovery for return lines matching `where` (a predicate on return_line_key)."""
+    recovered = local_day("v.recovered_at", "h")
     connection.execute(f"""
         INSERT INTO fact_recovery BY NAME
-        SELECT v.recovery_key, v.recovery_id, v.return_line_key, v.recovered_at, {local_day("v.recovered_at", "h")}
-            AS recovered_on, v.units, v.disposition, q.outcome, v.grade,
+        SELECT v.recovery_key, v.recovery_id, v.return_line_key, v.recovered_at, {recovered} AS recovered_on,
+            v.units, v.disposition, q.outcome, v.grade,
             v.amount, v.treatment_cost, l.unit_cost * v.units AS cost_amount, v.currency,
                 {rate_sql("v.currency", "r", found.currency)} AS fx_rate, v.derogation_reason, v.evidence_ref,
             l.weight_kg * v.units AS weight_kg, p.hs_chapter, v.source, l.shop_id, l.country, l.channel, l.category,
                 l.brand, l.style_id, l.size, l.colour, l.supplier, l.season,
-            l.requested_on, l.ordered_on
+            l.requested_on, l.ordered_on,
+            {date_fault("fact_recovery", {("ordered", "recovered"): ("l.ordered_on", recovered)}, "l.date_fault")}
+                AS date_fault
         FROM (SELECT * FROM current_recovery WHERE {where}) v
         LEFT JOIN (SELECT return_line_key, min(source) AS source, min(shop_id) AS shop_id, min(country) AS country,
             min(channel) AS channel, min(category) AS category, min(brand) AS brand,
                 min(style_id) AS style_id, min(size) AS size, min(colour) AS colour, min(supplier) AS supplier,
                     min(season) AS season, min(requested_on) AS requested_on,
-                min(ordered_on) AS ordered_on, max(cost_amount / units) AS unit_cost, max(weight_kg) AS weight_kg,
+                min(ordered_on) AS ordered_on, min(date_fault) AS date_fault,
+                max(cost_amount / units) AS unit_cost, max(weight_kg) AS weight_kg,
                     max(product_key) AS product_key
             FROM fact_return_line WHERE {where} GROUP BY 1) l USING (return_line_key)
         LEFT JOIN (SELECT product_key, hs_chapter FROM dim_product WHERE is_current) p ON p.product_key = l.product_key

@@ -54,6 +54,10 @@ def touch(connection: duckdb.DuckDBPyConnection) -> None:
         INSERT INTO touched_refund SELECT DISTINCT refund_key FROM all_refund_line
             WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line)
                 AND refund_key NOT IN (SELECT refund_key FROM touched_refund);
+        INSERT INTO touched_refund SELECT DISTINCT refund_key FROM all_refund
+            WHERE order_key IS NULL AND return_key IN (SELECT return_key FROM all_return_event
+                    WHERE return_line_key IN (SELECT return_line_key FROM touched_return_line))
+                AND refund_key NOT IN (SELECT refund_key FROM touched_refund);
         CREATE OR REPLACE TEMP TABLE touched_parcel AS
         SELECT DISTINCT parcel_key FROM (
             {given("chain_element", "parcel_key")}

@@ -383,6 +383,7 @@ REFUNDS = FactTable(
         refunds.c.discrepancy_amount,
     ),
     noun="refunds",
+    fault=refunds.c.date_fault,
 )
 CREDIT_LINES = FactTable(
     "credit_lines",
@@ -400,6 +401,7 @@ CREDIT_LINES = FactTable(
         refund_lines.c.restock_type,
     ),
     noun="refund lines",
+    fault=refund_lines.c.date_fault,
 )
 
 invoices = t["fact_carrier_invoice"]
@@ -471,4 +473,5 @@ RECOVERIES = FactTable(
     ),
     weight=recoveries.c.units,
     noun="recovered units",
+    fault=recoveries.c.date_fault,
 )

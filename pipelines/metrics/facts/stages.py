@@ -22,10 +22,10 @@ from sqlalchemy.sql.expression import FromClause
 from pipelines.metrics.declare import FactTable
 from pipelines.metrics.facts import LOT_COLUMNS, lane, lots, named, reasons_of, return_channel
 from pipelines.metrics.facts.of_promises import whole_hours
+from pipelines.warehouse.date_order import PAIRS, WAITS
 from pipelines.warehouse.engine import Expression, double, seconds_between
 from pipelines.warehouse.rules import Sql, Time
 from pipelines.warehouse.star import STAR
-from pipelines.warehouse.star.facts import STAGE_ORDER
 
 STAGE_PAIRS = {
     "requested-approved": ("requested_at", "approved_at"),
@@ -257,8 +257,9 @@ def _segments() -> list[Select[Any]]:
     """Select the lots that reached each piece of the way: when it began and ended, and what overtook or stopped it."""
     filled = _filled()
     names = ["requested_on", "ordered_on", "requested_at", "reason", *LOT_COLUMNS]
-    moved = ("handed_over", "carrier_scan", "received", "inspected")
-    crossed = or_(*(is_reversed(a, b) for a, b in STAGE_ORDER if a in moved and b in moved))
+    moved = {"handed_over", "carrier_scan", "received", "inspected"}
+    pairs = [p for p in PAIRS if p.leaves_out == WAITS and {p.first, p.second} <= moved]
+    crossed = or_(*(is_reversed(p.first, p.second) for p in pairs))
     fault = case(
         (lots.c.date_fault.is_not(None), lots.c.date_fault), (crossed, literal_column("'stages out of order'", String))
     )

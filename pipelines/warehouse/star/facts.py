@@ -115,27 +115,6 @@ STAGE_TIMES = (
     "lost_at",
 )
 
-STAGE_ORDER = (
-    ("requested", "approved"),
-    ("requested", "handed_over"),
-    ("requested", "refunded"),
-    ("requested", "restocked"),
-    ("handed_over", "carrier_scan"),
-    ("handed_over", "received"),
-    ("handed_over", "inspected"),
-    ("carrier_scan", "received"),
-    ("carrier_scan", "inspected"),
-    ("received", "inspected"),
-    ("received", "refunded"),
-    ("received", "restocked"),
-    ("inspected", "refunded"),
-    ("inspected", "restocked"),
-)
-"""Pairs of stages that are looked at for their order.
-
-Those of which waits are measured, and those of goods on their way.
-"""
-
 fact_return_line = star_table(
     "fact_return_line",
     "One lot: the units of one return line that share every stage and the disposition.",
@@ -278,6 +257,7 @@ fact_refund = star_table(
     column("shop_id", String, "Shop of the order"),
     column("country", String, "Market"),
     column("channel", String, "Channel"),
+    column(*_DATE_FAULT),
 )
 fact_refund_line = star_table(
     "fact_refund_line",
@@ -298,6 +278,7 @@ fact_refund_line = star_table(
     *_stamped(),
     column("ordered_on", Date, "Day of the order line"),
     column("requested_on", Date, "Return date"),
+    column(*_DATE_FAULT),
 )
 fact_recovery = star_table(
     "fact_recovery",
@@ -323,6 +304,7 @@ fact_recovery = star_table(
     *_stamped(),
     column("requested_on", Date, "Return date"),
     column("ordered_on", Date, "Day of the order line"),
+    column(*_DATE_FAULT),
 )
 fact_carrier_invoice = star_table(
     "fact_carrier_invoice",
