@@ -34,8 +34,11 @@ def plain_value(value: Any) -> Any:
     return value
 
 
+_SAID = ("caution", "reason")  # columns of an answer that are empty where nothing is to be said
+
+
 def print_rows(rows: Sequence[dict[str, Any]], how: Format, title: str | None = None, why: str = "") -> None:
-    """Print rows; a table without a row says `why`."""
+    """Print rows; a table without a row says `why`, and leaves out a column of what to say where nothing is."""
     rows = [{k: plain_value(v) for k, v in row.items()} for row in rows]
     if how is Format.json:
         text = json.dumps(rows, ensure_ascii=False, indent=2)
@@ -58,11 +61,12 @@ def print_rows(rows: Sequence[dict[str, Any]], how: Format, title: str | None = 
     if title:
         console.print(Text(signs(title), style="bold"))
     table = Table(header_style="bold")
+    names = [name for name in names if name not in _SAID or any(row[name] for row in rows)]
     for name in names:
         numeric = all(isinstance(r[name], (int, float)) or r[name] is None for r in rows)
         table.add_column(Text(signs(name.replace("_", " "))), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*[Text(signs(_cell(v))) for v in row.values()])
+        table.add_row(*[Text(signs(_cell(row[name]))) for name in names])
     console.print(table)
 
 
