@@ -156,6 +156,8 @@ def test_wrong_use_is_one_sentence_or_json(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("BACKHAUL_WAREHOUSE", str(tiny_settings.warehouse))
+    monkeypatch.setattr(console.log, "propagate", False)  # as in a process of its own, where nobody else listens
+    console.log.setLevel("NOTSET")
     code, out, err = ends(capsys, monkeypatch, *arguments)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert words in err

@@ -191,6 +191,7 @@ def run(command: Callable[..., Any]) -> None:
     """Run the command line to its end: what went wrong is one sentence, and the exit code says of what kind it was."""
     with contextlib.suppress(ValueError):  # not the main thread
         signal.signal(signal.SIGTERM, _terminate)
+    write_log(to=None, is_verbose=False)  # until the options are read
     _run.verb, _run.begun = "", time.monotonic()
     try:
         code = command(standalone_mode=False) or 0  # of typer.Exit; verbs return nothing
