@@ -36,7 +36,7 @@ from pipelines.settings import Settings
 from pipelines.warehouse import state, state_tables
 from pipelines.warehouse.build import current_build, writing
 from pipelines.warehouse.engine import Build, looked_up
-from pipelines.why import together, why
+from pipelines.why import of_other, together, why
 
 FALSE_ALARMS = 0.01
 TIMEOUT = 10.0  # seconds for one address
@@ -341,8 +341,7 @@ def evaluate(build: Build, rule: Rule) -> list[Verdict]:
     for at, row in enumerate(both.to_dict("records")):
         row = {str(k): v for k, v in row.items()}
         if row["status"] == "ok" and not np.isfinite(low[at] + high[at]):
-            of_before = why("of_days_before", said=row["reason_then"]) if row["reason_then"] else ""
-            row |= {"status": "greyed", "reason": of_before or why("no_interval")}
+            row |= {"status": "greyed", "reason": of_other("of_days_before", row["reason_then"]) or why("no_interval")}
         verdicts.append(_verdict(rule, row, bool(sign * gap[at] > 0 and not is_noise[at]), since, until))
     return verdicts
 
@@ -370,7 +369,7 @@ def _caution(row: Mapping[Any, Any]) -> str:
     """Say what weakens a number, and the number it is compared with."""
     own = str(row["reason"]) if row["caution"] else ""
     then = str(row["reason_then"]) if row.get("caution_then") and row["reason_then"] != own else ""
-    return together(own, why("of_days_before", said=then) if then else "")
+    return together(own, of_other("of_days_before", then))
 
 
 def _verdicts(build: Build, rule: Rule) -> list[Verdict]:

@@ -165,6 +165,15 @@ def together(*sentences: str) -> str:
     return "; ".join(filter(None, sentences))
 
 
+def of_other(code: str, said: str) -> str:
+    """Say of sentences that they are of other days; nothing where there are none.
+
+    >>> of_other("of_compared", ""), of_other("of_compared", why("alone"))
+    ('', 'compared period: the value is of these alone')
+    """
+    return why(code, said=said) if said else ""
+
+
 def read(sentence: str) -> list[Why | str]:
     """Take sentences apart into their codes and parts; one that is none of them stays a text.
 

@@ -359,7 +359,8 @@ def _is_written(frame: pd.DataFrame, path: Path, call: int) -> bool:
 
 def test_the_coverage_in_a_file_is_the_metrics_own(tmp_path: Path) -> None:
     """Every 14th return names no order: each row of the file says what share of its rows it rests on, as asked."""
-    shop = any_shop.whole()
+    shop = {**any_shop.whole()}
+    shop["return_event"] = shop["return_event"].copy()
     lines = shop["return_event"]["return_line_id"].drop_duplicates().iloc[::14]
     shop["return_event"].loc[shop["return_event"]["return_line_id"].isin(lines), "order_line_id"] = None
     settings_ = fresh(tmp_path)

@@ -22,7 +22,7 @@ from pipelines.metrics.declare import BoundQuestion
 from pipelines.metrics.finish.shares import total
 from pipelines.metrics.question import ALIASES, ANYTHING, Day, Question
 from pipelines.warehouse.engine import Build
-from pipelines.why import together, why
+from pipelines.why import of_other, together, why
 
 
 def answer(build: Build, key: str, question: Question = ANYTHING, *, by: Sequence[str] = ()) -> pd.DataFrame:
@@ -230,5 +230,5 @@ def _cautions(joined: pd.DataFrame) -> "pd.Series[str]":
     own, other = (
         joined[f"reason{of}"].fillna("").where(joined[f"caution{of}"].fillna("") != "", "") for of in ("", "_previous")
     )
-    other = other.map(lambda said: why("of_compared", said=said)).where((other != "") & (other != own), "")
+    other = other.where(other != own, "").map(lambda said: of_other("of_compared", said))
     return pd.Series([together(*pair) for pair in zip(own, other, strict=True)], joined.index, joined["reason"].dtype)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 from sqlalchemy import Integer, and_, case, false, func, literal_column, or_, select
+from sqlalchemy.sql.expression import FromClause
 
 from pipelines.metrics.compiler import chosen_sums, dimension, filters
 from pipelines.metrics.declare import BoundQuestion, FactTable
@@ -45,10 +46,15 @@ class _Shipping:
     judged: Mapping[str, datetime] = field(default_factory=dict)
 
 
-def _is_bare() -> Expression:
-    """Say of a line that it shows no shipment: none is reported, and nothing of it came back."""
-    back = select(_BACK.c.order_line_key).where(_BACK.c.confirmed_at.is_not(None), _BACK.c.order_line_key.is_not(None))
-    return and_(_NEEDS, ~_HAS_LEFT, _LINES.c.order_line_key.not_in(back))
+_CAME_BACK = (
+    select(_BACK.c.order_line_key)
+    .where(_BACK.c.confirmed_at.is_not(None), _BACK.c.order_line_key.is_not(None))
+    .distinct()
+    .subquery("came_back")
+)
+_OF_LINE = (_CAME_BACK, _CAME_BACK.c.order_line_key == _LINES.c.order_line_key)
+_IS_BARE = and_(_NEEDS, ~_HAS_LEFT, _CAME_BACK.c.order_line_key.is_(None))
+"""A line that shows no shipment: none is reported, and nothing of it came back; joined by `_OF_LINE`."""
 
 
 def _shipping(build: Build) -> _Shipping:
@@ -56,12 +62,13 @@ def _shipping(build: Build) -> _Shipping:
     if "shipping" not in build.cache:
         columns: list[Expression] = [
             func.count(case((and_(_NEEDS, _HAS_LEFT), 1))).label("seen"),
-            func.count(case((and_(_is_bare(), _LINES.c.units_sold > 0), 1))).label("bare"),
-            func.count(case((and_(_is_bare(), _ORDERED, _LINES.c.units_sold == 0), 1))).label("unsold"),
+            func.count(case((and_(_IS_BARE, _LINES.c.units_sold > 0), 1))).label("bare"),
+            func.count(case((and_(_IS_BARE, _ORDERED, _LINES.c.units_sold == 0), 1))).label("unsold"),
             func.min(case((and_(_NEEDS, _ORDERED), _LINES.c.ordered_at))).label("first"),
             func.max(case((and_(_NEEDS, _ORDERED), _LINES.c.ordered_at))).label("last"),
         ]
-        found = build.fetch(select(_LINES.c.source, *columns).group_by(_LINES.c.source)).set_index("source")
+        by_source = select(_LINES.c.source, *columns).select_from(_LINES.outerjoin(*_OF_LINE)).group_by(_LINES.c.source)
+        found = build.fetch(by_source).set_index("source")
         habit = set(json.loads(build.info.get("shipping_sources", "[]")))
         judged = {}
         for source, row in found[(found["unsold"] > 0) & found.index.isin(list(habit))].iterrows():
@@ -85,7 +92,7 @@ def unshipped(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.DataF
         return found
     bases = {s.base.name: s.base for s in chosen_sums(ask) if s.base.table_name == _LINES.name}
     columns = {name: func.count(case((test, 1))) for name, test in _line_tests(of).items()}
-    parts = [_counted(build, ask, base, columns) for base in bases.values()]
+    parts = [_counted(build, ask, base, _OF_LINE, columns) for base in bases.values()]
     if not parts:
         return found
     told = _joined(found, parts, list(ask.by), ["sold", "bare", "ordered", "unsold"])
@@ -105,9 +112,9 @@ def _line_tests(of: _Shipping) -> dict[str, Expression]:
     ]
     return {
         "sold": is_sold,
-        "bare": and_(is_sold, _LINES.c.source.in_(list(of.partly)), _is_bare()),
+        "bare": and_(is_sold, _LINES.c.source.in_(list(of.partly)), _IS_BARE),
         "ordered": _ORDERED,
-        "unsold": and_(_ORDERED, ~is_sold, or_(false(), *late), _is_bare()),
+        "unsold": and_(_ORDERED, ~is_sold, or_(false(), *late), _IS_BARE),
     }
 
 
@@ -115,14 +122,15 @@ def _counted(
     build: Build,
     ask: BoundQuestion,
     base: FactTable,
+    joined: tuple[FromClause, Expression],
     columns: Mapping[str, Expression],
     *conditions: Expression,
 ) -> pd.DataFrame:
-    """Sum columns over the rows of a base that a question is of, in its groups."""
+    """Sum columns over the rows of a base that a question is of, each with its row of another table, in its groups."""
     now = base.time(ask)
     keys = [dimension(base, b, ask.on, now).label(b) for b in ask.by]
     sums: list[Expression] = [c.label(n) for n, c in columns.items()]
-    query = select(*keys, *sums).select_from(base.table).where(*filters(base, ask, now), *conditions)
+    query = select(*keys, *sums).select_from(base.table.outerjoin(*joined)).where(*filters(base, ask, now), *conditions)
     return build.fetch(query.group_by(*keys) if keys else query)
 
 
@@ -148,6 +156,7 @@ def beyond_sold(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.Dat
     both = _BACK.join(_LINES, r.order_line_key == o.order_line_key)
     came_back = select(r.order_line_key).select_from(both).where(r.confirmed_at.is_not(None))
     lines = came_back.group_by(r.order_line_key, sold).having(func.sum(r.units) > sold)
+    beyond = lines.subquery("beyond_sold")
     if "beyond_sold" not in build.cache:
         build.cache["beyond_sold"] = len(build.fetch(lines.limit(1))) > 0
     parts = []
@@ -156,9 +165,10 @@ def beyond_sold(build: Build, ask: BoundQuestion, found: pd.DataFrame) -> pd.Dat
         if s.base.table_name != "fact_return_line" or not isinstance(s.amount(now).type, Integer):
             continue
         amount = double(func.abs(s.amount(now)))
-        is_beyond = s.base.first_table.c.order_line_key.in_(lines)
+        is_beyond = beyond.c.order_line_key.is_not(None)
         columns = {"beyond": func.sum(case((is_beyond, amount), else_=double(0))), "of": func.sum(amount)}
-        parts.append(_counted(build, ask, s.base, columns, *([s.when(now)] if s.when else [])))
+        of_lot = (beyond, beyond.c.order_line_key == s.base.first_table.c.order_line_key)
+        parts.append(_counted(build, ask, s.base, of_lot, columns, *([s.when(now)] if s.when else [])))
     if not parts:
         return found
     joined = _joined(found, parts, list(ask.by), ["beyond", "of"])

@@ -376,7 +376,8 @@ class _DuckDB:
         cursor = self.cursor()
         try:
             return _frame(cursor.execute(*self._written(statement)).to_arrow_table(), statement)
-        except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException) as error:  # a damaged page
+        except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.CatalogException) as error:
+            # a page that is damaged, a table that is gone
             told = str(error).splitlines()[0][:100]
             raise WarehouseMissing(
                 f"The build {self._name} is damaged ({told}). Run `backhaul load` without a path: it is made again from"
