@@ -166,7 +166,7 @@ def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fresh(folder: Path) -> Settings:
     """A warehouse that does not exist yet, with the key all tests share: hashes are comparable between warehouses."""
-    settings = Settings(warehouse=folder / "warehouse")
+    settings = Settings(warehouse=folder / "warehouse", threads=1)  # two workers have two cores
     settings.key_file.parent.mkdir(parents=True, exist_ok=True)
     settings.key_file.write_bytes(b"a key for tests, 32 bytes long..")
     settings.key_file.chmod(0o600)

@@ -3,6 +3,7 @@
 Compared on the build written by hand and on the tiny shop as the loader makes it.
 """
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -58,6 +59,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Copy]:
+    vars(sys.modules["__main__"]).setdefault("__file__", __file__)  # without one pyspark looks for its own doctests
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         connect = pytest.importorskip("pysail.spark")

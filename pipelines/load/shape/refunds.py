@@ -14,8 +14,13 @@ def shape_refunds(
 
     Refunds matching `where` (on refund_key), lines matching `where_line`.
     """
-    refunded = {t: local_day(f"{t}.refunded_at", "h") for t in "tf"}
-    line_day, order_day = "coalesce(o.ordered_on, l.ordered_on)", "coalesce(o.ordered_on, b.ordered_on)"
+    _insert_lines(connection, found, where, where_line)
+    _insert_refunds(connection, found, where)
+
+
+def _insert_lines(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where: str, where_line: str) -> None:
+    """Insert fact_refund_line: lines of refunds, and what return lines were credited without one."""
+    refunded, line_day = local_day("t.refunded_at", "h"), "coalesce(o.ordered_on, l.ordered_on)"
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE refunded_line AS
             SELECT DISTINCT return_line_key FROM (SELECT return_line_key FROM current_refund_line WHERE {where}
@@ -24,7 +29,7 @@ def shape_refunds(
         INSERT INTO fact_refund_line BY NAME
         SELECT t.refund_line_key, t.refund_line_id, t.refund_key, coalesce(t.order_line_key, l.order_line_key)
             AS order_line_key, t.return_line_key, t.refunded_at,
-            {refunded["t"]} AS refunded_on, t.units, t.amount, t.vat_amount, t.currency,
+            {refunded} AS refunded_on, t.units, t.amount, t.vat_amount, t.currency,
                 {rate_sql("t.currency", "r", found.currency)} AS fx_rate, t.restock_type,
             t.source, coalesce(o.shop_id, l.shop_id, s.shop_id) AS shop_id, coalesce(o.country, l.country) AS country,
                 coalesce(o.channel, l.channel) AS channel,
@@ -33,7 +38,7 @@ def shape_refunds(
             coalesce(o.colour, l.colour) AS colour, coalesce(o.supplier, l.supplier) AS supplier, coalesce(o.season,
                 l.season) AS season,
             {line_day} AS ordered_on, l.requested_on,
-            {date_fault("fact_refund_line", {("ordered", "refunded"): (line_day, refunded["t"])})} AS date_fault
+            {date_fault("fact_refund_line", {("ordered", "refunded"): (line_day, refunded)})} AS date_fault
         FROM (
             SELECT refund_line_key, refund_line_id, refund_key, order_line_key, return_line_key, refunded_at, units,
                 amount, vat_amount, currency, restock_type, source
@@ -53,13 +58,20 @@ def shape_refunds(
         LEFT JOIN dim_shop z ON z.shop_id = coalesce(o.shop_id, l.shop_id, s.shop_id)
         {hour_join("h", "t.refunded_at", "z.time_zone")}
         LEFT JOIN day_rate r ON r.currency = t.currency AND r.day = t.refunded_at::DATE;
+    """)
+
+
+def _insert_refunds(connection: duckdb.DuckDBPyConnection, found: ShapeInputs, where: str) -> None:
+    """Insert fact_refund: what was paid, beside the sum of its lines, with the day of the order it is of."""
+    refunded, order_day = local_day("f.refunded_at", "h"), "coalesce(o.ordered_on, b.ordered_on)"
+    connection.execute(f"""
         INSERT INTO fact_refund BY NAME
         SELECT f.refund_key, f.refund_id, f.order_key, f.return_key, f.refunded_at,
-            {refunded["f"]} AS refunded_on, f.amount, f.currency,
+            {refunded} AS refunded_on, f.amount, f.currency,
             {rate_sql("f.currency", "r", found.currency)} AS fx_rate, f.kind, n.amount AS lines_amount, f.amount
                 - n.amount AS discrepancy_amount, f.source,
             coalesce(o.shop_id, s.shop_id) AS shop_id, o.country, o.channel,
-            {date_fault("fact_refund", {("ordered", "refunded"): (order_day, refunded["f"])})} AS date_fault
+            {date_fault("fact_refund", {("ordered", "refunded"): (order_day, refunded)})} AS date_fault
         FROM (SELECT * FROM current_refund WHERE {where}) f
         LEFT JOIN (SELECT refund_key, sum(amount) AS amount FROM current_refund_line WHERE {where}
             GROUP BY 1) n USING (refund_key)
