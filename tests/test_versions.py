@@ -281,19 +281,12 @@ def test_an_unreadable_field_that_a_row_can_do_without_is_missing_and_said(tmp_p
     assert any("bad_time delivered_at" in fields and "bad_number vat_amount" in fields for fields, _, _ in said)
 
 
-SOLD_BACK = """
-name: daily
-time_zone: Etc/UTC
-{export}
-constants: {{currency: EUR, country: FR}}
-tables:
-  - file: "orders*.csv"
-    to:
-      order_line: {{order_line_id: Order, order_id: Order, ordered_at: Date, product_id: SKU, units: Qty,
-        net_amount: Net, vat_amount: VAT}}
-      return_event: {{events: {{requested: Asked, received: Back}}}}
-      refund: {{refunded_at: Paid, amount: Refund}}
-"""
+SOLD_BACK = (
+    MAPPING.replace("net_amount: Net", "net_amount: Net, vat_amount: VAT").replace(
+        "received", "requested: Asked, received"
+    )
+    + "      refund: {{refunded_at: Paid, amount: Refund}}\n"
+)
 SPAN = (2, 3)  # days of April
 EXPORTS = ("", "export: whole", "export: {whole: {since: 2026-04-02, until: 2026-04-03}}")
 """Kinds of export: rows that are added or changed, all rows, all rows of a span of days."""

@@ -49,7 +49,7 @@ def told(words: Words, key: str, rests: Any, **parts: str) -> str:
 def cautious(words: Words, sentence: str, *said: str) -> str:
     """Add to a sentence what its numbers do not rest on, each caution once."""
     new = [why for why in dict.fromkeys(words.translated(w) for w in said if w) if why not in sentence]
-    return words("finding.caution", sentence=sentence, why="; ".join(new)) if new else sentence
+    return words("finding.caution", sentence=sentence, why=words.semicolon.join(new)) if new else sentence
 
 
 def doubt_of(found: Any) -> str:

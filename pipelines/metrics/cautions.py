@@ -12,7 +12,7 @@ from pipelines.metrics import losses
 from pipelines.metrics.answer import answer
 from pipelines.metrics.question import ANYTHING, Question
 from pipelines.warehouse.engine import Build
-from pipelines.why import together, why, without_bounds
+from pipelines.why import of_other, together, without_bounds
 
 
 class Doubt(NamedTuple):
@@ -43,7 +43,7 @@ def doubt(build: Build, question: Question = ANYTHING, *keys: str) -> Doubt:
 
 def of_either(now: Doubt, before: Doubt) -> Doubt:
     """Give what weakens a comparison of two periods."""
-    other = why("of_compared", said=before.reason) if before.reason and before.reason != now.reason else ""
+    other = of_other("of_compared", "" if before.reason == now.reason else before.reason)
     return Doubt(losses.joined_words(now.caution, before.caution), together(now.reason, other))
 
 

@@ -359,7 +359,7 @@ def _quality(build: Build, lines: pd.DataFrame, since: date, until: date) -> pd.
     swings = analyses.tornado(build, Question(since=since, until=until)).head(15)
     rows += [
         {"what": f"doubt: {s}", "low": low, "high": high, "kg_co2e": np.nan, "share": share}
-        for s, low, high, share in swings[list(swings.columns[:4])].itertuples(index=False, name=None)
+        for s, low, high, share in swings[["source", "low", "high", "share"]].itertuples(index=False, name=None)
     ]
     return pd.DataFrame(rows, columns=["what", "low", "high", "kg_co2e", "share"])
 

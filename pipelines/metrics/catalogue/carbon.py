@@ -419,7 +419,7 @@ METRICS = (
     ),
     Metric(
         "pending_inspection_units",
-        Text("Received, disposition not decided", "Reçues, devenir non décidé"),
+        Text("Received, undecided", "Reçues, devenir non décidé"),
         Text(
             "Units received that wait for inspection or a decision.",
             "Unités reçues en attente de contrôle ou de décision.",
