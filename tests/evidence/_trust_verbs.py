@@ -200,6 +200,11 @@ def ended(words: Sequence[str], fault: Fault | None = None) -> tuple[int, str]:
         return int(code.read_text()) if code.exists() else int(process.exitcode or 0), said.read_text()
 
 
+def keep_draft(warehouse: Path, text: str) -> None:
+    """Keep the text of a policy that somebody is writing, as the page does."""
+    policies.save_draft(Settings(warehouse=warehouse), text)
+
+
 def _run(words: list[str], said: Path, fault: Fault | None) -> None:
     os.setsid()
     for number, path in ((1, os.devnull), (2, said)):
@@ -217,7 +222,7 @@ def _run(words: list[str], said: Path, fault: Fault | None) -> None:
         code = 1  # what Python itself ends with after a fault
         try:
             if words[0] == DRAFT:
-                console.run(lambda: policies.save_draft(Settings(warehouse=Path(words[-1])), words[1]))
+                console.run(lambda **_: keep_draft(Path(words[-1]), words[1]))
             else:
                 cli.main()
             code = 0
