@@ -56,6 +56,58 @@ LINES: dict[str, tuple[int, list[Event], tuple[int, int, int]]] = {
     "one_of_two_lost": (2, [("requested", 8, 2), ("carrier_scan", 9, 2), ("lost", 20, 1)], (2, 1, 0)),
 }
 
+Treated = tuple[str, int, int, str]  # event, day of March 2026, units, disposition
+
+# name: units asked back, what was done with them, then the units by disposition
+TREATED: dict[str, tuple[int, list[Treated], dict[str, int]]] = {
+    "one_each_way": (
+        2,
+        [("restocked", 14, 1, "as_new"), ("disposed", 14, 1, "destroyed")],
+        {"as_new": 1, "destroyed": 1},
+    ),
+    "three_ways": (
+        6,
+        [("disposed", 14, 1, "recycled"), ("restocked", 15, 3, "as_new"), ("disposed", 16, 2, "donated")],
+        {"recycled": 1, "as_new": 3, "donated": 2},
+    ),
+    "restocked_then_destroyed": (
+        1,
+        [("restocked", 14, 1, "as_new"), ("disposed", 20, 1, "destroyed")],
+        {"destroyed": 1},
+    ),
+    "destroyed_after_all_were_restocked": (
+        3,
+        [("restocked", 14, 3, "as_new"), ("disposed", 20, 1, "destroyed")],
+        {"as_new": 2, "destroyed": 1},
+    ),
+    "round_again": (
+        3,
+        [("restocked", 14, 2, "b_stock"), ("restocked", 15, 1, "as_new"), ("disposed", 20, 2, "recycled")],
+        {"recycled": 2, "as_new": 1},
+    ),
+    "over_the_end": (
+        3,
+        [("restocked", 14, 2, "b_stock"), ("disposed", 20, 2, "recycled")],
+        {"recycled": 2, "b_stock": 1},
+    ),
+    "judged_then_treated": (
+        2,
+        [("inspected", 13, 2, "as_new"), ("disposed", 20, 1, "donated")],
+        {"as_new": 1, "donated": 1},
+    ),
+    "judged_anew": (
+        1,
+        [("received", 12, 1, ""), ("inspected", 13, 1, "as_new"), ("inspected", 15, 1, "repaired")],
+        {"repaired": 1},
+    ),
+    "some_judged_anew": (
+        3,
+        [("received", 12, 3, ""), ("inspected", 13, 3, "as_new"), ("inspected", 15, 1, "recycled")],
+        {"as_new": 2, "recycled": 1},
+    ),
+    "treated_less_than_asked": (3, [("received", 12, 3, ""), ("restocked", 14, 1, "as_new")], {"as_new": 1, "nan": 2}),
+}
+
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
@@ -77,6 +129,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     of_line = {"refund_line_id": "F-1", "order_line_id": "parcels", "return_line_id": "parcels", "units": 3}
     write_rows(folder / "in" / "refund_line.csv", [money | of_line])
     events += [_event("lost", "lost", "plain", "lost", 10, 1), _event("found", "lost", "plain", "received", 20, 1)]
+    for name, (asked, treated, _) in TREATED.items():
+        orders.append(_order(name, asked))
+        events.append(_event(f"{name} asked", name, name, "requested", 8, asked))
+        events += [
+            _event(f"{name} {n}", name, name, event, day, units) | {"disposition": disposition}
+            for n, (event, day, units, disposition) in enumerate(treated)
+        ]
     write_rows(folder / "in" / "order_line.csv", orders)
     write_rows(folder / "in" / "return_event.csv", events)
     write_rows(
@@ -141,6 +200,14 @@ def test_lots_follow_the_order_of_events(build: Build, line: str) -> None:
     assert counted == LINES[line][2]
 
 
+@pytest.mark.parametrize("line", TREATED)
+def test_each_unit_is_what_was_done_with_it_last(build: Build, line: str) -> None:
+    units: dict[str, int] = {}
+    for lot in lots(build, line):
+        units[str(lot["disposition"])] = units.get(str(lot["disposition"]), 0) + int(str(lot["units"]))
+    assert units == TREATED[line][2]
+
+
 def test_money_for_some_of_the_units_makes_no_others_return(build: Build) -> None:
     """Five asked back, four came in three parcels, three were paid, as the refund alone says: 60 each."""
     import pandas as pd
@@ -185,7 +252,11 @@ def test_what_happened_is_kept_beside_how_it_counts(build: Build) -> None:
 
     table = STAR.tables["fact_return_event"]
     found = build.fetch(select(func.count().label("events")).select_from(table))
-    assert int(found["events"].iloc[0]) == sum(len(events) for _, events, _ in LINES.values()) + 3 + 2 + 1 + 2 + 4
+    of_treated = sum(1 + len(treated) for _, treated, _ in TREATED.values())
+    assert (
+        int(found["events"].iloc[0])
+        == sum(len(events) for _, events, _ in LINES.values()) + 3 + 2 + 1 + 2 + 4 + of_treated
+    )
 
 
 def test_the_same_in_two_loads(tmp_path: Path, build: Build) -> None:

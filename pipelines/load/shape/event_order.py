@@ -24,11 +24,11 @@ def line_units(asked: str, received: str, inspected: str, refunded: str, most: s
     """Give the units of a return line from sums of its events' units.
 
     What came where that is known, else what was asked. Of a line that is still on its way more may have been asked than
-    came so far, so the greatest counts. Refunds may repeat for one unit, so they count only where nothing else is
-    known.
+    came so far, so the greatest counts. A unit may be inspected again and refunded in parts: inspections count only
+    where nothing was received, refunds only where nothing else is known.
     """
-    came = ", ".join(f"coalesce({column}, 0)" for column in (asked, received, inspected))
-    return f"coalesce(nullif(greatest({came}), 0), nullif({refunded}, 0), {most})"
+    came = f"greatest(coalesce({asked}, 0), coalesce(nullif({received}, 0), {inspected}, 0))"
+    return f"coalesce(nullif({came}, 0), nullif({refunded}, 0), {most})"
 
 
 def settle(connection: duckdb.DuckDBPyConnection, where: str) -> None:

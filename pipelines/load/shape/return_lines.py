@@ -32,10 +32,21 @@ _STAGE_EVENTS = {
     "expired_at": "event = 'expired'",
     "lost_at": "event = 'lost'",
 }
+_JUDGED = "('inspected')"
+_TREATED = "('restocked', 'disposed')"
+"""Events of which each unit has one, and another only when it was treated again: they share the units of a line."""
+
+
+def _last(name: str, events: str = "") -> str:
+    """Give a column as the last event has it that says it, of some events or of any."""
+    among = f" AND event IN {events}" if events else ""
+    return f"arg_max({name}, (occurred_at, event_key)) FILTER ({name} IS NOT NULL{among})"
+
+
 _LOT_ATTRIBUTES = {
-    "condition": "coalesce(min(condition) FILTER (event = 'inspected'), min(condition))",
-    "inspection_outcome": "coalesce(min(inspection_outcome) FILTER (event = 'inspected'), min(inspection_outcome))",
-    "disposition": "coalesce(min(disposition) FILTER (event IN ('restocked', 'disposed')), min(disposition))",
+    "condition": f"coalesce({_last('condition', _JUDGED)}, {_last('condition')})",
+    "inspection_outcome": f"coalesce({_last('inspection_outcome', _JUDGED)}, {_last('inspection_outcome')})",
+    "disposition": f"coalesce({_last('disposition', _TREATED)}, {_last('disposition')})",
     "place_id": "coalesce(min(place_id) FILTER (event = 'received'), min(place_id) FILTER (event = 'inspected'))",
     "parcel_key": "max(parcel_key)",
     "refused_at": "min(occurred_at) FILTER (event IN ('delivery_refused', 'uncollected', 'returned_to_sender'))",
@@ -64,7 +75,8 @@ def shape_return_lines(connection: duckdb.DuckDBPyConnection, found: ShapeInputs
 
     A line whose events all concern all its units is one lot. Else events are laid over the units 1..n in order of time
     (taken back from the end for units that stop) and cut where any of them ends: the pieces that agree in everything
-    are the lots.
+    are the lots. Treatments are laid one behind the other, whatever they are, and from the first unit again once every
+    unit had one, as inspections are: a unit is what was done with it last.
     """
     settle(connection, where)
     _return_lines(connection)
@@ -151,16 +163,24 @@ def _pieces() -> str:
             SELECT
                 e.*,
                 s.line_units,
-                sum(units) OVER (PARTITION BY e.return_line_key, event ORDER BY occurred_at, event_key) AS upto
+                event IN {_TREATED} OR event IN {_JUDGED} AS is_again,
+                sum(units) OVER (
+                    PARTITION BY e.return_line_key, CASE WHEN event IN {_TREATED} THEN '' ELSE event END
+                    ORDER BY occurred_at, event_key) AS upto
             FROM event_row e JOIN split s USING (return_line_key)),
         laid AS (
             SELECT
                 *,
                 CASE WHEN event IN {STOPS} THEN greatest(line_units - upto, 0)
+                    WHEN is_again THEN (upto - units) % line_units
                     ELSE least(upto - units, line_units) END AS low,
                 CASE WHEN event IN {STOPS} THEN greatest(line_units - upto + units, 0)
+                    WHEN is_again THEN least((upto - units) % line_units + units, line_units)
                     ELSE least(upto, line_units) END AS high
-            FROM spread),
+            FROM spread
+            UNION ALL
+            SELECT *, 0 AS low, least((upto - units) % line_units + units - line_units, line_units) AS high
+            FROM spread WHERE is_again AND (upto - units) % line_units + units > line_units),
         cut AS (
             SELECT return_line_key, low AS edge FROM laid
             UNION SELECT return_line_key, high FROM laid
