@@ -29,6 +29,7 @@ from tests.evidence._trust_verbs import (
     by_two,
     contents,
     ended,
+    exit_code,
     same,
     shop_of,
     started,
@@ -153,7 +154,7 @@ def _pair(shop: Shop, after: Mapping[str, Path], pair: tuple[str, str]) -> list[
     processes = [started(w, s) for w, s in zip(words, said, strict=True)]
     for process in processes:
         process.join()
-    codes = [int(p.exitcode or 0) for p in processes]
+    codes = [exit_code(p, s) for p, s in zip(processes, said, strict=True)]
     told = [s.read_text() for s in said]
     wrong = [problem for code, text in zip(codes, told, strict=True) if (problem := wrong_end(code, text))]
     for number in (0, 1):

@@ -196,8 +196,13 @@ def ended(words: Sequence[str], fault: Fault | None = None) -> tuple[int, str]:
         said = Path(place) / "said"
         process = started(words, said, fault)
         process.join()
-        code = said.with_suffix(".code")  # its own word: what the fork server says of it can be lost on the way
-        return int(code.read_text()) if code.exists() else int(process.exitcode or 0), said.read_text()
+        return exit_code(process, said), said.read_text()
+
+
+def exit_code(process: ForkServerProcess, said: Path) -> int:
+    """Give the exit code of a verb that ended: its own word, for the fork server's can be lost on the way."""
+    code = said.with_name(f"{said.name}.code")
+    return int(code.read_text()) if code.exists() else int(process.exitcode or 0)
 
 
 def keep_draft(warehouse: Path, text: str) -> None:
@@ -230,8 +235,7 @@ def _run(words: list[str], said: Path, fault: Fault | None) -> None:
             code = int(end.code or 0)
             raise
         finally:
-            if said.name == "said":
-                said.with_suffix(".code").write_text(str(code))
+            said.with_name(f"{said.name}.code").write_text(str(code))
             if disk is not None and fault is not None and fault.asked is not None:
                 fault.asked.write_text(" ".join(map(str, disk.turns())) + f"\n{len(disk.asked)}")
 
