@@ -235,7 +235,8 @@ def _run(words: list[str], said: Path, fault: Fault | None) -> None:
             code = int(end.code or 0)
             raise
         finally:
-            said.with_name(f"{said.name}.code").write_text(str(code))
+            if str(said) != os.devnull:
+                said.with_name(f"{said.name}.code").write_text(str(code))
             if disk is not None and fault is not None and fault.asked is not None:
                 fault.asked.write_text(" ".join(map(str, disk.turns())) + f"\n{len(disk.asked)}")
 
